@@ -1,0 +1,27 @@
+package pcapsule
+
+import (
+	_ "github.com/andybalholm/brotli"
+	_ "github.com/duckdb/duckdb-go/v2"
+	_ "github.com/gopacket/gopacket/layers"
+	_ "github.com/gopacket/gopacket/pcapgo"
+	_ "github.com/gopacket/gopacket/reassembly"
+	_ "github.com/google/go-cmp/cmp"
+	_ "github.com/jackc/pgx/v5/pgproto3"
+	_ "github.com/klauspost/compress/gzip"
+	_ "github.com/klauspost/compress/zstd"
+	_ "github.com/miekg/dns"
+	_ "github.com/modelcontextprotocol/go-sdk/mcp"
+	_ "github.com/parquet-go/parquet-go"
+	_ "github.com/rogpeppe/go-internal/testscript"
+	_ "github.com/spf13/cobra"
+	_ "golang.org/x/crypto/cryptobyte"
+	_ "golang.org/x/net/http2"
+	_ "golang.org/x/net/http2/hpack"
+	_ "golang.org/x/net/dns/dnsmessage"
+	_ "golang.org/x/sys/unix"
+	_ "golang.org/x/sync/errgroup"
+	_ "golang.org/x/term"
+	_ "golang.org/x/text/encoding/charmap"
+	_ "google.golang.org/protobuf/encoding/protowire"
+)

@@ -1,0 +1,261 @@
+// Package table says what a row is: every table of a bundle, its columns in order,
+// their types, units and meaning.
+//
+// A table is a Go struct whose fields carry tags:
+//
+//	Status Opt[int32] `col:"status_code" unit:"" doc:"HTTP status, DNS rcode …"`
+//
+// Column names are snake case; one name has one type in every table for ever. The
+// package imports nothing of ours and writes nothing: exporter/internal/columnar turns
+// rows into Parquet, forensics binds the same names.
+package table
+
+import (
+	"fmt"
+	"reflect"
+	"sort"
+	"strings"
+)
+
+// Kind is the physical shape of a column.
+type Kind uint8
+
+// The kinds a column can have, with their Parquet and DuckDB types.
+const (
+	Bool      Kind = iota // BOOLEAN
+	Int32                 // INTEGER
+	Int64                 // BIGINT
+	Timestamp             // TIMESTAMP, microseconds UTC, not adjusted (field type Micros)
+	Text                  // VARCHAR, valid UTF-8
+	Bytes                 // BLOB
+	Fixed16               // BLOB of 16 bytes (ID)
+	Fixed32               // BLOB of 32 bytes (Hash)
+	TextList              // VARCHAR[]
+	Ranges                // STRUCT(first BIGINT, last BIGINT)[] (Cites)
+	Headers               // STRUCT(name VARCHAR, value VARCHAR, kind VARCHAR)[]
+	Pairs                 // STRUCT(name VARCHAR, value VARCHAR)[] (labels)
+)
+
+var kindNames = [...]string{
+	Bool: "BOOLEAN", Int32: "INTEGER", Int64: "BIGINT", Timestamp: "TIMESTAMP", Text: "VARCHAR",
+	Bytes: "BLOB", Fixed16: "BLOB", Fixed32: "BLOB", TextList: "VARCHAR[]",
+	Ranges:  `STRUCT("first" BIGINT, "last" BIGINT)[]`,
+	Headers: `STRUCT("name" VARCHAR, "value" VARCHAR, "kind" VARCHAR)[]`,
+	Pairs:   `STRUCT("name" VARCHAR, "value" VARCHAR)[]`,
+}
+
+// String is the DuckDB type of the kind.
+func (k Kind) String() string { return kindNames[k] }
+
+// ID is the first 16 bytes of a hash that names a row by its content.
+type ID [16]byte
+
+// Hash is a SHA-256.
+type Hash [32]byte
+
+// Micros is a time in microseconds since 1970-01-01 UTC.
+type Micros int64
+
+// Opt is a value that may be absent; the zero value is absent.
+type Opt[T any] struct {
+	V  T
+	OK bool
+}
+
+// Some returns a present value.
+func Some[T any](v T) Opt[T] { return Opt[T]{v, true} }
+
+// Range is the packets numbered First to Last, both included.
+type Range struct {
+	First, Last int64
+}
+
+// Cites are the packets that a row stands on: ascending ranges that neither overlap nor touch.
+type Cites []Range
+
+// Header is one name and value as they stood on the wire, in wire order. Kind is
+// "request", "response", "request_trailer" or "response_trailer" or a protocol's own word.
+type Header struct {
+	Name, Value, Kind string
+}
+
+// Pair is one name and value of a set such as Kubernetes labels, sorted by name.
+type Pair struct {
+	Name, Value string
+}
+
+// Column is one column of a table.
+type Column struct {
+	Name     string
+	Kind     Kind
+	Optional bool   // may be null
+	Dict     bool   // few distinct values: dictionary encoded
+	Unit     string // ns, us, bytes, packets, or empty
+	Doc      string // one sentence
+	Protocol string // the protocol folder whose column this is, empty for a column of all
+	Field    []int  // reflect index path in the row struct
+}
+
+// Schema is a table: its name and columns in file order.
+type Schema struct {
+	Name    string
+	Doc     string
+	Columns []Column
+	Row     reflect.Type // the struct type that rows have
+}
+
+// SchemaOf reads the schema from the tags of row, a struct value. Embedded structs
+// come first, in place. It panics on a tag that makes no sense, since that is a
+// programmer's mistake found by the first test.
+func SchemaOf(name, doc string, row any) *Schema {
+	t := reflect.TypeOf(row)
+	s := &Schema{Name: name, Doc: doc, Row: t}
+	s.collect(t, nil)
+	seen := map[string]bool{}
+	for _, c := range s.Columns {
+		if seen[c.Name] {
+			panic(fmt.Sprintf("table %s: column %s twice", name, c.Name))
+		}
+		seen[c.Name] = true
+	}
+	return s
+}
+
+func (s *Schema) collect(t reflect.Type, path []int) {
+	for i := range t.NumField() {
+		f := t.Field(i)
+		at := append(append([]int(nil), path...), i)
+		name, ok := f.Tag.Lookup("col")
+		if !ok {
+			if f.Anonymous && f.Type.Kind() == reflect.Struct {
+				s.collect(f.Type, at)
+			}
+			continue
+		}
+		c := Column{Name: name, Unit: f.Tag.Get("unit"), Doc: f.Tag.Get("doc"), Dict: f.Tag.Get("enc") == "dict", Field: at}
+		c.Kind, c.Optional, ok = kindOf(f.Type)
+		if !ok || !f.IsExported() {
+			panic(fmt.Sprintf("table %s: column %s: type %s is not a column type", s.Name, name, f.Type))
+		}
+		if c.Doc == "" {
+			panic(fmt.Sprintf("table %s: column %s has no doc", s.Name, name))
+		}
+		s.Columns = append(s.Columns, c)
+	}
+}
+
+func kindOf(t reflect.Type) (k Kind, optional, ok bool) {
+	switch t {
+	case reflect.TypeFor[ID]():
+		return Fixed16, false, true
+	case reflect.TypeFor[Opt[ID]]():
+		return Fixed16, true, true
+	case reflect.TypeFor[Hash]():
+		return Fixed32, false, true
+	case reflect.TypeFor[Opt[Hash]]():
+		return Fixed32, true, true
+	case reflect.TypeFor[Micros]():
+		return Timestamp, false, true
+	case reflect.TypeFor[Opt[Micros]]():
+		return Timestamp, true, true
+	case reflect.TypeFor[bool]():
+		return Bool, false, true
+	case reflect.TypeFor[Opt[bool]]():
+		return Bool, true, true
+	case reflect.TypeFor[int32]():
+		return Int32, false, true
+	case reflect.TypeFor[Opt[int32]]():
+		return Int32, true, true
+	case reflect.TypeFor[int64]():
+		return Int64, false, true
+	case reflect.TypeFor[Opt[int64]]():
+		return Int64, true, true
+	case reflect.TypeFor[string]():
+		return Text, false, true
+	case reflect.TypeFor[Opt[string]]():
+		return Text, true, true
+	case reflect.TypeFor[[]byte]():
+		return Bytes, true, true // nil is null, empty is empty
+	case reflect.TypeFor[[]string]():
+		return TextList, true, true // nil is null
+	case reflect.TypeFor[Cites]():
+		return Ranges, true, true
+	case reflect.TypeFor[[]Header]():
+		return Headers, true, true
+	case reflect.TypeFor[[]Pair]():
+		return Pairs, true, true
+	}
+	return 0, false, false
+}
+
+// Column returns the column of that name, or nil.
+func (s *Schema) Column(name string) *Column {
+	for i := range s.Columns {
+		if s.Columns[i].Name == name {
+			return &s.Columns[i]
+		}
+	}
+	return nil
+}
+
+// Union makes the schema that holds the columns of all of them: first the columns of
+// base in its order, then each other column once, sorted by name. It errs where one
+// name has two types.
+func Union(base *Schema, others ...*Schema) (*Schema, error) {
+	u := &Schema{Name: base.Name, Doc: base.Doc, Row: base.Row, Columns: append([]Column(nil), base.Columns...)}
+	have := map[string]Column{}
+	for _, c := range base.Columns {
+		have[c.Name] = c
+	}
+	var extra []Column
+	for _, o := range others {
+		for _, c := range o.Columns {
+			old, ok := have[c.Name]
+			if ok && old.Kind != c.Kind {
+				return nil, fmt.Errorf("column %s of %s: type %s, elsewhere %s", c.Name, o.Name, c.Kind, old.Kind)
+			}
+			if !ok {
+				c.Protocol, c.Optional = strings.TrimPrefix(o.Name, base.Name+"/"), true
+				have[c.Name] = c
+				extra = append(extra, c)
+			}
+		}
+	}
+	sort.Slice(extra, func(i, j int) bool { return extra[i].Name < extra[j].Name })
+	u.Columns = append(u.Columns, extra...)
+	return u, nil
+}
+
+// Add puts the packets first to last into the ranges. Packets come mostly in rising
+// order, so the usual cost is one comparison.
+func (c *Cites) Add(first, last int64) {
+	s := *c
+	n := len(s)
+	if n == 0 || first > s[n-1].Last+1 {
+		*c = append(s, Range{first, last})
+		return
+	}
+	if first >= s[n-1].First {
+		s[n-1].Last = max(s[n-1].Last, last)
+		return
+	}
+	s = append(s, Range{first, last})
+	sort.Slice(s, func(i, j int) bool { return s[i].First < s[j].First })
+	out := s[:1]
+	for _, r := range s[1:] {
+		if l := &out[len(out)-1]; r.First <= l.Last+1 {
+			l.Last = max(l.Last, r.Last)
+		} else {
+			out = append(out, r)
+		}
+	}
+	*c = out
+}
+
+// Count is the number of packets in the ranges.
+func (c Cites) Count() (n int64) {
+	for _, r := range c {
+		n += r.Last - r.First + 1
+	}
+	return n
+}
