@@ -1,0 +1,426 @@
+package dissect
+
+import "fmt"
+
+// Data gives the connection the next bytes of one direction, in order.
+func (c *Conn) Data(dir Dir, data []byte, p Packet) {
+	if len(data) == 0 || c.closed {
+		return
+	}
+	c.now = p
+	c.protect(func() { c.data(dir, data, p, false) })
+}
+
+// Datagram gives the connection one datagram.
+func (c *Conn) Datagram(dir Dir, data []byte, p Packet) {
+	if c.closed {
+		return
+	}
+	c.now = p
+	c.protect(func() { c.datagram(dir, data, p) })
+}
+
+// Gap says that n bytes of one direction were not captured.
+func (c *Conn) Gap(dir Dir, n int64, p Packet) {
+	if c.closed || n <= 0 {
+		return
+	}
+	c.now = p
+	c.GapBytes += n
+	c.protect(func() { c.gap(dir, n) })
+}
+
+// End says that one direction will send no more (FIN, and everything before it came).
+func (c *Conn) End(dir Dir, p Packet) {
+	if c.closed {
+		return
+	}
+	c.now = p
+	if c.flipped {
+		dir = dir.Other()
+	}
+	c.sides[dir].ended = true
+	c.protect(func() {
+		if c.state == detecting && c.sides[dir.Other()].ended {
+			c.giveUp()
+		}
+		c.run(dir)
+		c.run(dir.Other())
+	})
+}
+
+// Close ends the connection. p is the last packet known, for the order of rows.
+func (c *Conn) Close(why End, p Packet) {
+	if c.closed {
+		return
+	}
+	c.now = p
+	c.protect(func() { c.finish(why) })
+	c.closed = true
+	c.flushAnomalies()
+	for i := range c.sides {
+		c.drop(&c.sides[i], 0)
+	}
+}
+
+func (c *Conn) finish(why End) {
+	if c.state == detecting {
+		c.giveUp()
+	}
+	for d := range c.sides {
+		c.sides[d].ended = true
+		c.run(Dir(d))
+	}
+	for d := range c.sides {
+		if s := &c.sides[d]; len(s.buf) > 0 && c.state == reading {
+			c.lose(s, len(s.buf), "unfinished", "a message that the connection's end cut short")
+		}
+	}
+	if d := c.d; d != nil {
+		c.d = nil
+		d.Close(why)
+	}
+	c.emitUnknown(why)
+}
+
+// lose counts n bytes at the front of s as an anomaly and drops them.
+func (c *Conn) lose(s *side, n int, kind, detail string) {
+	c.AnomalyBytes += int64(n)
+	c.Anomaly(kind, detail, int64(n))
+	c.drop(s, n)
+}
+
+// drop forgets n bytes at the front of s; 0 means all.
+func (c *Conn) drop(s *side, n int) {
+	if n == 0 || n >= len(s.buf) {
+		c.shrink(len(s.buf))
+		s.off += int64(len(s.buf))
+		s.buf, s.segs = nil, s.segs[:0]
+		return
+	}
+	s.off += int64(n)
+	copy(s.buf, s.buf[n:])
+	s.buf = s.buf[:len(s.buf)-n]
+	c.shrink(n)
+	s.trim()
+}
+
+// trim drops segments that lie wholly before off.
+func (s *side) trim() {
+	k := 0
+	for k+1 < len(s.segs) && s.segs[k+1].off <= s.off {
+		k++
+	}
+	if k > 0 {
+		s.segs = append(s.segs[:0], s.segs[k:]...)
+	}
+}
+
+func (c *Conn) data(dir Dir, data []byte, p Packet, datagram bool) {
+	if c.flipped {
+		dir = dir.Other()
+	}
+	s := &c.sides[dir]
+	if c.state == skipping {
+		c.skip(dir, data, p)
+		return
+	}
+	if s.seeking && !c.seek(dir, data) {
+		c.AnomalyBytes += int64(len(data))
+		s.off += int64(len(data))
+		return
+	}
+	if len(s.buf) == 0 {
+		s.one[0] = seg{s.off, p}
+		s.segs = append(s.segs[:0], s.one[0])
+		c.take(dir, data)
+		return
+	}
+	if !c.room(s, len(data)) {
+		c.overflow(dir, data, p)
+		return
+	}
+	s.segs = append(s.segs, seg{s.off + int64(len(s.buf)), p})
+	s.buf = append(s.buf, data...)
+	c.run(dir)
+	c.run(dir.Other())
+}
+
+// take offers a segment that came while nothing was left over, without copying it;
+// what the dissector does not take is kept.
+func (c *Conn) take(dir Dir, data []byte) {
+	s := &c.sides[dir]
+	rest := data
+	for len(rest) > 0 {
+		was := c.flipped
+		n := c.offer(dir, rest)
+		if c.flipped != was { // content showed that this side is the server
+			dir = dir.Other()
+			s = &c.sides[dir]
+			continue
+		}
+		if n == 0 {
+			break
+		}
+		rest = rest[n:]
+		s.off += int64(n)
+		if c.state == skipping || s.seeking || c.upgrade != nil {
+			break
+		}
+	}
+	if len(rest) > 0 && (s.seeking || c.state == skipping) {
+		if c.state == skipping {
+			c.skip(dir, rest, c.now)
+		} else {
+			c.AnomalyBytes += int64(len(rest))
+			s.off += int64(len(rest))
+		}
+		rest = nil
+	}
+	if len(rest) == 0 {
+		s.segs = s.segs[:0]
+	} else {
+		if !c.room(s, len(rest)) {
+			c.overflow(dir, rest, c.now)
+			return
+		}
+		s.buf = append(s.buf[:0], rest...)
+	}
+	if c.upgrade != nil {
+		c.switchOver()
+		c.run(dir)
+	}
+	c.run(dir.Other())
+}
+
+// room takes n bytes out of the budgets.
+func (c *Conn) room(s *side, n int) bool {
+	limit := maxBuffered
+	if c.state == detecting {
+		limit = detectBuffered
+	}
+	if len(s.buf)+n > max(limit, s.need+64<<10) {
+		return false
+	}
+	return c.grow(n)
+}
+
+// overflow ends the patience with a direction that is neither taken nor told.
+func (c *Conn) overflow(dir Dir, data []byte, p Packet) {
+	s := &c.sides[dir]
+	if c.state == detecting {
+		c.giveUp()
+		c.skip(dir, data, p)
+		return
+	}
+	c.lost(dir, "limit", fmt.Sprintf("a message over the limit of %d bytes", len(s.buf)))
+	c.AnomalyBytes += int64(len(data))
+	s.off += int64(len(data))
+}
+
+// run offers what is left over in one direction until nothing more is taken.
+func (c *Conn) run(dir Dir) {
+	for {
+		s := &c.sides[dir]
+		if c.state == skipping || s.seeking {
+			if len(s.buf) > 0 {
+				c.flushInto(dir)
+			}
+			return
+		}
+		atEnd := s.ended && !s.told
+		if len(s.buf) == 0 && !atEnd || (len(s.buf) < s.need && !s.ended) {
+			return
+		}
+		n := c.offer(dir, s.buf)
+		if n > 0 {
+			c.drop(s, n)
+		}
+		if c.upgrade != nil {
+			c.switchOver()
+			continue
+		}
+		if n == 0 {
+			if atEnd {
+				s.told = true
+			}
+			return
+		}
+	}
+}
+
+func (c *Conn) flushInto(dir Dir) {
+	s := &c.sides[dir]
+	if c.state == skipping {
+		c.skip(dir, s.buf, c.now)
+		c.drop(s, 0)
+		return
+	}
+	c.AnomalyBytes += int64(len(s.buf))
+	c.drop(s, 0)
+}
+
+// offer calls detection or Read once; it returns the bytes taken.
+func (c *Conn) offer(dir Dir, data []byte) int {
+	s := &c.sides[dir]
+	if c.state == detecting {
+		was := c.flipped
+		if !c.detect(dir, data) {
+			return 0
+		}
+		if c.flipped != was {
+			return 0
+		}
+		s = &c.sides[dir]
+	}
+	if c.d == nil || len(data) < s.need && !s.ended {
+		return 0
+	}
+	s.need = 0
+	if len(s.segs) == 0 {
+		s.segs = append(s.segs, seg{s.off, c.now})
+	}
+	in := Input{Dir: dir, Data: data, End: s.ended, base: s.off, segs: s.segs}
+	n, err := c.d.Read(&in)
+	if n < 0 || n > len(data) {
+		panic(fmt.Sprintf("dissect: %s took %d of %d bytes", c.proto.Name, n, len(data)))
+	}
+	c.RowBytes += int64(n)
+	if err != nil {
+		c.Anomaly("malformed", err.Error(), int64(len(data)-n))
+		s.seeking, s.looks = true, 0
+		if g, ok := c.d.(Resyncer); ok {
+			g.Lost(dir)
+		}
+	}
+	return n
+}
+
+// Resyncer is a Dissector that wants to know when its place in a direction was lost
+// because Read gave an error.
+type Resyncer interface{ Lost(dir Dir) }
+
+// lost gives up the bytes left over in one direction and looks for the next message.
+func (c *Conn) lost(dir Dir, kind, detail string) {
+	s := &c.sides[dir]
+	c.lose(s, len(s.buf), kind, detail)
+	s.seeking, s.looks, s.need = true, 0, 0
+	if g, ok := c.d.(Resyncer); ok {
+		g.Lost(dir)
+	}
+}
+
+// seek looks at the start of a segment for a message that Detect knows.
+func (c *Conn) seek(dir Dir, data []byte) bool {
+	s := &c.sides[dir]
+	s.looks++
+	if c.proto.Detect == nil || c.proto.Detect(dir, data) != Yes {
+		return false
+	}
+	s.seeking = false
+	return true
+}
+
+func (c *Conn) gap(dir Dir, n int64) {
+	if c.flipped {
+		dir = dir.Other()
+	}
+	s := &c.sides[dir]
+	defer func() { s.off += n }()
+	if c.state != reading || s.seeking {
+		if c.state == detecting && len(s.buf) > 0 {
+			c.giveUp()
+		}
+		c.unknownGap(n)
+		return
+	}
+	if len(s.segs) == 0 {
+		s.segs = append(s.segs, seg{s.off, c.now})
+	}
+	in := Input{Dir: dir, Data: s.buf, base: s.off, segs: s.segs}
+	goOn := c.d.Gap(&in, n)
+	if len(s.buf) > 0 {
+		if goOn {
+			c.RowBytes += int64(len(s.buf))
+			c.drop(s, 0)
+		} else {
+			c.lose(s, len(s.buf), "gap", "a message that a gap cut short")
+		}
+	}
+	s.segs, s.need = s.segs[:0], 0
+	if !goOn {
+		s.seeking, s.looks = true, 0
+	}
+	if c.upgrade != nil {
+		c.switchOver()
+	}
+	c.run(dir.Other())
+}
+
+func (c *Conn) begin(p *Protocol) {
+	c.proto, c.state = p, reading
+	c.path = append(c.path, p.Name)
+	c.d = p.New(c)
+}
+
+// switchOver carries out an upgrade that the dissector asked for.
+func (c *Conn) switchOver() {
+	u := c.upgrade
+	c.upgrade = nil
+	if old := c.d; old != nil {
+		c.d = nil
+		old.Close(EndUpgrade)
+	}
+	for d := range c.sides {
+		c.sides[d].seeking, c.sides[d].need, c.sides[d].told = false, 0, false
+	}
+	c.state, c.proto = detecting, nil
+	p := c.engine.byName[u.name]
+	if p == nil || p.New == nil {
+		return
+	}
+	c.begin(p)
+	if g, ok := c.d.(Upgrader); ok && u.info != nil {
+		g.Upgraded(u.info)
+	}
+}
+
+func (c *Conn) datagram(dir Dir, data []byte, p Packet) {
+	if c.flipped {
+		dir = dir.Other()
+	}
+	if c.state != reading {
+		if c.state == detecting && len(data) > 0 && !c.detectDatagram(dir, data) {
+			c.giveUp()
+		} else if c.state == skipping {
+			c.again(dir, data)
+		}
+		if c.state == skipping {
+			c.skip(dir, data, p)
+			return
+		}
+		if c.flipped {
+			dir = ToClient
+		}
+	}
+	if c.d == nil {
+		return
+	}
+	s := &c.sides[dir]
+	s.segs = append(s.segs[:0], seg{s.off, p})
+	in := Input{Dir: dir, Data: data, Datagram: true, base: s.off, segs: s.segs}
+	n, err := c.d.Read(&in)
+	if n < 0 || n > len(data) {
+		panic(fmt.Sprintf("dissect: %s took %d of %d bytes", c.proto.Name, n, len(data)))
+	}
+	c.RowBytes += int64(n)
+	if left := len(data) - n; left > 0 || err != nil {
+		c.AnomalyBytes += int64(left)
+		what := fmt.Sprintf("%d bytes after the message", left)
+		if err != nil {
+			what = err.Error()
+		}
+		c.Anomaly("malformed", what, int64(left))
+	}
+	s.off += int64(len(data))
+}

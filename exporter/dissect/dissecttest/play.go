@@ -1,0 +1,102 @@
+// Package dissecttest is what every protocol's tests run: a way to play a conversation
+// to the engine without packets, and a conformance suite that cuts, drops and damages
+// the same conversation in many ways.
+//
+// Play gives each chunk its own packet, one microsecond after the one before. Run checks
+// the contract of dissect.Protocol; a protocol passes it before it is listed in all.go.
+package dissecttest
+
+import (
+	"testing"
+
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/table"
+)
+
+// Chunk is what one packet carries in one direction.
+type Chunk struct {
+	Dir  dissect.Dir
+	Data []byte
+	Gap  int64 // bytes lost before Data
+}
+
+// Client is a chunk from the client.
+func Client(s string) Chunk { return Chunk{Dir: dissect.ToServer, Data: []byte(s)} }
+
+// Server is a chunk from the server.
+func Server(s string) Chunk { return Chunk{Dir: dissect.ToClient, Data: []byte(s)} }
+
+// Result is everything that the engine made of a conversation.
+type Result struct {
+	Emissions []dissect.Emission
+	Anomalies []table.Anomaly
+	Conn      *dissect.Conn
+	Bytes     int64 // payload bytes played
+	Held      int   // bytes the engine still held after the end; must be 0
+}
+
+// Rows are the rows in order.
+func (r *Result) Rows() []table.CallRow {
+	var rows []table.CallRow
+	for _, e := range r.Emissions {
+		rows = append(rows, e.Row)
+	}
+	return rows
+}
+
+// Call implements dissect.Sink.
+func (r *Result) Call(e dissect.Emission) { r.Emissions = append(r.Emissions, e) }
+
+// Anomaly implements dissect.Sink.
+func (r *Result) Anomaly(_ *dissect.Conn, a table.Anomaly) { r.Anomalies = append(r.Anomalies, a) }
+
+// Options say how to play.
+type Options struct {
+	Transport  dissect.Transport
+	ServerPort uint16
+	End        dissect.End // how the connection ends; with EndFin both directions say End first
+	Protocols  []*dissect.Protocol
+	Roles      bool // client and server are known by a handshake
+}
+
+// Play runs a conversation through an engine that knows o.Protocols.
+func Play(t testing.TB, o Options, chunks ...Chunk) *Result {
+	t.Helper()
+	r := &Result{}
+	e, err := dissect.NewEngine(o.Protocols, nil, r, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := e.NewConn(dissect.Info{Transport: o.Transport, ClientPort: 40000, ServerPort: o.ServerPort,
+		RolesKnown: o.Roles, ConnectUs: -1})
+	r.Conn = c
+	var sent [2]uint32
+	p := dissect.Packet{No: -1, Time: 1_700_000_000_000_000_000}
+	for _, ch := range chunks {
+		p = dissect.Packet{No: p.No + 1, Time: p.Time + 1000, Ack: sent[ch.Dir.Other()]}
+		if ch.Gap > 0 {
+			c.Gap(ch.Dir, ch.Gap, p)
+			sent[ch.Dir] += uint32(ch.Gap)
+		}
+		p.Seq = sent[ch.Dir]
+		r.Bytes += int64(len(ch.Data))
+		data := append([]byte(nil), ch.Data...)
+		if o.Transport == dissect.TCP {
+			c.Data(ch.Dir, data, p)
+		} else {
+			c.Datagram(ch.Dir, data, p)
+		}
+		for i := range data { // a dissector that keeps Data is found out
+			data[i] = 0xDB
+		}
+		sent[ch.Dir] += uint32(len(ch.Data))
+	}
+	p.No, p.Time = p.No+1, p.Time+1000
+	if o.End == dissect.EndFin && o.Transport == dissect.TCP {
+		c.End(dissect.ToServer, p)
+		c.End(dissect.ToClient, p)
+	}
+	c.Close(o.End, p)
+	r.Held = e.Held()
+	return r
+}

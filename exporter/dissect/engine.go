@@ -1,0 +1,387 @@
+package dissect
+
+import (
+	"fmt"
+	"reflect"
+	"runtime/debug"
+
+	"github.com/pcapsule/pcapsule/exporter/table"
+)
+
+// Limits of one connection and of one engine.
+const (
+	maxBuffered    = 1 << 20  // bytes of one direction that a dissector may leave untaken, unless it asks for more
+	maxNeed        = 20 << 20 // the most it may ask for with Need
+	engineBudget   = 16 << 20 // bytes that all connections of one engine may hold
+	detectBuffered = 32 << 10 // bytes of one direction kept until a protocol is told
+	detectSegments = 64       // later segments at whose start the engine looks again
+	maxKinds       = 32       // kinds of anomalies counted apart in one connection
+	maxSameKind    = 4        // rows of one kind in one connection; the rest share a row
+)
+
+// Emission is a finished call on its way to the tables.
+type Emission struct {
+	Row      table.CallRow
+	Protocol int   // index into Engine.Protocols
+	Conn     *Conn // connection it belongs to
+	At       int64 // number of the packet that completed it
+	ReqBody  *Body
+	RespBody *Body
+	Details  []Detail
+}
+
+// Sink takes what an engine makes, in order.
+type Sink interface {
+	Call(e Emission)
+	Anomaly(c *Conn, a table.Anomaly)
+}
+
+// Engine tells protocols and keeps the connections of one shard. It is not safe for
+// concurrent use; each shard has its own.
+type Engine struct {
+	Protocols []*Protocol
+
+	sink     Sink
+	decodeAs map[portKey]*Protocol
+	byPort   [transports]map[uint16][]*Protocol
+	byKind   [transports][]*Protocol
+	byName   map[string]*Protocol
+	rowIndex map[reflect.Type]int
+	unknown  [transports]int
+	held     int // bytes held in buffers
+	repanic  bool
+}
+
+type portKey struct {
+	t    Transport
+	port uint16
+}
+
+// DecodeAs forces a protocol on a server port, as Wireshark's -d does.
+type DecodeAs struct {
+	Transport Transport
+	Port      uint16
+	Protocol  string
+}
+
+// NewEngine makes an engine for the protocols, in the order in which they are asked.
+// repanic makes a dissector's panic end the program, as tests want it.
+func NewEngine(protocols []*Protocol, as []DecodeAs, sink Sink, repanic bool) (*Engine, error) {
+	e := &Engine{sink: sink, byName: map[string]*Protocol{}, rowIndex: map[reflect.Type]int{},
+		decodeAs: map[portKey]*Protocol{}, repanic: repanic}
+	for t := range e.byPort {
+		e.byPort[t] = map[uint16][]*Protocol{}
+	}
+	for _, p := range protocols {
+		e.add(p)
+	}
+	for t := range transports {
+		e.unknown[t] = len(e.Protocols)
+		e.add(unknownProtocol(t))
+	}
+	for _, d := range as {
+		p := e.byName[d.Protocol]
+		if p == nil || p.New == nil {
+			return nil, fmt.Errorf("decoding %s/%d as %q: no such protocol", d.Transport, d.Port, d.Protocol)
+		}
+		e.decodeAs[portKey{d.Transport, d.Port}] = p
+	}
+	return e, nil
+}
+
+func (e *Engine) add(p *Protocol) {
+	if _, unknown := p.Row.(*Unknown); !unknown {
+		e.rowIndex[reflect.TypeOf(p.Row)] = len(e.Protocols)
+	}
+	e.Protocols = append(e.Protocols, p)
+	e.byName[p.Name] = p
+	if p.Detect == nil {
+		return
+	}
+	for _, t := range p.Transports {
+		e.byKind[t] = append(e.byKind[t], p)
+		for _, port := range p.Ports {
+			e.byPort[t][port] = append(e.byPort[t][port], p)
+		}
+	}
+}
+
+// Info is what is known of a connection when its first byte comes.
+type Info struct {
+	Transport              Transport
+	ClientPort, ServerPort uint16
+	RolesKnown             bool  // client and server were told by a handshake
+	ConnectUs              int64 // duration of the TCP handshake as the client saw it; -1 unknown
+	Owner                  any   // the caller's own state, given back through Conn.Info
+}
+
+// Conn is one connection: the engine's side of a Dissector.
+type Conn struct {
+	Info Info
+
+	engine   *Engine
+	parent   *Conn // the connection that carries this one inside its encryption
+	by       string
+	proto    *Protocol
+	d        Dissector
+	sides    [2]side
+	now      Packet // packet being worked on
+	calls    int64
+	state    state
+	flipped  bool
+	closed   bool
+	upgrade  *upgrade
+	tlsUs    int64 // -1 unknown
+	kinds    []kindCount
+	callAnom int32
+	path     []string // protocols from outside in
+	unknown  *unknownState
+
+	// The account of the stream's bytes, both directions.
+	RowBytes, GapBytes, AnomalyBytes int64
+}
+
+type state uint8
+
+const (
+	detecting state = iota
+	reading
+	skipping // no protocol was told: bytes are counted in one row
+)
+
+type side struct {
+	buf     []byte // bytes not taken yet; empty while segments are taken whole
+	off     int64  // stream offset of the first byte not taken
+	segs    []seg
+	need    int // total bytes that Read asked for
+	seeking bool
+	ended   bool
+	told    bool // Read saw End
+	looks   int  // segments at whose start the engine has looked again
+	one     [1]seg
+}
+
+type upgrade struct {
+	name string
+	info *UpgradeInfo
+}
+
+// NewConn starts a connection.
+func (e *Engine) NewConn(info Info) *Conn {
+	c := &Conn{Info: info, engine: e, tlsUs: -1}
+	if p := e.decodeAs[portKey{info.Transport, info.ServerPort}]; p != nil {
+		c.begin(p)
+	}
+	return c
+}
+
+// NewInner starts a connection that another one carries inside, such as what TLS
+// encrypts; by says what opened it and goes into decrypted_by.
+func (c *Conn) NewInner(by string) *Conn {
+	in := &Conn{Info: c.Info, engine: c.engine, parent: c, by: by, tlsUs: c.tlsUs, flipped: false}
+	in.Info.RolesKnown = true
+	in.path = append(in.path, c.path...)
+	return in
+}
+
+// Feed gives an inner connection bytes that came out of from.Data[a:b] of the outer one.
+func (c *Conn) Feed(in *Input, a, b int, data []byte) {
+	var cites table.Cites
+	in.Cite(&cites, a, b)
+	last := in.Packet(b - 1)
+	p := last
+	p.Also = nil
+	for _, r := range cites {
+		for no := r.First; no <= r.Last; no++ {
+			if no != last.No {
+				p.Also = append(p.Also, no)
+			}
+		}
+	}
+	c.Data(in.Dir, data, p)
+}
+
+// Protocol is the protocol that was told, or nil.
+func (c *Conn) Protocol() *Protocol { return c.proto }
+
+// Path are the protocols from outside in.
+func (c *Conn) Path() []string { return c.path }
+
+// Flipped reports whether content showed that the first sender is the server.
+func (c *Conn) Flipped() bool { return c.flipped }
+
+// Calls is the number of calls emitted.
+func (c *Conn) Calls() int64 { return c.calls }
+
+// Now is the packet that the engine works on.
+func (c *Conn) Now() Packet { return c.now }
+
+// SetTLSTime notes how long the TLS handshake took, for the first call inside.
+func (c *Conn) SetTLSTime(us int64) { c.tlsUs = us }
+
+// Need says that Read wants n bytes in all before it is called again for dir.
+func (c *Conn) Need(dir Dir, n int) { c.sides[dir].need = min(n, maxNeed) }
+
+// Upgrade says that after the bytes taken by this Read another protocol goes on in
+// both directions: the named one, or with an empty name whatever its content tells.
+// A name that no protocol has means an empty name.
+func (c *Conn) Upgrade(name string, info *UpgradeInfo) { c.upgrade = &upgrade{name, info} }
+
+// Emit hands a finished call on. The engine fills the columns that all protocols share
+// from x and the connection; the row must not be touched afterwards.
+func (c *Conn) Emit(x *Exchange, row table.CallRow, details ...Detail) {
+	i, ok := c.engine.rowIndex[reflect.TypeOf(row)]
+	if !ok {
+		panic(fmt.Sprintf("dissect: %T is not the row of a registered protocol", row))
+	}
+	c.emit(i, x, row, details)
+}
+
+func (c *Conn) emit(proto int, x *Exchange, row table.CallRow, details []Detail) {
+	b := row.Base()
+	b.Protocol = c.engine.Protocols[proto].Name
+	b.Transport = c.Info.Transport.String()
+	outer := c
+	for outer.parent != nil {
+		outer = outer.parent
+	}
+	b.Ordinal = outer.calls
+	if x.Ordinal.OK {
+		b.Ordinal = x.Ordinal.V
+	}
+	first := outer.calls == 0
+	outer.calls++
+	if c != outer {
+		if c.calls == 0 && c.tlsUs >= 0 {
+			b.TLSUs = table.Some(c.tlsUs)
+		}
+		first = c.calls == 0
+		c.calls++
+		b.DecryptedBy = table.Some(c.by)
+	}
+	if first && c.Info.ConnectUs >= 0 && c.Info.Transport == TCP {
+		b.ConnectUs = table.Some(c.Info.ConnectUs)
+	}
+	x.fill(b)
+	for _, body := range [...]*Body{x.ReqBody, x.RespBody} {
+		if body != nil {
+			body.Finish()
+		}
+	}
+	fillBody(x.ReqBody, &b.RequestBodyHash, &b.RequestBodySize, &b.RequestBodyWire)
+	fillBody(x.RespBody, &b.ResponseBodyHash, &b.ResponseBodySize, &b.ResponseBodyWire)
+	b.Anomalies, c.callAnom = c.callAnom, 0
+	c.engine.sink.Call(Emission{Row: row, Protocol: proto, Conn: outer, At: c.now.No,
+		ReqBody: x.ReqBody, RespBody: x.RespBody, Details: details})
+}
+
+func fillBody(b *Body, hash *table.Opt[table.Hash], size, wire *table.Opt[int64]) {
+	if b == nil || b.size == 0 && b.missing == 0 {
+		return
+	}
+	*hash, *wire = table.Some(b.Hash), table.Some(b.size)
+	if !b.Large {
+		*size = table.Some(int64(len(b.Decoded)))
+	}
+}
+
+type kindCount struct {
+	source, kind string
+	count, bytes int64
+	last         table.Anomaly
+}
+
+// Anomaly counts something that could not be accepted; bytes is how many bytes were
+// not understood because of it. Rows of one kind are capped, the count is not.
+func (c *Conn) Anomaly(kind, detail string, bytes int64) {
+	source := "engine"
+	if c.proto != nil {
+		source = c.proto.Name
+	}
+	c.AnomalyFrom(source, kind, detail, bytes)
+}
+
+// AnomalyFrom is Anomaly for callers that are not the connection's dissector.
+func (c *Conn) AnomalyFrom(source, kind, detail string, bytes int64) {
+	c.callAnom++
+	var k *kindCount
+	for i := range c.kinds {
+		if c.kinds[i].kind == kind && c.kinds[i].source == source {
+			k = &c.kinds[i]
+		}
+	}
+	if k == nil {
+		if len(c.kinds) >= maxKinds {
+			kind, detail = "other", "more kinds of anomalies than are counted apart"
+			k = &c.kinds[len(c.kinds)-1]
+		} else {
+			c.kinds = append(c.kinds, kindCount{source: source, kind: kind})
+			k = &c.kinds[len(c.kinds)-1]
+		}
+	}
+	if len(detail) > 300 {
+		detail = detail[:300]
+	}
+	a := table.Anomaly{TsNs: c.now.Time, Ts: table.Micros(floorDiv(c.now.Time, 1000)), Source: source, Kind: kind,
+		Detail: detail, PacketNo: table.Some(c.now.No), Bytes: bytes, Count: 1}
+	k.count++
+	if k.count <= maxSameKind {
+		c.root().sinkAnomaly(a)
+		return
+	}
+	k.bytes += bytes
+	a.Bytes, a.Count = k.bytes, k.count-maxSameKind
+	k.last = a
+}
+
+func (c *Conn) root() *Conn {
+	for c.parent != nil {
+		c = c.parent
+	}
+	return c
+}
+
+func (c *Conn) sinkAnomaly(a table.Anomaly) { c.engine.sink.Anomaly(c, a) }
+
+func (c *Conn) flushAnomalies() {
+	for i := range c.kinds {
+		if k := &c.kinds[i]; k.count > maxSameKind {
+			c.root().sinkAnomaly(k.last)
+		}
+	}
+	c.kinds = nil
+}
+
+// grow asks for n more bytes of the engine's budget.
+func (c *Conn) grow(n int) bool {
+	if c.engine.held+n > engineBudget {
+		return false
+	}
+	c.engine.held += n
+	return true
+}
+
+func (c *Conn) shrink(n int) { c.engine.held -= n }
+
+// Held is the number of bytes that the engine's connections hold.
+func (e *Engine) Held() int { return e.held }
+
+// protect runs f; a panic in it ends the dissector and becomes an anomaly.
+func (c *Conn) protect(f func()) {
+	if c.engine.repanic {
+		f()
+		return
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			stack := debug.Stack()
+			if len(stack) > 2000 {
+				stack = stack[:2000]
+			}
+			c.Anomaly("panic", fmt.Sprintf("%v", r)+": "+string(stack), 0)
+			c.d = nil
+			c.giveUp()
+		}
+	}()
+	f()
+}

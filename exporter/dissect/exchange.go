@@ -1,0 +1,125 @@
+package dissect
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+
+	"github.com/pcapsule/pcapsule/exporter/table"
+)
+
+// headBytes is how much of a request goes into its call_id.
+const headBytes = 64
+
+// Exchange gathers where the bytes of one call came from and when. A dissector keeps
+// one for each call under way, adds to it with every piece it reads, and gives it to
+// Conn.Emit. The zero value is ready.
+type Exchange struct {
+	ReqBody, RespBody *Body
+	StreamID          table.Opt[int64]
+	Ordinal           table.Opt[int64] // within StreamID or connection; set by Emit where absent
+
+	req, resp part
+	cites     table.Cites
+}
+
+type part struct {
+	seen        bool
+	first, last int64 // ns
+	bytes       int64
+	seq, ack    uint32
+	no          int64
+	n           uint8
+	head        [headBytes]byte
+}
+
+// Request says that in.Data[from:to] belongs to the request.
+func (x *Exchange) Request(in *Input, from, to int) { x.add(&x.req, in, from, to) }
+
+// Response says that in.Data[from:to] belongs to the response.
+func (x *Exchange) Response(in *Input, from, to int) { x.add(&x.resp, in, from, to) }
+
+func (x *Exchange) add(p *part, in *Input, from, to int) {
+	if from >= to {
+		return
+	}
+	if !p.seen {
+		s := in.at(from)
+		p.seen, p.first, p.no = true, s.Time, s.No
+		p.seq, p.ack = s.Seq+uint32(in.base+int64(from)-s.off), s.Ack
+	}
+	if p.n < headBytes {
+		p.n += uint8(copy(p.head[p.n:], in.Data[from:to]))
+	}
+	p.last = max(p.last, in.Time(to-1))
+	p.bytes += int64(to - from)
+	in.Cite(&x.cites, from, to)
+}
+
+// HasRequest reports whether any byte of the request was seen.
+func (x *Exchange) HasRequest() bool { return x.req.seen }
+
+// HasResponse reports whether any byte of the response was seen.
+func (x *Exchange) HasResponse() bool { return x.resp.seen }
+
+// RequestTime is the time of the first and last byte of the request, ns.
+func (x *Exchange) RequestTime() (first, last int64) { return x.req.first, x.req.last }
+
+// ResponseTime is the time of the first and last byte of the response, ns.
+func (x *Exchange) ResponseTime() (first, last int64) { return x.resp.first, x.resp.last }
+
+// Cites are the packets gathered so far.
+func (x *Exchange) Cites() table.Cites { return x.cites }
+
+// fill writes times, sizes, identity and citations into c.
+func (x *Exchange) fill(c *table.Call) {
+	lead := &x.req
+	if !lead.seen {
+		lead = &x.resp
+	}
+	c.TsNs = lead.first
+	c.Ts = table.Micros(floorDiv(lead.first, 1000))
+	c.RequestBytes, c.ResponseBytes = x.req.bytes, x.resp.bytes
+	if x.req.seen {
+		c.SendUs = table.Some(us(x.req.first, x.req.last))
+	}
+	if x.resp.seen {
+		c.ReceiveUs = table.Some(us(x.resp.first, x.resp.last))
+	}
+	if x.req.seen && x.resp.seen {
+		c.ElapsedUs = table.Some(us(x.req.first, x.resp.last))
+		c.TTFBUs = table.Some(us(x.req.first, x.resp.first))
+		if x.resp.first >= x.req.last { // an early answer has no wait
+			c.WaitUs = table.Some(us(x.req.last, x.resp.first))
+		}
+	}
+	c.StreamID = x.StreamID
+	c.Cites = x.cites
+	c.CallID = x.id(c.Protocol, c.Ordinal, lead)
+}
+
+// id is the call's identity by content, docs/format/calls.md. It holds no address and
+// no index of a file, so both sides of a NAT and overlapping captures agree.
+func (x *Exchange) id(protocol string, ordinal int64, lead *part) (id table.ID) {
+	var b [1 + 16 + 4 + 4 + 8 + 8 + headBytes]byte
+	b[0] = 1 // version
+	copy(b[1:17], protocol)
+	binary.BigEndian.PutUint32(b[17:], lead.seq)
+	binary.BigEndian.PutUint32(b[21:], lead.ack)
+	binary.BigEndian.PutUint64(b[25:], uint64(x.StreamID.V))
+	binary.BigEndian.PutUint64(b[33:], uint64(ordinal))
+	n := 41 + copy(b[41:], lead.head[:lead.n])
+	sum := sha256.Sum256(b[:n])
+	copy(id[:], sum[:])
+	return id
+}
+
+// us is the microseconds from a to b, at least 0: captures may be out of order.
+func us(a, b int64) int64 { return max(b-a, 0) / 1000 }
+
+func floorDiv(a, b int64) int64 {
+	q := a / b
+	if a%b < 0 {
+		q--
+	}
+	return q
+}

@@ -1,0 +1,76 @@
+package dissect
+
+import (
+	"sort"
+
+	"github.com/pcapsule/pcapsule/exporter/table"
+)
+
+// Packet is where bytes come from.
+type Packet struct {
+	No   int64 // the bundle's packet number
+	Time int64 // ns since 1970 UTC
+	Seq  uint32
+	Ack  uint32
+	Also []int64 // other packets that carry a part: the fragments of a datagram
+}
+
+// seg says that the bytes of a stream from off on came in this packet.
+type seg struct {
+	off int64
+	Packet
+}
+
+// Input is what one direction has that its dissector did not take yet.
+type Input struct {
+	Dir      Dir
+	Data     []byte // valid during the call only
+	End      bool   // nothing will follow in this direction
+	Datagram bool   // Data is one datagram
+
+	base int64 // stream offset of Data[0]
+	segs []seg // ascending by off; the first begins at or before base
+}
+
+// at returns the packet that carried Data[i]; for i at the end, the last one.
+func (in *Input) at(i int) *seg {
+	off := in.base + int64(i)
+	s := in.segs
+	if len(s) == 0 {
+		return &seg{}
+	}
+	if len(s) == 1 || off < s[1].off {
+		return &s[0]
+	}
+	k := sort.Search(len(s), func(k int) bool { return s[k].off > off })
+	return &s[k-1]
+}
+
+// Packet is the packet that carried Data[i].
+func (in *Input) Packet(i int) Packet { return in.at(i).Packet }
+
+// Time is when the packet with Data[i] was captured, ns since 1970 UTC.
+func (in *Input) Time(i int) int64 { return in.at(i).Time }
+
+// Offset is the stream offset of Data[i].
+func (in *Input) Offset(i int) int64 { return in.base + int64(i) }
+
+// Cite adds the packets that carry Data[from:to] to c.
+func (in *Input) Cite(c *table.Cites, from, to int) {
+	if from >= to || len(in.segs) == 0 {
+		return
+	}
+	end := in.base + int64(to)
+	first := in.at(from)
+	k := 0
+	for &in.segs[k] != first {
+		k++
+	}
+	for ; k < len(in.segs) && in.segs[k].off < end; k++ {
+		s := &in.segs[k]
+		for _, no := range s.Also {
+			c.Add(no, no)
+		}
+		c.Add(s.No, s.No)
+	}
+}

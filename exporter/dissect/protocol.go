@@ -1,0 +1,170 @@
+// Package dissect turns the bytes of connections into calls.
+//
+// It holds the contract that every protocol fulfils (Protocol, Dissector), the engine
+// that tells protocols by content, feeds them, watches limits and keeps the account of
+// every byte (Conn), and what dissectors share (Exchange, Body). A protocol is one folder
+// beside this file and one line in all/all.go; it imports this package, never the reverse.
+//
+// The engine allocates nothing for a segment that a dissector takes whole. Nothing here
+// reads a clock: time is the packets'. A panic in a dissector ends that dissector, not the
+// run; it becomes an anomaly, and under test it panics again.
+package dissect
+
+import "github.com/pcapsule/pcapsule/exporter/table"
+
+// Dir is the direction that bytes travel.
+type Dir uint8
+
+// The two directions.
+const (
+	ToServer Dir = iota // from the side that opened the connection
+	ToClient
+)
+
+// Other is the opposite direction.
+func (d Dir) Other() Dir { return d ^ 1 }
+
+// String is "to_server" or "to_client".
+func (d Dir) String() string {
+	if d == ToServer {
+		return "to_server"
+	}
+	return "to_client"
+}
+
+// Transport is what carries a connection.
+type Transport uint8
+
+// The transports that the engine feeds.
+const (
+	TCP   Transport = iota // a stream: Read gets bytes in order, gaps are told
+	UDP                    // datagrams: each Read gets one
+	ICMP                   // ICMP and ICMPv6 messages from the type byte on, one a Read
+	SCTP                   // chunks of one packet, one packet a Read
+	Other                  // payload of another IP protocol, one packet a Read
+	transports
+)
+
+var transportNames = [...]string{"tcp", "udp", "icmp", "sctp", "ip"}
+
+// String is the name that rows have in column transport.
+func (t Transport) String() string { return transportNames[t] }
+
+// Verdict is what Detect thinks of the first bytes that one side sent.
+type Verdict uint8
+
+// The verdicts.
+const (
+	No   Verdict = iota // these bytes cannot be this protocol
+	More                // too few bytes to tell
+	Yes                 // these bytes can only be this protocol
+)
+
+// Protocol is one application protocol.
+type Protocol struct {
+	Name       string      // the folder's name, and the value of column protocol
+	Doc        string      // one sentence for people
+	Transports []Transport // what can carry it
+	Ports      []uint16    // hints: asked first on these server ports, never decisive
+
+	// Detect looks at the first bytes one side sent. It answers
+	//   - Yes:  these bytes can only be this protocol
+	//   - No:   they cannot be
+	//   - More: too few bytes to tell; asked again when more arrive
+	//
+	// For a datagram it is given the whole datagram. It is also asked at the start of a
+	// later segment when the engine looks for the next message after a gap or in a
+	// connection whose start was not captured, so Yes must be rare on random bytes: check
+	// lengths and fixed values, not one magic byte. Detect must not keep head.
+	// nil: the protocol is never told by content (grpc comes out of http2).
+	Detect func(dir Dir, head []byte) Verdict
+
+	// New makes the state for one connection.
+	New func(c *Conn) Dissector
+
+	// Row is a pointer to a zero row of this protocol, a struct that embeds table.Call.
+	// Its own columns are prefixed with the protocol's name.
+	Row table.CallRow
+}
+
+// End is why no more bytes will come.
+type End uint8
+
+// The ends of a connection.
+const (
+	EndFin     End = iota // both sides closed
+	EndReset              // RST seen
+	EndTimeout            // silent for too long
+	EndReuse              // the same ports opened a new connection
+	EndCapture            // the capture ended
+	EndEvicted            // dropped at a memory limit
+	EndUpgrade            // another protocol goes on, see Conn.Upgrade
+)
+
+var endNames = [...]string{"fin", "reset", "timeout", "reuse", "end_of_capture", "evicted", "upgrade"}
+
+// String is the word in column close_reason.
+func (e End) String() string { return endNames[e] }
+
+// CallError is the word for column error of a call that had no whole answer when the
+// connection ended this way: reset, timeout, cut or no_response.
+func (e End) CallError() string {
+	switch e {
+	case EndReset:
+		return "reset"
+	case EndTimeout:
+		return "timeout"
+	case EndFin, EndReuse, EndUpgrade:
+		return "no_response"
+	}
+	return "cut"
+}
+
+// Dissector reads the messages of one connection. The engine never calls two of its
+// methods at once.
+type Dissector interface {
+	// Read takes whole messages, or pieces of a body, from the front of in.Data and
+	// returns how many bytes it took. It answers
+	//   - n > 0, nil: took n bytes; called again at once while bytes are left
+	//   - 0, nil:     needs more bytes (say how many in all with Conn.Need if known) or
+	//                 must first see the other side; called again when either side has more
+	//   - any, err:   the bytes at n cannot be this protocol. They are counted as an
+	//                 anomaly and the engine looks for the next place where Detect says Yes.
+	//
+	// With in.End set no more bytes will come in this direction; Read is then called
+	// at least once, perhaps with no data. For datagram transports Data is exactly one
+	// datagram; bytes not taken are an anomaly. Read must not keep Data.
+	Read(in *Input) (n int, err error)
+
+	// Gap says that missing bytes of this direction were not captured. in.Data holds what
+	// Read did not take yet; it is gone afterwards. It answers
+	//   - true:  the bytes are accounted for (inside a body of known length), go on
+	//   - false: place in the stream lost; calls under way in this direction were emitted
+	//            as cut ("gap"), and the next Read begins where Detect said Yes
+	Gap(in *Input, missing int64) bool
+
+	// Close ends the connection; calls under way are emitted with why.CallError().
+	Close(why End)
+}
+
+// Detail is a row of another table that belongs to a call, such as table.TLSHandshake.
+type Detail interface {
+	// OfCall gives the finished call when its number is known.
+	OfCall(c *table.Call)
+}
+
+// UpgradeInfo is what the old protocol knows about the new one's first call.
+type UpgradeInfo struct {
+	Exchange      *Exchange // the request's bytes and times
+	Method, Path  string
+	Query, Host   string
+	Headers       []table.Header
+	Settings      []byte // HTTP2-Settings, decoded
+	HeadersSize   int64
+	UpgradeTarget string // the token of the Upgrade header
+}
+
+// Upgrader is a Dissector that can go on where another protocol upgraded to it.
+type Upgrader interface {
+	Upgraded(info *UpgradeInfo)
+}
