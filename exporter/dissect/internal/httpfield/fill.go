@@ -1,0 +1,144 @@
+package httpfield
+
+import (
+	"strings"
+	"unicode/utf8"
+
+	"github.com/pcapsule/pcapsule/exporter/table"
+)
+
+// Kinds of headers: what column headers says in its kind.
+const (
+	Request         = "request"
+	Response        = "response"
+	RequestTrailer  = "request_trailer"
+	ResponseTrailer = "response_trailer"
+)
+
+// Fill sets host, user_agent, request_id, trace_id, span_id, auth_kind and the content
+// types of c from headers. A column that is set already stays; where a header comes
+// twice the first one counts. Trailers are not looked at.
+func Fill(c *table.Call, headers []table.Header) {
+	var t trace
+	var answered string // request id of the response
+	cookie, correlation, proxyAuth := false, "", ""
+	for i := range headers {
+		h := &headers[i]
+		if h.Kind == Response {
+			switch Lookup(h.Name) {
+			case ContentType:
+				set(&c.ResponseContentType, h.Value)
+			case RequestID, CorrelationID:
+				if answered == "" {
+					answered = h.Value
+				}
+			}
+			continue
+		}
+		if h.Kind != Request {
+			continue
+		}
+		switch n := Lookup(h.Name); n {
+		case Other:
+		case Host:
+			if !c.Host.OK {
+				set(&c.Host, HostOf(h.Value))
+			}
+		case UserAgent:
+			set(&c.UserAgent, h.Value)
+		case ContentType:
+			set(&c.RequestContentType, h.Value)
+		case RequestID:
+			set(&c.RequestID, h.Value)
+		case CorrelationID:
+			if correlation == "" {
+				correlation = h.Value
+			}
+		case Cookie:
+			cookie = true
+		case Authorization:
+			if !c.AuthKind.OK {
+				set(&c.AuthKind, AuthKind(h.Value))
+			}
+		case ProxyAuthorization:
+			if proxyAuth == "" {
+				proxyAuth = AuthKind(h.Value)
+			}
+		default:
+			t.add(n, h.Value)
+		}
+	}
+	set(&c.RequestID, correlation)
+	set(&c.RequestID, answered)
+	set(&c.AuthKind, proxyAuth)
+	if cookie {
+		set(&c.AuthKind, "cookie")
+	}
+	if !c.TraceID.OK {
+		id, span := t.ids()
+		set(&c.TraceID, id)
+		set(&c.SpanID, span)
+	}
+}
+
+func set(o *table.Opt[string], v string) {
+	if !o.OK && v != "" {
+		*o = table.Some(v)
+	}
+}
+
+// HostOf is the host of an authority ("user@host:port", "[::1]:80"): without user
+// information, port and brackets, in the spelling it came in.
+func HostOf(authority string) string {
+	s := authority
+	if i := strings.LastIndexByte(s, '@'); i >= 0 {
+		s = s[i+1:]
+	}
+	if s != "" && s[0] == '[' {
+		if i := strings.IndexByte(s, ']'); i > 0 {
+			return s[1:i]
+		}
+		return s
+	}
+	// More than one colon is an IPv6 address that lacks its brackets.
+	if i := strings.IndexByte(s, ':'); i >= 0 && strings.IndexByte(s[i+1:], ':') < 0 {
+		s = s[:i]
+	}
+	return s
+}
+
+// SplitTarget cuts an origin-form target into path and query; the query is absent
+// where there is no question mark.
+func SplitTarget(target string) (path string, query table.Opt[string]) {
+	if i := strings.IndexByte(target, '?'); i >= 0 {
+		return target[:i], table.Some(target[i+1:])
+	}
+	return target, query
+}
+
+// Text makes a string that a text column may hold. Bytes that are not UTF-8 are taken
+// as ISO 8859-1, which is what HTTP once said of them (RFC 9110 section 5.5), so that
+// none is lost.
+func Text(b []byte) string {
+	if utf8.Valid(b) {
+		return string(b)
+	}
+	return latin1(string(b))
+}
+
+// ValidText is Text for a string, without a copy where it is valid.
+func ValidText(s string) string {
+	if utf8.ValidString(s) {
+		return s
+	}
+	return latin1(s)
+}
+
+func latin1(s string) string {
+	var out strings.Builder
+	out.Grow(len(s) + len(s)/4)
+	for i := 0; i < len(s); i++ {
+		out.WriteRune(rune(s[i]))
+	}
+	return out.String()
+}
