@@ -1,0 +1,229 @@
+// Package decode turns one captured packet into a Frame: who talked to whom, through
+// which tags and tunnels, and where the transport's payload lies.
+//
+// It promises to allocate nothing for a packet that is not an IP fragment, to copy no
+// payload but that of fragments, to hold at most Options.MaxFragmentBytes of them, and to
+// answer any bytes at all without a panic. It refuses to guess: a port alone never makes
+// a tunnel, and what is not IP or ARP stays KindNone with its EtherType.
+package decode
+
+import (
+	"encoding/binary"
+	"time"
+)
+
+// Limits of one packet's nesting. Real traffic stays far below them.
+const (
+	maxLayers     = 64 // headers walked in one packet, tags and labels included
+	maxExtHeaders = 16 // IPv6 extension headers in one IPv6 packet
+	maxLabels     = 16 // entries of one MPLS label stack
+	maxVLANs      = 4  // VLAN ids kept; later tags are walked, not kept
+	maxTunnels    = 4  // tunnels entered; a fifth stays payload of the fourth
+)
+
+// Input is one captured packet.
+type Input struct {
+	LinkType  uint16 // LINKTYPE_ number of the interface
+	Interface int32  // tells interfaces of one file apart, so that fragments do not mix
+	Data      []byte // captured bytes; Frame.Payload aliases them
+	OrigLen   uint32 // length on the wire
+	Time      int64  // ns since 1970
+	No        int64  // number of the packet, for FragNos
+}
+
+// Options set the budgets of a Decoder; zero values take the defaults.
+type Options struct {
+	MaxFragmentBytes int           // held for both kinds of IP reassembly, overhead included; 32 MiB
+	MaxDatagram      int           // size of a reassembled datagram's payload; 64 KiB
+	MaxFragments     int           // fragments of one datagram; 2048
+	TimeoutIPv4      time.Duration // on capture time, from a datagram's first fragment; 30 s
+	TimeoutIPv6      time.Duration // the same for IPv6; 60 s
+
+	// OnIncomplete is told of each datagram that is given up. It must not keep
+	// Incomplete.Nos and must not call the Decoder.
+	OnIncomplete func(Incomplete)
+}
+
+// Decoder decodes packets. It holds the fragments of incomplete datagrams and so belongs
+// to one goroutine.
+type Decoder struct {
+	frags reassembler
+	saved Frame // the frame as it was before the innermost tunnel was entered
+}
+
+// New returns a Decoder with the options' budgets.
+func New(opt Options) *Decoder {
+	if opt.MaxFragmentBytes <= 0 {
+		opt.MaxFragmentBytes = 32 << 20
+	}
+	if opt.MaxDatagram <= 0 {
+		opt.MaxDatagram = 64 << 10
+	}
+	if opt.MaxFragments <= 0 {
+		opt.MaxFragments = 2048
+	}
+	if opt.TimeoutIPv4 <= 0 {
+		opt.TimeoutIPv4 = 30 * time.Second
+	}
+	if opt.TimeoutIPv6 <= 0 {
+		opt.TimeoutIPv6 = 60 * time.Second
+	}
+	d := &Decoder{}
+	d.frags.init(opt)
+	return d
+}
+
+// layer names the header that stands next.
+type layer uint8
+
+const (
+	layerDone layer = iota
+	layerLink
+	layerEthernet
+	layerEtherType
+	layerLLC
+	layerIP // version told by the first nibble
+	layerIPv4
+	layerIPv6
+	layerExt6
+	layerProto
+	layerMPLS
+	layerPPP
+	layerPPPoE
+	layerGRE
+	layerWLAN
+)
+
+// walk is the place in the packet being decoded.
+type walk struct {
+	d     *Decoder
+	f     *Frame
+	data  []byte // captured bytes from here on, at most wire of them
+	wire  int    // bytes from here on as the headers so far say
+	next  uint16 // link type, EtherType or IP protocol of what stands here
+	cut   bool   // the capture cut this packet short
+	ext   uint8  // extension headers walked
+	inner bool   // d.saved holds the frame outside the innermost tunnel
+	inif  int32
+	time  int64
+	no    int64
+}
+
+// Decode fills f with what p holds. Every field of f is set anew; f.Payload aliases
+// p.Data, or fresh memory that is never used again where f.FragNos is set.
+func (d *Decoder) Decode(p Input, f *Frame) {
+	*f = Frame{WScale: -1}
+	w := walk{d: d, f: f, data: p.Data, wire: int(p.OrigLen), next: p.LinkType, inif: p.Interface, time: p.Time, no: p.No}
+	if w.wire < len(w.data) {
+		f.Problems |= BadLength
+		w.wire = len(w.data)
+	}
+	w.cut = w.wire > len(w.data)
+
+	at := layerLink
+	if p.LinkType == linkEthernet {
+		at = layerEthernet
+	}
+	for n := 0; at != layerDone; n++ {
+		if n == maxLayers {
+			f.Problems |= DepthLimit
+			break
+		}
+		switch at {
+		case layerEthernet:
+			at = w.ethernet()
+		case layerEtherType:
+			at = w.etherType()
+		case layerIPv4:
+			at = w.ipv4()
+		case layerIPv6:
+			at = w.ipv6()
+		case layerProto:
+			at = w.proto()
+		default:
+			at = w.rare(at)
+		}
+	}
+	if w.inner && f.Kind == KindNone {
+		w.leave()
+	}
+}
+
+// rare walks the headers that most packets do not have.
+func (w *walk) rare(at layer) layer {
+	switch at {
+	case layerLink:
+		return w.link()
+	case layerLLC:
+		return w.llc()
+	case layerIP:
+		return w.anyIP()
+	case layerExt6:
+		return w.ext6()
+	case layerMPLS:
+		return w.mpls()
+	case layerPPP:
+		return w.ppp()
+	case layerPPPoE:
+		return w.pppoe()
+	case layerGRE:
+		return w.gre()
+	case layerWLAN:
+		return w.wlan()
+	}
+	return layerDone
+}
+
+// skip passes over n header bytes; where fewer were captured it notes why and is false.
+func (w *walk) skip(n int) bool {
+	if n > len(w.data) {
+		w.short()
+		return false
+	}
+	w.data = w.data[n:]
+	w.wire -= n
+	return true
+}
+
+// trim takes n as the length on the wire of what stands here, so that padding after it
+// is not payload. A length beyond the frame is kept: the header is more often right than
+// the file's original length, and the bytes that are missing then show as missing.
+func (w *walk) trim(n int) {
+	if n > w.wire {
+		w.f.Problems |= BadLength
+	} else if n < len(w.data) {
+		w.data = w.data[:n]
+	}
+	w.wire = n
+}
+
+// short notes that a header is not whole and ends the walk.
+func (w *walk) short() layer {
+	if w.cut {
+		w.f.Problems |= Truncated
+	} else {
+		w.f.Problems |= BadLength
+	}
+	return layerDone
+}
+
+// bad notes a header that contradicts itself and ends the walk.
+func (w *walk) bad() layer {
+	w.f.Problems |= BadHeader
+	return layerDone
+}
+
+// payload takes everything from here on as the payload of the innermost protocol.
+func (w *walk) payload() layer {
+	w.f.Payload = w.data
+	w.f.PayloadLen = w.wire
+	if w.wire > len(w.data) {
+		w.short()
+	}
+	return layerDone
+}
+
+func be16(b []byte) uint16 { return binary.BigEndian.Uint16(b) }
+func be32(b []byte) uint32 { return binary.BigEndian.Uint32(b) }
+func le16(b []byte) uint16 { return binary.LittleEndian.Uint16(b) }
+func le32(b []byte) uint32 { return binary.LittleEndian.Uint32(b) }

@@ -1,0 +1,400 @@
+package decode
+
+import (
+	"bytes"
+	"slices"
+	"time"
+)
+
+// What holding costs beside the bytes, so that many tiny fragments count as well.
+const (
+	datagramCost = 384
+	fragmentCost = 96
+)
+
+// Reason is why a datagram was given up.
+type Reason uint8
+
+// Reasons.
+const (
+	TimedOut Reason = iota // its time was over, on the capture's clock
+	Evicted                // the budget was needed for newer ones
+	Flushed                // the capture ended
+	TooMany                // more fragments than one datagram may have
+)
+
+// String returns the reason's name.
+func (r Reason) String() string {
+	switch r {
+	case TimedOut:
+		return "timeout"
+	case Evicted:
+		return "evicted"
+	case TooMany:
+		return "too_many"
+	}
+	return "end"
+}
+
+// Incomplete is a datagram that was given up.
+type Incomplete struct {
+	First    int64   // number of the first packet
+	Nos      []int64 // packets whose bytes were held, in the order of arrival
+	Bytes    int     // payload bytes held
+	Missing  int     // payload bytes known to be missing; -1 where the end was not seen
+	Version  uint8
+	Proto    uint8
+	ID       uint32
+	Src, Dst Addr
+	Reason   Reason
+}
+
+// Counts says what became of fragments.
+type Counts struct {
+	Fragments   int64 // seen
+	Reassembled int64 // datagrams completed
+	TimedOut    int64 // datagrams given up, by reason
+	Evicted     int64
+	Flushed     int64
+	TooMany     int64
+	Dropped     int64 // fragments that could belong to no datagram
+	Overlaps    int64 // fragments that overlapped others
+	Conflicts   int64 // those that contradicted others
+}
+
+// piece is one fragment as its header describes it.
+type piece struct {
+	off    int
+	header int // bytes of the IP header outside the fragmentable part
+	more   bool
+	proto  uint8
+}
+
+type fragKey struct {
+	src, dst Addr
+	context  uint64
+	id       uint32
+	version  uint8
+	proto    uint8 // IPv4 only: RFC 8200 leaves it out of the key
+}
+
+// held is a run of bytes no earlier fragment had.
+type held struct {
+	off, size int    // on the wire
+	data      []byte // captured, at most size
+}
+
+type datagram struct {
+	key        fragKey
+	prev, next *datagram
+	since      int64
+	seq        uint64
+	runs       []held // ascending, disjoint
+	nos        []int64
+	packets    int
+	total      int // -1 until the last fragment
+	got        int // bytes in runs, on the wire
+	cost       int
+	header     int
+	proto      uint8
+	first      bool // the first fragment is there, so proto holds
+	problems   Problem
+}
+
+// reassembler holds incomplete datagrams, the oldest of each IP version first.
+type reassembler struct {
+	opt    Options
+	open   map[fragKey]*datagram
+	lists  [2]datagram // sentinels of rings: IPv4, IPv6
+	cost   int
+	seq    uint64
+	counts Counts
+}
+
+func (r *reassembler) init(opt Options) {
+	r.opt = opt
+	r.open = make(map[fragKey]*datagram)
+	for i := range r.lists {
+		l := &r.lists[i]
+		l.prev, l.next = l, l
+	}
+}
+
+// Counts returns what became of fragments so far.
+func (d *Decoder) Counts() Counts { return d.frags.counts }
+
+// Held returns the bytes now held for incomplete datagrams, overhead included.
+func (d *Decoder) Held() int { return d.frags.cost }
+
+// Expire gives up the datagrams whose time is over at now. Decode does so by itself when
+// a fragment comes; calling it early only makes OnIncomplete come early.
+func (d *Decoder) Expire(now int64) { d.frags.expire(now) }
+
+// Flush gives up all datagrams, as at the end of a capture.
+func (d *Decoder) Flush() {
+	for g := d.frags.oldest(); g != nil; g = d.frags.oldest() {
+		d.frags.giveUp(g, Flushed)
+	}
+}
+
+func (r *reassembler) expire(now int64) {
+	for i, limit := range [2]time.Duration{r.opt.TimeoutIPv4, r.opt.TimeoutIPv6} {
+		l := &r.lists[i]
+		for l.next != l && now-l.next.since > int64(limit) {
+			r.giveUp(l.next, TimedOut)
+		}
+	}
+}
+
+func (r *reassembler) oldest() *datagram {
+	a, b := r.lists[0].next, r.lists[1].next
+	switch {
+	case a == &r.lists[0] && b == &r.lists[1]:
+		return nil
+	case a == &r.lists[0]:
+		return b
+	case b == &r.lists[1] || a.seq < b.seq:
+		return a
+	}
+	return b
+}
+
+func (r *reassembler) giveUp(g *datagram, why Reason) {
+	r.remove(g)
+	switch why {
+	case TimedOut:
+		r.counts.TimedOut++
+	case Evicted:
+		r.counts.Evicted++
+	case Flushed:
+		r.counts.Flushed++
+	case TooMany:
+		r.counts.TooMany++
+	}
+	if r.opt.OnIncomplete == nil {
+		return
+	}
+	in := Incomplete{
+		Nos: g.nos, Missing: -1, Version: g.key.version, Proto: g.proto,
+		ID: g.key.id, Src: g.key.src, Dst: g.key.dst, Reason: why,
+	}
+	if len(g.nos) > 0 {
+		in.First = g.nos[0]
+	}
+	for i := range g.runs {
+		in.Bytes += len(g.runs[i].data)
+	}
+	if g.total >= 0 {
+		in.Missing = g.total - g.got
+	}
+	r.opt.OnIncomplete(in)
+}
+
+func (r *reassembler) remove(g *datagram) {
+	g.prev.next, g.next.prev = g.next, g.prev
+	delete(r.open, g.key)
+	r.cost -= g.cost
+}
+
+// fragment holds the fragment at hand. Where it completes its datagram the walk goes on
+// in the reassembled bytes.
+func (w *walk) fragment(p piece) layer {
+	f, r := w.f, &w.d.frags
+	r.counts.Fragments++
+	f.Kind = KindFragment
+	w.payload()
+	size, data := w.wire, w.data
+	if p.more && size&7 != 0 {
+		// Only the last fragment may end anywhere. IPv4 hosts cut it; RFC 8200 discards it.
+		f.Problems |= BadLength
+		if f.IPVersion == 6 {
+			return w.dropped()
+		}
+		size &^= 7
+		data = data[:min(len(data), size)]
+	}
+	end := p.off + size
+	if p.more && size == 0 || end > r.opt.MaxDatagram || f.IPVersion == 4 && end+p.header > maxIPv4 {
+		return w.dropped()
+	}
+	key := fragKey{src: f.Src, dst: f.Dst, context: f.context(w.inif), id: f.IPID, version: f.IPVersion}
+	if key.version == 4 {
+		key.proto = p.proto
+	}
+	g := r.find(key, w.time, len(data))
+	if g == nil {
+		return w.dropped()
+	}
+	if !g.fits(end, p.more) {
+		r.counts.Conflicts++
+		g.problems |= FragmentConflict
+		f.Problems |= FragmentConflict
+		return layerDone
+	}
+	if !p.more {
+		g.total = end
+	}
+	if p.off == 0 && !g.first {
+		g.first, g.proto, g.header = true, p.proto, p.header
+	}
+	w.hold(g, p.off, size, data)
+	if g.total >= 0 && g.got == g.total {
+		return w.complete(g)
+	}
+	if g.packets >= r.opt.MaxFragments {
+		f.Problems |= FragmentDropped
+		r.giveUp(g, TooMany)
+	}
+	return layerDone
+}
+
+func (w *walk) dropped() layer {
+	w.f.Problems |= FragmentDropped
+	w.d.frags.counts.Dropped++
+	return layerDone
+}
+
+// find returns the datagram of key, with room for n more bytes in the budget, or nil
+// where the budget is too small for even that.
+func (r *reassembler) find(key fragKey, now int64, n int) *datagram {
+	r.expire(now)
+	need := n + fragmentCost
+	if _, ok := r.open[key]; !ok {
+		need += datagramCost
+	}
+	if need+datagramCost > r.opt.MaxFragmentBytes {
+		return nil
+	}
+	for r.cost+need > r.opt.MaxFragmentBytes {
+		g := r.oldest()
+		if g.key == key {
+			need += datagramCost // it begins anew
+		}
+		r.giveUp(g, Evicted)
+	}
+	if g := r.open[key]; g != nil {
+		return g
+	}
+	r.seq++
+	g := &datagram{key: key, since: now, seq: r.seq, total: -1, cost: datagramCost, proto: key.proto}
+	l := &r.lists[0]
+	if key.version == 6 {
+		l = &r.lists[1]
+	}
+	g.prev, g.next = l.prev, l
+	l.prev.next, l.prev = g, g
+	r.open[key] = g
+	r.cost += g.cost
+	return g
+}
+
+// fits reports whether a fragment that ends at end agrees with what is known of the
+// datagram's length.
+func (g *datagram) fits(end int, more bool) bool {
+	if g.total >= 0 {
+		return end <= g.total && (more || end == g.total)
+	}
+	n := len(g.runs)
+	return more || n == 0 || g.runs[n-1].off+g.runs[n-1].size <= end
+}
+
+// hold copies the bytes of a fragment that no earlier one had and compares the others.
+func (w *walk) hold(g *datagram, off, size int, data []byte) {
+	f, r := w.f, &w.d.frags
+	g.packets++
+	added, overlap, conflict, same := g.insert(off, size, data)
+	if added {
+		cost := len(data) + fragmentCost
+		g.cost += cost
+		r.cost += cost
+	}
+	if added || size == 0 {
+		if f.FragNos != nil { // the packet around was reassembled itself
+			g.nos = append(g.nos, f.FragNos...)
+		} else {
+			g.nos = append(g.nos, w.no)
+		}
+	}
+	if overlap && !same {
+		r.counts.Overlaps++
+		f.Problems |= FragmentOverlap
+	}
+	if conflict {
+		r.counts.Conflicts++
+		f.Problems |= FragmentConflict
+	}
+	g.problems |= f.Problems & (FragmentOverlap | FragmentConflict)
+}
+
+// insert adds what is new of [off, off+size). same means the fragment was there already,
+// byte for byte: a duplicate, as captures on bridges have them.
+func (g *datagram) insert(off, size int, data []byte) (added, overlap, conflict, same bool) {
+	end, i := off+size, len(g.runs)
+	if i > 0 && g.runs[i-1].off+g.runs[i-1].size > off {
+		i, _ = slices.BinarySearchFunc(g.runs, off, func(h held, off int) int { return h.off + h.size - off - 1 })
+	}
+	var own []byte // one copy, shared by the runs cut from it
+	for pos := off; pos < end; i++ {
+		to := end
+		if i < len(g.runs) {
+			to = min(end, g.runs[i].off)
+		}
+		if pos < to {
+			if own == nil {
+				own = bytes.Clone(data)
+			}
+			g.runs = slices.Insert(g.runs, i, held{pos, to - pos, cutRange(own, pos-off, to-off)})
+			g.got += to - pos
+			added = true
+			pos = to
+			continue
+		}
+		h := &g.runs[i]
+		to = min(end, h.off+h.size)
+		overlap = true
+		mine, theirs := cutRange(data, pos-off, to-off), cutRange(h.data, pos-h.off, to-h.off)
+		n := min(len(mine), len(theirs))
+		conflict = conflict || !bytes.Equal(mine[:n], theirs[:n])
+		pos = to
+	}
+	return added, overlap, conflict, overlap && !added && !conflict
+}
+
+// cutRange is b[from:to] as far as b goes.
+func cutRange(b []byte, from, to int) []byte {
+	return b[min(from, len(b)):min(to, len(b))]
+}
+
+// complete goes on in the datagram's bytes, which are made anew and never used again.
+func (w *walk) complete(g *datagram) layer {
+	f, r := w.f, &w.d.frags
+	r.remove(g)
+	r.counts.Reassembled++
+	n, whole := 0, true
+	for i := range g.runs {
+		n += len(g.runs[i].data)
+		if len(g.runs[i].data) < g.runs[i].size {
+			whole = false
+			break
+		}
+	}
+	data := make([]byte, 0, n)
+	for i := range g.runs {
+		if data = append(data, g.runs[i].data...); len(data) == n {
+			break
+		}
+	}
+	slices.Sort(g.nos)
+	f.FragNos = slices.Compact(g.nos)
+	f.Kind = KindIP
+	f.Problems |= g.problems
+	f.Payload, f.PayloadLen = nil, 0
+	f.IPLen = g.header + g.total
+	w.data, w.wire, w.cut = data, g.total, !whole
+	w.next = uint16(g.proto)
+	f.Proto = g.proto
+	if f.IPVersion == 6 {
+		return layerExt6
+	}
+	return layerProto
+}

@@ -1,0 +1,279 @@
+package decode
+
+import (
+	"encoding/binary"
+	"math/bits"
+	"net/netip"
+	"strings"
+)
+
+// Addr is an IP address, IPv4 in its IPv6-mapped form.
+//
+// LIMIT: an IPv6 packet that truly carries ::ffff:a.b.c.d on the wire reads as IPv4 a.b.c.d;
+// Frame.IPVersion tells them apart.
+type Addr [16]byte
+
+// Netip returns a as a netip.Addr, IPv4 unmapped.
+func (a Addr) Netip() netip.Addr { return netip.AddrFrom16(a).Unmap() }
+
+// String returns a as RFC 5952 writes it, IPv4 with dots.
+func (a Addr) String() string { return a.Netip().String() }
+
+// Is4 reports whether a is an IPv4 address.
+func (a Addr) Is4() bool {
+	return binary.LittleEndian.Uint64(a[:8]) == 0 && binary.LittleEndian.Uint32(a[8:12]) == 0xffff0000
+}
+
+func (a *Addr) set4(b []byte) {
+	_ = b[3]
+	binary.LittleEndian.PutUint64(a[:8], 0)
+	binary.LittleEndian.PutUint32(a[8:12], 0xffff0000)
+	binary.LittleEndian.PutUint32(a[12:], binary.LittleEndian.Uint32(b))
+}
+
+// Kind says what a frame turned out to be.
+type Kind uint8
+
+// Kinds of frames.
+const (
+	KindNone     Kind = iota // neither IP nor ARP, or not readable; EtherType and Problems say more
+	KindIP                   // an IP packet, whole or reassembled
+	KindFragment             // an IP fragment; its bytes are held until the datagram is whole
+	KindARP                  // ARP or RARP; Src and Dst are the protocol addresses where they are IPv4
+)
+
+// String returns the kind's name.
+func (k Kind) String() string {
+	switch k {
+	case KindIP:
+		return "ip"
+	case KindFragment:
+		return "fragment"
+	case KindARP:
+		return "arp"
+	}
+	return "none"
+}
+
+// Problem is a set of things decoding could not accept.
+type Problem uint16
+
+// Problems of a frame.
+const (
+	Truncated        Problem = 1 << iota // the capture's snap length cut a header or the payload
+	BadLength                            // a length field and the bytes around it contradict each other
+	BadHeader                            // a header field has a value it cannot have
+	BadOptions                           // TCP options or IPv6 extension options do not add up
+	UnknownLink                          // the link type is not one that is read
+	DepthLimit                           // more headers, labels or tunnels than the limits allow
+	FragmentOverlap                      // fragments overlap; the first copy of each byte was kept
+	FragmentConflict                     // overlapping fragments differ, or disagree on the datagram's end
+	FragmentDropped                      // the fragment cannot belong to any datagram, or a limit was reached
+	Encrypted                            // a protected 802.11 or MACsec frame: nothing to read
+	Aggregate                            // an 802.11 A-MSDU of which only the first packet was read
+	numProblems      = iota
+)
+
+var problemCodes = [numProblems]string{
+	"truncated", "bad_length", "bad_header", "bad_options", "unknown_link", "depth_limit",
+	"fragment_overlap", "fragment_conflict", "fragment_dropped", "encrypted", "aggregate",
+}
+
+// Codes returns the names of the problems in p.
+func (p Problem) Codes() []string {
+	var codes []string
+	for ; p != 0; p &= p - 1 {
+		if i := bits.TrailingZeros16(uint16(p)); i < numProblems {
+			codes = append(codes, problemCodes[i])
+		}
+	}
+	return codes
+}
+
+// String returns the names of the problems in p, joined by commas.
+func (p Problem) String() string { return strings.Join(p.Codes(), ",") }
+
+// Direction is which way a packet went, where the link layer says so.
+type Direction uint8
+
+// Directions, as seen from the machine that captured.
+const (
+	DirUnknown Direction = iota
+	DirIn
+	DirOut
+)
+
+// String returns the direction's name.
+func (d Direction) String() string {
+	switch d {
+	case DirIn:
+		return "in"
+	case DirOut:
+		return "out"
+	}
+	return "unknown"
+}
+
+// TunnelKind is what carried a packet inside another.
+type TunnelKind uint8
+
+// Kinds of tunnels.
+const (
+	TunnelNone TunnelKind = iota
+	TunnelVXLAN
+	TunnelGeneve
+	TunnelGRE
+	TunnelNVGRE
+	TunnelIPIP // IPv4 in IPv4
+	Tunnel6in4
+	Tunnel4in6
+	Tunnel6in6
+	TunnelGTPU
+	TunnelERSPAN
+	TunnelMPLS
+	TunnelPPPoE
+	TunnelTeredo
+	TunnelAYIYA
+	TunnelL2TP
+	TunnelEtherIP
+	TunnelEthernet // Ethernet straight in IP, protocol 143
+	TunnelNSH
+	TunnelPBB
+)
+
+var tunnelNames = [...]string{
+	"", "vxlan", "geneve", "gre", "nvgre", "ipip", "6in4", "4in6", "6in6", "gtpu", "erspan", "mpls", "pppoe",
+	"teredo", "ayiya", "l2tp", "etherip", "ethernet", "nsh", "pbb",
+}
+
+// String returns the tunnel's name as the tables write it.
+func (k TunnelKind) String() string {
+	if int(k) < len(tunnelNames) {
+		return tunnelNames[k]
+	}
+	return ""
+}
+
+// Tunnel is one tunnel around a packet.
+type Tunnel struct {
+	Kind             TunnelKind
+	HasID            bool   // the encapsulation has an id, ID
+	ID               uint32 // VNI, GRE key, TEID, session, bottom label, NSH path
+	SrcPort, DstPort uint16 // of UDP tunnels
+	Src, Dst         Addr   // outer addresses; all zero where no IP header stands outside
+}
+
+// SACKBlock is a range of sequence numbers received out of order.
+type SACKBlock struct{ Left, Right uint32 }
+
+// TCP flag bits of Frame.Flags: the low twelve bits beside the data offset.
+const (
+	FIN uint16 = 1 << iota
+	SYN
+	RST
+	PSH
+	ACK
+	URG
+	ECE
+	CWR
+	NS
+)
+
+// Frame is what decoding found in a packet. Addresses, ports and all below them are those
+// of the innermost packet; what stands outside is in VLANs, Labels and Tunnels, from the
+// outside in.
+type Frame struct {
+	Kind          Kind
+	LinkDirection Direction
+	IPVersion     uint8
+	Proto         uint8 // upper protocol after extension headers
+	TTL           uint8
+	Type, Code    uint8 // of ICMP, ICMPv6 and IGMP (Code of IGMP is its second byte)
+	WScale        int8  // -1 where absent
+	Problems      Problem
+	EtherType     uint16 // innermost; 0 where the link has none
+
+	L4            bool // the transport header was whole, so ports and all after them hold
+	HasTS         bool
+	SACKPermitted bool
+	HasPPPoE      bool
+	NSACK         uint8
+	NVLANs        uint8
+	NLabels       uint8
+	NTunnels      uint8
+
+	SrcPort, DstPort uint16
+	Flags, Window    uint16
+	MSS              uint16 // 0 where absent
+	ARPOp            uint16
+	PPPoESession     uint16
+	Urgent           uint16
+
+	Seq, Ack     uint32
+	TSVal, TSEcr uint32
+	VTag         uint32 // SCTP verification tag
+	IPID         uint32 // of IPv4, or of an IPv6 fragment header
+	IfIndex      uint32 // of SLL2, 0 elsewhere
+
+	IPLen      int // IP packet on the wire, header included; reassembled: the whole datagram
+	PayloadLen int // transport payload on the wire as headers say; above len(Payload) where cut
+	Src, Dst   Addr
+
+	// Payload is the captured transport payload without link padding: TCP, UDP, DCCP and
+	// UDP-Lite after their header, SCTP its chunks, ICMP, ICMPv6 and IGMP the whole message
+	// with its header, other protocols all after the IP headers. A fragment has its own
+	// bytes, ARP its whole packet, KindNone what stands after the EtherType where known.
+	Payload []byte
+
+	FragNos []int64 // packets of all fragments, ascending, on the frame that completed them
+
+	VLANs   [maxVLANs]uint16
+	Labels  [4]uint32
+	SACK    [4]SACKBlock
+	Tunnels [maxTunnels]Tunnel
+}
+
+// Multipliers of FlowHash, from the finalizer of SplitMix64 and the golden ratio.
+const (
+	hashA = 0x9e3779b97f4a7c15
+	hashB = 0xbf58476d1ce4e5b9
+	hashC = 0x94d049bb133111eb
+)
+
+// FlowHash is a hash of the innermost addresses, ports and protocol that is the same for
+// both directions, on every machine and in every release, so work can be cut by it.
+func (f *Frame) FlowHash() uint64 {
+	// The ends are hashed apart and added, which forgets their order.
+	return mix(endHash(&f.Src, f.SrcPort) + endHash(&f.Dst, f.DstPort) + uint64(f.Proto)*hashA)
+}
+
+func endHash(a *Addr, port uint16) uint64 {
+	h := binary.LittleEndian.Uint64(a[:8])*hashB ^ uint64(port)*hashA
+	return mix(h ^ bits.RotateLeft64(binary.LittleEndian.Uint64(a[8:])*hashC, 31))
+}
+
+func mix(h uint64) uint64 {
+	h = (h ^ h>>30) * hashB
+	h = (h ^ h>>27) * hashC
+	return h ^ h>>31
+}
+
+// context is a hash of what stands around the IP packet at hand. Fragments of equal ids
+// in different VLANs, tunnels or interfaces are different datagrams.
+func (f *Frame) context(inif int32) uint64 {
+	h := mix(uint64(uint32(inif))<<32 | uint64(f.IfIndex))
+	for _, v := range f.VLANs[:f.NVLANs] {
+		h = mix(h ^ uint64(v)*hashA)
+	}
+	for _, l := range f.Labels[:f.NLabels] {
+		h = mix(h ^ uint64(l)*hashB)
+	}
+	for i := range f.Tunnels[:f.NTunnels] {
+		t := &f.Tunnels[i]
+		// Source ports of UDP tunnels are entropy of the inner flow; fragments without
+		// ports may have another, so they stay out.
+		h = mix(h ^ uint64(t.Kind)<<32 ^ uint64(t.ID))
+		h = mix(h ^ endHash(&t.Src, 0)*hashA ^ endHash(&t.Dst, 0)*hashC)
+	}
+	return h
+}

@@ -1,0 +1,213 @@
+package decode
+
+// proto goes on by the IP protocol.
+func (w *walk) proto() layer {
+	f := w.f
+	f.Proto = uint8(w.next)
+	switch w.next {
+	case protoTCP:
+		return w.tcp()
+	case protoUDP:
+		return w.udp()
+	case protoICMP, protoICMPv6, protoIGMP:
+		return w.icmp()
+	case protoSCTP:
+		return w.sctp()
+	case protoDCCP, protoUDPLite:
+		return w.otherPorts()
+	case protoAH:
+		return w.ah()
+	case protoIPv4, protoIPv6, protoGRE, protoEtherIP, protoMPLS, protoEthernet:
+		w.payload() // what stays where the tunnel cannot be entered
+		return w.ipTunnel()
+	}
+	return w.payload()
+}
+
+const tcpHeader = 20
+
+func (w *walk) tcp() layer {
+	f, b := w.f, w.data
+	if len(b) < tcpHeader {
+		return w.shortTCP()
+	}
+	f.SrcPort = be16(b)
+	f.DstPort = be16(b[2:])
+	f.Seq = be32(b[4:])
+	f.Ack = be32(b[8:])
+	f.Flags = be16(b[12:]) & 0xfff
+	f.Window = be16(b[14:])
+	f.Urgent = be16(b[18:])
+	f.L4 = true
+	off := int(b[12]>>4) * 4
+	switch {
+	case off < tcpHeader:
+		return w.bad()
+	case off > w.wire:
+		f.Problems |= BadLength
+		return layerDone
+	case off > len(b):
+		f.PayloadLen = w.wire - off
+		w.tcpOptions(b[tcpHeader:], true)
+		return w.short()
+	case off > tcpHeader:
+		o := b[tcpHeader:off]
+		if len(o) == 12 && be32(o) == 0x0101080a { // two NOPs and a timestamp: most segments
+			f.HasTS, f.TSVal, f.TSEcr = true, be32(o[4:]), be32(o[8:])
+		} else {
+			w.tcpOptions(o, false)
+		}
+	}
+	f.Payload = b[off:]
+	f.PayloadLen = w.wire - off
+	if f.PayloadLen > len(f.Payload) {
+		w.short()
+	}
+	return layerDone
+}
+
+// shortTCP keeps of a cut header what is there.
+func (w *walk) shortTCP() layer {
+	f, b := w.f, w.data
+	if len(b) >= 4 {
+		f.SrcPort, f.DstPort = be16(b), be16(b[2:])
+	}
+	if len(b) >= 8 {
+		f.Seq = be32(b[4:])
+	}
+	if len(b) >= 14 {
+		f.Ack, f.Flags = be32(b[8:]), be16(b[12:])&0xfff
+		if off := int(b[12]>>4) * 4; off >= tcpHeader && off <= w.wire {
+			f.PayloadLen = w.wire - off
+		}
+	}
+	return w.short()
+}
+
+// tcpOptions reads the options; cut says that the capture ended within them.
+func (w *walk) tcpOptions(o []byte, cut bool) {
+	f := w.f
+	for len(o) > 0 {
+		kind := o[0]
+		if kind == 0 {
+			return
+		}
+		if kind == 1 {
+			o = o[1:]
+			continue
+		}
+		if len(o) < 2 || o[1] < 2 || int(o[1]) > len(o) {
+			if !cut {
+				f.Problems |= BadOptions
+			}
+			return
+		}
+		n := int(o[1])
+		v := o[2:n]
+		o = o[n:]
+		switch {
+		case kind == 2 && len(v) == 2:
+			f.MSS = be16(v)
+		case kind == 3 && len(v) == 1:
+			f.WScale = int8(v[0] & 0x7f)
+		case kind == 4 && len(v) == 0:
+			f.SACKPermitted = true
+		case kind == 5 && len(v)%8 == 0:
+			for ; len(v) > 0 && int(f.NSACK) < len(f.SACK); v = v[8:] {
+				f.SACK[f.NSACK] = SACKBlock{be32(v), be32(v[4:])}
+				f.NSACK++
+			}
+		case kind == 8 && len(v) == 8:
+			f.HasTS, f.TSVal, f.TSEcr = true, be32(v), be32(v[4:])
+		case kind == 2 || kind == 3 || kind == 4 || kind == 5 || kind == 8:
+			f.Problems |= BadOptions
+		}
+	}
+}
+
+func (w *walk) udp() layer {
+	f, b := w.f, w.data
+	if len(b) < 8 {
+		return w.shortPorts()
+	}
+	f.SrcPort = be16(b)
+	f.DstPort = be16(b[2:])
+	f.L4 = true
+	size := int(be16(b[4:]))
+	switch {
+	case size == 0: // a jumbogram, or offload
+	case size < 8:
+		f.Problems |= BadLength
+	case size > w.wire:
+		// A reader of the socket would get nothing; what is there is kept.
+		f.Problems |= BadLength
+	default:
+		w.trim(size)
+	}
+	w.data = w.data[8:]
+	w.wire -= 8
+	f.Payload = w.data
+	f.PayloadLen = w.wire
+	if w.wire > len(w.data) {
+		w.short()
+	}
+	if tunnelPort(f.DstPort) {
+		return w.udpTunnel(f.DstPort)
+	}
+	if tunnelPort(f.SrcPort) {
+		return w.udpTunnel(f.SrcPort)
+	}
+	return layerDone
+}
+
+func (w *walk) shortPorts() layer {
+	if b := w.data; len(b) >= 4 {
+		w.f.SrcPort, w.f.DstPort = be16(b), be16(b[2:])
+	}
+	return w.short()
+}
+
+// otherPorts reads DCCP and UDP-Lite, whose ports stand where TCP's do.
+func (w *walk) otherPorts() layer {
+	f, b := w.f, w.data
+	size := 8
+	if w.next == protoDCCP {
+		size = 12
+		if len(b) > 4 {
+			size = max(12, int(b[4])*4) // data offset, in words
+		}
+	}
+	if len(b) < size {
+		return w.shortPorts()
+	}
+	f.SrcPort, f.DstPort = be16(b), be16(b[2:])
+	f.L4 = true
+	w.skip(size)
+	return w.payload()
+}
+
+func (w *walk) sctp() layer {
+	f, b := w.f, w.data
+	if len(b) < 12 {
+		return w.shortPorts()
+	}
+	f.SrcPort, f.DstPort = be16(b), be16(b[2:])
+	f.VTag = be32(b[4:])
+	f.L4 = true
+	w.skip(12)
+	return w.payload()
+}
+
+// icmp gives type and code; the payload is the whole message, header included.
+func (w *walk) icmp() layer {
+	f, b := w.f, w.data
+	if len(b) >= 2 {
+		f.Type, f.Code = b[0], b[1]
+	}
+	if len(b) >= 4 {
+		f.L4 = true
+		return w.payload()
+	}
+	w.payload()
+	return w.short()
+}

@@ -1,0 +1,445 @@
+package decode
+
+import "encoding/binary"
+
+// UDP ports of tunnels. A port is a hint: the headers inside must hold water too.
+const (
+	portL2TP     = 1701
+	portGTPU     = 2152
+	portTeredo   = 3544
+	portVXLAN    = 4789
+	portVXLANGPE = 4790
+	portAYIYA    = 5072
+	portGeneve   = 6081
+	portMPLS     = 6635
+	portOldVXLAN = 8472 // Linux's default, and Flannel's and Cilium's
+)
+
+func tunnelPort(port uint16) bool {
+	switch port {
+	case portL2TP, portGTPU, portTeredo, portVXLAN, portVXLANGPE, portAYIYA, portGeneve, portMPLS, portOldVXLAN:
+		return true
+	}
+	return false
+}
+
+// enter moves what is known of the packet so far into a tunnel entry, and clears the
+// fields that the packet inside has of its own. It is false where tunnels lie too deep.
+func (w *walk) enter(kind TunnelKind, id uint32, hasID bool) bool {
+	f := w.f
+	if f.NTunnels == maxTunnels {
+		f.Problems |= DepthLimit
+		if f.Kind == KindNone {
+			w.payload()
+		}
+		return false
+	}
+	if f.Kind != KindNone {
+		w.d.saved = *f
+		w.inner = true
+	}
+	t := &f.Tunnels[f.NTunnels]
+	f.NTunnels++
+	*t = Tunnel{Kind: kind, ID: id, HasID: hasID, Src: f.Src, Dst: f.Dst, SrcPort: f.SrcPort, DstPort: f.DstPort}
+	f.Kind = KindNone
+	f.IPVersion, f.Proto, f.TTL, f.L4 = 0, 0, 0, false
+	f.SrcPort, f.DstPort = 0, 0
+	f.IPID, f.IPLen, f.PayloadLen = 0, 0, 0
+	f.Src, f.Dst = Addr{}, Addr{}
+	f.Payload = nil
+	return true
+}
+
+// leave goes back to the packet outside, when what is inside is neither IP nor ARP.
+func (w *walk) leave() {
+	problems := w.f.Problems
+	*w.f = w.d.saved
+	w.f.Problems |= problems
+}
+
+// into enters a tunnel and goes on at n bytes from here.
+func (w *walk) into(kind TunnelKind, id uint32, n int, at layer) layer {
+	if !w.enter(kind, id, true) {
+		return layerDone
+	}
+	return w.skipTo(n, at)
+}
+
+// ipTunnel enters what has an IP protocol number of its own.
+func (w *walk) ipTunnel() layer {
+	outer := w.f.IPVersion
+	kind, at := TunnelIPIP, layerIPv4
+	switch w.next {
+	case protoIPv4:
+		if outer == 6 {
+			kind = Tunnel4in6
+		}
+	case protoIPv6:
+		kind, at = Tunnel6in4, layerIPv6
+		if outer == 6 {
+			kind = Tunnel6in6
+		}
+	case protoMPLS:
+		return layerMPLS
+	case protoGRE:
+		return layerGRE
+	case protoEtherIP: // RFC 3378: version 3, reserved
+		if len(w.data) < 2 {
+			return w.short()
+		}
+		if be16(w.data) != 0x3000 {
+			return layerDone
+		}
+		kind, at = TunnelEtherIP, layerEthernet
+		w.skip(2)
+	case protoEthernet:
+		kind, at = TunnelEthernet, layerEthernet
+	}
+	if !w.enter(kind, 0, false) {
+		return layerDone
+	}
+	return at
+}
+
+// GRE flag bits.
+const (
+	greChecksum = 0x8000
+	greRouting  = 0x4000
+	greKey      = 0x2000
+	greSequence = 0x1000
+	greAck      = 0x0080
+)
+
+// gre is RFC 2784 and 2890, RFC 1701's source routes, and PPTP's version 1.
+func (w *walk) gre() layer {
+	b := w.data
+	if len(b) < 4 {
+		return w.short()
+	}
+	flags, proto := be16(b), be16(b[2:])
+	version := flags & 7
+	if version > 1 || version == 1 && proto != etherPPP {
+		return w.bad()
+	}
+	size, key := 4, uint32(0)
+	if version == 0 && flags&(greChecksum|greRouting) != 0 {
+		size += 4
+	}
+	if flags&greKey != 0 {
+		if len(b) < size+4 {
+			return w.short()
+		}
+		key = be32(b[size:])
+		size += 4
+	}
+	if flags&greSequence != 0 {
+		size += 4
+	}
+	if version == 1 {
+		if flags&greAck != 0 {
+			size += 4
+		}
+		if n := int(key >> 16); size+n <= w.wire {
+			w.trim(size + n)
+		}
+		key &= 0xffff // the call id
+	}
+	if !w.skip(size) {
+		return layerDone
+	}
+	if version == 0 && flags&greRouting != 0 && !w.sourceRoutes() {
+		return layerDone
+	}
+	return w.greInner(flags, proto, key)
+}
+
+// sourceRoutes passes over the routing entries of RFC 1701; the empty one is the last.
+func (w *walk) sourceRoutes() bool {
+	for range 16 {
+		if len(w.data) < 4 {
+			w.short()
+			return false
+		}
+		end := be16(w.data) == 0 && w.data[3] == 0
+		if !w.skip(4 + int(w.data[3])) {
+			return false
+		}
+		if end {
+			return true
+		}
+	}
+	w.bad()
+	return false
+}
+
+func (w *walk) greInner(flags, proto uint16, key uint32) layer {
+	hasKey := flags&greKey != 0
+	switch proto {
+	case 0x88be: // ERSPAN; type I has neither a sequence number nor a header
+		if flags&greSequence == 0 {
+			return w.span(0, 0, false)
+		}
+		if len(w.data) < 8 {
+			return w.short()
+		}
+		return w.span(8, uint32(be16(w.data[2:])&0x3ff), true)
+	case 0x22eb: // ERSPAN type III
+		if len(w.data) < 12 {
+			return w.short()
+		}
+		size := 12
+		if w.data[11]&1 != 0 { // platform-specific part
+			size += 8
+		}
+		return w.span(size, uint32(be16(w.data[2:])&0x3ff), true)
+	}
+	kind := TunnelGRE
+	// NVGRE reserves ids below 0x1000, so small keys of other Ethernet tunnels are not taken for it.
+	// LIMIT: a large key on a Linux gretap looks just the same.
+	if id := key >> 8; proto == etherTEB && flags&0xf000 == greKey && id >= 0x1000 && id != 0xffffff {
+		kind, key = TunnelNVGRE, id
+	}
+	if !w.enter(kind, key, hasKey) {
+		return layerDone
+	}
+	switch proto {
+	case 0x883e: // WCCP: an optional redirect header
+		if len(w.data) > 0 && w.data[0]>>4 != 4 && !w.skip(4) {
+			return layerDone
+		}
+		return layerIPv4
+	case etherPPP:
+		return layerPPP
+	}
+	if proto < 0x600 {
+		return layerDone
+	}
+	w.next = proto
+	return layerEtherType
+}
+
+func (w *walk) span(size int, id uint32, hasID bool) layer {
+	if !w.enter(TunnelERSPAN, id, hasID) {
+		return layerDone
+	}
+	return w.skipTo(size, layerEthernet)
+}
+
+// udpTunnel enters a tunnel known by its port where the inner headers are plausible.
+func (w *walk) udpTunnel(port uint16) layer {
+	if len(w.data) < 8 {
+		return layerDone
+	}
+	switch port {
+	case portVXLAN, portOldVXLAN:
+		return w.vxlan()
+	case portVXLANGPE:
+		return w.vxlanGPE()
+	case portGeneve:
+		return w.geneve()
+	case portGTPU:
+		return w.gtpu()
+	case portTeredo:
+		return w.teredo()
+	case portAYIYA:
+		return w.ayiya()
+	case portL2TP:
+		return w.l2tp()
+	case portMPLS:
+		return w.mplsUDP()
+	}
+	return layerDone
+}
+
+// vxlan is RFC 7348. Reserved bits are ignored as it asks; the I bit is not.
+func (w *walk) vxlan() layer {
+	b := w.data
+	if b[0]&0x08 == 0 || !plausibleEthernet(b[8:], w.wire-8) {
+		return layerDone
+	}
+	return w.into(TunnelVXLAN, be32(b[4:])>>8, 8, layerEthernet)
+}
+
+func (w *walk) vxlanGPE() layer {
+	b, vni := w.data, be32(w.data[4:])>>8
+	if b[0]&0x08 == 0 || b[0]&0x30 != 0 {
+		return layerDone
+	}
+	next := b[3]
+	if b[0]&0x04 == 0 {
+		next = 3
+	}
+	switch next {
+	case 1, 2:
+		if plausibleIP(b[8:], w.wire-8) {
+			return w.into(TunnelVXLAN, vni, 8, layerIP)
+		}
+	case 3:
+		if plausibleEthernet(b[8:], w.wire-8) {
+			return w.into(TunnelVXLAN, vni, 8, layerEthernet)
+		}
+	case 4:
+		w.next = etherNSH
+		return w.into(TunnelVXLAN, vni, 8, layerEtherType)
+	}
+	return layerDone
+}
+
+// geneve is RFC 8926: version 0, data packets.
+func (w *walk) geneve() layer {
+	b := w.data
+	size, proto, vni := 8+int(b[0]&0x3f)*4, be16(b[2:]), be32(b[4:])>>8
+	if b[0]>>6 != 0 || b[1]&0x80 != 0 || len(b) < size {
+		return layerDone
+	}
+	switch proto {
+	case etherTEB:
+		if plausibleEthernet(b[size:], w.wire-size) {
+			return w.into(TunnelGeneve, vni, size, layerEthernet)
+		}
+	case etherIPv4, etherIPv6:
+		if plausibleIP(b[size:], w.wire-size) {
+			w.next = proto
+			return w.into(TunnelGeneve, vni, size, layerEtherType)
+		}
+	}
+	return layerDone
+}
+
+// gtpu is a G-PDU of 3GPP TS 29.281: version 1, with its extension headers.
+func (w *walk) gtpu() layer {
+	b := w.data
+	if b[0]>>5 != 1 || b[0]&0x10 == 0 || b[1] != 255 {
+		return layerDone
+	}
+	size, length := 8, int(be16(b[2:]))
+	if length+8 > w.wire {
+		return layerDone
+	}
+	if b[0]&0x07 != 0 {
+		if len(b) < 12 {
+			return layerDone
+		}
+		size = 12
+		if b[0]&0x04 != 0 {
+			var ok bool
+			if size, ok = gtpExtensions(b); !ok {
+				return layerDone
+			}
+		}
+	}
+	if size > len(b) || size > length+8 || !plausibleIP(b[size:], length+8-size) {
+		return layerDone
+	}
+	teid := be32(b[4:])
+	if !w.enter(TunnelGTPU, teid, true) {
+		return layerDone
+	}
+	w.trim(length + 8)
+	return w.skipTo(size, layerIP)
+}
+
+func gtpExtensions(b []byte) (int, bool) {
+	size := 12
+	for next := b[11]; next != 0; {
+		if size >= len(b) {
+			return 0, false
+		}
+		n := int(b[size]) * 4
+		if n == 0 || size+n > len(b) {
+			return 0, false
+		}
+		size += n
+		next = b[size-1]
+	}
+	return size, true
+}
+
+// teredo is RFC 4380: authentication and origin, then IPv6.
+func (w *walk) teredo() layer {
+	b, size := w.data, 0
+	if be16(b) == 1 { // authentication: client id, value, nonce, confirmation
+		size = 4 + int(b[2]) + int(b[3]) + 9
+	}
+	if len(b) >= size+8 && be16(b[size:]) == 0 { // origin: obfuscated port and address
+		size += 8
+	}
+	if len(b) <= size || b[size]>>4 != 6 || !plausibleIP(b[size:], w.wire-size) {
+		return layerDone
+	}
+	if !w.enter(TunnelTeredo, 0, false) {
+		return layerDone
+	}
+	return w.skipTo(size, layerIPv6)
+}
+
+// ayiya carries IPv6 or IPv4 behind an identity and a signature.
+func (w *walk) ayiya() layer {
+	b := w.data
+	size := 8 + 1<<(b[0]>>4) + int(b[1]>>4)*4
+	if b[2]&0x0f != 1 || len(b) <= size { // operation: forward
+		return layerDone
+	}
+	version := b[size] >> 4
+	if b[3] == protoIPv6 && version != 6 || b[3] == protoIPv4 && version != 4 || b[3] != protoIPv6 && b[3] != protoIPv4 {
+		return layerDone
+	}
+	if !plausibleIP(b[size:], w.wire-size) || !w.enter(TunnelAYIYA, 0, false) {
+		return layerDone
+	}
+	return w.skipTo(size, layerIP)
+}
+
+// l2tp is a data message of RFC 2661 with PPP inside; its id is tunnel and session.
+func (w *walk) l2tp() layer {
+	b := w.data
+	flags, size := be16(b), 2
+	if flags&0x8000 != 0 || flags&0xf != 2 {
+		return layerDone
+	}
+	if flags&0x4000 != 0 {
+		if int(be16(b[2:])) > w.wire {
+			return layerDone
+		}
+		size += 2
+	}
+	if len(b) < size+4 {
+		return layerDone
+	}
+	id := binary.BigEndian.Uint32(b[size:])
+	size += 4
+	if flags&0x0800 != 0 {
+		size += 4
+	}
+	if flags&0x0200 != 0 {
+		if len(b) < size+2 {
+			return layerDone
+		}
+		size += 2 + int(be16(b[size:]))
+	}
+	at := size
+	if len(b) >= at+2 && b[at] == 0xff && b[at+1] == 0x03 {
+		at += 2
+	}
+	if len(b) > at && b[at]&1 == 0 {
+		at++
+	}
+	if len(b) < at+2 || b[at] != 0x21 && b[at] != 0x57 || !plausibleIP(b[at+1:], w.wire-at-1) {
+		return layerDone
+	}
+	return w.into(TunnelL2TP, id, size, layerPPP)
+}
+
+// mplsUDP is RFC 7510. The label stack must end, in IP that fits.
+func (w *walk) mplsUDP() layer {
+	b := w.data
+	for at := 4; at <= 4*maxLabels && at <= len(b); at += 4 {
+		if b[at-2]&1 != 0 {
+			if plausibleIP(b[at:], w.wire-at) || plausibleEthernet(b[at:], w.wire-at) {
+				return layerMPLS
+			}
+			return layerDone
+		}
+	}
+	return layerDone
+}

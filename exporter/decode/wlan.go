@@ -1,0 +1,128 @@
+package decode
+
+// wlanPrefix passes over what a monitor interface puts before an 802.11 frame.
+func (w *walk) wlanPrefix() layer {
+	b := w.data
+	if len(b) < 8 {
+		return w.short()
+	}
+	size := 0
+	switch w.next {
+	case linkRadiotap:
+		return w.radiotap()
+	case linkPPI:
+		if le32(b[4:]) != linkWLAN {
+			w.f.Problems |= UnknownLink
+			return layerDone
+		}
+		size = int(le16(b[2:]))
+	default: // Prism, which may hold AVS instead
+		if be32(b)&^0xf == 0x80211000 {
+			size = int(be32(b[4:]) & 0xffff)
+		} else if size = int(le32(b[4:]) & 0xffff); size == 0 {
+			size = int(be32(b[4:]) & 0xffff)
+		}
+	}
+	if size < 8 {
+		return w.bad()
+	}
+	return w.skipTo(size, layerWLAN)
+}
+
+// radiotap reads the one field that changes where the frame ends and where its body
+// begins: the flags, which stand first but for a clock.
+func (w *walk) radiotap() layer {
+	b := w.data
+	size, at := int(le16(b[2:])), 8
+	if b[0] != 0 || size < 8 {
+		return w.bad()
+	}
+	present := le32(b[4:])
+	for more, n := present, 0; more&(1<<31) != 0 && n < maxRadiotapWords; n++ {
+		if at+4 > len(b) {
+			return w.short()
+		}
+		more = le32(b[at:])
+		at += 4
+	}
+	if present&1 != 0 { // clock, aligned to its size
+		at = (at+7)&^7 + 8
+	}
+	flags := byte(0)
+	if present&2 != 0 && at < size && at < len(b) {
+		flags = b[at]
+	}
+	if !w.skip(size) {
+		return layerDone
+	}
+	if flags&0x10 != 0 && w.wire >= 4 { // frame check sequence at the end
+		w.trim(w.wire - 4)
+	}
+	return w.wlanFrame(flags&0x20 != 0)
+}
+
+func (w *walk) wlan() layer { return w.wlanFrame(false) }
+
+// wlanFrame reads a data frame of 802.11; padded says that its header is filled to a
+// multiple of four bytes.
+func (w *walk) wlanFrame(padded bool) layer {
+	b := w.data
+	if len(b) < 2 {
+		return w.short()
+	}
+	control, ds := b[0], b[1]
+	if control&0x03 != 0 {
+		return w.bad()
+	}
+	if control&0x0c != 0x08 || control&0x40 != 0 { // not data, or data without a body
+		return layerDone
+	}
+	if ds&0x40 != 0 {
+		w.f.Problems |= Encrypted
+		return layerDone
+	}
+	size, qos := 24, byte(0)
+	if ds&0x03 == 0x03 { // between access points: a fourth address
+		size += 6
+	}
+	if control&0x80 != 0 { // QoS
+		if len(b) < size+2 {
+			return w.short()
+		}
+		qos = b[size]
+		size += 2
+		if ds&0x80 != 0 { // HT control
+			size += 4
+		}
+	}
+	if padded {
+		size = (size + 3) &^ 3
+	}
+	if !w.skip(size) {
+		return layerDone
+	}
+	if len(w.data) > 24 && be16(b[22:])&0xf != 0 { // a later fragment has no LLC
+		return w.payload()
+	}
+	if qos&0x80 != 0 {
+		return w.amsdu()
+	}
+	return layerLLC
+}
+
+// amsdu takes the first of the packets joined in one frame.
+//
+// LIMIT: the others are not read, since a Frame is one packet; Aggregate says so.
+func (w *walk) amsdu() layer {
+	b := w.data
+	if len(b) < 14 {
+		return w.short()
+	}
+	size := int(be16(b[12:]))
+	if 14+size+3 < w.wire {
+		w.f.Problems |= Aggregate
+	}
+	w.skip(14)
+	w.trim(size)
+	return layerLLC
+}
