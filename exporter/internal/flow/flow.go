@@ -1,0 +1,136 @@
+package flow
+
+import (
+	"github.com/pcapsule/pcapsule/exporter/decode"
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/internal/stream"
+)
+
+// Conn is one connection and the flows that saw it.
+type Conn struct {
+	key       key
+	transport dissect.Transport
+	flows     []*Flow
+	stream    *stream.Conn
+	d         *dissect.Conn
+	shard     *Shard
+
+	client, server end
+	srcIsLo        bool // the client is the lower end of key
+	role           string
+	clock          int32
+	first, last    int64 // ns
+	lastPacket     dissect.Packet
+	isn            [2]uint32
+	hasISN         [2]bool
+	ended          [2]bool
+	reset          bool
+	sent           *[copies]sent // datagrams
+	sentAt         uint8
+	list           *list
+	prev, next     *Conn
+
+	// Set by the pipeline when the connection's first round is joined; the shard never
+	// reads it.
+	Joined struct {
+		Done         bool
+		ConnNo       int64
+		SrcID, DstID int64
+	}
+}
+
+type end struct {
+	addr decode.Addr
+	port uint16
+	text string
+}
+
+// Ends are the addresses of client and server as they stood at the first packet.
+func (c *Conn) Ends() (src, dst decode.Addr, srcPort, dstPort uint16) {
+	return c.client.addr, c.server.addr, c.client.port, c.server.port
+}
+
+// Proto is the IP protocol number.
+func (c *Conn) Proto() uint8 { return c.key.proto }
+
+// FirstTime is the time of the first packet.
+func (c *Conn) FirstTime() int64 { return c.first }
+
+// Flow is one conversation as one interface saw it.
+type Flow struct {
+	Conn      *Conn
+	First     int64 // number of the first packet
+	Interface int32
+
+	tunnels     []decode.Tunnel
+	vlan        int32
+	direction   decode.Direction // of the first packet
+	firstSrc    bool             // the first packet came from the client
+	firstNs     int64
+	lastNs      int64
+	lastPacket  int64
+	side        [2]sideStats
+	syn, synAck int64 // ns; 0 not seen
+	ack         int64
+	seen        uint8 // completeness bits
+	refused     bool
+	sightings   int64
+	snapCuts    int64
+	rtt         rtt
+	sigs        *[sigs]signature
+	sigAt       uint8
+
+	// No is set by the pipeline when the flow's first round is joined.
+	No int64
+}
+
+// sideStats is what one direction of a flow did.
+type sideStats struct {
+	packets, bytes, payload, duplicate   int64
+	retransmissions, fast, outOfOrder    int64
+	dupAcks, zeroWindows, windowFull     int64
+	keepAlives, resets, fins, lost, over int64
+
+	started    bool
+	next       uint32 // end of the highest sequence number seen
+	lastAck    uint32
+	hasAck     bool
+	dupRun     int // equal ACKs in a row
+	lastAckAt  int64
+	window     uint32
+	wscale     int8
+	mss        uint16
+	lastSeqLen int
+	lastNewAt  int64 // when the highest sequence number last rose
+	holes      []hole
+}
+
+// hole is a range of sequence numbers that was passed over.
+type hole struct {
+	from, to uint32
+	at       int64
+}
+
+// maxHoles bounds the holes remembered for a direction; the oldest are forgotten, which
+// only turns a late segment's name from out_of_order into retransmission.
+const maxHoles = 16
+
+const sigs = 16
+
+// signature tells the same packet seen again from a segment sent again: a copy of one
+// packet has the same IP identification and the same time stamp option.
+type signature struct {
+	seq, ack, tsval, ipid uint32
+	len                   int32
+	flags                 uint16
+	src                   bool
+	at                    int64
+}
+
+// rtt gathers times from data to acknowledgement.
+type rtt struct {
+	wait          [2][8]struct{ end, at int64 }
+	n             [2]int
+	min, max, sum int64
+	count         int64
+}

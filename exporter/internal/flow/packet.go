@@ -1,0 +1,138 @@
+// Package flow keeps the conversations of one shard: who talks to whom, what TCP did,
+// and which connection a packet's bytes belong to.
+//
+// A flow is one conversation as one interface saw it; a connection is what one or more
+// flows saw. The bytes of a connection go through stream into dissect once, whichever
+// flow brought them first. Shard is the one door: it takes packets in order and leaves
+// finished rows in a Batch. It reads no clock, and its memory is bounded: at a limit the
+// conversation that was silent longest is closed and counted as evicted.
+package flow
+
+import (
+	"net/netip"
+
+	"github.com/pcapsule/pcapsule/exporter/decode"
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+)
+
+// Packet is what is kept of a decoded frame. The pipeline fills it; Shard sets Flow and
+// Mark.
+type Packet struct {
+	No, Time     int64
+	Offset       int64 // in its file
+	FileIndex    int64
+	Frame        int64
+	File         int32
+	Interface    int32 // over all files
+	CapLen, Len  int32
+	IPLen        int32
+	PayloadLen   int32
+	Kind         decode.Kind
+	Proto        uint8
+	Version      uint8
+	Type, Code   uint8
+	Direction    decode.Direction
+	WScale       int8
+	HasTS        bool
+	L4           bool
+	SrcPort      uint16
+	DstPort      uint16
+	TCPFlags     uint16
+	Window, MSS  uint16
+	Problems     decode.Problem
+	VLAN         int32 // -1: none
+	Seq, Ack     uint32
+	TSVal        uint32
+	IPID         uint32
+	Src, Dst     decode.Addr
+	Payload      []byte
+	FragNos      []int64
+	Tunnels      []decode.Tunnel // nil for most
+	Flow         *Flow
+	Mark         Mark
+	FragmentPart bool
+}
+
+// Mark is what the tables say of a packet beside its TCP flags; the values are those
+// of packets.flags.
+type Mark uint16
+
+// Marks.
+const (
+	FromServer    Mark = 0x100
+	Retransmitted Mark = 0x200
+	Sighting      Mark = 0x400
+	SnapCut       Mark = 0x800
+	Fragment      Mark = 0x1000
+	NotWhole      Mark = 0x2000
+	OutOfOrder    Mark = 0x4000
+)
+
+// IP protocol numbers that are told apart.
+const (
+	protoICMP   = 1
+	protoTCP    = 6
+	protoUDP    = 17
+	protoICMPv6 = 58
+	protoSCTP   = 132
+)
+
+// transportOf is the transport of an IP protocol.
+func transportOf(proto uint8) dissect.Transport {
+	switch proto {
+	case protoTCP:
+		return dissect.TCP
+	case protoUDP:
+		return dissect.UDP
+	case protoICMP, protoICMPv6:
+		return dissect.ICMP
+	case protoSCTP:
+		return dissect.SCTP
+	}
+	return dissect.Other
+}
+
+// key names a connection: the two ends in a fixed order, the protocol, and the virtual
+// network that they are in, since tenants may share addresses.
+type key struct {
+	lo, hi         decode.Addr
+	loPort, hiPort uint16
+	proto          uint8
+	net            uint32
+}
+
+// keyOf returns the key and whether the packet's source is the lower end.
+func keyOf(p *Packet) (k key, srcIsLo bool) {
+	k.proto, k.net = p.Proto, network(p.Tunnels)
+	c := compareEnds(&p.Src, p.SrcPort, &p.Dst, p.DstPort)
+	if c <= 0 {
+		k.lo, k.loPort, k.hi, k.hiPort = p.Src, p.SrcPort, p.Dst, p.DstPort
+		return k, true
+	}
+	k.lo, k.loPort, k.hi, k.hiPort = p.Dst, p.DstPort, p.Src, p.SrcPort
+	return k, false
+}
+
+func compareEnds(a *decode.Addr, ap uint16, b *decode.Addr, bp uint16) int {
+	for i := range a {
+		if a[i] != b[i] {
+			return int(a[i]) - int(b[i])
+		}
+	}
+	return int(ap) - int(bp)
+}
+
+// network is the virtual network id of the innermost tunnel whose id is the same in
+// both directions; GTP-U's and GRE's are not.
+func network(t []decode.Tunnel) uint32 {
+	for i := len(t) - 1; i >= 0; i-- {
+		switch t[i].Kind {
+		case decode.TunnelVXLAN, decode.TunnelGeneve, decode.TunnelNVGRE:
+			return t[i].ID<<4 | uint32(t[i].Kind)
+		}
+	}
+	return 0
+}
+
+// Addr is a packet's address for the tables.
+func Addr(a decode.Addr) netip.Addr { return a.Netip() }

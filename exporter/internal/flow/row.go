@@ -1,0 +1,200 @@
+package flow
+
+import (
+	"crypto/sha1"
+	"encoding/base64"
+	"encoding/binary"
+
+	"github.com/pcapsule/pcapsule/exporter/decode"
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/table"
+)
+
+// row makes the flow's row; primary is the connection's first flow, which carries the
+// account of the stream's bytes.
+func (f *Flow) row(why dissect.End, primary bool) table.Flow {
+	c := f.Conn
+	src, dst := &c.client, &c.server
+	a, b := &f.side[0], &f.side[1]
+	role := c.role
+	flipped := c.d != nil && c.d.Flipped()
+	if flipped {
+		src, dst, a, b = dst, src, b, a
+	}
+	if c.d != nil && c.d.Protocol() != nil && role != "syn" && role != "synack" {
+		role = "protocol"
+	}
+	r := table.Flow{
+		Transport: c.transport.String(), SrcIP: src.text, SrcPort: int32(src.port), DstIP: dst.text, DstPort: int32(dst.port),
+		RoleKnown: role, Vantage: f.vantage(flipped),
+		FirstNs: f.firstNs, LastNs: f.lastNs, Ts: table.Micros(floorDiv(f.firstNs, 1000)), FirstPacket: f.First, LastPacket: f.lastPacket,
+		SrcPackets: a.packets, DstPackets: b.packets, SrcBytes: a.bytes, DstBytes: b.bytes,
+		SrcPayloadBytes: a.payload, DstPayloadBytes: b.payload, DuplicateBytes: a.duplicate + b.duplicate,
+		CloseReason:     why.String(),
+		Retransmissions: a.retransmissions + b.retransmissions, FastRetransmissions: a.fast + b.fast,
+		OutOfOrder: a.outOfOrder + b.outOfOrder, DuplicateAcks: a.dupAcks + b.dupAcks, LostSegments: a.lost + b.lost,
+		ZeroWindows: a.zeroWindows + b.zeroWindows, WindowFull: a.windowFull + b.windowFull, KeepAlives: a.keepAlives + b.keepAlives,
+		Resets: a.resets + b.resets, Fins: a.fins + b.fins, OverlapConflicts: a.over + b.over, SnapCuts: f.snapCuts,
+		OneSided: a.packets == 0 || b.packets == 0, Sightings: f.sightings,
+		CommunityID: communityID(src, dst, c.key.proto),
+	}
+	f.protocols(&r, primary)
+	f.tunnel(&r)
+	if c.transport == dissect.TCP {
+		r.State = table.Some(f.state())
+		r.Completeness = table.Some(int32(f.seen))
+		f.times(&r, a, b)
+	}
+	return r
+}
+
+func (f *Flow) protocols(r *table.Flow, primary bool) {
+	d := f.Conn.d
+	if d == nil {
+		return
+	}
+	if path := d.Path(); len(path) > 0 {
+		r.Protocols = path
+		r.Protocol = table.Some(path[len(path)-1])
+	}
+	if primary {
+		r.RowBytes, r.GapBytes, r.AnomalyBytes = d.RowBytes, d.GapBytes, d.AnomalyBytes
+	}
+}
+
+func (f *Flow) tunnel(r *table.Flow) {
+	if f.vlan >= 0 {
+		r.VLAN = table.Some(f.vlan)
+	}
+	if len(f.tunnels) == 0 {
+		return
+	}
+	var names string
+	for i := range f.tunnels {
+		t := &f.tunnels[i]
+		if i > 0 {
+			names += ","
+		}
+		names += t.Kind.String()
+		if t.HasID {
+			r.TunnelID = table.Some(int64(t.ID))
+		}
+		if t.Src != (decode.Addr{}) {
+			r.OuterSrc, r.OuterDst = table.Some(t.Src.String()), table.Some(t.Dst.String())
+		}
+	}
+	r.Tunnel = table.Some(names)
+}
+
+func (f *Flow) times(r *table.Flow, a, b *sideStats) {
+	if f.syn != 0 && f.synAck >= f.syn {
+		r.HandshakeClientUs = table.Some((f.synAck - f.syn) / 1000)
+	}
+	if f.synAck != 0 && f.ack >= f.synAck {
+		r.HandshakeServerUs = table.Some((f.ack - f.synAck) / 1000)
+	}
+	if f.syn != 0 && f.ack >= f.syn {
+		r.HandshakeUs = table.Some((f.ack - f.syn) / 1000)
+	}
+	if t := &f.rtt; t.count > 0 {
+		r.RTTMinUs, r.RTTMaxUs = table.Some(t.min/1000), table.Some(t.max/1000)
+		r.RTTAvgUs, r.RTTSamples = table.Some(t.sum/t.count/1000), t.count
+	}
+	if m := min(a.mss, b.mss); m > 0 {
+		r.MSS = table.Some(int32(m))
+	} else if m := max(a.mss, b.mss); m > 0 {
+		r.MSS = table.Some(int32(m))
+	}
+}
+
+// state is the TCP state at the end, as far as this flow shows it.
+func (f *Flow) state() string {
+	switch {
+	case f.refused:
+		return "refused"
+	case f.seen&seenRST != 0:
+		return "reset"
+	case f.side[0].fins > 0 && f.side[1].fins > 0:
+		return "closed"
+	case f.seen&seenFIN != 0:
+		return "closing"
+	case f.seen&(seenSYN|seenSYNACK) == 0:
+		return "midstream"
+	case f.seen&seenSYNACK == 0 && f.side[1].packets == 0:
+		return "syn_sent"
+	case f.seen&(seenACK|seenData) == 0:
+		return "syn_received"
+	}
+	return "established"
+}
+
+// vantage tells whose side of the network the flow was seen on: by the direction the
+// link layer gave, else by which half of the handshake took the time.
+func (f *Flow) vantage(flipped bool) string {
+	if f.direction != decode.DirUnknown {
+		if (f.direction == decode.DirOut) == (f.firstSrc != flipped) {
+			return "client"
+		}
+		return "server"
+	}
+	if f.syn == 0 || f.synAck < f.syn || f.ack < f.synAck {
+		return "unknown"
+	}
+	near, far := f.synAck-f.syn, f.ack-f.synAck
+	switch {
+	case max(near, far) < 200_000: // both within the noise of one machine
+		return "unknown"
+	case near > 4*far:
+		return "client"
+	case far > 4*near:
+		return "server"
+	}
+	return "middle"
+}
+
+func (c *Conn) row() table.Connection {
+	src, dst := &c.client, &c.server
+	r := table.Connection{Transport: c.transport.String(), Flows: int32(len(c.flows)), PairMethod: "single",
+		FirstNs: c.first, LastNs: c.last, Ts: table.Micros(floorDiv(c.first, 1000))}
+	if len(c.flows) > 1 {
+		r.PairMethod = "five_tuple"
+	}
+	if c.d != nil {
+		if c.d.Flipped() {
+			src, dst = dst, src
+		}
+		if path := c.d.Path(); len(path) > 0 {
+			r.Protocol = table.Some(path[len(path)-1])
+		}
+		r.Calls = c.d.Calls()
+	}
+	r.SrcIP, r.SrcPort, r.DstIP, r.DstPort = src.text, int32(src.port), dst.text, int32(dst.port)
+	return r
+}
+
+// Flipped reports whether content showed that client and server are the other way
+// round than Ends says. Only the shard may ask while the connection is open.
+func (c *Conn) Flipped() bool { return c.d != nil && c.d.Flipped() }
+
+// communityID is Community ID version 1, seed 0: SHA-1 over the ordered five-tuple.
+func communityID(a, b *end, proto uint8) string {
+	if compareEnds(&a.addr, a.port, &b.addr, b.port) > 0 {
+		a, b = b, a
+	}
+	buf := make([]byte, 2, 48) // seed 0
+	for _, e := range [...]*end{a, b} {
+		if e.addr.Is4() {
+			buf = append(buf, e.addr[12:]...)
+		} else {
+			buf = append(buf, e.addr[:]...)
+		}
+	}
+	buf = append(buf, proto, 0)
+	switch proto {
+	case protoTCP, protoUDP, protoSCTP:
+		buf = binary.BigEndian.AppendUint16(buf, a.port)
+		buf = binary.BigEndian.AppendUint16(buf, b.port)
+	}
+	sum := sha1.Sum(buf)
+	return "1:" + base64.StdEncoding.EncodeToString(sum[:])
+}

@@ -1,0 +1,432 @@
+package flow
+
+import (
+	"github.com/pcapsule/pcapsule/exporter/decode"
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/internal/stream"
+	"github.com/pcapsule/pcapsule/exporter/table"
+)
+
+// Limits of one shard; times are capture time.
+const (
+	maxConns      = 6000         // connections open at once
+	closedLinger  = 10e9         // ns that a closed connection waits for late packets
+	tcpIdle       = 3600e9       // ns of silence that end a TCP connection
+	datagramIdle  = 600e9        // ns of silence that end any other conversation
+	streamBudget  = 8 << 20      // bytes held out of order
+	maxFlows      = 16           // flows of one connection
+	sightingSlack = int64(100e6) // ns within which a packet's copies are seen
+	reorderSlack  = int64(3e6)   // ns within which a late segment is out of order, not sent again
+	fastSlack     = int64(20e6)  // ns after duplicate ACKs within which a segment is a fast retransmission
+)
+
+// Options are the choices that change what a shard does.
+type Options struct {
+	Protocols []*dissect.Protocol
+	DecodeAs  []dissect.DecodeAs
+	Repanic   bool // a dissector's panic ends the program, as tests want it
+}
+
+// Shard keeps the connections whose hash falls to it. One goroutine uses it at a time.
+type Shard struct {
+	engine  *dissect.Engine
+	budget  stream.Budget
+	conns   map[key]*Conn
+	tcp     list
+	other   list
+	closing list
+	ports   map[uint16]bool // server ports that protocols hint at
+	now     int64           // newest capture time
+	out     *Batch
+	count   int
+}
+
+// Emitted is a call with the connection state at that moment.
+type Emitted struct {
+	dissect.Emission
+	Conn *Conn
+}
+
+// FlowRow is a finished flow.
+type FlowRow struct {
+	Flow *Flow
+	At   int64
+	Row  table.Flow
+}
+
+// ConnRow is a finished connection.
+type ConnRow struct {
+	Conn *Conn
+	At   int64
+	Row  table.Connection
+}
+
+// EventRow is something that happened to a TCP connection.
+type EventRow struct {
+	Flow *Flow
+	Row  table.TCPEvent
+}
+
+// AnomalyRow is an anomaly; Flow may be nil.
+type AnomalyRow struct {
+	Flow *Flow
+	At   int64
+	Row  table.Anomaly
+}
+
+// Batch is what a shard makes of a round of packets. All lists are in the order in
+// which the shard met them, which rises by packet number.
+type Batch struct {
+	NewFlows  []*Flow
+	Calls     []Emitted
+	Flows     []FlowRow
+	Conns     []ConnRow
+	Events    []EventRow
+	Anomalies []AnomalyRow
+}
+
+// Reset empties the batch for use again.
+func (b *Batch) Reset() {
+	clear(b.NewFlows)
+	clear(b.Calls)
+	clear(b.Flows)
+	clear(b.Conns)
+	clear(b.Events)
+	clear(b.Anomalies)
+	b.NewFlows, b.Calls, b.Flows = b.NewFlows[:0], b.Calls[:0], b.Flows[:0]
+	b.Conns, b.Events, b.Anomalies = b.Conns[:0], b.Events[:0], b.Anomalies[:0]
+}
+
+// NewShard makes a shard.
+func NewShard(o Options) (*Shard, error) {
+	s := &Shard{conns: map[key]*Conn{}, budget: stream.Budget{Left: streamBudget}, ports: map[uint16]bool{}}
+	for _, p := range o.Protocols {
+		for _, port := range p.Ports {
+			s.ports[port] = true
+		}
+	}
+	for _, d := range o.DecodeAs {
+		s.ports[d.Port] = true
+	}
+	e, err := dissect.NewEngine(o.Protocols, o.DecodeAs, (*sink)(s), o.Repanic)
+	s.engine = e
+	return s, err
+}
+
+// Run takes the packets of one round that belong to this shard and leaves rows in out.
+func (s *Shard) Run(packets []Packet, mine []int32, out *Batch) {
+	s.out = out
+	for _, i := range mine {
+		s.packet(&packets[i])
+	}
+	s.out = nil
+}
+
+// Expire closes what was silent too long at capture time now, which must be the same
+// for every shard at the end of a round.
+func (s *Shard) Expire(now int64, last dissect.Packet, out *Batch) {
+	s.out = out
+	s.now = max(s.now, now)
+	s.expire(last)
+	s.out = nil
+}
+
+// Close ends every connection, oldest first.
+func (s *Shard) Close(last dissect.Packet, out *Batch) {
+	s.out = out
+	for _, l := range [...]*list{&s.closing, &s.other, &s.tcp} {
+		for l.head != nil {
+			why := dissect.EndCapture
+			if l == &s.closing {
+				why = l.head.closeReason()
+			}
+			s.end(l.head, why, last)
+		}
+	}
+	s.out = nil
+}
+
+func (s *Shard) expire(last dissect.Packet) {
+	for _, l := range [...]struct {
+		l    *list
+		idle int64
+	}{{&s.closing, closedLinger}, {&s.other, datagramIdle}, {&s.tcp, tcpIdle}} {
+		for l.l.head != nil && s.now-l.l.head.last > l.idle {
+			why := dissect.EndTimeout
+			if l.l == &s.closing {
+				why = l.l.head.closeReason()
+			}
+			s.end(l.l.head, why, last)
+		}
+	}
+}
+
+func (c *Conn) closeReason() dissect.End {
+	if c.reset {
+		return dissect.EndReset
+	}
+	return dissect.EndFin
+}
+
+func (s *Shard) packet(p *Packet) {
+	s.now = max(s.now, p.Time)
+	k, srcIsLo := keyOf(p)
+	c := s.conns[k]
+	if c != nil && s.reused(c, p, srcIsLo) {
+		s.end(c, dissect.EndReuse, packetRef(p))
+		c = nil
+	}
+	if c == nil {
+		c = s.open(k, p, srcIsLo)
+	}
+	f := s.flowOf(c, p, srcIsLo == c.srcIsLo)
+	p.Flow = f
+	c.last = max(c.last, p.Time)
+	c.lastPacket = packetRef(p)
+	dir := dissect.ToServer
+	if srcIsLo != c.srcIsLo {
+		dir = dissect.ToClient
+		p.Mark |= FromServer
+	}
+	if p.Problems&decode.Truncated != 0 || int(p.PayloadLen) > len(p.Payload) {
+		p.Mark |= SnapCut
+		f.snapCuts++
+	}
+	if c.transport == dissect.TCP {
+		s.tcpPacket(c, f, dir, p)
+	} else {
+		s.datagram(c, f, dir, p)
+	}
+	s.touch(c)
+	if s.count > maxConns {
+		s.evict(p)
+	}
+	s.expire(packetRef(p))
+}
+
+func packetRef(p *Packet) dissect.Packet {
+	return dissect.Packet{No: p.No, Time: p.Time, Seq: p.Seq, Ack: p.Ack, Also: p.FragNos}
+}
+
+// reused reports whether the packet opens a new connection on the ports of c: a SYN
+// with another initial sequence number than the one already seen from that side.
+func (s *Shard) reused(c *Conn, p *Packet, srcIsLo bool) bool {
+	if c.transport != dissect.TCP {
+		return p.Time-c.last > datagramIdle
+	}
+	if p.TCPFlags&(decode.SYN|decode.RST|decode.FIN) != decode.SYN {
+		return false
+	}
+	side := 0
+	if srcIsLo != c.srcIsLo {
+		side = 1
+	}
+	if p.TCPFlags&decode.ACK != 0 {
+		return c.hasISN[side] && c.isn[side] != p.Seq && (c.reset || c.ended[0] && c.ended[1])
+	}
+	if c.hasISN[side] {
+		return c.isn[side] != p.Seq
+	}
+	// A SYN from a side that has already sent data: the old connection is over.
+	return c.flows[0].side[side].packets > 0 || c.hasISN[side^1] && (c.reset || c.ended[0] || c.ended[1])
+}
+
+func (s *Shard) open(k key, p *Packet, srcIsLo bool) *Conn {
+	c := &Conn{key: k, transport: transportOf(p.Proto), shard: s, first: p.Time, last: p.Time, clock: p.Interface}
+	src := end{addr: p.Src, port: p.SrcPort}
+	dst := end{addr: p.Dst, port: p.DstPort}
+	fromClient, role := s.roles(p)
+	c.role = role
+	if fromClient {
+		c.client, c.server, c.srcIsLo = src, dst, srcIsLo
+	} else {
+		c.client, c.server, c.srcIsLo = dst, src, !srcIsLo
+	}
+	c.client.text, c.server.text = c.client.addr.String(), c.server.addr.String()
+	s.conns[k] = c
+	s.count++
+	c.list = &s.other
+	if c.transport == dissect.TCP {
+		c.list = &s.tcp
+	}
+	c.list.push(c)
+	return c
+}
+
+// roles says whether the first packet of a connection comes from the client, and how
+// that is known.
+func (s *Shard) roles(p *Packet) (fromClient bool, how string) {
+	if transportOf(p.Proto) == dissect.TCP {
+		switch p.TCPFlags & (decode.SYN | decode.ACK) {
+		case decode.SYN:
+			return true, "syn"
+		case decode.SYN | decode.ACK:
+			return false, "synack"
+		}
+	}
+	if p.SrcPort == p.DstPort {
+		return true, "first_packet"
+	}
+	if a, b := s.ports[p.SrcPort], s.ports[p.DstPort]; a != b {
+		return b, "port"
+	}
+	if a, b := p.SrcPort < 1024, p.DstPort < 1024; a != b {
+		return b, "port"
+	}
+	return true, "first_packet"
+}
+
+func (s *Shard) flowOf(c *Conn, p *Packet, fromClient bool) *Flow {
+	for _, f := range c.flows {
+		if f.Interface == p.Interface {
+			return f
+		}
+	}
+	if len(c.flows) >= maxFlows {
+		return c.flows[maxFlows-1]
+	}
+	f := &Flow{Conn: c, First: p.No, Interface: p.Interface, tunnels: p.Tunnels, vlan: p.VLAN, direction: p.Direction,
+		firstSrc: fromClient, firstNs: p.Time, lastNs: p.Time}
+	for i := range f.side {
+		f.side[i].wscale = -1
+	}
+	c.flows = append(c.flows, f)
+	s.out.NewFlows = append(s.out.NewFlows, f)
+	return f
+}
+
+// begin makes the state that only connections with payload need.
+func (c *Conn) begin(connectUs int64) {
+	c.d = c.shard.engine.NewConn(dissect.Info{Transport: c.transport, ClientPort: c.client.port, ServerPort: c.server.port,
+		RolesKnown: c.role == "syn" || c.role == "synack", ConnectUs: connectUs, Owner: c})
+}
+
+func (s *Shard) datagram(c *Conn, f *Flow, dir dissect.Dir, p *Packet) {
+	f.count(dir, p)
+	if p.PayloadLen <= 0 && len(p.Payload) == 0 {
+		return
+	}
+	f.seen |= seenData
+	if c.d == nil {
+		c.begin(-1)
+	}
+	if c.copied(f, dir, p) {
+		f.sightings++
+		f.side[dir].duplicate += int64(len(p.Payload))
+		p.Mark |= Sighting
+		return
+	}
+	c.d.Datagram(dir, p.Payload, packetRef(p))
+	if lost := int64(p.PayloadLen) - int64(len(p.Payload)); lost > 0 {
+		c.d.GapBytes += lost
+	}
+}
+
+// touch moves a connection to the young end of its list.
+func (s *Shard) touch(c *Conn) {
+	if c.list == nil { // ended by this very packet
+		return
+	}
+	to := c.list
+	if c.transport == dissect.TCP && (c.reset || c.ended[0] && c.ended[1]) {
+		to = &s.closing
+	}
+	c.list.remove(c)
+	c.list = to
+	to.push(c)
+}
+
+// evict closes the connection that was silent longest.
+func (s *Shard) evict(p *Packet) {
+	for _, l := range [...]*list{&s.closing, &s.other, &s.tcp} {
+		if c := l.head; c != nil {
+			why := dissect.EndEvicted
+			if l == &s.closing {
+				why = c.closeReason()
+			}
+			s.end(c, why, packetRef(p))
+			return
+		}
+	}
+}
+
+// end closes a connection and writes its rows.
+func (s *Shard) end(c *Conn, why dissect.End, at dissect.Packet) {
+	if c.list == nil {
+		return
+	}
+	c.list.remove(c)
+	c.list = nil
+	delete(s.conns, c.key)
+	s.count--
+	last := c.lastPacket
+	last.No = at.No
+	if c.stream != nil {
+		c.stream.Close(&stream.Segment{Packet: stream.Packet{No: at.No, Time: last.Time}})
+		s.budget.Left = min(s.budget.Left, streamBudget)
+	}
+	if c.d != nil {
+		c.d.Close(why, last)
+	}
+	if why == dissect.EndEvicted {
+		s.anomaly(c.flows[0], at, "engine", "evicted", "the limit on open connections closed this one", 0)
+	}
+	for i, f := range c.flows {
+		s.out.Flows = append(s.out.Flows, FlowRow{f, at.No, f.row(why, i == 0)})
+	}
+	s.out.Conns = append(s.out.Conns, ConnRow{c, at.No, c.row()})
+}
+
+func (s *Shard) anomaly(f *Flow, at dissect.Packet, source, kind, detail string, bytes int64) {
+	s.out.Anomalies = append(s.out.Anomalies, AnomalyRow{f, at.No, table.Anomaly{TsNs: at.Time, Ts: table.Micros(floorDiv(at.Time, 1000)),
+		Source: source, Kind: kind, Detail: detail, PacketNo: table.Some(at.No), Bytes: bytes, Count: 1}})
+}
+
+// sink takes what the engine makes.
+type sink Shard
+
+// Call implements dissect.Sink.
+func (s *sink) Call(e dissect.Emission) {
+	c := e.Conn.Info.Owner.(*Conn)
+	b := e.Row.Base()
+	src, dst := &c.client, &c.server
+	if e.Conn.Flipped() {
+		src, dst = dst, src
+	}
+	b.SrcIP, b.SrcPort, b.DstIP, b.DstPort = src.text, int32(src.port), dst.text, int32(dst.port)
+	b.ClockID = c.clock
+	s.out.Calls = append(s.out.Calls, Emitted{e, c})
+}
+
+// Anomaly implements dissect.Sink.
+func (s *sink) Anomaly(d *dissect.Conn, a table.Anomaly) {
+	c := d.Info.Owner.(*Conn)
+	s.out.Anomalies = append(s.out.Anomalies, AnomalyRow{c.flows[0], a.PacketNo.V, a})
+}
+
+// list is a doubly linked list of connections by their last packet.
+type list struct{ head, tail *Conn }
+
+func (l *list) push(c *Conn) {
+	c.prev, c.next = l.tail, nil
+	if l.tail != nil {
+		l.tail.next = c
+	} else {
+		l.head = c
+	}
+	l.tail = c
+}
+
+func (l *list) remove(c *Conn) {
+	if c.prev != nil {
+		c.prev.next = c.next
+	} else {
+		l.head = c.next
+	}
+	if c.next != nil {
+		c.next.prev = c.prev
+	} else {
+		l.tail = c.prev
+	}
+	c.prev, c.next = nil, nil
+}

@@ -1,0 +1,376 @@
+package flow
+
+import (
+	"slices"
+
+	"github.com/pcapsule/pcapsule/exporter/decode"
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/internal/stream"
+	"github.com/pcapsule/pcapsule/exporter/table"
+)
+
+// Bits of column completeness.
+const (
+	seenSYN = 1 << iota
+	seenSYNACK
+	seenACK
+	seenData
+	seenFIN
+	seenRST
+)
+
+func (s *Shard) tcpPacket(c *Conn, f *Flow, dir dissect.Dir, p *Packet) {
+	f.count(dir, p)
+	if f.sighted(dir, p) {
+		return
+	}
+	if !p.L4 {
+		p.Mark |= NotWhole
+		return
+	}
+	verdict := f.tcp(s, dir, p)
+	if p.TCPFlags&decode.SYN != 0 && !c.hasISN[dir] {
+		c.isn[dir], c.hasISN[dir] = p.Seq, true
+	}
+	if c.stream == nil && (p.PayloadLen > 0 || p.TCPFlags&(decode.SYN|decode.FIN) != 0) {
+		c.stream = &stream.Conn{Sink: (*tcpSink)(c), Budget: &s.budget}
+	}
+	if p.TCPFlags&decode.RST != 0 { // a reset's payload is a message for people, RFC 9293 3.10.7
+		c.reset = true
+		if p.PayloadLen > 0 && c.d != nil {
+			c.d.AnomalyFrom("tcp", "reset_payload", "a segment with RST carries payload", int64(len(p.Payload)))
+		}
+		f.side[dir].duplicate += int64(len(p.Payload))
+		return
+	}
+	if c.stream == nil || verdict == keepAlive {
+		return
+	}
+	seg := stream.Segment{Packet: stream.Packet{No: p.No, Time: p.Time, Also: p.FragNos}, Seq: p.Seq, Ack: p.Ack,
+		Flags: p.TCPFlags, Payload: p.Payload, Len: int(p.PayloadLen)}
+	before := len(p.Payload)
+	if v := c.stream.Segment(uint8(dir), &seg); v&stream.Seen != 0 {
+		f.side[dir].duplicate += int64(min(before, before-len(seg.Payload)))
+		if v&stream.New == 0 {
+			f.side[dir].duplicate += int64(len(seg.Payload))
+		}
+	}
+}
+
+// tcpSink gives what stream puts in order to the dissect engine.
+type tcpSink Conn
+
+func ref(s *stream.Segment) dissect.Packet {
+	return dissect.Packet{No: s.No, Time: s.Time, Seq: s.Seq, Ack: s.Ack, Also: s.Also}
+}
+
+func (t *tcpSink) conn() *dissect.Conn {
+	if t.d == nil {
+		(*Conn)(t).begin(t.flows[0].connectUs())
+	}
+	return t.d
+}
+
+// Data implements stream.Sink.
+func (t *tcpSink) Data(dir uint8, data []byte, s *stream.Segment) {
+	t.conn().Data(dissect.Dir(dir), data, ref(s))
+}
+
+// Gap implements stream.Sink.
+func (t *tcpSink) Gap(dir uint8, n int64, s *stream.Segment) {
+	t.conn().Gap(dissect.Dir(dir), n, ref(s))
+	f := t.flows[0]
+	f.side[dir].lost++
+	t.shard.event(f, dissect.Dir(dir), s.No, s.Time, "gap", n)
+}
+
+// End implements stream.Sink.
+func (t *tcpSink) End(dir uint8, s *stream.Segment) {
+	t.ended[dir] = true
+	if t.d != nil {
+		t.d.End(dissect.Dir(dir), ref(s))
+	}
+}
+
+// Conflict implements stream.Sink.
+func (t *tcpSink) Conflict(dir uint8, n int, s *stream.Segment) {
+	f := t.flows[0]
+	f.side[dir].over++
+	t.shard.event(f, dissect.Dir(dir), s.No, s.Time, "overlap_conflict", int64(n))
+	t.conn().AnomalyFrom("tcp", "overlap_conflict", "other bytes at a place of the stream that was already captured; the first copy was kept", int64(n))
+}
+
+// Stray implements stream.Sink.
+func (t *tcpSink) Stray(dir uint8, n int, s *stream.Segment) {
+	d := t.conn()
+	d.AnomalyBytes += int64(n)
+	d.AnomalyFrom("tcp", "stray_segment", "a segment more than 16 MiB ahead that nobody acknowledged", int64(n))
+}
+
+func (s *Shard) event(f *Flow, dir dissect.Dir, no, ts int64, what string, bytes int64) {
+	side := "client"
+	if dir == dissect.ToClient {
+		side = "server"
+	}
+	s.out.Events = append(s.out.Events, EventRow{f, table.TCPEvent{TsNs: ts, Ts: table.Micros(floorDiv(ts, 1000)),
+		PacketNo: no, Side: side, Event: what, Bytes: bytes}})
+}
+
+// count adds a packet to the flow's sums.
+func (f *Flow) count(dir dissect.Dir, p *Packet) {
+	d := &f.side[dir]
+	d.packets++
+	d.bytes += int64(p.IPLen)
+	d.payload += int64(p.PayloadLen)
+	f.firstNs, f.lastNs, f.lastPacket = min(f.firstNs, p.Time), max(f.lastNs, p.Time), p.No
+}
+
+// sighted reports whether the packet is one that this flow has already seen: capturing
+// on several devices of one machine shows a packet more than once. A segment sent again
+// by TCP has another IP identification or time stamp.
+func (f *Flow) sighted(dir dissect.Dir, p *Packet) bool {
+	sig := signature{p.Seq, p.Ack, p.TSVal, p.IPID, p.PayloadLen, p.TCPFlags, dir == dissect.ToServer, p.Time}
+	if p.Proto != protoTCP || p.IPID == 0 && !p.HasTS {
+		return false
+	}
+	if f.sigs == nil {
+		f.sigs = new([sigs]signature)
+	}
+	for i := range f.sigs {
+		q := &f.sigs[i]
+		if q.at != 0 && q.seq == sig.seq && q.ack == sig.ack && q.len == sig.len && q.ipid == sig.ipid && q.tsval == sig.tsval &&
+			q.flags == sig.flags && q.src == sig.src && sig.at-q.at < sightingSlack && (p.IPID != 0 || p.PayloadLen > 0) {
+			f.sightings++
+			f.side[dir].duplicate += int64(len(p.Payload))
+			p.Mark |= Sighting
+			return true
+		}
+	}
+	f.sigs[f.sigAt%sigs] = sig
+	f.sigAt++
+	return false
+}
+
+type segmentKind uint8
+
+const (
+	plain segmentKind = iota
+	keepAlive
+	again
+)
+
+// tcp updates the statistics of one flow with one segment and names what it is.
+func (f *Flow) tcp(s *Shard, dir dissect.Dir, p *Packet) segmentKind {
+	d, o := &f.side[dir], &f.side[dir.Other()]
+	flags := p.TCPFlags
+	f.handshake(d, dir, p)
+	if flags&decode.RST != 0 {
+		d.resets++
+		f.seen |= seenRST
+		what := "reset"
+		if f.seen&(seenSYNACK|seenData) == 0 && f.seen&seenSYN != 0 && dir == dissect.ToClient {
+			f.refused, what = true, "refused"
+		}
+		s.event(f, dir, p.No, p.Time, what, int64(p.PayloadLen))
+	}
+	if flags&decode.FIN != 0 {
+		d.fins++
+		f.seen |= seenFIN
+	}
+	if p.PayloadLen > 0 {
+		f.seen |= seenData
+	}
+	kind := f.sequence(s, d, o, dir, p)
+	if flags&decode.ACK != 0 {
+		f.acks(d, o, dir, p, kind)
+	}
+	scaled := uint32(p.Window)
+	if flags&decode.SYN == 0 && d.wscale >= 0 && o.wscale >= 0 {
+		scaled <<= min(uint8(d.wscale), 14)
+	}
+	if p.Window == 0 && flags&(decode.SYN|decode.FIN|decode.RST) == 0 {
+		d.zeroWindows++
+		s.event(f, dir, p.No, p.Time, "zero_window", 0)
+	}
+	d.window = scaled
+	return kind
+}
+
+func (f *Flow) handshake(d *sideStats, dir dissect.Dir, p *Packet) {
+	switch p.TCPFlags & (decode.SYN | decode.ACK) {
+	case decode.SYN:
+		f.seen |= seenSYN
+		if f.syn == 0 {
+			f.syn = p.Time
+		}
+		d.wscale, d.mss = p.WScale, p.MSS
+	case decode.SYN | decode.ACK:
+		f.seen |= seenSYNACK
+		if f.synAck == 0 {
+			f.synAck = p.Time
+		}
+		d.wscale, d.mss = p.WScale, p.MSS
+	case decode.ACK:
+		if f.synAck != 0 && f.ack == 0 && dir == dissect.ToServer && p.TCPFlags&decode.RST == 0 {
+			f.ack = p.Time
+			f.seen |= seenACK
+		}
+	}
+}
+
+// sequence classifies a segment by its sequence number.
+func (f *Flow) sequence(s *Shard, d, o *sideStats, dir dissect.Dir, p *Packet) segmentKind {
+	length := uint32(p.PayloadLen)
+	if p.TCPFlags&(decode.SYN|decode.FIN) != 0 {
+		length++
+	}
+	end := p.Seq + length
+	if !d.started {
+		if p.TCPFlags&decode.RST == 0 {
+			d.started, d.next, d.lastNewAt = true, end, p.Time
+		}
+		return plain
+	}
+	ahead := int32(p.Seq - d.next)
+	if ahead == -1 && p.PayloadLen <= 1 && p.TCPFlags&(decode.SYN|decode.FIN|decode.RST) == 0 {
+		d.keepAlives++
+		s.event(f, dir, p.No, p.Time, "keep_alive", int64(p.PayloadLen))
+		return keepAlive
+	}
+	if length == 0 || p.TCPFlags&decode.RST != 0 {
+		return plain
+	}
+	switch {
+	case ahead > 0:
+		if len(d.holes) == maxHoles {
+			d.holes = slices.Delete(d.holes, 0, 1)
+		}
+		d.holes = append(d.holes, hole{d.next, p.Seq, p.Time})
+		fallthrough
+	case ahead == 0, int32(end-d.next) > 0 && ahead > -int32(length):
+		if o.hasAck && o.window > 0 && p.PayloadLen > 0 && end-o.lastAck == o.window {
+			d.windowFull++
+		}
+		d.next, d.lastNewAt = end, p.Time
+		f.sample(dir, end, p.Time)
+		return plain
+	}
+	return f.late(s, d, o, dir, p, end)
+}
+
+// late names a segment that lies before the highest sequence number seen.
+func (f *Flow) late(s *Shard, d, o *sideStats, dir dissect.Dir, p *Packet, end uint32) segmentKind {
+	f.forget(dir, end)
+	since, fills := int64(-1), false
+	for i := range d.holes {
+		h := &d.holes[i]
+		if int32(end-h.from) > 0 && int32(h.to-p.Seq) > 0 {
+			fills, since = true, p.Time-h.at
+			switch {
+			case int32(p.Seq-h.from) <= 0 && int32(end-h.to) >= 0:
+				d.holes = slices.Delete(d.holes, i, i+1)
+			case int32(p.Seq-h.from) <= 0:
+				h.from = end
+			case int32(end-h.to) >= 0:
+				h.to = p.Seq
+			default:
+				h.to = p.Seq // the part behind is forgotten
+			}
+			break
+		}
+	}
+	what, kind := "retransmission", again
+	slack := max(reorderSlack, f.connectNs())
+	switch {
+	case p.TCPFlags&decode.SYN != 0:
+		what = "syn_retransmission"
+		d.retransmissions++
+	case o.hasAck && o.dupRun >= 2 && o.lastAck == p.Seq && p.Time-o.lastAckAt < fastSlack:
+		what = "fast_retransmission"
+		d.fast++
+		d.retransmissions++
+	case fills && since <= slack:
+		what, kind = "out_of_order", plain
+		d.outOfOrder++
+		p.Mark |= OutOfOrder
+	default:
+		d.retransmissions++
+	}
+	if kind == again {
+		p.Mark |= Retransmitted
+	}
+	s.event(f, dir, p.No, p.Time, what, int64(p.PayloadLen))
+	return kind
+}
+
+// acks counts duplicate ACKs and takes round-trip samples of the other direction.
+func (f *Flow) acks(d, o *sideStats, dir dissect.Dir, p *Packet, kind segmentKind) {
+	if d.hasAck && p.Ack == d.lastAck && p.PayloadLen == 0 && p.TCPFlags&(decode.SYN|decode.FIN|decode.RST) == 0 &&
+		uint32(p.Window)<<max(0, min(d.wscale, 14)) == d.window && o.started && int32(o.next-p.Ack) > 0 && kind == plain {
+		d.dupAcks++
+		d.dupRun++
+		d.lastAckAt = p.Time
+		return
+	}
+	if !d.hasAck || int32(p.Ack-d.lastAck) > 0 {
+		d.hasAck, d.lastAck, d.dupRun, d.lastAckAt = true, p.Ack, 0, p.Time
+		f.answer(dir.Other(), p.Ack, p.Time)
+	}
+}
+
+// sample remembers when data that ends at end was sent in direction dir.
+func (f *Flow) sample(dir dissect.Dir, end uint32, at int64) {
+	r := &f.rtt
+	if n := r.n[dir]; n < len(r.wait[dir]) {
+		r.wait[dir][n] = struct{ end, at int64 }{int64(end), at}
+		r.n[dir]++
+	}
+}
+
+// forget drops samples that a retransmission makes ambiguous (Karn, RFC 6298 3).
+func (f *Flow) forget(dir dissect.Dir, end uint32) { f.rtt.n[dir] = 0 }
+
+// answer matches an acknowledgement of direction dir.
+func (f *Flow) answer(dir dissect.Dir, ack uint32, at int64) {
+	r := &f.rtt
+	w := &r.wait[dir]
+	k := 0
+	for k < r.n[dir] && int32(ack-uint32(w[k].end)) >= 0 {
+		if uint32(w[k].end) == ack {
+			d := max(at-w[k].at, 0)
+			if r.count == 0 || d < r.min {
+				r.min = d
+			}
+			r.max = max(r.max, d)
+			r.sum += d
+			r.count++
+		}
+		k++
+	}
+	copy(w[:], w[k:r.n[dir]])
+	r.n[dir] -= k
+}
+
+// connectNs is the handshake's duration, 0 where it was not seen whole.
+func (f *Flow) connectNs() int64 {
+	if f.syn == 0 || f.ack == 0 {
+		return 0
+	}
+	return max(f.ack-f.syn, 0)
+}
+
+// connectUs is SYN to SYN-ACK, what the client's connect() waited for; -1 unknown.
+func (f *Flow) connectUs() int64 {
+	if f.syn == 0 || f.synAck == 0 || f.synAck < f.syn {
+		return -1
+	}
+	return (f.synAck - f.syn) / 1000
+}
+
+func floorDiv(a, b int64) int64 {
+	q := a / b
+	if a%b < 0 {
+		q--
+	}
+	return q
+}
