@@ -1,0 +1,101 @@
+package pcapng
+
+import (
+	"bufio"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// captures finds the folder of shared captures, or skips.
+func captures(t testing.TB) string {
+	t.Helper()
+	if dir := os.Getenv("PCAPSULE_CAPTURES"); dir != "" {
+		return dir
+	}
+	dir, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for {
+		shared := filepath.Join(dir, "..", "shared", "captures")
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			if _, err := os.Stat(filepath.Join(shared, "INDEX.tsv")); err == nil {
+				return shared
+			}
+			break
+		}
+		up := filepath.Dir(dir)
+		if up == dir {
+			break
+		}
+		dir = up
+	}
+	t.Skip("needs shared captures")
+	return ""
+}
+
+// indexRow is a line of INDEX.tsv.
+type indexRow struct{ path, packets string }
+
+func index(t testing.TB, dir string) []indexRow {
+	t.Helper()
+	f, err := os.Open(filepath.Join(dir, "INDEX.tsv"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	var rows []indexRow
+	in := bufio.NewScanner(f)
+	in.Buffer(nil, 1<<20)
+	for in.Scan() {
+		col := strings.Split(in.Text(), "\t")
+		if len(col) > 4 && col[0] != "path" && col[4] != "keylog" {
+			rows = append(rows, indexRow{col[0], col[3]})
+		}
+	}
+	return rows
+}
+
+// openCapture opens a file of the corpus, unpacked.
+func openCapture(path string, opt Options) (*Reader, func(), error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	src, err := Open(f, Limits{})
+	if err != nil {
+		f.Close()
+		return nil, nil, err
+	}
+	r, err := NewReader(src, opt)
+	if err != nil {
+		f.Close()
+		return nil, nil, err
+	}
+	return r, func() { src.Close(); f.Close() }, nil
+}
+
+// drain reads to the end and counts.
+func drain(r *Reader, each func(*Packet)) (int64, error) {
+	var b Batch
+	var n int64
+	for {
+		err := r.Next(&b)
+		if errors.Is(err, io.EOF) {
+			return n, nil
+		}
+		if err != nil {
+			return n, err
+		}
+		for i := range b.Packets {
+			n++
+			if each != nil {
+				each(&b.Packets[i])
+			}
+		}
+	}
+}

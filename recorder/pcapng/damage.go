@@ -1,0 +1,88 @@
+package pcapng
+
+import "fmt"
+
+// DamageKind names what is wrong with a place in a capture file.
+type DamageKind string
+
+// Kinds of damage.
+const (
+	DamageTruncated  DamageKind = "truncated"  // the file ends inside a block or record
+	DamageLength     DamageKind = "length"     // a length that cannot be
+	DamageTrailer    DamageKind = "trailer"    // the two lengths of a block differ
+	DamageCaplen     DamageKind = "caplen"     // captured length beyond its block
+	DamageInterface  DamageKind = "interface"  // interface not defined, or uncertain
+	DamageBlock      DamageKind = "block"      // body too short for its type
+	DamageOptions    DamageKind = "options"    // option lengths beyond the block
+	DamageVersion    DamageKind = "version"    // version that is not known
+	DamageTime       DamageKind = "time"       // time beyond what 64 bits of nanoseconds hold
+	DamageZeros      DamageKind = "zeros"      // zero bytes where a block or record should be
+	DamageRecord     DamageKind = "record"     // pcap record with a header that cannot be
+	DamageUnreadable DamageKind = "unreadable" // the bytes could not be read or decompressed
+)
+
+// Damage is a place that could not be read as it stands. Length counts the bytes that
+// gave no packet; it is 0 where nothing was skipped.
+type Damage struct {
+	Offset, Length int64
+	Kind           DamageKind
+	Detail         string
+}
+
+// DamageTotal counts all damage, also what no longer fitted into the list.
+type DamageTotal struct {
+	Places, Bytes int64
+}
+
+func (d Damage) String() string {
+	return fmt.Sprintf("%s at %d, %d bytes skipped: %s", d.Kind, d.Offset, d.Length, d.Detail)
+}
+
+// Damage lists the damage met so far, in file order, at most Options.MaxDamage places.
+func (r *Reader) Damage() []Damage { return r.damage[:len(r.damage):len(r.damage)] }
+
+// DamageTotal counts the damage met so far.
+func (r *Reader) DamageTotal() DamageTotal { return r.total }
+
+// note counts one place. Detail is made only when the place still fits into the list,
+// so that a file of nothing but damage costs no memory.
+func (r *Reader) note(off, length int64, kind DamageKind, format string, args ...any) {
+	r.total.Places++
+	r.total.Bytes += length
+	if kind != DamageTime && kind != DamageVersion {
+		r.unseen = true // Wireshark stops here
+	}
+	if len(r.damage) < r.opt.MaxDamage {
+		r.damage = append(r.damage, Damage{off, length, kind, fmt.Sprintf(format, args...)})
+	}
+}
+
+// lose starts a scan: what stands at off cannot be read, and the next block is not
+// where it should be.
+func (r *Reader) lose(off int64, kind DamageKind, format string, args ...any) {
+	r.scanning = true
+	r.scanFrom = off + 1
+	r.lost = Damage{Offset: off, Kind: kind}
+	if len(r.damage) < r.opt.MaxDamage {
+		r.lost.Detail = fmt.Sprintf(format, args...)
+	}
+	r.onFound = ""
+	r.unseen = true
+}
+
+// found ends a scan at off, where reading goes on.
+func (r *Reader) found(off int64, atEnd bool) {
+	r.scanning = false
+	r.lost.Length = off - r.lost.Offset
+	if !atEnd {
+		if r.onFound != "" {
+			r.lost.Kind = r.onFound
+		}
+		r.gaps++
+	}
+	r.total.Places++
+	r.total.Bytes += r.lost.Length
+	if len(r.damage) < r.opt.MaxDamage {
+		r.damage = append(r.damage, r.lost)
+	}
+}

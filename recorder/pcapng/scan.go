@@ -1,0 +1,51 @@
+package pcapng
+
+// blocksAt reports whether a chain of PCAPNG blocks begins at w, after damage. One
+// whole block with equal lengths and a plausible header behind it is enough: that is
+// 96 bits of agreement.
+//
+// LIMIT: a packet that itself carries a PCAPNG file can be taken for the capture when
+// its own block is damaged; the damage in front of it is counted, so it shows.
+func (r *Reader) blocksAt(w []byte) bool {
+	if len(w) < 12 {
+		return false
+	}
+	t := BlockType(u32(w, r.be))
+	if t == BlockSection {
+		be, ok := sectionOrder(w[8:])
+		return ok && r.chainAt(w, be, 2)
+	}
+	return t.isKnown() && r.chainAt(w, r.be, 2)
+}
+
+// chainAt follows up to links whole blocks from the start of w. The end of the file
+// stands for the rest of the chain.
+func (r *Reader) chainAt(w []byte, be bool, links int) bool {
+	for whole := 0; whole < links; whole++ {
+		if len(w) == 0 {
+			return r.eof
+		}
+		if len(w) < 12 {
+			return whole > 0
+		}
+		typ := BlockType(u32(w, be))
+		if typ == BlockSection {
+			var ok bool
+			if be, ok = sectionOrder(w[8:]); !ok {
+				return false
+			}
+		}
+		size := uint64(u32(w[4:], be))
+		if typ == 0 || size < 12 || size&3 != 0 || size > uint64(r.opt.MaxBlock) {
+			return false
+		}
+		if size > uint64(len(w)) {
+			return whole > 0
+		}
+		if uint64(u32(w[size-4:], be)) != size {
+			return false
+		}
+		w = w[size:]
+	}
+	return true
+}
