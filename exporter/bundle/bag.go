@@ -1,0 +1,149 @@
+package bundle
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+)
+
+// Limits of the tag files.
+const (
+	maxTagFile  = 1 << 20  // bytes of bagit.txt and of bag-info.txt
+	maxListFile = 64 << 20 // bytes of a manifest
+	maxFiles    = 200_000  // files in a bundle
+)
+
+const bagitText = "BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n"
+
+// tagFiles are what tagmanifest-sha256.txt lists, exactly.
+var tagFiles = [...]string{bagInfoName, bagitName, manifestName}
+
+// line is one line of a manifest.
+type line struct {
+	path   string
+	sha256 Digest
+}
+
+// writeLines writes a manifest that both BagIt tools and sha256sum -c read.
+func writeLines(lines []line) []byte {
+	var b bytes.Buffer
+	for _, l := range lines {
+		fmt.Fprintf(&b, "%s  %s\n", l.sha256, l.path)
+	}
+	return b.Bytes()
+}
+
+func readLines(src source, rel string) ([]line, error) {
+	data, err := readAll(src, rel, maxListFile)
+	if err != nil {
+		return nil, err
+	}
+	lines, err := parseLines(data)
+	if err != nil {
+		return nil, &DamagedError{File: rel, What: err.Error(), Err: err}
+	}
+	return lines, nil
+}
+
+// parseLines reads a manifest. It takes the lines in any order, as other tools may have
+// rewritten it, and gives them sorted by path.
+func parseLines(data []byte) ([]line, error) {
+	var lines []line
+	seen := map[string]bool{}
+	sc := bufio.NewScanner(bytes.NewReader(data))
+	for n := 1; sc.Scan(); n++ {
+		text := strings.TrimSuffix(sc.Text(), "\r")
+		hash, rest, ok := strings.Cut(text, " ")
+		var l line
+		if err := l.sha256.UnmarshalText([]byte(hash)); err != nil || !ok {
+			return nil, fmt.Errorf("line %d: want a SHA-256, blanks and a path", n)
+		}
+		l.path = strings.TrimPrefix(strings.TrimLeft(rest, " \t"), "*")
+		if !validRel(l.path) {
+			return nil, fmt.Errorf("line %d: path %q leads out of the bundle or cannot be one of its files", n, l.path)
+		}
+		if seen[l.path] {
+			return nil, fmt.Errorf("line %d: path %q twice", n, l.path)
+		}
+		if len(lines) == maxFiles {
+			return nil, fmt.Errorf("line %d: more than %d files", n, maxFiles)
+		}
+		seen[l.path] = true
+		lines = append(lines, l)
+	}
+	if err := sc.Err(); err != nil {
+		return nil, fmt.Errorf("line %d: %w", len(lines)+1, err)
+	}
+	sortLines(lines)
+	return lines, nil
+}
+
+func sortLines(lines []line) {
+	slices.SortFunc(lines, func(a, b line) int { return strings.Compare(a.path, b.path) })
+}
+
+// bagInfo is bag-info.txt. It may hold time and people, and is not part of what must be
+// the same for the same input.
+func bagInfo(o CreateOptions, agent string, bytes int64, files int) []byte {
+	var b strings.Builder
+	put := func(key, value string) {
+		if value = oneLine(value); value != "" {
+			fmt.Fprintf(&b, "%s: %s\n", key, value)
+		}
+	}
+	put("Source-Organization", o.Organization)
+	put("Contact-Name", o.User)
+	put("External-Description", o.Description)
+	put("Bagging-Date", o.Time.UTC().Format(time.DateOnly))
+	put("Bag-Software-Agent", agent)
+	put("Payload-Oxum", fmt.Sprintf("%d.%d", bytes, files))
+	return []byte(b.String())
+}
+
+// oneLine makes a text fit behind a label: no control characters, no blanks around.
+func oneLine(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || r == '\u2028' || r == '\u2029' {
+			return ' '
+		}
+		return r
+	}, cut(s))
+	return strings.TrimSpace(s)
+}
+
+// oxum finds Payload-Oxum in bag-info.txt: bytes and files of the payload.
+func oxum(info []byte) (size, files int64, err error) {
+	for text := range strings.Lines(string(info)) {
+		value, ok := strings.CutPrefix(text, "Payload-Oxum:")
+		if !ok {
+			continue
+		}
+		a, b, ok := strings.Cut(strings.TrimSpace(value), ".")
+		if !ok {
+			return 0, 0, fmt.Errorf("Payload-Oxum %q, want bytes.files", strings.TrimSpace(value))
+		}
+		if size, err = parseCount(a); err == nil {
+			files, err = parseCount(b)
+		}
+		return size, files, err
+	}
+	return 0, 0, errors.New("no Payload-Oxum")
+}
+
+func parseCount(s string) (n int64, err error) {
+	if s == "" || len(s) > 18 {
+		return 0, fmt.Errorf("Payload-Oxum: %q is not a count", s)
+	}
+	for _, c := range []byte(s) {
+		if c < '0' || c > '9' {
+			return 0, fmt.Errorf("Payload-Oxum: %q is not a count", s)
+		}
+		n = n*10 + int64(c-'0')
+	}
+	return n, nil
+}

@@ -1,0 +1,297 @@
+// Package bundle creates, opens, verifies and packs bundles: the portable evidence
+// that the exporter writes and forensics reads (docs/format/bundle.md).
+//
+// A bundle is a BagIt bag (RFC 8493). It appears under its name only when every byte
+// of it is on the disk. Opening reads only and hashes nothing; Verify reads
+// everything. What a bundle says of itself is taken for hostile: paths that lead out of
+// it, links, and files it does not list are refused.
+package bundle
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+)
+
+// Names inside a bundle.
+const (
+	manifestName    = "manifest-sha256.txt"
+	tagManifestName = "tagmanifest-sha256.txt"
+	bagitName       = "bagit.txt"
+	bagInfoName     = "bag-info.txt"
+	jsonName        = "data/bundle.json"
+	openSQLName     = "data/open.sql"
+	tablesDir       = "data/tables/"
+	custodyDir      = "custody/"
+	custodyName     = "custody/log.jsonl"
+)
+
+// State says what is known about the integrity of an opened bundle.
+type State int32
+
+// The states of a bundle.
+const (
+	NotVerified State = iota // nobody has hashed it since it was opened
+	Verified                 // every file is as the manifests say
+	Broken                   // Verify found problems
+)
+
+// String is the state in words that answers carry.
+func (s State) String() string {
+	switch s {
+	case Verified:
+		return "verified"
+	case Broken:
+		return "broken"
+	}
+	return "not verified"
+}
+
+// Bundle is an opened bundle. Its methods may be called from several goroutines.
+type Bundle struct {
+	Dir      string    // absolute path of the directory
+	Manifest *Manifest // what data/bundle.json says
+	Unpacked string    // directory a transport ZIP was unpacked to; empty where a directory was opened
+	Reused   bool      // Unpacked was there already, from the same bundle
+
+	zip   string // the ZIP that was opened, empty for a directory
+	files []line // payload as manifest-sha256.txt lists it
+	state atomic.Int32
+}
+
+// OpenOptions say how to open a bundle.
+type OpenOptions struct {
+	// CacheDir is where a transport ZIP is unpacked, in a folder named for its
+	// content. Empty means beside the ZIP and, where nothing can be written there,
+	// in the user's cache.
+	CacheDir string
+}
+
+// Open opens the bundle at path, a directory or a transport ZIP, with the zero options.
+func Open(path string) (*Bundle, error) { return OpenWith(path, OpenOptions{}) }
+
+// OpenWith opens the bundle at path, a directory or a transport ZIP. A directory is
+// only read. It answers
+//   - an error that wraps ErrNotBundle: there is no bundle at path
+//   - *NewerSchemaError, which wraps ErrNewerSchema: a later release made it
+//   - *DamagedError: it is a bundle, but cannot be used as it is
+//   - any other error: the file system said no
+func OpenWith(path string, o OpenOptions) (*Bundle, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("opening bundle: %w", err)
+	}
+	switch {
+	case info.IsDir():
+		return openDir(path)
+	case info.Mode().IsRegular():
+		return openZip(path, o)
+	}
+	return nil, fmt.Errorf("opening bundle %s: %s, want a directory or a ZIP: %w", path, info.Mode().Type(), ErrNotBundle)
+}
+
+func openDir(dir string) (*Bundle, error) {
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, fmt.Errorf("opening bundle: %w", err)
+	}
+	root, err := os.OpenRoot(abs)
+	if err != nil {
+		return nil, fmt.Errorf("opening bundle: %w", err)
+	}
+	defer root.Close()
+	b, err := read(dirSource{root})
+	if err != nil {
+		return nil, fmt.Errorf("opening bundle %s: %w", dir, err)
+	}
+	b.Dir = abs
+	return b, nil
+}
+
+// read reads what opening needs and checks that everything listed is there.
+func read(src source) (*Bundle, error) {
+	if err := readDeclaration(src); err != nil {
+		return nil, err
+	}
+	listed, err := readLines(src, manifestName)
+	if errors.Is(err, fs.ErrNotExist) {
+		if _, err := src.stat(jsonName); err != nil {
+			return nil, fmt.Errorf("no %s and no %s: %w", manifestName, jsonName, ErrNotBundle)
+		}
+		return nil, &DamagedError{File: manifestName, What: "missing"}
+	}
+	if err != nil {
+		return nil, err
+	}
+	m, err := readManifest(src)
+	if errors.Is(err, fs.ErrNotExist) {
+		for _, l := range listed {
+			if l.path == jsonName {
+				return nil, &DamagedError{File: jsonName, What: "missing"}
+			}
+		}
+		return nil, fmt.Errorf("a BagIt bag without %s: %w", jsonName, ErrNotBundle)
+	}
+	if err != nil {
+		return nil, err
+	}
+	b := &Bundle{Manifest: m, files: listed}
+	return b, b.checkPresent(src)
+}
+
+func readDeclaration(src source) error {
+	data, err := readAll(src, bagitName, maxTagFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("no %s: %w", bagitName, ErrNotBundle)
+	}
+	if err != nil {
+		return err
+	}
+	if !strings.HasPrefix(string(data), "BagIt-Version: ") {
+		return fmt.Errorf("%s does not begin with BagIt-Version: %w", bagitName, ErrNotBundle)
+	}
+	return nil
+}
+
+func readManifest(src source) (*Manifest, error) {
+	data, err := readAll(src, jsonName, MaxManifest)
+	if err != nil {
+		return nil, err
+	}
+	m, err := ParseManifest(data)
+	if err != nil && !errors.Is(err, ErrNewerSchema) {
+		return nil, &DamagedError{File: jsonName, What: err.Error(), Err: err}
+	}
+	return m, err
+}
+
+// checkPresent finds files that are missing, are no plain files, or have another size
+// than bundle.json says, without reading them.
+func (b *Bundle) checkPresent(src source) error {
+	sizes := map[string]int64{}
+	for i := range b.Manifest.Inputs {
+		sizes[b.Manifest.Inputs[i].Path] = b.Manifest.Inputs[i].Size
+	}
+	for _, l := range b.files {
+		info, err := src.stat(l.path)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return &DamagedError{File: l.path, What: "missing"}
+		case errors.Is(err, fs.ErrPermission):
+			return fmt.Errorf("looking for %s: %w", l.path, err)
+		case err != nil: // such as a folder that is a link
+			return &DamagedError{File: l.path, What: err.Error(), Err: err}
+		case !info.Mode().IsRegular():
+			return &DamagedError{File: l.path, What: "not a plain file: " + info.Mode().Type().String()}
+		}
+		if want, ok := sizes[l.path]; ok {
+			if info.Size() != want {
+				return &DamagedError{File: l.path, What: fmt.Sprintf("%d bytes, want %d", info.Size(), want)}
+			}
+			delete(sizes, l.path)
+		}
+	}
+	for i := range b.Manifest.Inputs {
+		if p := b.Manifest.Inputs[i].Path; p != "" {
+			if _, left := sizes[p]; left {
+				return &DamagedError{File: p, What: "named in bundle.json, not listed in " + manifestName}
+			}
+		}
+	}
+	return nil
+}
+
+// Path is the absolute path of a file of the bundle, named as in bundle.json.
+func (b *Bundle) Path(rel string) string { return filepath.Join(b.Dir, filepath.FromSlash(rel)) }
+
+// TablePath is the pattern that names all parts of a table, as DuckDB's read_parquet
+// takes it. Where the name of the bundle's folder has pattern characters (*, ?, [),
+// TableParts is the safe way.
+func (b *Bundle) TablePath(name string) string {
+	return filepath.Join(b.Dir, filepath.FromSlash("data/"+tablePattern(name)))
+}
+
+func tablePattern(name string) string {
+	if name == "calls" {
+		return "tables/calls/**/*.parquet"
+	}
+	return "tables/" + name + "/*.parquet"
+}
+
+// TableParts are the absolute paths of a table's parts that the bundle lists, sorted.
+// A file that somebody has added to the folder is not among them.
+func (b *Bundle) TableParts(name string) []string {
+	var parts []string
+	for _, l := range b.files {
+		if strings.HasPrefix(l.path, tablesDir+name+"/") && path.Ext(l.path) == ".parquet" {
+			parts = append(parts, b.Path(l.path))
+		}
+	}
+	return parts
+}
+
+// Verified says what is known about the bundle's integrity since it was opened.
+func (b *Bundle) Verified() State { return State(b.state.Load()) }
+
+// source is where a bundle's files are read from: a directory or a ZIP.
+type source interface {
+	stat(rel string) (fs.FileInfo, error) // does not follow links
+	open(rel string) (io.ReadCloser, error)
+	// walk names everything that is not a directory, in any order.
+	walk(each func(rel string, info fs.FileInfo) error) error
+}
+
+type dirSource struct{ root *os.Root }
+
+func (d dirSource) stat(rel string) (fs.FileInfo, error) {
+	return d.root.Lstat(filepath.FromSlash(rel))
+}
+
+func (d dirSource) open(rel string) (io.ReadCloser, error) {
+	// Lstat first: opening a named pipe would wait for ever, and a link may name a
+	// file that is not what was hashed.
+	info, err := d.stat(rel)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, &DamagedError{File: rel, What: "not a plain file: " + info.Mode().Type().String()}
+	}
+	return d.root.Open(filepath.FromSlash(rel))
+}
+
+func (d dirSource) walk(each func(string, fs.FileInfo) error) error {
+	return fs.WalkDir(d.root.FS(), ".", func(rel string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		info, err := e.Info()
+		if err != nil {
+			return err
+		}
+		return each(rel, info)
+	})
+}
+
+// readAll reads a whole small file, and refuses one above limit.
+func readAll(src source, rel string, limit int64) ([]byte, error) {
+	f, err := src.open(rel)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", rel, err)
+	}
+	if int64(len(data)) > limit {
+		return nil, &DamagedError{File: rel, What: fmt.Sprintf("larger than %d bytes", limit)}
+	}
+	return data, nil
+}

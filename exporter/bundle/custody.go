@@ -1,0 +1,198 @@
+package bundle
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"time"
+)
+
+// Limits of the custody log.
+const (
+	maxCustody = 16 << 20 // bytes of the log
+	maxEntry   = 64 << 10 // bytes of a line
+)
+
+// EventMade is the event of the first entry, and of no other.
+const EventMade = "made"
+
+// Entry is one line of custody/log.jsonl: who did what with the bundle.
+type Entry struct {
+	Seq         int64             `json:"seq"` // from 0
+	Time        Time              `json:"time"`
+	Event       string            `json:"event"` // made, verified, copied, …: a lower-case word
+	Tool        string            `json:"tool,omitempty"`
+	User        string            `json:"user,omitempty"`
+	Host        string            `json:"host,omitempty"`
+	Note        string            `json:"note,omitempty"`
+	Details     map[string]string `json:"details,omitempty"`
+	TagManifest *Digest           `json:"tagmanifest_sha256,omitempty"`
+	Prev        *Digest           `json:"prev,omitempty"` // SHA-256 of the line before, without its line end; absent in the first
+}
+
+// encodeEntry makes the line of an entry, line end included.
+func encodeEntry(e Entry) ([]byte, error) {
+	if !word(e.Event) {
+		return nil, fmt.Errorf("custody entry: event %q, want a lower-case word", e.Event)
+	}
+	var buf bytes.Buffer
+	enc := json.NewEncoder(&buf)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(e); err != nil {
+		return nil, fmt.Errorf("custody entry: %w", err)
+	}
+	if buf.Len() > maxEntry {
+		return nil, fmt.Errorf("custody entry: %d bytes, want at most %d", buf.Len(), maxEntry)
+	}
+	return buf.Bytes(), nil
+}
+
+// chain is a custody log that was read.
+type chain struct {
+	entries []Entry
+	head    Digest // of the last line
+	size    int64
+}
+
+// parseCustody reads a log and checks its chain. Entries before the first fault are
+// returned with the error.
+func parseCustody(data []byte) (chain, error) {
+	c := chain{size: int64(len(data))}
+	for n := int64(0); len(data) > 0; n++ {
+		text, rest, ended := bytes.Cut(data, []byte{'\n'})
+		switch {
+		case !ended:
+			return c, fmt.Errorf("line %d: not ended, so not written whole", n+1)
+		case len(text) >= maxEntry:
+			return c, fmt.Errorf("line %d: %d bytes, want less than %d", n+1, len(text), maxEntry)
+		}
+		var e Entry
+		if err := decode(text, &e); err != nil {
+			return c, fmt.Errorf("line %d: %w", n+1, err)
+		}
+		if err := c.fits(n, &e); err != nil {
+			return c, fmt.Errorf("line %d: %w", n+1, err)
+		}
+		c.entries = append(c.entries, e)
+		c.head = sha256.Sum256(text)
+		data = rest
+	}
+	if len(c.entries) == 0 {
+		return c, errors.New("empty, want at least the entry made")
+	}
+	return c, nil
+}
+
+// fits says whether e may stand as entry n behind what was read so far.
+func (c *chain) fits(n int64, e *Entry) error {
+	switch {
+	case e.Seq != n:
+		return fmt.Errorf("seq %d, want %d", e.Seq, n)
+	case !word(e.Event):
+		return fmt.Errorf("event %q, want a lower-case word", e.Event)
+	case (e.Event == EventMade) != (n == 0):
+		return fmt.Errorf("event %q: the first entry, and no other, is %s", e.Event, EventMade)
+	case n == 0 && e.Prev != nil:
+		return errors.New("the first entry has a prev")
+	case n == 0 && e.TagManifest == nil:
+		return errors.New("no tagmanifest_sha256")
+	case n > 0 && e.Prev == nil:
+		return fmt.Errorf("no prev, want %s", c.head)
+	case n > 0 && *e.Prev != c.head:
+		return fmt.Errorf("prev %s, want %s", e.Prev, c.head)
+	}
+	return nil
+}
+
+// Custody reads the custody log. Entries before the first fault are returned with the error.
+func (b *Bundle) Custody() ([]Entry, error) {
+	root, err := os.OpenRoot(b.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("reading custody log: %w", err)
+	}
+	defer root.Close()
+	c, err := readCustody(dirSource{root})
+	return c.entries, err
+}
+
+func readCustody(src source) (chain, error) {
+	data, err := readAll(src, custodyName, maxCustody)
+	if err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			err = &DamagedError{File: custodyName, What: "missing"}
+		}
+		return chain{}, err
+	}
+	c, err := parseCustody(data)
+	if err != nil {
+		err = &DamagedError{File: custodyName, What: err.Error(), Err: err}
+	}
+	return c, err
+}
+
+// AppendCustody adds an entry to the custody log, durably. Seq and Prev are filled in,
+// and Time where it is zero. Only a person's wish leads here: opening, asking and
+// verifying write nothing. A log that is damaged is left as it is.
+func (b *Bundle) AppendCustody(e Entry) error {
+	if err := b.appendCustody(e); err != nil {
+		return fmt.Errorf("adding to custody log of %s: %w", b.Dir, err)
+	}
+	return nil
+}
+
+func (b *Bundle) appendCustody(e Entry) error {
+	if e.Event == EventMade {
+		return fmt.Errorf("event %s is only for the first entry", EventMade)
+	}
+	root, err := os.OpenRoot(b.Dir)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	if info, err := (dirSource{root}).stat(custodyName); err != nil {
+		return err
+	} else if !info.Mode().IsRegular() {
+		return &DamagedError{File: custodyName, What: "not a plain file"}
+	}
+	f, err := root.OpenFile(custodyName, os.O_RDWR|os.O_APPEND, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := lock(f); err != nil {
+		return fmt.Errorf("locking: %w", err)
+	}
+	data, err := io.ReadAll(io.LimitReader(f, maxCustody+1))
+	if err != nil {
+		return err
+	}
+	c, err := parseCustody(data)
+	if err != nil {
+		return &DamagedError{File: custodyName, What: err.Error(), Err: err}
+	}
+	e.Seq, e.Prev = int64(len(c.entries)), &c.head
+	if e.Time == 0 {
+		e.Time = Time(time.Now().UnixNano())
+	}
+	text, err := encodeEntry(e)
+	if err != nil {
+		return err
+	}
+	if c.size+int64(len(text)) > maxCustody {
+		return fmt.Errorf("log of %d bytes is full, want at most %d", c.size, maxCustody)
+	}
+	_, err = f.Write(text)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err != nil {
+		// Half a line would make the log unreadable from here on.
+		return errors.Join(err, f.Truncate(c.size))
+	}
+	return nil
+}

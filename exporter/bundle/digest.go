@@ -1,0 +1,58 @@
+package bundle
+
+import (
+	"encoding/hex"
+	"fmt"
+	"time"
+)
+
+// Digest is a SHA-256, written as 64 lower-case hexadecimal digits.
+type Digest [32]byte
+
+// String is the digest in hexadecimal.
+func (d Digest) String() string { return hex.EncodeToString(d[:]) }
+
+// MarshalText writes the digest in hexadecimal.
+func (d Digest) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+// UnmarshalText reads a digest in hexadecimal, either case.
+func (d *Digest) UnmarshalText(text []byte) error {
+	if len(text) != 2*len(d) {
+		return fmt.Errorf("digest of %d characters, want %d", len(text), 2*len(d))
+	}
+	if _, err := hex.Decode(d[:], text); err != nil {
+		return fmt.Errorf("reading digest: %w", err)
+	}
+	return nil
+}
+
+// Time is nanoseconds since 1970 UTC, written as RFC 3339 with nine digits and Z.
+type Time int64
+
+const timeLayout = "2006-01-02T15:04:05.000000000Z"
+
+// At is the optional time ns nanoseconds after 1970 UTC.
+func At(ns int64) *Time {
+	t := Time(ns)
+	return &t
+}
+
+// String is the time in RFC 3339 with nine digits and Z.
+func (t Time) String() string { return time.Unix(0, int64(t)).UTC().Format(timeLayout) }
+
+// MarshalText writes the time in RFC 3339.
+func (t Time) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
+
+// UnmarshalText reads exactly what MarshalText writes, so that one time has one spelling.
+func (t *Time) UnmarshalText(text []byte) error {
+	v, err := time.Parse(timeLayout, string(text))
+	if err != nil {
+		return fmt.Errorf("reading time: %w", err)
+	}
+	ns := v.UnixNano() // undefined outside 1677 to 2262, so look whether it comes back
+	if Time(ns).String() != string(text) {
+		return fmt.Errorf("time %q cannot be told in 64-bit nanoseconds", text)
+	}
+	*t = Time(ns)
+	return nil
+}

@@ -1,0 +1,12 @@
+//go:build unix
+
+package bundle
+
+import (
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// lock waits until no other program appends to f; closing f gives it up.
+func lock(f *os.File) error { return unix.Flock(int(f.Fd()), unix.LOCK_EX) }

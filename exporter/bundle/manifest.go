@@ -1,0 +1,358 @@
+package bundle
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+// SchemaVersion is the version of the tables and of bundle.json that this release
+// writes. It rises only when an older release would read a bundle wrongly.
+const SchemaVersion = 1
+
+// Limits of bundle.json.
+const (
+	MaxManifest   = 64 << 20 // bytes of bundle.json
+	MaxInterfaces = 4096     // interfaces listed per input
+	MaxDamage     = 1000     // damaged places listed per input
+	maxText       = 8 << 10  // bytes of one text that comes out of a capture
+	maxTexts      = 4 << 20  // bytes of all such texts of one input
+)
+
+// Manifest is data/bundle.json: what is in the bundle and how it was made. It is a
+// function of inputs, options, release and platform; no clock, host or folder name is in it.
+type Manifest struct {
+	SchemaVersion int               `json:"schema_version"`
+	Tool          Tool              `json:"tool"`
+	Options       map[string]string `json:"options"` // the ones that change data; keys as on the command line
+	Inputs        []Input           `json:"inputs"`
+	SideInputs    []SideInput       `json:"side_inputs"`
+	Window        Window            `json:"window"`
+	Filters       Filters           `json:"filters"`
+	Accounts      Accounts          `json:"accounts"`
+	Tables        []Table           `json:"tables"`
+	Calls         map[string]int64  `json:"calls"` // calls per protocol
+	Warnings      []string          `json:"warnings"`
+}
+
+// Tool is the program that made a bundle.
+type Tool struct {
+	Name     string `json:"name"`
+	Release  string `json:"release"`
+	Platform string `json:"platform"` // as in linux/amd64
+}
+
+// Input is one capture file of the bundle.
+type Input struct {
+	FileID         int32       `json:"file_id"`
+	Path           string      `json:"path"` // inside the bundle: data/packets/…
+	Name           string      `json:"name"` // base name it came with; - for standard input
+	Node           string      `json:"node,omitempty"`
+	SHA256         Digest      `json:"sha256"`
+	Size           int64       `json:"size"`
+	Compression    string      `json:"compression,omitempty"`     // gzip or zstd, undone on import
+	SHA256Original *Digest     `json:"sha256_original,omitempty"` // of the compressed file
+	SizeOriginal   int64       `json:"size_original,omitempty"`
+	Format         string      `json:"format"` // pcapng, pcap, pcap_ns, pcap_modified …
+	BigEndian      bool        `json:"big_endian"`
+	Sections       int64       `json:"sections"`
+	Interfaces     []Interface `json:"interfaces"`
+	InterfacesMore int64       `json:"interfaces_more,omitempty"` // above MaxInterfaces, not listed
+	Packets        int64       `json:"packets"`
+	FirstNs        *Time       `json:"first,omitempty"`
+	LastNs         *Time       `json:"last,omitempty"`
+	Damage         []Damage    `json:"damage,omitempty"`
+	DamageMore     int64       `json:"damage_more,omitempty"` // above MaxDamage, not listed
+	Drops          int64       `json:"drops"`                 // packets that the file itself says were lost
+	Secrets        int64       `json:"secrets"`               // decryption secrets in the file
+
+	texts int // bytes of text in Interfaces
+}
+
+// Interface is one interface of a capture file, as the file describes it.
+type Interface struct {
+	Index       int64    `json:"index"` // over all sections, from 0
+	Name        string   `json:"name,omitempty"`
+	Description string   `json:"description,omitempty"`
+	LinkType    int32    `json:"link_type"`
+	SnapLen     int64    `json:"snaplen"`
+	TsResol     uint8    `json:"tsresol"`  // as in the PCAPNG option: 6 is microseconds, 9 nanoseconds, high bit: power of two
+	TsOffset    int64    `json:"tsoffset"` // seconds
+	Offset      int64    `json:"offset"`   // of its block in the file
+	Section     int64    `json:"section"`  // from 0
+	BigEndian   bool     `json:"big_endian"`
+	Filter      string   `json:"filter,omitempty"`
+	OS          string   `json:"os,omitempty"`
+	Hardware    string   `json:"hardware,omitempty"`
+	Comments    []string `json:"comments,omitempty"`
+	Received    int64    `json:"received,omitempty"` // of its last statistics block
+	Dropped     int64    `json:"dropped,omitempty"`
+}
+
+// Damage is a place of a capture file that could not be read.
+type Damage struct {
+	Offset int64  `json:"offset"`
+	Length int64  `json:"length"`
+	Kind   string `json:"kind"`
+	Detail string `json:"detail,omitempty"`
+}
+
+// SideInput is what was used of a file that is no capture: owners, events, kube or hosts.
+type SideInput struct {
+	Kind           string  `json:"kind"`
+	Path           string  `json:"path,omitempty"` // inside the bundle: data/inputs/… or data/keys/…; empty where nothing of it was kept
+	Name           string  `json:"name"`           // base name it came with
+	SHA256         *Digest `json:"sha256,omitempty"`
+	Size           int64   `json:"size"`
+	SHA256Original Digest  `json:"sha256_original"`
+	SizeOriginal   int64   `json:"size_original"`
+}
+
+// Window is the time span of the traffic, first and last packet; absent without packets.
+type Window struct {
+	FirstNs *Time `json:"first,omitempty"`
+	LastNs  *Time `json:"last,omitempty"`
+}
+
+// Filters are what was left out on request.
+type Filters struct {
+	BPF    string `json:"bpf,omitempty"`
+	FromNs *Time  `json:"from,omitempty"`
+	ToNs   *Time  `json:"to,omitempty"`
+}
+
+// Accounts say where every byte went: payload = rows + gaps + anomalies + duplicates.
+type Accounts struct {
+	Packets        int64 `json:"packets"`
+	Bytes          int64 `json:"bytes"`
+	PayloadBytes   int64 `json:"payload_bytes"`
+	RowBytes       int64 `json:"row_bytes"`
+	GapBytes       int64 `json:"gap_bytes"`
+	AnomalyBytes   int64 `json:"anomaly_bytes"`
+	DuplicateBytes int64 `json:"duplicate_bytes"`
+
+	Counters map[string]map[string]int64 `json:"counters"` // source (file, link, ip, tcp, engine, a protocol) → kind → count
+}
+
+// Table is one table, or one protocol's part of calls, with its row digest.
+type Table struct {
+	Name     string   `json:"name"`
+	Protocol string   `json:"protocol,omitempty"`
+	Rows     int64    `json:"rows"`
+	Parts    int64    `json:"parts"`
+	Columns  []Column `json:"columns"`
+}
+
+// Column is one column of a table and the SHA-256 of its validity, lengths and values.
+type Column struct {
+	Name   string `json:"name"`
+	Type   string `json:"type"`
+	SHA256 Digest `json:"sha256"`
+}
+
+// AddInterface lists an interface, up to the limits; beyond, it is counted. Texts are
+// cut to what the format allows.
+func (in *Input) AddInterface(i Interface) {
+	i.Comments = slices.Clone(i.Comments)
+	n := 0
+	for _, s := range []*string{&i.Name, &i.Description, &i.Filter, &i.OS, &i.Hardware} {
+		*s = cut(*s)
+		n += len(*s)
+	}
+	for k, s := range i.Comments {
+		i.Comments[k] = cut(s)
+		n += len(i.Comments[k]) + 8
+	}
+	if len(in.Interfaces) >= MaxInterfaces || in.texts+n > maxTexts {
+		in.InterfacesMore++
+		return
+	}
+	in.texts += n
+	in.Interfaces = append(in.Interfaces, i)
+}
+
+// AddDamage lists a damaged place, up to MaxDamage; beyond, it is counted.
+func (in *Input) AddDamage(d Damage) {
+	if len(in.Damage) >= MaxDamage {
+		in.DamageMore++
+		return
+	}
+	d.Detail = cut(d.Detail)
+	in.Damage = append(in.Damage, d)
+}
+
+func cut(s string) string {
+	if len(s) > maxText {
+		n := maxText
+		for n > 0 && !utf8.RuneStart(s[n]) {
+			n--
+		}
+		s = s[:n] + "…"
+	}
+	return strings.ToValidUTF8(s, "\uFFFD")
+}
+
+// Encode writes bundle.json: keys in a fixed order, lists sorted, no clock.
+// A manifest that grew above MaxManifest loses its list of interfaces, which the
+// packet files still have.
+func (m *Manifest) Encode() ([]byte, error) {
+	c := m.sorted()
+	if err := c.validate(); err != nil {
+		return nil, fmt.Errorf("writing %s: %w", jsonName, err)
+	}
+	data, err := c.encode()
+	if err == nil && len(data) > MaxManifest {
+		for i := range c.Inputs {
+			c.Inputs[i].InterfacesMore += int64(len(c.Inputs[i].Interfaces))
+			c.Inputs[i].Interfaces = []Interface{}
+		}
+		data, err = c.encode()
+	}
+	if err == nil && len(data) > MaxManifest {
+		err = fmt.Errorf("%d bytes, want at most %d", len(data), MaxManifest)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("writing %s: %w", jsonName, err)
+	}
+	return data, nil
+}
+
+func (m *Manifest) encode() ([]byte, error) {
+	var buf bytes.Buffer
+	enc := json.NewEncoder(&buf)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", " ")
+	err := enc.Encode(m)
+	return buf.Bytes(), err
+}
+
+// sorted is a copy with lists in their order and without nil where a reader wants a list.
+func (m *Manifest) sorted() *Manifest {
+	c := *m
+	c.SchemaVersion = SchemaVersion
+	c.Inputs = append([]Input{}, m.Inputs...)
+	slices.SortStableFunc(c.Inputs, func(a, b Input) int { return int(a.FileID) - int(b.FileID) })
+	for i := range c.Inputs {
+		if c.Inputs[i].Interfaces == nil {
+			c.Inputs[i].Interfaces = []Interface{}
+		}
+	}
+	c.SideInputs = append([]SideInput{}, m.SideInputs...)
+	c.Tables = append([]Table{}, m.Tables...)
+	slices.SortStableFunc(c.Tables, func(a, b Table) int {
+		if n := strings.Compare(a.Name, b.Name); n != 0 {
+			return n
+		}
+		return strings.Compare(a.Protocol, b.Protocol)
+	})
+	for i := range c.Tables {
+		if c.Tables[i].Columns == nil {
+			c.Tables[i].Columns = []Column{}
+		}
+	}
+	c.Warnings = append([]string{}, m.Warnings...)
+	if c.Options == nil {
+		c.Options = map[string]string{}
+	}
+	if c.Calls == nil {
+		c.Calls = map[string]int64{}
+	}
+	if c.Accounts.Counters == nil {
+		c.Accounts.Counters = map[string]map[string]int64{}
+	}
+	return &c
+}
+
+// ParseManifest reads bundle.json. A later schema gives *NewerSchemaError, whatever
+// else is in it. Keys this release does not know are passed over.
+func ParseManifest(data []byte) (*Manifest, error) {
+	var head struct {
+		SchemaVersion int  `json:"schema_version"`
+		Tool          Tool `json:"tool"`
+	}
+	if err := decode(data, &head); err != nil {
+		return nil, err
+	}
+	if head.SchemaVersion > SchemaVersion {
+		return nil, &NewerSchemaError{Found: head.SchemaVersion, Known: SchemaVersion, Tool: head.Tool}
+	}
+	m := &Manifest{}
+	if err := decode(data, m); err != nil {
+		return nil, err
+	}
+	if err := m.validate(); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+func decode[T any](data []byte, into *T) error {
+	d := json.NewDecoder(bytes.NewReader(data))
+	if err := d.Decode(into); err != nil {
+		return fmt.Errorf("reading JSON: %w", err)
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return fmt.Errorf("reading JSON: more after the value at %d", d.InputOffset())
+	}
+	return nil
+}
+
+func (m *Manifest) validate() error {
+	if m.SchemaVersion < 1 {
+		return fmt.Errorf("schema version %d, want 1 to %d", m.SchemaVersion, SchemaVersion)
+	}
+	ids := map[int32]bool{}
+	paths := map[string]bool{}
+	for i := range m.Inputs {
+		in := &m.Inputs[i]
+		switch {
+		case ids[in.FileID]:
+			return fmt.Errorf("input %d: file_id twice", in.FileID)
+		case !validRel(in.Path) || !strings.HasPrefix(in.Path, "data/packets/"):
+			return fmt.Errorf("input %d: path %q, want one below data/packets/", in.FileID, in.Path)
+		case paths[in.Path]:
+			return fmt.Errorf("input %d: path %q twice", in.FileID, in.Path)
+		case in.FileID < 0 || in.Size < 0 || in.Packets < 0:
+			return fmt.Errorf("input %d: size %d, packets %d, want none below zero", in.FileID, in.Size, in.Packets)
+		}
+		ids[in.FileID], paths[in.Path] = true, true
+	}
+	for _, s := range m.SideInputs {
+		if s.Path != "" && (!validRel(s.Path) || !strings.HasPrefix(s.Path, "data/inputs/") && !strings.HasPrefix(s.Path, "data/keys/")) {
+			return fmt.Errorf("side input: path %q, want one below data/inputs/ or data/keys/", s.Path)
+		}
+	}
+	for _, t := range m.Tables {
+		if !word(t.Name) || t.Protocol != "" && !word(t.Protocol) {
+			return fmt.Errorf("table %q, protocol %q: want lower-case words", t.Name, t.Protocol)
+		}
+		if t.Rows < 0 || t.Parts < 0 {
+			return fmt.Errorf("table %s: %d rows in %d parts, want none below zero", t.Name, t.Rows, t.Parts)
+		}
+	}
+	return nil
+}
+
+// word reports whether s is a name in snake case.
+func word(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if c := s[i]; !(c >= 'a' && c <= 'z' || i > 0 && (c >= '0' && c <= '9' || c == '_')) {
+			return false
+		}
+	}
+	return s != "" && len(s) <= 64
+}
+
+// Input returns the input with that file id, or nil.
+func (m *Manifest) Input(fileID int32) *Input {
+	for i := range m.Inputs {
+		if m.Inputs[i].FileID == fileID {
+			return &m.Inputs[i]
+		}
+	}
+	return nil
+}

@@ -1,0 +1,82 @@
+package bundle
+
+import (
+	"io/fs"
+	"strings"
+	"unicode/utf8"
+)
+
+// maxName guards SafeName: room for a number before it and a suffix behind it in the
+// 255 bytes that file systems give a name.
+const maxName = 100
+
+// SafeName makes a file name out of any text: ASCII letters, digits, dot, dash and
+// underscore, neither hidden nor reserved on any system, at most 100 bytes, with the
+// extension kept. Different texts may give the same name, so callers put a number first.
+func SafeName(name string) string {
+	if i := strings.LastIndexAny(name, `/\`); i >= 0 {
+		name = name[i+1:]
+	}
+	var b strings.Builder
+	last := byte(0)
+	for i := 0; i < len(name); i++ {
+		c := name[i]
+		if !plain(c) {
+			c = '_'
+			if last == '_' {
+				continue
+			}
+		}
+		b.WriteByte(c)
+		last = c
+	}
+	s := strings.TrimRight(strings.TrimLeft(b.String(), ".-"), ".")
+	if len(s) > maxName {
+		ext := ""
+		if i := strings.LastIndexByte(s, '.'); i > 0 && len(s)-i <= 16 {
+			ext = s[i:]
+		}
+		s = strings.TrimRight(s[:maxName-len(ext)], ".") + ext
+	}
+	if s == "" || s == "_" {
+		return "capture"
+	}
+	if reserved(s) {
+		return "_" + s
+	}
+	return s
+}
+
+func plain(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '.' || c == '-' || c == '_'
+}
+
+// reserved reports names that Windows keeps for devices, with any extension.
+func reserved(name string) bool {
+	stem, _, _ := strings.Cut(strings.ToUpper(name), ".")
+	switch stem {
+	case "CON", "PRN", "AUX", "NUL":
+		return true
+	}
+	return len(stem) == 4 && (strings.HasPrefix(stem, "COM") || strings.HasPrefix(stem, "LPT")) && stem[3] >= '0' && stem[3] <= '9'
+}
+
+// validRel reports whether a path may stand in a bundle. Paths are relative, with
+// slashes, and have no byte that BagIt would percent-encode or sha256sum would escape,
+// so that one spelling serves manifests, ZIP and disk.
+func validRel(rel string) bool {
+	if !fs.ValidPath(rel) || rel == "." || len(rel) > 1024 || !utf8.ValidString(rel) {
+		return false
+	}
+	for _, c := range rel {
+		if c < 0x20 || c == 0x7f || c == '\\' || c == '%' || c == ':' {
+			return false
+		}
+	}
+	for el := range strings.SplitSeq(rel, "/") {
+		if len(el) > 255 || strings.TrimSpace(el) != el {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,65 @@
+package bundle
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/pcapsule/pcapsule/exporter/table"
+)
+
+// OpenSQL is the text of data/open.sql: a view for every table, with paths relative to
+// data/, where DuckDB has to be started.
+func OpenSQL(schemas []*table.Schema) string {
+	return "-- Opens this bundle with DuckDB alone. Run it in the folder that holds this file:\n" +
+		"--   duckdb -init open.sql\n" + Views(schemas, tablePattern)
+}
+
+// Views is the SQL that makes a view for every table; pattern gives the path of a
+// table's parts. A table with src_id and dst_id is joined with both its endpoints, whose
+// columns get the prefix src_ or dst_, and is there without the join as NAME_raw. A
+// table with ts_ns gets ts_exact, the same time as TIMESTAMP_NS.
+func Views(schemas []*table.Schema, pattern func(table string) string) string {
+	var ends *table.Schema
+	for _, s := range schemas {
+		if s.Name == "endpoints" {
+			ends = s
+		}
+	}
+	var b strings.Builder
+	for _, s := range schemas {
+		from := fmt.Sprintf("read_parquet(%s)", quote(pattern(s.Name)))
+		if s.Name == "calls" {
+			from = fmt.Sprintf("read_parquet(%s, hive_partitioning=false, union_by_name=true)", quote(pattern(s.Name)))
+		}
+		exact := ""
+		if s.Column("ts_ns") != nil {
+			exact = ", make_timestamp_ns(t.ts_ns) AS ts_exact"
+		}
+		if ends == nil || s.Column("src_id") == nil || s.Column("dst_id") == nil {
+			fmt.Fprintf(&b, "CREATE OR REPLACE VIEW %s AS SELECT t.*%s FROM %s t;\n", s.Name, exact, from)
+			continue
+		}
+		fmt.Fprintf(&b, "CREATE OR REPLACE VIEW %s_raw AS SELECT * FROM %s;\n", s.Name, from)
+		fmt.Fprintf(&b, "CREATE OR REPLACE VIEW %s AS SELECT t.*%s%s%s FROM %s t\n"+
+			"  LEFT JOIN read_parquet(%s) s ON s.endpoint_id = t.src_id\n"+
+			"  LEFT JOIN read_parquet(%[6]s) d ON d.endpoint_id = t.dst_id;\n",
+			s.Name, exact, endColumns(s, ends, "s", "src_"), endColumns(s, ends, "d", "dst_"), from, quote(pattern("endpoints")))
+	}
+	return b.String()
+}
+
+// endColumns are the endpoint's columns under their prefix, but for those that the
+// table has itself, such as src_ip.
+func endColumns(s, ends *table.Schema, alias, prefix string) string {
+	var b strings.Builder
+	for _, c := range ends.Columns {
+		if name := prefix + c.Name; c.Name != "endpoint_id" && s.Column(name) == nil {
+			fmt.Fprintf(&b, ", %s.%s AS %s", alias, ident(c.Name), ident(name))
+		}
+	}
+	return b.String()
+}
+
+func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
+
+func ident(s string) string { return `"` + strings.ReplaceAll(s, `"`, `""`) + `"` }

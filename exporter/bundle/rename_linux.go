@@ -1,0 +1,33 @@
+package bundle
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// renameNew renames from to to, and refuses where to exists: a plain rename would
+// replace an empty folder or a file that appeared meanwhile.
+func renameNew(from, to string) error {
+	err := unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, unix.EEXIST):
+		return fmt.Errorf("%s: %w", to, ErrExists)
+	case errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOSYS), errors.Is(err, unix.ENOTSUP):
+		return renameChecked(from, to) // some network file systems lack the flag
+	}
+	return &os.LinkError{Op: "rename", Old: from, New: to, Err: err}
+}
+
+// unsupported reports that a file system cannot sync what it was asked to.
+func unsupported(err error) bool {
+	return errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ENOTSUP)
+}
+
+// readOnly reports that nothing can be written at that place.
+func readOnly(err error) bool { return errors.Is(err, syscall.EROFS) }

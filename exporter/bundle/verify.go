@@ -1,0 +1,450 @@
+package bundle
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+)
+
+// maxProblems guards Report: problems listed; beyond, they are counted.
+const maxProblems = 10_000
+
+// The kinds of problems.
+const (
+	Missing   = "missing"   // listed, not there
+	Changed   = "changed"   // there with another hash, size or count
+	Added     = "added"     // there, not listed
+	Refused   = "refused"   // a link, device or the like, which a bundle may not have
+	Malformed = "malformed" // cannot be read as what it should be
+	Chain     = "chain"     // the custody log does not hold together
+)
+
+// Problem is one thing that is not as the bundle says.
+type Problem struct {
+	File string `json:"file"` // path inside the bundle
+	Kind string `json:"kind"`
+	Want string `json:"want,omitempty"`
+	Got  string `json:"got,omitempty"`
+}
+
+// String is the problem in one line.
+func (p Problem) String() string {
+	s := p.File + ": " + p.Kind
+	if p.Want != "" {
+		s += ", want " + p.Want
+	}
+	if p.Got != "" {
+		s += ", got " + p.Got
+	}
+	return s
+}
+
+// Report is what Verify found.
+type Report struct {
+	Path        string    `json:"path"`
+	Files       int64     `json:"files"` // hashed
+	Bytes       int64     `json:"bytes"` // hashed
+	TagManifest Digest    `json:"tagmanifest_sha256"`
+	Custody     []Entry   `json:"custody"`      // up to the first fault
+	CustodyHead Digest    `json:"custody_head"` // of the last of these lines
+	Problems    []Problem `json:"problems"`
+	More        int64     `json:"problems_more,omitempty"` // not listed
+}
+
+// OK reports whether everything is as the bundle says.
+func (r *Report) OK() bool { return len(r.Problems) == 0 }
+
+// Err is nil where everything is as the bundle says, else an error that wraps
+// ErrVerification and names the first problem.
+func (r *Report) Err() error {
+	if r.OK() {
+		return nil
+	}
+	n := int64(len(r.Problems)) + r.More
+	if n == 1 {
+		return fmt.Errorf("%s: %w: %s", r.Path, ErrVerification, r.Problems[0])
+	}
+	return fmt.Errorf("%s: %w: %s (and %d more problems)", r.Path, ErrVerification, r.Problems[0], n-1)
+}
+
+func (r *Report) add(file, kind, want, got string) {
+	if len(r.Problems) >= maxProblems {
+		r.More++
+		return
+	}
+	r.Problems = append(r.Problems, Problem{file, kind, want, got})
+}
+
+// Verify hashes every file of the bundle and compares it with the manifests, looks for
+// what is missing or was added, and follows the chain of the custody log. Problems are
+// in the report; the error is for what kept it from looking. progress, where not nil,
+// is called from several goroutines, but never at the same time.
+//
+// Where the bundle was opened from a ZIP, the ZIP itself is verified, and also the
+// folder it was unpacked to, since that is what answers come from.
+func (b *Bundle) Verify(ctx context.Context, progress func(done, total int64)) (*Report, error) {
+	r, err := verifyPath(ctx, b.Dir, progress)
+	if err == nil && b.zip != "" {
+		var z *Report
+		if z, err = verifyPath(ctx, b.zip, progress); err == nil {
+			z.merge(r)
+			r = z
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	if r.OK() {
+		b.state.Store(int32(Verified))
+	} else {
+		b.state.Store(int32(Broken))
+	}
+	return r, nil
+}
+
+// merge adds the problems of the unpacked folder to the ZIP's report.
+func (r *Report) merge(folder *Report) {
+	r.More += folder.More
+	for _, p := range folder.Problems {
+		r.add(folder.Path+": "+p.File, p.Kind, p.Want, p.Got)
+	}
+	if folder.TagManifest != r.TagManifest {
+		r.add(folder.Path+": "+tagManifestName, Changed, r.TagManifest.String(), folder.TagManifest.String())
+	}
+}
+
+// Verify verifies the bundle at path, a directory or a transport ZIP, even where it is
+// too damaged to be opened. A ZIP is read in place.
+func Verify(ctx context.Context, path string, progress func(done, total int64)) (*Report, error) {
+	return verifyPath(ctx, path, progress)
+}
+
+func verifyPath(ctx context.Context, path string, progress func(done, total int64)) (*Report, error) {
+	src, done, err := openSource(path)
+	if err != nil {
+		return nil, fmt.Errorf("verifying %s: %w", path, err)
+	}
+	defer done()
+	v := &verifier{ctx: ctx, src: src, report: &Report{Path: path, Problems: []Problem{}, Custody: []Entry{}}, progress: progress}
+	if err := v.run(); err != nil {
+		return nil, fmt.Errorf("verifying %s: %w", path, err)
+	}
+	return v.report, nil
+}
+
+// openSource opens a directory or ZIP that has at least one mark of a bundle.
+func openSource(path string) (src source, done func() error, err error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	if info.IsDir() {
+		root, err := os.OpenRoot(path)
+		if err != nil {
+			return nil, nil, err
+		}
+		src, done = dirSource{root}, root.Close
+	} else {
+		z, err := newZipSource(path)
+		if err != nil {
+			return nil, nil, err
+		}
+		src, done = z, z.Close
+	}
+	for _, rel := range []string{bagitName, manifestName, jsonName} {
+		if _, err := src.stat(rel); err == nil {
+			return src, done, nil
+		}
+	}
+	done()
+	return nil, nil, fmt.Errorf("no %s: %w", bagitName, ErrNotBundle)
+}
+
+type verifier struct {
+	ctx      context.Context
+	src      source
+	report   *Report
+	progress func(done, total int64)
+
+	mu    sync.Mutex
+	done  int64
+	total int64
+}
+
+func (v *verifier) run() error {
+	there := map[string]int64{} // plain files and their sizes
+	err := v.src.walk(func(rel string, info fs.FileInfo) error {
+		if err := v.ctx.Err(); err != nil {
+			return err
+		}
+		if !info.Mode().IsRegular() {
+			v.report.add(rel, Refused, "a plain file", info.Mode().Type().String())
+		} else if len(there) < maxFiles {
+			there[rel] = info.Size()
+		} else {
+			v.report.add(rel, Refused, fmt.Sprintf("at most %d files", maxFiles), "")
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	listed := v.lists(there)
+	v.added(there, listed)
+	if err := v.hash(there, listed); err != nil {
+		return err
+	}
+	v.oxum(there)
+	v.content(listed)
+	v.custody()
+	slices.SortStableFunc(v.report.Problems, func(a, b Problem) int { return cmp.Compare(a.File, b.File) })
+	return nil
+}
+
+// lists reads both manifests and gives what they list together.
+func (v *verifier) lists(there map[string]int64) []line {
+	tags, ok := v.list(tagManifestName, there)
+	if ok {
+		want := map[string]bool{}
+		for _, name := range tagFiles {
+			want[name] = true
+		}
+		for _, l := range tags {
+			if !want[l.path] {
+				v.report.add(tagManifestName, Malformed, strings.Join(tagFiles[:], ", "), l.path)
+			}
+			delete(want, l.path)
+		}
+		for _, name := range tagFiles {
+			if want[name] {
+				v.report.add(tagManifestName, Malformed, "a line for "+name, "none")
+			}
+		}
+		tags = slices.DeleteFunc(tags, func(l line) bool { return !slices.Contains(tagFiles[:], l.path) })
+	}
+	payload, _ := v.list(manifestName, there)
+	for _, l := range payload {
+		if !strings.HasPrefix(l.path, "data/") {
+			v.report.add(manifestName, Malformed, "only files below data/", l.path)
+		}
+	}
+	payload = slices.DeleteFunc(payload, func(l line) bool { return !strings.HasPrefix(l.path, "data/") })
+	return append(tags, payload...)
+}
+
+func (v *verifier) list(name string, there map[string]int64) ([]line, bool) {
+	if _, ok := there[name]; !ok {
+		// Where the tagmanifest lists it, hashing would say so a second time.
+		if name != manifestName || !v.has(tagManifestName, there) {
+			v.report.add(name, Missing, "", "")
+		}
+		return nil, false
+	}
+	data, err := readAll(v.src, name, maxListFile)
+	var lines []line
+	if err == nil {
+		lines, err = parseLines(data)
+	}
+	if err != nil {
+		v.report.add(name, Malformed, "", err.Error())
+		return nil, false
+	}
+	if name == tagManifestName {
+		v.report.TagManifest = sha256.Sum256(data)
+	}
+	return lines, true
+}
+
+func (v *verifier) has(name string, there map[string]int64) bool {
+	_, ok := there[name]
+	return ok
+}
+
+// added finds files that no manifest lists. Below custody/ there may be signatures and
+// time stamps that came later.
+func (v *verifier) added(there map[string]int64, listed []line) {
+	known := map[string]bool{tagManifestName: true}
+	for _, name := range tagFiles {
+		known[name] = true // their absence from the tagmanifest was told already
+	}
+	for _, l := range listed {
+		known[l.path] = true
+	}
+	for rel := range there {
+		if !known[rel] && !strings.HasPrefix(rel, custodyDir) {
+			v.report.add(rel, Added, "", "")
+		}
+	}
+}
+
+// hash reads every listed file, the largest first so that the streams end together.
+func (v *verifier) hash(there map[string]int64, listed []line) error {
+	for _, l := range listed {
+		v.total += there[l.path]
+	}
+	order := slices.Clone(listed)
+	slices.SortStableFunc(order, func(a, b line) int { return cmp.Compare(there[b.path], there[a.path]) })
+	got := make([]Digest, len(order))
+	errs := make([]error, len(order))
+	err := each(len(order), func(i int) error {
+		if _, ok := there[order[i].path]; ok {
+			got[i], errs[i] = v.sum(order[i].path)
+		}
+		return v.ctx.Err()
+	})
+	if err != nil {
+		return err
+	}
+	for i, l := range order {
+		_, ok := there[l.path]
+		switch {
+		case !ok && v.refused(l.path):
+		case !ok:
+			v.report.add(l.path, Missing, l.sha256.String(), "")
+		case errs[i] != nil:
+			v.report.add(l.path, Malformed, l.sha256.String(), errs[i].Error())
+		default:
+			v.report.Files++
+			if got[i] != l.sha256 {
+				v.report.add(l.path, Changed, l.sha256.String(), got[i].String())
+			}
+		}
+	}
+	v.report.Bytes = v.done
+	return nil
+}
+
+func (v *verifier) refused(rel string) bool {
+	return slices.ContainsFunc(v.report.Problems, func(p Problem) bool { return p.File == rel && p.Kind == Refused })
+}
+
+func (v *verifier) sum(rel string) (Digest, error) {
+	f, err := v.src.open(rel)
+	if err != nil {
+		return Digest{}, err
+	}
+	defer f.Close()
+	return hashReader(f, func(n int) error {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		v.done += int64(n)
+		if v.progress != nil {
+			v.progress(v.done, v.total)
+		}
+		return v.ctx.Err()
+	})
+}
+
+// oxum compares the count and size of the payload with bag-info.txt.
+func (v *verifier) oxum(there map[string]int64) {
+	if !v.has(bagInfoName, there) {
+		return // told already
+	}
+	data, err := readAll(v.src, bagInfoName, maxTagFile)
+	var size, files int64
+	if err == nil {
+		size, files, err = oxum(data)
+	}
+	if err != nil {
+		v.report.add(bagInfoName, Malformed, "", err.Error())
+		return
+	}
+	var gotSize, gotFiles int64
+	for rel, n := range there {
+		if strings.HasPrefix(rel, "data/") {
+			gotSize, gotFiles = gotSize+n, gotFiles+1
+		}
+	}
+	if size != gotSize || files != gotFiles {
+		v.report.add(bagInfoName, Changed, fmt.Sprintf("Payload-Oxum %d.%d", size, files), fmt.Sprintf("%d.%d", gotSize, gotFiles))
+	}
+}
+
+// content compares bundle.json with the manifest: both name the inputs' hashes.
+func (v *verifier) content(listed []line) {
+	if err := readDeclaration(v.src); err != nil && !errors.Is(err, fs.ErrNotExist) && !v.told(bagitName) {
+		v.report.add(bagitName, Malformed, "BagIt-Version", err.Error())
+	}
+	m, err := readManifest(v.src)
+	if err != nil {
+		// A later schema is no damage: the files are what this checks.
+		if !v.told(jsonName) && !errors.Is(err, ErrNewerSchema) {
+			v.report.add(jsonName, Malformed, "", err.Error())
+		}
+		return
+	}
+	sums := map[string]Digest{}
+	for _, l := range listed {
+		sums[l.path] = l.sha256
+	}
+	for i := range m.Inputs {
+		if in := &m.Inputs[i]; sums[in.Path] != in.SHA256 {
+			v.report.add(in.Path, Changed, in.SHA256.String()+" by bundle.json", sums[in.Path].String()+" by "+manifestName)
+		}
+	}
+}
+
+func (v *verifier) told(rel string) bool {
+	return slices.ContainsFunc(v.report.Problems, func(p Problem) bool { return p.File == rel })
+}
+
+func (v *verifier) custody() {
+	if v.told(custodyName) {
+		return
+	}
+	data, err := readAll(v.src, custodyName, maxCustody)
+	if errors.Is(err, fs.ErrNotExist) {
+		v.report.add(custodyName, Missing, "", "")
+		return
+	}
+	var c chain
+	if err == nil {
+		c, err = parseCustody(data)
+	}
+	v.report.Custody = append(v.report.Custody, c.entries...)
+	v.report.CustodyHead = c.head
+	if err != nil {
+		v.report.add(custodyName, Chain, "", err.Error())
+	}
+	if len(c.entries) > 0 && *c.entries[0].TagManifest != v.report.TagManifest {
+		v.report.add(tagManifestName, Changed, c.entries[0].TagManifest.String()+" by the custody log", v.report.TagManifest.String())
+	}
+}
+
+func hashFile(p string) (Digest, error) {
+	f, err := os.Open(p)
+	if err != nil {
+		return Digest{}, fmt.Errorf("hashing: %w", err)
+	}
+	defer f.Close()
+	return hashReader(f, func(int) error { return nil })
+}
+
+// hashReader hashes r to its end and tells each about every piece.
+func hashReader(r io.Reader, each func(n int) error) (Digest, error) {
+	h := sha256.New()
+	buf := make([]byte, 512<<10)
+	for {
+		n, err := r.Read(buf)
+		h.Write(buf[:n])
+		if n > 0 {
+			if err := each(n); err != nil {
+				return Digest{}, err
+			}
+		}
+		if err == io.EOF {
+			return Digest(h.Sum(nil)), nil
+		}
+		if err != nil {
+			return Digest{}, fmt.Errorf("hashing: %w", err)
+		}
+	}
+}
