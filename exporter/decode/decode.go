@@ -186,12 +186,14 @@ func (w *walk) skip(n int) bool {
 }
 
 // trim takes n as the length on the wire of what stands here, so that padding after it
-// is not payload. A length beyond the frame is kept: the header is more often right than
-// the file's original length, and the bytes that are missing then show as missing.
+// is not payload. Where n goes beyond what the headers outside or the frame itself have,
+// those win: no receiver would have got more.
 func (w *walk) trim(n int) {
 	if n > w.wire {
 		w.f.Problems |= BadLength
-	} else if n < len(w.data) {
+		return
+	}
+	if n < len(w.data) {
 		w.data = w.data[:n]
 	}
 	w.wire = n

@@ -139,11 +139,12 @@ const (
 	TunnelEthernet // Ethernet straight in IP, protocol 143
 	TunnelNSH
 	TunnelPBB
+	TunnelCAPWAP
 )
 
 var tunnelNames = [...]string{
 	"", "vxlan", "geneve", "gre", "nvgre", "ipip", "6in4", "4in6", "6in6", "gtpu", "erspan", "mpls", "pppoe",
-	"teredo", "ayiya", "l2tp", "etherip", "ethernet", "nsh", "pbb",
+	"teredo", "ayiya", "l2tp", "etherip", "ethernet", "nsh", "pbb", "capwap",
 }
 
 // String returns the tunnel's name as the tables write it.

@@ -50,7 +50,7 @@ func (w *walk) ipv4() layer {
 	if total == 0 {
 		total = w.wire // segmentation offload: the length was not filled in yet
 	}
-	f.IPLen = total
+	f.IPLen = min(total, w.wire)
 	if hl < ipv4Header || total < hl {
 		return w.bad()
 	}
@@ -92,8 +92,8 @@ func (w *walk) ipv6() layer {
 			}
 		}
 	}
-	f.IPLen = ipv6Header + size
 	w.trim(ipv6Header + size)
+	f.IPLen = w.wire
 	if !w.skip(ipv6Header) {
 		return layerDone
 	}
@@ -256,18 +256,28 @@ func plausibleEthernet(b []byte, wire int) bool {
 		case etherVLAN, etherQinQ, etherOldQinQ:
 			at += 2
 			continue
-		case etherIPv4:
-			return b[at]>>4 == 4 && plausibleIP(b[at:], wire-at)
-		case etherIPv6:
-			return b[at]>>4 == 6 && plausibleIP(b[at:], wire-at)
-		case etherARP:
-			return len(b) >= at+8 && be16(b[at:]) == 1 && b[at+4] == 6 && b[at+5] == 4
-		case etherPPPoE:
-			return b[at] == 0x11
-		case etherMPLS, etherMPLSmc, etherNSH:
-			return true
 		}
+		return plausibleType(kind, b[at:], wire-at)
+	}
+	return false
+}
+
+// plausibleType reports whether what an EtherType says stands at b.
+func plausibleType(kind uint16, b []byte, wire int) bool {
+	if len(b) == 0 {
 		return false
+	}
+	switch kind {
+	case etherIPv4:
+		return b[0]>>4 == 4 && plausibleIP(b, wire)
+	case etherIPv6:
+		return b[0]>>4 == 6 && plausibleIP(b, wire)
+	case etherARP:
+		return len(b) >= 8 && be16(b) == 1 && b[4] == 6 && b[5] == 4
+	case etherPPPoE:
+		return b[0] == 0x11
+	case etherMPLS, etherMPLSmc, etherNSH:
+		return true
 	}
 	return false
 }

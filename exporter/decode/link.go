@@ -155,8 +155,11 @@ func (w *walk) null() layer {
 	if af > 0xffff {
 		af = le32(w.data)
 	}
+	if af > 0xffff {
+		af = uint32(be16(w.data[2:])) // an EtherType in the lower half
+	}
 	w.skip(4)
-	if af >= 0x600 && af <= 0xffff {
+	if af >= 0x600 {
 		w.next = uint16(af)
 		return layerEtherType
 	}

@@ -10,6 +10,7 @@ const (
 	portVXLAN    = 4789
 	portVXLANGPE = 4790
 	portAYIYA    = 5072
+	portCAPWAP   = 5247
 	portGeneve   = 6081
 	portMPLS     = 6635
 	portOldVXLAN = 8472 // Linux's default, and Flannel's and Cilium's
@@ -17,7 +18,7 @@ const (
 
 func tunnelPort(port uint16) bool {
 	switch port {
-	case portL2TP, portGTPU, portTeredo, portVXLAN, portVXLANGPE, portAYIYA, portGeneve, portMPLS, portOldVXLAN:
+	case portL2TP, portGTPU, portTeredo, portVXLAN, portVXLANGPE, portAYIYA, portCAPWAP, portGeneve, portMPLS, portOldVXLAN:
 		return true
 	}
 	return false
@@ -245,6 +246,8 @@ func (w *walk) udpTunnel(port uint16) layer {
 		return w.ayiya()
 	case portL2TP:
 		return w.l2tp()
+	case portCAPWAP:
+		return w.capwap()
 	case portMPLS:
 		return w.mplsUDP()
 	}
@@ -297,8 +300,8 @@ func (w *walk) geneve() layer {
 		if plausibleEthernet(b[size:], w.wire-size) {
 			return w.into(TunnelGeneve, vni, size, layerEthernet)
 		}
-	case etherIPv4, etherIPv6:
-		if plausibleIP(b[size:], w.wire-size) {
+	case etherIPv4, etherIPv6, etherARP:
+		if plausibleType(proto, b[size:], w.wire-size) {
 			w.next = proto
 			return w.into(TunnelGeneve, vni, size, layerEtherType)
 		}
@@ -442,4 +445,29 @@ func (w *walk) mplsUDP() layer {
 		}
 	}
 	return layerDone
+}
+
+// capwap is a data message of RFC 5415 with an Ethernet or an 802.11 frame inside.
+func (w *walk) capwap() layer {
+	b := w.data
+	size, binding, flags := int(b[1]>>3)*4, b[2]>>1&0x1f, b[3]
+	if b[0] != 0 || size < 8 || size > len(b) || flags&0x80 != 0 { // DTLS, or a fragment
+		return layerDone
+	}
+	if b[2]&1 == 0 {
+		if plausibleEthernet(b[size:], w.wire-size) {
+			if !w.enter(TunnelCAPWAP, 0, false) {
+				return layerDone
+			}
+			return w.skipTo(size, layerEthernet)
+		}
+		return layerDone
+	}
+	if binding != 1 || len(b) < size+24 || b[size]&0x0f != 0x08 && b[size+1]&0x0f != 0x08 {
+		return layerDone
+	}
+	if !w.enter(TunnelCAPWAP, 0, false) || !w.skip(size) {
+		return layerDone
+	}
+	return w.wlanFrame(false, b[size]&0x0f != 0x08)
 }

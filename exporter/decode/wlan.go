@@ -58,19 +58,23 @@ func (w *walk) radiotap() layer {
 	if flags&0x10 != 0 && w.wire >= 4 { // frame check sequence at the end
 		w.trim(w.wire - 4)
 	}
-	return w.wlanFrame(flags&0x20 != 0)
+	return w.wlanFrame(flags&0x20 != 0, false)
 }
 
-func (w *walk) wlan() layer { return w.wlanFrame(false) }
+func (w *walk) wlan() layer { return w.wlanFrame(false, false) }
 
 // wlanFrame reads a data frame of 802.11; padded says that its header is filled to a
-// multiple of four bytes.
-func (w *walk) wlanFrame(padded bool) layer {
+// multiple of four bytes, swapped that its first two bytes changed places, as some access
+// points send them in CAPWAP.
+func (w *walk) wlanFrame(padded, swapped bool) layer {
 	b := w.data
 	if len(b) < 2 {
 		return w.short()
 	}
 	control, ds := b[0], b[1]
+	if swapped {
+		control, ds = ds, control
+	}
 	if control&0x03 != 0 {
 		return w.bad()
 	}
@@ -80,6 +84,9 @@ func (w *walk) wlanFrame(padded bool) layer {
 	if ds&0x40 != 0 {
 		w.f.Problems |= Encrypted
 		return layerDone
+	}
+	if len(b) < 24 {
+		return w.short()
 	}
 	size, qos := 24, byte(0)
 	if ds&0x03 == 0x03 { // between access points: a fourth address
@@ -101,7 +108,7 @@ func (w *walk) wlanFrame(padded bool) layer {
 	if !w.skip(size) {
 		return layerDone
 	}
-	if len(w.data) > 24 && be16(b[22:])&0xf != 0 { // a later fragment has no LLC
+	if b[22]&0x0f != 0 { // a later fragment has no LLC
 		return w.payload()
 	}
 	if qos&0x80 != 0 {
