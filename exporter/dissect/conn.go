@@ -39,7 +39,7 @@ func (c *Conn) End(dir Dir, p Packet) {
 	if c.flipped {
 		dir = dir.Other()
 	}
-	c.sides[dir].ended = true
+	c.sides[dir].ended, c.sides[dir].fin = true, true
 	c.protect(func() {
 		if c.state == detecting && c.sides[dir.Other()].ended {
 			c.giveUp()
@@ -280,7 +280,7 @@ func (c *Conn) offer(dir Dir, data []byte) int {
 	if len(s.segs) == 0 {
 		s.segs = append(s.segs, seg{s.off, c.now})
 	}
-	in := Input{Dir: dir, Data: data, End: s.ended, base: s.off, segs: s.segs}
+	in := Input{Dir: dir, Data: data, End: s.ended, Fin: s.fin, base: s.off, segs: s.segs}
 	n, err := c.d.Read(&in)
 	if n < 0 || n > len(data) {
 		panic(fmt.Sprintf("dissect: %s took %d of %d bytes", c.proto.Name, n, len(data)))

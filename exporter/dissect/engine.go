@@ -156,6 +156,7 @@ type side struct {
 	need    int // total bytes that Read asked for
 	seeking bool
 	ended   bool
+	fin     bool // ended by the sender
 	told    bool // Read saw End
 	looks   int  // segments at whose start the engine has looked again
 	one     [1]seg

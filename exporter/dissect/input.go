@@ -26,6 +26,7 @@ type Input struct {
 	Dir      Dir
 	Data     []byte // valid during the call only
 	End      bool   // nothing will follow in this direction
+	Fin      bool   // with End: because the sender said so, not because the connection was given up
 	Datagram bool   // Data is one datagram
 
 	base int64 // stream offset of Data[0]
