@@ -1,0 +1,168 @@
+package workload
+
+import (
+	"encoding/json"
+	"net/netip"
+	"sort"
+	"strings"
+)
+
+// maxComment is the length of an interface comment in a segment.
+const maxComment = 8 << 10 // bytes
+
+// InterfaceComment is what a segment's interface says of the workload behind it.
+type InterfaceComment struct {
+	Ring        string       // ring that recorded it
+	Cgroup      string       // cgroup's id or path on its node
+	Identity    Identity     // Kind pod, process or node; empty for packets without an owner
+	Addresses   []netip.Addr // addresses of the workload at that moment
+	HostNetwork bool         // the addresses are the node's, not the workload's alone
+	How         string       // how the recorder knew: cgroup, netns, socket, none, …
+	Cut         bool         // labels or addresses were left out for want of room
+}
+
+// wireComment is the comment's JSON; docs/format/identity.md lists its fields.
+type wireComment struct {
+	Ring        string            `json:"ring"`
+	Node        string            `json:"node,omitempty"`
+	Cgroup      string            `json:"cgroup,omitempty"`
+	PodUID      string            `json:"pod_uid,omitempty"`
+	Container   string            `json:"container,omitempty"`
+	Namespace   string            `json:"namespace,omitempty"`
+	Pod         string            `json:"pod,omitempty"`
+	Image       string            `json:"image,omitempty"`
+	Owner       *wireOwner        `json:"owner,omitempty"`
+	Labels      map[string]string `json:"labels,omitempty"`
+	Services    []string          `json:"services,omitempty"`
+	Process     string            `json:"process,omitempty"`
+	PID         int64             `json:"pid,omitempty"`
+	Addresses   []string          `json:"addresses,omitempty"`
+	HostNetwork bool              `json:"host_network,omitempty"`
+	ValidFrom   string            `json:"valid_from,omitempty"`
+	How         string            `json:"how,omitempty"`
+	Cut         bool              `json:"cut,omitempty"`
+}
+
+// FormatInterfaceComment writes the comment of an interface: one JSON object of at most
+// 8 KiB without control characters. Where there is no room, labels are left out from the
+// last, then addresses, and the object says so.
+func FormatInterfaceComment(c InterfaceComment) string {
+	id := &c.Identity
+	w := wireComment{
+		Ring: cleanName(c.Ring), Node: cleanName(id.Node), Cgroup: cleanName(c.Cgroup), PodUID: cleanName(id.PodUID),
+		Container: cleanName(id.Container), Namespace: cleanName(id.Namespace), Pod: cleanName(id.Pod),
+		Image: cleanName(id.Image), Process: cleanName(id.Process), PID: max(id.PID, 0), HostNetwork: c.HostNetwork,
+		ValidFrom: formatTime(id.ValidFrom), How: cleanName(c.How), Cut: c.Cut,
+	}
+	if id.Workload != "" {
+		w.Owner = &wireOwner{Kind: cleanName(id.WorkloadKind), Name: cleanName(id.Workload)}
+	}
+	services := id.Services
+	if len(services) > maxContained {
+		services, w.Cut = services[:maxContained], true
+	}
+	for _, s := range services {
+		w.Services = append(w.Services, cleanName(s))
+	}
+	addrs := c.Addresses
+	if len(addrs) > maxAddresses {
+		addrs, w.Cut = addrs[:maxAddresses], true
+	}
+	for _, a := range addrs {
+		w.Addresses = append(w.Addresses, a.Unmap().WithZone("").String())
+	}
+	labels := id.Labels
+	if len(labels) > maxLabels {
+		labels, w.Cut = labels[:maxLabels], true
+	}
+	for {
+		w.Labels = nil
+		for _, l := range labels {
+			if w.Labels == nil {
+				w.Labels = map[string]string{}
+			}
+			w.Labels[cleanName(l.Name)] = cleanName(l.Value)
+		}
+		text, err := json.Marshal(&w)
+		if err == nil && len(text) <= maxComment {
+			return string(text)
+		}
+		w.Cut = true
+		switch {
+		case len(labels) > 0:
+			labels = labels[:len(labels)-1]
+		case len(w.Addresses) > 0:
+			w.Addresses = w.Addresses[:len(w.Addresses)-1]
+		case len(w.Services) > 0:
+			w.Services = w.Services[:len(w.Services)-1]
+		default:
+			// The single fields are capped at 320 bytes, so even escaped they fit.
+			return string(text)
+		}
+	}
+}
+
+// ParseInterfaceComment reads what FormatInterfaceComment wrote. It answers false for
+// comments of others, for text beyond 8 KiB, and for objects that name no ring.
+func ParseInterfaceComment(s string) (InterfaceComment, bool) {
+	s = strings.TrimRight(s, "\x00")
+	if len(s) > maxComment || !strings.HasPrefix(s, "{") {
+		return InterfaceComment{}, false
+	}
+	var w wireComment
+	if err := json.Unmarshal([]byte(s), &w); err != nil || cleanName(w.Ring) == "" {
+		return InterfaceComment{}, false
+	}
+	labels, cut := labelsOf(w.Labels)
+	c := InterfaceComment{
+		Ring: cleanName(w.Ring), Cgroup: cleanName(w.Cgroup), HostNetwork: w.HostNetwork,
+		How: cleanName(w.How), Cut: w.Cut || cut > 0,
+		Identity: Identity{
+			Namespace: cleanName(w.Namespace), Pod: cleanName(w.Pod), PodUID: cleanName(w.PodUID),
+			Container: cleanName(w.Container), Image: cleanName(w.Image), Node: cleanName(w.Node), Labels: labels,
+			Process: cleanName(w.Process), PID: max(w.PID, 0), ValidFrom: parseTime(w.ValidFrom),
+		},
+	}
+	id := &c.Identity
+	if w.Owner != nil {
+		id.Workload, id.WorkloadKind = cleanName(w.Owner.Name), cleanName(w.Owner.Kind)
+	}
+	for _, name := range w.Services {
+		if name = cleanName(name); name != "" && len(id.Services) < maxContained {
+			id.Services = append(id.Services, name)
+		}
+	}
+	sort.Strings(id.Services)
+	for _, text := range w.Addresses {
+		if a, ok := parseAddr(text); ok && len(c.Addresses) < maxAddresses {
+			c.Addresses = append(c.Addresses, a)
+		}
+	}
+	id.settle("segment", c.Ring)
+	return c, true
+}
+
+// settle sets what follows from the other fields: the kind and the name.
+func (id *Identity) settle(how, source string) {
+	id.HowKnown, id.Source = how, source
+	switch {
+	case id.Pod != "" || id.PodUID != "":
+		id.Kind, id.Name = "pod", firstText(id.Pod, id.PodUID)
+	case id.Process != "" || id.PID != 0:
+		id.Kind, id.Name = "process", id.Process
+	case id.Node != "":
+		id.Kind, id.Name = "node", id.Node
+	}
+}
+
+// AddInterface takes the addresses that a segment's interface gives its workload.
+// Workloads on their node's network do not own its addresses, so these name the node.
+func (x *Index) AddInterface(c InterfaceComment) {
+	id := c.Identity
+	if c.HostNetwork || id.Kind != "pod" {
+		return
+	}
+	for _, a := range c.Addresses {
+		x.AddIdentity(a, id)
+	}
+}

@@ -1,0 +1,147 @@
+package workload
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"io"
+	"net/netip"
+)
+
+// hostName is a name that a hosts file or a capture gave an address.
+type hostName struct {
+	name, source, how string
+	order             int // in its source
+}
+
+// compareHostNames orders names of one address: hosts files before captures, then as
+// the sources' names, and as they stood in them.
+func compareHostNames(a, b hostName) int {
+	if c := rank(a.how) - rank(b.how); c != 0 {
+		return c
+	}
+	if c := compareText(a.source, b.source); c != 0 {
+		return c
+	}
+	return a.order - b.order
+}
+
+var errLongLine = errors.New("line beyond 64 KiB")
+
+// AddHosts takes a hosts file: an address, its name and other names on a line, comments
+// after #. The first name counts. Lines without an address that can be read are counted
+// as malformed; those for 0.0.0.0 and ::, with which people block names, as unused.
+func (x *Index) AddHosts(name string, r io.Reader) (Stats, error) {
+	x.view.Store(nil)
+	source := cleanName(name)
+	in := bufio.NewReaderSize(r, maxLine)
+	var stats Stats
+	for first := true; ; first = false {
+		line, err := in.ReadSlice('\n')
+		if err == bufio.ErrBufferFull {
+			return stats, &SyntaxError{Name: source, Offset: stats.Bytes, Err: errLongLine}
+		}
+		if first {
+			line = bytes.TrimPrefix(line, []byte("\xef\xbb\xbf"))
+		}
+		x.hostLine(line, source, &stats)
+		stats.Bytes += int64(len(line))
+		if err == io.EOF {
+			return stats, nil
+		}
+		if err != nil {
+			return stats, &SyntaxError{Name: source, Offset: stats.Bytes, Err: err}
+		}
+	}
+}
+
+func (x *Index) hostLine(line []byte, source string, stats *Stats) {
+	if i := bytes.IndexByte(line, '#'); i >= 0 {
+		line = line[:i]
+	}
+	fields := bytes.Fields(line)
+	if len(fields) == 0 {
+		return
+	}
+	stats.Objects++
+	addr, err := netip.ParseAddr(string(fields[0]))
+	switch {
+	case err != nil || len(fields) < 2:
+		stats.Malformed++
+	case addr.Unmap().IsUnspecified():
+		stats.Unused++
+	case !x.addName(addr, string(fields[1]), source, "hosts"):
+		stats.Limited++
+	default:
+		stats.Kept++
+	}
+}
+
+// AddName takes a name that a capture gave an address in a Name Resolution Block.
+func (x *Index) AddName(addr netip.Addr, name, source string) {
+	x.addName(addr, name, cleanName(source), "nrb")
+}
+
+// maxNames is how many names of one address are kept.
+const maxNames = 16
+
+func (x *Index) addName(addr netip.Addr, name, source, how string) bool {
+	name = cleanName(name)
+	addr = addr.Unmap().WithZone("")
+	if name == "" || !addr.IsValid() || addr.IsUnspecified() {
+		return true
+	}
+	x.view.Store(nil)
+	names := x.names[addr]
+	order := 0
+	for _, n := range names {
+		if n.source == source && n.how == how {
+			if n.name == name {
+				return true
+			}
+			order++
+		}
+	}
+	cost := int64(len(name) + 160)
+	if order >= maxNames || len(names) >= maxNames*16 || x.kept+cost > maxKept {
+		return false
+	}
+	x.kept += cost
+	x.names[addr] = append(names, hostName{name, source, how, order})
+	return true
+}
+
+// AddIdentity takes what a recorder said of an address: the identities of our own
+// segments' interfaces, and pods in comments of other recorders. HowKnown says which.
+func (x *Index) AddIdentity(addr netip.Addr, id Identity) bool {
+	addr = addr.Unmap().WithZone("")
+	if !addr.IsValid() || addr.IsUnspecified() {
+		return false
+	}
+	for _, was := range x.said[addr] {
+		if compareSaid(was, id) == 0 {
+			return true
+		}
+	}
+	cost := int64(512 + 64*len(id.Labels))
+	if len(x.said[addr]) >= maxNames*64 || x.kept+cost > maxKept {
+		return false
+	}
+	x.kept += cost
+	x.view.Store(nil)
+	x.said[addr] = append(x.said[addr], id)
+	return true
+}
+
+func compareSaid(a, b Identity) int {
+	for _, c := range [...]int{
+		cmp64(a.ValidFrom, b.ValidFrom), rank(b.HowKnown) - rank(a.HowKnown), compareText(a.Namespace, b.Namespace),
+		compareText(a.Name, b.Name), compareText(a.PodUID, b.PodUID), compareText(a.Container, b.Container),
+		compareText(a.Process, b.Process), cmp64(a.PID, b.PID), compareText(a.Source, b.Source),
+	} {
+		if c != 0 {
+			return c
+		}
+	}
+	return 0
+}

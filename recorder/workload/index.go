@@ -1,0 +1,231 @@
+package workload
+
+import (
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+)
+
+// Index knows who an address is at a time. Add first, from one goroutine; then any
+// number of goroutines may ask. Adding after asking is allowed while nobody asks.
+type Index struct {
+	texts map[string]string // equal texts are kept once
+	kept  int64
+
+	pods     map[string]*pod
+	services map[string]*service
+	nodes    map[string]*node
+	owners   map[string]*owner
+	backends map[string]*backends // by namespace and service
+	cidrs    map[string]*cidrs
+	events   map[string]*event
+	lists    map[list]struct{}
+	names    map[netip.Addr][]hostName
+	said     map[netip.Addr][]Identity // segment, ptcpdump
+
+	mu   sync.Mutex
+	view atomic.Pointer[view]
+}
+
+// NewIndex returns an index that knows nobody.
+func NewIndex() *Index {
+	return &Index{
+		texts: map[string]string{}, pods: map[string]*pod{}, services: map[string]*service{},
+		nodes: map[string]*node{}, owners: map[string]*owner{}, backends: map[string]*backends{},
+		cidrs: map[string]*cidrs{}, events: map[string]*event{}, lists: map[list]struct{}{},
+		names: map[netip.Addr][]hostName{}, said: map[netip.Addr][]Identity{},
+	}
+}
+
+// current returns what Lookup works on, made when first asked after a change.
+func (x *Index) current() *view {
+	if v := x.view.Load(); v != nil {
+		return v
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if v := x.view.Load(); v != nil {
+		return v
+	}
+	v := x.build()
+	x.view.Store(v)
+	return v
+}
+
+// unit is the objects that were read together: a list, or the loose objects of a file.
+type unit struct {
+	pods     []*pod
+	services []*service
+	nodes    []*node
+	owners   []*owner
+	backends []*backends
+	cidrs    []*cidrs
+	events   []*event
+	cost     int64
+	newest   int64
+	owned    bool // it says itself where and when each object was seen
+}
+
+// commit puts a unit into the index. whole says that it was a list and was read to its end.
+func (x *Index) commit(u *unit, source string, seen int64, whole bool) {
+	x.view.Store(nil)
+	for _, o := range u.pods {
+		stamp(&o.common, source, seen)
+		x.addPod(o)
+	}
+	for _, o := range u.services {
+		stamp(&o.common, source, seen)
+		put(x, x.services, o.key(), o, func(s *service) *common { return &s.common })
+	}
+	for _, o := range u.nodes {
+		stamp(&o.common, source, seen)
+		put(x, x.nodes, o.key(), o, func(n *node) *common { return &n.common })
+	}
+	for _, o := range u.owners {
+		stamp(&o.common, source, seen)
+		put(x, x.owners, o.key(), o, func(w *owner) *common { return &w.common })
+	}
+	for _, o := range u.cidrs {
+		stamp(&o.common, source, seen)
+		put(x, x.cidrs, o.key(), o, func(w *cidrs) *common { return &w.common })
+	}
+	for _, o := range u.events {
+		stamp(&o.common, source, seen)
+		put(x, x.events, o.key(), o, func(w *event) *common { return &w.common })
+	}
+	for _, o := range u.backends {
+		stamp(&o.common, source, seen)
+		x.addBackends(o)
+	}
+	if whole && !u.owned {
+		for _, of := range u.complete() {
+			x.lists[list{of, seen, source}] = struct{}{}
+		}
+	}
+}
+
+// stamp notes the sighting, unless the object brought its own.
+func stamp(c *common, source string, seen int64) {
+	if c.own {
+		return
+	}
+	c.source, c.seen = source, seen
+	for i := range c.addrs {
+		c.addrs[i].seen = seen
+	}
+}
+
+// put merges a sighting of an object into those before it.
+func put[T any](x *Index, m map[string]*T, key string, o *T, of func(*T) *common) {
+	now := of(o)
+	old, ok := m[key]
+	if !ok {
+		m[key] = o
+		x.kept += now.cost
+		return
+	}
+	was := of(old)
+	addrs := mergeAddrs(was.addrs, now.addrs)
+	if !now.newer(was) {
+		o, now = old, was
+	}
+	x.kept += now.cost - was.cost
+	now.addrs = addrs
+	m[key] = o
+}
+
+func (x *Index) addPod(p *pod) {
+	key := p.key()
+	past := p.past
+	if old, ok := x.pods[key]; ok {
+		past = mergePast(old.past, p.past)
+	}
+	put(x, x.pods, key, p, func(p *pod) *common { return &p.common })
+	x.pods[key].past = past
+}
+
+func (x *Index) addBackends(b *backends) {
+	key := b.namespace + "/" + b.name
+	old, ok := x.backends[key]
+	if !ok {
+		x.backends[key] = b
+		x.kept += b.cost
+		return
+	}
+	for t := range b.targets {
+		if _, ok := old.targets[t]; !ok && len(old.targets) < maxTargets {
+			old.targets[t] = struct{}{}
+			x.kept += 96
+		}
+	}
+	for a := range b.plain {
+		if _, ok := old.plain[a]; !ok && len(old.plain) < maxTargets {
+			old.plain[a] = struct{}{}
+			x.kept += 64
+		}
+	}
+	if old.created == 0 || b.created != 0 && b.created < old.created {
+		old.created = b.created
+	}
+	if b.newer(&old.common) {
+		old.seen, old.source = b.seen, b.source
+	}
+}
+
+// complete lists the kinds of which a list held all objects, as far as can be told: all
+// namespaces were asked for when two appear, all nodes when two appear. Of a kind named
+// here, what an earlier sighting had and this one lacks is gone.
+func (u *unit) complete() []string {
+	var out []string
+	if namespaces(u.pods, func(p *pod) string { return p.namespace }) > 1 {
+		out = append(out, "pod")
+	}
+	if namespaces(u.services, func(s *service) string { return s.namespace }) > 1 {
+		out = append(out, "service")
+	}
+	if len(u.nodes) > 1 {
+		out = append(out, "node")
+	}
+	return out
+}
+
+func namespaces[T any](list []T, of func(T) string) int {
+	seen := map[string]struct{}{}
+	for _, o := range list {
+		seen[of(o)] = struct{}{}
+	}
+	return len(seen)
+}
+
+// sorted returns the objects in the order of namespace, name, start and UID.
+func sorted[T any](m map[string]*T, of func(*T) *common) []*T {
+	out := make([]*T, 0, len(m))
+	for _, o := range m {
+		out = append(out, o)
+	}
+	slices.SortFunc(out, func(a, b *T) int { return compareCommon(of(a), of(b)) })
+	return out
+}
+
+func compareCommon(a, b *common) int {
+	for _, c := range [...]int{
+		compareText(a.namespace, b.namespace), compareText(a.name, b.name), cmp64(a.created, b.created),
+		compareText(a.uid, b.uid), cmp64(a.seen, b.seen),
+	} {
+		if c != 0 {
+			return c
+		}
+	}
+	return 0
+}
+
+func compareText(a, b string) int {
+	switch {
+	case a < b:
+		return -1
+	case a > b:
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,201 @@
+package workload
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"sort"
+	"strings"
+)
+
+// ErrNothing is returned for an input that holds nothing of its kind.
+var ErrNothing = errors.New("no Kubernetes object in it")
+
+// AddKube takes what `kubectl get pods,services,endpointslices,deployments,replicasets,nodes,events
+// -A -o json` prints: a List, single objects, a file per kind, documents one after the
+// other, or one a line. Kinds that are not used are counted and passed over. Sightings of
+// one object at several times are merged by its UID. The time of a sighting is the newest
+// time inside its list. Where the text stops making sense, the error is a *SyntaxError
+// and what came before it is kept and counted.
+func (x *Index) AddKube(name string, r io.Reader) (Stats, error) { return x.AddKubeAt(name, r, 0) }
+
+// AddKubeAt is AddKube for a dump known to be taken at a time (ns); 0 where that is not known.
+func (x *Index) AddKubeAt(name string, r io.Reader, taken int64) (Stats, error) {
+	in := &intake{x: x, source: cleanName(name), taken: taken, kinds: map[string]*KindCount{}}
+	in.c.x = x
+	s := splitter{r: r, object: in.object, refuse: in.refuse, endList: in.endList}
+	err := s.run()
+	in.commit(&in.loose, false)
+	in.stats.Bytes = s.place()
+	in.stats.Cut = in.c.cut
+	for _, k := range in.kinds {
+		in.stats.Kinds = append(in.stats.Kinds, *k)
+	}
+	sort.Slice(in.stats.Kinds, func(i, j int) bool { return in.stats.Kinds[i].Kind < in.stats.Kinds[j].Kind })
+	if err == nil && in.stats.Objects == 0 && !in.lists {
+		err = ErrNothing
+	}
+	if err != nil {
+		return in.stats, &SyntaxError{Name: in.source, Offset: s.place(), Err: err}
+	}
+	return in.stats, nil
+}
+
+// intake is the reading of one dump.
+type intake struct {
+	x      *Index
+	c      converter
+	source string
+	taken  int64
+	stats  Stats
+	kinds  map[string]*KindCount
+	list   unit
+	loose  unit
+	lists  bool // a list was met, maybe an empty one
+}
+
+func (in *intake) endList(whole bool) {
+	in.lists = true
+	in.commit(&in.list, whole)
+}
+
+func (in *intake) commit(u *unit, whole bool) {
+	seen := in.taken
+	if seen == 0 {
+		seen = u.newest
+	}
+	in.stats.TakenNs = max(in.stats.TakenNs, seen)
+	in.x.commit(u, in.source, seen, whole)
+	*u = unit{}
+}
+
+func (in *intake) refuse(oversize bool) {
+	in.stats.Objects++
+	if oversize {
+		in.stats.Oversize++
+	} else {
+		in.stats.Malformed++
+	}
+}
+
+// object takes one object.
+func (in *intake) object(raw []byte, listKind string, inList bool) {
+	in.stats.Objects++
+	var o wireObject
+	err := json.Unmarshal(raw, &o)
+	var syntax *json.SyntaxError
+	if errors.As(err, &syntax) {
+		in.stats.Malformed++
+		return
+	}
+	if o.Kind == "" && strings.HasSuffix(listKind, "List") {
+		o.Kind = strings.TrimSuffix(listKind, "List") // as the API itself answers a list
+	}
+	kind := kindOf(o.APIVersion, o.Kind)
+	used := uses(kind, o.Kind, o.APIVersion == "")
+	in.count(kind, used)
+	switch {
+	case !used:
+		in.stats.Unused++
+		return
+	case err != nil || o.Metadata.Name == "" && o.Kind != ownDump:
+		in.stats.Malformed++
+		return
+	}
+	u := &in.loose
+	if inList {
+		u = &in.list
+	}
+	in.take(u, &o)
+}
+
+func (in *intake) count(kind string, used bool) {
+	kind = cleanName(kind)
+	k := in.kinds[kind]
+	if k == nil && len(in.kinds) >= maxKinds {
+		kind = "other"
+		k = in.kinds[kind]
+	}
+	if k == nil {
+		k = &KindCount{Kind: kind, Used: used}
+		in.kinds[kind] = k
+	}
+	k.Seen++
+}
+
+// uses reports whether a kind is read. The group counts: Knative, too, has a Service.
+func uses(kind, bare string, noGroup bool) bool {
+	switch kind {
+	case "Pod", "Service", "Node", "Endpoints", "Event", "events.k8s.io/Event", "discovery.k8s.io/EndpointSlice",
+		"apps/ReplicaSet", "extensions/ReplicaSet", "apps/Deployment", "extensions/Deployment", "batch/Job",
+		"networking.k8s.io/ServiceCIDR", ownGroup + "/" + ownDump, ownGroup + "/" + ownHost:
+		return true
+	}
+	if noGroup {
+		switch bare {
+		case "EndpointSlice", "ReplicaSet", "Deployment", "Job", "ServiceCIDR":
+			return true
+		}
+	}
+	return false
+}
+
+// take converts one object of a kind that is used, and puts it into its unit.
+func (in *intake) take(u *unit, o *wireObject) {
+	if o.Kind == ownDump || o.Kind == ownHost {
+		in.takeOwn(u, o)
+		return
+	}
+	c := &in.c
+	c.newest = 0
+	var made *common
+	var add func()
+	switch o.Kind {
+	case "Pod":
+		v := c.pod(o)
+		made, add = &v.common, func() { u.pods = append(u.pods, v) }
+	case "Service":
+		v := c.service(o)
+		made, add = &v.common, func() { u.services = append(u.services, v) }
+	case "Node":
+		v := c.node(o)
+		made, add = &v.common, func() { u.nodes = append(u.nodes, v) }
+	case "ReplicaSet", "Job", "Deployment":
+		v := c.owner(o)
+		made, add = &v.common, func() { u.owners = append(u.owners, v) }
+	case "EndpointSlice", "Endpoints":
+		v := c.backends(o)
+		if v.name == "" {
+			in.stats.Unused++ // a slice that serves no Service
+			return
+		}
+		made, add = &v.common, func() { u.backends = append(u.backends, v) }
+	case "ServiceCIDR":
+		v := &cidrs{common: c.common(&o.Metadata)}
+		if o.Spec != nil {
+			v.prefixes = c.prefixes(o.Spec.CIDRs...)
+		}
+		made, add = &v.common, func() { u.cidrs = append(u.cidrs, v) }
+	case "Event":
+		v := c.event(o)
+		made, add = &v.common, func() { u.events = append(u.events, v) }
+	}
+	made.cost = c.cost
+	if in.x.kept+in.list.cost+in.loose.cost+made.cost > maxKept {
+		in.stats.Limited++
+		return
+	}
+	if o.Own != nil {
+		u.owned = true
+		made.own, made.source, made.seen = true, c.name(o.Own.Source), parseTime(o.Own.Seen)
+		for _, w := range limited(c, o.Own.Were, maxAddresses) {
+			if a, ok := parseAddr(w.Address); ok {
+				made.addrs = mergeAddrs(made.addrs, []seenAddr{{a, parseTime(w.Seen)}})
+			}
+		}
+	}
+	u.cost += made.cost
+	u.newest = max(u.newest, c.newest)
+	in.stats.Kept++
+	add()
+}

@@ -1,0 +1,242 @@
+package workload
+
+import (
+	"net/netip"
+	"slices"
+	"sort"
+	"strings"
+)
+
+// common is what pods, services, nodes and owners share.
+type common struct {
+	namespace, name, uid string
+	created, deleted     int64 // ns; 0 where unknown
+	labels               []Label
+	addrs                []seenAddr // sorted by address
+	source               string     // input of the newest sighting
+	seen                 int64      // time of the newest sighting
+	own                  bool       // source and seen are its own, as a reduced dump says
+	cost                 int64      // bytes by our own account
+}
+
+// seenAddr is an address of an object and the newest sighting that had it.
+type seenAddr struct {
+	addr netip.Addr
+	seen int64
+}
+
+type portKey struct {
+	port  uint16
+	proto uint8
+}
+
+type containerPort struct {
+	portKey
+	host uint16 // port on the node, 0 for none
+}
+
+type container struct {
+	name, image string
+	init        bool // runs beside the others only where it is a sidecar
+	sidecar     bool
+	ports       []containerPort
+}
+
+type termination struct {
+	container, reason, message string
+	exit, signal               int64
+	started, finished          int64
+}
+
+type containerStatus struct {
+	name     string
+	init     bool
+	restarts int64
+	running  int64 // start of the running container, 0 where none runs
+	ended    *termination
+}
+
+type ref struct{ kind, namespace, name, uid string }
+
+type pod struct {
+	common
+	node            string
+	hostNetwork     bool
+	hostAddrs       []netip.Addr
+	containers      []container
+	owner           ref
+	started         int64
+	grace           int64
+	phase           string
+	reason, message string
+	condition       int64 // newest change of a condition
+	statuses        []containerStatus
+	past            []termination // of all sightings, sorted
+}
+
+type service struct {
+	common
+	ports     []portKey
+	nodePorts []portKey
+	selector  []Label
+}
+
+type node struct {
+	common
+	cidrs   []netip.Prefix
+	derived bool // known by its pods only
+}
+
+// owner is a ReplicaSet, a Job or a Deployment.
+type owner struct {
+	common
+	kind  string
+	owner ref
+}
+
+// backends are the targets of one service, of all its slices in all dumps.
+type backends struct {
+	common  // of the service: namespace and name
+	targets map[ref]struct{}
+	plain   map[netip.Addr]struct{} // without a target
+}
+
+// cidrs are ranges that a ServiceCIDR object gave.
+type cidrs struct {
+	common
+	prefixes []netip.Prefix
+}
+
+// list is a list that held all objects of a kind.
+type list struct {
+	of     string
+	seen   int64
+	source string
+}
+
+// newer reports whether sighting c came after old; equal ones go to the later in the input.
+func (c *common) newer(old *common) bool {
+	if c.seen != old.seen {
+		return c.seen > old.seen
+	}
+	return c.source >= old.source
+}
+
+// key names an object: by its UID, else by what it is called and when it was made.
+func (c *common) key() string {
+	if c.uid != "" {
+		return c.uid
+	}
+	return c.namespace + "\x00" + c.name + "\x00" + formatTime(c.created)
+}
+
+// allAddrs returns every address the object ever had.
+func (c *common) allAddrs() []netip.Addr {
+	out := make([]netip.Addr, len(c.addrs))
+	for i, a := range c.addrs {
+		out[i] = a.addr
+	}
+	return out
+}
+
+// mergeAddrs joins two sorted lists; the newer sighting of an address counts.
+func mergeAddrs(a, b []seenAddr) []seenAddr {
+	out := append(slices.Clone(a), b...)
+	sort.Slice(out, func(i, j int) bool {
+		if c := out[i].addr.Compare(out[j].addr); c != 0 {
+			return c < 0
+		}
+		return out[i].seen > out[j].seen
+	})
+	out = slices.CompactFunc(out, func(x, y seenAddr) bool { return x.addr == y.addr })
+	if len(out) > maxAddresses {
+		out = out[:maxAddresses]
+	}
+	return out
+}
+
+// mergePast joins two lists of terminations; the newest stay.
+func mergePast(a, b []termination) []termination {
+	out := append(slices.Clone(a), b...)
+	slices.SortFunc(out, func(x, y termination) int {
+		switch {
+		case x.finished != y.finished:
+			return cmp64(x.finished, y.finished)
+		case x.container != y.container:
+			return strings.Compare(x.container, y.container)
+		case x.started != y.started:
+			return cmp64(x.started, y.started)
+		case x.exit != y.exit:
+			return cmp64(x.exit, y.exit)
+		case x.reason != y.reason:
+			return strings.Compare(x.reason, y.reason)
+		}
+		return strings.Compare(x.message, y.message)
+	})
+	out = slices.CompactFunc(out, func(x, y termination) bool {
+		return x.container == y.container && x.finished == y.finished && x.started == y.started && x.exit == y.exit
+	})
+	if len(out) > maxPast {
+		out = out[len(out)-maxPast:]
+	}
+	return out
+}
+
+func cmp64(a, b int64) int {
+	switch {
+	case a < b:
+		return -1
+	case a > b:
+		return 1
+	}
+	return 0
+}
+
+// textEnd is the end of a time stamp's unit: stamps without a fraction are cut to
+// seconds, so the thing they tell of may have happened until the second's end.
+func textEnd(ns int64) int64 {
+	if ns != 0 && ns%1e9 == 0 {
+		return ns + 1e9
+	}
+	return ns
+}
+
+// ended is when the pod gave its addresses back; 0 while it had them.
+func (p *pod) ended() int64 {
+	var finished, running int64
+	regular := 0
+	for _, s := range p.statuses {
+		if s.init {
+			continue
+		}
+		regular++
+		if s.ended != nil {
+			finished = max(finished, s.ended.finished)
+		} else {
+			running++
+		}
+	}
+	over := p.phase == "Succeeded" || p.phase == "Failed"
+	if regular > 0 && running == 0 && finished > 0 && (over || p.deleted > 0) {
+		return textEnd(finished)
+	}
+	if over {
+		// Evicted before its containers told anything.
+		if p.condition > 0 {
+			return textEnd(p.condition)
+		}
+		if p.deleted > 0 {
+			return textEnd(p.deleted)
+		}
+		return p.seen
+	}
+	return textEnd(p.deleted)
+}
+
+// from is the start of the pod's life.
+func (p *pod) from() int64 {
+	if p.started != 0 {
+		return p.started
+	}
+	return p.created
+}

@@ -1,0 +1,363 @@
+package workload
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// splitter cuts a stream of JSON documents into objects without holding more than one.
+//
+//	{"kind":"List","items":[ {…}, {…} ]}   each item is an object, endList follows
+//	[ {…}, {…} ]                           likewise
+//	{"kind":"Pod",…} {"kind":"Node",…}     each document is an object
+//
+// It only tells where values begin and end; the decoder behind it checks them. Objects
+// beyond a limit are passed over, not held.
+type splitter struct {
+	r        io.Reader
+	buf      []byte
+	pos, end int
+	off      int64 // offset in the stream of buf[0]
+
+	obj    []byte // the value being kept, without white space
+	keep   bool
+	over   bool // the value is beyond maxObject or maxValues
+	deep   bool // the value is nested beyond maxDepth
+	values int
+
+	object  func(raw []byte, listKind string, inList bool)
+	refuse  func(oversize bool)
+	endList func(whole bool)
+}
+
+var errCut = errors.New("the text ends inside a value")
+
+// run reads to the end of the stream or to the first byte that makes no sense.
+func (s *splitter) run() error {
+	s.buf = make([]byte, 64<<10)
+	if err := s.start(); err != nil {
+		return err
+	}
+	for {
+		c, err := s.token()
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		switch c {
+		case '{':
+			err = s.document()
+		case '[':
+			err = s.items("")
+			s.endList(err == nil)
+		case 0x1e: // record separator of JSON text sequences, RFC 7464
+			s.pos++
+		default:
+			err = fmt.Errorf("byte %#02x where a JSON object should begin", c)
+		}
+		if err == io.EOF {
+			err = errCut
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// start passes over a byte order mark and names the two usual mistakes.
+func (s *splitter) start() error {
+	for s.end < 4 {
+		if err := s.fill(); err != nil {
+			break
+		}
+	}
+	head := s.buf[:s.end]
+	switch {
+	case bytes.HasPrefix(head, []byte("\xef\xbb\xbf")):
+		s.pos = 3
+	case bytes.HasPrefix(head, []byte("\xff\xfe")), bytes.HasPrefix(head, []byte("\xfe\xff")):
+		return errors.New("the text is UTF-16, want UTF-8 (a Windows shell writes UTF-16 when it redirects)")
+	case bytes.HasPrefix(head, []byte("apiVersion:")), bytes.HasPrefix(head, []byte("---")):
+		return errors.New("the text is YAML, want JSON (kubectl get … -o json)")
+	}
+	return nil
+}
+
+// document reads one object at the top: a list of objects or an object itself.
+func (s *splitter) document() error {
+	s.pos++
+	head := []byte{'{'}
+	var kind string
+	var list, over, deep bool
+	values := 0
+	for {
+		c, err := s.token()
+		if err != nil {
+			return s.cutList(list, err)
+		}
+		if c == '}' {
+			s.pos++
+			break
+		}
+		if c == ',' {
+			s.pos++
+			continue
+		}
+		if c != '"' {
+			return s.cutList(list, fmt.Errorf("byte %#02x where a key should begin", c))
+		}
+		s.begin(true)
+		if err := s.str(); err != nil {
+			return s.cutList(list, err)
+		}
+		key := string(s.obj)
+		if c, err = s.token(); err != nil {
+			return s.cutList(list, err)
+		}
+		if c != ':' {
+			return s.cutList(list, fmt.Errorf("byte %#02x after a key, want a colon", c))
+		}
+		s.pos++
+		if c, err = s.token(); err != nil {
+			return s.cutList(list, err)
+		}
+		if key == `"items"` && c == '[' {
+			list = true
+			if err := s.items(kind); err != nil {
+				return s.cutList(list, err)
+			}
+			continue
+		}
+		s.begin(!over)
+		s.values = values
+		if err := s.value(); err != nil {
+			return s.cutList(list, err)
+		}
+		values, over, deep = s.values, over || s.over, deep || s.deep
+		if key == `"kind"` && len(s.obj) < maxName && len(s.obj) > 2 {
+			kind = string(s.obj[1 : len(s.obj)-1])
+		}
+		if len(head)+len(key)+len(s.obj)+2 > maxObject {
+			over = true
+		}
+		if over {
+			head = head[:1]
+			continue
+		}
+		if len(head) > 1 {
+			head = append(head, ',')
+		}
+		head = append(append(append(head, key...), ':'), s.obj...)
+	}
+	switch {
+	case list:
+		s.endList(true)
+	case over || deep:
+		s.refuse(over)
+	default:
+		s.object(append(head, '}'), "", false)
+	}
+	return nil
+}
+
+// cutList closes a list that ends before its time, so that its objects are kept.
+func (s *splitter) cutList(list bool, err error) error {
+	if list {
+		s.endList(false)
+	}
+	return err
+}
+
+// items reads an array of objects.
+func (s *splitter) items(listKind string) error {
+	s.pos++
+	for {
+		c, err := s.token()
+		if err != nil {
+			return err
+		}
+		switch c {
+		case ']':
+			s.pos++
+			return nil
+		case ',':
+			s.pos++
+		default:
+			s.begin(true)
+			if err := s.value(); err != nil {
+				return err
+			}
+			if c != '{' || s.over || s.deep {
+				s.refuse(s.over)
+				continue
+			}
+			s.object(s.obj, listKind, true)
+		}
+	}
+}
+
+// begin makes ready for a value.
+func (s *splitter) begin(keep bool) {
+	s.obj, s.keep, s.over, s.deep, s.values = s.obj[:0], keep, false, false, 0
+}
+
+// value reads one value of any kind.
+func (s *splitter) value() error {
+	depth := 0
+	for {
+		c, err := s.token()
+		if err != nil {
+			return err
+		}
+		switch c {
+		case '"':
+			err = s.str()
+		case '{', '[':
+			depth++
+			s.values++
+			if depth > maxDepth {
+				s.deep, s.keep = true, false
+			}
+			if s.values > maxValues {
+				s.over, s.keep = true, false
+			}
+			s.take(1)
+		case '}', ']':
+			if depth == 0 {
+				return fmt.Errorf("byte %#02x where a value should begin", c)
+			}
+			depth--
+			s.take(1)
+		case ',', ':':
+			if depth == 0 {
+				return fmt.Errorf("byte %#02x where a value should begin", c)
+			}
+			s.take(1)
+		default:
+			err = s.scalar()
+		}
+		if err != nil {
+			return err
+		}
+		if depth == 0 {
+			return nil
+		}
+	}
+}
+
+// scalar reads a number or a literal word.
+func (s *splitter) scalar() error {
+	for {
+		n := s.pos
+		for n < s.end && !ends(s.buf[n]) {
+			n++
+		}
+		s.take(n - s.pos)
+		if s.pos < s.end {
+			return nil
+		}
+		if err := s.fill(); err == io.EOF {
+			return nil
+		} else if err != nil {
+			return err
+		}
+	}
+}
+
+// ends reports whether c ends a number or word.
+func ends(c byte) bool {
+	switch c {
+	case ' ', '\t', '\r', '\n', ',', ':', '{', '}', '[', ']', '"':
+		return true
+	}
+	return false
+}
+
+// str reads a string with its quotes.
+func (s *splitter) str() error {
+	s.take(1)
+	escaped := false
+	for {
+		for s.pos < s.end {
+			if escaped {
+				s.take(1)
+				escaped = false
+				continue
+			}
+			rest := s.buf[s.pos:s.end]
+			n := bytes.IndexByte(rest, '"')
+			if n < 0 {
+				n = len(rest)
+			}
+			if b := bytes.IndexByte(rest[:n], '\\'); b >= 0 {
+				s.take(b + 1)
+				escaped = true
+				continue
+			}
+			if n < len(rest) {
+				s.take(n + 1)
+				return nil
+			}
+			s.take(n)
+		}
+		if err := s.fill(); err != nil {
+			return err
+		}
+	}
+}
+
+// take passes n bytes of the buffer, and keeps them where wanted.
+func (s *splitter) take(n int) {
+	if s.keep {
+		if len(s.obj)+n > maxObject {
+			s.over, s.keep = true, false
+			s.obj = s.obj[:0]
+		} else {
+			s.obj = append(s.obj, s.buf[s.pos:s.pos+n]...)
+		}
+	}
+	s.pos += n
+}
+
+// token passes white space and returns the next byte without taking it.
+func (s *splitter) token() (byte, error) {
+	for {
+		for ; s.pos < s.end; s.pos++ {
+			switch c := s.buf[s.pos]; c {
+			case ' ', '\t', '\r', '\n':
+			default:
+				return c, nil
+			}
+		}
+		if err := s.fill(); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// fill reads more bytes behind those not yet passed.
+func (s *splitter) fill() error {
+	if s.pos > 0 {
+		s.off += int64(s.pos)
+		s.end = copy(s.buf, s.buf[s.pos:s.end])
+		s.pos = 0
+	}
+	for range 100 {
+		n, err := s.r.Read(s.buf[s.end:])
+		s.end += n
+		if n > 0 {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return io.ErrNoProgress
+}
+
+// place is the offset of the next byte.
+func (s *splitter) place() int64 { return s.off + int64(s.pos) }

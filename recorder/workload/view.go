@@ -1,0 +1,466 @@
+package workload
+
+import (
+	"math"
+	"net/netip"
+	"slices"
+	"sort"
+)
+
+// span is a stretch of time in which somebody has an address. to is excluded.
+type span struct {
+	from, to int64 // math.MinInt64 and math.MaxInt64 where open
+	who      int   // in view.ids
+}
+
+// holders is everybody who has an address, ever.
+type holders struct {
+	said     []span             // told by recorders; one at a time
+	pods     []span             // pods with an address of their own; one at a time
+	hostPods map[portKey][]span // pods that listen on their node's address
+	services []span             // several at a time, by name
+	ports    map[portKey][]span // of these services
+	nodes    []span             // one at a time
+	plain    []span             // backends of a service that are no pods
+	hostname *hostName
+}
+
+// view is the index made ready for questions. Nothing in it changes.
+type view struct {
+	ids        []Identity
+	containers [][]container // of ids that are pods
+	addrs      map[netip.Addr]*holders
+	nodePorts  map[portKey][]span // valid on every node
+	ranges     Ranges
+	inside     map[netip.Prefix]struct{}
+	insideBits []int
+	workloads  []Workload
+}
+
+// builder makes a view.
+type builder struct {
+	x      *Index
+	v      *view
+	gone   map[string][]list // by kind, ascending by time
+	owners map[ref]*owner    // by kind and UID, and by kind, namespace and name
+	nodes  map[string][]netip.Addr
+}
+
+func (x *Index) build() *view {
+	b := &builder{
+		x: x,
+		v: &view{
+			addrs: map[netip.Addr]*holders{}, nodePorts: map[portKey][]span{},
+			inside: map[netip.Prefix]struct{}{},
+		},
+		gone: map[string][]list{}, owners: map[ref]*owner{}, nodes: map[string][]netip.Addr{},
+	}
+	for l := range x.lists {
+		b.gone[l.of] = append(b.gone[l.of], l)
+	}
+	for _, lists := range b.gone {
+		sort.Slice(lists, func(i, j int) bool { return lists[i].seen < lists[j].seen })
+	}
+	for _, o := range sorted(x.owners, func(o *owner) *common { return &o.common }) {
+		if o.uid != "" {
+			b.owners[ref{kind: o.kind, uid: o.uid}] = o
+		}
+		b.owners[ref{kind: o.kind, namespace: o.namespace, name: o.name}] = o
+	}
+	pods := sorted(x.pods, podCommon)
+	b.addNodes(pods)
+	b.addPods(pods)
+	b.addServices()
+	b.addBackends()
+	b.addSaid()
+	b.addNames()
+	for _, h := range b.v.addrs {
+		h.pods, h.nodes, h.said = b.clip(h.pods), b.clip(h.nodes), b.clip(h.said)
+	}
+	b.addRanges()
+	slices.SortFunc(b.v.workloads, compareWorkloads)
+	return b.v
+}
+
+func (b *builder) at(a netip.Addr) *holders {
+	h := b.v.addrs[a]
+	if h == nil {
+		h = &holders{}
+		b.v.addrs[a] = h
+	}
+	return h
+}
+
+// identity notes an identity and returns its number.
+func (b *builder) identity(id Identity, containers []container) int {
+	b.v.ids = append(b.v.ids, id)
+	b.v.containers = append(b.v.containers, containers)
+	return len(b.v.ids) - 1
+}
+
+// end is when an object was gone: its own end, else the first complete list without it.
+func (b *builder) end(c *common, kind string, own int64) int64 {
+	if own != 0 {
+		return own
+	}
+	lists := b.gone[kind]
+	i := sort.Search(len(lists), func(i int) bool { return lists[i].seen > c.seen })
+	if i < len(lists) {
+		return lists[i].seen
+	}
+	return 0
+}
+
+// spanOf is the span of one address of an object that lived from and to.
+func spanOf(a seenAddr, c *common, from, to int64, who int) span {
+	s := span{math.MinInt64, math.MaxInt64, who}
+	if from != 0 {
+		s.from = from
+	}
+	if to != 0 {
+		s.to = max(to, s.from)
+	}
+	if a.seen < c.seen {
+		// A later sighting has other addresses (the pod's sandbox was made anew).
+		s.to = min(s.to, max(c.seen, s.from))
+	}
+	return s
+}
+
+// clip ends each span where the next begins: an address has one owner at a time, and a
+// pod that no longer runs often keeps its address in its status.
+func (b *builder) clip(spans []span) []span {
+	sort.SliceStable(spans, func(i, j int) bool {
+		if spans[i].from != spans[j].from {
+			return spans[i].from < spans[j].from
+		}
+		return spans[i].to < spans[j].to
+	})
+	for i := range spans[:max(len(spans)-1, 0)] {
+		spans[i].to = min(spans[i].to, spans[i+1].from)
+	}
+	return spans
+}
+
+func (b *builder) addNodes(pods []*pod) {
+	all := sorted(b.x.nodes, func(n *node) *common { return &n.common })
+	known := map[string]bool{}
+	for _, n := range all {
+		known[n.name] = true
+	}
+	derived := map[string]*node{}
+	for _, p := range pods {
+		if p.node == "" || known[p.node] || len(p.hostAddrs) == 0 {
+			continue
+		}
+		n := derived[p.node]
+		if n == nil {
+			n = &node{common: common{name: p.node, source: p.source, seen: p.seen}, derived: true}
+			derived[p.node] = n
+		}
+		for _, a := range p.hostAddrs {
+			n.addrs = mergeAddrs(n.addrs, []seenAddr{{a, n.seen}})
+		}
+	}
+	all = append(all, sorted(derived, func(n *node) *common { return &n.common })...)
+	for _, n := range all {
+		from, to := n.created, b.end(&n.common, "node", textEnd(n.deleted))
+		if n.derived {
+			to = 0
+		}
+		who := b.identity(Identity{
+			Kind: "node", Name: n.name, Node: n.name, Labels: n.labels,
+			ValidFrom: from, ValidTo: to, HowKnown: "kube", Source: n.source,
+		}, nil)
+		for _, a := range n.addrs {
+			h := b.at(a.addr)
+			h.nodes = append(h.nodes, spanOf(a, &n.common, from, to, who))
+		}
+		b.nodes[n.name] = append(b.nodes[n.name], n.allAddrs()...)
+		b.workload("node", &n.common, from, to, Identity{Node: n.name})
+	}
+}
+
+func (b *builder) workload(kind string, c *common, from, to int64, id Identity) {
+	w := Workload{
+		Kind: kind, Namespace: c.namespace, Name: c.name, UID: c.uid, ValidFrom: from, ValidTo: to,
+		Owner: id.Workload, OwnerKind: id.WorkloadKind, OwnerDerived: id.OwnerDerived,
+		Labels: c.labels, Source: c.source,
+	}
+	if kind == "pod" {
+		w.Node = id.Node
+	}
+	for _, a := range c.addrs {
+		w.Addresses = append(w.Addresses, a.addr.String())
+	}
+	sort.Strings(w.Addresses)
+	b.v.workloads = append(b.v.workloads, w)
+}
+
+func compareWorkloads(a, b Workload) int {
+	for _, c := range [...]int{
+		compareText(a.Kind, b.Kind), compareText(a.Namespace, b.Namespace), compareText(a.Name, b.Name),
+		cmp64(a.ValidFrom, b.ValidFrom), compareText(a.UID, b.UID),
+	} {
+		if c != 0 {
+			return c
+		}
+	}
+	return 0
+}
+
+func (b *builder) addPods(pods []*pod) {
+	fronts := b.fronts(pods)
+	for i, p := range pods {
+		from, to := p.from(), b.end(&p.common, "pod", p.ended())
+		if to != 0 && to < from {
+			to = from
+		}
+		id := Identity{
+			Kind: "pod", Name: p.name, Namespace: p.namespace, Pod: p.name, PodUID: p.uid, Services: fronts[i],
+			Node: p.node, Labels: p.labels, ValidFrom: from, ValidTo: to, HowKnown: "kube", Source: p.source,
+		}
+		b.own(&id, p)
+		who := b.identity(id, p.containers)
+		b.workload("pod", &p.common, from, to, id)
+		for _, a := range p.addrs {
+			if !p.hostNetwork {
+				h := b.at(a.addr)
+				h.pods = append(h.pods, spanOf(a, &p.common, from, to, who))
+			}
+		}
+		b.listen(p, from, to, who)
+	}
+}
+
+// listen notes the ports of a pod on its node's addresses.
+func (b *builder) listen(p *pod, from, to int64, who int) {
+	var addrs []netip.Addr
+	if p.hostNetwork {
+		addrs = p.allAddrs()
+	}
+	addrs = append(append(addrs, p.hostAddrs...), b.nodes[p.node]...)
+	slices.SortFunc(addrs, netip.Addr.Compare)
+	addrs = slices.Compact(addrs)
+	for _, c := range p.containers {
+		if c.init && !c.sidecar {
+			continue
+		}
+		for _, cp := range c.ports {
+			key := portKey{cp.host, cp.proto}
+			if p.hostNetwork {
+				key = cp.portKey
+			}
+			if key.port == 0 {
+				continue
+			}
+			for _, a := range addrs {
+				h := b.at(a)
+				if h.hostPods == nil {
+					h.hostPods = map[portKey][]span{}
+				}
+				if len(h.hostPods[key]) >= maxShared {
+					continue
+				}
+				h.hostPods[key] = append(h.hostPods[key], spanOf(seenAddr{a, p.seen}, &p.common, from, to, who))
+			}
+		}
+	}
+}
+
+// own finds the topmost owner of a pod.
+func (b *builder) own(id *Identity, p *pod) {
+	o := p.owner
+	switch o.kind {
+	case "", "Node": // a bare pod, or a static one
+		return
+	case "ReplicaSet", "Job":
+		up := b.owners[ref{kind: o.kind, uid: o.uid}]
+		if up == nil {
+			up = b.owners[ref{kind: o.kind, namespace: o.namespace, name: o.name}]
+		}
+		if up != nil {
+			if up.owner.name != "" {
+				o = up.owner
+			}
+			break
+		}
+		if o.kind == "Job" {
+			break
+		}
+		// A Deployment names its ReplicaSets after itself and the hash of their template.
+		for _, l := range p.labels {
+			if l.Name != "pod-template-hash" || l.Value == "" {
+				continue
+			}
+			if stem := len(o.name) - len(l.Value) - 1; stem > 0 && o.name[stem:] == "-"+l.Value {
+				o = ref{"Deployment", o.namespace, o.name[:stem], ""}
+				id.OwnerDerived = b.owners[o] == nil
+			}
+		}
+	}
+	id.Workload, id.WorkloadKind = o.name, o.kind
+}
+
+// fronts finds the services in front of each pod: by what slices list, else, for pods
+// that had left the slices before the dump and services without slices, by selector.
+func (b *builder) fronts(pods []*pod) [][]string {
+	out := make([][]string, len(pods))
+	byUID, byName := map[string]int{}, map[[2]string][]int{}
+	for i, p := range pods {
+		if p.uid != "" {
+			byUID[p.uid] = i
+		}
+		byName[[2]string{p.namespace, p.name}] = append(byName[[2]string{p.namespace, p.name}], i)
+	}
+	for _, s := range sorted(b.x.backends, func(w *backends) *common { return &w.common }) {
+		for t := range s.targets {
+			if i, ok := byUID[t.uid]; ok && t.uid != "" {
+				out[i] = append(out[i], s.name)
+				continue
+			}
+			if t.uid != "" {
+				continue // another pod of the same name
+			}
+			for _, i := range byName[[2]string{t.namespace, t.name}] {
+				out[i] = append(out[i], s.name)
+			}
+		}
+	}
+	type pick struct {
+		namespace string
+		first     Label
+	}
+	selectors := map[pick][]*service{}
+	for _, s := range sorted(b.x.services, func(s *service) *common { return &s.common }) {
+		if len(s.selector) > 0 {
+			k := pick{s.namespace, s.selector[0]}
+			selectors[k] = append(selectors[k], s)
+		}
+	}
+	for i, p := range pods {
+		over := p.ended() != 0
+		for _, l := range p.labels {
+			for _, s := range selectors[pick{p.namespace, l}] {
+				if _, sliced := b.x.backends[s.namespace+"/"+s.name]; sliced && !over {
+					continue
+				}
+				if matches(s.selector, p.labels) {
+					out[i] = append(out[i], s.name)
+				}
+			}
+		}
+		sort.Strings(out[i])
+		out[i] = slices.Compact(out[i])
+		if len(out[i]) > maxContained {
+			out[i] = out[i][:maxContained]
+		}
+	}
+	return out
+}
+
+// matches reports whether labels have all of a selector; both are sorted by name.
+func matches(selector, labels []Label) bool {
+	j := 0
+	for _, s := range selector {
+		for j < len(labels) && labels[j].Name < s.Name {
+			j++
+		}
+		if j == len(labels) || labels[j] != s {
+			return false
+		}
+	}
+	return true
+}
+
+func (b *builder) addServices() {
+	for _, s := range sorted(b.x.services, func(s *service) *common { return &s.common }) {
+		from, to := s.created, b.end(&s.common, "service", textEnd(s.deleted))
+		who := b.identity(Identity{
+			Kind: "service", Name: s.name, Namespace: s.namespace, Services: []string{s.name}, Labels: s.labels,
+			ValidFrom: from, ValidTo: to, HowKnown: "kube", Source: s.source,
+		}, nil)
+		for _, a := range s.addrs {
+			h := b.at(a.addr)
+			if len(h.services) >= maxShared {
+				continue
+			}
+			sp := spanOf(a, &s.common, from, to, who)
+			h.services = append(h.services, sp)
+			if h.ports == nil {
+				h.ports = map[portKey][]span{}
+			}
+			for _, key := range s.ports {
+				h.ports[key] = append(h.ports[key], sp)
+			}
+		}
+		for _, key := range s.nodePorts {
+			if len(b.v.nodePorts[key]) >= maxShared {
+				continue
+			}
+			b.v.nodePorts[key] = append(b.v.nodePorts[key], spanOf(seenAddr{seen: s.seen}, &s.common, from, to, who))
+		}
+		b.workload("service", &s.common, from, to, Identity{})
+	}
+}
+
+// addBackends names addresses that a Service lists and that are no pods, such as a
+// database outside the cluster.
+func (b *builder) addBackends() {
+	type front struct {
+		namespace string
+		services  []string
+		first     *backends
+	}
+	found := map[netip.Addr]*front{}
+	var order []netip.Addr
+	for _, s := range sorted(b.x.backends, func(w *backends) *common { return &w.common }) {
+		for a := range s.plain {
+			f := found[a]
+			if f == nil {
+				f = &front{namespace: s.namespace, first: s}
+				found[a] = f
+				order = append(order, a)
+			}
+			if f.namespace == s.namespace && len(f.services) < maxContained {
+				f.services = append(f.services, s.name)
+			}
+		}
+	}
+	slices.SortFunc(order, netip.Addr.Compare)
+	for _, a := range order {
+		f := found[a]
+		from := f.first.created
+		who := b.identity(Identity{
+			Kind: "host", Name: f.services[0], Namespace: f.namespace, Services: f.services,
+			ValidFrom: from, HowKnown: "kube", Source: f.first.source,
+		}, nil)
+		h := b.at(a)
+		h.plain = append(h.plain, spanOf(seenAddr{a, f.first.seen}, &f.first.common, from, 0, who))
+	}
+}
+
+func (b *builder) addSaid() {
+	for a, ids := range b.x.said {
+		ids = slices.Clone(ids)
+		slices.SortFunc(ids, compareSaid)
+		for _, id := range ids {
+			h := b.at(a)
+			s := span{math.MinInt64, math.MaxInt64, b.identity(id, nil)}
+			if id.ValidFrom != 0 {
+				s.from = id.ValidFrom
+			}
+			if id.ValidTo != 0 {
+				s.to = max(id.ValidTo, s.from)
+			}
+			h.said = append(h.said, s)
+		}
+	}
+}
+
+func (b *builder) addNames() {
+	for a, names := range b.x.names {
+		best := slices.MinFunc(names, compareHostNames)
+		b.at(a).hostname = &best
+	}
+}
