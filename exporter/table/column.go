@@ -90,6 +90,7 @@ type Column struct {
 	Kind     Kind
 	Optional bool   // may be null
 	Dict     bool   // few distinct values: dictionary encoded
+	Bloom    bool   // looked up by single values: has a bloom filter
 	Unit     string // ns, us, bytes, packets, or empty
 	Doc      string // one sentence
 	Protocol string // the protocol folder whose column this is, empty for a column of all
@@ -132,7 +133,7 @@ func (s *Schema) collect(t reflect.Type, path []int) {
 			}
 			continue
 		}
-		c := Column{Name: name, Unit: f.Tag.Get("unit"), Doc: f.Tag.Get("doc"), Dict: f.Tag.Get("enc") == "dict", Field: at}
+		c := Column{Name: name, Unit: f.Tag.Get("unit"), Doc: f.Tag.Get("doc"), Dict: f.Tag.Get("enc") == "dict", Bloom: f.Tag.Get("enc") == "bloom", Field: at}
 		c.Kind, c.Optional, ok = kindOf(f.Type)
 		if !ok || !f.IsExported() {
 			panic(fmt.Sprintf("table %s: column %s: type %s is not a column type", s.Name, name, f.Type))

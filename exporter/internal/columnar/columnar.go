@@ -1,0 +1,295 @@
+// Package columnar writes rows of exporter/table structs as Parquet parts.
+//
+// It promises that equal rows give equal bytes however they were batched, that memory
+// stays near a few times Options.GroupBytes a table, and that the digest of every column
+// (docs/format/digests.md) does not depend on how the rows were encoded. Values that
+// Parquet readers refuse, text that is not UTF-8, are escaped reversibly
+// (docs/format/text.md). It refuses rows of another type than the schema's.
+package columnar
+
+import (
+	"encoding/hex"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"unsafe"
+
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/pcapsule/pcapsule/exporter/table"
+)
+
+// SchemaVersion is the version of the tables' shape that each part names in its metadata.
+const SchemaVersion = 1
+
+// Limits and defaults of a Table.
+const (
+	DefaultGroupBytes  = 4 << 20
+	DefaultRowsPerPart = 4 << 20
+	maxGroupRows       = 65536   // rows in a row group
+	maxRowBytes        = 1 << 28 // raw bytes of one row: escaped they may be four times as many, and a page's size is an int32
+	batchRows          = 512     // rows staged at once, so that they stay in the CPU's cache
+	maxParts           = 1000    // part numbers have three digits
+)
+
+// Level is how hard zstd tries.
+type Level = zstd.EncoderLevel
+
+// Options say how parts are written. The zero value of each field is a good default.
+type Options struct {
+	ReleaseName    string // of the program, for the parts' created_by
+	ReleaseVersion string
+	RowsPerPart    int64 // rows of a part file, the last excepted; DefaultRowsPerPart where 0
+	GroupBytes     int   // raw bytes of rows held before a row group is written; DefaultGroupBytes where 0
+	Compression    Level // zstd.SpeedFastest where 0
+}
+
+// Part is one file of a table.
+type Part struct {
+	Name  string // file name in the table's folder
+	Rows  int64
+	Bytes int64
+}
+
+// ColumnDigest is the digest of a column's values over all parts.
+type ColumnDigest struct {
+	Name   string
+	Type   string // DuckDB type
+	SHA256 string // lower-case hexadecimal
+}
+
+// Result is what Close wrote.
+type Result struct {
+	Parts   []Part
+	Rows    int64
+	Columns []ColumnDigest
+}
+
+// Table takes rows and writes them to the parts of one folder. It is not safe for
+// concurrent use; different Tables are independent.
+type Table struct {
+	dir     string
+	schema  *table.Schema
+	options Options
+	columns []*column
+	fixed   int       // raw bytes that the columns of fixed size take in each row
+	sized   []*column // columns whose size differs from row to row
+	located bool      // the columns' places in a row are known
+
+	pointers []unsafe.Pointer
+	rows     int64 // rows written and staged
+	partRows int64 // of these, in the part that is being written
+	staged   int   // rows of the group that is being gathered
+	raw      int   // and their raw bytes
+
+	part   *part // nil until the first row group
+	parts  []Part
+	work   *workspace // nil until the first row group
+	failed error
+	closed bool
+}
+
+// Create makes the folder dir and a table in it. Nothing else is written before the
+// first row group is full or Close is called.
+func Create(dir string, schema *table.Schema, o Options) (*Table, error) {
+	if o.RowsPerPart <= 0 {
+		o.RowsPerPart = DefaultRowsPerPart
+	}
+	if o.GroupBytes <= 0 {
+		o.GroupBytes = DefaultGroupBytes
+	}
+	if o.Compression == 0 {
+		o.Compression = zstd.SpeedFastest
+	}
+	if len(schema.Columns) == 0 {
+		return nil, fmt.Errorf("creating table %s: no columns", schema.Name)
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("creating table %s: %w", schema.Name, err)
+	}
+	t := &Table{dir: dir, schema: schema, options: o}
+	for i := range schema.Columns {
+		c := newColumn(&schema.Columns[i])
+		t.columns = append(t.columns, c)
+		if c.fixedSize() == 0 {
+			t.sized = append(t.sized, c)
+		}
+		t.fixed += c.fixedSize()
+	}
+	return t, nil
+}
+
+// Append adds rows to the table; T is the schema's row type. It keeps no reference to
+// rows or to what they point at.
+func Append[T any](t *Table, rows []T) error {
+	if have := reflect.TypeFor[T](); have != t.schema.Row {
+		return fmt.Errorf("appending to table %s: rows of type %s, want %s", t.schema.Name, have, t.schema.Row)
+	}
+	for len(rows) > 0 {
+		n := min(len(rows), batchRows)
+		t.pointers = t.pointers[:0]
+		for i := range rows[:n] {
+			t.pointers = append(t.pointers, unsafe.Pointer(&rows[i]))
+		}
+		err := t.AppendPointers(t.pointers)
+		clear(t.pointers)
+		if err != nil {
+			return err
+		}
+		rows = rows[n:]
+	}
+	return nil
+}
+
+// AppendPointers adds rows to the table, each a pointer to the schema's row type. It
+// keeps no reference to what they point at.
+func (t *Table) AppendPointers(rows []unsafe.Pointer) error {
+	switch {
+	case t.failed != nil:
+		return t.failed
+	case t.closed:
+		return fmt.Errorf("appending to table %s: it is closed", t.schema.Name)
+	}
+	if err := t.locate(); err != nil {
+		return t.fail(err)
+	}
+	for len(rows) > 0 {
+		n, full, err := t.fit(rows[:min(len(rows), batchRows)])
+		if err != nil {
+			return t.fail(err)
+		}
+		for _, c := range t.columns {
+			c.gather(rows[:n])
+		}
+		rows = rows[n:]
+		if full {
+			if err := t.flush(); err != nil {
+				return t.fail(err)
+			}
+		}
+	}
+	return nil
+}
+
+// fit counts rows into the group until it is full, the row that fills it included.
+// Where a group ends so depends on the rows alone.
+func (t *Table) fit(rows []unsafe.Pointer) (n int, full bool, err error) {
+	for i, p := range rows {
+		size := t.fixed
+		for _, c := range t.sized {
+			size += c.sizeIn(p)
+		}
+		if size > maxRowBytes {
+			return 0, false, fmt.Errorf("row %d: %d bytes, want at most %d", t.rows, size, maxRowBytes)
+		}
+		t.raw += size
+		t.staged++
+		t.rows++
+		t.partRows++
+		if t.raw >= t.options.GroupBytes || t.staged == maxGroupRows || t.partRows == t.options.RowsPerPart {
+			return i + 1, true, nil
+		}
+	}
+	return len(rows), false, nil
+}
+
+// flush writes the staged rows as a row group, and ends the part where it has all its rows.
+func (t *Table) flush() error {
+	if err := t.open(); err != nil {
+		return err
+	}
+	if t.staged > 0 {
+		for _, c := range t.columns {
+			t.work.digest(c)
+		}
+		if err := t.part.writeGroup(t.columns, t.staged, t.work); err != nil {
+			return err
+		}
+		for _, c := range t.columns {
+			c.reset()
+		}
+		t.staged, t.raw = 0, 0
+	}
+	if t.partRows == t.options.RowsPerPart {
+		return t.endPart()
+	}
+	return nil
+}
+
+func (t *Table) open() (err error) {
+	if t.work == nil {
+		if t.work, err = newWorkspace(t.options.Compression); err != nil {
+			return err
+		}
+	}
+	if t.part != nil {
+		return nil
+	}
+	if len(t.parts) == maxParts {
+		return fmt.Errorf("more than %d parts of %d rows", maxParts, t.options.RowsPerPart)
+	}
+	name := fmt.Sprintf("part-%03d.parquet", len(t.parts))
+	t.part, err = createPart(filepath.Join(t.dir, name), t.schema, t.columns)
+	return err
+}
+
+func (t *Table) endPart() error {
+	size, err := t.part.close(metadata(t.schema, t.options))
+	if err != nil {
+		return err
+	}
+	t.parts = append(t.parts, Part{Name: filepath.Base(t.part.path), Rows: t.partRows, Bytes: size})
+	t.part, t.partRows = nil, 0
+	return nil
+}
+
+// Close writes what is staged and ends the last part. A table without rows has one part
+// with the schema and no rows. The caller syncs the files.
+func (t *Table) Close() (Result, error) {
+	if t.failed != nil {
+		return Result{}, t.failed
+	}
+	if t.closed {
+		return Result{}, fmt.Errorf("closing table %s: it is closed", t.schema.Name)
+	}
+	if t.staged > 0 || len(t.parts) == 0 {
+		if err := t.flush(); err != nil {
+			return Result{}, t.fail(err)
+		}
+	}
+	if t.part != nil {
+		if err := t.endPart(); err != nil {
+			return Result{}, t.fail(err)
+		}
+	}
+	r := Result{Parts: t.parts, Rows: t.rows}
+	for _, c := range t.columns {
+		r.Columns = append(r.Columns, ColumnDigest{c.Name, c.Kind.String(), hex.EncodeToString(c.sum.Sum(nil))})
+	}
+	t.closed, t.columns, t.work = true, nil, nil
+	return r, nil
+}
+
+// Abort gives the table up and removes the parts it wrote. It may be called at any time,
+// after Close it does nothing.
+func (t *Table) Abort() {
+	if t.closed {
+		return
+	}
+	t.closed = true
+	if t.part != nil {
+		t.part.abort()
+	}
+	for _, p := range t.parts {
+		os.Remove(filepath.Join(t.dir, p.Name))
+	}
+	t.part, t.parts, t.columns, t.work = nil, nil, nil, nil
+}
+
+// fail makes err the answer to every later call: a table that lacks rows must not pass
+// for a whole one.
+func (t *Table) fail(err error) error {
+	t.failed = fmt.Errorf("writing table %s: %w", t.schema.Name, err)
+	return t.failed
+}

@@ -1,0 +1,385 @@
+package columnar
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"hash"
+	"reflect"
+	"slices"
+	"unsafe"
+
+	"github.com/pcapsule/pcapsule/exporter/table"
+)
+
+// column holds the values of one column that wait for their row group, already in the
+// shape in which Parquet stores them: present values only, side by side.
+type column struct {
+	*table.Column
+	offset  uintptr // of the value in a row
+	present uintptr // of Opt's flag in a row
+	opt     bool    // the field is an Opt
+	sum     hash.Hash
+
+	rows   int
+	valid  int     // rows that are not null
+	levels []byte  // 1 for a row that is not null; empty while all are null, or where the column is required
+	counts []int32 // lists: items of each row, -1 for null
+	leaves []values
+}
+
+// values are the present values of one leaf of a column.
+type values struct {
+	i32  []int32
+	i64  []int64
+	data []byte   // booleans as bytes, fixed values, text
+	ends []uint32 // text: ends of the values in data, after a leading 0
+}
+
+func newColumn(c *table.Column) *column {
+	n := 1
+	switch c.Kind {
+	case table.Ranges, table.Pairs:
+		n = 2
+	case table.Headers:
+		n = 3
+	}
+	return &column{Column: c, sum: sha256.New(), leaves: make([]values, n)}
+}
+
+// fixedSize is the raw size of the column in each row, or 0 where it differs. An optional
+// column counts half: it is null more often than not.
+func (c *column) fixedSize() int {
+	size := 0
+	switch c.Kind {
+	case table.Bool:
+		return 1
+	case table.Int32:
+		size = 4
+	case table.Int64, table.Timestamp:
+		size = 8
+	case table.Fixed16:
+		size = 16
+	case table.Fixed32:
+		size = 32
+	}
+	if c.Optional {
+		size /= 2
+	}
+	return size
+}
+
+// sizeIn is the raw size of a column that has no fixed size in the row at p.
+func (c *column) sizeIn(p unsafe.Pointer) int {
+	p = unsafe.Add(p, c.offset)
+	switch c.Kind {
+	case table.Text:
+		return 4 + len(*(*string)(p))
+	case table.Bytes:
+		return 4 + len(*(*[]byte)(p))
+	case table.Ranges:
+		return 4 + 16*len(*(*[]table.Range)(p))
+	case table.TextList:
+		n := 4
+		for _, s := range *(*[]string)(p) {
+			n += 4 + len(s)
+		}
+		return n
+	case table.Headers:
+		n := 4
+		for i := range *(*[]table.Header)(p) {
+			h := &(*(*[]table.Header)(p))[i]
+			n += 12 + len(h.Name) + len(h.Value) + len(h.Kind)
+		}
+		return n
+	case table.Pairs:
+		n := 4
+		for i := range *(*[]table.Pair)(p) {
+			h := &(*(*[]table.Pair)(p))[i]
+			n += 8 + len(h.Name) + len(h.Value)
+		}
+		return n
+	}
+	return 0
+}
+
+// locate finds the columns in a row. It waits for the first row, since a schema that
+// joins the columns of several protocols has no row type and never gets rows.
+func (t *Table) locate() error {
+	if t.located {
+		return nil
+	}
+	for _, c := range t.columns {
+		if err := c.locate(t.schema.Row); err != nil {
+			return err
+		}
+	}
+	t.located = true
+	return nil
+}
+
+func (c *column) locate(row reflect.Type) error {
+	typ := row
+	c.offset = 0
+	for _, i := range c.Field {
+		if typ.Kind() != reflect.Struct || i >= typ.NumField() {
+			return fmt.Errorf("column %s: not a field of %s", c.Name, row)
+		}
+		f := typ.Field(i)
+		c.offset += f.Offset
+		typ = f.Type
+	}
+	kind, opt, ok := fieldKind(typ)
+	if !ok || kind != c.Kind || opt && !c.Optional {
+		return fmt.Errorf("column %s: field of type %s, want %s", c.Name, typ, c.Kind)
+	}
+	if c.opt = opt; opt {
+		c.present = c.offset + typ.Field(1).Offset
+	}
+	return nil
+}
+
+// fieldKind is the kind that a field's type is stored as, and whether it is an Opt.
+func fieldKind(t reflect.Type) (kind table.Kind, opt, ok bool) {
+	if t.Kind() == reflect.Struct && t.NumField() == 2 && t.Field(0).Name == "V" && t.Field(1).Name == "OK" {
+		kind, _, ok = fieldKind(t.Field(0).Type)
+		return kind, true, ok
+	}
+	switch t {
+	case reflect.TypeFor[bool]():
+		return table.Bool, false, true
+	case reflect.TypeFor[int32]():
+		return table.Int32, false, true
+	case reflect.TypeFor[int64]():
+		return table.Int64, false, true
+	case reflect.TypeFor[table.Micros]():
+		return table.Timestamp, false, true
+	case reflect.TypeFor[string]():
+		return table.Text, false, true
+	case reflect.TypeFor[[]byte]():
+		return table.Bytes, false, true
+	case reflect.TypeFor[table.ID]():
+		return table.Fixed16, false, true
+	case reflect.TypeFor[table.Hash]():
+		return table.Fixed32, false, true
+	case reflect.TypeFor[[]string]():
+		return table.TextList, false, true
+	case reflect.TypeFor[table.Cites]():
+		return table.Ranges, false, true
+	case reflect.TypeFor[[]table.Header]():
+		return table.Headers, false, true
+	case reflect.TypeFor[[]table.Pair]():
+		return table.Pairs, false, true
+	}
+	return 0, false, false
+}
+
+// gather appends the column's values of rows.
+func (c *column) gather(rows []unsafe.Pointer) {
+	v := &c.leaves[0]
+	switch c.Kind {
+	case table.TextList, table.Ranges, table.Headers, table.Pairs:
+		c.gatherLists(rows)
+		return
+	}
+	levels, n := c.mark(rows)
+	if n == 0 {
+		return
+	}
+	if n == len(rows) {
+		levels = nil
+	}
+	switch c.Kind {
+	case table.Bool:
+		v.data = gather(v.data, n, rows, levels, c.offset)
+	case table.Int32:
+		v.i32 = gather(v.i32, n, rows, levels, c.offset)
+	case table.Int64, table.Timestamp:
+		v.i64 = gather(v.i64, n, rows, levels, c.offset)
+	case table.Fixed16:
+		gatherFixed[table.ID](v, n, rows, levels, c.offset)
+	case table.Fixed32:
+		gatherFixed[table.Hash](v, n, rows, levels, c.offset)
+	case table.Text:
+		for i, p := range rows {
+			if levels == nil || levels[i] != 0 {
+				v.text(*(*string)(unsafe.Add(p, c.offset)))
+			}
+		}
+	case table.Bytes:
+		for i, p := range rows {
+			if levels == nil || levels[i] != 0 {
+				v.bytes(*(*[]byte)(unsafe.Add(p, c.offset)))
+			}
+		}
+	}
+}
+
+// mark notes which of rows have a value, and returns that and how many do.
+func (c *column) mark(rows []unsafe.Pointer) (levels []byte, n int) {
+	if !c.Optional {
+		c.rows += len(rows)
+		c.valid += len(rows)
+		return nil, len(rows)
+	}
+	n = c.count(rows)
+	// While all are null nothing is kept: most columns of most protocols stay so.
+	if n == 0 && c.valid == 0 {
+		c.rows += len(rows)
+		return nil, 0
+	}
+	if c.valid == 0 {
+		c.levels = append(c.levels[:0], make([]byte, c.rows)...)
+	}
+	at := len(c.levels)
+	c.levels = slices.Grow(c.levels, len(rows))[:at+len(rows)]
+	levels = c.levels[at:]
+	c.rows += len(rows)
+	c.valid += n
+	switch {
+	case c.opt:
+		for i, p := range rows {
+			levels[i] = *(*byte)(unsafe.Add(p, c.present))
+		}
+	case c.Kind == table.Bytes:
+		for i, p := range rows {
+			levels[i] = 0
+			if *(*[]byte)(unsafe.Add(p, c.offset)) != nil {
+				levels[i] = 1
+			}
+		}
+	default:
+		for i := range levels {
+			levels[i] = 1
+		}
+	}
+	return levels, n
+}
+
+// count is the number of rows that have a value.
+func (c *column) count(rows []unsafe.Pointer) (n int) {
+	switch {
+	case c.opt:
+		for _, p := range rows {
+			n += int(*(*byte)(unsafe.Add(p, c.present)))
+		}
+	case c.Kind == table.Bytes:
+		for _, p := range rows {
+			if *(*[]byte)(unsafe.Add(p, c.offset)) != nil {
+				n++
+			}
+		}
+	default:
+		n = len(rows)
+	}
+	return n
+}
+
+func gather[T any](dst []T, n int, rows []unsafe.Pointer, levels []byte, offset uintptr) []T {
+	at := len(dst)
+	dst = slices.Grow(dst, n)[:at+n]
+	out := dst[at:]
+	if levels == nil {
+		for i, p := range rows[:n] {
+			out[i] = *(*T)(unsafe.Add(p, offset))
+		}
+		return dst
+	}
+	k := 0
+	for i, p := range rows {
+		if levels[i] != 0 {
+			out[k] = *(*T)(unsafe.Add(p, offset))
+			k++
+		}
+	}
+	return dst
+}
+
+func gatherFixed[T table.ID | table.Hash](v *values, n int, rows []unsafe.Pointer, levels []byte, offset uintptr) {
+	var zero T
+	v.data = slices.Grow(v.data, n*len(zero))
+	for i, p := range rows {
+		if levels == nil || levels[i] != 0 {
+			v.data = append(v.data, unsafe.Slice((*byte)(unsafe.Add(p, offset)), len(zero))...)
+		}
+	}
+}
+
+func (c *column) gatherLists(rows []unsafe.Pointer) {
+	c.rows += len(rows)
+	for _, p := range rows {
+		p = unsafe.Add(p, c.offset)
+		// All slices begin with a pointer, which is nil for null, and a length.
+		head := *(*[]struct{})(p)
+		if head == nil {
+			c.counts = append(c.counts, -1)
+			continue
+		}
+		c.valid++
+		c.counts = append(c.counts, int32(len(head)))
+		switch c.Kind {
+		case table.TextList:
+			for _, s := range *(*[]string)(p) {
+				c.leaves[0].text(s)
+			}
+		case table.Ranges:
+			for _, r := range *(*[]table.Range)(p) {
+				c.leaves[0].i64 = append(c.leaves[0].i64, r.First)
+				c.leaves[1].i64 = append(c.leaves[1].i64, r.Last)
+			}
+		case table.Headers:
+			for i := range *(*[]table.Header)(p) {
+				h := &(*(*[]table.Header)(p))[i]
+				c.leaves[0].text(h.Name)
+				c.leaves[1].text(h.Value)
+				c.leaves[2].text(h.Kind)
+			}
+		case table.Pairs:
+			for i := range *(*[]table.Pair)(p) {
+				h := &(*(*[]table.Pair)(p))[i]
+				c.leaves[0].text(h.Name)
+				c.leaves[1].text(h.Value)
+			}
+		}
+	}
+}
+
+func (v *values) text(s string) {
+	if len(v.ends) == 0 {
+		v.ends = append(v.ends, 0)
+	}
+	if plainText(s) {
+		v.data = append(v.data, s...)
+	} else {
+		v.data = appendText(v.data, s)
+	}
+	v.ends = append(v.ends, uint32(len(v.data)))
+}
+
+func (v *values) bytes(b []byte) {
+	if len(v.ends) == 0 {
+		v.ends = append(v.ends, 0)
+	}
+	v.data = append(v.data, b...)
+	v.ends = append(v.ends, uint32(len(v.data)))
+}
+
+// reset forgets the values and keeps the memory.
+func (c *column) reset() {
+	c.rows, c.valid = 0, 0
+	c.levels, c.counts = c.levels[:0], c.counts[:0]
+	for i := range c.leaves {
+		v := &c.leaves[i]
+		v.i32, v.i64, v.data, v.ends = v.i32[:0], v.i64[:0], v.data[:0], v.ends[:0]
+	}
+}
+
+// at is the k-th text.
+func (v *values) at(k int) []byte { return v.data[v.ends[k]:v.ends[k+1]] }
+
+func (c *column) isList() bool {
+	switch c.Kind {
+	case table.TextList, table.Ranges, table.Headers, table.Pairs:
+		return true
+	}
+	return false
+}

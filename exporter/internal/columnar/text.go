@@ -1,0 +1,79 @@
+package columnar
+
+import (
+	"strings"
+	"unicode/utf8"
+)
+
+const hexDigits = "0123456789abcdef"
+
+// EscapeText makes s valid UTF-8 in a way that UnescapeText can undo: a byte that is not
+// part of valid UTF-8 becomes \xhh with two lower-case hexadecimal digits, and a
+// backslash that already stands before x and two such digits becomes \x5c. All other
+// text stays as it is. See docs/format/text.md.
+func EscapeText(s string) string {
+	if plainText(s) {
+		return s
+	}
+	return string(appendText(make([]byte, 0, len(s)+16), s))
+}
+
+// UnescapeText gives back the bytes that EscapeText was given.
+func UnescapeText(s string) string {
+	if strings.IndexByte(s, '\\') < 0 {
+		return s
+	}
+	out := make([]byte, 0, len(s))
+	for i := 0; i < len(s); i++ {
+		if looksEscaped(s[i:]) {
+			out = append(out, unhex(s[i+2])<<4|unhex(s[i+3]))
+			i += 3
+			continue
+		}
+		out = append(out, s[i])
+	}
+	return string(out)
+}
+
+// plainText reports whether s needs no escaping; false may also mean that it was quicker
+// not to look closely.
+func plainText(s string) bool {
+	return utf8.ValidString(s) && strings.IndexByte(s, '\\') < 0
+}
+
+func appendText(dst []byte, s string) []byte {
+	for i := 0; i < len(s); {
+		b := s[i]
+		if b == '\\' && looksEscaped(s[i:]) {
+			dst = append(dst, `\x5c`...)
+			i++
+			continue
+		}
+		if b < utf8.RuneSelf {
+			dst = append(dst, b)
+			i++
+			continue
+		}
+		r, n := utf8.DecodeRuneInString(s[i:])
+		if r == utf8.RuneError && n == 1 {
+			dst = append(dst, '\\', 'x', hexDigits[b>>4], hexDigits[b&15])
+		} else {
+			dst = append(dst, s[i:i+n]...)
+		}
+		i += n
+	}
+	return dst
+}
+
+func looksEscaped(s string) bool {
+	return len(s) >= 4 && s[0] == '\\' && s[1] == 'x' && isHex(s[2]) && isHex(s[3])
+}
+
+func isHex(b byte) bool { return '0' <= b && b <= '9' || 'a' <= b && b <= 'f' }
+
+func unhex(b byte) byte {
+	if b <= '9' {
+		return b - '0'
+	}
+	return b - 'a' + 10
+}
