@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -261,4 +262,73 @@ func TestZipOfNewerSchemaIsNotUnpacked(t *testing.T) {
 	if got := names(t, tmp); len(got) != 1 {
 		t.Errorf("left behind: %q", got)
 	}
+}
+
+func TestZipOnAReadOnlyDiskIsUnpackedToTheCache(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("needs root, to mount a read-only disk")
+	}
+	dir := t.TempDir()
+	must(t, Pack(build(t, testOptions()), filepath.Join(dir, "a.zip")))
+	if err := syscall.Mount(dir, dir, "", syscall.MS_BIND, ""); err != nil {
+		t.Skipf("needs CAP_SYS_ADMIN, to mount a read-only disk: %v", err)
+	}
+	t.Cleanup(func() { syscall.Unmount(dir, 0) })
+	must(t, syscall.Mount("", dir, "", syscall.MS_BIND|syscall.MS_REMOUNT|syscall.MS_RDONLY, ""))
+	cache := t.TempDir()
+	t.Setenv("XDG_CACHE_HOME", cache)
+	b, err := Open(filepath.Join(dir, "a.zip"))
+	must(t, err)
+	if !strings.HasPrefix(b.Unpacked, cache) {
+		t.Errorf("unpacked to %s", b.Unpacked)
+	}
+}
+
+func FuzzZip(f *testing.F) {
+	var buf bytes.Buffer
+	w := zip.NewWriter(&buf)
+	for _, m := range [][2]string{
+		{bagitName, bagitText}, {manifestName, ""}, {jsonName, `{"schema_version":1}`}, {tagManifestName, ""}, {"custody/log.jsonl", "{}\n"},
+	} {
+		p, err := w.Create("a/" + m[0])
+		if err != nil {
+			f.Fatal(err)
+		}
+		if _, err := p.Write([]byte(m[1])); err != nil {
+			f.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(buf.Bytes())
+	f.Add([]byte("PK\x05\x06" + strings.Repeat("\x00", 18)))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		z, err := readZipAt(bytes.NewReader(data), int64(len(data)))
+		if err != nil {
+			return
+		}
+		tmp := t.TempDir()
+		err = z.unpack(filepath.Join(tmp, "in", "side"))
+		if err == nil {
+			t.Fatal("unpacked into a folder that is not there")
+		}
+		dir := filepath.Join(tmp, "out")
+		if err := z.unpack(dir); err != nil {
+			if got := names(t, tmp); len(got) != 0 {
+				t.Fatalf("left behind: %q", got)
+			}
+			return
+		}
+		if got := names(t, tmp); len(got) != 1 {
+			t.Fatalf("outside the folder: %q", got)
+		}
+		b, err := Open(dir)
+		if (b == nil) == (err == nil) {
+			t.Fatalf("both or neither: %v, %v", b, err)
+		}
+		if _, err := Verify(context.Background(), dir, nil); err != nil && !errors.Is(err, ErrNotBundle) {
+			t.Fatal(err)
+		}
+	})
 }
