@@ -1,0 +1,327 @@
+// Package hpack reads header blocks compressed as RFC 7541 says, as an onlooker must.
+//
+// An endpoint may give up on the first index that its table does not hold; an onlooker
+// may have missed the block that put it there. So a Decoder never fails for want of an
+// entry: such a field says Unknown, and everything that follows is still right, since
+// indices count from the newest entry. It refuses only what no table could make sense
+// of: bad integers, bad Huffman codes and strings that end early. Memory is bounded
+// whatever the peer announces.
+package hpack
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Limits of one decoder.
+const (
+	defaultTable = 4096     // bytes of the dynamic table before any size update, RFC 9113 section 6.5.2
+	maxTable     = 64 << 10 // bytes of it that are kept, whatever was announced
+	maxFields    = 4096     // fields given out of one block
+	maxList      = 1 << 20  // bytes of names and values given out of one block, 32 more for each field
+	entryCost    = 32       // RFC 7541 section 4.1
+	maxInteger   = 1 << 30
+)
+
+// UnknownText stands for a name or value that an entry held which the decoder never saw.
+const UnknownText = "(unknown)"
+
+// Faults of a block.
+var (
+	ErrShort   = errors.New("header block ends early")
+	ErrInteger = errors.New("integer over the limit")
+	ErrIndex   = errors.New("index 0")
+)
+
+// Field is one header field.
+type Field struct {
+	Name, Value string
+	Unknown     bool // name, or name and value, were in a table entry that was not seen
+	Never       bool // sent as never to be indexed: the sender thinks it a secret
+}
+
+// Decoder holds the dynamic table of one direction. New makes one.
+type Decoder struct {
+	ring    []entry // entries, oldest at start
+	start   int
+	count   int
+	size    int // of all entries, RFC 7541 section 4.1
+	max     int // size allowed now
+	partial bool
+
+	fields  []Field
+	list    int // size of fields
+	scratch []byte
+	shared  []span
+
+	// Of the last block.
+	Unknown int // fields with Unknown set
+	Dropped int // fields over the limits, not given out
+	Update  int // largest table size update, -1 where there was none
+}
+
+type entry struct {
+	name, value string
+	unknown     bool
+}
+
+func (e *entry) cost() int { return len(e.name) + len(e.value) + entryCost }
+
+// span says which part of scratch a field's name or value is.
+type span struct {
+	field    int
+	value    bool
+	from, to int
+}
+
+// New returns a decoder for a connection seen from its start.
+func New() Decoder { return Decoder{max: defaultTable} }
+
+// Lose forgets the table: blocks were missed, or the connection began before the
+// capture. Indices of entries made later stay right.
+func (d *Decoder) Lose() {
+	clear(d.ring)
+	// The true size is not known. Keeping entries too long is harmless, because a
+	// valid index always means the same entry; dropping them too early is not.
+	d.start, d.count, d.size, d.max, d.partial = 0, 0, 0, maxTable, true
+}
+
+// Partial reports whether the table may lack entries that the peer has.
+func (d *Decoder) Partial() bool { return d.partial }
+
+// Decode reads one whole header block. With an error the fields before the fault are
+// returned and the table is no longer sure, see Lose. Fields are valid until the next
+// call; their strings stay.
+func (d *Decoder) Decode(block []byte) ([]Field, error) {
+	clear(d.fields)
+	d.fields, d.scratch, d.shared, d.list = d.fields[:0], d.scratch[:0], d.shared[:0], 0
+	d.Unknown, d.Dropped, d.Update = 0, 0, -1
+	var err error
+	for p := block; len(p) > 0 && err == nil; {
+		p, err = d.field(p)
+	}
+	if len(d.shared) > 0 {
+		text := string(d.scratch)
+		for _, s := range d.shared {
+			if s.value {
+				d.fields[s.field].Value = text[s.from:s.to]
+			} else {
+				d.fields[s.field].Name = text[s.from:s.to]
+			}
+		}
+	}
+	if cap(d.scratch) > maxTable {
+		d.scratch = nil
+	}
+	return d.fields, err
+}
+
+// field reads one representation, RFC 7541 section 6, and returns what follows it.
+func (d *Decoder) field(p []byte) ([]byte, error) {
+	switch b := p[0]; {
+	case b&0x80 != 0:
+		i, p, err := integer(p, 7)
+		if err != nil || i == 0 {
+			return p, orIndex(err)
+		}
+		e := d.at(i)
+		d.give(Field{Name: e.name, Value: e.value, Unknown: e.unknown})
+		return p, nil
+	case b&0xc0 == 0x40:
+		return d.literal(p, 6, true, false)
+	case b&0xe0 == 0x20:
+		n, p, err := integer(p, 5)
+		if err == nil {
+			d.Update = max(d.Update, n)
+			d.resize(n)
+		}
+		return p, err
+	default:
+		return d.literal(p, 4, false, b&0x10 != 0)
+	}
+}
+
+func orIndex(err error) error {
+	if err == nil {
+		return ErrIndex
+	}
+	return err
+}
+
+// literal reads a field whose value, and maybe name, is spelled out. What goes into the
+// table gets a string of its own; the others of a block share one.
+func (d *Decoder) literal(p []byte, prefix uint, add, never bool) ([]byte, error) {
+	i, p, err := integer(p, prefix)
+	if err != nil {
+		return p, err
+	}
+	from := len(d.scratch)
+	f := Field{Never: never}
+	if i != 0 {
+		e := d.at(i)
+		f.Name, f.Unknown = e.name, e.unknown
+	} else if p, err = d.text(p); err != nil {
+		return p, err
+	}
+	mid := len(d.scratch)
+	if p, err = d.text(p); err != nil {
+		return p, err
+	}
+	end := len(d.scratch)
+	if add {
+		own := string(d.scratch[from:end])
+		if i == 0 {
+			f.Name = own[:mid-from]
+		}
+		f.Value = own[mid-from:]
+		d.scratch = d.scratch[:from]
+		d.add(entry{f.Name, f.Value, f.Unknown})
+		d.give(f)
+		return p, nil
+	}
+	if !d.fits(len(f.Name) + end - from) {
+		d.scratch = d.scratch[:from]
+		return p, nil
+	}
+	k := len(d.fields)
+	if i == 0 {
+		d.shared = append(d.shared, span{k, false, from, mid})
+	}
+	d.shared = append(d.shared, span{k, true, mid, end})
+	d.put(f)
+	return p, nil
+}
+
+// text reads a string, RFC 7541 section 5.2, onto the end of scratch.
+func (d *Decoder) text(p []byte) ([]byte, error) {
+	if len(p) == 0 {
+		return p, ErrShort
+	}
+	coded := p[0]&0x80 != 0
+	n, p, err := integer(p, 7)
+	if err != nil {
+		return p, err
+	}
+	if n > len(p) {
+		return p, fmt.Errorf("string of %d bytes with %d left: %w", n, len(p), ErrShort)
+	}
+	if coded {
+		d.scratch, err = AppendHuffman(d.scratch, p[:n])
+	} else {
+		d.scratch = append(d.scratch, p[:n]...)
+	}
+	return p[n:], err
+}
+
+// give hands a field out unless the block's limits are reached.
+func (d *Decoder) give(f Field) {
+	if d.fits(len(f.Name) + len(f.Value)) {
+		d.put(f)
+	}
+}
+
+func (d *Decoder) fits(n int) bool {
+	if len(d.fields) >= maxFields || d.list+n+entryCost > maxList {
+		d.Dropped++
+		return false
+	}
+	d.list += n + entryCost
+	return true
+}
+
+func (d *Decoder) put(f Field) {
+	if f.Unknown {
+		d.Unknown++
+	}
+	d.fields = append(d.fields, f)
+}
+
+// integer reads a number with a prefix of n bits, RFC 7541 section 5.1.
+func integer(p []byte, n uint) (int, []byte, error) {
+	if len(p) == 0 {
+		return 0, p, ErrShort
+	}
+	mask := byte(1<<n - 1)
+	v := int(p[0] & mask)
+	p = p[1:]
+	if v < int(mask) {
+		return v, p, nil
+	}
+	for shift := uint(0); ; shift += 7 {
+		if len(p) == 0 {
+			return 0, p, ErrShort
+		}
+		b := p[0]
+		p = p[1:]
+		if shift > 28 && b != 0 || shift > 56 {
+			return 0, p, ErrInteger
+		}
+		if shift <= 28 {
+			v += int(b&0x7f) << shift
+		}
+		if v > maxInteger {
+			return 0, p, ErrInteger
+		}
+		if b&0x80 == 0 {
+			return v, p, nil
+		}
+	}
+}
+
+// at returns the entry of an index from 1 on; one that is not there is unknown.
+func (d *Decoder) at(i int) entry {
+	if i <= len(static) {
+		s := &static[i-1]
+		return entry{name: s.name, value: s.value}
+	}
+	i -= len(static) + 1 // 0 is the newest
+	if i >= d.count {
+		return entry{UnknownText, UnknownText, true}
+	}
+	return d.ring[(d.start+d.count-1-i)&(len(d.ring)-1)]
+}
+
+func (d *Decoder) add(e entry) {
+	cost := e.cost()
+	d.shrink(d.max - cost)
+	if cost > d.max {
+		return // RFC 7541 section 4.4: an entry too large empties the table
+	}
+	if d.count == len(d.ring) {
+		d.grow()
+	}
+	d.ring[(d.start+d.count)&(len(d.ring)-1)] = e
+	d.count++
+	d.size += cost
+}
+
+// grow doubles the ring, whose length is a power of two.
+func (d *Decoder) grow() {
+	ring := make([]entry, max(16, 2*len(d.ring)))
+	for i := range d.count {
+		ring[i] = d.ring[(d.start+i)&(len(d.ring)-1)]
+	}
+	d.ring, d.start = ring, 0
+}
+
+// shrink drops the oldest entries until the table has at most n bytes.
+func (d *Decoder) shrink(n int) {
+	for d.count > 0 && d.size > n {
+		e := &d.ring[d.start]
+		d.size -= e.cost()
+		*e = entry{}
+		d.start = (d.start + 1) & (len(d.ring) - 1)
+		d.count--
+	}
+}
+
+func (d *Decoder) resize(n int) {
+	if n == 0 {
+		d.partial = false // an empty table is a table known whole
+	}
+	if n > maxTable {
+		n, d.partial = maxTable, true
+	}
+	d.max = n
+	d.shrink(n)
+}
