@@ -201,10 +201,10 @@ func (r *Reader) beginSection(blk []byte, be bool, off int64) {
 	major, minor := u16(blk[12:], be), u16(blk[14:], be)
 	if major != 1 || minor != 0 && minor != 2 {
 		r.note(off, 0, DamageVersion, "section of version %d.%d, want 1.0", major, minor)
+		r.unseen = true
 	}
 	// Blocks of another major version may mean anything; only their lengths are known.
 	r.skip = major != 1
-	r.unseen = r.unseen || r.skip
 	r.checkOptions(blk[24:len(blk)-4], off)
 }
 

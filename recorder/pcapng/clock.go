@@ -91,8 +91,19 @@ func (c *clock) split(ticks uint64) (sec, frac uint64) {
 }
 
 // ticks gives the tick count whose time is ns, else the last one before it. It is
-// false where ns lies outside what the clock can hold.
+// false where ns lies outside what the clock can hold. A time that was saturated is
+// given a count that saturates again.
 func (c *clock) ticks(ns int64) (uint64, bool) {
+	if ns == math.MaxInt64 {
+		if _, fits := c.ns(math.MaxUint64); !fits {
+			return math.MaxUint64, true
+		}
+	}
+	if ns == math.MinInt64 {
+		if _, fits := c.ns(0); !fits {
+			return 0, true
+		}
+	}
 	sec, frac := ns/1e9, ns%1e9
 	if frac < 0 {
 		sec, frac = sec-1, frac+1e9

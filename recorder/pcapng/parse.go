@@ -76,12 +76,14 @@ type Names struct {
 	Server   string // name of the server that resolved
 	ServerIP []netip.Addr
 	Comments []string
-	Options  []byte
+
+	Options   []byte
+	BigEndian bool
 }
 
 // ParseNames reads the body of a name resolution block.
 func ParseNames(b Block) (Names, error) {
-	var n Names
+	n := Names{BigEndian: b.BigEndian}
 	rest, be := b.Body, b.BigEndian
 	for {
 		if len(rest) < 4 {
@@ -170,10 +172,11 @@ const (
 
 // Secrets is what a decryption secrets block says.
 type Secrets struct {
-	Type     uint32
-	Data     []byte
-	Comments []string
-	Options  []byte
+	Type      uint32
+	Data      []byte
+	Comments  []string
+	Options   []byte
+	BigEndian bool
 }
 
 // ParseSecrets reads the body of a decryption secrets block.
@@ -181,7 +184,7 @@ func ParseSecrets(b Block) (Secrets, error) {
 	if len(b.Body) < 8 {
 		return Secrets{}, ErrBody
 	}
-	s := Secrets{Type: u32(b.Body, b.BigEndian)}
+	s := Secrets{Type: u32(b.Body, b.BigEndian), BigEndian: b.BigEndian}
 	size, rest := uint64(u32(b.Body[4:], b.BigEndian)), b.Body[8:]
 	if size > uint64(len(rest)) {
 		s.Data = rest
@@ -218,6 +221,7 @@ type Statistics struct {
 	Delivered  Counter
 	Comments   []string
 	Options    []byte
+	BigEndian  bool
 }
 
 // ParseStatistics reads the body of an interface statistics block.
@@ -226,7 +230,7 @@ func ParseStatistics(b Block) (Statistics, error) {
 		return Statistics{}, ErrBody
 	}
 	be := b.BigEndian
-	s := Statistics{Interface: u32(b.Body, be), Ticks: ticksOf(b.Body[4:], be), Options: b.Body[12:]}
+	s := Statistics{Interface: u32(b.Body, be), Ticks: ticksOf(b.Body[4:], be), Options: b.Body[12:], BigEndian: be}
 	it := IterOptions(s.Options, be)
 	for it.Next() {
 		if it.Code == OptComment {
