@@ -168,7 +168,7 @@ func (w *walk) mpls() layer {
 		}
 		if n == maxLabels {
 			f.Problems |= DepthLimit
-			return layerDone
+			return w.restPayload(outer)
 		}
 		e := be32(w.data)
 		if int(f.NLabels) < len(f.Labels) {

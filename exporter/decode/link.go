@@ -40,7 +40,10 @@ const (
 	linkIPoIB        = 242
 	linkPKTAP        = 258
 	linkSLL2         = 276
-	apple1394Header  = 18
+	linkBRCM         = 281 // Ethernet with a switch's tag, of Broadcom and Marvell
+	linkBRCMPrepend  = 282
+	linkDSA          = 284
+	linkEDSA         = 285
 	maxRadiotapWords = 16 // words of the present bitmap
 )
 
@@ -95,11 +98,17 @@ func (w *walk) rareLink() layer {
 	case linkIPoverFC:
 		return w.skipTo(16, layerLLC)
 	case linkIP1394:
-		return w.typeAfter(apple1394Header-2, apple1394Header)
+		return w.typeAfter(16, 18)
 	case linkIPoIB:
 		return w.typeAfter(40, 44)
 	case linkARCNETLinux:
 		return w.arcnet()
+	case linkBRCM, linkDSA:
+		return w.typeAfter(16, 18)
+	case linkBRCMPrepend:
+		return w.skipTo(4, layerEthernet)
+	case linkEDSA:
+		return w.typeAfter(20, 22)
 	}
 	w.f.Problems |= UnknownLink
 	return layerDone

@@ -201,12 +201,13 @@ func (w *walk) sctp() layer {
 // icmp gives type and code; the payload is the whole message, header included.
 func (w *walk) icmp() layer {
 	f, b := w.f, w.data
-	if len(b) >= 2 {
-		f.Type, f.Code = b[0], b[1]
-	}
 	if len(b) >= 4 {
+		f.Type, f.Code = b[0], b[1]
 		f.L4 = true
 		return w.payload()
+	}
+	if len(b) > 0 {
+		f.Type = b[0]
 	}
 	w.payload()
 	return w.short()

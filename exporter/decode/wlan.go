@@ -71,9 +71,15 @@ func (w *walk) wlanFrame(padded, swapped bool) layer {
 	if len(b) < 2 {
 		return w.short()
 	}
-	control, ds := b[0], b[1]
+	if len(b) < 24 { // a beacon's or an acknowledgement's end is nobody's loss
+		if b[0]&0x0c == 0x08 {
+			return w.short()
+		}
+		return layerDone
+	}
+	control, ds, sequence := b[0], b[1], b[22]
 	if swapped {
-		control, ds = ds, control
+		control, ds, sequence = ds, control, b[23]
 	}
 	if control&0x03 != 0 {
 		return w.bad()
@@ -84,9 +90,6 @@ func (w *walk) wlanFrame(padded, swapped bool) layer {
 	if ds&0x40 != 0 {
 		w.f.Problems |= Encrypted
 		return layerDone
-	}
-	if len(b) < 24 {
-		return w.short()
 	}
 	size, qos := 24, byte(0)
 	if ds&0x03 == 0x03 { // between access points: a fourth address
@@ -108,7 +111,7 @@ func (w *walk) wlanFrame(padded, swapped bool) layer {
 	if !w.skip(size) {
 		return layerDone
 	}
-	if b[22]&0x0f != 0 { // a later fragment has no LLC
+	if sequence&0x0f != 0 { // a later fragment has no LLC
 		return w.payload()
 	}
 	if qos&0x80 != 0 {
