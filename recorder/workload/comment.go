@@ -49,13 +49,13 @@ type wireComment struct {
 func FormatInterfaceComment(c InterfaceComment) string {
 	id := &c.Identity
 	w := wireComment{
-		Ring: cleanName(c.Ring), Node: cleanName(id.Node), Cgroup: cleanName(c.Cgroup), PodUID: cleanName(id.PodUID),
-		Container: cleanName(id.Container), Namespace: cleanName(id.Namespace), Pod: cleanName(id.Pod),
-		Image: cleanName(id.Image), Process: cleanName(id.Process), PID: max(id.PID, 0), HostNetwork: c.HostNetwork,
-		ValidFrom: formatTime(id.ValidFrom), How: cleanName(c.How), Cut: c.Cut,
+		Ring: short(c.Ring), Node: short(id.Node), Cgroup: short(c.Cgroup), PodUID: short(id.PodUID),
+		Container: short(id.Container), Namespace: short(id.Namespace), Pod: short(id.Pod),
+		Image: cleanName(id.Image), Process: short(id.Process), PID: max(id.PID, 0), HostNetwork: c.HostNetwork,
+		ValidFrom: formatTime(id.ValidFrom), How: short(c.How), Cut: c.Cut,
 	}
 	if id.Workload != "" {
-		w.Owner = &wireOwner{Kind: cleanName(id.WorkloadKind), Name: cleanName(id.Workload)}
+		w.Owner = &wireOwner{Kind: short(id.WorkloadKind), Name: short(id.Workload)}
 	}
 	services := id.Services
 	if len(services) > maxContained {
@@ -83,9 +83,9 @@ func FormatInterfaceComment(c InterfaceComment) string {
 			}
 			w.Labels[cleanName(l.Name)] = cleanName(l.Value)
 		}
-		text, err := json.Marshal(&w)
-		if err == nil && len(text) <= maxComment {
-			return string(text)
+		text := compact(&w)
+		if len(text) <= maxComment {
+			return text
 		}
 		w.Cut = true
 		switch {
@@ -96,10 +96,26 @@ func FormatInterfaceComment(c InterfaceComment) string {
 		case len(w.Services) > 0:
 			w.Services = w.Services[:len(w.Services)-1]
 		default:
-			// The single fields are capped at 320 bytes, so even escaped they fit.
-			return string(text)
+			return text // never above the limit: twelve short fields fit even where all is escaped
 		}
 	}
+}
+
+// short caps a single field so that all of them together fit into a comment.
+func short(s string) string {
+	out, _ := clean(s, 256)
+	return strings.TrimSpace(out)
+}
+
+// compact writes JSON with as few escapes as can be.
+func compact(w *wireComment) string {
+	var b strings.Builder
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(w); err != nil {
+		return "{}" // strings, numbers and lists always encode
+	}
+	return strings.TrimSuffix(b.String(), "\n")
 }
 
 // ParseInterfaceComment reads what FormatInterfaceComment wrote. It answers false for

@@ -180,6 +180,10 @@ func (in *intake) take(u *unit, o *wireObject) {
 		v := c.event(o)
 		made, add = &v.common, func() { u.events = append(u.events, v) }
 	}
+	if made.name == "" {
+		in.stats.Malformed++ // nothing of the name is text
+		return
+	}
 	made.cost = c.cost
 	if in.x.kept+in.list.cost+in.loose.cost+made.cost > maxKept {
 		in.stats.Limited++
