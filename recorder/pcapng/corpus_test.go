@@ -60,8 +60,8 @@ func index(t testing.TB, dir string) []indexRow {
 	return rows
 }
 
-// openCapture opens a file of the corpus, unpacked.
-func openCapture(path string, opt Options) (*Reader, func(), error) {
+// openSource opens a file of the corpus, unpacked.
+func openSource(path string) (*Source, func(), error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, nil, err
@@ -71,12 +71,21 @@ func openCapture(path string, opt Options) (*Reader, func(), error) {
 		f.Close()
 		return nil, nil, err
 	}
-	r, err := NewReader(src, opt)
+	return src, func() { src.Close(); f.Close() }, nil
+}
+
+// openCapture opens a file of the corpus as a capture.
+func openCapture(path string, opt Options) (*Reader, func(), error) {
+	src, done, err := openSource(path)
 	if err != nil {
-		f.Close()
 		return nil, nil, err
 	}
-	return r, func() { src.Close(); f.Close() }, nil
+	r, err := NewReader(src, opt)
+	if err != nil {
+		done()
+		return nil, nil, err
+	}
+	return r, done, nil
 }
 
 // drain reads to the end and counts.
