@@ -1,0 +1,190 @@
+package http1
+
+import (
+	"bytes"
+	"fmt"
+
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/httpfield"
+)
+
+// readFixed reads a body of known length.
+func (k *conn) readFixed(s *side, in *dissect.Input, at int) (n int, more bool) {
+	b := in.Data[at:]
+	if len(b) == 0 || s.body == nil {
+		return 0, false
+	}
+	if c := s.call; s == &k.req && c.expects && c.respHead && s.body.Size() == 0 && c.row.StatusCode.V >= 300 {
+		// The client asked first and was refused: it may leave the body out and go on,
+		// RFC 9110 section 10.1.1.
+		switch detect(dissect.ToServer, b) {
+		case dissect.Yes:
+			k.endMessage(s)
+			return 0, true
+		case dissect.More:
+			if !in.End && int64(len(b)) < s.left {
+				return 0, false
+			}
+		}
+	}
+	n = int(min(s.left, int64(len(b))))
+	k.account(s.call, in, at, at+n)
+	s.body.Write(b[:n])
+	s.left -= int64(n)
+	if s.left == 0 {
+		s.body.Complete = s.body.Lost() == 0
+		k.endMessage(s)
+	}
+	return n, true
+}
+
+// readRest reads a body that lasts until the connection closes.
+func (k *conn) readRest(s *side, in *dissect.Input, at int) int {
+	b := in.Data[at:]
+	k.account(s.call, in, at, len(in.Data))
+	s.body.Write(b)
+	if in.End && in.Fin {
+		s.body.Complete = s.body.Lost() == 0
+		k.endMessage(s)
+	}
+	return len(b)
+}
+
+// readChunked reads a chunked body, RFC 9112 section 7.1, as far as the data goes.
+func (k *conn) readChunked(s *side, in *dissect.Input, at int) (n int, err error) {
+	b := in.Data[at:]
+	c := s.call
+	for {
+		m := 0
+		switch s.state {
+		case inChunkLine:
+			m, err = s.chunkLine(b[n:])
+		case inChunk:
+			m = int(min(s.left, int64(len(b)-n)))
+			s.body.Write(b[n : n+m])
+			if s.left -= int64(m); s.left == 0 {
+				s.state = inChunkEnd
+			}
+		case inChunkEnd:
+			m, err = s.chunkEnd(b[n:])
+		case inTrailer:
+			m, err = k.trailer(s, b[n:], in.Dir)
+			if m > 0 {
+				k.account(c, in, at, at+n+m)
+				s.body.Complete = s.body.Lost() == 0
+				k.endMessage(s)
+				return n + m, nil
+			}
+		}
+		n += m
+		if m == 0 || err != nil {
+			k.account(c, in, at, at+n)
+			return n, err
+		}
+	}
+}
+
+// chunkLine reads a chunk's size; extensions are passed over.
+func (s *side) chunkLine(b []byte) (n int, err error) {
+	i := bytes.IndexByte(b, '\n')
+	if i < 0 {
+		if len(b) > maxChunkLine {
+			return 0, fmt.Errorf("reading a chunk size: line over the limit of %d bytes", maxChunkLine)
+		}
+		return 0, nil
+	}
+	line := b[:i]
+	if i > 0 && line[i-1] == '\r' {
+		line = line[:i-1]
+	} else {
+		s.call.quirks |= quirkBareLF
+	}
+	size, spaced, ok := chunkSize(line)
+	if !ok {
+		return 0, fmt.Errorf("reading a chunk size: want a hexadecimal number, got %.40q", line)
+	}
+	if spaced {
+		s.call.quirks |= quirkChunkSpace
+	}
+	s.state, s.left, s.scan = inChunk, size, 0
+	if size == 0 {
+		s.state = inTrailer
+	}
+	return i + 1, nil
+}
+
+func chunkSize(line []byte) (size int64, spaced, ok bool) {
+	t := bytes.TrimLeft(line, " \t")
+	spaced = len(t) != len(line)
+	i := 0
+	for ; i < len(t); i++ {
+		d := hexDigit(t[i])
+		if d < 0 {
+			break
+		}
+		if size >= 1<<58 {
+			return 0, false, false
+		}
+		size = size<<4 | int64(d)
+	}
+	rest := bytes.TrimLeft(t[i:], " \t")
+	spaced = spaced || len(rest) != len(t)-i
+	return size, spaced, i > 0 && (len(rest) == 0 || rest[0] == ';')
+}
+
+func hexDigit(c byte) int {
+	switch {
+	case isDigit(c):
+		return int(c - '0')
+	case c|0x20 >= 'a' && c|0x20 <= 'f':
+		return int(c|0x20-'a') + 10
+	}
+	return -1
+}
+
+// chunkEnd reads the line end after a chunk's bytes.
+func (s *side) chunkEnd(b []byte) (n int, err error) {
+	switch {
+	case len(b) == 0 || len(b) == 1 && b[0] == '\r':
+		return 0, nil
+	case b[0] == '\r' && b[1] == '\n':
+		n = 2
+	case b[0] == '\n':
+		s.call.quirks |= quirkBareLF
+		n = 1
+	default:
+		return 0, fmt.Errorf("reading a chunk's end: want a line end, got %.8q", b)
+	}
+	s.state = inChunkLine
+	return n, nil
+}
+
+// trailer reads the lines after the last chunk; n is 0 while they are not whole.
+func (k *conn) trailer(s *side, b []byte, dir dissect.Dir) (n int, err error) {
+	switch {
+	case len(b) == 0 || len(b) == 1 && b[0] == '\r':
+		return 0, nil
+	case b[0] == '\n':
+		return 1, nil
+	case b[0] == '\r' && b[1] == '\n':
+		return 2, nil
+	}
+	end, resume := headEnd(b, s.scan)
+	if end < 0 {
+		s.scan = resume
+		if len(b) > maxHead {
+			return 0, fmt.Errorf("reading a trailer: over the limit of %d bytes", maxHead)
+		}
+		return 0, nil
+	}
+	kind := httpfield.RequestTrailer
+	if dir == dissect.ToClient {
+		kind = httpfield.ResponseTrailer
+	}
+	var h head
+	c := s.call
+	c.row.Headers = h.fields(string(b[:end]), kind, c.row.Headers)
+	c.quirks |= h.quirks
+	s.scan = 0
+	return end, nil
+}

@@ -1,0 +1,131 @@
+package http1
+
+import (
+	"strconv"
+
+	"unicode/utf8"
+
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/httpfield"
+	"github.com/pcapsule/pcapsule/exporter/table"
+)
+
+const maxSummaryTarget = 120 // bytes of the target in a summary
+
+// emit hands a call on; why is the word for column error, empty where the call ended
+// by itself.
+func (k *conn) emit(c *call, why string) {
+	for i, p := range k.pending {
+		if p == c {
+			copy(k.pending[i:], k.pending[i+1:])
+			k.pending[len(k.pending)-1] = nil
+			k.pending = k.pending[:len(k.pending)-1]
+			break
+		}
+	}
+	for _, s := range [...]*side{&k.req, &k.resp} {
+		if s.call == c { // given up in the middle
+			s.state, s.call, s.body = inHead, nil, nil
+		}
+	}
+	row := c.row
+	asked := c.x.HasRequest()
+	switch {
+	case !asked:
+		why = "no_request"
+	case why != "":
+	case c.gap:
+		why = "gap"
+	case c.malformed:
+		why = "malformed"
+	}
+	if why != "" {
+		row.Error = table.Some(why)
+	}
+	row.Complete = why == "" && c.reqWhole && c.respWhole
+	status := row.StatusCode.V
+	row.Failed = status >= 400 || asked && !c.respHead || why == "malformed" || why == "reset" || why == "cut" && k.resp.ended
+	if len(c.interim) > 0 {
+		row.Interim = table.Some(string(c.interim))
+	}
+	if c.respHead {
+		row.KeepAlive = table.Some(!c.close)
+	}
+	row.Quirks = c.quirks.names()
+	httpfield.Fill(&row.Call, row.Headers)
+	row.Summary = c.summary(why)
+	k.c.Emit(&c.x, row)
+	*c = call{interim: c.interim[:0]}
+	k.spare = c
+}
+
+// summary is METHOD target → status (size of the response body).
+func (c *call) summary(why string) string {
+	row := c.row
+	buf := make([]byte, 0, 192)
+	buf = append(buf, orQuestion(row.Method)...)
+	buf = append(buf, ' ')
+	target := row.Path.V
+	if c.isConnect || target == "" {
+		target = row.Target.V
+	}
+	if target == "" && !c.x.HasRequest() {
+		target = "?"
+	}
+	buf = append(buf, cutText(target, maxSummaryTarget)...)
+	buf = append(buf, " → "...)
+	switch {
+	case row.StatusCode.OK:
+		buf = strconv.AppendInt(buf, int64(row.StatusCode.V), 10)
+	case c.respHead && !c.malformed:
+		buf = append(buf, http09...)
+	case why == "no_response":
+		buf = append(buf, "no response"...)
+	default:
+		buf = append(buf, why...)
+		why = ""
+	}
+	if b := c.x.RespBody; b != nil {
+		buf = append(buf, " ("...)
+		buf = appendSize(buf, b.Size())
+		buf = append(buf, ')')
+	}
+	if c.respHead && why != "" && why != "no_request" {
+		buf = append(buf, ", "...)
+		buf = append(buf, why...)
+	}
+	return string(buf)
+}
+
+func orQuestion(s table.Opt[string]) string {
+	if s.V == "" {
+		return "?"
+	}
+	return s.V
+}
+
+// cutText shortens s to at most n bytes and an ellipsis.
+func cutText(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n] + "…"
+}
+
+// appendSize writes a size as 999 B, 1.2 kB, 3.4 MB.
+func appendSize(buf []byte, n int64) []byte {
+	if n < 1000 {
+		return append(strconv.AppendInt(buf, n, 10), " B"...)
+	}
+	unit := 0
+	tenths := n / 100
+	for tenths >= 10000 && unit < 2 {
+		tenths /= 1000
+		unit++
+	}
+	buf = strconv.AppendInt(buf, tenths/10, 10)
+	buf = append(buf, '.', byte('0'+tenths%10), ' ')
+	return append(buf, [...]string{"kB", "MB", "GB"}[unit]...)
+}

@@ -1,0 +1,252 @@
+package http1
+
+import (
+	"bytes"
+	"math"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/httpfield"
+	"github.com/pcapsule/pcapsule/exporter/table"
+)
+
+// headEnd returns where the head at the start of b ends, after its empty line, or -1
+// and from where to search on when more has come.
+func headEnd(b []byte, from int) (end, resume int) {
+	i := from
+	for {
+		n := bytes.IndexByte(b[i:], '\n')
+		if n < 0 {
+			return -1, len(b)
+		}
+		lf := i + n
+		i = lf + 1
+		if i == len(b) {
+			return -1, lf
+		}
+		if b[i] == '\n' {
+			return i + 1, 0
+		}
+		if b[i] == '\r' {
+			if i+1 == len(b) {
+				return -1, lf
+			}
+			if b[i+1] == '\n' {
+				return i + 2, 0
+			}
+		}
+	}
+}
+
+// head is one parsed block of header lines: what decides where the message ends.
+type head struct {
+	length      int64 // Content-Length, -1 absent
+	badLength   bool  // not a number
+	conflict    bool  // two different Content-Lengths
+	repeated    bool
+	hidden      bool // Content-Length or Transfer-Encoding with a space before the colon
+	te          string
+	hasTE       bool
+	encoding    string
+	contentType string
+	close       bool
+	keepAlive   bool
+	connUpgrade bool
+	upgrade     string
+	settings    string
+	expects     bool
+	host        bool
+	quirks      quirks
+}
+
+// cutLine cuts the first line off s, without its line end.
+func cutLine(s string) (line, rest string, bare bool) {
+	i := strings.IndexByte(s, '\n')
+	if i < 0 {
+		return s, "", false
+	}
+	line, rest = s[:i], s[i+1:]
+	if i > 0 && line[i-1] == '\r' {
+		return line[:i-1], rest, false
+	}
+	return line, rest, true
+}
+
+// fields reads header lines and appends them to out.
+func (h *head) fields(s, kind string, out []table.Header) []table.Header {
+	h.length = -1
+	valid := utf8.ValidString(s)
+	if strings.IndexByte(s, 0) >= 0 {
+		h.quirks |= quirkNUL
+	}
+	first := true
+	for s != "" {
+		var line string
+		var bare bool
+		line, s, bare = cutLine(s)
+		if bare {
+			h.quirks |= quirkBareLF
+		}
+		if line == "" {
+			continue
+		}
+		if strings.IndexByte(line, '\r') >= 0 {
+			h.quirks |= quirkBareCR
+		}
+		if first && (line[0] == ' ' || line[0] == '\t') {
+			h.quirks |= quirkLeadingSpace // ignored for framing, as RFC 9112 section 2.2 says
+		}
+		first = false
+		if s != "" && (s[0] == ' ' || s[0] == '\t') {
+			line, s = unfold(line, s)
+			h.quirks |= quirkFold
+		}
+		name, value := h.field(line)
+		if !valid {
+			name, value = httpfield.ValidText(name), httpfield.ValidText(value)
+		}
+		out = append(out, table.Header{Name: name, Value: value, Kind: kind})
+	}
+	return out
+}
+
+// unfold joins a line with those that continue it, RFC 9112 section 5.2.
+func unfold(line, s string) (joined, rest string) {
+	var b strings.Builder
+	b.WriteString(line)
+	for s != "" && (s[0] == ' ' || s[0] == '\t') {
+		line, s, _ = cutLine(s)
+		b.WriteByte(' ')
+		b.WriteString(httpfield.Trim(line))
+	}
+	return b.String(), s
+}
+
+// field cuts one line into name and value and keeps what decides about the message.
+func (h *head) field(line string) (name, value string) {
+	i := strings.IndexByte(line, ':')
+	if i < 0 {
+		h.quirks |= quirkNoColon
+		return line, ""
+	}
+	name, value = line[:i], httpfield.Trim(line[i+1:])
+	spaced := false
+	for name != "" && (name[len(name)-1] == ' ' || name[len(name)-1] == '\t') {
+		name, spaced = name[:len(name)-1], true
+	}
+	if spaced {
+		h.quirks |= quirkSpaceBeforeColon
+	}
+	n := httpfield.Lookup(name)
+	if n == httpfield.Other {
+		if !tokenOnly(name) {
+			h.quirks |= quirkName
+		}
+		return name, value
+	}
+	h.framing(n, value)
+	if spaced && (n == httpfield.ContentLength || n == httpfield.TransferEncoding) {
+		h.hidden = true
+	}
+	return name, value
+}
+
+func (h *head) framing(n httpfield.Name, value string) {
+	switch n {
+	case httpfield.ContentLength:
+		h.contentLength(value)
+	case httpfield.TransferEncoding:
+		h.te, h.hasTE = join(h.te, value), true
+	case httpfield.ContentEncoding:
+		h.encoding = join(h.encoding, value)
+	case httpfield.ContentType:
+		if h.contentType == "" {
+			h.contentType = httpfield.ValidText(value)
+		}
+	case httpfield.Connection, httpfield.ProxyConnection:
+		h.close = h.close || httpfield.HasToken(value, "close")
+		h.keepAlive = h.keepAlive || httpfield.HasToken(value, "keep-alive")
+		h.connUpgrade = h.connUpgrade || httpfield.HasToken(value, "upgrade")
+	case httpfield.Upgrade:
+		h.upgrade = join(h.upgrade, value)
+	case httpfield.HTTP2Settings:
+		h.settings = value
+	case httpfield.Expect:
+		h.expects = httpfield.HasToken(value, "100-continue")
+	case httpfield.Host:
+		if h.host {
+			h.quirks |= quirkTwoHosts
+		}
+		h.host = true
+	}
+}
+
+// contentLength reads one Content-Length; a list of equal numbers is one of them,
+// RFC 9112 section 6.3 rule 5.
+func (h *head) contentLength(value string) {
+	if h.length >= 0 || h.badLength {
+		h.repeated = true
+	}
+	for first := true; first || value != ""; first = false {
+		item := value
+		if i := strings.IndexByte(value, ','); i >= 0 {
+			item, value = value[:i], value[i+1:]
+			h.repeated = true
+		} else {
+			value = ""
+		}
+		n, ok := number(httpfield.Trim(item))
+		switch {
+		case !ok:
+			h.badLength = true
+		case h.length < 0:
+			h.length = n
+		case h.length != n:
+			h.conflict = true
+		}
+	}
+}
+
+func number(s string) (n int64, ok bool) {
+	for i := 0; i < len(s); i++ {
+		if !isDigit(s[i]) || n > (math.MaxInt64-9)/10 {
+			return 0, false
+		}
+		n = n*10 + int64(s[i]-'0')
+	}
+	return n, s != ""
+}
+
+func join(list, value string) string {
+	if list == "" {
+		return value
+	}
+	return list + ", " + value
+}
+
+func tokenOnly(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if !isToken(s[i]) {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// codings reads Transfer-Encoding: whether the last coding is chunked, and the others,
+// in order of application.
+func codings(te string) (chunked, twice bool, others string) {
+	for te != "" {
+		var item string
+		if item, te = httpfield.Next(te); item == "" {
+			continue
+		}
+		is := httpfield.Is(item, "chunked")
+		twice = twice || chunked // something after chunked
+		chunked = is
+		if !is && !httpfield.Is(item, "identity") {
+			others = strings.TrimPrefix(others+", "+item, ", ")
+		}
+	}
+	return chunked, twice, others
+}

@@ -1,0 +1,328 @@
+// Package http1 reads HTTP/1.1, HTTP/1.0 and HTTP/0.9 (RFC 9110, RFC 9112).
+//
+// A row is one request with its final response; interim responses are noted in it. The
+// package accepts what servers and browsers accept and says in http1_quirks what was
+// odd; where two readers could disagree about the end of a message it follows RFC 9112
+// section 6.3 and reports an anomaly of kind smuggling. After 101 and after a CONNECT
+// that succeeded the connection is another protocol's.
+package http1
+
+import (
+	"fmt"
+
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/table"
+)
+
+// Limits of one connection.
+const (
+	maxHead      = 256 << 10 // start line and headers, also trailers
+	maxChunkLine = 16 << 10  // chunk size with its extensions
+	maxLeading   = 1 << 10   // empty lines before a start line
+	maxPending   = 1024      // requests that wait for their responses
+	maxHeld      = 64 << 10  // bytes after CONNECT or Upgrade that wait for the answer
+)
+
+// Row is one HTTP exchange.
+type Row struct {
+	table.Call
+	Version         table.Opt[string] `col:"http1_version" enc:"dict" doc:"version of the request as sent: HTTP/1.1, HTTP/1.0, HTTP/0.9"`
+	ResponseVersion table.Opt[string] `col:"http1_response_version" enc:"dict" doc:"version of the response as sent; HTTP/0.9 where there was no status line"`
+	Target          table.Opt[string] `col:"http1_target" doc:"request target as sent, where it is not a path: absolute URI, authority of CONNECT, or asterisk"`
+	Interim         table.Opt[string] `col:"http1_interim" enc:"dict" doc:"status codes of interim (1xx) responses before the final one, separated by commas"`
+	Upgrade         table.Opt[string] `col:"http1_upgrade" enc:"dict" doc:"protocol that the connection changed to with this call: token of Upgrade in lower case, or connect for a tunnel"`
+	KeepAlive       table.Opt[bool]   `col:"http1_keep_alive" doc:"both sides let the connection live after this call"`
+	Ahead           int32             `col:"http1_ahead" doc:"requests before this one that were not yet answered when it was sent (pipelining)"`
+	Quirks          []string          `col:"http1_quirks" doc:"departures from RFC 9112 that were read all the same, such as bare_lf or space_before_colon"`
+}
+
+// Protocol is HTTP/1.x.
+func Protocol() *dissect.Protocol {
+	return &dissect.Protocol{
+		Name:       "http1",
+		Doc:        "HTTP/1.1, HTTP/1.0 and HTTP/0.9",
+		Transports: []dissect.Transport{dissect.TCP},
+		Ports:      []uint16{80, 8080, 8000, 8888, 3128, 9090, 9200, 15020},
+		Detect:     detect,
+		New:        func(c *dissect.Conn) dissect.Dissector { return &conn{c: c} },
+		Row:        &Row{},
+	}
+}
+
+// call is a request on its way, or a response without one.
+type call struct {
+	row       *Row
+	x         dissect.Exchange
+	ack       uint32 // acknowledged by the client when it sent the request
+	isHead    bool
+	isConnect bool
+	simple    bool // HTTP/0.9
+	expects   bool // waits for 100 (Continue) before its body
+	close     bool // a side said that it will close
+	http10    bool
+	reqDone   bool // nothing more of the request will be read
+	reqWhole  bool
+	respHead  bool // the final response has begun
+	respDone  bool
+	respWhole bool
+	gap       bool // bytes of it were not captured
+	malformed bool
+	badAnswer bool // what came in place of the response was not HTTP
+	quirks    quirks
+	interim   []byte
+	token     string // what Upgrade asked for
+	settings  string // HTTP2-Settings
+	upgraded  *dissect.Exchange
+}
+
+type state uint8
+
+const (
+	inHead state = iota
+	inFixed
+	inChunkLine
+	inChunk
+	inChunkEnd
+	inTrailer
+	inRest // until the connection closes
+	inHold // CONNECT or Upgrade: until the answer is known
+)
+
+// side is one direction's place in its messages.
+type side struct {
+	state state
+	left  int64 // of the body or chunk
+	scan  int   // bytes of an unfinished head that were searched
+	call  *call // whose message is read, outside inHead
+	body  *dissect.Body
+	lost  bool // the place was lost, so pairing by order alone is not safe
+	wait  bool // bytes are there that cannot be read yet
+	ended bool
+}
+
+type conn struct {
+	c         *dissect.Conn
+	req, resp side
+	pending   []*call // requests not yet emitted, oldest first
+	spare     *call
+	respHdrs  int // headers of the last response, to size the next row's list
+}
+
+// Read implements dissect.Dissector.
+func (k *conn) Read(in *dissect.Input) (int, error) {
+	s := &k.req
+	if in.Dir == dissect.ToClient {
+		s = &k.resp
+	}
+	s.ended = s.ended || in.End
+	s.wait = false
+	at := 0
+	for {
+		n, more, err := k.step(s, in, at)
+		at += n
+		if err != nil || !more || at == len(in.Data) {
+			return at, err
+		}
+	}
+}
+
+// step reads one piece of in.Data[at:]; more is false when Read should return.
+func (k *conn) step(s *side, in *dissect.Input, at int) (n int, more bool, err error) {
+	switch s.state {
+	case inHead:
+		if in.Dir == dissect.ToServer {
+			return k.readRequest(in, at)
+		}
+		return k.readResponse(in, at)
+	case inFixed:
+		n, more = k.readFixed(s, in, at)
+		return n, more, nil
+	case inRest:
+		return k.readRest(s, in, at), false, nil
+	case inHold:
+		return k.hold(in, at)
+	default:
+		n, err = k.readChunked(s, in, at)
+	}
+	return n, n > 0, err
+}
+
+// next is the oldest request whose answer has not ended, or nil.
+func (k *conn) next() *call {
+	for _, c := range k.pending {
+		if !c.respDone {
+			return c
+		}
+	}
+	return nil
+}
+
+func (k *conn) newCall() *call {
+	c := k.spare
+	k.spare = nil
+	if c == nil {
+		c = &call{}
+	}
+	c.row = &Row{}
+	return c
+}
+
+// push puts a request into the queue. The queue is bounded: where one side alone was
+// captured no request is ever answered.
+func (k *conn) push(c *call) {
+	if len(k.pending) >= maxPending {
+		k.emit(k.pending[0], "no_response")
+	}
+	c.row.Ahead = int32(len(k.pending))
+	k.pending = append(k.pending, c)
+}
+
+// endOfRequest is called when a request's last byte was read.
+func (k *conn) endOfRequest(c *call) {
+	k.req.state, k.req.call, k.req.body = inHead, nil, nil
+	c.reqDone, c.reqWhole = true, true
+	if c.isConnect || c.token != "" {
+		k.req.state, k.req.call = inHold, c
+	}
+	if c.respDone {
+		k.emit(c, "")
+	}
+}
+
+// endOfResponse is called when a response's last byte was read.
+func (k *conn) endOfResponse(c *call) {
+	k.resp.state, k.resp.call, k.resp.body = inHead, nil, nil
+	c.respDone, c.respWhole = true, true
+	if c.reqDone || !c.x.HasRequest() {
+		k.emit(c, "")
+	}
+}
+
+// endMessage ends the message of one direction, whole or not.
+func (k *conn) endMessage(s *side) {
+	c := s.call
+	if s == &k.req {
+		k.endOfRequest(c)
+	} else {
+		k.endOfResponse(c)
+	}
+}
+
+// Gap implements dissect.Dissector.
+func (k *conn) Gap(in *dissect.Input, missing int64) bool {
+	s := &k.req
+	if in.Dir == dissect.ToClient {
+		s = &k.resp
+	}
+	s.scan, s.wait = 0, false
+	switch s.state {
+	case inRest:
+		k.account(s.call, in, 0, len(in.Data))
+		s.body.Missing(missing)
+		s.call.gap = true
+		return true
+	case inFixed, inChunk:
+		s.call.gap = true
+		lost := min(missing, s.left)
+		s.body.Missing(lost)
+		s.left -= lost
+		if s.left > 0 {
+			return true
+		}
+		if s.state == inChunk && lost == missing {
+			s.state = inChunkEnd
+			return true
+		}
+		if s.state == inFixed {
+			k.endMessage(s)
+			if lost == missing {
+				return true
+			}
+		}
+	case inChunkLine, inChunkEnd, inTrailer:
+		s.call.gap = true
+	}
+	k.lose(s)
+	return false
+}
+
+// Lost implements dissect.Resyncer: Read gave an error, the rest of what came is gone.
+func (k *conn) Lost(dir dissect.Dir) {
+	s := &k.req
+	if dir == dissect.ToClient {
+		s = &k.resp
+	}
+	if s.call != nil {
+		s.call.malformed = true
+	} else if c := k.next(); dir == dissect.ToClient && c != nil {
+		c.badAnswer = true
+	}
+	k.lose(s)
+}
+
+// lose ends the message under way and says that the next one may be any.
+func (k *conn) lose(s *side) {
+	c := s.call
+	s.state, s.call, s.body, s.scan, s.lost, s.wait = inHead, nil, nil, 0, true, false
+	if c == nil {
+		return
+	}
+	if s == &k.req {
+		c.reqDone = true
+		if !c.respDone {
+			return
+		}
+	} else {
+		c.respDone = true
+		if !c.reqDone && c.x.HasRequest() {
+			return
+		}
+	}
+	k.emit(c, "")
+}
+
+// Close implements dissect.Dissector.
+func (k *conn) Close(why dissect.End) {
+	if c := k.resp.call; c != nil && !c.x.HasRequest() {
+		k.resp.call = nil
+		k.emit(c, k.closeError(c, why))
+	}
+	for len(k.pending) > 0 {
+		c := k.pending[0]
+		k.emit(c, k.closeError(c, why))
+	}
+}
+
+// closeError is the word for a call that the connection's end found unfinished.
+func (k *conn) closeError(c *call, why dissect.End) string {
+	switch {
+	case c.respDone:
+		return ""
+	case c.malformed || c.badAnswer && !c.respHead:
+		return "malformed"
+	case why == dissect.EndFin || why == dissect.EndReuse || why == dissect.EndUpgrade:
+		if c.respHead {
+			return "cut"
+		}
+		if k.resp.lost {
+			return "gap"
+		}
+	}
+	return why.CallError()
+}
+
+// account gives in.Data[from:to] to the call.
+func (k *conn) account(c *call, in *dissect.Input, from, to int) {
+	if in.Dir == dissect.ToClient {
+		c.x.Response(in, from, to)
+		return
+	}
+	c.x.Request(in, from, to)
+	if c.upgraded != nil {
+		c.upgraded.Request(in, from, to)
+	}
+}
+
+func errHead(what string, b []byte) error {
+	return fmt.Errorf("reading %s: want a start line, got %.40q", what, b)
+}

@@ -1,0 +1,46 @@
+package http1
+
+// quirks is a set of departures from RFC 9112.
+type quirks uint32
+
+const (
+	quirkBareLF quirks = 1 << iota
+	quirkBareCR
+	quirkNUL
+	quirkFold
+	quirkSpaceBeforeColon
+	quirkLeadingSpace
+	quirkLeadingLines
+	quirkNoColon
+	quirkName
+	quirkTwoHosts
+	quirkNoHost
+	quirkRequestLine
+	quirkStatusLine
+	quirkLengthTwice
+	quirkLengthIgnored
+	quirkTEInHTTP10
+	quirkTEIdentity
+	quirkChunkSpace
+	quirkTEOpen
+	quirkNoUpgrade
+)
+
+var quirkNames = [...]string{"bare_lf", "bare_cr", "nul", "obs_fold", "space_before_colon", "space_before_first_header",
+	"empty_lines_before", "header_without_colon", "header_name", "two_hosts", "no_host", "request_line", "status_line",
+	"content_length_twice", "content_length_ignored", "transfer_encoding_in_http10", "identity_coding", "chunk_size_space",
+	"transfer_encoding_without_chunked", "switch_without_upgrade"}
+
+// names lists the quirks in their fixed order; nil where there is none.
+func (q quirks) names() []string {
+	if q == 0 {
+		return nil
+	}
+	var out []string
+	for i, name := range quirkNames {
+		if q&(1<<i) != 0 {
+			out = append(out, name)
+		}
+	}
+	return out
+}

@@ -1,0 +1,330 @@
+package http1
+
+import (
+	"bytes"
+	"encoding/base64"
+	"fmt"
+	"strings"
+
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/httpfield"
+	"github.com/pcapsule/pcapsule/exporter/table"
+)
+
+const usualHeaders = 12 // of a response, before one was seen
+
+// leading counts the line ends before a start line, RFC 9112 section 2.2.
+func leading(b []byte) int {
+	n := 0
+	for n < len(b) && (b[n] == '\r' || b[n] == '\n') {
+		n++
+	}
+	return n
+}
+
+// readRequest reads a request line and its headers.
+func (k *conn) readRequest(in *dissect.Input, at int) (n int, more bool, err error) {
+	s := &k.req
+	b := in.Data[at:]
+	lead := leading(b)
+	if lead > maxLeading {
+		return 0, false, fmt.Errorf("reading a request: %d bytes of empty lines, want at most %d", lead, maxLeading)
+	}
+	if b = b[lead:]; len(b) == 0 {
+		return 0, false, nil
+	}
+	whole := true
+	end, resume := headEnd(b, s.scan)
+	if end < 0 {
+		s.scan = resume
+		if end, whole = k.openRequest(in, b); end < 0 {
+			err = openHeadError("a request", b, isToken(b[0]))
+			s.wait = err == nil
+			return 0, false, err
+		}
+	}
+	text := string(b[:end])
+	line, rest, bare := cutLine(text)
+	l, ok := parseRequestLine(line)
+	if !ok {
+		return 0, false, errHead("a request", b)
+	}
+	s.scan = 0
+	c := k.newCall()
+	c.quirks = l.quirks
+	if lead > 0 {
+		c.quirks |= quirkLeadingLines
+	}
+	if bare {
+		c.quirks |= quirkBareLF
+	}
+	if l.version == http09 {
+		c.simple = true
+	}
+	c.ack = in.Packet(at + lead).Ack
+	k.push(c)
+	k.startRequest(c, l, rest, in, at, lead+end)
+	c.row.RequestHeadersSize = table.Some(int64(end))
+	if !whole {
+		s.state, s.call = inFixed, c // nothing can follow
+		c.reqDone, c.reqWhole = false, false
+	}
+	return lead + end, true, nil
+}
+
+// openRequest decides about a head without an empty line: HTTP/0.9 has none, and the
+// connection may have ended in it. It returns -1 where more may come.
+func (k *conn) openRequest(in *dissect.Input, b []byte) (end int, whole bool) {
+	i := bytes.IndexByte(b, '\n')
+	if i < 0 || !in.End && !k.resp.wait {
+		return -1, false
+	}
+	l, ok := parseRequestLine(strings.TrimRight(string(b[:min(i, maxHead)]), "\r"))
+	switch {
+	case !ok:
+		return -1, false
+	case l.version == http09 && i+1 == len(b):
+		return len(b), true
+	case in.End:
+		return len(b), false
+	}
+	return -1, false
+}
+
+// openHeadError says why an unfinished head is not waited for any longer.
+func openHeadError(what string, b []byte, plausible bool) error {
+	if len(b) > maxHead {
+		return fmt.Errorf("reading %s: head over the limit of %d bytes", what, maxHead)
+	}
+	if !plausible {
+		return errHead(what, b)
+	}
+	return nil
+}
+
+const http09 = "HTTP/0.9"
+
+type requestLine struct {
+	method, target, version string
+	quirks                  quirks
+}
+
+// parseRequestLine reads METHOD SP target SP version, RFC 9112 section 3. Without a
+// version it is HTTP/0.9, where only GET exists.
+func parseRequestLine(line string) (l requestLine, ok bool) {
+	i := 0
+	for i < len(line) && isToken(line[i]) {
+		i++
+	}
+	if i == 0 || i < len(line) && line[i] != ' ' && line[i] != '\t' {
+		return l, false
+	}
+	l.method = line[:i]
+	rest := httpfield.Trim(line[i:])
+	if i+1+len(rest) != len(line) {
+		l.quirks |= quirkRequestLine
+	}
+	j := strings.LastIndexAny(rest, " \t")
+	if v := rest[j+1:]; len(v) >= 5 && httpfield.Is(v[:5], "http/") {
+		l.version, rest = v, rest[:max(j, 0)]
+		if t := httpfield.Trim(rest); len(t) != len(rest) {
+			rest, l.quirks = t, l.quirks|quirkRequestLine
+		}
+		if !goodVersion(v) {
+			l.quirks |= quirkRequestLine
+		}
+	} else if v := strings.LastIndex(rest, " HTTP/"); v >= 0 {
+		l.version, rest = rest[v+1:], rest[:v]
+		l.quirks |= quirkRequestLine
+	} else if l.method == "GET" || knownMethod([]byte(l.method)) {
+		l.version = http09
+	} else {
+		return l, false
+	}
+	l.target = rest
+	if rest == "" || strings.IndexByte(rest, ' ') >= 0 || l.version == http09 && l.method != "GET" {
+		l.quirks |= quirkRequestLine
+	}
+	return l, true
+}
+
+// goodVersion reports whether v is HTTP/ and two digits with a point between.
+func goodVersion(v string) bool {
+	return len(v) == 8 && v[:5] == "HTTP/" && isDigit(v[5]) && v[6] == '.' && isDigit(v[7])
+}
+
+// startRequest fills the row from a head and finds out what body follows.
+func (k *conn) startRequest(c *call, l requestLine, fields string, in *dissect.Input, at, size int) {
+	row := c.row
+	hint := k.respHdrs
+	if hint == 0 {
+		hint = usualHeaders
+	}
+	row.Headers = make([]table.Header, 0, strings.Count(fields, "\n")+hint)
+	var h head
+	row.Headers = h.fields(fields, httpfield.Request, row.Headers)
+	c.quirks |= h.quirks
+	row.Method, row.Version = table.Some(l.method), table.Some(httpfield.ValidText(l.version))
+	c.isHead, c.isConnect = l.method == "HEAD", l.method == "CONNECT"
+	c.setTarget(httpfield.ValidText(l.target))
+	c.http10 = l.version == "HTTP/1.0" || c.simple
+	c.close = h.close || c.http10 && !h.keepAlive
+	c.expects = h.expects
+	if !h.host && l.version == "HTTP/1.1" {
+		c.quirks |= quirkNoHost
+	}
+	if h.connUpgrade && h.upgrade != "" && !c.http10 {
+		c.token, c.settings = httpfield.ValidText(h.upgrade), h.settings
+		c.upgraded = &dissect.Exchange{}
+	}
+	k.account(c, in, at, at+size)
+	s := &k.req
+	s.call = c
+	encoding := k.frame(s, c, &h, "request", false)
+	if s.state == inHead {
+		k.endOfRequest(c)
+		return
+	}
+	s.body = k.c.NewBody(h.contentType, encoding)
+	c.x.ReqBody = s.body
+}
+
+// setTarget reads the four forms of a request target, RFC 9112 section 3.2.
+func (c *call) setTarget(target string) {
+	row := c.row
+	switch {
+	case target == "":
+		return
+	case c.isConnect:
+		row.Target = table.Some(target)
+		row.Host = table.Some(httpfield.HostOf(target))
+		return
+	case target[0] == '/':
+		path, query := httpfield.SplitTarget(target)
+		row.Path, row.Query = table.Some(path), query
+		return
+	}
+	row.Target = table.Some(target)
+	i := strings.Index(target, "://")
+	if i <= 0 || strings.IndexByte(target[:i], '/') >= 0 {
+		path, query := httpfield.SplitTarget(target)
+		row.Path, row.Query = table.Some(path), query
+		return
+	}
+	rest := target[i+3:]
+	end := strings.IndexAny(rest, "/?#")
+	if end < 0 {
+		end = len(rest)
+	}
+	if host := httpfield.HostOf(rest[:end]); host != "" {
+		row.Host = table.Some(host)
+	}
+	path, query := httpfield.SplitTarget(rest[end:])
+	if path == "" {
+		path = "/"
+	}
+	row.Path, row.Query = table.Some(path), query
+}
+
+// frame finds the end of the message whose head was read, RFC 9112 section 6.3, sets
+// the state of s, and returns the content and transfer codings of the body.
+func (k *conn) frame(s *side, c *call, h *head, what string, response bool) (encoding string) {
+	s.state = inHead
+	encoding = httpfield.ValidText(h.encoding)
+	if h.hidden && !response {
+		k.smuggling(what, "a framing header has white space before its colon, which RFC 9112 section 5.1 refuses; it was obeyed")
+	}
+	if h.hasTE {
+		chunked, twice, others := codings(h.te)
+		if c.http10 {
+			c.quirks |= quirkTEInHTTP10
+		}
+		if twice {
+			k.smuggling(what, "codings after chunked in Transfer-Encoding: "+h.te)
+		}
+		if chunked || others != "" {
+			if h.length >= 0 || h.badLength {
+				c.quirks |= quirkLengthIgnored
+				k.smuggling(what, "both Transfer-Encoding and Content-Length; the first was obeyed (RFC 9112 section 6.3)")
+			}
+			encoding = strings.TrimPrefix(join(encoding, httpfield.ValidText(others)), ", ")
+			encoding = strings.TrimSuffix(encoding, ", ")
+		}
+		switch {
+		case chunked:
+			s.state = inChunkLine
+			return encoding
+		case others != "":
+			c.quirks |= quirkTEOpen
+			if !response {
+				k.smuggling(what, "Transfer-Encoding does not end in chunked, which RFC 9112 section 6.3 refuses: "+h.te)
+			}
+			s.state = inRest
+			return encoding
+		}
+		c.quirks |= quirkTEIdentity
+	}
+	switch {
+	case h.conflict:
+		k.smuggling(what, fmt.Sprintf("several Content-Lengths that differ; the first, %d, was obeyed", h.length))
+	case h.badLength:
+		k.smuggling(what, "a Content-Length that is no number")
+	case h.repeated:
+		c.quirks |= quirkLengthTwice
+	}
+	switch {
+	case h.length > 0:
+		s.state, s.left = inFixed, h.length
+	case h.length < 0 && response:
+		s.state = inRest
+	}
+	return encoding
+}
+
+// smuggling reports a message whose end two readers could see at different places.
+func (k *conn) smuggling(what, detail string) {
+	k.c.Anomaly("smuggling", what+": "+httpfield.ValidText(detail), 0)
+}
+
+// hold keeps what the client sends after CONNECT or Upgrade until the answer is known.
+func (k *conn) hold(in *dissect.Input, at int) (n int, more bool, err error) {
+	b := in.Data[at:]
+	c := k.req.call
+	if len(b) == 0 {
+		return 0, false, nil
+	}
+	if !c.isConnect && detect(dissect.ToServer, b) == dissect.Yes {
+		k.req.state, k.req.call = inHead, nil // the client does not wait either
+		return 0, true, nil
+	}
+	if !in.End && (len(b) > maxHeld || k.resp.lost) {
+		k.switchTo(c) // the answer was not captured, but nobody sends this much before it
+	}
+	return 0, false, nil
+}
+
+// switchTo hands the connection to the protocol that the call asked for.
+func (k *conn) switchTo(c *call) {
+	if c.isConnect {
+		k.c.Upgrade("", nil)
+		return
+	}
+	token, _ := httpfield.Next(c.token)
+	info := &dissect.UpgradeInfo{Exchange: c.upgraded, Method: c.row.Method.V, Path: c.row.Path.V, Query: c.row.Query.V,
+		Host: c.row.Host.V, Headers: c.row.Headers, HeadersSize: c.row.RequestHeadersSize.V, UpgradeTarget: token}
+	switch {
+	case httpfield.Is(token, "websocket"):
+		k.c.Upgrade("websocket", info)
+	case httpfield.Is(token, "h2c"):
+		// The call that HTTP/2 answers in stream 1 has the request's headers alone.
+		n := 0
+		for n < len(info.Headers) && info.Headers[n].Kind == httpfield.Request {
+			n++
+		}
+		info.Headers = append([]table.Header(nil), info.Headers[:n]...)
+		info.Settings, _ = base64.RawURLEncoding.DecodeString(strings.TrimRight(c.settings, "="))
+		k.c.Upgrade("http2", info)
+	default:
+		k.c.Upgrade("", nil)
+	}
+}

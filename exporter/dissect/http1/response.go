@@ -1,0 +1,256 @@
+package http1
+
+import (
+	"bytes"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/httpfield"
+	"github.com/pcapsule/pcapsule/exporter/table"
+)
+
+// kindInterim marks headers of a 1xx response before the final one.
+const kindInterim = "interim"
+
+// readResponse reads a status line and its headers.
+func (k *conn) readResponse(in *dissect.Input, at int) (n int, more bool, err error) {
+	s := &k.resp
+	b := in.Data[at:]
+	lead := leading(b)
+	c := s.call // a response without request that had an interim one
+	if c == nil {
+		c = k.next()
+	}
+	if c != nil && c.simple && len(b) > 0 && !startsAs(b[lead:], "HTTP/") {
+		k.startSimple(c)
+		return 0, true, nil
+	}
+	if lead > maxLeading {
+		return 0, false, fmt.Errorf("reading a response: %d bytes of empty lines, want at most %d", lead, maxLeading)
+	}
+	if b = b[lead:]; len(b) == 0 {
+		return 0, false, nil
+	}
+	if c == nil && k.req.wait && !k.req.ended && len(b) <= maxHeld {
+		s.wait = true // the request's head is not whole yet
+		return 0, false, nil
+	}
+	end, resume := headEnd(b, s.scan)
+	whole := end >= 0
+	if !whole {
+		s.scan = resume
+		if in.End && bytes.IndexByte(b, '\n') >= 0 && startsAs(b, "HTTP/") {
+			end = len(b)
+		} else {
+			return 0, false, openHeadError("a response", b, startsAs(b, "HTTP/"))
+		}
+	}
+	text := string(b[:end])
+	line, rest, bare := cutLine(text)
+	l, ok := parseStatusLine(line)
+	if !ok {
+		return 0, false, errHead("a response", b)
+	}
+	s.scan = 0
+	if s.lost {
+		c = k.resync(c, in.Packet(at+lead).Seq)
+	}
+	if c == nil {
+		c = k.newCall()
+	}
+	s.call = c
+	if bare {
+		c.quirks |= quirkBareLF
+	}
+	if lead > 0 {
+		c.quirks |= quirkLeadingLines
+	}
+	c.quirks |= l.quirks
+	k.account(c, in, at, at+lead+end)
+	if l.code >= 100 && l.code < 200 && l.code != 101 {
+		k.interim(c, l.code, rest)
+		return lead + end, true, nil
+	}
+	c.row.ResponseHeadersSize = table.Some(int64(end))
+	switched := k.startResponse(c, l, rest, whole)
+	return lead + end, !switched, nil
+}
+
+// startsAs reports whether b begins as want, as far as b goes.
+func startsAs(b []byte, want string) bool {
+	n := min(len(b), len(want))
+	return n > 0 && string(b[:n]) == want[:n]
+}
+
+// startSimple begins an HTTP/0.9 response: a body and nothing else.
+func (k *conn) startSimple(c *call) {
+	s := &k.resp
+	c.respHead, c.close = true, true
+	c.row.ResponseVersion = table.Some(http09)
+	s.state, s.call, s.scan = inRest, c, 0
+	s.body = k.c.NewBody("", "")
+	c.x.RespBody = s.body
+}
+
+// resync finds the request that a response answers after bytes of the other responses
+// were lost: the newest one that the client sent when it had received what lies before
+// this response. Clients that do not pipeline so never pair wrongly.
+func (k *conn) resync(c *call, seq uint32) *call {
+	if c == nil || !c.x.HasRequest() {
+		return c
+	}
+	if int32(c.ack-seq) > 0 {
+		return nil // this response was there before the request
+	}
+	k.resp.lost = false
+	for {
+		var after *call
+		for i, p := range k.pending {
+			if p == c && i+1 < len(k.pending) {
+				after = k.pending[i+1]
+			}
+		}
+		if after == nil || int32(after.ack-c.ack) <= 0 || int32(after.ack-seq) > 0 {
+			return c
+		}
+		why := "gap"
+		if c.malformed || c.badAnswer {
+			why = "malformed"
+		}
+		if k.req.call == c {
+			k.req.state, k.req.call, k.req.body = inHead, nil, nil
+		}
+		k.emit(c, why)
+		c = after
+	}
+}
+
+func (k *conn) interim(c *call, code int, fields string) {
+	if len(c.interim) > 0 {
+		c.interim = append(c.interim, ',')
+	}
+	if len(c.interim) < 256 { // a server may send any number of them
+		c.interim = strconv.AppendInt(c.interim, int64(code), 10)
+	}
+	var h head
+	if len(c.row.Headers) < 4096 {
+		c.row.Headers = h.fields(fields, kindInterim, c.row.Headers)
+	}
+	c.quirks |= h.quirks
+	if c.x.HasRequest() {
+		k.resp.call = nil
+	}
+}
+
+type statusLine struct {
+	version string
+	code    int // 0 where there is no number of three digits
+	reason  string
+	quirks  quirks
+}
+
+// parseStatusLine reads version SP code SP reason, RFC 9112 section 4.
+func parseStatusLine(line string) (l statusLine, ok bool) {
+	if !strings.HasPrefix(line, "HTTP/") {
+		return l, false
+	}
+	i := strings.IndexAny(line, " \t")
+	if i < 0 {
+		l.version, l.quirks = line, quirkStatusLine
+		return l, true
+	}
+	l.version = line[:i]
+	rest := line[i+1:]
+	for rest != "" && (rest[0] == ' ' || rest[0] == '\t') {
+		rest, l.quirks = rest[1:], quirkStatusLine
+	}
+	digits := 0
+	for digits < len(rest) && digits < 4 && isDigit(rest[digits]) {
+		l.code = l.code*10 + int(rest[digits]-'0')
+		digits++
+	}
+	if digits != 3 || l.code < 100 || !goodVersion(l.version) || len(rest) > 3 && rest[3] != ' ' {
+		l.quirks |= quirkStatusLine
+	}
+	if digits != 3 || l.code < 100 {
+		l.code = 0
+	}
+	l.reason = httpfield.Trim(rest[digits:])
+	return l, true
+}
+
+// startResponse fills the row from a final response's head and finds out what body
+// follows. It reports whether the connection changes to another protocol.
+func (k *conn) startResponse(c *call, l statusLine, fields string, whole bool) (switched bool) {
+	row, s := c.row, &k.resp
+	c.respHead = true
+	row.ResponseVersion = table.Some(httpfield.ValidText(l.version))
+	if l.code > 0 {
+		row.StatusCode = table.Some(int32(l.code))
+	} else {
+		c.malformed = true
+	}
+	if l.reason != "" {
+		row.StatusText = table.Some(httpfield.ValidText(l.reason))
+	}
+	var h head
+	before := len(row.Headers)
+	if row.Headers == nil {
+		row.Headers = make([]table.Header, 0, strings.Count(fields, "\n"))
+	}
+	row.Headers = h.fields(fields, httpfield.Response, row.Headers)
+	k.respHdrs = min(max(len(row.Headers)-before, 4), 64)
+	c.quirks |= h.quirks
+	c.http10 = c.http10 || l.version == "HTTP/1.0"
+	c.close = c.close || h.close || l.version == "HTTP/1.0" && !h.keepAlive
+	if !whole {
+		s.state, s.left = inFixed, 1 // nothing can follow
+		s.body = k.c.NewBody("", "")
+		return false
+	}
+	tunnel := c.isConnect && l.code >= 200 && l.code < 300
+	if tunnel || l.code == 101 {
+		k.endTunnel(c, &h, tunnel)
+		return true
+	}
+	if k.req.state == inHold && k.req.call == c {
+		k.req.state, k.req.call = inHead, nil
+	}
+	if c.isHead || l.code == 204 || l.code == 304 {
+		k.endOfResponse(c)
+		return false
+	}
+	encoding := k.frame(s, c, &h, "response", true)
+	if s.state == inHead {
+		k.endOfResponse(c)
+		return false
+	}
+	if s.state == inRest {
+		c.close = true
+	}
+	s.body = k.c.NewBody(h.contentType, encoding)
+	c.x.RespBody = s.body
+	return false
+}
+
+// endTunnel ends the call after which another protocol has the connection.
+func (k *conn) endTunnel(c *call, h *head, tunnel bool) {
+	switch {
+	case tunnel:
+		c.row.Upgrade = table.Some("connect")
+	case h.upgrade != "":
+		c.token = httpfield.ValidText(h.upgrade)
+	case c.token == "":
+		c.quirks |= quirkNoUpgrade
+	}
+	if token, _ := httpfield.Next(c.token); !tunnel && token != "" {
+		c.row.Upgrade = table.Some(strings.ToLower(token))
+	}
+	if c.row.Host.V == "" {
+		httpfield.Fill(&c.row.Call, c.row.Headers)
+	}
+	k.switchTo(c)
+	k.endOfResponse(c)
+}
