@@ -1,0 +1,55 @@
+package decode
+
+import (
+	"encoding/binary"
+	"testing"
+)
+
+// FuzzDecode gives a Decoder three packets cut from the input. It must not panic, must
+// keep payloads inside what it was given, and must keep to its budget.
+func FuzzDecode(f *testing.F) {
+	eth := ethernetTCP(20)
+	for _, link := range []uint16{linkEthernet, linkSLL, linkSLL2, linkNull, linkRaw, linkWLAN, linkRadiotap, linkPPP, linkNFLOG, linkPKTAP, linkFrameRelay, linkCHDLC, linkPrism, linkSLIP, linkPFLOG} {
+		f.Add(link, uint32(len(eth)), eth)
+	}
+	pkt := ipv4(protoUDP, 7, 0, udpDatagram(1, 2, make([]byte, 30)))
+	f.Add(uint16(linkRaw), uint32(100), pkt)
+	f.Add(uint16(linkRaw), uint32(100), ipv4(protoUDP, 7, 0x2000, make([]byte, 64)))
+	f.Add(uint16(linkRaw), uint32(200), ipv6(protoFragment, join(protoUDP, "00 00 01 00 00 00 07", make([]byte, 64))))
+	f.Add(uint16(linkRaw), uint32(200), ipv6(protoRouting, join(protoUDP, 2, 4, 1, make([]byte, 40))))
+	for _, port := range []uint16{portVXLAN, portVXLANGPE, portGeneve, portGTPU, portTeredo, portAYIYA, portL2TP, portMPLS, portCAPWAP} {
+		body := join("08 00 65 58 00 00 2a 00", eth)
+		f.Add(uint16(linkRaw), uint32(300), ipv4(protoUDP, 7, 0, udpDatagram(1, port, body)))
+	}
+	for _, kind := range []uint16{etherVLAN, etherMPLS, etherPPPoE, etherNSH, etherPBB, etherMACsec, etherFabric, etherVNTag, etherARP} {
+		f.Add(uint16(linkEthernet), uint32(300), ethernet(kind, eth))
+	}
+	for _, kind := range []uint16{0x88be, 0x22eb, etherTEB, etherPPP, 0x883e} {
+		gre := append(binary.BigEndian.AppendUint16([]byte{0xf0, 0}, kind), eth...)
+		f.Add(uint16(linkRaw), uint32(300), ipv4(protoGRE, 7, 0, gre))
+	}
+
+	f.Fuzz(func(t *testing.T, link uint16, orig uint32, data []byte) {
+		const budget = 16 << 10
+		d := New(Options{MaxFragmentBytes: budget, MaxFragments: 64})
+		var fr Frame
+		for i, part := range [][]byte{data, data[len(data)/2:], data} {
+			d.Decode(Input{LinkType: link, Data: part, OrigLen: orig, Time: int64(i), No: int64(i)}, &fr)
+			if len(fr.Payload) > fr.PayloadLen || fr.PayloadLen < 0 || fr.IPLen < 0 {
+				t.Fatalf("payload %d of %d, IP length %d", len(fr.Payload), fr.PayloadLen, fr.IPLen)
+			}
+			if fr.FragNos == nil && len(fr.Payload) > len(part) {
+				t.Fatalf("payload of %d bytes from a packet of %d", len(fr.Payload), len(part))
+			}
+			if d.Held() > budget || d.Held() < 0 {
+				t.Fatalf("%d bytes held, want at most %d", d.Held(), budget)
+			}
+			fr.FlowHash()
+			_ = fr.Problems.String() + fr.Src.String()
+		}
+		d.Flush()
+		if d.Held() != 0 {
+			t.Fatalf("%d bytes held after all was given up", d.Held())
+		}
+	})
+}
