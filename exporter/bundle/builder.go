@@ -130,14 +130,16 @@ func (b *Builder) Create(rel string) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
+	// Under the lock, so that Abort either closes the file or comes first, when
+	// its folder is gone.
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	f, err := os.OpenFile(p, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
 	if err != nil {
 		return nil, fmt.Errorf("adding %s: %w", rel, err)
 	}
 	file := &File{b: b, f: f, rel: rel, hash: sha256.New()}
-	b.mu.Lock()
 	b.open[file] = true
-	b.mu.Unlock()
 	return file, nil
 }
 

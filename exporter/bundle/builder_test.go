@@ -135,20 +135,6 @@ func TestAbortAfterFinishDoesNothing(t *testing.T) {
 	must(t, verify(t, p).Err())
 }
 
-// smallDisk mounts a file system of that size.
-func smallDisk(t *testing.T, size string) string {
-	t.Helper()
-	if os.Getuid() != 0 {
-		t.Skip("needs root, to mount a small disk")
-	}
-	dir := t.TempDir()
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size="+size); err != nil {
-		t.Skipf("needs CAP_SYS_ADMIN, to mount a small disk: %v", err)
-	}
-	t.Cleanup(func() { syscall.Unmount(dir, 0) })
-	return dir
-}
-
 func TestFullDiskIsToldAndLeavesNothing(t *testing.T) {
 	t.Run("while a capture is written", func(t *testing.T) {
 		dir := smallDisk(t, "256k")

@@ -329,11 +329,7 @@ func TestOpeningWritesNothingAndNeedsNoWriting(t *testing.T) {
 		return os.Chmod(p, 0o444)
 	}))
 	if os.Getuid() == 0 {
-		// Modes do not hold root back; a read-only mount does.
-		if err := syscall.Mount(dir, dir, "", syscall.MS_BIND, ""); err == nil {
-			t.Cleanup(func() { syscall.Unmount(dir, 0) })
-			must(t, syscall.Mount("", dir, "", syscall.MS_BIND|syscall.MS_REMOUNT|syscall.MS_RDONLY, ""))
-		}
+		makeReadOnly(t, dir) // modes do not hold root back
 	}
 	b, err := Open(dir)
 	must(t, err)

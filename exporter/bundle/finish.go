@@ -1,6 +1,7 @@
 package bundle
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -112,7 +113,16 @@ func (b *Builder) publish() error {
 	b.done = true
 	// Sync the parent too: after a power cut the new name may otherwise be gone while
 	// the caller was told that the bundle is there.
-	return syncPath(filepath.Dir(b.final))
+	return syncParent(b.final)
+}
+
+// syncParent syncs the folder of p, where it may be opened at all: one may have leave
+// to write to a folder and not to read it.
+func syncParent(p string) error {
+	if err := syncPath(filepath.Dir(p)); !errors.Is(err, fs.ErrPermission) {
+		return err
+	}
+	return nil
 }
 
 func syncPath(p string) error {

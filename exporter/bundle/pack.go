@@ -145,7 +145,7 @@ func writeNew(final string, write func(*os.File) error) (err error) {
 	if err = renameNew(hidden, final); err != nil {
 		return err
 	}
-	return syncPath(filepath.Dir(final))
+	return syncParent(final)
 }
 
 // Unpack is the reverse of Pack: it makes the bundle in zipPath the folder dir, which

@@ -11,7 +11,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 )
 
@@ -265,16 +264,9 @@ func TestZipOfNewerSchemaIsNotUnpacked(t *testing.T) {
 }
 
 func TestZipOnAReadOnlyDiskIsUnpackedToTheCache(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("needs root, to mount a read-only disk")
-	}
 	dir := t.TempDir()
 	must(t, Pack(build(t, testOptions()), filepath.Join(dir, "a.zip")))
-	if err := syscall.Mount(dir, dir, "", syscall.MS_BIND, ""); err != nil {
-		t.Skipf("needs CAP_SYS_ADMIN, to mount a read-only disk: %v", err)
-	}
-	t.Cleanup(func() { syscall.Unmount(dir, 0) })
-	must(t, syscall.Mount("", dir, "", syscall.MS_BIND|syscall.MS_REMOUNT|syscall.MS_RDONLY, ""))
+	makeReadOnly(t, dir)
 	cache := t.TempDir()
 	t.Setenv("XDG_CACHE_HOME", cache)
 	b, err := Open(filepath.Join(dir, "a.zip"))
