@@ -1,19 +1,13 @@
 package decode
 
 import (
-	"bytes"
-	"compress/gzip"
-	"encoding/binary"
-	"errors"
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/gopacket/gopacket"
-	"github.com/gopacket/gopacket/pcapgo"
+	"github.com/pcapsule/pcapsule/recorder/pcapng"
 )
 
 // captures finds the folder of shared captures beside the project, or skips.
@@ -39,88 +33,37 @@ func captures(t testing.TB) string {
 	return ""
 }
 
-// readCapture returns the packets of a capture as far as pcapgo can read them.
+// readCapture returns the packets of a capture, each with bytes of its own.
 func readCapture(path string) ([]Input, error) {
-	raw, err := os.ReadFile(path)
+	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
-	if len(raw) > 2 && raw[0] == 0x1f && raw[1] == 0x8b {
-		z, err := gzip.NewReader(bytes.NewReader(raw))
-		if err != nil {
-			return nil, err
-		}
-		if raw, err = io.ReadAll(z); err != nil {
-			return nil, err
-		}
+	defer f.Close()
+	src, err := pcapng.Open(f, pcapng.Limits{})
+	if err != nil {
+		return nil, err
 	}
-	if len(raw) > 4 && binary.LittleEndian.Uint32(raw) == 0x0a0d0d0a {
-		return readNg(raw)
-	}
-	return readClassic(raw)
-}
-
-// readClassic reads pcap by hand: pcapgo refuses packets above the file's snap length,
-// and the modified and other-order forms.
-func readClassic(raw []byte) ([]Input, error) {
-	if len(raw) < 24 {
-		return nil, errors.New("no file header")
-	}
-	order, magic := binary.ByteOrder(binary.LittleEndian), binary.LittleEndian.Uint32(raw)
-	if raw[0] == 0xa1 {
-		order, magic = binary.BigEndian, binary.BigEndian.Uint32(raw)
-	}
-	unit, header := int64(1000), 16
-	switch magic {
-	case 0xa1b2c3d4:
-	case 0xa1b23c4d:
-		unit = 1
-	case 0xa1b2cd34:
-		header = 24
-	default:
-		return nil, fmt.Errorf("magic %08x", magic)
-	}
-	link := uint16(order.Uint32(raw[20:])) // the upper half holds the check sequence's length
-	var all []Input
-	for at := 24; at+header <= len(raw); {
-		size, orig := int(order.Uint32(raw[at+8:])), order.Uint32(raw[at+12:])
-		ts := int64(order.Uint32(raw[at:]))*1e9 + int64(order.Uint32(raw[at+4:]))*unit
-		at += header
-		if size > len(raw)-at || size > 1<<20 {
-			return all, fmt.Errorf("packet %d at %d: %d bytes", len(all), at, size)
-		}
-		all = append(all, Input{LinkType: link, Data: raw[at : at+size], OrigLen: orig, Time: ts, No: int64(len(all))})
-		at += size
-	}
-	return all, nil
-}
-
-func readNg(raw []byte) ([]Input, error) {
-	r, err := pcapgo.NewNgReader(bytes.NewReader(raw), pcapgo.NgReaderOptions{WantMixedLinkType: true, SkipUnknownVersion: true})
+	defer src.Close()
+	r, err := pcapng.NewReader(src, pcapng.Options{})
 	if err != nil {
 		return nil, err
 	}
 	var all []Input
 	for {
-		data, ci, err := r.ReadPacketData()
-		if err != nil {
-			if err == io.EOF {
-				return all, nil
-			}
+		var b pcapng.Batch // a new one each time, so that its packets live on
+		if err := r.Next(&b); err == io.EOF {
+			return all, nil
+		} else if err != nil {
 			return all, err
 		}
-		i, err := r.Interface(ci.InterfaceIndex)
-		if err != nil {
-			return all, err
+		for i := range b.Packets {
+			p := &b.Packets[i]
+			all = append(all, Input{
+				LinkType: p.LinkType, Interface: p.Interface, Data: p.Data, OrigLen: p.OrigLen, Time: p.Time, No: int64(len(all)),
+			})
 		}
-		in := input(data, ci, uint16(i.LinkType), len(all))
-		in.Interface = int32(ci.InterfaceIndex)
-		all = append(all, in)
 	}
-}
-
-func input(data []byte, ci gopacket.CaptureInfo, link uint16, no int) Input {
-	return Input{LinkType: link, Data: data, OrigLen: uint32(ci.Length), Time: ci.Timestamp.UnixNano(), No: int64(no)}
 }
 
 // captureFiles lists the captures that have a truth file, by path below dir.

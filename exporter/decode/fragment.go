@@ -221,7 +221,8 @@ func (w *walk) fragment(p piece) layer {
 	if key.version == 4 {
 		key.proto = p.proto
 	}
-	g := r.find(key, w.time, len(data))
+	cost := len(data) + fragmentCost + 8*len(f.FragNos)
+	g := r.find(key, w.time, cost)
 	if g == nil {
 		return w.dropped()
 	}
@@ -237,7 +238,7 @@ func (w *walk) fragment(p piece) layer {
 	if p.off == 0 && !g.first {
 		g.first, g.proto, g.header = true, p.proto, p.header
 	}
-	w.hold(g, p.off, size, data)
+	w.hold(g, p.off, size, data, cost)
 	if g.total >= 0 && g.got == g.total {
 		return w.complete(g)
 	}
@@ -254,11 +255,10 @@ func (w *walk) dropped() layer {
 	return layerDone
 }
 
-// find returns the datagram of key, with room for n more bytes in the budget, or nil
+// find returns the datagram of key, with room for need more bytes in the budget, or nil
 // where the budget is too small for even that.
-func (r *reassembler) find(key fragKey, now int64, n int) *datagram {
+func (r *reassembler) find(key fragKey, now int64, need int) *datagram {
 	r.expire(now)
-	need := n + fragmentCost
 	if _, ok := r.open[key]; !ok {
 		need += datagramCost
 	}
@@ -299,16 +299,13 @@ func (g *datagram) fits(end int, more bool) bool {
 }
 
 // hold copies the bytes of a fragment that no earlier one had and compares the others.
-func (w *walk) hold(g *datagram, off, size int, data []byte) {
+func (w *walk) hold(g *datagram, off, size int, data []byte, cost int) {
 	f, r := w.f, &w.d.frags
 	g.packets++
 	added, overlap, conflict, same := g.insert(off, size, data)
-	if added {
-		cost := len(data) + fragmentCost
+	if added || size == 0 {
 		g.cost += cost
 		r.cost += cost
-	}
-	if added || size == 0 {
 		if f.FragNos != nil { // the packet around was reassembled itself
 			g.nos = append(g.nos, f.FragNos...)
 		} else {

@@ -109,7 +109,7 @@ func (w *walk) tcpOptions(o []byte, cut bool) {
 		case kind == 2 && len(v) == 2:
 			f.MSS = be16(v)
 		case kind == 3 && len(v) == 1:
-			f.WScale = int8(v[0] & 0x7f)
+			f.WScale = int8(min(v[0], 127)) // above 14 counts as 14, RFC 7323 2.3
 		case kind == 4 && len(v) == 0:
 			f.SACKPermitted = true
 		case kind == 5 && len(v)%8 == 0:

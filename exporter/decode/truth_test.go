@@ -212,7 +212,7 @@ func TestTruth(t *testing.T) {
 		if err := json.Unmarshal(raw, &want); err != nil {
 			t.Fatalf("reading truth of %s: %v", rel, err)
 		}
-		packets, err := readCapture(filepath.Join(dir, rel))
+		packets, _ := readCapture(filepath.Join(dir, rel)) // what is damaged is the reader's matter
 		if n, err := strconv.Atoi(want.Capinfos["Number of packets"]); err == nil {
 			want.Packets = n
 		}
@@ -221,7 +221,6 @@ func TestTruth(t *testing.T) {
 			report = append(report, disagreement(rel, "packets", len(packets), want.Packets))
 			continue
 		}
-		_ = err // pcapgo and tshark agree on the packets; what follows them is not decode's matter
 		agreed["packets read"]++
 		read++
 		d, got := New(Options{}), facts{}
