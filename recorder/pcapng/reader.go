@@ -227,6 +227,15 @@ func (r *Reader) scan(w []byte, pos int) (at, need int, ok bool) {
 			r.scanFrom = r.base + int64(p)
 			return p, lookahead, false
 		}
+		// Nothing begins with four zero bytes, and long runs of them are common.
+		zeros := p
+		for len(w)-p >= 8 && u64(w[p:], false) == 0 {
+			p += 8
+		}
+		if p > zeros {
+			p -= 4 // with the p++ of the loop, three of the zeros are looked at again
+			continue
+		}
 		if r.format == FormatPcap && r.recordsAt(w[p:]) || r.format == FormatPcapng && r.blocksAt(w[p:]) {
 			r.found(r.base+int64(p), false)
 			return p, 0, true
