@@ -10,7 +10,11 @@
 // run; it becomes an anomaly, and under test it panics again.
 package dissect
 
-import "github.com/pcapsule/pcapsule/exporter/table"
+import (
+	"net/netip"
+
+	"github.com/pcapsule/pcapsule/exporter/table"
+)
 
 // Dir is the direction that bytes travel.
 type Dir uint8
@@ -151,6 +155,13 @@ type Dissector interface {
 type Detail interface {
 	// OfCall gives the finished call when its number is known.
 	OfCall(c *table.Call)
+}
+
+// NameAnswer is an address that a name look-up gave for a name. A row with a method
+// Names() []NameAnswer names outside addresses.
+type NameAnswer struct {
+	Name string
+	Addr netip.Addr
 }
 
 // UpgradeInfo is what the old protocol knows about the new one's first call.

@@ -24,7 +24,11 @@ type unknownState struct {
 }
 
 func unknownProtocol(t Transport) *Protocol {
-	return &Protocol{Name: t.String(), Doc: "payload of " + t.String() + " that no protocol fits",
+	name := t.String()
+	if t == ICMP { // protocol icmp is a folder of its own
+		name = "icmp_payload"
+	}
+	return &Protocol{Name: name, Doc: "payload of " + t.String() + " that no protocol fits",
 		Transports: []Transport{t}, Row: &Unknown{}}
 }
 
@@ -100,4 +104,13 @@ func (c *Conn) emitUnknown(why End) {
 	row.Summary = c.Info.Transport.String() + " payload, " + strconv.FormatInt(u.x.req.bytes, 10) + " bytes sent, " +
 		strconv.FormatInt(u.x.resp.bytes, 10) + " received"
 	c.emit(c.engine.unknown[c.Info.Transport], &u.x, row, nil)
+}
+
+// UnknownProtocols are the engine's own rows for payloads that no protocol fits, one a
+// transport.
+func UnknownProtocols() (list []*Protocol) {
+	for t := range transports {
+		list = append(list, unknownProtocol(t))
+	}
+	return list
 }

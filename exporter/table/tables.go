@@ -166,6 +166,9 @@ type TLSHandshake struct {
 	CallNo int64 `col:"call_no" doc:"the handshake's row in calls"`
 }
 
+// OfCall ties the handshake to its row in calls.
+func (t *TLSHandshake) OfCall(c *Call) { t.CallNo = c.CallNo }
+
 // TCPEvent is one thing that happened to a TCP connection.
 type TCPEvent struct {
 	TsNs     int64  `col:"ts_ns" unit:"ns" doc:"time of the packet"`

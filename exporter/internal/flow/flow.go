@@ -50,6 +50,9 @@ func (c *Conn) Ends() (src, dst decode.Addr, srcPort, dstPort uint16) {
 	return c.client.addr, c.server.addr, c.client.port, c.server.port
 }
 
+// FirstFlow is the flow that saw the connection first.
+func (c *Conn) FirstFlow() *Flow { return c.flows[0] }
+
 // Proto is the IP protocol number.
 func (c *Conn) Proto() uint8 { return c.key.proto }
 
@@ -61,6 +64,7 @@ type Flow struct {
 	Conn      *Conn
 	First     int64 // number of the first packet
 	Interface int32
+	Device    uint32
 
 	tunnels     []decode.Tunnel
 	vlan        int32

@@ -18,39 +18,39 @@ import (
 // Packet is what is kept of a decoded frame. The pipeline fills it; Shard sets Flow and
 // Mark.
 type Packet struct {
-	No, Time     int64
-	Offset       int64 // in its file
-	FileIndex    int64
-	Frame        int64
-	File         int32
-	Interface    int32 // over all files
-	CapLen, Len  int32
-	IPLen        int32
-	PayloadLen   int32
-	Kind         decode.Kind
-	Proto        uint8
-	Version      uint8
-	Type, Code   uint8
-	Direction    decode.Direction
-	WScale       int8
-	HasTS        bool
-	L4           bool
-	SrcPort      uint16
-	DstPort      uint16
-	TCPFlags     uint16
-	Window, MSS  uint16
-	Problems     decode.Problem
-	VLAN         int32 // -1: none
-	Seq, Ack     uint32
-	TSVal        uint32
-	IPID         uint32
-	Src, Dst     decode.Addr
-	Payload      []byte
-	FragNos      []int64
-	Tunnels      []decode.Tunnel // nil for most
-	Flow         *Flow
-	Mark         Mark
-	FragmentPart bool
+	No, Time    int64
+	Offset      int64 // in its file
+	FileIndex   int64
+	Frame       int64
+	File        int32
+	Interface   int32  // over all files
+	Device      uint32 // of the capturing machine, where one interface shows several (SLL2)
+	CapLen, Len int32
+	IPLen       int32
+	PayloadLen  int32
+	Kind        decode.Kind
+	Proto       uint8
+	Version     uint8
+	Type, Code  uint8
+	Direction   decode.Direction
+	WScale      int8
+	HasTS       bool
+	L4          bool
+	SrcPort     uint16
+	DstPort     uint16
+	TCPFlags    uint16
+	Window, MSS uint16
+	Problems    decode.Problem
+	VLAN        int32 // -1: none
+	Seq, Ack    uint32
+	TSVal       uint32
+	IPID        uint32
+	Src, Dst    decode.Addr
+	Payload     []byte
+	FragNos     []int64
+	Tunnels     []decode.Tunnel // nil for most
+	Flow        *Flow
+	Mark        Mark
 }
 
 // Mark is what the tables say of a packet beside its TCP flags; the values are those

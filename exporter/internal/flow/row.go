@@ -172,9 +172,9 @@ func (c *Conn) row() table.Connection {
 	return r
 }
 
-// Flipped reports whether content showed that client and server are the other way
-// round than Ends says. Only the shard may ask while the connection is open.
-func (c *Conn) Flipped() bool { return c.d != nil && c.d.Flipped() }
+// flipped reports whether content showed that client and server are the other way
+// round than Ends says.
+func (c *Conn) flipped() bool { return c.d != nil && c.d.Flipped() }
 
 // communityID is Community ID version 1, seed 0: SHA-1 over the ordered five-tuple.
 func communityID(a, b *end, proto uint8) string {

@@ -44,21 +44,24 @@ type Shard struct {
 // Emitted is a call with the connection state at that moment.
 type Emitted struct {
 	dissect.Emission
-	Conn *Conn
+	Conn    *Conn
+	Swapped bool // client and server are the other way round than Conn.Ends says
 }
 
 // FlowRow is a finished flow.
 type FlowRow struct {
-	Flow *Flow
-	At   int64
-	Row  table.Flow
+	Flow    *Flow
+	At      int64
+	Row     table.Flow
+	Swapped bool
 }
 
 // ConnRow is a finished connection.
 type ConnRow struct {
-	Conn *Conn
-	At   int64
-	Row  table.Connection
+	Conn    *Conn
+	At      int64
+	Row     table.Connection
+	Swapped bool
 }
 
 // EventRow is something that happened to a TCP connection.
@@ -278,14 +281,14 @@ func (s *Shard) roles(p *Packet) (fromClient bool, how string) {
 
 func (s *Shard) flowOf(c *Conn, p *Packet, fromClient bool) *Flow {
 	for _, f := range c.flows {
-		if f.Interface == p.Interface {
+		if f.Interface == p.Interface && f.Device == p.Device {
 			return f
 		}
 	}
 	if len(c.flows) >= maxFlows {
 		return c.flows[maxFlows-1]
 	}
-	f := &Flow{Conn: c, First: p.No, Interface: p.Interface, tunnels: p.Tunnels, vlan: p.VLAN, direction: p.Direction,
+	f := &Flow{Conn: c, First: p.No, Interface: p.Interface, Device: p.Device, tunnels: p.Tunnels, vlan: p.VLAN, direction: p.Direction,
 		firstSrc: fromClient, firstNs: p.Time, lastNs: p.Time}
 	for i := range f.side {
 		f.side[i].wscale = -1
@@ -372,9 +375,9 @@ func (s *Shard) end(c *Conn, why dissect.End, at dissect.Packet) {
 		s.anomaly(c.flows[0], at, "engine", "evicted", "the limit on open connections closed this one", 0)
 	}
 	for i, f := range c.flows {
-		s.out.Flows = append(s.out.Flows, FlowRow{f, at.No, f.row(why, i == 0)})
+		s.out.Flows = append(s.out.Flows, FlowRow{f, at.No, f.row(why, i == 0), c.flipped()})
 	}
-	s.out.Conns = append(s.out.Conns, ConnRow{c, at.No, c.row()})
+	s.out.Conns = append(s.out.Conns, ConnRow{c, at.No, c.row(), c.flipped()})
 }
 
 func (s *Shard) anomaly(f *Flow, at dissect.Packet, source, kind, detail string, bytes int64) {
@@ -395,7 +398,7 @@ func (s *sink) Call(e dissect.Emission) {
 	}
 	b.SrcIP, b.SrcPort, b.DstIP, b.DstPort = src.text, int32(src.port), dst.text, int32(dst.port)
 	b.ClockID = c.clock
-	s.out.Calls = append(s.out.Calls, Emitted{e, c})
+	s.out.Calls = append(s.out.Calls, Emitted{e, c, e.Conn.Flipped()})
 }
 
 // Anomaly implements dissect.Sink.

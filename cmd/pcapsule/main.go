@@ -1,0 +1,12 @@
+// Command pcapsule turns captures into evidence bundles and answers questions about them.
+package main
+
+import (
+	"os"
+
+	"github.com/pcapsule/pcapsule/internal/cli"
+)
+
+func main() {
+	os.Exit(cli.Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}

@@ -1,0 +1,148 @@
+package exporter
+
+import (
+	"fmt"
+	"strconv"
+
+	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/exporter/decode"
+	"github.com/pcapsule/pcapsule/exporter/internal/flow"
+	"github.com/pcapsule/pcapsule/exporter/table"
+	"github.com/pcapsule/pcapsule/recorder/pcapng"
+)
+
+// maxSameProblem is how many packets with one kind of problem get a row each; the rest
+// are counted.
+const maxSameProblem = 200
+
+// problems writes anomalies for what decoding could not accept.
+func (r *reading) problems(f *flow.Packet) {
+	for _, code := range f.Problems.Codes() {
+		if code == "truncated" {
+			f.Mark |= flow.SnapCut
+		} else {
+			f.Mark |= flow.NotWhole
+		}
+		r.capped[code]++
+		if r.capped[code] <= maxSameProblem {
+			r.anomaly(f.No, f.Time, "link", code, "a header that could not be read as it stands", 0)
+		}
+	}
+}
+
+func (r *reading) anomaly(no, ts int64, source, kind, detail string, bytes int64) {
+	r.anomalies = append(r.anomalies, flow.AnomalyRow{At: no, Row: table.Anomaly{TsNs: ts, Ts: micros(ts),
+		Source: source, Kind: kind, Detail: detail, PacketNo: table.Some(no), Bytes: bytes, Count: 1}})
+}
+
+func micros(ns int64) table.Micros {
+	q := ns / 1000
+	if ns%1000 < 0 {
+		q--
+	}
+	return table.Micros(q)
+}
+
+// gaveUp is told of IP datagrams whose fragments did not all come.
+func (r *reading) gaveUp(d decode.Incomplete) {
+	const kind = "fragments_missing"
+	r.capped[kind]++
+	if r.capped[kind] <= maxSameProblem {
+		r.anomaly(max(r.numbered-1, 0), r.now, "ip", kind, fmt.Sprintf("datagram %d of %s to %s, first packet %d: %s",
+			d.ID, d.Src, d.Dst, d.First, d.Reason), int64(d.Bytes))
+	}
+}
+
+// notIP counts what has no addresses.
+func (r *reading) notIP(f *decode.Frame) {
+	name := "other"
+	switch {
+	case f.Kind == decode.KindARP:
+		name = "arp"
+	case f.EtherType != 0:
+		name = "ethertype_" + strconv.FormatUint(uint64(f.EtherType), 16)
+	}
+	if _, ok := r.nonIP[name]; !ok && len(r.nonIP) >= 256 {
+		name = "other"
+	}
+	r.nonIP[name]++
+}
+
+// damage writes a place of a file that could not be read.
+func (r *reading) damage(o *opened, d pcapng.Damage) {
+	row := table.Anomaly{TsNs: o.last, Ts: micros(o.last), Source: "file", Kind: string(d.Kind), Detail: d.Detail,
+		FileID: table.Some(o.id), Offset: table.Some(d.Offset), Bytes: d.Length, Count: 1}
+	r.anomalies = append(r.anomalies, flow.AnomalyRow{At: max(r.numbered-1, 0), Row: row})
+	if d.Length > 0 {
+		r.coverage = append(r.coverage, table.Coverage{FileID: o.id, Source: o.name, FromNs: o.last, ToNs: o.last, Kind: "hole",
+			Reason: "damaged", Detail: fmt.Sprintf("%d bytes at %d: %s", d.Length, d.Offset, d.Detail)})
+	}
+}
+
+// dropped writes a hole that a packet's drop count tells of.
+func (r *reading) dropped(o *opened, p *pcapng.Packet, n int64) {
+	r.coverage = append(r.coverage, table.Coverage{FileID: o.id, Source: r.links[o.ifBase+p.Interface].name, FromNs: p.Time, ToNs: p.Time,
+		Kind: "hole", Reason: "drop", Packets: n, Detail: "lost before this packet, as its block says"})
+}
+
+// cover writes what one file recorded, and the losses that its statistics name.
+func (r *reading) cover(o *opened, in *bundle.Input) {
+	if o.any {
+		r.coverage = append(r.coverage, table.Coverage{FileID: o.id, Source: o.name, FromNs: o.first, ToNs: o.last,
+			Kind: "recorded", Packets: o.packets})
+	}
+	for _, i := range in.Interfaces {
+		name := i.Name
+		if name == "" {
+			name = "interface " + strconv.FormatInt(i.Index, 10)
+		}
+		if i.Dropped > 0 {
+			r.coverage = append(r.coverage, table.Coverage{FileID: o.id, Source: name, FromNs: o.first, ToNs: o.last, Kind: "hole",
+				Reason: "drop", Packets: i.Dropped, Detail: "the interface statistics say that packets were lost; not when"})
+		}
+		if i.Filter != "" {
+			r.coverage = append(r.coverage, table.Coverage{FileID: o.id, Source: name, FromNs: o.first, ToNs: o.last, Kind: "hole",
+				Reason: "filter", Detail: "recorded with the filter " + i.Filter})
+		}
+	}
+	if r.opt.Filter != "" || r.opt.FromNs != 0 || r.opt.ToNs != 0 {
+		r.coverage = append(r.coverage, table.Coverage{FileID: o.id, Source: o.name, FromNs: o.first, ToNs: o.last, Kind: "hole",
+			Reason: "filter", Detail: "the tables leave out what filter and time window exclude; the packet file is whole"})
+	}
+}
+
+func clockOf(id int32, o *opened, i *pcapng.Interface) table.Clock {
+	name := i.Name
+	if name == "" {
+		name = strconv.FormatInt(int64(i.Index), 10)
+	}
+	c := table.Clock{ClockID: id, Source: o.name + " interface " + name}
+	if i.TsResol&0x80 == 0 {
+		tick := int64(1e9)
+		for range i.TsResol & 0x7f {
+			tick /= 10
+		}
+		c.TickNs = table.Some(tick)
+	} else if i.TsResol&0x7f < 64 {
+		c.TickNs = table.Some(int64(1e9) >> (i.TsResol & 0x7f))
+	}
+	if i.TsOffset != 0 && i.TsOffset < 1<<33 && i.TsOffset > -(1<<33) {
+		c.OffsetNs = table.Some(i.TsOffset * 1e9)
+	}
+	return c
+}
+
+// linkName is the name of an interface, for the join after its round was read.
+func (r *reading) linkName(i int32) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.links[i].name
+}
+
+// countText is "1 packet" or "7 packets".
+func countText(n int64, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return strconv.FormatInt(n, 10) + " " + many
+}

@@ -1,0 +1,16 @@
+// Package all lists the protocols that bundles are dissected with. A new protocol is
+// one folder beside this one and one line here; the order is the order in which
+// detection asks where no port gives a hint.
+package all
+
+import (
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/http1"
+)
+
+// Protocols returns the protocols in the order in which detection asks them.
+func Protocols() []*dissect.Protocol {
+	return []*dissect.Protocol{
+		http1.Protocol(),
+	}
+}

@@ -1,0 +1,257 @@
+package exporter
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/recorder/pcapng"
+)
+
+// headSize is how much of each input is looked at before the inputs are put in order.
+const headSize = 64 << 10
+
+// InputError is an input that cannot be used.
+type InputError struct {
+	Path string
+	Err  error
+}
+
+// Error implements error.
+func (e *InputError) Error() string { return fmt.Sprintf("reading %s: %v", e.Path, e.Err) }
+
+// Unwrap gives the cause.
+func (e *InputError) Unwrap() error { return e.Err }
+
+// input is one capture file before it is read.
+type input struct {
+	path  string // "-" is standard input
+	name  string // base name
+	size  int64  // bytes on disk, -1 unknown
+	first int64  // time of the first packet; math.MaxInt64 where there is none
+	head  [sha256.Size]byte
+	info  os.FileInfo
+	stdin *rejoined // standard input with its head put back
+}
+
+type inputs struct {
+	files   []*input
+	skipped []string // files in folders that are no captures
+	total   int64    // bytes on disk of all, 0 where not known
+}
+
+func (in *inputs) close() {}
+
+// openInputs finds the captures, folders walked, and puts them in an order that depends
+// on their content alone: time of the first packet, then hash of the head, then name.
+func openInputs(paths []string, stdin io.Reader) (*inputs, error) {
+	in := &inputs{}
+	for _, p := range paths {
+		if p == "-" {
+			if err := in.addStdin(stdin); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		info, err := os.Stat(p)
+		if err != nil {
+			return nil, &InputError{p, err}
+		}
+		if !info.IsDir() {
+			if err := in.addFile(p, info); err != nil {
+				return nil, &InputError{p, err}
+			}
+			continue
+		}
+		if err := in.addFolder(p); err != nil {
+			return nil, err
+		}
+	}
+	if len(in.files) == 0 {
+		return nil, &InputError{fmt.Sprint(paths), ErrNoInput}
+	}
+	slices.SortStableFunc(in.files, func(a, b *input) int {
+		switch {
+		case a.first != b.first:
+			if a.first < b.first {
+				return -1
+			}
+			return 1
+		}
+		if c := bytes.Compare(a.head[:], b.head[:]); c != 0 {
+			return c
+		}
+		return bytes.Compare([]byte(a.name), []byte(b.name))
+	})
+	for _, f := range in.files {
+		if f.size < 0 {
+			in.total = 0
+			break
+		}
+		in.total += f.size
+	}
+	return in, nil
+}
+
+// addFolder takes every capture below dir. A file that is no capture is skipped and
+// named, since folders hold notes and keys too; one that cannot be read is an error.
+func (in *inputs) addFolder(dir string) error {
+	return filepath.WalkDir(dir, func(p string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return &InputError{p, err}
+		}
+		if e.IsDir() || !e.Type().IsRegular() {
+			return nil
+		}
+		info, err := e.Info()
+		if err != nil {
+			return &InputError{p, err}
+		}
+		err = in.addFile(p, info)
+		switch {
+		case errors.Is(err, pcapng.ErrNotCapture), errors.Is(err, pcapng.ErrTooShort):
+			in.skipped = append(in.skipped, fmt.Sprintf("%s: %v", e.Name(), err))
+			return nil
+		case err != nil:
+			return &InputError{p, err}
+		}
+		return nil
+	})
+}
+
+func (in *inputs) addFile(path string, info os.FileInfo) error {
+	for _, f := range in.files {
+		if f.info != nil && os.SameFile(f.info, info) {
+			return nil // given twice
+		}
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	x := &input{path: path, name: filepath.Base(path), size: info.Size(), info: info}
+	if !info.Mode().IsRegular() { // a named pipe cannot be opened twice
+		return x.fromStream(f)
+	}
+	src, err := pcapng.Open(f, pcapng.Limits{})
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	if err := x.peek(src); err != nil {
+		return err
+	}
+	in.files = append(in.files, x)
+	return nil
+}
+
+func (x *input) fromStream(f *os.File) error {
+	return fmt.Errorf("neither a file nor a folder; to read a pipe give - and redirect it")
+}
+
+func (in *inputs) addStdin(r io.Reader) error {
+	if r == nil {
+		return &InputError{"-", errors.New("standard input is closed")}
+	}
+	for _, f := range in.files {
+		if f.path == "-" {
+			return &InputError{"-", errors.New("standard input was given twice")}
+		}
+	}
+	x := &input{path: "-", name: "-", size: -1}
+	head := make([]byte, headSize)
+	n, err := io.ReadFull(r, head)
+	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
+		return &InputError{"-", err}
+	}
+	head = head[:n]
+	src, err := pcapng.Open(bytes.NewReader(head), pcapng.Limits{})
+	if err != nil {
+		return &InputError{"-", err}
+	}
+	defer src.Close()
+	if err := x.peek(src); err != nil {
+		return &InputError{"-", err}
+	}
+	x.stdin = &rejoined{io.MultiReader(bytes.NewReader(head), r)}
+	in.files = append(in.files, x)
+	return nil
+}
+
+type rejoined struct{ io.Reader }
+
+// peek reads the head of the unpacked capture.
+func (x *input) peek(src io.Reader) error {
+	head := make([]byte, headSize)
+	n, err := io.ReadFull(src, head)
+	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF && n == 0 {
+		return err
+	}
+	x.head = sha256.Sum256(head[:n])
+	r, err := pcapng.NewReader(bytes.NewReader(head[:n]), pcapng.Options{})
+	if err != nil {
+		return err
+	}
+	var b pcapng.Batch
+	x.first = 1<<63 - 1
+	for {
+		err := r.Next(&b)
+		for i := range b.Packets {
+			if b.Packets[i].TimeOK {
+				x.first = b.Packets[i].Time
+				return nil
+			}
+		}
+		if err != nil {
+			return nil // what is wrong inside is told when it is read
+		}
+	}
+}
+
+// open starts reading the input; what is read also goes into the bundle.
+func (x *input) open(id int32, b *bundle.Builder, count func(int64)) (*opened, error) {
+	o := &opened{input: x, id: id}
+	raw := io.Reader(x.stdin)
+	if x.stdin == nil {
+		f, err := os.Open(x.path)
+		if err != nil {
+			return nil, &InputError{x.path, err}
+		}
+		o.file, raw = f, f
+	}
+	o.original.counting = count
+	src, err := pcapng.Open(io.TeeReader(raw, &o.original), pcapng.Limits{})
+	if err != nil {
+		o.closeFile()
+		return nil, &InputError{x.path, err}
+	}
+	o.src = src
+	if src.Compression != pcapng.CompressionNone {
+		o.original.hash = sha256.New()
+	}
+	o.rel = fmt.Sprintf("data/packets/import/%03d-%s", id, bundle.SafeName(unpackedName(x.name, src.Compression)))
+	if o.copy, err = b.Create(o.rel); err != nil {
+		o.closeFile()
+		return nil, err
+	}
+	return o, nil
+}
+
+// unpackedName is the base name without the compression's ending.
+func unpackedName(name string, c pcapng.Compression) string {
+	if name == "-" {
+		return "stdin"
+	}
+	if ext := filepath.Ext(name); c != pcapng.CompressionNone && len(ext) > 1 && len(ext) < len(name) {
+		return name[:len(name)-len(ext)]
+	}
+	return name
+}

@@ -1,0 +1,428 @@
+package exporter
+
+import (
+	"cmp"
+	"math"
+	"slices"
+	"unicode/utf8"
+	"unsafe"
+
+	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/internal/columnar"
+	"github.com/pcapsule/pcapsule/exporter/internal/flow"
+	"github.com/pcapsule/pcapsule/exporter/table"
+)
+
+// Sizes of table bodies.
+const (
+	bodyPart    = 1 << 20 // bytes of one part
+	bodyOverlap = 4 << 10 // bytes that two parts share, so that a search finds what lies across
+	bodyWindow  = 1 << 16 // distinct bodies within which an equal one is not stored again
+)
+
+// joining is the last stage: it gives numbers, names the ends and writes the tables.
+type joining struct {
+	out  *tables
+	who  *identity
+	read *reading
+	opt  Options
+
+	flows, conns, calls int64
+	bodies              map[table.Hash]struct{}
+	bodyRing            []table.Hash
+	bodyAt              int
+	acc                 bundle.Accounts
+	first, last         int64
+
+	pending   map[string][]unsafe.Pointer // calls by protocol
+	order     []string
+	packets   []table.Packet
+	bodyRows  []table.Body
+	objects   []table.Object
+	tls       []table.TLSHandshake
+	merged    []at
+	anomalies map[[2]string]int64
+}
+
+// at is a row's place in the order of a round.
+type at struct {
+	no    int64 // packet that completed it
+	shard int32
+	i     int32
+}
+
+func newJoining(out *tables, who *identity, read *reading, o Options) *joining {
+	return &joining{out: out, who: who, read: read, opt: o, bodies: map[table.Hash]struct{}{}, first: math.MaxInt64, last: math.MinInt64,
+		pending: map[string][]unsafe.Pointer{}, anomalies: map[[2]string]int64{}}
+}
+
+// order sorts the rows of all shards by the packet that completed them, then by shard;
+// a shard's own rows keep their order.
+func (j *joining) sorted(r *round, count func(*flow.Batch) int, no func(*flow.Batch, int) int64) []at {
+	j.merged = j.merged[:0]
+	for s := range r.out {
+		for i := range count(&r.out[s]) {
+			j.merged = append(j.merged, at{no(&r.out[s], i), int32(s), int32(i)})
+		}
+	}
+	slices.SortFunc(j.merged, func(a, b at) int {
+		if c := cmp.Compare(a.no, b.no); c != 0 {
+			return c
+		}
+		if c := cmp.Compare(a.shard, b.shard); c != 0 {
+			return c
+		}
+		return cmp.Compare(a.i, b.i)
+	})
+	return j.merged
+}
+
+// round joins what the shards made of one round.
+func (j *joining) round(r *round) error {
+	j.number(r)
+	if err := j.writePackets(r); err != nil {
+		return err
+	}
+	if err := j.writeCalls(r); err != nil {
+		return err
+	}
+	if err := j.writeFlows(r); err != nil {
+		return err
+	}
+	if err := j.writeAnomalies(r); err != nil {
+		return err
+	}
+	if err := columnar.Append(j.out.plain["endpoints"], j.who.made); err != nil {
+		return err
+	}
+	j.who.made = j.who.made[:0]
+	if j.opt.Progress != nil {
+		j.opt.Progress(Progress{ReadBytes: j.read.readBytes.Load(), TotalBytes: j.read.sources.total, Packets: j.acc.Packets,
+			Calls: j.calls, Stage: "reading"})
+	}
+	return nil
+}
+
+// number gives the round's new flows and connections their numbers and ends.
+func (j *joining) number(r *round) {
+	for _, m := range j.sorted(r, func(b *flow.Batch) int { return len(b.NewFlows) }, func(b *flow.Batch, i int) int64 { return b.NewFlows[i].First }) {
+		f := r.out[m.shard].NewFlows[m.i]
+		f.No = j.flows
+		j.flows++
+		c := f.Conn
+		if c.Joined.Done {
+			continue
+		}
+		src, dst, sport, dport := c.Ends()
+		c.Joined.Done, c.Joined.ConnNo = true, j.conns
+		j.conns++
+		c.Joined.SrcID = j.who.endpoint(src, sport, c.Proto(), c.FirstTime())
+		c.Joined.DstID = j.who.endpoint(dst, dport, c.Proto(), c.FirstTime())
+	}
+}
+
+func (j *joining) writePackets(r *round) error {
+	j.packets = j.packets[:0]
+	for i := range r.packets {
+		p := &r.packets[i]
+		row := table.Packet{PacketNo: p.No, FileID: p.File, Offset: p.Offset, FileIndex: p.FileIndex, Frame: p.Frame, TsNs: p.Time,
+			CapLen: p.CapLen, Len: p.Len, Payload: p.PayloadLen, Flags: int32(p.TCPFlags&0xff) | int32(p.Mark)}
+		if p.Flow != nil {
+			row.FlowID = table.Some(p.Flow.No)
+		}
+		j.packets = append(j.packets, row)
+		j.acc.Bytes += int64(p.Len)
+		j.first, j.last = min(j.first, p.Time), max(j.last, p.Time)
+	}
+	j.acc.Packets += int64(len(r.packets))
+	return columnar.Append(j.out.plain["packets"], j.packets)
+}
+
+// named is a row that says which names addresses have.
+type named interface{ Names() []dissect.NameAnswer }
+
+func (j *joining) writeCalls(r *round) error {
+	for _, m := range j.sorted(r, func(b *flow.Batch) int { return len(b.Calls) }, func(b *flow.Batch, i int) int64 { return b.Calls[i].At }) {
+		e := &r.out[m.shard].Calls[m.i]
+		c := e.Row.Base()
+		c.CallNo = j.calls
+		j.calls++
+		c.ConnID, c.FlowID = e.Conn.Joined.ConnNo, e.Conn.FirstFlow().No
+		c.SrcID, c.DstID = e.Conn.Joined.SrcID, e.Conn.Joined.DstID
+		if e.Swapped {
+			c.SrcID, c.DstID = c.DstID, c.SrcID
+		}
+		j.names(e, c)
+		j.body(e.ReqBody, c, e, "request")
+		j.body(e.RespBody, c, e, "response")
+		for _, d := range e.Details {
+			d.OfCall(c)
+			if t, ok := d.(*table.TLSHandshake); ok {
+				j.tls = append(j.tls, *t)
+			}
+		}
+		if j.pending[c.Protocol] == nil {
+			j.order = append(j.order, c.Protocol)
+			slices.Sort(j.order)
+		}
+		j.pending[c.Protocol] = append(j.pending[c.Protocol], rowPointer(e.Row))
+	}
+	return j.flushCalls()
+}
+
+// rowPointer is the address of the struct behind the interface, which the protocol's
+// schema describes.
+func rowPointer(row table.CallRow) unsafe.Pointer {
+	return (*[2]unsafe.Pointer)(unsafe.Pointer(&row))[1]
+}
+
+func (j *joining) flushCalls() error {
+	for _, p := range j.order {
+		rows := j.pending[p]
+		if len(rows) == 0 {
+			continue
+		}
+		t, err := j.out.callTable(p)
+		if err != nil {
+			return err
+		}
+		if err := t.AppendPointers(rows); err != nil {
+			return err
+		}
+		clear(rows)
+		j.pending[p] = rows[:0]
+	}
+	if err := columnar.Append(j.out.plain["bodies"], j.bodyRows); err != nil {
+		return err
+	}
+	clear(j.bodyRows)
+	j.bodyRows = j.bodyRows[:0]
+	if err := columnar.Append(j.out.plain["objects"], j.objects); err != nil {
+		return err
+	}
+	j.objects = j.objects[:0]
+	if err := columnar.Append(j.out.plain["tls"], j.tls); err != nil {
+		return err
+	}
+	clear(j.tls)
+	j.tls = j.tls[:0]
+	return nil
+}
+
+// names learns from a DNS answer, and notes the look-up on a connection's first call.
+func (j *joining) names(e *flow.Emitted, c *table.Call) {
+	if n, ok := e.Row.(named); ok {
+		src, dst, _, _ := e.Conn.Ends()
+		if e.Swapped {
+			src = dst
+		}
+		end := c.TsNs + c.ElapsedUs.V*1000
+		for _, a := range n.Names() {
+			j.who.learn(src.Netip(), a.Name, a.Addr, end, c.ElapsedUs.V)
+		}
+		return
+	}
+	if c.Ordinal != 0 || c.Protocol == "dns" {
+		return
+	}
+	src, dst, _, _ := e.Conn.Ends()
+	if e.Swapped {
+		src, dst = dst, src
+	}
+	if us, ok := j.who.lookupTime(src.Netip(), dst.Netip(), e.Conn.FirstTime()); ok {
+		c.DNSUs = table.Some(us)
+	}
+}
+
+// body puts a body into its table, unless an equal one went there a short while ago.
+func (j *joining) body(b *dissect.Body, c *table.Call, e *flow.Emitted, side string) {
+	if b == nil || b.Size() == 0 && b.Lost() == 0 {
+		return
+	}
+	if b.Large {
+		o := table.Object{SHA256: b.Hash, Size: b.Size(), Complete: b.Complete && b.Lost() == 0, CallNo: c.CallNo, Side: side, Cites: c.Cites}
+		set(&o.ContentType, b.ContentType)
+		set(&o.Encoding, b.Encoding)
+		j.objects = append(j.objects, o)
+		return
+	}
+	if _, ok := j.bodies[b.Hash]; ok {
+		return
+	}
+	if len(j.bodyRing) < bodyWindow {
+		j.bodyRing = append(j.bodyRing, b.Hash)
+	} else {
+		delete(j.bodies, j.bodyRing[j.bodyAt])
+		j.bodyRing[j.bodyAt] = b.Hash
+		j.bodyAt = (j.bodyAt + 1) % bodyWindow
+	}
+	j.bodies[b.Hash] = struct{}{}
+	text := isText(b.Decoded)
+	for part, off := int32(0), 0; ; part++ {
+		end := min(off+bodyPart, len(b.Decoded))
+		if text {
+			for end < len(b.Decoded) && !utf8.RuneStart(b.Decoded[end]) {
+				end--
+			}
+		}
+		row := table.Body{SHA256: b.Hash, Part: part, Offset: int64(off), Size: int64(len(b.Decoded)), WireSize: b.Size(),
+			Complete: b.Complete && b.Lost() == 0, FirstCallNo: c.CallNo}
+		set(&row.ContentType, b.ContentType)
+		set(&row.Encoding, b.Undone)
+		if text {
+			row.Text = table.Some(unsafe.String(unsafe.SliceData(b.Decoded[off:end]), end-off))
+		} else {
+			row.Bytes = b.Decoded[off:end:end]
+			if row.Bytes == nil {
+				row.Bytes = []byte{}
+			}
+		}
+		j.bodyRows = append(j.bodyRows, row)
+		if end == len(b.Decoded) {
+			return
+		}
+		off = end - bodyOverlap
+		for text && !utf8.RuneStart(b.Decoded[off]) {
+			off--
+		}
+	}
+}
+
+// isText reports whether p is UTF-8 without control characters but tab and line ends.
+func isText(p []byte) bool {
+	for _, c := range p {
+		if c < 0x20 && c != '\t' && c != '\n' && c != '\r' || c == 0x7f {
+			return false
+		}
+	}
+	return utf8.Valid(p)
+}
+
+func (j *joining) writeFlows(r *round) error {
+	var flows []table.Flow
+	for _, m := range j.sorted(r, func(b *flow.Batch) int { return len(b.Flows) }, func(b *flow.Batch, i int) int64 { return b.Flows[i].At }) {
+		f := &r.out[m.shard].Flows[m.i]
+		row := &f.Row
+		c := f.Flow.Conn
+		row.FlowID, row.ConnID, row.SrcID, row.DstID = f.Flow.No, c.Joined.ConnNo, c.Joined.SrcID, c.Joined.DstID
+		if f.Swapped {
+			row.SrcID, row.DstID = row.DstID, row.SrcID
+		}
+		row.Interface = j.read.linkName(f.Flow.Interface)
+		j.acc.RowBytes += row.RowBytes
+		j.acc.GapBytes += row.GapBytes
+		j.acc.AnomalyBytes += row.AnomalyBytes
+		j.acc.DuplicateBytes += row.DuplicateBytes
+		j.acc.PayloadBytes += row.SrcPayloadBytes + row.DstPayloadBytes
+		flows = append(flows, *row)
+	}
+	if err := columnar.Append(j.out.plain["flows"], flows); err != nil {
+		return err
+	}
+	var conns []table.Connection
+	for _, m := range j.sorted(r, func(b *flow.Batch) int { return len(b.Conns) }, func(b *flow.Batch, i int) int64 { return b.Conns[i].At }) {
+		c := &r.out[m.shard].Conns[m.i]
+		row := &c.Row
+		row.ConnID, row.FlowID = c.Conn.Joined.ConnNo, c.Conn.FirstFlow().No
+		row.SrcID, row.DstID = c.Conn.Joined.SrcID, c.Conn.Joined.DstID
+		if c.Swapped {
+			row.SrcID, row.DstID = row.DstID, row.SrcID
+		}
+		conns = append(conns, *row)
+	}
+	if err := columnar.Append(j.out.plain["connections"], conns); err != nil {
+		return err
+	}
+	var events []table.TCPEvent
+	for _, m := range j.sorted(r, func(b *flow.Batch) int { return len(b.Events) }, func(b *flow.Batch, i int) int64 { return b.Events[i].Row.PacketNo }) {
+		e := &r.out[m.shard].Events[m.i]
+		e.Row.FlowID = e.Flow.No
+		events = append(events, e.Row)
+	}
+	return columnar.Append(j.out.plain["tcp_events"], events)
+}
+
+func (j *joining) writeAnomalies(r *round) error {
+	var rows []table.Anomaly
+	for i := range r.anomalies {
+		rows = append(rows, r.anomalies[i].Row)
+	}
+	for _, m := range j.sorted(r, func(b *flow.Batch) int { return len(b.Anomalies) }, func(b *flow.Batch, i int) int64 { return b.Anomalies[i].At }) {
+		a := &r.out[m.shard].Anomalies[m.i]
+		if a.Flow != nil {
+			a.Row.FlowID = table.Some(a.Flow.No)
+		}
+		rows = append(rows, a.Row)
+	}
+	for i := range rows {
+		j.anomalies[[2]string{rows[i].Source, rows[i].Kind}] += rows[i].Count
+	}
+	return columnar.Append(j.out.plain["anomalies"], rows)
+}
+
+// finish writes the tables that are known at the end, closes all and fills the manifest.
+func (j *joining) finish(m *bundle.Manifest) error {
+	if err := columnar.Append(j.out.plain["clocks"], j.read.clocks); err != nil {
+		return err
+	}
+	if err := columnar.Append(j.out.plain["coverage"], j.read.coverage); err != nil {
+		return err
+	}
+	if err := j.kube(); err != nil {
+		return err
+	}
+	if err := j.out.finish(m); err != nil {
+		return err
+	}
+	m.Accounts = j.acc
+	if j.acc.Packets > 0 {
+		m.Window = bundle.Window{FirstNs: bundle.At(j.first), LastNs: bundle.At(j.last)}
+	}
+	for k, n := range j.anomalies {
+		addCounter(m, k[0], k[1], n)
+	}
+	return nil
+}
+
+// kube writes the workloads and events that the identity files held.
+func (j *joining) kube() error {
+	var rows []table.Workload
+	for _, w := range j.who.index.Workloads() {
+		r := table.Workload{Kind: w.Kind, Name: w.Name, Addresses: w.Addresses, ValidFromNs: w.ValidFrom, Source: w.Source}
+		set(&r.Namespace, w.Namespace)
+		set(&r.UID, w.UID)
+		set(&r.Owner, w.Owner)
+		set(&r.OwnerKind, w.OwnerKind)
+		set(&r.Node, w.Node)
+		if w.ValidTo != 0 {
+			r.ValidToNs = table.Some(w.ValidTo)
+		}
+		for _, l := range w.Labels {
+			r.Labels = append(r.Labels, table.Pair(l))
+		}
+		rows = append(rows, r)
+	}
+	if err := columnar.Append(j.out.plain["workloads"], rows); err != nil {
+		return err
+	}
+	var events []table.K8sEvent
+	for _, e := range j.who.index.Events() {
+		r := table.K8sEvent{TsNs: e.TsNs, Ts: micros(e.TsNs)}
+		if e.FirstNs != 0 {
+			r.FirstNs = table.Some(e.FirstNs)
+		}
+		if e.Count != 0 {
+			r.Count = table.Some(e.Count)
+		}
+		for _, f := range []struct {
+			to *table.Opt[string]
+			s  string
+		}{{&r.Type, e.Type}, {&r.Reason, e.Reason}, {&r.Message, e.Message}, {&r.Kind, e.Kind}, {&r.Namespace, e.Namespace},
+			{&r.Name, e.Name}, {&r.UID, e.UID}, {&r.Source, e.Source}, {&r.Node, e.Node}} {
+			set(f.to, f.s)
+		}
+		events = append(events, r)
+	}
+	return columnar.Append(j.out.plain["k8s_events"], events)
+}

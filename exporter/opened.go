@@ -1,0 +1,212 @@
+package exporter
+
+import (
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"os"
+	"sync/atomic"
+
+	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/recorder/pcapng"
+)
+
+// tally counts what passes, and hashes it where hash is set.
+type tally struct {
+	hash     hash.Hash
+	size     int64
+	early    []byte // what passed before hash was set
+	counting func(int64)
+}
+
+// Write implements io.Writer.
+func (t *tally) Write(p []byte) (int, error) {
+	t.size += int64(len(p))
+	if t.counting != nil {
+		t.counting(int64(len(p)))
+	}
+	switch {
+	case t.hash == nil:
+		if len(t.early) < 1<<20 {
+			t.early = append(t.early, p...)
+		}
+	default:
+		if t.early != nil {
+			t.hash.Write(t.early)
+			t.early = nil
+		}
+		t.hash.Write(p)
+	}
+	return len(p), nil
+}
+
+// window is a batch of packets of one file; rounds hold it until its bytes are used up.
+type window struct {
+	pcapng.Batch
+	uses atomic.Int32
+	home *reading
+}
+
+func (w *window) release() {
+	if w.uses.Add(-1) == 0 {
+		select {
+		case w.home.free <- w:
+		default: // enough are waiting
+		}
+	}
+}
+
+// opened is an input being read.
+type opened struct {
+	*input
+	id       int32
+	rel      string
+	file     *os.File
+	src      *pcapng.Source
+	copy     *bundle.File
+	original tally
+	reader   *pcapng.Reader
+
+	win     *window
+	at      int   // next packet in win
+	ifBase  int32 // number of its first interface over all files
+	ifaces  int
+	stats   map[uint32]pcapng.Statistics // by interface of the last section
+	packets int64
+	first   int64
+	last    int64
+	any     bool
+	drops   int64
+	secrets int64
+	damages int // places already told
+	done    bool
+	failed  error
+}
+
+func (o *opened) closeFile() {
+	if o.file != nil {
+		o.file.Close()
+	}
+}
+
+// start reads the file's header.
+func (o *opened) start() error {
+	r, err := pcapng.NewReader(io.TeeReader(o.src, o.copy), pcapng.Options{OnBlock: o.block})
+	if err != nil {
+		return &InputError{o.path, err}
+	}
+	o.reader = r
+	return nil
+}
+
+func (o *opened) block(b pcapng.Block) {
+	switch b.Type {
+	case pcapng.BlockSecrets:
+		o.secrets++
+	case pcapng.BlockStatistics:
+		if s, err := pcapng.ParseStatistics(b); err == nil {
+			s.Options, s.Comments = nil, nil
+			key := uint32(b.Section)<<16 | s.Interface&0xffff
+			if o.stats == nil {
+				o.stats = map[uint32]pcapng.Statistics{}
+			}
+			if len(o.stats) < bundle.MaxInterfaces {
+				o.stats[key] = s // the last one counts: counters are totals
+			}
+		}
+	}
+}
+
+// next is the next packet, nil at the end.
+func (o *opened) next() (*pcapng.Packet, error) {
+	for o.win == nil || o.at >= len(o.win.Packets) {
+		if o.win != nil {
+			o.win.release()
+			o.win = nil
+		}
+		if o.done {
+			return nil, nil
+		}
+	}
+	return &o.win.Packets[o.at], nil
+}
+
+// fill reads the next window. At the end it drains what stands behind the last packet,
+// so that the copy is whole.
+func (o *opened) fill(w *window) error {
+	w.uses.Store(1)
+	o.win, o.at = w, 0
+	err := o.reader.Next(&w.Batch)
+	if err == nil {
+		return nil
+	}
+	w.release()
+	o.win, o.done = nil, true
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	if errors.Is(err, pcapng.ErrBomb) || o.src.Compression != pcapng.CompressionNone {
+		o.failed = err // what was unpacked before it is kept
+		return nil
+	}
+	return &InputError{o.path, err}
+}
+
+// finish closes the copy and describes the file.
+func (o *opened) finish() (bundle.Input, error) {
+	defer o.closeFile()
+	in := bundle.Input{FileID: o.id, Path: o.rel, Name: o.name, Packets: o.packets, Sections: int64(o.reader.Sections()), Secrets: o.secrets}
+	if _, err := io.Copy(io.Discard, io.TeeReader(o.src, o.copy)); err != nil && o.failed == nil {
+		o.failed = err
+	}
+	err := o.copy.Close()
+	o.src.Close()
+	if err != nil {
+		return in, fmt.Errorf("copying %s: %w", o.path, err)
+	}
+	in.SHA256, in.Size = o.copy.Sum(), o.copy.Size()
+	if o.src.Compression != pcapng.CompressionNone {
+		var d bundle.Digest
+		o.original.hash.Sum(d[:0])
+		in.Compression, in.SHA256Original, in.SizeOriginal = string(o.src.Compression), &d, o.original.size
+	}
+	in.Format = o.reader.Format().String()
+	if o.any {
+		in.FirstNs, in.LastNs = bundle.At(o.first), bundle.At(o.last)
+	}
+	for _, d := range o.reader.Damage() {
+		in.AddDamage(bundle.Damage{Offset: d.Offset, Length: d.Length, Kind: string(d.Kind), Detail: d.Detail})
+	}
+	if more := o.reader.DamageTotal().Places - int64(len(o.reader.Damage())); more > 0 {
+		in.DamageMore += more
+	}
+	if o.failed != nil {
+		in.AddDamage(bundle.Damage{Offset: in.Size, Kind: "unreadable", Detail: o.failed.Error()})
+	}
+	o.describeInterfaces(&in)
+	return in, nil
+}
+
+func (o *opened) describeInterfaces(in *bundle.Input) {
+	in.Drops = o.drops
+	for i := range o.reader.Interfaces() {
+		f := &o.reader.Interfaces()[i]
+		d := bundle.Interface{Index: int64(f.Index), Name: f.Name, Description: f.Description, LinkType: int32(f.LinkType),
+			SnapLen: int64(f.SnapLen), TsResol: f.TsResol, TsOffset: f.TsOffset, Offset: f.Offset, Section: int64(f.Section),
+			BigEndian: f.BigEndian, Filter: f.Filter, OS: f.OS, Hardware: f.Hardware, Comments: f.Comments}
+		in.BigEndian = in.BigEndian || f.BigEndian
+		if s, ok := o.stats[uint32(f.Section)<<16|f.ID&0xffff]; ok {
+			if s.Received.Known {
+				d.Received = int64(s.Received.N)
+			}
+			for _, c := range []pcapng.Counter{s.Dropped, s.OSDropped} {
+				if c.Known {
+					d.Dropped += int64(min(c.N, 1<<53))
+				}
+			}
+			in.Drops += d.Dropped
+		}
+		in.AddInterface(d)
+	}
+}

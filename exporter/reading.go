@@ -1,0 +1,353 @@
+package exporter
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/exporter/decode"
+	"github.com/pcapsule/pcapsule/exporter/internal/flow"
+	"github.com/pcapsule/pcapsule/exporter/table"
+	"github.com/pcapsule/pcapsule/recorder/pcapng"
+)
+
+// What a round holds. The numbers are part of the format: they decide in which order
+// rows stand that no packet orders, such as time-outs.
+const (
+	roundPackets = 16384
+	roundBytes   = 8 << 20
+)
+
+// roundsAhead is how many rounds wait for the next stage; with the ones being worked on
+// it bounds the memory that packets take.
+const roundsAhead = 1
+
+// reading is the first stage: it merges the inputs by time, decodes, and cuts rounds.
+type reading struct {
+	sources *inputs
+	b       *bundle.Builder
+	opt     Options
+	pass    filter
+	decoder *decode.Decoder
+	free    chan *window
+	rounds  chan *round // for use again
+
+	waiting []*input // not yet opened, by first packet
+	active  []*opened
+	closed  []bundle.Input
+	files   int32
+
+	numbered  int64 // packets with a number
+	left      int64 // left out by the filter or the window of time
+	now       int64 // newest time
+	noTime    int64
+	cur       *round
+	mu        sync.Mutex // guards links, which the joiner reads
+	links     []linkInfo // by interface over all files
+	clocks    []table.Clock
+	coverage  []table.Coverage
+	anomalies []flow.AnomalyRow
+	capped    map[string]int64
+	nonIP     map[string]int64
+
+	readBytes atomic.Int64
+}
+
+type linkInfo struct {
+	name string
+	file int32
+}
+
+func newReading(sources *inputs, b *bundle.Builder, pass filter, o Options) *reading {
+	r := &reading{sources: sources, b: b, opt: o, pass: pass, waiting: slices.Clone(sources.files),
+		free: make(chan *window, 16), rounds: make(chan *round, 8), capped: map[string]int64{}, nonIP: map[string]int64{}}
+	r.decoder = decode.New(decode.Options{MaxFragmentBytes: 16 << 20, OnIncomplete: r.gaveUp})
+	return r
+}
+
+// run reads everything and sends rounds; it closes out at the end.
+func (r *reading) run(ctx context.Context, out chan<- *round, fail context.CancelCauseFunc) {
+	defer close(out)
+	defer r.closeAll()
+	r.cur = r.newRound()
+	for ctx.Err() == nil {
+		src, p, err := r.next()
+		if err != nil {
+			fail(err)
+			return
+		}
+		if p == nil {
+			r.decoder.Flush()
+			r.cur.final = true
+			r.send(ctx, out)
+			return
+		}
+		r.take(src, p)
+		src.at++
+		if len(r.cur.packets) >= roundPackets || r.cur.bytes >= roundBytes {
+			r.send(ctx, out)
+			r.cur = r.newRound()
+			for _, o := range r.active {
+				if o.win != nil {
+					r.cur.hold(o.win)
+				}
+			}
+		}
+	}
+}
+
+func (r *reading) send(ctx context.Context, out chan<- *round) {
+	c := r.cur
+	c.now, c.last = r.now, r.numbered-1
+	c.anomalies, r.anomalies = r.anomalies, nil
+	select {
+	case out <- c:
+	case <-ctx.Done():
+	}
+}
+
+func (r *reading) closeAll() {
+	for _, o := range r.active {
+		o.closeFile()
+	}
+}
+
+// next finds the packet with the smallest time among the open inputs. Within a file
+// the order of the file holds, also where its times go back.
+func (r *reading) next() (*opened, *pcapng.Packet, error) {
+	for {
+		var best *opened
+		var bestTime int64
+		for i := 0; i < len(r.active); i++ {
+			o := r.active[i]
+			if o.win == nil || o.at >= len(o.win.Packets) {
+				if err := r.refill(o); err != nil {
+					return nil, nil, err
+				}
+				if o.done {
+					if err := r.retire(o); err != nil {
+						return nil, nil, err
+					}
+					r.active = slices.Delete(r.active, i, i+1)
+					i--
+					continue
+				}
+			}
+			if t := o.win.Packets[o.at].Time; best == nil || t < bestTime {
+				best, bestTime = o, t
+			}
+		}
+		if len(r.waiting) > 0 && (best == nil || r.waiting[0].first <= bestTime) {
+			if err := r.openNext(); err != nil {
+				return nil, nil, err
+			}
+			continue
+		}
+		if best == nil {
+			return nil, nil, nil
+		}
+		return best, &best.win.Packets[best.at], nil
+	}
+}
+
+func (r *reading) refill(o *opened) error {
+	for !o.done && (o.win == nil || o.at >= len(o.win.Packets)) {
+		if o.win != nil {
+			o.win.release()
+			o.win = nil
+		}
+		var w *window
+		select {
+		case w = <-r.free:
+		default:
+			w = &window{home: r}
+		}
+		if err := o.fill(w); err != nil {
+			return err
+		}
+		r.adopt(o)
+		if o.win != nil {
+			r.cur.hold(o.win)
+		}
+	}
+	return nil
+}
+
+// adopt takes up interfaces and damage that a window brought.
+func (r *reading) adopt(o *opened) {
+	for list := o.reader.Interfaces(); o.ifaces < len(list); o.ifaces++ {
+		f := &list[o.ifaces]
+		name := f.Name
+		if name == "" {
+			name = f.Description
+		}
+		r.mu.Lock()
+		r.links = append(r.links, linkInfo{name: name, file: o.id})
+		r.mu.Unlock()
+		r.clocks = append(r.clocks, clockOf(int32(len(r.clocks)), o, f))
+	}
+	for list := o.reader.Damage(); o.damages < len(list); o.damages++ {
+		r.damage(o, list[o.damages])
+	}
+}
+
+func (r *reading) openNext() error {
+	x := r.waiting[0]
+	r.waiting = r.waiting[1:]
+	o, err := x.open(r.files, r.b, func(n int64) { r.readBytes.Add(n) })
+	if err != nil {
+		return err
+	}
+	r.files++
+	if err := o.start(); err != nil {
+		o.closeFile()
+		return err
+	}
+	o.ifBase = int32(len(r.links))
+	r.active = append(r.active, o)
+	return nil
+}
+
+// retire closes an input that was read to its end.
+func (r *reading) retire(o *opened) error {
+	r.adopt(o)
+	in, err := o.finish()
+	if err != nil {
+		return err
+	}
+	r.closed = append(r.closed, in)
+	r.cover(o, &in)
+	return nil
+}
+
+// take numbers and decodes one packet into the current round.
+func (r *reading) take(o *opened, p *pcapng.Packet) {
+	if p.TimeOK {
+		if !o.any {
+			o.any, o.first, o.last = true, p.Time, p.Time
+		}
+		o.first, o.last = min(o.first, p.Time), max(o.last, p.Time)
+	} else {
+		r.noTime++
+	}
+	o.packets++
+	if n, ok := p.DropCount(); ok && n > 0 {
+		o.drops += int64(min(n, 1<<53))
+		r.dropped(o, p, int64(min(n, 1<<53)))
+	}
+	if r.opt.FromNs != 0 && p.Time < r.opt.FromNs || r.opt.ToNs != 0 && p.Time > r.opt.ToNs || !r.pass.match(p) {
+		r.left++
+		return
+	}
+	r.now = max(r.now, p.Time)
+	c := r.cur
+	c.packets = append(c.packets, flow.Packet{})
+	f := &c.packets[len(c.packets)-1]
+	f.No, f.Time, f.Offset, f.FileIndex, f.Frame = r.numbered, p.Time, p.Offset, p.Index, p.Frame
+	f.File, f.Interface = o.id, o.ifBase+p.Interface
+	f.CapLen, f.Len = int32(len(p.Data)), int32(min(p.OrigLen, 1<<31-1))
+	r.numbered++
+	c.bytes += int64(len(p.Data)) + 128
+	r.decode(p, f)
+}
+
+func (r *reading) decode(p *pcapng.Packet, f *flow.Packet) {
+	fr := &r.cur.frame
+	r.decoder.Decode(decode.Input{LinkType: p.LinkType, Interface: f.Interface, Data: p.Data, OrigLen: p.OrigLen, Time: p.Time, No: f.No}, fr)
+	f.Kind, f.Proto, f.Version, f.Type, f.Code, f.Direction = fr.Kind, fr.Proto, fr.IPVersion, fr.Type, fr.Code, fr.LinkDirection
+	f.VLAN, f.Problems, f.L4 = -1, fr.Problems, fr.L4
+	if fr.NVLANs > 0 {
+		f.VLAN = int32(fr.VLANs[0])
+	}
+	if fr.Problems != 0 {
+		r.problems(f)
+	}
+	if fr.Kind != decode.KindIP {
+		if fr.Kind == decode.KindFragment {
+			f.Mark |= flow.Fragment
+		} else {
+			r.notIP(fr)
+		}
+		return
+	}
+	f.IPLen, f.PayloadLen = int32(min(fr.IPLen, 1<<31-1)), int32(min(fr.PayloadLen, 1<<31-1))
+	f.WScale, f.HasTS, f.TSVal, f.IPID = fr.WScale, fr.HasTS, fr.TSVal, fr.IPID
+	f.SrcPort, f.DstPort, f.TCPFlags, f.Window, f.MSS = fr.SrcPort, fr.DstPort, fr.Flags, fr.Window, fr.MSS
+	f.Seq, f.Ack, f.Src, f.Dst, f.Payload, f.FragNos = fr.Seq, fr.Ack, fr.Src, fr.Dst, fr.Payload, fr.FragNos
+	if f.Direction == decode.DirUnknown {
+		f.Direction = directionOf(p)
+	}
+	if len(f.FragNos) > 0 {
+		f.Mark |= flow.Fragment
+	}
+	if fr.NTunnels > 0 {
+		f.Tunnels = slices.Clone(fr.Tunnels[:fr.NTunnels])
+	}
+	if fr.IfIndex != 0 { // SLL2 tells the devices of one capture apart
+		f.Device = fr.IfIndex
+	}
+	s := fr.FlowHash() % shardCount
+	r.cur.shards[s] = append(r.cur.shards[s], int32(len(r.cur.packets)-1))
+}
+
+// directionOf reads the direction from the packet's flags option.
+func directionOf(p *pcapng.Packet) decode.Direction {
+	if len(p.Options) == 0 {
+		return decode.DirUnknown
+	}
+	fl, ok := p.Flags()
+	if !ok {
+		return decode.DirUnknown
+	}
+	switch fl & 3 {
+	case 1:
+		return decode.DirIn
+	case 2:
+		return decode.DirOut
+	}
+	return decode.DirUnknown
+}
+
+// describe writes what the inputs were into the manifest.
+func (r *reading) describe(m *bundle.Manifest) {
+	m.Inputs = r.closed
+	for _, s := range r.sources.skipped {
+		m.Warnings = append(m.Warnings, "skipped in a folder: "+s)
+	}
+	if r.left > 0 {
+		m.Warnings = append(m.Warnings, countText(r.left, "packet", "packets")+" left out of the tables by filter or time window; the packet files hold them")
+	}
+	if r.noTime > 0 {
+		m.Warnings = append(m.Warnings, countText(r.noTime, "packet has", "packets have")+" no time stamp (simple packet blocks); their time is 1970")
+	}
+	for i := range r.closed {
+		if n := int64(len(r.closed[i].Damage)) + r.closed[i].DamageMore; n > 0 {
+			m.Warnings = append(m.Warnings, r.closed[i].Name+": "+countText(n, "damaged place", "damaged places"))
+		}
+	}
+	for k, n := range r.nonIP {
+		addCounter(m, "link", k, n)
+	}
+	for k, n := range r.capped {
+		addCounter(m, "packet", k, n)
+	}
+	fc := r.decoder.Counts()
+	for k, n := range map[string]int64{"fragments": fc.Fragments, "reassembled": fc.Reassembled, "timed_out": fc.TimedOut,
+		"evicted": fc.Evicted, "flushed": fc.Flushed, "too_many": fc.TooMany, "dropped": fc.Dropped} {
+		if n > 0 {
+			addCounter(m, "ip_fragments", k, n)
+		}
+	}
+}
+
+func addCounter(m *bundle.Manifest, source, kind string, n int64) {
+	if m.Accounts.Counters == nil {
+		m.Accounts.Counters = map[string]map[string]int64{}
+	}
+	if m.Accounts.Counters[source] == nil {
+		m.Accounts.Counters[source] = map[string]int64{}
+	}
+	m.Accounts.Counters[source][kind] += n
+}

@@ -1,0 +1,180 @@
+package exporter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+)
+
+// Difference is a column whose values are not what the packets give.
+type Difference struct {
+	Table  string `json:"table"`
+	Column string `json:"column,omitempty"`
+	What   string `json:"what"`
+}
+
+// Rederived is the outcome of making a bundle's tables again.
+type Rederived struct {
+	Release     string       `json:"release"`      // that made the bundle
+	By          string       `json:"rederived_by"` // release that made them again
+	Tables      int          `json:"tables"`
+	Columns     int          `json:"columns"`
+	Differences []Difference `json:"differences"`
+}
+
+// OK reports whether every column is the same.
+func (r *Rederived) OK() bool { return len(r.Differences) == 0 }
+
+// ErrNotRederivable means that what the tables were made from is not in the bundle.
+var ErrNotRederivable = errors.New("the bundle does not hold what its tables were made from")
+
+// Rederive makes the tables of b again, from the packets and inputs that b holds, in a
+// folder for temporary files, and compares the row digests. b is only read.
+func Rederive(ctx context.Context, b *bundle.Bundle, o Options) (*Rederived, error) {
+	m := b.Manifest
+	var err error
+	if o, err = optionsOf(b, o); err != nil {
+		return nil, err
+	}
+	tmp, err := os.MkdirTemp("", "pcapsule-rederive-")
+	if err != nil {
+		return nil, fmt.Errorf("rederiving: %w", err)
+	}
+	defer os.RemoveAll(tmp)
+	sources := &inputs{}
+	for i := range m.Inputs {
+		in := &m.Inputs[i]
+		x := &input{path: b.Path(in.Path), name: in.Name, size: in.Size, first: 1<<63 - 1}
+		if in.FirstNs != nil {
+			x.first = int64(*in.FirstNs)
+		}
+		sources.files = append(sources.files, x)
+		sources.total += in.Size
+	}
+	// The order of the file ids is the order in which the inputs were opened.
+	if err := firstTimes(sources.files); err != nil {
+		return nil, err
+	}
+	again, err := bundle.Create(filepath.Join(tmp, "again.pcapsule"), bundle.CreateOptions{})
+	if err != nil {
+		return nil, err
+	}
+	defer again.Abort()
+	made, err := build(ctx, sources, again, o)
+	if err != nil {
+		return nil, fmt.Errorf("rederiving: %w", err)
+	}
+	return compare(m, made), nil
+}
+
+// firstTimes reads the time of each file's first packet, as openInputs did.
+func firstTimes(files []*input) error {
+	for _, x := range files {
+		f, err := os.Open(x.path)
+		if err != nil {
+			return &InputError{x.path, err}
+		}
+		err = x.peek(f)
+		f.Close()
+		if err != nil {
+			return &InputError{x.path, err}
+		}
+	}
+	return nil
+}
+
+// optionsOf reads the options that change data out of the manifest.
+func optionsOf(b *bundle.Bundle, o Options) (Options, error) {
+	m := b.Manifest
+	o.Filter = m.Filters.BPF
+	if m.Filters.FromNs != nil {
+		o.FromNs = int64(*m.Filters.FromNs)
+	}
+	if m.Filters.ToNs != nil {
+		o.ToNs = int64(*m.Filters.ToNs)
+	}
+	var keys []string
+	for k := range m.Options {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	for _, k := range keys {
+		if !strings.HasPrefix(k, "decode_as.") {
+			return o, fmt.Errorf("%w: option %s is not known to this release", ErrNotRederivable, k)
+		}
+		left, name, _ := strings.Cut(m.Options[k], "=")
+		transport, port, _ := strings.Cut(left, "/")
+		n, err := strconv.ParseUint(port, 10, 16)
+		if err != nil {
+			return o, fmt.Errorf("option %s: %q: %w", k, m.Options[k], err)
+		}
+		d := dissect.DecodeAs{Port: uint16(n), Protocol: name}
+		if transport == "udp" {
+			d.Transport = dissect.UDP
+		}
+		o.DecodeAs = append(o.DecodeAs, d)
+	}
+	o.Kube, o.Hosts = nil, nil
+	for _, s := range m.SideInputs {
+		if s.Path == "" {
+			return o, fmt.Errorf("%w: it lacks %s", ErrNotRederivable, s.Name)
+		}
+		if p := b.Path(s.Path); !slices.Contains(o.Kube, p) {
+			o.Kube = append(o.Kube, p)
+		}
+	}
+	return o, nil
+}
+
+func compare(want, got *bundle.Manifest) *Rederived {
+	r := &Rederived{Release: want.Tool.Release, By: got.Tool.Release, Differences: []Difference{}}
+	have := map[string]*bundle.Table{}
+	for i := range got.Tables {
+		have[got.Tables[i].Name+"/"+got.Tables[i].Protocol] = &got.Tables[i]
+	}
+	for i := range want.Tables {
+		w := &want.Tables[i]
+		key := w.Name + "/" + w.Protocol
+		name := strings.TrimSuffix(key, "/")
+		r.Tables++
+		g := have[key]
+		delete(have, key)
+		if g == nil {
+			r.Differences = append(r.Differences, Difference{name, "", "the packets give no such table"})
+			continue
+		}
+		if g.Rows != w.Rows {
+			r.Differences = append(r.Differences, Difference{name, "", fmt.Sprintf("%d rows, the packets give %d", w.Rows, g.Rows)})
+			continue
+		}
+		cols := map[string]bundle.Column{}
+		for _, c := range g.Columns {
+			cols[c.Name] = c
+		}
+		for _, c := range w.Columns {
+			r.Columns++
+			if again, ok := cols[c.Name]; !ok {
+				r.Differences = append(r.Differences, Difference{name, c.Name, "this release has no such column"})
+			} else if again != c {
+				r.Differences = append(r.Differences, Difference{name, c.Name, "other values than the packets give"})
+			}
+		}
+	}
+	var extra []string
+	for k := range have {
+		extra = append(extra, strings.TrimSuffix(k, "/"))
+	}
+	slices.Sort(extra)
+	for _, k := range extra {
+		r.Differences = append(r.Differences, Difference{k, "", "the packets give it, the bundle lacks it"})
+	}
+	return r
+}

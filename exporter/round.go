@@ -1,0 +1,141 @@
+package exporter
+
+import (
+	"sync"
+
+	"github.com/pcapsule/pcapsule/exporter/decode"
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/internal/flow"
+)
+
+// shardCount is fixed: the cut decides in which order rows of one packet stand and
+// which connections share a budget, so it is part of the format.
+const shardCount = 16
+
+// round is a stretch of packets on its way through the stages.
+type round struct {
+	packets   []flow.Packet
+	shards    [shardCount][]int32 // packets of each shard
+	out       [shardCount]flow.Batch
+	windows   []*window
+	anomalies []flow.AnomalyRow // of reading
+	bytes     int64
+	now       int64 // newest capture time so far
+	last      int64 // number of its last packet
+	final     bool
+	frame     decode.Frame
+	work      sync.WaitGroup
+	claimed   int // shards given to workers
+	seq       int
+}
+
+func (r *round) hold(w *window) {
+	w.uses.Add(1)
+	r.windows = append(r.windows, w)
+}
+
+func (r *round) wait() { r.work.Wait() }
+
+func (r *reading) newRound() *round {
+	select {
+	case c := <-r.rounds:
+		return c
+	default:
+		return &round{packets: make([]flow.Packet, 0, roundPackets)}
+	}
+}
+
+// recycle gives a joined round's memory back.
+func (r *reading) recycle(c *round) {
+	for _, w := range c.windows {
+		w.release()
+	}
+	clear(c.packets)
+	clear(c.windows)
+	c.packets, c.windows, c.anomalies = c.packets[:0], c.windows[:0], nil
+	c.bytes, c.claimed, c.final = 0, 0, false
+	for i := range c.shards {
+		c.shards[i] = c.shards[i][:0]
+		c.out[i].Reset()
+	}
+	select {
+	case r.rounds <- c:
+	default:
+	}
+}
+
+// shards runs the rounds through the flow shards.
+type shards struct {
+	all [shardCount]*flow.Shard
+
+	mu   sync.Mutex
+	cond *sync.Cond
+	done [shardCount]int // rounds that the shard has finished
+}
+
+func newShards(o Options) (*shards, error) {
+	s := &shards{}
+	s.cond = sync.NewCond(&s.mu)
+	for i := range s.all {
+		sh, err := flow.NewShard(flow.Options{Protocols: Protocols(), DecodeAs: o.DecodeAs, Repanic: o.Repanic})
+		if err != nil {
+			return nil, err
+		}
+		s.all[i] = sh
+	}
+	return s, nil
+}
+
+type task struct {
+	r     *round
+	shard int
+}
+
+// run gives each shard's part of each round to a free worker; a shard sees its rounds
+// in order. Rounds go on to out at once, for a joiner that waits for their work.
+func (s *shards) run(in <-chan *round, out chan<- *round, workers int) {
+	tasks := make(chan task)
+	var wg sync.WaitGroup
+	for range workers {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			for t := range tasks {
+				s.do(t)
+			}
+		}()
+	}
+	seq := 0
+	for r := range in {
+		r.seq = seq
+		seq++
+		r.work.Add(shardCount)
+		out <- r
+		for i := range shardCount {
+			tasks <- task{r, i}
+		}
+	}
+	close(tasks)
+	wg.Wait()
+	close(out)
+}
+
+func (s *shards) do(t task) {
+	s.mu.Lock()
+	for s.done[t.shard] != t.r.seq {
+		s.cond.Wait()
+	}
+	s.mu.Unlock()
+	sh, out := s.all[t.shard], &t.r.out[t.shard]
+	sh.Run(t.r.packets, t.r.shards[t.shard], out)
+	last := dissect.Packet{No: max(t.r.last, 0), Time: t.r.now}
+	sh.Expire(t.r.now, last, out)
+	if t.r.final {
+		sh.Close(last, out)
+	}
+	s.mu.Lock()
+	s.done[t.shard]++
+	s.cond.Broadcast()
+	s.mu.Unlock()
+	t.r.work.Done()
+}

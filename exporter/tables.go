@@ -1,0 +1,160 @@
+package exporter
+
+import (
+	"encoding/hex"
+	"fmt"
+	"reflect"
+	"strings"
+
+	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/internal/columnar"
+	"github.com/pcapsule/pcapsule/exporter/table"
+)
+
+// tables are the Parquet tables of a bundle being made.
+type tables struct {
+	b      *bundle.Builder
+	opts   columnar.Options
+	plain  map[string]*columnar.Table
+	order  []string
+	schema map[string]*table.Schema
+	calls  map[string]*columnar.Table // by protocol, made when the first row comes
+	rows   map[string]int64
+	known  map[string]*table.Schema // calls/<protocol>
+}
+
+// Schemas lists every table as queries see it: calls with the columns of all protocols.
+func Schemas() []*table.Schema {
+	list := table.All()
+	var parts []*table.Schema
+	for _, p := range withUnknown(Protocols()) {
+		parts = append(parts, callSchema(p))
+	}
+	u, err := table.Union(list[0], parts...)
+	if err != nil {
+		panic(err) // two protocols disagree on a column; a test meets it first
+	}
+	list[0] = u
+	return list
+}
+
+// callSchema is the shape of one protocol's part of table calls.
+func callSchema(p *dissect.Protocol) *table.Schema {
+	return table.SchemaOf("calls/"+p.Name, p.Doc, reflect.ValueOf(p.Row).Elem().Interface())
+}
+
+func withUnknown(list []*dissect.Protocol) []*dissect.Protocol {
+	return append(append([]*dissect.Protocol(nil), list...), dissect.UnknownProtocols()...)
+}
+
+func openTables(b *bundle.Builder, release string) (*tables, error) {
+	t := &tables{b: b, opts: columnar.Options{ReleaseName: "pcapsule", ReleaseVersion: release},
+		plain: map[string]*columnar.Table{}, schema: map[string]*table.Schema{}, calls: map[string]*columnar.Table{},
+		rows: map[string]int64{}, known: map[string]*table.Schema{}}
+	for _, p := range withUnknown(Protocols()) {
+		t.known[p.Name] = callSchema(p)
+	}
+	for _, s := range Schemas() {
+		t.schema[s.Name] = s
+		if s.Name == "calls" {
+			continue
+		}
+		if err := t.open(s); err != nil {
+			t.abort()
+			return nil, err
+		}
+	}
+	return t, nil
+}
+
+func (t *tables) open(s *table.Schema) error {
+	c, err := columnar.Create(dirOf(t.b.Path("data/tables/"+s.Name+"/part-000.parquet")), s, t.opts)
+	if err != nil {
+		return err
+	}
+	t.plain[s.Name] = c
+	t.order = append(t.order, s.Name)
+	return nil
+}
+
+func dirOf(path string) string { return path[:strings.LastIndexByte(path, '/')] }
+
+// callTable is the table of one protocol's calls.
+func (t *tables) callTable(protocol string) (*columnar.Table, error) {
+	if c := t.calls[protocol]; c != nil {
+		return c, nil
+	}
+	dir := dirOf(t.b.Path("data/tables/calls/protocol=" + protocol + "/part-000.parquet"))
+	c, err := columnar.Create(dir, t.known[protocol], t.opts)
+	if err != nil {
+		return nil, err
+	}
+	t.calls[protocol] = c
+	return c, nil
+}
+
+func (t *tables) abort() {
+	for _, c := range t.plain {
+		c.Abort()
+	}
+	for _, c := range t.calls {
+		c.Abort()
+	}
+}
+
+// finish closes every table and lists it in the manifest. Table calls has an empty
+// part with all columns of all protocols, so that any of them binds in any bundle.
+func (t *tables) finish(m *bundle.Manifest) error {
+	empty, err := columnar.Create(dirOf(t.b.Path("data/tables/calls/part-000.parquet")), emptyCalls(t.schema["calls"]), t.opts)
+	if err != nil {
+		return err
+	}
+	if err := t.close(m, "calls", "", "data/tables/calls/", empty); err != nil {
+		return err
+	}
+	for _, p := range withUnknown(Protocols()) {
+		if c := t.calls[p.Name]; c != nil {
+			if err := t.close(m, "calls", p.Name, "data/tables/calls/protocol="+p.Name+"/", c); err != nil {
+				return err
+			}
+		}
+	}
+	for _, name := range t.order {
+		if err := t.close(m, name, "", "data/tables/"+name+"/", t.plain[name]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// emptyCalls is the schema of all columns for a part that never holds a row; its row
+// type holds none of the protocols' fields, so every column names the first one.
+func emptyCalls(s *table.Schema) *table.Schema {
+	e := *s
+	e.Columns = append([]table.Column(nil), s.Columns...)
+	return &e
+}
+
+func (t *tables) close(m *bundle.Manifest, name, protocol, rel string, c *columnar.Table) error {
+	res, err := c.Close()
+	if err != nil {
+		return fmt.Errorf("writing table %s: %w", name, err)
+	}
+	mt := bundle.Table{Name: name, Protocol: protocol, Rows: res.Rows, Parts: int64(len(res.Parts))}
+	for _, col := range res.Columns {
+		var d bundle.Digest
+		if _, err := hex.Decode(d[:], []byte(col.SHA256)); err != nil {
+			return fmt.Errorf("writing table %s: digest of %s: %w", name, col.Name, err)
+		}
+		mt.Columns = append(mt.Columns, bundle.Column{Name: col.Name, Type: col.Type, SHA256: d})
+	}
+	m.Tables = append(m.Tables, mt)
+	if protocol != "" {
+		if m.Calls == nil {
+			m.Calls = map[string]int64{}
+		}
+		m.Calls[protocol] = res.Rows
+	}
+	return nil
+}

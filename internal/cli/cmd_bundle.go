@@ -1,0 +1,165 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pcapsule/pcapsule/exporter"
+	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+)
+
+type bundleFlags struct {
+	output    string
+	kube      []string
+	hosts     []string
+	filter    string
+	from, to  string
+	decodeAs  []string
+	jobs      int
+	maxMemory string
+	note      string
+	anonymous bool
+}
+
+func (e *env) cmdBundle() *cobra.Command {
+	var f bundleFlags
+	c := &cobra.Command{
+		Use:   "bundle CAPTURE... -o NAME.pcapsule",
+		Short: "Make a bundle from captures",
+		Long: `Make a bundle: a folder with the captures byte for byte, Parquet tables of every call in
+them, and hashes of both. Captures are pcap or pcapng files, also packed with gzip or zstd,
+folders of them, or - for standard input. What is damaged is read as far as it makes sense
+and counted; the same captures always give the same bundle.`,
+		Example: `  pcapsule bundle capture.pcapng -o incident.pcapsule
+  kubectl get pods,services,endpointslices,deployments,replicasets,nodes,events -A -o json > kube.json
+  pcapsule bundle node1.pcap node2.pcap.gz --kube kube.json -o incident.pcapsule
+  tcpdump -i any -w - | pcapsule bundle - -o live.pcapsule`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error { return e.runBundle(c, args, &f) },
+	}
+	fl := c.Flags()
+	fl.StringVarP(&f.output, "output", "o", "", "bundle to make, a name ending in .pcapsule")
+	fl.StringArrayVar(&f.kube, "kube", nil, "what kubectl get -A -o json printed; may be given several times")
+	fl.StringArrayVar(&f.hosts, "hosts", nil, "hosts file that names addresses; may be given several times")
+	fl.StringVar(&f.filter, "filter", "", "tables hold only packets that match this BPF expression")
+	fl.StringVar(&f.from, "from", "", "tables hold only packets from this time on (RFC 3339)")
+	fl.StringVar(&f.to, "to", "", "tables hold only packets up to this time (RFC 3339)")
+	fl.StringArrayVar(&f.decodeAs, "decode-as", nil, "protocol of a server port, as in tcp/9000=redis; may be given several times")
+	fl.IntVar(&f.jobs, "jobs", 0, "workers; 0 is one a processor; the bundle does not depend on it")
+	fl.StringVar(&f.maxMemory, "max-memory", "256MiB", "memory to stay below, if it can be done")
+	fl.StringVar(&f.note, "note", "", "a line for the custody log")
+	fl.BoolVar(&f.anonymous, "anonymous", false, "leave user and host out of the custody log")
+	fl.BoolVar(&e.strict, "strict", false, "exit with 4 where there was a warning")
+	return c
+}
+
+func (e *env) runBundle(c *cobra.Command, args []string, f *bundleFlags) error {
+	if f.output == "" {
+		return usagef("no output named: give -o NAME.pcapsule")
+	}
+	if base := filepath.Base(filepath.Clean(f.output)); !strings.HasSuffix(base, ".pcapsule") || base == ".pcapsule" {
+		return usagef("output %s: want a name ending in .pcapsule", f.output)
+	}
+	o := exporter.Options{Kube: f.kube, Hosts: f.hosts, Filter: f.filter, Jobs: f.jobs, Release: Release, Stdin: e.in}
+	var err error
+	if o.FromNs, err = parseTime("from", f.from); err != nil {
+		return err
+	}
+	if o.ToNs, err = parseTime("to", f.to); err != nil {
+		return err
+	}
+	if o.ToNs != 0 && o.FromNs > o.ToNs {
+		return usagef("--from %s is after --to %s", f.from, f.to)
+	}
+	if o.DecodeAs, err = parseDecodeAs(f.decodeAs); err != nil {
+		return err
+	}
+	if err := limitMemory(f.maxMemory); err != nil {
+		return err
+	}
+	o.Custody = bundle.CreateOptions{Note: f.note}
+	if !f.anonymous {
+		o.Custody.Host, _ = os.Hostname()
+		if u, err := user.Current(); err == nil {
+			o.Custody.User = u.Username
+		}
+	}
+	bar := newProgress(e)
+	o.Progress = bar.update
+	began := time.Now()
+	m, err := exporter.Run(c.Context(), args, f.output, o)
+	bar.clear()
+	if err != nil {
+		var in *exporter.InputError
+		if errors.As(err, &in) && !errors.Is(err, fs.ErrNotExist) && exitCode(c.Context(), err) == exitOther {
+			return codedError{err, exitNotCapture, ""}
+		}
+		return err
+	}
+	for _, w := range m.Warnings {
+		e.warn("%s", w)
+	}
+	var calls int64
+	for _, n := range m.Calls {
+		calls += n
+	}
+	fmt.Fprintf(e.out, "%s: %s packets, %s, %s calls, in %.1f s\n", f.output, thousands(m.Accounts.Packets),
+		byteSize(m.Accounts.Bytes), thousands(calls), time.Since(began).Seconds())
+	return nil
+}
+
+func parseTime(flag, s string) (int64, error) {
+	if s == "" {
+		return 0, nil
+	}
+	t, err := time.Parse(time.RFC3339Nano, s)
+	if err != nil {
+		return 0, usagef("--%s %q: want a time such as 2026-01-31T14:15:00Z", flag, s)
+	}
+	return t.UnixNano(), nil
+}
+
+func parseDecodeAs(list []string) (out []dissect.DecodeAs, err error) {
+	for _, s := range list {
+		left, name, ok := strings.Cut(s, "=")
+		transport, port, ok2 := strings.Cut(left, "/")
+		n, err := strconv.ParseUint(port, 10, 16)
+		if !ok || !ok2 || err != nil || transport != "tcp" && transport != "udp" {
+			return nil, usagef("--decode-as %q: want tcp/PORT=PROTOCOL or udp/PORT=PROTOCOL", s)
+		}
+		d := dissect.DecodeAs{Port: uint16(n), Protocol: name}
+		if transport == "udp" {
+			d.Transport = dissect.UDP
+		}
+		if err := knownProtocol(d); err != nil {
+			return nil, err
+		}
+		out = append(out, d)
+	}
+	return out, nil
+}
+
+func knownProtocol(d dissect.DecodeAs) error {
+	var names []string
+	for _, p := range exporter.Protocols() {
+		for _, t := range p.Transports {
+			if t == d.Transport && p.New != nil {
+				if p.Name == d.Protocol {
+					return nil
+				}
+				names = append(names, p.Name)
+			}
+		}
+	}
+	return usagef("--decode-as: no protocol %q over %s; there are: %s", d.Protocol, d.Transport, strings.Join(names, ", "))
+}

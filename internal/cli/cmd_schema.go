@@ -1,0 +1,96 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pcapsule/pcapsule/exporter"
+	"github.com/pcapsule/pcapsule/exporter/table"
+)
+
+func (e *env) cmdSchema() *cobra.Command {
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "schema [TABLE]",
+		Short: "Print every table and column with type, unit and meaning",
+		Example: `  pcapsule schema
+  pcapsule schema calls
+  pcapsule schema flows --json`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error { return e.runSchema(args, asJSON) },
+		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+			var names []string
+			for _, s := range exporter.Schemas() {
+				names = append(names, s.Name)
+			}
+			return names, cobra.ShellCompDirectiveNoFileComp
+		},
+	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return c
+}
+
+type schemaColumn struct {
+	Name     string `json:"name"`
+	Type     string `json:"type"`
+	Unit     string `json:"unit,omitempty"`
+	Nullable bool   `json:"nullable"`
+	Protocol string `json:"protocol,omitempty"`
+	Doc      string `json:"doc"`
+}
+
+type schemaTable struct {
+	Name    string         `json:"name"`
+	Doc     string         `json:"doc"`
+	Columns []schemaColumn `json:"columns"`
+}
+
+func (e *env) runSchema(args []string, asJSON bool) error {
+	var list []schemaTable
+	var names []string
+	for _, s := range exporter.Schemas() {
+		names = append(names, s.Name)
+		if len(args) == 0 || args[0] == s.Name {
+			list = append(list, schemaOf(s))
+		}
+	}
+	if len(list) == 0 {
+		return usagef("no table %q; there are: %s", args[0], strings.Join(names, ", "))
+	}
+	if asJSON {
+		enc := json.NewEncoder(e.out)
+		enc.SetIndent("", "  ")
+		return enc.Encode(list)
+	}
+	w := tabwriter.NewWriter(e.out, 0, 0, 2, ' ', 0)
+	for i, t := range list {
+		if i > 0 {
+			fmt.Fprintln(w)
+		}
+		fmt.Fprintf(w, "%s: %s\n", t.Name, t.Doc)
+		for _, c := range t.Columns {
+			doc := c.Doc
+			if c.Unit != "" {
+				doc += " [" + c.Unit + "]"
+			}
+			null := ""
+			if c.Nullable {
+				null = "null"
+			}
+			fmt.Fprintf(w, "  %s\t%s\t%s\t%s\n", c.Name, c.Type, null, doc)
+		}
+	}
+	return w.Flush()
+}
+
+func schemaOf(s *table.Schema) schemaTable {
+	t := schemaTable{Name: s.Name, Doc: s.Doc}
+	for _, c := range s.Columns {
+		t.Columns = append(t.Columns, schemaColumn{c.Name, c.Kind.String(), c.Unit, c.Optional, c.Protocol, c.Doc})
+	}
+	return t
+}

@@ -1,0 +1,98 @@
+package cli
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pcapsule/pcapsule/exporter"
+	"github.com/pcapsule/pcapsule/exporter/bundle"
+)
+
+func (e *env) cmdVerify() *cobra.Command {
+	var asJSON, rederive bool
+	c := &cobra.Command{
+		Use:   "verify BUNDLE",
+		Short: "Check every file of a bundle against its hashes",
+		Long: `Check every file of a bundle against its manifests, that nothing was added, and that the
+custody log's chain holds. With --rederive the tables are made again from the packets in
+the bundle and compared with its row digests, which hold across releases.`,
+		Example: `  pcapsule verify incident.pcapsule
+  pcapsule verify incident.pcapsule --rederive --json`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error { return e.runVerify(c, args[0], asJSON, rederive) },
+	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	c.Flags().BoolVar(&rederive, "rederive", false, "make the tables again from the packets and compare")
+	return c
+}
+
+// verifyResult is what verify --json prints.
+type verifyResult struct {
+	OK bool `json:"ok"`
+	*bundle.Report
+	Rederived *exporter.Rederived `json:"rederived,omitempty"`
+}
+
+func (e *env) runVerify(c *cobra.Command, path string, asJSON, rederive bool) error {
+	b, err := bundle.Open(path)
+	if err != nil {
+		return err
+	}
+	report, err := b.Verify(c.Context(), nil)
+	if err != nil {
+		return err
+	}
+	res := verifyResult{OK: report.OK(), Report: report}
+	if report.OK() && rederive {
+		bar := newProgress(e)
+		res.Rederived, err = exporter.Rederive(c.Context(), b, exporter.Options{Release: Release, Progress: bar.update})
+		bar.clear()
+		if err != nil {
+			return err
+		}
+		res.OK = res.Rederived.OK()
+	}
+	if asJSON {
+		enc := json.NewEncoder(e.out)
+		enc.SetIndent("", "  ")
+		if err := enc.Encode(res); err != nil {
+			return err
+		}
+	} else {
+		e.printVerify(&res)
+	}
+	if !res.OK {
+		err := report.Err()
+		if err == nil {
+			err = errors.New(path + ": the tables are not what the packets give")
+		}
+		return codedError{err, exitVerify, "the bundle was changed after it was made; ask for the original"}
+	}
+	return nil
+}
+
+func (e *env) printVerify(r *verifyResult) {
+	for _, p := range r.Problems {
+		fmt.Fprintf(e.out, "%s\n", p)
+	}
+	if r.More > 0 {
+		fmt.Fprintf(e.out, "… and %d more problems\n", r.More)
+	}
+	if !r.Report.OK() {
+		return
+	}
+	fmt.Fprintf(e.out, "%d files, %s: every hash is as the manifests say\n", r.Files, byteSize(r.Bytes))
+	fmt.Fprintf(e.out, "tagmanifest sha256 %s\n", r.TagManifest)
+	fmt.Fprintf(e.out, "custody: %d entries, chain whole\n", len(r.Custody))
+	if d := r.Rederived; d != nil {
+		for _, diff := range d.Differences {
+			fmt.Fprintf(e.out, "table %s, column %s: %s\n", diff.Table, diff.Column, diff.What)
+		}
+		if d.OK() {
+			fmt.Fprintf(e.out, "rederived: %d columns of %d tables are what the packets give\n", d.Columns, d.Tables)
+		}
+	}
+}

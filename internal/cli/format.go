@@ -1,0 +1,76 @@
+package cli
+
+import (
+	"fmt"
+	"runtime/debug"
+	"strconv"
+	"strings"
+)
+
+// thousands writes a number as 1,234,567.
+func thousands(n int64) string {
+	s := strconv.FormatInt(n, 10)
+	neg := strings.HasPrefix(s, "-")
+	s = strings.TrimPrefix(s, "-")
+	var b strings.Builder
+	for i, c := range s {
+		if i > 0 && (len(s)-i)%3 == 0 {
+			b.WriteByte(',')
+		}
+		b.WriteRune(c)
+	}
+	if neg {
+		return "-" + b.String()
+	}
+	return b.String()
+}
+
+// byteSize writes a number of bytes for people, in powers of 1000.
+func byteSize(n int64) string {
+	if n < 1000 {
+		return strconv.FormatInt(n, 10) + " B"
+	}
+	v, units := float64(n), "kMGTPE"
+	i := -1
+	for v >= 999.5 && i < len(units)-1 {
+		v /= 1000
+		i++
+	}
+	if v < 9.95 {
+		return fmt.Sprintf("%.1f %cB", v, units[i])
+	}
+	return fmt.Sprintf("%.0f %cB", v, units[i])
+}
+
+// parseSize reads 256MiB, 1GB, 500M or a plain number of bytes.
+func parseSize(s string) (int64, error) {
+	digits := strings.TrimRight(s, "BbIiKkMmGgTt ")
+	n, err := strconv.ParseFloat(digits, 64)
+	if err != nil || n < 0 {
+		return 0, fmt.Errorf("size %q: want a number with B, kB, MB, GB, KiB, MiB or GiB", s)
+	}
+	unit := strings.ToLower(strings.TrimSpace(s[len(digits):]))
+	mult := map[string]float64{"": 1, "b": 1, "k": 1e3, "kb": 1e3, "m": 1e6, "mb": 1e6, "g": 1e9, "gb": 1e9, "t": 1e12, "tb": 1e12,
+		"kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "tib": 1 << 40}[unit]
+	if mult == 0 {
+		return 0, fmt.Errorf("size %q: unit %q is not known", s, unit)
+	}
+	return int64(n * mult), nil
+}
+
+// minMemory is below what the fixed parts of a bundle run take.
+const minMemory = 64 << 20
+
+// limitMemory makes the collector work harder as the limit comes near. It changes no
+// byte of any result: what is held of captures has fixed bounds of its own.
+func limitMemory(s string) error {
+	n, err := parseSize(s)
+	if err != nil {
+		return usageError{fmt.Errorf("--max-memory: %w", err)}
+	}
+	if n < minMemory {
+		return usagef("--max-memory %s: want at least 64MiB", s)
+	}
+	debug.SetMemoryLimit(n - n/8) // the rest is for what the collector does not see
+	return nil
+}
