@@ -77,6 +77,7 @@ func bench[T any](b *testing.B, s *table.Schema, rows []T, o Options) {
 	b.ReportAllocs()
 	var size int64
 	k := 0
+	cpu := cpuTime(b)
 	for b.Loop() {
 		k++
 		t, err := Create(filepath.Join(b.TempDir(), fmt.Sprint(k)), s, o)
@@ -98,7 +99,10 @@ func bench[T any](b *testing.B, s *table.Schema, rows []T, o Options) {
 		}
 	}
 	n := float64(b.Elapsed().Nanoseconds()) / float64(b.N) / float64(len(rows))
+	used := float64(cpuTime(b)-cpu) / float64(b.N) / float64(len(rows))
 	b.ReportMetric(n, "ns/row")
+	b.ReportMetric(used, "cpu-ns/row")
+	b.ReportMetric(used/float64(len(s.Columns)), "cpu-ns/value")
 	b.ReportMetric(n/float64(len(s.Columns)), "ns/value")
 	b.ReportMetric(float64(size)/float64(len(rows)), "bytes/row")
 	b.ReportMetric(float64(unsafe.Sizeof(rows[0])), "struct-bytes")

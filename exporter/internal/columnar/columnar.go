@@ -200,10 +200,17 @@ func (t *Table) flush() error {
 		return err
 	}
 	if t.staged > 0 {
-		for _, c := range t.columns {
-			t.work.digest(c)
-		}
-		if err := t.part.writeGroup(t.columns, t.staged, t.work); err != nil {
+		// Digests cost as much as encoding; both only read what is staged.
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			for _, c := range t.columns {
+				t.work.digester.digest(c)
+			}
+		}()
+		err := t.part.writeGroup(t.columns, t.staged, t.work)
+		<-done
+		if err != nil {
 			return err
 		}
 		for _, c := range t.columns {

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"unsafe"
@@ -305,6 +306,39 @@ func TestAbortLeavesNoPart(t *testing.T) {
 	if err != nil || len(left) != 0 {
 		t.Errorf("left behind: %v %v", left, err)
 	}
+}
+
+func TestPartThatIsJustFullIsTheLast(t *testing.T) {
+	_, r := write(t, rowsOf(20, 4), 3, Options{RowsPerPart: 10})
+	if len(r.Parts) != 2 || r.Parts[0].Rows != 10 || r.Parts[1].Rows != 10 {
+		t.Errorf("parts %v, want two of 10 rows", r.Parts)
+	}
+}
+
+func TestIdleTableIsSmall(t *testing.T) {
+	const tables, limit = 40, 100 << 10
+	rows := callRows(20, true)
+	schema := table.SchemaOf("calls", "d", table.Call{})
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	var open []*Table
+	for i := range tables {
+		tab, err := Create(filepath.Join(t.TempDir(), fmt.Sprint(i)), schema, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := Append(tab, rows); err != nil {
+			t.Fatal(err)
+		}
+		open = append(open, tab)
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	if used := (int64(after.HeapAlloc) - int64(before.HeapAlloc)) / tables; used > limit {
+		t.Errorf("a table with %d rows takes %d bytes, want at most %d", len(rows), used, limit)
+	}
+	runtime.KeepAlive(open)
 }
 
 // A schema that joins the columns of protocols has no row type; its table has no rows.

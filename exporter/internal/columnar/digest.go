@@ -42,17 +42,13 @@ func (d *digester) bytes(b []byte) {
 }
 
 // digest adds the column's staged rows to its digest.
-func (w *workspace) digest(c *column) {
-	d := &w.digester
+func (d *digester) digest(c *column) {
 	d.sum = c.sum
 	switch {
 	case c.isList():
 		d.lists(c)
 	case c.valid == 0:
-		for range c.rows {
-			d.room(1)
-			d.buf = append(d.buf, 0)
-		}
+		d.nulls(c.rows)
 	default:
 		d.scalars(c)
 	}
@@ -60,31 +56,70 @@ func (w *workspace) digest(c *column) {
 	d.sum = nil
 }
 
+func (d *digester) nulls(n int) {
+	clear(d.buf[:cap(d.buf)])
+	for ; n > 0; n -= cap(d.buf) {
+		d.sum.Write(d.buf[:min(n, cap(d.buf))])
+	}
+}
+
+// digestRows are the rows that are laid out at once where values have a fixed size:
+// the buffer has room for that many of the largest.
+const digestRows = digestBuffer / 33
+
 func (d *digester) scalars(c *column) {
 	v := &c.leaves[0]
+	if c.Kind == table.Text || c.Kind == table.Bytes {
+		d.texts(c, v)
+		return
+	}
 	k := 0 // next present value
-	all := c.valid == c.rows
+	for from := 0; from < c.rows; from += digestRows {
+		n := min(digestRows, c.rows-from)
+		var levels []byte // nil while all are present
+		if c.valid < c.rows {
+			levels = c.levels[from : from+n]
+		}
+		out := d.buf[:cap(d.buf)]
+		at := 0
+		for i := range n {
+			if levels != nil && levels[i] == 0 {
+				out[at] = 0
+				at++
+				continue
+			}
+			out[at] = 1
+			switch at++; c.Kind {
+			case table.Int64, table.Timestamp:
+				binary.LittleEndian.PutUint64(out[at:], uint64(v.i64[k]))
+				at += 8
+			case table.Int32:
+				binary.LittleEndian.PutUint32(out[at:], uint32(v.i32[k]))
+				at += 4
+			case table.Bool:
+				out[at] = v.data[k]
+				at++
+			case table.Fixed16:
+				at += copy(out[at:at+16], v.data[16*k:])
+			case table.Fixed32:
+				at += copy(out[at:at+32], v.data[32*k:])
+			}
+			k++
+		}
+		d.sum.Write(out[:at])
+	}
+}
+
+func (d *digester) texts(c *column, v *values) {
+	k := 0
 	for i := range c.rows {
-		d.room(33)
-		if !all && c.levels[i] == 0 {
+		d.room(1)
+		if c.valid < c.rows && c.levels[i] == 0 {
 			d.buf = append(d.buf, 0)
 			continue
 		}
 		d.buf = append(d.buf, 1)
-		switch c.Kind {
-		case table.Bool:
-			d.buf = append(d.buf, v.data[k])
-		case table.Int32:
-			d.buf = binary.LittleEndian.AppendUint32(d.buf, uint32(v.i32[k]))
-		case table.Int64, table.Timestamp:
-			d.buf = binary.LittleEndian.AppendUint64(d.buf, uint64(v.i64[k]))
-		case table.Fixed16:
-			d.buf = append(d.buf, v.data[16*k:16*k+16]...)
-		case table.Fixed32:
-			d.buf = append(d.buf, v.data[32*k:32*k+32]...)
-		case table.Text, table.Bytes:
-			d.bytes(v.at(k))
-		}
+		d.bytes(v.at(k))
 		k++
 	}
 }

@@ -21,6 +21,8 @@ type workspace struct {
 	digester digester
 	zstd     *zstd.Encoder
 	dict     dictionary
+	dict32   intDictionary[int32]
+	dict64   intDictionary[int64]
 	blooms   []bloomFilter
 
 	reps, defs []byte // levels of the column that is being written
@@ -31,9 +33,12 @@ type workspace struct {
 	header                bytes.Buffer
 }
 
+// maxWindow is how far back zstd looks. The compressor keeps two windows in memory.
+const maxWindow = 1 << 20
+
 func newWorkspace(level Level) (*workspace, error) {
 	z, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(level), zstd.WithEncoderConcurrency(1),
-		zstd.WithEncoderCRC(false), zstd.WithZeroFrames(true))
+		zstd.WithEncoderCRC(false), zstd.WithZeroFrames(true), zstd.WithWindowSize(maxWindow))
 	if err != nil {
 		return nil, fmt.Errorf("making a compressor: %w", err)
 	}
@@ -80,13 +85,13 @@ func (w *workspace) writeChunk(p *part, c *column, v *values, l leaf) (format.Co
 	m := &chunk.MetaData
 	m.Statistics.NullCount = int64(w.nulls)
 	start := p.offset
-	enc := w.encode(v, l, c.Dict)
+	enc, entries, dict := w.encode(v, l, c.Dict)
 	if enc == format.RLEDictionary {
 		m.DictionaryPageOffset = p.offset
 		page := format.PageHeader{Type: format.DictionaryPage}
 		page.DictionaryPageHeader = thrift.New(format.DictionaryPageHeader{
-			NumValues: int32(w.dict.len()), Encoding: format.Plain})
-		if err := w.writePage(p, &page, m, w.dict.plain()); err != nil {
+			NumValues: int32(entries), Encoding: format.Plain})
+		if err := w.writePage(p, &page, m, dict); err != nil {
 			return chunk, err
 		}
 		m.EncodingStats = append(m.EncodingStats, format.PageEncodingStats{PageType: format.DictionaryPage, Encoding: format.Plain, Count: 1})
@@ -180,37 +185,54 @@ func (w *workspace) appendLevels(levels []byte, width int) error {
 	return nil
 }
 
-// encode puts the values of a leaf into w.encoded and says how. The encoders err only
-// on kinds of values that they are not for.
-func (w *workspace) encode(v *values, l leaf, few bool) format.Encoding {
+// encode puts the values of a leaf into w.encoded and says how, and with which entries
+// where it is by a dictionary. The encoders err only on kinds of values that they are
+// not for.
+func (w *workspace) encode(v *values, l leaf, few bool) (enc format.Encoding, entries int, dict []byte) {
 	out := w.encoded[:0]
-	enc := format.Plain
+	enc = format.Plain
+	index := []int32(nil)
 	switch {
 	case l.typ == format.Boolean:
-		for i := 0; i < len(v.data); i += 8 {
-			var b byte
-			for j, x := range v.data[i:min(i+8, len(v.data))] {
-				b |= x << j
-			}
-			out = append(out, b)
-		}
+		out = appendBits(out, v.data)
 	case l.typ == format.Int32 && len(v.i32) > 0:
+		enc = format.DeltaBinaryPacked
 		out, _ = new(delta.BinaryPackedEncoding).EncodeInt32(out, v.i32)
-		enc = format.DeltaBinaryPacked
+		if d := &w.dict32; d.build(v.i32, len(out)) {
+			entries, dict, index = len(d.entries), d.out, d.index
+		}
 	case l.typ == format.Int64 && len(v.i64) > 0:
-		out, _ = new(delta.BinaryPackedEncoding).EncodeInt64(out, v.i64)
 		enc = format.DeltaBinaryPacked
+		out, _ = new(delta.BinaryPackedEncoding).EncodeInt64(out, v.i64)
+		if d := &w.dict64; d.build(v.i64, len(out)) {
+			entries, dict, index = len(d.entries), d.out, d.index
+		}
 	case l.width > 0 || len(v.ends) == 0:
 		out = append(out, v.data...)
 	case l.text && w.dict.build(v, few):
-		out, _ = new(rle.DictionaryEncoding).EncodeInt32(out, w.dict.index)
-		enc = format.RLEDictionary
+		entries, dict, index = w.dict.len(), w.dict.plain(), w.dict.index
 	default:
-		out, _ = new(delta.LengthByteArrayEncoding).EncodeByteArray(out, v.data, v.ends)
 		enc = format.DeltaLengthByteArray
+		out, _ = new(delta.LengthByteArrayEncoding).EncodeByteArray(out, v.data, v.ends)
+	}
+	if index != nil {
+		enc = format.RLEDictionary
+		out, _ = new(rle.DictionaryEncoding).EncodeInt32(out, index)
 	}
 	w.encoded = out
-	return enc
+	return enc, entries, dict
+}
+
+// appendBits packs booleans, the first in the lowest bit.
+func appendBits(out, booleans []byte) []byte {
+	for i := 0; i < len(booleans); i += 8 {
+		var b byte
+		for j, x := range booleans[i:min(i+8, len(booleans))] {
+			b |= x << j
+		}
+		out = append(out, b)
+	}
+	return out
 }
 
 // maxBound is the longest text that is a bound: readers keep bounds in memory.
