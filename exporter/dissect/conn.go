@@ -71,6 +71,9 @@ func (c *Conn) finish(why End) {
 		c.sides[d].ended = true
 		c.run(Dir(d))
 	}
+	if c.state == detecting { // a change of protocol among the last bytes
+		c.giveUp()
+	}
 	for d := range c.sides {
 		if s := &c.sides[d]; len(s.buf) > 0 && c.state == reading {
 			c.lose(s, len(s.buf), "unfinished", "a message that the connection's end cut short")
@@ -134,6 +137,11 @@ func (c *Conn) data(dir Dir, data []byte, p Packet, datagram bool) {
 		s.one[0] = seg{s.off, p}
 		s.segs = append(s.segs[:0], s.one[0])
 		c.take(dir, data)
+		return
+	}
+	if c.state == detecting && c.beginsHere(dir, data) {
+		c.giveUp()
+		c.skip(dir, data, p)
 		return
 	}
 	if !c.room(s, len(data)) {
@@ -272,6 +280,9 @@ func (c *Conn) offer(dir Dir, data []byte) int {
 			return 0
 		}
 		s = &c.sides[dir]
+		if o := dir.Other(); len(c.sides[o].buf) > 0 {
+			c.run(o) // it came first, so it is read first: a request before its response
+		}
 	}
 	if c.d == nil || len(data) < s.need && !s.ended {
 		return 0

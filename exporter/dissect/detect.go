@@ -30,6 +30,16 @@ func (c *Conn) detect(dir Dir, head []byte) bool {
 	return false
 }
 
+// beginsHere reports whether a protocol begins with this segment while what was kept of
+// its side fits none: the end of a message that began before the capture.
+func (c *Conn) beginsHere(dir Dir, data []byte) bool {
+	if p, more := c.ask(dir, c.sides[dir].buf); p != nil || more {
+		return false
+	}
+	p, _ := c.ask(dir, data)
+	return p != nil
+}
+
 // minDetect is how many bytes there must be before "none fits" counts.
 const minDetect = 4
 

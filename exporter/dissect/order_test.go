@@ -1,0 +1,78 @@
+package dissect
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+)
+
+// lineProbe reads whole lines and notes them; "up" hands the connection on.
+type lineProbe struct {
+	c   *Conn
+	out *[]string
+}
+
+func (p *lineProbe) Read(in *Input) (int, error) {
+	i := bytes.IndexByte(in.Data, '\n')
+	if i < 0 {
+		return 0, nil
+	}
+	*p.out = append(*p.out, in.Dir.String()+" "+string(in.Data[:i]))
+	if string(in.Data[:i]) == "YES up" {
+		p.c.Upgrade("", nil)
+	}
+	return i + 1, nil
+}
+func (*lineProbe) Gap(*Input, int64) bool { return false }
+func (*lineProbe) Close(End)              {}
+
+func lineConn(t *testing.T) (c *Conn, out *[]string) {
+	out = new([]string)
+	p := &Protocol{Name: "line", Doc: "test", Transports: []Transport{TCP}, Row: &probeRow{},
+		Detect: func(_ Dir, b []byte) Verdict {
+			if bytes.HasPrefix(b, []byte("YES")) {
+				return Yes
+			}
+			return No
+		},
+		New: func(c *Conn) Dissector { return &lineProbe{c, out} }}
+	e, err := NewEngine([]*Protocol{p}, nil, noSink{}, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e.NewConn(Info{RolesKnown: true, ConnectUs: -1}), out
+}
+
+func TestRequestIsReadBeforeTheResponseThatToldTheProtocol(t *testing.T) {
+	c, out := lineConn(t)
+	c.Data(ToServer, []byte("odd request\n"), Packet{})
+	c.Data(ToClient, []byte("YES answer\n"), Packet{No: 1})
+	if got, want := strings.Join(*out, ", "), "to_server odd request, to_client YES answer"; got != want {
+		t.Errorf("read %s, want %s", got, want)
+	}
+	c.Close(EndFin, Packet{No: 2})
+}
+
+func TestRestOfAnEarlierMessageDoesNotHideTheNext(t *testing.T) {
+	c, out := lineConn(t)
+	c.Data(ToServer, []byte("rest of a body"), Packet{})
+	c.Data(ToServer, []byte("YES request\n"), Packet{No: 1})
+	c.Close(EndFin, Packet{No: 2})
+	if got, want := strings.Join(*out, ", "), "to_server YES request"; got != want {
+		t.Errorf("read %s, want %s", got, want)
+	}
+	if c.RowBytes != 26 || c.AnomalyBytes != 0 {
+		t.Errorf("%d bytes in rows and %d in anomalies, want 26 and 0", c.RowBytes, c.AnomalyBytes)
+	}
+}
+
+func TestBytesAfterALateUpgradeAreCounted(t *testing.T) {
+	c, _ := lineConn(t)
+	c.Data(ToClient, []byte("YES"), Packet{})
+	c.Data(ToServer, []byte("half a line"), Packet{No: 1})
+	c.Data(ToClient, []byte(" up\n"), Packet{No: 2})
+	c.Close(EndFin, Packet{No: 3})
+	if got := c.RowBytes + c.AnomalyBytes; got != 18 {
+		t.Errorf("%d bytes accounted for, want 18", got)
+	}
+}
