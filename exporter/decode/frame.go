@@ -63,7 +63,7 @@ const (
 	Truncated        Problem = 1 << iota // the capture's snap length cut a header or the payload
 	BadLength                            // a length field and the bytes around it contradict each other
 	BadHeader                            // a header field has a value it cannot have
-	BadOptions                           // TCP options or IPv6 extension options do not add up
+	BadOptions                           // TCP options do not add up
 	UnknownLink                          // the link type is not one that is read
 	DepthLimit                           // more headers, labels or tunnels than the limits allow
 	FragmentOverlap                      // fragments overlap; the first copy of each byte was kept
