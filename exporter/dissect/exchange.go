@@ -38,6 +38,10 @@ func (x *Exchange) Request(in *Input, from, to int) { x.add(&x.req, in, from, to
 // Response says that in.Data[from:to] belongs to the response.
 func (x *Exchange) Response(in *Input, from, to int) { x.add(&x.resp, in, from, to) }
 
+// Cite says that in.Data[from:to] is about the call without being a part of its request
+// or response, such as a frame that resets its stream: it is cited, not counted.
+func (x *Exchange) Cite(in *Input, from, to int) { in.Cite(&x.cites, from, to) }
+
 func (x *Exchange) add(p *part, in *Input, from, to int) {
 	if from >= to {
 		return
