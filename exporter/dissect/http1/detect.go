@@ -78,13 +78,20 @@ func detectRequest(b []byte) dissect.Verdict {
 		return dissect.Yes
 	}
 	rest := bytes.TrimLeft(line[m:], " \t")
-	if known && (bytes.HasPrefix(last, []byte("HTTP/")) && !bytes.HasPrefix(last, []byte("HTTP/2")) || bytes.Contains(rest, []byte(" "+versionStart))) {
+	if known && (bytes.HasPrefix(last, []byte("HTTP/")) && !bytes.HasPrefix(last, []byte("HTTP/2")) || bytes.Contains(rest, []byte(versionStart)) && !otherVersion(last)) {
 		return dissect.Yes
 	}
 	if string(b[:m]) == "GET" && len(rest) > 0 && rest[0] == '/' && bytes.IndexByte(rest, ' ') < 0 {
 		return dissect.Yes // HTTP/0.9
 	}
 	return dissect.No
+}
+
+// otherVersion reports whether the last word of a line names another protocol's version,
+// as in RTSP/1.0.
+func otherVersion(last []byte) bool {
+	i := bytes.IndexByte(last, '/')
+	return i > 0 && i+4 == len(last) && isDigit(last[i+1]) && string(last[:i]) != "HTTP"
 }
 
 // detectOpenLine looks at a first line whose end has not come.

@@ -136,7 +136,7 @@ func parseRequestLine(line string) (l requestLine, ok bool) {
 	} else if v := strings.LastIndex(rest, " HTTP/"); v >= 0 {
 		l.version, rest = rest[v+1:], rest[:v]
 		l.quirks |= quirkRequestLine
-	} else if l.method == "GET" || knownMethod([]byte(l.method)) {
+	} else if knownMethod([]byte(l.method)) || strings.Contains(rest, versionStart) {
 		l.version = http09
 	} else {
 		return l, false

@@ -203,6 +203,10 @@ func (k *conn) startResponse(c *call, l statusLine, fields string, whole bool) (
 	row.Headers = h.fields(fields, httpfield.Response, row.Headers)
 	k.respHdrs = min(max(len(row.Headers)-before, 4), 64)
 	c.quirks |= h.quirks
+	if h.hasTE && strings.HasPrefix(l.version, "HTTP/0") {
+		h.hasTE = false // unknown before HTTP/1.1, and no client obeys it here
+		c.quirks |= quirkTEInHTTP10
+	}
 	c.http10 = c.http10 || l.version == "HTTP/1.0"
 	c.close = c.close || h.close || l.version == "HTTP/1.0" && !h.keepAlive
 	if !whole {
