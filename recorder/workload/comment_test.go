@@ -3,6 +3,7 @@ package workload
 import (
 	"encoding/json"
 	"net/netip"
+	"os"
 	"reflect"
 	"strings"
 	"testing"
@@ -130,5 +131,18 @@ func TestParsePtcpdump(t *testing.T) {
 	o, _ := ParsePtcpdump(pod)
 	if want := []Label{{"a", "1"}, {"b", "2"}}; !reflect.DeepEqual(o.Identity.Labels, want) {
 		t.Errorf("labels %v", o.Identity.Labels)
+	}
+}
+
+func TestExampleOfTheFormatPage(t *testing.T) {
+	page, err := os.ReadFile("../../docs/format/identity.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, example, _ := strings.Cut(string(page), "```json\n")
+	example, _, _ = strings.Cut(example, "\n```")
+	c, ok := ParseInterfaceComment(example)
+	if !ok || FormatInterfaceComment(c) != example {
+		t.Errorf("page:    %s\nwritten: %s", example, FormatInterfaceComment(c))
 	}
 }

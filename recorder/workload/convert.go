@@ -29,7 +29,7 @@ func (c *converter) text(s string, limit int) string {
 	if shared, ok := c.x.texts[out]; ok {
 		return shared
 	}
-	size := int64(len(out)) + 48
+	size := int64(len(out)) + 96
 	if limit == maxName && c.x.kept+size <= maxKept {
 		// A shared text outlives the object that brought it, so it is paid for at once.
 		c.x.texts[out] = out
@@ -57,7 +57,7 @@ func limited[T any](c *converter, list []T, limit int) []T {
 }
 
 func (c *converter) common(m *wireMeta) common {
-	c.cost = 512
+	c.cost = fixedCost
 	labels, cut := labelsOf(m.Labels)
 	c.cut += cut
 	for i := range labels {

@@ -62,9 +62,9 @@ type unit struct {
 	backends []*backends
 	cidrs    []*cidrs
 	events   []*event
-	cost     int64
 	newest   int64
 	owned    bool // it says itself where and when each object was seen
+	partial  bool // objects of it were refused, so what it lacks may yet exist
 }
 
 // commit puts a unit into the index. whole says that it was a list and was read to its end.
@@ -98,7 +98,7 @@ func (x *Index) commit(u *unit, source string, seen int64, whole bool) {
 		stamp(&o.common, source, seen)
 		x.addBackends(o)
 	}
-	if whole && !u.owned {
+	if whole && !u.owned && !u.partial {
 		for _, of := range u.complete() {
 			x.lists[list{of, seen, source}] = struct{}{}
 		}
@@ -122,15 +122,16 @@ func put[T any](x *Index, m map[string]*T, key string, o *T, of func(*T) *common
 	old, ok := m[key]
 	if !ok {
 		m[key] = o
-		x.kept += now.cost
 		return
 	}
 	was := of(old)
 	addrs := mergeAddrs(was.addrs, now.addrs)
-	if !now.newer(was) {
+	if now.newer(was) {
+		x.kept -= was.cost
+	} else {
+		x.kept -= now.cost
 		o, now = old, was
 	}
-	x.kept += now.cost - was.cost
 	now.addrs = addrs
 	m[key] = o
 }
@@ -150,9 +151,9 @@ func (x *Index) addBackends(b *backends) {
 	old, ok := x.backends[key]
 	if !ok {
 		x.backends[key] = b
-		x.kept += b.cost
 		return
 	}
+	x.kept -= b.cost
 	for t := range b.targets {
 		if _, ok := old.targets[t]; !ok && len(old.targets) < maxTargets {
 			old.targets[t] = struct{}{}

@@ -71,6 +71,7 @@ func (in *intake) commit(u *unit, whole bool) {
 
 func (in *intake) refuse(oversize bool) {
 	in.stats.Objects++
+	in.list.partial = true
 	if oversize {
 		in.stats.Oversize++
 	} else {
@@ -85,6 +86,7 @@ func (in *intake) object(raw []byte, listKind string, inList bool) {
 	err := json.Unmarshal(raw, &o)
 	var syntax *json.SyntaxError
 	if errors.As(err, &syntax) {
+		in.list.partial = true
 		in.stats.Malformed++
 		return
 	}
@@ -99,6 +101,7 @@ func (in *intake) object(raw []byte, listKind string, inList bool) {
 		in.stats.Unused++
 		return
 	case err != nil || o.Metadata.Name == "" && o.Kind != ownDump:
+		in.list.partial = true
 		in.stats.Malformed++
 		return
 	}
@@ -185,10 +188,12 @@ func (in *intake) take(u *unit, o *wireObject) {
 		return
 	}
 	made.cost = c.cost
-	if in.x.kept+in.list.cost+in.loose.cost+made.cost > maxKept {
+	if in.x.kept+made.cost > maxKept {
+		u.partial = true
 		in.stats.Limited++
 		return
 	}
+	in.x.kept += made.cost
 	if o.Own != nil {
 		u.owned = true
 		made.own, made.source, made.seen = true, c.name(o.Own.Source), parseTime(o.Own.Seen)
@@ -198,7 +203,6 @@ func (in *intake) take(u *unit, o *wireObject) {
 			}
 		}
 	}
-	u.cost += made.cost
 	u.newest = max(u.newest, c.newest)
 	in.stats.Kept++
 	add()

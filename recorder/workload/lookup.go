@@ -256,7 +256,3 @@ func (v *view) several(spans []span, t int64) (Identity, bool) {
 	}
 	return id, n > 0
 }
-
-// Workloads returns the pods, services and nodes that are known, by kind, namespace,
-// name, start and UID. The rows are shared: read only.
-func (x *Index) Workloads() []Workload { return x.current().workloads }

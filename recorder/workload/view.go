@@ -34,7 +34,15 @@ type view struct {
 	ranges     Ranges
 	inside     map[netip.Prefix]struct{}
 	insideBits []int
-	workloads  []Workload
+	objects    []object
+}
+
+// object is a row of Workloads, short.
+type object struct {
+	kind     string
+	c        *common
+	from, to int64
+	who      int
 }
 
 // builder makes a view.
@@ -52,6 +60,7 @@ func (x *Index) build() *view {
 		v: &view{
 			addrs: map[netip.Addr]*holders{}, nodePorts: map[portKey][]span{},
 			inside: map[netip.Prefix]struct{}{},
+			ids:    make([]Identity, 0, len(x.pods)+len(x.services)+len(x.nodes)),
 		},
 		gone: map[string][]list{}, owners: map[ref]*owner{}, nodes: map[string][]netip.Addr{},
 	}
@@ -78,7 +87,6 @@ func (x *Index) build() *view {
 		h.pods, h.nodes, h.said = b.clip(h.pods), b.clip(h.nodes), b.clip(h.said)
 	}
 	b.addRanges()
-	slices.SortFunc(b.v.workloads, compareWorkloads)
 	return b.v
 }
 
@@ -177,36 +185,8 @@ func (b *builder) addNodes(pods []*pod) {
 			h.nodes = append(h.nodes, spanOf(a, &n.common, from, to, who))
 		}
 		b.nodes[n.name] = append(b.nodes[n.name], n.allAddrs()...)
-		b.workload("node", &n.common, from, to, Identity{Node: n.name})
+		b.v.objects = append(b.v.objects, object{"node", &n.common, from, to, who})
 	}
-}
-
-func (b *builder) workload(kind string, c *common, from, to int64, id Identity) {
-	w := Workload{
-		Kind: kind, Namespace: c.namespace, Name: c.name, UID: c.uid, ValidFrom: from, ValidTo: to,
-		Owner: id.Workload, OwnerKind: id.WorkloadKind, OwnerDerived: id.OwnerDerived,
-		Labels: c.labels, Source: c.source,
-	}
-	if kind == "pod" {
-		w.Node = id.Node
-	}
-	for _, a := range c.addrs {
-		w.Addresses = append(w.Addresses, a.addr.String())
-	}
-	sort.Strings(w.Addresses)
-	b.v.workloads = append(b.v.workloads, w)
-}
-
-func compareWorkloads(a, b Workload) int {
-	for _, c := range [...]int{
-		compareText(a.Kind, b.Kind), compareText(a.Namespace, b.Namespace), compareText(a.Name, b.Name),
-		cmp64(a.ValidFrom, b.ValidFrom), compareText(a.UID, b.UID),
-	} {
-		if c != 0 {
-			return c
-		}
-	}
-	return 0
 }
 
 func (b *builder) addPods(pods []*pod) {
@@ -222,7 +202,7 @@ func (b *builder) addPods(pods []*pod) {
 		}
 		b.own(&id, p)
 		who := b.identity(id, p.containers)
-		b.workload("pod", &p.common, from, to, id)
+		b.v.objects = append(b.v.objects, object{"pod", &p.common, from, to, who})
 		for _, a := range p.addrs {
 			if !p.hostNetwork {
 				h := b.at(a.addr)
@@ -400,7 +380,7 @@ func (b *builder) addServices() {
 			}
 			b.v.nodePorts[key] = append(b.v.nodePorts[key], spanOf(seenAddr{seen: s.seen}, &s.common, from, to, who))
 		}
-		b.workload("service", &s.common, from, to, Identity{})
+		b.v.objects = append(b.v.objects, object{"service", &s.common, from, to, who})
 	}
 }
 

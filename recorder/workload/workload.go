@@ -17,6 +17,7 @@ const (
 	maxValues    = 1 << 16   // objects and arrays inside one object
 	maxDepth     = 128       // objects in objects; Kubernetes' own types stay below 20
 	maxKept      = 256 << 20 // bytes that an Index keeps, by its own account
+	fixedCost    = 1200      // bytes that an object costs beside its texts, what Lookup needs included
 	maxAddresses = 64        // addresses of one object
 	maxLabels    = 128       // labels of one object
 	maxContained = 64        // containers of a pod, ports of a container, services in front of a pod

@@ -460,3 +460,41 @@ func BenchmarkAddKube(b *testing.B) {
 		}
 	}
 }
+
+func TestAListWithRefusedObjectsEndsNobody(t *testing.T) {
+	pod := func(ns, name string) string {
+		return `{"kind":"Pod","metadata":{"name":"` + name + `","namespace":"` + ns + `","uid":"` + name + `"},"status":{"startTime":"2026-03-02T09:00:00Z","podIP":"10.0.0.` + name + `"}}`
+	}
+	for _, c := range []struct {
+		name, later string
+		want        bool // pod 1 still has its address
+	}{
+		{"complete list without it", pod("a", "2") + "," + pod("b", "3"), false},
+		{"list of one namespace", pod("a", "2") + "," + pod("a", "3"), true},
+		{"list with an object that could not be read", pod("a", "2") + "," + pod("b", "3") + `,{"kind":"Pod","metadata":{"name":7}}`, true},
+		{"list with a value that is no object", pod("a", "2") + "," + pod("b", "3") + `,7`, true},
+	} {
+		x := NewIndex()
+		for i, items := range []string{pod("a", "1") + "," + pod("b", "2"), c.later} {
+			if _, err := x.AddKubeAt("dump", strings.NewReader(`{"items":[`+items+`]}`), at(t, fmt.Sprintf("1%d:00:00", i))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, ok := x.Lookup(netip.MustParseAddr("10.0.0.1"), 0, 0, at(t, "12:00:00")); ok != c.want {
+			t.Errorf("%s: pod answers %v, want %v", c.name, ok, c.want)
+		}
+	}
+}
+
+func TestTheIndexStopsAtItsLimit(t *testing.T) {
+	x := NewIndex()
+	x.kept = maxKept - 4*fixedCost
+	var text strings.Builder
+	for i := range 20 {
+		fmt.Fprintf(&text, `{"kind":"Pod","metadata":{"name":"p%d"}}`, i)
+	}
+	stats, err := x.AddKube("dump", strings.NewReader(text.String()))
+	if err != nil || stats.Limited == 0 || stats.Kept == 0 || stats.Kept+stats.Limited != 20 || x.kept > maxKept {
+		t.Errorf("%+v, %v, kept %d", stats, err, x.kept)
+	}
+}

@@ -1,0 +1,47 @@
+package workload
+
+import (
+	"slices"
+	"sort"
+)
+
+// Workloads returns the pods, services and nodes that are known, by kind, namespace,
+// name, start and UID.
+func (x *Index) Workloads() []Workload {
+	v := x.current()
+	rows := make([]Workload, 0, len(v.objects))
+	for i := range v.objects {
+		rows = append(rows, v.row(&v.objects[i]))
+	}
+	slices.SortFunc(rows, compareWorkloads)
+	return rows
+}
+
+func (v *view) row(o *object) Workload {
+	id, c := &v.ids[o.who], o.c
+	w := Workload{
+		Kind: o.kind, Namespace: c.namespace, Name: c.name, UID: c.uid, ValidFrom: o.from, ValidTo: o.to,
+		Owner: id.Workload, OwnerKind: id.WorkloadKind, OwnerDerived: id.OwnerDerived,
+		Labels: c.labels, Source: c.source,
+	}
+	if o.kind == "pod" {
+		w.Node = id.Node
+	}
+	for _, a := range c.addrs {
+		w.Addresses = append(w.Addresses, a.addr.String())
+	}
+	sort.Strings(w.Addresses)
+	return w
+}
+
+func compareWorkloads(a, b Workload) int {
+	for _, c := range [...]int{
+		compareText(a.Kind, b.Kind), compareText(a.Namespace, b.Namespace), compareText(a.Name, b.Name),
+		cmp64(a.ValidFrom, b.ValidFrom), compareText(a.UID, b.UID),
+	} {
+		if c != 0 {
+			return c
+		}
+	}
+	return 0
+}
