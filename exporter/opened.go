@@ -118,20 +118,6 @@ func (o *opened) block(b pcapng.Block) {
 	}
 }
 
-// next is the next packet, nil at the end.
-func (o *opened) next() (*pcapng.Packet, error) {
-	for o.win == nil || o.at >= len(o.win.Packets) {
-		if o.win != nil {
-			o.win.release()
-			o.win = nil
-		}
-		if o.done {
-			return nil, nil
-		}
-	}
-	return &o.win.Packets[o.at], nil
-}
-
 // fill reads the next window. At the end it drains what stands behind the last packet,
 // so that the copy is whole.
 func (o *opened) fill(w *window) error {

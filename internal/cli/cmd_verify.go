@@ -37,16 +37,16 @@ type verifyResult struct {
 }
 
 func (e *env) runVerify(c *cobra.Command, path string, asJSON, rederive bool) error {
-	b, err := bundle.Open(path)
-	if err != nil {
-		return err
-	}
-	report, err := b.Verify(c.Context(), nil)
+	report, err := bundle.Verify(c.Context(), path, nil)
 	if err != nil {
 		return err
 	}
 	res := verifyResult{OK: report.OK(), Report: report}
 	if report.OK() && rederive {
+		b, err := bundle.Open(path)
+		if err != nil {
+			return err
+		}
 		bar := newProgress(e)
 		res.Rederived, err = exporter.Rederive(c.Context(), b, exporter.Options{Release: Release, Progress: bar.update})
 		bar.clear()

@@ -108,6 +108,17 @@ func bench[T any](b *testing.B, s *table.Schema, rows []T, o Options) {
 	b.ReportMetric(float64(unsafe.Sizeof(rows[0])), "struct-bytes")
 }
 
+// On 2 cores of an AMD EPYC with SHA instructions, 2026-11-20, processor time by
+//
+//	go test -run xxx -bench . -benchtime 5x ./exporter/internal/columnar
+//
+//	packets              130 ns a row, 12 ns a value (5 of them SHA-256), 6.9 bytes a row
+//	calls                1.1 µs a row, 20 ns a value, 128 bytes a row (74 of them hashes)
+//	calls with headers   2.5 µs a row, 7 headers each, 167 bytes a row
+//
+// With a free core the clock shows two thirds of that. zstd's default level takes 1.05
+// to 1.25 times as long for 1 % less, the better level 1.6 times for 15 % less.
+
 func BenchmarkPackets(b *testing.B) {
 	bench(b, table.SchemaOf("packets", "d", table.Packet{}), packetRows(2_000_000), Options{})
 }

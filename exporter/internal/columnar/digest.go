@@ -80,34 +80,58 @@ func (d *digester) scalars(c *column) {
 		if c.valid < c.rows {
 			levels = c.levels[from : from+n]
 		}
-		out := d.buf[:cap(d.buf)]
-		at := 0
-		for i := range n {
-			if levels != nil && levels[i] == 0 {
-				out[at] = 0
-				at++
-				continue
-			}
-			out[at] = 1
-			switch at++; c.Kind {
-			case table.Int64, table.Timestamp:
-				binary.LittleEndian.PutUint64(out[at:], uint64(v.i64[k]))
-				at += 8
-			case table.Int32:
-				binary.LittleEndian.PutUint32(out[at:], uint32(v.i32[k]))
-				at += 4
-			case table.Bool:
-				out[at] = v.data[k]
-				at++
-			case table.Fixed16:
-				at += copy(out[at:at+16], v.data[16*k:])
-			case table.Fixed32:
-				at += copy(out[at:at+32], v.data[32*k:])
-			}
-			k++
-		}
-		d.sum.Write(out[:at])
+		at, present := d.lay(c.Kind, v, k, n, levels)
+		k += present
+		d.sum.Write(d.buf[:cap(d.buf)][:at])
 	}
+}
+
+// lay lays out n rows of values of a fixed size, the first present one being the k-th,
+// and returns the bytes laid out and the number of values that were present.
+func (d *digester) lay(kind table.Kind, v *values, k, n int, levels []byte) (at, present int) {
+	out := d.buf[:cap(d.buf)]
+	switch {
+	case levels == nil && (kind == table.Int64 || kind == table.Timestamp):
+		for i, x := range v.i64[k : k+n] {
+			b := out[9*i : 9*i+9]
+			b[0] = 1
+			binary.LittleEndian.PutUint64(b[1:], uint64(x))
+		}
+		return 9 * n, n
+	case levels == nil && kind == table.Int32:
+		for i, x := range v.i32[k : k+n] {
+			b := out[5*i : 5*i+5]
+			b[0] = 1
+			binary.LittleEndian.PutUint32(b[1:], uint32(x))
+		}
+		return 5 * n, n
+	}
+	first := k
+	for i := range n {
+		if levels != nil && levels[i] == 0 {
+			out[at] = 0
+			at++
+			continue
+		}
+		out[at] = 1
+		switch at++; kind {
+		case table.Int64, table.Timestamp:
+			binary.LittleEndian.PutUint64(out[at:], uint64(v.i64[k]))
+			at += 8
+		case table.Int32:
+			binary.LittleEndian.PutUint32(out[at:], uint32(v.i32[k]))
+			at += 4
+		case table.Bool:
+			out[at] = v.data[k]
+			at++
+		case table.Fixed16:
+			at += copy(out[at:at+16], v.data[16*k:])
+		case table.Fixed32:
+			at += copy(out[at:at+32], v.data[32*k:])
+		}
+		k++
+	}
+	return at, k - first
 }
 
 func (d *digester) texts(c *column, v *values) {

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"hash/maphash"
 	"math/bits"
+	"slices"
 )
 
 // intDictionary numbers the distinct integers of a column chunk in the order in which
@@ -30,26 +31,26 @@ func (d *intDictionary[T]) build(v []T, limit int) bool {
 	slots := d.slots[:size]
 	shift := 64 - bits.TrailingZeros(uint(size))
 	clear(slots)
-	d.entries, d.index = d.entries[:0], d.index[:0]
-	last := int32(-1)
+	d.entries, d.index = d.entries[:0], slices.Grow(d.index[:0], len(v))[:len(v)]
+	index, entry, mask := d.index, int32(-1), uint64(size-1)
 	for k, x := range v {
-		if last >= 0 && d.entries[last] == x {
-			d.index = append(d.index, last)
+		if k > 0 && v[k-1] == x {
+			index[k] = entry
 			continue
 		}
 		i := uint64(x) * d.spread >> shift
-		for slots[i] != 0 && d.entries[slots[i]-1] != x {
-			i = (i + 1) & uint64(size-1)
+		for slots[i&mask] != 0 && d.entries[slots[i&mask]-1] != x {
+			i++
 		}
-		if slots[i] == 0 {
+		if slots[i&mask] == 0 {
 			if len(d.entries) == maxIntEntries || k >= 256 && 2*len(d.entries) > k {
 				return false
 			}
 			d.entries = append(d.entries, x)
-			slots[i] = int32(len(d.entries))
+			slots[i&mask] = int32(len(d.entries))
 		}
-		last = slots[i] - 1
-		d.index = append(d.index, last)
+		entry = slots[i&mask] - 1
+		index[k] = entry
 	}
 	const pageCost = 32 // a header more
 	return pageCost+len(d.plain())+len(v)*width(len(d.entries))/8 < limit

@@ -252,11 +252,19 @@ func (w *workspace) bounds(m *format.ColumnMetaData, c *column, v *values, enc f
 		}
 		s.MinValue, s.MaxValue = []byte{low}, []byte{high}
 	case table.Int32:
-		low, high := extremes(v.i32)
+		all := v.i32
+		if enc == format.RLEDictionary {
+			all = w.dict32.entries
+		}
+		low, high := extremes(all)
 		s.MinValue = binary.LittleEndian.AppendUint32(nil, uint32(low))
 		s.MaxValue = binary.LittleEndian.AppendUint32(nil, uint32(high))
 	case table.Int64, table.Timestamp:
-		low, high := extremes(v.i64)
+		all := v.i64
+		if enc == format.RLEDictionary {
+			all = w.dict64.entries
+		}
+		low, high := extremes(all)
 		s.MinValue = binary.LittleEndian.AppendUint64(nil, uint64(low))
 		s.MaxValue = binary.LittleEndian.AppendUint64(nil, uint64(high))
 	case table.Text:

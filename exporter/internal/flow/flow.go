@@ -95,18 +95,17 @@ type sideStats struct {
 	dupAcks, zeroWindows, windowFull     int64
 	keepAlives, resets, fins, lost, over int64
 
-	started    bool
-	next       uint32 // end of the highest sequence number seen
-	lastAck    uint32
-	hasAck     bool
-	dupRun     int // equal ACKs in a row
-	lastAckAt  int64
-	window     uint32
-	wscale     int8
-	mss        uint16
-	lastSeqLen int
-	lastNewAt  int64 // when the highest sequence number last rose
-	holes      []hole
+	started   bool
+	next      uint32 // end of the highest sequence number seen
+	lastAck   uint32
+	hasAck    bool
+	dupRun    int // equal ACKs in a row
+	lastAckAt int64
+	window    uint32
+	wscale    int8
+	mss       uint16
+	lastNewAt int64 // when the highest sequence number last rose
+	holes     []hole
 }
 
 // hole is a range of sequence numbers that was passed over.

@@ -1,0 +1,47 @@
+# make demo   set up, build, make a bundle from samples/ and ask it questions
+# make test   set up, check and test everything; .ci/run calls exactly this
+# make build  build bin/pcapsule
+# make fuzz   a few seconds on every fuzz target (FUZZTIME=10s for longer)
+# make bench  make large captures and measure against other tools; takes long
+SHELL := /bin/bash
+GO ?= go
+FUZZTIME ?= 3s
+RELEASE ?= $(shell git describe --tags --always 2>/dev/null || echo dev)
+
+export GOFLAGS ?= -buildvcs=false
+export CGO_ENABLED = 1
+
+.PHONY: demo test build setup lint fuzz bench unit clean
+
+build:
+	$(GO) build -trimpath -ldflags '-s -w' -o bin/pcapsule ./cmd/pcapsule
+
+setup:
+	@scripts/setup.sh
+
+demo: setup build
+	@scripts/demo.sh
+
+test: setup lint unit fuzz
+	@tail -n 1 .cache/unit.txt
+
+lint:
+	@unformatted=$$(git ls-files '*.go' | xargs gofmt -l); if [ -n "$$unformatted" ]; then echo "not formatted (gofmt):"; echo "$$unformatted"; exit 1; fi
+	$(GO) vet ./...
+	@mkdir -p .cache
+	cd .ci/tools && $(GO) build -o ../../.cache/staticcheck honnef.co/go/tools/cmd/staticcheck
+	.cache/staticcheck ./...
+
+unit: build
+	@mkdir -p .cache
+	$(GO) build -o .cache/testgate ./internal/testgate
+	set -o pipefail; $(GO) test -timeout 20m -json ./... | .cache/testgate .ci/allowed-skips.txt | tee .cache/unit.txt
+
+fuzz:
+	@scripts/fuzz.sh $(FUZZTIME)
+
+bench: setup build
+	@scripts/bench.sh
+
+clean:
+	rm -rf bin .cache

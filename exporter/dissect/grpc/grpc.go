@@ -1,0 +1,230 @@
+// Package grpc reads gRPC streams out of the HTTP that carries them.
+//
+// It is never told by content: http2 finds a content type of gRPC on a stream and then
+// makes a Row of this package instead of its own. One stream is one row. The body stays
+// the wire's own bytes, messages with their five-byte prefixes; Messages walks them, and
+// text columns show the first ones without a schema so that values can be searched.
+// gRPC-Web (trailers in the body, or all of it in base64) is read too.
+package grpc
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/httpfield"
+	"github.com/pcapsule/pcapsule/exporter/table"
+)
+
+// maxText is how much of the messages the text columns show, each way.
+const maxText = 4 << 10
+
+// Row is one gRPC stream.
+type Row struct {
+	table.Call
+	Authority      table.Opt[string] `col:"grpc_authority" enc:"dict" doc:":authority as sent, with port"`
+	Service        table.Opt[string] `col:"grpc_service" enc:"dict" doc:"service with its package, the path up to the last slash"`
+	RPC            table.Opt[string] `col:"grpc_method" enc:"dict" doc:"method, the path after the last slash"`
+	Status         table.Opt[int32]  `col:"grpc_status" doc:"grpc-status of the trailers, of a response that is trailers only, or of gRPC-Web's trailers in the body; null where none was seen"`
+	StatusName     table.Opt[string] `col:"grpc_status_name" enc:"dict" doc:"name of grpc_status, such as OK or NOT_FOUND"`
+	Message        table.Opt[string] `col:"grpc_message" doc:"grpc-message, percent-decoded"`
+	StatusDetails  table.Opt[string] `col:"grpc_status_details" doc:"grpc-status-details-bin shown without a schema"`
+	RequestCount   table.Opt[int32]  `col:"grpc_request_messages" doc:"messages that the client sent; null where a gap made the count unsure"`
+	ResponseCount  table.Opt[int32]  `col:"grpc_response_messages" doc:"messages that the server sent; null where a gap made the count unsure"`
+	Encoding       table.Opt[string] `col:"grpc_encoding" enc:"dict" doc:"grpc-encoding of the request: compression of its messages"`
+	AnswerEncoding table.Opt[string] `col:"grpc_response_encoding" enc:"dict" doc:"grpc-encoding of the response"`
+	TimeoutUs      table.Opt[int64]  `col:"grpc_timeout_us" unit:"us" doc:"grpc-timeout of the request"`
+	Web            bool              `col:"grpc_web" doc:"gRPC-Web"`
+	RequestText    table.Opt[string] `col:"grpc_request_text" doc:"first messages of the client, one a line, shown without a schema, at most 4 KiB"`
+	ResponseText   table.Opt[string] `col:"grpc_response_text" doc:"first messages of the server, one a line, shown without a schema, at most 4 KiB"`
+	ResetCode      table.Opt[int64]  `col:"grpc_reset_code" doc:"error code of the RST_STREAM or GOAWAY that ended the stream, RFC 9113 section 7"`
+	ResetName      table.Opt[string] `col:"grpc_reset_name" enc:"dict" doc:"name of grpc_reset_code, such as CANCEL"`
+	ResetBy        table.Opt[string] `col:"grpc_reset_by" enc:"dict" doc:"who sent it: client or server"`
+	UnknownHeaders int32             `col:"grpc_unknown_headers" doc:"headers whose name or value stood in a compression table entry that was not captured"`
+}
+
+// Protocol is gRPC.
+func Protocol() *dissect.Protocol {
+	return &dissect.Protocol{
+		Name:       "grpc",
+		Doc:        "gRPC and gRPC-Web over HTTP/2: one row a stream",
+		Transports: []dissect.Transport{dissect.TCP},
+		Row:        &Row{},
+	}
+}
+
+// Is reports whether a content type is one of gRPC or gRPC-Web.
+func Is(contentType string) bool {
+	const prefix = "application/grpc"
+	if len(contentType) < len(prefix) || !httpfield.Is(contentType[:len(prefix)], prefix) {
+		return false
+	}
+	rest := contentType[len(prefix):]
+	if isWeb(contentType) {
+		rest = rest[len("-web"):]
+		if len(rest) >= 5 && httpfield.Is(rest[:5], "-text") {
+			rest = rest[5:]
+		}
+	}
+	return rest == "" || rest[0] == '+' || rest[0] == ';' || rest[0] == ' '
+}
+
+func isWeb(contentType string) bool {
+	const prefix = "application/grpc-web"
+	return len(contentType) >= len(prefix) && httpfield.Is(contentType[:len(prefix)], prefix)
+}
+
+// statusNames are the codes of gRPC's status codes page, in order.
+var statusNames = [...]string{"OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND",
+	"ALREADY_EXISTS", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE",
+	"UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED"}
+
+// StatusName is the name of a status code; an unknown one is its number.
+func StatusName(code int32) string {
+	if code >= 0 && int(code) < len(statusNames) {
+		return statusNames[code]
+	}
+	return strconv.Itoa(int(code))
+}
+
+// Stream is what HTTP knows of a gRPC stream that its Call does not say.
+type Stream struct {
+	Req, Resp Counter // fed with the bodies as they came; of no use for base64
+	ReqBody   *dissect.Body
+	RespBody  *dissect.Body
+	Unsure    bool // the status may have been in bytes or headers that were not understood
+}
+
+// Fill sets the columns of gRPC, and failed, status_text and summary, from a call whose
+// other columns are set, error and status_code among them. It finishes the bodies.
+func (r *Row) Fill(s *Stream) {
+	r.Web = isWeb(r.RequestContentType.V) || !r.RequestContentType.OK && isWeb(r.ResponseContentType.V)
+	if i := strings.LastIndexByte(r.Path.V, '/'); i > 0 {
+		r.Service, r.RPC = table.Some(strings.TrimPrefix(r.Path.V[:i], "/")), table.Some(r.Path.V[i+1:])
+	}
+	for i := range r.Headers {
+		r.header(&r.Headers[i])
+	}
+	r.RequestCount, r.RequestText = r.side(s.ReqBody, &s.Req, r.RequestContentType.V, r.Encoding.V)
+	if typ := r.ResponseContentType.V; Is(typ) {
+		r.ResponseCount, r.ResponseText = r.side(s.RespBody, &s.Resp, typ, r.AnswerEncoding.V)
+	} else if r.StatusCode.OK {
+		r.ResponseCount = table.Some(int32(0)) // a proxy's page, say
+	}
+	r.outcome(s.Unsure)
+}
+
+func (r *Row) header(h *table.Header) {
+	if len(h.Name) < 5 || !httpfield.Is(h.Name[:5], "grpc-") {
+		return
+	}
+	answer := h.Kind == httpfield.Response || h.Kind == httpfield.ResponseTrailer
+	switch name := h.Name[5:]; {
+	case answer && httpfield.Is(name, "status"):
+		if n, err := strconv.ParseInt(httpfield.Trim(h.Value), 10, 32); err == nil {
+			r.Status = table.Some(int32(n))
+			r.StatusName = table.Some(StatusName(int32(n)))
+		}
+	case answer && httpfield.Is(name, "message"):
+		r.Message = table.Some(httpfield.ValidText(unescape(h.Value)))
+	case answer && httpfield.Is(name, "status-details-bin"):
+		if t, ok := details(h.Value); ok {
+			r.StatusDetails = table.Some(t)
+		}
+	case httpfield.Is(name, "encoding"):
+		if answer {
+			r.AnswerEncoding = table.Some(h.Value)
+		} else {
+			r.Encoding = table.Some(h.Value)
+		}
+	case !answer && httpfield.Is(name, "timeout"):
+		r.TimeoutUs = timeout(h.Value)
+	}
+}
+
+// side counts and shows the messages of one direction.
+func (r *Row) side(b *dissect.Body, c *Counter, contentType, encoding string) (count table.Opt[int32], text table.Opt[string]) {
+	var body []byte
+	if b != nil {
+		b.Finish()
+		body = b.Decoded
+	}
+	if b != nil && (isBase64(contentType) || b.Undone != "") {
+		// The prefixes are inside a coding, so the pieces could not be counted as they came.
+		body = Payload(contentType, body)
+		*c = Counter{lost: b.Lost() > 0 || b.Large}
+		c.Write(body)
+	}
+	if !c.lost {
+		count = table.Some(c.count)
+	}
+	if len(body) == 0 {
+		return count, text
+	}
+	var out []byte
+	for m := range Messages(body, encoding) {
+		if m.Trailer {
+			r.trailers(m.Data)
+			continue
+		}
+		if len(out) > 0 {
+			out = append(out, '\n')
+		}
+		if out = m.appendText(out, contentType, maxText-len(out)); len(out) >= maxText && !r.Web {
+			break // gRPC-Web has its trailers at the end
+		}
+	}
+	if len(out) > 0 {
+		text = table.Some(clip(out))
+	}
+	return count, text
+}
+
+// trailers adds what gRPC-Web sends in the body's last frame to the headers.
+func (r *Row) trailers(b []byte) {
+	for line := range strings.SplitSeq(string(b), "\n") {
+		name, value, ok := strings.Cut(strings.TrimSuffix(line, "\r"), ":")
+		if !ok || len(r.Headers) >= maxHeaders {
+			continue
+		}
+		h := table.Header{Name: httpfield.ValidText(name), Value: httpfield.ValidText(httpfield.Trim(value)), Kind: httpfield.ResponseTrailer}
+		r.Headers = append(r.Headers, h)
+		r.header(&h)
+	}
+}
+
+// outcome says how the stream ended.
+func (r *Row) outcome(unsure bool) {
+	end := ""
+	switch {
+	case r.Status.OK:
+		r.StatusText = r.StatusName
+		end = r.StatusName.V
+		r.Failed = r.Status.V != 0 || r.StatusCode.V >= 400
+	case r.StatusCode.V >= 400:
+		r.Failed = true
+		end = "HTTP " + strconv.Itoa(int(r.StatusCode.V))
+	case r.Error.OK:
+		r.Failed = !unsure
+		end = strings.ReplaceAll(r.Error.V, "_", " ")
+		if r.ResetName.OK && r.Error.V == "reset" {
+			end += " " + r.ResetName.V
+		}
+	default:
+		r.Failed = !unsure
+		end = "no status"
+	}
+	path := r.Path.V
+	if !r.Path.OK {
+		path = "?"
+	}
+	if len(path) > maxSummaryPath {
+		path = strings.ToValidUTF8(path[:maxSummaryPath], "") + "…"
+	}
+	r.Summary = path + " → " + end
+}
+
+const (
+	maxSummaryPath = 200
+	maxHeaders     = 4096
+)

@@ -1,0 +1,366 @@
+package http2
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/hpack"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/httpfield"
+)
+
+// conn is one HTTP/2 connection.
+type conn struct {
+	c     *dissect.Conn
+	sides [2]side
+	streams
+	upgraded bool
+	goaway   goaway
+}
+
+// side is what is known of one direction.
+type side struct {
+	dec      hpack.Decoder
+	started  bool
+	whole    bool   // seen from its start and without a hole between frames
+	maxFrame int    // largest frame that this side said it takes; 0 unknown
+	maxTable uint32 // largest header table that this side said it keeps; 0 unknown
+
+	// The frame under way, taken in pieces.
+	data int     // bytes of a body
+	skip int     // bytes after them that mean nothing: padding, unknown frames
+	cur  *stream // whose body it is; nil: nobody's
+	end  bool    // the frame ends the stream in this direction
+	open bool    // there is one
+
+	// The header block under way, between a frame without END_HEADERS and its last
+	// CONTINUATION.
+	block block
+}
+
+// block is a header block in several frames.
+type block struct {
+	stream uint32 // 0: there is none
+	frag   *dissect.Body
+	s      *stream // who gets it; nil: nobody, it is read for the table's sake
+	end    bool    // END_STREAM was set
+	push   bool
+	lost   bool // a piece is missing
+	wire   int64
+}
+
+// goaway is the last GOAWAY of the server.
+type goaway struct {
+	seen bool
+	last uint32 // streams above were not looked at
+	code uint32
+}
+
+func newConn(c *dissect.Conn) dissect.Dissector {
+	h := &conn{c: c}
+	for d := range h.sides {
+		h.sides[d].dec = hpack.New()
+	}
+	return h
+}
+
+// Upgraded makes stream 1 of a request that came as HTTP/1.1, RFC 7540 section 3.2.
+func (h *conn) Upgraded(info *dissect.UpgradeInfo) {
+	h.upgraded = true
+	s := h.open(1)
+	if info.Exchange != nil {
+		s.x = *info.Exchange
+	}
+	s.x.StreamID.V, s.x.StreamID.OK = 1, true
+	s.upgraded = true
+	s.method, s.scheme, s.path, s.host = info.Method, "http", info.Path, info.Host
+	s.query.V, s.query.OK = info.Query, info.Query != ""
+	s.hasPath = info.Path != ""
+	s.headers = append(s.headers, info.Headers...)
+	for i := range s.headers {
+		s.note(&s.headers[i], dissect.ToServer)
+	}
+	q := &s.half[dissect.ToServer]
+	q.head, q.end, q.wire, q.body = true, true, info.HeadersSize, s.x.ReqBody
+	h.highest = 1
+	h.settings(dissect.ToServer, info.Settings)
+}
+
+// Read takes frames, and pieces of DATA frames.
+func (h *conn) Read(in *dissect.Input) (int, error) {
+	sd := &h.sides[in.Dir]
+	n := 0
+	if !sd.started {
+		k, ok := h.start(in)
+		if !ok {
+			return 0, nil
+		}
+		n = k
+	}
+	for n < len(in.Data) {
+		if sd.open {
+			n = h.piece(in, n, n)
+			continue
+		}
+		if len(in.Data)-n < frameHead {
+			h.c.Need(in.Dir, frameHead)
+			return n, nil
+		}
+		f := parseFrame(in.Data[n:])
+		k, err := h.frame(in, n, f)
+		n += k
+		if k == 0 || err != nil {
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+// start looks at the first bytes of a direction: the preface, or frames in mid-connection.
+func (h *conn) start(in *dissect.Input) (int, bool) {
+	sd := &h.sides[in.Dir]
+	b := in.Data
+	k := min(len(b), len(preface))
+	if in.Dir == dissect.ToServer && string(b[:k]) == preface[:k] {
+		if k < len(preface) {
+			h.c.Need(in.Dir, len(preface))
+			return 0, false
+		}
+		sd.started, sd.whole = true, true
+		return k, true
+	}
+	if len(b) < frameHead {
+		h.c.Need(in.Dir, frameHead)
+		return 0, false
+	}
+	f := parseFrame(b)
+	first := in.Dir == dissect.ToClient && (f.typ == frameSettings && !f.has(flagAck) || h.upgraded ||
+		h.sides[dissect.ToServer].whole && in.Offset(0) == 0)
+	sd.started, sd.whole = true, first
+	if !first {
+		sd.dec.Lose()
+	}
+	return 0, true
+}
+
+// frame takes one frame, or the first piece of one, from in.Data[n:].
+func (h *conn) frame(in *dissect.Input, n int, f frame) (int, error) {
+	sd := &h.sides[in.Dir]
+	if in.Dir == dissect.ToServer && in.Data[n] == preface[0] {
+		if k := min(len(in.Data)-n, len(preface)); string(in.Data[n:n+k]) == preface[:k] {
+			if k < len(preface) {
+				h.c.Need(in.Dir, len(preface))
+				return 0, nil
+			}
+			return k, nil // found again after a gap
+		}
+	}
+	if err := h.check(in.Dir, f); err != nil {
+		return 0, err
+	}
+	if sd.block.stream != 0 && (f.typ != frameContinuation || f.stream != sd.block.stream) {
+		h.c.Anomaly("header_block", fmt.Sprintf("frame type %d on stream %d inside the header block of stream %d", f.typ, f.stream, sd.block.stream), 0)
+		h.dropBlock(in.Dir)
+	}
+	switch f.typ {
+	case frameData:
+		return h.dataFrame(in, n, f), nil
+	case frameHeaders, framePushPromise, frameContinuation:
+		if f.size > maxHeaderList {
+			h.c.Anomaly("limit", fmt.Sprintf("header frame of %d bytes, limit %d", f.size, maxHeaderList), int64(f.size))
+			h.loseHeaderFrame(in, n, f)
+			return h.skipFrame(in, n, f), nil
+		}
+	case frameSettings, framePing, frameGoAway, frameRSTStream:
+	default:
+		if !f.known() {
+			h.c.Anomaly("unknown_frame", fmt.Sprintf("frame type 0x%02x of %d bytes on stream %d", f.typ, f.size, f.stream), int64(f.size))
+		}
+		return h.skipFrame(in, n, f), nil
+	}
+	if len(in.Data)-n < frameHead+f.size {
+		h.c.Need(in.Dir, frameHead+f.size)
+		return 0, nil
+	}
+	return frameHead + f.size, h.whole(in, n, f)
+}
+
+// check refuses what no peer sends; then the place in the stream is not what it seemed.
+func (h *conn) check(dir dissect.Dir, f frame) error {
+	if !f.legal() {
+		return fmt.Errorf("reading frame type %d: %d bytes on stream %d are not allowed", f.typ, f.size, f.stream)
+	}
+	limit := largestFrame
+	if other := &h.sides[dir.Other()]; other.whole {
+		limit = max(defaultFrame, other.maxFrame)
+	}
+	if f.typ > frameContinuation {
+		limit = min(limit, maxHeaderList)
+	}
+	if f.size > limit {
+		return fmt.Errorf("reading frame type %d on stream %d: %d bytes, want at most %d", f.typ, f.stream, f.size, limit)
+	}
+	return nil
+}
+
+// whole takes a frame that is there from end to end.
+func (h *conn) whole(in *dissect.Input, n int, f frame) error {
+	body := in.Data[n+frameHead : n+frameHead+f.size]
+	switch f.typ {
+	case frameHeaders, framePushPromise:
+		return h.headerFrame(in, n, f, body)
+	case frameContinuation:
+		h.continuation(in, n, f, body)
+	case frameSettings:
+		h.settings(in.Dir, body)
+	case frameRSTStream:
+		h.reset(in, n, f, binary.BigEndian.Uint32(body))
+	case frameGoAway:
+		h.goAway(in, n, f, body)
+	}
+	return nil
+}
+
+func (h *conn) settings(dir dissect.Dir, b []byte) {
+	sd := &h.sides[dir]
+	for ; len(b) >= 6; b = b[6:] {
+		v := binary.BigEndian.Uint32(b[2:])
+		switch binary.BigEndian.Uint16(b) {
+		case settingTableSize:
+			sd.maxTable = max(sd.maxTable, v)
+		case settingMaxFrame:
+			sd.maxFrame = max(sd.maxFrame, int(min(v, largestFrame)))
+		}
+	}
+}
+
+// skipFrame takes what is there of a frame whose payload means nothing to us.
+func (h *conn) skipFrame(in *dissect.Input, n int, f frame) int {
+	sd := &h.sides[in.Dir]
+	sd.open, sd.data, sd.skip, sd.cur, sd.end = true, 0, f.size, nil, false
+	return h.piece(in, n, n+frameHead) - n
+}
+
+// dataFrame begins a DATA frame.
+func (h *conn) dataFrame(in *dissect.Input, n int, f frame) int {
+	pad, before := 0, f.before()
+	if before > 0 {
+		if len(in.Data)-n < frameHead+1 {
+			h.c.Need(in.Dir, frameHead+1)
+			return 0
+		}
+		pad = int(in.Data[n+frameHead])
+	}
+	if pad > f.size-before {
+		h.c.Anomaly("padding", fmt.Sprintf("%d bytes of padding in a DATA frame of %d", pad, f.size), int64(f.size))
+		pad = f.size - before
+	}
+	s := h.find(f.stream)
+	if s == nil && !h.isClosed(f.stream, f.size) {
+		s = h.open(f.stream)
+	}
+	sd := &h.sides[in.Dir]
+	sd.open, sd.data, sd.skip, sd.cur, sd.end = true, f.size-before-pad, pad, s, f.has(flagEndStream)
+	return h.piece(in, n, n+frameHead+before) - n
+}
+
+// piece takes what is there of the frame under way: in.Data[from:at] is its head, or
+// nothing, and the rest comes from at on. It returns the place after what it took.
+func (h *conn) piece(in *dissect.Input, from, at int) int {
+	sd := &h.sides[in.Dir]
+	k := min(sd.data, len(in.Data)-at)
+	pad := min(sd.skip, len(in.Data)-at-k)
+	if k < sd.data {
+		pad = 0
+	}
+	if s := sd.cur; s != nil {
+		s.add(in, in.Dir, from, at+k+pad)
+		if k > 0 {
+			s.write(h.c, in.Dir, in.Data[at:at+k])
+		}
+	}
+	sd.data -= k
+	sd.skip -= pad
+	if sd.data == 0 && sd.skip == 0 {
+		h.endFrame(in.Dir)
+	}
+	return at + k + pad
+}
+
+// endFrame ends the frame that was taken in pieces.
+func (h *conn) endFrame(dir dissect.Dir) {
+	sd := &h.sides[dir]
+	s, end := sd.cur, sd.end
+	sd.open, sd.cur, sd.end = false, nil, false
+	if s != nil && end {
+		h.endStream(s, dir)
+	}
+}
+
+// Gap goes on where the hole lies inside one frame, since its head says how long it is.
+// Where frame heads were lost too, the streams of this direction go on under suspicion
+// and the table of the header compression is forgotten.
+func (h *conn) Gap(in *dissect.Input, missing int64) bool {
+	sd := &h.sides[in.Dir]
+	if !sd.open && len(in.Data) >= frameHead {
+		f := parseFrame(in.Data)
+		if h.check(in.Dir, f) == nil && int64(len(in.Data))+missing <= int64(frameHead+f.size) {
+			h.holeInFrame(in, f)
+		}
+	}
+	if sd.open && missing <= int64(sd.data)+int64(sd.skip) {
+		k := min(missing, int64(sd.data))
+		if s := sd.cur; s != nil && k > 0 {
+			s.missing(h.c, in.Dir, k)
+		}
+		sd.data -= int(k)
+		sd.skip -= int(missing - k)
+		if sd.data == 0 && sd.skip == 0 {
+			h.endFrame(in.Dir)
+		}
+		return true
+	}
+	h.Lost(in.Dir)
+	return false
+}
+
+// holeInFrame makes a frame with a hole one that is skipped, as far as in.Data holds it.
+func (h *conn) holeInFrame(in *dissect.Input, f frame) {
+	switch f.typ {
+	case frameHeaders, framePushPromise, frameContinuation:
+		h.loseHeaderFrame(in, 0, f)
+	case frameRSTStream:
+		if s := h.find(f.stream); s != nil {
+			s.x.Cite(in, 0, len(in.Data))
+			h.resetStream(s, in.Dir)
+		}
+	}
+	h.skipFrame(in, 0, f)
+}
+
+// Lost forgets the place in one direction.
+func (h *conn) Lost(dir dissect.Dir) {
+	sd := &h.sides[dir]
+	sd.open, sd.cur, sd.end, sd.data, sd.skip = false, nil, false, 0, 0
+	sd.started, sd.whole = true, false
+	h.dropBlock(dir)
+	sd.dec.Lose()
+	for s := h.oldest; s != nil; s = s.next {
+		if !s.half[dir].end {
+			s.half[dir].suspect = true
+		}
+	}
+}
+
+// Close emits the streams under way.
+func (h *conn) Close(why dissect.End) {
+	for d := range h.sides {
+		h.sides[d].block.drop()
+	}
+	for h.oldest != nil {
+		h.cutShort(h.oldest, why.CallError())
+	}
+}
+
+// text makes a string for people of bytes that a peer sent.
+func text(b []byte) string { return httpfield.Text(b[:min(len(b), 100)]) }

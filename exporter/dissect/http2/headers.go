@@ -1,0 +1,306 @@
+package http2
+
+import (
+	"encoding/binary"
+	"fmt"
+	"strconv"
+
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/hpack"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/httpfield"
+	"github.com/pcapsule/pcapsule/exporter/table"
+)
+
+// interim is the kind of headers that came with a 1xx status.
+const interim = "interim"
+
+// headerFrame takes a whole HEADERS or PUSH_PROMISE frame.
+func (h *conn) headerFrame(in *dissect.Input, n int, f frame, body []byte) error {
+	before := f.before()
+	pad := 0
+	if f.has(flagPadded) {
+		pad = int(body[0])
+	}
+	if pad > f.size-before {
+		return fmt.Errorf("reading frame type %d on stream %d: %d bytes of padding in %d", f.typ, f.stream, pad, f.size)
+	}
+	var s *stream
+	if f.typ == framePushPromise {
+		s = h.promised(in, f, binary.BigEndian.Uint32(body[before-4:])&(1<<31-1))
+	} else {
+		s = h.forHeaders(in.Dir, f.stream)
+	}
+	end := frameHead + f.size
+	b := block{stream: f.stream, s: s, end: f.typ == frameHeaders && f.has(flagEndStream), push: f.typ == framePushPromise, wire: int64(end)}
+	b.add(in, n, n+end)
+	frag := body[before : f.size-pad]
+	if f.has(flagEndHeaders) {
+		h.finishBlock(in.Dir, &b, frag)
+		return nil
+	}
+	b.frag = h.c.NewBody("", "")
+	b.frag.Write(frag)
+	h.sides[in.Dir].block = b
+	return nil
+}
+
+// continuation takes a whole CONTINUATION frame.
+func (h *conn) continuation(in *dissect.Input, n int, f frame, body []byte) {
+	sd := &h.sides[in.Dir]
+	b := &sd.block
+	if b.stream == 0 {
+		if sd.whole {
+			h.c.Anomaly("header_block", fmt.Sprintf("CONTINUATION on stream %d without a header block", f.stream), int64(f.size))
+		}
+		sd.dec.Lose()
+		return
+	}
+	b.wire += int64(frameHead + f.size)
+	b.add(in, n, n+frameHead+f.size)
+	if b.frag != nil {
+		if b.frag.Size()+int64(len(body)) > maxHeaderList {
+			h.c.Anomaly("limit", fmt.Sprintf("header block of stream %d over the limit of %d bytes", f.stream, maxHeaderList), b.frag.Size())
+			b.lose()
+		} else {
+			b.frag.Write(body)
+		}
+	}
+	if !f.has(flagEndHeaders) {
+		return
+	}
+	done := *b
+	*b = block{}
+	if done.frag == nil || done.frag.Size() > 0 && done.frag.Kept() == nil { // lost, or over the engine's budget
+		done.lose()
+		h.lostBlock(in.Dir, &done)
+		return
+	}
+	h.finishBlock(in.Dir, &done, done.frag.Kept())
+	done.drop()
+}
+
+// add gives bytes of the block to its stream; a promise is the pushed stream's request.
+func (b *block) add(in *dissect.Input, from, to int) {
+	dir := in.Dir
+	if b.push {
+		dir = dissect.ToServer
+	}
+	if b.s != nil {
+		b.s.add(in, dir, from, to)
+	}
+}
+
+// drop gives the kept pieces back.
+func (b *block) drop() {
+	if b.frag != nil {
+		b.frag.Finish()
+		b.frag = nil
+	}
+}
+
+// lose gives up the pieces; the frames of the block are still followed to its end.
+func (b *block) lose() {
+	b.drop()
+	b.lost = true
+}
+
+// dropBlock ends a header block that will not go on.
+func (h *conn) dropBlock(dir dissect.Dir) {
+	b := h.sides[dir].block
+	if b.stream == 0 {
+		return
+	}
+	h.sides[dir].block = block{}
+	b.drop()
+	h.lostBlock(dir, &b)
+}
+
+// loseHeaderFrame notes that a frame with a piece of a header block cannot be read. The
+// frame itself is skipped by the caller.
+func (h *conn) loseHeaderFrame(in *dissect.Input, n int, f frame) {
+	sd := &h.sides[in.Dir]
+	to := min(len(in.Data), n+frameHead+f.size)
+	b := &sd.block
+	switch f.typ {
+	case frameContinuation:
+		if b.stream == 0 {
+			sd.dec.Lose()
+			return
+		}
+		b.lose()
+	case frameHeaders:
+		*b = block{stream: f.stream, s: h.forHeaders(in.Dir, f.stream), end: f.has(flagEndStream), lost: true}
+	default:
+		*b = block{stream: f.stream, push: true, lost: true}
+	}
+	b.wire += int64(frameHead + f.size)
+	b.add(in, n, to)
+	if f.has(flagEndHeaders) {
+		h.dropBlock(in.Dir)
+	}
+}
+
+// lostBlock goes on after a header block that could not be read: what it put into the
+// table is not known, and its stream lacks headers.
+func (h *conn) lostBlock(dir dissect.Dir, b *block) {
+	h.sides[dir].dec.Lose()
+	if b.s == nil || b.s.closed {
+		return
+	}
+	q := &b.s.half[dir]
+	if !q.head && !b.push {
+		q.head = true
+		q.wire = b.wire
+	}
+	q.hole = true
+	if b.end {
+		h.endStream(b.s, dir)
+	}
+}
+
+// finishBlock decodes a whole header block and gives it to its stream.
+func (h *conn) finishBlock(dir dissect.Dir, b *block, frag []byte) {
+	dec := &h.sides[dir].dec
+	fields, err := dec.Decode(frag)
+	if err != nil {
+		h.c.Anomaly("hpack", fmt.Sprintf("header block of stream %d: %v", b.stream, err), int64(len(frag)))
+		dec.Lose()
+	}
+	if dec.Unknown > 0 {
+		h.c.Anomaly("hpack_unknown", fmt.Sprintf("header block of stream %d: %d of %d headers stand in table entries that were not captured",
+			b.stream, dec.Unknown, len(fields)), 0)
+	}
+	if dec.Dropped > 0 {
+		h.c.Anomaly("limit", fmt.Sprintf("header block of stream %d: %d headers over the limits", b.stream, dec.Dropped), 0)
+	}
+	if other := &h.sides[dir.Other()]; other.whole && dec.Update > max(4096, int(other.maxTable)) {
+		h.c.Anomaly("hpack_table_size", fmt.Sprintf("table size %d, announced %d", dec.Update, other.maxTable), 0)
+	}
+	s := b.s
+	if s == nil || s.closed {
+		return
+	}
+	s.malformed = s.malformed || err != nil
+	s.unknown += int32(dec.Unknown)
+	if b.push {
+		s.half[dissect.ToServer].wire = b.wire
+		h.fields(s, fields, httpfield.Request, dissect.ToServer)
+		return
+	}
+	if h.take(s, dir, fields, b.wire); b.end {
+		h.endStream(s, dir)
+	}
+}
+
+// take gives a block's fields to a stream: as head, as a 1xx answer, or as trailers.
+func (h *conn) take(s *stream, dir dissect.Dir, fields []hpack.Field, wire int64) {
+	q := &s.half[dir]
+	switch {
+	case dir == dissect.ToServer && !q.head && !h.trailing(s, dir, fields):
+		q.head, q.wire, q.suspect = true, wire, false
+		h.fields(s, fields, httpfield.Request, dissect.ToServer)
+	case dir == dissect.ToServer:
+		h.fields(s, fields, httpfield.RequestTrailer, dir)
+	case !q.head && !h.trailing(s, dir, fields):
+		if code := statusOf(fields); code >= 100 && code < 200 {
+			s.interim = code
+			h.fields(s, fields, interim, dir)
+			return
+		}
+		q.head, q.wire, q.suspect = true, wire, false
+		h.fields(s, fields, httpfield.Response, dir)
+	default:
+		h.fields(s, fields, httpfield.ResponseTrailer, dir)
+	}
+}
+
+// trailing reports whether fields are trailers although the head was not seen: none is a
+// pseudo header or may be one, and what came before was not seen whole.
+func (h *conn) trailing(s *stream, dir dissect.Dir, fields []hpack.Field) bool {
+	if q := &s.half[dir]; !q.data && !q.suspect && h.sides[dir].whole {
+		return false
+	}
+	for i := range fields {
+		if f := &fields[i]; f.Name != "" && f.Name[0] == ':' || f.Name == hpack.UnknownText {
+			return false
+		}
+	}
+	return true
+}
+
+func statusOf(fields []hpack.Field) int32 {
+	for i := range fields {
+		if fields[i].Name == ":status" {
+			n, err := strconv.ParseUint(fields[i].Value, 10, 16)
+			if err != nil {
+				return 0
+			}
+			return int32(n)
+		}
+	}
+	return 0
+}
+
+// fields appends headers; pseudo headers of a head become columns instead.
+func (h *conn) fields(s *stream, fields []hpack.Field, kind string, dir dissect.Dir) {
+	if s.headers == nil {
+		s.headers = make([]table.Header, 0, len(fields)+6)
+	}
+	for i := range fields {
+		f := &fields[i]
+		if f.Name != "" && f.Name[0] == ':' && !f.Unknown {
+			if s.pseudo(f.Name, httpfield.ValidText(f.Value), kind) {
+				continue
+			}
+			h.c.Anomaly("pseudo_header", fmt.Sprintf("%q a second time or out of place on stream %d", text([]byte(f.Name)), s.id), 0)
+		}
+		if len(s.headers) >= maxHeaders {
+			h.c.Anomaly("limit", fmt.Sprintf("over %d headers on stream %d", maxHeaders, s.id), 0)
+			return
+		}
+		s.headers = append(s.headers, table.Header{Name: httpfield.ValidText(f.Name), Value: httpfield.ValidText(f.Value), Kind: kind})
+		if kind == httpfield.Request || kind == httpfield.Response {
+			s.note(&s.headers[len(s.headers)-1], dir)
+		}
+	}
+}
+
+// pseudo keeps a pseudo header; false where it came before or does not belong there.
+func (s *stream) pseudo(name, value, kind string) bool {
+	if kind == httpfield.Request {
+		var to *string
+		switch name {
+		case ":method":
+			to = &s.method
+		case ":scheme":
+			to = &s.scheme
+		case ":authority":
+			to = &s.authority
+		case ":protocol":
+			to = &s.tunnel
+		case ":path":
+			if s.hasPath {
+				return false
+			}
+			s.hasPath = true
+			s.path, s.query = httpfield.SplitTarget(value)
+			return true
+		}
+		if to == nil || *to != "" {
+			return false
+		}
+		*to = value
+		return true
+	}
+	if name != ":status" || kind == httpfield.Response && s.status != 0 {
+		return false
+	}
+	if kind == httpfield.Response {
+		n, err := strconv.ParseUint(value, 10, 16)
+		if err != nil {
+			return false
+		}
+		s.status = int32(n)
+	}
+	return kind != httpfield.ResponseTrailer
+}
