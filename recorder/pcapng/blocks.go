@@ -162,10 +162,16 @@ func (r *Reader) badLength(rest []byte, off int64, typ BlockType, be bool, size 
 // or the length lies and there are blocks inside.
 func (r *Reader) cutBlock(w []byte, pos int, typ BlockType, size int) int {
 	rest, off := w[pos:], r.base+int64(pos)
+	scanFrom := off + 1
 	if typ == BlockEnhanced && len(rest) >= 28 {
-		slack := int64(size) - 32 - int64(pad4(int(u32(rest[20:], r.be))))
-		if slack >= 0 && slack < 1<<16 {
-			return r.truncated(w, pos, size) - pos
+		// A packet may carry a PCAPNG file: look inside its data only where the two
+		// lengths contradict each other.
+		dataEnd := 28 + (uint64(u32(rest[20:], r.be))+3)&^3
+		if dataEnd+4 <= uint64(size) {
+			if dataEnd >= uint64(len(rest)) {
+				return r.truncated(w, pos, size) - pos
+			}
+			scanFrom = off + int64(dataEnd)
 		}
 	}
 	if typ == BlockSection {
@@ -173,7 +179,7 @@ func (r *Reader) cutBlock(w []byte, pos int, typ BlockType, size int) int {
 		r.newSection(be, off)
 	}
 	r.lose(off, DamageTruncated, "block of type %#x with length %d, %d bytes are left", uint32(typ), size, len(rest))
-	r.onFound = DamageLength
+	r.onFound, r.scanFrom = DamageLength, scanFrom
 	return 0
 }
 
