@@ -203,7 +203,10 @@ func (h *conn) take(s *stream, dir dissect.Dir, fields []hpack.Field, wire int64
 		h.fields(s, fields, httpfield.RequestTrailer, dir)
 	case !q.head && !h.trailing(s, dir, fields):
 		if code := statusOf(fields); code >= 100 && code < 200 {
-			s.interim = code
+			if s.interim != "" {
+				s.interim += ","
+			}
+			s.interim += strconv.Itoa(int(code))
 			h.fields(s, fields, interim, dir)
 			return
 		}

@@ -19,7 +19,7 @@ type Row struct {
 	Scheme         table.Opt[string] `col:"http2_scheme" enc:"dict" doc:":scheme"`
 	Authority      table.Opt[string] `col:"http2_authority" enc:"dict" doc:":authority as sent, with port"`
 	Tunnel         table.Opt[string] `col:"http2_protocol" enc:"dict" doc:":protocol of an extended CONNECT, such as websocket (RFC 8441)"`
-	Interim        table.Opt[int32]  `col:"http2_interim_status" doc:"last 1xx status before the answer; its headers have the kind interim"`
+	Interim        table.Opt[string] `col:"http2_interim" enc:"dict" doc:"status codes of interim (1xx) responses before the final one, separated by commas; their headers have the kind interim"`
 	Pushed         bool              `col:"http2_pushed" doc:"the server pushed it; the request is its PUSH_PROMISE"`
 	PushedOn       table.Opt[int64]  `col:"http2_pushed_on" doc:"stream whose request the server answered with this push"`
 	Upgraded       bool              `col:"http2_upgraded" doc:"the request came as HTTP/1.1 with Upgrade: h2c"`

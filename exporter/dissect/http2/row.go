@@ -36,9 +36,7 @@ func (h *conn) emit(s *stream, cause string) {
 	row := &Row{}
 	h.call(s, &row.Call, cause, gap)
 	row.Scheme, row.Authority, row.Tunnel = some(s.scheme), some(s.authority), some(s.tunnel)
-	if s.interim != 0 {
-		row.Interim = table.Some(s.interim)
-	}
+	row.Interim = some(s.interim)
 	if row.Pushed = s.pushed; s.pushed {
 		row.PushedOn = table.Some(int64(s.pushedOn))
 	}

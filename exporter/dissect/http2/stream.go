@@ -28,7 +28,8 @@ type stream struct {
 	path, tunnel                    string
 	query                           table.Opt[string]
 	hasPath                         bool
-	status, interim                 int32
+	interim                         string
+	status                          int32
 	headers                         []table.Header
 	unknown                         int32 // headers not known
 	malformed                       bool
