@@ -291,8 +291,9 @@ func (c *Conn) offer(dir Dir, data []byte) int {
 	if len(s.segs) == 0 {
 		s.segs = append(s.segs, seg{s.off, c.now})
 	}
-	in := Input{Dir: dir, Data: data, End: s.ended, Fin: s.fin, base: s.off, segs: s.segs}
-	n, err := c.d.Read(&in)
+	c.in = Input{Dir: dir, Data: data, End: s.ended, Fin: s.fin, base: s.off, segs: s.segs}
+	n, err := c.d.Read(&c.in)
+	c.in.Data = nil
 	if n < 0 || n > len(data) {
 		panic(fmt.Sprintf("dissect: %s took %d of %d bytes", c.proto.Name, n, len(data)))
 	}

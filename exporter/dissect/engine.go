@@ -125,6 +125,7 @@ type Conn struct {
 	proto    *Protocol
 	d        Dissector
 	sides    [2]side
+	in       Input  // what Read is given; here so that a segment costs no allocation
 	now      Packet // packet being worked on
 	calls    int64
 	state    state

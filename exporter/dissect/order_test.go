@@ -76,3 +76,17 @@ func TestBytesAfterALateUpgradeAreCounted(t *testing.T) {
 		t.Errorf("%d bytes accounted for, want 18", got)
 	}
 }
+
+func TestSegmentTakenWholeCostsNoAllocation(t *testing.T) {
+	p := &Protocol{Name: "probe", Doc: "test", Transports: []Transport{TCP}, Row: &probeRow{},
+		Detect: func(Dir, []byte) Verdict { return Yes }, New: func(*Conn) Dissector { return &endProbe{} }}
+	e, err := NewEngine([]*Protocol{p}, nil, noSink{}, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := e.NewConn(Info{RolesKnown: true, ConnectUs: -1})
+	data := []byte("segment")
+	if n := testing.AllocsPerRun(100, func() { c.Data(ToServer, data, Packet{}) }); n != 0 {
+		t.Errorf("%v allocations a segment, want 0", n)
+	}
+}
