@@ -312,9 +312,14 @@ func (k *conn) switchTo(c *call) {
 	token, _ := httpfield.Next(c.token)
 	info := &dissect.UpgradeInfo{Exchange: c.upgraded, Method: c.row.Method.V, Path: c.row.Path.V, Query: c.row.Query.V,
 		Host: c.row.Host.V, Headers: c.row.Headers, HeadersSize: c.row.RequestHeadersSize.V, UpgradeTarget: token}
+	if info.Exchange == nil { // the request was not captured
+		info.Exchange = &dissect.Exchange{}
+	}
 	switch {
 	case httpfield.Is(token, "websocket"):
 		k.c.Upgrade("websocket", info)
+	case httpfield.Is(token, "h2c") && !info.Exchange.HasRequest():
+		k.c.Upgrade("http2", nil)
 	case httpfield.Is(token, "h2c"):
 		// The call that HTTP/2 answers in stream 1 has the request's headers alone.
 		n := 0
