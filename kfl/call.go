@@ -1,0 +1,467 @@
+package kfl
+
+import (
+	"maps"
+	"slices"
+	"time"
+)
+
+// index is x[key].
+func (c *checker) index(n *ast) (*node, *Error) {
+	if name, ok := c.dotted(n); ok {
+		if c.known(name) {
+			return c.named(n, name)
+		}
+		return nil, c.unknown(n, name)
+	}
+	x, err := c.value(n.args[0])
+	if err != nil {
+		return nil, err
+	}
+	return c.part(n, x, n.args[1])
+}
+
+// part is an element of a list, a value of a map or a place in a JSON text.
+func (c *checker) part(n *ast, x *node, key *ast) (*node, *Error) {
+	k, err := c.value(key)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case x.typ.kind == kMap && k.typ.kind == kText:
+		return c.make(n, node{op: opLookup, typ: typ{kind: kText}, args: []*node{x, asText(k)}})
+	case x.typ.kind == kList && k.typ.kind == kInt:
+		return c.make(n, node{op: opElem, typ: typ{kind: x.typ.elem}, args: []*node{x, k}})
+	case x.typ.kind == kJSON:
+		return c.step(n, x, key, k)
+	case x.typ.kind == kBody:
+		return nil, c.fail(n, "write "+n.args[0].text+".json() first", "a part of a body")
+	case x.typ.kind == kMap || x.typ.kind == kList:
+		return nil, c.fail(key, "", "key of %s is %s", aType(x.typ), aType(k.typ))
+	}
+	if n.kind == nSelect {
+		return nil, c.failAt(n.at, n.end, "", "%s has no part %s", aType(x.typ), clip(n.text))
+	}
+	return nil, c.fail(n, "", "%s has no parts", aType(x.typ))
+}
+
+// arity checks the number of arguments.
+func (c *checker) arity(n *ast, args []*ast, want int, form string) *Error {
+	if len(args) != want {
+		return c.fail(n, "write "+form, "%d arguments of %s, want %d", len(args), n.text, want)
+	}
+	return nil
+}
+
+// literalText is a literal argument.
+func (c *checker) literalText(n *ast, form string) (string, *Error) {
+	if n.kind != nLit || n.tok.kind != tokText && n.tok.kind != tokRaw {
+		return "", c.fail(n, "write "+form, "want a text in quotes")
+	}
+	return n.tok.text, nil
+}
+
+// functions are the names that are called, with their forms.
+var functions = map[string]string{
+	"size": "size(x)", "has": "has(x)", "map_get": `map_get(map, "key", "default")`, "timestamp": `timestamp("2026-01-31T12:00:00Z")`,
+	"duration": `duration("5m")`, "now": "now()", "string": "string(x)", "int": "int(x)", "double": "double(x)", "cidr": `cidr("10.0.0.0/8")`,
+	"datetime": `datetime("1/2/2006, 3:04:05.000 PM")`, "seconds": "seconds(-30)", "minutes": "minutes(-5)", "hours": "hours(-1)", "days": "days(-1)", "weeks": "weeks(-1)",
+}
+
+// methods are the names that are called on a value, with their forms.
+var methods = map[string]string{
+	"contains": `x.contains("part")`, "startsWith": `x.startsWith("part")`, "endsWith": `x.endsWith("part")`, "matches": `x.matches("pattern")`,
+	"size": "x.size()", "exists": "list.exists(e, condition)", "all": "list.all(e, condition)", "exists_one": "list.exists_one(e, condition)",
+	"filter": "list.filter(e, condition)", "map": "list.map(e, value)", "json": "request.body.json()", "text": "request.body.text()",
+	"getHours": "timestamp.getHours()", "getMinutes": "timestamp.getMinutes()", "getSeconds": "timestamp.getSeconds()", "getDayOfWeek": "timestamp.getDayOfWeek()",
+}
+
+// retired are functions of older languages, with what does their work.
+var retired = map[string]string{
+	"limit": "give the limit beside the query", "rlimit": "give the limit beside the query", "redact": "masking is an option of the command, not part of a condition",
+	"record": "open the bundle that holds the recording", "xml": "search the text: response.body.contains(\"…\")", "json": "write request.body.json() or response.body.json()",
+}
+
+func (c *checker) call(n *ast) (*node, *Error) {
+	form, ok := functions[n.text]
+	if !ok {
+		return nil, c.noFunction(n)
+	}
+	want := 1
+	switch n.text {
+	case "now":
+		want = 0
+	case "map_get":
+		want = 3
+	}
+	if err := c.arity(n, n.args, want, form); err != nil {
+		return nil, err
+	}
+	switch n.text {
+	case "now":
+		c.usesNow = true
+		return c.constant(n, node{typ: typ{kind: kTime}, num: c.env.Now}), nil
+	case "timestamp", "datetime", "duration", "cidr":
+		return c.literalCall(n, form)
+	case "seconds", "minutes", "hours", "days", "weeks":
+		return c.ago(n)
+	case "map_get":
+		return c.mapGet(n)
+	}
+	x, err := c.value(n.args[0])
+	if err != nil {
+		return nil, err
+	}
+	switch n.text {
+	case "size":
+		return c.size(n, x)
+	case "has":
+		return c.exists(n.args[0], x)
+	}
+	return c.cast(n, x)
+}
+
+func (c *checker) noFunction(n *ast) *Error {
+	hint := retired[n.text]
+	if hint == "" {
+		if form, ok := methods[n.text]; ok {
+			hint = "write " + form
+		} else if near := nearest(n.text, sortedKeys(functions)); near != "" {
+			hint = "did you mean " + functions[near] + "?"
+		}
+	}
+	return c.failAt(n.pos, n.pos+len(n.text), hint, "unknown function %s", clip(n.text))
+}
+
+func (c *checker) literalCall(n *ast, form string) (*node, *Error) {
+	text, err := c.literalText(n.args[0], form)
+	if err != nil {
+		return nil, err
+	}
+	switch n.text {
+	case "duration":
+		d, ok := parseDuration(text)
+		if !ok {
+			return nil, c.fail(n.args[0], "durations are 250us, 500ms, 5s, 1h30m, 2d", "duration %s", quoteText(clip(text)))
+		}
+		return c.constant(n, node{typ: typ{kind: kDuration}, num: d}), nil
+	case "cidr":
+		nets, err := c.network(n.args[0], text)
+		if err != nil {
+			return nil, err
+		}
+		return c.constant(n, node{typ: typ{kind: kCIDR}, nets: nets, str: text}), nil
+	}
+	layouts := []string{time.RFC3339Nano, "2006-01-02T15:04:05.999999999", "2006-01-02 15:04:05.999999999", "2006-01-02T15:04", "2006-01-02 15:04", "2006-01-02"}
+	if n.text == "datetime" {
+		layouts = []string{"1/2/2006, 3:04:05.000 PM", "1/2/2006, 3:04:05 PM"}
+	}
+	for _, l := range layouts {
+		// Nanoseconds since 1970 in 64 bits reach from 1677 to 2262.
+		if t, err := time.Parse(l, text); err == nil && t.UTC().Year() > 1677 && t.UTC().Year() < 2262 {
+			return c.constant(n, node{typ: typ{kind: kTime}, num: t.UnixNano()}), nil
+		}
+	}
+	return nil, c.fail(n.args[0], "write "+form, "time %s", quoteText(clip(text)))
+}
+
+// ago is a time so many units from now, as the older language has it.
+func (c *checker) ago(n *ast) (*node, *Error) {
+	x, err := c.value(n.args[0])
+	if err != nil {
+		return nil, err
+	}
+	if x.op != opConst || x.typ.kind != kInt {
+		return nil, c.fail(n.args[0], "write "+functions[n.text], "want a number")
+	}
+	c.usesNow = true
+	of := map[string]time.Duration{"seconds": time.Second, "minutes": time.Minute, "hours": time.Hour, "days": 24 * time.Hour, "weeks": 7 * 24 * time.Hour}[n.text]
+	arg := func(k kind, v int64) *node { return &node{op: opConst, typ: typ{kind: k}, num: v} }
+	span, err := c.make(n, node{op: opArith, typ: typ{kind: kDuration}, str: "*", args: []*node{x, arg(kDuration, int64(of))}})
+	if err != nil {
+		return nil, err
+	}
+	return c.make(n, node{op: opArith, typ: typ{kind: kTime}, str: "+", args: []*node{arg(kTime, c.env.Now), span}})
+}
+
+func (c *checker) mapGet(n *ast) (*node, *Error) {
+	var x [3]*node
+	for i := 1; i < 3; i++ {
+		v, err := c.value(n.args[i])
+		if err != nil {
+			return nil, err
+		}
+		if v = asText(v); v.typ.kind != kText {
+			return nil, c.fail(n.args[i], "write "+functions["map_get"], "%s, want a text", aType(v.typ))
+		}
+		x[i] = v
+	}
+	if c.headOnly(n.args[0]) && x[1].op == opConst {
+		name, _ := c.dotted(n.args[0])
+		f := names().byName[name+"."+x[1].str]
+		if f == nil {
+			return x[2], nil
+		}
+		v, err := c.field(n, f)
+		if err != nil {
+			return nil, err
+		}
+		there, err := c.exists(n, v)
+		if err != nil {
+			return nil, err
+		}
+		return c.make(n, node{op: opCond, typ: typ{kind: kText}, args: []*node{there, v, x[2]}})
+	}
+	m, err := c.value(n.args[0])
+	if err != nil {
+		return nil, err
+	}
+	if m.typ.kind != kMap {
+		return nil, c.fail(n.args[0], "write "+functions["map_get"], "%s, want a map", aType(m.typ))
+	}
+	return c.make(n, node{op: opLookup, typ: typ{kind: kText}, args: []*node{m, x[1], x[2]}})
+}
+
+func (c *checker) size(n *ast, x *node) (_ *node, err *Error) {
+	switch x.typ.kind {
+	case kText, kList, kMap, kBytes:
+	case kJSON:
+		if x, err = c.convert(n, x, typ{kind: kList, elem: kJSON}); err != nil {
+			return nil, err
+		}
+	case kBody:
+		if !c.has(x.str + "_body_size") {
+			return absent(typ{kind: kInt, unit: "bytes"}), nil
+		}
+		c.columns[x.str+"_body_size"] = true
+		return c.make(n, node{op: opCol, typ: typ{kind: kInt, unit: "bytes"}, str: x.str + "_body_size"})
+	default:
+		return nil, c.fail(n, "", "size of %s", aType(x.typ))
+	}
+	return c.make(n, node{op: opSize, typ: typ{kind: kInt}, args: []*node{x}})
+}
+
+// cast is string(x), int(x) or double(x).
+func (c *checker) cast(n *ast, x *node) (*node, *Error) {
+	to := map[string]kind{"string": kText, "int": kInt, "double": kFloat}[n.text]
+	x = asText(x)
+	switch from := x.typ.kind; {
+	case from == to:
+		return x, nil
+	case from == kJSON, from == kText, from == kInt:
+	case from == kBool && to == kText, from == kFloat && to == kInt:
+	case (from == kTime || from == kDuration) && to == kInt:
+	default:
+		return nil, c.fail(n, "", "%s of %s", n.text, aType(x.typ))
+	}
+	return c.convert(n, x, typ{kind: to})
+}
+
+func (c *checker) method(n *ast) (*node, *Error) {
+	form, ok := methods[n.text]
+	if !ok {
+		return nil, c.noMethod(n)
+	}
+	x, err := c.value(n.args[0])
+	if err != nil {
+		return nil, err
+	}
+	args := n.args[1:]
+	switch n.text {
+	case "exists":
+		if len(args) == 0 {
+			return c.exists(n.args[0], x)
+		}
+		fallthrough
+	case "all", "exists_one", "filter", "map":
+		if err := c.arity(n, args, 2, form); err != nil {
+			return nil, err
+		}
+		return c.macroCall(n, x)
+	case "size", "json", "text", "getHours", "getMinutes", "getSeconds", "getDayOfWeek":
+		if err := c.arity(n, args, 0, form); err != nil {
+			return nil, err
+		}
+	default:
+		if err := c.arity(n, args, 1, form); err != nil {
+			return nil, err
+		}
+		return c.textTest(n, x)
+	}
+	switch n.text {
+	case "size":
+		return c.size(n, x)
+	case "json":
+		return c.document(n, x)
+	case "text":
+		return c.whole(n, x)
+	}
+	return c.clock(n, x)
+}
+
+func (c *checker) noMethod(n *ast) *Error {
+	hint := retired[n.text]
+	if hint == "" {
+		if near := nearest(n.text, sortedKeys(methods)); near != "" {
+			hint = "did you mean " + methods[near] + "?"
+		} else if form, ok := functions[n.text]; ok {
+			hint = "write " + form
+		}
+	}
+	return c.failAt(n.at, n.at+len(n.text), hint, "unknown method %s", clip(n.text))
+}
+
+// textTest is contains, startsWith, endsWith or matches.
+func (c *checker) textTest(n *ast, x *node) (_ *node, err *Error) {
+	b := typ{kind: kBool}
+	x = asText(x)
+	if x.typ.kind == kJSON {
+		if x, err = c.convert(n, x, typ{kind: kText}); err != nil {
+			return nil, err
+		}
+	}
+	switch x.typ.kind {
+	case kText, kBody, kBytes:
+	case kList:
+		return nil, c.failAt(n.at, n.at+len(n.text), `write "x" in list, or list.exists(e, e.contains("x"))`, "%s on a list", n.text)
+	default:
+		hint := ""
+		if n.args[0].kind == nNot {
+			hint = "! binds tighter than words: write !(…)"
+		}
+		return nil, c.fail(n.args[0], hint, "%s on %s, want text", n.text, aType(x.typ))
+	}
+	if n.text == "matches" {
+		text, err := c.literalText(n.args[1], methods["matches"])
+		if err != nil {
+			return nil, err
+		}
+		re, err := c.pattern(n.args[1], text)
+		if err != nil {
+			return nil, err
+		}
+		switch x.typ.kind {
+		case kBody:
+			return c.bodyTest(n, node{op: opBodyRe, typ: b, str: x.str, re: re})
+		case kBytes:
+			return nil, c.fail(n, "", "matches on bytes, want text")
+		}
+		return c.make(n, node{op: opMatch, typ: b, args: []*node{x}, re: re})
+	}
+	y, err := c.value(n.args[1])
+	if err != nil {
+		return nil, err
+	}
+	y = asText(y)
+	if y.typ.kind == kJSON {
+		if y, err = c.convert(n.args[1], y, typ{kind: kText}); err != nil {
+			return nil, err
+		}
+	}
+	if y.typ.kind != kText {
+		hint := ""
+		if n.args[1].kind == nLit {
+			hint = "write " + quoteText(n.args[1].tok.text) + " in quotes"
+		}
+		return nil, c.fail(n.args[1], hint, "%s wants text, not %s", n.text, aType(y.typ))
+	}
+	if x.typ.kind == kBody {
+		return c.bodyTest(n, node{op: opBodyHas, typ: b, str: x.str, path: []string{n.text}, args: []*node{y}})
+	}
+	return c.make(n, node{op: opText, typ: b, str: n.text, args: []*node{x, y}})
+}
+
+// macroCall is exists, all, exists_one, filter or map with a variable.
+func (c *checker) macroCall(n *ast, x *node) (_ *node, err *Error) {
+	name := n.args[1]
+	if name.kind != nIdent {
+		return nil, c.fail(name, "write "+methods[n.text], "want a name for the element")
+	}
+	switch x.typ.kind {
+	case kMap:
+		x, err = c.make(n.args[0], node{op: opKeys, typ: typ{kind: kList, elem: kText}, args: []*node{x}})
+	case kJSON:
+		x, err = c.convert(n.args[0], x, typ{kind: kList, elem: kJSON})
+	case kList:
+	default:
+		return nil, c.fail(n.args[0], "", "%s on %s, want a list or a map", n.text, aType(x.typ))
+	}
+	if err != nil {
+		return nil, err
+	}
+	ops := map[string]op{"exists": opAny, "all": opAll, "exists_one": opOne, "filter": opFilter, "map": opMap}
+	return c.quantifier(n, ops[n.text], x, func(e *node) (*node, *Error) {
+		c.scope[len(c.scope)-1].name = name.text
+		if n.text != "map" {
+			return c.condition(n.args[2])
+		}
+		v, err := c.value(n.args[2])
+		if err != nil {
+			return nil, err
+		}
+		switch v.typ.kind {
+		case kText, kInt, kFloat, kBool, kTime, kDuration, kJSON:
+			return v, nil
+		}
+		return nil, c.fail(n.args[2], "", "a list of %s", aType(v.typ))
+	})
+}
+
+// quantifier makes op over list x, with a variable for its element.
+func (c *checker) quantifier(n *ast, o op, x *node, body func(e *node) (*node, *Error)) (*node, *Error) {
+	if len(c.scope) >= maxVars {
+		err := c.fail(n, "", "more than %d lists in one another", maxVars)
+		err.Limit = true
+		return nil, err
+	}
+	c.vars++
+	v := variable{typ: typ{kind: x.typ.elem}, id: c.vars}
+	c.scope = append(c.scope, v)
+	defer func() { c.scope = c.scope[:len(c.scope)-1] }()
+	e, err := body(&node{op: opVar, typ: v.typ, num: v.id})
+	if err != nil {
+		return nil, err
+	}
+	t := typ{kind: kBool}
+	switch o {
+	case opFilter:
+		t = x.typ
+	case opMap:
+		t = typ{kind: kList, elem: e.typ.kind}
+	}
+	return c.make(n, node{op: o, typ: t, num: v.id, args: []*node{x, e}})
+}
+
+// clock takes a part of a time of day, UTC.
+func (c *checker) clock(n *ast, x *node) (*node, *Error) {
+	if x.typ.kind != kTime {
+		return nil, c.fail(n.args[0], "", "%s of %s, want a time", n.text, aType(x.typ))
+	}
+	i := typ{kind: kInt}
+	num := func(v int64) *node { return &node{op: opConst, typ: i, num: v} }
+	var fault *Error
+	arith := func(a *node, op string, b *node) *node {
+		x, err := c.make(n, node{op: opArith, typ: i, str: op, args: []*node{a, b}})
+		if err != nil {
+			fault = err
+			return a
+		}
+		return x
+	}
+	mod := func(a *node, m int64) *node { return arith(arith(arith(a, "%", num(m)), "+", num(m)), "%", num(m)) }
+	const day = int64(24 * time.Hour)
+	var out *node
+	switch n.text {
+	case "getHours":
+		out = arith(mod(x, day), "/", num(int64(time.Hour)))
+	case "getMinutes":
+		out = arith(mod(x, int64(time.Hour)), "/", num(int64(time.Minute)))
+	case "getSeconds":
+		out = arith(mod(x, int64(time.Minute)), "/", num(int64(time.Second)))
+	default: // 1970 began on a Thursday, Sunday is 0
+		out = mod(arith(arith(arith(x, "-", mod(x, day)), "/", num(day)), "+", num(4)), 7)
+	}
+	return out, fault
+}
+
+func sortedKeys(m map[string]string) []string { return slices.Sorted(maps.Keys(m)) }

@@ -1,0 +1,453 @@
+package kfl
+
+import (
+	"net/netip"
+	"regexp"
+	"strings"
+)
+
+// Env is what a query is compiled for.
+type Env struct {
+	// Now is what now() answers, in nanoseconds since 1970 UTC: the time of the last
+	// packet of the case.
+	Now int64
+	// Macros are names that stand for a condition or a value, written in KFL. They go
+	// before fields of the same name.
+	Macros map[string]string
+	// Columns are the columns that the view calls has, with their DuckDB types. A field
+	// without its column is absent; a column without a field is one under its own name.
+	// Nil means the columns that names.tsv lists.
+	Columns map[string]string
+}
+
+const maxVars = 4 // macros such as exists in one another
+
+// node is one expression with its type, names resolved.
+type node struct {
+	op       op
+	typ      typ
+	args     []*node
+	str      string
+	num      int64
+	flt      float64
+	re       *regexp.Regexp
+	nets     []netip.Prefix
+	path     []string
+	pos, end int
+}
+
+// variable is a name that a macro such as exists brings.
+type variable struct {
+	name string
+	typ  typ
+	id   int64
+}
+
+// work is what all checkers of one query share.
+type work struct {
+	env     Env
+	nodes   int
+	vars    int64
+	usesNow bool
+	columns map[string]bool
+	notes   []string
+}
+
+// checker gives types and meaning to one text: the query, a macro, or a definition in
+// names.tsv.
+type checker struct {
+	*work
+	src      string
+	macro    string   // name of the macro this is
+	within   []string // macros around
+	own      bool     // a definition of ours: names mean fields only
+	scope    []variable
+}
+
+func (c *checker) fail(n *ast, hint, format string, args ...any) *Error {
+	return c.failAt(n.pos, n.end, hint, format, args...)
+}
+
+func (c *checker) failAt(pos, end int, hint, format string, args ...any) *Error {
+	err := errorAt(c.src, pos, end, hint, format, args...)
+	err.Macro = c.macro
+	return err
+}
+
+// make counts and folds.
+func (c *checker) make(at *ast, n node) (*node, *Error) {
+	if c.nodes++; c.nodes > maxNodes {
+		err := c.fail(at, "", "more than %d expressions, macros included", maxNodes)
+		err.Limit = true
+		return nil, err
+	}
+	n.pos, n.end = at.pos, at.end
+	return fold(&n), nil
+}
+
+func (c *checker) constant(at *ast, n node) *node {
+	n.op, n.pos, n.end = opConst, at.pos, at.end
+	return &n
+}
+
+func boolNode(v bool) *node {
+	n := &node{op: opConst, typ: typ{kind: kBool}}
+	if v {
+		n.num = 1
+	}
+	return n
+}
+
+func absent(t typ) *node { return &node{op: opAbsent, typ: t} }
+
+// condition checks n where a condition must stand.
+func (c *checker) condition(n *ast) (*node, *Error) {
+	x, err := c.value(n)
+	if err != nil {
+		return nil, err
+	}
+	return c.toCondition(n, x)
+}
+
+// total says that x is a condition, which is never absent.
+func total(x *node) bool {
+	return x.op >= opTruth || x.op == opConst && x.typ.kind == kBool
+}
+
+// toCondition makes a condition of a value: a bool is its value, false where absent; a
+// field, an element or a place in a JSON text asks whether it is there.
+func (c *checker) toCondition(n *ast, x *node) (*node, *Error) {
+	switch {
+	case total(x):
+		return x, nil
+	case x.typ.kind == kBool:
+		return c.make(n, node{op: opTruth, typ: x.typ, args: []*node{x}})
+	case x.typ.kind == kJSON:
+		there, err := c.exists(n, x)
+		if err != nil {
+			return nil, err
+		}
+		no, err := c.compare(n, "==", x, boolNode(false))
+		if err != nil {
+			return nil, err
+		}
+		not, err := c.make(n, node{op: opNot, typ: typ{kind: kBool}, args: []*node{no}})
+		if err != nil {
+			return nil, err
+		}
+		return c.make(n, node{op: opAnd, typ: typ{kind: kBool}, args: []*node{there, not}})
+	}
+	switch n.kind {
+	case nIdent, nSelect, nIndex:
+		return c.exists(n, x)
+	}
+	return nil, c.fail(n, "compare it, as in x == …", "%s where a condition is wanted", aType(x.typ))
+}
+
+// aType is a type in a sentence.
+func aType(t typ) string {
+	switch t.kind {
+	case kInt:
+		return "an int"
+	case kBytes, kNil, kText:
+		return t.String()
+	}
+	return "a " + t.String()
+}
+
+// exists makes the test whether x is there; a list or a map must also hold something.
+func (c *checker) exists(n *ast, x *node) (*node, *Error) {
+	b := typ{kind: kBool}
+	switch {
+	case x.typ.kind == kList || x.typ.kind == kMap:
+		size, err := c.make(n, node{op: opSize, typ: typ{kind: kInt}, args: []*node{x}})
+		if err != nil {
+			return nil, err
+		}
+		return c.make(n, node{op: opCompare, typ: b, str: ">", args: []*node{size, {op: opConst, typ: typ{kind: kInt}}}})
+	case x.op == opLookup && len(x.args) == 2:
+		return c.make(n, node{op: opHasKey, typ: b, args: []*node{x.args[1], x.args[0]}})
+	case x.typ.kind == kBody:
+		x = c.bodyHash(n, x)
+	case x.typ.kind == kNil || x.typ.kind == kCIDR:
+		return nil, c.fail(n, "", "%s is not something that can be absent", x.typ)
+	case total(x):
+		return boolNode(true), nil
+	case x.op == opHex:
+		x = x.args[0]
+	}
+	return c.make(n, node{op: opExists, typ: b, args: []*node{x}})
+}
+
+// value checks n and gives it a type.
+func (c *checker) value(n *ast) (*node, *Error) {
+	switch n.kind {
+	case nLit:
+		return c.literal(n), nil
+	case nNil:
+		return absent(typ{}), nil
+	case nBool:
+		return boolNode(n.tok.num != 0), nil
+	case nIdent, nSelect:
+		return c.name(n)
+	case nIndex:
+		return c.index(n)
+	case nCall:
+		return c.call(n)
+	case nMethod:
+		return c.method(n)
+	case nNot:
+		x, err := c.condition(n.args[0])
+		if err != nil {
+			return nil, err
+		}
+		return c.make(n, node{op: opNot, typ: typ{kind: kBool}, args: []*node{x}})
+	case nAnd, nOr:
+		return c.logic(n)
+	case nNeg:
+		return c.negate(n)
+	case nCond:
+		return c.ternary(n)
+	case nList:
+		return c.list(n)
+	}
+	return c.binary(n)
+}
+
+func (c *checker) literal(n *ast) *node {
+	t := n.tok
+	switch t.kind {
+	case tokInt:
+		return c.constant(n, node{typ: typ{kind: kInt}, num: t.num})
+	case tokFloat:
+		return c.constant(n, node{typ: typ{kind: kFloat}, flt: t.flt})
+	case tokDuration:
+		return c.constant(n, node{typ: typ{kind: kDuration}, num: t.num})
+	case tokRaw:
+		return c.constant(n, node{typ: typ{kind: kText, text: textPattern}, str: t.text})
+	}
+	return c.constant(n, node{typ: typ{kind: kText}, str: t.text})
+}
+
+func (c *checker) logic(n *ast) (*node, *Error) {
+	out := node{op: opAnd, typ: typ{kind: kBool}}
+	if n.kind == nOr {
+		out.op = opOr
+	}
+	for _, a := range n.args {
+		x, err := c.condition(a)
+		if err != nil {
+			return nil, err
+		}
+		out.args = append(out.args, x)
+	}
+	return c.make(n, out)
+}
+
+func (c *checker) negate(n *ast) (*node, *Error) {
+	x, err := c.value(n.args[0])
+	if err != nil {
+		return nil, err
+	}
+	if x.typ.kind == kJSON {
+		if x, err = c.convert(n, x, typ{kind: kFloat}); err != nil {
+			return nil, err
+		}
+	}
+	if !x.typ.number() && x.typ.kind != kDuration {
+		return nil, c.fail(n, "", "minus before %s, want a number", aType(x.typ))
+	}
+	return c.make(n, node{op: opNeg, typ: x.typ, args: []*node{x}})
+}
+
+func (c *checker) ternary(n *ast) (*node, *Error) {
+	test, err := c.condition(n.args[0])
+	if err != nil {
+		return nil, err
+	}
+	a, err := c.value(n.args[1])
+	if err != nil {
+		return nil, err
+	}
+	b, err := c.value(n.args[2])
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case a.typ.kind == kNil:
+		a = absent(b.typ)
+	case b.typ.kind == kNil:
+		b = absent(a.typ)
+	}
+	if a, b, err = c.unify(n, a, b); err != nil {
+		return nil, err
+	}
+	switch a.typ.kind {
+	case kMap, kBody, kCIDR, kNil:
+		return nil, c.fail(n, "ask for a part of it", "%s as the answer of ?:", aType(a.typ))
+	}
+	t := a.typ
+	if b.typ != a.typ {
+		t.text, t.unit = textPlain, ""
+	}
+	return c.make(n, node{op: opCond, typ: t, args: []*node{test, a, b}})
+}
+
+// unify makes a and b of one kind, where an int may become a float.
+func (c *checker) unify(n *ast, a, b *node) (_, _ *node, err *Error) {
+	switch {
+	case a.typ.kind == kInt && b.typ.kind == kFloat:
+		a, err = c.convert(n, a, b.typ)
+	case a.typ.kind == kFloat && b.typ.kind == kInt:
+		b, err = c.convert(n, b, a.typ)
+	case a.typ.kind != b.typ.kind, a.typ.elem != b.typ.elem:
+		err = c.fail(n, "", "%s and %s, want one type", aType(a.typ), aType(b.typ))
+	}
+	return a, b, err
+}
+
+func (c *checker) list(n *ast) (*node, *Error) {
+	out := node{op: opList, typ: typ{kind: kList, elem: kText}}
+	for i, a := range n.args {
+		x, err := c.value(a)
+		if err != nil {
+			return nil, err
+		}
+		switch x.typ.kind {
+		case kText, kInt, kFloat, kTime, kDuration, kBool, kJSON:
+		default:
+			return nil, c.fail(a, "", "%s in a list, want text or numbers", aType(x.typ))
+		}
+		if i > 0 && x.typ.kind != out.typ.elem {
+			if !x.typ.number() || out.typ.elem != kInt && out.typ.elem != kFloat {
+				return nil, c.fail(a, "", "%s in a list of %s", aType(x.typ), kindWords[out.typ.elem])
+			}
+			out.typ.elem = kFloat
+		} else if i == 0 {
+			out.typ.elem = x.typ.kind
+		}
+		out.args = append(out.args, x)
+	}
+	if out.typ.elem == kFloat {
+		for i, x := range out.args {
+			var err *Error
+			if out.args[i], err = c.convert(n, x, typ{kind: kFloat}); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return c.make(n, out)
+}
+
+// convert makes x of type t, where that has a meaning.
+func (c *checker) convert(n *ast, x *node, t typ) (*node, *Error) {
+	if x.typ.kind == t.kind {
+		return x, nil
+	}
+	if x.op == opAbsent {
+		return absent(t), nil
+	}
+	return c.make(n, node{op: opConvert, typ: t, args: []*node{x}})
+}
+
+func (c *checker) binary(n *ast) (*node, *Error) {
+	switch n.text {
+	case "in", "not in":
+		return c.in(n)
+	}
+	a, err := c.value(n.args[0])
+	if err != nil {
+		return nil, err
+	}
+	b, err := c.value(n.args[1])
+	if err != nil {
+		return nil, err
+	}
+	switch n.text {
+	case "+", "-", "*", "/", "%":
+		return c.arithmetic(n, a, b)
+	}
+	return c.compare(n, n.text, a, b)
+}
+
+func (c *checker) arithmetic(n *ast, a, b *node) (_ *node, err *Error) {
+	if a.typ.kind == kJSON && (b.typ.number() || b.typ.kind == kText) {
+		if a, err = c.convert(n, a, typ{kind: max(b.typ.kind, kFloat)}); err != nil {
+			return nil, err
+		}
+	}
+	if b.typ.kind == kJSON && (a.typ.number() || a.typ.kind == kText) {
+		if b, err = c.convert(n, b, typ{kind: max(a.typ.kind, kFloat)}); err != nil {
+			return nil, err
+		}
+	}
+	t := typ{kind: kNil}
+	plus := n.text == "+" || n.text == "-"
+	switch x, y := a.typ.kind, b.typ.kind; {
+	case x == kText && y == kText && n.text == "+":
+		return c.make(n, node{op: opJoin, typ: typ{kind: kText}, args: []*node{a, b}})
+	case a.typ.number() && b.typ.number():
+		if a, b, err = c.unify(n, a, b); err != nil {
+			return nil, err
+		}
+		if a.typ.kind == kFloat && n.text == "%" {
+			return nil, c.fail(n, "", "%% of a float, want ints")
+		}
+		t = typ{kind: a.typ.kind}
+		if n.args[0].kind != nLit && plus {
+			t.unit = a.typ.unit
+		}
+	case x == kTime && y == kTime && n.text == "-", x == kDuration && y == kDuration && plus:
+		t.kind = kDuration
+	case x == kTime && y == kDuration && plus, x == kDuration && y == kTime && n.text == "+":
+		t.kind = kTime
+	case x == kDuration && y == kInt && (n.text == "*" || n.text == "/"), x == kInt && y == kDuration && n.text == "*":
+		t.kind = kDuration
+	default:
+		hint := ""
+		if x == kText || y == kText {
+			hint = "int(x) reads a number from text, string(x) makes text of one"
+		}
+		return nil, c.fail(n, hint, "%s %s %s has no meaning", aType(a.typ), n.text, aType(b.typ))
+	}
+	return c.make(n, node{op: opArith, typ: t, str: n.text, args: []*node{a, b}})
+}
+
+// asText is x as text: a URL query is a map and a text.
+func asText(x *node) *node {
+	if x.op == opEntries && x.str == "query" {
+		return x.args[1]
+	}
+	return x
+}
+
+func isLiteral(n *ast, x *node, k kind) bool {
+	return n.kind == nLit && x.op == opConst && x.typ.kind == k
+}
+
+// quoteText writes s as a literal.
+func quoteText(s string) string {
+	var b strings.Builder
+	b.WriteByte('"')
+	for _, r := range s {
+		switch {
+		case r == '"' || r == '\\':
+			b.WriteByte('\\')
+			b.WriteRune(r)
+		case r == '\n':
+			b.WriteString(`\n`)
+		case r == '\r':
+			b.WriteString(`\r`)
+		case r == '\t':
+			b.WriteString(`\t`)
+		case r < ' ' || r == 0x7f:
+			b.WriteString(`\x`)
+			b.WriteByte("0123456789abcdef"[r>>4])
+			b.WriteByte("0123456789abcdef"[r&15])
+		default:
+			b.WriteRune(r)
+		}
+	}
+	b.WriteByte('"')
+	return b.String()
+}

@@ -1,0 +1,433 @@
+package kfl
+
+import (
+	"net/netip"
+	"regexp"
+	"regexp/syntax"
+	"strconv"
+	"strings"
+)
+
+const (
+	maxPattern     = 1000   // bytes of a regular expression
+	maxPatternCost = 20_000 // what its program may take; DuckDB's engine has 8 MB for it
+	exactFloat     = 1 << 53
+)
+
+// compare makes a op b. Absent operands make it false; see docs/kfl.md.
+func (c *checker) compare(n *ast, op string, a, b *node) (*node, *Error) {
+	a, b = textOfMap(a, b), textOfMap(b, a)
+	flip := map[string]string{"<": ">", "<=": ">=", ">": "<", ">=": "<="}
+	// What is special stands left from here on.
+	if special(b) > special(a) {
+		if f := flip[op]; f != "" {
+			op = f
+		}
+		a, b = b, a
+	}
+	equality := op == "==" || op == "!="
+	switch {
+	case a.typ.kind == kNil:
+		if !equality {
+			return nil, c.fail(n, "nil is only compared with == and !=", "order with nil")
+		}
+		there, err := c.exists(n, b)
+		if err != nil || op == "!=" {
+			return there, err
+		}
+		return c.make(n, node{op: opNot, typ: typ{kind: kBool}, args: []*node{there}})
+	case a.typ.kind == kBody:
+		return c.compareBody(n, op, a, b)
+	case a.typ.kind == kJSON:
+		return c.compareJSON(n, op, a, b)
+	case a.typ.kind == kDuration && b.typ.unit != "":
+		return c.compareUnit(n, op, a, b)
+	case a.typ.kind == kText && b.typ.kind == kText && equality:
+		return c.compareText(n, op, a, b)
+	case a.typ.kind == kBytes && b.typ.kind == kText && equality:
+		return c.plain(n, op, a, b)
+	case b.typ.text == textPattern && a.typ.kind == kInt && equality:
+		return c.comparePattern(n, op, a, "^(?:"+b.str+")$")
+	case a.typ.number() && b.typ.number():
+		a, b, err := c.unify(n, a, b)
+		if err != nil {
+			return nil, err
+		}
+		return c.plain(n, op, a, b)
+	case a.typ.kind == b.typ.kind:
+		switch a.typ.kind {
+		case kBool:
+			if !equality {
+				return nil, c.fail(n, "", "order of bools, want == or !=")
+			}
+			return c.plain(n, op, a, b)
+		case kText, kTime, kDuration:
+			return c.plain(n, op, a, b)
+		case kBytes:
+			if equality {
+				return c.plain(n, op, a, b)
+			}
+		}
+	}
+	return nil, c.mismatch(n, op, a, b)
+}
+
+// textOfMap takes the text of a URL query where it meets text.
+func textOfMap(x, other *node) *node {
+	if other.typ.kind == kText {
+		return asText(x)
+	}
+	return x
+}
+
+// special orders the kinds of operands that decide what a comparison means.
+func special(x *node) int {
+	switch {
+	case x.typ.kind == kNil:
+		return 9
+	case x.typ.kind == kBody:
+		return 8
+	case x.typ.kind == kJSON:
+		return 7
+	case x.typ.kind == kDuration && x.typ.unit == "":
+		return 6
+	case x.typ.kind == kBytes:
+		return 5
+	case x.typ.kind == kText && x.op != opConst && x.typ.text != textPlain:
+		return 3
+	case x.op != opConst:
+		return 2
+	}
+	return 1
+}
+
+func (c *checker) plain(n *ast, op string, a, b *node) (*node, *Error) {
+	return c.make(n, node{op: opCompare, typ: typ{kind: kBool}, str: op, args: []*node{a, b}})
+}
+
+func (c *checker) mismatch(n *ast, op string, a, b *node) *Error {
+	hint := ""
+	if n.kind == nBinary && len(n.args) == 2 {
+		for i, x := range n.args {
+			other := [2]*node{b, a}
+			if i == 1 {
+				other = [2]*node{a, b}
+			}
+			hint = literalHint(x, other)
+			if hint != "" {
+				break
+			}
+		}
+	}
+	switch {
+	case hint != "":
+	case a.typ.kind == kList || b.typ.kind == kList:
+		hint = `ask for an element: "x" in list, or list.exists(e, e == "x")`
+	case a.typ.kind == kMap || b.typ.kind == kMap:
+		hint = `ask for a key: map["k"] == "v"`
+	case a.typ.kind == kDuration && b.typ.number():
+		hint = "only fields that count time are compared with a duration; others with a number"
+	case a.typ.kind == kTime && b.typ.kind == kInt || a.typ.kind == kInt && b.typ.kind == kTime:
+		hint = "compare with timestamp(\"…\"), or use ts_ns for nanoseconds"
+	}
+	return c.fail(n, hint, "%s %s %s, want one type", aType(a.typ), op, aType(b.typ))
+}
+
+// literalHint says how the literal x should look beside a value of another type.
+func literalHint(x *ast, among [2]*node) string {
+	if x.kind != nLit {
+		return ""
+	}
+	for _, o := range among {
+		switch text := x.tok.kind == tokText || x.tok.kind == tokRaw; {
+		case text && o.typ.number():
+			if _, err := strconv.ParseFloat(x.tok.text, 64); err == nil {
+				return "write " + clip(x.tok.text) + " without quotes"
+			}
+		case text && o.typ.kind == kTime:
+			return "write timestamp(" + quoteText(clip(x.tok.text)) + ")"
+		case text && o.typ.kind == kDuration:
+			return "write a duration such as 500ms"
+		case text && o.typ.kind == kBool && (x.tok.text == "true" || x.tok.text == "false"):
+			return "write " + x.tok.text + " without quotes"
+		case (x.tok.kind == tokInt || x.tok.kind == tokFloat) && o.typ.kind == kText && o.op != opConst:
+			return "write " + quoteText(x.tok.text) + " in quotes"
+		}
+	}
+	return ""
+}
+
+// unitNs is how many nanoseconds a unit has.
+func unitNs(unit string) int64 {
+	return map[string]int64{"ns": 1, "us": 1e3, "ms": 1e6}[unit]
+}
+
+// compareUnit compares a duration with a field that counts time.
+func (c *checker) compareUnit(n *ast, op string, d, x *node) (_ *node, err *Error) {
+	per := unitNs(x.typ.unit)
+	if per == 0 {
+		return nil, c.fail(n, "", "a duration %s a number of %s", op, x.typ.unit)
+	}
+	if f := map[string]string{"<": ">", "<=": ">=", ">": "<", ">=": "<="}[op]; f != "" {
+		op = f // x stands left again
+	}
+	one := &node{op: opConst, typ: typ{kind: kInt}, num: per}
+	switch {
+	case x.typ.kind == kFloat:
+		f, err := c.convert(n, &node{op: opConvert, typ: typ{kind: kInt}, args: []*node{d}}, typ{kind: kFloat})
+		if err != nil {
+			return nil, err
+		}
+		if d, err = c.make(n, node{op: opArith, typ: typ{kind: kFloat}, str: "/", args: []*node{f, {op: opConst, typ: typ{kind: kFloat}, flt: float64(per)}}}); err != nil {
+			return nil, err
+		}
+	case d.op == opConst && d.num%per == 0:
+		d = &node{op: opConst, typ: typ{kind: kInt}, num: d.num / per}
+	default:
+		if x, err = c.make(n, node{op: opArith, typ: typ{kind: kDuration}, str: "*", args: []*node{x, one}}); err != nil {
+			return nil, err
+		}
+	}
+	return c.plain(n, op, x, d)
+}
+
+// compareText is == and != of texts. What a literal means depends on what it meets.
+func (c *checker) compareText(n *ast, op string, a, b *node) (*node, *Error) {
+	if b.op != opConst {
+		return c.plain(n, op, a, b)
+	}
+	switch a.typ.text {
+	case textName:
+		if strings.ContainsAny(b.str, `*+?[]()|^$\{}`) {
+			c.notes = append(c.notes, quoteText(clip(b.str))+" cannot be a name here, so it is taken as a pattern, as in matches()")
+			return c.comparePattern(n, op, a, b.str)
+		}
+	case textIP:
+		if strings.Contains(b.str, "/") {
+			return nil, c.fail(n, "write src.ip in "+quoteText(clip(b.str)), "an address %s an address range", op)
+		}
+		if ip, err := netip.ParseAddr(b.str); err == nil && ip.Zone() == "" {
+			b = &node{op: opConst, typ: b.typ, str: ip.String()}
+		}
+	case textHex:
+		b = &node{op: opConst, typ: b.typ, str: lowerASCII(b.str)}
+	case textProtocol:
+		if !c.own {
+			return c.compareProtocol(n, op, a, b)
+		}
+	}
+	return c.plain(n, op, a, b)
+}
+
+// compareProtocol reads a literal as the word it is: "HTTP" is every HTTP version.
+func (c *checker) compareProtocol(n *ast, op string, a, b *node) (*node, *Error) {
+	word := lowerASCII(b.str)
+	f := names().byName[word]
+	if f == nil || f.typ.kind != kBool || f.kind != srcExpr || !strings.HasPrefix(f.arg, "protocol ==") {
+		return c.plain(n, op, a, &node{op: opConst, typ: b.typ, str: word})
+	}
+	is, err := c.field(n, f)
+	if err != nil || op == "==" {
+		return is, err
+	}
+	not, err := c.make(n, node{op: opNot, typ: typ{kind: kBool}, args: []*node{is}})
+	if err != nil {
+		return nil, err
+	}
+	there, err := c.make(n, node{op: opExists, typ: typ{kind: kBool}, args: []*node{a}})
+	if err != nil {
+		return nil, err
+	}
+	return c.make(n, node{op: opAnd, typ: typ{kind: kBool}, args: []*node{there, not}})
+}
+
+// comparePattern is x op a pattern; != is false where x is absent, as ever.
+func (c *checker) comparePattern(n *ast, op string, x *node, pattern string) (*node, *Error) {
+	re, err := c.pattern(n, pattern)
+	if err != nil {
+		return nil, err
+	}
+	text, err := c.convert(n, x, typ{kind: kText})
+	if err != nil {
+		return nil, err
+	}
+	is, err := c.make(n, node{op: opMatch, typ: typ{kind: kBool}, args: []*node{text}, re: re})
+	if err != nil || op == "==" {
+		return is, err
+	}
+	not, err := c.make(n, node{op: opNot, typ: typ{kind: kBool}, args: []*node{is}})
+	if err != nil {
+		return nil, err
+	}
+	there, err := c.exists(n, x)
+	if err != nil {
+		return nil, err
+	}
+	return c.make(n, node{op: opAnd, typ: typ{kind: kBool}, args: []*node{there, not}})
+}
+
+// pattern compiles a regular expression. Its text is written anew from its parts, so
+// that DuckDB's engine gets no class name or flag that it knows otherwise or not at all.
+func (c *checker) pattern(n *ast, text string) (*regexp.Regexp, *Error) {
+	if len(text) > maxPattern {
+		err := c.fail(n, "", "pattern of %d bytes, want at most %d", len(text), maxPattern)
+		err.Limit = true
+		return nil, err
+	}
+	parsed, err := syntax.Parse(text, syntax.Perl)
+	if err != nil {
+		hint := ""
+		if strings.HasPrefix(text, "*") {
+			hint = "any text is .* in a pattern"
+		}
+		return nil, c.fail(n, hint, "pattern %s: %s", quoteText(clip(text)), patternFault(err))
+	}
+	if prog, err := syntax.Compile(parsed.Simplify()); err == nil {
+		cost := 0
+		for _, in := range prog.Inst {
+			cost += 1 + 4*len(in.Rune)
+		}
+		if cost > maxPatternCost {
+			e := c.fail(n, "repeat less, or name fewer characters", "pattern %s is too large", quoteText(clip(text)))
+			e.Limit = true
+			return nil, e
+		}
+	}
+	re, err := regexp.Compile(parsed.String())
+	if err != nil {
+		return nil, c.fail(n, "", "pattern %s: %s", quoteText(clip(text)), patternFault(err))
+	}
+	return re, nil
+}
+
+func patternFault(err error) string {
+	if e, ok := err.(*syntax.Error); ok {
+		return e.Code.String() + " " + clip(e.Expr)
+	}
+	return err.Error()
+}
+
+// in makes membership: of a list, of a map's keys, of an address range.
+func (c *checker) in(n *ast) (*node, *Error) {
+	x, err := c.value(n.args[0])
+	if err != nil {
+		return nil, err
+	}
+	is, err := c.member(n, x, n.args[1])
+	if err != nil || n.text == "in" {
+		return is, err
+	}
+	there, err := c.exists(n.args[0], x)
+	if err != nil {
+		return nil, err
+	}
+	not, err := c.make(n, node{op: opNot, typ: typ{kind: kBool}, args: []*node{is}})
+	if err != nil {
+		return nil, err
+	}
+	return c.make(n, node{op: opAnd, typ: typ{kind: kBool}, args: []*node{there, not}})
+}
+
+func (c *checker) member(n *ast, x *node, set *ast) (*node, *Error) {
+	if set.kind == nList {
+		return c.memberOf(n, x, set)
+	}
+	// "name" in node: the beginning of a dotted name read as a map.
+	if name, ok := c.dotted(set); ok && c.headOnly(set) && x.op == opConst && x.typ.kind == kText {
+		f := names().byName[name+"."+x.str]
+		if f == nil {
+			return boolNode(false), nil
+		}
+		v, err := c.field(n, f)
+		if err != nil {
+			return nil, err
+		}
+		return c.exists(n, v)
+	}
+	y, err := c.value(set)
+	if err != nil {
+		return nil, err
+	}
+	b := typ{kind: kBool}
+	switch {
+	case y.typ.kind == kCIDR:
+		if x.typ.text != textIP {
+			return nil, c.fail(n.args[0], "src.ip and dst.ip are addresses", "%s in an address range", aType(x.typ))
+		}
+		return c.make(n, node{op: opRange, typ: b, args: []*node{x}, nets: y.nets})
+	case y.typ.kind == kText && x.typ.text == textIP && y.op == opConst:
+		if strings.Contains(y.str, "/") {
+			nets, err := c.network(set, y.str)
+			if err != nil {
+				return nil, err
+			}
+			return c.make(n, node{op: opRange, typ: b, args: []*node{x}, nets: nets})
+		}
+		return c.compare(n, "==", x, y)
+	case y.typ.kind == kMap && x.typ.kind == kText:
+		return c.make(n, node{op: opHasKey, typ: b, args: []*node{x, y}})
+	case y.typ.kind == kJSON:
+		return c.memberOfJSON(n, x, y)
+	case y.typ.kind == kList && y.typ.elem == kJSON:
+		return c.quantifier(n, opAny, y, func(e *node) (*node, *Error) { return c.compare(n, "==", e, x) })
+	case y.typ.kind == kList && (x.typ.kind == y.typ.elem || x.typ.number() && (y.typ.elem == kInt || y.typ.elem == kFloat)):
+		if x.typ.kind != y.typ.elem {
+			return c.quantifier(n, opAny, y, func(e *node) (*node, *Error) { return c.compare(n, "==", x, e) })
+		}
+		return c.make(n, node{op: opIn, typ: b, args: []*node{x, y}})
+	case y.typ.kind == kText || y.typ.kind == kBody:
+		return nil, c.fail(n, "to search in text write text.contains(part)", "in %s, want a list or a map", y.typ)
+	}
+	return nil, c.fail(n, "", "%s in %s", aType(x.typ), aType(y.typ))
+}
+
+// memberOf is x in [a, b, …]: equal to one of them, each as == would have it.
+func (c *checker) memberOf(n *ast, x *node, set *ast) (*node, *Error) {
+	either := node{op: opOr, typ: typ{kind: kBool}}
+	same := &node{op: opList, typ: typ{kind: kList, elem: x.typ.kind}}
+	for _, a := range set.args {
+		e, err := c.value(a)
+		if err != nil {
+			return nil, err
+		}
+		var is *node
+		if x.typ.text == textIP && e.op == opConst && e.typ.kind == kText && strings.Contains(e.str, "/") || e.typ.kind == kCIDR {
+			is, err = c.member(n, x, a)
+		} else {
+			is, err = c.compare(&ast{kind: nBinary, text: "==", args: []*ast{n.args[0], a}, pos: a.pos, end: a.end}, "==", x, e)
+		}
+		if err != nil {
+			return nil, err
+		}
+		if is.op == opCompare && is.args[0] == x && is.args[1].typ.kind == x.typ.kind {
+			same.args = append(same.args, is.args[1])
+			continue
+		}
+		either.args = append(either.args, is)
+	}
+	if len(same.args) > 0 {
+		in, err := c.make(n, node{op: opIn, typ: typ{kind: kBool}, args: []*node{x, same}})
+		if err != nil {
+			return nil, err
+		}
+		either.args = append(either.args, in)
+	}
+	return c.make(n, either)
+}
+
+func (c *checker) network(n *ast, text string) ([]netip.Prefix, *Error) {
+	p, err := netip.ParsePrefix(text)
+	if err != nil {
+		return nil, c.fail(n, `an address range is written "10.0.0.0/8" or "fd00::/8"`, "address range %s", quoteText(clip(text)))
+	}
+	return []netip.Prefix{p.Masked()}, nil
+}
+
+func lowerASCII(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= 'A' && r <= 'Z' {
+			return r + 'a' - 'A'
+		}
+		return r
+	}, s)
+}

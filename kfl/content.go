@@ -1,0 +1,200 @@
+package kfl
+
+import "strconv"
+
+const (
+	// maxNeedle keeps within the overlap of a body's parts, so that nothing is missed
+	// where two parts meet.
+	maxNeedle = 4096
+	maxPath   = 32 // steps in a JSON text
+)
+
+// bodyHash is the column that says which body a side has.
+func (c *checker) bodyHash(n *ast, x *node) *node {
+	c.columns[x.str+"_body_sha256"] = true
+	return &node{op: opCol, typ: typ{kind: kBytes}, str: x.str + "_body_sha256", pos: n.pos, end: n.end}
+}
+
+// outside refuses a body within exists and its like: DuckDB has no look-up there.
+func (c *checker) outside(n *ast) *Error {
+	if len(c.scope) > 0 {
+		return c.fail(n, "ask for the body before or after it", "a body inside exists, all, filter or map")
+	}
+	return nil
+}
+
+func (c *checker) bodyTest(n *ast, test node) (*node, *Error) {
+	if err := c.outside(n); err != nil {
+		return nil, err
+	}
+	if test.op == opBodyHas && test.args[0].op == opConst && len(test.args[0].str) > maxNeedle {
+		err := c.fail(n.args[1], "", "text of %d bytes to find in a body, want at most %d", len(test.args[0].str), maxNeedle)
+		err.Limit = true
+		return nil, err
+	}
+	c.columns[test.str+"_body_sha256"] = true
+	return c.make(n, test)
+}
+
+// compareBody is == and != of a whole body with a text: by the hash, so no byte is read.
+func (c *checker) compareBody(n *ast, op string, body, text *node) (*node, *Error) {
+	if op != "==" && op != "!=" || text.typ.kind != kText {
+		return nil, c.fail(n, `write body.contains("…"), body.json().key or size(body)`, "a body %s %s", op, aType(text.typ))
+	}
+	is, err := c.bodyTest(n, node{op: opBodyIs, typ: typ{kind: kBool}, str: body.str, args: []*node{text}})
+	if err != nil || op == "==" {
+		return is, err
+	}
+	out := node{op: opAnd, typ: typ{kind: kBool}}
+	for _, x := range []*node{body, text} {
+		there, err := c.exists(n, x)
+		if err != nil {
+			return nil, err
+		}
+		out.args = append(out.args, there)
+	}
+	not, err := c.make(n, node{op: opNot, typ: typ{kind: kBool}, args: []*node{is}})
+	if err != nil {
+		return nil, err
+	}
+	out.args = append(out.args, not)
+	return c.make(n, out)
+}
+
+// document is the JSON text of a body.
+func (c *checker) document(n *ast, x *node) (*node, *Error) {
+	if x.op == opAbsent {
+		return absent(typ{kind: kJSON}), nil
+	}
+	if x.typ.kind != kBody {
+		return nil, c.fail(n, "only request.body and response.body are read as JSON", "json() of %s", aType(x.typ))
+	}
+	if err := c.outside(n); err != nil {
+		return nil, err
+	}
+	c.columns[x.str+"_body_sha256"] = true
+	doc, err := c.make(n, node{op: opDoc, typ: typ{kind: kJSON}, str: x.str})
+	if err != nil {
+		return nil, err
+	}
+	return c.make(n, node{op: opPath, typ: typ{kind: kJSON}, args: []*node{doc}})
+}
+
+func (c *checker) whole(n *ast, x *node) (*node, *Error) {
+	if x.op == opAbsent {
+		return absent(typ{kind: kText}), nil
+	}
+	if x.typ.kind != kBody {
+		return nil, c.fail(n, "only request.body and response.body", "text() of %s", aType(x.typ))
+	}
+	if err := c.outside(n); err != nil {
+		return nil, err
+	}
+	c.columns[x.str+"_body_sha256"] = true
+	return c.make(n, node{op: opWhole, typ: typ{kind: kText}, str: x.str})
+}
+
+// step goes one step into a JSON text. Steps are literal: a key, or a number from 0.
+func (c *checker) step(n *ast, x *node, key *ast, k *node) (*node, *Error) {
+	if x.op == opAbsent {
+		return x, nil
+	}
+	if k.op != opConst || k.typ.kind != kText && (k.typ.kind != kInt || k.num < 0) {
+		return nil, c.fail(key, `write .name, ["name"] or [0]`, "want a key or a number from 0")
+	}
+	text := k.str
+	if k.typ.kind == kInt {
+		text = strconv.FormatInt(k.num, 10)
+	}
+	at := node{op: opPath, typ: typ{kind: kJSON}, args: []*node{x}, path: []string{text}}
+	if x.op == opPath {
+		at.args, at.path = x.args, append(append([]string(nil), x.path...), text)
+	}
+	if len(at.path) > maxPath {
+		err := c.fail(n, "", "more than %d steps into a JSON text", maxPath)
+		err.Limit = true
+		return nil, err
+	}
+	return c.make(n, at)
+}
+
+// compareJSON compares a place in a JSON text with a value, each by the type that it
+// meets: a JSON number is never equal to a text.
+func (c *checker) compareJSON(n *ast, op string, j, x *node) (*node, *Error) {
+	if op == "!=" {
+		is, err := c.compareJSON(n, "==", j, x)
+		if err != nil {
+			return nil, err
+		}
+		out := node{op: opAnd, typ: typ{kind: kBool}}
+		for _, v := range []*node{j, x} {
+			there, err := c.exists(n, v)
+			if err != nil {
+				return nil, err
+			}
+			out.args = append(out.args, there)
+		}
+		not, err := c.make(n, node{op: opNot, typ: typ{kind: kBool}, args: []*node{is}})
+		if err != nil {
+			return nil, err
+		}
+		out.args = append(out.args, not)
+		return c.make(n, out)
+	}
+	switch x.typ.kind {
+	case kJSON:
+		if op != "==" {
+			return nil, c.fail(n, "say which type, as in int(a) < int(b)", "order of two JSON values")
+		}
+		out := node{op: opOr, typ: typ{kind: kBool}}
+		for _, k := range []kind{kText, kFloat, kBool} {
+			a, err := c.convert(n, j, typ{kind: k})
+			if err != nil {
+				return nil, err
+			}
+			b, err := c.convert(n, x, typ{kind: k})
+			if err != nil {
+				return nil, err
+			}
+			is, err := c.plain(n, op, a, b)
+			if err != nil {
+				return nil, err
+			}
+			out.args = append(out.args, is)
+		}
+		return c.make(n, out)
+	case kInt:
+		// Beyond 2^53 floats have gaps, so an int is wanted there.
+		to := typ{kind: kFloat}
+		if x.op == opConst && (x.num >= exactFloat || x.num <= -exactFloat) {
+			to.kind = kInt
+		}
+		v, err := c.convert(n, j, to)
+		if err != nil {
+			return nil, err
+		}
+		v, x, err = c.unify(n, v, x)
+		if err != nil {
+			return nil, err
+		}
+		return c.plain(n, op, v, x)
+	case kFloat, kText, kBool:
+		if x.typ.kind == kBool && op != "==" {
+			return nil, c.fail(n, "", "order of bools, want == or !=")
+		}
+		v, err := c.convert(n, j, typ{kind: x.typ.kind})
+		if err != nil {
+			return nil, err
+		}
+		return c.plain(n, op, v, x)
+	}
+	return nil, c.mismatch(n, op, j, x)
+}
+
+func (c *checker) memberOfJSON(n *ast, x, j *node) (*node, *Error) {
+	list, err := c.convert(n, j, typ{kind: kList, elem: kJSON})
+	if err != nil {
+		return nil, err
+	}
+	return c.quantifier(n, opAny, list, func(e *node) (*node, *Error) { return c.compare(n, "==", e, x) })
+}

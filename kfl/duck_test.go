@@ -1,0 +1,210 @@
+package kfl
+
+import (
+	"crypto/sha256"
+	"database/sql"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	_ "github.com/duckdb/duckdb-go/v2"
+)
+
+// testRow is a call in memory. A column that it does not have is absent.
+type testRow struct {
+	columns map[string]Value
+	bodies  map[Side][]BodyPart
+}
+
+func (r *testRow) Column(name string) Value  { return r.columns[name] }
+func (r *testRow) Body(side Side) []BodyPart { return r.bodies[side] }
+func (r *testRow) set(name string, v Value)  { r.columns[name] = v }
+func row(columns map[string]Value) *testRow {
+	return &testRow{columns: columns, bodies: map[Side][]BodyPart{}}
+}
+func (r *testRow) text(name, v string)      { r.set(name, Text(v)) }
+func (r *testRow) body(side Side, b string) { r.parts(side, b, len(b)+1, 0) }
+func literalOf(s string) string             { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
+func blobOf(s string) string                { return "unhex('" + hex.EncodeToString([]byte(s)) + "')" }
+
+// parts gives the row a body in parts of at most size bytes that overlap.
+func (r *testRow) parts(side Side, b string, size, overlap int) {
+	sum := sha256.Sum256([]byte(b))
+	name := map[Side]string{Request: "request", Response: "response"}[side]
+	r.set(name+"_body_sha256", Bytes(sum[:]))
+	r.set(name+"_body_size", Int(int64(len(b))))
+	r.bodies[side] = nil
+	for at, part := 0, int32(0); ; part++ {
+		end := min(at+size, len(b))
+		p := BodyPart{Part: part, Offset: int64(at), Size: int64(len(b))}
+		if piece := b[at:end]; strings.ToValidUTF8(piece, "\x00") == piece && !strings.ContainsAny(piece, "\x00\x01\x02") {
+			p.Text, p.IsText = piece, true
+		} else {
+			p.Bytes = []byte(piece)
+		}
+		r.bodies[side] = append(r.bodies[side], p)
+		if end == len(b) {
+			return
+		}
+		at = end - overlap
+	}
+}
+
+// viewColumns are the columns of the view calls, with their types, as names.tsv has them.
+func viewColumns() map[string]string {
+	out := map[string]string{"headers": `STRUCT("name" VARCHAR, "value" VARCHAR, "kind" VARCHAR)[]`}
+	for _, f := range names().fields {
+		if f.kind != srcColumn && f.kind != srcLabels {
+			continue
+		}
+		t := "BIGINT"
+		switch {
+		case f.typ.text == textHex || f.typ.kind == kBytes:
+			t = "BLOB"
+		case f.typ.kind == kMap:
+			t = `STRUCT("name" VARCHAR, "value" VARCHAR)[]`
+		case f.typ.kind == kInt && strings.HasSuffix(f.arg, "_port"), f.arg == "status_code":
+			t = "INTEGER"
+		case f.typ.kind != kInt && f.typ.kind != kTime:
+			t = f.typ.sql()
+		}
+		out[f.arg] = t
+	}
+	return out
+}
+
+// duckOf is a value as a DuckDB literal.
+func duckOf(v Value) string {
+	if !v.there {
+		return "NULL"
+	}
+	list := func(n int, at func(i int) string) string {
+		var all []string
+		for i := range n {
+			all = append(all, at(i))
+		}
+		return "[" + strings.Join(all, ", ") + "]"
+	}
+	switch {
+	case v.kind == kBool:
+		return strconv.FormatBool(v.num != 0)
+	case v.kind == kText:
+		return literalOf(v.str)
+	case v.kind == kBytes:
+		return blobOf(v.str)
+	case v.kind == kList:
+		return list(len(v.texts), func(i int) string { return literalOf(v.texts[i]) })
+	case v.heads != nil:
+		return list(len(v.heads), func(i int) string {
+			h := v.heads[i]
+			return fmt.Sprintf("{'name': %s, 'value': %s, 'kind': %s}", literalOf(h.Name), literalOf(h.Value), literalOf(h.Kind))
+		})
+	case v.kind == kMap:
+		return list(len(v.pairs), func(i int) string {
+			return fmt.Sprintf("{'name': %s, 'value': %s}", literalOf(v.pairs[i].Name), literalOf(v.pairs[i].Value))
+		})
+	}
+	return strconv.FormatInt(v.num, 10)
+}
+
+// duck is a database with the rows in a table calls, numbered from 0 in column row_no.
+func duck(t testing.TB, rows []*testRow) *sql.DB {
+	t.Helper()
+	db, err := sql.Open("duckdb", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	run := func(q string) {
+		if _, err := db.Exec(q); err != nil {
+			t.Fatalf("%v\nin %.2000s", err, q)
+		}
+	}
+	run("SET threads = 1")
+	types := viewColumns()
+	var names, defs []string
+	for n := range types {
+		names = append(names, n)
+	}
+	slices.Sort(names)
+	for _, n := range names {
+		defs = append(defs, quote(n).sql+" "+types[n])
+	}
+	run("CREATE TABLE calls (row_no BIGINT, " + strings.Join(defs, ", ") + ")")
+	run(`CREATE TABLE bodies ("sha256" BLOB, "part" INTEGER, "offset" BIGINT, "size" BIGINT, "text" VARCHAR, "bytes" BLOB)`)
+	seen := map[string]bool{}
+	for i, r := range rows {
+		vals := []string{strconv.Itoa(i)}
+		for _, n := range names {
+			vals = append(vals, duckOf(r.columns[n]))
+		}
+		run("INSERT INTO calls VALUES (" + strings.Join(vals, ", ") + ")")
+		for side, parts := range r.bodies {
+			sha := r.columns[map[Side]string{Request: "request", Response: "response"}[side]+"_body_sha256"].str
+			if len(parts) == 0 || seen[sha] {
+				continue
+			}
+			seen[sha] = true
+			for _, p := range parts {
+				text, blob := "NULL", "NULL"
+				if p.IsText {
+					text = literalOf(p.Text)
+				} else {
+					blob = blobOf(string(p.Bytes))
+				}
+				run(fmt.Sprintf("INSERT INTO bodies VALUES (%s, %d, %d, %d, %s, %s)", blobOf(sha), p.Part, p.Offset, p.Size, text, blob))
+			}
+		}
+	}
+	return db
+}
+
+// answers asks DuckDB for the query's answer on each row, and fails on NULL.
+func answers(db *sql.DB, q *Query, n int) ([]bool, error) {
+	where, args := q.SQL()
+	rows, err := db.Query("SELECT row_no, "+where+" FROM calls", args...)
+	if err != nil {
+		return nil, fmt.Errorf("%w\nin %.3000s\nwith %q", err, where, args)
+	}
+	defer rows.Close()
+	out := make([]bool, n)
+	count := 0
+	for rows.Next() {
+		var i int
+		var v sql.NullBool
+		if err := rows.Scan(&i, &v); err != nil {
+			return nil, err
+		}
+		if !v.Valid {
+			return nil, fmt.Errorf("row %d: NULL\nin %.3000s\nwith %q", i, where, args)
+		}
+		out[i] = v.Bool
+		count++
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("%w\nin %.3000s\nwith %q", err, where, args)
+	}
+	if count != n {
+		return nil, fmt.Errorf("%d rows, want %d", count, n)
+	}
+	return out, nil
+}
+
+// agree checks that both back ends answer alike on every row, and returns the answer.
+func agree(t testing.TB, db *sql.DB, rows []*testRow, q *Query) []bool {
+	t.Helper()
+	got, err := answers(db, q, len(rows))
+	if err != nil {
+		t.Fatalf("%s\n%v", q.src, err)
+	}
+	for i, r := range rows {
+		if m := q.Match(r); m != got[i] {
+			where, args := q.SQL()
+			t.Fatalf("%s\nrow %d: SQL says %v, the matcher %v\nrow %+v\nSQL %.3000s\nwith %q", q.src, i, got[i], m, r.columns, where, args)
+		}
+	}
+	return got
+}

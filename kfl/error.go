@@ -1,0 +1,99 @@
+package kfl
+
+import (
+	"fmt"
+	"strings"
+	"unicode/utf8"
+)
+
+// Error says why a text is not KFL, with the place.
+type Error struct {
+	Offset int    // byte offset in Source
+	Line   int    // from 1
+	Col    int    // from 1, in characters
+	Len    int    // bytes concerned, at least 1 save at the end of the text
+	Msg    string // what was wanted and what came
+	Hint   string // what to write instead; may be empty
+	Source string // the text the place is in: the whole query, or a macro's
+	Macro  string // name of the macro that Source is, empty for the query itself
+	Limit  bool   // a limit was passed; the text may well be KFL
+}
+
+// Error is one line: place, what was wanted, hint.
+func (e *Error) Error() string {
+	var b strings.Builder
+	if e.Macro != "" {
+		fmt.Fprintf(&b, "macro %s, ", e.Macro)
+	}
+	fmt.Fprintf(&b, "line %d, column %d: %s", e.Line, e.Col, e.Msg)
+	if e.Hint != "" {
+		b.WriteString("; hint: " + e.Hint)
+	}
+	return b.String()
+}
+
+// Pretty is the message, the line it is about and a caret under the place.
+func (e *Error) Pretty() string {
+	var b strings.Builder
+	if e.Macro != "" {
+		fmt.Fprintf(&b, "macro %s, ", e.Macro)
+	}
+	fmt.Fprintf(&b, "line %d, column %d: %s\n", e.Line, e.Col, e.Msg)
+	start := strings.LastIndexByte(e.Source[:e.Offset], '\n') + 1
+	end := len(e.Source)
+	if i := strings.IndexByte(e.Source[e.Offset:], '\n'); i >= 0 {
+		end = e.Offset + i
+	}
+	line := e.Source[start:end]
+	before := e.Source[start:e.Offset]
+	marked := e.Source[e.Offset:min(end, e.Offset+max(e.Len, 0))]
+	// A tab stays a tab so that the caret stands under its character.
+	pad := strings.Map(func(r rune) rune {
+		if r == '\t' {
+			return r
+		}
+		return ' '
+	}, before)
+	fmt.Fprintf(&b, "  %s\n  %s%s\n", printable(line), pad, strings.Repeat("^", max(1, utf8.RuneCountInString(marked))))
+	if e.Hint != "" {
+		b.WriteString("hint: " + e.Hint + "\n")
+	}
+	return b.String()
+}
+
+// printable replaces what would move a terminal's cursor, one character for one.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r != '\t' && (r < ' ' || r == 0x7f || r == utf8.RuneError) {
+			return '?'
+		}
+		return r
+	}, s)
+}
+
+// errorAt makes the error for src[pos:end].
+func errorAt(src string, pos, end int, hint, format string, args ...any) *Error {
+	pos = min(max(pos, 0), len(src))
+	end = min(max(end, pos), len(src))
+	before := src[:pos]
+	line := strings.LastIndexByte(before, '\n') + 1
+	return &Error{
+		Offset: pos, Len: end - pos, Source: src, Hint: hint,
+		Line: strings.Count(before, "\n") + 1,
+		Col:  utf8.RuneCountInString(before[line:]) + 1,
+		Msg:  fmt.Sprintf(format, args...),
+	}
+}
+
+// clip shortens text that stands in a message.
+func clip(s string) string {
+	const most = 40 // bytes shown
+	if len(s) <= most {
+		return s
+	}
+	s = s[:most]
+	for len(s) > 0 && !utf8.ValidString(s) {
+		s = s[:len(s)-1]
+	}
+	return s + "…"
+}

@@ -1,0 +1,205 @@
+package kfl
+
+import (
+	_ "embed"
+	"fmt"
+	"sort"
+	"strings"
+	"sync"
+)
+
+//go:embed names.tsv
+var namesFile string
+
+// Field is a name that a query may use, with what it stands for.
+type Field struct {
+	Name      string   // the name that Format, Explain and the documents prefer
+	Type      string   // bool, int, float, text, time, list of text, map, body, bytes
+	Unit      string   // us, ns, ms, bytes or empty
+	Aliases   []string // other names for the same
+	Protocols []string // protocols whose calls can have it; empty for all
+	Source    string   // column of the view calls, or the KFL it is short for; empty where there is no column yet
+	Doc       string   // one sentence
+}
+
+type sourceKind uint8
+
+const (
+	srcColumn sourceKind = iota // arg is the column
+	srcExpr                     // arg is KFL
+	srcLater                    // arg is the column it will have
+	srcHeaders
+	srcCookies
+	srcQuery
+	srcLabels
+	srcBody
+)
+
+// field is a row of names.tsv.
+type field struct {
+	name    string
+	typ     typ
+	kind    sourceKind
+	arg     string
+	scope   []string
+	aliases []string
+	doc     string
+}
+
+// nameTable is what names.tsv says.
+type nameTable struct {
+	fields []*field
+	byName map[string]*field // every name and alias
+	heads  map[string]bool   // "src", "src.pod": dotted beginnings of names
+	all    []string          // every name, sorted
+}
+
+// names reads the embedded table once. It panics on a row that makes no sense: the
+// first test meets that.
+var names = sync.OnceValue(func() *nameTable {
+	t := &nameTable{byName: map[string]*field{}, heads: map[string]bool{}}
+	for i, line := range strings.Split(strings.TrimSuffix(namesFile, "\n"), "\n") {
+		if strings.HasPrefix(line, "#") {
+			continue
+		}
+		f, err := parseField(line)
+		if err != nil {
+			panic(fmt.Sprintf("names.tsv:%d: %v", i+1, err))
+		}
+		t.fields = append(t.fields, f)
+		for _, n := range append([]string{f.name}, f.aliases...) {
+			if t.byName[n] != nil {
+				panic(fmt.Sprintf("names.tsv:%d: name %s twice", i+1, n))
+			}
+			t.byName[n] = f
+			t.all = append(t.all, n)
+			for j := range n {
+				if n[j] == '.' {
+					t.heads[n[:j]] = true
+				}
+			}
+		}
+	}
+	sort.Strings(t.all)
+	return t
+})
+
+func parseField(line string) (*field, error) {
+	c := strings.Split(line, "\t")
+	if len(c) != 7 {
+		return nil, fmt.Errorf("%d columns, want 7", len(c))
+	}
+	f := &field{name: c[0], scope: strings.Fields(c[3]), aliases: strings.Fields(c[5]), doc: c[6]}
+	var ok bool
+	if f.typ, ok = typeWords[c[1]]; !ok {
+		return nil, fmt.Errorf("no type %q", c[1])
+	}
+	f.typ.unit = c[4]
+	head, arg, _ := strings.Cut(c[2], ":")
+	switch {
+	case strings.HasPrefix(c[2], "="):
+		f.kind, f.arg = srcExpr, c[2][1:]
+	case head == "column":
+		f.kind, f.arg = srcColumn, arg
+		if arg == "" {
+			f.arg = f.name
+		}
+	default:
+		kinds := map[string]sourceKind{"later": srcLater, "headers": srcHeaders, "cookies": srcCookies, "query": srcQuery, "labels": srcLabels, "body": srcBody}
+		if f.kind, ok = kinds[head]; !ok {
+			return nil, fmt.Errorf("no source %q", c[2])
+		}
+		f.arg = arg
+		if f.kind == srcLater {
+			f.arg = f.name
+		}
+	}
+	return f, nil
+}
+
+// typeWords are the types in names.tsv.
+var typeWords = map[string]typ{
+	"bool": {kind: kBool}, "int": {kind: kInt}, "float": {kind: kFloat}, "string": {kind: kText},
+	"name": {kind: kText, text: textName}, "ip": {kind: kText, text: textIP}, "hex": {kind: kText, text: textHex},
+	"protocol": {kind: kText, text: textProtocol}, "time": {kind: kTime}, "bytes": {kind: kBytes},
+	"strings": {kind: kList, elem: kText}, "map": {kind: kMap}, "labels": {kind: kMap}, "body": {kind: kBody},
+}
+
+// Fields lists every field and word, in the order that people should meet them.
+func Fields() []Field {
+	var out []Field
+	for _, f := range names().fields {
+		out = append(out, f.public())
+	}
+	return out
+}
+
+func (f *field) public() Field {
+	p := Field{Name: f.name, Type: f.typ.String(), Unit: f.typ.unit, Aliases: append([]string(nil), f.aliases...),
+		Protocols: append([]string(nil), f.scope...), Doc: f.doc}
+	switch f.kind {
+	case srcColumn, srcExpr, srcLabels:
+		p.Source = f.arg
+	case srcHeaders:
+		p.Source = "headers"
+	case srcCookies:
+		p.Source = "headers"
+	case srcQuery:
+		p.Source = "query_string"
+	case srcBody:
+		p.Source = f.arg + "_body_sha256"
+	}
+	return p
+}
+
+// nearest is the name most like s, or "" where none is near. Case and the
+// difference of dot and underscore count less than a letter.
+func nearest(s string, among []string) string {
+	if len(s) > 64 {
+		return ""
+	}
+	best, bestCost := "", 2*max(1, min(3, len(s)/3))+1
+	for _, n := range among {
+		if c := editCost(s, n, bestCost); c < bestCost {
+			best, bestCost = n, c
+		}
+	}
+	return best
+}
+
+// editCost is the Damerau-Levenshtein distance in half letters, or at least limit
+// where it is not below.
+func editCost(a, b string, limit int) int {
+	if d := 2 * (len(a) - len(b)); d >= limit || -d >= limit {
+		return limit
+	}
+	var rows [3][]int
+	for i := range rows {
+		rows[i] = make([]int, len(b)+1)
+	}
+	for j := range rows[1] {
+		rows[1][j] = 2 * j
+	}
+	for i := 1; i <= len(a); i++ {
+		cur, prev, before := rows[2], rows[1], rows[0]
+		cur[0] = 2 * i
+		for j := 1; j <= len(b); j++ {
+			cur[j] = min(prev[j]+2, cur[j-1]+2, prev[j-1]+swapCost(a[i-1], b[j-1]))
+			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
+				cur[j] = min(cur[j], before[j-2]+2)
+			}
+		}
+		rows[0], rows[1], rows[2] = prev, cur, before
+	}
+	return rows[1][len(b)]
+}
+
+func swapCost(x, y byte) int {
+	switch {
+	case x == y:
+		return 0
+	case isLetter(x) && isLetter(y) && x|0x20 == y|0x20, (x == '.' || x == '_') && (y == '.' || y == '_'):
+		return 1
+	}
+	return 2
+}

@@ -1,0 +1,546 @@
+package kfl
+
+import (
+	"math"
+	"strings"
+	"unicode/utf8"
+)
+
+const (
+	maxSource = 64 << 10 // bytes of a query, and of a macro
+	maxDepth  = 100      // expressions in expressions
+	maxNodes  = 10_000   // expressions of a query with all its macros
+)
+
+type nodeKind uint8
+
+const (
+	nLit    nodeKind = iota // tok
+	nNil                    // nil, null
+	nBool                   // num 0 or 1
+	nIdent                  // text
+	nSelect                 // args[0].text
+	nIndex                  // args[0][args[1]]
+	nCall                   // text(args…)
+	nMethod                 // args[0].text(args[1:]…)
+	nNot                    // !args[0]
+	nNeg                    // -args[0]
+	nBinary                 // args[0] text args[1]
+	nAnd                    // args… joined
+	nOr                     // args… joined
+	nCond                   // args[0] ? args[1] : args[2]
+	nList                   // [args…]
+)
+
+// ast is one expression as it was written.
+type ast struct {
+	kind     nodeKind
+	text     string
+	tok      token
+	args     []*ast
+	pos, end int // place in the source; operators' own place is at, atEnd
+	at       int
+	depth    int
+}
+
+// Expr is a parsed text.
+type Expr struct {
+	src      string
+	root     *ast // nil for an empty text, which asks for everything
+	comments []comment
+}
+
+type parser struct {
+	lex   lexer
+	tok   token
+	level int
+	nodes int
+}
+
+// Parse reads src and says whether it is well formed. It does not know names or types;
+// Compile does. The error is an *Error.
+func Parse(src string) (*Expr, error) {
+	e, err := parse(src)
+	if err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+func parse(src string) (*Expr, *Error) {
+	if len(src) > maxSource {
+		err := errorAt(src, maxSource, maxSource, "", "query of %d bytes, want at most %d", len(src), maxSource)
+		err.Limit = true
+		return nil, err
+	}
+	if !utf8.ValidString(src) {
+		at := 0
+		for at < len(src) {
+			r, n := utf8.DecodeRuneInString(src[at:])
+			if r == utf8.RuneError && n <= 1 {
+				break
+			}
+			at += n
+		}
+		return nil, errorAt(src, at, at+1, `write other bytes as escapes: "\xff"`, "byte 0x%02x is not UTF-8", src[at])
+	}
+	p := &parser{lex: lexer{src: src}}
+	if err := p.advance(); err != nil {
+		return nil, err
+	}
+	e := &Expr{src: src}
+	if p.tok.kind != tokEnd {
+		root, err := p.expr()
+		if err != nil {
+			return nil, err
+		}
+		if p.tok.kind != tokEnd {
+			return nil, p.unexpected("an operator or the end")
+		}
+		e.root = root
+	}
+	e.comments = p.lex.comments
+	return e, nil
+}
+
+func (p *parser) advance() (err *Error) {
+	p.tok, err = p.lex.next()
+	return err
+}
+
+func (p *parser) fail(t token, hint, format string, args ...any) *Error {
+	return errorAt(p.lex.src, t.pos, t.end, hint, format, args...)
+}
+
+// foreign are words of other query languages where an operator should stand.
+var foreign = map[string]string{
+	"like": `write x.contains("…") or x.matches("…")`, "ilike": `write x.matches("(?i)…")`, "is": "write x == nil, or !x for an absent field",
+	"between": "write x >= 1 && x <= 9", "eq": "write ==", "ne": "write !=", "gt": "write >", "lt": "write <", "ge": "write >=", "le": "write <=",
+	"xor": "write (a) != (b)", "where": "a query is only the condition", "limit": "limits are an option of the command, not part of the condition",
+	"order": "order is an option of the command, not part of the condition",
+}
+
+func (p *parser) unexpected(want string) *Error {
+	t := p.tok
+	switch t.kind {
+	case tokEnd:
+		return p.fail(t, "", "the text ends, want %s", want)
+	case tokIdent:
+		hint := foreign[strings.ToLower(t.text)]
+		if hint == "" {
+			if near := nearest(t.text, infixWords[:]); near != "" {
+				hint = "did you mean " + near + "?"
+			}
+		}
+		return p.fail(t, hint, "word %s, want %s", clip(t.text), want)
+	case tokText, tokRaw:
+		return p.fail(t, "", "text %s, want %s", clip(p.lex.src[t.pos:t.end]), want)
+	}
+	return p.fail(t, "", "%s, want %s", clip(p.lex.src[t.pos:t.end]), want)
+}
+
+func (p *parser) isOp(op string) bool { return p.tok.kind == tokOp && p.tok.text == op }
+
+// isWord is for operators that are words; their case does not matter.
+func (p *parser) isWord(w string) bool {
+	return p.tok.kind == tokIdent && strings.EqualFold(p.tok.text, w)
+}
+
+func (p *parser) want(op string) *Error {
+	if !p.isOp(op) {
+		return p.unexpected(op)
+	}
+	return p.advance()
+}
+
+// enter guards the stack: every rule that may come back to itself passes it.
+func (p *parser) enter() *Error {
+	if p.level++; p.level > maxDepth {
+		return p.tooDeep(p.tok)
+	}
+	return nil
+}
+
+func (p *parser) tooDeep(t token) *Error {
+	err := p.fail(t, "", "expressions in expressions more than %d deep", maxDepth)
+	err.Limit = true
+	return err
+}
+
+// node makes an expression and guards depth and number.
+func (p *parser) node(n ast) (*ast, *Error) {
+	for _, a := range n.args {
+		n.depth = max(n.depth, a.depth+1)
+	}
+	if n.depth > maxDepth {
+		return nil, p.tooDeep(token{pos: n.pos, end: n.end})
+	}
+	if p.nodes++; p.nodes > maxNodes {
+		err := p.fail(p.tok, "", "more than %d expressions", maxNodes)
+		err.Limit = true
+		return nil, err
+	}
+	return &n, nil
+}
+
+// expr = or [ "?" expr ":" expr ]
+func (p *parser) expr() (*ast, *Error) {
+	if err := p.enter(); err != nil {
+		return nil, err
+	}
+	defer func() { p.level-- }()
+	c, err := p.or()
+	if err != nil || !p.isOp("?") {
+		return c, err
+	}
+	if err := p.advance(); err != nil {
+		return nil, err
+	}
+	a, err := p.expr()
+	if err != nil {
+		return nil, err
+	}
+	if err := p.want(":"); err != nil {
+		return nil, err
+	}
+	b, err := p.expr()
+	if err != nil {
+		return nil, err
+	}
+	return p.node(ast{kind: nCond, args: []*ast{c, a, b}, pos: c.pos, end: b.end})
+}
+
+func (p *parser) or() (*ast, *Error)  { return p.chain(nOr, "||", "or", p.and) }
+func (p *parser) and() (*ast, *Error) { return p.chain(nAnd, "&&", "and", p.not) }
+
+// chain reads operands joined by one operator into one node, so that a long chain is
+// wide and not deep.
+func (p *parser) chain(kind nodeKind, op, word string, operand func() (*ast, *Error)) (*ast, *Error) {
+	first, err := operand()
+	if err != nil || !p.isOp(op) && !p.isWord(word) {
+		return first, err
+	}
+	n := ast{kind: kind, args: []*ast{first}, pos: first.pos}
+	for p.isOp(op) || p.isWord(word) {
+		if err := p.advance(); err != nil {
+			return nil, err
+		}
+		a, err := operand()
+		if err != nil {
+			return nil, err
+		}
+		n.args = append(n.args, a)
+		n.end = a.end
+	}
+	return p.node(n)
+}
+
+// not = "not" not | relation. The word binds looser than a comparison, ! tighter.
+func (p *parser) not() (*ast, *Error) {
+	if !p.isWord("not") {
+		return p.relation()
+	}
+	if err := p.enter(); err != nil {
+		return nil, err
+	}
+	defer func() { p.level-- }()
+	at := p.tok
+	if err := p.advance(); err != nil {
+		return nil, err
+	}
+	x, err := p.not()
+	if err != nil {
+		return nil, err
+	}
+	return p.node(ast{kind: nNot, args: []*ast{x}, pos: at.pos, end: x.end})
+}
+
+// infixWords are words that stand between two operands.
+var infixWords = [...]string{"in", "contains", "startsWith", "endsWith", "matches", "and", "or", "not"}
+
+// relation = sum [ operator sum ]
+func (p *parser) relation() (*ast, *Error) {
+	a, err := p.sum()
+	if err != nil {
+		return nil, err
+	}
+	op, at := p.relationOp(), p.tok
+	if op == "" {
+		return a, nil
+	}
+	if err := p.advance(); err != nil {
+		return nil, err
+	}
+	if op == "not in" {
+		if !p.isWord("in") {
+			return nil, p.unexpected("in after not")
+		}
+		if err := p.advance(); err != nil {
+			return nil, err
+		}
+	}
+	b, err := p.sum()
+	if err != nil {
+		return nil, err
+	}
+	if p.relationOp() != "" {
+		return nil, p.fail(p.tok, "join two comparisons with &&, or put parentheses", "a second comparison, want && or ||")
+	}
+	n := ast{kind: nBinary, text: op, args: []*ast{a, b}, pos: a.pos, end: b.end, at: at.pos}
+	switch op {
+	case "contains", "startsWith", "endsWith", "matches":
+		n.kind = nMethod
+	}
+	return p.node(n)
+}
+
+// relationOp is the comparison that stands here, or "".
+func (p *parser) relationOp() string {
+	switch p.tok.kind {
+	case tokOp:
+		switch p.tok.text {
+		case "==", "!=", "<", "<=", ">", ">=":
+			return p.tok.text
+		}
+	case tokIdent:
+		for _, w := range infixWords[:5] {
+			if strings.EqualFold(w, p.tok.text) {
+				return w
+			}
+		}
+		if p.isWord("not") {
+			return "not in"
+		}
+	}
+	return ""
+}
+
+func (p *parser) sum() (*ast, *Error)     { return p.left("+-", p.product) }
+func (p *parser) product() (*ast, *Error) { return p.left("*/%", p.unary) }
+
+// left reads operators that group from the left.
+func (p *parser) left(ops string, operand func() (*ast, *Error)) (*ast, *Error) {
+	a, err := operand()
+	if err != nil {
+		return nil, err
+	}
+	for p.tok.kind == tokOp && len(p.tok.text) == 1 && strings.Contains(ops, p.tok.text) {
+		op := p.tok
+		if err := p.advance(); err != nil {
+			return nil, err
+		}
+		b, err := operand()
+		if err != nil {
+			return nil, err
+		}
+		if a, err = p.node(ast{kind: nBinary, text: op.text, args: []*ast{a, b}, pos: a.pos, end: b.end, at: op.pos}); err != nil {
+			return nil, err
+		}
+	}
+	return a, nil
+}
+
+// unary = ("!" | "-") unary | member
+func (p *parser) unary() (*ast, *Error) {
+	kind := nNot
+	switch {
+	case p.isOp("-"):
+		kind = nNeg
+	case !p.isOp("!"):
+		return p.member()
+	}
+	if err := p.enter(); err != nil {
+		return nil, err
+	}
+	defer func() { p.level-- }()
+	at := p.tok
+	if err := p.advance(); err != nil {
+		return nil, err
+	}
+	if kind == nNeg && (p.tok.kind == tokInt || p.tok.kind == tokFloat || p.tok.kind == tokDuration) {
+		return p.negative(at)
+	}
+	x, err := p.unary()
+	if err != nil {
+		return nil, err
+	}
+	return p.node(ast{kind: kind, args: []*ast{x}, pos: at.pos, end: x.end})
+}
+
+// negative reads a number after a minus as one literal.
+func (p *parser) negative(minus token) (*ast, *Error) {
+	t := p.tok
+	t.pos = minus.pos
+	switch t.kind {
+	case tokFloat:
+		t.flt = -t.flt
+	default:
+		if t.num != math.MinInt64 {
+			t.num = -t.num
+		}
+		t.flt = 0
+	}
+	if err := p.advance(); err != nil {
+		return nil, err
+	}
+	n, err := p.node(ast{kind: nLit, tok: t, pos: t.pos, end: t.end})
+	if err != nil {
+		return nil, err
+	}
+	return p.suffixes(n)
+}
+
+// member = primary { "." name [ "(" args ")" ] | "[" expr "]" }
+func (p *parser) member() (*ast, *Error) {
+	x, err := p.primary()
+	if err != nil {
+		return nil, err
+	}
+	return p.suffixes(x)
+}
+
+func (p *parser) suffixes(x *ast) (_ *ast, err *Error) {
+	for {
+		switch {
+		case p.isOp("."):
+			if err := p.advance(); err != nil {
+				return nil, err
+			}
+			name := p.tok
+			if name.kind != tokIdent {
+				return nil, p.unexpected("a name after the dot")
+			}
+			if err := p.advance(); err != nil {
+				return nil, err
+			}
+			if !p.isOp("(") {
+				x, err = p.node(ast{kind: nSelect, text: name.text, args: []*ast{x}, pos: x.pos, end: name.end, at: name.pos})
+				break
+			}
+			args, end, err := p.list("(", ")")
+			if err != nil {
+				return nil, err
+			}
+			if x, err = p.node(ast{kind: nMethod, text: name.text, args: append([]*ast{x}, args...), pos: x.pos, end: end, at: name.pos}); err != nil {
+				return nil, err
+			}
+		case p.isOp("["):
+			args, end, err := p.list("[", "]")
+			if err != nil {
+				return nil, err
+			}
+			if len(args) != 1 {
+				return nil, errorAt(p.lex.src, x.end, end, "", "%d keys in the brackets, want one", len(args))
+			}
+			if x, err = p.node(ast{kind: nIndex, args: []*ast{x, args[0]}, pos: x.pos, end: end}); err != nil {
+				return nil, err
+			}
+		default:
+			return x, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
+// list reads expressions between brackets, with an optional comma at the end.
+func (p *parser) list(open, shut string) (args []*ast, end int, err *Error) {
+	start := p.tok
+	if err := p.want(open); err != nil {
+		return nil, 0, err
+	}
+	for !p.isOp(shut) {
+		a, err := p.expr()
+		if err != nil {
+			return nil, 0, err
+		}
+		args = append(args, a)
+		if p.isOp(shut) {
+			break
+		}
+		if p.tok.kind == tokEnd {
+			return nil, 0, p.fail(start, "close it with "+shut, "%s is not closed", open)
+		}
+		if !p.isOp(",") {
+			return nil, 0, p.unexpected(", or " + shut)
+		}
+		if err := p.advance(); err != nil {
+			return nil, 0, err
+		}
+	}
+	end = p.tok.end
+	return args, end, p.advance()
+}
+
+func (p *parser) primary() (*ast, *Error) {
+	t := p.tok
+	switch t.kind {
+	case tokInt, tokFloat, tokDuration, tokText, tokRaw:
+		if t.kind == tokInt && t.num == math.MinInt64 && t.flt != 0 {
+			return nil, p.fail(t, "", "number %s does not fit 64 bits", t.text)
+		}
+		if err := p.advance(); err != nil {
+			return nil, err
+		}
+		return p.node(ast{kind: nLit, tok: t, pos: t.pos, end: t.end})
+	case tokIdent:
+		return p.ident()
+	case tokOp:
+		switch t.text {
+		case "(":
+			if err := p.advance(); err != nil {
+				return nil, err
+			}
+			x, err := p.expr()
+			if err != nil {
+				return nil, err
+			}
+			if !p.isOp(")") {
+				if p.tok.kind == tokEnd {
+					return nil, p.fail(t, "close it with )", "( is not closed")
+				}
+				return nil, p.unexpected("an operator or )")
+			}
+			return x, p.advance()
+		case "[", "{":
+			shut := map[string]string{"[": "]", "{": "}"}[t.text]
+			args, end, err := p.list(t.text, shut)
+			if err != nil {
+				return nil, err
+			}
+			return p.node(ast{kind: nList, args: args, pos: t.pos, end: end})
+		}
+	}
+	return nil, p.unexpected("a field, a value or (")
+}
+
+// ident reads a name, a call or one of the words that are values.
+func (p *parser) ident() (*ast, *Error) {
+	t := p.tok
+	for _, w := range infixWords {
+		if strings.EqualFold(t.text, w) {
+			return nil, p.unexpected("a field or a value")
+		}
+	}
+	if err := p.advance(); err != nil {
+		return nil, err
+	}
+	n := ast{kind: nIdent, text: t.text, pos: t.pos, end: t.end, at: t.pos}
+	switch strings.ToLower(t.text) {
+	case "true":
+		n.kind, n.tok.num = nBool, 1
+	case "false":
+		n.kind = nBool
+	case "nil", "null":
+		n.kind = nNil
+	}
+	if n.kind == nIdent && p.isOp("(") {
+		args, end, err := p.list("(", ")")
+		if err != nil {
+			return nil, err
+		}
+		n.kind, n.args, n.end = nCall, args, end
+	}
+	return p.node(n)
+}

@@ -1,0 +1,304 @@
+package kfl
+
+import (
+	"slices"
+	"sort"
+	"strings"
+)
+
+// dotted is the name that n spells: a.b.c, or a["b"].
+func (c *checker) dotted(n *ast) (string, bool) {
+	switch n.kind {
+	case nIdent:
+		for _, v := range c.scope {
+			if v.name == n.text {
+				return "", false
+			}
+		}
+		return n.text, true
+	case nSelect:
+		head, ok := c.dotted(n.args[0])
+		return head + "." + n.text, ok
+	case nIndex:
+		if key := n.args[1]; key.kind == nLit && (key.tok.kind == tokText || key.tok.kind == tokRaw) && c.headOnly(n.args[0]) {
+			head, ok := c.dotted(n.args[0])
+			return head + "." + key.tok.text, ok
+		}
+	}
+	return "", false
+}
+
+// known says that name is a macro, a field or a column.
+func (c *checker) known(name string) bool {
+	if !c.own {
+		if _, ok := c.env.Macros[name]; ok {
+			return true
+		}
+		if _, ok := c.env.Columns[name]; ok {
+			return true
+		}
+	}
+	return names().byName[name] != nil
+}
+
+// headOnly says that n is the beginning of names and not itself one, as src or node.
+func (c *checker) headOnly(n *ast) bool {
+	name, ok := c.dotted(n)
+	return ok && names().heads[name] && !c.known(name)
+}
+
+// name resolves a name: a macro's variable, a macro, a field, a column; or a part of one.
+func (c *checker) name(n *ast) (*node, *Error) {
+	if n.kind == nIdent {
+		for _, v := range slices.Backward(c.scope) {
+			if v.name == n.text {
+				return c.make(n, node{op: opVar, typ: v.typ, num: v.id})
+			}
+		}
+	}
+	name, ok := c.dotted(n)
+	switch {
+	case ok && c.known(name):
+		return c.named(n, name)
+	case ok && !c.prefixKnown(n):
+		return nil, c.unknown(n, name)
+	}
+	x, err := c.value(n.args[0])
+	if err != nil {
+		return nil, err
+	}
+	key := &ast{kind: nLit, tok: token{kind: tokText, text: n.text}, pos: n.at, end: n.end}
+	return c.part(n, x, key)
+}
+
+func (c *checker) prefixKnown(n *ast) bool {
+	for n.kind == nSelect || n.kind == nIndex {
+		n = n.args[0]
+		if name, ok := c.dotted(n); !ok || c.known(name) {
+			return true
+		}
+	}
+	return false
+}
+
+func (c *checker) named(n *ast, name string) (*node, *Error) {
+	if text, ok := c.env.Macros[name]; ok && !c.own && !slices.Contains(c.within, name) {
+		return c.expand(n, name, text)
+	}
+	if f := names().byName[name]; f != nil {
+		return c.field(n, f)
+	}
+	if t, ok := c.env.Columns[name]; ok {
+		return c.column(n, name, t)
+	}
+	return nil, c.fail(n, "", "macro %s needs itself", name)
+}
+
+// expand puts a macro's meaning in the place of its name. Within itself a macro's name
+// means the field of that name, where there is one.
+func (c *checker) expand(n *ast, name, text string) (*node, *Error) {
+	e, err := parse(text)
+	if err != nil {
+		err.Macro = name
+		return nil, err
+	}
+	if e.root == nil {
+		return nil, c.fail(n, "", "macro %s is empty", name)
+	}
+	if len(c.within) >= maxDepth {
+		return nil, c.fail(n, "", "macros in macros more than %d deep", maxDepth)
+	}
+	inner := &checker{work: c.work, src: text, macro: name, within: append(slices.Clone(c.within), name)}
+	x, err := inner.value(e.root)
+	if err == nil && x.typ.kind == kBool {
+		x, err = inner.toCondition(e.root, x)
+	}
+	return x, err
+}
+
+func (c *checker) unknown(n *ast, name string) *Error {
+	if names().heads[name] {
+		var some []string
+		for _, f := range names().all {
+			if strings.HasPrefix(f, name+".") && len(some) < 4 {
+				some = append(some, f)
+			}
+		}
+		return c.fail(n, "names go on: "+strings.Join(some, ", "), "%s alone is not a field", clip(name))
+	}
+	hint := ""
+	if near := nearest(name, c.allNames()); near != "" {
+		hint = "did you mean " + near + "?"
+	}
+	return c.fail(n, hint, "unknown name %s, want a field, a word or a macro", clip(name))
+}
+
+// allNames are the names that this query may use, in a fixed order.
+func (c *checker) allNames() []string {
+	all := slices.Clone(names().all)
+	for m := range c.env.Macros {
+		all = append(all, m)
+	}
+	for m := range c.env.Columns {
+		all = append(all, m)
+	}
+	for _, v := range c.scope {
+		all = append(all, v.name)
+	}
+	sort.Strings(all)
+	return all
+}
+
+// field makes what a field stands for.
+func (c *checker) field(n *ast, f *field) (*node, *Error) {
+	switch f.kind {
+	case srcExpr:
+		e, err := parse(f.arg)
+		if err != nil {
+			return nil, err
+		}
+		inner := &checker{work: c.work, src: f.arg, own: true}
+		x, err := inner.value(e.root)
+		if err != nil {
+			return nil, err
+		}
+		x.typ.unit = f.typ.unit
+		return x, nil
+	case srcColumn:
+		if !c.has(f.arg) {
+			return absent(f.typ), nil
+		}
+		return c.read(n, f, f.arg)
+	case srcLater:
+		if _, ok := c.env.Columns[f.arg]; ok {
+			return c.read(n, f, f.arg)
+		}
+		if f.typ.kind == kMap {
+			return c.make(n, node{op: opEntries, typ: f.typ, str: "none", args: []*node{boolNode(false)}})
+		}
+		return absent(f.typ), nil
+	case srcBody:
+		if !c.has(f.arg + "_body_sha256") {
+			return absent(typ{kind: kBytes}), nil
+		}
+		return c.make(n, node{op: opBody, typ: f.typ, str: f.arg})
+	}
+	return c.entries(n, f)
+}
+
+// has says whether the view has the column.
+func (c *checker) has(column string) bool {
+	if c.env.Columns == nil {
+		return true
+	}
+	_, ok := c.env.Columns[column]
+	return ok
+}
+
+// read makes a field of a column, with the type that the view says it has.
+func (c *checker) read(n *ast, f *field, column string) (*node, *Error) {
+	t := f.typ
+	if real, ok := c.env.Columns[column]; ok {
+		r, known := columnType(real)
+		if known && r.kind != t.kind && !(t.text == textHex && r.kind == kBytes) && !(t.kind == kTime && r.kind == kInt) {
+			return c.column(n, column, real)
+		}
+	}
+	c.columns[column] = true
+	if t.text == textHex {
+		col, err := c.make(n, node{op: opCol, typ: typ{kind: kBytes}, str: column})
+		if err != nil {
+			return nil, err
+		}
+		return c.make(n, node{op: opHex, typ: t, args: []*node{col}})
+	}
+	return c.make(n, node{op: opCol, typ: t, str: column})
+}
+
+// column makes a field of a column that names.tsv does not have.
+func (c *checker) column(n *ast, name, duckType string) (*node, *Error) {
+	t, ok := columnType(duckType)
+	if !ok {
+		return nil, c.fail(n, "ask for it in SQL", "column %s of type %s has no form in KFL", clip(name), clip(duckType))
+	}
+	c.columns[name] = true
+	if t.kind != kMap {
+		return c.make(n, node{op: opCol, typ: t, str: name})
+	}
+	return c.labels(n, name)
+}
+
+// columnType is the KFL type of a DuckDB type.
+func columnType(duck string) (typ, bool) {
+	switch strings.ToUpper(strings.ReplaceAll(strings.ReplaceAll(duck, `"`, ""), " ", "")) {
+	case "VARCHAR":
+		return typ{kind: kText}, true
+	case "BOOLEAN":
+		return typ{kind: kBool}, true
+	case "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER":
+		return typ{kind: kInt}, true
+	case "DOUBLE", "FLOAT":
+		return typ{kind: kFloat}, true
+	case "BLOB":
+		return typ{kind: kBytes}, true
+	case "VARCHAR[]":
+		return typ{kind: kList, elem: kText}, true
+	case "TINYINT[]", "SMALLINT[]", "INTEGER[]", "BIGINT[]":
+		return typ{kind: kList, elem: kInt}, true
+	case "STRUCT(NAMEVARCHAR,VALUEVARCHAR)[]":
+		return typ{kind: kMap}, true
+	}
+	return typ{}, false
+}
+
+func (c *checker) labels(n *ast, column string) (*node, *Error) {
+	there, err := c.make(n, node{op: opExists, typ: typ{kind: kBool}, args: []*node{{op: opCol, typ: typ{kind: kMap}, str: column}}})
+	if err != nil {
+		return nil, err
+	}
+	return c.make(n, node{op: opEntries, typ: typ{kind: kMap}, str: "labels:" + column, args: []*node{there}})
+}
+
+// entries makes a map. Its first argument is the condition under which the map is
+// there at all; a map that is there may be empty.
+func (c *checker) entries(n *ast, f *field) (*node, *Error) {
+	b := typ{kind: kBool}
+	col := func(name string, t typ) *node { return &node{op: opCol, typ: t, str: name} }
+	exists := func(x *node) *node { return &node{op: opExists, typ: b, args: []*node{x}} }
+	if f.kind == srcLabels {
+		if !c.has(f.arg) {
+			return c.make(n, node{op: opEntries, typ: f.typ, str: "none", args: []*node{boolNode(false)}})
+		}
+		c.columns[f.arg] = true
+		return c.labels(n, f.arg)
+	}
+	needs := []string{"headers", "method", "status_code"}
+	if f.kind == srcQuery {
+		needs = []string{"query_string", "path"}
+	}
+	for _, need := range needs {
+		if !c.has(need) {
+			return c.make(n, node{op: opEntries, typ: f.typ, str: "none", args: []*node{boolNode(false)}})
+		}
+		c.columns[need] = true
+	}
+	if f.kind == srcQuery {
+		return c.make(n, node{op: opEntries, typ: f.typ, str: "query", args: []*node{exists(col("path", typ{kind: kText})), col("query_string", typ{kind: kText})}})
+	}
+	// A side has headers where one was seen, and also where its first line was: a
+	// message may have none.
+	side, _, _ := strings.Cut(f.arg, "_")
+	line := col("method", typ{kind: kText})
+	if side == "response" {
+		line = col("status_code", typ{kind: kInt})
+	}
+	there := &node{op: opAnd, typ: b, args: []*node{
+		exists(col("headers", typ{kind: kMap})),
+		{op: opOr, typ: b, args: []*node{exists(line), {op: opHeader, typ: b, str: side}}},
+	}}
+	word := "headers:"
+	if f.kind == srcCookies {
+		word = "cookies:"
+	}
+	return c.make(n, node{op: opEntries, typ: f.typ, str: word + f.arg, args: []*node{there}})
+}

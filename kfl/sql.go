@@ -1,0 +1,350 @@
+package kfl
+
+import (
+	"encoding/hex"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+const maxSQL = 512 << 10 // bytes of SQL made from one query
+
+// frag is a piece of SQL with the arguments of its ? in order.
+type frag struct {
+	sql  string
+	args []any
+}
+
+// writer makes SQL. A value's SQL is NULL exactly where the value is absent; a
+// condition's is never NULL. User text goes into arguments only.
+type writer struct {
+	names   int
+	tooLong bool
+}
+
+// f fills each @ of form with the next piece.
+func (w *writer) f(form string, parts ...frag) frag {
+	size := len(form)
+	for _, p := range parts {
+		size += len(p.sql)
+	}
+	if size > maxSQL || w.tooLong {
+		w.tooLong = true
+		return frag{sql: "NULL"}
+	}
+	var b strings.Builder
+	var out frag
+	for _, p := range parts {
+		head, rest, ok := strings.Cut(form, "@")
+		if !ok {
+			panic("kfl: more pieces than places in " + form)
+		}
+		b.WriteString(head)
+		b.WriteString(p.sql)
+		out.args = append(out.args, p.args...)
+		form = rest
+	}
+	b.WriteString(form)
+	out.sql = b.String()
+	return out
+}
+
+func quote(column string) frag {
+	return frag{sql: `"` + strings.ReplaceAll(column, `"`, `""`) + `"`}
+}
+
+// text is user text: an argument.
+func text(s string) frag { return frag{sql: "CAST(? AS VARCHAR)", args: []any{s}} }
+
+func (w *writer) join(parts []frag, sep string) frag {
+	if len(parts) == 0 {
+		return frag{}
+	}
+	return w.f("@"+strings.Repeat(sep+"@", len(parts)-1), parts...)
+}
+
+// fresh is a name for a lambda's variable.
+func (w *writer) fresh() string {
+	w.names++
+	return "kfl_x" + strconv.Itoa(w.names)
+}
+
+func (w *writer) each(nodes []*node, f func(*node) frag) []frag {
+	out := make([]frag, len(nodes))
+	for i, n := range nodes {
+		out[i] = f(n)
+	}
+	return out
+}
+
+// cond is a condition in SQL, TRUE or FALSE.
+func (w *writer) cond(n *node) frag {
+	switch n.op {
+	case opConst:
+		if n.num != 0 {
+			return frag{sql: "TRUE"}
+		}
+		return frag{sql: "FALSE"}
+	case opTruth:
+		if x := n.args[0]; x.op == opCol {
+			return w.f("(@ IS NOT NULL AND @)", quote(x.str), quote(x.str))
+		}
+		return w.f("coalesce(@, FALSE)", w.value(n.args[0]))
+	case opAnd:
+		return w.f("(@)", w.join(w.each(n.args, w.cond), " AND "))
+	case opOr:
+		return w.f("(@)", w.join(w.each(n.args, w.cond), " OR "))
+	case opNot:
+		return w.f("(NOT @)", w.cond(n.args[0]))
+	case opCompare:
+		return w.compare(n)
+	case opIn:
+		return w.in(n)
+	case opHasKey:
+		return w.hasKey(n.args[1], n.args[0])
+	case opText:
+		return w.textTest(n)
+	case opMatch:
+		return w.f("coalesce(regexp_matches(@, @), FALSE)", w.value(n.args[0]), text(n.re.String()))
+	case opExists:
+		x := w.value(n.args[0])
+		if n.args[0].typ.kind == kJSON {
+			return w.f("coalesce(@, FALSE)", w.json(n.args[0], "json_type(@) <> 'NULL'"))
+		}
+		return w.f("(@ IS NOT NULL)", x)
+	case opRange:
+		return w.inRange(n)
+	case opAny, opAll, opOne:
+		return w.quantify(n)
+	case opHeader:
+		v := w.fresh()
+		return w.f(`coalesce(len(list_filter("headers", lambda ` + v + `: ` + v + `."kind" = '` + n.str + `')) > 0, FALSE)`)
+	}
+	return w.body(n)
+}
+
+var sqlOps = map[string]string{"==": "=", "!=": "<>", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
+
+// compare writes plain columns against constants in a form that DuckDB can push into
+// the scan of a Parquet file; coalesce would keep it from there.
+func (w *writer) compare(n *node) frag {
+	a, b := n.args[0], n.args[1]
+	if a.typ.kind == kBytes && b.typ.kind == kText {
+		return w.compareBytes(n, a, b)
+	}
+	if a.op == opHex && b.op == opConst {
+		if raw, err := hex.DecodeString(b.str); err == nil {
+			return w.guarded(n.str, a.args[0], w.value(a.args[0]), w.f("unhex(@)", text(hex.EncodeToString(raw))))
+		}
+	}
+	if b.op == opConst {
+		return w.guarded(n.str, a, w.value(a), w.value(b))
+	}
+	if a.op == opCol && b.op == opCol {
+		x, y := w.value(a), w.value(b)
+		return w.f("(@ IS NOT NULL AND @ IS NOT NULL AND @ "+sqlOps[n.str]+" @)", x, y, x, y)
+	}
+	return w.f("coalesce(@ "+sqlOps[n.str]+" @, FALSE)", w.value(a), w.value(b))
+}
+
+func (w *writer) guarded(op string, n *node, x, constant frag) frag {
+	if n.op == opCol {
+		return w.f("(@ IS NOT NULL AND @ "+sqlOps[op]+" @)", x, x, constant)
+	}
+	return w.f("coalesce(@ "+sqlOps[op]+" @, FALSE)", x, constant)
+}
+
+func (w *writer) compareBytes(n, a, b *node) frag {
+	if b.op == opConst {
+		return w.guarded(n.str, a, w.value(a), w.f("unhex(@)", text(hex.EncodeToString([]byte(b.str)))))
+	}
+	return w.f("coalesce(@ "+sqlOps[n.str]+" encode(@), FALSE)", w.value(a), w.value(b))
+}
+
+func (w *writer) in(n *node) frag {
+	x, list := n.args[0], n.args[1]
+	if list.op != opList {
+		return w.f("coalesce(list_contains(@, @), FALSE)", w.value(list), w.value(x))
+	}
+	if len(list.args) == 0 {
+		return frag{sql: "FALSE"}
+	}
+	all := w.join(w.each(list.args, w.value), ", ")
+	if x.op == opCol && isConstant(list) {
+		v := w.value(x)
+		return w.f("(@ IS NOT NULL AND @ IN (@))", v, v, all)
+	}
+	return w.f("coalesce(@ IN (@), FALSE)", w.value(x), all)
+}
+
+func (w *writer) textTest(n *node) frag {
+	f := map[string]string{"contains": "contains", "startsWith": "starts_with", "endsWith": "ends_with"}[n.str]
+	a, b := w.value(n.args[0]), w.value(n.args[1])
+	if n.args[0].typ.kind == kBytes {
+		return w.f("coalesce(@, FALSE)", w.bytesTest(n.str, a, b))
+	}
+	return w.f("coalesce("+f+"(@, @), FALSE)", a, b)
+}
+
+// bytesTest searches a BLOB for the bytes of a text. DuckDB has no search in a BLOB, so
+// both are compared as hexadecimal, where a find must begin at an even digit.
+func (w *writer) bytesTest(how string, blob, part frag) frag {
+	switch how {
+	case "startsWith":
+		return w.f("starts_with(hex(@), hex(encode(@)))", blob, part)
+	case "endsWith":
+		return w.f("ends_with(hex(@), hex(encode(@)))", blob, part)
+	}
+	return w.f("(contains(hex(@), hex(encode(@))) AND regexp_matches(hex(@), '^(?:[0-9A-F]{2})*?' || hex(encode(@))))", blob, part, blob, part)
+}
+
+func (w *writer) quantify(n *node) frag {
+	v := "kfl_v" + strconv.FormatInt(n.num, 10)
+	list, cond := w.value(n.args[0]), w.cond(n.args[1])
+	switch n.op {
+	case opAny:
+		return w.f("coalesce(len(list_filter(@, lambda "+v+": @)) > 0, FALSE)", list, cond)
+	case opAll:
+		return w.f("coalesce(len(list_filter(@, lambda "+v+": NOT @)) = 0, FALSE)", list, cond)
+	}
+	return w.f("coalesce(len(list_filter(@, lambda "+v+": @)) = 1, FALSE)", list, cond)
+}
+
+// value is a value in SQL, NULL where absent.
+func (w *writer) value(n *node) frag {
+	if total(n) {
+		return w.cond(n)
+	}
+	switch n.op {
+	case opConst:
+		return constant(n)
+	case opAbsent:
+		return frag{sql: "CAST(NULL AS " + n.typ.sql() + ")"}
+	case opCol:
+		return quote(n.str)
+	case opHex:
+		return w.f("lower(hex(@))", w.value(n.args[0]))
+	case opVar:
+		return frag{sql: "kfl_v" + strconv.FormatInt(n.num, 10)}
+	case opArith:
+		return w.arith(n)
+	case opNeg:
+		if n.typ.kind == kFloat {
+			return w.f("(-@)", w.value(n.args[0]))
+		}
+		return w.fits(w.f("-CAST(@ AS HUGEINT)", w.value(n.args[0])))
+	case opJoin:
+		return w.f("(@ || @)", w.value(n.args[0]), w.value(n.args[1]))
+	case opCond:
+		return w.f("(CASE WHEN @ THEN @ ELSE @ END)", w.cond(n.args[0]), w.value(n.args[1]), w.value(n.args[2]))
+	case opSize:
+		return w.size(n.args[0])
+	case opList:
+		v := w.fresh()
+		if len(n.args) == 0 {
+			return frag{sql: "CAST([] AS " + n.typ.sql() + ")"}
+		}
+		return w.f("list_filter([@], lambda "+v+": "+v+" IS NOT NULL)", w.join(w.each(n.args, w.value), ", "))
+	case opFilter:
+		return w.f("list_filter(@, lambda kfl_v"+strconv.FormatInt(n.num, 10)+": @)", w.value(n.args[0]), w.cond(n.args[1]))
+	case opMap:
+		v := w.fresh()
+		return w.f("list_filter(list_transform(@, lambda kfl_v"+strconv.FormatInt(n.num, 10)+": @), lambda "+v+": "+v+" IS NOT NULL)", w.value(n.args[0]), w.value(n.args[1]))
+	case opElem:
+		// Bounds keep the sum from overflowing; element 0 and one past the end are NULL.
+		return w.f("list_extract(@, greatest(least(@, 2147483646), -1) + 1)", w.value(n.args[0]), w.value(n.args[1]))
+	case opConvert:
+		return w.convert(n)
+	case opLookup:
+		return w.lookup(n)
+	case opKeys:
+		return w.keys(n.args[0])
+	case opDoc, opPath:
+		return w.json(n, "@")
+	case opWhole:
+		return w.wholeText(n)
+	}
+	panic(fmt.Sprintf("kfl: operation %d is no value", n.op))
+}
+
+func constant(n *node) frag {
+	switch n.typ.kind {
+	case kText:
+		return text(n.str)
+	case kFloat:
+		return frag{sql: "CAST(" + strconv.FormatFloat(n.flt, 'e', -1, 64) + " AS DOUBLE)"}
+	case kBytes:
+		return frag{sql: "unhex(?)", args: []any{hex.EncodeToString([]byte(n.str))}}
+	}
+	if n.num == -1<<63 {
+		return frag{sql: "CAST(-9223372036854775808 AS BIGINT)"}
+	}
+	return frag{sql: strconv.FormatInt(n.num, 10)}
+}
+
+// arith keeps DuckDB from failing on overflow: ints meet in 128 bits and come back if
+// they fit, floats must be finite. Division by zero is NULL.
+func (w *writer) arith(n *node) frag {
+	a, b := w.value(n.args[0]), w.value(n.args[1])
+	if n.typ.kind == kFloat {
+		return w.finite(w.f("@ "+n.str+" @", a, b))
+	}
+	op := n.str
+	if op == "/" {
+		op = "//"
+	}
+	return w.fits(w.f("CAST(@ AS HUGEINT) "+op+" CAST(@ AS HUGEINT)", a, b))
+}
+
+// fits is a HUGEINT as a BIGINT where it is one. TRY_CAST would not do: DuckDB 1.5.5
+// compares the number before the cast when it meets a constant, so that what does not
+// fit is not NULL.
+func (w *writer) fits(x frag) frag {
+	v := w.fresh()
+	return w.f("CAST(list_filter([@], lambda "+v+": "+v+" BETWEEN -9223372036854775808 AND 9223372036854775807)[1] AS BIGINT)", x)
+}
+
+// tried keeps a TRY_CAST away from the comparison around it, for the same reason.
+func (w *writer) tried(x frag) frag {
+	v := w.fresh()
+	return w.f("list_filter([@], lambda "+v+": "+v+" IS NOT NULL)[1]", x)
+}
+
+// finite is x where it is a finite number, without writing x twice.
+func (w *writer) finite(x frag) frag {
+	v := w.fresh()
+	return w.f("list_filter([@], lambda "+v+": isfinite("+v+"))[1]", x)
+}
+
+func (w *writer) size(x *node) frag {
+	switch x.typ.kind {
+	case kMap:
+		return w.f("len(@)", w.keys(x))
+	case kList:
+		return w.f("len(@)", w.value(x))
+	case kBytes:
+		return w.f("octet_length(@)", w.value(x))
+	}
+	return w.f("length(@)", w.value(x))
+}
+
+func (w *writer) convert(n *node) frag {
+	x, to := n.args[0], n.typ.kind
+	if x.typ.kind == kJSON {
+		return w.jsonAs(x, to)
+	}
+	v := w.value(x)
+	switch from := x.typ.kind; {
+	case from == kFloat && to == kInt:
+		return w.tried(w.f("TRY_CAST(trunc(@) AS BIGINT)", v))
+	case from == kText && to == kInt:
+		return w.tried(w.f("TRY_CAST(nullif(regexp_extract(@, '"+digitsPattern+"'), '') AS BIGINT)", v))
+	case from == kText && to == kFloat:
+		return w.finite(w.f("TRY_CAST(nullif(regexp_extract(@, '"+decimalPattern+"'), '') AS DOUBLE)", v))
+	case to == kFloat:
+		return w.f("CAST(@ AS DOUBLE)", v)
+	case to == kText:
+		return w.f("CAST(@ AS VARCHAR)", v)
+	}
+	return v
+}

@@ -1,0 +1,250 @@
+package kfl
+
+import (
+	"encoding/hex"
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+)
+
+// lowerSQL lowers ASCII letters only, as the matcher does; lower() knows all of Unicode.
+const lowerSQL = "translate(@, 'ABCDEFGHIJKLMNOPQRSTUVWXYZ', 'abcdefghijklmnopqrstuvwxyz')"
+
+// pairs is where a map's entries come from: a list, and key and value of its element.
+type pairs struct {
+	list       frag
+	when       string // condition on element v, or empty
+	key, value string
+	v          string
+}
+
+func (w *writer) pairs(n *node) pairs {
+	v := w.fresh()
+	p := pairs{v: v}
+	what, arg, _ := strings.Cut(n.str, ":")
+	cut := func(s string) (key, value string) {
+		return "split_part(" + s + ", '=', 1)", "CASE WHEN contains(" + s + ", '=') THEN substr(" + s + ", instr(" + s + ", '=') + 1) ELSE '' END"
+	}
+	const blank = ", chr(32) || chr(9))"
+	switch what {
+	case "headers":
+		p.list = frag{sql: `"headers"`}
+		p.when = v + `."kind" = '` + arg + "'"
+		p.key, p.value = strings.Replace(lowerSQL, "@", v+`."name"`, 1), v+`."value"`
+	case "labels":
+		p.list = quote(arg)
+		p.key, p.value = v+`."name"`, v+`."value"`
+	case "query":
+		p.list = w.f("string_split(coalesce(@, ''), '&')", w.value(n.args[1]))
+		p.when = v + " <> ''"
+		k, val := cut(v)
+		decode := func(s string) string { return "coalesce(TRY(url_decode(replace(" + s + ", '+', ' '))), " + s + ")" }
+		p.key, p.value = decode(k), decode(val)
+	case "cookies":
+		h := w.fresh()
+		name, each := "cookie", "string_split("+h+`."value", ';')`
+		if arg == "response" {
+			name, each = "set-cookie", "[split_part("+h+`."value", ';', 1)]`
+		}
+		p.list = frag{sql: `flatten(list_transform(list_filter("headers", lambda ` + h + ": " + h + `."kind" = '` + arg + "' AND " +
+			strings.Replace(lowerSQL, "@", h+`."name"`, 1) + " = '" + name + "'), lambda " + h + ": " + each + "))"}
+		p.when = "trim(" + v + blank + " <> ''"
+		k, val := cut("trim(" + v + blank)
+		p.key, p.value = "trim("+k+blank, "trim("+val+blank
+	}
+	return p
+}
+
+// key is a key to look up, in the form that the map's keys have.
+func (w *writer) key(m, key *node) frag {
+	if foldsCase(m) {
+		if key.op == opConst {
+			return text(lowerASCII(key.str))
+		}
+		return w.f(lowerSQL, w.value(key))
+	}
+	return w.value(key)
+}
+
+// found is the list of the entries that have the key.
+func (w *writer) found(p pairs, m, key *node) frag {
+	when := ""
+	if p.when != "" {
+		when = p.when + " AND "
+	}
+	return w.f("list_filter(@, lambda "+p.v+": "+when+p.key+" = @)", p.list, w.key(m, key))
+}
+
+func (w *writer) hasKey(m, key *node) frag {
+	p := w.pairs(m)
+	return w.f("(@ AND coalesce(len(@) > 0, FALSE))", w.cond(m.args[0]), w.found(p, m, key))
+}
+
+func (w *writer) lookup(n *node) frag {
+	m, key := n.args[0], n.args[1]
+	p := w.pairs(m)
+	value := w.f("array_to_string(list_transform(@, lambda "+p.v+": "+p.value+"), ', ')", w.found(p, m, key))
+	there := w.cond(m.args[0])
+	if key.op != opConst {
+		there = w.f("(@ AND @ IS NOT NULL)", there, w.value(key))
+	}
+	if len(n.args) == 3 {
+		return w.f("(CASE WHEN @ THEN @ WHEN @ THEN @ END)", w.hasKey(m, key), value, there, w.value(n.args[2]))
+	}
+	return w.f("(CASE WHEN @ THEN @ END)", there, value)
+}
+
+func (w *writer) keys(m *node) frag {
+	p := w.pairs(m)
+	list := p.list
+	if p.when != "" {
+		list = w.f("list_filter(@, lambda "+p.v+": "+p.when+")", list)
+	}
+	return w.f("(CASE WHEN @ THEN list_sort(list_distinct(list_transform(@, lambda "+p.v+": "+p.key+"))) END)", w.cond(m.args[0]), list)
+}
+
+// inRange tests an address, which is text in the form of RFC 5952.
+func (w *writer) inRange(n *node) frag {
+	x := w.value(n.args[0])
+	any := []frag{}
+	for _, p := range n.nets {
+		if p.Addr().Is4() {
+			any = append(any, w.range4(x, p))
+		} else {
+			any = append(any, w.range6(x, p))
+		}
+	}
+	return w.f("coalesce(@, FALSE)", w.join(any, " OR "))
+}
+
+// range4 compares whole octets as text and the one that is cut as a number.
+func (w *writer) range4(x frag, p netip.Prefix) frag {
+	octets, whole, rest := p.Addr().As4(), p.Bits()/8, p.Bits()%8
+	head := ""
+	for _, o := range octets[:whole] {
+		head += strconv.Itoa(int(o)) + "."
+	}
+	if whole == 4 {
+		return w.f("@ = "+"'"+strings.TrimSuffix(head, ".")+"'", x)
+	}
+	out := w.f("(NOT contains(@, ':') AND starts_with(@, '"+head+"')", x, x)
+	if rest > 0 {
+		low := int(octets[whole])
+		octet := w.tried(w.f(fmt.Sprintf("TRY_CAST(split_part(@, '.', %d) AS INTEGER)", whole+1), x))
+		out = w.f(fmt.Sprintf("@ AND @ BETWEEN %d AND %d", low, low|0xff>>rest), out, octet)
+	}
+	return w.f("@)", out)
+}
+
+// range6 spells the address out as 32 hexadecimal digits and compares these.
+func (w *writer) range6(x frag, p netip.Prefix) frag {
+	low := p.Addr().As16()
+	high := low
+	for i := p.Bits(); i < 128; i++ {
+		high[i/8] |= 0x80 >> (i % 8)
+	}
+	// An address such as ::ffff:1.2.3.4 first gets its tail as two groups.
+	octet := func(i int) string {
+		return fmt.Sprintf("coalesce(TRY_CAST(split_part(split_part(@, ':', -1), '.', %d) AS INTEGER), 0)", i)
+	}
+	tail := "printf('%02x%02x:%02x%02x', " + octet(1) + ", " + octet(2) + ", " + octet(3) + ", " + octet(4) + ")"
+	plain := w.f("CASE WHEN contains(@, '.') THEN regexp_extract(@, '^.*:') || "+tail+" ELSE @ END", x, x, x, x, x, x, x)
+	g, v, v2 := w.fresh(), w.fresh(), w.fresh()
+	// The groups before :: are left, those after it right, and zeros fill between.
+	left := "list_filter(string_split(split_part(" + v + ", '::', 1), ':'), lambda " + g + ": " + g + " <> '')"
+	right := "list_filter(string_split(split_part(" + v + ", '::', 2), ':'), lambda " + g + ": " + g + " <> '')"
+	full := "list_transform([" + left + "], lambda " + v2 + ": list_concat(" + v2 + ", list_transform(range(8 - len(" + v2 + ") - len(" + right + ")), lambda " + g + ": '0'), " + right + "))[1]"
+	spelt := "array_to_string(list_transform(" + full + ", lambda " + g + ": lpad(" + g + ", 4, '0')), '')"
+	return w.f("(contains(@, ':') AND list_transform([@], lambda "+v+": "+spelt+" BETWEEN '"+hex.EncodeToString(low[:])+"' AND '"+hex.EncodeToString(high[:])+"')[1])", x, plain)
+}
+
+// bodies is table bodies with names that no column of calls has, so that columns of
+// the call can be named inside the look-up.
+const bodies = `(SELECT "sha256" AS kfl_sha, "part" AS kfl_part, "offset" AS kfl_offset, "size" AS kfl_size, "text" AS kfl_text, "bytes" AS kfl_bytes FROM bodies) AS kfl_b`
+
+func (w *writer) body(n *node) frag {
+	sha := quote(n.str + "_body_sha256")
+	if n.op == opBodyIs {
+		x := n.args[0]
+		if x.op == opConst {
+			return w.f("(@ IS NOT NULL AND @ = unhex(sha256(@)))", sha, sha, w.value(x))
+		}
+		return w.f("coalesce(@ = unhex(sha256(@)), FALSE)", sha, w.value(x))
+	}
+	exists := "EXISTS (SELECT 1 FROM " + bodies + " WHERE kfl_sha = @ AND @)"
+	if n.op == opBodyRe {
+		return w.f(exists, sha, w.f("coalesce(regexp_matches(kfl_text, @), FALSE)", text(n.re.String())))
+	}
+	part, blob := w.value(n.args[0]), frag{sql: "kfl_bytes"}
+	inBytes := w.bytesTest(n.path[0], blob, part)
+	var test frag
+	switch n.path[0] {
+	case "startsWith":
+		test = w.f("kfl_part = 0 AND (coalesce(starts_with(kfl_text, @), FALSE) OR coalesce(@, FALSE))", part, inBytes)
+	case "endsWith":
+		test = w.f("(kfl_offset + strlen(kfl_text) = kfl_size AND coalesce(ends_with(kfl_text, @), FALSE) OR kfl_offset + octet_length(kfl_bytes) = kfl_size AND coalesce(@, FALSE))", part, inBytes)
+	default:
+		test = w.f("(coalesce(contains(kfl_text, @), FALSE) OR coalesce(@, FALSE))", part, inBytes)
+	}
+	return w.f(exists, sha, test)
+}
+
+func (w *writer) wholeText(n *node) frag {
+	return w.f("(SELECT any_value(kfl_text) FROM "+bodies+" WHERE kfl_sha = @ AND kfl_part = 0 AND kfl_size = strlen(kfl_text))", quote(n.str+"_body_sha256"))
+}
+
+// json writes form about a JSON value. A body is read once however often form names it.
+func (w *writer) json(n *node, form string) frag {
+	var path []string
+	root := n
+	for root.op == opPath {
+		path = append(append([]string(nil), root.path...), path...)
+		root = root.args[0]
+	}
+	at := func(doc string) frag {
+		if len(path) == 0 {
+			return frag{sql: doc}
+		}
+		return w.f("json_extract("+doc+", @)", text(pointer(path)))
+	}
+	if root.op == opDoc {
+		form = strings.ReplaceAll(form, "@", "kfl_j")
+		return w.f("(SELECT any_value("+form+") FROM (SELECT kfl_sha, @ AS kfl_j FROM "+bodies+" WHERE kfl_part = 0 AND kfl_size = strlen(kfl_text)) AS kfl_d WHERE kfl_sha = @)",
+			at("TRY_CAST(kfl_text AS JSON)"), quote(root.str+"_body_sha256"))
+	}
+	doc := w.value(root)
+	value := doc
+	if len(path) > 0 {
+		value = w.f("json_extract(@, @)", doc, text(pointer(path)))
+	}
+	parts := make([]frag, strings.Count(form, "@"))
+	for i := range parts {
+		parts[i] = value
+	}
+	return w.f("("+form+")", parts...)
+}
+
+// pointer is a path as RFC 6901 writes it.
+func pointer(path []string) string {
+	var b strings.Builder
+	for _, p := range path {
+		b.WriteString("/" + strings.NewReplacer("~", "~0", "/", "~1").Replace(p))
+	}
+	return b.String()
+}
+
+// jsonAs is a JSON value as text, number, bool or list, NULL where it is of another kind.
+func (w *writer) jsonAs(x *node, to kind) frag {
+	switch to {
+	case kText:
+		return w.json(x, "CASE WHEN json_type(@) = 'VARCHAR' THEN json_extract_string(@, '$') END")
+	case kBool:
+		return w.json(x, "CASE WHEN json_type(@) = 'BOOLEAN' THEN TRY_CAST(@ AS BOOLEAN) END")
+	case kInt:
+		return w.json(x, "CASE WHEN json_type(@) IN ('UBIGINT', 'BIGINT') THEN TRY_CAST(@ AS BIGINT) END")
+	case kFloat:
+		return w.finite(w.json(x, "CASE WHEN json_type(@) IN ('UBIGINT', 'BIGINT', 'DOUBLE') THEN TRY_CAST(@ AS DOUBLE) END"))
+	}
+	return w.json(x, "CASE WHEN json_type(@) = 'ARRAY' THEN json_extract(@, '$[*]') END")
+}

@@ -1,0 +1,99 @@
+package kfl
+
+// Pair is a name and a value, such as a label.
+type Pair struct{ Name, Value string }
+
+// Header is a header as it stood on the wire; Kind is request, response,
+// request_trailer or response_trailer.
+type Header struct{ Name, Value, Kind string }
+
+// Value is what a column holds in one row. The zero Value is absent.
+type Value struct {
+	kind  kind
+	there bool
+	num   int64
+	flt   float64
+	str   string
+	list  []Value
+	texts []string
+	pairs []Pair
+	heads []Header
+}
+
+// Bool is a present BOOLEAN.
+func Bool(v bool) Value {
+	x := Value{kind: kBool, there: true}
+	if v {
+		x.num = 1
+	}
+	return x
+}
+
+// Int is a present INTEGER or BIGINT; times are nanoseconds.
+func Int(v int64) Value { return Value{kind: kInt, there: true, num: v} }
+
+// Float is a present DOUBLE.
+func Float(v float64) Value { return Value{kind: kFloat, there: true, flt: v} }
+
+// Text is a present VARCHAR.
+func Text(v string) Value { return Value{kind: kText, there: true, str: v} }
+
+// Bytes is a present BLOB; nil is absent.
+func Bytes(v []byte) Value { return Value{kind: kBytes, there: v != nil, str: string(v)} }
+
+// Texts is a VARCHAR[]; nil is absent.
+func Texts(v []string) Value { return Value{kind: kList, there: v != nil, texts: v} }
+
+// Pairs is a list of STRUCT(name, value); nil is absent.
+func Pairs(v []Pair) Value { return Value{kind: kMap, there: v != nil, pairs: v} }
+
+// Headers is a list of STRUCT(name, value, kind); nil is absent.
+func Headers(v []Header) Value { return Value{kind: kMap, there: v != nil, heads: v} }
+
+// Side is which of the two messages of a call.
+type Side uint8
+
+// The sides of a call.
+const (
+	Request Side = iota
+	Response
+)
+
+// BodyPart is a row of table bodies: a stretch of a body, as text or as bytes.
+type BodyPart struct {
+	Part   int32
+	Offset int64 // where in the body the part begins
+	Size   int64 // of the whole body
+	Text   string
+	IsText bool
+	Bytes  []byte
+}
+
+// Row is a call as the matcher sees it.
+type Row interface {
+	// Column is the value of a column of the view calls, by its name there. A value of
+	// another type than the column's counts as absent.
+	Column(name string) Value
+	// Body is what table bodies has under the hash of the side's body; nil where it has
+	// nothing.
+	Body(side Side) []BodyPart
+}
+
+// elements is a list's elements, whichever way it came.
+func (v Value) elements() []Value {
+	if v.list != nil || v.texts == nil {
+		return v.list
+	}
+	out := make([]Value, len(v.texts))
+	for i, t := range v.texts {
+		out[i] = Text(t)
+	}
+	return out
+}
+
+func (v Value) size() int {
+	if v.texts != nil {
+		return len(v.texts)
+	}
+	return len(v.list)
+}
