@@ -2,7 +2,6 @@ package http1
 
 import (
 	"strconv"
-
 	"unicode/utf8"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/httpfield"
@@ -19,6 +18,7 @@ func (k *conn) emit(c *call, why string) {
 			copy(k.pending[i:], k.pending[i+1:])
 			k.pending[len(k.pending)-1] = nil
 			k.pending = k.pending[:len(k.pending)-1]
+			k.held -= c.size
 			break
 		}
 	}
@@ -43,7 +43,7 @@ func (k *conn) emit(c *call, why string) {
 	}
 	row.Complete = why == "" && c.reqWhole && c.respWhole
 	status := row.StatusCode.V
-	row.Failed = status >= 400 || asked && !c.respHead || why == "malformed" || why == "reset" || why == "cut" && k.resp.ended
+	row.Failed = status >= 400 || asked && !c.respHead || why == "malformed" || why == "reset" || why == "cut" && k.resp.fin
 	if len(c.interim) > 0 {
 		row.Interim = table.Some(string(c.interim))
 	}

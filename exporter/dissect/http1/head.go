@@ -79,7 +79,7 @@ func (h *head) fields(s, kind string, out []table.Header) []table.Header {
 	if strings.IndexByte(s, 0) >= 0 {
 		h.quirks |= quirkNUL
 	}
-	first := true
+	first, n := true, 0
 	for s != "" {
 		var line string
 		var bare bool
@@ -102,6 +102,10 @@ func (h *head) fields(s, kind string, out []table.Header) []table.Header {
 			h.quirks |= quirkFold
 		}
 		name, value := h.field(line)
+		if n++; n > maxFields {
+			h.quirks |= quirkFields // obeyed above, but not kept
+			continue
+		}
 		if !valid {
 			name, value = httpfield.ValidText(name), httpfield.ValidText(value)
 		}

@@ -20,6 +20,8 @@ const (
 	maxChunkLine = 16 << 10  // chunk size with its extensions
 	maxLeading   = 1 << 10   // empty lines before a start line
 	maxPending   = 1024      // requests that wait for their responses
+	maxPendBytes = 1 << 20   // bytes of their heads
+	maxFields    = 2000      // header lines kept of one block
 	maxHeld      = 64 << 10  // bytes after CONNECT or Upgrade that wait for the answer
 )
 
@@ -70,6 +72,7 @@ type call struct {
 	badAnswer bool // what came in place of the response was not HTTP
 	quirks    quirks
 	interim   []byte
+	size      int    // of the request's head
 	token     string // what Upgrade asked for
 	settings  string // HTTP2-Settings
 	upgraded  *dissect.Exchange
@@ -98,6 +101,7 @@ type side struct {
 	lost  bool // the place was lost, so pairing by order alone is not safe
 	wait  bool // bytes are there that cannot be read yet
 	ended bool
+	fin   bool // ended by the sender
 }
 
 type conn struct {
@@ -105,6 +109,7 @@ type conn struct {
 	req, resp side
 	pending   []*call // requests not yet emitted, oldest first
 	spare     *call
+	held      int // bytes of the heads of pending
 	respHdrs  int // headers of the last response, to size the next row's list
 }
 
@@ -114,7 +119,7 @@ func (k *conn) Read(in *dissect.Input) (int, error) {
 	if in.Dir == dissect.ToClient {
 		s = &k.resp
 	}
-	s.ended = s.ended || in.End
+	s.ended, s.fin = s.ended || in.End, s.fin || in.End && in.Fin
 	s.wait = false
 	at := 0
 	for {
@@ -170,8 +175,16 @@ func (k *conn) newCall() *call {
 // push puts a request into the queue. The queue is bounded: where one side alone was
 // captured no request is ever answered.
 func (k *conn) push(c *call) {
-	if len(k.pending) >= maxPending {
-		k.emit(k.pending[0], "no_response")
+	k.held += c.size
+	for len(k.pending) >= maxPending || len(k.pending) > 1 && k.held > maxPendBytes {
+		oldest := k.pending[0]
+		if oldest == k.resp.call {
+			if len(k.pending) == 1 {
+				break
+			}
+			oldest = k.pending[1]
+		}
+		k.emit(oldest, "no_response")
 	}
 	c.row.Ahead = int32(len(k.pending))
 	k.pending = append(k.pending, c)

@@ -2,6 +2,7 @@ package http1
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -92,6 +93,8 @@ func TestMessages(t *testing.T) {
 		{"no answer before the end of the connection", dissect.EndFin, chunks{client(get)}, "GET / → no response [no_response] failed"},
 		{"no answer before a reset", dissect.EndReset, chunks{client(get)}, "GET / → reset [reset] failed"},
 		{"the capture ends within an answer", dissect.EndCapture, chunks{client(get), server("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nab")},
+			"GET / → 200 (2 B), cut [cut]"},
+		{"the server closes within an answer", dissect.EndFin, chunks{client(get), server("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nab")},
 			"GET / → 200 (2 B), cut [cut] failed"},
 		{"a body until the close that a reset ends is cut", dissect.EndReset, chunks{client(get), server("HTTP/1.1 200 OK\r\n\r\nab")},
 			"GET / → 200 (2 B), reset [reset] failed"},
@@ -192,5 +195,23 @@ func TestDetect(t *testing.T) {
 		if got := detect(row.dir, []byte(row.head)); got != row.want {
 			t.Errorf("%s: got %d, want %d", row.name, got, row.want)
 		}
+	}
+}
+
+func TestRequestsThatNobodyAnswersAreBounded(t *testing.T) {
+	var c chunks
+	for i := range maxPending + 5 {
+		c = append(c, client(fmt.Sprintf("GET /%d HTTP/1.1\r\nHost: a\r\n\r\n", i)))
+	}
+	c = append(c, client("GET /many HTTP/1.1\r\nHost: a\r\n"+strings.Repeat("a:\n", 2*maxFields)+"\n"))
+	r := play(t, dissect.EndCapture, c...)
+	if n := len(r.Emissions); n != maxPending+6 {
+		t.Errorf("%d rows, want %d", n, maxPending+6)
+	}
+	if row := r.Rows()[5].(*Row); row.Path.V != "/5" || row.Error.V != "no_response" {
+		t.Errorf("row 5 is %s, error %s", row.Summary, row.Error.V)
+	}
+	if row := r.Rows()[6+maxPending-1].(*Row); len(row.Headers) != maxFields || !slices.Contains(row.Quirks, "too_many_headers") {
+		t.Errorf("%d headers kept, want %d; quirks %v", len(row.Headers), maxFields, row.Quirks)
 	}
 }

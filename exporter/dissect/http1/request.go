@@ -62,6 +62,7 @@ func (k *conn) readRequest(in *dissect.Input, at int) (n int, more bool, err err
 		c.simple = true
 	}
 	c.ack = in.Packet(at + lead).Ack
+	c.size = end
 	k.push(c)
 	k.startRequest(c, l, rest, in, at, lead+end)
 	c.row.RequestHeadersSize = table.Some(int64(end))
@@ -160,7 +161,7 @@ func (k *conn) startRequest(c *call, l requestLine, fields string, in *dissect.I
 	if hint == 0 {
 		hint = usualHeaders
 	}
-	row.Headers = make([]table.Header, 0, strings.Count(fields, "\n")+hint)
+	row.Headers = make([]table.Header, 0, min(strings.Count(fields, "\n"), maxFields)+hint)
 	var h head
 	row.Headers = h.fields(fields, httpfield.Request, row.Headers)
 	c.quirks |= h.quirks

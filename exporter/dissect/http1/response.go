@@ -198,7 +198,7 @@ func (k *conn) startResponse(c *call, l statusLine, fields string, whole bool) (
 	var h head
 	before := len(row.Headers)
 	if row.Headers == nil {
-		row.Headers = make([]table.Header, 0, strings.Count(fields, "\n"))
+		row.Headers = make([]table.Header, 0, min(strings.Count(fields, "\n"), maxFields))
 	}
 	row.Headers = h.fields(fields, httpfield.Response, row.Headers)
 	k.respHdrs = min(max(len(row.Headers)-before, 4), 64)
