@@ -69,6 +69,10 @@ func Is(contentType string) bool {
 	return rest == "" || rest[0] == '+' || rest[0] == ';' || rest[0] == ' '
 }
 
+// Prefixed reports whether bodies of this content type are length-prefixed messages just
+// as they are, so that a Counter can count them.
+func Prefixed(contentType string) bool { return Is(contentType) && !isBase64(contentType) }
+
 func isWeb(contentType string) bool {
 	const prefix = "application/grpc-web"
 	return len(contentType) >= len(prefix) && httpfield.Is(contentType[:len(prefix)], prefix)

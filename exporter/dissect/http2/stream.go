@@ -57,6 +57,7 @@ type half struct {
 	coding  string
 	body    *dissect.Body
 	count   grpc.Counter
+	counts  bool // the body is gRPC messages as they are
 }
 
 // streams are the streams under way, oldest first.
@@ -221,6 +222,7 @@ func (s *stream) bodyOf(c *dissect.Conn, dir dissect.Dir) *dissect.Body {
 	q.data = true
 	if q.body == nil {
 		q.body = c.NewBody(q.ctype, q.coding)
+		q.counts = s.grpc && q.coding == "" && grpc.Prefixed(q.ctype)
 		if dir == dissect.ToServer {
 			s.x.ReqBody = q.body
 		} else {
@@ -235,8 +237,8 @@ func (s *stream) bodyOf(c *dissect.Conn, dir dissect.Dir) *dissect.Body {
 
 func (s *stream) write(c *dissect.Conn, dir dissect.Dir, p []byte) {
 	s.bodyOf(c, dir).Write(p)
-	if s.grpc {
-		s.half[dir].count.Write(p)
+	if q := &s.half[dir]; q.counts {
+		q.count.Write(p)
 	}
 }
 
