@@ -57,11 +57,11 @@ type work struct {
 // names.tsv.
 type checker struct {
 	*work
-	src      string
-	macro    string   // name of the macro this is
-	within   []string // macros around
-	own      bool     // a definition of ours: names mean fields only
-	scope    []variable
+	src    string
+	macro  string   // name of the macro this is
+	within []string // macros around
+	own    bool     // a definition of ours: names mean fields only
+	scope  []variable
 }
 
 func (c *checker) fail(n *ast, hint, format string, args ...any) *Error {

@@ -203,8 +203,20 @@ func agree(t testing.TB, db *sql.DB, rows []*testRow, q *Query) []bool {
 	for i, r := range rows {
 		if m := q.Match(r); m != got[i] {
 			where, args := q.SQL()
-			t.Fatalf("%s\nrow %d: SQL says %v, the matcher %v\nrow %+v\nSQL %.3000s\nwith %q", q.src, i, got[i], m, r.columns, where, args)
+			t.Fatalf("%s\nrow %d: SQL says %v, the matcher %v\nrow %s\nSQL %.3000s\nwith %q", q.src, i, got[i], m, describe(r, q), where, args)
 		}
 	}
 	return got
+}
+
+// describe shows what the query can see of a row.
+func describe(r *testRow, q *Query) string {
+	var b strings.Builder
+	for _, c := range q.Columns() {
+		fmt.Fprintf(&b, "%s=%s ", c, duckOf(r.columns[c]))
+	}
+	for side, parts := range r.bodies {
+		fmt.Fprintf(&b, "body %d %+v ", side, parts)
+	}
+	return b.String()
 }

@@ -3,6 +3,7 @@ package kfl
 import (
 	"encoding/hex"
 	"fmt"
+	"regexp/syntax"
 	"strconv"
 	"strings"
 )
@@ -105,7 +106,7 @@ func (w *writer) cond(n *node) frag {
 	case opText:
 		return w.textTest(n)
 	case opMatch:
-		return w.f("coalesce(regexp_matches(@, @), FALSE)", w.value(n.args[0]), text(n.re.String()))
+		return w.f("coalesce(@, FALSE)", w.matches(w.value(n.args[0]), n))
 	case opExists:
 		x := w.value(n.args[0])
 		if n.args[0].typ.kind == kJSON {
@@ -195,7 +196,17 @@ func (w *writer) bytesTest(how string, blob, part frag) frag {
 	case "endsWith":
 		return w.f("ends_with(hex(@), hex(encode(@)))", blob, part)
 	}
-	return w.f("(contains(hex(@), hex(encode(@))) AND regexp_matches(hex(@), '^(?:[0-9A-F]{2})*?' || hex(encode(@))))", blob, part, blob, part)
+	return w.f("(contains(hex(@), hex(encode(@))) AND regexp_matches(hex(@), '(^(?:[0-9A-F]{2})*?' || hex(encode(@)) || ')'))", blob, part, blob, part)
+}
+
+// matches searches for a pattern. The group around it is needed: DuckDB 1.5.5 rewrites
+// a sequence of literals and anchors to LIKE, and gets anchors wrong that stand where
+// nothing can match, as in "$1".
+func (w *writer) matches(s frag, n *node) frag {
+	if re, err := syntax.Parse(n.re.String(), syntax.Perl); err == nil && re.Op == syntax.OpLiteral && re.Flags&syntax.FoldCase == 0 {
+		return w.f("contains(@, @)", s, text(string(re.Rune)))
+	}
+	return w.f("regexp_matches(@, @)", s, text("("+n.re.String()+")"))
 }
 
 func (w *writer) quantify(n *node) frag {

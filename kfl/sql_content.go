@@ -174,20 +174,29 @@ func (w *writer) body(n *node) frag {
 	}
 	exists := "EXISTS (SELECT 1 FROM " + bodies + " WHERE kfl_sha = @ AND @)"
 	if n.op == opBodyRe {
-		return w.f(exists, sha, w.f("coalesce(regexp_matches(kfl_text, @), FALSE)", text(n.re.String())))
+		return w.f(exists, sha, w.f("coalesce(@, FALSE)", w.matches(frag{sql: "kfl_text"}, n)))
 	}
-	part, blob := w.value(n.args[0]), frag{sql: "kfl_bytes"}
-	inBytes := w.bytesTest(n.path[0], blob, part)
-	var test frag
+	if n.args[0].op == opConst {
+		return w.f(exists, sha, w.bodyTest(n, ""))
+	}
+	// DuckDB has no lambda inside a look-up that sees the call's columns, so what is
+	// looked for stays outside, and the parts come out as a list.
+	v := w.fresh()
+	return w.f("coalesce(len(list_filter((SELECT list(kfl_b) FROM "+bodies+" WHERE kfl_sha = @), lambda "+v+": @)) > 0, FALSE)", sha, w.bodyTest(n, v+"."))
+}
+
+// bodyTest tests one part of a body, whose columns have the prefix p.
+func (w *writer) bodyTest(n *node, p string) frag {
+	part := w.value(n.args[0])
+	inBytes := w.bytesTest(n.path[0], frag{sql: p + "kfl_bytes"}, part)
+	form := "(coalesce(contains(~kfl_text, @), FALSE) OR coalesce(@, FALSE))"
 	switch n.path[0] {
 	case "startsWith":
-		test = w.f("kfl_part = 0 AND (coalesce(starts_with(kfl_text, @), FALSE) OR coalesce(@, FALSE))", part, inBytes)
+		form = "(~kfl_part = 0 AND (coalesce(starts_with(~kfl_text, @), FALSE) OR coalesce(@, FALSE)))"
 	case "endsWith":
-		test = w.f("(kfl_offset + strlen(kfl_text) = kfl_size AND coalesce(ends_with(kfl_text, @), FALSE) OR kfl_offset + octet_length(kfl_bytes) = kfl_size AND coalesce(@, FALSE))", part, inBytes)
-	default:
-		test = w.f("(coalesce(contains(kfl_text, @), FALSE) OR coalesce(@, FALSE))", part, inBytes)
+		form = "(~kfl_offset + coalesce(strlen(~kfl_text), octet_length(~kfl_bytes)) = ~kfl_size AND (coalesce(ends_with(~kfl_text, @), FALSE) OR coalesce(@, FALSE)))"
 	}
-	return w.f(exists, sha, test)
+	return w.f(strings.ReplaceAll(form, "~", p), part, inBytes)
 }
 
 func (w *writer) wholeText(n *node) frag {
