@@ -288,9 +288,17 @@ func (r *reading) decode(p *pcapng.Packet, f *flow.Packet) {
 	if fr.IfIndex != 0 { // SLL2 tells the devices of one capture apart
 		f.Device = fr.IfIndex
 	}
+	if !fr.L4 && hasPorts(fr.Proto) { // no ports, so nobody knows whose it is
+		f.Mark |= flow.NotWhole
+		r.capped["no_transport_header"]++
+		return
+	}
 	s := fr.FlowHash() % shardCount
 	r.cur.shards[s] = append(r.cur.shards[s], int32(len(r.cur.packets)-1))
 }
+
+// hasPorts reports whether an IP protocol's conversations are told apart by ports.
+func hasPorts(proto uint8) bool { return proto == 6 || proto == 17 || proto == 132 }
 
 // directionOf reads the direction from the packet's flags option.
 func directionOf(p *pcapng.Packet) decode.Direction {

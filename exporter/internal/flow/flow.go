@@ -23,6 +23,8 @@ type Conn struct {
 	lastPacket     dissect.Packet
 	isn            [2]uint32
 	hasISN         [2]bool
+	firstSeq       [2]uint32 // of the first segment without SYN
+	hasSeq         [2]bool
 	ended          [2]bool
 	reset          bool
 	sent           *[copies]sent // datagrams

@@ -9,8 +9,6 @@
 package flow
 
 import (
-	"net/netip"
-
 	"github.com/pcapsule/pcapsule/exporter/decode"
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 )
@@ -92,18 +90,20 @@ func transportOf(proto uint8) dissect.Transport {
 	return dissect.Other
 }
 
-// key names a connection: the two ends in a fixed order, the protocol, and the virtual
-// network that they are in, since tenants may share addresses.
+// key names a connection: the two ends in a fixed order and the protocol. The id of a
+// virtual network is no part of it, since Geneve and GTP-U give each direction its own.
+//
+// LIMIT: two tenants that use the same addresses and ports at the same time in one
+// capture fall into one connection.
 type key struct {
 	lo, hi         decode.Addr
 	loPort, hiPort uint16
 	proto          uint8
-	net            uint32
 }
 
 // keyOf returns the key and whether the packet's source is the lower end.
 func keyOf(p *Packet) (k key, srcIsLo bool) {
-	k.proto, k.net = p.Proto, network(p.Tunnels)
+	k.proto = p.Proto
 	c := compareEnds(&p.Src, p.SrcPort, &p.Dst, p.DstPort)
 	if c <= 0 {
 		k.lo, k.loPort, k.hi, k.hiPort = p.Src, p.SrcPort, p.Dst, p.DstPort
@@ -121,18 +121,3 @@ func compareEnds(a *decode.Addr, ap uint16, b *decode.Addr, bp uint16) int {
 	}
 	return int(ap) - int(bp)
 }
-
-// network is the virtual network id of the innermost tunnel whose id is the same in
-// both directions; GTP-U's and GRE's are not.
-func network(t []decode.Tunnel) uint32 {
-	for i := len(t) - 1; i >= 0; i-- {
-		switch t[i].Kind {
-		case decode.TunnelVXLAN, decode.TunnelGeneve, decode.TunnelNVGRE:
-			return t[i].ID<<4 | uint32(t[i].Kind)
-		}
-	}
-	return 0
-}
-
-// Addr is a packet's address for the tables.
-func Addr(a decode.Addr) netip.Addr { return a.Netip() }

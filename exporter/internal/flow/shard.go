@@ -230,6 +230,9 @@ func (s *Shard) reused(c *Conn, p *Packet, srcIsLo bool) bool {
 	if c.hasISN[side] {
 		return c.isn[side] != p.Seq
 	}
+	if c.hasSeq[side] && c.firstSeq[side] == p.Seq+1 { // the capture shows the SYN late
+		return false
+	}
 	// A SYN from a side that has already sent data: the old connection is over.
 	return c.flows[0].side[side].packets > 0 || c.hasISN[side^1] && (c.reset || c.ended[0] || c.ended[1])
 }
@@ -273,7 +276,8 @@ func (s *Shard) roles(p *Packet) (fromClient bool, how string) {
 	if a, b := s.ports[p.SrcPort], s.ports[p.DstPort]; a != b {
 		return b, "port"
 	}
-	if a, b := p.SrcPort < 1024, p.DstPort < 1024; a != b {
+	// A datagram's first sender is the one who asks, also from a low port (NFS).
+	if a, b := p.SrcPort < 1024, p.DstPort < 1024; a != b && p.Proto == protoTCP {
 		return b, "port"
 	}
 	return true, "first_packet"

@@ -24,13 +24,12 @@ func (s *Shard) tcpPacket(c *Conn, f *Flow, dir dissect.Dir, p *Packet) {
 	if f.sighted(dir, p) {
 		return
 	}
-	if !p.L4 {
-		p.Mark |= NotWhole
-		return
-	}
 	verdict := f.tcp(s, dir, p)
 	if p.TCPFlags&decode.SYN != 0 && !c.hasISN[dir] {
 		c.isn[dir], c.hasISN[dir] = p.Seq, true
+	}
+	if p.TCPFlags&(decode.SYN|decode.RST) == 0 && !c.hasSeq[dir] {
+		c.firstSeq[dir], c.hasSeq[dir] = p.Seq, true
 	}
 	if c.stream == nil && (p.PayloadLen > 0 || p.TCPFlags&(decode.SYN|decode.FIN) != 0) {
 		c.stream = &stream.Conn{Sink: (*tcpSink)(c), Budget: &s.budget}
