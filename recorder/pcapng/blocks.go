@@ -109,7 +109,7 @@ func (r *Reader) block(b *Batch, w []byte, pos int) (used, need int) {
 	if typ == BlockSection {
 		least = 28
 	}
-	if size < least || size > uint64(r.opt.MaxBlock) {
+	if size < least || size > uint64(r.maxBlock) {
 		r.badLength(rest, off, typ, be, size)
 		return 0, 0
 	}
@@ -130,10 +130,11 @@ func (r *Reader) block(b *Batch, w []byte, pos int) (used, need int) {
 		if !r.eof && len(rest)-full < lookahead {
 			return 0, full + lookahead
 		}
-		if size&3 != 0 || !r.chainAt(rest[full:], be, 2) {
+		if size&3 != 0 || endsInBlock(rest[:full], be) || !r.chainAt(rest[full:], be, 2) {
 			if typ == BlockSection {
 				r.newSection(be, off)
 			}
+			r.distrust(size)
 			r.lose(off, DamageTrailer, "block of type %#x with lengths %d and %d", uint32(typ), size, u32(rest[trail-4:], be))
 			return 0, 0
 		}
@@ -146,6 +147,17 @@ func (r *Reader) block(b *Batch, w []byte, pos int) (used, need int) {
 	return full, 0
 }
 
+// endsInBlock reports whether the last length of a block belongs to another block inside
+// it: then its first length is the wrong one, and it has swallowed others.
+func endsInBlock(blk []byte, be bool) bool {
+	size := uint64(u32(blk[len(blk)-4:], be))
+	if size < 12 || size&3 != 0 || size+12 > uint64(len(blk)) {
+		return false
+	}
+	inner := blk[uint64(len(blk))-size:]
+	return BlockType(u32(inner, be)).isKnown() || uint64(u32(inner[4:], be)) == size
+}
+
 func (r *Reader) badLength(rest []byte, off int64, typ BlockType, be bool, size uint64) {
 	if typ == 0 && size == 0 {
 		r.lose(off, DamageZeros, "zero bytes where a block should be")
@@ -155,7 +167,7 @@ func (r *Reader) badLength(rest []byte, off int64, typ BlockType, be bool, size 
 		// The section is new all the same: what follows has its byte order.
 		r.newSection(be, off)
 	}
-	r.lose(off, DamageLength, "block of type %#x with length %d, want %d to %d", uint32(typ), size, 12, r.opt.MaxBlock)
+	r.lose(off, DamageLength, "block of type %#x with length %d, want %d to %d", uint32(typ), size, 12, r.maxBlock)
 }
 
 // cutBlock judges a block that runs past the end of the file: either the file is cut,

@@ -233,8 +233,8 @@ func (r *Reader) judge(w []byte, pos int, rec record) (need int) {
 	size := uint64(rec.capLen) + uint64(f.header)
 	odd := rec.capLen > maxSnap || f.odd(rec)
 	switch {
-	case size > uint64(r.opt.MaxBlock):
-		r.lose(off, DamageLength, "record with captured length %d, want at most %d", rec.capLen, r.opt.MaxBlock)
+	case size > uint64(r.maxBlock):
+		r.lose(off, DamageLength, "record with captured length %d, want at most %d", rec.capLen, r.maxBlock)
 	case rec.zero():
 		return r.judgeZero(rest, off)
 	case size > uint64(len(rest)) && !r.eof:
@@ -248,6 +248,7 @@ func (r *Reader) judge(w []byte, pos int, rec record) (need int) {
 		return int(size) + lookahead
 	case r.nextPlausible(rest[size:]):
 	case rec.capLen > maxSnap:
+		r.distrust(size)
 		r.lose(off, DamageLength, "record with captured length %d and no record behind it", rec.capLen)
 	default:
 		// An odd header alone proves nothing, and Wireshark takes it. Only records

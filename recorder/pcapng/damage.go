@@ -70,6 +70,14 @@ func (r *Reader) lose(off int64, kind DamageKind, format string, args ...any) {
 	r.unseen = true
 }
 
+// distrust halves the longest block to wait for, after a long one that was not there:
+// a file full of such lengths would otherwise cost a read of 64 MiB for each of them.
+func (r *Reader) distrust(size uint64) {
+	if size > trustBlock {
+		r.maxBlock = max(r.maxBlock/2, trustBlock)
+	}
+}
+
 // found ends a scan at off, where reading goes on.
 func (r *Reader) found(off int64, atEnd bool) {
 	r.scanning = false

@@ -48,6 +48,7 @@ func TestDamageIsSkippedAndCounted(t *testing.T) {
 		{"a length of 4 GB", patch(ng, at(10)+4, 0xff, 0xff, 0xff, 0xff), want{99, 1, at(11) - at(10), DamageLength}},
 		{"a length of 7", patch(ng, at(10)+4, 7, 0, 0, 0), want{99, 1, at(11) - at(10), DamageLength}},
 		{"a length that swallows the next blocks", patch(ng, at(10)+4, 0, 0x08), want{99, 1, at(11) - at(10), DamageTrailer}},
+		{"a length that ends where another block ends", patch(ng, at(10)+4, byte(at(14)-at(10)), byte((at(14)-at(10))>>8)), want{99, 1, at(11) - at(10), DamageTrailer}},
 		{"a length beyond the end of the file", patch(ng, at(10)+4, 0, 0, 1, 0), want{99, 1, at(11) - at(10), DamageLength}},
 		{"a captured length beyond the block", patch(ng, at(10)+20, 0xff, 0xff), want{99, 1, at(11) - at(10), DamageCaplen}},
 		{"a packet of no interface", patch(ng, at(10)+8, 1), want{99, 1, at(11) - at(10), DamageInterface}},
@@ -175,4 +176,31 @@ func (it item) bigEndian() bool {
 		return it.p.BigEndian
 	}
 	return it.block.BigEndian
+}
+
+// A file full of long lengths that lie must not cost a long read for each of them.
+func TestLyingLengthsCostLittle(t *testing.T) {
+	data := sampleNg(1, false)
+	for len(data) < 8<<20 {
+		for range 3 { // fewer are no chain that a scan would trust
+			data = rawBlock(data, BlockEnhanced, false, make([]byte, 20))
+		}
+		bad := rawBlock(nil, BlockEnhanced, false, make([]byte, 20), []byte("data"))
+		data = append(data, patch(bad, 4, 0, 0, 0x30, 0)...) // 3 MiB
+	}
+	r, err := NewReader(bytes.NewReader(data), Options{Window: 64 << 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b Batch
+	copied := 0
+	for r.Next(&b) == nil {
+		copied += len(r.carry)
+	}
+	if copied > 200*len(data) {
+		t.Errorf("%d bytes moved for a file of %d", copied, len(data))
+	}
+	if want := int64(len(data)-len(sampleNg(1, false)))/132*3 + 1; r.Packets() != want {
+		t.Errorf("%d packets, want %d", r.Packets(), want)
+	}
 }

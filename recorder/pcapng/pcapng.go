@@ -60,6 +60,7 @@ func (t BlockType) isKnown() bool {
 // Limits.
 const (
 	maxBlock      = 64 << 20  // one block or record with its header
+	trustBlock    = 1 << 20   // the same, after many that lied
 	maxSnap       = 262144    // captured bytes that libpcap and Wireshark accept
 	maxOptionKeep = 64 << 20  // option bytes kept for all interfaces together
 	maxInterfaces = 1 << 16   // interfaces kept, all sections together

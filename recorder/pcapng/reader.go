@@ -31,6 +31,8 @@ type Reader struct {
 	opt    Options
 	format Format
 
+	maxBlock int // shrinks with each long block whose length was a lie
+
 	eof      bool
 	readErr  error
 	cutShort bool // the stream ended with ErrUnexpectedEOF
@@ -81,7 +83,7 @@ func NewReader(src io.Reader, opt Options) (*Reader, error) {
 	if opt.MaxDamage <= 0 {
 		opt.MaxDamage = 1000
 	}
-	r := &Reader{src: src, opt: opt, section: -1}
+	r := &Reader{src: src, opt: opt, section: -1, maxBlock: opt.MaxBlock}
 	if err := r.sniff(); err != nil {
 		return nil, err
 	}
@@ -156,8 +158,8 @@ func (r *Reader) Next(b *Batch) error {
 // take makes the buffer of b a window that begins with what the last one left over.
 func (r *Reader) take(b *Batch) int {
 	size := r.opt.Window
-	if len(r.carry) >= size {
-		size += len(r.carry)
+	if len(r.carry) > size/2 {
+		size += len(r.carry) // else a hostile file could have us move much and read little
 	}
 	if c := cap(b.buf); c < size || c > 4*size {
 		b.buf = make([]byte, size)
@@ -179,7 +181,7 @@ func (r *Reader) fill(b *Batch, n, need int) int {
 			if n >= need {
 				return n
 			}
-			bigger := make([]byte, min(max(2*n, 4096), max(need, r.opt.Window)))
+			bigger := make([]byte, min(max(2*n, 4096), need+r.opt.Window))
 			copy(bigger, b.buf)
 			b.buf = bigger
 		}

@@ -4,6 +4,7 @@ package pcapng
 // whole block with equal lengths and a plausible header behind it is enough: that is
 // 96 bits of agreement.
 //
+// LIMIT: a single sound block between two damaged ones is skipped with them.
 // LIMIT: a packet that itself carries a PCAPNG file can be taken for the capture when
 // its own block is damaged; the damage in front of it is counted, so it shows.
 func (r *Reader) blocksAt(w []byte) bool {
