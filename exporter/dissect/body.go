@@ -102,6 +102,9 @@ func (b *Body) Finish() {
 	b.conn.shrink(len(b.buf))
 	b.Decoded = b.buf
 	codings := contentCodings(b.Encoding)
+	if len(b.Decoded) == 0 {
+		codings = nil // a server that had nothing to send
+	}
 	if len(codings) > maxEncoding {
 		b.conn.Anomaly("content_encoding", "codings one inside another: "+b.Encoding, 0)
 		codings = nil
