@@ -30,7 +30,7 @@ type Row struct {
 	table.Call
 	Version         table.Opt[string] `col:"http1_version" enc:"dict" doc:"version of the request as sent: HTTP/1.1, HTTP/1.0, HTTP/0.9"`
 	ResponseVersion table.Opt[string] `col:"http1_response_version" enc:"dict" doc:"version of the response as sent; HTTP/0.9 where there was no status line"`
-	Target          table.Opt[string] `col:"http1_target" doc:"request target as sent, where it is not a path: absolute URI, authority of CONNECT, or asterisk"`
+	Target          table.Opt[string] `col:"http1_target" doc:"request target as sent, where it is not a path: absolute URI, authority of CONNECT, or asterisk; the whole line where it is no request line"`
 	Interim         table.Opt[string] `col:"http1_interim" enc:"dict" doc:"status codes of interim (1xx) responses before the final one, separated by commas"`
 	Upgrade         table.Opt[string] `col:"http1_upgrade" enc:"dict" doc:"protocol that the connection changed to with this call: token of Upgrade in lower case, or connect for a tunnel"`
 	KeepAlive       table.Opt[bool]   `col:"http1_keep_alive" doc:"both sides let the connection live after this call"`
@@ -93,15 +93,16 @@ const (
 
 // side is one direction's place in its messages.
 type side struct {
-	state state
-	left  int64 // of the body or chunk
-	scan  int   // bytes of an unfinished head that were searched
-	call  *call // whose message is read, outside inHead
-	body  *dissect.Body
-	lost  bool // the place was lost, so pairing by order alone is not safe
-	wait  bool // bytes are there that cannot be read yet
-	ended bool
-	fin   bool // ended by the sender
+	state   state
+	left    int64 // of the body or chunk
+	scan    int   // bytes of an unfinished head that were searched
+	call    *call // whose message is read, outside inHead
+	body    *dissect.Body
+	started bool // a message was read
+	lost    bool // the place was lost, so pairing by order alone is not safe
+	wait    bool // bytes are there that cannot be read yet
+	ended   bool
+	fin     bool // ended by the sender
 }
 
 type conn struct {
@@ -267,7 +268,7 @@ func (k *conn) Lost(dir dissect.Dir) {
 	}
 	if s.call != nil {
 		s.call.malformed = true
-	} else if c := k.next(); dir == dissect.ToClient && c != nil {
+	} else if c := k.next(); dir == dissect.ToClient && c != nil && (s.started || k.c.Info.RolesKnown) {
 		c.badAnswer = true
 	}
 	k.lose(s)

@@ -125,7 +125,7 @@ func TestMessages(t *testing.T) {
 		{"a status line that is none", dissect.EndFin, chunks{client(get), server("HTTP/1.1 abc\r\nContent-Length: 0\r\n\r\n")},
 			"GET / → malformed [malformed] failed status_line"},
 		{"an answer in another protocol", dissect.EndFin, chunks{client(get), server("SSH-2.0-x\r\n")},
-			"GET / → malformed [malformed] failed; !malformed"},
+			"GET / → malformed (11 B) [malformed] failed no_status_line"},
 		{"a tunnel that opens", dissect.EndFin, chunks{client("CONNECT x.example:443 HTTP/1.1\r\nHost: x.example:443\r\n\r\n"), server("HTTP/1.1 200 Up\r\n\r\n"), client("\x01\x02\x03\x04\x05"), server("\x05\x06\x07\x08")},
 			"CONNECT x.example:443 → 200 whole; unknown tcp"},
 		{"a tunnel refused", dissect.EndFin, chunks{client("CONNECT x.example:443 HTTP/1.1\r\nHost: x.example:443\r\n\r\n"), server("HTTP/1.1 407 No\r\nContent-Length: 2\r\n\r\nno"), client(get), server("HTTP/1.1 204 N\r\n\r\n")},
@@ -136,6 +136,8 @@ func TestMessages(t *testing.T) {
 			"GET /ws → 200 whole; GET / → 204 whole"},
 		{"a chunk size that is none", dissect.EndFin, chunks{client(get), server("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\nabc")},
 			"GET / → 200 (0 B), malformed [malformed] failed; !malformed"},
+		{"a request line that is none and its answer", dissect.EndFin, chunks{client("GET/ HTTP/1.1\r\nHost: a\r\n\r\n"), server("HTTP/1.1 400 Bad\r\nContent-Length: 0\r\n\r\n")},
+			"? GET/ HTTP/1.1 → 400 whole failed request_line"},
 		{"a head over the limit", dissect.EndFin, chunks{client("GET / HTTP/1.1\r\nX: "), client(strings.Repeat("a", maxHead)), client("b")}, "!malformed"},
 	} {
 		t.Run(row.name, func(t *testing.T) {

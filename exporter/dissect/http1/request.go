@@ -47,9 +47,13 @@ func (k *conn) readRequest(in *dissect.Input, at int) (n int, more bool, err err
 	line, rest, bare := cutLine(text)
 	l, ok := parseRequestLine(line)
 	if !ok {
-		return 0, false, errHead("a request", b)
+		if !whole || s.lost || !s.started && !k.c.Info.RolesKnown || !printable(line) {
+			return 0, false, errHead("a request", b)
+		}
+		// Where a message must begin this is a request that servers answer with 400.
+		l = requestLine{target: line, quirks: quirkRequestLine}
 	}
-	s.scan = 0
+	s.scan, s.lost, s.started = 0, false, true
 	c := k.newCall()
 	c.quirks = l.quirks
 	if lead > 0 {
@@ -154,6 +158,16 @@ func goodVersion(v string) bool {
 	return len(v) == 8 && v[:5] == "HTTP/" && isDigit(v[5]) && v[6] == '.' && isDigit(v[7])
 }
 
+// printable reports whether a line holds no control characters.
+func printable(line string) bool {
+	for i := 0; i < len(line); i++ {
+		if c := line[i]; c < ' ' && c != '\t' || c == 0x7f {
+			return false
+		}
+	}
+	return line != ""
+}
+
 // startRequest fills the row from a head and finds out what body follows.
 func (k *conn) startRequest(c *call, l requestLine, fields string, in *dissect.Input, at, size int) {
 	row := c.row
@@ -165,7 +179,9 @@ func (k *conn) startRequest(c *call, l requestLine, fields string, in *dissect.I
 	var h head
 	row.Headers = h.fields(fields, httpfield.Request, row.Headers)
 	c.quirks |= h.quirks
-	row.Method, row.Version = table.Some(l.method), table.Some(httpfield.ValidText(l.version))
+	if l.method != "" {
+		row.Method, row.Version = table.Some(l.method), table.Some(httpfield.ValidText(l.version))
+	}
 	c.isHead, c.isConnect = l.method == "HEAD", l.method == "CONNECT"
 	c.setTarget(httpfield.ValidText(l.target))
 	c.http10 = l.version == "HTTP/1.0" || c.simple
@@ -195,6 +211,9 @@ func (c *call) setTarget(target string) {
 	row := c.row
 	switch {
 	case target == "":
+		return
+	case !row.Method.OK:
+		row.Target = table.Some(target)
 		return
 	case c.isConnect:
 		row.Target = table.Some(target)

@@ -23,9 +23,12 @@ func (k *conn) readResponse(in *dissect.Input, at int) (n int, more bool, err er
 	if c == nil {
 		c = k.next()
 	}
-	if c != nil && c.simple && len(b) > 0 && !startsAs(b[lead:], "HTTP/") {
-		k.startSimple(c)
-		return 0, true, nil
+	if c != nil && len(b) > lead && !startsAs(b[lead:], "HTTP/") {
+		first := !s.started && !s.lost && k.c.Info.RolesKnown && in.Offset(at) == 0
+		if c.simple || first {
+			k.startSimple(c)
+			return 0, true, nil
+		}
 	}
 	if lead > maxLeading {
 		return 0, false, fmt.Errorf("reading a response: %d bytes of empty lines, want at most %d", lead, maxLeading)
@@ -53,7 +56,7 @@ func (k *conn) readResponse(in *dissect.Input, at int) (n int, more bool, err er
 	if !ok {
 		return 0, false, errHead("a response", b)
 	}
-	s.scan = 0
+	s.scan, s.started = 0, true
 	if s.lost {
 		c = k.resync(c, in.Packet(at+lead).Seq)
 	}
@@ -84,12 +87,17 @@ func startsAs(b []byte, want string) bool {
 	return n > 0 && string(b[:n]) == want[:n]
 }
 
-// startSimple begins an HTTP/0.9 response: a body and nothing else.
+// startSimple begins an HTTP/0.9 response: a body and nothing else. Where the request was
+// of another version the answer is probably no HTTP at all, but it is kept all the same.
 func (k *conn) startSimple(c *call) {
 	s := &k.resp
 	c.respHead, c.close = true, true
 	c.row.ResponseVersion = table.Some(http09)
-	s.state, s.call, s.scan = inRest, c, 0
+	s.state, s.call, s.scan, s.started = inRest, c, 0, true
+	if !c.simple {
+		c.malformed = true
+		c.quirks |= quirkNoStatusLine
+	}
 	s.body = k.c.NewBody("", "")
 	c.x.RespBody = s.body
 }
