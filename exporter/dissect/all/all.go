@@ -5,12 +5,16 @@ package all
 
 import (
 	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/grpc"
 	"github.com/pcapsule/pcapsule/exporter/dissect/http1"
+	"github.com/pcapsule/pcapsule/exporter/dissect/http2"
 )
 
 // Protocols returns the protocols in the order in which detection asks them.
 func Protocols() []*dissect.Protocol {
 	return []*dissect.Protocol{
 		http1.Protocol(),
+		http2.Protocol(),
+		grpc.Protocol(),
 	}
 }
