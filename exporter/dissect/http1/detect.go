@@ -96,13 +96,13 @@ func otherVersion(last []byte) bool {
 
 // detectOpenLine looks at a first line whose end has not come.
 func detectOpenLine(b []byte, m int, known bool) dissect.Verdict {
+	if len(b) > maxUntold {
+		return dissect.No
+	}
 	for _, c := range b[m:] {
 		if c < ' ' && c != '\t' && c != '\r' || c == 0x7f {
 			return dissect.No
 		}
-	}
-	if len(b) > maxUntold {
-		return dissect.No
 	}
 	if known && len(b) > sureLine {
 		rest := bytes.TrimLeft(b[m:], " ")

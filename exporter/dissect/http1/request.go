@@ -81,7 +81,7 @@ func (k *conn) readRequest(in *dissect.Input, at int) (n int, more bool, err err
 // connection may have ended in it. It returns -1 where more may come.
 func (k *conn) openRequest(in *dissect.Input, b []byte) (end int, whole bool) {
 	i := bytes.IndexByte(b, '\n')
-	if i < 0 || !in.End && !k.resp.wait {
+	if i < 0 || !in.End && (!k.resp.wait || i+1 != len(b)) {
 		return -1, false
 	}
 	l, ok := parseRequestLine(strings.TrimRight(string(b[:min(i, maxHead)]), "\r"))
