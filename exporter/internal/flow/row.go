@@ -50,6 +50,9 @@ func (f *Flow) row(why dissect.End, primary bool) table.Flow {
 
 func (f *Flow) protocols(r *table.Flow, primary bool) {
 	d := f.Conn.d
+	if s := f.Conn.stream; s != nil && primary {
+		r.DuplicateBytes += s.In[0] + s.In[1] - s.Out[0] - s.Out[1]
+	}
 	if d == nil {
 		return
 	}

@@ -39,6 +39,7 @@ type Shard struct {
 	now     int64           // newest capture time
 	out     *Batch
 	count   int
+	segment stream.Segment // of the packet being worked on
 }
 
 // Emitted is a call with the connection state at that moment.

@@ -45,15 +45,10 @@ func (s *Shard) tcpPacket(c *Conn, f *Flow, dir dissect.Dir, p *Packet) {
 	if c.stream == nil || verdict == keepAlive {
 		return
 	}
-	seg := stream.Segment{Packet: stream.Packet{No: p.No, Time: p.Time, Also: p.FragNos}, Seq: p.Seq, Ack: p.Ack,
+	seg := &s.segment
+	*seg = stream.Segment{Packet: stream.Packet{No: p.No, Time: p.Time, Also: p.FragNos}, Seq: p.Seq, Ack: p.Ack,
 		Flags: p.TCPFlags, Payload: p.Payload, Len: int(p.PayloadLen)}
-	before := len(p.Payload)
-	if v := c.stream.Segment(uint8(dir), &seg); v&stream.Seen != 0 {
-		f.side[dir].duplicate += int64(min(before, before-len(seg.Payload)))
-		if v&stream.New == 0 {
-			f.side[dir].duplicate += int64(len(seg.Payload))
-		}
-	}
+	c.stream.Segment(uint8(dir), seg)
 }
 
 // tcpSink gives what stream puts in order to the dissect engine.

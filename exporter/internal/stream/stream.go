@@ -83,8 +83,13 @@ type Conn struct {
 	Sink   Sink
 	Budget *Budget
 
+	// Payload bytes that came in and that were told or called stray, a direction each.
+	// What is missing after Close was seen before.
+	In, Out [2]int64
+
 	half    [2]half
 	packets int64
+	cur     Segment // here, not on the stack, since the Sink is an interface
 }
 
 type half struct {
@@ -142,9 +147,11 @@ func (c *Conn) Segment(dir uint8, s *Segment) Verdict {
 	}
 	var v Verdict
 	if s.Len > 0 {
-		in := *s
-		in.Seq = seq
-		v = c.data(dir, h, &in)
+		c.In[dir] += int64(len(s.Payload))
+		c.cur = *s
+		c.cur.Seq = seq
+		v = c.data(dir, h, &c.cur)
+		c.cur.Payload, c.cur.Also = nil, nil
 	}
 	if s.Flags&FIN != 0 && !h.fin {
 		end := seq + uint32(s.Len)
@@ -202,6 +209,7 @@ func (c *Conn) deliver(dir uint8, h *half, s *Segment) {
 		s.Payload = s.Payload[:s.Len]
 	}
 	if len(s.Payload) > 0 {
+		c.Out[dir] += int64(len(s.Payload))
 		c.Sink.Data(dir, s.Payload, s)
 	}
 	if lost := s.Len - len(s.Payload); lost > 0 {
@@ -264,13 +272,13 @@ func (c *Conn) hold(dir uint8, h *half, s *Segment) Verdict {
 			break
 		}
 		v |= c.compare(dir, s, nx, over) | Seen
+		done := int(nx.Seq-s.Seq) + nx.Len // before nx moves
 		if lead := int(nx.Seq - s.Seq); lead > 0 {
 			part := *s
 			part.Len, part.Payload = lead, s.Payload[:min(lead, len(s.Payload))]
 			c.insert(h, i, &part)
 			i++
 		}
-		done := int(nx.Seq-s.Seq) + nx.Len
 		i++
 		if done >= s.Len {
 			return v
@@ -376,6 +384,7 @@ func (c *Conn) skip(dir uint8, h *half, s *Segment) {
 	if hole > farAhead && (!h.hasAck || before(h.acked, first.Seq)) {
 		// Nobody acknowledged bytes so far away: a stray or forged segment must not make
 		// the rest of the stream look old.
+		c.Out[dir] += int64(len(first.Payload))
 		c.Sink.Stray(dir, len(first.Payload), &first.Segment)
 		c.release(h, len(first.Payload))
 		h.held = slices.Delete(h.held, 0, 1)

@@ -1,0 +1,214 @@
+package stream
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand"
+	"strings"
+	"testing"
+)
+
+// heard is a Sink that writes down what it is told.
+type heard struct {
+	log  []string
+	data [2]bytes.Buffer
+	gaps [2]int64
+	ends [2]int
+	bad  int
+}
+
+func (h *heard) Data(dir uint8, data []byte, _ *Segment) {
+	h.data[dir].Write(data)
+	h.log = append(h.log, fmt.Sprintf("%d:%s", dir, data))
+}
+
+func (h *heard) Gap(dir uint8, n int64, _ *Segment) {
+	h.gaps[dir] += n
+	h.data[dir].WriteString(strings.Repeat("?", int(min(n, 1<<16))))
+	h.log = append(h.log, fmt.Sprintf("%d:gap %d", dir, n))
+}
+
+func (h *heard) End(dir uint8, _ *Segment) {
+	h.ends[dir]++
+	h.log = append(h.log, fmt.Sprintf("%d:end", dir))
+}
+
+func (h *heard) Conflict(dir uint8, n int, _ *Segment) {
+	h.bad++
+	h.log = append(h.log, fmt.Sprintf("%d:conflict %d", dir, n))
+}
+
+func (h *heard) Stray(dir uint8, n int, _ *Segment) {
+	h.log = append(h.log, fmt.Sprintf("%d:stray %d", dir, n))
+}
+
+// step is one segment: direction, flags, sequence number, payload, acknowledgement.
+type step struct {
+	dir   uint8
+	flags uint16
+	seq   uint32
+	text  string
+	ack   uint32
+	cut   int   // bytes that the snap length cut off
+	later int64 // ns after the step before
+}
+
+func play(steps []step) *heard {
+	h := &heard{}
+	b := &Budget{Left: 1 << 20}
+	c := &Conn{Sink: h, Budget: b}
+	s := Segment{}
+	for i, st := range steps {
+		flags := st.flags
+		if st.ack != 0 {
+			flags |= ACK
+		}
+		s = Segment{Packet: Packet{No: int64(i), Time: s.Time + 1000 + st.later}, Seq: st.seq, Ack: st.ack, Flags: flags,
+			Payload: []byte(st.text), Len: len(st.text) + st.cut}
+		in := s
+		c.Segment(st.dir, &in)
+	}
+	c.Close(&s)
+	if b.Left != 1<<20 {
+		h.log = append(h.log, fmt.Sprintf("budget off by %d", 1<<20-b.Left))
+	}
+	return h
+}
+
+func TestSegment(t *testing.T) {
+	quiet := func(n int, ack uint32) (list []step) { // packets that only pass time
+		for range n {
+			list = append(list, step{dir: 1, seq: 500, ack: ack})
+		}
+		return list
+	}
+	for _, tt := range []struct {
+		name  string
+		steps []step
+		want  string
+	}{
+		{"in order with handshake", []step{{0, SYN, 100, "", 0, 0, 0}, {1, SYN, 500, "", 101, 0, 0}, {0, 0, 101, "ab", 501, 0, 0}, {0, 0, 103, "cd", 501, 0, 0}}, "0:ab 0:cd"},
+		{"two segments swapped", []step{{0, SYN, 100, "", 0, 0, 0}, {0, 0, 103, "cd", 0, 0, 0}, {0, 0, 101, "ab", 0, 0, 0}}, "0:ab 0:cd"},
+		{"sent again is not told again", []step{{0, SYN, 100, "", 0, 0, 0}, {0, 0, 101, "ab", 0, 0, 0}, {0, 0, 101, "ab", 0, 0, 0}, {0, 0, 103, "c", 0, 0, 0}}, "0:ab 0:c"},
+		{"sent again with more", []step{{0, SYN, 100, "", 0, 0, 0}, {0, 0, 101, "ab", 0, 0, 0}, {0, 0, 101, "abcd", 0, 0, 0}}, "0:ab 0:cd"},
+		{"sent again with other bytes: the first copy wins", []step{{0, SYN, 100, "", 0, 0, 0}, {0, 0, 101, "ab", 0, 0, 0}, {0, 0, 101, "xy", 0, 0, 0}}, "0:ab 0:conflict 2"},
+		{"overlap while held, other bytes", []step{{0, SYN, 100, "", 0, 0, 0}, {0, 0, 103, "cd", 0, 0, 0}, {0, 0, 102, "BXYe", 0, 0, 0}, {0, 0, 101, "a", 0, 0, 0}}, "0:conflict 2 0:a 0:B 0:cd 0:e"},
+		{"sequence numbers wrap", []step{{0, SYN, 0xfffffffd, "", 0, 0, 0}, {0, 0, 0xfffffffe, "ab", 0, 0, 0}, {0, 0, 1, "d", 0, 0, 0}, {0, 0, 0, "c", 0, 0, 0}}, "0:ab 0:c 0:d"},
+		{"starts in the middle", []step{{0, 0, 1000, "ab", 7, 0, 0}, {0, 0, 1002, "cd", 7, 0, 0}}, "0:ab 0:cd"},
+		{"a keep-alive's byte is no conflict", []step{{0, SYN, 100, "", 0, 0, 0}, {0, 0, 101, "ab", 0, 0, 0}, {0, 0, 102, "\x00", 0, 0, 0}}, "0:ab"},
+		{"lost and acknowledged", append([]step{{0, SYN, 100, "", 0, 0, 0}, {0, 0, 101, "ab", 0, 0, 0}, {0, 0, 105, "ef", 0, 0, 0}}, quiet(20, 107)...), "0:ab 0:gap 2 0:ef"},
+		{"lost in a one-sided capture, after a second", []step{{0, SYN, 100, "", 0, 0, 0}, {0, 0, 103, "cd", 0, 0, 0}, {0, 0, 105, "ef", 0, 0, 2e9}}, "0:gap 2 0:cd 0:ef"},
+		{"lost before the end", []step{{0, SYN, 100, "", 0, 0, 0}, {0, 0, 103, "cd", 0, 0, 0}}, "0:gap 2 0:cd"},
+		{"acknowledged but never seen", []step{{0, SYN, 100, "", 0, 0, 0}, {0, 0, 101, "ab", 0, 0, 0}, {1, 0, 500, "", 106, 0, 0}}, "0:ab 0:gap 3"},
+		{"cut by the snap length", []step{{0, SYN, 100, "", 0, 0, 0}, {0, 0, 101, "ab", 0, 3, 0}, {0, 0, 106, "fg", 0, 0, 0}}, "0:ab 0:gap 3 0:fg"},
+		{"FIN with data", []step{{0, SYN, 100, "", 0, 0, 0}, {0, FIN, 101, "ab", 0, 0, 0}}, "0:ab 0:end"},
+		{"FIN before its data", []step{{0, SYN, 100, "", 0, 0, 0}, {0, FIN, 103, "", 0, 0, 0}, {0, 0, 101, "ab", 0, 0, 0}}, "0:ab 0:end"},
+		{"FIN sent twice ends once", []step{{0, SYN, 100, "", 0, 0, 0}, {0, FIN, 101, "", 0, 0, 0}, {0, FIN, 101, "", 0, 0, 0}}, "0:end"},
+		{"data in the SYN", []step{{0, SYN, 100, "ab", 0, 0, 0}, {0, 0, 103, "c", 0, 0, 0}}, "0:ab 0:c"},
+		{"a stray segment far ahead does not end the stream", []step{{0, SYN, 100, "", 0, 0, 0}, {0, 0, 101, "ab", 0, 0, 0}, {0, 0, 1 << 30, "evil", 0, 0, 0}, {1, SYN, 1, "", 103, 0, 70e9}, {0, 0, 103, "cd", 0, 0, 0}}, "0:ab 0:stray 4 0:cd"},
+		{"simultaneous open", []step{{0, SYN, 100, "", 0, 0, 0}, {1, SYN, 500, "", 0, 0, 0}, {0, SYN, 100, "", 501, 0, 0}, {1, SYN, 500, "", 101, 0, 0}, {0, 0, 101, "a", 501, 0, 0}, {1, 0, 501, "b", 102, 0, 0}}, "0:a 1:b"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := strings.Join(play(tt.steps).log, " "); got != tt.want {
+				t.Errorf("\n got %s\nwant %s", got, tt.want)
+			}
+		})
+	}
+}
+
+// TestShuffled sends a text in random pieces, order, overlaps and repeats; it must come
+// out whole.
+func TestShuffled(t *testing.T) {
+	for seed := range int64(300) {
+		rnd := rand.New(rand.NewSource(seed))
+		text := make([]byte, 200+rnd.Intn(2000))
+		for i := range text {
+			text[i] = 'a' + byte(rnd.Intn(26))
+		}
+		isn := rnd.Uint32()
+		steps := []step{{dir: 0, flags: SYN, seq: isn}}
+		var pieces []step
+		for at := 0; at < len(text); {
+			n := min(1+rnd.Intn(90), len(text)-at)
+			from := max(0, at-rnd.Intn(20)*rnd.Intn(2))
+			pieces = append(pieces, step{dir: 0, seq: isn + 1 + uint32(from), text: string(text[from : at+n])})
+			if rnd.Intn(5) == 0 {
+				pieces = append(pieces, pieces[len(pieces)-1])
+			}
+			at += n
+		}
+		rnd.Shuffle(len(pieces), func(i, j int) { pieces[i], pieces[j] = pieces[j], pieces[i] })
+		h := play(append(append(steps, pieces...), step{dir: 0, flags: FIN, seq: isn + 1 + uint32(len(text))}))
+		if h.data[0].String() != string(text) || h.ends[0] != 1 || h.bad != 0 {
+			t.Fatalf("seed %d: %d of %d bytes, %d ends, %d conflicts", seed, h.data[0].Len(), len(text), h.ends[0], h.bad)
+		}
+	}
+}
+
+// TestBudget floods a connection with segments that never get in order.
+func TestBudget(t *testing.T) {
+	h := &heard{}
+	b := &Budget{Left: 1 << 16}
+	c := &Conn{Sink: h, Budget: b}
+	c.Segment(0, &Segment{Seq: 0, Flags: SYN})
+	low := b.Left
+	for i := range 20000 {
+		c.Segment(0, &Segment{Packet: Packet{No: int64(i)}, Seq: uint32(10 + 200*i), Payload: make([]byte, 100), Len: 100})
+		low = min(low, b.Left)
+	}
+	c.Close(&Segment{})
+	if low < -2000 {
+		t.Errorf("held %d bytes over the budget", -low)
+	}
+	if b.Left != 1<<16 {
+		t.Errorf("budget is %d after the end, want %d", b.Left, 1<<16)
+	}
+}
+
+func FuzzSegment(f *testing.F) {
+	f.Add([]byte{0, 2, 0, 0, 0, 0, 1, 16, 0, 5, 3, 9})
+	f.Fuzz(func(t *testing.T, in []byte) {
+		h := &heard{}
+		b := &Budget{Left: 4096}
+		c := &Conn{Sink: h, Budget: b}
+		for i := int64(0); len(in) >= 6; i++ {
+			n := int(in[5] & 63)
+			s := Segment{Packet: Packet{No: i, Time: i * int64(in[4]) << 24}, Flags: uint16(in[1]), Seq: uint32(in[2]) << (in[3] & 24), Ack: uint32(in[4]),
+				Payload: in[:min(n, len(in))], Len: n + int(in[5]>>6)}
+			s.Seq += uint32(in[3])
+			c.Segment(in[0]&1, &s)
+			in = in[6:]
+		}
+		c.Close(&Segment{})
+		if b.Left != 4096 {
+			t.Fatalf("budget is %d after the end, want 4096", b.Left)
+		}
+		if h.ends[0] > 1 || h.ends[1] > 1 {
+			t.Fatal("an end was told twice")
+		}
+	})
+}
+
+func BenchmarkInOrder(b *testing.B) {
+	h := nothing{}
+	c := &Conn{Sink: h, Budget: &Budget{Left: 1 << 20}}
+	p := make([]byte, 1400)
+	s := Segment{Flags: SYN}
+	c.Segment(0, &s)
+	seq := uint32(1)
+	b.SetBytes(int64(len(p)))
+	b.ReportAllocs()
+	for b.Loop() {
+		s = Segment{Seq: seq, Payload: p, Len: len(p), Flags: ACK}
+		c.Segment(0, &s)
+		seq += uint32(len(p))
+	}
+}
+
+type nothing struct{}
+
+func (nothing) Data(uint8, []byte, *Segment)  {}
+func (nothing) Gap(uint8, int64, *Segment)    {}
+func (nothing) End(uint8, *Segment)           {}
+func (nothing) Conflict(uint8, int, *Segment) {}
+func (nothing) Stray(uint8, int, *Segment)    {}
