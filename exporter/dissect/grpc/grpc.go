@@ -40,6 +40,7 @@ type Row struct {
 	ResetCode      table.Opt[int64]  `col:"grpc_reset_code" doc:"error code of the RST_STREAM or GOAWAY that ended the stream, RFC 9113 section 7"`
 	ResetName      table.Opt[string] `col:"grpc_reset_name" enc:"dict" doc:"name of grpc_reset_code, such as CANCEL"`
 	ResetBy        table.Opt[string] `col:"grpc_reset_by" enc:"dict" doc:"who sent it: client or server"`
+	Guessed        bool              `col:"grpc_guessed" doc:"told by the shape of its messages alone: content-type stood in a compression table entry that was not captured"`
 	UnknownHeaders int32             `col:"grpc_unknown_headers" doc:"headers whose name or value stood in a compression table entry that was not captured"`
 }
 
@@ -110,7 +111,7 @@ func (r *Row) Fill(s *Stream) {
 		r.header(&r.Headers[i])
 	}
 	r.RequestCount, r.RequestText = r.side(s.ReqBody, &s.Req, r.RequestContentType.V, r.Encoding.V)
-	if typ := r.ResponseContentType.V; Is(typ) {
+	if typ := r.ResponseContentType.V; Is(typ) || typ == "" && (r.Guessed || s.Unsure) {
 		r.ResponseCount, r.ResponseText = r.side(s.RespBody, &s.Resp, typ, r.AnswerEncoding.V)
 	} else if r.StatusCode.OK {
 		r.ResponseCount = table.Some(int32(0)) // a proxy's page, say

@@ -67,6 +67,25 @@ func Messages(body []byte, encoding string) iter.Seq[Message] {
 	}
 }
 
+// Shaped reports whether a body is whole messages from end to end, and at least one.
+// Other bodies hardly ever are: each length must lead exactly to the next prefix.
+func Shaped(body []byte) bool {
+	if len(body) == 0 {
+		return false
+	}
+	for len(body) > 0 {
+		if len(body) < prefixSize || body[0] > flagCompress {
+			return false
+		}
+		size := int64(binary.BigEndian.Uint32(body[1:]))
+		if size > int64(len(body)-prefixSize) {
+			return false
+		}
+		body = body[prefixSize+size:]
+	}
+	return true
+}
+
 // decompress undoes one message's compression; with an error it returns what came out
 // before it.
 func decompress(encoding string, p []byte) ([]byte, error) {

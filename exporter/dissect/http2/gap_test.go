@@ -161,6 +161,26 @@ func TestTooManyStreams(t *testing.T) {
 	}
 }
 
+func TestTooManyBytesOfHeaders(t *testing.T) {
+	c, s := begin()
+	s.fr.WriteRawFrame(frameSettings, 0, 0, []byte("\x00\x05\x00\x10\x00\x00"))
+	chunks := []dissecttest.Chunk{c.flush(), s.flush()}
+	for i := range 200 {
+		c.headers(uint32(2*i+1), true, ":method", "GET", ":path", "/", "x-long", strings.Repeat(string(rune('a'+i%26)), 200_000))
+		chunks = append(chunks, c.flush())
+	}
+	r := play(t, dissect.EndFin, chunks...)
+	cut := 0
+	for _, e := range r.Emissions {
+		if e.Row.Base().Error.V == "cut" {
+			cut++
+		}
+	}
+	if len(r.Emissions) != 200 || cut < 150 || cut > 170 || !strings.HasPrefix(kinds(r), "limit") {
+		t.Errorf("%d rows, %d cut, %s", len(r.Emissions), cut, kinds(r))
+	}
+}
+
 func TestBigFramesAreTakenInPieces(t *testing.T) {
 	const size = 12 << 20
 	c, s := begin()

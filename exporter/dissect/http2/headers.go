@@ -249,18 +249,22 @@ func (h *conn) fields(s *stream, fields []hpack.Field, kind string, dir dissect.
 	if s.headers == nil {
 		s.headers = make([]table.Header, 0, len(fields)+6)
 	}
+	was := s.held
+	defer func() { h.hold(s, s.held-was) }()
 	for i := range fields {
 		f := &fields[i]
 		if f.Name != "" && f.Name[0] == ':' && !f.Unknown {
 			if s.pseudo(f.Name, httpfield.ValidText(f.Value), kind) {
+				s.held += len(f.Value)
 				continue
 			}
 			h.c.Anomaly("pseudo_header", fmt.Sprintf("%q a second time or out of place on stream %d", text([]byte(f.Name)), s.id), 0)
 		}
-		if len(s.headers) >= maxHeaders {
-			h.c.Anomaly("limit", fmt.Sprintf("over %d headers on stream %d", maxHeaders, s.id), 0)
-			return
+		if len(s.headers) >= maxHeaders || s.held > maxHeld {
+			h.c.Anomaly("limit", fmt.Sprintf("stream %d has over %d headers or %d bytes of them", s.id, maxHeaders, maxHeld), 0)
+			break
 		}
+		s.held += len(f.Name) + len(f.Value) + headerCost
 		s.headers = append(s.headers, table.Header{Name: httpfield.ValidText(f.Name), Value: httpfield.ValidText(f.Value), Kind: kind})
 		if kind == httpfield.Request || kind == httpfield.Response {
 			s.note(&s.headers[len(s.headers)-1], dir)

@@ -270,3 +270,25 @@ func TestConformance(t *testing.T) {
 		dissecttest.Sample{Name: "real peers", Chunks: shopTalk(t), Rows: 5, Needs: []*dissect.Protocol{grpc.Protocol()}})
 	dissecttest.Run(t, grpc.Protocol(), dissecttest.Sample{Name: "real peers", Chunks: greetTalk(t), Rows: 4, Needs: []*dissect.Protocol{Protocol()}})
 }
+
+// TestGRPCMidConnection: a long-lived connection whose start was not captured, so that
+// content type, path and status stand in table entries that nobody saw.
+func TestGRPCMidConnection(t *testing.T) {
+	c, s := begin()
+	call := func(id uint32) {
+		c.headers(id, false, ":method", "POST", ":scheme", "http", ":path", "/a.B/C", ":authority", "h", "content-type", "application/grpc").data(id, true, string(message("q", false)))
+		s.headers(id, false, ":status", "200", "content-type", "application/grpc").data(id, false, string(message("a", false))).headers(id, true, "grpc-status", "0")
+	}
+	call(1)
+	c.flush()
+	s.flush()
+	call(3)
+	r := play(t, dissect.EndCapture, c.flush(), s.flush())
+	if len(r.Emissions) != 1 {
+		t.Fatal(lines(r))
+	}
+	g, ok := r.Emissions[0].Row.(*grpc.Row)
+	if !ok || !g.Guessed || g.Failed || !g.Complete || g.RequestText.V != `{1: "q"}` || g.ResponseText.V != `{1: "a"}` || g.RequestCount.V != 1 || g.ResponseCount.V != 1 {
+		t.Errorf("%+v", r.Emissions[0].Row)
+	}
+}

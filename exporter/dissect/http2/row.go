@@ -19,8 +19,9 @@ func (h *conn) emit(s *stream, cause string) {
 	req, resp := &s.half[dissect.ToServer], &s.half[dissect.ToClient]
 	gap := req.settle() || resp.settle()
 	gap = resp.holey() || req.holey() || gap
-	if s.grpc {
-		row := &grpc.Row{}
+	guessed := !s.grpc && s.unknown > 0 && req.size()+resp.size() > 0 && req.mayBeGRPC() && resp.mayBeGRPC()
+	if s.grpc || guessed {
+		row := &grpc.Row{Guessed: guessed}
 		h.call(s, &row.Call, cause, gap)
 		row.Authority, row.UnknownHeaders = some(s.authority), s.unknown
 		row.ResetCode, row.ResetName, row.ResetBy = s.resetColumns()
@@ -43,7 +44,7 @@ func (h *conn) emit(s *stream, cause string) {
 	row.Upgraded, row.UnknownHeaders = s.upgraded, s.unknown
 	row.ErrorCode, row.ErrorName, row.ResetBy = s.resetColumns()
 	unsure := gap || s.malformed || s.unknown > 0
-	row.Failed = s.status >= 400 || row.Error.V == "reset" || s.status == 0 && !unsure
+	row.Failed = s.status >= 400 || s.broken || row.Error.V == "reset" || s.status == 0 && !unsure
 	row.Summary = s.summary(row)
 	h.c.Emit(&s.x, row)
 	h.forget(s)
@@ -52,11 +53,7 @@ func (h *conn) emit(s *stream, cause string) {
 // settle ends the body; it reports whether frames between frames may be missing that the
 // content length does not account for.
 func (q *half) settle() bool {
-	var size int64
-	if q.body != nil {
-		size = q.body.Size() + q.body.Lost()
-	}
-	if q.suspect && q.head && q.end && q.length.OK && q.length.V == size {
+	if q.suspect && q.head && q.end && q.length.OK && q.length.V == q.size() {
 		q.suspect = false
 	}
 	if q.suspect {
@@ -66,6 +63,31 @@ func (q *half) settle() bool {
 		q.body.Complete = q.end && !q.suspect && !q.hole && q.body.Lost() == 0
 	}
 	return q.suspect
+}
+
+// mayBeGRPC reports whether a direction whose content type is not known holds messages of
+// gRPC or nothing; the messages are then counted.
+func (q *half) mayBeGRPC() bool {
+	if q.ctype != "" || q.coding != "" || q.suspect || q.holey() {
+		return false
+	}
+	if q.size() == 0 {
+		return true
+	}
+	if !grpc.Shaped(q.body.Kept()) {
+		return false
+	}
+	q.count = grpc.Counter{}
+	q.count.Write(q.body.Kept())
+	return true
+}
+
+// size is how long the body is, with what is known to be missing.
+func (q *half) size() int64 {
+	if q.body == nil {
+		return 0
+	}
+	return q.body.Size() + q.body.Lost()
 }
 
 // holey reports whether bytes of this direction are known to be missing.

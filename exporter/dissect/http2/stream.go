@@ -12,10 +12,13 @@ import (
 
 // Limits of one connection.
 const (
-	maxStreams = 10_000 // under way at a time; the oldest is given up for a new one
-	maxClosed  = 1024   // streams that ended early and are remembered, so that late frames open none
-	maxSpare   = 64     // stream values kept for the next stream
-	maxHeaders = 4096   // headers of one stream, both sides
+	maxStreams = 10_000  // under way at a time; the oldest is given up for a new one
+	maxClosed  = 1024    // streams that ended early and are remembered, so that late frames open none
+	maxSpare   = 64      // stream values kept for the next stream
+	maxHeaders = 4096    // headers of one stream, both sides
+	maxHeld    = 1 << 20 // bytes of headers of one stream
+	maxHeldAll = 8 << 20 // bytes of headers of all streams under way; the oldest are given up for new ones
+	headerCost = 48      // what a header needs beside its text
 )
 
 // stream is a stream under way.
@@ -31,8 +34,9 @@ type stream struct {
 	interim                         string
 	status                          int32
 	headers                         []table.Header
+	held                            int   // bytes of headers
 	unknown                         int32 // headers not known
-	malformed                       bool
+	malformed, broken               bool
 	upgraded, pushed, grpc          bool
 	pushedOn                        uint32
 
@@ -71,6 +75,7 @@ type streams struct {
 	closedNext     int
 	highest        uint32 // highest stream that the client opened
 	last           *stream
+	held           int // bytes of headers of all of them
 }
 
 // find returns the stream under way of that number, or nil.
@@ -113,6 +118,16 @@ func (h *conn) open(id uint32) *stream {
 	}
 	t.newest = s
 	return s
+}
+
+// hold counts n bytes of headers of s, and gives up the oldest other streams while there
+// are too many.
+func (h *conn) hold(s *stream, n int) {
+	h.streams.held += n
+	for h.streams.held > maxHeldAll && h.oldest != s {
+		h.c.Anomaly("limit", fmt.Sprintf("over %d bytes of headers under way, stream %d was given up", maxHeldAll, h.oldest.id), 0)
+		h.cutShort(h.oldest, "cut")
+	}
 }
 
 // forHeaders returns the stream that a header block belongs to, or nil where it came
@@ -158,6 +173,7 @@ func (h *conn) isClosed(id uint32, bytes int) bool {
 func (h *conn) forget(s *stream) {
 	t := &h.streams
 	delete(t.byID, s.id)
+	t.held -= s.held
 	if t.last == s {
 		t.last = nil
 	}
@@ -341,7 +357,7 @@ func (h *conn) cutShort(s *stream, cause string) {
 		cause = "reset"
 	}
 	if cause == "no_response" && s.half[dissect.ToClient].head {
-		cause = "cut"
+		cause, s.broken = "cut", true // the connection ended, not the capture
 	}
 	h.emit(s, cause)
 }
