@@ -23,6 +23,10 @@ func (c *Conn) detect(dir Dir, head []byte) bool {
 	if more || len(head) < minDetect && !c.sides[dir].ended {
 		return false
 	}
+	if p := c.askPort(dir, head); p != nil {
+		c.begin(p)
+		return true
+	}
 	// Nothing fits this side. The other side may still tell, unless it has spoken too.
 	if len(other.buf) > 0 || other.ended || len(head) >= detectBuffered/2 {
 		c.giveUp()
@@ -88,7 +92,23 @@ func (c *Conn) detectDatagram(dir Dir, data []byte) bool {
 			return true
 		}
 	}
+	if p := c.askPort(dir, data); p != nil {
+		c.begin(p)
+		return true
+	}
 	return false
+}
+
+// askPort returns the protocol that the port alone makes likely, see DetectOnPort.
+func (c *Conn) askPort(dir Dir, head []byte) *Protocol {
+	for _, port := range [2]uint16{c.Info.ServerPort, c.Info.ClientPort} {
+		for _, q := range c.engine.byPort[c.Info.Transport][port] {
+			if q.DetectOnPort != nil && q.DetectOnPort(dir, head) == Yes {
+				return q
+			}
+		}
+	}
+	return nil
 }
 
 // again looks at a later datagram of a conversation that was not told by its first.

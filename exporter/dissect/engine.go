@@ -25,6 +25,7 @@ type Emission struct {
 	Protocol int   // index into Engine.Protocols
 	Conn     *Conn // connection it belongs to
 	At       int64 // number of the packet that completed it
+	Reversed bool  // the server asked, see Exchange.Reversed
 	ReqBody  *Body
 	RespBody *Body
 	Details  []Detail
@@ -110,6 +111,8 @@ func (e *Engine) add(p *Protocol) {
 type Info struct {
 	Transport              Transport
 	ClientPort, ServerPort uint16
+	IPVersion              uint8 // 4 or 6; with ICMP it tells ICMP from ICMPv6
+	Multicast              bool  // the server's address is a group or a broadcast
 	RolesKnown             bool  // client and server were told by a handshake
 	ConnectUs              int64 // duration of the TCP handshake as the client saw it; -1 unknown
 	Owner                  any   // the caller's own state, given back through Conn.Info
@@ -273,7 +276,7 @@ func (c *Conn) emit(proto int, x *Exchange, row table.CallRow, details []Detail)
 	fillBody(x.ReqBody, &b.RequestBodyHash, &b.RequestBodySize, &b.RequestBodyWire)
 	fillBody(x.RespBody, &b.ResponseBodyHash, &b.ResponseBodySize, &b.ResponseBodyWire)
 	b.Anomalies, c.callAnom = c.callAnom, 0
-	c.engine.sink.Call(Emission{Row: row, Protocol: proto, Conn: outer, At: c.now.No,
+	c.engine.sink.Call(Emission{Row: row, Protocol: proto, Conn: outer, At: c.now.No, Reversed: x.Reversed,
 		ReqBody: x.ReqBody, RespBody: x.RespBody, Details: details})
 }
 

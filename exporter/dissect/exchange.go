@@ -17,6 +17,7 @@ type Exchange struct {
 	ReqBody, RespBody *Body
 	StreamID          table.Opt[int64]
 	Ordinal           table.Opt[int64] // within StreamID or connection; set by Emit where absent
+	Reversed          bool             // the connection's server asked: the row's src is the server
 
 	req, resp part
 	cites     table.Cites

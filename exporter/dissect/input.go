@@ -13,6 +13,7 @@ type Packet struct {
 	Seq  uint32
 	Ack  uint32
 	Also []int64 // other packets that carry a part: the fragments of a datagram
+	Cut  int32   // bytes at a datagram's end that were not captured
 }
 
 // seg says that the bytes of a stream from off on came in this packet.

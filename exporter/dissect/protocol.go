@@ -83,6 +83,10 @@ type Protocol struct {
 	// nil: the protocol is never told by content (grpc comes out of http2).
 	Detect func(dir Dir, head []byte) Verdict
 
+	// DetectOnPort, where it is not nil, is asked on Ports after no protocol's Detect
+	// said Yes. The port speaks for the protocol too, so it may accept what is damaged.
+	DetectOnPort func(dir Dir, head []byte) Verdict
+
 	// New makes the state for one connection.
 	New func(c *Conn) Dissector
 

@@ -57,6 +57,8 @@ type Options struct {
 	End        dissect.End // how the connection ends; with EndFin both directions say End first
 	Protocols  []*dissect.Protocol
 	Roles      bool // client and server are known by a handshake
+	IPVersion  uint8
+	Multicast  bool
 }
 
 // Play runs a conversation through an engine that knows o.Protocols.
@@ -68,7 +70,7 @@ func Play(t testing.TB, o Options, chunks ...Chunk) *Result {
 		t.Fatal(err)
 	}
 	c := e.NewConn(dissect.Info{Transport: o.Transport, ClientPort: 40000, ServerPort: o.ServerPort,
-		RolesKnown: o.Roles, ConnectUs: -1})
+		RolesKnown: o.Roles, ConnectUs: -1, IPVersion: o.IPVersion, Multicast: o.Multicast})
 	r.Conn = c
 	var sent [2]uint32
 	p := dissect.Packet{No: -1, Time: 1_700_000_000_000_000_000}

@@ -1,6 +1,8 @@
 package flow
 
 import (
+	"net/netip"
+
 	"github.com/pcapsule/pcapsule/exporter/decode"
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/internal/stream"
@@ -303,9 +305,18 @@ func (s *Shard) flowOf(c *Conn, p *Packet, fromClient bool) *Flow {
 	return f
 }
 
+// limitedBroadcast is every host of a link, RFC 919 section 7.
+var limitedBroadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})
+
 // begin makes the state that only connections with payload need.
 func (c *Conn) begin(connectUs int64) {
+	version := uint8(6)
+	if c.key.proto == protoICMP || c.key.proto != protoICMPv6 && c.client.addr.Is4() {
+		version = 4
+	}
+	to := c.server.addr.Netip()
 	c.d = c.shard.engine.NewConn(dissect.Info{Transport: c.transport, ClientPort: c.client.port, ServerPort: c.server.port,
+		IPVersion: version, Multicast: to.IsMulticast() || to == limitedBroadcast,
 		RolesKnown: c.role == "syn" || c.role == "synack", ConnectUs: connectUs, Owner: c})
 }
 
@@ -324,10 +335,12 @@ func (s *Shard) datagram(c *Conn, f *Flow, dir dissect.Dir, p *Packet) {
 		p.Mark |= Sighting
 		return
 	}
-	c.d.Datagram(dir, p.Payload, packetRef(p))
-	if lost := int64(p.PayloadLen) - int64(len(p.Payload)); lost > 0 {
-		c.d.GapBytes += lost
+	ref := packetRef(p)
+	if lost := int(p.PayloadLen) - len(p.Payload); lost > 0 {
+		ref.Cut = int32(lost)
+		c.d.GapBytes += int64(lost)
 	}
+	c.d.Datagram(dir, p.Payload, ref)
 }
 
 // touch moves a connection to the young end of its list.
@@ -398,12 +411,13 @@ func (s *sink) Call(e dissect.Emission) {
 	c := e.Conn.Info.Owner.(*Conn)
 	b := e.Row.Base()
 	src, dst := &c.client, &c.server
-	if e.Conn.Flipped() {
+	swapped := e.Conn.Flipped() != e.Reversed
+	if swapped {
 		src, dst = dst, src
 	}
 	b.SrcIP, b.SrcPort, b.DstIP, b.DstPort = src.text, int32(src.port), dst.text, int32(dst.port)
 	b.ClockID = c.clock
-	s.out.Calls = append(s.out.Calls, Emitted{e, c, e.Conn.Flipped()})
+	s.out.Calls = append(s.out.Calls, Emitted{e, c, swapped})
 }
 
 // Anomaly implements dissect.Sink.
