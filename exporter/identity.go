@@ -142,14 +142,55 @@ func (w *identity) describe(m *bundle.Manifest) {
 	m.Warnings = append(m.Warnings, w.warnings...)
 }
 
-// endpoint is the number of who stood behind an address at a time.
-func (w *identity) endpoint(addr decode.Addr, port uint16, proto uint8, at int64) int64 {
-	a := addr.Netip()
-	var id workload.Identity
-	known := false
+// hear takes what the captures of a round say about addresses.
+func (w *identity) hear(list []said) {
+	for i := range list {
+		s := &list[i]
+		if s.iface != nil {
+			w.index.AddInterface(*s.iface)
+		} else {
+			w.index.AddName(s.addr, s.name, s.source)
+		}
+		w.has = true
+	}
+}
+
+// resolve is who stood behind an address at a time; owner is what the capture itself
+// says of this conversation's local end, or nil. A segment's word goes before the dumps,
+// ptcpdump's after them; what is missing in one is taken from the other where they do
+// not contradict.
+func (w *identity) resolve(a netip.Addr, port uint16, proto uint8, at int64, owner *workload.Identity) (id workload.Identity, known bool) {
 	if w.has {
 		id, known = w.index.Lookup(a, port, proto, at)
 	}
+	switch {
+	case owner == nil:
+	case !known:
+		id, known = *owner, true
+	case owner.HowKnown == "segment":
+		other := id
+		id = *owner
+		if other.PodUID == id.PodUID && other.Pod == id.Pod {
+			id.Services, id.Labels = pick(id.Services, other.Services), pick(id.Labels, other.Labels)
+		}
+	case id.Pod == "" || owner.Pod == "" || id.Pod == owner.Pod:
+		id.Process, id.PID = firstOf(id.Process, owner.Process), max(id.PID, owner.PID)
+		id.Container, id.Image = firstOf(id.Container, owner.Container), firstOf(id.Image, owner.Image)
+	}
+	return id, known
+}
+
+func pick[T any](a, b []T) []T {
+	if len(a) > 0 {
+		return a
+	}
+	return b
+}
+
+// endpoint is the number of who stood behind an address at a time.
+func (w *identity) endpoint(addr decode.Addr, port uint16, proto uint8, at int64, owner *workload.Identity) int64 {
+	a := addr.Netip()
+	id, known := w.resolve(a, port, proto, at, owner)
 	dns := w.names[a].name
 	key := endpointKey{addr: a}
 	if known {

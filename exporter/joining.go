@@ -12,6 +12,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/internal/columnar"
 	"github.com/pcapsule/pcapsule/exporter/internal/flow"
 	"github.com/pcapsule/pcapsule/exporter/table"
+	"github.com/pcapsule/pcapsule/recorder/workload"
 )
 
 // Sizes of table bodies.
@@ -80,6 +81,7 @@ func (j *joining) sorted(r *round, count func(*flow.Batch) int, no func(*flow.Ba
 
 // round joins what the shards made of one round.
 func (j *joining) round(r *round) error {
+	j.who.hear(r.said)
 	j.number(r)
 	if err := j.writePackets(r); err != nil {
 		return err
@@ -117,8 +119,14 @@ func (j *joining) number(r *round) {
 		src, dst, sport, dport := c.Ends()
 		c.Joined.Done, c.Joined.ConnNo = true, j.conns
 		j.conns++
-		c.Joined.SrcID = j.who.endpoint(src, sport, c.Proto(), c.FirstTime())
-		c.Joined.DstID = j.who.endpoint(dst, dport, c.Proto(), c.FirstTime())
+		var atSrc, atDst *workload.Identity
+		if client, known := f.Local(); known && client {
+			atSrc = j.read.owners.owner(f.Owner)
+		} else if known {
+			atDst = j.read.owners.owner(f.Owner)
+		}
+		c.Joined.SrcID = j.who.endpoint(src, sport, c.Proto(), c.FirstTime(), atSrc)
+		c.Joined.DstID = j.who.endpoint(dst, dport, c.Proto(), c.FirstTime(), atDst)
 	}
 }
 

@@ -91,8 +91,11 @@ func (o *opened) closeFile() {
 }
 
 // start reads the file's header.
-func (o *opened) start() error {
-	r, err := pcapng.NewReader(io.TeeReader(o.src, o.copy), pcapng.Options{OnBlock: o.block})
+func (o *opened) start(other func(*opened, pcapng.Block)) error {
+	r, err := pcapng.NewReader(io.TeeReader(o.src, o.copy), pcapng.Options{OnBlock: func(b pcapng.Block) {
+		o.block(b)
+		other(o, b)
+	}})
 	if err != nil {
 		return &InputError{o.path, err}
 	}

@@ -49,6 +49,8 @@ type reading struct {
 	clocks    []table.Clock
 	coverage  []table.Coverage
 	anomalies []flow.AnomalyRow
+	said      []said // names and owners that the captures told since the last round
+	owners    owners
 	capped    map[string]int64
 	nonIP     map[string]int64
 
@@ -56,8 +58,9 @@ type reading struct {
 }
 
 type linkInfo struct {
-	name string
-	file int32
+	name  string
+	file  int32
+	owner int32
 }
 
 func newReading(sources *inputs, b *bundle.Builder, pass filter, o Options) *reading {
@@ -102,6 +105,7 @@ func (r *reading) send(ctx context.Context, out chan<- *round) {
 	c := r.cur
 	c.now, c.last = r.now, r.numbered-1
 	c.anomalies, r.anomalies = r.anomalies, nil
+	c.said, r.said = r.said, nil
 	select {
 	case out <- c:
 	case <-ctx.Done():
@@ -184,7 +188,7 @@ func (r *reading) adopt(o *opened) {
 			name = f.Description
 		}
 		r.mu.Lock()
-		r.links = append(r.links, linkInfo{name: name, file: o.id})
+		r.links = append(r.links, linkInfo{name: name, file: o.id, owner: r.interfaceOwner(f)})
 		r.mu.Unlock()
 		r.clocks = append(r.clocks, clockOf(int32(len(r.clocks)), o, f))
 	}
@@ -201,7 +205,7 @@ func (r *reading) openNext() error {
 		return err
 	}
 	r.files++
-	if err := o.start(); err != nil {
+	if err := o.start(r.block); err != nil {
 		o.closeFile()
 		return err
 	}
@@ -250,6 +254,12 @@ func (r *reading) take(o *opened, p *pcapng.Packet) {
 	f.CapLen, f.Len = int32(len(p.Data)), int32(min(p.OrigLen, 1<<31-1))
 	r.numbered++
 	c.bytes += int64(len(p.Data)) + 128
+	if len(p.Options) > 0 {
+		f.Owner = r.packetOwner(p)
+	}
+	if f.Owner == 0 {
+		f.Owner = r.links[f.Interface].owner
+	}
 	r.decode(p, f)
 }
 

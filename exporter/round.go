@@ -19,6 +19,7 @@ type round struct {
 	out       [shardCount]flow.Batch
 	windows   []*window
 	anomalies []flow.AnomalyRow // of reading
+	said      []said            // of reading
 	bytes     int64
 	now       int64 // newest capture time so far
 	last      int64 // number of its last packet
@@ -53,6 +54,7 @@ func (r *reading) recycle(c *round) {
 	clear(c.packets)
 	clear(c.windows)
 	c.packets, c.windows, c.anomalies = c.packets[:0], c.windows[:0], nil
+	c.said = nil
 	c.bytes, c.claimed, c.final = 0, 0, false
 	for i := range c.shards {
 		c.shards[i] = c.shards[i][:0]

@@ -67,6 +67,7 @@ type Flow struct {
 	First     int64 // number of the first packet
 	Interface int32
 	Device    uint32
+	Owner     int32 // of its first packet: the caller's number for who sent or took it, 0 unknown
 
 	tunnels     []decode.Tunnel
 	vlan        int32
@@ -88,6 +89,12 @@ type Flow struct {
 
 	// No is set by the pipeline when the flow's first round is joined.
 	No int64
+}
+
+// Local tells which end of the connection the capturing machine is, by the direction of
+// the flow's first packet.
+func (f *Flow) Local() (client, known bool) {
+	return (f.direction == decode.DirOut) == f.firstSrc, f.direction != decode.DirUnknown
 }
 
 // sideStats is what one direction of a flow did.

@@ -47,6 +47,7 @@ type Packet struct {
 	Payload     []byte
 	FragNos     []int64
 	Tunnels     []decode.Tunnel // nil for most
+	Owner       int32           // what the capture itself says of the process; see Flow.Owner
 	Flow        *Flow
 	Mark        Mark
 }

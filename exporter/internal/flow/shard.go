@@ -295,7 +295,7 @@ func (s *Shard) flowOf(c *Conn, p *Packet, fromClient bool) *Flow {
 	if len(c.flows) >= maxFlows {
 		return c.flows[maxFlows-1]
 	}
-	f := &Flow{Conn: c, First: p.No, Interface: p.Interface, Device: p.Device, tunnels: p.Tunnels, vlan: p.VLAN, direction: p.Direction,
+	f := &Flow{Conn: c, First: p.No, Interface: p.Interface, Device: p.Device, Owner: p.Owner, tunnels: p.Tunnels, vlan: p.VLAN, direction: p.Direction,
 		firstSrc: fromClient, firstNs: p.Time, lastNs: p.Time}
 	for i := range f.side {
 		f.side[i].wscale = -1
