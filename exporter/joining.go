@@ -41,6 +41,7 @@ type joining struct {
 	packets   []table.Packet
 	bodyRows  []table.Body
 	objects   []table.Object
+	used      []*dissect.Body // whose bytes bodyRows may point at
 	tls       []table.TLSHandshake
 	merged    []at
 	anomalies map[[2]string]int64
@@ -206,6 +207,11 @@ func (j *joining) flushCalls() error {
 	}
 	clear(j.bodyRows)
 	j.bodyRows = j.bodyRows[:0]
+	for _, b := range j.used {
+		b.Release()
+	}
+	clear(j.used)
+	j.used = j.used[:0]
 	if err := columnar.Append(j.out.plain["objects"], j.objects); err != nil {
 		return err
 	}
@@ -245,7 +251,11 @@ func (j *joining) names(e *flow.Emitted, c *table.Call) {
 
 // body puts a body into its table, unless an equal one went there a short while ago.
 func (j *joining) body(b *dissect.Body, c *table.Call, e *flow.Emitted, side string) {
-	if b == nil || b.Size() == 0 && b.Lost() == 0 {
+	if b == nil {
+		return
+	}
+	j.used = append(j.used, b)
+	if b.Size() == 0 && b.Lost() == 0 {
 		return
 	}
 	if b.Large {

@@ -62,8 +62,33 @@ func (b *Body) Write(p []byte) (int, error) {
 		b.over.Write(p)
 		return len(p), nil
 	}
+	if len(b.buf)+len(p) > cap(b.buf) {
+		b.move(len(b.buf) + len(p))
+	}
 	b.buf = append(b.buf, p...)
 	return len(p), nil
+}
+
+// Expect says that the body will probably have n bytes, so that it need not be moved
+// while it grows. A length field is believed up to 1 MiB only.
+func (b *Body) Expect(n int64) {
+	if n = min(n, 1<<20); b.over == nil && n > int64(cap(b.buf)) {
+		b.move(int(n))
+	}
+}
+
+// move gives the body a buffer of at least n bytes.
+func (b *Body) move(n int) {
+	bigger := buffers.get(max(n, 2*len(b.buf)))
+	bigger = append(bigger, b.buf...)
+	buffers.put(b.buf)
+	b.buf = bigger
+}
+
+// Release gives the body's memory back; Decoded must not be used any more.
+func (b *Body) Release() {
+	buffers.put(b.buf)
+	b.buf, b.Decoded = nil, nil
 }
 
 // spill gives the kept bytes up and goes on with their hash alone.
@@ -71,6 +96,7 @@ func (b *Body) spill() {
 	b.over = sha256.New()
 	b.over.Write(b.buf)
 	b.conn.shrink(len(b.buf))
+	buffers.put(b.buf)
 	b.buf = nil
 }
 

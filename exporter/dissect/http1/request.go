@@ -203,6 +203,7 @@ func (k *conn) startRequest(c *call, l requestLine, fields string, in *dissect.I
 		return
 	}
 	s.body = k.c.NewBody(h.contentType, encoding)
+	s.body.Expect(s.left)
 	c.x.ReqBody = s.body
 }
 

@@ -243,6 +243,7 @@ func (k *conn) startResponse(c *call, l statusLine, fields string, whole bool) (
 		c.close = true
 	}
 	s.body = k.c.NewBody(h.contentType, encoding)
+	s.body.Expect(s.left)
 	c.x.RespBody = s.body
 	return false
 }
