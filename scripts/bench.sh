@@ -1,0 +1,56 @@
+#!/usr/bin/env bash
+# Measures pcapsule and the tools a person would use instead, in one run, and prints
+# ratios. CPU is user and system seconds of the whole process; memory is its peak.
+#   BENCH_DIR   where the captures are or will be made (default .cache/bench)
+#   BENCH_LARGE bytes of the large capture (default 1 GB); BENCH_SMALL of the small one
+set -euo pipefail
+cd "$(dirname "$0")/.."
+dir=${BENCH_DIR:-.cache/bench}
+bin=$PWD/bin/pcapsule
+[ -f "$dir/large.pcap" ] || scripts/bench/captures.sh "$dir" "${BENCH_SMALL:-200000000}" "${BENCH_LARGE:-1000000000}"
+command -v tcpflow >/dev/null || { apt-get update -qq >/dev/null && apt-get install -y -qq --no-install-recommends tcpflow >/dev/null; } || true
+out=$(mktemp -d "$dir/run.XXXXXX")
+trap 'rm -rf "$out"' EXIT
+time_bin=$(command -v time) || { apt-get install -y -qq time >/dev/null && time_bin=/usr/bin/time; }
+
+declare -A cpu
+measure() { # NAME COMMAND…: prints a row and remembers the CPU seconds
+	local name=$1
+	shift
+	"$time_bin" -f '%U %S %e %M' -o "$out/t" "$@" >"$out/stdout" 2>"$out/stderr" || { echo "$name failed:"; cat "$out/stderr"; }
+	read -r u s e m < <(tail -n 1 "$out/t")
+	cpu[$name]=$(echo "$u + $s" | bc)
+	printf '%-38s %9.2f %9.2f %9d\n' "$name" "${cpu[$name]}" "$e" $((m / 1024))
+}
+ratio() { printf '%-62s %6.1f\n' "$3" "$(echo "scale=3; ${cpu[$1]} / ${cpu[$2]}" | bc)"; }
+header() { printf '\n%-38s %9s %9s %9s\n' "$1" "CPU s" "wall s" "peak MiB"; }
+
+for size in small large; do
+	f=$dir/$size.pcap
+	bytes=$(stat -c %s "$f")
+	cat "$f" >/dev/null # into the page cache, for all of them
+	header "$size.pcap, $((bytes / 1000000)) MB"
+	measure "cat" sh -c "cat $f >/dev/null"
+	measure "sha256sum" sha256sum "$f"
+	measure "tcpdump -r -w (port 8080)" tcpdump -r "$f" -w "$out/x.pcap" tcp port 8080
+	command -v tcpflow >/dev/null && { mkdir -p "$out/flows"; measure "tcpflow" tcpflow -r "$f" -o "$out/flows"; rm -rf "$out/flows"; }
+	measure "pcapsule bundle" "$bin" bundle "$f" -o "$out/a.pcapsule"
+	measure "tshark -Y (one question)" tshark -n -r "$f" -Y 'http.response.code==500'
+	measure "tshark -T fields (7 http fields)" tshark -n -r "$f" -T fields -e frame.time_epoch -e ip.src -e http.request.method -e http.request.uri -e http.host -e http.response.code -e http.content_type
+	measure "tshark -z conv,tcp" tshark -n -r "$f" -q -z conv,tcp
+	[ "$size" = small ] && measure "tshark -Y http -T ek" tshark -n -r "$f" -Y http -T ek
+	measure "pcapsule query (cold)" "$bin" query "$out/a.pcapsule" 'http && status_code == 500' --format json --limit 1000
+	measure "pcapsule sql (cold)" "$bin" sql "$out/a.pcapsule" 'select protocol, count(*) from calls group by 1'
+	measure "pcapsule packets" "$bin" packets "$out/a.pcapsule" 'http && status_code == 500' -o "$out/slice.pcapng"
+	measure "tshark -w (the same packets)" tshark -n -r "$f" -Y 'http.response.code==500' -w "$out/peer.pcapng"
+	measure "pcapsule verify" "$bin" verify "$out/a.pcapsule"
+	packed=$(du -sb "$out/a.pcapsule" | cut -f1)
+	printf '%-38s %9.3f times the capture\n' "bundle size" "$(echo "scale=4; $packed / $bytes" | bc)"
+	echo
+	ratio "tshark -T fields (7 http fields)" "pcapsule bundle" "tshark -T fields / pcapsule bundle (wanted: 10, aim: 20)"
+	ratio "tshark -Y (one question)" "pcapsule bundle" "tshark, one question / pcapsule bundle with all protocols"
+	ratio "tshark -Y (one question)" "pcapsule query (cold)" "tshark, one question / pcapsule query on the bundle"
+	ratio "tshark -w (the same packets)" "pcapsule packets" "tshark -w / pcapsule packets"
+	[ "$size" = small ] && ratio "tshark -Y http -T ek" "pcapsule bundle" "tshark -T ek / pcapsule bundle"
+	rm -rf "$out"/a.pcapsule "$out"/*.pcap*
+done
