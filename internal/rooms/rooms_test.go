@@ -1,0 +1,140 @@
+// Package rooms holds the layout of the house: which package may import which. It has
+// tests only.
+package rooms
+
+import (
+	"encoding/json"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/pcapsule/pcapsule/"
+
+type pkg struct {
+	ImportPath string
+	Imports    []string
+	Deps       []string
+}
+
+func packages(t *testing.T) map[string]pkg {
+	cmd := exec.Command("go", "list", "-json=ImportPath,Imports,Deps", module+"...")
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("listing packages: %v", err)
+	}
+	all := map[string]pkg{}
+	for d := json.NewDecoder(strings.NewReader(string(out))); d.More(); {
+		var p pkg
+		if err := d.Decode(&p); err != nil {
+			t.Fatal(err)
+		}
+		all[strings.TrimPrefix(p.ImportPath, module)] = p
+	}
+	return all
+}
+
+// within reports whether a package lies in one of the rooms: "recorder/" is the room with
+// all below, "exporter" the one package.
+func within(name string, rooms ...string) bool {
+	for _, r := range rooms {
+		if name == r || strings.HasSuffix(r, "/") && strings.HasPrefix(name+"/", r) {
+			return true
+		}
+	}
+	return false
+}
+
+// TestImportsPointToTheWire holds each room to what stands nearer to the wire.
+func TestImportsPointToTheWire(t *testing.T) {
+	rules := []struct {
+		room, why string
+		allowed   []string
+	}{
+		{"exporter/table", "what a row is depends on nothing", nil},
+		{"exporter/cursor", "a bounded reader depends on nothing", nil},
+		{"kfl/", "the language knows no table but its own list of names", []string{"kfl/"}},
+		{"bpf/", "programs and their loaders only", []string{"bpf/"}},
+		{"recorder/", "the recorder knows no exporter", []string{"recorder/", "bpf/"}},
+		{"recorder/pcapng", "files depend on nothing", nil},
+		{"exporter/bundle", "a bundle is files and tables", []string{"exporter/table", "exporter/bundle/"}},
+		{"exporter/decode", "frames depend on nothing", []string{"exporter/cursor"}},
+		{"exporter/", "of the recorder: files, rings, identity, secrets, filters", []string{"exporter/", "recorder/pcapng", "recorder/ring", "recorder/workload", "recorder/secrets", "recorder/filter"}},
+		{"exporter/dissect/", "dissectors see bytes, not packets", []string{"exporter/dissect/", "exporter/cursor", "exporter/table", "recorder/secrets"}},
+		{"forensics/", "questions need bundles, not the pipeline", []string{"forensics/", "exporter/bundle", "exporter/table", "exporter/decode", "recorder/pcapng", "kfl/"}},
+		{"mcp/", "assistants ask forensics", []string{"mcp/", "forensics", "forensics/ask/", "forensics/check/", "forensics/redact/", "forensics/finding/", "exporter/bundle", "exporter/table", "kfl/"}},
+		{"report/", "reports ask forensics", []string{"report/", "forensics", "forensics/ask/", "forensics/check/", "forensics/redact/", "forensics/finding/", "exporter/bundle", "exporter/table", "kfl/"}},
+	}
+	for name, p := range packages(t) {
+		for _, r := range rules {
+			if !within(name, r.room) {
+				continue
+			}
+			for _, imp := range p.Imports {
+				ours, ok := strings.CutPrefix(imp, module)
+				if ok && !within(ours, r.allowed...) {
+					t.Errorf("%s imports %s: %s", name, ours, r.why)
+				}
+			}
+		}
+	}
+}
+
+// TestHeavyLibrariesStayInTheirRoom keeps DuckDB behind one package and the cluster's
+// libraries out of what runs on a laptop.
+func TestHeavyLibrariesStayInTheirRoom(t *testing.T) {
+	for name, p := range packages(t) {
+		for _, imp := range p.Imports {
+			if strings.HasPrefix(imp, "github.com/duckdb/") && name != "forensics/internal/duck" {
+				t.Errorf("%s imports %s; only forensics/internal/duck may", name, imp)
+			}
+		}
+		laptop := within(name, "exporter/", "forensics/", "kfl/", "mcp/", "report/", "internal/cli", "cmd/pcapsule") && !within(name, "exporter/hub/")
+		for _, dep := range p.Deps {
+			if laptop && (strings.HasPrefix(dep, "k8s.io/") || strings.HasPrefix(dep, "github.com/cilium/ebpf")) {
+				t.Errorf("%s reaches %s", name, dep)
+			}
+		}
+	}
+}
+
+// maxChain is how many of our packages may stand in one line of imports.
+const maxChain = 9
+
+// TestLineIsShort measures the longest chain of imports.
+func TestLineIsShort(t *testing.T) {
+	all := packages(t)
+	memo := map[string][]string{}
+	var longest func(name string) []string
+	longest = func(name string) []string {
+		if c, ok := memo[name]; ok {
+			return c
+		}
+		var best []string
+		for _, imp := range all[name].Imports {
+			if ours, ok := strings.CutPrefix(imp, module); ok {
+				if c := longest(ours); len(c) > len(best) {
+					best = c
+				}
+			}
+		}
+		memo[name] = append([]string{name}, best...)
+		return memo[name]
+	}
+	for name := range all {
+		if c := longest(name); len(c) > maxChain {
+			t.Errorf("%d packages in a line, want at most %d: %s", len(c), maxChain, strings.Join(c, " → "))
+		}
+	}
+}
+
+// TestNoDrawersWithoutNames refuses packages whose name says nothing.
+func TestNoDrawersWithoutNames(t *testing.T) {
+	for name := range packages(t) {
+		last := name[strings.LastIndexByte(name, '/')+1:]
+		if slices.Contains([]string{"common", "utils", "util", "helpers", "base", "types", "misc"}, last) {
+			t.Errorf("package %s: name it for what it does", name)
+		}
+	}
+}
