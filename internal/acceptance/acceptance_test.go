@@ -1,0 +1,304 @@
+// Package acceptance holds pcapsule's answers against what other tools and the captures'
+// authors say, for every public capture beside the project. It has tests only.
+//
+// A disagreement must stand in disagreements.tsv with the reason that a look at the
+// bytes gave; any other fails. The table of agreed and disagreed facts is printed.
+package acceptance
+
+import (
+	"bufio"
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	_ "github.com/duckdb/duckdb-go/v2"
+
+	"github.com/pcapsule/pcapsule/exporter"
+	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/recorder/pcapng"
+)
+
+// truth is what tshark and capinfos say of one capture.
+type truth struct {
+	Packets    *int64          `json:"packets"`
+	TCPStreams *int64          `json:"tcp_streams"`
+	UDPStreams *int64          `json:"udp_streams"`
+	Args       string          `json:"tshark_args"`
+	Exit       json.RawMessage `json:"tshark_exit"`
+	Capinfos   map[string]any  `json:"capinfos"`
+	raw        map[string]json.RawMessage
+}
+
+// captures finds the folder of public captures.
+func captures(t *testing.T) string {
+	if dir := os.Getenv("PCAPSULE_CAPTURES"); dir != "" {
+		return dir
+	}
+	dir, _ := os.Getwd()
+	for ; dir != "/"; dir = filepath.Dir(dir) {
+		if c := filepath.Join(dir, "..", "shared", "captures"); exists(filepath.Join(c, "INDEX.tsv")) {
+			return c
+		}
+	}
+	t.Skip("needs shared captures")
+	return ""
+}
+
+func exists(path string) bool { _, err := os.Stat(path); return err == nil }
+
+type outcome struct {
+	fact           string
+	capture        string
+	agreed         bool
+	info           bool // shown, never a failure
+	want, got      string
+	known, because string
+}
+
+// TestTruth runs every capture through the exporter and compares facts.
+func TestTruth(t *testing.T) {
+	dir := captures(t)
+	known := readKnown(t)
+	only := os.Getenv("PCAPSULE_ONLY")
+	var files []string
+	for _, line := range lines(t, filepath.Join(dir, "INDEX.tsv"))[1:] {
+		name, _, _ := strings.Cut(line, "\t")
+		if only == "" || strings.Contains(name, only) {
+			files = append(files, name)
+		}
+	}
+	results := make([][]outcome, len(files))
+	var wg sync.WaitGroup
+	next := make(chan int)
+	for range 2 {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			db, err := sql.Open("duckdb", "")
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer db.Close()
+			for i := range next {
+				results[i] = examine(t, db, dir, files[i])
+			}
+		}()
+	}
+	for i := range files {
+		next <- i
+	}
+	close(next)
+	wg.Wait()
+	report(t, slices.Concat(results...), known, only != "")
+}
+
+func lines(t *testing.T, path string) (out []string) {
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	sc := bufio.NewScanner(f)
+	sc.Buffer(nil, 4<<20)
+	for sc.Scan() {
+		out = append(out, sc.Text())
+	}
+	return out
+}
+
+// readKnown reads disagreements.tsv: capture, fact, reason.
+func readKnown(t *testing.T) map[[2]string]string {
+	known := map[[2]string]string{}
+	for n, line := range lines(t, "disagreements.tsv") {
+		if strings.HasPrefix(line, "#") || line == "" {
+			continue
+		}
+		f := strings.SplitN(line, "\t", 3)
+		if len(f) != 3 || len(f[2]) < 10 {
+			t.Fatalf("disagreements.tsv line %d: want capture, fact and a reason", n+1)
+		}
+		known[[2]string{f[0], f[1]}] = f[2]
+	}
+	return known
+}
+
+func report(t *testing.T, all []outcome, known map[[2]string]string, partial bool) {
+	type sum struct{ agreed, explained, open, info int }
+	sums := map[string]*sum{}
+	used := map[[2]string]bool{}
+	for _, o := range all {
+		s := sums[o.fact]
+		if s == nil {
+			s = &sum{}
+			sums[o.fact] = s
+		}
+		k := [2]string{o.capture, o.fact}
+		switch {
+		case o.agreed:
+			s.agreed++
+			if known[k] != "" {
+				t.Errorf("%s %s agrees now; take it out of disagreements.tsv", o.capture, o.fact)
+			}
+		case known[k] != "":
+			s.explained++
+			used[k] = true
+		case o.info:
+			s.info++
+			if partial {
+				t.Logf("%s %s:\n  peer %s\n  ours %s", o.capture, o.fact, o.want, o.got)
+			}
+		default:
+			s.open++
+			t.Errorf("%s %s:\n  peer %s\n  ours %s", o.capture, o.fact, o.want, o.got)
+		}
+	}
+	var facts []string
+	for f := range sums {
+		facts = append(facts, f)
+	}
+	slices.Sort(facts)
+	fmt.Printf("TABLE %-24s %8s %10s %6s %12s\n", "fact", "agreed", "explained", "open", "other count")
+	for _, f := range facts {
+		fmt.Printf("TABLE %-24s %8d %10d %6d %12d\n", f, sums[f].agreed, sums[f].explained, sums[f].open, sums[f].info)
+	}
+	for k := range known {
+		if !used[k] && !partial {
+			t.Errorf("disagreements.tsv: %s %s is not a disagreement", k[0], k[1])
+		}
+	}
+}
+
+// examine makes a bundle of one capture and compares it with the truth about it.
+func examine(t *testing.T, db *sql.DB, dir, name string) (out []outcome) {
+	var tr truth
+	data, err := os.ReadFile(filepath.Join(dir, "truth", name+".json"))
+	if err != nil {
+		return nil
+	}
+	if err := json.Unmarshal(data, &tr); err == nil {
+		err = json.Unmarshal(data, &tr.raw)
+	}
+	if err != nil {
+		t.Errorf("%s: %v", name, err)
+		return nil
+	}
+	tmp, err := os.MkdirTemp("", "pcapsule-acceptance-")
+	if err != nil {
+		t.Error(err)
+		return nil
+	}
+	defer os.RemoveAll(tmp)
+	path := filepath.Join(tmp, "a.pcapsule")
+	m, err := exporter.Run(context.Background(), []string{filepath.Join(dir, name)}, path,
+		exporter.Options{Release: "acceptance", Jobs: 1, DecodeAs: decodeAs(tr.Args), Repanic: true})
+	if err != nil {
+		if readable := tr.Packets != nil && *tr.Packets > 0; readable || !errors.Is(err, pcapng.ErrNotCapture) && !errors.Is(err, pcapng.ErrTooShort) {
+			return []outcome{{fact: "readable", capture: name, want: "a capture", got: err.Error()}}
+		}
+		return []outcome{{fact: "readable", capture: name, agreed: true}}
+	}
+	out = append(out, outcome{fact: "readable", capture: name, agreed: true})
+	c := &comparison{t: t, db: db, name: name, tr: &tr, m: m, tables: filepath.Join(path, "data", "tables")}
+	list := facts()
+	got, err := c.ask(list)
+	if err != nil {
+		t.Errorf("%s: %v", name, err)
+		return out
+	}
+	for _, f := range list {
+		if o, ok := c.compare(f, got[f.name]); ok {
+			out = append(out, o)
+		}
+	}
+	return out
+}
+
+// decodeAs turns tshark's -d tcp.port==N,proto into ours.
+func decodeAs(args string) (out []dissect.DecodeAs) {
+	known := map[string]bool{}
+	for _, p := range exporter.Protocols() {
+		known[p.Name] = true
+	}
+	names := map[string]string{"http": "http1", "http2": "http2", "redis": "redis", "resp": "redis", "pgsql": "postgresql", "tls": "tls", "dns": "dns"}
+	for _, w := range strings.Fields(args) {
+		var port uint16
+		var proto string
+		if n, _ := fmt.Sscanf(w, "tcp.port==%d,%s", &port, &proto); n == 2 && known[names[proto]] {
+			out = append(out, dissect.DecodeAs{Transport: dissect.TCP, Port: port, Protocol: names[proto]})
+		}
+	}
+	return out
+}
+
+type comparison struct {
+	t      *testing.T
+	db     *sql.DB
+	name   string
+	tr     *truth
+	m      *bundle.Manifest
+	tables string
+}
+
+// ask gets the values of all facts with one statement, in which {name} is a table.
+func (c *comparison) ask(list []fact) (map[string]counts, error) {
+	var parts []string
+	for _, f := range list {
+		parts = append(parts, fmt.Sprintf("select '%s', cast(v as varchar), cast(n as bigint) from (%s) q(v, n)", f.name, f.sql))
+	}
+	stmt := strings.Join(parts, "\nunion all ")
+	for _, name := range []string{"calls", "flows", "connections", "packets", "tls", "anomalies", "tcp_events"} {
+		pattern := filepath.Join(c.tables, name, "*.parquet")
+		if name == "calls" {
+			pattern = filepath.Join(c.tables, name, "**", "*.parquet")
+		}
+		stmt = strings.ReplaceAll(stmt, "{"+name+"}", "read_parquet('"+pattern+"', union_by_name=true, hive_partitioning=false)")
+	}
+	rows, err := c.db.Query(stmt)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	out := map[string]counts{}
+	for rows.Next() {
+		var f string
+		var v sql.NullString
+		var n int64
+		if err := rows.Scan(&f, &v, &n); err != nil {
+			return nil, err
+		}
+		if out[f] == nil {
+			out[f] = counts{}
+		}
+		out[f][v.String] += n
+	}
+	return out, rows.Err()
+}
+
+type counts map[string]int64
+
+func (c counts) String() string {
+	var keys []string
+	for k := range c {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	var b strings.Builder
+	for i, k := range keys {
+		if i == 12 {
+			fmt.Fprintf(&b, " … %d more", len(keys)-i)
+			break
+		}
+		fmt.Fprintf(&b, " %q:%d", k, c[k])
+	}
+	return b.String()
+}
