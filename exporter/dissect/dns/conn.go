@@ -1,0 +1,280 @@
+package dns
+
+import (
+	"encoding/binary"
+	"fmt"
+	"strings"
+
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+)
+
+// call is a question that waits for its answer, or an answer without question.
+type call struct {
+	row        *Row
+	x          dissect.Exchange
+	dir        dissect.Dir // of the question
+	typ, class uint16      // of the first question
+	last       int64       // time of its last message, ns
+	flags      uint16      // of the question
+	wants      uint16      // wantDO, wantQU
+	rcode      int
+	text       int  // bytes of text in the row
+	transfer   bool // a zone transfer, whose answer may have many messages
+	broken     string
+	first      string // first value of the answer, for the summary
+	records    int    // shown in the answer section
+	soa        string // first record of a transfer
+}
+
+// What a question wants beside its flags.
+const (
+	wantDO = 1 << iota
+	wantQU
+)
+
+type conn struct {
+	c       *dissect.Conn
+	variant string
+	alone   bool // messages go to a group: the answer is in another conversation
+	pending []*call
+	spare   *call
+	gaps    [2]bool // bytes of the direction were lost
+	m       message
+}
+
+func newConn(c *dissect.Conn) dissect.Dissector {
+	k := &conn{c: c, variant: "dns"}
+	ports := [2]uint16{c.Info.ServerPort, c.Info.ClientPort}
+	switch {
+	case ports[0] == portMDNS || ports[1] == portMDNS:
+		k.variant = "mdns"
+	case ports[0] == portLLMNR || ports[1] == portLLMNR:
+		k.variant = "llmnr"
+	}
+	k.alone = c.Info.Transport != dissect.TCP && (c.Info.Multicast || k.variant != "dns")
+	return k
+}
+
+// Read implements dissect.Dissector.
+func (k *conn) Read(in *dissect.Input) (int, error) {
+	if in.Datagram {
+		if len(in.Data) < headerSize {
+			return 0, fmt.Errorf("reading a message: %d bytes, want %d", len(in.Data), headerSize)
+		}
+		k.expire(in.Time(0))
+		k.message(in, 0, in.Data, in.Packet(0).Cut > 0)
+		return len(in.Data), nil
+	}
+	if len(in.Data) < 2 {
+		return 0, nil
+	}
+	n := int(binary.BigEndian.Uint16(in.Data)) + 2
+	if n < 2+headerSize {
+		return 0, fmt.Errorf("reading a message: length %d, want %d or more", n-2, headerSize)
+	}
+	if len(in.Data) < n {
+		k.c.Need(in.Dir, n)
+		return 0, nil
+	}
+	k.expire(in.Time(0))
+	k.message(in, 2, in.Data[:n], false)
+	return n, nil
+}
+
+// Gap implements dissect.Dissector.
+func (k *conn) Gap(in *dissect.Input, _ int64) bool {
+	k.gaps[in.Dir] = true
+	return false
+}
+
+// Close implements dissect.Dissector.
+func (k *conn) Close(why dissect.End) {
+	word := why.CallError()
+	if k.c.Info.Transport != dissect.TCP && why != dissect.EndEvicted {
+		word = "no_response" // a datagram has no connection that could end before the answer
+	}
+	for len(k.pending) > 0 {
+		c := k.pending[0]
+		switch {
+		case k.gaps[c.dir.Other()]:
+			k.emit(c, "gap")
+		case c.x.HasResponse() && word == "no_response":
+			k.emit(c, "cut")
+		default:
+			k.emit(c, word)
+		}
+	}
+}
+
+// expire gives up questions that waited too long.
+func (k *conn) expire(now int64) {
+	for len(k.pending) > 0 && now-k.pending[0].last > patience {
+		if c := k.pending[0]; c.x.HasResponse() {
+			k.emit(c, "cut")
+		} else {
+			k.emit(c, "no_response")
+		}
+	}
+}
+
+// message reads one message; data includes skip bytes of framing.
+func (k *conn) message(in *dissect.Input, skip int, data []byte, cut bool) {
+	m := &k.m
+	msg := data[skip:]
+	m.read(msg, k.variant == "mdns")
+	broken := ""
+	switch {
+	case m.problem != "" && cut:
+		broken = "gap"
+	case m.problem != "":
+		broken = "malformed"
+		k.c.Anomaly("malformed", m.problem, int64(len(msg)-m.end))
+	case m.end < len(msg):
+		k.c.Anomaly("trailing", fmt.Sprintf("%d bytes after the message", len(msg)-m.end), int64(len(msg)-m.end))
+	}
+	if m.odd != "" {
+		k.c.Anomaly("record", m.odd, 0)
+	}
+	if m.limited {
+		k.c.Anomaly("limit", fmt.Sprintf("a message of more than %d bytes of text", maxText), 0)
+	}
+	if m.response() {
+		k.response(in, data, broken)
+	} else {
+		k.request(in, data, broken)
+	}
+}
+
+func (k *conn) newCall(in *dissect.Input, dir dissect.Dir) *call {
+	c := k.spare
+	k.spare = nil
+	if c == nil {
+		c = &call{}
+	}
+	c.row = &Row{}
+	c.dir, c.last = dir, in.Time(0)
+	m := &k.m
+	c.row.ID, c.row.Variant, c.row.Opcode = int32(m.id), k.variant, int32(m.opcode())
+	if len(m.questions) > 0 {
+		c.typ, c.class = m.questions[0].typ, m.questions[0].class
+	}
+	return c
+}
+
+func (k *conn) request(in *dissect.Input, data []byte, broken string) {
+	m := &k.m
+	c := k.newCall(in, in.Dir)
+	c.x.Request(in, 0, len(data))
+	c.x.Reversed = in.Dir == dissect.ToClient
+	c.broken = broken
+	c.transfer = (c.typ == typeAXFR || c.typ == typeIXFR) && k.c.Info.Transport == dissect.TCP
+	c.fillRequest(m)
+	attempt := int32(1)
+	if o := k.find(in.Dir, false); o != nil {
+		attempt += o.row.Attempt.V
+	}
+	setInt(&c.row.Attempt, attempt)
+	if k.alone && k.c.Info.Multicast || broken != "" && len(m.questions) == 0 && m.count[0] > 0 {
+		k.emit(c, "")
+		return
+	}
+	if len(k.pending) >= maxPending {
+		k.emit(k.pending[0], "no_response")
+	}
+	k.pending = append(k.pending, c)
+}
+
+// find returns the newest question that waits in direction dir and has the id and
+// question of the message just read. loose lets a message without question fit any.
+func (k *conn) find(dir dissect.Dir, loose bool) *call {
+	m := &k.m
+	for i := len(k.pending) - 1; i >= 0; i-- {
+		c := k.pending[i]
+		if c.row.ID != int32(m.id) || c.dir != dir || int(c.row.Opcode) != m.opcode() {
+			continue
+		}
+		if len(m.questions) == 0 {
+			if loose || len(c.row.Questions) == 0 {
+				return c
+			}
+			continue
+		}
+		q := &m.questions[0]
+		if len(c.row.Questions) == 0 {
+			continue
+		}
+		if c.typ == q.typ && c.class == q.class && equalFold(c.row.Questions[0], m.str(q.name)) {
+			return c
+		}
+	}
+	return nil
+}
+
+func (k *conn) response(in *dissect.Input, data []byte, broken string) {
+	m := &k.m
+	dir := in.Dir.Other()
+	c := k.find(dir, true)
+	if c == nil {
+		if len(m.questions) > 0 && k.idWaits(dir) {
+			k.c.Anomaly("other_question", fmt.Sprintf("an answer with the id of a question (%d) and another question", m.id), 0)
+		}
+		c = k.newCall(in, dir)
+		// An announcement is its sender's own, an answer belongs to who asked.
+		c.x.Reversed = dir == dissect.ToClient && !k.alone
+		c.fillQuestions(m, string(m.text))
+	}
+	c.x.Response(in, 0, len(data))
+	c.last = max(c.last, in.Time(0))
+	if broken != "" {
+		c.broken = broken
+	}
+	c.fillResponse(m)
+	if c.x.HasRequest() && c.transfer && broken == "" && !c.transferDone(m) {
+		return
+	}
+	k.emit(c, "")
+}
+
+// idWaits reports whether a question of the same id waits, whatever it asks.
+func (k *conn) idWaits(dir dissect.Dir) bool {
+	for _, c := range k.pending {
+		if c.row.ID == int32(k.m.id) && c.dir == dir {
+			return true
+		}
+	}
+	return false
+}
+
+// transferDone reports whether the message ends a zone transfer: the last record is the
+// SOA that was also the first (RFC 5936 section 2.2, RFC 1995 section 4).
+func (c *call) transferDone(m *message) bool {
+	if m.rcode() != 0 || c.records == 0 {
+		return true
+	}
+	var last *record
+	for i := range m.records {
+		if r := &m.records[i]; r.section == 1 {
+			last = r
+			if c.soa == "" {
+				c.soa = string(m.str(r.value))
+			}
+		}
+	}
+	if m.limited || c.text > maxTransfer { // its end is not seen any more
+		return last == nil || last.typ == typeSOA
+	}
+	if last == nil || last.typ != typeSOA || string(m.str(last.value)) != c.soa {
+		return false
+	}
+	return c.records > 1 || c.typ == typeIXFR // one SOA: nothing newer
+}
+
+func equalFold(a string, b []byte) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	if a == string(b) {
+		return true
+	}
+	return strings.EqualFold(a, string(b))
+}

@@ -1,0 +1,171 @@
+package dns
+
+import (
+	"encoding/binary"
+
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+)
+
+const (
+	maxQuestions = 64 // of one message of a group, to be told as DNS
+	minQuestion  = 5  // bytes of a question: root, type and class
+	minRecord    = 11 // bytes of a record without data
+)
+
+// detect knows a datagram, and a stream by its length word and first message.
+func detect(dir dissect.Dir, head []byte) dissect.Verdict {
+	if len(head) >= headerSize && plausible(dir, head, true) {
+		return dissect.Yes
+	}
+	return detectStream(dir, head)
+}
+
+func detectStream(dir dissect.Dir, head []byte) dissect.Verdict {
+	if len(head) < 2 {
+		return dissect.More
+	}
+	n := int(binary.BigEndian.Uint16(head))
+	if n < headerSize+minQuestion {
+		return dissect.No
+	}
+	msg := head[2:]
+	whole := len(msg) >= n
+	if whole {
+		msg = msg[:n]
+	}
+	if len(msg) < headerSize {
+		return dissect.More
+	}
+	if !plausibleHeader(dir, readHeader(msg), n) {
+		return dissect.No
+	}
+	if whole {
+		if plausible(dir, msg, true) {
+			return dissect.Yes
+		}
+		return dissect.No
+	}
+	if readHeader(msg).count[0] > 0 && plausible(dir, msg, false) {
+		return dissect.Yes
+	}
+	if len(msg) < headerSize+maxNameWire+4 {
+		return dissect.More
+	}
+	return dissect.No
+}
+
+// plausibleHeader judges the first words of a message of n bytes. A response from the
+// side that should ask is refused, so that the engine turns the sides round, unless it
+// looks like a multicast announcement.
+func plausibleHeader(dir dissect.Dir, h header, n int) bool {
+	qd, an, ns, ar := int(h.count[0]), int(h.count[1]), int(h.count[2]), int(h.count[3])
+	op := h.opcode()
+	if op > opUpdate || op == 3 || h.flags&bitZ != 0 || headerSize+qd*minQuestion+(an+ns+ar)*minRecord > n {
+		return false
+	}
+	group := h.id == 0 // RFC 6762 section 18.1
+	if qd > 1 && (!group || qd > maxQuestions) {
+		return false
+	}
+	if h.response() {
+		return h.rcode() <= 11 && (dir == dissect.ToClient || group && qd == 0) && (qd == 1 || an > 0)
+	}
+	carries := group || op == opUpdate || op == opNotify
+	return dir == dissect.ToServer && h.rcode() == 0 && h.flags&bitRA == 0 && qd >= 1 && (an == 0 || carries) && (ns <= 1 || carries) && (ar <= 4 || carries)
+}
+
+// plausible judges a message; whole says that all of it is there.
+func plausible(dir dissect.Dir, b []byte, whole bool) bool {
+	h := readHeader(b)
+	if whole && !plausibleHeader(dir, h, len(b)) {
+		return false
+	}
+	off := headerSize
+	for range h.count[0] {
+		if off = plausibleQuestion(b, off); off < 0 {
+			return false
+		}
+	}
+	if !whole {
+		return true
+	}
+	for range int(h.count[1]) + int(h.count[2]) + int(h.count[3]) {
+		if off = plausibleRecord(b, off); off < 0 {
+			return false
+		}
+	}
+	return off == len(b)
+}
+
+func plausibleQuestion(b []byte, off int) int {
+	at := off
+	if off = skipName(b, off); off < 0 || off+4 > len(b) {
+		return -1
+	}
+	t, class := binary.BigEndian.Uint16(b[off:]), binary.BigEndian.Uint16(b[off+2:])
+	if t == 0 || !knownClass(class&^classTop) || (t == typeNB || t == typeSRV) && isNetBIOS(b[at:]) {
+		return -1
+	}
+	return off + 4
+}
+
+func plausibleRecord(b []byte, off int) int {
+	if off = skipName(b, off); off < 0 || off+10 > len(b) {
+		return -1
+	}
+	t, class := binary.BigEndian.Uint16(b[off:]), binary.BigEndian.Uint16(b[off+2:])
+	if t == 0 || t != typeOPT && !knownClass(class&^classTop) {
+		return -1
+	}
+	off += 10 + int(binary.BigEndian.Uint16(b[off+8:]))
+	if off > len(b) {
+		return -1
+	}
+	return off
+}
+
+func knownClass(c uint16) bool {
+	return c >= 1 && c <= 4 || c == classNONE || c == classANY
+}
+
+// isNetBIOS reports whether a name begins with a label in the half-byte coding of
+// RFC 1001 section 14.1.
+func isNetBIOS(name []byte) bool {
+	if len(name) < 33 || name[0] != 32 {
+		return false
+	}
+	for _, c := range name[1:33] {
+		if c < 'A' || c > 'P' {
+			return false
+		}
+	}
+	return true
+}
+
+// detectOnPort takes on DNS's own ports what was not told to be another protocol: a
+// message whose header or first question can be read.
+func detectOnPort(_ dissect.Dir, head []byte) dissect.Verdict {
+	if damaged(head) {
+		return dissect.Yes
+	}
+	if len(head) > 2 {
+		if n := int(binary.BigEndian.Uint16(head)); n >= headerSize && damaged(head[2:min(2+n, len(head))]) {
+			return dissect.Yes
+		}
+	}
+	return dissect.No
+}
+
+func damaged(b []byte) bool {
+	if len(b) < headerSize {
+		return false
+	}
+	h := readHeader(b)
+	if h.count[0] > 0 {
+		if end := skipName(b, headerSize); end > 0 && end+4 <= len(b) && knownClass(binary.BigEndian.Uint16(b[end+2:])&^classTop) {
+			return true
+		}
+	}
+	// Counts of real messages are small, while those of anything else are any number.
+	return h.opcode() <= 6 && h.count[0] <= 8 && h.count[1] <= 255 && h.count[2] <= 255 && h.count[3] <= 255
+}

@@ -1,0 +1,86 @@
+// Package dns reads DNS over UDP and TCP, multicast DNS and LLMNR (RFC 1035, 2136, 2181,
+// 3596, 4034, 4795, 5936, 6762, 6891, 7766, 9460).
+//
+// A row is one message of questions with its answer, paired by message id, direction and
+// question. A question that is sent again before an answer is a row of its own, and
+// attempt counts; the answer goes to the newest sending. What is sent to a group is
+// not answered in its own conversation, so such messages are rows by themselves. Of a
+// damaged message header, questions and the records before the damage are kept. NetBIOS
+// name service is left alone.
+package dns
+
+import (
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/table"
+)
+
+// Limits.
+const (
+	maxNameWire    = 255       // bytes of a name, RFC 1035 section 2.3.4
+	maxPointers    = 126       // compression pointers followed in one name
+	maxText        = 256 << 10 // bytes of text made of one message
+	maxTransfer    = 1 << 20   // bytes of text made of one zone transfer
+	maxHex         = 4096      // bytes of unknown data shown in hexadecimal
+	maxPending     = 512       // questions of one connection that wait for an answer
+	patience       = 60e9      // ns after which a question counts as not answered
+	maxSummaryName = 120       // bytes of a name or value in a summary
+)
+
+// Row is one message of questions with its answer.
+type Row struct {
+	table.Call
+	ID          int32    `col:"dns_id" doc:"message id; 0 in multicast DNS"`
+	Variant     string   `col:"dns_variant" enc:"dict" doc:"dns, mdns or llmnr, by port"`
+	Opcode      int32    `col:"dns_opcode" doc:"number of the operation; its name is in method"`
+	HasRequest  bool     `col:"dns_request" doc:"the question was seen"`
+	HasResponse bool     `col:"dns_response" doc:"the answer was seen"`
+	Questions   []string `col:"dns_questions" doc:"names asked for, as spelled, without the last dot; the zone of an UPDATE"`
+	Types       []string `col:"dns_question_types" doc:"types asked for, in the order of dns_questions: A, AAAA, HTTPS, TYPE1234"`
+
+	Class       table.Opt[string] `col:"dns_question_class" enc:"dict" doc:"class of the first question: IN, CH, HS, NONE, ANY"`
+	Answers     []string          `col:"dns_answers" doc:"values of the answer section: addresses, names, else text as in zone files; empty where the answer has no records"`
+	AnswerTypes []string          `col:"dns_answer_types" doc:"types of the answers, in their order"`
+	AnswerNames []string          `col:"dns_answer_names" doc:"names that own the answers, in their order"`
+	TTLs        []string          `col:"dns_ttls" doc:"times to live of the answers in seconds, in their order"`
+	MinTTL      table.Opt[int64]  `col:"dns_min_ttl" doc:"smallest time to live of the answers in seconds"`
+
+	Authority      []string `col:"dns_authority" doc:"authority section of the answer: name, time to live, type and value of each record"`
+	Additional     []string `col:"dns_additional" doc:"additional section of the answer without OPT, as dns_authority"`
+	RequestRecords []string `col:"dns_request_records" doc:"records that the question carried: prerequisites and changes of an UPDATE, known answers and probes of multicast DNS, as dns_authority"`
+
+	AnswerCount     table.Opt[int32] `col:"dns_answer_count" doc:"records of the answer section as the header counts them, over all messages"`
+	AuthorityCount  table.Opt[int32] `col:"dns_authority_count" doc:"records of the authority section as the header counts them"`
+	AdditionalCount table.Opt[int32] `col:"dns_additional_count" doc:"records of the additional section as the header counts them, with OPT"`
+	ResponseParts   table.Opt[int32] `col:"dns_response_messages" doc:"messages that the answer came in; a zone transfer may have many"`
+	Flags           []string         `col:"dns_flags" doc:"flags of the answer, or of the question where there was none: aa, tc, rd, ra, z, ad, cd, do, and qu for a multicast question that wants a direct answer"`
+	EDNSSize        table.Opt[int32] `col:"dns_edns_size" unit:"bytes" doc:"largest UDP answer that the asker takes (EDNS); the answerer's where there was no question"`
+	EDNSVersion     table.Opt[int32] `col:"dns_edns_version" doc:"EDNS version beside dns_edns_size"`
+	EDNSOptions     []string         `col:"dns_edns_options" doc:"EDNS options of both sides as name=value: ecs, cookie, nsid, ede, …; option65001=hex where the number has no name"`
+	RequestLength   table.Opt[int64] `col:"dns_request_length" unit:"bytes" doc:"length of the question message"`
+	ResponseLength  table.Opt[int64] `col:"dns_response_length" unit:"bytes" doc:"length of the answer messages"`
+	TotalSize       int64            `col:"dns_total_size" unit:"bytes" doc:"length of question and answer messages"`
+
+	names []dissect.NameAnswer
+}
+
+// Names are the addresses that the answer gave for the name asked for.
+func (r *Row) Names() []dissect.NameAnswer { return r.names }
+
+// Protocol is DNS.
+func Protocol() *dissect.Protocol {
+	return &dissect.Protocol{
+		Name:         "dns",
+		Doc:          "DNS over UDP and TCP, multicast DNS and LLMNR",
+		Transports:   []dissect.Transport{dissect.UDP, dissect.TCP},
+		Ports:        []uint16{53, portMDNS, portLLMNR},
+		Detect:       detect,
+		DetectOnPort: detectOnPort,
+		New:          newConn,
+		Row:          &Row{},
+	}
+}
+
+const (
+	portMDNS  = 5353
+	portLLMNR = 5355
+)

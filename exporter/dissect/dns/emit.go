@@ -1,0 +1,102 @@
+package dns
+
+import (
+	"strconv"
+
+	"github.com/pcapsule/pcapsule/exporter/table"
+)
+
+// emit hands a call on; why is the word for column error, empty where the call ended
+// by itself.
+func (k *conn) emit(c *call, why string) {
+	for i, p := range k.pending {
+		if p == c {
+			copy(k.pending[i:], k.pending[i+1:])
+			k.pending[len(k.pending)-1] = nil
+			k.pending = k.pending[:len(k.pending)-1]
+			break
+		}
+	}
+	row := c.row
+	asked, answered := c.x.HasRequest(), c.x.HasResponse()
+	if why == "" && c.broken != "" {
+		why = c.broken
+	}
+	// Between a host and a group, or a host that answers for a group, one message is all.
+	single := k.alone && asked != answered
+	switch {
+	case single:
+		if why == "no_response" {
+			why = ""
+		}
+	case !asked && why == "":
+		why = "no_request"
+	}
+	if why != "" {
+		row.Error = table.Some(why)
+	}
+	row.Complete = why == "" && (asked && answered || single)
+	row.Failed = answered && c.rcode != 0 || !answered && !single || why == "malformed"
+	if !answered {
+		c.fillFlags(c.flags, c.wants&wantDO != 0, c.wants&wantQU != 0)
+	}
+	row.Summary = k.summary(c, why)
+	k.c.Emit(&c.x, row)
+	*c = call{}
+	k.spare = c
+}
+
+// summary is TYPE name → first value, more records.
+func (k *conn) summary(c *call, why string) string {
+	row := c.row
+	buf := make([]byte, 0, 128)
+	if row.Opcode != opQuery {
+		buf = append(append(buf, row.Method.V...), ' ')
+	}
+	if len(row.Questions) > 0 {
+		buf = append(append(buf, row.Types[0]...), ' ')
+		buf = appendShort(buf, row.Questions[0])
+		if n := len(row.Questions) - 1; n > 0 {
+			buf = append(buf, " +"...)
+			buf = strconv.AppendInt(buf, int64(n), 10)
+		}
+	} else if k.alone && len(row.AnswerNames) > 0 {
+		buf = append(append(buf, row.AnswerTypes[0]...), ' ')
+		buf = appendShort(buf, row.AnswerNames[0])
+	} else {
+		buf = append(buf, '?')
+	}
+	if !row.HasResponse && why == "" {
+		return string(append(buf, ", to a group"...))
+	}
+	buf = append(buf, " → "...)
+	switch {
+	case !row.HasResponse && why == "no_response":
+		return string(append(buf, "no response"...))
+	case !row.HasResponse:
+		return string(append(buf, why...))
+	case c.rcode != 0:
+		buf = append(buf, row.StatusText.V...)
+	case c.records == 0 && row.Opcode == opQuery:
+		buf = append(buf, "no records"...)
+	case c.records == 0:
+		buf = append(buf, row.StatusText.V...)
+	default:
+		buf = appendShort(buf, c.first)
+		if c.records > 1 {
+			buf = append(buf, " +"...)
+			buf = strconv.AppendInt(buf, int64(c.records-1), 10)
+		}
+	}
+	if why != "" && why != "no_request" {
+		buf = append(append(buf, ", "...), why...)
+	}
+	return string(buf)
+}
+
+func appendShort(dst []byte, s string) []byte {
+	if len(s) <= maxSummaryName {
+		return append(dst, s...)
+	}
+	return append(append(dst, cutText([]byte(s[:maxSummaryName+1]), maxSummaryName)...), "…"...)
+}
