@@ -5,6 +5,7 @@ package all
 
 import (
 	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/dns"
 	"github.com/pcapsule/pcapsule/exporter/dissect/grpc"
 	"github.com/pcapsule/pcapsule/exporter/dissect/http1"
 	"github.com/pcapsule/pcapsule/exporter/dissect/http2"
@@ -14,6 +15,7 @@ import (
 func Protocols() []*dissect.Protocol {
 	return []*dissect.Protocol{
 		http1.Protocol(),
+		dns.Protocol(),
 		http2.Protocol(),
 		grpc.Protocol(),
 	}
