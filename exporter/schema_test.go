@@ -1,0 +1,66 @@
+package exporter
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+)
+
+var update = flag.Bool("update", false, "rewrite docs/format/tables.md")
+
+// TestTablesPage holds docs/format/tables.md to the schemas.
+func TestTablesPage(t *testing.T) {
+	const path = "../docs/format/tables.md"
+	want := tablesPage()
+	if *update {
+		if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(got) != want {
+		t.Error("docs/format/tables.md is not what the schemas say; run go test ./exporter -run TablesPage -update")
+	}
+}
+
+func tablesPage() string {
+	var b strings.Builder
+	b.WriteString("# Tables\n\nEvery table of a bundle with its columns, as `pcapsule schema` prints them. One name has one type in\n" +
+		"every table. Numbers that count are BIGINT; there is no floating point. Times are nanoseconds since\n1970 UTC where the name ends in `_ns`, " +
+		"microseconds where it ends in `_us`; `ts` is a TIMESTAMP in\nmicroseconds UTC. Addresses are text as RFC 5952 has it. Text is UTF-8 " +
+		"(text.md says what becomes of\nother bytes). The rows' order and digests are in digests.md, the files in parts.md.\n" +
+		"\nThe views of `data/open.sql` add to calls, flows and connections the columns of both ends as `src_…` and\n`dst_…` (src_pod, dst_service, …).\n")
+	for _, s := range Schemas() {
+		fmt.Fprintf(&b, "\n## %s\n\n%s.\n\n| column | type | null | unit | of | meaning |\n|---|---|---|---|---|---|\n", s.Name, strings.ToUpper(s.Doc[:1])+s.Doc[1:])
+		for _, c := range s.Columns {
+			null := ""
+			if c.Optional {
+				null = "yes"
+			}
+			fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s |\n", c.Name, strings.ReplaceAll(c.Kind.String(), `"`, ""), null, c.Unit, c.Protocol, c.Doc)
+		}
+	}
+	return b.String()
+}
+
+// TestColumnsHaveOneType holds every column name to one type over all tables.
+func TestColumnsHaveOneType(t *testing.T) {
+	types := map[string]string{}
+	where := map[string]string{}
+	for _, s := range Schemas() {
+		for _, c := range s.Columns {
+			if old, ok := types[c.Name]; ok && old != c.Kind.String() {
+				t.Errorf("%s is %s in %s and %s in %s", c.Name, old, where[c.Name], c.Kind, s.Name)
+			}
+			types[c.Name], where[c.Name] = c.Kind.String(), s.Name
+			if strings.ToLower(c.Name) != c.Name || strings.ContainsAny(c.Name, " -.") {
+				t.Errorf("%s.%s: want snake case", s.Name, c.Name)
+			}
+		}
+	}
+}
