@@ -1,0 +1,204 @@
+package redis
+
+import (
+	"bytes"
+
+	"github.com/pcapsule/pcapsule/exporter/table"
+)
+
+// Limits of a summary.
+const (
+	maxSummaryCommand = 120
+	maxSummaryReply   = 80
+)
+
+const arrow = " → "
+
+// emit hands a call on; why is the word for column error, empty where the call ended by
+// itself.
+func (k *conn) emit(c *call, why string) {
+	k.drop(c)
+	if k.resp == c {
+		k.resp, k.w = nil, walker{}
+	}
+	row := &Row{Inline: c.inline, Ahead: c.ahead, Errors: c.errors, DB: c.db, Keys: c.keys}
+	asked := c.x.HasRequest()
+	switch {
+	case c.gap && why == "":
+		why = "gap"
+	case c.bad:
+		why = "malformed"
+	case !asked && c.push == "":
+		why = "no_request"
+	}
+	if why != "" {
+		row.Error = table.Some(why)
+	}
+	row.Complete = why == "" && c.answered && (c.whole || c.push != "")
+	row.Failed = c.isError() || asked && !c.answered || why == "malformed"
+	if c.isError() {
+		word, _, _ := bytes.Cut([]byte(c.errText), []byte{' '})
+		row.StatusText = table.Some(string(word))
+	}
+	if c.errors > 0 {
+		row.ErrText = table.Some(c.errText)
+	}
+	if name := typeName(c.kind, c.null); name != "" {
+		row.Type = table.Some(name)
+	}
+	if !c.null && (c.kind == '*' || c.kind == '%' || c.kind == '~' || c.kind == '>') {
+		row.Elements = table.Some(c.elements)
+	}
+	k.name(c, row)
+	k.show(c, row, why)
+	k.c.Emit(&c.x, row)
+	k.free(c)
+}
+
+// name fills the columns about who and what was asked.
+func (k *conn) name(c *call, row *Row) {
+	if c.verb != "" {
+		row.Method = table.Some(c.verb)
+	}
+	if c.user != "" {
+		row.User = table.Some(c.user)
+	}
+	row.Queued = c.kind == '+' && string(c.reply) == "QUEUED"
+	if s := c.spec; s != nil {
+		switch s.act {
+		case actAuth, actHello:
+			if c.masked >= 0 {
+				row.AuthKind = table.Some("password")
+			}
+		case actSubscribe, actUnsubscribe, actPublish:
+			if c.argc > 1 && c.words[1].to > 0 {
+				row.Channel = table.Some(string(c.word(1)))
+			}
+		}
+	}
+	if c.push == "" {
+		return
+	}
+	row.Push = table.Some(c.push)
+	switch c.push {
+	case "replication":
+	case "pmessage":
+		row.Channel = some(c.element(2))
+	case "message", "smessage", "subscribe", "psubscribe", "ssubscribe", "unsubscribe", "punsubscribe", "sunsubscribe":
+		row.Channel = some(c.element(1))
+	}
+}
+
+func some(b []byte) table.Opt[string] {
+	return table.Opt[string]{V: string(b), OK: len(b) > 0}
+}
+
+// show fills the columns that show text. Command, reply and summary share one string
+// where they are short.
+func (k *conn) show(c *call, row *Row, why string) {
+	b := k.scratch[:0]
+	switch {
+	case c.push != "":
+		b = append(b, "push"...)
+	case c.argc == 0:
+		b = append(b, '?')
+	default:
+		b = append(b, clip(c.line, maxText)...)
+		if c.cut || len(c.line) > maxText {
+			b = append(b, "…"...)
+		}
+	}
+	command := len(b)
+	if c.push != "" {
+		b = append(b, ' ')
+	} else {
+		b = append(b, arrow...)
+	}
+	reply := len(b)
+	b = append(b, clip(c.reply, maxText)...)
+	if c.full {
+		b = append(b, "…"...)
+	}
+	if c.kind == 0 {
+		b = append(b, orWord(why)...)
+	}
+	k.scratch = b
+	s := string(b)
+	if c.argc > 0 {
+		row.Command = table.Some(s[:command])
+	}
+	if c.kind != 0 {
+		row.Reply = table.Some(s[reply:])
+	}
+	switch {
+	case c.keySpan.to > 0:
+		row.Key = table.Some(s[c.keySpan.from:c.keySpan.to])
+	case c.key != "":
+		row.Key = table.Some(c.key)
+	}
+	row.Summary = s
+	if command <= maxSummaryCommand && len(s)-reply <= maxSummaryReply {
+		return
+	}
+	b = append(b[:0], short(s[:command], maxSummaryCommand)...)
+	b = append(b, s[command:reply]...)
+	b = append(b, short(s[reply:], maxSummaryReply)...)
+	row.Summary = string(b)
+	k.scratch = b
+}
+
+// short is s cut to n bytes and an ellipsis.
+func short(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	return string(clip([]byte(s[:n+1]), n)) + "…"
+}
+
+// orWord says in a summary why there is no reply.
+func orWord(why string) string {
+	switch why {
+	case "":
+		return "no reply asked"
+	case "no_response":
+		return "no response"
+	}
+	return why
+}
+
+func typeName(kind byte, null bool) string {
+	if null {
+		return "null"
+	}
+	switch kind {
+	case '+':
+		return "simple_string"
+	case '-':
+		return "error"
+	case ':':
+		return "integer"
+	case '$':
+		return "bulk_string"
+	case '*':
+		return "array"
+	case '%':
+		return "map"
+	case '~':
+		return "set"
+	case '#':
+		return "boolean"
+	case ',':
+		return "double"
+	case '(':
+		return "big_number"
+	case '!':
+		return "bulk_error"
+	case '=':
+		return "verbatim_string"
+	case '>':
+		return "push"
+	case 'r':
+		return "rdb"
+	}
+	return ""
+}

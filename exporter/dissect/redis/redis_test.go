@@ -1,0 +1,194 @@
+package redis
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/dissecttest"
+)
+
+type chunks = []dissecttest.Chunk
+
+var client, server = dissecttest.Client, dissecttest.Server
+
+// cmd is a command as an array of strings.
+func cmd(args ...string) string {
+	b := fmt.Sprintf("*%d\r\n", len(args))
+	for _, a := range args {
+		b += bulk(a)
+	}
+	return b
+}
+
+func bulk(s string) string { return fmt.Sprintf("$%d\r\n%s\r\n", len(s), s) }
+
+func play(t testing.TB, end dissect.End, c ...dissecttest.Chunk) *dissecttest.Result {
+	return dissecttest.Play(t, dissecttest.Options{Transport: dissect.TCP, ServerPort: 6379, End: end,
+		Protocols: []*dissect.Protocol{Protocol()}}, c...)
+}
+
+// lines are the rows in short: summary, type, error, push, key.
+func lines(r *dissecttest.Result) string {
+	var out []string
+	for _, e := range r.Rows() {
+		row, ok := e.(*Row)
+		if !ok {
+			out = append(out, "other "+e.Base().Summary)
+			continue
+		}
+		s := row.Summary + " |" + row.Type.V
+		for _, w := range []struct{ name, value string }{{"error", row.Error.V}, {"push", row.Push.V}, {"key", row.Key.V},
+			{"channel", row.Channel.V}, {"user", row.User.V}, {"status", row.StatusText.V}} {
+			if w.value != "" {
+				s += " " + w.name + "=" + w.value
+			}
+		}
+		if row.Keys > 1 {
+			s += fmt.Sprintf(" keys=%d", row.Keys)
+		}
+		if row.DB.OK {
+			s += fmt.Sprintf(" db=%d", row.DB.V)
+		}
+		if row.Failed {
+			s += " failed"
+		}
+		out = append(out, s)
+	}
+	return strings.Join(out, "\n")
+}
+
+func TestSuite(t *testing.T) {
+	long := strings.Repeat("0123456789", 700)
+	dissecttest.Run(t, Protocol(),
+		dissecttest.Sample{Name: "commands one by one", Rows: 4, Chunks: chunks{
+			client(cmd("SET", "a", "1")), server("+OK\r\n"),
+			client(cmd("get", "a")), server(bulk("1")),
+			client(cmd("GET", "none")), server("$-1\r\n"),
+			client(cmd("LPUSH", "a", "x")), server("-WRONGTYPE Operation against a key holding the wrong kind of value\r\n")}},
+		dissecttest.Sample{Name: "pipeline with a long value", Rows: 3, Chunks: chunks{
+			client(cmd("SET", "big", long) + cmd("GET", "big") + cmd("MGET", "big", "big")),
+			server("+OK\r\n" + bulk(long) + "*2\r\n" + bulk(long) + bulk("x"))}},
+		dissecttest.Sample{Name: "RESP3 types", Rows: 8, Chunks: chunks{
+			client(cmd("HELLO", "3", "AUTH", "bob", "secret")), server("%2\r\n+server\r\n+redis\r\n$5\r\nproto\r\n:3\r\n"),
+			client(cmd("A") + cmd("B") + cmd("C") + cmd("D") + cmd("E") + cmd("F") + cmd("G")),
+			server("~2\r\n#t\r\n,1.5\r\n" + "(12345678901234567890\r\n" + "=7\r\ntxt:abc\r\n" + "_\r\n" +
+				"|1\r\n+ttl\r\n:10\r\n*2\r\n:1\r\n|1\r\n+a\r\n*0\r\n:2\r\n" + "$?\r\n;2\r\nab\r\n;3\r\ncde\r\n;0\r\n" +
+				"*?\r\n:1\r\n%?\r\n+k\r\n_\r\n.\r\n.\r\n")}},
+		dissecttest.Sample{Name: "pub/sub", Rows: 5, Chunks: chunks{
+			client(cmd("SUBSCRIBE", "a", "b")),
+			server("*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n*3\r\n$9\r\nsubscribe\r\n$1\r\nb\r\n:2\r\n"),
+			server("*3\r\n$7\r\nmessage\r\n$1\r\na\r\n$2\r\nhi\r\n*4\r\n$8\r\npmessage\r\n$1\r\n*\r\n$1\r\nb\r\n$2\r\nho\r\n"),
+			client(cmd("UNSUBSCRIBE")),
+			server("*3\r\n$11\r\nunsubscribe\r\n$1\r\na\r\n:1\r\n*3\r\n$11\r\nunsubscribe\r\n$1\r\nb\r\n:0\r\n"),
+			client(cmd("PING")), server("+PONG\r\n")}},
+		dissecttest.Sample{Name: "replication", Rows: 5, Chunks: chunks{
+			client(cmd("REPLCONF", "capa", "eof")), server("+OK\r\n"),
+			client(cmd("PSYNC", "?", "-1")), server("+FULLRESYNC 8de1787ba490483314a4d30f1c628bc5025eb761 0\r\n\n"),
+			server("$9\r\nREDIS0009" + cmd("PING")), client(cmd("REPLCONF", "ACK", "14")), server(cmd("SET", "a", "b"))}},
+	)
+}
+
+func TestRows(t *testing.T) {
+	mark := strings.Repeat("m", 40)
+	for _, c := range []struct {
+		name  string
+		in    chunks
+		want  string
+		anoms int
+	}{
+		{"keys come from the table of commands",
+			chunks{client(cmd("mset", "k1", "v", "k2", "v")), server("+OK\r\n"), client(cmd("EVAL", "return 1", "2", "x", "y", "z")), server(":1\r\n"),
+				client(cmd("XREAD", "COUNT", "2", "STREAMS", "s1", "s2", "0", "0")), server("*-1\r\n"), client(cmd("OBJECT", "ENCODING", "o")), server("$6\r\nembstr\r\n")},
+			"mset k1 v k2 v → OK |simple_string key=k1 keys=2\nEVAL \"return 1\" 2 x y z → 1 |integer key=x keys=2\n" +
+				"XREAD COUNT 2 STREAMS s1 s2 0 0 → (nil) |null key=s1 keys=2\nOBJECT ENCODING o → embstr |bulk_string key=o", 0},
+		{"passwords are not shown",
+			chunks{client(cmd("AUTH", "hunter2")), server("+OK\r\n"), client(cmd("AUTH", "bob", "hunter2")), server("-WRONGPASS invalid\r\n"),
+				client(cmd("CONFIG", "SET", "requirepass", "hunter2", "maxmemory", "1")), server("+OK\r\n"),
+				client(cmd("ACL", "SETUSER", "al", "on", ">hunter2")), server("+OK\r\n"), client("auth \"hunter2\"\r\n"), server("+OK\r\n"),
+				client(cmd("MIGRATE", "h", "1", "", "0", "5", "AUTH2", "u", "hunter2", "KEYS", "a")), server("+OK\r\n")},
+			"AUTH *** → OK |simple_string\nAUTH bob *** → WRONGPASS invalid |error user=bob status=WRONGPASS failed\n" +
+				"CONFIG SET requirepass *** maxmemory 1 → OK |simple_string\nACL SETUSER al on *** → OK |simple_string\nauth *** → OK |simple_string\n" +
+				"MIGRATE h 1 \"\" 0 5 AUTH2 u *** KEYS a → OK |simple_string", 0},
+		{"a transaction has a row a command",
+			chunks{client(cmd("MULTI") + cmd("INCR", "a") + cmd("EXEC")), server("+OK\r\n+QUEUED\r\n*2\r\n:1\r\n-ERR no\r\n")},
+			"MULTI → OK |simple_string\nINCR a → QUEUED |simple_string key=a\nEXEC → [1, \"ERR no\"] |array", 0},
+		{"a push between command and reply takes no pair",
+			chunks{client(cmd("GET", "a")), server(">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\na\r\n" + bulk("v"))},
+			"push [invalidate, [a]] |push push=invalidate\nGET a → v |bulk_string key=a", 0},
+		{"inline commands are told by their replies",
+			chunks{client("PING\r\n"), server("+PONG\r\n"), client("set k \"a b\"\n"), server("+OK\r\n")},
+			"PING → PONG |simple_string\nset k \"a b\" → OK |simple_string key=k", 0},
+		{"CLIENT REPLY takes replies away",
+			chunks{client(cmd("CLIENT", "REPLY", "OFF") + cmd("PING") + cmd("CLIENT", "REPLY", "ON") + cmd("CLIENT", "REPLY", "SKIP") + cmd("GET", "a") + cmd("GET", "b")),
+				server("+OK\r\n:2\r\n")},
+			"CLIENT REPLY OFF → no reply asked |\nPING → no reply asked |\nCLIENT REPLY SKIP → no reply asked |\nGET a → no reply asked | key=a\n" +
+				"CLIENT REPLY ON → OK |simple_string\nGET b → 2 |integer key=b", 0},
+		{"MONITOR pushes lines",
+			chunks{client(cmd("MONITOR")), server("+OK\r\n+1339518083.107412 [0 127.0.0.1:60866] \"keys\" \"*\"\r\n")},
+			"MONITOR → OK |simple_string\npush 1339518083.107412 [0 127.0.0.1:60866] \"keys\" \"*\" |simple_string push=monitor", 0},
+		{"SELECT is remembered, unless it failed",
+			chunks{client(cmd("SELECT", "3") + cmd("GET", "a")), server("+OK\r\n$-1\r\n"), client(cmd("SELECT", "99")), server("-ERR DB index is out of range\r\n"),
+				client(cmd("DBSIZE")), server(":0\r\n")},
+			"SELECT 3 → OK |simple_string\nGET a → (nil) |null key=a db=3\nSELECT 99 → ERR DB index is out of range |error status=ERR db=3 failed\nDBSIZE → 0 |integer db=3", 0},
+		{"a replication file of unknown length",
+			chunks{client(cmd("SYNC")), server("\n\n$EOF:" + mark + "\r\nREDIS..x" + mark + cmd("DEL", "a"))},
+			"SYNC →  |rdb\npush [DEL, a] |array push=replication", 0},
+		{"a reply whose command was not captured",
+			chunks{server(":1\r\n"), client(cmd("GET", "a")), server(bulk("b"))},
+			"? → 1 |integer error=no_request\nGET a → b |bulk_string key=a", 0},
+		{"a gap inside a long string is passed over",
+			chunks{client("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$3000\r\nabc"), {Dir: dissect.ToServer, Gap: 2000, Data: []byte(strings.Repeat("x", 997) + "\r\n" + cmd("PING"))}, server("+OK\r\n+PONG\r\n")},
+			"SET k " + "abc" + strings.Repeat("x", 997)[:111] + "… → OK |simple_string error=gap key=k\nPING → PONG |simple_string", 0},
+		{"after a lost reply acknowledgements pair again",
+			chunks{client(cmd("GET", "a")), {Dir: dissect.ToClient, Gap: 7}, client(cmd("GET", "b")), server(bulk("2"))},
+			"GET a → gap | error=gap key=a failed\nGET b → 2 |bulk_string key=b", 0},
+		{"after a lost command acknowledgements pair again",
+			chunks{client(cmd("GET", "a")), server(bulk("1")), {Dir: dissect.ToServer, Gap: 20}, server(bulk("lost")), client(cmd("GET", "b")), server(bulk("2"))},
+			"GET a → 1 |bulk_string key=a\n? → lost |bulk_string error=no_request\nGET b → 2 |bulk_string key=b", 0},
+		{"an argument that is no string is refused",
+			chunks{client(cmd("GET", "a")), server(bulk("1")), client("*2\r\n$3\r\nGET\r\n:5\r\n"), server("-ERR Protocol error: expected '$', got ':'\r\n")},
+			"GET a → 1 |bulk_string key=a\nGET → ERR Protocol error: expected '$', got ':' |error error=malformed status=ERR failed", 1},
+		{"aggregates too deep are refused",
+			chunks{client(cmd("GET", "a")), server(strings.Repeat("*1\r\n", maxDepth+1) + ":1\r\n")},
+			"GET a → " + strings.Repeat("[", maxDepth+1)[:maxDepth] + " |array error=malformed key=a failed", 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := play(t, dissect.EndFin, c.in...)
+			if got := lines(r); got != c.want {
+				t.Errorf("got\n%s\nwant\n%s", got, c.want)
+			}
+			if len(r.Anomalies) != c.anoms {
+				t.Errorf("anomalies %v, want %d", r.Anomalies, c.anoms)
+			}
+		})
+	}
+}
+
+func TestDetect(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		dir  dissect.Dir
+		head string
+		want dissect.Verdict
+	}{
+		{"a command", dissect.ToServer, "*1\r\n$4\r\nPING\r\n", dissect.Yes},
+		{"a command's beginning", dissect.ToServer, "*1\r\n$4\r\nPI", dissect.More},
+		{"a line of SMTP", dissect.ToServer, "EHLO example.org\r\n", dissect.No},
+		{"a line of FTP", dissect.ToServer, "USER bob\r\n", dissect.No},
+		{"a request of HTTP", dissect.ToServer, "GET / HTTP/1.1\r\n\r\n", dissect.No},
+		{"an untagged answer of IMAP", dissect.ToClient, "* OK IMAP4rev1 ready\r\n", dissect.No},
+		{"a greeting of POP3", dissect.ToClient, "+OK POP3 ready\r\n", dissect.No},
+		{"an answer that POP3 has too", dissect.ToClient, "+OK\r\n", dissect.More},
+		{"two answers", dissect.ToClient, "+OK\r\n+OK\r\n", dissect.Yes},
+		{"an error that Redis alone has", dissect.ToClient, "-NOAUTH Authentication required.\r\n", dissect.Yes},
+		{"a command seen from the wrong side", dissect.ToClient, "*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\nb\r\n", dissect.No},
+		{"an array", dissect.ToClient, "*2\r\n$1\r\na\r\n", dissect.Yes},
+		{"a line of IRC", dissect.ToClient, ":irc.example.org 001 hi\r\n", dissect.No},
+	} {
+		if got := detect(c.dir, []byte(c.head)); got != c.want {
+			t.Errorf("%s: %v, want %v", c.name, got, c.want)
+		}
+	}
+}

@@ -1,0 +1,332 @@
+package redis
+
+import (
+	"bytes"
+	"fmt"
+	"strconv"
+
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/table"
+)
+
+// rdb is a place in the file with which replication begins.
+type rdb struct {
+	state rdbState
+	left  int64  // bytes that follow; -1 until mark
+	mark  []byte // 40 bytes that end a file of unknown length
+}
+
+type rdbState uint8
+
+const (
+	rdbNone rdbState = iota
+	rdbHead          // a line with the length, or with the mark
+	rdbBytes
+)
+
+const rdbMark = 40 // length of the mark
+
+// readReply reads as much of a reply as there is.
+func (k *conn) readReply(in *dissect.Input, at int) (n int, err error) {
+	b := in.Data[at:]
+	if len(b) == 0 {
+		return 0, nil
+	}
+	if k.rdb.state != rdbNone {
+		return k.readRDB(in, at)
+	}
+	if k.resp == nil {
+		f := k.front()
+		syncs := f != nil && f.spec != nil && (f.spec.act == actSync || f.spec.act == actPsync)
+		switch {
+		case (k.streaming || syncs) && (b[0] == '\n' || b[0] == '\r'):
+			return 1, nil // the primary shows that it is alive
+		case syncs && f.spec.act == actSync && b[0] == '$':
+			k.rdb.state = rdbHead
+			return k.readRDB(in, at)
+		}
+		if k.resp = k.target(f, in, at); k.resp == nil {
+			return 0, nil
+		}
+	}
+	c := k.resp
+	n, done, err := k.w.walk(k.c, c, b)
+	c.x.Response(in, at, at+n)
+	if n > 0 {
+		k.lastNo = in.Packet(at + n - 1).No
+	}
+	if done {
+		k.resp = nil
+		k.endReply(c)
+	} else if n == 0 && err == nil && !c.x.HasResponse() {
+		k.resp = nil // nothing of it was read: look again when there is more
+		if !c.x.HasRequest() {
+			k.free(c)
+		}
+	}
+	return n, err
+}
+
+// target finds the command that a reply at in.Data[at] answers. It is a new call where
+// there is none, and nil where more must be seen first.
+func (k *conn) target(f *call, in *dissect.Input, at int) *call {
+	b := in.Data[at:]
+	subscribes := f != nil && f.spec != nil && (f.spec.act == actSubscribe || f.spec.act == actUnsubscribe)
+	switch {
+	case k.streaming:
+		return k.pushed("replication")
+	case b[0] == '>' || b[0] == '*' && (k.subscribed || subscribes):
+		word, whole := firstWord(b)
+		if !whole && !in.End && len(b) < 128 {
+			return nil
+		}
+		switch {
+		case subscribes && fold(word, f.verb):
+			return f
+		case b[0] == '>' || published(word) || confirms(word):
+			return k.pushed(pushKind(word))
+		}
+	case k.monitor && b[0] == '+' && len(b) == 1 && !in.End:
+		return nil
+	case k.monitor && b[0] == '+' && len(b) > 1 && b[1] >= '0' && b[1] <= '9':
+		return k.pushed("monitor")
+	}
+	if subscribes && f.kind != 0 { // fewer confirmations than expected
+		f.answered = true
+		k.emit(f, "")
+		f = k.front()
+	}
+	if k.lost {
+		f = k.resync(f, in, at)
+	}
+	if f != nil {
+		return f
+	}
+	if k.c.Info.RolesKnown && !k.lost && !in.End && b[0] != '-' && len(b) < maxWait && k.req.call == nil {
+		return nil // captured before its command
+	}
+	return k.newCall()
+}
+
+func (k *conn) pushed(kind string) *call {
+	c := k.newCall()
+	c.push = kind
+	return c
+}
+
+// resync finds the pair again after a loss. A command that was sent when the client had
+// already received the place of this reply is not its command; one that was sent when
+// the client had received all up to this place, and no more, is.
+func (k *conn) resync(f *call, in *dissect.Input, at int) *call {
+	if f == nil {
+		k.lost = k.req.call != nil
+		return nil
+	}
+	p := in.Packet(at)
+	if p.No == k.lastNo || f.x.HasResponse() {
+		return f
+	}
+	if int32(f.ack-p.Seq) > 0 {
+		return nil
+	}
+	for i := k.head; i < len(k.pending); i++ {
+		if k.pending[i].ack != p.Seq {
+			continue
+		}
+		c := k.pending[i]
+		for k.pending[k.head] != c {
+			k.emit(k.pending[k.head], "gap")
+		}
+		k.lost = false
+		return c
+	}
+	return f
+}
+
+// firstWord is the first element of an aggregate; whole is false where it may follow.
+func firstWord(b []byte) (word []byte, whole bool) {
+	_, n := number(b[1:])
+	if n <= 0 {
+		return nil, n < 0
+	}
+	b = b[1+n:]
+	if len(b) == 0 {
+		return nil, false
+	}
+	if b[0] == '+' {
+		i := bytes.IndexByte(b, '\r')
+		return b[1:max(i, 1)], i >= 0
+	}
+	size, n := number(b[1:])
+	switch {
+	case b[0] != '$' || n < 0 || n > 0 && (size < 0 || size > 32):
+		return nil, true
+	case n == 0 || int64(len(b)) < 1+int64(n)+size:
+		return nil, false
+	}
+	return b[1+n : 1+n+int(size)], true
+}
+
+func published(word []byte) bool {
+	return fold(word, "MESSAGE") || fold(word, "PMESSAGE") || fold(word, "SMESSAGE")
+}
+
+func confirms(word []byte) bool {
+	switch string(word) {
+	case "subscribe", "psubscribe", "ssubscribe", "unsubscribe", "punsubscribe", "sunsubscribe":
+		return true
+	}
+	return false
+}
+
+// pushKind is the word for column redis_push.
+func pushKind(word []byte) string {
+	switch string(word) {
+	case "message":
+		return "message"
+	case "pmessage":
+		return "pmessage"
+	case "smessage":
+		return "smessage"
+	case "invalidate":
+		return "invalidate"
+	case "":
+		return "push"
+	}
+	return text(word[:min(len(word), 32)])
+}
+
+// endReply is called when a reply was read whole.
+func (k *conn) endReply(c *call) {
+	if !c.x.HasRequest() {
+		k.endPush(c)
+		return
+	}
+	ok := c.kind == '+'
+	if c.confirms > 0 {
+		if !k.confirmed(c) {
+			return
+		}
+	} else if c.spec != nil && c.spec.act != actNone {
+		switch c.spec.act {
+		case actMonitor:
+			k.monitor = k.monitor || ok && string(c.reply) == "OK"
+		case actReset:
+			if ok {
+				k.monitor, k.subscribed, k.off, k.db, k.user = false, false, false, table.Opt[int32]{}, ""
+			}
+		case actSelect:
+			if n, err := strconv.ParseInt(string(c.word(1)), 10, 32); c.isError() && err == nil && k.db == table.Some(int32(n)) {
+				k.db = c.db
+			}
+		case actAuth, actHello:
+			if c.isError() {
+				k.user = ""
+			}
+		case actPsync:
+			if ok && bytes.HasPrefix(c.reply, []byte("FULLRESYNC")) {
+				k.rdb.state = rdbHead
+				return
+			}
+			k.streaming = ok && bytes.HasPrefix(c.reply, []byte("CONTINUE"))
+		}
+	}
+	c.answered = true
+	k.emit(c, "")
+}
+
+// confirmed notes one confirmation of a subscription; it answers whether it was the last.
+func (k *conn) confirmed(c *call) bool {
+	if c.kind != '*' && c.kind != '>' {
+		return true
+	}
+	c.confirms--
+	count, err := strconv.ParseInt(string(c.element(2)), 10, 64)
+	if err == nil {
+		k.subscribed = count > 0
+	}
+	if c.confirms == 0 || c.spec.act == actUnsubscribe && c.argc == 1 && count == 0 {
+		c.confirms = 0
+		return true
+	}
+	if !c.full {
+		c.reply = append(c.reply, ' ')
+	}
+	return false
+}
+
+// element is the i-th element of an aggregate reply as shown.
+func (c *call) element(i int) []byte { return c.reply[c.first[i].from:c.first[i].to] }
+
+func (c *call) isError() bool { return c.kind == '-' || c.kind == '!' }
+
+// endPush ends a message that no command asked for, or a reply whose command was not
+// captured.
+func (k *conn) endPush(c *call) {
+	if c.push == "" && c.kind == '*' && (published(c.element(0)) && c.elements >= 3 || confirms(c.element(0)) && c.elements == 3) {
+		c.push = pushKind(c.element(0))
+		k.subscribed = true
+	}
+	c.answered = true
+	k.emit(c, "")
+}
+
+// readRDB reads the file with which replication begins: its bytes are counted only.
+func (k *conn) readRDB(in *dissect.Input, at int) (n int, err error) {
+	b := in.Data[at:]
+	c := k.front()
+	if c == nil { // given up
+		k.rdb = rdb{}
+		return 0, fmt.Errorf("reading a replication file: its command is gone")
+	}
+	r := &k.rdb
+	if r.state == rdbHead {
+		if b[0] == '\n' || b[0] == '\r' {
+			n = 1
+		} else {
+			n, err = r.head(b)
+		}
+		c.x.Response(in, at, at+n)
+		return n, err
+	}
+	done := false
+	if r.left >= 0 {
+		n = int(min(r.left, int64(len(b))))
+		r.left -= int64(n)
+		done = r.left == 0
+	} else if i := bytes.Index(b, r.mark); i >= 0 {
+		n, done = i+rdbMark, true
+	} else if n = max(len(b)-rdbMark+1, 0); in.End {
+		n = len(b)
+	}
+	c.x.Response(in, at, at+n)
+	if done {
+		k.rdb = rdb{}
+		k.streaming, c.answered = true, true
+		if c.kind == 0 {
+			c.kind = 'r'
+		}
+		k.emit(c, "")
+	}
+	return n, nil
+}
+
+// head reads the line before the file: $ and a length, or $EOF: and the mark.
+func (r *rdb) head(b []byte) (int, error) {
+	const eof = "$EOF:"
+	i := bytes.IndexByte(b, '\n')
+	if i < 0 && len(b) < 64 {
+		return 0, nil
+	}
+	if i == len(eof)+rdbMark+1 && string(b[:len(eof)]) == eof {
+		r.left, r.mark, r.state = -1, bytes.Clone(b[len(eof):len(eof)+rdbMark]), rdbBytes
+		return i + 1, nil
+	}
+	if i > 0 && b[0] == '$' {
+		if size, n := number(b[1:]); n > 0 && size > 0 {
+			r.left, r.state = size, rdbBytes
+			return 1 + n, nil
+		}
+	}
+	return 0, fmt.Errorf("reading a replication file: want its length, got %.60q", b)
+}

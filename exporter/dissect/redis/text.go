@@ -1,0 +1,148 @@
+package redis
+
+import "unicode/utf8"
+
+const hex = "0123456789abcdef"
+
+// plain reports whether p can stand in a command line without quotes.
+func plain(p []byte) bool {
+	if len(p) == 0 {
+		return false
+	}
+	for _, c := range p {
+		if c <= ' ' || c == '"' || c == '\'' || c == '\\' || c == 0x7f {
+			return false
+		}
+		if c >= utf8.RuneSelf {
+			return plainWide(p)
+		}
+	}
+	return true
+}
+
+func plainWide(p []byte) bool {
+	for _, c := range p {
+		if c <= ' ' || c == '"' || c == '\'' || c == '\\' || c == 0x7f {
+			return false
+		}
+	}
+	return utf8.Valid(p)
+}
+
+// appendArg appends p as redis-cli would show it.
+func appendArg(dst, p []byte) []byte {
+	if plain(p) {
+		return append(dst, p...)
+	}
+	dst = append(dst, '"')
+	dst = appendEscaped(dst, p, true)
+	return append(dst, '"')
+}
+
+// appendEscaped appends p with what is not text escaped.
+func appendEscaped(dst, p []byte, quoted bool) []byte {
+	for len(p) > 0 {
+		c := p[0]
+		if c >= utf8.RuneSelf {
+			r, n := utf8.DecodeRune(p)
+			if r == utf8.RuneError && n == 1 {
+				dst = append(dst, '\\', 'x', hex[c>>4], hex[c&15])
+			} else {
+				dst = append(dst, p[:n]...)
+			}
+			p = p[n:]
+			continue
+		}
+		switch {
+		case quoted && (c == '"' || c == '\\'):
+			dst = append(dst, '\\', c)
+		case c == '\n':
+			dst = append(dst, '\\', 'n')
+		case c == '\r':
+			dst = append(dst, '\\', 'r')
+		case c == '\t':
+			dst = append(dst, '\\', 't')
+		case c < ' ' || c == 0x7f:
+			dst = append(dst, '\\', 'x', hex[c>>4], hex[c&15])
+		default:
+			dst = append(dst, c)
+		}
+		p = p[1:]
+	}
+	return dst
+}
+
+// text is p as valid text without control characters.
+func text(p []byte) string {
+	for _, c := range p {
+		if c < ' ' || c >= 0x7f {
+			return string(appendEscaped(nil, p, false))
+		}
+	}
+	return string(p)
+}
+
+// clip is the longest whole-character front of p with at most n bytes.
+func clip(p []byte, n int) []byte {
+	if len(p) <= n {
+		return p
+	}
+	for i := n; i > n-utf8.UTFMax && i > 0; i-- {
+		if utf8.RuneStart(p[i]) {
+			return p[:i]
+		}
+	}
+	return p[:n]
+}
+
+// fold reports whether p is word, an upper-case word, in any case.
+func fold(p []byte, word string) bool {
+	if len(p) != len(word) {
+		return false
+	}
+	for i, c := range p {
+		if 'a' <= c && c <= 'z' {
+			c -= 'a' - 'A'
+		}
+		if c != word[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// number reads digits, perhaps after a minus sign, and a line end. n is the bytes read:
+// 0 where the line is not whole, -1 where it is no number.
+func number(b []byte) (v int64, n int) {
+	neg := len(b) > 0 && b[0] == '-'
+	i := 0
+	if neg {
+		i = 1
+	}
+	start := i
+	for i < len(b) {
+		d := b[i] - '0'
+		if d > 9 {
+			break
+		}
+		if i-start >= 18 {
+			return 0, -1
+		}
+		v = v*10 + int64(d)
+		i++
+	}
+	if neg {
+		v = -v
+	}
+	switch {
+	case i == len(b):
+		return 0, 0
+	case i == start || b[i] != '\r':
+		return 0, -1
+	case i+1 == len(b):
+		return 0, 0
+	case b[i+1] != '\n':
+		return 0, -1
+	}
+	return v, i + 2
+}

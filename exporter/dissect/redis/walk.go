@@ -1,0 +1,372 @@
+package redis
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+)
+
+// frame is an aggregate that is not finished.
+type frame struct {
+	left int64 // values that follow; -1 until a line with a point
+	seen int64
+	kind byte
+}
+
+// walker is a place in a value. It holds counts, never the value.
+type walker struct {
+	stack    [maxDepth]frame
+	depth    int
+	body     int64 // bytes of a string that follow
+	kind     byte  // its type
+	crlf     bool  // its line end follows
+	streamed bool  // a string in chunks: more chunks follow
+	attrs    int   // attributes that are open
+	keep     []byte
+}
+
+// walk reads a value, or as much of it as b holds. Strings are taken in pieces, all
+// else in whole lines.
+func (w *walker) walk(k *dissect.Conn, c *call, b []byte) (n int, done bool, err error) {
+	for {
+		if w.crlf {
+			m, whole, err := w.rest(c, b[n:])
+			n += m
+			if err != nil || !whole {
+				return n, false, err
+			}
+			if !w.streamed && w.end(c) {
+				return n, true, nil
+			}
+		}
+		if n == len(b) {
+			return n, false, nil
+		}
+		m, ended, err := w.token(k, c, b[n:])
+		n += m
+		if err != nil || m == 0 {
+			return n, false, err
+		}
+		if ended && w.end(c) {
+			return n, true, nil
+		}
+	}
+}
+
+// token reads one line: a scalar, or the head of a string or aggregate. ended says
+// that a value ended with it.
+func (w *walker) token(k *dissect.Conn, c *call, b []byte) (n int, ended bool, err error) {
+	kind := b[0]
+	if w.streamed && kind != ';' {
+		return 0, false, fmt.Errorf("reading a streamed string: want a chunk, got %.40q", b)
+	}
+	switch kind {
+	case '$', '*', '=', '!', '%', '~', '>', '|', ';':
+	case '+', '-', ':', '_', '#', ',', '(', '.':
+		return w.scalar(c, b)
+	default:
+		return 0, false, fmt.Errorf("reading a reply: want a type of RESP, got %.40q", b)
+	}
+	size, m := number(b[1:])
+	if m < 0 && len(b) > 1 && b[1] == '?' {
+		return w.open(c, b)
+	}
+	if m == 0 && len(b) < 24 {
+		return 0, false, nil
+	}
+	if m <= 0 || size < -1 {
+		return 0, false, fmt.Errorf("reading a reply: want a length, got %.40q", b)
+	}
+	n = m + 1
+	if size < 0 {
+		if kind != '$' && kind != '*' {
+			return 0, false, fmt.Errorf("reading a reply: type %c of length %d", kind, size)
+		}
+		c.note(w, kind, true)
+		c.show(w, "(nil)")
+		return n, true, nil
+	}
+	switch kind {
+	case '$', '=', '!', ';':
+		if size > maxBulk {
+			return 0, false, fmt.Errorf("reading a reply: string of %d bytes, want at most %d", size, maxBulk)
+		}
+		return w.str(k, c, b, n, size)
+	case '%', '|':
+		size *= 2
+	}
+	if size > maxCount {
+		return 0, false, fmt.Errorf("reading a reply: %d elements, want at most %d", size, maxCount)
+	}
+	return w.aggregate(c, kind, size, n)
+}
+
+// str begins a string; a short one that is there whole is read at once.
+func (w *walker) str(k *dissect.Conn, c *call, b []byte, n int, size int64) (int, bool, error) {
+	kind := b[0]
+	if kind == ';' {
+		if !w.streamed {
+			return 0, false, fmt.Errorf("reading a reply: a chunk outside a streamed string")
+		}
+		if size == 0 {
+			w.streamed = false
+			c.string(w, '$', w.keep, int64(len(w.keep)))
+			return n, true, nil
+		}
+		w.body, w.crlf, w.kind = size, true, kind
+		return n, false, nil
+	}
+	c.note(w, kind, false)
+	if end := n + int(size); size <= maxText && end+2 <= len(b) {
+		if b[end] != '\r' || b[end+1] != '\n' {
+			return n, false, fmt.Errorf("reading a reply: want a line end after %d bytes, got %.8q", size, b[end:])
+		}
+		c.string(w, kind, b[n:end], size)
+		return end + 2, true, nil
+	}
+	w.body, w.crlf, w.kind, w.keep = size, true, kind, w.keep[:0]
+	if w.depth == 0 && size > maxText && kind != '!' && c.x.RespBody == nil {
+		c.x.RespBody = k.NewBody("", "")
+	}
+	return n, false, nil
+}
+
+// rest reads on in a string that came in pieces.
+func (w *walker) rest(c *call, b []byte) (n int, whole bool, err error) {
+	n = int(min(w.body, int64(len(b))))
+	w.body -= int64(n)
+	if room := maxText - len(w.keep); room > 0 {
+		w.keep = append(w.keep, b[:min(room, n)]...)
+	}
+	body := c.x.RespBody
+	if w.depth > 0 {
+		body = nil
+	}
+	if body != nil {
+		body.Write(b[:n])
+	}
+	if w.body > 0 || len(b) < n+2 {
+		return n, false, nil
+	}
+	if b[n] != '\r' || b[n+1] != '\n' {
+		return n, false, fmt.Errorf("reading a reply: want a line end after a string, got %.8q", b[n:n+2])
+	}
+	w.crlf = false
+	if w.streamed {
+		return n + 2, true, nil
+	}
+	if body != nil {
+		body.Complete = body.Lost() == 0
+	}
+	size := int64(len(w.keep))
+	if size == maxText || c.gap {
+		size++ // more than is kept
+	}
+	c.string(w, w.kind, w.keep, size)
+	return n + 2, true, nil
+}
+
+// open begins a string or aggregate of unknown length.
+func (w *walker) open(c *call, b []byte) (int, bool, error) {
+	if len(b) < 4 {
+		return 0, false, nil
+	}
+	if b[2] != '\r' || b[3] != '\n' || strings.IndexByte("$*%~>|", b[0]) < 0 {
+		return 0, false, fmt.Errorf("reading a reply: want a length, got %.40q", b)
+	}
+	if b[0] == '$' {
+		c.note(w, '$', false)
+		w.streamed, w.keep = true, w.keep[:0]
+		return 4, false, nil
+	}
+	return w.aggregate(c, b[0], -1, 4)
+}
+
+func (w *walker) aggregate(c *call, kind byte, size int64, n int) (int, bool, error) {
+	if w.depth == maxDepth {
+		return 0, false, fmt.Errorf("reading a reply: aggregates more than %d deep", maxDepth)
+	}
+	if kind == '|' {
+		w.attrs++
+	} else {
+		c.note(w, kind, false)
+		if w.depth == 0 && size > 0 {
+			c.elements = size
+			if kind == '%' {
+				c.elements = size / 2
+			}
+		}
+		c.show(w, opener(kind))
+	}
+	if size == 0 {
+		if kind == '|' {
+			w.attrs--
+			return n, false, nil
+		}
+		c.close(w, kind)
+		return n, true, nil
+	}
+	w.stack[w.depth] = frame{left: size, kind: kind}
+	w.depth++
+	return n, false, nil
+}
+
+// scalar reads a value that is one line.
+func (w *walker) scalar(c *call, b []byte) (int, bool, error) {
+	i := bytes.IndexByte(b, '\n')
+	if i < 0 {
+		if len(b) > maxLine {
+			return 0, false, fmt.Errorf("reading a reply: line over the limit of %d bytes", maxLine)
+		}
+		return 0, false, nil
+	}
+	if i < 2 && b[0] != '+' || b[i-1] != '\r' {
+		return 0, false, fmt.Errorf("reading a reply: want a line end of two bytes, got %.40q", b[:i+1])
+	}
+	line := b[1 : i-1]
+	switch b[0] {
+	case '.':
+		return w.point(c, i+1)
+	case ':', ',', '(', '#':
+		if len(line) == 0 || b[0] == ':' && !integer(line) {
+			return 0, false, fmt.Errorf("reading a reply: want a number, got %.40q", b[:i])
+		}
+	case '_':
+		c.note(w, '_', true)
+		c.show(w, "(nil)")
+		return i + 1, true, nil
+	}
+	c.note(w, b[0], false)
+	c.string(w, b[0], line, int64(len(line)))
+	return i + 1, true, nil
+}
+
+// point ends an aggregate of unknown length.
+func (w *walker) point(c *call, n int) (int, bool, error) {
+	if w.depth == 0 || w.stack[w.depth-1].left >= 0 {
+		return 0, false, fmt.Errorf("reading a reply: an end without a streamed aggregate")
+	}
+	w.depth--
+	f := w.stack[w.depth]
+	if f.kind == '|' {
+		w.attrs--
+		return n, false, nil
+	}
+	if w.depth == 0 {
+		c.elements = f.seen
+		if f.kind == '%' {
+			c.elements /= 2
+		}
+	}
+	c.close(w, f.kind)
+	return n, true, nil
+}
+
+// end counts a value that ended; it answers true where the reply ended with it.
+func (w *walker) end(c *call) bool {
+	for w.depth > 0 {
+		f := &w.stack[w.depth-1]
+		if f.left < 0 {
+			return false
+		}
+		if f.left--; f.left > 0 {
+			return false
+		}
+		w.depth--
+		if f.kind == '|' { // the value that it describes follows
+			w.attrs--
+			return false
+		}
+		c.close(w, f.kind)
+	}
+	return true
+}
+
+func integer(b []byte) bool {
+	if b[0] == '-' || b[0] == '+' {
+		b = b[1:]
+	}
+	for _, c := range b {
+		if c < '0' || c > '9' {
+			return false
+		}
+	}
+	return len(b) > 0
+}
+
+func opener(kind byte) string {
+	if kind == '%' {
+		return "{"
+	}
+	return "["
+}
+
+// note is called at each value's begin: it keeps the reply's type and separates the
+// values in its text.
+func (c *call) note(w *walker, kind byte, null bool) {
+	if w.depth == 0 {
+		c.kind, c.null = kind, null
+		return
+	}
+	f := &w.stack[w.depth-1]
+	f.seen++
+	if w.attrs > 0 || c.full || f.seen == 1 {
+		return
+	}
+	if f.kind == '%' && f.seen%2 == 0 {
+		c.reply = append(c.reply, ": "...)
+	} else {
+		c.reply = append(c.reply, ", "...)
+	}
+}
+
+// show appends to the reply's text.
+func (c *call) show(w *walker, s string) {
+	if w.attrs == 0 && !c.full {
+		c.reply = append(c.reply, s...)
+		c.full = len(c.reply) > maxText
+	}
+}
+
+func (c *call) close(w *walker, kind byte) {
+	if kind == '%' {
+		c.show(w, "}")
+	} else {
+		c.show(w, "]")
+	}
+}
+
+// string shows a value that ended; p is its front and size its length.
+func (c *call) string(w *walker, kind byte, p []byte, size int64) {
+	if w.attrs > 0 {
+		return
+	}
+	if kind == '-' || kind == '!' {
+		if c.errors++; c.errors == 1 {
+			c.errText = text(p[:min(len(p), maxText)])
+		}
+	}
+	if c.full {
+		return
+	}
+	if kind == '=' && len(p) >= 4 && p[3] == ':' { // verbatim: three letters and a colon
+		p, size = p[4:], size-4
+	}
+	if len(p) > maxText {
+		p = clip(p, maxText)
+	}
+	from := len(c.reply)
+	if w.depth == 0 || kind == ':' {
+		c.reply = appendEscaped(c.reply, p, false)
+	} else {
+		c.reply = appendArg(c.reply, p)
+	}
+	if w.depth == 1 {
+		if i := w.stack[0].seen - 1; i >= 0 && i < int64(len(c.first)) {
+			c.first[i] = span{from, len(c.reply)}
+		}
+	}
+	c.full = len(c.reply) > maxText || int64(len(p)) < size
+}
