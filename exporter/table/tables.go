@@ -90,9 +90,12 @@ type Flow struct {
 	SrcPayloadBytes int64 `col:"src_payload_bytes" unit:"bytes" doc:"transport payload the client sent, retransmissions included"`
 	DstPayloadBytes int64 `col:"dst_payload_bytes" unit:"bytes" doc:"transport payload the server sent, retransmissions included"`
 
-	// Where every payload byte went, both directions together.
+	// Where every payload byte went, both directions together. Over the flows of a
+	// connection, src_payload_bytes + dst_payload_bytes = cut_bytes + row_bytes +
+	// anomaly_bytes + duplicate_bytes; the first flow holds the stream's part of it.
+	CutBytes       int64 `col:"cut_bytes" unit:"bytes" doc:"payload bytes of captured packets that the snap length cut off"`
 	RowBytes       int64 `col:"row_bytes" unit:"bytes" doc:"stream bytes that dissectors took into calls"`
-	GapBytes       int64 `col:"gap_bytes" unit:"bytes" doc:"stream bytes that the capture lacks"`
+	GapBytes       int64 `col:"gap_bytes" unit:"bytes" doc:"stream bytes that the capture lacks: lost, or cut by the snap length and not seen again"`
 	AnomalyBytes   int64 `col:"anomaly_bytes" unit:"bytes" doc:"stream bytes that no dissector could accept, or that were dropped at a limit; each has an anomaly"`
 	DuplicateBytes int64 `col:"duplicate_bytes" unit:"bytes" doc:"payload seen again: retransmissions and second sightings"`
 
@@ -161,14 +164,6 @@ type Packet struct {
 	Flags     int32      `col:"flags" doc:"low byte: TCP flags; 0x100 server to client; 0x200 retransmission; 0x400 second sighting; 0x800 cut by snap length; 0x1000 IP fragment; 0x2000 not decoded whole; 0x4000 out of order"`
 }
 
-// TLSHandshake is one TLS handshake, a row of table tls.
-type TLSHandshake struct {
-	CallNo int64 `col:"call_no" doc:"the handshake's row in calls"`
-}
-
-// OfCall ties the handshake to its row in calls.
-func (t *TLSHandshake) OfCall(c *Call) { t.CallNo = c.CallNo }
-
 // TCPEvent is one thing that happened to a TCP connection.
 type TCPEvent struct {
 	TsNs     int64  `col:"ts_ns" unit:"ns" doc:"time of the packet"`
@@ -177,7 +172,7 @@ type TCPEvent struct {
 	PacketNo int64  `col:"packet_no" doc:"packet that shows it"`
 	Side     string `col:"side" enc:"dict" doc:"who sent that packet: client or server"`
 	Event    string `col:"event" enc:"dict" doc:"reset, retransmission, fast_retransmission, out_of_order, gap, zero_window, overlap_conflict, keep_alive, syn_retransmission, refused"`
-	Bytes    int64  `col:"bytes" unit:"bytes" doc:"payload bytes concerned"`
+	Bytes    int64  `col:"payload_bytes" unit:"bytes" doc:"payload bytes concerned"`
 }
 
 // Clock is a source of time stamps.
@@ -257,7 +252,7 @@ type Anomaly struct {
 	Offset   Opt[int64] `col:"offset" unit:"bytes" doc:"offset in the file"`
 	FlowID   Opt[int64] `col:"flow_id" doc:"flow, where there is one"`
 	PacketNo Opt[int64] `col:"packet_no" doc:"packet, where there is one"`
-	Bytes    int64      `col:"bytes" unit:"bytes" doc:"bytes that were not understood because of it"`
+	Bytes    int64      `col:"lost_bytes" unit:"bytes" doc:"bytes that were not understood because of it"`
 	Count    int64      `col:"count" doc:"how often; above a limit a flow's equal anomalies share a row"`
 }
 
