@@ -1,0 +1,142 @@
+package handshake
+
+import (
+	_ "embed"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+)
+
+//go:embed names.txt
+var namesText string
+
+// registry is a section of names.txt.
+type registry map[uint32]string
+
+var registries = sync.OnceValue(func() map[string]registry { return readNames(namesText) })
+
+func readNames(text string) map[string]registry {
+	all := map[string]registry{}
+	var r registry
+	for line := range strings.Lines(text) {
+		line = strings.TrimSpace(line)
+		switch {
+		case line == "" || line[0] == '#':
+		case line[0] == '[':
+			r = registry{}
+			all[strings.Trim(line, "[]")] = r
+		default:
+			number, name, _ := strings.Cut(line, " ")
+			n, err := strconv.ParseUint(number, 16, 32)
+			if err != nil || name == "" || r == nil {
+				panic("handshake: names.txt: " + line)
+			}
+			r[uint32(n)] = name
+		}
+	}
+	return all
+}
+
+// tables are the registries by kind, so that a look-up is one map access.
+type tables struct {
+	suite, suite2, group, scheme, extension, alert, message registry
+}
+
+var names = sync.OnceValue(func() *tables {
+	r := registries()
+	return &tables{r["suite"], r["suite2"], r["group"], r["scheme"], r["extension"], r["alert"], r["message"]}
+})
+
+// GREASE reports whether v is one of the values that mean nothing, RFC 8701.
+func GREASE(v uint16) bool { return v&0x0f0f == 0x0a0a && v>>8 == v&0xff }
+
+const greaseName = "GREASE"
+
+func (r registry) name(v uint16) string {
+	if s, ok := r[uint32(v)]; ok {
+		return s
+	}
+	if GREASE(v) {
+		return greaseName
+	}
+	return fmt.Sprintf("0x%04x", v)
+}
+
+// Suite is IANA's name of a cipher suite; one without a name is its number, as 0x1234.
+func Suite(v uint16) string { return names().suite.name(v) }
+
+// Suite2 is the name of a cipher kind of SSL 2.0, a number of 24 bits. A number below
+// 2^16 is a cipher suite of SSL 3.0 and later.
+func Suite2(v uint32) string {
+	if v <= 0xffff {
+		return Suite(uint16(v))
+	}
+	if s, ok := names().suite2[v]; ok {
+		return s
+	}
+	return fmt.Sprintf("0x%06x", v)
+}
+
+// Group is IANA's name of a group for key exchange.
+func Group(v uint16) string { return names().group.name(v) }
+
+// Scheme is the name of a signature scheme.
+func Scheme(v uint16) string { return names().scheme.name(v) }
+
+// Extension is IANA's name of an extension.
+func Extension(v uint16) string { return names().extension.name(v) }
+
+// Alert is IANA's name of an alert.
+func Alert(v uint8) string {
+	if s, ok := names().alert[uint32(v)]; ok {
+		return s
+	}
+	return fmt.Sprintf("alert_%d", v)
+}
+
+// Message is IANA's name of a handshake message.
+func Message(v uint8) string {
+	if s, ok := names().message[uint32(v)]; ok {
+		return s
+	}
+	return fmt.Sprintf("message_%d", v)
+}
+
+// Version is the name of a protocol version as people write it.
+func Version(v uint16) string {
+	switch v {
+	case 0x0002:
+		return "SSL 2.0"
+	case 0x0300:
+		return "SSL 3.0"
+	case 0x0301:
+		return "TLS 1.0"
+	case 0x0302:
+		return "TLS 1.1"
+	case 0x0303:
+		return "TLS 1.2"
+	case 0x0304:
+		return "TLS 1.3"
+	case 0x0100:
+		return "DTLS 1.0 (OpenSSL before 0.9.8f)"
+	case 0xfeff:
+		return "DTLS 1.0"
+	case 0xfefd:
+		return "DTLS 1.2"
+	case 0xfefc:
+		return "DTLS 1.3"
+	}
+	switch {
+	case v>>8 == 0x7f:
+		return "TLS 1.3 draft " + strconv.Itoa(int(v&0xff))
+	case v>>8 == 0xfb:
+		return "TLS 1.3 Facebook draft " + strconv.Itoa(int(v&0xff))
+	case GREASE(v):
+		return greaseName
+	}
+	return fmt.Sprintf("0x%04x", v)
+}
+
+// Is13 reports whether v is TLS 1.3, DTLS 1.3 or a draft of TLS 1.3.
+func Is13(v uint16) bool { return v == 0x0304 || v == 0xfefc || v>>8 == 0x7f || v>>8 == 0xfb }

@@ -1,0 +1,178 @@
+package tls
+
+import (
+	"encoding/hex"
+	"strings"
+	"sync"
+	"time"
+
+	"crypto/sha256"
+
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/handshake"
+	"github.com/pcapsule/pcapsule/exporter/table"
+)
+
+// certCache keeps what was read of certificates, since one is sent in many handshakes.
+// What is read depends on its bytes alone.
+type certCache struct {
+	mu   sync.Mutex
+	read map[table.Hash]*handshake.Certificate
+}
+
+// Limits of the cache.
+const (
+	maxCached     = 512
+	maxCachedSize = 16 << 10 // bytes of a certificate that is kept
+)
+
+func newCertCache() *certCache { return &certCache{read: map[table.Hash]*handshake.Certificate{}} }
+
+func (c *certCache) get(der []byte) *handshake.Certificate {
+	sum := table.Hash(sha256.Sum256(der))
+	c.mu.Lock()
+	cert := c.read[sum]
+	c.mu.Unlock()
+	if cert != nil {
+		return cert
+	}
+	cert = handshake.ReadCertificate(der)
+	cert.SHA256 = sum
+	if len(der) > maxCachedSize {
+		return cert
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.read) >= maxCached {
+		clear(c.read)
+	}
+	c.read[sum] = cert
+	return cert
+}
+
+// certificate reads a Certificate message of TLS 1.2 or earlier.
+func (k *conn) certificate(in *dissect.Input, body []byte) error {
+	hs := k.hs
+	chain, err := handshake.ReadCertificates(body, maxChain)
+	fromClient := k.role(in.Dir) == client
+	now := in.Time(0)
+	if !hs.client && !hs.server && !hs.requested && !hs.helloDone {
+		fromClient = in.Dir == dissect.ToServer
+	}
+	if len(chain) == 0 {
+		if fromClient && err == nil {
+			hs.clientCert = certEmpty
+		}
+		return err
+	}
+	certs := make([]*handshake.Certificate, len(chain))
+	for i, der := range chain {
+		certs[i] = k.certs.get(der)
+	}
+	if certs[0].Problem != "" {
+		k.c.Anomaly("certificate", certs[0].Problem, 0)
+	}
+	if fromClient {
+		hs.clientCert = certSent
+		fillClientCert(hs.det, certs, now)
+	} else {
+		hs.serverCert = true
+		fillServerCert(hs.det, certs, now)
+	}
+	return err
+}
+
+func fillServerCert(d *table.TLSHandshake, certs []*handshake.Certificate, now int64) {
+	c := certs[0]
+	d.CertSHA256, d.CertProblem = table.Some(table.Hash(c.SHA256)), textOf(c.Problem)
+	for _, c := range certs {
+		d.ChainSHA256 = append(d.ChainSHA256, hex.EncodeToString(c.SHA256[:]))
+		d.ChainSubjects = append(d.ChainSubjects, c.Subject)
+		d.ChainIssuers = append(d.ChainIssuers, c.Issuer)
+		end := ""
+		if !c.NotAfter.IsZero() {
+			end = c.NotAfter.UTC().Format(time.RFC3339)
+		}
+		d.ChainNotAfter = append(d.ChainNotAfter, end)
+	}
+	if !c.Read {
+		return
+	}
+	d.CertSubject, d.CertIssuer, d.CertSerial = table.Some(c.Subject), table.Some(c.Issuer), table.Some(c.Serial)
+	d.CertNotBeforeNs, d.CertNotAfterNs = nanos(c.NotBefore), nanos(c.NotAfter)
+	d.CertSANs = c.SANs
+	d.CertKeyType, d.CertKeyBits, d.CertSignature = textOf(c.KeyType), bitsOf(c.KeyBits), textOf(c.Signature)
+	d.CertSelfSigned = table.Some(c.SelfIssued)
+	if at := time.Unix(0, now); !c.NotAfter.IsZero() {
+		d.CertExpired = table.Some(at.After(c.NotAfter))
+		d.CertNotYetValid = table.Some(at.Before(c.NotBefore))
+	}
+}
+
+func fillClientCert(d *table.TLSHandshake, certs []*handshake.Certificate, now int64) {
+	c := certs[0]
+	d.ClientCertSHA256, d.ClientCertProblem = table.Some(table.Hash(c.SHA256)), textOf(c.Problem)
+	for _, c := range certs {
+		d.ClientChainSHA256 = append(d.ClientChainSHA256, hex.EncodeToString(c.SHA256[:]))
+	}
+	if !c.Read {
+		return
+	}
+	d.ClientCertSubject, d.ClientCertIssuer, d.ClientCertSerial = table.Some(c.Subject), table.Some(c.Issuer), table.Some(c.Serial)
+	d.ClientCertNotBeforeNs, d.ClientCertNotAfterNs = nanos(c.NotBefore), nanos(c.NotAfter)
+	d.ClientCertSANs = c.SANs
+	d.ClientCertKeyType, d.ClientCertKeyBits, d.ClientCertSignature = textOf(c.KeyType), bitsOf(c.KeyBits), textOf(c.Signature)
+	d.ClientCertSelfSigned = table.Some(c.SelfIssued)
+	if !c.NotAfter.IsZero() {
+		d.ClientCertExpired = table.Some(time.Unix(0, now).After(c.NotAfter))
+	}
+}
+
+func textOf(s string) (o table.Opt[string]) {
+	if s != "" {
+		o = table.Some(s)
+	}
+	return o
+}
+
+func bitsOf(n int) (o table.Opt[int32]) {
+	if n > 0 {
+		o = table.Some(int32(min(n, 1<<30)))
+	}
+	return o
+}
+
+// nanos is a time in nanoseconds, kept within what 64 bits hold.
+func nanos(t time.Time) (o table.Opt[int64]) {
+	if t.IsZero() {
+		return o
+	}
+	const most = 1<<63 - 1
+	switch s := t.Unix(); {
+	case s > most/1_000_000_000-1:
+		return table.Some(int64(most))
+	case s < -most/1_000_000_000+1:
+		return table.Some(int64(-most))
+	}
+	return table.Some(t.UnixNano())
+}
+
+// matchName compares the name that the client asked for with the certificate's names,
+// RFC 6125: one asterisk may stand for the leftmost label.
+func matchName(row *Row, d *table.TLSHandshake) {
+	if !row.SNI.OK || len(d.CertSANs) == 0 {
+		return
+	}
+	want := strings.ToLower(strings.TrimSuffix(row.SNI.V, "."))
+	fits := false
+	for _, name := range d.CertSANs {
+		name = strings.ToLower(strings.TrimSuffix(name, "."))
+		if rest, ok := strings.CutPrefix(name, "*."); ok {
+			_, parent, _ := strings.Cut(want, ".")
+			fits = fits || parent != "" && parent == rest
+		} else {
+			fits = fits || name == want
+		}
+	}
+	d.CertMatchesSNI = table.Some(fits)
+}

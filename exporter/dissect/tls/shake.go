@@ -1,0 +1,394 @@
+package tls
+
+import (
+	"strings"
+
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/handshake"
+	"github.com/pcapsule/pcapsule/exporter/table"
+)
+
+// shake is a handshake under way.
+type shake struct {
+	row *Row
+	det *table.TLSHandshake
+	x   dissect.Exchange
+
+	client, server bool    // whose hello was seen
+	ccs, fin       [2]bool // by role: changed its cipher, sent its Finished
+	retry          bool    // another ClientHello is to come
+	offers13       bool
+	ticket         bool // the client offered one
+	sessionID      []byte
+	helloDone      bool // ServerHelloDone
+	requested      bool // CertificateRequest
+	clientCert     uint8
+	serverCert     bool
+	version        uint16
+	fatal          bool
+	gap            bool
+	malformed      bool
+	cut            bool
+	hello2         bool // ClientHello in the form of SSL 2.0
+	master2        bool // ClientMasterKey of SSL 2.0 was seen
+	opaque2        [2]int
+}
+
+// What the client answered to CertificateRequest.
+const (
+	certNone = iota
+	certEmpty
+	certSent
+)
+
+func (k *conn) newShake() {
+	k.hs = &shake{row: &Row{}, det: &table.TLSHandshake{}, version: k.version}
+	for i := range k.sides {
+		k.sides[i].flight = 0
+	}
+}
+
+func (h *shake) recordVersion(v uint16) {
+	if !h.det.RecordVersion.OK {
+		h.det.RecordVersion = table.Some(int32(v))
+	}
+}
+
+func (h *shake) version13() bool { return handshake.Is13(h.version) }
+
+// step notes a message in clear.
+func (h *shake) step(typ uint8) {
+	if len(h.row.Messages) < maxSteps {
+		h.row.Messages = append(h.row.Messages, handshake.Message(typ))
+	}
+}
+
+func (h *shake) alert(name string, fatal bool, from role) {
+	if len(h.row.Alerts) < maxAlerts {
+		h.row.Alerts = append(h.row.Alerts, name)
+	}
+	if !fatal || h.fatal {
+		return
+	}
+	h.fatal = true
+	h.row.StatusText = table.Some(name)
+	who := "client"
+	if from == server {
+		who = "server"
+	}
+	h.det.FailedAlertBy = table.Some(who)
+}
+
+// changed is called when a side changes to its new cipher. A server that does so without
+// ServerHelloDone takes up an earlier session, RFC 5246 section 7.3.
+func (h *shake) changed(side role) {
+	if side != server || !h.server || !h.client || h.helloDone || h.serverCert || h.gap || h.row.Resumed.OK {
+		return
+	}
+	how := "id"
+	if h.ticket {
+		how = "ticket"
+	}
+	h.row.Resumed = table.Some(how)
+}
+
+// list gives names to the numbers of a list, at most maxNames.
+func list(n int, at func(int) uint16, name func(uint16) string) []string {
+	out := make([]string, 0, min(n, maxNames))
+	for i := range min(n, maxNames) {
+		out = append(out, name(at(i)))
+	}
+	return out
+}
+
+func types(t []uint16) []string {
+	return list(len(t), func(i int) uint16 { return t[i] }, handshake.Extension)
+}
+
+func (k *conn) clientHello(in *dissect.Input, body []byte) error {
+	hs := k.hs
+	var h handshake.Client
+	err := handshake.ReadClient(body, in.Datagram, &h)
+	if hs.client && hs.retry { // the second one says the same, with what the server asked for
+		hs.retry = false
+		return err
+	}
+	hs.fillClient(&h)
+	return err
+}
+
+func (h *shake) fillClient(c *handshake.Client) {
+	row, det := h.row, h.det
+	h.client = true
+	det.ClientVersion = table.Some(int32(c.Version))
+	det.ClientRandom = append([]byte(nil), c.Random...)
+	h.sessionID = append([]byte(nil), c.SessionID...)
+	h.ticket = len(c.Ticket) > 0
+	h.offers13 = handshake.Is13(c.MaxVersion())
+	row.EarlyData = c.HasEarly
+	if c.HasName {
+		name := string(c.ServerName)
+		row.SNI, row.Host = table.Some(name), table.Some(name)
+	}
+	for i, p := range c.ALPN {
+		if i < maxNames {
+			row.ALPNOffered = append(row.ALPNOffered, string(p))
+		}
+	}
+	if c.SSL2 {
+		row.Suites = make([]string, 0, len(c.Suites2)/3)
+		for i := 0; i+3 <= len(c.Suites2) && len(row.Suites) < maxNames; i += 3 {
+			row.Suites = append(row.Suites, handshake.Suite2(uint32(c.Suites2[i])<<16|uint32(c.Suites2[i+1])<<8|uint32(c.Suites2[i+2])))
+		}
+	} else {
+		row.Suites = list(c.Suites.Len(), c.Suites.At, handshake.Suite)
+	}
+	row.Groups = listOrNil(c.Groups, handshake.Group)
+	row.Schemes = listOrNil(c.Schemes, handshake.Scheme)
+	det.OfferedVersions = listOrNil(c.Versions, handshake.Version)
+	if c.Types != nil && !c.NoExtBlock {
+		det.ClientExtensions = types(c.Types)
+	}
+	if c.KeyShares != nil {
+		det.KeyShares = list(len(c.KeyShares), func(i int) uint16 { return c.KeyShares[i] }, handshake.Group)
+	}
+	if c.ECH != "" {
+		row.ECH = table.Some(c.ECH)
+	}
+	ja3 := c.JA3(make([]byte, 0, 512))
+	row.JA3, det.JA3String = table.Some(handshake.MD5(ja3)), table.Some(string(ja3))
+	if !c.SSL2 {
+		transport := byte('t')
+		if c.Version>>8 != 3 && c.Version>>8 != 0x7f {
+			transport = 'd'
+		}
+		fp, raw := c.JA4(transport)
+		row.JA4, det.JA4String = table.Some(fp), table.Some(raw)
+	}
+}
+
+func listOrNil(u handshake.Uint16s, name func(uint16) string) []string {
+	if u == nil {
+		return nil
+	}
+	return list(u.Len(), u.At, name)
+}
+
+func (k *conn) serverHello(s *side, typ uint8, body []byte) error {
+	hs := k.hs
+	var h handshake.Server
+	err := handshake.ReadServer(body, typ, &h)
+	if h.Version == 0 || h.Random == nil && !h.Retry {
+		return err
+	}
+	hs.version = h.Version
+	hs.setVersion()
+	if h.Retry {
+		hs.row.HelloRetry, hs.retry = true, true
+		return err
+	}
+	k.version = h.Version
+	hs.retry, hs.server = false, true
+	row, det := hs.row, hs.det
+	row.Suite, row.SuiteName = table.Some(int32(h.Suite)), table.Some(handshake.Suite(h.Suite))
+	if h.Group != 0 {
+		row.Group = table.Some(handshake.Group(h.Group))
+	}
+	if len(h.ALPN) > 0 {
+		row.ALPN = table.Some(string(h.ALPN[0]))
+	}
+	det.ServerRandom = append([]byte(nil), h.Random...)
+	det.SessionID = append([]byte{}, h.SessionID...)
+	if !h.NoExtBlock {
+		det.ServerExtensions = types(h.Types)
+	}
+	ja3s := h.JA3S(make([]byte, 0, 128))
+	row.JA3S, det.JA3SString = table.Some(handshake.MD5(ja3s)), table.Some(string(ja3s))
+	if hs.version13() {
+		if h.HasPSK {
+			row.Resumed = table.Some("psk")
+		}
+		for i := range k.sides { // also what the client sends from here on is encrypted
+			if &k.sides[i] == s || hs.client {
+				k.sides[i].encrypted = true
+			}
+		}
+	}
+	return err
+}
+
+func (h *shake) setVersion() {
+	h.row.Version = table.Some(int32(h.version))
+	h.row.VersionName = table.Some(handshake.Version(h.version))
+}
+
+// keyExchange finds the group that the server chose, RFC 8422 section 5.4.
+func (h *shake) keyExchange(b []byte) {
+	const namedCurve = 3
+	if len(b) >= 3 && b[0] == namedCurve && strings.HasPrefix(strings.TrimPrefix(h.row.SuiteName.V, "TLS_"), "ECDH") {
+		h.row.Group = table.Some(handshake.Group(uint16(b[1])<<8 | uint16(b[2])))
+	}
+}
+
+// finishIfDone emits the handshake where both sides have ended it.
+func (k *conn) finishIfDone() {
+	hs := k.hs
+	if hs == nil || hs.fatal {
+		return // a fatal alert is often answered; the row waits for the end
+	}
+	switch {
+	case hs.row.Midstream, !hs.version13():
+		if hs.fin[client] && hs.fin[server] {
+			k.finish("")
+		}
+	case hs.fin[client] && hs.server:
+		k.finish("")
+	}
+}
+
+// finish emits the handshake; why is the word for column error where it did not end by itself.
+func (k *conn) finish(why string) {
+	hs := k.hs
+	if hs == nil {
+		return
+	}
+	k.hs, k.done = nil, true
+	row := hs.row
+	whole := hs.fin[client] && (hs.fin[server] || hs.version13()) || hs.fatal
+	row.Midstream = row.Midstream || !hs.client && !hs.server && !row.Renegotiation && len(row.Alerts) == 0
+	if row.Renegotiation && !row.Version.OK && k.version != 0 {
+		hs.setVersion()
+	}
+	switch {
+	case row.Midstream:
+		why = "cut"
+	case hs.fatal && hs.client:
+		why = ""
+	case why == "" && !hs.client && !row.Renegotiation:
+		why = "no_request"
+	}
+	switch {
+	case why != "":
+	case hs.gap:
+		why = "gap"
+	case hs.malformed:
+		why = "malformed"
+	case hs.cut:
+		why = "cut"
+	case !whole:
+		why = "no_response"
+	}
+	if why != "" {
+		row.Error = table.Some(why)
+	}
+	row.Complete = why == "" && whole
+	row.Failed = hs.fatal || why == "malformed" || hs.client && !hs.x.HasResponse() || !whole && (why == "reset" || why == "timeout" || why == "cut" && k.ended())
+	k.describe(hs)
+	row.Summary = hs.summary(why)
+	k.clock(hs, whole)
+	k.c.Emit(&hs.x, row, hs.det)
+}
+
+// ended reports whether a sender closed the connection.
+func (k *conn) ended() bool { return k.closed && k.end == dissect.EndFin }
+
+// describe fills columns that are known only at the end.
+func (k *conn) describe(hs *shake) {
+	row := hs.row
+	switch {
+	case hs.client && hs.server:
+		row.Info = table.Some("ClientHello / ServerHello")
+	case hs.client:
+		row.Info = table.Some("ClientHello")
+	case hs.server:
+		row.Info = table.Some("ServerHello")
+	}
+	switch {
+	case hs.clientCert == certSent:
+		row.ClientCert = table.Some("sent")
+	case hs.clientCert == certEmpty:
+		row.ClientCert = table.Some("empty")
+	case hs.requested:
+		row.ClientCert = table.Some("requested")
+	}
+	switch {
+	case hs.serverCert:
+		row.CertState = table.Some("observed")
+	case hs.server && hs.version13() || row.Renegotiation:
+		row.CertState = table.Some("not_observable")
+	case row.Resumed.OK || hs.helloDone && !hs.gap:
+		row.CertState = table.Some("none")
+	}
+	if hs.serverCert {
+		matchName(row, hs.det)
+	}
+}
+
+// clock notes how long the handshake took.
+func (k *conn) clock(hs *shake, whole bool) {
+	if !whole || hs.fatal || hs.gap || !hs.client || !hs.x.HasResponse() {
+		return
+	}
+	first, last := hs.x.RequestTime()
+	if _, l := hs.x.ResponseTime(); l > last {
+		last = l
+	}
+	us := max(last-first, 0) / 1000
+	hs.row.TLSUs = table.Some(us)
+	k.c.SetTLSTime(us)
+}
+
+// summary is version, name → outcome.
+func (h *shake) summary(why string) string {
+	row := h.row
+	var b strings.Builder
+	b.Grow(128)
+	switch {
+	case row.VersionName.OK:
+		b.WriteString(row.VersionName.V)
+	default:
+		b.WriteString("TLS")
+	}
+	if row.Renegotiation {
+		b.WriteString(" renegotiation")
+	}
+	if row.Midstream {
+		b.WriteString(" in mid-connection, its handshake was not captured")
+		return b.String()
+	}
+	if row.SNI.OK {
+		b.WriteByte(' ')
+		b.WriteString(cutText(row.SNI.V, 120))
+	}
+	b.WriteString(" → ")
+	switch {
+	case h.fatal:
+		b.WriteString("alert " + row.StatusText.V)
+	case h.server:
+		b.WriteString(row.SuiteName.V)
+		if row.ALPN.OK {
+			b.WriteString(", " + cutText(row.ALPN.V, 40))
+		}
+		if row.Resumed.OK {
+			b.WriteString(", resumed")
+		}
+		if why != "" {
+			b.WriteString(", " + why)
+		}
+	case why == "no_response" || why == "":
+		b.WriteString("no response")
+		if row.Renegotiation && why == "" {
+			return strings.TrimSuffix(b.String(), " → no response")
+		}
+	default:
+		b.WriteString(why)
+	}
+	return b.String()
+}
+
+func cutText(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	return strings.ToValidUTF8(s[:n], "") + "…"
+}
