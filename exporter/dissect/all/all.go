@@ -9,6 +9,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/grpc"
 	"github.com/pcapsule/pcapsule/exporter/dissect/http1"
 	"github.com/pcapsule/pcapsule/exporter/dissect/http2"
+	"github.com/pcapsule/pcapsule/exporter/dissect/tls"
 )
 
 // Protocols returns the protocols in the order in which detection asks them.
@@ -18,5 +19,6 @@ func Protocols() []*dissect.Protocol {
 		dns.Protocol(),
 		http2.Protocol(),
 		grpc.Protocol(),
+		tls.Protocol(),
 	}
 }
