@@ -9,6 +9,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/grpc"
 	"github.com/pcapsule/pcapsule/exporter/dissect/http1"
 	"github.com/pcapsule/pcapsule/exporter/dissect/http2"
+	"github.com/pcapsule/pcapsule/exporter/dissect/redis"
 	"github.com/pcapsule/pcapsule/exporter/dissect/tls"
 )
 
@@ -19,6 +20,7 @@ func Protocols() []*dissect.Protocol {
 		dns.Protocol(),
 		http2.Protocol(),
 		grpc.Protocol(),
+		redis.Protocol(),
 		tls.Protocol(),
 	}
 }
