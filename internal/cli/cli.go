@@ -78,6 +78,9 @@ func (e *env) root() *cobra.Command {
 func (e *env) commands() []*cobra.Command {
 	return []*cobra.Command{
 		e.cmdBundle(),
+		e.cmdInfo(),
+		e.cmdQuery(),
+		e.cmdSQL(),
 		e.cmdVerify(),
 		e.cmdSchema(),
 	}
@@ -100,6 +103,13 @@ func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
 func (e *env) warn(format string, args ...any) {
 	e.warned = true
 	fmt.Fprintf(e.err, "warning: "+format+"\n", args...)
+}
+
+// note tells something that is no warning, on a terminal only.
+func (e *env) note(format string, args ...any) {
+	if terminal(e.err) {
+		fmt.Fprintf(e.err, format+"\n", args...)
+	}
 }
 
 // terminal reports whether w is one.

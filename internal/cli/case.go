@@ -1,0 +1,104 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/kfl"
+)
+
+// openCase opens bundles as one case and says where a ZIP was unpacked to.
+func (e *env) openCase(ctx context.Context, paths []string) (*forensics.Case, error) {
+	c, err := forensics.Open(ctx, paths, forensics.Options{})
+	if err != nil {
+		return nil, err
+	}
+	for _, b := range c.Bundles() {
+		if b.Unpacked {
+			e.note("%s was unpacked to %s", b.Path, b.Dir)
+		}
+		if b.State == bundle.Broken {
+			e.warn("%s did not pass its last verification", b.Path)
+		}
+	}
+	return c, nil
+}
+
+// completeBundles offers bundles in the current folder.
+func completeBundles(_ *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+	var names []string
+	list, err := os.ReadDir(".")
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveDefault
+	}
+	for _, f := range list {
+		if n := f.Name(); strings.HasSuffix(n, ".pcapsule") || strings.HasSuffix(n, ".pcapsule.zip") {
+			names = append(names, n)
+		}
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
+}
+
+// window are the flags --from and --to of a question.
+type window struct{ from, to string }
+
+func (w *window) flags(c *cobra.Command) {
+	c.Flags().StringVar(&w.from, "from", "", "only from this time on: RFC 3339, or a length such as 5m before the end of the case")
+	c.Flags().StringVar(&w.to, "to", "", "only up to this time: RFC 3339, or a length such as 5m before the end of the case")
+}
+
+// times reads the flags; a length counts back from the last packet of the case, since
+// "now" in an archive is when it ends.
+func (w *window) times(c *forensics.Case) (from, to int64, err error) {
+	_, last, _ := c.Window()
+	read := func(flag, s string) (int64, error) {
+		if d, err := time.ParseDuration(s); err == nil && d >= 0 {
+			return last - int64(d), nil
+		}
+		return parseTime(flag, s)
+	}
+	if from, err = read("from", w.from); w.from == "" {
+		from, err = 0, nil
+	}
+	if err != nil {
+		return 0, 0, err
+	}
+	if to, err = read("to", w.to); w.to == "" {
+		to, err = 0, nil
+	}
+	if err == nil && to != 0 && from > to {
+		err = usagef("--from %s is after --to %s", w.from, w.to)
+	}
+	return from, to, err
+}
+
+// asked gives errors of a question their exit codes and shows the place in its text.
+func (e *env) asked(err error) error {
+	var bad *kfl.Error
+	var sql *forensics.SyntaxError
+	var refused *forensics.RefusedError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &bad):
+		return codedError{errors.New(bad.Pretty()), exitSyntax, "docs/kfl.md has the language; pcapsule schema calls has the columns"}
+	case errors.As(err, &sql):
+		return codedError{err, exitSyntax, "pcapsule schema lists tables and columns"}
+	case errors.As(err, &refused), errors.Is(err, forensics.ErrRefused):
+		return codedError{err, exitRefused, "a bundle is evidence: only single queries that read its own tables are run"}
+	case errors.Is(err, forensics.ErrDeadline):
+		return codedError{err, exitLimit, "narrow it with --from and --to, or allow more with --deadline"}
+	case errors.Is(err, forensics.ErrMemory):
+		return codedError{err, exitLimit, "ask for fewer columns or rows"}
+	case errors.Is(err, forensics.ErrUsage), errors.Is(err, forensics.ErrCursor):
+		return usageError{err}
+	}
+	return err
+}

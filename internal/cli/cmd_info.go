@@ -1,0 +1,245 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/forensics"
+)
+
+func (e *env) cmdInfo() *cobra.Command {
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "info BUNDLE...",
+		Short: "Say what is in a bundle: time, protocols, talkers, losses, accounts",
+		Example: `  pcapsule info incident.pcapsule
+  pcapsule info incident.pcapsule --json | jq .calls`,
+		Args:              cobra.MinimumNArgs(1),
+		ValidArgsFunction: completeBundles,
+		RunE:              func(c *cobra.Command, args []string) error { return e.runInfo(c.Context(), args, asJSON) },
+	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return c
+}
+
+// talker is an end of connections with what it sent and received.
+type talker struct {
+	Name  string `json:"name"`
+	IP    string `json:"ip"`
+	Bytes int64  `json:"bytes"`
+	Flows int64  `json:"flows"`
+}
+
+// infoResult is what info --json prints for one bundle.
+type infoResult struct {
+	Path       string           `json:"path"`
+	Verified   string           `json:"verified"` // not_verified, verified or broken
+	Tool       bundle.Tool      `json:"tool"`
+	First      *bundle.Time     `json:"first"`
+	Last       *bundle.Time     `json:"last"`
+	Inputs     []bundle.Input   `json:"inputs"`
+	Calls      map[string]int64 `json:"calls"`
+	Failed     map[string]int64 `json:"failed_calls"`
+	Accounts   bundle.Accounts  `json:"accounts"`
+	Coverage   []infoHole       `json:"holes"`
+	Talkers    []talker         `json:"top_talkers"`
+	Anomalies  []infoCount      `json:"anomalies"`
+	Secrets    []infoCount      `json:"secrets"`
+	Keys       int64            `json:"decryption_secrets"` // blocks of them inside the captures
+	Kubernetes int64            `json:"workloads"`
+	Warnings   []string         `json:"warnings"`
+}
+
+type infoHole struct {
+	Source  string       `json:"source"`
+	Reason  string       `json:"reason"`
+	From    *bundle.Time `json:"from"`
+	To      *bundle.Time `json:"to"`
+	Packets int64        `json:"packets"`
+	Detail  string       `json:"detail,omitempty"`
+}
+
+type infoCount struct {
+	What  string `json:"what"`
+	Count int64  `json:"count"`
+}
+
+func (e *env) runInfo(ctx context.Context, paths []string, asJSON bool) error {
+	var all []*infoResult
+	for _, p := range paths {
+		r, err := e.info(ctx, p)
+		if err != nil {
+			return err
+		}
+		all = append(all, r)
+	}
+	if asJSON {
+		enc := json.NewEncoder(e.out)
+		enc.SetEscapeHTML(false)
+		enc.SetIndent("", "  ")
+		if len(all) == 1 {
+			return enc.Encode(all[0])
+		}
+		return enc.Encode(all)
+	}
+	for i, r := range all {
+		if i > 0 {
+			fmt.Fprintln(e.out)
+		}
+		r.print(e.out)
+	}
+	return nil
+}
+
+func (e *env) info(ctx context.Context, path string) (*infoResult, error) {
+	c, err := e.openCase(ctx, []string{path})
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	b := c.Bundles()[0]
+	m := b.Manifest
+	r := &infoResult{Path: path, Tool: m.Tool, First: m.Window.FirstNs, Last: m.Window.LastNs, Inputs: m.Inputs, Calls: m.Calls,
+		Failed: map[string]int64{}, Accounts: m.Accounts, Warnings: m.Warnings,
+		Verified: [...]string{"not_verified", "verified", "broken"}[b.State]}
+	for _, in := range m.Inputs {
+		r.Keys += in.Secrets
+	}
+	ask := func(sql string, each func(row []any)) {
+		if err != nil {
+			return
+		}
+		var res *forensics.Result
+		if res, err = c.Query(ctx, forensics.Query{SQL: sql, Deadline: time.Minute}); err == nil {
+			for _, row := range res.Rows {
+				each(row)
+			}
+		}
+	}
+	ask("SELECT protocol, count(*) FROM calls WHERE failed GROUP BY 1", func(row []any) { r.Failed[text(row[0])] = number(row[1]) })
+	ask(`SELECT e.name, e.ip, sum(t.n), count(*) FROM (SELECT src_id AS id, src_bytes + dst_bytes AS n FROM flows UNION ALL
+		SELECT dst_id, src_bytes + dst_bytes FROM flows) t JOIN endpoints e ON e.endpoint_id = t.id GROUP BY 1, 2 ORDER BY 3 DESC, 2 LIMIT 8`,
+		func(row []any) {
+			r.Talkers = append(r.Talkers, talker{text(row[0]), text(row[1]), number(row[2]), number(row[3])})
+		})
+	ask("SELECT source || ' ' || kind, sum(count)::BIGINT FROM anomalies GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 12",
+		func(row []any) { r.Anomalies = append(r.Anomalies, infoCount{text(row[0]), number(row[1])}) })
+	ask("SELECT source, reason, from_ns, to_ns, packets, detail FROM coverage WHERE kind = 'hole' ORDER BY from_ns, source LIMIT 50",
+		func(row []any) {
+			r.Coverage = append(r.Coverage, infoHole{text(row[0]), text(row[1]), bundle.At(number(row[2])), bundle.At(number(row[3])), number(row[4]), text(row[5])})
+		})
+	ask("SELECT auth_kind, count(*) FROM calls WHERE auth_kind IS NOT NULL GROUP BY 1 ORDER BY 2 DESC, 1",
+		func(row []any) { r.Secrets = append(r.Secrets, infoCount{text(row[0]), number(row[1])}) })
+	ask("SELECT count(*) FROM workloads", func(row []any) { r.Kubernetes = number(row[0]) })
+	return r, err
+}
+
+func text(v any) string { s, _ := v.(string); return s }
+
+func number(v any) int64 {
+	switch v := v.(type) {
+	case int64:
+		return v
+	case interface{ Int64() int64 }: // sums are 128 bits wide
+		return v.Int64()
+	}
+	return 0
+}
+
+func (r *infoResult) print(w io.Writer) {
+	fmt.Fprintf(w, "%s\n", r.Path)
+	if r.First != nil && r.Last != nil {
+		fmt.Fprintf(w, "  time       %s to %s (%s)\n", stamp(int64(*r.First)), stamp(int64(*r.Last)),
+			time.Duration(*r.Last-*r.First).Round(time.Millisecond))
+	} else {
+		fmt.Fprintln(w, "  time       no packets")
+	}
+	a := r.Accounts
+	fmt.Fprintf(w, "  packets    %s, %s\n", thousands(a.Packets), byteSize(a.Bytes))
+	for _, in := range r.Inputs {
+		fmt.Fprintf(w, "  from       %s (%s, %s, %s packets)\n", printable(in.Name, 60), in.Format, byteSize(in.Size), thousands(in.Packets))
+		fmt.Fprintf(w, "             sha256 %s\n", in.SHA256)
+	}
+	r.printCalls(w)
+	for i, t := range r.Talkers {
+		label := "talkers"
+		if i > 0 {
+			label = ""
+		}
+		name := t.Name
+		if name != t.IP {
+			name += " (" + t.IP + ")"
+		}
+		fmt.Fprintf(w, "  %-10s %-44s %9s in %s flows\n", label, printable(name, 44), byteSize(t.Bytes), thousands(t.Flows))
+	}
+	fmt.Fprintf(w, "  accounts   %s payload: %s in calls, %s seen twice, %s not understood; %s not captured\n", byteSize(a.PayloadBytes),
+		byteSize(a.RowBytes), byteSize(a.DuplicateBytes), byteSize(a.AnomalyBytes), byteSize(a.GapBytes))
+	r.printDoubts(w)
+}
+
+func (r *infoResult) printCalls(w io.Writer) {
+	var names []string
+	for p := range r.Calls {
+		names = append(names, p)
+	}
+	slices.SortFunc(names, func(a, b string) int {
+		if r.Calls[a] != r.Calls[b] {
+			return int(min(max(r.Calls[b]-r.Calls[a], -1), 1))
+		}
+		return strings.Compare(a, b)
+	})
+	for i, p := range names {
+		label := "calls"
+		if i > 0 {
+			label = ""
+		}
+		failed := ""
+		if n := r.Failed[p]; n > 0 {
+			failed = ", " + thousands(n) + " failed"
+		}
+		fmt.Fprintf(w, "  %-10s %-12s %s%s\n", label, p, thousands(r.Calls[p]), failed)
+	}
+}
+
+func (r *infoResult) printDoubts(w io.Writer) {
+	if r.Kubernetes > 0 {
+		fmt.Fprintf(w, "  identity   %s pods, services and nodes known\n", thousands(r.Kubernetes))
+	}
+	for i, h := range r.Coverage {
+		if i == 6 {
+			fmt.Fprintf(w, "             … %d more holes\n", len(r.Coverage)-i)
+			break
+		}
+		fmt.Fprintf(w, "  hole       %s: %s, %s\n", printable(h.Source, 40), h.Reason, printable(h.Detail, 100))
+	}
+	for i, n := range r.Anomalies {
+		label := "anomalies"
+		if i > 0 {
+			label = ""
+		}
+		fmt.Fprintf(w, "  %-10s %s × %s\n", label, thousands(n.Count), n.What)
+	}
+	if len(r.Secrets) > 0 {
+		var kinds []string
+		for _, s := range r.Secrets {
+			kinds = append(kinds, fmt.Sprintf("%s × %s", thousands(s.Count), s.What))
+		}
+		fmt.Fprintf(w, "  secrets    credentials stand in the tables and packets as they were sent: %s\n", strings.Join(kinds, ", "))
+	}
+	if r.Keys > 0 {
+		fmt.Fprintf(w, "  keys       %d blocks of decryption secrets inside the captures\n", r.Keys)
+	}
+	for _, text := range r.Warnings {
+		fmt.Fprintf(w, "  warning    %s\n", printable(text, 160))
+	}
+	fmt.Fprintf(w, "  verified   %s; made by %s %s\n", map[string]string{"not_verified": "not yet: pcapsule verify " + r.Path, "verified": "yes",
+		"broken": "FAILED"}[r.Verified], r.Tool.Name, r.Tool.Release)
+}

@@ -1,0 +1,169 @@
+package cli
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pcapsule/pcapsule/forensics"
+)
+
+// tableRows is how many rows a table for people shows where no limit is given.
+const tableRows = 100
+
+type queryFlags struct {
+	window
+	format   string
+	columns  []string
+	limit    int
+	order    string
+	groupBy  []string
+	count    bool
+	table    string
+	deadline time.Duration
+	output   string
+}
+
+func (f *queryFlags) flags(c *cobra.Command) {
+	c.Flags().StringVar(&f.format, "format", "table", "table, json, ndjson or csv")
+	c.Flags().IntVar(&f.limit, "limit", 0, "rows at most; a table shows 100, other formats all")
+	c.Flags().DurationVar(&f.deadline, "deadline", time.Minute, "give up after this time; 0 is never")
+}
+
+func (e *env) cmdQuery() *cobra.Command {
+	var f queryFlags
+	c := &cobra.Command{
+		Use:   "query BUNDLE... KFL",
+		Short: "List calls that a KFL condition holds for",
+		Long: `List calls that a KFL condition holds for; docs/kfl.md has the language. The last argument
+is the condition, "" asks for all calls. Several bundles are asked as one.`,
+		Example: `  pcapsule query incident.pcapsule 'http && status_code >= 500'
+  pcapsule query incident.pcapsule 'dst.service == "payment"' --group-by path,status_code
+  pcapsule query a.pcapsule b.pcapsule 'dns && status_code != 0' --format ndjson | jq .host`,
+		Args:              cobra.MinimumNArgs(2),
+		ValidArgsFunction: completeBundles,
+		RunE: func(c *cobra.Command, args []string) error {
+			q := forensics.Query{KFL: args[len(args)-1], Table: f.table, Columns: f.columns, Order: f.order, GroupBy: f.groupBy, Count: f.count}
+			return e.runQuery(c, args[:len(args)-1], q, &f)
+		},
+	}
+	f.flags(c)
+	f.window.flags(c)
+	c.Flags().StringSliceVar(&f.columns, "columns", nil, "columns to show, in this order")
+	c.Flags().StringVar(&f.order, "order", "", `order, such as "elapsed_us desc"; else by time`)
+	c.Flags().StringSliceVar(&f.groupBy, "group-by", nil, "count calls by these columns")
+	c.Flags().BoolVar(&f.count, "count", false, "print the number of calls only")
+	c.Flags().StringVar(&f.table, "table", "calls", "rows of this table: calls, flows or connections that the condition holds for")
+	return c
+}
+
+func (e *env) cmdSQL() *cobra.Command {
+	var f queryFlags
+	c := &cobra.Command{
+		Use:   "sql BUNDLE... QUERY",
+		Short: "Answer a SQL query over a bundle's tables",
+		Long: `Answer one SQL query (DuckDB's dialect) over the tables that pcapsule schema lists. Nothing
+but a query is run, and it reaches nothing but the bundle.`,
+		Example: `  pcapsule sql incident.pcapsule 'select host, count(*) from calls group by 1 order by 2 desc'
+  pcapsule sql incident.pcapsule 'select * from flows order by retransmissions desc limit 5' --format json`,
+		Args:              cobra.MinimumNArgs(2),
+		ValidArgsFunction: completeBundles,
+		RunE: func(c *cobra.Command, args []string) error {
+			return e.runQuery(c, args[:len(args)-1], forensics.Query{SQL: args[len(args)-1]}, &f)
+		},
+	}
+	f.flags(c)
+	return c
+}
+
+func (e *env) runQuery(c *cobra.Command, paths []string, q forensics.Query, f *queryFlags) error {
+	out, err := newRowWriter(f.format, e)
+	if err != nil {
+		return err
+	}
+	if f.limit < 0 {
+		return usagef("--limit %d: want 0 or more", f.limit)
+	}
+	cs, err := e.openCase(c.Context(), paths)
+	if err != nil {
+		return err
+	}
+	defer cs.Close()
+	if q.From, q.To, err = f.times(cs); err != nil {
+		return err
+	}
+	q.Limit, q.Deadline = f.limit, f.deadline
+	people := f.format == "table"
+	if people && q.Limit == 0 {
+		q.Limit = tableRows + 1
+	}
+	if people && q.SQL == "" && len(q.Columns) == 0 && len(q.GroupBy) == 0 && !q.Count && (q.Table == "" || q.Table == "calls") {
+		q.Columns = peopleColumns
+	}
+	shown := 0
+	res, err := cs.Each(c.Context(), q, out.begin, func(cols []forensics.Column, row []any) error {
+		if people && f.limit == 0 && shown == tableRows {
+			shown++
+			return nil
+		}
+		shown++
+		return out.row(cols, row)
+	})
+	if err != nil {
+		return e.asked(err)
+	}
+	if err := out.end(); err != nil {
+		return err
+	}
+	if people {
+		e.afterTable(res, shown, f.limit == 0)
+	}
+	return nil
+}
+
+// peopleColumns are what a table of calls shows a person.
+var peopleColumns = []string{"call_no", "ts_ns", "src_name", "dst_name", "protocol", "summary", "elapsed_us"}
+
+// afterTable says what a person should know beside the rows.
+func (e *env) afterTable(res *forensics.Result, shown int, capped bool) {
+	if capped && shown > tableRows {
+		fmt.Fprintf(e.err, "the first %d rows; --limit N shows more, --format ndjson all\n", tableRows)
+	}
+	for _, n := range res.Notes {
+		fmt.Fprintln(e.err, n)
+	}
+	if res.Now != 0 {
+		fmt.Fprintf(e.err, "now() is %s, the time of the last packet\n", stamp(res.Now))
+	}
+	switch cov := res.Coverage; {
+	case cov.State == forensics.None:
+		fmt.Fprintln(e.err, "nothing was recorded in the time asked about, so an empty answer says nothing")
+	case shown == 0 && cov.State == forensics.Complete:
+		fmt.Fprintln(e.err, "nothing matches; the time asked about was recorded")
+	case cov.State == forensics.Partial:
+		fmt.Fprintf(e.err, "not all was recorded: %s\n", holesText(cov))
+	}
+}
+
+func holesText(cov forensics.Coverage) string {
+	count := map[string]int64{}
+	var order []string
+	for _, h := range cov.Holes {
+		if count[h.Reason] == 0 {
+			order = append(order, h.Reason)
+		}
+		count[h.Reason]++
+	}
+	text := ""
+	for i, r := range order {
+		if i > 0 {
+			text += ", "
+		}
+		text += fmt.Sprintf("%d × %s", count[r], r)
+	}
+	if cov.More > 0 {
+		text += fmt.Sprintf(" and %d more", cov.More)
+	}
+	return text + " (table coverage has them)"
+}

@@ -1,0 +1,318 @@
+package cli
+
+import (
+	"bufio"
+	"encoding/csv"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"math/big"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/pcapsule/pcapsule/forensics"
+)
+
+// rowWriter prints rows in one format.
+type rowWriter interface {
+	begin(cols []forensics.Column) error
+	row(cols []forensics.Column, row []any) error
+	end() error
+}
+
+func newRowWriter(format string, e *env) (rowWriter, error) {
+	w := bufio.NewWriterSize(e.out, 64<<10)
+	switch format {
+	case "table":
+		return &tableWriter{w: w, e: e}, nil
+	case "json":
+		return &jsonWriter{w: w, array: true}, nil
+	case "ndjson":
+		return &jsonWriter{w: w}, nil
+	case "csv":
+		return &csvWriter{w: csv.NewWriter(w), flush: w}, nil
+	}
+	return nil, usagef("--format %q: want table, json, ndjson or csv", format)
+}
+
+// stamp writes a time as RFC 3339 with nine digits and Z.
+func stamp(ns int64) string { return time.Unix(0, ns).UTC().Format("2006-01-02T15:04:05.000000000Z") }
+
+// plainValue makes a value of an answer one that encoding/json writes in our spelling.
+func plainValue(col string, v any) any {
+	switch v := v.(type) {
+	case []byte:
+		return hex.EncodeToString(v)
+	case time.Time:
+		return v.UTC().Format("2006-01-02T15:04:05.000000000Z")
+	case forensics.Decimal:
+		return json.Number(v)
+	case *big.Int:
+		return json.Number(v.String())
+	case []any:
+		out := make([]any, len(v))
+		for i := range v {
+			out[i] = plainValue("", v[i])
+		}
+		return out
+	case forensics.Struct:
+		return orderedFields(v)
+	case forensics.Map:
+		out := make([]any, len(v))
+		for i, e := range v {
+			out[i] = []any{plainValue("", e.Key), plainValue("", e.Value)}
+		}
+		return out
+	}
+	return v
+}
+
+// orderedFields is a struct whose fields keep their order in JSON.
+type orderedFields forensics.Struct
+
+// MarshalJSON implements json.Marshaler.
+func (o orderedFields) MarshalJSON() ([]byte, error) {
+	b := []byte{'{'}
+	for i, f := range o {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = appendJSON(b, f.Name)
+		b = append(b, ':')
+		b = appendJSON(b, plainValue(f.Name, f.Value))
+	}
+	return append(b, '}'), nil
+}
+
+func appendJSON(b []byte, v any) []byte {
+	var buf strings.Builder
+	enc := json.NewEncoder(&buf)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return append(b, "null"...)
+	}
+	return append(b, strings.TrimSuffix(buf.String(), "\n")...)
+}
+
+// jsonWriter prints one object a row: a list, or one a line.
+type jsonWriter struct {
+	w     *bufio.Writer
+	array bool
+	n     int
+}
+
+func (j *jsonWriter) begin([]forensics.Column) error {
+	if j.array {
+		j.w.WriteString("[")
+	}
+	return nil
+}
+
+func (j *jsonWriter) row(cols []forensics.Column, row []any) error {
+	if j.array && j.n > 0 {
+		j.w.WriteString(",")
+	}
+	if j.array {
+		j.w.WriteString("\n ")
+	}
+	j.n++
+	b := []byte{'{'}
+	for i, c := range cols {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = appendJSON(b, c.Name)
+		b = append(b, ':')
+		b = appendJSON(b, plainValue(c.Name, row[i]))
+	}
+	b = append(b, '}')
+	if !j.array {
+		b = append(b, '\n')
+	}
+	_, err := j.w.Write(b)
+	return err
+}
+
+func (j *jsonWriter) end() error {
+	if j.array {
+		if j.n > 0 {
+			j.w.WriteString("\n")
+		}
+		j.w.WriteString("]\n")
+	}
+	return j.w.Flush()
+}
+
+type csvWriter struct {
+	w     *csv.Writer
+	flush *bufio.Writer
+	line  []string
+}
+
+func (c *csvWriter) begin(cols []forensics.Column) error {
+	c.line = c.line[:0]
+	for _, col := range cols {
+		c.line = append(c.line, col.Name)
+	}
+	return c.w.Write(c.line)
+}
+
+func (c *csvWriter) row(cols []forensics.Column, row []any) error {
+	c.line = c.line[:0]
+	for i, col := range cols {
+		c.line = append(c.line, valueText(col.Name, row[i]))
+	}
+	return c.w.Write(c.line)
+}
+
+func (c *csvWriter) end() error {
+	c.w.Flush()
+	if err := c.w.Error(); err != nil {
+		return err
+	}
+	return c.flush.Flush()
+}
+
+// valueText is a value as one piece of text; null is empty.
+func valueText(col string, v any) string {
+	switch v := plainValue(col, v).(type) {
+	case nil:
+		return ""
+	case string:
+		return v
+	case bool:
+		return strconv.FormatBool(v)
+	case int64:
+		return strconv.FormatInt(v, 10)
+	case json.Number:
+		return v.String()
+	default:
+		return string(appendJSON(nil, v))
+	}
+}
+
+// maxCell is how wide a column of a table for people may be.
+const maxCell = 80
+
+// tableWriter lines columns up; it holds its rows, of which there are few.
+type tableWriter struct {
+	w    *bufio.Writer
+	e    *env
+	cols []forensics.Column
+	rows [][]string
+	num  []bool
+}
+
+func (t *tableWriter) begin(cols []forensics.Column) error {
+	t.cols, t.num = cols, make([]bool, len(cols))
+	return nil
+}
+
+func (t *tableWriter) row(cols []forensics.Column, row []any) error {
+	line := make([]string, len(cols))
+	for i, c := range cols {
+		line[i] = cell(c.Name, row[i])
+		if _, ok := row[i].(int64); ok && !strings.HasSuffix(c.Name, "ts_ns") {
+			t.num[i] = true
+		}
+	}
+	t.rows = append(t.rows, line)
+	return nil
+}
+
+// cell is a value for a person: times of day readable, durations with their unit, no
+// control characters that could move the cursor.
+func cell(col string, v any) string {
+	if n, ok := v.(int64); ok {
+		switch {
+		case strings.HasSuffix(col, "ts_ns"), col == "first_ns", col == "last_ns":
+			return time.Unix(0, n).UTC().Format("2006-01-02 15:04:05.000000")
+		case strings.HasSuffix(col, "_us"):
+			return micros(n)
+		}
+	}
+	return printable(valueText(col, v), maxCell)
+}
+
+// micros writes microseconds for a person.
+func micros(n int64) string {
+	switch d := time.Duration(n) * time.Microsecond; {
+	case d < time.Millisecond:
+		return strconv.FormatInt(n, 10) + " µs"
+	case d < 10*time.Second:
+		return strconv.FormatFloat(float64(n)/1000, 'f', 1, 64) + " ms"
+	default:
+		return d.Round(100 * time.Millisecond).String()
+	}
+}
+
+// printable escapes what a terminal would act on and cuts to n columns.
+func printable(s string, n int) string {
+	var b strings.Builder
+	used := 0
+	for _, r := range s {
+		if used >= n {
+			b.WriteRune('…')
+			break
+		}
+		switch {
+		case r == utf8.RuneError, unicode.IsControl(r), unicode.Is(unicode.Cf, r):
+			b.WriteByte('.')
+		default:
+			b.WriteRune(r)
+		}
+		used++
+	}
+	return b.String()
+}
+
+func (t *tableWriter) end() error {
+	width := make([]int, len(t.cols))
+	for i, c := range t.cols {
+		width[i] = utf8.RuneCountInString(heading(c.Name))
+	}
+	for _, r := range t.rows {
+		for i, s := range r {
+			width[i] = max(width[i], utf8.RuneCountInString(s))
+		}
+	}
+	head := make([]string, len(t.cols))
+	for i, c := range t.cols {
+		head[i] = heading(c.Name)
+	}
+	bold, plain := "", ""
+	if t.e.coloured(t.e.out) {
+		bold, plain = "\x1b[1m", "\x1b[0m"
+	}
+	t.w.WriteString(bold)
+	t.line(head, width)
+	t.w.WriteString(plain)
+	for _, r := range t.rows {
+		t.line(r, width)
+	}
+	return t.w.Flush()
+}
+
+// heading is a column's name over a table; the unit stands in the cells.
+func heading(col string) string {
+	return strings.TrimSuffix(strings.TrimSuffix(col, "_us"), "_ns")
+}
+
+func (t *tableWriter) line(cells []string, width []int) {
+	var b strings.Builder
+	for i, s := range cells {
+		pad := strings.Repeat(" ", width[i]-utf8.RuneCountInString(s))
+		if i > 0 {
+			b.WriteString("  ")
+		}
+		if t.num[i] {
+			b.WriteString(pad + s)
+		} else {
+			b.WriteString(s + pad)
+		}
+	}
+	fmt.Fprintln(t.w, strings.TrimRight(b.String(), " "))
+}
