@@ -83,7 +83,7 @@ func detectValue(b []byte) (n int, sure bool, v dissect.Verdict) {
 	switch kind {
 	case '+', '-':
 		return detectLine(b)
-	case ':', '$', '*', '%', '~', '>':
+	case ':', '$', '=', '*', '%', '~', '>', '|':
 	default:
 		return 0, false, dissect.No
 	}
@@ -102,7 +102,7 @@ func detectValue(b []byte) (n int, sure bool, v dissect.Verdict) {
 		return 0, false, dissect.No
 	}
 	rest := b[n:]
-	if kind == '$' {
+	if kind == '$' || kind == '=' {
 		switch {
 		case len(rest) < int(size)+2 && len(rest) < 1024:
 			return 0, false, dissect.More
