@@ -329,6 +329,7 @@ func (j *joining) writeFlows(r *round) error {
 		}
 		row.Interface = j.read.linkName(f.Flow.Interface)
 		j.acc.RowBytes += row.RowBytes
+		j.acc.CutBytes += row.CutBytes
 		j.acc.GapBytes += row.GapBytes
 		j.acc.AnomalyBytes += row.AnomalyBytes
 		j.acc.DuplicateBytes += row.DuplicateBytes

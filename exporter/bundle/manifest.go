@@ -125,11 +125,13 @@ type Filters struct {
 	ToNs   *Time  `json:"to,omitempty"`
 }
 
-// Accounts say where every byte went: payload = rows + gaps + anomalies + duplicates.
+// Accounts say where every byte went: payload = cut + rows + anomalies + duplicates.
+// Gaps are what the capture lacks, so they are no part of the payload.
 type Accounts struct {
 	Packets        int64 `json:"packets"`
 	Bytes          int64 `json:"bytes"`
 	PayloadBytes   int64 `json:"payload_bytes"`
+	CutBytes       int64 `json:"cut_bytes"`
 	RowBytes       int64 `json:"row_bytes"`
 	GapBytes       int64 `json:"gap_bytes"`
 	AnomalyBytes   int64 `json:"anomaly_bytes"`

@@ -99,7 +99,8 @@ func (f *Flow) Local() (client, known bool) {
 
 // sideStats is what one direction of a flow did.
 type sideStats struct {
-	packets, bytes, payload, duplicate   int64
+	packets, bytes, payload              int64
+	cut, duplicate, anomalous            int64 // of payload
 	retransmissions, fast, outOfOrder    int64
 	dupAcks, zeroWindows, windowFull     int64
 	keepAlives, resets, fins, lost, over int64

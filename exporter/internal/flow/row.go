@@ -29,7 +29,8 @@ func (f *Flow) row(why dissect.End, primary bool) table.Flow {
 		RoleKnown: role, Vantage: f.vantage(flipped),
 		FirstNs: f.firstNs, LastNs: f.lastNs, Ts: table.Micros(floorDiv(f.firstNs, 1000)), FirstPacket: f.First, LastPacket: f.lastPacket,
 		SrcPackets: a.packets, DstPackets: b.packets, SrcBytes: a.bytes, DstBytes: b.bytes,
-		SrcPayloadBytes: a.payload, DstPayloadBytes: b.payload, DuplicateBytes: a.duplicate + b.duplicate,
+		SrcPayloadBytes: a.payload, DstPayloadBytes: b.payload, CutBytes: a.cut + b.cut, DuplicateBytes: a.duplicate + b.duplicate,
+		AnomalyBytes:    a.anomalous + b.anomalous,
 		CloseReason:     why.String(),
 		Retransmissions: a.retransmissions + b.retransmissions, FastRetransmissions: a.fast + b.fast,
 		OutOfOrder: a.outOfOrder + b.outOfOrder, DuplicateAcks: a.dupAcks + b.dupAcks, LostSegments: a.lost + b.lost,
@@ -61,7 +62,8 @@ func (f *Flow) protocols(r *table.Flow, primary bool) {
 		r.Protocol = table.Some(path[len(path)-1])
 	}
 	if primary {
-		r.RowBytes, r.GapBytes, r.AnomalyBytes = d.RowBytes, d.GapBytes, d.AnomalyBytes
+		r.RowBytes, r.GapBytes = d.RowBytes, d.GapBytes
+		r.AnomalyBytes += d.AnomalyBytes
 	}
 }
 

@@ -36,13 +36,17 @@ func (s *Shard) tcpPacket(c *Conn, f *Flow, dir dissect.Dir, p *Packet) {
 	}
 	if p.TCPFlags&decode.RST != 0 { // a reset's payload is a message for people, RFC 9293 3.10.7
 		c.reset = true
-		if p.PayloadLen > 0 && c.d != nil {
-			c.d.AnomalyFrom("tcp", "reset_payload", "a segment with RST carries payload", int64(len(p.Payload)))
+		if n := int64(len(p.Payload)); n > 0 {
+			f.side[dir].anomalous += n
+			s.anomaly(f, packetRef(p), "tcp", "reset_payload", "a segment with RST carries payload", n)
 		}
+		return
+	}
+	if verdict == keepAlive {
 		f.side[dir].duplicate += int64(len(p.Payload))
 		return
 	}
-	if c.stream == nil || verdict == keepAlive {
+	if c.stream == nil {
 		return
 	}
 	seg := &s.segment
@@ -116,6 +120,7 @@ func (f *Flow) count(dir dissect.Dir, p *Packet) {
 	d.packets++
 	d.bytes += int64(p.IPLen)
 	d.payload += int64(p.PayloadLen)
+	d.cut += int64(p.PayloadLen) - int64(len(p.Payload))
 	f.firstNs, f.lastNs, f.lastPacket = min(f.firstNs, p.Time), max(f.lastNs, p.Time), p.No
 }
 
