@@ -1,0 +1,364 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+const (
+	startWait = 20 * time.Second // for a server to listen
+	endWait   = 5 * time.Second  // for a process to end once asked
+	settle    = 400 * time.Millisecond
+)
+
+// host is one network namespace on the bridge of a lab.
+type host struct {
+	name string
+	ip   string // IPv4
+	ip6  string // IPv6; "" means none
+}
+
+// lab is a bridge with hosts around it. No address in it leads anywhere else.
+type lab struct {
+	id    string
+	tmp   string
+	hosts map[string]host
+	ns    []string   // namespaces made
+	etc   []string   // folders below /etc/netns made
+	procs []*process // started and not yet ended, in order
+	self  string
+}
+
+// newLab makes the namespaces. resolver is written as every host's resolv.conf when not empty.
+func newLab(id, resolver string, hosts ...host) (l *lab, err error) {
+	l = &lab{id: fmt.Sprintf("pcs%d-%s", os.Getpid(), id), hosts: map[string]host{}}
+	defer func() {
+		if err != nil {
+			l.close()
+		}
+	}()
+	if l.self, err = os.Executable(); err != nil {
+		return l, err
+	}
+	if l.tmp, err = os.MkdirTemp("", "pcapsule-samples-"); err != nil {
+		return l, err
+	}
+	if err := os.Chmod(l.tmp, 0o755); err != nil {
+		return l, err
+	}
+	node := l.nsOf("node")
+	if err := l.addNS(node); err != nil {
+		return l, err
+	}
+	steps := [][]string{
+		{"netns", "exec", node, "sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1", "net.ipv6.conf.default.disable_ipv6=1"},
+		{"-n", node, "link", "add", "br0", "type", "bridge"},
+		{"-n", node, "link", "set", "br0", "up"},
+	}
+	for _, s := range steps {
+		if err := ip(s...); err != nil {
+			return l, err
+		}
+	}
+	for i, h := range hosts {
+		l.hosts[h.name] = h
+		if err := l.addHost(i+1, h, resolver); err != nil {
+			return l, err
+		}
+	}
+	return l, nil
+}
+
+func (l *lab) nsOf(name string) string { return l.id + "-" + name }
+
+func (l *lab) addNS(ns string) error {
+	if err := ip("netns", "add", ns); err != nil {
+		return err
+	}
+	l.ns = append(l.ns, ns)
+	return nil
+}
+
+func (l *lab) addHost(i int, h host, resolver string) error {
+	ns, node, port := l.nsOf(h.name), l.nsOf("node"), fmt.Sprintf("veth%d", i)
+	if resolver != "" {
+		dir := filepath.Join("/etc/netns", ns)
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return err
+		}
+		l.etc = append(l.etc, dir)
+		if err := os.WriteFile(filepath.Join(dir, "resolv.conf"), []byte(resolver), 0o644); err != nil {
+			return err
+		}
+	}
+	if err := l.addNS(ns); err != nil {
+		return err
+	}
+	off := "1"
+	if h.ip6 != "" {
+		off = "0"
+	}
+	steps := [][]string{
+		{"netns", "exec", ns, "sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=" + off, "net.ipv6.conf.default.disable_ipv6=" + off,
+			"net.ipv6.conf.default.router_solicitations=0"},
+		{"link", "add", port, "netns", node, "type", "veth", "peer", "name", "eth0", "netns", ns},
+		{"-n", ns, "link", "set", "eth0", "address", fmt.Sprintf("02:00:00:00:01:%02x", i)},
+		{"-n", node, "link", "set", port, "master", "br0", "up"},
+		{"-n", ns, "addr", "add", h.ip + "/32", "dev", "eth0"},
+		{"-n", ns, "link", "set", "lo", "up"},
+		{"-n", ns, "link", "set", "eth0", "up"},
+		{"-n", ns, "route", "add", "default", "dev", "eth0"}, // every address is asked for on the bridge
+	}
+	if h.ip6 != "" {
+		steps = append(steps, []string{"-n", ns, "addr", "add", h.ip6 + "/64", "dev", "eth0", "nodad"})
+	}
+	for _, s := range steps {
+		if err := ip(s...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func ip(args ...string) error {
+	if out, err := exec.Command("ip", args...).CombinedOutput(); err != nil {
+		return fmt.Errorf("ip %s: %w: %s", strings.Join(args, " "), err, bytes.TrimSpace(out))
+	}
+	return nil
+}
+
+// close ends what is still running and removes the namespaces.
+func (l *lab) close() {
+	for i := len(l.procs) - 1; i >= 0; i-- {
+		l.procs[i].end()
+	}
+	for _, ns := range l.ns {
+		if err := ip("netns", "del", ns); err != nil {
+			fmt.Fprintln(os.Stderr, "gen:", err)
+		}
+	}
+	for _, d := range l.etc {
+		os.RemoveAll(d)
+	}
+	os.Remove("/etc/netns") // only when it is empty
+	if l.tmp != "" {
+		os.RemoveAll(l.tmp)
+	}
+}
+
+// process is a program running in a namespace.
+type process struct {
+	name string
+	cmd  *exec.Cmd
+	done chan struct{}
+	err  error
+}
+
+// start runs a program on a host and waits until a line of its output holds ready; an
+// empty ready does not wait.
+func (l *lab) start(on, ready string, argv ...string) (*process, error) {
+	cmd := exec.Command("ip", append([]string{"netns", "exec", l.nsOf(on)}, argv...)...)
+	// A group of its own, so that Ctrl-C at the terminal reaches only gen, which ends the rest in order.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
+	// Nothing of the user's environment, such as proxies and locale, reaches the traffic.
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + l.tmp, "LC_ALL=C.UTF-8", "GODEBUG=netdns=go"}
+	r, w := io.Pipe()
+	cmd.Stdout, cmd.Stderr = w, w
+	p := &process{name: filepath.Base(argv[0]) + " on " + on, cmd: cmd, done: make(chan struct{})}
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("starting %s: %w", p.name, err)
+	}
+	l.procs = append(l.procs, p)
+	seen := make(chan struct{})
+	var tail []string
+	read := make(chan struct{})
+	go func() {
+		defer close(read)
+		waiting := ready != ""
+		for s := bufio.NewScanner(r); s.Scan(); {
+			if tail = append(tail, s.Text()); len(tail) > 20 {
+				tail = tail[1:]
+			}
+			if waiting && strings.Contains(s.Text(), ready) {
+				waiting = false
+				close(seen)
+			}
+		}
+		io.Copy(io.Discard, r)
+	}()
+	go func() {
+		p.err = cmd.Wait()
+		w.Close()
+		<-read
+		if p.err != nil {
+			p.err = fmt.Errorf("%s: %w: %s", p.name, p.err, strings.Join(tail, " | "))
+		}
+		close(p.done)
+	}()
+	if ready == "" {
+		return p, nil
+	}
+	select {
+	case <-seen:
+		return p, nil
+	case <-p.done:
+		return nil, fmt.Errorf("%s ended before it was ready: %w", p.name, errors.Join(p.err, errors.New(strings.Join(tail, " | "))))
+	case <-time.After(startWait):
+		return nil, fmt.Errorf("%s did not become ready in %s", p.name, startWait)
+	}
+}
+
+// end asks a process to end, and kills it where it does not.
+func (p *process) end() {
+	select {
+	case <-p.done:
+		return
+	default:
+	}
+	p.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-p.done:
+	case <-time.After(endWait):
+		p.cmd.Process.Kill()
+		<-p.done
+	}
+}
+
+// serve starts one of our own parts on a host and waits until it listens.
+func (l *lab) serve(on, role string, args ...string) error {
+	_, err := l.start(on, "ready", append([]string{l.self, "-role", role, "--"}, args...)...)
+	return err
+}
+
+// do runs one of our own parts on a host to its end.
+func (l *lab) do(ctx context.Context, on, role string, args ...string) error {
+	p, err := l.start(on, "", append([]string{l.self, "-role", role, "--"}, args...)...)
+	if err != nil {
+		return err
+	}
+	select {
+	case <-p.done:
+		return p.err
+	case <-ctx.Done():
+		p.end()
+		return context.Cause(ctx)
+	}
+}
+
+// waitFor dials each address until something accepts.
+func waitFor(_ context.Context, addrs []string) error {
+	end := time.Now().Add(startWait)
+	for _, a := range addrs {
+		for {
+			c, err := net.DialTimeout("tcp", a, time.Second)
+			if err == nil {
+				c.Close()
+				break
+			}
+			if time.Now().After(end) {
+				return err
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+	}
+	return nil
+}
+
+// recording is a capture under way.
+type recording struct {
+	p    *process
+	tmp  string
+	path string
+}
+
+// record captures on the lab's bridge, or on the given ports of it. A .pcapng is written by
+// dumpcap, a .pcap by tcpdump; both with nanoseconds.
+func (l *lab) record(path string, ports ...string) (*recording, error) {
+	if len(ports) == 0 {
+		ports = []string{"br0"}
+	}
+	tmp := filepath.Join(l.tmp, filepath.Base(path))
+	var argv []string
+	ready := "listening on"
+	if strings.HasSuffix(path, ".pcapng") {
+		argv, ready = []string{"dumpcap", "-q", "-w", tmp}, "File:"
+		for _, p := range ports {
+			argv = append(argv, "-i", p)
+		}
+	} else {
+		argv = []string{"tcpdump", "-Z", "root", "-U", "--immediate-mode", "-s", "0", "--time-stamp-precision=nano", "-i", ports[0], "-w", tmp}
+	}
+	p, err := l.start("node", ready, argv...)
+	if err != nil {
+		return nil, err
+	}
+	time.Sleep(settle)
+	return &recording{p, tmp, path}, nil
+}
+
+// stop ends a capture and moves the file to its place.
+func (r *recording) stop() error {
+	time.Sleep(settle)
+	r.p.cmd.Process.Signal(syscall.SIGINT)
+	select {
+	case <-r.p.done:
+	case <-time.After(endWait):
+		return fmt.Errorf("%s does not end", r.p.name)
+	}
+	if r.p.err != nil {
+		return r.p.err
+	}
+	data, err := os.ReadFile(r.tmp)
+	if err != nil {
+		return err
+	}
+	if strings.HasSuffix(r.path, ".pcapng") {
+		data = forgetMachine(data)
+	}
+	return os.WriteFile(r.path, data, 0o644)
+}
+
+// forgetMachine takes the names of the processor and the operating system out of a
+// little-endian PCAPNG: they say nothing about the traffic, only about whoever ran gen.
+func forgetMachine(in []byte) (out []byte) {
+	le := binary.LittleEndian
+	for len(in) >= 12 {
+		kind, size := le.Uint32(in), le.Uint32(in[4:])
+		block := in[:size]
+		in = in[size:]
+		head, drop := 0, map[uint16]bool{}
+		switch kind {
+		case 0x0a0d0d0a:
+			head, drop = 24, map[uint16]bool{2: true, 3: true} // shb_hardware, shb_os
+		case 1:
+			head, drop = 16, map[uint16]bool{12: true} // if_os
+		default:
+			out = append(out, block...)
+			continue
+		}
+		kept := bytes.Clone(block[:head])
+		for o := block[head : size-4]; len(o) >= 4; {
+			n := 4 + (int(le.Uint16(o[2:]))+3)&^3
+			if !drop[le.Uint16(o)] {
+				kept = append(kept, o[:n]...)
+			}
+			o = o[n:]
+		}
+		n := uint32(len(kept) + 4)
+		le.PutUint32(kept[4:], n)
+		out = le.AppendUint32(append(out, kept...), n)
+	}
+	return out
+}

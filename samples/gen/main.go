@@ -1,0 +1,123 @@
+// Command gen makes the captures in samples/ again: real servers and clients talk to each
+// other in network namespaces of their own, and tcpdump or dumpcap records them.
+//
+// It needs root, ip, tcpdump, dumpcap, dnsmasq, nginx, redis-server and PostgreSQL. Nothing
+// leaves the machine: every address is private or from a range for documentation, and the
+// namespaces have no way out. It ends only processes it started, and removes what it made.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"log"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+)
+
+// scenario is one capture, or one group of files made together.
+type scenario struct {
+	name string
+	make func(context.Context, string) error // the argument is the folder for the files
+}
+
+func scenarios() []scenario {
+	return []scenario{
+		{"http1", makeHTTP1},
+		{"http2", makeHTTP2},
+		{"grpc", makeGRPC},
+		{"dns", makeDNS},
+		{"tls", makeTLS},
+		{"redis", makeRedis},
+		{"postgresql", makePostgres},
+		{"icmp", makeICMP},
+		{"vantages", makeVantages},
+		{"shop", makeShop},
+	}
+}
+
+func main() {
+	log.SetFlags(0)
+	log.SetPrefix("gen: ")
+	out := flag.String("o", ".", "folder for the captures")
+	only := flag.String("only", "", "names of the captures to make, with commas; empty means all")
+	role := flag.String("role", "", "the part that this process plays inside a namespace; gen sets it")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if *role != "" {
+		if err := play(ctx, *role, flag.Args()); err != nil {
+			log.Fatalf("%s: %v", *role, err)
+		}
+		return
+	}
+	if err := run(ctx, *out, *only); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func run(ctx context.Context, out, only string) error {
+	if os.Getuid() != 0 {
+		return fmt.Errorf("making network namespaces needs root; hint: run with sudo")
+	}
+	out, err := filepath.Abs(out)
+	if err != nil {
+		return err
+	}
+	known := ""
+	for _, s := range scenarios() {
+		known += s.name + " "
+		if only != "" && !strings.Contains(","+only+",", ","+s.name+",") {
+			continue
+		}
+		log.Printf("making %s", s.name)
+		if err := s.make(ctx, out); err != nil {
+			return fmt.Errorf("making %s: %w", s.name, err)
+		}
+	}
+	for name := range strings.SplitSeq(only, ",") {
+		if name != "" && !strings.Contains(known, name+" ") {
+			return fmt.Errorf("no capture %q; there are: %s", name, known)
+		}
+	}
+	return nil
+}
+
+// play runs one part until it is done or asked to end.
+func play(ctx context.Context, role string, args []string) error {
+	parts := map[string]func(context.Context, []string) error{
+		"http1-server":  http1Server,
+		"http1-client":  http1Client,
+		"http2-server":  http2Server,
+		"http2-client":  http2Client,
+		"grpc-server":   grpcServer,
+		"grpc-client":   grpcClient,
+		"dns-client":    dnsClient,
+		"deaf":          deaf,
+		"tls-server":    tlsServer,
+		"tls-client":    tlsClient,
+		"redis-client":  redisClient,
+		"pg-client":     pgClient,
+		"icmp-client":   icmpClient,
+		"wait":          waitFor,
+		"gateway":       shopGateway,
+		"frontend":      shopFrontend,
+		"catalogue":     shopCatalogue,
+		"payment":       shopPayment,
+		"inventory":     shopInventory,
+		"auth":          shopAuth,
+		"notification":  shopNotification,
+		"cards":         shopCards,
+		"mail":          shopMail,
+		"kubelet":       shopKubelet,
+		"shop-customer": shopCustomer,
+	}
+	part, ok := parts[role]
+	if !ok {
+		return fmt.Errorf("no such part")
+	}
+	return part(ctx, args)
+}
