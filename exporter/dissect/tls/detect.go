@@ -10,6 +10,9 @@ func detect(dir dissect.Dir, head []byte) dissect.Verdict {
 	if len(head) == 0 {
 		return dissect.More
 	}
+	if len(head) >= 3 && (head[1] == 0xfe || head[1] == 1 && head[2] == 0) && head[0] >= recordCCS && head[0] <= recordCID {
+		return detectDTLS(dir, head)
+	}
 	if head[0]&0x80 != 0 {
 		return detectSSL2(dir, head)
 	}

@@ -148,6 +148,12 @@ func (k *conn) message(s *side, in *dissect.Input, typ uint8, body []byte) {
 		hs.requested = true
 	case handshake.TypeServerHelloDone:
 		hs.helloDone = true
+	case handshake.TypeClientKeyExchange:
+		hs.keyExchanged = true
+	case handshake.TypeHelloVerifyRequest:
+		if in.Datagram {
+			hs.retry, hs.row.HelloRetry = true, true
+		}
 	case handshake.TypeCertificateStatus:
 		hs.det.OCSPStapled = true
 	}

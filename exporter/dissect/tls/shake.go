@@ -21,6 +21,7 @@ type shake struct {
 	ticket         bool // the client offered one
 	sessionID      []byte
 	helloDone      bool // ServerHelloDone
+	keyExchanged   bool // ClientKeyExchange
 	requested      bool // CertificateRequest
 	clientCert     uint8
 	serverCert     bool
@@ -155,9 +156,9 @@ func (h *shake) fillClient(c *handshake.Client) {
 	if c.ECH != "" {
 		row.ECH = table.Some(c.ECH)
 	}
-	ja3 := c.JA3(make([]byte, 0, 512))
-	row.JA3, det.JA3String = table.Some(handshake.MD5(ja3)), table.Some(string(ja3))
-	if !c.SSL2 {
+	if !c.SSL2 { // the fingerprints are defined for hellos of SSL 3.0 and later
+		ja3 := c.JA3(make([]byte, 0, 512))
+		row.JA3, det.JA3String = table.Some(handshake.MD5(ja3)), table.Some(string(ja3))
 		transport := byte('t')
 		if c.Version>>8 != 3 && c.Version>>8 != 0x7f {
 			transport = 'd'

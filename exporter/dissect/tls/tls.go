@@ -7,6 +7,7 @@
 package tls
 
 import (
+	"bytes"
 	"fmt"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
@@ -61,11 +62,16 @@ func Protocol() *dissect.Protocol {
 	return &dissect.Protocol{
 		Name:       "tls",
 		Doc:        "handshakes of SSL 2.0 to TLS 1.3 and of DTLS",
-		Transports: []dissect.Transport{dissect.TCP},
+		Transports: []dissect.Transport{dissect.TCP, dissect.UDP},
 		Ports:      []uint16{443, 8443, 6443, 853, 993, 995, 465, 636, 5671, 8883, 9443, 10250, 15012, 15017},
 		Detect:     detect,
-		New:        func(c *dissect.Conn) dissect.Dissector { return &conn{c: c, certs: certs} },
-		Row:        &Row{},
+		New: func(c *dissect.Conn) dissect.Dissector {
+			if c.Info.Transport == dissect.UDP {
+				return &datagrams{conn: conn{c: c, certs: certs}}
+			}
+			return &conn{c: c, certs: certs}
+		},
+		Row: &Row{},
 	}
 }
 
@@ -95,6 +101,7 @@ type side struct {
 	of        *shake // the handshake that the opaque record belongs to
 	ends      bool   // the opaque record is the last of its side in the handshake
 	encrypted bool   // after ChangeCipherSpec, or ServerHello of TLS 1.3
+	unsure    bool   // ChangeCipherSpec came while TLS 1.3 was possible, where it means nothing
 	lost      bool   // bytes were lost, so that a bad header means looking on
 	began     bool   // a record was read
 	part      []byte // handshake message whose end has not come
@@ -197,6 +204,9 @@ func (h recordHeader) plausible() bool {
 func (k *conn) record(s *side, in *dissect.Input, at int, h recordHeader) (int, error) {
 	whole := headerBytes + h.size
 	have := len(in.Data) - at
+	if s.unsure && h.typ == recordHandshake && k.hs != nil && have > headerBytes+1 && !bytes.HasPrefix(in.Data[at+headerBytes:], []byte{handshake.TypeClientHello, 0}) {
+		k.encrypt(s, in) // it was TLS 1.2
+	}
 	if h.typ == recordData || s.encrypted && h.typ != recordCCS && !(h.typ == recordAlert && h.size == 2) {
 		s.began = true
 		k.beginOpaque(s, in, h)
@@ -333,12 +343,21 @@ func (k *conn) changeCipher(s *side, in *dissect.Input, at, n int) {
 		}
 	}
 	k.give(in, at, at+n)
-	if k.hs.version13() || k.hs.row.HelloRetry || k.hs.offers13 && !k.hs.server {
+	if k.hs.version13() {
 		return // means nothing in TLS 1.3, RFC 8446 section 5
 	}
+	if k.hs.offers13 && !k.hs.server && !k.hs.keyExchanged {
+		s.unsure = true
+		return
+	}
+	k.encrypt(s, in)
+}
+
+// encrypt is called where a side begins to encrypt, before TLS 1.3.
+func (k *conn) encrypt(s *side, in *dissect.Input) {
 	side := k.role(in.Dir)
 	k.dropPart(s)
-	s.encrypted = true
+	s.encrypted, s.unsure = true, false
 	k.hs.ccs[side] = true
 	k.hs.changed(side)
 }

@@ -29,11 +29,7 @@ func appendList(b []byte, n int, at func(int) uint16) []byte {
 func (h *Client) JA3(b []byte) []byte {
 	b = strconv.AppendUint(b, uint64(h.Version), 10)
 	b = append(b, ',')
-	if h.SSL2 {
-		b = appendList(b, len(h.Suites2)/3, func(i int) uint16 { return uint16(h.Suites2[3*i+1])<<8 | uint16(h.Suites2[3*i+2]) })
-	} else {
-		b = appendList(b, h.Suites.Len(), h.Suites.At)
-	}
+	b = appendList(b, h.Suites.Len(), h.Suites.At)
 	b = append(b, ',')
 	b = appendList(b, len(h.Types), func(i int) uint16 { return h.Types[i] })
 	b = append(b, ',')

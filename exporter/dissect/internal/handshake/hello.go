@@ -277,10 +277,10 @@ func ReadServer(b []byte, typ uint8, h *Server) error {
 	r := cursor.New(b)
 	h.Legacy = r.Uint16()
 	h.Version = h.Legacy
-	old13 := h.Legacy>>8 == 0x7f && h.Legacy&0xff < 22 // another form until draft 22
+	old13 := h.Legacy == 0x0304 || h.Legacy>>8 == 0x7f && h.Legacy&0xff < 22 // another form until draft 22
 	if typ == TypeHelloRetryRequest {
 		h.Retry = true
-		if old13 && h.Legacy&0xff >= 19 {
+		if h.Legacy>>8 == 0x7f && h.Legacy&0xff >= 19 {
 			h.Suite = r.Uint16()
 		}
 	} else {

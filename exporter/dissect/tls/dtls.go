@@ -1,0 +1,342 @@
+package tls
+
+import (
+	"fmt"
+
+	"github.com/pcapsule/pcapsule/exporter/cursor"
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/handshake"
+)
+
+// Limits of one DTLS conversation.
+const (
+	maxFragmented = 4  // messages of one side that are put together at once
+	maxPieces     = 64 // pieces of one message that do not touch
+)
+
+const (
+	dtlsHeader       = 13
+	fragmentHeader   = 12
+	recordCID        = 25 // RFC 9146
+	recordACK        = 26 // RFC 9147
+	unifiedHeaderBit = 0x20
+)
+
+// datagrams reads DTLS 1.0 to 1.2 (RFC 6347) and what of DTLS 1.3 (RFC 9147) is in clear.
+type datagrams struct {
+	conn
+	seen  [2]uint64 // by direction: message numbers below 64 that were read
+	parts [2][]*fragmented
+}
+
+// fragmented is a handshake message in pieces.
+type fragmented struct {
+	number uint16
+	typ    uint8
+	body   []byte
+	have   []span // ascending, apart
+}
+
+type span struct{ from, to int }
+
+// Read implements dissect.Dissector.
+func (k *datagrams) Read(in *dissect.Input) (int, error) {
+	if len(in.Data) == 0 {
+		return 0, nil
+	}
+	at := 0
+	for at < len(in.Data) {
+		n, err := k.record(in, at)
+		if err != nil {
+			return at, err
+		}
+		at += n
+	}
+	return at, nil
+}
+
+// dtlsRecord is the header of a record in clear form.
+type dtlsRecord struct {
+	typ     uint8
+	version uint16
+	epoch   uint16
+	size    int
+}
+
+func dtlsHeaderOf(b []byte) dtlsRecord {
+	r := cursor.New(b)
+	h := dtlsRecord{typ: r.Uint8(), version: r.Uint16(), epoch: r.Uint16()}
+	r.Skip(6)
+	h.size = int(r.Uint16())
+	return h
+}
+
+func dtlsVersion(v uint16) bool { return v == 0xfeff || v == 0xfefd || v == 0xfefc || v == 0x0100 }
+
+// record reads one record and returns its size.
+func (k *datagrams) record(in *dissect.Input, at int) (int, error) {
+	b := in.Data[at:]
+	if b[0]&0xe0 == unifiedHeaderBit {
+		return k.unified(in, at)
+	}
+	if b[0] < recordCCS || b[0] > recordACK {
+		return 0, fmt.Errorf("reading datagram: it begins with 0x%02x, want a DTLS record (20 to 63, RFC 7983 section 7)", b[0])
+	}
+	if len(b) < dtlsHeader {
+		return 0, fmt.Errorf("reading record header: %d bytes, want %d", len(b), dtlsHeader)
+	}
+	h := dtlsHeaderOf(b)
+	if !dtlsVersion(h.version) {
+		return 0, fmt.Errorf("reading record header: version 0x%04x, want one of DTLS", h.version)
+	}
+	whole := dtlsHeader + h.size
+	if h.typ == recordCID { // its connection id has a length that only the hellos tell
+		whole = len(b)
+	}
+	if whole > len(b) {
+		return 0, fmt.Errorf("reading record: length %d in a datagram with %d bytes left", h.size, len(b)-dtlsHeader)
+	}
+	s := &k.sides[in.Dir]
+	if h.epoch > 0 || h.typ == recordData || h.typ == recordCID || h.typ == recordACK {
+		k.encrypted(s, in, at, whole, h)
+		return whole, nil
+	}
+	body := b[dtlsHeader:whole]
+	switch h.typ {
+	case recordHandshake:
+		k.fragments(in, at, whole, h, body)
+	case recordCCS:
+		k.changeCipher(s, in, at, whole)
+		s.encrypted = false // epochs tell
+	case recordAlert:
+		k.want(in)
+		k.give(in, at, at+whole)
+		k.alert(in, body)
+	case recordHeartbeat:
+		k.heartbeat(in, body)
+	}
+	return whole, nil
+}
+
+// unified passes over a record of DTLS 1.3, RFC 9147 section 4.
+func (k *datagrams) unified(in *dissect.Input, at int) (int, error) {
+	b := in.Data[at:]
+	const withID, longNumber, withLength = 0x10, 0x08, 0x04
+	whole := len(b)
+	if b[0]&withID == 0 && b[0]&withLength != 0 {
+		r := cursor.New(b)
+		r.Skip(2)
+		if b[0]&longNumber != 0 {
+			r.Skip(1)
+		}
+		size := int(r.Uint16())
+		if whole = r.Used() + size; r.Short() || whole > len(b) {
+			return 0, fmt.Errorf("reading record of DTLS 1.3: length %d in a datagram with %d bytes left", size, r.Left())
+		}
+	}
+	k.encrypted(&k.sides[in.Dir], in, at, whole, dtlsRecord{typ: recordData, version: 0xfefd, epoch: uint16(b[0] & 3), size: whole})
+	return whole, nil
+}
+
+// encrypted passes over an encrypted record, which may end a side's handshake.
+func (k *datagrams) encrypted(s *side, in *dissect.Input, at, n int, h dtlsRecord) {
+	if k.hs == nil {
+		if k.done {
+			return
+		}
+		k.newShake()
+		k.hs.row.Midstream = true
+		k.hs.recordVersion(h.version)
+	}
+	hs, side := k.hs, k.role(in.Dir)
+	switch {
+	case hs.row.Midstream:
+		k.give(in, at, at+min(n, dtlsHeader))
+		hs.fin[side] = true
+	case hs.version13() || h.typ == recordHandshake || h.typ == recordCID:
+		if s.flight < maxFlight {
+			s.flight += n
+			k.give(in, at, at+n)
+		}
+		hs.fin[side] = !hs.version13() || side == client
+	case h.typ == recordAlert && !hs.fin[side]:
+		k.give(in, at, at+n)
+		hs.alert("encrypted", true, side)
+	case hs.server: // what ended its handshake was lost
+		hs.fin[side] = true
+	}
+	k.finishIfDone()
+}
+
+// fragments reads the handshake messages of a record in clear.
+func (k *datagrams) fragments(in *dissect.Input, at, whole int, h dtlsRecord, body []byte) {
+	r := cursor.New(body)
+	given := false
+	for r.Left() > 0 {
+		typ, size, number, from, n := r.Uint8(), int(r.Uint24()), r.Uint16(), int(r.Uint24()), int(r.Uint24())
+		piece := r.Bytes(n)
+		if r.Short() || from+n > size {
+			k.want(in)
+			k.hs.malformed = true
+			k.c.Anomaly("malformed", fmt.Sprintf("reading handshake message %s: piece of %d bytes at %d of %d", handshake.Message(typ), n, from, size), 0)
+			break
+		}
+		k.open(in, typ, number, from == 0 && n == size, piece)
+		if !given {
+			k.hs.recordVersion(h.version)
+			k.give(in, at, at+whole)
+			given = true
+		}
+		k.piece(in, typ, number, from, size, piece)
+	}
+	if !given && k.hs != nil {
+		k.give(in, at, at+whole)
+	}
+}
+
+// open makes sure that a handshake is under way. A first ClientHello after the end of a
+// handshake begins another; one sent again does not.
+func (k *datagrams) open(in *dissect.Input, typ uint8, number uint16, whole bool, body []byte) {
+	if typ == handshake.TypeClientHello && number == 0 && whole && k.hs != nil && (k.hs.client || k.hs.row.Midstream || k.hs.fatal) && !k.again(body) {
+		k.finish("")
+	}
+	if k.hs != nil {
+		return
+	}
+	k.newShake()
+	k.seen = [2]uint64{}
+	for d := range k.parts {
+		k.forget(d)
+	}
+	switch typ {
+	case handshake.TypeServerHello, handshake.TypeHelloVerifyRequest:
+		k.client = in.Dir.Other()
+	case handshake.TypeClientHello:
+		k.client = in.Dir
+	}
+}
+
+// again reports whether a ClientHello has the random of the one that was read.
+func (k *datagrams) again(body []byte) bool {
+	return len(body) >= 34 && string(body[2:34]) == string(k.hs.det.ClientRandom)
+}
+
+// piece reads a handshake message, or adds a piece to one.
+func (k *datagrams) piece(in *dissect.Input, typ uint8, number uint16, from, size int, b []byte) {
+	if number < 64 {
+		if k.seen[in.Dir]&(1<<number) != 0 {
+			return // sent again
+		}
+	}
+	if len(b) < size {
+		b = k.join(in, typ, number, from, size, b)
+	}
+	if b == nil && size > 0 {
+		return
+	}
+	if number < 64 {
+		k.seen[in.Dir] |= 1 << number
+	}
+	k.message(&k.sides[in.Dir], in, typ, b)
+}
+
+// join adds a piece to its message and returns the message when it is whole.
+func (k *datagrams) join(in *dissect.Input, typ uint8, number uint16, from, size int, b []byte) []byte {
+	var f *fragmented
+	for _, g := range k.parts[in.Dir] {
+		if g.number == number && g.typ == typ && len(g.body) == size {
+			f = g
+		}
+	}
+	if f == nil {
+		if size > maxMessage || len(k.parts[in.Dir]) >= maxFragmented || !k.c.Hold(size) {
+			k.hs.malformed = true
+			k.c.Anomaly("limit", fmt.Sprintf("handshake message %s of %d bytes in pieces, over a limit", handshake.Message(typ), size), int64(len(b)))
+			return nil
+		}
+		f = &fragmented{number: number, typ: typ, body: make([]byte, size)}
+		k.parts[in.Dir] = append(k.parts[in.Dir], f)
+	}
+	copy(f.body[from:], b)
+	if !f.add(from, from+len(b)) {
+		return nil
+	}
+	for i, g := range k.parts[in.Dir] {
+		if g == f {
+			k.c.Release(size)
+			k.parts[in.Dir] = append(k.parts[in.Dir][:i], k.parts[in.Dir][i+1:]...)
+			break
+		}
+	}
+	return f.body
+}
+
+// add notes a piece and reports whether the message is whole.
+func (f *fragmented) add(from, to int) bool {
+	out := f.have[:0:0]
+	for _, s := range f.have {
+		if s.to < from || s.from > to {
+			out = append(out, s)
+			continue
+		}
+		from, to = min(from, s.from), max(to, s.to)
+	}
+	if len(out) < maxPieces {
+		out = append(out, span{from, to})
+	}
+	f.have = out
+	return from == 0 && to == len(f.body)
+}
+
+func (k *datagrams) forget(dir int) {
+	for _, f := range k.parts[dir] {
+		k.c.Release(len(f.body))
+	}
+	k.parts[dir] = nil
+}
+
+// Gap implements dissect.Dissector; datagrams have none.
+func (k *datagrams) Gap(*dissect.Input, int64) bool { return true }
+
+// Close implements dissect.Dissector.
+func (k *datagrams) Close(why dissect.End) {
+	for d := range k.parts {
+		if len(k.parts[d]) > 0 && k.hs != nil {
+			k.hs.cut = true
+		}
+		k.forget(d)
+	}
+	k.conn.Close(why)
+}
+
+// detectDTLS wants whole records of DTLS.
+func detectDTLS(dir dissect.Dir, b []byte) dissect.Verdict {
+	if len(b) < dtlsHeader {
+		return dissect.No
+	}
+	h := dtlsHeaderOf(b)
+	rest := b[dtlsHeader:]
+	if !dtlsVersion(h.version) || h.typ > recordCID || h.size == 0 || h.typ != recordCID && h.size > len(rest) {
+		return dissect.No
+	}
+	if h.epoch > 3 || h.typ == recordCCS && h.size > 3 || h.typ == recordAlert && h.epoch == 0 && h.size > 7 {
+		return dissect.No
+	}
+	if h.typ == recordHandshake && h.epoch == 0 {
+		if h.size < fragmentHeader {
+			return dissect.No
+		}
+		r := cursor.New(rest)
+		typ, size := r.Uint8(), int(r.Uint24())
+		r.Skip(2)
+		from, n := int(r.Uint24()), int(r.Uint24())
+		if typ > 26 || from+n > size || n > h.size-fragmentHeader || typ == handshake.TypeClientHello && dir == dissect.ToClient ||
+			(typ == handshake.TypeServerHello || typ == handshake.TypeHelloVerifyRequest) && dir == dissect.ToServer {
+			return dissect.No
+		}
+	}
+	if h.typ == recordHeartbeat && h.epoch == 0 {
+		return dissect.No
+	}
+	return dissect.Yes
+}
