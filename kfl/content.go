@@ -1,6 +1,9 @@
 package kfl
 
-import "strconv"
+import (
+	"slices"
+	"strconv"
+)
 
 const (
 	// maxNeedle keeps within the overlap of a body's parts, so that nothing is missed
@@ -15,17 +18,14 @@ func (c *checker) bodyHash(n *ast, x *node) *node {
 	return &node{op: opCol, typ: typ{kind: kBytes}, str: x.str + "_body_sha256", pos: n.pos, end: n.end}
 }
 
-// outside refuses a body within exists and its like: DuckDB has no look-up there.
-func (c *checker) outside(n *ast) *Error {
-	if len(c.scope) > 0 {
-		return c.fail(n, "ask for the body before or after it", "a body inside exists, all, filter or map")
-	}
-	return nil
-}
+// uses says that x depends on a variable of exists and its like.
+func uses(x *node) bool { return x.op == opVar || slices.ContainsFunc(x.args, uses) }
 
 func (c *checker) bodyTest(n *ast, test node) (*node, *Error) {
-	if err := c.outside(n); err != nil {
-		return nil, err
+	// DuckDB looks nothing up inside a lambda, so what is asked of a body must be known
+	// before it.
+	if len(c.scope) > 0 && slices.ContainsFunc(test.args, uses) {
+		return nil, c.fail(n, "ask with a field or a literal", "a body asked for an element of a list")
 	}
 	if test.op == opBodyHas && test.args[0].op == opConst && len(test.args[0].str) > maxNeedle {
 		err := c.fail(n.args[1], "", "text of %d bytes to find in a body, want at most %d", len(test.args[0].str), maxNeedle)
@@ -69,9 +69,6 @@ func (c *checker) document(n *ast, x *node) (*node, *Error) {
 	if x.typ.kind != kBody {
 		return nil, c.fail(n, "only request.body and response.body are read as JSON", "json() of %s", aType(x.typ))
 	}
-	if err := c.outside(n); err != nil {
-		return nil, err
-	}
 	c.columns[x.str+"_body_sha256"] = true
 	doc, err := c.make(n, node{op: opDoc, typ: typ{kind: kJSON}, str: x.str})
 	if err != nil {
@@ -86,9 +83,6 @@ func (c *checker) whole(n *ast, x *node) (*node, *Error) {
 	}
 	if x.typ.kind != kBody {
 		return nil, c.fail(n, "only request.body and response.body", "text() of %s", aType(x.typ))
-	}
-	if err := c.outside(n); err != nil {
-		return nil, err
 	}
 	c.columns[x.str+"_body_sha256"] = true
 	return c.make(n, node{op: opWhole, typ: typ{kind: kText}, str: x.str})

@@ -75,16 +75,17 @@ func (l *lexer) next() (token, *Error) {
 		}
 		return token{kind: tokIdent, text: l.src[start:l.pos], pos: start, end: l.pos}, nil
 	}
+	if two := l.src[start:min(start+2, len(l.src))]; two == "<>" || two == "!~" {
+		return token{}, l.stranger(start)
+	}
 	for _, op := range operators {
-		if strings.HasPrefix(l.src[start:], op) && !strings.HasPrefix(l.src[start:], "!~") {
+		if strings.HasPrefix(l.src[start:], op) {
 			l.pos += len(op)
 			return token{kind: tokOp, text: op, pos: start, end: l.pos}, nil
 		}
 	}
-	for _, s := range strangers {
-		if strings.HasPrefix(l.src[start:], s[0]) {
-			return token{}, l.fail(start, start+len(s[0]), s[1], "no operator %s", s[0])
-		}
+	if err := l.stranger(start); err != nil {
+		return token{}, err
 	}
 	r, n := utf8.DecodeRuneInString(l.src[start:])
 	hint := ""
@@ -92,6 +93,16 @@ func (l *lexer) next() (token, *Error) {
 		hint = `text stands in plain quotes: "…" or '…'`
 	}
 	return token{}, l.fail(start, start+n, hint, "character %q has no meaning here", r)
+}
+
+// stranger is the error for an operator of another language, or nil.
+func (l *lexer) stranger(start int) *Error {
+	for _, s := range strangers {
+		if strings.HasPrefix(l.src[start:], s[0]) {
+			return l.fail(start, start+len(s[0]), s[1], "no operator %s", s[0])
+		}
+	}
+	return nil
 }
 
 // skipSpace passes white space and comments and keeps the comments.

@@ -520,7 +520,12 @@ func (p *parser) ident() (*ast, *Error) {
 	t := p.tok
 	for _, w := range infixWords {
 		if strings.EqualFold(t.text, w) {
-			return nil, p.unexpected("a field or a value")
+			err := p.unexpected("a field or a value")
+			err.Hint = ""
+			if form, ok := methods[w]; ok {
+				err.Hint = "write " + form
+			}
+			return nil, err
 		}
 	}
 	if err := p.advance(); err != nil {

@@ -8,7 +8,10 @@ import (
 	"strings"
 )
 
-const maxSQL = 512 << 10 // bytes of SQL made from one query
+const (
+	maxSQL   = 512 << 10 // bytes of SQL made from one query
+	maxSteps = 200_000   // expressions written, as often as they are
+)
 
 // frag is a piece of SQL with the arguments of its ? in order.
 type frag struct {
@@ -20,7 +23,53 @@ type frag struct {
 // condition's is never NULL. User text goes into arguments only.
 type writer struct {
 	names   int
+	steps   int
 	tooLong bool
+	lets    *lets // of the lambda around, nil outside
+}
+
+// lets are look-ups in table bodies that a lambda needs. DuckDB allows none inside a
+// lambda, so they are worked out before it and bound to one value.
+type lets struct {
+	name  string
+	frags []frag
+}
+
+// over writes a lambda over list. Inside body the list and every look-up may be bound.
+func (w *writer) over(list frag, body func(list frag) frag) frag {
+	if w.lets != nil {
+		return body(list)
+	}
+	l := &lets{name: w.fresh()}
+	w.lets = l
+	out := body(list)
+	if len(l.frags) > 0 {
+		l.frags = nil
+		out = body(frag{sql: l.name + ".list"})
+		form, parts := "'list': @", []frag{list}
+		for i, f := range l.frags {
+			form += ", '" + l.field(i) + "': @"
+			parts = append(parts, f)
+		}
+		out = w.f("list_transform([{"+form+"}], lambda "+l.name+": @)[1]", append(parts, out)...)
+	}
+	w.lets = nil
+	return out
+}
+
+func (l *lets) field(i int) string { return "look" + strconv.Itoa(i) }
+
+// lookUp writes a look-up in table bodies, bound if a lambda is around.
+func (w *writer) lookUp(write func() frag) frag {
+	around := w.lets
+	w.lets = nil
+	f := write()
+	w.lets = around
+	if around == nil {
+		return f
+	}
+	around.frags = append(around.frags, f)
+	return frag{sql: around.name + "." + around.field(len(around.frags)-1)}
 }
 
 // f fills each @ of form with the next piece.
@@ -78,8 +127,19 @@ func (w *writer) each(nodes []*node, f func(*node) frag) []frag {
 	return out
 }
 
+// stop counts a step; what is too long is not written to its end.
+func (w *writer) stop() bool {
+	if w.steps++; w.steps > maxSteps {
+		w.tooLong = true
+	}
+	return w.tooLong
+}
+
 // cond is a condition in SQL, TRUE or FALSE.
 func (w *writer) cond(n *node) frag {
+	if w.stop() {
+		return frag{sql: "NULL"}
+	}
 	switch n.op {
 	case opConst:
 		if n.num != 0 {
@@ -210,21 +270,19 @@ func (w *writer) matches(s frag, n *node) frag {
 }
 
 func (w *writer) quantify(n *node) frag {
-	v := "kfl_v" + strconv.FormatInt(n.num, 10)
-	list, cond := w.value(n.args[0]), w.cond(n.args[1])
-	switch n.op {
-	case opAny:
-		return w.f("coalesce(len(list_filter(@, lambda "+v+": @)) > 0, FALSE)", list, cond)
-	case opAll:
-		return w.f("coalesce(len(list_filter(@, lambda "+v+": NOT @)) = 0, FALSE)", list, cond)
-	}
-	return w.f("coalesce(len(list_filter(@, lambda "+v+": @)) = 1, FALSE)", list, cond)
+	test := map[op]string{opAny: ": @)) > 0", opAll: ": NOT @)) = 0", opOne: ": @)) = 1"}[n.op]
+	return w.f("coalesce(@, FALSE)", w.over(w.value(n.args[0]), func(list frag) frag {
+		return w.f("len(list_filter(@, lambda kfl_v"+strconv.FormatInt(n.num, 10)+test, list, w.cond(n.args[1]))
+	}))
 }
 
 // value is a value in SQL, NULL where absent.
 func (w *writer) value(n *node) frag {
 	if total(n) {
 		return w.cond(n)
+	}
+	if w.stop() {
+		return frag{sql: "NULL"}
 	}
 	switch n.op {
 	case opConst:
@@ -257,10 +315,14 @@ func (w *writer) value(n *node) frag {
 		}
 		return w.f("list_filter([@], lambda "+v+": "+v+" IS NOT NULL)", w.join(w.each(n.args, w.value), ", "))
 	case opFilter:
-		return w.f("list_filter(@, lambda kfl_v"+strconv.FormatInt(n.num, 10)+": @)", w.value(n.args[0]), w.cond(n.args[1]))
+		return w.over(w.value(n.args[0]), func(list frag) frag {
+			return w.f("list_filter(@, lambda kfl_v"+strconv.FormatInt(n.num, 10)+": @)", list, w.cond(n.args[1]))
+		})
 	case opMap:
 		v := w.fresh()
-		return w.f("list_filter(list_transform(@, lambda kfl_v"+strconv.FormatInt(n.num, 10)+": @), lambda "+v+": "+v+" IS NOT NULL)", w.value(n.args[0]), w.value(n.args[1]))
+		return w.over(w.value(n.args[0]), func(list frag) frag {
+			return w.f("list_filter(list_transform(@, lambda kfl_v"+strconv.FormatInt(n.num, 10)+": @), lambda "+v+": "+v+" IS NOT NULL)", list, w.value(n.args[1]))
+		})
 	case opElem:
 		// Bounds keep the sum from overflowing; element 0 and one past the end are NULL.
 		return w.f("list_extract(@, greatest(least(@, 2147483646), -1) + 1)", w.value(n.args[0]), w.value(n.args[1]))

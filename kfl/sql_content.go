@@ -73,7 +73,9 @@ func (w *writer) found(p pairs, m, key *node) frag {
 	if p.when != "" {
 		when = p.when + " AND "
 	}
-	return w.f("list_filter(@, lambda "+p.v+": "+when+p.key+" = @)", p.list, w.key(m, key))
+	return w.over(p.list, func(list frag) frag {
+		return w.f("list_filter(@, lambda "+p.v+": "+when+p.key+" = @)", list, w.key(m, key))
+	})
 }
 
 func (w *writer) hasKey(m, key *node) frag {
@@ -164,6 +166,10 @@ func (w *writer) range6(x frag, p netip.Prefix) frag {
 const bodies = `(SELECT "sha256" AS kfl_sha, "part" AS kfl_part, "offset" AS kfl_offset, "size" AS kfl_size, "text" AS kfl_text, "bytes" AS kfl_bytes FROM bodies) AS kfl_b`
 
 func (w *writer) body(n *node) frag {
+	return w.lookUp(func() frag { return w.bodyLookUp(n) })
+}
+
+func (w *writer) bodyLookUp(n *node) frag {
 	sha := quote(n.str + "_body_sha256")
 	if n.op == opBodyIs {
 		x := n.args[0]
@@ -177,17 +183,17 @@ func (w *writer) body(n *node) frag {
 		return w.f(exists, sha, w.f("coalesce(@, FALSE)", w.matches(frag{sql: "kfl_text"}, n)))
 	}
 	if n.args[0].op == opConst {
-		return w.f(exists, sha, w.bodyTest(n, ""))
+		return w.f(exists, sha, w.bodyTest(n, "", w.value(n.args[0])))
 	}
-	// DuckDB has no lambda inside a look-up that sees the call's columns, so what is
-	// looked for stays outside, and the parts come out as a list.
-	v := w.fresh()
-	return w.f("coalesce(len(list_filter((SELECT list(kfl_b) FROM "+bodies+" WHERE kfl_sha = @), lambda "+v+": @)) > 0, FALSE)", sha, w.bodyTest(n, v+"."))
+	// DuckDB has no lambda inside a look-up that sees the call's columns, and no look-up
+	// inside a lambda. So both what is looked for and the parts come out first, as one value.
+	v, both := w.fresh(), w.fresh()
+	return w.f("coalesce(list_transform([{'part': @, 'all': (SELECT list(kfl_b) FROM "+bodies+" WHERE kfl_sha = @)}], lambda "+both+": len(list_filter("+both+".\"all\", lambda "+v+": @)) > 0)[1], FALSE)",
+		w.value(n.args[0]), sha, w.bodyTest(n, v+".", frag{sql: both + ".part"}))
 }
 
-// bodyTest tests one part of a body, whose columns have the prefix p.
-func (w *writer) bodyTest(n *node, p string) frag {
-	part := w.value(n.args[0])
+// bodyTest looks for text part in one part of a body, whose columns have the prefix p.
+func (w *writer) bodyTest(n *node, p string, part frag) frag {
 	inBytes := w.bytesTest(n.path[0], frag{sql: p + "kfl_bytes"}, part)
 	form := "(coalesce(contains(~kfl_text, @), FALSE) OR coalesce(@, FALSE))"
 	switch n.path[0] {
@@ -200,7 +206,9 @@ func (w *writer) bodyTest(n *node, p string) frag {
 }
 
 func (w *writer) wholeText(n *node) frag {
-	return w.f("(SELECT any_value(kfl_text) FROM "+bodies+" WHERE kfl_sha = @ AND kfl_part = 0 AND kfl_size = strlen(kfl_text))", quote(n.str+"_body_sha256"))
+	return w.lookUp(func() frag {
+		return w.f("(SELECT any_value(kfl_text) FROM "+bodies+" WHERE kfl_sha = @ AND kfl_part = 0 AND kfl_size = strlen(kfl_text))", quote(n.str+"_body_sha256"))
+	})
 }
 
 // json writes form about a JSON value. A body is read once however often form names it.
@@ -219,8 +227,10 @@ func (w *writer) json(n *node, form string) frag {
 	}
 	if root.op == opDoc {
 		form = strings.ReplaceAll(form, "@", "kfl_j")
-		return w.f("(SELECT any_value("+form+") FROM (SELECT kfl_sha, @ AS kfl_j FROM "+bodies+" WHERE kfl_part = 0 AND kfl_size = strlen(kfl_text)) AS kfl_d WHERE kfl_sha = @)",
-			at("TRY_CAST(kfl_text AS JSON)"), quote(root.str+"_body_sha256"))
+		return w.lookUp(func() frag {
+			return w.f("(SELECT any_value("+form+") FROM (SELECT kfl_sha, @ AS kfl_j FROM "+bodies+" WHERE kfl_part = 0 AND kfl_size = strlen(kfl_text)) AS kfl_d WHERE kfl_sha = @)",
+				at("TRY_CAST(kfl_text AS JSON)"), quote(root.str+"_body_sha256"))
+		})
 	}
 	doc := w.value(root)
 	value := doc

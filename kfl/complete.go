@@ -1,0 +1,166 @@
+package kfl
+
+import (
+	"sort"
+	"strings"
+)
+
+// Candidate is one way to go on at a place in a query.
+type Candidate struct {
+	Text  string // what to put between Start and End
+	Kind  string // field, word, function, method, operator or value
+	Type  string // of a field
+	Doc   string
+	Start int // byte offsets in the source
+	End   int
+}
+
+const maxCandidates = 500
+
+// Complete offers what may stand at byte pos of src. What follows pos is left alone.
+func Complete(src string, pos int) []Candidate {
+	pos = min(max(pos, 0), len(src))
+	if pos > maxSource {
+		return nil
+	}
+	toks, open := lexAll(src[:pos])
+	if open {
+		return completeText(src[:pos], toks)
+	}
+	word, start := lastWord(toks, pos)
+	var out []Candidate
+	add := func(c Candidate, match string) {
+		if strings.HasPrefix(c.Text, match) && len(out) < maxCandidates {
+			c.Start, c.End = start, pos
+			out = append(out, c)
+		}
+	}
+	before := toks
+	for len(before) > 0 && before[len(before)-1].end > start {
+		before = before[:len(before)-1]
+	}
+	if endsOperand(before) {
+		for _, op := range []string{"==", "!=", "<", "<=", ">", ">=", "&&", "||", "in", "contains", "startsWith", "endsWith", "matches", "and", "or"} {
+			add(Candidate{Text: op, Kind: "operator"}, word)
+		}
+		return out
+	}
+	// A word with a dot at its end may be a field with a method to come.
+	if i := strings.LastIndexByte(word, '.'); i >= 0 {
+		if f := names().byName[word[:i]]; f != nil {
+			for _, m := range sortedKeys(methods) {
+				if methodOf(m, f.typ) {
+					add(Candidate{Text: word[:i+1] + m, Kind: "method", Doc: methods[m]}, word)
+				}
+			}
+		}
+	}
+	seen := map[string]bool{}
+	for _, f := range names().fields {
+		kind := "field"
+		if f.kind == srcExpr && f.typ.kind == kBool && len(f.scope) == 0 {
+			kind = "word"
+		}
+		for i, n := range append([]string{f.name}, f.aliases...) {
+			if (i == 0 || word != "") && !seen[n] {
+				seen[n] = true
+				add(Candidate{Text: n, Kind: kind, Type: f.typ.String(), Doc: f.doc}, word)
+			}
+		}
+	}
+	for _, n := range sortedKeys(functions) {
+		add(Candidate{Text: n, Kind: "function", Doc: functions[n]}, word)
+	}
+	return out
+}
+
+// lexAll reads tokens until the end or the first fault; open says that a text is not closed.
+func lexAll(src string) (toks []token, open bool) {
+	l := lexer{src: src}
+	for {
+		t, err := l.next()
+		if err != nil {
+			return append(toks, token{kind: tokText, pos: err.Offset, end: len(src)}), strings.Contains(err.Msg, "not closed")
+		}
+		if t.kind == tokEnd {
+			return toks, false
+		}
+		toks = append(toks, t)
+	}
+}
+
+// lastWord is the dotted name that ends at pos.
+func lastWord(toks []token, pos int) (string, int) {
+	start, word := pos, ""
+	for i := len(toks) - 1; i >= 0; i-- {
+		t := toks[i]
+		if t.end != start || t.kind != tokIdent && !(t.kind == tokOp && t.text == ".") {
+			break
+		}
+		start, word = t.pos, t.text+word
+	}
+	return word, start
+}
+
+// endsOperand says that an operator is due after these tokens.
+func endsOperand(toks []token) bool {
+	if len(toks) == 0 {
+		return false
+	}
+	switch t := toks[len(toks)-1]; t.kind {
+	case tokOp:
+		return t.text == ")" || t.text == "]" || t.text == "}"
+	case tokIdent:
+		for _, w := range infixWords {
+			if strings.EqualFold(w, t.text) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// completeText offers values inside an open text: protocols after protocol ==.
+func completeText(src string, toks []token) []Candidate {
+	text := toks[len(toks)-1]
+	name, _ := lastWord(toks[:max(len(toks)-2, 0)], tokEndAt(toks, 3))
+	f := names().byName[name]
+	if f == nil || f.typ.text != textProtocol {
+		return nil
+	}
+	typed := strings.ToLower(strings.TrimLeft(src[text.pos:], `"'`))
+	var out []Candidate
+	for _, w := range names().fields {
+		if strings.HasPrefix(w.arg, "protocol ==") && strings.HasPrefix(w.name, typed) {
+			out = append(out, Candidate{Text: w.name, Kind: "value", Doc: w.doc, Start: len(src) - len(typed), End: len(src)})
+		}
+	}
+	sort.Slice(out, func(i, j int) bool { return out[i].Text < out[j].Text })
+	return out
+}
+
+// tokEndAt is where the token that is back from the end stops.
+func tokEndAt(toks []token, back int) int {
+	if len(toks) < back {
+		return -1
+	}
+	return toks[len(toks)-back].end
+}
+
+func methodOf(name string, t typ) bool {
+	switch name {
+	case "contains", "startsWith", "endsWith":
+		return t.kind == kText || t.kind == kBody || t.kind == kBytes
+	case "matches":
+		return t.kind == kText || t.kind == kBody
+	case "all", "exists_one", "filter", "map":
+		return t.kind == kList || t.kind == kMap
+	case "exists":
+		return true
+	case "size":
+		return t.kind == kText || t.kind == kList || t.kind == kMap || t.kind == kBody || t.kind == kBytes
+	case "json", "text":
+		return t.kind == kBody
+	}
+	return t.kind == kTime
+}

@@ -1,0 +1,152 @@
+package kfl
+
+import (
+	"errors"
+	"strings"
+	"testing"
+)
+
+// faults are texts that are refused: where (column from 1), what is said, what is offered.
+var faults = []struct {
+	why, src string
+	col      int
+	msg      string
+	hint     string
+}{
+	{"a misspelt field", `http && stats_code >= 500`, 9, "unknown name stats_code", "did you mean status_code?"},
+	{"a misspelt dotted field", `request.header["x"] == ""`, 1, "unknown name request.header", "did you mean request.headers?"},
+	{"a misspelt part", `src.podd == "x"`, 1, "unknown name src.podd", "did you mean src.pod?"},
+	{"a misspelt word", `htpp`, 1, "unknown name htpp", "did you mean http?"},
+	{"letters in the wrong order", `protcool == "x"`, 1, "unknown name protcool", "did you mean protocol?"},
+	{"a macro is near", `secur`, 1, "unknown name secur", "did you mean secure?"},
+	{"nothing near", `xyzzyplugh`, 1, "unknown name xyzzyplugh", ""},
+	{"the beginning of names alone", `src == "x"`, 1, "src alone is not a field", "src.container"},
+	{"a status in quotes", `status_code == "200"`, 1, "an int == text", "write 200 without quotes"},
+	{"a text without quotes", `postgresql_error_code == 23505`, 1, "text == an int", `write "23505" in quotes`},
+	{"a time in quotes", `timestamp > "2026-01-01"`, 1, "a time > text", `write timestamp("2026-01-01")`},
+	{"true in quotes", `failed == "true"`, 1, "a bool == text", "write true without quotes"},
+	{"a list compared", `dns_questions == "a"`, 1, "a list of text == text", `"x" in list`},
+	{"a list that contains", `dns_questions.contains("a")`, 15, "contains on a list", `"x" in list`},
+	{"a map compared", `request.headers == "a"`, 1, "a map == text", `map["k"]`},
+	{"a number as a condition", `http && size(host)`, 9, "an int where a condition is wanted", "compare it"},
+	{"a text as a condition", `"x"`, 1, "text where a condition is wanted", "compare it"},
+	{"one equals sign", `status_code = 200`, 13, "no operator =", "equality is written =="},
+	{"one ampersand", `http & dns`, 6, "no operator &", "write &&"},
+	{"SQL's unequal", `host <> "x"`, 6, "no operator <>", "write !="},
+	{"a pattern operator of elsewhere", `host =~ "x"`, 6, "no operator =~", "x.matches"},
+	{"SQL's like", `host like "x%"`, 6, "word like", "x.contains"},
+	{"a misspelt infix word", `path contain "x"`, 6, "word contain", "did you mean contains?"},
+	{"an open text", `host == "abc`, 9, "text is not closed", `close it with "`},
+	{"an open parenthesis", `(http && dns`, 1, "( is not closed", "close it with )"},
+	{"an open list", `host in ["a"`, 9, "[ is not closed", "close it with ]"},
+	{"one parenthesis too many", `http)`, 5, "), want an operator or the end", ""},
+	{"an operator at the end", `http &&`, 8, "the text ends, want a field", ""},
+	{"two comparisons", `1 < status_code < 3`, 17, "a second comparison", "&&"},
+	{"typographic quotes", `host == “x”`, 9, "no meaning here", "plain quotes"},
+	{"a bad escape", `host == "\d"`, 10, "no such escape", `r"…"`},
+	{"a number with a letter", `status_code == 5x`, 16, "number 5x", "500ms"},
+	{"a number too large", `status_code == 99999999999999999999`, 16, "does not fit", ""},
+	{"an unknown function", `sise(host) == 1`, 1, "unknown function sise", "size(x)"},
+	{"a method as a function", `contains(host, "x")`, 1, "word contains", "x.contains"},
+	{"an unknown method", `host.startWith("x")`, 6, "unknown method startWith", "startsWith"},
+	{"a function of the older language", `redact("x")`, 1, "unknown function redact", "masking"},
+	{"too many arguments", `host.contains("a", "b")`, 1, "2 arguments of contains, want 1", `x.contains("part")`},
+	{"a pattern that is none", `host.matches("(")`, 14, "missing closing )", ""},
+	{"a glob for a pattern", `host.matches("*.com")`, 14, "missing argument to repetition operator", ".*"},
+	{"a pattern from a field", `host.matches(path)`, 14, "want a text in quotes", ""},
+	{"an address range for ==", `src.ip == "10.0.0.0/8"`, 1, "address range", "src.ip in"},
+	{"a bad address range", `src.ip in "10.0.0.0/33"`, 11, "address range", "10.0.0.0/8"},
+	{"a range of something else", `host in cidr("10.0.0.0/8")`, 1, "text in an address range", "src.ip"},
+	{"in a text", `"a" in host`, 1, "in text, want a list", "contains"},
+	{"a duration for something else", `status_code > 5s`, 1, "an int", "fields that count time"},
+	{"a bad time", `timestamp > timestamp("yesterday")`, 23, "time \"yesterday\"", "timestamp("},
+	{"a bad duration", `elapsed_time > duration("5 minutes")`, 25, "duration", "500ms"},
+	{"arithmetic on text", `host + 1 == "a"`, 1, "text + an int", "string(x)"},
+	{"an order of bools", `failed > true`, 1, "order of bools", ""},
+	{"an order with nil", `host > nil`, 1, "order with nil", "=="},
+	{"two types in a list", `status_code in [1, "2"]`, 20, "an int == text", "without quotes"},
+	{"a bang before an infix word", `!host contains "x"`, 1, "contains on a bool", "!(…)"},
+	{"a body asked for an element", `pods.exists(p, request.body contains p)`, 16, "a body asked for an element", "literal"},
+	{"a part of a body", `request.body.order == 1`, 1, "a part of a body", "json()"},
+	{"a step that is not literal", `request.body.json()[host] == 1`, 21, "want a key", ""},
+	{"JSON of a text", `host.json().a == 1`, 1, "json() of text", "request.body"},
+	{"a macro's fault", `bad && http`, 1, "unknown name nothinglikethis", ""},
+	{"a macro that needs itself", `loop`, 1, "needs itself", ""},
+	{"a byte that is not UTF-8", "host == \"\xff\"", 10, "0xff is not UTF-8", "escapes"},
+	{"the second line", "http\n&& stats_code", 4, "unknown name stats_code", "status_code"},
+}
+
+func TestErrorsHavePlaceAndHint(t *testing.T) {
+	env := Env{Macros: map[string]string{"secure": "tls", "bad": "nothinglikethis", "loop": "loop2", "loop2": "loop"}}
+	for _, f := range faults {
+		t.Run(f.why, func(t *testing.T) {
+			_, err := Compile(f.src, env)
+			var e *Error
+			if !errors.As(err, &e) {
+				t.Fatalf("%s: error %v, want one", f.src, err)
+			}
+			if e.Col != f.col || !strings.Contains(e.Msg, f.msg) || !strings.Contains(e.Hint, f.hint) || f.hint == "" && strings.Contains(e.Hint, "did you mean") {
+				t.Errorf("%s\ngot  column %d: %q, hint %q\nwant column %d: %q, hint %q", f.src, e.Col, e.Msg, e.Hint, f.col, f.msg, f.hint)
+			}
+			if e.Offset < 0 || e.Offset+e.Len > len(e.Source) || e.Limit {
+				t.Errorf("%s: place %d+%d of %d, limit %v", f.src, e.Offset, e.Len, len(e.Source), e.Limit)
+			}
+			if p := e.Pretty(); !strings.Contains(p, "^") || !strings.Contains(p, e.Msg) {
+				t.Errorf("%s: pretty form lacks caret or message:\n%s", f.src, p)
+			}
+		})
+	}
+}
+
+func TestPrettyMarksThePlace(t *testing.T) {
+	_, err := Compile("http &&\n\tstats_code > 1", Env{})
+	const want = "line 2, column 2: unknown name stats_code, want a field, a word or a macro\n" +
+		"  \tstats_code > 1\n" +
+		"  \t^^^^^^^^^^\n" +
+		"hint: did you mean status_code?\n"
+	if got := err.(*Error).Pretty(); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+func TestMacroErrorsNameTheMacro(t *testing.T) {
+	_, err := Compile("http && mine", Env{Macros: map[string]string{"mine": "status_code == \"1\""}})
+	if e := err.(*Error); e.Macro != "mine" || e.Source != "status_code == \"1\"" || !strings.HasPrefix(e.Error(), "macro mine, line 1, column 1: ") {
+		t.Errorf("got %v in %q of %q", e, e.Source, e.Macro)
+	}
+}
+
+// limits are texts that are KFL and too much.
+var limits = []struct{ why, src string }{
+	{"a text too long", "http || " + strings.Repeat(" ", maxSource) + "dns"},
+	{"parentheses too deep", strings.Repeat("(", maxDepth+1) + "http" + strings.Repeat(")", maxDepth+1)},
+	{"negations too deep", strings.Repeat("!", 5000) + "http"},
+	{"words too deep", strings.Repeat("not ", 5000) + "http"},
+	{"a sum too deep", "status_code > 1" + strings.Repeat("+1", 5000)},
+	{"members too deep", "request.body.json()" + strings.Repeat(".a", 5000)},
+	{"ternaries too deep", strings.Repeat("http ? http : ", 5000) + "http"},
+	{"lists too deep", "1 in " + strings.Repeat("[", 5000)},
+	{"more expressions than allowed", "http" + strings.Repeat("||dns", maxNodes)},
+	{"macros that double", "m0"},
+	{"lists in lists", `pods.exists(a, pods.exists(b, pods.exists(c, pods.exists(d, pods.exists(e, true)))))`},
+	{"a pattern too long", `host.matches("` + strings.Repeat("a", maxPattern+1) + `")`},
+	{"a pattern that grows", `host.matches("((a{100}){10}|\\pL{1000})")`},
+	{"a needle longer than the overlap of parts", `request.body contains "` + strings.Repeat("a", maxNeedle+1) + `"`},
+	{"SQL that doubles", "src.labels[" + strings.Repeat("src.labels[", 40) + "host" + strings.Repeat("]", 40) + "] == \"\""},
+}
+
+func TestLimits(t *testing.T) {
+	env := Env{Macros: map[string]string{}}
+	for i := range 40 {
+		env.Macros["m"+string(rune('0'+i/10))+string(rune('0'+i%10))] = "m" + string(rune('0'+(i+1)/10)) + string(rune('0'+(i+1)%10)) + " && failed && m" + string(rune('0'+(i+1)/10)) + string(rune('0'+(i+1)%10))
+	}
+	env.Macros["m0"], env.Macros["m40"] = "m00", "http"
+	for _, l := range limits {
+		t.Run(l.why, func(t *testing.T) {
+			_, err := Compile(l.src, env)
+			if e, ok := err.(*Error); !ok || !e.Limit {
+				t.Errorf("%.60s…: %v, want a limit", l.src, err)
+			}
+		})
+	}
+}
