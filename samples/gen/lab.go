@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"time"
@@ -162,7 +163,8 @@ func (l *lab) close() {
 type process struct {
 	name string
 	cmd  *exec.Cmd
-	done chan struct{}
+	tail []string      // the last lines it printed; to be read after done
+	done chan struct{} // closed once it ended
 	err  error
 }
 
@@ -182,14 +184,13 @@ func (l *lab) start(on, ready string, argv ...string) (*process, error) {
 	}
 	l.procs = append(l.procs, p)
 	seen := make(chan struct{})
-	var tail []string
 	read := make(chan struct{})
 	go func() {
 		defer close(read)
 		waiting := ready != ""
 		for s := bufio.NewScanner(r); s.Scan(); {
-			if tail = append(tail, s.Text()); len(tail) > 20 {
-				tail = tail[1:]
+			if p.tail = append(p.tail, s.Text()); len(p.tail) > 20 {
+				p.tail = p.tail[1:]
 			}
 			if waiting && strings.Contains(s.Text(), ready) {
 				waiting = false
@@ -203,7 +204,7 @@ func (l *lab) start(on, ready string, argv ...string) (*process, error) {
 		w.Close()
 		<-read
 		if p.err != nil {
-			p.err = fmt.Errorf("%s: %w: %s", p.name, p.err, strings.Join(tail, " | "))
+			p.err = fmt.Errorf("%s: %w: %s", p.name, p.err, strings.Join(p.tail, " | "))
 		}
 		close(p.done)
 	}()
@@ -214,7 +215,7 @@ func (l *lab) start(on, ready string, argv ...string) (*process, error) {
 	case <-seen:
 		return p, nil
 	case <-p.done:
-		return nil, fmt.Errorf("%s ended before it was ready: %w", p.name, errors.Join(p.err, errors.New(strings.Join(tail, " | "))))
+		return nil, fmt.Errorf("%s ended before it was ready: %w", p.name, errors.Join(p.err, errors.New(strings.Join(p.tail, " | "))))
 	case <-time.After(startWait):
 		return nil, fmt.Errorf("%s did not become ready in %s", p.name, startWait)
 	}
@@ -293,12 +294,12 @@ func (l *lab) record(path string, ports ...string) (*recording, error) {
 	var argv []string
 	ready := "listening on"
 	if strings.HasSuffix(path, ".pcapng") {
-		argv, ready = []string{"dumpcap", "-q", "-w", tmp}, "File:"
+		argv, ready = []string{"dumpcap", "-q", "-B", "64", "-w", tmp}, "File:"
 		for _, p := range ports {
 			argv = append(argv, "-i", p)
 		}
 	} else {
-		argv = []string{"tcpdump", "-Z", "root", "-U", "--immediate-mode", "-s", "0", "--time-stamp-precision=nano", "-i", ports[0], "-w", tmp}
+		argv = []string{"tcpdump", "-Z", "root", "-U", "--immediate-mode", "-B", "131072", "-s", "131072", "--time-stamp-precision=nano", "-i", ports[0], "-w", tmp}
 	}
 	p, err := l.start("node", ready, argv...)
 	if err != nil {
@@ -320,6 +321,9 @@ func (r *recording) stop() error {
 	if r.p.err != nil {
 		return r.p.err
 	}
+	if err := noLoss(r.p.tail); err != nil {
+		return err
+	}
 	data, err := os.ReadFile(r.tmp)
 	if err != nil {
 		return err
@@ -328,6 +332,27 @@ func (r *recording) stop() error {
 		data = forgetMachine(data)
 	}
 	return os.WriteFile(r.path, data, 0o644)
+}
+
+// lossCounts matches what tcpdump and dumpcap say at their end about packets they missed.
+var lossCounts = regexp.MustCompile(`^(\d+) packets? dropped by|received/dropped on interface .*: \d+/(\d+) `)
+
+// noLoss checks that a capture has every packet: what a sample shows must not depend on
+// how busy the machine was.
+func noLoss(said []string) error {
+	found := false
+	for _, line := range said {
+		if m := lossCounts.FindStringSubmatch(line); m != nil {
+			found = true
+			if n := m[1] + m[2]; n != "0" {
+				return fmt.Errorf("the capture lacks %s packets: %q; hint: run gen again", n, line)
+			}
+		}
+	}
+	if !found {
+		return fmt.Errorf("no count of lost packets in %q", said)
+	}
+	return nil
 }
 
 // forgetMachine takes the names of the processor and the operating system out of a
