@@ -110,11 +110,12 @@ func plausibleQuestion(b []byte, off int) int {
 }
 
 func plausibleRecord(b []byte, off int) int {
+	at := off
 	if off = skipName(b, off); off < 0 || off+10 > len(b) {
 		return -1
 	}
 	t, class := binary.BigEndian.Uint16(b[off:]), binary.BigEndian.Uint16(b[off+2:])
-	if t == 0 || t != typeOPT && !knownClass(class&^classTop) {
+	if t == 0 || t != typeOPT && !knownClass(class&^classTop) || (t == typeNB || t == typeSRV) && isNetBIOS(b[at:]) {
 		return -1
 	}
 	off += 10 + int(binary.BigEndian.Uint16(b[off+8:]))

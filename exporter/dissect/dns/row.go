@@ -143,7 +143,10 @@ func (c *call) fillAnswers(m *message, text string) {
 		}
 	}
 	if c.records == 0 && len(values) > 0 {
-		c.first = values[len(values)-1] // what a chain of aliases ends in
+		c.first = values[0]
+		if len(row.Questions) > 0 {
+			c.first = values[len(values)-1] // what a chain of aliases ends in
+		}
 	}
 	c.records += len(values)
 	row.Answers, row.AnswerTypes = join(row.Answers, values), join(row.AnswerTypes, types)
