@@ -20,6 +20,7 @@ type Conn struct {
 	role           string
 	clock          int32
 	first, last    int64 // ns
+	touched        int64 // newest capture time when its last packet came; rises along its list, also where times go back
 	lastPacket     dissect.Packet
 	isn            [2]uint32
 	hasISN         [2]bool
@@ -83,9 +84,11 @@ type Flow struct {
 	refused     bool
 	sightings   int64
 	snapCuts    int64
-	rtt         rtt
-	sigs        *[sigs]signature
-	sigAt       uint8
+	rtt         *rtt             // nil before the first segment with payload
+	firstSig    signature        // of the first packet
+	sigs        *[sigs]signature // of later ones; most floods never get there
+	sigN        uint32
+	signed      bool // firstSig is set
 
 	// No is set by the pipeline when the flow's first round is joined.
 	No int64
@@ -128,7 +131,8 @@ type hole struct {
 // only turns a late segment's name from out_of_order into retransmission.
 const maxHoles = 16
 
-const sigs = 16
+// sigs is how many packets of a flow are remembered to know a copy of one.
+const sigs = 8
 
 // signature tells the same packet seen again from a segment sent again: a copy of one
 // packet has the same IP identification and the same time stamp option.

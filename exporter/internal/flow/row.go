@@ -101,7 +101,7 @@ func (f *Flow) times(r *table.Flow, a, b *sideStats) {
 	if f.syn != 0 && f.ack >= f.syn {
 		r.HandshakeUs = table.Some((f.ack - f.syn) / 1000)
 	}
-	if t := &f.rtt; t.count > 0 {
+	if t := f.rtt; t != nil && t.count > 0 {
 		r.RTTMinUs, r.RTTMaxUs = table.Some(t.min/1000), table.Some(t.max/1000)
 		r.RTTAvgUs, r.RTTSamples = table.Some(t.sum/t.count/1000), t.count
 	}

@@ -11,8 +11,10 @@ import (
 
 // Limits of one shard; times are capture time.
 const (
-	maxConns      = 6000         // connections open at once
-	closedLinger  = 10e9         // ns that a closed connection waits for late packets
+	maxConns      = 3000         // connections open at once
+	maxOpening    = 1000         // of these, TCP connections without payload so far
+	maxClosing    = 1000         // of these, closed ones that wait for late packets
+	closedLinger  = 60e9         // ns that they wait, as TIME-WAIT does
 	tcpIdle       = 3600e9       // ns of silence that end a TCP connection
 	datagramIdle  = 600e9        // ns of silence that end any other conversation
 	streamBudget  = 8 << 20      // bytes held out of order
@@ -36,6 +38,7 @@ type Shard struct {
 	conns   map[key]*Conn
 	tcp     list
 	other   list
+	opening list // TCP without payload so far: a flood of SYNs stays among itself
 	closing list
 	ports   map[uint16]bool // server ports that protocols hint at
 	now     int64           // newest capture time
@@ -140,7 +143,7 @@ func (s *Shard) Expire(now int64, last dissect.Packet, out *Batch) {
 // Close ends every connection, oldest first.
 func (s *Shard) Close(last dissect.Packet, out *Batch) {
 	s.out = out
-	for _, l := range [...]*list{&s.closing, &s.other, &s.tcp} {
+	for _, l := range [...]*list{&s.closing, &s.opening, &s.other, &s.tcp} {
 		for l.head != nil {
 			why := dissect.EndCapture
 			if l == &s.closing {
@@ -156,8 +159,8 @@ func (s *Shard) expire(last dissect.Packet) {
 	for _, l := range [...]struct {
 		l    *list
 		idle int64
-	}{{&s.closing, closedLinger}, {&s.other, datagramIdle}, {&s.tcp, tcpIdle}} {
-		for l.l.head != nil && s.now-l.l.head.last > l.idle {
+	}{{&s.closing, closedLinger}, {&s.opening, tcpIdle}, {&s.other, datagramIdle}, {&s.tcp, tcpIdle}} {
+		for l.l.head != nil && s.now-l.l.head.touched > l.idle {
 			why := dissect.EndTimeout
 			if l.l == &s.closing {
 				why = l.l.head.closeReason()
@@ -204,9 +207,7 @@ func (s *Shard) packet(p *Packet) {
 		s.datagram(c, f, dir, p)
 	}
 	s.touch(c)
-	if s.count > maxConns {
-		s.evict(p)
-	}
+	s.limit(packetRef(p))
 	s.expire(packetRef(p))
 }
 
@@ -218,7 +219,7 @@ func packetRef(p *Packet) dissect.Packet {
 // with another initial sequence number than the one already seen from that side.
 func (s *Shard) reused(c *Conn, p *Packet, srcIsLo bool) bool {
 	if c.transport != dissect.TCP {
-		return p.Time-c.last > datagramIdle
+		return s.now-c.touched > datagramIdle
 	}
 	if p.TCPFlags&(decode.SYN|decode.RST|decode.FIN) != decode.SYN {
 		return false
@@ -256,9 +257,10 @@ func (s *Shard) open(k key, p *Packet, srcIsLo bool) *Conn {
 	s.count++
 	c.list = &s.other
 	if c.transport == dissect.TCP {
-		c.list = &s.tcp
+		c.list = &s.opening
 	}
 	c.list.push(c)
+	c.touched = s.now
 	return c
 }
 
@@ -349,24 +351,36 @@ func (s *Shard) touch(c *Conn) {
 		return
 	}
 	to := c.list
-	if c.transport == dissect.TCP && (c.reset || c.ended[0] && c.ended[1]) {
+	switch {
+	case c.transport != dissect.TCP:
+	case c.reset || c.ended[0] && c.ended[1]:
 		to = &s.closing
+	case c.d != nil:
+		to = &s.tcp
 	}
 	c.list.remove(c)
 	c.list = to
 	to.push(c)
+	c.touched = s.now
 }
 
-// evict closes the connection that was silent longest.
-func (s *Shard) evict(p *Packet) {
-	for _, l := range [...]*list{&s.closing, &s.other, &s.tcp} {
-		if c := l.head; c != nil {
-			why := dissect.EndEvicted
-			if l == &s.closing {
-				why = c.closeReason()
+// limit closes what was silent longest where there is too much.
+func (s *Shard) limit(at dissect.Packet) {
+	switch {
+	case s.closing.n > maxClosing:
+		s.end(s.closing.head, s.closing.head.closeReason(), at)
+	case s.opening.n > maxOpening:
+		s.end(s.opening.head, dissect.EndEvicted, at)
+	case s.count > maxConns:
+		for _, l := range [...]*list{&s.closing, &s.opening, &s.other, &s.tcp} {
+			if l.head != nil {
+				why := dissect.EndEvicted
+				if l == &s.closing {
+					why = l.head.closeReason()
+				}
+				s.end(l.head, why, at)
+				return
 			}
-			s.end(c, why, packetRef(p))
-			return
 		}
 	}
 }
@@ -389,7 +403,7 @@ func (s *Shard) end(c *Conn, why dissect.End, at dissect.Packet) {
 	if c.d != nil {
 		c.d.Close(why, last)
 	}
-	if why == dissect.EndEvicted {
+	if why == dissect.EndEvicted && c.transport == dissect.TCP && c.d != nil { // calls may be cut
 		s.anomaly(c.flows[0], at, "engine", "evicted", "the limit on open connections closed this one", 0)
 	}
 	for i, f := range c.flows {
@@ -427,9 +441,13 @@ func (s *sink) Anomaly(d *dissect.Conn, a table.Anomaly) {
 }
 
 // list is a doubly linked list of connections by their last packet.
-type list struct{ head, tail *Conn }
+type list struct {
+	head, tail *Conn
+	n          int
+}
 
 func (l *list) push(c *Conn) {
+	l.n++
 	c.prev, c.next = l.tail, nil
 	if l.tail != nil {
 		l.tail.next = c
@@ -440,6 +458,7 @@ func (l *list) push(c *Conn) {
 }
 
 func (l *list) remove(c *Conn) {
+	l.n--
 	if c.prev != nil {
 		c.prev.next = c.next
 	} else {

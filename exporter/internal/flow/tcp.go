@@ -132,22 +132,32 @@ func (f *Flow) sighted(dir dissect.Dir, p *Packet) bool {
 	if p.Proto != protoTCP || p.IPID == 0 && !p.HasTS {
 		return false
 	}
+	if !f.signed {
+		f.firstSig, f.signed = sig, true
+		return false
+	}
+	again := f.firstSig.same(&sig)
 	if f.sigs == nil {
 		f.sigs = new([sigs]signature)
 	}
-	for i := range f.sigs {
-		q := &f.sigs[i]
-		if q.at != 0 && q.seq == sig.seq && q.ack == sig.ack && q.len == sig.len && q.ipid == sig.ipid && q.tsval == sig.tsval &&
-			q.flags == sig.flags && q.src == sig.src && sig.at-q.at < sightingSlack && (p.IPID != 0 || p.PayloadLen > 0) {
-			f.sightings++
-			f.side[dir].duplicate += int64(len(p.Payload))
-			p.Mark |= Sighting
-			return true
-		}
+	for i := range min(int(f.sigN), sigs) {
+		again = again || f.sigs[i].same(&sig)
 	}
-	f.sigs[f.sigAt%sigs] = sig
-	f.sigAt++
+	if again && (p.IPID != 0 || p.PayloadLen > 0) {
+		f.sightings++
+		f.side[dir].duplicate += int64(len(p.Payload))
+		p.Mark |= Sighting
+		return true
+	}
+	f.sigs[f.sigN%sigs] = sig
+	f.sigN++
 	return false
+}
+
+// same reports whether q is the packet of s, seen a moment later.
+func (s *signature) same(q *signature) bool {
+	return s.seq == q.seq && s.ack == q.ack && s.len == q.len && s.ipid == q.ipid && s.tsval == q.tsval &&
+		s.flags == q.flags && s.src == q.src && q.at-s.at < sightingSlack
 }
 
 type segmentKind uint8
@@ -259,7 +269,7 @@ func (f *Flow) sequence(s *Shard, d, o *sideStats, dir dissect.Dir, p *Packet) s
 
 // late names a segment that lies before the highest sequence number seen.
 func (f *Flow) late(s *Shard, d, o *sideStats, dir dissect.Dir, p *Packet, end uint32) segmentKind {
-	f.forget(dir, end)
+	f.forget(dir)
 	since, fills := int64(-1), false
 	for i := range d.holes {
 		h := &d.holes[i]
@@ -319,7 +329,10 @@ func (f *Flow) acks(d, o *sideStats, dir dissect.Dir, p *Packet, kind segmentKin
 
 // sample remembers when data that ends at end was sent in direction dir.
 func (f *Flow) sample(dir dissect.Dir, end uint32, at int64) {
-	r := &f.rtt
+	if f.rtt == nil {
+		f.rtt = &rtt{}
+	}
+	r := f.rtt
 	if n := r.n[dir]; n < len(r.wait[dir]) {
 		r.wait[dir][n] = struct{ end, at int64 }{int64(end), at}
 		r.n[dir]++
@@ -327,11 +340,18 @@ func (f *Flow) sample(dir dissect.Dir, end uint32, at int64) {
 }
 
 // forget drops samples that a retransmission makes ambiguous (Karn, RFC 6298 3).
-func (f *Flow) forget(dir dissect.Dir, end uint32) { f.rtt.n[dir] = 0 }
+func (f *Flow) forget(dir dissect.Dir) {
+	if f.rtt != nil {
+		f.rtt.n[dir] = 0
+	}
+}
 
 // answer matches an acknowledgement of direction dir.
 func (f *Flow) answer(dir dissect.Dir, ack uint32, at int64) {
-	r := &f.rtt
+	r := f.rtt
+	if r == nil {
+		return
+	}
 	w := &r.wait[dir]
 	k := 0
 	for k < r.n[dir] && int32(ack-uint32(w[k].end)) >= 0 {
