@@ -223,7 +223,7 @@ func (c *checker) compareText(n *ast, op string, a, b *node) (*node, *Error) {
 func (c *checker) compareProtocol(n *ast, op string, a, b *node) (*node, *Error) {
 	word := lowerASCII(b.str)
 	f := names().byName[word]
-	if f == nil || f.typ.kind != kBool || f.kind != srcExpr || !strings.HasPrefix(f.arg, "protocol ==") {
+	if f == nil || f.typ.kind != kBool || f.kind != srcExpr || !strings.HasPrefix(f.arg, "protocol ") {
 		return c.plain(n, op, a, &node{op: opConst, typ: b.typ, str: word})
 	}
 	is, err := c.field(n, f)

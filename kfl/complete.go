@@ -131,7 +131,7 @@ func completeText(src string, toks []token) []Candidate {
 	typed := strings.ToLower(strings.TrimLeft(src[text.pos:], `"'`))
 	var out []Candidate
 	for _, w := range names().fields {
-		if strings.HasPrefix(w.arg, "protocol ==") && strings.HasPrefix(w.name, typed) {
+		if strings.HasPrefix(w.arg, "protocol ") && strings.HasPrefix(w.name, typed) {
 			out = append(out, Candidate{Text: w.name, Kind: "value", Doc: w.doc, Start: len(src) - len(typed), End: len(src)})
 		}
 	}

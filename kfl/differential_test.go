@@ -305,7 +305,7 @@ func (g *gen) leaf(k kind) string {
 
 // TestBackEndsAgree asks DuckDB and the matcher the same questions about the same rows.
 func TestBackEndsAgree(t *testing.T) {
-	const rowCount, queryCount = 120, 3000
+	const rowCount, queryCount = 120, 2000
 	g := &gen{Rand: rand.New(rand.NewPCG(7, 11)), body: true}
 	var rows []*testRow
 	for range rowCount {

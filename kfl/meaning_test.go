@@ -36,7 +36,7 @@ func sample() map[string]*testRow {
 	dns := row(map[string]Value{
 		"protocol": Text("dns"), "ts_ns": Int(noon + 60*seconds), "elapsed_us": Int(900), "method": Text("QUERY"), "host": Text("api.x.com"), "status_code": Int(3), "status_text": Text("NXDOMAIN"),
 		"request_bytes": Int(40), "response_bytes": Int(90), "src_ip": Text("10.1.2.3"), "dst_ip": Text("fd00::53"), "src_port": Int(5353), "dst_port": Int(53), "src_pod": Text("frontend-abc"), "src_namespace": Text("shop"),
-		"dns_questions": Texts([]string{"api.x.com"}), "dns_question_types": Texts([]string{"A"}), "dns_answers": Texts([]string{}), "complete": Bool(true), "failed": Bool(true), "dst_external": Bool(false),
+		"dns_questions": Texts([]string{"api.x.com"}), "dns_question_types": Texts([]string{"A"}), "dns_answers": Texts([]string{}), "dns_request": Bool(true), "dns_response": Bool(true), "complete": Bool(true), "failed": Bool(true), "dst_external": Bool(false),
 	})
 	grpc := row(map[string]Value{
 		"protocol": Text("grpc"), "ts_ns": Int(noon + 120*seconds), "method": Text("POST"), "path": Text("/shop.Cart/Add"), "status_code": Int(200), "grpc_status": Int(14), "grpc_method": Text("Add"),
