@@ -1,0 +1,203 @@
+// Package forensics opens bundles and answers questions about them.
+//
+// A Case is one or more bundles read by DuckDB behind a lock: it reads the bundles'
+// tables and nothing else, writes nothing into them, and says with every answer which
+// packets stand behind it and what of the asked time was recorded at all. It refuses
+// every text that is not one query.
+package forensics
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"math"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/exporter/table"
+	"github.com/pcapsule/pcapsule/forensics/internal/duck"
+)
+
+// maxBundles is how many bundles make one case.
+const maxBundles = 256
+
+// Options say how to open a case. The zero value is good.
+type Options struct {
+	MemoryLimit int64  // bytes that a query may hold; 0 means 1 GiB
+	Threads     int    // 0 means one per processor
+	TempDir     string // private folder for queries above the memory limit; empty: they fail
+	MaxTemp     int64  // bytes in TempDir; 0 means 8 GiB
+	CacheDir    string // where transport ZIPs are unpacked; see bundle.OpenOptions
+}
+
+// Case is one or more opened bundles. Its methods may be called from several goroutines.
+type Case struct {
+	bundles []*bundle.Bundle
+	paths   []string
+	db      *duck.DB
+	views   map[string]*view
+	order   []string // names of the views, as people should meet them
+	id      string   // hash of what is in the case, for cursors
+
+	docs     func() (map[string]map[string]doc, error)
+	coverage func() ([]stretch, error)
+}
+
+// BundleInfo is one bundle of a case.
+type BundleInfo struct {
+	Index    int    // value of the column bundle where the case has several
+	Path     string // as it was opened
+	Dir      string // directory that is read
+	Unpacked bool   // Dir was unpacked from a transport ZIP
+	State    bundle.State
+	Manifest *bundle.Manifest
+}
+
+// Open opens bundles, directories or transport ZIPs, as one case. It only reads, and
+// hashes nothing. The errors are those of bundle.Open.
+//
+// Where there are several, every table has a column bundle, the index in paths; the
+// numbers call_no, flow_id, packet_no and so on are each bundle's own.
+func Open(ctx context.Context, paths []string, o Options) (*Case, error) {
+	if len(paths) == 0 || len(paths) > maxBundles {
+		return nil, fmt.Errorf("opening case: %d bundles, want 1 to %d", len(paths), maxBundles)
+	}
+	c := &Case{paths: paths}
+	seen := map[string]string{}
+	for _, p := range paths {
+		b, err := bundle.OpenWith(p, bundle.OpenOptions{CacheDir: o.CacheDir})
+		if err != nil {
+			return nil, err
+		}
+		if first, twice := seen[b.Dir]; twice {
+			return nil, fmt.Errorf("opening case: %s and %s are the same bundle", first, p)
+		}
+		seen[b.Dir] = p
+		c.bundles = append(c.bundles, b)
+	}
+	if o.MemoryLimit <= 0 {
+		o.MemoryLimit = 1 << 30
+	}
+	db, err := duck.Open(duck.Options{MemoryLimit: o.MemoryLimit, Threads: o.Threads, TempDir: o.TempDir, MaxTemp: o.MaxTemp})
+	if err != nil {
+		return nil, err
+	}
+	c.db = db
+	if err := c.setUp(ctx); err != nil {
+		db.Close()
+		return nil, fmt.Errorf("opening case: %w", err)
+	}
+	c.id = c.identity()
+	c.docs = sync.OnceValues(c.readDocs)
+	c.coverage = sync.OnceValues(c.readCoverage)
+	return c, nil
+}
+
+// setUp makes the views and locks the database.
+func (c *Case) setUp(ctx context.Context) error {
+	// Footers are parsed once, and not again with every question.
+	if err := c.db.Exec(ctx, "SET parquet_metadata_cache=true"); err != nil {
+		return err
+	}
+	if err := c.makeViews(ctx); err != nil {
+		return err
+	}
+	var dirs []string
+	for _, b := range c.bundles {
+		dirs = append(dirs, filepath.Join(b.Dir, "data"))
+	}
+	return c.db.Lock(ctx, dirs)
+}
+
+// identity is a hash over what the bundles say of their inputs and tables.
+func (c *Case) identity() string {
+	h := sha256.New()
+	for _, b := range c.bundles {
+		for i := range b.Manifest.Inputs {
+			h.Write(b.Manifest.Inputs[i].SHA256[:])
+		}
+		for _, t := range b.Manifest.Tables {
+			fmt.Fprintf(h, "|%s|%s|%d", t.Name, t.Protocol, t.Rows)
+			for _, col := range t.Columns {
+				h.Write(col.SHA256[:])
+			}
+		}
+		h.Write([]byte{'\n'})
+	}
+	return hex.EncodeToString(h.Sum(nil)[:8])
+}
+
+// Close ends the case. Nothing of a bundle was changed.
+func (c *Case) Close() error { return c.db.Close() }
+
+// Bundles lists what is open.
+func (c *Case) Bundles() []BundleInfo {
+	var out []BundleInfo
+	for i, b := range c.bundles {
+		out = append(out, BundleInfo{Index: i, Path: c.paths[i], Dir: b.Dir, Unpacked: b.Unpacked != "", State: b.Verified(), Manifest: b.Manifest})
+	}
+	return out
+}
+
+// Window is the time from the first to the last packet of the case, nanoseconds since
+// 1970 UTC; ok is false where there is no packet.
+func (c *Case) Window() (first, last int64, ok bool) {
+	first, last = math.MaxInt64, math.MinInt64
+	for _, b := range c.bundles {
+		if w := b.Manifest.Window; w.FirstNs != nil && w.LastNs != nil {
+			first, last, ok = min(first, int64(*w.FirstNs)), max(last, int64(*w.LastNs)), true
+		}
+	}
+	if !ok {
+		return 0, 0, false
+	}
+	return first, last, true
+}
+
+// several says that the case has a column bundle.
+func (c *Case) several() bool { return len(c.bundles) > 1 }
+
+// Errors that a caller may want to tell apart; also *SyntaxError and *kfl.Error for
+// text that does not parse.
+var (
+	ErrRefused  = duck.ErrRefused  // SQL that is no query, or reaches outside the case
+	ErrDeadline = duck.ErrDeadline // the question took longer than it was given
+	ErrMemory   = duck.ErrMemory   // the question needs more memory than the case may use
+	ErrNotFound = errors.New("not found")
+	ErrCursor   = errors.New("cursor is not of this question")
+	ErrUsage    = errors.New("the question contradicts itself")
+)
+
+// SyntaxError is SQL that does not parse, with the place.
+type SyntaxError = duck.SyntaxError
+
+// RefusedError is SQL that was not run, with the reason.
+type RefusedError = duck.RefusedError
+
+func usagef(format string, args ...any) error {
+	return fmt.Errorf(format+": %w", append(args, ErrUsage)...)
+}
+
+// readRanges turns a value of a cites column into ranges.
+func readRanges(v any) table.Cites {
+	list, _ := v.([]any)
+	var out table.Cites
+	for _, x := range list {
+		s, _ := x.(duck.Struct)
+		first, ok1 := s.Get("first").(int64)
+		last, ok2 := s.Get("last").(int64)
+		if ok1 && ok2 && first >= 0 && last >= first {
+			out.Add(first, last)
+		}
+	}
+	return out
+}
+
+// plainName says that s can stand as a name of a table without quotes.
+func plainName(s string) bool {
+	return s != "" && len(s) <= 64 && strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789_") == "" && (s[0] < '0' || s[0] > '9')
+}

@@ -1,0 +1,166 @@
+package forensics
+
+import (
+	"context"
+	"slices"
+
+	"github.com/pcapsule/pcapsule/forensics/internal/duck"
+)
+
+// Limits of what is read and said of coverage.
+const (
+	maxStretches = 200000 // rows of the table coverage
+	maxHoles     = 1000   // holes listed in one answer
+)
+
+// CoverageState says whether what was asked about was recorded.
+type CoverageState string
+
+// The states of coverage.
+const (
+	Complete CoverageState = "complete" // all of it was recorded
+	Partial  CoverageState = "partial"  // some of it was not: see the holes
+	None     CoverageState = "none"     // nothing of it was recorded, so no match means nothing
+)
+
+// Coverage is how much of the asked scope was recorded.
+type Coverage struct {
+	State    CoverageState
+	From, To int64 // asked, or the whole case; nanoseconds since 1970 UTC, both included
+	Holes    []Hole
+	More     int64 // holes above the limit, not listed
+}
+
+// Hole is a stretch of the asked time that was not recorded, or not wholly.
+type Hole struct {
+	Bundle   int
+	Source   string // interface, node or file
+	From, To int64
+	Reason   string // filter, policy, drop, restart, retention, redaction, damaged, not_scheduled, not_recorded
+	Packets  int64  // known to be lost
+	Detail   string
+}
+
+// stretch is one row of the table coverage.
+type stretch struct {
+	Hole
+	recorded bool
+}
+
+// Coverage is the coverage of a time window, both ends included; 0 leaves an end open.
+//
+// A time is taken for recorded where any source of the case recorded it. Without a
+// window, times between recordings are not holes: nobody asked about them.
+func (c *Case) Coverage(from, to int64) (Coverage, error) {
+	list, err := c.coverage()
+	if err != nil {
+		return Coverage{}, err
+	}
+	first, last, any := c.Window()
+	out := Coverage{State: None, From: from, To: to}
+	if from == 0 {
+		out.From = first
+	}
+	if to == 0 {
+		out.To = last
+	}
+	if !any {
+		return out, nil
+	}
+	var recorded []Hole
+	for _, s := range list {
+		if s.To < out.From || s.From > out.To {
+			continue
+		}
+		if s.recorded {
+			recorded = append(recorded, s.Hole)
+		} else {
+			out.add(s.Hole)
+		}
+	}
+	if len(recorded) == 0 {
+		return out, nil
+	}
+	if from != 0 || to != 0 {
+		out.gaps(recorded)
+	}
+	out.State = Complete
+	if len(out.Holes) > 0 {
+		out.State = Partial
+	}
+	return out, nil
+}
+
+func (o *Coverage) add(h Hole) {
+	if len(o.Holes) >= maxHoles {
+		o.More++
+		return
+	}
+	o.Holes = append(o.Holes, h)
+}
+
+// gaps adds the parts of the asked window that lie outside every recording.
+func (o *Coverage) gaps(recorded []Hole) {
+	slices.SortFunc(recorded, func(a, b Hole) int { return cmpInt(a.From, b.From) })
+	at := o.From
+	for _, r := range recorded {
+		if r.From > at {
+			o.add(Hole{Bundle: -1, From: at, To: r.From - 1, Reason: "not_recorded", Detail: "no source of the case recorded then"})
+		}
+		if r.To >= at {
+			at = r.To + 1
+		}
+	}
+	if at <= o.To {
+		o.add(Hole{Bundle: -1, From: at, To: o.To, Reason: "not_recorded", Detail: "no source of the case recorded then"})
+	}
+}
+
+func cmpInt(a, b int64) int {
+	switch {
+	case a < b:
+		return -1
+	case a > b:
+		return 1
+	}
+	return 0
+}
+
+// readCoverage reads the table coverage. A bundle without one was recorded from its
+// first to its last packet, as far as is known.
+func (c *Case) readCoverage() ([]stretch, error) {
+	var out []stretch
+	has := make([]bool, len(c.bundles))
+	if c.views["coverage"] != nil {
+		no := "0"
+		if c.several() {
+			no = "bundle"
+		}
+		rows, err := c.db.Query(context.Background(), "SELECT "+no+", source, from_ns, to_ns, kind, reason, packets, detail FROM coverage LIMIT ?", maxStretches)
+		if err != nil {
+			return nil, err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			s := readStretch(rows)
+			if s.Bundle >= 0 && s.Bundle < len(has) {
+				has[s.Bundle] = true
+			}
+			out = append(out, s)
+		}
+		if err := rows.Err(); err != nil {
+			return nil, err
+		}
+	}
+	for i, b := range c.bundles {
+		if w := b.Manifest.Window; !has[i] && w.FirstNs != nil && w.LastNs != nil {
+			out = append(out, stretch{Hole{Bundle: i, From: int64(*w.FirstNs), To: int64(*w.LastNs)}, true})
+		}
+	}
+	return out, nil
+}
+
+func readStretch(r *duck.Rows) stretch {
+	return stretch{Hole{Bundle: int(r.Int(0)), Source: r.Text(1), From: r.Int(2), To: r.Int(3), Reason: r.Text(5),
+		Packets: r.Int(6), Detail: r.Text(7)}, r.Text(4) == "recorded"}
+}

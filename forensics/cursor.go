@@ -1,0 +1,59 @@
+package forensics
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+)
+
+// cursor is the place after a row. It means the same in every process that has the
+// same bundles open.
+type cursor struct {
+	Question string  `json:"q"`           // hash of the question and the case
+	Key      []int64 `json:"k,omitempty"` // of the last row, where rows have a key
+	Row      int64   `json:"n,omitempty"` // else the number of rows before
+}
+
+const maxCursor = 512 // bytes
+
+// question is a hash over all that decides which rows come in which order.
+func (c *Case) question(q *Query) string {
+	h := sha256.New()
+	fmt.Fprintf(h, "1 %s %q %q %q %d %d %q %q %q %v", c.id, q.KFL, q.SQL, q.Table, q.From, q.To, q.Order, q.GroupBy, q.Columns, q.Count)
+	for _, a := range q.Args {
+		fmt.Fprintf(h, " %T %v", a, a)
+	}
+	return hex.EncodeToString(h.Sum(nil)[:8])
+}
+
+func (c *Case) readCursor(q *Query) (*cursor, error) {
+	if q.Cursor == "" {
+		return nil, nil
+	}
+	if len(q.Cursor) > maxCursor {
+		return nil, ErrCursor
+	}
+	data, err := base64.RawURLEncoding.DecodeString(q.Cursor)
+	if err != nil {
+		return nil, ErrCursor
+	}
+	var cur cursor
+	if json.Unmarshal(data, &cur) != nil || cur.Question != c.question(q) || cur.Row < 0 {
+		return nil, ErrCursor
+	}
+	return &cur, nil
+}
+
+func (c *Case) writeCursor(q *Query, key []int64, row int64) string {
+	cur := cursor{Question: c.question(q), Key: key, Row: row}
+	if len(key) > 0 {
+		cur.Row = 0
+	}
+	data, err := json.Marshal(cur)
+	if err != nil {
+		return ""
+	}
+	return base64.RawURLEncoding.EncodeToString(data)
+}

@@ -1,0 +1,82 @@
+package forensics
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/forensics/internal/carve"
+)
+
+// packetFiles are the packet files of a case, opened when they are first read. They
+// belong to one operation.
+type packetFiles struct {
+	list   []*carve.File
+	places []map[int64]int // of each bundle: file_id to index in list
+	opened []*lazyFile
+}
+
+func (c *Case) openFiles() *packetFiles {
+	p := &packetFiles{}
+	for _, b := range c.bundles {
+		places := map[int64]int{}
+		for i := range b.Manifest.Inputs {
+			in := &b.Manifest.Inputs[i]
+			l := &lazyFile{bundle: b, in: in}
+			places[int64(in.FileID)] = len(p.list)
+			p.opened = append(p.opened, l)
+			p.list = append(p.list, carve.NewFile(l, in.Size, in))
+		}
+		p.places = append(p.places, places)
+	}
+	return p
+}
+
+// find is the index of a file, or an error where the table packets names one that
+// bundle.json does not.
+func (p *packetFiles) find(bundleNo int, fileID int64) (int, error) {
+	if bundleNo >= 0 && bundleNo < len(p.places) {
+		if at, ok := p.places[bundleNo][fileID]; ok {
+			return at, nil
+		}
+	}
+	return 0, &bundle.DamagedError{File: "data/tables/packets", What: fmt.Sprintf("file_id %d is not in bundle.json", fileID)}
+}
+
+func (p *packetFiles) close() {
+	for _, l := range p.opened {
+		if l.f != nil {
+			l.f.Close() // read only: nothing can be lost
+		}
+	}
+}
+
+// lazyFile opens its file when it is first read.
+type lazyFile struct {
+	bundle *bundle.Bundle
+	in     *bundle.Input
+	f      *os.File
+}
+
+// ReadAt reads from the file. It goes through the bundle's directory, so that a link
+// put there since the bundle was opened leads nowhere.
+func (l *lazyFile) ReadAt(b []byte, off int64) (int, error) {
+	if l.f == nil {
+		root, err := os.OpenRoot(l.bundle.Dir)
+		if err != nil {
+			return 0, fmt.Errorf("opening packets: %w", err)
+		}
+		defer root.Close()
+		info, err := root.Lstat(l.in.Path)
+		if err != nil {
+			return 0, fmt.Errorf("opening packets: %w", err)
+		}
+		if !info.Mode().IsRegular() || info.Size() != l.in.Size {
+			return 0, &bundle.DamagedError{File: l.in.Path, What: "changed since the bundle was opened"}
+		}
+		if l.f, err = root.Open(l.in.Path); err != nil {
+			return 0, fmt.Errorf("opening packets: %w", err)
+		}
+	}
+	return l.f.ReadAt(b, off)
+}

@@ -1,0 +1,165 @@
+package carve
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strconv"
+
+	"github.com/pcapsule/pcapsule/recorder/pcapng"
+)
+
+// Pick is a packet to be written.
+type Pick struct {
+	File    int // index in the list of files
+	Offset  int64
+	Index   int64  // number in its file, for the comment
+	Comment string // one more comment; empty for none
+}
+
+// Options of a slice.
+type Options struct {
+	Application string   // for the section header
+	Comments    []string // of the section
+	NoPlace     bool     // packets do not say where they came from
+}
+
+// Report says what was written.
+type Report struct {
+	Packets    int64
+	Bytes      int64 // of the slice
+	Interfaces int
+	LinkTypes  []uint16 // sorted
+	SnapLen    uint32   // that all interfaces were given; 0 where they kept their own
+	Secrets    int      // blocks of keys
+	FirstNs    int64
+	LastNs     int64
+}
+
+// Write writes the packets that picks names as one PCAPNG section: the interfaces that
+// they use, the keys of their files, the packets in the order of picks. It calls picks
+// twice, which must give the same both times. Keys stand before the packets, since
+// readers do not look back.
+func Write(ctx context.Context, w io.Writer, files []*File, o Options, picks func(yield func(Pick) error) error) (Report, error) {
+	var r Report
+	out, err := pcapng.NewWriter(w, pcapng.Section{Application: o.Application, Comments: o.Comments}, pcapng.WriterOptions{})
+	if err != nil {
+		return r, err
+	}
+	c := pcapng.NewCopier(out)
+	used := make([]map[int32]*pcapng.Interface, len(files))
+	err = picks(func(p Pick) error {
+		i, err := files[p.File].ifaceAt(p.Offset)
+		if err != nil {
+			return err
+		}
+		if used[p.File] == nil {
+			used[p.File] = map[int32]*pcapng.Interface{}
+		}
+		used[p.File][i.Index] = i
+		return ctx.Err()
+	})
+	if err != nil {
+		return r, err
+	}
+	if err := r.heads(out, c, files, used); err != nil {
+		return r, err
+	}
+	var more pcapng.OptionList
+	err = picks(func(p Pick) error {
+		packet, i, err := files[p.File].Packet(p.Offset)
+		if err != nil {
+			return err
+		}
+		more.Reset()
+		if !o.NoPlace {
+			more.Comment(Place(files[p.File].in.SHA256[:], p.Index))
+		}
+		if p.Comment != "" {
+			more.Comment(p.Comment)
+		}
+		if err := c.Packet(p.File, i, &packet, &more); err != nil {
+			return err
+		}
+		if r.Packets == 0 {
+			r.FirstNs = packet.Time
+		}
+		r.Packets++
+		r.LastNs = packet.Time
+		return ctx.Err()
+	})
+	if err == nil {
+		err = out.Flush()
+	}
+	r.Bytes = out.Offset()
+	return r, err
+}
+
+// heads writes what stands before the packets.
+func (r *Report) heads(out *pcapng.Writer, c *pcapng.Copier, files []*File, used []map[int32]*pcapng.Interface) error {
+	r.survey(used)
+	for n, list := range used {
+		for _, k := range slices.Sorted(maps.Keys(list)) {
+			i := *list[k]
+			if r.SnapLen != 0 {
+				i.SnapLen = r.SnapLen
+			}
+			if _, err := c.Interface(n, &i); err != nil {
+				return err
+			}
+		}
+	}
+	seen := map[string]bool{}
+	for n := range used {
+		if used[n] == nil {
+			continue
+		}
+		for _, s := range files[n].secrets {
+			key := strconv.FormatUint(uint64(s.Type), 16) + string(s.Data)
+			if seen[key] {
+				continue
+			}
+			seen[key] = true
+			if err := out.WriteSecrets(s); err != nil {
+				return fmt.Errorf("copying keys: %w", err)
+			}
+			r.Secrets++
+		}
+	}
+	return nil
+}
+
+// unlimited stands for a snap length of 0, which says that there is no limit.
+const unlimited = 262144
+
+// survey counts the interfaces. Where all have one link type but not one snap length,
+// all get the longest: libpcap refuses a file otherwise.
+func (r *Report) survey(used []map[int32]*pcapng.Interface) {
+	var snaps []uint32
+	for _, list := range used {
+		for _, i := range list {
+			r.Interfaces++
+			r.LinkTypes = append(r.LinkTypes, i.LinkType)
+			snaps = append(snaps, i.SnapLen)
+		}
+	}
+	slices.Sort(r.LinkTypes)
+	r.LinkTypes = slices.Compact(r.LinkTypes)
+	slices.Sort(snaps)
+	snaps = slices.Compact(snaps)
+	if len(r.LinkTypes) != 1 || len(snaps) < 2 {
+		return
+	}
+	r.SnapLen = snaps[len(snaps)-1]
+	if snaps[0] == 0 {
+		r.SnapLen = max(r.SnapLen, unlimited)
+	}
+}
+
+// Place is the comment by which a packet is found again: file by hash, number in it.
+func Place(sha256 []byte, index int64) string {
+	return "pcapsule:" + hex.EncodeToString(sha256[:4]) + "#" + strconv.FormatInt(index, 10)
+}

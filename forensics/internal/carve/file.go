@@ -1,0 +1,224 @@
+// Package carve reads single packets out of a bundle's packet files, and writes chosen
+// ones as a PCAPNG slice.
+//
+// A slice keeps what a packet had: its bytes, time, original length, options and the
+// description of its interface; each packet says where it came from, and keys of its
+// file come along. Carve only reads the files and trusts nothing that the tables say:
+// a place that holds no packet is an error.
+package carve
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"sort"
+
+	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/recorder/pcapng"
+)
+
+// maxSecrets bounds the keys that are held of one file.
+const maxSecrets = 64 << 20 // bytes
+
+// File is a packet file of a bundle. It is for one goroutine.
+type File struct {
+	in       *bundle.Input
+	src      *window
+	size     int64
+	sections []section
+	secrets  []pcapng.Secrets
+	buf      []byte
+	loaded   bool
+}
+
+// section is a part of a PCAPNG file with interfaces of its own; a classic pcap file is one.
+type section struct {
+	offset    int64
+	bigEndian bool
+	ifaces    []pcapng.Interface // by number in the section
+}
+
+// NewFile reads a packet file that in describes.
+func NewFile(src io.ReaderAt, size int64, in *bundle.Input) *File {
+	return &File{in: in, src: &window{src: src}, size: size}
+}
+
+// load finds the interfaces, from what bundle.json says where that is enough, else by a
+// walk through the file.
+func (f *File) load() error {
+	if f.loaded {
+		return nil
+	}
+	if !f.listed() {
+		if err := f.walk(); err != nil {
+			return fmt.Errorf("reading %s: %w", f.in.Path, err)
+		}
+	}
+	index := int32(0)
+	for s := range f.sections {
+		for i := range f.sections[s].ifaces {
+			f.sections[s].ifaces[i].Index = index
+			index++
+		}
+	}
+	f.loaded = true
+	return nil
+}
+
+// listed takes the interfaces from the places that bundle.json names. It is false where
+// those do not tell all.
+func (f *File) listed() bool {
+	if f.in.Sections > 1 || f.in.Secrets > 0 || f.in.InterfacesMore > 0 || len(f.in.Interfaces) == 0 {
+		return false
+	}
+	one := section{}
+	for k := range f.in.Interfaces {
+		i, err := pcapng.ReadInterfaceAt(f.src, 0, f.in.Interfaces[k].Offset, uint32(k))
+		if err != nil || int64(k) != f.in.Interfaces[k].Index {
+			return false
+		}
+		one.bigEndian = i.BigEndian
+		one.ifaces = append(one.ifaces, i)
+	}
+	f.sections = []section{one}
+	return true
+}
+
+// walk reads the file from its start.
+func (f *File) walk() error {
+	held := 0
+	opt := pcapng.Options{OnBlock: func(b pcapng.Block) {
+		switch b.Type {
+		case pcapng.BlockSection:
+			f.sections = append(f.sections, section{offset: b.Offset, bigEndian: b.BigEndian})
+		case pcapng.BlockSecrets:
+			s, err := pcapng.ParseSecrets(b)
+			if held += len(s.Data) + len(s.Options); err != nil || held > maxSecrets {
+				return
+			}
+			s.Data, s.Options = append([]byte(nil), s.Data...), append([]byte(nil), s.Options...)
+			f.secrets = append(f.secrets, s)
+		}
+	}}
+	r, err := pcapng.NewReader(io.NewSectionReader(f.src.src, 0, f.size), opt)
+	if err != nil {
+		return err
+	}
+	var b pcapng.Batch
+	for err == nil {
+		err = r.Next(&b)
+	}
+	if !errors.Is(err, io.EOF) {
+		return err
+	}
+	if len(f.sections) == 0 {
+		f.sections = []section{{}}
+	}
+	for _, i := range r.Interfaces() {
+		if s := f.section(i.SectionOffset); s != nil {
+			s.bigEndian = i.BigEndian
+			for len(s.ifaces) < int(min(i.ID, 1<<16)) { // numbers that no description has
+				s.ifaces = append(s.ifaces, pcapng.Interface{ID: uint32(len(s.ifaces))})
+			}
+			s.ifaces = append(s.ifaces, i)
+		}
+	}
+	return nil
+}
+
+// section is the one that off lies in.
+func (f *File) section(off int64) *section {
+	n := sort.Search(len(f.sections), func(i int) bool { return f.sections[i].offset > off })
+	if n == 0 {
+		return nil
+	}
+	return &f.sections[n-1]
+}
+
+// ifaceAt is the interface of the packet that begins at off.
+func (f *File) ifaceAt(off int64) (*pcapng.Interface, error) {
+	if err := f.load(); err != nil {
+		return nil, err
+	}
+	s := f.section(off)
+	if s == nil || len(s.ifaces) == 0 {
+		return nil, fmt.Errorf("reading %s at %d: no interface is described before it", f.in.Path, off)
+	}
+	if len(s.ifaces) == 1 {
+		return &s.ifaces[0], nil
+	}
+	var head [12]byte
+	if _, err := f.src.ReadAt(head[:], off); err != nil {
+		return nil, fmt.Errorf("reading %s at %d: %w", f.in.Path, off, err)
+	}
+	var order binary.ByteOrder = binary.LittleEndian
+	if s.bigEndian {
+		order = binary.BigEndian
+	}
+	id := uint32(0)
+	switch pcapng.BlockType(order.Uint32(head[:])) {
+	case pcapng.BlockEnhanced:
+		id = order.Uint32(head[8:])
+	case pcapng.BlockPacket:
+		id = uint32(order.Uint16(head[8:]))
+	}
+	if int64(id) >= int64(len(s.ifaces)) {
+		return nil, fmt.Errorf("reading %s at %d: interface %d of %d", f.in.Path, off, id, len(s.ifaces))
+	}
+	return &s.ifaces[id], nil
+}
+
+// Packet reads the packet that begins at off. It is valid until the next call.
+func (f *File) Packet(off int64) (pcapng.Packet, *pcapng.Interface, error) {
+	i, err := f.ifaceAt(off)
+	if err != nil {
+		return pcapng.Packet{}, nil, err
+	}
+	p, buf, err := pcapng.ReadPacketAt(f.src, i, off, f.buf)
+	f.buf = buf
+	if err != nil {
+		return p, nil, fmt.Errorf("reading %s: %w", f.in.Path, err)
+	}
+	return p, i, nil
+}
+
+// window reads ahead: packets are asked for one by one, mostly in the order of the file.
+type window struct {
+	src io.ReaderAt
+	buf []byte
+	off int64
+	end int64 // of the last read, to tell a walk from jumps
+}
+
+const (
+	readAhead = 256 << 10
+	readJump  = 4 << 10
+)
+
+// ReadAt reads through the window.
+func (w *window) ReadAt(p []byte, off int64) (int, error) {
+	if at := off - w.off; at >= 0 && at+int64(len(p)) <= int64(len(w.buf)) {
+		return copy(p, w.buf[at:]), nil
+	}
+	size := readJump
+	if near := off - w.end; near >= -readAhead && near <= readAhead {
+		size = readAhead
+	}
+	if len(p) >= size {
+		return w.src.ReadAt(p, off)
+	}
+	if cap(w.buf) < size {
+		w.buf = make([]byte, size)
+	}
+	n, err := w.src.ReadAt(w.buf[:size], off)
+	w.buf, w.off, w.end = w.buf[:n], off, off+int64(n)
+	if n < len(p) && err == nil {
+		err = io.ErrUnexpectedEOF
+	}
+	n = copy(p, w.buf)
+	if n == len(p) {
+		return n, nil
+	}
+	return n, err
+}

@@ -1,0 +1,183 @@
+// Package duck runs DuckDB for forensics: one in-memory database over a case's Parquet
+// files, locked so that a query can read them and do nothing else.
+//
+// It is the only package that imports DuckDB, and it takes the C interface of the
+// bindings rather than database/sql, since only that streams results: memory stays
+// bounded however many rows an answer has. Values come out as plain Go. Gate refuses
+// every text that is not one query over the tables it is given.
+package duck
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+
+	duckdb "github.com/duckdb/duckdb-go-bindings"
+)
+
+// maxConns is how many answers may be read at once.
+const maxConns = 16
+
+// Options of a database.
+type Options struct {
+	MemoryLimit int64  // bytes; what a query needs above it is an error, or goes to TempDir
+	Threads     int    // 0 means one per processor
+	TempDir     string // private folder for what does not fit; empty: nothing is written
+	MaxTemp     int64  // bytes in TempDir; 0 with a TempDir means 8 GiB
+}
+
+// DB is a database. Its methods may be called from several goroutines.
+type DB struct {
+	mu     sync.Mutex
+	db     duckdb.Database
+	free   []duckdb.Connection
+	slots  chan struct{}
+	locked bool
+	closed bool
+}
+
+// Open makes an empty in-memory database that loads no extensions and writes nothing
+// but, where asked, temporary files.
+func Open(o Options) (*DB, error) {
+	var cfg duckdb.Config
+	if duckdb.CreateConfig(&cfg) == duckdb.StateError {
+		return nil, errors.New("opening database: no configuration")
+	}
+	defer duckdb.DestroyConfig(&cfg)
+	set := [][2]string{
+		{"duckdb_api", "pcapsule"}, {"autoinstall_known_extensions", "false"}, {"autoload_known_extensions", "false"},
+		{"allow_community_extensions", "false"}, {"allow_persistent_secrets", "false"}, {"temp_directory", o.TempDir},
+		{"errors_as_json", "false"},
+	}
+	if o.MemoryLimit > 0 {
+		set = append(set, [2]string{"memory_limit", strconv.FormatInt(o.MemoryLimit, 10) + "B"})
+	}
+	if o.Threads > 0 {
+		set = append(set, [2]string{"threads", strconv.Itoa(o.Threads)})
+	}
+	if o.TempDir != "" {
+		if o.MaxTemp <= 0 {
+			o.MaxTemp = 8 << 30
+		}
+		set = append(set, [2]string{"max_temp_directory_size", strconv.FormatInt(o.MaxTemp, 10) + "B"})
+	}
+	for _, kv := range set {
+		if duckdb.SetConfig(cfg, kv[0], kv[1]) == duckdb.StateError {
+			return nil, fmt.Errorf("opening database: option %s=%s refused", kv[0], kv[1])
+		}
+	}
+	d := &DB{slots: make(chan struct{}, maxConns)}
+	var msg string
+	if duckdb.OpenExt("", &d.db, cfg, &msg) == duckdb.StateError {
+		duckdb.Close(&d.db)
+		return nil, fmt.Errorf("opening database: %s", msg)
+	}
+	return d, nil
+}
+
+// Exec runs statements that set the database up. After Lock it refuses.
+func (d *DB) Exec(ctx context.Context, sql string) error {
+	if d.isLocked() {
+		return errors.New("running a set-up statement: the database is locked")
+	}
+	rows, err := d.run(ctx, sql, nil, true)
+	if err != nil {
+		return err
+	}
+	for rows.next() {
+	}
+	return errors.Join(rows.Err(), rows.Close())
+}
+
+func (d *DB) isLocked() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.locked
+}
+
+// Lock shuts everything but the files below dirs, and the configuration, for ever.
+//
+// The order matters: allowed_directories can only be set while external access is on.
+// The lock does not keep COPY from writing below dirs; Gate does.
+func (d *DB) Lock(ctx context.Context, dirs []string) error {
+	quoted := make([]string, len(dirs))
+	for i, dir := range dirs {
+		quoted[i] = Quote(dir)
+	}
+	for _, sql := range []string{
+		"SET allowed_directories=[" + strings.Join(quoted, ", ") + "]",
+		"SET enable_external_access=false",
+		"SET lock_configuration=true",
+	} {
+		if err := d.Exec(ctx, sql); err != nil {
+			return fmt.Errorf("locking the database: %w", err)
+		}
+	}
+	d.mu.Lock()
+	d.locked = true
+	d.mu.Unlock()
+	return nil
+}
+
+// Close ends the database. Rows that are still open keep it alive until they are closed.
+func (d *DB) Close() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return nil
+	}
+	d.closed = true
+	for i := range d.free {
+		duckdb.Disconnect(&d.free[i])
+	}
+	d.free = nil
+	duckdb.Close(&d.db)
+	return nil
+}
+
+// take gives a connection for one answer.
+func (d *DB) take(ctx context.Context) (duckdb.Connection, error) {
+	var none duckdb.Connection
+	select {
+	case d.slots <- struct{}{}:
+	case <-ctx.Done():
+		return none, ctx.Err()
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		<-d.slots
+		return none, errors.New("the database is closed")
+	}
+	if n := len(d.free); n > 0 {
+		c := d.free[n-1]
+		d.free = d.free[:n-1]
+		return c, nil
+	}
+	var c duckdb.Connection
+	if duckdb.Connect(d.db, &c) == duckdb.StateError {
+		<-d.slots
+		return none, errors.New("connecting to the database")
+	}
+	return c, nil
+}
+
+func (d *DB) give(c duckdb.Connection) {
+	d.mu.Lock()
+	if d.closed {
+		duckdb.Disconnect(&c)
+	} else {
+		d.free = append(d.free, c)
+	}
+	d.mu.Unlock()
+	<-d.slots
+}
+
+// Quote writes s as a literal of SQL.
+func Quote(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
+
+// Ident writes s as an identifier of SQL.
+func Ident(s string) string { return `"` + strings.ReplaceAll(s, `"`, `""`) + `"` }

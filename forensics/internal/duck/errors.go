@@ -1,0 +1,121 @@
+package duck
+
+import (
+	"context"
+	"errors"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// Errors of queries.
+var (
+	// ErrRefused says that a text is not a query over the case, or reaches outside it.
+	ErrRefused = errors.New("refused")
+	// ErrMemory says that a query needs more than the memory limit.
+	ErrMemory = errors.New("out of memory")
+	// ErrDeadline says that a query took longer than it was given.
+	ErrDeadline = errors.New("deadline exceeded")
+)
+
+// RefusedError is why a text was not run.
+type RefusedError struct{ Reason string }
+
+func (e *RefusedError) Error() string { return "SQL refused: " + e.Reason }
+
+// Is makes the error match ErrRefused.
+func (e *RefusedError) Is(target error) bool { return target == ErrRefused }
+
+// SyntaxError is SQL that does not parse or names what is not there.
+type SyntaxError struct {
+	Offset int    // byte offset in the text, -1 where unknown
+	Line   int    // from 1; 0 where unknown
+	Col    int    // from 1, in bytes
+	Msg    string // what DuckDB says
+}
+
+func (e *SyntaxError) Error() string {
+	if e.Line == 0 {
+		return "SQL: " + e.Msg
+	}
+	return "SQL, line " + strconv.Itoa(e.Line) + ", column " + strconv.Itoa(e.Col) + ": " + e.Msg
+}
+
+// limitError keeps DuckDB's words behind one of the sentinels.
+type limitError struct {
+	kind error
+	msg  string
+}
+
+func (e *limitError) Error() string        { return e.kind.Error() + ": " + e.msg }
+func (e *limitError) Is(target error) bool { return target == e.kind }
+
+// callerLine finds DuckDB's drawing of the place: "LINE 1: select …" and a caret below.
+var callerLine = regexp.MustCompile(`(?s)\n\nLINE (\d+): (.*?)\n( *)\^`)
+
+// explain turns what DuckDB says into one of this package's errors. sql is the text
+// that it is about.
+func explain(ctx context.Context, sql, msg string) error {
+	kind, text, _ := strings.Cut(msg, ": ")
+	if err := ctx.Err(); err != nil {
+		if errors.Is(err, context.DeadlineExceeded) {
+			return &limitError{ErrDeadline, "the query took longer than it was given"}
+		}
+		return err
+	}
+	switch kind {
+	case "Parser Error", "Binder Error", "Catalog Error", "Syntax Error":
+		return place(sql, text)
+	case "Permission Error":
+		return &RefusedError{text}
+	case "Out of Memory Error":
+		return &limitError{ErrMemory, firstLine(text)}
+	case "INTERRUPT Error":
+		return context.Canceled
+	}
+	if strings.Contains(msg, "Max expression depth") || strings.Contains(msg, "stack exhausted") {
+		return &RefusedError{"nested too deeply"}
+	}
+	return errors.New("SQL: " + msg)
+}
+
+func firstLine(s string) string {
+	line, _, _ := strings.Cut(s, "\n")
+	return line
+}
+
+// place makes a SyntaxError, with DuckDB's caret turned into a place in sql.
+func place(sql, text string) *SyntaxError {
+	m := callerLine.FindStringSubmatchIndex(text)
+	if m == nil {
+		return &SyntaxError{Offset: -1, Msg: strings.TrimSpace(text)}
+	}
+	line, _ := strconv.Atoi(text[m[2]:m[3]])
+	e := &SyntaxError{Offset: -1, Line: line, Msg: strings.TrimSpace(text[:m[0]])}
+	caret := m[7] - m[6] - len("LINE : ") - (m[3] - m[2])
+	shown := text[m[4]:m[5]]
+	at := 0
+	for range line - 1 {
+		n := strings.IndexByte(sql[at:], '\n')
+		if n < 0 {
+			return e
+		}
+		at += n + 1
+	}
+	full, _, _ := strings.Cut(sql[at:], "\n")
+	// A long line is shown in part, with dots where it was cut.
+	if rest, ok := strings.CutPrefix(shown, "..."); ok {
+		caret -= 3
+		rest = strings.TrimSuffix(rest, "...")
+		n := strings.Index(full, rest)
+		if n < 0 {
+			return e
+		}
+		caret += n
+	}
+	if caret < 0 || caret > len(full) {
+		return e
+	}
+	e.Offset, e.Col = at+caret, caret+1
+	return e
+}

@@ -1,0 +1,445 @@
+package forensics
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/bits"
+	"slices"
+	"strings"
+
+	"github.com/pcapsule/pcapsule/forensics/internal/duck"
+)
+
+// maxPackets bounds the packet numbers of one bundle that a slice can name.
+const maxPackets = 1 << 36
+
+// marks are the packets that a slice will have.
+type marks struct {
+	all     bool // every packet of the window
+	from    int64
+	to      int64
+	bundles []bundleMarks
+	calls   int64
+	cited   int64
+	notes   []string
+	owners  bool
+}
+
+type bundleMarks struct {
+	set   numbers
+	flows map[int64]*span // flows that were cited, with their first and last cited packet
+	whole map[int64]bool  // flows that were asked for as such
+}
+
+type span struct {
+	first, last int64
+	conn        int64
+}
+
+// numbers is a set of packet numbers.
+type numbers struct {
+	words []uint64
+	n     int64
+}
+
+func (s *numbers) add(first, last int64) error {
+	if first < 0 || last < first || last >= maxPackets {
+		return fmt.Errorf("citation of packets %d to %d", first, last)
+	}
+	if need := int(last/64) + 1; need > len(s.words) {
+		s.words = append(s.words, make([]uint64, max(need, min(2*len(s.words), need+1<<20))-len(s.words))...)
+	}
+	for i := first; i <= last; {
+		if i%64 == 0 && last-i >= 63 {
+			s.n += int64(64 - bits.OnesCount64(s.words[i/64]))
+			s.words[i/64] = ^uint64(0)
+			i += 64
+			continue
+		}
+		if bit := uint64(1) << (i % 64); s.words[i/64]&bit == 0 {
+			s.words[i/64] |= bit
+			s.n++
+		}
+		i++
+	}
+	return nil
+}
+
+func (s *numbers) has(i int64) bool {
+	return i >= 0 && i/64 < int64(len(s.words)) && s.words[i/64]>>(i%64)&1 != 0
+}
+
+// spans are at most most ranges that hold all numbers, cut at the widest gaps.
+func (s *numbers) spans(most int) []span {
+	var out []span
+	for w, word := range s.words {
+		if word == 0 {
+			continue
+		}
+		first, last := int64(w*64+bits.TrailingZeros64(word)), int64(w*64+63-bits.LeadingZeros64(word))
+		if n := len(out); n > 0 && first-out[n-1].last < 16384 {
+			out[n-1].last = last
+		} else {
+			out = append(out, span{first: first, last: last})
+		}
+	}
+	for len(out) > most {
+		half := out[:0]
+		for i := 0; i < len(out); i += 2 {
+			half = append(half, span{first: out[i].first, last: out[min(i+1, len(out)-1)].last})
+		}
+		out = half
+	}
+	return out
+}
+
+// mark finds the packets of a selection.
+func (c *Case) mark(ctx context.Context, sel *Selection) (*marks, error) {
+	m := &marks{bundles: make([]bundleMarks, len(c.bundles)), from: sel.From, to: sel.To, owners: sel.Comments == OwnerComments}
+	for i := range m.bundles {
+		m.bundles[i] = bundleMarks{flows: map[int64]*span{}, whole: map[int64]bool{}}
+	}
+	if sel.From != 0 && sel.To != 0 && sel.To < sel.From {
+		return nil, usagef("the window ends before it begins")
+	}
+	asked := 0
+	for _, yes := range []bool{sel.KFL != "", sel.SQL != "", len(sel.CallIDs) > 0} {
+		if yes {
+			asked++
+		}
+	}
+	var err error
+	switch {
+	case asked > 1:
+		return nil, usagef("KFL, SQL and call ids choose packets each in its own way; give one")
+	case asked == 0:
+		m.all = true
+		return m, nil
+	case sel.SQL != "":
+		err = c.markSQL(ctx, m, sel)
+	default:
+		err = c.markCalls(ctx, m, sel)
+	}
+	if err == nil {
+		err = c.widen(ctx, m, sel)
+	}
+	return m, err
+}
+
+// markCalls marks what the calls of KFL or of ids cite.
+func (c *Case) markCalls(ctx context.Context, m *marks, sel *Selection) error {
+	v := c.views["calls"]
+	if v == nil {
+		return usagef("the case has no table calls")
+	}
+	p := &plan{sel: &selection{view: v}}
+	used, err := c.restrict(p, &Query{KFL: sel.KFL, From: sel.From, To: sel.To})
+	if err != nil {
+		return err
+	}
+	m.notes = append(m.notes, p.notes...)
+	p.sel.raw = v.onlyRaw(used)
+	if len(sel.CallIDs) == 0 {
+		return c.markRows(ctx, m, "SELECT "+c.citeColumns()+p.sel.from(), p.sel.args)
+	}
+	for _, id := range sel.CallIDs {
+		s := *p.sel
+		s.where, s.args = slices.Clone(s.where), slices.Clone(s.args)
+		cond, args, err := callCondition(id)
+		if err != nil {
+			return err
+		}
+		s.add(cond, args...)
+		before := m.calls
+		if err := c.markRows(ctx, m, "SELECT "+c.citeColumns()+s.from(), s.args); err != nil {
+			return err
+		}
+		if m.calls == before {
+			return fmt.Errorf("call %s: %w", id, ErrNotFound)
+		}
+	}
+	return nil
+}
+
+func (c *Case) citeColumns() string {
+	if c.several() {
+		return "bundle, flow_id, conn_id, cites"
+	}
+	return "0, flow_id, conn_id, cites"
+}
+
+func (c *Case) markRows(ctx context.Context, m *marks, sql string, args []any) error {
+	rows, err := c.db.Query(ctx, sql, args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		m.calls++
+		cites, err := rows.Value(3)
+		if err != nil {
+			return err
+		}
+		b := int(rows.Int(0))
+		if b < 0 || b >= len(m.bundles) {
+			continue
+		}
+		if err := m.bundles[b].cite(rows.Int(1), rows.Int(2), cites); err != nil {
+			return err
+		}
+	}
+	m.count()
+	return rows.Err()
+}
+
+func (m *marks) count() {
+	m.cited = 0
+	for i := range m.bundles {
+		m.cited += m.bundles[i].set.n
+	}
+}
+
+func (b *bundleMarks) cite(flow, conn int64, cites any) error {
+	for _, r := range readRanges(cites) {
+		if err := b.set.add(r.First, r.Last); err != nil {
+			return err
+		}
+		s := b.flows[flow]
+		if s == nil {
+			s = &span{first: r.First, last: r.Last, conn: conn}
+			b.flows[flow] = s
+		}
+		s.first, s.last = min(s.first, r.First), max(s.last, r.Last)
+	}
+	return nil
+}
+
+// markSQL marks what a query's rows name, by the first of these columns that it has:
+// cites, packet_no, call_no, flow_id.
+func (c *Case) markSQL(ctx context.Context, m *marks, sel *Selection) error {
+	if sel.From != 0 || sel.To != 0 {
+		return usagef("SQL says itself which time it wants")
+	}
+	if _, err := c.db.Gate(ctx, sel.SQL, c.isTable); err != nil {
+		return err
+	}
+	rows, err := c.db.Query(ctx, sel.SQL, sel.Args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	at := map[string]int{"cites": -1, "packet_no": -1, "call_no": -1, "flow_id": -1, "conn_id": -1, "bundle": -1}
+	for i, col := range rows.Columns {
+		if _, wanted := at[col.Name]; wanted {
+			at[col.Name] = i
+		}
+	}
+	if at["bundle"] < 0 && c.several() {
+		return usagef("the case has several bundles: the query needs a column bundle")
+	}
+	calls := make([]numbers, len(c.bundles))
+	for rows.Next() {
+		b := 0
+		if at["bundle"] >= 0 {
+			if b = int(rows.Int(at["bundle"])); b < 0 || b >= len(m.bundles) {
+				continue
+			}
+		}
+		if err := markRow(&m.bundles[b], &calls[b], rows, at); err != nil {
+			return err
+		}
+		m.calls++
+	}
+	if err := rows.Err(); err != nil {
+		return err
+	}
+	rows.Close()
+	if err := c.markNumbers(ctx, m, calls); err != nil {
+		return err
+	}
+	m.count()
+	if at["flow_id"] < 0 && at["call_no"] < 0 && (sel.Context != OnlyCited || sel.Vantage == BothVantage) {
+		return c.findFlows(ctx, m)
+	}
+	return nil
+}
+
+// findFlows looks up the flows of marked packets.
+func (c *Case) findFlows(ctx context.Context, m *marks) error {
+	for b := range m.bundles {
+		one := &m.bundles[b]
+		delete(one.flows, -1)
+		for _, s := range one.set.spans(maxSpans) {
+			rows, err := c.db.Query(ctx, "SELECT packet_no, flow_id FROM packets_raw WHERE flow_id IS NOT NULL AND packet_no BETWEEN ? AND ?"+c.ofBundle(b), s.first, s.last)
+			if err != nil {
+				return err
+			}
+			for rows.Next() {
+				if n := rows.Int(0); one.set.has(n) {
+					one.flow(rows.Int(1), n)
+				}
+			}
+			if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func markRow(b *bundleMarks, calls *numbers, rows *duck.Rows, at map[string]int) error {
+	number := func(name string) int64 {
+		if at[name] < 0 {
+			return -1
+		}
+		return rows.Int(at[name])
+	}
+	switch {
+	case at["cites"] >= 0:
+		v, err := rows.Value(at["cites"])
+		if err != nil {
+			return err
+		}
+		return b.cite(number("flow_id"), number("conn_id"), v)
+	case at["packet_no"] >= 0:
+		n := number("packet_no")
+		if flow := number("flow_id"); flow >= 0 {
+			b.flow(flow, n)
+		}
+		return b.set.add(n, n)
+	case at["call_no"] >= 0:
+		return calls.add(number("call_no"), number("call_no"))
+	case at["flow_id"] >= 0:
+		b.whole[number("flow_id")] = true
+		return nil
+	}
+	return usagef("the query needs a column cites, packet_no, call_no or flow_id")
+}
+
+func (b *bundleMarks) flow(flow, packet int64) {
+	s := b.flows[flow]
+	if s == nil {
+		s = &span{first: packet, last: packet, conn: -1}
+		b.flows[flow] = s
+	}
+	s.first, s.last = min(s.first, packet), max(s.last, packet)
+}
+
+// markNumbers marks what calls named by number cite.
+func (c *Case) markNumbers(ctx context.Context, m *marks, calls []numbers) error {
+	for b := range calls {
+		if calls[b].n == 0 {
+			continue
+		}
+		var list []int64
+		for w, word := range calls[b].words {
+			for ; word != 0; word &= word - 1 {
+				list = append(list, int64(w*64+bits.TrailingZeros64(word)))
+			}
+		}
+		cond := "call_no IN (SELECT unnest(?))"
+		if c.several() {
+			cond += fmt.Sprintf(" AND bundle = %d", b)
+		}
+		before := m.calls
+		if err := c.markRows(ctx, m, "SELECT "+c.citeColumns()+" FROM calls_raw WHERE "+cond, []any{list}); err != nil {
+			return err
+		}
+		m.calls = before
+	}
+	return nil
+}
+
+// widen adds the packets that context and vantage ask for.
+func (c *Case) widen(ctx context.Context, m *marks, sel *Selection) error {
+	for b := range m.bundles {
+		one := &m.bundles[b]
+		if sel.Vantage == BothVantage {
+			if err := c.sightings(ctx, b, one); err != nil {
+				return err
+			}
+		}
+		wanted := map[int64]*span{}
+		for flow := range one.whole {
+			wanted[flow] = &span{last: maxPackets}
+		}
+		for flow, s := range one.flows {
+			switch {
+			case one.whole[flow]:
+			case sel.Context == WholeConnections:
+				wanted[flow] = &span{last: maxPackets}
+			case sel.Context == WithContext:
+				wanted[flow] = &span{last: s.last}
+			case s.conn == -2: // another sighting
+				wanted[flow] = s
+			}
+		}
+		if err := c.markFlows(ctx, b, one, wanted); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sightings adds the flows that saw the same connections.
+func (c *Case) sightings(ctx context.Context, b int, one *bundleMarks) error {
+	var flows []int64
+	for flow := range one.flows {
+		flows = append(flows, flow)
+	}
+	for flow := range one.whole {
+		flows = append(flows, flow)
+	}
+	and := c.ofBundle(b)
+	rows, err := c.db.Query(ctx, "SELECT a.flow_id, o.flow_id FROM flows_raw a JOIN flows_raw o ON o.conn_id = a.conn_id AND o.flow_id <> a.flow_id"+
+		strings.ReplaceAll(and, "bundle", "o.bundle")+" WHERE a.flow_id IN (SELECT unnest(?))"+strings.ReplaceAll(and, "bundle", "a.bundle"), flows)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		seen, other := rows.Int(0), rows.Int(1)
+		if one.whole[seen] {
+			one.whole[other] = true
+		} else if s := one.flows[seen]; s != nil && one.flows[other] == nil {
+			one.flows[other] = &span{first: s.first, last: s.last, conn: -2}
+		}
+	}
+	return rows.Err()
+}
+
+func (c *Case) ofBundle(b int) string {
+	if !c.several() {
+		return ""
+	}
+	return fmt.Sprintf(" AND bundle = %d", b)
+}
+
+// markFlows marks the packets of flows between two numbers.
+func (c *Case) markFlows(ctx context.Context, b int, one *bundleMarks, wanted map[int64]*span) error {
+	if len(wanted) == 0 {
+		return nil
+	}
+	var flows []int64
+	last := int64(0)
+	for flow, s := range wanted {
+		flows = append(flows, flow)
+		last = max(last, s.last)
+	}
+	slices.Sort(flows)
+	rows, err := c.db.Query(ctx, "SELECT packet_no, flow_id FROM packets_raw WHERE packet_no <= ? AND flow_id IN (SELECT unnest(?))"+c.ofBundle(b), last, flows)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		n := rows.Int(0)
+		if s := wanted[rows.Int(1)]; s != nil && n >= s.first && n <= s.last {
+			if err := one.set.add(n, n); err != nil {
+				return err
+			}
+		}
+	}
+	return rows.Err()
+}

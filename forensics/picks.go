@@ -1,0 +1,150 @@
+package forensics
+
+import (
+	"context"
+	"strings"
+
+	"github.com/pcapsule/pcapsule/forensics/internal/carve"
+	"github.com/pcapsule/pcapsule/forensics/internal/duck"
+)
+
+// maxSpans is how many ranges a question about packets names; beyond, they are joined.
+const maxSpans = 64
+
+// picks gives the marked packets in the order of time, those of one bundle in the
+// order of their numbers.
+func (c *Case) picks(ctx context.Context, m *marks, files *packetFiles, yield func(carve.Pick) error) error {
+	var sources []*picking
+	defer func() {
+		for _, s := range sources {
+			s.rows.Close()
+		}
+	}()
+	for b := range m.bundles {
+		s, err := c.picking(ctx, m, b)
+		if err != nil {
+			return err
+		}
+		if s == nil {
+			continue
+		}
+		sources = append(sources, s)
+		if err := s.next(m); err != nil {
+			return err
+		}
+	}
+	for {
+		var first *picking
+		for _, s := range sources {
+			if !s.done && (first == nil || s.time < first.time) {
+				first = s
+			}
+		}
+		if first == nil {
+			return nil
+		}
+		p, err := first.pick(files)
+		if err != nil {
+			return err
+		}
+		if err := yield(p); err != nil {
+			return err
+		}
+		if err := first.next(m); err != nil {
+			return err
+		}
+	}
+}
+
+// picking is one bundle's rows of packets.
+type picking struct {
+	bundle int
+	rows   *duck.Rows
+	time   int64
+	done   bool
+	owners bool
+}
+
+// picking asks for the packets of one bundle; nil where none is marked.
+func (c *Case) picking(ctx context.Context, m *marks, b int) (*picking, error) {
+	var where []string
+	var args []any
+	if m.all {
+		if m.from != 0 {
+			where, args = append(where, "p.ts_ns >= ?"), append(args, m.from)
+		}
+		if m.to != 0 {
+			where, args = append(where, "p.ts_ns <= ?"), append(args, m.to)
+		}
+	} else {
+		var spans []string
+		for _, s := range m.bundles[b].set.spans(maxSpans) {
+			spans, args = append(spans, "p.packet_no BETWEEN ? AND ?"), append(args, s.first, s.last)
+		}
+		if len(spans) == 0 {
+			return nil, nil
+		}
+		where = append(where, "("+strings.Join(spans, " OR ")+")")
+	}
+	if c.several() {
+		where, args = append(where, "p.bundle = ?"), append(args, int64(b))
+	}
+	sql := "SELECT p.packet_no, p.file_id, p.\"offset\", p.file_index, p.ts_ns"
+	from := " FROM packets_raw p"
+	if m.owners {
+		and := ""
+		if c.several() {
+			and = " AND f.bundle = p.bundle"
+		}
+		sql += ", p.flags, f.src_name, f.src_namespace, f.dst_name, f.dst_namespace"
+		from += " LEFT JOIN flows f ON f.flow_id = p.flow_id" + and
+	}
+	if len(where) > 0 {
+		from += " WHERE " + strings.Join(where, " AND ")
+	}
+	if m.owners { // else they come as they are stored, by number
+		from += " ORDER BY p.packet_no"
+	}
+	rows, err := c.db.Query(ctx, sql+from, args...)
+	if err != nil {
+		return nil, err
+	}
+	return &picking{bundle: b, rows: rows, owners: m.owners}, nil
+}
+
+// next goes to the next marked packet.
+func (s *picking) next(m *marks) error {
+	for s.rows.Next() {
+		if m.all || m.bundles[s.bundle].set.has(s.rows.Int(0)) {
+			s.time = s.rows.Int(4)
+			return nil
+		}
+	}
+	s.done = true
+	return s.rows.Err()
+}
+
+func (s *picking) pick(files *packetFiles) (carve.Pick, error) {
+	file, err := files.find(s.bundle, s.rows.Int(1))
+	if err != nil {
+		return carve.Pick{}, err
+	}
+	p := carve.Pick{File: file, Offset: s.rows.Int(2), Index: s.rows.Int(3)}
+	if s.owners {
+		from, to := owner(s.rows.Text(6), s.rows.Text(7)), owner(s.rows.Text(8), s.rows.Text(9))
+		if s.rows.Int(5)&0x100 != 0 {
+			from, to = to, from
+		}
+		if from != "" && to != "" {
+			p.Comment = from + " → " + to
+		}
+	}
+	return p, nil
+}
+
+func owner(name, namespace string) string {
+	if namespace == "" {
+		return name
+	}
+	return namespace + "/" + name
+}

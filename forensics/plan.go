@@ -1,0 +1,342 @@
+package forensics
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/pcapsule/pcapsule/forensics/internal/duck"
+	"github.com/pcapsule/pcapsule/kfl"
+)
+
+// plan is a question as SQL.
+type plan struct {
+	sql     string
+	args    []any
+	visible int // columns that were asked for; more follow that the answer needs
+	keys    []int
+	cites   int // column with ranges of packets, or -1
+	packet  int // column packet_no, or -1
+	bundle  int // column bundle, or -1
+	skip    int64
+	now     int64
+	notes   []string
+
+	sel      *selection // of a question without SQL
+	sliced   bool       // rows come by time and may be asked for in slices of it
+	ordering string
+}
+
+// selection is what stands after FROM.
+type selection struct {
+	view  *view
+	raw   bool // NAME_raw will do
+	where []string
+	args  []any
+}
+
+func (s *selection) add(cond string, args ...any) {
+	s.where = append(s.where, cond)
+	s.args = append(s.args, args...)
+}
+
+// from is the FROM and WHERE of the selection.
+func (s *selection) from() string {
+	name := s.view.name
+	if s.raw {
+		name += "_raw"
+	}
+	sql := " FROM " + duck.Ident(name)
+	if len(s.where) > 0 {
+		sql += " WHERE " + strings.Join(s.where, " AND ")
+	}
+	return sql
+}
+
+// prepare turns a question into a plan.
+func (c *Case) prepare(ctx context.Context, q *Query) (*plan, error) {
+	if q.From != 0 && q.To != 0 && q.To < q.From {
+		return nil, usagef("the window ends before it begins")
+	}
+	if q.Limit < 0 || q.MaxBytes < 0 {
+		return nil, usagef("a limit below zero")
+	}
+	cur, err := c.readCursor(q)
+	if err != nil {
+		return nil, err
+	}
+	if q.SQL != "" {
+		return c.planSQL(ctx, q, cur)
+	}
+	return c.planRows(q, cur)
+}
+
+func (c *Case) planSQL(ctx context.Context, q *Query, cur *cursor) (*plan, error) {
+	if q.KFL != "" || q.Table != "" || q.Order != "" || len(q.Columns)+len(q.GroupBy) > 0 || q.Count || q.From != 0 || q.To != 0 {
+		return nil, usagef("SQL says itself what it wants; leave the other fields empty")
+	}
+	facts, err := c.db.Gate(ctx, q.SQL, c.isTable)
+	if err != nil {
+		return nil, err
+	}
+	p := &plan{sql: q.SQL, args: q.Args, visible: -1, cites: -1, packet: -1, bundle: -1}
+	if cur != nil {
+		p.skip = cur.Row
+	}
+	if !facts.Ordered && (q.Limit > 0 || cur != nil) {
+		p.notes = append(p.notes, "the SQL has no ORDER BY at its end, so pages of it may overlap or miss rows")
+	}
+	return p, nil
+}
+
+func (c *Case) planRows(q *Query, cur *cursor) (*plan, error) {
+	name := q.Table
+	if name == "" {
+		name = "calls"
+	}
+	v := c.views[name]
+	if v == nil {
+		return nil, usagef("no table %s in this case; it has %s", strconv.Quote(name), strings.Join(c.order, ", "))
+	}
+	p := &plan{cites: -1, packet: -1, bundle: -1, sel: &selection{view: v}}
+	used, err := c.restrict(p, q)
+	if err != nil {
+		return nil, err
+	}
+	if q.Count || len(q.GroupBy) > 0 {
+		return p, c.planCount(p, q, used, cur)
+	}
+	order, mentioned, err := c.orderOf(v, q.Order)
+	if err != nil {
+		return nil, err
+	}
+	cols := q.Columns
+	if len(cols) == 0 {
+		for _, col := range v.columns {
+			cols = append(cols, col.Name)
+		}
+	}
+	if err := v.check(cols); err != nil {
+		return nil, err
+	}
+	p.sliced = q.Order == "" && v.key != nil && v.key[0] == v.from
+	if cur != nil {
+		if err := p.resume(v, cur, q.Order == ""); err != nil {
+			return nil, err
+		}
+	}
+	p.hide(v, cols)
+	p.sel.raw = v.onlyRaw(append(append(used, mentioned...), cols...))
+	var list []string
+	for _, col := range append(slices.Clone(cols), p.hidden(v, cols)...) {
+		list = append(list, duck.Ident(col))
+	}
+	p.ordering = order
+	p.sql = "SELECT " + strings.Join(list, ", ") + p.sel.from()
+	if order != "" {
+		p.sql += " ORDER BY " + order
+	}
+	p.args = p.sel.args
+	return p, nil
+}
+
+// hide places the columns that the answer needs beside those that were asked for.
+func (p *plan) hide(v *view, cols []string) {
+	p.visible = len(cols)
+	all := append(slices.Clone(cols), p.hidden(v, cols)...)
+	at := func(name string) int { return slices.Index(all, name) }
+	p.cites, p.bundle = at("cites"), at("bundle")
+	if p.cites < 0 && v.name == "packets" || v.name == "tcp_events" || v.name == "anomalies" {
+		p.packet = at("packet_no")
+	}
+	for _, k := range v.key {
+		p.keys = append(p.keys, at(k))
+	}
+}
+
+// hidden are the columns that the answer needs and that were not asked for.
+func (p *plan) hidden(v *view, cols []string) []string {
+	var out []string
+	for _, name := range append([]string{"cites", "packet_no", "bundle"}, v.key...) {
+		if v.has(name) && !slices.Contains(cols, name) && !slices.Contains(out, name) {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
+// resume begins after the row that a cursor names.
+func (p *plan) resume(v *view, cur *cursor, byKey bool) error {
+	if len(cur.Key) == 0 || !byKey {
+		p.skip = cur.Row
+		return nil
+	}
+	if len(cur.Key) != len(v.key) {
+		return ErrCursor
+	}
+	// The first condition follows from the second, and lets DuckDB pass over parts of
+	// files by their bounds.
+	p.sel.add(duck.Ident(v.key[0])+" >= ?", cur.Key[0])
+	marks := strings.TrimSuffix(strings.Repeat("?, ", len(v.key)), ", ")
+	args := make([]any, len(cur.Key))
+	for i, k := range cur.Key {
+		args[i] = k
+	}
+	p.sel.add("("+identList(v.key)+") > ("+marks+")", args...)
+	return nil
+}
+
+func identList(names []string) string {
+	quoted := make([]string, len(names))
+	for i, n := range names {
+		quoted[i] = duck.Ident(n)
+	}
+	return strings.Join(quoted, ", ")
+}
+
+// check refuses columns that the table does not have.
+func (v *view) check(cols []string) error {
+	for _, name := range cols {
+		if !v.has(name) {
+			return usagef("table %s has no column %s", v.name, strconv.Quote(name))
+		}
+	}
+	return nil
+}
+
+// onlyRaw says that the columns are there without the endpoints.
+func (v *view) onlyRaw(cols []string) bool {
+	for _, name := range cols {
+		if !hasColumn(v.raw, name) {
+			return false
+		}
+	}
+	return true
+}
+
+// restrict puts KFL and the window into the selection, and says which columns they use.
+func (c *Case) restrict(p *plan, q *Query) (used []string, err error) {
+	v := p.sel.view
+	if q.KFL != "" {
+		if used, err = c.restrictKFL(p, q); err != nil {
+			return nil, err
+		}
+	}
+	if q.From == 0 && q.To == 0 {
+		return used, nil
+	}
+	if v.from == "" {
+		p.notes = append(p.notes, "table "+v.name+" has no times: the window does not restrict it")
+		return used, nil
+	}
+	if q.From != 0 {
+		p.sel.add(duck.Ident(v.to)+" >= ?", q.From)
+	}
+	if q.To != 0 {
+		p.sel.add(duck.Ident(v.from)+" <= ?", q.To)
+	}
+	return append(used, v.from, v.to), nil
+}
+
+// ties are the columns by which rows of other tables belong to calls.
+var ties = []string{"call_no", "flow_id", "conn_id"}
+
+func (c *Case) restrictKFL(p *plan, q *Query) (used []string, err error) {
+	calls := c.views["calls"]
+	if calls == nil {
+		return nil, usagef("the case has no table calls")
+	}
+	k, err := c.compile(q.KFL)
+	if err != nil {
+		return nil, err
+	}
+	if k.UsesNow() {
+		_, p.now, _ = c.Window()
+	}
+	p.notes = append(p.notes, k.Notes()...)
+	where, args := k.SQL()
+	if p.sel.view == calls {
+		p.sel.add("("+where+")", args...)
+		return k.Columns(), nil
+	}
+	inner := &selection{view: calls, raw: calls.onlyRaw(k.Columns())}
+	inner.add("("+where+")", args...)
+	for _, tie := range ties {
+		if p.sel.view.has(tie) && calls.has(tie) {
+			cols := duck.Ident(tie)
+			if c.several() {
+				cols = "bundle, " + cols
+			}
+			p.sel.add("("+cols+") IN (SELECT ("+cols+")"+inner.from()+")", inner.args...)
+			return nil, nil
+		}
+	}
+	return nil, usagef("KFL is about calls, and rows of table %s belong to none", p.sel.view.name)
+}
+
+// compile checks KFL against the columns that calls has in this case.
+func (c *Case) compile(src string) (*kfl.Query, error) {
+	_, now, _ := c.Window()
+	env := kfl.Env{Now: now, Columns: map[string]string{}}
+	for _, col := range c.views["calls"].columns {
+		env.Columns[col.Name] = col.Type
+	}
+	return kfl.Compile(src, env)
+}
+
+// orderOf checks an order given as "column [asc|desc], …" and ends it with the key, so
+// that equal rows keep their places.
+func (c *Case) orderOf(v *view, order string) (sql string, used []string, err error) {
+	var parts []string
+	for _, item := range strings.Split(order, ",") {
+		words := strings.Fields(item)
+		if len(words) == 0 {
+			continue
+		}
+		way := ""
+		if len(words) > 1 {
+			way = strings.ToLower(words[1])
+		}
+		if len(words) > 2 || way != "" && way != "asc" && way != "desc" {
+			return "", nil, usagef("order %s, want columns with asc or desc", strconv.Quote(strings.TrimSpace(item)))
+		}
+		if err := v.check(words[:1]); err != nil {
+			return "", nil, err
+		}
+		used = append(used, words[0])
+		parts = append(parts, strings.TrimSpace(duck.Ident(words[0])+" "+way))
+	}
+	for _, k := range v.key {
+		if !slices.Contains(used, k) {
+			parts = append(parts, duck.Ident(k))
+			used = append(used, k)
+		}
+	}
+	return strings.Join(parts, ", "), used, nil
+}
+
+// planCount counts rows, by groups where some were asked for.
+func (c *Case) planCount(p *plan, q *Query, used []string, cur *cursor) error {
+	v := p.sel.view
+	if len(q.Columns) > 0 || q.Order != "" {
+		return usagef("a count has its own columns and order")
+	}
+	if err := v.check(q.GroupBy); err != nil {
+		return err
+	}
+	if cur != nil {
+		p.skip = cur.Row
+	}
+	p.sel.raw = v.onlyRaw(append(used, q.GroupBy...))
+	p.args = p.sel.args
+	p.visible = len(q.GroupBy) + 1
+	if len(q.GroupBy) == 0 {
+		p.sql = "SELECT count(*) AS count" + p.sel.from()
+		return nil
+	}
+	list := identList(q.GroupBy)
+	p.sql = fmt.Sprintf("SELECT %s, count(*) AS count%s GROUP BY %s ORDER BY count DESC, %s", list, p.sel.from(), list, list)
+	return nil
+}

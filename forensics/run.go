@@ -1,0 +1,329 @@
+package forensics
+
+import (
+	"context"
+	"math/big"
+	"time"
+
+	"github.com/pcapsule/pcapsule/exporter/table"
+	"github.com/pcapsule/pcapsule/forensics/internal/duck"
+)
+
+// sliceRows is how many rows Each sorts at once.
+const sliceRows = 50_000
+
+// Query answers a question with rows held in memory. It answers
+//   - *kfl.Error or *SyntaxError: the text does not parse; they have the place
+//   - ErrRefused: SQL that is no query, or reaches outside the case
+//   - ErrDeadline, ErrMemory: a limit was passed
+//   - ErrCursor, ErrUsage: fields that do not go together
+func (c *Case) Query(ctx context.Context, q Query) (*Result, error) {
+	begin := time.Now()
+	ctx, cancel := deadline(ctx, q.Deadline)
+	defer cancel()
+	p, err := c.prepare(ctx, &q)
+	if err != nil {
+		return nil, err
+	}
+	limit, most := q.Limit, q.MaxBytes
+	if limit == 0 {
+		limit = DefaultRows
+	}
+	if most == 0 {
+		most = DefaultBytes
+	}
+	r, err := c.head(p, &q)
+	if err != nil {
+		return nil, err
+	}
+	sql := p.sql
+	if p.sel != nil && p.skip < 1<<40 { // one more than asked for shows whether there are more
+		sql += " LIMIT " + big.NewInt(int64(limit)+1+p.skip).String()
+	}
+	rows, err := c.db.Query(ctx, sql, p.args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	if err := c.fill(r, p, &q, rows, limit, most); err != nil {
+		return nil, err
+	}
+	r.Cost.Elapsed = time.Since(begin)
+	return r, nil
+}
+
+// deadline bounds a context.
+func deadline(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	if d <= 0 {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, d)
+}
+
+// head begins an answer with what is known before its rows.
+func (c *Case) head(p *plan, q *Query) (*Result, error) {
+	cov, err := c.Coverage(q.From, q.To)
+	if err != nil {
+		return nil, err
+	}
+	return &Result{Coverage: cov, Now: p.now, Notes: p.notes}, nil
+}
+
+// fill reads up to limit rows and most bytes.
+func (c *Case) fill(r *Result, p *plan, q *Query, rows *duck.Rows, limit int, most int64) error {
+	p.see(rows)
+	r.Columns = rows.Columns[:p.visible]
+	if p.skip > 0 && rows.Skip(p.skip) < p.skip {
+		return rows.Err()
+	}
+	var key []int64
+	for rows.Next() {
+		if len(r.Rows) >= limit || r.Cost.Bytes >= most {
+			r.Truncated = true
+			r.Next = c.writeCursor(q, key, p.skip+int64(len(r.Rows)))
+			return nil
+		}
+		row := make([]any, len(rows.Columns))
+		if err := rows.Row(row); err != nil {
+			return err
+		}
+		key = p.keyOf(row)
+		if cite, ok := p.citation(row); ok {
+			r.Citations = append(r.Citations, cite)
+		}
+		r.Rows = append(r.Rows, row[:p.visible:p.visible])
+		r.Cost.Rows++
+		r.Cost.Bytes += sizeOf(row)
+	}
+	return rows.Err()
+}
+
+// see finds in the columns of SQL what a planned answer knows beforehand.
+func (p *plan) see(rows *duck.Rows) {
+	if p.visible >= 0 {
+		return
+	}
+	p.visible = len(rows.Columns)
+	for i, col := range rows.Columns {
+		switch {
+		case col.Name == "cites" && col.Type == table.Ranges.String():
+			p.cites = i
+		case col.Name == "packet_no" && col.Type == "BIGINT":
+			p.packet = i
+		case col.Name == "bundle" && col.Type == "INTEGER":
+			p.bundle = i
+		}
+	}
+}
+
+func (p *plan) keyOf(row []any) []int64 {
+	if len(p.keys) == 0 || p.ordering == "" || !p.sliced {
+		return nil
+	}
+	key := make([]int64, len(p.keys))
+	for i, at := range p.keys {
+		n, ok := row[at].(int64)
+		if !ok {
+			return nil
+		}
+		key[i] = n
+	}
+	return key
+}
+
+// citation is what the row stands on, where it says so.
+func (p *plan) citation(row []any) (Citation, bool) {
+	var cite Citation
+	if p.bundle >= 0 {
+		n, _ := row[p.bundle].(int64)
+		cite.Bundle = int(n)
+	}
+	switch {
+	case p.cites >= 0:
+		cite.Packets = readRanges(row[p.cites])
+	case p.packet >= 0:
+		if n, ok := row[p.packet].(int64); ok && n >= 0 {
+			cite.Packets.Add(n, n)
+		}
+	default:
+		return cite, false
+	}
+	return cite, true
+}
+
+// sizeOf is roughly what a row holds in memory.
+func sizeOf(row []any) (n int64) {
+	for _, v := range row {
+		n += 16 + valueSize(v)
+	}
+	return n
+}
+
+func valueSize(v any) (n int64) {
+	switch v := v.(type) {
+	case string:
+		return int64(len(v))
+	case Decimal:
+		return int64(len(v))
+	case []byte:
+		return int64(len(v))
+	case []any:
+		return sizeOf(v)
+	case Struct:
+		for _, f := range v {
+			n += 32 + valueSize(f.Value)
+		}
+	case Map:
+		for _, e := range v {
+			n += 32 + valueSize(e.Key) + valueSize(e.Value)
+		}
+	case *big.Int:
+		return int64(len(v.Bits())) * 8
+	}
+	return n + 8
+}
+
+// Each gives the rows of a question to do, one by one, in bounded memory however many
+// there are. do must keep neither cols nor row: row is used again. The answer has no
+// rows; its Cost counts them. An error of do ends the walk and is returned as it is.
+//
+// begin, where it is not nil, is told the columns before the first row.
+func (c *Case) Each(ctx context.Context, q Query, begin func(cols []Column) error, do func(cols []Column, row []any) error) (*Result, error) {
+	start := time.Now()
+	ctx, cancel := deadline(ctx, q.Deadline)
+	defer cancel()
+	p, err := c.prepare(ctx, &q)
+	if err != nil {
+		return nil, err
+	}
+	r, err := c.head(p, &q)
+	if err != nil {
+		return nil, err
+	}
+	e := &each{c: c, p: p, q: &q, r: r, begin: begin, do: do}
+	if p.sliced && q.Limit == 0 {
+		err = e.slices(ctx)
+	} else {
+		err = e.rows(ctx, p.sql, p.args)
+	}
+	if err != nil {
+		return nil, err
+	}
+	r.Cost.Elapsed = time.Since(start)
+	return r, nil
+}
+
+// each is a walk under way.
+type each struct {
+	c     *Case
+	p     *plan
+	q     *Query
+	r     *Result
+	begin func([]Column) error
+	do    func([]Column, []any) error
+	row   []any
+}
+
+func (e *each) rows(ctx context.Context, sql string, args []any) error {
+	rows, err := e.c.db.Query(ctx, sql, args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	e.p.see(rows)
+	if e.r.Columns == nil {
+		e.r.Columns = rows.Columns[:e.p.visible]
+		if e.begin != nil {
+			if err := e.begin(e.r.Columns); err != nil {
+				return err
+			}
+		}
+	}
+	if e.row == nil {
+		e.row = make([]any, len(rows.Columns))
+	}
+	if e.p.skip > 0 && rows.Skip(e.p.skip) < e.p.skip {
+		return rows.Err()
+	}
+	for rows.Next() {
+		if e.q.Limit > 0 && e.r.Cost.Rows >= int64(e.q.Limit) {
+			e.r.Truncated = true
+			e.r.Next = e.c.writeCursor(e.q, e.p.keyOf(e.row), e.p.skip+e.r.Cost.Rows)
+			return nil
+		}
+		if err := rows.Row(e.row); err != nil {
+			return err
+		}
+		if err := e.do(e.r.Columns, e.row[:e.p.visible]); err != nil {
+			return err
+		}
+		e.r.Cost.Rows++
+		e.r.Cost.Bytes += sizeOf(e.row)
+	}
+	return rows.Err()
+}
+
+// slices asks for one slice of time after the other, so that no more than about
+// sliceRows rows are sorted at once. Rows of one instant stay in one slice.
+func (e *each) slices(ctx context.Context) error {
+	edges, err := e.edges(ctx)
+	if err != nil {
+		return err
+	}
+	key := duck.Ident(e.p.sel.view.key[0])
+	base := *e.p.sel
+	for i := range len(edges) + 1 {
+		s := selection{view: base.view, raw: base.raw, where: append([]string(nil), base.where...), args: append([]any(nil), base.args...)}
+		if i > 0 {
+			s.add(key+" > ?", edges[i-1])
+		}
+		if i < len(edges) {
+			s.add(key+" <= ?", edges[i])
+		}
+		list := e.p.sql[:len(e.p.sql)-len(" ORDER BY "+e.p.ordering)-len(base.from())]
+		if err := e.rows(ctx, list+s.from()+" ORDER BY "+e.p.ordering, s.args); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// edges are times that cut the rows into slices.
+func (e *each) edges(ctx context.Context) ([]int64, error) {
+	key := duck.Ident(e.p.sel.view.key[0])
+	n, err := e.c.number(ctx, "SELECT count(*)"+e.p.sel.from(), e.p.sel.args)
+	if err != nil || n <= 2*sliceRows {
+		return nil, err
+	}
+	cuts := n / sliceRows
+	sql := "SELECT max(k) FROM (SELECT k, ntile(" + big.NewInt(cuts+1).String() + ") OVER (ORDER BY k) AS t FROM (SELECT " + key + " AS k" +
+		e.p.sel.from() + ")) GROUP BY t ORDER BY 1"
+	rows, err := e.c.db.Query(ctx, sql, e.p.sel.args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var edges []int64
+	for rows.Next() {
+		if at := rows.Int(0); len(edges) == 0 || at > edges[len(edges)-1] {
+			edges = append(edges, at)
+		}
+	}
+	if len(edges) > 0 {
+		edges = edges[:len(edges)-1] // the last slice is open
+	}
+	return edges, rows.Err()
+}
+
+// number runs a query that gives one number.
+func (c *Case) number(ctx context.Context, sql string, args []any) (int64, error) {
+	rows, err := c.db.Query(ctx, sql, args...)
+	if err != nil {
+		return 0, err
+	}
+	defer rows.Close()
+	if !rows.Next() {
+		return 0, rows.Err()
+	}
+	return rows.Int(0), nil
+}

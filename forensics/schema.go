@@ -1,0 +1,136 @@
+package forensics
+
+import (
+	"context"
+	"encoding/json"
+	"strings"
+
+	"github.com/pcapsule/pcapsule/exporter/table"
+	"github.com/pcapsule/pcapsule/forensics/internal/duck"
+)
+
+// Table is one table of a case, with what its columns mean.
+type Table struct {
+	Name    string
+	Doc     string
+	Columns []TableColumn
+	Rows    int64 // as the bundles say
+}
+
+// TableColumn is one column of a table.
+type TableColumn struct {
+	Name, Type, Unit, Doc string
+}
+
+// doc is what a part's footer says of a column.
+type doc struct {
+	Name string `json:"name"`
+	Unit string `json:"unit"`
+	Doc  string `json:"doc"`
+}
+
+// Tables lists the tables with every column that a query can name, those that come
+// with the endpoints included. What they mean is read from the bundles themselves, so
+// columns of a later release have their words too.
+func (c *Case) Tables() ([]Table, error) {
+	docs, err := c.docs()
+	if err != nil {
+		return nil, err
+	}
+	known := map[string]string{}
+	for _, s := range table.All() {
+		known[s.Name] = s.Doc
+	}
+	var out []Table
+	for _, name := range c.order {
+		t := Table{Name: name, Doc: known[name]}
+		for _, b := range c.bundles {
+			for _, m := range b.Manifest.Tables {
+				if m.Name == name {
+					t.Rows += m.Rows
+				}
+			}
+		}
+		for _, col := range c.views[name].columns {
+			d := describe(docs, name, col.Name)
+			t.Columns = append(t.Columns, TableColumn{Name: col.Name, Type: col.Type, Unit: d.Unit, Doc: d.Doc})
+		}
+		out = append(out, t)
+	}
+	return out, nil
+}
+
+func describe(docs map[string]map[string]doc, tableName, column string) doc {
+	if d, ok := docs[tableName][column]; ok {
+		return d
+	}
+	switch column {
+	case "bundle":
+		return doc{Doc: "index of the bundle in the case, from 0; numbers such as call_no are each bundle's own"}
+	case "ts_exact":
+		return doc{Doc: "ts_ns as a TIMESTAMP_NS, UTC"}
+	}
+	for prefix, who := range map[string]string{"src_": "client: ", "dst_": "server: "} {
+		if rest, ok := strings.CutPrefix(column, prefix); ok {
+			if d, ok := docs["endpoints"][rest]; ok {
+				return doc{Unit: d.Unit, Doc: who + d.Doc}
+			}
+		}
+	}
+	return doc{}
+}
+
+// readDocs reads the words of every column from the footers.
+func (c *Case) readDocs() (map[string]map[string]doc, error) {
+	out := map[string]map[string]doc{}
+	for _, name := range c.order {
+		words := map[string]doc{}
+		for _, b := range c.bundles {
+			for _, file := range b.TableParts(name) {
+				if err := c.readFooter(file, words); err != nil {
+					return nil, err
+				}
+			}
+		}
+		out[name] = words
+	}
+	for _, s := range table.All() {
+		for _, col := range s.Columns {
+			if words := out[s.Name]; words != nil && words[col.Name].Doc == "" {
+				words[col.Name] = doc{Name: col.Name, Unit: col.Unit, Doc: col.Doc}
+			}
+		}
+	}
+	return out, nil
+}
+
+// readFooter adds the words of one part. Only the first part of a folder has news, but
+// any may be missing its words: then the columns go without.
+func (c *Case) readFooter(file string, words map[string]doc) error {
+	if !strings.HasSuffix(file, "part-000.parquet") {
+		return nil
+	}
+	rows, err := c.db.Query(context.Background(), "SELECT CAST(value AS BLOB) FROM parquet_kv_metadata("+duck.Quote(escapeGlob(file))+
+		") WHERE CAST(key AS VARCHAR) = 'pcapsule.columns'")
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		v, err := rows.Value(0)
+		if err != nil {
+			return err
+		}
+		text, _ := v.([]byte)
+		var list []doc
+		if json.Unmarshal(text, &list) != nil {
+			continue
+		}
+		for _, d := range list {
+			if _, ok := words[d.Name]; !ok {
+				words[d.Name] = d
+			}
+		}
+	}
+	return rows.Err()
+}

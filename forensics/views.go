@@ -1,0 +1,196 @@
+package forensics
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/exporter/table"
+	"github.com/pcapsule/pcapsule/forensics/internal/duck"
+)
+
+// view is one table of a case.
+type view struct {
+	name    string
+	columns []duck.Column // as queries see them
+	raw     []duck.Column // of NAME_raw, without the endpoints; nil where there is none
+	key     []string      // columns that make its rows unique, in the order of the default answer
+	from    string        // column with the first time of a row, or empty
+	to      string        // column with its last time
+}
+
+func (v *view) has(column string) bool { return hasColumn(v.columns, column) }
+
+func hasColumn(list []duck.Column, name string) bool {
+	return slices.ContainsFunc(list, func(c duck.Column) bool { return c.Name == name })
+}
+
+// keys are the columns by which the rows of a table are ordered and told apart.
+var keys = map[string][]string{
+	"calls": {"ts_ns", "call_no"}, "flows": {"first_ns", "flow_id"}, "connections": {"first_ns", "conn_id"},
+	"packets": {"ts_ns", "packet_no"}, "endpoints": {"endpoint_id"}, "clocks": {"clock_id"}, "tls": {"call_no"},
+}
+
+// spans are the columns that say when a row's traffic was.
+var spans = map[string][2]string{
+	"flows": {"first_ns", "last_ns"}, "connections": {"first_ns", "last_ns"}, "coverage": {"from_ns", "to_ns"},
+}
+
+// makeViews makes a view for every table that some bundle has. A table that an older
+// bundle lacks is taken from the others.
+func (c *Case) makeViews(ctx context.Context) error {
+	c.views = map[string]*view{}
+	for _, s := range table.All() {
+		c.order = append(c.order, s.Name)
+	}
+	var others []string
+	for _, b := range c.bundles {
+		for _, t := range b.Manifest.Tables {
+			if plainName(t.Name) && !slices.Contains(c.order, t.Name) && !slices.Contains(others, t.Name) && !strings.HasSuffix(t.Name, "_raw") {
+				others = append(others, t.Name)
+			}
+		}
+	}
+	slices.Sort(others)
+	c.order = append(c.order, others...)
+	c.order = slices.DeleteFunc(c.order, func(name string) bool { return c.source(name) == "" })
+	// Endpoints come first: other views join them.
+	making := slices.Clone(c.order)
+	if i := slices.Index(making, "endpoints"); i > 0 {
+		making = slices.Insert(slices.Delete(making, i, i+1), 0, "endpoints")
+	}
+	for _, name := range making {
+		if err := c.makeView(ctx, name); err != nil {
+			return fmt.Errorf("table %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// source is the SQL that reads a table's parts, empty where no bundle has one.
+func (c *Case) source(name string) string {
+	var parts []string
+	for i, b := range c.bundles {
+		files := b.TableParts(name)
+		if len(files) == 0 {
+			continue
+		}
+		var list []string
+		for _, f := range files {
+			list = append(list, duck.Quote(escapeGlob(f)))
+		}
+		no := ""
+		if c.several() {
+			no = fmt.Sprintf("CAST(%d AS INTEGER) AS bundle, ", i)
+		}
+		parts = append(parts, fmt.Sprintf("SELECT %s* FROM read_parquet([%s], hive_partitioning=false, union_by_name=true)", no, strings.Join(list, ", ")))
+	}
+	return strings.Join(parts, " UNION ALL BY NAME ")
+}
+
+// escapeGlob writes a path so that read_parquet takes it as it is.
+func escapeGlob(path string) string {
+	return strings.NewReplacer("[", "[[]", "*", "[*]", "?", "[?]").Replace(path)
+}
+
+func (c *Case) makeView(ctx context.Context, name string) error {
+	v := &view{name: name}
+	source := c.source(name)
+	var err error
+	if source, v.raw, err = c.describe(ctx, name, source); err != nil {
+		return err
+	}
+	exact := ""
+	if hasColumn(v.raw, "ts_ns") {
+		exact = ", make_timestamp_ns(t.ts_ns) AS ts_exact"
+	}
+	raw := duck.Ident(name + "_raw")
+	sql := fmt.Sprintf("CREATE VIEW %s AS SELECT t.*%s FROM %s t", duck.Ident(name), exact, raw)
+	v.columns = slices.Clone(v.raw)
+	if exact != "" {
+		v.columns = append(v.columns, duck.Column{Name: "ts_exact", Type: "TIMESTAMP_NS"})
+	}
+	if ends := c.views["endpoints"]; ends != nil && hasColumn(v.raw, "src_id") && hasColumn(v.raw, "dst_id") {
+		on := ""
+		if c.several() {
+			on = "%[1]s.bundle = t.bundle AND "
+		}
+		join := func(alias, id string) string {
+			return fmt.Sprintf(" LEFT JOIN endpoints %[1]s ON "+on+"%[1]s.endpoint_id = t.%[2]s", alias, id)
+		}
+		sql = fmt.Sprintf("CREATE VIEW %s AS SELECT t.*%s%s%s FROM %s t%s%s", duck.Ident(name), exact,
+			v.endColumns(ends, "s", "src_"), v.endColumns(ends, "d", "dst_"), raw, join("s", "src_id"), join("d", "dst_id"))
+	}
+	if err := c.db.Exec(ctx, "CREATE VIEW "+raw+" AS "+source); err != nil {
+		return err
+	}
+	if err := c.db.Exec(ctx, sql); err != nil {
+		return err
+	}
+	v.setKeys(c.several())
+	c.views[name] = v
+	return nil
+}
+
+// describe finds the columns of a source.
+//
+// A part that somebody cut or overwrote is found here or when it is read, as an error
+// that names the file: a bundle is only hashed when it is verified.
+func (c *Case) describe(ctx context.Context, name, source string) (string, []duck.Column, error) {
+	cols, err := c.columnsOf(ctx, source)
+	if err != nil {
+		return "", nil, &bundle.DamagedError{File: "data/tables/" + name, What: err.Error(), Err: err}
+	}
+	return source, cols, nil
+}
+
+func (c *Case) columnsOf(ctx context.Context, sql string) ([]duck.Column, error) {
+	rows, err := c.db.Query(ctx, sql+" LIMIT 0")
+	if err != nil {
+		return nil, err
+	}
+	return rows.Columns, rows.Close()
+}
+
+// endColumns adds an endpoint's columns under their prefix, but for those that the
+// table has itself, such as src_ip, and is the SQL for them.
+func (v *view) endColumns(ends *view, alias, prefix string) string {
+	var b strings.Builder
+	for _, col := range ends.columns {
+		if name := prefix + col.Name; col.Name != "endpoint_id" && col.Name != "bundle" && !hasColumn(v.raw, name) {
+			fmt.Fprintf(&b, ", %s.%s AS %s", alias, duck.Ident(col.Name), duck.Ident(name))
+			v.columns = append(v.columns, duck.Column{Name: name, Type: col.Type})
+		}
+	}
+	return b.String()
+}
+
+// setKeys finds how rows are ordered and when they were.
+func (v *view) setKeys(several bool) {
+	for _, k := range keys[v.name] {
+		if several && (k == keys[v.name][len(keys[v.name])-1]) {
+			v.key = append(v.key, "bundle")
+		}
+		v.key = append(v.key, k)
+	}
+	for _, k := range v.key {
+		if !v.has(k) {
+			v.key = nil
+			break
+		}
+	}
+	if v.has("ts_ns") {
+		v.from, v.to = "ts_ns", "ts_ns"
+	}
+	if s, ok := spans[v.name]; ok && v.has(s[0]) && v.has(s[1]) {
+		v.from, v.to = s[0], s[1]
+	}
+}
+
+// isTable says that a query may name it.
+func (c *Case) isTable(name string) bool {
+	base := strings.TrimSuffix(name, "_raw")
+	return c.views[base] != nil
+}
