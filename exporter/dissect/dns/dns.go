@@ -60,7 +60,8 @@ type Row struct {
 	ResponseLength  table.Opt[int64] `col:"dns_response_length" unit:"bytes" doc:"length of the answer messages"`
 	TotalSize       int64            `col:"dns_total_size" unit:"bytes" doc:"length of question and answer messages"`
 
-	names []dissect.NameAnswer
+	names   []dissect.NameAnswer
+	oneName [1]dissect.NameAnswer // room for the usual number of them
 }
 
 // Names are the addresses that the answer gave for the name asked for.

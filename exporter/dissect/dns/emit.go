@@ -38,7 +38,7 @@ func (k *conn) emit(c *call, why string) {
 	row.Complete = why == "" && (asked && answered || single)
 	row.Failed = answered && c.rcode != 0 || !answered && !single || why == "malformed"
 	if !answered {
-		c.fillFlags(c.flags, c.wants&wantDO != 0, c.wants&wantQU != 0)
+		row.Flags = flagNames(make([]string, 0, maxFlags), c.flags, c.wants&wantDO != 0, c.wants&wantQU != 0)
 	}
 	row.Summary = k.summary(c, why)
 	k.c.Emit(&c.x, row)

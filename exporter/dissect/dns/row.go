@@ -107,7 +107,6 @@ func (c *call) fillResponse(m *message) {
 	c.text += len(text)
 	c.fillAnswers(m, text)
 	c.fillEDNS(m, text)
-	c.fillFlags(m.flags, m.edns.do, len(m.questions) > 0 && m.questions[0].unicastWish)
 }
 
 func addTo[T int32 | int64](o *table.Opt[T], n T) { o.V, o.OK = o.V+n, true }
@@ -121,7 +120,11 @@ func (c *call) fillAnswers(m *message, text string) {
 	if n[1] == 0 && row.Answers == nil {
 		row.Answers = []string{}
 	}
-	room := make(list, 4*n[1]+n[2]+n[3])
+	var flags [maxFlags]string
+	named := flagNames(flags[:], m.flags, m.edns.do, len(m.questions) > 0 && m.questions[0].unicastWish)
+	room := make(list, 4*n[1]+n[2]+n[3]+len(named))
+	row.Flags = room.cut(len(named))
+	copy(row.Flags, named)
 	values, types, names, ttls := room.cut(n[1]), room.cut(n[1]), room.cut(n[1]), room.cut(n[1])
 	authority, additional := room.cut(n[2]), room.cut(n[3])
 	n = [4]int{}
@@ -196,8 +199,10 @@ func (c *call) fillNames(m *message, owners []string) {
 			if len(chain) > 0 {
 				name = chain[0]
 			}
-			if row.names == nil {
+			if row.names == nil && len(owners)-k > 1 {
 				row.names = make([]dissect.NameAnswer, 0, len(owners)-k)
+			} else if row.names == nil {
+				row.names = row.oneName[:0]
 			}
 			row.names = append(row.names, dissect.NameAnswer{Name: name, Addr: r.addr})
 		}
@@ -223,14 +228,19 @@ func recordText(r *record, text string) string {
 	return string(b)
 }
 
-func (c *call) fillFlags(flags uint16, do, qu bool) {
-	list := make([]string, 0, 4)
-	for _, f := range [...]struct {
-		bit  uint16
-		name string
-	}{{bitAA, "aa"}, {bitTC, "tc"}, {bitRD, "rd"}, {bitRA, "ra"}, {bitZ, "z"}, {bitAD, "ad"}, {bitCD, "cd"}} {
-		if flags&f.bit != 0 {
-			list = append(list, f.name)
+var flagBits = [...]struct {
+	bit  uint16
+	name string
+}{{bitAA, "aa"}, {bitTC, "tc"}, {bitRD, "rd"}, {bitRA, "ra"}, {bitZ, "z"}, {bitAD, "ad"}, {bitCD, "cd"}}
+
+const maxFlags = len(flagBits) + 2
+
+// flagNames writes the names of flags into room for maxFlags.
+func flagNames(room []string, flags uint16, do, qu bool) []string {
+	list := room[:0]
+	for i := range flagBits {
+		if flags&flagBits[i].bit != 0 {
+			list = append(list, flagBits[i].name)
 		}
 	}
 	if do {
@@ -239,5 +249,5 @@ func (c *call) fillFlags(flags uint16, do, qu bool) {
 	if qu {
 		list = append(list, "qu")
 	}
-	c.row.Flags = list
+	return list[:len(list):len(list)]
 }
