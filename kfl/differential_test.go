@@ -89,7 +89,7 @@ func (g *gen) row() *testRow {
 	if g.IntN(4) > 0 {
 		h := []Header{}
 		for range g.IntN(6) {
-			h = append(h, Header{pick(g, "Accept", "accept", "Cookie", "cookie", "Set-Cookie", "X-É", "x-Kk"), pick(g, g.text(), "a=1; b = 2;; c", "a=5; Path=/", " a = x "),
+			h = append(h, Header{pick(g, "Accept", "accept", "Cookie", "cookie", "Set-Cookie", "X-É", "x-Kk", "x-\u212aK", "ACCEP\u0130"), pick(g, g.text(), "a=1; b = 2;; c", "a=5; Path=/", " a = x "),
 				pick(g, "request", "response", "request_trailer", "response_trailer", "push")})
 		}
 		r.set("headers", Headers(h))
@@ -184,7 +184,7 @@ func (g *gen) expr(k kind, depth int) string {
 }
 
 func (g *gen) key(d int) string {
-	return pick(g, `"a"`, `"accept"`, `"ACCEPT"`, `"app"`, `"x-é"`, `"x-É"`, `""`, g.expr(kText, min(d, 1)))
+	return pick(g, `"a"`, `"accept"`, `"ACCEPT"`, `"app"`, `"x-é"`, `"x-É"`, `""`, `"X-kK"`, g.expr(kText, min(d, 1)))
 }
 
 // over writes a macro over a list.

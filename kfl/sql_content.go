@@ -11,6 +11,20 @@ import (
 // lowerSQL lowers ASCII letters only, as the matcher does; lower() knows all of Unicode.
 const lowerSQL = "translate(@, 'ABCDEFGHIJKLMNOPQRSTUVWXYZ', 'abcdefghijklmnopqrstuvwxyz')"
 
+// lowerName is lowerSQL for a column. translate() takes ten times as long as lower(),
+// which does the same for a text of as many bytes as characters, that is, for ASCII.
+func lowerName(column string) string {
+	return "CASE WHEN strlen(" + column + ") = length(" + column + ") THEN lower(" + column + ") ELSE " + strings.Replace(lowerSQL, "@", column, 1) + " END"
+}
+
+// isName compares a header's name with an ASCII name in lower case. Of equal length in
+// bytes no other text has that as its lower case.
+func isName(column, name string, value frag, w *writer) frag {
+	return w.f("strlen("+column+") = "+strconv.Itoa(len(name))+" AND lower("+column+") = @", value)
+}
+
+func isASCII(s string) bool { return !strings.ContainsFunc(s, func(r rune) bool { return r >= 0x80 }) }
+
 // pairs is where a map's entries come from: a list, and key and value of its element.
 type pairs struct {
 	list       frag
@@ -31,7 +45,7 @@ func (w *writer) pairs(n *node) pairs {
 	case "headers":
 		p.list = frag{sql: `"headers"`}
 		p.when = v + `."kind" = '` + arg + "'"
-		p.key, p.value = strings.Replace(lowerSQL, "@", v+`."name"`, 1), v+`."value"`
+		p.key, p.value = lowerName(v+`."name"`), v+`."value"`
 	case "labels":
 		p.list = quote(arg)
 		p.key, p.value = v+`."name"`, v+`."value"`
@@ -48,7 +62,7 @@ func (w *writer) pairs(n *node) pairs {
 			name, each = "set-cookie", "[split_part("+h+`."value", ';', 1)]`
 		}
 		p.list = frag{sql: `flatten(list_transform(list_filter("headers", lambda ` + h + ": " + h + `."kind" = '` + arg + "' AND " +
-			strings.Replace(lowerSQL, "@", h+`."name"`, 1) + " = '" + name + "'), lambda " + h + ": " + each + "))"}
+			isName(h+`."name"`, name, frag{sql: "'" + name + "'"}, w).sql + "), lambda " + h + ": " + each + "))"}
 		p.when = "trim(" + v + blank + " <> ''"
 		k, val := cut("trim(" + v + blank)
 		p.key, p.value = "trim("+k+blank, "trim("+val+blank
@@ -74,7 +88,11 @@ func (w *writer) found(p pairs, m, key *node) frag {
 		when = p.when + " AND "
 	}
 	return w.over(p.list, func(list frag) frag {
-		return w.f("list_filter(@, lambda "+p.v+": "+when+p.key+" = @)", list, w.key(m, key))
+		is := w.f(p.key+" = @", w.key(m, key))
+		if name := lowerASCII(key.str); foldsCase(m) && key.op == opConst && isASCII(name) {
+			is = isName(p.v+`."name"`, name, text(name), w)
+		}
+		return w.f("list_filter(@, lambda "+p.v+": "+when+"@)", list, is)
 	})
 }
 
