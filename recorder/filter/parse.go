@@ -1,0 +1,546 @@
+package filter
+
+import (
+	"fmt"
+	"math"
+	"net/netip"
+	"strings"
+)
+
+// parser reads tokens and makes the condition as it goes, since vlan, mpls and pppoes
+// change what the words to the right of them mean.
+//
+//	expr  = term { (and|or) (term|id) }          and, or bind alike, from the left
+//	term  = not term | ( expr ) | qualifier id | protocol | relation | other
+//	id    = not id | ( id { (and|or) id } ) | address
+type parser struct {
+	*layout
+	tokens []token
+	pos    int
+	close  map[int]int // of each opening parenthesis
+	depth  int
+	err    error // the first one; then pos is at the end
+}
+
+func parse(tokens []token, l *layout) (*cond, error) {
+	p := &parser{layout: l, tokens: tokens, close: map[int]int{}}
+	p.matchParentheses()
+	if p.err == nil && p.at().kind == tokEnd {
+		return always(true), nil
+	}
+	c, _ := p.expr(qualifier{})
+	if t := p.at(); p.err == nil && t.kind != tokEnd {
+		p.fail(t.off, fmt.Sprintf("%v after a whole expression; want and, or", t))
+	}
+	return c, p.err
+}
+
+func (p *parser) matchParentheses() {
+	var open []int
+	for i, t := range p.tokens {
+		switch {
+		case t.is("("):
+			open = append(open, i)
+		case t.is(")"):
+			if len(open) == 0 {
+				p.fail(t.off, "this parenthesis closes nothing")
+				return
+			}
+			p.close[open[len(open)-1]] = i
+			open = open[:len(open)-1]
+		}
+	}
+	if len(open) > 0 {
+		p.fail(p.tokens[open[len(open)-1]].off, "this parenthesis is not closed")
+	}
+}
+
+func (p *parser) at() token { return p.tokens[p.pos] }
+
+func (p *parser) peek(n int) token {
+	return p.tokens[min(p.pos+n, len(p.tokens)-1)]
+}
+
+func (p *parser) next() token {
+	t := p.at()
+	if t.kind != tokEnd {
+		p.pos++
+	}
+	return t
+}
+
+func (p *parser) accept(words ...string) (token, bool) {
+	for _, w := range words {
+		if p.at().is(w) {
+			return p.next(), true
+		}
+	}
+	return token{}, false
+}
+
+// fail notes the first error and ends the reading.
+func (p *parser) fail(off int, msg string) *cond {
+	if p.err == nil {
+		p.err = &Error{off, msg}
+	}
+	p.pos = len(p.tokens) - 1
+	return always(false)
+}
+
+func (p *parser) failLink(off int) *cond {
+	if p.err == nil {
+		p.err = &LinkTypeError{p.linkType, off}
+	}
+	return p.fail(off, "")
+}
+
+func (p *parser) failExpr(off int, msg string) *expr {
+	p.fail(off, msg)
+	return constExpr(1)
+}
+
+// enter counts nesting; the caller leaves.
+func (p *parser) enter() bool {
+	p.depth++
+	if p.depth > maxDepth {
+		p.fail(p.at().off, fmt.Sprintf("more than %d parentheses or negations in each other", maxDepth))
+		return false
+	}
+	return true
+}
+
+func (p *parser) leave() { p.depth-- }
+
+// expr also gives the qualifier that a bare address after it takes over.
+func (p *parser) expr(q qualifier) (*cond, qualifier) {
+	c, q := p.term(q)
+	for p.err == nil {
+		op, ok := p.accept("&&", "||")
+		if !ok {
+			break
+		}
+		var d *cond
+		if p.startsID() {
+			d = p.id(q)
+		} else {
+			d, q = p.term(q)
+		}
+		if op.text == "&&" {
+			c = and(c, d)
+		} else {
+			c = or(c, d)
+		}
+	}
+	return c, q
+}
+
+// startsID tells a bare address, which takes its qualifiers from before, from a term.
+func (p *parser) startsID() bool {
+	for i := p.pos; i < len(p.tokens); i++ {
+		t := p.tokens[i]
+		switch {
+		case t.is("!"):
+		case t.is("("):
+			if p.isCalculated(p.close[i] + 1) {
+				return false
+			}
+		case t.kind == tokNumber:
+			return !p.isCalculated(i + 1)
+		default:
+			return t.kind == tokIPv4 || t.kind == tokIPv6 || t.kind == tokMAC || t.kind == tokName
+		}
+	}
+	return false
+}
+
+// isCalculated tells whether an operator of arithmetic stands at i.
+func (p *parser) isCalculated(i int) bool {
+	t := p.tokens[min(i, len(p.tokens)-1)]
+	return t.kind == tokOp && (precedence(t.text) > 0 || isRelation(t.text))
+}
+
+func (p *parser) term(q qualifier) (*cond, qualifier) {
+	if !p.enter() {
+		return always(false), q
+	}
+	defer p.leave()
+	t := p.at()
+	if p.startsRelation() {
+		return p.relation(), qualifier{}
+	}
+	switch {
+	case t.is("!"):
+		p.next()
+		c, q := p.term(q)
+		return not(c), q
+	case t.is("("):
+		p.next()
+		c, _ := p.expr(q)
+		p.want(")")
+		return c, q
+	case t.kind == tokKeyword:
+		return p.primitive()
+	case t.kind == tokEnd:
+		return p.fail(t.off, "the expression ends where a condition is wanted"), q
+	case t.kind == tokOp:
+		return p.fail(t.off, fmt.Sprintf("%v where a condition is wanted", t)), q
+	case t.kind == tokName:
+		return p.fail(t.off, fmt.Sprintf("unknown word %v; %s", t, supported)), q
+	}
+	return p.fail(t.off, fmt.Sprintf("%v needs a word before it that says what it is, as host, net, port", t)), q
+}
+
+func (p *parser) want(op string) {
+	if _, ok := p.accept(op); !ok {
+		p.fail(p.at().off, fmt.Sprintf("%v where %q is wanted", p.at(), op))
+	}
+}
+
+func (p *parser) startsRelation() bool {
+	t := p.at()
+	switch {
+	case t.kind == tokNumber, t.is("-"), t.is("len"):
+		return true
+	case t.is("("):
+		return p.isCalculated(p.close[p.pos] + 1)
+	case t.kind == tokKeyword && among(wordsProtocol, t.text):
+		return p.peek(1).is("[")
+	}
+	return false
+}
+
+// primitive reads what starts with a keyword.
+func (p *parser) primitive() (*cond, qualifier) {
+	t := p.at()
+	if among(wordsProtocol, t.text) {
+		p.next()
+		switch n := p.at(); {
+		case n.is("broadcast"):
+			p.next()
+			return p.broadcast(t.off, t.text), qualifier{}
+		case n.is("multicast"):
+			p.next()
+			return p.multicast(t.off, t.text), qualifier{}
+		case n.kind == tokKeyword && (among(" src dst host net port portrange proto ", n.text)):
+			return p.qualified(t)
+		case n.kind == tokKeyword && among(wordsRefused, n.text):
+			return p.refuse(n), qualifier{}
+		}
+		return p.protocol(t.off, t.text), qualifier{}
+	}
+	switch t.text {
+	case "src", "dst", "host", "net", "port", "portrange", "proto":
+		return p.qualified(token{off: t.off})
+	}
+	return p.other(), qualifier{}
+}
+
+func (p *parser) refuse(t token) *cond {
+	return p.fail(t.off, fmt.Sprintf("%v is not supported; %s", t, supported))
+}
+
+// qualified reads direction, kind and address; the protocol has been read.
+func (p *parser) qualified(proto token) (*cond, qualifier) {
+	q := qualifier{given: true, proto: proto.text, off: proto.off}
+	if d, ok := p.accept("src", "dst"); ok {
+		q.dir = d.text
+		other := map[string]string{"src": "dst", "dst": "src"}[d.text]
+		if op := p.at(); (op.is("&&") || op.is("||")) && p.peek(1).is(other) {
+			p.next()
+			p.next()
+			q.dir = map[string]string{"&&": "and", "||": "or"}[op.text]
+		}
+	} else if w, ok := p.accept("proto"); ok {
+		q.what = w.text
+	}
+	if q.what == "" {
+		if w, ok := p.accept("host", "net", "port", "portrange"); ok {
+			q.what = w.text
+		}
+	}
+	if t := p.at(); t.is("proto") {
+		return p.fail(t.off, "proto has no direction"), q
+	}
+	return p.id(q), q
+}
+
+func (p *parser) other() *cond {
+	t := p.next()
+	switch t.text {
+	case "broadcast":
+		return p.broadcast(t.off, "")
+	case "multicast":
+		return p.multicast(t.off, "")
+	case "inbound", "outbound":
+		return p.direction(t.off, t.text == "outbound")
+	case "less":
+		return not(isAbove(packetLength(), p.wantNumber()))
+	case "greater":
+		return isAtLeast(packetLength(), p.wantNumber())
+	case "ifindex":
+		n := p.wantNumber()
+		if p.linkType != linkSLL2 {
+			return p.fail(t.off, fmt.Sprintf("packets of link type %d do not hold an interface number", p.linkType))
+		}
+		return is(p.headerAt(4, 4), n)
+	case "vlan":
+		return p.vlan(t.off, p.maybeNumber())
+	case "mpls":
+		return p.mpls(t.off, p.maybeNumber())
+	case "pppoed":
+		return p.ofType(t.off, etherPPPoED)
+	case "pppoes":
+		return p.pppoes(t.off, p.maybeNumber())
+	case "mask":
+		return p.fail(t.off, "mask needs an address before it, as in net 10.0.0.0 mask 255.0.0.0")
+	}
+	return p.refuse(t)
+}
+
+func packetLength() load { return load{kind: loadLength, mask: ^uint32(0)} }
+
+func (p *parser) wantNumber() uint32 {
+	if n := p.maybeNumber(); n != nil {
+		return n.num
+	}
+	p.fail(p.at().off, fmt.Sprintf("%v where a number is wanted", p.at()))
+	return 0
+}
+
+// maybeNumber reads a number, also in parentheses.
+func (p *parser) maybeNumber() *token {
+	n := 0
+	for p.peek(n).is("(") {
+		n++
+	}
+	t := p.peek(n)
+	if t.kind != tokNumber {
+		return nil
+	}
+	for i := 1; i <= n; i++ {
+		if !p.peek(n + i).is(")") {
+			return nil
+		}
+	}
+	p.pos += 2*n + 1
+	return &t
+}
+
+// id reads an address or several, all with the qualifiers q.
+func (p *parser) id(q qualifier) *cond {
+	if !p.enter() {
+		return always(false)
+	}
+	defer p.leave()
+	t := p.at()
+	switch {
+	case t.is("!"):
+		p.next()
+		return not(p.id(q))
+	case t.is("("):
+		p.next()
+		c := p.id(q)
+		for p.err == nil {
+			op, ok := p.accept("&&", "||")
+			if !ok {
+				break
+			}
+			if op.text == "&&" {
+				c = and(c, p.id(q))
+			} else {
+				c = or(c, p.id(q))
+			}
+		}
+		p.want(")")
+		return c
+	}
+	p.next()
+	if !q.given && p.isAddress(t) {
+		return p.fail(t.off, fmt.Sprintf("%v needs a word before it that says what it is, as host, net, port", t))
+	}
+	return p.address(q, t)
+}
+
+func (p *parser) isAddress(t token) bool {
+	return t.kind != tokKeyword && t.kind != tokOp && t.kind != tokEnd
+}
+
+func (p *parser) address(q qualifier, t token) *cond {
+	switch t.kind {
+	case tokNumber:
+		return p.number(q, t)
+	case tokIPv4:
+		return p.address4(q, t)
+	case tokIPv6:
+		return p.address6(q, t)
+	case tokMAC:
+		return p.hostMAC(q, t)
+	case tokName:
+		return p.name(q, t)
+	}
+	msg := fmt.Sprintf("%v where an address, a port or a protocol is wanted", t)
+	if t.kind == tokKeyword && q.what == "proto" {
+		msg += fmt.Sprintf("; as a name it needs a backslash: \\%s", t.text)
+	}
+	return p.fail(t.off, msg)
+}
+
+// dotted reads the two to four numbers of an IPv4 address and how many bits they give.
+func dotted(s string) (addr uint32, bits int, ok bool) {
+	for part := range strings.SplitSeq(s, ".") {
+		if len(part) > 3 && strings.TrimLeft(part, "0") != "" && len(strings.TrimLeft(part, "0")) > 3 {
+			return 0, 0, false
+		}
+		n := uint32(0)
+		for _, d := range []byte(part) {
+			n = min(n*10+uint32(d-'0'), math.MaxUint16)
+		}
+		if n > 255 {
+			return 0, 0, false
+		}
+		addr, bits = addr<<8|n, bits+8
+	}
+	return addr << (32 - bits), bits, true
+}
+
+func (p *parser) address4(q qualifier, t token) *cond {
+	addr, bits, ok := dotted(t.text)
+	if !ok {
+		return p.fail(t.off, fmt.Sprintf("%s is no IPv4 address", t.text))
+	}
+	if among(" port portrange proto ", q.what) && q.what != "" {
+		return p.fail(t.off, fmt.Sprintf("%s is an address, and %s wants a number or a name", t.text, q.what))
+	}
+	mask, masked := prefixMask(bits), false
+	switch {
+	case p.at().is("/") && p.peek(1).kind == tokNumber:
+		p.next()
+		n := p.next()
+		if n.num > 32 {
+			return p.fail(n.off, fmt.Sprintf("prefix of %d bits, want at most 32", n.num))
+		}
+		mask, masked = prefixMask(int(n.num)), true
+	case p.at().is("mask"):
+		p.next()
+		m := p.next()
+		if mask, bits, ok = dotted(m.text); m.kind != tokIPv4 || !ok {
+			return p.fail(m.off, fmt.Sprintf("%v is no IPv4 mask", m))
+		}
+		masked = true
+	}
+	switch {
+	case masked && q.what != "net":
+		return p.fail(t.off, "a prefix or mask needs net before the address")
+	case addr&^mask != 0:
+		return p.fail(t.off, fmt.Sprintf("%s has bits set beyond its mask", t.text))
+	case q.proto == "ether":
+		return p.fail(t.off, fmt.Sprintf("%s is no Ethernet address", t.text))
+	}
+	return p.host4(q, t.off, addr, mask)
+}
+
+func (p *parser) address6(q qualifier, t token) *cond {
+	addr, err := netip.ParseAddr(t.text)
+	if err != nil {
+		return p.fail(t.off, fmt.Sprintf("%s is no IPv6 address", t.text))
+	}
+	bits := 128
+	if p.at().is("/") && p.peek(1).kind == tokNumber {
+		p.next()
+		n := p.next()
+		if n.num > 128 {
+			return p.fail(n.off, fmt.Sprintf("prefix of %d bits, want at most 128", n.num))
+		}
+		bits = int(n.num)
+	}
+	prefix := netip.PrefixFrom(addr, bits)
+	switch {
+	case q.what == "port" || q.what == "portrange" || q.what == "proto":
+		return p.fail(t.off, fmt.Sprintf("%s is an address, and %s wants a number or a name", t.text, q.what))
+	case bits != 128 && q.what != "net":
+		return p.fail(t.off, "a prefix needs net before the address")
+	case prefix.Masked().Addr() != addr:
+		return p.fail(t.off, fmt.Sprintf("%s has bits set beyond its prefix", t.text))
+	}
+	return p.host6(q, t.off, prefix)
+}
+
+func isRelation(op string) bool { return among(" > >= = <= < != ", op) }
+
+// precedence of an operator of arithmetic; 0 for anything else.
+func precedence(op string) int {
+	switch op {
+	case "|", "^":
+		return 1
+	case "&":
+		return 2
+	case "<<", ">>":
+		return 3
+	case "+", "-":
+		return 4
+	case "*", "/", "%":
+		return 5
+	}
+	return 0
+}
+
+func (p *parser) relation() *cond {
+	a := p.arithmetic(1)
+	op := p.next()
+	if op.kind != tokOp || !isRelation(op.text) {
+		return p.fail(op.off, fmt.Sprintf("%v where a comparison is wanted, as = or <", op))
+	}
+	return relation(op.text, a, p.arithmetic(1))
+}
+
+// arithmetic reads operators that bind at least as strongly as level.
+func (p *parser) arithmetic(level int) *expr {
+	if !p.enter() {
+		return constExpr(1)
+	}
+	defer p.leave()
+	a := p.operand()
+	for p.err == nil {
+		op := p.at()
+		if op.kind != tokOp || precedence(op.text) < level || precedence(op.text) == 0 {
+			break
+		}
+		p.next()
+		b := p.arithmetic(precedence(op.text) + 1)
+		e, msg := combine(op.text, a, b)
+		if msg != "" {
+			return p.failExpr(op.off, msg)
+		}
+		a = e
+	}
+	return a
+}
+
+func (p *parser) operand() *expr {
+	t := p.next()
+	switch {
+	case t.kind == tokNumber:
+		return constExpr(t.num)
+	case t.is("len"):
+		return loadOf(packetLength())
+	case t.is("-"):
+		return negate(p.arithmetic(6))
+	case t.is("("):
+		e := p.arithmetic(1)
+		p.want(")")
+		return e
+	case t.kind == tokKeyword && among(wordsProtocol, t.text) && p.at().is("["):
+		p.next()
+		e := p.arithmetic(1)
+		size := uint32(1)
+		if _, ok := p.accept(":"); ok {
+			size = p.wantNumber()
+		}
+		p.want("]")
+		if p.err != nil {
+			return constExpr(1)
+		}
+		return p.index(t.off, t.text, e, size)
+	}
+	return p.failExpr(t.off, fmt.Sprintf("%v where a number, len or bytes as tcp[13] are wanted", t))
+}

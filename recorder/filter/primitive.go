@@ -1,0 +1,509 @@
+package filter
+
+import (
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+)
+
+// IP protocols, and OSI network layer protocol identifiers.
+const (
+	ipICMP   = 1
+	ipIGMP   = 2
+	ipTCP    = 6
+	ipIGRP   = 9
+	ipUDP    = 17
+	ipFrag   = 44
+	ipESP    = 50
+	ipAH     = 51
+	ipICMP6  = 58
+	ipPIM    = 103
+	ipVRRP   = 112
+	ipSCTP   = 132
+	osiCLNP  = 0x81
+	osiESIS  = 0x82
+	osiISIS  = 0x83
+	maxPort  = 65535
+	maxVLAN  = 4095
+	maxLabel = 1<<20 - 1
+)
+
+// qualifier is what stands before an address: ip src net. Addresses after and, or
+// take it over from the one before.
+type qualifier struct {
+	given bool
+	proto string // a protocol word, or empty
+	dir   string // src, dst, or, and, or empty
+	what  string // host, net, port, portrange, proto, or empty
+	off   int
+}
+
+// ofType is true for packets whose link header names the protocol.
+func (p *parser) ofType(off int, proto uint32) *cond {
+	if !p.known {
+		return p.failLink(off)
+	}
+	c, msg := p.layout.ofType(proto)
+	if c == nil {
+		return p.fail(off, msg)
+	}
+	return c
+}
+
+// directions joins the conditions for source and destination as the qualifier says.
+func directions(dir string, one func(dst bool) *cond) *cond {
+	switch dir {
+	case "src":
+		return one(false)
+	case "dst":
+		return one(true)
+	case "and":
+		return and(one(false), one(true))
+	}
+	return or(one(false), one(true))
+}
+
+// host4 is an IPv4 address or network in IP, ARP and RARP headers.
+func (p *parser) host4(q qualifier, off int, addr, mask uint32) *cond {
+	in := func(proto uint32, src, dst int) *cond {
+		return directions(q.dir, func(isDst bool) *cond {
+			at := src
+			if isDst {
+				at = dst
+			}
+			return and(p.ofType(off, proto), is(p.netAt(at, 4).masked(mask), addr))
+		})
+	}
+	switch q.proto {
+	case "ip":
+		return in(etherIPv4, 12, 16)
+	case "arp":
+		return in(etherARP, 14, 24)
+	case "rarp":
+		return in(etherRARP, 14, 24)
+	case "":
+		c := in(etherIPv4, 12, 16)
+		if p.labels > 0 {
+			return c
+		}
+		return or(c, in(etherARP, 14, 24), in(etherRARP, 14, 24))
+	}
+	return p.fail(q.off, fmt.Sprintf("%q cannot have an IPv4 address; only ip, arp and rarp can", q.proto))
+}
+
+func (p *parser) host6(q qualifier, off int, addr netip.Prefix) *cond {
+	if q.proto != "" && q.proto != "ip6" {
+		return p.fail(q.off, fmt.Sprintf("%q cannot have an IPv6 address; only ip6 can", q.proto))
+	}
+	want := addr.Addr().As16()
+	return directions(q.dir, func(isDst bool) *cond {
+		at := 8
+		if isDst {
+			at = 24
+		}
+		cs := []*cond{p.ofType(off, etherIPv6)}
+		for i := 0; i < 16; i += 4 {
+			mask := prefixMask(addr.Bits() - 8*i)
+			cs = append(cs, is(p.netAt(at+i, 4).masked(mask), be32(want[i:])))
+		}
+		return and(cs...)
+	})
+}
+
+// prefixMask has the first n bits set; all for n above 32, none below 0.
+func prefixMask(n int) uint32 {
+	return ^uint32(0) << (32 - min(max(n, 0), 32))
+}
+
+func (p *parser) hostMAC(q qualifier, t token) *cond {
+	mac, _ := parseMAC(t.text)
+	if q.proto != "ether" || q.what != "host" && q.what != "" {
+		return p.fail(t.off, fmt.Sprintf("%s is an Ethernet address; write ether host, ether src or ether dst before it", t.text))
+	}
+	if c := p.needEthernet(t.off, "an Ethernet address"); c != nil {
+		return c
+	}
+	return directions(q.dir, func(isDst bool) *cond { return p.macIs(isDst, mac[:]) })
+}
+
+// needEthernet answers nil on links with six-byte addresses.
+func (p *parser) needEthernet(off int, what string) *cond {
+	switch p.inner {
+	case linkEthernet, linkFDDI, linkTokenRing:
+		return nil
+	}
+	if !p.known {
+		return p.failLink(off)
+	}
+	return p.fail(off, fmt.Sprintf("link type %d has no %s", p.inner, strings.TrimPrefix(what, "an ")))
+}
+
+func (p *parser) macIs(dst bool, mac []byte) *cond {
+	at := p.macAt()
+	if !dst {
+		at += 6
+	}
+	return areBytes(p.headerAt, at, mac)
+}
+
+// macAt is where the destination address lies in the link header.
+func (p *parser) macAt() int {
+	switch p.inner {
+	case linkFDDI:
+		return 1
+	case linkTokenRing:
+		return 2
+	}
+	return 0
+}
+
+// protocol is a protocol word used alone.
+func (p *parser) protocol(off int, word string) *cond {
+	switch word {
+	case "tcp":
+		return p.ipProto(off, ipTCP)
+	case "udp":
+		return p.ipProto(off, ipUDP)
+	case "sctp":
+		return p.ipProto(off, ipSCTP)
+	case "pim":
+		return p.ipProto(off, ipPIM)
+	case "ah":
+		return p.ipProto(off, ipAH)
+	case "esp":
+		return p.ipProto(off, ipESP)
+	case "icmp":
+		return p.ip4Proto(off, ipICMP)
+	case "igmp":
+		return p.ip4Proto(off, ipIGMP)
+	case "igrp":
+		return p.ip4Proto(off, ipIGRP)
+	case "vrrp", "carp":
+		return p.ip4Proto(off, ipVRRP)
+	case "icmp6":
+		return p.ip6Proto(off, ipICMP6)
+	case "clnp":
+		return p.osiProto(off, osiCLNP)
+	case "esis":
+		return p.osiProto(off, osiESIS)
+	case "isis":
+		return p.osiProto(off, osiISIS)
+	case "ether":
+		return p.fail(off, `"ether" needs host, src, dst, proto, broadcast, multicast or [offset] after it`)
+	}
+	if n, ok := etherTypeOf(word); ok {
+		return p.ofType(off, n)
+	}
+	return p.isisProto(off, word)
+}
+
+func (p *parser) ipProto(off int, n uint32) *cond { return or(p.ip4Proto(off, n), p.ip6Proto(off, n)) }
+
+func (p *parser) ip4Proto(off int, n uint32) *cond {
+	return and(p.ofType(off, etherIPv4), is(p.netAt(9, 1), n))
+}
+
+// ip6Proto also looks behind one fragment header.
+func (p *parser) ip6Proto(off int, n uint32) *cond {
+	next := p.netAt(6, 1)
+	return and(p.ofType(off, etherIPv6), or(is(next, n), and(is(next, ipFrag), is(p.netAt(40, 1), n))))
+}
+
+func (p *parser) osiProto(off int, n uint32) *cond {
+	switch p.inner {
+	case linkFrameRelay:
+		return is(p.headerAt(2, 2), 0x0300|n)
+	case linkCHDLC:
+		return and(p.ofType(off, sapOSI<<8|sapOSI), is(p.osiAt(1, 1), n))
+	}
+	return and(p.ofType(off, sapOSI), is(p.osiAt(0, 1), n))
+}
+
+// isisProto knows the kinds of IS-IS PDU.
+func (p *parser) isisProto(off int, word string) *cond {
+	const (
+		hello1, hello2, helloPTP = 15, 16, 17
+		lsp1, lsp2               = 18, 20
+		csnp1, csnp2             = 24, 25
+		psnp1, psnp2             = 26, 27
+	)
+	var kinds []uint32
+	switch word {
+	case "l1":
+		kinds = []uint32{psnp1, csnp1, lsp1, hello1, helloPTP}
+	case "l2":
+		kinds = []uint32{psnp2, csnp2, lsp2, hello2, helloPTP}
+	case "iih":
+		kinds = []uint32{helloPTP, hello1, hello2}
+	case "lsp":
+		kinds = []uint32{lsp1, lsp2}
+	case "snp":
+		kinds = []uint32{psnp2, psnp1, csnp1, csnp2}
+	case "csnp":
+		kinds = []uint32{csnp1, csnp2}
+	case "psnp":
+		kinds = []uint32{psnp1, psnp2}
+	}
+	var cs []*cond
+	for _, k := range kinds {
+		cs = append(cs, and(p.osiProto(off, osiISIS), is(p.osiAt(4, 1), k)))
+	}
+	return or(cs...)
+}
+
+// port is a range of ports, of one transport or of all three.
+func (p *parser) port(q qualifier, off int, low, high uint32, transport string) *cond {
+	if high < low {
+		low, high = high, low
+	}
+	if high > maxPort {
+		return p.fail(off, fmt.Sprintf("port %d, want at most %d", high, maxPort))
+	}
+	if q.proto != "" {
+		if transport != "" && transport != q.proto {
+			return p.fail(off, fmt.Sprintf("this port is of %s, not of %s", transport, q.proto))
+		}
+		transport = q.proto
+	}
+	var protos []uint32
+	switch transport {
+	case "tcp":
+		protos = []uint32{ipTCP}
+	case "udp":
+		protos = []uint32{ipUDP}
+	case "sctp":
+		protos = []uint32{ipSCTP}
+	case "":
+		protos = []uint32{ipSCTP, ipTCP, ipUDP}
+	default:
+		return p.fail(q.off, fmt.Sprintf("%q has no ports; tcp, udp and sctp have", q.proto))
+	}
+	in := func(proto *cond, at func(int, uint8) load) *cond {
+		ports := directions(q.dir, func(dst bool) *cond {
+			l := at(0, 2)
+			if dst {
+				l = at(2, 2)
+			}
+			if low == high && q.what == "port" {
+				return is(l, low)
+			}
+			return and(isAtLeast(l, low), not(isAbove(l, high)))
+		})
+		return and(proto, ports)
+	}
+	var six, four []*cond
+	for _, n := range protos {
+		six = append(six, in(is(p.netAt(6, 1), n), p.transport6At))
+		four = append(four, in(and(is(p.netAt(9, 1), n), p.firstFragment()), p.transport4At))
+	}
+	return or(and(p.ofType(off, etherIPv6), or(six...)), and(p.ofType(off, etherIPv4), or(four...)))
+}
+
+// firstFragment is true where a transport header follows the IPv4 header.
+func (p *parser) firstFragment() *cond { return not(hasBit(p.netAt(6, 2), 0x1fff)) }
+
+// number is an address that is one number: port 80, proto 6, net 10.
+func (p *parser) number(q qualifier, t token) *cond {
+	n := t.num
+	switch q.what {
+	case "port", "portrange":
+		return p.port(q, t.off, n, n, "")
+	case "proto":
+		return p.proto(q, t.off, n)
+	}
+	if q.proto == "ether" {
+		return p.fail(t.off, fmt.Sprintf("%s is no Ethernet address", t.text))
+	}
+	mask := ^uint32(0)
+	if q.what == "net" {
+		for n != 0 && n>>24 == 0 {
+			n, mask = n<<8, mask<<8
+		}
+	}
+	return p.host4(q, t.off, n, mask)
+}
+
+func (p *parser) proto(q qualifier, off int, n uint32) *cond {
+	switch q.proto {
+	case "":
+		return p.ipProto(off, n)
+	case "ip":
+		return p.ip4Proto(off, n)
+	case "ip6":
+		return p.ip6Proto(off, n)
+	case "ether":
+		return p.ofType(off, n)
+	case "iso":
+		return p.osiProto(off, n)
+	case "isis":
+		return and(p.osiProto(off, osiISIS), is(p.osiAt(4, 1), n))
+	}
+	return p.fail(q.off, fmt.Sprintf("%q cannot have proto after it; ip, ip6, ether, iso and isis can", q.proto))
+}
+
+// name is a name where an address is wanted: port http, proto gre.
+func (p *parser) name(q qualifier, t token) *cond {
+	switch q.what {
+	case "port":
+		n, transport, ok := portOf(t.text)
+		if !ok {
+			return p.fail(t.off, fmt.Sprintf("unknown port name %q; write its number", t.text))
+		}
+		return p.port(q, t.off, n, n, transport)
+	case "portrange":
+		return p.portRange(q, t)
+	case "proto":
+		return p.protoName(q, t)
+	}
+	return p.fail(t.off, fmt.Sprintf("%q is a name; names of hosts and networks are not looked up, write the address", t.text))
+}
+
+func (p *parser) portRange(q qualifier, t token) *cond {
+	low, high, ok := strings.Cut(t.text, "-")
+	a, err1 := strconv.ParseUint(low, 10, 32)
+	b, err2 := strconv.ParseUint(high, 10, 32)
+	if !ok || err1 != nil || err2 != nil {
+		return p.fail(t.off, fmt.Sprintf("%q is no range of ports; want as 8000-8080", t.text))
+	}
+	return p.port(q, t.off, uint32(a), uint32(b), "")
+}
+
+func (p *parser) protoName(q qualifier, t token) *cond {
+	var n uint32
+	ok := false
+	switch q.proto {
+	case "", "ip", "ip6":
+		n, ok = protocolOf(t.text)
+	case "ether":
+		n, ok = etherTypeOf(t.text)
+	case "iso":
+		n, ok = map[string]uint32{"esis": osiESIS, "isis": osiISIS, "clnp": osiCLNP}[t.text]
+	}
+	if !ok {
+		return p.fail(t.off, fmt.Sprintf("unknown protocol name %q; write its number", t.text))
+	}
+	return p.proto(q, t.off, n)
+}
+
+// vlan looks for a tag and moves the layout behind it.
+func (p *parser) vlan(off int, id *token) *cond {
+	if p.labels > 0 {
+		return p.fail(off, "vlan cannot follow mpls")
+	}
+	if !p.known {
+		return p.failLink(off)
+	}
+	if p.inner != linkEthernet {
+		return p.fail(off, fmt.Sprintf("vlan needs Ethernet, not link type %d", p.inner))
+	}
+	c := or(p.ofType(off, etherVLAN), p.ofType(off, etherQinQ), p.ofType(off, etherQinQOld))
+	if id != nil {
+		if id.num > maxVLAN {
+			return p.fail(id.off, fmt.Sprintf("VLAN %d, want at most %d", id.num, maxVLAN))
+		}
+		c = and(c, is(p.llcAt(0, 2).masked(maxVLAN), id.num))
+	}
+	p.payload += 4
+	p.typeAt += 4
+	return c
+}
+
+// mpls looks for a label and moves the layout behind it.
+func (p *parser) mpls(off int, label *token) *cond {
+	var c *cond
+	switch {
+	case !p.known:
+		return p.failLink(off)
+	case p.labels > 0:
+		c = is(p.netAt(-2, 1).masked(1), 0)
+	case p.inner == linkEthernet || p.inner == linkCHDLC:
+		c = p.ofType(off, etherMPLS)
+	case p.inner == linkPPP:
+		c = p.ofType(off, 0x281)
+	default:
+		return p.fail(off, fmt.Sprintf("mpls needs Ethernet, PPP or HDLC, not link type %d", p.inner))
+	}
+	if label != nil {
+		if label.num > maxLabel {
+			return p.fail(label.off, fmt.Sprintf("MPLS label %d, want at most %d", label.num, maxLabel))
+		}
+		c = and(c, is(p.netAt(0, 4).masked(0xfffff000), label.num<<12))
+	}
+	p.net += 4
+	p.netOSI += 4
+	p.labels++
+	return c
+}
+
+// pppoes looks for a PPPoE session and moves the layout to the PPP header in it.
+func (p *parser) pppoes(off int, session *token) *cond {
+	c := p.ofType(off, etherPPPoES)
+	if session != nil {
+		if session.num > 0xffff {
+			return p.fail(session.off, fmt.Sprintf("PPPoE session %d, want at most %d", session.num, 0xffff))
+		}
+		c = and(c, is(p.netAt(0, 4).masked(0xffff), session.num))
+	}
+	p.header = p.payload + p.net + 6
+	p.typeAt, p.payload = p.header, p.header+2
+	p.net, p.netOSI = 0, 0
+	p.inner = linkPPP
+	return c
+}
+
+// broadcast and multicast look at the destination of the link or of IP. The netmask of
+// the network is not in a capture, so ip broadcast knows all ones and all zeros only.
+func (p *parser) broadcast(off int, word string) *cond {
+	switch word {
+	case "", "ether":
+		if p.inner == linkArcnet || p.inner == linkArcnetLinux {
+			return is(p.headerAt(1, 1), 0)
+		}
+		if c := p.needEthernet(off, "broadcast addresses"); c != nil {
+			return c
+		}
+		return p.macIs(true, []byte{255, 255, 255, 255, 255, 255})
+	case "ip":
+		at := p.netAt(16, 4)
+		return and(p.ofType(off, etherIPv4), or(is(at, 0), is(at, 0xffffffff)))
+	}
+	return p.fail(off, fmt.Sprintf("%q has no broadcast; ether and ip have", word))
+}
+
+func (p *parser) multicast(off int, word string) *cond {
+	switch word {
+	case "", "ether":
+		if p.inner == linkArcnet || p.inner == linkArcnetLinux {
+			return is(p.headerAt(1, 1), 0)
+		}
+		if c := p.needEthernet(off, "multicast addresses"); c != nil {
+			return c
+		}
+		return hasBit(p.headerAt(p.macAt(), 1), 1)
+	case "ip":
+		return and(p.ofType(off, etherIPv4), isAtLeast(p.netAt(16, 1), 224))
+	case "ip6":
+		return and(p.ofType(off, etherIPv6), is(p.netAt(24, 1), 255))
+	}
+	return p.fail(off, fmt.Sprintf("%q has no multicast; ether, ip and ip6 have", word))
+}
+
+// direction is in the header of the link types that Linux and pppd make up.
+func (p *parser) direction(off int, outbound bool) *cond {
+	var c *cond
+	switch p.inner {
+	case linkSLL:
+		c = is(p.headerAt(0, 2), 4)
+	case linkSLL2:
+		c = is(p.headerAt(10, 1), 4)
+	case linkPPPD:
+		c = is(p.headerAt(0, 1), 1)
+	default:
+		return p.fail(off, fmt.Sprintf("packets of link type %d do not say whether they came or went; inbound and outbound need Linux cooked packets", p.inner))
+	}
+	if !outbound {
+		return not(c)
+	}
+	return c
+}
