@@ -15,15 +15,16 @@ type fact struct {
 	sql   string              // gives value and count over {tables}
 	fold  func(string) string // brings a peer's value to our spelling; "" drops it
 	ours  func(string) string
-	total bool // the truth is one number, "a.b" one inside an object; sql gives one row
-	rule  bool // holds of itself: sql gives what breaks it
-	info  bool // definitions differ, so the table shows it and nothing fails
+	total bool   // the truth is one number, "a.b" one inside an object; sql gives one row
+	rule  bool   // holds of itself: sql gives what breaks it
+	info  bool   // definitions differ, so the table shows it and nothing fails
+	but   string // not compared where the truth has this key: other traffic is counted with it
 }
 
 // facts lists all facts. A protocol's own stand in facts_<protocol>_test.go, as one
 // function that is added here.
 func facts() []fact {
-	return slices.Concat(coreFacts())
+	return slices.Concat(coreFacts(), tlsFacts())
 }
 
 func coreFacts() []fact {
@@ -71,6 +72,9 @@ func coreFacts() []fact {
 func (c *comparison) compare(f fact, got counts) (o outcome, ok bool) {
 	raw := c.tr.raw[f.truth]
 	o = outcome{fact: f.name, capture: c.name, info: f.info}
+	if f.but != "" && c.tr.raw[f.but] != nil {
+		return o, false
+	}
 	if f.rule {
 		o.agreed, o.want, o.got = len(got) == 0, "no row", got.String()
 		return o, true
