@@ -1,0 +1,255 @@
+// Package icmp reads ICMP and ICMPv6 (RFC 792, 950, 1191, 1256, 2710, 3810, 4443, 4861,
+// 4884, 8335).
+//
+// A row is a request with its reply, paired by direction, identifier and sequence number
+// (echo, timestamp, information, address mask, extended echo, node information), else
+// one message. Source and destination of a row are those of its message, or of the
+// request. What an error quotes of the packet that caused it has columns of its own.
+package icmp
+
+import (
+	"fmt"
+	"hash/crc32"
+
+	"github.com/pcapsule/pcapsule/exporter/cursor"
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/table"
+)
+
+// Limits.
+const (
+	maxPending = 1024 // requests of one pair of hosts that wait for a reply
+	patience   = 60e9 // ns after which a request counts as not answered
+	maxList    = 256  // groups, options and extension objects shown of one message
+	maxHex     = 64   // bytes of an unknown option or object shown
+	maxNested  = 8    // extension headers of a quoted IPv6 packet
+)
+
+// Row is a request with its reply, or one message.
+type Row struct {
+	table.Call
+	Version       int32             `col:"icmp_version" doc:"4 for ICMP, 6 for ICMPv6"`
+	Type          string            `col:"icmp_type" enc:"dict" doc:"type of the message in words, of the request where there are two: echo_request, destination_unreachable, neighbor_solicitation, …"`
+	TypeNumber    int32             `col:"icmp_type_number" doc:"type of the message"`
+	Code          int32             `col:"icmp_code" doc:"code of the message; its words are in status_text"`
+	ReplyType     table.Opt[string] `col:"icmp_reply_type" enc:"dict" doc:"type of the reply where the row is a pair"`
+	Length        int64             `col:"icmp_length" unit:"bytes" doc:"length of the message, from its type on"`
+	ReplyLength   table.Opt[int64]  `col:"icmp_reply_length" unit:"bytes" doc:"length of the reply"`
+	ID            table.Opt[int32]  `col:"icmp_id" doc:"identifier of a request or reply, also of the one that an error quotes"`
+	Seq           table.Opt[int32]  `col:"icmp_seq" doc:"sequence number of a request or reply, also of the one that an error quotes"`
+	DataEchoed    table.Opt[bool]   `col:"icmp_data_echoed" doc:"the echo reply has the data of the request, as it must; tunnels do not"`
+	MTU           table.Opt[int64]  `col:"icmp_mtu" unit:"bytes" doc:"MTU of the next hop, or of the link that a router advertises"`
+	Gateway       table.Opt[string] `col:"icmp_gateway" doc:"router that a redirect names, or the first that an ICMP router advertisement names"`
+	Target        table.Opt[string] `col:"icmp_target" doc:"address that neighbor discovery asks for or tells, or the destination that an ICMPv6 redirect is about"`
+	LinkAddress   table.Opt[string] `col:"icmp_link_address" doc:"link-layer address in a neighbor discovery message"`
+	Pointer       table.Opt[int64]  `col:"icmp_pointer" doc:"offset of the fault that a parameter problem is about"`
+	Lifetime      table.Opt[int64]  `col:"icmp_lifetime" doc:"seconds that a router advertisement holds"`
+	Flags         []string          `col:"icmp_flags" doc:"flags of neighbor discovery: router, solicited, override, managed, other, home_agent"`
+	Options       []string          `col:"icmp_options" doc:"options of neighbor discovery and extension objects of errors as name=value: prefix, rdnss, dnssl, nonce, mpls, …"`
+	Groups        []string          `col:"icmp_groups" doc:"multicast groups of a listener query, report or done"`
+	GroupActions  []string          `col:"icmp_group_actions" doc:"what a version 2 report says of each of icmp_groups: is_include, to_exclude, …"`
+	QuotedSrc     table.Opt[string] `col:"icmp_quoted_src" doc:"source address of the packet that an error quotes"`
+	QuotedDst     table.Opt[string] `col:"icmp_quoted_dst" doc:"destination address of the packet that an error quotes"`
+	QuotedProto   table.Opt[string] `col:"icmp_quoted_protocol" enc:"dict" doc:"IP protocol of the packet that an error quotes: tcp, udp, icmp, icmpv6, sctp or its number"`
+	QuotedSrcPort table.Opt[int32]  `col:"icmp_quoted_src_port" doc:"source port of the packet that an error quotes"`
+	QuotedDstPort table.Opt[int32]  `col:"icmp_quoted_dst_port" doc:"destination port of the packet that an error quotes"`
+	QuotedType    table.Opt[string] `col:"icmp_quoted_type" enc:"dict" doc:"type of the ICMP message that an error quotes"`
+}
+
+// Protocol is ICMP.
+func Protocol() *dissect.Protocol {
+	return &dissect.Protocol{
+		Name:       "icmp",
+		Doc:        "ICMP and ICMPv6 with neighbor discovery and multicast listener discovery",
+		Transports: []dissect.Transport{dissect.ICMP},
+		Detect:     func(dissect.Dir, []byte) dissect.Verdict { return dissect.Yes },
+		New:        func(c *dissect.Conn) dissect.Dissector { return &conn{c: c, v6: c.Info.IPVersion == 6} },
+		Row:        &Row{},
+	}
+}
+
+const headerSize = 4 // type, code, checksum
+
+// call is a request that waits for its reply.
+type call struct {
+	row   *Row
+	x     dissect.Exchange
+	dir   dissect.Dir
+	reply uint8 // type that answers it
+	key   uint64
+	data  uint32 // CRC of what an echo carries
+	sent  int64
+	whole bool   // the request was captured whole
+	why   string // what is wrong with one of its messages
+}
+
+type conn struct {
+	c       *dissect.Conn
+	v6      bool
+	pending []*call
+	spare   *call
+}
+
+// Read implements dissect.Dissector.
+func (k *conn) Read(in *dissect.Input) (int, error) {
+	b := in.Data
+	if len(b) == 0 { // the end of the conversation
+		return 0, nil
+	}
+	now := in.Time(0)
+	for len(k.pending) > 0 && now-k.pending[0].sent > patience {
+		k.emit(k.pending[0], "no_response")
+	}
+	if len(b) < headerSize {
+		return 0, fmt.Errorf("reading a message: %d bytes, want %d", len(b), headerSize)
+	}
+	whole := in.Packet(0).Cut == 0
+	if whole && !k.v6 && checksum(b) != 0xffff {
+		k.c.Anomaly("checksum", fmt.Sprintf("checksum of an ICMP message of type %d", b[0]), 0)
+	}
+	kind := kindOf(k.v6, b[0])
+	if kind.pairs {
+		k.pair(in, kind, whole)
+		return len(b), nil
+	}
+	c := k.newCall(in)
+	m := reader{Cursor: cursor.New(b), row: c.row, v6: k.v6}
+	m.Skip(headerSize)
+	m.message(b[0], b[1])
+	c.x.Request(in, 0, len(b))
+	c.x.Reversed = in.Dir == dissect.ToClient
+	k.judge(c, &m, b, whole)
+	k.emit(c, "")
+	return len(b), nil
+}
+
+// judge notes what is wrong with a message.
+func (k *conn) judge(c *call, m *reader, b []byte, whole bool) {
+	switch {
+	case !m.Short() && !m.bad:
+	case !whole:
+		c.why = "gap"
+	default:
+		c.why = "malformed"
+		k.c.Anomaly("malformed", fmt.Sprintf("reading a message of type %d: %d bytes, fault at %d", b[0], len(b), m.Used()), int64(len(b)-m.Used()))
+	}
+}
+
+func (k *conn) newCall(in *dissect.Input) *call {
+	c := k.spare
+	k.spare = nil
+	if c == nil {
+		c = &call{}
+	}
+	b := in.Data
+	c.row, c.dir, c.sent = &Row{}, in.Dir, in.Time(0)
+	row := c.row
+	row.Version = 4
+	if k.v6 {
+		row.Version = 6
+	}
+	row.TypeNumber, row.Code, row.Type, row.Length = int32(b[0]), int32(b[1]), TypeName(k.v6, b[0]), int64(len(b))
+	row.Method = table.Some(row.Type)
+	row.StatusCode = table.Some(row.Code)
+	if s := codeName(k.v6, b[0], b[1]); s != "" {
+		row.StatusText = table.Some(s)
+	}
+	return c
+}
+
+// pair reads a request, or a reply and gives it to its request.
+func (k *conn) pair(in *dissect.Input, kind kind, whole bool) {
+	b := in.Data
+	m := reader{Cursor: cursor.New(b), v6: k.v6}
+	m.Skip(headerSize)
+	key := m.pairKey(kind)
+	data := crc32.Checksum(m.Rest(), crc32.MakeTable(crc32.Castagnoli))
+	if !kind.request {
+		if c := k.find(in.Dir.Other(), b[0], key); c != nil && !m.Short() {
+			k.answered(c, in, &m, kind, data, whole)
+			return
+		}
+	}
+	c := k.newCall(in)
+	c.key, c.reply, c.data, c.whole = key, kind.pair, data, whole
+	if kind.sequence && !m.Short() {
+		c.row.ID, c.row.Seq = table.Some(int32(key>>16&0xffff)), table.Some(int32(key&0xffff))
+	}
+	k.judge(c, &m, b, whole)
+	if !kind.request {
+		c.x.Response(in, 0, len(b))
+		c.x.Reversed = in.Dir == dissect.ToServer
+		k.emit(c, "")
+		return
+	}
+	c.x.Request(in, 0, len(b))
+	c.x.Reversed = in.Dir == dissect.ToClient
+	attempt := int32(1)
+	if o := k.find(in.Dir, kind.pair, key); o != nil {
+		attempt += o.row.Attempt.V
+	}
+	c.row.Attempt = table.Some(attempt)
+	if m.Short() || k.c.Info.Multicast { // a group's members answer from their own addresses
+		k.emit(c, "")
+		return
+	}
+	if len(k.pending) >= maxPending {
+		k.emit(k.pending[0], "no_response")
+	}
+	k.pending = append(k.pending, c)
+}
+
+// find returns the newest request that waits for a reply of that type and key.
+func (k *conn) find(dir dissect.Dir, reply uint8, key uint64) *call {
+	for i := len(k.pending) - 1; i >= 0; i-- {
+		if c := k.pending[i]; c.key == key && c.reply == reply && c.dir == dir {
+			return c
+		}
+	}
+	return nil
+}
+
+func (k *conn) answered(c *call, in *dissect.Input, m *reader, kind kind, data uint32, whole bool) {
+	b, row := in.Data, c.row
+	c.x.Response(in, 0, len(b))
+	row.ReplyType = table.Some(TypeName(k.v6, b[0]))
+	row.ReplyLength = table.Some(int64(len(b)))
+	row.StatusCode = table.Some(int32(b[1]))
+	if s := codeName(k.v6, b[0], b[1]); s != "" {
+		row.StatusText = table.Some(s)
+	}
+	if kind.echo && whole && c.whole {
+		row.DataEchoed = table.Some(data == c.data && row.Length == row.ReplyLength.V)
+	}
+	k.judge(c, m, b, whole)
+	k.emit(c, "")
+}
+
+// Gap implements dissect.Dissector; datagrams have none.
+func (k *conn) Gap(*dissect.Input, int64) bool { return true }
+
+// Close implements dissect.Dissector.
+func (k *conn) Close(why dissect.End) {
+	word := "no_response" // there is no connection that could end before the reply
+	if why == dissect.EndEvicted {
+		word = why.CallError()
+	}
+	for len(k.pending) > 0 {
+		k.emit(k.pending[0], word)
+	}
+}
+
+// checksum is the Internet checksum over all of b, 0xffff where it is right (RFC 1071).
+func checksum(b []byte) uint16 {
+	var sum uint64
+	for ; len(b) >= 4; b = b[4:] {
+		sum += uint64(b[0])<<24 | uint64(b[1])<<16 | uint64(b[2])<<8 | uint64(b[3])
+	}
+	for i, c := range b {
+		sum += uint64(c) << (8 * (3 - i))
+	}
+	for sum > 0xffff {
+		sum = sum>>16 + sum&0xffff
+	}
+	return uint16(sum)
+}
