@@ -154,7 +154,7 @@ func damage(t *testing.T, o Options, s Sample) {
 
 // noise offers random bytes; a protocol that says Yes to them takes others' traffic.
 func noise(t *testing.T, p *dissect.Protocol) {
-	if p.Detect == nil {
+	if p.Detect == nil || p.Transports[0] == dissect.ICMP { // there is nothing else on it
 		return
 	}
 	rnd := rand.New(rand.NewSource(3))
