@@ -9,6 +9,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/grpc"
 	"github.com/pcapsule/pcapsule/exporter/dissect/http1"
 	"github.com/pcapsule/pcapsule/exporter/dissect/http2"
+	"github.com/pcapsule/pcapsule/exporter/dissect/icmp"
 	"github.com/pcapsule/pcapsule/exporter/dissect/redis"
 	"github.com/pcapsule/pcapsule/exporter/dissect/tls"
 )
@@ -18,6 +19,7 @@ func Protocols() []*dissect.Protocol {
 	return []*dissect.Protocol{
 		http1.Protocol(),
 		dns.Protocol(),
+		icmp.Protocol(),
 		http2.Protocol(),
 		grpc.Protocol(),
 		redis.Protocol(),
