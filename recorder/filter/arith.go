@@ -174,11 +174,19 @@ func relation(op string, a, b *expr) *cond {
 	return and(append(cs, c)...)
 }
 
+// asLoad and asExpr turn one into the other.
 func asLoad(e *expr) load {
 	if e.op == "load" {
 		return e.load
 	}
 	return load{kind: loadExpr, expr: e, mask: ^uint32(0)}
+}
+
+func asExpr(l load) *expr {
+	if l.kind == loadExpr {
+		return l.expr
+	}
+	return loadOf(l)
 }
 
 // index is PROTOCOL[e:size], as in tcp[13].

@@ -6,8 +6,8 @@ import "encoding/binary"
 type step struct {
 	load    stepLoad
 	op      compare
-	off     int
-	ip      int
+	off     uint
+	ip      uint
 	mask, k uint32
 	yes, no int32
 	left    *expr // of stepExpr
@@ -45,11 +45,11 @@ func (g *graph) steps() []step {
 	out := make([]step, 0, n)
 	for i := g.root; i >= 0; i-- {
 		if nd := &g.nodes[i]; nd.reached {
-			s := step{op: nd.test.op, k: nd.test.k, mask: nd.test.load.mask, off: int(nd.test.load.off), ip: int(nd.test.load.ip),
+			s := step{op: nd.test.op, k: nd.test.k, mask: nd.test.load.mask, off: uint(nd.test.load.off), ip: uint(nd.test.load.ip),
 				yes: place[nd.yes], no: place[nd.no], right: nd.test.right}
 			s.load = stepOf(nd)
 			if s.load == stepExpr {
-				s.left = nd.test.load.expr
+				s.left = asExpr(nd.test.load)
 			}
 			out = append(out, s)
 		}
@@ -60,7 +60,7 @@ func (g *graph) steps() []step {
 func stepOf(n *node) stepLoad {
 	l := n.test.load
 	switch {
-	case l.kind == loadExpr:
+	case l.kind == loadExpr, n.test.right != nil:
 		return stepExpr
 	case n.loaded:
 		return stepKeep
@@ -78,53 +78,78 @@ func stepOf(n *node) stepLoad {
 // its length on the wire.
 func (p *Program) Match(data []byte, origLen uint32) bool {
 	var v uint32 // before the mask, so that a later step can use another
-	for i := int32(0); i >= 0; {
+	size := uint(len(data))
+	for i := int32(0); ; {
 		s := &p.steps[i]
-		at, k := s.off, s.k
-		if s.load >= step8PastIP4 && s.load <= step32PastIP4 {
-			if s.ip >= len(data) {
+		at := s.off
+		switch s.load {
+		case step8PastIP4, step16PastIP4, step32PastIP4:
+			if s.ip >= size {
 				return false
 			}
-			at += 4 * int(data[s.ip]&15)
+			at += 4 * uint(data[s.ip]&15)
 		}
 		switch s.load {
 		case step8, step8PastIP4:
-			if at >= len(data) {
+			if at >= size {
 				return false
 			}
 			v = uint32(data[at])
 		case step16, step16PastIP4:
-			if at+2 > len(data) {
+			if at+1 >= size {
 				return false
 			}
-			v = uint32(binary.BigEndian.Uint16(data[at:]))
+			v = uint32(data[at+1]) | uint32(data[at])<<8
 		case step32, step32PastIP4:
-			if at+4 > len(data) {
+			if at+3 >= size {
 				return false
 			}
 			v = binary.BigEndian.Uint32(data[at:])
 		case stepLength:
 			v = origLen
 		case stepExpr:
-			var ok bool
-			if v, ok = s.left.value(data, origLen); !ok {
+			holds, ok := s.compare(data, origLen)
+			if !ok {
 				return false
 			}
-		}
-		if s.right != nil {
-			var ok bool
-			if k, ok = s.right.value(data, origLen); !ok {
-				return false
+			if i = s.no; holds {
+				i = s.yes
 			}
+			if i < 0 {
+				return i == accept
+			}
+			continue
 		}
-		if s.op.holds(v&s.mask, k) {
+		holds := false
+		switch m := v & s.mask; s.op {
+		case equal:
+			holds = m == s.k
+		case anyBit:
+			holds = m&s.k != 0
+		default:
+			holds = s.op.holds(m, s.k)
+		}
+		if i = s.no; holds {
 			i = s.yes
-		} else {
-			i = s.no
 		}
 		if i < 0 {
 			return i == accept
 		}
 	}
-	return false
+}
+
+// compare runs a step with arithmetic; not ok where it reads past the packet's end or
+// divides by zero.
+func (s *step) compare(data []byte, origLen uint32) (holds, ok bool) {
+	v, ok := s.left.value(data, origLen)
+	if !ok {
+		return false, false
+	}
+	k := s.k
+	if s.right != nil {
+		if k, ok = s.right.value(data, origLen); !ok {
+			return false, false
+		}
+	}
+	return s.op.holds(v, k), true
 }

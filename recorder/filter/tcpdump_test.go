@@ -218,7 +218,7 @@ type tcpdumpPacket struct {
 // tcpdump gives the packets of a capture that match, as tcpdump reads them.
 func tcpdump(t *testing.T, file, expr string) (link uint16, packets []tcpdumpPacket, refused string) {
 	var out, diag bytes.Buffer
-	cmd := exec.Command("tcpdump", "-n", "-r", file, "-w", "-", expr)
+	cmd := exec.Command("tcpdump", "-n", "-r", file, "-w", "-", "--", expr)
 	cmd.Stdout, cmd.Stderr = &out, &diag
 	err := cmd.Run()
 	b := out.Bytes()
