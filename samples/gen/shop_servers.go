@@ -452,7 +452,7 @@ func shopCards(ctx context.Context, _ []string) error {
 			select {
 			case <-time.After(700 * time.Millisecond):
 			case <-r.Context().Done():
-				return
+				panic(http.ErrAbortHandler) // the caller is gone: no answer
 			}
 		case "0002":
 			writeJSON(w, http.StatusPaymentRequired, map[string]string{"error": "card_declined"})

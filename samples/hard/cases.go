@@ -77,11 +77,13 @@ func gap() []packet {
 	return c.packets
 }
 
-func snapLength() []packet {
+// snapLength keeps the first bytes of each frame: 130 reach into the response's body, 100 end
+// inside the headers of both messages.
+func snapLength(keep int) []packet {
 	list := exchange().packets
 	for i, p := range list {
-		if len(p.frame) > 100 {
-			list[i] = packet{p.frame[:100], len(p.frame)}
+		if len(p.frame) > keep {
+			list[i] = packet{p.frame[:keep], len(p.frame)}
 		}
 	}
 	return list
