@@ -1,0 +1,278 @@
+package postgresql
+
+import (
+	"bytes"
+	"strconv"
+	"strings"
+
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/table"
+)
+
+const maxSummaryQuery = 120 // bytes of a query in a summary
+
+// emit hands a call on; why is the word for column error, empty where the call ended by
+// itself. in is what is read now, or nil.
+func (k *conn) emit(c *call, in *dissect.Input, why string) {
+	k.flush(in)
+	for _, p := range [...]**call{&k.open, &k.last, &k.orphan, &k.req.call, &k.rep.call} {
+		if *p == c {
+			*p = nil
+		}
+	}
+	k.live = max(k.live-1, 0)
+	row := &Row{Kind: c.kind, Ahead: c.ahead, Database: some(k.database), User: some(k.user),
+		Application: some(k.application), Notices: c.notices, Suspended: c.suspended,
+		PID: c.pid, Version: some(c.version), Channel: some(c.channel)}
+	asked := c.x.HasRequest()
+	unasked := c.kind == kindNotify || c.kind == kindNotice || c.kind == kindStatus
+	switch {
+	case c.bad:
+		why = "malformed"
+	case c.gap:
+		why = "gap"
+	case !asked && !unasked:
+		why = "no_request"
+	case c.kind == kindPrepare || c.kind == kindClose:
+		c.answered = c.answered || why == ""
+	case why == "" && !c.answered:
+		why = "no_response"
+	}
+	if why != "" {
+		row.Error = table.Some(why)
+	}
+	row.Complete = why == ""
+	row.Success = c.answered && c.err == nil
+	row.Failed = c.err != nil || asked && !c.answered || why == "malformed"
+	k.fill(c, row)
+	row.Summary = k.summary(c, row, why)
+	k.c.Emit(&c.x, row)
+	if len(k.spare) < maxSpare {
+		*c = call{preview: c.preview[:0]}
+		k.spare = append(k.spare, c)
+	}
+}
+
+// fill sets the columns about the statement and its result.
+func (k *conn) fill(c *call, row *Row) {
+	if c.known {
+		row.SQL = table.Some(c.query)
+	}
+	if c.parts > 1 {
+		row.Index = table.Some(c.part)
+	}
+	if c.stmt != nil {
+		row.Statement = some(c.stmt.name)
+		row.Params = c.params.text(c.stmt.oids)
+	}
+	if c.portal != nil {
+		row.Portal = some(c.portal.name)
+	}
+	cols := c.cols
+	if cols == nil && c.stmt != nil && c.rows > 0 {
+		cols = c.stmt.cols
+	}
+	if cols != nil {
+		row.Columns = cols.names
+	}
+	switch {
+	case c.tagRows.OK:
+		row.Rows = c.tagRows
+	case c.rows > 0 || c.suspended:
+		row.Rows = table.Some(c.rows)
+	}
+	if len(c.preview) > 0 {
+		row.Preview = table.Some(string(c.preview))
+	}
+	if c.copied {
+		row.CopyBytes = table.Some(c.copyBytes)
+	}
+	if e := c.err; e != nil {
+		row.Severity, row.ErrCode, row.ErrMessage, row.ErrDetail = some(e.severity), some(e.code), some(e.message), some(e.detail)
+		row.StatusText = some(e.code)
+	}
+	switch c.tx {
+	case 'I':
+		row.Transaction = table.Some("idle")
+	case 'T':
+		row.Transaction = table.Some("transaction")
+	case 'E':
+		row.Transaction = table.Some("failed")
+	}
+	row.AuthKind = some(c.auth)
+	k.verbs(c, row)
+}
+
+// verbs sets the method and the command.
+func (k *conn) verbs(c *call, row *Row) {
+	switch c.kind {
+	case kindQuery, kindExecute, kindReply:
+		verb := firstWord(c.query)
+		if verb == "" {
+			verb, _, _ = strings.Cut(c.tag, " ")
+		}
+		row.Method = some(verb)
+		if row.Command = some(c.tag); c.tag == "" {
+			row.Command = some(verb)
+		}
+	case kindPrepare:
+		row.Method = table.Some("PREPARE")
+	case kindNotify:
+		row.Method = table.Some("NOTIFY")
+	default:
+		row.Method = table.Some(strings.ToUpper(c.kind))
+	}
+}
+
+// firstWord is the first word of a statement, in upper case; comments and parentheses
+// before it do not count.
+func firstWord(q string) string {
+	s := splitter{b: nil}
+	for i := 0; i < len(q); {
+		c := q[i]
+		switch {
+		case isLetter(c) && c < 0x80:
+			n := i
+			for n < len(q) && n < i+32 && (isLetter(q[n]) && q[n] < 0x80) {
+				n++
+			}
+			return command([]byte(strings.ToUpper(q[i:n])))
+		case c == '-' || c == '/':
+			s.b, s.i, s.word = []byte(q[:min(len(q), 1<<10)]), i, false
+			if i >= len(s.b) {
+				return ""
+			}
+			if s.next(c); s.word {
+				return ""
+			}
+			i = s.i
+		case c <= ' ' || c == '(' || c == ';':
+			i++
+		default:
+			return ""
+		}
+	}
+	return ""
+}
+
+// command is tag as a string; the usual ones cost no memory.
+func command(tag []byte) string {
+	switch string(tag) {
+	case "SELECT":
+		return "SELECT"
+	case "INSERT":
+		return "INSERT"
+	case "UPDATE":
+		return "UPDATE"
+	case "DELETE":
+		return "DELETE"
+	case "BEGIN":
+		return "BEGIN"
+	case "COMMIT":
+		return "COMMIT"
+	case "END":
+		return "END"
+	case "ROLLBACK":
+		return "ROLLBACK"
+	case "SET":
+		return "SET"
+	case "COPY":
+		return "COPY"
+	}
+	return text(tag)
+}
+
+// summary is the statement → its tag, its error, or why there is none.
+func (k *conn) summary(c *call, row *Row, why string) string {
+	b := k.scratch[:0]
+	switch c.kind {
+	case kindStartup:
+		b = append(b, "startup "...)
+		b = append(b, clip(k.user, 60)...)
+		b = append(b, '@')
+		b = append(b, clip(k.database, 60)...)
+		if c.auth != "" {
+			b = append(b, ", "...)
+			b = append(b, c.auth...)
+		}
+	case kindCancel:
+		b = strconv.AppendInt(append(b, "cancel request for process "...), c.pid.V, 10)
+		k.scratch = b
+		return string(b)
+	case kindNotify:
+		b = append(append(append(b, "notification "...), clip(c.channel, 60)...), ' ')
+		b = append(b, clip(c.text, maxSummaryQuery)...)
+	case kindNotice:
+		b = append(append(b, "notice "...), clip(strings.Join(c.notices, " "), maxSummaryQuery)...)
+	case kindStatus:
+		b = append(append(b, "parameter "...), clip(c.text, maxSummaryQuery)...)
+	case kindSSL, kindGSS:
+		b = append(b, strings.ReplaceAll(c.kind, "_", " ")...)
+	case kindPrepare:
+		b = appendLine(append(b, "prepare "...), c.query)
+	case kindClose:
+		b = append(append(b, "close "...), clip(c.text, 60)...)
+	default:
+		if b = appendLine(b, c.query); len(b) == 0 {
+			b = append(b, '?')
+		}
+	}
+	if row.Error.V != "no_request" && (c.kind == kindNotify || c.kind == kindNotice || c.kind == kindStatus) {
+		k.scratch = b
+		return string(bytes.TrimSpace(b))
+	}
+	b = append(b, " → "...)
+	b = c.outcome(b, row, why)
+	k.scratch = b
+	return string(b)
+}
+
+// outcome appends what came of the call.
+func (c *call) outcome(b []byte, row *Row, why string) []byte {
+	switch {
+	case c.err != nil:
+		b = append(append(b, c.err.severity...), ' ')
+		b = append(append(b, c.err.code...), ' ')
+		return append(b, clip(c.err.message, maxSummaryQuery)...)
+	case c.tag != "":
+		b = append(b, c.tag...)
+		if row.Rows.OK {
+			b = strconv.AppendInt(append(b, ' '), row.Rows.V, 10)
+		}
+	case c.kind == kindSSL || c.kind == kindGSS:
+		if c.text != "" {
+			return append(b, c.text...)
+		}
+	case c.suspended:
+		b = strconv.AppendInt(append(b, "suspended after "...), c.rows, 10)
+	case c.skipped:
+		return append(b, "skipped after an error"...)
+	case c.answered:
+		return append(b, "ok"...)
+	}
+	if c.tag == "" && why != "" {
+		b = append(b, why...)
+	}
+	return b
+}
+
+// appendLine appends the front of a statement as one line.
+func appendLine(b []byte, q string) []byte {
+	start := len(b)
+	space := false
+	for i := 0; i < len(q); i++ {
+		c := q[i]
+		if c <= ' ' || c == 0x7f {
+			space = len(b) > start
+			continue
+		}
+		if len(b)-start >= maxSummaryQuery && (c < 0x80 || c >= 0xC0) {
+			return append(b, "…"...)
+		}
+		if space {
+			b, space = append(b, ' '), false
+		}
+		b = append(b, c)
+	}
+	return b
+}

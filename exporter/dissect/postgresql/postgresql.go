@@ -1,0 +1,237 @@
+// Package postgresql reads PostgreSQL's frontend/backend protocol, version 3.
+//
+// A row is one executed statement: a statement of a simple query, or an Execute with the
+// Parse, Bind and Describe that prepared it. Start-up, requests for encryption, cancel
+// requests, function calls, statements that were only prepared, and messages that the
+// server sends unasked are rows too. Result rows are counted and skipped; the first few
+// are kept as text. Passwords and what SCRAM exchanges never leave the package.
+//
+// Messages are read by hand: pgproto3 decodes one whole message into a new value, while
+// most bytes here are rows of results that need a length and no more.
+package postgresql
+
+import (
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/table"
+)
+
+// Limits of one connection.
+const (
+	maxMessage    = 1 << 30  // bytes of one message, the server's own limit
+	maxStartup    = 10000    // bytes of a start-up packet, the server's own limit
+	maxWhole      = 64 << 10 // bytes of a message that are read; of a longer one the front is
+	maxQuery      = 64 << 10 // bytes kept of a query
+	maxStatements = 256      // statements of one simple query told apart
+	maxPrepared   = 4096     // prepared statements, and portals, remembered by name
+	maxPrepBytes  = 8 << 20  // bytes of their queries
+	maxOps        = 16 << 10 // messages that wait for their replies
+	maxParams     = 100      // parameters shown
+	maxParam      = 256      // bytes shown of one
+	maxParamBytes = 4 << 10  // bytes kept of all
+	maxColumns    = 1664     // columns of a result, the server's own limit
+	maxPreview    = 4 << 10  // bytes of result rows shown
+	maxNotices    = 8        // notices shown of one call
+	maxMessageLen = 1 << 10  // bytes shown of an error's or notice's text
+	maxWait       = 64 << 10 // bytes of a reply that may come before its request was captured
+)
+
+// Row is one executed statement, or one message as postgresql_kind says.
+type Row struct {
+	table.Call
+	Kind        string            `col:"postgresql_kind" enc:"dict" doc:"what the row is: query (simple), execute (extended), prepare (parsed or described without being executed), close, function_call, startup, ssl_request, gssenc_request, cancel_request, notification, notice, parameter_status, reply (its request was not captured)"`
+	Command     table.Opt[string] `col:"postgresql_command" enc:"dict" doc:"command tag without its counts, such as SELECT or CREATE TABLE; where none came the statement's first word"`
+	SQL         table.Opt[string] `col:"postgresql_query" doc:"the statement as sent, at most 64 KiB; null where its Parse was not captured"`
+	Index       table.Opt[int32]  `col:"postgresql_query_part" doc:"place of the statement among several of one simple query, from 0"`
+	Database    table.Opt[string] `col:"postgresql_database" enc:"dict" doc:"database of the connection, where its start-up was captured"`
+	User        table.Opt[string] `col:"postgresql_user" enc:"dict" doc:"user of the connection, where its start-up was captured"`
+	Application table.Opt[string] `col:"postgresql_application" enc:"dict" doc:"application_name of the connection"`
+	Statement   table.Opt[string] `col:"postgresql_statement" enc:"dict" doc:"name of the prepared statement; null for the unnamed one"`
+	Portal      table.Opt[string] `col:"postgresql_portal" enc:"dict" doc:"name of the portal; null for the unnamed one"`
+	Params      []string          `col:"postgresql_params" doc:"parameters as text, NULL for null; binary ones by their type, in hex where it is not known; at most 100 of 256 bytes"`
+	Columns     []string          `col:"postgresql_columns" doc:"names of the result's columns"`
+	Rows        table.Opt[int64]  `col:"postgresql_rows" doc:"rows that the command tag counts, else rows returned"`
+	Preview     table.Opt[string] `col:"postgresql_preview" doc:"first result rows in the text format of COPY, at most 4 KiB"`
+	CopyBytes   table.Opt[int64]  `col:"postgresql_copy_bytes" unit:"bytes" doc:"data of COPY or of replication, both directions"`
+	Success     bool              `col:"postgresql_success" doc:"the server answered and reported no error"`
+	Severity    table.Opt[string] `col:"postgresql_error_severity" enc:"dict" doc:"ERROR, FATAL or PANIC"`
+	ErrCode     table.Opt[string] `col:"postgresql_error_code" enc:"dict" doc:"SQLSTATE of the error"`
+	ErrMessage  table.Opt[string] `col:"postgresql_error_message" doc:"the error's text, at most 1 KiB"`
+	ErrDetail   table.Opt[string] `col:"postgresql_error_detail" doc:"the error's detail, at most 1 KiB"`
+	Notices     []string          `col:"postgresql_notices" doc:"notices during the call: SQLSTATE, severity and text; at most 8"`
+	Suspended   bool              `col:"postgresql_suspended" doc:"the portal has more rows: Execute ended at its row limit"`
+	Transaction table.Opt[string] `col:"postgresql_transaction" enc:"dict" doc:"state after the call: idle, transaction or failed; null where no ReadyForQuery followed"`
+	PID         table.Opt[int64]  `col:"postgresql_pid" doc:"process of the server: of the session, the one to cancel, or the one that notified"`
+	Version     table.Opt[string] `col:"postgresql_server_version" enc:"dict" doc:"server_version, at start-up"`
+	Channel     table.Opt[string] `col:"postgresql_channel" enc:"dict" doc:"channel of a notification"`
+	Ahead       int32             `col:"postgresql_ahead" doc:"calls before this one that were not yet answered when it was sent (pipelining)"`
+}
+
+// Protocol is PostgreSQL.
+func Protocol() *dissect.Protocol {
+	return &dissect.Protocol{
+		Name:       "postgresql",
+		Doc:        "PostgreSQL frontend/backend protocol, version 3",
+		Transports: []dissect.Transport{dissect.TCP},
+		Ports:      []uint16{5432, 5433, 6432},
+		Detect:     detect,
+		New:        func(c *dissect.Conn) dissect.Dissector { return &conn{c: c} },
+		Row:        &Row{},
+	}
+}
+
+// Kinds of rows.
+const (
+	kindQuery    = "query"
+	kindExecute  = "execute"
+	kindPrepare  = "prepare"
+	kindClose    = "close"
+	kindFunction = "function_call"
+	kindStartup  = "startup"
+	kindSSL      = "ssl_request"
+	kindGSS      = "gssenc_request"
+	kindCancel   = "cancel_request"
+	kindNotify   = "notification"
+	kindNotice   = "notice"
+	kindStatus   = "parameter_status"
+	kindReply    = "reply"
+)
+
+// statement is a prepared statement.
+type statement struct {
+	name  string
+	query string
+	known bool     // its Parse was captured
+	oids  []uint32 // types of parameters
+	cols  *columns // of its result, where it was described
+}
+
+// portal is a statement with its parameters.
+type portal struct {
+	name   string
+	stmt   *statement
+	params params
+	result []int16 // format codes of the result
+}
+
+// columns describe a result.
+type columns struct {
+	names []string
+	oids  []uint32
+	codes []int16
+	raw   []byte // the message, to know it again
+}
+
+// call is a request on its way, or a reply without one.
+type call struct {
+	x      dissect.Exchange
+	kind   string
+	query  string
+	known  bool // query was captured
+	part   int32
+	parts  int32
+	stmt   *statement
+	portal *portal
+	params params
+	result []int16
+	left   int  // replies that it waits for
+	closed bool // no more messages of the request come
+	ahead  int32
+
+	cols      *columns
+	rows      int64
+	preview   []byte
+	full      bool
+	tag       string
+	tagRows   table.Opt[int64]
+	copyBytes int64
+	copied    bool
+	copyIn    bool
+	err       *serverError
+	notices   []string
+	suspended bool
+	tx        byte
+	pid       table.Opt[int64]
+	text      string // of a notification, or the answer to a request for encryption
+	channel   string
+	auth      string
+	version   string
+	answered  bool
+	skipped   bool // the server passed over it after an error
+	gap       bool
+	bad       bool
+}
+
+// op is a message that waits for its reply.
+type op struct {
+	kind  byte
+	call  *call
+	ack   uint32 // acknowledged by the client when it sent the message
+	first bool   // first after a Sync, or a simple query
+	last  bool   // of a simple query: its last statement
+}
+
+// side is one direction's place in a long message.
+type side struct {
+	kind byte
+	left int64 // bytes of it that follow
+	size int64
+	keep []byte // its front
+	call *call
+	gap  bool
+}
+
+type conn struct {
+	c        *dissect.Conn
+	req, rep side
+
+	ops     []op // from head on
+	head    int
+	open    *call // extended query whose Execute did not come yet
+	last    *call // the newest call, while it is not emitted
+	orphan  *call // a reply without a request
+	aborted bool  // an error: the server passes over all until Sync
+	group   bool  // messages since the last Sync were read
+	lost    bool  // a loss: pairing by order alone is not safe
+	lastNo  int64
+	live    int32 // calls not emitted
+
+	user, database, application string
+	statements                  map[string]*statement
+	portals                     map[string]*portal
+	unnamed                     *statement
+	unnamedPortal               *portal
+	prepBytes                   int
+	cols                        *columns // the last ones, to know them again
+
+	switched bool // another protocol goes on
+
+	acc struct { // bytes read that were not given to their call yet
+		call     *call
+		from, to int
+	}
+	scratch []byte
+	spare   []*call
+}
+
+// Read implements dissect.Dissector.
+func (k *conn) Read(in *dissect.Input) (int, error) {
+	at := 0
+	var err error
+	for at < len(in.Data) {
+		var n int
+		if in.Dir == dissect.ToServer {
+			n, err = k.readRequest(in, at)
+		} else {
+			n, err = k.readReply(in, at)
+		}
+		at += n
+		if err != nil || n <= 0 {
+			break
+		}
+		if k.switched {
+			break
+		}
+	}
+	k.flush(in)
+	return at, err
+}

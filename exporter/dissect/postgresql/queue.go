@@ -1,0 +1,259 @@
+package postgresql
+
+import (
+	"encoding/binary"
+
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+)
+
+const maxSpare = 32 // calls kept for the next ones
+
+func (k *conn) newCall(kind string) *call {
+	c := &call{}
+	if n := len(k.spare); n > 0 {
+		c, k.spare = k.spare[n-1], k.spare[:n-1]
+	}
+	c.kind = kind
+	return c
+}
+
+// give says that in.Data[from:to] belongs to c. Neighbouring messages of a call are
+// accounted together.
+func (k *conn) give(c *call, in *dissect.Input, from, to int) {
+	a := &k.acc
+	if a.call == c && a.to == from {
+		a.to = to
+		return
+	}
+	k.flush(in)
+	a.call, a.from, a.to = c, from, to
+}
+
+// flush accounts what give gathered.
+func (k *conn) flush(in *dissect.Input) {
+	a := &k.acc
+	if a.call != nil && in != nil {
+		if in.Dir == dissect.ToServer {
+			a.call.x.Request(in, a.from, a.to)
+		} else {
+			a.call.x.Response(in, a.from, a.to)
+			k.lastNo = in.Packet(a.to - 1).No
+		}
+	}
+	a.call, a.from, a.to = nil, 0, 0
+}
+
+// start notes a call that waits for replies.
+func (k *conn) start(c *call) {
+	c.ahead = k.live
+	k.live++
+	k.last = c
+}
+
+// wait puts a message into the queue of those that wait for replies.
+func (k *conn) wait(kind byte, c *call, in *dissect.Input, at int) {
+	if k.aborted && kind != 'S' {
+		if c != nil {
+			c.skipped = true
+		}
+		return
+	}
+	if len(k.ops)-k.head >= maxOps {
+		k.c.Anomaly("limit", "messages without a reply", 0)
+		k.abandon(in)
+	}
+	if k.head > 64 && k.head*2 > len(k.ops) {
+		n := copy(k.ops, k.ops[k.head:])
+		clear(k.ops[n:])
+		k.ops, k.head = k.ops[:n], 0
+	}
+	o := op{kind: kind, call: c, ack: in.Packet(at).Ack, first: !k.group || kind == 'q'}
+	k.group = kind != 'S' && kind != 'q' && kind != 'F'
+	k.ops = append(k.ops, o)
+	if c != nil {
+		c.left++
+	}
+}
+
+// finish says that no more messages of c's request come.
+func (k *conn) finish(c *call, in *dissect.Input) {
+	c.closed = true
+	if c == k.open {
+		k.open = nil
+	}
+	if c.left == 0 {
+		k.emit(c, in, "")
+	}
+}
+
+// front is the message whose reply comes next, or nil.
+func (k *conn) front() *op {
+	if k.head < len(k.ops) {
+		return &k.ops[k.head]
+	}
+	return nil
+}
+
+// pop takes the front message out of the queue; its call is emitted with its last one.
+func (k *conn) pop(in *dissect.Input) {
+	c := k.ops[k.head].call
+	k.ops[k.head] = op{}
+	if k.head++; k.head == len(k.ops) {
+		k.ops, k.head = k.ops[:0], 0
+	}
+	if c == nil {
+		return
+	}
+	if c.left--; c.left == 0 && c.closed {
+		k.emit(c, in, "")
+	}
+}
+
+// abandon gives up all calls that wait.
+func (k *conn) abandon(in *dissect.Input) {
+	for k.head < len(k.ops) {
+		k.pop(in)
+	}
+	k.lost = true
+}
+
+// resync finds the pair again after a loss, by what the client had received when it
+// sent: a request after this place is not answered here; one sent at exactly this place
+// is. Else it is the newest one before it, since few clients pipeline. It answers false
+// where no request fits.
+func (k *conn) resync(in *dissect.Input, at int) bool {
+	p := in.Packet(at)
+	if k.front() == nil || p.No == k.lastNo {
+		return true
+	}
+	if int32(k.front().ack-p.Seq) > 0 {
+		return false
+	}
+	best := k.head
+	for i := k.head; i < len(k.ops); i++ {
+		if o := &k.ops[i]; o.first && int32(o.ack-p.Seq) <= 0 {
+			best = i
+			if o.ack == p.Seq {
+				k.lost = false
+				break
+			}
+		}
+	}
+	for k.head < len(k.ops) && best > 0 && k.head < best {
+		n := k.head
+		if c := k.ops[n].call; c != nil {
+			c.gap = true
+		}
+		k.pop(in)
+	}
+	return true
+}
+
+// Gap implements dissect.Dissector.
+func (k *conn) Gap(in *dissect.Input, missing int64) bool {
+	s := &k.req
+	if in.Dir == dissect.ToClient {
+		s = &k.rep
+	}
+	b := in.Data
+	if s.left == 0 && len(b) >= 5 && b[0] != 0 {
+		size := int64(binary.BigEndian.Uint32(b[1:]))
+		if size > int64(len(b)) && missing <= size+1-int64(len(b)) {
+			s.begin(b[0], size-4)
+			k.target(s, in, 0)
+			k.piece(s, in, 0, len(b), b[5:])
+			b = nil
+		}
+	}
+	if s.left > 0 && missing <= s.left {
+		s.left -= missing
+		s.gap = true
+		if s.call != nil {
+			s.call.gap = true
+			if body := s.call.body(in.Dir); body != nil {
+				body.Missing(missing)
+			}
+		}
+		if s.left == 0 {
+			k.ended(s, in, len(in.Data))
+		}
+		k.flush(in)
+		return true
+	}
+	k.flush(in)
+	k.lose(in.Dir, "gap")
+	return false
+}
+
+// Lost implements dissect.Resyncer: Read gave an error, the rest of what came is gone.
+func (k *conn) Lost(dir dissect.Dir) { k.lose(dir, "malformed") }
+
+// lose says that the place in a direction was lost.
+func (k *conn) lose(dir dissect.Dir, why string) {
+	s := &k.req
+	c := k.open
+	if dir == dissect.ToClient {
+		s, c = &k.rep, k.orphan
+		if o := k.front(); o != nil {
+			c = o.call
+		}
+	}
+	if s.call != nil {
+		c = s.call
+	}
+	*s = side{keep: s.keep[:0]}
+	k.lost = true
+	k.acc.call = nil
+	if c == nil {
+		return
+	}
+	if why == "gap" {
+		c.gap = true
+	} else {
+		c.bad = true
+	}
+	if dir == dissect.ToServer && !c.closed { // its reply may still come
+		if c.left == 0 && c.kind != kindPrepare {
+			c.left++
+			k.ops = append(k.ops, op{kind: 'q', call: c, first: true, last: true})
+		}
+		k.finish(c, nil)
+	}
+}
+
+// Close implements dissect.Dissector.
+func (k *conn) Close(why dissect.End) {
+	k.acc.call = nil
+	if c := k.orphan; c != nil {
+		k.orphan = nil
+		k.emit(c, nil, "")
+	}
+	for k.head < len(k.ops) {
+		c := k.ops[k.head].call
+		k.ops[k.head] = op{}
+		k.head++
+		if c == nil {
+			continue
+		}
+		if c.left--; c.left == 0 {
+			k.emit(c, nil, closeError(c, why))
+		}
+	}
+	if c := k.open; c != nil {
+		k.emit(c, nil, closeError(c, why))
+	}
+	if c := k.req.call; c != nil && (k.req.kind == 'Q' || k.req.kind == 'F') {
+		k.emit(c, nil, why.CallError())
+	}
+}
+
+// closeError is the word for a call that the connection's end found unfinished.
+func closeError(c *call, why dissect.End) string {
+	if c.answered { // ReadyForQuery alone is missing, as after a fatal error
+		return ""
+	}
+	if why == dissect.EndFin && c.x.HasResponse() {
+		return "cut"
+	}
+	return why.CallError()
+}

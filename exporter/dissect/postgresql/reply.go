@@ -1,0 +1,491 @@
+package postgresql
+
+import (
+	"bytes"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/pcapsule/pcapsule/exporter/cursor"
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/table"
+)
+
+// serverError is what an ErrorResponse or NoticeResponse says.
+type serverError struct {
+	severity, code, message, detail string
+}
+
+// readReply reads one message of the server, or a piece of a long one.
+func (k *conn) readReply(in *dissect.Input, at int) (int, error) {
+	s := &k.rep
+	b := in.Data[at:]
+	if s.left > 0 {
+		return k.more(s, in, at), nil
+	}
+	if o := k.front(); o != nil && o.kind == 'L' && (b[0] != 'E' || len(b) > 1 && b[1] != 0) {
+		return k.readEncryption(o.call, in, at)
+	}
+	kind, size, ok, err := header(b, backendTypes, "server")
+	if !ok || err != nil {
+		return 0, err
+	}
+	if k.front() == nil && k.early(kind, in, at) {
+		return 0, nil
+	}
+	end := 5 + int(size)
+	if end <= len(b) {
+		return end, k.handle(kind, b[5:end], in, at, at+end, false)
+	}
+	if size <= maxWhole && kind != 'd' {
+		k.c.Need(in.Dir, end)
+		return 0, nil
+	}
+	s.begin(kind, size)
+	k.target(s, in, at)
+	k.piece(s, in, at, at+5, nil)
+	return 5, nil
+}
+
+// early reports whether a reply came before its request was captured.
+func (k *conn) early(kind byte, in *dissect.Input, at int) bool {
+	return k.c.Info.RolesKnown && !k.lost && !in.End && k.orphan == nil && strings.IndexByte("ENSA", kind) < 0 &&
+		len(in.Data)-at < maxWait && k.req.left == 0 && k.open == nil
+}
+
+// accepts reports whether a message can answer an op.
+func (o *op) accepts(kind byte) bool {
+	switch o.kind {
+	case 'L':
+		return kind == 'E'
+	case 'U':
+		return strings.IndexByte("RKvEZ", kind) >= 0
+	case 'P':
+		return kind == '1' || kind == 'E'
+	case 'B':
+		return kind == '2' || kind == 'E'
+	case 'C':
+		return kind == '3' || kind == 'E'
+	case 'D':
+		return kind == 't' || kind == 'T' || kind == 'n' || kind == 'E'
+	case 'E':
+		return strings.IndexByte("DCIsGHWdcE", kind) >= 0
+	case 'q':
+		return strings.IndexByte("TDCIGHWdcEZ", kind) >= 0
+	case 'F':
+		return kind == 'V' || kind == 'E' || kind == 'Z'
+	}
+	return kind == 'Z' || kind == 'E'
+}
+
+// expect finds the message that a reply answers; nil where there is none. Messages
+// before it can no longer be answered.
+func (k *conn) expect(kind byte, in *dissect.Input, at int) *op {
+	if k.lost && !k.resync(in, at) {
+		return nil
+	}
+	for i := k.head; i < len(k.ops); i++ {
+		if !k.ops[i].accepts(kind) {
+			continue
+		}
+		for n := i - k.head; n > 0; n-- {
+			if c := k.ops[k.head].call; c != nil && k.lost {
+				c.gap = true
+			} else if c != nil {
+				c.bad = true
+			}
+			k.pop(in)
+		}
+		return k.front()
+	}
+	return nil
+}
+
+// reply is the call of replies whose request was not captured.
+func (k *conn) reply(in *dissect.Input) *call {
+	if k.orphan != nil && k.orphan.answered {
+		c := k.orphan
+		k.orphan = nil
+		k.emit(c, in, "")
+	}
+	if k.orphan == nil {
+		k.orphan = k.newCall(kindReply)
+		k.live++
+	}
+	return k.orphan
+}
+
+// handle reads a message of the server; in.Data[from:to] carries it.
+func (k *conn) handle(kind byte, body []byte, in *dissect.Input, from, to int, cut bool) error {
+	if kind == 'D' {
+		if o := k.front(); o != nil && !k.lost && (o.kind == 'q' || o.kind == 'E') {
+			k.give(o.call, in, from, to)
+			o.call.row(body, cut)
+			return nil
+		}
+	}
+	if kind == 'A' || kind == 'N' || kind == 'S' {
+		k.async(kind, body, in, from, to)
+		return nil
+	}
+	o := k.expect(kind, in, from)
+	if o == nil {
+		k.orphaned(kind, body, in, from, to, cut)
+		return nil
+	}
+	c := o.call
+	if c != nil {
+		k.give(c, in, from, to)
+	}
+	r := cursor.New(body)
+	switch kind {
+	case 'E':
+		k.failed(o, parseError(body), in)
+	case 'Z':
+		k.ready(o, r.Uint8(), in)
+	case '1', '2', '3', 'n':
+		k.pop(in)
+	case 'T':
+		c.cols = k.columns(body)
+		if o.kind == 'D' {
+			if c.stmt != nil {
+				c.stmt.cols = c.cols
+			}
+			k.pop(in)
+		}
+	case 'C', 'I', 's':
+		c.complete(kind, body)
+		if o.kind == 'E' || !o.last {
+			k.pop(in)
+		}
+	case 'R':
+		c.authentication(&r)
+	case 'K':
+		c.pid = table.Some(int64(r.Uint32()))
+	case 'V':
+		c.answered = true
+	case 't':
+		if c.stmt != nil && len(c.stmt.oids) == 0 {
+			c.stmt.oids = oids(&r)
+		}
+	default:
+		k.copyOut(c, kind, body, in)
+	}
+	if r.Short() && !cut {
+		return fmt.Errorf("reading message %q of the server: it ends before its fields do: %.60q", kind, body)
+	}
+	return nil
+}
+
+// async reads a message that the server may send at any time.
+func (k *conn) async(kind byte, body []byte, in *dissect.Input, from, to int) {
+	r := cursor.New(body)
+	var c *call
+	if o := k.front(); o != nil && kind != 'A' {
+		c = o.call
+	} else if k.orphan != nil && kind != 'A' {
+		c = k.orphan
+	}
+	own := c == nil
+	if own {
+		c = k.unasked(map[byte]string{'A': kindNotify, 'N': kindNotice, 'S': kindStatus}[kind], in, from, to)
+	} else {
+		k.give(c, in, from, to)
+	}
+	switch kind {
+	case 'A':
+		c.pid = table.Some(int64(r.Uint32()))
+		c.channel, c.text = text(r.CString()), clip(text(r.CString()), maxMessageLen)
+	case 'N':
+		if len(c.notices) < maxNotices {
+			e := parseError(body)
+			c.notices = append(c.notices, e.code+" "+e.severity+": "+e.message)
+		}
+	case 'S':
+		name, value := r.CString(), text(r.CString())
+		switch string(name) {
+		case "server_version":
+			c.version = value
+		case "application_name":
+			k.application = value
+		}
+		if own {
+			c.text = text(name) + " = " + clip(value, maxMessageLen)
+		}
+	}
+	if own {
+		k.emit(c, in, "")
+	}
+}
+
+// orphaned reads a reply whose request was not captured.
+func (k *conn) orphaned(kind byte, body []byte, in *dissect.Input, from, to int, cut bool) {
+	if kind == 'Z' {
+		if c := k.orphan; c != nil {
+			k.give(c, in, from, to)
+			k.orphan = nil
+			c.tx = first(body)
+			k.emit(c, in, "")
+		}
+		k.lost = k.lost && k.front() != nil
+		return
+	}
+	c := k.reply(in)
+	k.give(c, in, from, to)
+	switch kind {
+	case 'T':
+		c.cols = k.columns(body)
+	case 'D':
+		c.row(body, cut)
+	case 'C', 'I', 's':
+		c.complete(kind, body)
+	case 'E':
+		c.err, c.answered = parseError(body), true
+	case 'G', 'H', 'W', 'd', 'c':
+		k.copyOut(c, kind, body, in)
+	}
+}
+
+func first(b []byte) byte {
+	if len(b) == 0 {
+		return 0
+	}
+	return b[0]
+}
+
+// ready reads ReadyForQuery.
+func (k *conn) ready(o *op, tx byte, in *dissect.Input) {
+	if o.call != nil {
+		o.call.tx = tx
+		if o.kind == 'U' {
+			o.call.answered = true
+		}
+	}
+	for o.kind == 'q' && !o.last { // fewer results than statements were told apart
+		k.pop(in)
+		if o = k.front(); o == nil {
+			return
+		}
+	}
+	k.pop(in)
+	if k.front() == nil {
+		k.lost = false
+	}
+}
+
+// failed reads ErrorResponse. After it the server passes over the rest of a simple
+// query, or of an extended one up to Sync.
+func (k *conn) failed(o *op, e *serverError, in *dissect.Input) {
+	c := o.call
+	if c != nil {
+		c.answered = true
+		if c.err == nil {
+			c.err = e
+		}
+	} else { // at Sync, after all calls before it were done
+		c = k.reply(in)
+		c.err, c.answered = e, true
+	}
+	switch o.kind {
+	case 'U', 'L':
+		k.pop(in)
+	case 'q':
+		at := k.head
+		for k.ops[k.head].kind == 'q' && !k.ops[k.head].last && k.head+1 < len(k.ops) {
+			k.head++
+			if n := &k.ops[k.head]; n.kind == 'q' {
+				n.call.skipped = true
+				n.call.left--
+				k.emit(n.call, in, "")
+				n.call = c
+			}
+		}
+		for ; at < k.head; at++ {
+			k.ops[at] = op{}
+		}
+	case 'P', 'B', 'D', 'E', 'C':
+		k.aborted = true
+		for o := k.front(); o != nil; o = k.front() {
+			if o.kind == 'S' {
+				k.aborted = false
+				break
+			}
+			if o.call != nil && o.call != c {
+				o.call.skipped = true
+			}
+			k.pop(in)
+		}
+	}
+}
+
+// complete reads CommandComplete, EmptyQueryResponse and PortalSuspended.
+func (c *call) complete(kind byte, body []byte) {
+	c.answered = true
+	switch kind {
+	case 's':
+		c.suspended = true
+	case 'C':
+		c.tagged(bytes.TrimSuffix(body, []byte{0}))
+	}
+	if b := c.x.RespBody; b != nil {
+		b.Complete = b.Lost() == 0
+	}
+}
+
+// tagged reads a command tag: words, then for some commands counts, of which the last
+// is the number of rows.
+func (c *call) tagged(tag []byte) {
+	end := len(tag)
+	for {
+		i := bytes.LastIndexByte(tag[:end], ' ')
+		if i < 0 {
+			break
+		}
+		n, err := strconv.ParseInt(string(tag[i+1:end]), 10, 64)
+		if err != nil {
+			break
+		}
+		if end == len(tag) {
+			c.tagRows = table.Some(n + c.tagRows.V)
+		}
+		end = i
+	}
+	c.tag = command(tag[:end])
+}
+
+// copyOut reads the messages of COPY and of replication.
+func (k *conn) copyOut(c *call, kind byte, body []byte, in *dissect.Input) {
+	switch kind {
+	case 'G':
+		c.copied, c.copyIn = true, true
+		if c.x.ReqBody == nil {
+			c.x.ReqBody = k.c.NewBody("", "")
+		}
+	case 'H':
+		c.copied = true
+		if c.x.RespBody == nil {
+			c.x.RespBody = k.c.NewBody("", "")
+		}
+	case 'W': // replication: counted, not kept
+		c.copied = true
+	case 'd':
+		c.copyBytes += int64(len(body))
+		if b := c.x.RespBody; b != nil {
+			b.Write(body)
+		}
+	}
+}
+
+// parseError reads the fields of ErrorResponse and NoticeResponse.
+func parseError(body []byte) *serverError {
+	e := &serverError{}
+	r := cursor.New(body)
+	for r.Left() > 1 && !r.Short() {
+		field, value := r.Uint8(), r.CString()
+		if r.Short() {
+			break
+		}
+		s := clip(text(value[:min(len(value), maxMessageLen)]), maxMessageLen)
+		switch field {
+		case 'S':
+			if e.severity == "" {
+				e.severity = s
+			}
+		case 'V': // not translated
+			e.severity = s
+		case 'C':
+			e.code = s
+		case 'M':
+			e.message = s
+		case 'D':
+			e.detail = s
+		}
+	}
+	return e
+}
+
+// columns reads RowDescription. Results of one shape share their columns.
+func (k *conn) columns(body []byte) *columns {
+	if k.cols != nil && bytes.Equal(k.cols.raw, body) {
+		return k.cols
+	}
+	r := cursor.New(body)
+	n := min(int(r.Uint16()), maxColumns)
+	d := &columns{raw: bytes.Clone(body)}
+	for range n {
+		name := r.CString()
+		r.Skip(6)
+		oid := r.Uint32()
+		r.Skip(6)
+		code := int16(r.Uint16())
+		if r.Short() {
+			break
+		}
+		d.names, d.oids, d.codes = append(d.names, text(name)), append(d.oids, oid), append(d.codes, code)
+	}
+	k.cols = d
+	return d
+}
+
+// row counts a result row and shows the first ones.
+func (c *call) row(body []byte, cut bool) {
+	c.rows++
+	if c.full {
+		return
+	}
+	if cut || len(body) < 2 {
+		c.full = true
+		return
+	}
+	was := len(c.preview)
+	r := cursor.New(body)
+	n := int(r.Uint16())
+	cols := c.cols
+	if cols == nil && c.stmt != nil {
+		cols = c.stmt.cols
+	}
+	for i := range n {
+		size := int32(r.Uint32())
+		v := []byte(nil)
+		if size >= 0 {
+			v = r.Bytes(int(size))
+		}
+		if r.Short() || len(c.preview)+len(v) > maxPreview {
+			c.full = true
+			if was > 0 {
+				c.preview = c.preview[:was]
+			} else {
+				c.preview = append(c.preview, "…"...)
+			}
+			return
+		}
+		if i > 0 {
+			c.preview = append(c.preview, '\t')
+		}
+		if size < 0 {
+			c.preview = append(c.preview, `\N`...)
+			continue
+		}
+		var oid uint32
+		code := int16(0)
+		if cols != nil && i < len(cols.oids) {
+			oid = cols.oids[i]
+			if c.portal == nil { // else Bind said it
+				code = cols.codes[i]
+			}
+		}
+		c.preview = appendCopy(c.preview, oid, format(c.result, i, code), v)
+	}
+	c.preview = append(c.preview, '\n')
+}
+
+// format is the i-th of the format codes that Bind gave: none, one for all, or one each.
+func format(codes []int16, i int, other int16) int16 {
+	switch {
+	case len(codes) == 1:
+		return codes[0]
+	case i < len(codes):
+		return codes[i]
+	}
+	return other
+}

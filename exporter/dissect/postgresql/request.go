@@ -1,0 +1,455 @@
+package postgresql
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"strings"
+
+	"github.com/pcapsule/pcapsule/exporter/cursor"
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/table"
+)
+
+// Types of messages, PostgreSQL documentation, section Message Formats.
+const (
+	frontendTypes = "QPBDECSHFdcfpX"
+	backendTypes  = "RSKZTDCENI123nstAGHWdcVv"
+)
+
+func (s *side) begin(kind byte, left int64) {
+	*s = side{kind: kind, left: left, size: left, keep: s.keep[:0]}
+}
+
+// header reads a message's type and the size of what follows its length; ok is false
+// where there is too little.
+func header(b []byte, types, who string) (kind byte, size int64, ok bool, err error) {
+	if strings.IndexByte(types, b[0]) < 0 {
+		return 0, 0, false, fmt.Errorf("reading a message of the %s: type %q, want one of %s", who, b[0], types)
+	}
+	if len(b) < 5 {
+		return 0, 0, false, nil
+	}
+	size = int64(binary.BigEndian.Uint32(b[1:])) - 4
+	if size < 0 || size > maxMessage {
+		return 0, 0, false, fmt.Errorf("reading message %q of the %s: length %d, want 4 to %d", b[0], who, size+4, maxMessage)
+	}
+	return b[0], size, true, nil
+}
+
+// readRequest reads one message of the client, or a piece of a long one.
+func (k *conn) readRequest(in *dissect.Input, at int) (int, error) {
+	s := &k.req
+	b := in.Data[at:]
+	if s.left > 0 {
+		return k.more(s, in, at), nil
+	}
+	if b[0] == 0 {
+		return k.readStartup(in, at)
+	}
+	kind, size, ok, err := header(b, frontendTypes, "client")
+	if !ok || err != nil {
+		return 0, err
+	}
+	end := 5 + int(size)
+	if end <= len(b) {
+		return end, k.request(kind, b[5:end], in, at, at+end, false)
+	}
+	if size <= maxWhole && kind != 'd' {
+		k.c.Need(in.Dir, end)
+		return 0, nil
+	}
+	s.begin(kind, size)
+	k.target(s, in, at)
+	k.piece(s, in, at, at+5, nil)
+	return 5, nil
+}
+
+// more reads on in a long message.
+func (k *conn) more(s *side, in *dissect.Input, at int) int {
+	n := int(min(s.left, int64(len(in.Data)-at)))
+	k.piece(s, in, at, at+n, in.Data[at:at+n])
+	if s.left == 0 {
+		k.ended(s, in, at+n)
+	}
+	return n
+}
+
+// target finds the call of a long message that begins.
+func (k *conn) target(s *side, in *dissect.Input, at int) {
+	if in.Dir == dissect.ToClient {
+		if o := k.expect(s.kind, in, at); o != nil {
+			s.call = o.call
+		} else if strings.IndexByte("NSA", s.kind) < 0 {
+			s.call = k.reply(in)
+		}
+		return
+	}
+	switch s.kind {
+	case 'd', 'c', 'f':
+		s.call = k.copying()
+	case 'Q', 'F':
+		s.call = k.newCall(kindQuery)
+	case 'P', 'B', 'D', 'C', 'E':
+		s.call = k.opened(s.kind, in)
+	case 'p':
+		if o := k.front(); o != nil && o.kind == 'U' {
+			s.call = o.call
+		}
+	}
+}
+
+// piece takes a part of a long message; payload is what of in.Data[from:to] is not
+// header.
+func (k *conn) piece(s *side, in *dissect.Input, from, to int, payload []byte) {
+	s.left -= int64(len(payload))
+	if room := maxWhole - len(s.keep); room > 0 && !s.gap && s.kind != 'd' {
+		s.keep = append(s.keep, payload[:min(room, len(payload))]...)
+	}
+	if s.call == nil {
+		return
+	}
+	k.give(s.call, in, from, to)
+	if body := s.call.body(in.Dir); body != nil && s.kind == 'd' {
+		body.Write(payload)
+	}
+}
+
+// ended reads the front of a long message whose end came.
+func (k *conn) ended(s *side, in *dissect.Input, at int) {
+	keep := s.keep
+	cut := s.gap || int64(len(keep)) < s.size
+	switch {
+	case s.kind == 'd':
+		if s.call != nil {
+			s.call.copyBytes += s.size
+		}
+	case in.Dir == dissect.ToServer:
+		// An error says that the front was not whole, which is known.
+		_ = k.request(s.kind, keep, in, at, at, cut)
+	default:
+		_ = k.handle(s.kind, keep, in, at, at, cut)
+	}
+	*s = side{keep: keep[:0]}
+}
+
+// request reads a message of the client; in.Data[from:to] carries it.
+func (k *conn) request(kind byte, body []byte, in *dissect.Input, from, to int, cut bool) error {
+	r := cursor.New(body)
+	switch kind {
+	case 'Q':
+		k.simple(body, in, from, to, cut)
+	case 'P':
+		name, query := r.CString(), r.CString()
+		if r.Short() && !cut {
+			return errShort(kind, body)
+		}
+		if query == nil {
+			query = r.Rest()
+		}
+		c := k.opened(kind, in)
+		if c.query != "" || c.kind == kindClose { // several are prepared before one Sync
+			k.finish(c, in)
+			c = k.opened(kind, in)
+		}
+		k.give(c, in, from, to)
+		c.stmt = k.prepare(text(name), text(query[:min(len(query), maxQuery)]), oids(&r))
+		c.query, c.known = c.stmt.query, true
+		k.wait(kind, c, in, from)
+	case 'B':
+		return k.bind(&r, in, from, to, cut)
+	case 'D', 'C':
+		return k.describe(kind, &r, in, from, to, cut)
+	case 'E':
+		return k.execute(&r, in, from, to, cut)
+	case 'S':
+		k.sync(in, from, to)
+	case 'F':
+		c := k.newCall(kindFunction)
+		c.closed = true
+		k.start(c)
+		k.give(c, in, from, to)
+		c.query = fmt.Sprintf("function %d", r.Uint32())
+		k.wait(kind, c, in, from)
+	case 'd', 'c', 'f':
+		if c := k.copying(); c != nil {
+			k.give(c, in, from, to)
+			if b := c.body(in.Dir); kind == 'd' {
+				c.copyBytes += int64(len(body))
+				if b != nil {
+					b.Write(body)
+				}
+			} else if b != nil {
+				b.Complete = kind == 'c' && b.Lost() == 0
+			}
+		}
+	case 'p':
+		if o := k.front(); o != nil && o.kind == 'U' {
+			k.give(o.call, in, from, to)
+			if o.call.auth == "sasl" {
+				o.call.auth = mechanism(r.CString())
+			}
+		}
+	default: // Flush and Terminate ask for nothing
+		if c := k.open; c != nil {
+			k.give(c, in, from, to)
+		} else if k.last != nil {
+			k.give(k.last, in, from, to)
+		}
+	}
+	return nil
+}
+
+func errShort(kind byte, body []byte) error {
+	return fmt.Errorf("reading message %q of the client: it ends before its fields do: %.60q", kind, body)
+}
+
+// simple reads a simple query: each statement in it is a call.
+func (k *conn) simple(body []byte, in *dissect.Input, from, to int, cut bool) {
+	if c := k.open; c != nil { // without Sync
+		k.finish(c, in)
+	}
+	body = bytes.TrimSuffix(body, []byte{0})
+	if c := k.req.call; c != nil { // it came in pieces
+		c.closed, c.known = true, true
+		c.query = text(body[:min(len(body), maxQuery)])
+		k.start(c)
+		k.wait('q', c, in, max(from-1, 0))
+		k.lastOp()
+		return
+	}
+	ends := split(body, maxStatements)
+	start := from
+	base := to - len(body) - 1
+	if cut || len(ends) == 0 || base < from {
+		ends = []int{len(body)}
+	}
+	prev := 0
+	for i, end := range ends {
+		c := k.newCall(kindQuery)
+		c.closed, c.known = true, true
+		c.query = text(bytes.TrimSpace(body[prev:min(end, prev+maxQuery)]))
+		c.part, c.parts = int32(i), int32(len(ends))
+		k.start(c)
+		stop := base + end
+		if i == len(ends)-1 {
+			stop = to
+		}
+		k.give(c, in, start, stop)
+		k.flush(in)
+		k.wait('q', c, in, from)
+		if c.skipped {
+			k.emit(c, in, "")
+		}
+		start, prev = stop, end
+	}
+	k.lastOp()
+}
+
+// lastOp marks the newest message as the last statement of its query.
+func (k *conn) lastOp() {
+	if n := len(k.ops); n > k.head {
+		k.ops[n-1].last = true
+	}
+}
+
+// opened is the extended query under way.
+func (k *conn) opened(kind byte, in *dissect.Input) *call {
+	if k.open == nil {
+		c := k.newCall(kindPrepare)
+		if kind == 'C' {
+			c.kind = kindClose
+		}
+		k.open = c
+		k.start(c)
+	}
+	return k.open
+}
+
+func oids(r *cursor.Cursor) []uint32 {
+	n := int(r.Uint16())
+	if n == 0 || r.Short() {
+		return nil
+	}
+	list := make([]uint32, 0, min(n, maxParams, r.Left()/4))
+	for range cap(list) {
+		list = append(list, r.Uint32())
+	}
+	return list
+}
+
+// bind reads Bind: a portal gets a statement and its parameters.
+func (k *conn) bind(r *cursor.Cursor, in *dissect.Input, from, to int, cut bool) error {
+	name, stmt := r.CString(), r.CString()
+	if r.Short() && !cut {
+		return errShort('B', r.Rest())
+	}
+	p := &portal{name: text(name), stmt: k.statement(stmt)}
+	p.params.read(r)
+	if n := int(r.Uint16()); !r.Short() && n <= maxColumns {
+		for range n {
+			p.result = append(p.result, int16(r.Uint16()))
+		}
+	}
+	if r.Short() && !cut {
+		return errShort('B', r.Rest())
+	}
+	c := k.opened('B', in)
+	k.give(c, in, from, to)
+	c.bound(p)
+	if len(name) == 0 {
+		k.unnamedPortal = p
+	} else if k.portals == nil || len(k.portals) < maxPrepared {
+		if k.portals == nil {
+			k.portals = map[string]*portal{}
+		}
+		k.portals[p.name] = p
+	}
+	k.wait('B', c, in, from)
+	return nil
+}
+
+// bound says that the call runs a portal.
+func (c *call) bound(p *portal) {
+	c.portal, c.stmt, c.params, c.result = p, p.stmt, p.params, p.result
+	c.query, c.known = p.stmt.query, p.stmt.known
+}
+
+// describe reads Describe and Close.
+func (k *conn) describe(kind byte, r *cursor.Cursor, in *dissect.Input, from, to int, cut bool) error {
+	what, name := r.Uint8(), r.CString()
+	if r.Short() && !cut || what != 'S' && what != 'P' {
+		return errShort(kind, r.Rest())
+	}
+	c := k.opened(kind, in)
+	k.give(c, in, from, to)
+	switch {
+	case kind == 'C' && what == 'S':
+		k.forget(text(name))
+	case kind == 'C':
+		delete(k.portals, text(name))
+	case what == 'S' && c.stmt == nil:
+		c.stmt = k.statement(name)
+		c.query, c.known = c.stmt.query, c.stmt.known
+	case what == 'P' && c.portal == nil:
+		if p := k.portal(name); p != nil {
+			c.bound(p)
+		}
+	}
+	if kind == 'C' && c.kind == kindClose && c.stmt == nil && what == 'S' {
+		c.text = text(name)
+	}
+	k.wait(kind, c, in, from)
+	return nil
+}
+
+// execute reads Execute, with which the request of a call ends.
+func (k *conn) execute(r *cursor.Cursor, in *dissect.Input, from, to int, cut bool) error {
+	name := r.CString()
+	if r.Uint32(); r.Short() && !cut {
+		return errShort('E', r.Rest())
+	}
+	c := k.opened('E', in)
+	k.give(c, in, from, to)
+	if c.portal == nil || c.portal.name != text(name) {
+		if p := k.portal(name); p != nil {
+			c.bound(p)
+		}
+	}
+	c.kind = kindExecute
+	k.wait('E', c, in, from)
+	k.finish(c, in)
+	return nil
+}
+
+// sync reads Sync: it ends what was sent since the last one.
+func (k *conn) sync(in *dissect.Input, from, to int) {
+	c := k.open
+	if c == nil && k.last != nil && k.last.left > 0 {
+		c = k.last
+	}
+	if c != nil {
+		k.give(c, in, from, to)
+	}
+	k.aborted = false
+	k.wait('S', c, in, from)
+	if k.open != nil {
+		k.finish(k.open, in)
+	}
+}
+
+// copying is the call whose COPY takes the client's data, or nil.
+func (k *conn) copying() *call {
+	for i := k.head; i < len(k.ops) && i < k.head+maxStatements; i++ {
+		if c := k.ops[i].call; c != nil && c.copied {
+			return c
+		}
+	}
+	return k.last
+}
+
+// body is where data of COPY goes.
+func (c *call) body(dir dissect.Dir) *dissect.Body {
+	if dir == dissect.ToServer {
+		return c.x.ReqBody
+	}
+	return c.x.RespBody
+}
+
+// prepare remembers a statement.
+func (k *conn) prepare(name, query string, oids []uint32) *statement {
+	s := &statement{name: name, query: query, known: true, oids: oids}
+	if name == "" {
+		k.unnamed = s
+		return s
+	}
+	k.forget(name)
+	if len(k.statements) >= maxPrepared || k.prepBytes+len(query) > maxPrepBytes {
+		k.c.Anomaly("limit", "prepared statements of one connection", 0)
+		return s
+	}
+	if k.statements == nil {
+		k.statements = map[string]*statement{}
+	}
+	k.statements[name] = s
+	k.prepBytes += len(query)
+	return s
+}
+
+func (k *conn) forget(name string) {
+	if s := k.statements[name]; s != nil {
+		k.prepBytes -= len(s.query)
+		delete(k.statements, name)
+	}
+}
+
+// statement finds a prepared statement; one that is not known is made, without a query,
+// so that what the server says of it is remembered.
+func (k *conn) statement(name []byte) *statement {
+	if len(name) == 0 {
+		if k.unnamed == nil {
+			k.unnamed = &statement{}
+		}
+		return k.unnamed
+	}
+	if s := k.statements[string(name)]; s != nil {
+		return s
+	}
+	s := &statement{name: text(name)}
+	if len(k.statements) < maxPrepared {
+		if k.statements == nil {
+			k.statements = map[string]*statement{}
+		}
+		k.statements[s.name] = s
+	}
+	return s
+}
+
+func (k *conn) portal(name []byte) *portal {
+	if len(name) == 0 {
+		return k.unnamedPortal
+	}
+	return k.portals[string(name)]
+}
+
+func some(s string) table.Opt[string] { return table.Opt[string]{V: s, OK: s != ""} }

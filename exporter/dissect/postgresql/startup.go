@@ -1,0 +1,147 @@
+package postgresql
+
+import (
+	"encoding/binary"
+	"fmt"
+	"strings"
+
+	"github.com/pcapsule/pcapsule/exporter/cursor"
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/table"
+)
+
+// Codes of packets without a type, in place of a version.
+const (
+	codeCancel = 80877102
+	codeSSL    = 80877103
+	codeGSS    = 80877104
+	majorThree = 3
+)
+
+// readStartup reads a packet without a type: a start-up, or a request before it.
+func (k *conn) readStartup(in *dissect.Input, at int) (int, error) {
+	b := in.Data[at:]
+	if len(b) < 8 {
+		return 0, nil
+	}
+	size, code := int64(binary.BigEndian.Uint32(b)), binary.BigEndian.Uint32(b[4:])
+	if size < 8 || size > maxStartup || code != codeCancel && code != codeSSL && code != codeGSS && code>>16 != majorThree {
+		return 0, fmt.Errorf("reading a start-up packet: length %d and version %#x", size, code)
+	}
+	if int64(len(b)) < size {
+		k.c.Need(in.Dir, int(size))
+		return 0, nil
+	}
+	end := at + int(size)
+	r := cursor.New(b[8:size])
+	var c *call
+	switch code {
+	case codeSSL:
+		c = k.untyped(kindSSL, 'L', in, at, end)
+	case codeGSS:
+		c = k.untyped(kindGSS, 'L', in, at, end)
+	case codeCancel:
+		c = k.newCall(kindCancel)
+		k.live++
+		k.give(c, in, at, end)
+		c.pid = table.Some(int64(r.Uint32()))
+		c.answered = true // none is sent
+		k.emit(c, in, "")
+	default:
+		c = k.untyped(kindStartup, 'U', in, at, end)
+		k.parameters(&r)
+		if r.Short() {
+			c.bad = true
+		}
+	}
+	return int(size), nil
+}
+
+func (k *conn) untyped(kind string, opKind byte, in *dissect.Input, at, end int) *call {
+	c := k.newCall(kind)
+	c.closed = true
+	k.start(c)
+	k.give(c, in, at, end)
+	k.wait(opKind, c, in, at)
+	return c
+}
+
+// parameters reads the names and values of a start-up packet.
+func (k *conn) parameters(r *cursor.Cursor) {
+	for r.Left() > 1 && !r.Short() {
+		name, value := r.CString(), text(r.CString())
+		switch string(name) {
+		case "user":
+			k.user = value
+			if k.database == "" {
+				k.database = value
+			}
+		case "database":
+			k.database = value
+		case "application_name":
+			k.application = value
+		}
+	}
+}
+
+// mechanism is the kind of credentials that a SASL mechanism is.
+func mechanism(name []byte) string {
+	if len(name) == 0 || len(name) > 40 {
+		return "sasl"
+	}
+	return strings.ToLower(text(name))
+}
+
+// authentication reads an Authentication message: what the server asks for. What is in
+// it beyond that is a challenge or a proof.
+func (c *call) authentication(r *cursor.Cursor) {
+	switch r.Uint32() {
+	case 0:
+		if c.auth == "" {
+			c.auth = "trust"
+		}
+	case 2:
+		c.auth = "kerberos"
+	case 3:
+		c.auth = "password"
+	case 5:
+		c.auth = "md5"
+	case 7:
+		c.auth = "gss"
+	case 9:
+		c.auth = "sspi"
+	case 10:
+		c.auth = "sasl"
+	}
+}
+
+// readEncryption reads the one byte that answers a request for encryption.
+func (k *conn) readEncryption(c *call, in *dissect.Input, at int) (int, error) {
+	b := in.Data[at]
+	if b != 'S' && b != 'N' && b != 'G' {
+		return 0, fmt.Errorf("reading the answer to a request for encryption: %q, want S, N or G", b)
+	}
+	k.give(c, in, at, at+1)
+	c.text, c.answered = string(rune(b)), true
+	k.pop(in)
+	if b != 'N' {
+		k.switched = true
+		name := "tls"
+		if b == 'G' {
+			name = ""
+		}
+		k.c.Upgrade(name, nil)
+	}
+	return 1, nil
+}
+
+// unasked makes the row of a message that the server sent by itself.
+func (k *conn) unasked(kind string, in *dissect.Input, from, to int) *call {
+	c := k.newCall(kind)
+	c.answered = true
+	k.live++
+	k.give(c, in, from, to)
+	return c
+}
+
+var _ dissect.Resyncer = (*conn)(nil)
