@@ -9,15 +9,25 @@ import (
 // minPrefix is how many digits of a call_id name a call where they are unique.
 const minPrefix = 8
 
-// callCondition is the condition for the calls that id names: #call_no, the 32 digits
-// of a call_id, or at least the first 8 of them.
-func callCondition(id string) (cond string, args []any, err error) {
-	if no, ok := strings.CutPrefix(id, "#"); ok {
+// callCondition is the condition for the calls that id names: #call_no, or in a case
+// of several bundles bundle#call_no; the 32 digits of a call_id, or at least the first 8.
+func (c *Case) callCondition(id string) (cond string, args []any, err error) {
+	if which, no, ok := strings.Cut(id, "#"); ok {
 		n, err := strconv.ParseInt(no, 10, 64)
 		if err != nil || n < 0 {
 			return "", nil, usagef("call %s, want # and the number of a call", strconv.Quote(id))
 		}
-		return "call_no = ?", []any{n}, nil
+		if which == "" {
+			return "call_no = ?", []any{n}, nil
+		}
+		b, err := strconv.Atoi(which)
+		if err != nil || b < 0 || b >= len(c.bundles) {
+			return "", nil, usagef("call %s, want the index of a bundle before #, 0 to %d", strconv.Quote(id), len(c.bundles)-1)
+		}
+		if !c.several() {
+			return "call_no = ?", []any{n}, nil
+		}
+		return "bundle = ? AND call_no = ?", []any{int64(b), n}, nil
 	}
 	low := strings.ToLower(id)
 	if len(low) < minPrefix || len(low) > 32 || strings.Trim(low, "0123456789abcdef") != "" {

@@ -146,7 +146,7 @@ func (c *Case) markCalls(ctx context.Context, m *marks, sel *Selection) error {
 	for _, id := range sel.CallIDs {
 		s := *p.sel
 		s.where, s.args = slices.Clone(s.where), slices.Clone(s.args)
-		cond, args, err := callCondition(id)
+		cond, args, err := c.callCondition(id)
 		if err != nil {
 			return err
 		}

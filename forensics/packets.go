@@ -116,4 +116,3 @@ func (c *Case) Packets(ctx context.Context, sel Selection, w io.Writer) (CarveRe
 	r.Elapsed = time.Since(begin)
 	return r, err
 }
-

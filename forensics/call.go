@@ -1,0 +1,307 @@
+package forensics
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+	"strings"
+
+	"github.com/pcapsule/pcapsule/exporter/table"
+)
+
+// Limits of one exchange.
+const (
+	DefaultBody  = 1 << 20 // bytes of a body
+	maxRefs      = 10_000  // packets listed
+	maxAnomalies = 1000
+)
+
+// AmbiguousError says that an id names several calls.
+type AmbiguousError struct {
+	ID   string
+	Some []string // ids that name one call each, not more than ten
+}
+
+func (e *AmbiguousError) Error() string {
+	return fmt.Sprintf("call %s is one of several: %s", e.ID, strings.Join(e.Some, ", "))
+}
+
+// CallOptions say how much of a call to read.
+type CallOptions struct {
+	MaxBody int // bytes of each body; 0 means DefaultBody
+}
+
+// Exchange is everything that is known of one call.
+type Exchange struct {
+	Bundle     int
+	Call       Struct // the row of calls, without the endpoints
+	Client     Struct // row of endpoints; nil where there is none
+	Server     Struct
+	Request    *Body // nil where the message had none
+	Response   *Body
+	Flow       Struct
+	Connection Struct
+	TLS        Struct // of a call that is a TLS handshake, else nil
+	Cites      table.Cites
+	Packets    []PacketRef
+	MoreRefs   int64    // packets above the limit, not listed
+	Anomalies  []Struct // met in the packets of the call
+	Copies     int      // rows of other bundles with the same call_id
+}
+
+// PacketRef is where a packet lies.
+type PacketRef struct {
+	PacketNo  int64
+	File      string // path in the bundle
+	FileIndex int64  // number in the file, from 0
+	Frame     int64  // Wireshark's frame number
+	TsNs      int64
+	Len       int64
+	CapLen    int64
+	Payload   int64
+	FromDst   bool // sent by the server
+}
+
+// Body is a message body after transfer and content decoding.
+type Body struct {
+	SHA256      string
+	Size        int64 // decoded, in all
+	WireSize    int64
+	ContentType string
+	Encoding    string // that was undone
+	Complete    bool   // no byte is missing
+	IsText      bool
+	Data        []byte // as far as the limit allows
+	Truncated   bool   // Data is not all
+	Object      bool   // too large for the table bodies: only its packets are known
+}
+
+// Call finds one call: by # and its number (bundle#number in a case of several), by
+// call_id, or by a unique beginning of that of at least 8 digits. It answers ErrNotFound,
+// *AmbiguousError or ErrUsage.
+func (c *Case) Call(ctx context.Context, id string, o CallOptions) (*Exchange, error) {
+	x, err := c.findCall(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if o.MaxBody <= 0 {
+		o.MaxBody = DefaultBody
+	}
+	for _, part := range []struct {
+		to                *Struct
+		table, key, value string
+	}{
+		{&x.Client, "endpoints", "endpoint_id", "src_id"}, {&x.Server, "endpoints", "endpoint_id", "dst_id"},
+		{&x.Flow, "flows", "flow_id", "flow_id"}, {&x.Connection, "connections", "conn_id", "conn_id"}, {&x.TLS, "tls", "call_no", "call_no"},
+	} {
+		if v, ok := x.Call.Get(part.value).(int64); ok {
+			if *part.to, err = c.one(ctx, part.table, part.key, v, x.Bundle); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if x.Request, err = c.body(ctx, x, "request", o.MaxBody); err != nil {
+		return nil, err
+	}
+	if x.Response, err = c.body(ctx, x, "response", o.MaxBody); err != nil {
+		return nil, err
+	}
+	x.Cites = readRanges(x.Call.Get("cites"))
+	if err := c.refs(ctx, x); err != nil {
+		return nil, err
+	}
+	return x, c.anomaliesOf(ctx, x)
+}
+
+// findCall finds the row of calls.
+func (c *Case) findCall(ctx context.Context, id string) (*Exchange, error) {
+	if c.views["calls"] == nil {
+		return nil, fmt.Errorf("call %s: %w", id, ErrNotFound)
+	}
+	cond, args, err := c.callCondition(id)
+	if err != nil {
+		return nil, err
+	}
+	order := "call_no"
+	if c.several() {
+		order = "bundle, call_no"
+	}
+	found, err := c.structs(ctx, "SELECT * FROM calls_raw WHERE "+cond+" ORDER BY "+order, 11, args...)
+	if err != nil {
+		return nil, err
+	}
+	if len(found) == 0 {
+		return nil, fmt.Errorf("call %s: %w", id, ErrNotFound)
+	}
+	byID := map[string]bool{}
+	var some []string
+	for _, row := range found {
+		name, _ := row.Get("call_id").([]byte)
+		byID[hex.EncodeToString(name)] = true
+		if !strings.Contains(id, "#") {
+			some = append(some, hex.EncodeToString(name))
+		} else {
+			some = append(some, fmt.Sprintf("%d#%d", bundleOf(row), row.Get("call_no")))
+		}
+	}
+	if len(byID) > 1 {
+		return nil, &AmbiguousError{ID: id, Some: some[:min(len(some), 10)]}
+	}
+	return &Exchange{Call: found[0], Bundle: bundleOf(found[0]), Copies: len(found) - 1}, nil
+}
+
+func bundleOf(row Struct) int {
+	n, _ := row.Get("bundle").(int64)
+	return int(n)
+}
+
+// structs are the rows of a query, at most most.
+func (c *Case) structs(ctx context.Context, sql string, most int, args ...any) ([]Struct, error) {
+	rows, err := c.db.Query(ctx, fmt.Sprintf("%s LIMIT %d", sql, most), args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var out []Struct
+	for rows.Next() {
+		row := make([]any, len(rows.Columns))
+		if err := rows.Row(row); err != nil {
+			return nil, err
+		}
+		s := make(Struct, len(row))
+		for i, col := range rows.Columns {
+			s[i] = Field{Name: col.Name, Value: row[i]}
+		}
+		out = append(out, s)
+	}
+	return out, rows.Err()
+}
+
+// one is the row of a table with a number, nil where there is none.
+func (c *Case) one(ctx context.Context, name, key string, value int64, b int) (Struct, error) {
+	if v := c.views[name]; v == nil || !v.has(key) {
+		return nil, nil
+	}
+	list, err := c.structs(ctx, "SELECT * FROM "+name+"_raw WHERE "+key+" = ?"+c.ofBundle(b), 1, value)
+	if err != nil || len(list) == 0 {
+		return nil, err
+	}
+	return list[0], nil
+}
+
+// body puts a body together from its parts, which overlap.
+func (c *Case) body(ctx context.Context, x *Exchange, side string, most int) (*Body, error) {
+	hash, _ := x.Call.Get(side + "_body_sha256").([]byte)
+	size, there := x.Call.Get(side + "_body_size").(int64)
+	if hash == nil && !there {
+		return nil, nil
+	}
+	b := &Body{SHA256: hex.EncodeToString(hash), Size: size}
+	b.WireSize, _ = x.Call.Get(side + "_body_wire_size").(int64)
+	b.ContentType, _ = x.Call.Get(side + "_content_type").(string)
+	if hash == nil || c.views["bodies"] == nil {
+		return b, nil
+	}
+	rows, err := c.db.Query(ctx, `SELECT part, "offset", size, complete, encoding, text, bytes FROM bodies_raw WHERE sha256 = ?`+c.ofBundle(x.Bundle)+" ORDER BY part", hash)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	b.IsText = true
+	found := false
+	for part := int64(0); rows.Next(); {
+		if rows.Int(0) != part { // the same body, kept again in a later window
+			continue
+		}
+		part++
+		found = true
+		b.Size, b.Encoding = rows.Int(2), rows.Text(4)
+		complete, err := rows.Value(3)
+		if err != nil {
+			return nil, err
+		}
+		b.Complete, _ = complete.(bool)
+		data, err := rows.Value(6)
+		if err != nil {
+			return nil, err
+		}
+		piece, binary := data.([]byte)
+		if !binary {
+			piece = []byte(rows.Text(5))
+		}
+		b.IsText = b.IsText && !binary
+		if !b.join(piece, rows.Int(1), most) {
+			break
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	b.Truncated = int64(len(b.Data)) < b.Size
+	b.IsText = b.IsText && found
+	b.Object = !found && b.Size > 0
+	return b, nil
+}
+
+// join appends a part that begins at off. It is false when no more is wanted.
+func (b *Body) join(piece []byte, off int64, most int) bool {
+	have := int64(len(b.Data))
+	if off > have || off < 0 {
+		return false
+	}
+	if skip := have - off; skip < int64(len(piece)) {
+		b.Data = append(b.Data, piece[skip:]...)
+	}
+	if len(b.Data) > most {
+		b.Data = b.Data[:most]
+	}
+	return len(b.Data) < most
+}
+
+// refs lists the packets of a call.
+func (c *Case) refs(ctx context.Context, x *Exchange) error {
+	var set numbers
+	for _, r := range x.Cites {
+		if err := set.add(r.First, r.Last); err != nil {
+			return err
+		}
+	}
+	x.MoreRefs = set.n
+	names := map[int64]string{}
+	for _, in := range c.bundles[x.Bundle].Manifest.Inputs {
+		names[int64(in.FileID)] = in.Path
+	}
+	for _, s := range set.spans(maxSpans) {
+		rows, err := c.db.Query(ctx, "SELECT packet_no, file_id, file_index, frame, ts_ns, len, caplen, payload, flags FROM packets_raw WHERE packet_no BETWEEN ? AND ?"+
+			c.ofBundle(x.Bundle)+" ORDER BY packet_no", s.first, s.last)
+		if err != nil {
+			return err
+		}
+		for rows.Next() {
+			if !set.has(rows.Int(0)) || len(x.Packets) >= maxRefs {
+				continue
+			}
+			x.Packets = append(x.Packets, PacketRef{PacketNo: rows.Int(0), File: names[rows.Int(1)], FileIndex: rows.Int(2), Frame: rows.Int(3),
+				TsNs: rows.Int(4), Len: rows.Int(5), CapLen: rows.Int(6), Payload: rows.Int(7), FromDst: rows.Int(8)&0x100 != 0})
+		}
+		if err := rows.Err(); err != nil {
+			rows.Close()
+			return err
+		}
+		rows.Close()
+	}
+	x.MoreRefs -= int64(len(x.Packets))
+	return nil
+}
+
+// anomaliesOf lists what was met in the packets of a call.
+func (c *Case) anomaliesOf(ctx context.Context, x *Exchange) error {
+	flow, ok := x.Call.Get("flow_id").(int64)
+	if c.views["anomalies"] == nil || !ok || len(x.Cites) == 0 {
+		return nil
+	}
+	var err error
+	x.Anomalies, err = c.structs(ctx, "SELECT * FROM anomalies_raw WHERE flow_id = ? AND packet_no BETWEEN ? AND ?"+c.ofBundle(x.Bundle)+" ORDER BY packet_no",
+		maxAnomalies, flow, x.Cites[0].First, x.Cites[len(x.Cites)-1].Last)
+	return err
+}

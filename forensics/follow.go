@@ -1,0 +1,247 @@
+package forensics
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/pcapsule/pcapsule/exporter/decode"
+)
+
+// Limits of following a connection.
+const (
+	DefaultFollow = 4 << 20 // bytes of both directions
+	maxWaiting    = 4 << 20 // bytes of one direction that wait for what is missing before them
+)
+
+// FollowOptions say how much of a connection to read.
+type FollowOptions struct {
+	MaxBytes int // of both directions; 0 means DefaultFollow
+}
+
+// Stream is what the two sides of a connection sent, in the order of time.
+type Stream struct {
+	Flow      Struct
+	Pieces    []Piece
+	Bytes     int64 // of all pieces
+	Gaps      int64 // bytes that the capture lacks
+	Truncated bool  // there is more
+}
+
+// Piece is what one side sent before the other spoke, or a gap in it.
+type Piece struct {
+	FromServer bool
+	TsNs       int64 // of its first packet
+	PacketNo   int64 // its first packet
+	Data       []byte
+	Gap        int64 // bytes missing before Data
+}
+
+// Follow reads the connection of a call from its packets: of TCP the bytes in their
+// order without those sent again, of other transports one datagram after the other. The
+// id is as in Call. Encryption is not undone.
+//
+// LIMIT: where overlapping segments differ, the first copy is shown, as in the tables.
+func (c *Case) Follow(ctx context.Context, id string, o FollowOptions) (*Stream, error) {
+	x, err := c.findCall(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	flow, ok := x.Call.Get("flow_id").(int64)
+	if !ok {
+		return nil, fmt.Errorf("call %s has no flow: %w", id, ErrNotFound)
+	}
+	if o.MaxBytes <= 0 {
+		o.MaxBytes = DefaultFollow
+	}
+	f := &follower{most: o.MaxBytes, tcp: x.Call.Get("transport") == "tcp", out: &Stream{}}
+	if f.out.Flow, err = c.one(ctx, "flows", "flow_id", flow, x.Bundle); err != nil {
+		return nil, err
+	}
+	files := c.openFiles()
+	defer files.close()
+	rows, err := c.db.Query(ctx, `SELECT packet_no, file_id, "offset", ts_ns, flags FROM packets_raw WHERE flow_id = ?`+c.ofBundle(x.Bundle)+" ORDER BY packet_no", flow)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	d := decode.New(decode.Options{})
+	var frame decode.Frame
+	for rows.Next() && !f.out.Truncated {
+		at, err := files.find(x.Bundle, rows.Int(1))
+		if err != nil {
+			return nil, err
+		}
+		p, i, err := files.list[at].Packet(rows.Int(2))
+		if err != nil {
+			return nil, err
+		}
+		d.Decode(decode.Input{LinkType: i.LinkType, Interface: i.Index, Data: p.Data, OrigLen: p.OrigLen, Time: p.Time, No: rows.Int(0)}, &frame)
+		if frame.Kind == decode.KindIP {
+			f.packet(&frame, rows.Int(4)&0x100 != 0, rows.Int(0), rows.Int(3))
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	f.finish()
+	return f.out, nil
+}
+
+// follower puts a connection together.
+type follower struct {
+	tcp   bool
+	most  int
+	out   *Stream
+	sides [2]side
+}
+
+// side is one direction of a TCP connection.
+type side struct {
+	begun   bool
+	next    uint32 // sequence number of the next byte
+	acked   uint32 // by the other side
+	ackSeen bool
+	waiting []segment // beyond a gap, in the order of sequence
+	held    int
+}
+
+type segment struct {
+	seq  uint32
+	data []byte
+	lost int // bytes of it that the snap length cut
+	no   int64
+	time int64
+}
+
+func (f *follower) packet(p *decode.Frame, fromServer bool, no, time int64) {
+	if !f.tcp {
+		if lost := p.PayloadLen - len(p.Payload); len(p.Payload) > 0 || lost > 0 {
+			f.emit(fromServer, no, time, 0, p.Payload)
+			f.gap(fromServer, no, time, lost)
+		}
+		return
+	}
+	if !p.L4 {
+		return
+	}
+	s, other := &f.sides[index(fromServer)], &f.sides[index(!fromServer)]
+	if p.Flags&decode.ACK != 0 {
+		if !other.ackSeen || int32(p.Ack-other.acked) > 0 {
+			other.acked, other.ackSeen = p.Ack, true
+		}
+		f.release(other, !fromServer)
+	}
+	seq := p.Seq
+	if p.Flags&decode.SYN != 0 {
+		seq++
+		if !s.begun {
+			s.begun, s.next = true, seq
+		}
+	}
+	if len(p.Payload) == 0 && p.PayloadLen == 0 {
+		return
+	}
+	if !s.begun {
+		s.begun, s.next = true, seq
+	}
+	f.segment(s, fromServer, segment{seq: seq, data: p.Payload, lost: max(0, p.PayloadLen-len(p.Payload)), no: no, time: time})
+}
+
+func index(fromServer bool) int {
+	if fromServer {
+		return 1
+	}
+	return 0
+}
+
+// segment takes one segment: at once, or to wait for what is missing before it.
+func (f *follower) segment(s *side, fromServer bool, g segment) {
+	if int32(g.seq-s.next) <= 0 {
+		f.take(s, fromServer, g)
+		f.release(s, fromServer)
+		return
+	}
+	g.data = append([]byte(nil), g.data...) // the packet's bytes are used again
+	at := len(s.waiting)
+	for at > 0 && int32(g.seq-s.waiting[at-1].seq) < 0 {
+		at--
+	}
+	s.waiting = append(s.waiting, segment{})
+	copy(s.waiting[at+1:], s.waiting[at:])
+	s.waiting[at] = g
+	s.held += len(g.data) + 64
+	for s.held > maxWaiting {
+		f.jump(s, fromServer)
+	}
+	f.release(s, fromServer)
+}
+
+// take gives on what is new in a segment that begins at or before the next byte.
+func (f *follower) take(s *side, fromServer bool, g segment) {
+	old := int(int32(s.next - g.seq))
+	if old >= len(g.data)+g.lost {
+		return
+	}
+	if old < len(g.data) {
+		f.emit(fromServer, g.no, g.time, 0, g.data[old:])
+	}
+	if lost := g.lost - max(0, old-len(g.data)); lost > 0 {
+		f.gap(fromServer, g.no, g.time, lost)
+	}
+	s.next = g.seq + uint32(len(g.data)+g.lost)
+}
+
+// release takes the waiting segments whose turn has come. What the other side has
+// acknowledged and the capture does not have is a gap.
+func (f *follower) release(s *side, fromServer bool) {
+	for len(s.waiting) > 0 {
+		g := s.waiting[0]
+		missing := int32(g.seq - s.next)
+		if missing > 0 && !(s.ackSeen && int32(s.acked-g.seq) >= 0) {
+			return
+		}
+		f.jump(s, fromServer)
+	}
+}
+
+// jump goes on to the first waiting segment.
+func (f *follower) jump(s *side, fromServer bool) {
+	g := s.waiting[0]
+	s.waiting = s.waiting[1:]
+	s.held -= len(g.data) + 64
+	if missing := int32(g.seq - s.next); missing > 0 {
+		f.gap(fromServer, g.no, g.time, int(missing))
+		s.next = g.seq
+	}
+	f.take(s, fromServer, g)
+}
+
+// finish gives on all that still waits.
+func (f *follower) finish() {
+	for i := range f.sides {
+		for len(f.sides[i].waiting) > 0 && !f.out.Truncated {
+			f.jump(&f.sides[i], i == 1)
+		}
+	}
+}
+
+func (f *follower) gap(fromServer bool, no, time int64, n int) {
+	if n > 0 {
+		f.out.Gaps += int64(n)
+		f.emit(fromServer, no, time, int64(n), nil)
+	}
+}
+
+// emit appends to the last piece where the same side goes on without a gap. Datagrams
+// stay apart.
+func (f *follower) emit(fromServer bool, no, time int64, gap int64, data []byte) {
+	if left := f.most - int(f.out.Bytes); len(data) > left {
+		data, f.out.Truncated = data[:left], true
+	}
+	f.out.Bytes += int64(len(data))
+	if n := len(f.out.Pieces); f.tcp && n > 0 && gap == 0 && f.out.Pieces[n-1].FromServer == fromServer {
+		f.out.Pieces[n-1].Data = append(f.out.Pieces[n-1].Data, data...)
+		return
+	}
+	f.out.Pieces = append(f.out.Pieces, Piece{FromServer: fromServer, TsNs: time, PacketNo: no, Gap: gap, Data: append([]byte(nil), data...)})
+}
