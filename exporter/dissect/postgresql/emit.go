@@ -25,7 +25,7 @@ func (k *conn) emit(c *call, in *dissect.Input, why string) {
 		Application: some(k.application), Notices: c.notices, Suspended: c.suspended,
 		PID: c.pid, Version: some(c.version), Channel: some(c.channel)}
 	asked := c.x.HasRequest()
-	unasked := c.kind == kindNotify || c.kind == kindNotice || c.kind == kindStatus
+	unasked := c.unasked()
 	switch {
 	case c.bad:
 		why = "malformed"
@@ -217,7 +217,7 @@ func (k *conn) summary(c *call, row *Row, why string) string {
 			b = append(b, '?')
 		}
 	}
-	if row.Error.V != "no_request" && (c.kind == kindNotify || c.kind == kindNotice || c.kind == kindStatus) {
+	if c.unasked() {
 		k.scratch = b
 		return string(bytes.TrimSpace(b))
 	}

@@ -20,6 +20,9 @@ func (k *conn) newCall(kind string) *call {
 // give says that in.Data[from:to] belongs to c. Neighbouring messages of a call are
 // accounted together.
 func (k *conn) give(c *call, in *dissect.Input, from, to int) {
+	if from >= to {
+		return
+	}
 	a := &k.acc
 	if a.call == c && a.to == from {
 		a.to = to
@@ -212,6 +215,10 @@ func (k *conn) lose(dir dissect.Dir, why string) {
 	} else {
 		c.bad = true
 	}
+	if c.unasked() {
+		k.emit(c, nil, "")
+		return
+	}
 	if dir == dissect.ToServer && !c.closed { // its reply may still come
 		if c.left == 0 && c.kind != kindPrepare {
 			c.left++
@@ -224,6 +231,9 @@ func (k *conn) lose(dir dissect.Dir, why string) {
 // Close implements dissect.Dissector.
 func (k *conn) Close(why dissect.End) {
 	k.acc.call = nil
+	if c := k.rep.call; c != nil && c.unasked() {
+		k.emit(c, nil, "cut")
+	}
 	if c := k.orphan; c != nil {
 		k.orphan = nil
 		k.emit(c, nil, "")

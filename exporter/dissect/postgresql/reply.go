@@ -35,7 +35,11 @@ func (k *conn) readReply(in *dissect.Input, at int) (int, error) {
 	}
 	end := 5 + int(size)
 	if end <= len(b) {
-		return end, k.handle(kind, b[5:end], in, at, at+end, false)
+		body, cut := b[5:end], false
+		if kind != 'd' {
+			body, cut = front(body)
+		}
+		return end, k.handle(kind, body, in, at, at+end, cut)
 	}
 	if size <= maxWhole && kind != 'd' {
 		k.c.Need(in.Dir, end)
@@ -177,18 +181,27 @@ func (k *conn) handle(kind byte, body []byte, in *dissect.Input, from, to int, c
 	return nil
 }
 
+// running is the call that a message is about which the server may send at any time.
+func (k *conn) running(kind byte) *call {
+	switch o := k.front(); {
+	case kind == 'A':
+		return nil
+	case o != nil && o.call != nil:
+		return o.call
+	}
+	return k.orphan
+}
+
 // async reads a message that the server may send at any time.
 func (k *conn) async(kind byte, body []byte, in *dissect.Input, from, to int) {
 	r := cursor.New(body)
-	var c *call
-	if o := k.front(); o != nil && kind != 'A' {
-		c = o.call
-	} else if k.orphan != nil && kind != 'A' {
-		c = k.orphan
+	c := k.rep.call // it came in pieces
+	if c == nil {
+		c = k.running(kind)
 	}
-	own := c == nil
-	if own {
-		c = k.unasked(map[byte]string{'A': kindNotify, 'N': kindNotice, 'S': kindStatus}[kind], in, from, to)
+	own := c == nil || c.unasked()
+	if c == nil {
+		c = k.unasked(kind, in, from, to)
 	} else {
 		k.give(c, in, from, to)
 	}

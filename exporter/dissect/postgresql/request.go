@@ -53,7 +53,11 @@ func (k *conn) readRequest(in *dissect.Input, at int) (int, error) {
 	}
 	end := 5 + int(size)
 	if end <= len(b) {
-		return end, k.request(kind, b[5:end], in, at, at+end, false)
+		body, cut := b[5:end], false
+		if kind != 'd' {
+			body, cut = front(body)
+		}
+		return end, k.request(kind, body, in, at, at+end, cut)
 	}
 	if size <= maxWhole && kind != 'd' {
 		k.c.Need(in.Dir, end)
@@ -63,6 +67,14 @@ func (k *conn) readRequest(in *dissect.Input, at int) (int, error) {
 	k.target(s, in, at)
 	k.piece(s, in, at, at+5, nil)
 	return 5, nil
+}
+
+// front is what is read of a message, so that its row does not depend on how it came.
+func front(body []byte) (_ []byte, cut bool) {
+	if len(body) > maxWhole {
+		return body[:maxWhole], true
+	}
+	return body, false
 }
 
 // more reads on in a long message.
@@ -82,6 +94,8 @@ func (k *conn) target(s *side, in *dissect.Input, at int) {
 			s.call = o.call
 		} else if strings.IndexByte("NSA", s.kind) < 0 {
 			s.call = k.reply(in)
+		} else if s.call = k.running(s.kind); s.call == nil {
+			s.call = k.unasked(s.kind, in, at, at)
 		}
 		return
 	}

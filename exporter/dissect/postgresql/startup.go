@@ -136,12 +136,22 @@ func (k *conn) readEncryption(c *call, in *dissect.Input, at int) (int, error) {
 }
 
 // unasked makes the row of a message that the server sent by itself.
-func (k *conn) unasked(kind string, in *dissect.Input, from, to int) *call {
-	c := k.newCall(kind)
+func (k *conn) unasked(kind byte, in *dissect.Input, from, to int) *call {
+	c := k.newCall(kindNotice)
+	switch kind {
+	case 'A':
+		c.kind = kindNotify
+	case 'S':
+		c.kind = kindStatus
+	}
 	c.answered = true
 	k.live++
 	k.give(c, in, from, to)
 	return c
+}
+
+func (c *call) unasked() bool {
+	return c.kind == kindNotify || c.kind == kindNotice || c.kind == kindStatus
 }
 
 var _ dissect.Resyncer = (*conn)(nil)
