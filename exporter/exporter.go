@@ -26,7 +26,7 @@ import (
 type Options struct {
 	Kube     []string // files with what kubectl printed
 	Hosts    []string // hosts files
-	Filter   string   // BPF expression; packets that do not match stay in the packet files only
+	Filter   string   // as pcap-filter(7); packets that do not match stay in the packet files only
 	FromNs   int64    // packets before are left out of the tables; 0 is no bound
 	ToNs     int64    // packets after are left out of the tables; 0 is no bound
 	DecodeAs []dissect.DecodeAs
@@ -53,7 +53,9 @@ var ErrNoInput = errors.New("no capture files")
 // It answers
 //   - the manifest of the finished bundle, also where captures were damaged,
 //   - bundle.ErrExists where output is there already,
-//   - *InputError for an input that cannot be opened or is no capture,
+//   - *InputError for an input that cannot be opened or is no capture, or whose link type
+//     cannot be asked what the filter asks,
+//   - *filter.Error for a filter that is wrong,
 //   - the context's error after an interrupt.
 //
 // With an error nothing is left behind.

@@ -1,10 +1,61 @@
 package exporter
 
-import "github.com/pcapsule/pcapsule/recorder/pcapng"
+import (
+	"errors"
 
-// filter chooses packets for the tables.
-type filter struct{}
+	"github.com/pcapsule/pcapsule/recorder/filter"
+	"github.com/pcapsule/pcapsule/recorder/pcapng"
+)
 
-func newFilter(o Options) (filter, error) { return filter{}, nil }
+// linkCookedLinux is the link type of packets that carry their direction and interface.
+const linkCookedLinux = 276
 
-func (filter) match(*pcapng.Packet) bool { return true }
+// packetFilter chooses packets for the tables. A capture can hold packets of several link
+// types; each gets its program when its first packet comes.
+type packetFilter struct {
+	expr     string // empty lets everything pass
+	programs map[uint16]*filter.Program
+	last     *filter.Program
+	lastType uint16
+}
+
+// newFilter checks the expression before any packet is read. It answers *filter.Error for
+// one that is wrong. An expression that only Linux cooked packets can answer is right.
+func newFilter(o Options) (*packetFilter, error) {
+	f := &packetFilter{expr: o.Filter, programs: map[uint16]*filter.Program{}}
+	const ethernet = 1
+	if _, err := filter.Compile(o.Filter, ethernet, 0); err != nil {
+		if _, cooked := filter.Compile(o.Filter, linkCookedLinux, 0); cooked != nil {
+			return nil, err
+		}
+	}
+	return f, nil
+}
+
+// match fails where the link type of the packet cannot be asked what the expression asks.
+func (f *packetFilter) match(p *pcapng.Packet) (bool, error) {
+	if f.expr == "" {
+		return true, nil
+	}
+	if f.last == nil || f.lastType != p.LinkType {
+		program := f.programs[p.LinkType]
+		if program == nil {
+			var err error
+			if program, err = filter.Compile(f.expr, p.LinkType, 0); err != nil {
+				return false, unfit(err, p.LinkType)
+			}
+			f.programs[p.LinkType] = program
+		}
+		f.last, f.lastType = program, p.LinkType
+	}
+	return f.last.Match(p.Data, p.OrigLen), nil
+}
+
+// unfit is the error of a right expression that does not fit a link type.
+func unfit(err error, linkType uint16) error {
+	var wrong *filter.Error
+	if errors.As(err, &wrong) {
+		return &filter.LinkTypeError{LinkType: linkType, Offset: wrong.Offset, Msg: wrong.Msg}
+	}
+	return err
+}

@@ -29,7 +29,7 @@ type reading struct {
 	sources *inputs
 	b       *bundle.Builder
 	opt     Options
-	pass    filter
+	pass    *packetFilter
 	decoder *decode.Decoder
 	free    chan *window
 	rounds  chan *round // for use again
@@ -63,7 +63,7 @@ type linkInfo struct {
 	owner int32
 }
 
-func newReading(sources *inputs, b *bundle.Builder, pass filter, o Options) *reading {
+func newReading(sources *inputs, b *bundle.Builder, pass *packetFilter, o Options) *reading {
 	r := &reading{sources: sources, b: b, opt: o, pass: pass, waiting: slices.Clone(sources.files),
 		free: make(chan *window, 16), rounds: make(chan *round, 8), capped: map[string]int64{}, nonIP: map[string]int64{}}
 	r.decoder = decode.New(decode.Options{MaxFragmentBytes: 16 << 20, OnIncomplete: r.gaveUp})
@@ -87,7 +87,12 @@ func (r *reading) run(ctx context.Context, out chan<- *round, fail context.Cance
 			r.send(ctx, out)
 			return
 		}
-		r.take(src, p)
+		pass, err := r.pass.match(p)
+		if err != nil {
+			fail(&InputError{src.path, err})
+			return
+		}
+		r.take(src, p, pass)
 		src.at++
 		if len(r.cur.packets) >= roundPackets || r.cur.bytes >= roundBytes {
 			r.send(ctx, out)
@@ -226,8 +231,8 @@ func (r *reading) retire(o *opened) error {
 	return nil
 }
 
-// take numbers and decodes one packet into the current round.
-func (r *reading) take(o *opened, p *pcapng.Packet) {
+// take numbers and decodes one packet into the current round, if it passes the filter.
+func (r *reading) take(o *opened, p *pcapng.Packet, pass bool) {
 	if p.TimeOK {
 		if !o.any {
 			o.any, o.first, o.last = true, p.Time, p.Time
@@ -241,7 +246,7 @@ func (r *reading) take(o *opened, p *pcapng.Packet) {
 		o.drops += int64(min(n, 1<<53))
 		r.dropped(o, p, int64(min(n, 1<<53)))
 	}
-	if r.opt.FromNs != 0 && p.Time < r.opt.FromNs || r.opt.ToNs != 0 && p.Time > r.opt.ToNs || !r.pass.match(p) {
+	if r.opt.FromNs != 0 && p.Time < r.opt.FromNs || r.opt.ToNs != 0 && p.Time > r.opt.ToNs || !pass {
 		r.left++
 		return
 	}

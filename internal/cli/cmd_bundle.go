@@ -51,7 +51,7 @@ and counted; the same captures always give the same bundle.`,
 	fl.StringVarP(&f.output, "output", "o", "", "bundle to make, a name ending in .pcapsule")
 	fl.StringArrayVar(&f.kube, "kube", nil, "what kubectl get -A -o json printed; may be given several times")
 	fl.StringArrayVar(&f.hosts, "hosts", nil, "hosts file that names addresses; may be given several times")
-	fl.StringVar(&f.filter, "filter", "", "tables hold only packets that match this BPF expression")
+	fl.StringVar(&f.filter, "filter", "", "tables hold only packets that match this expression, as for tcpdump")
 	fl.StringVar(&f.from, "from", "", "tables hold only packets from this time on (RFC 3339)")
 	fl.StringVar(&f.to, "to", "", "tables hold only packets up to this time (RFC 3339)")
 	fl.StringArrayVar(&f.decodeAs, "decode-as", nil, "protocol of a server port, as in tcp/9000=redis; may be given several times")

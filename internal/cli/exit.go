@@ -9,6 +9,7 @@ import (
 	"syscall"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/recorder/filter"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 )
 
@@ -25,7 +26,7 @@ const (
 	exitVerify      = 8   // verification failed
 	exitNewer       = 9   // written by a newer release
 	exitRefused     = 10  // SQL that is not a query, or reaches outside
-	exitSyntax      = 11  // KFL or SQL that does not parse
+	exitSyntax      = 11  // KFL, SQL or a packet filter that does not parse
 	exitLimit       = 12  // a limit or deadline was reached
 	exitInterrupted = 130 // Ctrl-C
 )
@@ -53,6 +54,8 @@ func exitCode(ctx context.Context, err error) int {
 	var usage usageError
 	var damaged *bundle.DamagedError
 	var newer *bundle.NewerSchemaError
+	var syntax *filter.Error
+	var link *filter.LinkTypeError
 	switch {
 	case ctx.Err() != nil && errors.Is(err, context.Canceled):
 		return exitInterrupted
@@ -70,7 +73,9 @@ func exitCode(ctx context.Context, err error) int {
 		return exitNotBundle
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EIO), errors.Is(err, syscall.EDQUOT), errors.Is(err, syscall.EROFS):
 		return exitDisk
-	case errors.Is(err, pcapng.ErrNotCapture), errors.Is(err, pcapng.ErrTooShort):
+	case errors.As(err, &syntax):
+		return exitSyntax
+	case errors.Is(err, pcapng.ErrNotCapture), errors.Is(err, pcapng.ErrTooShort), errors.As(err, &link):
 		return exitNotCapture
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission):
 		return exitNotCapture
@@ -97,7 +102,13 @@ func hint(err error, code int) string {
 	if errors.As(err, &coded) && coded.hint != "" {
 		return coded.hint
 	}
+	var syntax *filter.Error
+	var link *filter.LinkTypeError
 	switch {
+	case errors.As(err, &syntax):
+		return "--filter takes the language of tcpdump; see pcap-filter(7)"
+	case errors.As(err, &link):
+		return "leave out --filter, or make a bundle of the captures it fits"
 	case code == exitUsage:
 		return "see pcapsule --help, or pcapsule COMMAND --help"
 	case code == exitExists:

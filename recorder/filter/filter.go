@@ -35,15 +35,20 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("compiling filter: at byte %d: %s", e.Offset, e.Msg)
 }
 
-// LinkTypeError is a link type whose headers the compiler does not know.
+// LinkTypeError is a link type that cannot be asked what a right expression asks.
 type LinkTypeError struct {
 	LinkType uint16
-	Offset   int // of the primitive that needs the headers
+	Offset   int    // of the primitive that asks
+	Msg      string // empty where the headers of the link type are not known
 }
 
 // Error names the link type.
 func (e *LinkTypeError) Error() string {
-	return fmt.Sprintf("compiling filter: at byte %d: link type %d can be filtered by len, less, greater and link[...] only", e.Offset, e.LinkType)
+	msg := e.Msg
+	if msg == "" {
+		msg = "its packets can be filtered by len, less, greater and link[...] only"
+	}
+	return fmt.Sprintf("compiling filter for link type %d: at byte %d: %s", e.LinkType, e.Offset, msg)
 }
 
 // Program is a compiled filter. It does not change, so any number of goroutines may use it.

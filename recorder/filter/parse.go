@@ -89,7 +89,7 @@ func (p *parser) fail(off int, msg string) *cond {
 
 func (p *parser) failLink(off int) *cond {
 	if p.err == nil {
-		p.err = &LinkTypeError{p.linkType, off}
+		p.err = &LinkTypeError{LinkType: p.linkType, Offset: off}
 	}
 	return p.fail(off, "")
 }
