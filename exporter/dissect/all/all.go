@@ -10,6 +10,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/http1"
 	"github.com/pcapsule/pcapsule/exporter/dissect/http2"
 	"github.com/pcapsule/pcapsule/exporter/dissect/icmp"
+	"github.com/pcapsule/pcapsule/exporter/dissect/postgresql"
 	"github.com/pcapsule/pcapsule/exporter/dissect/redis"
 	"github.com/pcapsule/pcapsule/exporter/dissect/tls"
 )
@@ -23,6 +24,7 @@ func Protocols() []*dissect.Protocol {
 		http2.Protocol(),
 		grpc.Protocol(),
 		redis.Protocol(),
+		postgresql.Protocol(),
 		tls.Protocol(),
 	}
 }
