@@ -32,6 +32,7 @@ type Options struct {
 	TempDir     string // private folder for queries above the memory limit; empty: they fail
 	MaxTemp     int64  // bytes in TempDir; 0 means 8 GiB
 	CacheDir    string // where transport ZIPs are unpacked; see bundle.OpenOptions
+	MaskSecrets bool   // mask credentials in headers and queries, in whatever way they are asked for
 }
 
 // Case is one or more opened bundles. Its methods may be called from several goroutines.
@@ -42,6 +43,7 @@ type Case struct {
 	views   map[string]*view
 	order   []string // names of the views, as people should meet them
 	id      string   // hash of what is in the case, for cursors
+	mask    bool     // credentials are masked
 
 	docs     func() (map[string]map[string]doc, error)
 	coverage func() ([]stretch, error)
@@ -66,7 +68,7 @@ func Open(ctx context.Context, paths []string, o Options) (*Case, error) {
 	if len(paths) == 0 || len(paths) > maxBundles {
 		return nil, fmt.Errorf("opening case: %d bundles, want 1 to %d", len(paths), maxBundles)
 	}
-	c := &Case{paths: paths}
+	c := &Case{paths: paths, mask: o.MaskSecrets}
 	seen := map[string]string{}
 	for _, p := range paths {
 		b, err := bundle.OpenWith(p, bundle.OpenOptions{CacheDir: o.CacheDir})

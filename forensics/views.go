@@ -9,6 +9,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/exporter/table"
 	"github.com/pcapsule/pcapsule/forensics/internal/duck"
+	"github.com/pcapsule/pcapsule/forensics/redact"
 )
 
 // view is one table of a case.
@@ -102,6 +103,9 @@ func (c *Case) makeView(ctx context.Context, name string) error {
 	if source, v.raw, err = c.describe(ctx, name, source); err != nil {
 		return err
 	}
+	if c.mask && name == "calls" {
+		source = masked(source, v.raw)
+	}
 	exact := ""
 	if hasColumn(v.raw, "ts_ns") {
 		exact = ", make_timestamp_ns(t.ts_ns) AS ts_exact"
@@ -132,6 +136,21 @@ func (c *Case) makeView(ctx context.Context, name string) error {
 	v.setKeys(c.several())
 	c.views[name] = v
 	return nil
+}
+
+// masked reads a source of calls with credentials masked, for every way to ask.
+func masked(source string, cols []duck.Column) string {
+	var replace []string
+	for name, mask := range map[string]func(string) string{"headers": redact.HeadersSQL, "query_string": redact.QuerySQL, "http1_target": redact.QuerySQL} {
+		if hasColumn(cols, name) {
+			replace = append(replace, mask(name)+" AS "+name)
+		}
+	}
+	if len(replace) == 0 {
+		return source
+	}
+	slices.Sort(replace)
+	return "SELECT * REPLACE (" + strings.Join(replace, ", ") + ") FROM (" + source + ")"
 }
 
 // describe finds the columns of a source.

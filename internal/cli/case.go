@@ -46,6 +46,12 @@ func completeBundles(_ *cobra.Command, _ []string, _ string) ([]string, cobra.Sh
 	return names, cobra.ShellCompDirectiveNoFileComp
 }
 
+// isBundlePath reports whether an argument names a bundle rather than a condition.
+func isBundlePath(arg string) bool {
+	arg = strings.TrimRight(arg, "/")
+	return strings.HasSuffix(arg, ".pcapsule") || strings.HasSuffix(arg, ".pcapsule.zip")
+}
+
 // window are the flags --from and --to of a question.
 type window struct{ from, to string }
 

@@ -81,8 +81,12 @@ func (e *env) commands() []*cobra.Command {
 		e.cmdInfo(),
 		e.cmdQuery(),
 		e.cmdSQL(),
+		e.cmdShow(),
+		e.cmdFollow(),
+		e.cmdPackets(),
 		e.cmdVerify(),
 		e.cmdSchema(),
+		e.cmdMCP(),
 	}
 }
 

@@ -3,10 +3,8 @@ package cli
 import (
 	"bufio"
 	"encoding/csv"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"math/big"
 	"strconv"
 	"strings"
 	"time"
@@ -41,52 +39,6 @@ func newRowWriter(format string, e *env) (rowWriter, error) {
 // stamp writes a time as RFC 3339 with nine digits and Z.
 func stamp(ns int64) string { return time.Unix(0, ns).UTC().Format("2006-01-02T15:04:05.000000000Z") }
 
-// plainValue makes a value of an answer one that encoding/json writes in our spelling.
-func plainValue(col string, v any) any {
-	switch v := v.(type) {
-	case []byte:
-		return hex.EncodeToString(v)
-	case time.Time:
-		return v.UTC().Format("2006-01-02T15:04:05.000000000Z")
-	case forensics.Decimal:
-		return json.Number(v)
-	case *big.Int:
-		return json.Number(v.String())
-	case []any:
-		out := make([]any, len(v))
-		for i := range v {
-			out[i] = plainValue("", v[i])
-		}
-		return out
-	case forensics.Struct:
-		return orderedFields(v)
-	case forensics.Map:
-		out := make([]any, len(v))
-		for i, e := range v {
-			out[i] = []any{plainValue("", e.Key), plainValue("", e.Value)}
-		}
-		return out
-	}
-	return v
-}
-
-// orderedFields is a struct whose fields keep their order in JSON.
-type orderedFields forensics.Struct
-
-// MarshalJSON implements json.Marshaler.
-func (o orderedFields) MarshalJSON() ([]byte, error) {
-	b := []byte{'{'}
-	for i, f := range o {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = appendJSON(b, f.Name)
-		b = append(b, ':')
-		b = appendJSON(b, plainValue(f.Name, f.Value))
-	}
-	return append(b, '}'), nil
-}
-
 func appendJSON(b []byte, v any) []byte {
 	var buf strings.Builder
 	enc := json.NewEncoder(&buf)
@@ -102,6 +54,7 @@ type jsonWriter struct {
 	w     *bufio.Writer
 	array bool
 	n     int
+	line  []byte
 }
 
 func (j *jsonWriter) begin([]forensics.Column) error {
@@ -119,19 +72,11 @@ func (j *jsonWriter) row(cols []forensics.Column, row []any) error {
 		j.w.WriteString("\n ")
 	}
 	j.n++
-	b := []byte{'{'}
-	for i, c := range cols {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = appendJSON(b, c.Name)
-		b = append(b, ':')
-		b = appendJSON(b, plainValue(c.Name, row[i]))
-	}
-	b = append(b, '}')
+	b := forensics.AppendRow(j.line[:0], cols, row)
 	if !j.array {
 		b = append(b, '\n')
 	}
+	j.line = b
 	_, err := j.w.Write(b)
 	return err
 }
@@ -178,20 +123,17 @@ func (c *csvWriter) end() error {
 
 // valueText is a value as one piece of text; null is empty.
 func valueText(col string, v any) string {
-	switch v := plainValue(col, v).(type) {
+	switch v := v.(type) {
 	case nil:
 		return ""
 	case string:
 		return v
-	case bool:
-		return strconv.FormatBool(v)
-	case int64:
-		return strconv.FormatInt(v, 10)
-	case json.Number:
-		return v.String()
-	default:
-		return string(appendJSON(nil, v))
 	}
+	b := forensics.AppendJSON(nil, v)
+	if len(b) > 1 && b[0] == '"' { // times and bytes
+		return string(b[1 : len(b)-1])
+	}
+	return string(b)
 }
 
 // maxCell is how wide a column of a table for people may be.

@@ -1,0 +1,33 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"testing"
+
+	"github.com/pcapsule/pcapsule/exporter"
+	"github.com/pcapsule/pcapsule/recorder/filter"
+)
+
+func TestExitCodeOfFilters(t *testing.T) {
+	_, wrong := filter.Compile("tcp prt 80", 1, 0)
+	_, unfit := filter.Compile("tcp", 195, 0)
+	for _, tt := range []struct {
+		name string
+		err  error
+		code int
+	}{
+		{"a filter that is wrong", fmt.Errorf("making a bundle: %w", wrong), exitSyntax},
+		{"a filter that does not fit the capture", &exporter.InputError{Path: "a.pcap", Err: unfit}, exitNotCapture},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			code := exitCode(context.Background(), tt.err)
+			if code != tt.code {
+				t.Errorf("got %d, want %d", code, tt.code)
+			}
+			if hint(tt.err, code) == "" {
+				t.Error("no hint")
+			}
+		})
+	}
+}

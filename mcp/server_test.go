@@ -1,0 +1,219 @@
+package mcp
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"github.com/pcapsule/pcapsule/exporter"
+	"github.com/pcapsule/pcapsule/forensics"
+)
+
+// session opens a sample as a case and connects a client to a server about it.
+func session(t *testing.T, sample string, o Options) *sdk.ClientSession {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "a.pcapsule")
+	in := filepath.Join("..", "samples", sample)
+	opt := exporter.Options{Release: "test"}
+	if kube := strings.TrimSuffix(in, filepath.Ext(in)) + ".kube.json"; exists(kube) {
+		opt.Kube = []string{kube}
+	}
+	if _, err := exporter.Run(context.Background(), []string{in}, path, opt); err != nil {
+		t.Fatal(err)
+	}
+	c, err := forensics.Open(context.Background(), []string{path}, forensics.Options{MaskSecrets: !o.Secrets})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	a, b := sdk.NewInMemoryTransports()
+	if _, err := New(c, o).Connect(context.Background(), a, nil); err != nil {
+		t.Fatal(err)
+	}
+	s, err := sdk.NewClient(&sdk.Implementation{Name: "test", Version: "1"}, nil).Connect(context.Background(), b, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+func exists(path string) bool { _, err := os.Stat(path); return err == nil }
+
+// ask calls a tool and reads its structured answer into out; it returns the error text
+// of a tool that refused.
+func ask(t *testing.T, s *sdk.ClientSession, name string, args map[string]any, out any) string {
+	t.Helper()
+	r, err := s.CallTool(context.Background(), &sdk.CallToolParams{Name: name, Arguments: args})
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	if r.IsError {
+		return r.Content[0].(*sdk.TextContent).Text
+	}
+	data, err := json.Marshal(r.StructuredContent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(data) > 3*answerBytes {
+		t.Errorf("%s: an answer of %d bytes", name, len(data))
+	}
+	if err := json.Unmarshal(data, out); err != nil {
+		t.Fatalf("%s: %v: %s", name, err, data)
+	}
+	return ""
+}
+
+func TestToolsHaveSchemas(t *testing.T) {
+	s := session(t, "shop.pcapng", Options{})
+	list, err := s.ListTools(context.Background(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(list.Tools) != 8 {
+		t.Errorf("%d tools, want 8", len(list.Tools))
+	}
+	for _, tool := range list.Tools {
+		if tool.InputSchema == nil || tool.OutputSchema == nil || tool.Description == "" || tool.Annotations == nil {
+			t.Errorf("%s lacks a schema, a description or annotations", tool.Name)
+		}
+	}
+}
+
+func TestFromFilterToCallToPackets(t *testing.T) {
+	dir := t.TempDir()
+	s := session(t, "shop.pcapng", Options{ExportDir: dir})
+	var cases listCasesOut
+	ask(t, s, "list_cases", nil, &cases)
+	if len(cases.Cases) != 1 || cases.Cases[0].Packets == 0 || cases.Coverage.State == "none" {
+		t.Fatalf("cases %+v", cases)
+	}
+	var calls listAPICallsOut
+	if e := ask(t, s, "list_api_calls", map[string]any{"kfl": "http && status_code >= 500", "limit": 5}, &calls); e != "" {
+		t.Fatal(e)
+	}
+	if len(calls.Calls) == 0 || calls.Matched != "some" || calls.Calls[0].Packets == "" {
+		t.Fatalf("calls %+v", calls)
+	}
+	var one getAPICallOut
+	ask(t, s, "get_api_call", map[string]any{"id": calls.Calls[0].ID}, &one)
+	if one.Packets != calls.Calls[0].Packets || len(one.Places) == 0 || one.Response == nil {
+		t.Fatalf("call %+v", one)
+	}
+	var file exportPCAPOut
+	if e := ask(t, s, "export_pcap", map[string]any{"call_ids": []string{calls.Calls[0].ID}, "name": "x.pcapng"}, &file); e != "" {
+		t.Fatal(e)
+	}
+	if file.Packets == 0 || !exists(filepath.Join(dir, "x.pcapng")) {
+		t.Fatalf("export %+v", file)
+	}
+}
+
+func TestNothingMatchedIsNotNotRecorded(t *testing.T) {
+	s := session(t, "shop.pcapng", Options{})
+	var out listAPICallsOut
+	ask(t, s, "list_api_calls", map[string]any{"kfl": `http && path == "/no/such/path"`}, &out)
+	if out.Matched != "nothing_matched" || out.Coverage.State != "complete" {
+		t.Errorf("matched %s, coverage %s", out.Matched, out.Coverage.State)
+	}
+	ask(t, s, "list_api_calls", map[string]any{"kfl": "http", "from": "2001-01-01T00:00:00Z", "to": "2001-01-02T00:00:00Z"}, &out)
+	if out.Matched != "not_recorded" || out.Coverage.State != "none" {
+		t.Errorf("matched %s, coverage %s", out.Matched, out.Coverage.State)
+	}
+}
+
+func TestCursorGoesThroughAllCalls(t *testing.T) {
+	s := session(t, "shop.pcapng", Options{})
+	seen := map[string]bool{}
+	args := map[string]any{"limit": 7}
+	for range 1000 {
+		var out listAPICallsOut
+		if e := ask(t, s, "list_api_calls", args, &out); e != "" {
+			t.Fatal(e)
+		}
+		for _, c := range out.Calls {
+			if seen[c.ID+c.Time] {
+				t.Fatalf("call %s twice", c.ID)
+			}
+			seen[c.ID+c.Time] = true
+		}
+		if out.Cursor == "" {
+			break
+		}
+		args["cursor"] = out.Cursor
+	}
+	var n runSQLOut
+	ask(t, s, "run_sql", map[string]any{"sql": "select count(*) from calls"}, &n)
+	if got := n.Rows[0][0].(float64); int(got) != len(seen) {
+		t.Errorf("%d calls by cursor, %v in all", len(seen), got)
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	s := session(t, "shop.pcapng", Options{})
+	for _, tt := range []struct {
+		name, tool string
+		args       map[string]any
+		want       string
+	}{
+		{"KFL with a typo names the nearest word", "list_api_calls", map[string]any{"kfl": "stats_code == 1"}, "status_code"},
+		{"SQL that writes", "run_sql", map[string]any{"sql": "copy calls to '/tmp/x'"}, "refused"},
+		{"SQL that reads other files", "run_sql", map[string]any{"sql": "select * from read_text('/etc/passwd')"}, "refused"},
+		{"no folder to write to", "export_pcap", map[string]any{}, "not allowed"},
+		{"a table that is not there", "describe_schema", map[string]any{"table": "passwords"}, "no table"},
+		{"a cursor of another question", "list_api_calls", map[string]any{"cursor": "abc"}, "cursor"},
+		{"a time that is none", "list_api_calls", map[string]any{"from": "yesterday"}, "RFC 3339"},
+		{"a call that is not there", "get_api_call", map[string]any{"id": "#99999999"}, "not found"},
+	} {
+		var out any
+		if got := ask(t, s, tt.tool, tt.args, &out); !strings.Contains(strings.ToLower(got), strings.ToLower(tt.want)) {
+			t.Errorf("%s: %q, want it to say %q", tt.name, got, tt.want)
+		}
+	}
+}
+
+func TestFlows(t *testing.T) {
+	s := session(t, "shop.pcapng", Options{})
+	var flows listL4FlowsOut
+	if e := ask(t, s, "list_l4_flows", map[string]any{"l4proto": "tcp", "limit": 5}, &flows); e != "" || len(flows.Flows) != 5 || !flows.Truncated {
+		t.Errorf("%s %d flows", e, len(flows.Flows))
+	}
+	for _, a := range []string{"pod", "namespace", "service", "node"} {
+		if e := ask(t, s, "list_l4_flows", map[string]any{"aggregate": a}, &flows); e != "" || len(flows.Flows) == 0 {
+			t.Errorf("by %s: %s", a, e)
+		}
+	}
+	var sum getL4FlowSummaryOut
+	if e := ask(t, s, "get_l4_flow_summary", nil, &sum); e != "" || sum.Totals["flows"].(float64) == 0 || len(sum.TopByBytes) == 0 {
+		t.Errorf("%s %+v", e, sum)
+	}
+}
+
+func TestCredentialsAreMaskedUnlessAsked(t *testing.T) {
+	const sql = "select distinct h.value from (select unnest(headers) as h from calls) where lower(h.name) = 'authorization'"
+	for _, secrets := range []bool{false, true} {
+		s := session(t, "shop.pcapng", Options{Secrets: secrets})
+		var out runSQLOut
+		if e := ask(t, s, "run_sql", map[string]any{"sql": sql}, &out); e != "" || len(out.Rows) == 0 {
+			t.Fatalf("%s, %d rows", e, len(out.Rows))
+		}
+		for _, r := range out.Rows {
+			if v := r[0].(string); (v == "Bearer [masked]") == secrets {
+				t.Errorf("secrets %v: %q", secrets, v)
+			}
+		}
+		raw := strings.Replace(sql, "from calls)", "from calls_raw)", 1)
+		if e := ask(t, s, "run_sql", map[string]any{"sql": raw}, &out); e == "" && !secrets {
+			for _, r := range out.Rows {
+				if v := r[0].(string); v != "Bearer [masked]" {
+					t.Errorf("calls_raw: %q", v)
+				}
+			}
+		}
+	}
+}

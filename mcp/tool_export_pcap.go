@@ -1,0 +1,63 @@
+package mcp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/pcapsule/pcapsule/forensics"
+)
+
+var toolExportPCAP = tool{name: "export_pcap", title: "Packets as a file", writes: true,
+	doc: "Write the packets that calls cite to a pcapng file that Wireshark opens, each packet with a comment saying where it came from. Choose calls by kfl, sql or call_ids."}
+
+type exportPCAPIn struct {
+	KFL     string   `json:"kfl,omitempty" jsonschema:"condition on calls"`
+	SQL     string   `json:"sql,omitempty" jsonschema:"a query with a column cites, packet_no, call_no or flow_id"`
+	CallIDs []string `json:"call_ids,omitempty" jsonschema:"calls by call_id"`
+	From    string   `json:"from,omitempty" jsonschema:"start, RFC 3339, or a length such as 15m before the end"`
+	To      string   `json:"to,omitempty" jsonschema:"end, included"`
+	Context string   `json:"context,omitempty" jsonschema:"empty: only the cited packets; context: also their connection up to there; connections: all of their connections"`
+	Name    string   `json:"name,omitempty" jsonschema:"file name ending in .pcapng; slice.pcapng where not given"`
+}
+
+type exportPCAPOut struct {
+	Path     string   `json:"path" jsonschema:"the file that was written"`
+	Packets  int64    `json:"packets"`
+	Bytes    int64    `json:"bytes"`
+	Calls    int64    `json:"calls" jsonschema:"calls that were chosen"`
+	Notes    []string `json:"notes,omitempty"`
+	Coverage coverage `json:"coverage"`
+}
+
+func (s *server) exportPCAP(ctx context.Context, in exportPCAPIn) (exportPCAPOut, error) {
+	var out exportPCAPOut
+	if s.o.ExportDir == "" {
+		return out, errors.New("writing files was not allowed when the server was started (--export-dir)")
+	}
+	name := in.Name
+	if name == "" {
+		name = "slice.pcapng"
+	}
+	if filepath.Base(name) != name || !strings.HasSuffix(name, ".pcapng") || strings.HasPrefix(name, ".") {
+		return out, fmt.Errorf("name %q: want a plain file name ending in .pcapng", name)
+	}
+	sel := forensics.Selection{KFL: in.KFL, SQL: in.SQL, CallIDs: in.CallIDs, Deadline: toolDeadline}
+	switch sel.Context = forensics.Context(in.Context); sel.Context {
+	case forensics.OnlyCited, forensics.WithContext, forensics.WholeConnections:
+	default:
+		return out, fmt.Errorf("context %q: want context, connections or nothing", in.Context)
+	}
+	var err error
+	if sel.From, sel.To, err = s.times(in.From, in.To); err != nil {
+		return out, err
+	}
+	path := filepath.Join(s.o.ExportDir, name)
+	r, err := s.c.PacketsFile(ctx, sel, path)
+	if err != nil {
+		return out, err
+	}
+	return exportPCAPOut{Path: path, Packets: r.Packets, Bytes: r.Bytes, Calls: r.Calls, Notes: r.Notes, Coverage: coverageOf(r.Coverage)}, nil
+}

@@ -1,0 +1,76 @@
+package mcp
+
+import (
+	"context"
+
+	"github.com/pcapsule/pcapsule/forensics"
+)
+
+var toolGetL4FlowSummary = tool{name: "get_l4_flow_summary", title: "Traffic in numbers",
+	doc: "Sum up all flows: totals, top talkers by bytes, by namespace, between namespaces, to outside addresses, and TCP health."}
+
+type getL4FlowSummaryIn struct {
+	From string `json:"from,omitempty" jsonschema:"start, RFC 3339, or a length such as 15m before the end"`
+	To   string `json:"to,omitempty" jsonschema:"end, included"`
+}
+
+type getL4FlowSummaryOut struct {
+	Totals         map[string]any   `json:"totals"`
+	TopByBytes     []map[string]any `json:"top_by_bytes"`
+	ByNamespace    []map[string]any `json:"by_namespace"`
+	CrossNamespace []map[string]any `json:"cross_namespace"`
+	Outside        []map[string]any `json:"outside" jsonschema:"outside addresses that inside ones talked to"`
+	Coverage       coverage         `json:"coverage"`
+	Citations      string           `json:"citations"`
+}
+
+func (s *server) getL4FlowSummary(ctx context.Context, in getL4FlowSummaryIn) (getL4FlowSummaryOut, error) {
+	out := getL4FlowSummaryOut{Citations: "each number is a sum over table flows, whose first_packet and last_packet, and packets.flow_id, name the packets"}
+	where, args, err := s.flowFilter(listL4FlowsIn{From: in.From, To: in.To})
+	if err != nil {
+		return out, err
+	}
+	ask := func(sql string) (rows []map[string]any) {
+		rows = []map[string]any{}
+		if err != nil {
+			return rows
+		}
+		var r *forensics.Result
+		if r, err = s.c.Query(ctx, forensics.Query{SQL: sql, Args: args, Limit: 20, Deadline: toolDeadline}); err != nil {
+			return rows
+		}
+		for _, row := range r.Rows {
+			m := map[string]any{}
+			for i, c := range r.Columns {
+				if v := s.value(row[i]); v != nil {
+					m[c.Name] = v
+				}
+			}
+			rows = append(rows, m)
+		}
+		return rows
+	}
+	const sums = "count(*) AS flows, sum(src_bytes + dst_bytes)::BIGINT AS bytes, sum(src_packets + dst_packets)::BIGINT AS packets"
+	totals := ask(`SELECT ` + sums + `, count(*) FILTER (transport = 'tcp') AS tcp_flows, count(*) FILTER (transport = 'udp') AS udp_flows,
+		count(DISTINCT src_ip) AS unique_clients, count(DISTINCT dst_ip) AS unique_servers, sum(retransmissions)::BIGINT AS retransmissions,
+		sum(out_of_order)::BIGINT AS out_of_order, sum(resets)::BIGINT AS resets, sum(zero_windows)::BIGINT AS zero_windows, sum(gap_bytes)::BIGINT AS gap_bytes,
+		count(*) FILTER (state IN ('syn_sent', 'refused')) AS unanswered_or_refused, approx_quantile(handshake_us, 0.5)::BIGINT AS handshake_p50_us,
+		approx_quantile(handshake_us, 0.99)::BIGINT AS handshake_p99_us FROM flows WHERE ` + where)
+	if len(totals) > 0 {
+		out.Totals = totals[0]
+	}
+	out.TopByBytes = ask(`SELECT src_name AS src, dst_name AS dst, dst_port, transport, ` + sums + ` FROM flows WHERE ` + where + ` GROUP BY ALL ORDER BY bytes DESC, 1, 2, 3 LIMIT 10`)
+	out.ByNamespace = ask(`SELECT dst_namespace AS namespace, ` + sums + ` FROM flows WHERE dst_namespace IS NOT NULL AND ` + where + ` GROUP BY 1 ORDER BY bytes DESC, 1`)
+	out.CrossNamespace = ask(`SELECT src_namespace, dst_namespace, ` + sums + ` FROM flows WHERE src_namespace <> dst_namespace AND ` + where + ` GROUP BY 1, 2 ORDER BY bytes DESC, 1, 2`)
+	out.Outside = ask(`SELECT dst_name AS name, dst_ip AS ip, ` + sums + ` FROM flows WHERE dst_external AND NOT src_external AND ` + where + ` GROUP BY 1, 2 ORDER BY bytes DESC, 1, 2 LIMIT 15`)
+	if err != nil {
+		return out, err
+	}
+	from, to, err := s.times(in.From, in.To)
+	if err != nil {
+		return out, err
+	}
+	cov, err := s.c.Coverage(from, to)
+	out.Coverage = coverageOf(cov)
+	return out, err
+}

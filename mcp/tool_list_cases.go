@@ -1,0 +1,90 @@
+package mcp
+
+import (
+	"context"
+
+	"github.com/pcapsule/pcapsule/exporter/bundle"
+)
+
+var toolListCases = tool{name: "list_cases", title: "What is open",
+	doc: "List the open bundles: time span, packets, calls by protocol, inputs with hashes, holes in the recording, and whether the files were verified. Begin here."}
+
+type listCasesIn struct{}
+
+type listCasesOut struct {
+	Cases    []caseInfo `json:"cases"`
+	Coverage coverage   `json:"coverage"`
+}
+
+type caseInfo struct {
+	Bundle   int              `json:"bundle" jsonschema:"number of the bundle in answers over several"`
+	Path     string           `json:"path"`
+	From     string           `json:"from,omitempty" jsonschema:"first packet, RFC 3339"`
+	To       string           `json:"to,omitempty" jsonschema:"last packet, RFC 3339"`
+	Packets  int64            `json:"packets"`
+	Bytes    int64            `json:"bytes"`
+	Calls    map[string]int64 `json:"calls" jsonschema:"calls by protocol"`
+	Inputs   []inputInfo      `json:"inputs"`
+	Pods     bool             `json:"kubernetes" jsonschema:"pods and services of Kubernetes are known"`
+	Verified string           `json:"verified" jsonschema:"not_verified, verified or broken"`
+	Warnings []string         `json:"warnings,omitempty"`
+	MadeBy   string           `json:"made_by"`
+}
+
+type inputInfo struct {
+	Name    string `json:"name"`
+	SHA256  string `json:"sha256"`
+	Format  string `json:"format"`
+	Packets int64  `json:"packets"`
+	Drops   int64  `json:"drops" jsonschema:"packets that the file itself says were lost"`
+	Damaged int    `json:"damaged_places"`
+}
+
+// maxInputs is how many inputs of a bundle an answer lists.
+const maxInputs = 20
+
+func (s *server) listCases(ctx context.Context, _ listCasesIn) (listCasesOut, error) {
+	out := listCasesOut{Cases: []caseInfo{}}
+	cov, err := s.c.Coverage(0, 0)
+	if err != nil {
+		return out, err
+	}
+	out.Coverage = coverageOf(cov)
+	for _, b := range s.c.Bundles() {
+		m := b.Manifest
+		c := caseInfo{Bundle: b.Index, Path: b.Path, Packets: m.Accounts.Packets, Bytes: m.Accounts.Bytes, Calls: m.Calls,
+			Verified: states[b.State], MadeBy: m.Tool.Name + " " + m.Tool.Release, Inputs: []inputInfo{}}
+		if m.Window.FirstNs != nil && m.Window.LastNs != nil {
+			c.From, c.To = stamp(int64(*m.Window.FirstNs)), stamp(int64(*m.Window.LastNs))
+		}
+		for i, in := range m.Inputs {
+			if i == maxInputs {
+				break
+			}
+			c.Inputs = append(c.Inputs, inputInfo{clip(in.Name, 200), in.SHA256.String(), in.Format, in.Packets, in.Drops, len(in.Damage) + int(in.DamageMore)})
+		}
+		for _, side := range m.SideInputs {
+			c.Pods = c.Pods || side.Kind == "kube"
+		}
+		for i, w := range m.Warnings {
+			if i == maxInputs {
+				break
+			}
+			c.Warnings = append(c.Warnings, clip(w, 200))
+		}
+		out.Cases = append(out.Cases, c)
+	}
+	return out, nil
+}
+
+var states = map[bundle.State]string{bundle.NotVerified: "not_verified", bundle.Verified: "verified", bundle.Broken: "broken"}
+
+// verified reports whether all bundles passed verification.
+func (s *server) verified() bool {
+	for _, b := range s.c.Bundles() {
+		if b.State != bundle.Verified {
+			return false
+		}
+	}
+	return true
+}

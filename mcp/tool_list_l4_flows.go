@@ -1,0 +1,108 @@
+package mcp
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/pcapsule/pcapsule/forensics"
+)
+
+var toolListL4Flows = tool{name: "list_l4_flows", title: "Flows of transports",
+	doc: "List TCP, UDP and other conversations with packets, bytes and TCP health, or sums of them by pod, namespace, service or node. Filters narrow by either end."}
+
+type listL4FlowsIn struct {
+	Aggregate string `json:"aggregate,omitempty" jsonschema:"pod, namespace, service or node: one row for each pair of them instead of each flow"`
+	Transport string `json:"l4proto,omitempty" jsonschema:"tcp, udp, icmp, sctp or ip"`
+	IP        string `json:"ip,omitempty" jsonschema:"address of either end"`
+	Namespace string `json:"ns,omitempty" jsonschema:"namespace of either end"`
+	Pod       string `json:"pod,omitempty" jsonschema:"pod of either end"`
+	Service   string `json:"svc,omitempty" jsonschema:"service of either end"`
+	From      string `json:"from,omitempty" jsonschema:"start, RFC 3339, or a length such as 15m before the end"`
+	To        string `json:"to,omitempty" jsonschema:"end, included"`
+	Limit     int    `json:"limit,omitempty" jsonschema:"rows, 1 to 1000; 50 where not given"`
+	Cursor    string `json:"cursor,omitempty" jsonschema:"next_cursor of the answer before"`
+}
+
+type listL4FlowsOut struct {
+	Columns   []string `json:"columns"`
+	Flows     [][]any  `json:"flows" jsonschema:"a row a flow or pair, values in the order of columns"`
+	Citations string   `json:"citations" jsonschema:"how to get the packets of a row"`
+	page
+}
+
+const flowColumns = `flow_id, make_timestamp_ns(first_ns) AS first, make_timestamp_ns(last_ns) AS last, transport, protocol, src_name, src_ip, src_port,
+	dst_name, dst_ip, dst_port, src_packets, dst_packets, src_bytes, dst_bytes, state, close_reason, handshake_us, rtt_avg_us, retransmissions,
+	out_of_order, zero_windows, resets, gap_bytes, first_packet, last_packet`
+
+const sumColumns = `count(*) AS flows, sum(src_packets + dst_packets)::BIGINT AS packets, sum(src_bytes)::BIGINT AS src_bytes, sum(dst_bytes)::BIGINT AS dst_bytes,
+	sum(retransmissions)::BIGINT AS retransmissions, sum(resets)::BIGINT AS resets, approx_quantile(handshake_us, 0.5)::BIGINT AS handshake_p50_us,
+	approx_quantile(handshake_us, 0.99)::BIGINT AS handshake_p99_us, min(first_packet) AS first_packet, max(last_packet) AS last_packet`
+
+func (s *server) listL4Flows(ctx context.Context, in listL4FlowsIn) (listL4FlowsOut, error) {
+	out := listL4FlowsOut{Columns: []string{}, Flows: [][]any{},
+		Citations: "packets of a flow: run_sql 'select packet_no from packets where flow_id = N', or export_pcap with sql"}
+	where, args, err := s.flowFilter(in)
+	if err != nil {
+		return out, err
+	}
+	no := ""
+	if s.several() {
+		no = "bundle, "
+	}
+	sql := "SELECT " + no + flowColumns + " FROM flows WHERE " + where + " ORDER BY first_ns, " + no + "flow_id"
+	if in.Aggregate != "" {
+		if !strings.Contains(" pod namespace service node ", " "+in.Aggregate+" ") {
+			return out, fmt.Errorf("aggregate %q: want pod, namespace, service or node", in.Aggregate)
+		}
+		a := in.Aggregate
+		sql = fmt.Sprintf(`SELECT coalesce(src_%[1]s, src_name) AS src, coalesce(dst_%[1]s, dst_name) AS dst, transport, %[2]s
+			FROM flows WHERE %[3]s GROUP BY 1, 2, 3 ORDER BY sum(src_bytes + dst_bytes) DESC, 1, 2, 3`, a, sumColumns, where)
+	}
+	r, err := s.c.Query(ctx, forensics.Query{SQL: sql, Args: args, Limit: rowsOf(in.Limit), Cursor: in.Cursor, MaxBytes: answerBytes, Deadline: toolDeadline})
+	if err != nil {
+		return out, err
+	}
+	for _, c := range r.Columns {
+		out.Columns = append(out.Columns, c.Name)
+	}
+	for _, row := range r.Rows {
+		line := make([]any, len(row))
+		for k := range row {
+			line[k] = s.value(row[k])
+		}
+		out.Flows = append(out.Flows, line)
+	}
+	out.page = s.page(r)
+	return out, nil
+}
+
+// flowFilter is the condition for a question about flows; the user's words are arguments.
+func (s *server) flowFilter(in listL4FlowsIn) (string, []any, error) {
+	where := []string{"true"}
+	var args []any
+	both := func(value string, columns ...string) {
+		if value == "" {
+			return
+		}
+		var either []string
+		for _, c := range columns {
+			either = append(either, c+" = ?")
+			args = append(args, value)
+		}
+		where = append(where, "("+strings.Join(either, " OR ")+")")
+	}
+	both(in.Transport, "transport")
+	both(in.IP, "src_ip", "dst_ip")
+	both(in.Namespace, "src_namespace", "dst_namespace")
+	both(in.Pod, "src_pod", "dst_pod")
+	both(in.Service, "src_service", "dst_service")
+	from, to, err := s.times(in.From, in.To)
+	if from != 0 {
+		where, args = append(where, "last_ns >= ?"), append(args, from)
+	}
+	if to != 0 {
+		where, args = append(where, "first_ns <= ?"), append(args, to)
+	}
+	return strings.Join(where, " AND "), args, err
+}
