@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	duckdb "github.com/duckdb/duckdb-go-bindings"
 )
@@ -159,12 +160,20 @@ func makeValue(a any) (duckdb.Value, error) {
 	case float64:
 		return duckdb.CreateDouble(a), nil
 	case string:
+		if !utf8.ValidString(a) { // DuckDB throws where nobody catches
+			return duckdb.Value{}, errors.New("text that is not UTF-8")
+		}
 		return duckdb.CreateVarchar(a), nil
 	case []byte:
 		return duckdb.CreateBlob(a), nil
 	case time.Time:
 		return duckdb.CreateTimestampNS(duckdb.NewTimestampNS(a.UnixNano())), nil
 	case []string:
+		for _, x := range a {
+			if !utf8.ValidString(x) {
+				return duckdb.Value{}, errors.New("text that is not UTF-8")
+			}
+		}
 		return listValue(duckdb.TypeVarchar, len(a), func(i int) duckdb.Value { return duckdb.CreateVarchar(a[i]) }), nil
 	case []int64:
 		return listValue(duckdb.TypeBigInt, len(a), func(i int) duckdb.Value { return duckdb.CreateInt64(a[i]) }), nil
