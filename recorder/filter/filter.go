@@ -88,6 +88,9 @@ func Compile(expr string, linkType uint16, snapLen int) (*Program, error) {
 
 // Instructions gives the program as classic BPF. Jumps go forward only. The kernel takes
 // at most 4096 instructions; a long list of addresses can need more.
+//
+// LIMIT: vlan looks for the tag in the packet's bytes. On sockets where the kernel keeps
+// tags beside the bytes, it finds none.
 func (p *Program) Instructions() []bpf.RawInstruction {
 	return append([]bpf.RawInstruction(nil), p.raw...)
 }

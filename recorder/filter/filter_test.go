@@ -133,6 +133,8 @@ func TestRefused(t *testing.T) {
 		{"bits beyond the prefix", "net 10.0.0.1/8", 4, "bits set beyond its mask"},
 		{"bits beyond the IPv6 prefix", "net fe80::1/64", 4, "bits set beyond its prefix"},
 		{"a prefix too long", "net 10.0.0.0/33", 13, "want at most 32"},
+		{"a mask of six numbers", "net 10.0.0.0 mask 1.2.3.4.5.6", 18, "no IPv4 mask"},
+		{"a mask that ends", "net 10.0.0.0 mask", 17, "no IPv4 mask"},
 		{"a prefix of a host", "host 10.0.0.0/8", 5, "needs net before"},
 		{"an Ethernet address after host", "host 00:11:22:33:44:55", 5, "ether host"},
 		{"an IPv4 address after ip6", "ip6 host 10.0.0.1", 0, "cannot have an IPv4 address"},

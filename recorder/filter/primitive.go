@@ -2,7 +2,6 @@ package filter
 
 import (
 	"fmt"
-	"net/netip"
 	"strconv"
 	"strings"
 )
@@ -49,82 +48,6 @@ func (p *parser) ofType(off int, proto uint32) *cond {
 		return p.fail(off, msg)
 	}
 	return c
-}
-
-// directions joins the conditions for source and destination as the qualifier says.
-func directions(dir string, one func(dst bool) *cond) *cond {
-	switch dir {
-	case "src":
-		return one(false)
-	case "dst":
-		return one(true)
-	case "and":
-		return and(one(false), one(true))
-	}
-	return or(one(false), one(true))
-}
-
-// host4 is an IPv4 address or network in IP, ARP and RARP headers.
-func (p *parser) host4(q qualifier, off int, addr, mask uint32) *cond {
-	in := func(proto uint32, src, dst int) *cond {
-		return directions(q.dir, func(isDst bool) *cond {
-			at := src
-			if isDst {
-				at = dst
-			}
-			return and(p.ofType(off, proto), is(p.netAt(at, 4).masked(mask), addr))
-		})
-	}
-	switch q.proto {
-	case "ip":
-		return in(etherIPv4, 12, 16)
-	case "arp":
-		return in(etherARP, 14, 24)
-	case "rarp":
-		return in(etherRARP, 14, 24)
-	case "":
-		c := in(etherIPv4, 12, 16)
-		if p.labels > 0 {
-			return c
-		}
-		return or(c, in(etherARP, 14, 24), in(etherRARP, 14, 24))
-	}
-	return p.fail(q.off, fmt.Sprintf("%q cannot have an IPv4 address; only ip, arp and rarp can", q.proto))
-}
-
-func (p *parser) host6(q qualifier, off int, addr netip.Prefix) *cond {
-	if q.proto != "" && q.proto != "ip6" {
-		return p.fail(q.off, fmt.Sprintf("%q cannot have an IPv6 address; only ip6 can", q.proto))
-	}
-	want := addr.Addr().As16()
-	return directions(q.dir, func(isDst bool) *cond {
-		at := 8
-		if isDst {
-			at = 24
-		}
-		cs := []*cond{p.ofType(off, etherIPv6)}
-		for i := 0; i < 16; i += 4 {
-			mask := prefixMask(addr.Bits() - 8*i)
-			cs = append(cs, is(p.netAt(at+i, 4).masked(mask), be32(want[i:])))
-		}
-		return and(cs...)
-	})
-}
-
-// prefixMask has the first n bits set; all for n above 32, none below 0.
-func prefixMask(n int) uint32 {
-	return ^uint32(0) << (32 - min(max(n, 0), 32))
-}
-
-func (p *parser) hostMAC(q qualifier, t token) *cond {
-	mac, _ := parseMAC(t.text)
-	if q.proto != "ether" || q.what != "host" && q.what != "" {
-		return p.fail(t.off, fmt.Sprintf("%s is an Ethernet address; write ether host, ether src or ether dst before it", t.text))
-	}
-	if c := p.needEthernet(t.off, "an Ethernet address"); c != nil {
-		return c
-	}
-	return directions(q.dir, func(isDst bool) *cond { return p.macIs(isDst, mac[:]) })
 }
 
 // needEthernet answers nil on links with six-byte addresses.
