@@ -309,7 +309,8 @@ func (k *datagrams) Close(why dissect.End) {
 	k.conn.Close(why)
 }
 
-// detectDTLS wants whole records of DTLS.
+// detectDTLS wants whole records of DTLS. Either side may send the ClientHello: with
+// WebRTC both are clients until then.
 func detectDTLS(dir dissect.Dir, b []byte) dissect.Verdict {
 	if len(b) < dtlsHeader {
 		return dissect.No
@@ -330,7 +331,7 @@ func detectDTLS(dir dissect.Dir, b []byte) dissect.Verdict {
 		typ, size := r.Uint8(), int(r.Uint24())
 		r.Skip(2)
 		from, n := int(r.Uint24()), int(r.Uint24())
-		if typ > 26 || from+n > size || n > h.size-fragmentHeader || typ == handshake.TypeClientHello && dir == dissect.ToClient ||
+		if typ > 26 || from+n > size || n > h.size-fragmentHeader ||
 			(typ == handshake.TypeServerHello || typ == handshake.TypeHelloVerifyRequest) && dir == dissect.ToServer {
 			return dissect.No
 		}

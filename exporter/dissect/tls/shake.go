@@ -317,7 +317,7 @@ func (k *conn) describe(hs *shake) {
 		row.CertState = table.Some("observed")
 	case hs.server && hs.version13() || row.Renegotiation:
 		row.CertState = table.Some("not_observable")
-	case row.Resumed.OK || hs.helloDone && !hs.gap:
+	case row.Resumed.OK || hs.helloDone && !hs.gap && !hs.malformed:
 		row.CertState = table.Some("none")
 	}
 	if hs.serverCert {
@@ -347,6 +347,8 @@ func (h *shake) summary(why string) string {
 	switch {
 	case row.VersionName.OK:
 		b.WriteString(row.VersionName.V)
+	case h.det.RecordVersion.V > 0x03ff || h.det.RecordVersion.V == 0x0100:
+		b.WriteString("DTLS")
 	default:
 		b.WriteString("TLS")
 	}

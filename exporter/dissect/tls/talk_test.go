@@ -159,4 +159,3 @@ func newIdentity(t testing.TB, name string, from, to time.Time) identity {
 	pool.AddCert(cert)
 	return identity{pool, stdtls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}}
 }
-

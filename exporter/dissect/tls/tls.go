@@ -18,7 +18,7 @@ import (
 // Limits of one connection.
 const (
 	maxRecord  = 1<<14 + 2048 // RFC 5246 section 6.2.3
-	maxMessage = 256 << 10    // handshake message that is read; Certificate is the largest
+	maxMessage = 512 << 10    // handshake message that is read; Certificate is the largest
 	maxFlight  = 64 << 10     // encrypted bytes of one side that are cited as its handshake
 	maxNames   = 1000         // entries of one list in a row
 	maxAlerts  = 16           // alerts named in a row
