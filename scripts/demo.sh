@@ -42,7 +42,7 @@ say "Which calls failed, and between whom?"
 ask query "$shop" 'http && status_code >= 500' --columns ts,src_pod,dst_name,method,path,status_code,elapsed_us,cites --limit 12
 
 say "Which endpoints are asked most, and how do they fare?"
-ask sql "$shop" "select dst_service as service, method, path, count(*) as calls,
+ask sql "$shop" "select coalesce(dst_service, host) as service, method, path, count(*) as calls,
   count(*) filter (where status_code >= 500) as failed, max(elapsed_us) // 1000 as slowest_ms
 from calls where protocol = 'http1' and user_agent not like 'kube-probe%'
 group by all order by calls desc, service, path limit 10"
