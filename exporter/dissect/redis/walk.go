@@ -41,6 +41,9 @@ func (w *walker) walk(k *dissect.Conn, c *call, b []byte) (n int, done bool, err
 				return n, true, nil
 			}
 		}
+		if w.depth > 0 && !w.streamed {
+			n += w.run(c, b[n:])
+		}
 		if n == len(b) {
 			return n, false, nil
 		}
@@ -53,6 +56,37 @@ func (w *walker) walk(k *dissect.Conn, c *call, b []byte) (n int, done bool, err
 			return n, true, nil
 		}
 	}
+}
+
+// run reads short strings that follow one another in a list, all but its last: most of
+// what long replies hold.
+func (w *walker) run(c *call, b []byte) (n int) {
+	f := &w.stack[w.depth-1]
+	if w.attrs > 0 || f.kind == '%' || f.seen < int64(len(c.first)) {
+		return 0
+	}
+	for f.left > 1 && n+6 <= len(b) && b[n] == '$' {
+		size, at := int(b[n+1]-'0'), n+2
+		if size > 9 {
+			break
+		}
+		if d := b[at] - '0'; d <= 9 {
+			size, at = size*10+int(d), at+1
+		}
+		from := at + 2
+		end := from + size
+		if end+2 > len(b) || b[at] != '\r' || b[at+1] != '\n' || b[end] != '\r' || b[end+1] != '\n' {
+			break
+		}
+		if !c.full {
+			c.reply = appendArg(append(c.reply, ',', ' '), b[from:end])
+			c.full = len(c.reply) > maxText
+		}
+		f.left--
+		f.seen++
+		n = end + 2
+	}
+	return n
 }
 
 // token reads one line: a scalar, or the head of a string or aggregate. ended says
