@@ -7,8 +7,11 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 )
 
-// linkCookedLinux is the link type of packets that carry their direction and interface.
-const linkCookedLinux = 276
+// Link types that an expression is tried with.
+const (
+	linkEthernet    = 1
+	linkCookedLinux = 276 // its packets carry their direction and interface
+)
 
 // packetFilter chooses packets for the tables. A capture can hold packets of several link
 // types; each gets its program when its first packet comes.
@@ -20,16 +23,23 @@ type packetFilter struct {
 }
 
 // newFilter checks the expression before any packet is read. It answers *filter.Error for
-// one that is wrong. An expression that only Linux cooked packets can answer is right.
+// one that is wrong, or that no packet can match. One that only Linux cooked packets can
+// answer is right.
 func newFilter(o Options) (*packetFilter, error) {
-	f := &packetFilter{expr: o.Filter, programs: map[uint16]*filter.Program{}}
-	const ethernet = 1
-	if _, err := filter.Compile(o.Filter, ethernet, 0); err != nil {
-		if _, cooked := filter.Compile(o.Filter, linkCookedLinux, 0); cooked != nil {
-			return nil, err
+	var first error
+	for _, linkType := range []uint16{linkEthernet, linkCookedLinux} {
+		p, err := filter.Compile(o.Filter, linkType, 0)
+		if err == nil && p.CanMatch() {
+			return &packetFilter{expr: o.Filter, programs: map[uint16]*filter.Program{}}, nil
+		}
+		if err == nil {
+			err = &filter.Error{Msg: "no packet can match the expression; vlan and mpls stand before what they carry"}
+		}
+		if first == nil {
+			first = err
 		}
 	}
-	return f, nil
+	return nil, first
 }
 
 // match fails where the link type of the packet cannot be asked what the expression asks.

@@ -73,6 +73,8 @@ func TestFilterThatIsWrongLeavesNothing(t *testing.T) {
 		{"a mistake", "tcp prt 80"},
 		{"a name of a host", "host example.com"},
 		{"what no link type can answer", "vlan and inbound"},
+		{"what no packet can be", "tcp and udp"},
+		{"a tag looked for behind what it carries", "udp and vlan"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			in := writeCapture(t, 1)

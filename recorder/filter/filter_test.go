@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"testing"
 
@@ -182,6 +183,21 @@ func TestUnknownLinkTypeIsNamed(t *testing.T) {
 	}
 }
 
+func TestCanMatch(t *testing.T) {
+	for expr, want := range map[string]bool{
+		"": true, "tcp": true, "5 = 5": true, "not tcp": true, "tcp or udp": true, "vlan and udp": true,
+		"5 = 6": false, "tcp and udp": false, "udp and vlan": false, "arp and port 53": false, "tcp and not tcp": false,
+	} {
+		p, err := Compile(expr, linkEthernet, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p.CanMatch() != want {
+			t.Errorf("%q: got %v, want %v", expr, !want, want)
+		}
+	}
+}
+
 func TestLongListOfAddresses(t *testing.T) {
 	var b strings.Builder
 	b.WriteString("host 10.0.0.1")
@@ -268,5 +284,40 @@ func BenchmarkMachine(b *testing.B) {
 	packet, _ := hex.DecodeString(syn)
 	for b.Loop() {
 		vm.Run(packet)
+	}
+}
+
+// TestAnyWordsInAnyOrder asks of expressions made of the language's words what the fuzz
+// target asks of bytes.
+func TestAnyWordsInAnyOrder(t *testing.T) {
+	words := strings.Fields(wordsProtocol + wordsAlias + wordsOther + wordsRefused +
+		" and or not ( ) ( ) [ ] : / + - * % & | ^ << >> = != < > 1 80 0x800 10.0.0.1 10.1 1.2.3.4.5.6 fe80::1 :: 00:11:22:33:44:55" +
+		" 1-1024 http \\tcp tcpflags icmp-echo tcp[13] ip[0:2] len")
+	common := strings.Fields("tcp udp ip host net port src dst and or not ( ) 80 10.0.0.1 mask / 8 vlan")
+	packet, _ := hex.DecodeString(syn)
+	rnd := rand.New(rand.NewPCG(1, 2))
+	right := 0
+	for range 100_000 {
+		var list []string
+		for n := rnd.IntN(8); n >= 0; n-- {
+			from := common
+			if rnd.IntN(2) == 0 {
+				from = words
+			}
+			list = append(list, from[rnd.IntN(len(from))])
+		}
+		expr := strings.Join(list, " ")
+		p, err := Compile(expr, 1, 0)
+		if err != nil {
+			continue
+		}
+		right++
+		n, err := newVM(t, p).Run(packet)
+		if got := p.Match(packet, uint32(len(packet))); err != nil || got != (n > 0) {
+			t.Errorf("%q: Match %v, machine %d, %v", expr, got, n, err)
+		}
+	}
+	if right < 1000 {
+		t.Errorf("%d expressions were right, want more to learn from", right)
 	}
 }

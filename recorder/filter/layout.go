@@ -15,6 +15,7 @@ const (
 	linkATM         = 100
 	linkRaw         = 101
 	linkCHDLC       = 104
+	linkATMClassic  = 106 // IP over ATM
 	linkFrameRelay  = 107
 	linkLoop        = 108
 	linkEnc         = 109
@@ -85,7 +86,7 @@ func newLayout(linkType uint16) *layout {
 		l.typeAt, l.payload, l.net, l.netOSI = 14, 14, 8, 3
 	case linkFDDI:
 		l.typeAt, l.payload, l.net, l.netOSI = 13, 13, 8, 3
-	case linkATM:
+	case linkATM, linkATMClassic:
 		l.net, l.netOSI = 8, 3
 	case linkArcnet:
 		l.typeAt, l.payload = 2, 6
@@ -144,7 +145,7 @@ func (l *layout) ofType(proto uint32) (*cond, string) {
 		return l.ofEthernet(proto), ""
 	case linkSLL:
 		return l.ofSLL(proto), ""
-	case linkTokenRing, linkFDDI, linkATM:
+	case linkTokenRing, linkFDDI, linkATM, linkATMClassic:
 		return l.ofLLC(proto), ""
 	case linkPPP, linkPPPSerial, linkPPPEther, linkPPPD:
 		return is(at, pppType(proto)), ""

@@ -74,6 +74,17 @@ func stepOf(n *node) stepLoad {
 	return s
 }
 
+// CanMatch is false where it is sure that no packet passes: tcp and udp, or udp and vlan,
+// which looks for udp before the tag and for the tag after it.
+func (p *Program) CanMatch() bool {
+	for i := range p.steps {
+		if p.steps[i].yes == accept || p.steps[i].no == accept {
+			return true
+		}
+	}
+	return false
+}
+
 // Match tells whether a packet passes: data as captured from the link header on, origLen
 // its length on the wire.
 func (p *Program) Match(data []byte, origLen uint32) bool {
