@@ -28,6 +28,7 @@ type round struct {
 	work      sync.WaitGroup
 	claimed   int // shards given to workers
 	seq       int
+	budget    [shardCount]int
 }
 
 func (r *round) hold(w *window) {
@@ -72,7 +73,8 @@ type shards struct {
 
 	mu   sync.Mutex
 	cond *sync.Cond
-	done [shardCount]int // rounds that the shard has finished
+	done [shardCount]int    // rounds that the shard has finished
+	held [3][shardCount]int // bytes that shards held back after the last rounds, by round modulo 3
 }
 
 func newShards(o Options) (*shards, error) {
@@ -110,6 +112,7 @@ func (s *shards) run(in <-chan *round, out chan<- *round, workers int) {
 	seq := 0
 	for r := range in {
 		r.seq = seq
+		s.share(r)
 		seq++
 		r.work.Add(shardCount)
 		out <- r
@@ -122,6 +125,37 @@ func (s *shards) run(in <-chan *round, out chan<- *round, workers int) {
 	close(out)
 }
 
+// What connections of all shards may hold back, and what a shard always may.
+const (
+	heldBudget  = 48 << 20
+	shardBudget = 512 << 10
+)
+
+// share says what each shard may hold back in a round: what it held two rounds before and
+// all that nobody held then, so that one busy connection can have nearly everything. Two
+// rounds before, since no shard is further behind; what comes in between is at most the
+// bytes of two rounds. The number of workers so changes nothing.
+func (s *shards) share(r *round) {
+	var before [shardCount]int
+	if r.seq >= 2 {
+		s.mu.Lock()
+		for i := range s.done {
+			for s.done[i] < r.seq-1 {
+				s.cond.Wait()
+			}
+		}
+		before = s.held[(r.seq-2)%3]
+		s.mu.Unlock()
+	}
+	free := heldBudget
+	for _, n := range before {
+		free -= n
+	}
+	for i, n := range before {
+		r.budget[i] = max(n+max(free, 0), shardBudget)
+	}
+}
+
 func (s *shards) do(t task) {
 	s.mu.Lock()
 	for s.done[t.shard] != t.r.seq {
@@ -129,6 +163,7 @@ func (s *shards) do(t task) {
 	}
 	s.mu.Unlock()
 	sh, out := s.all[t.shard], &t.r.out[t.shard]
+	sh.SetBudget(t.r.budget[t.shard])
 	sh.Run(t.r.packets, t.r.shards[t.shard], out)
 	last := dissect.Packet{No: max(t.r.last, 0), Time: t.r.now}
 	sh.Expire(t.r.now, last, out)
@@ -136,6 +171,7 @@ func (s *shards) do(t task) {
 		sh.Close(last, out)
 	}
 	s.mu.Lock()
+	s.held[t.r.seq%3][t.shard] = sh.Held()
 	s.done[t.shard]++
 	s.cond.Broadcast()
 	s.mu.Unlock()

@@ -49,7 +49,7 @@ func withUnknown(list []*dissect.Protocol) []*dissect.Protocol {
 }
 
 func openTables(b *bundle.Builder, release string) (*tables, error) {
-	t := &tables{b: b, opts: columnar.Options{ReleaseName: "pcapsule", ReleaseVersion: release},
+	t := &tables{b: b, opts: columnar.Options{ReleaseName: "pcapsule", ReleaseVersion: release, Scratch: &columnar.Scratch{}},
 		plain: map[string]*columnar.Table{}, schema: map[string]*table.Schema{}, calls: map[string]*columnar.Table{},
 		rows: map[string]int64{}, known: map[string]*table.Schema{}}
 	for _, p := range withUnknown(Protocols()) {

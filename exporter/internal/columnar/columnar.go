@@ -40,10 +40,15 @@ type Level = zstd.EncoderLevel
 type Options struct {
 	ReleaseName    string // of the program, for the parts' created_by
 	ReleaseVersion string
-	RowsPerPart    int64 // rows of a part file, the last excepted; DefaultRowsPerPart where 0
-	GroupBytes     int   // raw bytes of rows held before a row group is written; DefaultGroupBytes where 0
-	Compression    Level // zstd.SpeedFastest where 0
+	RowsPerPart    int64    // rows of a part file, the last excepted; DefaultRowsPerPart where 0
+	GroupBytes     int      // raw bytes of rows held before a row group is written; DefaultGroupBytes where 0
+	Compression    Level    // zstd.SpeedFastest where 0
+	Scratch        *Scratch // shared with other tables; nil: the table's own
 }
+
+// Scratch is the memory that writing row groups needs. Tables that one goroutine fills
+// may share it; it takes a few megabytes.
+type Scratch struct{ work *workspace }
 
 // Part is one file of a table.
 type Part struct {
@@ -226,7 +231,7 @@ func (t *Table) flush() error {
 
 func (t *Table) open() (err error) {
 	if t.work == nil {
-		if t.work, err = newWorkspace(t.options.Compression); err != nil {
+		if err := t.takeScratch(); err != nil {
 			return err
 		}
 	}
@@ -238,6 +243,19 @@ func (t *Table) open() (err error) {
 	}
 	name := fmt.Sprintf("part-%03d.parquet", len(t.parts))
 	t.part, err = createPart(filepath.Join(t.dir, name), t.schema, t.columns)
+	return err
+}
+
+// takeScratch finds or makes the memory for writing.
+func (t *Table) takeScratch() (err error) {
+	shared := t.options.Scratch
+	if shared != nil && shared.work != nil {
+		t.work = shared.work
+		return nil
+	}
+	if t.work, err = newWorkspace(t.options.Compression); shared != nil {
+		shared.work = t.work
+	}
 	return err
 }
 
