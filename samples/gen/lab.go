@@ -363,7 +363,8 @@ func forgetMachine(in []byte) (out []byte) {
 		kind, size := le.Uint32(in), le.Uint32(in[4:])
 		block := in[:size]
 		in = in[size:]
-		head, drop := 0, map[uint16]bool{}
+		var head int
+		var drop map[uint16]bool
 		switch kind {
 		case 0x0a0d0d0a:
 			head, drop = 24, map[uint16]bool{2: true, 3: true} // shb_hardware, shb_os
