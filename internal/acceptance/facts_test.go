@@ -24,7 +24,7 @@ type fact struct {
 // facts lists all facts. A protocol's own stand in facts_<protocol>_test.go, as one
 // function that is added here.
 func facts() []fact {
-	return slices.Concat(coreFacts(), tlsFacts())
+	return slices.Concat(coreFacts(), dnsFacts(), icmpFacts(), tlsFacts(), redisFacts(), postgresqlFacts())
 }
 
 func coreFacts() []fact {
