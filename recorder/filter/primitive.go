@@ -412,7 +412,7 @@ func (p *parser) multicast(off int, word string) *cond {
 	return p.fail(off, fmt.Sprintf("%q has no multicast; ether, ip and ip6 have", word))
 }
 
-// direction is in the header of the link types that Linux and pppd make up.
+// direction is in the header of link types that a program makes up.
 func (p *parser) direction(off int, outbound bool) *cond {
 	var c *cond
 	switch p.inner {
@@ -421,9 +421,14 @@ func (p *parser) direction(off int, outbound bool) *cond {
 	case linkSLL2:
 		c = is(p.headerAt(10, 1), 4)
 	case linkPPPD:
-		c = is(p.headerAt(0, 1), 1)
+		if !outbound {
+			return is(p.headerAt(0, 1), 0)
+		}
+		return is(p.headerAt(0, 1), 1)
+	case linkSLIP:
+		c = not(is(p.headerAt(0, 1), 0))
 	default:
-		return p.fail(off, fmt.Sprintf("packets of link type %d do not say whether they came or went; inbound and outbound need Linux cooked packets", p.inner))
+		return p.fail(off, fmt.Sprintf("packets of link type %d do not say whether they came or went; inbound and outbound need Linux cooked packets, pppd or SLIP", p.inner))
 	}
 	if !outbound {
 		return not(c)

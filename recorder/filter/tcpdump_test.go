@@ -3,6 +3,7 @@ package filter
 import (
 	"bytes"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"hash/fnv"
@@ -304,6 +305,97 @@ func words(b []byte) (out []any) {
 	return out
 }
 
+// TestAgreesWithTcpdumpOnOtherLinkTypes puts the link headers that few captures have before
+// IP packets, and also takes Ethernet frames for frames of those links.
+func TestAgreesWithTcpdumpOnOtherLinkTypes(t *testing.T) {
+	if _, err := exec.LookPath("tcpdump"); err != nil {
+		t.Skip("needs tcpdump")
+	}
+	bits := map[uint16][2]string{ // link type to headers before IPv4 and IPv6
+		linkNull:        {"02000000", "1e000000"},
+		linkTokenRing:   {"1040" + ether + "aaaa030000000800", "1040" + ether + "aaaa0300000086dd"},
+		linkArcnet:      {"0102d4000000", "0102c4000000"},
+		linkSLIP:        {"00000000000000000000000000000000", "00000000000000000000000000000000"},
+		linkPPP:         {"ff030021", "ff030057"},
+		linkFDDI:        {"50" + ether + "aaaa030000000800", "50" + ether + "aaaa0300000086dd"},
+		linkRawOld:      {"", ""},
+		linkPPPSerial:   {"ff030021", "ff030057"},
+		linkPPPEther:    {"1100000100280021", "1100000100280057"},
+		linkATM:         {"aaaa030000000800", "aaaa0300000086dd"},
+		linkATMClassic:  {"aaaa030000000800", "aaaa0300000086dd"},
+		linkRaw:         {"", ""},
+		linkCHDLC:       {"0f000800", "0f0086dd"},
+		linkFrameRelay:  {"184103cc", "1841038e"},
+		linkLoop:        {"00000002", "0000001c"},
+		linkEnc:         {"020000000000000000000000", "180000000000000000000000"},
+		linkSLL:         {"00040001000600112233445500000800", "000000010006001122334455000086dd"},
+		linkArcnetLinux: {"01020000d4000000", "01020000c4000000"},
+		linkFireWire:    {"001122334455667700112233445566770800", "0011223344556677001122334455667786dd"},
+		linkPPPD:        {"01030021", "00030057"},
+		linkIPv4:        {"", ""},
+		linkIPv6:        {"", ""},
+		linkSLL2:        {sll2Out[:40], "86dd" + "0000000000050001" + "0006" + "0011223344550000"},
+	}
+	var frames []tcpdumpPacket
+	for i, file := range captures(t) {
+		if strings.Contains(file, "/dns/") && i%7 == 0 || strings.Contains(file, "/icmp/") && i%5 == 0 || strings.Contains(file, "/ipfrag/") && i%5 == 0 {
+			if link, all, _ := tcpdump(t, file, ""); link == linkEthernet {
+				frames = append(frames, all[:min(len(all), 20)]...)
+			}
+		}
+	}
+	sample := uint32(40)
+	if os.Getenv("PCAPSULE_FULL") != "" {
+		sample = 1
+	}
+	var c counts
+	for link, headers := range bits {
+		var packets []tcpdumpPacket
+		for _, f := range frames {
+			packets = append(packets, f)
+			for i, proto := range []string{"\x08\x00", "\x86\xdd"} {
+				if len(f.data) > 14 && string(f.data[12:14]) == proto {
+					h, err := hex.DecodeString(headers[i])
+					if err != nil {
+						t.Fatal(err)
+					}
+					packets = append(packets, tcpdumpPacket{append(h, f.data[14:]...), f.orig})
+				}
+			}
+		}
+		file := filepath.Join(t.TempDir(), fmt.Sprintf("%d.pcap", link))
+		if err := os.WriteFile(file, classic(link, packets), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		link, all, refused := tcpdump(t, file, "")
+		if len(all) != len(packets) {
+			t.Fatalf("link type %d: %s", link, refused)
+		}
+		for _, expr := range append(ownAddresses(link, all), strings.Split(strings.TrimSpace(expressions), "\n")...) {
+			if chosen(file, expr, sample) {
+				c.compare(t, file, expr, link, all)
+			}
+		}
+	}
+	t.Log(c.String())
+}
+
+// classic writes a capture file.
+func classic(link uint16, packets []tcpdumpPacket) []byte {
+	var b bytes.Buffer
+	word := func(v uint32) { b.Write(binary.LittleEndian.AppendUint32(nil, v)) }
+	for _, v := range []uint32{0xa1b2c3d4, 4<<16 | 2, 0, 0, 1 << 17, uint32(link)} {
+		word(v)
+	}
+	for i, p := range packets {
+		for _, v := range []uint32{uint32(i), 0, uint32(len(p.data)), max(p.orig, uint32(len(p.data)))} {
+			word(v)
+		}
+		b.Write(p.data)
+	}
+	return b.Bytes()
+}
+
 // TestAgreesWithTcpdump asks tcpdump and this package the same of the same packets. It
 // takes a fixed sample; PCAPSULE_FULL asks everything, which takes some twenty minutes.
 func TestAgreesWithTcpdump(t *testing.T) {
@@ -312,11 +404,11 @@ func TestAgreesWithTcpdump(t *testing.T) {
 	}
 	files := captures(t)
 	list := strings.Split(strings.TrimSpace(expressions), "\n")
-	sample := uint32(200)
+	sample := uint32(400)
 	if os.Getenv("PCAPSULE_FULL") != "" {
 		sample = 1
 	}
-	var asked, unlike, unknown, theirs, matched atomic.Int64
+	var c counts
 	work := make(chan string)
 	var wg sync.WaitGroup
 	for range 2 {
@@ -334,12 +426,12 @@ func TestAgreesWithTcpdump(t *testing.T) {
 							break
 						}
 						for _, own := range ownAddresses(link, all) {
-							if chosen(file, own, min(sample, 3)) {
-								compare1(t, file, own, link, all, &asked, &unlike, &unknown, &theirs, &matched)
+							if chosen(file, own, min(sample, 8)) {
+								c.compare(t, file, own, link, all)
 							}
 						}
 					}
-					compare1(t, file, expr, link, all, &asked, &unlike, &unknown, &theirs, &matched)
+					c.compare(t, file, expr, link, all)
 				}
 			}
 		})
@@ -349,8 +441,7 @@ func TestAgreesWithTcpdump(t *testing.T) {
 	}
 	close(work)
 	wg.Wait()
-	t.Logf("%d questions on %d files: %d answered unlike, %d of unknown link types, %d refused by tcpdump, %d packets matched",
-		asked.Load(), len(files), unlike.Load(), unknown.Load(), theirs.Load(), matched.Load())
+	t.Logf("%d files: %s", len(files), c.String())
 }
 
 func chosen(file, expr string, sample uint32) bool {
@@ -359,20 +450,30 @@ func chosen(file, expr string, sample uint32) bool {
 	return h.Sum32()%sample == 0
 }
 
-func compare1(t *testing.T, file, expr string, link uint16, all []tcpdumpPacket, asked, unlike, unknown, theirs, matched *atomic.Int64) {
-	asked.Add(1)
+// counts are of questions, and of packets that matched.
+type counts struct {
+	asked, unlike, unknown, theirs, matched atomic.Int64
+}
+
+func (c *counts) String() string {
+	return fmt.Sprintf("%d questions: %d answered unlike, %d of unknown link types, %d refused by tcpdump, %d packets matched",
+		c.asked.Load(), c.unlike.Load(), c.unknown.Load(), c.theirs.Load(), c.matched.Load())
+}
+
+func (c *counts) compare(t *testing.T, file, expr string, link uint16, all []tcpdumpPacket) {
+	c.asked.Add(1)
 	_, want, refused := tcpdump(t, file, expr)
 	p, err := Compile(expr, link, 0)
 	var linkErr *LinkTypeError
 	switch {
 	case refused != "" && strings.Contains(refused, "tcpdump: "):
-		theirs.Add(1)
+		c.theirs.Add(1)
 		return
 	case errors.As(err, &linkErr):
-		unknown.Add(1)
+		c.unknown.Add(1)
 		return
 	case err != nil:
-		unlike.Add(1)
+		c.unlike.Add(1)
 		t.Errorf("%s: %q on link type %d: %v, and tcpdump answers", file, expr, link, err)
 		return
 	}
@@ -389,13 +490,13 @@ func compare1(t *testing.T, file, expr string, link uint16, all []tcpdumpPacket,
 			}
 		}
 	}
-	matched.Add(int64(len(got)))
+	c.matched.Add(int64(len(got)))
 	same := len(got) == len(want)
 	for i := 0; same && i < len(got); i++ {
 		same = bytes.Equal(got[i].data, want[i].data)
 	}
 	if !same {
-		unlike.Add(1)
+		c.unlike.Add(1)
 		t.Errorf("%s: %q on link type %d: %d packets of %d, tcpdump %d", file, expr, link, len(got), len(all), len(want))
 	}
 }
