@@ -27,6 +27,7 @@ type datagrams struct {
 	conn
 	seen  [2]uint64 // by direction: message numbers below 64 that were read
 	parts [2][]*fragmented
+	last  []byte // random of the last ClientHello that a row was made of
 }
 
 // fragmented is a handshake message in pieces.
@@ -106,8 +107,10 @@ func (k *datagrams) record(in *dissect.Input, at int) (int, error) {
 	case recordHandshake:
 		k.fragments(in, at, whole, h, body)
 	case recordCCS:
-		k.changeCipher(s, in, at, whole)
-		s.encrypted = false // epochs tell
+		if k.hs != nil || !k.done { // else sent again
+			k.changeCipher(s, in, at, whole)
+			s.encrypted = false // epochs tell
+		}
 	case recordAlert:
 		k.want(in)
 		k.give(in, at, at+whole)
@@ -181,7 +184,9 @@ func (k *datagrams) fragments(in *dissect.Input, at, whole int, h dtlsRecord, bo
 			k.c.Anomaly("malformed", fmt.Sprintf("reading handshake message %s: piece of %d bytes at %d of %d", handshake.Message(typ), n, from, size), 0)
 			break
 		}
-		k.open(in, typ, number, from == 0 && n == size, piece)
+		if !k.open(in, typ, number, from == 0, piece) {
+			continue
+		}
 		if !given {
 			k.hs.recordVersion(h.version)
 			k.give(in, at, at+whole)
@@ -194,14 +199,20 @@ func (k *datagrams) fragments(in *dissect.Input, at, whole int, h dtlsRecord, bo
 	}
 }
 
-// open makes sure that a handshake is under way. A first ClientHello after the end of a
-// handshake begins another; one sent again does not.
-func (k *datagrams) open(in *dissect.Input, typ uint8, number uint16, whole bool, body []byte) {
-	if typ == handshake.TypeClientHello && number == 0 && whole && k.hs != nil && (k.hs.client || k.hs.row.Midstream || k.hs.fatal) && !k.again(body) {
-		k.finish("")
-	}
+// open makes sure that a handshake is under way. A first ClientHello with a new random
+// begins another one. False means that the message is of an ended handshake, sent again.
+func (k *datagrams) open(in *dissect.Input, typ uint8, number uint16, start bool, body []byte) bool {
+	first := typ == handshake.TypeClientHello && number == 0 && start && len(body) >= 34
 	if k.hs != nil {
-		return
+		if !first || !k.hs.client && !k.hs.row.Midstream || string(body[2:34]) == string(k.hs.det.ClientRandom) {
+			return true
+		}
+		k.finish("")
+	} else if k.done && (!first || string(body[2:34]) == string(k.last)) {
+		return false
+	}
+	if first {
+		k.last = append(k.last[:0], body[2:34]...)
 	}
 	k.newShake()
 	k.seen = [2]uint64{}
@@ -214,11 +225,7 @@ func (k *datagrams) open(in *dissect.Input, typ uint8, number uint16, whole bool
 	case handshake.TypeClientHello:
 		k.client = in.Dir
 	}
-}
-
-// again reports whether a ClientHello has the random of the one that was read.
-func (k *datagrams) again(body []byte) bool {
-	return len(body) >= 34 && string(body[2:34]) == string(k.hs.det.ClientRandom)
+	return true
 }
 
 // piece reads a handshake message, or adds a piece to one.

@@ -107,6 +107,21 @@ func TestDTLS(t *testing.T) {
 	}
 }
 
+// TestDTLSSentAgain sends flights again after the end: they make no other row, a
+// ClientHello with another random does.
+func TestDTLSSentAgain(t *testing.T) {
+	chunks, _ := dtlsTalk(t)
+	other, _ := dtlsTalk(t)
+	again := slices.Concat(chunks, []dissecttest.Chunk{chunks[0], chunks[3], chunks[6], chunks[7], chunks[8]})
+	if list, _ := rows(playUDP(t, dissect.EndTimeout, again...)); len(list) != 1 {
+		t.Errorf("%d rows, want 1", len(list))
+	}
+	list, _ := rows(playUDP(t, dissect.EndTimeout, slices.Concat(chunks, other)...))
+	if len(list) != 2 || !list[1].Complete {
+		t.Errorf("rows %+v, want 2", list)
+	}
+}
+
 func TestDTLSRefusals(t *testing.T) {
 	chunks, _ := dtlsTalk(t)
 	hello := chunks[0]

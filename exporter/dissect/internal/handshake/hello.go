@@ -195,7 +195,7 @@ func (h *Client) extension(typ uint16, data []byte) (err error) {
 	switch typ {
 	case extServerName:
 		list := r.Sub(int(r.Uint16()))
-		for list.Left() > 0 {
+		for list.Left() > 0 && !list.Short() {
 			kind := list.Uint8()
 			name := list.Bytes(int(list.Uint16()))
 			if kind == 0 && name != nil && !h.HasName {
