@@ -35,7 +35,7 @@ type env struct {
 func Main(args []string, in io.Reader, out, errOut io.Writer) int {
 	// The collector would let the heap grow to twice what lives; captures pass through
 	// in bounded rounds, so little of it is worth keeping.
-	debug.SetGCPercent(60)
+	debug.SetGCPercent(50)
 	e := &env{in: in, out: out, err: errOut}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()

@@ -71,6 +71,6 @@ func limitMemory(s string) error {
 	if n < minMemory {
 		return usagef("--max-memory %s: want at least 64MiB", s)
 	}
-	debug.SetMemoryLimit(n - n/8) // the rest is for what the collector does not see
+	debug.SetMemoryLimit(n - n/5) // the rest is for what the collector does not see: code, stacks of C, the page cache of Parquet parts
 	return nil
 }
