@@ -242,8 +242,11 @@ func (k *conn) simple(body []byte, in *dissect.Input, from, to int, cut bool) {
 	for i, end := range ends {
 		c := k.newCall(kindQuery)
 		c.closed, c.known = true, true
-		c.query = text(bytes.TrimSpace(body[prev:min(end, prev+maxQuery)]))
-		c.part, c.parts = int32(i), int32(len(ends))
+		part := body[prev:min(end, prev+maxQuery)]
+		if len(ends) > 1 {
+			part = bytes.TrimSpace(part)
+		}
+		c.query, c.part, c.parts = text(part), int32(i), int32(len(ends))
 		k.start(c)
 		stop := base + end
 		if i == len(ends)-1 {

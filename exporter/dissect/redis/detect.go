@@ -187,13 +187,24 @@ func detectLine(b []byte) (n int, sure bool, v dissect.Verdict) {
 		}
 		return 0, false, dissect.No
 	}
-	word, _, more := bytes.Cut(line, []byte{' '})
+	word, rest, more := bytes.Cut(line, []byte{' '})
 	switch string(word) {
 	case "ERR":
-		return i + 1, false, dissect.Yes
+		return i + 1, knownError(rest), dissect.Yes
 	case "NOAUTH", "WRONGTYPE", "WRONGPASS", "MOVED", "ASK", "LOADING", "READONLY", "BUSY", "DENIED", "NOPERM",
 		"OOM", "EXECABORT", "NOSCRIPT", "MASTERDOWN", "MISCONF", "CLUSTERDOWN", "CROSSSLOT", "TRYAGAIN", "NOPROTO":
 		return i + 1, more, dissect.Yes
 	}
 	return 0, false, dissect.No
+}
+
+// knownError reports whether an error's text begins as the server's own do.
+func knownError(b []byte) bool {
+	for _, s := range [...]string{"unknown command", "Protocol error", "wrong number of arguments", "syntax error",
+		"value is not", "Operation against", "no such key", "AUTH", "DB index", "EXEC without"} {
+		if len(b) >= len(s) && string(b[:len(s)]) == s {
+			return true
+		}
+	}
+	return false
 }
