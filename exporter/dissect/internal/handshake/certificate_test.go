@@ -1,0 +1,47 @@
+package handshake
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"math/big"
+	"slices"
+	"testing"
+	"time"
+)
+
+// TestReadCertificateLoosely gives a certificate that crypto/x509 refuses: its two names of
+// the signature algorithm differ.
+func TestReadCertificateLoosely(t *testing.T) {
+	public, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tmpl := &x509.Certificate{SerialNumber: big.NewInt(0xbeef), Subject: pkix.Name{CommonName: "loose.example"},
+		NotBefore: time.Unix(1_600_000_000, 0), NotAfter: time.Unix(1_700_000_000, 0), DNSNames: []string{"loose.example", "other.example"}}
+	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, public, private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	good := ReadCertificate(der)
+	oid := []byte{0x06, 0x03, 0x2b, 0x65, 0x70}
+	bad := bytes.Clone(der)
+	bad[bytes.LastIndex(bad, oid)+4] = 0x71
+	c := ReadCertificate(bad)
+	if good.Problem != "" || c.Problem == "" {
+		t.Fatalf("problems %q and %q, want none and one", good.Problem, c.Problem)
+	}
+	if c.Subject != good.Subject || c.Issuer != good.Issuer || c.Serial != "beef" || !c.NotAfter.Equal(good.NotAfter) || !slices.Equal(c.SANs, good.SANs) || !c.SelfIssued {
+		t.Errorf("read %+v, want as %+v", c, good)
+	}
+	if good.KeyType != "ed25519" || good.KeyBits != 256 {
+		t.Errorf("key %s of %d bits", good.KeyType, good.KeyBits)
+	}
+	for n := range der {
+		if c := ReadCertificate(der[:n]); c.Problem == "" {
+			t.Errorf("%d of %d bytes were accepted", n, len(der))
+		}
+	}
+}
