@@ -110,7 +110,12 @@ func (c *Case) setUp(ctx context.Context) error {
 	}
 	var dirs []string
 	for _, b := range c.bundles {
-		dirs = append(dirs, filepath.Join(b.Dir, "data"))
+		dir := filepath.Join(b.Dir, "data")
+		dirs = append(dirs, dir)
+		// DuckDB checks a pattern before it is expanded, then what it expands to.
+		if escaped := escapeGlob(dir); escaped != dir {
+			dirs = append(dirs, escaped)
+		}
 	}
 	return c.db.Lock(ctx, dirs)
 }

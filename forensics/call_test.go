@@ -1,0 +1,94 @@
+package forensics_test
+
+import (
+	"bytes"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/pcapsule/pcapsule/forensics"
+)
+
+func TestCallShowsEverything(t *testing.T) {
+	c := open(t, sample(t, "shop.pcapng"))
+	r := query(t, c, forensics.Query{KFL: "http && response.body != nil && src_pod != nil", Columns: []string{"call_id", "call_no", "response_body_size"}, Limit: 1})
+	id := hex.EncodeToString(r.Rows[0][0].([]byte))
+	for _, name := range []string{id, strings.ToUpper(id), id[:12], fmt.Sprintf("#%d", r.Rows[0][1]), fmt.Sprintf("0#%d", r.Rows[0][1])} {
+		x, err := c.Call(ctx, name, forensics.CallOptions{})
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if x.Call.Get("call_no") != r.Rows[0][1] || x.Client.Get("pod") == nil || x.Server == nil || x.Flow == nil || x.Connection == nil || x.Response == nil {
+			t.Errorf("%s: %+v", name, x)
+		}
+		if int64(len(x.Response.Data)) != r.Rows[0][2] || x.Response.Truncated || !x.Response.Complete {
+			t.Errorf("%s: body of %d bytes, want %d", name, len(x.Response.Data), r.Rows[0][2])
+		}
+		if int64(len(x.Packets)) != x.Cites.Count() || x.Packets[0].Frame == 0 || x.Packets[0].File == "" || x.MoreRefs != 0 {
+			t.Errorf("%s: packets %+v", name, x.Packets)
+		}
+	}
+	x, err := c.Call(ctx, id, forensics.CallOptions{MaxBody: 1})
+	if err != nil || len(x.Response.Data) != 1 || !x.Response.Truncated || x.Response.Size != r.Rows[0][2] {
+		t.Errorf("a body cut to one byte: %+v, %v", x.Response, err)
+	}
+}
+
+func TestCallRefuses(t *testing.T) {
+	c := open(t, sample(t, "shop.pcapng"))
+	for id, want := range map[string]error{
+		"#999999": forensics.ErrNotFound, strings.Repeat("0", 32): forensics.ErrNotFound, "deadbeef00": forensics.ErrNotFound,
+		"": forensics.ErrUsage, "#x": forensics.ErrUsage, "#-1": forensics.ErrUsage, "abc": forensics.ErrUsage, "nothexadecimal": forensics.ErrUsage,
+		strings.Repeat("0", 33): forensics.ErrUsage, "7#1": forensics.ErrUsage,
+	} {
+		if _, err := c.Call(ctx, id, forensics.CallOptions{}); !errors.Is(err, want) {
+			t.Errorf("%q: %v, want %v", id, err, want)
+		}
+	}
+	two := open(t, sample(t, "shop.pcapng"), sample(t, "http1.pcapng"))
+	var several *forensics.AmbiguousError
+	if _, err := two.Call(ctx, "#0", forensics.CallOptions{}); !errors.As(err, &several) || len(several.Some) != 2 {
+		t.Errorf("#0 of two bundles: %v", err)
+	}
+	if x, err := two.Call(ctx, "1#0", forensics.CallOptions{}); err != nil || x.Bundle != 1 {
+		t.Errorf("1#0: %v", err)
+	}
+}
+
+func TestFollowGivesTheStream(t *testing.T) {
+	c := open(t, sample(t, "http1.pcapng"))
+	r := query(t, c, forensics.Query{KFL: `http && method == "GET" && complete`, Columns: []string{"call_no"}, Limit: 1})
+	s, err := c.Follow(ctx, fmt.Sprintf("#%d", r.Rows[0][0]), forensics.FollowOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(s.Pieces) < 2 || s.Pieces[0].FromServer || !bytes.HasPrefix(s.Pieces[0].Data, []byte("GET ")) || !bytes.HasPrefix(s.Pieces[1].Data, []byte("HTTP/1.1 ")) {
+		t.Errorf("%+v", s.Pieces)
+	}
+	s, err = c.Follow(ctx, fmt.Sprintf("#%d", r.Rows[0][0]), forensics.FollowOptions{MaxBytes: 10})
+	if err != nil || s.Bytes != 10 || !s.Truncated {
+		t.Errorf("ten bytes: %+v, %v", s, err)
+	}
+}
+
+// TestFollowAgreesWithTheAccounts holds every followed TCP connection to the bytes that
+// its flow says it had.
+func TestFollowAgreesWithTheAccounts(t *testing.T) {
+	for _, name := range []string{"http1.pcapng", "redis.pcap", "postgresql.pcapng", "shop.pcapng", "http2.pcap", "hard/gap.pcap", "hard/out-of-order.pcap", "hard/retransmission.pcap",
+		"hard/wrap-around.pcap", "hard/overlap-conflict.pcap", "hard/mid-stream.pcap", "hard/one-sided.pcap", "hard/snaplen.pcap", "hard/vlan-vxlan.pcap"} {
+		c := open(t, sample(t, name))
+		r := query(t, c, forensics.Query{SQL: "select min(c.call_no), f.src_payload_bytes + f.dst_payload_bytes - f.duplicate_bytes, f.gap_bytes from calls c join flows f using (flow_id)" +
+			" where c.transport = 'tcp' and f.anomaly_bytes = 0 and f.snap_cuts = 0 group by all order by 1"})
+		for _, row := range r.Rows {
+			s, err := c.Follow(ctx, fmt.Sprintf("#%d", row[0]), forensics.FollowOptions{MaxBytes: 64 << 20})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if s.Bytes != row[1] || s.Gaps != row[2] {
+				t.Errorf("%s, call %d: %d bytes and %d missing, the tables say %d and %d", name, row[0], s.Bytes, s.Gaps, row[1], row[2])
+			}
+		}
+	}
+}
