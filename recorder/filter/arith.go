@@ -194,6 +194,10 @@ func (p *parser) index(off int, word string, e *expr, size uint32) *expr {
 	if size != 1 && size != 2 && size != 4 {
 		return p.failExpr(off, fmt.Sprintf("%d bytes wanted of %s[…]; a number has 1, 2 or 4", size, word))
 	}
+	if p.floating && word == "ether" {
+		p.failLink(off)
+		return constExpr(1)
+	}
 	var at load
 	var check *cond
 	switch word {

@@ -39,16 +39,12 @@ func (e *Error) Error() string {
 type LinkTypeError struct {
 	LinkType uint16
 	Offset   int    // of the primitive that asks
-	Msg      string // empty where the headers of the link type are not known
+	Msg      string
 }
 
 // Error names the link type.
 func (e *LinkTypeError) Error() string {
-	msg := e.Msg
-	if msg == "" {
-		msg = "its packets can be filtered by len, less, greater and link[...] only"
-	}
-	return fmt.Sprintf("compiling filter for link type %d: at byte %d: %s", e.LinkType, e.Offset, msg)
+	return fmt.Sprintf("compiling filter for link type %d: at byte %d: %s", e.LinkType, e.Offset, e.Msg)
 }
 
 // Program is a compiled filter. It does not change, so any number of goroutines may use it.

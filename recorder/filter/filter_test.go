@@ -181,6 +181,9 @@ func TestUnknownLinkTypeIsNamed(t *testing.T) {
 	if !errors.As(err, &e) || e.LinkType != 195 || e.Offset != 12 {
 		t.Errorf("got %v, want link type 195 at byte 12", err)
 	}
+	if _, err := Compile("link[0] = 1", linkRadiotap, 0); !errors.As(err, &e) {
+		t.Errorf("got %v: link[0] of radiotap lies behind its header", err)
+	}
 }
 
 func TestCanMatch(t *testing.T) {

@@ -20,9 +20,13 @@ const (
 	linkLoop        = 108
 	linkEnc         = 109
 	linkSLL         = 113
+	linkPrism       = 119 // this and the next three come before 802.11
+	linkRadiotap    = 127
 	linkArcnetLinux = 129
 	linkFireWire    = 138
+	linkAVS         = 163
 	linkPPPD        = 166 // PPP with a direction byte
+	linkPPI         = 192
 	linkIPv4        = 228
 	linkIPv6        = 229
 	linkSLL2        = 276
@@ -65,6 +69,7 @@ const (
 type layout struct {
 	linkType uint16
 	known    bool   // link type has headers that we know
+	floating bool   // the link header lies behind another one of any length
 	typed    bool   // there is a field that names the network protocol
 	inner    uint16 // link type of the header now looked at; PPP after pppoes
 
@@ -110,6 +115,8 @@ func newLayout(linkType uint16) *layout {
 		l.payload = 20
 	case linkFireWire:
 		l.typeAt, l.payload = 16, 18
+	case linkPrism, linkRadiotap, linkAVS, linkPPI:
+		l.known, l.floating = false, true
 	default:
 		l.known = false
 	}

@@ -82,9 +82,14 @@ func (p *parser) fail(off int, msg string) *cond {
 	return always(false)
 }
 
+// failLink is for primitives that need headers of an unknown link type.
 func (p *parser) failLink(off int) *cond {
+	msg := "its headers are not known; len, less, greater and link[...] can be asked for"
+	if p.floating {
+		msg = "its headers are not known; len, less and greater can be asked for"
+	}
 	if p.err == nil {
-		p.err = &LinkTypeError{LinkType: p.linkType, Offset: off}
+		p.err = &LinkTypeError{LinkType: p.linkType, Offset: off, Msg: msg}
 	}
 	return p.fail(off, "")
 }

@@ -414,6 +414,9 @@ func (p *parser) multicast(off int, word string) *cond {
 
 // direction is in the header of link types that a program makes up.
 func (p *parser) direction(off int, outbound bool) *cond {
+	if !p.known {
+		return p.failLink(off)
+	}
 	var c *cond
 	switch p.inner {
 	case linkSLL:
