@@ -1,12 +1,12 @@
 package tls
 
 import (
+	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"strings"
 	"sync"
 	"time"
-
-	"crypto/sha256"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/handshake"
@@ -54,6 +54,10 @@ func (c *certCache) get(der []byte) *handshake.Certificate {
 func (k *conn) certificate(in *dissect.Input, body []byte) error {
 	hs := k.hs
 	chain, err := handshake.ReadCertificates(body, maxChain)
+	if errors.Is(err, handshake.ErrMore) {
+		k.c.Anomaly("limit", err.Error(), 0)
+		err = nil
+	}
 	fromClient := k.role(in.Dir) == client
 	now := in.Time(0)
 	if !hs.client && !hs.server && !hs.requested && !hs.helloDone {

@@ -1,6 +1,7 @@
 package tls
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
@@ -93,11 +94,14 @@ func (h *shake) changed(side role) {
 	h.row.Resumed = table.Some(how)
 }
 
-// list gives names to the numbers of a list, at most maxNames.
+// list gives names to the numbers of a list, at most maxNames, and says how many more there are.
 func list(n int, at func(int) uint16, name func(uint16) string) []string {
 	out := make([]string, 0, min(n, maxNames))
 	for i := range min(n, maxNames) {
 		out = append(out, name(at(i)))
+	}
+	if n > maxNames {
+		out = append(out, fmt.Sprintf("… %d more", n-maxNames))
 	}
 	return out
 }

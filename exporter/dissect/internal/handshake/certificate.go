@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
+	"errors"
 	"fmt"
 	"math/big"
 	"strings"
@@ -40,8 +41,11 @@ const (
 	maxSerial   = 64 // bytes
 )
 
+// ErrMore says that there are more certificates than the limit.
+var ErrMore = errors.New("reading Certificate: more certificates than are read of one chain")
+
 // ReadCertificates cuts the list of a Certificate message (TLS 1.2 and earlier) into
-// certificates, at most limit; with an error it returns those before it.
+// certificates, at most limit, and then ErrMore; with an error it returns those before it.
 func ReadCertificates(b []byte, limit int) ([][]byte, error) {
 	r := cursor.New(b)
 	n := int(r.Uint24())
@@ -55,6 +59,9 @@ func ReadCertificates(b []byte, limit int) ([][]byte, error) {
 		if len(der) > 0 {
 			out = append(out, der)
 		}
+	}
+	if list.Left() > 0 {
+		return out, ErrMore
 	}
 	if r.Short() || n+3 != len(b) {
 		return out, fmt.Errorf("reading Certificate: list of %d bytes in a message of %d", n, len(b))
@@ -72,7 +79,7 @@ func ReadCertificate(der []byte) *Certificate {
 		return c
 	}
 	c.Read = true
-	c.Subject, c.Issuer = nameText(x.Subject.ToRDNSequence(), x.RawSubject), nameText(x.Issuer.ToRDNSequence(), x.RawIssuer)
+	c.Subject, c.Issuer = nameText(x.RawSubject), nameText(x.RawIssuer)
 	c.SelfIssued = string(x.RawSubject) == string(x.RawIssuer)
 	c.setSerial(x.SerialNumber)
 	c.NotBefore, c.NotAfter = x.NotBefore, x.NotAfter
@@ -84,7 +91,10 @@ func ReadCertificate(der []byte) *Certificate {
 	for _, u := range x.URIs {
 		c.SANs = append(c.SANs, u.String())
 	}
-	c.SANs = c.SANs[:min(len(c.SANs), maxSANs)]
+	if n := len(c.SANs); n > maxSANs {
+		c.SANs = c.SANs[:maxSANs]
+		c.Problem = fmt.Sprintf("reading certificate: the first %d of %d alternative names are kept", maxSANs, n)
+	}
 	c.key(x)
 	if x.SignatureAlgorithm != x509.UnknownSignatureAlgorithm {
 		c.Signature = x.SignatureAlgorithm.String()
@@ -92,19 +102,6 @@ func ReadCertificate(der []byte) *Certificate {
 		c.Signature = signatureOID(der)
 	}
 	return c
-}
-
-// nameText writes a name as RFC 2253 does; raw keeps what pkix.Name would sort away.
-func nameText(fallback pkix.RDNSequence, raw []byte) string {
-	var seq pkix.RDNSequence
-	if rest, err := asn1.Unmarshal(raw, &seq); err != nil || len(rest) > 0 {
-		seq = fallback
-	}
-	s := seq.String()
-	if len(s) > maxNameText {
-		s = s[:maxNameText] + "…"
-	}
-	return s
 }
 
 func (c *Certificate) setSerial(n *big.Int) {
@@ -212,7 +209,7 @@ func (c *Certificate) readLoosely(der []byte) {
 		return
 	}
 	issuer := v.FullBytes
-	c.Issuer = nameText(nil, issuer)
+	c.Issuer = nameText(issuer)
 	if !next() {
 		return
 	}
@@ -226,7 +223,7 @@ func (c *Certificate) readLoosely(der []byte) {
 	if !next() {
 		return
 	}
-	c.Subject = nameText(nil, v.FullBytes)
+	c.Subject = nameText(v.FullBytes)
 	c.SelfIssued = string(v.FullBytes) == string(issuer)
 	var info publicKeyInfo
 	if !next() {

@@ -45,3 +45,32 @@ func TestReadCertificateLoosely(t *testing.T) {
 		}
 	}
 }
+
+func TestNameText(t *testing.T) {
+	name := func(parts ...string) []byte {
+		wrap := func(tag byte, s string) string { return string([]byte{tag, byte(len(s))}) + s }
+		all := ""
+		for _, p := range parts {
+			all += wrap(0x31, wrap(0x30, p))
+		}
+		return []byte(wrap(0x30, all))
+	}
+	cn, mail := "\x06\x03\x55\x04\x03", "\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x09\x01"
+	for _, c := range []struct {
+		name, want string
+		raw        []byte
+	}{
+		{"two parts, the last first", "CN=b,CN=a", name(cn+"\x13\x01a", cn+"\x0c\x01b")},
+		{"a mail address", "emailAddress=a@b", name(mail + "\x16\x03a@b")},
+		{"a character that its type does not allow", "CN=a*b", name(cn + "\x13\x03a*b")},
+		{"a separator inside", `CN=a\,b`, name(cn + "\x0c\x03a,b")},
+		{"two bytes a character", "CN=é", name(cn + "\x1e\x02\x00\xe9")},
+		{"an unknown attribute", "1.2.3=x", name("\x06\x02\x2a\x03\x0c\x01x")},
+		{"nothing", "", name()},
+		{"no name at all", "", []byte("\x30\x05abc")},
+	} {
+		if got := nameText(c.raw); got != c.want {
+			t.Errorf("%s: %q, want %q", c.name, got, c.want)
+		}
+	}
+}
