@@ -20,6 +20,9 @@ import (
 const (
 	MaxBody     = 16 << 20 // bytes kept of one body before content decoding
 	maxDecoded  = 32 << 20 // bytes after content decoding
+	decodeSpan  = 4096     // packets within which an engine's work on content codings is bounded
+	maxUndone   = 48 << 20 // bytes that may come out of content codings within them
+	maxKept     = 1 << 20  // of these, bytes that wait for the tables; the rest is undone again there
 	maxEncoding = 4        // content codings one inside another
 )
 
@@ -40,9 +43,30 @@ type Body struct {
 
 	// Results of finish.
 	Hash    table.Hash
-	Decoded []byte // nil where the body went over the limit
+	Decoded []byte // see Bytes
 	Undone  string // content codings that were undone, in the order of undoing
 	Large   bool   // over the limit: Hash is of the bytes before content decoding
+	decoded int64  // bytes after content decoding
+	again   bool   // Decoded was not kept: buf holds what it comes from
+	charged int    // bytes of the engine's budget that buf takes
+}
+
+// Bytes returns the body after content decoding, nil where it is Large. A body that came
+// out large is not kept from Emit to the tables but undone again.
+func (b *Body) Bytes() []byte {
+	if !b.again {
+		return b.Decoded
+	}
+	out := b.buf
+	undone := strings.Split(b.Undone, ",")
+	for i, coding := range undone {
+		limit := int64(maxDecoded)
+		if i == len(undone)-1 {
+			limit = b.decoded
+		}
+		out, _ = undo(coding, out, limit)
+	}
+	return out
 }
 
 // NewBody returns an empty body.
@@ -57,32 +81,34 @@ func (b *Body) Write(p []byte) (int, error) {
 		b.over.Write(p)
 		return len(p), nil
 	}
-	if len(b.buf)+len(p) > MaxBody || !b.conn.grow(len(p)) {
+	if n := len(b.buf) + len(p); n > MaxBody || n > cap(b.buf) && !b.move(max(n, min(2*len(b.buf), MaxBody))) {
 		b.spill()
 		b.over.Write(p)
 		return len(p), nil
-	}
-	if len(b.buf)+len(p) > cap(b.buf) {
-		b.move(len(b.buf) + len(p))
 	}
 	b.buf = append(b.buf, p...)
 	return len(p), nil
 }
 
 // Expect says that the body will probably have n bytes, so that it need not be moved
-// while it grows. A length field is believed up to 1 MiB only.
+// while it grows. A length field is believed up to 64 KiB only: many connections may lie.
 func (b *Body) Expect(n int64) {
-	if n = min(n, 1<<20); b.over == nil && n > int64(cap(b.buf)) {
+	if n = min(n, 64<<10); b.over == nil && n > int64(cap(b.buf)) {
 		b.move(int(n))
 	}
 }
 
-// move gives the body a buffer of at least n bytes.
-func (b *Body) move(n int) {
-	bigger := buffers.get(max(n, 2*len(b.buf)))
-	bigger = append(bigger, b.buf...)
+// move gives the body a buffer of at least n bytes, if the budget allows.
+func (b *Body) move(n int) bool {
+	n = bufferSize(n)
+	if !b.conn.grow(n - b.charged) {
+		return false
+	}
+	b.charged = n
+	bigger := append(buffers.get(n), b.buf...)
 	buffers.put(b.buf)
 	b.buf = bigger
+	return true
 }
 
 // Release gives the body's memory back; Decoded must not be used any more.
@@ -95,7 +121,8 @@ func (b *Body) Release() {
 func (b *Body) spill() {
 	b.over = sha256.New()
 	b.over.Write(b.buf)
-	b.conn.shrink(len(b.buf))
+	b.conn.shrink(b.charged)
+	b.charged = 0
 	buffers.put(b.buf)
 	b.buf = nil
 }
@@ -125,7 +152,8 @@ func (b *Body) Finish() {
 		b.over.Sum(b.Hash[:0])
 		return
 	}
-	b.conn.shrink(len(b.buf))
+	b.conn.shrink(b.charged)
+	b.charged = 0
 	b.Decoded = b.buf
 	codings := contentCodings(b.Encoding)
 	if len(b.Decoded) == 0 {
@@ -136,7 +164,9 @@ func (b *Body) Finish() {
 		codings = nil
 	}
 	for i := len(codings) - 1; i >= 0; i-- {
-		out, err := undo(codings[i], b.Decoded)
+		left := b.conn.engine.undoing(b.conn.root().now.No)
+		out, err := undo(codings[i], b.Decoded, min(maxDecoded, left))
+		b.conn.engine.undone += int64(len(out))
 		if len(out) == 0 && err != nil {
 			b.conn.Anomaly("content_encoding", "undoing "+codings[i]+": "+err.Error(), int64(len(b.Decoded)))
 			break
@@ -152,6 +182,22 @@ func (b *Body) Finish() {
 		}
 	}
 	b.Hash = sha256.Sum256(b.Decoded)
+	b.decoded = int64(len(b.Decoded))
+	if e := b.conn.engine; b.Undone != "" && len(b.buf) < len(b.Decoded) {
+		if e.kept += b.decoded; e.kept > maxKept {
+			e.kept -= b.decoded
+			b.again, b.Decoded = true, nil
+		}
+	}
+}
+
+// undoing returns how many bytes may still come out of content codings around packet no.
+// Bombs of many connections so take time and memory in proportion to the packets.
+func (e *Engine) undoing(no int64) int64 {
+	if span := no / decodeSpan; span != e.undoSpan {
+		e.undoSpan, e.undone, e.kept = span, 0, 0
+	}
+	return max(maxUndone-e.undone, 0)
 }
 
 func contentCodings(s string) []string {
@@ -167,8 +213,8 @@ func contentCodings(s string) []string {
 	return out
 }
 
-// undo decodes p; with an error it returns what came out before it.
-func undo(coding string, p []byte) ([]byte, error) {
+// undo decodes p; with an error it returns what came out before it, at most limit bytes.
+func undo(coding string, p []byte, limit int64) ([]byte, error) {
 	var r io.Reader
 	var err error
 	switch coding {
@@ -194,9 +240,9 @@ func undo(coding string, p []byte) ([]byte, error) {
 		return nil, err
 	}
 	var out bytes.Buffer
-	n, err := io.Copy(&out, io.LimitReader(r, maxDecoded+1))
-	if n > maxDecoded {
-		return out.Bytes()[:maxDecoded], errDecodedLimit
+	n, err := io.Copy(&out, io.LimitReader(r, limit+1))
+	if n > limit {
+		return out.Bytes()[:limit], errDecodedLimit
 	}
 	return out.Bytes(), err
 }

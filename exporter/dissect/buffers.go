@@ -16,6 +16,15 @@ const (
 
 var buffers pools
 
+// bufferSize is the capacity of a buffer with room for n bytes.
+func bufferSize(n int) int {
+	c := max(bits.Len(uint(max(n, 1)-1)), minClass)
+	if c > maxClass {
+		return n
+	}
+	return 1 << c
+}
+
 // get returns an empty buffer with room for n bytes.
 func (p *pools) get(n int) []byte {
 	c := max(bits.Len(uint(n-1)), minClass)

@@ -8,7 +8,7 @@ func (c *Conn) Data(dir Dir, data []byte, p Packet) {
 		return
 	}
 	c.now = p
-	c.protect(func() { c.data(dir, data, p, false) })
+	c.protect(len(data), func() { c.data(dir, data, p) })
 }
 
 // Datagram gives the connection one datagram.
@@ -17,7 +17,7 @@ func (c *Conn) Datagram(dir Dir, data []byte, p Packet) {
 		return
 	}
 	c.now = p
-	c.protect(func() { c.datagram(dir, data, p) })
+	c.protect(len(data), func() { c.datagram(dir, data, p) })
 }
 
 // Gap says that n bytes of one direction were not captured.
@@ -27,7 +27,7 @@ func (c *Conn) Gap(dir Dir, n int64, p Packet) {
 	}
 	c.now = p
 	c.GapBytes += n
-	c.protect(func() { c.gap(dir, n) })
+	c.protect(0, func() { c.gap(dir, n) })
 }
 
 // End says that one direction will send no more (FIN, and everything before it came).
@@ -40,7 +40,7 @@ func (c *Conn) End(dir Dir, p Packet) {
 		dir = dir.Other()
 	}
 	c.sides[dir].ended, c.sides[dir].fin = true, true
-	c.protect(func() {
+	c.protect(0, func() {
 		if c.state == detecting && c.sides[dir.Other()].ended {
 			c.giveUp()
 		}
@@ -55,11 +55,14 @@ func (c *Conn) Close(why End, p Packet) {
 		return
 	}
 	c.now = p
-	c.protect(func() { c.finish(why) })
+	c.protect(0, func() { c.finish(why) })
 	c.closed = true
 	c.flushAnomalies()
 	for i := range c.sides {
 		c.drop(&c.sides[i], 0)
+	}
+	if c.parent == nil { // a dissector that panicked or forgot must not eat up the budget
+		c.shrink(c.held)
 	}
 }
 
@@ -96,16 +99,22 @@ func (c *Conn) lose(s *side, n int, kind, detail string) {
 // drop forgets n bytes at the front of s; 0 means all.
 func (c *Conn) drop(s *side, n int) {
 	if n == 0 || n >= len(s.buf) {
-		c.shrink(len(s.buf))
 		s.off += int64(len(s.buf))
 		s.buf, s.segs = nil, s.segs[:0]
+		if cap(s.segs) > 64 {
+			s.segs = nil
+		}
+		c.shrink(s.charged)
+		s.charged = 0
 		return
 	}
 	s.off += int64(n)
-	copy(s.buf, s.buf[n:])
-	s.buf = s.buf[:len(s.buf)-n]
-	c.shrink(n)
+	s.buf = s.buf[n:] // moving it would cost the square of its length where messages are short
 	s.trim()
+	if left := len(s.buf) + segCost*len(s.segs); left < s.charged {
+		c.shrink(s.charged - left)
+		s.charged = left
+	}
 }
 
 // trim drops segments that lie wholly before off.
@@ -114,12 +123,14 @@ func (s *side) trim() {
 	for k+1 < len(s.segs) && s.segs[k+1].off <= s.off {
 		k++
 	}
-	if k > 0 {
+	if k > 64 {
+		s.segs = s.segs[k:]
+	} else if k > 0 {
 		s.segs = append(s.segs[:0], s.segs[k:]...)
 	}
 }
 
-func (c *Conn) data(dir Dir, data []byte, p Packet, datagram bool) {
+func (c *Conn) data(dir Dir, data []byte, p Packet) {
 	if c.flipped {
 		dir = dir.Other()
 	}
@@ -201,16 +212,17 @@ func (c *Conn) take(dir Dir, data []byte) {
 	c.run(dir.Other())
 }
 
-// room takes n bytes out of the budgets.
+// room takes n bytes and a segment out of the budgets.
 func (c *Conn) room(s *side, n int) bool {
 	limit := maxBuffered
 	if c.state == detecting {
 		limit = detectBuffered
 	}
-	if len(s.buf)+n > max(limit, s.need+64<<10) {
+	if len(s.buf)+n > max(limit, s.need+64<<10) || !c.grow(n+segCost) {
 		return false
 	}
-	return c.grow(n)
+	s.charged += n + segCost
+	return true
 }
 
 // overflow ends the patience with a direction that is neither taken nor told.
@@ -240,7 +252,12 @@ func (c *Conn) run(dir Dir) {
 		if len(s.buf) == 0 && !atEnd || (len(s.buf) < s.need && !s.ended) {
 			return
 		}
+		was := c.flipped
 		n := c.offer(dir, s.buf)
+		if c.flipped != was { // content showed that this side is the server
+			dir = dir.Other()
+			continue
+		}
 		if n > 0 {
 			c.drop(s, n)
 		}
@@ -401,6 +418,7 @@ func (c *Conn) datagram(dir Dir, data []byte, p Packet) {
 	if c.flipped {
 		dir = dir.Other()
 	}
+	was := c.flipped
 	if c.state != reading {
 		if c.state == detecting && len(data) > 0 && !c.detectDatagram(dir, data) {
 			c.giveUp()
@@ -411,8 +429,8 @@ func (c *Conn) datagram(dir Dir, data []byte, p Packet) {
 			c.skip(dir, data, p)
 			return
 		}
-		if c.flipped {
-			dir = ToClient
+		if c.flipped != was {
+			dir = dir.Other()
 		}
 	}
 	if c.d == nil {

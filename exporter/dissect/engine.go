@@ -2,8 +2,10 @@ package dissect
 
 import (
 	"fmt"
+	"path"
 	"reflect"
-	"runtime/debug"
+	"runtime"
+	"strings"
 
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
@@ -12,7 +14,8 @@ import (
 const (
 	maxBuffered    = 1 << 20  // bytes of one direction that a dissector may leave untaken, unless it asks for more
 	maxNeed        = 20 << 20 // the most it may ask for with Need
-	engineBudget   = 16 << 20 // bytes that all connections of one engine may hold
+	engineBudget   = 16 << 20 // bytes that all connections of one engine may hold, unless SetBudget says otherwise
+	segCost        = 64       // bytes that a segment kept costs beside its payload
 	detectBuffered = 32 << 10 // bytes of one direction kept until a protocol is told
 	detectSegments = 64       // later segments at whose start the engine looks again
 	maxKinds       = 32       // kinds of anomalies counted apart in one connection
@@ -49,7 +52,11 @@ type Engine struct {
 	byName   map[string]*Protocol
 	rowIndex map[reflect.Type]int
 	unknown  [transports]int
-	held     int // bytes held in buffers
+	held     int   // bytes held in buffers
+	limit    int   // what held may reach
+	undoSpan int64 // see Engine.undoing
+	undone   int64
+	kept     int64
 	repanic  bool
 }
 
@@ -69,7 +76,7 @@ type DecodeAs struct {
 // repanic makes a dissector's panic end the program, as tests want it.
 func NewEngine(protocols []*Protocol, as []DecodeAs, sink Sink, repanic bool) (*Engine, error) {
 	e := &Engine{sink: sink, byName: map[string]*Protocol{}, rowIndex: map[reflect.Type]int{},
-		decodeAs: map[portKey]*Protocol{}, repanic: repanic}
+		decodeAs: map[portKey]*Protocol{}, repanic: repanic, limit: engineBudget}
 	for t := range e.byPort {
 		e.byPort[t] = map[uint16][]*Protocol{}
 	}
@@ -138,6 +145,7 @@ type Conn struct {
 	tlsUs    int64 // -1 unknown
 	kinds    []kindCount
 	callAnom int32
+	held     int      // of the engine's budget, with all connections inside
 	path     []string // protocols from outside in
 	unknown  *unknownState
 
@@ -163,6 +171,7 @@ type side struct {
 	fin     bool // ended by the sender
 	told    bool // Read saw End
 	looks   int  // segments at whose start the engine has looked again
+	charged int  // bytes of the budget that buf and segs take
 	one     [1]seg
 }
 
@@ -286,7 +295,7 @@ func fillBody(b *Body, hash *table.Opt[table.Hash], size, wire *table.Opt[int64]
 	}
 	*hash, *wire = table.Some(b.Hash), table.Some(b.size)
 	if !b.Large {
-		*size = table.Some(int64(len(b.Decoded)))
+		*size = table.Some(b.decoded)
 	}
 }
 
@@ -359,34 +368,73 @@ func (c *Conn) flushAnomalies() {
 
 // grow asks for n more bytes of the engine's budget.
 func (c *Conn) grow(n int) bool {
-	if c.engine.held+n > engineBudget {
+	if n > 0 && c.engine.held+n > c.engine.limit {
 		return false
 	}
 	c.engine.held += n
+	c.root().held += n
 	return true
 }
 
-func (c *Conn) shrink(n int) { c.engine.held -= n }
+// shrink gives n bytes back. What a connection still has at its end is given back there.
+func (c *Conn) shrink(n int) {
+	r := c.root()
+	n = min(n, r.held)
+	c.engine.held -= n
+	r.held -= n
+}
+
+// SetBudget says how many bytes all connections may hold from now on. Below what they
+// hold already nothing is taken away, but nothing more is given.
+func (e *Engine) SetBudget(n int) { e.limit = n }
 
 // Held is the number of bytes that the engine's connections hold.
 func (e *Engine) Held() int { return e.held }
 
-// protect runs f; a panic in it ends the dissector and becomes an anomaly.
-func (c *Conn) protect(f func()) {
+// protect runs f, which is given n bytes of payload; a panic in it ends the dissector and
+// becomes an anomaly, to which the bytes go that were on their way.
+func (c *Conn) protect(n int, f func()) {
 	if c.engine.repanic {
 		f()
 		return
 	}
+	due := c.settled() + int64(n)
 	defer func() {
 		if r := recover(); r != nil {
-			stack := debug.Stack()
-			if len(stack) > 2000 {
-				stack = stack[:2000]
+			source := "engine"
+			if c.proto != nil {
+				source = c.proto.Name
 			}
-			c.Anomaly("panic", fmt.Sprintf("%v", r)+": "+string(stack), 0)
-			c.d = nil
+			detail := fmt.Sprintf("%v at %s", r, places())
+			c.d, c.upgrade = nil, nil
+			c.sides[0].looks, c.sides[1].looks = detectSegments, detectSegments
 			c.giveUp()
+			lost := max(due-c.settled(), 0)
+			c.AnomalyBytes += lost
+			c.AnomalyFrom(source, "panic", detail, lost)
 		}
 	}()
 	f()
+}
+
+// places are the functions that panicked, innermost first. A stack as the runtime
+// prints it has addresses and numbers that are others in each run.
+func places() string {
+	var pc [24]uintptr
+	frames := runtime.CallersFrames(pc[:runtime.Callers(4, pc[:])])
+	var b strings.Builder
+	for {
+		f, more := frames.Next()
+		if !strings.HasPrefix(f.Function, "runtime.") {
+			fmt.Fprintf(&b, "%s:%d ", path.Base(f.Function), f.Line)
+		}
+		if !more || b.Len() > 250 {
+			return strings.TrimSpace(b.String())
+		}
+	}
+}
+
+// settled is the payload that is accounted for, in rows, in anomalies or in buffers.
+func (c *Conn) settled() int64 {
+	return c.RowBytes + c.AnomalyBytes + int64(len(c.sides[0].buf)+len(c.sides[1].buf))
 }

@@ -152,7 +152,7 @@ func (r *Row) side(b *dissect.Body, c *Counter, contentType, encoding string) (c
 	var body []byte
 	if b != nil {
 		b.Finish()
-		body = b.Decoded
+		body = b.Bytes()
 	}
 	if b != nil && (isBase64(contentType) || b.Undone != "") {
 		// The prefixes are inside a coding, so the pieces could not be counted as they came.
