@@ -18,6 +18,7 @@ import (
 // Sizes of table bodies.
 const (
 	bodyPart    = 1 << 20 // bytes of one part
+	bodyFlush   = 4 << 20 // bytes that wait to be written
 	bodyOverlap = 4 << 10 // bytes that two parts share, so that a search finds what lies across
 	bodyWindow  = 1 << 16 // distinct bodies within which an equal one is not stored again
 )
@@ -39,7 +40,9 @@ type joining struct {
 	pending   map[string][]unsafe.Pointer // calls by protocol
 	order     []string
 	packets   []table.Packet
+	flowRows  []table.Flow // its capacity is what is written at once
 	bodyRows  []table.Body
+	bodyBytes int
 	objects   []table.Object
 	used      []*dissect.Body // whose bytes bodyRows may point at
 	tls       []table.TLSHandshake
@@ -56,7 +59,7 @@ type at struct {
 
 func newJoining(out *tables, who *identity, read *reading, o Options) *joining {
 	return &joining{out: out, who: who, read: read, opt: o, bodies: map[table.Hash]struct{}{}, first: math.MaxInt64, last: math.MinInt64,
-		pending: map[string][]unsafe.Pointer{}, anomalies: map[[2]string]int64{}}
+		flowRows: make([]table.Flow, 256), pending: map[string][]unsafe.Pointer{}, anomalies: map[[2]string]int64{}}
 }
 
 // order sorts the rows of all shards by the packet that completed them, then by shard;
@@ -176,6 +179,11 @@ func (j *joining) writeCalls(r *round) error {
 			slices.Sort(j.order)
 		}
 		j.pending[c.Protocol] = append(j.pending[c.Protocol], rowPointer(e.Row))
+		if j.bodyBytes > bodyFlush {
+			if err := j.flushCalls(); err != nil {
+				return err
+			}
+		}
 	}
 	return j.flushCalls()
 }
@@ -206,7 +214,7 @@ func (j *joining) flushCalls() error {
 		return err
 	}
 	clear(j.bodyRows)
-	j.bodyRows = j.bodyRows[:0]
+	j.bodyRows, j.bodyBytes = j.bodyRows[:0], 0
 	for _, b := range j.used {
 		b.Release()
 	}
@@ -276,32 +284,34 @@ func (j *joining) body(b *dissect.Body, c *table.Call, e *flow.Emitted, side str
 		j.bodyAt = (j.bodyAt + 1) % bodyWindow
 	}
 	j.bodies[b.Hash] = struct{}{}
-	text := isText(b.Decoded)
+	data := b.Bytes()
+	text := isText(data)
 	for part, off := int32(0), 0; ; part++ {
-		end := min(off+bodyPart, len(b.Decoded))
+		end := min(off+bodyPart, len(data))
 		if text {
-			for end < len(b.Decoded) && !utf8.RuneStart(b.Decoded[end]) {
+			for end < len(data) && !utf8.RuneStart(data[end]) {
 				end--
 			}
 		}
-		row := table.Body{SHA256: b.Hash, Part: part, Offset: int64(off), Size: int64(len(b.Decoded)), WireSize: b.Size(),
+		row := table.Body{SHA256: b.Hash, Part: part, Offset: int64(off), Size: int64(len(data)), WireSize: b.Size(),
 			Complete: b.Complete && b.Lost() == 0, FirstCallNo: c.CallNo}
 		set(&row.ContentType, b.ContentType)
 		set(&row.Encoding, b.Undone)
 		if text {
-			row.Text = table.Some(unsafe.String(unsafe.SliceData(b.Decoded[off:end]), end-off))
+			row.Text = table.Some(unsafe.String(unsafe.SliceData(data[off:end]), end-off))
 		} else {
-			row.Bytes = b.Decoded[off:end:end]
+			row.Bytes = data[off:end:end]
 			if row.Bytes == nil {
 				row.Bytes = []byte{}
 			}
 		}
 		j.bodyRows = append(j.bodyRows, row)
-		if end == len(b.Decoded) {
+		j.bodyBytes += end - off
+		if end == len(data) {
 			return
 		}
 		off = end - bodyOverlap
-		for text && !utf8.RuneStart(b.Decoded[off]) {
+		for text && !utf8.RuneStart(data[off]) {
 			off--
 		}
 	}
@@ -318,7 +328,7 @@ func isText(p []byte) bool {
 }
 
 func (j *joining) writeFlows(r *round) error {
-	var flows []table.Flow
+	flows := j.flowRows[:0]
 	for _, m := range j.sorted(r, func(b *flow.Batch) int { return len(b.Flows) }, func(b *flow.Batch, i int) int64 { return b.Flows[i].At }) {
 		f := &r.out[m.shard].Flows[m.i]
 		row := &f.Row
@@ -334,11 +344,17 @@ func (j *joining) writeFlows(r *round) error {
 		j.acc.AnomalyBytes += row.AnomalyBytes
 		j.acc.DuplicateBytes += row.DuplicateBytes
 		j.acc.PayloadBytes += row.SrcPayloadBytes + row.DstPayloadBytes
-		flows = append(flows, *row)
+		if flows = append(flows, *row); len(flows) == cap(flows) {
+			if err := columnar.Append(j.out.plain["flows"], flows); err != nil {
+				return err
+			}
+			flows = flows[:0]
+		}
 	}
 	if err := columnar.Append(j.out.plain["flows"], flows); err != nil {
 		return err
 	}
+	clear(j.flowRows)
 	var conns []table.Connection
 	for _, m := range j.sorted(r, func(b *flow.Batch) int { return len(b.Conns) }, func(b *flow.Batch, i int) int64 { return b.Conns[i].At }) {
 		c := &r.out[m.shard].Conns[m.i]

@@ -16,8 +16,8 @@ import (
 // What a round holds. The numbers are part of the format: they decide in which order
 // rows stand that no packet orders, such as time-outs.
 const (
-	roundPackets = 8192
-	roundBytes   = 4 << 20
+	roundPackets = 4096
+	roundBytes   = 2 << 20
 )
 
 // roundsAhead is how many rounds wait for the next stage; with the ones being worked on
@@ -83,8 +83,11 @@ func (r *reading) run(ctx context.Context, out chan<- *round, fail context.Cance
 		}
 		if p == nil {
 			r.decoder.Flush()
-			r.cur.final = true
-			r.send(ctx, out)
+			for range flow.CloseCalls {
+				r.cur.final = true
+				r.send(ctx, out)
+				r.cur = r.newRound()
+			}
 			return
 		}
 		pass, err := r.pass.match(p)

@@ -28,6 +28,7 @@ type Conn struct {
 	hasSeq         [2]bool
 	ended          [2]bool
 	reset          bool
+	spoke          uint8         // bit n: direction n was seen
 	sent           *[copies]sent // datagrams
 	sentAt         uint8
 	list           *list

@@ -12,8 +12,9 @@ import (
 // Limits of one shard; times are capture time.
 const (
 	maxConns      = 3000         // connections open at once
-	maxOpening    = 1000         // of these, TCP connections without payload so far
+	maxOpening    = 1000         // of these, TCP connections without payload so far; and as many datagrams without an answer
 	maxClosing    = 1000         // of these, closed ones that wait for late packets
+	endsAtOnce    = 256          // connections that a step may end: their rows wait in memory
 	closedLinger  = 60e9         // ns that they wait, as TIME-WAIT does
 	tcpIdle       = 3600e9       // ns of silence that end a TCP connection
 	datagramIdle  = 600e9        // ns of silence that end any other conversation
@@ -33,18 +34,20 @@ type Options struct {
 
 // Shard keeps the connections whose hash falls to it. One goroutine uses it at a time.
 type Shard struct {
-	engine  *dissect.Engine
-	budget  stream.Budget
-	conns   map[key]*Conn
-	tcp     list
-	other   list
-	opening list // TCP without payload so far: a flood of SYNs stays among itself
-	closing list
-	ports   map[uint16]bool // server ports that protocols hint at
-	now     int64           // newest capture time
-	out     *Batch
-	count   int
-	segment stream.Segment // of the packet being worked on
+	engine      *dissect.Engine
+	budget      stream.Budget
+	streamLimit int // of budget
+	conns       map[key]*Conn
+	tcp         list
+	other       list
+	opening     list // TCP without payload so far: a flood of SYNs stays among itself
+	asking      list // datagrams that nobody answered so far
+	closing     list
+	ports       map[uint16]bool // server ports that protocols hint at
+	now         int64           // newest capture time
+	out         *Batch
+	count       int
+	segment     stream.Segment // of the packet being worked on
 }
 
 // Emitted is a call with the connection state at that moment.
@@ -108,7 +111,7 @@ func (b *Batch) Reset() {
 
 // NewShard makes a shard.
 func NewShard(o Options) (*Shard, error) {
-	s := &Shard{conns: map[key]*Conn{}, budget: stream.Budget{Left: streamBudget}, ports: map[uint16]bool{}}
+	s := &Shard{conns: map[key]*Conn{}, budget: stream.Budget{Left: streamBudget}, streamLimit: streamBudget, ports: map[uint16]bool{}}
 	for _, p := range o.Protocols {
 		for _, port := range p.Ports {
 			s.ports[port] = true
@@ -131,6 +134,19 @@ func (s *Shard) Run(packets []Packet, mine []int32, out *Batch) {
 	s.out = nil
 }
 
+// Held is the number of bytes that connections hold back: out of order, not yet taken
+// by a dissector, or of bodies under way.
+func (s *Shard) Held() int { return s.engine.Held() + s.streamLimit - s.budget.Left }
+
+// SetBudget says how many bytes connections may hold back from now on.
+func (s *Shard) SetBudget(n int) {
+	stream := s.streamLimit - s.budget.Left // held of it
+	s.engine.SetBudget(max(n-stream, 0))
+	limit := max(n-s.engine.Held(), 0)
+	s.budget.Left += limit - s.streamLimit
+	s.streamLimit = limit
+}
+
 // Expire closes what was silent too long at capture time now, which must be the same
 // for every shard at the end of a round.
 func (s *Shard) Expire(now int64, last dissect.Packet, out *Batch) {
@@ -140,11 +156,15 @@ func (s *Shard) Expire(now int64, last dissect.Packet, out *Batch) {
 	s.out = nil
 }
 
-// Close ends every connection, oldest first.
+// CloseCalls is how often Close must be called until every connection has ended.
+const CloseCalls = (maxConns + endsAtOnce) / endsAtOnce
+
+// Close ends connections, oldest first, as many as may end at once.
 func (s *Shard) Close(last dissect.Packet, out *Batch) {
 	s.out = out
-	for _, l := range [...]*list{&s.closing, &s.opening, &s.other, &s.tcp} {
-		for l.head != nil {
+	left := endsAtOnce
+	for _, l := range [...]*list{&s.closing, &s.opening, &s.asking, &s.other, &s.tcp} {
+		for ; l.head != nil && left > 0; left-- {
 			why := dissect.EndCapture
 			if l == &s.closing {
 				why = l.head.closeReason()
@@ -156,11 +176,12 @@ func (s *Shard) Close(last dissect.Packet, out *Batch) {
 }
 
 func (s *Shard) expire(last dissect.Packet) {
+	left := endsAtOnce / 8
 	for _, l := range [...]struct {
 		l    *list
 		idle int64
-	}{{&s.closing, closedLinger}, {&s.opening, tcpIdle}, {&s.other, datagramIdle}, {&s.tcp, tcpIdle}} {
-		for l.l.head != nil && s.now-l.l.head.touched > l.idle {
+	}{{&s.closing, closedLinger}, {&s.opening, tcpIdle}, {&s.asking, datagramIdle}, {&s.other, datagramIdle}, {&s.tcp, tcpIdle}} {
+		for ; l.l.head != nil && left > 0 && s.now-l.l.head.touched > l.idle; left-- {
 			why := dissect.EndTimeout
 			if l.l == &s.closing {
 				why = l.l.head.closeReason()
@@ -182,7 +203,11 @@ func (s *Shard) packet(p *Packet) {
 	k, srcIsLo := keyOf(p)
 	c := s.conns[k]
 	if c != nil && s.reused(c, p, srcIsLo) {
-		s.end(c, dissect.EndReuse, packetRef(p))
+		why := dissect.EndReuse
+		if c.transport != dissect.TCP {
+			why = dissect.EndTimeout
+		}
+		s.end(c, why, packetRef(p))
 		c = nil
 	}
 	if c == nil {
@@ -197,6 +222,7 @@ func (s *Shard) packet(p *Packet) {
 		dir = dissect.ToClient
 		p.Mark |= FromServer
 	}
+	c.spoke |= 1 << dir
 	if p.Problems&decode.Truncated != 0 || int(p.PayloadLen) > len(p.Payload) {
 		p.Mark |= SnapCut
 		f.snapCuts++
@@ -255,7 +281,7 @@ func (s *Shard) open(k key, p *Packet, srcIsLo bool) *Conn {
 	c.client.text, c.server.text = c.client.addr.String(), c.server.addr.String()
 	s.conns[k] = c
 	s.count++
-	c.list = &s.other
+	c.list = &s.asking
 	if c.transport == dissect.TCP {
 		c.list = &s.opening
 	}
@@ -353,6 +379,9 @@ func (s *Shard) touch(c *Conn) {
 	to := c.list
 	switch {
 	case c.transport != dissect.TCP:
+		if c.spoke == 3 {
+			to = &s.other
+		}
 	case c.reset || c.ended[0] && c.ended[1]:
 		to = &s.closing
 	case c.d != nil:
@@ -371,8 +400,10 @@ func (s *Shard) limit(at dissect.Packet) {
 		s.end(s.closing.head, s.closing.head.closeReason(), at)
 	case s.opening.n > maxOpening:
 		s.end(s.opening.head, dissect.EndEvicted, at)
+	case s.asking.n > maxOpening:
+		s.end(s.asking.head, dissect.EndEvicted, at)
 	case s.count > maxConns:
-		for _, l := range [...]*list{&s.closing, &s.opening, &s.other, &s.tcp} {
+		for _, l := range [...]*list{&s.closing, &s.opening, &s.asking, &s.other, &s.tcp} {
 			if l.head != nil {
 				why := dissect.EndEvicted
 				if l == &s.closing {
@@ -398,7 +429,6 @@ func (s *Shard) end(c *Conn, why dissect.End, at dissect.Packet) {
 	last.No = at.No
 	if c.stream != nil {
 		c.stream.Close(&stream.Segment{Packet: stream.Packet{No: at.No, Time: last.Time}})
-		s.budget.Left = min(s.budget.Left, streamBudget)
 	}
 	if c.d != nil {
 		c.d.Close(why, last)
