@@ -84,6 +84,7 @@ func (e *env) commands() []*cobra.Command {
 		e.cmdShow(),
 		e.cmdFollow(),
 		e.cmdPackets(),
+		e.cmdReport(),
 		e.cmdVerify(),
 		e.cmdSchema(),
 		e.cmdMCP(),

@@ -1,0 +1,130 @@
+package cli
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/report"
+)
+
+type reportFlags struct {
+	output, title string
+	json, verify  bool
+}
+
+func (e *env) cmdReport() *cobra.Command {
+	var f reportFlags
+	c := &cobra.Command{
+		Use:   "report BUNDLE... -o FILE.html",
+		Short: "Write one page that tells what is in a bundle",
+		Long: `Write one HTML page that tells what is in a bundle: traffic over time, protocols, who calls
+whom, what is slow, what fails, what was lost. Every figure and table names the query it
+was made by and the calls and packets it stands on. The page needs no network and no
+script, and can be printed. The same bundle gives the same page.`,
+		Example: `  pcapsule report incident.pcapsule -o overview.html
+  pcapsule report node-a.pcapsule node-b.pcapsule --verify --title "Checkout outage" -o outage.html
+  pcapsule report incident.pcapsule --json | jq -r .summary[]`,
+		Args:              cobra.MinimumNArgs(1),
+		ValidArgsFunction: completeBundles,
+		RunE:              func(c *cobra.Command, args []string) error { return e.runReport(c, args, &f) },
+	}
+	c.Flags().StringVarP(&f.output, "output", "o", "", "file to write; - is standard output")
+	c.Flags().StringVar(&f.title, "title", "", "title of the page; else the names of the bundles")
+	c.Flags().BoolVar(&f.json, "json", false, "write the report as JSON; to standard output without -o")
+	c.Flags().BoolVar(&f.verify, "verify", false, "hash every file of the bundles first, and say so on the page")
+	return c
+}
+
+func (e *env) runReport(c *cobra.Command, paths []string, f *reportFlags) error {
+	if f.output == "" {
+		if !f.json {
+			return usagef("-o FILE.html is missing")
+		}
+		f.output = "-"
+	}
+	if f.output != "-" {
+		if _, err := os.Lstat(f.output); err == nil {
+			return codedError{fmt.Errorf("%s is there already", f.output), exitExists, "choose another name with -o, or remove it first"}
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	o := report.Options{Title: f.title, Release: Release}
+	for _, p := range paths {
+		if !f.verify {
+			break
+		}
+		check, err := bundle.Verify(c.Context(), p, nil)
+		if err != nil {
+			return err
+		}
+		if !check.OK() {
+			return codedError{check.Err(), exitVerify, "pcapsule verify lists all that is wrong; ask for the original"}
+		}
+		o.Checks = append(o.Checks, check)
+	}
+	cs, err := e.openCase(c.Context(), paths)
+	if err != nil {
+		return err
+	}
+	defer cs.Close()
+	r, err := report.Build(c.Context(), cs, o)
+	if err != nil {
+		return e.asked(err)
+	}
+	write := func(w io.Writer) error { return report.RenderHTML(w, r) }
+	if f.json {
+		write = func(w io.Writer) error {
+			enc := json.NewEncoder(w)
+			enc.SetEscapeHTML(false)
+			enc.SetIndent("", "  ")
+			return enc.Encode(r)
+		}
+	}
+	if f.output == "-" {
+		return write(e.out)
+	}
+	return writeWhole(f.output, write)
+}
+
+// writeWhole writes a new file under a hidden name and gives it its own when it is
+// whole, so that a command that fails leaves nothing behind.
+func writeWhole(path string, write func(io.Writer) error) (err error) {
+	t, err := os.CreateTemp(filepath.Dir(path), ".pcapsule-*")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			t.Close()
+			os.Remove(t.Name())
+		}
+	}()
+	if err := write(t); err != nil {
+		return err
+	}
+	if err := t.Chmod(0o644); err != nil {
+		return err
+	}
+	if err := t.Close(); err != nil {
+		return err
+	}
+	// Link, unlike rename, refuses to put it over a file that came meanwhile.
+	switch err := os.Link(t.Name(), path); {
+	case err == nil:
+		os.Remove(t.Name())
+		return nil
+	case errors.Is(err, fs.ErrExist):
+		os.Remove(t.Name())
+		return codedError{fmt.Errorf("%s is there already", path), exitExists, "choose another name with -o, or remove it first"}
+	}
+	return os.Rename(t.Name(), path) // a file system without links
+}

@@ -1,0 +1,60 @@
+package report
+
+// The cells of tables.
+
+func textCell(v any) Cell { return Cell{Text: str(v)} }
+
+func wordCell(s string) Cell { return Cell{Text: s} }
+
+func countCell(v any) Cell { return numberCell(v, thousands) }
+
+func bytesCell(v any) Cell { return numberCell(v, bytesText) }
+
+func microsCell(v any) Cell { return numberCell(v, micros) }
+
+// failedCell is a count that is bad unless it is zero.
+func failedCell(v any) Cell {
+	c := countCell(v)
+	c.Bad = c.Value != nil && *c.Value > 0
+	return c
+}
+
+func numberCell(v any, write func(int64) string) Cell {
+	n, ok := whole(v)
+	if !ok {
+		return Cell{}
+	}
+	return Cell{Text: write(n), Value: &n}
+}
+
+// shares draws the numbers of a column as bars.
+func (t *Table) shares(column int) {
+	var most int64
+	for _, r := range t.Rows {
+		if v := r.Cells[column].Value; v != nil {
+			most = max(most, *v)
+		}
+	}
+	if most == 0 {
+		return
+	}
+	for i := range t.Rows {
+		if v := t.Rows[i].Cells[column].Value; v != nil {
+			share := int(float64(*v) / float64(most) * 1000)
+			t.Rows[i].Cells[column].Share = &share
+		}
+	}
+}
+
+// add appends a row.
+func (t *Table) add(cite *Citation, cells ...Cell) *Row {
+	t.Rows = append(t.Rows, Row{Cells: cells, Cite: cite})
+	t.Cited = t.Cited || cite != nil
+	return &t.Rows[len(t.Rows)-1]
+}
+
+func column(name string) Column      { return Column{Name: name} }
+func number(name, doc string) Column { return Column{Name: name, Kind: "number", Doc: doc} }
+func code(name string) Column        { return Column{Name: name, Kind: "code"} }
+func tableBlock(t *Table) Block      { return Block{Table: t} }
+func figureBlock(f *Figure) Block    { return Block{Figure: f} }

@@ -1,0 +1,266 @@
+package report
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pcapsule/pcapsule/exporter/bundle"
+)
+
+// losses is what could not be seen or understood.
+func (b *builder) losses() (Section, string) {
+	s := Section{ID: "losses", Title: "Losses and anomalies"}
+	sql := `SELECT source, kind, sum(count)::BIGINT AS times, sum(lost_bytes)::BIGINT AS lost_bytes, min(packet_no) AS first_packet, arg_min(detail, (ts_ns, detail)) AS example
+FROM anomalies GROUP BY source, kind ORDER BY times DESC, source, kind LIMIT 40`
+	t := &Table{ID: "anomalies", Title: "What was met and could not be accepted", Queries: []Query{b.query(sql)},
+		Columns: []Column{column("Met by"), column("Kind"), number("Times", ""), number("Bytes", "that were not understood because of it"), {Name: "Example", Kind: "wide"}}}
+	for _, row := range b.ask(sql) {
+		var cite *Citation
+		if n, ok := whole(row[4]); ok && !b.several {
+			cite = &Citation{Packets: packetRange(n, n)}
+		}
+		t.add(cite, textCell(row[0]), wordCell(strings.ReplaceAll(str(row[1]), "_", " ")), countCell(row[2]), bytesCell(row[3]), textCell(row[5]))
+		b.notes.anomalies += num(row[2])
+	}
+	if len(t.Rows) > 0 {
+		t.shares(2)
+		s.Blocks = append(s.Blocks, tableBlock(t))
+	}
+	b.incomplete(&s)
+	b.damage(&s)
+	if len(s.Blocks) == 0 {
+		return s, "losses and anomalies"
+	}
+	return s, ""
+}
+
+// incomplete is the calls whose answer, or part of it, is missing.
+func (b *builder) incomplete(s *Section) {
+	sql := `SELECT error, protocol, count(*) AS calls, min(` + b.ref("c") + `) AS first_call
+FROM calls_raw c WHERE error IS NOT NULL GROUP BY error, protocol ORDER BY calls DESC, error, protocol LIMIT 40`
+	t := &Table{ID: "incomplete", Title: "Calls that were not seen whole", Queries: []Query{b.query(sql)}, Columns: []Column{column("Why"), column("Protocol"), number("Calls", "")}}
+	for _, row := range b.ask(sql) {
+		t.add(b.cite(row[3]), wordCell(strings.ReplaceAll(str(row[0]), "_", " ")), textCell(row[1]), countCell(row[2]))
+	}
+	if len(t.Rows) > 0 {
+		s.Blocks = append(s.Blocks, tableBlock(t))
+	}
+}
+
+// damage is what was wrong with the capture files themselves.
+func (b *builder) damage(s *Section) {
+	t := &Table{ID: "damage", Title: "Damage and drops of the capture files", Queries: []Query{b.manifestQuery(".inputs")},
+		Columns: []Column{column("File"), number("Places damaged", ""), number("Bytes damaged", ""), number("Packets dropped", "as the file itself says"), {Name: "First", Kind: "wide"}}}
+	for _, info := range b.c.Bundles() {
+		for _, in := range info.Manifest.Inputs {
+			if len(in.Damage) == 0 && in.Drops == 0 {
+				continue
+			}
+			var lost int64
+			first := ""
+			for i, d := range in.Damage {
+				lost += d.Length
+				if i == 0 {
+					first = clean(fmt.Sprintf("%s at offset %s: %s", d.Kind, thousands(d.Offset), d.Detail), maxText)
+				}
+			}
+			if len(t.Rows) < 100 {
+				t.add(nil, textCell(in.Name), countCell(int64(len(in.Damage))+in.DamageMore), bytesCell(lost), failedCell(in.Drops), wordCell(first))
+			}
+		}
+	}
+	if len(t.Rows) > 0 {
+		s.Blocks = append(s.Blocks, tableBlock(t))
+	}
+}
+
+// manifestQuery shows how to read the same in bundle.json.
+func (b *builder) manifestQuery(path string) Query {
+	return Query{Command: "pcapsule info " + b.paths + " --json | jq " + shellQuote(path)}
+}
+
+// accounts says where every byte went.
+func (b *builder) accounts() (Section, string) {
+	a := b.accts
+	s := Section{ID: "accounts", Title: "Accounts"}
+	t := &Table{ID: "accounts-table", Title: "Where every byte of payload went", Queries: []Query{b.manifestQuery(".accounts")},
+		Columns: []Column{column("What"), number("Bytes", ""), number("Share", "of the payload"), {Name: "Which means", Kind: "wide"}}}
+	line := func(name string, n int64, meaning string) {
+		t.add(nil, wordCell(name), Cell{Text: thousands(n), Value: &n}, wordCell(percent(n, a.PayloadBytes)), wordCell(meaning))
+	}
+	line("Payload", a.PayloadBytes, fmt.Sprintf("transport payload of %s with %s on the wire", counted(a.Packets, "packet", "packets"), bytesText(a.Bytes)))
+	line("in calls", a.RowBytes, "read by a protocol, or kept as a payload of its own")
+	line("seen twice", a.DuplicateBytes, "retransmissions, and packets captured at two places")
+	line("not understood", a.AnomalyBytes, "each with an anomaly that says why")
+	line("cut", a.CutBytes, "cut off by the snap length when it was captured")
+	rest := a.PayloadBytes - a.RowBytes - a.DuplicateBytes - a.AnomalyBytes - a.CutBytes
+	if rest != 0 {
+		line("not accounted for", rest, "the sum does not come out; this is a fault of the program that made the bundle")
+		t.Rows[len(t.Rows)-1].Bad = true
+	} else {
+		t.Note = "The four parts add up to the payload to the byte."
+	}
+	line("missing", a.GapBytes, "bytes of streams that the capture lacks; no part of the payload")
+	s.Blocks = []Block{tableBlock(t)}
+	return s, ""
+}
+
+// sources is what the bundle was made from.
+func (b *builder) sources() (Section, string) {
+	s := Section{ID: "sources", Title: "Sources"}
+	t := &Table{ID: "sources-table", Title: "Capture files", Queries: []Query{b.manifestQuery(".inputs[] | {name, sha256}")},
+		Columns: []Column{column("File"), column("Format"), number("Size", ""), number("Packets", ""), column("First (UTC)"), number("Length", ""), code("SHA-256")}}
+	side := &Table{ID: "side-inputs", Title: "Other inputs", Queries: []Query{{Command: "jq .side_inputs data/bundle.json"}},
+		Columns: []Column{column("File"), column("Kind"), number("Size", ""), code("SHA-256 of the original")}}
+	for _, info := range b.c.Bundles() {
+		for _, in := range info.Manifest.Inputs {
+			if len(t.Rows) == 200 {
+				t.Note = "More files are in data/bundle.json."
+				break
+			}
+			format := in.Format
+			if in.Compression != "" {
+				format += ", " + in.Compression
+			}
+			first, length := "", ""
+			if in.FirstNs != nil && in.LastNs != nil {
+				d := time.Duration(int64(*in.LastNs) - int64(*in.FirstNs))
+				first, length = stamp(int64(*in.FirstNs), 0), duration(d)
+			}
+			t.add(nil, textCell(in.Name), textCell(format), bytesCell(in.Size), countCell(in.Packets), wordCell(first), wordCell(length), wordCell(in.SHA256.String()))
+		}
+		for _, in := range info.Manifest.SideInputs {
+			if len(side.Rows) < 200 {
+				side.add(nil, textCell(in.Name), textCell(in.Kind), bytesCell(in.SizeOriginal), wordCell(in.SHA256Original.String()))
+			}
+		}
+	}
+	s.Blocks = []Block{tableBlock(t)}
+	if len(side.Rows) > 0 {
+		s.Blocks = append(s.Blocks, tableBlock(side))
+	}
+	return s, ""
+}
+
+// made is how the bundle came to be and how to check it.
+func (b *builder) made() (Section, string) {
+	s := Section{ID: "made", Title: "How this was made, and how to check it"}
+	t := &Table{ID: "made-table", Title: "The bundle", Queries: []Query{{Command: "jq '{tool, options, filters, warnings}' data/bundle.json"}},
+		Columns: []Column{column("Bundle"), column("What"), {Name: "Value", Kind: "wide"}}}
+	for i, info := range b.c.Bundles() {
+		m, name := info.Manifest, b.r.Bundles[i].Name
+		line := func(what, value string) { t.add(nil, wordCell(name), wordCell(what), wordCell(clean(value, 400))) }
+		line("made by", fmt.Sprintf("%s %s on %s, schema %d", m.Tool.Name, m.Tool.Release, m.Tool.Platform, m.SchemaVersion))
+		line("state", b.r.Bundles[i].Verified+": "+b.r.Bundles[i].Detail)
+		line("options", optionsText(m))
+		for k, w := range m.Warnings {
+			if k == 20 {
+				line("warning", counted(int64(len(m.Warnings)-k), "more", "more")+" in data/bundle.json")
+				break
+			}
+			line("warning", w)
+		}
+	}
+	s.Blocks = []Block{tableBlock(t)}
+	s.Text = []string{
+		"A bundle is a folder that opens without this program: Wireshark reads its packets, DuckDB and pandas its tables. To check that no file of it was changed, run in its folder: sha256sum -c manifest-sha256.txt. To check also that nothing was added and that its custody log is whole: pcapsule verify BUNDLE. To make its tables again from its packets and compare: pcapsule verify BUNDLE --rederive.",
+		"A call is cited by the beginning of its id, which pcapsule show BUNDLE ID prints whole with its packets; packets are cited by their numbers in table packets. pcapsule packets BUNDLE --call ID -o slice.pcapng cuts them out for Wireshark.",
+		"Under each figure and table stands the query it was made by. Numbers are rounded for reading; the query gives them exactly.",
+	}
+	if b.r.Release != "" {
+		s.Text = append(s.Text, "This page was made by pcapsule "+b.r.Release+" from the bundle alone; the same bundle gives the same page.")
+	}
+	return s, ""
+}
+
+func optionsText(m *bundle.Manifest) string {
+	var keys []string
+	for k := range m.Options {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	var parts []string
+	for _, k := range keys {
+		parts = append(parts, k+" = "+m.Options[k])
+	}
+	if m.Filters.BPF != "" && m.Options["filter"] == "" {
+		parts = append(parts, "filter = "+m.Filters.BPF)
+	}
+	if len(parts) == 0 {
+		return "none that change the data"
+	}
+	return strings.Join(parts, "; ")
+}
+
+// summary says in plain words what is in the case.
+func (b *builder) summary() {
+	r, span := b.r, time.Duration(b.last-b.first)
+	files := int64(0)
+	for _, info := range b.c.Bundles() {
+		files += int64(len(info.Manifest.Inputs))
+	}
+	if !b.any || b.packets == 0 {
+		r.Summary = []string{fmt.Sprintf("There are no packets in %s of %s.", counted(files, "capture file", "capture files"), counted(int64(len(r.Bundles)), "bundle", "bundles"))}
+		r.Facts = []Fact{{Value: "0", Label: "packets"}}
+		return
+	}
+	say := func(format string, args ...any) { r.Summary = append(r.Summary, fmt.Sprintf(format, args...)) }
+	say("%s with %s on the wire, from %s, were captured between %s and %s UTC (%s).", counted(b.packets, "packet", "packets"), bytesText(b.bytes), counted(files, "capture file", "capture files"),
+		stamp(b.first, span), stamp(b.last, span), duration(span))
+	if p := b.notes.protocols; len(p) > 0 {
+		more := ""
+		if len(p) > 4 {
+			more = fmt.Sprintf(" and %s", counted(int64(len(p)-4), "other protocol", "other protocols"))
+			p = p[:4]
+			say("They hold %s: %s%s.", counted(b.calls, "call", "calls"), strings.Join(p, ", "), more)
+		} else {
+			say("They hold %s: %s.", counted(b.calls, "call", "calls"), and(p))
+		}
+		switch f := b.notes.failures; {
+		case len(f) == 0:
+			say("No call failed.")
+		default:
+			if len(f) > 3 {
+				f = append(slices.Clone(f[:3]), "others")
+			}
+			say("%s of them failed (%s): %s.", thousands(b.failed), percent(b.failed, b.calls), and(f))
+		}
+		if b.notes.slowest != "" {
+			say("The slowest endpoint was %s.", b.notes.slowest)
+		}
+	} else {
+		say("No call was found in them.")
+	}
+	if b.notes.holes > 0 {
+		lost := ""
+		if b.notes.lostPackets > 0 {
+			lost = ", with " + counted(b.notes.lostPackets, "packet", "packets") + " known to be lost"
+		}
+		say("The recording has %s (%s)%s.", counted(b.notes.holes, "hole", "holes"), strings.ReplaceAll(and(b.notes.reasons), "_", " "), lost)
+	} else {
+		say("No hole of the recording is known.")
+	}
+	if a := b.accts; a.GapBytes > 0 || a.AnomalyBytes > 0 {
+		say("%s of streams are missing from the capture, and %s of payload could not be understood.", bytesText(a.GapBytes), bytesText(a.AnomalyBytes))
+	} else {
+		say("No byte of a stream is missing, and every byte of payload was understood or kept.")
+	}
+	r.Facts = []Fact{
+		{Value: duration(span), Label: "from first to last packet"},
+		{Value: thousands(b.packets), Label: "packets"},
+		{Value: bytesText(b.bytes), Label: "on the wire"},
+		{Value: thousands(b.calls), Label: "calls"},
+		{Value: thousands(b.failed), Label: "failed (" + percentOr(b.failed, b.calls) + ")", Bad: b.failed > 0},
+		{Value: thousands(b.notes.holes), Label: "holes known", Bad: b.notes.holes > 0},
+		{Value: thousands(b.notes.anomalies), Label: "anomalies", Bad: b.notes.anomalies > 0},
+	}
+}
+
+func percentOr(part, all int64) string {
+	if s := percent(part, all); s != "" {
+		return s
+	}
+	return "none"
+}

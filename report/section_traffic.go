@@ -1,0 +1,266 @@
+package report
+
+import (
+	"fmt"
+	"slices"
+	"sort"
+	"time"
+
+	"github.com/pcapsule/pcapsule/forensics"
+)
+
+// Limits of charts over time.
+const (
+	wantBuckets = 72  // on the whole axis
+	mostBuckets = 400 // above which buckets are joined
+	mostBreaks  = 23  // times without traffic that the axis leaves out
+	mostSeries  = 7   // protocols apart; the rest is one
+	mostHoles   = 200 // drawn and listed
+	breakFactor = 12  // a silence longer than this part of the rest is left out
+)
+
+// nice are lengths of buckets that people can count in.
+var nice = [...]time.Duration{time.Millisecond, 2 * time.Millisecond, 5 * time.Millisecond, 10 * time.Millisecond, 20 * time.Millisecond,
+	50 * time.Millisecond, 100 * time.Millisecond, 200 * time.Millisecond, 500 * time.Millisecond, time.Second, 2 * time.Second, 5 * time.Second,
+	10 * time.Second, 15 * time.Second, 30 * time.Second, time.Minute, 2 * time.Minute, 5 * time.Minute, 10 * time.Minute, 15 * time.Minute,
+	30 * time.Minute, time.Hour, 2 * time.Hour, 6 * time.Hour, 12 * time.Hour, 24 * time.Hour, 48 * time.Hour, 7 * 24 * time.Hour,
+	14 * 24 * time.Hour, 28 * 24 * time.Hour, 91 * 24 * time.Hour, 364 * 24 * time.Hour, 3640 * 24 * time.Hour}
+
+// traffic is what was on the wire over time, with what was not recorded.
+func (b *builder) traffic() (Section, string) {
+	if !b.any || b.packets == 0 {
+		return Section{}, "packets"
+	}
+	s := Section{ID: "traffic", Title: "Traffic over time"}
+	axis := b.axis()
+	cov, err := b.c.Coverage(0, 0)
+	if err != nil {
+		b.err = err
+		return s, ""
+	}
+	var holes []Span
+	for i, h := range cov.Holes {
+		if i < mostHoles {
+			holes = append(holes, Span{FromNs: h.From, ToNs: h.To, Reason: clean(h.Reason, 40)})
+		}
+	}
+	sql := fmt.Sprintf(`SELECT p.ts_ns // %d AS bucket, coalesce(f.protocol, f.transport, 'not IP') AS protocol, sum(p.len)::BIGINT AS bytes, count(*) AS packets
+FROM packets_raw p LEFT JOIN flows_raw f ON %s
+GROUP BY ALL ORDER BY ALL`, axis.BucketNs, b.on("p", "f", "f.flow_id = p.flow_id"))
+	rows := b.askAll(sql)
+	chart := axis.with("bytes", rows, 1, 2)
+	chart.Holes = holes
+	f := &Figure{ID: "bytes-over-time", Title: "Bytes on the wire by protocol, per " + duration(time.Duration(chart.BucketNs)), Time: chart,
+		Queries: []Query{b.query(sql)}}
+	f.Alt = seriesAlt(chart, bytesText, "bytes")
+	f.Note = axisNote(chart)
+	s.Blocks = append(s.Blocks, figureBlock(f))
+	if b.calls > 0 {
+		s.Blocks = append(s.Blocks, figureBlock(b.callsOverTime(axis, holes)))
+	}
+	b.holes(&s, cov)
+	return s, ""
+}
+
+// askAll runs a query whose rows are few by the way it is made.
+func (b *builder) askAll(sql string) [][]any {
+	if b.err != nil {
+		return nil
+	}
+	res, err := b.c.Query(b.ctx, forensics.Query{SQL: sql, Limit: 200_000})
+	if err != nil {
+		b.err = fmt.Errorf("asking %q: %w", sql, err)
+		return nil
+	}
+	return res.Rows
+}
+
+func (b *builder) callsOverTime(axis *TimeChart, holes []Span) *Figure {
+	sql := fmt.Sprintf(`SELECT ts_ns // %d AS bucket, CASE WHEN failed THEN 'failed' ELSE 'not failed' END AS outcome, count(*) AS calls
+FROM calls_raw
+GROUP BY ALL ORDER BY ALL`, axis.BucketNs)
+	chart := axis.with("calls", b.askAll(sql), 1, 2)
+	chart.Holes = holes
+	sort.SliceStable(chart.Series, func(i, j int) bool { return chart.Series[i].Name > chart.Series[j].Name })
+	for i := range chart.Series {
+		if chart.Series[i].Name == "failed" {
+			chart.Series[i].Class = "bad"
+		}
+	}
+	f := &Figure{ID: "calls-over-time", Title: "Calls and how many failed, per " + duration(time.Duration(chart.BucketNs)), Time: chart, Queries: []Query{b.query(sql)}}
+	f.Alt = seriesAlt(chart, thousands, "calls")
+	f.Note = "A call stands where its first byte was sent."
+	return f
+}
+
+// axis cuts the time of the case into buckets and leaves out long silence.
+func (b *builder) axis() *TimeChart {
+	rows := b.ask(`SELECT first_ns, silence FROM (
+  SELECT first_ns, first_ns - max(last_ns) OVER (ORDER BY first_ns, last_ns ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS silence FROM flows_raw)
+WHERE silence > 0 ORDER BY silence DESC, first_ns LIMIT 23`)
+	rest := b.last - b.first
+	type gap struct{ from, to int64 }
+	var gaps []gap
+	for _, row := range rows {
+		to, length := num(row[0]), num(row[1])
+		if length < int64(time.Second) || length <= rest/breakFactor {
+			break
+		}
+		gaps = append(gaps, gap{to - length, to})
+		rest -= length
+	}
+	slices.SortFunc(gaps, func(x, y gap) int { return int(min(max(x.from-y.from, -1), 1)) })
+	bucket := nice[len(nice)-1]
+	for _, d := range nice {
+		if rest/int64(d) <= wantBuckets {
+			bucket = d
+			break
+		}
+	}
+	for {
+		chart := &TimeChart{BucketNs: int64(bucket)}
+		from, total := b.first, 0
+		for _, g := range append(slices.Clone(gaps), gap{b.last, b.last}) {
+			s := Stretch{First: floorDiv(from, chart.BucketNs)}
+			s.Count = int(min(floorDiv(g.from, chart.BucketNs)-s.First+1, mostBuckets+1))
+			if n := len(chart.Stretches); n > 0 {
+				// Silence shorter than a bucket is no break.
+				if end := chart.Stretches[n-1].First + int64(chart.Stretches[n-1].Count); s.First <= end {
+					s.Count -= int(end - s.First)
+					chart.Stretches[n-1].Count += max(s.Count, 0)
+					total += max(s.Count, 0)
+					from = g.to
+					continue
+				}
+			}
+			chart.Stretches = append(chart.Stretches, s)
+			total += s.Count
+			from = g.to
+		}
+		if total <= mostBuckets {
+			return chart
+		}
+		bucket *= 2
+	}
+}
+
+func floorDiv(a, b int64) int64 {
+	q := a / b
+	if a%b < 0 {
+		q--
+	}
+	return q
+}
+
+// buckets is how many there are on the axis.
+func (c *TimeChart) buckets() (n int) {
+	for _, s := range c.Stretches {
+		n += s.Count
+	}
+	return n
+}
+
+// place is where on the axis a bucket lies; in a break it is the end of the stretch before.
+func (c *TimeChart) place(bucket int64) int {
+	at := 0
+	for i, s := range c.Stretches {
+		if bucket < s.First {
+			return max(at-1, 0)
+		}
+		if bucket < s.First+int64(s.Count) || i == len(c.Stretches)-1 {
+			return at + int(min(bucket-s.First, int64(s.Count-1)))
+		}
+		at += s.Count
+	}
+	return at
+}
+
+// with makes a chart on the same axis of rows of bucket, name and amount.
+func (c *TimeChart) with(unit string, rows [][]any, name, amount int) *TimeChart {
+	out := &TimeChart{BucketNs: c.BucketNs, Unit: unit, Stretches: c.Stretches}
+	n := c.buckets()
+	at := map[string]int{}
+	for _, row := range rows {
+		key := str(row[name])
+		i, ok := at[key]
+		if !ok {
+			i = len(out.Series)
+			at[key] = i
+			out.Series = append(out.Series, Series{Name: key, Values: make([]int64, n)})
+		}
+		v := num(row[amount])
+		out.Series[i].Values[c.place(num(row[0]))] += v
+		out.Series[i].Total += v
+	}
+	sort.SliceStable(out.Series, func(i, j int) bool {
+		a, b := out.Series[i], out.Series[j]
+		return a.Total > b.Total || a.Total == b.Total && a.Name < b.Name
+	})
+	if len(out.Series) > mostSeries+1 {
+		rest := Series{Name: counted(int64(len(out.Series)-mostSeries), "other", "others"), Values: make([]int64, n)}
+		for _, s := range out.Series[mostSeries:] {
+			rest.Total += s.Total
+			for i, v := range s.Values {
+				rest.Values[i] += v
+			}
+		}
+		out.Series = append(out.Series[:mostSeries], rest)
+	}
+	return out
+}
+
+func seriesAlt(c *TimeChart, write func(int64) string, unit string) string {
+	var parts []string
+	for _, s := range c.Series {
+		parts = append(parts, s.Name+" "+write(s.Total))
+	}
+	alt := "Stacked bars of " + unit + " over time: " + and(parts) + "."
+	if len(c.Holes) > 0 {
+		alt += " " + counted(int64(len(c.Holes)), "hole of the recording is", "holes of the recording are") + " hatched."
+	}
+	return alt
+}
+
+func axisNote(c *TimeChart) string {
+	note := ""
+	if n := len(c.Stretches) - 1; n > 0 {
+		note = counted(int64(n), "long silence is", "long silences are") + " left out of the axis, at the double lines. "
+	}
+	if len(c.Holes) > 0 {
+		note += "Hatched: not recorded, or not wholly; the reasons are listed below. "
+	}
+	return note + "Times are UTC."
+}
+
+// holes lists what was not recorded.
+func (b *builder) holes(s *Section, cov forensics.Coverage) {
+	switch cov.State {
+	case forensics.Complete:
+		s.Text = append(s.Text, "No hole of the recording is known: no filter, no reported drop, no damage. What a recorder lost without saying so shows as missing bytes under Losses.")
+		return
+	case forensics.None:
+		s.Text = append(s.Text, "Nothing says what was recorded when.")
+		return
+	}
+	sql := "SELECT source, reason, from_ns, to_ns, packets, detail FROM coverage WHERE kind = 'hole' ORDER BY from_ns, source"
+	t := &Table{ID: "holes", Title: "Holes of the recording", Queries: []Query{b.query(sql)},
+		Columns: []Column{column("Source"), column("Reason"), column("From (UTC)"), number("Length", ""), number("Packets lost", "as far as is known"), {Name: "Detail", Kind: "wide"}}}
+	span := time.Duration(b.last - b.first)
+	seen := map[string]bool{}
+	for i, h := range cov.Holes {
+		b.notes.lostPackets += h.Packets
+		if !seen[h.Reason] {
+			seen[h.Reason] = true
+			b.notes.reasons = append(b.notes.reasons, clean(h.Reason, 40))
+		}
+		if i >= 40 {
+			continue
+		}
+		t.add(nil, textCell(h.Source), textCell(h.Reason), wordCell(stamp(h.From, span)), wordCell(duration(time.Duration(h.To-h.From))), countCell(h.Packets), textCell(h.Detail))
+	}
+	b.notes.holes = int64(len(cov.Holes)) + cov.More
+	if more := b.notes.holes - int64(len(t.Rows)); more > 0 {
+		t.Note = counted(more, "more hole is", "more holes are") + " in table coverage."
+	}
+	s.Blocks = append(s.Blocks, tableBlock(t))
+}

@@ -1,0 +1,247 @@
+package report
+
+import (
+	"fmt"
+	"math/big"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/pcapsule/pcapsule/forensics"
+)
+
+// Limits of text out of captures.
+const (
+	maxText  = 160 // characters of a cell
+	maxLabel = 24  // characters of a label in a figure
+)
+
+// clean cuts text and writes characters that do not show, or change how others show, as
+// their code point: \u{202e} instead of a turn of direction.
+func clean(s string, most int) string {
+	var b strings.Builder
+	n := 0
+	for i, r := range s {
+		if n == most && i < len(s) {
+			b.WriteRune('…')
+			break
+		}
+		n++
+		switch {
+		case r == utf8.RuneError:
+			b.WriteRune('\uFFFD')
+		case hidden(r):
+			fmt.Fprintf(&b, `\u{%x}`, r)
+		default:
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
+}
+
+// hidden tells control, format, direction, separator and private characters.
+func hidden(r rune) bool {
+	return r != ' ' && !unicode.IsPrint(r) || unicode.In(r, unicode.Cf, unicode.Co, unicode.Zl, unicode.Zp) || r == 0x034F || r == 0x115F || r == 0x1160 || r == 0x3164 || r == 0xFFA0 ||
+		r >= 0xFE00 && r <= 0xFE0F || r >= 0xE0100 && r <= 0xE01EF
+}
+
+// str is a value as clean text, empty for null.
+func str(v any) string {
+	switch v := v.(type) {
+	case nil:
+		return ""
+	case string:
+		return clean(v, maxText)
+	case int64:
+		return strconv.FormatInt(v, 10)
+	case bool:
+		return map[bool]string{true: "yes", false: "no"}[v]
+	case []any:
+		var parts []string
+		for i, x := range v {
+			if i == 6 {
+				parts = append(parts, fmt.Sprintf("and %d more", len(v)-i))
+				break
+			}
+			parts = append(parts, str(x))
+		}
+		return clean(strings.Join(parts, ", "), maxText)
+	case forensics.Decimal:
+		return clean(string(v), maxText)
+	}
+	if n, ok := whole(v); ok {
+		return strconv.FormatInt(n, 10)
+	}
+	return ""
+}
+
+// whole is a value as a number; ok is false for null and what is none. Sums are wider
+// than 64 bits in SQL; what does not fit is held at the largest number.
+func whole(v any) (n int64, ok bool) {
+	switch v := v.(type) {
+	case int64:
+		return v, true
+	case *big.Int:
+		if v.IsInt64() {
+			return v.Int64(), true
+		}
+		if v.Sign() < 0 {
+			return -1 << 63, true
+		}
+		return 1<<63 - 1, true
+	}
+	return 0, false
+}
+
+func num(v any) int64 { n, _ := whole(v); return n }
+
+// thousands writes a number as 1,234,567.
+func thousands(n int64) string {
+	s := strconv.FormatInt(n, 10)
+	sign := ""
+	if n < 0 {
+		sign, s = "−", s[1:]
+	}
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return sign + s
+}
+
+// counted is a number and its noun.
+func counted(n int64, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return thousands(n) + " " + many
+}
+
+// digits writes v with two or three leading digits.
+func digits(v float64) string {
+	if v < 9.95 {
+		return strconv.FormatFloat(v, 'f', 1, 64)
+	}
+	return strconv.FormatFloat(v, 'f', 0, 64)
+}
+
+// bytesText writes a number of bytes in powers of 1000.
+func bytesText(n int64) string {
+	if n < 1000 {
+		return strconv.FormatInt(n, 10) + " B"
+	}
+	v := float64(n)
+	for _, unit := range []string{"kB", "MB", "GB", "TB", "PB"} {
+		if v /= 1000; v < 999.5 {
+			return digits(v) + " " + unit
+		}
+	}
+	return digits(v/1000) + " EB"
+}
+
+// micros writes a length of time given in microseconds.
+func micros(us int64) string { return duration(time.Duration(min(us, 1<<53)) * time.Microsecond) }
+
+// duration writes a length of time for people.
+func duration(d time.Duration) string {
+	switch s := d.Seconds(); {
+	case d < 0:
+		return "−" + duration(-d)
+	case d < time.Microsecond:
+		return strconv.FormatInt(int64(d), 10) + " ns"
+	case s < 999.5e-6:
+		return strconv.FormatFloat(s*1e6, 'f', 0, 64) + " µs"
+	case s < 0.9995:
+		return digits(s*1e3) + " ms"
+	case s < 9.995:
+		return strconv.FormatFloat(s, 'f', 2, 64) + " s"
+	case s < 119.5:
+		return digits(s) + " s"
+	case s < 119.5*60:
+		return pair(int64(s+0.5), 60, "min", "s")
+	case s < 47.5*3600:
+		return pair(int64(s/60+0.5), 60, "h", "min")
+	case s < 365*86400:
+		return pair(int64(s/3600+0.5), 24, "days", "h")
+	default:
+		return digits(s/86400/365.25) + " years"
+	}
+}
+
+func pair(n, base int64, big, small string) string {
+	if n%base == 0 {
+		return fmt.Sprintf("%d %s", n/base, big)
+	}
+	return fmt.Sprintf("%d %s %d %s", n/base, big, n%base, small)
+}
+
+// percent writes a part of a whole.
+func percent(part, all int64) string {
+	if all <= 0 {
+		return ""
+	}
+	switch p := 100 * float64(part) / float64(all); {
+	case part == 0:
+		return "0 %"
+	case p < 0.1:
+		return "under 0.1 %"
+	case p < 9.95:
+		return strconv.FormatFloat(p, 'f', 1, 64) + " %"
+	case p > 99 && part < all:
+		return "over 99 %"
+	default:
+		return strconv.FormatFloat(p, 'f', 0, 64) + " %"
+	}
+}
+
+// stamp writes a time in UTC with as many digits as are of use within span.
+func stamp(ns int64, span time.Duration) string {
+	t := time.Unix(0, ns).UTC()
+	switch {
+	case span < 10*time.Minute:
+		return t.Format("2006-01-02 15:04:05.000")
+	case span < 48*time.Hour:
+		return t.Format("2006-01-02 15:04:05")
+	}
+	return t.Format("2006-01-02 15:04")
+}
+
+func rfc3339(ns int64) string {
+	return time.Unix(0, ns).UTC().Format("2006-01-02T15:04:05.000000000Z")
+}
+
+// and joins words as a sentence does.
+func and(words []string) string {
+	switch n := len(words); n {
+	case 0:
+		return ""
+	case 1:
+		return words[0]
+	default:
+		return strings.Join(words[:n-1], ", ") + " and " + words[n-1]
+	}
+}
+
+// shellQuote writes s as one word of a POSIX shell.
+func shellQuote(s string) string {
+	plain := s != "" && strings.IndexFunc(s, func(r rune) bool {
+		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_./:=,+@%", r))
+	}) < 0
+	switch {
+	case plain:
+		return s
+	case strings.Contains(s, "'") && !strings.ContainsAny(s, "\"$`\\!"):
+		return `"` + s + `"`
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
+
+// clock writes a time with its date only where the case has more than one.
+func clock(ns, first, last int64) string {
+	full := stamp(ns, time.Duration(last-first))
+	if time.Unix(0, first).UTC().Format(time.DateOnly) == time.Unix(0, last).UTC().Format(time.DateOnly) {
+		return full[len("2006-01-02 "):]
+	}
+	return full
+}
