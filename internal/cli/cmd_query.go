@@ -26,7 +26,7 @@ type queryFlags struct {
 }
 
 func (f *queryFlags) flags(c *cobra.Command) {
-	c.Flags().StringVar(&f.format, "format", "table", "table, json, ndjson or csv")
+	c.Flags().StringVar(&f.format, "format", "table", "table, json, ndjson, csv or parquet; query also har and curl")
 	c.Flags().IntVar(&f.limit, "limit", 0, "rows at most; a table shows 100, other formats all")
 	c.Flags().DurationVar(&f.deadline, "deadline", time.Minute, "give up after this time; 0 is never")
 }
@@ -40,7 +40,8 @@ func (e *env) cmdQuery() *cobra.Command {
 is the condition, "" asks for all calls. Several bundles are asked as one.`,
 		Example: `  pcapsule query incident.pcapsule 'http && status_code >= 500'
   pcapsule query incident.pcapsule 'dst.service == "payment"' --group-by path,status_code
-  pcapsule query a.pcapsule b.pcapsule 'dns && status_code != 0' --format ndjson | jq .host`,
+  pcapsule query a.pcapsule b.pcapsule 'dns && status_code != 0' --format ndjson | jq .host
+  pcapsule query incident.pcapsule 'http && status_code == 503' --format har > failed.har`,
 		Args:              cobra.MinimumNArgs(2),
 		ValidArgsFunction: completeBundles,
 		RunE: func(c *cobra.Command, args []string) error {
@@ -78,9 +79,18 @@ but a query is run, and it reaches nothing but the bundle.`,
 }
 
 func (e *env) runQuery(c *cobra.Command, paths []string, q forensics.Query, f *queryFlags) error {
-	out, err := newRowWriter(f.format, e)
-	if err != nil {
-		return err
+	var out rowWriter
+	var calls callWriter
+	var err error
+	switch {
+	case f.format == "har" && q.SQL == "":
+		calls = &harWriter{e: e}
+	case f.format == "curl" && q.SQL == "":
+		calls = &curlWriter{e: e}
+	default:
+		if out, err = newRowWriter(f.format, e); err != nil {
+			return err
+		}
 	}
 	if f.limit < 0 {
 		return usagef("--limit %d: want 0 or more", f.limit)
@@ -94,6 +104,9 @@ func (e *env) runQuery(c *cobra.Command, paths []string, q forensics.Query, f *q
 		return err
 	}
 	q.Limit, q.Deadline = f.limit, f.deadline
+	if calls != nil {
+		return e.eachCall(c.Context(), cs, q, calls)
+	}
 	people := f.format == "table"
 	if people && q.Limit == 0 {
 		q.Limit = tableRows + 1

@@ -21,6 +21,9 @@ type rowWriter interface {
 	end() error
 }
 
+// rowFormats are the formats of rows, and with calls also callFormats.
+var rowFormats = []string{"table", "json", "ndjson", "csv", "parquet"}
+
 func newRowWriter(format string, e *env) (rowWriter, error) {
 	w := bufio.NewWriterSize(e.out, 64<<10)
 	switch format {
@@ -32,8 +35,13 @@ func newRowWriter(format string, e *env) (rowWriter, error) {
 		return &jsonWriter{w: w}, nil
 	case "csv":
 		return &csvWriter{w: csv.NewWriter(w), flush: w}, nil
+	case "parquet":
+		if terminal(e.out) {
+			return nil, usagef("parquet is not for a terminal: redirect it to a file")
+		}
+		return &parquetWriter{out: e.out}, nil
 	}
-	return nil, usagef("--format %q: want table, json, ndjson or csv", format)
+	return nil, usagef("--format %q: want %s", format, strings.Join(rowFormats, ", "))
 }
 
 // stamp writes a time as RFC 3339 with nine digits and Z.

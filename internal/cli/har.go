@@ -1,0 +1,346 @@
+package cli
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/pcapsule/pcapsule/forensics"
+)
+
+// callWriter takes whole calls, for formats that need headers and bodies.
+type callWriter interface {
+	call(x *forensics.Exchange) error
+	end() error
+}
+
+// eachCall reads every chosen call whole. Only HTTP calls have a place in HAR and curl.
+func (e *env) eachCall(ctx context.Context, cs *forensics.Case, q forensics.Query, w callWriter) error {
+	type key struct{ bundle, no int64 }
+	var list []key
+	q.Columns = []string{"call_no", "protocol"}
+	several := len(cs.Bundles()) > 1
+	if several {
+		q.Columns = append(q.Columns, "bundle")
+	}
+	skipped := 0
+	_, err := cs.Each(ctx, q, func([]forensics.Column) error { return nil }, func(_ []forensics.Column, row []any) error {
+		switch text(row[1]) {
+		case "http1", "http2", "http3", "grpc":
+		default:
+			skipped++
+			return nil
+		}
+		k := key{no: number(row[0])}
+		if several {
+			k.bundle = number(row[2])
+		}
+		list = append(list, k)
+		return nil
+	})
+	if err != nil {
+		return e.asked(err)
+	}
+	for _, k := range list {
+		id := fmt.Sprintf("#%d", k.no)
+		if several {
+			id = fmt.Sprintf("%d#%d", k.bundle, k.no)
+		}
+		x, err := cs.Call(ctx, id, forensics.CallOptions{})
+		if err != nil {
+			return callError(err)
+		}
+		if err := w.call(x); err != nil {
+			return err
+		}
+	}
+	if skipped > 0 {
+		fmt.Fprintf(e.err, "%s are no HTTP and were left out\n", thousands(int64(skipped))+" calls")
+	}
+	return w.end()
+}
+
+// har is HTTP Archive 1.2, http://www.softwareishard.com/blog/har-12-spec/.
+type harWriter struct {
+	e       *env
+	entries []harEntry
+}
+
+type harNV struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
+type harEntry struct {
+	Started    string      `json:"startedDateTime"`
+	Time       float64     `json:"time"`
+	Request    harRequest  `json:"request"`
+	Response   harResponse `json:"response"`
+	Cache      struct{}    `json:"cache"`
+	Timings    harTimings  `json:"timings"`
+	ServerIP   string      `json:"serverIPAddress,omitempty"`
+	Connection string      `json:"connection,omitempty"`
+	Comment    string      `json:"comment"`
+	CallID     string      `json:"_call_id"`
+	Packets    string      `json:"_packets"`
+}
+
+type harRequest struct {
+	Method      string       `json:"method"`
+	URL         string       `json:"url"`
+	HTTPVersion string       `json:"httpVersion"`
+	Cookies     []harNV      `json:"cookies"`
+	Headers     []harNV      `json:"headers"`
+	Query       []harNV      `json:"queryString"`
+	PostData    *harPostData `json:"postData,omitempty"`
+	HeadersSize int64        `json:"headersSize"`
+	BodySize    int64        `json:"bodySize"`
+}
+
+type harPostData struct {
+	MimeType string  `json:"mimeType"`
+	Params   []harNV `json:"params"`
+	Text     string  `json:"text"`
+	Encoding string  `json:"_encoding,omitempty"`
+}
+
+type harResponse struct {
+	Status      int64      `json:"status"`
+	StatusText  string     `json:"statusText"`
+	HTTPVersion string     `json:"httpVersion"`
+	Cookies     []harNV    `json:"cookies"`
+	Headers     []harNV    `json:"headers"`
+	Content     harContent `json:"content"`
+	RedirectURL string     `json:"redirectURL"`
+	HeadersSize int64      `json:"headersSize"`
+	BodySize    int64      `json:"bodySize"`
+}
+
+type harContent struct {
+	Size     int64  `json:"size"`
+	MimeType string `json:"mimeType"`
+	Text     string `json:"text,omitempty"`
+	Encoding string `json:"encoding,omitempty"`
+	Comment  string `json:"comment,omitempty"`
+}
+
+type harTimings struct {
+	DNS     float64 `json:"dns"`
+	Connect float64 `json:"connect"`
+	Send    float64 `json:"send"`
+	Wait    float64 `json:"wait"`
+	Receive float64 `json:"receive"`
+	SSL     float64 `json:"ssl"`
+}
+
+// httpCall reads what HAR and curl need out of a call.
+type httpCall struct{ x *forensics.Exchange }
+
+func (h httpCall) text(name string) string { return text(h.x.Call.Get(name)) }
+
+func (h httpCall) number(name string, absent int64) int64 {
+	if n, ok := h.x.Call.Get(name).(int64); ok {
+		return n
+	}
+	return absent
+}
+
+// millis is a time of the call in milliseconds, -1 where it does not apply, as HAR wants it.
+func (h httpCall) millis(name string, absent float64) float64 {
+	if n, ok := h.x.Call.Get(name).(int64); ok {
+		return float64(n) / 1000
+	}
+	return absent
+}
+
+func (h httpCall) headers(side string) []harNV {
+	out := []harNV{}
+	list, _ := h.x.Call.Get("headers").([]any)
+	for _, v := range list {
+		if f, ok := v.(forensics.Struct); ok && text(f.Get("kind")) == side {
+			out = append(out, harNV{text(f.Get("name")), text(f.Get("value"))})
+		}
+	}
+	return out
+}
+
+// url is the address that was asked: what the client named, else where it went.
+func (h httpCall) url() string {
+	host := h.text("http2_authority")
+	for _, l := range h.headers("request") {
+		if host == "" && strings.EqualFold(l.Name, "host") {
+			host = l.Value
+		}
+	}
+	if host == "" {
+		host = fmt.Sprintf("%s:%d", h.text("dst_ip"), h.number("dst_port", 0))
+	}
+	u := url.URL{Scheme: "http", Host: host, Path: h.text("path"), RawQuery: h.text("query_string")}
+	if s := h.text("http2_scheme"); s != "" {
+		u.Scheme = s
+	}
+	if raw := h.text("path"); raw != "" { // as sent, percent-encoding and all
+		s := u.Scheme + "://" + host + raw
+		if u.RawQuery != "" {
+			s += "?" + u.RawQuery
+		}
+		return s
+	}
+	return u.String()
+}
+
+func (h httpCall) version() string {
+	if v := h.text("http1_version"); v != "" {
+		return v
+	}
+	return "HTTP/2"
+}
+
+func (w *harWriter) call(x *forensics.Exchange) error {
+	h := httpCall{x}
+	id, _ := x.Call.Get("call_id").([]byte)
+	en := harEntry{Started: stamp(h.number("ts_ns", 0)), Time: max(h.millis("elapsed_us", 0), 0), ServerIP: h.text("dst_ip"),
+		Connection: fmt.Sprint(h.number("conn_id", 0)), Comment: h.text("error"), CallID: hex.EncodeToString(id), Packets: citesText(x)}
+	q, _ := url.ParseQuery(h.text("query_string"))
+	en.Request = harRequest{Method: h.text("method"), URL: h.url(), HTTPVersion: h.version(), Cookies: []harNV{}, Headers: h.headers("request"), Query: []harNV{},
+		HeadersSize: h.number("request_headers_size", -1), BodySize: h.number("request_body_wire_size", 0)}
+	for _, pair := range strings.Split(h.text("query_string"), "&") {
+		if name, _, _ := strings.Cut(pair, "="); name != "" {
+			plain, err := url.QueryUnescape(name)
+			if err != nil {
+				plain = name
+			}
+			en.Request.Query = append(en.Request.Query, harNV{plain, q.Get(plain)})
+		}
+	}
+	if b := x.Request; b != nil {
+		en.Request.PostData = &harPostData{MimeType: b.ContentType, Params: []harNV{}}
+		en.Request.PostData.Text, en.Request.PostData.Encoding = bodyText(b)
+	}
+	en.Response = harResponse{Status: h.number("status_code", 0), StatusText: h.text("status_text"), HTTPVersion: h.version(), Cookies: []harNV{},
+		Headers: h.headers("response"), HeadersSize: h.number("response_headers_size", -1), BodySize: h.number("response_body_wire_size", 0)}
+	for _, l := range en.Response.Headers {
+		if strings.EqualFold(l.Name, "location") {
+			en.Response.RedirectURL = l.Value
+		}
+	}
+	if b := x.Response; b != nil {
+		en.Response.Content = harContent{Size: b.Size, MimeType: b.ContentType}
+		en.Response.Content.Text, en.Response.Content.Encoding = bodyText(b)
+		if b.Truncated || !b.Complete {
+			en.Response.Content.Comment = "not whole"
+		}
+	}
+	en.Timings = harTimings{DNS: h.millis("dns_us", -1), Connect: h.millis("connect_us", -1), SSL: h.millis("tls_us", -1),
+		Send: h.millis("send_us", 0), Wait: h.millis("wait_us", 0), Receive: h.millis("receive_us", 0)}
+	w.entries = append(w.entries, en)
+	return nil
+}
+
+func bodyText(b *forensics.Body) (s, encoding string) {
+	if b.IsText {
+		return string(b.Data), ""
+	}
+	return base64.StdEncoding.EncodeToString(b.Data), "base64"
+}
+
+func citesText(x *forensics.Exchange) string {
+	var parts []string
+	for _, r := range x.Cites {
+		if r.First == r.Last {
+			parts = append(parts, fmt.Sprint(r.First))
+		} else {
+			parts = append(parts, fmt.Sprintf("%d-%d", r.First, r.Last))
+		}
+	}
+	return strings.Join(parts, ",")
+}
+
+func (w *harWriter) end() error {
+	if w.entries == nil {
+		w.entries = []harEntry{}
+	}
+	enc := json.NewEncoder(w.e.out)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", " ")
+	return enc.Encode(map[string]any{"log": map[string]any{"version": "1.2", "creator": harNV2{"pcapsule", Release}, "entries": w.entries}})
+}
+
+type harNV2 struct {
+	Name    string `json:"name"`
+	Version string `json:"version"`
+}
+
+// curlWriter prints a command for each call that would send its request again.
+type curlWriter struct{ e *env }
+
+func (w *curlWriter) call(x *forensics.Exchange) error {
+	h := httpCall{x}
+	if h.text("method") == "" {
+		return nil // the request was not captured
+	}
+	if ns, ok := x.Call.Get("ts_ns").(int64); ok {
+		fmt.Fprintf(w.e.out, "# %s %s\n", time.Unix(0, ns).UTC().Format(time.RFC3339Nano), printable(h.text("summary"), 200))
+	}
+	parts := []string{"curl", "-X", shellQuote(h.text("method")), shellQuote(h.url())}
+	for _, l := range h.headers("request") {
+		switch strings.ToLower(l.Name) {
+		case "host", "content-length", "transfer-encoding", "connection", "accept-encoding": // curl sets its own
+		default:
+			parts = append(parts, "-H", shellQuote(l.Name+": "+l.Value))
+		}
+	}
+	if b := x.Request; b != nil && len(b.Data) > 0 {
+		if b.IsText && !b.Truncated {
+			parts = append(parts, "--data-binary", shellQuote(string(b.Data)))
+		} else {
+			parts = append(parts, "--data-binary", "@"+b.SHA256+".body")
+			fmt.Fprintf(w.e.out, "# the body is not text: pcapsule show has it, sha256 %s\n", b.SHA256)
+		}
+	}
+	_, err := fmt.Fprintln(w.e.out, strings.Join(parts, " "))
+	return err
+}
+
+func (w *curlWriter) end() error { return nil }
+
+// shellQuote quotes for a POSIX shell. Bytes that a terminal would act on are written in
+// the form $'…', so that pasting a command runs nothing but the command.
+func shellQuote(s string) string {
+	plain := s != ""
+	control := false
+	for _, c := range s {
+		switch {
+		case c < 0x20 || c == 0x7f:
+			control = true
+		case c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune("-_./:=@%+,", c):
+		default:
+			plain = false
+		}
+	}
+	switch {
+	case control:
+		var b strings.Builder
+		b.WriteString("$'")
+		for i := 0; i < len(s); i++ {
+			switch c := s[i]; {
+			case c == '\'' || c == '\\':
+				b.WriteByte('\\')
+				b.WriteByte(c)
+			case c < 0x20 || c == 0x7f:
+				fmt.Fprintf(&b, `\x%02x`, c)
+			default:
+				b.WriteByte(c)
+			}
+		}
+		return b.String() + "'"
+	case plain:
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
