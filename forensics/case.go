@@ -57,6 +57,7 @@ type BundleInfo struct {
 	Unpacked bool   // Dir was unpacked from a transport ZIP
 	State    bundle.State
 	Manifest *bundle.Manifest
+	Bundle   *bundle.Bundle // to verify it
 }
 
 // Open opens bundles, directories or transport ZIPs, as one case. It only reads, and
@@ -145,7 +146,7 @@ func (c *Case) Close() error { return c.db.Close() }
 func (c *Case) Bundles() []BundleInfo {
 	var out []BundleInfo
 	for i, b := range c.bundles {
-		out = append(out, BundleInfo{Index: i, Path: c.paths[i], Dir: b.Dir, Unpacked: b.Unpacked != "", State: b.Verified(), Manifest: b.Manifest})
+		out = append(out, BundleInfo{Index: i, Path: c.paths[i], Dir: b.Dir, Unpacked: b.Unpacked != "", State: b.Verified(), Manifest: b.Manifest, Bundle: b})
 	}
 	return out
 }
