@@ -36,7 +36,7 @@ func coreFacts() []fact {
 	header := func(name string) string {
 		return "list_filter(headers, h -> h.kind = 'request' and lower(h.name) = '" + name + "')[1].value"
 	}
-	uri := "coalesce(%s, '') || coalesce(%s, path || coalesce('?' || query_string, ''), '')"
+	uri := "case when http1_target like '%%://%%' or method = 'CONNECT' then '' else coalesce(%s, '') end || coalesce(%s, path || coalesce('?' || query_string, ''), '')"
 	return []fact{
 		{name: "packets", truth: "packets", sql: "select '', count(*) from {packets}", total: true},
 		{name: "tcp_connections", truth: "tcp_streams", sql: "select '', count(*) from {connections} where transport = 'tcp'", total: true},

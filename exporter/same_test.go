@@ -1,0 +1,139 @@
+package exporter
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/pcapsule/pcapsule/exporter/bundle"
+)
+
+// someCaptures are public captures of many protocols and shapes.
+var someCaptures = []string{"http1/pcpp-650HttpResponses.pcap", "http2/arkime-http2-nghttp2.pcap", "dns/*.pcap", "redis/*.pcap*",
+	"postgresql/*.pcap*", "tcp/*.pcap*", "ipfrag/*.pcap*", "icmp/*.pcap*", "link/*.pcap*", "tls/*.pcap*", "malformed/*.pcap*", "mixed/*.pcap*"}
+
+func captureFiles(t *testing.T, patterns ...string) (files []string) {
+	dir := os.Getenv("PCAPSULE_CAPTURES")
+	if dir == "" {
+		dir = filepath.Join("..", "..", "shared", "captures")
+	}
+	for _, p := range patterns {
+		m, err := filepath.Glob(filepath.Join(dir, p))
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, m...)
+	}
+	if len(files) == 0 {
+		t.Skip("needs shared captures")
+	}
+	return files
+}
+
+// made runs the exporter and returns the manifest and the bundle's list of hashes.
+func made(t *testing.T, o Options, inputs ...string) (*bundle.Manifest, []byte) {
+	t.Helper()
+	out := filepath.Join(t.TempDir(), "x.pcapsule")
+	o.Release, o.Repanic = "test", true
+	m, err := Run(context.Background(), inputs, out, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sums, err := os.ReadFile(filepath.Join(out, "manifest-sha256.txt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m, sums
+}
+
+// readable leaves out what is no capture.
+func readable(t *testing.T, files []string) (good []string) {
+	for _, f := range files {
+		if in, err := openInputs([]string{f}, nil); err == nil {
+			in.close()
+			good = append(good, f)
+		}
+	}
+	return good
+}
+
+func sameBytes(t *testing.T, files []string) {
+	t.Helper()
+	_, want := made(t, Options{Jobs: 1}, files...)
+	for _, tt := range []struct {
+		name string
+		jobs int
+		back bool
+	}{{"the same once more", 1, false}, {"two workers", 2, false}, {"seven workers", 7, false}, {"arguments the other way round", 2, true}} {
+		in := slices.Clone(files)
+		if tt.back {
+			slices.Reverse(in)
+		}
+		if _, got := made(t, Options{Jobs: tt.jobs}, in...); !bytes.Equal(got, want) {
+			t.Errorf("%s: other bytes:\n%s", tt.name, diffLines(want, got))
+		}
+	}
+}
+
+func diffLines(a, b []byte) []byte {
+	var out []byte
+	have := map[string]bool{}
+	for _, l := range bytes.Split(a, []byte("\n")) {
+		have[string(l)] = true
+	}
+	for _, l := range bytes.Split(b, []byte("\n")) {
+		if !have[string(l)] {
+			out = append(append(out, l...), '\n')
+		}
+	}
+	return out
+}
+
+func TestSameCapturesGiveTheSameBytes(t *testing.T) {
+	sameBytes(t, readable(t, captureFiles(t, someCaptures...)))
+}
+
+func TestBenchCaptureGivesTheSameBytes(t *testing.T) {
+	const path = "../../bench/mix200.pcap"
+	if _, err := os.Stat(path); err != nil || testing.Short() {
+		t.Skip("needs bench captures")
+	}
+	sameBytes(t, []string{path})
+}
+
+func TestFloodsGiveTheSameBytes(t *testing.T) {
+	for name, f := range floods {
+		t.Run(name, func(t *testing.T) {
+			n := f.long / 400
+			_, want := made(t, Options{Jobs: 1, Stdin: f.make(n)}, "-")
+			if _, got := made(t, Options{Jobs: 7, Stdin: f.make(n)}, "-"); !bytes.Equal(got, want) {
+				t.Errorf("seven workers give other bytes:\n%s", diffLines(want, got))
+			}
+		})
+	}
+}
+
+// TestPipeGivesTheSameRows reads captures from standard input: only the name differs.
+func TestPipeGivesTheSameRows(t *testing.T) {
+	for _, path := range readable(t, captureFiles(t, "http1/pcpp-650HttpResponses.pcap", "dns/*.pcap", "mixed/*.pcap*")) {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		file, _ := made(t, Options{}, path)
+		pipe, _ := made(t, Options{Stdin: bytes.NewReader(data)}, "-")
+		// The name of the input is a value of these columns.
+		named := map[string]bool{"clocks.source": true, "coverage.source": true}
+		for _, d := range compare(file, pipe).Differences {
+			if !named[d.Table+"."+d.Column] {
+				t.Errorf("%s: %s.%s %s", filepath.Base(path), d.Table, d.Column, d.What)
+			}
+		}
+		if file.Accounts.RowBytes != pipe.Accounts.RowBytes || file.Inputs[0].SHA256 != pipe.Inputs[0].SHA256 {
+			t.Errorf("%s: accounts or hash differ", filepath.Base(path))
+		}
+	}
+}
