@@ -25,7 +25,11 @@ func (r *reading) problems(f *flow.Packet) {
 		}
 		r.capped[code]++
 		if r.capped[code] <= maxSameProblem {
-			r.anomaly(f.No, f.Time, "link", code, "a header that could not be read as it stands", 0)
+			detail := "a header that could not be read as it stands"
+			if code == "truncated" {
+				detail = "the capture holds less of the packet than was on the wire: its snap length cut it"
+			}
+			r.anomaly(f.No, f.Time, "link", code, detail, 0)
 		}
 	}
 }
@@ -81,13 +85,17 @@ func (r *reading) damage(o *opened, d pcapng.Damage) {
 
 // dropped writes a hole that a packet's drop count tells of.
 func (r *reading) dropped(o *opened, p *pcapng.Packet, n int64) {
+	if o.told == nil {
+		o.told = map[int32]int64{}
+	}
+	o.told[p.Interface] += n
 	r.coverage = append(r.coverage, table.Coverage{FileID: o.id, Source: r.links[o.ifBase+p.Interface].name, FromNs: p.Time, ToNs: p.Time,
 		Kind: "hole", Reason: "drop", Packets: n, Detail: "lost before this packet, as its block says"})
 }
 
 // cover writes what one file recorded, and the losses that its statistics name.
 func (r *reading) cover(o *opened, in *bundle.Input) {
-	if o.any {
+	if o.packets > 0 {
 		r.coverage = append(r.coverage, table.Coverage{FileID: o.id, Source: o.name, FromNs: o.first, ToNs: o.last,
 			Kind: "recorded", Packets: o.packets})
 	}
@@ -96,7 +104,8 @@ func (r *reading) cover(o *opened, in *bundle.Input) {
 		if name == "" {
 			name = "interface " + strconv.FormatInt(i.Index, 10)
 		}
-		if i.Dropped > 0 {
+		// Statistics count in all what packets have told one by one already.
+		if i.Dropped -= o.told[int32(i.Index)]; i.Dropped > 0 {
 			r.coverage = append(r.coverage, table.Coverage{FileID: o.id, Source: name, FromNs: o.first, ToNs: o.last, Kind: "hole",
 				Reason: "drop", Packets: i.Dropped, Detail: "the interface statistics say that packets were lost; not when"})
 		}

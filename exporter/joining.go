@@ -86,11 +86,10 @@ func (j *joining) sorted(r *round, count func(*flow.Batch) int, no func(*flow.Ba
 // round joins what the shards made of one round.
 func (j *joining) round(r *round) error {
 	j.who.hear(r.said)
-	j.number(r)
-	if err := j.writePackets(r); err != nil {
+	if err := j.writeCalls(r); err != nil {
 		return err
 	}
-	if err := j.writeCalls(r); err != nil {
+	if err := j.writePackets(r); err != nil {
 		return err
 	}
 	if err := j.writeFlows(r); err != nil {
@@ -110,28 +109,30 @@ func (j *joining) round(r *round) error {
 	return nil
 }
 
-// number gives the round's new flows and connections their numbers and ends.
-func (j *joining) number(r *round) {
-	for _, m := range j.sorted(r, func(b *flow.Batch) int { return len(b.NewFlows) }, func(b *flow.Batch, i int) int64 { return b.NewFlows[i].First }) {
-		f := r.out[m.shard].NewFlows[m.i]
-		f.No = j.flows
-		j.flows++
-		c := f.Conn
-		if c.Joined.Done {
-			continue
-		}
-		src, dst, sport, dport := c.Ends()
-		c.Joined.Done, c.Joined.ConnNo = true, j.conns
-		j.conns++
-		var atSrc, atDst *workload.Identity
-		if client, known := f.Local(); known && client {
-			atSrc = j.read.owners.owner(f.Owner)
-		} else if known {
-			atDst = j.read.owners.owner(f.Owner)
-		}
-		c.Joined.SrcID = j.who.endpoint(src, sport, c.Proto(), c.FirstTime(), atSrc)
-		c.Joined.DstID = j.who.endpoint(dst, dport, c.Proto(), c.FirstTime(), atDst)
+// newFlows are the flows that began in the round, in the order of their first packets.
+func (j *joining) newFlows(r *round) []at {
+	return slices.Clone(j.sorted(r, func(b *flow.Batch) int { return len(b.NewFlows) }, func(b *flow.Batch, i int) int64 { return b.NewFlows[i].First }))
+}
+
+// number gives a new flow and its connection their numbers and ends.
+func (j *joining) number(f *flow.Flow) {
+	f.No = j.flows
+	j.flows++
+	c := f.Conn
+	if c.Joined.Done {
+		return
 	}
+	src, dst, sport, dport := c.Ends()
+	c.Joined.Done, c.Joined.ConnNo = true, j.conns
+	j.conns++
+	var atSrc, atDst *workload.Identity
+	if client, known := f.Local(); known && client {
+		atSrc = j.read.owners.owner(f.Owner)
+	} else if known {
+		atDst = j.read.owners.owner(f.Owner)
+	}
+	c.Joined.SrcID = j.who.endpoint(src, sport, c.Proto(), c.FirstTime(), atSrc)
+	c.Joined.DstID = j.who.endpoint(dst, dport, c.Proto(), c.FirstTime(), atDst)
 }
 
 func (j *joining) writePackets(r *round) error {
@@ -154,8 +155,18 @@ func (j *joining) writePackets(r *round) error {
 // named is a row that says which names addresses have.
 type named interface{ Names() []dissect.NameAnswer }
 
+// writeCalls walks calls and new flows in the order of packets, so that a connection
+// finds the name that an answer gave its address just before.
 func (j *joining) writeCalls(r *round) error {
+	fresh := j.newFlows(r)
+	numbered := func(upTo int64) {
+		for len(fresh) > 0 && fresh[0].no <= upTo {
+			j.number(r.out[fresh[0].shard].NewFlows[fresh[0].i])
+			fresh = fresh[1:]
+		}
+	}
 	for _, m := range j.sorted(r, func(b *flow.Batch) int { return len(b.Calls) }, func(b *flow.Batch, i int) int64 { return b.Calls[i].At }) {
+		numbered(m.no)
 		e := &r.out[m.shard].Calls[m.i]
 		c := e.Row.Base()
 		c.CallNo = j.calls
@@ -185,6 +196,7 @@ func (j *joining) writeCalls(r *round) error {
 			}
 		}
 	}
+	numbered(math.MaxInt64)
 	return j.flushCalls()
 }
 

@@ -77,7 +77,8 @@ type opened struct {
 	first   int64
 	last    int64
 	any     bool
-	drops   int64
+	drops   int64           // that packets told
+	told    map[int32]int64 // the same, by interface
 	secrets int64
 	damages int // places already told
 	done    bool
@@ -194,7 +195,7 @@ func (o *opened) describeInterfaces(in *bundle.Input) {
 					d.Dropped += int64(min(c.N, 1<<53))
 				}
 			}
-			in.Drops += d.Dropped
+			in.Drops += max(d.Dropped-o.told[f.Index], 0)
 		}
 		in.AddInterface(d)
 	}

@@ -184,7 +184,24 @@ func cell(col string, v any) string {
 			return micros(n)
 		}
 	}
+	if list, ok := v.([]any); ok && col == "cites" {
+		return printable(rangesText(list), maxCell)
+	}
 	return printable(valueText(col, v), maxCell)
+}
+
+// rangesText writes citations as 12-15, 20.
+func rangesText(list []any) string {
+	var parts []string
+	for _, v := range list {
+		r, _ := v.(forensics.Struct)
+		if first, last := number(r.Get("first")), number(r.Get("last")); first == last {
+			parts = append(parts, strconv.FormatInt(first, 10))
+		} else {
+			parts = append(parts, fmt.Sprintf("%d-%d", first, last))
+		}
+	}
+	return strings.Join(parts, ", ")
 }
 
 // micros writes microseconds for a person.

@@ -430,6 +430,9 @@ func (s *Shard) end(c *Conn, why dissect.End, at dissect.Packet) {
 	if c.stream != nil {
 		c.stream.Close(&stream.Segment{Packet: stream.Packet{No: at.No, Time: last.Time}})
 	}
+	if c.ended[0] && c.ended[1] && (why == dissect.EndCapture || why == dissect.EndTimeout) {
+		why = dissect.EndFin // a hole had hidden it until now
+	}
 	if c.d != nil {
 		c.d.Close(why, last)
 	}

@@ -208,19 +208,19 @@ func (f *Flow) tcp(s *Shard, dir dissect.Dir, p *Packet) segmentKind {
 func (f *Flow) handshake(d *sideStats, dir dissect.Dir, p *Packet) {
 	switch p.TCPFlags & (decode.SYN | decode.ACK) {
 	case decode.SYN:
-		f.seen |= seenSYN
-		if f.syn == 0 {
+		if f.seen&seenSYN == 0 {
 			f.syn = p.Time
 		}
+		f.seen |= seenSYN
 		d.wscale, d.mss = p.WScale, p.MSS
 	case decode.SYN | decode.ACK:
-		f.seen |= seenSYNACK
-		if f.synAck == 0 {
+		if f.seen&seenSYNACK == 0 {
 			f.synAck = p.Time
 		}
+		f.seen |= seenSYNACK
 		d.wscale, d.mss = p.WScale, p.MSS
 	case decode.ACK:
-		if f.synAck != 0 && f.ack == 0 && dir == dissect.ToServer && p.TCPFlags&decode.RST == 0 {
+		if f.seen&(seenSYNACK|seenACK) == seenSYNACK && dir == dissect.ToServer && p.TCPFlags&decode.RST == 0 {
 			f.ack = p.Time
 			f.seen |= seenACK
 		}
