@@ -38,7 +38,7 @@ func (e *Error) Error() string {
 // LinkTypeError is a link type that cannot be asked what a right expression asks.
 type LinkTypeError struct {
 	LinkType uint16
-	Offset   int    // of the primitive that asks
+	Offset   int // of the primitive that asks
 	Msg      string
 }
 
