@@ -166,6 +166,16 @@ func TestRows(t *testing.T) {
 	}
 }
 
+func TestNoSecretInBody(t *testing.T) {
+	long := strings.Repeat("hunter2", 1000)
+	for _, e := range play(t, dissect.EndFin, client(cmd("AUTH", long)), server("+OK\r\n"),
+		client(cmd("ACL", "SETUSER", "al", ">"+long)), server("+OK\r\n")).Emissions {
+		if s := fmt.Sprintf("%+v", e.Row); e.ReqBody != nil || strings.Contains(s, "hunter") {
+			t.Errorf("a password is shown or kept: %s", s)
+		}
+	}
+}
+
 func TestDetect(t *testing.T) {
 	for _, c := range []struct {
 		name string

@@ -85,7 +85,8 @@ func (k *conn) args(c *call, b []byte) (n int, err error) {
 			continue
 		}
 		s.body, s.crlf, s.size, s.keep, s.into = size, true, size, s.keep[:0], nil
-		if size > maxText && c.masked != s.arg && c.x.ReqBody == nil {
+		secret := c.spec != nil && c.spec.act >= actAuth // may be, so no body keeps it
+		if size > maxText && !secret && c.x.ReqBody == nil {
 			s.into = k.c.NewBody("", "")
 			c.x.ReqBody = s.into
 		}
