@@ -36,7 +36,10 @@ type Options struct {
 	Custody  bundle.CreateOptions
 	Stdin    io.Reader      // what the input "-" reads
 	Progress func(Progress) // called a few times a second at most; may be nil
-	Repanic  bool           // a dissector's panic ends the program, as tests want it
+	// Accept sees the manifest before the bundle gets its name; its error ends Run, which
+	// then leaves nothing behind. May be nil.
+	Accept  func(*bundle.Manifest) error
+	Repanic bool // a dissector's panic ends the program, as tests want it
 }
 
 // Progress says how far Run is.
@@ -79,6 +82,11 @@ func Run(ctx context.Context, inputs []string, output string, o Options) (*bundl
 	}
 	if err != nil {
 		return nil, err
+	}
+	if o.Accept != nil {
+		if err := o.Accept(m); err != nil {
+			return nil, err
+		}
 	}
 	if o.Progress != nil {
 		o.Progress(Progress{Stage: "sealing", Packets: m.Accounts.Packets})
@@ -128,6 +136,7 @@ func build(ctx context.Context, sources *inputs, b *bundle.Builder, o Options) (
 				cancel(err)
 			}
 		}
+		shards.joined(r)
 		read.recycle(r)
 	}
 	if err := context.Cause(ctx); err != nil {

@@ -132,15 +132,15 @@ func (in *inputs) addFile(path string, info os.FileInfo) error {
 			return nil // given twice
 		}
 	}
+	if !info.Mode().IsRegular() { // opening a named pipe waits, and it cannot be read twice
+		return errors.New("neither a file nor a folder; to read a pipe give - and redirect it")
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
 	x := &input{path: path, name: filepath.Base(path), size: info.Size(), info: info}
-	if !info.Mode().IsRegular() { // a named pipe cannot be opened twice
-		return x.fromStream(f)
-	}
 	src, err := pcapng.Open(f, pcapng.Limits{})
 	if err != nil {
 		return err
@@ -151,10 +151,6 @@ func (in *inputs) addFile(path string, info os.FileInfo) error {
 	}
 	in.files = append(in.files, x)
 	return nil
-}
-
-func (x *input) fromStream(f *os.File) error {
-	return fmt.Errorf("neither a file nor a folder; to read a pipe give - and redirect it")
 }
 
 func (in *inputs) addStdin(r io.Reader) error {

@@ -100,11 +100,17 @@ func (e *env) asked(err error) error {
 	case errors.As(err, &refused), errors.Is(err, forensics.ErrRefused):
 		return codedError{err, exitRefused, "a bundle is evidence: only single queries that read its own tables are run"}
 	case errors.Is(err, forensics.ErrDeadline):
-		return codedError{err, exitLimit, "narrow it with --from and --to, or allow more with --deadline"}
+		return codedError{err, exitLimit, "narrow the question, or allow more with --deadline"}
 	case errors.Is(err, forensics.ErrMemory):
 		return codedError{err, exitLimit, "ask for fewer columns or rows"}
 	case errors.Is(err, forensics.ErrUsage), errors.Is(err, forensics.ErrCursor):
-		return usageError{err}
+		return contradiction(err)
 	}
 	return err
+}
+
+// contradiction is a question that cannot be asked; the message says why, its kind is
+// in the exit code.
+func contradiction(err error) error {
+	return usageError{errors.New(strings.TrimSuffix(err.Error(), ": "+forensics.ErrUsage.Error()))}
 }

@@ -13,10 +13,10 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 )
 
 // Release is the version of this program; the build sets it.
@@ -26,9 +26,8 @@ var Release = "0.1.0-dev"
 type env struct {
 	in       io.Reader
 	out, err io.Writer
-	strict   bool // warnings are errors
-	warned   bool
 	colour   string // auto, always or never
+	running  bool   // the command line was understood
 }
 
 // Main runs the program and returns its exit code.
@@ -36,24 +35,45 @@ func Main(args []string, in io.Reader, out, errOut io.Writer) int {
 	// The collector would let the heap grow to twice what lives; captures pass through
 	// in bounded rounds, so little of it is worth keeping.
 	debug.SetGCPercent(50)
-	e := &env{in: in, out: out, err: errOut}
+	// A closed pipe is then an error of the write, so that a command ends as it would
+	// anyhow and removes what it was making.
+	signal.Ignore(syscall.SIGPIPE)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the program at once
+	printed := &sink{w: out}
+	e := &env{in: newSource(ctx, in), out: printed, err: errOut}
 	root := e.root()
 	root.SetArgs(args)
-	root.SetIn(in)
-	root.SetOut(out)
+	root.SetIn(e.in)
+	root.SetOut(printed)
 	root.SetErr(errOut)
-	err := root.ExecuteContext(ctx)
-	if err == nil && e.warned && e.strict {
-		return exitDamaged
+	used, err := root.ExecuteContextC(ctx)
+	if err != nil && !e.running {
+		err = misused(root, args, err)
 	}
 	if err == nil {
+		err = printed.err
+	}
+	if err == nil || closedPipe(err) {
 		return exitDone
 	}
 	code := exitCode(ctx, err)
-	e.report(ctx, err, code)
+	e.report(err, code, used.CommandPath())
 	return code
+}
+
+// misused is an error of the command line, with the nearest command where there is none
+// of that name.
+func misused(root *cobra.Command, args []string, err error) error {
+	if _, rest, unknown := root.Find(args); unknown != nil {
+		for _, name := range rest {
+			if near := root.SuggestionsFor(name); len(near) > 0 {
+				return codedError{err, exitUsage, "did you mean pcapsule " + strings.Join(near, " or pcapsule ") + "?"}
+			}
+		}
+	}
+	return usageError{err}
 }
 
 func (e *env) root() *cobra.Command {
@@ -65,10 +85,23 @@ func (e *env) root() *cobra.Command {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	c.DisableSuggestions, c.SuggestionsMinimumDistance = true, 2 // they become the hint
+	c.CompletionOptions.DisableDefaultCmd = true
+	c.SetHelpCommand(e.cmdHelp())
+	c.PersistentPreRunE = func(*cobra.Command, []string) error {
+		if e.colour != "auto" && e.colour != "always" && e.colour != "never" {
+			return usagef("--color %q: want auto, always or never", e.colour)
+		}
+		return nil
+	}
 	c.PersistentFlags().StringVar(&e.colour, "color", "auto", "colour: auto, always or never")
 	for _, sub := range e.commands() {
-		sub.Args = usageArgs(sub.Args)
+		sub.Args = wanted(sub.Args)
+		run := sub.RunE
+		sub.RunE = func(c *cobra.Command, args []string) error {
+			e.running = true
+			return run(c, args)
+		}
 		c.AddCommand(sub)
 	}
 	return c
@@ -88,25 +121,22 @@ func (e *env) commands() []*cobra.Command {
 		e.cmdVerify(),
 		e.cmdSchema(),
 		e.cmdMCP(),
+		e.cmdCompletion(),
 	}
 }
 
-// usageArgs makes a wrong number of arguments a usage error.
-func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
+// wanted says of a wrong number of arguments what the command wants.
+func wanted(check cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
-		if check == nil {
-			return nil
-		}
-		if err := check(c, args); err != nil {
-			return usageError{err}
+		if check != nil && check(c, args) != nil {
+			return usagef("%d arguments, want: pcapsule %s", len(args), c.Use)
 		}
 		return nil
 	}
 }
 
-// warn prints a warning; with --strict it makes the command fail in the end.
+// warn prints a warning.
 func (e *env) warn(format string, args ...any) {
-	e.warned = true
 	fmt.Fprintf(e.err, "warning: "+format+"\n", args...)
 }
 
@@ -115,12 +145,6 @@ func (e *env) note(format string, args ...any) {
 	if terminal(e.err) {
 		fmt.Fprintf(e.err, format+"\n", args...)
 	}
-}
-
-// terminal reports whether w is one.
-func terminal(w any) bool {
-	f, ok := w.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd()))
 }
 
 // coloured reports whether output to w may have colours.

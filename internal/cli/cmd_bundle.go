@@ -1,9 +1,9 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -29,6 +29,7 @@ type bundleFlags struct {
 	maxMemory string
 	note      string
 	anonymous bool
+	strict    bool
 }
 
 func (e *env) cmdBundle() *cobra.Command {
@@ -59,13 +60,16 @@ and counted; the same captures always give the same bundle.`,
 	fl.StringVar(&f.maxMemory, "max-memory", "256MiB", "memory to stay below, if it can be done")
 	fl.StringVar(&f.note, "note", "", "a line for the custody log")
 	fl.BoolVar(&f.anonymous, "anonymous", false, "leave user and host out of the custody log")
-	fl.BoolVar(&e.strict, "strict", false, "exit with 4 where there was a warning")
+	fl.BoolVar(&f.strict, "strict", false, "where there is a warning, make no bundle and exit with 4")
 	return c
 }
 
 func (e *env) runBundle(c *cobra.Command, args []string, f *bundleFlags) error {
 	if f.output == "" {
 		return usagef("no output named: give -o NAME.pcapsule")
+	}
+	if f.jobs < 0 {
+		return usagef("--jobs %d: want 0 or more", f.jobs)
 	}
 	if base := filepath.Base(filepath.Clean(f.output)); !strings.HasSuffix(base, ".pcapsule") || base == ".pcapsule" {
 		return usagef("output %s: want a name ending in .pcapsule", f.output)
@@ -87,6 +91,9 @@ func (e *env) runBundle(c *cobra.Command, args []string, f *bundleFlags) error {
 	if err := limitMemory(f.maxMemory); err != nil {
 		return err
 	}
+	if err := newOutput(f.output); err != nil {
+		return err
+	}
 	o.Custody = bundle.CreateOptions{Note: f.note}
 	if !f.anonymous {
 		o.Custody.Host, _ = os.Hostname()
@@ -96,15 +103,17 @@ func (e *env) runBundle(c *cobra.Command, args []string, f *bundleFlags) error {
 	}
 	bar := newProgress(e)
 	o.Progress = bar.update
+	o.Accept = func(m *bundle.Manifest) error {
+		if !f.strict || len(m.Warnings) == 0 {
+			return nil
+		}
+		return &strictError{m.Warnings}
+	}
 	began := time.Now()
 	m, err := exporter.Run(c.Context(), args, f.output, o)
 	bar.clear()
 	if err != nil {
-		var in *exporter.InputError
-		if errors.As(err, &in) && !errors.Is(err, fs.ErrNotExist) && exitCode(c.Context(), err) == exitOther {
-			return codedError{err, exitNotCapture, ""}
-		}
-		return err
+		return e.bundleError(c.Context(), err, f.output)
 	}
 	for _, w := range m.Warnings {
 		e.warn("%s", w)
@@ -116,6 +125,31 @@ func (e *env) runBundle(c *cobra.Command, args []string, f *bundleFlags) error {
 	fmt.Fprintf(e.out, "%s: %s packets, %s, %s calls, in %.1f s\n", f.output, thousands(m.Accounts.Packets),
 		byteSize(m.Accounts.Bytes), thousands(calls), time.Since(began).Seconds())
 	return nil
+}
+
+// strictError ends a run with --strict before its bundle gets its name.
+type strictError struct{ warnings []string }
+
+// Error implements error.
+func (s *strictError) Error() string {
+	return "--strict, and there were warnings: " + strconv.Itoa(len(s.warnings))
+}
+
+func (e *env) bundleError(ctx context.Context, err error, output string) error {
+	var in *exporter.InputError
+	var strict *strictError
+	switch {
+	case errors.As(err, &strict):
+		for _, w := range strict.warnings {
+			e.warn("%s", w)
+		}
+		return codedError{err, exitDamaged, "nothing was left behind; without --strict the bundle is made and holds the warnings"}
+	case errors.As(err, &in) && exitCode(ctx, err) == exitOther:
+		return codedError{err, exitNotCapture, ""}
+	case in == nil:
+		return outputError(err, output)
+	}
+	return err
 }
 
 func parseTime(flag, s string) (int64, error) {

@@ -48,8 +48,6 @@ a comment that says where it lies in the bundle. The last argument is a KFL cond
 	fl.StringVar(&f.sql, "sql", "", "a query with a column cites, packet_no, call_no or flow_id")
 	fl.DurationVar(&f.deadline, "deadline", 10*time.Minute, "give up after this time")
 	f.window.flags(c)
-	c.MarkFlagsMutuallyExclusive("with-context", "whole-connections")
-	c.MarkFlagsMutuallyExclusive("call", "sql")
 	return c
 }
 
@@ -60,9 +58,26 @@ func (e *env) runPackets(c *cobra.Command, args []string, f *packetsFlags) error
 	if f.output == "-" && terminal(e.out) {
 		return usagef("a capture is not for a terminal: give -o SLICE.pcapng or redirect it")
 	}
+	if f.withContext && f.wholeConnections {
+		return usagef("--with-context and --whole-connections exclude each other: give one")
+	}
+	if f.deadline < 0 {
+		return usagef("--deadline %s: want 0 or more", f.deadline)
+	}
 	sel := forensics.Selection{CallIDs: f.calls, SQL: f.sql, Deadline: f.deadline}
-	if len(args) > 1 && len(f.calls) == 0 && f.sql == "" && !isBundlePath(args[len(args)-1]) {
+	chosen := 0
+	if len(args) > 1 && !isBundlePath(args[len(args)-1]) {
 		sel.KFL, args = args[len(args)-1], args[:len(args)-1]
+		chosen++
+	}
+	if len(f.calls) > 0 {
+		chosen++
+	}
+	if f.sql != "" {
+		chosen++
+	}
+	if chosen > 1 {
+		return usagef("a KFL condition, --call and --sql exclude each other: give one")
 	}
 	switch {
 	case f.withContext:
@@ -86,6 +101,11 @@ func (e *env) runPackets(c *cobra.Command, args []string, f *packetsFlags) error
 	default:
 		return usagef("--comments %q: want place, packet or none", f.comments)
 	}
+	if f.output != "-" {
+		if err := newOutput(f.output); err != nil {
+			return err
+		}
+	}
 	cs, err := e.openCase(c.Context(), args)
 	if err != nil {
 		return err
@@ -101,10 +121,10 @@ func (e *env) runPackets(c *cobra.Command, args []string, f *packetsFlags) error
 		r, err = cs.PacketsFile(c.Context(), sel, f.output)
 	}
 	if errors.Is(err, fs.ErrExist) {
-		return codedError{err, exitExists, "choose another name with -o, or remove it first"}
+		return codedError{err, exitExists, ""}
 	}
 	if err != nil {
-		return e.asked(err)
+		return e.asked(outputError(err, f.output))
 	}
 	to := e.out
 	if f.output == "-" {

@@ -1,7 +1,10 @@
 package cli
 
 import (
+	"bufio"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -15,6 +18,7 @@ const tableRows = 100
 type queryFlags struct {
 	window
 	format   string
+	formats  []string // that the command has
 	columns  []string
 	limit    int
 	order    string
@@ -22,11 +26,11 @@ type queryFlags struct {
 	count    bool
 	table    string
 	deadline time.Duration
-	output   string
 }
 
-func (f *queryFlags) flags(c *cobra.Command) {
-	c.Flags().StringVar(&f.format, "format", "table", "table, json, ndjson, csv or parquet; query also har and curl")
+func (f *queryFlags) flags(c *cobra.Command, formats []string) {
+	f.formats = formats
+	c.Flags().StringVar(&f.format, "format", "table", strings.Join(formats, ", "))
 	c.Flags().IntVar(&f.limit, "limit", 0, "rows at most; a table shows 100, other formats all")
 	c.Flags().DurationVar(&f.deadline, "deadline", time.Minute, "give up after this time; 0 is never")
 }
@@ -49,7 +53,7 @@ is the condition, "" asks for all calls. Several bundles are asked as one.`,
 			return e.runQuery(c, args[:len(args)-1], q, &f)
 		},
 	}
-	f.flags(c)
+	f.flags(c, slices.Concat(rowFormats, []string{"har", "curl"}))
 	f.window.flags(c)
 	c.Flags().StringSliceVar(&f.columns, "columns", nil, "columns to show, in this order")
 	c.Flags().StringVar(&f.order, "order", "", `order, such as "elapsed_us desc"; else by time`)
@@ -74,7 +78,7 @@ but a query is run, and it reaches nothing but the bundle.`,
 			return e.runQuery(c, args[:len(args)-1], forensics.Query{SQL: args[len(args)-1]}, &f)
 		},
 	}
-	f.flags(c)
+	f.flags(c, rowFormats)
 	return c
 }
 
@@ -82,18 +86,18 @@ func (e *env) runQuery(c *cobra.Command, paths []string, q forensics.Query, f *q
 	var out rowWriter
 	var calls callWriter
 	var err error
-	switch {
-	case f.format == "har" && q.SQL == "":
-		calls = &harWriter{e: e}
-	case f.format == "curl" && q.SQL == "":
+	if err := f.check(&q); err != nil {
+		return err
+	}
+	switch f.format {
+	case "har":
+		calls = &harWriter{w: bufio.NewWriterSize(e.out, 64<<10)}
+	case "curl":
 		calls = &curlWriter{e: e}
 	default:
 		if out, err = newRowWriter(f.format, e); err != nil {
 			return err
 		}
-	}
-	if f.limit < 0 {
-		return usagef("--limit %d: want 0 or more", f.limit)
 	}
 	cs, err := e.openCase(c.Context(), paths)
 	if err != nil {
@@ -131,6 +135,26 @@ func (e *env) runQuery(c *cobra.Command, paths []string, q forensics.Query, f *q
 	}
 	if people {
 		e.afterTable(res, shown, f.limit == 0)
+	}
+	return nil
+}
+
+// check refuses flags that do not fit, before a bundle is opened.
+func (f *queryFlags) check(q *forensics.Query) error {
+	if !slices.Contains(f.formats, f.format) {
+		return usagef("--format %q: want %s", f.format, strings.Join(f.formats, ", "))
+	}
+	if f.limit < 0 {
+		return usagef("--limit %d: want 0 or more", f.limit)
+	}
+	if f.deadline < 0 {
+		return usagef("--deadline %s: want 0 or more", f.deadline)
+	}
+	if isBundlePath(q.KFL) {
+		return usagef(`no condition: %s is a bundle; "" as the last argument asks for all calls`, q.KFL)
+	}
+	if whole := f.format == "har" || f.format == "curl"; whole && (q.Count || len(q.GroupBy) > 0 || len(q.Columns) > 0 || q.Table != "calls") {
+		return usagef("--format %s is of whole calls: leave out --columns, --count, --group-by and --table", f.format)
 	}
 	return nil
 }

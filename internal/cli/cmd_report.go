@@ -51,9 +51,7 @@ func (e *env) runReport(c *cobra.Command, paths []string, f *reportFlags) error 
 		f.output = "-"
 	}
 	if f.output != "-" {
-		if _, err := os.Lstat(f.output); err == nil {
-			return codedError{fmt.Errorf("%s is there already", f.output), exitExists, "choose another name with -o, or remove it first"}
-		} else if !errors.Is(err, fs.ErrNotExist) {
+		if err := newOutput(f.output); err != nil {
 			return err
 		}
 	}
@@ -92,7 +90,7 @@ func (e *env) runReport(c *cobra.Command, paths []string, f *reportFlags) error 
 	if f.output == "-" {
 		return write(e.out)
 	}
-	return writeWhole(f.output, write)
+	return outputError(writeWhole(f.output, write), f.output)
 }
 
 // writeWhole writes a new file under a hidden name and gives it its own when it is
@@ -124,7 +122,7 @@ func writeWhole(path string, write func(io.Writer) error) (err error) {
 		return nil
 	case errors.Is(err, fs.ErrExist):
 		os.Remove(t.Name())
-		return codedError{fmt.Errorf("%s is there already", path), exitExists, "choose another name with -o, or remove it first"}
+		return codedError{fmt.Errorf("output %s exists", path), exitExists, ""}
 	}
 	return os.Rename(t.Name(), path) // a file system without links
 }

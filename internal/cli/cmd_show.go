@@ -51,6 +51,9 @@ func (e *env) cmdShow() *cobra.Command {
 
 func callError(err error) error {
 	var several *forensics.AmbiguousError
+	if errors.Is(err, forensics.ErrUsage) {
+		return contradiction(err)
+	}
 	if errors.As(err, &several) {
 		return usageError{err}
 	}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 
@@ -57,11 +59,11 @@ func exitCode(ctx context.Context, err error) int {
 	var syntax *filter.Error
 	var link *filter.LinkTypeError
 	switch {
-	case ctx.Err() != nil && errors.Is(err, context.Canceled):
+	case ctx.Err() != nil: // whatever the interrupt broke
 		return exitInterrupted
 	case errors.As(err, &coded):
 		return coded.code
-	case errors.As(err, &usage), strings.HasPrefix(err.Error(), "unknown command"):
+	case errors.As(err, &usage):
 		return exitUsage
 	case errors.Is(err, bundle.ErrExists):
 		return exitExists
@@ -77,7 +79,7 @@ func exitCode(ctx context.Context, err error) int {
 		return exitSyntax
 	case errors.Is(err, pcapng.ErrNotCapture), errors.Is(err, pcapng.ErrTooShort), errors.As(err, &link):
 		return exitNotCapture
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission):
+	case unreachable(err), errors.Is(err, fs.ErrPermission):
 		return exitNotCapture
 	case errors.Is(err, context.DeadlineExceeded):
 		return exitLimit
@@ -85,19 +87,62 @@ func exitCode(ctx context.Context, err error) int {
 	return exitOther
 }
 
+// unreachable reports whether a path leads nowhere.
+func unreachable(err error) bool {
+	for _, kind := range []error{fs.ErrNotExist, syscall.ENOTDIR, syscall.EISDIR, syscall.ELOOP, syscall.ENAMETOOLONG} {
+		if errors.Is(err, kind) {
+			return true
+		}
+	}
+	return false
+}
+
+// newOutput refuses an output before any work is done for it: where something is there
+// already, or no folder to put it in.
+func newOutput(path string) error {
+	path = filepath.Clean(path)
+	if _, err := os.Lstat(path); err == nil {
+		return codedError{fmt.Errorf("output %s exists", path), exitExists, ""}
+	}
+	if info, err := os.Stat(filepath.Dir(path)); err != nil || !info.IsDir() {
+		return codedError{fmt.Errorf("output %s: %s is no folder", path, filepath.Dir(path)), exitUsage, "make the folder first, or choose another with -o"}
+	}
+	return nil
+}
+
+// outputError gives a refusal to write the output the exit code of the disk; a refusal
+// to read has the code of the input.
+func outputError(err error, path string) error {
+	var at *fs.PathError
+	if errors.Is(err, fs.ErrPermission) && errors.As(err, &at) && filepath.Dir(at.Path) == filepath.Dir(filepath.Clean(path)) {
+		return codedError{fmt.Errorf("output %s: writing into folder %s: %w", path, filepath.Dir(at.Path), at.Err), exitDisk, "check who may write there, or choose another folder with -o"}
+	}
+	return err
+}
+
 // report prints an error and the next step.
-func (e *env) report(ctx context.Context, err error, code int) {
+func (e *env) report(err error, code int, command string) {
 	if code == exitInterrupted {
 		fmt.Fprintln(e.err, "interrupted; nothing was left behind")
 		return
 	}
-	fmt.Fprintf(e.err, "error: %v\n", err)
-	if h := hint(err, code); h != "" {
+	fmt.Fprintf(e.err, "error: %s\n", lines(err.Error()))
+	if h := hint(err, code, command); h != "" {
 		fmt.Fprintf(e.err, "hint: %s\n", h)
 	}
 }
 
-func hint(err error, code int) string {
+// lines are a message's lines without what a terminal would act on: file names and
+// texts of captures come into messages.
+func lines(s string) string {
+	list := strings.Split(strings.TrimRight(s, "\n"), "\n")
+	for i, l := range list {
+		list[i] = printable(strings.ReplaceAll(l, "\t", "    "), 4000)
+	}
+	return strings.Join(list, "\n")
+}
+
+func hint(err error, code int, command string) string {
 	var coded codedError
 	if errors.As(err, &coded) && coded.hint != "" {
 		return coded.hint
@@ -110,10 +155,10 @@ func hint(err error, code int) string {
 	case errors.As(err, &link):
 		return "leave out --filter, or make a bundle of the captures it fits"
 	case code == exitUsage:
-		return "see pcapsule --help, or pcapsule COMMAND --help"
+		return "see " + command + " --help"
 	case code == exitExists:
-		return "choose another name with -o, or remove it first; pcapsule never writes over a bundle"
-	case errors.Is(err, pcapng.ErrNotCapture):
+		return "choose another name with -o, or remove it first; nothing is written over"
+	case errors.Is(err, pcapng.ErrNotCapture), errors.Is(err, pcapng.ErrTooShort):
 		return "pcapsule reads pcap and pcapng files, also packed with gzip or zstd"
 	case code == exitDisk:
 		return "nothing was left behind; free space and run the same command again"
@@ -121,7 +166,7 @@ func hint(err error, code int) string {
 		return "make a bundle with: pcapsule bundle CAPTURE -o NAME.pcapsule"
 	case code == exitNewer:
 		return "use a newer pcapsule"
-	case errors.Is(err, fs.ErrNotExist):
+	case unreachable(err):
 		return "check the path"
 	case errors.Is(err, fs.ErrPermission):
 		return "check who may read the file"

@@ -25,7 +25,7 @@ func TestExitCodeOfFilters(t *testing.T) {
 			if code != tt.code {
 				t.Errorf("got %d, want %d", code, tt.code)
 			}
-			if hint(tt.err, code) == "" {
+			if hint(tt.err, code, "pcapsule bundle") == "" {
 				t.Error("no hint")
 			}
 		})

@@ -46,7 +46,7 @@ func byteSize(n int64) string {
 func parseSize(s string) (int64, error) {
 	digits := strings.TrimRight(s, "BbIiKkMmGgTt ")
 	n, err := strconv.ParseFloat(digits, 64)
-	if err != nil || n < 0 {
+	if err != nil || strings.Trim(digits, "0123456789.") != "" { // inf, signs, exponents
 		return 0, fmt.Errorf("size %q: want a number with B, kB, MB, GB, KiB, MiB or GiB", s)
 	}
 	unit := strings.ToLower(strings.TrimSpace(s[len(digits):]))
@@ -55,7 +55,10 @@ func parseSize(s string) (int64, error) {
 	if mult == 0 {
 		return 0, fmt.Errorf("size %q: unit %q is not known", s, unit)
 	}
-	return int64(n * mult), nil
+	if n *= mult; n >= 1<<63 {
+		return 0, fmt.Errorf("size %q: more than any machine has", s)
+	}
+	return int64(n), nil
 }
 
 // minMemory is below what the fixed parts of a bundle run take.

@@ -1,14 +1,13 @@
 package cli
 
 import (
+	"bufio"
 	"context"
 	"encoding/base64"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"net/url"
 	"strings"
-	"time"
 
 	"github.com/pcapsule/pcapsule/forensics"
 )
@@ -67,8 +66,8 @@ func (e *env) eachCall(ctx context.Context, cs *forensics.Case, q forensics.Quer
 
 // har is HTTP Archive 1.2, http://www.softwareishard.com/blog/har-12-spec/.
 type harWriter struct {
-	e       *env
-	entries []harEntry
+	w *bufio.Writer
+	n int
 }
 
 type harNV struct {
@@ -238,8 +237,22 @@ func (w *harWriter) call(x *forensics.Exchange) error {
 	}
 	en.Timings = harTimings{DNS: h.millis("dns_us", -1), Connect: h.millis("connect_us", -1), SSL: h.millis("tls_us", -1),
 		Send: h.millis("send_us", 0), Wait: h.millis("wait_us", 0), Receive: h.millis("receive_us", 0)}
-	w.entries = append(w.entries, en)
-	return nil
+	between := ","
+	if w.n == 0 {
+		if err := w.begin(); err != nil {
+			return err
+		}
+		between = ""
+	}
+	w.n++
+	w.w.WriteString(between + "\n  ")
+	_, err := w.w.Write(appendJSON(nil, en))
+	return err
+}
+
+func (w *harWriter) begin() error {
+	_, err := fmt.Fprintf(w.w, "{\"log\": {\n \"version\": \"1.2\",\n \"creator\": %s,\n \"entries\": [", appendJSON(nil, harCreator{"pcapsule", Release}))
+	return err
 }
 
 func bodyText(b *forensics.Body) (s, encoding string) {
@@ -262,85 +275,16 @@ func citesText(x *forensics.Exchange) string {
 }
 
 func (w *harWriter) end() error {
-	if w.entries == nil {
-		w.entries = []harEntry{}
+	if w.n == 0 {
+		if err := w.begin(); err != nil {
+			return err
+		}
 	}
-	enc := json.NewEncoder(w.e.out)
-	enc.SetEscapeHTML(false)
-	enc.SetIndent("", " ")
-	return enc.Encode(map[string]any{"log": map[string]any{"version": "1.2", "creator": harNV2{"pcapsule", Release}, "entries": w.entries}})
+	w.w.WriteString("]\n}}\n")
+	return w.w.Flush()
 }
 
-type harNV2 struct {
+type harCreator struct {
 	Name    string `json:"name"`
 	Version string `json:"version"`
-}
-
-// curlWriter prints a command for each call that would send its request again.
-type curlWriter struct{ e *env }
-
-func (w *curlWriter) call(x *forensics.Exchange) error {
-	h := httpCall{x}
-	if h.text("method") == "" {
-		return nil // the request was not captured
-	}
-	if ns, ok := x.Call.Get("ts_ns").(int64); ok {
-		fmt.Fprintf(w.e.out, "# %s %s\n", time.Unix(0, ns).UTC().Format(time.RFC3339Nano), printable(h.text("summary"), 200))
-	}
-	parts := []string{"curl", "-X", shellQuote(h.text("method")), shellQuote(h.url())}
-	for _, l := range h.headers("request") {
-		switch strings.ToLower(l.Name) {
-		case "host", "content-length", "transfer-encoding", "connection", "accept-encoding": // curl sets its own
-		default:
-			parts = append(parts, "-H", shellQuote(l.Name+": "+l.Value))
-		}
-	}
-	if b := x.Request; b != nil && len(b.Data) > 0 {
-		if b.IsText && !b.Truncated {
-			parts = append(parts, "--data-binary", shellQuote(string(b.Data)))
-		} else {
-			parts = append(parts, "--data-binary", "@"+b.SHA256+".body")
-			fmt.Fprintf(w.e.out, "# the body is not text: pcapsule show has it, sha256 %s\n", b.SHA256)
-		}
-	}
-	_, err := fmt.Fprintln(w.e.out, strings.Join(parts, " "))
-	return err
-}
-
-func (w *curlWriter) end() error { return nil }
-
-// shellQuote quotes for a POSIX shell. Bytes that a terminal would act on are written in
-// the form $'…', so that pasting a command runs nothing but the command.
-func shellQuote(s string) string {
-	plain := s != ""
-	control := false
-	for _, c := range s {
-		switch {
-		case c < 0x20 || c == 0x7f:
-			control = true
-		case c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune("-_./:=@%+,", c):
-		default:
-			plain = false
-		}
-	}
-	switch {
-	case control:
-		var b strings.Builder
-		b.WriteString("$'")
-		for i := 0; i < len(s); i++ {
-			switch c := s[i]; {
-			case c == '\'' || c == '\\':
-				b.WriteByte('\\')
-				b.WriteByte(c)
-			case c < 0x20 || c == 0x7f:
-				fmt.Fprintf(&b, `\x%02x`, c)
-			default:
-				b.WriteByte(c)
-			}
-		}
-		return b.String() + "'"
-	case plain:
-		return s
-	}
-	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }

@@ -21,7 +21,7 @@ type rowWriter interface {
 	end() error
 }
 
-// rowFormats are the formats of rows, and with calls also callFormats.
+// rowFormats are the formats of rows; calls can also be har and curl.
 var rowFormats = []string{"table", "json", "ndjson", "csv", "parquet"}
 
 func newRowWriter(format string, e *env) (rowWriter, error) {
@@ -41,7 +41,7 @@ func newRowWriter(format string, e *env) (rowWriter, error) {
 		}
 		return &parquetWriter{out: e.out}, nil
 	}
-	return nil, usagef("--format %q: want %s", format, strings.Join(rowFormats, ", "))
+	return nil, fmt.Errorf("format %q is not of rows", format)
 }
 
 // stamp writes a time as RFC 3339 with nine digits and Z.
