@@ -103,7 +103,7 @@ func plausibleQuestion(b []byte, off int) int {
 		return -1
 	}
 	t, class := binary.BigEndian.Uint16(b[off:]), binary.BigEndian.Uint16(b[off+2:])
-	if t == 0 || !knownClass(class&^classTop) || (t == typeNB || t == typeSRV) && isNetBIOS(b[at:]) {
+	if t == 0 || !knownClass(class&^classTop) || isNetBIOS(t, b[at:]) {
 		return -1
 	}
 	return off + 4
@@ -115,7 +115,7 @@ func plausibleRecord(b []byte, off int) int {
 		return -1
 	}
 	t, class := binary.BigEndian.Uint16(b[off:]), binary.BigEndian.Uint16(b[off+2:])
-	if t == 0 || t != typeOPT && !knownClass(class&^classTop) || (t == typeNB || t == typeSRV) && isNetBIOS(b[at:]) {
+	if t == 0 || t != typeOPT && !knownClass(class&^classTop) || isNetBIOS(t, b[at:]) {
 		return -1
 	}
 	off += 10 + int(binary.BigEndian.Uint16(b[off+8:]))
@@ -129,18 +129,23 @@ func knownClass(c uint16) bool {
 	return c >= 1 && c <= 4 || c == classNONE || c == classANY
 }
 
-// isNetBIOS reports whether a name begins with a label in the half-byte coding of
-// RFC 1001 section 14.1.
-func isNetBIOS(name []byte) bool {
-	if len(name) < 33 || name[0] != 32 {
+// isNetBIOS reports whether a record is NetBIOS name service: of its own type, which
+// nobody uses in DNS, or of its other type with a label in the half-byte coding of
+// RFC 1001 section 14.1, perhaps damaged.
+func isNetBIOS(typ uint16, name []byte) bool {
+	if typ == typeNB {
+		return true
+	}
+	if typ != typeSRV || len(name) < 33 || name[0] != 32 {
 		return false
 	}
+	coded := 0
 	for _, c := range name[1:33] {
-		if c < 'A' || c > 'P' {
-			return false
+		if c >= 'A' && c <= 'P' {
+			coded++
 		}
 	}
-	return true
+	return coded >= 24
 }
 
 // detectOnPort takes on DNS's own ports what was not told to be another protocol: a
@@ -168,5 +173,11 @@ func damaged(b []byte) bool {
 		}
 	}
 	// Counts of real messages are small, while those of anything else are any number.
-	return h.opcode() <= 6 && h.count[0] <= 8 && h.count[1] <= 255 && h.count[2] <= 255 && h.count[3] <= 255
+	small := 0
+	for _, n := range h.count {
+		if n <= 255 {
+			small++
+		}
+	}
+	return small == 4 || small == 3 && h.opcode() <= 6
 }
