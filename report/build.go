@@ -16,7 +16,7 @@ import (
 )
 
 // maxRanges is how many ranges of packets a citation lists.
-const maxRanges = 6
+const maxRanges = 4
 
 // Build asks a case what a person wants to know first, and makes the report of it. All
 // questions are aggregates, so the time it takes hardly grows with what is answered.
@@ -42,7 +42,9 @@ func Build(ctx context.Context, c *forensics.Case, o Options) (*Report, error) {
 			b.r.Absent = append(b.r.Absent, absent)
 			continue
 		}
-		b.r.Sections = append(b.r.Sections, s)
+		if s.ID != "" { // else another section has said that there is nothing
+			b.r.Sections = append(b.r.Sections, s)
+		}
 	}
 	b.resolve()
 	b.summary()
@@ -64,7 +66,7 @@ type builder struct {
 	several     bool // bundles, so numbers are unique only with their bundle
 	first, last int64
 	any         bool   // there are packets
-	namespace   string // the only one there is, which goes without saying
+	namespace   string // of most endpoints, which goes without saying
 
 	packets, bytes, calls, failed int64
 	accts                         bundle.Accounts
@@ -245,9 +247,9 @@ func packetRange(first, last int64) string {
 	return fmt.Sprintf("%d-%d", first, last)
 }
 
-// namespaces finds the namespace that need not be told.
+// namespaces finds the namespace of most, which need not be told.
 func (b *builder) namespaces() {
-	rows := b.ask("SELECT DISTINCT namespace FROM endpoints WHERE namespace IS NOT NULL ORDER BY 1 LIMIT 2")
+	rows := b.ask("SELECT namespace FROM endpoints WHERE namespace IS NOT NULL GROUP BY namespace ORDER BY count(*) DESC, namespace LIMIT 1")
 	if len(rows) == 1 {
 		b.namespace, _ = rows[0][0].(string)
 	}
@@ -300,7 +302,7 @@ func (b *builder) has(name string) bool {
 	return false
 }
 
-// readPackets is the citation of a flow.
+// flowCite is the citation of a flow: its packets lie between the two.
 func flowCite(bundleNo, first, last any) *Citation {
 	return &Citation{Bundle: int(num(bundleNo)), Packets: packetRange(num(first), num(last))}
 }

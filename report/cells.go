@@ -53,8 +53,10 @@ func (t *Table) add(cite *Citation, cells ...Cell) *Row {
 	return &t.Rows[len(t.Rows)-1]
 }
 
-func column(name string) Column      { return Column{Name: name} }
-func number(name, doc string) Column { return Column{Name: name, Kind: "number", Doc: doc} }
-func code(name string) Column        { return Column{Name: name, Kind: "code"} }
-func tableBlock(t *Table) Block      { return Block{Table: t} }
-func figureBlock(f *Figure) Block    { return Block{Figure: f} }
+func column(title string) Column      { return Column{Name: title} }
+func number(title, doc string) Column { return Column{Name: title, Kind: "number", Doc: doc} }
+func code(title string) Column        { return Column{Name: title, Kind: "code"} }
+func name(title string) Column        { return Column{Name: title, Kind: "name"} }
+func moment(title string) Column      { return Column{Name: title, Kind: "moment"} }
+func tableBlock(t *Table) Block       { return Block{Table: t} }
+func figureBlock(f *Figure) Block     { return Block{Figure: f} }

@@ -164,7 +164,7 @@ type Table struct {
 // Column is a column of a table.
 type Column struct {
 	Name string `json:"name"`
-	Kind string `json:"kind,omitempty"` // number, code, wide, or empty for text
+	Kind string `json:"kind,omitempty"` // number, code, name, moment, wide, or empty for text
 	Doc  string `json:"doc,omitempty"`
 }
 

@@ -29,7 +29,7 @@ FROM calls_raw c
 GROUP BY protocol ORDER BY calls DESC, protocol`
 	t := &Table{ID: "protocols-table", Title: "Calls by protocol", Queries: []Query{b.query(sql)},
 		Note: "Latency runs from the first byte of the request to the last byte of the response; for protocols without requests it is the length of the exchange. Half of the calls took p50 or less, 99 of 100 p99 or less.",
-		Columns: []Column{column("Protocol"), number("Calls", ""), number("Failed", ""), number("Share failed", ""), number("Bytes", "payload of requests and responses"),
+		Columns: []Column{column("Protocol"), number("Calls", ""), number("Failed", ""), number("Share failed", ""), number("Bytes", "payload"),
 			number("p50", "latency"), number("p90", "latency"), number("p99", "latency")}}
 	for _, row := range b.ask(sql) {
 		p50, p90, p99 := quantiles(row[4])
@@ -78,13 +78,13 @@ GROUP BY from_node, to_node ORDER BY calls DESC, from_node, to_node LIMIT %[8]d`
 		if !ok {
 			i = len(chart.Nodes)
 			at[key] = i
-			chart.Nodes = append(chart.Nodes, Node{Name: b.nodeName(name), Kind: str(kind), Others: key == others})
+			chart.Nodes = append(chart.Nodes, Node{Name: b.nodeName(name), Kind: kindWord(str(kind)), Others: key == others})
 		}
 		chart.Nodes[i].Calls += calls
 		return i
 	}
 	t := &Table{ID: "edges", Title: "Calls between them", Queries: []Query{b.query(sql)}, Note: "Latency only of protocols with requests. The evidence is the first call of each pair.",
-		Columns: []Column{column("From"), column("To"), number("Calls", ""), number("Failed", ""), number("Share failed", ""), number("p50", "latency"), number("p99", "latency")}}
+		Columns: []Column{name("From"), name("To"), number("Calls", ""), number("Failed", ""), number("Share failed", ""), number("p50", "latency"), number("p99", "latency")}}
 	for i, row := range rows {
 		calls := num(row[4])
 		e := Edge{From: nodeOf(row[0], row[2], calls), To: nodeOf(row[1], row[3], calls), Calls: calls, Failed: num(row[5]), P50: microsCell(row[6]).Value, P99: microsCell(row[7]).Value}
@@ -106,10 +106,18 @@ GROUP BY from_node, to_node ORDER BY calls DESC, from_node, to_node LIMIT %[8]d`
 		counted(int64(len(chart.Edges)), "connection", "connections"))
 	f.Note = "Calls run from left to right unless an arrow says otherwise; thicker is more calls. Red: some failed."
 	if b.namespace != "" {
-		f.Note += " All names are of namespace " + clean(b.namespace, 60) + " unless they are outside."
+		f.Note += " Names without a namespace are of " + clean(b.namespace, 60) + ", here and in the tables."
 	}
 	s.Blocks = []Block{figureBlock(f), tableBlock(t)}
 	return s, ""
+}
+
+// kindWord is a kind of endpoint for a person.
+func kindWord(kind string) string {
+	if kind == "unknown" || kind == "" {
+		return "address"
+	}
+	return kind
 }
 
 // bundleColumn selects the bundle where there are several.
@@ -160,7 +168,7 @@ SELECT protocol, method, host, path, server, count(*) AS calls, count(*) FILTER 
 FROM c WHERE elapsed_us IS NOT NULL
 GROUP BY protocol, method, host, path, server ORDER BY %s, protocol, method, host, path, server LIMIT %d`, b.endpointCalls(), kind.order, mostEndpoints)
 		t := &Table{ID: kind.id, Title: kind.title, Queries: []Query{b.query(sql)},
-			Columns: []Column{column("Protocol"), code("Endpoint"), column("Server"), number("Calls", ""), number("Failed", ""), number("p50", "latency"), number("p99", "latency"), number("In all", "sum of the latencies")}}
+			Columns: []Column{column("Protocol"), code("Endpoint"), name("Server"), number("Calls", ""), number("Failed", ""), number("p50", "latency"), number("p99", "latency"), number("In all", "latencies")}}
 		for i, row := range b.ask(sql) {
 			p50, _, p99 := quantiles(row[7])
 			t.add(b.cite(row[9]), textCell(row[0]), wordCell(target(row[1], row[2], row[3])), wordCell(b.nodeName(row[4])), countCell(row[5]), failedCell(row[6]),
@@ -188,10 +196,10 @@ SELECT protocol, method, host, path, server, status_code, status_text, error, n,
 FROM (SELECT *, sum(n) OVER (PARTITION BY protocol, method, host, path, server)::BIGINT AS calls FROM k) WHERE failed
 ORDER BY n DESC, first_call LIMIT %d`, b.endpointCalls(), mostFailures)
 	t := &Table{ID: "failures", Title: "Failed calls by endpoint and outcome", Queries: []Query{b.query(sql)},
-		Columns: []Column{column("Protocol"), code("Endpoint"), column("Server"), column("Outcome"), number("Failed", "calls with this outcome"), number("of calls", "to this endpoint"),
-			number("Clients", "addresses"), column("First (UTC)")}}
+		Columns: []Column{column("Protocol"), code("Endpoint"), name("Server"), column("Outcome"), number("Failed", "this way"), number("Calls", "in all"),
+			number("Clients", "addresses"), moment("First (UTC)")}}
 	for _, row := range b.ask(sql) {
-		t.add(b.cite(row[13]), textCell(row[0]), wordCell(target(row[1], row[2], row[3])), wordCell(b.nodeName(row[4])), wordCell(outcome(row[5], row[6], row[7])),
+		t.add(b.cite(row[13]), textCell(row[0]), wordCell(target(row[1], row[2], row[3])), wordCell(b.nodeName(row[4])), wordCell(outcome(ownCode(row[0], row[5]), row[6], row[7])),
 			countCell(row[8]), countCell(row[9]), countCell(row[10]), wordCell(clock(num(row[11]), b.first, b.last)))
 	}
 	if len(t.Rows) == 0 {
@@ -200,6 +208,14 @@ ORDER BY n DESC, first_call LIMIT %d`, b.endpointCalls(), mostFailures)
 	t.shares(4)
 	s.Blocks = []Block{tableBlock(t)}
 	return s, ""
+}
+
+// ownCode is a status code that says how the call ended; gRPC answers 200 to all.
+func ownCode(protocol, code any) any {
+	if protocol == "grpc" {
+		return nil
+	}
+	return code
 }
 
 // outcome is how a call ended, in the protocol's words.

@@ -52,7 +52,7 @@ FROM calls_raw c WHERE error IS NOT NULL GROUP BY error, protocol ORDER BY calls
 // damage is what was wrong with the capture files themselves.
 func (b *builder) damage(s *Section) {
 	t := &Table{ID: "damage", Title: "Damage and drops of the capture files", Queries: []Query{b.manifestQuery(".inputs")},
-		Columns: []Column{column("File"), number("Places damaged", ""), number("Bytes damaged", ""), number("Packets dropped", "as the file itself says"), {Name: "First", Kind: "wide"}}}
+		Columns: []Column{name("File"), number("Places damaged", ""), number("Bytes damaged", ""), number("Packets dropped", "as the file itself says"), {Name: "First", Kind: "wide"}}}
 	for _, info := range b.c.Bundles() {
 		for _, in := range info.Manifest.Inputs {
 			if len(in.Damage) == 0 && in.Drops == 0 {
@@ -111,9 +111,9 @@ func (b *builder) accounts() (Section, string) {
 func (b *builder) sources() (Section, string) {
 	s := Section{ID: "sources", Title: "Sources"}
 	t := &Table{ID: "sources-table", Title: "Capture files", Queries: []Query{b.manifestQuery(".inputs[] | {name, sha256}")},
-		Columns: []Column{column("File"), column("Format"), number("Size", ""), number("Packets", ""), column("First (UTC)"), number("Length", ""), code("SHA-256")}}
+		Columns: []Column{name("File"), column("Format"), number("Size", ""), number("Packets", ""), moment("First (UTC)"), number("Length", ""), code("SHA-256")}}
 	side := &Table{ID: "side-inputs", Title: "Other inputs", Queries: []Query{{Command: "jq .side_inputs data/bundle.json"}},
-		Columns: []Column{column("File"), column("Kind"), number("Size", ""), code("SHA-256 of the original")}}
+		Columns: []Column{name("File"), column("Kind"), number("Size", ""), code("SHA-256 of the original")}}
 	for _, info := range b.c.Bundles() {
 		for _, in := range info.Manifest.Inputs {
 			if len(t.Rows) == 200 {
@@ -245,7 +245,7 @@ func (b *builder) summary() {
 	if a := b.accts; a.GapBytes > 0 || a.AnomalyBytes > 0 {
 		say("%s of streams are missing from the capture, and %s of payload could not be understood.", bytesText(a.GapBytes), bytesText(a.AnomalyBytes))
 	} else {
-		say("No byte of a stream is missing, and every byte of payload was understood or kept.")
+		say("No byte is missing in the streams that were seen, and every byte of payload was understood or kept.")
 	}
 	r.Facts = []Fact{
 		{Value: duration(span), Label: "from first to last packet"},

@@ -83,7 +83,7 @@ GROUP BY cert_sha256
 ORDER BY (expired OR not_yet_valid) DESC, not_after_ns, first_call LIMIT %d`, b.ref("c"), on, mostCertificates)
 	t := &Table{ID: "certificates", Title: "Server certificates, the first to end first", Queries: []Query{b.query(sql)},
 		Note:    "Left is measured from the last handshake that showed the certificate, not from today. TLS 1.3 sends certificates encrypted, so most of its servers are not here.",
-		Columns: []Column{{Name: "Subject", Kind: "wide"}, column("Issuer"), column("Key"), column("Ends"), number("Left", "when last seen"), column("Remark"), number("Handshakes", "")}}
+		Columns: []Column{{Name: "Subject", Kind: "wide"}, name("Issuer"), column("Key"), moment("Ends"), number("Left", "when last seen"), column("Remark"), number("Handshakes", "")}}
 	for _, row := range b.ask(sql) {
 		left := num(row[3]) - num(row[11])
 		remark, bad := certificateRemark(row, left)
@@ -135,7 +135,7 @@ func (b *builder) dns() (Section, string) {
 FROM calls_raw c WHERE protocol = 'dns'
 GROUP BY ALL ORDER BY questions DESC, variant`
 	t := &Table{ID: "dns-questions", Title: "Questions", Queries: []Query{b.query(all)},
-		Columns: []Column{column("Kind"), number("Questions", ""), number("Failed", ""), number("No answer", "or not a whole one"), number("Names", "asked for"), number("p50", "latency"), number("p99", "latency")}}
+		Columns: []Column{column("Kind"), number("Questions", ""), number("Failed", ""), number("No answer", "or cut"), number("Names", "asked for"), number("p50", "latency"), number("p99", "latency")}}
 	for _, row := range b.ask(all) {
 		p50, _, p99 := quantiles(row[5])
 		t.add(b.cite(row[6]), textCell(row[0]), countCell(row[1]), failedCell(row[2]), failedCell(row[3]), countCell(row[4]), microsCell(p50), microsCell(p99))
@@ -211,11 +211,11 @@ WHERE f.transport = 'tcp' AND f.retransmissions + f.zero_windows + f.lost_segmen
 ORDER BY f.retransmissions + 2 * f.zero_windows + 2 * f.lost_segments + f.resets DESC, bundle_no, f.flow_id LIMIT %[6]d`, bundleNo, node("s"), node("d"),
 		b.on("f", "s", "s.endpoint_id = f.src_id"), b.on("f", "d", "d.endpoint_id = f.dst_id"), mostFlows)
 	t := &Table{ID: "worst-flows", Title: "Flows with most trouble", Queries: []Query{b.query(sql)},
-		Columns: []Column{number("Flow", "flow_id"), column("Client"), column("Server"), column("Protocol"), column("State"), number("Packets", ""), number("Sent again", "retransmissions"),
-			number("Zero windows", ""), number("Resets", ""), number("Missing", "bytes that the capture lacks"), number("Handshake", "")}}
+		Columns: []Column{number("Flow", "flow_id"), name("Client"), name("Server"), column("State"), number("Packets", ""), number("Sent again", "retransmissions"),
+			number("Zero windows", ""), number("Resets", ""), number("Missing", "bytes"), number("Handshake", "")}}
 	for _, row := range b.ask(sql) {
 		t.add(flowCite(row[0], row[15], row[16]), countCell(row[1]), wordCell(fmt.Sprintf("%s:%d", b.nodeName(row[2]), num(row[3]))), wordCell(fmt.Sprintf("%s:%d", b.nodeName(row[4]), num(row[5]))),
-			textCell(row[6]), textCell(row[7]), countCell(row[8]), countCell(row[9]), countCell(row[10]), countCell(row[11]), bytesCell(row[13]), microsCell(row[14]))
+			textCell(row[7]), countCell(row[8]), countCell(row[9]), countCell(row[10]), countCell(row[11]), bytesCell(row[13]), microsCell(row[14]))
 	}
 	if len(t.Rows) > 0 {
 		s.Blocks = append(s.Blocks, tableBlock(t))
@@ -230,7 +230,7 @@ func (b *builder) kubernetes() (Section, string) {
 	sql := fmt.Sprintf(`SELECT type, reason, kind, concat_ws('/', namespace, name) AS object, message, sum(coalesce(count, 1))::BIGINT AS times, max(ts_ns) AS last_ns
 FROM k8s_events GROUP BY ALL ORDER BY (max(type) = 'Warning') DESC, times DESC, last_ns, object, reason, message LIMIT %d`, mostEvents)
 	t := &Table{ID: "k8s-events", Title: "Events, warnings first", Queries: []Query{b.query(sql)},
-		Columns: []Column{column("Type"), column("Reason"), column("Object"), {Name: "Message", Kind: "wide"}, number("Times", ""), column("Last (UTC)")}}
+		Columns: []Column{column("Type"), column("Reason"), name("Object"), {Name: "Message", Kind: "wide"}, number("Times", ""), moment("Last (UTC)")}}
 	for _, row := range b.ask(sql) {
 		warning := str(row[0]) == "Warning"
 		t.add(nil, Cell{Text: str(row[0]), Bad: warning}, textCell(row[1]), wordCell(strings.TrimSpace(strings.ToLower(str(row[2]))+" "+b.nodeName(row[3]))), textCell(row[4]), countCell(row[5]),
@@ -282,7 +282,7 @@ SELECT e.ip, max(coalesce(e.dns_name, e.hostname)) AS name, sum(sent)::BIGINT AS
 FROM t JOIN endpoints e ON %[3]s JOIN endpoints p ON %[4]s
 WHERE e.external GROUP BY e.ip ORDER BY sum(sent + received) DESC, e.ip LIMIT %[5]d`, bundlePrefix(b.several), node("p"), on, b.on("t", "p", "p.endpoint_id = t.peer"), mostOutside)
 	t := &Table{ID: "outside", Title: "Addresses outside", Queries: []Query{b.query(sql)}, Note: "Outside of private, link-local, loopback and known cluster ranges. Sent and received are the outside address's own.",
-		Columns: []Column{code("Address"), column("Name"), column("Protocols"), column("Talks with"), number("Sent", "IP bytes"), number("Received", "IP bytes"), number("Flows", "")}}
+		Columns: []Column{code("Address"), name("Name"), column("Protocols"), name("Talks with"), number("Sent", "IP bytes"), number("Received", "IP bytes"), number("Flows", "")}}
 	for _, row := range b.ask(sql) {
 		var peers []any
 		list, _ := row[6].([]any)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"sort"
+	"strings"
 	"time"
 
 	"github.com/pcapsule/pcapsule/forensics"
@@ -50,7 +51,7 @@ GROUP BY ALL ORDER BY ALL`, axis.BucketNs, b.on("p", "f", "f.flow_id = p.flow_id
 	rows := b.askAll(sql)
 	chart := axis.with("bytes", rows, 1, 2)
 	chart.Holes = holes
-	f := &Figure{ID: "bytes-over-time", Title: "Bytes on the wire by protocol, per " + duration(time.Duration(chart.BucketNs)), Time: chart,
+	f := &Figure{ID: "bytes-over-time", Title: "Bytes on the wire by protocol, per " + bucketText(chart.BucketNs), Time: chart,
 		Queries: []Query{b.query(sql)}}
 	f.Alt = seriesAlt(chart, bytesText, "bytes")
 	f.Note = axisNote(chart)
@@ -87,7 +88,7 @@ GROUP BY ALL ORDER BY ALL`, axis.BucketNs)
 			chart.Series[i].Class = "bad"
 		}
 	}
-	f := &Figure{ID: "calls-over-time", Title: "Calls and how many failed, per " + duration(time.Duration(chart.BucketNs)), Time: chart, Queries: []Query{b.query(sql)}}
+	f := &Figure{ID: "calls-over-time", Title: "Calls and how many failed, per " + bucketText(chart.BucketNs), Time: chart, Queries: []Query{b.query(sql)}}
 	f.Alt = seriesAlt(chart, thousands, "calls")
 	f.Note = "A call stands where its first byte was sent."
 	return f
@@ -142,6 +143,11 @@ WHERE silence > 0 ORDER BY silence DESC, first_ns LIMIT 23`)
 		}
 		bucket *= 2
 	}
+}
+
+// bucketText writes the length of a bucket, which is a round one.
+func bucketText(ns int64) string {
+	return strings.Replace(duration(time.Duration(ns)), ".0", "", 1)
 }
 
 func floorDiv(a, b int64) int64 {
@@ -244,7 +250,7 @@ func (b *builder) holes(s *Section, cov forensics.Coverage) {
 	}
 	sql := "SELECT source, reason, from_ns, to_ns, packets, detail FROM coverage WHERE kind = 'hole' ORDER BY from_ns, source"
 	t := &Table{ID: "holes", Title: "Holes of the recording", Queries: []Query{b.query(sql)},
-		Columns: []Column{column("Source"), column("Reason"), column("From (UTC)"), number("Length", ""), number("Packets lost", "as far as is known"), {Name: "Detail", Kind: "wide"}}}
+		Columns: []Column{column("Source"), column("Reason"), moment("From (UTC)"), number("Length", ""), number("Packets lost", "as far as is known"), {Name: "Detail", Kind: "wide"}}}
 	span := time.Duration(b.last - b.first)
 	seen := map[string]bool{}
 	for i, h := range cov.Holes {

@@ -56,7 +56,7 @@ type mapDrawing struct {
 func newMapDrawing(c *MapChart) *mapDrawing {
 	d := &mapDrawing{c: c, l: arrange(c), paths: make([][]point, len(c.Edges)), self: make([]int64, len(c.Nodes))}
 	n := len(d.l.layers)
-	d.boxWidth = min(172, (mapWidth-2*mapMargin)/(float64(n)+0.62*float64(n-1)))
+	d.boxWidth = min(172, (mapWidth-2*mapMargin)/(float64(n)+0.8*float64(n-1)))
 	for k := range d.l.layers {
 		x := float64(mapMargin)
 		if n > 1 {
@@ -214,22 +214,25 @@ func (d *mapDrawing) label(s *svg, e int) {
 	if len(path) == 0 {
 		return
 	}
-	text, class := thousands(edge.Calls), "tick halo"
+	text, class := thousands(edge.Calls), "tick"
 	if edge.Failed > 0 {
 		text += ", " + thousands(edge.Failed) + " failed"
-		class = "tick halo bad-text"
+		class = "tick bad-text"
 	} else if edge.P50 != nil {
 		text += ", " + micros(*edge.P50)
 	}
 	w := textWidth(text)/2*0.92 + 2
 	for _, at := range [...]float64{0.5, 0.38, 0.62, 0.28, 0.72, 0.2, 0.8} {
-		for seg := range len(path) / 3 {
+		for i := range len(path) / 3 {
+			// The second segment is a straight one where the edge passes a layer: there is most room.
+			seg := (i + 1) % (len(path) / 3)
 			p := bezier(path[3*seg:3*seg+4], at)
 			want := box{p.x - w, p.y - 8, p.x + w, p.y + 6}
 			if want.x0 < 0 || want.x1 > mapWidth || d.blocked(want) {
 				continue
 			}
 			d.taken = append(d.taken, want)
+			s.f(`<rect x="%s" y="%s" width="%s" height="14" class="ground"/>`, px(want.x0+1), px(want.y0), px(2*w-2))
 			s.text(p.x, p.y+4, "middle", class, text)
 			return
 		}

@@ -156,6 +156,8 @@ func duration(d time.Duration) string {
 		return digits(s*1e3) + " ms"
 	case s < 9.995:
 		return strconv.FormatFloat(s, 'f', 2, 64) + " s"
+	case d >= time.Minute && d < 2*time.Hour && d%time.Minute == 0:
+		return strconv.FormatInt(int64(d/time.Minute), 10) + " min"
 	case s < 119.5:
 		return digits(s) + " s"
 	case s < 119.5*60:

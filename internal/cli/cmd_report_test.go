@@ -1,0 +1,62 @@
+package cli
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestReportCommand(t *testing.T) {
+	dir := t.TempDir()
+	bundle, page := filepath.Join(dir, "a.pcapsule"), filepath.Join(dir, "a.html")
+	run := func(args ...string) (int, string) {
+		var out, errOut bytes.Buffer
+		code := Main(args, strings.NewReader(""), &out, &errOut)
+		return code, out.String() + errOut.String()
+	}
+	if code, said := run("bundle", filepath.Join("..", "..", "samples", "dns.pcap"), "-o", bundle); code != exitDone {
+		t.Fatalf("making a bundle: exit %d\n%s", code, said)
+	}
+	for _, tt := range []struct {
+		name string
+		args []string
+		code int
+		says string
+	}{
+		{"without an output it is a wrong use", []string{bundle}, exitUsage, "-o"},
+		{"a page is written", []string{bundle, "-o", page, "--verify", "--title", "Names"}, exitDone, ""},
+		{"an output that is there stays", []string{bundle, "-o", page}, exitExists, "exists"},
+		{"a page to standard output", []string{bundle, "-o", "-"}, exitDone, "<!DOCTYPE html>"},
+		{"JSON to standard output", []string{bundle, "--json"}, exitDone, `"sections"`},
+		{"a folder that is no bundle", []string{t.TempDir(), "-o", filepath.Join(dir, "b.html")}, exitNotBundle, "not a"},
+		{"a folder that is not there", []string{bundle, "-o", filepath.Join(dir, "no", "b.html")}, exitUsage, "no folder"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			code, said := run(append([]string{"report"}, tt.args...)...)
+			if code != tt.code || !strings.Contains(said, tt.says) {
+				t.Errorf("exit %d, want %d with %q:\n%.500s", code, tt.code, tt.says, said)
+			}
+		})
+	}
+	text, err := os.ReadFile(page)
+	if err != nil || !bytes.Contains(text, []byte("<h1>Names</h1>")) || !bytes.Contains(text, []byte(">verified<")) {
+		t.Errorf("page: %v\n%.800s", err, text)
+	}
+	left, err := os.ReadDir(dir)
+	if err != nil || len(left) != 2 {
+		t.Errorf("files left: %v, %v; want the bundle and the page", left, err)
+	}
+	damage := filepath.Join(bundle, "data", "bundle.json")
+	was, err := os.ReadFile(damage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(damage, append(was, '\n'), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if code, said := run("report", bundle, "--verify", "-o", filepath.Join(dir, "c.html")); code != exitVerify {
+		t.Errorf("a changed bundle: exit %d, want %d\n%s", code, exitVerify, said)
+	}
+}

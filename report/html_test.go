@@ -1,0 +1,228 @@
+package report
+
+import (
+	"bytes"
+	"encoding/binary"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"golang.org/x/net/html"
+
+	"github.com/pcapsule/pcapsule/exporter"
+)
+
+// elements are all that a page may have.
+var elements = strings.Fields(`html head meta title style body header p h1 h2 h3 time ul li strong span dl div dt dd main section nav a figure figcaption
+	table thead tbody tr th td small details summary pre code footer
+	svg defs pattern rect line path text g marker desc`)
+
+// checkPage checks what holds for every page: it parses, asks for nothing, runs nothing,
+// and can be read by a machine that reads aloud.
+func checkPage(t *testing.T, page string) *html.Node {
+	t.Helper()
+	root, err := html.Parse(strings.NewReader(page))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ids, refs := map[string]bool{}, []string{}
+	level, policy := 0, false
+	walk(root, func(n *html.Node) {
+		if !slices.Contains(elements, n.Data) {
+			t.Errorf("element <%s>", n.Data)
+		}
+		if n.Data == "h1" || n.Data == "h2" || n.Data == "h3" {
+			now := int(n.Data[1] - '0')
+			if now > level+1 {
+				t.Errorf("%s after h%d", n.Data, level)
+			}
+			level = now
+		}
+		if n.Data == "svg" && attr(n, "aria-hidden") == "" && (attr(n, "role") != "img" || attr(n, "aria-labelledby") == "") {
+			t.Error("picture without words")
+		}
+		if n.Data == "th" && attr(n, "scope") == "" {
+			t.Error("table header without scope")
+		}
+		for _, a := range n.Attr {
+			checkAttribute(t, n, a)
+			switch a.Key {
+			case "id":
+				if ids[a.Val] {
+					t.Errorf("id %q twice", a.Val)
+				}
+				ids[a.Val] = true
+			case "aria-labelledby":
+				refs = append(refs, strings.Fields(a.Val)...)
+			case "href":
+				refs = append(refs, strings.TrimPrefix(a.Val, "#"))
+			case "http-equiv":
+				policy = a.Val == "Content-Security-Policy" && strings.HasPrefix(attr(n, "content"), "default-src 'none'; style-src 'unsafe-inline'")
+			}
+		}
+	})
+	for _, ref := range refs {
+		if !ids[ref] {
+			t.Errorf("nothing has the id %q", ref)
+		}
+	}
+	if !policy {
+		t.Error("no content security policy")
+	}
+	for _, r := range page {
+		if r != '\n' && hidden(r) {
+			t.Errorf("character %U that does not show", r)
+		}
+	}
+	if i := strings.Index(pageStyle, "@import"); i >= 0 || strings.Contains(pageStyle, "url(") {
+		t.Error("the style asks for something")
+	}
+	return root
+}
+
+var local = regexp.MustCompile(`^url\(#[a-z0-9-]+\)$`)
+
+func checkAttribute(t *testing.T, n *html.Node, a html.Attribute) {
+	t.Helper()
+	switch {
+	case strings.HasPrefix(a.Key, "on"), a.Key == "src", a.Key == "action", a.Key == "srcset", a.Key == "data":
+		t.Errorf("<%s %s=%q>", n.Data, a.Key, a.Val)
+	case a.Key == "href" && !strings.HasPrefix(a.Val, "#"):
+		t.Errorf("link to %q", a.Val)
+	case strings.Contains(a.Val, "url(") && !local.MatchString(a.Val) && a.Key != "title" && a.Key != "aria-label":
+		t.Errorf("<%s %s=%q>", n.Data, a.Key, a.Val)
+	}
+}
+
+func walk(n *html.Node, do func(*html.Node)) {
+	if n.Type == html.ElementNode {
+		do(n)
+	}
+	for c := n.FirstChild; c != nil; c = c.NextSibling {
+		walk(c, do)
+	}
+}
+
+func attr(n *html.Node, key string) string {
+	for _, a := range n.Attr {
+		if a.Key == key {
+			return a.Val
+		}
+	}
+	return ""
+}
+
+// An attacker chooses hosts, paths, statuses and names; none may become markup or turn
+// the page's text around.
+func TestHostileTextStaysText(t *testing.T) {
+	const evil = `<script>alert(1)</script><img src=http://evil.example/x onerror=alert(2)>`
+	dir := t.TempDir()
+	capture := filepath.Join(dir, "evil\"><b>.pcap")
+	request := "GET /a\"'><svg/onload=alert(1)>/\u202e</style></title>" + strings.ReplaceAll(evil, " ", "%20") + " HTTP/1.1\r\nHost: \"><iframe>.example\r\n\r\n"
+	answer := "HTTP/1.1 500 " + evil + "\u202etxt\x1b[31m\r\nContent-Length: 0\r\n\r\n"
+	if err := os.WriteFile(capture, exchange(request, answer), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	kube := filepath.Join(dir, "kube.json")
+	pod := strings.ReplaceAll(`{"kind":"List","items":[{"kind":"Pod","apiVersion":"v1","metadata":{"name":"EVIL","namespace":"n</text></svg>EVIL","uid":"u"},
+		"spec":{"containers":[{"name":"c"}]},"status":{"podIP":"10.1.0.2","podIPs":[{"ip":"10.1.0.2"}],"phase":"Running","startTime":"2001-01-01T00:00:00Z"}},
+		{"kind":"Event","apiVersion":"v1","metadata":{"name":"e","namespace":"d"},"type":"Warning","reason":"EVIL","message":"EVIL\u2066\u0007","involvedObject":{"kind":"Pod","name":"EVIL"},"lastTimestamp":"2001-09-09T01:46:40Z","count":2}]}`,
+		"EVIL", evil)
+	if err := os.WriteFile(kube, []byte(pod), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	path := makeBundle(t, exporter.Options{Kube: []string{kube}}, "evil", capture)
+	r, page := build(t, Options{Title: "</title></style><script>x</script>\u202e"}, path)
+	checkPage(t, page)
+	if findTable(r, "failures") == nil {
+		t.Fatal("the failed call is not there")
+	}
+	if !strings.Contains(page, "&lt;script&gt;") {
+		t.Error("the text was not shown at all")
+	}
+	if !strings.Contains(page, `\u{202e}`) {
+		t.Error("the turn of direction was not made visible")
+	}
+}
+
+// exchange is a pcap file with one TCP connection, a request and an answer.
+func exchange(request, answer string) []byte {
+	var out bytes.Buffer
+	le := binary.LittleEndian
+	head := make([]byte, 24)
+	le.PutUint32(head, 0xA1B2C3D4)
+	le.PutUint16(head[4:], 2)
+	le.PutUint16(head[6:], 4)
+	le.PutUint32(head[16:], 65535)
+	le.PutUint32(head[20:], 101) // raw IP
+	out.Write(head)
+	client, server := netip.MustParseAddr("10.1.0.1").AsSlice(), netip.MustParseAddr("10.1.0.2").AsSlice()
+	at := uint32(0)
+	add := func(fromClient bool, flags byte, seq, ack uint32, data string) {
+		p := make([]byte, 40, 40+len(data))
+		p[0], p[8], p[9] = 0x45, 64, 6
+		binary.BigEndian.PutUint16(p[2:], uint16(40+len(data)))
+		from, to, sport, dport := client, server, uint16(40000), uint16(80)
+		if !fromClient {
+			from, to, sport, dport = to, from, dport, sport
+		}
+		copy(p[12:], from)
+		copy(p[16:], to)
+		binary.BigEndian.PutUint16(p[20:], sport)
+		binary.BigEndian.PutUint16(p[22:], dport)
+		binary.BigEndian.PutUint32(p[24:], seq)
+		binary.BigEndian.PutUint32(p[28:], ack)
+		p[32], p[33], p[34] = 0x50, flags, 0xFF
+		p = append(p, data...)
+		record := make([]byte, 16)
+		le.PutUint32(record, 1_000_000_000)
+		le.PutUint32(record[4:], at)
+		le.PutUint32(record[8:], uint32(len(p)))
+		le.PutUint32(record[12:], uint32(len(p)))
+		at += 1000
+		out.Write(record)
+		out.Write(p)
+	}
+	c, s := uint32(100), uint32(900)
+	add(true, 2, c, 0, "")
+	add(false, 0x12, s, c+1, "")
+	add(true, 0x10, c+1, s+1, "")
+	add(true, 0x18, c+1, s+1, request)
+	c += 1 + uint32(len(request))
+	add(false, 0x18, s+1, c, answer)
+	add(true, 0x11, c, s+1+uint32(len(answer)), "")
+	return out.Bytes()
+}
+
+func TestText(t *testing.T) {
+	for _, tt := range []struct{ name, got, want string }{
+		{"thousands are set apart", thousands(1234567), "1,234,567"},
+		{"and below zero", thousands(-1234), "−1,234"},
+		{"bytes have two or three digits", bytesText(1_234_567), "1.2 MB"},
+		{"and are not 1000 kB", bytesText(999_900), "1.0 MB"},
+		{"short times are in microseconds", micros(850), "850 µs"},
+		{"longer ones in milliseconds", micros(23_400), "23 ms"},
+		{"minutes have seconds", micros(125_000_000), "2 min 5 s"},
+		{"a small part is not none", percent(1, 100_000), "under 0.1 %"},
+		{"nearly all is not all", percent(99_999, 100_000), "over 99 %"},
+		{"a part of nothing is nothing", percent(0, 0), ""},
+		{"control characters show", clean("a\x00b\u202e\u200b", 20), `a\u{0}b\u{202e}\u{200b}`},
+		{"long text is cut", clean("abcdef", 3), "abc…"},
+		{"bytes that are no text", clean("a\xffb", 9), "a\uFFFDb"},
+		{"a plain word needs no quotes", shellQuote("a.pcapsule"), "a.pcapsule"},
+		{"SQL with quotes is quoted twice", shellQuote("select 'x'"), `"select 'x'"`},
+		{"what a shell would read is not", shellQuote("$(x) 'y'"), `'$(x) '\''y'\'''`},
+		{"an option is no option", shellQuote(""), "''"},
+	} {
+		if tt.got != tt.want {
+			t.Errorf("%s: got %q, want %q", tt.name, tt.got, tt.want)
+		}
+	}
+	if top, step := ceiling(53_400); top != 60_000 || step != 20_000 {
+		t.Errorf("top of the axis: %d by %d", top, step)
+	}
+}

@@ -1,0 +1,270 @@
+package report
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"flag"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pcapsule/pcapsule/exporter"
+	"github.com/pcapsule/pcapsule/forensics"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+// makeBundle makes a bundle of captures.
+func makeBundle(t testing.TB, o exporter.Options, name string, inputs ...string) string {
+	t.Helper()
+	out := filepath.Join(t.TempDir(), name+".pcapsule")
+	o.Release, o.Repanic = "test", true
+	if _, err := exporter.Run(context.Background(), inputs, out, o); err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// sample makes a bundle of a capture in samples/.
+func sample(t testing.TB, name string) string {
+	t.Helper()
+	var o exporter.Options
+	if name == "shop.pcapng" {
+		o.Kube = []string{filepath.Join("..", "samples", "shop.kube.json")}
+	}
+	return makeBundle(t, o, strings.TrimSuffix(filepath.Base(name), filepath.Ext(name)), filepath.Join("..", "samples", name))
+}
+
+// build makes the report of bundles, and its page.
+func build(t testing.TB, o Options, bundles ...string) (*Report, string) {
+	t.Helper()
+	c, err := forensics.Open(context.Background(), bundles, forensics.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	r, err := Build(context.Background(), c, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var page bytes.Buffer
+	if err := RenderHTML(&page, r); err != nil {
+		t.Fatal(err)
+	}
+	return r, page.String()
+}
+
+// golden compares with a file in testdata.
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.MkdirAll("testdata", 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("%s differs; run with -update and read the diff", path)
+	}
+}
+
+func TestReportOfACaptureWithDrops(t *testing.T) {
+	r, _ := build(t, Options{Release: "test"}, sample(t, "hard/drops.pcapng"))
+	text, err := json.MarshalIndent(r, "", " ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "drops.json", strings.ReplaceAll(string(text), runtime.GOOS+"/"+runtime.GOARCH, "PLATFORM")+"\n")
+}
+
+func TestReportOfTheShopSaysWhatWentWrong(t *testing.T) {
+	r, page := build(t, Options{}, sample(t, "shop.pcapng"))
+	checkPage(t, page)
+	for _, tt := range []struct{ name, table, want string }{
+		{"the call whose token had expired", "failures", "POST auth/introspect|auth|401 Unauthorized"},
+		{"the card gateway that did not answer", "failures", "api.cards.example.net/v1/charge|api.cards.example.net|no response"},
+		{"an id in a path is folded", "slow-total", "/v1/reviews/{id}"},
+		{"a name that search domains made wrong", "dns-failures", "api.cards.example.net.svc.cluster.local"},
+		{"the readiness probe that failed", "k8s-events", "Unhealthy"},
+		{"the version of TLS", "tls-versions", "TLS 1.3"},
+		{"who calls payment", "edges", "frontend|payment"},
+		{"an address outside", "outside", "198.51.100.7"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			table := findTable(r, tt.table)
+			if table == nil {
+				t.Fatalf("no table %s", tt.table)
+			}
+			var all strings.Builder
+			for _, row := range table.Rows {
+				for _, c := range row.Cells {
+					all.WriteString(c.Text + "|")
+				}
+				if row.Cite != nil && row.Cite.Call == "" && row.Cite.Packets == "" {
+					t.Errorf("a citation of %s is empty", tt.table)
+				}
+				all.WriteString("\n")
+			}
+			if !strings.Contains(all.String(), tt.want) {
+				t.Errorf("no %q in\n%s", tt.want, &all)
+			}
+		})
+	}
+	if s := strings.Join(r.Summary, " "); !strings.Contains(s, "http1") || !strings.Contains(s, "failed") {
+		t.Errorf("summary: %s", s)
+	}
+}
+
+func findTable(r *Report, id string) *Table {
+	for _, s := range r.Sections {
+		for _, b := range s.Blocks {
+			if b.Table != nil && b.Table.ID == id {
+				return b.Table
+			}
+		}
+	}
+	return nil
+}
+
+// The queries a page shows give what the page shows: a reader who runs one must not meet
+// an error.
+func TestQueriesOfAReportRun(t *testing.T) {
+	for _, several := range []bool{false, true} {
+		bundles := []string{sample(t, "shop.pcapng")}
+		if several {
+			bundles = append(bundles, sample(t, "tls.pcapng"))
+		}
+		r, _ := build(t, Options{}, bundles...)
+		c, err := forensics.Open(context.Background(), bundles, forensics.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		for _, s := range r.Sections {
+			for _, b := range s.Blocks {
+				queries, id, n := []Query(nil), "", -1
+				if b.Table != nil {
+					queries, id, n = b.Table.Queries, b.Table.ID, len(b.Table.Rows)
+				} else {
+					queries, id = b.Figure.Queries, b.Figure.ID
+				}
+				if len(queries) == 0 {
+					t.Errorf("%s has no query", id)
+				}
+				for _, q := range queries {
+					if q.Command == "" {
+						t.Errorf("%s: no command", id)
+					}
+					if q.SQL == "" {
+						continue
+					}
+					res, err := c.Query(context.Background(), forensics.Query{SQL: q.SQL, Limit: 100_000})
+					if err != nil {
+						t.Errorf("%s: %v", id, err)
+					} else if n >= 0 && id != "tcp-totals" && id != "holes" && len(res.Rows) < n {
+						t.Errorf("%s: %d rows, the table has %d", id, len(res.Rows), n)
+					}
+				}
+			}
+		}
+	}
+}
+
+func TestSameBundleSamePage(t *testing.T) {
+	one, two := sample(t, "shop.pcapng"), sample(t, "shop.pcapng")
+	r, first := build(t, Options{}, one)
+	if _, second := build(t, Options{}, two); first != second {
+		t.Error("two bundles of the same capture give two pages")
+	}
+	if r.Made != "" {
+		t.Error("the page tells the time without being told to")
+	}
+	if _, page := build(t, Options{Made: time.Unix(1e9, 0)}, one); !strings.Contains(page, "2001-09-09T01:46:40Z") {
+		t.Error("the time that the caller gave is not on the page")
+	}
+}
+
+func TestReportOfNothing(t *testing.T) {
+	for _, name := range []string{"hard/empty.pcap", "hard/no-bytes.pcap", "hard/zero-length.pcapng", "dns.pcap", "icmp.pcap", "hard/gap.pcap", "hard/one-sided.pcap", "hard/corrupt-block.pcapng"} {
+		t.Run(name, func(t *testing.T) {
+			if _, err := os.Stat(filepath.Join("..", "samples", name)); err != nil {
+				t.Fatal(err)
+			}
+			out := filepath.Join(t.TempDir(), "x.pcapsule")
+			if _, err := exporter.Run(context.Background(), []string{filepath.Join("..", "samples", name)}, out, exporter.Options{Release: "test"}); err != nil {
+				t.Skipf("no bundle: %v", err)
+			}
+			r, page := build(t, Options{}, out)
+			if len(r.Summary) == 0 || findTable(r, "accounts-table") == nil {
+				t.Errorf("summary %q, or no accounts", r.Summary)
+			}
+			checkPage(t, page)
+		})
+	}
+}
+
+func TestReportOfSeveralBundles(t *testing.T) {
+	r, page := build(t, Options{}, sample(t, "shop.pcapng"), sample(t, "dns.pcap"))
+	if r.Title != "shop and dns" {
+		t.Errorf("title %q", r.Title)
+	}
+	seen := map[int]bool{}
+	for _, row := range findTable(r, "dns-failures").Rows {
+		if row.Cite.Call == "" {
+			t.Errorf("no call id for %s", row.Cells[0].Text)
+		}
+		seen[row.Cite.Bundle] = true
+	}
+	if !seen[0] || !seen[1] {
+		t.Errorf("bundles cited: %v, want both", seen)
+	}
+	checkPage(t, page)
+}
+
+func TestPageInABrowser(t *testing.T) {
+	browser := ""
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
+		if p, err := exec.LookPath(name); err == nil {
+			browser = p
+			break
+		}
+	}
+	if browser == "" {
+		t.Skip("needs chromium")
+	}
+	_, page := build(t, Options{}, sample(t, "hard/drops.pcapng"))
+	dir := t.TempDir()
+	file := filepath.Join(dir, "page.html")
+	if err := os.WriteFile(file, []byte(page), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+		"--disable-component-update", "--disable-sync", "--enable-logging=stderr", "--user-data-dir="+filepath.Join(dir, "user"), "--window-size=1180,2400",
+		"--screenshot="+filepath.Join(dir, "page.png"), "file://"+file)
+	said, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("running %s: %v\n%s", browser, err, said)
+	}
+	for _, complaint := range []string{"Content Security Policy", "Refused to", "CONSOLE"} {
+		if strings.Contains(string(said), complaint) {
+			t.Errorf("the browser complains: %s", said)
+		}
+	}
+	if info, err := os.Stat(filepath.Join(dir, "page.png")); err != nil || info.Size() < 20_000 {
+		t.Errorf("picture of the page: %v, %v", info, err)
+	}
+}

@@ -1,0 +1,106 @@
+package report
+
+import (
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"strings"
+	"testing"
+)
+
+func pointer(n int64) *int64 { return &n }
+
+func TestPictures(t *testing.T) {
+	for _, f := range []*Figure{
+		{ID: "time", Title: "Bytes", Alt: "Two protocols, a hole and a break.", Time: &TimeChart{BucketNs: 1e9, Unit: "bytes", Stretches: []Stretch{{First: 1000, Count: 4}, {First: 90000, Count: 3}},
+			Series: []Series{{Name: "http1", Total: 1500, Values: []int64{500, 0, 300, 0, 700, 0, 0}}, {Name: "<dns>", Total: 40, Values: []int64{10, 10, 10, 10, 0, 0, 0}}, {Name: "failed", Class: "bad", Total: 1, Values: []int64{0, 0, 0, 0, 0, 0, 1}}},
+			Holes:  []Span{{FromNs: 1001e9, ToNs: 1002e9, Reason: "drop"}, {FromNs: 90001e9, ToNs: 90001e9, Reason: `"policy"`}}}},
+		{ID: "bars", Title: "Talkers", Alt: "Three bars.", Bars: &BarChart{Unit: "bytes", Bars: []Bar{{Name: "a", Value: 5000, Part: 100}, {Name: strings.Repeat("long-name-", 9), Value: 1200}, {Name: "nothing"}}}},
+		{ID: "map", Title: "Map", Alt: "A circle of three, and a caller.", Map: &MapChart{
+			Nodes: []Node{{Name: "outside", Kind: "outside", Calls: 9}, {Name: "web", Kind: "pod", Calls: 30}, {Name: "api & co", Kind: "pod", Calls: 20}, {Name: others, Others: true}},
+			Edges: []Edge{{From: 0, To: 1, Calls: 9, Failed: 2}, {From: 1, To: 2, Calls: 20, P50: pointer(1200), P99: pointer(9000)}, {From: 2, To: 3, Calls: 4}, {From: 3, To: 1, Calls: 1}, {From: 2, To: 2, Calls: 7}, {From: 0, To: 3, Calls: 100}}}},
+	} {
+		t.Run(f.ID, func(t *testing.T) {
+			got := string(figureSVG(f))
+			checkXML(t, got)
+			golden(t, f.ID+".svg", strings.ReplaceAll(got, "><", ">\n<")+"\n")
+		})
+	}
+}
+
+func checkXML(t *testing.T, text string) {
+	t.Helper()
+	d := xml.NewDecoder(strings.NewReader(text))
+	for {
+		if _, err := d.Token(); errors.Is(err, io.EOF) {
+			return
+		} else if err != nil {
+			t.Fatalf("picture: %v\n%s", err, text)
+		}
+	}
+}
+
+// Any map is drawn: no box lies on another or leaves the picture, and no edge of two
+// nodes is missing.
+func TestMapsOfChance(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	for round := range 200 {
+		c := &MapChart{}
+		n := 1 + rng.IntN(25)
+		for i := range n {
+			c.Nodes = append(c.Nodes, Node{Name: fmt.Sprintf("node-%d", i), Kind: "pod"})
+		}
+		for range rng.IntN(80) {
+			c.Edges = append(c.Edges, Edge{From: rng.IntN(n), To: rng.IntN(n), Calls: rng.Int64N(1000), Failed: rng.Int64N(3)})
+		}
+		d := newMapDrawing(c)
+		for i := range n {
+			b := d.box(i)
+			if b.x0 < 0 || b.x1 > mapWidth || b.y0 < 0 || b.y1 > d.height {
+				t.Fatalf("round %d: node %d at %v is outside of %v", round, i, b, d.height)
+			}
+			for j := range i {
+				if b.touches(d.box(j)) {
+					t.Fatalf("round %d: nodes %d and %d lie on each other", round, i, j)
+				}
+			}
+		}
+		for e, edge := range c.Edges {
+			if edge.From != edge.To && len(d.paths[e])%3 != 1 {
+				t.Fatalf("round %d: edge %d has %d points", round, e, len(d.paths[e]))
+			}
+		}
+		f := &Figure{ID: "m", Map: c}
+		if text := mapSVG(f); text != mapSVG(f) {
+			t.Fatalf("round %d: two pictures of one map", round)
+		} else {
+			checkXML(t, text)
+		}
+	}
+}
+
+// Buckets of any number and place are drawn within the picture.
+func TestAxisFindsItsPlaces(t *testing.T) {
+	c := &TimeChart{BucketNs: 10, Stretches: []Stretch{{First: -5, Count: 3}, {First: 100, Count: 2}}}
+	for _, tt := range []struct {
+		name   string
+		bucket int64
+		want   int
+	}{
+		{"before all", -100, 0},
+		{"the first", -5, 0},
+		{"the last of a stretch", -3, 2},
+		{"in a break", 50, 2},
+		{"the first after it", 100, 3},
+		{"after all", 1 << 60, 4},
+	} {
+		if got := c.place(tt.bucket); got != tt.want {
+			t.Errorf("%s: got %d, want %d", tt.name, got, tt.want)
+		}
+	}
+	if floorDiv(-1, 10) != -1 || floorDiv(-10, 10) != -1 || floorDiv(9, 10) != 0 {
+		t.Error("buckets before 1970 are cut to zero")
+	}
+}
