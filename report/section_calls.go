@@ -196,7 +196,7 @@ SELECT protocol, method, host, path, server, status_code, status_text, error, n,
 FROM (SELECT *, sum(n) OVER (PARTITION BY protocol, method, host, path, server)::BIGINT AS calls FROM k) WHERE failed
 ORDER BY n DESC, first_call LIMIT %d`, b.endpointCalls(), mostFailures)
 	t := &Table{ID: "failures", Title: "Failed calls by endpoint and outcome", Queries: []Query{b.query(sql)},
-		Columns: []Column{column("Protocol"), code("Endpoint"), name("Server"), column("Outcome"), number("Failed", "this way"), number("Calls", "in all"),
+		Columns: []Column{column("Protocol"), code("Endpoint"), name("Server"), name("Outcome"), number("Failed", "this way"), number("Calls", "in all"),
 			number("Clients", "addresses"), moment("First (UTC)")}}
 	for _, row := range b.ask(sql) {
 		t.add(b.cite(row[13]), textCell(row[0]), wordCell(target(row[1], row[2], row[3])), wordCell(b.nodeName(row[4])), wordCell(outcome(ownCode(row[0], row[5]), row[6], row[7])),
@@ -210,12 +210,12 @@ ORDER BY n DESC, first_call LIMIT %d`, b.endpointCalls(), mostFailures)
 	return s, ""
 }
 
-// ownCode is a status code that says how the call ended; gRPC answers 200 to all.
+// ownCode is a status code that people know by its number, as those of HTTP are.
 func ownCode(protocol, code any) any {
-	if protocol == "grpc" {
-		return nil
+	if strings.HasPrefix(str(protocol), "http") {
+		return code
 	}
-	return code
+	return nil
 }
 
 // outcome is how a call ended, in the protocol's words.

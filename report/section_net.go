@@ -63,7 +63,7 @@ func (b *builder) handshakeFailures(s *Section) {
 FROM calls_raw c WHERE protocol = 'tls' AND failed
 GROUP BY ALL ORDER BY handshakes DESC, first_call LIMIT 20`
 	t := &Table{ID: "tls-failures", Title: "Handshakes that failed", Queries: []Query{b.query(sql)},
-		Columns: []Column{code("Server"), column("Outcome"), number("Handshakes", ""), number("Clients", "addresses")}}
+		Columns: []Column{code("Server"), name("Outcome"), number("Handshakes", ""), number("Clients", "addresses")}}
 	for _, row := range b.ask(sql) {
 		t.add(b.cite(row[5]), textCell(row[0]), wordCell(outcome(nil, row[1], row[2])), countCell(row[3]), countCell(row[4]))
 	}
@@ -148,7 +148,7 @@ GROUP BY ALL ORDER BY questions DESC, variant`
 FROM calls_raw c WHERE protocol = 'dns' AND failed
 GROUP BY host, status_text, error ORDER BY questions DESC, first_call LIMIT %d`, b.ref("c"), mostNames)
 	f := &Table{ID: "dns-failures", Title: "Names that were not found, or not answered", Queries: []Query{b.query(sql)},
-		Columns: []Column{code("Name"), column("Types"), column("Outcome"), number("Questions", ""), number("Clients", "addresses")}}
+		Columns: []Column{code("Name"), column("Types"), name("Outcome"), number("Questions", ""), number("Clients", "addresses")}}
 	for _, row := range b.ask(sql) {
 		f.add(b.cite(row[6]), textCell(row[0]), textCell(row[5]), wordCell(outcome(nil, row[1], row[2])), countCell(row[3]), countCell(row[4]))
 	}

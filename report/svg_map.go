@@ -12,6 +12,8 @@ const (
 	boxGap    = 16
 	bendGap   = 14
 	mapMargin = 20
+
+	boldFactor = 1.12 // bold text is wider by it
 )
 
 // mapSVG draws who calls whom.
@@ -56,7 +58,7 @@ type mapDrawing struct {
 func newMapDrawing(c *MapChart) *mapDrawing {
 	d := &mapDrawing{c: c, l: arrange(c), paths: make([][]point, len(c.Edges)), self: make([]int64, len(c.Nodes))}
 	n := len(d.l.layers)
-	d.boxWidth = min(172, (mapWidth-2*mapMargin)/(float64(n)+0.8*float64(n-1)))
+	d.boxWidth = min(172, (mapWidth-2*mapMargin)/(float64(n)+0.7*float64(n-1)))
 	for k := range d.l.layers {
 		x := float64(mapMargin)
 		if n > 1 {
@@ -196,7 +198,7 @@ func (d *mapDrawing) node(s *svg, i int) {
 	}
 	s.f(`<g><title>%s</title><rect x="%s" y="%s" width="%s" height="%d" rx="5" class="%s"/>`, esc(n.Name+", "+n.Kind+", in "+counted(n.Calls, "call", "calls")), px(b.x0), px(b.y0), px(b.x1-b.x0), boxHeight, class)
 	mid := (b.x0 + b.x1) / 2
-	s.text(mid, b.y0+17, "middle", "label strong", fit(n.Name, d.boxWidth-10))
+	s.text(mid, b.y0+17, "middle", "label strong", fit(n.Name, (d.boxWidth-10)/boldFactor))
 	below := n.Kind
 	if n.Others {
 		below = "all the rest"
