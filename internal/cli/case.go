@@ -16,6 +16,9 @@ import (
 
 // openCase opens bundles as one case and says where a ZIP was unpacked to.
 func (e *env) openCase(ctx context.Context, paths []string) (*forensics.Case, error) {
+	if err := distinct(paths); err != nil {
+		return nil, err
+	}
 	c, err := forensics.Open(ctx, paths, forensics.Options{})
 	if err != nil {
 		return nil, err
@@ -29,6 +32,24 @@ func (e *env) openCase(ctx context.Context, paths []string) (*forensics.Case, er
 		}
 	}
 	return c, nil
+}
+
+// distinct refuses a bundle that is given twice, whose calls would count twice.
+func distinct(paths []string) error {
+	var seen []os.FileInfo
+	for i, p := range paths {
+		info, err := os.Stat(p)
+		if err != nil {
+			info = nil // opening it says why
+		}
+		for j, other := range seen {
+			if info != nil && other != nil && os.SameFile(info, other) {
+				return usagef("%s and %s are the same bundle", paths[j], paths[i])
+			}
+		}
+		seen = append(seen, info)
+	}
+	return nil
 }
 
 // completeBundles offers bundles in the current folder.

@@ -117,6 +117,9 @@ func (e *env) runQuery(c *cobra.Command, paths []string, q forensics.Query, f *q
 	}
 	if people && q.SQL == "" && len(q.Columns) == 0 && len(q.GroupBy) == 0 && !q.Count && (q.Table == "" || q.Table == "calls") {
 		q.Columns = peopleColumns
+		if len(cs.Bundles()) > 1 { // call_no is each bundle's own
+			q.Columns = append([]string{"bundle"}, peopleColumns...)
+		}
 	}
 	shown := 0
 	res, err := cs.Each(c.Context(), q, out.begin, func(cols []forensics.Column, row []any) error {

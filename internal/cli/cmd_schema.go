@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -66,12 +65,15 @@ func (e *env) runSchema(args []string, asJSON bool) error {
 		enc.SetIndent("", "  ")
 		return enc.Encode(list)
 	}
-	w := tabwriter.NewWriter(e.out, 0, 0, 2, ' ', 0)
 	for i, t := range list {
 		if i > 0 {
-			fmt.Fprintln(w)
+			fmt.Fprintln(e.out)
 		}
-		fmt.Fprintf(w, "%s: %s\n", t.Name, t.Doc)
+		fmt.Fprintf(e.out, "%s: %s\n", t.Name, t.Doc)
+		wide := 0
+		for _, c := range t.Columns {
+			wide = max(wide, len(c.Name))
+		}
 		for _, c := range t.Columns {
 			doc := c.Doc
 			if c.Unit != "" {
@@ -81,10 +83,11 @@ func (e *env) runSchema(args []string, asJSON bool) error {
 			if c.Nullable {
 				null = "null"
 			}
-			fmt.Fprintf(w, "  %s\t%s\t%s\t%s\n", c.Name, c.Type, null, doc)
+			// The few long types, of lists and structs, stick out instead of moving all others.
+			fmt.Fprintf(e.out, "  %-*s  %-9s  %-4s  %s\n", wide, c.Name, c.Type, null, doc)
 		}
 	}
-	return w.Flush()
+	return nil
 }
 
 func schemaOf(s *table.Schema) schemaTable {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/recorder/filter"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
@@ -158,18 +159,24 @@ func hint(err error, code int, command string) string {
 		return "see " + command + " --help"
 	case code == exitExists:
 		return "choose another name with -o, or remove it first; nothing is written over"
-	case errors.Is(err, pcapng.ErrNotCapture), errors.Is(err, pcapng.ErrTooShort):
+	case errors.Is(err, pcapng.ErrBomb):
+		return "if you trust it, unpack it yourself and give what is in it"
+	case errors.Is(err, pcapng.ErrNotCapture), errors.Is(err, pcapng.ErrTooShort), errors.Is(err, exporter.ErrNoInput):
 		return "pcapsule reads pcap and pcapng files, also packed with gzip or zstd"
 	case code == exitDisk:
 		return "nothing was left behind; free space and run the same command again"
 	case code == exitNotBundle:
 		return "make a bundle with: pcapsule bundle CAPTURE -o NAME.pcapsule"
+	case code == exitDamaged:
+		return "pcapsule verify lists all that is wrong; ask for the original"
 	case code == exitNewer:
 		return "use a newer pcapsule"
 	case unreachable(err):
 		return "check the path"
 	case errors.Is(err, fs.ErrPermission):
 		return "check who may read the file"
+	case code == exitNotCapture:
+		return "give a capture file, a folder of them, or - for standard input"
 	}
 	return ""
 }
