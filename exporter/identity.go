@@ -21,8 +21,8 @@ import (
 
 // Limits of what is remembered about addresses.
 const (
-	maxEndpoints = 200_000 // endpoints known at once; the one unused longest is forgotten and would get a new row
-	maxNames     = 200_000 // addresses with a name from DNS answers
+	maxEndpoints = 50_000 // endpoints known at once; the one unused longest is forgotten and would get a new row
+	maxNames     = 100_000 // addresses with a name from DNS answers
 	dnsFresh     = 30e9    // ns after a DNS answer within which a connection's look-up time counts
 )
 
@@ -268,7 +268,7 @@ func firstOf(names ...string) string {
 
 // learn takes the name that a DNS answer gives an address, and remembers for the client
 // that asked how long the look-up took.
-func (w *identity) learn(client netip.Addr, name string, addr netip.Addr, at, tookUs int64) {
+func (w *identity) learn(client netip.Addr, name string, addr netip.Addr, at int64, tookUs table.Opt[int64]) {
 	addr = addr.Unmap()
 	name = strings.ToLower(strings.TrimSuffix(name, "."))
 	if _, ok := w.names[addr]; !ok {
@@ -281,10 +281,13 @@ func (w *identity) learn(client netip.Addr, name string, addr netip.Addr, at, to
 		}
 	}
 	w.names[addr] = dnsName{name, at}
+	if !tookUs.OK { // an answer whose question was not captured
+		return
+	}
 	if len(w.lookups) >= maxNames {
 		clear(w.lookups)
 	}
-	w.lookups[lookupKey{client, addr}] = lookup{at, tookUs}
+	w.lookups[lookupKey{client, addr}] = lookup{at, tookUs.V}
 }
 
 // lookupTime is how long the name look-up took that led client to server, once.

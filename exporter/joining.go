@@ -253,7 +253,7 @@ func (j *joining) names(e *flow.Emitted, c *table.Call) {
 		}
 		end := c.TsNs + c.ElapsedUs.V*1000
 		for _, a := range n.Names() {
-			j.who.learn(src.Netip(), a.Name, a.Addr, end, c.ElapsedUs.V)
+			j.who.learn(src.Netip(), a.Name, a.Addr, end, c.ElapsedUs)
 		}
 		return
 	}
@@ -343,7 +343,7 @@ func (j *joining) writeFlows(r *round) error {
 	flows := j.flowRows[:0]
 	for _, m := range j.sorted(r, func(b *flow.Batch) int { return len(b.Flows) }, func(b *flow.Batch, i int) int64 { return b.Flows[i].At }) {
 		f := &r.out[m.shard].Flows[m.i]
-		row := &f.Row
+		row := f.Row
 		c := f.Flow.Conn
 		row.FlowID, row.ConnID, row.SrcID, row.DstID = f.Flow.No, c.Joined.ConnNo, c.Joined.SrcID, c.Joined.DstID
 		if f.Swapped {
@@ -370,7 +370,7 @@ func (j *joining) writeFlows(r *round) error {
 	var conns []table.Connection
 	for _, m := range j.sorted(r, func(b *flow.Batch) int { return len(b.Conns) }, func(b *flow.Batch, i int) int64 { return b.Conns[i].At }) {
 		c := &r.out[m.shard].Conns[m.i]
-		row := &c.Row
+		row := c.Row
 		row.ConnID, row.FlowID = c.Conn.Joined.ConnNo, c.Conn.FirstFlow().No
 		row.SrcID, row.DstID = c.Conn.Joined.SrcID, c.Conn.Joined.DstID
 		if c.Swapped {

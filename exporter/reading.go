@@ -16,8 +16,8 @@ import (
 // What a round holds. The numbers are part of the format: they decide in which order
 // rows stand that no packet orders, such as time-outs.
 const (
-	roundPackets = 4096
-	roundBytes   = 2 << 20
+	roundPackets = 2048
+	roundBytes   = 1 << 20
 )
 
 // roundsAhead is how many rounds wait for the next stage; with the ones being worked on
@@ -65,7 +65,7 @@ type linkInfo struct {
 
 func newReading(sources *inputs, b *bundle.Builder, pass *packetFilter, o Options) *reading {
 	r := &reading{sources: sources, b: b, opt: o, pass: pass, waiting: slices.Clone(sources.files),
-		free: make(chan *window, 8), rounds: make(chan *round, 8), capped: map[string]int64{}, nonIP: map[string]int64{}}
+		free: make(chan *window, 8), rounds: make(chan *round, 4), capped: map[string]int64{}, nonIP: map[string]int64{}}
 	r.decoder = decode.New(decode.Options{MaxFragmentBytes: 16 << 20, OnIncomplete: r.gaveUp})
 	return r
 }

@@ -75,6 +75,7 @@ type shards struct {
 	cond *sync.Cond
 	done [shardCount]int    // rounds that the shard has finished
 	held [3][shardCount]int // bytes that shards held back after the last rounds, by round modulo 3
+	rows int                // not yet joined
 }
 
 func newShards(o Options) (*shards, error) {
@@ -113,6 +114,7 @@ func (s *shards) run(in <-chan *round, out chan<- *round, workers int) {
 	for r := range in {
 		r.seq = seq
 		s.share(r)
+		s.clear()
 		seq++
 		r.work.Add(shardCount)
 		out <- r
@@ -125,9 +127,34 @@ func (s *shards) run(in <-chan *round, out chan<- *round, workers int) {
 	close(out)
 }
 
+// maxRows is how many rows may wait for the joiner when another round is begun. Short
+// commands make a hundred rows of a packet.
+const maxRows = 8_000
+
+// clear waits until few enough rows wait for the joiner.
+func (s *shards) clear() {
+	s.mu.Lock()
+	for s.rows > maxRows {
+		s.cond.Wait()
+	}
+	s.mu.Unlock()
+}
+
+// joined says that the rows of a round were written.
+func (s *shards) joined(r *round) {
+	n := 0
+	for i := range r.out {
+		n += r.out[i].Rows()
+	}
+	s.mu.Lock()
+	s.rows -= n
+	s.cond.Broadcast()
+	s.mu.Unlock()
+}
+
 // What connections of all shards may hold back, and what a shard always may.
 const (
-	heldBudget  = 48 << 20
+	heldBudget  = 24 << 20
 	shardBudget = 512 << 10
 )
 
@@ -172,6 +199,7 @@ func (s *shards) do(t task) {
 	}
 	s.mu.Lock()
 	s.held[t.r.seq%3][t.shard] = sh.Held()
+	s.rows += out.Rows()
 	s.done[t.shard]++
 	s.cond.Broadcast()
 	s.mu.Unlock()

@@ -91,9 +91,9 @@ func (b *Body) Write(p []byte) (int, error) {
 }
 
 // Expect says that the body will probably have n bytes, so that it need not be moved
-// while it grows. A length field is believed up to 64 KiB only: many connections may lie.
+// while it grows. A length field is believed up to 4 KiB only: many connections may lie.
 func (b *Body) Expect(n int64) {
-	if n = min(n, 64<<10); b.over == nil && n > int64(cap(b.buf)) {
+	if n = min(n, 4<<10); b.over == nil && n > int64(cap(b.buf)) {
 		b.move(int(n))
 	}
 }

@@ -11,9 +11,9 @@ import (
 
 // Limits of one shard; times are capture time.
 const (
-	maxConns      = 3000         // connections open at once
-	maxOpening    = 1000         // of these, TCP connections without payload so far; and as many datagrams without an answer
-	maxClosing    = 1000         // of these, closed ones that wait for late packets
+	maxConns      = 1500         // connections open at once
+	maxOpening    = 700          // of these, TCP connections without payload so far; and as many datagrams without an answer
+	maxClosing    = 500          // of these, closed ones that wait for late packets
 	endsAtOnce    = 256          // connections that a step may end: their rows wait in memory
 	closedLinger  = 60e9         // ns that they wait, as TIME-WAIT does
 	tcpIdle       = 3600e9       // ns of silence that end a TCP connection
@@ -61,7 +61,7 @@ type Emitted struct {
 type FlowRow struct {
 	Flow    *Flow
 	At      int64
-	Row     table.Flow
+	Row     *table.Flow
 	Swapped bool
 }
 
@@ -69,7 +69,7 @@ type FlowRow struct {
 type ConnRow struct {
 	Conn    *Conn
 	At      int64
-	Row     table.Connection
+	Row     *table.Connection
 	Swapped bool
 }
 
@@ -95,6 +95,11 @@ type Batch struct {
 	Conns     []ConnRow
 	Events    []EventRow
 	Anomalies []AnomalyRow
+}
+
+// Rows is the number of rows in the batch.
+func (b *Batch) Rows() int {
+	return len(b.Calls) + len(b.Flows) + len(b.Conns) + len(b.Events) + len(b.Anomalies)
 }
 
 // Reset empties the batch for use again.
@@ -440,9 +445,11 @@ func (s *Shard) end(c *Conn, why dissect.End, at dissect.Packet) {
 		s.anomaly(c.flows[0], at, "engine", "evicted", "the limit on open connections closed this one", 0)
 	}
 	for i, f := range c.flows {
-		s.out.Flows = append(s.out.Flows, FlowRow{f, at.No, f.row(why, i == 0), c.flipped()})
+		row := f.row(why, i == 0)
+		s.out.Flows = append(s.out.Flows, FlowRow{f, at.No, &row, c.flipped()})
 	}
-	s.out.Conns = append(s.out.Conns, ConnRow{c, at.No, c.row(), c.flipped()})
+	row := c.row()
+	s.out.Conns = append(s.out.Conns, ConnRow{c, at.No, &row, c.flipped()})
 }
 
 func (s *Shard) anomaly(f *Flow, at dissect.Packet, source, kind, detail string, bytes int64) {
