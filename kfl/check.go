@@ -421,10 +421,6 @@ func asText(x *node) *node {
 	return x
 }
 
-func isLiteral(n *ast, x *node, k kind) bool {
-	return n.kind == nLit && x.op == opConst && x.typ.kind == k
-}
-
 // quoteText writes s as a literal.
 func quoteText(s string) string {
 	var b strings.Builder

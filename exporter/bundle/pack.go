@@ -85,14 +85,16 @@ func addMember(w *zip.Writer, src source, name, rel string) error {
 	h.SetMode(0o644)
 	var to io.Writer
 	if size < 1<<32-1 {
-		h.ModifiedDate = zipDate //nolint:staticcheck // Modified has no effect on a raw header
+		//lint:ignore SA1019 Modified has no effect on a raw header
+		h.ModifiedDate = zipDate
 		h.CRC32, h.CompressedSize64, h.UncompressedSize64 = sum, uint64(size), uint64(size)
 		h.ReaderVersion = 20
 		to, err = w.CreateRaw(h)
 	} else {
 		// The writer puts 64-bit sizes in front of the bytes for nobody; behind
 		// them it does, which is what CreateHeader asks for.
-		h.ModifiedDate = zipDate //nolint:staticcheck // Modified would add a field with a time zone
+		//lint:ignore SA1019 Modified would add a field with a time zone
+		h.ModifiedDate = zipDate
 		to, err = w.CreateHeader(h)
 	}
 	if err != nil {

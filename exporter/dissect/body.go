@@ -57,16 +57,19 @@ func (b *Body) Bytes() []byte {
 	if !b.again {
 		return b.Decoded
 	}
-	out := b.buf
+	data := b.buf
 	undone := strings.Split(b.Undone, ",")
 	for i, coding := range undone {
+		out := unpacked{keep: maxDecoded}
 		limit := int64(maxDecoded)
 		if i == len(undone)-1 {
 			limit = b.decoded
+			out.data = make([]byte, 0, limit)
 		}
-		out, _ = undo(coding, out, limit)
+		_ = undo(&out, coding, data, limit) // it gives what it gave before
+		data = out.data
 	}
-	return out
+	return data
 }
 
 // NewBody returns an empty body.
@@ -163,15 +166,26 @@ func (b *Body) Finish() {
 		b.conn.Anomaly("content_encoding", "codings one inside another: "+b.Encoding, 0)
 		codings = nil
 	}
+	b.Hash, b.decoded = sha256.Sum256(b.Decoded), int64(len(b.Decoded))
+	e := b.conn.engine
 	for i := len(codings) - 1; i >= 0; i-- {
-		left := b.conn.engine.undoing(b.conn.root().now.No)
-		out, err := undo(codings[i], b.Decoded, min(maxDecoded, left))
-		b.conn.engine.undone += int64(len(out))
-		if len(out) == 0 && err != nil {
-			b.conn.Anomaly("content_encoding", "undoing "+codings[i]+": "+err.Error(), int64(len(b.Decoded)))
+		left := e.undoing(b.conn.root().now.No)
+		keep := int64(maxDecoded)
+		if i == 0 {
+			keep = max(maxKept-e.kept, int64(len(b.buf)))
+		}
+		out := unpacked{hash: sha256.New(), keep: keep}
+		err := undo(&out, codings[i], b.Decoded, min(maxDecoded, left))
+		e.undone += out.n
+		if out.n == 0 && err != nil {
+			b.conn.Anomaly("content_encoding", "undoing "+codings[i]+": "+err.Error(), b.decoded)
 			break
 		}
-		b.Decoded = out
+		b.Decoded, b.decoded, b.again = out.data, out.n, out.n > out.keep
+		if i == 0 {
+			e.kept += int64(len(out.data))
+		}
+		out.hash.Sum(b.Hash[:0])
 		b.Undone = strings.TrimPrefix(b.Undone+","+codings[i], ",")
 		if err != nil {
 			if b.Complete && b.missing == 0 {
@@ -179,14 +193,6 @@ func (b *Body) Finish() {
 			}
 			b.Complete = false
 			break
-		}
-	}
-	b.Hash = sha256.Sum256(b.Decoded)
-	b.decoded = int64(len(b.Decoded))
-	if e := b.conn.engine; b.Undone != "" && len(b.buf) < len(b.Decoded) {
-		if e.kept += b.decoded; e.kept > maxKept {
-			e.kept -= b.decoded
-			b.again, b.Decoded = true, nil
 		}
 	}
 }
@@ -213,8 +219,29 @@ func contentCodings(s string) []string {
 	return out
 }
 
-// undo decodes p; with an error it returns what came out before it, at most limit bytes.
-func undo(coding string, p []byte, limit int64) ([]byte, error) {
+// unpacked takes what comes out of a content coding. Above keep bytes it only hashes.
+type unpacked struct {
+	hash hash.Hash // may be nil
+	data []byte
+	keep int64
+	n    int64
+}
+
+// Write implements io.Writer.
+func (u *unpacked) Write(p []byte) (int, error) {
+	if u.hash != nil {
+		u.hash.Write(p)
+	}
+	if u.n += int64(len(p)); u.n <= u.keep {
+		u.data = append(u.data, p...)
+	} else {
+		u.data = nil
+	}
+	return len(p), nil
+}
+
+// undo decodes p into out, at most limit bytes; with an error out has what came before it.
+func undo(out *unpacked, coding string, p []byte, limit int64) error {
 	var r io.Reader
 	var err error
 	switch coding {
@@ -228,21 +255,22 @@ func undo(coding string, p []byte, limit int64) ([]byte, error) {
 		r = brotli.NewReader(bytes.NewReader(p))
 	case "zstd":
 		var d *zstd.Decoder
-		d, err = zstd.NewReader(bytes.NewReader(p), zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxDecoded))
+		d, err = zstd.NewReader(bytes.NewReader(p), zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxMemory(maxDecoded))
 		if err == nil {
 			defer d.Close()
 			r = d
 		}
 	default:
-		return nil, errUnknownCoding
+		return errUnknownCoding
 	}
 	if err != nil {
-		return nil, err
+		return err
 	}
-	var out bytes.Buffer
-	n, err := io.Copy(&out, io.LimitReader(r, limit+1))
-	if n > limit {
-		return out.Bytes()[:limit], errDecodedLimit
+	if _, err = io.Copy(out, io.LimitReader(r, limit)); err != nil {
+		return err
 	}
-	return out.Bytes(), err
+	if n, _ := io.ReadFull(r, make([]byte, 1)); n > 0 && out.n == limit {
+		return errDecodedLimit
+	}
+	return nil
 }

@@ -56,12 +56,11 @@ func captures(t *testing.T) string {
 func exists(path string) bool { _, err := os.Stat(path); return err == nil }
 
 type outcome struct {
-	fact           string
-	capture        string
-	agreed         bool
-	info           bool // shown, never a failure
-	want, got      string
-	known, because string
+	fact      string
+	capture   string
+	agreed    bool
+	info      bool // shown, never a failure
+	want, got string
 }
 
 // TestTruth runs every capture through the exporter and compares facts.
@@ -188,10 +187,7 @@ func examine(t *testing.T, db *sql.DB, dir, name string) (out []outcome) {
 	if err != nil {
 		return nil
 	}
-	if err := json.Unmarshal(data, &tr); err == nil {
-		err = json.Unmarshal(data, &tr.raw)
-	}
-	if err != nil {
+	if err := errors.Join(json.Unmarshal(data, &tr), json.Unmarshal(data, &tr.raw)); err != nil {
 		t.Errorf("%s: %v", name, err)
 		return nil
 	}

@@ -15,11 +15,10 @@ import (
 // bytes and times keep their type; lists, structs and maps become JSON.
 type parquetWriter struct {
 	out  io.Writer
-	w    *parquet.Writer
+	w    *parquet.GenericWriter[any]
 	kind []byte // of each column: i integer, b bool, f float, t time, x bytes, j JSON, s text
 	at   []int  // column of the file, which has them sorted by name
 	rows []parquet.Row
-	n    int
 }
 
 func (p *parquetWriter) begin(cols []forensics.Column) error {
@@ -57,7 +56,7 @@ func (p *parquetWriter) begin(cols []forensics.Column) error {
 		}
 		p.at[i] = leaf.ColumnIndex
 	}
-	p.w = parquet.NewWriter(p.out, schema, parquet.Compression(&parquet.Zstd), parquet.CreatedBy("pcapsule", Release, ""))
+	p.w = parquet.NewGenericWriter[any](p.out, schema, parquet.Compression(&parquet.Zstd), parquet.CreatedBy("pcapsule", Release, ""))
 	return nil
 }
 

@@ -98,7 +98,7 @@ func (p *parser) address4(q qualifier, t token) *cond {
 	case p.at().is("mask"):
 		p.next()
 		m := p.next()
-		if mask, bits, ok = dotted(m.text); m.kind != tokIPv4 || !ok {
+		if mask, _, ok = dotted(m.text); m.kind != tokIPv4 || !ok {
 			return p.fail(m.off, fmt.Sprintf("%v is no IPv4 mask", m))
 		}
 		masked = true

@@ -24,7 +24,6 @@ type block struct {
 	jump            uint16
 	k               uint32
 	yes, no         int
-	start           int
 	longYes, longNo bool
 }
 

@@ -81,9 +81,7 @@ func or(cs ...*cond) *cond  { return chain(condOr, cs) }
 func chain(kind condKind, cs []*cond) *cond {
 	if cs[0].kind == kind {
 		first := cs[0]
-		for _, c := range cs[1:] {
-			first.kids = append(first.kids, c)
-		}
+		first.kids = append(first.kids, cs[1:]...)
 		return first
 	}
 	return &cond{kind: kind, kids: append([]*cond(nil), cs...)}

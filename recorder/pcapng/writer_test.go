@@ -180,12 +180,11 @@ func checkBlock(t *testing.T, b Block) {
 
 func TestWriterRefuses(t *testing.T) {
 	w, out := newTestWriter(t, WriterOptions{MaxBlock: 262144})
-	before := w.Offset()
 	long := &OptionList{}
 	long.Comment(strings.Repeat("x", 65536))
 	_, err := w.AddInterface(Interface{LinkType: 1, TsResol: 6, FCSLen: -1})
 	must(t, err)
-	before = w.Offset()
+	before := w.Offset()
 	for _, c := range []struct {
 		name string
 		err  error

@@ -14,7 +14,6 @@ type span struct{ from, to int }
 type question struct {
 	name        span
 	typ, class  uint16
-	typeText    span // where the type has no name
 	unicastWish bool
 }
 

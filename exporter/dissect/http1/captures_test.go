@@ -45,7 +45,6 @@ func captures(t testing.TB) string {
 // stream is one TCP connection, put in order as simply as is right for tests.
 type stream struct {
 	conn  *dissect.Conn
-	first gopacket.Flow
 	next  [2]uint32
 	known [2]bool
 	early [2]map[uint32]piece

@@ -316,7 +316,7 @@ func (k *conn) bind(r *cursor.Cursor, in *dissect.Input, from, to int, cut bool)
 	c.bound(p)
 	if len(name) == 0 {
 		k.unnamedPortal = p
-	} else if k.portals == nil || len(k.portals) < maxPrepared {
+	} else if len(k.portals) < maxPrepared {
 		if k.portals == nil {
 			k.portals = map[string]*portal{}
 		}

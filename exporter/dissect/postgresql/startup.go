@@ -37,9 +37,9 @@ func (k *conn) readStartup(in *dissect.Input, at int) (int, error) {
 	var c *call
 	switch code {
 	case codeSSL:
-		c = k.untyped(kindSSL, 'L', in, at, end)
+		k.untyped(kindSSL, 'L', in, at, end)
 	case codeGSS:
-		c = k.untyped(kindGSS, 'L', in, at, end)
+		k.untyped(kindGSS, 'L', in, at, end)
 	case codeCancel:
 		c = k.newCall(kindCancel)
 		k.live++

@@ -73,7 +73,6 @@ type Extensions struct {
 	HasEarly   bool
 	HasTicket  bool
 	Ticket     []byte
-	keyShare   uint16 // the server's
 	types      [40]uint16
 	alpn       [8][]byte
 	HasALPN    bool
