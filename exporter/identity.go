@@ -21,7 +21,7 @@ import (
 
 // Limits of what is remembered about addresses.
 const (
-	maxEndpoints = 50_000 // endpoints known at once; the one unused longest is forgotten and would get a new row
+	maxEndpoints = 50_000  // endpoints known at once; the one unused longest is forgotten and would get a new row
 	maxNames     = 100_000 // addresses with a name from DNS answers
 	dnsFresh     = 30e9    // ns after a DNS answer within which a connection's look-up time counts
 )
