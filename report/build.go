@@ -32,12 +32,23 @@ func Build(ctx context.Context, c *forensics.Case, o Options) (*Report, error) {
 	}
 	b.namespaces()
 	b.totals()
-	for _, make := range []func() (Section, string){b.traffic, b.protocols, b.services, b.slow, b.failing, b.tls, b.dns, b.tcp,
-		b.kubernetes, b.talkers, b.losses, b.accounts, b.sources, b.made} {
+	for _, part := range []struct {
+		name string
+		make func() (Section, string)
+	}{
+		{"traffic over time", b.traffic}, {"protocols", b.protocols}, {"who calls whom", b.services}, {"slowest endpoints", b.slow},
+		{"failing endpoints", b.failing}, {"TLS", b.tls}, {"DNS", b.dns}, {"TCP health", b.tcp}, {"Kubernetes", b.kubernetes},
+		{"talkers", b.talkers}, {"losses", b.losses}, {"accounts", b.accounts}, {"sources", b.sources}, {"how it was made", b.made},
+	} {
 		if b.err != nil {
 			break
 		}
-		s, absent := make()
+		s, absent := part.make()
+		if errors.Is(b.err, forensics.ErrMemory) {
+			// One question too large must not cost the rest of the page.
+			b.r.Unmade, b.err = append(b.r.Unmade, part.name), nil
+			continue
+		}
 		if absent != "" {
 			b.r.Absent = append(b.r.Absent, absent)
 			continue
@@ -61,7 +72,8 @@ type builder struct {
 	o     Options
 	r     *Report
 	err   error
-	paths string // bundles as words of a command
+	words []string // the bundles as words of a command
+	paths string   // all of them
 
 	several     bool // bundles, so numbers are unique only with their bundle
 	first, last int64
@@ -100,7 +112,7 @@ func (b *builder) bundles() {
 		out.Verified, out.Detail = b.verified(i, info)
 		b.r.Bundles = append(b.r.Bundles, out)
 	}
-	b.paths = strings.Join(words, " ")
+	b.words, b.paths = words, strings.Join(words, " ")
 	b.r.Title = clean(b.o.Title, maxText)
 	if b.r.Title == "" {
 		if len(names) > 4 {

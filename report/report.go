@@ -34,6 +34,7 @@ type Report struct {
 	Summary  []string  `json:"summary"` // sentences
 	Sections []Section `json:"sections"`
 	Absent   []string  `json:"absent,omitempty"` // looked for and not found
+	Unmade   []string  `json:"unmade,omitempty"` // parts that need more memory than the case may use
 }
 
 // Bundle is one bundle of the case.

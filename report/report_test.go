@@ -215,6 +215,32 @@ func TestReportOfNothing(t *testing.T) {
 	}
 }
 
+// A question that is too large costs its part of the page, not the page.
+func TestReportWithLittleMemory(t *testing.T) {
+	path := sample(t, "shop.pcapng")
+	least := len(littleMemory(t, path, 0).Sections)
+	for _, limit := range []int64{64 << 20, 16 << 20} {
+		r := littleMemory(t, path, limit)
+		if len(r.Sections)+len(r.Unmade) < least {
+			t.Errorf("%d bytes: %d sections, %q not made; want %d in all", limit, len(r.Sections), r.Unmade, least)
+		}
+	}
+}
+
+func littleMemory(t *testing.T, path string, memory int64) *Report {
+	t.Helper()
+	c, err := forensics.Open(context.Background(), []string{path}, forensics.Options{MemoryLimit: memory, Threads: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	r, err := Build(context.Background(), c, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
 func TestReportOfSeveralBundles(t *testing.T) {
 	r, page := build(t, Options{}, sample(t, "shop.pcapng"), sample(t, "dns.pcap"))
 	if r.Title != "shop and dns" {

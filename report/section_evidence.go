@@ -78,7 +78,19 @@ func (b *builder) damage(s *Section) {
 
 // manifestQuery shows how to read the same in bundle.json.
 func (b *builder) manifestQuery(path string) Query {
+	if b.several {
+		path = ".[] | " + path
+	}
 	return Query{Command: "pcapsule info " + b.paths + " --json | jq " + shellQuote(path)}
+}
+
+// fileQuery shows what of it pcapsule info does not tell.
+func (b *builder) fileQuery(path string) Query {
+	command := "jq " + shellQuote(path)
+	for _, word := range b.words {
+		command += " " + word + "/data/bundle.json"
+	}
+	return Query{Command: command}
 }
 
 // accounts says where every byte went.
@@ -112,7 +124,7 @@ func (b *builder) sources() (Section, string) {
 	s := Section{ID: "sources", Title: "Sources"}
 	t := &Table{ID: "sources-table", Title: "Capture files", Queries: []Query{b.manifestQuery(".inputs[] | {name, sha256}")},
 		Columns: []Column{name("File"), column("Format"), number("Size", ""), number("Packets", ""), moment("First (UTC)"), number("Length", ""), code("SHA-256")}}
-	side := &Table{ID: "side-inputs", Title: "Other inputs", Queries: []Query{{Command: "jq .side_inputs data/bundle.json"}},
+	side := &Table{ID: "side-inputs", Title: "Other inputs", Queries: []Query{b.fileQuery(".side_inputs")},
 		Columns: []Column{name("File"), column("Kind"), number("Size", ""), code("SHA-256 of the original")}}
 	for _, info := range b.c.Bundles() {
 		for _, in := range info.Manifest.Inputs {
@@ -147,7 +159,7 @@ func (b *builder) sources() (Section, string) {
 // made is how the bundle came to be and how to check it.
 func (b *builder) made() (Section, string) {
 	s := Section{ID: "made", Title: "How this was made, and how to check it"}
-	t := &Table{ID: "made-table", Title: "The bundle", Queries: []Query{{Command: "jq '{tool, options, filters, warnings}' data/bundle.json"}},
+	t := &Table{ID: "made-table", Title: "The bundle", Queries: []Query{b.fileQuery("{tool, options, filters, warnings}")},
 		Columns: []Column{column("Bundle"), column("What"), {Name: "Value", Kind: "wide"}}}
 	for i, info := range b.c.Bundles() {
 		m, name := info.Manifest, b.r.Bundles[i].Name
@@ -209,7 +221,12 @@ func (b *builder) summary() {
 	say := func(format string, args ...any) { r.Summary = append(r.Summary, fmt.Sprintf(format, args...)) }
 	say("%s with %s on the wire, from %s, were captured between %s and %s UTC (%s).", counted(b.packets, "packet", "packets"), bytesText(b.bytes), counted(files, "capture file", "capture files"),
 		stamp(b.first, span), stamp(b.last, span), duration(span))
-	if p := b.notes.protocols; len(p) > 0 {
+	switch p := b.notes.protocols; {
+	case b.calls == 0:
+		say("No call was found in them.")
+	case len(p) == 0:
+		say("They hold %s, of which %s failed.", counted(b.calls, "call", "calls"), thousands(b.failed))
+	default:
 		more := ""
 		if len(p) > 4 {
 			more = fmt.Sprintf(" and %s", counted(int64(len(p)-4), "other protocol", "other protocols"))
@@ -230,8 +247,6 @@ func (b *builder) summary() {
 		if b.notes.slowest != "" {
 			say("The slowest endpoint was %s.", b.notes.slowest)
 		}
-	} else {
-		say("No call was found in them.")
 	}
 	if b.notes.holes > 0 {
 		lost := ""
@@ -254,7 +269,9 @@ func (b *builder) summary() {
 		{Value: thousands(b.calls), Label: "calls"},
 		{Value: thousands(b.failed), Label: "failed (" + percentOr(b.failed, b.calls) + ")", Bad: b.failed > 0},
 		{Value: thousands(b.notes.holes), Label: "holes known", Bad: b.notes.holes > 0},
-		{Value: thousands(b.notes.anomalies), Label: "anomalies", Bad: b.notes.anomalies > 0},
+	}
+	if !slices.Contains(r.Unmade, "losses") {
+		r.Facts = append(r.Facts, Fact{Value: thousands(b.notes.anomalies), Label: "anomalies", Bad: b.notes.anomalies > 0})
 	}
 }
 

@@ -211,7 +211,7 @@ WHERE f.transport = 'tcp' AND f.retransmissions + f.zero_windows + f.lost_segmen
 ORDER BY f.retransmissions + 2 * f.zero_windows + 2 * f.lost_segments + f.resets DESC, bundle_no, f.flow_id LIMIT %[6]d`, bundleNo, node("s"), node("d"),
 		b.on("f", "s", "s.endpoint_id = f.src_id"), b.on("f", "d", "d.endpoint_id = f.dst_id"), mostFlows)
 	t := &Table{ID: "worst-flows", Title: "Flows with most trouble", Queries: []Query{b.query(sql)},
-		Columns: []Column{number("Flow", "flow_id"), name("Client"), name("Server"), column("State"), number("Packets", ""), number("Sent again", "retransmissions"),
+		Columns: []Column{number("Flow", "flow_id"), name("Client"), name("Server"), column("State"), number("Packets", ""), number("Resent", ""),
 			number("Zero windows", ""), number("Resets", ""), number("Missing", "bytes"), number("Handshake", "")}}
 	for _, row := range b.ask(sql) {
 		t.add(flowCite(row[0], row[15], row[16]), countCell(row[1]), wordCell(fmt.Sprintf("%s:%d", b.nodeName(row[2]), num(row[3]))), wordCell(fmt.Sprintf("%s:%d", b.nodeName(row[4]), num(row[5]))),

@@ -33,12 +33,15 @@ func (b *builder) traffic() (Section, string) {
 		return Section{}, "packets"
 	}
 	s := Section{ID: "traffic", Title: "Traffic over time"}
-	axis := b.axis()
 	cov, err := b.c.Coverage(0, 0)
 	if err != nil {
 		b.err = err
 		return s, ""
 	}
+	// The summary tells of holes also where the charts cannot be made.
+	var listed []Block
+	s.Text, listed = b.holes(cov)
+	axis := b.axis()
 	var holes []Span
 	for i, h := range cov.Holes {
 		if i < mostHoles {
@@ -59,7 +62,7 @@ GROUP BY ALL ORDER BY ALL`, axis.BucketNs, b.on("p", "f", "f.flow_id = p.flow_id
 	if b.calls > 0 {
 		s.Blocks = append(s.Blocks, figureBlock(b.callsOverTime(axis, holes)))
 	}
-	b.holes(&s, cov)
+	s.Blocks = append(s.Blocks, listed...)
 	return s, ""
 }
 
@@ -239,14 +242,12 @@ func axisNote(c *TimeChart) string {
 }
 
 // holes lists what was not recorded.
-func (b *builder) holes(s *Section, cov forensics.Coverage) {
+func (b *builder) holes(cov forensics.Coverage) (text []string, list []Block) {
 	switch cov.State {
 	case forensics.Complete:
-		s.Text = append(s.Text, "No hole of the recording is known: no filter, no reported drop, no damage. What a recorder lost without saying so shows as missing bytes under Losses.")
-		return
+		return []string{"No hole of the recording is known: no filter, no reported drop, no damage. What a recorder lost without saying so shows as missing bytes under Accounts."}, nil
 	case forensics.None:
-		s.Text = append(s.Text, "Nothing says what was recorded when.")
-		return
+		return []string{"Nothing says what was recorded when."}, nil
 	}
 	sql := "SELECT source, reason, from_ns, to_ns, packets, detail FROM coverage WHERE kind = 'hole' ORDER BY from_ns, source"
 	t := &Table{ID: "holes", Title: "Holes of the recording", Queries: []Query{b.query(sql)},
@@ -268,5 +269,5 @@ func (b *builder) holes(s *Section, cov forensics.Coverage) {
 	if more := b.notes.holes - int64(len(t.Rows)); more > 0 {
 		t.Note = counted(more, "more hole is", "more holes are") + " in table coverage."
 	}
-	s.Blocks = append(s.Blocks, tableBlock(t))
+	return nil, []Block{tableBlock(t)}
 }
