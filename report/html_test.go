@@ -216,6 +216,8 @@ func TestText(t *testing.T) {
 		{"a plain word needs no quotes", shellQuote("a.pcapsule"), "a.pcapsule"},
 		{"SQL with quotes is quoted twice", shellQuote("select 'x'"), `"select 'x'"`},
 		{"what a shell would read is not", shellQuote("$(x) 'y'"), `'$(x) '\''y'\'''`},
+		{"a certificate goes by its common name", commonName(`O=A\, CN=no,CN=www.example,C=US`), "www.example"},
+		{"or by all of its name", commonName(`O=A\`), `O=A\`},
 		{"an option is no option", shellQuote(""), "''"},
 	} {
 		if tt.got != tt.want {

@@ -83,16 +83,38 @@ GROUP BY cert_sha256
 ORDER BY (expired OR not_yet_valid) DESC, not_after_ns, first_call LIMIT %d`, b.ref("c"), on, mostCertificates)
 	t := &Table{ID: "certificates", Title: "Server certificates, the first to end first", Queries: []Query{b.query(sql)},
 		Note:    "Left is measured from the last handshake that showed the certificate, not from today. TLS 1.3 sends certificates encrypted, so most of its servers are not here.",
-		Columns: []Column{{Name: "Subject", Kind: "wide"}, name("Issuer"), column("Key"), moment("Ends"), number("Left", "when last seen"), column("Remark"), number("Handshakes", "")}}
+		Columns: []Column{{Name: "Subject", Kind: "name", Doc: "common name"}, {Name: "Issuer", Kind: "name", Doc: "common name"}, column("Key"), moment("Ends"), number("Left", "when last seen"), column("Remark"), number("Handshakes", "")}}
 	for _, row := range b.ask(sql) {
 		left := num(row[3]) - num(row[11])
 		remark, bad := certificateRemark(row, left)
-		t.add(b.cite(row[13]), textCell(row[0]), textCell(row[1]), wordCell(strings.TrimSpace(str(row[4])+" "+str(row[5]))),
+		t.add(b.cite(row[13]), wordCell(commonName(row[0])), wordCell(commonName(row[1])), wordCell(strings.TrimSpace(str(row[4])+" "+str(row[5]))),
 			wordCell(time.Unix(0, num(row[3])).UTC().Format(time.DateOnly)), wordCell(days(left)), Cell{Text: remark, Bad: bad}, countCell(row[12]))
 	}
 	if len(t.Rows) > 0 {
 		s.Blocks = append(s.Blocks, tableBlock(t))
 	}
+}
+
+// commonName is the part of a distinguished name (RFC 2253) that people know it by, or
+// all of it.
+func commonName(v any) string {
+	s, _ := v.(string)
+	for rest := s; rest != ""; {
+		part := rest
+		for i := 0; i < len(rest); i++ {
+			if rest[i] == '\\' {
+				i++
+			} else if rest[i] == ',' {
+				part = rest[:i]
+				break
+			}
+		}
+		if cn, ok := strings.CutPrefix(part, "CN="); ok && cn != "" {
+			return clean(cn, maxText)
+		}
+		rest = strings.TrimPrefix(rest[len(part):], ",")
+	}
+	return clean(s, maxText)
 }
 
 func days(ns int64) string {

@@ -13,7 +13,7 @@ const (
 	bendGap   = 14
 	mapMargin = 20
 
-	boldFactor = 1.12 // bold text is wider by it
+	boldFactor = 1.2 // bold text is wider by it
 )
 
 // mapSVG draws who calls whom.
