@@ -17,7 +17,7 @@ import (
 // rows stand that no packet orders, such as time-outs.
 const (
 	roundPackets = 2048
-	roundBytes   = 1 << 20
+	roundBytes   = 512 << 10
 )
 
 // roundsAhead is how many rounds wait for the next stage; with the ones being worked on

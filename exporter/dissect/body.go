@@ -269,8 +269,11 @@ func undo(out *unpacked, coding string, p []byte, limit int64) error {
 	if _, err = io.Copy(out, io.LimitReader(r, limit)); err != nil {
 		return err
 	}
-	if n, _ := io.ReadFull(r, make([]byte, 1)); n > 0 && out.n == limit {
+	switch n, err := io.ReadFull(r, make([]byte, 1)); {
+	case n > 0:
 		return errDecodedLimit
+	case err != io.EOF:
+		return err
 	}
 	return nil
 }

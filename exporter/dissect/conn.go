@@ -145,8 +145,7 @@ func (c *Conn) data(dir Dir, data []byte, p Packet) {
 		return
 	}
 	if len(s.buf) == 0 {
-		s.one[0] = seg{s.off, p}
-		s.segs = append(s.segs[:0], s.one[0])
+		s.segs = append(s.segs[:0], seg{s.off, p})
 		c.take(dir, data)
 		return
 	}

@@ -172,7 +172,6 @@ type side struct {
 	told    bool // Read saw End
 	looks   int  // segments at whose start the engine has looked again
 	charged int  // bytes of the budget that buf and segs take
-	one     [1]seg
 }
 
 type upgrade struct {

@@ -11,7 +11,7 @@ import (
 
 // Limits of one shard; times are capture time.
 const (
-	maxConns      = 1500         // connections open at once
+	maxConns      = 1250         // connections open at once
 	maxOpening    = 700          // of these, TCP connections without payload so far; and as many datagrams without an answer
 	maxClosing    = 500          // of these, closed ones that wait for late packets
 	endsAtOnce    = 256          // connections that a step may end: their rows wait in memory
