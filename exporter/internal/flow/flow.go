@@ -18,6 +18,7 @@ type Conn struct {
 	client, server end
 	srcIsLo        bool // the client is the lower end of key
 	role           string
+	kind, code     uint8 // of the first ICMP message
 	clock          int32
 	first, last    int64 // ns
 	touched        int64 // newest capture time when its last packet came; rises along its list, also where times go back

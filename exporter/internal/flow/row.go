@@ -37,7 +37,7 @@ func (f *Flow) row(why dissect.End, primary bool) table.Flow {
 		ZeroWindows: a.zeroWindows + b.zeroWindows, WindowFull: a.windowFull + b.windowFull, KeepAlives: a.keepAlives + b.keepAlives,
 		Resets: a.resets + b.resets, Fins: a.fins + b.fins, OverlapConflicts: a.over + b.over, SnapCuts: f.snapCuts,
 		OneSided: a.packets == 0 || b.packets == 0, Sightings: f.sightings,
-		CommunityID: communityID(src, dst, c.key.proto),
+		CommunityID: communityID(&c.client, &c.server, c.key.proto, c.kind, c.code),
 	}
 	f.protocols(&r, primary)
 	f.tunnel(&r)
@@ -181,10 +181,19 @@ func (c *Conn) row() table.Connection {
 // round than Ends says.
 func (c *Conn) flipped() bool { return c.d != nil && c.d.Flipped() }
 
-// communityID is Community ID version 1, seed 0: SHA-1 over the ordered five-tuple.
-func communityID(a, b *end, proto uint8) string {
-	if compareEnds(&a.addr, a.port, &b.addr, b.port) > 0 {
-		a, b = b, a
+// communityID is Community ID version 1, seed 0: SHA-1 over the ordered five-tuple. ICMP
+// has its message type and the type that answers it, or the code, for ports; where no
+// type answers it the ends are not put in order.
+func communityID(a, b *end, proto, kind, code uint8) string {
+	aPort, bPort, oneWay := a.port, b.port, false
+	if proto == protoICMP || proto == protoICMPv6 {
+		aPort, bPort, oneWay = uint16(kind), uint16(code), true
+		if other, ok := answering(proto, kind); ok {
+			bPort, oneWay = uint16(other), false
+		}
+	}
+	if !oneWay && compareEnds(&a.addr, aPort, &b.addr, bPort) > 0 {
+		a, b, aPort, bPort = b, a, bPort, aPort
 	}
 	buf := make([]byte, 2, 48) // seed 0
 	for _, e := range [...]*end{a, b} {
@@ -196,10 +205,28 @@ func communityID(a, b *end, proto uint8) string {
 	}
 	buf = append(buf, proto, 0)
 	switch proto {
-	case protoTCP, protoUDP, protoSCTP:
-		buf = binary.BigEndian.AppendUint16(buf, a.port)
-		buf = binary.BigEndian.AppendUint16(buf, b.port)
+	case protoTCP, protoUDP, protoSCTP, protoICMP, protoICMPv6:
+		buf = binary.BigEndian.AppendUint16(buf, aPort)
+		buf = binary.BigEndian.AppendUint16(buf, bPort)
 	}
 	sum := sha1.Sum(buf)
 	return "1:" + base64.StdEncoding.EncodeToString(sum[:])
+}
+
+// answering is the ICMP type that answers a type, or that it answers, as Community ID
+// pairs them.
+func answering(proto, kind uint8) (uint8, bool) {
+	pairs := [][2]uint8{{0, 8}, {9, 10}, {13, 14}, {15, 16}, {17, 18}}
+	if proto == protoICMPv6 {
+		pairs = [][2]uint8{{128, 129}, {130, 131}, {133, 134}, {135, 136}, {139, 140}, {144, 145}}
+	}
+	for _, p := range pairs {
+		switch kind {
+		case p[0]:
+			return p[1], true
+		case p[1]:
+			return p[0], true
+		}
+	}
+	return 0, false
 }

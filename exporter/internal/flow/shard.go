@@ -11,7 +11,7 @@ import (
 
 // Limits of one shard; times are capture time.
 const (
-	maxConns      = 1250         // connections open at once
+	maxConns      = 1150         // connections open at once
 	maxOpening    = 700          // of these, TCP connections without payload so far; and as many datagrams without an answer
 	maxClosing    = 500          // of these, closed ones that wait for late packets
 	endsAtOnce    = 256          // connections that a step may end: their rows wait in memory
@@ -273,7 +273,7 @@ func (s *Shard) reused(c *Conn, p *Packet, srcIsLo bool) bool {
 }
 
 func (s *Shard) open(k key, p *Packet, srcIsLo bool) *Conn {
-	c := &Conn{key: k, transport: transportOf(p.Proto), shard: s, first: p.Time, last: p.Time, clock: p.Interface}
+	c := &Conn{key: k, transport: transportOf(p.Proto), shard: s, first: p.Time, last: p.Time, clock: p.Interface, kind: p.Type, code: p.Code}
 	src := end{addr: p.Src, port: p.SrcPort}
 	dst := end{addr: p.Dst, port: p.DstPort}
 	fromClient, role := s.roles(p)
