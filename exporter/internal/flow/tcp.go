@@ -9,7 +9,8 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// Bits of column completeness.
+// Bits of column completeness, as Wireshark has them: ACK is one without payload, from
+// either side.
 const (
 	seenSYN = 1 << iota
 	seenSYNACK
@@ -188,6 +189,8 @@ func (f *Flow) tcp(s *Shard, dir dissect.Dir, p *Packet) segmentKind {
 	}
 	if p.PayloadLen > 0 {
 		f.seen |= seenData
+	} else if flags&(decode.SYN|decode.ACK) == decode.ACK {
+		f.seen |= seenACK
 	}
 	kind := f.sequence(s, d, o, dir, p)
 	if flags&decode.ACK != 0 {
@@ -222,7 +225,6 @@ func (f *Flow) handshake(d *sideStats, dir dissect.Dir, p *Packet) {
 	case decode.ACK:
 		if f.seen&(seenSYNACK|seenACK) == seenSYNACK && dir == dissect.ToServer && p.TCPFlags&decode.RST == 0 {
 			f.ack = p.Time
-			f.seen |= seenACK
 		}
 	}
 }

@@ -1,0 +1,187 @@
+package flow
+
+import (
+	"net/netip"
+	"testing"
+
+	"github.com/pcapsule/pcapsule/exporter/decode"
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/http1"
+)
+
+// step is one TCP segment or, with flags 0, a datagram.
+type step struct {
+	at       int64 // ns
+	src, dst string
+	flags    uint16
+	seq, ack uint32
+	text     string
+	link     int32
+	ipid     uint32
+}
+
+func addr(s string) (decode.Addr, uint16) {
+	a := netip.MustParseAddrPort(s)
+	return decode.Addr(a.Addr().As16()), a.Port()
+}
+
+func (s step) packet(no int) Packet {
+	p := Packet{No: int64(no), Time: s.at, Interface: s.link, Kind: decode.KindIP, Version: 4, L4: true, VLAN: -1, WScale: -1,
+		TCPFlags: s.flags, Seq: s.seq, Ack: s.ack, Window: 8192, IPID: s.ipid,
+		Payload: []byte(s.text), PayloadLen: int32(len(s.text)), Proto: protoTCP}
+	if s.flags == 0 {
+		p.Proto = protoUDP
+	}
+	p.Src, p.SrcPort = addr(s.src)
+	p.Dst, p.DstPort = addr(s.dst)
+	return p
+}
+
+// play runs packets through one shard and closes it.
+func play(t *testing.T, steps ...step) *Batch {
+	t.Helper()
+	s, err := NewShard(Options{Protocols: []*dissect.Protocol{http1.Protocol()}, Repanic: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := &Batch{}
+	var packets []Packet
+	var mine []int32
+	for i, st := range steps {
+		packets = append(packets, st.packet(i))
+		mine = append(mine, int32(i))
+	}
+	s.Run(packets, mine, out)
+	for range CloseCalls {
+		s.Close(dissect.Packet{No: int64(len(steps))}, out)
+	}
+	if s.Held() != 0 || s.count != 0 {
+		t.Errorf("%d bytes and %d connections held after the end", s.Held(), s.count)
+	}
+	return out
+}
+
+const (
+	cl, sv = "10.0.0.1:40000", "10.0.0.2:80"
+	syn    = decode.SYN
+	ack    = decode.ACK
+	fin    = decode.FIN | decode.ACK
+	rst    = decode.RST | decode.ACK
+	get    = "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+	ok     = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
+)
+
+// exchange is a connection with one call, from SYN to FIN.
+func exchange(at int64, link int32, id uint32) []step {
+	return []step{
+		{at, cl, sv, syn, 100, 0, "", link, id}, {at + 10, sv, cl, syn | ack, 500, 101, "", link, id + 50},
+		{at + 20, cl, sv, ack, 101, 501, "", link, id + 1}, {at + 30, cl, sv, ack, 101, 501, get, link, id + 2},
+		{at + 40, sv, cl, ack, 501, 101 + uint32(len(get)), ok, link, id + 51},
+		{at + 50, cl, sv, fin, 101 + uint32(len(get)), 501 + uint32(len(ok)), "", link, id + 3},
+		{at + 60, sv, cl, fin, 501 + uint32(len(ok)), 102 + uint32(len(get)), "", link, id + 52},
+	}
+}
+
+func TestOneTimeFarAheadDoesNotCutLaterConversations(t *testing.T) {
+	steps := []step{{at: 1e9, src: "10.9.9.9:1", dst: "10.9.9.8:2", text: "x"}, {at: 2e18, src: "10.9.9.9:1", dst: "10.9.9.8:2", text: "clock gone mad"}}
+	steps = append(steps, exchange(2e9, 0, 1)...)
+	out := play(t, steps...)
+	tcp := 0
+	for _, c := range out.Conns {
+		if c.Row.Transport == "tcp" {
+			tcp++
+		}
+	}
+	if tcp != 1 {
+		t.Errorf("%d TCP connections, want 1", tcp)
+	}
+}
+
+func TestConnectionSeenTwiceIsDissectedOnce(t *testing.T) {
+	a, b := exchange(1000, 0, 1), exchange(1003, 1, 1)
+	var both []step
+	for i := range a {
+		both = append(both, a[i], b[i])
+	}
+	out := play(t, both...)
+	if len(out.Conns) != 1 || len(out.Flows) != 2 || len(out.Calls) != 1 {
+		t.Fatalf("%d connections, %d flows, %d calls; want 1, 2, 1", len(out.Conns), len(out.Flows), len(out.Calls))
+	}
+	for _, f := range out.Flows {
+		if f.Row.Retransmissions != 0 || f.Row.State.V != "closed" {
+			t.Errorf("flow %+v", f.Row)
+		}
+	}
+	x, y := out.Flows[0].Row, out.Flows[1].Row
+	in := x.SrcPayloadBytes + x.DstPayloadBytes + y.SrcPayloadBytes + y.DstPayloadBytes
+	if n := x.RowBytes + x.DuplicateBytes + y.DuplicateBytes; n != in {
+		t.Errorf("%d of %d bytes accounted for", n, in)
+	}
+}
+
+func TestCopiesOnOneInterfaceAreSightings(t *testing.T) {
+	var twice []step
+	for _, s := range exchange(1000, 0, 7) {
+		twice = append(twice, s, s)
+	}
+	f := play(t, twice...).Flows[0].Row
+	if f.Sightings != 7 || f.Retransmissions != 0 {
+		t.Errorf("%d sightings and %d retransmissions, want 7 and 0", f.Sightings, f.Retransmissions)
+	}
+}
+
+func TestSegmentSentAgainIsARetransmission(t *testing.T) {
+	s := exchange(1000, 0, 7)
+	again := s[3]
+	again.ipid, again.at = 99, s[3].at+300e6
+	steps := append(append([]step{}, s[:4]...), again)
+	f := play(t, steps...).Flows[0].Row
+	if f.Sightings != 0 || f.Retransmissions != 1 || f.DuplicateBytes != int64(len(get)) {
+		t.Errorf("%d sightings, %d retransmissions, %d duplicate bytes; want 0, 1, %d", f.Sightings, f.Retransmissions, f.DuplicateBytes, len(get))
+	}
+}
+
+func TestResetPayloadIsAnAnomaly(t *testing.T) {
+	s := append(exchange(1000, 0, 7)[:3], step{1040, sv, cl, rst, 501, 101, "go away", 0, 90})
+	out := play(t, s...)
+	if f := out.Flows[0].Row; f.AnomalyBytes != 7 || f.CloseReason != "reset" {
+		t.Errorf("%d anomaly bytes, closed by %s; want 7, reset", f.AnomalyBytes, f.CloseReason)
+	}
+	if len(out.Anomalies) != 1 || out.Anomalies[0].Row.Kind != "reset_payload" {
+		t.Errorf("anomalies %v", out.Anomalies)
+	}
+}
+
+func TestCompleteness(t *testing.T) {
+	whole := exchange(1000, 0, 7)
+	for _, tt := range []struct {
+		name  string
+		steps []step
+		want  int32
+	}{
+		{"whole", whole, 31},
+		{"a handshake alone", whole[:3], 7},
+		{"no SYN", whole[2:], 28},
+		{"refused", []step{whole[0], {1010, sv, cl, rst, 0, 101, "", 0, 60}}, 37},
+		{"nothing but data with ACK", whole[3:5], 8},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := play(t, tt.steps...).Flows[0].Row.Completeness.V; got != tt.want {
+				t.Errorf("completeness %d, want %d", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestFloodOfSYNsLeavesBusyConnections(t *testing.T) {
+	steps := exchange(1000, 0, 7)[:4]
+	for i := range 3 * maxConns {
+		src := netip.AddrPortFrom(netip.AddrFrom4([4]byte{11, 0, byte(i >> 8), byte(i)}), 1000).String()
+		steps = append(steps, step{2000 + int64(i), src, sv, syn, uint32(i), 0, "", 0, 1})
+	}
+	steps = append(steps, exchange(1e6, 0, 7)[4:]...)
+	out := play(t, steps...)
+	if len(out.Calls) != 1 || !out.Calls[0].Row.Base().Complete {
+		t.Errorf("%d calls, want 1 that is whole", len(out.Calls))
+	}
+}
