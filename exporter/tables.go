@@ -3,8 +3,8 @@ package exporter
 import (
 	"encoding/hex"
 	"fmt"
+	"path/filepath"
 	"reflect"
-	"strings"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/exporter/dissect"
@@ -69,7 +69,7 @@ func openTables(b *bundle.Builder, release string) (*tables, error) {
 }
 
 func (t *tables) open(s *table.Schema) error {
-	c, err := columnar.Create(dirOf(t.b.Path("data/tables/"+s.Name+"/part-000.parquet")), s, t.opts)
+	c, err := t.create("data/tables/"+s.Name, s)
 	if err != nil {
 		return err
 	}
@@ -78,15 +78,21 @@ func (t *tables) open(s *table.Schema) error {
 	return nil
 }
 
-func dirOf(path string) string { return path[:strings.LastIndexByte(path, '/')] }
+// create begins a table in a folder of the bundle.
+func (t *tables) create(folder string, s *table.Schema) (*columnar.Table, error) {
+	part := t.b.Path(folder + "/part-000.parquet")
+	if part == "" { // an interrupt took the bundle away
+		return nil, fmt.Errorf("creating table %s: %w", s.Name, bundle.ErrAborted)
+	}
+	return columnar.Create(filepath.Dir(part), s, t.opts)
+}
 
 // callTable is the table of one protocol's calls.
 func (t *tables) callTable(protocol string) (*columnar.Table, error) {
 	if c := t.calls[protocol]; c != nil {
 		return c, nil
 	}
-	dir := dirOf(t.b.Path("data/tables/calls/protocol=" + protocol + "/part-000.parquet"))
-	c, err := columnar.Create(dir, t.known[protocol], t.opts)
+	c, err := t.create("data/tables/calls/protocol="+protocol, t.known[protocol])
 	if err != nil {
 		return nil, err
 	}
@@ -106,7 +112,7 @@ func (t *tables) abort() {
 // finish closes every table and lists it in the manifest. Table calls has an empty
 // part with all columns of all protocols, so that any of them binds in any bundle.
 func (t *tables) finish(m *bundle.Manifest) error {
-	empty, err := columnar.Create(dirOf(t.b.Path("data/tables/calls/part-000.parquet")), emptyCalls(t.schema["calls"]), t.opts)
+	empty, err := t.create("data/tables/calls", emptyCalls(t.schema["calls"]))
 	if err != nil {
 		return err
 	}

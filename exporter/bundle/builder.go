@@ -157,14 +157,17 @@ func (b *Builder) Add(rel string, size int64, sha256 Digest) {
 func (b *Builder) Abort() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.done || b.aborted {
+	if b.done {
 		return
 	}
-	b.aborted = true
-	for f := range b.open {
-		f.f.Close()
+	if !b.aborted {
+		b.aborted = true
+		for f := range b.open {
+			f.f.Close()
+		}
 	}
-	// A writer that has not yet heard of it may make a file behind our back.
+	// A writer that has not yet heard of it may make a file behind our back, also
+	// after this; the call that follows the last writer finds it.
 	for range 5 {
 		if os.RemoveAll(b.dir) == nil {
 			return
