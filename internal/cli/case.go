@@ -111,9 +111,12 @@ func (e *env) asked(err error) error {
 	var bad *kfl.Error
 	var sql *forensics.SyntaxError
 	var refused *forensics.RefusedError
+	var several *forensics.AmbiguousError
 	switch {
 	case err == nil:
 		return nil
+	case errors.As(err, &bad) && bad.Limit:
+		return codedError{errors.New(bad.Pretty()), exitLimit, "ask for less at once; docs/kfl.md has the limits"}
 	case errors.As(err, &bad):
 		return codedError{errors.New(bad.Pretty()), exitSyntax, "docs/kfl.md has the language; pcapsule schema calls has the columns"}
 	case errors.As(err, &sql):
@@ -124,6 +127,10 @@ func (e *env) asked(err error) error {
 		return codedError{err, exitLimit, "narrow the question, or allow more with --deadline"}
 	case errors.Is(err, forensics.ErrMemory):
 		return codedError{err, exitLimit, "ask for fewer columns or rows"}
+	case errors.Is(err, forensics.ErrNotFound):
+		return codedError{err, exitOther, "pcapsule query BUNDLE KFL lists calls; its call_no may be given as '#42'"}
+	case errors.As(err, &several):
+		return usageError{err}
 	case errors.Is(err, forensics.ErrUsage), errors.Is(err, forensics.ErrCursor):
 		return contradiction(err)
 	}

@@ -2,11 +2,12 @@ package cli
 
 import (
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -35,7 +36,7 @@ func (e *env) cmdShow() *cobra.Command {
 			defer cs.Close()
 			x, err := cs.Call(c.Context(), args[len(args)-1], forensics.CallOptions{MaxBody: int(min(max(most, 1), 1<<30))})
 			if err != nil {
-				return callError(err)
+				return e.asked(err)
 			}
 			if asJSON {
 				return e.showJSON(x)
@@ -47,20 +48,6 @@ func (e *env) cmdShow() *cobra.Command {
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	c.Flags().StringVar(&maxBody, "max-body", "16KiB", "show this much of each body")
 	return c
-}
-
-func callError(err error) error {
-	var several *forensics.AmbiguousError
-	if errors.Is(err, forensics.ErrUsage) {
-		return contradiction(err)
-	}
-	if errors.As(err, &several) {
-		return usageError{err}
-	}
-	if errors.Is(err, forensics.ErrNotFound) {
-		return codedError{err, exitOther, "pcapsule query BUNDLE KFL lists calls; its call_no may be given as '#42'"}
-	}
-	return err
 }
 
 // showJSON prints the exchange as one object in the spelling of all answers.
@@ -289,7 +276,7 @@ func (e *env) cmdFollow() *cobra.Command {
 			defer cs.Close()
 			s, err := cs.Follow(c.Context(), args[len(args)-1], forensics.FollowOptions{MaxBytes: int(min(max(most, 1), 1<<30))})
 			if err != nil {
-				return callError(err)
+				return e.asked(err)
 			}
 			return e.follow(s, raw)
 		},
@@ -329,10 +316,12 @@ func (e *env) follow(s *forensics.Stream, raw bool) error {
 // isText reports whether most of p reads as text.
 func isText(p []byte) bool {
 	odd := 0
-	for _, c := range p {
-		if c < 0x20 && c != '\n' && c != '\r' && c != '\t' || c >= 0x7f {
-			odd++
+	for rest := p; len(rest) > 0; {
+		r, n := utf8.DecodeRune(rest)
+		if r == utf8.RuneError && n == 1 || r != '\n' && r != '\r' && r != '\t' && unicode.IsControl(r) {
+			odd += n
 		}
+		rest = rest[n:]
 	}
 	return odd*10 <= len(p)
 }

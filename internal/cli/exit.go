@@ -70,7 +70,7 @@ func exitCode(ctx context.Context, err error) int {
 		return exitExists
 	case errors.As(err, &newer):
 		return exitNewer
-	case errors.As(err, &damaged):
+	case errors.As(err, &damaged), errors.Is(err, pcapng.ErrNoPacket), errors.Is(err, pcapng.ErrBody):
 		return exitDamaged
 	case errors.Is(err, bundle.ErrNotBundle):
 		return exitNotBundle

@@ -52,7 +52,7 @@ func (e *env) eachCall(ctx context.Context, cs *forensics.Case, q forensics.Quer
 		}
 		x, err := cs.Call(ctx, id, forensics.CallOptions{})
 		if err != nil {
-			return callError(err)
+			return e.asked(err)
 		}
 		if err := w.call(x); err != nil {
 			return err

@@ -1,0 +1,249 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// program is pcapsule as a child process with a deadline.
+func program(t *testing.T, args ...string) (*exec.Cmd, *bytes.Buffer) {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	t.Cleanup(cancel)
+	c := exec.CommandContext(ctx, "pcapsule", args...)
+	var said bytes.Buffer
+	c.Stderr = &said
+	return c, &said
+}
+
+func exitOf(t *testing.T, err error) int {
+	t.Helper()
+	var e *exec.ExitError
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &e):
+		return e.ExitCode()
+	}
+	t.Fatal(err)
+	return -1
+}
+
+func names(t *testing.T, dir string) (out []string) {
+	t.Helper()
+	list, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range list {
+		out = append(out, f.Name())
+	}
+	return out
+}
+
+func TestInterruptLeavesNothing(t *testing.T) {
+	sample, err := os.ReadFile("../../samples/http1.pcapng")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name  string
+		bytes int
+	}{
+		{"before the first byte of a slow pipe", 0},
+		{"inside the file header", 10},
+		{"in the middle of a slow pipe", len(sample) / 2},
+		{"after a whole capture, the pipe still open", len(sample)},
+		{"while the bundle is being written", len(sample) + 64<<10},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := t.TempDir()
+			c, said := program(t, "bundle", "-", "-o", filepath.Join(dir, "live.pcapsule"))
+			in, err := c.StdinPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer in.Close()
+			if err := c.Start(); err != nil {
+				t.Fatal(err)
+			}
+			data := sample
+			for len(data) < tt.bytes { // sections follow one another
+				data = append(data, sample...)
+			}
+			go io.Copy(in, bytes.NewReader(data[:tt.bytes]))
+			begun := len(data) > len(sample) // the head of the input is read before a folder is made
+			for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+				if begun && len(names(t, dir)) > 0 || !begun && time.Until(end) < 19*time.Second {
+					break
+				}
+			}
+			if begun && len(names(t, dir)) == 0 {
+				t.Error("no hidden folder was seen: the test interrupts too early")
+			}
+			if err := c.Process.Signal(os.Interrupt); err != nil {
+				t.Fatal(err)
+			}
+			if code := exitOf(t, c.Wait()); code != exitInterrupted {
+				t.Errorf("exit code %d, want %d", code, exitInterrupted)
+			}
+			if got := said.String(); got != "interrupted; nothing was left behind\n" {
+				t.Errorf("it said %q", got)
+			}
+			if left := names(t, dir); len(left) > 0 {
+				t.Errorf("left behind: %q", left)
+			}
+		})
+	}
+}
+
+func TestInterruptOfAQuery(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "a.pcapsule")
+	c, _ := program(t, "bundle", "../../samples/dns.pcap", "-o", path)
+	if err := c.Run(); err != nil {
+		t.Fatal(err)
+	}
+	c, said := program(t, "sql", path, "select count(*) from range(1000000) a, range(1000000) b, range(1000) c where a.range + b.range = c.range * 7", "--deadline", "0")
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(time.Second)
+	c.Process.Signal(os.Interrupt)
+	if code := exitOf(t, c.Wait()); code != exitInterrupted {
+		t.Errorf("exit code %d, want %d: %s", code, exitInterrupted, said)
+	}
+}
+
+func TestFullDiskLeavesNothing(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("needs root")
+	}
+	disk := t.TempDir()
+	if err := mountSmall(disk, "size=96k"); err != nil {
+		t.Skip("needs CAP_SYS_ADMIN: ", err)
+	}
+	defer syscall.Unmount(disk, 0)
+	whole := filepath.Join(t.TempDir(), "a.pcapsule")
+	c, _ := program(t, "bundle", "../../samples/shop.pcapng", "-o", whole)
+	if err := c.Run(); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name string
+		args []string
+	}{
+		{"bundle", []string{"bundle", "../../samples/shop.pcapng", "-o", filepath.Join(disk, "a.pcapsule")}},
+		{"packets", []string{"packets", whole, "-o", filepath.Join(disk, "a.pcapng")}},
+		{"report", []string{"report", whole, "--json", "-o", filepath.Join(disk, "a.json")}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c, said := program(t, tt.args...)
+			if code := exitOf(t, c.Run()); code != exitDisk {
+				t.Errorf("exit code %d, want %d", code, exitDisk)
+			}
+			if !strings.Contains(said.String(), "no space left on device") || !strings.Contains(said.String(), "hint: ") {
+				t.Errorf("it said %q", said)
+			}
+			if left := names(t, disk); len(left) > 0 {
+				t.Errorf("left behind: %q", left)
+			}
+		})
+	}
+}
+
+func TestReadOnlyDisk(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("needs root")
+	}
+	disk := t.TempDir()
+	if err := mountSmall(disk, "ro"); err != nil {
+		t.Skip("needs CAP_SYS_ADMIN: ", err)
+	}
+	defer syscall.Unmount(disk, 0)
+	c, said := program(t, "bundle", "../../samples/dns.pcap", "-o", filepath.Join(disk, "a.pcapsule"))
+	if code := exitOf(t, c.Run()); code != exitDisk || !strings.Contains(said.String(), "read-only") {
+		t.Errorf("exit code %d, want %d: %s", code, exitDisk, said)
+	}
+}
+
+// A person who may not read or write there; root may everything, so another one is played.
+func TestFoldersOfOthers(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("needs root")
+	}
+	dir := t.TempDir()
+	for p := dir; len(p) > len(os.TempDir()); p = filepath.Dir(p) {
+		os.Chmod(p, 0o755)
+	}
+	capture := filepath.Join(dir, "a.pcap")
+	data, err := os.ReadFile("../../samples/dns.pcap")
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed, open := filepath.Join(dir, "closed"), filepath.Join(dir, "open")
+	for name, mode := range map[string]os.FileMode{closed: 0o700, open: 0o777} {
+		if err := os.Mkdir(name, mode); err != nil {
+			t.Fatal(err)
+		}
+		os.Chmod(name, mode)
+	}
+	os.WriteFile(capture, data, 0o644)
+	reachable := filepath.Join(dir, "pcapsule") // what go test builds lies in a folder of one's own
+	own, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if os.Link(own, reachable) != nil {
+		program, err := os.ReadFile(own)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(reachable, program, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, tt := range []struct {
+		name string
+		args []string
+		code int
+	}{
+		{"an output folder that may not be written", []string{"bundle", capture, "-o", filepath.Join(dir, "b.pcapsule")}, exitDisk},
+		{"a folder of captures that may not be read", []string{"bundle", closed, "-o", filepath.Join(open, "b.pcapsule")}, exitNotCapture},
+		{"a capture in a folder that may not be read", []string{"bundle", filepath.Join(closed, "a.pcap"), "-o", filepath.Join(open, "b.pcapsule")}, exitNotCapture},
+		{"a bundle in a folder that may not be read", []string{"info", filepath.Join(closed, "a.pcapsule")}, exitNotCapture},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c, said := program(t, tt.args...)
+			c.Path = reachable
+			c.Env = []string{"HOME=" + open, "TMPDIR=" + open}
+			asNobody(c)
+			if code := exitOf(t, c.Run()); code != tt.code || !strings.Contains(said.String(), "hint: check who may") {
+				t.Errorf("exit code %d, want %d: %s", code, tt.code, said)
+			}
+			if left := names(t, open); len(left) > 0 {
+				t.Errorf("left behind: %q", left)
+			}
+		})
+	}
+}
+
+func mountSmall(dir, options string) error {
+	var flags uintptr
+	if options == "ro" {
+		flags, options = syscall.MS_RDONLY, ""
+	}
+	return syscall.Mount("tmpfs", dir, "tmpfs", flags, options)
+}
+
+func asNobody(c *exec.Cmd) {
+	c.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+}
