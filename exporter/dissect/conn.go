@@ -150,8 +150,10 @@ func (c *Conn) data(dir Dir, data []byte, p Packet) {
 		return
 	}
 	if c.state == detecting && c.beginsHere(dir, data) {
-		c.giveUp()
-		c.skip(dir, data, p)
+		c.skipSegs(dir, s.buf, s.off, s.segs)
+		c.drop(s, 0)
+		s.segs = append(s.segs[:0], seg{s.off, p})
+		c.take(dir, data)
 		return
 	}
 	if !c.room(s, len(data)) {
@@ -245,6 +247,9 @@ func (c *Conn) run(dir Dir) {
 			if len(s.buf) > 0 {
 				c.flushInto(dir)
 			}
+			if len(s.buf) > 0 {
+				continue
+			}
 			return
 		}
 		atEnd := s.ended && !s.told
@@ -276,12 +281,48 @@ func (c *Conn) run(dir Dir) {
 func (c *Conn) flushInto(dir Dir) {
 	s := &c.sides[dir]
 	if c.state == skipping {
-		c.skip(dir, s.buf, c.now)
-		c.drop(s, 0)
+		data := s.buf // skip may begin a protocol, which keeps what it does not take in s.buf
+		c.shrink(s.charged)
+		s.buf, s.segs, s.charged = nil, s.segs[:0], 0
+		c.skip(dir, data, c.now)
 		return
 	}
-	c.AnomalyBytes += int64(len(s.buf))
-	c.drop(s, 0)
+	n := c.nextStart(dir)
+	if n > 0 {
+		s.seeking = false
+	} else {
+		n = len(s.buf)
+	}
+	c.AnomalyBytes += int64(n)
+	c.drop(s, n)
+}
+
+// nextStart is where in what is left over of a direction a later segment begins with a
+// message of the protocol, 0 where none does.
+func (c *Conn) nextStart(dir Dir) int {
+	s := &c.sides[dir]
+	if c.proto == nil || c.proto.Detect == nil {
+		return 0
+	}
+	for i := 1; i < min(len(s.segs), detectSegments); i++ {
+		if at := int(s.segs[i].off - s.off); at > 0 && at < len(s.buf) && c.proto.Detect(dir, s.buf[at:]) == Yes {
+			return at
+		}
+	}
+	return 0
+}
+
+// align skips what stands before the first message of the protocol that the other side
+// told: a keep-alive's byte, the rest of an earlier message, the greeting of a proxy.
+func (c *Conn) align(dir Dir) {
+	s := &c.sides[dir]
+	if c.proto == nil || c.proto.Detect == nil || c.proto.Detect(dir, s.buf) == Yes {
+		return
+	}
+	if n := c.nextStart(dir); n > 0 {
+		c.skipSegs(dir, s.buf[:n], s.off, s.segs)
+		c.drop(s, n)
+	}
 }
 
 // offer calls detection or Read once; it returns the bytes taken.
@@ -297,6 +338,7 @@ func (c *Conn) offer(dir Dir, data []byte) int {
 		}
 		s = &c.sides[dir]
 		if o := dir.Other(); len(c.sides[o].buf) > 0 {
+			c.align(o)
 			c.run(o) // it came first, so it is read first: a request before its response
 		}
 	}

@@ -66,6 +66,45 @@ func TestRestOfAnEarlierMessageDoesNotHideTheNext(t *testing.T) {
 	}
 }
 
+func TestProxyGreetingDoesNotHideTheRequest(t *testing.T) {
+	c, out := lineConn(t)
+	c.Data(ToServer, []byte("\x04\x01greeting"), Packet{})
+	c.Data(ToClient, []byte("\x00\x5agranted"), Packet{No: 1})
+	c.Data(ToServer, []byte("YES request\n"), Packet{No: 2})
+	c.Data(ToClient, []byte("YES answer\n"), Packet{No: 3})
+	c.Close(EndFin, Packet{No: 4})
+	if got, want := strings.Join(*out, ", "), "to_server YES request, to_client YES answer"; got != want {
+		t.Errorf("read %s, want %s", got, want)
+	}
+	if c.RowBytes+c.AnomalyBytes != 42 {
+		t.Errorf("%d bytes accounted for, want 42", c.RowBytes+c.AnomalyBytes)
+	}
+}
+
+func TestKeepAliveByteAtTheStartDoesNotHideTheRequest(t *testing.T) {
+	out := new([]string)
+	p := &Protocol{Name: "line", Doc: "test", Transports: []Transport{TCP}, Row: &probeRow{},
+		Detect: func(_ Dir, b []byte) Verdict {
+			if len(b) == 1 {
+				return More
+			}
+			return map[bool]Verdict{true: Yes}[bytes.HasPrefix(b, []byte("YES"))]
+		},
+		New: func(c *Conn) Dissector { return &lineProbe{c, out} }}
+	e, err := NewEngine([]*Protocol{p}, nil, noSink{}, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := e.NewConn(Info{ConnectUs: -1})
+	c.Data(ToServer, []byte("\x00"), Packet{})
+	c.Data(ToServer, []byte("YES request\n"), Packet{No: 1})
+	c.Data(ToClient, []byte("YES answer\n"), Packet{No: 2})
+	c.Close(EndFin, Packet{No: 3})
+	if got, want := strings.Join(*out, ", "), "to_server YES request, to_client YES answer"; got != want {
+		t.Errorf("read %s, want %s", got, want)
+	}
+}
+
 func TestBytesAfterALateUpgradeAreCounted(t *testing.T) {
 	c, _ := lineConn(t)
 	c.Data(ToClient, []byte("YES"), Packet{})
