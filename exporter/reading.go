@@ -2,6 +2,7 @@ package exporter
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -336,6 +337,18 @@ func directionOf(p *pcapng.Packet) decode.Direction {
 	return decode.DirUnknown
 }
 
+// where says what is wrong at the first damaged place and, as it is what ended the
+// reading, at the last.
+func where(list []bundle.Damage) string {
+	text := ""
+	for i, d := range list {
+		if i == 0 || i == len(list)-1 {
+			text += fmt.Sprintf("; at %d: %s", d.Offset, d.Detail)
+		}
+	}
+	return text
+}
+
 // describe writes what the inputs were into the manifest.
 func (r *reading) describe(m *bundle.Manifest) {
 	m.Inputs = r.closed
@@ -350,7 +363,7 @@ func (r *reading) describe(m *bundle.Manifest) {
 	}
 	for i := range r.closed {
 		if n := int64(len(r.closed[i].Damage)) + r.closed[i].DamageMore; n > 0 {
-			m.Warnings = append(m.Warnings, r.closed[i].Name+": "+countText(n, "damaged place", "damaged places"))
+			m.Warnings = append(m.Warnings, r.closed[i].Name+": "+countText(n, "damaged place", "damaged places")+where(r.closed[i].Damage))
 		}
 	}
 	for k, n := range r.nonIP {

@@ -140,5 +140,9 @@ func (e *env) asked(err error) error {
 // contradiction is a question that cannot be asked; the message says why, its kind is
 // in the exit code.
 func contradiction(err error) error {
-	return usageError{errors.New(strings.TrimSuffix(err.Error(), ": "+forensics.ErrUsage.Error()))}
+	why := errors.New(strings.TrimSuffix(err.Error(), ": "+forensics.ErrUsage.Error()))
+	if strings.Contains(why.Error(), "no column") || strings.Contains(why.Error(), "no table") {
+		return codedError{why, exitUsage, "pcapsule schema lists tables and columns"}
+	}
+	return usageError{why}
 }

@@ -80,7 +80,7 @@ func (e *env) root() *cobra.Command {
 	c := &cobra.Command{
 		Use:           "pcapsule",
 		Short:         "Turn packet captures into evidence bundles that answer questions",
-		Long:          "pcapsule turns any pcap or pcapng file into a portable evidence bundle: the packets,\ntables of every call in them, and hashes of both. It answers questions about bundles\nwithout a cluster, a server or a network, and every answer cites its packets.",
+		Long:          "pcapsule turns any pcap or pcapng file into a portable evidence bundle: the packets,\ntables of every call in them, and hashes of both. It answers questions about bundles\nwithout a cluster, a server or a network, and every answer cites its packets.\n\n" + exitCodes,
 		Version:       Release,
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -137,7 +137,7 @@ func wanted(check cobra.PositionalArgs) cobra.PositionalArgs {
 
 // warn prints a warning.
 func (e *env) warn(format string, args ...any) {
-	fmt.Fprintf(e.err, "warning: "+format+"\n", args...)
+	fmt.Fprintf(e.err, "warning: %s\n", lines(fmt.Sprintf(format, args...)))
 }
 
 // note tells something that is no warning, on a terminal only.

@@ -238,7 +238,7 @@ func (r *infoResult) printDoubts(w io.Writer) {
 		fmt.Fprintf(w, "  keys       %d blocks of decryption secrets inside the captures\n", r.Keys)
 	}
 	for _, text := range r.Warnings {
-		fmt.Fprintf(w, "  warning    %s\n", printable(text, 160))
+		fmt.Fprintf(w, "  warning    %s\n", printable(text, 400))
 	}
 	fmt.Fprintf(w, "  verified   %s; made by %s %s\n", map[string]string{"not_verified": "not yet: pcapsule verify " + r.Path, "verified": "yes",
 		"broken": "FAILED"}[r.Verified], r.Tool.Name, r.Tool.Release)

@@ -34,6 +34,11 @@ const (
 	exitInterrupted = 130 // Ctrl-C
 )
 
+// exitCodes tells them to people.
+const exitCodes = `Exit codes: 0 done, also with warnings; 1 other; 2 wrong use; 3 not a capture, or unreadable;
+4 damaged; 5 output exists; 6 disk; 7 not a bundle; 8 verification failed; 9 made by a newer
+release; 10 refused SQL; 11 syntax; 12 limit or deadline; 130 interrupted.`
+
 // usageError is a mistake on the command line.
 type usageError struct{ error }
 

@@ -4,8 +4,11 @@ import (
 	"errors"
 	"io/fs"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/pcapsule/pcapsule/forensics"
 )
 
 func TestParseSize(t *testing.T) {
@@ -147,5 +150,25 @@ func TestOutputError(t *testing.T) {
 	}
 	if err := outputError(denied, "/other/a.pcapsule"); errors.As(err, &coded) && coded.code == exitDisk && err != error(denied) {
 		t.Errorf("an input that may not be read: got %v", err)
+	}
+}
+
+func TestTableFitsTheScreen(t *testing.T) {
+	cols := []forensics.Column{{Name: "call_no"}, {Name: "ts_ns"}, {Name: "src_name"}, {Name: "summary"}}
+	for _, tt := range []struct {
+		name   string
+		width  []int
+		screen int
+		want   []int
+	}{
+		{"a line that fits stays", []int{7, 26, 20, 30}, 89, []int{7, 26, 20, 30}},
+		{"the widest text gives first", []int{7, 26, 20, 30}, 85, []int{7, 26, 20, 26}},
+		{"then the others with it", []int{7, 26, 20, 30}, 75, []int{7, 26, 18, 18}},
+		{"numbers and times stay, and no text vanishes", []int{7, 26, 20, 30}, 20, []int{7, 26, 12, 12}},
+	} {
+		w := &tableWriter{cols: cols, num: []bool{true, false, false, false}}
+		if w.fit(tt.width, tt.screen); !slices.Equal(tt.width, tt.want) {
+			t.Errorf("%s: got %v, want %v", tt.name, tt.width, tt.want)
+		}
 	}
 }

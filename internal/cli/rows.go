@@ -165,7 +165,7 @@ func (t *tableWriter) row(cols []forensics.Column, row []any) error {
 	line := make([]string, len(cols))
 	for i, c := range cols {
 		line[i] = cell(c.Name, row[i])
-		if _, ok := row[i].(int64); ok && !strings.HasSuffix(c.Name, "ts_ns") {
+		if _, ok := row[i].(int64); ok && !isTime(c.Name) {
 			t.num[i] = true
 		}
 	}
@@ -178,7 +178,7 @@ func (t *tableWriter) row(cols []forensics.Column, row []any) error {
 func cell(col string, v any) string {
 	if n, ok := v.(int64); ok {
 		switch {
-		case strings.HasSuffix(col, "ts_ns"), col == "first_ns", col == "last_ns":
+		case isTime(col):
 			return time.Unix(0, n).UTC().Format("2006-01-02 15:04:05.000000")
 		case strings.HasSuffix(col, "_us"):
 			return micros(n)
@@ -246,6 +246,9 @@ func (t *tableWriter) end() error {
 			width[i] = max(width[i], utf8.RuneCountInString(s))
 		}
 	}
+	if screen := columnsOf(t.e.out); screen > 0 {
+		t.fit(width, screen)
+	}
 	head := make([]string, len(t.cols))
 	for i, c := range t.cols {
 		head[i] = heading(c.Name)
@@ -263,6 +266,35 @@ func (t *tableWriter) end() error {
 	return t.w.Flush()
 }
 
+// minCell is how narrow a column becomes to fit a line on the screen.
+const minCell = 12
+
+// fit takes from the widest texts what a line has too much; numbers and times stay
+// whole. Where even that is not enough, lines wrap.
+func (t *tableWriter) fit(width []int, screen int) {
+	over := 2*(len(width)-1) - screen
+	for _, w := range width {
+		over += w
+	}
+	for ; over > 0; over-- {
+		widest := -1
+		for i, w := range width {
+			if !t.num[i] && !isTime(t.cols[i].Name) && w > minCell && (widest < 0 || w > width[widest]) {
+				widest = i
+			}
+		}
+		if widest < 0 {
+			return
+		}
+		width[widest]--
+	}
+}
+
+// isTime reports whether a column's numbers are points in time.
+func isTime(col string) bool {
+	return strings.HasSuffix(col, "ts_ns") || col == "first_ns" || col == "last_ns"
+}
+
 // heading is a column's name over a table; the unit stands in the cells.
 func heading(col string) string {
 	return strings.TrimSuffix(strings.TrimSuffix(col, "_us"), "_ns")
@@ -271,6 +303,9 @@ func heading(col string) string {
 func (t *tableWriter) line(cells []string, width []int) {
 	var b strings.Builder
 	for i, s := range cells {
+		if utf8.RuneCountInString(s) > width[i] {
+			s = printable(s, width[i]-1)
+		}
 		pad := strings.Repeat(" ", width[i]-utf8.RuneCountInString(s))
 		if i > 0 {
 			b.WriteString("  ")

@@ -48,6 +48,21 @@ func terminal(w any) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
+// columnsOf is how many characters a line of the terminal w has, 0 where w is none.
+func columnsOf(w any) int {
+	if !terminal(w) {
+		return 0
+	}
+	if s, ok := w.(*sink); ok {
+		w = s.w
+	}
+	n, _, err := term.GetSize(int(w.(*os.File).Fd()))
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
 // source is standard input that ends with an interrupt: a read of a pipe that nobody
 // writes to would otherwise hold the program.
 type source struct {
