@@ -36,7 +36,7 @@ func coreFacts() []fact {
 	header := func(name string) string {
 		return "list_filter(headers, h -> h.kind = 'request' and lower(h.name) = '" + name + "')[1].value"
 	}
-	uri := "case when http1_target like '%%://%%' or method = 'CONNECT' then '' else coalesce(%s, '') end || coalesce(%s, path || coalesce('?' || query_string, ''), '')"
+	uri := "case when http1_target like '%%://%%' then '' else coalesce(%s, '') end || coalesce(%s, path || coalesce('?' || query_string, ''), '')"
 	return []fact{
 		{name: "packets", truth: "packets", sql: "select '', count(*) from {packets}", total: true},
 		{name: "tcp_connections", truth: "tcp_streams", sql: "select '', count(*) from {connections} where transport = 'tcp'", total: true},
@@ -57,7 +57,7 @@ func coreFacts() []fact {
 		{name: "http_methods", truth: "http_methods", sql: "select method, count(*) from {calls} where protocol = 'http1' and method is not null group by 1"},
 		{name: "http_requests", truth: "http_requests", sql: "select left(method || ' ' || " + fmt.Sprintf(uri, header("host"), "http1_target") +
 			", 200), count(*) from {calls} where protocol = 'http1' and method is not null group by 1"},
-		{name: "http_versions", truth: "http_versions", sql: "select http1_version, count(*) from {calls} where protocol = 'http1' and method is not null group by 1"},
+		{name: "http_versions", truth: "http_versions", sql: "select http1_version, count(*) from {calls} where protocol = 'http1' and method is not null and http1_version <> 'HTTP/0.9' group by 1"},
 		{name: "http_statuses", truth: "http_statuses", sql: "select v, count(*) from (" + fmt.Sprintf(http,
 			"list_filter(string_split(coalesce(http1_interim, ''), ',') || [cast(status_code as varchar)], s -> s <> '')") + ") q(v) group by 1"},
 		{name: "http2_requests", truth: "http2_requests", sql: "select left(method || ' ' || " + fmt.Sprintf(uri, "coalesce(http2_authority, grpc_authority)", "null") +
