@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"os"
 	"sync"
@@ -47,6 +48,9 @@ are masked unless --show-secrets is given; bodies are as they were sent.`,
 			err = mcp.Serve(c.Context(), cs, mcp.Options{Release: Release, ExportDir: exportDir, Secrets: secrets}, io.NopCloser(asked.drain(in)), nopCloser{out})
 			if err == nil {
 				err = c.Context().Err()
+			}
+			if err != nil && !closedPipe(err) {
+				return codedError{fmt.Errorf("reading MCP messages from standard input: %w", err), exitOther, "an assistant starts this command and sends JSON-RPC, one message a line"}
 			}
 			return err
 		},

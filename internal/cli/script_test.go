@@ -17,6 +17,8 @@ import (
 	"github.com/klauspost/compress/zstd"
 	"github.com/parquet-go/parquet-go"
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/pcapsule/pcapsule/exporter/bundle"
 )
 
 func TestMain(m *testing.M) {
@@ -35,6 +37,7 @@ func TestMain(m *testing.M) {
 //	cut FILE LENGTH TO           the first bytes of a file; below 0 all but the last ones
 //	patch FILE OFFSET HEX        overwrites bytes; an offset below 0 counts from the end
 //	bytes FILE HEX [TIMES]       makes a file
+//	pack BUNDLE ZIP              makes a transport ZIP
 //	bomb FILE                    makes a small zstd file that gives far more than its size
 func TestScript(t *testing.T) {
 	samples, err := filepath.Abs("../../samples")
@@ -51,7 +54,7 @@ func TestScript(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "only": only, "json": isJSON, "ndjson": isNDJSON, "parquet": isParquet,
-			"cut": cut, "patch": patch, "bytes": makeBytes, "bomb": bomb,
+			"cut": cut, "patch": patch, "bytes": makeBytes, "bomb": bomb, "pack": pack,
 		},
 	})
 }
@@ -171,6 +174,10 @@ func makeBytes(ts *testscript.TestScript, _ bool, args []string) {
 		data = bytes.Repeat(data, n)
 	}
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), data, 0o644))
+}
+
+func pack(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Check(bundle.Pack(ts.MkAbs(args[0]), ts.MkAbs(args[1])))
 }
 
 // bomb packs a capture of one endless block: 8 GiB in about half a megabyte.
