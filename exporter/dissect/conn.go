@@ -256,8 +256,11 @@ func (c *Conn) run(dir Dir) {
 		if len(s.buf) == 0 && !atEnd || (len(s.buf) < s.need && !s.ended) {
 			return
 		}
-		was := c.flipped
+		was, before := c.flipped, len(s.buf)
 		n := c.offer(dir, s.buf)
+		if n == 0 && c.state == detecting && len(s.buf) < before { // a protocol begins further on
+			continue
+		}
 		if c.flipped != was { // content showed that this side is the server
 			dir = dir.Other()
 			continue
@@ -316,10 +319,18 @@ func (c *Conn) nextStart(dir Dir) int {
 // told: a keep-alive's byte, the rest of an earlier message, the greeting of a proxy.
 func (c *Conn) align(dir Dir) {
 	s := &c.sides[dir]
-	if c.proto == nil || c.proto.Detect == nil || c.proto.Detect(dir, s.buf) == Yes {
+	if c.proto == nil || c.proto.Detect == nil {
 		return
 	}
-	if n := c.nextStart(dir); n > 0 {
+	verdict := c.proto.Detect(dir, s.buf)
+	if verdict == Yes {
+		return
+	}
+	n := c.nextStart(dir)
+	if n == 0 && verdict == No && dir == ToClient { // no answer comes before its request
+		n = len(s.buf)
+	}
+	if n > 0 {
 		c.skipSegs(dir, s.buf[:n], s.off, s.segs)
 		c.drop(s, n)
 	}

@@ -27,6 +27,9 @@ func (c *Conn) detect(dir Dir, head []byte) bool {
 		c.begin(p)
 		return true
 	}
+	if c.restart(dir) {
+		return false
+	}
 	// Nothing fits this side. The other side may still tell, unless it has spoken too.
 	if len(other.buf) > 0 || other.ended || len(head) >= detectBuffered/2 {
 		c.giveUp()
@@ -42,6 +45,24 @@ func (c *Conn) beginsHere(dir Dir, data []byte) bool {
 	}
 	p, _ := c.ask(dir, data)
 	return p != nil
+}
+
+// restart skips what was kept of a side up to a later segment with which a protocol
+// begins, if there is one.
+func (c *Conn) restart(dir Dir) bool {
+	s := &c.sides[dir]
+	for i := 1; i < min(len(s.segs), detectSegments); i++ {
+		at := int(s.segs[i].off - s.off)
+		if at <= 0 || at >= len(s.buf) {
+			continue
+		}
+		if p, _ := c.ask(dir, s.buf[at:]); p != nil {
+			c.skipSegs(dir, s.buf[:at], s.off, s.segs)
+			c.drop(s, at)
+			return true
+		}
+	}
+	return false
 }
 
 // minDetect is how many bytes there must be before "none fits" counts.

@@ -66,6 +66,34 @@ func TestRestOfAnEarlierMessageDoesNotHideTheNext(t *testing.T) {
 	}
 }
 
+func TestShortGreetingDoesNotHideTheRequest(t *testing.T) {
+	out := new([]string)
+	p := &Protocol{Name: "line", Doc: "test", Transports: []Transport{TCP}, Row: &probeRow{},
+		Detect: func(_ Dir, b []byte) Verdict {
+			if bytes.HasPrefix(b, []byte("YES")) {
+				return Yes
+			}
+			return map[bool]Verdict{true: More}[len(b) < 10]
+		},
+		New: func(c *Conn) Dissector { return &lineProbe{c, out} }}
+	e, err := NewEngine([]*Protocol{p}, nil, noSink{}, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := e.NewConn(Info{RolesKnown: true, ConnectUs: -1})
+	c.Data(ToServer, []byte("hello"), Packet{})
+	c.Data(ToClient, []byte("granted"), Packet{No: 1})
+	c.Data(ToServer, []byte("YES request\n"), Packet{No: 2})
+	c.Data(ToClient, []byte("YES answer\n"), Packet{No: 3})
+	c.Close(EndFin, Packet{No: 4})
+	if got, want := strings.Join(*out, ", "), "to_server YES request, to_client YES answer"; got != want {
+		t.Errorf("read %s, want %s", got, want)
+	}
+	if got := c.RowBytes + c.AnomalyBytes; got != 35 {
+		t.Errorf("%d bytes accounted for, want 35", got)
+	}
+}
+
 func TestProxyGreetingDoesNotHideTheRequest(t *testing.T) {
 	c, out := lineConn(t)
 	c.Data(ToServer, []byte("\x04\x01greeting"), Packet{})
