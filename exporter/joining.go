@@ -114,25 +114,34 @@ func (j *joining) newFlows(r *round) []at {
 	return slices.Clone(j.sorted(r, func(b *flow.Batch) int { return len(b.NewFlows) }, func(b *flow.Batch, i int) int64 { return b.NewFlows[i].First }))
 }
 
-// number gives a new flow and its connection their numbers and ends.
+// number gives a new flow and its connection their numbers and ends. The connection's
+// addresses stay as the client dialled them; who the server is, is known best where a
+// translator's work is seen, so the last view's answer stands.
 func (j *joining) number(f *flow.Flow) {
 	f.No = j.flows
 	j.flows++
 	c := f.Conn
-	if c.Joined.Done {
-		return
-	}
-	src, dst, sport, dport := c.Ends()
-	c.Joined.Done, c.Joined.ConnNo = true, j.conns
-	j.conns++
 	var atSrc, atDst *workload.Identity
 	if client, known := f.Local(); known && client {
 		atSrc = j.read.owners.owner(f.Owner)
 	} else if known {
 		atDst = j.read.owners.owner(f.Owner)
 	}
-	c.Joined.SrcID = j.who.endpoint(src, sport, c.Proto(), c.FirstTime(), atSrc)
-	c.Joined.DstID = j.who.endpoint(dst, dport, c.Proto(), c.FirstTime(), atDst)
+	client, server := f.Ends()
+	f.SrcID = j.who.endpoint(client.Addr, client.Port, c.Proto(), c.FirstTime(), atSrc)
+	f.DstID = j.who.endpoint(server.Addr, server.Port, c.Proto(), c.FirstTime(), atDst)
+	if !c.Joined.Done {
+		c.Joined.Done, c.Joined.ConnNo = true, j.conns
+		j.conns++
+		c.Joined.SrcID, c.Joined.DstID = f.SrcID, f.DstID
+	} else if f.View != nil && server != dialled(c) {
+		c.Joined.DstID = f.DstID
+	}
+}
+
+func dialled(c *flow.Conn) flow.End {
+	_, dst, _, port := c.Ends()
+	return flow.End{Addr: dst, Port: port}
 }
 
 func (j *joining) writePackets(r *round) error {
@@ -345,7 +354,7 @@ func (j *joining) writeFlows(r *round) error {
 		f := &r.out[m.shard].Flows[m.i]
 		row := f.Row
 		c := f.Flow.Conn
-		row.FlowID, row.ConnID, row.SrcID, row.DstID = f.Flow.No, c.Joined.ConnNo, c.Joined.SrcID, c.Joined.DstID
+		row.FlowID, row.ConnID, row.SrcID, row.DstID = f.Flow.No, c.Joined.ConnNo, f.Flow.SrcID, f.Flow.DstID
 		if f.Swapped {
 			row.SrcID, row.DstID = row.DstID, row.SrcID
 		}

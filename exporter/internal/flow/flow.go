@@ -70,6 +70,7 @@ type Flow struct {
 	First     int64 // number of the first packet
 	Interface int32
 	Device    uint32
+	View      *View // its own addresses, where a translator made them others than the connection's
 	Owner     int32 // of its first packet: the caller's number for who sent or took it, 0 unknown
 
 	tunnels     []decode.Tunnel
@@ -92,8 +93,9 @@ type Flow struct {
 	sigN        uint32
 	signed      bool // firstSig is set
 
-	// No is set by the pipeline when the flow's first round is joined.
-	No int64
+	// Set by the pipeline when the flow's first round is joined.
+	No           int64
+	SrcID, DstID int64
 }
 
 // Local tells which end of the connection the capturing machine is, by the direction of

@@ -48,6 +48,7 @@ type Packet struct {
 	FragNos     []int64
 	Tunnels     []decode.Tunnel // nil for most
 	Owner       int32           // what the capture itself says of the process; see Flow.Owner
+	View        *View           // other addresses that the packet showed; nil where Src and Dst are what it showed
 	Flow        *Flow
 	Mark        Mark
 }
@@ -89,6 +90,22 @@ func transportOf(proto uint8) dissect.Transport {
 		return dissect.SCTP
 	}
 	return dissect.Other
+}
+
+// End is one end of a conversation.
+type End struct {
+	Addr decode.Addr
+	Port uint16
+}
+
+// Before orders ends.
+func (e End) Before(o End) bool { return compareEnds(&e.Addr, e.Port, &o.Addr, o.Port) < 0 }
+
+// View is a connection's other pair of addresses: behind a translator the same packets
+// show other ends. Client stands before server.
+type View struct {
+	Dialled [2]End // as the client dialled
+	Seen    [2]End // as this view shows them
 }
 
 // key names a connection: the two ends in a fixed order and the protocol. The id of a

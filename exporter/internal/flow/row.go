@@ -14,7 +14,8 @@ import (
 // account of the stream's bytes.
 func (f *Flow) row(why dissect.End, primary bool) table.Flow {
 	c := f.Conn
-	src, dst := &c.client, &c.server
+	client, server := f.ends()
+	src, dst := client, server
 	a, b := &f.side[0], &f.side[1]
 	role := c.role
 	flipped := c.d != nil && c.d.Flipped()
@@ -37,7 +38,7 @@ func (f *Flow) row(why dissect.End, primary bool) table.Flow {
 		ZeroWindows: a.zeroWindows + b.zeroWindows, WindowFull: a.windowFull + b.windowFull, KeepAlives: a.keepAlives + b.keepAlives,
 		Resets: a.resets + b.resets, Fins: a.fins + b.fins, OverlapConflicts: a.over + b.over, SnapCuts: f.snapCuts,
 		OneSided: a.packets == 0 || b.packets == 0, Sightings: f.sightings,
-		CommunityID: communityID(&c.client, &c.server, c.key.proto, c.kind, c.code),
+		CommunityID: communityID(client, server, c.key.proto, c.kind, c.code),
 	}
 	f.protocols(&r, primary)
 	f.tunnel(&r)
@@ -47,6 +48,25 @@ func (f *Flow) row(why dissect.End, primary bool) table.Flow {
 		f.times(&r, a, b)
 	}
 	return r
+}
+
+// ends are client and server as this flow showed them.
+func (f *Flow) ends() (client, server *end) {
+	c := f.Conn
+	if f.View == nil {
+		return &c.client, &c.server
+	}
+	a, b := f.View.Seen[0], f.View.Seen[1]
+	if (End{c.client.addr, c.client.port}) != f.View.Dialled[0] {
+		a, b = b, a
+	}
+	return &end{a.Addr, a.Port, a.Addr.String()}, &end{b.Addr, b.Port, b.Addr.String()}
+}
+
+// Ends are the addresses of client and server as this flow showed them.
+func (f *Flow) Ends() (client, server End) {
+	a, b := f.ends()
+	return End{a.addr, a.port}, End{b.addr, b.port}
 }
 
 func (f *Flow) protocols(r *table.Flow, primary bool) {
@@ -163,6 +183,11 @@ func (c *Conn) row() table.Connection {
 		FirstNs: c.first, LastNs: c.last, Ts: table.Micros(floorDiv(c.first, 1000))}
 	if len(c.flows) > 1 {
 		r.PairMethod = "five_tuple"
+	}
+	for _, f := range c.flows {
+		if f.View != nil {
+			r.PairMethod = "sequence"
+		}
 	}
 	if c.d != nil {
 		if c.d.Flipped() {

@@ -321,14 +321,14 @@ func (s *Shard) roles(p *Packet) (fromClient bool, how string) {
 
 func (s *Shard) flowOf(c *Conn, p *Packet, fromClient bool) *Flow {
 	for _, f := range c.flows {
-		if f.Interface == p.Interface && f.Device == p.Device {
+		if f.Interface == p.Interface && f.Device == p.Device && f.View == p.View {
 			return f
 		}
 	}
 	if len(c.flows) >= maxFlows {
 		return c.flows[maxFlows-1]
 	}
-	f := &Flow{Conn: c, First: p.No, Interface: p.Interface, Device: p.Device, Owner: p.Owner, tunnels: p.Tunnels, vlan: p.VLAN, direction: p.Direction,
+	f := &Flow{Conn: c, First: p.No, Interface: p.Interface, Device: p.Device, View: p.View, Owner: p.Owner, tunnels: p.Tunnels, vlan: p.VLAN, direction: p.Direction,
 		firstSrc: fromClient, firstNs: p.Time, lastNs: p.Time}
 	for i := range f.side {
 		f.side[i].wscale = -1

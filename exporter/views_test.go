@@ -1,0 +1,160 @@
+package exporter
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	_ "github.com/duckdb/duckdb-go/v2"
+)
+
+// translated builds a capture of one HTTP exchange as a node shows it: each packet as the
+// client's side sees it and, a moment later or before, behind the translation.
+type translated struct {
+	buf  bytes.Buffer
+	time uint32 // µs
+	id   uint16
+}
+
+func newTranslated() *translated {
+	t := &translated{}
+	for _, v := range []uint32{0xa1b2c3d4, 2 | 4<<16, 0, 0, 262144, 101} { // raw IP
+		t.buf.Write(binary.LittleEndian.AppendUint32(nil, v))
+	}
+	return t
+}
+
+// packet writes one TCP packet; stamp is its time stamp option, 0 for none.
+func (t *translated) packet(src, dst string, flags byte, seq, ack, stamp uint32, payload string) {
+	a, b := netip.MustParseAddrPort(src), netip.MustParseAddrPort(dst)
+	var opts []byte
+	if stamp != 0 {
+		opts = append([]byte{1, 1, 8, 10}, binary.BigEndian.AppendUint32(nil, stamp)...)
+		opts = append(opts, 0, 0, 0, 0)
+	}
+	tcp := binary.BigEndian.AppendUint16(nil, a.Port())
+	tcp = binary.BigEndian.AppendUint16(tcp, b.Port())
+	tcp = binary.BigEndian.AppendUint32(tcp, seq)
+	tcp = binary.BigEndian.AppendUint32(tcp, ack)
+	tcp = append(tcp, byte(5+len(opts)/4)<<4, flags, 0xff, 0xff, 0, 0, 0, 0)
+	tcp = append(append(tcp, opts...), payload...)
+	t.id++
+	ip := []byte{0x45, 0}
+	ip = binary.BigEndian.AppendUint16(ip, uint16(20+len(tcp)))
+	ip = binary.BigEndian.AppendUint16(ip, t.id)
+	ip = append(ip, 0x40, 0, 64, 6, 0, 0)
+	ip = append(append(ip, a.Addr().AsSlice()...), b.Addr().AsSlice()...)
+	ip = append(ip, tcp...)
+	t.time += 10
+	for _, v := range []uint32{1_700_000_000, t.time, uint32(len(ip)), uint32(len(ip))} {
+		t.buf.Write(binary.LittleEndian.AppendUint32(nil, v))
+	}
+	t.buf.Write(ip)
+}
+
+// exchange writes one HTTP exchange as two views show it.
+func (t *translated) exchange(client, dialled, seenClient, seenServer string, isn, stamp uint32) {
+	const ask, answer = "GET /x HTTP/1.1\r\nHost: svc\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+	up := func(flags byte, seq, ack uint32, data string) {
+		t.packet(client, dialled, flags, seq, ack, stamp, data)
+		t.packet(seenClient, seenServer, flags, seq, ack, stamp, data)
+	}
+	down := func(flags byte, seq, ack uint32, data string) { // the translation is undone on the way back
+		t.packet(seenServer, seenClient, flags, seq, ack, stamp, data)
+		t.packet(dialled, client, flags, seq, ack, stamp, data)
+	}
+	n, m := uint32(len(ask)), uint32(len(answer))
+	up(0x02, isn, 0, "")
+	down(0x12, 500, isn+1, "")
+	up(0x10, isn+1, 501, "")
+	up(0x18, isn+1, 501, ask)
+	down(0x18, 501, isn+1+n, answer)
+	up(0x11, isn+1+n, 501+m, "")
+	down(0x11, 501+m, isn+2+n, "")
+}
+
+// bundleOf makes a bundle of a capture in memory and asks it for one text.
+func (t *translated) answers(test *testing.T, questions ...string) (out []string) {
+	test.Helper()
+	path := filepath.Join(test.TempDir(), "a.pcapsule")
+	if _, err := Run(context.Background(), []string{"-"}, path, Options{Release: "test", Stdin: &t.buf, Repanic: true}); err != nil {
+		test.Fatal(err)
+	}
+	db, err := sql.Open("duckdb", "")
+	if err != nil {
+		test.Fatal(err)
+	}
+	defer db.Close()
+	for _, q := range questions {
+		for _, name := range []string{"calls", "flows", "connections", "endpoints"} {
+			glob := "/*.parquet"
+			if name == "calls" {
+				glob = "/**/*.parquet"
+			}
+			q = strings.ReplaceAll(q, "{"+name+"}", "read_parquet('"+filepath.Join(path, "data", "tables", name)+glob+"', union_by_name=true, hive_partitioning=false)")
+		}
+		var s sql.NullString
+		if err := db.QueryRow(q).Scan(&s); err != nil {
+			test.Fatalf("%s: %v", q, err)
+		}
+		out = append(out, s.String)
+	}
+	return out
+}
+
+var aboutViews = []string{
+	"select string_agg(dst_ip || ' ' || complete, ', ') from {calls}",
+	"select string_agg(dst_ip, ', ' order by flow_id) from {flows}",
+	"select string_agg(pair_method || ' ' || flows, ', ' order by conn_id) from {connections}",
+	"select string_agg(e.ip, ', ') from {calls} c join {endpoints} e on e.endpoint_id = c.dst_id",
+	"select sum(retransmissions + overlap_conflicts + anomaly_bytes)::varchar from {flows}",
+}
+
+func TestTranslatedConnectionIsOne(t *testing.T) {
+	for _, tt := range []struct {
+		name                        string
+		seenClient, seenServer      string
+		calls, flows, pair, servers string
+	}{
+		{"a service's address becomes a pod's", "10.0.0.5:40000", "10.0.1.7:8080", "10.96.0.10 true", "10.96.0.10, 10.0.1.7", "sequence 2", "10.0.1.7"},
+		{"the client is masked too", "10.0.0.1:61000", "10.0.1.7:8080", "10.96.0.10 true", "10.96.0.10, 10.0.1.7", "sequence 2", "10.0.1.7"},
+		{"only the client is masked", "192.0.2.1:61000", "10.96.0.10:80", "10.96.0.10 true", "10.96.0.10, 10.96.0.10", "sequence 2", "10.96.0.10"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := newTranslated()
+			c.exchange("10.0.0.5:40000", "10.96.0.10:80", tt.seenClient, tt.seenServer, 7000, 99)
+			got := c.answers(t, aboutViews...)
+			want := []string{tt.calls, tt.flows, tt.pair, tt.servers, "0"}
+			if fmt.Sprint(got) != fmt.Sprint(want) {
+				t.Errorf("\n got %q\nwant %q", got, want)
+			}
+		})
+	}
+}
+
+func TestScanWithOneSequenceNumberIsManyConnections(t *testing.T) {
+	c := newTranslated()
+	for port := 1; port <= 20; port++ {
+		c.packet("10.0.0.5:40000", fmt.Sprintf("10.0.1.7:%d", port), 0x02, 7000, 0, 0, "")
+	}
+	if got := c.answers(t, "select count(*)::varchar from {connections}"); got[0] != "20" {
+		t.Errorf("%s connections, want 20", got[0])
+	}
+}
+
+func TestPortsUsedAgainAreNotTheOldView(t *testing.T) {
+	c := newTranslated()
+	c.exchange("10.0.0.5:40000", "10.96.0.10:80", "10.0.0.5:40000", "10.0.1.7:8080", 7000, 99)
+	c.time += 5_000_000
+	c.packet("10.0.0.5:40000", "10.0.1.7:8080", 0x02, 123456, 0, 500, "") // dialled directly
+	got := c.answers(t, "select string_agg(dst_ip || ' ' || pair_method, ', ' order by conn_id) from {connections}")
+	if got[0] != "10.96.0.10 sequence, 10.0.1.7 single" {
+		t.Errorf("%s", got[0])
+	}
+}
