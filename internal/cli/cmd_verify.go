@@ -37,7 +37,9 @@ type verifyResult struct {
 }
 
 func (e *env) runVerify(c *cobra.Command, path string, asJSON, rederive bool) error {
-	report, err := bundle.Verify(c.Context(), path, nil)
+	hashing := newProgress(e)
+	report, err := bundle.Verify(c.Context(), path, hashing.bytes("hashing"))
+	hashing.clear()
 	if err != nil {
 		return err
 	}

@@ -26,24 +26,42 @@ func newProgress(e *env) *progress {
 const barWidth = 24
 
 func (p *progress) update(s exporter.Progress) {
+	reading := s.Stage == "reading"
+	total := s.TotalBytes
+	if !reading {
+		total = 0
+	}
+	p.draw(!reading, s.ReadBytes, total, func() string {
+		return fmt.Sprintf("%s  %s packets  %s calls", s.Stage, thousands(s.Packets), thousands(s.Calls))
+	})
+}
+
+// bytes draws work whose size is known in bytes.
+func (p *progress) bytes(stage string) func(done, total int64) {
+	return func(done, total int64) { p.draw(false, done, total, func() string { return stage }) }
+}
+
+// draw draws the line, a few times a second unless now is set. Without a total there is
+// no bar.
+func (p *progress) draw(now bool, done, total int64, text func() string) {
 	if !p.on {
 		return
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	now := time.Now()
-	if now.Sub(p.last) < 100*time.Millisecond && s.Stage == "reading" {
+	at := time.Now()
+	if at.Sub(p.last) < 100*time.Millisecond && !now {
 		return
 	}
-	p.last, p.shown = now, true
-	line := fmt.Sprintf("%s  %s packets  %s calls", s.Stage, thousands(s.Packets), thousands(s.Calls))
-	if s.TotalBytes > 0 && s.Stage == "reading" {
-		part := min(float64(s.ReadBytes)/float64(s.TotalBytes), 1)
+	p.last, p.shown = at, true
+	line := text()
+	if total > 0 {
+		part := min(float64(done)/float64(total), 1)
 		full := int(part * barWidth)
 		line = fmt.Sprintf("[%s%s] %3.0f %%  ", strings.Repeat("█", full), strings.Repeat("░", barWidth-full), part*100) + line
 	}
-	if secs := now.Sub(p.began).Seconds(); secs > 0.5 && s.ReadBytes > 0 {
-		line += fmt.Sprintf("  %s/s", byteSize(int64(float64(s.ReadBytes)/secs)))
+	if secs := at.Sub(p.began).Seconds(); secs > 0.5 && done > 0 {
+		line += fmt.Sprintf("  %s/s", byteSize(int64(float64(done)/secs)))
 	}
 	fmt.Fprintf(p.e.err, "\r\x1b[K%s", line)
 }
