@@ -16,13 +16,16 @@ const (
 // views finds connections that the capture shows under more than one pair of addresses,
 // as on a node where a service's address is translated to a pod's. A translator rewrites
 // addresses and ports and leaves the rest: a SYN with the same sequence number, time
-// stamp, window and options within a second is the same SYN. Both numbers are random to
-// an onlooker, so two connections do not meet in them; a SYN without a time stamp is
-// never matched, since scanners send the same numbers to many ports.
+// stamp, window and options within a second, and before the first one is answered, is the
+// same SYN. Both numbers are random to an onlooker, so two connections do not meet in
+// them; a SYN without a time stamp is never matched, since scanners send the same numbers
+// to many ports, and one that was answered is not, since replayed captures repeat them.
 //
-// LIMIT: conversations whose SYN was not captured, and UDP, are not paired.
+// LIMIT: conversations whose SYN was not captured, and UDP, are not paired; nor are two
+// files whose clocks differ by more than the connection took to be answered.
 type views struct {
 	syns    map[synKey]synSeen
+	open    map[tuple]synKey // SYNs not yet answered, by their ends
 	synRing []synKey
 	synAt   int
 	known   map[tuple]*flow.View // by the ends in a fixed order
@@ -55,6 +58,9 @@ func tupleOf(a, b flow.End) tuple {
 // the ones that its connection was dialled with.
 func (v *views) find(f *decode.Frame, at int64) *flow.View {
 	src, dst := flow.End{Addr: f.Src, Port: f.SrcPort}, flow.End{Addr: f.Dst, Port: f.DstPort}
+	if f.Flags&(decode.SYN|decode.ACK) == decode.SYN|decode.ACK && len(v.open) > 0 {
+		v.answered(tupleOf(src, dst))
+	}
 	if f.Flags&(decode.SYN|decode.ACK|decode.RST|decode.FIN) == decode.SYN {
 		return v.syn(f, src, dst, at)
 	}
@@ -90,16 +96,27 @@ func (v *views) syn(f *decode.Frame, src, dst flow.End, at int64) *flow.View {
 
 func (v *views) remember(k synKey, s synSeen) {
 	if v.syns == nil {
-		v.syns = map[synKey]synSeen{}
+		v.syns, v.open = map[synKey]synSeen{}, map[tuple]synKey{}
 	}
 	if len(v.synRing) < maxSYNs {
 		v.synRing = append(v.synRing, k)
 	} else {
+		old := v.syns[v.synRing[v.synAt]]
+		delete(v.open, tupleOf(old.client, old.server))
 		delete(v.syns, v.synRing[v.synAt])
 		v.synRing[v.synAt] = k
 		v.synAt = (v.synAt + 1) % maxSYNs
 	}
 	v.syns[k] = s
+	v.open[tupleOf(s.client, s.server)] = k
+}
+
+// answered ends the time in which a SYN's other views are looked for.
+func (v *views) answered(t tuple) {
+	if k, ok := v.open[t]; ok {
+		delete(v.open, t)
+		delete(v.syns, k)
+	}
 }
 
 func (v *views) add(t tuple, view *flow.View) {

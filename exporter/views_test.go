@@ -148,6 +148,19 @@ func TestScanWithOneSequenceNumberIsManyConnections(t *testing.T) {
 	}
 }
 
+func TestReplayedCaptureIsManyConnections(t *testing.T) {
+	c := newTranslated()
+	for host := 1; host <= 5; host++ { // the same session again and again with other addresses
+		client, server := fmt.Sprintf("10.0.0.%d:40000", host), fmt.Sprintf("10.0.1.%d:80", host)
+		c.packet(client, server, 0x02, 7000, 0, 99, "")
+		c.packet(server, client, 0x12, 500, 7001, 88, "")
+		c.packet(client, server, 0x10, 7001, 501, 99, "")
+	}
+	if got := c.answers(t, "select count(*)::varchar from {connections}"); got[0] != "5" {
+		t.Errorf("%s connections, want 5", got[0])
+	}
+}
+
 func TestPortsUsedAgainAreNotTheOldView(t *testing.T) {
 	c := newTranslated()
 	c.exchange("10.0.0.5:40000", "10.96.0.10:80", "10.0.0.5:40000", "10.0.1.7:8080", 7000, 99)
