@@ -169,14 +169,15 @@ func (c *Conn) data(dir uint8, h *half, s *Segment) Verdict {
 	rel := int32(s.Seq - h.next)
 	if rel < 0 {
 		v = Seen
+		behind := -int(rel) // as int: half the sequence space behind has no int32 of its own
 		if h.differs(s) {
 			v |= Differs
-			c.Sink.Conflict(dir, min(int(-rel), s.Len), s)
+			c.Sink.Conflict(dir, min(behind, s.Len), s)
 		}
-		if int(-rel) >= s.Len {
+		if behind >= s.Len {
 			return v
 		}
-		s.cutFront(int(-rel))
+		s.cutFront(behind)
 		rel = 0
 	}
 	if rel > 0 {
