@@ -1,11 +1,11 @@
 # make demo   set up, build, make a bundle from samples/ and ask it questions
 # make test   set up, check and test everything; .ci/run calls exactly this
 # make build  build bin/pcapsule
-# make fuzz   a few seconds on every fuzz target (FUZZTIME=10s for longer)
+# make fuzz   a second on every fuzz target (FUZZTIME=30s for longer)
 # make bench  make large captures and measure against other tools; takes long
 SHELL := /bin/bash
 GO ?= go
-FUZZTIME ?= 3s
+FUZZTIME ?= 1s
 RELEASE ?= $(shell git describe --tags --always 2>/dev/null || echo dev)
 
 export GOFLAGS ?= -buildvcs=false
