@@ -237,6 +237,9 @@ func (k *conn) Gap(in *dissect.Input, missing int64) bool {
 		return true
 	case inFixed, inChunk:
 		s.call.gap = true
+		if s.body == nil { // the head itself was cut: nothing can follow
+			break
+		}
 		lost := min(missing, s.left)
 		s.body.Missing(lost)
 		s.left -= lost
