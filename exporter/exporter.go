@@ -67,7 +67,6 @@ func Run(ctx context.Context, inputs []string, output string, o Options) (*bundl
 	if err != nil {
 		return nil, err
 	}
-	defer sources.close()
 	b, err := bundle.Create(output, o.Custody)
 	if err != nil {
 		return nil, err

@@ -47,8 +47,6 @@ type inputs struct {
 	total   int64    // bytes on disk of all, 0 where not known
 }
 
-func (in *inputs) close() {}
-
 // openInputs finds the captures, folders walked, and puts them in an order that depends
 // on their content alone: time of the first packet, then hash of the head, then name.
 func openInputs(paths []string, stdin io.Reader) (*inputs, error) {

@@ -52,8 +52,7 @@ func made(t *testing.T, o Options, inputs ...string) (*bundle.Manifest, []byte) 
 // readable leaves out what is no capture.
 func readable(t *testing.T, files []string) (good []string) {
 	for _, f := range files {
-		if in, err := openInputs([]string{f}, nil); err == nil {
-			in.close()
+		if _, err := openInputs([]string{f}, nil); err == nil {
 			good = append(good, f)
 		}
 	}

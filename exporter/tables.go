@@ -112,7 +112,7 @@ func (t *tables) abort() {
 // finish closes every table and lists it in the manifest. Table calls has an empty
 // part with all columns of all protocols, so that any of them binds in any bundle.
 func (t *tables) finish(m *bundle.Manifest) error {
-	empty, err := t.create("data/tables/calls", emptyCalls(t.schema["calls"]))
+	empty, err := t.create("data/tables/calls", t.schema["calls"])
 	if err != nil {
 		return err
 	}
@@ -132,14 +132,6 @@ func (t *tables) finish(m *bundle.Manifest) error {
 		}
 	}
 	return nil
-}
-
-// emptyCalls is the schema of all columns for a part that never holds a row; its row
-// type holds none of the protocols' fields, so every column names the first one.
-func emptyCalls(s *table.Schema) *table.Schema {
-	e := *s
-	e.Columns = append([]table.Column(nil), s.Columns...)
-	return &e
 }
 
 func (t *tables) close(m *bundle.Manifest, name, protocol, rel string, c *columnar.Table) error {

@@ -7,10 +7,9 @@ import (
 
 // Limits of the search for connections seen under other addresses.
 const (
-	maxSYNs    = 8192       // first packets remembered
-	maxViews   = 65_536     // translated conversations known at once
-	synSlack   = int64(1e9) // ns within which a translated SYN follows its original
-	viewDegree = 2          // ends of a conversation
+	maxSYNs  = 8192       // first packets remembered
+	maxViews = 65_536     // translated conversations known at once
+	synSlack = int64(1e9) // ns within which a translated SYN follows its original
 )
 
 // views finds connections that the capture shows under more than one pair of addresses,
@@ -44,7 +43,7 @@ type synSeen struct {
 	at             int64
 }
 
-type tuple [viewDegree]flow.End
+type tuple [2]flow.End
 
 // tupleOf orders two ends.
 func tupleOf(a, b flow.End) tuple {

@@ -79,7 +79,7 @@ func (t *translated) exchange(client, dialled, seenClient, seenServer string, is
 	down(0x11, 501+m, isn+2+n, "")
 }
 
-// bundleOf makes a bundle of a capture in memory and asks it for one text.
+// answers makes a bundle of the capture and asks it for one text a question.
 func (t *translated) answers(test *testing.T, questions ...string) (out []string) {
 	test.Helper()
 	path := filepath.Join(test.TempDir(), "a.pcapsule")
