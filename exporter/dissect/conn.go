@@ -441,6 +441,9 @@ func (c *Conn) gap(dir Dir, n int64) {
 func (c *Conn) begin(p *Protocol) {
 	c.proto, c.state = p, reading
 	c.path = append(c.path, p.Name)
+	if c.parent != nil {
+		c.told(c.path)
+	}
 	c.d = p.New(c)
 }
 

@@ -108,6 +108,9 @@ func (e *Engine) add(p *Protocol) {
 	}
 	for _, t := range p.Transports {
 		e.byKind[t] = append(e.byKind[t], p)
+		if t == TCP {
+			e.byKind[QUIC] = append(e.byKind[QUIC], p)
+		}
 		for _, port := range p.Ports {
 			e.byPort[t][port] = append(e.byPort[t][port], p)
 		}
@@ -148,6 +151,8 @@ type Conn struct {
 	held     int      // of the engine's budget, with all connections inside
 	path     []string // protocols from outside in
 	unknown  *unknownState
+	crypt    *Encryption
+	inside   []string // protocols inside, innermost last, where deeper than path
 
 	// The account of the stream's bytes, both directions.
 	RowBytes, GapBytes, AnomalyBytes int64
@@ -186,32 +191,6 @@ func (e *Engine) NewConn(info Info) *Conn {
 		c.begin(p)
 	}
 	return c
-}
-
-// NewInner starts a connection that another one carries inside, such as what TLS
-// encrypts; by says what opened it and goes into decrypted_by.
-func (c *Conn) NewInner(by string) *Conn {
-	in := &Conn{Info: c.Info, engine: c.engine, parent: c, by: by, tlsUs: c.tlsUs, flipped: false}
-	in.Info.RolesKnown = true
-	in.path = append(in.path, c.path...)
-	return in
-}
-
-// Feed gives an inner connection bytes that came out of from.Data[a:b] of the outer one.
-func (c *Conn) Feed(in *Input, a, b int, data []byte) {
-	var cites table.Cites
-	in.Cite(&cites, a, b)
-	last := in.Packet(b - 1)
-	p := last
-	p.Also = nil
-	for _, r := range cites {
-		for no := r.First; no <= r.Last; no++ {
-			if no != last.No {
-				p.Also = append(p.Also, no)
-			}
-		}
-	}
-	c.Data(in.Dir, data, p)
 }
 
 // Protocol is the protocol that was told, or nil.

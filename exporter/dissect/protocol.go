@@ -46,10 +46,11 @@ const (
 	ICMP                   // ICMP and ICMPv6 messages from the type byte on, one a Read
 	SCTP                   // chunks of one packet, one packet a Read
 	Other                  // payload of another IP protocol, one packet a Read
+	QUIC                   // a stream of a QUIC connection; what can read TCP's can read it
 	transports
 )
 
-var transportNames = [...]string{"tcp", "udp", "icmp", "sctp", "ip"}
+var transportNames = [...]string{"tcp", "udp", "icmp", "sctp", "ip", "quic"}
 
 // String is the name that rows have in column transport.
 func (t Transport) String() string { return transportNames[t] }
@@ -89,6 +90,12 @@ type Protocol struct {
 
 	// New makes the state for one connection.
 	New func(c *Conn) Dissector
+
+	// NewStreams, where it is not nil, makes the state for what a QUIC connection carries
+	// on all its streams together; ALPN are the names by which the two sides chose it
+	// (RFC 7301). New and Detect may then be nil.
+	NewStreams func(c *Conn) Streams
+	ALPN       []string
 
 	// Row is a pointer to a zero row of this protocol, a struct that embeds table.Call.
 	// Its own columns are prefixed with the protocol's name.
@@ -153,6 +160,38 @@ type Dissector interface {
 
 	// Close ends the connection; calls under way are emitted with why.CallError().
 	Close(why End)
+}
+
+// Streams reads a protocol whose messages lie on many streams of one connection, such as
+// HTTP/3 on QUIC. The connection gives each stream's bytes in order, see Lane. The low two
+// bits of a stream's id say who opened it and whether it goes both ways, RFC 9000 section
+// 2.1. No two methods are called at once.
+type Streams interface {
+	// ReadStream is Dissector.Read for one stream: in.Data is all that was not taken yet. It
+	// answers
+	//   - n > 0, nil: took n bytes; called again at once while bytes are left
+	//   - 0, nil:     needs more bytes, or must first see another stream; called again when
+	//                 the stream has more, and after any other stream was read
+	//   - any, err:   the bytes at n cannot be this protocol; they are counted as an
+	//                 anomaly and the stream is not read any more
+	//
+	// With in.End nothing will follow; it is then called at least once, perhaps with no data.
+	ReadStream(id int64, in *Input) (n int, err error)
+
+	// GapStream says that missing bytes of a stream were not captured; it answers as
+	// Dissector.Gap does, but a stream that answers false is not read any more.
+	GapStream(id int64, in *Input, missing int64) bool
+
+	// ResetStream says that a side gave a stream up (RESET_STREAM), or asked the other side to
+	// (stop, STOP_SENDING), with the application's error code. dir is that side's.
+	ResetStream(id int64, dir Dir, stop bool, code int64, p Packet)
+
+	// ReadDatagram gets the payload of a DATAGRAM frame, RFC 9221.
+	ReadDatagram(in *Input)
+
+	// Close ends the connection; code is the application's error code where the end was
+	// said with one (CONNECTION_CLOSE of type 0x1d), else -1.
+	Close(why End, code int64)
 }
 
 // Detail is a row of another table that belongs to a call, such as table.TLSHandshake.

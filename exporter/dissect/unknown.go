@@ -25,8 +25,11 @@ type unknownState struct {
 
 func unknownProtocol(t Transport) *Protocol {
 	name := t.String()
-	if t == ICMP { // protocol icmp is a folder of its own
+	switch t { // these names are folders of their own
+	case ICMP:
 		name = "icmp_payload"
+	case QUIC:
+		name = "quic_stream"
 	}
 	return &Protocol{Name: name, Doc: "payload of " + t.String() + " that no protocol fits",
 		Transports: []Transport{t}, Row: &Unknown{}}
@@ -49,7 +52,7 @@ func (c *Conn) giveUp() {
 // protocol begins here: a capture may start in the middle of a connection.
 func (c *Conn) skip(dir Dir, data []byte, p Packet) {
 	s := &c.sides[dir]
-	if c.Info.Transport == TCP && s.looks < detectSegments {
+	if (c.Info.Transport == TCP || c.Info.Transport == QUIC) && s.looks < detectSegments {
 		s.looks++
 		if q, _ := c.ask(dir, data); q != nil {
 			c.begin(q)
@@ -92,7 +95,7 @@ func (c *Conn) emitUnknown(why End) {
 	}
 	c.unknown = nil
 	row := &Unknown{RequestHead: u.head[ToServer], ResponseHead: u.head[ToClient]}
-	row.Complete = u.gap == 0 && (why == EndFin || c.Info.Transport != TCP)
+	row.Complete = u.gap == 0 && (why == EndFin || c.Info.Transport != TCP && c.Info.Transport != QUIC)
 	if u.gap > 0 {
 		row.Error = table.Some("gap")
 	} else if !row.Complete {

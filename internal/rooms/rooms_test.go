@@ -61,8 +61,9 @@ func TestImportsPointToTheWire(t *testing.T) {
 		{"exporter/bundle", "a bundle is files and tables", []string{"exporter/table", "exporter/bundle/"}},
 		{"exporter/decode", "frames depend on nothing", []string{"exporter/cursor"}},
 		{"exporter/", "of the recorder: files, rings, identity, secrets, filters", []string{"exporter/", "recorder/pcapng", "recorder/ring", "recorder/workload", "recorder/secrets", "recorder/filter"}},
-		{"exporter/dissect/", "dissectors see bytes, not packets", []string{"exporter/dissect/", "exporter/cursor", "exporter/table", "recorder/secrets"}},
-		{"forensics/", "questions need bundles, not the pipeline", []string{"forensics/", "exporter/bundle", "exporter/table", "exporter/decode", "recorder/pcapng", "kfl/"}},
+		{"exporter/dissect/", "dissectors see bytes, not packets", []string{"exporter/dissect/", "exporter/cursor", "exporter/table", "exporter/internal/tlskeys", "recorder/secrets"}},
+		{"exporter/internal/tlskeys", "a connection's keys know no dissector", []string{"exporter/cursor", "recorder/secrets"}},
+		{"forensics/", "questions need bundles, not the pipeline", []string{"forensics/", "exporter/bundle", "exporter/table", "exporter/decode", "recorder/pcapng", "recorder/secrets", "kfl/"}},
 		{"mcp/", "assistants ask forensics", []string{"mcp/", "forensics", "forensics/ask/", "forensics/check/", "forensics/redact/", "forensics/finding/", "exporter/bundle", "exporter/table", "kfl/"}},
 		{"report/", "reports ask forensics", []string{"report/", "forensics", "forensics/ask/", "forensics/check/", "forensics/redact/", "forensics/finding/", "exporter/bundle", "exporter/table", "kfl/"}},
 	}
