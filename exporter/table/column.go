@@ -31,6 +31,7 @@ const (
 	Fixed16               // BLOB of 16 bytes (ID)
 	Fixed32               // BLOB of 32 bytes (Hash)
 	TextList              // VARCHAR[]
+	IntList               // BIGINT[]
 	Ranges                // STRUCT(first BIGINT, last BIGINT)[] (Cites)
 	Headers               // STRUCT(name VARCHAR, value VARCHAR, kind VARCHAR)[]
 	Pairs                 // STRUCT(name VARCHAR, value VARCHAR)[] (labels)
@@ -38,7 +39,7 @@ const (
 
 var kindNames = [...]string{
 	Bool: "BOOLEAN", Int32: "INTEGER", Int64: "BIGINT", Timestamp: "TIMESTAMP", Text: "VARCHAR",
-	Bytes: "BLOB", Fixed16: "BLOB", Fixed32: "BLOB", TextList: "VARCHAR[]",
+	Bytes: "BLOB", Fixed16: "BLOB", Fixed32: "BLOB", TextList: "VARCHAR[]", IntList: "BIGINT[]",
 	Ranges:  `STRUCT("first" BIGINT, "last" BIGINT)[]`,
 	Headers: `STRUCT("name" VARCHAR, "value" VARCHAR, "kind" VARCHAR)[]`,
 	Pairs:   `STRUCT("name" VARCHAR, "value" VARCHAR)[]`,
@@ -179,6 +180,8 @@ func kindOf(t reflect.Type) (k Kind, optional, ok bool) {
 		return Bytes, true, true // nil is null, empty is empty
 	case reflect.TypeFor[[]string]():
 		return TextList, true, true // nil is null
+	case reflect.TypeFor[[]int64]():
+		return IntList, true, true // nil is null
 	case reflect.TypeFor[Cites]():
 		return Ranges, true, true
 	case reflect.TypeFor[[]Header]():

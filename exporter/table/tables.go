@@ -147,6 +147,21 @@ type Connection struct {
 	LastNs     int64       `col:"last_ns" unit:"ns" doc:"time of the last packet"`
 	Ts         Micros      `col:"ts" unit:"us" doc:"first_ns cut to microseconds, UTC"`
 	Calls      int64       `col:"calls" doc:"calls on it"`
+
+	Encryption        Opt[string] `col:"encryption" enc:"dict" doc:"what encrypts it: tls, dtls or quic; null where nothing does"`
+	KeyState          Opt[string] `col:"key_state" enc:"dict" doc:"verified: a record opened with a key; unverified: a key with its client random is there and opened none; none; null where nothing is encrypted"`
+	KeyReason         Opt[string] `col:"key_reason" enc:"dict" doc:"why not all records were opened: no_key, no_handshake, gap, unsupported, wrong_key or unencrypted; see docs/format/keys.md"`
+	ClientRandom      []byte      `col:"client_random" doc:"client random of its first handshake, which finds its keys in a key log; null where it was not captured"`
+	ClientRecords     Opt[int64]  `col:"client_records" doc:"encrypted records of TLS or DTLS, or packets of QUIC, from the client"`
+	ServerRecords     Opt[int64]  `col:"server_records" doc:"the same from the server"`
+	ClientRecordBytes Opt[int64]  `col:"client_record_bytes" unit:"bytes" doc:"bytes of these records on the wire"`
+	ServerRecordBytes Opt[int64]  `col:"server_record_bytes" unit:"bytes" doc:"the same from the server"`
+	ClientOpened      Opt[int64]  `col:"client_opened" doc:"of the client's records, those that authenticated with a key"`
+	ServerOpened      Opt[int64]  `col:"server_opened" doc:"the same from the server"`
+	ClientPlainBytes  Opt[int64]  `col:"client_plain_bytes" unit:"bytes" doc:"application bytes that came out of them"`
+	ServerPlainBytes  Opt[int64]  `col:"server_plain_bytes" unit:"bytes" doc:"the same from the server"`
+	RecordSizes       []int64     `col:"record_sizes" unit:"bytes" doc:"sizes of the first 64 encrypted records on the wire, in order; negative from server to client"`
+	RecordTimes       []int64     `col:"record_times_us" unit:"us" doc:"times of the same records since the first of them"`
 }
 
 // Packet is one packet of the bundle, with the place where it lies.

@@ -38,6 +38,7 @@ type everything struct {
 	OptHash   table.Opt[table.Hash]   `col:"opt_hash" doc:"d"`
 	Bytes     []byte                  `col:"bytes" doc:"d"`
 	Texts     []string                `col:"texts" doc:"d"`
+	Ints      []int64                 `col:"ints" doc:"d"`
 	Cites     table.Cites             `col:"cites" doc:"d"`
 	Headers   []table.Header          `col:"headers" doc:"d"`
 	Pairs     []table.Pair            `col:"pairs" doc:"d"`
@@ -103,6 +104,7 @@ func rowsOf(n int, seed uint64) []everything {
 		case 0:
 			e.Bytes = []byte{}
 			e.Texts = []string{}
+			e.Ints = []int64{}
 			e.Cites = table.Cites{}
 			e.Headers = []table.Header{}
 			e.Pairs = []table.Pair{}
@@ -110,6 +112,7 @@ func rowsOf(n int, seed uint64) []everything {
 			e.Bytes = []byte{0, 0xff, byte(i)}
 			for j := range r.IntN(4) {
 				e.Texts = append(e.Texts, anyText(r))
+				e.Ints = append(e.Ints, int64(i)-int64(j)<<40)
 				e.Cites = append(e.Cites, table.Range{First: int64(i + 10*j), Last: int64(i + 10*j + 3)})
 				e.Headers = append(e.Headers, table.Header{Name: "Accept", Value: anyText(r), Kind: "request"})
 				e.Pairs = append(e.Pairs, table.Pair{Name: words[r.IntN(len(words))], Value: anyText(r)})

@@ -160,7 +160,7 @@ func (d *digester) lists(c *column) {
 		d.buf = binary.LittleEndian.AppendUint32(d.buf, uint32(n))
 		for range n {
 			for l := range c.leaves {
-				if v := &c.leaves[l]; c.Kind == table.Ranges {
+				if v := &c.leaves[l]; c.Kind == table.Ranges || c.Kind == table.IntList {
 					d.room(8)
 					d.buf = binary.LittleEndian.AppendUint64(d.buf, uint64(v.i64[k]))
 				} else {

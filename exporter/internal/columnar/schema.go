@@ -45,7 +45,7 @@ func leavesOf(c *column) []leaf {
 		one.typ = format.Boolean
 	case table.Int32:
 		one.typ = format.Int32
-	case table.Int64, table.Timestamp, table.Ranges:
+	case table.Int64, table.Timestamp, table.Ranges, table.IntList:
 		one.typ = format.Int64
 	case table.Fixed16:
 		one.typ, one.width = format.FixedLenByteArray, 16
@@ -90,7 +90,7 @@ func elements(s *table.Schema, columns []*column) []format.SchemaElement {
 		list.LogicalType.Value = &format.ListType{}
 		list.ConvertedType = thrift.New(deprecated.List)
 		all = append(all, list, group("list", format.Repeated, 1))
-		if c.Kind == table.TextList {
+		if c.Kind == table.TextList || c.Kind == table.IntList {
 			all = append(all, element("element", format.Required, leaves[0], c.Kind))
 			continue
 		}

@@ -76,6 +76,8 @@ func (c *column) sizeIn(p unsafe.Pointer) int {
 		return 4 + len(*(*string)(p))
 	case table.Bytes:
 		return 4 + len(*(*[]byte)(p))
+	case table.IntList:
+		return 4 + 8*len(*(*[]int64)(p))
 	case table.Ranges:
 		return 4 + 16*len(*(*[]table.Range)(p))
 	case table.TextList:
@@ -163,6 +165,8 @@ func fieldKind(t reflect.Type) (kind table.Kind, opt, ok bool) {
 		return table.Fixed32, false, true
 	case reflect.TypeFor[[]string]():
 		return table.TextList, false, true
+	case reflect.TypeFor[[]int64]():
+		return table.IntList, false, true
 	case reflect.TypeFor[table.Cites]():
 		return table.Ranges, false, true
 	case reflect.TypeFor[[]table.Header]():
@@ -177,7 +181,7 @@ func fieldKind(t reflect.Type) (kind table.Kind, opt, ok bool) {
 func (c *column) gather(rows []unsafe.Pointer) {
 	v := &c.leaves[0]
 	switch c.Kind {
-	case table.TextList, table.Ranges, table.Headers, table.Pairs:
+	case table.TextList, table.IntList, table.Ranges, table.Headers, table.Pairs:
 		c.gatherLists(rows)
 		return
 	}
@@ -321,6 +325,8 @@ func (c *column) gatherLists(rows []unsafe.Pointer) {
 			for _, s := range *(*[]string)(p) {
 				c.leaves[0].text(s)
 			}
+		case table.IntList:
+			c.leaves[0].i64 = append(c.leaves[0].i64, *(*[]int64)(p)...)
 		case table.Ranges:
 			for _, r := range *(*[]table.Range)(p) {
 				c.leaves[0].i64 = append(c.leaves[0].i64, r.First)
@@ -378,7 +384,7 @@ func (v *values) at(k int) []byte { return v.data[v.ends[k]:v.ends[k+1]] }
 
 func (c *column) isList() bool {
 	switch c.Kind {
-	case table.TextList, table.Ranges, table.Headers, table.Pairs:
+	case table.TextList, table.IntList, table.Ranges, table.Headers, table.Pairs:
 		return true
 	}
 	return false

@@ -193,13 +193,31 @@ func (c *Conn) row() table.Connection {
 		if c.d.Flipped() {
 			src, dst = dst, src
 		}
-		if path := c.d.Path(); len(path) > 0 {
-			r.Protocol = table.Some(path[len(path)-1])
+		if name := c.d.Inner(); name != "" {
+			r.Protocol = table.Some(name)
 		}
 		r.Calls = c.d.Calls()
+		encrypted(&r, c.d.Encrypted())
 	}
 	r.SrcIP, r.SrcPort, r.DstIP, r.DstPort = src.text, int32(src.port), dst.text, int32(dst.port)
 	return r
+}
+
+// encrypted writes what is known of a connection's encryption.
+func encrypted(r *table.Connection, e *dissect.Encryption) {
+	if e == nil || e.Layer == "" {
+		return
+	}
+	r.Encryption, r.KeyState, r.ClientRandom = table.Some(e.Layer), table.Some(e.State.String()), e.Random
+	if e.Reason != "" {
+		r.KeyReason = table.Some(e.Reason)
+	}
+	const client, server = dissect.ToServer, dissect.ToClient
+	r.ClientRecords, r.ServerRecords = table.Some(e.Records[client]), table.Some(e.Records[server])
+	r.ClientRecordBytes, r.ServerRecordBytes = table.Some(e.Bytes[client]), table.Some(e.Bytes[server])
+	r.ClientOpened, r.ServerOpened = table.Some(e.Opened[client]), table.Some(e.Opened[server])
+	r.ClientPlainBytes, r.ServerPlainBytes = table.Some(e.Plain[client]), table.Some(e.Plain[server])
+	r.RecordSizes, r.RecordTimes = e.Sizes, e.Times
 }
 
 // flipped reports whether content showed that client and server are the other way
