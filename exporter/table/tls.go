@@ -17,8 +17,14 @@ type TLSHandshake struct {
 	JA3String        Opt[string] `col:"ja3_string" doc:"text that tls_ja3 is the MD5 of"`
 	JA3SString       Opt[string] `col:"ja3s_string" doc:"text that tls_ja3s is the MD5 of"`
 	JA4String        Opt[string] `col:"ja4_string" doc:"tls_ja4 with the sorted lists in place of their hashes"`
-	OCSPStapled      bool        `col:"ocsp_stapled" doc:"the server sent a CertificateStatus"`
+	OCSPStapled      bool        `col:"ocsp_stapled" doc:"the server sent a CertificateStatus, or from TLS 1.3 on one beside its certificate"`
 	FailedAlertBy    Opt[string] `col:"failed_alert_by" enc:"dict" doc:"who sent the fatal alert: client or server"`
+
+	EncryptedExtensions []string    `col:"encrypted_extensions" doc:"extensions of EncryptedExtensions of TLS 1.3 in wire order, by IANA's names; null where they were not decrypted"`
+	ExtendedMaster      bool        `col:"extended_master_secret" doc:"the server agreed to the extended master secret, RFC 7627; TLS 1.3 needs none"`
+	EncryptThenMAC      bool        `col:"encrypt_then_mac" doc:"the server agreed to encrypt-then-MAC, RFC 7366"`
+	KeyState            Opt[string] `col:"key_state" enc:"dict" doc:"what became of the connection's keys up to the handshake's end: none, unverified, or verified once a record opened"`
+	KeyReason           Opt[string] `col:"key_reason" enc:"dict" doc:"why records were not or not all opened, as in connections"`
 
 	CertSubject     Opt[string] `col:"cert_subject" doc:"subject of the server's certificate, RFC 2253"`
 	CertIssuer      Opt[string] `col:"cert_issuer" doc:"issuer of the server's certificate, RFC 2253"`

@@ -13,9 +13,9 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// certCache keeps what was read of certificates, since one is sent in many handshakes.
+// Certs keeps what was read of certificates, since one is sent in many handshakes.
 // What is read depends on its bytes alone.
-type certCache struct {
+type Certs struct {
 	mu   sync.Mutex
 	read map[table.Hash]*handshake.Certificate
 }
@@ -26,9 +26,10 @@ const (
 	maxCachedSize = 16 << 10 // bytes of a certificate that is kept
 )
 
-func newCertCache() *certCache { return &certCache{read: map[table.Hash]*handshake.Certificate{}} }
+// NewCerts returns an empty cache, safe for concurrent use.
+func NewCerts() *Certs { return &Certs{read: map[table.Hash]*handshake.Certificate{}} }
 
-func (c *certCache) get(der []byte) *handshake.Certificate {
+func (c *Certs) get(der []byte) *handshake.Certificate {
 	sum := table.Hash(sha256.Sum256(der))
 	c.mu.Lock()
 	cert := c.read[sum]
@@ -50,18 +51,25 @@ func (c *certCache) get(der []byte) *handshake.Certificate {
 	return cert
 }
 
-// certificate reads a Certificate message of TLS 1.2 or earlier.
-func (k *conn) certificate(in *dissect.Input, body []byte) error {
+// certificate reads a Certificate message.
+func (k *conn) certificate(o origin, body []byte) error {
 	hs := k.hs
-	chain, err := handshake.ReadCertificates(body, maxChain)
+	var chain [][]byte
+	var err error
+	if hs.version13() {
+		var stapled bool
+		chain, stapled, err = handshake.ReadCertificates13(body, maxChain)
+		hs.det.OCSPStapled = hs.det.OCSPStapled || stapled && k.role(o.dir) == server
+	} else {
+		chain, err = handshake.ReadCertificates(body, maxChain)
+	}
 	if errors.Is(err, handshake.ErrMore) {
 		k.c.Anomaly("limit", err.Error(), 0)
 		err = nil
 	}
-	fromClient := k.role(in.Dir) == client
-	now := in.Time(0)
+	fromClient := k.role(o.dir) == client
 	if !hs.client && !hs.server && !hs.requested && !hs.helloDone {
-		fromClient = in.Dir == dissect.ToServer
+		fromClient = o.dir == dissect.ToServer
 	}
 	if len(chain) == 0 {
 		if fromClient && err == nil {
@@ -78,10 +86,10 @@ func (k *conn) certificate(in *dissect.Input, body []byte) error {
 	}
 	if fromClient {
 		hs.clientCert = certSent
-		fillClientCert(hs.det, certs, now)
+		fillClientCert(hs.det, certs, o.time)
 	} else {
 		hs.serverCert = true
-		fillServerCert(hs.det, certs, now)
+		fillServerCert(hs.det, certs, o.time)
 	}
 	return err
 }

@@ -244,7 +244,7 @@ func (k *datagrams) piece(in *dissect.Input, typ uint8, number uint16, from, siz
 	if number < 64 {
 		k.seen[in.Dir] |= 1 << number
 	}
-	k.message(&k.sides[in.Dir], in, typ, b)
+	k.message(&k.sides[in.Dir], of(in), typ, b)
 }
 
 // join adds a piece to its message and returns the message when it is whole.

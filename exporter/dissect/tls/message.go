@@ -58,7 +58,7 @@ func (k *conn) handshake(s *side, in *dissect.Input, b []byte) {
 			k.keep(s, b)
 			return
 		}
-		k.message(s, in, b[0], b[messageHeader:size])
+		k.message(s, of(in), b[0], b[messageHeader:size])
 		b = b[size:]
 		if s.encrypted && len(b) > 0 { // what follows a ServerHello of TLS 1.3 is in records of its own
 			return
@@ -105,7 +105,7 @@ func (k *conn) resume(s *side, in *dissect.Input, b []byte) []byte {
 	}
 	if len(s.part) == size {
 		m := s.part
-		k.message(s, in, m[0], m[messageHeader:])
+		k.message(s, of(in), m[0], m[messageHeader:])
 		k.dropPart(s)
 	}
 	return b[n:]
@@ -130,18 +130,27 @@ func (k *conn) dropPart(s *side) {
 	s.part, s.pass = nil, 0
 }
 
-// message reads one handshake message in clear.
-func (k *conn) message(s *side, in *dissect.Input, typ uint8, body []byte) {
+// origin is where a handshake message came from.
+type origin struct {
+	dir      dissect.Dir
+	time     int64 // ns since 1970 UTC
+	datagram bool
+}
+
+func of(in *dissect.Input) origin { return origin{in.Dir, in.Time(0), in.Datagram} }
+
+// message reads one handshake message.
+func (k *conn) message(s *side, o origin, typ uint8, body []byte) {
 	hs := k.hs
 	hs.step(typ)
 	var err error
 	switch typ {
 	case handshake.TypeClientHello:
-		err = k.clientHello(in, body)
+		err = k.clientHello(o, body)
 	case handshake.TypeServerHello, handshake.TypeHelloRetryRequest:
 		err = k.serverHello(s, typ, body)
 	case handshake.TypeCertificate:
-		err = k.certificate(in, body)
+		err = k.certificate(o, body)
 	case handshake.TypeServerKeyExchange:
 		hs.keyExchange(body)
 	case handshake.TypeCertificateRequest:
@@ -151,11 +160,17 @@ func (k *conn) message(s *side, in *dissect.Input, typ uint8, body []byte) {
 	case handshake.TypeClientKeyExchange:
 		hs.keyExchanged = true
 	case handshake.TypeHelloVerifyRequest:
-		if in.Datagram {
+		if o.datagram {
 			hs.retry, hs.row.HelloRetry = true, true
 		}
 	case handshake.TypeCertificateStatus:
 		hs.det.OCSPStapled = true
+	case handshake.TypeEncryptedExtensions:
+		err = k.encryptedExtensions(body)
+	case handshake.TypeCompressedCertificate:
+		if body, err = handshake.Decompress(body, maxMessage); err == nil {
+			err = k.certificate(o, body)
+		}
 	}
 	if err != nil {
 		hs.malformed = true

@@ -34,6 +34,9 @@ type shake struct {
 	hello2         bool // ClientHello in the form of SSL 2.0
 	master2        bool // ClientMasterKey of SSL 2.0 was seen
 	opaque2        [2]int
+	params         [2][]byte // quic_transport_parameters, by role
+	encryptedExt   bool      // EncryptedExtensions was read
+	earlyAccepted  bool      // and accepted 0-RTT
 }
 
 // What the client answered to CertificateRequest.
@@ -110,19 +113,19 @@ func types(t []uint16) []string {
 	return list(len(t), func(i int) uint16 { return t[i] }, handshake.Extension)
 }
 
-func (k *conn) clientHello(in *dissect.Input, body []byte) error {
+func (k *conn) clientHello(o origin, body []byte) error {
 	hs := k.hs
 	var h handshake.Client
-	err := handshake.ReadClient(body, in.Datagram, &h)
+	err := handshake.ReadClient(body, o.datagram, &h)
 	if hs.client && hs.retry { // the second one says the same, with what the server asked for
 		hs.retry = false
 		return err
 	}
-	hs.fillClient(&h)
+	hs.fillClient(&h, k.ja4)
 	return err
 }
 
-func (h *shake) fillClient(c *handshake.Client) {
+func (h *shake) fillClient(c *handshake.Client, transport byte) {
 	row, det := h.row, h.det
 	h.client = true
 	det.ClientVersion = table.Some(int32(c.Version))
@@ -131,6 +134,7 @@ func (h *shake) fillClient(c *handshake.Client) {
 	h.ticket = len(c.Ticket) > 0
 	h.offers13 = handshake.Is13(c.MaxVersion())
 	row.EarlyData = c.HasEarly
+	h.params[client] = clone(c.QUIC)
 	if c.HasName {
 		name := string(c.ServerName)
 		row.SNI, row.Host = table.Some(name), table.Some(name)
@@ -163,7 +167,9 @@ func (h *shake) fillClient(c *handshake.Client) {
 	if !c.SSL2 { // the fingerprints are defined for hellos of SSL 3.0 and later
 		ja3 := c.JA3(make([]byte, 0, 512))
 		row.JA3, det.JA3String = table.Some(handshake.MD5(ja3)), table.Some(string(ja3))
-		transport := byte('t')
+		if transport == 0 {
+			transport = 't'
+		}
 		if c.Version>>8 != 3 && c.Version>>8 != 0x7f {
 			transport = 'd'
 		}
@@ -207,6 +213,7 @@ func (k *conn) serverHello(s *side, typ uint8, body []byte) error {
 	if !h.NoExtBlock {
 		det.ServerExtensions = types(h.Types)
 	}
+	det.ExtendedMaster, det.EncryptThenMAC = h.Master, h.MACLast
 	ja3s := h.JA3S(make([]byte, 0, 128))
 	row.JA3S, det.JA3SString = table.Some(handshake.MD5(ja3s)), table.Some(string(ja3s))
 	if hs.version13() {
@@ -291,6 +298,11 @@ func (k *conn) finish(why string) {
 	k.describe(hs)
 	row.Summary = hs.summary(why)
 	k.clock(hs, whole)
+	if k.quic { // what carries it, not what carries QUIC
+		was := k.c.Info.Transport
+		k.c.Info.Transport = dissect.QUIC
+		defer func() { k.c.Info.Transport = was }()
+	}
 	k.c.Emit(&hs.x, row, hs.det)
 }
 

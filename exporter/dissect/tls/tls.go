@@ -58,7 +58,7 @@ type Row struct {
 
 // Protocol is TLS.
 func Protocol() *dissect.Protocol {
-	certs := newCertCache()
+	certs := NewCerts()
 	return &dissect.Protocol{
 		Name:       "tls",
 		Doc:        "handshakes of SSL 2.0 to TLS 1.3 and of DTLS",
@@ -112,13 +112,15 @@ type side struct {
 
 type conn struct {
 	c       *dissect.Conn
-	certs   *certCache
+	certs   *Certs
 	sides   [2]side
 	client  dissect.Dir // direction in which the TLS client sends
 	hs      *shake      // handshake under way, or nil
 	done    bool        // a row was emitted
 	version uint16      // negotiated
 	ssl2    bool        // records are those of SSL 2.0
+	ja4     byte        // transport in JA4 where it is not told by the version
+	quic    bool
 	closed  bool
 	end     dissect.End // with closed: why
 }

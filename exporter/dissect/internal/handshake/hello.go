@@ -14,19 +14,24 @@ import (
 
 // Types of handshake messages that are read by more than their name.
 const (
-	TypeHelloRequest       = 0
-	TypeClientHello        = 1
-	TypeServerHello        = 2
-	TypeHelloVerifyRequest = 3
-	TypeNewSessionTicket   = 4
-	TypeHelloRetryRequest  = 6 // drafts of TLS 1.3
-	TypeCertificate        = 11
-	TypeServerKeyExchange  = 12
-	TypeCertificateRequest = 13
-	TypeServerHelloDone    = 14
-	TypeClientKeyExchange  = 16
-	TypeFinished           = 20
-	TypeCertificateStatus  = 22
+	TypeHelloRequest          = 0
+	TypeClientHello           = 1
+	TypeServerHello           = 2
+	TypeHelloVerifyRequest    = 3
+	TypeNewSessionTicket      = 4
+	TypeEndOfEarlyData        = 5
+	TypeHelloRetryRequest     = 6 // drafts of TLS 1.3
+	TypeEncryptedExtensions   = 8
+	TypeCertificate           = 11
+	TypeServerKeyExchange     = 12
+	TypeCertificateRequest    = 13
+	TypeServerHelloDone       = 14
+	TypeCertificateVerify     = 15
+	TypeClientKeyExchange     = 16
+	TypeFinished              = 20
+	TypeCertificateStatus     = 22
+	TypeKeyUpdate             = 24
+	TypeCompressedCertificate = 25
 )
 
 // Extensions that are read by more than their name.
@@ -35,6 +40,8 @@ const (
 	extGroups       = 10
 	extPointFormats = 11
 	extSchemes      = 13
+	extMAC          = 22
+	extMaster       = 23
 	extALPN         = 16
 	extTicket       = 35
 	extPSK          = 41
@@ -42,6 +49,9 @@ const (
 	extVersions     = 43
 	extKeyShare     = 51
 	extKeyShareOld  = 40
+	extConnID       = 54
+	extQUIC         = 57
+	extQUICOld      = 0xffa5
 	extECH          = 0xfe0d
 	extESNI         = 0xffce
 )
@@ -76,7 +86,12 @@ type Extensions struct {
 	types      [40]uint16
 	alpn       [8][]byte
 	HasALPN    bool
-	NoExtBlock bool // the message ends before the length of the extensions
+	MACLast    bool // encrypt_then_mac, RFC 7366
+	Master     bool // extended_master_secret, RFC 7627
+	HasConnID  bool // connection_id, RFC 9146
+	ConnID     []byte
+	QUIC       []byte // quic_transport_parameters, RFC 9001 section 8.2; nil where absent
+	NoExtBlock bool   // the message ends before the length of the extensions
 }
 
 // Client is a ClientHello.
@@ -104,13 +119,14 @@ type Client struct {
 // Server is a ServerHello or a HelloRetryRequest.
 type Server struct {
 	Extensions
-	Version   uint16 // negotiated: of supported_versions where present
-	Legacy    uint16 // field version
-	Random    []byte
-	SessionID []byte
-	Suite     uint16
-	Group     uint16 // of key_share; 0 where absent
-	Retry     bool
+	Version     uint16 // negotiated: of supported_versions where present
+	Legacy      uint16 // field version
+	Random      []byte
+	SessionID   []byte
+	Suite       uint16
+	Group       uint16 // of key_share; 0 where absent
+	Compression uint8
+	Retry       bool
 }
 
 // retryRandom marks a ServerHello as a HelloRetryRequest, RFC 8446 section 4.1.3.
@@ -265,6 +281,22 @@ func (e *Extensions) shared(typ uint16, data []byte) error {
 		e.HasPSK = true
 	case extEarlyData:
 		e.HasEarly = true
+	case extMAC:
+		e.MACLast = true
+	case extMaster:
+		e.Master = true
+	case extConnID:
+		r := cursor.New(data)
+		if id := r.Bytes(int(r.Uint8())); !r.Short() {
+			e.HasConnID, e.ConnID = true, id
+		} else {
+			return badLength(len(data))
+		}
+	case extQUIC, extQUICOld:
+		e.QUIC = data
+		if e.QUIC == nil {
+			e.QUIC = []byte{}
+		}
 	}
 	return nil
 }
@@ -289,7 +321,7 @@ func ReadServer(b []byte, typ uint8, h *Server) error {
 		}
 		h.Suite = r.Uint16()
 		if !old13 {
-			r.Uint8() // compression
+			h.Compression = r.Uint8()
 		}
 		h.Retry = string(h.Random) == retryRandom
 	}

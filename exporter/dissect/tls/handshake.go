@@ -1,0 +1,176 @@
+package tls
+
+import (
+	"fmt"
+
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/handshake"
+	"github.com/pcapsule/pcapsule/exporter/table"
+)
+
+// Handshake is the row of a handshake whose messages another dissector puts together:
+// QUIC carries them in frames of its own. The client is the side that sends to the server.
+type Handshake struct {
+	k     conn
+	facts Facts
+}
+
+// Facts is what the messages read so far say. Slices are the handshake's own.
+type Facts struct {
+	Client, Server    bool   // whose hello was read; a HelloRetryRequest is none
+	Random            []byte // the client's
+	ServerRandom      []byte
+	Version, Suite    uint16
+	ServerName, ALPN  string   // ALPN: the one that the server chose
+	Offered           []string // ALPN that the client offered
+	EarlyOffered      bool
+	EarlyAccepted     bool
+	Retry             bool
+	PSK               bool   // an earlier session was taken up
+	ClientParameters  []byte // quic_transport_parameters; nil where not read
+	ServerParameters  []byte
+	ClientFin, AllFin bool // the client's Finished was read; both were
+}
+
+// NewHandshake starts a handshake on QUIC connection c.
+func NewHandshake(c *dissect.Conn, certs *Certs) *Handshake {
+	h := &Handshake{k: conn{c: c, certs: certs, client: dissect.ToServer, ja4: 'q', quic: true}}
+	h.k.newShake()
+	return h
+}
+
+// Cite says that in.Data[from:to], bytes of a datagram as captured, belong to the handshake.
+func (h *Handshake) Cite(in *dissect.Input, from, to int) {
+	if h.k.hs != nil {
+		h.k.give(in, from, to)
+	}
+}
+
+// Message reads a message without its header of four bytes; it was sent in direction dir
+// and whole at time ns. What is wrong with it becomes an anomaly of the connection.
+func (h *Handshake) Message(dir dissect.Dir, ns int64, typ uint8, body []byte) {
+	if h.k.hs == nil {
+		return
+	}
+	hs := h.k.hs
+	h.k.message(&h.k.sides[dir], origin{dir: dir, time: ns}, typ, body)
+	if typ == handshake.TypeFinished {
+		hs.fin[h.k.role(dir)] = true
+	}
+}
+
+// TooLong counts a message that is over the limit and was not kept.
+func (h *Handshake) TooLong(typ uint8, size int) {
+	h.k.c.Anomaly("limit", fmt.Sprintf("handshake message %s of %d bytes, over the limit of %d", handshake.Message(typ), size, maxMessage), 0)
+	h.Malformed()
+}
+
+// MaxMessage is the largest handshake message that is read.
+const MaxMessage = maxMessage
+
+// Lost says that bytes of a message were not captured.
+func (h *Handshake) Lost() {
+	if h.k.hs != nil {
+		h.k.hs.gap = true
+	}
+}
+
+// Malformed says that what came in place of a message is none; the caller counted it.
+func (h *Handshake) Malformed() {
+	if h.k.hs != nil {
+		h.k.hs.malformed = true
+	}
+}
+
+// Alert says that a side gave the handshake up with an alert (RFC 9001 section 4.8).
+func (h *Handshake) Alert(dir dissect.Dir, code uint8) {
+	if h.k.hs != nil {
+		h.k.hs.alert(handshake.Alert(code), true, h.k.role(dir))
+	}
+}
+
+// Ended says that a side sent its Finished, though it could not be read: what it sends now
+// shows it.
+func (h *Handshake) Ended(dir dissect.Dir) {
+	if h.k.hs != nil {
+		h.k.hs.fin[h.k.role(dir)] = true
+	}
+}
+
+// Facts are what is known so far; valid until the next call.
+func (h *Handshake) Facts() *Facts {
+	hs := h.k.hs
+	if hs == nil {
+		return &h.facts
+	}
+	row, det := hs.row, hs.det
+	h.facts = Facts{Client: hs.client, Server: hs.server, Random: det.ClientRandom, ServerRandom: det.ServerRandom,
+		Version: hs.version, Suite: uint16(row.Suite.V), ServerName: row.SNI.V, ALPN: row.ALPN.V, Offered: row.ALPNOffered,
+		EarlyOffered: row.EarlyData, EarlyAccepted: hs.earlyAccepted, Retry: row.HelloRetry, PSK: row.Resumed.V == "psk",
+		ClientParameters: hs.params[client], ServerParameters: hs.params[server],
+		ClientFin: hs.fin[client], AllFin: hs.fin[client] && hs.fin[server]}
+	return &h.facts
+}
+
+// Done reports whether the row was emitted.
+func (h *Handshake) Done() bool { return h.k.hs == nil }
+
+// Keys notes what became of the connection's keys, for the row.
+func (h *Handshake) Keys(state dissect.KeyState, reason string) {
+	if h.k.hs != nil {
+		h.k.hs.keys(state, reason)
+	}
+}
+
+// Finish emits the row; why is the word for column error where the handshake did not end
+// by itself. Without any byte cited there is no row. Later calls do nothing.
+func (h *Handshake) Finish(why string) {
+	hs := h.k.hs
+	if hs == nil {
+		return
+	}
+	h.Facts()
+	if !hs.x.HasRequest() && !hs.x.HasResponse() {
+		h.k.hs, h.k.done = nil, true
+		return
+	}
+	h.k.finish(why)
+}
+
+// Close is Finish where the connection ended.
+func (h *Handshake) Close(why dissect.End) {
+	if h.k.hs == nil {
+		return
+	}
+	h.k.closed, h.k.end = true, why
+	h.Finish(h.k.closeError(why))
+}
+
+func (h *shake) keys(state dissect.KeyState, reason string) {
+	h.det.KeyState, h.det.KeyReason = table.Some(state.String()), table.Opt[string]{}
+	if reason != "" {
+		h.det.KeyReason = table.Some(reason)
+	}
+}
+
+// encryptedExtensions reads what a server of TLS 1.3 says under encryption.
+func (k *conn) encryptedExtensions(body []byte) error {
+	hs := k.hs
+	var e handshake.Extensions
+	err := handshake.ReadExtensions(body, &e)
+	if len(e.ALPN) > 0 {
+		hs.row.ALPN = table.Some(string(e.ALPN[0]))
+	}
+	hs.encryptedExt, hs.earlyAccepted = true, e.HasEarly
+	hs.params[server] = clone(e.QUIC)
+	hs.det.EncryptedExtensions = types(e.Types)
+	return err
+}
+
+// clone copies b; nil stays nil.
+func clone(b []byte) []byte {
+	if b == nil {
+		return nil
+	}
+	return append([]byte{}, b...)
+}
