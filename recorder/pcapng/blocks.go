@@ -200,6 +200,9 @@ func (r *Reader) truncated(w []byte, pos, want int) int {
 	left := len(w) - pos
 	if left > 0 {
 		r.note(r.base+int64(pos), int64(left), DamageTruncated, "want %d bytes, %d are left", want, left)
+		if r.pass != nil {
+			r.pass(0, r.base+int64(pos), int64(left), nil)
+		}
 		r.tail = true
 	}
 	return len(w)
@@ -228,6 +231,9 @@ func (r *Reader) beginSection(blk []byte, be bool, off int64) {
 
 // takeBlock handles a block whose frame is sound.
 func (r *Reader) takeBlock(b *Batch, typ BlockType, blk []byte, off int64) {
+	if r.pass != nil && (typ == BlockSecrets || typ == BlockSection) {
+		r.pass(typ, off, int64(len(blk)), blk)
+	}
 	if r.skip && typ != BlockSection {
 		r.note(off, int64(len(blk)), DamageVersion, "block in a section of unknown version")
 		return

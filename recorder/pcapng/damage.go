@@ -88,6 +88,9 @@ func (r *Reader) found(off int64, atEnd bool) {
 		}
 		r.gaps++
 	}
+	if r.pass != nil {
+		r.pass(0, r.lost.Offset, r.lost.Length, nil)
+	}
 	r.total.Places++
 	r.total.Bytes += r.lost.Length
 	if len(r.damage) < r.opt.MaxDamage {

@@ -66,6 +66,8 @@ type Reader struct {
 	unseen   bool
 	damage   []Damage
 	total    DamageTotal
+
+	pass func(typ BlockType, off, size int64, blk []byte) // sees what Strip must know of
 }
 
 // NewReader tells the format from the first bytes of src. It answers
