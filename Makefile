@@ -2,6 +2,7 @@
 # make test   set up, check and test everything; .ci/run calls exactly this
 # make build  build bin/pcapsule
 # make fuzz   a second on every fuzz target (FUZZTIME=30s for longer)
+# make bench-tls  what decryption costs, on one conversation in clear and as TLS
 # make bench  make large captures and measure against other tools; takes long
 SHELL := /bin/bash
 GO ?= go
@@ -11,7 +12,7 @@ RELEASE ?= $(shell git describe --tags --always 2>/dev/null || echo dev)
 export GOFLAGS ?= -buildvcs=false
 export CGO_ENABLED = 1
 
-.PHONY: demo test build setup lint fuzz bench unit clean
+.PHONY: demo test build setup lint fuzz bench bench-tls unit clean
 
 build:
 	$(GO) build -trimpath -ldflags '-s -w' -o bin/pcapsule ./cmd/pcapsule
@@ -42,6 +43,9 @@ fuzz:
 
 bench: setup build
 	@scripts/bench.sh
+
+bench-tls: setup build
+	@scripts/bench-tls.sh
 
 clean:
 	rm -rf bin .cache
