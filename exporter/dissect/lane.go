@@ -28,6 +28,21 @@ func (l *Lane) Add(data []byte, p Packet) bool {
 	return true
 }
 
+// Lend is Input where nothing is left over, with data as the next bytes, without copying
+// them. What the reader took of them is told with Passed, what it left has to be added.
+func (l *Lane) Lend(data []byte, p Packet) *Input {
+	l.c.now = p
+	l.s.segs = append(l.s.segs[:0], seg{l.s.off, p})
+	l.in = Input{Dir: l.dir, Data: data, base: l.s.off, segs: l.s.segs}
+	return &l.in
+}
+
+// Passed says that n lent bytes were taken.
+func (l *Lane) Passed(n int) {
+	l.s.off += int64(n)
+	l.in.Data = nil
+}
+
 // End says that no more will come; fin, that the sender said so.
 func (l *Lane) End(fin bool, p Packet) {
 	l.c.now = p
