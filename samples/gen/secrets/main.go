@@ -1,0 +1,137 @@
+// Command secrets makes the captures in samples/secrets again: TLS, DTLS and QUIC as OpenSSL,
+// GnuTLS, nginx, curl, crypto/tls, quic-go and others speak them, each with its key log, and
+// INDEX.tsv with the length and SHA-256 of what the endpoints gave to those libraries and got
+// from them.
+//
+// It needs root, ip, tcpdump, tshark, editcap, openssl, gnutls-bin, nginx and curl. Everything
+// happens on the loopback interface of a network namespace of its own. It ends only processes
+// it started, and removes what it made outside the output folder.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+)
+
+// inside names the variable that tells the process in the namespace from its parent.
+const inside = "PCAPSULE_SECRETS_NETNS"
+
+func main() {
+	log.SetFlags(0)
+	log.SetPrefix("secrets: ")
+	out := flag.String("o", ".", "folder for the captures")
+	only := flag.String("only", "", "beginnings of the names of the captures to make, with commas; empty means all")
+	keep := flag.Bool("k", false, "go on after a capture that could not be made")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	var err error
+	if os.Getenv(inside) == "" {
+		err = enter(ctx)
+	} else {
+		err = run(ctx, *out, *only, *keep)
+	}
+	if err != nil {
+		log.Fatal(err)
+	}
+}
+
+// enter starts this program again in a new network namespace.
+func enter(ctx context.Context) error {
+	if os.Getuid() != 0 {
+		return errors.New("making a network namespace needs root; hint: run with sudo")
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	c := exec.CommandContext(ctx, self, os.Args[1:]...)
+	// GODEBUG brings back what crypto/tls no longer offers by itself.
+	c.Env = append(os.Environ(), inside+"=1", "QUIC_GO_DISABLE_GSO=true", "QUIC_GO_DISABLE_RECEIVE_BUFFER_WARNING=true",
+		"GODEBUG=tlsrsakex=1,tls3des=1,tls10server=1,tlsunsafeekm=1,rsa1024min=0")
+	c.Stdout, c.Stderr = os.Stdout, os.Stderr
+	c.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGTERM}
+	c.Cancel = func() error { return c.Process.Signal(syscall.SIGTERM) }
+	return c.Run()
+}
+
+// scenario is one capture.
+type scenario struct {
+	name string // of the capture, without what it ends in
+	make func(*lab, *shot) error
+}
+
+func scenarios() (all []scenario) {
+	all = append(all, opensslTLS()...)
+	all = append(all, opensslKeys()...)
+	all = append(all, opensslDTLS()...)
+	return all
+}
+
+func run(ctx context.Context, out, only string, keep bool) error {
+	out, err := filepath.Abs(out)
+	if err != nil {
+		return err
+	}
+	l, err := newLab(ctx, out)
+	if err != nil {
+		return err
+	}
+	defer l.close()
+	index, err := readIndex(filepath.Join(out, "INDEX.tsv"))
+	if err != nil {
+		return err
+	}
+	made, bad := 0, 0
+	for _, s := range scenarios() {
+		if !wanted(s.name, only) {
+			continue
+		}
+		rows, err := l.take(s)
+		if err != nil {
+			err = fmt.Errorf("making %s: %w", s.name, err)
+			if !keep || ctx.Err() != nil {
+				return err
+			}
+			log.Print(err)
+			bad++
+			continue
+		}
+		made++
+		index.replace(s.name, rows)
+		if err := index.write(filepath.Join(out, "INDEX.tsv")); err != nil {
+			return err
+		}
+		for _, r := range rows {
+			log.Printf("%-70s %s %s %s", r.file, r.stream, r.state, r.tshark)
+		}
+	}
+	if made == 0 {
+		return fmt.Errorf("no capture's name begins with %q", only)
+	}
+	if bad > 0 {
+		return fmt.Errorf("%d captures could not be made", bad)
+	}
+	return nil
+}
+
+func wanted(name, only string) bool {
+	if only == "" {
+		return true
+	}
+	for p := range strings.SplitSeq(only, ",") {
+		if p != "" && strings.HasPrefix(name, p) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,92 @@
+package main
+
+import (
+	"bytes"
+	"encoding/hex"
+	"fmt"
+	"path/filepath"
+)
+
+// askTshark notes for each row how much of its plaintext tshark shows with the same keys.
+func (h *shot) askTshark() error {
+	for i := range h.rows {
+		r := &h.rows[i]
+		got, err := h.follow(r)
+		if err != nil {
+			return err
+		}
+		r.tshark = "none"
+		if len(got[0])+len(got[1]) > 0 {
+			r.tshark = "part"
+		}
+		if bytes.Equal(got[0], h.truth[i][0]) && bytes.Equal(got[1], h.truth[i][1]) {
+			r.tshark = "whole"
+		}
+	}
+	return nil
+}
+
+// follow is what "follow stream" of tshark shows of a row, by direction.
+func (h *shot) follow(r *row) (got [2][]byte, err error) {
+	argv := []string{"tshark", "-r", filepath.Join(h.l.out, r.file)}
+	if r.keys != "-" {
+		if filepath.Ext(r.keys) == ".key" {
+			argv = append(argv, "-o", fmt.Sprintf("uat:rsa_keys:%q,\"\"", filepath.Join(h.l.out, r.keys)))
+		} else {
+			argv = append(argv, "-o", "tls.keylog_file:"+filepath.Join(h.l.out, r.keys))
+		}
+	}
+	which := fmt.Sprint(r.conn - 1)
+	if r.layer == "quic" {
+		which += "," + r.stream
+	}
+	port := fmt.Sprint(h.port)
+	switch r.layer {
+	case "dtls":
+		argv = append(argv, "-d", "udp.port=="+port+",dtls")
+	case "tls":
+		argv = append(argv, "-d", "tcp.port=="+port+",tls")
+	case "quic":
+		argv = append(argv, "-d", "udp.port=="+port+",quic")
+	}
+	if r.layer == "dtls" { // has no "follow"
+		b, err := h.l.run(append(argv, "-Y", "udp.stream=="+which, "-T", "fields", "-e", "udp.srcport", "-e", "data.data")...)
+		if err != nil {
+			return got, err
+		}
+		for line := range bytes.Lines(b) {
+			from, text, _ := bytes.Cut(bytes.TrimSpace(line), []byte("\t"))
+			side := 0
+			if string(from) == port {
+				side = 1
+			}
+			data, _ := hex.DecodeString(string(bytes.ReplaceAll(text, []byte(","), nil)))
+			got[side] = append(got[side], data...)
+		}
+		return got, nil
+	}
+	b, err := h.l.run(append(argv, "-q", "-z", "follow,"+r.layer+",raw,"+which)...)
+	if err != nil {
+		return got, err
+	}
+	// Lines of the second node begin with a tab; those before the data have a colon or a bar.
+	first := 0
+	for line := range bytes.Lines(b) {
+		line = bytes.TrimRight(line, "\n")
+		side := first
+		if bytes.HasPrefix(line, []byte("Node 0: ")) && bytes.HasSuffix(line, []byte(":"+port)) {
+			first = 1
+		}
+		if rest, ok := bytes.CutPrefix(line, []byte("\t")); ok {
+			side, line = 1-first, rest
+		}
+		data := make([]byte, hex.DecodedLen(len(line)))
+		if len(line) == 0 || len(line)%2 != 0 {
+			continue
+		}
+		if _, err := hex.Decode(data, line); err == nil {
+			got[side] = append(got[side], data...)
+		}
+	}
+	return got, nil
+}
