@@ -1,0 +1,198 @@
+package secrets
+
+import (
+	"cmp"
+	"hash/maphash"
+	"slices"
+	"sort"
+)
+
+// entry is a line of a key log in 16 bytes.
+type entry struct {
+	id    uint64 // 40 bits of the identifier's hash, 24 of the whole secret's
+	place uint64 // 58 bits where the line begins, counted over all sources; 6 bits of label
+}
+
+const (
+	printBits = 24
+	labelBits = 6
+	buckets   = 256 // by 8 more bits of the identifier's hash
+	piece     = 1024
+	// maxEntries bounds what a store keeps to 512 MiB.
+	maxEntries = 1 << 25
+)
+
+func (e entry) at() int64 { return int64(e.place >> labelBits) }
+func (e entry) code() int { return int(e.place & (1<<labelBits - 1)) }
+
+// index finds lines by their identifier. It grows in pieces, since a slice that doubles would
+// for a moment need three times as much.
+type index struct {
+	seed    maphash.Seed // nobody can choose identifiers that fall together
+	buckets [buckets]bucket
+	entries int
+}
+
+// bucket holds entries in pieces; all but the last are full.
+type bucket struct {
+	pieces [][]entry
+	n      int
+}
+
+func (b *bucket) at(i int) entry { return b.pieces[i/piece][i%piece] }
+
+func (b *bucket) add(e entry) {
+	last := len(b.pieces) - 1
+	if last < 0 || len(b.pieces[last]) == piece {
+		n := piece
+		if last < 0 {
+			n = 4 // most logs are short
+		}
+		b.pieces = append(b.pieces, make([]entry, 0, n))
+		last++
+	}
+	b.pieces[last] = append(b.pieces[last], e)
+	b.n++
+}
+
+// hash gives a bucket and the 40 bits of an identifier. Identifiers of different kinds
+// do not meet.
+func (x *index) hash(kind byte, id []byte) (int, uint64) {
+	var h maphash.Hash
+	h.SetSeed(x.seed)
+	h.WriteByte(kind)
+	h.Write(id)
+	v := h.Sum64()
+	return int(v % buckets), v >> 24 << printBits
+}
+
+// print is what tells two secrets of one identifier apart.
+func (x *index) print(s *Secret) uint64 {
+	var h maphash.Hash
+	h.SetSeed(x.seed)
+	h.WriteByte(byte(s.Label))
+	h.WriteByte(byte(s.N))
+	h.WriteByte(byte(s.N >> 8))
+	h.WriteByte(byte(s.N >> 16))
+	h.WriteByte(byte(s.N >> 24))
+	h.Write(s.Value)
+	return h.Sum64() & (1<<printBits - 1)
+}
+
+// code is a label and its number in 6 bits. The last one is shared by high numbers.
+func (s *Secret) code() uint64 {
+	const shared = 1<<labelBits - 1
+	if s.N == 0 {
+		return uint64(s.Label)
+	}
+	n := int(labels) + 2*(s.N-1)
+	if s.Label == ServerTraffic {
+		n++
+	}
+	return uint64(min(n, shared))
+}
+
+// kindOf is what an identifier identifies.
+func kindOf(l Label) byte {
+	switch l {
+	case PreMasterRSA:
+		return 1
+	case SessionID:
+		return 2
+	}
+	return 0
+}
+
+func (x *index) add(s *Secret, at int64) {
+	b, id := x.hash(kindOf(s.Label), s.ID)
+	x.buckets[b].add(entry{id | x.print(s), uint64(at)<<labelBits | s.code()})
+	x.entries++
+}
+
+// finish sorts and drops duplicates. It tells where each duplicate and each conflict
+// stands: the later line of two.
+func (x *index) finish(duplicate, conflict func(at int64)) {
+	var all []entry
+	for i := range x.buckets {
+		b := &x.buckets[i]
+		if b.n == 0 {
+			continue
+		}
+		all = all[:0]
+		for _, p := range b.pieces {
+			all = append(all, p...)
+		}
+		slices.SortFunc(all, func(a, b entry) int { return cmp.Or(cmp.Compare(a.id, b.id), cmp.Compare(a.place, b.place)) })
+		kept := all[:0]
+		for _, e := range all {
+			if n := len(kept); n > 0 && kept[n-1].id == e.id && kept[n-1].code() == e.code() {
+				duplicate(e.at())
+				continue
+			}
+			kept = append(kept, e)
+		}
+		for from := 0; from < len(kept); {
+			to := from + 1
+			for to < len(kept) && kept[to].id>>printBits == kept[from].id>>printBits {
+				to++
+			}
+			group := kept[from:to]
+			slices.SortFunc(group, func(a, b entry) int { return cmp.Compare(a.place, b.place) })
+			var seen uint64
+			for _, e := range group {
+				bit := uint64(1) << e.code()
+				if seen&bit != 0 && e.code() != 1<<labelBits-1 {
+					conflict(e.at())
+				}
+				seen |= bit
+			}
+			from = to
+		}
+		x.entries -= b.n - len(kept)
+		b.refill(kept)
+	}
+}
+
+// refill puts entries back into the pieces, which are enough.
+func (b *bucket) refill(all []entry) {
+	b.n = len(all)
+	for i, p := range b.pieces {
+		n := min(len(p), len(all))
+		b.pieces[i] = p[:copy(p[:n], all)]
+		all = all[n:]
+	}
+}
+
+// find gives the entries of an identifier in the order of their places.
+func (x *index) find(kind byte, id []byte, yield func(entry) bool) {
+	i, want := x.hash(kind, id)
+	b := &x.buckets[i]
+	for k := sort.Search(b.n, func(k int) bool { return b.at(k).id>>printBits >= want>>printBits }); k < b.n; k++ {
+		if e := b.at(k); e.id>>printBits != want>>printBits || !yield(e) {
+			return
+		}
+	}
+}
+
+// first gives the places of up to max entries with a code, in order.
+func (x *index) first(max int, match func(code int) bool) []int64 {
+	var places []int64
+	trim := func() {
+		slices.Sort(places)
+		places = places[:min(len(places), max)]
+	}
+	for i := range x.buckets {
+		for _, p := range x.buckets[i].pieces {
+			for _, e := range p {
+				if match(e.code()) {
+					places = append(places, e.at())
+				}
+			}
+			if len(places) > 2*max+piece {
+				trim()
+			}
+		}
+	}
+	trim()
+	return places
+}

@@ -1,0 +1,156 @@
+package secrets
+
+import (
+	"bytes"
+	"encoding/hex"
+	"errors"
+)
+
+const (
+	randomSize = 32
+	maxLine    = 64 << 10 // bytes; an ECHConfig is the longest thing in a line
+	maxUpdate  = 1 << 30  // N of a traffic secret
+	maxPreMast = 4 << 10  // bytes; as long as the longest Diffie-Hellman prime in use
+)
+
+// Why a line is wrong.
+var (
+	errLabel  = errors.New("unknown label")
+	errFields = errors.New("want label, identifier and secret")
+	errHex    = errors.New("not hexadecimal")
+	errID     = errors.New("identifier of a wrong length")
+	errValue  = errors.New("secret of a wrong length")
+	errLong   = errors.New("line too long")
+)
+
+// parseLine reads a line without its end. ID and Value are decoded into buf, which
+// must have half the line's length. A comment and an empty line are no secret and no error.
+func parseLine(line, buf []byte) (s Secret, ok bool, err error) {
+	line = bytes.Trim(line, " \t\r")
+	if len(line) == 0 || line[0] == '#' {
+		return s, false, nil
+	}
+	label, rest := field(line)
+	id, rest := field(rest)
+	value, rest := field(rest)
+	s.Label, s.N, id, value, err = labelOf(label, id, value)
+	if err != nil {
+		return s, false, err
+	}
+	if len(id) == 0 || len(value) == 0 || len(rest) > 0 {
+		return s, false, errFields
+	}
+	if len(id)%2 != 0 || len(value)%2 != 0 {
+		return s, false, errHex
+	}
+	n, m := len(id)/2, len(value)/2
+	s.ID, s.Value = buf[:n:n], buf[n:n+m:n+m]
+	if err := s.sizes(); err != nil {
+		return s, false, err
+	}
+	if _, err := hex.Decode(s.ID, id); err != nil {
+		return s, false, errHex
+	}
+	if _, err := hex.Decode(s.Value, value); err != nil {
+		return s, false, errHex
+	}
+	return s, true, nil
+}
+
+func blank(c byte) bool { return c == ' ' || c == '\t' }
+
+// field cuts the first word off.
+func field(b []byte) (word, rest []byte) {
+	n := 0
+	for n < len(b) && !blank(b[n]) {
+		n++
+	}
+	word = b[:n]
+	for n < len(b) && blank(b[n]) {
+		n++
+	}
+	return word, b[n:]
+}
+
+// labelOf tells a line's label. That of a session id stands inside the fields.
+func labelOf(label, id, value []byte) (Label, int, []byte, []byte, error) {
+	if v, ok := bytes.CutPrefix(label, []byte("QUIC_")); ok {
+		label = v // stacks of the drafts
+	}
+	switch string(label) {
+	case "RSA":
+		session, ok := bytes.CutPrefix(id, []byte("Session-ID:"))
+		if !ok {
+			return PreMasterRSA, 0, id, value, nil
+		}
+		master, ok := bytes.CutPrefix(value, []byte("Master-Key:"))
+		if !ok {
+			return 0, 0, nil, nil, errFields
+		}
+		return SessionID, 0, session, master, nil
+	case "EARLY_EXPORTER_MASTER_SECRET":
+		return EarlyExporter, 0, id, value, nil
+	case "EXPORTER_MASTER_SECRET":
+		return Exporter, 0, id, value, nil
+	}
+	for l, name := range labelNames {
+		if name == "" || Label(l) == SessionID || Label(l) == PreMasterRSA {
+			continue
+		}
+		if Label(l) == ClientTraffic || Label(l) == ServerTraffic {
+			if digits, ok := bytes.CutPrefix(label, []byte(name)); ok {
+				n, ok := number(digits)
+				if !ok {
+					break
+				}
+				return Label(l), n, id, value, nil
+			}
+		} else if string(label) == name {
+			return Label(l), 0, id, value, nil
+		}
+	}
+	return 0, 0, nil, nil, errLabel
+}
+
+func number(digits []byte) (n int, ok bool) {
+	for _, d := range digits {
+		if d < '0' || d > '9' || n > maxUpdate/10 {
+			return 0, false
+		}
+		n = 10*n + int(d-'0')
+	}
+	return n, len(digits) > 0
+}
+
+// sizes tells whether identifier and secret are as long as the label wants.
+func (s *Secret) sizes() error {
+	id, value := len(s.ID), len(s.Value)
+	switch s.Label {
+	case PreMasterRSA:
+		if id != 8 {
+			return errID
+		}
+	case SessionID:
+		if id < 1 || id > 32 {
+			return errID
+		}
+	default:
+		if id != randomSize {
+			return errID
+		}
+	}
+	ok := true
+	switch s.Label {
+	case ClientRandom, SessionID, PreMasterRSA:
+		ok = value == masterSize
+	case PreMaster:
+		ok = value <= maxPreMast
+	case ECHSecret, ECHConfig:
+	default:
+		ok = value == 32 || value == 48 // SHA-256, SHA-384
+	}
+	if !ok {
+		return errValue
+	}
+	return nil
+}

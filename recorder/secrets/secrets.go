@@ -1,0 +1,80 @@
+// Package secrets keeps the secrets of TLS and opens records with them.
+//
+// A Store reads key logs (RFC 9850 and its older spellings) and RSA private keys and finds
+// the secrets of a connection; an Opener opens records of SSL 3.0 to TLS 1.3 and of DTLS,
+// PacketKeys packets of QUIC. Bytes come out only where their tag or MAC is right. The
+// package seals nothing, keeps no state of a connection beyond one direction's cipher, and
+// imports nothing of ours: the recorder uses it as the exporter does.
+package secrets
+
+import (
+	"encoding/hex"
+	"strconv"
+)
+
+// Label is what a secret is.
+type Label uint8
+
+// The labels, as RFC 9850 section 2 has them, then those of older logs.
+const (
+	ClientRandom           Label = iota + 1 // master secret before TLS 1.3
+	ClientEarlyTraffic                      // 0-RTT
+	ClientHandshakeTraffic                  //
+	ServerHandshakeTraffic                  //
+	ClientTraffic                           // with N: 0 first, then one more with each KeyUpdate
+	ServerTraffic                           //
+	EarlyExporter                           //
+	Exporter                                //
+	ECHSecret                               // under the random of the outer ClientHello
+	ECHConfig                               //
+	PreMasterRSA                            // premaster secret, under the first 8 bytes of its encryption
+	SessionID                               // master secret, under a session id
+	PreMaster                               // premaster secret, under a client random
+	labels
+)
+
+// labelNames are as lines begin; SessionID has a line of its own form.
+var labelNames = [labels]string{
+	ClientRandom:           "CLIENT_RANDOM",
+	ClientEarlyTraffic:     "CLIENT_EARLY_TRAFFIC_SECRET",
+	ClientHandshakeTraffic: "CLIENT_HANDSHAKE_TRAFFIC_SECRET",
+	ServerHandshakeTraffic: "SERVER_HANDSHAKE_TRAFFIC_SECRET",
+	ClientTraffic:          "CLIENT_TRAFFIC_SECRET_",
+	ServerTraffic:          "SERVER_TRAFFIC_SECRET_",
+	EarlyExporter:          "EARLY_EXPORTER_SECRET",
+	Exporter:               "EXPORTER_SECRET",
+	ECHSecret:              "ECH_SECRET",
+	ECHConfig:              "ECH_CONFIG",
+	PreMasterRSA:           "RSA",
+	SessionID:              "RSA Session-ID",
+	PreMaster:              "PMS_CLIENT_RANDOM",
+}
+
+// String is the label as a line has it, without the number of a traffic secret.
+func (l Label) String() string {
+	if l >= labels || l == 0 {
+		return "label " + strconv.Itoa(int(l))
+	}
+	return labelNames[l]
+}
+
+// Secret is one line of a key log.
+type Secret struct {
+	Label  Label
+	N      int    // of ClientTraffic and ServerTraffic: how many updates came before
+	ID     []byte // a client random, but for PreMasterRSA and SessionID
+	Value  []byte
+	Source int // index into Store.Stats
+}
+
+// Line is the secret as RFC 9850 writes it, without an end of line.
+func (s Secret) Line() string {
+	id, value := hex.EncodeToString(s.ID), hex.EncodeToString(s.Value)
+	switch s.Label {
+	case SessionID:
+		return "RSA Session-ID:" + id + " Master-Key:" + value
+	case ClientTraffic, ServerTraffic:
+		return s.Label.String() + strconv.Itoa(s.N) + " " + id + " " + value
+	}
+	return s.Label.String() + " " + id + " " + value
+}
