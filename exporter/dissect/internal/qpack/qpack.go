@@ -1,0 +1,396 @@
+// Package qpack reads field sections compressed as RFC 9204 says, as an onlooker must.
+//
+// A Decoder is one direction: the table that one side's encoder stream fills, the
+// sections that refer to it, and the other side's acknowledgements. An onlooker may have
+// missed parts of any of them. References count from absolute numbers, so an entry is
+// either the right one or not there: a field whose entry was never seen says Unknown, and
+// no field is ever given a value that may belong to another entry. Refused is only what no
+// table could make sense of. Memory is bounded whatever the peers announce.
+package qpack
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/hpack"
+)
+
+// Limits of one decoder.
+const (
+	maxTable   = 64 << 10  // bytes of the dynamic table that are kept, whatever was announced
+	maxFields  = 4096      // fields given out of one section
+	maxList    = 1 << 20   // bytes of names and values given out of one section, 32 more for each field
+	maxString  = 256 << 10 // bytes of a string in an instruction of the encoder stream
+	maxUnacked = 4096      // sections remembered until they are acknowledged
+	entryCost  = 32        // RFC 9204 section 3.2.1
+	maxInteger = 1<<62 - 1 // RFC 9204 section 4.1.1
+)
+
+// UnknownText stands for a name or value that an entry held which the decoder never saw.
+const UnknownText = hpack.UnknownText
+
+// Unresolved is what Need answers where the number of insertions cannot be told.
+const Unresolved = int64(-1)
+
+// Faults of a section or an instruction.
+var (
+	ErrShort    = errors.New("field section ends early")
+	ErrInteger  = errors.New("integer over the limit")
+	ErrIndex    = errors.New("index of no entry")
+	ErrBase     = errors.New("base below zero")
+	ErrCapacity = errors.New("entry larger than the table")
+	ErrLimit    = errors.New("string over the limit")
+)
+
+// Field is one field line.
+type Field = hpack.Field
+
+// Decoder holds the dynamic table of one direction. The zero value is ready.
+type Decoder struct {
+	table
+	max      int64 // the most that the other side lets the table grow to
+	maxKnown bool
+	lost     bool // a part of the encoder stream is missing: entries from count on are not known
+
+	// What the other side's decoder stream said.
+	acked    int64 // insertions known to have been received, at least
+	ackLost  bool  // acked may be too low
+	unacked  map[int64][]int64
+	nUnacked int
+	highest  int64 // largest number of insertions that a section needed
+
+	fields  []Field
+	list    int
+	scratch []byte
+	shared  []span
+
+	// Of the last section.
+	Unknown int // fields with Unknown set
+	Dropped int // fields over the limits, not given out
+}
+
+// span says which part of scratch a field's name or value is.
+type span struct {
+	field    int
+	value    bool
+	from, to int
+}
+
+// SetMax says what the side that decodes announced as SETTINGS_QPACK_MAX_TABLE_CAPACITY.
+func (d *Decoder) SetMax(capacity int64) { d.max, d.maxKnown = capacity, true }
+
+// Max is what was announced, if it was seen.
+func (d *Decoder) Max() (capacity int64, seen bool) { return d.max, d.maxKnown }
+
+// Capacity is what the encoder set last.
+func (d *Decoder) Capacity() int64 { return d.capacity }
+
+// Count is the number of insertions seen.
+func (d *Decoder) Count() int64 { return d.count }
+
+// Lose says that a part of the encoder stream is missing and no more of it will be read.
+// Entries made before stay known.
+func (d *Decoder) Lose() { d.lost = true }
+
+// Lost reports whether a part of the encoder stream is missing.
+func (d *Decoder) Lost() bool { return d.lost }
+
+// LoseAcks says that a part of the other side's decoder stream is missing.
+func (d *Decoder) LoseAcks() {
+	d.ackLost, d.unacked, d.nUnacked = true, nil, 0
+}
+
+// Ready reports whether a section that needs so many insertions can be read as well as it
+// ever will be.
+func (d *Decoder) Ready(need int64) bool { return need <= d.count || d.lost }
+
+// Need reads the start of a section that came on a stream and returns the number of
+// insertions without which it cannot be read whole, 0 for none, or Unresolved. Ask once for
+// each section, as soon as it is there: the number on the wire wraps around (RFC 9204
+// section 4.5.1.1), and the later it is unwrapped the less sure it is.
+func (d *Decoder) Need(stream int64, block []byte) (int64, error) {
+	coded, _, err := integer(block, 8)
+	if err != nil || coded == 0 {
+		return 0, err
+	}
+	need := d.unwrap(coded)
+	if need == Unresolved {
+		d.LoseAcks() // an acknowledgement of this section will say nothing
+		return need, nil
+	}
+	d.highest = max(d.highest, need)
+	if !d.ackLost {
+		d.remember(stream, need)
+	}
+	return need, nil
+}
+
+// unwrap finds the required insert count. The encoder can be at most a table full of
+// entries ahead of what was acknowledged, and its reference at most as far behind it.
+func (d *Decoder) unwrap(coded int64) int64 {
+	if d.lost && d.ackLost {
+		return Unresolved
+	}
+	at := max(d.count, d.acked, d.highest)
+	low := coded - 1 // without any wrap
+	if !d.maxKnown {
+		// The range is at least that of the capacity in use: where low lies in it, a wrap
+		// would lead beyond what the encoder may have.
+		if low > 0 && low > at-d.largest/entryCost {
+			return low
+		}
+		return Unresolved
+	}
+	entries := d.max / entryCost
+	if entries == 0 || coded > 2*entries {
+		return Unresolved
+	}
+	most := at + entries
+	need := most/(2*entries)*(2*entries) + low
+	if need > most {
+		need -= 2 * entries
+	}
+	if need <= 0 {
+		return Unresolved
+	}
+	return need
+}
+
+// Decode reads one whole section with what the table holds; need is what Need answered.
+// With an error the fields before the fault are returned. Fields are valid until the next
+// call; their strings stay.
+func (d *Decoder) Decode(block []byte, need int64) ([]Field, error) {
+	clear(d.fields)
+	d.fields, d.scratch, d.shared, d.list = d.fields[:0], d.scratch[:0], d.shared[:0], 0
+	d.Unknown, d.Dropped = 0, 0
+	s := section{need: need}
+	p, err := s.prefix(block)
+	for len(p) > 0 && err == nil {
+		p, err = d.field(p, &s)
+	}
+	if len(d.shared) > 0 {
+		text := string(d.scratch)
+		for _, sp := range d.shared {
+			if sp.value {
+				d.fields[sp.field].Value = text[sp.from:sp.to]
+			} else {
+				d.fields[sp.field].Name = text[sp.from:sp.to]
+			}
+		}
+	}
+	if cap(d.scratch) > maxTable {
+		d.scratch = nil
+	}
+	return d.fields, err
+}
+
+// section is what a section's prefix says.
+type section struct {
+	need, base int64
+}
+
+// prefix reads the encoded section prefix, RFC 9204 section 4.5.1.
+func (s *section) prefix(p []byte) ([]byte, error) {
+	coded, p, err := integer(p, 8)
+	if err != nil {
+		return p, err
+	}
+	if coded == 0 {
+		s.need = 0
+	}
+	if len(p) == 0 {
+		return p, ErrShort
+	}
+	before := p[0]&0x80 != 0
+	delta, p, err := integer(p, 7)
+	switch {
+	case err != nil:
+		return p, err
+	case s.need == Unresolved:
+	case before && delta >= s.need && coded != 0:
+		return p, ErrBase
+	case before:
+		s.base = s.need - delta - 1
+	default:
+		s.base = s.need + delta
+	}
+	return p, nil
+}
+
+// field reads one representation, RFC 9204 section 4.5.2 to 4.5.6.
+func (d *Decoder) field(p []byte, s *section) ([]byte, error) {
+	b := p[0]
+	switch {
+	case b&0x80 != 0: // indexed
+		i, p, err := integer(p, 6)
+		if err != nil {
+			return p, err
+		}
+		return p, d.indexed(s, i, b&0x40 != 0, false)
+	case b&0xc0 == 0x40: // literal with name reference
+		return d.literal(p, 4, s, b&0x10 != 0, false, b&0x20 != 0)
+	case b&0xe0 == 0x20: // literal with literal name
+		return d.spelled(p, b&0x10 != 0)
+	case b&0xf0 == 0x10: // indexed, after the base
+		i, p, err := integer(p, 4)
+		if err != nil {
+			return p, err
+		}
+		return p, d.indexed(s, i, false, true)
+	default: // literal with name reference after the base
+		return d.literal(p, 3, s, false, true, b&0x08 != 0)
+	}
+}
+
+// at returns the entry that a section's index means.
+func (d *Decoder) at(s *section, i int64, isStatic, after bool) (entry, error) {
+	if isStatic {
+		if i >= int64(len(static)) {
+			return entry{}, fmt.Errorf("static index %d: %w", i, ErrIndex)
+		}
+		e := &static[i]
+		return entry{name: e.name, value: e.value}, nil
+	}
+	if s.need == Unresolved {
+		return entry{UnknownText, UnknownText, true}, nil
+	}
+	abs := s.base - i - 1
+	if after {
+		abs = s.base + i
+	}
+	if abs < 0 || abs >= s.need {
+		return entry{}, fmt.Errorf("entry %d of a section that needs %d: %w", abs, s.need, ErrIndex)
+	}
+	return d.get(abs), nil
+}
+
+func (d *Decoder) indexed(s *section, i int64, isStatic, after bool) error {
+	e, err := d.at(s, i, isStatic, after)
+	if err != nil {
+		return err
+	}
+	if d.fits(len(e.name) + len(e.value)) {
+		d.put(Field{Name: e.name, Value: e.value, Unknown: e.unknown})
+	}
+	return nil
+}
+
+// literal reads a field whose name is an entry's and whose value is spelled out.
+func (d *Decoder) literal(p []byte, prefix uint, s *section, isStatic, after, never bool) ([]byte, error) {
+	i, p, err := integer(p, prefix)
+	if err != nil {
+		return p, err
+	}
+	e, err := d.at(s, i, isStatic, after)
+	if err != nil {
+		return p, err
+	}
+	from := len(d.scratch)
+	if p, err = d.text(p, 7); err != nil {
+		return p, err
+	}
+	if !d.fits(len(e.name) + len(d.scratch) - from) {
+		d.scratch = d.scratch[:from]
+		return p, nil
+	}
+	d.shared = append(d.shared, span{len(d.fields), true, from, len(d.scratch)})
+	d.put(Field{Name: e.name, Unknown: e.unknown, Never: never})
+	return p, nil
+}
+
+// spelled reads a field whose name and value are spelled out.
+func (d *Decoder) spelled(p []byte, never bool) ([]byte, error) {
+	from := len(d.scratch)
+	p, err := d.text(p, 3)
+	if err != nil {
+		return p, err
+	}
+	mid := len(d.scratch)
+	if p, err = d.text(p, 7); err != nil {
+		return p, err
+	}
+	end := len(d.scratch)
+	if !d.fits(end - from) {
+		d.scratch = d.scratch[:from]
+		return p, nil
+	}
+	k := len(d.fields)
+	d.shared = append(d.shared, span{k, false, from, mid}, span{k, true, mid, end})
+	d.put(Field{Never: never})
+	return p, nil
+}
+
+// text reads a string whose length has a prefix of n bits onto the end of scratch.
+func (d *Decoder) text(p []byte, n uint) ([]byte, error) {
+	str, coded, p, err := cutString(p, n)
+	if err != nil {
+		return p, err
+	}
+	if coded {
+		d.scratch, err = hpack.AppendHuffman(d.scratch, str)
+	} else {
+		d.scratch = append(d.scratch, str...)
+	}
+	return p, err
+}
+
+func (d *Decoder) fits(n int) bool {
+	if len(d.fields) >= maxFields || d.list+n+entryCost > maxList {
+		d.Dropped++
+		return false
+	}
+	d.list += n + entryCost
+	return true
+}
+
+func (d *Decoder) put(f Field) {
+	if f.Unknown {
+		d.Unknown++
+	}
+	d.fields = append(d.fields, f)
+}
+
+// cutString cuts a string off p without undoing its Huffman code; the bit above its
+// length of n bits says whether it has one.
+func cutString(p []byte, n uint) (str []byte, coded bool, rest []byte, err error) {
+	if len(p) == 0 {
+		return nil, false, p, ErrShort
+	}
+	coded = p[0]&(1<<n) != 0
+	size, p, err := integer(p, n)
+	if err != nil {
+		return nil, coded, p, err
+	}
+	if size > int64(len(p)) {
+		return nil, coded, p, fmt.Errorf("string of %d bytes with %d left: %w", size, len(p), ErrShort)
+	}
+	return p[:size], coded, p[size:], nil
+}
+
+// integer reads a number with a prefix of n bits, RFC 7541 section 5.1.
+func integer(p []byte, n uint) (int64, []byte, error) {
+	if len(p) == 0 {
+		return 0, p, ErrShort
+	}
+	mask := int64(1)<<n - 1
+	v := int64(p[0]) & mask
+	p = p[1:]
+	if v < mask {
+		return v, p, nil
+	}
+	for shift := uint(0); ; shift += 7 {
+		if len(p) == 0 {
+			return 0, p, ErrShort
+		}
+		b := int64(p[0] & 0x7f)
+		more := p[0]&0x80 != 0
+		p = p[1:]
+		if shift > 62 || b<<shift>>shift != b || b<<shift > maxInteger-v {
+			return 0, p, ErrInteger
+		}
+		v += b << shift
+		if !more {
+			return v, p, nil
+		}
+	}
+}
