@@ -15,7 +15,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"runtime"
+
+	"filippo.io/age"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/exporter/dissect"
@@ -26,10 +29,15 @@ import (
 type Options struct {
 	Kube     []string // files with what kubectl printed
 	Hosts    []string // hosts files
+	Keys     []string // key logs, RSA private keys, captures with secrets in them
 	Filter   string   // as pcap-filter(7); packets that do not match stay in the packet files only
 	FromNs   int64    // packets before are left out of the tables; 0 is no bound
 	ToNs     int64    // packets after are left out of the tables; 0 is no bound
 	DecodeAs []dissect.DecodeAs
+
+	Identities []age.Identity  // open files with keys that age encrypted
+	EmbedKeys  bool            // keep the keys that open connections in the bundle
+	KeysTo     []age.Recipient // encrypt them to these; a bundle with such a file is not the same twice
 
 	Jobs     int    // workers; 0 means one a CPU. Changes no byte of the bundle.
 	Release  string // of this program
@@ -58,6 +66,7 @@ var ErrNoInput = errors.New("no capture files")
 //   - bundle.ErrExists where output is there already,
 //   - *InputError for an input that cannot be opened or is no capture, or whose link type
 //     cannot be asked what the filter asks,
+//   - *KeysError for a file with keys that cannot be used,
 //   - *filter.Error for a filter that is wrong,
 //   - the context's error after an interrupt.
 //
@@ -65,6 +74,10 @@ var ErrNoInput = errors.New("no capture files")
 func Run(ctx context.Context, inputs []string, output string, o Options) (*bundle.Manifest, error) {
 	sources, err := openInputs(inputs, o.Stdin)
 	if err != nil {
+		return nil, err
+	}
+	defer sources.close()
+	if err := sources.keepStdin(filepath.Dir(filepath.Clean(output)), len(o.Keys) > 0); err != nil {
 		return nil, err
 	}
 	b, err := bundle.Create(output, o.Custody)
@@ -105,12 +118,20 @@ func build(ctx context.Context, sources *inputs, b *bundle.Builder, o Options) (
 	if err != nil {
 		return nil, err
 	}
+	keys, err := loadKeys(sources, o)
+	if err != nil {
+		return nil, err
+	}
+	defer keys.store.Close()
+	if err := keys.embed(b, o); err != nil {
+		return nil, err
+	}
 	out, err := openTables(b, o.Release)
 	if err != nil {
 		return nil, err
 	}
 	defer out.abort()
-	shards, err := newShards(o)
+	shards, err := newShards(o, keys.store)
 	if err != nil {
 		return nil, err
 	}
@@ -122,7 +143,7 @@ func build(ctx context.Context, sources *inputs, b *bundle.Builder, o Options) (
 	defer cancel(nil)
 
 	read := newReading(sources, b, pass, o)
-	join := newJoining(out, who, read, o)
+	join := newJoining(out, who, read, keys, o)
 
 	rounds := make(chan *round, roundsAhead) // read, not yet in the shards
 	joins := make(chan *round, roundsAhead)  // in the shards, to be joined in order
@@ -145,8 +166,12 @@ func build(ctx context.Context, sources *inputs, b *bundle.Builder, o Options) (
 	if err := join.finish(m); err != nil {
 		return nil, err
 	}
+	if err := keys.finish(); err != nil {
+		return nil, err
+	}
 	read.describe(m)
 	who.describe(m)
+	keys.describe(m)
 	describeOptions(m, o)
 	return m, nil
 }
@@ -174,4 +199,4 @@ func describeOptions(m *bundle.Manifest, o Options) {
 }
 
 // Protocols lists the protocols that bundles are dissected with.
-func Protocols() []*dissect.Protocol { return all.Protocols() }
+func Protocols() []*dissect.Protocol { return all.Protocols(nil) }

@@ -39,6 +39,8 @@ type input struct {
 	head  [sha256.Size]byte
 	info  os.FileInfo
 	stdin *rejoined // standard input with its head put back
+	spool *os.File  // standard input kept on disk, so that it can be read twice
+	ng    bool      // PCAPNG, which can hold secrets
 }
 
 type inputs struct {
@@ -190,6 +192,7 @@ func (x *input) peek(src io.Reader) error {
 		return err
 	}
 	x.head = sha256.Sum256(head[:n])
+	x.ng = bytes.HasPrefix(head[:n], []byte(sectionMagic))
 	r, err := pcapng.NewReader(bytes.NewReader(head[:n]), pcapng.Options{})
 	if err != nil {
 		return err
@@ -213,14 +216,11 @@ func (x *input) peek(src io.Reader) error {
 // open starts reading the input; what is read also goes into the bundle.
 func (x *input) open(id int32, b *bundle.Builder, count func(int64)) (*opened, error) {
 	o := &opened{input: x, id: id}
-	raw := io.Reader(x.stdin)
-	if x.stdin == nil {
-		f, err := os.Open(x.path)
-		if err != nil {
-			return nil, &InputError{x.path, err}
-		}
-		o.file, raw = f, f
+	raw, file, err := x.raw()
+	if err != nil {
+		return nil, &InputError{x.path, err}
 	}
+	o.file = file
 	o.original.counting = count
 	src, err := pcapng.Open(io.TeeReader(raw, &o.original), pcapng.Limits{})
 	if err != nil {
@@ -237,6 +237,53 @@ func (x *input) open(id int32, b *bundle.Builder, count func(int64)) (*opened, e
 		return nil, err
 	}
 	return o, nil
+}
+
+// raw is the input as it lies on disk, from its start; f is to be closed where it is not nil.
+// Standard input that was not kept can be read once.
+func (x *input) raw() (r io.Reader, f *os.File, err error) {
+	switch {
+	case x.spool != nil:
+		return io.NewSectionReader(x.spool, 0, x.size), nil, nil
+	case x.stdin != nil:
+		return x.stdin, nil, nil
+	}
+	if f, err = os.Open(x.path); err != nil {
+		return nil, nil, err
+	}
+	return f, f, nil
+}
+
+// keepStdin copies standard input to a file without a name beside the output where it
+// must be read twice: PCAPNG may hold secrets behind the packets that they open, and a key
+// log is whole only when the capture has ended. The file is gone when it is closed.
+func (in *inputs) keepStdin(dir string, keys bool) error {
+	for _, x := range in.files {
+		if x.stdin == nil || !x.ng && !keys {
+			continue
+		}
+		f, err := os.CreateTemp(dir, ".pcapsule-stdin-")
+		if err != nil {
+			return fmt.Errorf("keeping standard input: %w", err)
+		}
+		x.spool = f
+		if err := os.Remove(f.Name()); err != nil {
+			return fmt.Errorf("keeping standard input: %w", err)
+		}
+		if x.size, err = io.Copy(f, x.stdin); err != nil {
+			return fmt.Errorf("keeping standard input: %w", err)
+		}
+		in.total += x.size
+	}
+	return nil
+}
+
+func (in *inputs) close() {
+	for _, x := range in.files {
+		if x.spool != nil {
+			x.spool.Close()
+		}
+	}
 }
 
 // unpackedName is the base name without the compression's ending.

@@ -28,6 +28,7 @@ type joining struct {
 	out  *tables
 	who  *identity
 	read *reading
+	keys *keyring
 	opt  Options
 
 	flows, conns, calls int64
@@ -48,6 +49,7 @@ type joining struct {
 	tls       []table.TLSHandshake
 	merged    []at
 	anomalies map[[2]string]int64
+	keyStates map[string]int64
 }
 
 // at is a row's place in the order of a round.
@@ -57,9 +59,9 @@ type at struct {
 	i     int32
 }
 
-func newJoining(out *tables, who *identity, read *reading, o Options) *joining {
-	return &joining{out: out, who: who, read: read, opt: o, bodies: map[table.Hash]struct{}{}, first: math.MaxInt64, last: math.MinInt64,
-		flowRows: make([]table.Flow, 256), pending: map[string][]unsafe.Pointer{}, anomalies: map[[2]string]int64{}}
+func newJoining(out *tables, who *identity, read *reading, keys *keyring, o Options) *joining {
+	return &joining{out: out, who: who, read: read, keys: keys, opt: o, bodies: map[table.Hash]struct{}{}, first: math.MaxInt64, last: math.MinInt64,
+		flowRows: make([]table.Flow, 256), pending: map[string][]unsafe.Pointer{}, anomalies: map[[2]string]int64{}, keyStates: map[string]int64{}}
 }
 
 // order sorts the rows of all shards by the packet that completed them, then by shard;
@@ -191,6 +193,9 @@ func (j *joining) writeCalls(r *round) error {
 		for _, d := range e.Details {
 			d.OfCall(c)
 			if t, ok := d.(*table.TLSHandshake); ok {
+				if err := j.keys.use(t); err != nil {
+					return err
+				}
 				j.tls = append(j.tls, *t)
 			}
 		}
@@ -385,6 +390,10 @@ func (j *joining) writeFlows(r *round) error {
 		if c.Swapped {
 			row.SrcID, row.DstID = row.DstID, row.SrcID
 		}
+		if err := j.keys.useConn(c.Conn); err != nil {
+			return err
+		}
+		j.countKeys(row)
 		conns = append(conns, *row)
 	}
 	if err := columnar.Append(j.out.plain["connections"], conns); err != nil {
@@ -397,6 +406,17 @@ func (j *joining) writeFlows(r *round) error {
 		events = append(events, e.Row)
 	}
 	return columnar.Append(j.out.plain["tcp_events"], events)
+}
+
+// countKeys counts a connection by the state of its keys.
+func (j *joining) countKeys(c *table.Connection) {
+	if !c.Encryption.OK {
+		return
+	}
+	j.keyStates["connections_"+c.KeyState.V]++
+	if c.KeyReason.OK {
+		j.keyStates["connections_"+c.KeyState.V+"_"+c.KeyReason.V]++
+	}
 }
 
 func (j *joining) writeAnomalies(r *round) error {
@@ -437,6 +457,9 @@ func (j *joining) finish(m *bundle.Manifest) error {
 	}
 	for k, n := range j.anomalies {
 		addCounter(m, k[0], k[1], n)
+	}
+	for k, n := range j.keyStates {
+		addCounter(m, "keys", k, n)
 	}
 	return nil
 }

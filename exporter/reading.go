@@ -51,6 +51,7 @@ type reading struct {
 	coverage  []table.Coverage
 	anomalies []flow.AnomalyRow
 	views     views
+	quicViews quicViews
 	said      []said // names and owners that the captures told since the last round
 	owners    owners
 	capped    map[string]int64
@@ -313,20 +314,28 @@ func (r *reading) decode(p *pcapng.Packet, f *flow.Packet) {
 		r.capped["no_transport_header"]++
 		return
 	}
-	if fr.Proto == protoTCP {
-		if v := r.views.find(fr, p.Time); v != nil {
-			dial(fr, v)
-			f.View, f.Src, f.Dst, f.SrcPort, f.DstPort = v, fr.Src, fr.Dst, fr.SrcPort, fr.DstPort
-		}
+	var v *flow.View
+	switch fr.Proto {
+	case protoTCP:
+		v = r.views.find(fr, p.Time)
+	case protoUDP:
+		v = r.quicViews.find(fr)
+	}
+	if v != nil {
+		dial(fr, v)
+		f.View, f.Src, f.Dst, f.SrcPort, f.DstPort = v, fr.Src, fr.Dst, fr.SrcPort, fr.DstPort
 	}
 	s := fr.FlowHash() % shardCount
 	r.cur.shards[s] = append(r.cur.shards[s], int32(len(r.cur.packets)-1))
 }
 
 // hasPorts reports whether an IP protocol's conversations are told apart by ports.
-func hasPorts(proto uint8) bool { return proto == protoTCP || proto == 17 || proto == 132 }
+func hasPorts(proto uint8) bool { return proto == protoTCP || proto == protoUDP || proto == 132 }
 
-const protoTCP = 6
+const (
+	protoTCP = 6
+	protoUDP = 17
+)
 
 // directionOf reads the direction from the packet's flags option.
 func directionOf(p *pcapng.Packet) decode.Direction {

@@ -36,6 +36,9 @@ func (r *Rederived) OK() bool { return len(r.Differences) == 0 }
 // ErrNotRederivable means that what the tables were made from is not in the bundle.
 var ErrNotRederivable = errors.New("the bundle does not hold what its tables were made from")
 
+// ErrNeedsKeys means that the tables were made with keys that must be given.
+var ErrNeedsKeys = errors.New("the bundle's tables cannot be made again without its keys")
+
 // Rederive makes the tables of b again, from the packets and inputs that b holds, in a
 // folder for temporary files, and compares the row digests. b is only read.
 func Rederive(ctx context.Context, b *bundle.Bundle, o Options) (*Rederived, error) {
@@ -123,7 +126,13 @@ func optionsOf(b *bundle.Bundle, o Options) (Options, error) {
 		o.DecodeAs = append(o.DecodeAs, d)
 	}
 	o.Kube, o.Hosts = nil, nil
+	if err := keysOf(b, &o); err != nil {
+		return o, err
+	}
 	for _, s := range m.SideInputs {
+		if strings.HasPrefix(s.Kind, "keys") {
+			continue
+		}
 		if s.Path == "" {
 			return o, fmt.Errorf("%w: it lacks %s", ErrNotRederivable, s.Name)
 		}
@@ -132,6 +141,26 @@ func optionsOf(b *bundle.Bundle, o Options) (Options, error) {
 		}
 	}
 	return o, nil
+}
+
+// keysOf finds the keys that a bundle was made with: those that it holds itself, else the
+// caller must give them.
+func keysOf(b *bundle.Bundle, o *Options) error {
+	var needs []string
+	for _, s := range b.Manifest.SideInputs {
+		switch s.Kind {
+		case "keys_used":
+			if !strings.HasSuffix(s.Path, ".age") || len(o.Identities) > 0 {
+				o.Keys = append(o.Keys, b.Path(s.Path))
+			}
+		case "keys":
+			needs = append(needs, fmt.Sprintf("%s (sha256 %s)", s.Name, s.SHA256Original))
+		}
+	}
+	if len(needs) > 0 && len(o.Keys) == 0 {
+		return fmt.Errorf("%w: it was made with keys that it does not hold: %s", ErrNeedsKeys, strings.Join(needs, ", "))
+	}
+	return nil
 }
 
 func compare(want, got *bundle.Manifest) *Rederived {

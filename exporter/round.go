@@ -5,7 +5,9 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/decode"
 	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/all"
 	"github.com/pcapsule/pcapsule/exporter/internal/flow"
+	"github.com/pcapsule/pcapsule/recorder/secrets"
 )
 
 // shardCount is fixed: the cut decides in which order rows of one packet stand and
@@ -78,11 +80,11 @@ type shards struct {
 	rows int                // not yet joined
 }
 
-func newShards(o Options) (*shards, error) {
+func newShards(o Options, keys *secrets.Store) (*shards, error) {
 	s := &shards{}
 	s.cond = sync.NewCond(&s.mu)
 	for i := range s.all {
-		sh, err := flow.NewShard(flow.Options{Protocols: Protocols(), DecodeAs: o.DecodeAs, Repanic: o.Repanic})
+		sh, err := flow.NewShard(flow.Options{Protocols: all.Protocols(keys), DecodeAs: o.DecodeAs, Repanic: o.Repanic})
 		if err != nil {
 			return nil, err
 		}

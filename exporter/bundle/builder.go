@@ -231,6 +231,9 @@ func (f *File) ReadFrom(r io.Reader) (total int64, err error) {
 	}
 }
 
+// Rel is the file's path in the bundle.
+func (f *File) Rel() string { return f.rel }
+
 // Size is the number of bytes written so far.
 func (f *File) Size() int64 { return f.size }
 

@@ -22,6 +22,9 @@ type bundleFlags struct {
 	output    string
 	kube      []string
 	hosts     []string
+	keys      keyFlags
+	embedKeys bool
+	keysTo    []string
 	filter    string
 	from, to  string
 	decodeAs  []string
@@ -43,6 +46,7 @@ folders of them, or - for standard input. What is damaged is read as far as it m
 and counted; the same captures always give the same bundle.`,
 		Example: `  pcapsule bundle capture.pcapng -o incident.pcapsule
   kubectl get pods,services,endpointslices,deployments,replicasets,nodes,events -A -o json > kube.json
+  pcapsule bundle capture.pcapng --keys sslkeys.log -o incident.pcapsule
   pcapsule bundle node1.pcap node2.pcap.gz --kube kube.json -o incident.pcapsule
   tcpdump -i any -w - | pcapsule bundle - -o live.pcapsule`,
 		Args: cobra.MinimumNArgs(1),
@@ -52,6 +56,9 @@ and counted; the same captures always give the same bundle.`,
 	fl.StringVarP(&f.output, "output", "o", "", "bundle to make, a name ending in .pcapsule")
 	fl.StringArrayVar(&f.kube, "kube", nil, "what kubectl get -A -o json printed; may be given several times")
 	fl.StringArrayVar(&f.hosts, "hosts", nil, "hosts file that names addresses; may be given several times")
+	f.keys.register(fl)
+	fl.BoolVar(&f.embedKeys, "embed-keys", false, "keep the keys that open connections in the bundle (data/keys/)")
+	fl.StringArrayVar(&f.keysTo, "keys-to", nil, "with --embed-keys: encrypt them with age to this recipient (age1…, or a file of them); may be given several times")
 	fl.StringVar(&f.filter, "filter", "", "tables hold only packets that match this expression, as for tcpdump")
 	fl.StringVar(&f.from, "from", "", "tables hold only packets from this time on (RFC 3339)")
 	fl.StringVar(&f.to, "to", "", "tables hold only packets up to this time (RFC 3339)")
@@ -92,6 +99,9 @@ func (e *env) runBundle(c *cobra.Command, args []string, f *bundleFlags) error {
 		return err
 	}
 	if err := newOutput(f.output); err != nil {
+		return err
+	}
+	if err := f.keyOptions(&o); err != nil {
 		return err
 	}
 	o.Custody = bundle.CreateOptions{Note: f.note}
@@ -138,12 +148,15 @@ func (s *strictError) Error() string {
 func (e *env) bundleError(ctx context.Context, err error, output string) error {
 	var in *exporter.InputError
 	var strict *strictError
+	var keys *exporter.KeysError
 	switch {
 	case errors.As(err, &strict):
 		for _, w := range strict.warnings {
 			e.warn("%s", w)
 		}
 		return codedError{err, exitDamaged, "nothing was left behind; without --strict the bundle is made and holds the warnings"}
+	case errors.As(err, &keys) && exitCode(ctx, err) == exitOther:
+		return codedError{err, exitNotCapture, "a key log has lines such as CLIENT_RANDOM <64 hex digits> <hex digits>; an RSA key is PEM or DER"}
 	case errors.As(err, &in) && exitCode(ctx, err) == exitOther:
 		return codedError{err, exitNotCapture, ""}
 	case in == nil:

@@ -54,6 +54,8 @@ type infoResult struct {
 	Anomalies  []infoCount      `json:"anomalies"`
 	Secrets    []infoCount      `json:"secrets"`
 	Keys       int64            `json:"decryption_secrets"` // blocks of them inside the captures
+	KeysKept   string           `json:"keys_kept"`          // file in the bundle with keys, "" where there is none
+	Encrypted  []infoKeys       `json:"encrypted_connections"`
 	Kubernetes int64            `json:"workloads"`
 	Warnings   []string         `json:"warnings"`
 }
@@ -65,6 +67,14 @@ type infoHole struct {
 	To      *bundle.Time `json:"to"`
 	Packets int64        `json:"packets"`
 	Detail  string       `json:"detail,omitempty"`
+}
+
+// infoKeys counts encrypted connections by what became of their keys.
+type infoKeys struct {
+	Layer  string `json:"layer"`
+	State  string `json:"key_state"`
+	Reason string `json:"key_reason,omitempty"`
+	Count  int64  `json:"count"`
 }
 
 type infoCount struct {
@@ -113,6 +123,11 @@ func (e *env) info(ctx context.Context, path string) (*infoResult, error) {
 	for _, in := range m.Inputs {
 		r.Keys += in.Secrets
 	}
+	for _, s := range m.SideInputs {
+		if s.Kind == "keys_used" {
+			r.KeysKept = s.Path
+		}
+	}
 	ask := func(sql string, each func(row []any)) {
 		if err != nil {
 			return
@@ -138,6 +153,10 @@ func (e *env) info(ctx context.Context, path string) (*infoResult, error) {
 		})
 	ask("SELECT auth_kind, count(*) FROM calls WHERE auth_kind IS NOT NULL GROUP BY 1 ORDER BY 2 DESC, 1",
 		func(row []any) { r.Secrets = append(r.Secrets, infoCount{text(row[0]), number(row[1])}) })
+	ask(`SELECT encryption, key_state, coalesce(key_reason, ''), count(*) FROM connections WHERE encryption IS NOT NULL
+		GROUP BY ALL ORDER BY 4 DESC, 1, 2, 3`, func(row []any) {
+		r.Encrypted = append(r.Encrypted, infoKeys{text(row[0]), text(row[1]), text(row[2]), number(row[3])})
+	})
 	ask("SELECT count(*) FROM workloads", func(row []any) { r.Kubernetes = number(row[0]) })
 	return r, err
 }
@@ -209,6 +228,27 @@ func (r *infoResult) printCalls(w io.Writer) {
 	}
 }
 
+// printKeys says what is encrypted, what of it was opened, and where keys lie open.
+func (r *infoResult) printKeys(w io.Writer) {
+	for i, n := range r.Encrypted {
+		label := "encrypted"
+		if i > 0 {
+			label = ""
+		}
+		what := map[string]string{"verified": "opened with keys", "unverified": "keys open nothing", "none": "not opened"}[n.State]
+		if n.Reason != "" {
+			what += ": " + n.Reason
+		}
+		fmt.Fprintf(w, "  %-10s %s × %s, %s\n", label, thousands(n.Count), n.Layer, what)
+	}
+	if r.Keys > 0 {
+		fmt.Fprintf(w, "  keys       %d blocks of decryption secrets inside the captures\n", r.Keys)
+	}
+	if r.KeysKept != "" {
+		fmt.Fprintf(w, "  keys       kept in %s\n", r.KeysKept)
+	}
+}
+
 func (r *infoResult) printDoubts(w io.Writer) {
 	if r.Kubernetes > 0 {
 		fmt.Fprintf(w, "  identity   %s pods, services and nodes known\n", thousands(r.Kubernetes))
@@ -234,9 +274,7 @@ func (r *infoResult) printDoubts(w io.Writer) {
 		}
 		fmt.Fprintf(w, "  secrets    credentials stand in the tables and packets as they were sent: %s\n", strings.Join(kinds, ", "))
 	}
-	if r.Keys > 0 {
-		fmt.Fprintf(w, "  keys       %d blocks of decryption secrets inside the captures\n", r.Keys)
-	}
+	r.printKeys(w)
 	for _, text := range r.Warnings {
 		fmt.Fprintf(w, "  warning    %s\n", printable(text, 400))
 	}

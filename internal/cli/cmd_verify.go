@@ -13,19 +13,23 @@ import (
 
 func (e *env) cmdVerify() *cobra.Command {
 	var asJSON, rederive bool
+	var keys keyFlags
 	c := &cobra.Command{
 		Use:   "verify BUNDLE",
 		Short: "Check every file of a bundle against its hashes",
 		Long: `Check every file of a bundle against its manifests, that nothing was added, and that the
 custody log's chain holds. With --rederive the tables are made again from the packets in
-the bundle and compared with its row digests, which hold across releases.`,
+the bundle and compared with its row digests, which hold across releases. A bundle that was
+made with keys needs them again, unless it holds them itself.`,
 		Example: `  pcapsule verify incident.pcapsule
-  pcapsule verify incident.pcapsule --rederive --json`,
+  pcapsule verify incident.pcapsule --rederive --json
+  pcapsule verify incident.pcapsule --rederive --keys sslkeys.log`,
 		Args: cobra.ExactArgs(1),
-		RunE: func(c *cobra.Command, args []string) error { return e.runVerify(c, args[0], asJSON, rederive) },
+		RunE: func(c *cobra.Command, args []string) error { return e.runVerify(c, args[0], asJSON, rederive, &keys) },
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	c.Flags().BoolVar(&rederive, "rederive", false, "make the tables again from the packets and compare")
+	keys.register(c.Flags())
 	return c
 }
 
@@ -36,7 +40,14 @@ type verifyResult struct {
 	Rederived *exporter.Rederived `json:"rederived,omitempty"`
 }
 
-func (e *env) runVerify(c *cobra.Command, path string, asJSON, rederive bool) error {
+func (e *env) runVerify(c *cobra.Command, path string, asJSON, rederive bool, keys *keyFlags) error {
+	o := exporter.Options{Release: Release}
+	if err := keys.apply(&o); err != nil {
+		return err
+	}
+	if len(o.Keys)+len(o.Identities) > 0 && !rederive {
+		return usagef("--keys and --identity are for --rederive")
+	}
 	hashing := newProgress(e)
 	report, err := bundle.Verify(c.Context(), path, hashing.bytes("hashing"))
 	hashing.clear()
@@ -50,8 +61,12 @@ func (e *env) runVerify(c *cobra.Command, path string, asJSON, rederive bool) er
 			return err
 		}
 		bar := newProgress(e)
-		res.Rederived, err = exporter.Rederive(c.Context(), b, exporter.Options{Release: Release, Progress: bar.update})
+		o.Progress = bar.update
+		res.Rederived, err = exporter.Rederive(c.Context(), b, o)
 		bar.clear()
+		if errors.Is(err, exporter.ErrNeedsKeys) {
+			return codedError{err, exitVerify, "every file is as it was; to make the tables again give --keys FILE"}
+		}
 		if err != nil {
 			return err
 		}

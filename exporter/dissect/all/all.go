@@ -13,10 +13,12 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/postgresql"
 	"github.com/pcapsule/pcapsule/exporter/dissect/redis"
 	"github.com/pcapsule/pcapsule/exporter/dissect/tls"
+	"github.com/pcapsule/pcapsule/recorder/secrets"
 )
 
-// Protocols returns the protocols in the order in which detection asks them.
-func Protocols() []*dissect.Protocol {
+// Protocols returns the protocols in the order in which detection asks them. Keys open
+// what is encrypted; nil where there are none.
+func Protocols(keys *secrets.Store) []*dissect.Protocol {
 	return []*dissect.Protocol{
 		http1.Protocol(),
 		dns.Protocol(),

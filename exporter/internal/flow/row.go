@@ -185,8 +185,12 @@ func (c *Conn) row() table.Connection {
 		r.PairMethod = "five_tuple"
 	}
 	for _, f := range c.flows {
-		if f.View != nil {
+		switch {
+		case f.View == nil:
+		case c.transport == dissect.TCP:
 			r.PairMethod = "sequence"
+		default:
+			r.PairMethod = "connection_id"
 		}
 	}
 	if c.d != nil {
@@ -201,6 +205,14 @@ func (c *Conn) row() table.Connection {
 	}
 	r.SrcIP, r.SrcPort, r.DstIP, r.DstPort = src.text, int32(src.port), dst.text, int32(dst.port)
 	return r
+}
+
+// Encrypted is what is known of the connection's encryption, nil where there was none.
+func (c *Conn) Encrypted() *dissect.Encryption {
+	if c.d == nil {
+		return nil
+	}
+	return c.d.Encrypted()
 }
 
 // encrypted writes what is known of a connection's encryption.

@@ -1,0 +1,94 @@
+package exporter
+
+import (
+	"net/netip"
+	"testing"
+
+	"github.com/pcapsule/pcapsule/exporter/decode"
+	"github.com/pcapsule/pcapsule/exporter/internal/flow"
+)
+
+// longHeader is the start of a QUIC version 1 packet.
+func longHeader(first byte, to, from string) []byte {
+	p := append([]byte{first, 0, 0, 0, 1, byte(len(to))}, to...)
+	p = append(append(p, byte(len(from))), from...)
+	return append(p, make([]byte, 30)...)
+}
+
+func shortHeader(to string) []byte { return append(append([]byte{0x41}, to...), make([]byte, 30)...) }
+
+func TestQUICViews(t *testing.T) {
+	end := func(s string) flow.End {
+		a := netip.MustParseAddrPort(s)
+		return flow.End{Addr: decode.Addr(a.Addr().As16()), Port: a.Port()}
+	}
+	client, server := end("10.0.0.1:50000"), end("10.0.0.9:443")
+	moved, other := end("10.7.7.7:1234"), end("10.8.8.8:4321")
+	pod, node := end("10.244.0.5:8443"), end("10.0.0.2:61000")
+	const cid, sid, odcid = "client01", "server01", "random99"
+	type step struct {
+		name     string
+		src, dst flow.End
+		data     []byte
+		dialled  *[2]flow.End // nil: no view
+		seen     [2]flow.End
+	}
+	was := &[2]flow.End{client, server}
+	for _, c := range []struct {
+		name  string
+		steps []step
+	}{
+		{"a client that moves keeps its connection", []step{
+			{"client's first", client, server, longHeader(0xc0, odcid, cid), nil, [2]flow.End{}},
+			{"server's first", server, client, longHeader(0xc0, cid, sid), nil, [2]flow.End{}},
+			{"data", client, server, shortHeader(sid), nil, [2]flow.End{}},
+			{"data after moving", moved, server, shortHeader(sid), was, [2]flow.End{moved, server}},
+			{"answer", server, moved, shortHeader(cid), was, [2]flow.End{moved, server}},
+			{"somebody else's id", other, server, shortHeader("nobody01"), nil, [2]flow.End{}},
+			{"new connection on the old ports", moved, server, longHeader(0xc0, "random42", "client42"), nil, [2]flow.End{}},
+			{"its answer", server, moved, longHeader(0xc0, "client42", "server42"), nil, [2]flow.End{}},
+		}},
+		{"the server is seen first under new ports", []step{
+			{"client's first", client, server, longHeader(0xc0, odcid, cid), nil, [2]flow.End{}},
+			{"server's first", server, client, longHeader(0xc0, cid, sid), nil, [2]flow.End{}},
+			{"server to moved", server, moved, shortHeader(cid), was, [2]flow.End{moved, server}},
+		}},
+		{"before and after a translation", []step{
+			{"as dialled", client, server, longHeader(0xc0, odcid, cid), nil, [2]flow.End{}},
+			{"as translated", node, pod, longHeader(0xc0, odcid, cid), was, [2]flow.End{node, pod}},
+			{"answer of the pod", pod, node, longHeader(0xc0, cid, sid), was, [2]flow.End{node, pod}},
+			{"answer as dialled", server, client, longHeader(0xc0, cid, sid), nil, [2]flow.End{}},
+			{"data as translated", node, pod, shortHeader(sid), was, [2]flow.End{node, pod}},
+			{"data as dialled", client, server, shortHeader(sid), nil, [2]flow.End{}},
+		}},
+		{"an id of three bytes finds nothing", []step{
+			{"client's first", client, server, longHeader(0xc0, odcid, "cl1"), nil, [2]flow.End{}},
+			{"server's first", server, client, longHeader(0xc0, "cl1", "sv1"), nil, [2]flow.End{}},
+			{"data after moving", moved, server, shortHeader("sv1"), nil, [2]flow.End{}},
+		}},
+	} {
+		v := &quicViews{}
+		for _, s := range c.steps {
+			got := v.find(&decode.Frame{Src: s.src.Addr, Dst: s.dst.Addr, SrcPort: s.src.Port, DstPort: s.dst.Port, Payload: s.data})
+			switch {
+			case s.dialled == nil && got != nil:
+				t.Errorf("%s: %s: view %v, want none", c.name, s.name, got)
+			case s.dialled != nil && (got == nil || got.Dialled != *s.dialled || got.Seen != s.seen):
+				t.Errorf("%s: %s: view %v, want %v seen as %v", c.name, s.name, got, s.dialled, s.seen)
+			}
+		}
+	}
+}
+
+func FuzzQUICViews(f *testing.F) {
+	f.Add([]byte{0xc0, 0, 0, 0, 1, 4, 1, 2, 3, 4, 4, 5, 6, 7, 8}, []byte{0x41, 5, 6, 7, 8})
+	f.Fuzz(func(t *testing.T, a, b []byte) {
+		v := &quicViews{}
+		for i, p := range [][]byte{a, b, a, b} {
+			fr := &decode.Frame{SrcPort: uint16(1 + i), DstPort: 443, Payload: p}
+			if view := v.find(fr); view != nil && view.Seen[0].Port != fr.SrcPort && view.Seen[1].Port != fr.SrcPort {
+				t.Fatalf("view %v of a packet from port %d", view, fr.SrcPort)
+			}
+		}
+	})
+}

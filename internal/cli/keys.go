@@ -1,0 +1,94 @@
+package cli
+
+import (
+	"errors"
+	"os"
+	"strings"
+
+	"filippo.io/age"
+	"filippo.io/age/agessh"
+	"github.com/spf13/pflag"
+
+	"github.com/pcapsule/pcapsule/exporter"
+)
+
+// keyFlags are the flags of every command that opens encrypted connections.
+type keyFlags struct {
+	files      []string
+	identities []string
+}
+
+func (k *keyFlags) register(fl *pflag.FlagSet) {
+	fl.StringArrayVar(&k.files, "keys", nil, "file with keys: a TLS key log, an RSA private key, a capture with secrets in it; may be given several times")
+	fl.StringArrayVar(&k.identities, "identity", nil, "age or SSH private key that opens keys encrypted with age; may be given several times")
+}
+
+// apply reads the identities into o.
+func (k *keyFlags) apply(o *exporter.Options) error {
+	o.Keys = k.files
+	for _, path := range k.identities {
+		list, err := readIdentities(path)
+		if err != nil {
+			return codedError{&exporter.KeysError{Path: path, Err: err}, exitUsage, "want what age-keygen printed, or an SSH private key without a passphrase"}
+		}
+		o.Identities = append(o.Identities, list...)
+	}
+	return nil
+}
+
+func readIdentities(path string) ([]age.Identity, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	if strings.HasPrefix(string(data), "-----BEGIN ") {
+		id, err := agessh.ParseIdentity(data)
+		if err != nil {
+			return nil, err
+		}
+		return []age.Identity{id}, nil
+	}
+	return age.ParseIdentities(strings.NewReader(string(data)))
+}
+
+// readRecipients reads a recipient, or a file with one a line.
+func readRecipients(s string) ([]age.Recipient, error) {
+	switch {
+	case strings.HasPrefix(s, "age1"):
+		return age.ParseRecipients(strings.NewReader(s))
+	case strings.HasPrefix(s, "ssh-"):
+		r, err := agessh.ParseRecipient(s)
+		return []age.Recipient{r}, err
+	}
+	data, err := os.ReadFile(s)
+	if err != nil {
+		return nil, err
+	}
+	if strings.HasPrefix(string(data), "ssh-") {
+		r, err := agessh.ParseRecipient(strings.TrimSpace(string(data)))
+		return []age.Recipient{r}, err
+	}
+	return age.ParseRecipients(strings.NewReader(string(data)))
+}
+
+// keyOptions fills the options about keys of a bundle to be made.
+func (f *bundleFlags) keyOptions(o *exporter.Options) error {
+	if err := f.keys.apply(o); err != nil {
+		return err
+	}
+	o.EmbedKeys = f.embedKeys
+	if len(f.keysTo) > 0 && !f.embedKeys {
+		return usagef("--keys-to says whom to encrypt the bundle's keys to; give --embed-keys to keep keys in it")
+	}
+	for _, s := range f.keysTo {
+		list, err := readRecipients(s)
+		if err == nil && len(list) == 0 {
+			err = errors.New("no recipient in it")
+		}
+		if err != nil {
+			return usagef("--keys-to %q: %v; want age1…, an SSH public key or a file of recipients", s, err)
+		}
+		o.KeysTo = append(o.KeysTo, list...)
+	}
+	return nil
+}
