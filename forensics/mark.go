@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/bits"
 	"slices"
 	"strings"
@@ -16,7 +17,7 @@ const maxPackets = 1 << 36
 
 // marks are the packets that a slice will have.
 type marks struct {
-	all     bool // every packet of the window
+	all     bool // every packet of the window, with those marked beside
 	from    int64
 	to      int64
 	bundles []bundleMarks
@@ -24,6 +25,18 @@ type marks struct {
 	cited   int64
 	notes   []string
 	owners  bool
+}
+
+// window is the time of the packets where all are marked.
+func (m *marks) window() (from, to int64) {
+	from, to = m.from, m.to
+	if from == 0 {
+		from = math.MinInt64
+	}
+	if to == 0 {
+		to = math.MaxInt64
+	}
+	return from, to
 }
 
 type bundleMarks struct {

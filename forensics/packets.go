@@ -7,6 +7,8 @@ import (
 	"io"
 	"time"
 
+	"filippo.io/age"
+
 	"github.com/pcapsule/pcapsule/forensics/internal/carve"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 )
@@ -50,10 +52,14 @@ type Selection struct {
 
 	From, To int64 // of the calls, or of the packets where no calls are chosen; as in Query
 
-	Context  Context
-	Vantage  Vantage
-	Comments Comments
-	Deadline time.Duration
+	Context      Context
+	Vantage      Vantage
+	Comments     Comments
+	Keys         Keys
+	KeyFiles     []string       // key logs, RSA keys and captures with secrets, beside those in the bundles
+	Identities   []age.Identity // open keys that age encrypted
+	ExactPackets bool           // with keys: no packets come along for their sake
+	Deadline     time.Duration
 }
 
 // CarveReport says what a slice holds.
@@ -61,6 +67,7 @@ type CarveReport struct {
 	carve.Report
 	Calls    int64 // calls that were chosen
 	Cited    int64 // packets that they cite
+	Keys     KeyReport
 	Notes    []string
 	Coverage Coverage
 	Elapsed  time.Duration
@@ -88,6 +95,12 @@ func (c *Case) PacketsFile(ctx context.Context, sel Selection, path string) (Car
 // packets are wanted, those numbered between the first and last cited packet of the
 // connection.
 //
+// With WithKeys, lines of key logs that open the slice's connections stand before the
+// packets, each once: from decryption secrets in the bundles' packet files, from their
+// key logs and from KeyFiles, for the client randoms of every handshake of a connection.
+// Packets of these connections up to the last chosen one come along, since a record is
+// opened by its number on the connection. No other secrets are ever in a slice.
+//
 // LIMIT: times of two nodes differ by their clocks' error, so at the ends of that range a
 // sighting may be missed; WholeConnections has them all.
 func (c *Case) Packets(ctx context.Context, sel Selection, w io.Writer) (CarveReport, error) {
@@ -99,13 +112,18 @@ func (c *Case) Packets(ctx context.Context, sel Selection, w io.Writer) (CarveRe
 		return CarveReport{}, err
 	}
 	r := CarveReport{Calls: m.calls, Cited: m.cited, Notes: m.notes}
+	opt := carve.Options{Application: "pcapsule", NoPlace: sel.Comments == NoComments}
+	if sel.Keys != NoKeys {
+		if r.Keys, opt.Secrets, err = c.unlock(ctx, m, &sel); err != nil {
+			return r, err
+		}
+	}
 	if r.Coverage, err = c.Coverage(sel.From, sel.To); err != nil {
 		return r, err
 	}
 	files := c.openFiles()
 	defer files.close()
 	picks := func(yield func(carve.Pick) error) error { return c.picks(ctx, m, files, yield) }
-	opt := carve.Options{Application: "pcapsule", NoPlace: sel.Comments == NoComments}
 	r.Report, err = carve.Write(ctx, w, files.list, opt, picks)
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = fmt.Errorf("writing packets: %w", ErrDeadline)

@@ -213,13 +213,6 @@ func TestTsharkReadsASlice(t *testing.T) {
 	}
 }
 
-func TestKeysComeAlong(t *testing.T) {
-	c := open(t, sample(t, "hard/secrets.pcapng"))
-	if _, report := slice(t, c, forensics.Selection{}); int64(report.Secrets) != c.Bundles()[0].Manifest.Inputs[0].Secrets || report.Secrets == 0 {
-		t.Errorf("%d blocks of keys in the slice, the file has %d", report.Secrets, c.Bundles()[0].Manifest.Inputs[0].Secrets)
-	}
-}
-
 func TestOwnerComments(t *testing.T) {
 	c := open(t, sample(t, "shop.pcapng"))
 	path, _ := slice(t, c, forensics.Selection{KFL: `http && dst.svc == "payment"`, Comments: forensics.OwnerComments})

@@ -69,23 +69,18 @@ type picking struct {
 func (c *Case) picking(ctx context.Context, m *marks, b int) (*picking, error) {
 	var where []string
 	var args []any
+	var or []string
 	if m.all {
-		if m.from != 0 {
-			where, args = append(where, "p.ts_ns >= ?"), append(args, m.from)
-		}
-		if m.to != 0 {
-			where, args = append(where, "p.ts_ns <= ?"), append(args, m.to)
-		}
-	} else {
-		var spans []string
-		for _, s := range m.bundles[b].set.spans(maxSpans) {
-			spans, args = append(spans, "p.packet_no BETWEEN ? AND ?"), append(args, s.first, s.last)
-		}
-		if len(spans) == 0 {
-			return nil, nil
-		}
-		where = append(where, "("+strings.Join(spans, " OR ")+")")
+		from, to := m.window()
+		or, args = append(or, "p.ts_ns BETWEEN ? AND ?"), append(args, from, to)
 	}
+	for _, s := range m.bundles[b].set.spans(maxSpans) {
+		or, args = append(or, "p.packet_no BETWEEN ? AND ?"), append(args, s.first, s.last)
+	}
+	if len(or) == 0 {
+		return nil, nil
+	}
+	where = append(where, "("+strings.Join(or, " OR ")+")")
 	if c.several() {
 		where, args = append(where, "p.bundle = ?"), append(args, int64(b))
 	}
@@ -114,8 +109,9 @@ func (c *Case) picking(ctx context.Context, m *marks, b int) (*picking, error) {
 
 // next goes to the next marked packet.
 func (s *picking) next(m *marks) error {
+	from, to := m.window()
 	for s.rows.Next() {
-		if m.all || m.bundles[s.bundle].set.has(s.rows.Int(0)) {
+		if ns := s.rows.Int(4); m.all && ns >= from && ns <= to || m.bundles[s.bundle].set.has(s.rows.Int(0)) {
 			s.time = s.rows.Int(4)
 			return nil
 		}

@@ -25,6 +25,7 @@ type Options struct {
 	Application string   // for the section header
 	Comments    []string // of the section
 	NoPlace     bool     // packets do not say where they came from
+	Secrets     []pcapng.Secrets
 }
 
 // Report says what was written.
@@ -40,9 +41,9 @@ type Report struct {
 }
 
 // Write writes the packets that picks names as one PCAPNG section: the interfaces that
-// they use, the keys of their files, the packets in the order of picks. It calls picks
-// twice, which must give the same both times. Keys stand before the packets, since
-// readers do not look back.
+// they use, the secrets it was given, the packets in the order of picks. It calls picks
+// twice, which must give the same both times. Secrets stand before the packets, since
+// readers do not look back; those of the packets' own files do not come along.
 func Write(ctx context.Context, w io.Writer, files []*File, o Options, picks func(yield func(Pick) error) error) (Report, error) {
 	var r Report
 	out, err := pcapng.NewWriter(w, pcapng.Section{Application: o.Application, Comments: o.Comments}, pcapng.WriterOptions{})
@@ -65,7 +66,7 @@ func Write(ctx context.Context, w io.Writer, files []*File, o Options, picks fun
 	if err != nil {
 		return r, err
 	}
-	if err := r.heads(out, c, files, used); err != nil {
+	if err := r.heads(out, c, o.Secrets, used); err != nil {
 		return r, err
 	}
 	var more pcapng.OptionList
@@ -99,7 +100,7 @@ func Write(ctx context.Context, w io.Writer, files []*File, o Options, picks fun
 }
 
 // heads writes what stands before the packets.
-func (r *Report) heads(out *pcapng.Writer, c *pcapng.Copier, files []*File, used []map[int32]*pcapng.Interface) error {
+func (r *Report) heads(out *pcapng.Writer, c *pcapng.Copier, secrets []pcapng.Secrets, used []map[int32]*pcapng.Interface) error {
 	r.survey(used)
 	for n, list := range used {
 		for _, k := range slices.Sorted(maps.Keys(list)) {
@@ -112,22 +113,11 @@ func (r *Report) heads(out *pcapng.Writer, c *pcapng.Copier, files []*File, used
 			}
 		}
 	}
-	seen := map[string]bool{}
-	for n := range used {
-		if used[n] == nil {
-			continue
+	for _, k := range secrets {
+		if err := out.WriteSecrets(k); err != nil {
+			return fmt.Errorf("writing keys: %w", err)
 		}
-		for _, s := range files[n].secrets {
-			key := strconv.FormatUint(uint64(s.Type), 16) + string(s.Data)
-			if seen[key] {
-				continue
-			}
-			seen[key] = true
-			if err := out.WriteSecrets(s); err != nil {
-				return fmt.Errorf("copying keys: %w", err)
-			}
-			r.Secrets++
-		}
+		r.Secrets++
 	}
 	return nil
 }

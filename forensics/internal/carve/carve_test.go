@@ -92,9 +92,12 @@ func TestWriteKeepsWhatAPacketHad(t *testing.T) {
 		picks = append(picks, Pick{Offset: p.Offset, Index: p.Index})
 	}
 	picks[1].Comment = "a → b"
-	out, report, err := write(t, NewFile(bytes.NewReader(data), int64(len(data)), input(2, 1)), picks, Options{Application: "test"})
+	out, report, err := write(t, NewFile(bytes.NewReader(data), int64(len(data)), input(2, 1)), picks, Options{Application: "test", Secrets: []pcapng.Secrets{{Type: pcapng.SecretsTLS, Data: []byte("CLIENT_RANDOM 22 33\n")}}})
 	if err != nil {
 		t.Fatal(err)
+	}
+	if bytes.Contains(out, []byte("CLIENT_RANDOM 00 11")) || !bytes.Contains(out, []byte("CLIENT_RANDOM 22 33")) {
+		t.Error("the slice has the keys of its file, or not those it was given")
 	}
 	if report.Packets != 3 || report.Interfaces != 3 || report.Secrets != 1 || !slices.Equal(report.LinkTypes, []uint16{1, 113}) || report.Bytes != int64(len(out)) {
 		t.Errorf("report %+v", report)

@@ -2,9 +2,9 @@
 // ones as a PCAPNG slice.
 //
 // A slice keeps what a packet had: its bytes, time, original length, options and the
-// description of its interface; each packet says where it came from, and keys of its
-// file come along. Carve only reads the files and trusts nothing that the tables say:
-// a place that holds no packet is an error.
+// description of its interface; each packet says where it came from. Secrets are only
+// written where they are given. Carve only reads the files and trusts nothing that the
+// tables say: a place that holds no packet is an error.
 package carve
 
 import (
@@ -18,16 +18,12 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 )
 
-// maxSecrets bounds the keys that are held of one file.
-const maxSecrets = 64 << 20 // bytes
-
 // File is a packet file of a bundle. It is for one goroutine.
 type File struct {
 	in       *bundle.Input
 	src      *window
 	size     int64
 	sections []section
-	secrets  []pcapng.Secrets
 	buf      []byte
 	loaded   bool
 }
@@ -69,7 +65,7 @@ func (f *File) load() error {
 // listed takes the interfaces from the places that bundle.json names. It is false where
 // those do not tell all.
 func (f *File) listed() bool {
-	if f.in.Sections > 1 || f.in.Secrets > 0 || f.in.InterfacesMore > 0 || len(f.in.Interfaces) == 0 {
+	if f.in.Sections > 1 || f.in.InterfacesMore > 0 || len(f.in.Interfaces) == 0 {
 		return false
 	}
 	one := section{}
@@ -87,18 +83,9 @@ func (f *File) listed() bool {
 
 // walk reads the file from its start.
 func (f *File) walk() error {
-	held := 0
 	opt := pcapng.Options{OnBlock: func(b pcapng.Block) {
-		switch b.Type {
-		case pcapng.BlockSection:
+		if b.Type == pcapng.BlockSection {
 			f.sections = append(f.sections, section{offset: b.Offset, bigEndian: b.BigEndian})
-		case pcapng.BlockSecrets:
-			s, err := pcapng.ParseSecrets(b)
-			if held += len(s.Data) + len(s.Options); err != nil || held > maxSecrets {
-				return
-			}
-			s.Data, s.Options = append([]byte(nil), s.Data...), append([]byte(nil), s.Options...)
-			f.secrets = append(f.secrets, s)
 		}
 	}}
 	r, err := pcapng.NewReader(io.NewSectionReader(f.src.src, 0, f.size), opt)

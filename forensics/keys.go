@@ -1,0 +1,454 @@
+package forensics
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"slices"
+
+	"filippo.io/age"
+
+	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/recorder/pcapng"
+	"github.com/pcapsule/pcapsule/recorder/secrets"
+)
+
+// Keys says what becomes of the secrets that open a slice's packets.
+type Keys string
+
+// What may become of them.
+const (
+	NoKeys    Keys = ""      // none is written, none is looked for
+	CountKeys Keys = "count" // none is written; the report says how many there are
+	WithKeys  Keys = "with"  // they stand before the packets; see Packets
+)
+
+// secretsBlock is how long a block of keys is at most: readers of a live pipe take no
+// longer one.
+const secretsBlock = 64 << 10
+
+// maxLines bounds the lines of keys of one slice, some 180 bytes each.
+const maxLines = 4 << 20
+
+// KeyReport says which secrets open a slice's packets.
+type KeyReport struct {
+	Connections int64 // of the slice, encrypted and with a client random that is known
+	Opened      int64 // of these, those for which there are keys
+	Lines       int64 // of key logs that open them
+	Added       int64 // packets that came along so that a reader can use the keys
+	Other       int64 // blocks of secrets of other kinds than TLS in the bundles' files, which are never written
+	Sealed      int   // bundles whose own keys are encrypted and could not be used
+}
+
+// Where a bundle has the keys that it was given.
+const (
+	keyLog    = "data/keys/keys.log"
+	sealedLog = keyLog + ".age"
+)
+
+// maxSealed is how large an encrypted key log may be once opened.
+const maxSealed = 256 << 20
+
+// keyring are the secrets of a case.
+type keyring struct {
+	store      *secrets.Store
+	identities []age.Identity
+	report     KeyReport
+	open       []*os.File
+}
+
+func (k *keyring) close() {
+	k.store.Close()
+	for _, f := range k.open {
+		f.Close() // read only: nothing can be lost
+	}
+}
+
+// keyring gathers the secrets inside the bundles' packet files, their key logs, and files.
+func (c *Case) keyring(sel *Selection) (*keyring, error) {
+	k := &keyring{store: secrets.NewStore(), identities: sel.Identities}
+	if err := k.gather(c.bundles, sel.KeyFiles); err != nil {
+		k.close()
+		return nil, err
+	}
+	return k, nil
+}
+
+func (k *keyring) gather(bundles []*bundle.Bundle, files []string) error {
+	for _, b := range bundles {
+		for i := range b.Manifest.Inputs {
+			if in := &b.Manifest.Inputs[i]; in.Secrets > 0 {
+				if err := k.inside(b, in); err != nil {
+					return err
+				}
+			}
+		}
+		if err := k.kept(b); err != nil {
+			return err
+		}
+	}
+	for _, path := range files {
+		if err := k.file(path); err != nil {
+			return err
+		}
+	}
+	return k.store.Ready()
+}
+
+// file takes a key log, an RSA key, a capture with secrets in it, or one of the first two
+// encrypted with age.
+func (k *keyring) file(path string) error {
+	err := k.store.AddFile(path)
+	sealed, capture := errors.Is(err, secrets.ErrEncrypted), errors.Is(err, secrets.ErrCapture)
+	if !sealed && !capture {
+		return err
+	}
+	f, openErr := os.Open(path)
+	if openErr != nil {
+		return &secrets.SourceError{Name: path, Err: openErr}
+	}
+	defer f.Close()
+	if capture {
+		before := len(k.store.Stats())
+		err := k.secretsIn(path, func() (io.Reader, error) {
+			_, err := f.Seek(0, io.SeekStart)
+			return f, err
+		})
+		if err == nil && len(k.store.Stats()) == before {
+			err = &secrets.SourceError{Name: path, Err: fmt.Errorf("%w: a capture without TLS secrets", secrets.ErrNoKey)}
+		}
+		return err
+	}
+	if len(k.identities) == 0 {
+		return err
+	}
+	return k.unseal(path, f)
+}
+
+// unseal takes a key log that age encrypted.
+func (k *keyring) unseal(name string, f io.Reader) error {
+	r, err := age.Decrypt(f, k.identities...)
+	if err != nil {
+		return &secrets.SourceError{Name: name, Err: err}
+	}
+	data, err := io.ReadAll(io.LimitReader(r, maxSealed+1))
+	if err == nil && len(data) > maxSealed {
+		err = fmt.Errorf("more than %d bytes of keys", maxSealed)
+	}
+	if err != nil {
+		return &secrets.SourceError{Name: name, Err: err}
+	}
+	return k.store.AddLog(name, bytes.NewReader(data), int64(len(data)))
+}
+
+// inside takes the secrets of a packet file.
+func (k *keyring) inside(b *bundle.Bundle, in *bundle.Input) error {
+	l := &lazyFile{bundle: b, in: in}
+	defer func() {
+		if l.f != nil {
+			l.f.Close() // read only: nothing can be lost
+		}
+	}()
+	return k.secretsIn(in.Path, func() (io.Reader, error) { return io.NewSectionReader(l, 0, in.Size), nil })
+}
+
+// secretsIn takes the secrets of a capture; open gives it from its start.
+func (k *keyring) secretsIn(name string, open func() (io.Reader, error)) error {
+	src, err := open()
+	if err != nil {
+		return &secrets.SourceError{Name: name, Err: err}
+	}
+	found, err := pcapng.ScanSecrets(src, open)
+	if err != nil {
+		return &secrets.SourceError{Name: name, Err: err}
+	}
+	var log bytes.Buffer
+	for _, s := range found.List {
+		if s.Type != pcapng.SecretsTLS {
+			k.report.Other++
+			continue
+		}
+		log.Write(s.Data)
+		if !bytes.HasSuffix(s.Data, []byte("\n")) {
+			log.WriteByte('\n')
+		}
+	}
+	if log.Len() == 0 {
+		return nil
+	}
+	return k.store.AddLog(name, bytes.NewReader(log.Bytes()), int64(log.Len()))
+}
+
+// kept takes the keys that a bundle was given, where it has some and they can be read.
+func (k *keyring) kept(b *bundle.Bundle) error {
+	root, err := os.OpenRoot(b.Dir)
+	if err != nil {
+		return fmt.Errorf("opening keys: %w", err)
+	}
+	defer root.Close()
+	for _, name := range []string{keyLog, sealedLog} {
+		info, err := root.Lstat(name)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err == nil && !info.Mode().IsRegular() {
+			err = &bundle.DamagedError{File: name, What: "not a regular file"}
+		}
+		if err != nil {
+			return fmt.Errorf("opening keys: %w", err)
+		}
+		f, err := root.Open(name)
+		if err != nil {
+			return fmt.Errorf("opening keys: %w", err)
+		}
+		k.open = append(k.open, f)
+		switch {
+		case name == keyLog:
+			err = k.store.AddLog(name, f, info.Size())
+		case len(k.identities) == 0:
+			k.report.Sealed++
+		default:
+			err = k.unseal(name, f)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// shaken is what finds the keys of a flow's connection.
+type shaken struct {
+	first    int64 // packet of the flow in the slice
+	last     int64
+	randoms  map[string]bool
+	sessions map[string]string // session id of a handshake by its client random
+}
+
+// unlock finds the keys of the marked packets' connections. With WithKeys the packets of
+// these connections up to the last marked one are marked too, unless exact is set: a
+// record's number goes into its key, so a reader that lacks one cannot open those after
+// it.
+func (c *Case) unlock(ctx context.Context, m *marks, sel *Selection) (KeyReport, []pcapng.Secrets, error) {
+	k, err := c.keyring(sel)
+	if err != nil {
+		return KeyReport{}, nil, err
+	}
+	defer k.close()
+	var lines []string
+	seen := map[string]bool{}
+	for b := range m.bundles {
+		flows, err := c.flowsOf(ctx, m, b)
+		if err != nil {
+			return KeyReport{}, nil, err
+		}
+		if err := c.randoms(ctx, b, flows); err != nil {
+			return KeyReport{}, nil, err
+		}
+		wanted, err := k.pick(flows, m.all, func(random string, list []string) error {
+			if seen[random] {
+				return nil
+			}
+			seen[random] = true
+			if lines = append(lines, list...); len(lines) > maxLines {
+				return fmt.Errorf("more than %d lines of keys in one slice: %w", maxLines, ErrMemory)
+			}
+			return nil
+		})
+		if err != nil {
+			return KeyReport{}, nil, err
+		}
+		if sel.Keys != WithKeys || sel.ExactPackets || len(wanted) == 0 || m.all && m.from == 0 {
+			continue
+		}
+		added, err := c.precede(ctx, m, b, wanted)
+		if err != nil {
+			return KeyReport{}, nil, err
+		}
+		k.report.Added += added
+	}
+	slices.Sort(lines)
+	lines = slices.Compact(lines)
+	k.report.Lines = int64(len(lines))
+	if sel.Keys != WithKeys {
+		return k.report, nil, nil
+	}
+	return k.report, secretsBlocks(lines), nil
+}
+
+// flowsOf are the flows of a bundle's marked packets.
+func (c *Case) flowsOf(ctx context.Context, m *marks, b int) (map[int64]*shaken, error) {
+	flows := map[int64]*shaken{}
+	ask := func(where string, args ...any) error {
+		rows, err := c.db.Query(ctx, "SELECT packet_no, flow_id FROM packets_raw WHERE flow_id IS NOT NULL AND "+where+c.ofBundle(b), args...)
+		if err != nil {
+			return err
+		}
+		for rows.Next() {
+			n, flow := rows.Int(0), rows.Int(1)
+			if !m.all && !m.bundles[b].set.has(n) {
+				continue
+			}
+			if s := flows[flow]; s == nil {
+				flows[flow] = &shaken{first: n, last: n}
+			} else {
+				s.first, s.last = min(s.first, n), max(s.last, n)
+			}
+		}
+		return errors.Join(rows.Err(), rows.Close())
+	}
+	if m.all {
+		from, to := m.window()
+		return flows, ask("ts_ns BETWEEN ? AND ?", from, to)
+	}
+	for _, s := range m.bundles[b].set.spans(maxSpans) {
+		if err := ask("packet_no BETWEEN ? AND ?", s.first, s.last); err != nil {
+			return nil, err
+		}
+	}
+	return flows, nil
+}
+
+// randoms finds the client randoms of flows: of every handshake seen on their
+// connections, which are several where one was done again.
+func (c *Case) randoms(ctx context.Context, b int, flows map[int64]*shaken) error {
+	list := slices.Sorted(maps.Keys(flows))
+	if len(list) == 0 || c.views["flows"] == nil {
+		return nil
+	}
+	on := func(alias string) string {
+		if !c.several() {
+			return ""
+		}
+		return " AND " + alias + ".bundle = f.bundle"
+	}
+	of := ""
+	if c.several() {
+		of = fmt.Sprintf(" AND f.bundle = %d", b)
+	}
+	where := " WHERE f.flow_id IN (SELECT unnest(?))" + of
+	var asks []string
+	if tls := c.views["tls"]; tls != nil && c.views["calls"] != nil && tls.has("client_random") && tls.has("session_id") {
+		asks = append(asks, "SELECT f.flow_id, t.client_random, t.session_id FROM flows_raw f JOIN calls_raw c ON c.conn_id = f.conn_id"+on("c")+
+			" JOIN tls_raw t ON t.call_no = c.call_no"+on("t")+where+" AND c.protocol = 'tls' AND t.client_random IS NOT NULL")
+	}
+	if conns := c.views["connections"]; conns != nil && conns.has("client_random") {
+		asks = append(asks, "SELECT f.flow_id, n.client_random, NULL FROM flows_raw f JOIN connections_raw n ON n.conn_id = f.conn_id"+on("n")+
+			where+" AND n.client_random IS NOT NULL")
+	}
+	for _, sql := range asks {
+		rows, err := c.db.Query(ctx, sql, list)
+		if err != nil {
+			return err
+		}
+		for rows.Next() {
+			if err := noteRandom(flows[rows.Int(0)], rows.Value); err != nil {
+				rows.Close()
+				return err
+			}
+		}
+		if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func noteRandom(s *shaken, value func(int) (any, error)) error {
+	random, err := value(1)
+	if err != nil {
+		return err
+	}
+	session, err := value(2)
+	if err != nil {
+		return err
+	}
+	r, _ := random.([]byte)
+	id, _ := session.([]byte)
+	if s == nil || len(r) == 0 {
+		return nil
+	}
+	if s.randoms == nil {
+		s.randoms, s.sessions = map[string]bool{}, map[string]string{}
+	}
+	s.randoms[string(r)] = true
+	if len(id) > 0 {
+		s.sessions[string(r)] = string(id)
+	}
+	return nil
+}
+
+// pick counts the flows that have keys, gives their lines on, and answers which flows
+// they are and which of their packets go before what is marked: with window all before
+// the first one, since those in the window are marked by their time.
+func (k *keyring) pick(flows map[int64]*shaken, window bool, give func(random string, lines []string) error) (map[int64]*span, error) {
+	wanted := map[int64]*span{}
+	for _, flow := range slices.Sorted(maps.Keys(flows)) {
+		s := flows[flow]
+		if len(s.randoms) == 0 {
+			continue
+		}
+		k.report.Connections++
+		opened := false
+		for _, random := range slices.Sorted(maps.Keys(s.randoms)) {
+			list := k.store.Lines([]byte(random))
+			if id := s.sessions[random]; len(list) == 0 && id != "" {
+				for _, x := range k.store.FindSession([]byte(id)) {
+					list = append(list, x.Line())
+				}
+			}
+			if len(list) == 0 {
+				continue
+			}
+			opened = true
+			if err := give(random, list); err != nil {
+				return nil, err
+			}
+		}
+		if !opened {
+			continue
+		}
+		k.report.Opened++
+		if !window {
+			wanted[flow] = &span{last: s.last}
+		} else if s.first > 0 {
+			wanted[flow] = &span{last: s.first - 1}
+		}
+	}
+	return wanted, nil
+}
+
+// precede marks the packets of flows before those of the slice, and counts the new ones.
+func (c *Case) precede(ctx context.Context, m *marks, b int, wanted map[int64]*span) (int64, error) {
+	one := &m.bundles[b]
+	before := one.set.n
+	if err := c.markFlows(ctx, b, one, wanted); err != nil {
+		return 0, err
+	}
+	return one.set.n - before, nil
+}
+
+// secretsBlocks puts lines of a key log into blocks that any reader takes.
+func secretsBlocks(lines []string) (out []pcapng.Secrets) {
+	var data []byte
+	flush := func() {
+		if len(data) > 0 {
+			out = append(out, pcapng.Secrets{Type: pcapng.SecretsTLS, Data: data})
+			data = nil
+		}
+	}
+	const head = 64 // of the block, with its lengths
+	for _, l := range lines {
+		if len(data)+len(l)+1 > secretsBlock-head {
+			flush()
+		}
+		data = append(append(data, l...), '\n')
+	}
+	flush()
+	return out
+}
