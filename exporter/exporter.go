@@ -77,9 +77,6 @@ func Run(ctx context.Context, inputs []string, output string, o Options) (*bundl
 		return nil, err
 	}
 	defer sources.close()
-	if err := sources.keepStdin(filepath.Dir(filepath.Clean(output)), len(o.Keys) > 0); err != nil {
-		return nil, err
-	}
 	b, err := bundle.Create(output, o.Custody)
 	if err != nil {
 		return nil, err
@@ -88,7 +85,11 @@ func Run(ctx context.Context, inputs []string, output string, o Options) (*bundl
 	stop := context.AfterFunc(ctx, b.Abort)
 	defer stop()
 
-	m, err := build(ctx, sources, b, o)
+	err = sources.keepStdin(filepath.Dir(b.Path("data/packets/stdin")), len(o.Keys) > 0)
+	var m *bundle.Manifest
+	if err == nil {
+		m, err = build(ctx, sources, b, o)
+	}
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}

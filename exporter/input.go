@@ -254,9 +254,9 @@ func (x *input) raw() (r io.Reader, f *os.File, err error) {
 	return f, f, nil
 }
 
-// keepStdin copies standard input to a file without a name beside the output where it
-// must be read twice: PCAPNG may hold secrets behind the packets that they open, and a key
-// log is whole only when the capture has ended. The file is gone when it is closed.
+// keepStdin copies standard input to a file without a name in dir where it must be read
+// twice: PCAPNG may hold secrets behind the packets that they open, and a key log is whole
+// only when the capture has ended. The file is gone when it is closed.
 func (in *inputs) keepStdin(dir string, keys bool) error {
 	for _, x := range in.files {
 		if x.stdin == nil || !x.ng && !keys {
