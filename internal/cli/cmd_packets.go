@@ -8,14 +8,20 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/recorder/secrets"
 )
 
 type packetsFlags struct {
 	window
+	keys             keyFlags
 	output           string
 	withContext      bool
 	wholeConnections bool
+	noContext        bool
+	withKeys         bool
+	stripKeys        bool
 	vantage          string
 	comments         string
 	calls            []string
@@ -30,10 +36,17 @@ func (e *env) cmdPackets() *cobra.Command {
 		Short: "Write the packets that calls cite to a capture for Wireshark",
 		Long: `Write the packets that calls cite to a pcapng file: original bytes and times, each packet with
 a comment that says where it lies in the bundle. The last argument is a KFL condition, unless
---call, --sql or a window of time chooses.`,
+--call, --sql or a window of time chooses.
+
+Secrets are left out. With --with-keys those that open the chosen connections stand before
+the packets, so that Wireshark decrypts them by itself; the connections' packets up to there
+come along, since a record is opened by its number. With --strip-keys the argument may be any
+capture, or -: it is copied without its secrets.`,
 		Example: `  pcapsule packets incident.pcapsule 'dst.service == "payment"' -o slice.pcapng
   pcapsule packets incident.pcapsule --call 4f2a91c07be3 --with-context -o call.pcapng
-  pcapsule packets incident.pcapsule 'http && status_code == 503' -o - | tshark -r -`,
+  pcapsule packets incident.pcapsule 'http && status_code == 503' -o - | tshark -r -
+  pcapsule packets incident.pcapsule 'http' --with-keys --keys sslkeys.log -o slice.pcapng
+  pcapsule packets capture.pcapng --strip-keys -o handoff.pcapng`,
 		Args:              cobra.MinimumNArgs(1),
 		ValidArgsFunction: completeBundles,
 		RunE:              func(c *cobra.Command, args []string) error { return e.runPackets(c, args, &f) },
@@ -42,6 +55,10 @@ a comment that says where it lies in the bundle. The last argument is a KFL cond
 	fl.StringVarP(&f.output, "output", "o", "", "capture to make; - is standard output")
 	fl.BoolVar(&f.withContext, "with-context", false, "also the connections of the calls up to there, with their handshakes")
 	fl.BoolVar(&f.wholeConnections, "whole-connections", false, "all packets of the calls' connections")
+	fl.BoolVar(&f.withKeys, "with-keys", false, "also the secrets that open the packets: whoever has the slice can read them")
+	fl.BoolVar(&f.noContext, "no-context", false, "with --with-keys: no packets beside the chosen ones")
+	fl.BoolVar(&f.stripKeys, "strip-keys", false, "without any secrets; the input may be any capture")
+	f.keys.register(fl)
 	fl.StringVar(&f.vantage, "vantage", "one", "one: a connection from one place; both: from every place that saw it")
 	fl.StringVar(&f.comments, "comments", "place", "place: where a packet lies; packet: also who sent it; none")
 	fl.StringArrayVar(&f.calls, "call", nil, "call_id or # and call_no of a call; may be given several times")
@@ -58,48 +75,12 @@ func (e *env) runPackets(c *cobra.Command, args []string, f *packetsFlags) error
 	if f.output == "-" && terminal(e.out) {
 		return usagef("a capture is not for a terminal: give -o SLICE.pcapng or redirect it")
 	}
-	if f.withContext && f.wholeConnections {
-		return usagef("--with-context and --whole-connections exclude each other: give one")
+	if f.stripKeys && strippable(args[0]) {
+		return e.stripKeys(c, args, f)
 	}
-	if f.deadline < 0 {
-		return usagef("--deadline %s: want 0 or more", f.deadline)
-	}
-	sel := forensics.Selection{CallIDs: f.calls, SQL: f.sql, Deadline: f.deadline}
-	chosen := 0
-	if len(args) > 1 && !isBundlePath(args[len(args)-1]) {
-		sel.KFL, args = args[len(args)-1], args[:len(args)-1]
-		chosen++
-	}
-	if len(f.calls) > 0 {
-		chosen++
-	}
-	if f.sql != "" {
-		chosen++
-	}
-	if chosen > 1 {
-		return usagef("a KFL condition, --call and --sql exclude each other: give one")
-	}
-	switch {
-	case f.withContext:
-		sel.Context = forensics.WithContext
-	case f.wholeConnections:
-		sel.Context = forensics.WholeConnections
-	}
-	switch f.vantage {
-	case "one":
-	case "both":
-		sel.Vantage = forensics.BothVantage
-	default:
-		return usagef("--vantage %q: want one or both", f.vantage)
-	}
-	switch f.comments {
-	case "place":
-	case "packet":
-		sel.Comments = forensics.OwnerComments
-	case "none":
-		sel.Comments = forensics.NoComments
-	default:
-		return usagef("--comments %q: want place, packet or none", f.comments)
+	sel, args, err := f.selection(args)
+	if err != nil {
+		return err
 	}
 	if f.output != "-" {
 		if err := newOutput(f.output); err != nil {
@@ -124,18 +105,145 @@ func (e *env) runPackets(c *cobra.Command, args []string, f *packetsFlags) error
 		return codedError{err, exitExists, ""}
 	}
 	if err != nil {
-		return e.asked(outputError(err, f.output))
+		return e.asked(keysError(outputError(err, f.output)))
 	}
+	e.toldPackets(&r, f)
+	return nil
+}
+
+// selection reads the flags and takes the condition off the arguments.
+func (f *packetsFlags) selection(args []string) (forensics.Selection, []string, error) {
+	sel := forensics.Selection{CallIDs: f.calls, SQL: f.sql, Deadline: f.deadline, Keys: forensics.CountKeys}
+	if f.deadline < 0 {
+		return sel, args, usagef("--deadline %s: want 0 or more", f.deadline)
+	}
+	chosen := 0
+	if len(args) > 1 && !isBundlePath(args[len(args)-1]) {
+		sel.KFL, args = args[len(args)-1], args[:len(args)-1]
+		chosen++
+	}
+	if len(f.calls) > 0 {
+		chosen++
+	}
+	if f.sql != "" {
+		chosen++
+	}
+	if chosen > 1 {
+		return sel, args, usagef("a KFL condition, --call and --sql exclude each other: give one")
+	}
+	switch {
+	case f.withContext && f.wholeConnections:
+		return sel, args, usagef("--with-context and --whole-connections exclude each other: give one")
+	case f.withContext:
+		sel.Context = forensics.WithContext
+	case f.wholeConnections:
+		sel.Context = forensics.WholeConnections
+	}
+	switch f.vantage {
+	case "one":
+	case "both":
+		sel.Vantage = forensics.BothVantage
+	default:
+		return sel, args, usagef("--vantage %q: want one or both", f.vantage)
+	}
+	switch f.comments {
+	case "place":
+	case "packet":
+		sel.Comments = forensics.OwnerComments
+	case "none":
+		sel.Comments = forensics.NoComments
+	default:
+		return sel, args, usagef("--comments %q: want place, packet or none", f.comments)
+	}
+	return sel, args, f.keysOf(&sel)
+}
+
+// keysOf reads the flags about keys.
+func (f *packetsFlags) keysOf(sel *forensics.Selection) error {
+	switch {
+	case f.withKeys && f.stripKeys:
+		return usagef("--with-keys and --strip-keys exclude each other: give one")
+	case !f.withKeys && (len(f.keys.files) > 0 || len(f.keys.identities) > 0):
+		return usagef("--keys and --identity say which keys go into the slice: give --with-keys too")
+	case f.noContext && !f.withKeys:
+		return usagef("--no-context leaves out what --with-keys adds: give --with-keys too")
+	case f.noContext && (f.withContext || f.wholeConnections):
+		return usagef("--no-context excludes --with-context and --whole-connections: give one")
+	case !f.withKeys:
+		return nil
+	}
+	var o exporter.Options
+	if err := f.keys.apply(&o); err != nil {
+		return err
+	}
+	sel.Keys, sel.KeyFiles, sel.Identities, sel.ExactPackets = forensics.WithKeys, o.Keys, o.Identities, f.noContext
+	return nil
+}
+
+// keysError gives a file of keys that cannot be used its exit code.
+func keysError(err error) error {
+	var bad *secrets.SourceError
+	if !errors.As(err, &bad) {
+		return err
+	}
+	hint := ""
+	switch {
+	case errors.Is(err, secrets.ErrEncrypted):
+		hint = "give --identity with the key that opens it"
+	case errors.Is(err, secrets.ErrNoKey):
+		hint = "a key log has lines such as CLIENT_RANDOM <64 hex digits> <hex digits>; an RSA key is PEM or DER"
+	}
+	return codedError{err, exitNotCapture, hint}
+}
+
+// toldPackets says what a slice holds.
+func (e *env) toldPackets(r *forensics.CarveReport, f *packetsFlags) {
 	to := e.out
 	if f.output == "-" {
 		to = e.err
 	}
-	fmt.Fprintf(to, "%s: %s packets, %s, of %s calls\n", f.output, thousands(r.Packets), byteSize(r.Bytes), thousands(r.Calls))
+	keys := ""
+	if k := &r.Keys; f.withKeys && k.Lines > 0 {
+		keys = fmt.Sprintf("; with %s of keys for %s of %s", counted(k.Lines, "line", "lines"), thousands(k.Opened), counted(k.Connections, "encrypted connection", "encrypted connections"))
+		if k.Added > 0 {
+			keys += fmt.Sprintf(", for which %s came along", counted(k.Added, "packet", "packets"))
+		}
+	}
+	fmt.Fprintf(to, "%s: %s packets, %s, of %s calls%s\n", f.output, thousands(r.Packets), byteSize(r.Bytes), thousands(r.Calls), keys)
 	for _, n := range r.Notes {
 		fmt.Fprintln(e.err, n)
 	}
 	if r.Coverage.State == forensics.None {
 		fmt.Fprintln(e.err, "nothing was recorded in the time asked about")
 	}
-	return nil
+	e.toldKeys(&r.Keys, f)
+}
+
+// toldKeys says of the slice's secrets what the packets do not show.
+func (e *env) toldKeys(k *forensics.KeyReport, f *packetsFlags) {
+	switch {
+	case !f.withKeys && k.Lines > 0:
+		fmt.Fprintf(e.err, "%s left out; --with-keys puts them in\n", counted(k.Lines, "line of keys", "lines of keys"))
+	case f.withKeys && k.Lines == 0 && k.Connections == 0:
+		e.warn("no keys in %s: none of its connections shows a TLS or QUIC handshake", f.output)
+	case f.withKeys && k.Lines == 0:
+		e.warn("no keys in %s: there are none for its %s; give them with --keys", f.output, counted(k.Connections, "encrypted connection", "encrypted connections"))
+	}
+	if !f.withKeys {
+		return
+	}
+	if k.Sealed > 0 {
+		e.warn("keys kept in %s are encrypted and were not used; give --identity", counted(int64(k.Sealed), "bundle", "bundles"))
+	}
+	if k.Other > 0 {
+		e.warn("%s of another kind than TLS left out", counted(k.Other, "block of secrets", "blocks of secrets"))
+	}
+}
+
+// counted is a number with its noun.
+func counted(n int64, one, many string) string {
+	if n == 1 {
+		many = one
+	}
+	return thousands(n) + " " + many
 }

@@ -1,0 +1,158 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pcapsule/pcapsule/exporter"
+	"github.com/pcapsule/pcapsule/recorder/pcapng"
+)
+
+// strippable reports whether an argument can only be a capture: neither a folder nor a ZIP.
+func strippable(path string) bool {
+	if path == "-" {
+		return true
+	}
+	info, err := os.Stat(path)
+	if err != nil || info.IsDir() {
+		return false
+	}
+	if !info.Mode().IsRegular() { // opening a named pipe waits
+		return true
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return !isBundlePath(path)
+	}
+	defer f.Close()
+	var head [4]byte
+	n, _ := io.ReadFull(f, head[:])
+	return string(head[:n]) != "PK\x03\x04"
+}
+
+// stripKeys copies a capture without its secrets.
+func (e *env) stripKeys(c *cobra.Command, args []string, f *packetsFlags) error {
+	if err := f.onlyStrip(c, args); err != nil {
+		return err
+	}
+	if f.output != "-" {
+		if err := newOutput(f.output); err != nil {
+			return err
+		}
+	}
+	in, done, err := e.captureIn(c.Context(), args[0])
+	if err != nil {
+		return &exporter.InputError{Path: args[0], Err: err}
+	}
+	defer done()
+	src, err := pcapng.Open(in, pcapng.Limits{})
+	if err != nil {
+		return &exporter.InputError{Path: args[0], Err: err}
+	}
+	defer src.Close()
+	var s pcapng.Stripped
+	if f.output == "-" {
+		s, err = stripTo(e.out, args[0], src)
+	} else {
+		s, err = stripToFile(f.output, args[0], src)
+	}
+	if err != nil {
+		return outputError(err, f.output)
+	}
+	e.toldStripped(&s, src.Compression, f.output)
+	return nil
+}
+
+// captureIn opens a capture, which an interrupt ends.
+func (e *env) captureIn(ctx context.Context, path string) (io.Reader, func() error, error) {
+	if path == "-" {
+		return e.in, func() error { return nil }, nil
+	}
+	info, err := os.Stat(path)
+	if err == nil && !info.Mode().IsRegular() {
+		err = errors.New("not a file; to read a pipe give - and redirect it")
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	return newSource(ctx, file), file.Close, nil
+}
+
+// onlyStrip refuses what chooses packets, which needs a bundle.
+func (f *packetsFlags) onlyStrip(c *cobra.Command, args []string) error {
+	if len(args) > 1 {
+		return usagef("%s is a capture, of which --strip-keys copies all packets: make a bundle of it to choose some", args[0])
+	}
+	for _, name := range []string{"with-keys", "no-context", "keys", "identity", "with-context", "whole-connections", "call", "sql", "from", "to", "vantage", "comments"} {
+		if c.Flags().Changed(name) {
+			return usagef("%s is a capture, of which --strip-keys copies all packets: --%s needs a bundle", args[0], name)
+		}
+	}
+	return nil
+}
+
+func stripToFile(path, input string, src io.Reader) (pcapng.Stripped, error) {
+	out, err := pcapng.CreateFile(path)
+	if err != nil {
+		return pcapng.Stripped{}, err
+	}
+	defer out.Abort()
+	s, err := stripTo(out, input, src)
+	if err != nil {
+		return s, err
+	}
+	return s, out.Commit()
+}
+
+// stripTo names the input in its errors, unless it is the output that failed.
+func stripTo(out io.Writer, input string, src io.Reader) (pcapng.Stripped, error) {
+	w := &watched{w: out}
+	s, err := pcapng.Strip(w, src)
+	if err != nil && !w.failed {
+		err = &exporter.InputError{Path: input, Err: err}
+	}
+	return s, err
+}
+
+// watched is a writer that remembers whether it failed.
+type watched struct {
+	w      io.Writer
+	failed bool
+}
+
+// Write implements io.Writer.
+func (w *watched) Write(p []byte) (int, error) {
+	n, err := w.w.Write(p)
+	w.failed = w.failed || err != nil
+	return n, err
+}
+
+func (e *env) toldStripped(s *pcapng.Stripped, packed pcapng.Compression, output string) {
+	to := e.out
+	if output == "-" {
+		to = e.err
+	}
+	what := "it held no secrets"
+	switch {
+	case s.Format == pcapng.FormatPcap:
+		what = "no secrets in this format"
+	case s.Blocks > 0:
+		what = fmt.Sprintf("%s left out: %s bytes, %s", counted(s.Blocks, "block of secrets", "blocks of secrets"), thousands(s.Bytes), counted(s.Lines, "line of keys", "lines of keys"))
+	}
+	if packed != pcapng.CompressionNone {
+		what += "; unpacked from " + string(packed)
+	}
+	fmt.Fprintf(to, "%s: %s packets, %s; %s\n", output, thousands(s.Packets), byteSize(s.Written), what)
+	if s.Damaged > 0 {
+		e.warn("the input is damaged: %s bytes that are no block were left out, since they may hold keys", thousands(s.Damaged))
+	}
+}
