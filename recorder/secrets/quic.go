@@ -20,8 +20,8 @@ const (
 // nonce of its Retry tag (empty where it has none of this kind), the prefix of its labels.
 type quicWire struct{ salt, retryKey, retryNonce, prefix string }
 
-// quicVersion finds a version's numbers. Drafts before 23 derive their keys with other
-// labels or salts that are no longer seen and are not read.
+// quicVersion finds a version's numbers. Drafts before 21 have other salts and
+// headers, are no longer seen and are not read.
 func quicVersion(version uint32) (quicWire, bool) {
 	draft := uint32(0)
 	if version>>8 == 0xff0000 {
@@ -34,12 +34,18 @@ func quicVersion(version uint32) (quicWire, bool) {
 		return quicWire{"0dede3def700a6db819381be6e269dcbf9bd2ed9", "8fb4b01b56ac48e260fbcbcead7ccc92", "d86969bc2d7c6d9990efb04a", "quicv2 "}, true
 	case draft >= 29 && draft <= 32:
 		return quicWire{"afbfec289993d24c9e9786f19c6111e04390a899", "ccce187ed09a09d05728155a6cb96be1", "e54930f97f2136f0530a8c1c", "quic "}, true
-	case draft >= 25 && draft <= 28 || version == 0xfaceb002: // mvfst, from draft 27
+	case draft >= 25 && draft <= 28 || version == 0xfaceb002 || version == 0xfaceb00e: // mvfst, from draft 27
 		return quicWire{"c3eef712c72ebb5a11a7d2432bb46365bef9f502", "4d32ecdb2a2133c841e4043df27d4430", "4d1611d05513a552c587d575", "quic "}, true
 	case draft == 23 || draft == 24:
 		return quicWire{salt: "c3eef712c72ebb5a11a7d2432bb46365bef9f502", prefix: "quic "}, true
-	case draft == 22 || version == 0xfaceb001: // mvfst, from draft 22
+	case draft == 21 || draft == 22 || version == 0xfaceb001: // mvfst, from draft 22
 		return quicWire{salt: "7fbcdb0e7c66bbe9193a96cd21519ebd7a02644a", prefix: "quic "}, true
+	case version == 0x51303530: // Q050 of Google, whose handshake is not TLS
+		return quicWire{salt: "504574efd066fe2f9d945cfcdbd3a7f0d3b56b45", prefix: "quic "}, true
+	case version == 0x54303530: // T050
+		return quicWire{salt: "7ff579e5acd072915580304c43a2367c60488310", prefix: "quic "}, true
+	case version == 0x54303531: // T051
+		return quicWire{salt: "7a4edef4e7ccee5fa4506c19124fc8ccda6e033d", prefix: "quic "}, true
 	}
 	return quicWire{}, false
 }
