@@ -30,6 +30,7 @@ type Options struct {
 	Protocols []*dissect.Protocol
 	DecodeAs  []dissect.DecodeAs
 	Repanic   bool // a dissector's panic ends the program, as tests want it
+	Plain     bool // batches also hold what came out of encryption
 }
 
 // Shard keeps the connections whose hash falls to it. One goroutine uses it at a time.
@@ -48,6 +49,8 @@ type Shard struct {
 	out         *Batch
 	count       int
 	segment     stream.Segment // of the packet being worked on
+	at          int64          // its number
+	untold      []untold
 }
 
 // Emitted is a call with the connection state at that moment.
@@ -95,11 +98,13 @@ type Batch struct {
 	Conns     []ConnRow
 	Events    []EventRow
 	Anomalies []AnomalyRow
+	Plain     []Plain // only where Options.Plain asked for it
+	plain     []byte
 }
 
 // Rows is the number of rows in the batch.
 func (b *Batch) Rows() int {
-	return len(b.Calls) + len(b.Flows) + len(b.Conns) + len(b.Events) + len(b.Anomalies)
+	return len(b.Calls) + len(b.Flows) + len(b.Conns) + len(b.Events) + len(b.Anomalies) + len(b.Plain)
 }
 
 // Reset empties the batch for use again.
@@ -112,6 +117,7 @@ func (b *Batch) Reset() {
 	clear(b.Anomalies)
 	b.NewFlows, b.Calls, b.Flows = b.NewFlows[:0], b.Calls[:0], b.Flows[:0]
 	b.Conns, b.Events, b.Anomalies = b.Conns[:0], b.Events[:0], b.Anomalies[:0]
+	b.resetPlain()
 }
 
 // NewShard makes a shard.
@@ -125,7 +131,11 @@ func NewShard(o Options) (*Shard, error) {
 	for _, d := range o.DecodeAs {
 		s.ports[d.Port] = true
 	}
-	e, err := dissect.NewEngine(o.Protocols, o.DecodeAs, (*sink)(s), o.Repanic)
+	var to dissect.Sink = (*sink)(s)
+	if o.Plain {
+		to = plainSink{s}
+	}
+	e, err := dissect.NewEngine(o.Protocols, o.DecodeAs, to, o.Repanic)
 	s.engine = e
 	return s, err
 }
@@ -134,8 +144,10 @@ func NewShard(o Options) (*Shard, error) {
 func (s *Shard) Run(packets []Packet, mine []int32, out *Batch) {
 	s.out = out
 	for _, i := range mine {
+		s.at = packets[i].No
 		s.packet(&packets[i])
 	}
+	s.tell()
 	s.out = nil
 }
 
@@ -156,8 +168,9 @@ func (s *Shard) SetBudget(n int) {
 // for every shard at the end of a round.
 func (s *Shard) Expire(now int64, last dissect.Packet, out *Batch) {
 	s.out = out
-	s.now = max(s.now, now)
+	s.now, s.at = max(s.now, now), last.No
 	s.expire(last)
+	s.tell()
 	s.out = nil
 }
 
@@ -166,7 +179,7 @@ const CloseCalls = (maxConns + endsAtOnce) / endsAtOnce
 
 // Close ends connections, oldest first, as many as may end at once.
 func (s *Shard) Close(last dissect.Packet, out *Batch) {
-	s.out = out
+	s.out, s.at = out, last.No
 	left := endsAtOnce
 	for _, l := range [...]*list{&s.closing, &s.opening, &s.asking, &s.other, &s.tcp} {
 		for ; l.head != nil && left > 0; left-- {
@@ -177,6 +190,7 @@ func (s *Shard) Close(last dissect.Packet, out *Batch) {
 			s.end(l.head, why, last)
 		}
 	}
+	s.tell()
 	s.out = nil
 }
 

@@ -1,0 +1,78 @@
+package flow
+
+import (
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/table"
+)
+
+// Plain is something that came out of a connection's encryption: what one record or one
+// datagram held, or a piece of a stream.
+type Plain struct {
+	Conn     *Conn
+	At       int64  // packet that was worked on then, for the order of rows
+	No, Time int64  // packet that completed it
+	Server   bool   // the server sent it; Conn.Ends says who that is
+	Stream   int64  // of QUIC; -1 where there are none
+	Protocol string // what it was told to be by the end of the round, "" if nothing
+	from, to int
+}
+
+// PlainBytes are the bytes of one of the batch's Plain.
+func (b *Batch) PlainBytes(p *Plain) []byte { return b.plain[p.from:p.to] }
+
+// keepPlain is how many bytes of plaintext a batch keeps room for when it is used again.
+const keepPlain = 1 << 20
+
+func (b *Batch) resetPlain() {
+	clear(b.Plain)
+	b.Plain = b.Plain[:0]
+	if b.plain = b.plain[:0]; cap(b.plain) > keepPlain {
+		b.plain = nil
+	}
+}
+
+// untold is a Plain whose protocol was not told when it came.
+type untold struct {
+	i     int
+	inner *dissect.Conn
+}
+
+// plainSink is a sink that also takes what comes out of encryption. It is a type of its
+// own since the engine copies nothing for a sink that does not.
+type plainSink struct{ s *Shard }
+
+// Call implements dissect.Sink.
+func (p plainSink) Call(e dissect.Emission) { (*sink)(p.s).Call(e) }
+
+// Anomaly implements dissect.Sink.
+func (p plainSink) Anomaly(d *dissect.Conn, a table.Anomaly) { (*sink)(p.s).Anomaly(d, a) }
+
+// Plain implements dissect.PlainSink.
+func (p plainSink) Plain(inner *dissect.Conn, dir dissect.Dir, stream int64, data []byte, at dissect.Packet) {
+	if len(data) == 0 {
+		return
+	}
+	s, c := p.s, inner.Info.Owner.(*Conn)
+	row := Plain{Conn: c, At: s.at, No: at.No, Time: at.Time, Server: (dir == dissect.ToClient) != c.flipped(), Stream: stream, from: len(s.out.plain)}
+	s.out.plain = append(s.out.plain, data...)
+	row.to = len(s.out.plain)
+	if told := inner.Protocol(); told != nil {
+		row.Protocol = told.Name
+	} else {
+		s.untold = append(s.untold, untold{len(s.out.Plain), inner})
+	}
+	s.out.Plain = append(s.out.Plain, row)
+}
+
+// tell names what was told after its first bytes came.
+//
+// LIMIT: bytes whose protocol is told only by those of a later round stay without a name.
+func (s *Shard) tell() {
+	for _, u := range s.untold {
+		if told := u.inner.Protocol(); told != nil {
+			s.out.Plain[u.i].Protocol = told.Name
+		}
+	}
+	clear(s.untold)
+	s.untold = s.untold[:0]
+}
