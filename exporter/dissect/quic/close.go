@@ -1,0 +1,279 @@
+package quic
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/handshake"
+	"github.com/pcapsule/pcapsule/exporter/table"
+)
+
+// cryptoError is the first of 256 codes that hold a TLS alert, RFC 9000 section 20.1.
+const cryptoError = 0x100
+
+// errorNames are the transport error codes of RFC 9000 section 20.1 and RFC 9368.
+var errorNames = [...]string{
+	0x00: "NO_ERROR", 0x01: "INTERNAL_ERROR", 0x02: "CONNECTION_REFUSED", 0x03: "FLOW_CONTROL_ERROR", 0x04: "STREAM_LIMIT_ERROR",
+	0x05: "STREAM_STATE_ERROR", 0x06: "FINAL_SIZE_ERROR", 0x07: "FRAME_ENCODING_ERROR", 0x08: "TRANSPORT_PARAMETER_ERROR",
+	0x09: "CONNECTION_ID_LIMIT_ERROR", 0x0a: "PROTOCOL_VIOLATION", 0x0b: "INVALID_TOKEN", 0x0c: "APPLICATION_ERROR",
+	0x0d: "CRYPTO_BUFFER_EXCEEDED", 0x0e: "KEY_UPDATE_ERROR", 0x0f: "AEAD_LIMIT_REACHED", 0x10: "NO_VIABLE_PATH", 0x11: "VERSION_NEGOTIATION_ERROR",
+}
+
+func errorName(code uint64) string {
+	switch {
+	case code < uint64(len(errorNames)):
+		return errorNames[code]
+	case code >= cryptoError && code < cryptoError+0x100:
+		return "CRYPTO_ERROR " + handshake.Alert(uint8(code))
+	}
+	return fmt.Sprintf("0x%x", code)
+}
+
+// text makes valid UTF-8 without control characters of what a peer wrote.
+func text(b []byte) string {
+	plain := utf8.Valid(b)
+	for _, c := range b {
+		plain = plain && c >= ' ' && c != 0x7f
+	}
+	if plain {
+		return string(b)
+	}
+	var s strings.Builder
+	for len(b) > 0 {
+		r, n := utf8.DecodeRune(b)
+		if r == utf8.RuneError && n == 1 || r < ' ' || r == 0x7f {
+			fmt.Fprintf(&s, `\x%02x`, b[0])
+		} else {
+			s.WriteRune(r)
+		}
+		b = b[n:]
+	}
+	return s.String()
+}
+
+func cutText(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	return strings.ToValidUTF8(s[:n], "") + "…"
+}
+
+// close ends the connection and emits its row.
+func (q *conn) close(why dissect.End) {
+	if q.closed {
+		return
+	}
+	q.in = nil
+	q.impatient, q.changed = true, true
+	q.after()
+	for _, k := range q.kept {
+		q.unread(q.dir(k.role))
+		q.c.Release(len(k.packet))
+	}
+	q.kept = nil
+	for i := range q.cryptos {
+		for r := range q.cryptos[i] {
+			q.lostCrypto(&q.cryptos[i][r])
+		}
+	}
+	q.closeStreams(why)
+	q.closed = true
+	q.tell()
+	q.shake.Keys(q.keys())
+	if q.row.Close.OK && why != dissect.EndReset {
+		q.shake.Close(dissect.EndFin)
+	} else {
+		q.shake.Close(why)
+	}
+	q.emit(why)
+}
+
+// closeStreams ends all streams that are open, by their numbers.
+func (q *conn) closeStreams(why dissect.End) {
+	a, p := &q.app, q.t.p
+	ids := make([]int64, 0, len(a.open))
+	for id := range a.open {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	for _, id := range ids {
+		x := a.open[id]
+		for r := range x.halves {
+			pl := place{x, role(r)}
+			for h := pl.half(); !h.ended && h.asm.hole() > 0; {
+				q.skipHole(pl, p)
+			}
+			q.end(pl, pl.half().final >= 0 && pl.half().asm.next >= pl.half().final, p)
+		}
+	}
+	if a.streams != nil {
+		q.offerWaiting()
+	}
+	for _, id := range ids {
+		x := a.open[id]
+		if x == nil {
+			continue
+		}
+		for r := range x.halves {
+			q.leave(place{x, role(r)})
+		}
+		if x.inner != nil {
+			x.inner.Close(why, p)
+		}
+		q.c.Release(streamCost)
+	}
+	for _, pl := range a.waiting {
+		q.leave(pl)
+	}
+	a.open, a.waiting, a.holes, a.last = nil, nil, nil, nil
+	if a.dgramConn != nil {
+		a.dgramConn.Close(why, p)
+	}
+	if a.inner != nil {
+		a.streams.Close(why, q.appClose)
+		for _, l := range a.dgrams {
+			if l != nil {
+				l.Close()
+			}
+		}
+		a.inner.Close(why, p)
+	}
+}
+
+// leave counts what nobody took of a direction.
+func (q *conn) leave(pl place) {
+	h := pl.half()
+	if h.lane != nil && h.lane.Len() > 0 {
+		inner := q.app.inner
+		inner.AnomalyFrom(inner.Protocol().Name, "unfinished", fmt.Sprintf("stream %d: a message that the end cut short", pl.s.id), int64(h.lane.Len()))
+	}
+	q.give(pl)
+}
+
+// tell writes the state of the keys to the connection of the 5-tuple, which may have had
+// better ones before.
+func (q *conn) tell() {
+	e := q.c.Encryption()
+	state, reason := q.keys()
+	if state > e.State || e.State == state && e.Reason == "" && state != dissect.KeyVerified {
+		e.State, e.Reason = state, reason
+	}
+}
+
+func (q *conn) emit(why dissect.End) {
+	if !q.x.HasRequest() && !q.x.HasResponse() {
+		return
+	}
+	row := q.row
+	if row.Offered == nil && q.version != 0 {
+		row.Offered = []string{}
+	}
+	if !row.Version.OK && q.version != 0 {
+		row.Version = table.Some(versionName(q.version))
+	}
+	q.x.Reversed = q.client == dissect.ToClient
+	fault := q.fault(why)
+	if fault != "" {
+		row.Error = table.Some(fault)
+	}
+	row.Complete = fault == ""
+	if row.CloseName.OK {
+		row.StatusText = row.CloseName
+	}
+	row.Failed = q.hasFailed(fault)
+	row.Summary = q.summary(fault)
+	q.c.Emit(&q.x, row)
+}
+
+// fault is the word for column error.
+func (q *conn) fault(why dissect.End) string {
+	row := q.row
+	closed := row.Close.OK
+	switch {
+	case closed && row.Close.V == "stateless_reset":
+		return "reset"
+	case row.Midstream:
+		return "cut"
+	case !q.hasClient && q.other == 0 && !row.Version.OK && row.Negotiation == nil:
+		return "no_request"
+	case q.heard == 0 && row.ServerOther == 0 && row.ServerOneRTT == 0 && row.Negotiation == nil && !closed:
+		return "no_response"
+	case row.GapBytes > 0:
+		return "gap"
+	case closed:
+		return ""
+	case why == dissect.EndTimeout && row.ClientOneRTT+row.ClientOther > 0, why == dissect.EndFin:
+		return "" // silence is a usual end, RFC 9000 section 10.1
+	case why == dissect.EndTimeout:
+		return "timeout"
+	case why == dissect.EndReset:
+		return "reset"
+	}
+	return "cut"
+}
+
+// hasFailed reports whether the connection failed by its own account.
+func (q *conn) hasFailed(fault string) bool {
+	row := q.row
+	const h3NoError = 0x100 // RFC 9114 section 8.1
+	switch row.Close.V {
+	case "transport":
+		return row.CloseCode.V != 0
+	case "application":
+		return row.CloseCode.V != 0 && row.CloseCode.V != h3NoError
+	case "stateless_reset":
+		return true
+	}
+	return fault == "no_response" || fault == "timeout" || fault == "reset" || q.restarts
+}
+
+// summary is version, name, protocol → end.
+func (q *conn) summary(fault string) string {
+	row := q.row
+	var b strings.Builder
+	b.WriteString("QUIC")
+	switch v := row.Version.V; {
+	case v == "":
+	case v == "1" || v == "2":
+		b.WriteString(" v" + v)
+	default:
+		b.WriteString(" " + v)
+	}
+	if row.Host.OK {
+		b.WriteString(" " + cutText(row.Host.V, 120))
+	}
+	if row.Midstream {
+		b.WriteString(" in mid-connection")
+	}
+	b.WriteString(" →")
+	if row.ALPN.OK {
+		b.WriteString(" " + cutText(row.ALPN.V, 40) + ",")
+	}
+	if row.Retry {
+		b.WriteString(" retry,")
+	}
+	if row.ZeroRTT.OK {
+		b.WriteString(" 0-RTT " + row.ZeroRTT.V + ",")
+	}
+	switch {
+	case row.Close.V == "application":
+		fmt.Fprintf(&b, " closed by the %s with 0x%x", row.CloseBy.V, row.CloseCode.V)
+	case row.Close.V == "transport":
+		fmt.Fprintf(&b, " closed by the %s with %s", row.CloseBy.V, row.CloseName.V)
+	case row.Close.OK:
+		fmt.Fprintf(&b, " reset by the %s", row.CloseBy.V)
+	case q.restarts:
+		b.WriteString(" other versions wanted")
+	case fault == "no_response":
+		b.WriteString(" no response")
+	case fault != "":
+		b.WriteString(" " + fault)
+	default:
+		fmt.Fprintf(&b, " %d packets to the server, %d back", row.ClientInitial+row.ClientHandshake+row.ZeroRTTPackets+row.ClientOneRTT+row.ClientOther,
+			row.ServerInitial+row.ServerHandshake+row.ServerOneRTT+row.ServerOther)
+	}
+	return b.String()
+}

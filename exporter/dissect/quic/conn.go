@@ -1,0 +1,328 @@
+package quic
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/tls"
+	"github.com/pcapsule/pcapsule/exporter/table"
+	"github.com/pcapsule/pcapsule/recorder/secrets"
+)
+
+const (
+	maxCited  = 96 // packets that a row cites as its handshake
+	maxListed = 64 // entries of a list in a row
+)
+
+type role uint8
+
+const (
+	client role = iota
+	server
+)
+
+func (r role) other() role { return r ^ 1 }
+
+func (r role) String() string {
+	if r == client {
+		return "client"
+	}
+	return "server"
+}
+
+// Packet number spaces, RFC 9000 section 12.3.
+const (
+	spaceInitial = iota
+	spaceHandshake
+	spaceApp
+	spaces
+)
+
+// spaceOf is the packet number space of a kind of packet.
+func spaceOf(k kind) int {
+	switch k {
+	case initial:
+		return spaceInitial
+	case handshakePacket:
+		return spaceHandshake
+	}
+	return spaceApp
+}
+
+// conn is one QUIC connection.
+type conn struct {
+	t      *tuple
+	c      *dissect.Conn
+	client dissect.Dir // direction in which the client sends
+	row    *Row
+	x      dissect.Exchange
+	cited  int
+
+	version   uint32
+	odcid     []byte // id that the client made up for the server
+	ends      [2]end // by role
+	hasClient bool   // the client's first packet was read
+	restarts  bool   // the server wants another version
+	heard     int    // packets of the server with a long header
+	other     uint32 // version that is not read
+	ident     uint32 // hash of odcid: the connection in the identity of calls
+
+	initials []*initialKeys
+	rings    [retry][2]ring // by kind of packet
+	spaces   [spaces][2]space
+	cryptos  [spaces][2]flight
+	shake    *tls.Handshake
+	random   []byte
+	suite    uint16
+	secrets  []secrets.Secret
+	searched bool // the store was asked
+	guessed  bool // by a key that opens, without a handshake
+	tried    bool // a packet came for which there were keys that do not open it
+
+	kept      []kept
+	keptBytes int
+	impatient bool // packets are read without waiting for the server's extensions
+	changed   bool
+	busy      bool
+
+	extensions bool // the server's encrypted ones were read
+	alpn       string
+	offered    []string
+	rejected   bool // 0-RTT
+	challenges [4]challenge
+	nextPath   int
+
+	app app
+
+	in       *dissect.Input // the packet that is read is in.Data[at:to]; nil for one that was kept
+	at, to   int
+	closed   bool
+	appClose int64 // the application's error code, else -1
+	protoErr bool  // an end that is an error
+}
+
+func newConn(t *tuple, client dissect.Dir) *conn {
+	q := &conn{t: t, c: t.c, client: client, row: &Row{}, appClose: -1}
+	q.shake = tls.NewHandshake(t.c, t.set.certs)
+	q.c.Encryption().Layer = "quic"
+	return q
+}
+
+func (q *conn) role(d dissect.Dir) role {
+	if d == q.client {
+		return client
+	}
+	return server
+}
+
+func (q *conn) dir(r role) dissect.Dir {
+	if r == client {
+		return q.client
+	}
+	return q.client.Other()
+}
+
+// receiver is the end to which dir goes.
+func (q *conn) receiver(d dissect.Dir) *end { return &q.ends[q.role(d).other()] }
+
+// addressed reports whether a packet with a short header is for the connection, and how
+// long the id in it is.
+func (q *conn) addressed(d dissect.Dir, b []byte) (n int, ok bool) {
+	return q.receiver(d).addressed(b[1:])
+}
+
+// knows reports whether a packet with a long header belongs to the connection.
+func (q *conn) knows(d dissect.Dir, h *header) bool {
+	if d == q.client {
+		if len(h.dcid) > 0 {
+			return q.hasClient && bytes.Equal(h.dcid, q.odcid) || q.ends[server].is(h.dcid)
+		}
+		return q.ends[server].is(h.dcid) && q.ends[client].is(h.scid)
+	}
+	if !q.ends[client].is(h.dcid) {
+		return false
+	}
+	return len(h.dcid) > 0 || q.heard == 0 || q.ends[server].is(h.scid)
+}
+
+// begins notes the client's first packet.
+func (q *conn) begins(h *header) {
+	row := q.row
+	q.hasClient, q.version, row.Midstream = true, h.version, false
+	q.odcid = bytes.Clone(h.dcid)
+	sum := sha256.Sum256(h.dcid)
+	q.ident = binary.BigEndian.Uint32(sum[:])
+	if !row.OriginalDCID.OK {
+		row.OriginalDCID = table.Some(hexOf(h.dcid))
+	}
+	q.offer(versionName(h.version))
+	q.learnSource(client, h.scid)
+}
+
+// offer notes a version that the client offers.
+func (q *conn) offer(name string) {
+	for _, x := range q.row.Offered {
+		if x == name {
+			return
+		}
+	}
+	if len(q.row.Offered) < maxListed {
+		q.row.Offered = append(q.row.Offered, name)
+	}
+}
+
+// learnSource notes the id that a side gives itself in a long header.
+func (q *conn) learnSource(r role, scid []byte) {
+	e := &q.ends[r]
+	if e.known || len(scid) > maxID {
+		return
+	}
+	e.known = true
+	e.ids = append([]id{{bytes: bytes.Clone(scid)}}, e.ids...)
+	if e.ids[0].bytes == nil {
+		e.ids[0].bytes = []byte{}
+	}
+	text := table.Some(hexOf(scid))
+	if r == client {
+		q.row.ClientCID = text
+	} else {
+		q.row.ServerCID = text
+	}
+}
+
+// learn notes the ids of a connection whose start was not captured.
+func (q *conn) learn(d dissect.Dir, h *header) {
+	if len(h.dcid) == 0 || q.c.Info.ServerPort != 443 && q.c.Info.ClientPort == 443 { // servers give themselves an id
+		q.client = d.Other()
+		if len(h.dcid) != 0 && d != dissect.ToServer {
+			q.client = dissect.ToClient
+		}
+	}
+	r := q.role(d)
+	q.learnSource(r, h.scid)
+	q.learnSource(r.other(), h.dcid)
+}
+
+// again forgets an attempt that ended in version negotiation.
+func (q *conn) again() {
+	for i := range q.cryptos {
+		for r := range q.cryptos[i] {
+			q.cryptos[i][r].drop(q.c)
+		}
+	}
+	q.cryptos, q.spaces, q.initials = [spaces][2]flight{}, [spaces][2]space{}, nil
+	q.ends, q.restarts, q.other = [2]end{}, false, 0
+	q.random, q.searched, q.secrets = nil, false, nil
+}
+
+// cite says that in.Data[from:to] belongs to the row.
+func (q *conn) cite(in *dissect.Input, from, to int) {
+	if q.cited >= maxCited {
+		return
+	}
+	q.cited++
+	if q.role(in.Dir) == client {
+		q.x.Request(in, from, to)
+	} else {
+		q.x.Response(in, from, to)
+	}
+}
+
+// count counts a packet by kind and sender.
+func (q *conn) count(r role, k kind) {
+	row := q.row
+	at := [...]*[2]*int64{
+		initial:         {&row.ClientInitial, &row.ServerInitial},
+		zeroRTT:         {&row.ZeroRTTPackets, &row.ZeroRTTPackets},
+		handshakePacket: {&row.ClientHandshake, &row.ServerHandshake},
+		oneRTT:          {&row.ClientOneRTT, &row.ServerOneRTT},
+	}
+	*at[k][r]++
+}
+
+// unread counts a packet that is not opened.
+func (q *conn) unread(d dissect.Dir) {
+	if q.role(d) == client {
+		q.row.ClientUnread++
+	} else {
+		q.row.ServerUnread++
+	}
+}
+
+// protected reads a packet that is encrypted, in.Data[at:at+n].
+func (q *conn) protected(in *dissect.Input, at, n int, h *header) {
+	r := q.role(in.Dir)
+	q.count(r, h.kind)
+	q.c.Encryption().Saw(in.Dir, n, q.t.p.Time)
+	if h.kind != oneRTT {
+		q.long(in, at, n, r, h)
+	} else {
+		if q.row.Midstream && (r == client && !q.x.HasRequest() || r == server && !q.x.HasResponse()) {
+			q.cite(in, at, at+n)
+		}
+		q.proven(r)
+	}
+	if n < h.size {
+		q.unread(in.Dir)
+		return
+	}
+	q.in, q.at, q.to = in, at, at+n
+	s := sealed{h.kind, h.version, r, in.Data[at : at+n], h.number, q.t.p}
+	switch q.open(s) {
+	case later:
+		q.keep(s)
+	case failed:
+		q.failed(s)
+	}
+	q.after()
+	q.in = nil
+}
+
+// long notes what a long header says.
+func (q *conn) long(in *dissect.Input, at, n int, r role, h *header) {
+	if r == server {
+		q.heard++
+		q.restarts = false
+		if h.version != q.version { // compatible version negotiation, RFC 9368 section 2.3
+			q.version = h.version
+		}
+		q.learnSource(server, h.scid)
+	} else {
+		q.learnSource(client, h.scid)
+		if h.kind == handshakePacket && q.heard == 0 {
+			q.version = h.version
+		}
+		if h.kind == initial && len(h.token) > 0 {
+			q.row.TokenLength = table.Some(max(q.row.TokenLength.V, int64(len(h.token))))
+		}
+		if h.kind == zeroRTT && !q.row.ZeroRTT.OK {
+			q.row.ZeroRTT = table.Some("offered")
+		}
+	}
+	q.cite(in, at, at+n)
+	if h.kind != zeroRTT {
+		q.shake.Cite(in, at, at+n)
+	}
+}
+
+// failed is called for a packet that no key opens.
+func (q *conn) failed(s sealed) {
+	if s.kind == oneRTT && q.ends[s.role].resets(s.packet) {
+		q.reset(s.role)
+		return
+	}
+	q.unread(q.dir(s.role))
+}
+
+// reset notes a stateless reset.
+func (q *conn) reset(r role) {
+	q.row.StatelessResets++
+	if q.in != nil {
+		q.cite(q.in, q.at, q.to)
+	}
+	if !q.row.Close.OK {
+		q.row.Close, q.row.CloseBy = table.Some("stateless_reset"), table.Some(r.String())
+	}
+}

@@ -1,0 +1,276 @@
+package quic
+
+import (
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/handshake"
+	"github.com/pcapsule/pcapsule/exporter/dissect/tls"
+	"github.com/pcapsule/pcapsule/exporter/table"
+	"github.com/pcapsule/pcapsule/recorder/secrets"
+)
+
+const messageHeader = 4
+
+// flight is the handshake messages of one side at one level.
+type flight struct {
+	asm  assembly
+	part []byte // message whose end has not come
+	pass int    // bytes of a message over the limit still to come
+	dead bool   // what comes is not read: not a message, or the place of the next was lost
+}
+
+func (x *flight) drop(c *dissect.Conn) {
+	x.asm.drop(c)
+	c.Release(len(x.part))
+	x.part = nil
+}
+
+// cryptoFrame reads a CRYPTO frame.
+func (q *conn) cryptoFrame(s sealed, off uint64, data []byte) {
+	x := &q.cryptos[spaceOf(s.kind)][s.role]
+	if x.dead {
+		return
+	}
+	if off > 1<<40 {
+		q.t.anomaly("frame", "reading CRYPTO: offset %d", off)
+		return
+	}
+	r := x.asm.place(q.c, int64(off), data, s.p)
+	if r.conflict {
+		q.t.anomaly("overlap", "handshake bytes at %d came twice and differ", off)
+	}
+	if r.refused {
+		q.t.anomaly("limit", "handshake bytes beyond a hole of %d bytes", x.asm.hole())
+		q.lostCrypto(x)
+		return
+	}
+	if len(r.fresh) == 0 {
+		return
+	}
+	q.messages(x, s.role, r.fresh, s.p)
+	for !x.dead {
+		more, ok := x.asm.pop(q.c)
+		if !ok {
+			return
+		}
+		q.messages(x, s.role, more.data, more.p)
+	}
+}
+
+// lostCrypto gives up a stream of messages in which bytes are missing.
+func (q *conn) lostCrypto(x *flight) {
+	if n := x.asm.hole(); n > 0 {
+		q.row.GapBytes += n
+		q.shake.Lost()
+	}
+	x.drop(q.c)
+	x.dead = true
+}
+
+// messages reads handshake messages out of the next bytes of a stream of them.
+func (q *conn) messages(x *flight, r role, data []byte, p dissect.Packet) {
+	for len(data) > 0 && !x.dead {
+		if x.pass > 0 {
+			n := min(x.pass, len(data))
+			x.pass -= n
+			data = data[n:]
+			continue
+		}
+		b := data
+		if len(x.part) > 0 {
+			want := messageHeader
+			if len(x.part) >= messageHeader {
+				want += messageSize(x.part)
+			}
+			n := min(want-len(x.part), len(data))
+			if !q.c.Hold(n) {
+				q.t.anomaly("limit", "a handshake message of %d bytes", want)
+				q.shake.Malformed()
+				x.drop(q.c)
+				x.dead = true
+				return
+			}
+			x.part = append(x.part, data[:n]...)
+			data = data[n:]
+			b = x.part
+		}
+		if len(b) >= messageHeader && messageSize(b) > tls.MaxMessage {
+			q.shake.TooLong(b[0], messageSize(b))
+			x.pass = messageHeader + messageSize(b) - len(b)
+			if len(x.part) == 0 {
+				x.pass = messageHeader + messageSize(b)
+			}
+			q.release(x)
+			continue
+		}
+		if len(b) < messageHeader || len(b) < messageHeader+messageSize(b) {
+			if len(x.part) > 0 {
+				continue // data holds more, or is used up
+			}
+			if !q.c.Hold(len(data)) {
+				x.dead = true
+				return
+			}
+			x.part = append([]byte(nil), data...)
+			return
+		}
+		size := messageHeader + messageSize(b)
+		q.message(x, r, b[0], b[messageHeader:size], p)
+		if len(x.part) > 0 {
+			q.release(x)
+		} else {
+			data = data[size:]
+		}
+	}
+}
+
+func (q *conn) release(x *flight) {
+	q.c.Release(len(x.part))
+	x.part = nil
+}
+
+// messageSize is the length in a message's header.
+func messageSize(b []byte) int { return int(b[1])<<16 | int(b[2])<<8 | int(b[3]) }
+
+func (q *conn) message(x *flight, r role, typ uint8, body []byte, p dissect.Packet) {
+	if typ > handshake.TypeFinished && typ < 0xfe && typ != 24 && typ != 25 || typ == 0 {
+		q.t.anomaly("malformed", "reading handshake message: type %d", typ)
+		q.shake.Malformed()
+		x.drop(q.c)
+		x.dead = true
+		return
+	}
+	q.shake.Message(q.dir(r), p.Time, typ, body)
+	q.changed = true
+	if typ == handshake.TypeEncryptedExtensions && r == server {
+		q.extensions = true
+	}
+}
+
+// refresh takes over what the handshake says by now.
+func (q *conn) refresh() {
+	f := q.shake.Facts()
+	row := q.row
+	if f.Client && q.random == nil && len(f.Random) > 0 {
+		q.findSecrets(f.Random)
+	}
+	if f.ServerName != "" && !row.Host.OK {
+		row.Host = table.Some(f.ServerName)
+	}
+	q.offered = f.Offered
+	if f.EarlyOffered && !row.ZeroRTT.OK {
+		row.ZeroRTT = table.Some("offered")
+	}
+	if f.Suite != 0 && q.suite == 0 && f.Server {
+		q.suite = f.Suite
+		for k := range q.rings {
+			for r := range q.rings[k] {
+				if g := &q.rings[k][r]; g.cur == nil {
+					g.built = false
+				}
+			}
+		}
+	}
+	if f.Retry && f.EarlyOffered { // HelloRetryRequest
+		q.reject()
+	}
+	if q.extensions && f.EarlyOffered {
+		if f.EarlyAccepted {
+			row.ZeroRTT = table.Some("accepted")
+		} else {
+			q.reject()
+		}
+	}
+	if f.ALPN != "" {
+		q.alpn = f.ALPN
+		row.ALPN = table.Some(f.ALPN)
+	}
+	if f.ClientParameters != nil && row.ClientParams == nil {
+		q.parameters(client, f.ClientParameters)
+	}
+	if f.ServerParameters != nil && row.ServerParams == nil {
+		q.parameters(server, f.ServerParameters)
+	}
+	if f.AllFin {
+		q.finishShake()
+	}
+}
+
+func (q *conn) reject() {
+	q.row.ZeroRTT, q.rejected = table.Some("rejected"), true
+}
+
+// findSecrets asks the store for what is known under the client's random.
+func (q *conn) findSecrets(random []byte) {
+	q.random = append([]byte(nil), random...)
+	q.searched = true
+	if e := q.c.Encryption(); e.Random == nil {
+		e.Random = q.random
+	}
+	if q.t.set.keys != nil {
+		q.secrets = q.t.set.keys.Find(random)
+	}
+	q.changed = true
+}
+
+// proven is called for a packet with a short header: its sender has ended its part of the
+// handshake, so what cannot be read of it need not be waited for.
+func (q *conn) proven(r role) {
+	if q.shake.Done() || len(q.secrets) > 0 || !q.hasClient || !q.searched && q.t.set.keys != nil {
+		return
+	}
+	q.shake.Ended(q.dir(r))
+	if q.shake.Facts().AllFin {
+		q.finishShake()
+	}
+}
+
+// confirm is called when the server says that the handshake is over.
+func (q *conn) confirm() {
+	if q.shake.Done() || !q.hasClient {
+		return
+	}
+	q.shake.Ended(q.dir(client))
+	q.shake.Ended(q.dir(server))
+	q.finishShake()
+}
+
+func (q *conn) finishShake() {
+	if q.shake.Done() {
+		return
+	}
+	q.shake.Keys(q.keys())
+	q.shake.Finish("")
+}
+
+// keys is what became of the connection's keys, and why.
+func (q *conn) keys() (dissect.KeyState, string) {
+	opened := false
+	for k := zeroRTT; k < retry; k++ {
+		for r := range q.rings[k] {
+			opened = opened || q.rings[k][r].cur != nil
+		}
+	}
+	row := q.row
+	beyond := row.ClientHandshake + row.ServerHandshake + row.ClientOneRTT + row.ServerOneRTT + row.ZeroRTTPackets
+	switch {
+	case opened:
+		return dissect.KeyVerified, ""
+	case q.other != 0:
+		return dissect.KeyNone, dissect.Unsupported
+	case len(q.secrets) > 0 && q.suite != 0 && secrets.SuiteOf(q.suite) == nil:
+		return dissect.KeyUnverified, dissect.Unsupported
+	case len(q.secrets) > 0 && q.tried:
+		return dissect.KeyUnverified, dissect.WrongKey
+	case len(q.secrets) > 0 && beyond == 0:
+		return dissect.KeyUnverified, dissect.Unencrypted
+	case len(q.secrets) > 0:
+		return dissect.KeyUnverified, dissect.NoKey
+	case beyond == 0:
+		return dissect.KeyNone, dissect.Unencrypted
+	case q.random != nil:
+		return dissect.KeyNone, dissect.NoKey
+	case q.hasClient:
+		return dissect.KeyNone, dissect.KeyGap
+	}
+	return dissect.KeyNone, dissect.NoHandshake
+}

@@ -1,0 +1,291 @@
+package quic
+
+import (
+	"fmt"
+
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+)
+
+// deliver gives the next bytes of one direction to what reads them.
+func (q *conn) deliver(pl place, off int64, data []byte, p dissect.Packet) {
+	x, h, d := pl.s, pl.half(), q.dir(pl.r)
+	p = q.stamp(p, off)
+	if pl.r == client {
+		q.row.ClientStreamBytes += int64(len(data))
+	} else {
+		q.row.ServerStreamBytes += int64(len(data))
+	}
+	if q.app.streams == nil {
+		if x.inner == nil {
+			x.inner = q.c.NewStream("quic")
+		}
+		x.inner.Tap(d, x.id, data, p)
+		x.inner.Data(d, data, p)
+		return
+	}
+	inner := q.app.inner
+	inner.Tap(d, x.id, data, p)
+	if h.lane == nil {
+		h.lane = inner.NewLane(d)
+		if off > 0 { // bytes before it were lost
+			h.lane.Skip(off)
+		}
+	}
+	q.app.turn++
+	if h.lane.Len() > 0 {
+		if !h.lane.Add(data, p) {
+			q.giveUp(pl, "limit", fmt.Sprintf("stream %d: %d bytes that its reader left, and no room for more", x.id, h.lane.Len()), int64(h.lane.Len()+len(data)))
+			return
+		}
+		q.offerRest(pl)
+		return
+	}
+	for rest := data; ; {
+		n, err := q.app.streams.ReadStream(x.id, h.lane.Lend(rest, p))
+		h.lane.Passed(n)
+		q.noteRead(x, n)
+		rest = rest[n:]
+		if err != nil {
+			q.giveUp(pl, "malformed", err.Error(), int64(len(rest)))
+			return
+		}
+		if len(rest) == 0 {
+			return
+		}
+		p.Seq += uint32(n)
+		if n == 0 {
+			if !h.lane.Add(rest, p) {
+				q.giveUp(pl, "limit", fmt.Sprintf("stream %d: %d bytes that its reader left, and no room for them", x.id, len(rest)), int64(len(rest)))
+				return
+			}
+			q.wait(pl)
+			return
+		}
+	}
+}
+
+func (q *conn) noteRead(x *stream, n int) {
+	if n > 0 {
+		q.app.read = true
+		q.app.readUni = q.app.readUni || x.uni()
+	}
+}
+
+// wait notes that bytes are left over, which are offered again.
+func (q *conn) wait(pl place) {
+	if h := pl.half(); !h.waiting {
+		h.waiting = true
+		q.app.waiting = append(q.app.waiting, pl)
+	}
+}
+
+// offerRest offers what is left over of one direction until nothing is taken.
+func (q *conn) offerRest(pl place) {
+	h := pl.half()
+	for !h.ended && h.lane != nil && h.lane.Len() > 0 {
+		in := h.lane.Input()
+		size := len(in.Data)
+		n, err := q.app.streams.ReadStream(pl.s.id, in)
+		h.lane.Take(n)
+		q.noteRead(pl.s, n)
+		if err != nil {
+			q.giveUp(pl, "malformed", err.Error(), int64(size-n))
+			return
+		}
+		if n == 0 {
+			q.wait(pl)
+			return
+		}
+	}
+}
+
+// giveUp ends the reading of one direction.
+func (q *conn) giveUp(pl place, kind, detail string, n int64) {
+	h := pl.half()
+	h.ended = true
+	inner := q.app.inner
+	inner.AnomalyFrom(inner.Protocol().Name, kind, detail, n)
+	q.give(pl)
+	q.tidy(pl.s, q.t.p)
+}
+
+// end says that no more will come in one direction.
+func (q *conn) end(pl place, fin bool, p dissect.Packet) {
+	x, h, d := pl.s, pl.half(), q.dir(pl.r)
+	if h.ended {
+		return
+	}
+	p = q.stamp(p, h.asm.next)
+	if q.app.streams == nil {
+		h.ended = true
+		if x.inner == nil && fin {
+			x.inner = q.c.NewStream("quic")
+		}
+		if x.inner != nil && fin {
+			x.inner.End(d, p)
+		}
+		return
+	}
+	if h.lane == nil {
+		h.lane = q.app.inner.NewLane(d)
+	}
+	h.lane.End(fin, p)
+	for {
+		in := h.lane.Input()
+		size := len(in.Data)
+		n, err := q.app.streams.ReadStream(x.id, in)
+		h.lane.Take(n)
+		q.noteRead(x, n)
+		if err != nil {
+			q.giveUp(pl, "malformed", err.Error(), int64(size-n))
+			return
+		}
+		if n == 0 || h.lane.Len() == 0 {
+			break
+		}
+	}
+	h.ended = true
+	if h.lane.Len() > 0 {
+		q.wait(pl) // it may have to see another stream
+	}
+}
+
+// settle is called after each datagram: what was left over is offered again, and holes
+// are looked at.
+func (q *conn) settle() {
+	a := &q.app
+	if len(a.holes) > 0 {
+		q.lookAtHoles()
+	}
+	if a.read && len(a.waiting) > 0 && (a.readUni || len(a.waiting) <= maxWaiting || a.turn >= waitingTurn) {
+		q.offerWaiting()
+	}
+	a.read, a.readUni = false, false
+}
+
+// offerWaiting offers all that was left over, as long as something is taken.
+func (q *conn) offerWaiting() {
+	a := &q.app
+	a.turn = 0
+	for range maxWaiting {
+		list := a.waiting
+		a.waiting, a.read = nil, false
+		for _, pl := range list {
+			h := pl.half()
+			h.waiting = false
+			if h.lane == nil {
+				continue
+			}
+			if h.ended {
+				q.offerEnded(pl)
+			} else {
+				q.offerRest(pl)
+			}
+		}
+		if !a.read || len(a.waiting) == 0 {
+			return
+		}
+	}
+}
+
+// offerEnded offers what was left over of a direction that has ended.
+func (q *conn) offerEnded(pl place) {
+	h := pl.half()
+	for h.lane != nil && h.lane.Len() > 0 {
+		in := h.lane.Input()
+		size := len(in.Data)
+		n, err := q.app.streams.ReadStream(pl.s.id, in)
+		h.lane.Take(n)
+		q.noteRead(pl.s, n)
+		if err != nil {
+			q.giveUp(pl, "malformed", err.Error(), int64(size-n))
+			return
+		}
+		if n == 0 {
+			q.wait(pl)
+			return
+		}
+	}
+	q.give(pl)
+}
+
+// lookAtHoles skips holes whose bytes will not come: packets from before the hole was
+// seen were acknowledged without having been captured, or it has been open for too long.
+func (q *conn) lookAtHoles() {
+	a := &q.app
+	left := a.holes[:0]
+	list := a.holes
+	for _, pl := range list {
+		h := pl.half()
+		if h.ended || h.asm.hole() == 0 {
+			h.holed = false
+			continue
+		}
+		sp := &q.spaces[spaceApp][pl.r]
+		final := a.delivered && sp.unseen && (len(sp.missing) == 0 || sp.missing[0].lo > h.asm.since)
+		if !final && q.t.p.Time-h.asm.sinceT < patience {
+			left = append(left, pl)
+			continue
+		}
+		q.skipHole(pl, q.t.p)
+		if !h.ended && h.asm.hole() > 0 {
+			h.asm.since, h.asm.sinceT = max(h.asm.since, sp.top-1), q.t.p.Time
+			left = append(left, pl)
+			continue
+		}
+		h.holed = false
+		q.endIfDone(pl, q.t.p)
+	}
+	clear(list[len(left):])
+	a.holes = left
+}
+
+// skipHole says that the bytes before the first piece kept are lost, and goes on with it.
+func (q *conn) skipHole(pl place, p dissect.Packet) {
+	x, h, d := pl.s, pl.half(), q.dir(pl.r)
+	n := h.asm.hole()
+	if n <= 0 || h.ended {
+		return
+	}
+	q.row.GapBytes += n
+	if h.asm.parts[0].p.Time != 0 {
+		p = h.asm.parts[0].p
+	}
+	q.missing(x, h, d, n, q.stamp(p, h.asm.next+n))
+	h.asm.next += n
+	if h.ended {
+		q.give(pl)
+		q.tidy(x, p)
+		return
+	}
+	q.drain(pl)
+}
+
+// missing tells the reader of a direction that n bytes are lost.
+func (q *conn) missing(x *stream, h *half, d dissect.Dir, n int64, p dissect.Packet) {
+	if q.app.streams == nil {
+		if x.inner == nil {
+			x.inner = q.c.NewStream("quic")
+		}
+		x.inner.Gap(d, n, p)
+		return
+	}
+	if h.lane == nil {
+		h.lane = q.app.inner.NewLane(d)
+	}
+	var in *dissect.Input
+	if h.lane.Len() == 0 {
+		in = h.lane.Lend(nil, p)
+	} else {
+		in = h.lane.Input()
+	}
+	left := int64(len(in.Data))
+	goOn := q.app.streams.GapStream(x.id, in, n)
+	h.lane.Skip(n)
+	if !goOn {
+		h.ended = true
+		if left > 0 {
+			q.app.inner.AnomalyFrom(q.app.inner.Protocol().Name, "gap", "a message that a gap cut short", left)
+		}
+	}
+}

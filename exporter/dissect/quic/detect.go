@@ -1,0 +1,99 @@
+package quic
+
+import (
+	"encoding/binary"
+
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+)
+
+// detect knows QUIC by its long headers: a version that is used, and lengths that fit. A
+// short header says nothing by itself, see settings.detectOnPort.
+func detect(dir dissect.Dir, head []byte) dissect.Verdict {
+	if len(head) < 1+4+1+1 {
+		return dissect.No
+	}
+	if !isLong(head[0]) {
+		return detectPublic(head)
+	}
+	var h header
+	if readLong(head, false, &h) != nil {
+		return dissect.No
+	}
+	ok, fromServer := false, false
+	switch h.kind {
+	case negotiation:
+		ok, fromServer = namesVersion(head[7+len(h.dcid)+len(h.scid):]), true
+	case foreign:
+		switch {
+		case isGoogle(h.version):
+			ok = head[0]&0x40 != 0
+		case isGrease(h.version):
+			ok = fixed(head[0]) && plausible(&h, head)
+		default:
+			ok = fixed(head[0]) && known(h.version) && len(h.dcid) <= maxID && len(h.scid) <= maxID
+		}
+	case retry:
+		ok, fromServer = true, true
+	case zeroRTT:
+		ok = true
+	default:
+		ok, fromServer = true, len(h.dcid) == 0
+	}
+	if !ok || fromServer && dir == dissect.ToServer {
+		return dissect.No
+	}
+	return dissect.Yes
+}
+
+// namesVersion reports whether a version negotiation packet lists a version that is used.
+func namesVersion(list []byte) bool {
+	for ; len(list) >= 4; list = list[4:] {
+		if known(binary.BigEndian.Uint32(list)) {
+			return true
+		}
+	}
+	return false
+}
+
+// plausible reports whether a packet of an unknown version may be a client's first one.
+func plausible(h *header, head []byte) bool {
+	return len(h.dcid) >= minDCID && len(h.dcid) <= maxID && len(h.scid) <= maxID && len(head) >= minInitial
+}
+
+// Bits of the first byte of Google's QUIC up to Q043.
+const (
+	publicVersion = 0x01
+	publicReset   = 0x02
+	publicID      = 0x08
+)
+
+// detectPublic knows a client's packet of Google's QUIC with the header it had up to Q043.
+func detectPublic(head []byte) dissect.Verdict {
+	const at = 1 + 8
+	if head[0]&(0x80|0x40|publicReset) != 0 || head[0]&(publicVersion|publicID) != publicVersion|publicID || len(head) < at+4 {
+		return dissect.No
+	}
+	if v := binary.BigEndian.Uint32(head[at:]); isGoogle(v) && v>>24 == 'Q' && googleNumber(v) <= 43 {
+		return dissect.Yes
+	}
+	return dissect.No
+}
+
+// detectOnPort also takes a client's first packet of an unknown version, and a packet with
+// a short header that some key opens.
+func (s *settings) detectOnPort(_ dissect.Dir, head []byte) dissect.Verdict {
+	if len(head) < minShort {
+		return dissect.No
+	}
+	if isLong(head[0]) {
+		var h header
+		if fixed(head[0]) && readLong(head, true, &h) == nil && h.kind == foreign && plausible(&h, head) {
+			return dissect.Yes
+		}
+		return dissect.No
+	}
+	if _, ok := s.guess(head, newBudget()); ok {
+		return dissect.Yes
+	}
+	return dissect.No
+}

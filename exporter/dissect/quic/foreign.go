@@ -1,0 +1,193 @@
+package quic
+
+import (
+	"bytes"
+	"encoding/binary"
+
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/table"
+	"github.com/pcapsule/pcapsule/recorder/secrets"
+)
+
+// negotiated reads a Version Negotiation packet. It may be for the client's first packet
+// in a version that is not read.
+func (t *tuple) negotiated(in *dissect.Input, at int, h *header) *conn {
+	var q *conn
+	for i := len(t.conns) - 1; i >= 0 && q == nil; i-- {
+		if x := t.conns[i]; x.client != in.Dir && (len(h.dcid) > maxID || x.ends[client].is(h.dcid) || x.other != 0) {
+			q = x
+		}
+	}
+	if q == nil {
+		q = t.add(in.Dir.Other())
+	}
+	q.cite(in, at, len(in.Data))
+	row := q.row
+	row.Negotiations++
+	if row.Negotiation != nil {
+		return q
+	}
+	row.Negotiation = []string{}
+	for list := in.Data[at+7+len(h.dcid)+len(h.scid):]; len(list) >= 4 && len(row.Negotiation) < maxListed; list = list[4:] {
+		row.Negotiation = append(row.Negotiation, versionName(binary.BigEndian.Uint32(list)))
+	}
+	if q.heard == 0 { // after that it means nothing, RFC 9000 section 6.2
+		q.restarts = true
+	}
+	return q
+}
+
+// retried reads a Retry packet, RFC 9000 section 17.2.5.
+func (t *tuple) retried(in *dissect.Input, at int, h *header) *conn {
+	packet := in.Data[at:]
+	var q *conn
+	for i := len(t.conns) - 1; i >= 0 && q == nil; i-- {
+		if x := t.conns[i]; x.client != in.Dir && x.ends[client].is(h.dcid) {
+			q = x
+		}
+	}
+	if q == nil { // the client's first packet was not captured
+		q = t.add(in.Dir.Other())
+		q.row.Midstream = true
+		q.version = h.version
+		q.learnSource(client, h.dcid)
+	}
+	q.cite(in, at, len(in.Data))
+	q.row.Retries++
+	if t.p.Cut > 0 {
+		return q
+	}
+	if q.hasClient {
+		tag, err := secrets.RetryTag(h.version, q.odcid, packet[:len(packet)-tagBytes])
+		if err == nil && !bytes.Equal(tag[:], packet[len(packet)-tagBytes:]) {
+			t.anomaly("retry", "a Retry whose integrity tag is wrong")
+			return q
+		}
+	}
+	if q.heard > 0 {
+		return q // a client takes only one, before anything else
+	}
+	q.row.Retry = true
+	if len(h.scid) <= maxID {
+		q.ends[server].add(0, h.scid)
+		q.addInitial(initialKeysOf(h.version, h.scid))
+		q.after()
+	}
+	return q
+}
+
+// foreign counts a packet with a long header in a version that is not read.
+func (t *tuple) foreign(in *dissect.Input, at int, h *header) *conn {
+	var q *conn
+	for i := len(t.conns) - 1; i >= 0 && q == nil; i-- {
+		x := t.conns[i]
+		if x.other == h.version || x.client == in.Dir && x.ends[client].is(h.scid) && x.ends[client].known {
+			q = x
+		}
+	}
+	if q == nil {
+		q = t.add(dissect.ToServer)
+		q.client = in.Dir
+		if isServers(q.c.Info, in.Dir) {
+			q.client = in.Dir.Other()
+		}
+	}
+	if q.other == 0 {
+		q.other = h.version
+		q.row.Version = table.Some(versionName(h.version))
+		if in.Dir == q.client && len(h.dcid) <= maxID && len(h.scid) <= maxID && !isGoogle(h.version) {
+			q.row.OriginalDCID = table.Some(hexOf(h.dcid))
+			q.learnSource(client, h.scid)
+		}
+		if in.Dir == q.client {
+			q.hasClient = true
+			q.offer(versionName(h.version))
+		}
+	}
+	q.otherPacket(in, at)
+	if isGoogle(h.version) && in.Dir == q.client {
+		q.chlo(in.Data[at:])
+	}
+	return q
+}
+
+// isServers reports whether the ports say that the server sends in direction d.
+func isServers(i dissect.Info, d dissect.Dir) bool {
+	switch {
+	case i.ServerPort == 443 && i.ClientPort != 443:
+		return d == dissect.ToClient
+	case i.ClientPort == 443 && i.ServerPort != 443:
+		return d == dissect.ToServer
+	}
+	return d == dissect.ToClient
+}
+
+// otherPacket counts a packet of a connection in a version that is not read.
+func (q *conn) otherPacket(in *dissect.Input, at int) {
+	n := len(in.Data) - at
+	q.c.Encryption().Saw(in.Dir, n, q.t.p.Time)
+	if q.role(in.Dir) == client {
+		if q.row.ClientOther++; q.row.ClientOther <= 4 {
+			q.cite(in, at, len(in.Data))
+		}
+		return
+	}
+	if q.row.ServerOther++; q.row.ServerOther <= 4 {
+		q.cite(in, at, len(in.Data))
+	}
+}
+
+// public reads a packet of Google's QUIC with the header it had up to Q043.
+func (t *tuple) public(in *dissect.Input) *conn {
+	b := in.Data
+	var q *conn
+	if n := len(t.conns); n > 0 && t.conns[n-1].other != 0 {
+		q = t.conns[n-1]
+	}
+	if q == nil {
+		q = t.add(in.Dir)
+		v := binary.BigEndian.Uint32(b[9:])
+		q.other, q.hasClient = v, true
+		q.row.Version = table.Some(versionName(v))
+		q.row.OriginalDCID = table.Some(hexOf(b[1:9]))
+		q.offer(versionName(v))
+	}
+	q.otherPacket(in, 0)
+	if in.Dir == q.client {
+		q.chlo(b)
+	}
+	return q
+}
+
+// chlo looks for the client hello that Google's QUIC sends in clear up to Q046, and takes
+// the name and the program out of it: a table of tags with the ends of their values.
+func (q *conn) chlo(b []byte) {
+	const within = 64
+	i := bytes.Index(b[:min(len(b), within)], []byte("CHLO"))
+	if i < 0 || len(b) < i+8 {
+		return
+	}
+	n := int(binary.LittleEndian.Uint16(b[i+4:]))
+	tags := b[i+8:]
+	if n > 128 || len(tags) < 8*n {
+		return
+	}
+	values, from := tags[8*n:], 0
+	for ; n > 0; n-- {
+		to := int(binary.LittleEndian.Uint32(tags[4:]))
+		if to < from || to > len(values) {
+			return
+		}
+		switch value := values[from:to]; string(tags[:4]) {
+		case "SNI\x00":
+			if !q.row.Host.OK {
+				q.row.Host = table.Some(cutText(text(value), 300))
+			}
+		case "UAID":
+			if !q.row.Agent.OK {
+				q.row.Agent = table.Some(cutText(text(value), 300))
+			}
+		}
+		from, tags = to, tags[8:]
+	}
+}

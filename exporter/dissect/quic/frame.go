@@ -1,0 +1,375 @@
+package quic
+
+import (
+	"bytes"
+	"fmt"
+
+	"github.com/pcapsule/pcapsule/exporter/cursor"
+	"github.com/pcapsule/pcapsule/exporter/table"
+)
+
+// Types of frames, RFC 9000 section 19, RFC 9221 and the drafts of acknowledgement
+// frequency and reliable resets.
+const (
+	framePadding         = 0x00
+	framePing            = 0x01
+	frameAck             = 0x02
+	frameAckECN          = 0x03
+	frameResetStream     = 0x04
+	frameStopSending     = 0x05
+	frameCrypto          = 0x06
+	frameNewToken        = 0x07
+	frameStream          = 0x08
+	frameStreamLast      = 0x0f
+	frameMaxData         = 0x10
+	frameMaxStreamData   = 0x11
+	frameMaxStreamsBidi  = 0x12
+	frameMaxStreamsUni   = 0x13
+	frameDataBlocked     = 0x14
+	frameStreamBlocked   = 0x15
+	frameStreamsBlocked  = 0x16
+	frameStreamsBlocked2 = 0x17
+	frameNewID           = 0x18
+	frameRetireID        = 0x19
+	framePathChallenge   = 0x1a
+	framePathResponse    = 0x1b
+	frameClose           = 0x1c
+	frameCloseApp        = 0x1d
+	frameHandshakeDone   = 0x1e
+	frameImmediateAck    = 0x1f
+	frameResetStreamAt   = 0x24
+	frameDatagram        = 0x30
+	frameDatagramLen     = 0x31
+	frameAckFrequency    = 0xaf
+)
+
+// Bits of a STREAM frame's type.
+const (
+	streamFin    = 0x01
+	streamLength = 0x02
+	streamOffset = 0x04
+)
+
+// frameNames are the names in column quic_close_frame and in anomalies.
+var frameNames = map[uint64]string{
+	framePadding: "PADDING", framePing: "PING", frameAck: "ACK", frameAckECN: "ACK", frameResetStream: "RESET_STREAM",
+	frameStopSending: "STOP_SENDING", frameCrypto: "CRYPTO", frameNewToken: "NEW_TOKEN", frameMaxData: "MAX_DATA",
+	frameMaxStreamData: "MAX_STREAM_DATA", frameMaxStreamsBidi: "MAX_STREAMS", frameMaxStreamsUni: "MAX_STREAMS",
+	frameDataBlocked: "DATA_BLOCKED", frameStreamBlocked: "STREAM_DATA_BLOCKED", frameStreamsBlocked: "STREAMS_BLOCKED",
+	frameStreamsBlocked2: "STREAMS_BLOCKED", frameNewID: "NEW_CONNECTION_ID", frameRetireID: "RETIRE_CONNECTION_ID",
+	framePathChallenge: "PATH_CHALLENGE", framePathResponse: "PATH_RESPONSE", frameClose: "CONNECTION_CLOSE",
+	frameCloseApp: "CONNECTION_CLOSE", frameHandshakeDone: "HANDSHAKE_DONE", frameImmediateAck: "IMMEDIATE_ACK",
+	frameResetStreamAt: "RESET_STREAM_AT", frameDatagram: "DATAGRAM", frameDatagramLen: "DATAGRAM", frameAckFrequency: "ACK_FREQUENCY",
+}
+
+func frameName(t uint64) string {
+	if t >= frameStream && t <= frameStreamLast {
+		return "STREAM"
+	}
+	if s, ok := frameNames[t]; ok {
+		return s
+	}
+	return fmt.Sprintf("0x%x", t)
+}
+
+// allowed reports whether a frame may stand in a kind of packet, RFC 9000 section 12.4.
+func allowed(t uint64, k kind) bool {
+	switch t {
+	case framePadding, framePing, frameClose:
+		return true
+	case frameAck, frameAckECN, frameCrypto:
+		return k != zeroRTT
+	case frameHandshakeDone, frameNewToken, framePathResponse, frameRetireID:
+		return k == oneRTT
+	}
+	return k == oneRTT || k == zeroRTT
+}
+
+// frames reads the frames of a packet.
+func (q *conn) frames(s sealed, number uint64, plain []byte) {
+	if len(plain) == 0 {
+		q.t.anomaly("frame", "reading packet: it has no frames")
+		return
+	}
+	for at := 0; at < len(plain); {
+		typ, n := uint64(plain[at]), 1
+		if typ == framePadding {
+			at++
+			continue
+		}
+		if typ >= 0x40 {
+			if typ, n = varint(plain[at:]); n == 0 {
+				q.t.anomaly("frame", "reading frame: its type ends early")
+				return
+			}
+		}
+		if !allowed(typ, s.kind) {
+			q.t.anomaly("frame", "reading frame: %s in a packet of level %s", frameName(typ), levelName(s.kind))
+			return
+		}
+		at += n
+		used, err := q.frame(typ, s, number, plain[at:])
+		if err != nil {
+			q.t.anomaly("frame", "reading frame %s: %v", frameName(typ), err)
+			return
+		}
+		at += used
+		if q.closed {
+			return
+		}
+	}
+}
+
+func levelName(k kind) string {
+	return [...]string{initial: "Initial", zeroRTT: "0-RTT", handshakePacket: "Handshake", oneRTT: "1-RTT"}[k]
+}
+
+var (
+	errFrameShort = fmt.Errorf("it ends early")
+	errFrameType  = fmt.Errorf("unknown type")
+)
+
+// frame reads one frame without its type; it returns how many bytes it took.
+func (q *conn) frame(typ uint64, s sealed, number uint64, b []byte) (int, error) {
+	switch {
+	case typ >= frameStream && typ <= frameStreamLast:
+		return q.streamFrame(typ, s, number, b)
+	case typ == frameAck || typ == frameAckECN:
+		return q.ackFrame(typ == frameAckECN, s, b)
+	}
+	r := cursor.New(b)
+	var err error
+	switch typ {
+	case framePing, frameImmediateAck:
+	case frameHandshakeDone:
+		q.row.Confirmed = true
+		q.confirm()
+	case frameCrypto:
+		off, n := readVarint(&r), readVarint(&r)
+		data := r.Bytes(int(min(n, 1<<30)))
+		if !r.Short() {
+			q.cryptoFrame(s, off, data)
+		}
+	case frameNewToken:
+		r.Skip(int(min(readVarint(&r), 1<<30)))
+	case frameMaxData, frameMaxStreamsBidi, frameMaxStreamsUni, frameDataBlocked, frameStreamsBlocked, frameStreamsBlocked2:
+		readVarint(&r)
+	case frameMaxStreamData, frameStreamBlocked:
+		readVarint(&r)
+		readVarint(&r)
+	case frameAckFrequency:
+		for range 4 {
+			readVarint(&r)
+		}
+	case frameResetStream, frameResetStreamAt:
+		id, code, final := readVarint(&r), readVarint(&r), readVarint(&r)
+		reliable := uint64(0)
+		if typ == frameResetStreamAt {
+			reliable = readVarint(&r)
+		}
+		if !r.Short() {
+			q.resetStream(s, int64(id), int64(code), int64(final), int64(reliable))
+		}
+	case frameStopSending:
+		if id, code := readVarint(&r), readVarint(&r); !r.Short() {
+			q.stopSending(s, int64(id), int64(code))
+		}
+	case frameNewID:
+		err = q.newID(s.role, &r)
+	case frameRetireID:
+		if seq := readVarint(&r); !r.Short() {
+			q.retireID(s.role, seq)
+		}
+	case framePathChallenge, framePathResponse:
+		if data := r.Bytes(8); data != nil {
+			q.path(typ == framePathResponse, s.role, data)
+		}
+	case frameClose, frameCloseApp:
+		q.closeFrame(typ == frameCloseApp, s, &r)
+	case frameDatagram, frameDatagramLen:
+		n := uint64(r.Left())
+		if typ == frameDatagramLen {
+			n = readVarint(&r)
+		}
+		if data := r.Bytes(int(min(n, 1<<30))); !r.Short() {
+			q.datagram(s, data)
+		}
+	default:
+		return 0, errFrameType
+	}
+	if err == nil && r.Short() {
+		err = errFrameShort
+	}
+	return r.Used(), err
+}
+
+// ackFrame notes what the other side's packets became.
+func (q *conn) ackFrame(ecn bool, s sealed, b []byte) (int, error) {
+	at := 0
+	next := func() uint64 {
+		v, n := varint(b[at:])
+		if n == 0 {
+			at = len(b) + 1
+			b = b[:0]
+			return 0
+		}
+		at += n
+		return v
+	}
+	largest := next()
+	if at <= len(b) {
+		next() // delay
+	}
+	var ranges, first uint64
+	if at <= len(b) {
+		ranges = next()
+	}
+	if at <= len(b) {
+		first = next()
+	}
+	if at > len(b) {
+		return 0, errFrameShort
+	}
+	if first > largest {
+		return 0, fmt.Errorf("range of %d below %d", first, largest)
+	}
+	sp := &q.spaces[spaceOf(s.kind)][s.role.other()]
+	low := largest - first
+	sp.acked(low, largest)
+	for range ranges {
+		gap := next()
+		if at > len(b) {
+			return 0, errFrameShort
+		}
+		n := next()
+		if at > len(b) {
+			return 0, errFrameShort
+		}
+		if gap+2 > low || n > low-gap-2 {
+			return 0, fmt.Errorf("range below 0")
+		}
+		high := low - gap - 2
+		low = high - n
+		sp.acked(low, high)
+	}
+	if ecn {
+		for range 3 {
+			if next(); at > len(b) {
+				return 0, errFrameShort
+			}
+		}
+	}
+	if sp.unseen && s.kind == oneRTT {
+		q.app.delivered = true
+	}
+	return at, nil
+}
+
+// newID reads NEW_CONNECTION_ID.
+func (q *conn) newID(r role, b *cursor.Cursor) error {
+	seq := readVarint(b)
+	readVarint(b) // retire prior to
+	n := b.Uint8()
+	if !b.Short() && (n == 0 || n > maxID) {
+		return fmt.Errorf("connection id of %d bytes", n)
+	}
+	data, token := b.Bytes(int(n)), b.Bytes(16)
+	if b.Short() {
+		return nil
+	}
+	q.giveID(r, seq, data, token)
+	return nil
+}
+
+// giveID notes an id that a side gives out for itself, with its reset token.
+func (q *conn) giveID(r role, seq uint64, data, token []byte) {
+	e := &q.ends[r]
+	fresh := !e.is(data)
+	x := e.add(seq, data)
+	copy(x.token[:], token)
+	x.reset = true
+	if !fresh {
+		return
+	}
+	list := &q.row.ClientCIDs
+	if r == server {
+		list = &q.row.ServerCIDs
+	}
+	if len(*list) < maxListed {
+		*list = append(*list, hexOf(data))
+	}
+}
+
+// retireID forgets the reset token of an id that the other side uses no more. Its bytes
+// stay known, since packets may still be on their way.
+func (q *conn) retireID(r role, seq uint64) {
+	e := &q.ends[r.other()]
+	for i := range e.ids {
+		if e.ids[i].seq == seq && i > 0 {
+			e.ids[i].reset = false
+		}
+	}
+}
+
+// challenge is a PATH_CHALLENGE without an answer so far.
+type challenge struct {
+	from role
+	open bool
+	data [8]byte
+}
+
+// path reads PATH_CHALLENGE and PATH_RESPONSE.
+func (q *conn) path(response bool, r role, data []byte) {
+	if !response {
+		q.row.PathChallenges++
+		x := &q.challenges[q.nextPath%len(q.challenges)]
+		q.nextPath++
+		*x = challenge{from: r, open: true, data: [8]byte(data)}
+		return
+	}
+	for i := range q.challenges {
+		x := &q.challenges[i]
+		if x.open && x.from != r && bytes.Equal(x.data[:], data) {
+			x.open = false
+			q.row.PathsValidated++
+			return
+		}
+	}
+}
+
+// closeFrame reads CONNECTION_CLOSE.
+func (q *conn) closeFrame(app bool, s sealed, r *cursor.Cursor) {
+	code := readVarint(r)
+	var frame uint64
+	if !app {
+		frame = readVarint(r)
+	}
+	reason := r.Bytes(int(min(readVarint(r), 1<<30)))
+	if r.Short() {
+		return
+	}
+	if q.in != nil {
+		q.x.Cite(q.in, q.at, q.to)
+	}
+	row := q.row
+	if row.Close.OK && (row.Close.V != "transport" || !app) {
+		return // both sides say it, and again when packets come late; an application's word may follow in 1-RTT
+	}
+	row.CloseBy, row.CloseCode = table.Some(s.role.String()), table.Some(int64(code))
+	row.CloseReason = table.Opt[string]{}
+	if len(reason) > 0 {
+		row.CloseReason = table.Some(cutText(text(reason), 1000))
+	}
+	if app {
+		row.Close, row.CloseName, row.CloseFrame = table.Some("application"), table.Opt[string]{}, table.Opt[string]{}
+		q.appClose = int64(code)
+		return
+	}
+	row.Close, row.CloseName = table.Some("transport"), table.Some(errorName(code))
+	if frame != 0 {
+		row.CloseFrame = table.Some(frameName(frame))
+	}
+	if code >= cryptoError && code < cryptoError+0x100 {
+		q.shake.Alert(q.dir(s.role), uint8(code))
+	}
+}

@@ -1,0 +1,117 @@
+package quic
+
+import (
+	"crypto/sha256"
+
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/recorder/secrets"
+)
+
+// Limits of the search for the keys of connections whose handshake was not captured.
+const (
+	maxRandoms  = 256     // client randoms of the store whose secrets are tried
+	guessBudget = 1 << 15 // packets opened in vain for one 5-tuple
+)
+
+// budget counts trials.
+type budget int
+
+func newBudget() *budget {
+	b := budget(guessBudget)
+	return &b
+}
+
+// try is the keys of one client random and one side.
+type try struct {
+	random  []byte
+	role    role
+	version uint32
+	keys    *secrets.PacketKeys
+}
+
+// guessed is what a packet with a short header was opened with.
+type guessed struct {
+	*try
+	idLen int
+}
+
+// load makes the keys that are tried.
+func (s *settings) load() {
+	for _, random := range s.keys.Randoms(maxRandoms) {
+		for _, x := range s.keys.Find(random) {
+			r := client
+			switch {
+			case x.N != 0:
+				continue
+			case x.Label == secrets.ServerTraffic:
+				r = server
+			case x.Label != secrets.ClientTraffic:
+				continue
+			}
+			list := suites(0, len(x.Value))
+			if len(x.Value) == sha256.Size {
+				list = list[:2] // the third is nearly never used
+			}
+			for _, version := range [...]uint32{version1, version2} {
+				for _, suite := range list {
+					if k, err := secrets.QUICKeys(version, suite, x.Value); err == nil {
+						s.tries = append(s.tries, try{append([]byte(nil), random...), r, version, k})
+					}
+				}
+			}
+		}
+	}
+}
+
+// guess looks for a key of the store that opens a packet with a short header, whatever the
+// length of the connection id in it. The number of trials is bounded, not the time.
+func (s *settings) guess(b []byte, left *budget) (g guessed, ok bool) {
+	if s.keys == nil || len(b) < minShort || !fixed(b[0]) || *left <= 0 {
+		return g, false
+	}
+	s.once.Do(s.load)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var t tuple
+	for i := range s.tries {
+		x := &s.tries[i]
+		for n := 0; n <= maxID && 1+n+minSealed <= len(b); n++ {
+			u, ok := t.unmask(x.keys, b, 1+n)
+			if !ok || u.first&reservedOne != 0 {
+				continue
+			}
+			if *left--; *left <= 0 {
+				return g, false
+			}
+			t.trials = 0
+			if _, _, ok := t.search(x.keys, u, b, 0); ok {
+				return guessed{x, n}, true
+			}
+		}
+	}
+	return g, false
+}
+
+// tryGuess is guess within what the 5-tuple may still spend.
+func (t *tuple) tryGuess(b []byte) (guessed, bool) {
+	if t.set.keys == nil || t.p.Cut > 0 {
+		return guessed{}, false
+	}
+	if t.guess == nil {
+		t.guess = newBudget()
+	}
+	return t.set.guess(b, t.guess)
+}
+
+// guessedBy takes over what a key that opens a packet says about the connection.
+func (q *conn) guessedBy(g guessed, d dissect.Dir) {
+	q.guessed = true
+	q.version = g.version
+	q.client = d
+	if g.role == server {
+		q.client = d.Other()
+	}
+	if q.random == nil {
+		q.findSecrets(g.random)
+	}
+}

@@ -1,0 +1,243 @@
+package quic
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+)
+
+const (
+	maxConns = 8 // connections of one 5-tuple at once; the oldest ends when there are more
+	minShort = 1 + minSealed
+)
+
+// tuple reads the datagrams between two ports: those of one connection as a rule, of
+// several where connections share the ports.
+type tuple struct {
+	c      *dissect.Conn
+	set    *settings
+	conns  []*conn // the newest last
+	guess  *budget // of keys tried for packets of connections whose handshake was not captured
+	trials int     // see search
+
+	plain, head []byte // of the packet being opened
+	p           dissect.Packet
+}
+
+var errPadding = errors.New("bytes after the last packet of a datagram that are no packet")
+
+// Read implements dissect.Dissector.
+func (t *tuple) Read(in *dissect.Input) (int, error) {
+	if len(in.Data) == 0 {
+		return 0, nil
+	}
+	t.p = in.Packet(0)
+	at := 0
+	var last *conn
+	for at < len(in.Data) {
+		n, q, err := t.packet(in, at)
+		if err != nil {
+			if at > 0 && zeros(in.Data[at:]) { // some fill up datagrams behind the packets
+				at = len(in.Data)
+				break
+			}
+			return at, err
+		}
+		if q != nil {
+			last = q
+		}
+		at += n
+	}
+	if last != nil {
+		last.settle()
+	}
+	return at, nil
+}
+
+func zeros(b []byte) bool { return len(bytes.Trim(b, "\x00")) == 0 }
+
+// packet reads the packet at in.Data[at]; it returns its length.
+func (t *tuple) packet(in *dissect.Input, at int) (int, *conn, error) {
+	b := in.Data[at:]
+	if !isLong(b[0]) {
+		if at == 0 && detectPublic(b) == dissect.Yes {
+			return len(b), t.public(in), nil
+		}
+		return t.short(in, at)
+	}
+	var h header
+	if err := readLong(b, t.p.Cut == 0, &h); err != nil {
+		if t.p.Cut > 0 && errors.Is(err, errShort) {
+			return len(b), t.cutShort(in, at), nil
+		}
+		return 0, nil, err
+	}
+	switch h.kind {
+	case negotiation:
+		q := t.negotiated(in, at, &h)
+		return len(b), q, nil
+	case foreign:
+		q := t.foreign(in, at, &h)
+		return len(b), q, nil
+	case retry:
+		q := t.retried(in, at, &h)
+		return len(b), q, nil
+	}
+	n := min(h.size, len(b))
+	q := t.find(in.Dir, b[:n], &h)
+	q.protected(in, at, n, &h)
+	return n, q, nil
+}
+
+// cutShort counts a packet whose header the capture cut.
+func (t *tuple) cutShort(in *dissect.Input, at int) *conn {
+	q := t.newest(in.Dir)
+	q.cite(in, at, len(in.Data))
+	q.unread(in.Dir)
+	return q
+}
+
+// newest is the connection that the 5-tuple had last; one is made where it had none.
+func (t *tuple) newest(dir dissect.Dir) *conn {
+	if len(t.conns) == 0 {
+		q := t.add(dissect.ToServer)
+		q.row.Midstream = true
+	}
+	return t.conns[len(t.conns)-1]
+}
+
+// add starts a connection whose client sends in direction client.
+func (t *tuple) add(client dissect.Dir) *conn {
+	if len(t.conns) >= maxConns {
+		t.conns[0].close(dissect.EndEvicted)
+		t.conns = append(t.conns[:0], t.conns[1:]...)
+	}
+	q := newConn(t, client)
+	t.conns = append(t.conns, q)
+	return q
+}
+
+// find returns the connection of a packet with a long header; one is made where none fits.
+func (t *tuple) find(dir dissect.Dir, packet []byte, h *header) *conn {
+	for i := len(t.conns) - 1; i >= 0; i-- {
+		if q := t.conns[i]; q.knows(dir, h) {
+			return q
+		}
+	}
+	if h.kind == initial {
+		if q := t.first(dir, packet, h); q != nil {
+			return q
+		}
+	}
+	if h.kind == zeroRTT { // it came before the Initial
+		q := t.add(dir)
+		q.begins(h)
+		return q
+	}
+	if n := len(t.conns); n > 0 && h.kind != initial {
+		// An id that was given out under encryption, or damage: one datagram must not
+		// make a connection where there is one.
+		return t.conns[n-1]
+	}
+	q := t.add(dissect.ToServer)
+	q.row.Midstream = true
+	q.version = h.version
+	q.learn(dir, h)
+	return q
+}
+
+// first returns the connection that begins with an Initial packet, or goes on with it
+// where the server's part of the story was seen before the client's; nil where the packet
+// is not opened by the keys that follow from itself.
+func (t *tuple) first(dir dissect.Dir, packet []byte, h *header) *conn {
+	keys := initialKeysOf(h.version, h.dcid)
+	if keys == nil || len(packet) < h.size {
+		return nil
+	}
+	if _, _, _, ok := t.openWith(keys.keys[client], &space{}, packet, h.number); !ok {
+		return nil
+	}
+	var q *conn
+	for i := len(t.conns) - 1; i >= 0 && q == nil; i-- {
+		switch x := t.conns[i]; {
+		case x.client != dir:
+		case !x.hasClient && x.ends[client].is(h.scid): // its server was faster
+			q = x
+		case x.restarts && x.heard == 0: // after version negotiation
+			q = x
+			q.again()
+		case len(h.token) > 0 && len(h.scid) > 0 && x.ends[client].is(h.scid) && x.heard == 0: // after a Retry that was not captured
+			q = x
+		}
+	}
+	if q == nil {
+		q = t.add(dir)
+	}
+	q.begins(h)
+	q.addInitial(keys)
+	return q
+}
+
+// short reads a packet with a short header, which ends the datagram.
+func (t *tuple) short(in *dissect.Input, at int) (int, *conn, error) {
+	b := in.Data[at:]
+	var q *conn
+	var idLen int
+	for i := len(t.conns) - 1; i >= 0; i-- {
+		if n, ok := t.conns[i].addressed(in.Dir, b); ok {
+			q, idLen = t.conns[i], n
+			break
+		}
+	}
+	if q == nil && len(t.conns) > 0 {
+		q = t.conns[len(t.conns)-1]
+		idLen = q.receiver(in.Dir).length()
+	}
+	if q == nil || q.row.Midstream && !q.guessed {
+		if g, ok := t.tryGuess(b); ok {
+			if q == nil {
+				q = t.add(dissect.ToServer)
+				q.row.Midstream = true
+			}
+			q.guessedBy(g, in.Dir)
+			idLen = g.idLen
+		}
+	}
+	if q == nil {
+		if at > 0 || !fixed(b[0]) {
+			return 0, nil, errPadding
+		}
+		q = t.newest(in.Dir)
+	}
+	if q.other != 0 {
+		q.otherPacket(in, at)
+		return len(b), q, nil
+	}
+	if at > 0 && !fixed(b[0]) && zeros(b) {
+		return 0, nil, errPadding
+	}
+	h := header{kind: oneRTT, version: q.version, number: 1 + idLen, size: len(b)}
+	if t.p.Cut > 0 { // the tag is not there
+		h.size += int(t.p.Cut)
+	}
+	q.protected(in, at, len(b), &h)
+	return len(b), q, nil
+}
+
+// Gap implements dissect.Dissector; datagrams have no gaps.
+func (t *tuple) Gap(*dissect.Input, int64) bool { return true }
+
+// Close implements dissect.Dissector.
+func (t *tuple) Close(why dissect.End) {
+	t.p = t.c.Now()
+	for _, q := range t.conns {
+		q.close(why)
+	}
+	t.conns = nil
+}
+
+func (t *tuple) anomaly(kind, format string, args ...any) {
+	t.c.Anomaly(kind, fmt.Sprintf(format, args...), 0)
+}
