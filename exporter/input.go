@@ -213,7 +213,7 @@ func (x *input) peek(src io.Reader) error {
 	}
 }
 
-// open starts reading the input; what is read also goes into the bundle.
+// open starts reading the input; what is read also goes into the bundle, where there is one.
 func (x *input) open(id int32, b *bundle.Builder, count func(int64)) (*opened, error) {
 	o := &opened{input: x, id: id}
 	raw, file, err := x.raw()
@@ -232,6 +232,10 @@ func (x *input) open(id int32, b *bundle.Builder, count func(int64)) (*opened, e
 		o.original.hash = sha256.New()
 	}
 	o.rel = fmt.Sprintf("data/packets/import/%03d-%s", id, bundle.SafeName(unpackedName(x.name, src.Compression)))
+	if b == nil {
+		o.copy = noCopy{}
+		return o, nil
+	}
 	if o.copy, err = b.Create(o.rel); err != nil {
 		o.closeFile()
 		return nil, err

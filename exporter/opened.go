@@ -57,6 +57,28 @@ func (w *window) release() {
 	}
 }
 
+// payload is where the copy of an input goes.
+type payload interface {
+	io.WriteCloser
+	Sum() bundle.Digest
+	Size() int64
+}
+
+// noCopy is a payload that keeps nothing.
+type noCopy struct{}
+
+// Write implements io.Writer.
+func (noCopy) Write(p []byte) (int, error) { return len(p), nil }
+
+// Close implements io.Closer.
+func (noCopy) Close() error { return nil }
+
+// Sum is no hash.
+func (noCopy) Sum() bundle.Digest { return bundle.Digest{} }
+
+// Size is not known.
+func (noCopy) Size() int64 { return 0 }
+
 // opened is an input being read.
 type opened struct {
 	*input
@@ -64,7 +86,7 @@ type opened struct {
 	rel      string
 	file     *os.File
 	src      *pcapng.Source
-	copy     *bundle.File
+	copy     payload
 	original tally
 	reader   *pcapng.Reader
 

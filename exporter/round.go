@@ -81,10 +81,15 @@ type shards struct {
 }
 
 func newShards(o Options, keys *secrets.Store) (*shards, error) {
+	return makeShards(o, func() []*dissect.Protocol { return all.Protocols(keys) }, false)
+}
+
+// makeShards makes the shards; plain says that they give out plaintext too.
+func makeShards(o Options, protocols func() []*dissect.Protocol, plain bool) (*shards, error) {
 	s := &shards{}
 	s.cond = sync.NewCond(&s.mu)
 	for i := range s.all {
-		sh, err := flow.NewShard(flow.Options{Protocols: all.Protocols(keys), DecodeAs: o.DecodeAs, Repanic: o.Repanic})
+		sh, err := flow.NewShard(flow.Options{Protocols: protocols(), DecodeAs: o.DecodeAs, Repanic: o.Repanic, Plain: plain})
 		if err != nil {
 			return nil, err
 		}

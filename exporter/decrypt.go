@@ -1,0 +1,407 @@
+package exporter
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/all"
+	"github.com/pcapsule/pcapsule/exporter/internal/flow"
+	"github.com/pcapsule/pcapsule/recorder/pcapng"
+	"github.com/pcapsule/pcapsule/recorder/secrets"
+)
+
+// DecryptStats says what Decrypt read and wrote.
+type DecryptStats struct {
+	Packets int64 // read
+	PDUs    int64 // written; one of a record too long for a packet is counted for each piece
+	Bytes   int64 // of plaintext in them
+	Written int64 // of the capture
+
+	Connections map[string]int64 // encrypted ones, by key state: none, unverified, verified
+	Reasons     map[string]int64 // of those not opened whole, by key reason
+	Warnings    []string
+}
+
+// Decrypt writes what TLS, DTLS and QUIC carry in the captures, folders, bundles and "-"
+// of inputs as a PCAPNG capture of upper-layer PDUs (link type 252), for tools that cannot
+// decrypt: one PDU a record, datagram or piece of a stream, in the order of the packets
+// that completed them, with the addresses, ports and frame number of the capture. Options
+// says which keys there are and which packets are read; a bundle's own keys are used too.
+//
+// The errors are those of Run. Nothing opened is no error. What was written is whole only
+// where the error is nil. Where out has a method Dir, standard input is kept in that
+// folder while it is read, else in the system's folder for temporary files.
+func Decrypt(ctx context.Context, paths []string, out io.Writer, o Options) (*DecryptStats, error) {
+	return decrypt(ctx, paths, out, o, all.Protocols)
+}
+
+func decrypt(ctx context.Context, paths []string, out io.Writer, o Options, protocols func(*secrets.Store) []*dissect.Protocol) (*DecryptStats, error) {
+	stats := &DecryptStats{Connections: map[string]int64{}, Reasons: map[string]int64{}}
+	paths, err := insideBundles(paths, &o, stats)
+	if err != nil {
+		return nil, err
+	}
+	sources, err := openInputs(paths, o.Stdin)
+	if err != nil {
+		return nil, err
+	}
+	defer sources.close()
+	dir := os.TempDir()
+	if d, ok := out.(interface{ Dir() string }); ok {
+		dir = d.Dir()
+	}
+	if err := sources.keepStdin(dir, len(o.Keys) > 0); err != nil {
+		return nil, err
+	}
+	keys, err := loadKeys(sources, o)
+	if err != nil {
+		return nil, err
+	}
+	defer keys.store.Close()
+	stats.Warnings = append(stats.Warnings, keys.warnings...)
+	w, err := newPlainWriter(ctx, out, sources, o, stats)
+	if err != nil {
+		return nil, err
+	}
+	if err := w.run(ctx, sources, o, func() []*dissect.Protocol { return protocols(keys.store) }); err != nil {
+		return nil, err
+	}
+	return stats, nil
+}
+
+// insideBundles puts the packet files of bundles in the place of bundles, and adds the
+// keys that they keep.
+func insideBundles(paths []string, o *Options, stats *DecryptStats) ([]string, error) {
+	var list []string
+	o.Keys = slices.Clone(o.Keys)
+	for _, p := range paths {
+		if !looksBundle(p) {
+			list = append(list, p)
+			continue
+		}
+		b, err := bundle.OpenWith(p, bundle.OpenOptions{})
+		if err != nil {
+			return nil, err
+		}
+		for i := range b.Manifest.Inputs {
+			list = append(list, b.Path(b.Manifest.Inputs[i].Path))
+		}
+		for _, rel := range []string{keysPath, sealedPath} {
+			switch _, err := os.Lstat(b.Path(rel)); {
+			case errors.Is(err, fs.ErrNotExist):
+			case err != nil:
+				return nil, &KeysError{p, err}
+			case rel == sealedPath && len(o.Identities) == 0:
+				stats.Warnings = append(stats.Warnings, p+": its keys are encrypted and were not used, since no identity was given")
+			default:
+				o.Keys = append(o.Keys, b.Path(rel))
+			}
+		}
+	}
+	return list, nil
+}
+
+// looksBundle reports whether a path is a bundle's folder or a ZIP, which no capture is.
+func looksBundle(p string) bool {
+	if p == "-" {
+		return false
+	}
+	info, err := os.Stat(p)
+	if err != nil {
+		return false
+	}
+	if info.IsDir() {
+		_, err := os.Stat(filepath.Join(p, "data", "bundle.json"))
+		return err == nil
+	}
+	if !info.Mode().IsRegular() {
+		return false
+	}
+	f, err := os.Open(p)
+	if err != nil {
+		return false // reading it says why
+	}
+	defer f.Close()
+	var head [4]byte
+	n, _ := io.ReadFull(f, head[:])
+	return string(head[:n]) == "PK\x03\x04"
+}
+
+// linkUpperPDU is LINKTYPE_WIRESHARK_UPPER_PDU.
+const linkUpperPDU = 252
+
+// maxPDU is the longest packet that is written, so that its block fits into 262,144 bytes.
+const maxPDU = 261_000
+
+// places is for how many packets the place in their file is remembered. A PDU whose packet
+// lies farther back, since it waited for one that was lost, has no frame number.
+const places = 1 << 18
+
+type place struct {
+	no, frame int64
+	file      int32
+}
+
+// plainWriter is the last stage: it writes what came out of encryption.
+type plainWriter struct {
+	w      *pcapng.Writer
+	stats  *DecryptStats
+	read   *reading
+	opt    Options
+	places []place
+	merged []at
+	head   []byte
+	data   []byte
+}
+
+// newPlainWriter writes the section header and an interface for each input.
+func newPlainWriter(ctx context.Context, out io.Writer, sources *inputs, o Options, stats *DecryptStats) (*plainWriter, error) {
+	section := pcapng.Section{Application: "pcapsule " + o.Release,
+		Comments: []string{"Plaintext of encrypted connections, taken out of captured packets. These are no packets: see the comment of each interface."}}
+	w, err := pcapng.NewWriter(out, section, pcapng.WriterOptions{})
+	if err != nil {
+		return nil, err
+	}
+	for _, x := range sources.files {
+		name, hash := "standard input", ""
+		if x.path != "-" {
+			name = x.name
+		}
+		sum, err := x.hash(ctx)
+		if err != nil {
+			return nil, &InputError{x.path, err}
+		}
+		if sum != nil {
+			hash = " (SHA-256 " + hex.EncodeToString(sum) + ")"
+		}
+		i := pcapng.Interface{LinkType: linkUpperPDU, SnapLen: 262144, TsResol: 9, FCSLen: -1, Name: bundle.SafeName(name), Description: "plaintext, not packets",
+			Comments: []string{fmt.Sprintf("What TLS, DTLS or QUIC carried in %q%s: a PDU is the plaintext of one record, datagram or piece of a stream, every byte authenticated, at the time of the packet that completed it; its original frame number is that packet's.", name, hash)}}
+		if _, err := w.AddInterface(i); err != nil {
+			return nil, err
+		}
+	}
+	return &plainWriter{w: w, stats: stats, opt: o, places: make([]place, places)}, nil
+}
+
+// hash is the SHA-256 of the input as it was given; nil for a stream that can be read once.
+func (x *input) hash(ctx context.Context) ([]byte, error) {
+	if x.stdin != nil && x.spool == nil {
+		return nil, nil
+	}
+	r, f, err := x.raw()
+	if err != nil {
+		return nil, err
+	}
+	if f != nil {
+		defer f.Close()
+	}
+	h := sha256.New()
+	buf := make([]byte, 1<<20)
+	for {
+		n, err := r.Read(buf)
+		h.Write(buf[:n])
+		if err == io.EOF {
+			return h.Sum(nil), nil
+		}
+		if err == nil {
+			err = context.Cause(ctx)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
+// run is build without tables: the same reading, rounds and shards.
+func (j *plainWriter) run(ctx context.Context, sources *inputs, o Options, protocols func() []*dissect.Protocol) error {
+	shards, err := makeShards(o, protocols, true)
+	if err != nil {
+		return err
+	}
+	pass, err := newFilter(o)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	read := newReading(sources, nil, pass, o)
+	j.read = read
+	rounds := make(chan *round, roundsAhead)
+	joins := make(chan *round, roundsAhead)
+	go func() { read.run(ctx, rounds, cancel) }()
+	go func() { shards.run(rounds, joins, workers(o)) }()
+	for r := range joins {
+		r.wait()
+		if context.Cause(ctx) == nil {
+			if err := j.round(r); err != nil {
+				cancel(err)
+			}
+		}
+		shards.joined(r)
+		read.recycle(r)
+	}
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
+	m := &bundle.Manifest{}
+	read.describe(m)
+	j.stats.Warnings = append(j.stats.Warnings, m.Warnings...)
+	err = j.w.Flush()
+	j.stats.Written = j.w.Offset()
+	return err
+}
+
+// round writes the plaintext of a round in the order of the packets that gave it.
+func (j *plainWriter) round(r *round) error {
+	for i := range r.packets {
+		p := &r.packets[i]
+		j.places[p.No%places] = place{p.No, p.Frame, p.File}
+	}
+	j.stats.Packets += int64(len(r.packets))
+	j.merged = j.merged[:0]
+	for s := range r.out {
+		for i := range r.out[s].Plain {
+			j.merged = append(j.merged, at{r.out[s].Plain[i].At, int32(s), int32(i)})
+		}
+	}
+	slices.SortFunc(j.merged, func(a, b at) int {
+		return cmp.Or(cmp.Compare(a.no, b.no), cmp.Compare(a.shard, b.shard), cmp.Compare(a.i, b.i))
+	})
+	for _, m := range j.merged {
+		out := &r.out[m.shard]
+		if err := j.write(&out.Plain[m.i], out.PlainBytes(&out.Plain[m.i])); err != nil {
+			return err
+		}
+	}
+	for s := range r.out {
+		for i := range r.out[s].Conns {
+			j.count(r.out[s].Conns[i].Conn)
+		}
+	}
+	if j.opt.Progress != nil {
+		j.opt.Progress(Progress{ReadBytes: j.read.readBytes.Load(), TotalBytes: j.read.sources.total, Packets: j.stats.Packets, Calls: j.stats.PDUs, Stage: "reading"})
+	}
+	return nil
+}
+
+// count counts a finished connection.
+func (j *plainWriter) count(c *flow.Conn) {
+	e := c.Encrypted()
+	if e == nil {
+		return
+	}
+	j.stats.Connections[e.State.String()]++
+	if e.Reason != "" {
+		j.stats.Reasons[e.Reason]++
+	}
+}
+
+// write writes one PDU, in pieces where it is too long.
+func (j *plainWriter) write(p *flow.Plain, data []byte) error {
+	at := j.places[p.No%places]
+	if at.no != p.No {
+		at = place{file: j.read.fileOf(p.Conn.FirstFlow().Interface)}
+	}
+	j.head = pduHead(j.head[:0], p, at.frame)
+	for len(data) > 0 {
+		n := min(len(data), maxPDU-len(j.head))
+		j.data = append(append(j.data[:0], j.head...), data[:n]...)
+		pdu := pcapng.Packet{Kind: pcapng.KindEnhanced, Interface: at.file, Time: max(p.Time, 0), TimeOK: true, OrigLen: uint32(len(j.data)), Data: j.data}
+		if err := j.w.WritePacket(&pdu, nil); err != nil {
+			return err
+		}
+		j.stats.PDUs++
+		j.stats.Bytes += int64(n)
+		data = data[n:]
+	}
+	return nil
+}
+
+// fileOf is the file that describes an interface.
+func (r *reading) fileOf(link int32) int32 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.links[link].file
+}
+
+// Tags of an upper PDU, Wireshark's wsutil/exported_pdu_tlvs.h.
+const (
+	tagEnd       = 0
+	tagDissector = 12
+	tagTable     = 14
+	tagIPv4Src   = 20
+	tagIPv4Dst   = 21
+	tagIPv6Src   = 22
+	tagIPv6Dst   = 23
+	tagPortType  = 24
+	tagSrcPort   = 25
+	tagDstPort   = 26
+	tagFrame     = 30
+	tagTableNo   = 32
+)
+
+// portTypes are the numbers that the format has for transports, by IP protocol.
+var portTypes = map[uint8]uint32{132: 1, protoTCP: 2, protoUDP: 3}
+
+// dissectors are Wireshark's names for protocols that it reads in a PDU by itself. HTTP/3
+// is not among them: it needs the QUIC connection around it.
+var dissectors = map[string]string{"http1": "http", "http2": "http2", "grpc": "http2", "postgresql": "pgsql", "dns": "dns", "tls": "tls"}
+
+// byPort are protocols that Wireshark knows by a port in a table only.
+var byPort = map[string]uint32{"redis": 6379}
+
+// pduHead appends the tags that stand before a PDU's bytes.
+func pduHead(b []byte, p *flow.Plain, frame int64) []byte {
+	if port, ok := byPort[p.Protocol]; ok {
+		b = tagText(b, tagTable, "tcp.port")
+		b = tagNumber(b, tagTableNo, port)
+	} else if name, ok := dissectors[p.Protocol]; ok {
+		b = tagText(b, tagDissector, name)
+	} else {
+		b = tagText(b, tagDissector, "data")
+	}
+	src, dst, srcPort, dstPort := p.Conn.Ends()
+	if p.Server {
+		src, dst, srcPort, dstPort = dst, src, dstPort, srcPort
+	}
+	if from, to := src.Netip(), dst.Netip(); from.Is4() && to.Is4() {
+		b = tagText(b, tagIPv4Src, string(from.AsSlice()))
+		b = tagText(b, tagIPv4Dst, string(to.AsSlice()))
+	} else {
+		b = tagText(b, tagIPv6Src, string(src[:]))
+		b = tagText(b, tagIPv6Dst, string(dst[:]))
+	}
+	if t := portTypes[p.Conn.Proto()]; t != 0 {
+		b = tagNumber(b, tagPortType, t)
+		b = tagNumber(b, tagSrcPort, uint32(srcPort))
+		b = tagNumber(b, tagDstPort, uint32(dstPort))
+	}
+	if frame > 0 && frame < 1<<32 {
+		b = tagNumber(b, tagFrame, uint32(frame))
+	}
+	return append(b, 0, tagEnd, 0, 0)
+}
+
+// tagText appends a tag, filled up to four bytes.
+func tagText(b []byte, tag uint16, v string) []byte {
+	size := (len(v) + 3) &^ 3
+	b = binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16(b, tag), uint16(size))
+	return append(append(b, v...), make([]byte, size-len(v))...)
+}
+
+func tagNumber(b []byte, tag uint16, v uint32) []byte {
+	b = binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16(b, tag), 4)
+	return binary.BigEndian.AppendUint32(b, v)
+}
