@@ -206,8 +206,8 @@ func (q *conn) findSecrets(random []byte) {
 	if e := q.c.Encryption(); e.Random == nil {
 		e.Random = q.random
 	}
-	if q.t.set.keys != nil {
-		q.secrets = q.t.set.keys.Find(random)
+	if q.t.set.store() != nil {
+		q.secrets = q.t.set.store().Find(random)
 	}
 	q.changed = true
 }
@@ -215,7 +215,7 @@ func (q *conn) findSecrets(random []byte) {
 // proven is called for a packet with a short header: its sender has ended its part of the
 // handshake, so what cannot be read of it need not be waited for.
 func (q *conn) proven(r role) {
-	if q.shake.Done() || len(q.secrets) > 0 || !q.hasClient || !q.searched && q.t.set.keys != nil {
+	if q.shake.Done() || len(q.secrets) > 0 || !q.hasClient || !q.searched && q.t.set.store() != nil {
 		return
 	}
 	q.shake.Ended(q.dir(r))

@@ -66,7 +66,7 @@ func (s *settings) load() {
 // guess looks for a key of the store that opens a packet with a short header, whatever the
 // length of the connection id in it. The number of trials is bounded, not the time.
 func (s *settings) guess(b []byte, left *budget) (g guessed, ok bool) {
-	if s.keys == nil || len(b) < minShort || !fixed(b[0]) || *left <= 0 {
+	if s.store() == nil || len(b) < minShort || !fixed(b[0]) || *left <= 0 {
 		return g, false
 	}
 	s.once.Do(s.load)
@@ -94,7 +94,7 @@ func (s *settings) guess(b []byte, left *budget) (g guessed, ok bool) {
 
 // tryGuess is guess within what the 5-tuple may still spend.
 func (t *tuple) tryGuess(b []byte) (guessed, bool) {
-	if t.set.keys == nil || t.p.Cut > 0 {
+	if t.set.store() == nil || t.p.Cut > 0 {
 		return guessed{}, false
 	}
 	if t.guess == nil {

@@ -149,7 +149,7 @@ func (q *conn) ring(k kind, r role, version uint32) (*ring, outcome) {
 		return g, done
 	}
 	if !q.searched {
-		if q.t.set.keys == nil {
+		if q.t.set.store() == nil {
 			return nil, failed
 		}
 		return nil, later
@@ -340,7 +340,7 @@ func t1(u unmasked) bool { return u.n > 0 && u.first&reservedOne == 0 }
 // waits reports whether application data has to wait for what the server says in its
 // encrypted extensions: whether it takes 0-RTT, and which protocol it chose.
 func (q *conn) waits() bool {
-	if q.extensions || q.impatient || q.t.set.keys == nil || q.guessed {
+	if q.extensions || q.impatient || q.t.set.store() == nil || q.guessed {
 		return false
 	}
 	if !q.searched {

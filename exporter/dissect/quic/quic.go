@@ -22,7 +22,7 @@ import (
 
 // settings are what all connections share.
 type settings struct {
-	keys  *secrets.Store // may be nil
+	keys  *secrets.Store // may be nil; see store
 	certs *tls.Certs
 
 	once  sync.Once
@@ -33,9 +33,6 @@ type settings struct {
 // Protocol is QUIC; keys opens what was encrypted with secrets of the store, nil opens
 // Initial packets only.
 func Protocol(keys *secrets.Store) *dissect.Protocol {
-	if keys != nil && keys.Empty() {
-		keys = nil
-	}
 	s := &settings{keys: keys, certs: tls.NewCerts()}
 	return &dissect.Protocol{
 		Name:         "quic",
@@ -47,4 +44,13 @@ func Protocol(keys *secrets.Store) *dissect.Protocol {
 		New:          func(c *dissect.Conn) dissect.Dissector { return &tuple{c: c, set: s} },
 		Row:          &Row{},
 	}
+}
+
+// store is where keys are looked for, nil where there are none. It may be filled after
+// Protocol was called.
+func (s *settings) store() *secrets.Store {
+	if s.keys.Empty() {
+		return nil
+	}
+	return s.keys
 }
