@@ -16,7 +16,7 @@ import (
 
 func playUDP(t testing.TB, end dissect.End, chunks ...dissecttest.Chunk) *dissecttest.Result {
 	t.Helper()
-	return dissecttest.Play(t, dissecttest.Options{Transport: dissect.UDP, ServerPort: 4433, Protocols: []*dissect.Protocol{Protocol()}, End: end}, chunks...)
+	return dissecttest.Play(t, dissecttest.Options{Transport: dissect.UDP, ServerPort: 4433, Protocols: []*dissect.Protocol{Protocol(nil)}, End: end}, chunks...)
 }
 
 // dtls makes a record in clear or, with an epoch, an encrypted one.

@@ -66,7 +66,7 @@ func (d *discard) Call(dissect.Emission) {}
 func benchmark(b *testing.B, version uint16) {
 	cc, sc := configs(b, version)
 	chunks := mustTalk(b, cc, sc)
-	e, err := dissect.NewEngine([]*dissect.Protocol{Protocol()}, nil, &discard{}, true)
+	e, err := dissect.NewEngine([]*dissect.Protocol{Protocol(nil)}, nil, &discard{}, true)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -95,7 +95,7 @@ func BenchmarkHandshake13(b *testing.B) { benchmark(b, stdtls.VersionTLS13) }
 // BenchmarkData passes over application data in segments.
 func BenchmarkData(b *testing.B) {
 	cc, sc := configs(b, stdtls.VersionTLS13)
-	e, err := dissect.NewEngine([]*dissect.Protocol{Protocol()}, nil, &discard{}, true)
+	e, err := dissect.NewEngine([]*dissect.Protocol{Protocol(nil)}, nil, &discard{}, true)
 	if err != nil {
 		b.Fatal(err)
 	}

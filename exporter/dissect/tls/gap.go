@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/internal/tlskeys"
 )
 
 // Gap implements dissect.Dissector. Reading goes on at the next record: where it begins
@@ -11,19 +12,34 @@ import (
 func (k *conn) Gap(in *dissect.Input, missing int64) bool {
 	s := &k.sides[in.Dir]
 	s.lost = true
-	rest := in.Data
+	at := 0
+	if s.place == scanning && k.keys.Any() {
+		at = k.drain(s, in)
+	}
+	rest := in.Data[at:]
 	if k.hs != nil {
 		k.hs.gap = true
-		k.give(in, 0, len(rest))
+		k.give(in, at, len(in.Data))
 	}
-	k.dropPart(s)
+	k.keys.Gap(tlskeys.Role(k.role(in.Dir)))
+	k.keys.LostMessage()
+	if k.hs == nil || !k.hs.client || !k.hs.server {
+		k.keys.HiddenHello()
+	}
 	left := -1
 	switch {
 	case s.place == inOpaque:
 		left = s.left
 	case s.place == atRecord && len(rest) >= headerBytes && !k.ssl2:
-		left = headerBytes + header(rest).size - len(rest)
+		h := header(rest)
+		left = headerBytes + h.size - len(rest)
+		if h.plausible() && s.sealed(h) { // it waited for its end
+			k.count(in, at, headerBytes+h.size)
+			k.beginOpaque(s, in, h)
+		}
 	}
+	k.dropPart(s)
+	s.astray = true
 	s.place = scanning
 	if k.ssl2 || left < 0 || int64(left) < missing {
 		s.of = nil
@@ -43,9 +59,31 @@ func (k *conn) Gap(in *dissect.Input, missing int64) bool {
 	return true
 }
 
-// scan looks for the next record; it returns the bytes before it.
-func (k *conn) scan(s *side, in *dissect.Input, at int) int {
+// drain reads the whole records among what a place for the next one was looked for in,
+// since it is gone after a gap, and returns how much of it is done with.
+func (k *conn) drain(s *side, in *dissect.Input) (at int) {
+	for at < len(in.Data) {
+		if s.place == scanning {
+			at += k.scan(s, in, at, true)
+			continue
+		}
+		n, err := k.step(s, in, at)
+		if n == 0 || err != nil {
+			break
+		}
+		at += n
+	}
+	return at
+}
+
+// scan looks for the next record; it returns the bytes before it, or with it where it
+// opened. final says that no more bytes follow these.
+//
+// With keys a place is a record's if the record opens, or if another one follows it: five
+// bytes that could be a header are too few where every record behind them is to be read.
+func (k *conn) scan(s *side, in *dissect.Input, at int, final bool) int {
 	b := in.Data[at:]
+	role := tlskeys.Role(k.role(in.Dir))
 	i := 0
 	for ; i+headerBytes <= len(b); i++ {
 		if b[i] < recordCCS || b[i] > recordHeartbeat || b[i+1] != 3 {
@@ -55,15 +93,43 @@ func (k *conn) scan(s *side, in *dissect.Input, at int) int {
 		if !h.plausible() || h.size == 0 || h.typ == recordCCS && h.size != 1 {
 			continue
 		}
-		if next := i + headerBytes + h.size; next+headerBytes > len(b) || header(b[next:]).plausible() {
-			s.place = atRecord
+		whole := headerBytes + h.size
+		next := i + whole
+		follows := next+headerBytes <= len(b) && header(b[next:]).plausible()
+		if !s.sealed(h) || !k.opens(role, h) {
+			if next+headerBytes <= len(b) && !follows {
+				continue
+			}
+			k.foundPlace(s, i)
+			return i
+		}
+		if next > len(b) {
+			if final {
+				continue
+			}
 			s.scanned += int64(i)
-			k.c.Anomaly("gap", fmt.Sprintf("%d bytes after a gap belong to a record whose start was lost", s.scanned), s.scanned)
-			s.scanned = 0
+			k.c.Need(in.Dir, whole)
+			return i
+		}
+		if tried := 1 + in.Offset(at+i); s.failed != tried {
+			s.place = atRecord
+			if k.unseal(s, in, at+i, whole, h, false) {
+				k.foundPlace(s, i)
+				return next
+			}
+			s.place, s.failed = scanning, tried
+		}
+		if follows {
+			k.foundPlace(s, i)
+			return i
+		}
+		if next+headerBytes > len(b) && !final {
+			s.scanned += int64(i)
+			k.c.Need(in.Dir, whole+headerBytes)
 			return i
 		}
 	}
-	if in.End {
+	if in.End || final {
 		i = len(b)
 	} else if i == 0 {
 		k.c.Need(in.Dir, headerBytes)
@@ -72,11 +138,20 @@ func (k *conn) scan(s *side, in *dissect.Input, at int) int {
 	return i
 }
 
+// foundPlace ends the search for a record, which begins after n more bytes.
+func (k *conn) foundPlace(s *side, n int) {
+	s.place = atRecord
+	s.scanned += int64(n)
+	k.c.Anomaly("gap", fmt.Sprintf("%d bytes after a gap belong to a record whose start was lost", s.scanned), s.scanned)
+	s.scanned = 0
+}
+
 // Lost implements dissect.Resyncer: Read gave an error.
 func (k *conn) Lost(dir dissect.Dir) {
 	s := &k.sides[dir]
 	k.dropPart(s)
 	s.place, s.of, s.lost = atRecord, nil, true
+	k.keys.Gap(tlskeys.Role(k.role(dir)))
 	if k.hs != nil {
 		k.hs.malformed = true
 	}
@@ -87,11 +162,15 @@ func (k *conn) Close(why dissect.End) {
 	for i := range k.sides {
 		k.dropPart(&k.sides[i])
 	}
-	if k.hs == nil {
-		return
-	}
 	k.closed, k.end = true, why
-	k.finish(k.closeError(why))
+	if k.hs != nil {
+		k.finish(k.closeError(why))
+	}
+	k.note()
+	k.keys.Close()
+	if k.inner != nil {
+		k.inner.Close(why, k.c.Now())
+	}
 }
 
 // closeError is the word for a handshake that the connection's end found unfinished.

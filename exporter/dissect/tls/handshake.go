@@ -5,6 +5,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/handshake"
+	"github.com/pcapsule/pcapsule/exporter/internal/tlskeys"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
@@ -34,7 +35,7 @@ type Facts struct {
 
 // NewHandshake starts a handshake on QUIC connection c.
 func NewHandshake(c *dissect.Conn, certs *Certs) *Handshake {
-	h := &Handshake{k: conn{c: c, certs: certs, client: dissect.ToServer, ja4: 'q', quic: true}}
+	h := &Handshake{k: conn{c: c, certs: certs, client: dissect.ToServer, ja4: 'q', quic: true, keys: tlskeys.New(nil, c, nil, false)}}
 	h.k.newShake()
 	return h
 }

@@ -38,7 +38,7 @@ func (k *conn) begin(s *side, in *dissect.Input, body []byte) {
 
 // handshake reads the messages, or pieces of them, of a record in clear.
 func (k *conn) handshake(s *side, in *dissect.Input, b []byte) {
-	for len(b) > 0 && k.hs != nil {
+	for len(b) > 0 {
 		if s.pass > 0 {
 			n := min(s.pass, len(b))
 			s.pass -= n
@@ -60,7 +60,7 @@ func (k *conn) handshake(s *side, in *dissect.Input, b []byte) {
 		}
 		k.message(s, of(in), b[0], b[messageHeader:size])
 		b = b[size:]
-		if s.encrypted && len(b) > 0 { // what follows a ServerHello of TLS 1.3 is in records of its own
+		if s.encrypted && len(b) > 0 && !k.inRecord { // what follows a ServerHello of TLS 1.3 is in records of its own
 			return
 		}
 	}
@@ -76,7 +76,7 @@ func messageSize(b []byte) int {
 
 func (k *conn) tooLong(s *side, b []byte, size int) {
 	k.c.Anomaly("limit", fmt.Sprintf("handshake message %s of %d bytes, over the limit of %d", handshake.Message(b[0]), size, maxMessage), int64(size))
-	k.hs.malformed = true
+	k.malformed()
 	s.pass = size
 }
 
@@ -111,10 +111,17 @@ func (k *conn) resume(s *side, in *dissect.Input, b []byte) []byte {
 	return b[n:]
 }
 
+func (k *conn) malformed() {
+	if k.hs != nil {
+		k.hs.malformed = true
+	}
+	k.keys.LostMessage()
+}
+
 func (k *conn) keep(s *side, b []byte) bool {
 	if !k.c.Hold(len(b)) {
 		k.c.Anomaly("limit", "a handshake message in pieces, over the limit of all connections", int64(len(b)))
-		k.hs.malformed = true
+		k.malformed()
 		size := messageSize(append(s.part, b...))
 		had := len(s.part)
 		k.dropPart(s)
@@ -135,13 +142,20 @@ type origin struct {
 	dir      dissect.Dir
 	time     int64 // ns since 1970 UTC
 	datagram bool
+	number   uint16 // DTLS
 }
 
-func of(in *dissect.Input) origin { return origin{in.Dir, in.Time(0), in.Datagram} }
+func of(in *dissect.Input) origin {
+	return origin{dir: in.Dir, time: in.Time(0), datagram: in.Datagram}
+}
 
 // message reads one handshake message.
 func (k *conn) message(s *side, o origin, typ uint8, body []byte) {
 	hs := k.hs
+	if hs == nil || hs.row.Midstream {
+		k.after(s, o, typ, body)
+		return
+	}
 	hs.step(typ)
 	var err error
 	switch typ {
@@ -159,6 +173,8 @@ func (k *conn) message(s *side, o origin, typ uint8, body []byte) {
 		hs.helloDone = true
 	case handshake.TypeClientKeyExchange:
 		hs.keyExchanged = true
+		k.keys.Message(typ, o.number, body)
+		k.keys.KeyExchange(body)
 	case handshake.TypeHelloVerifyRequest:
 		if o.datagram {
 			hs.retry, hs.row.HelloRetry = true, true
@@ -175,5 +191,11 @@ func (k *conn) message(s *side, o origin, typ uint8, body []byte) {
 	if err != nil {
 		hs.malformed = true
 		k.c.Anomaly("malformed", err.Error(), 0)
+	}
+	if typ != handshake.TypeClientKeyExchange {
+		k.keys.Message(typ, o.number, body)
+	}
+	if k.inRecord {
+		k.switchKeys(o, typ)
 	}
 }

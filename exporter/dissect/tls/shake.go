@@ -117,11 +117,16 @@ func (k *conn) clientHello(o origin, body []byte) error {
 	hs := k.hs
 	var h handshake.Client
 	err := handshake.ReadClient(body, o.datagram, &h)
+	if h.Suites == nil {
+		k.keys.LostMessage()
+	}
 	if hs.client && hs.retry { // the second one says the same, with what the server asked for
 		hs.retry = false
+		k.clientKeys(&h)
 		return err
 	}
 	hs.fillClient(&h, k.ja4)
+	k.clientKeys(&h)
 	return err
 }
 
@@ -198,6 +203,7 @@ func (k *conn) serverHello(s *side, typ uint8, body []byte) error {
 		hs.row.HelloRetry, hs.retry = true, true
 		return err
 	}
+	k.serverKeys(&h)
 	k.version = h.Version
 	hs.retry, hs.server = false, true
 	row, det := hs.row, hs.det
@@ -266,6 +272,10 @@ func (k *conn) finish(why string) {
 	}
 	k.hs, k.done = nil, true
 	row := hs.row
+	k.note()
+	if !k.quic {
+		hs.keys(k.enc.State, k.enc.Reason)
+	}
 	whole := hs.fin[client] && (hs.fin[server] || hs.version13()) || hs.fatal
 	row.Midstream = row.Midstream || !hs.client && !hs.server && !row.Renegotiation && len(row.Alerts) == 0
 	if row.Renegotiation && !row.Version.OK && k.version != 0 {
@@ -353,6 +363,9 @@ func (k *conn) clock(hs *shake, whole bool) {
 	us := max(last-first, 0) / 1000
 	hs.row.TLSUs = table.Some(us)
 	k.c.SetTLSTime(us)
+	if k.inner != nil {
+		k.inner.SetTLSTime(us)
+	}
 }
 
 // summary is version, name → outcome.

@@ -64,7 +64,7 @@ func (k *conn) readSSL2(s *side, in *dissect.Input, at int) (int, error) {
 	}
 	n := min(head+size, len(b))
 	body := b[min(head, n):n]
-	s.began = true
+	s.began, s.next = true, in.Offset(at+n)
 	if k.hs == nil {
 		k.newShake()
 		k.client = in.Dir

@@ -12,7 +12,9 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/handshake"
+	"github.com/pcapsule/pcapsule/exporter/internal/tlskeys"
 	"github.com/pcapsule/pcapsule/exporter/table"
+	"github.com/pcapsule/pcapsule/recorder/secrets"
 )
 
 // Limits of one connection.
@@ -56,9 +58,10 @@ type Row struct {
 	Renegotiation bool              `col:"tls_renegotiation" doc:"the handshake took place inside an encrypted connection"`
 }
 
-// Protocol is TLS.
-func Protocol() *dissect.Protocol {
-	certs := NewCerts()
+// Protocol is TLS. keys are the secrets with which records are opened; nil means none. One
+// Protocol is for one engine: it bounds the search for connections that were under way.
+func Protocol(keys *secrets.Store) *dissect.Protocol {
+	sh := &shared{store: keys, certs: NewCerts()}
 	return &dissect.Protocol{
 		Name:       "tls",
 		Doc:        "handshakes of SSL 2.0 to TLS 1.3 and of DTLS",
@@ -67,9 +70,13 @@ func Protocol() *dissect.Protocol {
 		Detect:     detect,
 		New: func(c *dissect.Conn) dissect.Dissector {
 			if c.Info.Transport == dissect.UDP {
-				return &datagrams{conn: conn{c: c, certs: certs}}
+				k := &datagrams{conn: conn{c: c, certs: sh.certs}}
+				k.setUp(sh, "dtls")
+				return k
 			}
-			return &conn{c: c, certs: certs}
+			k := &conn{c: c, certs: sh.certs}
+			k.setUp(sh, "tls")
+			return k
 		},
 		Row: &Row{},
 	}
@@ -108,6 +115,10 @@ type side struct {
 	pass      int    // bytes of a handshake message over the limit still to come
 	scanned   int64
 	flight    int // encrypted bytes given to the handshake
+
+	next   int64 // stream offset after the last record that was opened or is in clear; -1 before
+	astray bool  // messages under encryption were lost: the next bytes may be in the midst of one
+	failed int64 // 1 + stream offset where a record may begin that did not open
 }
 
 type conn struct {
@@ -121,8 +132,19 @@ type conn struct {
 	ssl2    bool        // records are those of SSL 2.0
 	ja4     byte        // transport in JA4 where it is not told by the version
 	quic    bool
-	closed  bool
-	end     dissect.End // with closed: why
+
+	shared     *shared
+	keys       *tlskeys.Keys
+	enc        *dissect.Encryption
+	rec        secrets.Record // being opened; here so that it costs no allocation
+	by         string         // tls or dtls
+	inner      *dissect.Conn
+	innerEnded [2]bool
+	midstream  bool // hellos were not captured
+	inRecord   bool // messages come out of an opened record
+
+	closed bool
+	end    dissect.End // with closed: why
 }
 
 // Read implements dissect.Dissector.
@@ -130,6 +152,9 @@ func (k *conn) Read(in *dissect.Input) (int, error) {
 	s := &k.sides[in.Dir]
 	at := 0
 	for at < len(in.Data) {
+		if k.waiting(s, in, at) {
+			return at, nil
+		}
 		n, err := k.step(s, in, at)
 		at += n
 		if err != nil {
@@ -144,7 +169,15 @@ func (k *conn) Read(in *dissect.Input) (int, error) {
 			return at, nil
 		}
 	}
+	if in.End && in.Fin {
+		k.endInner(in.Dir, k.c.Now())
+	}
 	return at, nil
+}
+
+// waiting reports whether the record at in.Data[at] is 0-RTT that has to wait.
+func (k *conn) waiting(s *side, in *dissect.Input, at int) bool {
+	return s.place == atRecord && k.keys.Any() && in.Data[at] == recordData && k.waits(in, at)
 }
 
 // step reads one record or a piece of one; 0 means that it needs more, or that the
@@ -157,7 +190,7 @@ func (k *conn) step(s *side, in *dissect.Input, at int) (int, error) {
 		k.opaque(s, in, at, n)
 		return n, nil
 	case scanning:
-		return k.scan(s, in, at), nil
+		return k.scan(s, in, at, false), nil
 	}
 	if k.ssl2 {
 		return k.readSSL2(s, in, at)
@@ -209,8 +242,27 @@ func (k *conn) record(s *side, in *dissect.Input, at int, h recordHeader) (int, 
 	if s.unsure && h.typ == recordHandshake && k.hs != nil && have > headerBytes+1 && !bytes.HasPrefix(in.Data[at+headerBytes:], []byte{handshake.TypeClientHello, 0}) {
 		k.encrypt(s, in) // it was TLS 1.2
 	}
-	if h.typ == recordData || s.encrypted && h.typ != recordCCS && !(h.typ == recordAlert && h.size == 2) {
+	role := tlskeys.Role(k.role(in.Dir))
+	change := s.encrypted && h.typ == recordCCS && h.size > 1
+	if s.sealed(h) || change {
 		s.began = true
+		if change && have < whole && !in.End {
+			k.c.Need(in.Dir, whole)
+			return 0, nil
+		}
+		if k.opens(role, h) && !(have < whole && in.End) {
+			if have < whole {
+				k.c.Need(in.Dir, whole)
+				return 0, nil
+			}
+			if k.unseal(s, in, at, whole, h, true) {
+				return whole, nil
+			}
+		} else {
+			k.count(in, at, whole)
+		}
+	}
+	if s.sealed(h) {
 		k.beginOpaque(s, in, h)
 		s.place, s.left = inOpaque, whole
 		n := min(whole, have)
@@ -223,6 +275,9 @@ func (k *conn) record(s *side, in *dissect.Input, at int, h recordHeader) (int, 
 		return 0, nil
 	}
 	n := min(whole, have)
+	if off := in.Offset(at); !s.began || s.next == off {
+		s.next = off + int64(n)
+	}
 	s.began = true
 	body := in.Data[at+headerBytes : at+n]
 	switch h.typ {
@@ -360,6 +415,7 @@ func (k *conn) encrypt(s *side, in *dissect.Input) {
 	side := k.role(in.Dir)
 	k.dropPart(s)
 	s.encrypted, s.unsure = true, false
+	k.keys.Change(tlskeys.Role(side))
 	k.hs.ccs[side] = true
 	k.hs.changed(side)
 }

@@ -19,7 +19,7 @@ import (
 
 func play(t testing.TB, end dissect.End, chunks ...dissecttest.Chunk) *dissecttest.Result {
 	t.Helper()
-	return dissecttest.Play(t, dissecttest.Options{ServerPort: 443, Protocols: []*dissect.Protocol{Protocol()}, End: end}, chunks...)
+	return dissecttest.Play(t, dissecttest.Options{ServerPort: 443, Protocols: []*dissect.Protocol{Protocol(nil)}, End: end}, chunks...)
 }
 
 // rows are the rows of this protocol with their details.
@@ -74,7 +74,7 @@ func TestSuite(t *testing.T) {
 	c12, s12 := configs(t, stdtls.VersionTLS12)
 	c13, s13 := configs(t, stdtls.VersionTLS13)
 	c10, s10 := configs(t, stdtls.VersionTLS10)
-	dissecttest.Run(t, Protocol(),
+	dissecttest.Run(t, Protocol(nil),
 		dissecttest.Sample{Name: "TLS 1.0", Chunks: mustTalk(t, c10, s10), Rows: 1},
 		dissecttest.Sample{Name: "TLS 1.2", Chunks: mustTalk(t, c12, s12), Rows: 1},
 		dissecttest.Sample{Name: "TLS 1.3", Chunks: mustTalk(t, c13, s13), Rows: 1})

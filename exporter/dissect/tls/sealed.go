@@ -1,0 +1,259 @@
+package tls
+
+import (
+	"fmt"
+
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/handshake"
+	"github.com/pcapsule/pcapsule/exporter/internal/tlskeys"
+	"github.com/pcapsule/pcapsule/exporter/table"
+	"github.com/pcapsule/pcapsule/recorder/secrets"
+)
+
+// shared is what the connections of one engine have in common.
+type shared struct {
+	store  *secrets.Store
+	certs  *Certs
+	budget tlskeys.Budget
+	spare  [][]byte // buffers for what is decrypted; more than one where TLS carries TLS
+}
+
+const maxPlain = 1<<14 + 2048 + 256
+
+func (s *shared) take() []byte {
+	if n := len(s.spare); n > 0 {
+		b := s.spare[n-1]
+		s.spare = s.spare[:n-1]
+		return b
+	}
+	return make([]byte, 0, maxPlain)
+}
+
+func (s *shared) put(b []byte) { s.spare = append(s.spare, b[:0]) }
+
+// maxEarly is how much 0-RTT is kept until the server says whether it takes it.
+const maxEarly = 256 << 10
+
+// setUp prepares the connection's keys and the account of its encryption.
+func (k *conn) setUp(sh *shared, layer string) {
+	k.shared = sh
+	k.keys = tlskeys.New(sh.store, k.c, &sh.budget, layer == "dtls")
+	k.by = layer
+	if e := k.c.Encryption(); e.Layer == "" {
+		e.Layer, k.enc = layer, e
+	} else { // inside another encryption, whose account it is
+		k.enc = &dissect.Encryption{}
+	}
+	for i := range k.sides {
+		k.sides[i].next = -1
+	}
+}
+
+// note writes what became of the keys.
+func (k *conn) note() {
+	if k.enc == nil {
+		return
+	}
+	if k.enc.Random == nil {
+		k.enc.Random = k.keys.Random()
+	}
+	state, reason := k.keys.State()
+	if k.ssl2 {
+		reason = tlskeys.Unsupported
+	}
+	if state != tlskeys.Verified && k.enc.Records == [2]int64{} && reason != tlskeys.Unsupported {
+		reason = dissect.Unencrypted
+	}
+	k.enc.State, k.enc.Reason = dissect.KeyState(state), reason
+	for _, line := range k.keys.Lines() {
+		k.line(line)
+	}
+}
+
+const maxLines = 64 // of a key log that are named at one connection
+
+func (k *conn) line(s string) {
+	e := k.c.Encryption()
+	for _, have := range e.Lines {
+		if have == s {
+			return
+		}
+	}
+	if len(e.Lines) < maxLines {
+		e.Lines = append(e.Lines, s)
+	}
+}
+
+// sealed reports whether a record is encrypted.
+func (s *side) sealed(h recordHeader) bool {
+	return h.typ == recordData || s.encrypted && h.typ != recordCCS && !(h.typ == recordAlert && h.size == 2)
+}
+
+// waits reports whether 0-RTT has to wait for what the server says of it.
+func (k *conn) waits(in *dissect.Input, at int) bool {
+	hs := k.hs
+	if hs == nil || !hs.row.EarlyData || hs.encryptedExt || hs.retry || hs.row.HelloRetry || in.End ||
+		k.role(in.Dir) != client || len(in.Data)-at > maxEarly || !k.keys.Early() {
+		return false
+	}
+	return !hs.server || hs.row.Resumed.V == "psk" && k.keys.Answers() && !k.sides[in.Dir.Other()].lost
+}
+
+// refusesEarly reports whether the server did not take the client's 0-RTT.
+func (k *conn) refusesEarly() bool {
+	hs := k.hs
+	return hs != nil && (hs.row.HelloRetry || hs.server && hs.version13() && !hs.row.Resumed.OK || hs.encryptedExt && !hs.earlyAccepted)
+}
+
+// lostBefore is how many bytes before in.Data[at] are neither opened nor passed over
+// knowingly.
+func (s *side) lostBefore(in *dissect.Input, at int) int64 {
+	if s.next < 0 {
+		return tlskeys.Unknown
+	}
+	return max(in.Offset(at)-s.next, 0)
+}
+
+// unseal opens the whole record in.Data[at:at+whole] and reads what it holds. sure says
+// that a record begins there. False means that it did not open.
+func (k *conn) unseal(s *side, in *dissect.Input, at, whole int, h recordHeader, sure bool) bool {
+	b := in.Data[at : at+whole]
+	if k.hs == nil && !k.done && h.typ == recordData && h.version == 0x0303 {
+		k.keys.Middle()
+	}
+	k.rec = secrets.Record{Type: h.typ, Version: h.version, Header: b[:headerBytes], Body: b[headerBytes:]}
+	lost := s.lostBefore(in, at)
+	buf := k.shared.take()
+	out, what := k.keys.Open(buf, tlskeys.Role(k.role(in.Dir)), &k.rec, lost)
+	if what == tlskeys.Opened {
+		buf = out.Plain
+		s.next = in.Offset(at + whole)
+		k.count(in, at, whole)
+		k.enc.Opened[in.Dir]++
+		k.opened(s, in, at, whole, h, &out, lost)
+	} else if sure {
+		k.count(in, at, whole)
+		k.notOpened(s, in, at, whole, what, lost)
+	}
+	k.shared.put(buf)
+	return what == tlskeys.Opened
+}
+
+// count counts an encrypted record.
+func (k *conn) count(in *dissect.Input, at, whole int) {
+	if k.enc != nil {
+		k.enc.Saw(in.Dir, whole, in.Time(at))
+	}
+}
+
+func (k *conn) notOpened(s *side, in *dissect.Input, at, whole int, what tlskeys.Outcome, lost int64) {
+	k.keys.Skip(tlskeys.Role(k.role(in.Dir)), &k.rec)
+	switch {
+	case what == tlskeys.Refused:
+		k.c.Anomaly("tls_record_not_authentic", fmt.Sprintf("record of %d bytes does not authenticate with the keys of its connection", whole), int64(whole))
+	case what == tlskeys.NoKey && lost == 0:
+		s.next = in.Offset(at + whole) // passed over knowingly
+	}
+}
+
+// opened reads the content of a record that authenticated.
+func (k *conn) opened(s *side, in *dissect.Input, at, whole int, h recordHeader, out *tlskeys.Record, lost int64) {
+	if out.Swapped {
+		k.client = k.client.Other()
+	}
+	k.learn(h, out)
+	if out.Missed > 0 {
+		k.missed(s, in, at, out, lost)
+	}
+	if len(out.Plain) > 1<<14 {
+		k.c.Anomaly("limit", fmt.Sprintf("record of %d bytes of content, over the limit of %d", len(out.Plain), 1<<14), 0)
+	}
+	k.inside(s, in, at, whole, out)
+}
+
+// learn fills in what the keys tell of a handshake whose hellos were not captured.
+func (k *conn) learn(h recordHeader, out *tlskeys.Record) {
+	if k.hs == nil && !k.done {
+		k.newShake()
+		k.hs.row.Midstream, k.midstream = true, true
+		k.hs.recordVersion(h.version)
+	}
+	hs := k.hs
+	if hs == nil || hs.row.Version.OK || out.Early {
+		return
+	}
+	version, suite := k.keys.Negotiated()
+	if version == 0 {
+		return
+	}
+	hs.version, k.version = version, version
+	hs.setVersion()
+	if suite != 0 && !hs.row.Suite.OK {
+		hs.row.Suite, hs.row.SuiteName = table.Some(int32(suite)), table.Some(handshake.Suite(suite))
+	}
+	if hs.version13() {
+		k.sides[0].encrypted, k.sides[1].encrypted = true, true
+	}
+}
+
+// missed tells what is inside how much of it was lost before a record: the lost bytes less
+// what their records, whose number is known, have beside content.
+func (k *conn) missed(s *side, in *dissect.Input, at int, out *tlskeys.Record, lost int64) {
+	k.dropPart(s)
+	s.astray = true
+	if !out.Data || lost < 0 {
+		return
+	}
+	n, records := lost, int64(out.Missed)
+	if hs := k.hs; hs != nil && !hs.version13() && !hs.fin[k.role(in.Dir)] { // one of them is the Finished
+		const finished = messageHeader + 12
+		n, records = n-int64(out.Overhead)-finished, records-1
+	}
+	n -= records * int64(out.Overhead)
+	if records > 0 && k.carry(in) {
+		k.inner.Gap(in.Dir, max(n, 1), in.Packet(at))
+	}
+}
+
+// carry makes sure that there is an inner connection; false once it ended.
+func (k *conn) carry(in *dissect.Input) bool {
+	if k.inner == nil {
+		k.inner = k.c.NewInner(k.by)
+		if k.midstream {
+			k.inner.Info.RolesKnown = k.c.Info.RolesKnown
+		}
+	}
+	return !k.innerEnded[in.Dir]
+}
+
+// opens reports whether a whole record is worth waiting for.
+func (k *conn) opens(role tlskeys.Role, h recordHeader) bool {
+	if !k.keys.Any() {
+		return false
+	}
+	if k.hs == nil && !k.done && h.typ == recordData && h.version == 0x0303 {
+		k.keys.Middle()
+	}
+	return k.keys.Ready(role)
+}
+
+// clientKeys tells the keys of a ClientHello. In the form of SSL 2.0 its challenge is the
+// random, RFC 5246 appendix E.2.
+func (k *conn) clientKeys(h *handshake.Client) {
+	if k.quic || len(h.Random) == 0 {
+		return
+	}
+	random := h.Random
+	if h.SSL2 {
+		random = make([]byte, 32)
+		copy(random[32-min(len(h.Random), 32):], h.Random)
+	}
+	k.keys.ClientHello(&tlskeys.ClientHello{Version: h.MaxVersion(), Random: random, SessionID: h.SessionID, Early: h.HasEarly}, !k.inRecord)
+}
+
+func (k *conn) serverKeys(h *handshake.Server) {
+	if !k.quic {
+		k.keys.ServerHello(&tlskeys.ServerHello{Version: h.Version, Suite: h.Suite, Random: h.Random, SessionID: h.SessionID,
+			Compression: h.Compression, Master: h.Master, MACLast: h.MACLast}, !k.inRecord)
+	}
+}

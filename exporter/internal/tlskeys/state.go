@@ -1,0 +1,114 @@
+package tlskeys
+
+import "github.com/pcapsule/pcapsule/recorder/secrets"
+
+// State is what became of the keys.
+type State uint8
+
+// The states, in rising order.
+const (
+	None State = iota
+	Unverified
+	Verified
+)
+
+// Why records were not or not all opened.
+const (
+	NoSecret    = "no_key"
+	NoHandshake = "no_handshake"
+	Gap         = "gap"
+	Unsupported = "unsupported"
+	WrongKey    = "wrong_key"
+)
+
+// State tells what became of the keys so far, and why they were of no or not of full use.
+func (k *Keys) State() (State, string) {
+	g := k.shake
+	switch {
+	case k.verified && k.missing:
+		return Verified, NoSecret
+	case k.verified && k.lost:
+		return Verified, Gap
+	case k.verified:
+		return Verified, ""
+	case k.random == nil && (g == nil || !g.client): // and what could be tried without it was
+		if k.hidden {
+			return None, Gap
+		}
+		return None, NoHandshake
+	case k.store == nil || g == nil:
+		return None, NoSecret
+	case g.server && !g.readable():
+		return None, Unsupported
+	}
+	usable, there := k.usable(g)
+	switch {
+	case usable && k.tried:
+		return Unverified, WrongKey
+	case usable:
+		return Unverified, ""
+	case there && (!g.server || g.over):
+		return None, Gap
+	}
+	return None, NoSecret
+}
+
+// usable reports whether there are keys for the handshake; there, whether there are
+// secrets that would give some.
+func (k *Keys) usable(g *generation) (usable, there bool) {
+	if k.modern() {
+		for _, r := range [...]Role{Client, Server} {
+			for _, stage := range [...]int{stageHandshake, stageData} {
+				usable = usable || len(k.candidates(r, stage)) > 0
+			}
+		}
+		return usable, usable
+	}
+	there = g.has(secrets.ClientRandom) || g.has(secrets.PreMaster)
+	if !g.server {
+		return false, there
+	}
+	if len(g.pairs) > 0 {
+		return true, true
+	}
+	return !g.built && there, there
+}
+
+// Lines are the lines of a key log that open the connection, where they do not stand under
+// the client random of its first handshake.
+func (k *Keys) Lines() (lines []string) {
+	if m := &k.middle; m.found && k.random == nil {
+		return k.store.Lines(m.random())
+	}
+	for _, g := range k.shakes {
+		for _, p := range g.pairs {
+			if g.used && !p.logged && len(g.pairs) == 1 && k.verified {
+				lines = append(lines, secrets.Secret{Label: secrets.ClientRandom, ID: g.hello.Random, Value: p.master}.Line())
+			}
+		}
+		if string(g.hello.Random) != string(k.random) && k.verified { // a later handshake
+			lines = append(lines, k.store.Lines(g.hello.Random)...)
+		}
+	}
+	return lines
+}
+
+// Negotiated are version and suite as far as hellos or keys tell, 0 where they do not.
+func (k *Keys) Negotiated() (version, suite uint16) {
+	if g := k.shake; g != nil && g.server {
+		return g.answer.Version, g.answer.Suite
+	}
+	if !k.verified || !k.modern() {
+		return 0, 0
+	}
+	version = secrets.TLS13
+	if k.datagram {
+		version = secrets.DTLS13
+	}
+	for i := range k.sides {
+		if c := k.sides[i].cur; c != nil {
+			return version, c.suite.ID
+		}
+	}
+	return version, 0
+}
