@@ -27,6 +27,6 @@ func Protocols(keys *secrets.Store) []*dissect.Protocol {
 		grpc.Protocol(),
 		redis.Protocol(),
 		postgresql.Protocol(),
-		tls.Protocol(nil),
+		tls.Protocol(keys),
 	}
 }
