@@ -1,6 +1,7 @@
 package quic
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"io"
@@ -32,21 +33,40 @@ func captures(t testing.TB) string {
 	return dir
 }
 
-// storeOf are the secrets in a capture or in the key log beside it.
+// storeOf are the secrets in a capture and in the key log beside it.
 func storeOf(t testing.TB, path string) *secrets.Store {
 	s := secrets.NewStore()
-	for _, p := range []string{path, strings.TrimSuffix(path, filepath.Ext(path)) + ".keylog"} {
-		if _, err := os.Stat(p); err != nil || filepath.Ext(p) == ".pcap" {
-			continue
+	if log := strings.TrimSuffix(path, filepath.Ext(path)) + ".keylog"; exists(log) {
+		if err := s.AddFile(log); err != nil {
+			t.Fatal(err)
 		}
-		if err := s.AddFile(p); err != nil {
-			t.Logf("%v", err)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	found, err := pcapng.ScanSecrets(f, func() (io.Reader, error) {
+		_, err := f.Seek(0, io.SeekStart)
+		return f, err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, x := range found.List {
+		if err := s.AddLog("dsb", bytes.NewReader(x.Data), int64(len(x.Data))); err != nil {
+			t.Fatal(err)
 		}
 	}
 	if err := s.Ready(); err != nil {
 		t.Fatal(err)
 	}
 	return s
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 // sink takes what comes out, with the plaintext.
@@ -190,6 +210,7 @@ func TestCaptures(t *testing.T) {
 					names[row.Host.V]++
 				case *tls.Row:
 					ja3[row.JA3.V]++
+					t.Logf("   %v", e.Details)
 				}
 			}
 			for _, a := range r.Anomalies {

@@ -41,6 +41,7 @@ const (
 	frameDatagram        = 0x30
 	frameDatagramLen     = 0x31
 	frameAckFrequency    = 0xaf
+	frameTimestamp       = 0x02f5
 )
 
 // Bits of a STREAM frame's type.
@@ -60,6 +61,7 @@ var frameNames = map[uint64]string{
 	framePathChallenge: "PATH_CHALLENGE", framePathResponse: "PATH_RESPONSE", frameClose: "CONNECTION_CLOSE",
 	frameCloseApp: "CONNECTION_CLOSE", frameHandshakeDone: "HANDSHAKE_DONE", frameImmediateAck: "IMMEDIATE_ACK",
 	frameResetStreamAt: "RESET_STREAM_AT", frameDatagram: "DATAGRAM", frameDatagramLen: "DATAGRAM", frameAckFrequency: "ACK_FREQUENCY",
+	frameTimestamp: "TIMESTAMP",
 }
 
 func frameName(t uint64) string {
@@ -75,7 +77,7 @@ func frameName(t uint64) string {
 // allowed reports whether a frame may stand in a kind of packet, RFC 9000 section 12.4.
 func allowed(t uint64, k kind) bool {
 	switch t {
-	case framePadding, framePing, frameClose:
+	case framePadding, framePing, frameClose, frameTimestamp:
 		return true
 	case frameAck, frameAckECN, frameCrypto:
 		return k != zeroRTT
@@ -152,7 +154,7 @@ func (q *conn) frame(typ uint64, s sealed, number uint64, b []byte) (int, error)
 		}
 	case frameNewToken:
 		r.Skip(int(min(readVarint(&r), 1<<30)))
-	case frameMaxData, frameMaxStreamsBidi, frameMaxStreamsUni, frameDataBlocked, frameStreamsBlocked, frameStreamsBlocked2:
+	case frameTimestamp, frameMaxData, frameMaxStreamsBidi, frameMaxStreamsUni, frameDataBlocked, frameStreamsBlocked, frameStreamsBlocked2:
 		readVarint(&r)
 	case frameMaxStreamData, frameStreamBlocked:
 		readVarint(&r)
