@@ -43,6 +43,14 @@ func (x *Exchange) Response(in *Input, from, to int) { x.add(&x.resp, in, from, 
 // or response, such as a frame that resets its stream: it is cited, not counted.
 func (x *Exchange) Cite(in *Input, from, to int) { in.Cite(&x.cites, from, to) }
 
+// CitePacket is Cite where the packet is all there is, such as a reset of a stream.
+func (x *Exchange) CitePacket(p Packet) {
+	for _, no := range p.Also {
+		x.cites.Add(no, no)
+	}
+	x.cites.Add(p.No, p.No)
+}
+
 func (x *Exchange) add(p *part, in *Input, from, to int) {
 	if from >= to {
 		return

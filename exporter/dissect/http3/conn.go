@@ -1,0 +1,219 @@
+package http3
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/httpfield"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/qpack"
+)
+
+// Limits of sections that wait for the encoder stream.
+const (
+	maxWaiting  = 256              // sections of one side; a further one is read at once
+	maxWaitTime = 10 * 1e9         // ns of capture that a section waits at most
+	forEver     = math.MaxInt64    // insertions
+	serverBit   = 1                // of a stream's id: the server opened it
+	oneWayBit   = 2                // it is unidirectional
+	noStream    = int64(-1)        // a push whose stream has not come
+	largestID   = int64(1)<<62 - 1 // RFC 9000 section 2.1
+)
+
+// conn is one HTTP/3 connection.
+type conn struct {
+	c     *dissect.Conn
+	sides [2]side
+	streams
+	uni    map[int64]*uni
+	goaway int64 // the server looks at no request stream from it on
+	code   int64 // error code that closed the connection, or -1
+	closed bool
+}
+
+// side is what is known of one direction.
+type side struct {
+	dec     qpack.Decoder // the table that this side's encoder stream fills
+	has     [4]bool       // control, push, encoder and decoder stream were seen
+	waiting []waiting
+	maxPush int64 // largest push id that this side allows; -1 none
+}
+
+// waiting is a section that cannot be read before the encoder stream is further.
+type waiting struct {
+	stream int64
+	need   int64
+	since  int64 // ns
+	ready  int64 // packet with which it could be read, or -1
+}
+
+func newConn(c *dissect.Conn) dissect.Streams {
+	h := &conn{c: c, goaway: largestID + 1, code: -1}
+	for d := range h.sides {
+		h.sides[d].maxPush = -1
+	}
+	return h
+}
+
+// ReadStream takes frames, and pieces of DATA frames.
+func (h *conn) ReadStream(id int64, in *dissect.Input) (int, error) {
+	if id&oneWayBit != 0 {
+		if (id&serverBit != 0) != (in.Dir == dissect.ToClient) {
+			return 0, fmt.Errorf("reading unidirectional stream %d: bytes %s", id, in.Dir)
+		}
+		return h.readUni(id, in)
+	}
+	if u := h.uni[id]; u != nil {
+		return h.readSession(u, id, in, 0), nil
+	}
+	s := h.find(id)
+	if s == nil {
+		if len(in.Data) == 0 {
+			return 0, nil
+		}
+		if id&serverBit != 0 || in.Dir == dissect.ToServer {
+			typ, n := varint(in.Data)
+			if n == 0 {
+				return 0, nil
+			}
+			if typ == frameSession {
+				return h.openSession(id, in, n)
+			}
+			if id&serverBit != 0 {
+				return 0, fmt.Errorf("reading stream %d that the server opened: it begins with type 0x%x", id, typ)
+			}
+		}
+		if h.isClosed(id, len(in.Data)) {
+			return len(in.Data), nil
+		}
+		s = h.open(id)
+	}
+	return h.readFrames(s, id, in, 0, false)
+}
+
+// GapStream goes on where the hole lies inside one frame, since its head says how long
+// it is.
+func (h *conn) GapStream(id int64, in *dissect.Input, missing int64) bool {
+	if id&oneWayBit != 0 {
+		return h.gapUni(id, in, missing)
+	}
+	if u := h.uni[id]; u != nil {
+		return true // the rest of the stream means nothing to us
+	}
+	if id&serverBit != 0 {
+		return false
+	}
+	s := h.find(id)
+	if s == nil {
+		if h.isClosed(id, 0) {
+			return false
+		}
+		s = h.open(id)
+	}
+	return h.gapFrames(s, id, in, missing)
+}
+
+// ResetStream notes that a side gives up its half of a stream, or does not want the other.
+func (h *conn) ResetStream(id int64, dir dissect.Dir, stop bool, code int64, p dissect.Packet) {
+	var s *stream
+	if u := h.uni[id]; u != nil {
+		switch u.kind {
+		case uniPush:
+			s = h.pushes[u.of]
+		case uniEncoder:
+			if !stop {
+				h.sides[dir].dec.Lose()
+			}
+		case uniDecoder:
+			if !stop {
+				h.sides[dir.Other()].dec.LoseAcks()
+			}
+		}
+	} else if id&oneWayBit == 0 {
+		s = h.find(id)
+	}
+	if s == nil {
+		return // ended already, or nothing of it was captured
+	}
+	s.x.CitePacket(p)
+	if !s.reset {
+		s.reset, s.resetBy, s.resetCode.V, s.resetCode.OK = true, dir, code, true
+	}
+	if q := &s.half[dir]; !stop && !q.end {
+		if q.reset = true; q.asked { // what waits will not be asked for again
+			q.asked, q.hole = false, true
+			h.sides[dir].unwait(id)
+		}
+		h.settle(s)
+	}
+}
+
+// Close emits the streams under way.
+func (h *conn) Close(why dissect.End, code int64) {
+	if h.closed {
+		return
+	}
+	h.closed = true
+	if h.code = code; code >= 0 && code != noError {
+		h.c.Anomaly("connection_close", "the connection was closed with "+errorName(code), 0)
+	}
+	for h.oldest != nil {
+		h.cutShort(h.oldest, why.CallError())
+	}
+	h.uni = nil
+}
+
+// mayWait reports whether a section that cannot be read yet should wait. Nobody waits for
+// what will not come: where the stream is at its end, or for longer than any
+// retransmission takes.
+func (h *conn) mayWait(need, id int64, in *dissect.Input) bool {
+	sd := &h.sides[in.Dir]
+	if in.End && !in.Fin {
+		return false
+	}
+	now := h.c.Now().Time
+	for i := range sd.waiting {
+		if w := &sd.waiting[i]; w.stream == id {
+			return now-w.since < maxWaitTime
+		}
+	}
+	if len(sd.waiting) >= maxWaiting {
+		return false
+	}
+	sd.waiting = append(sd.waiting, waiting{stream: id, need: need, since: now, ready: -1})
+	return true
+}
+
+// unwait takes a stream's section off the list.
+func (sd *side) unwait(id int64) {
+	for i := range sd.waiting {
+		if sd.waiting[i].stream == id {
+			sd.waiting = append(sd.waiting[:i], sd.waiting[i+1:]...)
+			return
+		}
+	}
+}
+
+// next returns how many insertions may be read before a section that waits has to be
+// read, since they may drop entries that it needs; false where one has to be read now. A
+// section whose stream is not asked for any more is passed over with the next packet.
+func (h *conn) next(sd *side, in *dissect.Input) (until int64, ok bool) {
+	until = forEver
+	for i := 0; i < len(sd.waiting); i++ {
+		w := &sd.waiting[i]
+		switch {
+		case !sd.dec.Ready(w.need):
+			until = min(until, w.need)
+		case in.End && !in.Fin || w.ready >= 0 && w.ready != h.c.Now().No:
+			sd.waiting = append(sd.waiting[:i], sd.waiting[i+1:]...)
+			i--
+		default:
+			w.ready = h.c.Now().No
+			return 0, false
+		}
+	}
+	return until, true
+}
+
+// text makes a string for people of bytes that a peer sent.
+func text(b []byte) string { return httpfield.Text(b[:min(len(b), 100)]) }

@@ -1,0 +1,249 @@
+package http3
+
+import (
+	"fmt"
+
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/httpfield"
+)
+
+// readFrames takes frames of a request or push stream from in.Data[from:]; in.Data[:from]
+// is taken already and belongs to it too. With force no section waits.
+func (h *conn) readFrames(s *stream, id int64, in *dissect.Input, from int, force bool) (int, error) {
+	q := &s.half[in.Dir]
+	life := s.life
+	if q.end || q.lost {
+		if len(in.Data) > 0 {
+			h.c.Anomaly("late_data", fmt.Sprintf("bytes on stream %d after its end", id), int64(len(in.Data)))
+		}
+		return len(in.Data), nil
+	}
+	n, mark := from, 0
+	for n < len(in.Data) {
+		if q.open {
+			n = h.piece(s, in, n)
+			continue
+		}
+		f, ok := parseFrame(in.Data[n:])
+		if !ok {
+			break
+		}
+		if f.typ == framePushPromise && f.size <= maxHeaderList && in.Dir == dissect.ToClient && !s.pushed {
+			k := h.pushPromise(s, id, in, n, f, force)
+			if s.life != life || k == 0 {
+				n += k
+				break
+			}
+			s.add(in, in.Dir, mark, n) // the promise is the pushed stream's
+			n += k
+			mark = n
+			continue
+		}
+		k := h.frame(s, id, in, n, f, force)
+		n += k
+		if k == 0 || s.life != life {
+			break
+		}
+	}
+	if s.life != life { // given up meanwhile
+		return len(in.Data), nil
+	}
+	s.add(in, in.Dir, mark, n)
+	q.fin = q.fin || in.End && in.Fin
+	if !in.End || !q.fin || q.asked {
+		h.settle(s)
+		return n, nil
+	}
+	if n < len(in.Data) || q.open {
+		s.malformed, q.end, q.open = true, true, false
+		h.settle(s)
+		return n, fmt.Errorf("reading stream %d: it ends inside a frame", id)
+	}
+	h.endStream(s, in.Dir)
+	return n, nil
+}
+
+// frame takes one frame, or the first piece of one, from in.Data[n:]; 0 where it has to
+// be there whole and is not, or has to wait.
+func (h *conn) frame(s *stream, id int64, in *dissect.Input, n int, f frame, force bool) int {
+	q := &s.half[in.Dir]
+	switch {
+	case f.typ == frameData:
+		q.isBody = true
+	case f.typ == frameHeaders && f.size <= maxHeaderList:
+		return h.headers(s, id, in, n, f, force)
+	case f.typ == frameHeaders || f.typ == framePushPromise && in.Dir == dissect.ToClient && !s.pushed:
+		h.c.Anomaly("limit", fmt.Sprintf("header section of %d bytes on stream %d, limit %d", f.size, id, maxHeaderList), f.size)
+		h.loseSection(s, in.Dir, f)
+	case f.typ == framePushPromise || f.typ == frameSession || onControl(f.typ):
+		h.c.Anomaly("frame_unexpected", fmt.Sprintf("frame type 0x%x of %d bytes on stream %d %s", f.typ, f.size, id, in.Dir), f.size)
+	case !reserved(f.typ):
+		h.c.Anomaly("unknown_frame", fmt.Sprintf("frame type 0x%x of %d bytes on stream %d", f.typ, f.size, id), f.size)
+	}
+	q.open, q.left = true, f.size
+	return h.piece(s, in, n+f.head) - n
+}
+
+// piece takes what is there of the frame under way from in.Data[at:] and returns the place
+// after it.
+func (h *conn) piece(s *stream, in *dissect.Input, at int) int {
+	q := &s.half[in.Dir]
+	k := int(min(q.left, int64(len(in.Data)-at)))
+	if q.isBody && k > 0 {
+		s.write(h.c, in.Dir, in.Data[at:at+k])
+	}
+	if q.left -= int64(k); q.left == 0 {
+		q.open, q.isBody = false, false
+	}
+	return at + k
+}
+
+// section decodes a header section when it can be read; false where it has to wait.
+func (h *conn) section(q *half, id int64, in *dissect.Input, block []byte, force bool) ([]qfield, error, bool) {
+	sd := &h.sides[in.Dir]
+	if !q.asked {
+		need, err := sd.dec.Need(id, block)
+		if err != nil {
+			return nil, err, true
+		}
+		q.asked, q.need = true, need
+	}
+	if !force && !sd.dec.Ready(q.need) && h.mayWait(q.need, id, in) {
+		return nil, nil, false
+	}
+	sd.unwait(id)
+	q.asked = false
+	if missing := q.need - sd.dec.Count(); missing > 0 && !sd.dec.Lost() {
+		h.c.Anomaly("qpack_blocked", fmt.Sprintf("header section of stream %d read without %d insertions that did not come", id, missing), 0)
+	}
+	fields, err := sd.dec.Decode(block, q.need)
+	if n := sd.dec.Unknown; n > 0 {
+		h.c.Anomaly("qpack_unknown", fmt.Sprintf("header section of stream %d: %d of %d headers stand in table entries that were not captured",
+			id, n, len(fields)), 0)
+	}
+	if n := sd.dec.Dropped; n > 0 {
+		h.c.Anomaly("limit", fmt.Sprintf("header section of stream %d: %d headers over the limits", id, n), 0)
+	}
+	return fields, err, true
+}
+
+// headers takes a whole HEADERS frame.
+func (h *conn) headers(s *stream, id int64, in *dissect.Input, n int, f frame, force bool) int {
+	end := n + f.head + int(f.size)
+	if end > len(in.Data) {
+		return 0
+	}
+	block := in.Data[n+f.head : end]
+	fields, err, ready := h.section(&s.half[in.Dir], id, in, block, force)
+	if !ready {
+		return 0
+	}
+	if err != nil {
+		h.c.Anomaly("qpack", fmt.Sprintf("header section of stream %d: %v", id, err), f.size)
+		s.malformed = true
+	}
+	s.unknown += int32(unknownIn(fields))
+	h.take(s, in.Dir, fields, int64(end-n))
+	return end - n
+}
+
+// pushPromise takes a whole PUSH_PROMISE frame: the request of a pushed response.
+func (h *conn) pushPromise(s *stream, id int64, in *dissect.Input, n int, f frame, force bool) int {
+	end := n + f.head + int(f.size)
+	if end > len(in.Data) {
+		return 0
+	}
+	body := in.Data[n+f.head : end]
+	push, k := varint(body)
+	if k == 0 {
+		h.c.Anomaly("push_promise", fmt.Sprintf("PUSH_PROMISE of %d bytes on stream %d", f.size, id), f.size)
+		return end - n
+	}
+	fields, err, ready := h.section(&s.half[in.Dir], id, in, body[k:], force)
+	if !ready {
+		return 0
+	}
+	if err != nil {
+		h.c.Anomaly("qpack", fmt.Sprintf("promised request on stream %d: %v", id, err), f.size)
+	}
+	if allowed := h.sides[dissect.ToServer].maxPush; h.sides[dissect.ToServer].has[streamControl] && push > allowed {
+		h.c.Anomaly("push_promise", fmt.Sprintf("push %d on stream %d, allowed up to %d", push, id, allowed), 0)
+	}
+	p := h.push(push)
+	if p == nil {
+		return end - n // cancelled, or whole already and promised again
+	}
+	q := &p.half[dissect.ToServer]
+	if q.head {
+		p.x.Cite(in, n, end)
+		return end - n
+	}
+	p.pushedOn.V, p.pushedOn.OK = id, true
+	q.head, q.end, q.wire = true, true, int64(end-n)
+	p.malformed = p.malformed || err != nil
+	p.unknown += int32(unknownIn(fields))
+	p.x.Request(in, n, end)
+	h.fields(p, fields, httpfield.Request, dissect.ToServer)
+	h.settle(p)
+	return end - n
+}
+
+func unknownIn(fields []qfield) (n int) {
+	for i := range fields {
+		if fields[i].Unknown {
+			n++
+		}
+	}
+	return n
+}
+
+// loseSection goes on after a header section that was not read: its stream lacks headers,
+// and an acknowledgement cannot be told from another one's.
+func (h *conn) loseSection(s *stream, dir dissect.Dir, f frame) {
+	h.sides[dir].dec.LoseAcks()
+	q := &s.half[dir]
+	if f.typ == frameHeaders && !q.head {
+		q.head = true
+		q.wire = int64(f.head) + f.size
+	}
+	q.hole = true
+}
+
+// gapFrames is GapStream for frames of a request or push stream.
+func (h *conn) gapFrames(s *stream, id int64, in *dissect.Input, missing int64) bool {
+	life := s.life
+	q := &s.half[in.Dir]
+	n := 0
+	if len(in.Data) > 0 { // what waits cannot wait any more
+		n, _ = h.readFrames(s, id, in, 0, true)
+	}
+	if s.life != life || q.end || q.lost {
+		return false
+	}
+	if rest := in.Data[n:]; !q.open && len(rest) > 0 {
+		f, ok := parseFrame(rest)
+		if ok && int64(len(rest))+missing <= int64(f.head)+f.size { // only HEADERS and PUSH_PROMISE are taken whole
+			h.loseSection(s, in.Dir, f)
+			q.open, q.left = true, f.size
+			h.piece(s, in, n+f.head)
+		}
+		s.add(in, in.Dir, n, len(in.Data))
+	}
+	k := int64(0)
+	if q.open {
+		k = min(missing, q.left)
+		if q.isBody && k > 0 {
+			s.missing(h.c, in.Dir, k)
+		}
+		if q.left -= k; q.left == 0 {
+			q.open, q.isBody = false, false
+		}
+	}
+	if k == missing {
+		return true
+	}
+	h.sides[in.Dir].dec.LoseAcks() // sections may be among what was lost
+	q.suspect, q.lost = true, true
+	h.settle(s)
+	return false
+}
