@@ -31,7 +31,8 @@ type lab struct {
 }
 
 func newLab(ctx context.Context, out string) (*lab, error) {
-	for _, argv := range [][]string{{"ip", "link", "set", "lo", "mtu", "1500"}, {"ip", "link", "set", "lo", "up"}} {
+	for _, argv := range [][]string{{"ip", "link", "set", "lo", "mtu", "1500"}, {"ip", "link", "set", "lo", "up"},
+		{"ethtool", "-K", "lo", "tso", "off", "gso", "off", "gro", "off"}} {
 		if b, err := exec.CommandContext(ctx, argv[0], argv[1:]...).CombinedOutput(); err != nil {
 			return nil, fmt.Errorf("%s: %w: %s", strings.Join(argv, " "), err, b)
 		}

@@ -3,7 +3,7 @@
 // INDEX.tsv with the length and SHA-256 of what the endpoints gave to those libraries and got
 // from them.
 //
-// It needs root, ip, tcpdump, tshark, editcap, openssl, gnutls-bin, nginx and curl. Everything
+// It needs root, ip, ethtool, tcpdump, tshark, openssl, gnutls-bin, nginx and curl. Everything
 // happens on the loopback interface of a network namespace of its own. It ends only processes
 // it started, and removes what it made outside the output folder.
 package main
@@ -74,6 +74,11 @@ func scenarios() (all []scenario) {
 	all = append(all, opensslTLS()...)
 	all = append(all, opensslKeys()...)
 	all = append(all, opensslDTLS()...)
+	all = append(all, gnutlsAll()...)
+	all = append(all, nginxAll()...)
+	all = append(all, goAll()...)
+	all = append(all, quicAll()...)
+	all = append(all, hardAll()...)
 	return all
 }
 

@@ -205,7 +205,7 @@ const pskFlags = "-psk " + pskHex + " -psk_identity " + pskIdentity
 
 // opensslTLS are the versions, suites and features of TLS that OpenSSL has.
 func opensslTLS() (all []scenario) {
-	long := []step{client(get("/export")), server(ok(text(40_000))), client(post("/import", text(20_000))), server(ok(text(10)))}
+	long := []step{client(get("/export")), server(ok(text(20_000))), client(post("/import", text(2_000))), server(ok(text(10)))}
 	for _, o := range []ossl{
 		{version: "-tls1_3", cipher: "TLS_AES_128_GCM_SHA256"},
 		{version: "-tls1_3", cipher: "TLS_AES_256_GCM_SHA384"},

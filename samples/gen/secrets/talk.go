@@ -5,10 +5,11 @@ import (
 	"time"
 )
 
-// step is something that an endpoint does. Exactly one of send and command is set.
+// step is something that an endpoint does. Exactly one of send, mark and command is set.
 type step struct {
 	server  bool
 	send    []byte // application data, which the other side is to get whole
+	mark    func() // called when all before has arrived
 	command string // what s_client and s_server understand, such as "K\n"
 }
 
@@ -60,6 +61,11 @@ func talk(c, s *process, list []step) (sent [2][]byte, err error) {
 		from, to, side := c, s, 0
 		if x.server {
 			from, to, side = s, c, 1
+		}
+		if x.mark != nil {
+			time.Sleep(settle)
+			x.mark()
+			continue
 		}
 		if x.command != "" {
 			if _, err := from.in.Write([]byte(x.command)); err != nil {
