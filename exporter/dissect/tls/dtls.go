@@ -28,6 +28,7 @@ type datagrams struct {
 	seen  [2]uint64 // by direction: message numbers below 64 that were read
 	parts [2][]*fragmented
 	last  []byte // random of the last ClientHello that a row was made of
+	ids   [2]int // bytes of the connection ids in a role's records; -1 where none was agreed
 }
 
 // fragmented is a handshake message in pieces.
@@ -90,16 +91,19 @@ func (k *datagrams) record(in *dissect.Input, at int) (int, error) {
 	if !dtlsVersion(h.version) {
 		return 0, fmt.Errorf("reading record header: version 0x%04x, want one of DTLS", h.version)
 	}
-	whole := dtlsHeader + h.size
-	if h.typ == recordCID { // its connection id has a length that only the hellos tell
-		whole = len(b)
+	head := dtlsHeader
+	if h.typ == recordCID {
+		head = k.headerCID(in.Dir, b, &h)
 	}
+	whole := head + h.size
 	if whole > len(b) {
 		return 0, fmt.Errorf("reading record: length %d in a datagram with %d bytes left", h.size, len(b)-dtlsHeader)
 	}
 	s := &k.sides[in.Dir]
 	if h.epoch > 0 || h.typ == recordData || h.typ == recordCID || h.typ == recordACK {
-		k.encrypted(s, in, at, whole, h)
+		if !k.openRecord(s, in, at, head, whole, h) {
+			k.encrypted(s, in, at, whole, h)
+		}
 		return whole, nil
 	}
 	body := b[dtlsHeader:whole]
@@ -121,23 +125,36 @@ func (k *datagrams) record(in *dissect.Input, at int) (int, error) {
 	return whole, nil
 }
 
-// unified passes over a record of DTLS 1.3, RFC 9147 section 4.
+// unified reads a record of DTLS 1.3, RFC 9147 section 4.
 func (k *datagrams) unified(in *dissect.Input, at int) (int, error) {
 	b := in.Data[at:]
 	const withID, longNumber, withLength = 0x10, 0x08, 0x04
-	whole := len(b)
-	if b[0]&withID == 0 && b[0]&withLength != 0 {
-		r := cursor.New(b)
-		r.Skip(2)
-		if b[0]&longNumber != 0 {
-			r.Skip(1)
+	h := dtlsRecord{typ: recordData, version: 0xfefd, epoch: uint16(b[0] & 3)}
+	head, whole := 2, len(b)
+	if b[0]&longNumber != 0 {
+		head++
+	}
+	if b[0]&withID != 0 {
+		if n := k.ids[k.role(in.Dir)]; n >= 0 {
+			head += n
+		} else { // only the hellos tell how long it is
+			head = len(b)
 		}
+	}
+	if b[0]&withLength != 0 && head < len(b) {
+		r := cursor.New(b)
+		r.Skip(head)
 		size := int(r.Uint16())
-		if whole = r.Used() + size; r.Short() || whole > len(b) {
+		head += 2
+		if whole = head + size; r.Short() || whole > len(b) {
 			return 0, fmt.Errorf("reading record of DTLS 1.3: length %d in a datagram with %d bytes left", size, r.Left())
 		}
 	}
-	k.encrypted(&k.sides[in.Dir], in, at, whole, dtlsRecord{typ: recordData, version: 0xfefd, epoch: uint16(b[0] & 3), size: whole})
+	h.size = whole
+	s := &k.sides[in.Dir]
+	if !k.openUnified(s, in, at, min(head, whole), whole, h) {
+		k.encrypted(s, in, at, whole, h)
+	}
 	return whole, nil
 }
 
@@ -215,6 +232,7 @@ func (k *datagrams) open(in *dissect.Input, typ uint8, number uint16, start bool
 		k.last = append(k.last[:0], body[2:34]...)
 	}
 	k.newShake()
+	k.hs.row.Renegotiation = k.inRecord
 	k.seen = [2]uint64{}
 	for d := range k.parts {
 		k.forget(d)
@@ -244,7 +262,12 @@ func (k *datagrams) piece(in *dissect.Input, typ uint8, number uint16, from, siz
 	if number < 64 {
 		k.seen[in.Dir] |= 1 << number
 	}
-	k.message(&k.sides[in.Dir], of(in), typ, b)
+	o := of(in)
+	o.number = number
+	k.message(&k.sides[in.Dir], o, typ, b)
+	if typ == handshake.TypeServerHello && k.hs != nil && k.hs.server {
+		k.agree()
+	}
 }
 
 // join adds a piece to its message and returns the message when it is whole.

@@ -10,19 +10,7 @@ import (
 
 // inside reads the content of an opened record.
 func (k *conn) inside(s *side, in *dissect.Input, at, whole int, out *tlskeys.Record) {
-	side := k.role(in.Dir)
-	if hs := k.hs; hs != nil {
-		switch {
-		case hs.row.Midstream:
-			if !hs.fin[side] {
-				k.give(in, at, at+headerBytes)
-			}
-			hs.fin[side] = true
-		case out.Data && !out.Early && !hs.fin[side] && out.Type == recordData && (hs.server || hs.gap):
-			hs.ccs[side], hs.fin[side] = true, true // what ended its handshake was lost
-			s.encrypted = true
-		}
-	}
+	k.place(s, in, at, out)
 	switch out.Type {
 	case recordData:
 		k.data(in, at, whole, out)
@@ -36,9 +24,30 @@ func (k *conn) inside(s *side, in *dissect.Input, at, whole int, out *tlskeys.Re
 		k.heartbeat(in, out.Plain)
 	case 0: // padding alone
 	default:
-		k.c.Anomaly("malformed", fmt.Sprintf("reading record: content type %d under encryption, want 20 to 24", out.Type), int64(len(out.Plain)))
+		k.strange(out)
 	}
 	k.finishIfDone()
+}
+
+func (k *conn) strange(out *tlskeys.Record) {
+	k.c.Anomaly("malformed", fmt.Sprintf("reading record: content type %d under encryption, want 20 to 24", out.Type), int64(len(out.Plain)))
+}
+
+// place notes what a record that opened tells of a handshake whose end was not seen.
+func (k *conn) place(s *side, in *dissect.Input, at int, out *tlskeys.Record) {
+	side := k.role(in.Dir)
+	if hs := k.hs; hs != nil {
+		switch {
+		case hs.row.Midstream:
+			if !hs.fin[side] {
+				k.give(in, at, at+headerBytes)
+			}
+			hs.fin[side] = true
+		case out.Data && !out.Early && !hs.fin[side] && out.Type == recordData && (hs.server || hs.gap):
+			hs.ccs[side], hs.fin[side] = true, true // what ended its handshake was lost
+			s.encrypted = true
+		}
+	}
 }
 
 // data hands application data to the connection inside.
@@ -53,6 +62,10 @@ func (k *conn) data(in *dissect.Input, at, whole int, out *tlskeys.Record) {
 	k.enc.Plain[in.Dir] += int64(len(out.Plain))
 	if !k.carry(in) {
 		k.c.Anomaly("data_after_close", fmt.Sprintf("%d bytes of application data after the alert close_notify", len(out.Plain)), 0)
+		return
+	}
+	if in.Datagram {
+		k.inner.FeedDatagram(in, at, at+whole, out.Plain)
 		return
 	}
 	k.inner.Feed(in, at, at+whole, out.Plain)

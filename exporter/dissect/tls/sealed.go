@@ -150,10 +150,14 @@ func (k *conn) notOpened(s *side, in *dissect.Input, at, whole int, what tlskeys
 	k.keys.Skip(tlskeys.Role(k.role(in.Dir)), &k.rec)
 	switch {
 	case what == tlskeys.Refused:
-		k.c.Anomaly("tls_record_not_authentic", fmt.Sprintf("record of %d bytes does not authenticate with the keys of its connection", whole), int64(whole))
+		k.notAuthentic(whole)
 	case what == tlskeys.NoKey && lost == 0:
 		s.next = in.Offset(at + whole) // passed over knowingly
 	}
+}
+
+func (k *conn) notAuthentic(whole int) {
+	k.c.Anomaly("tls_record_not_authentic", fmt.Sprintf("record of %d bytes does not authenticate with the keys of its connection", whole), int64(whole))
 }
 
 // opened reads the content of a record that authenticated.

@@ -37,6 +37,8 @@ type shake struct {
 	params         [2][]byte // quic_transport_parameters, by role
 	encryptedExt   bool      // EncryptedExtensions was read
 	earlyAccepted  bool      // and accepted 0-RTT
+	askedID        int       // bytes of the connection id in the ClientHello, RFC 9146; -1 without
+	givenID        int       // and in the ServerHello
 }
 
 // What the client answered to CertificateRequest.
@@ -126,6 +128,7 @@ func (k *conn) clientHello(o origin, body []byte) error {
 		return err
 	}
 	hs.fillClient(&h, k.ja4)
+	hs.askedID = idSize(&h.Extensions)
 	k.clientKeys(&h)
 	return err
 }
@@ -204,6 +207,7 @@ func (k *conn) serverHello(s *side, typ uint8, body []byte) error {
 		return err
 	}
 	k.serverKeys(&h)
+	hs.givenID = idSize(&h.Extensions)
 	k.version = h.Version
 	hs.retry, hs.server = false, true
 	row, det := hs.row, hs.det

@@ -70,7 +70,7 @@ func Protocol(keys *secrets.Store) *dissect.Protocol {
 		Detect:     detect,
 		New: func(c *dissect.Conn) dissect.Dissector {
 			if c.Info.Transport == dissect.UDP {
-				k := &datagrams{conn: conn{c: c, certs: sh.certs}}
+				k := &datagrams{conn: conn{c: c, certs: sh.certs}, ids: [2]int{-1, -1}}
 				k.setUp(sh, "dtls")
 				return k
 			}
