@@ -49,7 +49,7 @@ func Decrypt(ctx context.Context, paths []string, out io.Writer, o Options) (*De
 
 func decrypt(ctx context.Context, paths []string, out io.Writer, o Options, protocols func(*secrets.Store) []*dissect.Protocol) (*DecryptStats, error) {
 	stats := &DecryptStats{Connections: map[string]int64{}, Reasons: map[string]int64{}}
-	paths, err := insideBundles(paths, &o, stats)
+	paths, names, err := insideBundles(paths, &o, stats)
 	if err != nil {
 		return nil, err
 	}
@@ -58,6 +58,11 @@ func decrypt(ctx context.Context, paths []string, out io.Writer, o Options, prot
 		return nil, err
 	}
 	defer sources.close()
+	for _, x := range sources.files {
+		if name := names[x.path]; name != "" {
+			x.name = name
+		}
+	}
 	dir := os.TempDir()
 	if d, ok := out.(interface{ Dir() string }); ok {
 		dir = d.Dir()
@@ -82,9 +87,9 @@ func decrypt(ctx context.Context, paths []string, out io.Writer, o Options, prot
 }
 
 // insideBundles puts the packet files of bundles in the place of bundles, and adds the
-// keys that they keep.
-func insideBundles(paths []string, o *Options, stats *DecryptStats) ([]string, error) {
-	var list []string
+// keys that they keep. names are those that the files had before.
+func insideBundles(paths []string, o *Options, stats *DecryptStats) (list []string, names map[string]string, err error) {
+	names = map[string]string{}
 	o.Keys = slices.Clone(o.Keys)
 	for _, p := range paths {
 		if !looksBundle(p) {
@@ -93,16 +98,18 @@ func insideBundles(paths []string, o *Options, stats *DecryptStats) ([]string, e
 		}
 		b, err := bundle.OpenWith(p, bundle.OpenOptions{})
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		for i := range b.Manifest.Inputs {
-			list = append(list, b.Path(b.Manifest.Inputs[i].Path))
+			in := &b.Manifest.Inputs[i]
+			list = append(list, b.Path(in.Path))
+			names[b.Path(in.Path)] = in.Name
 		}
 		for _, rel := range []string{keysPath, sealedPath} {
 			switch _, err := os.Lstat(b.Path(rel)); {
 			case errors.Is(err, fs.ErrNotExist):
 			case err != nil:
-				return nil, &KeysError{p, err}
+				return nil, nil, &KeysError{p, err}
 			case rel == sealedPath && len(o.Identities) == 0:
 				stats.Warnings = append(stats.Warnings, p+": its keys are encrypted and were not used, since no identity was given")
 			default:
@@ -110,7 +117,7 @@ func insideBundles(paths []string, o *Options, stats *DecryptStats) ([]string, e
 			}
 		}
 	}
-	return list, nil
+	return list, names, nil
 }
 
 // looksBundle reports whether a path is a bundle's folder or a ZIP, which no capture is.

@@ -111,7 +111,8 @@ func (k *talk) stream(t testing.TB, back bool, port uint16, at *uint32, data []b
 	}
 }
 
-func toyCapture(t testing.TB, conns int) string {
+// capture writes a capture of raw IP packets.
+func capture(t testing.TB, write func(*talk)) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "toy.pcapng")
 	f, err := os.Create(path)
@@ -126,33 +127,44 @@ func toyCapture(t testing.TB, conns int) string {
 	if _, err := w.AddInterface(pcapng.Interface{LinkType: 101, SnapLen: 262144, TsResol: 9, FCSLen: -1}); err != nil {
 		t.Fatal(err)
 	}
-	k := &talk{w: w}
-	seqs := make([][2]uint32, conns)
-	for i := range conns {
-		port := uint16(2000 + i)
-		k.segment(t, false, port, 0x02, 0, 0, nil)
-		k.segment(t, true, port, 0x12, 0, 1, nil)
-		seqs[i] = [2]uint32{1, 1}
-		k.stream(t, false, port, &seqs[i][0], []byte("ENC!"))
-		k.stream(t, true, port, &seqs[i][1], []byte("ENC!"))
-	}
-	for round := range 3 {
-		for i := range conns {
-			port := uint16(2000 + i)
-			k.stream(t, false, port, &seqs[i][0], toyRecord(fmt.Sprintf("GET /%d/%d HTTP/1.1\r\nHost: a\r\n\r\n", i, round)))
-		}
-		for i := range conns {
-			port := uint16(2000 + i)
-			k.stream(t, true, port, &seqs[i][1], toyRecord("HTTP/1.1 200 OK\r\nContent-Length: 300000\r\n\r\n"))
-			if i == 0 {
-				k.stream(t, true, port, &seqs[i][1], toyRecord(strings.Repeat("x", 300_000)))
-			}
-		}
-	}
+	write(&talk{w: w})
 	if err := w.Flush(); err != nil {
 		t.Fatal(err)
 	}
 	return path
+}
+
+// open writes a handshake and the first bytes of both sides, and gives where they are then.
+func (k *talk) open(t testing.TB, port uint16) [2]uint32 {
+	t.Helper()
+	k.segment(t, false, port, 0x02, 0, 0, nil)
+	k.segment(t, true, port, 0x12, 0, 1, nil)
+	at := [2]uint32{1, 1}
+	k.stream(t, false, port, &at[0], []byte("ENC!"))
+	k.stream(t, true, port, &at[1], []byte("ENC!"))
+	return at
+}
+
+// toyCapture has connections with three requests each; the first one's answers are long.
+func toyCapture(t testing.TB, conns int) string {
+	t.Helper()
+	return capture(t, func(k *talk) {
+		at := make([][2]uint32, conns)
+		for i := range at {
+			at[i] = k.open(t, uint16(2000+i))
+		}
+		for round := range 3 {
+			for i := range at {
+				k.stream(t, false, uint16(2000+i), &at[i][0], toyRecord(fmt.Sprintf("GET /%d/%d HTTP/1.1\r\nHost: a\r\n\r\n", i, round)))
+			}
+			for i := range at {
+				k.stream(t, true, uint16(2000+i), &at[i][1], toyRecord("HTTP/1.1 200 OK\r\nContent-Length: 300000\r\n\r\n"))
+				if i == 0 {
+					k.stream(t, true, uint16(2000+i), &at[i][1], toyRecord(strings.Repeat("x", 300_000)))
+				}
+			}
+		}
+	})
 }
 
 // pdus reads a capture of upper PDUs: the tags and bytes of each.
@@ -284,7 +296,9 @@ type failing struct{ err error }
 
 func (f failing) Write([]byte) (int, error) { return 0, f.err }
 
-func TestTsharkReadsPlaintext(t *testing.T) {
+// tshark decrypts captures of the toy and prints fields of the frames that a filter takes.
+func tshark(t *testing.T, capture, filter string, fields ...string) string {
+	t.Helper()
 	if _, err := exec.LookPath("tshark"); err != nil {
 		t.Skip("needs tshark")
 	}
@@ -294,14 +308,48 @@ func TestTsharkReadsPlaintext(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Abort()
-	if _, err := decrypt(context.Background(), []string{toyCapture(t, 2)}, f, Options{Release: "test"}, toy); err != nil {
+	if _, err := decrypt(context.Background(), []string{capture}, f, Options{Release: "test"}, toy); err != nil {
 		t.Fatal(err)
 	}
 	if err := f.Commit(); err != nil {
 		t.Fatal(err)
 	}
-	out, err := exec.Command("tshark", "-n", "-r", path, "-Y", "http.request", "-T", "fields", "-e", "http.request.uri", "-e", "exported_pdu.ipv4_src", "-e", "exported_pdu.orig_fno").Output()
-	if want := "/0/0\t10.0.0.1\t9\n/1/0\t10.0.0.1\t10\n"; err != nil || !strings.HasPrefix(string(out), want) || strings.Count(string(out), "\n") != 6 {
-		t.Errorf("%v: %q, want %q and four more", err, out, want)
+	args := []string{"-n", "-r", path, "-Y", filter, "-T", "fields"}
+	for _, f := range fields {
+		args = append(args, "-e", f)
+	}
+	out, err := exec.Command("tshark", args...).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(out)
+}
+
+func TestTsharkReadsPlaintext(t *testing.T) {
+	out := tshark(t, toyCapture(t, 2), "http.request", "http.request.uri", "exported_pdu.ipv4_src", "exported_pdu.orig_fno")
+	if want := "/0/0\t10.0.0.1\t9\n/1/0\t10.0.0.1\t10\n"; !strings.HasPrefix(out, want) || strings.Count(out, "\n") != 6 {
+		t.Errorf("%q, want %q and four more", out, want)
+	}
+}
+
+func TestTsharkKnowsTheProtocolsInside(t *testing.T) {
+	texts := []string{
+		"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+		"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00\x00\x00\x03\x01\x05\x00\x00\x00\x01\x82\x87\x84",
+		"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n",
+		"\x00\x00\x00\x15\x00\x03\x00\x00user\x00me\x00\x00\x00\x00\x00\x00",
+		"\x00\x17\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x03www\x01a\x00\x00\x01\x00\x01",
+		"nobody knows what this is, and it is long enough to be told from everything else",
+	}
+	path := capture(t, func(k *talk) {
+		for i, text := range texts {
+			at := k.open(t, uint16(2000+i))
+			k.stream(t, false, uint16(2000+i), &at[0], toyRecord(text))
+		}
+	})
+	for i, filter := range []string{"http", "http2", "resp", "pgsql", "dns", "data && !http && !http2 && !resp && !pgsql && !dns"} {
+		if out, want := tshark(t, path, filter, "exported_pdu.src_port"), fmt.Sprintf("%d\n", 2000+i); out != want {
+			t.Errorf("%s: from port %q, want %q", filter, out, want)
+		}
 	}
 }

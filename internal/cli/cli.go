@@ -117,6 +117,7 @@ func (e *env) commands() []*cobra.Command {
 		e.cmdShow(),
 		e.cmdFollow(),
 		e.cmdPackets(),
+		e.cmdDecrypt(),
 		e.cmdReport(),
 		e.cmdVerify(),
 		e.cmdSchema(),

@@ -1,0 +1,149 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pcapsule/pcapsule/exporter"
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/recorder/pcapng"
+)
+
+type decryptFlags struct {
+	output    string
+	keys      keyFlags
+	filter    string
+	decodeAs  []string
+	jobs      int
+	maxMemory string
+}
+
+func (e *env) cmdDecrypt() *cobra.Command {
+	var f decryptFlags
+	c := &cobra.Command{
+		Use:   "decrypt INPUT... -o PLAIN.pcapng",
+		Short: "Write what TLS, DTLS and QUIC carry for tools that cannot decrypt",
+		Long: `Write what TLS, DTLS and QUIC connections carry as a pcapng file of link type 252, which
+Wireshark, tshark and others read without keys: a PDU for each record or datagram, with the
+addresses, ports, time and frame number of the captured packet. They are no packets, and the
+file says so. Inputs are captures, folders of them, bundles, or - for standard input. Keys come
+from the captures themselves, from bundles that keep some, and from --keys.`,
+		Example: `  pcapsule decrypt capture.pcapng --keys sslkeys.log -o plain.pcapng
+  pcapsule decrypt incident.pcapsule -o - | tshark -r - -Y http`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error { return e.runDecrypt(c, args, &f) },
+	}
+	fl := c.Flags()
+	fl.StringVarP(&f.output, "output", "o", "", "capture to make; - is standard output")
+	f.keys.register(fl)
+	fl.StringVar(&f.filter, "filter", "", "read only packets that match this expression, as for tcpdump")
+	fl.StringArrayVar(&f.decodeAs, "decode-as", nil, "protocol of a server port, as in tcp/9000=tls; may be given several times")
+	fl.IntVar(&f.jobs, "jobs", 0, "workers; 0 is one a processor; the output does not depend on it")
+	fl.StringVar(&f.maxMemory, "max-memory", "256MiB", "memory to stay below, if it can be done")
+	return c
+}
+
+func (e *env) runDecrypt(c *cobra.Command, args []string, f *decryptFlags) error {
+	switch {
+	case f.output == "":
+		return usagef("no output named: give -o PLAIN.pcapng, or -o - for standard output")
+	case f.output == "-" && terminal(e.out):
+		return usagef("a capture is not for a terminal: give -o PLAIN.pcapng or redirect it")
+	case f.jobs < 0:
+		return usagef("--jobs %d: want 0 or more", f.jobs)
+	}
+	o := exporter.Options{Filter: f.filter, Jobs: f.jobs, Release: Release, Stdin: e.in}
+	var err error
+	if o.DecodeAs, err = parseDecodeAs(f.decodeAs); err != nil {
+		return err
+	}
+	if err := f.keys.apply(&o); err != nil {
+		return err
+	}
+	if err := limitMemory(f.maxMemory); err != nil {
+		return err
+	}
+	if f.output != "-" {
+		if err := newOutput(f.output); err != nil {
+			return err
+		}
+	}
+	bar := newProgress(e)
+	o.Progress = bar.update
+	s, err := e.decrypt(c.Context(), args, f.output, o)
+	bar.clear()
+	if errors.Is(err, fs.ErrExist) {
+		return codedError{err, exitExists, ""}
+	}
+	if err != nil {
+		return e.bundleError(c.Context(), err, f.output)
+	}
+	e.toldDecrypted(s, f.output)
+	return nil
+}
+
+func (e *env) decrypt(ctx context.Context, inputs []string, output string, o exporter.Options) (*exporter.DecryptStats, error) {
+	if output == "-" {
+		return exporter.Decrypt(ctx, inputs, e.out, o)
+	}
+	out, err := pcapng.CreateFile(output)
+	if err != nil {
+		return nil, err
+	}
+	defer out.Abort()
+	s, err := exporter.Decrypt(ctx, inputs, out, o)
+	if err != nil {
+		return nil, err
+	}
+	return s, out.Commit()
+}
+
+// toldDecrypted says what was opened, and why the rest was not.
+func (e *env) toldDecrypted(s *exporter.DecryptStats, output string) {
+	for _, w := range s.Warnings {
+		e.warn("%s", w)
+	}
+	to := e.out
+	if output == "-" {
+		to = e.err
+	}
+	var all int64
+	for _, n := range s.Connections {
+		all += n
+	}
+	opened := s.Connections[dissect.KeyVerified.String()]
+	fmt.Fprintf(to, "%s: %s, %s of plaintext, of %s of %s\n", output, counted(s.PDUs, "PDU", "PDUs"), byteSize(s.Bytes),
+		thousands(opened), counted(all, "encrypted connection", "encrypted connections"))
+	if all > 0 {
+		fmt.Fprintf(to, "keys: %s\n", tally(s.Connections))
+	}
+	if len(s.Reasons) > 0 {
+		fmt.Fprintf(to, "not opened, or not all of it: %s\n", tally(s.Reasons))
+	}
+	switch {
+	case all == 0:
+		e.warn("nothing to decrypt: no TLS, DTLS or QUIC connection in %s", counted(s.Packets, "packet", "packets"))
+	case opened == 0 && s.Reasons[dissect.NoKey] > 0:
+		e.warn("nothing was opened: there is no key for %s; give them with --keys", counted(s.Reasons[dissect.NoKey], "connection", "connections"))
+	case opened == 0:
+		e.warn("nothing was opened")
+	case s.PDUs == 0:
+		e.warn("connections were opened, and nothing was sent in them")
+	}
+}
+
+// tally lists counts by name, in the order of names.
+func tally(counts map[string]int64) string {
+	var list []string
+	for _, k := range slices.Sorted(maps.Keys(counts)) {
+		list = append(list, fmt.Sprintf("%s %s", k, thousands(counts[k])))
+	}
+	return strings.Join(list, ", ")
+}
