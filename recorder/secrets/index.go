@@ -3,6 +3,7 @@ package secrets
 import (
 	"cmp"
 	"hash/maphash"
+	"math/rand/v2"
 	"slices"
 	"sort"
 )
@@ -29,6 +30,7 @@ func (e entry) code() int { return int(e.place & (1<<labelBits - 1)) }
 // for a moment need three times as much.
 type index struct {
 	seed    maphash.Seed // nobody can choose identifiers that fall together
+	kinds   [kinds]uint64
 	buckets [buckets]bucket
 	entries int
 }
@@ -55,28 +57,19 @@ func (b *bucket) add(e entry) {
 	b.n++
 }
 
-// hash gives a bucket and the 40 bits of an identifier. Identifiers of different kinds
-// do not meet.
+func newIndex() index {
+	return index{seed: maphash.MakeSeed(), kinds: [kinds]uint64{rand.Uint64(), rand.Uint64(), rand.Uint64()}}
+}
+
+// hash gives a bucket and the 40 bits of an identifier. Those of different kinds do not meet.
 func (x *index) hash(kind byte, id []byte) (int, uint64) {
-	var h maphash.Hash
-	h.SetSeed(x.seed)
-	h.WriteByte(kind)
-	h.Write(id)
-	v := h.Sum64()
+	v := maphash.Bytes(x.seed, id) ^ x.kinds[kind]
 	return int(v % buckets), v >> 24 << printBits
 }
 
 // print is what tells two secrets of one identifier apart.
 func (x *index) print(s *Secret) uint64 {
-	var h maphash.Hash
-	h.SetSeed(x.seed)
-	h.WriteByte(byte(s.Label))
-	h.WriteByte(byte(s.N))
-	h.WriteByte(byte(s.N >> 8))
-	h.WriteByte(byte(s.N >> 16))
-	h.WriteByte(byte(s.N >> 24))
-	h.Write(s.Value)
-	return h.Sum64() & (1<<printBits - 1)
+	return (maphash.Bytes(x.seed, s.Value) + (uint64(s.N)<<8+uint64(s.Label))*0x9e3779b97f4a7c15) >> (64 - printBits)
 }
 
 // code is a label and its number in 6 bits. The last one is shared by high numbers.
@@ -92,15 +85,22 @@ func (s *Secret) code() uint64 {
 	return uint64(min(n, shared))
 }
 
-// kindOf is what an identifier identifies.
+// What an identifier identifies.
+const (
+	byRandom byte = iota
+	byEncrypted
+	bySession
+	kinds
+)
+
 func kindOf(l Label) byte {
 	switch l {
 	case PreMasterRSA:
-		return 1
+		return byEncrypted
 	case SessionID:
-		return 2
+		return bySession
 	}
-	return 0
+	return byRandom
 }
 
 func (x *index) add(s *Secret, at int64) {

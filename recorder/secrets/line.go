@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/hex"
 	"errors"
+	"strings"
 )
 
 const (
@@ -153,4 +154,28 @@ func (s *Secret) sizes() error {
 		return errValue
 	}
 	return nil
+}
+
+// begins tells whether a line may be the first part of one that holds a key, cut in a word
+// or between two.
+func begins(line []byte) bool {
+	line = bytes.TrimLeft(line, " \t")
+	label, rest := field(line)
+	if len(label) == len(line) {
+		label = bytes.TrimPrefix(label, []byte("QUIC_"))
+		for _, name := range append(labelNames[1:labels:labels], "QUIC_") {
+			if bytes.HasPrefix([]byte(name), label) || strings.HasSuffix(name, "_") && bytes.HasPrefix(label, []byte(name)) {
+				return true
+			}
+		}
+		return false
+	}
+	_, _, _, _, err := labelOf(label, nil, nil)
+	for _, c := range rest {
+		hex := c >= '0' && c <= '9' || c >= 'a' && c <= 'f' || c >= 'A' && c <= 'F' || blank(c)
+		if !hex && (string(label) != "RSA" || !strings.ContainsRune("Session-ID:Master-Key:", rune(c))) {
+			return false
+		}
+	}
+	return err == nil && len(rest) <= maxLine
 }

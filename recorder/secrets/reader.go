@@ -69,7 +69,7 @@ func (l *logReader) next() bool {
 		return false
 	}
 	for seen := 0; ; {
-		if n := bytes.IndexAny(l.have[seen:], "\r\n"); n >= 0 {
+		if n := lineEnd(l.have[seen:]); n >= 0 {
 			l.give(seen+n, l.endAt(seen+n))
 			return true
 		}
@@ -84,6 +84,18 @@ func (l *logReader) next() bool {
 			return l.err == nil
 		}
 	}
+}
+
+// lineEnd finds the first end of a line, or gives -1.
+func lineEnd(b []byte) int {
+	n := bytes.IndexByte(b, '\n')
+	if n >= 0 {
+		b = b[:n]
+	}
+	if r := bytes.IndexByte(b, '\r'); r >= 0 {
+		return r
+	}
+	return n
 }
 
 // endAt is where the line after an end at n begins.
@@ -109,7 +121,7 @@ func (l *logReader) give(n, next int) {
 func (l *logReader) skip() bool {
 	l.line, l.at = nil, l.from
 	for {
-		if n := bytes.IndexAny(l.have, "\r\n"); n >= 0 {
+		if n := lineEnd(l.have); n >= 0 {
 			l.take(l.endAt(n))
 			return true
 		}

@@ -113,7 +113,7 @@ func (s *Store) DecryptRSA(encrypted []byte) (preMaster [][]byte) {
 		return nil
 	}
 	if len(encrypted) >= 8 {
-		for _, x := range s.find(kindOf(PreMasterRSA), encrypted[:8]) {
+		for _, x := range s.find(byEncrypted, encrypted[:8]) {
 			preMaster = append(preMaster, x.Value)
 		}
 	}

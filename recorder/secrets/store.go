@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"io"
 	"os"
 	"sort"
@@ -100,7 +99,7 @@ type Store struct {
 }
 
 // NewStore makes an empty store.
-func NewStore() *Store { return &Store{index: index{seed: maphash.MakeSeed()}} }
+func NewStore() *Store { return &Store{index: newIndex()} }
 
 // AddFile takes a key log, or a file with RSA private keys; what it is its content tells.
 // A large key log stays open until Close. A capture is ErrCapture: whoever reads captures
@@ -190,7 +189,7 @@ func (s *Store) addLog(name string, r io.ReaderAt, size int64, strict bool) erro
 			}
 			st.Keys++
 			s.index.add(&secret, s.end+in.at)
-		case err != nil && in.last:
+		case err != nil && in.last && begins(in.line):
 			st.Unfinished = true
 		case err != nil:
 			if st.Wrong++; st.Wrong <= maxWrong {
@@ -236,10 +235,10 @@ func (s *Store) sourceAt(at int64) *source {
 
 // Find gives all secrets under a client random, in the order of the sources and of the
 // lines in them. Where lines contradict each other all are given, up to 16 of one label.
-func (s *Store) Find(clientRandom []byte) []Secret { return s.find(0, clientRandom) }
+func (s *Store) Find(clientRandom []byte) []Secret { return s.find(byRandom, clientRandom) }
 
 // FindSession gives the master secrets under a session id.
-func (s *Store) FindSession(id []byte) []Secret { return s.find(kindOf(SessionID), id) }
+func (s *Store) FindSession(id []byte) []Secret { return s.find(bySession, id) }
 
 func (s *Store) find(kind byte, id []byte) []Secret {
 	if s == nil || !s.ready || s.index.entries == 0 || len(id) == 0 {
@@ -280,7 +279,7 @@ func (s *Store) read(e entry, buf []byte) (Secret, []byte, bool) {
 		if err != nil && err != io.EOF {
 			return Secret{}, buf, false
 		}
-		end := bytes.IndexAny(b[:n], "\r\n")
+		end := lineEnd(b[:n])
 		if end < 0 && n == len(b) && int64(n) < src.size-at && n < maxLine {
 			buf = make([]byte, min(8*len(buf), maxLine))
 			continue
