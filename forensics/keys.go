@@ -43,6 +43,7 @@ type KeyReport struct {
 	Added       int64 // packets that came along so that a reader can use the keys
 	Other       int64 // blocks of secrets of other kinds than TLS in the bundles' files, which are never written
 	Sealed      int   // bundles whose own keys are encrypted and could not be used
+	Left        int64 // bytes of secrets in the bundles' files over the limit of what is read
 }
 
 // Where a bundle has the keys that it was given.
@@ -167,6 +168,7 @@ func (k *keyring) secretsIn(name string, open func() (io.Reader, error)) error {
 	if err != nil {
 		return &secrets.SourceError{Name: name, Err: err}
 	}
+	k.report.Left += found.Left
 	var log bytes.Buffer
 	for _, s := range found.List {
 		if s.Type != pcapng.SecretsTLS {
@@ -240,6 +242,9 @@ func (c *Case) unlock(ctx context.Context, m *marks, sel *Selection) (KeyReport,
 		return KeyReport{}, nil, err
 	}
 	defer k.close()
+	if sel.Keys == CountKeys && k.store.Empty() {
+		return k.report, nil, nil
+	}
 	var lines []string
 	seen := map[string]bool{}
 	for b := range m.bundles {

@@ -235,6 +235,9 @@ func (e *env) toldKeys(k *forensics.KeyReport, f *packetsFlags) {
 	if k.Sealed > 0 {
 		e.warn("keys kept in %s are encrypted and were not used; give --identity", counted(int64(k.Sealed), "bundle", "bundles"))
 	}
+	if k.Left > 0 {
+		e.warn("%s bytes of secrets over the limit of 64 MiB a file were not read", thousands(k.Left))
+	}
 	if k.Other > 0 {
 		e.warn("%s of another kind than TLS left out", counted(k.Other, "block of secrets", "blocks of secrets"))
 	}

@@ -158,6 +158,7 @@ func TestFullDiskLeavesNothing(t *testing.T) {
 	}{
 		{"bundle", []string{"bundle", "../../samples/shop.pcapng", "-o", filepath.Join(disk, "a.pcapsule")}},
 		{"packets", []string{"packets", whole, "-o", filepath.Join(disk, "a.pcapng")}},
+		{"packets of a capture", []string{"packets", "../../samples/shop.pcapng", "--strip-keys", "-o", filepath.Join(disk, "a.pcapng")}},
 		{"report", []string{"report", whole, "--json", "-o", filepath.Join(disk, "a.json")}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
