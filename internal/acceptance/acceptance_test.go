@@ -73,6 +73,9 @@ func TestTruth(t *testing.T) {
 		name, _, _ := strings.Cut(line, "\t")
 		if only == "" || strings.Contains(name, only) {
 			files = append(files, name)
+			if exists(filepath.Join(dir, "truth", name+".keys.json")) {
+				files = append(files, name+withKeys)
+			}
 		}
 	}
 	results := make([][]outcome, len(files))
@@ -180,9 +183,17 @@ func report(t *testing.T, all []outcome, known map[[2]string]string, partial boo
 	}
 }
 
+// withKeys ends the name of a capture that is read with the key log beside it.
+const withKeys = ".keys"
+
 // examine makes a bundle of one capture and compares it with the truth about it.
 func examine(t *testing.T, db *sql.DB, dir, name string) (out []outcome) {
 	var tr truth
+	capture := strings.TrimSuffix(name, withKeys)
+	var keys []string
+	if capture != name {
+		keys = []string{filepath.Join(dir, strings.TrimSuffix(capture, ".pcap")+".keylog")}
+	}
 	data, err := os.ReadFile(filepath.Join(dir, "truth", name+".json"))
 	if err != nil {
 		return nil
@@ -198,8 +209,8 @@ func examine(t *testing.T, db *sql.DB, dir, name string) (out []outcome) {
 	}
 	defer os.RemoveAll(tmp)
 	path := filepath.Join(tmp, "a.pcapsule")
-	m, err := exporter.Run(context.Background(), []string{filepath.Join(dir, name)}, path,
-		exporter.Options{Release: "acceptance", Jobs: 1, DecodeAs: decodeAs(tr.Args), Repanic: true})
+	m, err := exporter.Run(context.Background(), []string{filepath.Join(dir, capture)}, path,
+		exporter.Options{Release: "acceptance", Keys: keys, Jobs: 1, DecodeAs: decodeAs(tr.Args), Repanic: true})
 	if err != nil {
 		if readable := tr.Packets != nil && *tr.Packets > 0; readable || !errors.Is(err, pcapng.ErrNotCapture) && !errors.Is(err, pcapng.ErrTooShort) {
 			return []outcome{{fact: "readable", capture: name, want: "a capture", got: err.Error()}}

@@ -9,8 +9,10 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/grpc"
 	"github.com/pcapsule/pcapsule/exporter/dissect/http1"
 	"github.com/pcapsule/pcapsule/exporter/dissect/http2"
+	"github.com/pcapsule/pcapsule/exporter/dissect/http3"
 	"github.com/pcapsule/pcapsule/exporter/dissect/icmp"
 	"github.com/pcapsule/pcapsule/exporter/dissect/postgresql"
+	"github.com/pcapsule/pcapsule/exporter/dissect/quic"
 	"github.com/pcapsule/pcapsule/exporter/dissect/redis"
 	"github.com/pcapsule/pcapsule/exporter/dissect/tls"
 	"github.com/pcapsule/pcapsule/recorder/secrets"
@@ -28,5 +30,7 @@ func Protocols(keys *secrets.Store) []*dissect.Protocol {
 		redis.Protocol(),
 		postgresql.Protocol(),
 		tls.Protocol(keys),
+		quic.Protocol(keys),
+		http3.Protocol(),
 	}
 }
