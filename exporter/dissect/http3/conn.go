@@ -25,10 +25,11 @@ type conn struct {
 	c     *dissect.Conn
 	sides [2]side
 	streams
-	uni    map[int64]*uni
-	goaway int64 // the server looks at no request stream from it on
-	code   int64 // error code that closed the connection, or -1
-	closed bool
+	uni      map[int64]*uni
+	sessions bool  // WebTransport was announced
+	goaway   int64 // the server looks at no request stream from it on
+	code     int64 // error code that closed the connection, or -1
+	closed   bool
 }
 
 // side is what is known of one direction.
@@ -69,6 +70,9 @@ func (h *conn) ReadStream(id int64, in *dissect.Input) (int, error) {
 	s := h.find(id)
 	if s == nil {
 		if len(in.Data) == 0 {
+			return 0, nil
+		}
+		if (in.Dir == dissect.ToClient) != (id&serverBit != 0) && h.mayBeSession(id, in) {
 			return 0, nil
 		}
 		if id&serverBit != 0 || in.Dir == dissect.ToServer {
@@ -128,6 +132,11 @@ func (h *conn) ResetStream(id int64, dir dissect.Dir, stop bool, code int64, p d
 			if !stop {
 				h.sides[dir.Other()].dec.LoseAcks()
 			}
+		case uniSession:
+			u.ended[dir] = u.ended[dir] || !stop
+		}
+		if !stop && (id&oneWayBit != 0 || u.ended[dir.Other()]) {
+			delete(h.uni, id)
 		}
 	} else if id&oneWayBit == 0 {
 		s = h.find(id)
@@ -182,6 +191,12 @@ func (h *conn) mayWait(need, id int64, in *dissect.Input) bool {
 	}
 	sd.waiting = append(sd.waiting, waiting{stream: id, need: need, since: now, ready: -1})
 	return true
+}
+
+// mayBeSession reports whether bytes of the side that did not open a stream should wait
+// for the other's: on streams of WebTransport only the opener says what they are.
+func (h *conn) mayBeSession(id int64, in *dissect.Input) bool {
+	return (h.sessions || id&serverBit != 0) && (!in.End || in.Fin) && h.c.Now().Time-in.Time(0) < maxWaitTime
 }
 
 // unwait takes a stream's section off the list.

@@ -29,9 +29,13 @@ const (
 	streamSession = 0x54 // WebTransport
 )
 
-// Settings that matter to an onlooker, RFC 9204 section 5.
+// Settings that matter to an onlooker: RFC 9204 section 5, and what drafts of WebTransport
+// over HTTP/3 called the number of its sessions.
 const (
 	settingTableCapacity = 0x01
+	settingSessionsOld   = 0x2b603742
+	settingSessionsDraft = 0xc671706a
+	settingSessions      = 0x14e9cd29
 )
 
 const (

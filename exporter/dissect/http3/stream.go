@@ -190,6 +190,9 @@ func (h *conn) isClosed(id int64, bytes int) bool {
 	}
 	if bytes > 0 {
 		h.c.Anomaly("late_data", fmt.Sprintf("bytes on stream %d after its end", id), int64(bytes))
+		for d := range h.sides { // there may be sections among them
+			h.sides[d].dec.LoseAcks()
+		}
 	}
 	return true
 }

@@ -46,7 +46,7 @@ func (s *stream) more() *extra {
 // tunnelled looks at the :protocol of an extended CONNECT: some always talk in capsules.
 func (s *stream) tunnelled() {
 	switch s.tunnel {
-	case "connect-udp", "connect-ip", "webtransport":
+	case "connect-udp", "connect-ip", "webtransport", "webtransport-h3":
 		s.more().capsules = true
 	}
 }

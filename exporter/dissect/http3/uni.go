@@ -204,6 +204,10 @@ func (h *conn) readControl(u *uni, in *dissect.Input, n int) (int, error) {
 		if !ok {
 			break
 		}
+		k := h.passOver(in.Dir, f)
+		if k < 0 && len(in.Data) < n+f.head+int(f.size) {
+			break
+		}
 		if !u.settings {
 			if u.settings = true; f.typ != frameSettings {
 				h.c.Anomaly("settings", fmt.Sprintf("the control stream %s begins with frame type 0x%x", in.Dir, f.typ), 0)
@@ -211,14 +215,11 @@ func (h *conn) readControl(u *uni, in *dissect.Input, n int) (int, error) {
 		} else if f.typ == frameSettings {
 			h.c.Anomaly("settings", "a second SETTINGS frame "+in.Dir.String(), f.size)
 		}
-		if k := h.passOver(in.Dir, f); k >= 0 {
+		if k >= 0 {
 			n, u.left = n+f.head, k
 			continue
 		}
 		end := n + f.head + int(f.size)
-		if end > len(in.Data) {
-			break
-		}
 		h.control(in, n, end, f, in.Data[n+f.head:end])
 		n = end
 	}
@@ -310,8 +311,11 @@ func (h *conn) settings(dir dissect.Dir, b []byte) {
 			h.c.Anomaly("settings", "SETTINGS "+dir.String()+" end inside a setting", int64(len(b)))
 			break
 		}
-		if id == settingTableCapacity {
+		switch id {
+		case settingTableCapacity:
 			capacity = v
+		case settingSessions, settingSessionsDraft, settingSessionsOld:
+			h.sessions = h.sessions || v > 0
 		}
 		b = b[n+k:]
 	}
