@@ -217,7 +217,9 @@ func (k *datagrams) fragments(in *dissect.Input, at, whole int, h dtlsRecord, bo
 }
 
 // open makes sure that a handshake is under way. A first ClientHello with a new random
-// begins another one. False means that the message is of an ended handshake, sent again.
+// begins another one, and any first one under encryption: stacks that use their random again
+// in a renegotiation are about. False means that the message is of an ended handshake, sent
+// again.
 func (k *datagrams) open(in *dissect.Input, typ uint8, number uint16, start bool, body []byte) bool {
 	first := typ == handshake.TypeClientHello && number == 0 && start && len(body) >= 34
 	if k.hs != nil {
@@ -225,7 +227,7 @@ func (k *datagrams) open(in *dissect.Input, typ uint8, number uint16, start bool
 			return true
 		}
 		k.finish("")
-	} else if k.done && (!first || string(body[2:34]) == string(k.last)) {
+	} else if k.done && (!first || !k.inRecord && string(body[2:34]) == string(k.last)) {
 		return false
 	}
 	if first {

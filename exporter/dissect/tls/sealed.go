@@ -14,7 +14,7 @@ import (
 type shared struct {
 	store  *secrets.Store
 	certs  *Certs
-	budget tlskeys.Budget
+	engine tlskeys.Engine
 	spare  [][]byte // buffers for what is decrypted; more than one where TLS carries TLS
 }
 
@@ -37,7 +37,7 @@ const maxEarly = 256 << 10
 // setUp prepares the connection's keys and the account of its encryption.
 func (k *conn) setUp(sh *shared, layer string) {
 	k.shared = sh
-	k.keys = tlskeys.New(sh.store, k.c, &sh.budget, layer == "dtls")
+	k.keys = tlskeys.New(sh.store, k.c, &sh.engine, layer == "dtls")
 	k.by = layer
 	if e := k.c.Encryption(); e.Layer == "" {
 		e.Layer, k.enc = layer, e
@@ -252,7 +252,8 @@ func (k *conn) clientKeys(h *handshake.Client) {
 		random = make([]byte, 32)
 		copy(random[32-min(len(h.Random), 32):], h.Random)
 	}
-	k.keys.ClientHello(&tlskeys.ClientHello{Version: h.MaxVersion(), Random: random, SessionID: h.SessionID, Early: h.HasEarly}, !k.inRecord)
+	k.keys.ClientHello(&tlskeys.ClientHello{Version: h.MaxVersion(), Random: random, SessionID: h.SessionID,
+		Ticket: h.Ticket, Early: h.HasEarly, Hidden: h.ECH != ""}, !k.inRecord)
 }
 
 func (k *conn) serverKeys(h *handshake.Server) {

@@ -50,7 +50,7 @@ func (k *Keys) paired(r Role, stage int) (list []*key, final bool) {
 		if g.number != stage {
 			continue
 		}
-		for _, p := range g.build(k.memory) {
+		for _, p := range g.build(k) {
 			list = append(list, p.keys[r])
 		}
 		return list, g.built
@@ -183,7 +183,8 @@ func (k *Keys) settle(r Role, stage int, c *key) {
 	if c.pair == nil {
 		return
 	}
-	c.pair.of.used = true
+	c.pair.of.used, c.pair.of.sure = true, true
+	defer k.remember(c.pair.of)
 	if len(c.pair.of.pairs) > 1 {
 		c.pair.of.pairs = []*pair{c.pair}
 		other := &k.sides[r^1]

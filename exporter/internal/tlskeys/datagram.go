@@ -59,6 +59,9 @@ func (k *Keys) OpenDatagram(dst []byte, r Role, rec *secrets.Record) (out Record
 		s.stage, s.cur = max(s.stage, stage), c
 		return Record{Plain: plain, Type: typ, Stale: !c.window.first(rec.Seq & (1<<numberBits - 1))}, Opened
 	}
+	if s.cur == nil && k.resume(r, rec) {
+		return k.OpenDatagram(dst, r, rec)
+	}
 	return out, what
 }
 

@@ -22,10 +22,13 @@ type generation struct {
 	exchange  []byte // what the client encrypted to the server's RSA key
 	exchanged bool
 
-	looked bool
-	found  []secrets.Secret
-	built  bool
-	pairs  []*pair
+	looked   bool
+	found    []secrets.Secret
+	built    bool
+	sure     bool   // a record opened with its keys
+	searched bool   // other sessions' secrets were tried
+	given    string // name of the ticket that the server gave
+	pairs    []*pair
 }
 
 // again takes a second ClientHello with the same random.
@@ -65,8 +68,12 @@ func (g *generation) transcript() bool {
 // Message is told every handshake message in order before TLS 1.3, header and body; number
 // is that of DTLS. It comes after ClientHello or ServerHello for those.
 func (k *Keys) Message(typ uint8, number uint16, body []byte) {
-	const helloRequest, helloVerify = 0, 3
+	const helloRequest, helloVerify, newTicket = 0, 3, 4
 	g := k.shake
+	if k.store != nil && g != nil && typ == newTicket && !k.modern() {
+		g.given = g.ticket(body)
+		k.remember(g)
+	}
 	if k.store == nil || g == nil || g.exchanged || g.over || typ == helloRequest || typ == helloVerify || !g.transcript() {
 		return
 	}
@@ -144,17 +151,17 @@ func (g *generation) readable() bool {
 }
 
 // build makes the keys of all master secrets that may be the handshake's, before TLS 1.3.
-func (g *generation) build(m Memory) []*pair {
+func (g *generation) build(k *Keys) []*pair {
 	if g.built || !g.server || !g.client {
 		return g.pairs
 	}
 	g.built = true
 	if g.readable() {
-		for _, s := range g.masters() {
+		for _, s := range g.masters(k.engine) {
 			g.add(s.value, s.logged)
 		}
 	}
-	g.forget(m)
+	g.forget(k.memory)
 	g.exchange = nil
 	return g.pairs
 }
@@ -164,7 +171,7 @@ type master struct {
 	logged bool
 }
 
-func (g *generation) masters() (list []master) {
+func (g *generation) masters(e *Engine) (list []master) {
 	var pre [][]byte
 	for _, s := range g.secrets() {
 		switch s.Label {
@@ -184,6 +191,13 @@ func (g *generation) masters() (list []master) {
 		}
 		if bytes.Equal(g.answer.SessionID, g.hello.SessionID) {
 			break
+		}
+	}
+	if e != nil && g.resumes() {
+		for _, name := range [...]string{g.hello.ticket, sessionName(g.hello.SessionID)} {
+			if m := e.sessions[name]; m != nil {
+				list = append(list, master{m, false})
+			}
 		}
 	}
 	if len(g.exchange) > 0 {

@@ -48,7 +48,11 @@ type ClientHello struct {
 	Version   uint16 // the highest that is offered
 	Random    []byte
 	SessionID []byte
+	Ticket    []byte
 	Early     bool // 0-RTT
+	Hidden    bool // the real hello may be encrypted (ECH)
+
+	ticket string // its name
 }
 
 // ServerHello is what keys depend on. Its slices are copied.
@@ -65,7 +69,7 @@ type ServerHello struct {
 type Keys struct {
 	store    *secrets.Store
 	memory   Memory
-	budget   *Budget
+	engine   *Engine
 	datagram bool
 
 	shake  *generation // the newest handshake
@@ -119,12 +123,13 @@ type pair struct {
 	keys   [2]*key
 }
 
-// New starts a connection. A nil store has no secrets; memory says how much may be kept.
-func New(store *secrets.Store, memory Memory, budget *Budget, datagram bool) *Keys {
+// New starts a connection. A nil store has no secrets; memory says how much may be kept;
+// engine may be nil.
+func New(store *secrets.Store, memory Memory, engine *Engine, datagram bool) *Keys {
 	if store != nil && store.Empty() {
 		store = nil
 	}
-	return &Keys{store: store, memory: memory, budget: budget, datagram: datagram, allowance: firstAllowance}
+	return &Keys{store: store, memory: memory, engine: engine, datagram: datagram, allowance: firstAllowance}
 }
 
 // Any reports whether there are any secrets at all.
@@ -156,6 +161,7 @@ func (k *Keys) ClientHello(h *ClientHello, clear bool) {
 	g.client = true
 	g.hello = *h
 	g.hello.Random, g.hello.SessionID = bytes.Clone(h.Random), bytes.Clone(h.SessionID)
+	g.hello.Ticket, g.hello.ticket = nil, ticketName(h.Ticket)
 }
 
 // ServerHello is the other half. It is not told of HelloRetryRequest.

@@ -4,11 +4,8 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/secrets"
 )
 
-// Budget bounds the trials of all connections of one engine whose hellos were not captured.
-// It counts numbers tried, so that the same packets give the same answers on any machine.
-type Budget struct{ spent int64 }
-
-// Limits of connections that start in the middle.
+// Limits of connections that start in the middle. They are counts of numbers tried, so that
+// the same packets give the same answers on any machine.
 const (
 	maxSessions  = 256     // sessions of the key logs that are tried
 	maxRecords   = 4       // records of a direction that are tried
@@ -46,7 +43,7 @@ func (m *middle) random() []byte {
 }
 
 func (m *middle) wants(k *Keys) bool {
-	return m.on && !m.given && !m.found && k.shake == nil && k.budget != nil && k.budget.spent < engineBudget
+	return m.on && !m.given && !m.found && k.shake == nil && k.engine != nil && k.engine.spent < engineBudget
 }
 
 // middleOpen looks for the session and the number of a record among all that are known.
@@ -72,7 +69,7 @@ func (k *Keys) middleOpen(dst []byte, r Role, rec *secrets.Record) (out Record, 
 			}
 			seq, ok := k.searchMiddle(t.c, rec, from, n)
 			if !ok {
-				if m.spent >= connBudget || k.budget.spent >= engineBudget {
+				if m.spent >= connBudget || k.engine.spent >= engineBudget {
 					m.given = true
 					return out, NoKey
 				}
@@ -130,10 +127,10 @@ func (k *Keys) searchMiddle(c *key, rec *secrets.Record, from, n uint64) (uint64
 	if c.quick {
 		each, once = 1, each
 	}
-	left := min(connBudget-k.middle.spent, engineBudget-k.budget.spent)
+	left := min(connBudget-k.middle.spent, engineBudget-k.engine.spent)
 	n = min(n, uint64(max(left-once, 0)/each))
 	k.middle.spent += once + int64(n)*each
-	k.budget.spent += once + int64(n)*each
+	k.engine.spent += once + int64(n)*each
 	if n == 0 {
 		k.middle.spent = connBudget
 		return 0, false

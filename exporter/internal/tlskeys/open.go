@@ -58,7 +58,7 @@ func (k *Keys) any(r Role) bool {
 			return true
 		}
 	}
-	return k.middle.wants(k)
+	return k.middle.wants(k) || k.mayResume(k.shake) || k.covered(k.shake)
 }
 
 // stage is where a direction is now, given that it is encrypted.
@@ -124,6 +124,9 @@ func (k *Keys) Open(dst []byte, r Role, rec *secrets.Record, lost int64) (out Re
 	}
 	if k.middle.wants(k) {
 		return k.middleOpen(dst, r, rec)
+	}
+	if rec.Seq = 0; s.cur == nil && (k.resume(r, rec) || k.uncover(r, rec)) {
+		return k.Open(dst, r, rec, lost)
 	}
 	s.failed++
 	return out, what

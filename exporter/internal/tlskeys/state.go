@@ -81,6 +81,9 @@ func (k *Keys) Lines() (lines []string) {
 		return k.store.Lines(m.random())
 	}
 	for _, g := range k.shakes {
+		if len(g.found) > 0 && string(g.found[0].ID) != string(g.hello.Random) { // of an encrypted hello
+			lines = append(lines, k.store.Lines(g.found[0].ID)...)
+		}
 		for _, p := range g.pairs {
 			if g.used && !p.logged && len(g.pairs) == 1 && k.verified {
 				lines = append(lines, secrets.Secret{Label: secrets.ClientRandom, ID: g.hello.Random, Value: p.master}.Line())
