@@ -10,21 +10,27 @@ import (
 
 // entry is a line of a key log in 16 bytes.
 type entry struct {
-	id    uint64 // 40 bits of the identifier's hash, 24 of the whole secret's
-	place uint64 // 58 bits where the line begins, counted over all sources; 6 bits of label
+	id    uint64 // 40 bits of the identifier's hash, 24 of the secret's print
+	place uint64 // 46 bits where the line begins, counted over all sources; 12 more of the print; 6 of label
 }
 
 const (
 	printBits = 24
+	moreBits  = 12
 	labelBits = 6
+	lowBits   = moreBits + labelBits
+	maxPlace  = 1 << (64 - lowBits)
 	buckets   = 256 // by 8 more bits of the identifier's hash
 	piece     = 1024
 	// maxEntries bounds what a store keeps to 512 MiB.
 	maxEntries = 1 << 25
 )
 
-func (e entry) at() int64 { return int64(e.place >> labelBits) }
+func (e entry) at() int64 { return int64(e.place >> lowBits) }
 func (e entry) code() int { return int(e.place & (1<<labelBits - 1)) }
+
+// same tells entries of one identifier, label and secret.
+func (e entry) same(f entry) bool { return e.id == f.id && (e.place^f.place)&(1<<lowBits-1) == 0 }
 
 // index finds lines by their identifier. It grows in pieces, since a slice that doubles would
 // for a moment need three times as much.
@@ -67,9 +73,9 @@ func (x *index) hash(kind byte, id []byte) (int, uint64) {
 	return int(v % buckets), v >> 24 << printBits
 }
 
-// print is what tells two secrets of one identifier apart.
+// print is what tells two secrets of one identifier apart, in 36 bits.
 func (x *index) print(s *Secret) uint64 {
-	return (maphash.Bytes(x.seed, s.Value) + (uint64(s.N)<<8+uint64(s.Label))*0x9e3779b97f4a7c15) >> (64 - printBits)
+	return (maphash.Bytes(x.seed, s.Value) + (uint64(s.N)<<8+uint64(s.Label))*0x9e3779b97f4a7c15) >> (64 - printBits - moreBits)
 }
 
 // code is a label and its number in 6 bits. The last one is shared by high numbers.
@@ -105,7 +111,8 @@ func kindOf(l Label) byte {
 
 func (x *index) add(s *Secret, at int64) {
 	b, id := x.hash(kindOf(s.Label), s.ID)
-	x.buckets[b].add(entry{id | x.print(s), uint64(at)<<labelBits | s.code()})
+	p := x.print(s)
+	x.buckets[b].add(entry{id | p>>moreBits, uint64(at)<<lowBits | p&(1<<moreBits-1)<<labelBits | s.code()})
 	x.entries++
 }
 
@@ -122,10 +129,12 @@ func (x *index) finish(duplicate, conflict func(at int64)) {
 		for _, p := range b.pieces {
 			all = append(all, p...)
 		}
-		slices.SortFunc(all, func(a, b entry) int { return cmp.Or(cmp.Compare(a.id, b.id), cmp.Compare(a.place, b.place)) })
+		slices.SortFunc(all, func(a, b entry) int {
+			return cmp.Or(cmp.Compare(a.id, b.id), cmp.Compare(a.place&(1<<lowBits-1), b.place&(1<<lowBits-1)), cmp.Compare(a.place, b.place))
+		})
 		kept := all[:0]
 		for _, e := range all {
-			if n := len(kept); n > 0 && kept[n-1].id == e.id && kept[n-1].code() == e.code() {
+			if n := len(kept); n > 0 && kept[n-1].same(e) {
 				duplicate(e.at())
 				continue
 			}
@@ -174,25 +183,25 @@ func (x *index) find(kind byte, id []byte, yield func(entry) bool) {
 	}
 }
 
-// first gives the places of up to max entries with a code, in order.
-func (x *index) first(max int, match func(code int) bool) []int64 {
-	var places []int64
+// first gives up to max entries with such a code in the order of their places.
+func (x *index) first(max int, match func(code int) bool) []entry {
+	var list []entry
 	trim := func() {
-		slices.Sort(places)
-		places = places[:min(len(places), max)]
+		slices.SortFunc(list, func(a, b entry) int { return cmp.Compare(a.place, b.place) })
+		list = list[:min(len(list), max)]
 	}
 	for i := range x.buckets {
 		for _, p := range x.buckets[i].pieces {
 			for _, e := range p {
 				if match(e.code()) {
-					places = append(places, e.at())
+					list = append(list, e)
 				}
 			}
-			if len(places) > 2*max+piece {
+			if len(list) > 2*max+piece {
 				trim()
 			}
 		}
 	}
 	trim()
-	return places
+	return list
 }

@@ -1,18 +1,62 @@
 package secrets
 
-// Masters gives up to max master secrets of versions before TLS 1.3 in the order of their
-// lines: candidates for a resumed session, whose line stands under another client random.
-func (s *Store) Masters(max int) (list [][]byte) {
-	if s == nil || !s.ready || s.index.entries == 0 || max <= 0 {
+// candidates are what a connection may be tried with whose hellos tell nothing: the first
+// ones of all sources, without duplicates.
+type candidates struct {
+	asked int
+	list  [][]byte
+}
+
+// Randoms gives up to max client randoms that have application secrets of TLS 1.3, in the
+// order of their lines: candidates for a connection whose hellos were not captured.
+func (s *Store) Randoms(max int) [][]byte {
+	if s == nil {
 		return nil
 	}
-	var buf []byte
-	var x Secret
-	var ok bool
-	for _, at := range s.index.first(max, func(code int) bool { return code == int(ClientRandom) }) {
-		if x, buf, ok = s.read(entry{place: uint64(at)<<labelBits | uint64(ClientRandom)}, buf); ok {
-			list = append(list, x.Value)
+	// Both sides' lines: one of them may be missing.
+	return s.candidates(&s.randoms, max, 2, func(x *Secret) []byte { return x.ID }, ClientTraffic, ServerTraffic)
+}
+
+// Masters gives up to max master secrets of versions before TLS 1.3 in the order of their
+// lines: candidates for a resumed session, whose line stands under another client random.
+func (s *Store) Masters(max int) [][]byte {
+	if s == nil {
+		return nil
+	}
+	return s.candidates(&s.masters, max, 1, func(x *Secret) []byte { return x.Value }, ClientRandom)
+}
+
+// candidates gathers what pick takes of the lines with one of the labels, each of which has
+// up to times lines. It walks the whole index, so the outcome is kept.
+func (s *Store) candidates(c *candidates, max, times int, pick func(*Secret) []byte, labels ...Label) [][]byte {
+	if !s.ready || s.index.entries == 0 || max <= 0 {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c.asked < max {
+		*c = candidates{asked: max}
+		match := func(code int) bool {
+			for _, l := range labels {
+				if code == int(l) {
+					return true
+				}
+			}
+			return false
+		}
+		seen := make(map[string]bool)
+		var buf []byte
+		for _, e := range s.index.first(times*max, match) {
+			x, b, ok := s.read(e, buf)
+			if buf = b; !ok {
+				s.gone.Add(1)
+				continue
+			}
+			if v := pick(&x); len(c.list) < max && !seen[string(v)] {
+				seen[string(v)] = true
+				c.list = append(c.list, v)
+			}
 		}
 	}
-	return list
+	return c.list[:min(max, len(c.list))]
 }

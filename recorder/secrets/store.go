@@ -10,6 +10,7 @@ import (
 	"os"
 	"sort"
 	"sync"
+	"sync/atomic"
 )
 
 // Kinds of sources.
@@ -93,9 +94,11 @@ type Store struct {
 	buf     []byte // for reading
 	line    []byte // for a decoded line
 
-	once    sync.Mutex
-	randoms [][]byte
-	asked   int
+	gone atomic.Int64
+
+	mu      sync.Mutex // over the candidates
+	randoms candidates
+	masters candidates
 }
 
 // NewStore makes an empty store.
@@ -170,6 +173,9 @@ func (s *Store) addLog(name string, r io.ReaderAt, size int64, strict bool) erro
 	if s.ready {
 		return &SourceError{name, errors.New("the store is already in use")}
 	}
+	if size < 0 || size >= maxPlace-s.end {
+		return &SourceError{name, fmt.Errorf("%d bytes, want at most %d in all", size, int64(maxPlace))}
+	}
 	if s.buf == nil {
 		s.buf, s.line = make([]byte, readSize), make([]byte, maxLine/2)
 	}
@@ -189,7 +195,7 @@ func (s *Store) addLog(name string, r io.ReaderAt, size int64, strict bool) erro
 			}
 			st.Keys++
 			s.index.add(&secret, s.end+in.at)
-		case err != nil && in.last && begins(in.line):
+		case err != nil && in.last && !in.long && begins(in.line):
 			st.Unfinished = true
 		case err != nil:
 			if st.Wrong++; st.Wrong <= maxWrong {
@@ -229,6 +235,10 @@ func (s *Store) Empty() bool { return s == nil || s.index.entries == 0 && len(s.
 // Stats tells of all sources in the order in which they came.
 func (s *Store) Stats() []SourceStats { return s.stats }
 
+// Gone counts lines that no longer stood where they had been read when they were looked
+// up: a source was changed or cut in the meantime.
+func (s *Store) Gone() int64 { return s.gone.Load() }
+
 func (s *Store) sourceAt(at int64) *source {
 	return &s.sources[sort.Search(len(s.sources), func(i int) bool { return s.sources[i].base > at })-1]
 }
@@ -257,7 +267,10 @@ func (s *Store) find(kind byte, id []byte) []Secret {
 		}
 		var x Secret
 		var ok bool
-		if x, buf, ok = s.read(e, buf); ok && kindOf(x.Label) == kind && bytes.Equal(x.ID, id) {
+		if x, buf, ok = s.read(e, buf); !ok {
+			s.gone.Add(1)
+		}
+		if ok && kindOf(x.Label) == kind && bytes.Equal(x.ID, id) {
 			found = append(found, x)
 			same[e.code()]++
 		}
@@ -301,31 +314,4 @@ func (s *Store) Lines(clientRandom []byte) []string {
 		lines = append(lines, x.Line())
 	}
 	return lines
-}
-
-// Randoms gives up to max client randoms that have application secrets of TLS 1.3, in the
-// order of their lines: candidates for a connection whose hellos were not captured.
-func (s *Store) Randoms(max int) [][]byte {
-	if s == nil || !s.ready || s.index.entries == 0 || max <= 0 {
-		return nil
-	}
-	s.once.Lock()
-	defer s.once.Unlock()
-	if s.asked < max {
-		s.asked, s.randoms = max, nil
-		seen := make(map[[randomSize]byte]bool)
-		var buf []byte
-		// Both sides' lines: one of them may be missing.
-		for _, at := range s.index.first(2*max, func(code int) bool { return code == int(ClientTraffic) || code == int(ServerTraffic) }) {
-			x, b, ok := s.read(entry{place: uint64(at)<<labelBits | uint64(ClientTraffic)}, buf)
-			if buf = b; !ok {
-				x, buf, ok = s.read(entry{place: uint64(at)<<labelBits | uint64(ServerTraffic)}, buf)
-			}
-			if ok && len(s.randoms) < max && !seen[[randomSize]byte(x.ID)] {
-				seen[[randomSize]byte(x.ID)] = true
-				s.randoms = append(s.randoms, x.ID)
-			}
-		}
-	}
-	return s.randoms[:min(max, len(s.randoms))]
 }
