@@ -1,0 +1,234 @@
+package bpf
+
+import "encoding/binary"
+
+// PacketHeader is how many bytes stand before a packet's own in the ring buffer.
+const PacketHeader = 64
+
+// Largest number of bytes of one packet that the ring buffer takes.
+const Largest = 65464 - PacketHeader
+
+// Kind says how the owner of a packet or socket is known. What each is worth is in
+// docs/format/owners.md.
+type Kind uint8
+
+// Kinds of knowledge, best first after None.
+const (
+	None     Kind = iota
+	Writer        // the current task held the socket when the packet left
+	LastUser      // the task that last wrote, read or connected
+	Acceptor      // the task that accepted the connection
+	Creator       // the task that made the socket
+	Listener      // of the listener that the socket came from
+	Holder        // the only process that had it open when recording began
+	Shared        // one of several that had it open when recording began
+)
+
+var kindNames = [...]string{"none", "writer", "last_user", "acceptor", "creator", "listener_inherited", "holder_at_start", "shared_at_start"}
+
+func (k Kind) String() string {
+	if int(k) < len(kindNames) {
+		return kindNames[k]
+	}
+	return "unknown"
+}
+
+// Packet is what the programs say of a packet.
+type Packet struct {
+	Time      uint64 // CLOCK_MONOTONIC, ns
+	Cookie    uint64 // of the socket
+	Cgroup    uint64 // of the socket
+	Len       uint32 // true length
+	Cap       uint32 // bytes that follow
+	IfIndex   uint32
+	TGID, TID uint32 // owner
+	Lost      uint32 // packets of the cgroup lost since its packet before
+	GSOSize   uint16
+	GSOSegs   uint16
+	Protocol  uint16 // EtherType
+	Outgoing  bool
+	PktType   uint8 // as in the Linux cooked header
+	Kind      Kind
+	Transport uint8 // protocol of the socket
+}
+
+// Decode reads a record of the ring buffer and returns the packet's bytes. It answers
+// false for a record that is none.
+func (p *Packet) Decode(b []byte) ([]byte, bool) {
+	if len(b) < PacketHeader {
+		return nil, false
+	}
+	h := b[:PacketHeader:PacketHeader]
+	ne := binary.NativeEndian
+	p.Time, p.Cookie, p.Cgroup = ne.Uint64(h), ne.Uint64(h[8:]), ne.Uint64(h[16:])
+	p.Len, p.Cap, p.IfIndex = ne.Uint32(h[24:]), ne.Uint32(h[28:]), ne.Uint32(h[32:])
+	p.TGID, p.TID, p.Lost = ne.Uint32(h[36:]), ne.Uint32(h[40:]), ne.Uint32(h[44:])
+	p.GSOSize, p.GSOSegs, p.Protocol = ne.Uint16(h[48:]), ne.Uint16(h[50:]), ne.Uint16(h[52:])
+	p.Outgoing, p.PktType, p.Kind, p.Transport = h[54] != 0, h[55], Kind(h[56]), h[57]
+	if uint64(p.Cap) > uint64(len(b)-PacketHeader) {
+		return nil, false
+	}
+	return b[PacketHeader : PacketHeader+int(p.Cap)], true
+}
+
+// Counters of one direction. Seen = Excluded + Filtered + Delivered + Failed + Unread.
+type Counters struct {
+	Seen      uint64
+	Excluded  uint64 // the recorder's own
+	Filtered  uint64 // refused by the filter
+	Delivered uint64
+	Failed    uint64 // lost: no room in the ring buffer
+	Unread    uint64 // lost: the kernel could not read the packet's bytes
+	Truncated uint64 // of those delivered, shortened by the snap length
+	Capped    uint64 // of those delivered, shortened since no record is as long
+}
+
+// Add sums counters.
+func (c *Counters) Add(o Counters) {
+	c.Seen += o.Seen
+	c.Excluded += o.Excluded
+	c.Filtered += o.Filtered
+	c.Delivered += o.Delivered
+	c.Failed += o.Failed
+	c.Unread += o.Unread
+	c.Truncated += o.Truncated
+	c.Capped += o.Capped
+}
+
+// Balanced reports whether every packet seen is accounted for.
+func (c *Counters) Balanced() bool {
+	return c.Seen == c.Excluded+c.Filtered+c.Delivered+c.Failed+c.Unread
+}
+
+// EventKind is what an event is about.
+type EventKind uint32
+
+// Kinds of events.
+const (
+	EventExec EventKind = iota + 1
+	EventFork
+	EventExit
+	EventOOM
+	EventCgroupMake
+	EventCgroupRemove
+	EventState
+	EventRetransmit
+	EventResetSent
+	EventResetReceived
+	EventDrop
+	eventKinds
+)
+
+var eventNames = [...]string{"", "exec", "fork", "exit", "oom_kill", "cgroup_make", "cgroup_remove", "tcp_state", "tcp_retransmit", "tcp_reset_sent", "tcp_reset_received", "packet_drop"}
+
+func (k EventKind) String() string {
+	if int(k) < len(eventNames) {
+		return eventNames[k]
+	}
+	return "unknown"
+}
+
+// Event is something the machine did. Fields that its kind has not are zero.
+type Event struct {
+	Kind     EventKind
+	Time     uint64 // CLOCK_MONOTONIC, ns
+	Cgroup   uint64
+	TGID     uint32
+	TID      uint32
+	Limited  uint32 // events of the kind left out since the one before
+	Start    uint64 // of the process, CLOCK_BOOTTIME, ns
+	Parent   uint32
+	UID      uint32
+	Code     int32  // exit status as wait has it
+	Comm     string // process name
+	File     string // executed
+	Args     []byte // with zero bytes between; aliases the record
+	ArgsLen  uint32 // true length
+	Path     string // of a cgroup
+	Cookie   uint64
+	Local    [16]byte // IPv4 in the first four bytes
+	Remote   [16]byte
+	Ports    [2]uint16 // local, remote
+	Family   uint16
+	Protocol uint16
+	Before   uint32 // TCP state, or reason
+	After    uint32
+	Len      uint32
+}
+
+// Lengths of the records.
+const (
+	eventSize   = 32
+	processSize = eventSize + 40
+	execFile    = 256
+	execArgs    = 1024
+	execSize    = processSize + execFile + execArgs
+	cgroupPath  = 512
+	netSize     = eventSize + 72
+)
+
+// Decode reads a record of the ring buffer of events.
+func (e *Event) Decode(b []byte) bool {
+	if len(b) < eventSize {
+		return false
+	}
+	ne := binary.NativeEndian
+	*e = Event{
+		Time: ne.Uint64(b), Cgroup: ne.Uint64(b[8:]), Kind: EventKind(ne.Uint32(b[16:])),
+		TGID: ne.Uint32(b[20:]), TID: ne.Uint32(b[24:]), Limited: ne.Uint32(b[28:]),
+	}
+	switch e.Kind {
+	case EventExec, EventFork, EventExit, EventOOM:
+		return e.process(b)
+	case EventCgroupMake, EventCgroupRemove:
+		if len(b) < eventSize+cgroupPath {
+			return false
+		}
+		e.Path = text(b[eventSize : eventSize+cgroupPath])
+		return true
+	case EventState, EventRetransmit, EventResetSent, EventResetReceived, EventDrop:
+		if len(b) < netSize {
+			return false
+		}
+		n := b[eventSize:]
+		e.Cookie = ne.Uint64(n)
+		copy(e.Local[:], n[8:])
+		copy(e.Remote[:], n[24:])
+		e.Ports = [2]uint16{ne.Uint16(n[40:]), ne.Uint16(n[42:])}
+		e.Family, e.Protocol = ne.Uint16(n[44:]), ne.Uint16(n[46:])
+		e.Before, e.After, e.Len = ne.Uint32(n[48:]), ne.Uint32(n[52:]), ne.Uint32(n[56:])
+		return true
+	}
+	return false
+}
+
+func (e *Event) process(b []byte) bool {
+	if len(b) < processSize {
+		return false
+	}
+	ne := binary.NativeEndian
+	p := b[eventSize:]
+	e.Start, e.Parent, e.UID = ne.Uint64(p), ne.Uint32(p[8:]), ne.Uint32(p[12:])
+	e.Code, e.ArgsLen = int32(ne.Uint32(p[16:])), ne.Uint32(p[20:])
+	e.Comm = text(p[24:40])
+	if e.Kind != EventExec {
+		return true
+	}
+	if len(b) < execSize {
+		return false
+	}
+	x := b[processSize:]
+	e.File = text(x[:execFile])
+	e.Args = x[execFile : execFile+int(min(e.ArgsLen, execArgs))]
+	return true
+}
+
+// text is a string up to its zero byte.
+func text(b []byte) string {
+	for i, c := range b {
+		if c == 0 {
+			return string(b[:i])
+		}
+	}
+	return string(b)
+}

@@ -1,0 +1,411 @@
+//go:build linux
+
+package bpf
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+	"github.com/cilium/ebpf/btf"
+	"github.com/cilium/ebpf/link"
+	"github.com/cilium/ebpf/rlimit"
+	classic "golang.org/x/net/bpf"
+)
+
+// Options of the programs.
+type Options struct {
+	RingBytes       uint32 // a power of two, at least a page; 0 means 32 MiB
+	Snap            uint32 // bytes of a packet to keep; 0 means all
+	HeadersOnly     bool   // network and transport headers only
+	Filter          []classic.RawInstruction
+	Owners          bool
+	OwnTGID         uint32 // its sockets are left out, with Owners; 0 means nobody's
+	OwnCgroup       uint64 // its packets are left out; 0 means none
+	EventsPerSecond uint32 // of each kind that traffic drives; 0 means 1000
+	WakeBytes       uint64 // waiting in the ring buffer; 0 means 1 MiB
+}
+
+// Programs are loaded programs and what they are attached to.
+type Programs struct {
+	coll  *ebpf.Collection
+	links []io.Closer // must stay referenced: a link that is collected detaches
+	// Missing names what this kernel refuses, with the reason.
+	Missing map[string]error
+}
+
+// ErrNoBTF means that the kernel does not describe its own types.
+var ErrNoBTF = errors.New("the kernel has no BTF (/sys/kernel/btf/vmlinux)")
+
+// Load loads the programs. What owners and events need may be missing; what packets need
+// may not.
+func Load(o Options) (*Programs, error) {
+	if err := rlimit.RemoveMemlock(); err != nil {
+		return nil, fmt.Errorf("raising the limit of locked memory: %w", err)
+	}
+	spec, err := loadRecorder()
+	if err != nil {
+		return nil, fmt.Errorf("reading the programs: %w", err)
+	}
+	if err := o.apply(spec); err != nil {
+		return nil, err
+	}
+	p := &Programs{Missing: map[string]error{}}
+	p.coll, err = ebpf.NewCollection(spec)
+	if err == nil {
+		return p, nil
+	}
+	if _, statErr := os.Stat("/sys/kernel/btf/vmlinux"); statErr != nil {
+		return nil, fmt.Errorf("loading programs: %w: %w", ErrNoBTF, err)
+	}
+	return p.loadEach(spec, err)
+}
+
+// loadEach finds out which programs are refused, and loads the others.
+func (p *Programs) loadEach(spec *ebpf.CollectionSpec, all error) (*Programs, error) {
+	bare := spec.Copy()
+	clear(bare.Programs)
+	coll, err := ebpf.NewCollection(bare)
+	if err != nil {
+		return nil, fmt.Errorf("loading programs: %w", err)
+	}
+	p.coll = coll
+	for name, ps := range spec.Programs {
+		one := spec.Copy()
+		clear(one.Programs)
+		one.Programs[name] = ps
+		c, err := ebpf.NewCollectionWithOptions(one, ebpf.CollectionOptions{MapReplacements: shared(coll.Maps)})
+		if err != nil {
+			p.Missing[name] = err
+			continue
+		}
+		coll.Programs[name] = c.DetachProgram(name)
+		c.Close()
+	}
+	for _, name := range []string{recorderProgPacketIn, recorderProgPacketOut} {
+		if err := p.Missing[name]; err != nil {
+			p.Close()
+			return nil, fmt.Errorf("loading program %s: %w", name, err)
+		}
+	}
+	if len(p.Missing) == 0 {
+		p.Close()
+		return nil, fmt.Errorf("loading programs: %w", all)
+	}
+	return p, nil
+}
+
+func shared(maps map[string]*ebpf.Map) map[string]*ebpf.Map {
+	m := make(map[string]*ebpf.Map, len(maps))
+	for k, v := range maps {
+		m[k] = v
+	}
+	return m
+}
+
+func (o *Options) apply(spec *ebpf.CollectionSpec) error {
+	if o.RingBytes != 0 {
+		if n := o.RingBytes; n&(n-1) != 0 || n < uint32(os.Getpagesize()) {
+			return fmt.Errorf("ring buffer of %d bytes, want a power of two of at least %d", n, os.Getpagesize())
+		}
+		spec.Maps[recorderMapPackets].MaxEntries = o.RingBytes
+	}
+	set := map[string]any{recorderVarOwnTgid: o.OwnTGID, recorderVarOwnCgroup: o.OwnCgroup, recorderVarHeadersOnly: flag(o.HeadersOnly), recorderVarOwning: flag(o.Owners)}
+	if o.Snap != 0 {
+		set[recorderVarSnap] = o.Snap
+	}
+	if o.EventsPerSecond != 0 {
+		set[recorderVarEventsA_second] = o.EventsPerSecond
+	}
+	if o.WakeBytes != 0 {
+		set[recorderVarWakeAt] = o.WakeBytes
+	}
+	if o.Filter != nil {
+		set[recorderVarFiltering] = uint8(1)
+		body, err := Translate(o.Filter)
+		if err != nil {
+			return err
+		}
+		for _, name := range []string{recorderProgPacketIn, recorderProgPacketOut} {
+			if err := replace(spec.Programs[name], "accept", body); err != nil {
+				return err
+			}
+		}
+	}
+	for name, v := range set {
+		if err := spec.Variables[name].Set(v); err != nil {
+			return fmt.Errorf("setting %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+func flag(b bool) uint8 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// replace puts another body into a function of a program.
+func replace(p *ebpf.ProgramSpec, function string, body asm.Instructions) error {
+	begin, end := -1, len(p.Instructions)
+	for i := range p.Instructions {
+		if p.Instructions[i].Symbol() == function {
+			begin = i
+		} else if begin >= 0 && btf.FuncMetadata(&p.Instructions[i]) != nil {
+			end = i
+			break
+		}
+	}
+	if begin < 0 {
+		return fmt.Errorf("program %s has no function %s", p.Name, function)
+	}
+	own := make(asm.Instructions, len(body))
+	copy(own, body)
+	// The first instruction carries what the kernel wants to know of a function.
+	own[0] = own[0].WithMetadata(p.Instructions[begin].Metadata)
+	out := append(asm.Instructions{}, p.Instructions[:begin]...)
+	out = append(out, own...)
+	p.Instructions = append(out, p.Instructions[end:]...)
+	return nil
+}
+
+// hook is a program and where it belongs in a cgroup.
+type hook struct {
+	program string
+	attach  ebpf.AttachType
+}
+
+func ownerHooks() []hook {
+	return []hook{
+		{recorderProgSocketCreated, ebpf.AttachCGroupInetSockCreate},
+		{recorderProgSocketBound4, ebpf.AttachCGroupInet4PostBind},
+		{recorderProgSocketBound6, ebpf.AttachCGroupInet6PostBind},
+		{recorderProgSocketConnect4, ebpf.AttachCGroupInet4Connect},
+		{recorderProgSocketConnect6, ebpf.AttachCGroupInet6Connect},
+		{recorderProgSocketSendmsg4, ebpf.AttachCGroupUDP4Sendmsg},
+		{recorderProgSocketSendmsg6, ebpf.AttachCGroupUDP6Sendmsg},
+		{recorderProgSocketRecvmsg4, ebpf.AttachCGroupUDP4Recvmsg},
+		{recorderProgSocketRecvmsg6, ebpf.AttachCGroupUDP6Recvmsg},
+		{recorderProgSocketNamed4, ebpf.AttachCgroupInet4GetPeername},
+		{recorderProgSocketNamed6, ebpf.AttachCgroupInet6GetPeername},
+	}
+}
+
+// AttachOwners begins to note who uses sockets of a cgroup. What cannot be attached goes
+// to Missing.
+func (p *Programs) AttachOwners(cgroup string) {
+	for _, h := range ownerHooks() {
+		if err := p.attachCgroup(cgroup, h); err != nil {
+			p.Missing[h.program] = err
+		}
+	}
+}
+
+// AttachPackets begins to record packets of a cgroup and all below.
+func (p *Programs) AttachPackets(cgroup string) error {
+	for _, h := range []hook{{recorderProgPacketIn, ebpf.AttachCGroupInetIngress}, {recorderProgPacketOut, ebpf.AttachCGroupInetEgress}} {
+		if err := p.attachCgroup(cgroup, h); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *Programs) attachCgroup(cgroup string, h hook) error {
+	prog := p.coll.Programs[h.program]
+	if prog == nil {
+		return p.Missing[h.program]
+	}
+	l, err := link.AttachCgroup(link.CgroupOptions{Path: cgroup, Attach: h.attach, Program: prog})
+	if err != nil {
+		return fmt.Errorf("attaching %s to cgroup %s: %w", h.program, cgroup, err)
+	}
+	p.links = append(p.links, l)
+	return nil
+}
+
+// FindSockets notes who has sockets open that are older than the recorder, and returns
+// how many it found.
+func (p *Programs) FindSockets() (uint64, error) {
+	prog := p.coll.Programs[recorderProgOpenSockets]
+	if prog == nil {
+		return 0, p.Missing[recorderProgOpenSockets]
+	}
+	it, err := link.AttachIter(link.IterOptions{Program: prog})
+	if err != nil {
+		return 0, fmt.Errorf("walking over open files: %w", err)
+	}
+	defer it.Close()
+	r, err := it.Open()
+	if err != nil {
+		return 0, fmt.Errorf("walking over open files: %w", err)
+	}
+	defer r.Close()
+	if _, err := io.Copy(io.Discard, r); err != nil {
+		return 0, fmt.Errorf("walking over open files: %w", err)
+	}
+	var n uint64
+	if err := p.coll.Variables[recorderVarSocketsFound].Get(&n); err != nil {
+		return 0, fmt.Errorf("reading how many sockets were found: %w", err)
+	}
+	return n, nil
+}
+
+// tracepoints are programs by the tracepoint each belongs to.
+func tracepoints(processes, network bool) map[string]string {
+	m := map[string]string{}
+	if processes {
+		m[recorderProgProcessExec] = "sched_process_exec"
+		m[recorderProgProcessFork] = "sched_process_fork"
+		m[recorderProgProcessExit] = "sched_process_exit"
+		m[recorderProgProcessOom] = "mark_victim"
+		m[recorderProgCgroupMade] = "cgroup_mkdir"
+		m[recorderProgCgroupRemoved] = "cgroup_rmdir"
+	}
+	if network {
+		m[recorderProgTcpState] = "inet_sock_set_state"
+		m[recorderProgTcpRetransmit] = "tcp_retransmit_skb"
+		m[recorderProgTcpResetSent] = "tcp_send_reset"
+		m[recorderProgTcpResetReceived] = "tcp_receive_reset"
+		m[recorderProgPacketDropped] = "kfree_skb"
+	}
+	return m
+}
+
+// AttachEvents begins to tell what processes and the network stack do. What cannot be
+// attached goes to Missing.
+func (p *Programs) AttachEvents(processes, network bool) {
+	for name, point := range tracepoints(processes, network) {
+		prog := p.coll.Programs[name]
+		if prog == nil {
+			continue
+		}
+		l, err := link.AttachRawTracepoint(link.RawTracepointOptions{Name: point, Program: prog})
+		if err != nil {
+			p.Missing[name] = fmt.Errorf("attaching %s to tracepoint %s: %w", name, point, err)
+			continue
+		}
+		p.links = append(p.links, l)
+	}
+}
+
+// Close detaches and unloads everything. Packets stay readable in maps that are mapped.
+func (p *Programs) Close() {
+	p.Detach()
+	p.coll.Close()
+}
+
+// Detach ends recording; what is in the ring buffers can still be read.
+func (p *Programs) Detach() {
+	for _, l := range p.links {
+		l.Close()
+	}
+	p.links = nil
+	runtime.KeepAlive(p)
+}
+
+// PacketsFD is the ring buffer of packets, and its size.
+func (p *Programs) PacketsFD() (fd int, size uint32) {
+	m := p.coll.Maps[recorderMapPackets]
+	return m.FD(), m.MaxEntries()
+}
+
+// EventsFD is the ring buffer of events, and its size.
+func (p *Programs) EventsFD() (fd int, size uint32) {
+	m := p.coll.Maps[recorderMapEvents]
+	return m.FD(), m.MaxEntries()
+}
+
+// Counts returns the counters of incoming and outgoing packets, of all CPUs together.
+func (p *Programs) Counts() (in, out Counters, err error) {
+	for direction, sum := range map[uint32]*Counters{0: &in, 1: &out} {
+		var each []Counters
+		if err := p.coll.Maps[recorderMapCounts].Lookup(direction, &each); err != nil {
+			return in, out, fmt.Errorf("reading counters: %w", err)
+		}
+		for _, c := range each {
+			sum.Add(c)
+		}
+	}
+	return in, out, nil
+}
+
+// EventCounters of one kind.
+type EventCounters struct {
+	Seen    uint64
+	Limited uint64 // more than EventsPerSecond
+	Failed  uint64 // no room in the ring buffer
+}
+
+// EventCounts returns the counters of events by kind.
+func (p *Programs) EventCounts() (map[EventKind]EventCounters, error) {
+	all := map[EventKind]EventCounters{}
+	for k := EventKind(1); k < eventKinds; k++ {
+		var each []EventCounters
+		if err := p.coll.Maps[recorderMapEventCounts].Lookup(uint32(k), &each); err != nil {
+			return nil, fmt.Errorf("reading counters of events: %w", err)
+		}
+		var sum EventCounters
+		for _, c := range each {
+			sum.Seen += c.Seen
+			sum.Limited += c.Limited
+			sum.Failed += c.Failed
+		}
+		all[k] = sum
+	}
+	return all, nil
+}
+
+// Losses returns packets lost and not told with a packet yet, by cgroup.
+func (p *Programs) Losses() (map[uint64]uint64, error) {
+	m := map[uint64]uint64{}
+	var cgroup, n uint64
+	it := p.coll.Maps[recorderMapLosses].Iterate()
+	for it.Next(&cgroup, &n) {
+		if n > 0 {
+			m[cgroup] = n
+		}
+	}
+	if err := it.Err(); err != nil && !errors.Is(err, ebpf.ErrIterationAborted) {
+		return nil, fmt.Errorf("reading losses: %w", err)
+	}
+	return m, nil
+}
+
+// CallerTGID is the number of this process in the kernel's own count, which is another
+// than os.Getpid inside a container.
+func CallerTGID() (uint32, error) {
+	spec, err := loadRecorder()
+	if err != nil {
+		return 0, fmt.Errorf("reading the programs: %w", err)
+	}
+	for name := range spec.Programs {
+		if name != recorderProgCaller {
+			delete(spec.Programs, name)
+		}
+	}
+	for name := range spec.Maps {
+		if name[0] != '.' {
+			delete(spec.Maps, name)
+		}
+	}
+	coll, err := ebpf.NewCollection(spec)
+	if err != nil {
+		return 0, fmt.Errorf("asking for the process's number: %w", err)
+	}
+	defer coll.Close()
+	if _, err := coll.Programs[recorderProgCaller].Run(&ebpf.RunOptions{Context: make([]byte, 8)}); err != nil {
+		return 0, fmt.Errorf("asking for the process's number: %w", err)
+	}
+	var tgid uint32
+	if err := coll.Variables[recorderVarCallerTgid].Get(&tgid); err != nil {
+		return 0, fmt.Errorf("asking for the process's number: %w", err)
+	}
+	return tgid, nil
+}

@@ -1,0 +1,400 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0 */
+/* What happened on the machine beside the packets. Tracepoints only: they refuse nothing. */
+#pragma once
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 4 << 20);
+} events SEC(".maps");
+
+struct event_counters {
+	u64 seen;
+	u64 limited;
+	u64 failed;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, EVENT_KINDS);
+	__type(key, u32);
+	__type(value, struct event_counters);
+} event_counts SEC(".maps");
+
+struct budget {
+	u64 second;
+	u64 spent;
+	u64 limited;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, EVENT_KINDS);
+	__type(key, u32);
+	__type(value, struct budget);
+} budgets SEC(".maps");
+
+static __always_inline struct event_counters *counted(u32 kind)
+{
+	struct event_counters *c = bpf_map_lookup_elem(&event_counts, &kind);
+
+	if (c)
+		ADD(c->seen, 1);
+	return c;
+}
+
+/* affordable keeps kinds of events that traffic drives from costing more than packets do. */
+static __always_inline bool affordable(u32 kind, struct event_counters *c, u64 now)
+{
+	struct budget *b = bpf_map_lookup_elem(&budgets, &kind);
+	u64 second = now >> 30;
+
+	if (!b)
+		return 0;
+	if (b->second != second) {
+		b->second = second;
+		b->spent = 0;
+	}
+	if (b->spent >= events_a_second) {
+		ADD(b->limited, 1);
+		if (c)
+			ADD(c->limited, 1);
+		return 0;
+	}
+	ADD(b->spent, 1);
+	return 1;
+}
+
+static __always_inline u32 told_limited(u32 kind)
+{
+	struct budget *b = bpf_map_lookup_elem(&budgets, &kind);
+
+	if (!b || !b->limited)
+		return 0;
+	return __sync_lock_test_and_set(&b->limited, 0);
+}
+
+static __always_inline u64 cgroup_of(struct task_struct *task)
+{
+	return BPF_CORE_READ(task, cgroups, dfl_cgrp, kn, id);
+}
+
+static __always_inline void describe(struct process_event *p, struct task_struct *task, u32 kind)
+{
+	p->e.time = bpf_ktime_get_ns();
+	p->e.kind = kind;
+	p->e.cgroup = cgroup_of(task);
+	p->e.tgid = BPF_CORE_READ(task, tgid);
+	p->e.tid = BPF_CORE_READ(task, pid);
+	p->e.limited = 0;
+	p->start = BPF_CORE_READ(task, group_leader, start_boottime);
+	p->parent = BPF_CORE_READ(task, real_parent, tgid);
+	p->uid = BPF_CORE_READ(task, cred, uid.val);
+	p->code = 0;
+	p->args_len = 0;
+	bpf_probe_read_kernel(p->comm, sizeof(p->comm), &task->comm);
+}
+
+SEC("raw_tp/sched_process_exec")
+int process_exec(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct task_struct *task = (void *)ctx->args[0];
+	struct linux_binprm *binprm = (void *)ctx->args[2];
+	struct event_counters *c = counted(EVENT_EXEC);
+	unsigned long from, to;
+	struct exec_event *x = bpf_ringbuf_reserve(&events, sizeof(*x), 0);
+	u32 n;
+
+	if (!x) {
+		if (c)
+			ADD(c->failed, 1);
+		return 0;
+	}
+	describe(&x->p, task, EVENT_EXEC);
+	x->file[0] = 0;
+	bpf_probe_read_kernel_str(x->file, sizeof(x->file), BPF_CORE_READ(binprm, filename));
+	from = BPF_CORE_READ(task, mm, arg_start);
+	to = BPF_CORE_READ(task, mm, arg_end);
+	n = to > from ? to - from : 0;
+	x->p.args_len = n;
+	if (n > sizeof(x->args))
+		n = sizeof(x->args);
+	asm volatile("" : "+r"(n));
+	if (n > sizeof(x->args) || !n || bpf_probe_read_user(x->args, n, (void *)from))
+		x->p.args_len = 0;
+	bpf_ringbuf_submit(x, BPF_RB_NO_WAKEUP);
+	return 0;
+}
+
+static __always_inline int process(struct task_struct *task, u32 kind, s32 code)
+{
+	struct event_counters *c;
+	struct process_event *p;
+
+	if (BPF_CORE_READ(task, pid) != BPF_CORE_READ(task, tgid))
+		return 0; /* a thread */
+	c = counted(kind);
+	p = bpf_ringbuf_reserve(&events, sizeof(*p), 0);
+	if (!p) {
+		if (c)
+			ADD(c->failed, 1);
+		return 0;
+	}
+	describe(p, task, kind);
+	p->code = code;
+	bpf_ringbuf_submit(p, BPF_RB_NO_WAKEUP);
+	return 0;
+}
+
+SEC("raw_tp/sched_process_fork")
+int process_fork(struct bpf_raw_tracepoint_args *ctx)
+{
+	return process((void *)ctx->args[1], EVENT_FORK, 0);
+}
+
+SEC("raw_tp/sched_process_exit")
+int process_exit(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct task_struct *task = (void *)ctx->args[0];
+
+	return process(task, EVENT_EXIT, BPF_CORE_READ(task, exit_code));
+}
+
+SEC("raw_tp/mark_victim")
+int process_oom(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct event_counters *c = counted(EVENT_OOM);
+	struct process_event *p = bpf_ringbuf_reserve(&events, sizeof(*p), 0);
+	u64 arg = ctx->args[0];
+
+	if (!p) {
+		if (c)
+			ADD(c->failed, 1);
+		return 0;
+	}
+	__builtin_memset(p, 0, sizeof(*p));
+	if (arg > 0xffffffff) { /* Linux 6.8 and later give the task, older ones its number */
+		describe(p, (void *)arg, EVENT_OOM);
+	} else {
+		p->e.time = bpf_ktime_get_ns();
+		p->e.kind = EVENT_OOM;
+		p->e.tgid = p->e.tid = arg;
+	}
+	bpf_ringbuf_submit(p, BPF_RB_NO_WAKEUP);
+	return 0;
+}
+
+static __always_inline int cgroup_changed(struct bpf_raw_tracepoint_args *ctx, u32 kind)
+{
+	struct cgroup *cgroup = (void *)ctx->args[0];
+	struct event_counters *c;
+	struct cgroup_event *x;
+
+	if (BPF_CORE_READ(cgroup, root, hierarchy_id))
+		return 0; /* version 1 */
+	c = counted(kind);
+	x = bpf_ringbuf_reserve(&events, sizeof(*x), 0);
+	if (!x) {
+		if (c)
+			ADD(c->failed, 1);
+		return 0;
+	}
+	__builtin_memset(&x->e, 0, sizeof(x->e));
+	x->e.time = bpf_ktime_get_ns();
+	x->e.kind = kind;
+	x->e.cgroup = BPF_CORE_READ(cgroup, kn, id);
+	x->path[0] = 0;
+	bpf_probe_read_kernel_str(x->path, sizeof(x->path), (void *)ctx->args[1]);
+	bpf_ringbuf_submit(x, BPF_RB_NO_WAKEUP);
+	return 0;
+}
+
+SEC("raw_tp/cgroup_mkdir")
+int cgroup_made(struct bpf_raw_tracepoint_args *ctx)
+{
+	return cgroup_changed(ctx, EVENT_CGROUP_MAKE);
+}
+
+SEC("raw_tp/cgroup_rmdir")
+int cgroup_removed(struct bpf_raw_tracepoint_args *ctx)
+{
+	return cgroup_changed(ctx, EVENT_CGROUP_REMOVE);
+}
+
+static __always_inline void endpoints(struct net_event *x, const struct sock *sk)
+{
+	x->family = BPF_CORE_READ(sk, __sk_common.skc_family);
+	x->protocol = BPF_CORE_READ(sk, sk_protocol);
+	x->local_port = BPF_CORE_READ(sk, __sk_common.skc_num);
+	x->remote_port = __builtin_bswap16(BPF_CORE_READ(sk, __sk_common.skc_dport));
+	x->cookie = BPF_CORE_READ(sk, __sk_common.skc_cookie.counter);
+	if (x->family == AF_INET6) {
+		BPF_CORE_READ_INTO(&x->local, sk, __sk_common.skc_v6_rcv_saddr);
+		BPF_CORE_READ_INTO(&x->remote, sk, __sk_common.skc_v6_daddr);
+	} else {
+		*(u32 *)x->local = BPF_CORE_READ(sk, __sk_common.skc_rcv_saddr);
+		*(u32 *)x->remote = BPF_CORE_READ(sk, __sk_common.skc_daddr);
+	}
+}
+
+/* full tells sockets from the small stand-ins of half-open and closed connections. */
+static __always_inline bool full(const struct sock *sk)
+{
+	u8 state = BPF_CORE_READ(sk, __sk_common.skc_state);
+
+	return state != 6 && state != 12; /* TIME_WAIT, NEW_SYN_RECV */
+}
+
+static __always_inline struct net_event *network(u32 kind)
+{
+	struct event_counters *c = counted(kind);
+	u64 now = bpf_ktime_get_ns();
+	struct net_event *x;
+
+	if (!affordable(kind, c, now))
+		return 0;
+	x = bpf_ringbuf_reserve(&events, sizeof(*x), 0);
+	if (!x) {
+		if (c)
+			ADD(c->failed, 1);
+		return 0;
+	}
+	__builtin_memset(x, 0, sizeof(*x));
+	x->e.time = now;
+	x->e.kind = kind;
+	x->e.limited = told_limited(kind);
+	return x;
+}
+
+SEC("raw_tp/inet_sock_set_state")
+int tcp_state(struct bpf_raw_tracepoint_args *ctx)
+{
+	const struct sock *sk = (void *)ctx->args[0];
+	struct net_event *x;
+	u32 after = ctx->args[2];
+
+	if (BPF_CORE_READ(sk, sk_protocol) != IPPROTO_TCP)
+		return 0;
+	if (after != 1 && after != 7 && after != TCP_LISTEN)
+		return 0; /* the rest is in the packets */
+	x = network(EVENT_STATE);
+	if (!x)
+		return 0;
+	endpoints(x, sk);
+	x->e.cgroup = BPF_CORE_READ(sk, sk_cgrp_data.cgroup, kn, id);
+	x->before = ctx->args[1];
+	x->after = after;
+	bpf_ringbuf_submit(x, BPF_RB_NO_WAKEUP);
+	return 0;
+}
+
+static __always_inline int tcp_event(const struct sock *sk, u32 kind, u32 reason)
+{
+	struct net_event *x = network(kind);
+
+	if (!x)
+		return 0;
+	if (sk) {
+		endpoints(x, sk);
+		if (full(sk))
+			x->e.cgroup = BPF_CORE_READ(sk, sk_cgrp_data.cgroup, kn, id);
+		x->protocol = IPPROTO_TCP;
+	}
+	x->before = reason;
+	bpf_ringbuf_submit(x, BPF_RB_NO_WAKEUP);
+	return 0;
+}
+
+SEC("raw_tp/tcp_retransmit_skb")
+int tcp_retransmit(struct bpf_raw_tracepoint_args *ctx)
+{
+	return tcp_event((void *)ctx->args[0], EVENT_RETRANSMIT, 0);
+}
+
+SEC("raw_tp/tcp_receive_reset")
+int tcp_reset_received(struct bpf_raw_tracepoint_args *ctx)
+{
+	return tcp_event((void *)ctx->args[0], EVENT_RESET_RECEIVED, 0);
+}
+
+/* addresses reads both ends from a packet that the machine received. */
+static __always_inline void addresses(struct net_event *x, struct sk_buff *skb)
+{
+	unsigned char *ip = BPF_CORE_READ(skb, head) + BPF_CORE_READ(skb, network_header);
+	u8 first = 0, protocol = 0;
+	u16 ports[2] = {};
+	u32 at;
+
+	x->len = BPF_CORE_READ(skb, len);
+	bpf_probe_read_kernel(&first, 1, ip);
+	if (first >> 4 == 4) {
+		x->family = AF_INET;
+		bpf_probe_read_kernel(&protocol, 1, ip + 9);
+		bpf_probe_read_kernel(x->remote, 4, ip + 12);
+		bpf_probe_read_kernel(x->local, 4, ip + 16);
+		at = (first & 15) * 4;
+	} else if (first >> 4 == 6) {
+		x->family = AF_INET6;
+		bpf_probe_read_kernel(&protocol, 1, ip + 6);
+		bpf_probe_read_kernel(x->remote, 16, ip + 8);
+		bpf_probe_read_kernel(x->local, 16, ip + 24);
+		at = 40;
+	} else {
+		return;
+	}
+	x->protocol = protocol;
+	if (protocol != IPPROTO_TCP && protocol != IPPROTO_UDP)
+		return;
+	bpf_probe_read_kernel(ports, 4, ip + at);
+	x->remote_port = __builtin_bswap16(ports[0]);
+	x->local_port = __builtin_bswap16(ports[1]);
+}
+
+SEC("raw_tp/tcp_send_reset")
+int tcp_reset_sent(struct bpf_raw_tracepoint_args *ctx)
+{
+	const struct sock *sk = (void *)ctx->args[0];
+	struct sk_buff *skb = (void *)ctx->args[1];
+	struct net_event *x;
+
+	if (sk || !skb)
+		return tcp_event(sk, EVENT_RESET_SENT, 0);
+	x = network(EVENT_RESET_SENT); /* nobody listens: the packet it answers tells where */
+	if (!x)
+		return 0;
+	addresses(x, skb);
+	x->len = 0;
+	bpf_ringbuf_submit(x, BPF_RB_NO_WAKEUP);
+	return 0;
+}
+
+SEC("raw_tp/kfree_skb")
+int packet_dropped(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct sk_buff *skb = (void *)ctx->args[0];
+	u32 reason = ctx->args[2];
+	u16 protocol;
+	struct net_event *x;
+
+	if (reason <= 2) /* consumed, or no reason given */
+		return 0;
+	protocol = __builtin_bswap16(BPF_CORE_READ(skb, protocol));
+	if (protocol != 0x0800 && protocol != 0x86dd)
+		return 0;
+	x = network(EVENT_DROP);
+	if (!x)
+		return 0;
+	addresses(x, skb);
+	x->before = reason;
+	bpf_ringbuf_submit(x, BPF_RB_NO_WAKEUP);
+	return 0;
+}
+
+u32 caller_tgid = 0;
+
+/* caller tells a process its number in the kernel's own count, whatever namespace it is in. */
+SEC("raw_tp/caller")
+int caller(struct bpf_raw_tracepoint_args *ctx)
+{
+	caller_tgid = bpf_get_current_pid_tgid() >> 32;
+	return 0;
+}

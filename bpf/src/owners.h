@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0 */
+/* Who made, took over and used a socket, noted in the context of who did. */
+#pragma once
+
+static __always_inline struct owner *touch(struct bpf_sock *sk, u64 cookie)
+{
+	struct owner *o;
+
+	if (!sk)
+		return 0;
+	o = bpf_sk_storage_get(&owners, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	if (o)
+		settle(o, cookie);
+	return o;
+}
+
+static __always_inline void mark_own(struct owner *o, u64 id)
+{
+	if (own_tgid && id >> 32 == own_tgid)
+		o->own = 1;
+}
+
+SEC("cgroup/sock_create")
+int socket_created(struct bpf_sock *ctx)
+{
+	struct owner *o = touch(ctx, bpf_get_socket_cookie(ctx));
+
+	if (o) {
+		o->creator = bpf_get_current_pid_tgid();
+		mark_own(o, o->creator);
+	}
+	return PASS;
+}
+
+static __always_inline int bound(struct bpf_sock *ctx)
+{
+	struct owner *o = touch(ctx, bpf_get_socket_cookie(ctx));
+
+	if (o && !o->creator)
+		o->creator = bpf_get_current_pid_tgid();
+	return PASS;
+}
+
+SEC("cgroup/post_bind4")
+int socket_bound4(struct bpf_sock *ctx)
+{
+	return bound(ctx);
+}
+
+SEC("cgroup/post_bind6")
+int socket_bound6(struct bpf_sock *ctx)
+{
+	return bound(ctx);
+}
+
+static __always_inline int used(struct bpf_sock_addr *ctx)
+{
+	struct owner *o = touch(ctx->sk, bpf_get_socket_cookie(ctx));
+
+	if (o)
+		o->last = bpf_get_current_pid_tgid();
+	return PASS;
+}
+
+SEC("cgroup/connect4")
+int socket_connect4(struct bpf_sock_addr *ctx)
+{
+	return used(ctx);
+}
+
+SEC("cgroup/connect6")
+int socket_connect6(struct bpf_sock_addr *ctx)
+{
+	return used(ctx);
+}
+
+SEC("cgroup/sendmsg4")
+int socket_sendmsg4(struct bpf_sock_addr *ctx)
+{
+	return used(ctx);
+}
+
+SEC("cgroup/sendmsg6")
+int socket_sendmsg6(struct bpf_sock_addr *ctx)
+{
+	return used(ctx);
+}
+
+SEC("cgroup/recvmsg4")
+int socket_recvmsg4(struct bpf_sock_addr *ctx)
+{
+	return used(ctx);
+}
+
+SEC("cgroup/recvmsg6")
+int socket_recvmsg6(struct bpf_sock_addr *ctx)
+{
+	return used(ctx);
+}
+
+/* accept with an address asks for the peer's name of the new socket, in the acceptor. */
+static __always_inline int named(struct bpf_sock_addr *ctx)
+{
+	struct owner *o = touch(ctx->sk, bpf_get_socket_cookie(ctx));
+
+	if (o && !o->acceptor && !o->creator && !o->holder)
+		o->acceptor = bpf_get_current_pid_tgid();
+	return PASS;
+}
+
+SEC("cgroup/getpeername4")
+int socket_named4(struct bpf_sock_addr *ctx)
+{
+	return named(ctx);
+}
+
+SEC("cgroup/getpeername6")
+int socket_named6(struct bpf_sock_addr *ctx)
+{
+	return named(ctx);
+}
+
+u64 sockets_found = 0;
+
+/* Sockets that are older than the recorder: who has them open. */
+SEC("iter/task_file")
+int open_sockets(struct bpf_iter__task_file *ctx)
+{
+	struct task_struct *task = ctx->task;
+	struct file *file = ctx->file;
+	struct socket *sock;
+	struct owner *o;
+	struct sock *sk;
+	u64 id, cookie;
+	u16 family;
+
+	if (!task || !file)
+		return 0;
+	sock = bpf_sock_from_file(file);
+	if (!sock)
+		return 0;
+	sk = sock->sk;
+	if (!sk)
+		return 0;
+	family = sk->__sk_common.skc_family;
+	if (family != AF_INET && family != AF_INET6)
+		return 0;
+	cookie = bpf_get_socket_cookie(sk);
+	o = bpf_sk_storage_get(&owners, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!o)
+		return 0;
+	if (o->cookie != cookie)
+		settle(o, cookie);
+	id = (u64)task->tgid << 32 | (u32)task->tgid;
+	if (o->holder != id) {
+		o->holder = id;
+		o->holders++;
+	}
+	mark_own(o, id);
+	ADD(sockets_found, 1);
+	return 0;
+}

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0 */
+/* What the programs write and user space reads. bpf/layout.go has the same in Go. */
+#pragma once
+#include "kernel.h"
+
+/* How the owner of a packet is known. */
+enum kind {
+	KIND_NONE,
+	KIND_WRITER,    /* the current task held the socket when the packet left */
+	KIND_LAST_USER, /* the task that last wrote, read or connected */
+	KIND_ACCEPTOR,  /* the task that accepted the connection */
+	KIND_CREATOR,   /* the task that made the socket */
+	KIND_LISTENER,  /* of the listener the socket came from */
+	KIND_HOLDER,    /* the only process that had it open when recording began */
+	KIND_SHARED,    /* one of several that had it open when recording began */
+};
+
+/* Stands before the bytes of a packet in the ring buffer. */
+struct packet {
+	u64 time; /* CLOCK_MONOTONIC, ns */
+	u64 cookie;
+	u64 cgroup; /* of the socket */
+	u32 len;    /* true length */
+	u32 cap;    /* bytes that follow */
+	u32 ifindex;
+	u32 tgid;
+	u32 tid;
+	u32 lost; /* packets of the cgroup lost since its packet before */
+	u16 gso_size;
+	u16 gso_segs;
+	u16 protocol; /* EtherType */
+	u8 outgoing;
+	u8 pkt_type;
+	u8 kind;
+	u8 transport; /* protocol number of the socket */
+	u8 pad[4];
+};
+
+_Static_assert(sizeof(struct packet) == 64, "layout.go relies on it");
+
+/* Per CPU and direction: seen = excluded + filtered + delivered + failed + unread. */
+struct counters {
+	u64 seen;
+	u64 excluded;  /* the recorder's own */
+	u64 filtered;  /* refused by the filter */
+	u64 delivered; /* given to user space */
+	u64 failed;    /* lost: no room in the ring buffer */
+	u64 unread;    /* lost: the kernel could not read the packet's bytes */
+	u64 truncated; /* of those delivered, shortened by the snap length */
+	u64 capped;    /* of those delivered, shortened since no record is as long */
+};
+
+/* Process context knows who it is; the packet path asks here. One a socket. */
+struct owner {
+	u64 cookie; /* of the socket it was written for: a clone still has the listener's */
+	u64 last;   /* tgid << 32 | tid, as in all of these */
+	u64 acceptor;
+	u64 creator;
+	u64 holder;
+	u32 holders;
+	u32 own; /* the recorder's */
+};
+
+enum event_kind {
+	EVENT_EXEC = 1,
+	EVENT_FORK,
+	EVENT_EXIT,
+	EVENT_OOM,
+	EVENT_CGROUP_MAKE,
+	EVENT_CGROUP_REMOVE,
+	EVENT_STATE,
+	EVENT_RETRANSMIT,
+	EVENT_RESET_SENT,
+	EVENT_RESET_RECEIVED,
+	EVENT_DROP,
+	EVENT_KINDS,
+};
+
+struct event {
+	u64 time;
+	u64 cgroup;
+	u32 kind;
+	u32 tgid;
+	u32 tid;
+	u32 limited; /* events of the kind left out since the one before */
+};
+
+struct process_event {
+	struct event e;
+	u64 start; /* CLOCK_BOOTTIME, ns */
+	u32 parent;
+	u32 uid;
+	s32 code;
+	u32 args_len; /* true length; at most sizeof(args) are here */
+	char comm[16];
+};
+
+struct exec_event {
+	struct process_event p;
+	char file[256];
+	char args[1024];
+};
+
+struct cgroup_event {
+	struct event e;
+	char path[512];
+};
+
+struct net_event {
+	struct event e;
+	u64 cookie;
+	u8 local[16]; /* IPv4 in the first four bytes */
+	u8 remote[16];
+	u16 local_port;
+	u16 remote_port;
+	u16 family;
+	u16 protocol;
+	u32 before; /* TCP state, or reason */
+	u32 after;
+	u32 len;
+	u32 pad;
+};

@@ -1,0 +1,362 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0 */
+/*
+ * The recorder's programs. No program changes, delays or refuses anything: every exit of
+ * those that the kernel asks for a verdict returns PASS.
+ */
+#include "kernel.h"
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_core_read.h>
+#include "packets.h"
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+#define PASS 1
+
+#define AF_INET 2
+#define AF_INET6 10
+#define IPPROTO_TCP 6
+#define IPPROTO_UDP 17
+#define TCP_LISTEN 10
+
+/* Set before loading. */
+const volatile u32 snap = 0xffffffff;
+const volatile u8 headers_only = 0;
+const volatile u8 filtering = 0;
+const volatile u8 owning = 0;
+const volatile u32 own_tgid = 0;
+const volatile u64 own_cgroup = 0;
+const volatile u64 wake_at = 1 << 20; /* bytes waiting */
+const volatile u32 events_a_second = 1000; /* of one kind, for kinds that traffic drives */
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 32 << 20);
+} packets SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 2); /* incoming, outgoing */
+	__type(key, u32);
+	__type(value, struct counters);
+} counts SEC(".maps");
+
+/* Packets lost and not yet told, by cgroup. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 16384);
+	__type(key, u64);
+	__type(value, u64);
+} losses SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC | BPF_F_CLONE);
+	__type(key, int);
+	__type(value, struct owner);
+} owners SEC(".maps");
+
+u64 untold = 0; /* sum of losses: while it is 0 nobody looks into the map */
+
+/* Counters are shared with programs that interrupt this one on the same CPU. */
+#define ADD(p, n) __sync_fetch_and_add(&(p), (n))
+
+/* The Linux cooked header, version 2, of the packet as the file will have it. */
+struct cooked {
+	u16 protocol;
+	u16 reserved;
+	u32 ifindex;
+	u16 hatype;
+	u8 pkt_type;
+	u8 addr_len;
+	u8 addr[8];
+};
+
+/*
+ * accept asks the filter. Its body is replaced when a filter is loaded; both arguments
+ * must stay in use until then.
+ */
+static __attribute__((noinline)) int accept(struct __sk_buff *skb, struct cooked *link)
+{
+	int yes = 1;
+
+	asm volatile("" : "+r"(yes) : "r"(skb), "r"(link) : "memory");
+	return yes;
+}
+
+static __always_inline void remember_loss(u64 cgroup)
+{
+	u64 *n = bpf_map_lookup_elem(&losses, &cgroup);
+
+	if (!n) {
+		u64 none = 0;
+
+		bpf_map_update_elem(&losses, &cgroup, &none, BPF_NOEXIST);
+		n = bpf_map_lookup_elem(&losses, &cgroup);
+		if (!n)
+			return; /* too many cgroups: in the counters all the same */
+	}
+	ADD(*n, 1);
+	ADD(untold, 1);
+}
+
+static __always_inline u32 told_losses(u64 cgroup)
+{
+	u64 *n, lost;
+
+	if (!untold)
+		return 0;
+	n = bpf_map_lookup_elem(&losses, &cgroup);
+	if (!n || !*n)
+		return 0;
+	lost = __sync_lock_test_and_set(n, 0);
+	ADD(untold, -lost);
+	return lost > 0xffffffff ? 0xffffffff : lost;
+}
+
+/* Length of network and transport headers, for headers only. */
+static __always_inline u32 headers(struct __sk_buff *skb)
+{
+	u8 first = 0, next = 0, len = 0;
+	u32 at;
+
+	if (bpf_skb_load_bytes(skb, 0, &first, 1))
+		return 128;
+	if (first >> 4 == 4) {
+		at = (first & 15) * 4;
+		if (bpf_skb_load_bytes(skb, 9, &next, 1))
+			return at;
+	} else if (first >> 4 == 6) {
+		u8 ext[2];
+
+		at = 40;
+		if (bpf_skb_load_bytes(skb, 6, &next, 1))
+			return at;
+#pragma unroll
+		for (int i = 0; i < 6; i++) {
+			if (next != 0 && next != 43 && next != 44 && next != 60 && next != 51)
+				break;
+			if (bpf_skb_load_bytes(skb, at, ext, 2))
+				return at;
+			at += next == 44 ? 8 : next == 51 ? (ext[1] + 2) * 4 : (ext[1] + 1) * 8;
+			next = ext[0];
+		}
+	} else {
+		return 128;
+	}
+	switch (next) {
+	case IPPROTO_TCP:
+		if (bpf_skb_load_bytes(skb, at + 12, &len, 1))
+			return at + 20;
+		return at + (len >> 4) * 4;
+	case IPPROTO_UDP:
+	case 1:
+	case 58:
+		return at + 8;
+	}
+	return at;
+}
+
+/* held tells that the current task holds the socket's lock: it is then the writer. */
+static __always_inline bool held(struct __sk_buff *skb)
+{
+	struct bpf_sock *sk = skb->sk;
+	struct tcp_sock *tp;
+
+	if (!sk)
+		return 0;
+	tp = bpf_skc_to_tcp_sock(sk);
+	return tp && tp->inet_conn.icsk_inet.sk.sk_lock.owned == 1;
+}
+
+static __always_inline void choose(struct packet *p, struct owner *o)
+{
+	u64 id = 0;
+
+	if (o->cookie != p->cookie) {
+		id = o->creator ? o->creator : o->acceptor ? o->acceptor : o->last ? o->last : o->holder;
+		p->kind = KIND_LISTENER;
+	} else if (o->last) {
+		id = o->last;
+		p->kind = KIND_LAST_USER;
+	} else if (o->acceptor) {
+		id = o->acceptor;
+		p->kind = KIND_ACCEPTOR;
+	} else if (o->creator) {
+		id = o->creator;
+		p->kind = KIND_CREATOR;
+	} else if (o->holder) {
+		id = o->holder;
+		p->kind = o->holders > 1 ? KIND_SHARED : KIND_HOLDER;
+	}
+	p->tgid = id >> 32;
+	p->tid = id;
+	if (!id)
+		p->kind = KIND_NONE;
+}
+
+/* settle makes a storage the socket's own when a task of known identity touches it. */
+static __always_inline void settle(struct owner *o, u64 cookie)
+{
+	if (o->cookie == cookie)
+		return;
+	o->cookie = cookie;
+	o->last = o->acceptor = o->creator = o->holder = 0;
+	o->holders = 0;
+}
+
+/* whose fills in the owner and answers whether the packet is the recorder's own. */
+static __always_inline bool whose(struct __sk_buff *skb, struct packet *p, bool outgoing)
+{
+	struct bpf_sock *sk = skb->sk;
+	struct owner *o;
+	bool exact = 0;
+
+	if (!sk)
+		return 0;
+	sk = bpf_sk_fullsock(sk);
+	if (!sk)
+		return 0;
+	p->transport = sk->protocol;
+	if (outgoing && sk->protocol == IPPROTO_TCP)
+		exact = held(skb);
+	o = bpf_sk_storage_get(&owners, sk, 0, exact ? BPF_SK_STORAGE_GET_F_CREATE : 0);
+	if (!o)
+		return 0;
+	if (sk->protocol == IPPROTO_TCP && sk->state == TCP_LISTEN) {
+		choose(p, o);
+		if (p->kind)
+			p->kind = KIND_LISTENER;
+		return o->own;
+	}
+	/* Sockets without a lock to hold send in the caller's context. */
+	if (outgoing && sk->protocol != IPPROTO_TCP)
+		exact = 1;
+	if (exact) {
+		u64 id = bpf_get_current_pid_tgid();
+
+		if (id >> 32) {
+			settle(o, p->cookie);
+			o->last = id;
+			p->tgid = id >> 32;
+			p->tid = id;
+			p->kind = KIND_WRITER;
+			return o->own || p->tgid == own_tgid;
+		}
+	}
+	choose(p, o);
+	return o->own;
+}
+
+#define ROOM(class) ((class) - sizeof(struct packet))
+
+/*
+ * The kernel's ring buffer wants to know the length of a record beforehand, so there are
+ * classes of it; one that is just long enough wastes least.
+ */
+#define TRY(class)                                                                    \
+	if (p.cap <= ROOM(class)) {                                                   \
+		u8 *r = bpf_ringbuf_reserve(&packets, class, 0);                      \
+		u32 n = p.cap;                                                        \
+                                                                                      \
+		if (!r)                                                               \
+			goto failed;                                                  \
+		asm volatile("" : "+r"(n));                                           \
+		if (n > 0 && n <= ROOM(class) &&                                      \
+		    !bpf_skb_load_bytes(skb, 0, r + sizeof(struct packet), n)) {      \
+			p.lost = told_losses(p.cgroup);                               \
+			*(struct packet *)r = p;                                      \
+			bpf_ringbuf_submit(r, wakeup());                              \
+			goto delivered;                                               \
+		}                                                                     \
+		bpf_ringbuf_discard(r, BPF_RB_NO_WAKEUP);                             \
+		goto unread;                                                          \
+	}
+
+static __always_inline u64 wakeup(void)
+{
+	return bpf_ringbuf_query(&packets, BPF_RB_AVAIL_DATA) >= wake_at ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP;
+}
+
+#define LARGEST 65464
+
+static __always_inline int record(struct __sk_buff *skb, bool outgoing)
+{
+	u32 direction = outgoing, want;
+	struct packet p = {};
+	struct counters *c = bpf_map_lookup_elem(&counts, &direction);
+
+	if (!c)
+		return PASS;
+	ADD(c->seen, 1);
+	p.time = bpf_ktime_get_ns();
+	p.cookie = bpf_get_socket_cookie(skb);
+	p.cgroup = bpf_skb_cgroup_id(skb);
+	p.len = skb->len;
+	p.ifindex = skb->ifindex;
+	p.gso_size = skb->gso_size;
+	p.gso_segs = skb->gso_segs;
+	p.protocol = __builtin_bswap16(skb->protocol);
+	p.outgoing = outgoing;
+	p.pkt_type = outgoing ? 4 : skb->pkt_type;
+	if ((owning && whose(skb, &p, outgoing)) || (own_cgroup && p.cgroup == own_cgroup)) {
+		ADD(c->excluded, 1);
+		return PASS;
+	}
+	if (filtering) {
+		struct cooked link = {};
+
+		link.protocol = skb->protocol;
+		link.ifindex = __builtin_bswap32(p.ifindex);
+		link.hatype = 0xfeff; /* ARPHRD_NONE */
+		link.pkt_type = p.pkt_type;
+		if (!accept(skb, &link)) {
+			ADD(c->filtered, 1);
+			return PASS;
+		}
+	}
+	want = p.len < snap ? p.len : snap;
+	if (headers_only) {
+		u32 h = headers(skb);
+
+		want = h < want ? h : want;
+	}
+	p.cap = want < ROOM(LARGEST) ? want : ROOM(LARGEST);
+
+	TRY(256)
+	TRY(512)
+	TRY(1024)
+	TRY(2048)
+	TRY(9216)
+	TRY(32768)
+	TRY(LARGEST)
+unread:
+	ADD(c->unread, 1);
+	remember_loss(p.cgroup);
+	return PASS;
+failed:
+	ADD(c->failed, 1);
+	remember_loss(p.cgroup);
+	return PASS;
+delivered:
+	ADD(c->delivered, 1);
+	if (p.cap < want)
+		ADD(c->capped, 1);
+	else if (want < p.len)
+		ADD(c->truncated, 1);
+	return PASS;
+}
+
+SEC("cgroup_skb/ingress")
+int packet_in(struct __sk_buff *skb)
+{
+	return record(skb, 0);
+}
+
+SEC("cgroup_skb/egress")
+int packet_out(struct __sk_buff *skb)
+{
+	return record(skb, 1);
+}
+
+#include "owners.h"
+#include "events.h"

@@ -1,0 +1,327 @@
+package bpf
+
+import (
+	"fmt"
+
+	"github.com/cilium/ebpf/asm"
+	classic "golang.org/x/net/bpf"
+)
+
+// Filters are written for the packet as the file has it, with the Linux cooked header in
+// front. The kernel's packet begins behind that header, which the program builds on its
+// stack.
+const cookedLen = 20
+
+// Registers that hold over calls, and places on the stack.
+const (
+	regSkb  = asm.R6
+	regLink = asm.R7
+	regA    = asm.R8
+	regX    = asm.R9
+
+	stackLoad = -8
+	stackM    = -8 - 16*4 // M[0]
+)
+
+// maxOffset is beyond the last byte of any packet of sockets; larger offsets would
+// overflow what helpers take.
+const maxOffset = 1 << 20
+
+// Translate turns a classic filter for LINKTYPE_LINUX_SLL2 into the body of the programs'
+// accept(skb, link). It answers with an error for a filter that reads across the end of
+// the cooked header, or from a computed place inside it.
+func Translate(filter []classic.RawInstruction) (asm.Instructions, error) {
+	t := translation{}
+	t.add(
+		asm.Mov.Reg(regSkb, asm.R1),
+		asm.Mov.Reg(regLink, asm.R2),
+		asm.Mov.Imm(regA, 0),
+		asm.Mov.Imm(regX, 0),
+	)
+	for i := range int32(16) {
+		t.add(asm.StoreImm(asm.RFP, int16(stackM+4*i), 0, asm.Word))
+	}
+	if len(filter) == 0 {
+		return nil, fmt.Errorf("translating filter: it has no instructions")
+	}
+	for i, raw := range filter {
+		t.at, t.end = i, len(filter)
+		begin := len(t.out)
+		if err := t.one(raw); err != nil {
+			return nil, fmt.Errorf("translating instruction %d of the filter: %w", i, err)
+		}
+		t.out[begin] = t.out[begin].WithSymbol(label(i))
+	}
+	t.out = append(t.out,
+		asm.Mov.Imm(asm.R0, 0).WithSymbol("filter_no"),
+		asm.Return(),
+		asm.Mov.Imm(asm.R0, 1).WithSymbol("filter_yes"),
+		asm.Return(),
+	)
+	return t.out, nil
+}
+
+type translation struct {
+	out     asm.Instructions
+	at, end int
+}
+
+func label(i int) string { return fmt.Sprintf("filter_%d", i) }
+
+func (t *translation) add(ins ...asm.Instruction) { t.out = append(t.out, ins...) }
+
+func (t *translation) one(raw classic.RawInstruction) error {
+	switch ins := raw.Disassemble().(type) {
+	case classic.LoadConstant:
+		t.add(asm.Mov.Imm32(register(ins.Dst), int32(ins.Val)))
+	case classic.LoadScratch:
+		return t.scratch(ins.N, func(off int16) asm.Instruction { return asm.LoadMem(register(ins.Dst), asm.RFP, off, asm.Word) })
+	case classic.StoreScratch:
+		return t.scratch(ins.N, func(off int16) asm.Instruction { return asm.StoreMem(asm.RFP, off, register(ins.Src), asm.Word) })
+	case classic.LoadAbsolute:
+		return t.load(regA, ins.Off, ins.Size)
+	case classic.LoadIndirect:
+		return t.indirect(ins.Off, ins.Size)
+	case classic.LoadMemShift:
+		if err := t.load(regX, ins.Off, 1); err != nil {
+			return err
+		}
+		t.add(asm.And.Imm32(regX, 15), asm.LSh.Imm32(regX, 2))
+	case classic.LoadExtension:
+		if ins.Num != classic.ExtLen {
+			return fmt.Errorf("kernel extension %d, want only the length", ins.Num)
+		}
+		t.add(asm.LoadMem(regA, regSkb, 0, asm.Word), asm.Add.Imm32(regA, cookedLen))
+	case classic.ALUOpConstant:
+		return t.constant(ins)
+	case classic.ALUOpX:
+		return t.withX(ins)
+	case classic.NegateA:
+		t.add(asm.Neg.Imm32(regA, 0))
+	case classic.Jump:
+		return t.jump(uint64(ins.Skip))
+	case classic.JumpIf:
+		return t.branch(ins.Cond, ins.SkipTrue, ins.SkipFalse, func(op asm.JumpOp, to string) asm.Instruction {
+			return op.Imm32(regA, int32(ins.Val), to)
+		})
+	case classic.JumpIfX:
+		return t.branch(ins.Cond, ins.SkipTrue, ins.SkipFalse, func(op asm.JumpOp, to string) asm.Instruction {
+			return op.Reg32(regA, regX, to)
+		})
+	case classic.RetConstant:
+		to := "filter_yes"
+		if ins.Val == 0 {
+			to = "filter_no"
+		}
+		t.add(asm.Ja.Label(to))
+	case classic.RetA:
+		t.add(asm.JNE.Imm32(regA, 0, "filter_yes"), asm.Ja.Label("filter_no"))
+	case classic.TAX:
+		t.add(asm.Mov.Reg32(regX, regA))
+	case classic.TXA:
+		t.add(asm.Mov.Reg32(regA, regX))
+	default:
+		return fmt.Errorf("operation %#x is not known", raw.Op)
+	}
+	return nil
+}
+
+func register(r classic.Register) asm.Register {
+	if r == classic.RegX {
+		return regX
+	}
+	return regA
+}
+
+func (t *translation) scratch(n int, make func(off int16) asm.Instruction) error {
+	if n < 0 || n > 15 {
+		return fmt.Errorf("scratch memory %d, want 0 to 15", n)
+	}
+	t.add(make(int16(stackM + 4*n)))
+	return nil
+}
+
+func width(size int) (asm.Size, error) {
+	switch size {
+	case 1:
+		return asm.Byte, nil
+	case 2:
+		return asm.Half, nil
+	case 4:
+		return asm.Word, nil
+	}
+	return 0, fmt.Errorf("load of %d bytes", size)
+}
+
+// load reads size bytes at off of the file's packet.
+func (t *translation) load(dst asm.Register, off uint32, size int) error {
+	w, err := width(size)
+	switch {
+	case err != nil:
+		return err
+	case off >= maxOffset:
+		t.add(asm.Ja.Label("filter_no"))
+		return nil
+	case off+uint32(size) <= cookedLen:
+		t.add(asm.LoadMem(dst, regLink, int16(off), w))
+		t.order(dst, w)
+		return nil
+	case off < cookedLen:
+		return fmt.Errorf("load of %d bytes at %d, across the end of the link header", size, off)
+	}
+	t.add(asm.Mov.Imm(asm.R2, int32(off-cookedLen)))
+	t.read(dst, w, size)
+	return nil
+}
+
+// indirect reads size bytes at X + off.
+func (t *translation) indirect(off uint32, size int) error {
+	w, err := width(size)
+	if err != nil {
+		return err
+	}
+	if off < cookedLen || off >= maxOffset {
+		return fmt.Errorf("load at a computed place from %d, want it behind the link header", off)
+	}
+	t.add(
+		asm.JGT.Imm32(regX, maxOffset, "filter_no"),
+		asm.Mov.Reg32(asm.R2, regX),
+		asm.Add.Imm32(asm.R2, int32(off-cookedLen)),
+	)
+	t.read(regA, w, size)
+	return nil
+}
+
+// read calls for the packet's bytes at R2; a packet that is too short is refused, as
+// classic filters do.
+func (t *translation) read(dst asm.Register, w asm.Size, size int) {
+	t.add(
+		asm.Mov.Reg(asm.R1, regSkb),
+		asm.Mov.Reg(asm.R3, asm.RFP),
+		asm.Add.Imm(asm.R3, stackLoad),
+		asm.Mov.Imm(asm.R4, int32(size)),
+		asm.FnSkbLoadBytes.Call(),
+		asm.JNE.Imm(asm.R0, 0, "filter_no"),
+		asm.LoadMem(dst, asm.RFP, stackLoad, w),
+	)
+	t.order(dst, w)
+}
+
+func (t *translation) order(dst asm.Register, w asm.Size) {
+	if w != asm.Byte {
+		t.add(asm.HostTo(asm.BE, dst, w))
+	}
+}
+
+func (t *translation) constant(ins classic.ALUOpConstant) error {
+	if (ins.Op == classic.ALUOpShiftLeft || ins.Op == classic.ALUOpShiftRight) && ins.Val > 31 {
+		t.add(asm.Mov.Imm32(regA, 0))
+		return nil
+	}
+	if (ins.Op == classic.ALUOpDiv || ins.Op == classic.ALUOpMod) && ins.Val == 0 {
+		t.add(asm.Ja.Label("filter_no"))
+		return nil
+	}
+	op, err := operation(ins.Op)
+	if err == nil {
+		t.add(op.Imm32(regA, int32(ins.Val)))
+	}
+	return err
+}
+
+func (t *translation) withX(ins classic.ALUOpX) error {
+	op, err := operation(ins.Op)
+	if err != nil {
+		return err
+	}
+	switch ins.Op {
+	case classic.ALUOpDiv, classic.ALUOpMod:
+		t.add(asm.JEq.Imm32(regX, 0, "filter_no"))
+	case classic.ALUOpShiftLeft, classic.ALUOpShiftRight:
+		// Here a shift by more than 31 gives 0; the machine's would take 5 bits of it.
+		over, done := fmt.Sprintf("filter_over_%d", t.at), fmt.Sprintf("filter_shifted_%d", t.at)
+		t.add(
+			asm.JGT.Imm32(regX, 31, over),
+			op.Reg32(regA, regX),
+			asm.Ja.Label(done),
+			asm.Mov.Imm32(regA, 0).WithSymbol(over),
+			asm.Mov.Reg32(regX, regX).WithSymbol(done), // a place to jump to
+		)
+		return nil
+	}
+	t.add(op.Reg32(regA, regX))
+	return nil
+}
+
+func operation(op classic.ALUOp) (asm.ALUOp, error) {
+	switch op {
+	case classic.ALUOpAdd:
+		return asm.Add, nil
+	case classic.ALUOpSub:
+		return asm.Sub, nil
+	case classic.ALUOpMul:
+		return asm.Mul, nil
+	case classic.ALUOpDiv:
+		return asm.Div, nil
+	case classic.ALUOpOr:
+		return asm.Or, nil
+	case classic.ALUOpAnd:
+		return asm.And, nil
+	case classic.ALUOpShiftLeft:
+		return asm.LSh, nil
+	case classic.ALUOpShiftRight:
+		return asm.RSh, nil
+	case classic.ALUOpMod:
+		return asm.Mod, nil
+	case classic.ALUOpXor:
+		return asm.Xor, nil
+	}
+	return 0, fmt.Errorf("arithmetic operation %#x is not known", uint16(op))
+}
+
+// target is where a jump over skip instructions leads.
+func (t *translation) target(skip uint64) (string, error) {
+	to := uint64(t.at) + 1 + skip
+	if to >= uint64(t.end) {
+		return "", fmt.Errorf("jump to %d, there are %d", to, t.end)
+	}
+	return label(int(to)), nil
+}
+
+func (t *translation) jump(skip uint64) error {
+	to, err := t.target(skip)
+	if err == nil {
+		t.add(asm.Ja.Label(to))
+	}
+	return err
+}
+
+func (t *translation) branch(cond classic.JumpTest, yes, no uint8, make func(asm.JumpOp, string) asm.Instruction) error {
+	var op asm.JumpOp
+	switch cond {
+	case classic.JumpEqual:
+		op = asm.JEq
+	case classic.JumpNotEqual:
+		op = asm.JNE
+	case classic.JumpGreaterThan:
+		op = asm.JGT
+	case classic.JumpLessThan:
+		op = asm.JLT
+	case classic.JumpGreaterOrEqual:
+		op = asm.JGE
+	case classic.JumpLessOrEqual:
+		op = asm.JLE
+	case classic.JumpBitsSet:
+		op = asm.JSet
+	case classic.JumpBitsNotSet: // has no instruction of its own
+		op, yes, no = asm.JSet, no, yes
+	default:
+		return fmt.Errorf("jump condition %#x is not known", uint16(cond))
+	}
+	to, err := t.target(uint64(yes))
+	if err != nil {
+		return err
+	}
+	t.add(make(op, to))
+	return t.jump(uint64(no))
+}
