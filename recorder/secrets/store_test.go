@@ -329,12 +329,9 @@ func (endless) ReadAt(b []byte, off int64) (int, error) {
 	return len(b), nil
 }
 
-func TestLineOfAGigabyte(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes a second")
-	}
+func TestLineWithoutEnd(t *testing.T) {
 	s := NewStore()
-	if err := s.AddLog("endless", endless{}, 1<<30); err != nil {
+	if err := s.AddLog("endless", endless{}, 1<<28); err != nil {
 		t.Fatal(err)
 	}
 	if st := s.Stats()[0]; st.Lines != 1 || st.Wrong != 1 || st.Keys != 0 || st.Unfinished {
