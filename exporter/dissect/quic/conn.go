@@ -61,13 +61,15 @@ type conn struct {
 	cited  int
 
 	version   uint32
-	odcid     []byte // id that the client made up for the server
-	ends      [2]end // by role
-	hasClient bool   // the client's first packet was read
-	restarts  bool   // the server wants another version
-	heard     int    // packets of the server with a long header
-	other     uint32 // version that is not read
-	ident     uint32 // hash of odcid: the connection in the identity of calls
+	odcid     []byte   // id that the client made up for the server
+	aliases   [][]byte // other ids that it made up, or was told by Retry
+	ends      [2]end   // by role
+	hasClient bool     // the client's first packet was read
+	tokened   bool     // it had a token
+	restarts  bool     // the server wants another version
+	heard     int      // packets of the server with a long header
+	other     uint32   // version that is not read
+	ident     uint32   // hash of odcid: the connection in the identity of calls
 
 	initials []*initialKeys
 	rings    [retry][2]ring // by kind of packet
@@ -137,7 +139,7 @@ func (q *conn) addressed(d dissect.Dir, b []byte) (n int, ok bool) {
 func (q *conn) knows(d dissect.Dir, h *header) bool {
 	if d == q.client {
 		if len(h.dcid) > 0 {
-			return q.hasClient && bytes.Equal(h.dcid, q.odcid) || q.ends[server].is(h.dcid)
+			return q.hasClient && bytes.Equal(h.dcid, q.odcid) || q.ends[server].is(h.dcid) || q.aliased(h.dcid)
 		}
 		return q.ends[server].is(h.dcid) && q.ends[client].is(h.scid)
 	}
@@ -147,10 +149,23 @@ func (q *conn) knows(d dissect.Dir, h *header) bool {
 	return len(h.dcid) > 0 || q.heard == 0 || q.ends[server].is(h.scid)
 }
 
+// answers reports whether a packet that knows does not know is for an id that was not seen
+// yet: packets overtake each other, and are lost.
+func (q *conn) answers(d dissect.Dir, h *header) bool {
+	r := q.role(d)
+	if !q.ends[r].is(h.scid) {
+		return false
+	}
+	return len(h.scid) > 0 || h.kind != zeroRTT && r == client && q.hasClient && q.heard == 0
+}
+
 // begins notes the client's first packet.
 func (q *conn) begins(h *header) {
 	row := q.row
-	q.hasClient, q.version, row.Midstream = true, h.version, false
+	if q.hasClient {
+		q.alias(q.odcid)
+	}
+	q.hasClient, q.tokened, q.version, row.Midstream = true, len(h.token) > 0, h.version, false
 	q.odcid = bytes.Clone(h.dcid)
 	sum := sha256.Sum256(h.dcid)
 	q.ident = binary.BigEndian.Uint32(sum[:])
@@ -159,6 +174,23 @@ func (q *conn) begins(h *header) {
 	}
 	q.offer(versionName(h.version))
 	q.learnSource(client, h.scid)
+}
+
+// alias notes another id for which the client's first packets are meant.
+func (q *conn) alias(dcid []byte) {
+	const most = 4
+	if len(q.aliases) < most && !q.aliased(dcid) {
+		q.aliases = append(q.aliases, bytes.Clone(dcid))
+	}
+}
+
+func (q *conn) aliased(dcid []byte) bool {
+	for _, x := range q.aliases {
+		if bytes.Equal(x, dcid) {
+			return true
+		}
+	}
+	return false
 }
 
 // offer notes a version that the client offers.
@@ -194,11 +226,12 @@ func (q *conn) learnSource(r role, scid []byte) {
 
 // learn notes the ids of a connection whose start was not captured.
 func (q *conn) learn(d dissect.Dir, h *header) {
-	if len(h.dcid) == 0 || q.c.Info.ServerPort != 443 && q.c.Info.ClientPort == 443 { // servers give themselves an id
+	switch {
+	case q.guessed:
+	case len(h.dcid) == 0: // servers give themselves an id
 		q.client = d.Other()
-		if len(h.dcid) != 0 && d != dissect.ToServer {
-			q.client = dissect.ToClient
-		}
+	case q.c.Info.ServerPort != 443 && q.c.Info.ClientPort == 443:
+		q.client = dissect.ToClient
 	}
 	r := q.role(d)
 	q.learnSource(r, h.scid)
@@ -289,7 +322,13 @@ func (q *conn) long(in *dissect.Input, at, n int, r role, h *header) {
 			q.version = h.version
 		}
 		q.learnSource(server, h.scid)
+		if len(h.dcid) <= maxID {
+			q.learnSource(client, h.dcid)
+		}
 	} else {
+		if h.kind == initial && !q.hasClient && q.row.Retries > 0 { // the first one was not captured
+			q.begins(h)
+		}
 		q.learnSource(client, h.scid)
 		if h.kind == handshakePacket && q.heard == 0 {
 			q.version = h.version

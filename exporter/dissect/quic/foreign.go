@@ -57,23 +57,35 @@ func (t *tuple) retried(in *dissect.Input, at int, h *header) *conn {
 	if t.p.Cut > 0 {
 		return q
 	}
-	if q.hasClient {
-		tag, err := secrets.RetryTag(h.version, q.odcid, packet[:len(packet)-tagBytes])
-		if err == nil && !bytes.Equal(tag[:], packet[len(packet)-tagBytes:]) {
-			t.anomaly("retry", "a Retry whose integrity tag is wrong")
-			return q
-		}
+	if q.hasClient && !q.vouches(h, packet) {
+		t.anomaly("retry", "a Retry whose integrity tag is wrong")
+		return q
 	}
+	q.row.Retry = true
 	if q.heard > 0 {
 		return q // a client takes only one, before anything else
 	}
-	q.row.Retry = true
 	if len(h.scid) <= maxID {
 		q.ends[server].add(0, h.scid)
 		q.addInitial(initialKeysOf(h.version, h.scid))
 		q.after()
 	}
 	return q
+}
+
+// vouches reports whether a Retry's integrity tag is right, which holds the id that the
+// client's first packet was for. Where only its later ones were seen, that is not known.
+func (q *conn) vouches(h *header, packet []byte) bool {
+	if q.tokened || bytes.Equal(h.scid, q.odcid) || q.aliased(h.scid) {
+		return true
+	}
+	for _, id := range append([][]byte{q.odcid}, q.aliases...) {
+		tag, err := secrets.RetryTag(h.version, id, packet[:len(packet)-tagBytes])
+		if err != nil || bytes.Equal(tag[:], packet[len(packet)-tagBytes:]) {
+			return true
+		}
+	}
+	return false
 }
 
 // foreign counts a packet with a long header in a version that is not read.

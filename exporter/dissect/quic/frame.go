@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/pcapsule/pcapsule/exporter/cursor"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/handshake"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
@@ -374,4 +375,29 @@ func (q *conn) closeFrame(app bool, s sealed, r *cursor.Cursor) {
 	if code >= cryptoError && code < cryptoError+0x100 {
 		q.shake.Alert(q.dir(s.role), uint8(code))
 	}
+}
+
+// randomIn is the client's random in the frames of an Initial packet, nil where it is not
+// all in one frame.
+func randomIn(plain []byte) []byte {
+	const before, size = messageHeader + 2, 32
+	r := cursor.New(plain)
+	for r.Left() > 0 {
+		switch r.Uint8() {
+		case framePadding, framePing:
+			continue
+		case frameCrypto:
+		default:
+			return nil
+		}
+		off, n := readVarint(&r), readVarint(&r)
+		data := r.Bytes(int(min(n, 1<<30)))
+		if r.Short() {
+			return nil
+		}
+		if off == 0 && len(data) >= before+size && data[0] == handshake.TypeClientHello {
+			return data[before : before+size]
+		}
+	}
+	return nil
 }

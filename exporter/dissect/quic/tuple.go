@@ -131,6 +131,11 @@ func (t *tuple) find(dir dissect.Dir, packet []byte, h *header) *conn {
 			return q
 		}
 	}
+	for i := len(t.conns) - 1; i >= 0; i-- {
+		if q := t.conns[i]; q.answers(dir, h) {
+			return q
+		}
+	}
 	if h.kind == zeroRTT { // it came before the Initial
 		q := t.add(dir)
 		q.begins(h)
@@ -141,11 +146,23 @@ func (t *tuple) find(dir dissect.Dir, packet []byte, h *header) *conn {
 		// make a connection where there is one.
 		return t.conns[n-1]
 	}
-	q := t.add(dissect.ToServer)
-	q.row.Midstream = true
+	var q *conn
+	if n := len(t.conns); n > 0 && t.conns[n-1].early() {
+		q = t.conns[n-1]
+	} else {
+		q = t.add(dissect.ToServer)
+		q.row.Midstream = true
+	}
 	q.version = h.version
 	q.learn(dir, h)
 	return q
+}
+
+// early reports whether only a few packets with short headers were seen of the connection:
+// its first ones may come late.
+func (q *conn) early() bool {
+	const few = 16
+	return !q.hasClient && q.other == 0 && !q.ends[client].known && !q.ends[server].known && q.row.ClientOneRTT+q.row.ServerOneRTT < few
 }
 
 // first returns the connection that begins with an Initial packet, or goes on with it
@@ -156,19 +173,23 @@ func (t *tuple) first(dir dissect.Dir, packet []byte, h *header) *conn {
 	if keys == nil || len(packet) < h.size {
 		return nil
 	}
-	if _, _, _, ok := t.openWith(keys.keys[client], &space{}, packet, h.number); !ok {
+	plain, _, _, ok := t.openWith(keys.keys[client], &space{}, packet, h.number)
+	if !ok {
 		return nil
 	}
 	var q *conn
+	random := randomIn(plain)
 	for i := len(t.conns) - 1; i >= 0 && q == nil; i-- {
 		switch x := t.conns[i]; {
 		case x.client != dir:
-		case !x.hasClient && x.ends[client].is(h.scid): // its server was faster
-			q = x
 		case x.restarts && x.heard == 0: // after version negotiation
 			q = x
 			q.again()
-		case len(h.token) > 0 && len(h.scid) > 0 && x.ends[client].is(h.scid) && x.heard == 0: // after a Retry that was not captured
+		case x.hasClient && (random != nil && bytes.Equal(random, x.random) || len(h.scid) > 0 && x.ends[client].is(h.scid)):
+			x.alias(h.dcid) // before a Retry, or after it
+			x.addInitial(keys)
+			return x
+		case !x.hasClient && (x.ends[client].is(h.scid) || x.early()): // other packets were faster
 			q = x
 		}
 	}
