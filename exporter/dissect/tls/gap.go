@@ -21,12 +21,12 @@ func (k *conn) Gap(in *dissect.Input, missing int64) bool {
 		k.hs.gap = true
 		k.give(in, at, len(in.Data))
 	}
-	k.keys.Gap(tlskeys.Role(k.role(in.Dir)))
 	k.keys.LostMessage()
 	if k.hs == nil || !k.hs.client || !k.hs.server {
 		k.keys.HiddenHello()
 	}
-	left := -1
+	left, size := -1, 0
+	inside := s.place == inOpaque
 	switch {
 	case s.place == inOpaque:
 		left = s.left
@@ -36,12 +36,21 @@ func (k *conn) Gap(in *dissect.Input, missing int64) bool {
 		if h.plausible() && s.sealed(h) { // it waited for its end
 			k.count(in, at, headerBytes+h.size)
 			k.beginOpaque(s, in, h)
+			size = h.size
 		}
 	}
+	known := !k.ssl2 && left >= 0 && int64(left) >= missing
+	if !known {
+		size = 0
+	}
+	if !known || !inside {
+		k.keys.Gap(tlskeys.Role(k.role(in.Dir)), size)
+	}
+	s.tail = s.tail[:0]
 	k.dropPart(s)
 	s.astray = true
 	s.place = scanning
-	if k.ssl2 || left < 0 || int64(left) < missing {
+	if !known {
 		s.of = nil
 		return true
 	}
@@ -151,7 +160,7 @@ func (k *conn) Lost(dir dissect.Dir) {
 	s := &k.sides[dir]
 	k.dropPart(s)
 	s.place, s.of, s.lost = atRecord, nil, true
-	k.keys.Gap(tlskeys.Role(k.role(dir)))
+	k.keys.Gap(tlskeys.Role(k.role(dir)), 0)
 	if k.hs != nil {
 		k.hs.malformed = true
 	}

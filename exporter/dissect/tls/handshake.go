@@ -35,7 +35,7 @@ type Facts struct {
 
 // NewHandshake starts a handshake on QUIC connection c.
 func NewHandshake(c *dissect.Conn, certs *Certs) *Handshake {
-	h := &Handshake{k: conn{c: c, certs: certs, client: dissect.ToServer, ja4: 'q', quic: true, keys: tlskeys.New(nil, c, nil, false)}}
+	h := &Handshake{k: conn{c: c, certs: certs, client: dissect.ToServer, ja4: 'q', quic: true, version: 0x0304, keys: tlskeys.New(nil, c, nil, false)}}
 	h.k.newShake()
 	return h
 }
@@ -154,11 +154,15 @@ func (h *shake) keys(state dissect.KeyState, reason string) {
 	}
 }
 
-// encryptedExtensions reads what a server of TLS 1.3 says under encryption.
-func (k *conn) encryptedExtensions(body []byte) error {
+// encryptedExtensions reads what a server of TLS 1.3 says under encryption. A client that
+// sends some too speaks of settings of its application alone.
+func (k *conn) encryptedExtensions(o origin, body []byte) error {
 	hs := k.hs
 	var e handshake.Extensions
 	err := handshake.ReadExtensions(body, &e)
+	if k.role(o.dir) == client {
+		return err
+	}
 	if len(e.ALPN) > 0 {
 		hs.row.ALPN = table.Some(string(e.ALPN[0]))
 	}

@@ -182,7 +182,7 @@ func (k *conn) message(s *side, o origin, typ uint8, body []byte) {
 	case handshake.TypeCertificateStatus:
 		hs.det.OCSPStapled = true
 	case handshake.TypeEncryptedExtensions:
-		err = k.encryptedExtensions(body)
+		err = k.encryptedExtensions(o, body)
 	case handshake.TypeCompressedCertificate:
 		if body, err = handshake.Decompress(body, maxMessage); err == nil {
 			err = k.certificate(o, body)

@@ -124,7 +124,7 @@ func (k *conn) unseal(s *side, in *dissect.Input, at, whole int, h recordHeader,
 	k.rec = secrets.Record{Type: h.typ, Version: h.version, Header: b[:headerBytes], Body: b[headerBytes:]}
 	lost := s.lostBefore(in, at)
 	buf := k.shared.take()
-	out, what := k.keys.Open(buf, tlskeys.Role(k.role(in.Dir)), &k.rec, lost)
+	out, what := k.keys.Open(buf, tlskeys.Role(k.role(in.Dir)), &k.rec, lost, k.before(s, in, at, lost))
 	if what == tlskeys.Opened {
 		buf = out.Plain
 		s.next = in.Offset(at + whole)
@@ -137,6 +137,28 @@ func (k *conn) unseal(s *side, in *dissect.Input, at, whole int, h recordHeader,
 	}
 	k.shared.put(buf)
 	return what == tlskeys.Opened
+}
+
+// before is what was captured before in.Data[at], where the keys ask for it.
+func (k *conn) before(s *side, in *dissect.Input, at int, lost int64) []byte {
+	if lost == 0 || !k.keys.Chained(tlskeys.Role(k.role(in.Dir))) {
+		return nil
+	}
+	if at >= tlskeys.Before {
+		return in.Data[at-tlskeys.Before : at]
+	}
+	return append(s.tail[:len(s.tail):len(s.tail)], in.Data[:at]...)
+}
+
+// keepTail keeps the end of what was taken, where the keys may ask for it.
+func (k *conn) keepTail(s *side, in *dissect.Input, taken int) {
+	if !k.keys.Chained(tlskeys.Role(k.role(in.Dir))) {
+		return
+	}
+	s.tail = append(s.tail, in.Data[max(taken-tlskeys.Before, 0):taken]...)
+	if n := len(s.tail) - tlskeys.Before; n > 0 {
+		s.tail = append(s.tail[:0], s.tail[n:]...)
+	}
 }
 
 // count counts an encrypted record.

@@ -116,9 +116,10 @@ type side struct {
 	scanned   int64
 	flight    int // encrypted bytes given to the handshake
 
-	next   int64 // stream offset after the last record that was opened or is in clear; -1 before
-	astray bool  // messages under encryption were lost: the next bytes may be in the midst of one
-	failed int64 // 1 + stream offset where a record may begin that did not open
+	next   int64  // stream offset after the last record that was opened or is in clear; -1 before
+	astray bool   // messages under encryption were lost: the next bytes may be in the midst of one
+	tail   []byte // the last bytes that were read
+	failed int64  // 1 + stream offset where a record may begin that did not open
 }
 
 type conn struct {
@@ -148,8 +149,13 @@ type conn struct {
 }
 
 // Read implements dissect.Dissector.
-func (k *conn) Read(in *dissect.Input) (int, error) {
-	s := &k.sides[in.Dir]
+func (k *conn) Read(in *dissect.Input) (n int, err error) {
+	n, err = k.records(&k.sides[in.Dir], in)
+	k.keepTail(&k.sides[in.Dir], in, n)
+	return n, err
+}
+
+func (k *conn) records(s *side, in *dissect.Input) (int, error) {
 	at := 0
 	for at < len(in.Data) {
 		if k.waiting(s, in, at) {

@@ -15,7 +15,8 @@ var (
 
 func newKey(o *secrets.Opener) *key {
 	least, _ := o.Overhead()
-	return &key{open: o, suite: o.Suite(), least: least, quick: strings.Contains(o.Suite().Name, "_GCM")}
+	name := o.Suite().Name
+	return &key{open: o, suite: o.Suite(), least: least, quick: strings.Contains(name, "_GCM"), stream: strings.Contains(name, "_RC4_")}
 }
 
 // candidates are the keys that may open a direction's records in a stage. Those that

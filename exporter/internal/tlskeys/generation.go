@@ -2,6 +2,7 @@ package tlskeys
 
 import (
 	"bytes"
+	"strings"
 
 	"github.com/pcapsule/pcapsule/recorder/secrets"
 )
@@ -237,6 +238,7 @@ func (g *generation) add(m []byte, logged bool) {
 	for i, o := range [2]*secrets.Opener{client, server} {
 		p.keys[i] = newKey(o)
 		p.keys[i].pair = p
+		p.keys[i].chained = g.version() <= secrets.TLS10 && strings.Contains(g.suite.Name, "_CBC")
 	}
 	g.pairs = append(g.pairs, p)
 }

@@ -111,6 +111,8 @@ type key struct {
 	pair    *pair  // before TLS 1.3
 	least   int    // overhead
 	quick   bool   // searching costs one block a number
+	chained bool   // a record's IV is the end of the record before
+	stream  bool   // RC4: a record goes on where the one before ended
 	window  replay // DTLS
 	highest uint64 // DTLS 1.3: next number expected
 }

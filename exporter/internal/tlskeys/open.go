@@ -1,6 +1,12 @@
 package tlskeys
 
-import "github.com/pcapsule/pcapsule/recorder/secrets"
+import (
+	"crypto/aes"
+	"crypto/des"
+	"strings"
+
+	"github.com/pcapsule/pcapsule/recorder/secrets"
+)
 
 // Outcome is what became of an encrypted record.
 type Outcome uint8
@@ -84,14 +90,15 @@ func (k *Keys) last(r Role, from int, lost bool) int {
 
 // Open opens the next record of a stream and appends its content to dst. lost is how many
 // bytes lie between the end of the last record that was opened, or passed over knowingly,
-// and this one; Unknown where no such record was seen.
-func (k *Keys) Open(dst []byte, r Role, rec *secrets.Record, lost int64) (out Record, what Outcome) {
+// and this one; Unknown where no such record was seen. before is what was captured right
+// before this record, up to Before bytes of it.
+func (k *Keys) Open(dst []byte, r Role, rec *secrets.Record, lost int64, before []byte) (out Record, what Outcome) {
 	if k.store == nil {
 		return out, NoKey
 	}
 	s := &k.sides[r]
-	if s.gap && s.cur != nil {
-		s.cur.open.Lost()
+	if s.cur != nil && (s.gap || lost != 0) {
+		s.cur.follow(before, s.gap)
 		s.gap = false
 	}
 	what = NoKey
@@ -107,7 +114,7 @@ func (k *Keys) Open(dst []byte, r Role, rec *secrets.Record, lost int64) (out Re
 				first = s.seq
 			}
 			k.tried = true
-			plain, typ, seq, err := k.try(dst, c, rec, first, lost)
+			plain, typ, seq, err := k.try(dst, c, rec, first, lost, before)
 			if err == nil {
 				k.opened(r, stage, c, seq, len(rec.Body))
 				modern := k.modern()
@@ -126,7 +133,7 @@ func (k *Keys) Open(dst []byte, r Role, rec *secrets.Record, lost int64) (out Re
 		return k.middleOpen(dst, r, rec)
 	}
 	if rec.Seq = 0; s.cur == nil && (k.resume(r, rec) || k.uncover(r, rec)) {
-		return k.Open(dst, r, rec, lost)
+		return k.Open(dst, r, rec, lost, before)
 	}
 	s.failed++
 	return out, what
@@ -139,9 +146,51 @@ func (k *Keys) Skip(r Role, rec *secrets.Record) {
 	}
 }
 
-// Gap says that bytes of a direction were not captured.
-func (k *Keys) Gap(r Role) {
-	k.sides[r].gap, k.lost = true, true
+// Gap says that bytes of a direction were not captured. With size above 0 they lie inside one
+// record whose body has that size.
+func (k *Keys) Gap(r Role, size int) {
+	s := &k.sides[r]
+	k.lost = true
+	if s.cur != nil && s.cur.stream && size > 0 && !s.gap {
+		s.cur.open.Skip(&secrets.Record{Body: make([]byte, size)})
+		return
+	}
+	s.gap = true
+}
+
+// Before is how many bytes before a record tell where a cipher goes on whose records hang
+// together.
+const Before = 96
+
+// Chained reports whether a direction's cipher needs to be told what stands before a record.
+func (k *Keys) Chained(r Role) bool {
+	c := k.sides[r].cur
+	if c == nil && k.shake != nil && len(k.shake.pairs) > 0 {
+		c = k.shake.pairs[0].keys[r]
+	}
+	return c != nil && c.chained
+}
+
+// follow tells a cipher which bytes stand before the next record: the IV of CBC before TLS
+// 1.1 is the end of the record before, the MAC of encrypt-then-MAC left out.
+func (c *key) follow(before []byte, gap bool) {
+	switch {
+	case c.chained:
+		n := aes.BlockSize
+		if strings.Contains(c.suite.Name, "_3DES_") {
+			n = des.BlockSize
+		}
+		if c.pair.of.answer.MACLast {
+			n += c.least - 1
+		}
+		if len(before) >= n {
+			c.open.Skip(&secrets.Record{Body: before[len(before)-n:]})
+		} else {
+			c.open.Lost()
+		}
+	case gap:
+		c.open.Lost()
+	}
 }
 
 // opened notes that a record opened under a number.
@@ -164,11 +213,14 @@ func (k *Keys) opened(r Role, stage int, c *key, seq uint64, size int) {
 
 // try opens a record with a key under the number that it should have, or under a later
 // one where bytes were lost.
-func (k *Keys) try(dst []byte, c *key, rec *secrets.Record, first uint64, lost int64) (plain []byte, typ uint8, seq uint64, err error) {
+func (k *Keys) try(dst []byte, c *key, rec *secrets.Record, first uint64, lost int64, before []byte) (plain []byte, typ uint8, seq uint64, err error) {
 	rec.Seq = first
 	plain, typ, err = c.open.Open(dst, rec)
 	if err == nil || lost == 0 || err == secrets.ErrRecord || err == secrets.ErrLost {
 		return plain, typ, first, err
+	}
+	if c.chained && c.pair.of.sure && first == 0 {
+		c.follow(before, false)
 	}
 	if lost < 0 {
 		if seq, ok := k.search(c, rec, first, mostNumbers); ok {

@@ -1,0 +1,173 @@
+package tls
+
+import (
+	"bytes"
+	"math/rand"
+	"strings"
+	"testing"
+
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/dissecttest"
+	"github.com/pcapsule/pcapsule/recorder/secrets"
+)
+
+// sent is one record as it was sent.
+type sent struct {
+	dir     dissect.Dir
+	from    int64 // offset in its direction
+	size    int
+	sealed  bool
+	content []byte // application data that it holds
+}
+
+// records finds the records of a conversation and, by playing it record by record, what
+// each one holds.
+func records(t testing.TB, keys *secrets.Store, chunks []dissecttest.Chunk) (list []sent) {
+	t.Helper()
+	var rest [2][]byte
+	var at [2]int64
+	var single []dissecttest.Chunk
+	for _, c := range chunks {
+		rest[c.Dir] = append(rest[c.Dir], c.Data...)
+		for b := rest[c.Dir]; len(b) >= headerBytes && len(b) >= headerBytes+header(b).size; b = rest[c.Dir] {
+			n := headerBytes + header(b).size
+			single = append(single, dissecttest.Chunk{Dir: c.Dir, Data: bytes.Clone(b[:n])})
+			list = append(list, sent{dir: c.Dir, from: at[c.Dir], size: n})
+			at[c.Dir] += int64(n)
+			rest[c.Dir] = b[n:]
+		}
+	}
+	s := &plainSink{}
+	e, err := dissect.NewEngine([]*dissect.Protocol{Protocol(keys)}, nil, s, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := e.NewConn(dissect.Info{ServerPort: 443, RolesKnown: true, ConnectUs: -1})
+	for i, k := range single {
+		was, opened := len(s.chunks[k.Dir]), c.Encryption().Opened[k.Dir]
+		c.Data(k.Dir, k.Data, dissect.Packet{No: int64(i)})
+		if now := s.chunks[k.Dir]; len(now) > was {
+			list[i].content = now[was]
+		}
+		list[i].sealed = c.Encryption().Opened[k.Dir] > opened
+	}
+	c.Close(dissect.EndFin, dissect.Packet{})
+	return list
+}
+
+// lose drops segments; keep says which must stay.
+func lose(rnd *rand.Rand, chunks []dissecttest.Chunk, keep func(i int, at int64, c dissecttest.Chunk) bool) (out []dissecttest.Chunk, holes [2][][2]int64) {
+	var at, gap [2]int64
+	for i, c := range chunks {
+		d, n := c.Dir, int64(len(c.Data))
+		if rnd.Intn(100) == 0 && !keep(i, at[d], c) {
+			gap[d] += n
+			holes[d] = append(holes[d], [2]int64{at[d], at[d] + n})
+		} else {
+			c.Gap, gap[d] = gap[d], 0
+			out = append(out, c)
+		}
+		at[d] += n
+	}
+	return out, holes
+}
+
+// whole reports whether all bytes from a to b were captured.
+func captured(holes [][2]int64, a, b int64) bool {
+	for _, h := range holes {
+		if h[0] < b && h[1] > a {
+			return false
+		}
+	}
+	return true
+}
+
+func lossTalkers(t testing.TB) (list []talker) {
+	for _, k := range talkers(t) {
+		for _, name := range []string{"TLS 1.3", "TLS 1.3 psk", "TLS 1.2 TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", "TLS 1.2 TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256",
+			"TLS 1.2 TLS_RSA_WITH_AES_128_CBC_SHA", "TLS 1.0 TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA", "TLS 1.0 TLS_RSA_WITH_3DES_EDE_CBC_SHA", "TLS 1.2 TLS_RSA_WITH_RC4_128_SHA"} {
+			if k.name == name {
+				list = append(list, k)
+			}
+		}
+	}
+	return list
+}
+
+// TestLostSegments loses one segment in a hundred, at random. Nothing comes out that was
+// not sent, and what was captured whole comes out: exactly, where the hellos were not hit.
+func TestLostSegments(t *testing.T) {
+	const runs = 30
+	for i, k := range lossTalkers(t) {
+		t.Run(k.name, func(t *testing.T) {
+			var chunks []dissecttest.Chunk
+			for range k.sessions {
+				chunks = speak(t, k.cc, k.sc, newScript(int64(i), 150_000, 400_000, 40_000, 4))
+			}
+			keys := storeOf(t, k.log.Bytes())
+			list := records(t, keys, chunks)
+			for seed := range int64(runs) {
+				rnd := rand.New(rand.NewSource(seed))
+				exact := seed%3 != 0
+				pieces := segments(seed, chunks, 1460)
+				start := [2]int64{}
+				for _, r := range list {
+					if r.content == nil && start[r.dir] >= 0 {
+						start[r.dir] = r.from + int64(r.size)
+					} else if start[r.dir] >= 0 {
+						start[r.dir] = -start[r.dir]
+					}
+				}
+				cut, holes := lose(rnd, pieces, func(_ int, at int64, c dissecttest.Chunk) bool {
+					return exact && at < -start[c.Dir]
+				})
+				got := playKeys(t, keys, dissect.TCP, cut)
+				checkLoss(t, k, seed, exact, list, holes, got)
+			}
+		})
+	}
+}
+
+func checkLoss(t *testing.T, k talker, seed int64, exact bool, list []sent, holes [2][][2]int64, got *plainSink) {
+	t.Helper()
+	stream, chained := strings.Contains(k.name, "RC4"), int64(0) // bytes before a record that it depends on
+	if strings.Contains(k.name, "TLS 1.0") {
+		chained = 16
+		if strings.Contains(k.name, "3DES") {
+			chained = 8
+		}
+	}
+	for dir := range got.chunks {
+		var want [][]byte
+		opened := 0
+		for _, r := range list {
+			if int(r.dir) != dir || !r.sealed {
+				continue
+			}
+			whole := captured(holes[dir], r.from, r.from+int64(r.size)) && captured(holes[dir], max(r.from-chained, 0), r.from)
+			if !whole {
+				continue
+			}
+			opened++
+			if r.content != nil {
+				want = append(want, r.content)
+			}
+		}
+		next := 0
+		for _, c := range got.chunks[dir] {
+			for next < len(want) && !bytes.Equal(want[next], c) {
+				if exact && !stream {
+					t.Errorf("run %d: record of %d bytes was captured whole in direction %d and did not come out", seed, len(want[next]), dir)
+				}
+				next++
+			}
+			if next == len(want) {
+				t.Fatalf("run %d: %d bytes came out in direction %d that were not sent there", seed, len(c), dir)
+			}
+			next++
+		}
+		if exact && !stream && (next != len(want) || int(got.Conn.Encrypted().Opened[dir]) != opened) {
+			t.Errorf("run %d: %d of %d came out in direction %d, %d opened of %d", seed, next, len(want), dir, got.Conn.Encrypted().Opened[dir], opened)
+		}
+	}
+}
