@@ -132,12 +132,8 @@ func (h *conn) ResetStream(id int64, dir dissect.Dir, stop bool, code int64, p d
 			if !stop {
 				h.sides[dir.Other()].dec.LoseAcks()
 			}
-		case uniSession:
-			u.ended[dir] = u.ended[dir] || !stop
 		}
-		if !stop && (id&oneWayBit != 0 || u.ended[dir.Other()]) {
-			delete(h.uni, id)
-		}
+		u.gone = u.gone || !stop
 	} else if id&oneWayBit == 0 {
 		s = h.find(id)
 	}
@@ -163,6 +159,9 @@ func (h *conn) Close(why dissect.End, code int64) {
 		return
 	}
 	h.closed = true
+	if code == 0 { // what many say who have nothing to complain about
+		code = noError
+	}
 	if h.code = code; code >= 0 && code != noError {
 		h.c.Anomaly("connection_close", "the connection was closed with "+errorName(code), 0)
 	}

@@ -206,11 +206,8 @@ func (h *conn) openSession(id int64, in *dissect.Input, n int) (int, error) {
 	if k == 0 {
 		return 0, nil
 	}
-	if len(h.uni) >= maxUni {
+	if !h.roomForUni() {
 		return 0, fmt.Errorf("reading stream %d: over %d streams of sessions under way", id, maxUni)
-	}
-	if h.uni == nil {
-		h.uni = map[int64]*uni{}
 	}
 	u := &uni{kind: uniSession, of: session}
 	h.uni[id] = u

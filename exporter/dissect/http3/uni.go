@@ -28,6 +28,22 @@ type uni struct {
 	left     int64 // control: bytes of a frame that is passed over
 	settings bool  // control: the first frame came
 	ended    [2]bool
+	gone     bool // given up by its sender; some of its bytes may still come
+}
+
+// roomForUni reports whether one more of these streams may be opened.
+func (h *conn) roomForUni() bool {
+	if len(h.uni) >= maxUni {
+		for id, u := range h.uni {
+			if u.gone {
+				delete(h.uni, id)
+			}
+		}
+	}
+	if h.uni == nil {
+		h.uni = map[int64]*uni{}
+	}
+	return len(h.uni) < maxUni
 }
 
 // readUni takes bytes of a unidirectional stream.
@@ -75,7 +91,7 @@ func (h *conn) openUni(id int64, in *dissect.Input) (*uni, int, error) {
 	if n == 0 {
 		return nil, 0, nil
 	}
-	if len(h.uni) >= maxUni {
+	if !h.roomForUni() {
 		return nil, 0, fmt.Errorf("reading stream %d: over %d unidirectional streams under way", id, maxUni)
 	}
 	u := &uni{}
@@ -104,9 +120,6 @@ func (h *conn) openUni(id int64, in *dissect.Input) (*uni, int, error) {
 		if !reserved(typ) {
 			h.c.Anomaly("unknown_stream", fmt.Sprintf("unidirectional stream %d %s of type 0x%x", id, in.Dir, typ), int64(len(in.Data)))
 		}
-	}
-	if h.uni == nil {
-		h.uni = map[int64]*uni{}
 	}
 	h.uni[id] = u
 	return u, n, nil
