@@ -493,8 +493,9 @@ func (c *Conn) datagram(dir Dir, data []byte, p Packet) {
 	}
 	s := &c.sides[dir]
 	s.segs = append(s.segs[:0], seg{s.off, p})
-	in := Input{Dir: dir, Data: data, Datagram: true, base: s.off, segs: s.segs}
-	n, err := c.d.Read(&in)
+	c.in = Input{Dir: dir, Data: data, Datagram: true, base: s.off, segs: s.segs}
+	n, err := c.d.Read(&c.in)
+	c.in.Data = nil
 	if n < 0 || n > len(data) {
 		panic(fmt.Sprintf("dissect: %s took %d of %d bytes", c.proto.Name, n, len(data)))
 	}
