@@ -37,7 +37,7 @@ func (c *tickets) Get(key string) (*ctls.ClientSessionState, bool) {
 }
 
 // line is the line of a key log with the early secret of a recording.
-func (c *tickets) line(t *testing.T, list []datagram) string {
+func (c *tickets) line(t testing.TB, list []datagram) string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	hello := clientHello(t, list)
@@ -57,7 +57,7 @@ func (c *tickets) line(t *testing.T, list []datagram) string {
 }
 
 // clientHello puts the first client hello of a recording together.
-func clientHello(t *testing.T, list []datagram) []byte {
+func clientHello(t testing.TB, list []datagram) []byte {
 	var tup tuple
 	var keys *initialKeys
 	var have []byte

@@ -133,7 +133,7 @@ func udp(t testing.TB) net.PacketConn {
 }
 
 // record lets two peers talk and returns what the client's ports saw.
-func record(t *testing.T, k talk) *recording {
+func record(t testing.TB, k talk) *recording {
 	t.Helper()
 	r := &recording{wants: map[plainKey][]byte{}}
 	offers := k.offers
