@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -325,7 +326,9 @@ func (j *plainWriter) write(p *flow.Plain, data []byte) error {
 	for len(data) > 0 {
 		n := min(len(data), maxPDU-len(j.head))
 		j.data = append(append(j.data[:0], j.head...), data[:n]...)
-		pdu := pcapng.Packet{Kind: pcapng.KindEnhanced, Interface: at.file, Time: max(p.Time, 0), TimeOK: true, OrigLen: uint32(len(j.data)), Data: j.data}
+		// A time at the end of what 64 bits hold would be written as one that does not fit.
+		ns := min(max(p.Time, 0), math.MaxInt64-1)
+		pdu := pcapng.Packet{Kind: pcapng.KindEnhanced, Interface: at.file, Time: ns, TimeOK: true, OrigLen: uint32(len(j.data)), Data: j.data}
 		if err := j.w.WritePacket(&pdu, nil); err != nil {
 			return err
 		}

@@ -353,3 +353,31 @@ func TestTsharkKnowsTheProtocolsInside(t *testing.T) {
 		}
 	}
 }
+
+// FuzzDecrypt decrypts damaged captures: a capture of upper PDUs that is whole, or an
+// error that says no capture.
+func FuzzDecrypt(f *testing.F) {
+	data, err := os.ReadFile(toyCapture(f, 1))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(data[:4096])
+	f.Fuzz(func(t *testing.T, data []byte) {
+		path := filepath.Join(t.TempDir(), "a.pcapng")
+		if err := os.WriteFile(path, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var out bytes.Buffer
+		s, err := decrypt(context.Background(), []string{path}, &out, Options{Release: "test", Jobs: 1, Repanic: true}, toy)
+		if err != nil {
+			var in *InputError
+			if !errors.As(err, &in) {
+				t.Fatalf("neither plaintext nor a capture's fault: %v", err)
+			}
+			return
+		}
+		if _, bodies, _ := pdus(t, out.Bytes()); int64(len(bodies)) != s.PDUs {
+			t.Fatalf("%d PDUs, said were %d", len(bodies), s.PDUs)
+		}
+	})
+}
