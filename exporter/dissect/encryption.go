@@ -44,6 +44,8 @@ type Encryption struct {
 	Opened  [2]int64 // records that authenticated
 	Plain   [2]int64 // application bytes in them
 
+	Alerts []string // after the handshake, in order, as "client close_notify"
+
 	Sizes []int64 // of the first records, bytes; negative from server to client
 	Times []int64 // of these, microseconds since the first
 	first int64
@@ -61,6 +63,21 @@ func (c *Conn) Encryption() *Encryption {
 
 // Encrypted is the connection's encryption, or nil where there was none.
 func (c *Conn) Encrypted() *Encryption { return c.root().crypt }
+
+// maxAlerts is how many alerts of a connection are named.
+const maxAlerts = 16
+
+// Alert notes an alert after the handshake.
+func (e *Encryption) Alert(dir Dir, name string) {
+	if len(e.Alerts) >= maxAlerts {
+		return
+	}
+	side := "client "
+	if dir == ToClient {
+		side = "server "
+	}
+	e.Alerts = append(e.Alerts, side+name)
+}
 
 // Saw counts an encrypted record of n bytes at time ns.
 func (e *Encryption) Saw(dir Dir, n int, ns int64) {

@@ -160,6 +160,7 @@ type Connection struct {
 	ServerOpened      Opt[int64]  `col:"server_opened" doc:"the same from the server"`
 	ClientPlainBytes  Opt[int64]  `col:"client_plain_bytes" unit:"bytes" doc:"application bytes that came out of them"`
 	ServerPlainBytes  Opt[int64]  `col:"server_plain_bytes" unit:"bytes" doc:"the same from the server"`
+	Alerts            []string    `col:"alerts" doc:"alerts after the handshake, in order, with their side, as in client close_notify; only what was opened"`
 	RecordSizes       []int64     `col:"record_sizes" unit:"bytes" doc:"sizes of the first 64 encrypted records on the wire, in order; negative from server to client"`
 	RecordTimes       []int64     `col:"record_times_us" unit:"us" doc:"times of the same records since the first of them"`
 }

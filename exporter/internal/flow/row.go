@@ -229,6 +229,7 @@ func encrypted(r *table.Connection, e *dissect.Encryption) {
 	r.ClientRecordBytes, r.ServerRecordBytes = table.Some(e.Bytes[client]), table.Some(e.Bytes[server])
 	r.ClientOpened, r.ServerOpened = table.Some(e.Opened[client]), table.Some(e.Opened[server])
 	r.ClientPlainBytes, r.ServerPlainBytes = table.Some(e.Plain[client]), table.Some(e.Plain[server])
+	r.Alerts = e.Alerts
 	r.RecordSizes, r.RecordTimes = e.Sizes, e.Times
 }
 
