@@ -10,7 +10,7 @@ import (
 func tlsFacts() []fact {
 	// A HelloRetryRequest makes the client say the same twice.
 	const hellos = "greatest(len(list_filter(tls_messages, m -> m = 'client_hello')), 1)"
-	const of = " from {calls} where protocol = 'tls' and transport = 'tcp' and " // the peer's fields of DTLS have other names
+	const of = " from {calls} where protocol = 'tls' and transport in ('tcp', 'quic') and " // the peer's fields of DTLS have other names
 	list := []fact{
 		{name: "tls_sni", truth: "tls_sni", ours: cutValue,
 			sql: "select tls_sni, sum(" + hellos + ")::bigint" + of + "tls_sni is not null group by 1"},
@@ -25,9 +25,6 @@ func tlsFacts() []fact {
 				" union all select tls_alpn, 1" + of + "tls_alpn is not null) group by 1"},
 		{name: "tls_alerts", truth: "tls_alerts", fold: alertName,
 			sql: "select a, count(*) from (select unnest(tls_alerts) as a" + of + "tls_alerts is not null) where a <> 'encrypted' group by 1"},
-	}
-	for i := range list {
-		list[i].but = "quic_versions" // the peer counts the hellos inside QUIC too
 	}
 	return list
 }

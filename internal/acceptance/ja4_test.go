@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -20,8 +21,61 @@ var knownJA4 = map[[2]string]string{
 	{"ja4-tls-non-ascii-alpn.pcapng", "t13d1516bd_8daaf6152771_e5627efa2ab1"}:   "first and last digit of ba ad",
 }
 
-// TestJA4 compares fingerprints with those of the reference implementation. Those of QUIC
-// (q…) are left out. Those of a second ClientHello count where the HelloRetryRequest was
+// TestJA4OfQUIC looks for the fingerprints that other implementations give QUIC.
+func TestJA4OfQUIC(t *testing.T) {
+	dir := captures(t)
+	fingerprint := regexp.MustCompile(`"(q13[di][0-9a-z]+_[0-9a-f]{12}_[0-9a-f]{12})"`)
+	db, err := sql.Open("duckdb", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	checked := 0
+	for _, peer := range []string{"ja4/*.wireshark.json", "suricata/*.json"} {
+		expected, err := filepath.Glob(filepath.Join(dir, "expected", peer))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, path := range expected {
+			data, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			wants := fingerprint.FindAllSubmatch(data, -1)
+			if len(wants) == 0 {
+				continue
+			}
+			base := strings.TrimSuffix(strings.TrimSuffix(filepath.Base(path), ".json"), ".wireshark")
+			found, _ := filepath.Glob(filepath.Join(dir, "*", base))
+			if len(found) != 1 {
+				t.Errorf("%s: %d captures of that name", base, len(found))
+				continue
+			}
+			out := filepath.Join(t.TempDir(), "a.pcapsule")
+			m, err := exporter.Run(context.Background(), found, out, exporter.Options{Release: "acceptance", Jobs: 1, Repanic: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			c := &comparison{t: t, db: db, name: base, m: m, tables: filepath.Join(out, "data", "tables")}
+			got, err := c.ask([]fact{{name: "ja4", sql: "select tls_ja4, count(*) from {calls} where protocol = 'tls' and transport = 'quic' and tls_ja4 is not null group by 1"}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, w := range wants {
+				checked++
+				if got["ja4"][string(w[1])] == 0 {
+					t.Errorf("%s: no row with %s; rows %v", base, w[1], got["ja4"])
+				}
+			}
+		}
+	}
+	if checked == 0 {
+		t.Error("no fingerprint was compared")
+	}
+}
+
+// TestJA4 compares fingerprints of TLS over TCP and of DTLS with those of the reference
+// implementation. Those of a second ClientHello count where the HelloRetryRequest was
 // not captured, so that each has a row.
 func TestJA4(t *testing.T) {
 	dir := captures(t)
@@ -49,7 +103,7 @@ func TestJA4(t *testing.T) {
 				t.Fatal(err)
 			}
 			c := &comparison{t: t, db: db, name: base, m: m, tables: filepath.Join(out, "data", "tables")}
-			got, err := c.ask([]fact{{name: "ja4", sql: "select tls_ja4, count(*) from {calls} where protocol = 'tls' and tls_ja4 is not null group by 1"}})
+			got, err := c.ask([]fact{{name: "ja4", sql: "select tls_ja4, count(*) from {calls} where protocol = 'tls' and transport <> 'quic' and tls_ja4 is not null group by 1"}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -80,7 +134,7 @@ func expectedJA4(t *testing.T, path string) (first, second counts) {
 	first, second = counts{}, counts{}
 	for _, s := range streams {
 		for _, key := range []string{"JA4", "JA4.1"} {
-			if v, ok := s[key].(string); ok && !strings.HasPrefix(v, "q") {
+			if v, ok := s[key].(string); ok {
 				first[v]++
 			}
 		}
