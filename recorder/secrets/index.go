@@ -119,7 +119,11 @@ func (x *index) add(s *Secret, at int64) {
 // finish sorts and drops duplicates. It tells where each duplicate and each conflict
 // stands: the later line of two.
 func (x *index) finish(duplicate, conflict func(at int64)) {
-	var all []entry
+	most := 0
+	for i := range x.buckets {
+		most = max(most, x.buckets[i].n)
+	}
+	all := make([]entry, 0, most)
 	for i := range x.buckets {
 		b := &x.buckets[i]
 		if b.n == 0 {

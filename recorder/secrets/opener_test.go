@@ -336,8 +336,10 @@ func TestRefusesWhatMakesNoKeys(t *testing.T) {
 	if s := SuiteOf(0x0000); s != nil {
 		t.Errorf("found %v", s)
 	}
-	if s := SuiteOf(0xc03c); s != nil { // ARIA
-		t.Errorf("found %v", s)
+	for _, id := range []uint16{0xc03c, 0xcc13, 0x0009, 0x0a0a} { // ARIA, ChaCha20 of a draft, DES, GREASE
+		if s := SuiteOf(id); s != nil {
+			t.Errorf("found %v", s)
+		}
 	}
 }
 

@@ -73,7 +73,8 @@ var suites = sync.OnceValue(func() map[uint16]*Suite {
 })
 
 // SuiteOf finds a suite by its number. Nil means that its records cannot be opened here:
-// unknown, or of a kind that is left out (ARIA, Camellia, SM4, SEED, IDEA, DES, export).
+// unknown, or of a kind that is left out (ARIA, Camellia, SM4, SEED, IDEA, DES, export, the
+// ChaCha20 suites of a draft).
 func SuiteOf(id uint16) *Suite { return suites()[id] }
 
 // suiteNamed reads what a suite does from its name, whose parts mean the same in all.
