@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 
+	"github.com/pcapsule/pcapsule/exporter/cursor"
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/table"
 	"github.com/pcapsule/pcapsule/recorder/secrets"
@@ -201,5 +202,43 @@ func (q *conn) chlo(b []byte) {
 			}
 		}
 		from, tags = to, tags[8:]
+	}
+}
+
+// googleFrames reads the frames of T050 and T051 up to the first that is not one of the
+// handshake: they have TLS and today's packets, but frames of their own.
+func (q *conn) googleFrames(s sealed, plain []byte) {
+	const padding, ping, crypto, ack = 0x00, 0x07, 0x08, 0x40
+	r := cursor.New(plain)
+	for r.Left() > 0 && !r.Short() {
+		switch typ := r.Uint8(); typ {
+		case padding, ping:
+		case crypto:
+			off, n := readVarint(&r), readVarint(&r)
+			if data := r.Bytes(int(min(n, 1<<30))); !r.Short() {
+				q.cryptoFrame(s, off, data)
+			}
+		default:
+			if typ&0xc0 != ack {
+				q.t.anomaly("frame", "reading frame: type 0x%02x of %s", typ, versionName(s.version))
+				return
+			}
+			skipGoogleAck(&r, typ)
+		}
+	}
+}
+
+// skipGoogleAck passes over an acknowledgement, whose type says how wide its numbers are.
+func skipGoogleAck(r *cursor.Cursor, typ uint8) {
+	widths := [...]int{1, 2, 4, 6}
+	largest, block := widths[typ>>2&3], widths[typ&3]
+	r.Skip(largest + 2) // and the delay
+	blocks := 0
+	if typ&0x20 != 0 {
+		blocks = int(r.Uint8())
+	}
+	r.Skip(block + blocks*(1+block))
+	if times := int(r.Uint8()); times > 0 {
+		r.Skip(1 + 4 + (times-1)*3)
 	}
 }

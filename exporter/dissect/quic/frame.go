@@ -94,6 +94,10 @@ func (q *conn) frames(s sealed, number uint64, plain []byte) {
 		q.t.anomaly("frame", "reading packet: it has no frames")
 		return
 	}
+	if isGoogle(s.version) {
+		q.googleFrames(s, plain)
+		return
+	}
 	for at := 0; at < len(plain); {
 		typ, n := uint64(plain[at]), 1
 		if typ == framePadding {

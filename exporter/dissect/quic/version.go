@@ -21,13 +21,17 @@ const (
 )
 
 // draft is the draft of RFC 9000 that a version follows, 0 where it is none. The private
-// versions are those of mvfst.
+// versions are those of mvfst and of Google.
 func draft(v uint32) int {
 	switch v {
 	case 0xfaceb001:
 		return 22
 	case 0xfaceb002:
 		return 27
+	case 0x54303530: // T050
+		return 25
+	case 0x54303531: // T051
+		return 29
 	}
 	if v&0xffffff00 == draftBase {
 		return int(v & 0xff)
