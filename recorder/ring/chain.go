@@ -1,0 +1,287 @@
+package ring
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+)
+
+// chain appends to seals.jsonl.
+type chain struct {
+	ring string
+	base uint64 // of packet ids
+	key  ed25519.PrivateKey
+
+	mu     sync.Mutex
+	f      *os.File
+	size   int64
+	room   int64 // up to here the disk has promised space
+	next   uint64
+	prev   string
+	torn   bool // an attempt left bytes behind size that could not be cut
+	closed bool
+}
+
+// history is what the records of a ring say that matters to who writes on.
+type history struct {
+	live    map[ID]*Record // segments without a deletion
+	deleted map[string][]Range
+	next    map[string]uint64 // by series, behind all that is known
+	lastID  uint64            // packet id
+	last    Time              // of the last packet of the last segment
+	crashed bool              // started and not stopped
+	cut     int64
+	damaged int64
+	records int
+}
+
+func newHistory() *history {
+	return &history{live: map[ID]*Record{}, deleted: map[string][]Range{}, next: map[string]uint64{}}
+}
+
+func (h *history) take(r *Record) {
+	h.records++
+	switch {
+	case r.Start != nil:
+		h.crashed = true
+		for s, n := range r.Start.Next {
+			h.next[s] = max(h.next[s], n)
+		}
+	case r.Stop != nil:
+		h.crashed = false
+		h.last = max(h.last, r.At)
+	case r.Segment != nil:
+		s := r.Segment
+		h.live[s.ID()] = r
+		h.next[s.Series] = max(h.next[s.Series], s.Sequence+1)
+		h.last = max(h.last, s.Last)
+		var id [8]byte
+		if n, err := hex.Decode(id[:], []byte(fmt.Sprintf("%016s", s.LastPacketID))); err == nil && n == 8 {
+			h.lastID = max(h.lastID, be64(id[:])&packetIDMask)
+		}
+	case r.Deletion != nil:
+		h.deleted[r.Deletion.Series] = append(h.deleted[r.Deletion.Series], r.Deletion.Sequences...)
+		for id := range h.live {
+			if id.Series == r.Deletion.Series && within(r.Deletion.Sequences, id.Sequence) {
+				delete(h.live, id)
+			}
+		}
+	}
+}
+
+func be64(b []byte) (v uint64) {
+	for _, c := range b {
+		v = v<<8 | uint64(c)
+	}
+	return v
+}
+
+func within(list []Range, n uint64) bool {
+	for _, r := range list {
+		if r.From <= n && n <= r.To {
+			return true
+		}
+	}
+	return false
+}
+
+// openChain opens seals.jsonl, or begins it. A torn last line is cut: it is of a record
+// that was never finished.
+func openChain(dir, node string, key ed25519.PrivateKey) (*chain, *history, error) {
+	path := filepath.Join(dir, sealsName)
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	made := errors.Is(err, fs.ErrNotExist)
+	if made {
+		f, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o644)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	c := &chain{f: f, key: key}
+	h := newHistory()
+	if err := c.open(node, h); err != nil {
+		f.Close()
+		return nil, nil, err
+	}
+	if err := syncFolder(dir); err != nil {
+		f.Close()
+		return nil, nil, err
+	}
+	c.base = packetBase(c.ring)
+	return c, h, nil
+}
+
+func (c *chain) open(node string, h *history) error {
+	var last *Record
+	whole, err := readSeals(c.f, func(r *Record, _ int64, err error) error {
+		switch {
+		case err != nil:
+			h.damaged++
+			return nil
+		case r.Origin != nil && r.Origin.Version > Version:
+			return fmt.Errorf("version %d, this program knows %d: %w", r.Origin.Version, Version, ErrNewer)
+		}
+		if c.ring == "" {
+			c.ring = r.Ring
+		}
+		last = r
+		h.take(r)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	info, err := c.f.Stat()
+	if err != nil {
+		return err
+	}
+	if h.cut = info.Size() - whole; h.cut > 0 {
+		if err := c.f.Truncate(whole); err != nil {
+			return fmt.Errorf("cutting a torn line of %s: %w", sealsName, err)
+		}
+	}
+	c.size = whole
+	if last != nil {
+		c.next, c.prev = last.N+1, last.Hash
+		return nil
+	}
+	var id [16]byte
+	if _, err := rand.Read(id[:]); err != nil {
+		return err
+	}
+	c.ring = hex.EncodeToString(id[:])
+	_, err = c.append(&Record{Kind: KindRing, Origin: &Origin{Version: Version, Node: node, PublicKey: publicText(c.key)}})
+	return err
+}
+
+// readSeals gives each whole line to take, with where it begins, and returns where the
+// last whole line ends. An error of take ends the reading.
+func readSeals(src io.Reader, take func(r *Record, at int64, err error) error) (int64, error) {
+	in := bufio.NewReaderSize(src, 64<<10)
+	var at int64
+	for {
+		line, size, err := readLine(in)
+		if err == io.EOF {
+			return at, nil
+		}
+		if err != nil {
+			return at, fmt.Errorf("reading %s at %d: %w", sealsName, at, err)
+		}
+		r, err := parseRecord(line)
+		if line == nil {
+			err = fmt.Errorf("line of %d bytes, want at most %d", size, maxLine)
+		}
+		if err != nil {
+			r, err = nil, &CorruptError{sealsName, at, err}
+		}
+		if err := take(r, at, err); err != nil {
+			return at, err
+		}
+		at += size
+	}
+}
+
+// readLine reads up to a line end. A line that is too long is passed over: nil with its
+// length. Without a line end it is io.EOF.
+func readLine(in *bufio.Reader) (line []byte, size int64, err error) {
+	for {
+		part, err := in.ReadSlice('\n')
+		size += int64(len(part))
+		if size <= maxLine {
+			line = append(line, part...)
+		} else {
+			line = nil
+		}
+		if err == bufio.ErrBufferFull {
+			continue
+		}
+		if err != nil {
+			return nil, size, err
+		}
+		if line == nil {
+			return nil, size, nil
+		}
+		return bytes.TrimSuffix(line, []byte("\n")), size, nil
+	}
+}
+
+const chainRoom = 64 << 10 // space kept in advance, so that a full disk can still be sealed on
+
+// append makes a record durable. When it fails nothing is in the file, or what is there
+// is cut before the next attempt.
+func (c *chain) append(r *Record) (*Record, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return nil, ErrClosed
+	}
+	r.N, r.Ring, r.Prev, r.At = c.next, c.ring, c.prev, now()
+	line, err := r.encode(c.key)
+	if err != nil {
+		return nil, err
+	}
+	if c.torn {
+		if err := c.f.Truncate(c.size); err != nil {
+			return nil, fmt.Errorf("writing record %d: %w", r.N, err)
+		}
+		c.torn = false
+	}
+	_, err = c.f.WriteAt(line, c.size)
+	if err == nil {
+		err = syncData(c.f)
+	}
+	if err != nil {
+		c.torn = c.f.Truncate(c.size) != nil
+		c.room = c.size
+		return nil, fmt.Errorf("writing record %d: %w", r.N, err)
+	}
+	c.size += int64(len(line))
+	c.next, c.prev = c.next+1, r.Hash
+	if c.room-c.size < chainRoom/2 && reserve(c.f, c.size, chainRoom) == nil {
+		c.room = c.size + chainRoom
+	}
+	return r, nil
+}
+
+func (c *chain) head() (uint64, string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.next - 1, c.prev
+}
+
+// bytes is the size of the file.
+func (c *chain) bytes() int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.size
+}
+
+func (c *chain) close() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return nil
+	}
+	c.closed = true
+	// The space kept in advance goes back to the disk.
+	return errors.Join(c.f.Truncate(c.size), c.f.Close())
+}
+
+// syncFolder makes the names in a folder durable. After a power cut a renamed segment
+// may otherwise be hidden again while its seal is there.
+func syncFolder(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}

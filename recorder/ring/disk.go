@@ -1,0 +1,283 @@
+package ring
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/pcapsule/pcapsule/recorder/pcapng"
+)
+
+// segment is one that is being written. The fields below the line belong to the disk
+// side, then to the sealer.
+type segment struct {
+	series *Series
+	id     ID
+	gen    uint64
+	begun  time.Time
+	filled int64         // bytes of blocks that Append gave
+	ids    []InterfaceID // by number in the segment
+	sent   bool
+	done   chan struct{} // closed when it has its name or never will
+	err    error         // then
+
+	file    *os.File
+	hash    hash.Hash
+	size    int64
+	tally   tally
+	broken  bool // takes no more chunks
+	holes   []Hole
+	account *Account
+	sealed  *Record // its record is written, its name is not there yet
+	resync  bool    // a sync failed: what is on the disk must be read back
+}
+
+// runDisk writes what Append gathers. Only this goroutine and the sealer wait for the
+// disk.
+func (s *Series) runDisk() {
+	for o := range s.ops {
+		if o.chunk != nil {
+			s.write(o.chunk)
+		} else {
+			s.end(o.end)
+		}
+	}
+}
+
+// write puts a chunk into its segment. Where the disk refuses, the whole blocks that went
+// in stay, and the segment ends there.
+func (s *Series) write(c *chunk) {
+	seg := c.seg
+	if !seg.broken && seg.file == nil {
+		if err := s.open(seg); err != nil {
+			s.fail(seg, err)
+		}
+	}
+	if seg.broken {
+		s.lose(seg, c.buf)
+		s.recycle(c)
+		return
+	}
+	n, err := seg.file.WriteAt(c.buf, seg.size)
+	tally := c.tally
+	if err != nil {
+		n, tally = wholeBlocks(c.buf[:n], seg.tally.interfaces)
+	}
+	seg.hash.Write(c.buf[:n])
+	seg.size += int64(n)
+	seg.tally.add(&tally)
+	if err != nil {
+		seg.tally.interfaces = tally.interfaces
+		// The sealer cuts again where this does not work.
+		err = errors.Join(err, seg.file.Truncate(seg.size))
+		s.fail(seg, fmt.Errorf("writing segment %s at %d: %w", seg.id, seg.size, err))
+		s.lose(seg, c.buf[n:])
+	}
+	s.recycle(c)
+}
+
+// wholeBlocks counts what stands in whole blocks at the start of b.
+func wholeBlocks(b []byte, interfaces int) (int, tally) {
+	t := tally{interfaces: interfaces}
+	at := 0
+	for {
+		size := wholeBlock(b[at:])
+		if size == 0 || t.lookAt(b[at:at+size]) != nil {
+			return at, t
+		}
+		at += size
+	}
+}
+
+func (s *Series) recycle(c *chunk) {
+	c.seg, c.buf, c.tally = nil, c.buf[:0], tally{}
+	s.free <- c
+}
+
+// open makes the hidden file of a segment.
+func (s *Series) open(seg *segment) error {
+	w := s.w
+	if err := w.roomOnDisk(); err != nil {
+		return fmt.Errorf("beginning segment %s: %w", seg.id, err)
+	}
+	s.mu.Lock()
+	lost, isLost := s.lost.hole(s.opt.Name)
+	before := s.lost
+	s.lost = loss{}
+	s.mu.Unlock()
+	err := s.create(seg, lost, isLost)
+	if err == nil {
+		if isLost {
+			s.mu.Lock()
+			seg.holes = append([]Hole{lost}, seg.holes...)
+			s.mu.Unlock()
+		}
+		return nil
+	}
+	s.mu.Lock()
+	s.lost.merge(&before)
+	s.mu.Unlock()
+	return fmt.Errorf("beginning segment %s: %w", seg.id, err)
+}
+
+func (s *Series) create(seg *segment, lost Hole, isLost bool) error {
+	h := Header{Recorder: s.w.opt.Recorder, BootID: s.w.opt.BootID}
+	if s.opt.Header != nil {
+		s.opt.Header(&h)
+	}
+	h.Version, h.Ring, h.Node, h.Series, h.Sequence, h.Holes = Version, s.w.chain.ring, seg.id.Node, seg.id.Series, seg.id.Sequence, nil
+	if isLost {
+		h.Holes = []Hole{lost}
+	}
+	head, err := h.encode()
+	if err != nil {
+		return err
+	}
+	f, err := os.OpenFile(filepath.Join(s.w.opt.Dir, seg.id.hidden()), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o640)
+	if err != nil {
+		return err
+	}
+	// Where there is no room for all of it, the write that finds none says so.
+	_ = reserve(f, 0, s.w.opt.SegmentBytes)
+	if _, err = f.Write(head); err != nil {
+		return errors.Join(err, f.Close(), os.Remove(f.Name()))
+	}
+	seg.hash = sha256.New()
+	seg.hash.Write(head)
+	seg.size = int64(len(head))
+	seg.file = f
+	s.mu.Lock()
+	s.disk = seg
+	s.mu.Unlock()
+	return nil
+}
+
+// merge takes back what a segment that never was had stated.
+func (l *loss) merge(o *loss) {
+	if o.packets > 0 {
+		if l.packets == 0 || o.first < l.first {
+			l.first = o.first
+		}
+		if l.packets == 0 || o.last > l.last {
+			l.last = o.last
+		}
+		l.packets += o.packets
+		l.bytes += o.bytes
+	}
+	later := l.sequences
+	l.sequences = o.sequences
+	for _, r := range later {
+		if k := len(l.sequences); k > 0 && l.sequences[k-1].To+1 == r.From {
+			l.sequences[k-1].To = r.To
+		} else {
+			l.sequences = append(l.sequences, r)
+		}
+	}
+	if l.detail == "" {
+		l.detail = o.detail
+	}
+}
+
+// fail ends a segment because of the disk, and stops Append for a while.
+func (s *Series) fail(seg *segment, err error) {
+	seg.broken = true
+	s.w.report(err)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.down, s.lastFail = true, err
+	s.retryAt = time.Now().Add(s.w.opt.RetryEvery)
+	s.lost.detail = reason(err)
+	if s.seg == seg {
+		if s.cur != nil {
+			s.loseLocked(seg, s.cur.buf)
+			s.cur.buf, s.cur.tally, s.seenLen = s.cur.buf[:0], tally{}, 0
+		}
+		s.finishSegment()
+	}
+}
+
+// reason says in a few words what is wrong with the disk, without paths.
+func reason(err error) string {
+	var no syscall.Errno
+	switch {
+	case errors.Is(err, ErrReserve):
+		return ErrReserve.Error()
+	case errors.As(err, &no):
+		return no.Error()
+	}
+	return "the disk refuses"
+}
+
+// lose counts the packets in blocks that never got to the disk. The next packet of each
+// interface that does says how many were lost before it.
+func (s *Series) lose(seg *segment, blocks []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.loseLocked(seg, blocks)
+}
+
+func (s *Series) loseLocked(seg *segment, blocks []byte) {
+	for size := wholeBlock(blocks); size > 0; size = wholeBlock(blocks) {
+		blk := blocks[:size]
+		blocks = blocks[size:]
+		if pcapng.BlockType(le.Uint32(blk)) != pcapng.BlockEnhanced {
+			continue
+		}
+		captured := int(le.Uint32(blk[20:]))
+		s.lost.add(packetTime(blk), captured)
+		s.dropped++
+		s.packets--
+		s.bytes -= uint64(captured)
+		if n := le.Uint32(blk[8:]); uint64(n) < uint64(len(seg.ids)) && s.declared(seg.ids[n]) {
+			s.ifaces[seg.ids[n]].dropped += 1 + option(blk, pcapng.EPBDropCount)
+		}
+	}
+}
+
+// end passes a segment on to the sealer, or forgets one that has nothing in it.
+func (s *Series) end(seg *segment) {
+	s.mu.Lock()
+	if s.disk == seg {
+		s.disk = nil
+	}
+	s.mu.Unlock()
+	if seg.file != nil && seg.tally.packets > 0 {
+		s.w.seals <- seg
+		return
+	}
+	if seg.file != nil {
+		name := seg.file.Name()
+		if err := errors.Join(seg.file.Close(), os.Remove(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			s.w.report(fmt.Errorf("removing empty segment %s: %w", seg.id, err))
+		}
+	}
+	s.mu.Lock()
+	if s.seg == nil && s.next == seg.id.Sequence+1 {
+		s.next-- // so that a long trouble does not use up numbers
+	} else {
+		s.lost.skip(seg.id.Sequence)
+	}
+	for _, h := range seg.holes {
+		s.lost.merge(&loss{packets: uint64(max(h.Packets, 0)), bytes: uint64(h.Bytes), first: h.From, last: h.To, detail: h.Detail, sequences: h.Sequences})
+	}
+	s.mu.Unlock()
+	seg.err = ErrDisk
+	close(seg.done)
+}
+
+// rehash reads a file's first bytes again.
+func rehash(f *os.File, size int64) (hash.Hash, error) {
+	forget(f)
+	h := sha256.New()
+	if _, err := io.Copy(h, io.NewSectionReader(f, 0, size)); err != nil {
+		return nil, err
+	}
+	return h, nil
+}

@@ -1,0 +1,111 @@
+package ring
+
+import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// LoadKey reads the node's signing key, PKCS #8 in PEM, and makes one where there is no
+// file. It refuses a file that others may read.
+func LoadKey(path string) (ed25519.PrivateKey, error) {
+	key, err := readKey(path)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return key, err
+	}
+	_, key, err = ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return nil, fmt.Errorf("making key %s: %w", path, err)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return nil, fmt.Errorf("making key %s: %w", path, err)
+	}
+	err = writeDurably(path, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return readKey(path) // another was quicker
+	}
+	if err != nil {
+		return nil, fmt.Errorf("making key %s: %w", path, err)
+	}
+	return key, nil
+}
+
+func readKey(path string) (ed25519.PrivateKey, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading key: %w", err)
+	}
+	if canWrite && info.Mode().Perm()&0o077 != 0 {
+		return nil, fmt.Errorf("reading key %s: mode %o, want 600: others can read it", path, info.Mode().Perm())
+	}
+	if info.Size() > 64<<10 {
+		return nil, fmt.Errorf("reading key %s: %d bytes, want one PEM block", path, info.Size())
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading key: %w", err)
+	}
+	block, _ := pem.Decode(text)
+	if block == nil || block.Type != "PRIVATE KEY" {
+		return nil, fmt.Errorf("reading key %s: want a PEM block PRIVATE KEY", path)
+	}
+	any, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		return nil, fmt.Errorf("reading key %s: %w", path, err)
+	}
+	key, ok := any.(ed25519.PrivateKey)
+	if !ok {
+		return nil, fmt.Errorf("reading key %s: %T, want ed25519", path, any)
+	}
+	return key, nil
+}
+
+// publicText is the public half as records have it, "" without a key.
+func publicText(key ed25519.PrivateKey) string {
+	if key == nil {
+		return ""
+	}
+	return base64.StdEncoding.EncodeToString(key.Public().(ed25519.PublicKey))
+}
+
+// writeDurably makes a small file that is whole or not there, and never replaces one.
+func writeDurably(path string, data []byte, mode fs.FileMode) error {
+	dir := filepath.Dir(path)
+	f, err := os.CreateTemp(dir, ".new-*")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close())
+	if err == nil {
+		err = renameNew(f.Name(), path)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
+	}
+	return syncFolder(dir)
+}
+
+// SignAnchor is for a witness: it signs that the chain of a ring stood at a record.
+func SignAnchor(key ed25519.PrivateKey, witness, ring string, of uint64, hash string, at Time) Anchor {
+	sig := ed25519.Sign(key, AnchorStatement(ring, of, hash, at))
+	return Anchor{Of: of, Hash: hash, Witness: witness, PublicKey: publicText(key), At: at, Signature: base64.StdEncoding.EncodeToString(sig)}
+}
+
+// check proves the witness's signature.
+func (a *Anchor) check(ring string) error {
+	key, ok := publicKey(a.PublicKey)
+	sig, err := base64.StdEncoding.DecodeString(a.Signature)
+	if !ok || err != nil || !ed25519.Verify(key, AnchorStatement(ring, a.Of, a.Hash, a.At), sig) {
+		return fmt.Errorf("anchor of record %d by %.80q: the signature does not hold", a.Of, a.Witness)
+	}
+	return nil
+}

@@ -1,0 +1,178 @@
+package ring
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+)
+
+// Ring is what a folder holds, as it was when it was opened. Opening reads the records
+// and the names only; Verify checks them.
+type Ring struct {
+	Dir      string
+	ID       string
+	Node     string // as the ring was begun
+	Records  int
+	Damaged  int       // lines of seals.jsonl that cannot be read
+	Segments []Segment // by series and number; with those that are missing
+	Deleted  map[string][]Range
+	Holes    []Hole
+	Writing  bool // a recorder has it open
+	Head     *Record
+}
+
+// Segment is one segment of a ring.
+type Segment struct {
+	ID      ID
+	Path    string
+	Size    int64
+	Open    bool     // hidden: being written, or left by a crash
+	Missing bool     // sealed and not deleted, but not there
+	Seal    *Seal    // nil where there is no record
+	Record  *Record  // of the seal
+	Side    []string // names of side files
+}
+
+// Segments lists the segments of a ring.
+func Segments(dir string) ([]Segment, error) {
+	r, err := Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	return r.Segments, nil
+}
+
+// Open reads what a ring says of itself. It answers ErrNotRing, ErrNewer, or the error
+// of the disk; damaged lines are counted.
+func Open(dir string) (*Ring, error) {
+	for try := 1; ; try++ {
+		r, err := open(dir)
+		if err != nil {
+			return nil, fmt.Errorf("opening ring %s: %w", dir, err)
+		}
+		// Records and folder are not read at one moment: what a recorder seals or removes
+		// in between looks wrong once.
+		if !r.Writing || try == 3 || !slices.ContainsFunc(r.Segments, func(s Segment) bool { return s.Missing || s.Open == (s.Seal != nil) }) {
+			return r, nil
+		}
+	}
+}
+
+func open(dir string) (*Ring, error) {
+	r := &Ring{Dir: dir}
+	var err error
+	if r.Writing, err = writing(dir); err != nil && !errors.Is(err, fs.ErrPermission) {
+		return nil, err
+	}
+	h := newHistory()
+	if err := r.readSeals(h); err != nil {
+		return nil, err
+	}
+	r.Deleted = h.deleted
+	return r, r.readFolder(h)
+}
+
+func (r *Ring) readSeals(h *history) error {
+	f, err := os.Open(filepath.Join(r.Dir, sealsName))
+	if errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Stat(r.Dir); err != nil {
+			return err
+		}
+		return ErrNotRing
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = readSeals(f, func(rec *Record, _ int64, err error) error {
+		if err != nil {
+			r.Damaged++
+			return nil
+		}
+		if o := rec.Origin; o != nil {
+			if o.Version > Version {
+				return fmt.Errorf("version %d, this program knows %d: %w", o.Version, Version, ErrNewer)
+			}
+			r.Node = o.Node
+		}
+		if r.ID == "" {
+			r.ID = rec.Ring
+		}
+		r.Head = rec
+		r.Records++
+		h.take(rec)
+		r.Holes = append(r.Holes, rec.holes()...)
+		return nil
+	})
+	if err == nil && r.Records == 0 {
+		err = fmt.Errorf("%s has no record that can be read: %w", sealsName, ErrNotRing)
+	}
+	return err
+}
+
+func (r *Record) holes() []Hole {
+	switch {
+	case r.Start != nil:
+		return r.Start.Holes
+	case r.Segment != nil:
+		return r.Segment.Holes
+	case r.Stop != nil:
+		return r.Stop.Holes
+	}
+	return nil
+}
+
+func (r *Ring) readFolder(h *history) error {
+	list, err := os.ReadDir(r.Dir)
+	if err != nil {
+		return err
+	}
+	index := map[ID]int{}
+	side := map[ID][]string{}
+	for _, e := range list {
+		id, kind, hidden, ok := ParseName(e.Name())
+		if !ok {
+			continue
+		}
+		if kind != "pcapng" {
+			side[id] = append(side[id], e.Name())
+			continue
+		}
+		info, err := e.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // sealed or removed while we look
+		}
+		if err != nil {
+			return err
+		}
+		s := Segment{ID: id, Path: filepath.Join(r.Dir, e.Name()), Size: info.Size(), Open: hidden}
+		if i, twice := index[id]; twice {
+			// It got its name while we looked.
+			if !hidden {
+				r.Segments[i] = s
+			}
+			continue
+		}
+		index[id] = len(r.Segments)
+		r.Segments = append(r.Segments, s)
+	}
+	for id, rec := range h.live {
+		i, there := index[id]
+		if !there {
+			i = len(r.Segments)
+			r.Segments = append(r.Segments, Segment{ID: id, Path: filepath.Join(r.Dir, id.Segment()), Missing: true})
+		}
+		r.Segments[i].Seal, r.Segments[i].Record = rec.Segment, rec
+	}
+	for i := range r.Segments {
+		r.Segments[i].Side = side[r.Segments[i].ID]
+	}
+	slices.SortFunc(r.Segments, func(a, b Segment) int {
+		return cmp.Or(cmp.Compare(a.ID.Series, b.ID.Series), cmp.Compare(a.ID.Sequence, b.ID.Sequence), cmp.Compare(a.ID.Node, b.ID.Node))
+	})
+	return nil
+}

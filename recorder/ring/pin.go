@@ -1,0 +1,304 @@
+package ring
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// Pinned says what Pin took.
+type Pinned struct {
+	Ring     string    `json:"ring"`
+	From     Time      `json:"from"`
+	To       Time      `json:"to"`
+	Segments []string  `json:"segments"` // names of packet files
+	Missing  []string  `json:"missing"`  // sealed, in the window, and not there
+	Linked   int       `json:"-"`        // segments that cost no space; the others were copied
+	Bytes    int64     `json:"-"`        // of all packet files
+	Head     uint64    `json:"head"`     // last record of the chain that came along
+	Open     []Segment `json:"-"`        // hidden segments, which did not come along: see AskSeal
+}
+
+// Pin puts the segments with packets from from to to, both in it, their side files and
+// the seals into the new folder dest. Where dest lies on the ring's file system they are
+// hard links, which retention leaves alone as long as they are there; elsewhere they are
+// copies. Nothing is left of dest when it fails.
+//
+// The segments that are being written do not come along: AskSeal or Writer.Seal before
+// it ends them.
+func Pin(ctx context.Context, dir string, from, to int64, dest string) (*Pinned, error) {
+	if err := os.Mkdir(dest, 0o755); err != nil {
+		return nil, fmt.Errorf("pinning into %s: %w", dest, err)
+	}
+	p, err := pin(ctx, dir, Time(from), Time(to), dest)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("pinning segments of %s: %w", dir, err), os.RemoveAll(dest))
+	}
+	return p, nil
+}
+
+func pin(ctx context.Context, dir string, from, to Time, dest string) (*Pinned, error) {
+	// The lease stands before anything is looked at: what retention has not taken by
+	// then it leaves there.
+	release, err := takeLease(dir, from, to)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	r, err := Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	p := &Pinned{Ring: r.ID, From: from, To: to, Segments: []string{}, Missing: []string{}}
+	for _, s := range r.Segments {
+		if err := ctx.Err(); err != nil {
+			return nil, context.Cause(ctx)
+		}
+		switch {
+		case s.Open:
+			p.Open = append(p.Open, s)
+		case s.Seal == nil || s.Seal.Last < from || s.Seal.First > to:
+		case s.Missing:
+			p.Missing = append(p.Missing, s.ID.Segment())
+		default:
+			if err := p.take(s, dir, dest); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if err := p.takeSeals(dir, dest); err != nil {
+		return nil, err
+	}
+	text, err := json.MarshalIndent(p, "", "  ")
+	if err != nil {
+		return nil, err
+	}
+	if err := writeDurably(filepath.Join(dest, pinName), append(text, '\n'), 0o644); err != nil {
+		return nil, err
+	}
+	return p, syncFolder(filepath.Dir(filepath.Clean(dest)))
+}
+
+// take links or copies a segment with its side files.
+func (p *Pinned) take(s Segment, dir, dest string) error {
+	linked, err := linkOrCopy(s.Path, filepath.Join(dest, s.ID.Segment()))
+	if errors.Is(err, fs.ErrNotExist) {
+		p.Missing = append(p.Missing, s.ID.Segment())
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if linked {
+		p.Linked++
+	}
+	p.Bytes += s.Seal.Size
+	p.Segments = append(p.Segments, s.ID.Segment())
+	for _, name := range s.Side {
+		// Side files still grow: a link would let the snapshot change.
+		if err := copyFile(filepath.Join(dir, name), filepath.Join(dest, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+// takeSeals copies the records up to the last whole one.
+func (p *Pinned) takeSeals(dir, dest string) error {
+	in, err := os.Open(filepath.Join(dir, sealsName))
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	whole, err := readSeals(in, func(r *Record, _ int64, _ error) error {
+		if r != nil {
+			p.Head = r.N
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return copyFrom(io.NewSectionReader(in, 0, whole), filepath.Join(dest, sealsName))
+}
+
+func linkOrCopy(from, to string) (linked bool, err error) {
+	if err := os.Link(from, to); err == nil || errors.Is(err, fs.ErrNotExist) {
+		return err == nil, err
+	}
+	return false, copyFile(from, to)
+}
+
+func copyFile(from, to string) error {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	return copyFrom(in, to)
+}
+
+func copyFrom(in io.Reader, to string) error {
+	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, in)
+	return errors.Join(err, out.Sync(), out.Close())
+}
+
+// AskSeal asks whoever writes into the ring to end the current segments, and waits for
+// it. Where nobody writes there is nothing to wait for.
+func AskSeal(ctx context.Context, dir string) error {
+	alive, err := writing(dir)
+	if err != nil || !alive {
+		return err
+	}
+	path := filepath.Join(dir, askName)
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o666)
+	if err != nil {
+		return fmt.Errorf("asking for a seal: %w", err)
+	}
+	if err := f.Close(); err != nil {
+		return fmt.Errorf("asking for a seal: %w", err)
+	}
+	for {
+		if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return errors.Join(fmt.Errorf("asking for a seal: no answer: %w", context.Cause(ctx)), os.Remove(path))
+		case <-time.After(20 * time.Millisecond):
+		}
+		if alive, err := writing(dir); err != nil || !alive {
+			return errors.Join(err, os.Remove(path))
+		}
+	}
+}
+
+// writing reports whether a Writer holds the ring.
+func writing(dir string) (bool, error) {
+	f, err := os.Open(filepath.Join(dir, lockName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("looking for a recorder: %w", err)
+	}
+	defer f.Close()
+	return locked(f)
+}
+
+// A lease keeps retention away from a time while somebody links or copies it. It is a
+// file that its owner holds locked; one that nobody holds has ended.
+type lease struct {
+	From Time `json:"from"`
+	To   Time `json:"to"`
+}
+
+type leaseList []lease
+
+func (l leaseList) covers(first, last Time) bool {
+	for _, x := range l {
+		if first <= x.To && last >= x.From {
+			return true
+		}
+	}
+	return false
+}
+
+func takeLease(dir string, from, to Time) (release func(), err error) {
+	if !canWrite {
+		return func() {}, nil // nobody writes rings here
+	}
+	folder := filepath.Join(dir, leasesName)
+	if err := os.MkdirAll(folder, 0o777); err != nil {
+		if errors.Is(err, fs.ErrPermission) || readOnly(err) {
+			return func() {}, nil // nobody can remove anything there either, or we may only read
+		}
+		return nil, err
+	}
+	var id [8]byte
+	if _, err := rand.Read(id[:]); err != nil {
+		return nil, err
+	}
+	f, err := os.CreateTemp(folder, ".new-*")
+	if err != nil {
+		if errors.Is(err, fs.ErrPermission) || readOnly(err) {
+			return func() {}, nil
+		}
+		return nil, err
+	}
+	text, err := json.Marshal(lease{from, to})
+	if err == nil {
+		_, err = f.Write(text)
+	}
+	if err == nil {
+		_, err = lockFile(f)
+	}
+	path := filepath.Join(folder, hex.EncodeToString(id[:]))
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close(), os.Remove(f.Name()))
+	}
+	return func() { os.Remove(path); f.Close() }, nil // one that stays is unlocked, so it has ended
+}
+
+// leases lists those that somebody holds, and removes the others.
+func leases(dir string) (leaseList, error) {
+	folder := filepath.Join(dir, leasesName)
+	list, err := os.ReadDir(folder)
+	if errors.Is(err, fs.ErrNotExist) || len(list) == 0 {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var out leaseList
+	for _, e := range list {
+		path := filepath.Join(folder, e.Name())
+		l, held, err := readLease(path)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+		case err != nil:
+			return nil, err
+		case held:
+			out = append(out, l)
+		case e.Name()[0] != '.': // a hidden one is being made
+			if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return nil, err
+			}
+		}
+	}
+	return out, nil
+}
+
+func readLease(path string) (l lease, held bool, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return l, false, err
+	}
+	defer f.Close()
+	if held, err = locked(f); err != nil || !held {
+		return l, false, err
+	}
+	text, err := io.ReadAll(io.LimitReader(f, 4096))
+	if err != nil {
+		return l, false, err
+	}
+	if json.Unmarshal(text, &l) != nil {
+		l = lease{0, Time(1<<63 - 1)} // somebody holds it: keep all rather than too little
+	}
+	return l, true, nil
+}

@@ -1,0 +1,287 @@
+package ring
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+)
+
+// Kind of a record.
+type Kind string
+
+// Kinds of records.
+const (
+	KindRing     Kind = "ring"     // the first one: what ring this is
+	KindStart    Kind = "start"    // a recorder began to write
+	KindSegment  Kind = "segment"  // the seal of a segment
+	KindDeletion Kind = "deletion" // retention removed segments
+	KindAnchor   Kind = "anchor"   // a witness has seen the chain up to a record
+	KindStop     Kind = "stop"     // the recorder ended in order
+)
+
+// Record is what one line of seals.jsonl says; docs/format/seals.md is its page. One of
+// the pointers is set, the one its kind is named for.
+type Record struct {
+	N        uint64    `json:"n"` // number in the chain, from 0
+	Kind     Kind      `json:"kind"`
+	Ring     string    `json:"ring"`
+	Prev     string    `json:"prev"` // SHA-256 of the record before, in hex; "" in the first
+	At       Time      `json:"at"`
+	Origin   *Origin   `json:"origin,omitempty"`
+	Start    *Start    `json:"start,omitempty"`
+	Segment  *Seal     `json:"segment,omitempty"`
+	Deletion *Deletion `json:"deletion,omitempty"`
+	Anchor   *Anchor   `json:"anchor,omitempty"`
+	Stop     *Stop     `json:"stop,omitempty"`
+
+	Hash string `json:"-"` // SHA-256 of this record, in hex
+	Key  string `json:"-"` // hash of the key that signed it; "" where nobody did
+	Sig  []byte `json:"-"`
+	body []byte
+}
+
+// Origin begins a ring.
+type Origin struct {
+	Version   int    `json:"version"`
+	Node      string `json:"node"`
+	PublicKey string `json:"public_key,omitempty"` // as in Start; signs this record
+}
+
+// Start says who writes from here on and what was found.
+type Start struct {
+	Recorder  string            `json:"recorder,omitempty"`
+	BootID    string            `json:"boot_id,omitempty"`
+	PublicKey string            `json:"public_key,omitempty"` // ed25519, base64; signs all up to the next start
+	Next      map[string]uint64 `json:"next"`                 // by series: numbers below it that have no record were never written whole
+	Crashed   bool              `json:"crashed,omitempty"`    // the recorder before did not stop in order
+	CutBytes  int64             `json:"cut_bytes,omitempty"`  // of a torn last line of seals.jsonl
+	Damaged   int64             `json:"damaged,omitempty"`    // lines of seals.jsonl that cannot be read
+	Holes     []Hole            `json:"holes,omitempty"`
+}
+
+// Seal says all about a segment that must not change any more.
+type Seal struct {
+	Series        string    `json:"series"`
+	Node          string    `json:"node"`
+	Sequence      uint64    `json:"sequence"`
+	Size          int64     `json:"size"`
+	SHA256        string    `json:"sha256"`
+	Packets       uint64    `json:"packets"`
+	Bytes         uint64    `json:"bytes"` // captured
+	Interfaces    int       `json:"interfaces"`
+	First         Time      `json:"first"` // earliest and latest packet
+	Last          Time      `json:"last"`
+	LastPacketID  string    `json:"last_packet_id,omitempty"` // hex
+	Counters      *Counters `json:"counters,omitempty"`
+	Balanced      *bool     `json:"balanced,omitempty"` // seen = filtered + delivered + dropped
+	Clock         *Clock    `json:"clock,omitempty"`
+	Holes         []Hole    `json:"holes,omitempty"`
+	Recovered     bool      `json:"recovered,omitempty"` // sealed at the next start: what was in memory is lost
+	RecoveredSize int64     `json:"recovered_bytes,omitempty"`
+	LostTail      int64     `json:"lost_tail_bytes,omitempty"`
+	Cut           bool      `json:"cut,omitempty"` // the disk refused the rest
+}
+
+// ID of the segment.
+func (s *Seal) ID() ID { return ID{s.Series, s.Node, s.Sequence} }
+
+// Counters of a series since its recorder started. Truncated packets are delivered ones.
+type Counters struct {
+	Seen      uint64 `json:"seen"`
+	Filtered  uint64 `json:"filtered"`
+	Delivered uint64 `json:"delivered"`
+	Dropped   uint64 `json:"dropped"`
+	Truncated uint64 `json:"truncated,omitempty"`
+	Drops     []Drop `json:"drops,omitempty"` // Dropped by reason; empty or complete
+}
+
+// Drop counts packets dropped for one reason.
+type Drop struct {
+	Reason  string `json:"reason"`
+	Packets uint64 `json:"packets"`
+}
+
+// Balanced reports whether every packet seen is accounted for.
+func (c *Counters) Balanced() bool {
+	var reasons uint64
+	for _, d := range c.Drops {
+		reasons += d.Packets
+	}
+	return c.Seen == c.Filtered+c.Delivered+c.Dropped && (len(c.Drops) == 0 || reasons == c.Dropped)
+}
+
+// Clock is one reading of the node's clocks, taken together.
+type Clock struct {
+	Real         Time   `json:"real"`
+	Monotonic    int64  `json:"monotonic_ns"`
+	Boot         int64  `json:"boot_ns"`
+	MaxError     int64  `json:"max_error_ns,omitempty"`
+	Synchronized bool   `json:"synchronized"`
+	Source       string `json:"source,omitempty"`
+}
+
+// Hole is something that is not in the ring, and why.
+type Hole struct {
+	Reason  string `json:"reason"` // disk, restart, policy, filter, drop, retention
+	Series  string `json:"series,omitempty"`
+	From    Time   `json:"from"`
+	To      Time   `json:"to"`
+	Packets int64  `json:"packets"` // -1 where not known
+	Bytes   int64  `json:"bytes"`
+	Detail  string `json:"detail,omitempty"`
+	// Numbers of segments that were begun and are not there: From to To.
+	Sequences []Range `json:"sequences,omitempty"`
+}
+
+// Range is a range of sequence numbers, both ends in it.
+type Range struct {
+	From uint64 `json:"from"`
+	To   uint64 `json:"to"`
+}
+
+// Deletion says which segments retention removed and why.
+type Deletion struct {
+	Series    string  `json:"series"`
+	Sequences []Range `json:"sequences"`
+	Bytes     int64   `json:"bytes"`
+	Reason    string  `json:"reason"` // bytes, age, reserve
+	First     Time    `json:"first"`
+	Last      Time    `json:"last"`
+}
+
+// Anchor is a countersignature: a witness outside the node has seen the chain up to a
+// record, so nobody can cut or change it up to there without that witness.
+type Anchor struct {
+	Of        uint64 `json:"of"`   // number of the record
+	Hash      string `json:"hash"` // its hash
+	Witness   string `json:"witness"`
+	PublicKey string `json:"public_key"` // ed25519, base64
+	At        Time   `json:"at"`         // by the witness's clock
+	Signature string `json:"signature"`  // base64, over AnchorStatement
+}
+
+// Stop ends what a start began.
+type Stop struct {
+	Holes []Hole `json:"holes,omitempty"` // not yet stated in a segment
+}
+
+// sealedLine is a line as it stands in the file.
+type sealedLine struct {
+	Record json.RawMessage `json:"record"`
+	Key    string          `json:"key,omitempty"`
+	Sig    string          `json:"sig,omitempty"`
+}
+
+// Types of what is signed, bound into the signed bytes.
+const (
+	sealType   = "application/vnd.pcapsule.seal+json"
+	anchorType = "application/vnd.pcapsule.anchor+json"
+)
+
+const maxLine = 4 << 20 // a line of seals.jsonl
+
+// preAuth binds a type to a body, as DSSE 1.0.2 does, so that a signature over one kind
+// of text is none over another.
+func preAuth(typ string, body []byte) []byte {
+	return fmt.Appendf(nil, "DSSEv1 %d %s %d %s", len(typ), typ, len(body), body)
+}
+
+// AnchorStatement is what a witness signs.
+func AnchorStatement(ring string, of uint64, hash string, at Time) []byte {
+	text, _ := json.Marshal(struct {
+		Ring string `json:"ring"`
+		Of   uint64 `json:"of"`
+		Hash string `json:"hash"`
+		At   Time   `json:"at"`
+	}{ring, of, hash, at}) // strings and numbers always encode
+	return preAuth(anchorType, text)
+}
+
+// KeyID is the SHA-256 of a public key, in hex.
+func KeyID(key ed25519.PublicKey) string { return hexHash(key) }
+
+func hexHash(b []byte) string {
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:])
+}
+
+// encode writes the line of a record and sets Hash, Key and Sig.
+func (r *Record) encode(key ed25519.PrivateKey) ([]byte, error) {
+	body, err := compact(r)
+	if err != nil {
+		return nil, fmt.Errorf("writing record %d: %w", r.N, err)
+	}
+	line := sealedLine{Record: body}
+	r.body, r.Hash, r.Key, r.Sig = body, hexHash(body), "", nil
+	if key != nil {
+		r.Sig = ed25519.Sign(key, preAuth(sealType, body))
+		r.Key = KeyID(key.Public().(ed25519.PublicKey))
+		line.Key, line.Sig = r.Key, base64.StdEncoding.EncodeToString(r.Sig)
+	}
+	text, err := compact(line)
+	if err != nil {
+		return nil, fmt.Errorf("writing record %d: %w", r.N, err)
+	}
+	if len(text) >= maxLine {
+		return nil, fmt.Errorf("writing record %d of %d bytes, want less than %d", r.N, len(text), maxLine)
+	}
+	return append(text, '\n'), nil
+}
+
+// compact is JSON without escapes for HTML and without a line end.
+func compact(v any) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		return nil, err
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+}
+
+// parseRecord reads a line without its end.
+func parseRecord(line []byte) (*Record, error) {
+	var l sealedLine
+	if err := json.Unmarshal(line, &l); err != nil {
+		return nil, fmt.Errorf("reading record: %w", err)
+	}
+	r := &Record{}
+	if err := json.Unmarshal(l.Record, r); err != nil {
+		return nil, fmt.Errorf("reading record: %w", err)
+	}
+	if r.Kind == "" || r.Ring == "" {
+		return nil, fmt.Errorf("reading record: no kind or ring in it")
+	}
+	if (r.Kind == KindRing) != (r.Origin != nil) || (r.Kind == KindStart) != (r.Start != nil) || (r.Kind == KindSegment) != (r.Segment != nil) ||
+		(r.Kind == KindDeletion) != (r.Deletion != nil) || (r.Kind == KindAnchor) != (r.Anchor != nil) || (r.Kind == KindStop) != (r.Stop != nil) {
+		return nil, fmt.Errorf("reading record %d: what it says is not of its kind %q", r.N, r.Kind)
+	}
+	if s := r.Segment; s != nil && (!validSeries(s.Series) || s.Node != nodeName(s.Node) || s.Size < 0) {
+		return nil, fmt.Errorf("reading record %d: no segment can be called %.80q", r.N, s.ID())
+	}
+	if l.Sig != "" {
+		sig, err := base64.StdEncoding.DecodeString(l.Sig)
+		if err != nil {
+			return nil, fmt.Errorf("reading signature of record %d: %w", r.N, err)
+		}
+		r.Sig, r.Key = sig, l.Key
+	}
+	r.body = bytes.Clone(l.Record)
+	r.Hash = hexHash(r.body)
+	return r, nil
+}
+
+// signedBy reports whether the record has a good signature of that key.
+func (r *Record) signedBy(key ed25519.PublicKey) bool {
+	return len(key) == ed25519.PublicKeySize && len(r.Sig) > 0 && ed25519.Verify(key, preAuth(sealType, r.body), r.Sig)
+}
+
+// publicKey reads a key as records have it.
+func publicKey(s string) (ed25519.PublicKey, bool) {
+	b, err := base64.StdEncoding.DecodeString(s)
+	return b, err == nil && len(b) == ed25519.PublicKeySize
+}

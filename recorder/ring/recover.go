@@ -1,0 +1,283 @@
+package ring
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/pcapsule/pcapsule/recorder/pcapng"
+)
+
+// scanned is what stands in whole blocks at the start of a segment file.
+type scanned struct {
+	size   int64 // up to the end of the last whole block
+	sum    [sha256.Size]byte
+	tally  tally
+	header *Header // nil where the section header has none of ours
+	what   string  // why it ends there; "" at the end of the file
+}
+
+// scan reads a segment up to its last whole block. Any bytes may come; it holds one
+// window in memory.
+func scan(src io.Reader) (scanned, error) {
+	s := scanned{}
+	sum := sha256.New()
+	buf := make([]byte, 4*maxBlock)
+	n := 0
+	for {
+		k, err := io.ReadFull(src, buf[n:])
+		n += k
+		end := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+		if err != nil && !end {
+			return s, err
+		}
+		at := s.blocks(buf[:n], end)
+		sum.Write(buf[:at])
+		if s.what != "" || end {
+			sum.Sum(s.sum[:0])
+			return s, nil
+		}
+		n = copy(buf, buf[at:n])
+	}
+}
+
+// blocks takes the whole blocks at the start of b and returns how far it came. It stops
+// where a block may go on behind b, and for good at what cannot be a block.
+func (s *scanned) blocks(b []byte, end bool) int {
+	at := 0
+	for {
+		rest := b[at:]
+		if len(rest) == 0 || len(rest) < maxBlock && !end {
+			return at
+		}
+		size := wholeBlock(rest)
+		if size == 0 {
+			s.what = "a block that is not whole"
+			return at
+		}
+		blk := rest[:size]
+		if s.size == 0 {
+			if !s.section(blk) {
+				s.what = "no section header of a segment"
+				return at
+			}
+		} else if err := s.tally.lookAt(blk); err != nil {
+			s.what = err.Error()
+			return at
+		}
+		at += size
+		s.size += int64(size)
+	}
+}
+
+func (s *scanned) section(blk []byte) bool {
+	if pcapng.BlockType(le.Uint32(blk)) != pcapng.BlockSection || len(blk) < 28 || le.Uint32(blk[8:]) != 0x1A2B3C4D {
+		return false
+	}
+	sec, err := pcapng.ParseSection(pcapng.Block{Type: pcapng.BlockSection, Body: blk[8 : len(blk)-4]})
+	if err == nil && len(sec.Comments) > 0 {
+		if h, ok := ParseHeader(sec.Comments[0]); ok {
+			s.header = &h
+		}
+	}
+	return true
+}
+
+// unsealed is a segment without a record.
+type unsealed struct {
+	id      ID
+	path    string // as it is called now
+	visible bool
+	size    int64 // before it was cut
+	scanned scanned
+}
+
+// found is what the start of a Writer found in the folder.
+type found struct {
+	lastID   uint64
+	last     Time
+	holes    []Hole
+	unsealed []unsealed
+}
+
+// recover brings folder and records together: it finishes what a crash interrupted, and
+// lists the segments that have no record yet.
+func (w *Writer) recover(old *history) (*found, error) {
+	list, err := os.ReadDir(w.opt.Dir)
+	if err != nil {
+		return nil, err
+	}
+	f := &found{lastID: old.lastID, last: old.last}
+	for s, n := range old.next {
+		w.next[s] = n
+	}
+	visible := map[ID]bool{}
+	for _, e := range list {
+		id, kind, hidden, ok := ParseName(e.Name())
+		if !ok {
+			if strings.HasPrefix(e.Name(), ".new-") {
+				os.Remove(filepath.Join(w.opt.Dir, e.Name())) // half of a small file; nothing refers to it
+			}
+			continue
+		}
+		w.next[id.Series] = max(w.next[id.Series], id.Sequence+1)
+		path := filepath.Join(w.opt.Dir, e.Name())
+		switch {
+		case within(old.deleted[id.Series], id.Sequence):
+			// Its deletion was recorded and not finished.
+			if err := os.Remove(path); err != nil {
+				return nil, err
+			}
+		case kind != "pcapng":
+		case !hidden:
+			visible[id] = true
+			if old.live[id] == nil {
+				err = w.scanUnsealed(f, id, path, true)
+			}
+		case old.live[id] != nil:
+			if err = w.finishRename(id, path, old.live[id].Segment); err == nil {
+				visible[id] = true
+			}
+		default:
+			err = w.scanUnsealed(f, id, path, false)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("recovering %s: %w", e.Name(), err)
+		}
+	}
+	w.findLive(old, visible)
+	w.restartHole(f, old)
+	return f, syncFolder(w.opt.Dir)
+}
+
+// findLive lists the sealed segments that are there, in the order of their seals.
+func (w *Writer) findLive(old *history, visible map[ID]bool) {
+	var records []*Record
+	for id, r := range old.live {
+		if visible[id] {
+			records = append(records, r)
+		} else {
+			w.report(fmt.Errorf("recovering ring: segment %s has a seal and no file", id))
+		}
+	}
+	slices.SortFunc(records, func(a, b *Record) int { return int(min(max(int64(a.N)-int64(b.N), -1), 1)) })
+	for _, r := range records {
+		w.live = append(w.live, liveSegment{r.Segment.ID(), r.Segment.First, r.Segment.Last})
+	}
+}
+
+// restartHole states the time in which nobody recorded.
+func (w *Writer) restartHole(f *found, old *history) {
+	if f.last == 0 && old.records < 2 {
+		return
+	}
+	h := Hole{Reason: "restart", From: f.last, To: now(), Packets: -1, Detail: "the recorder was stopped"}
+	if old.crashed {
+		h.Detail = "the recorder ended without a stop; what it had in memory is lost"
+	}
+	f.holes = append(f.holes, h)
+}
+
+// finishRename gives a segment its name whose record was written before a crash.
+func (w *Writer) finishRename(id ID, path string, seal *Seal) error {
+	file, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	sum := sha256.New()
+	n, err := io.Copy(sum, file)
+	if err = errors.Join(err, file.Close()); err != nil {
+		return err
+	}
+	if n != seal.Size || hex.EncodeToString(sum.Sum(nil)) != seal.SHA256 {
+		// Sealed bytes were synced before the record: this is another hand's work. It
+		// keeps its hidden name, and verify says that the segment is missing.
+		w.report(fmt.Errorf("recovering segment %s: its %d bytes are not those of its seal", id, n))
+		return nil
+	}
+	return renameNew(path, filepath.Join(w.opt.Dir, id.Segment()))
+}
+
+// scanUnsealed looks at a segment without a record. A hidden one is cut after its last
+// whole block, and removed where no packet is left.
+func (w *Writer) scanUnsealed(f *found, id ID, path string, visible bool) error {
+	mode := os.O_RDWR
+	if visible {
+		mode = os.O_RDONLY // never rewrite what others may be reading
+	}
+	file, err := os.OpenFile(path, mode, 0)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	s, err := scan(file)
+	if err != nil {
+		return err
+	}
+	f.lastID = max(f.lastID, s.tally.id)
+	f.last = max(f.last, s.tally.last)
+	if visible {
+		f.unsealed = append(f.unsealed, unsealed{id, path, true, info.Size(), s})
+		return nil
+	}
+	if s.tally.packets == 0 {
+		w.report(fmt.Errorf("recovering segment %s: %d bytes and no whole packet in them; removed", id, info.Size()))
+		return os.Remove(path)
+	}
+	if err := file.Truncate(s.size); err != nil { // also gives back the space kept in advance
+		return err
+	}
+	if err := file.Sync(); err != nil {
+		return err
+	}
+	f.unsealed = append(f.unsealed, unsealed{id, path, false, info.Size(), s})
+	return nil
+}
+
+// sealRecovered seals a segment that a crash left.
+func (w *Writer) sealRecovered(u unsealed) error {
+	s := u.scanned.tally.seal(u.id)
+	s.Size, s.SHA256, s.Recovered = u.scanned.size, hex.EncodeToString(u.scanned.sum[:]), true
+	s.RecoveredSize, s.LostTail = u.scanned.size, u.size-u.scanned.size
+	if u.visible {
+		// It is not cut, so its hash is over all of it.
+		file, err := os.Open(u.path)
+		if err != nil {
+			return err
+		}
+		h, err := rehash(file, u.size)
+		if err = errors.Join(err, file.Close()); err != nil {
+			return err
+		}
+		s.Size, s.SHA256 = u.size, hex.EncodeToString(h.Sum(nil))
+	}
+	if h := u.scanned.header; h != nil {
+		s.Holes = h.Holes
+	}
+	r, err := w.chain.append(&Record{Kind: KindSegment, Segment: s})
+	if err != nil {
+		return err
+	}
+	if !u.visible {
+		if err := renameNew(u.path, filepath.Join(w.opt.Dir, u.id.Segment())); err != nil {
+			return err
+		}
+		if err := syncFolder(w.opt.Dir); err != nil {
+			return err
+		}
+	}
+	w.live = append(w.live, liveSegment{u.id, s.First, s.Last})
+	w.found = append(w.found, *r)
+	w.opt.OnSeal(*r)
+	return nil
+}

@@ -1,0 +1,229 @@
+package ring
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"syscall"
+	"time"
+)
+
+// runJanitor removes what retention says and answers requests to seal.
+func (w *Writer) runJanitor() {
+	t := time.NewTicker(100 * time.Millisecond)
+	defer t.Stop()
+	var last error
+	for {
+		select {
+		case <-w.stop:
+			return
+		case <-t.C:
+		}
+		w.answerAsk()
+		err := w.retain()
+		if err != nil && (last == nil || err.Error() != last.Error()) {
+			w.report(err)
+		}
+		last = err
+	}
+}
+
+// answerAsk seals when somebody asks for it by a file, see AskSeal.
+func (w *Writer) answerAsk() {
+	path := filepath.Join(w.opt.Dir, askName)
+	if _, err := os.Lstat(path); err != nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := w.Seal(ctx); err != nil && !errors.Is(err, ErrDisk) {
+		w.report(err)
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		w.report(fmt.Errorf("answering a request to seal: %w", err))
+	}
+}
+
+// roomOnDisk holds the reserve, by removing segments where that helps.
+func (w *Writer) roomOnDisk() error {
+	if w.opt.Reserve <= 0 {
+		return nil
+	}
+	if free, err := freeSpace(w.opt.Dir); err != nil || free >= w.opt.Reserve {
+		return err
+	}
+	if err := w.retain(); err != nil {
+		return err
+	}
+	free, err := freeSpace(w.opt.Dir)
+	if err == nil && free < w.opt.Reserve {
+		err = fmt.Errorf("%d bytes free, %d reserved: %w", free, w.opt.Reserve, ErrReserve)
+	}
+	return err
+}
+
+// candidate is a sealed segment with all its files.
+type candidate struct {
+	liveSegment
+	files []string
+	bytes int64
+	held  bool // in a snapshot, or being put into one
+	there bool
+}
+
+// retain removes the oldest segments where there are too many. Those that a snapshot
+// holds stay, and do not count: removing them would free nothing.
+func (w *Writer) retain() error {
+	w.retention.Lock()
+	defer w.retention.Unlock()
+	if w.opt.MaxBytes <= 0 && w.opt.MaxAge <= 0 && w.opt.Reserve <= 0 {
+		return nil
+	}
+	if err := w.settle(); err != nil {
+		return fmt.Errorf("removing segments: %w", err)
+	}
+	all, err := w.candidates()
+	if err != nil {
+		return fmt.Errorf("looking for segments to remove: %w", err)
+	}
+	short := int64(0)
+	if w.opt.Reserve > 0 {
+		free, err := freeSpace(w.opt.Dir)
+		if err != nil {
+			return err
+		}
+		short = w.opt.Reserve - free
+	}
+	total := w.chain.bytes()
+	for _, c := range all {
+		if !c.held {
+			total += c.bytes
+		}
+	}
+	groups := map[[2]string][]candidate{}
+	var order [][2]string
+	oldest := now() - Time(w.opt.MaxAge)
+	for _, c := range all {
+		why := ""
+		switch {
+		case c.held || !c.there:
+		case w.opt.MaxAge > 0 && c.last < oldest:
+			why = "age"
+		case w.opt.MaxBytes > 0 && total > w.opt.MaxBytes:
+			why = "bytes"
+		case short > 0:
+			why = "reserve"
+		}
+		if why == "" {
+			continue
+		}
+		total -= c.bytes
+		short -= c.bytes
+		key := [2]string{c.id.Series, why}
+		if groups[key] == nil {
+			order = append(order, key)
+		}
+		groups[key] = append(groups[key], c)
+	}
+	for _, key := range order {
+		if err := w.remove(key[0], key[1], groups[key]); err != nil {
+			return fmt.Errorf("removing segments of %s: %w", key[0], err)
+		}
+	}
+	return nil
+}
+
+// candidates looks at the files of all sealed segments.
+func (w *Writer) candidates() ([]candidate, error) {
+	leased, err := leases(w.opt.Dir)
+	if err != nil {
+		return nil, err
+	}
+	w.mu.Lock()
+	all := make([]candidate, len(w.live))
+	index := make(map[ID]int, len(w.live))
+	for i, l := range w.live {
+		all[i] = candidate{liveSegment: l, held: leased.covers(l.first, l.last)}
+		index[l.id] = i
+	}
+	w.mu.Unlock()
+	list, err := os.ReadDir(w.opt.Dir)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range list {
+		id, kind, hidden, ok := ParseName(e.Name())
+		i, known := index[id]
+		if !ok || hidden || !known {
+			continue
+		}
+		info, err := e.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		c := &all[i]
+		c.files = append(c.files, e.Name())
+		c.bytes += info.Size()
+		if kind == "pcapng" {
+			c.there = true
+			c.held = c.held || links(info) > 1
+		}
+	}
+	return all, nil
+}
+
+// remove records a deletion, then carries it out. A crash between the two is finished at
+// the next start; the other way round segments would be missing without a word.
+func (w *Writer) remove(series, why string, list []candidate) error {
+	d := Deletion{Series: series, Reason: why, First: list[0].first, Last: list[0].last}
+	for _, c := range list {
+		d.Bytes += c.bytes
+		d.First, d.Last = min(d.First, c.first), max(d.Last, c.last)
+		if k := len(d.Sequences); k > 0 && d.Sequences[k-1].To+1 == c.id.Sequence {
+			d.Sequences[k-1].To++
+		} else {
+			d.Sequences = append(d.Sequences, Range{c.id.Sequence, c.id.Sequence})
+		}
+	}
+	_, err := w.chain.append(&Record{Kind: KindDeletion, Deletion: &d})
+	if errors.Is(err, syscall.ENOSPC) {
+		// A disk with no room for the record has it when the segments are gone.
+		w.owed, err = append(w.owed, d), nil
+	}
+	if err != nil {
+		return err
+	}
+	gone := map[ID]bool{}
+	for _, c := range list {
+		w.doomed = append(w.doomed, c.files...)
+		gone[c.id] = true
+	}
+	w.mu.Lock()
+	w.live = slices.DeleteFunc(w.live, func(l liveSegment) bool { return gone[l.id] })
+	w.mu.Unlock()
+	return w.settle()
+}
+
+// settle removes the files whose deletion is recorded, and records what is owed.
+func (w *Writer) settle() error {
+	for len(w.doomed) > 0 {
+		if err := os.Remove(filepath.Join(w.opt.Dir, w.doomed[0])); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		w.doomed = w.doomed[1:]
+	}
+	for len(w.owed) > 0 {
+		if _, err := w.chain.append(&Record{Kind: KindDeletion, Deletion: &w.owed[0]}); err != nil {
+			return err
+		}
+		w.owed = w.owed[1:]
+	}
+	return nil
+}

@@ -1,0 +1,175 @@
+package ring
+
+import (
+	"bytes"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// errGone means that a segment's file is not there any more: nothing can bring it back.
+var errGone = errors.New("the file is gone")
+
+// runSealer makes finished segments durable, seals them in order and gives them their
+// names. While the disk refuses it tries again, and the series behind it drop packets
+// rather than wait.
+func (w *Writer) runSealer() {
+	every := w.opt.SyncEvery
+	if every < 0 {
+		every = time.Hour
+	}
+	t := time.NewTicker(every)
+	defer t.Stop()
+	for {
+		select {
+		case seg, ok := <-w.seals:
+			if !ok {
+				return
+			}
+			w.sealUntilDone(seg)
+		case <-t.C:
+			if w.opt.SyncEvery > 0 {
+				w.syncOpen()
+			}
+		}
+	}
+}
+
+// syncOpen makes what is written of the current segments durable.
+func (w *Writer) syncOpen() {
+	for _, s := range w.allSeries() {
+		s.mu.Lock()
+		seg := s.disk
+		s.mu.Unlock()
+		if seg == nil {
+			continue
+		}
+		err := syncData(seg.file)
+		s.mu.Lock()
+		gone := s.disk != seg // it was empty, and closed while we looked
+		s.mu.Unlock()
+		if err != nil && !gone {
+			w.report(fmt.Errorf("syncing segment %s: %w", seg.id, err))
+		}
+	}
+}
+
+func (w *Writer) sealUntilDone(seg *segment) {
+	defer close(seg.done)
+	for {
+		err := w.seal(seg)
+		if err == nil {
+			w.setTrouble(nil)
+			return
+		}
+		err = fmt.Errorf("sealing segment %s: %w", seg.id, err)
+		w.setTrouble(err)
+		closing := false
+		if !errors.Is(err, errGone) {
+			select {
+			case <-w.stop:
+				closing = true
+			case <-time.After(w.opt.RetryEvery):
+				continue
+			}
+		}
+		seg.err = err
+		if err := seg.file.Close(); err != nil {
+			w.report(err)
+		}
+		if !closing {
+			w.setTrouble(nil)
+			s := seg.series
+			s.mu.Lock()
+			s.lost.merge(&loss{packets: seg.tally.packets, bytes: seg.tally.bytes, first: seg.tally.first, last: seg.tally.last, detail: "a segment's file vanished"})
+			if seg.sealed == nil {
+				s.lost.skip(seg.id.Sequence)
+			}
+			s.mu.Unlock()
+		}
+		return
+	}
+}
+
+// seal goes the way from a hidden file to a visible one, or on from where it was.
+func (w *Writer) seal(seg *segment) error {
+	hidden := seg.file.Name()
+	path := filepath.Join(w.opt.Dir, seg.id.Segment())
+	if seg.sealed == nil {
+		if _, err := os.Lstat(hidden); errors.Is(err, fs.ErrNotExist) {
+			return errors.Join(errGone, err)
+		}
+		// The size is what whole blocks make of it; the space kept in advance goes back.
+		if err := seg.file.Truncate(seg.size); err != nil {
+			return err
+		}
+		if err := seg.file.Sync(); err != nil {
+			seg.resync = true // the kernel forgets such an error once it is told
+			return err
+		}
+		if seg.resync {
+			h, err := rehash(seg.file, seg.size)
+			if err != nil {
+				return err
+			}
+			if !bytes.Equal(h.Sum(nil), seg.hash.Sum(nil)) {
+				return fmt.Errorf("%w: the disk lost what was written to it", errGone)
+			}
+			seg.resync = false
+		}
+		r, err := w.chain.append(&Record{Kind: KindSegment, Segment: seg.seal()})
+		if err != nil {
+			return err
+		}
+		seg.sealed = r
+	}
+	if err := renameNew(hidden, path); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return errors.Join(errGone, err)
+		}
+		return err
+	}
+	if err := syncFolder(w.opt.Dir); err != nil {
+		w.report(fmt.Errorf("sealing segment %s: %w", seg.id, err)) // it has its name; a power cut may take it, the next start gives it back
+	}
+	if err := seg.file.Close(); err != nil {
+		w.report(fmt.Errorf("closing segment %s: %w", seg.id, err)) // it is synced
+	}
+	w.mu.Lock()
+	w.live = append(w.live, liveSegment{seg.id, seg.tally.first, seg.tally.last})
+	w.mu.Unlock()
+	w.opt.OnSeal(*seg.sealed)
+	return nil
+}
+
+// seal says what the record of the segment has to say.
+func (seg *segment) seal() *Seal {
+	s := seg.tally.seal(seg.id)
+	s.Size, s.SHA256 = seg.size, hex.EncodeToString(seg.hash.Sum(nil))
+	s.Cut = seg.broken
+	s.Holes = seg.holes
+	if a := seg.account; a != nil {
+		s.Clock = a.Clock
+		s.Holes = append(s.Holes, a.Holes...)
+		if a.Counters != nil {
+			c := *a.Counters
+			balanced := c.Balanced()
+			s.Counters, s.Balanced = &c, &balanced
+		}
+	}
+	return s
+}
+
+// seal fills in what was counted.
+func (t *tally) seal(id ID) *Seal {
+	s := &Seal{Series: id.Series, Node: id.Node, Sequence: id.Sequence, Packets: t.packets, Bytes: t.bytes,
+		Interfaces: t.interfaces, First: t.first, Last: t.last}
+	if t.id != 0 {
+		s.LastPacketID = fmt.Sprintf("%010x", t.id)
+	}
+	return s
+}

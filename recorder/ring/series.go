@@ -1,0 +1,475 @@
+package ring
+
+import (
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/pcapsule/pcapsule/recorder/pcapng"
+)
+
+// SeriesOptions of a series. The functions are called while the series is locked: they
+// must not call it, and should be quick.
+type SeriesOptions struct {
+	Name     string // sockets, interfaces, plaintext, …
+	LinkType uint16
+	SnapLen  uint32         // longer packets are cut; 0 and more than 261,000 mean 261,000
+	Header   func(*Header)  // fills in what the section header says; called for each segment; may be nil
+	Account  func() Account // counters when a segment ends; may be nil
+}
+
+// Account is what was counted when a segment ends.
+type Account struct {
+	Counters   *Counters // since the recorder started, read so that they fit together; nil where there are none
+	Clock      *Clock
+	Interfaces []InterfaceAccount
+	Holes      []Hole // in this segment's time: filter, policy, drop
+}
+
+// Series writes packets of one link type into segments.
+type Series struct {
+	w   *Writer
+	opt SeriesOptions
+
+	ops  chan op
+	free chan *chunk
+
+	mu       sync.Mutex
+	next     uint64 // sequence number of the next segment
+	gen      uint64 // counts segments begun
+	ifaces   []iface
+	unused   []InterfaceID
+	seg      *segment
+	cur      *chunk
+	seenLen  int // of cur at the last tick
+	chunks   int // made so far
+	stalled  bool
+	down     bool
+	retryAt  time.Time
+	lastFail error
+	closed   bool
+	lost     loss     // not yet stated in a segment
+	disk     *segment // open on the disk now, for syncs
+
+	packets, bytes, dropped uint64
+}
+
+// iface is a declared interface.
+type iface struct {
+	desc    []byte // its block; nil where the number is unused
+	gen     uint64 // of the segment that has it as number num
+	num     uint32
+	dropped uint64 // by the ring since the last packet that stayed
+}
+
+// chunk is a stretch of whole blocks on its way to the disk.
+type chunk struct {
+	seg   *segment
+	buf   []byte
+	tally tally
+}
+
+const chunkSize = maxBlock // every block fits into an empty chunk; small enough for the second-level cache
+
+// op is what the disk side is given: a chunk, or the end of a segment.
+type op struct {
+	chunk *chunk
+	end   *segment
+}
+
+// loss counts what the ring could not keep.
+type loss struct {
+	packets, bytes uint64
+	first, last    Time
+	sequences      []Range
+	detail         string
+}
+
+func (l *loss) add(ns Time, captured int) {
+	if l.packets == 0 || ns < l.first {
+		l.first = ns
+	}
+	if l.packets == 0 || ns > l.last {
+		l.last = ns
+	}
+	l.packets++
+	l.bytes += uint64(captured)
+}
+
+func (l *loss) skip(n uint64) {
+	if k := len(l.sequences); k > 0 && l.sequences[k-1].To+1 == n {
+		l.sequences[k-1].To = n
+		return
+	}
+	l.sequences = append(l.sequences, Range{n, n})
+}
+
+func newSeries(w *Writer, opt SeriesOptions, next uint64) *Series {
+	n := max(w.opt.QueueBytes/chunkSize, 2)
+	return &Series{w: w, opt: opt, next: next, free: make(chan *chunk, n),
+		// Each end has a chunk of its segment before it, so a send never waits.
+		ops: make(chan op, 2*n+2)}
+}
+
+// Interface declares an interface. Its block is written into every segment before its
+// first packet there. Link type, snap length and units of time are those of the series.
+func (s *Series) Interface(i pcapng.Interface) (InterfaceID, error) {
+	desc, err := describe(i, s.opt.LinkType, s.opt.SnapLen)
+	if err != nil {
+		return 0, fmt.Errorf("declaring interface %.80q: %w", i.Name, err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n := len(s.unused); n > 0 {
+		id := s.unused[n-1]
+		s.unused = s.unused[:n-1]
+		s.ifaces[id] = iface{desc: desc}
+		return id, nil
+	}
+	s.ifaces = append(s.ifaces, iface{desc: desc})
+	return InterfaceID(len(s.ifaces) - 1), nil
+}
+
+// Update gives an interface another description. Packets from now on belong to it, also
+// in the segment that is being written: there it is described a second time.
+func (s *Series) Update(id InterfaceID, i pcapng.Interface) error {
+	desc, err := describe(i, s.opt.LinkType, s.opt.SnapLen)
+	if err != nil {
+		return fmt.Errorf("describing interface %.80q: %w", i.Name, err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.declared(id) {
+		return ErrInterface
+	}
+	s.ifaces[id].desc, s.ifaces[id].gen = desc, 0
+	return nil
+}
+
+// Release forgets an interface; its number may be given to another.
+func (s *Series) Release(id InterfaceID) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.declared(id) {
+		return ErrInterface
+	}
+	s.ifaces[id] = iface{}
+	s.unused = append(s.unused, id)
+	return nil
+}
+
+func (s *Series) declared(id InterfaceID) bool {
+	return uint(id) < uint(len(s.ifaces)) && s.ifaces[id].desc != nil
+}
+
+// Append takes a packet. It answers
+//   - nil: the packet is on its way to the disk,
+//   - ErrDisk: the disk refuses or is too slow; the packet is dropped and counted,
+//   - ErrInterface, ErrClosed: the caller's mistake; nothing is counted.
+//
+// It waits for a slow disk for Options.Patience at most, and not again until there is
+// room.
+func (s *Series) Append(p *Packet) error {
+	s.mu.Lock()
+	err := s.append(p)
+	s.mu.Unlock()
+	return err
+}
+
+// AppendAll takes packets in order and returns how many were not dropped. It ends at the
+// first mistake of the caller.
+func (s *Series) AppendAll(list []Packet) (kept int, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range list {
+		switch err := s.append(&list[i]); err {
+		case nil:
+			kept++
+		case ErrDisk:
+		default:
+			return kept, err
+		}
+	}
+	return kept, nil
+}
+
+func (s *Series) append(p *Packet) error {
+	if !s.declared(p.Interface) {
+		return ErrInterface
+	}
+	if s.closed {
+		return ErrClosed
+	}
+	it := &s.ifaces[p.Interface]
+	if s.down {
+		return s.drop(it, p)
+	}
+	if s.seg == nil {
+		s.beginSegment()
+	}
+	if it.gen != s.seg.gen && !s.describe(it, p.Interface) {
+		return s.drop(it, p)
+	}
+	keep := max(min(len(p.Data), int(s.opt.SnapLen)-len(p.Prefix)), 0)
+	drops := p.Drops + it.dropped
+	size := enhanced + pad4(len(p.Prefix)+keep) + p.optionsSize(drops)
+	if size > maxBlock {
+		if p.Comment != "" && len(p.Prefix) <= maxCaptured {
+			short := *p
+			short.Comment = "" // there is no room for both, and the packet counts
+			return s.append(&short)
+		}
+		return s.drop(it, p)
+	}
+	b := s.room(size)
+	if b == nil {
+		return s.drop(it, p)
+	}
+	p.encode(b, it.num, keep, drops)
+	it.dropped = 0
+	captured := len(p.Prefix) + keep
+	s.packets++
+	s.bytes += uint64(captured)
+	t := &s.cur.tally
+	t.packet(captured, Time(p.Time))
+	t.id = max(t.id, p.ID&packetIDMask)
+	if s.seg.filled >= s.w.opt.SegmentBytes {
+		s.rotate()
+	}
+	return nil
+}
+
+func (s *Series) drop(it *iface, p *Packet) error {
+	it.dropped += 1 + p.Drops
+	s.dropped++
+	s.lost.add(Time(p.Time), len(p.Prefix)+len(p.Data))
+	return ErrDisk
+}
+
+// room returns size bytes of the current chunk, nil where there is none to be had.
+func (s *Series) room(size int) []byte {
+	if s.cur != nil && len(s.cur.buf)+size > chunkSize {
+		s.send()
+	}
+	if s.cur == nil {
+		if s.cur = s.take(); s.cur == nil {
+			return nil
+		}
+		s.cur.seg = s.seg
+	}
+	at := len(s.cur.buf)
+	s.cur.buf = s.cur.buf[:at+size]
+	s.seg.filled += int64(size)
+	return s.cur.buf[at : at+size]
+}
+
+// take gets an empty chunk. A disk that was too slow once is not waited for again until
+// it has given one back.
+func (s *Series) take() *chunk {
+	select {
+	case c := <-s.free:
+		s.stalled = false
+		return c
+	default:
+	}
+	if s.chunks < cap(s.free) {
+		s.chunks++
+		return &chunk{buf: make([]byte, 0, chunkSize)}
+	}
+	if s.stalled {
+		return nil
+	}
+	t := time.NewTimer(s.w.opt.Patience)
+	defer t.Stop()
+	select {
+	case c := <-s.free:
+		return c
+	case <-t.C:
+		s.stalled = true
+		s.lost.detail = "the disk is too slow"
+		return nil
+	}
+}
+
+// send gives the current chunk to the disk side.
+func (s *Series) send() {
+	if s.cur == nil || len(s.cur.buf) == 0 {
+		return
+	}
+	s.seg.sent = true
+	s.ops <- op{chunk: s.cur}
+	s.cur, s.seenLen = nil, 0
+}
+
+// beginSegment numbers the next segment. Its file is made when its first chunk gets to
+// the disk side.
+func (s *Series) beginSegment() {
+	s.gen++
+	s.seg = &segment{series: s, id: ID{s.opt.Name, s.w.opt.Node, s.next}, gen: s.gen, begun: time.Now(), done: make(chan struct{})}
+	s.next++
+	if s.cur != nil {
+		s.cur.seg = s.seg
+	}
+}
+
+// describe writes the block of an interface into the segment.
+func (s *Series) describe(it *iface, id InterfaceID) bool {
+	if len(s.seg.ids) >= maxInterfaces {
+		s.rotate()
+		if s.down {
+			return false
+		}
+		s.beginSegment()
+	}
+	b := s.room(len(it.desc))
+	if b == nil {
+		return false
+	}
+	copy(b, it.desc)
+	it.gen, it.num = s.seg.gen, uint32(len(s.seg.ids))
+	s.seg.ids = append(s.seg.ids, id)
+	s.cur.tally.interfaces++
+	return true
+}
+
+// rotate ends the current segment: counters first, then what is left of it.
+func (s *Series) rotate() {
+	seg := s.seg
+	if seg == nil {
+		return
+	}
+	if s.opt.Account != nil {
+		a := s.opt.Account()
+		seg.account = &a
+		s.statistics(a.Interfaces)
+	}
+	if h, ok := s.lost.hole(s.opt.Name); ok {
+		seg.holes = append(seg.holes, h)
+		s.lost = loss{}
+	}
+	s.send()
+	s.finishSegment()
+}
+
+// finishSegment tells the disk side that no chunk of the segment follows.
+func (s *Series) finishSegment() {
+	seg := s.seg
+	s.seg = nil
+	if !seg.sent {
+		// Nothing of it ever left: the number is free again unless a later one is out.
+		if s.next == seg.id.Sequence+1 {
+			s.next--
+		} else {
+			s.lost.skip(seg.id.Sequence)
+		}
+		seg.err = ErrDisk
+		close(seg.done)
+		return
+	}
+	s.ops <- op{end: seg}
+}
+
+func (s *Series) statistics(list []InterfaceAccount) {
+	var scratch [128]byte
+	for i := range list {
+		a := &list[i]
+		if !s.declared(a.ID) || s.ifaces[a.ID].gen != s.seg.gen {
+			continue
+		}
+		block := a.statistics(scratch[:0], s.ifaces[a.ID].num)
+		b := s.room(len(block))
+		if b == nil {
+			return // the seal still has the counters
+		}
+		copy(b, block)
+	}
+}
+
+// hole states a loss, if there is one.
+func (l *loss) hole(series string) (Hole, bool) {
+	if l.packets == 0 && len(l.sequences) == 0 {
+		return Hole{}, false
+	}
+	return Hole{Reason: "disk", Series: series, From: l.first, To: l.last, Packets: int64(l.packets), Bytes: int64(l.bytes),
+		Detail: l.detail, Sequences: l.sequences}, true
+}
+
+func (s *Series) takeLost() (Hole, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	h, ok := s.lost.hole(s.opt.Name)
+	s.lost = loss{}
+	return h, ok
+}
+
+// Flush gives what Append has gathered to the disk side.
+func (s *Series) Flush() {
+	s.mu.Lock()
+	s.send()
+	s.mu.Unlock()
+}
+
+// Seal ends the current segment; Writer.Seal also waits for it.
+func (s *Series) Seal() { s.endSegment() }
+
+func (s *Series) endSegment() *segment {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	seg := s.seg
+	s.rotate()
+	return seg
+}
+
+func (s *Series) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return
+	}
+	s.closed = true
+	s.rotate()
+	close(s.ops)
+}
+
+// tick is called several times in each FlushEvery.
+func (s *Series) tick(at time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.closed:
+	case s.down:
+		if at.After(s.retryAt) {
+			s.down = false // the next packet tries
+		}
+	case s.seg == nil:
+	case at.Sub(s.seg.begun) >= s.w.opt.SegmentTime:
+		s.rotate()
+	case s.cur != nil && len(s.cur.buf) > 0:
+		if s.seenLen > 0 {
+			s.send() // it was there at the last tick
+		} else {
+			s.seenLen = len(s.cur.buf)
+		}
+	}
+}
+
+// Current is the segment that the next packet most likely goes into, zero where none is
+// begun. Side files of packets just appended belong to it.
+func (s *Series) Current() ID {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.seg == nil {
+		return ID{}
+	}
+	return s.seg.id
+}
+
+func (s *Series) status() SeriesStatus {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := SeriesStatus{Name: s.opt.Name, Packets: s.packets, Bytes: s.bytes, Dropped: s.dropped, Down: s.down || s.stalled, LastFail: s.lastFail}
+	if s.seg != nil {
+		st.Current = s.seg.id
+	}
+	return st
+}

@@ -1,0 +1,96 @@
+package ring
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+const canWrite = true
+
+// lockFile takes a lock that ends with the process. It answers false where another has it.
+func lockFile(f *os.File) (bool, error) {
+	l := unix.Flock_t{Type: unix.F_WRLCK}
+	for {
+		err := unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &l)
+		switch {
+		case err == nil:
+			return true, nil
+		case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EACCES):
+			return false, nil
+		case !errors.Is(err, unix.EINTR):
+			return false, fmt.Errorf("locking %s: %w", f.Name(), err)
+		}
+	}
+}
+
+// locked reports whether somebody else has the lock, without touching it: a look must not
+// get in the way of a recorder that starts.
+func locked(f *os.File) (bool, error) {
+	l := unix.Flock_t{Type: unix.F_WRLCK}
+	if err := unix.FcntlFlock(f.Fd(), unix.F_OFD_GETLK, &l); err != nil {
+		return false, fmt.Errorf("looking for a lock on %s: %w", f.Name(), err)
+	}
+	return l.Type != unix.F_UNLCK, nil
+}
+
+// reserve asks the file system for room behind the end of a file, so that a write does
+// not find the disk full and the file lies in one piece. Its size stays as it is: a
+// reader never sees zeros. Not every file system can.
+func reserve(f *os.File, from, size int64) error {
+	return unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_KEEP_SIZE, from, size)
+}
+
+// syncData makes the bytes of a file durable.
+func syncData(f *os.File) error {
+	for {
+		if err := unix.Fdatasync(int(f.Fd())); !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
+}
+
+// forget asks the kernel to drop what it holds of a file in memory, so that the next
+// read comes from the disk.
+func forget(f *os.File) { _ = unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED) } // advice only
+
+// freeSpace is how many bytes anyone may still write to the disk of a folder.
+func freeSpace(dir string) (int64, error) {
+	var s unix.Statfs_t
+	if err := unix.Statfs(dir, &s); err != nil {
+		return 0, fmt.Errorf("asking for free space of %s: %w", dir, err)
+	}
+	return int64(s.Bavail) * s.Bsize, nil
+}
+
+// links counts the names of a file.
+func links(info fs.FileInfo) uint64 {
+	if s, ok := info.Sys().(*syscall.Stat_t); ok {
+		return uint64(s.Nlink)
+	}
+	return 1
+}
+
+// renameNew renames without ever replacing.
+func renameNew(from, to string) error {
+	err := unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE)
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) {
+		// This file system cannot: the lock keeps other recorders out, so looking first
+		// is enough.
+		if _, err := os.Lstat(to); err == nil {
+			return &os.LinkError{Op: "rename", Old: from, New: to, Err: fs.ErrExist}
+		}
+		return os.Rename(from, to)
+	}
+	if err != nil {
+		return &os.LinkError{Op: "rename", Old: from, New: to, Err: err}
+	}
+	return nil
+}
+
+// readOnly reports whether an error says that the disk takes no writes.
+func readOnly(err error) bool { return errors.Is(err, unix.EROFS) }
