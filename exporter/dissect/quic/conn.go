@@ -246,7 +246,8 @@ func (q *conn) again() {
 		}
 	}
 	q.cryptos, q.spaces, q.initials = [spaces][2]flight{}, [spaces][2]space{}, nil
-	q.ends, q.restarts, q.other = [2]end{}, false, 0
+	q.ends, q.restarts, q.other, q.hasClient = [2]end{}, false, 0, false
+	q.row.Version = table.Opt[string]{}
 	q.random, q.searched, q.secrets = nil, false, nil
 }
 

@@ -84,8 +84,13 @@ func readLong(b []byte, whole bool, h *header) error {
 	r := cursor.New(b)
 	first := r.Uint8()
 	h.version = r.Uint32()
-	h.dcid = r.Bytes(int(r.Uint8()))
-	h.scid = r.Bytes(int(r.Uint8()))
+	if isGoogle(h.version) && h.version>>24 == 'Q' && googleNumber(h.version) < 50 {
+		lengths := r.Uint8() // two in one byte, as drafts before 22 had them
+		h.dcid, h.scid = r.Bytes(oldLength(lengths>>4)), r.Bytes(oldLength(lengths&15))
+	} else {
+		h.dcid = r.Bytes(int(r.Uint8()))
+		h.scid = r.Bytes(int(r.Uint8()))
+	}
 	if r.Short() {
 		return errShort
 	}
@@ -136,6 +141,14 @@ func readLong(b []byte, whole bool, h *header) error {
 		return fmt.Errorf("reading packet header: length %d, %d bytes are left", length, len(b)-h.number)
 	}
 	return nil
+}
+
+// oldLength is the length that four bits say.
+func oldLength(n byte) int {
+	if n == 0 {
+		return 0
+	}
+	return int(n) + 3
 }
 
 // isLong reports whether a packet has a long header.

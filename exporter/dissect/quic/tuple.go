@@ -132,7 +132,7 @@ func (t *tuple) find(dir dissect.Dir, packet []byte, h *header) *conn {
 		}
 	}
 	for i := len(t.conns) - 1; i >= 0; i-- {
-		if q := t.conns[i]; q.answers(dir, h) {
+		if q := t.conns[i]; q.answers(dir, h) || h.kind == initial && q.opens(dir, packet, h) {
 			return q
 		}
 	}
@@ -156,6 +156,21 @@ func (t *tuple) find(dir dissect.Dir, packet []byte, h *header) *conn {
 	q.version = h.version
 	q.learn(dir, h)
 	return q
+}
+
+// opens reports whether the connection has the keys of an Initial packet: an id in it may
+// have been given out under encryption.
+func (q *conn) opens(dir dissect.Dir, packet []byte, h *header) bool {
+	r := q.role(dir)
+	for _, k := range q.initials {
+		if k.version != h.version || len(packet) < h.size {
+			continue
+		}
+		if _, _, _, ok := q.t.openWith(k.keys[r], &q.spaces[spaceInitial][r], packet, h.number); ok {
+			return true
+		}
+	}
+	return false
 }
 
 // early reports whether only a few packets with short headers were seen of the connection:
