@@ -89,7 +89,7 @@ func TestMasterSecretWithoutExtension(t *testing.T) {
 		version uint16
 		want    string
 	}{
-		{TLS10, masterMD5SHA1}, {TLS11, masterMD5SHA1}, {DTLS10, masterMD5SHA1}, {TLS12, masterSHA256}, {DTLS12, masterSHA256},
+		{SSL30, masterSSL3}, {TLS10, masterMD5SHA1}, {TLS11, masterMD5SHA1}, {DTLS10, masterMD5SHA1}, {TLS12, masterSHA256}, {DTLS12, masterSHA256},
 	} {
 		if got := MasterSecret(c.version, SuiteOf(0x009c), secret, client, server); !bytes.Equal(got, unhex(t, c.want)) {
 			t.Errorf("%#04x: %x, want %s", c.version, got, c.want)
@@ -210,6 +210,8 @@ func TestRefusesWhatIsNoRSAKey(t *testing.T) {
 }
 
 const (
+	// tshark opened records under it, given the premaster secret.
+	masterSSL3    = "f8bd2b8450495b364fee2584142f284a31c59a918c7769c1d7fba4697d2ec156cf52c48839c049fc042a91423ad018e8"
 	masterMD5SHA1 = "90d291fc0dc0493c909ddbb4058ba2a19de928984beaf6363927130868f50c22141d348cab3a1d674a45da8cba49fc11"
 	masterSHA256  = "7a59e36b4d309767220dde193c1021c9046008ce580fc41edea785a41b6455ae76b3d3d964b5d381116eda106a51ddb4"
 )
