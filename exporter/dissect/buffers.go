@@ -46,3 +46,34 @@ func (p *pools) put(b []byte) {
 	b = b[:0]
 	p[c-minClass].Put(&b)
 }
+
+// Buffers of sides that wait for much, such as for whole records of encryption, come out of
+// the pool: making one for each record would cost more than opening it.
+const (
+	pooledNeed = 2 << 10  // bytes asked for from which on the pool is used
+	pooledMost = 64 << 10 // a length field is believed up to here
+)
+
+// keep appends data to what is left over; it copies.
+func (s *side) keep(data []byte) {
+	n := len(s.buf) + len(data)
+	switch {
+	case n <= cap(s.buf):
+		s.buf = append(s.buf, data...)
+	case s.need < pooledNeed && s.whole == nil:
+		s.buf = append(s.buf, data...)
+	case s.whole != nil && n <= cap(s.whole) && len(s.buf) <= cap(s.whole)/2:
+		s.buf = append(append(s.whole[:0], s.buf...), data...)
+	default:
+		bigger := buffers.get(bufferSize(max(n, min(s.need+pooledNeed, pooledMost))))
+		bigger = append(append(bigger, s.buf...), data...)
+		buffers.put(s.whole)
+		s.buf, s.whole = bigger, bigger[:0]
+	}
+}
+
+// release gives back what held the bytes left over.
+func (s *side) release() {
+	buffers.put(s.whole)
+	s.buf, s.whole = nil, nil
+}

@@ -100,7 +100,8 @@ func (c *Conn) lose(s *side, n int, kind, detail string) {
 func (c *Conn) drop(s *side, n int) {
 	if n == 0 || n >= len(s.buf) {
 		s.off += int64(len(s.buf))
-		s.buf, s.segs = nil, s.segs[:0]
+		s.segs = s.segs[:0]
+		s.release()
 		if cap(s.segs) > 64 {
 			s.segs = nil
 		}
@@ -161,7 +162,7 @@ func (c *Conn) data(dir Dir, data []byte, p Packet) {
 		return
 	}
 	s.segs = append(s.segs, seg{s.off + int64(len(s.buf)), p})
-	s.buf = append(s.buf, data...)
+	s.keep(data)
 	c.run(dir)
 	c.run(dir.Other())
 }
@@ -204,7 +205,8 @@ func (c *Conn) take(dir Dir, data []byte) {
 			c.overflow(dir, rest, c.now)
 			return
 		}
-		s.buf = append(s.buf[:0], rest...)
+		s.buf = s.buf[:0]
+		s.keep(rest)
 	}
 	if c.upgrade != nil {
 		c.switchOver()
@@ -285,9 +287,11 @@ func (c *Conn) flushInto(dir Dir) {
 	s := &c.sides[dir]
 	if c.state == skipping {
 		data := s.buf // skip may begin a protocol, which keeps what it does not take in s.buf
+		whole := s.whole
 		c.shrink(s.charged)
-		s.buf, s.segs, s.charged = nil, s.segs[:0], 0
+		s.buf, s.whole, s.segs, s.charged = nil, nil, s.segs[:0], 0
 		c.skip(dir, data, c.now)
+		buffers.put(whole)
 		return
 	}
 	n := c.nextStart(dir)

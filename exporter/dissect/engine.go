@@ -168,6 +168,7 @@ const (
 
 type side struct {
 	buf     []byte // bytes not taken yet; empty while segments are taken whole
+	whole   []byte // what buf is a part of, where it came out of the pool
 	off     int64  // stream offset of the first byte not taken
 	segs    []seg
 	need    int // total bytes that Read asked for
