@@ -137,18 +137,21 @@ func checkLoss(t *testing.T, k talker, seed int64, exact bool, list []sent, hole
 			chained = 8
 		}
 	}
+	missing := int64(0) // content of lost records before one that is there
 	for dir := range got.chunks {
 		var want [][]byte
-		opened := 0
+		opened, gone := 0, int64(0)
 		for _, r := range list {
 			if int(r.dir) != dir || !r.sealed {
 				continue
 			}
 			whole := captured(holes[dir], r.from, r.from+int64(r.size)) && captured(holes[dir], max(r.from-chained, 0), r.from)
 			if !whole {
+				gone += int64(len(r.content))
 				continue
 			}
 			opened++
+			missing, gone = missing+gone, 0
 			if r.content != nil {
 				want = append(want, r.content)
 			}
@@ -169,5 +172,8 @@ func checkLoss(t *testing.T, k talker, seed int64, exact bool, list []sent, hole
 		if exact && !stream && (next != len(want) || int(got.Conn.Encrypted().Opened[dir]) != opened) {
 			t.Errorf("run %d: %d of %d came out in direction %d, %d opened of %d", seed, next, len(want), dir, got.Conn.Encrypted().Opened[dir], opened)
 		}
+	}
+	if aead := !strings.Contains(k.name, "CBC"); exact && !stream && aead && got.inner.GapBytes != missing {
+		t.Errorf("run %d: %d bytes were told to be lost, want %d", seed, got.inner.GapBytes, missing)
 	}
 }

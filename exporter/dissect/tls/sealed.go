@@ -212,7 +212,7 @@ func (k *conn) learn(h recordHeader, out *tlskeys.Record) {
 	if version == 0 {
 		return
 	}
-	hs.version, k.version = version, version
+	hs.version, k.version, hs.keyed = version, version, true
 	hs.setVersion()
 	if suite != 0 && !hs.row.Suite.OK {
 		hs.row.Suite, hs.row.SuiteName = table.Some(int32(suite)), table.Some(handshake.Suite(suite))

@@ -37,6 +37,7 @@ type shake struct {
 	params         [2][]byte // quic_transport_parameters, by role
 	encryptedExt   bool      // EncryptedExtensions was read
 	earlyAccepted  bool      // and accepted 0-RTT
+	keyed          bool      // version and suite are known by the keys
 	askedID        int       // bytes of the connection id in the ClientHello, RFC 9146; -1 without
 	givenID        int       // and in the ServerHello
 }
@@ -263,7 +264,7 @@ func (k *conn) finishIfDone() {
 		if hs.fin[client] && hs.fin[server] {
 			k.finish("")
 		}
-	case hs.fin[client] && hs.server:
+	case hs.fin[client] && (hs.server || hs.keyed):
 		k.finish("")
 	}
 }
