@@ -44,7 +44,6 @@ type side struct {
 type waiting struct {
 	stream int64
 	need   int64
-	since  int64 // ns
 	ready  int64 // packet with which it could be read, or -1
 }
 
@@ -147,7 +146,7 @@ func (h *conn) ResetStream(id int64, dir dissect.Dir, stop bool, code int64, p d
 	if q := &s.half[dir]; !stop && !q.end {
 		if q.reset = true; q.asked { // what waits will not be asked for again
 			q.asked, q.hole = false, true
-			h.sides[dir].unwait(id)
+			h.sides[dir].unwait(q, id)
 		}
 		h.settle(s)
 	}
@@ -174,21 +173,20 @@ func (h *conn) Close(why dissect.End, code int64) {
 // mayWait reports whether a section that cannot be read yet should wait. Nobody waits for
 // what will not come: where the stream is at its end, or for longer than any
 // retransmission takes.
-func (h *conn) mayWait(need, id int64, in *dissect.Input) bool {
+func (h *conn) mayWait(q *half, id int64, in *dissect.Input) bool {
 	sd := &h.sides[in.Dir]
 	if in.End && !in.Fin {
 		return false
 	}
 	now := h.c.Now().Time
-	for i := range sd.waiting {
-		if w := &sd.waiting[i]; w.stream == id {
-			return now-w.since < maxWaitTime
-		}
+	if q.listed {
+		return now-q.since < maxWaitTime
 	}
 	if len(sd.waiting) >= maxWaiting {
 		return false
 	}
-	sd.waiting = append(sd.waiting, waiting{stream: id, need: need, since: now, ready: -1})
+	q.listed, q.since = true, now
+	sd.waiting = append(sd.waiting, waiting{stream: id, need: q.need, ready: -1})
 	return true
 }
 
@@ -199,7 +197,11 @@ func (h *conn) mayBeSession(id int64, in *dissect.Input) bool {
 }
 
 // unwait takes a stream's section off the list.
-func (sd *side) unwait(id int64) {
+func (sd *side) unwait(q *half, id int64) {
+	if !q.listed {
+		return
+	}
+	q.listed = false
 	for i := range sd.waiting {
 		if sd.waiting[i].stream == id {
 			sd.waiting = append(sd.waiting[:i], sd.waiting[i+1:]...)

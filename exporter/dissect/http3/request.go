@@ -108,10 +108,10 @@ func (h *conn) section(q *half, id int64, in *dissect.Input, block []byte, force
 		}
 		q.asked, q.need = true, need
 	}
-	if !force && !sd.dec.Ready(q.need) && h.mayWait(q.need, id, in) {
+	if !force && !sd.dec.Ready(q.need) && h.mayWait(q, id, in) {
 		return nil, nil, false
 	}
-	sd.unwait(id)
+	sd.unwait(q, id)
 	q.asked = false
 	if missing := q.need - sd.dec.Count(); missing > 0 && !sd.dec.Lost() {
 		h.c.Anomaly("qpack_blocked", fmt.Sprintf("header section of stream %d read without %d insertions that did not come", id, missing), 0)

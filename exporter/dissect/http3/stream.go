@@ -57,8 +57,10 @@ type half struct {
 	open   bool // there is one
 	isBody bool
 
-	asked bool  // the section at the front needs
-	need  int64 // so many insertions
+	asked  bool  // the section at the front needs
+	need   int64 // so many insertions
+	listed bool  // it is among those that wait
+	since  int64 // since then, ns
 
 	head    bool // the head's headers came
 	data    bool // DATA came
@@ -222,9 +224,7 @@ func (h *conn) forget(s *stream) {
 		t.newest = s.prev
 	}
 	for d := range h.sides {
-		if s.half[d].asked {
-			h.sides[d].unwait(s.id)
-		}
+		h.sides[d].unwait(&s.half[d], s.id)
 	}
 	if s.pushed || !s.half[0].end || !s.half[1].end {
 		t.remember(s.key())
@@ -369,7 +369,7 @@ func (h *conn) cutShort(s *stream, cause string) {
 	case h.code >= 0 && h.code != noError:
 		s.resetCode = table.Some(h.code)
 		cause = "reset"
-	case s.id >= h.goaway && s.id&3 == 0 && !s.pushed:
+	case s.id >= h.goaway && s.id&3 == 0 && !s.pushed && !resp.head:
 		s.reset, s.resetBy = true, dissect.ToClient
 		cause = "reset"
 	case cause == "no_response" && resp.head:
