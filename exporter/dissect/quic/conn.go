@@ -81,6 +81,7 @@ type conn struct {
 	secrets  []secrets.Secret
 	searched bool // the store was asked
 	guessed  bool // by a key that opens, without a handshake
+	atStart  bool // and that packet is one of its first
 	tried    bool // a packet came for which there were keys that do not open it
 
 	kept      []kept

@@ -11,6 +11,7 @@ import (
 const (
 	maxRandoms  = 256     // client randoms of the store whose secrets are tried
 	guessBudget = 1 << 15 // packets opened in vain for one 5-tuple
+	few         = 16      // packets within which a connection's first ones may still come
 )
 
 // budget counts trials.
@@ -32,7 +33,8 @@ type try struct {
 // guessed is what a packet with a short header was opened with.
 type guessed struct {
 	*try
-	idLen int
+	idLen  int
+	number uint64
 }
 
 // load makes the keys that are tried.
@@ -84,8 +86,8 @@ func (s *settings) guess(b []byte, left *budget) (g guessed, ok bool) {
 				return g, false
 			}
 			t.trials = 0
-			if _, _, ok := t.search(x.keys, u, b, 0); ok {
-				return guessed{x, n}, true
+			if _, number, ok := t.search(x.keys, u, b, 0); ok {
+				return guessed{x, n, number}, true
 			}
 		}
 	}
@@ -104,8 +106,8 @@ func (t *tuple) tryGuess(b []byte) (guessed, bool) {
 }
 
 // guessedBy takes over what a key that opens a packet says about the connection.
-func (q *conn) guessedBy(g guessed, d dissect.Dir) {
-	q.guessed = true
+func (q *conn) guessedBy(g guessed, d dissect.Dir, b []byte) {
+	q.guessed, q.atStart = true, g.number < few
 	q.version = g.version
 	q.client = d
 	if g.role == server {
@@ -113,5 +115,36 @@ func (q *conn) guessedBy(g guessed, d dissect.Dir) {
 	}
 	if q.random == nil {
 		q.findSecrets(g.random)
+	}
+	q.receiver(d).add(0, b[1:1+g.idLen])
+}
+
+// measure finds how long the connection ids of a direction are, in a connection whose
+// handshake was not captured, with the keys of its sender.
+func (q *conn) measure(d dissect.Dir, b []byte) {
+	g, _ := q.ring(oneRTT, q.role(d), q.version)
+	if g == nil || q.t.p.Cut > 0 {
+		return
+	}
+	keys := g.tries
+	if g.cur != nil {
+		keys = []*secrets.PacketKeys{g.cur}
+	}
+	before := q.t.trials
+	defer func() { q.t.trials = before }()
+	for _, k := range keys {
+		for n := 0; n <= maxID && 1+n+minSealed <= len(b); n++ {
+			u, ok := q.t.unmask(k, b, 1+n)
+			if !ok || u.first&reservedOne != 0 {
+				continue
+			}
+			if *q.t.guess--; *q.t.guess <= 0 {
+				return
+			}
+			if _, _, ok := q.t.search(k, u, b, 0); ok {
+				q.receiver(d).add(0, b[1:1+n])
+				return
+			}
+		}
 	}
 }

@@ -340,7 +340,7 @@ func t1(u unmasked) bool { return u.n > 0 && u.first&reservedOne == 0 }
 // waits reports whether application data has to wait for what the server says in its
 // encrypted extensions: whether it takes 0-RTT, and which protocol it chose.
 func (q *conn) waits() bool {
-	if q.extensions || q.impatient || q.t.set.store() == nil || q.guessed {
+	if q.extensions || q.impatient || q.t.set.store() == nil || q.guessed && !q.atStart {
 		return false
 	}
 	if !q.searched {

@@ -176,7 +176,6 @@ func (q *conn) opens(dir dissect.Dir, packet []byte, h *header) bool {
 // early reports whether only a few packets with short headers were seen of the connection:
 // its first ones may come late.
 func (q *conn) early() bool {
-	const few = 16
 	return !q.hasClient && q.other == 0 && !q.ends[client].known && !q.ends[server].known && q.row.ClientOneRTT+q.row.ServerOneRTT < few
 }
 
@@ -237,9 +236,13 @@ func (t *tuple) short(in *dissect.Input, at int) (int, *conn, error) {
 				q = t.add(dissect.ToServer)
 				q.row.Midstream = true
 			}
-			q.guessedBy(g, in.Dir)
+			q.guessedBy(g, in.Dir, b)
 			idLen = g.idLen
 		}
+	}
+	if q != nil && q.guessed && len(q.receiver(in.Dir).ids) == 0 {
+		q.measure(in.Dir, b)
+		idLen = q.receiver(in.Dir).length()
 	}
 	if q == nil {
 		if at > 0 || !fixed(b[0]) {

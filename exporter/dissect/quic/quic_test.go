@@ -1,0 +1,452 @@
+package quic
+
+import (
+	"bytes"
+	"encoding/binary"
+	"strings"
+	"testing"
+
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/dissecttest"
+	"github.com/pcapsule/pcapsule/exporter/dissect/dns"
+	"github.com/pcapsule/pcapsule/exporter/dissect/tls"
+	"github.com/pcapsule/pcapsule/recorder/secrets"
+)
+
+func chunk(dir dissect.Dir, b []byte) dissecttest.Chunk { return dissecttest.Chunk{Dir: dir, Data: b} }
+
+func TestConformance(t *testing.T) {
+	f := begin(t, "blob")
+	f.send(oneRTT, client, streamFrame(0, 0, "question", true))
+	f.send(oneRTT, server, streamFrame(0, 0, "answer", true), frame(frameHandshakeDone))
+	f.send(oneRTT, client, frame(frameCloseApp, 0, 0))
+	var chunks []dissecttest.Chunk
+	for _, d := range f.list {
+		chunks = append(chunks, chunk(d.dir, d.data))
+	}
+	needs := []*dissect.Protocol{tls.Protocol(nil), blobProtocol(&blob{})}
+	dissecttest.Run(t, Protocol(f.store()), dissecttest.Sample{Name: "with keys", Chunks: chunks, Rows: 2, Needs: needs})
+	dissecttest.Run(t, Protocol(nil), dissecttest.Sample{Name: "without keys", Chunks: chunks, Rows: 2, Needs: needs},
+		dissecttest.Sample{Name: "version 2", Rows: 2, Needs: needs, Chunks: []dissecttest.Chunk{
+			chunk(dissect.ToServer, vector(t, "v2 client-packet")), chunk(dissect.ToClient, vector(t, "v2 server-packet"))}})
+}
+
+func TestRFCPackets(t *testing.T) {
+	for _, v := range []string{"v1", "v2"} {
+		out, c := play(t, []datagram{{dir: dissect.ToServer, data: vector(t, v+" client-packet")}, {dir: dissect.ToClient, data: vector(t, v+" server-packet")}}, protocols(nil, &blob{})...)
+		row := out.row(t)
+		if row.Version.V != v[1:] || row.Host.V != "example.com" || row.OriginalDCID.V != "8394c8f03e515708" || row.ServerCID.V != "f067a5502a4262b5" ||
+			row.ClientInitial != 1 || row.ServerInitial != 1 || c.Encrypted().Opened != [2]int64{1, 1} || len(out.Anomalies) > 0 {
+			t.Errorf("%s: %+v, %v", v, row, out.Anomalies)
+		}
+		out, _ = play(t, []datagram{{dir: dissect.ToServer, data: vector(t, v+" client-packet")}, {dir: dissect.ToClient, data: vector(t, v+" retry")}}, protocols(nil, &blob{})...)
+		if row := out.row(t); !row.Retry || row.Retries != 1 || len(out.Anomalies) > 0 {
+			t.Errorf("%s: %+v, %v", v, row, out.Anomalies)
+		}
+		bad := vector(t, v+" retry")
+		bad[len(bad)-1] ^= 1
+		out, _ = play(t, []datagram{{dir: dissect.ToServer, data: vector(t, v+" client-packet")}, {dir: dissect.ToClient, data: bad}}, protocols(nil, &blob{})...)
+		if row := out.row(t); row.Retry || out.kinds() != "retry" {
+			t.Errorf("%s: %+v, %v", v, row, out.Anomalies)
+		}
+	}
+}
+
+func TestDetect(t *testing.T) {
+	client := vector(t, "v1 client-packet")
+	negotiation := func(versions ...uint32) []byte {
+		b := []byte{0x80, 0, 0, 0, 0, 1, 7, 1, 8}
+		for _, v := range versions {
+			b = binary.BigEndian.AppendUint32(b, v)
+		}
+		return b
+	}
+	with := func(b []byte, at int, v ...byte) []byte { b = bytes.Clone(b); copy(b[at:], v); return b }
+	for _, c := range []struct {
+		name string
+		dir  dissect.Dir
+		head []byte
+		want dissect.Verdict
+	}{
+		{"a client's Initial", dissect.ToServer, client, dissect.Yes},
+		{"a client's Initial from the other side", dissect.ToClient, client, dissect.Yes},
+		{"a server's Initial without a client's id is not the client's", dissect.ToServer, vector(t, "v1 server-packet"), dissect.No},
+		{"a server's Initial", dissect.ToClient, vector(t, "v1 server-packet"), dissect.Yes},
+		{"a Retry comes from a server", dissect.ToServer, vector(t, "v1 retry"), dissect.No},
+		{"a Retry", dissect.ToClient, vector(t, "v2 retry"), dissect.Yes},
+		{"version negotiation", dissect.ToClient, negotiation(0x1a2a3a4a, 1), dissect.Yes},
+		{"version negotiation comes from a server", dissect.ToServer, negotiation(1), dissect.No},
+		{"version negotiation without a version that is used", dissect.ToClient, negotiation(0x12345678), dissect.No},
+		{"version negotiation with half a version", dissect.ToClient, negotiation(1)[:12], dissect.No},
+		{"a version to force negotiation", dissect.ToServer, with(client, 1, 0x1a, 0x2a, 0x3a, 0x4a), dissect.Yes},
+		{"such a version in a short datagram", dissect.ToServer, with(client, 1, 0x1a, 0x2a, 0x3a, 0x4a)[:100], dissect.No},
+		{"a version that nobody uses", dissect.ToServer, with(client, 1, 0x12, 0x34, 0x56, 0x78), dissect.No},
+		{"an id that is too long", dissect.ToServer, with(client, 5, 21), dissect.No},
+		{"Google's QUIC", dissect.ToServer, []byte("\x0d01234567Q039\x01rest"), dissect.Yes},
+		{"Google's QUIC in a version it never had", dissect.ToServer, []byte("\x0d01234567Q099\x01rest"), dissect.No},
+		{"a short header says nothing", dissect.ToServer, append([]byte{0x40}, client[1:]...), dissect.No},
+		{"nothing", dissect.ToServer, nil, dissect.No},
+	} {
+		if got := detect(c.dir, c.head); got != c.want {
+			t.Errorf("%s: %v, want %v", c.name, got, c.want)
+		}
+	}
+}
+
+func TestReadLong(t *testing.T) {
+	client := vector(t, "v1 client-packet")
+	var h header
+	for _, c := range []struct {
+		name string
+		b    []byte
+		want string
+	}{
+		{"whole", client, ""},
+		{"cut in its ids", client[:9], "it ends early"},
+		{"cut in its payload", client[:900], "length 1182"},
+		{"a length below a tag", append(bytes.Clone(client[:16]), 0x40, 0x05), "length 5, want 20"},
+		{"a token beyond the end", append(bytes.Clone(client[:15]), 0x7f, 0xff), "it ends early"},
+	} {
+		err := readLong(c.b, true, &h)
+		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%s: %v, want %q", c.name, err, c.want)
+		}
+	}
+}
+
+func TestVersionNames(t *testing.T) {
+	for v, want := range map[uint32]string{1: "1", version2: "2", 0xff00001d: "draft-29", 0x51303436: "Q046", 0x54303531: "T051", 0xfaceb002: "mvfst-2", 0x0a1a2a3a: "grease", 0x12345678: "0x12345678"} {
+		if got := versionName(v); got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+}
+
+func TestVersionNegotiation(t *testing.T) {
+	f := newFake(t)
+	first := append([]byte{0xc0, 0x1a, 0x2a, 0x3a, 0x4a, 8, 1, 2, 3, 4, 5, 6, 7, 8, 2, 9, 9}, make([]byte, 1200)...)
+	f.list = append(f.list, datagram{dir: dissect.ToServer, data: first},
+		datagram{dir: dissect.ToClient, data: []byte{0x80, 0, 0, 0, 0, 2, 9, 9, 8, 1, 2, 3, 4, 5, 6, 7, 8, 0, 0, 0, 1, 0x6b, 0x33, 0x43, 0xcf}})
+	out, _ := f.play(&blob{})
+	if row := out.row(t); row.Version.V != "grease" || strings.Join(row.Negotiation, " ") != "1 2" || !row.Failed || row.Summary != "QUIC grease → other versions wanted" {
+		t.Errorf("%+v", row)
+	}
+	f.hellos()
+	out, _ = f.play(&blob{})
+	if row := out.row(t); row.Version.V != "1" || strings.Join(row.Offered, " ") != "grease 1" || strings.Join(row.Negotiation, " ") != "1 2" || row.Host.V != "example.com" || row.Negotiations != 1 {
+		t.Errorf("%+v", row)
+	}
+}
+
+func TestStreams(t *testing.T) {
+	for _, c := range []struct {
+		name      string
+		do        func(f *fake)
+		want      string // of stream 0 to the server
+		gaps      int64
+		anomalies string
+	}{
+		{"in order", func(f *fake) {
+			f.send(oneRTT, client, streamFrame(0, 0, "one ", false))
+			f.send(oneRTT, client, streamFrame(0, 4, "two", true))
+		}, "one two", 0, ""},
+		{"out of order, twice and overlapping", func(f *fake) {
+			f.send(oneRTT, client, streamFrame(0, 4, "two", true))
+			f.send(oneRTT, client, streamFrame(0, 4, "tw", false))
+			f.send(oneRTT, client, streamFrame(0, 2, "e two", true))
+			f.send(oneRTT, client, streamFrame(0, 0, "one", false))
+		}, "one two", 0, ""},
+		{"before the handshake was read", func(f *fake) {
+			f.send(oneRTT, client, streamFrame(0, 0, "early", true))
+			f.list = []datagram{f.list[3], f.list[0], f.list[1], f.list[2]}
+		}, "early", 0, ""},
+		{"bytes that come twice and differ", func(f *fake) {
+			f.send(oneRTT, client, streamFrame(0, 4, "two", false))
+			f.send(oneRTT, client, streamFrame(0, 4, "TWO", false))
+			f.send(oneRTT, client, streamFrame(0, 0, "one ", false))
+		}, "one two", 0, "overlap"},
+		{"another size at the end", func(f *fake) {
+			f.send(oneRTT, client, streamFrame(0, 0, "one", true))
+			f.send(oneRTT, client, streamFrame(4, 0, "one", false))
+			f.send(oneRTT, client, streamFrame(4, 2, "", true))
+		}, "one", 0, "final_size"},
+		{"acknowledged without having been captured", func(f *fake) {
+			f.send(oneRTT, client, streamFrame(0, 0, "one ", false))
+			f.packet(oneRTT, client, streamFrame(0, 4, "two ", false))
+			f.send(oneRTT, client, streamFrame(0, 8, "three", false))
+			f.send(oneRTT, server, frame(frameAck, 2, 0, 0, 2))
+			f.send(oneRTT, client, frame(framePing))
+		}, "one \x00\x00\x00\x00three", 4, ""},
+		{"lost at the end", func(f *fake) {
+			f.send(oneRTT, client, streamFrame(0, 8, "three", true))
+		}, "\x00\x00\x00\x00\x00\x00\x00\x00three", 8, ""},
+		{"an unknown frame ends its packet", func(f *fake) {
+			f.send(oneRTT, client, frame(0x3f), streamFrame(0, 0, "one", false))
+			f.send(oneRTT, client, streamFrame(0, 0, "two", false))
+		}, "two", 0, "frame"},
+		{"a frame that ends early", func(f *fake) {
+			f.send(oneRTT, client, streamFrame(0, 0, "one", false)[:20])
+		}, "", 0, "frame"},
+		{"a stream frame at a level that has none", func(f *fake) {
+			f.send(handshakePacket, client, streamFrame(0, 0, "one", false))
+		}, "", 0, "frame"},
+		{"a packet that comes twice", func(f *fake) {
+			f.send(oneRTT, client, streamFrame(0, 0, "one", false))
+			f.list = append(f.list, f.list[3])
+		}, "one", 0, ""},
+		{"a packet that does not authenticate", func(f *fake) {
+			f.send(oneRTT, client, streamFrame(0, 0, "one", false))
+			f.list[3].data[30] ^= 1
+		}, "", 0, ""},
+		{"a number far on", func(f *fake) {
+			f.send(oneRTT, client, streamFrame(0, 0, "one ", false))
+			f.next[spaceApp][client] = 1 << 40
+			f.send(oneRTT, client, streamFrame(0, 4, "two", false))
+		}, "one two", 0, ""},
+		{"zeros behind the packets of a datagram", func(f *fake) {
+			f.list[0].data = append(f.list[0].data, make([]byte, 50)...)
+			f.send(oneRTT, client, streamFrame(0, 0, "one", false))
+		}, "one", 0, ""},
+		{"0-RTT that is not accepted", func(f *fake) {
+			f.send(zeroRTT, client, streamFrame(0, 0, "early", true))
+		}, "early", 0, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f, b := begin(t, "blob"), &blob{}
+			c.do(f)
+			out, _ := f.play(b)
+			if got := b.text(dissect.ToServer, 0); got != c.want || b.gaps != c.gaps || out.kinds() != c.anomalies {
+				t.Errorf("%q, gaps %d, anomalies %v; want %q, %d, %q", got, b.gaps, out.Anomalies, c.want, c.gaps, c.anomalies)
+			}
+		})
+	}
+}
+
+func TestPatience(t *testing.T) {
+	f, b := begin(t, "blob"), &blob{}
+	f.send(oneRTT, client, streamFrame(0, 4, "two", false))
+	for range 40_000 { // 0.1 ms each
+		f.list = append(f.list, f.list[2])
+	}
+	f.send(oneRTT, client, streamFrame(0, 0, "one ", false)) // too late
+	f.send(oneRTT, client, streamFrame(0, 7, " three", false))
+	f.play(b)
+	if got := b.text(dissect.ToServer, 0); got != "\x00\x00\x00\x00two three" {
+		t.Errorf("%q", got)
+	}
+}
+
+func TestTooMuchAhead(t *testing.T) {
+	f, b := begin(t, "blob"), &blob{}
+	piece := strings.Repeat("x", 60_000)
+	for i := range 40 {
+		f.send(oneRTT, client, streamFrame(0, 10+i*len(piece), piece, false))
+	}
+	out, _ := f.play(b)
+	if got := b.got[plainKey{dissect.ToServer, 0}]; len(got) != 10+40*len(piece) || b.gaps != 10 || len(out.Anomalies) > 0 {
+		t.Errorf("%d bytes, gaps %d, %v", len(got), b.gaps, out.Anomalies)
+	}
+}
+
+func TestTooManyStreams(t *testing.T) {
+	f, b := begin(t, "blob"), &blob{}
+	for i := range maxStreams + 10 {
+		f.send(oneRTT, client, streamFrame(i*4, 0, "x", false))
+	}
+	out, _ := f.play(b)
+	if row := out.row(t); row.ClientBidi != maxStreams+10 || row.ClientStreamBytes != maxStreams || !strings.HasPrefix(out.kinds(), "limit") {
+		t.Errorf("%d streams of %d, %v", len(b.got), row.ClientBidi, out.kinds())
+	}
+}
+
+// updated are the keys after n key updates.
+func updated(secret []byte, n int) *sealer {
+	hp := newSealer(secret, "quic ").hp
+	for range n {
+		secret = expand(secret, "quic ku", 32)
+	}
+	s := newSealer(secret, "quic ")
+	s.hp = hp
+	return s
+}
+
+func TestKeyUpdates(t *testing.T) {
+	secret := bytes.Repeat([]byte{33}, 32)
+	for n := 1; n <= maxPhases; n++ {
+		f, b := begin(t, "blob"), &blob{}
+		before := f.levels[oneRTT]
+		f.send(oneRTT, client, streamFrame(0, 0, "one ", false))
+		late := f.packet(oneRTT, client, streamFrame(0, 4, "two ", false))
+		f.levels[oneRTT] = [2]*sealer{updated(secret, n), before[1]}
+		f.phase = byte(n%2) * keyPhase
+		f.send(oneRTT, client, streamFrame(0, 8, "three", false))
+		if n == 1 {
+			f.list = append(f.list, datagram{dir: dissect.ToServer, data: late})
+		}
+		out, _ := f.play(b)
+		want := "one two three"
+		if n > 1 {
+			want = "one \x00\x00\x00\x00three"
+		}
+		if row := out.row(t); row.ClientKeyUpdates != int64(n) || b.text(dissect.ToServer, 0) != want {
+			t.Errorf("%d updates: %d seen, %q", n, row.ClientKeyUpdates, b.text(dissect.ToServer, 0))
+		}
+	}
+}
+
+func TestMidConnection(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		number uint64
+		id     int
+	}{{"ids of 8 bytes", 5, 8}, {"no ids", 70000, 0}, {"ids of 20 bytes", 1 << 33, 20}} {
+		f, b := newFake(t, all...), &blob{}
+		f.ids = [2][]byte{bytes.Repeat([]byte{5}, c.id), bytes.Repeat([]byte{6}, c.id)}
+		f.next[spaceApp] = [2]uint64{c.number, 2 * c.number}
+		f.send(oneRTT, server, streamFrame(0, 100, "answer", true))
+		f.send(oneRTT, client, streamFrame(4, 0, "question", true))
+		out, conn := f.play(b)
+		row := out.row(t)
+		if !row.Midstream || row.Error.V != "cut" || row.ClientStreamBytes != 8 || row.ServerStreamBytes != 6 || conn.Encrypted().State != dissect.KeyVerified {
+			t.Errorf("%s: %+v %+v", c.name, row, conn.Encrypted())
+		}
+		f.log = ""
+		out, _ = f.play(b)
+		if len(out.Emissions) != 1 || out.Emissions[0].Row.Base().Protocol != "udp" {
+			t.Errorf("%s: without keys it is taken for %v", c.name, out.Emissions[0].Row.Base().Protocol)
+		}
+	}
+}
+
+func TestStatelessReset(t *testing.T) {
+	f := begin(t, "blob")
+	token := []byte("sixteen  letters")
+	f.send(oneRTT, server, append(append(frame(frameNewID, 1, 0), 4, 1, 2, 3, 4), token...))
+	f.list = append(f.list, datagram{dir: dissect.ToClient, data: append([]byte{0x52, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11}, token...)})
+	out, _ := f.play(&blob{})
+	if row := out.row(t); row.StatelessResets != 1 || row.Close.V != "stateless_reset" || row.CloseBy.V != "server" || row.Error.V != "reset" || !row.Failed || row.ServerUnread != 0 {
+		t.Errorf("%+v", row)
+	}
+}
+
+func TestClose(t *testing.T) {
+	for _, c := range []struct {
+		name           string
+		frame          []byte
+		level          kind
+		how, code, why string
+		failed         bool
+	}{
+		{"an alert in the handshake", append(frame(frameClose, 0x128, 6, 3), "bad"...), initial, "transport", "CRYPTO_ERROR handshake_failure", "bad", true},
+		{"no error", frame(frameClose, 0, 0, 0), oneRTT, "transport", "NO_ERROR", "", false},
+		{"an application's error", append(frame(frameCloseApp, 99, 2), 0xff, '!'), oneRTT, "application", "", `\xff!`, true},
+		{"HTTP/3 without error", frame(frameCloseApp, 0x100, 0), oneRTT, "application", "", "", false},
+	} {
+		f := begin(t, "blob")
+		f.send(c.level, server, c.frame)
+		out, _ := f.play(&blob{})
+		row := out.row(t)
+		if row.Close.V != c.how || row.CloseName.V != c.code || row.CloseReason.V != c.why || row.Failed != c.failed || !row.Complete || row.CloseBy.V != "server" || len(out.Anomalies) > 0 {
+			t.Errorf("%s: %+v, %v", c.name, row, out.Anomalies)
+		}
+	}
+}
+
+func TestResets(t *testing.T) {
+	f, b := begin(t, "blob"), &resets{}
+	f.send(oneRTT, client, streamFrame(0, 0, "one", false))
+	f.send(oneRTT, server, frame(frameStopSending, 0, 7))
+	f.send(oneRTT, client, frame(frameResetStream, 0, 8, 3))
+	f.send(oneRTT, client, frame(frameResetStreamAt, 4, 9, 10, 4), streamFrame(4, 0, "abc", false))
+	f.send(oneRTT, client, streamFrame(4, 3, "d", false), streamFrame(0, 3, "late", false))
+	p := blobProtocol(&b.blob)
+	p.NewStreams = func(c *dissect.Conn) dissect.Streams { b.open(c); return b }
+	play(t, f.list, Protocol(f.store()), tls.Protocol(nil), p)
+	if b.text(dissect.ToServer, 0) != "one" || b.text(dissect.ToServer, 4) != "abcd" || b.seen != "0 to_client stop 7, 0 to_server 8, 4 to_server 9, " {
+		t.Errorf("%q, %q, %q", b.text(dissect.ToServer, 0), b.text(dissect.ToServer, 4), b.seen)
+	}
+}
+
+// TestDNS reads DNS over QUIC (RFC 9250), which no protocol claims as a whole.
+func TestDNS(t *testing.T) {
+	f := begin(t, "doq")
+	name := "\x07example\x03com\x00\x00\x01\x00\x01"
+	ask := "\x00\x00\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00" + name
+	answer := "\x00\x00\x81\x80\x00\x01\x00\x01\x00\x00\x00\x00" + name + "\xc0\x0c\x00\x01\x00\x01\x00\x00\x00\x05\x00\x04\x7f\x00\x00\x01"
+	framed := func(s string) string { return string([]byte{byte(len(s) >> 8), byte(len(s))}) + s }
+	for i := range 2 {
+		f.send(oneRTT, client, streamFrame(i*4, 0, framed(ask), true))
+		f.send(oneRTT, server, streamFrame(i*4, 0, framed(answer), true))
+	}
+	out, c := play(t, f.list, Protocol(f.store()), tls.Protocol(nil), dns.Protocol())
+	n := 0
+	for _, e := range out.Emissions {
+		if b := e.Row.Base(); b.Protocol == "dns" && b.Host.V == "example.com" && b.Complete && b.DecryptedBy.V == "quic" && b.Transport == "quic" {
+			n++
+		}
+	}
+	if n != 2 || c.Inner() != "dns" {
+		t.Errorf("%d exchanges, inner %s, %v", n, c.Inner(), out.Anomalies)
+	}
+}
+
+// TestTwoConnections share a 5-tuple, one after the other.
+func TestTwoConnections(t *testing.T) {
+	f := begin(t, "blob")
+	f.send(oneRTT, client, streamFrame(0, 0, "one", false))
+	g := newFake(t)
+	g.odcid = []byte("another!")
+	c, s := initialSecrets(g.odcid)
+	g.levels[initial] = [2]*sealer{newSealer(c, "quic "), newSealer(s, "quic ")}
+	g.ids = [2][]byte{{1, 2, 3}, {4, 5, 6}}
+	hello := vector(t, "v1 client-frames")
+	hello[20] ^= 1 // another random
+	g.send(initial, client, hello, make([]byte, 900))
+	g.send(initial, server, vector(t, "v1 server-frames"))
+	b := &blob{}
+	out, _ := play(t, append(f.list, g.list...), protocols(f.store(), b)...)
+	n := 0
+	for _, e := range out.Emissions {
+		if row, ok := e.Row.(*Row); ok {
+			if n++; row.ClientInitial != 1 || row.ServerInitial != 1 || row.Host.V != "example.com" {
+				t.Errorf("%+v", row)
+			}
+		}
+	}
+	if n != 2 || b.text(dissect.ToServer, 0) != "one" {
+		t.Errorf("%d connections, %q", n, b.text(dissect.ToServer, 0))
+	}
+}
+
+func TestKeyReasons(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		keys   []secrets.Label
+		wrong  bool
+		cut    int
+		want   string
+		reason string
+	}{
+		{"keys that fit", all, false, 0, "verified", ""},
+		{"no keys", nil, false, 0, "none", "no_key"},
+		{"keys that do not fit", all, true, 0, "unverified", "wrong_key"},
+		{"nothing beyond the hellos", all, false, 2, "unverified", "unencrypted"},
+		{"the client's hello was lost", nil, false, -1, "none", "no_handshake"},
+	} {
+		f := begin(t, "blob")
+		g := newFake(t, c.keys...)
+		if c.wrong {
+			g.log = strings.NewReplacer(strings.Repeat("11", 32), strings.Repeat("aa", 32), strings.Repeat("12", 32), strings.Repeat("ab", 32)).Replace(g.log)
+		}
+		list := f.list
+		if c.cut > 0 {
+			list = list[:c.cut]
+		} else if c.cut < 0 {
+			list = list[1:]
+		}
+		out, conn := play(t, list, protocols(g.store(), &blob{})...)
+		if e := conn.Encrypted(); e.State.String() != c.want || e.Reason != c.reason || len(out.Anomalies) > 0 {
+			t.Errorf("%s: %s %q, want %s %q; %v", c.name, e.State, e.Reason, c.want, c.reason, out.Anomalies)
+		}
+	}
+}
