@@ -3,11 +3,14 @@
 package bpf
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"runtime"
+	"strings"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
@@ -36,6 +39,8 @@ type Programs struct {
 	links []io.Closer // must stay referenced: a link that is collected detaches
 	// Missing names what this kernel refuses, with the reason.
 	Missing map[string]error
+
+	reasons map[uint32]string
 }
 
 // ErrNoBTF means that the kernel does not describe its own types.
@@ -408,4 +413,38 @@ func CallerTGID() (uint32, error) {
 		return 0, fmt.Errorf("asking for the process's number: %w", err)
 	}
 	return tgid, nil
+}
+
+// SHA256 is the hash of the object that the programs come from, in hex.
+func SHA256() string {
+	sum := sha256.Sum256(_RecorderBytes)
+	return hex.EncodeToString(sum[:])
+}
+
+// DropReason is the kernel's own name of a reason for which it drops a packet.
+func (p *Programs) DropReason(n uint32) string {
+	if p.reasons == nil {
+		p.reasons = dropReasons()
+	}
+	if name, ok := p.reasons[n]; ok {
+		return name
+	}
+	return fmt.Sprintf("reason %d", n)
+}
+
+// dropReasons reads the names out of the kernel's description of its types.
+func dropReasons() map[uint32]string {
+	names := map[uint32]string{}
+	kernel, err := btf.LoadKernelSpec()
+	if err != nil {
+		return names
+	}
+	var enum *btf.Enum
+	if kernel.TypeByName("skb_drop_reason", &enum) != nil {
+		return names
+	}
+	for _, v := range enum.Values {
+		names[uint32(v.Value)] = strings.ToLower(strings.TrimPrefix(v.Name, "SKB_DROP_REASON_"))
+	}
+	return names
 }

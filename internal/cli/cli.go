@@ -110,6 +110,7 @@ func (e *env) root() *cobra.Command {
 // commands lists the commands; a new one is one file and one line here.
 func (e *env) commands() []*cobra.Command {
 	return []*cobra.Command{
+		e.cmdRecord(),
 		e.cmdBundle(),
 		e.cmdInfo(),
 		e.cmdQuery(),

@@ -1,0 +1,251 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pcapsule/pcapsule/recorder"
+	"github.com/pcapsule/pcapsule/recorder/ring"
+)
+
+type recordFlags struct {
+	output      string
+	capture     string
+	cgroup      string
+	interfaces  []string
+	snap        uint32
+	headersOnly bool
+	count       uint64
+	duration    time.Duration
+	buffer      string
+	comments    string
+	noOwners    bool
+	noEvents    bool
+	node        string
+	quiet       bool
+
+	segmentSize string
+	segmentTime time.Duration
+	maxSize     string
+	maxAge      time.Duration
+	reserve     string
+}
+
+func (e *env) cmdRecord() *cobra.Command {
+	var f recordFlags
+	c := &cobra.Command{
+		Use:   "record -w FILE|RING/|- [FILTER]",
+		Short: "Record this machine's packets, with whose they are and what was lost",
+		Long: `Record what this machine's sockets send and receive, with the process and container behind
+each packet and with every loss counted. Needs Linux and the right to load programs into the
+kernel; pcapsule doctor tells what is missing.
+
+-w FILE makes one capture for Wireshark, tcpdump and pcapsule bundle. -w - writes to standard
+output as packets come. -w RING/ (a folder, or a name that ends in a slash) keeps a ring of
+segments, sealed one by one, the oldest removed when --max-size or --max-age say so.
+
+FILTER is in tcpdump's words and is asked in the kernel. Beside the packets, NAME.owners.jsonl
+says who owned each socket and how that is known, NAME.events what processes and the network
+stack did. Ctrl-C ends the recording in order; then the counters are checked: packets seen =
+filtered + delivered + dropped.`,
+		Example: `  pcapsule record -w out.pcapng
+  pcapsule record -w out.pcapng 'tcp port 5432 or udp port 53'
+  pcapsule record -w - | wireshark -k -i -
+  pcapsule record -w /var/lib/pcapsule/ --max-size 20GiB --max-age 24h
+  pcapsule record -w web.pcapng --cgroup system.slice/nginx.service --duration 30s`,
+		RunE: func(c *cobra.Command, args []string) error { return e.runRecord(c.Context(), args, &f) },
+	}
+	fl := c.Flags()
+	fl.StringVarP(&f.output, "write", "w", "", "capture to make, a folder for a ring, or - for standard output")
+	fl.StringVar(&f.capture, "capture", string(recorder.Sockets), "sockets: packets of sockets, with owners; interfaces: frames of network interfaces")
+	fl.StringVar(&f.cgroup, "cgroup", "", "only sockets of this control group and those below it")
+	fl.StringArrayVarP(&f.interfaces, "interface", "i", nil, "with --capture=interfaces: only this one; may be given several times")
+	fl.Uint32VarP(&f.snap, "snapshot-length", "s", 0, "bytes of a packet to keep; 0: all")
+	fl.BoolVar(&f.headersOnly, "headers-only", false, "keep only network and transport headers")
+	fl.Uint64VarP(&f.count, "count", "c", 0, "end after so many packets")
+	fl.DurationVar(&f.duration, "duration", 0, "end after this time")
+	fl.StringVarP(&f.buffer, "buffer-size", "B", "32MiB", "ring buffer between kernel and recorder, a power of two")
+	fl.StringVar(&f.comments, "comments", "none", "packet: a comment with the owner on every packet; none")
+	fl.BoolVar(&f.noOwners, "no-owners", false, "do not find out whose sockets are")
+	fl.BoolVar(&f.noEvents, "no-events", false, "no events of processes and the network stack")
+	fl.StringVar(&f.node, "node", "", "name of this machine in the recording (default: its host name)")
+	fl.BoolVarP(&f.quiet, "quiet", "q", false, "print nothing but errors")
+	fl.StringVar(&f.segmentSize, "segment-size", "64MiB", "ring: size of a segment")
+	fl.DurationVar(&f.segmentTime, "segment-time", time.Minute, "ring: age at which a segment ends")
+	fl.StringVar(&f.maxSize, "max-size", "0", "ring: keep at most so much; 0: no limit")
+	fl.DurationVar(&f.maxAge, "max-age", 0, "ring: keep at most so long; 0: no limit")
+	fl.StringVar(&f.reserve, "reserve", "256MiB", "ring: disk space to leave free")
+	return c
+}
+
+func (e *env) runRecord(ctx context.Context, args []string, f *recordFlags) error {
+	o, err := f.options(e, args)
+	if err != nil {
+		return err
+	}
+	if f.duration > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, f.duration)
+		defer cancel()
+	}
+	o.OnError = func(err error) { e.warn("%v", err) }
+	if !f.quiet {
+		o.OnStart = func(s recorder.Started) { e.recordStarted(f, s) }
+		o.OnStats = func(s recorder.Stats) { e.recordStatus(s) }
+	}
+	s, err := recorder.Run(ctx, o)
+	if terminal(e.err) && !f.quiet {
+		fmt.Fprint(e.err, "\r\x1b[K")
+	}
+	if err != nil {
+		return recordError(err, f.output)
+	}
+	if !f.quiet {
+		e.recorded(f, &s)
+	}
+	return nil
+}
+
+// options reads the flags.
+func (f *recordFlags) options(e *env, args []string) (recorder.Options, error) {
+	o := recorder.Options{
+		Capture: recorder.Capture(f.capture), Cgroup: f.cgroup, Interface: f.interfaces, Filter: strings.Join(args, " "),
+		Snap: f.snap, HeadersOnly: f.headersOnly, Count: f.count, NoOwners: f.noOwners, NoEvents: f.noEvents,
+		Node: f.node, Program: "pcapsule " + Release,
+	}
+	switch {
+	case f.output == "":
+		return o, usagef("no output named: give -w FILE, -w RING/ or -w -")
+	case f.capture != string(recorder.Sockets) && f.capture != string(recorder.Interfaces):
+		return o, usagef("--capture %q: want sockets or interfaces", f.capture)
+	case f.duration < 0:
+		return o, usagef("--duration %s: want 0 or more", f.duration)
+	case len(f.interfaces) > 0 && o.Capture != recorder.Interfaces:
+		return o, usagef("-i says which interfaces: give --capture=interfaces too")
+	}
+	switch f.comments {
+	case "none":
+	case "packet":
+		o.Comments = true
+	default:
+		return o, usagef("--comments %q: want packet or none", f.comments)
+	}
+	buffer, err := sizeFlag("--buffer-size", f.buffer)
+	if err != nil {
+		return o, err
+	}
+	if buffer < 4096 || buffer > 1<<31 || buffer&(buffer-1) != 0 {
+		return o, usagef("--buffer-size %s: want a power of two from 4KiB to 2GiB", f.buffer)
+	}
+	o.RingBuffer = uint32(buffer)
+	return o, f.outputTo(e, &o)
+}
+
+// outputTo says where packets go.
+func (f *recordFlags) outputTo(e *env, o *recorder.Options) error {
+	if f.output == "-" {
+		if terminal(e.out) {
+			return usagef("a capture is not for a terminal: give -w FILE or redirect it")
+		}
+		o.Stream = e.out
+		return nil
+	}
+	info, err := os.Stat(f.output)
+	if !strings.HasSuffix(f.output, "/") && (err != nil || !info.IsDir()) {
+		o.File = f.output
+		return newOutput(f.output)
+	}
+	r := ring.Options{Dir: f.output, SegmentTime: f.segmentTime, MaxAge: f.maxAge}
+	for _, size := range []struct {
+		flag, text string
+		to         *int64
+	}{{"--segment-size", f.segmentSize, &r.SegmentBytes}, {"--max-size", f.maxSize, &r.MaxBytes}, {"--reserve", f.reserve, &r.Reserve}} {
+		if *size.to, err = sizeFlag(size.flag, size.text); err != nil {
+			return err
+		}
+	}
+	if f.segmentTime <= 0 || f.maxAge < 0 {
+		return usagef("--segment-time and --max-age: want times above 0")
+	}
+	o.Ring = &r
+	return nil
+}
+
+// sizeFlag reads a number of bytes.
+func sizeFlag(flag, text string) (int64, error) {
+	n, err := parseSize(text)
+	if err != nil {
+		return 0, usagef("%s: %v", flag, err)
+	}
+	return n, nil
+}
+
+// recordError gives errors of a recording their exit codes and hints.
+func recordError(err error, output string) error {
+	var right *recorder.PrivilegeError
+	var unbalanced *recorder.BalanceError
+	switch {
+	case errors.As(err, &right):
+		return codedError{err, exitOther, "run as root or with CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN; pcapsule doctor tells what is missing"}
+	case errors.Is(err, recorder.ErrCgroup):
+		return codedError{err, exitOther, "mount them (mount -t cgroup2 none /sys/fs/cgroup/unified), or use --capture=interfaces"}
+	case errors.As(err, &unbalanced):
+		return codedError{err, exitVerify, "the recording is there; do not rely on its counts of losses"}
+	case errors.Is(err, ring.ErrLocked):
+		return codedError{err, exitExists, "end the other recorder, or choose another folder"}
+	case errors.Is(err, fs.ErrExist):
+		return codedError{err, exitExists, ""}
+	}
+	return outputError(err, output)
+}
+
+// recordStarted says what is being recorded.
+func (e *env) recordStarted(f *recordFlags, s recorder.Started) {
+	text := "recording " + s.Where + " to " + f.output
+	switch s.Filter {
+	case "kernel":
+		text += ", filtered in the kernel"
+	case "recorder":
+		text += ", filtered after the kernel: it cannot ask this filter"
+	}
+	if s.Own != "" {
+		text += "; " + s.Own
+	}
+	fmt.Fprintln(e.err, lines(text))
+	for _, name := range slices.Sorted(maps.Keys(s.Missing)) {
+		e.warn("this kernel refuses %s: %v", name, s.Missing[name])
+	}
+}
+
+// recordStatus is the line that tells how it stands.
+func (e *env) recordStatus(s recorder.Stats) {
+	if terminal(e.err) {
+		fmt.Fprintf(e.err, "\r\x1b[K%s packets, %s, %s dropped, %s", thousands(int64(s.Delivered)), byteSize(int64(s.Bytes)), thousands(int64(s.Dropped)), counted(int64(s.Interfaces), "workload", "workloads"))
+	}
+}
+
+// recorded says how a recording ended.
+func (e *env) recorded(f *recordFlags, s *recorder.Stats) {
+	fmt.Fprintf(e.err, "%s: %s, %s, of %s\n", f.output, counted(int64(s.Delivered), "packet", "packets"), byteSize(int64(s.Bytes)), counted(int64(s.Interfaces), "workload", "workloads"))
+	fmt.Fprintf(e.err, "seen %s = filtered %s + delivered %s + dropped %s\n", thousands(int64(s.Seen)), thousands(int64(s.Filtered)), thousands(int64(s.Delivered)), thousands(int64(s.Dropped)))
+	for _, d := range s.Drops {
+		if d.Packets > 0 {
+			e.warn("%s lost: %s", counted(int64(d.Packets), "packet", "packets"), d.Reason)
+		}
+	}
+	if s.Truncated > 0 {
+		fmt.Fprintf(e.err, "%s shortened\n", counted(int64(s.Truncated), "packet", "packets"))
+	}
+	if s.EventsLost > 0 {
+		e.warn("%s left out: more than are kept in a second", counted(int64(s.EventsLost), "event", "events"))
+	}
+}

@@ -1,0 +1,147 @@
+//go:build linux
+
+// Package mapped reads the kernel's ring buffers in place and gives records in the order
+// of time.
+//
+// A record stays where the kernel put it until its turn, so nothing is copied. The package
+// holds records back for a fixed time, since processors write side by side; it never
+// changes a time, and counts what came later than that.
+package mapped
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"sync/atomic"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	headerLen  = 8
+	busyBit    = 1 << 31
+	discardBit = 1 << 30
+)
+
+// Reader reads one ring buffer. It is for one goroutine.
+type Reader struct {
+	fd       int
+	size     uint64
+	consumer []byte // page that we write
+	producer []byte // page that the kernel writes, then the data, twice in a row
+	consumed *atomic.Uint64
+	produced *atomic.Uint64
+	data     []byte
+	scan     uint64 // where the next record begins
+
+	queue   queue
+	flying  flying
+	written uint64 // what the kernel was last told
+	newest  uint64 // time of the newest record seen
+	last    uint64 // time of the last record given out
+
+	Late uint64 // records given out after a newer one
+}
+
+// New maps the ring buffer of a map.
+func New(fd int, size uint32) (*Reader, error) {
+	page := os.Getpagesize()
+	consumer, err := unix.Mmap(fd, 0, page, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		return nil, fmt.Errorf("mapping ring buffer: %w", err)
+	}
+	producer, err := unix.Mmap(fd, int64(page), page+2*int(size), unix.PROT_READ, unix.MAP_SHARED)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("mapping ring buffer: %w", err), unix.Munmap(consumer))
+	}
+	r := &Reader{
+		fd: fd, size: uint64(size), consumer: consumer, producer: producer, data: producer[page:],
+		consumed: (*atomic.Uint64)(unsafe.Pointer(&consumer[0])),
+		produced: (*atomic.Uint64)(unsafe.Pointer(&producer[0])),
+	}
+	r.scan = r.consumed.Load()
+	r.written = r.scan
+	r.flying.end = r.scan
+	return r, nil
+}
+
+// Close unmaps the ring buffer; records given out before are gone then.
+func (r *Reader) Close() error {
+	return errors.Join(unix.Munmap(r.consumer), unix.Munmap(r.producer))
+}
+
+// Wait returns when the kernel wakes the reader, or after the time.
+func (r *Reader) Wait(d time.Duration) error {
+	fds := []unix.PollFd{{Fd: int32(r.fd), Events: unix.POLLIN}}
+	ts := unix.NsecToTimespec(int64(d))
+	if _, err := unix.Ppoll(fds, &ts, nil); err != nil && err != unix.EINTR {
+		return fmt.Errorf("waiting for the ring buffer: %w", err)
+	}
+	return nil
+}
+
+// Fill looks at up to limit new records, whose first eight bytes must be their time. It
+// returns how many there were and whether it came to the end.
+func (r *Reader) Fill(limit int) (n int, end bool) {
+	produced := r.produced.Load()
+	mask := r.size - 1
+	for n < limit && r.scan < produced {
+		at := r.scan & mask
+		head := (*atomic.Uint32)(unsafe.Pointer(&r.data[at])).Load()
+		if head&busyBit != 0 {
+			return n, true // the kernel is writing it
+		}
+		size := uint64(head &^ (busyBit | discardBit))
+		next := r.scan + (headerLen+size+7)&^7
+		seq := r.flying.add(next)
+		r.scan = next
+		if head&discardBit != 0 || size < 8 {
+			r.flying.done(seq)
+			continue
+		}
+		body := r.data[at+headerLen : at+headerLen+size : at+headerLen+size]
+		t := binary.NativeEndian.Uint64(body)
+		r.newest = max(r.newest, t)
+		r.queue.push(record{t, seq, body})
+		n++
+	}
+	return n, r.scan >= produced
+}
+
+// Newest is the time of the newest record that Fill has seen.
+func (r *Reader) Newest() uint64 { return r.newest }
+
+// Next takes the oldest record if its time is not after limit. It must be given back with
+// Done, in any order.
+func (r *Reader) Next(limit uint64) (body []byte, seq uint64, ok bool) {
+	rec, ok := r.queue.pop(limit)
+	if !ok {
+		return nil, 0, false
+	}
+	if rec.time < r.last {
+		r.Late++
+	} else {
+		r.last = rec.time
+	}
+	return rec.body, rec.seq, true
+}
+
+// Done gives a record back; its bytes must not be used any more.
+func (r *Reader) Done(seq uint64) { r.flying.done(seq) }
+
+// Release tells the kernel what it may overwrite. Call it once for many records.
+func (r *Reader) Release() {
+	if r.flying.end != r.written {
+		r.written = r.flying.end
+		r.consumed.Store(r.written)
+	}
+}
+
+// Held is how many bytes of the ring buffer are in use.
+func (r *Reader) Held() uint64 { return r.produced.Load() - r.written }
+
+// Waiting is how many records wait for their turn.
+func (r *Reader) Waiting() int { return r.queue.n }

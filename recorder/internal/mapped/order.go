@@ -1,0 +1,88 @@
+//go:build linux
+
+package mapped
+
+type record struct {
+	time uint64
+	seq  uint64
+	body []byte
+}
+
+// queue keeps records by time. Nearly all come in order, so a new one finds its place
+// from the back in a step or two.
+type queue struct {
+	ring []record // its length is a power of two
+	head uint64
+	n    int
+}
+
+func (q *queue) at(i int) *record { return &q.ring[(q.head+uint64(i))&uint64(len(q.ring)-1)] }
+
+func (q *queue) push(r record) {
+	if q.n == len(q.ring) {
+		q.grow()
+	}
+	i := q.n
+	for i > 0 && q.at(i-1).time > r.time {
+		*q.at(i) = *q.at(i - 1)
+		i--
+	}
+	*q.at(i) = r
+	q.n++
+}
+
+func (q *queue) grow() {
+	ring := make([]record, max(1024, 2*len(q.ring)))
+	for i := range q.n {
+		ring[i] = *q.at(i)
+	}
+	q.ring, q.head = ring, 0
+}
+
+func (q *queue) pop(limit uint64) (record, bool) {
+	if q.n == 0 || q.at(0).time > limit {
+		return record{}, false
+	}
+	r := *q.at(0)
+	q.head++
+	q.n--
+	return r, true
+}
+
+// flying follows which records at the start of the buffer are all done.
+type flying struct {
+	ends  []uint64 // where each record ends; its length is a power of two
+	ready []bool
+	head  uint64 // number of the first one that is not done
+	tail  uint64
+	end   uint64 // everything before it is done
+}
+
+func (f *flying) add(end uint64) uint64 {
+	if f.tail-f.head == uint64(len(f.ends)) {
+		f.grow()
+	}
+	mask := uint64(len(f.ends) - 1)
+	f.ends[f.tail&mask], f.ready[f.tail&mask] = end, false
+	f.tail++
+	return f.tail - 1
+}
+
+func (f *flying) grow() {
+	n := max(1024, 2*len(f.ends))
+	ends, ready := make([]uint64, n), make([]bool, n)
+	for i := f.head; i < f.tail; i++ {
+		ends[i&uint64(n-1)] = f.ends[i&uint64(len(f.ends)-1)]
+		ready[i&uint64(n-1)] = f.ready[i&uint64(len(f.ends)-1)]
+	}
+	f.ends, f.ready = ends, ready
+}
+
+func (f *flying) done(seq uint64) {
+	mask := uint64(len(f.ends) - 1)
+	f.ready[seq&mask] = true
+	for f.head < f.tail && f.ready[f.head&mask] {
+		f.end = f.ends[f.head&mask]
+		f.head++
+	}
+}

@@ -1,0 +1,396 @@
+package recorder
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os/user"
+	"strconv"
+	"time"
+
+	"github.com/pcapsule/pcapsule/bpf"
+)
+
+// journal gathers lines of the side files until they are written.
+type journal struct {
+	out     sink
+	onError func(error)
+	owners  []byte
+	happen  []byte
+	events  uint64
+	lost    uint64 // lines that found no file
+	failed  bool
+}
+
+const (
+	sideOwners = "owners.jsonl"
+	sideEvents = "events"
+	maxPending = 1 << 20 // bytes that wait for a file
+)
+
+// give writes what was gathered.
+func (j *journal) give() {
+	for _, f := range []struct {
+		kind  string
+		lines *[]byte
+	}{{sideOwners, &j.owners}, {sideEvents, &j.happen}} {
+		if len(*f.lines) == 0 {
+			continue
+		}
+		err := j.out.side(f.kind, *f.lines)
+		switch {
+		case errors.Is(err, errNoSegment) && len(*f.lines) < maxPending:
+			continue // until there is one
+		case err != nil:
+			j.lost++
+			if !j.failed {
+				j.failed = true
+				j.onError(err)
+			}
+		}
+		*f.lines = (*f.lines)[:0]
+	}
+}
+
+func (j *journal) owner(v any) { j.owners = appendLine(j.owners, v) }
+
+func (j *journal) event(v any) {
+	j.events++
+	j.happen = appendLine(j.happen, v)
+}
+
+func appendLine(b []byte, v any) []byte {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return b // lines are structs of strings and numbers, which always encode
+	}
+	return append(append(b, text...), '\n')
+}
+
+// appendTime writes a time as JSON.
+func appendTime(b []byte, ns int64) []byte {
+	b = append(b, '"')
+	b = time.Unix(0, ns).UTC().AppendFormat(b, "2006-01-02T15:04:05.000000000Z")
+	return append(b, '"')
+}
+
+func stamp(ns int64) string {
+	if ns == 0 {
+		return ""
+	}
+	return string(appendTime(nil, ns)[1:31])
+}
+
+// processLine describes a process in a side file.
+type processLine struct {
+	Time      string   `json:"time,omitempty"`
+	Kind      string   `json:"kind,omitempty"`
+	Process   string   `json:"process"` // number and start, unlike any other
+	PID       uint32   `json:"pid"`
+	Parent    uint32   `json:"parent_pid,omitempty"`
+	Start     string   `json:"start,omitempty"`
+	From      string   `json:"from,omitempty"`
+	To        string   `json:"to,omitempty"`
+	Name      string   `json:"name"`
+	Exe       string   `json:"exe,omitempty"`
+	Args      []string `json:"args,omitempty"`
+	ArgsCut   bool     `json:"args_cut,omitempty"`
+	UID       *int64   `json:"uid,omitempty"`
+	User      string   `json:"user,omitempty"`
+	Cgroup    string   `json:"cgroup,omitempty"`
+	Container string   `json:"container,omitempty"`
+	PodUID    string   `json:"pod_uid,omitempty"`
+	ExitCode  *int32   `json:"exit_code,omitempty"`
+	Signal    *int32   `json:"signal,omitempty"`
+	Limited   uint32   `json:"limited,omitempty"`
+}
+
+// key names a process for good: numbers are given again.
+func (p *process) key() string {
+	return strconv.FormatUint(uint64(p.pid), 10) + "@" + strconv.FormatInt(p.start, 10)
+}
+
+func (r *recording) describe(p *process) processLine {
+	l := processLine{Process: p.key(), PID: p.pid, Parent: p.parent, Start: stamp(p.start), From: stamp(p.from), To: stamp(p.to),
+		Name: p.name, Exe: p.exe, Args: p.args, ArgsCut: p.cut}
+	if p.uid >= 0 {
+		uid := p.uid
+		l.UID, l.User = &uid, r.userName(uid)
+	}
+	if p.cgroup != 0 {
+		g := r.groups.find(p.cgroup)
+		l.Cgroup, l.Container, l.PodUID = g.path, g.container, g.pod
+	}
+	return l
+}
+
+// userName is this machine's name of a user; a container's own names are not known.
+func (r *recording) userName(uid int64) string {
+	if name, ok := r.users[uid]; ok {
+		return name
+	}
+	name := ""
+	if u, err := user.LookupId(strconv.FormatInt(uid, 10)); err == nil {
+		name = clean(u.Username, 64)
+	}
+	if len(r.users) < 4096 {
+		r.users[uid] = name
+	}
+	return name
+}
+
+// takeEvents reads all events there are: they come before the packets, which wait.
+func (r *recording) takeEvents() {
+	for {
+		_, end := r.events.Fill(batch)
+		for {
+			body, seq, ok := r.events.Next(1<<63 - 1)
+			if !ok {
+				break
+			}
+			var e bpf.Event
+			if e.Decode(body) {
+				r.event(&e)
+			}
+			r.events.Done(seq)
+		}
+		r.events.Release()
+		if end {
+			return
+		}
+	}
+}
+
+func (r *recording) event(e *bpf.Event) {
+	switch e.Kind {
+	case bpf.EventCgroupMake:
+		r.groups.made(e.Cgroup, clean(e.Path, 512))
+		return
+	case bpf.EventCgroupRemove:
+		return
+	case bpf.EventFork:
+		r.processes.take(e)
+		return
+	case bpf.EventExec, bpf.EventExit, bpf.EventOOM:
+		r.processEvent(e)
+	default:
+		if !r.o.NoEvents && r.inScope(e.Cgroup) {
+			r.netEvent(e)
+		}
+	}
+}
+
+// inScope reports whether a control group is among those that are recorded.
+func (r *recording) inScope(cgroup uint64) bool {
+	if r.scope == "/" || r.scope == "" {
+		return true
+	}
+	p := r.groups.find(cgroup).path
+	return p == r.scope || len(p) > len(r.scope) && p[:len(r.scope)] == r.scope && p[len(r.scope)] == '/'
+}
+
+func (r *recording) processEvent(e *bpf.Event) {
+	p := r.processes.take(e)
+	if r.o.NoEvents || !r.inScope(e.Cgroup) {
+		return
+	}
+	at := r.clock.utc(e.Time)
+	if p == nil {
+		p = &process{pid: e.TGID, uid: -1, name: clean(e.Comm, 64), cgroup: e.Cgroup}
+	}
+	l := r.describe(p)
+	l.Time, l.Kind, l.Limited = stamp(at), e.Kind.String(), e.Limited
+	if e.Kind == bpf.EventExit {
+		if signal := e.Code & 0x7F; signal != 0 {
+			l.Signal = &signal
+		} else {
+			code := e.Code >> 8 & 0xFF
+			l.ExitCode = &code
+		}
+	}
+	if e.Kind != bpf.EventExec {
+		l.Args = nil // they stand with the exec
+	}
+	r.journal.event(l)
+}
+
+// netLine is an event of the network stack.
+type netLine struct {
+	Time      string `json:"time"`
+	Kind      string `json:"kind"`
+	Protocol  string `json:"protocol,omitempty"`
+	Local     string `json:"local,omitempty"`
+	Remote    string `json:"remote,omitempty"`
+	Socket    string `json:"socket,omitempty"`
+	Before    string `json:"before,omitempty"`
+	After     string `json:"after,omitempty"`
+	Reason    string `json:"reason,omitempty"`
+	Length    uint32 `json:"length,omitempty"`
+	Cgroup    string `json:"cgroup,omitempty"`
+	Container string `json:"container,omitempty"`
+	PodUID    string `json:"pod_uid,omitempty"`
+	Limited   uint32 `json:"limited,omitempty"` // events of the kind left out before this one
+}
+
+func (r *recording) netEvent(e *bpf.Event) {
+	l := netLine{Time: stamp(r.clock.utc(e.Time)), Kind: e.Kind.String(), Protocol: protocolName(uint8(e.Protocol)), Length: e.Len, Limited: e.Limited}
+	if e.Cookie != 0 {
+		l.Socket = strconv.FormatUint(e.Cookie, 10)
+	}
+	l.Local, l.Remote = endpoint(e.Family, e.Local, e.Ports[0]), endpoint(e.Family, e.Remote, e.Ports[1])
+	switch e.Kind {
+	case bpf.EventState:
+		l.Before, l.After = tcpState(e.Before), tcpState(e.After)
+	case bpf.EventDrop:
+		l.Reason = r.progs.DropReason(e.Before)
+	}
+	if e.Cgroup != 0 {
+		g := r.groups.find(e.Cgroup)
+		l.Cgroup, l.Container, l.PodUID = g.path, g.container, g.pod
+	}
+	r.journal.event(l)
+}
+
+func endpoint(family uint16, addr [16]byte, port uint16) string {
+	switch family {
+	case 2:
+		return netip.AddrPortFrom(netip.AddrFrom4([4]byte(addr[:4])), port).String()
+	case 10:
+		return netip.AddrPortFrom(netip.AddrFrom16(addr).Unmap(), port).String()
+	}
+	return ""
+}
+
+func protocolName(p uint8) string {
+	switch p {
+	case 0:
+		return ""
+	case 1:
+		return "icmp"
+	case 6:
+		return "tcp"
+	case 17:
+		return "udp"
+	case 58:
+		return "icmpv6"
+	}
+	return strconv.Itoa(int(p))
+}
+
+var tcpStates = [...]string{"", "established", "syn_sent", "syn_recv", "fin_wait1", "fin_wait2", "time_wait", "close", "close_wait", "last_ack", "listen", "closing", "new_syn_recv"}
+
+func tcpState(n uint32) string {
+	if int(n) < len(tcpStates) {
+		return tcpStates[n]
+	}
+	return strconv.Itoa(int(n))
+}
+
+// clockSet tells that somebody set the clock.
+func (j *journal) clockSet(c *clock) {
+	last := c.steps[len(c.steps)-1]
+	c.steps = c.steps[:0]
+	j.event(struct {
+		Time string `json:"time"`
+		Kind string `json:"kind"`
+		clockStep
+	}{stamp(int64(last.At)), "clock_set", last})
+}
+
+// side writes the lines that are due; all at the end.
+func (r *recording) side(end bool) error {
+	now := int64(r.clock.now.Real)
+	r.sockets.round++
+	r.sockets.sweep(now, end, r.socketLine)
+	if end || now-r.gaveAt > 100e6 || len(r.journal.owners)+len(r.journal.happen) > 256<<10 {
+		r.gaveAt = now
+		r.journal.give()
+	}
+	return nil
+}
+
+// socketLine writes what is known of a socket, and of its processes where the file does
+// not have them yet. It is made by hand: there may be tens of thousands a second.
+func (r *recording) socketLine(s *socket) {
+	for i := range s.n {
+		if p := r.processes.of(s.spans[i].tgid, s.spans[i].from); p != nil && p.told != r.sideFile {
+			p.told = r.sideFile
+			r.journal.owner(r.describe(p))
+		}
+	}
+	b := append(r.journal.owners, `{"socket":"`...)
+	b = strconv.AppendUint(b, s.cookie, 10)
+	b = append(b, `","interface":`...)
+	b = strconv.AppendInt(b, int64(s.face.number), 10)
+	b = append(b, `,"cgroup":`...)
+	b = strconv.AppendQuote(b, clean(s.face.group.path, 512))
+	if name := protocolName(s.transport); name != "" {
+		b = append(append(append(b, `,"protocol":"`...), name...), '"')
+	}
+	if s.local.IsValid() {
+		b = append(b, `,"local":"`...)
+		b = s.local.AppendTo(b)
+		b = append(b, '"')
+	}
+	if s.remote.IsValid() && !s.many {
+		b = append(b, `,"remote":"`...)
+		b = s.remote.AppendTo(b)
+		b = append(b, '"')
+	}
+	b = appendTime(append(b, `,"from":`...), s.first)
+	b = appendTime(append(b, `,"to":`...), s.last)
+	b = fmt.Appendf(b, `,"first_packet":"%x","last_packet":"%x","packets":%d,"owners":[`, s.firstID, s.lastID, s.packets)
+	for i := range s.n {
+		o := &s.spans[i]
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(b, `{"pid":`...)
+		b = strconv.AppendUint(b, uint64(o.tgid), 10)
+		b = append(b, `,"tid":`...)
+		b = strconv.AppendUint(b, uint64(o.tid), 10)
+		b = append(b, `,"kind":"`...)
+		b = append(b, o.kind.String()...)
+		b = append(b, '"')
+		if p := r.processes.of(o.tgid, o.from); p != nil {
+			b = append(b, `,"process":"`...)
+			b = append(b, p.key()...)
+			b = append(b, '"')
+		}
+		b = appendTime(append(b, `,"from":`...), o.from)
+		b = appendTime(append(b, `,"to":`...), o.to)
+		b = append(b, '}')
+	}
+	b = append(b, ']')
+	if s.more {
+		b = append(b, `,"more":true`...)
+	}
+	b = appendTime(append(b, `,"learned":`...), int64(r.clock.now.Real))
+	r.journal.owners = append(b, '}', '\n')
+}
+
+// commentCache makes owner comments for packets.
+type commentCache struct {
+	tgid, tid uint32
+	kind      bpf.Kind
+	proc      *process
+	text      string
+}
+
+// of is the comment of a packet: who owned it and how that is known.
+func (c *commentCache) of(r *recording, p *bpf.Packet, at int64) string {
+	if p.Kind == bpf.None {
+		return ""
+	}
+	proc := r.processes.of(p.TGID, at)
+	if c.tgid == p.TGID && c.tid == p.TID && c.kind == p.Kind && c.proc == proc && c.text != "" {
+		return c.text
+	}
+	text := fmt.Sprintf("pid=%d tid=%d", p.TGID, p.TID)
+	if proc != nil {
+		text = fmt.Sprintf("process=%q %s", proc.name, text)
+	}
+	*c = commentCache{p.TGID, p.TID, p.Kind, proc, "pcapsule " + text + " known=" + p.Kind.String()}
+	return c.text
+}

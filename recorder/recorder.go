@@ -1,0 +1,141 @@
+// Package recorder brings packets of this machine's sockets, with their owners, from the
+// kernel into a ring or a file.
+//
+// It promises that what it records costs the traffic nothing but time: nothing is changed,
+// delayed or refused. It never rewrites a packet, never names an owner it does not know,
+// and accounts for every packet it saw: seen = filtered + delivered + dropped. It knows no
+// Kubernetes; who is behind a control group is told by its path, or by an Identify.
+package recorder
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/pcapsule/pcapsule/recorder/ring"
+	"github.com/pcapsule/pcapsule/recorder/workload"
+)
+
+// Capture says which packets are recorded.
+type Capture string
+
+// Captures.
+const (
+	Sockets    Capture = "sockets"    // packets of this machine's sockets, with owners
+	Interfaces Capture = "interfaces" // frames of network interfaces, without owners
+)
+
+// Options of a recording. Exactly one of File, Stream and Ring is where packets go.
+type Options struct {
+	Capture Capture // "" means Sockets
+
+	File   string        // one capture file, which must not be there yet
+	Stream io.Writer     // a live stream; each packet is out within milliseconds of its turn
+	Ring   *ring.Options // a ring of segments; Node, BootID and Recorder may be left out
+
+	Cgroup      string   // control group whose sockets are recorded, with all below; "" is the root
+	Interface   []string // for Interfaces; none means all
+	Filter      string   // in the language of pcap-filter(7)
+	Snap        uint32   // bytes of a packet to keep; 0 means all
+	HeadersOnly bool     // keep network and transport headers
+	NoOwners    bool     // do not find out whose sockets are
+	NoEvents    bool     // do not record what processes and the network stack do
+	Comments    bool     // write the owner as a comment on each packet
+	RingBuffer  uint32   // bytes, a power of two; 0 means 32 MiB
+
+	Node     string // name of this node; "" is the host's name
+	Program  string // name and version of the program
+	Count    uint64 // end after so many packets; 0 does not end
+	Identify func(cgroup uint64, path string) (workload.InterfaceComment, bool)
+
+	OnStart func(Started)
+	OnError func(error) // is told of troubles that do not end the recording
+	Every   time.Duration
+	OnStats func(Stats) // is told how it stands, Every so often and at the end
+}
+
+// Started says what a recording does, once packets arrive.
+type Started struct {
+	Where     string           // what it is attached to
+	Filter    string           // where the filter is asked: kernel, recorder, or none
+	Own       string           // how the recorder's own traffic is left out
+	Ring      string           // id of the ring, or of this recording
+	Sockets   uint64           // found that are older than the recording
+	Missing   map[string]error // what this kernel refuses, by program
+	Interface map[int]string   // for Interfaces: names by index
+}
+
+// Stats is how a recording stands. Seen = Filtered + Delivered + Dropped, once it has ended
+// and, as far as packets have been read, at any time before.
+type Stats struct {
+	ring.Counters
+	Bytes      uint64 // captured
+	InKernel   uint64 // packets that wait in the ring buffer or for their turn
+	Late       uint64 // packets that came too late for the order of time
+	Interfaces int
+	Processes  int
+	Events     uint64
+	EventsLost uint64
+	Clock      ring.Clock
+}
+
+// Reasons for which packets are dropped.
+const (
+	reasonBuffer = "ring buffer full"
+	reasonUnread = "kernel could not read it"
+	reasonWriter = "output"
+)
+
+// Errors that a caller may want to tell apart.
+var (
+	ErrPlatform = errors.New("recording needs Linux")
+	ErrCgroup   = errors.New("no control groups of version 2")
+)
+
+// PrivilegeError means that the process may not record.
+type PrivilegeError struct{ Err error }
+
+func (e *PrivilegeError) Error() string { return e.Err.Error() }
+
+// Unwrap gives what the kernel said.
+func (e *PrivilegeError) Unwrap() error { return e.Err }
+
+// BalanceError means that counters do not account for every packet.
+type BalanceError struct{ Counters ring.Counters }
+
+func (e *BalanceError) Error() string {
+	c := &e.Counters
+	return fmt.Sprintf("counters do not balance: seen %d, filtered %d, delivered %d, dropped %d", c.Seen, c.Filtered, c.Delivered, c.Dropped)
+}
+
+func (o *Options) setDefaults() error {
+	if o.Capture == "" {
+		o.Capture = Sockets
+	}
+	if o.Capture != Sockets && o.Capture != Interfaces {
+		return fmt.Errorf("capture %q: want sockets or interfaces", o.Capture)
+	}
+	outputs := 0
+	for _, given := range []bool{o.File != "", o.Stream != nil, o.Ring != nil} {
+		if given {
+			outputs++
+		}
+	}
+	if outputs != 1 {
+		return fmt.Errorf("%d outputs, want one file, stream or ring", outputs)
+	}
+	if o.OnStart == nil {
+		o.OnStart = func(Started) {}
+	}
+	if o.OnError == nil {
+		o.OnError = func(error) {}
+	}
+	if o.OnStats == nil {
+		o.OnStats = func(Stats) {}
+	}
+	if o.Every <= 0 {
+		o.Every = time.Second
+	}
+	return nil
+}

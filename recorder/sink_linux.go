@@ -1,0 +1,286 @@
+package recorder
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/pcapsule/pcapsule/recorder/pcapng"
+	"github.com/pcapsule/pcapsule/recorder/ring"
+)
+
+// sink is where a recording goes.
+type sink interface {
+	// declare describes an interface; packets name it by the number.
+	declare(pcapng.Interface) (ring.InterfaceID, error)
+	// append takes a packet. ring.ErrDisk means that it is dropped; any other error ends
+	// the recording.
+	append(*ring.Packet) error
+	// idle is called when there is nothing to do for a moment.
+	idle() error
+	// side appends whole lines to a side file of what was written last.
+	side(kind string, lines []byte) error
+	// name and first packet id of the recording
+	ids() (name string, first uint64)
+	// close writes what the account says of the interfaces, and ends.
+	close(account func() ring.Account) error
+}
+
+// ringSink writes into a ring.
+type ringSink struct {
+	w      *ring.Writer
+	series *ring.Series
+	dir    string
+	sides  map[string]*sideFile
+}
+
+type sideFile struct {
+	id ring.ID
+	f  *os.File
+}
+
+func newRingSink(o ring.Options, series ring.SeriesOptions) (*ringSink, error) {
+	w, err := ring.Create(o)
+	if err != nil {
+		return nil, err
+	}
+	s, err := w.Series(series)
+	if err != nil {
+		return nil, errors.Join(err, w.Close(context.Background()))
+	}
+	return &ringSink{w: w, series: s, dir: o.Dir, sides: map[string]*sideFile{}}, nil
+}
+
+func (s *ringSink) declare(i pcapng.Interface) (ring.InterfaceID, error) {
+	return s.series.Interface(i)
+}
+func (s *ringSink) append(p *ring.Packet) error { return s.series.Append(p) }
+func (s *ringSink) idle() error                 { return nil }
+func (s *ringSink) ids() (string, uint64)       { return s.w.Ring(), s.w.FirstPacketID() }
+
+// side writes to the file that stands beside the segment of the last packet. Lines that
+// come while no segment is begun wait for nothing: the next call has them again.
+func (s *ringSink) side(kind string, lines []byte) error {
+	id := s.series.Current()
+	have := s.sides[kind]
+	if have != nil && id != (ring.ID{}) && have.id != id {
+		err := have.f.Close()
+		delete(s.sides, kind)
+		have = nil
+		if err != nil {
+			return fmt.Errorf("writing side file: %w", err)
+		}
+	}
+	if have == nil {
+		if id == (ring.ID{}) {
+			return errNoSegment
+		}
+		f, err := os.OpenFile(filepath.Join(s.dir, id.Side(kind)), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
+		if err != nil {
+			return fmt.Errorf("writing side file: %w", err)
+		}
+		have = &sideFile{id, f}
+		s.sides[kind] = have
+	}
+	if _, err := have.f.Write(lines); err != nil {
+		return fmt.Errorf("writing side file: %w", err)
+	}
+	return nil
+}
+
+// errNoSegment means that no segment is begun that side lines could belong to.
+var errNoSegment = errors.New("no segment is begun")
+
+func (s *ringSink) close(func() ring.Account) error {
+	var errs []error
+	for _, f := range s.sides {
+		errs = append(errs, f.f.Close())
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	return errors.Join(append(errs, s.w.Close(ctx))...)
+}
+
+// fileSink writes one capture file or a live stream.
+type fileSink struct {
+	w     *pcapng.Writer
+	f     *os.File // nil for a stream
+	name  string
+	first uint64
+	snap  uint32
+	link  uint16
+	buf   []byte
+	more  pcapng.OptionList
+	sides map[string]*os.File
+	live  bool
+	dirty bool
+}
+
+func newFileSink(o *Options, header ring.Header, link uint16, snap uint32) (*fileSink, error) {
+	var random [7]byte
+	if _, err := rand.Read(random[:]); err != nil {
+		return nil, fmt.Errorf("naming the recording: %w", err)
+	}
+	s := &fileSink{link: link, snap: snap, name: fmt.Sprintf("%x", random[:4]), sides: map[string]*os.File{}}
+	s.first = uint64(binary.BigEndian.Uint32(random[3:])&0xFFFFFF)<<40 | 1
+	header.Ring, header.Version, header.Series = s.name, ring.Version, "sockets"
+	if link == linkEthernet {
+		header.Series = "interfaces"
+	}
+	out := o.Stream
+	if o.File != "" {
+		f, err := os.OpenFile(o.File, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o644)
+		if err != nil {
+			return nil, fmt.Errorf("creating %s: %w", o.File, err)
+		}
+		s.f, out = f, f
+	} else {
+		s.live = true
+	}
+	comment, err := json.Marshal(header)
+	if err != nil {
+		return nil, fmt.Errorf("describing the recording: %w", err)
+	}
+	s.w, err = pcapng.NewWriter(out, pcapng.Section{Hardware: header.Hardware, OS: header.OS, Application: header.Recorder, Comments: []string{string(comment)}}, pcapng.WriterOptions{MaxBlock: 262_144})
+	if err == nil && s.live {
+		err = s.w.Flush()
+	}
+	if err != nil {
+		return nil, errors.Join(err, s.abort())
+	}
+	return s, nil
+}
+
+// abort removes a file that has no packets yet.
+func (s *fileSink) abort() error {
+	if s.f == nil {
+		return nil
+	}
+	return errors.Join(s.f.Close(), os.Remove(s.f.Name()))
+}
+
+func (s *fileSink) declare(i pcapng.Interface) (ring.InterfaceID, error) {
+	i.LinkType, i.SnapLen, i.TsResol, i.FCSLen = s.link, s.snap, 9, -1
+	n, err := s.w.AddInterface(i)
+	return ring.InterfaceID(n), s.whole(err)
+}
+
+func (s *fileSink) append(p *ring.Packet) error {
+	keep := min(len(p.Data), int(s.snap)-len(p.Prefix))
+	s.buf = append(append(s.buf[:0], p.Prefix...), p.Data[:keep]...)
+	s.more.Reset()
+	s.more.Flags(pcapng.Flags(p.Flags))
+	if p.Drops != 0 {
+		s.more.DropCount(p.Drops)
+	}
+	if p.ID != 0 {
+		s.more.PacketID(p.ID)
+	}
+	if p.PID != 0 {
+		s.more.ProcessThread(p.PID, p.TID)
+	}
+	if p.Comment != "" {
+		s.more.Comment(p.Comment)
+	}
+	s.dirty = true
+	out := pcapng.Packet{Interface: int32(p.Interface), Kind: pcapng.KindEnhanced, Time: p.Time, TimeOK: true, Data: s.buf, OrigLen: max(p.OrigLen, uint32(len(s.buf)))}
+	return s.whole(s.w.WritePacket(&out, &s.more))
+}
+
+// whole cuts a file that could not be written behind its last whole block.
+func (s *fileSink) whole(err error) error {
+	if err == nil || s.f == nil {
+		return err
+	}
+	size, seekErr := s.f.Seek(0, io.SeekCurrent)
+	if seekErr != nil {
+		return err
+	}
+	end, scanErr := lastBlock(s.f, size)
+	if scanErr == nil && end < size {
+		scanErr = s.f.Truncate(end)
+	}
+	return errors.Join(err, scanErr)
+}
+
+// lastBlock is where the last whole block of a file ends.
+func lastBlock(r io.ReaderAt, size int64) (int64, error) {
+	var head [8]byte
+	at := int64(0)
+	for at+12 <= size {
+		if _, err := r.ReadAt(head[:], at); err != nil {
+			return at, fmt.Errorf("looking for the last whole block: %w", err)
+		}
+		n := int64(binary.LittleEndian.Uint32(head[4:]))
+		if n < 12 || at+n > size {
+			break
+		}
+		at += n
+	}
+	return at, nil
+}
+
+func (s *fileSink) idle() error {
+	if !s.dirty {
+		return nil
+	}
+	s.dirty = false
+	return s.whole(s.w.Flush())
+}
+
+func (s *fileSink) ids() (string, uint64) { return s.name, s.first }
+
+// side writes beside a file; a stream has no place for it.
+func (s *fileSink) side(kind string, lines []byte) error {
+	if s.f == nil {
+		return nil
+	}
+	f := s.sides[kind]
+	if f == nil {
+		var err error
+		name := strings.TrimSuffix(s.f.Name(), filepath.Ext(s.f.Name())) + "." + kind
+		if f, err = os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644); err != nil {
+			return fmt.Errorf("writing side file: %w", err)
+		}
+		s.sides[kind] = f
+	}
+	if _, err := f.Write(lines); err != nil {
+		return fmt.Errorf("writing side file: %w", err)
+	}
+	return nil
+}
+
+func (s *fileSink) close(account func() ring.Account) error {
+	var errs []error
+	for _, f := range s.sides {
+		errs = append(errs, f.Close())
+	}
+	a := account()
+	text, err := json.Marshal(struct {
+		Counters *ring.Counters `json:"counters"`
+		Clock    *ring.Clock    `json:"clock"`
+	}{a.Counters, a.Clock})
+	errs = append(errs, err)
+	for i, it := range a.Interfaces {
+		st := pcapng.Statistics{Interface: uint32(it.ID), Received: it.Received, OSDropped: it.OSDropped, Delivered: it.Delivered}
+		st.Ticks = uint64(it.At)
+		st.Start, st.End = pcapng.Counter{N: uint64(it.Start), Known: true}, pcapng.Counter{N: uint64(it.At), Known: true}
+		if i == 0 {
+			st.Comments = []string{string(text)} // counters of the whole recording
+		}
+		errs = append(errs, s.w.WriteStatistics(st))
+	}
+	errs = append(errs, s.whole(s.w.Flush()))
+	if s.f != nil {
+		errs = append(errs, s.f.Sync(), s.f.Close())
+	}
+	return errors.Join(errs...)
+}
