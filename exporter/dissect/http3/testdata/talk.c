@@ -139,8 +139,8 @@ int main(void) {
     letters[i] = (uint8_t)('a' + i % 26);
   }
   nghttp3_settings_default(&settings);
-  settings.qpack_max_dtable_capacity = 1024;
-  settings.qpack_encoder_max_dtable_capacity = 1024;
+  settings.qpack_max_dtable_capacity = 4096;
+  settings.qpack_encoder_max_dtable_capacity = 4096;
   settings.qpack_blocked_streams = 100;
   memset(&callbacks, 0, sizeof(callbacks));
   check(nghttp3_conn_client_new(&client, &callbacks, &settings, mem, NULL), "client");

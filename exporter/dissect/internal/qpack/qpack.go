@@ -24,6 +24,11 @@ const (
 	maxUnacked = 4096      // sections remembered until they are acknowledged
 	entryCost  = 32        // RFC 9204 section 3.2.1
 	maxInteger = 1<<62 - 1 // RFC 9204 section 4.1.1
+
+	// LIMIT: the number of insertions that a section needs is sent modulo twice the entries
+	// that the table can have. Of a table for so many entries it is taken for granted that
+	// not a whole table full of insertions was lost without a trace.
+	sureEntries = 64
 )
 
 // UnknownText stands for a name or value that an entry held which the decoder never saw.
@@ -142,6 +147,9 @@ func (d *Decoder) unwrap(coded int64) int64 {
 		return Unresolved
 	}
 	entries := d.max / entryCost
+	if d.ackLost && entries < sureEntries {
+		return Unresolved // a section was missed, and insertions enough for a wrap may have been
+	}
 	if entries == 0 || coded > 2*entries {
 		return Unresolved
 	}
