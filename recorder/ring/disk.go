@@ -55,6 +55,9 @@ func (s *Series) runDisk() {
 // in stay, and the segment ends there.
 func (s *Series) write(c *chunk) {
 	seg := c.seg
+	if seg.gen <= s.refused {
+		seg.broken = true
+	}
 	if !seg.broken && seg.file == nil {
 		if err := s.open(seg); err != nil {
 			s.fail(seg, err)
@@ -185,7 +188,9 @@ func (l *loss) merge(o *loss) {
 	}
 }
 
-// fail ends a segment because of the disk, and stops Append for a while.
+// fail ends a segment because of the disk, and stops Append for a while. What Append has
+// begun meanwhile goes the same way: its packets were written without the drop counts
+// that they would need now.
 func (s *Series) fail(seg *segment, err error) {
 	seg.broken = true
 	s.w.report(err)
@@ -194,9 +199,10 @@ func (s *Series) fail(seg *segment, err error) {
 	s.down, s.lastFail = true, err
 	s.retryAt = time.Now().Add(s.w.opt.RetryEvery)
 	s.lost.detail = reason(err)
-	if s.seg == seg {
+	s.refused = s.gen
+	if s.seg != nil {
 		if s.cur != nil {
-			s.loseLocked(seg, s.cur.buf)
+			s.loseLocked(s.seg, s.cur.buf)
 			s.cur.buf, s.cur.tally, s.seenLen = s.cur.buf[:0], tally{}, 0
 		}
 		s.finishSegment()

@@ -171,3 +171,6 @@ func (e *CorruptError) Error() string {
 
 // Unwrap gives what is wrong there.
 func (e *CorruptError) Unwrap() error { return e.Err }
+
+// beside is the path of the visible segment in the folder of another file.
+func (id ID) beside(path string) string { return filepath.Join(filepath.Dir(path), id.Segment()) }

@@ -52,6 +52,8 @@ type Series struct {
 	disk     *segment // open on the disk now, for syncs
 
 	packets, bytes, dropped uint64
+
+	refused uint64 // the disk side: segments up to this one end where they are
 }
 
 // iface is a declared interface.

@@ -1,0 +1,176 @@
+package ring
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/pcapsule/pcapsule/recorder/pcapng"
+)
+
+// smallDisk mounts a file system of that many bytes.
+func smallDisk(t *testing.T, size int) string {
+	t.Helper()
+	if os.Getuid() != 0 {
+		t.Skip("needs root, to mount a small disk")
+	}
+	dir := t.TempDir()
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprint("size=", size)); err != nil {
+		t.Skipf("needs CAP_SYS_ADMIN, to mount a small disk: %v", err)
+	}
+	t.Cleanup(func() { syscall.Unmount(dir, syscall.MNT_DETACH) })
+	return dir
+}
+
+// ledger counts what a ring was given and what it says it dropped.
+type ledger struct {
+	given, refused uint64
+	id             uint64
+}
+
+func (l *ledger) give(t *testing.T, s *Series, iface InterfaceID, size int) {
+	t.Helper()
+	l.given++
+	l.id++
+	err := s.Append(&Packet{Interface: iface, Time: epoch + int64(l.id)*1000, Prefix: sll2, Data: udp(size), OrigLen: uint32(size + 20), ID: l.id, Flags: 1})
+	switch {
+	case errors.Is(err, ErrDisk):
+		l.refused++
+	case err != nil:
+		t.Fatal(err)
+	}
+}
+
+// balance wants every packet given to be in a segment or in a hole, and the drop counts
+// inside the segments to say the same as far as a packet came after them.
+func (l *ledger) balance(t *testing.T, dir string) {
+	t.Helper()
+	rep, err := Verify(dir, VerifyOptions{})
+	must(t, err)
+	if !rep.OK() || len(rep.Open) > 0 {
+		t.Fatalf("open %v, problems %v", rep.Open, rep.Problems)
+	}
+	list, err := Segments(dir)
+	must(t, err)
+	var kept, said, last uint64
+	for _, s := range list {
+		readAll(t, s.Path, func(_ pcapng.Interface, p *pcapng.Packet) {
+			kept++
+			drops, _ := p.DropCount()
+			id, _ := p.PacketID()
+			if id = id & packetIDMask; id != last+drops+1 {
+				t.Fatalf("%s: packet %d after %d with %d dropped", s.ID, id, last, drops)
+			}
+			last = id
+			said += drops
+		})
+	}
+	var holes uint64
+	for _, h := range rep.Holes {
+		if h.Reason == "disk" {
+			holes += uint64(h.Packets)
+		}
+	}
+	if kept+holes != l.given || said > holes {
+		t.Fatalf("%d given, %d kept, %d in holes, %d in drop counts", l.given, kept, holes, said)
+	}
+}
+
+func TestFullDiskIsAccountedFor(t *testing.T) {
+	rounds := 10
+	if *long {
+		rounds = 50
+	}
+	for round := range rounds {
+		size := 600<<10 + rand.IntN(3<<20)&^4095
+		t.Run(fmt.Sprintf("%d with %d bytes", round, size), func(t *testing.T) { fillDisk(t, size) })
+	}
+}
+
+func fillDisk(t *testing.T, size int) {
+	disk := smallDisk(t, size)
+	dir := filepath.Join(disk, "ring")
+	sealed := map[ID]string{}
+	w := create(t, Options{Dir: dir, Node: "n", SegmentBytes: int64(100<<10 + rand.IntN(500<<10)), FlushEvery: 2 * time.Millisecond,
+		RetryEvery: 5 * time.Millisecond, Patience: 50 * time.Millisecond, OnError: func(error) {},
+		OnSeal: func(r Record) { sealed[r.Segment.ID()] = r.Segment.SHA256 }})
+	s := sockets(t, w)
+	iface := declare(t, s, "a")
+	var l ledger
+	for refused := uint64(0); refused < 200; refused = l.refused {
+		l.give(t, s, iface, 28+rand.IntN(2000))
+		if rand.IntN(50) == 0 {
+			time.Sleep(time.Millisecond)
+		}
+		if l.given > 100_000 {
+			t.Fatal("the disk is never full")
+		}
+	}
+	if st := w.Status(); !strings.Contains(fmt.Sprint(st.Series[0].LastFail), "no space left") {
+		t.Fatalf("%+v", st)
+	}
+	// Somebody makes room, and the ring carries on by itself.
+	must(t, syscall.Mount("tmpfs", disk, "tmpfs", syscall.MS_REMOUNT, fmt.Sprint("size=", size+4<<20)))
+	time.Sleep(20 * time.Millisecond)
+	before := l.refused
+	for range 300 {
+		l.give(t, s, iface, 200)
+		time.Sleep(10 * time.Microsecond)
+	}
+	if l.refused != before {
+		t.Fatalf("%d dropped although there is room again", l.refused-before)
+	}
+	finish(t, w)
+	l.balance(t, dir)
+	list, err := Segments(dir)
+	must(t, err)
+	for _, s := range list {
+		if sealed[s.ID] != s.Seal.SHA256 {
+			t.Fatalf("%s has changed since its seal", s.ID)
+		}
+		delete(sealed, s.ID)
+	}
+	if len(sealed) > 0 {
+		t.Fatalf("sealed and gone: %v", sealed)
+	}
+	agreeOnPackets(t, list)
+}
+
+func TestReadOnlyDiskIsAccountedFor(t *testing.T) {
+	disk := smallDisk(t, 16<<20)
+	dir := filepath.Join(disk, "ring")
+	w := create(t, Options{Dir: dir, Node: "n", SegmentBytes: 64 << 10, FlushEvery: 2 * time.Millisecond, RetryEvery: 5 * time.Millisecond})
+	s := sockets(t, w)
+	iface := declare(t, s, "a")
+	var l ledger
+	for range 100 {
+		l.give(t, s, iface, 1000)
+	}
+	must(t, w.Seal(context.Background()))
+	// A mount that is read-only for this path only: open files still write, new ones
+	// cannot be made.
+	must(t, syscall.Mount(dir, dir, "", syscall.MS_BIND, ""))
+	t.Cleanup(func() { syscall.Unmount(dir, syscall.MNT_DETACH) })
+	must(t, syscall.Mount("", dir, "", syscall.MS_BIND|syscall.MS_REMOUNT|syscall.MS_RDONLY, ""))
+	for range 100 {
+		l.give(t, s, iface, 1000)
+		time.Sleep(time.Millisecond)
+	}
+	if l.refused == 0 || !w.Status().Series[0].Down && w.Status().Series[0].LastFail == nil {
+		t.Fatalf("%d refused, %+v", l.refused, w.Status())
+	}
+	must(t, syscall.Unmount(dir, syscall.MNT_DETACH))
+	time.Sleep(30 * time.Millisecond)
+	for range 100 {
+		l.give(t, s, iface, 1000)
+	}
+	finish(t, w)
+	l.balance(t, dir)
+}

@@ -1,0 +1,397 @@
+package ring
+
+import (
+	"crypto/ed25519"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// VerifyOptions of Verify.
+type VerifyOptions struct {
+	Keys       []ed25519.PublicKey // the node's, as known from elsewhere; none: what the ring itself says
+	Witnesses  []ed25519.PublicKey // likewise for anchors
+	SkipHashes bool                // look at records and names only
+}
+
+// Problem is something that must not be.
+type Problem struct {
+	Record int64  `json:"record"`         // -1 where it is of none
+	File   string `json:"file,omitempty"` // in the ring's folder
+	What   string `json:"what"`
+}
+
+func (p Problem) String() string {
+	switch {
+	case p.Record >= 0 && p.File != "":
+		return fmt.Sprintf("record %d, %s: %s", p.Record, p.File, p.What)
+	case p.Record >= 0:
+		return fmt.Sprintf("record %d: %s", p.Record, p.What)
+	}
+	return fmt.Sprintf("%s: %s", p.File, p.What)
+}
+
+// Report is what Verify found.
+type Report struct {
+	Ring     string    `json:"ring"`
+	Node     string    `json:"node"`
+	Records  int64     `json:"records"`
+	Problems []Problem `json:"problems"` // at most 1000 of them
+	More     int       `json:"more_problems,omitempty"`
+
+	Segments int   `json:"segments"` // there, with the size and hash of their seals
+	Bytes    int64 `json:"bytes"`
+	Deleted  int64 `json:"deleted"` // by retention, as recorded
+	Hashed   bool  `json:"hashed"`
+
+	Signed      int64    `json:"signed"` // records with a good signature
+	Keys        []string `json:"keys"`   // ids, in the order in which they signed
+	KeysTrusted bool     `json:"keys_trusted"`
+
+	Anchored       int64  `json:"anchored"` // last record a witness has seen; -1 for none
+	AnchoredBy     string `json:"anchored_by,omitempty"`
+	AnchoredAt     Time   `json:"anchored_at"`
+	AnchorsTrusted bool   `json:"anchors_trusted"`
+
+	Open       []string `json:"open"`       // segments still hidden
+	Recovered  []string `json:"recovered"`  // sealed after a crash
+	Unbalanced []string `json:"unbalanced"` // counters do not add up
+	Holes      []Hole   `json:"holes"`
+	Pin        *Pinned  `json:"pin,omitempty"` // the folder is part of a ring, made by Pin
+	Notes      []string `json:"notes"`
+}
+
+// OK reports whether nothing is wrong.
+func (r *Report) OK() bool { return len(r.Problems) == 0 }
+
+const maxProblems = 1000
+
+func (r *Report) problem(record int64, file, format string, args ...any) {
+	if len(r.Problems) == maxProblems {
+		r.More++
+		return
+	}
+	r.Problems = append(r.Problems, Problem{record, file, fmt.Sprintf(format, args...)})
+}
+
+// verifier walks the chain.
+type verifier struct {
+	opt     VerifyOptions
+	rep     *Report
+	hist    *history
+	key     ed25519.PublicKey // that signs now
+	keyID   string
+	hashes  [][sha256.Size]byte
+	sealed  map[ID]bool
+	numbers map[string][]uint64 // sealed, by series
+	gaps    map[string][]Range  // numbers that are said not to be there
+	below   map[string]uint64   // numbers below are explained by a start
+	ring    *Ring
+}
+
+// Verify checks the chain of records, their signatures, the hashes of all segments, and
+// that every number is there, deleted by a record, or said to be missing. The error is
+// for rings that cannot be read at all; what is wrong with one is in the Report.
+func Verify(dir string, opt VerifyOptions) (*Report, error) {
+	r, err := Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	rep := &Report{Ring: r.ID, Node: r.Node, Problems: []Problem{}, Keys: []string{}, Anchored: -1, Open: []string{}, Recovered: []string{},
+		Unbalanced: []string{}, Holes: []Hole{}, Notes: []string{}, Hashed: !opt.SkipHashes,
+		KeysTrusted: len(opt.Keys) > 0, AnchorsTrusted: len(opt.Witnesses) > 0}
+	v := &verifier{opt: opt, rep: rep, hist: newHistory(), sealed: map[ID]bool{}, numbers: map[string][]uint64{}, gaps: map[string][]Range{}, below: map[string]uint64{}, ring: r}
+	if rep.Pin, err = readPin(dir); err != nil {
+		rep.problem(-1, pinName, "%v", err)
+	}
+	if err := v.chain(); err != nil {
+		return nil, fmt.Errorf("verifying ring %s: %w", dir, err)
+	}
+	v.numbering()
+	if err := v.files(); err != nil {
+		return nil, fmt.Errorf("verifying ring %s: %w", dir, err)
+	}
+	return rep, nil
+}
+
+func readPin(dir string) (*Pinned, error) {
+	f, err := os.Open(filepath.Join(dir, pinName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	p := &Pinned{}
+	if err := json.NewDecoder(io.LimitReader(f, 64<<20)).Decode(p); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+func (v *verifier) chain() error {
+	f, err := os.Open(filepath.Join(v.ring.Dir, sealsName))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	prev := ""
+	whole, err := readSeals(f, func(r *Record, at int64, err error) error {
+		if err != nil {
+			v.rep.problem(v.rep.Records, sealsName, "%v", errors.Unwrap(err))
+			return nil
+		}
+		v.record(r, prev)
+		prev = r.Hash
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if info, err := f.Stat(); err == nil && info.Size() > whole && !v.ring.Writing {
+		v.rep.Notes = append(v.rep.Notes, fmt.Sprintf("%s ends in %d bytes of a record that was never finished; the next recorder cuts them", sealsName, info.Size()-whole))
+	}
+	return nil
+}
+
+func (v *verifier) record(r *Record, prev string) {
+	rep := v.rep
+	n := rep.Records
+	rep.Records++
+	var hash [sha256.Size]byte
+	hex.Decode(hash[:], []byte(r.Hash)) // our own hex
+	v.hashes = append(v.hashes, hash)
+	switch {
+	case r.N != uint64(n):
+		rep.problem(n, "", "its number is %d, want %d", r.N, n)
+	case r.Prev != prev:
+		rep.problem(n, "", "it follows a record with hash %.16s…, the one before it has %.16s…", r.Prev, prev)
+	}
+	if r.Ring != rep.Ring {
+		rep.problem(n, "", "it is of ring %.40q, want %s", r.Ring, rep.Ring)
+	}
+	if (n == 0) != (r.Kind == KindRing) {
+		rep.problem(n, "", "kind %q, want the record of the ring as the first and only there", r.Kind)
+	}
+	switch {
+	case r.Origin != nil:
+		v.setKey(n, r.Origin.PublicKey)
+	case r.Start != nil:
+		v.setKey(n, r.Start.PublicKey)
+		if d := r.Start.Damaged; d > 0 {
+			rep.Notes = append(rep.Notes, fmt.Sprintf("the recorder of record %d found %d lines that it could not read", n, d))
+		}
+		for s, next := range r.Start.Next {
+			v.below[s] = max(v.below[s], next)
+		}
+	case r.Segment != nil:
+		v.segment(n, r.Segment)
+	case r.Deletion != nil:
+		for _, x := range r.Deletion.Sequences {
+			if x.To >= x.From {
+				rep.Deleted += int64(x.To-x.From) + 1
+			}
+		}
+	case r.Anchor != nil:
+		v.anchor(n, r.Anchor)
+	}
+	v.signature(n, r)
+	for _, h := range r.holes() {
+		rep.Holes = append(rep.Holes, h)
+		v.gaps[h.Series] = append(v.gaps[h.Series], h.Sequences...)
+	}
+	v.hist.take(r)
+}
+
+// setKey follows the ring from one key to the next.
+func (v *verifier) setKey(n int64, text string) {
+	rep := v.rep
+	if text == "" {
+		if v.key != nil {
+			rep.problem(n, "", "records are not signed from here on")
+		}
+		v.key, v.keyID = nil, ""
+		return
+	}
+	key, ok := publicKey(text)
+	if !ok {
+		rep.problem(n, "", "a public key that is none")
+		return
+	}
+	if v.key.Equal(key) {
+		return
+	}
+	if v.key != nil {
+		rep.Notes = append(rep.Notes, fmt.Sprintf("another key signs from record %d on", n))
+	}
+	v.key, v.keyID = key, KeyID(key)
+	rep.Keys = append(rep.Keys, v.keyID)
+	if len(v.opt.Keys) > 0 && !holds(v.opt.Keys, key) {
+		rep.problem(n, "", "signed by key %.16s…, which is not one of those given", v.keyID)
+	}
+}
+
+func holds(list []ed25519.PublicKey, key ed25519.PublicKey) bool {
+	return slices.ContainsFunc(list, func(k ed25519.PublicKey) bool { return k.Equal(key) })
+}
+
+func (v *verifier) signature(n int64, r *Record) {
+	switch {
+	case v.key == nil && len(r.Sig) == 0:
+		if len(v.opt.Keys) > 0 {
+			v.rep.problem(n, "", "it is not signed")
+		}
+	case v.key != nil && r.signedBy(v.key):
+		v.rep.Signed++
+	case len(r.Sig) == 0:
+		v.rep.problem(n, "", "it is not signed")
+	default:
+		v.rep.problem(n, "", "the signature does not hold")
+	}
+}
+
+func (v *verifier) segment(n int64, s *Seal) {
+	id := s.ID()
+	if v.sealed[id] {
+		v.rep.problem(n, id.Segment(), "sealed a second time")
+	}
+	v.sealed[id] = true
+	v.numbers[id.Series] = append(v.numbers[id.Series], id.Sequence)
+	if s.Recovered {
+		v.rep.Recovered = append(v.rep.Recovered, id.Segment())
+	}
+	if s.Counters != nil && (s.Balanced == nil || *s.Balanced != s.Counters.Balanced()) {
+		v.rep.problem(n, id.Segment(), "it says balanced, its counters say otherwise")
+	}
+	if s.Counters != nil && !s.Counters.Balanced() {
+		v.rep.Unbalanced = append(v.rep.Unbalanced, id.Segment())
+	}
+}
+
+func (v *verifier) anchor(n int64, a *Anchor) {
+	if a.Of >= uint64(n) {
+		v.rep.problem(n, "", "anchor of record %d, which comes later", a.Of)
+		return
+	}
+	if hex.EncodeToString(v.hashes[a.Of][:]) != strings.ToLower(a.Hash) {
+		v.rep.problem(n, "", "anchor of record %d names another hash: the chain is not the one the witness saw", a.Of)
+		return
+	}
+	if err := a.check(v.rep.Ring); err != nil {
+		v.rep.problem(n, "", "%v", err)
+		return
+	}
+	if key, _ := publicKey(a.PublicKey); len(v.opt.Witnesses) > 0 && !holds(v.opt.Witnesses, key) {
+		v.rep.Notes = append(v.rep.Notes, fmt.Sprintf("record %d is an anchor by %.80q, who is not one of the witnesses given", n, a.Witness))
+		return
+	}
+	if int64(a.Of) > v.rep.Anchored {
+		v.rep.Anchored, v.rep.AnchoredBy, v.rep.AnchoredAt = int64(a.Of), a.Witness, a.At
+	}
+}
+
+// numbering looks for numbers that nothing explains.
+func (v *verifier) numbering() {
+	var names []string
+	for s := range v.numbers {
+		names = append(names, s)
+	}
+	slices.Sort(names)
+	for _, series := range names {
+		list := v.numbers[series]
+		slices.Sort(list)
+		next := uint64(1)
+		for _, n := range list {
+			for ; next < n; next++ {
+				if next < v.below[series] {
+					next = min(v.below[series], n) - 1
+					continue
+				}
+				if !within(v.gaps[series], next) {
+					v.rep.problem(-1, ID{series, v.rep.Node, next}.Segment(), "no record seals it or says why it is not there")
+				}
+				if v.rep.More > 0 {
+					return
+				}
+			}
+			next = n + 1
+		}
+	}
+}
+
+// files compares the folder with the records.
+func (v *verifier) files() error {
+	wanted := map[string]bool{}
+	if v.rep.Pin != nil {
+		for _, name := range v.rep.Pin.Segments {
+			wanted[name] = true
+		}
+	}
+	for _, s := range v.ring.Segments {
+		name := s.ID.Segment()
+		switch {
+		case s.Open && s.Seal == nil:
+			v.rep.Open = append(v.rep.Open, name)
+		case s.Missing || s.Open:
+			if v.rep.Pin == nil || wanted[name] {
+				v.rep.problem(int64(s.Record.N), name, "the file is missing, and no record says that it was deleted")
+			}
+		case s.Seal == nil && within(v.hist.deleted[s.ID.Series], s.ID.Sequence):
+			v.rep.Notes = append(v.rep.Notes, name+" is still there although its deletion is recorded")
+		case s.Seal == nil:
+			v.rep.problem(-1, name, "no record seals it")
+		default:
+			if err := v.file(s); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (v *verifier) file(s Segment) error {
+	n, name := int64(s.Record.N), s.ID.Segment()
+	if s.Size != s.Seal.Size {
+		v.rep.problem(n, name, "%d bytes, sealed with %d", s.Size, s.Seal.Size)
+		return nil
+	}
+	if !v.opt.SkipHashes {
+		sum, err := hashFile(s.Path)
+		switch {
+		case errors.Is(err, fs.ErrNotExist) && v.ring.Writing:
+			v.rep.Notes = append(v.rep.Notes, name+" was deleted while it was looked at")
+			return nil
+		case err != nil:
+			v.rep.problem(n, name, "%v", err)
+			return nil
+		case sum != strings.ToLower(s.Seal.SHA256):
+			v.rep.problem(n, name, "its SHA-256 is not the sealed one")
+			return nil
+		}
+	}
+	v.rep.Segments++
+	v.rep.Bytes += s.Size
+	return nil
+}
+
+func hashFile(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
