@@ -43,8 +43,8 @@ func (p *pools) put(b []byte) {
 	if c < minClass || c > maxClass || cap(b) != 1<<c {
 		return
 	}
-	b = b[:0]
-	p[c-minClass].Put(&b)
+	empty := b[:0] // a variable of its own, so that only what is kept is moved to the heap
+	p[c-minClass].Put(&empty)
 }
 
 // Buffers of sides that wait for much, such as for whole records of encryption, come out of
