@@ -59,7 +59,7 @@ func (q *conn) cryptoFrame(s sealed, off uint64, data []byte) {
 // lostCrypto gives up a stream of messages in which bytes are missing.
 func (q *conn) lostCrypto(x *flight) {
 	if n := x.asm.hole(); n > 0 {
-		q.row.GapBytes += n
+		q.lost(n)
 		q.shake.Lost()
 	}
 	x.drop(q.c)

@@ -2,6 +2,7 @@ package quic
 
 import (
 	"fmt"
+	"math"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 )
@@ -247,7 +248,7 @@ func (q *conn) skipHole(pl place, p dissect.Packet) {
 	if n <= 0 || h.ended {
 		return
 	}
-	q.row.GapBytes += n
+	q.lost(n)
 	if h.asm.parts[0].p.Time != 0 {
 		p = h.asm.parts[0].p
 	}
@@ -259,6 +260,11 @@ func (q *conn) skipHole(pl place, p dissect.Packet) {
 		return
 	}
 	q.drain(pl)
+}
+
+// lost counts bytes that were not captured. Offsets may lie, so the sum has an end.
+func (q *conn) lost(n int64) {
+	q.row.GapBytes = min(q.row.GapBytes, math.MaxInt64-n) + n
 }
 
 // missing tells the reader of a direction that n bytes are lost.

@@ -82,12 +82,12 @@ func (s *settings) guess(b []byte, left *budget) (g guessed, ok bool) {
 			if !ok || u.first&reservedOne != 0 {
 				continue
 			}
-			if *left--; *left <= 0 {
-				return g, false
-			}
 			t.trials = 0
 			if _, number, ok := t.search(x.keys, u, b, 0); ok {
 				return guessed{x, n, number}, true
+			}
+			if *left -= budget(t.trials); *left <= 0 {
+				return g, false
 			}
 		}
 	}
@@ -138,11 +138,12 @@ func (q *conn) measure(d dissect.Dir, b []byte) {
 			if !ok || u.first&reservedOne != 0 {
 				continue
 			}
-			if *q.t.guess--; *q.t.guess <= 0 {
-				return
-			}
+			q.t.trials = 0
 			if _, _, ok := q.t.search(k, u, b, 0); ok {
 				q.receiver(d).add(0, b[1:1+n])
+				return
+			}
+			if *q.t.guess -= budget(q.t.trials); *q.t.guess <= 0 {
 				return
 			}
 		}

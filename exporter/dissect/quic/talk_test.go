@@ -329,7 +329,7 @@ func (b *blob) ReadStream(id int64, in *dissect.Input) (int, error) {
 func (b *blob) GapStream(id int64, in *dissect.Input, missing int64) bool {
 	k := plainKey{in.Dir, id}
 	b.gaps += missing
-	b.got[k] = append(append(b.got[k], in.Data...), make([]byte, missing)...)
+	b.got[k] = append(append(b.got[k], in.Data...), make([]byte, min(missing, 1<<20))...)
 	return true
 }
 
