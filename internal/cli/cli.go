@@ -121,6 +121,7 @@ func (e *env) commands() []*cobra.Command {
 		e.cmdDecrypt(),
 		e.cmdReport(),
 		e.cmdVerify(),
+		e.cmdRing(),
 		e.cmdSchema(),
 		e.cmdMCP(),
 		e.cmdCompletion(),

@@ -8,9 +8,11 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // LoadKey reads the node's signing key, PKCS #8 in PEM, and makes one where there is no
@@ -108,4 +110,36 @@ func (a *Anchor) check(ring string) error {
 		return fmt.Errorf("anchor of record %d by %.80q: the signature does not hold", a.Of, a.Witness)
 	}
 	return nil
+}
+
+// ReadPublicKey reads a key to check with: PEM of a public or a private ed25519 key, or
+// base64 as records have it.
+func ReadPublicKey(path string) (ed25519.PublicKey, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading key: %w", err)
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, 64<<10))
+	if err != nil {
+		return nil, fmt.Errorf("reading key %s: %w", path, err)
+	}
+	block, _ := pem.Decode(text)
+	if block == nil {
+		if key, ok := publicKey(strings.TrimSpace(string(text))); ok {
+			return key, nil
+		}
+		return nil, fmt.Errorf("reading key %s: want an ed25519 key as PEM or base64", path)
+	}
+	if key, err := x509.ParsePKIXPublicKey(block.Bytes); err == nil {
+		if key, ok := key.(ed25519.PublicKey); ok {
+			return key, nil
+		}
+	}
+	if key, err := x509.ParsePKCS8PrivateKey(block.Bytes); err == nil {
+		if key, ok := key.(ed25519.PrivateKey); ok {
+			return key.Public().(ed25519.PublicKey), nil
+		}
+	}
+	return nil, fmt.Errorf("reading key %s: want an ed25519 key", path)
 }

@@ -104,6 +104,8 @@ type found struct {
 	last     Time
 	holes    []Hole
 	unsealed []unsealed
+
+	lostBytes int64 // of files that had no whole packet
 }
 
 // recover brings folder and records together: it finishes what a crash interrupted, and
@@ -177,7 +179,7 @@ func (w *Writer) restartHole(f *found, old *history) {
 	if f.last == 0 && old.records < 2 {
 		return
 	}
-	h := Hole{Reason: "restart", From: f.last, To: now(), Packets: -1, Detail: "the recorder was stopped"}
+	h := Hole{Reason: "restart", From: f.last, To: now(), Packets: -1, Bytes: f.lostBytes, Detail: "the recorder was stopped"}
 	if old.crashed {
 		h.Detail = "the recorder ended without a stop; what it had in memory is lost"
 	}
@@ -231,7 +233,7 @@ func (w *Writer) scanUnsealed(f *found, id ID, path string, visible bool) error 
 		return nil
 	}
 	if s.tally.packets == 0 {
-		w.report(fmt.Errorf("recovering segment %s: %d bytes and no whole packet in them; removed", id, info.Size()))
+		f.lostBytes += info.Size() - s.size
 		return os.Remove(path)
 	}
 	if err := file.Truncate(s.size); err != nil { // also gives back the space kept in advance
