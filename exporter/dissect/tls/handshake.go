@@ -40,6 +40,15 @@ func NewHandshake(c *dissect.Conn, certs *Certs) *Handshake {
 	return h
 }
 
+// Client says in which direction the client sends, where that is not to the server: ports
+// and the first packet may mislead.
+func (h *Handshake) Client(dir dissect.Dir) {
+	h.k.client = dir
+	if h.k.hs != nil {
+		h.k.hs.x.Reversed = dir == dissect.ToClient
+	}
+}
+
 // Cite says that in.Data[from:to], bytes of a datagram as captured, belong to the handshake.
 func (h *Handshake) Cite(in *dissect.Input, from, to int) {
 	if h.k.hs != nil {
