@@ -79,15 +79,17 @@ func (q *conn) close(why dissect.End) {
 			q.lostCrypto(&q.cryptos[i][r])
 		}
 	}
+	switch {
+	case q.row.Close.V == "stateless_reset":
+		why = dissect.EndReset
+	case q.row.Close.OK:
+		why = dissect.EndFin
+	}
 	q.closeStreams(why)
 	q.closed = true
 	q.tell()
 	q.shake.Keys(q.keys())
-	if q.row.Close.OK && why != dissect.EndReset {
-		q.shake.Close(dissect.EndFin)
-	} else {
-		q.shake.Close(why)
-	}
+	q.shake.Close(why)
 	q.emit(why)
 }
 

@@ -103,14 +103,21 @@ type conn struct {
 	at, to   int
 	closed   bool
 	appClose int64 // the application's error code, else -1
-	protoErr bool  // an end that is an error
+	closedAt int64 // time of the first CONNECTION_CLOSE or stateless reset
 }
 
 func newConn(t *tuple, client dissect.Dir) *conn {
-	q := &conn{t: t, c: t.c, client: client, row: &Row{}, appClose: -1}
+	q := &conn{t: t, c: t.c, row: &Row{}, appClose: -1}
 	q.shake = tls.NewHandshake(t.c, t.set.certs)
+	q.setClient(client)
 	q.c.Encryption().Layer = "quic"
 	return q
+}
+
+// setClient says in which direction the client sends.
+func (q *conn) setClient(d dissect.Dir) {
+	q.client = d
+	q.shake.Client(d)
 }
 
 func (q *conn) role(d dissect.Dir) role {
@@ -230,9 +237,9 @@ func (q *conn) learn(d dissect.Dir, h *header) {
 	switch {
 	case q.guessed:
 	case len(h.dcid) == 0: // servers give themselves an id
-		q.client = d.Other()
+		q.setClient(d.Other())
 	case q.c.Info.ServerPort != 443 && q.c.Info.ClientPort == 443:
-		q.client = dissect.ToClient
+		q.setClient(dissect.ToClient)
 	}
 	r := q.role(d)
 	q.learnSource(r, h.scid)
@@ -364,6 +371,7 @@ func (q *conn) reset(r role) {
 		q.cite(q.in, q.at, q.to)
 	}
 	if !q.row.Close.OK {
+		q.closedAt = q.t.p.Time
 		q.row.Close, q.row.CloseBy = table.Some("stateless_reset"), table.Some(r.String())
 	}
 }

@@ -16,10 +16,9 @@ func (q *conn) deliver(pl place, off int64, data []byte, p dissect.Packet) {
 	} else {
 		q.row.ServerStreamBytes += int64(len(data))
 	}
+	q.c.Encryption().Plain[d] += int64(len(data))
 	if q.app.streams == nil {
-		if x.inner == nil {
-			x.inner = q.c.NewStream("quic")
-		}
+		q.byContent(x)
 		x.inner.Tap(d, x.id, data, p)
 		x.inner.Data(d, data, p)
 		return
@@ -62,6 +61,14 @@ func (q *conn) deliver(pl place, off int64, data []byte, p dissect.Packet) {
 			q.wait(pl)
 			return
 		}
+	}
+}
+
+// byContent makes the connection for a stream that no protocol reads with others.
+func (q *conn) byContent(x *stream) {
+	if x.inner == nil {
+		x.inner = q.c.NewStream("quic")
+		q.c.SetTLSTime(-1) // the handshake's time belongs to one call
 	}
 }
 
@@ -119,10 +126,8 @@ func (q *conn) end(pl place, fin bool, p dissect.Packet) {
 	p = q.stamp(p, h.asm.next)
 	if q.app.streams == nil {
 		h.ended = true
-		if x.inner == nil && fin {
-			x.inner = q.c.NewStream("quic")
-		}
-		if x.inner != nil && fin {
+		if fin {
+			q.byContent(x)
 			x.inner.End(d, p)
 		}
 		return
@@ -155,7 +160,8 @@ func (q *conn) end(pl place, fin bool, p dissect.Packet) {
 // are looked at.
 func (q *conn) settle() {
 	a := &q.app
-	if len(a.holes) > 0 {
+	if len(a.holes) > 0 && (a.delivered || q.t.p.Time-a.looked > lookAgain) {
+		a.delivered, a.looked = false, q.t.p.Time
 		q.lookAtHoles()
 	}
 	if a.read && len(a.waiting) > 0 && (a.readUni || len(a.waiting) <= maxWaiting || a.turn >= waitingTurn) {
@@ -223,8 +229,12 @@ func (q *conn) lookAtHoles() {
 			continue
 		}
 		sp := &q.spaces[spaceApp][pl.r]
-		final := a.delivered && sp.unseen && (len(sp.missing) == 0 || sp.missing[0].lo > h.asm.since)
-		if !final && q.t.p.Time-h.asm.sinceT < patience {
+		final := sp.unseen && (len(sp.missing) == 0 || sp.missing[0].lo > h.asm.since)
+		wait := int64(patience)
+		if q.row.Midstream && h.asm.next == 0 {
+			wait = shortly
+		}
+		if !final && q.t.p.Time-h.asm.sinceT < wait {
 			left = append(left, pl)
 			continue
 		}
@@ -270,9 +280,7 @@ func (q *conn) lost(n int64) {
 // missing tells the reader of a direction that n bytes are lost.
 func (q *conn) missing(x *stream, h *half, d dissect.Dir, n int64, p dissect.Packet) {
 	if q.app.streams == nil {
-		if x.inner == nil {
-			x.inner = q.c.NewStream("quic")
-		}
+		q.byContent(x)
 		x.inner.Gap(d, n, p)
 		return
 	}

@@ -99,11 +99,11 @@ func (t *tuple) foreign(in *dissect.Input, at int, h *header) *conn {
 		}
 	}
 	if q == nil {
-		q = t.add(dissect.ToServer)
-		q.client = in.Dir
-		if isServers(q.c.Info, in.Dir) {
-			q.client = in.Dir.Other()
+		from := in.Dir
+		if isServers(t.c.Info, from) {
+			from = from.Other()
 		}
+		q = t.add(from)
 	}
 	if q.other == 0 {
 		q.other = h.version

@@ -362,6 +362,9 @@ func (q *conn) closeFrame(app bool, s sealed, r *cursor.Cursor) {
 	if row.Close.OK && (row.Close.V != "transport" || !app) {
 		return // both sides say it, and again when packets come late; an application's word may follow in 1-RTT
 	}
+	if !row.Close.OK {
+		q.closedAt = s.p.Time
+	}
 	row.CloseBy, row.CloseCode = table.Some(s.role.String()), table.Some(int64(code))
 	row.CloseReason = table.Opt[string]{}
 	if len(reason) > 0 {

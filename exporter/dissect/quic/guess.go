@@ -109,9 +109,9 @@ func (t *tuple) tryGuess(b []byte) (guessed, bool) {
 func (q *conn) guessedBy(g guessed, d dissect.Dir, b []byte) {
 	q.guessed, q.atStart = true, g.number < few
 	q.version = g.version
-	q.client = d
+	q.setClient(d)
 	if g.role == server {
-		q.client = d.Other()
+		q.setClient(d.Other())
 	}
 	if q.random == nil {
 		q.findSecrets(g.random)

@@ -9,10 +9,12 @@ import (
 // Limits of the streams of one connection.
 const (
 	maxStreams  = 4096          // open at once
-	maxSkipped  = 4096          // ids of one type that were passed over, and whose frames may come late
+	maxSkipped  = 1024          // ids of one type that were passed over, and whose frames may come late
 	maxOffset   = 1<<62 - 1     // RFC 9000 section 4.5
 	streamCost  = 1024          // bytes that an open stream costs beside what is kept of it
 	patience    = 3_000_000_000 // ns after which a hole counts as lost
+	shortly     = 200_000_000   // the same at the start of streams that began before the capture
+	lookAgain   = 50_000_000    // ns after which holes are looked at again
 	maxWaiting  = 8             // streams left over that are offered again after each packet; more of them now and then
 	waitingTurn = 32            // packets
 )
@@ -68,6 +70,7 @@ type app struct {
 	readUni bool
 	// delivered: packets that were not captured were acknowledged, so holes may be final.
 	delivered bool
+	looked    int64
 	dgrams    [2]*dissect.Lane
 	dgramConn *dissect.Conn
 }

@@ -110,6 +110,11 @@ func (t *tuple) newest(dir dissect.Dir) *conn {
 
 // add starts a connection whose client sends in direction client.
 func (t *tuple) add(client dissect.Dir) *conn {
+	const late = 3_000_000_000 // ns within which packets of a closed connection may still come
+	for len(t.conns) > 0 && t.conns[0].closedAt != 0 && t.p.Time-t.conns[0].closedAt > late {
+		t.conns[0].close(dissect.EndFin)
+		t.conns = append(t.conns[:0], t.conns[1:]...)
+	}
 	if len(t.conns) >= maxConns {
 		t.conns[0].close(dissect.EndEvicted)
 		t.conns = append(t.conns[:0], t.conns[1:]...)
