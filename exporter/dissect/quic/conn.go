@@ -99,6 +99,8 @@ type conn struct {
 
 	app app
 
+	segments [2]int // by role: size of the datagrams that came in one, see segment
+
 	in       *dissect.Input // the packet that is read is in.Data[at:to]; nil for one that was kept
 	at, to   int
 	closed   bool

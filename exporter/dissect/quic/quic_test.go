@@ -450,3 +450,33 @@ func TestKeyReasons(t *testing.T) {
 		}
 	}
 }
+
+// TestSegments reads datagrams that were captured before the kernel cut them.
+func TestSegments(t *testing.T) {
+	for _, id := range []int{0, 8} {
+		f, b := begin(t, "blob"), &blob{}
+		f.ids[server] = bytes.Repeat([]byte{7}, id)
+		f.list = nil
+		f.hellos().extensions("blob")
+		want := strings.Repeat("x", 1300)
+		off := 0
+		for range 3 {
+			at := len(f.list)
+			for range 5 {
+				f.send(oneRTT, client, streamFrame(0, off, want, false))
+				off += len(want)
+			}
+			f.send(oneRTT, client, streamFrame(0, off, "end", false))
+			off += 3
+			var all []byte
+			for _, d := range f.list[at:] {
+				all = append(all, d.data...)
+			}
+			f.list = append(f.list[:at], datagram{data: all})
+		}
+		out, _ := f.play(b)
+		if row := out.row(t); len(b.got[plainKey{dissect.ToServer, 0}]) != off || row.ClientOneRTT != 18 || row.ClientUnread != 0 {
+			t.Errorf("ids of %d bytes: %d bytes of %d, %d packets, %d not read", id, len(b.got[plainKey{dissect.ToServer, 0}]), off, row.ClientOneRTT, row.ClientUnread)
+		}
+	}
+}

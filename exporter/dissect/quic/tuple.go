@@ -24,6 +24,7 @@ type tuple struct {
 
 	plain, head []byte // of the packet being opened
 	p           dissect.Packet
+	uncut       bool // the datagram is several in one, see segment
 }
 
 var errPadding = errors.New("bytes after the last packet of a datagram that are no packet")
@@ -33,7 +34,7 @@ func (t *tuple) Read(in *dissect.Input) (int, error) {
 	if len(in.Data) == 0 {
 		return 0, nil
 	}
-	t.p = in.Packet(0)
+	t.p, t.uncut = in.Packet(0), false
 	at := 0
 	var last *conn
 	for at < len(in.Data) {
@@ -220,7 +221,7 @@ func (t *tuple) first(dir dissect.Dir, packet []byte, h *header) *conn {
 	return q
 }
 
-// short reads a packet with a short header, which ends the datagram.
+// short reads a packet with a short header, which ends the datagram as a rule.
 func (t *tuple) short(in *dissect.Input, at int) (int, *conn, error) {
 	b := in.Data[at:]
 	var q *conn
@@ -262,12 +263,13 @@ func (t *tuple) short(in *dissect.Input, at int) (int, *conn, error) {
 	if at > 0 && !fixed(b[0]) && zeros(b) {
 		return 0, nil, errPadding
 	}
-	h := header{kind: oneRTT, version: q.version, number: 1 + idLen, size: len(b)}
+	n := q.segment(q.role(in.Dir), b, idLen)
+	h := header{kind: oneRTT, version: q.version, number: 1 + idLen, size: n}
 	if t.p.Cut > 0 { // the tag is not there
 		h.size += int(t.p.Cut)
 	}
-	q.protected(in, at, len(b), &h)
-	return len(b), q, nil
+	q.protected(in, at, n, &h)
+	return n, q, nil
 }
 
 // Gap implements dissect.Dissector; datagrams have no gaps.
