@@ -164,7 +164,7 @@ const (
 	execArgs    = 1024
 	execSize    = processSize + execFile + execArgs
 	cgroupPath  = 512
-	netSize     = eventSize + 72
+	netSize     = eventSize + 64
 )
 
 // Decode reads a record of the ring buffer of events.

@@ -1,8 +1,8 @@
 package recorder
 
 import (
+	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/netip"
 	"os/user"
@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/pcapsule/pcapsule/bpf"
+	"github.com/pcapsule/pcapsule/recorder/ring"
 )
 
 // journal gathers lines of the side files until they are written.
@@ -29,21 +30,24 @@ const (
 	maxPending = 1 << 20 // bytes that wait for a file
 )
 
-// give writes what was gathered.
-func (j *journal) give() {
+// give writes what was gathered, beside a segment. Without one it waits, within bounds.
+func (j *journal) give(id ring.ID) {
 	for _, f := range []struct {
 		kind  string
 		lines *[]byte
 	}{{sideOwners, &j.owners}, {sideEvents, &j.happen}} {
-		if len(*f.lines) == 0 {
+		switch {
+		case len(*f.lines) == 0:
+			continue
+		case id == ring.ID{}:
+			if len(*f.lines) > maxPending {
+				j.lost += uint64(bytes.Count(*f.lines, []byte{'\n'}))
+				*f.lines = (*f.lines)[:0]
+			}
 			continue
 		}
-		err := j.out.side(f.kind, *f.lines)
-		switch {
-		case errors.Is(err, errNoSegment) && len(*f.lines) < maxPending:
-			continue // until there is one
-		case err != nil:
-			j.lost++
+		if err := j.out.side(id, f.kind, *f.lines); err != nil {
+			j.lost += uint64(bytes.Count(*f.lines, []byte{'\n'}))
 			if !j.failed {
 				j.failed = true
 				j.onError(err)
@@ -152,6 +156,8 @@ func (r *recording) takeEvents() {
 			var e bpf.Event
 			if e.Decode(body) {
 				r.event(&e)
+			} else {
+				r.journal.lost++
 			}
 			r.events.Done(seq)
 		}
@@ -298,16 +304,41 @@ func (j *journal) clockSet(c *clock) {
 	}{stamp(int64(last.At)), "clock_set", last})
 }
 
+// turn is called when a segment has ended or begun: all that is known of the packets of
+// one goes to its own side file. last is the packet written last; it may lie in either.
+func (r *recording) turn(last uint64) {
+	if n := r.ended.Load(); n != r.endedSeen {
+		r.endedSeen = n
+		if r.segment != (ring.ID{}) {
+			r.sockets.flush(int64(r.clock.now.Real), last, r.socketLine)
+			r.journal.give(r.segment)
+			r.before, r.segment = r.segment, ring.ID{}
+			r.sideFile++
+		}
+	}
+	if (r.segment == ring.ID{}) {
+		r.segment = r.out.segment()
+	}
+}
+
 // side writes the lines that are due; all at the end.
-func (r *recording) side(end bool) error {
+func (r *recording) side(end bool) {
+	if r.ended.Load() != r.endedSeen {
+		r.turn(0)
+	}
 	now := int64(r.clock.now.Real)
-	r.sockets.round++
-	r.sockets.sweep(now, end, r.socketLine)
+	if end {
+		r.sockets.flush(now, 0, r.socketLine)
+		if (r.segment == ring.ID{}) {
+			r.segment = r.before
+		}
+	} else {
+		r.sockets.sweep(now, r.socketLine)
+	}
 	if end || now-r.gaveAt > 100e6 || len(r.journal.owners)+len(r.journal.happen) > 256<<10 {
 		r.gaveAt = now
-		r.journal.give()
+		r.journal.give(r.segment)
 	}
-	return nil
 }
 
 // socketLine writes what is known of a socket, and of its processes where the file does

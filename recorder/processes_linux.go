@@ -80,6 +80,9 @@ func (t *processes) take(e *bpf.Event) *process {
 			t.put(p)
 		}
 		p.to, p.code = at, e.Code
+		if p.cgroup == 0 {
+			p.cgroup = e.Cgroup
+		}
 		t.ended = append(t.ended, e.TGID)
 		if len(t.ended) > maxEnded {
 			if old := t.by[t.ended[0]]; old != nil && old.to != 0 {

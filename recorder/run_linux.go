@@ -48,7 +48,11 @@ type recording struct {
 	sockets   *sockets
 	journal   journal
 	users     map[int64]string
-	scope     string // control group that is recorded, below the root
+	scope     string        // control group that is recorded, below the root
+	segment   ring.ID       // that the last packet went into, as far as it has begun
+	before    ring.ID       // the one before, for lines that come while none is begun
+	ended     atomic.Uint64 // segments that ended; a ring counts from its own goroutines
+	endedSeen uint64
 	sideFile  uint64 // counts side files
 	gaveAt    int64
 
@@ -332,7 +336,8 @@ func (r *recording) round() (int, error) {
 	if err := r.write(limit - uint64(window)); err != nil {
 		return n, err
 	}
-	return n, r.side(false)
+	r.side(false)
+	return n, nil
 }
 
 // write gives the packets up to a time to the output.
@@ -406,6 +411,9 @@ func (r *recording) one(p *bpf.Packet, body []byte) error {
 	if !r.o.NoOwners {
 		r.sockets.saw(p, data, x, at, r.nextID)
 	}
+	if (r.segment == ring.ID{}) || r.ended.Load() != r.endedSeen {
+		r.turn(r.nextID)
+	}
 	r.nextID++
 	if r.left > 0 {
 		r.left--
@@ -438,9 +446,7 @@ func (r *recording) end(err error) (Stats, error) {
 	} else {
 		err = errors.Join(err, lossErr)
 	}
-	if err == nil {
-		err = r.side(true)
-	}
+	r.side(true)
 	s, statsErr := r.stats()
 	closeErr := r.out.close(r.account)
 	r.closeReaders()
@@ -500,6 +506,7 @@ func (r *recording) counters() (c ring.Counters, inKernel uint64, err error) {
 
 // account is asked for when a segment ends.
 func (r *recording) account() ring.Account {
+	r.ended.Add(1)
 	clock := r.clockNow.Load()
 	a := ring.Account{Clock: clock}
 	if clock != nil {
@@ -515,7 +522,7 @@ func (r *recording) account() ring.Account {
 func (r *recording) stats() (Stats, error) {
 	c, inKernel, err := r.counters()
 	s := Stats{Counters: c, Bytes: r.bytes.Load(), InKernel: inKernel, Late: r.packets.Late, Interfaces: r.faces.count(), Clock: r.clock.now}
-	s.Processes, s.Events = r.processes.count(), r.journal.events
+	s.Processes, s.Events, s.EventsLost = r.processes.count(), r.journal.events, r.journal.lost
 	if counts, cerr := r.progs.EventCounts(); cerr == nil {
 		for _, n := range counts {
 			s.EventsLost += n.Failed + n.Limited

@@ -26,8 +26,10 @@ type sink interface {
 	append(*ring.Packet) error
 	// idle is called when there is nothing to do for a moment.
 	idle() error
-	// side appends whole lines to a side file of what was written last.
-	side(kind string, lines []byte) error
+	// segment is the file that the last packet went into, zero where there is none yet.
+	segment() ring.ID
+	// side appends whole lines to a side file of a segment.
+	side(id ring.ID, kind string, lines []byte) error
 	// name and first packet id of the recording
 	ids() (name string, first uint64)
 	// close writes what the account says of the interfaces, and ends.
@@ -66,23 +68,19 @@ func (s *ringSink) append(p *ring.Packet) error { return s.series.Append(p) }
 func (s *ringSink) idle() error                 { return nil }
 func (s *ringSink) ids() (string, uint64)       { return s.w.Ring(), s.w.FirstPacketID() }
 
-// side writes to the file that stands beside the segment of the last packet. Lines that
-// come while no segment is begun wait for nothing: the next call has them again.
-func (s *ringSink) side(kind string, lines []byte) error {
-	id := s.series.Current()
+func (s *ringSink) segment() ring.ID { return s.series.Current() }
+
+// side writes beside a segment. Of each kind one file is open.
+func (s *ringSink) side(id ring.ID, kind string, lines []byte) error {
 	have := s.sides[kind]
-	if have != nil && id != (ring.ID{}) && have.id != id {
-		err := have.f.Close()
+	if have != nil && have.id != id {
 		delete(s.sides, kind)
-		have = nil
-		if err != nil {
+		if err := have.f.Close(); err != nil {
 			return fmt.Errorf("writing side file: %w", err)
 		}
+		have = nil
 	}
 	if have == nil {
-		if id == (ring.ID{}) {
-			return errNoSegment
-		}
 		f, err := os.OpenFile(filepath.Join(s.dir, id.Side(kind)), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
 		if err != nil {
 			return fmt.Errorf("writing side file: %w", err)
@@ -95,9 +93,6 @@ func (s *ringSink) side(kind string, lines []byte) error {
 	}
 	return nil
 }
-
-// errNoSegment means that no segment is begun that side lines could belong to.
-var errNoSegment = errors.New("no segment is begun")
 
 func (s *ringSink) close(func() ring.Account) error {
 	var errs []error
@@ -238,8 +233,11 @@ func (s *fileSink) idle() error {
 
 func (s *fileSink) ids() (string, uint64) { return s.name, s.first }
 
+// segment is the one file there is.
+func (s *fileSink) segment() ring.ID { return ring.ID{Series: "file", Sequence: 1} }
+
 // side writes beside a file; a stream has no place for it.
-func (s *fileSink) side(kind string, lines []byte) error {
+func (s *fileSink) side(_ ring.ID, kind string, lines []byte) error {
 	if s.f == nil {
 		return nil
 	}

@@ -14,7 +14,6 @@ type socket struct {
 	transport   uint8
 	many        bool // more than one peer
 	dirty       bool
-	round       uint64 // that touched it last
 	local       netip.AddrPort
 	remote      netip.AddrPort
 	first, last int64  // UTC
@@ -47,7 +46,6 @@ type sockets struct {
 	by    map[uint64]*socket
 	last  *socket
 	free  []*socket
-	round uint64
 	swept int64
 }
 
@@ -73,7 +71,7 @@ func (t *sockets) saw(p *bpf.Packet, ip []byte, x *face, at int64, id uint64) {
 			s.many = true
 		}
 	}
-	s.face, s.last, s.lastID, s.dirty, s.round = x, at, id, true, t.round
+	s.face, s.last, s.lastID, s.dirty = x, at, id, true
 	s.packets++
 	if p.Kind != bpf.None {
 		s.owned(p, at, id)
@@ -118,16 +116,16 @@ func (t *sockets) drop(s *socket) {
 }
 
 // sweep calls write for sockets whose line is due, and forgets the idle ones; all of them
-// when there are too many or all is true.
-func (t *sockets) sweep(now int64, all bool, write func(*socket)) {
+// when there are too many.
+func (t *sockets) sweep(now int64, write func(*socket)) {
 	full := len(t.by) >= maxSockets
-	if !all && !full && now-t.swept < 1e9 {
+	if !full && now-t.swept < 1e9 {
 		return
 	}
 	t.swept = now
 	for _, s := range t.by {
 		idle := now-s.last > idleAfter
-		if s.dirty && (all || full || idle || now-s.wroteAt > toldEvery && s.wroteAt != 0) {
+		if s.dirty && (full || idle || now-s.wroteAt > toldEvery && s.wroteAt != 0) {
 			write(s)
 			s.dirty, s.wroteAt = false, now
 		} else if s.wroteAt == 0 {
@@ -135,6 +133,17 @@ func (t *sockets) sweep(now int64, all bool, write func(*socket)) {
 		}
 		if idle || full {
 			t.drop(s)
+		}
+	}
+}
+
+// flush calls write for all sockets with packets since their last line. The one of the
+// packet last stays due.
+func (t *sockets) flush(now int64, last uint64, write func(*socket)) {
+	for _, s := range t.by {
+		if s.dirty {
+			write(s)
+			s.dirty, s.wroteAt = s.lastID == last, now
 		}
 	}
 }

@@ -120,3 +120,9 @@ struct net_event {
 	u32 len;
 	u32 pad;
 };
+
+_Static_assert(sizeof(struct event) == 32, "layout.go relies on it");
+_Static_assert(sizeof(struct process_event) == 72, "layout.go relies on it");
+_Static_assert(sizeof(struct exec_event) == 72 + 256 + 1024, "layout.go relies on it");
+_Static_assert(sizeof(struct cgroup_event) == 32 + 512, "layout.go relies on it");
+_Static_assert(sizeof(struct net_event) == 32 + 64, "layout.go relies on it");

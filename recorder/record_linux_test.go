@@ -1,0 +1,547 @@
+package recorder
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/pcapsule/pcapsule/recorder/pcapng"
+	"github.com/pcapsule/pcapsule/recorder/ring"
+	"github.com/pcapsule/pcapsule/recorder/workload"
+)
+
+func TestMain(m *testing.M) {
+	play()
+	os.Exit(m.Run())
+}
+
+// stage is a control group and a process in it with a network of its own.
+type stage struct {
+	t      *testing.T
+	cgroup string
+	cmd    *exec.Cmd
+	in     io.WriteCloser
+	out    *bufio.Scanner
+	pid    int
+}
+
+func newStage(t *testing.T, role string) *stage {
+	t.Helper()
+	root, err := cgroupRoot()
+	if err != nil {
+		t.Skip("needs CAP_BPF and control groups of version 2: ", err)
+	}
+	s := &stage{t: t, cgroup: filepath.Join(root, fmt.Sprintf("pcapsule-test-%d-%d", os.Getpid(), time.Now().UnixNano()))}
+	if err := os.Mkdir(s.cgroup, 0o755); err != nil {
+		t.Skip("needs CAP_BPF and a writable control group: ", err)
+	}
+	dir, err := os.Open(s.cgroup)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dir.Close()
+	s.cmd = exec.Command("/proc/self/exe")
+	s.cmd.Env = append(os.Environ(), roleEnv+"="+role)
+	s.cmd.Stderr = os.Stderr
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(dir.Fd()), Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
+	if s.in, err = s.cmd.StdinPipe(); err != nil {
+		t.Fatal(err)
+	}
+	out, err := s.cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.out = bufio.NewScanner(out)
+	if err := s.cmd.Start(); errors.Is(err, os.ErrPermission) {
+		os.Remove(s.cgroup)
+		t.Skip("needs CAP_BPF and CAP_SYS_ADMIN: ", err)
+	} else if err != nil {
+		t.Fatal(err)
+	}
+	s.pid = s.cmd.Process.Pid
+	t.Cleanup(func() {
+		s.cmd.Process.Kill()
+		s.cmd.Wait()
+		for range 100 { // its children end with it
+			if os.Remove(s.cgroup) == nil {
+				return
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+	})
+	if !s.out.Scan() || s.out.Text() != "ready" {
+		t.Fatalf("scene did not begin: %q", s.out.Text())
+	}
+	return s
+}
+
+// play lets the scene go on and returns what its parts did.
+func (s *stage) play() []truth {
+	s.t.Helper()
+	if _, err := io.WriteString(s.in, "go\n"); err != nil {
+		s.t.Fatal(err)
+	}
+	var all []truth
+	for s.out.Scan() {
+		var x truth
+		if err := json.Unmarshal(s.out.Bytes(), &x); err != nil {
+			s.t.Fatalf("%q: %v", s.out.Text(), err)
+		}
+		all = append(all, x)
+	}
+	return all
+}
+
+// record runs a recording while during runs, and returns how it ended.
+func record(t *testing.T, o Options, during func()) Stats {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	started := make(chan Started, 1)
+	o.OnStart = func(s Started) { started <- s }
+	if o.OnError == nil {
+		o.OnError = func(err error) { t.Error(err) }
+	}
+	type result struct {
+		s   Stats
+		err error
+	}
+	ended := make(chan result, 1)
+	go func() {
+		s, err := Run(ctx, o)
+		ended <- result{s, err}
+	}()
+	var r result
+	select {
+	case s := <-started:
+		for name, err := range s.Missing {
+			t.Errorf("%s: %v", name, err)
+		}
+		during()
+		time.Sleep(30 * time.Millisecond)
+		cancel()
+		r = <-ended
+	case r = <-ended:
+	}
+	var right *PrivilegeError
+	if errors.As(r.err, &right) {
+		t.Skip("needs CAP_BPF: ", r.err)
+	}
+	if r.err != nil {
+		t.Fatal(r.err)
+	}
+	if !r.s.Balanced() {
+		t.Errorf("counters do not balance: %+v", r.s.Counters)
+	}
+	return r.s
+}
+
+// seen is a packet as a test looks at it.
+type seen struct {
+	pcapng.Packet
+	iface    pcapng.Interface
+	ip       []byte
+	out      bool
+	pid, tid uint32
+	drops    uint64
+	local    string // address and port
+	remote   string
+	id       uint64
+}
+
+func readAll(t *testing.T, path string) []seen {
+	t.Helper()
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	r, err := pcapng.NewReader(f, pcapng.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []seen
+	var b pcapng.Batch
+	for {
+		err := r.Next(&b)
+		for i := range b.Packets {
+			p := b.Packets[i]
+			p.Data, p.Options = bytes.Clone(p.Data), bytes.Clone(p.Options)
+			s := seen{Packet: p, iface: b.Interfaces[p.Interface], ip: p.Data[cookedLen:]}
+			for it := pcapng.IterOptions(p.Options, p.BigEndian); it.Next(); {
+				switch v := it.Value; it.Code {
+				case pcapng.EPBFlags:
+					s.out = v[0]&3 == 2
+				case pcapng.EPBProcess:
+					s.pid, s.tid = le32(v), le32(v[4:])
+				case pcapng.EPBDropCount:
+					s.drops = uint64(le32(v)) | uint64(le32(v[4:]))<<32
+				case pcapng.EPBPacketID:
+					s.id = uint64(le32(v)) | uint64(le32(v[4:]))<<32
+				}
+			}
+			if local, remote, ok := ends(s.ip, s.out); ok {
+				s.local, s.remote = local.String(), remote.String()
+			}
+			all = append(all, s)
+		}
+		if err == io.EOF {
+			return all
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func le32(b []byte) uint32 {
+	return uint32(b[0]) | uint32(b[1])<<8 | uint32(b[2])<<16 | uint32(b[3])<<24
+}
+
+// ownerLine is a line of an owners file.
+type ownerLine struct {
+	Socket  string
+	Process string
+	PID     int
+	Name    string
+	Exe     string
+	UID     *int
+	Local   string
+	Remote  string
+	Owners  []struct {
+		PID     int
+		TID     int
+		Kind    string
+		Process string
+	}
+}
+
+func readOwners(t *testing.T, path string) []ownerLine {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []ownerLine
+	for line := range strings.Lines(string(b)) {
+		var l ownerLine
+		if err := json.Unmarshal([]byte(line), &l); err != nil {
+			t.Fatalf("%q: %v", line, err)
+		}
+		all = append(all, l)
+	}
+	return all
+}
+
+// TestOwners plays scenes in which it is known who owned each socket.
+func TestOwners(t *testing.T) {
+	for _, name := range []string{"single", "single6", "prefork", "passed", "older", "older6", "udp"} {
+		t.Run(name, func(t *testing.T) {
+			s := newStage(t, "scene "+name)
+			out := filepath.Join(t.TempDir(), "out.pcapng")
+			var facts []truth
+			record(t, Options{File: out, Cgroup: s.cgroup}, func() { facts = s.play() })
+			packets, owners := readAll(t, out), readOwners(t, strings.TrimSuffix(out, ".pcapng")+".owners.jsonl")
+			if len(facts) < 2 {
+				t.Fatalf("the scene told of %d sockets", len(facts))
+			}
+			for _, fact := range facts {
+				checkOwner(t, fact, packets, owners)
+			}
+			for _, l := range owners {
+				if l.PID != 0 && (l.Name == "" || l.Exe == "" || l.UID == nil) {
+					t.Errorf("process without its facts: %+v", l)
+				}
+			}
+		})
+	}
+}
+
+func checkOwner(t *testing.T, fact truth, packets []seen, owners []ownerLine) {
+	t.Helper()
+	local, remote, _ := strings.Cut(fact.Local, " ")
+	sent := 0
+	for _, p := range packets {
+		if p.local != local || remote != "" && p.remote != remote {
+			continue
+		}
+		if payload := payloadLen(p.ip); !p.out || payload == 0 {
+			continue
+		}
+		sent++
+		if int(p.pid) != fact.PID || p.tid == 0 {
+			t.Errorf("data of %s names process %d, want %d", fact.Local, p.pid, fact.PID)
+		}
+	}
+	if sent == 0 {
+		t.Errorf("%s sent no data", fact.Local)
+	}
+	found := false
+	for _, l := range owners {
+		if l.Socket == "" || l.Local != local || remote != "" && l.Remote != remote {
+			continue
+		}
+		for _, o := range l.Owners {
+			if o.Kind == fact.Kind {
+				found = found || o.PID == fact.PID
+				if o.PID != fact.PID {
+					t.Errorf("%s: %s is %d, want %d", fact.Local, o.Kind, o.PID, fact.PID)
+				}
+				if o.Process == "" {
+					t.Errorf("%s: nothing known of process %d", fact.Local, o.PID)
+				}
+			}
+		}
+	}
+	if !found {
+		t.Errorf("no line says that %d was the %s of %s: %+v", fact.PID, fact.Kind, fact.Local, owners)
+	}
+}
+
+func payloadLen(ip []byte) int {
+	at, next := 40, ip[6]
+	if ip[0]>>4 == 4 {
+		at, next = int(ip[0]&15)*4, ip[9]
+	}
+	if next == 6 {
+		return len(ip) - at - int(ip[at+12]>>4)*4
+	}
+	return len(ip) - at - 8
+}
+
+// TestBytesAndDirections compares a recording with tcpdump's of the same loopback.
+func TestBytesAndDirections(t *testing.T) {
+	tcpdump, err := exec.LookPath("tcpdump")
+	if err != nil {
+		t.Skip("needs tcpdump")
+	}
+	s := newStage(t, "scene prefork")
+	dir := t.TempDir()
+	raw, out := filepath.Join(dir, "raw.pcap"), filepath.Join(dir, "out.pcapng")
+	dump := exec.Command("nsenter", fmt.Sprintf("--net=/proc/%d/ns/net", s.pid), tcpdump, "-Z", "root", "--immediate-mode", "-U", "-s", "0", "-i", "lo", "-w", raw)
+	stderr, err := dump.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := dump.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := bufio.NewReader(stderr).ReadString('\n'); err != nil { // listening on lo
+		t.Fatal(err)
+	}
+	stats := record(t, Options{File: out, Cgroup: s.cgroup}, func() {
+		s.play()
+		time.Sleep(200 * time.Millisecond)
+		if err := dump.Process.Signal(os.Interrupt); err != nil {
+			t.Error(err)
+		}
+		dump.Wait()
+	})
+	f, err := os.Open(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	r, err := pcapng.NewReader(f, pcapng.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]int{}
+	total := 0
+	for b := (pcapng.Batch{}); ; {
+		err := r.Next(&b)
+		for _, p := range b.Packets {
+			want[string(p.Data[14:])]++
+			total++
+		}
+		if err != nil {
+			break
+		}
+	}
+	in, sent := 0, 0
+	last := int64(0)
+	for _, p := range readAll(t, out) {
+		if p.Time < last {
+			t.Errorf("packet at %d comes after one at %d", p.Time, last)
+		}
+		last = p.Time
+		if now := time.Now().UnixNano(); p.Time > now || p.Time < now-60e9 {
+			t.Errorf("packet at %d, now it is %d", p.Time, now)
+		}
+		if p.out {
+			sent++
+			continue
+		}
+		in++
+		if want[string(p.ip)]--; want[string(p.ip)] < 0 {
+			t.Errorf("tcpdump has no packet %x", p.ip[:min(len(p.ip), 60)])
+		}
+	}
+	if in != total || sent != total || stats.Delivered != uint64(in+sent) || total < 30 {
+		t.Errorf("%d packets in, %d out, tcpdump saw %d", in, sent, total)
+	}
+}
+
+// TestFloodBalances drowns a ring buffer of the smallest size: every packet is in the
+// file, or counted where it is missing.
+func TestFloodBalances(t *testing.T) {
+	s := newStage(t, "scene idle")
+	out := filepath.Join(t.TempDir(), "out.pcapng")
+	const count = 30000
+	stats := record(t, Options{File: out, Cgroup: s.cgroup, RingBuffer: 16 << 10}, func() {
+		dir, err := os.Open(s.cgroup)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer dir.Close()
+		c := exec.Command("nsenter", fmt.Sprintf("--net=/proc/%d/ns/net", s.pid), "/proc/self/exe")
+		c.Path, c.Args = mustLook(t, "nsenter"), []string{"nsenter", fmt.Sprintf("--net=/proc/%d/ns/net", s.pid), must(os.Executable())}
+		c.Env = append(os.Environ(), fmt.Sprintf("%s=flood %d", roleEnv, count))
+		c.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(dir.Fd())}
+		if text, err := c.CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, text)
+		}
+	})
+	packets := readAll(t, out)
+	var told uint64
+	for _, p := range packets {
+		told += p.drops
+	}
+	if stats.Seen != 2*count || stats.Dropped == 0 || stats.Delivered != uint64(len(packets)) {
+		t.Errorf("%+v, %d packets in the file", stats.Counters, len(packets))
+	}
+	if told == 0 || told > stats.Dropped {
+		t.Errorf("packets tell of %d lost, %d were", told, stats.Dropped)
+	}
+	t.Logf("seen %d, delivered %d, dropped %d, of which %d are told with a packet", stats.Seen, stats.Delivered, stats.Dropped, told)
+	sameCount(t, out, len(packets))
+}
+
+func mustLook(t *testing.T, name string) string {
+	path, err := exec.LookPath(name)
+	if err != nil {
+		t.Skip("needs ", name)
+	}
+	return path
+}
+
+// sameCount asks tcpdump and tshark how many packets are in a file.
+func sameCount(t *testing.T, path string, want int) {
+	t.Helper()
+	for _, args := range [][]string{{"tcpdump", "-nr", path, "-q"}, {"tshark", "-nr", path, "-T", "fields", "-e", "frame.number"}} {
+		tool, err := exec.LookPath(args[0])
+		if err != nil {
+			t.Skip("needs ", args[0])
+		}
+		text, err := exec.Command(tool, args[1:]...).Output()
+		if err != nil {
+			t.Fatalf("%s: %v", args[0], err)
+		}
+		if got := bytes.Count(text, []byte{'\n'}); got != want {
+			t.Errorf("%s reads %d packets of %s, want %d", args[0], got, path, want)
+		}
+	}
+}
+
+// TestRing records into a ring of small segments: each opens alone, and together they have
+// every packet once.
+func TestRing(t *testing.T) {
+	s := newStage(t, "scene prefork")
+	dir := filepath.Join(t.TempDir(), "ring")
+	var facts []truth
+	stats := record(t, Options{Ring: &ring.Options{Dir: dir, SegmentBytes: 16 << 10}, Cgroup: s.cgroup}, func() { facts = s.play() })
+	names, err := filepath.Glob(filepath.Join(dir, "sockets-*.pcapng"))
+	if err != nil || len(names) < 3 {
+		t.Fatalf("%d segments, %v", len(names), err)
+	}
+	var all []seen
+	var owners []ownerLine
+	for _, name := range names {
+		packets := readAll(t, name)
+		sameCount(t, name, len(packets))
+		all = append(all, packets...)
+		if side, err := os.Stat(strings.TrimSuffix(name, ".pcapng") + ".owners.jsonl"); err != nil || side.Size() == 0 {
+			t.Errorf("segment %s has no owners: %v", name, err)
+			continue
+		}
+		owners = append(owners, readOwners(t, strings.TrimSuffix(name, ".pcapng")+".owners.jsonl")...)
+	}
+	if uint64(len(all)) != stats.Delivered {
+		t.Errorf("segments have %d packets, %d were delivered", len(all), stats.Delivered)
+	}
+	for i := 1; i < len(all); i++ {
+		if all[i].id != all[i-1].id+1 {
+			t.Errorf("packet id %x follows %x", all[i].id, all[i-1].id)
+		}
+	}
+	c, ok := workload.ParseInterfaceComment(all[0].iface.Comments[0])
+	if !ok || c.How != "cgroup" || c.Cgroup != "/"+filepath.Base(s.cgroup) {
+		t.Errorf("interface comment %q", all[0].iface.Comments)
+	}
+	for _, fact := range facts {
+		checkOwner(t, fact, all, owners)
+	}
+}
+
+// TestEvents finds what the scene's processes did in the events file.
+func TestEvents(t *testing.T) {
+	s := newStage(t, "scene prefork")
+	out := filepath.Join(t.TempDir(), "out.pcapng")
+	record(t, Options{File: out, Cgroup: s.cgroup}, func() { s.play() })
+	b, err := os.ReadFile(strings.TrimSuffix(out, ".pcapng") + ".events")
+	if err != nil {
+		t.Fatal(err)
+	}
+	kinds := map[string]int{}
+	for line := range strings.Lines(string(b)) {
+		var l struct {
+			Kind     string
+			Cgroup   string
+			ExitCode *int `json:"exit_code"`
+			Args     []string
+		}
+		if err := json.Unmarshal([]byte(line), &l); err != nil {
+			t.Fatalf("%q: %v", line, err)
+		}
+		kinds[l.Kind]++
+		if l.Cgroup != "/"+filepath.Base(s.cgroup) {
+			t.Errorf("event of another control group: %s", line)
+		}
+		if l.Kind == "exit" && (l.ExitCode == nil || *l.ExitCode != 0) || l.Kind == "exec" && len(l.Args) == 0 {
+			t.Errorf("incomplete: %s", line)
+		}
+	}
+	if kinds["exec"] != 6 || kinds["exit"] < 7 || kinds["tcp_state"] < 9 {
+		t.Errorf("events by kind: %v", kinds)
+	}
+}
+
+// TestFilterAndHeaders keeps what a filter says, and headers only.
+func TestFilterAndHeaders(t *testing.T) {
+	s := newStage(t, "scene prefork")
+	out := filepath.Join(t.TempDir(), "out.pcapng")
+	stats := record(t, Options{File: out, Cgroup: s.cgroup, Filter: "tcp and greater 200", HeadersOnly: true, Comments: true}, func() { s.play() })
+	packets := readAll(t, out)
+	if stats.Filtered == 0 || len(packets) == 0 {
+		t.Fatalf("%+v", stats.Counters)
+	}
+	for _, p := range packets {
+		if p.OrigLen < 200 || len(p.Data) > 100 || payloadLen(p.ip) != 0 {
+			t.Errorf("packet of %d bytes, %d kept", p.OrigLen, len(p.Data))
+		}
+		if c := pcapng.Comments(p.Options, p.BigEndian); p.out && (len(c) != 1 || !strings.Contains(c[0], "known=writer")) {
+			t.Errorf("comments %q", c)
+		}
+	}
+}

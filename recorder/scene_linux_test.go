@@ -1,0 +1,211 @@
+package recorder
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// The test program plays the parts of its own scenes: each is a process in a control group
+// and network of the test's own.
+
+const roleEnv = "PCAPSULE_TEST_ROLE"
+
+// truth is what a part says it did: whose socket a local address was.
+type truth struct {
+	Local string `json:"local"`
+	PID   int    `json:"pid"`
+	Kind  string `json:"kind"` // which knowledge is wanted at least
+}
+
+var telling sync.Mutex
+
+func tell(local net.Addr, kind string) {
+	telling.Lock()
+	defer telling.Unlock()
+	text, _ := json.Marshal(truth{local.String(), os.Getpid(), kind})
+	fmt.Printf("%s\n", text)
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, os.Getenv(roleEnv), err)
+		os.Exit(1)
+	}
+	return v
+}
+
+// play acts a part, if this process has one.
+func play() {
+	role := os.Getenv(roleEnv)
+	if role == "" {
+		return
+	}
+	name, arg, _ := strings.Cut(role, " ")
+	go func() {
+		time.Sleep(60 * time.Second) // whatever happens
+		os.Exit(3)
+	}()
+	switch name {
+	case "scene":
+		loopbackUp()
+		fmt.Println("ready")
+		stdin := bufio.NewReader(os.Stdin)
+		scene(arg, func() { must(stdin.ReadString('\n')) })
+		time.Sleep(20 * time.Millisecond) // last acknowledgements
+	case "client":
+		client(arg)
+	case "accept":
+		l := must(net.FileListener(os.NewFile(3, "listener")))
+		serveOne(must(l.Accept()), "writer")
+	case "serve":
+		serveOne(must(net.FileConn(os.NewFile(3, "connection"))), "writer")
+	case "flood":
+		flood(arg)
+	}
+	os.Exit(0)
+}
+
+func loopbackUp() {
+	fd := must(unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0))
+	defer unix.Close(fd)
+	req := must(unix.NewIfreq("lo"))
+	req.SetUint16(unix.IFF_UP)
+	if err := unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, req); err != nil {
+		must(0, err)
+	}
+}
+
+// child starts another part in a process of its own, with a file as descriptor 3.
+func child(role string, file *os.File) *exec.Cmd {
+	c := exec.Command("/proc/self/exe")
+	c.Env = append(os.Environ(), roleEnv+"="+role)
+	c.Stdout, c.Stderr = os.Stdout, os.Stderr
+	if file != nil {
+		c.ExtraFiles = []*os.File{file}
+	}
+	if err := c.Start(); err != nil {
+		must(0, err)
+	}
+	return c
+}
+
+func scene(name string, wait func()) {
+	network, addr := "tcp4", "127.0.0.1:0"
+	if strings.HasSuffix(name, "6") {
+		network, addr = "tcp6", "[::1]:0"
+	}
+	switch strings.TrimSuffix(name, "6") {
+	case "single":
+		wait()
+		l := must(net.Listen(network, addr))
+		c := child("client "+l.Addr().String(), nil)
+		serveOne(must(l.Accept()), "writer")
+		c.Wait()
+	case "prefork":
+		wait()
+		l := must(net.Listen(network, addr)).(*net.TCPListener)
+		var all []*exec.Cmd
+		for range 3 {
+			all = append(all, child("accept", must(l.File())))
+		}
+		for range 3 {
+			all = append(all, child("client "+l.Addr().String(), nil))
+		}
+		for _, c := range all {
+			c.Wait()
+		}
+	case "passed": // accepted here, served by a child
+		wait()
+		l := must(net.Listen(network, addr))
+		cl := child("client "+l.Addr().String(), nil)
+		conn := must(l.Accept()).(*net.TCPConn)
+		file := must(conn.File())
+		conn.Close()
+		c := child("serve", file)
+		file.Close()
+		c.Wait()
+		cl.Wait()
+	case "older": // everything is open before the recording begins
+		l := must(net.Listen(network, addr))
+		out := must(net.Dial(network, l.Addr().String()))
+		in := must(l.Accept())
+		wait()
+		done := make(chan bool)
+		go func() { serveOne(in, "writer"); done <- true }()
+		talk(out, "writer")
+		<-done
+	case "udp":
+		wait()
+		a := must(net.ListenPacket("udp4", "127.0.0.1:0"))
+		c := child("client udp "+a.LocalAddr().String(), nil)
+		buf := make([]byte, 100)
+		for range 3 {
+			_, from, err := a.ReadFrom(buf)
+			must(0, err)
+			must(a.WriteTo([]byte("answer"), from))
+		}
+		tell(a.LocalAddr(), "writer")
+		c.Wait()
+	case "idle": // a child floods on request
+		wait()
+	}
+}
+
+// client connects, asks and reads the answer.
+func client(arg string) {
+	if addr, ok := strings.CutPrefix(arg, "udp "); ok {
+		c := must(net.Dial("udp4", addr))
+		buf := make([]byte, 100)
+		for range 3 {
+			must(c.Write([]byte("question")))
+			must(c.Read(buf))
+		}
+		tell(c.LocalAddr(), "writer")
+		return
+	}
+	talk(must(net.Dial("tcp", arg)), "writer")
+}
+
+func talk(c net.Conn, kind string) {
+	tell(c.LocalAddr(), kind)
+	must(c.Write([]byte("question")))
+	c.(*net.TCPConn).CloseWrite()
+	must(io.ReadAll(c))
+	c.Close()
+}
+
+func serveOne(c net.Conn, kind string) {
+	must(io.ReadAll(c))
+	must(c.Write([]byte(strings.Repeat("answer ", 2000))))
+	// Both ends of a connection to a server of many share the local address.
+	telling.Lock()
+	text, _ := json.Marshal(truth{c.LocalAddr().String() + " " + c.RemoteAddr().String(), os.Getpid(), kind})
+	fmt.Printf("%s\n", text)
+	telling.Unlock()
+	c.Close()
+}
+
+// flood sends UDP packets of 1000 bytes to nobody in particular: "PORT COUNT".
+func flood(arg string) {
+	var count int
+	must(fmt.Sscanf(arg, "%d", &count))
+	a := must(net.ListenPacket("udp4", "127.0.0.1:0"))
+	b := must(net.Dial("udp4", a.LocalAddr().String()))
+	buf := make([]byte, 1000)
+	for range count {
+		if _, err := b.Write(buf); err != nil && err != syscall.ENOBUFS {
+			must(0, err)
+		}
+	}
+}
