@@ -173,7 +173,7 @@ func goAll() (all []scenario) {
 	add(tls.VersionTLS13, 0, gotls{features: "mlkem", client: curves(tls.X25519MLKEM768)})
 	add(tls.VersionTLS13, 0, gotls{features: "retry", client: curves(tls.X25519, tls.CurveP521), server: curves(tls.CurveP521)})
 	add(tls.VersionTLS13, 0, gotls{features: "resumed", client: remember, plans: [][]step{exchange(), again()}})
-	add(tls.VersionTLS13, 0, gotls{features: "long", plans: [][]step{{client(get("/export")), server(ok(text(30_000)))}}})
+	add(tls.VersionTLS13, 0, gotls{features: "long", plans: [][]step{{client(get("/export")), server(ok(text(20_000)))}}})
 	var list []byte // of ECH configurations, from the server to the client
 	add(tls.VersionTLS13, 0, gotls{features: "ech", server: func(_ *lab, c *tls.Config) (err error) {
 		c.EncryptedClientHelloKeys, _, err = echKeys()

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc64"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -49,13 +50,21 @@ func hardAll() (all []scenario) {
 
 // embedded puts the keys into the capture.
 func (o ossl) embedded(l *lab, h *shot, after bool) error {
-	h.file, h.keys = h.name+".pcapng", "-"
 	o.features = "keys_before"
 	if after {
 		o.features = "keys_after"
 	}
 	if err := o.make(l, h); err != nil {
 		return err
+	}
+	return h.embed(after)
+}
+
+// embed makes the capture a PCAPNG that has its keys inside.
+func (h *shot) embed(after bool) error {
+	h.file, h.keys = h.name+".pcapng", "-"
+	for i := range h.rows {
+		h.rows[i].file, h.rows[i].keys = h.file, h.keys
 	}
 	if err := h.end(); err != nil {
 		return err
@@ -68,7 +77,7 @@ func (o ossl) embedded(l *lab, h *shot, after bool) error {
 	if err != nil {
 		return err
 	}
-	h.raw = l.path("raw.pcapng")
+	h.raw = h.l.path("raw.pcapng")
 	return os.WriteFile(h.raw, pcapng(list, tidy(keys), after), 0o600)
 }
 
@@ -149,7 +158,7 @@ func (o ossl) lossy(l *lab, h *shot, update bool) error {
 	if err != nil {
 		return err
 	}
-	seed := rand.New(rand.NewPCG(7, uint64(h.port)))
+	seed := rand.New(rand.NewPCG(9, crc64.Checksum([]byte(h.name), crc64.MakeTable(crc64.ISO))))
 	return h.edit(func(list []packet) ([]packet, error) {
 		end := at[1]
 		if update {
@@ -181,7 +190,7 @@ func (o ossl) lossy(l *lab, h *shot, update bool) error {
 		if len(lost) == 0 {
 			return nil, errors.New("no segment to lose")
 		}
-		left, err := whole(list, candidates, lost, texts)
+		left, err := whole(list, candidates, lost, texts, o.version == "-tls1")
 		if err != nil {
 			return nil, err
 		}
@@ -224,8 +233,9 @@ func each(texts [][]byte) (list []step) {
 }
 
 // whole is the plaintext of the records of which no byte is lost. The candidates are the
-// segments that carry the records of texts, one each, and perhaps a key update.
-func whole(list []packet, candidates []int, lost map[int]bool, texts [][]byte) (left []byte, err error) {
+// segments that carry the records of texts, one each, and perhaps a key update. With
+// chained, the vector of a record is the last block of the one before, and is needed too.
+func whole(list []packet, candidates []int, lost map[int]bool, texts [][]byte, chained bool) (left []byte, err error) {
 	first := list[candidates[0]].seq
 	var stream []byte
 	var gone []bool
@@ -248,7 +258,11 @@ func whole(list []packet, candidates []int, lost map[int]bool, texts [][]byte) (
 			if n < len(texts[0])+5+8 || n > len(texts[0])+5+80 {
 				return nil, fmt.Errorf("a record of %d bytes for %d of plaintext", n, len(texts[0]))
 			}
-			if !slices.Contains(gone[at:at+n], true) {
+			from := at
+			if chained {
+				from = max(0, at-16) // a block of AES
+			}
+			if !slices.Contains(gone[from:at+n], true) {
 				left = append(left, texts[0]...)
 			}
 			texts = texts[1:]

@@ -15,6 +15,7 @@ import (
 type row struct {
 	file, keys string // names in the folder; keys is "-" where there are none
 	conn       int    // of the file's connections, in order of their first packets, from 1
+	inTshark   int    // as tshark counts them, where otherwise; from 1
 	stream     string // "-", or the number of a stream of HTTP/2 or QUIC
 	layer      string // tls, dtls, quic
 	version    string

@@ -24,10 +24,11 @@ const (
 // lab is the place where captures are made.
 type lab struct {
 	ctx   context.Context
-	out   string // folder of the captures
-	dir   string // certificates and scratch files
-	port  int    // the last one given away
-	names map[string]string
+	out   string            // folder of the captures
+	dir   string            // certificates and scratch files
+	port  int               // the last one given away
+	names map[string]string // of suites in the standard, by OpenSSL's
+	trash []string          // folders to remove at the end
 }
 
 func newLab(ctx context.Context, out string) (*lab, error) {
@@ -49,7 +50,11 @@ func newLab(ctx context.Context, out string) (*lab, error) {
 	return l, nil
 }
 
-func (l *lab) close() { os.RemoveAll(l.dir) }
+func (l *lab) close() {
+	for _, dir := range append(l.trash, l.dir) {
+		os.RemoveAll(dir)
+	}
+}
 
 func (l *lab) path(name string) string { return filepath.Join(l.dir, name) }
 

@@ -3,7 +3,8 @@
 // INDEX.tsv with the length and SHA-256 of what the endpoints gave to those libraries and got
 // from them.
 //
-// It needs root, ip, ethtool, tcpdump, tshark, openssl, gnutls-bin, nginx and curl. Everything
+// It needs root, ip, ethtool, tcpdump, tshark, openssl, gnutls-bin, nginx, curl, redis-server
+// and PostgreSQL, and for DTLS 1.3 what wolfssl/build.sh builds. Everything
 // happens on the loopback interface of a network namespace of its own. It ends only processes
 // it started, and removes what it made outside the output folder.
 package main
@@ -78,6 +79,9 @@ func scenarios() (all []scenario) {
 	all = append(all, nginxAll()...)
 	all = append(all, goAll()...)
 	all = append(all, quicAll()...)
+	all = append(all, serversAll()...)
+	all = append(all, pionAll()...)
+	all = append(all, wolfAll()...)
 	all = append(all, hardAll()...)
 	return all
 }

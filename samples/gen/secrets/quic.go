@@ -284,7 +284,11 @@ func migrating(q quicgo, x *quicLab) error {
 	}
 	bye(c)
 	x.note(q, c, 1, 0, q.features, "-", "bytes", request(0), answer(0, 300))
-	x.note(q, c, 1, 4, q.features, "-", "bytes", request(1), answer(1, 2000))
+	// LIMIT: the ids of the new path were given inside encryption, so its packets are
+	// another connection without a handshake.
+	x.note(q, c, 2, 4, q.features, "-", "bytes", request(1), answer(1, 2000))
+	r := &x.h.rows[len(x.h.rows)-1]
+	r.state, r.inTshark = "none", 1
 	return nil
 }
 
@@ -439,6 +443,12 @@ func quicAll() (all []scenario) {
 		quicgo{version: v1, suite: aes, features: "retry", curve: x, retry: true},
 		quicgo{version: v2, suite: aes256, features: "retry", curve: x, retry: true},
 		quicgo{version: v1, suite: aes, features: "version_negotiation", curve: x, versions: []quic.Version{v2}})
+	add(func(q quicgo, x *quicLab) error {
+		if err := plain(q, x); err != nil {
+			return err
+		}
+		return x.h.embed(true)
+	}, quicgo{version: v1, suite: aes, features: "keys_after", curve: x})
 	add(resumedQUIC,
 		quicgo{version: v1, suite: aes, features: "early_data", curve: x},
 		quicgo{version: v2, suite: chacha, features: "early_data", curve: x})
@@ -447,8 +457,7 @@ func quicAll() (all []scenario) {
 		quicgo{version: v2, suite: aes, features: "migration", curve: x})
 	add(many(false),
 		quicgo{version: v1, suite: aes, features: "key_update", curve: x},
-		quicgo{version: v2, suite: aes256, features: "key_update", curve: x},
-		quicgo{version: v1, suite: chacha, features: "key_update", curve: x})
+		quicgo{version: v2, suite: aes256, features: "key_update", curve: x})
 	add(many(true), quicgo{version: v1, suite: aes, features: "key_update_lost", curve: x})
 	add(web3,
 		quicgo{version: v1, suite: aes, features: "http3", curve: x},

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
@@ -94,7 +95,7 @@ func (h *shot) follow(r *row) (got [2][]byte, err error) {
 			argv = append(argv, "-o", "tls.keylog_file:"+filepath.Join(h.l.out, r.keys))
 		}
 	}
-	which := fmt.Sprint(r.conn - 1)
+	which := fmt.Sprint(cmp.Or(r.inTshark, r.conn) - 1)
 	if r.layer == "quic" {
 		which += "," + r.stream
 	}
@@ -103,6 +104,10 @@ func (h *shot) follow(r *row) (got [2][]byte, err error) {
 	case "dtls":
 		argv = append(argv, "-d", "udp.port=="+port+",dtls")
 	case "tls":
+		if r.protocol == "postgresql" { // which begins without
+			argv = append(argv, "-d", "tcp.port=="+port+",pgsql")
+			break
+		}
 		argv = append(argv, "-d", "tcp.port=="+port+",tls")
 	case "quic":
 		argv = append(argv, "-d", "udp.port=="+port+",quic")
