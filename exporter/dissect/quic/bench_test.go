@@ -1,6 +1,7 @@
 package quic
 
 import (
+	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/hkdf"
@@ -11,6 +12,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/dissecttest"
 	"github.com/pcapsule/pcapsule/exporter/dissect/tls"
+	"github.com/pcapsule/pcapsule/recorder/secrets"
 )
 
 // sealer makes packets as a peer would.
@@ -160,4 +162,34 @@ func (d *drain) protocol() *dissect.Protocol {
 func (d *drain) ReadStream(_ int64, in *dissect.Input) (int, error) {
 	d.n += int64(len(in.Data))
 	return len(in.Data), nil
+}
+
+// BenchmarkGuess tries a packet that no key of a full store opens.
+func BenchmarkGuess(b *testing.B) {
+	s := &settings{keys: secrets.NewStore()}
+	var log []byte
+	for i := range maxRandoms {
+		for _, l := range []secrets.Label{secrets.ClientTraffic, secrets.ServerTraffic} {
+			x := secrets.Secret{Label: l, ID: bytes.Repeat([]byte{byte(i)}, 32), Value: bytes.Repeat([]byte{byte(i), byte(l)}, 16)}
+			log = append(append(log, x.Line()...), '\n')
+		}
+	}
+	if err := s.keys.AddLog("keys", bytes.NewReader(log), int64(len(log))); err != nil {
+		b.Fatal(err)
+	}
+	if err := s.keys.Ready(); err != nil {
+		b.Fatal(err)
+	}
+	packet := make([]byte, 1350)
+	for i := range packet {
+		packet[i] = byte(i * i)
+	}
+	packet[0] = 0x40
+	b.ReportAllocs()
+	for b.Loop() {
+		left := newBudget()
+		if _, ok := s.guess(packet, left); ok {
+			b.Fatal("opened")
+		}
+	}
 }

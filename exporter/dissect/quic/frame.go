@@ -2,91 +2,13 @@ package quic
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 
 	"github.com/pcapsule/pcapsule/exporter/cursor"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/handshake"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
-
-// Types of frames, RFC 9000 section 19, RFC 9221 and the drafts of acknowledgement
-// frequency and reliable resets.
-const (
-	framePadding         = 0x00
-	framePing            = 0x01
-	frameAck             = 0x02
-	frameAckECN          = 0x03
-	frameResetStream     = 0x04
-	frameStopSending     = 0x05
-	frameCrypto          = 0x06
-	frameNewToken        = 0x07
-	frameStream          = 0x08
-	frameStreamLast      = 0x0f
-	frameMaxData         = 0x10
-	frameMaxStreamData   = 0x11
-	frameMaxStreamsBidi  = 0x12
-	frameMaxStreamsUni   = 0x13
-	frameDataBlocked     = 0x14
-	frameStreamBlocked   = 0x15
-	frameStreamsBlocked  = 0x16
-	frameStreamsBlocked2 = 0x17
-	frameNewID           = 0x18
-	frameRetireID        = 0x19
-	framePathChallenge   = 0x1a
-	framePathResponse    = 0x1b
-	frameClose           = 0x1c
-	frameCloseApp        = 0x1d
-	frameHandshakeDone   = 0x1e
-	frameImmediateAck    = 0x1f
-	frameResetStreamAt   = 0x24
-	frameDatagram        = 0x30
-	frameDatagramLen     = 0x31
-	frameAckFrequency    = 0xaf
-	frameTimestamp       = 0x02f5
-)
-
-// Bits of a STREAM frame's type.
-const (
-	streamFin    = 0x01
-	streamLength = 0x02
-	streamOffset = 0x04
-)
-
-// frameNames are the names in column quic_close_frame and in anomalies.
-var frameNames = map[uint64]string{
-	framePadding: "PADDING", framePing: "PING", frameAck: "ACK", frameAckECN: "ACK", frameResetStream: "RESET_STREAM",
-	frameStopSending: "STOP_SENDING", frameCrypto: "CRYPTO", frameNewToken: "NEW_TOKEN", frameMaxData: "MAX_DATA",
-	frameMaxStreamData: "MAX_STREAM_DATA", frameMaxStreamsBidi: "MAX_STREAMS", frameMaxStreamsUni: "MAX_STREAMS",
-	frameDataBlocked: "DATA_BLOCKED", frameStreamBlocked: "STREAM_DATA_BLOCKED", frameStreamsBlocked: "STREAMS_BLOCKED",
-	frameStreamsBlocked2: "STREAMS_BLOCKED", frameNewID: "NEW_CONNECTION_ID", frameRetireID: "RETIRE_CONNECTION_ID",
-	framePathChallenge: "PATH_CHALLENGE", framePathResponse: "PATH_RESPONSE", frameClose: "CONNECTION_CLOSE",
-	frameCloseApp: "CONNECTION_CLOSE", frameHandshakeDone: "HANDSHAKE_DONE", frameImmediateAck: "IMMEDIATE_ACK",
-	frameResetStreamAt: "RESET_STREAM_AT", frameDatagram: "DATAGRAM", frameDatagramLen: "DATAGRAM", frameAckFrequency: "ACK_FREQUENCY",
-	frameTimestamp: "TIMESTAMP",
-}
-
-func frameName(t uint64) string {
-	if t >= frameStream && t <= frameStreamLast {
-		return "STREAM"
-	}
-	if s, ok := frameNames[t]; ok {
-		return s
-	}
-	return fmt.Sprintf("0x%x", t)
-}
-
-// allowed reports whether a frame may stand in a kind of packet, RFC 9000 section 12.4.
-func allowed(t uint64, k kind) bool {
-	switch t {
-	case framePadding, framePing, frameClose, frameTimestamp:
-		return true
-	case frameAck, frameAckECN, frameCrypto:
-		return k != zeroRTT
-	case frameHandshakeDone, frameNewToken, framePathResponse, frameRetireID:
-		return k == oneRTT
-	}
-	return k == oneRTT || k == zeroRTT
-}
 
 // frames reads the frames of a packet.
 func (q *conn) frames(s sealed, number uint64, plain []byte) {
@@ -132,8 +54,8 @@ func levelName(k kind) string {
 }
 
 var (
-	errFrameShort = fmt.Errorf("it ends early")
-	errFrameType  = fmt.Errorf("unknown type")
+	errFrameShort = errors.New("it ends early")
+	errFrameType  = errors.New("unknown type")
 )
 
 // frame reads one frame without its type; it returns how many bytes it took.

@@ -1,16 +1,14 @@
 package quic
 
 import (
-	"crypto/sha256"
-
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/recorder/secrets"
 )
 
 // Limits of the search for the keys of connections whose handshake was not captured.
 const (
-	maxRandoms  = 256     // client randoms of the store whose secrets are tried
-	guessBudget = 1 << 15 // packets opened in vain for one 5-tuple
+	maxRandoms  = 128     // client randoms of the store whose secrets are tried
+	guessBudget = 1 << 13 // packets opened in vain for one 5-tuple
 	few         = 16      // packets within which a connection's first ones may still come
 )
 
@@ -37,31 +35,33 @@ type guessed struct {
 	number uint64
 }
 
-// load makes the keys that are tried.
+// load makes the keys that are tried, those that cost the least first.
 func (s *settings) load() {
-	for _, random := range s.keys.Randoms(maxRandoms) {
-		for _, x := range s.keys.Find(random) {
-			r := client
-			switch {
-			case x.N != 0:
-				continue
-			case x.Label == secrets.ServerTraffic:
-				r = server
-			case x.Label != secrets.ClientTraffic:
-				continue
-			}
-			list := suites(0, len(x.Value))
-			if len(x.Value) == sha256.Size {
-				list = list[:2] // the third is nearly never used
-			}
-			for _, version := range [...]uint32{version1, version2} {
-				for _, suite := range list {
-					if k, err := secrets.QUICKeys(version, suite, x.Value); err == nil {
-						s.tries = append(s.tries, try{append([]byte(nil), random...), r, version, k})
-					}
+	randoms := s.keys.Randoms(maxRandoms)
+	for _, id := range [...]uint16{aes128, aes256, chacha} {
+		suite := secrets.SuiteOf(id)
+		for _, version := range [...]uint32{version1, version2} {
+			for _, random := range randoms {
+				for _, x := range s.keys.Find(random) {
+					s.addTry(random, version, suite, x)
 				}
 			}
 		}
+	}
+}
+
+func (s *settings) addTry(random []byte, version uint32, suite *secrets.Suite, x secrets.Secret) {
+	r := client
+	switch {
+	case x.N != 0 || len(x.Value) != suite.Hash.Size():
+		return
+	case x.Label == secrets.ServerTraffic:
+		r = server
+	case x.Label != secrets.ClientTraffic:
+		return
+	}
+	if k, err := secrets.QUICKeys(version, suite, x.Value); err == nil {
+		s.tries = append(s.tries, try{append([]byte(nil), random...), r, version, k})
 	}
 }
 

@@ -304,7 +304,7 @@ func (q *conn) openFirst(s sealed) ([]byte, uint64, outcome) {
 	sp := &q.spaces[spaceApp][s.role]
 	for _, k := range g.tries {
 		plain, u, n, ok := q.t.openWith(k, sp, s.packet, s.number)
-		if !ok && t1(u) && q.t.trials < searchBudget {
+		if !ok && possible(u) && q.t.trials < searchBudget {
 			plain, n, ok = q.t.search(k, u, s.packet, n)
 		}
 		if ok {
@@ -312,7 +312,7 @@ func (q *conn) openFirst(s sealed) ([]byte, uint64, outcome) {
 			g.phase, g.began = u.first&keyPhase, n
 			return plain, n, done
 		}
-		if !t1(u) || q.t.trials >= searchBudget {
+		if !possible(u) || q.t.trials >= searchBudget {
 			continue
 		}
 		for i, x := 1, k; i <= maxPhases; i++ { // the first packets were not captured
@@ -334,8 +334,8 @@ func (q *conn) openFirst(s sealed) ([]byte, uint64, outcome) {
 	return nil, 0, failed
 }
 
-// t1 reports whether the header may be a right one.
-func t1(u unmasked) bool { return u.n > 0 && u.first&reservedOne == 0 }
+// possible reports whether a short header may be a right one.
+func possible(u unmasked) bool { return u.n > 0 && u.first&reservedOne == 0 }
 
 // waits reports whether application data has to wait for what the server says in its
 // encrypted extensions: whether it takes 0-RTT, and which protocol it chose.

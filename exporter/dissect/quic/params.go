@@ -9,63 +9,6 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// form is how a transport parameter's value is written.
-type form uint8
-
-const (
-	asHex form = iota
-	asNumber
-	asFlag
-	asText
-	asVersions // version_information, RFC 9368 section 3
-	asAddress  // preferred_address
-	asTag      // four letters of Google's
-)
-
-// parameter is a transport parameter by its number in IANA's registry, or by use.
-type parameter struct {
-	name string
-	form form
-}
-
-var parameterNames = map[uint64]parameter{
-	0x00:             {"original_destination_connection_id", asHex},
-	0x01:             {"max_idle_timeout", asNumber},
-	0x02:             {"stateless_reset_token", asHex},
-	0x03:             {"max_udp_payload_size", asNumber},
-	0x04:             {"initial_max_data", asNumber},
-	0x05:             {"initial_max_stream_data_bidi_local", asNumber},
-	0x06:             {"initial_max_stream_data_bidi_remote", asNumber},
-	0x07:             {"initial_max_stream_data_uni", asNumber},
-	0x08:             {"initial_max_streams_bidi", asNumber},
-	0x09:             {"initial_max_streams_uni", asNumber},
-	0x0a:             {"ack_delay_exponent", asNumber},
-	0x0b:             {"max_ack_delay", asNumber},
-	0x0c:             {"disable_active_migration", asFlag},
-	0x0d:             {"preferred_address", asAddress},
-	0x0e:             {"active_connection_id_limit", asNumber},
-	0x0f:             {"initial_source_connection_id", asHex},
-	0x10:             {"retry_source_connection_id", asHex},
-	0x11:             {"version_information", asVersions},
-	0x20:             {"max_datagram_frame_size", asNumber},
-	0x173e:           {"discard", asHex},
-	0x26ab:           {"google_handshake_message", asHex},
-	0x2ab2:           {"grease_quic_bit", asFlag},
-	0x3127:           {"initial_round_trip_time", asNumber},
-	0x3128:           {"google_connection_options", asTag},
-	0x3129:           {"user_agent", asText},
-	0x4752:           {"google_quic_version", asVersions},
-	0x7157:           {"timestamp_old", asNumber},
-	0x7158:           {"timestamp", asNumber},
-	0xff73db:         {"version_information_draft", asVersions},
-	0xff02de1a:       {"min_ack_delay_draft", asNumber},
-	0xff04de1b:       {"min_ack_delay", asNumber},
-	0xde1a:           {"loss_bits_or_min_ack_delay", asNumber},
-	0x17f7586d2cb571: {"reset_stream_at", asFlag},
-	0x3e:             {"initial_max_path_id", asNumber},
-	0x1057:           {"loss_bits", asNumber},
-}
-
 const maxParameter = 256 // bytes of a value that are shown
 
 // parameters reads the transport parameters of a side, RFC 9000 section 18.
@@ -103,7 +46,7 @@ func (q *conn) parameters(r role, b []byte) {
 
 // parameter reads one transport parameter and returns it as text.
 func (q *conn) parameter(r role, number uint64, value []byte) string {
-	x, ok := parameterNames[number]
+	x, ok := parameterOf(number)
 	if number%31 == 27 && !ok { // reserved, RFC 9000 section 18.1
 		return "grease=" + hexOf(value[:min(len(value), maxParameter)])
 	}

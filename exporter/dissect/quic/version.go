@@ -65,8 +65,10 @@ func known(v uint32) bool {
 // versionName is how rows write a version.
 func versionName(v uint32) string {
 	switch {
-	case v == version1 || v == version2:
-		return map[uint32]string{version1: "1", version2: "2"}[v]
+	case v == version1:
+		return "1"
+	case v == version2:
+		return "2"
 	case isGoogle(v):
 		return string([]byte{byte(v >> 24), byte(v >> 16), byte(v >> 8), byte(v)})
 	case v&0xffffff00 == draftBase:
