@@ -158,6 +158,53 @@ func TestStacksAreOpenedToTheByte(t *testing.T) {
 	}
 }
 
+// TestStacksStayShutWithoutTheirKeys gives every capture no keys, those of another one,
+// and its own with a digit changed in every secret: nothing may come out.
+func TestStacksStayShutWithoutTheirKeys(t *testing.T) {
+	files, rows := readStacks(t)
+	scratch := filepath.Join(t.TempDir(), "changed.keylog")
+	for i, file := range files {
+		own, other := rows[file][0].keys, rows[files[(i+1)%len(files)]][0].keys
+		if own == "-" || other == "-" {
+			continue
+		}
+		keys := map[string][]string{"no keys": nil, "another's keys": {filepath.Join(stacksFolder, other)}}
+		if filepath.Ext(other) == ".key" {
+			delete(keys, "another's keys") // the same server's
+		}
+		if filepath.Ext(own) == ".keylog" {
+			text, err := os.ReadFile(filepath.Join(stacksFolder, own))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var changed []byte
+			for line := range bytes.Lines(text) {
+				digit := len(line) - 3
+				line = bytes.Clone(line)
+				if line[digit] ^= 1; !strings.ContainsRune("0123456789abcdefABCDEF", rune(line[digit])) {
+					line[digit] = '0'
+				}
+				changed = append(changed, line...)
+			}
+			if err := os.WriteFile(scratch, changed, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			keys["changed keys"] = []string{scratch}
+		}
+		for about, list := range keys {
+			conns, err := openCapture(t.Context(), filepath.Join(stacksFolder, file), Options{Repanic: true, Jobs: 1, Keys: list})
+			if err != nil {
+				t.Fatalf("%s with %s: %v", file, about, err)
+			}
+			for n, x := range conns {
+				if x.state == "verified" || len(x.streams) > 0 {
+					t.Errorf("%s with %s: connection %d has key state %s and %d streams of plaintext", file, about, n+1, x.state, len(x.streams))
+				}
+			}
+		}
+	}
+}
+
 func (r *stackRow) check(t *testing.T, conns []*stackConn) {
 	t.Helper()
 	if len(conns) < r.conn && r.state == "none" {
