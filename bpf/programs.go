@@ -30,7 +30,7 @@ type Options struct {
 	OwnTGID         uint32 // its sockets are left out, with Owners; 0 means nobody's
 	OwnCgroup       uint64 // its packets are left out; 0 means none
 	EventsPerSecond uint32 // of each kind that traffic drives; 0 means 1000
-	WakeBytes       uint64 // waiting in the ring buffer; 0 means 1 MiB
+	WakeBytes       uint64 // waiting in the ring buffer; 0 means a quarter of it
 }
 
 // Programs are loaded programs and what they are attached to.
@@ -126,8 +126,9 @@ func (o *Options) apply(spec *ebpf.CollectionSpec) error {
 	if o.EventsPerSecond != 0 {
 		set[recorderVarEventsA_second] = o.EventsPerSecond
 	}
-	if o.WakeBytes != 0 {
-		set[recorderVarWakeAt] = o.WakeBytes
+	set[recorderVarWakeAt] = o.WakeBytes
+	if o.WakeBytes == 0 {
+		set[recorderVarWakeAt] = uint64(spec.Maps[recorderMapPackets].MaxEntries) / 4
 	}
 	if o.Filter != nil {
 		set[recorderVarFiltering] = uint8(1)

@@ -60,6 +60,8 @@ const (
 	recorderVarSocketsFound      = "sockets_found"
 	recorderVarUntold            = "untold"
 	recorderVarWakeAt            = "wake_at"
+	recorderVarWakeEvery         = "wake_every"
+	recorderVarWoken             = "woken"
 )
 
 // loadRecorder returns the embedded CollectionSpec for recorder.
@@ -160,6 +162,8 @@ type recorderVariableSpecs struct {
 	SocketsFound   *ebpf.VariableSpec `ebpf:"sockets_found"`
 	Untold         *ebpf.VariableSpec `ebpf:"untold"`
 	WakeAt         *ebpf.VariableSpec `ebpf:"wake_at"`
+	WakeEvery      *ebpf.VariableSpec `ebpf:"wake_every"`
+	Woken          *ebpf.VariableSpec `ebpf:"woken"`
 }
 
 // recorderObjects contains all objects after they have been loaded into the kernel.
@@ -218,6 +222,8 @@ type recorderVariables struct {
 	SocketsFound   *ebpf.Variable `ebpf:"sockets_found"`
 	Untold         *ebpf.Variable `ebpf:"untold"`
 	WakeAt         *ebpf.Variable `ebpf:"wake_at"`
+	WakeEvery      *ebpf.Variable `ebpf:"wake_every"`
+	Woken          *ebpf.Variable `ebpf:"woken"`
 }
 
 // recorderPrograms contains all programs after they have been loaded into the kernel.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -17,7 +18,11 @@ type clock struct {
 	distance int64 // UTC less monotonic
 	booted   int64 // boot time's less monotonic
 	taken    int64 // monotonic time of the last full reading
+	seen     int64 // when somebody last looked
 	steps    []clockStep
+
+	origin time.Time // a moment of Go's clock,
+	base   int64     // and the same of the kernel's
 }
 
 // clockStep is a moment when the clock was set.
@@ -29,8 +34,8 @@ type clockStep struct {
 }
 
 const (
-	readEvery = 1e9    // full readings
-	stepFloor = 50_000 // ns; less is what reading two clocks after each other differs by
+	readEvery = 1e9     // full readings
+	stepFloor = 100_000 // ns; less is what reading two clocks after each other differs by
 )
 
 func readClock(id int32) int64 {
@@ -41,15 +46,30 @@ func readClock(id int32) int64 {
 	return ts.Nano()
 }
 
-func monotonic() int64 { return readClock(unix.CLOCK_MONOTONIC) }
+// monotonic is CLOCK_MONOTONIC. Go's own reading of it needs no system call, but has
+// another start.
+func (c *clock) monotonic() int64 { return c.base + int64(time.Since(c.origin)) }
+
+// calibrate finds where Go's monotonic time begins.
+func (c *clock) calibrate() {
+	width := int64(1 << 62)
+	for range 16 {
+		before := readClock(unix.CLOCK_MONOTONIC)
+		at := time.Now()
+		after := readClock(unix.CLOCK_MONOTONIC)
+		if w := after - before; w < width {
+			width, c.origin, c.base = w, at, before+w/2
+		}
+	}
+}
 
 // distanceNow reads two clocks as close to each other as a few tries get them.
 func distanceNow() (distance, width int64) {
 	width = 1 << 62
 	for range 3 {
-		before := monotonic()
+		before := readClock(unix.CLOCK_MONOTONIC)
 		real := readClock(unix.CLOCK_REALTIME)
-		after := monotonic()
+		after := readClock(unix.CLOCK_MONOTONIC)
 		if w := after - before; w < width {
 			width, distance = w, real-(before+w/2)
 		}
@@ -57,24 +77,25 @@ func distanceNow() (distance, width int64) {
 	return distance, width
 }
 
-// tick looks at the clocks; it is called all the time and reads them fully each second.
-func (c *clock) tick() (stepped bool) {
-	at := monotonic()
+// tick looks at the clocks. It is called all the time, and reads them fully each second
+// or when UTC has moved against the monotonic clock.
+func (c *clock) tick() (read, stepped bool) {
+	now := time.Now()
+	at := c.base + int64(now.Sub(c.origin))
 	if c.taken != 0 {
-		quick := readClock(unix.CLOCK_REALTIME) - at
-		moved := quick - c.distance
+		moved := now.UnixNano() - at - c.distance
 		if moved > -stepFloor && moved < stepFloor && at-c.taken < readEvery {
-			return false
+			c.seen = at
+			return false, false
 		}
 	}
 	distance, width := distanceNow()
-	at = monotonic()
 	if c.taken != 0 && abs(distance-c.distance) > stepFloor {
-		c.steps = append(c.steps, clockStep{At: ring.Time(at + distance), By: distance - c.distance, Within: at - c.now.Monotonic, Monotone: at})
+		c.steps = append(c.steps, clockStep{At: ring.Time(at + distance), By: distance - c.distance, Within: at - c.seen, Monotone: at})
 		stepped = true
 	}
-	c.distance, c.taken = distance, at
-	c.booted = readClock(unix.CLOCK_BOOTTIME) - at
+	c.distance, c.taken, c.seen = distance, at, at
+	c.booted = readClock(unix.CLOCK_BOOTTIME) - readClock(unix.CLOCK_MONOTONIC)
 	c.now = ring.Clock{Real: ring.Time(at + distance), Monotonic: at, Boot: at + c.booted, MaxError: width}
 	var tx unix.Timex
 	if state, err := unix.Adjtimex(&tx); err == nil {
@@ -84,7 +105,7 @@ func (c *clock) tick() (stepped bool) {
 		}
 		c.now.Source = "kernel"
 	}
-	return stepped
+	return true, stepped
 }
 
 func abs(n int64) int64 {

@@ -101,6 +101,7 @@ func (r *recording) start() error {
 	if rel, err := filepath.Rel(root, where); err == nil {
 		r.scope = filepath.Join("/", rel)
 	}
+	r.clock.calibrate()
 	r.clock.tick()
 	r.shareClock()
 	load, err := r.options()
@@ -290,7 +291,7 @@ func (r *recording) loop(ctx context.Context) error {
 	told := time.Now()
 	quiet := 0
 	for ctx.Err() == nil {
-		n, err := r.round()
+		n, more, err := r.round()
 		if err != nil || r.o.Count > 0 && r.left == 0 {
 			return err
 		}
@@ -302,12 +303,13 @@ func (r *recording) loop(ctx context.Context) error {
 				r.o.OnStats(s)
 			}
 		}
-		if n > 0 {
-			quiet = 0
+		if more {
 			continue
 		}
 		wait := pollBusy
-		if quiet++; quiet > 100 {
+		if n > 0 {
+			quiet = 0
+		} else if quiet++; quiet > 100 {
 			wait = pollIdle
 		}
 		if err := r.out.idle(); err != nil {
@@ -320,13 +322,17 @@ func (r *recording) loop(ctx context.Context) error {
 	return nil
 }
 
-// round takes what is there and writes what has waited long enough.
-func (r *recording) round() (int, error) {
-	now := uint64(monotonic())
-	if r.clock.tick() {
+// round takes what is there and writes what has waited long enough. It says how many
+// packets there were and whether there are more.
+func (r *recording) round() (n int, more bool, err error) {
+	now := uint64(r.clock.monotonic())
+	read, stepped := r.clock.tick()
+	if read {
+		r.shareClock()
+	}
+	if stepped {
 		r.journal.clockSet(&r.clock)
 	}
-	r.shareClock()
 	r.takeEvents()
 	n, end := r.packets.Fill(batch)
 	limit := now
@@ -334,10 +340,10 @@ func (r *recording) round() (int, error) {
 		limit = min(limit, r.packets.Newest())
 	}
 	if err := r.write(limit - uint64(window)); err != nil {
-		return n, err
+		return n, false, err
 	}
 	r.side(false)
-	return n, nil
+	return n, !end, nil
 }
 
 // write gives the packets up to a time to the output.
@@ -439,7 +445,7 @@ func (r *recording) end(err error) (Stats, error) {
 	}
 	if lost, lossErr := r.progs.Losses(); lossErr == nil {
 		for cgroup, n := range lost {
-			if x, faceErr := r.faces.of(cgroup, r.clock.utc(uint64(monotonic())), r.out); faceErr == nil {
+			if x, faceErr := r.faces.of(cgroup, r.clock.utc(uint64(r.clock.monotonic())), r.out); faceErr == nil {
 				x.lost.Add(n)
 			}
 		}

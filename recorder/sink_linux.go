@@ -104,19 +104,34 @@ func (s *ringSink) close(func() ring.Account) error {
 	return errors.Join(append(errs, s.w.Close(ctx))...)
 }
 
-// fileSink writes one capture file or a live stream.
+// fileSink writes one capture file or a live stream. It gathers whole blocks and writes
+// them at once, in stretches that stay in the processor's cache.
 type fileSink struct {
-	w     *pcapng.Writer
+	to    io.Writer
 	f     *os.File // nil for a stream
 	name  string
 	first uint64
-	snap  uint32
+	snap  int
 	link  uint16
 	buf   []byte
-	more  pcapng.OptionList
+	plain *pcapng.Writer // makes all blocks but packets; writes into buf
 	sides map[string]*os.File
-	live  bool
-	dirty bool
+	err   error
+
+	flushed time.Time
+}
+
+const (
+	writeAtOnce = 256 << 10
+	maxBlock    = 262_144
+)
+
+// blocks is where the writer of other blocks puts them.
+type blocks struct{ s *fileSink }
+
+func (b blocks) Write(p []byte) (int, error) {
+	b.s.buf = append(b.s.buf, p...)
+	return len(p), nil
 }
 
 func newFileSink(o *Options, header ring.Header, link uint16, snap uint32) (*fileSink, error) {
@@ -124,31 +139,28 @@ func newFileSink(o *Options, header ring.Header, link uint16, snap uint32) (*fil
 	if _, err := rand.Read(random[:]); err != nil {
 		return nil, fmt.Errorf("naming the recording: %w", err)
 	}
-	s := &fileSink{link: link, snap: snap, name: fmt.Sprintf("%x", random[:4]), sides: map[string]*os.File{}}
+	s := &fileSink{to: o.Stream, link: link, snap: int(snap), name: fmt.Sprintf("%x", random[:4]), sides: map[string]*os.File{},
+		buf: make([]byte, 0, writeAtOnce+maxBlock)}
 	s.first = uint64(binary.BigEndian.Uint32(random[3:])&0xFFFFFF)<<40 | 1
 	header.Ring, header.Version, header.Series = s.name, ring.Version, "sockets"
 	if link == linkEthernet {
 		header.Series = "interfaces"
 	}
-	out := o.Stream
-	if o.File != "" {
-		f, err := os.OpenFile(o.File, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o644)
-		if err != nil {
-			return nil, fmt.Errorf("creating %s: %w", o.File, err)
-		}
-		s.f, out = f, f
-	} else {
-		s.live = true
-	}
 	comment, err := json.Marshal(header)
 	if err != nil {
 		return nil, fmt.Errorf("describing the recording: %w", err)
 	}
-	s.w, err = pcapng.NewWriter(out, pcapng.Section{Hardware: header.Hardware, OS: header.OS, Application: header.Recorder, Comments: []string{string(comment)}}, pcapng.WriterOptions{MaxBlock: 262_144})
-	if err == nil && s.live {
-		err = s.w.Flush()
-	}
+	s.plain, err = pcapng.NewWriter(blocks{s}, pcapng.Section{Hardware: header.Hardware, OS: header.OS, Application: header.Recorder, Comments: []string{string(comment)}}, pcapng.WriterOptions{MaxBlock: maxBlock})
 	if err != nil {
+		return nil, err
+	}
+	if o.File != "" {
+		if s.f, err = os.OpenFile(o.File, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o644); err != nil {
+			return nil, fmt.Errorf("creating %s: %w", o.File, err)
+		}
+		s.to = s.f
+	}
+	if err := errors.Join(s.plain.Flush(), s.flush()); err != nil {
 		return nil, errors.Join(err, s.abort())
 	}
 	return s, nil
@@ -163,31 +175,85 @@ func (s *fileSink) abort() error {
 }
 
 func (s *fileSink) declare(i pcapng.Interface) (ring.InterfaceID, error) {
-	i.LinkType, i.SnapLen, i.TsResol, i.FCSLen = s.link, s.snap, 9, -1
-	n, err := s.w.AddInterface(i)
-	return ring.InterfaceID(n), s.whole(err)
+	i.LinkType, i.SnapLen, i.TsResol, i.FCSLen = s.link, uint32(s.snap), 9, -1
+	n, err := s.plain.AddInterface(i)
+	return ring.InterfaceID(n), errors.Join(err, s.plain.Flush())
 }
 
+const maxCommentLen = 0xFFFF
+
 func (s *fileSink) append(p *ring.Packet) error {
-	keep := min(len(p.Data), int(s.snap)-len(p.Prefix))
-	s.buf = append(append(s.buf[:0], p.Prefix...), p.Data[:keep]...)
-	s.more.Reset()
-	s.more.Flags(pcapng.Flags(p.Flags))
+	keep := min(len(p.Data), s.snap-len(p.Prefix))
+	captured := len(p.Prefix) + keep
+	le := binary.LittleEndian
+	at := len(s.buf)
+	b := le.AppendUint32(s.buf, uint32(pcapng.BlockEnhanced))
+	b = le.AppendUint32(b, 0)
+	b = le.AppendUint32(b, uint32(p.Interface))
+	b = le.AppendUint32(b, uint32(uint64(p.Time)>>32))
+	b = le.AppendUint32(b, uint32(p.Time))
+	b = le.AppendUint32(b, uint32(captured))
+	b = le.AppendUint32(b, max(p.OrigLen, uint32(captured)))
+	b = append(append(b, p.Prefix...), p.Data[:keep]...)
+	b = append(b, zeros[:-captured&3]...)
+	b = appendOptions(b, p)
+	size := len(b) + 4 - at
+	if size > maxBlock {
+		if p.Comment == "" {
+			return fmt.Errorf("writing packet: block of %d bytes, want at most %d", size, maxBlock)
+		}
+		bare := *p
+		bare.Comment = "" // there is no room for both, and the packet counts
+		return s.append(&bare)
+	}
+	b = le.AppendUint32(b, uint32(size))
+	le.PutUint32(b[at+4:], uint32(size))
+	s.buf = b
+	if len(b) >= writeAtOnce {
+		return s.flush()
+	}
+	return nil
+}
+
+var zeros [4]byte
+
+// appendOptions writes what is known of a packet.
+func appendOptions(b []byte, p *ring.Packet) []byte {
+	le := binary.LittleEndian
+	b = le.AppendUint32(b, uint32(pcapng.EPBFlags)|4<<16)
+	b = le.AppendUint32(b, p.Flags)
 	if p.Drops != 0 {
-		s.more.DropCount(p.Drops)
+		b = le.AppendUint32(b, uint32(pcapng.EPBDropCount)|8<<16)
+		b = le.AppendUint64(b, p.Drops)
 	}
 	if p.ID != 0 {
-		s.more.PacketID(p.ID)
+		b = le.AppendUint32(b, uint32(pcapng.EPBPacketID)|8<<16)
+		b = le.AppendUint64(b, p.ID)
 	}
 	if p.PID != 0 {
-		s.more.ProcessThread(p.PID, p.TID)
+		b = le.AppendUint32(b, uint32(pcapng.EPBProcess)|8<<16)
+		b = le.AppendUint64(b, uint64(p.PID)|uint64(p.TID)<<32)
 	}
 	if p.Comment != "" {
-		s.more.Comment(p.Comment)
+		text := p.Comment[:min(len(p.Comment), maxCommentLen)]
+		b = le.AppendUint32(b, uint32(pcapng.OptComment)|uint32(len(text))<<16)
+		b = append(append(b, text...), zeros[:-len(text)&3]...)
 	}
-	s.dirty = true
-	out := pcapng.Packet{Interface: int32(p.Interface), Kind: pcapng.KindEnhanced, Time: p.Time, TimeOK: true, Data: s.buf, OrigLen: max(p.OrigLen, uint32(len(s.buf)))}
-	return s.whole(s.w.WritePacket(&out, &s.more))
+	return le.AppendUint32(b, 0)
+}
+
+// flush writes what was gathered. After an error nothing more is written.
+func (s *fileSink) flush() error {
+	if s.err != nil || len(s.buf) == 0 {
+		return s.err
+	}
+	n, err := s.to.Write(s.buf)
+	if err == nil && n < len(s.buf) {
+		err = io.ErrShortWrite
+	}
+	s.buf = s.buf[:0]
+	s.err = s.whole(err)
+	return s.err
 }
 
 // whole cuts a file that could not be written behind its last whole block.
@@ -223,13 +289,19 @@ func lastBlock(r io.ReaderAt, size int64) (int64, error) {
 	return at, nil
 }
 
+// idle lets viewers of a stream see packets at once, and those of a file soon.
 func (s *fileSink) idle() error {
-	if !s.dirty {
-		return nil
+	if s.f != nil {
+		if now := time.Now(); now.Sub(s.flushed) < flushEvery {
+			return nil
+		} else {
+			s.flushed = now
+		}
 	}
-	s.dirty = false
-	return s.whole(s.w.Flush())
+	return s.flush()
 }
+
+const flushEvery = 200 * time.Millisecond
 
 func (s *fileSink) ids() (string, uint64) { return s.name, s.first }
 
@@ -274,9 +346,9 @@ func (s *fileSink) close(account func() ring.Account) error {
 		if i == 0 {
 			st.Comments = []string{string(text)} // counters of the whole recording
 		}
-		errs = append(errs, s.w.WriteStatistics(st))
+		errs = append(errs, s.plain.WriteStatistics(st))
 	}
-	errs = append(errs, s.whole(s.w.Flush()))
+	errs = append(errs, s.plain.Flush(), s.flush())
 	if s.f != nil {
 		errs = append(errs, s.f.Sync(), s.f.Close())
 	}

@@ -25,7 +25,8 @@ const volatile u8 filtering = 0;
 const volatile u8 owning = 0;
 const volatile u32 own_tgid = 0;
 const volatile u64 own_cgroup = 0;
-const volatile u64 wake_at = 1 << 20; /* bytes waiting */
+const volatile u64 wake_at = 8 << 20; /* bytes waiting */
+const volatile u64 wake_every = 500000; /* ns; a wake-up costs more than many packets */
 const volatile u32 events_a_second = 1000; /* of one kind, for kinds that traffic drives */
 
 struct {
@@ -55,6 +56,7 @@ struct {
 	__type(value, struct owner);
 } owners SEC(".maps");
 
+u64 woken = 0; /* when the reader was last woken */
 u64 untold = 0; /* sum of losses: while it is 0 nobody looks into the map */
 
 /* Counters are shared with programs that interrupt this one on the same CPU. */
@@ -265,16 +267,20 @@ static __always_inline bool whose(struct __sk_buff *skb, struct packet *p, bool 
 		    !bpf_skb_load_bytes(skb, 0, r + sizeof(struct packet), n)) {      \
 			p.lost = told_losses(p.cgroup);                               \
 			*(struct packet *)r = p;                                      \
-			bpf_ringbuf_submit(r, wakeup());                              \
+			bpf_ringbuf_submit(r, wakeup(p.time));                              \
 			goto delivered;                                               \
 		}                                                                     \
 		bpf_ringbuf_discard(r, BPF_RB_NO_WAKEUP);                             \
 		goto unread;                                                          \
 	}
 
-static __always_inline u64 wakeup(void)
+/* The reader looks every few milliseconds; it is woken when that may be too late. */
+static __always_inline u64 wakeup(u64 now)
 {
-	return bpf_ringbuf_query(&packets, BPF_RB_AVAIL_DATA) >= wake_at ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP;
+	if (now - woken < wake_every || bpf_ringbuf_query(&packets, BPF_RB_AVAIL_DATA) < wake_at)
+		return BPF_RB_NO_WAKEUP;
+	woken = now;
+	return BPF_RB_FORCE_WAKEUP;
 }
 
 #define LARGEST 65464

@@ -28,7 +28,7 @@ const (
 
 // Reader reads one ring buffer. It is for one goroutine.
 type Reader struct {
-	fd       int
+	epoll    int
 	size     uint64
 	consumer []byte // page that we write
 	producer []byte // page that the kernel writes, then the data, twice in a row
@@ -57,8 +57,16 @@ func New(fd int, size uint32) (*Reader, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("mapping ring buffer: %w", err), unix.Munmap(consumer))
 	}
+	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err == nil {
+		// Edge triggered: a level would be high whenever a record waits for its turn.
+		err = unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET})
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("waiting for ring buffer: %w", err), unix.Munmap(consumer), unix.Munmap(producer))
+	}
 	r := &Reader{
-		fd: fd, size: uint64(size), consumer: consumer, producer: producer, data: producer[page:],
+		epoll: epoll, size: uint64(size), consumer: consumer, producer: producer, data: producer[page:],
 		consumed: (*atomic.Uint64)(unsafe.Pointer(&consumer[0])),
 		produced: (*atomic.Uint64)(unsafe.Pointer(&producer[0])),
 	}
@@ -70,14 +78,14 @@ func New(fd int, size uint32) (*Reader, error) {
 
 // Close unmaps the ring buffer; records given out before are gone then.
 func (r *Reader) Close() error {
-	return errors.Join(unix.Munmap(r.consumer), unix.Munmap(r.producer))
+	return errors.Join(unix.Close(r.epoll), unix.Munmap(r.consumer), unix.Munmap(r.producer))
 }
 
-// Wait returns when the kernel wakes the reader, or after the time.
+// Wait returns when the kernel wakes the reader, or after the time. That there are
+// records is no reason to return: they wait for their turn.
 func (r *Reader) Wait(d time.Duration) error {
-	fds := []unix.PollFd{{Fd: int32(r.fd), Events: unix.POLLIN}}
-	ts := unix.NsecToTimespec(int64(d))
-	if _, err := unix.Ppoll(fds, &ts, nil); err != nil && err != unix.EINTR {
+	var events [1]unix.EpollEvent
+	if _, err := unix.EpollWait(r.epoll, events[:], int(d.Milliseconds())); err != nil && err != unix.EINTR {
 		return fmt.Errorf("waiting for the ring buffer: %w", err)
 	}
 	return nil
