@@ -37,6 +37,7 @@ type segment struct {
 	account *Account
 	sealed  *Record // its record is written, its name is not there yet
 	resync  bool    // a sync failed: what is on the disk must be read back
+	move    int     // Writer.move when file was opened
 }
 
 // runDisk writes what Append gathers. Only this goroutine and the sealer wait for the
@@ -101,13 +102,23 @@ func wholeBlocks(b []byte, interfaces int) (int, tally) {
 
 func (s *Series) recycle(c *chunk) {
 	c.seg, c.buf, c.tally = nil, c.buf[:0], tally{}
-	s.free <- c
+	select {
+	case s.free <- c:
+	default: // one of the extra ones
+		s.mu.Lock()
+		s.chunks--
+		s.mu.Unlock()
+	}
 }
 
 // open makes the hidden file of a segment.
 func (s *Series) open(seg *segment) error {
 	w := s.w
-	if err := w.roomOnDisk(); err != nil {
+	move, err := w.atHome()
+	if err == nil {
+		err = w.roomOnDisk()
+	}
+	if err != nil {
 		return fmt.Errorf("beginning segment %s: %w", seg.id, err)
 	}
 	s.mu.Lock()
@@ -115,8 +126,9 @@ func (s *Series) open(seg *segment) error {
 	before := s.lost
 	s.lost = loss{}
 	s.mu.Unlock()
-	err := s.create(seg, lost, isLost)
+	err = s.create(seg, lost, isLost)
 	if err == nil {
+		seg.move = move
 		if isLost {
 			s.mu.Lock()
 			seg.holes = append([]Hole{lost}, seg.holes...)
@@ -215,6 +227,8 @@ func reason(err error) string {
 	switch {
 	case errors.Is(err, ErrReserve):
 		return ErrReserve.Error()
+	case errors.Is(err, ErrElsewhere):
+		return ErrElsewhere.Error()
 	case errors.As(err, &no):
 		return no.Error()
 	}

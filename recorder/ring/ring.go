@@ -42,6 +42,7 @@ var (
 	ErrNewer     = errors.New("ring of a newer version")
 	ErrDisk      = errors.New("packet dropped: the disk does not take it")
 	ErrReserve   = errors.New("less free space on the disk than is reserved for others")
+	ErrElsewhere = errors.New("the folder is another one than the ring was opened in")
 	ErrClosed    = errors.New("ring is closed")
 	ErrInterface = errors.New("interface was not declared")
 )

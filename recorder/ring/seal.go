@@ -97,7 +97,23 @@ func (w *Writer) sealUntilDone(seg *segment) {
 
 // seal goes the way from a hidden file to a visible one, or on from where it was.
 func (w *Writer) seal(seg *segment) error {
-	hidden := seg.file.Name()
+	hidden := filepath.Join(w.opt.Dir, seg.id.hidden())
+	move, err := w.atHome()
+	if err != nil {
+		return err
+	}
+	if move != seg.move && seg.sealed == nil {
+		// The disk came back in another way: the open file may be on the one that went.
+		f, err := os.OpenFile(hidden, os.O_RDWR, 0)
+		if errors.Is(err, fs.ErrNotExist) {
+			return errors.Join(errGone, err)
+		}
+		if err != nil {
+			return err
+		}
+		seg.file.Close() // nothing is written to it any more
+		seg.file, seg.move, seg.resync = f, move, true
+	}
 	path := filepath.Join(w.opt.Dir, seg.id.Segment())
 	if seg.sealed == nil {
 		if _, err := os.Lstat(hidden); errors.Is(err, fs.ErrNotExist) {

@@ -1,6 +1,7 @@
 package ring
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -41,8 +42,9 @@ type Series struct {
 	unused   []InterfaceID
 	seg      *segment
 	cur      *chunk
-	seenLen  int // of cur at the last tick
-	chunks   int // made so far
+	spare    []*chunk // empty
+	seenLen  int      // of cur at the last tick
+	chunks   int      // made so far
 	stalled  bool
 	down     bool
 	retryAt  time.Time
@@ -71,7 +73,10 @@ type chunk struct {
 	tally tally
 }
 
-const chunkSize = maxBlock // every block fits into an empty chunk; small enough for the second-level cache
+const (
+	chunkSize   = maxBlock // every block fits into an empty chunk; small enough for the second-level cache
+	extraChunks = 32       // beyond the queue, for the statistics of a segment's interfaces
+)
 
 // op is what the disk side is given: a chunk, or the end of a segment.
 type op struct {
@@ -110,7 +115,7 @@ func newSeries(w *Writer, opt SeriesOptions, next uint64) *Series {
 	n := max(w.opt.QueueBytes/chunkSize, 2)
 	return &Series{w: w, opt: opt, next: next, free: make(chan *chunk, n),
 		// Each end has a chunk of its segment before it, so a send never waits.
-		ops: make(chan op, 2*n+2)}
+		ops: make(chan op, 2*(n+extraChunks)+2)}
 }
 
 // Interface declares an interface. Its block is written into every segment before its
@@ -174,8 +179,41 @@ func (s *Series) declared(id InterfaceID) bool {
 func (s *Series) Append(p *Packet) error {
 	s.mu.Lock()
 	err := s.append(p)
+	if err == errFull {
+		err = s.appendLate(p)
+	}
 	s.mu.Unlock()
 	return err
+}
+
+// errFull means that there is no empty chunk now. What was begun of an append stays, and
+// it can be called again.
+var errFull = errors.New("no empty chunk")
+
+// appendLate waits for an empty chunk, with the series unlocked: the disk side needs it to
+// get on. It is entered and left locked.
+func (s *Series) appendLate(p *Packet) error {
+	t := time.NewTimer(s.w.opt.Patience)
+	defer t.Stop()
+	for !s.stalled {
+		s.mu.Unlock()
+		select {
+		case c := <-s.free:
+			s.mu.Lock()
+			s.spare = append(s.spare, c)
+		case <-t.C:
+			s.mu.Lock()
+			s.stalled = true
+			s.lost.detail = "the disk is too slow"
+		}
+		if err := s.append(p); err != errFull {
+			return err
+		}
+	}
+	if !s.declared(p.Interface) {
+		return ErrInterface
+	}
+	return s.drop(&s.ifaces[p.Interface], p)
 }
 
 // AppendAll takes packets in order and returns how many were not dropped. It ends at the
@@ -184,7 +222,11 @@ func (s *Series) AppendAll(list []Packet) (kept int, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i := range list {
-		switch err := s.append(&list[i]); err {
+		err := s.append(&list[i])
+		if err == errFull {
+			err = s.appendLate(&list[i])
+		}
+		switch err {
 		case nil:
 			kept++
 		case ErrDisk:
@@ -210,7 +252,7 @@ func (s *Series) append(p *Packet) error {
 		s.beginSegment()
 	}
 	if it.gen != s.seg.gen && !s.describe(it, p.Interface) {
-		return s.drop(it, p)
+		return errFull
 	}
 	keep := max(min(len(p.Data), int(s.opt.SnapLen)-len(p.Prefix)), 0)
 	drops := p.Drops + it.dropped
@@ -223,9 +265,9 @@ func (s *Series) append(p *Packet) error {
 		}
 		return s.drop(it, p)
 	}
-	b := s.room(size)
+	b := s.room(size, false)
 	if b == nil {
-		return s.drop(it, p)
+		return errFull
 	}
 	p.encode(b, it.num, keep, drops)
 	it.dropped = 0
@@ -248,13 +290,14 @@ func (s *Series) drop(it *iface, p *Packet) error {
 	return ErrDisk
 }
 
-// room returns size bytes of the current chunk, nil where there is none to be had.
-func (s *Series) room(size int) []byte {
+// room returns size bytes of the current chunk, nil where there is none to be had. It
+// may make a few more where must is set.
+func (s *Series) room(size int, must bool) []byte {
 	if s.cur != nil && len(s.cur.buf)+size > chunkSize {
 		s.send()
 	}
 	if s.cur == nil {
-		if s.cur = s.take(); s.cur == nil {
+		if s.cur = s.take(must); s.cur == nil {
 			return nil
 		}
 		s.cur.seg = s.seg
@@ -265,32 +308,25 @@ func (s *Series) room(size int) []byte {
 	return s.cur.buf[at : at+size]
 }
 
-// take gets an empty chunk. A disk that was too slow once is not waited for again until
-// it has given one back.
-func (s *Series) take() *chunk {
+// take gets an empty chunk without waiting.
+func (s *Series) take(must bool) *chunk {
+	if n := len(s.spare); n > 0 {
+		c := s.spare[n-1]
+		s.spare = s.spare[:n-1]
+		s.stalled = false
+		return c
+	}
 	select {
 	case c := <-s.free:
 		s.stalled = false
 		return c
 	default:
 	}
-	if s.chunks < cap(s.free) {
+	if s.chunks < cap(s.free) || must && s.chunks < cap(s.free)+extraChunks {
 		s.chunks++
 		return &chunk{buf: make([]byte, 0, chunkSize)}
 	}
-	if s.stalled {
-		return nil
-	}
-	t := time.NewTimer(s.w.opt.Patience)
-	defer t.Stop()
-	select {
-	case c := <-s.free:
-		return c
-	case <-t.C:
-		s.stalled = true
-		s.lost.detail = "the disk is too slow"
-		return nil
-	}
+	return nil
 }
 
 // send gives the current chunk to the disk side.
@@ -323,7 +359,7 @@ func (s *Series) describe(it *iface, id InterfaceID) bool {
 		}
 		s.beginSegment()
 	}
-	b := s.room(len(it.desc))
+	b := s.room(len(it.desc), false)
 	if b == nil {
 		return false
 	}
@@ -379,7 +415,7 @@ func (s *Series) statistics(list []InterfaceAccount) {
 			continue
 		}
 		block := a.statistics(scratch[:0], s.ifaces[a.ID].num)
-		b := s.room(len(block))
+		b := s.room(len(block), true)
 		if b == nil {
 			return // the seal still has the counters
 		}

@@ -12,6 +12,11 @@ import (
 	"time"
 )
 
+// maxUnsealed is how many finished segments may wait for the disk to have them whole.
+// They are files already and cost an open file each; the kernel slows down writing by
+// itself where too much of them is in its memory only.
+const maxUnsealed = 256
+
 // Options of a Writer. What is 0 has a default; limits of retention that are 0 do not hold.
 type Options struct {
 	Dir      string // made where it is not there
@@ -68,7 +73,6 @@ func (o *Options) setDefaults() {
 // from any goroutine.
 type Writer struct {
 	opt   Options
-	lock  *os.File
 	chain *chain
 	start Start // as written
 	found []Record
@@ -80,9 +84,18 @@ type Writer struct {
 	disks   sync.WaitGroup // one a series
 	sealer  sync.WaitGroup
 
+	home sync.Mutex  // guards the three below
+	dir  os.FileInfo // the folder that was opened
+	lock *os.File
+	move int // how often the folder was found in another place
+
 	retention sync.Mutex // one run at a time; guards the two below
 	doomed    []string   // files whose deletion is recorded
 	owed      []Deletion // not recorded yet, for want of space
+
+	reports sync.Mutex
+	said    string // last trouble told, and when
+	saidAt  time.Time
 
 	mu      sync.Mutex
 	series  []*Series
@@ -112,7 +125,12 @@ func Create(opt Options) (*Writer, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &Writer{opt: opt, lock: lock, seals: make(chan *segment, 8), stop: make(chan struct{}), next: map[string]uint64{}}
+	info, err := os.Stat(opt.Dir)
+	if err != nil {
+		lock.Close()
+		return nil, fmt.Errorf("opening ring: %w", err)
+	}
+	w := &Writer{opt: opt, dir: info, lock: lock, seals: make(chan *segment, maxUnsealed), stop: make(chan struct{}), next: map[string]uint64{}}
 	if err := w.begin(); err != nil {
 		lock.Close()
 		if w.chain != nil {
@@ -293,11 +311,22 @@ func (w *Writer) close(series []*Series) error {
 	w.mu.Lock()
 	err = errors.Join(w.trouble, err)
 	w.mu.Unlock()
+	w.home.Lock()
+	defer w.home.Unlock()
 	return errors.Join(err, w.chain.close(), w.lock.Close())
 }
 
-// report tells of a trouble.
-func (w *Writer) report(err error) { w.opt.OnError(err) }
+const sayAgain = time.Minute // the same trouble
+
+// report tells of a trouble, and not again for a while where it stays.
+func (w *Writer) report(err error) {
+	w.reports.Lock()
+	defer w.reports.Unlock()
+	if text := err.Error(); text != w.said || time.Since(w.saidAt) > sayAgain {
+		w.said, w.saidAt = text, time.Now()
+		w.opt.OnError(err)
+	}
+}
 
 func (w *Writer) setTrouble(err error) {
 	w.mu.Lock()
