@@ -79,6 +79,7 @@ func scenarios() (all []scenario) {
 	all = append(all, nginxAll()...)
 	all = append(all, goAll()...)
 	all = append(all, quicAll()...)
+	all = append(all, netquicAll()...)
 	all = append(all, serversAll()...)
 	all = append(all, pionAll()...)
 	all = append(all, wolfAll()...)

@@ -52,7 +52,7 @@ func (w web) make(l *lab, h *shot) error {
 	if err := os.MkdirAll(www, 0o755); err != nil {
 		return err
 	}
-	small, large := text(250), text(20_000)
+	small, large := text(250), text(12_000)
 	conf := l.path("nginx.conf")
 	if err := errors.Join(os.WriteFile(filepath.Join(www, "small"), small, 0o644), os.WriteFile(filepath.Join(www, "large"), large, 0o644),
 		os.WriteFile(l.path("upload"), text(700), 0o600), os.WriteFile(conf, fmt.Appendf(nil, nginxConf, l.dir, h.port), 0o644)); err != nil {
