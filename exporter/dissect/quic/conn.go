@@ -69,7 +69,7 @@ type conn struct {
 	restarts  bool     // the server wants another version
 	heard     int      // packets of the server with a long header
 	other     uint32   // version that is not read
-	ident     uint32   // hash of odcid: the connection in the identity of calls
+	ident     uint32   // hash of odcid, or of the client's random: the connection in the identity of calls
 
 	initials []*initialKeys
 	rings    [retry][2]ring // by kind of packet
@@ -177,13 +177,18 @@ func (q *conn) begins(h *header) {
 	}
 	q.hasClient, q.tokened, q.version, row.Midstream = true, len(h.token) > 0, h.version, false
 	q.odcid = bytes.Clone(h.dcid)
-	sum := sha256.Sum256(h.dcid)
-	q.ident = binary.BigEndian.Uint32(sum[:])
+	q.identify(h.dcid)
 	if !row.OriginalDCID.OK {
 		row.OriginalDCID = table.Some(hexOf(h.dcid))
 	}
 	q.offer(versionName(h.version))
 	q.learnSource(client, h.scid)
+}
+
+// identify makes the connection's part of the identity of calls.
+func (q *conn) identify(b []byte) {
+	sum := sha256.Sum256(b)
+	q.ident = binary.BigEndian.Uint32(sum[:])
 }
 
 // alias notes another id for which the client's first packets are meant.
@@ -343,6 +348,9 @@ func (q *conn) long(in *dissect.Input, at, n int, r role, h *header) {
 		q.learnSource(client, h.scid)
 		if h.kind == handshakePacket && q.heard == 0 {
 			q.version = h.version
+			if len(q.ends[server].ids) == 0 {
+				q.ends[server].add(0, h.dcid)
+			}
 		}
 		if h.kind == initial && len(h.token) > 0 {
 			q.row.TokenLength = table.Some(max(q.row.TokenLength.V, int64(len(h.token))))

@@ -203,6 +203,9 @@ func (q *conn) reject() {
 func (q *conn) findSecrets(random []byte) {
 	q.random = append([]byte(nil), random...)
 	q.searched = true
+	if !q.hasClient { // its first id is not known
+		q.identify(random)
+	}
 	if e := q.c.Encryption(); e.Random == nil {
 		e.Random = q.random
 	}

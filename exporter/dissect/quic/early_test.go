@@ -17,8 +17,16 @@ import (
 // not log the early secret, so it is derived here as RFC 8446 section 7.1 says.
 type tickets struct {
 	ctls.ClientSessionCache
-	mu  sync.Mutex
-	psk []byte
+	mu   sync.Mutex
+	psk  []byte
+	came chan bool
+}
+
+func (c *tickets) Put(key string, s *ctls.ClientSessionState) {
+	c.ClientSessionCache.Put(key, s)
+	if s != nil {
+		c.came <- true
+	}
 }
 
 func (c *tickets) Get(key string) (*ctls.ClientSessionState, bool) {

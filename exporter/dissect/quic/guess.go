@@ -119,8 +119,8 @@ func (q *conn) guessedBy(g guessed, d dissect.Dir, b []byte) {
 	q.receiver(d).add(0, b[1:1+g.idLen])
 }
 
-// measure finds how long the connection ids of a direction are, in a connection whose
-// handshake was not captured, with the keys of its sender.
+// measure finds how long the connection ids of a direction are, where no packet of the other
+// one was captured that says it, with the keys of the sender.
 func (q *conn) measure(d dissect.Dir, b []byte) {
 	g, _ := q.ring(oneRTT, q.role(d), q.version)
 	if g == nil || q.t.p.Cut > 0 {
@@ -129,6 +129,9 @@ func (q *conn) measure(d dissect.Dir, b []byte) {
 	keys := g.tries
 	if g.cur != nil {
 		keys = []*secrets.PacketKeys{g.cur}
+	}
+	if q.t.guess == nil {
+		q.t.guess = newBudget()
 	}
 	before := q.t.trials
 	defer func() { q.t.trials = before }()

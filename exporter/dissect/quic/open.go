@@ -94,6 +94,9 @@ func (q *conn) open(s sealed) outcome {
 	}
 	e, d := q.c.Encryption(), q.dir(s.role)
 	e.Opened[d]++
+	if q.t.trials > 0 {
+		q.t.trials--
+	}
 	if s.kind != initial && e.State != dissect.KeyVerified {
 		e.State, e.Reason = dissect.KeyVerified, ""
 	}

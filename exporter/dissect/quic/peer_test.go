@@ -73,7 +73,7 @@ func TestPeer(t *testing.T) {
 			if k.move && row.PathsValidated == 0 {
 				t.Error("no path validated")
 			}
-			if b.dgram[dissect.ToServer] != k.datagrams || b.code != 7 {
+			if b.dgram != [2]int{k.datagrams, k.datagrams} || b.code != 7 {
 				t.Errorf("%d datagrams, code %d", b.dgram, b.code)
 			}
 			if e := c.Encrypted(); e.State != dissect.KeyVerified || e.Opened != e.Records {

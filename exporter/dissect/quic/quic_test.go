@@ -451,6 +451,33 @@ func TestKeyReasons(t *testing.T) {
 	}
 }
 
+// TestOneDirection reads what one side sent where the other was not captured.
+func TestOneDirection(t *testing.T) {
+	f := begin(t, "blob")
+	f.send(oneRTT, client, streamFrame(0, 0, "question", true))
+	f.send(oneRTT, server, streamFrame(0, 0, "answer", true))
+	for dir, want := range map[dissect.Dir][2]int64{dissect.ToServer: {8, 0}, dissect.ToClient: {0, 6}} {
+		var list []datagram
+		for _, d := range f.list {
+			if d.dir == dir {
+				list = append(list, d)
+			}
+		}
+		out, c := play(t, list, protocols(f.store(), &blob{})...)
+		if row := out.row(t); row.ClientStreamBytes != want[0] || row.ServerStreamBytes != want[1] || c.Encrypted().State != dissect.KeyVerified || len(out.Anomalies) > 0 {
+			t.Errorf("%s: %+v %v", dir, row, out.Anomalies)
+		}
+	}
+}
+
+// TestCompatibleVersion: the server goes on in version 2 where the client began in 1.
+func TestCompatibleVersion(t *testing.T) {
+	out, c := play(t, []datagram{{data: vector(t, "v1 client-packet")}, {dir: dissect.ToClient, data: vector(t, "v2 server-packet")}}, protocols(nil, &blob{})...)
+	if row := out.row(t); row.Version.V != "2" || strings.Join(row.Offered, " ") != "1" || c.Encrypted().Opened != [2]int64{1, 1} {
+		t.Errorf("%+v", row)
+	}
+}
+
 // TestSegments reads datagrams that were captured before the kernel cut them.
 func TestSegments(t *testing.T) {
 	for _, id := range []int{0, 8} {

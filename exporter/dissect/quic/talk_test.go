@@ -39,7 +39,6 @@ type recording struct {
 	list  []datagram
 	keys  bytes.Buffer
 	wants map[plainKey][]byte
-	dgram [2]int
 }
 
 func (r *recording) Write(p []byte) (int, error) {
@@ -141,7 +140,7 @@ func record(t testing.TB, k talk) *recording {
 		offers = []string{"blob"}
 	}
 	config := &quicgo.Config{Versions: k.versions, EnableDatagrams: k.datagrams > 0, Allow0RTT: true, MaxIncomingStreams: 1000, MaxIncomingUniStreams: 1000}
-	cache := &tickets{ClientSessionCache: ctls.NewLRUClientSessionCache(8)}
+	cache := &tickets{ClientSessionCache: ctls.NewLRUClientSessionCache(8), came: make(chan bool, 8)}
 	serverTLS := &ctls.Config{Certificates: []ctls.Certificate{certificate(t)}, NextProtos: []string{"blob"}, MinVersion: ctls.VersionTLS13}
 	clientTLS := &ctls.Config{ServerName: "peer.example", InsecureSkipVerify: true, NextProtos: offers, KeyLogWriter: r, ClientSessionCache: cache}
 	st := &quicgo.Transport{Conn: udp(t), VerifySourceAddress: func(net.Addr) bool { return k.retry }}
@@ -166,7 +165,11 @@ func record(t testing.TB, k talk) *recording {
 		if err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(50 * time.Millisecond) // the ticket comes after the handshake
+		select { // the ticket comes after the handshake
+		case <-cache.came:
+		case <-time.After(10 * time.Second):
+			t.Fatal("no ticket")
+		}
 		_ = c.CloseWithError(0, "")
 		_ = ct.Close()
 	}
@@ -200,6 +203,11 @@ func record(t testing.TB, k talk) *recording {
 		if err := c.SendDatagram([]byte("a datagram of the client")); err != nil {
 			t.Fatal(err)
 		}
+		wait, stop := context.WithTimeout(context.Background(), 10*time.Second)
+		if _, err := c.ReceiveDatagram(wait); err != nil {
+			t.Fatal(err)
+		}
+		stop()
 	}
 	for range k.uni {
 		s, err := c.AcceptUniStream(context.Background())
@@ -264,6 +272,14 @@ func serve(c *quicgo.Conn, k talk, r *recording) {
 			r.want(plainKey{dissect.ToClient, id}, content(dissect.ToClient, id, k.down))
 			_, _ = s.Write(content(dissect.ToClient, id, k.down))
 			_ = s.Close()
+		}
+	}()
+	go func() {
+		for {
+			b, err := c.ReceiveDatagram(context.Background())
+			if err != nil || c.SendDatagram(b) != nil {
+				return
+			}
 		}
 	}()
 	for {

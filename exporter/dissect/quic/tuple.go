@@ -246,7 +246,7 @@ func (t *tuple) short(in *dissect.Input, at int) (int, *conn, error) {
 			idLen = g.idLen
 		}
 	}
-	if q != nil && q.guessed && len(q.receiver(in.Dir).ids) == 0 {
+	if q != nil && len(q.secrets) > 0 && len(q.receiver(in.Dir).ids) == 0 {
 		q.measure(in.Dir, b)
 		idLen = q.receiver(in.Dir).length()
 	}
