@@ -114,8 +114,8 @@ func (k *conn) insideAlert(in *dissect.Input, at, whole int, body []byte) {
 		k.alert(in, body)
 	} else if len(body) != 2 {
 		k.c.Anomaly("malformed", fmt.Sprintf("reading alert: %d bytes, want 2", len(body)), 0)
-	} else if body[1] != closeNotify && (body[0] == 2 || k.version13()) {
-		k.c.Anomaly("tls_alert", fmt.Sprintf("alert %s in direction %s after the handshake", handshake.Alert(body[1]), in.Dir), 0)
+	} else {
+		k.enc.Alert(in.Dir, handshake.Alert(body[1]))
 	}
 	if len(body) == 2 && body[1] == closeNotify {
 		k.endInner(in.Dir, in.Packet(at+whole-1))

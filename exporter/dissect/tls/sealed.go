@@ -131,12 +131,18 @@ func (k *conn) unseal(s *side, in *dissect.Input, at, whole int, h recordHeader,
 		k.count(in, at, whole)
 		k.enc.Opened[in.Dir]++
 		k.opened(s, in, at, whole, h, &out, lost)
+	} else if what == tlskeys.Headless {
+		buf = out.Plain
+		s.next = in.Offset(at + whole)
+		k.count(in, at, whole)
+		k.learn(h, &out)
+		k.headless(s, in, at, &out, lost)
 	} else if sure {
 		k.count(in, at, whole)
 		k.notOpened(s, in, at, whole, what, lost)
 	}
 	k.shared.put(buf)
-	return what == tlskeys.Opened
+	return what == tlskeys.Opened || what == tlskeys.Headless
 }
 
 // before is what was captured before in.Data[at], where the keys ask for it.
@@ -227,7 +233,7 @@ func (k *conn) learn(h recordHeader, out *tlskeys.Record) {
 func (k *conn) missed(s *side, in *dissect.Input, at int, out *tlskeys.Record, lost int64) {
 	k.dropPart(s)
 	s.astray = true
-	if !out.Data || lost < 0 {
+	if !out.Data || lost < 0 || out.Missed == 0 {
 		return
 	}
 	n, records := lost, int64(out.Missed)
@@ -238,6 +244,14 @@ func (k *conn) missed(s *side, in *dissect.Input, at int, out *tlskeys.Record, l
 	n -= records * int64(out.Overhead)
 	if records > 0 && k.carry(in) {
 		k.inner.Gap(in.Dir, max(n, 1), in.Packet(at))
+	}
+}
+
+// headless takes a record as lost with those before it.
+func (k *conn) headless(s *side, in *dissect.Input, at int, out *tlskeys.Record, lost int64) {
+	k.missed(s, in, at, out, lost)
+	if out.Type == recordData && len(out.Plain) > 0 && k.carry(in) {
+		k.inner.Gap(in.Dir, int64(len(out.Plain)), in.Packet(at))
 	}
 }
 
@@ -275,7 +289,7 @@ func (k *conn) clientKeys(h *handshake.Client) {
 		copy(random[32-min(len(h.Random), 32):], h.Random)
 	}
 	k.keys.ClientHello(&tlskeys.ClientHello{Version: h.MaxVersion(), Random: random, SessionID: h.SessionID,
-		Ticket: h.Ticket, Early: h.HasEarly, Hidden: h.ECH != ""}, !k.inRecord)
+		Ticket: len(h.Ticket) > 0, Early: h.HasEarly, Hidden: h.ECH != ""}, !k.inRecord)
 }
 
 func (k *conn) serverKeys(h *handshake.Server) {

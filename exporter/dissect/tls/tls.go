@@ -161,19 +161,11 @@ func (k *conn) records(s *side, in *dissect.Input) (int, error) {
 		if k.waiting(s, in, at) {
 			return at, nil
 		}
+		was := s.place
 		n, err := k.step(s, in, at)
-		at += n
-		if err != nil {
+		if at += n; err != nil || n == 0 && s.place == was {
 			return at, err
-		}
-		if n == 0 && s.place != atRecord { // the place was found or lost: look again
-			if n, err = k.step(s, in, at); n == 0 {
-				return at, err
-			}
-			at += n
-		} else if n == 0 {
-			return at, nil
-		}
+		} // else the place was found or lost: look again
 	}
 	if in.End && in.Fin {
 		k.endInner(in.Dir, k.c.Now())

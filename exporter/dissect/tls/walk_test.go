@@ -44,6 +44,12 @@ type heldSegment struct {
 // walkCapture dissects a capture as TLS on TCP and DTLS on UDP.
 func walkCapture(t testing.TB, path string, keys *secrets.Store) []*walked {
 	t.Helper()
+	p := Protocol(keys)
+	return walkWith(t, path, func() *dissect.Protocol { return p })
+}
+
+func walkWith(t testing.TB, path string, protocol func() *dissect.Protocol) []*walked {
+	t.Helper()
 	f, err := os.Open(path)
 	if err != nil {
 		t.Fatal(err)
@@ -53,7 +59,6 @@ func walkCapture(t testing.TB, path string, keys *secrets.Store) []*walked {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := Protocol(keys)
 	var list []*walked
 	open := map[endpoints]*walked{}
 	var batch pcapng.Batch
@@ -74,7 +79,7 @@ func walkCapture(t testing.TB, path string, keys *secrets.Store) []*walked {
 			if w == nil || tcp != nil && tcp[13]&0x12 == 2 && w.dirs[0].fin {
 				dir = dissect.ToServer
 				w = &walked{udp: e.udp, end: *e}
-				eng, err := dissect.NewEngine([]*dissect.Protocol{p}, nil, w, true)
+				eng, err := dissect.NewEngine([]*dissect.Protocol{protocol()}, nil, w, true)
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -185,7 +185,6 @@ func (k *Keys) settle(r Role, stage int, c *key) {
 		return
 	}
 	c.pair.of.used, c.pair.of.sure = true, true
-	defer k.remember(c.pair.of)
 	if len(c.pair.of.pairs) > 1 {
 		c.pair.of.pairs = []*pair{c.pair}
 		other := &k.sides[r^1]

@@ -26,9 +26,8 @@ type generation struct {
 	looked   bool
 	found    []secrets.Secret
 	built    bool
-	sure     bool   // a record opened with its keys
-	searched bool   // other sessions' secrets were tried
-	given    string // name of the ticket that the server gave
+	sure     bool // a record opened with its keys
+	searched bool // other sessions' secrets were tried
 	pairs    []*pair
 }
 
@@ -69,12 +68,8 @@ func (g *generation) transcript() bool {
 // Message is told every handshake message in order before TLS 1.3, header and body; number
 // is that of DTLS. It comes after ClientHello or ServerHello for those.
 func (k *Keys) Message(typ uint8, number uint16, body []byte) {
-	const helloRequest, helloVerify, newTicket = 0, 3, 4
+	const helloRequest, helloVerify = 0, 3
 	g := k.shake
-	if k.store != nil && g != nil && typ == newTicket && !k.modern() {
-		g.given = g.ticket(body)
-		k.remember(g)
-	}
 	if k.store == nil || g == nil || g.exchanged || g.over || typ == helloRequest || typ == helloVerify || !g.transcript() {
 		return
 	}
@@ -158,7 +153,7 @@ func (g *generation) build(k *Keys) []*pair {
 	}
 	g.built = true
 	if g.readable() {
-		for _, s := range g.masters(k.engine) {
+		for _, s := range g.masters() {
 			g.add(s.value, s.logged)
 		}
 	}
@@ -172,7 +167,7 @@ type master struct {
 	logged bool
 }
 
-func (g *generation) masters(e *Engine) (list []master) {
+func (g *generation) masters() (list []master) {
 	var pre [][]byte
 	for _, s := range g.secrets() {
 		switch s.Label {
@@ -192,13 +187,6 @@ func (g *generation) masters(e *Engine) (list []master) {
 		}
 		if bytes.Equal(g.answer.SessionID, g.hello.SessionID) {
 			break
-		}
-	}
-	if e != nil && g.resumes() {
-		for _, name := range [...]string{g.hello.ticket, sessionName(g.hello.SessionID)} {
-			if m := e.sessions[name]; m != nil {
-				list = append(list, master{m, false})
-			}
 		}
 	}
 	if len(g.exchange) > 0 {
@@ -238,6 +226,7 @@ func (g *generation) add(m []byte, logged bool) {
 	for i, o := range [2]*secrets.Opener{client, server} {
 		p.keys[i] = newKey(o)
 		p.keys[i].pair = p
+		p.keys[i].macLast = g.answer.MACLast && g.version() <= secrets.TLS10 && strings.Contains(g.suite.Name, "_CBC")
 		p.keys[i].chained = g.version() <= secrets.TLS10 && strings.Contains(g.suite.Name, "_CBC")
 	}
 	g.pairs = append(g.pairs, p)

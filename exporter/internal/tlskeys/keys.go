@@ -48,11 +48,9 @@ type ClientHello struct {
 	Version   uint16 // the highest that is offered
 	Random    []byte
 	SessionID []byte
-	Ticket    []byte
+	Ticket    bool // a session ticket was offered, before TLS 1.3
 	Early     bool // 0-RTT
 	Hidden    bool // the real hello may be encrypted (ECH)
-
-	ticket string // its name
 }
 
 // ServerHello is what keys depend on. Its slices are copied.
@@ -112,6 +110,8 @@ type key struct {
 	least   int    // overhead
 	quick   bool   // searching costs one block a number
 	chained bool   // a record's IV is the end of the record before
+	macLast bool   // chained, and the MAC is over the encryption, without the IV
+	strayed bool   // the IV of the next record is not known to be right
 	stream  bool   // RC4: a record goes on where the one before ended
 	window  replay // DTLS
 	highest uint64 // DTLS 1.3: next number expected
@@ -163,7 +163,6 @@ func (k *Keys) ClientHello(h *ClientHello, clear bool) {
 	g.client = true
 	g.hello = *h
 	g.hello.Random, g.hello.SessionID = bytes.Clone(h.Random), bytes.Clone(h.SessionID)
-	g.hello.Ticket, g.hello.ticket = nil, ticketName(h.Ticket)
 }
 
 // ServerHello is the other half. It is not told of HelloRetryRequest.

@@ -13,10 +13,11 @@ type Outcome uint8
 
 // The outcomes.
 const (
-	Opened  Outcome = iota
-	NoKey           // there is none for it, or none of those that are there was ever right
-	Refused         // there is a key that opened records before, and it did not authenticate
-	Waits           // the record before it was lost, and the cipher goes on from there
+	Opened   Outcome = iota
+	NoKey            // there is none for it, or none of those that are there was ever right
+	Refused          // there is a key that opened records before, and it did not authenticate
+	Waits            // the record before it was lost, and the cipher goes on from there
+	Headless         // it authenticates, but what its beginning says depends on a record that was lost
 )
 
 // Record is what came out of an encrypted record.
@@ -97,7 +98,7 @@ func (k *Keys) Open(dst []byte, r Role, rec *secrets.Record, lost int64, before 
 		return out, NoKey
 	}
 	s := &k.sides[r]
-	if s.cur != nil && (s.gap || lost != 0) {
+	if s.cur != nil && lost != 0 {
 		s.cur.follow(before, s.gap)
 		s.gap = false
 	}
@@ -118,8 +119,12 @@ func (k *Keys) Open(dst []byte, r Role, rec *secrets.Record, lost int64, before 
 			if err == nil {
 				k.opened(r, stage, c, seq, len(rec.Body))
 				modern := k.modern()
+				if what = Opened; c.macLast && (c.strayed || seq > first) {
+					what = Headless
+				}
+				c.strayed = false
 				return Record{Plain: plain, Type: typ, Missed: seq - first, Overhead: recordHeader + c.least,
-					Early: modern && stage == stageEarly, Data: !modern || stage != stageHandshake}, Opened
+					Early: modern && stage == stageEarly, Data: !modern || stage != stageHandshake}, what
 			}
 			if c == s.cur || s.cur == nil && s.last != nil && stage == from {
 				what = Refused
@@ -143,6 +148,7 @@ func (k *Keys) Open(dst []byte, r Role, rec *secrets.Record, lost int64, before 
 func (k *Keys) Skip(r Role, rec *secrets.Record) {
 	if c := k.sides[r].cur; c != nil {
 		c.open.Skip(rec)
+		c.strayed = true
 	}
 }
 
@@ -172,16 +178,17 @@ func (k *Keys) Chained(r Role) bool {
 }
 
 // follow tells a cipher which bytes stand before the next record: the IV of CBC before TLS
-// 1.1 is the end of the record before, the MAC of encrypt-then-MAC left out.
+// 1.1 is the end of the record before. With encrypt-then-MAC that would not do: the MAC does
+// not hold the IV, so the end of a forged record would change the next one's first block.
 func (c *key) follow(before []byte, gap bool) {
 	switch {
+	case c.macLast: // any IV will do: the MAC is right without it, and the content is not believed
+		c.open.Skip(&secrets.Record{Body: make([]byte, aes.BlockSize+c.least-1)})
+		c.strayed = true
 	case c.chained:
 		n := aes.BlockSize
 		if strings.Contains(c.suite.Name, "_3DES_") {
 			n = des.BlockSize
-		}
-		if c.pair.of.answer.MACLast {
-			n += c.least - 1
 		}
 		if len(before) >= n {
 			c.open.Skip(&secrets.Record{Body: before[len(before)-n:]})
@@ -207,7 +214,7 @@ func (k *Keys) opened(r Role, stage int, c *key, seq uint64, size int) {
 		k.settle(r, stage, c)
 		s.trim()
 	}
-	s.seq = seq + 1
+	s.seq, s.gap = seq+1, false
 	k.allowance = min(k.allowance+int64(size/4)+1, mostAllowance)
 }
 

@@ -1,87 +1,27 @@
 package tlskeys
 
-import (
-	"crypto/sha256"
+import "github.com/pcapsule/pcapsule/recorder/secrets"
 
-	"github.com/pcapsule/pcapsule/recorder/secrets"
-)
-
-// Engine is what the connections of one engine share: the sessions that they may take up
-// again, and how many trials are left to them all.
+// Engine bounds the trials of all connections of one engine. What one connection shows of a
+// session is not used for others: they may be in another engine, and which ones are is chance.
 type Engine struct {
-	spent    int64 // numbers tried for connections whose hellos were not captured
-	tried    int64 // master secrets tried for sessions that were taken up
-	masters  [][]byte
-	asked    bool
-	sessions map[string][]byte // master secret by session id or ticket
-	order    []string          // of sessions, a ring
-	next     int
+	spent   int64 // numbers tried for connections whose hellos were not captured
+	tried   int64 // secrets tried for sessions that stand under another random
+	masters [][]byte
+	asked   bool
 }
 
-// Limits of sessions that are taken up, before TLS 1.3.
+// Limits of sessions that stand under another random.
 const (
-	maxLearned = 4096    // session ids and tickets that are remembered
-	maxMaster  = 4096    // master secrets of the key logs that are tried for one connection
-	maxTried   = 1 << 18 // and for all of one engine
+	maxMaster = 4096    // master secrets of the key logs that are tried for one connection
+	maxTried  = 1 << 18 // secrets for all of one engine
 )
 
-// learn remembers the master secret of a session.
-func (e *Engine) learn(name string, master []byte) {
-	if e == nil || name == "" {
-		return
-	}
-	if e.sessions == nil {
-		e.sessions = map[string][]byte{}
-	}
-	if _, ok := e.sessions[name]; !ok {
-		if len(e.order) < maxLearned {
-			e.order = append(e.order, name)
-		} else {
-			delete(e.sessions, e.order[e.next])
-			e.order[e.next] = name
-			e.next = (e.next + 1) % maxLearned
-		}
-	}
-	e.sessions[name] = master
-}
-
-func sessionName(id []byte) string {
-	if len(id) == 0 {
-		return ""
-	}
-	return "id " + string(id)
-}
-
-func ticketName(ticket []byte) string {
-	if len(ticket) == 0 {
-		return ""
-	}
-	sum := sha256.Sum256(ticket)
-	return "ticket " + string(sum[:])
-}
-
-// ticket reads NewSessionTicket before TLS 1.3, RFC 5077 section 3.3.
-func (g *generation) ticket(body []byte) string {
-	if len(body) < 6 {
-		return ""
-	}
-	n := int(body[4])<<8 | int(body[5])
-	return ticketName(body[6:][:min(n, len(body)-6)])
-}
-
-// remember notes under which names a session whose master secret is known can be taken up.
-func (k *Keys) remember(g *generation) {
-	if len(g.pairs) != 1 || !g.sure {
-		return
-	}
-	k.engine.learn(sessionName(g.answer.SessionID), g.pairs[0].master)
-	k.engine.learn(g.given, g.pairs[0].master)
-}
-
-// resumes reports whether the server took up a session, as far as hellos tell.
+// resumes reports whether the server took up a session, as far as hellos tell. A stack that
+// logs no line for it has the one of the session's first connection, under its random.
 func (g *generation) resumes() bool {
 	return g.client && g.server && !is13(g.answer.Version) &&
-		(len(g.answer.SessionID) > 0 && string(g.answer.SessionID) == string(g.hello.SessionID) || g.hello.ticket != "" && !g.exchanged)
+		(len(g.answer.SessionID) > 0 && string(g.answer.SessionID) == string(g.hello.SessionID) || g.hello.Ticket && !g.exchanged)
 }
 
 // mayResume reports whether the master secret may be found among those of other sessions.
