@@ -25,7 +25,7 @@ type row struct {
 	what       string // bytes: all that the application sent; bodies: the HTTP bodies of the stream
 	sent       [2]digest
 	state      string // key_state that pcapsule is to find
-	tshark     string // whole, part, none: how much of these bytes tshark shows
+	tshark     string // how much of these bytes tshark shows: whole, part, none, or more: also such as nobody took
 }
 
 // digest is a direction's plaintext.

@@ -220,6 +220,9 @@ func plain(q quicgo, x *quicLab) error {
 			return err
 		}
 		x.note(q, c, 1, int64(4*i), q.features, "-", "bytes", request(i), answer(i, n))
+		if q.features == "version_negotiation" {
+			x.h.rows[i].inTshark = 2 // the first is the one in the version that the server refused
+		}
 	}
 	bye(c)
 	return nil

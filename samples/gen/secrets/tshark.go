@@ -31,6 +31,8 @@ func (h *shot) askTshark() error {
 			r.tshark = "-"
 		} else if bytes.Equal(got[0], h.truth[i][0]) && bytes.Equal(got[1], h.truth[i][1]) {
 			r.tshark = "whole"
+		} else if len(got[0]) >= len(h.truth[i][0]) && len(got[1]) >= len(h.truth[i][1]) {
+			r.tshark = "more"
 		}
 	}
 	return nil
