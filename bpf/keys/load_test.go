@@ -1,0 +1,59 @@
+//go:build linux && (amd64 || arm64)
+
+package keys
+
+import (
+	"errors"
+	"os"
+	"testing"
+
+	"github.com/cilium/ebpf"
+)
+
+func TestProgramsLoad(t *testing.T) {
+	p, err := Load(1 << 20)
+	if errors.Is(err, os.ErrPermission) {
+		t.Skip("needs CAP_BPF: ", err)
+	}
+	var ve *ebpf.VerifierError
+	if errors.As(err, &ve) {
+		t.Fatalf("%+v", ve)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	if err := p.Follow(); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Set(3, Plan{Mode: Only, Success: 1, Fields: []Field{{NoHop, 352}, {2328, 80}}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Set(3, Plan{Fields: make([]Field, MaxFields+1)}); err == nil {
+		t.Error("a plan of too many fields is taken")
+	}
+	if c, err := p.Counters(); err != nil || c.Seen != 0 {
+		t.Error(c, err)
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	for _, n := range []int{0, headSize, processSize, goSize, fieldsSize, dumpSize} {
+		for k := byte(0); k < 8; k++ {
+			b := make([]byte, n)
+			if n > 8 {
+				b[8] = k
+			}
+			f.Add(b)
+		}
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var e Event
+		if !e.Decode(b) {
+			return
+		}
+		if e.Kind < Exec || e.Kind > Dump {
+			t.Error("an event of no kind")
+		}
+	})
+}

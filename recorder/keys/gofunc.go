@@ -1,0 +1,244 @@
+package keys
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+)
+
+// Why a file has no key log function that a probe can sit on.
+var (
+	errNotGo      = errors.New("not a Go program")
+	errNoTLS      = errors.New("a Go program without crypto/tls")
+	errGoVersion  = errors.New("a Go program of a version before 1.20, or with a function table that is not read")
+	errGoText     = errors.New("a Go program whose text address was not found")
+	errGoPrologue = errors.New("a Go program whose key log function does not begin as a function of Go")
+)
+
+const (
+	goFunction    = "crypto/tls.(*Config).writeKeyLog"
+	goSuffix      = "tls.(*Config).writeKeyLog" // also of forks of crypto/tls
+	maxGoTargets  = 4
+	maxGoFuncs    = 8 << 20
+	goHeader      = 72
+	maxCandidates = 16
+)
+
+// goFunctions finds where in a Go program the functions lie that write key logs, by the
+// program's own table of functions: strip leaves it, since panics need it.
+func (m *image) goFunctions() (offsets []uint64, err error) {
+	table, va, err := m.goTable()
+	if err != nil {
+		return nil, err
+	}
+	names, err := goNames(table)
+	if err != nil {
+		return nil, err
+	}
+	entries, err := goEntries(table, names)
+	if err != nil {
+		return nil, err
+	}
+	text, err := m.goText(va, binary.LittleEndian.Uint64(table[24:]))
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range entries {
+		off, ok := m.offset(text+uint64(e), true)
+		if !ok || !m.goPrologue(off) {
+			return nil, errGoPrologue
+		}
+		offsets = append(offsets, off)
+	}
+	return offsets, nil
+}
+
+// goTable finds the function table. Its section has no name of its own in PIE programs
+// that Go before 1.26 linked with another linker.
+func (m *image) goTable() (table []byte, va uint64, err error) {
+	magic := []byte{0xf1, 0xff, 0xff, 0xff, 0, 0, 1, 8}
+	if m.machine == machineARM64 {
+		magic[6] = 4 // bytes of an instruction
+	}
+	for _, name := range []string{".gopclntab", ".data.rel.ro.gopclntab"} {
+		if s := m.section(name); s != nil {
+			b, err := m.read(s.off, s.size)
+			if err != nil {
+				return nil, 0, err
+			}
+			if len(b) < goHeader || !bytes.Equal(b[:8], magic) {
+				return nil, 0, errGoVersion
+			}
+			return b, s.va, nil
+		}
+	}
+	if m.section(".go.buildinfo") == nil && m.section(".note.go.buildid") == nil {
+		return nil, 0, errNotGo
+	}
+	s := m.section(".data.rel.ro")
+	if s == nil {
+		return nil, 0, errGoVersion
+	}
+	b, err := m.read(s.off, s.size)
+	if err != nil {
+		return nil, 0, err
+	}
+	for from := 0; ; {
+		i := bytes.Index(b[from:], magic)
+		if i < 0 {
+			return nil, 0, errGoVersion
+		}
+		from += i
+		if from%8 == 0 && len(b)-from >= goHeader {
+			if _, err := goNames(b[from:]); err == nil || errors.Is(err, errNoTLS) {
+				return b[from:], s.va + uint64(from), nil
+			}
+		}
+		from++
+	}
+}
+
+// goNames finds the names of key log functions: their places in the table of names.
+func goNames(table []byte) (map[uint32]bool, error) {
+	le := binary.LittleEndian
+	from, to := le.Uint64(table[32:]), le.Uint64(table[40:])
+	if from < goHeader || from > to || to > uint64(len(table)) {
+		return nil, errGoVersion
+	}
+	names := table[from:to]
+	found := map[uint32]bool{}
+	want := []byte(goSuffix + "\x00")
+	for at := 0; len(found) < maxGoTargets; {
+		i := bytes.Index(names[at:], want)
+		if i < 0 {
+			break
+		}
+		at += i
+		found[uint32(bytes.LastIndexByte(names[:at], 0)+1)] = true
+		at += len(want)
+	}
+	if len(found) == 0 {
+		return nil, errNoTLS
+	}
+	return found, nil
+}
+
+// goEntries finds the functions of the names: their distances from the text's begin.
+func goEntries(table []byte, names map[uint32]bool) ([]uint32, error) {
+	le := binary.LittleEndian
+	count, at := le.Uint64(table[8:]), le.Uint64(table[64:])
+	if count > maxGoFuncs || at > uint64(len(table)) || count*8 > uint64(len(table))-at {
+		return nil, errGoVersion
+	}
+	funcs := table[at:]
+	var entries []uint32
+	for i := range count {
+		entry, to := le.Uint32(funcs[i*8:]), uint64(le.Uint32(funcs[i*8+4:]))
+		if to+8 > uint64(len(funcs)) || le.Uint32(funcs[to:]) != entry {
+			continue
+		}
+		if names[le.Uint32(funcs[to+4:])] && len(entries) < maxGoTargets {
+			entries = append(entries, entry)
+		}
+	}
+	if len(entries) == 0 {
+		return nil, errNoTLS // a name that is only inlined somewhere
+	}
+	return entries, nil
+}
+
+// Places in runtime.moduledata, the same from Go 1.16 to today.
+const (
+	moduleMinPC = 160
+	moduleText  = 176
+)
+
+// goText finds runtime.text. It is not where section .text begins: another linker puts C
+// code before. The module's description has it; its first word points to the table.
+func (m *image) goText(table, header uint64) (uint64, error) {
+	var candidates []uint64
+	if s := m.section(".go.module"); s != nil {
+		candidates = append(candidates, s.va)
+	}
+	if err := m.relocations(func(where, addend uint64) bool {
+		if addend == table {
+			candidates = append(candidates, where)
+		}
+		return len(candidates) >= maxCandidates
+	}); err != nil {
+		return 0, err
+	}
+	word := binary.LittleEndian.AppendUint64(nil, table)
+	for _, name := range []string{".noptrdata", ".data", ".data.rel.ro"} {
+		s := m.section(name)
+		if s == nil {
+			continue
+		}
+		b, err := m.read(s.off, s.size)
+		if err != nil {
+			continue
+		}
+		for from := 0; len(candidates) < maxCandidates; {
+			i := bytes.Index(b[from:], word)
+			if i < 0 {
+				break
+			}
+			if from += i; from%8 == 0 {
+				candidates = append(candidates, s.va+uint64(from))
+			}
+			from++
+		}
+	}
+	for _, c := range candidates {
+		p, err := m.pointers(c, c+moduleMinPC, c+moduleText)
+		if err != nil {
+			return 0, err
+		}
+		if _, exec := m.offset(p[2], true); p[0] == table && p[1] == p[2] && exec {
+			return p[2], nil
+		}
+	}
+	if _, exec := m.offset(header, true); header != 0 && exec {
+		return header, nil
+	}
+	return 0, errGoText
+}
+
+// goPrologue tells whether a function of Go begins at an offset of the file: those that
+// are not small look first whether the stack is long enough.
+func (m *image) goPrologue(off uint64) bool {
+	b, err := m.read(off, 16)
+	if err != nil {
+		return false
+	}
+	if m.machine == machineARM64 {
+		return binary.LittleEndian.Uint32(b) == 0xf9400b90 // MOVD 16(g), R16
+	}
+	return bytes.HasPrefix(b, []byte{0x49, 0x3b, 0x66, 0x10}) || // CMPQ SP, 16(R14)
+		b[0] == 0x4c && b[1] == 0x8d && (bytes.Contains(b[4:], []byte{0x4d, 0x3b, 0x66, 0x10})) // LEAQ -n(SP), R12; CMPQ R12, 16(R14)
+}
+
+// goSymbols finds the same by symbols, where they were not stripped. Both ways have to
+// agree; where they do not, nothing is attached.
+func (m *image) goTargets() ([]uint64, error) {
+	offsets, err := m.goFunctions()
+	if err != nil {
+		return nil, err
+	}
+	f, err := m.functions(goFunction)
+	if err != nil {
+		return offsets, nil // symbols that cannot be read are as good as stripped
+	}
+	va, ok := f[goFunction]
+	if !ok {
+		return offsets, nil
+	}
+	want, ok := m.offset(va, true)
+	for _, off := range offsets {
+		if ok && off == want {
+			return offsets, nil
+		}
+	}
+	return nil, fmt.Errorf("%s at offset %#x by its symbol, at %#x by the function table", goFunction, want, offsets)
+}

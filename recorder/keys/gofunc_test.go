@@ -1,0 +1,125 @@
+package keys
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// goTalk builds testdata/gotalk.
+func goTalk(t *testing.T, flags ...string) string {
+	t.Helper()
+	out := filepath.Join(t.TempDir(), "gotalk")
+	c := exec.Command("go", slices.Concat([]string{"build", "-o", out}, flags, []string{"./testdata/gotalk"})...)
+	c.Env = append(os.Environ(), "GOFLAGS=-buildvcs=false")
+	for _, f := range flags {
+		if strings.Contains(f, "external") {
+			c.Env = append(c.Env, "CGO_ENABLED=1")
+		}
+	}
+	if b, err := c.CombinedOutput(); err != nil {
+		t.Fatalf("building: %v: %s", err, b)
+	}
+	return out
+}
+
+func image1(t *testing.T, path string) *image {
+	t.Helper()
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	st, err := f.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := openImage(f, st.Size())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func TestStrippedProgramsHaveTheFunctionWhereTheirTwinsHaveIt(t *testing.T) {
+	for _, kind := range [][]string{nil, {"-buildmode=pie"}, {"-ldflags=-linkmode=external"}, {"-buildmode=pie", "-ldflags=-linkmode=external"}} {
+		t.Run(strings.Join(kind, " "), func(t *testing.T) {
+			full, bare := slices.Clone(kind), slices.Clone(kind)
+			if i := slices.IndexFunc(bare, func(s string) bool { return strings.HasPrefix(s, "-ldflags") }); i >= 0 {
+				bare[i] += " -s -w"
+			} else {
+				bare = append(bare, "-ldflags=-s -w")
+			}
+			a, err := image1(t, goTalk(t, full...)).goTargets()
+			if err != nil {
+				t.Fatal(err)
+			}
+			m := image1(t, goTalk(t, bare...))
+			b, err := m.goTargets()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if f, _ := m.functions(goFunction); len(f) != 0 {
+				t.Error("the stripped one has symbols")
+			}
+			if len(a) != 1 || len(b) != 1 {
+				t.Error(a, b)
+			}
+		})
+	}
+}
+
+func TestOtherFilesHaveNoKeyLogFunction(t *testing.T) {
+	none := filepath.Join(t.TempDir(), "none.go")
+	if err := os.WriteFile(none, []byte("package main\n\nfunc main() {}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	bin := strings.TrimSuffix(none, ".go")
+	if b, err := exec.Command("go", "build", "-o", bin, none).CombinedOutput(); err != nil {
+		t.Fatalf("building: %v: %s", err, b)
+	}
+	if _, err := image1(t, bin).goTargets(); !errors.Is(err, errNoTLS) {
+		t.Error("Go without TLS:", err)
+	}
+	if _, err := image1(t, "/bin/sh").goTargets(); !errors.Is(err, errNotGo) {
+		t.Error("not Go:", err)
+	}
+	b, err := os.ReadFile(bin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range []int{0, 16, 63, 64, 100, 4096, len(b) / 2, len(b) - 1} {
+		m, err := openImage(bytes.NewReader(b[:n]), int64(n))
+		if err == nil {
+			_, err = m.goTargets()
+		}
+		if err == nil {
+			t.Errorf("%d of %d bytes of a program are taken", n, len(b))
+		}
+	}
+}
+
+func FuzzImage(f *testing.F) {
+	b := make([]byte, 600)
+	copy(b, "\x7fELF\x02\x01\x01")
+	b[18], b[32], b[40], b[54], b[56], b[58], b[60], b[62] = 62, 64, 120, 56, 1, 64, 5, 1
+	b[64] = 1
+	f.Add(b)
+	f.Add([]byte("\x7fELF"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		m, err := openImage(bytes.NewReader(b), int64(len(b)))
+		if err != nil {
+			return
+		}
+		m.goTargets()
+		m.functions("SSL_free", "SSL_do_handshake")
+		if id, err := m.buildID(); (id == "") == (err == nil) {
+			t.Error("neither or both", id, err)
+		}
+	})
+}

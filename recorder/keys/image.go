@@ -1,0 +1,310 @@
+package keys
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+)
+
+// Bounds of a program file. Any process may run any file, so nothing in one is believed.
+const (
+	maxSegments   = 256
+	maxSections   = 4096
+	maxTable      = 192 << 20 // one section that is read whole
+	maxRelocation = 16 << 20  // relocations looked at
+	maxNotes      = 64 << 10
+)
+
+const (
+	machineX86   = 62
+	machineARM64 = 183
+)
+
+var (
+	errNotELF   = errors.New("not a 64-bit little-endian ELF file")
+	errMachine  = errors.New("of another machine")
+	errTooLarge = errors.New("a section larger than is read")
+)
+
+type segment struct {
+	va, off, size uint64
+	exec          bool
+}
+
+type section struct {
+	name          string
+	typ, link     uint32
+	va, off, size uint64
+	allocated     bool
+	nameAt        uint32
+	entry         uint64
+}
+
+// image is a program file or library, read with bounds.
+type image struct {
+	r        io.ReaderAt
+	size     uint64
+	machine  uint16
+	segments []segment
+	sections []section
+}
+
+func (m *image) read(off, n uint64) ([]byte, error) {
+	if n > maxTable {
+		return nil, errTooLarge
+	}
+	if off > m.size || n > m.size-off {
+		return nil, fmt.Errorf("reading %d bytes at %d of a file of %d bytes: %w", n, off, m.size, io.ErrUnexpectedEOF)
+	}
+	b := make([]byte, n)
+	if _, err := m.r.ReadAt(b, int64(off)); err != nil && err != io.EOF {
+		return nil, err
+	}
+	return b, nil
+}
+
+// openImage reads the headers. It does not tell whether the machine is this one.
+func openImage(r io.ReaderAt, size int64) (*image, error) {
+	m := &image{r: r, size: uint64(max(size, 0))}
+	h, err := m.read(0, 64)
+	if err != nil || string(h[:4]) != "\x7fELF" || h[4] != 2 || h[5] != 1 {
+		return nil, errNotELF
+	}
+	le := binary.LittleEndian
+	m.machine = le.Uint16(h[18:])
+	if m.machine != machineX86 && m.machine != machineARM64 {
+		return nil, errMachine
+	}
+	count := uint64(le.Uint16(h[56:]))
+	if le.Uint16(h[54:]) != 56 || count > maxSegments {
+		return nil, fmt.Errorf("%d segments of %d bytes, want at most %d of 56", count, le.Uint16(h[54:]), maxSegments)
+	}
+	b, err := m.read(le.Uint64(h[32:]), count*56)
+	if err != nil {
+		return nil, fmt.Errorf("reading segments: %w", err)
+	}
+	for ; len(b) > 0; b = b[56:] {
+		if le.Uint32(b) == 1 {
+			m.segments = append(m.segments, segment{va: le.Uint64(b[16:]), off: le.Uint64(b[8:]), size: le.Uint64(b[32:]), exec: le.Uint32(b[4:])&1 != 0})
+		}
+	}
+	return m, m.readSections(le.Uint64(h[40:]), uint64(le.Uint16(h[60:])), int(le.Uint16(h[62:])), le.Uint16(h[58:]))
+}
+
+func (m *image) readSections(off, count uint64, names int, size uint16) error {
+	if off == 0 || count == 0 {
+		return nil // a file may do without
+	}
+	if size != 64 || count > maxSections {
+		return fmt.Errorf("%d sections of %d bytes, want at most %d of 64", count, size, maxSections)
+	}
+	b, err := m.read(off, count*64)
+	if err != nil {
+		return fmt.Errorf("reading sections: %w", err)
+	}
+	le := binary.LittleEndian
+	for ; len(b) > 0; b = b[64:] {
+		m.sections = append(m.sections, section{nameAt: le.Uint32(b), typ: le.Uint32(b[4:]), allocated: le.Uint64(b[8:])&2 != 0,
+			va: le.Uint64(b[16:]), off: le.Uint64(b[24:]), size: le.Uint64(b[32:]), link: le.Uint32(b[40:]), entry: le.Uint64(b[56:])})
+	}
+	if names >= len(m.sections) {
+		return nil
+	}
+	table, err := m.read(m.sections[names].off, min(m.sections[names].size, 1<<20))
+	if err != nil {
+		return fmt.Errorf("reading names of sections: %w", err)
+	}
+	for i := range m.sections {
+		s := &m.sections[i]
+		if uint64(s.nameAt) < uint64(len(table)) {
+			name, _, _ := bytes.Cut(table[s.nameAt:], []byte{0})
+			s.name = string(name[:min(len(name), 64)])
+		}
+	}
+	return nil
+}
+
+func (m *image) section(name string) *section {
+	for i := range m.sections {
+		if m.sections[i].name == name && m.sections[i].typ != sectionNoBits {
+			return &m.sections[i]
+		}
+	}
+	return nil
+}
+
+const (
+	sectionSymbols = 2
+	sectionStrings = 3
+	sectionRela    = 4
+	sectionNote    = 7
+	sectionNoBits  = 8
+	sectionDynamic = 11 // dynamic symbols
+)
+
+// offset is where in the file an address is mapped from.
+func (m *image) offset(va uint64, exec bool) (uint64, bool) {
+	for _, s := range m.segments {
+		if va >= s.va && va-s.va < s.size && (s.exec || !exec) {
+			return va - s.va + s.off, true
+		}
+	}
+	return 0, false
+}
+
+// bytesAt reads what the file has for an address.
+func (m *image) bytesAt(va, n uint64) ([]byte, bool) {
+	off, ok := m.offset(va, false)
+	if !ok {
+		return nil, false
+	}
+	b, err := m.read(off, n)
+	return b, err == nil
+}
+
+// functions finds functions by name, in the dynamic symbols first. It gives addresses.
+func (m *image) functions(names ...string) (map[string]uint64, error) {
+	found := map[string]uint64{}
+	for _, typ := range []uint32{sectionDynamic, sectionSymbols} {
+		for i := range m.sections {
+			s := &m.sections[i]
+			if s.typ != typ || int64(s.link) >= int64(len(m.sections)) || len(found) == len(names) {
+				continue
+			}
+			if err := m.symbolsIn(s, &m.sections[s.link], names, found); err != nil {
+				return found, err
+			}
+		}
+	}
+	return found, nil
+}
+
+func (m *image) symbolsIn(s, strings *section, names []string, found map[string]uint64) error {
+	table, err := m.read(strings.off, strings.size)
+	if err != nil {
+		return err
+	}
+	// A linker may let a name be the end of another one, so each place counts.
+	at := map[uint32]string{}
+	for _, name := range names {
+		want := append([]byte(name), 0)
+		for from := 0; len(at) < 1024; {
+			i := bytes.Index(table[from:], want)
+			if i < 0 {
+				break
+			}
+			at[uint32(from+i)] = name
+			from += i + 1
+		}
+	}
+	if len(at) == 0 {
+		return nil
+	}
+	table = nil
+	list, err := m.read(s.off, s.size)
+	if err != nil {
+		return err
+	}
+	le := binary.LittleEndian
+	for ; len(list) >= 24; list = list[24:] {
+		name, ok := at[le.Uint32(list)]
+		// A function (also one that is chosen at start) that is defined here.
+		kind := list[4] & 15
+		if !ok || kind != 2 && kind != 10 || le.Uint16(list[6:]) == 0 {
+			continue
+		}
+		if _, ok := found[name]; !ok {
+			found[name] = le.Uint64(list[8:])
+		}
+	}
+	return nil
+}
+
+// relocations calls each with the relocations that add the load address: where, and what
+// to. It ends when each says so.
+func (m *image) relocations(each func(where, addend uint64) bool) error {
+	kind := uint32(8) // R_X86_64_RELATIVE
+	if m.machine == machineARM64 {
+		kind = 1027
+	}
+	le := binary.LittleEndian
+	left := uint64(maxRelocation)
+	for _, s := range m.sections {
+		if s.typ != sectionRela || !s.allocated {
+			continue
+		}
+		for off := uint64(0); off+24 <= s.size; {
+			n := min((s.size-off)/24, 8192)
+			if left < n {
+				return errTooLarge
+			}
+			left -= n
+			b, err := m.read(s.off+off, n*24)
+			if err != nil {
+				return err
+			}
+			off += n * 24
+			for ; len(b) > 0; b = b[24:] {
+				if le.Uint32(b[8:]) == kind && le.Uint32(b[12:]) == 0 && each(le.Uint64(b), le.Uint64(b[16:])) {
+					return nil
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// pointers reads words as they are once relocated, against a load address of zero.
+func (m *image) pointers(at ...uint64) ([]uint64, error) {
+	out := make([]uint64, len(at))
+	for i, va := range at {
+		if b, ok := m.bytesAt(va, 8); ok {
+			out[i] = binary.LittleEndian.Uint64(b)
+		}
+	}
+	left := len(at)
+	err := m.relocations(func(where, addend uint64) bool {
+		if i := slices.Index(at, where); i >= 0 {
+			out[i] = addend
+			left--
+		}
+		return left == 0
+	})
+	return out, err
+}
+
+// buildID is the note of the linker, or where there is none the SHA-256 of the file.
+func (m *image) buildID() (string, error) {
+	for _, s := range m.sections {
+		if s.typ != sectionNote || s.size > maxNotes {
+			continue
+		}
+		b, err := m.read(s.off, s.size)
+		if err != nil {
+			continue
+		}
+		le := binary.LittleEndian
+		for len(b) >= 12 {
+			name, desc, typ := uint64(le.Uint32(b)), uint64(le.Uint32(b[4:])), le.Uint32(b[8:])
+			from := 12 + (name+3)&^3
+			end := from + (desc+3)&^3
+			if end > uint64(len(b)) {
+				break
+			}
+			if typ == 3 && name == 4 && string(b[12:16]) == "GNU\x00" && desc >= 8 && desc <= 64 {
+				return hex.EncodeToString(b[from : from+desc]), nil
+			}
+			b = b[end:]
+		}
+	}
+	h := sha256.New()
+	if _, err := io.Copy(h, io.NewSectionReader(m.r, 0, int64(m.size))); err != nil {
+		return "", fmt.Errorf("hashing the file: %w", err)
+	}
+	return "sha256-" + hex.EncodeToString(h.Sum(nil)), nil
+}

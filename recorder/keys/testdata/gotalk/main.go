@@ -1,0 +1,157 @@
+// Command gotalk speaks TLS or QUIC with itself in another process, and writes the keys
+// as crypto/tls gives them.
+package main
+
+import (
+	"bufio"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"flag"
+	"fmt"
+	"io"
+	"log"
+	"math/big"
+	"net"
+	"os"
+	"time"
+
+	"github.com/quic-go/quic-go"
+)
+
+func main() {
+	serve := flag.Bool("serve", false, "be the server")
+	addr := flag.String("addr", "127.0.0.1:0", "address")
+	keylog := flag.String("keylog", "", "write keys to this file")
+	version := flag.String("version", "1.3", "1.2 or 1.3")
+	useQUIC := flag.Bool("quic", false, "QUIC")
+	n := flag.Int("n", 1, "connections")
+	wait := flag.Duration("wait", 0, "before the first connection")
+	suite := flag.Uint("suite", 0, "cipher suite of TLS 1.2")
+	flag.Parse()
+	cfg := &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"talk"}, MaxVersion: tls.VersionTLS13}
+	if *version == "1.2" {
+		cfg.MaxVersion = tls.VersionTLS12
+	}
+	if *suite != 0 {
+		cfg.CipherSuites = []uint16{uint16(*suite)}
+	}
+	if *keylog != "" {
+		f, err := os.OpenFile(*keylog, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+		if err != nil {
+			log.Fatal(err)
+		}
+		cfg.KeyLogWriter = f
+	}
+	time.Sleep(*wait)
+	switch {
+	case *serve && *useQUIC:
+		serveQUIC(*addr, cfg)
+	case *serve:
+		serveTLS(*addr, cfg)
+	case *useQUIC:
+		for range *n {
+			dialQUIC(*addr, cfg)
+		}
+	default:
+		for range *n {
+			dialTLS(*addr, cfg)
+		}
+	}
+}
+
+func certificate() tls.Certificate {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		log.Fatal(err)
+	}
+	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), DNSNames: []string{"talk.example"}}
+	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, &key.PublicKey, key)
+	if err != nil {
+		log.Fatal(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+}
+
+func serveTLS(addr string, cfg *tls.Config) {
+	cfg.Certificates = []tls.Certificate{certificate()}
+	l, err := tls.Listen("tcp", addr, cfg)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(l.Addr())
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			log.Fatal(err)
+		}
+		go func() { answer(c); c.Close() }()
+	}
+}
+
+func answer(rw io.ReadWriter) {
+	line, err := bufio.NewReader(rw).ReadString('\n')
+	if err == nil {
+		fmt.Fprintf(rw, "you said %s", line)
+	}
+}
+
+func ask(rw io.ReadWriter) {
+	if _, err := fmt.Fprintln(rw, "plain words of the client"); err != nil {
+		log.Fatal(err)
+	}
+	line, err := bufio.NewReader(rw).ReadString('\n')
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Print(line)
+}
+
+func dialTLS(addr string, cfg *tls.Config) {
+	c, err := (&tls.Dialer{NetDialer: &net.Dialer{Timeout: 5 * time.Second}, Config: cfg}).Dial("tcp", addr)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close()
+	ask(c)
+}
+
+func serveQUIC(addr string, cfg *tls.Config) {
+	cfg.Certificates = []tls.Certificate{certificate()}
+	l, err := quic.ListenAddr(addr, cfg, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(l.Addr())
+	for {
+		c, err := l.Accept(context.Background())
+		if err != nil {
+			log.Fatal(err)
+		}
+		go func() {
+			if s, err := c.AcceptStream(context.Background()); err == nil {
+				answer(s)
+				s.Close()
+			}
+		}()
+	}
+}
+
+func dialQUIC(addr string, cfg *tls.Config) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	c, err := quic.DialAddr(ctx, addr, cfg, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	s, err := c.OpenStreamSync(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	ask(s)
+	s.Close()
+	c.CloseWithError(0, "")
+}
