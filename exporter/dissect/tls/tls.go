@@ -1,9 +1,11 @@
-// Package tls reads the handshakes of SSL 2.0 to TLS 1.3 over TCP and of DTLS over UDP.
+// Package tls reads the handshakes of SSL 2.0 to TLS 1.3 over TCP and of DTLS over UDP, and
+// opens their records where secrets are given.
 //
-// A row is one handshake: what both sides said in clear before encryption began. The row
-// is emitted when the handshake ends and stands on its packets alone. What is encrypted is
-// passed over in pieces, without being kept; after lost bytes reading goes on at the next
-// record. Nothing here decrypts.
+// A row is one handshake. It is emitted when the handshake ends and stands on its packets
+// alone. What came out of records of application data goes to an inner connection, whose
+// protocol is told by content; nothing comes out that did not authenticate. What cannot be
+// opened is passed over in pieces, without being kept; after lost bytes reading goes on at
+// the next record.
 package tls
 
 import (
@@ -32,7 +34,7 @@ const (
 type Row struct {
 	table.Call
 	SNI           table.Opt[string] `col:"tls_sni" enc:"dict" doc:"server name that the client asked for"`
-	ALPN          table.Opt[string] `col:"tls_alpn" enc:"dict" doc:"application protocol that the server chose; encrypted from TLS 1.3 on"`
+	ALPN          table.Opt[string] `col:"tls_alpn" enc:"dict" doc:"application protocol that the server chose; from TLS 1.3 on only where keys opened it"`
 	ALPNOffered   []string          `col:"tls_alpn_offered" doc:"application protocols that the client offered, in its order"`
 	Version       table.Opt[int32]  `col:"tls_version" doc:"negotiated version: 2 SSL 2.0, 0x0300 SSL 3.0, 0x0301 TLS 1.0 … 0x0304 TLS 1.3, 0xfeff DTLS 1.0, 0xfefd DTLS 1.2"`
 	VersionName   table.Opt[string] `col:"tls_version_name" enc:"dict" doc:"negotiated version in words, such as TLS 1.3"`
@@ -49,11 +51,11 @@ type Row struct {
 	EarlyData     bool              `col:"tls_early_data" doc:"the client offered data before the end of the handshake (0-RTT)"`
 	HelloRetry    bool              `col:"tls_hello_retry" doc:"the server asked for another ClientHello: HelloRetryRequest, or HelloVerifyRequest of DTLS"`
 	ECH           table.Opt[string] `col:"tls_ech" enc:"dict" doc:"the client's real hello may be hidden: ech (Encrypted ClientHello, also when only greased) or esni"`
-	ClientCert    table.Opt[string] `col:"tls_client_certificate" enc:"dict" doc:"requested, sent, or empty where the client had none; null where the server did not ask or it was encrypted"`
-	CertState     table.Opt[string] `col:"tls_certificate_state" enc:"dict" doc:"the server's certificate: observed, not_observable (encrypted), or none (resumed or anonymous); null where the handshake was not seen so far"`
-	Alerts        []string          `col:"tls_alerts" doc:"alerts in clear, in order, by IANA's names; encrypted where only the fact shows"`
+	ClientCert    table.Opt[string] `col:"tls_client_certificate" enc:"dict" doc:"requested, sent, or empty where the client had none; null where the server did not ask or its request was not opened"`
+	CertState     table.Opt[string] `col:"tls_certificate_state" enc:"dict" doc:"the server's certificate: observed, not_observable (encrypted and not opened), or none (resumed or anonymous); null where the handshake was not seen so far"`
+	Alerts        []string          `col:"tls_alerts" doc:"alerts up to the handshake's end, in order, by IANA's names; encrypted where only the fact shows"`
 	Info          table.Opt[string] `col:"tls_info" enc:"dict" doc:"hellos seen: ClientHello, ServerHello or both with a slash between"`
-	Messages      []string          `col:"tls_messages" doc:"handshake messages in clear, in order, by IANA's names"`
+	Messages      []string          `col:"tls_messages" doc:"handshake messages that were read, in clear or opened with keys, in order, by IANA's names"`
 	Midstream     bool              `col:"tls_midstream" doc:"neither hello was seen, so the row only says that there is TLS"`
 	Renegotiation bool              `col:"tls_renegotiation" doc:"the handshake took place inside an encrypted connection"`
 }
