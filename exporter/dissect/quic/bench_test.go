@@ -164,6 +164,22 @@ func (d *drain) ReadStream(_ int64, in *dissect.Input) (int, error) {
 	return len(in.Data), nil
 }
 
+// BenchmarkHandshake reads the hellos of a connection without keys.
+func BenchmarkHandshake(b *testing.B) {
+	e, err := dissect.NewEngine([]*dissect.Protocol{Protocol(nil), tls.Protocol(nil)}, nil, &dissecttest.Result{}, true)
+	if err != nil {
+		b.Fatal(err)
+	}
+	x, y := vector(b, "v1 client-packet"), vector(b, "v1 server-packet")
+	b.ReportAllocs()
+	for b.Loop() {
+		c := e.NewConn(dissect.Info{Transport: dissect.UDP, ServerPort: 443, ConnectUs: -1})
+		c.Datagram(dissect.ToServer, x, dissect.Packet{})
+		c.Datagram(dissect.ToClient, y, dissect.Packet{})
+		c.Close(dissect.EndTimeout, dissect.Packet{})
+	}
+}
+
 // BenchmarkGuess tries a packet that no key of a full store opens.
 func BenchmarkGuess(b *testing.B) {
 	s := &settings{keys: secrets.NewStore()}

@@ -218,6 +218,10 @@ func (q *conn) findSecrets(random []byte) {
 // proven is called for a packet with a short header: its sender has ended its part of the
 // handshake, so what cannot be read of it need not be waited for.
 func (q *conn) proven(r role) {
+	if len(q.initials) > 0 && !q.row.Retry && q.row.ClientOneRTT > few && q.row.ServerOneRTT > few {
+		q.initials = nil // a late Initial makes them again
+		q.t.plain = nil
+	}
 	if q.shake.Done() || len(q.secrets) > 0 || !q.hasClient || !q.searched && q.t.set.store() != nil {
 		return
 	}
