@@ -4,15 +4,15 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/secrets"
 )
 
-// Limits of connections that start in the middle. They are counts of numbers tried, so that
-// the same packets give the same answers on any machine.
+// Limits of connections that start in the middle. They are counts, so that the same packets
+// give the same answers on any machine.
 const (
 	maxSessions  = 256     // sessions of the key logs that are tried
 	maxRecords   = 4       // records of a direction that are tried
-	connBudget   = 1 << 24 // numbers tried for one connection
-	engineBudget = 1 << 28 // and for all of one engine
-	firstWindow  = 1 << 8  // numbers tried first with each key
-	fullWindow   = 1 << 16 // most numbers, where each costs a whole record
+	connBudget   = 1 << 22 // trials for one connection
+	engineBudget = 1 << 26 // and for all of one engine
+	firstWindow  = 1 << 4  // numbers tried first with each key, where each costs the record
+	fullWindow   = 1 << 16 // most numbers then
 )
 
 // middle is the search for the session of a connection whose hellos were not captured.
@@ -47,7 +47,7 @@ func (m *middle) wants(k *Keys) bool {
 }
 
 // middleOpen looks for the session and the number of a record among all that are known.
-// Windows grow over all sessions together, so that the likely numbers come first.
+// Where each number costs, windows grow over all sessions together: low ones are likely.
 func (k *Keys) middleOpen(dst []byte, r Role, rec *secrets.Record) (out Record, what Outcome) {
 	m := &k.middle
 	if m.tries[r]++; m.tries[r] >= maxRecords {
@@ -57,37 +57,58 @@ func (k *Keys) middleOpen(dst []byte, r Role, rec *secrets.Record) (out Record, 
 		}
 	}
 	trials := k.middleTrials()
-	for from, to := uint64(0), uint64(firstWindow); from < mostNumbers; from, to = to, to*16 {
-		to = min(to, mostNumbers)
-		for _, t := range trials {
+	for _, quick := range [...]bool{true, false} {
+		for from, to := uint64(0), uint64(firstWindow); from < fullWindow; from, to = to, to*16 {
 			n := to - from
-			if !t.c.quick {
-				if from >= fullWindow {
-					continue
+			if quick {
+				n = allNumbers
+			}
+			for i := range trials {
+				if trials[i].c.quick == quick && k.middleTry(&trials[i], rec, from, n) {
+					return k.middleFound(dst, r, &trials[i], rec)
 				}
-				n = min(n, fullWindow-from)
 			}
-			seq, ok := k.searchMiddle(t.c, rec, from, n)
-			if !ok {
-				if m.spent >= connBudget || k.engine.spent >= engineBudget {
-					m.given = true
-					return out, NoKey
-				}
-				continue
+			if quick {
+				break
 			}
-			rec.Seq = seq
-			plain, typ, err := t.c.open.Open(dst, rec)
-			if err != nil {
-				continue
-			}
-			m.found, m.secrets, m.suite = true, t.group, t.c.suite
-			k.allowance = mostAllowance // the other direction has its place to find too
-			k.opened(t.role, t.stage, t.c, seq, len(rec.Body))
-			k.sides[t.role^1].stage = stageData
-			return Record{Plain: plain, Type: typ, Overhead: recordHeader + t.c.least, Data: true, Swapped: t.role != r}, Opened
 		}
 	}
 	return out, NoKey
+}
+
+// middleTry looks for the number of a record with one key.
+func (k *Keys) middleTry(t *trial, rec *secrets.Record, from, n uint64) bool {
+	m := &k.middle
+	cost := int64(len(rec.Body)/costBytes) + 1
+	if left := min(connBudget-m.spent, engineBudget-k.engine.spent); !t.c.quick {
+		n = min(n, uint64(max(left, 0)/cost))
+		cost *= int64(n)
+	} else if left < cost {
+		n = 0
+	}
+	if n == 0 {
+		m.given = true
+		return false
+	}
+	m.spent += cost
+	k.engine.spent += cost
+	var ok bool
+	rec.Seq, ok = t.c.open.Search(rec, from, n)
+	return ok
+}
+
+// middleFound takes the session whose key opens a record under its number.
+func (k *Keys) middleFound(dst []byte, r Role, t *trial, rec *secrets.Record) (out Record, what Outcome) {
+	plain, typ, err := t.c.open.Open(dst, rec)
+	if err != nil {
+		return out, NoKey
+	}
+	m := &k.middle
+	m.found, m.secrets, m.suite = true, t.group, t.c.suite
+	k.allowance = mostAllowance // the other direction has its place to find too
+	k.opened(t.role, t.stage, t.c, rec.Seq, len(rec.Body))
+	k.sides[t.role^1].stage = stageData
+	return Record{Plain: plain, Type: typ, Overhead: recordHeader + t.c.least, Data: true, Swapped: t.role != r}, Opened
 }
 
 // trial is a key of a session that may be the connection's.
@@ -99,8 +120,14 @@ type trial struct {
 }
 
 // middleTrials are the keys of all sessions. Who is the client is not sure in the middle
-// of a connection, so both sides' are tried.
-func (k *Keys) middleTrials() (list []trial) {
+// of a connection, so both sides' are tried. They keep no state, so that the connections of
+// an engine can share them.
+func (k *Keys) middleTrials() []trial {
+	e := k.engine
+	if e.listed {
+		return e.trials
+	}
+	e.listed = true
 	for _, random := range k.store.Randoms(maxSessions) {
 		group := k.store.Find(random)
 		for _, s := range group {
@@ -113,27 +140,10 @@ func (k *Keys) middleTrials() (list []trial) {
 			}
 			for _, id := range suitesFor(len(s.Value)) {
 				if keys := k.addTraffic(nil, secrets.SuiteOf(id), s.Value); len(keys) == 1 {
-					list = append(list, trial{keys[0], role, stageData + s.N, group})
+					e.trials = append(e.trials, trial{keys[0], role, stageData + s.N, group})
 				}
 			}
 		}
 	}
-	return list
-}
-
-func (k *Keys) searchMiddle(c *key, rec *secrets.Record, from, n uint64) (uint64, bool) {
-	each := int64(len(rec.Body)/costBytes) + 1
-	once := int64(0)
-	if c.quick {
-		each, once = 1, each
-	}
-	left := min(connBudget-k.middle.spent, engineBudget-k.engine.spent)
-	n = min(n, uint64(max(left-once, 0)/each))
-	k.middle.spent += once + int64(n)*each
-	k.engine.spent += once + int64(n)*each
-	if n == 0 {
-		k.middle.spent = connBudget
-		return 0, false
-	}
-	return c.open.Search(rec, from, n)
+	return e.trials
 }

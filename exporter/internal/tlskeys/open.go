@@ -38,13 +38,15 @@ const recordHeader = 5
 // Unknown is the loss before the first record of a connection that was under way.
 const Unknown = -1
 
-// Cost of trials. A number of AES-GCM costs about one block; of others, the record.
+// Cost of trials. With AES-GCM all numbers together cost the record once, since its tag gives
+// the number away; with other suites each number does.
 const (
 	firstAllowance = 1 << 20
 	mostAllowance  = 1 << 24
-	mostNumbers    = 1 << 22 // in one search
+	mostNumbers    = 1 << 22 // in one search, where each costs something
 	maxFailed      = 32      // records of a direction that are tried before its keys are given up
-	costBytes      = 32      // bytes of a record that cost as much as a block, where all of it is tried
+	costBytes      = 32      // bytes of a record that cost one trial
+	allNumbers     = 1 << 48
 )
 
 // Ready reports whether it is worth waiting for a whole record of a direction.
@@ -230,7 +232,7 @@ func (k *Keys) try(dst []byte, c *key, rec *secrets.Record, first uint64, lost i
 		c.follow(before, false)
 	}
 	if lost < 0 {
-		if seq, ok := k.search(c, rec, first, mostNumbers); ok {
+		if seq, ok := k.search(c, rec, first, allNumbers); ok {
 			return k.under(dst, c, rec, seq)
 		}
 		return dst, 0, first, err
@@ -257,20 +259,21 @@ func (k *Keys) under(dst []byte, c *key, rec *secrets.Record, seq uint64) ([]byt
 
 // search is Opener.Search within what the connection is allowed.
 func (k *Keys) search(c *key, rec *secrets.Record, from, n uint64) (seq uint64, ok bool) {
-	each := int64(1)
-	once := int64(len(rec.Body)/costBytes) + 1
-	if !c.quick {
-		each, once = once, 0
+	cost := int64(len(rec.Body)/costBytes) + 1
+	if c.quick {
+		if k.allowance < cost {
+			return 0, false
+		}
+		k.allowance -= cost
+		return c.open.Search(rec, from, n)
 	}
-	n = min(n, mostNumbers, uint64(max(k.allowance-once, 0)/each))
-	if n == 0 {
+	if n = min(n, mostNumbers, uint64(max(k.allowance, 0)/cost)); n == 0 {
 		return 0, false
 	}
 	seq, ok = c.open.Search(rec, from, n)
-	used := n
 	if ok {
-		used = seq - from + 1
+		n = seq - from + 1
 	}
-	k.allowance -= once + int64(used)*each
+	k.allowance -= int64(n) * cost
 	return seq, ok
 }

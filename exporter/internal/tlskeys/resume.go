@@ -9,6 +9,8 @@ type Engine struct {
 	tried   int64 // secrets tried for sessions that stand under another random
 	masters [][]byte
 	asked   bool
+	trials  []trial
+	listed  bool
 }
 
 // Limits of sessions that stand under another random.
