@@ -129,6 +129,11 @@ func ParseInterfaceComment(s string) (InterfaceComment, bool) {
 	if err := json.Unmarshal([]byte(s), &w); err != nil || cleanName(w.Ring) == "" {
 		return InterfaceComment{}, false
 	}
+	return w.comment(), true
+}
+
+// comment is what the JSON says, cleaned.
+func (w *wireComment) comment() InterfaceComment {
 	labels, cut := labelsOf(w.Labels)
 	c := InterfaceComment{
 		Ring: cleanName(w.Ring), Cgroup: cleanName(w.Cgroup), HostNetwork: w.HostNetwork,
@@ -155,7 +160,7 @@ func ParseInterfaceComment(s string) (InterfaceComment, bool) {
 		}
 	}
 	id.settle("segment", c.Ring)
-	return c, true
+	return c
 }
 
 // settle sets what follows from the other fields: the kind and the name.

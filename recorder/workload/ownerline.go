@@ -1,0 +1,290 @@
+package workload
+
+import (
+	"encoding/json"
+	"net/netip"
+	"strconv"
+	"strings"
+)
+
+// Limits of a line in a side file.
+const (
+	MaxSideLine = 64 << 10 // bytes of a line
+	maxOwners   = 64       // owners of a socket
+	maxPath     = 512      // bytes of a path or an argument
+	maxArgs     = 64       // arguments of a command
+)
+
+// Process is one program that ran, as an owners file describes it.
+type Process struct {
+	Key         string // number and start, unlike any other on its node
+	PID, Parent int64
+	Start       int64 // ns; 0 where unknown, as are the next two
+	From, To    int64 // since when and until when it was this program
+	Name, Exe   string
+	Args        []string // secrets in them were masked when they were recorded
+	ArgsCut     bool
+	UID         int64 // -1 where unknown
+	User        string
+	Cgroup      string
+	Container   string // id
+	PodUID      string
+}
+
+// SocketOwner is who owned a socket for a while.
+type SocketOwner struct {
+	PID, TID int64
+	Known    Knowledge
+	Word     string // of the kind, as it was said
+	Process  string // key; empty where the process was not seen
+	From, To int64  // ns
+}
+
+// Socket is what an owners file says of a socket.
+type Socket struct {
+	Cookie        uint64
+	Cgroup        string
+	Proto         uint8
+	Local, Remote netip.AddrPort // Remote is not valid where there were several
+	From, To      int64          // ns, both included
+	Learned       int64
+	Owners        []SocketOwner
+	Cut           bool // there were more
+}
+
+// GroupOwner says who a control group was for a while.
+type GroupOwner struct {
+	Comment  InterfaceComment
+	From, To int64 // ns; 0 where open
+}
+
+// OwnerLine is a line of an owners file; one of the pointers is set.
+type OwnerLine struct {
+	Process *Process
+	Socket  *Socket
+	Group   *GroupOwner
+}
+
+type wireOwnerLine struct {
+	wireProcess
+	Socket   string          `json:"socket,omitempty"`
+	Workload json.RawMessage `json:"workload,omitempty"`
+	Protocol string          `json:"protocol,omitempty"`
+	Local    string          `json:"local,omitempty"`
+	Remote   string          `json:"remote,omitempty"`
+	Owners   []wireOwned     `json:"owners,omitempty"`
+	More     bool            `json:"more,omitempty"`
+	Learned  string          `json:"learned,omitempty"`
+}
+
+// wireProcess is a process in an owners or events file.
+type wireProcess struct {
+	Process   string   `json:"process,omitempty"`
+	PID       int64    `json:"pid,omitempty"`
+	Parent    int64    `json:"parent_pid,omitempty"`
+	Start     string   `json:"start,omitempty"`
+	From      string   `json:"from,omitempty"`
+	To        string   `json:"to,omitempty"`
+	Name      string   `json:"name,omitempty"`
+	Exe       string   `json:"exe,omitempty"`
+	Args      []string `json:"args,omitempty"`
+	ArgsCut   bool     `json:"args_cut,omitempty"`
+	UID       *int64   `json:"uid,omitempty"`
+	User      string   `json:"user,omitempty"`
+	Cgroup    string   `json:"cgroup,omitempty"`
+	Container string   `json:"container,omitempty"`
+	PodUID    string   `json:"pod_uid,omitempty"`
+}
+
+type wireOwned struct {
+	PID     int64  `json:"pid,omitempty"`
+	TID     int64  `json:"tid,omitempty"`
+	Kind    string `json:"kind"`
+	Process string `json:"process,omitempty"`
+	From    string `json:"from,omitempty"`
+	To      string `json:"to,omitempty"`
+}
+
+func (w *wireProcess) process() Process {
+	p := Process{
+		Key: cleanName(w.Process), PID: max(w.PID, 0), Parent: max(w.Parent, 0), Start: parseTime(w.Start), From: parseTime(w.From),
+		To: parseTime(w.To), Name: cleanName(w.Name), Exe: cleanPath(w.Exe), ArgsCut: w.ArgsCut, UID: -1, User: cleanName(w.User),
+		Cgroup: cleanPath(w.Cgroup), Container: cleanName(w.Container), PodUID: cleanName(w.PodUID),
+	}
+	if w.UID != nil && *w.UID >= 0 {
+		p.UID = *w.UID
+	}
+	for i, a := range w.Args {
+		if i == maxArgs {
+			p.ArgsCut = true
+			break
+		}
+		a, cut := clean(a, maxPath)
+		p.Args, p.ArgsCut = append(p.Args, a), p.ArgsCut || cut
+	}
+	return p
+}
+
+func wireProcessOf(p *Process) wireProcess {
+	w := wireProcess{
+		Process: p.Key, PID: p.PID, Parent: p.Parent, Start: formatTime(p.Start), From: formatTime(p.From), To: formatTime(p.To),
+		Name: p.Name, Exe: p.Exe, Args: p.Args, ArgsCut: p.ArgsCut, User: p.User, Cgroup: p.Cgroup, Container: p.Container, PodUID: p.PodUID,
+	}
+	if p.UID >= 0 {
+		uid := p.UID
+		w.UID = &uid
+	}
+	return w
+}
+
+// ParseOwnerLine reads a line of an owners file, docs/format/owners.md. It answers false
+// for what is none.
+func ParseOwnerLine(line []byte) (OwnerLine, bool) {
+	var w wireOwnerLine
+	if len(line) > MaxSideLine || json.Unmarshal(line, &w) != nil {
+		return OwnerLine{}, false
+	}
+	switch {
+	case w.Process != "":
+		p := w.process()
+		return OwnerLine{Process: &p}, p.Key != ""
+	case w.Socket != "":
+		s, ok := w.socket()
+		return OwnerLine{Socket: s}, ok
+	case len(w.Workload) > 0:
+		g, ok := w.group()
+		return OwnerLine{Group: g}, ok
+	}
+	return OwnerLine{}, false
+}
+
+func (w *wireOwnerLine) socket() (*Socket, bool) {
+	s := &Socket{Cgroup: cleanPath(w.Cgroup), From: parseTime(w.From), To: parseTime(w.To), Learned: parseTime(w.Learned), Cut: w.More}
+	var ok bool
+	var err error
+	if s.Cookie, err = strconv.ParseUint(w.Socket, 10, 64); err != nil {
+		return nil, false
+	}
+	if s.Proto, ok = protocolNumber(w.Protocol); !ok {
+		return nil, false
+	}
+	if s.Local, ok = parseEnd(w.Local); !ok {
+		return nil, false
+	}
+	if s.Remote, ok = parseEnd(w.Remote); !ok && w.Remote != "" {
+		return nil, false
+	}
+	if s.From == 0 || s.To < s.From {
+		return nil, false
+	}
+	for i := range w.Owners {
+		o := &w.Owners[i]
+		if i == maxOwners {
+			s.Cut = true
+			break
+		}
+		word := cleanName(o.Kind)
+		known := ParseKnowledge(word)
+		if known == KnownNot || o.PID <= 0 && o.Process == "" {
+			continue
+		}
+		s.Owners = append(s.Owners, SocketOwner{PID: max(o.PID, 0), TID: max(o.TID, 0), Known: known, Word: word,
+			Process: cleanName(o.Process), From: parseTime(o.From), To: parseTime(o.To)})
+	}
+	return s, true
+}
+
+func (w *wireOwnerLine) group() (*GroupOwner, bool) {
+	var c wireComment
+	if len(w.Workload) > maxComment || json.Unmarshal(w.Workload, &c) != nil {
+		return nil, false
+	}
+	if c.Cgroup == "" {
+		c.Cgroup = w.Cgroup
+	}
+	if c.Ring == "" {
+		c.Ring = "-"
+	}
+	// What is written again must be read as the same, so it is cut as the writer cuts.
+	comment, ok := ParseInterfaceComment(FormatInterfaceComment(c.comment()))
+	if !ok {
+		return nil, false
+	}
+	g := &GroupOwner{Comment: comment, From: parseTime(w.From), To: parseTime(w.To)}
+	if g.To != 0 && g.To < g.From || g.Comment.Cgroup == "" && g.Comment.Identity.PodUID == "" {
+		return nil, false
+	}
+	return g, g.Comment.Identity.Kind != ""
+}
+
+// AppendOwnerLine writes a line as ParseOwnerLine reads it, with its end.
+func AppendOwnerLine(b []byte, l OwnerLine) []byte {
+	var w wireOwnerLine
+	switch {
+	case l.Process != nil:
+		w.wireProcess = wireProcessOf(l.Process)
+	case l.Socket != nil:
+		s := l.Socket
+		w.Socket, w.Cgroup, w.Protocol, w.More = strconv.FormatUint(s.Cookie, 10), s.Cgroup, ProtocolName(s.Proto), s.Cut
+		w.Local, w.From, w.To, w.Learned = s.Local.String(), formatTime(s.From), formatTime(s.To), formatTime(s.Learned)
+		if s.Remote.IsValid() {
+			w.Remote = s.Remote.String()
+		}
+		for _, o := range s.Owners {
+			w.Owners = append(w.Owners, wireOwned{o.PID, o.TID, o.Word, o.Process, formatTime(o.From), formatTime(o.To)})
+		}
+	case l.Group != nil:
+		g := l.Group
+		w.Workload = json.RawMessage(FormatInterfaceComment(g.Comment))
+		w.Cgroup, w.From, w.To = g.Comment.Cgroup, formatTime(g.From), formatTime(g.To)
+	default:
+		return b
+	}
+	text, err := json.Marshal(&w)
+	if err != nil {
+		return b // strings, numbers and lists always encode
+	}
+	return append(append(b, text...), '\n')
+}
+
+func cleanPath(s string) string {
+	out, _ := clean(s, maxPath)
+	return out
+}
+
+// parseEnd reads address:port. An IPv4 address inside IPv6 is IPv4; zones are dropped.
+func parseEnd(s string) (netip.AddrPort, bool) {
+	if len(s) > 128 {
+		return netip.AddrPort{}, false
+	}
+	e, err := netip.ParseAddrPort(s)
+	if err != nil {
+		return netip.AddrPort{}, false
+	}
+	return netip.AddrPortFrom(e.Addr().Unmap().WithZone(""), e.Port()), true
+}
+
+var protocolWords = [...]struct {
+	name string
+	no   uint8
+}{{"tcp", 6}, {"udp", 17}, {"icmp", 1}, {"icmpv6", 58}, {"sctp", 132}}
+
+func protocolNumber(s string) (uint8, bool) {
+	for _, p := range protocolWords {
+		if p.name == s {
+			return p.no, true
+		}
+	}
+	n, err := strconv.ParseUint(s, 10, 8)
+	return uint8(n), err == nil && !strings.HasPrefix(s, "+")
+}
+
+// ProtocolName is the word that side files have for an IP protocol.
+func ProtocolName(no uint8) string {
+	for _, p := range protocolWords {
+		if p.no == no {
+			return p.name
+		}
+	}
+	return strconv.Itoa(int(no))
+}
