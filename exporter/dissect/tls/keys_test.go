@@ -221,6 +221,9 @@ func same(t *testing.T, s *plainSink, want script) {
 	for _, a := range s.Anomalies {
 		t.Errorf("anomaly %s: %s", a.Kind, a.Detail)
 	}
+	if last := s.Emissions[len(s.Emissions)-1].Row.Base(); last.DecryptedBy.V != "tls" || !last.TLSUs.OK {
+		t.Errorf("what is inside was decrypted by %v, after a handshake of %v us", last.DecryptedBy, last.TLSUs)
+	}
 	e := s.Conn.Encrypted()
 	if e == nil || e.State != dissect.KeyVerified || e.Reason != "" || e.Opened != e.Records || e.Layer != "tls" ||
 		e.Plain != [2]int64{int64(len(want.up)), int64(len(want.down))} {

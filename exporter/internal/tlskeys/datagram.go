@@ -68,7 +68,7 @@ func (k *Keys) OpenDatagram(dst []byte, r Role, rec *secrets.Record) (out Record
 // OpenUnified opens a record of DTLS 1.3 (RFC 9147 section 4). header is a copy of its
 // header, which is changed.
 func (k *Keys) OpenUnified(dst []byte, r Role, header, body []byte) (out Record, what Outcome) {
-	if k.store == nil || !k.modern() || len(header) == 0 || len(header) > len(k.header) {
+	if k.store == nil || k.engine == nil || !k.modern() || len(header) == 0 || len(header) > len(k.engine.header) {
 		return out, NoKey
 	}
 	s := &k.sides[r]
@@ -81,7 +81,7 @@ func (k *Keys) OpenUnified(dst []byte, r Role, header, body []byte) (out Record,
 		}
 		for _, c := range k.candidates(r, stage) {
 			k.tried, any = true, true
-			h := k.header[:copy(k.header[:], header)]
+			h := k.engine.header[:copy(k.engine.header[:], header)]
 			low, bits, err := c.open.UnmaskNumber(h, body)
 			if err != nil {
 				continue

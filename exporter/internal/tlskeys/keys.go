@@ -82,7 +82,6 @@ type Keys struct {
 	lost      bool  // records were lost or could not be found again
 	allowance int64 // trials left
 	middle    middle
-	header    [1 + 255 + 4]byte // of a record of DTLS 1.3
 }
 
 // side is one direction.

@@ -11,6 +11,7 @@ type Engine struct {
 	asked   bool
 	trials  []trial
 	listed  bool
+	header  [1 + 255 + 4]byte // of a record of DTLS 1.3 that is being opened
 }
 
 // Limits of sessions that stand under another random.
