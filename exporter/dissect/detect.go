@@ -117,6 +117,12 @@ func (c *Conn) detectDatagram(dir Dir, data []byte) bool {
 		c.begin(p)
 		return true
 	}
+	for _, p := range c.engine.byKind[c.Info.Transport] {
+		if p.DetectLast != nil && p.DetectLast(dir, data) == Yes {
+			c.begin(p)
+			return true
+		}
+	}
 	return false
 }
 

@@ -88,6 +88,10 @@ type Protocol struct {
 	// said Yes. The port speaks for the protocol too, so it may accept what is damaged.
 	DetectOnPort func(dir Dir, head []byte) Verdict
 
+	// DetectLast, where it is not nil, is asked once about the first datagram of a
+	// conversation that nothing above told. It may cost what Detect must not.
+	DetectLast func(dir Dir, head []byte) Verdict
+
 	// New makes the state for one connection.
 	New func(c *Conn) Dissector
 
