@@ -17,7 +17,7 @@ func (q *conn) deliver(pl place, off int64, data []byte, p dissect.Packet) {
 		q.row.ServerStreamBytes += int64(len(data))
 	}
 	q.c.Encryption().Plain[d] += int64(len(data))
-	if q.app.streams == nil {
+	if q.byItself(x) {
 		q.byContent(x)
 		x.inner.Tap(d, x.id, data, p)
 		x.inner.Data(d, data, p)
@@ -63,6 +63,9 @@ func (q *conn) deliver(pl place, off int64, data []byte, p dissect.Packet) {
 		}
 	}
 }
+
+// byItself reports whether no protocol reads a stream together with others.
+func (q *conn) byItself(x *stream) bool { return q.app.streams == nil || x.inner != nil }
 
 // byContent makes the connection for a stream that no protocol reads with others.
 func (q *conn) byContent(x *stream) {
@@ -124,7 +127,7 @@ func (q *conn) end(pl place, fin bool, p dissect.Packet) {
 		return
 	}
 	p = q.stamp(p, h.asm.next)
-	if q.app.streams == nil {
+	if q.byItself(x) {
 		h.ended = true
 		if fin {
 			q.byContent(x)
@@ -279,7 +282,7 @@ func (q *conn) lost(n int64) {
 
 // missing tells the reader of a direction that n bytes are lost.
 func (q *conn) missing(x *stream, h *half, d dissect.Dir, n int64, p dissect.Packet) {
-	if q.app.streams == nil {
+	if q.byItself(x) {
 		q.byContent(x)
 		x.inner.Gap(d, n, p)
 		return

@@ -92,7 +92,17 @@ func (s *settings) detectOnPort(_ dissect.Dir, head []byte) dissect.Verdict {
 		}
 		return dissect.No
 	}
-	if _, ok := s.guess(head, newBudget()); ok {
+	return s.opens(head, guessBudget)
+}
+
+// detectLast takes a packet with a short header that some key opens, on any port.
+func (s *settings) detectLast(_ dissect.Dir, head []byte) dissect.Verdict {
+	return s.opens(head, lastBudget)
+}
+
+func (s *settings) opens(head []byte, trials int) dissect.Verdict {
+	left := budget(trials)
+	if _, ok := s.guess(head, &left); ok {
 		return dissect.Yes
 	}
 	return dissect.No

@@ -9,6 +9,7 @@ import (
 const (
 	maxRandoms  = 128     // client randoms of the store whose secrets are tried
 	guessBudget = 1 << 13 // packets opened in vain for one 5-tuple
+	lastBudget  = 1 << 11 // of these, before it is told that there is QUIC on another port than the usual
 	few         = 16      // packets within which a connection's first ones may still come
 )
 

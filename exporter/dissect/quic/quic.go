@@ -41,6 +41,7 @@ func Protocol(keys *secrets.Store) *dissect.Protocol {
 		Ports:        []uint16{443, 8443, 4433, 784, 853, 8853},
 		Detect:       detect,
 		DetectOnPort: s.detectOnPort,
+		DetectLast:   s.detectLast,
 		New:          func(c *dissect.Conn) dissect.Dissector { return &tuple{c: c, set: s} },
 		Row:          &Row{},
 	}

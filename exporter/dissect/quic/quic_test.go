@@ -9,6 +9,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/dissecttest"
 	"github.com/pcapsule/pcapsule/exporter/dissect/dns"
+	"github.com/pcapsule/pcapsule/exporter/dissect/http3"
 	"github.com/pcapsule/pcapsule/exporter/dissect/tls"
 	"github.com/pcapsule/pcapsule/recorder/secrets"
 )
@@ -299,22 +300,42 @@ func TestMidConnection(t *testing.T) {
 		name   string
 		number uint64
 		id     int
-	}{{"ids of 8 bytes", 5, 8}, {"no ids", 70000, 0}, {"ids of 20 bytes", 1 << 33, 20}} {
+		port   uint16
+	}{{"ids of 8 bytes", 5, 8, 443}, {"no ids", 70000, 0, 443}, {"ids of 20 bytes", 1 << 33, 20, 443}, {"another port", 99, 8, 9999}} {
 		f, b := newFake(t, all...), &blob{}
 		f.ids = [2][]byte{bytes.Repeat([]byte{5}, c.id), bytes.Repeat([]byte{6}, c.id)}
 		f.next[spaceApp] = [2]uint64{c.number, 2 * c.number}
 		f.send(oneRTT, server, streamFrame(0, 100, "answer", true))
 		f.send(oneRTT, client, streamFrame(4, 0, "question", true))
-		out, conn := f.play(b)
+		out, conn := playOn(t, c.port, f.list, protocols(f.store(), b)...)
 		row := out.row(t)
 		if !row.Midstream || row.Error.V != "cut" || row.ClientStreamBytes != 8 || row.ServerStreamBytes != 6 || conn.Encrypted().State != dissect.KeyVerified {
 			t.Errorf("%s: %+v %+v", c.name, row, conn.Encrypted())
 		}
 		f.log = ""
-		out, _ = f.play(b)
+		out, _ = playOn(t, c.port, f.list, protocols(f.store(), b)...)
 		if len(out.Emissions) != 1 || out.Emissions[0].Row.Base().Protocol != "udp" {
 			t.Errorf("%s: without keys it is taken for %v", c.name, out.Emissions[0].Row.Base().Protocol)
 		}
+	}
+}
+
+// TestMidConnectionHTTP3: where no ALPN was read, a request tells itself.
+func TestMidConnectionHTTP3(t *testing.T) {
+	f := newFake(t, all...)
+	f.next[spaceApp] = [2]uint64{900, 900}
+	f.send(oneRTT, server, streamFrame(3, 100, "settings were before", false))
+	f.send(oneRTT, client, streamFrame(8, 0, "\x01\x12\x00\x00\xd1\xd7\xc1\x50\x0bexample.com", true))
+	f.send(oneRTT, server, streamFrame(8, 0, "\x01\x03\x00\x00\xd9\x00\x02ok", true))
+	out, c := play(t, f.list, Protocol(f.store()), tls.Protocol(nil), http3.Protocol())
+	n := 0
+	for _, e := range out.Emissions {
+		if b := e.Row.Base(); b.Protocol == "http3" && b.Method.V == "GET" && b.StatusCode.V == 200 && b.Host.V == "example.com" && b.Complete {
+			n++
+		}
+	}
+	if n != 1 || c.Inner() != "http3" {
+		t.Errorf("%d requests, inner %s, %v, %v", n, c.Inner(), out.Emissions, out.Anomalies)
 	}
 }
 

@@ -141,9 +141,6 @@ func (q *conn) stream(s sealed, id int64) (*stream, error) {
 			a.open = map[int64]*stream{}
 		}
 		a.open[id] = x
-		if !a.began {
-			q.choose(s)
-		}
 	}
 	if x.uni() && s.role != x.opener() {
 		return nil, nil
@@ -170,15 +167,42 @@ func (q *conn) openUpTo(kind, n int64) {
 	*count[kind] = n + 1
 }
 
-// choose finds what reads the streams, when the first opens.
-func (q *conn) choose(s sealed) {
+// choose finds what reads the streams: what the server chose, else what the client offered.
+// Where the handshake was not captured, only HTTP/3 is told, by the begin of a stream.
+func (q *conn) choose(id, off int64, data []byte) {
 	a := &q.app
-	a.began = true
 	names := q.offered
 	if q.alpn != "" {
 		names = []string{q.alpn}
 	}
+	if len(names) == 0 {
+		if !beginsHTTP3(id, off, data) {
+			return
+		}
+		names = []string{"h3"}
+	}
+	a.began = true
 	a.inner, a.streams = q.c.NewStreams("quic", names...)
+}
+
+// beginsHTTP3 reports whether a stream begins as those of HTTP/3 do, RFC 9114 sections 6.2
+// and 7.2: a request with HEADERS whose references are all to the static table, a control
+// stream with SETTINGS.
+func beginsHTTP3(id, off int64, data []byte) bool {
+	const headers, settings, control = 0x01, 0x04, 0x00
+	if off != 0 || len(data) < 4 {
+		return false
+	}
+	if id&idUni != 0 {
+		n, used := varint(data[2:])
+		return data[0] == control && data[1] == settings && used > 0 && n <= 1<<10
+	}
+	n, used := varint(data[1:])
+	if data[0] != headers || used == 0 || n < 3 || n > 1<<16 || len(data) < 1+used+3 {
+		return false
+	}
+	section := data[1+used:]
+	return section[0] == 0 && section[1] == 0 && section[2] >= 0x50 // RFC 9204 section 4.5: no field of the dynamic table
 }
 
 // stamp is the packet as the bytes of a stream cite it: their identity is the connection's
@@ -205,6 +229,9 @@ func (q *conn) streamData(x *stream, s sealed, number uint64, off int64, data []
 		return
 	}
 	h.highest = max(h.highest, end)
+	if !q.app.began && x.inner == nil {
+		q.choose(x.id, off, data)
+	}
 	pl := place{x, s.role}
 	q.put(pl, s, number, off, data)
 	q.endIfDone(pl, s.p)
@@ -355,7 +382,7 @@ func (q *conn) datagram(s sealed, data []byte) {
 		return
 	}
 	if !a.began {
-		q.choose(s)
+		q.choose(-1, -1, nil)
 	}
 	d, p := q.dir(s.role), q.stamp(s.p, 0)
 	if a.streams == nil {

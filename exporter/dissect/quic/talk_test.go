@@ -357,12 +357,17 @@ func (b *blob) Close(_ dissect.End, code int64)                             { b.
 // that is told by its ids does.
 func play(t testing.TB, list []datagram, p ...*dissect.Protocol) (*sink, *dissect.Conn) {
 	t.Helper()
+	return playOn(t, 443, list, p...)
+}
+
+func playOn(t testing.TB, port uint16, list []datagram, p ...*dissect.Protocol) (*sink, *dissect.Conn) {
+	t.Helper()
 	out := &sink{}
 	e, err := dissect.NewEngine(p, nil, out, true)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := e.NewConn(dissect.Info{Transport: dissect.UDP, ClientPort: 40000, ServerPort: 443, ConnectUs: -1})
+	c := e.NewConn(dissect.Info{Transport: dissect.UDP, ClientPort: 40000, ServerPort: port, ConnectUs: -1})
 	out.Conn = c
 	at := dissect.Packet{No: -1, Time: 1_700_000_000_000_000_000}
 	for _, d := range list {
