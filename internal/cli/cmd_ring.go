@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"os"
 	"text/tabwriter"
 	"time"
 
@@ -181,7 +182,7 @@ func ringTime(t ring.Time) string {
 
 func (e *env) cmdRingVerify() *cobra.Command {
 	var asJSON, quick bool
-	var keys, witnesses []string
+	var keys, witnesses, anchors []string
 	c := &cobra.Command{
 		Use:   "verify RING",
 		Short: "Check a ring's chain of records, signatures, hashes and numbers",
@@ -201,6 +202,9 @@ last anchor are known to this ring only: somebody with the node's key could have
 			if opt.Witnesses, err = publicKeys(witnesses); err != nil {
 				return err
 			}
+			if opt.Anchors, err = readAnchors(anchors); err != nil {
+				return err
+			}
 			return e.runRingVerify(args[0], opt, asJSON)
 		},
 	}
@@ -208,7 +212,25 @@ last anchor are known to this ring only: somebody with the node's key could have
 	c.Flags().BoolVar(&quick, "quick", false, "do not read the segments: records and names only")
 	c.Flags().StringArrayVar(&keys, "key", nil, "file with the node's public key; may be given several times")
 	c.Flags().StringArrayVar(&witnesses, "witness", nil, "file with the public key of a witness; may be given several times")
+	c.Flags().StringArrayVar(&anchors, "anchor", nil, "file with an anchor that a witness kept (JSON); the chain must reach it")
 	return c
+}
+
+func readAnchors(files []string) (list []ring.Anchor, err error) {
+	for _, path := range files {
+		f, err := os.Open(path)
+		if err != nil {
+			return nil, err
+		}
+		var a ring.Anchor
+		err = json.NewDecoder(io.LimitReader(f, 1<<20)).Decode(&a)
+		f.Close()
+		if err != nil {
+			return nil, codedError{fmt.Errorf("reading anchor %s: %w", path, err), exitNotCapture, "an anchor is the object in a record of kind anchor"}
+		}
+		list = append(list, a)
+	}
+	return list, nil
 }
 
 func publicKeys(files []string) (list []ed25519.PublicKey, err error) {

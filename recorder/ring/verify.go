@@ -19,6 +19,7 @@ import (
 type VerifyOptions struct {
 	Keys       []ed25519.PublicKey // the node's, as known from elsewhere; none: what the ring itself says
 	Witnesses  []ed25519.PublicKey // likewise for anchors
+	Anchors    []Anchor            // kept outside the ring: its chain must reach them
 	SkipHashes bool                // look at records and names only
 }
 
@@ -115,6 +116,9 @@ func Verify(dir string, opt VerifyOptions) (*Report, error) {
 	if err := v.chain(); err != nil {
 		return nil, fmt.Errorf("verifying ring %s: %w", dir, err)
 	}
+	for i := range opt.Anchors {
+		v.anchor(-1, &opt.Anchors[i], true)
+	}
 	v.numbering()
 	if err := v.files(); err != nil {
 		return nil, fmt.Errorf("verifying ring %s: %w", dir, err)
@@ -202,7 +206,7 @@ func (v *verifier) record(r *Record, prev string) {
 			}
 		}
 	case r.Anchor != nil:
-		v.anchor(n, r.Anchor)
+		v.anchor(n, r.Anchor, false)
 	}
 	v.signature(n, r)
 	for _, h := range r.holes() {
@@ -277,21 +281,22 @@ func (v *verifier) segment(n int64, s *Seal) {
 	}
 }
 
-func (v *verifier) anchor(n int64, a *Anchor) {
-	if a.Of >= uint64(n) {
-		v.rep.problem(n, "", "anchor of record %d, which comes later", a.Of)
+// anchor checks the one in record n, or one from outside, where n is -1.
+func (v *verifier) anchor(n int64, a *Anchor, outside bool) {
+	if a.Of >= uint64(len(v.hashes)) || !outside && a.Of >= uint64(n) {
+		v.rep.problem(n, sealsName, "an anchor of record %d, and the chain does not reach it: its tail was cut", a.Of)
 		return
 	}
 	if hex.EncodeToString(v.hashes[a.Of][:]) != strings.ToLower(a.Hash) {
-		v.rep.problem(n, "", "anchor of record %d names another hash: the chain is not the one the witness saw", a.Of)
+		v.rep.problem(n, sealsName, "an anchor of record %d names another hash: the chain is not the one the witness saw", a.Of)
 		return
 	}
 	if err := a.check(v.rep.Ring); err != nil {
-		v.rep.problem(n, "", "%v", err)
+		v.rep.problem(n, sealsName, "%v", err)
 		return
 	}
 	if key, _ := publicKey(a.PublicKey); len(v.opt.Witnesses) > 0 && !holds(v.opt.Witnesses, key) {
-		v.rep.Notes = append(v.rep.Notes, fmt.Sprintf("record %d is an anchor by %.80q, who is not one of the witnesses given", n, a.Witness))
+		v.rep.Notes = append(v.rep.Notes, fmt.Sprintf("an anchor of record %d is by %.80q, who is not one of the witnesses given", a.Of, a.Witness))
 		return
 	}
 	if int64(a.Of) > v.rep.Anchored {

@@ -114,6 +114,18 @@ type liveSegment struct {
 // Create opens a ring for writing, and makes one where dir is empty or missing. What a
 // crash left is sealed first. It answers ErrLocked while another Writer is alive.
 func Create(opt Options) (*Writer, error) {
+	w, err := newWriter(opt)
+	if err != nil {
+		return nil, err
+	}
+	w.sealer.Go(w.runSealer)
+	w.ticker.Go(w.runTicker)
+	w.ticker.Go(w.runJanitor)
+	return w, nil
+}
+
+// newWriter does all that Create does, and starts nothing.
+func newWriter(opt Options) (*Writer, error) {
 	opt.setDefaults()
 	if !canWrite {
 		return nil, fmt.Errorf("opening ring %s for writing: %w on this system", opt.Dir, errors.ErrUnsupported)
@@ -138,9 +150,6 @@ func Create(opt Options) (*Writer, error) {
 		}
 		return nil, fmt.Errorf("opening ring %s: %w", opt.Dir, err)
 	}
-	w.sealer.Go(w.runSealer)
-	w.ticker.Go(w.runTicker)
-	w.ticker.Go(w.runJanitor)
 	return w, nil
 }
 
@@ -282,6 +291,9 @@ func (w *Writer) Close(ctx context.Context) error {
 	series := w.series
 	w.mu.Unlock()
 
+	for _, s := range series {
+		s.close()
+	}
 	ended := make(chan error, 1)
 	go func() { ended <- w.close(series) }()
 	select {
@@ -293,9 +305,6 @@ func (w *Writer) Close(ctx context.Context) error {
 }
 
 func (w *Writer) close(series []*Series) error {
-	for _, s := range series {
-		s.close()
-	}
 	close(w.stop)
 	w.ticker.Wait()
 	w.disks.Wait()
