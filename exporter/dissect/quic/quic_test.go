@@ -9,9 +9,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/dissecttest"
 	"github.com/pcapsule/pcapsule/exporter/dissect/dns"
-	"github.com/pcapsule/pcapsule/exporter/dissect/http3"
 	"github.com/pcapsule/pcapsule/exporter/dissect/tls"
-	"github.com/pcapsule/pcapsule/recorder/secrets"
 )
 
 func chunk(dir dissect.Dir, b []byte) dissecttest.Chunk { return dissecttest.Chunk{Dir: dir, Data: b} }
@@ -260,85 +258,6 @@ func TestTooManyStreams(t *testing.T) {
 	}
 }
 
-// updated are the keys after n key updates.
-func updated(secret []byte, n int) *sealer {
-	hp := newSealer(secret, "quic ").hp
-	for range n {
-		secret = expand(secret, "quic ku", 32)
-	}
-	s := newSealer(secret, "quic ")
-	s.hp = hp
-	return s
-}
-
-func TestKeyUpdates(t *testing.T) {
-	secret := bytes.Repeat([]byte{33}, 32)
-	for n := 1; n <= maxPhases; n++ {
-		f, b := begin(t, "blob"), &blob{}
-		before := f.levels[oneRTT]
-		f.send(oneRTT, client, streamFrame(0, 0, "one ", false))
-		late := f.packet(oneRTT, client, streamFrame(0, 4, "two ", false))
-		f.levels[oneRTT] = [2]*sealer{updated(secret, n), before[1]}
-		f.phase = byte(n%2) * keyPhase
-		f.send(oneRTT, client, streamFrame(0, 8, "three", false))
-		if n == 1 {
-			f.list = append(f.list, datagram{dir: dissect.ToServer, data: late})
-		}
-		out, _ := f.play(b)
-		want := "one two three"
-		if n > 1 {
-			want = "one \x00\x00\x00\x00three"
-		}
-		if row := out.row(t); row.ClientKeyUpdates != int64(n) || b.text(dissect.ToServer, 0) != want {
-			t.Errorf("%d updates: %d seen, %q", n, row.ClientKeyUpdates, b.text(dissect.ToServer, 0))
-		}
-	}
-}
-
-func TestMidConnection(t *testing.T) {
-	for _, c := range []struct {
-		name   string
-		number uint64
-		id     int
-		port   uint16
-	}{{"ids of 8 bytes", 5, 8, 443}, {"no ids", 70000, 0, 443}, {"ids of 20 bytes", 1 << 33, 20, 443}, {"another port", 99, 8, 9999}} {
-		f, b := newFake(t, all...), &blob{}
-		f.ids = [2][]byte{bytes.Repeat([]byte{5}, c.id), bytes.Repeat([]byte{6}, c.id)}
-		f.next[spaceApp] = [2]uint64{c.number, 2 * c.number}
-		f.send(oneRTT, server, streamFrame(0, 100, "answer", true))
-		f.send(oneRTT, client, streamFrame(4, 0, "question", true))
-		out, conn := playOn(t, c.port, f.list, protocols(f.store(), b)...)
-		row := out.row(t)
-		if !row.Midstream || row.Error.V != "cut" || row.ClientStreamBytes != 8 || row.ServerStreamBytes != 6 || conn.Encrypted().State != dissect.KeyVerified {
-			t.Errorf("%s: %+v %+v", c.name, row, conn.Encrypted())
-		}
-		f.log = ""
-		out, _ = playOn(t, c.port, f.list, protocols(f.store(), b)...)
-		if len(out.Emissions) != 1 || out.Emissions[0].Row.Base().Protocol != "udp" {
-			t.Errorf("%s: without keys it is taken for %v", c.name, out.Emissions[0].Row.Base().Protocol)
-		}
-	}
-}
-
-// TestMidConnectionHTTP3: where no ALPN was read, a request tells itself.
-func TestMidConnectionHTTP3(t *testing.T) {
-	f := newFake(t, all...)
-	f.next[spaceApp] = [2]uint64{900, 900}
-	f.send(oneRTT, server, streamFrame(3, 100, "settings were before", false))
-	f.send(oneRTT, client, streamFrame(8, 0, "\x01\x12\x00\x00\xd1\xd7\xc1\x50\x0bexample.com", true))
-	f.send(oneRTT, server, streamFrame(8, 0, "\x01\x03\x00\x00\xd9\x00\x02ok", true))
-	out, c := play(t, f.list, Protocol(f.store()), tls.Protocol(nil), http3.Protocol())
-	n := 0
-	for _, e := range out.Emissions {
-		if b := e.Row.Base(); b.Protocol == "http3" && b.Method.V == "GET" && b.StatusCode.V == 200 && b.Host.V == "example.com" && b.Complete {
-			n++
-		}
-	}
-	if n != 1 || c.Inner() != "http3" {
-		t.Errorf("%d requests, inner %s, %v, %v", n, c.Inner(), out.Emissions, out.Anomalies)
-	}
-}
-
 func TestStatelessReset(t *testing.T) {
 	f := begin(t, "blob")
 	token := []byte("sixteen  letters")
@@ -436,39 +355,6 @@ func TestTwoConnections(t *testing.T) {
 	}
 	if n != 2 || b.text(dissect.ToServer, 0) != "one" {
 		t.Errorf("%d connections, %q", n, b.text(dissect.ToServer, 0))
-	}
-}
-
-func TestKeyReasons(t *testing.T) {
-	for _, c := range []struct {
-		name   string
-		keys   []secrets.Label
-		wrong  bool
-		cut    int
-		want   string
-		reason string
-	}{
-		{"keys that fit", all, false, 0, "verified", ""},
-		{"no keys", nil, false, 0, "none", "no_key"},
-		{"keys that do not fit", all, true, 0, "unverified", "wrong_key"},
-		{"nothing beyond the hellos", all, false, 2, "unverified", "unencrypted"},
-		{"the client's hello was lost", nil, false, -1, "none", "no_handshake"},
-	} {
-		f := begin(t, "blob")
-		g := newFake(t, c.keys...)
-		if c.wrong {
-			g.log = strings.NewReplacer(strings.Repeat("11", 32), strings.Repeat("aa", 32), strings.Repeat("12", 32), strings.Repeat("ab", 32)).Replace(g.log)
-		}
-		list := f.list
-		if c.cut > 0 {
-			list = list[:c.cut]
-		} else if c.cut < 0 {
-			list = list[1:]
-		}
-		out, conn := play(t, list, protocols(g.store(), &blob{})...)
-		if e := conn.Encrypted(); e.State.String() != c.want || e.Reason != c.reason || len(out.Anomalies) > 0 {
-			t.Errorf("%s: %s %q, want %s %q; %v", c.name, e.State, e.Reason, c.want, c.reason, out.Anomalies)
-		}
 	}
 }
 

@@ -143,7 +143,7 @@ func (q *conn) stream(s sealed, id int64) (*stream, error) {
 		a.open[id] = x
 	}
 	if x.uni() && s.role != x.opener() {
-		return nil, nil
+		return nil, fmt.Errorf("stream %d, on which the %s cannot send", id, s.role)
 	}
 	a.last = x
 	return x, nil
@@ -321,8 +321,11 @@ func (q *conn) tidy(x *stream, p dissect.Packet) {
 // resetStream reads RESET_STREAM: the sender gives up its direction. What it promises to
 // deliver all the same (reliable) is waited for.
 func (q *conn) resetStream(s sealed, id, code, final, reliable int64) {
-	x, _ := q.stream(s, id)
+	x, err := q.stream(s, id)
 	if x == nil {
+		if err != nil {
+			q.t.anomaly("frame", "reading frame RESET_STREAM: %v", err)
+		}
 		return
 	}
 	h := &x.halves[s.role]
