@@ -111,7 +111,7 @@ func TestBeginningLost(t *testing.T) {
 		}
 		got := playKeys(t, keys, dissect.TCP, segments(1, rest, 1460))
 		e := got.Conn.Encrypted()
-		if e.State != dissect.KeyVerified || len(e.Lines) == 0 || e.Random != nil || e.Opened != e.Records {
+		if e.State != dissect.KeyVerified || e.Reason != "" || len(e.Lines) == 0 || e.Random != nil || e.Opened != e.Records {
 			t.Errorf("from record %d: keys %s %q, %d lines, opened %v of %v", from, e.State, e.Reason, len(e.Lines), e.Opened, e.Records)
 		}
 		for d := range want {
@@ -218,5 +218,38 @@ func TestSuiteWithKeys(t *testing.T) {
 	for _, k := range usual(t) {
 		chunks := speak(t, k.cc, k.sc, newScript(1, 400, 600, 250, 2))
 		dissecttest.Run(t, Protocol(storeOf(t, k.log.Bytes())), dissecttest.Sample{Name: k.name, Chunks: chunks, Rows: 2})
+	}
+}
+
+// TestNoMemory has no room for whole records: they are passed over, and what fits still
+// comes out.
+func TestNoMemory(t *testing.T) {
+	k := some(t, "TLS 1.3")[0]
+	s := newScript(1, 100, 40_000, 40_000, 4)
+	chunks := segments(1, speak(t, k.cc, k.sc, s), 1000)
+	sink := &plainSink{}
+	e, err := dissect.NewEngine([]*dissect.Protocol{Protocol(storeOf(t, k.log.Bytes()))}, nil, sink, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := e.NewConn(dissect.Info{ServerPort: 443, RolesKnown: true, ConnectUs: -1})
+	for i, ch := range chunks {
+		if i == 20 {
+			e.SetBudget(e.Held() + 4000)
+		}
+		c.Data(ch.Dir, ch.Data, dissect.Packet{No: int64(i)})
+	}
+	c.Close(dissect.EndFin, dissect.Packet{})
+	got := c.Encryption()
+	if !bytes.Equal(sink.plain(dissect.ToServer), s.up) || got.Opened[dissect.ToClient] == 0 || got.Opened[dissect.ToClient] == got.Records[dissect.ToClient] || e.Held() != 0 {
+		t.Errorf("%d bytes from the client, %d of %d opened of the server, %d held", len(sink.plain(0)), got.Opened[1], got.Records[1], e.Held())
+	}
+	at := 0
+	for _, b := range sink.chunks[dissect.ToClient] {
+		i := bytes.Index(s.down[at:], b)
+		if i < 0 {
+			t.Fatalf("%d bytes came out that were not sent there", len(b))
+		}
+		at += i + len(b)
 	}
 }

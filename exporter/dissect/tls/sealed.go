@@ -277,6 +277,18 @@ func (k *conn) opens(role tlskeys.Role, h recordHeader) bool {
 	return k.keys.Ready(role)
 }
 
+// fits reports whether there is memory to wait for a whole record. Where there is not, it
+// is passed over like one without a key, and the place is not lost.
+func (k *conn) fits(role tlskeys.Role, h recordHeader) bool {
+	if n := headerBytes + h.size; !k.c.Hold(n) {
+		k.c.Anomaly("limit", fmt.Sprintf("record of %d bytes, over the limit of all connections", n), 0)
+		k.keys.Gap(role, h.size)
+		return false
+	}
+	k.c.Release(headerBytes + h.size)
+	return true
+}
+
 // clientKeys tells the keys of a ClientHello. In the form of SSL 2.0 its challenge is the
 // random, RFC 5246 appendix E.2.
 func (k *conn) clientKeys(h *handshake.Client) {

@@ -250,16 +250,14 @@ func (k *conn) record(s *side, in *dissect.Input, at int, h recordHeader) (int, 
 			k.c.Need(in.Dir, whole)
 			return 0, nil
 		}
-		if k.opens(role, h) && !(have < whole && in.End) {
-			if have < whole {
-				k.c.Need(in.Dir, whole)
-				return 0, nil
-			}
-			if k.unseal(s, in, at, whole, h, true) {
-				return whole, nil
-			}
-		} else {
+		switch {
+		case !k.opens(role, h) || have < whole && (in.End || !k.fits(role, h)):
 			k.count(in, at, whole)
+		case have < whole:
+			k.c.Need(in.Dir, whole)
+			return 0, nil
+		case k.unseal(s, in, at, whole, h, true):
+			return whole, nil
 		}
 	}
 	if s.sealed(h) {

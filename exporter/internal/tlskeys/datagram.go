@@ -39,9 +39,6 @@ func (k *Keys) OpenDatagram(dst []byte, r Role, rec *secrets.Record) (out Record
 	s := &k.sides[r]
 	stage := int(rec.Seq >> numberBits)
 	list := k.candidates(r, stage)
-	if len(list) == 0 {
-		k.missing = true
-	}
 	what = NoKey
 	for _, c := range list {
 		k.tried = true
@@ -62,6 +59,7 @@ func (k *Keys) OpenDatagram(dst []byte, r Role, rec *secrets.Record) (out Record
 	if s.cur == nil && k.resume(r, rec) {
 		return k.OpenDatagram(dst, r, rec)
 	}
+	k.missing = k.missing || len(list) == 0
 	return out, what
 }
 

@@ -297,5 +297,5 @@ func (k *Keys) Early() bool {
 
 // Answers reports whether the server's records of the handshake can be expected to open.
 func (k *Keys) Answers() bool {
-	return k.store != nil && k.modern() && len(k.candidates(Server, stageHandshake)) > 0
+	return k.store != nil && k.modern() && k.sides[Server].failed == 0 && len(k.candidates(Server, stageHandshake)) > 0
 }

@@ -105,12 +105,11 @@ func (k *Keys) Open(dst []byte, r Role, rec *secrets.Record, lost int64, before 
 		s.gap = false
 	}
 	what = NoKey
+	absent := false
 	from := k.stage(r)
 	for stage := from; stage <= k.last(r, from, lost != 0); stage++ {
 		list := k.candidates(r, stage)
-		if stage == from && len(list) == 0 {
-			k.missing = true
-		}
+		absent = absent || stage == from && len(list) == 0
 		for _, c := range list {
 			first := uint64(0)
 			if c == s.cur {
@@ -143,6 +142,7 @@ func (k *Keys) Open(dst []byte, r Role, rec *secrets.Record, lost int64, before 
 		return k.Open(dst, r, rec, lost, before)
 	}
 	s.failed++
+	k.missing = k.missing || absent && k.shake != nil
 	return out, what
 }
 
