@@ -212,6 +212,9 @@ func (c *Conn) Now() Packet { return c.now }
 // SetTLSTime notes how long the TLS handshake took, for the first call inside.
 func (c *Conn) SetTLSTime(us int64) { c.tlsUs = us }
 
+// TLSTime is what SetTLSTime noted, -1 where nothing was.
+func (c *Conn) TLSTime() int64 { return c.tlsUs }
+
 // Need says that Read wants n bytes in all before it is called again for dir.
 func (c *Conn) Need(dir Dir, n int) { c.sides[dir].need = min(n, maxNeed) }
 
