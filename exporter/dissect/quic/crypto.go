@@ -247,6 +247,9 @@ func (q *conn) finishShake() {
 	}
 	q.shake.Keys(q.keys())
 	q.shake.Finish("")
+	if q.app.inner != nil { // a server may open streams before the client has finished
+		q.app.inner.SetTLSTime(q.c.TLSTime())
+	}
 }
 
 // keys is what became of the connection's keys, and why.
