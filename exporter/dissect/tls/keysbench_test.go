@@ -57,7 +57,7 @@ func (s *sealer) seal(typ byte, content []byte) []byte {
 }
 
 // stream is a conversation of TLS 1.3 and segments of a transfer of n records of 16 KiB
-// after it, whose keys are in store.
+// after it, whose keys are in k.log.
 func stream(b testing.TB, n int) (k talker, start, data []dissecttest.Chunk) {
 	k = some(b, "TLS 1.3")[0]
 	chunks := speak(b, k.cc, k.sc, newScript(1, 10, 10, 10, 1))
@@ -70,7 +70,6 @@ func stream(b testing.TB, n int) (k talker, start, data []dissecttest.Chunk) {
 	// The server's records from its application keys on are made anew: what the real one
 	// sent is left out.
 	s := newSealer(secret)
-	keys := storeOf(b, k.log.Bytes())
 	for _, c := range chunks {
 		if c.Dir == dissect.ToClient && len(start) > 1 {
 			continue
@@ -80,7 +79,6 @@ func stream(b testing.TB, n int) (k talker, start, data []dissecttest.Chunk) {
 			break
 		}
 	}
-	_ = keys
 	content := make([]byte, 16<<10)
 	var wire []byte
 	for range n {
@@ -123,5 +121,28 @@ func BenchmarkOpen(b *testing.B) {
 			b.Fatalf("%d bytes came out", got)
 		}
 		c.Close(dissect.EndFin, p)
+	}
+}
+
+// BenchmarkOpenShort opens a connection that says a few bytes, with its handshake.
+func BenchmarkOpenShort(b *testing.B) {
+	for _, k := range usual(b) {
+		b.Run(k.name, func(b *testing.B) {
+			chunks := speak(b, k.cc, k.sc, newScript(1, 300, 2000, 2000, 1))
+			e, err := dissect.NewEngine([]*dissect.Protocol{Protocol(storeOf(b, others(1000), k.log.Bytes()))}, nil, &discard{}, true)
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				var p dissect.Packet
+				c := e.NewConn(dissect.Info{ServerPort: 443, RolesKnown: true, ConnectUs: -1})
+				for _, k := range chunks {
+					p.No++
+					c.Data(k.Dir, k.Data, p)
+				}
+				c.Close(dissect.EndFin, p)
+			}
+		})
 	}
 }
