@@ -108,3 +108,11 @@ func isHex(s string) bool {
 	}
 	return s != ""
 }
+
+// CleanText makes text from outside fit for people and files: valid UTF-8 of at most limit
+// bytes, white space to blanks, no control characters and none that turn the direction of
+// reading.
+func CleanText(s string, limit int) string {
+	out, _ := clean(s, limit)
+	return strings.TrimSpace(out)
+}
