@@ -143,6 +143,24 @@ func fillDisk(t *testing.T, size int) {
 	agreeOnPackets(t, list)
 }
 
+// TestSpaceKeptInAdvanceGoesBack looks at the blocks of files, not at their sizes.
+func TestSpaceKeptInAdvanceGoesBack(t *testing.T) {
+	dir := t.TempDir()
+	w := create(t, Options{Dir: dir})
+	s := sockets(t, w)
+	fill(t, w, s, declare(t, s, "a"), 0, 2)
+	finish(t, w)
+	list, err := os.ReadDir(dir)
+	must(t, err)
+	for _, e := range list {
+		info, err := e.Info()
+		must(t, err)
+		if used := info.Sys().(*syscall.Stat_t).Blocks * 512; used > info.Size()+16<<10 {
+			t.Errorf("%s: %d bytes take %d", e.Name(), info.Size(), used)
+		}
+	}
+}
+
 func TestReadOnlyDiskIsAccountedFor(t *testing.T) {
 	disk := smallDisk(t, 16<<20)
 	dir := filepath.Join(disk, "ring")

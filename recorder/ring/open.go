@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 )
 
 // Ring is what a folder holds, as it was when it was opened. Opening reads the records
@@ -59,6 +60,7 @@ func Open(dir string) (*Ring, error) {
 		if !r.Writing || try == 3 || !slices.ContainsFunc(r.Segments, func(s Segment) bool { return s.Missing || s.Open == (s.Seal != nil) }) {
 			return r, nil
 		}
+		time.Sleep(20 * time.Millisecond)
 	}
 }
 
@@ -105,7 +107,7 @@ func (r *Ring) readSeals(h *history) error {
 		r.Head = rec
 		r.Records++
 		h.take(rec)
-		r.Holes = append(r.Holes, rec.holes()...)
+		r.Holes = addHoles(r.Holes, rec)
 		return nil
 	})
 	if err == nil && r.Records == 0 {
@@ -114,16 +116,27 @@ func (r *Ring) readSeals(h *history) error {
 	return err
 }
 
-func (r *Record) holes() []Hole {
+// addHoles appends what a record says is missing. All that retention removed of a series
+// is one hole.
+func addHoles(list []Hole, r *Record) []Hole {
 	switch {
 	case r.Start != nil:
-		return r.Start.Holes
+		return append(list, r.Start.Holes...)
 	case r.Segment != nil:
-		return r.Segment.Holes
+		return append(list, r.Segment.Holes...)
 	case r.Stop != nil:
-		return r.Stop.Holes
+		return append(list, r.Stop.Holes...)
+	case r.Deletion == nil:
+		return list
 	}
-	return nil
+	d := r.Deletion
+	for i := range list {
+		if h := &list[i]; h.Reason == "retention" && h.Series == d.Series {
+			h.From, h.To, h.Bytes = min(h.From, d.First), max(h.To, d.Last), h.Bytes+d.Bytes
+			return list
+		}
+	}
+	return append(list, Hole{Reason: "retention", Series: d.Series, From: d.First, To: d.Last, Packets: -1, Bytes: d.Bytes})
 }
 
 func (r *Ring) readFolder(h *history) error {

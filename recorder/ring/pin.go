@@ -27,6 +27,11 @@ type Pinned struct {
 	Open     []Segment `json:"-"`        // hidden segments, which did not come along: see AskSeal
 }
 
+// PinOptions of Pin.
+type PinOptions struct {
+	Keys bool // key logs come along; whoever has the snapshot can then read what they open
+}
+
 // Pin puts the segments with packets from from to to, both in it, their side files and
 // the seals into the new folder dest. Where dest lies on the ring's file system they are
 // hard links, which retention leaves alone as long as they are there; elsewhere they are
@@ -34,18 +39,18 @@ type Pinned struct {
 //
 // The segments that are being written do not come along: AskSeal or Writer.Seal before
 // it ends them.
-func Pin(ctx context.Context, dir string, from, to int64, dest string) (*Pinned, error) {
+func Pin(ctx context.Context, dir string, from, to int64, dest string, opt PinOptions) (*Pinned, error) {
 	if err := os.Mkdir(dest, 0o755); err != nil {
 		return nil, fmt.Errorf("pinning into %s: %w", dest, err)
 	}
-	p, err := pin(ctx, dir, Time(from), Time(to), dest)
+	p, err := pin(ctx, dir, Time(from), Time(to), dest, opt)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("pinning segments of %s: %w", dir, err), os.RemoveAll(dest))
 	}
 	return p, nil
 }
 
-func pin(ctx context.Context, dir string, from, to Time, dest string) (*Pinned, error) {
+func pin(ctx context.Context, dir string, from, to Time, dest string, opt PinOptions) (*Pinned, error) {
 	// The lease stands before anything is looked at: what retention has not taken by
 	// then it leaves there.
 	release, err := takeLease(dir, from, to)
@@ -69,7 +74,7 @@ func pin(ctx context.Context, dir string, from, to Time, dest string) (*Pinned, 
 		case s.Missing:
 			p.Missing = append(p.Missing, s.ID.Segment())
 		default:
-			if err := p.take(s, dir, dest); err != nil {
+			if err := p.take(s, dir, dest, opt); err != nil {
 				return nil, err
 			}
 		}
@@ -88,7 +93,7 @@ func pin(ctx context.Context, dir string, from, to Time, dest string) (*Pinned, 
 }
 
 // take links or copies a segment with its side files.
-func (p *Pinned) take(s Segment, dir, dest string) error {
+func (p *Pinned) take(s Segment, dir, dest string, opt PinOptions) error {
 	linked, err := linkOrCopy(s.Path, filepath.Join(dest, s.ID.Segment()))
 	if errors.Is(err, fs.ErrNotExist) {
 		p.Missing = append(p.Missing, s.ID.Segment())
@@ -103,6 +108,9 @@ func (p *Pinned) take(s Segment, dir, dest string) error {
 	p.Bytes += s.Seal.Size
 	p.Segments = append(p.Segments, s.ID.Segment())
 	for _, name := range s.Side {
+		if _, kind, _, _ := ParseName(name); !opt.Keys && kind == KeysKind {
+			continue
+		}
 		// Side files still grow: a link would let the snapshot change.
 		if err := copyFile(filepath.Join(dir, name), filepath.Join(dest, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
@@ -127,7 +135,7 @@ func (p *Pinned) takeSeals(dir, dest string) error {
 	if err != nil {
 		return err
 	}
-	return copyFrom(io.NewSectionReader(in, 0, whole), filepath.Join(dest, sealsName))
+	return copyFrom(io.NewSectionReader(in, 0, whole), filepath.Join(dest, sealsName), 0o644)
 }
 
 func linkOrCopy(from, to string) (linked bool, err error) {
@@ -143,11 +151,15 @@ func copyFile(from, to string) error {
 		return err
 	}
 	defer in.Close()
-	return copyFrom(in, to)
+	info, err := in.Stat()
+	if err != nil {
+		return err
+	}
+	return copyFrom(in, to, info.Mode().Perm()) // key files have rights of their own
 }
 
-func copyFrom(in io.Reader, to string) error {
-	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+func copyFrom(in io.Reader, to string, mode fs.FileMode) error {
+	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
 	if err != nil {
 		return err
 	}

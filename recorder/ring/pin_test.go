@@ -52,9 +52,10 @@ func TestRetentionKeepsWhatASnapshotHolds(t *testing.T) {
 	s := sockets(t, w)
 	a := declare(t, s, "a")
 	fill(t, w, s, a, 0, 2)
+	must(t, os.WriteFile(filepath.Join(dir, ID{"sockets", "worker-3", 2}.Side(KeysKind)), []byte("CLIENT_RANDOM\n"), 0o600))
 	must(t, os.WriteFile(filepath.Join(dir, ID{"sockets", "worker-3", 1}.Side("owners.jsonl")), []byte("{}\n"), 0o644))
 	dest := filepath.Join(filepath.Dir(dir), "snapshot")
-	p, err := Pin(context.Background(), dir, epoch+1e9, epoch+1e9+3, dest)
+	p, err := Pin(context.Background(), dir, epoch+1e9, epoch+1e9+3, dest, PinOptions{})
 	must(t, err)
 	if p.Linked != 1 || len(p.Segments) != 1 || p.Segments[0] != "sockets-worker-3-000000002.pcapng" {
 		t.Fatalf("%+v", p)
@@ -67,6 +68,9 @@ func TestRetentionKeepsWhatASnapshotHolds(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(dir, ID{"sockets", "worker-3", 1}.Side("owners.jsonl"))); !errors.Is(err, os.ErrNotExist) {
 		t.Fatal("the side file of a removed segment is there")
+	}
+	if left, err := filepath.Glob(filepath.Join(dest, "*."+KeysKind)); err != nil || len(left) > 0 {
+		t.Fatalf("keys came along unasked: %v %v", left, err)
 	}
 	// The snapshot can be checked alone, and its end ends the hold.
 	rep, err := Verify(dest, VerifyOptions{})
@@ -145,19 +149,19 @@ func TestALeaseKeepsRetentionAway(t *testing.T) {
 func TestPinCopiesToAnotherDisk(t *testing.T) {
 	dir, _, _ := sealedRing(t, 3)
 	dest := filepath.Join(memory(t), "pin")
-	p, err := Pin(context.Background(), dir, 0, 1<<62, dest)
+	p, err := Pin(context.Background(), dir, 0, 1<<62, dest, PinOptions{})
 	must(t, err)
 	rep, err := Verify(dest, VerifyOptions{})
 	must(t, err)
 	if len(p.Segments) != 3 || !rep.OK() || rep.Segments != 3 {
 		t.Fatalf("%+v %+v", p, rep)
 	}
-	if _, err := Pin(context.Background(), dir, 0, 1<<62, dest); !errors.Is(err, os.ErrExist) {
+	if _, err := Pin(context.Background(), dir, 0, 1<<62, dest, PinOptions{}); !errors.Is(err, os.ErrExist) {
 		t.Fatalf("pinned a second time: %v", err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	if _, err := Pin(ctx, dir, 0, 1<<62, dest+"2"); !errors.Is(err, context.Canceled) {
+	if _, err := Pin(ctx, dir, 0, 1<<62, dest+"2", PinOptions{}); !errors.Is(err, context.Canceled) {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(dest + "2"); err == nil {

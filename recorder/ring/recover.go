@@ -179,7 +179,8 @@ func (w *Writer) restartHole(f *found, old *history) {
 	if f.last == 0 && old.records < 2 {
 		return
 	}
-	h := Hole{Reason: "restart", From: f.last, To: now(), Packets: -1, Bytes: f.lostBytes, Detail: "the recorder was stopped"}
+	end := now()
+	h := Hole{Reason: "restart", From: min(f.last, end), To: end, Packets: -1, Bytes: f.lostBytes, Detail: "the recorder was stopped"}
 	if old.crashed {
 		h.Detail = "the recorder ended without a stop; what it had in memory is lost"
 	}

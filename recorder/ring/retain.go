@@ -12,11 +12,13 @@ import (
 	"time"
 )
 
-// runJanitor removes what retention says and answers requests to seal.
+// runJanitor removes what retention says, after each seal and now and then, and answers
+// requests to seal. In a large ring it looks at many files, so it rests for longer than it
+// works.
 func (w *Writer) runJanitor() {
 	t := time.NewTicker(100 * time.Millisecond)
 	defer t.Stop()
-	var last error
+	var next time.Time
 	for {
 		select {
 		case <-w.stop:
@@ -24,11 +26,20 @@ func (w *Writer) runJanitor() {
 		case <-t.C:
 		}
 		w.answerAsk()
-		err := w.retain()
-		if err != nil && (last == nil || err.Error() != last.Error()) {
-			w.report(err)
+		if began := time.Now(); w.untidy.Swap(false) || began.After(next) {
+			if err := w.retain(); err != nil {
+				w.report(err)
+			}
+			took := time.Since(began)
+			next = began.Add(max(time.Second, 50*took))
+			if took > 10*time.Millisecond {
+				select {
+				case <-w.stop:
+					return
+				case <-time.After(min(20*took, 2*time.Second)):
+				}
+			}
 		}
-		last = err
 	}
 }
 
@@ -106,7 +117,7 @@ func (w *Writer) retain() error {
 	}
 	groups := map[[2]string][]candidate{}
 	var order [][2]string
-	oldest := now() - Time(w.opt.MaxAge)
+	oldest := w.steady() - Time(w.opt.MaxAge)
 	for _, c := range all {
 		why := ""
 		switch {
@@ -135,6 +146,11 @@ func (w *Writer) retain() error {
 		}
 	}
 	return nil
+}
+
+// steady is the time, but no clock that is set forward makes segments old at once.
+func (w *Writer) steady() Time {
+	return min(now(), Time(w.began.UnixNano()+int64(time.Since(w.began))))
 }
 
 // candidates looks at the files of all sealed segments.

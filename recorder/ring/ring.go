@@ -26,6 +26,9 @@ const (
 	maxInterfaces = 60_000  // interfaces in a segment; the 16-bit fields of others end at 65,535
 )
 
+// KeysKind is the kind of side files that hold TLS keys.
+const KeysKind = "keys"
+
 const (
 	extension  = ".pcapng"
 	sealsName  = "seals.jsonl"

@@ -158,6 +158,7 @@ func (w *Writer) seal(seg *segment) error {
 	w.mu.Lock()
 	w.live = append(w.live, liveSegment{seg.id, seg.tally.first, seg.tally.last})
 	w.mu.Unlock()
+	w.untidy.Store(true)
 	w.opt.OnSeal(*seg.sealed)
 	return nil
 }

@@ -209,8 +209,8 @@ func (v *verifier) record(r *Record, prev string) {
 		v.anchor(n, r.Anchor, false)
 	}
 	v.signature(n, r)
-	for _, h := range r.holes() {
-		rep.Holes = append(rep.Holes, h)
+	rep.Holes = addHoles(rep.Holes, r)
+	for _, h := range addHoles(nil, r) {
 		v.gaps[h.Series] = append(v.gaps[h.Series], h.Sequences...)
 	}
 	v.hist.take(r)

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -75,6 +76,7 @@ type Writer struct {
 	opt   Options
 	chain *chain
 	start Start // as written
+	began time.Time
 	found []Record
 
 	firstID uint64
@@ -88,6 +90,8 @@ type Writer struct {
 	dir  os.FileInfo // the folder that was opened
 	lock *os.File
 	move int // how often the folder was found in another place
+
+	untidy atomic.Bool // sealed since retention last looked
 
 	retention sync.Mutex // one run at a time; guards the two below
 	doomed    []string   // files whose deletion is recorded
@@ -142,7 +146,7 @@ func newWriter(opt Options) (*Writer, error) {
 		lock.Close()
 		return nil, fmt.Errorf("opening ring: %w", err)
 	}
-	w := &Writer{opt: opt, dir: info, lock: lock, seals: make(chan *segment, maxUnsealed), stop: make(chan struct{}), next: map[string]uint64{}}
+	w := &Writer{opt: opt, began: time.Now(), dir: info, lock: lock, seals: make(chan *segment, maxUnsealed), stop: make(chan struct{}), next: map[string]uint64{}}
 	if err := w.begin(); err != nil {
 		lock.Close()
 		if w.chain != nil {
