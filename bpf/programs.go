@@ -8,8 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/cilium/ebpf"
@@ -445,7 +447,28 @@ func dropReasons() map[uint32]string {
 		return names
 	}
 	for _, v := range enum.Values {
-		names[uint32(v.Value)] = strings.ToLower(strings.TrimPrefix(v.Name, "SKB_DROP_REASON_"))
+		names[uint32(v.Value)] = strings.TrimPrefix(strings.TrimPrefix(v.Name, "SKB_DROP_REASON_"), "SKB_")
 	}
 	return names
+}
+
+// Hook is a place in the kernel that a program wants.
+type Hook struct {
+	Program string
+	Place   string
+	For     string // packets, owners or events
+}
+
+// Hooks lists the places that recording uses.
+func Hooks() []Hook {
+	list := []Hook{{recorderProgPacketIn, "cgroup ingress", "packets"}, {recorderProgPacketOut, "cgroup egress", "packets"}}
+	for _, h := range ownerHooks() {
+		list = append(list, Hook{h.program, "cgroup " + h.attach.String(), "owners"})
+	}
+	list = append(list, Hook{recorderProgOpenSockets, "iterator task_file", "owners"})
+	points := tracepoints(true, true)
+	for _, name := range slices.Sorted(maps.Keys(points)) {
+		list = append(list, Hook{name, "tracepoint " + points[name], "events"})
+	}
+	return list
 }

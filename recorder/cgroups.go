@@ -9,9 +9,10 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"sync"
+
+	"github.com/pcapsule/pcapsule/recorder/workload"
 )
 
 // group is a control group of version 2.
@@ -134,27 +135,8 @@ func (g *groups) find(id uint64) group {
 		}
 	}
 	out := group{id: id, path: p}
-	out.container, out.pod = containerOf(p)
+	out.container, out.pod = workload.ParseCgroup(p)
 	return out
-}
-
-var (
-	containerID = regexp.MustCompile(`(?:^|[-:/])([0-9a-f]{64})(?:\.scope)?(?:$|/)`)
-	podUID      = regexp.MustCompile(`(?:^|[-/])pod([0-9a-fA-F]{8}[-_][0-9a-fA-F]{4}[-_][0-9a-fA-F]{4}[-_][0-9a-fA-F]{4}[-_][0-9a-fA-F]{12}|[0-9a-f]{32})(?:\.slice)?(?:$|/)`)
-)
-
-// containerOf reads a container's id and a pod's uid out of a group's path, as systemd and
-// plain drivers of containerd, CRI-O, Docker and Podman name them. Groups below a
-// container's own belong to it; of containers in containers the outermost counts, since it
-// is the one that the node's runtime knows.
-func containerOf(path string) (container, pod string) {
-	if m := podUID.FindStringSubmatch(path); m != nil {
-		pod = strings.ToLower(strings.ReplaceAll(m[1], "_", "-"))
-	}
-	if m := containerID.FindStringSubmatch(path); m != nil {
-		container = m[1]
-	}
-	return container, pod
 }
 
 // label is a short name of a group for people.

@@ -15,6 +15,8 @@ type face struct {
 	id        ring.InterfaceID
 	number    int // of the recording, from 0, for side files
 	group     group
+	cgroup    string // as the comment has it
+	comment   string
 	since     int64 // UTC
 	delivered atomic.Uint64
 	lost      atomic.Uint64
@@ -22,11 +24,11 @@ type face struct {
 
 // faces are all interfaces, by control group.
 type faces struct {
-	groups   *groups
-	identify func(uint64, string) (workload.InterfaceComment, bool)
-	node     string
-	ring     string
-	filter   string
+	groups *groups
+	source workload.Source
+	node   string
+	ring   string
+	filter string
 
 	mu   sync.Mutex // guards list; a ring asks for it from its own goroutines
 	list []*face
@@ -65,11 +67,13 @@ func (f *faces) of(cgroup uint64, at int64, out sink) (*face, error) {
 }
 
 func (f *faces) add(g group, at int64, out sink) (*face, error) {
-	id, err := out.declare(f.describe(g, at))
+	c := f.comment(g, at)
+	text := workload.FormatInterfaceComment(c)
+	id, err := out.declare(f.describe(g, &c, text))
 	if err != nil {
 		return nil, err
 	}
-	x := &face{id: id, group: g, since: at}
+	x := &face{id: id, group: g, since: at, cgroup: c.Cgroup, comment: text}
 	f.mu.Lock()
 	x.number = len(f.list)
 	f.list = append(f.list, x)
@@ -77,31 +81,57 @@ func (f *faces) add(g group, at int64, out sink) (*face, error) {
 	return x, nil
 }
 
-// describe makes the interface of a group: what it is called and what is known of it.
-func (f *faces) describe(g group, at int64) pcapng.Interface {
-	c := workload.InterfaceComment{Ring: f.ring, How: "none", Identity: workload.Identity{Node: f.node, ValidFrom: at}}
-	if g.id != 0 {
-		c.How, c.Cgroup = "cgroup", fmt.Sprint(g.id)
-		if g.path != "" {
-			c.Cgroup = g.path
-		}
-		c.Identity.PodUID = g.pod
-		if g.container != "" {
-			c.Identity.Container = g.container[:12]
-		}
-		if f.identify != nil {
-			if known, ok := f.identify(g.id, g.path); ok {
-				known.Ring, known.Cgroup = c.Ring, c.Cgroup
-				if known.Identity.Node == "" {
-					known.Identity.Node = f.node
-				}
-				if known.How == "" {
-					known.How = "cgroup"
-				}
-				c = known
-			}
-		}
+// renew asks again who is behind an interface, and answers with what is known now where
+// that is not what packets were written with.
+func (f *faces) renew(x *face, out sink) (workload.InterfaceComment, bool, error) {
+	c := f.comment(x.group, x.since)
+	text := workload.FormatInterfaceComment(c)
+	if text == x.comment {
+		return c, false, nil
 	}
+	id, err := out.redeclare(x.id, f.describe(x.group, &c, text))
+	if err != nil {
+		return c, false, err
+	}
+	f.mu.Lock()
+	x.id, x.comment = id, text
+	f.mu.Unlock()
+	return c, true, nil
+}
+
+// comment is what is known of a control group.
+func (f *faces) comment(g group, at int64) workload.InterfaceComment {
+	c := workload.InterfaceComment{Ring: f.ring, How: "none", Identity: workload.Identity{Node: f.node, ValidFrom: at}}
+	if g.id == 0 {
+		return c
+	}
+	c.How, c.Cgroup = "cgroup", fmt.Sprint(g.id)
+	if g.path != "" {
+		c.Cgroup = g.path
+	}
+	c.Identity.PodUID = g.pod
+	if g.container != "" {
+		c.Identity.Container = g.container[:12]
+	}
+	if f.source == nil {
+		return c
+	}
+	known, ok := f.source.Find(workload.Key{Container: g.container, PodUID: g.pod, Cgroup: g.path})
+	if !ok {
+		return c
+	}
+	known.Ring, known.Cgroup = c.Ring, c.Cgroup
+	if known.Identity.Node == "" {
+		known.Identity.Node = f.node
+	}
+	if known.How == "" {
+		known.How = "cgroup"
+	}
+	return known
+}
+
+// describe makes the interface of a group: what it is called and what is known of it.
+func (f *faces) describe(g group, c *workload.InterfaceComment, text string) pcapng.Interface {
 	space, name := c.Identity.Namespace, c.Identity.Pod
 	if space == "" {
 		space = "-"
@@ -109,11 +139,7 @@ func (f *faces) describe(g group, at int64) pcapng.Interface {
 	if name == "" {
 		name = g.label()
 	}
-	i := pcapng.Interface{
-		Name:     clean(f.node+"/"+space+"/"+name, 200),
-		Comments: []string{workload.FormatInterfaceComment(c)},
-		Filter:   f.filter,
-	}
+	i := pcapng.Interface{Name: clean(f.node+"/"+space+"/"+name, 200), Comments: []string{text}, Filter: f.filter}
 	switch {
 	case g.id == 0:
 		i.Description = "packets without an owner"
@@ -125,6 +151,18 @@ func (f *faces) describe(g group, at int64) pcapng.Interface {
 		i.Description = clean("cgroup "+c.Cgroup, 400)
 	}
 	return i
+}
+
+// ofPod lists the interfaces of a pod's control groups.
+func (f *faces) ofPod(uid string) (list []*face) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, x := range f.list {
+		if x.group.pod == uid {
+			list = append(list, x)
+		}
+	}
+	return list
 }
 
 // accounts are the counters of all interfaces.

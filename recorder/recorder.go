@@ -4,7 +4,7 @@
 // It promises that what it records costs the traffic nothing but time: nothing is changed,
 // delayed or refused. It never rewrites a packet, never names an owner it does not know,
 // and accounts for every packet it saw: seen = filtered + delivered + dropped. It knows no
-// Kubernetes; who is behind a control group is told by its path, or by an Identify.
+// Kubernetes; who is behind a control group is told by its path, or by a workload.Source.
 package recorder
 
 import (
@@ -44,10 +44,10 @@ type Options struct {
 	Comments    bool     // write the owner as a comment on each packet
 	RingBuffer  uint32   // bytes, a power of two; 0 means 32 MiB
 
-	Node     string // name of this node; "" is the host's name
-	Program  string // name and version of the program
-	Count    uint64 // end after so many packets; 0 does not end
-	Identify func(cgroup uint64, path string) (workload.InterfaceComment, bool)
+	Node    string          // name of this node; "" is the host's name
+	Program string          // name and version of the program
+	Count   uint64          // end after so many packets; 0 does not end
+	Source  workload.Source // who workloads are; nil where only paths of control groups tell
 
 	OnStart func(Started)
 	OnError func(error) // is told of troubles that do not end the recording

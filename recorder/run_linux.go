@@ -239,7 +239,7 @@ func (r *recording) open(root string) (err error) {
 	name, first := r.out.ids()
 	r.nextID = first
 	r.groups = newGroups(root)
-	r.faces = faces{groups: r.groups, identify: r.o.Identify, node: r.here.node, ring: name, filter: r.o.Filter, by: map[uint64]*face{}}
+	r.faces = faces{groups: r.groups, source: r.o.Source, node: r.here.node, ring: name, filter: r.o.Filter, by: map[uint64]*face{}}
 	r.processes = newProcesses(&r.clock)
 	r.sockets = newSockets()
 	r.journal = journal{out: r.out, onError: r.o.OnError}
@@ -334,6 +334,9 @@ func (r *recording) round() (n int, more bool, err error) {
 		r.journal.clockSet(&r.clock)
 	}
 	r.takeEvents()
+	if err := r.takeChanges(); err != nil {
+		return 0, false, err
+	}
 	n, end := r.packets.Fill(batch)
 	limit := now
 	if !end {

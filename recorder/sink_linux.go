@@ -21,6 +21,8 @@ import (
 type sink interface {
 	// declare describes an interface; packets name it by the number.
 	declare(pcapng.Interface) (ring.InterfaceID, error)
+	// redeclare gives an interface another description, for packets from now on.
+	redeclare(ring.InterfaceID, pcapng.Interface) (ring.InterfaceID, error)
 	// append takes a packet. ring.ErrDisk means that it is dropped; any other error ends
 	// the recording.
 	append(*ring.Packet) error
@@ -65,8 +67,12 @@ func (s *ringSink) declare(i pcapng.Interface) (ring.InterfaceID, error) {
 	return s.series.Interface(i)
 }
 func (s *ringSink) append(p *ring.Packet) error { return s.series.Append(p) }
-func (s *ringSink) idle() error                 { return nil }
-func (s *ringSink) ids() (string, uint64)       { return s.w.Ring(), s.w.FirstPacketID() }
+func (s *ringSink) redeclare(id ring.InterfaceID, i pcapng.Interface) (ring.InterfaceID, error) {
+	return id, s.series.Update(id, i)
+}
+
+func (s *ringSink) idle() error           { return nil }
+func (s *ringSink) ids() (string, uint64) { return s.w.Ring(), s.w.FirstPacketID() }
 
 func (s *ringSink) segment() ring.ID { return s.series.Current() }
 
@@ -178,6 +184,11 @@ func (s *fileSink) declare(i pcapng.Interface) (ring.InterfaceID, error) {
 	i.LinkType, i.SnapLen, i.TsResol, i.FCSLen = s.link, uint32(s.snap), 9, -1
 	n, err := s.plain.AddInterface(i)
 	return ring.InterfaceID(n), errors.Join(err, s.plain.Flush())
+}
+
+// redeclare makes another interface: what is written stays.
+func (s *fileSink) redeclare(_ ring.InterfaceID, i pcapng.Interface) (ring.InterfaceID, error) {
+	return s.declare(i)
 }
 
 const maxCommentLen = 0xFFFF

@@ -111,6 +111,7 @@ func (e *env) root() *cobra.Command {
 func (e *env) commands() []*cobra.Command {
 	return []*cobra.Command{
 		e.cmdRecord(),
+		e.cmdDoctor(),
 		e.cmdBundle(),
 		e.cmdInfo(),
 		e.cmdQuery(),

@@ -1,0 +1,171 @@
+package recorder
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/pcapsule/pcapsule/bpf"
+)
+
+// Doctor tries everything that recording needs on this machine, for a moment and in a
+// control group of its own, and says what is missing and what to do about it.
+func Doctor() []Check {
+	checks := []Check{checkKernel(), checkBTF(), checkRights(), checkLockdown()}
+	root, err := cgroupRoot()
+	if err != nil {
+		checks = append(checks, Check{"control groups", Bad, err.Error(), "mount version 2: mount -t cgroup2 none /sys/fs/cgroup/unified (in a container: mount the host's)"})
+	} else {
+		checks = append(checks, Check{Name: "control groups", State: Good, Detail: "version 2 at " + root})
+		checks = append(checks, checkHooks(root)...)
+	}
+	return append(checks, checkNumbers(), checkClock(), checkPacketSocket())
+}
+
+func checkKernel() Check {
+	c := Check{Name: "kernel", State: Good}
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		return Check{"kernel", Partial, err.Error(), ""}
+	}
+	c.Detail = "Linux " + unix.ByteSliceToString(u.Release[:]) + " " + unix.ByteSliceToString(u.Machine[:])
+	var major, minor int
+	if n, _ := fmt.Sscanf(unix.ByteSliceToString(u.Release[:]), "%d.%d", &major, &minor); n == 2 && (major < 5 || major == 5 && minor < 12) {
+		c.State, c.Change = Bad, "Linux 5.12 or later is needed"
+	}
+	return c
+}
+
+func checkBTF() Check {
+	if _, err := os.Stat("/sys/kernel/btf/vmlinux"); err != nil {
+		return Check{"kernel types", Bad, err.Error(), "use a kernel with CONFIG_DEBUG_INFO_BTF, or mount the host's /sys"}
+	}
+	return Check{Name: "kernel types", State: Good, Detail: "/sys/kernel/btf/vmlinux"}
+}
+
+// checkRights looks at the capabilities in force.
+func checkRights() Check {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	if err := unix.Capget(&header, &data[0]); err != nil {
+		return Check{"rights", Partial, err.Error(), ""}
+	}
+	has := func(n uint) bool { return data[n/32].Effective&(1<<(n%32)) != 0 }
+	if has(unix.CAP_SYS_ADMIN) {
+		return Check{Name: "rights", State: Good, Detail: "CAP_SYS_ADMIN"}
+	}
+	var missing []string
+	for _, want := range []struct {
+		n    uint
+		name string
+	}{{unix.CAP_BPF, "CAP_BPF"}, {unix.CAP_PERFMON, "CAP_PERFMON"}, {unix.CAP_NET_ADMIN, "CAP_NET_ADMIN"}} {
+		if !has(want.n) {
+			missing = append(missing, want.name)
+		}
+	}
+	if len(missing) > 0 {
+		list := strings.Join(missing, ", ")
+		return Check{"rights", Bad, "missing: " + list, "run as root, or: setcap cap_bpf,cap_perfmon,cap_net_admin+ep on the program; in a container add " + list}
+	}
+	return Check{Name: "rights", State: Good, Detail: "CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN"}
+}
+
+func checkLockdown() Check {
+	b, err := os.ReadFile("/sys/kernel/security/lockdown")
+	if err != nil {
+		return Check{Name: "lockdown", State: Good, Detail: "not in this kernel"}
+	}
+	text := strings.TrimSpace(string(b))
+	if strings.Contains(text, "[confidentiality]") {
+		return Check{"lockdown", Bad, text, "confidentiality forbids programs to read the kernel: boot with lockdown=integrity or none"}
+	}
+	return Check{Name: "lockdown", State: Good, Detail: text}
+}
+
+// checkHooks loads the programs and attaches each to a control group that nobody is in.
+func checkHooks(root string) []Check {
+	p, err := bpf.Load(bpf.Options{RingBytes: 1 << 16, Owners: true})
+	if err != nil {
+		c := Check{Name: "programs", State: Bad, Detail: oneLine(err)}
+		if errors.Is(err, os.ErrPermission) {
+			c.Change = "the kernel refuses programs from this process: see rights, and /proc/sys/kernel/unprivileged_bpf_disabled"
+		}
+		return []Check{c}
+	}
+	defer p.Close()
+	where := filepath.Join(root, fmt.Sprintf("pcapsule-doctor-%d", os.Getpid()))
+	checks := []Check{{Name: "programs", State: Good, Detail: "loaded, SHA-256 " + bpf.SHA256()[:16] + "…"}}
+	if err := os.Mkdir(where, 0o755); err != nil {
+		where = root // read-only: for a moment the root itself
+	} else {
+		defer os.Remove(where)
+	}
+	p.AttachOwners(where)
+	p.AttachEvents(true, true)
+	if _, err := p.FindSockets(); err != nil {
+		p.Missing["open_sockets"] = err
+	}
+	packets := p.AttachPackets(where)
+	p.Detach()
+	for _, h := range bpf.Hooks() {
+		err := p.Missing[h.Program]
+		if h.For == "packets" {
+			err = packets
+		}
+		c := Check{Name: "hook " + h.Place, State: Good, Detail: "for " + h.For}
+		if err != nil {
+			c.State, c.Detail = Partial, oneLine(err)
+			switch h.For {
+			case "packets":
+				c.State, c.Change = Bad, "without it nothing is recorded: try --capture=interfaces"
+			case "owners":
+				c.Change = "fewer owners are known, the rest are told as guesses"
+			default:
+				c.Change = "its events are missing"
+			}
+		}
+		checks = append(checks, c)
+	}
+	return checks
+}
+
+func oneLine(err error) string {
+	text, _, _ := strings.Cut(err.Error(), "\n")
+	return clean(text, 300)
+}
+
+// checkNumbers compares this process's number with the kernel's own count.
+func checkNumbers() Check {
+	tgid, err := bpf.CallerTGID()
+	if err != nil {
+		return Check{"process numbers", Partial, oneLine(err), ""}
+	}
+	if int(tgid) != os.Getpid() {
+		return Check{"process numbers", Partial, fmt.Sprintf("this process is %d here and %d on the node", os.Getpid(), tgid),
+			"in a container: share the host's process namespace (hostPID), or names of processes that run already are not known"}
+	}
+	return Check{Name: "process numbers", State: Good, Detail: "as the kernel counts them"}
+}
+
+func checkClock() Check {
+	var c clock
+	c.calibrate()
+	c.tick()
+	if !c.now.Synchronized {
+		return Check{"clock", Partial, "not synchronized, as far as the kernel knows", "run chrony or another time service, or times of several nodes cannot be compared"}
+	}
+	return Check{Name: "clock", State: Good, Detail: fmt.Sprintf("synchronized, within %d µs", c.now.MaxError/1000)}
+}
+
+func checkPacketSocket() Check {
+	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return Check{"packet sockets", Partial, err.Error(), "CAP_NET_RAW is needed for --capture=interfaces"}
+	}
+	unix.Close(fd)
+	return Check{Name: "packet sockets", State: Good, Detail: "for --capture=interfaces"}
+}
