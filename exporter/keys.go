@@ -56,6 +56,7 @@ func loadKeys(sources *inputs, o Options) (*keyring, error) {
 			return nil, err
 		}
 	}
+	k.addSides(sources, o)
 	if err := k.store.Ready(); err != nil {
 		return nil, fmt.Errorf("reading keys: %w", err)
 	}
@@ -66,6 +67,29 @@ func loadKeys(sources *inputs, o Options) (*keyring, error) {
 		return cmp.Or(bytes.Compare(a.SHA256Original[:], b.SHA256Original[:]), cmp.Compare(a.Name, b.Name))
 	})
 	return k, nil
+}
+
+// addSides takes the keys that stand beside segments. Nobody named them, so one that
+// cannot be used is told and not fatal.
+func (k *keyring) addSides(sources *inputs, o Options) {
+	for i, x := range sources.files {
+		if x.sides.keys == "" {
+			continue
+		}
+		id := int32(i)
+		before := len(k.sides)
+		err := k.add(x.sides.keys, o.Identities)
+		if err != nil {
+			var bad *KeysError
+			if errors.As(err, &bad) {
+				err = bad.Err
+			}
+			k.warnings = append(k.warnings, filepath.Base(x.sides.keys)+": not used: "+plainError(err))
+			k.sides = k.sides[:before]
+			continue
+		}
+		k.sides[before].FileID = &id
+	}
 }
 
 // scan takes the secrets that stand in a capture.
@@ -302,6 +326,9 @@ func (k *keyring) describe(m *bundle.Manifest) {
 	}
 	m.SideInputs = append(m.SideInputs, k.sides...)
 	m.Warnings = append(m.Warnings, k.warnings...)
+	if n := k.store.Gone(); n > 0 {
+		m.Warnings = append(m.Warnings, countText(n, "key was", "keys were")+" no longer in its file when looked up; the file changed meanwhile")
+	}
 	for _, s := range k.store.Stats() {
 		addCounter(m, "keys", "secrets", s.Keys)
 		addCounter(m, "keys", "duplicates", s.Duplicates)

@@ -242,7 +242,7 @@ func (r *infoResult) printKeys(w io.Writer) {
 		fmt.Fprintf(w, "  %-10s %s × %s, %s\n", label, thousands(n.Count), n.Layer, what)
 	}
 	if r.Keys > 0 {
-		fmt.Fprintf(w, "  keys       %d blocks of decryption secrets inside the captures\n", r.Keys)
+		fmt.Fprintf(w, "  keys       %s of decryption secrets inside the captures\n", counted(r.Keys, "block", "blocks"))
 	}
 	if r.KeysKept != "" {
 		fmt.Fprintf(w, "  keys       kept in %s\n", r.KeysKept)
