@@ -6,9 +6,19 @@ import (
 	"time"
 )
 
-// BenchmarkAppend writes packets through to sealed, hashed files. On this project's
-// machine (2 cores, Xeon with SHA extensions, ext4), go test -bench Append -cpu 1:
-// see docs/design for the numbers of a release.
+// BenchmarkAppend takes packets through to sealed, hashed segments.
+//
+// TMPDIR=/dev/shm go test -run xxx -bench Append ./recorder/ring, 2026-11-20, two virtual
+// CPUs of an AMD EPYC with SHA extensions, others at work on them:
+//
+//	packet   2 CPUs            -cpu 1
+//	64       168 ns, 6.0 M/s   286 ns, 3.5 M/s
+//	200      346 ns, 2.9 M/s   417 ns, 2.4 M/s
+//	1,500    1.6 µs            2.0 µs
+//	45,000   53 µs, 857 MB/s   68 µs, 665 MB/s
+//
+// Append itself is 20 ns of it. SHA-256 is 0.55 CPU seconds a GB, copying into the page
+// cache as much; both are the disk side's, on another CPU where there is one.
 func BenchmarkAppend(b *testing.B) {
 	for _, size := range []int{64, 200, 1500, 45_000} {
 		b.Run(fmt.Sprint(size), func(b *testing.B) {

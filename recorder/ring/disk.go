@@ -174,32 +174,6 @@ func (s *Series) create(seg *segment, lost Hole, isLost bool) error {
 	return nil
 }
 
-// merge takes back what a segment that never was had stated.
-func (l *loss) merge(o *loss) {
-	if o.packets > 0 {
-		if l.packets == 0 || o.first < l.first {
-			l.first = o.first
-		}
-		if l.packets == 0 || o.last > l.last {
-			l.last = o.last
-		}
-		l.packets += o.packets
-		l.bytes += o.bytes
-	}
-	later := l.sequences
-	l.sequences = o.sequences
-	for _, r := range later {
-		if k := len(l.sequences); k > 0 && l.sequences[k-1].To+1 == r.From {
-			l.sequences[k-1].To = r.To
-		} else {
-			l.sequences = append(l.sequences, r)
-		}
-	}
-	if l.detail == "" {
-		l.detail = o.detail
-	}
-}
-
 // fail ends a segment because of the disk, and stops Append for a while. What Append has
 // begun meanwhile goes the same way: its packets were written without the drop counts
 // that they would need now.

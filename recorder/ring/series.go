@@ -9,8 +9,9 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 )
 
-// SeriesOptions of a series. The functions are called while the series is locked: they
-// must not call it, and should be quick.
+// SeriesOptions of a series. Its functions are called from goroutines of the ring and from
+// that of Append, Account while the series is locked: they must not call the ring, and
+// should be quick.
 type SeriesOptions struct {
 	Name     string // sockets, interfaces, plaintext, …
 	LinkType uint16
@@ -82,33 +83,6 @@ const (
 type op struct {
 	chunk *chunk
 	end   *segment
-}
-
-// loss counts what the ring could not keep.
-type loss struct {
-	packets, bytes uint64
-	first, last    Time
-	sequences      []Range
-	detail         string
-}
-
-func (l *loss) add(ns Time, captured int) {
-	if l.packets == 0 || ns < l.first {
-		l.first = ns
-	}
-	if l.packets == 0 || ns > l.last {
-		l.last = ns
-	}
-	l.packets++
-	l.bytes += uint64(captured)
-}
-
-func (l *loss) skip(n uint64) {
-	if k := len(l.sequences); k > 0 && l.sequences[k-1].To+1 == n {
-		l.sequences[k-1].To = n
-		return
-	}
-	l.sequences = append(l.sequences, Range{n, n})
 }
 
 func newSeries(w *Writer, opt SeriesOptions, next uint64) *Series {
@@ -421,15 +395,6 @@ func (s *Series) statistics(list []InterfaceAccount) {
 		}
 		copy(b, block)
 	}
-}
-
-// hole states a loss, if there is one.
-func (l *loss) hole(series string) (Hole, bool) {
-	if l.packets == 0 && len(l.sequences) == 0 {
-		return Hole{}, false
-	}
-	return Hole{Reason: "disk", Series: series, From: l.first, To: l.last, Packets: int64(l.packets), Bytes: int64(l.bytes),
-		Detail: l.detail, Sequences: l.sequences}, true
 }
 
 func (s *Series) takeLost() (Hole, bool) {

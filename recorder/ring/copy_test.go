@@ -1,0 +1,82 @@
+package ring
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/pcapsule/pcapsule/recorder/pcapng"
+)
+
+// copyTo copies a time of a ring into a file, as a segment for agreeOnPackets.
+func copyTo(t *testing.T, list []Segment, from, to int64) (Copied, Segment) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "copy.pcapng")
+	f, err := os.Create(path)
+	must(t, err)
+	w, err := pcapng.NewWriter(f, pcapng.Section{}, pcapng.WriterOptions{})
+	must(t, err)
+	c, err := Copy(context.Background(), w, list, from, to)
+	must(t, err)
+	must(t, w.Flush())
+	must(t, f.Close())
+	return c, Segment{Path: path, Seal: &Seal{Packets: uint64(c.Packets)}}
+}
+
+func TestCopyGivesOneCapture(t *testing.T) {
+	dir := t.TempDir()
+	w := create(t, Options{Dir: dir})
+	s := sockets(t, w)
+	fill(t, w, s, declare(t, s, "a"), 0, 3)
+	b := declare(t, s, "b")
+	fill(t, w, s, b, 3, 2)
+	must(t, s.Append(&Packet{Interface: b, Time: epoch + 9e9, Prefix: sll2, Data: udp(60), OrigLen: 80}))
+	s.Flush()
+	var list []Segment
+	eventually(t, "an open segment", func() bool {
+		var err error
+		list, err = Segments(dir)
+		must(t, err)
+		if len(list) != 6 || !list[5].Open {
+			return false
+		}
+		in, err := list[5].Reader()
+		must(t, err)
+		defer in.Close()
+		found, err := scan(in)
+		must(t, err)
+		return found.tally.packets == 1
+	})
+	for _, c := range []struct {
+		what     string
+		from, to int64
+		packets  int64
+		names    string
+	}{
+		{"all of it, the open segment too", 0, 1 << 62, 51, "map[a:30 b:21]"},
+		{"a time over three segments", epoch + 1e9 + 5, epoch + 3e9 + 4, 20, "map[a:15 b:5]"},
+		{"nothing", epoch - 5, epoch - 1, 0, "map[]"},
+	} {
+		got, file := copyTo(t, list, c.from, c.to)
+		names := map[string]int{}
+		interfaces := map[int32]bool{}
+		readAll(t, file.Path, func(i pcapng.Interface, p *pcapng.Packet) { names[i.Name]++; interfaces[p.Interface] = true })
+		if got.Packets != c.packets || fmt.Sprint(names) != c.names || len(interfaces) != len(names) {
+			t.Errorf("%s: %+v, %v, %d interfaces", c.what, got, names, len(interfaces))
+		}
+		if c.packets > 0 {
+			agreeOnPackets(t, []Segment{file})
+		}
+	}
+	// Removed between the look and the copy.
+	must(t, os.Remove(list[0].Path))
+	if got, _ := copyTo(t, list, 0, 1<<62); got.Packets != 41 || len(got.Missing) != 1 {
+		t.Errorf("%+v", got)
+	}
+	finish(t, w)
+	if _, err := Copy(context.Background(), nil, []Segment{list[1], {ID: ID{Series: "other"}}}, 1<<62, 0); err == nil {
+		t.Error("two series in one capture")
+	}
+}

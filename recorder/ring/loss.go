@@ -1,0 +1,63 @@
+package ring
+
+// loss counts what the ring could not keep.
+type loss struct {
+	packets, bytes uint64
+	first, last    Time
+	sequences      []Range
+	detail         string
+}
+
+func (l *loss) add(ns Time, captured int) {
+	if l.packets == 0 || ns < l.first {
+		l.first = ns
+	}
+	if l.packets == 0 || ns > l.last {
+		l.last = ns
+	}
+	l.packets++
+	l.bytes += uint64(captured)
+}
+
+func (l *loss) skip(n uint64) {
+	if k := len(l.sequences); k > 0 && l.sequences[k-1].To+1 == n {
+		l.sequences[k-1].To = n
+		return
+	}
+	l.sequences = append(l.sequences, Range{n, n})
+}
+
+// hole states a loss, if there is one.
+func (l *loss) hole(series string) (Hole, bool) {
+	if l.packets == 0 && len(l.sequences) == 0 {
+		return Hole{}, false
+	}
+	return Hole{Reason: "disk", Series: series, From: l.first, To: l.last, Packets: int64(l.packets), Bytes: int64(l.bytes),
+		Detail: l.detail, Sequences: l.sequences}, true
+}
+
+// merge takes back what a segment that never was had stated.
+func (l *loss) merge(o *loss) {
+	if o.packets > 0 {
+		if l.packets == 0 || o.first < l.first {
+			l.first = o.first
+		}
+		if l.packets == 0 || o.last > l.last {
+			l.last = o.last
+		}
+		l.packets += o.packets
+		l.bytes += o.bytes
+	}
+	later := l.sequences
+	l.sequences = o.sequences
+	for _, r := range later {
+		if k := len(l.sequences); k > 0 && l.sequences[k-1].To+1 == r.From {
+			l.sequences[k-1].To = r.To
+		} else {
+			l.sequences = append(l.sequences, r)
+		}
+	}
+	if l.detail == "" {
+		l.detail = o.detail
+	}
+}
