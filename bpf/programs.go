@@ -51,9 +51,8 @@ var ErrNoBTF = errors.New("the kernel has no BTF (/sys/kernel/btf/vmlinux)")
 // Load loads the programs. What owners and events need may be missing; what packets need
 // may not.
 func Load(o Options) (*Programs, error) {
-	if err := rlimit.RemoveMemlock(); err != nil {
-		return nil, fmt.Errorf("raising the limit of locked memory: %w", err)
-	}
+	// Needed before Linux 5.11 only; where it mattered, loading says so.
+	limit := rlimit.RemoveMemlock()
 	spec, err := loadRecorder()
 	if err != nil {
 		return nil, fmt.Errorf("reading the programs: %w", err)
@@ -68,6 +67,9 @@ func Load(o Options) (*Programs, error) {
 	}
 	if _, statErr := os.Stat("/sys/kernel/btf/vmlinux"); statErr != nil {
 		return nil, fmt.Errorf("loading programs: %w: %w", ErrNoBTF, err)
+	}
+	if errors.Is(err, os.ErrPermission) && limit != nil {
+		return nil, fmt.Errorf("loading programs: %w", err)
 	}
 	return p.loadEach(spec, err)
 }
