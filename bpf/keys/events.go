@@ -132,6 +132,7 @@ type Plan struct {
 	Success int32  // what the handshake function returns when it is done
 	Number  uint32 // told with each event
 	Fields  []Field
+	Other   bool // read the whole where the second field is empty
 }
 
 // Mode is how much of an object is read.

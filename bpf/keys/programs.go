@@ -93,8 +93,13 @@ func (p *Programs) Set(target uint32, plan Plan) error {
 		Success int32
 		Number  uint32
 		Count   uint32
+		Other   uint32
+		_       uint32
 		Fields  [MaxFields]Field
 	}{Mode: uint32(plan.Mode), Success: plan.Success, Number: plan.Number, Count: uint32(len(plan.Fields))}
+	if plan.Other {
+		v.Other = 1
+	}
 	copy(v.Fields[:], plan.Fields)
 	return p.o.Plans.Put(target, v)
 }

@@ -68,6 +68,8 @@ struct plan {
 	s32 success; /* result of a handshake that is done */
 	u32 number;
 	u32 count;
+	u32 other; /* read the whole where the second field is empty */
+	u32 unused;
 	struct {
 		u32 hop; /* where a pointer lies that is followed first */
 		u32 at;

@@ -182,6 +182,11 @@ static __always_inline void fields(const struct plan *p, u64 object, u32 target,
 		bpf_ringbuf_discard(e, 0);
 		return;
 	}
+	if (p->other && p->count > 1 && !*(u64 *)e->data[1]) {
+		bpf_ringbuf_discard(e, 0);
+		dump(object, target, at);
+		return;
+	}
 	bpf_ringbuf_submit(e, 0);
 }
 

@@ -1,0 +1,270 @@
+//go:build amd64 || arm64
+
+package keys
+
+import (
+	"encoding/binary"
+	"slices"
+	"time"
+
+	bpf "github.com/pcapsule/pcapsule/bpf/keys"
+	"github.com/pcapsule/pcapsule/recorder/secrets"
+)
+
+// sample is an object that waits for its connection to be captured.
+type sample struct {
+	object
+	build *build
+	pid   uint32
+	tid   uint32
+	mono  uint64
+	came  time.Time
+}
+
+const (
+	maxPending = 48 // samples of a build
+	maxSamples = 96
+	keepSample = 30 * time.Second
+	disagree   = 16 // objects one after the other whose keys open nothing: the layout is dropped
+)
+
+// object takes an object that a probe has read.
+func (t *Tracker) object(e *bpf.Event) {
+	x, p := t.targets[e.Target], t.procs[e.TGID]
+	if x == nil || x.build == nil || p == nil {
+		t.count.Unused++
+		return
+	}
+	b := x.build
+	b.seen++
+	p.library = b.library
+	if e.Kind == bpf.Fields {
+		if uint64(e.Plan) >= uint64(len(b.plans)) {
+			t.count.Unused++
+			return
+		}
+		l := &b.plans[e.Plan]
+		places := l.fields()
+		t.read(p, b, l, e, func(at *place) []byte {
+			if i := slices.Index(places, at); i >= 0 {
+				return e.Field[i]
+			}
+			return nil
+		})
+		return
+	}
+	s := &sample{object: object{data: slices.Clone(e.Data)}, build: b, pid: e.TGID, tid: e.TID, mono: e.Time, came: time.Now()}
+	if b.proven {
+		s.follow(e.TGID, &b.layout)
+		if t.read(p, b, &b.layout, e, s.at) {
+			return
+		}
+	}
+	if t.o.Captured == nil || len(b.pending) >= maxPending || t.pendings() >= maxSamples {
+		t.count.Unused++
+		return
+	}
+	s.follow(e.TGID, nil)
+	b.pending = append(b.pending, s)
+}
+
+func (t *Tracker) pendings() (n int) {
+	for _, b := range t.builds {
+		n += len(b.pending)
+	}
+	return n
+}
+
+// read takes keys out of an object by a layout that is proven.
+func (t *Tracker) read(p *process, b *build, l *layout, e *bpf.Event, at get) bool {
+	size := 0
+	c, err := conversationOf(t.o.Captured, nonzero(at(l.Random)))
+	if err == nil && c.version == secrets.TLS13 {
+		size = c.suite.Hash.Size()
+	}
+	_, list := l.secrets(at, size)
+	if len(list) == 0 {
+		if e.Kind == bpf.Fields {
+			t.count.Unused++ // no connection was made with it
+		}
+		return false
+	}
+	proven := err == nil && slices.ContainsFunc(list, c.opens)
+	for _, s := range list {
+		s.ID, s.Value = slices.Clone(s.ID), slices.Clone(s.Value)
+		t.give(p, e.TID, e.Time, b.library, proven, s)
+	}
+	switch {
+	case proven:
+		b.wrong = 0
+	case err == nil && len(c.client) > 0 && len(c.server) > 0:
+		// The layout was found by chance, or the connection is not the first of its object.
+		if b.wrong++; b.wrong >= disagree {
+			b.layout, b.proven, b.wrong = layout{}, false, 0
+			t.replan(b)
+		}
+	}
+	return true
+}
+
+func nonzero(b []byte) []byte {
+	if len(b) < 32 || zero(b[:32]) {
+		return nil
+	}
+	return b[:32]
+}
+
+// follow reads what the object's pointers point to, or with a layout only those that it
+// needs.
+func (s *sample) follow(pid uint32, l *layout) {
+	s.hops = map[uint32][]byte{}
+	var need []uint32
+	if l != nil {
+		for _, p := range l.fields() {
+			if p != nil && p.Hop != noHop {
+				need = append(need, p.Hop)
+			}
+		}
+	} else {
+		for at := 0; at+8 <= len(s.data); at += 8 {
+			need = append(need, uint32(at))
+		}
+	}
+	for _, hop := range need {
+		if len(s.hops) >= maxHops {
+			return
+		}
+		if int(hop)+8 > len(s.data) {
+			continue
+		}
+		// An address of user space, aligned as what malloc gives.
+		v := binary.NativeEndian.Uint64(s.data[hop:])
+		if v < 1<<16 || v >= 1<<48 || v%8 != 0 {
+			continue
+		}
+		b := make([]byte, hopSize)
+		if readMemory(pid, v, b) {
+			s.hops[hop] = b
+		}
+	}
+}
+
+// calibrate finds layouts in samples, beside the reading of events.
+func (t *Tracker) calibrate() {
+	defer t.done.Done()
+	for {
+		select {
+		case <-t.stop:
+			t.tryAll()
+			t.mu.Lock()
+			for _, b := range t.builds {
+				t.count.Unused += uint64(len(b.pending))
+				b.pending = nil
+			}
+			t.mu.Unlock()
+			return
+		case <-time.After(40 * time.Millisecond):
+			t.tryAll()
+		}
+	}
+}
+
+func (t *Tracker) tryAll() {
+	t.mu.Lock()
+	var all []*sample
+	for _, b := range t.builds {
+		all = append(all, b.pending...)
+	}
+	t.mu.Unlock()
+	slices.SortFunc(all, func(a, b *sample) int { return a.came.Compare(b.came) })
+	for _, s := range all {
+		t.mu.Lock()
+		l, given := s.build.layout, s.build.given
+		t.mu.Unlock()
+		list, learned, err := s.try(t.o.Captured, &l, given)
+		if err == errMore && time.Since(s.came) < keepSample {
+			continue
+		}
+		t.mu.Lock()
+		t.tried(s, &l, list, learned, err)
+		t.mu.Unlock()
+	}
+}
+
+// try takes proven keys out of a sample: by the layout, or by a search that adds to it.
+func (s *sample) try(from Captured, l *layout, given bool) (list []secrets.Secret, learned bool, err error) {
+	prove := func() bool {
+		c, e := conversationOf(from, nonzeroAt(&s.object, l.Random))
+		if e != nil {
+			err = e
+			return false
+		}
+		size := 0
+		if c.version == secrets.TLS13 {
+			size = c.suite.Hash.Size()
+		}
+		_, list = l.secrets(s.at, size)
+		for _, k := range list {
+			if c.opens(k) {
+				return true
+			}
+		}
+		return false
+	}
+	if l.Random != nil && prove() {
+		return list, given, nil
+	}
+	if given {
+		*l = layout{} // of another time; this object says otherwise, or is none
+	}
+	found := *l
+	ok, err := s.search(from, &found)
+	if err != nil || !ok {
+		return nil, false, err
+	}
+	*l = found
+	if prove() {
+		return list, true, nil
+	}
+	return nil, false, err
+}
+
+func nonzeroAt(o *object, p *place) []byte {
+	if p == nil {
+		return nil
+	}
+	return nonzero(o.at(p))
+}
+
+// tried takes the result of a sample.
+func (t *Tracker) tried(s *sample, l *layout, list []secrets.Secret, learned bool, err error) {
+	b := s.build
+	b.pending = slices.DeleteFunc(b.pending, func(x *sample) bool { return x == s })
+	if len(list) == 0 {
+		t.count.Unused++
+		if err == nil {
+			if b.failures++; b.failures == maxFailures && !b.proven {
+				t.replan(b)
+			}
+		}
+		return
+	}
+	if learned {
+		b.layout, b.proven, b.given = *l, true, false
+		t.replan(b)
+		if t.o.Layouts != "" {
+			if err := writeLayout(t.o.Layouts, b.library, b.id, l); err != nil {
+				t.detail = err.Error()
+			}
+		}
+	}
+	p := t.procs[s.pid]
+	if p == nil {
+		t.count.Unused++
+		return
+	}
+	for _, k := range list {
+		k.ID, k.Value = slices.Clone(k.ID), slices.Clone(k.Value)
+		t.give(p, s.tid, s.mono, b.library, true, k)
+	}
+}

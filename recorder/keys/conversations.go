@@ -1,0 +1,227 @@
+package keys
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"slices"
+	"sync"
+)
+
+// Bounds of Conversations.
+const (
+	maxSide     = 24 << 10 // of one side of one connection
+	maxKept     = 32 << 20 // of all
+	maxFlows    = 8192
+	maxWaiting  = 16 // segments of a side that came before their time
+	maxWaitSize = 16 << 10
+)
+
+// Conversations keeps the beginnings of TLS connections over TCP out of packets, to prove
+// keys with: it is Captured for whoever has packets. It is safe for several goroutines,
+// and costs a look into a map for each packet of TCP.
+type Conversations struct {
+	mu       sync.Mutex
+	flows    map[flowKey]*flow
+	byRandom map[[32]byte]*flow
+	order    []*flow // oldest first
+	kept     int
+}
+
+type flowKey struct{ from, to netip.AddrPort } // from the client
+
+type flow struct {
+	key    flowKey
+	sides  [2]side // client, server
+	random [32]byte
+	known  bool
+	gone   bool
+}
+
+type side struct {
+	next    uint32 // sequence number of the byte after data
+	data    []byte
+	waiting []waiting
+}
+
+type waiting struct {
+	seq  uint32
+	data []byte
+}
+
+// NewConversations begins with nothing.
+func NewConversations() *Conversations {
+	return &Conversations{flows: map[flowKey]*flow{}, byRandom: map[[32]byte]*flow{}}
+}
+
+// Records implements Captured.
+func (c *Conversations) Records(clientRandom [32]byte) (client, server []byte, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	f := c.byRandom[clientRandom]
+	if f == nil {
+		return nil, nil, false
+	}
+	// What is there already is never written again, only appended to.
+	return slices.Clip(f.sides[0].data), slices.Clip(f.sides[1].data), true
+}
+
+// Packet takes one IP packet. It keeps no reference to it.
+func (c *Conversations) Packet(ip []byte) {
+	key, seq, ack, data, ok := segmentOf(ip)
+	if !ok || len(data) == 0 {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if f := c.flows[key]; f != nil && !(startsTLS(data) && seq-f.first(0) > 1<<24) {
+		c.add(f, 0, seq, data)
+		return
+	}
+	if f := c.flows[flowKey{key.to, key.from}]; f != nil && !startsTLS(data) {
+		c.add(f, 1, seq, data)
+		return
+	}
+	if startsTLS(data) {
+		c.begin(key, seq, ack, data)
+	}
+}
+
+func (f *flow) first(i int) uint32 { return f.sides[i].next - uint32(len(f.sides[i].data)) }
+
+// startsTLS tells whether bytes can be the first of a client: a record with a ClientHello.
+func startsTLS(b []byte) bool {
+	return len(b) >= 6 && b[0] == recordHandshake && b[1] == 3 && b[2] <= 4 && b[5] == 1
+}
+
+func (c *Conversations) begin(key flowKey, seq, ack uint32, data []byte) {
+	if old := c.flows[key]; old != nil {
+		c.remove(old)
+	}
+	f := &flow{key: key}
+	f.sides[0].next, f.sides[1].next = seq, ack
+	c.flows[key] = f
+	c.order = append(c.order, f)
+	c.add(f, 0, seq, data)
+	for len(c.flows) > maxFlows || c.kept > maxKept {
+		if len(c.order) == 0 || c.order[0] == f {
+			return
+		}
+		c.remove(c.order[0])
+	}
+}
+
+func (c *Conversations) remove(f *flow) {
+	if !f.gone {
+		f.gone = true
+		delete(c.flows, f.key)
+		if c.byRandom[f.random] == f {
+			delete(c.byRandom, f.random)
+		}
+		for _, s := range f.sides {
+			c.kept -= len(s.data)
+			for _, w := range s.waiting {
+				c.kept -= len(w.data)
+			}
+		}
+		f.sides = [2]side{}
+	}
+	if len(c.order) > 2*maxFlows {
+		c.order = slices.DeleteFunc(c.order, func(f *flow) bool { return f.gone })
+	}
+	for len(c.order) > 0 && c.order[0].gone {
+		c.order[0] = nil
+		c.order = c.order[1:]
+	}
+}
+
+func (c *Conversations) add(f *flow, i int, seq uint32, data []byte) {
+	s := &f.sides[i]
+	if len(s.data) >= maxSide {
+		return
+	}
+	if d := seq - s.next; d != 0 && int32(d) > 0 {
+		if len(s.waiting) < maxWaiting && len(data) <= maxWaitSize && d < maxSide {
+			s.waiting = append(s.waiting, waiting{seq, slices.Clone(data)})
+			c.kept += len(data)
+		}
+		return
+	}
+	c.append(s, seq, data)
+	for again := true; again; {
+		again = false
+		for j, w := range s.waiting {
+			if int32(w.seq-s.next) <= 0 {
+				s.waiting = slices.Delete(s.waiting, j, j+1)
+				c.kept -= len(w.data)
+				c.append(s, w.seq, w.data)
+				again = true
+				break
+			}
+		}
+	}
+	if i == 0 && !f.known {
+		if r, ok := randomOf(s.data); ok {
+			f.random, f.known = r, true
+			c.byRandom[r] = f
+		}
+	}
+}
+
+func (c *Conversations) append(s *side, seq uint32, data []byte) {
+	old := s.next - seq // bytes that are there already
+	if uint64(old) >= uint64(len(data)) {
+		return
+	}
+	data = data[old:]
+	data = data[:min(len(data), maxSide-len(s.data))]
+	s.data = append(s.data, data...)
+	s.next += uint32(len(data))
+	c.kept += len(data)
+}
+
+// segmentOf finds the segment of TCP in an IP packet. Fragments are passed over: hosts
+// that speak TCP do not make them.
+func segmentOf(b []byte) (key flowKey, seq, ack uint32, data []byte, ok bool) {
+	if len(b) < 20 {
+		return
+	}
+	be := binary.BigEndian
+	var from, to netip.Addr
+	switch b[0] >> 4 {
+	case 4:
+		n, total := int(b[0]&15)*4, int(be.Uint16(b[2:]))
+		if n < 20 || len(b) < n || b[9] != 6 || be.Uint16(b[6:])&0x3fff != 0 {
+			return
+		}
+		from, to = netip.AddrFrom4([4]byte(b[12:])), netip.AddrFrom4([4]byte(b[16:]))
+		if total >= n && total < len(b) {
+			b = b[:total]
+		}
+		b = b[n:]
+	case 6:
+		if len(b) < 40 {
+			return
+		}
+		from, to = netip.AddrFrom16([16]byte(b[8:])), netip.AddrFrom16([16]byte(b[24:]))
+		next, total := b[6], int(be.Uint16(b[4:]))
+		if b = b[40:]; total > 0 && total < len(b) {
+			b = b[:total]
+		}
+		for i := 0; next == 0 || next == 43 || next == 60; i++ {
+			if i == 8 || len(b) < 8 || len(b) < 8+int(b[1])*8 {
+				return
+			}
+			next, b = b[0], b[8+int(b[1])*8:]
+		}
+		if next != 6 {
+			return
+		}
+	default:
+		return
+	}
+	if len(b) < 20 || int(b[12]>>4) < 5 || len(b) < int(b[12]>>4)*4 {
+		return
+	}
+	key = flowKey{netip.AddrPortFrom(from, be.Uint16(b)), netip.AddrPortFrom(to, be.Uint16(b[2:]))}
+	return key, be.Uint32(b[4:]), be.Uint32(b[8:]), b[int(b[12]>>4)*4:], true
+}

@@ -1,0 +1,180 @@
+package keys
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"time"
+
+	"filippo.io/age"
+)
+
+// fileHead begins each file of keys, docs/format/segment-keys.md.
+const fileHead = "# keys read while a segment was written, RFC 9850 (pcapsule segment keys 1)\n"
+
+// File is the key file of one segment: lines of RFC 9850, each group of them after a
+// comment that says when and from whom they were read. It implements Sink, and is safe
+// for several goroutines.
+type File struct {
+	mu   sync.Mutex
+	f    *os.File
+	seal io.WriteCloser // age, nil in clear
+	last origin
+	torn bool // the last line was not written whole
+	n    uint64
+	err  error // of the encryption, which cannot go on after one
+}
+
+// origin is what a comment says.
+type origin struct {
+	pid, tid uint32
+	second   int64
+	exe      string
+}
+
+// Open makes a segment's key file, which only its owner may read, or goes on with one in
+// clear. With recipients the file is one age file that Close ends: it cannot be gone on
+// with, so that one that is there is an error (os.ErrExist).
+func Open(path string, recipients ...age.Recipient) (*File, error) {
+	flags := os.O_CREATE | os.O_RDWR | os.O_APPEND
+	if len(recipients) > 0 {
+		flags |= os.O_EXCL
+	}
+	f, err := os.OpenFile(path, flags, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("opening the key file: %w", err)
+	}
+	k := &File{f: f}
+	if err := k.begin(recipients); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("opening the key file %s: %w", path, err)
+	}
+	return k, nil
+}
+
+func (k *File) begin(recipients []age.Recipient) error {
+	st, err := k.f.Stat()
+	if err != nil {
+		return err
+	}
+	if st.Mode().Perm()&0o077 != 0 {
+		return fmt.Errorf("others may read it (mode %v), want 0600", st.Mode().Perm())
+	}
+	if size := st.Size(); size > 0 {
+		var last [1]byte
+		if _, err := k.f.ReadAt(last[:], size-1); err != nil {
+			return err
+		}
+		k.torn = last[0] != '\n'
+		return nil
+	}
+	if len(recipients) > 0 {
+		if k.seal, err = age.Encrypt(k.f, recipients...); err != nil {
+			return err
+		}
+	}
+	if err := k.write([]byte(fileHead)); err != nil {
+		return err
+	}
+	// The name too has to be there after a power cut.
+	d, err := os.Open(filepath.Dir(k.f.Name()))
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync()
+}
+
+func (k *File) write(b []byte) error {
+	if k.seal != nil {
+		if k.err == nil {
+			_, k.err = k.seal.Write(b)
+		}
+		return k.err
+	}
+	if k.torn {
+		b = append([]byte{'\n'}, b...)
+	}
+	n, err := k.f.Write(b)
+	if err != nil {
+		// Half a line must not become one with the next.
+		k.torn = k.torn && n == 0 || n > 0 && b[n-1] != '\n'
+		return err
+	}
+	k.torn = false
+	return nil
+}
+
+// Key implements Sink: it appends the key's line. What is in clear is with the operating
+// system when Key returns, what is encrypted when 64 KiB are full or at Close.
+func (k *File) Key(key Key) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.f == nil {
+		return os.ErrClosed
+	}
+	var b bytes.Buffer
+	o := origin{key.PID, key.TID, key.Time / 1e9, key.Executable}
+	if o != k.last {
+		fmt.Fprintf(&b, "# %s pid %d tid %d %s %s\n", time.Unix(0, key.Time).UTC().Format("2006-01-02T15:04:05.000000000Z"), key.PID, key.TID, key.Library, quote(key.Executable))
+	}
+	b.WriteString(key.Line())
+	b.WriteByte('\n')
+	if err := k.write(b.Bytes()); err != nil {
+		k.last = origin{}
+		return fmt.Errorf("writing a key: %w", err)
+	}
+	k.last = o
+	k.n++
+	return nil
+}
+
+// quote keeps a name of a file, which anybody chooses, in one line of plain text.
+func quote(s string) string {
+	const most = 512
+	return strconv.QuoteToASCII(s[:min(len(s), most)])
+}
+
+// Flush implements Sink: what was written is on the disk afterwards.
+func (k *File) Flush() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.f == nil {
+		return nil
+	}
+	if err := k.f.Sync(); err != nil {
+		return fmt.Errorf("syncing keys: %w", err)
+	}
+	return nil
+}
+
+// Keys is how many were written.
+func (k *File) Keys() uint64 {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.n
+}
+
+// Close ends the file and syncs it. Closing again does nothing.
+func (k *File) Close() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.f == nil {
+		return nil
+	}
+	var err error
+	if k.seal != nil {
+		err = k.seal.Close()
+	}
+	err = errors.Join(err, k.f.Sync(), k.f.Close())
+	k.f = nil
+	if err != nil {
+		return fmt.Errorf("closing the key file: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,207 @@
+package keys
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	bpf "github.com/pcapsule/pcapsule/bpf/keys"
+	"github.com/pcapsule/pcapsule/recorder/secrets"
+)
+
+// place is where a value lies: in the object, or behind a pointer in it.
+type place struct {
+	Hop uint32 `json:"hop"` // offset of the pointer, noHop for none
+	At  uint32 `json:"at"`
+}
+
+const noHop = bpf.NoHop
+
+// layout is where a build of a library keeps what keys are made of. Places that are nil
+// were not found so far.
+type layout struct {
+	Random *place `json:"random,omitempty"`
+	// Of TLS 1.3: the traffic secrets of the handshake, or what they are derived from.
+	ClientHandshake *place `json:"client_handshake,omitempty"`
+	ServerHandshake *place `json:"server_handshake,omitempty"`
+	Handshake       *place `json:"handshake,omitempty"`
+	Hash            *place `json:"hash,omitempty"`
+	ClientTraffic   *place `json:"client_traffic,omitempty"`
+	ServerTraffic   *place `json:"server_traffic,omitempty"`
+	// Of TLS 1.2 and before.
+	Master *place `json:"master,omitempty"`
+}
+
+func (l *layout) has13() bool {
+	return l.Random != nil && (l.Handshake != nil && l.Hash != nil || l.ClientHandshake != nil && l.ServerHandshake != nil) && l.ClientTraffic != nil && l.ServerTraffic != nil
+}
+
+func (l *layout) has12() bool { return l.Random != nil && l.Master != nil }
+
+// plan is how the programs read the object. They can tell TLS 1.3 from older versions by
+// the second field; where only TLS 1.2 is known the whole object has to be read.
+func (l *layout) plan(success int32, number uint32) bpf.Plan {
+	if !l.has13() {
+		return bpf.Plan{Mode: bpf.Whole, Success: success}
+	}
+	p := bpf.Plan{Mode: bpf.Only, Success: success, Number: number, Other: !l.has12()}
+	for _, f := range l.fields() {
+		if f == nil {
+			f = l.Random
+		}
+		p.Fields = append(p.Fields, bpf.Field{Hop: f.Hop, At: f.At})
+	}
+	return p
+}
+
+// fields are the places in the order in which a plan reads them.
+func (l *layout) fields() []*place {
+	if l.Handshake != nil {
+		return []*place{l.Random, l.Handshake, l.Hash, l.ClientTraffic, l.ServerTraffic, l.Master}
+	}
+	return []*place{l.Random, l.ServerHandshake, l.ClientHandshake, l.ClientTraffic, l.ServerTraffic, l.Master}
+}
+
+// get reads bpf.MaxSecret bytes at a place, nil where they were not read.
+type get func(*place) []byte
+
+func zero(b []byte) bool {
+	for _, c := range b {
+		if c != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// secrets takes what a layout finds in an object. Size is that of the hash, 0 where it is
+// not known: buffers are of 64 bytes and zero behind a shorter one.
+func (l *layout) secrets(read get, size int) (random []byte, list []secrets.Secret) {
+	value := func(p *place, n int) []byte {
+		if p == nil {
+			return nil
+		}
+		if b := read(p); len(b) >= n && !zero(b[:n]) {
+			return b[:n]
+		}
+		return nil
+	}
+	if random = value(l.Random, 32); random == nil {
+		return nil, nil
+	}
+	add := func(label secrets.Label, v []byte) {
+		if v != nil {
+			list = append(list, secrets.Secret{Label: label, ID: random, Value: v})
+		}
+	}
+	if l.has13() {
+		first := l.ServerHandshake
+		if l.Handshake != nil {
+			first = l.Handshake
+		}
+		if b := value(first, 64); b != nil {
+			if size == 0 {
+				size = 48
+				if zero(b[32:48]) {
+					size = 32
+				}
+			}
+			client, server := value(l.ClientHandshake, size), value(l.ServerHandshake, size)
+			if hash := value(l.Hash, size); l.Handshake != nil && hash != nil {
+				client = derive(b[:size], "c hs traffic", hash)
+				server = derive(b[:size], "s hs traffic", hash)
+			}
+			add(secrets.ClientHandshakeTraffic, client)
+			add(secrets.ServerHandshakeTraffic, server)
+			add(secrets.ClientTraffic, value(l.ClientTraffic, size))
+			add(secrets.ServerTraffic, value(l.ServerTraffic, size))
+			return random, list
+		}
+	}
+	add(secrets.ClientRandom, value(l.Master, 48))
+	return random, list
+}
+
+const layoutVersion = 1
+
+// layoutFile is what the folder of layouts keeps of one build.
+type layoutFile struct {
+	Version int    `json:"version"`
+	Library string `json:"library"`
+	BuildID string `json:"build_id"`
+	Layout  layout `json:"layout"`
+}
+
+const maxLayoutFile = 64 << 10
+
+func layoutName(l Library, build string) string { return l.String() + "-" + build + ".json" }
+
+// check refuses places that the programs do not reach.
+func (l *layout) check() error {
+	if l.Random == nil {
+		return errors.New("layout without a client random")
+	}
+	for _, p := range append(l.fields(), l.ClientHandshake, l.ServerHandshake, l.Handshake, l.Hash) {
+		if p != nil && (p.Hop != noHop && p.Hop > bpf.MaxDump-8 || p.At > bpf.MaxDump-32) {
+			return fmt.Errorf("place %d behind %d, want less than %d", p.At, p.Hop, bpf.MaxDump)
+		}
+	}
+	if !l.has13() && !l.has12() {
+		return errors.New("layout without secrets")
+	}
+	return nil
+}
+
+func readLayout(dir string, lib Library, build string) (*layout, error) {
+	f, err := os.Open(filepath.Join(dir, layoutName(lib, build)))
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	var v layoutFile
+	if err := json.NewDecoder(io.LimitReader(f, maxLayoutFile)).Decode(&v); err != nil {
+		return nil, fmt.Errorf("reading %s: %w", f.Name(), err)
+	}
+	if v.Version != layoutVersion || v.Library != lib.String() || v.BuildID != build {
+		return nil, fmt.Errorf("reading %s: version %d of %s %s, want version %d of %s %s", f.Name(), v.Version, v.Library, v.BuildID, layoutVersion, lib, build)
+	}
+	if err := v.Layout.check(); err != nil {
+		return nil, fmt.Errorf("reading %s: %w", f.Name(), err)
+	}
+	return &v.Layout, nil
+}
+
+// writeLayout keeps a layout that opened a record. A file that a crash cut is refused when
+// it is read, so it need not be synced.
+func writeLayout(dir string, lib Library, build string, l *layout) error {
+	name := layoutName(lib, build)
+	if strings.ContainsAny(name, "/\x00") {
+		return fmt.Errorf("build id %q in a file name", build)
+	}
+	b, err := json.MarshalIndent(layoutFile{layoutVersion, lib.String(), build, *l}, "", "\t")
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(dir, ".layout-*")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(append(b, '\n'))
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil {
+		err = os.Rename(f.Name(), filepath.Join(dir, name))
+	}
+	if err != nil {
+		os.Remove(f.Name())
+	}
+	return err
+}

@@ -1,0 +1,231 @@
+package keys
+
+import (
+	"crypto/hkdf"
+	"encoding/binary"
+
+	bpf "github.com/pcapsule/pcapsule/bpf/keys"
+	"github.com/pcapsule/pcapsule/recorder/secrets"
+)
+
+// Bounds of a search in one object.
+const (
+	maxRandomAt = 4096 // a client random further on is that of a neighbour in the heap
+	maxSlots    = 400  // places that may hold a secret
+	maxPairs    = 160000
+	maxMasters  = 20000
+	hopSize     = 384 // bytes behind a pointer
+	maxHops     = 320
+)
+
+// object is a connection's object as it was read, and what its pointers point to.
+type object struct {
+	data []byte
+	hops map[uint32][]byte
+}
+
+// at is get for an object.
+func (o *object) at(p *place) []byte {
+	from := o.data
+	if p.Hop != noHop {
+		from = o.hops[p.Hop]
+	}
+	if uint64(p.At) >= uint64(len(from)) {
+		return nil
+	}
+	return from[p.At:min(int(p.At)+bpf.MaxSecret, len(from))]
+}
+
+// looksRandom tells whether bytes can be a secret, a random or a hash: no zero word, no
+// pointer, many different bytes. At is where they lie in what is aligned to 8.
+func looksRandom(b []byte, at int) bool {
+	var seen [256]bool
+	different := 0
+	for _, c := range b {
+		if !seen[c] {
+			seen[c] = true
+			different++
+		}
+	}
+	if different < len(b)*5/8 {
+		return false
+	}
+	for i := 0; i+4 <= len(b); i += 4 {
+		if binary.NativeEndian.Uint32(b[i:]) == 0 {
+			return false
+		}
+	}
+	for i := (8 - at%8) % 8; i+8 <= len(b); i += 8 {
+		if v := binary.NativeEndian.Uint64(b[i:]); v>>48 == 0 || v>>47 == 1<<17-1 {
+			return false
+		}
+	}
+	return true
+}
+
+// slots gives the places of n bytes that look random. Behind pointers only with hops.
+func (o *object) slots(n, end int, hops bool) (list []*place) {
+	for at := 0; at+n <= min(len(o.data), end) && len(list) < maxSlots; at += 4 {
+		if looksRandom(o.data[at:at+n], at) {
+			list = append(list, &place{noHop, uint32(at)})
+		}
+	}
+	if !hops {
+		return list
+	}
+	for hop := uint32(0); int(hop)+8 <= len(o.data); hop += 8 {
+		b := o.hops[hop]
+		for at := 0; at+n <= len(b) && len(list) < maxMasters; at += 8 {
+			if looksRandom(b[at:at+n], at) {
+				list = append(list, &place{hop, uint32(at)})
+			}
+		}
+	}
+	return list
+}
+
+// derive is Derive-Secret of RFC 8446 section 7.1 with a hash that is there already.
+func derive(secret []byte, label string, hash []byte) []byte {
+	h := secrets.SuiteOf(0x1301).Hash
+	if len(secret) == 48 {
+		h = secrets.SuiteOf(0x1302).Hash
+	}
+	info := binary.BigEndian.AppendUint16(nil, uint16(len(secret)))
+	info = append(info, byte(len("tls13 ")+len(label)))
+	info = append(append(info, "tls13 "...), label...)
+	info = append(append(info, byte(len(hash))), hash...)
+	out, err := hkdf.Expand(h.New, secret, string(info), len(secret))
+	if err != nil {
+		return nil // a hash that FIPS mode does not allow
+	}
+	return out
+}
+
+// randoms finds client randoms of captured connections in an object.
+func (o *object) randoms(from Captured, known *place) (found []*place, talks []*conversation, err error) {
+	places := []*place{known}
+	if known == nil {
+		places = o.slots(32, maxRandomAt+32, true)
+	}
+	err = errMore
+	for _, p := range places {
+		b := o.at(p)
+		if len(b) < 32 {
+			continue
+		}
+		c, e := conversationOf(from, b[:32])
+		if e == nil {
+			found, talks, err = append(found, p), append(talks, c), nil
+		} else if e != errMore && err == errMore {
+			err = e
+		}
+	}
+	return found, talks, err
+}
+
+// search finds where an object keeps the secrets of a captured connection, each proven by
+// a record that it opens, and adds that to a layout. It answers errMore where more has to
+// be captured first, and false where nothing was found.
+func (o *object) search(from Captured, l *layout) (ok bool, err error) {
+	randoms, talks, err := o.randoms(from, l.Random)
+	if err != nil {
+		return false, err
+	}
+	for i, c := range talks {
+		found := layout{}
+		if c.version == secrets.TLS13 {
+			if len(c.client) < 2 || len(c.server) < 2 {
+				return false, errMore
+			}
+			ok = o.search13(c, &found)
+		} else {
+			if len(c.client) == 0 && len(c.server) == 0 {
+				return false, errMore
+			}
+			ok = o.search12(c, &found)
+		}
+		if ok {
+			l.Random = randoms[i]
+			l.merge(&found)
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+func (l *layout) merge(f *layout) {
+	if f.Master != nil {
+		l.Master = f.Master
+		return
+	}
+	master, random := l.Master, l.Random
+	*l = *f
+	l.Master, l.Random = master, random
+}
+
+func (o *object) search12(c *conversation, l *layout) bool {
+	for _, p := range o.slots(48, len(o.data), true) {
+		if c.opens12(o.at(p)[:48]) {
+			l.Master = p
+			return true
+		}
+	}
+	return false
+}
+
+func (o *object) search13(c *conversation, l *layout) bool {
+	n := c.suite.Hash.Size()
+	slots := o.slots(n, len(o.data), false)
+	value := func(p *place) []byte { return o.at(p)[:n] }
+	find := func(side, most int) *place {
+		for _, p := range slots {
+			if c.opens13(value(p), side, most) {
+				return p
+			}
+		}
+		return nil
+	}
+	// The server's first protected record is of the handshake, the client's first one or,
+	// after early data, a later one.
+	if l.ServerHandshake = find(1, 1); l.ServerHandshake != nil {
+		l.ClientHandshake = find(0, maxSealed)
+	} else {
+		o.searchPair(c, slots, l)
+	}
+	if l.Handshake == nil && l.ClientHandshake == nil {
+		return false
+	}
+	// Traffic secrets, with the places of the handshake left out.
+	rest := slots[:0:0]
+	for _, p := range slots {
+		if p != l.ServerHandshake && p != l.ClientHandshake && p != l.Handshake && p != l.Hash {
+			rest = append(rest, p)
+		}
+	}
+	slots = rest
+	l.ClientTraffic, l.ServerTraffic = find(0, maxSealed), find(1, maxSealed)
+	return l.ClientTraffic != nil && l.ServerTraffic != nil
+}
+
+// searchPair finds the handshake secret and the hash that traffic secrets are derived with.
+func (o *object) searchPair(c *conversation, slots []*place, l *layout) {
+	n := c.suite.Hash.Size()
+	tried := 0
+	for _, s := range slots {
+		for _, h := range slots {
+			if s == h {
+				continue
+			}
+			if tried++; tried > maxPairs {
+				return
+			}
+			secret, hash := o.at(s)[:n], o.at(h)[:n]
+			if c.opens13(derive(secret, "s hs traffic", hash), 1, 1) {
+				if c.opens13(derive(secret, "c hs traffic", hash), 0, maxSealed) {
+					l.Handshake, l.Hash = s, h
+				}
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,389 @@
+//go:build amd64 || arm64
+
+package keys
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/cilium/ebpf/ringbuf"
+	"golang.org/x/sys/unix"
+
+	bpf "github.com/pcapsule/pcapsule/bpf/keys"
+	"github.com/pcapsule/pcapsule/recorder/secrets"
+)
+
+// Tracker follows chosen processes and reads their keys.
+type Tracker struct {
+	o     Options
+	progs *bpf.Programs
+	self  uint32
+	stop  chan struct{}
+	done  sync.WaitGroup
+
+	closing sync.WaitGroup // of probes
+
+	mu      sync.Mutex // guards all below
+	procs   map[uint32]*process
+	roots   map[uint32]uint64 // start of processes chosen by number
+	files   map[fileID]*target
+	targets map[uint32]*target // by number
+	builds  map[string]*build
+	free    []uint32
+	next    uint32
+	count   Counters
+	detail  string // what went wrong last
+
+	written  map[written]struct{}
+	order    []written
+	unsynced bool
+	offset   int64 // of CLOCK_MONOTONIC to UTC
+	lastSync time.Time
+	lastWalk time.Time
+	lastTry  time.Time
+}
+
+// written is a key that the sink has.
+type written struct {
+	pid    uint32
+	label  secrets.Label
+	n      int
+	random [32]byte
+	value  [16]byte // the beginning is enough to tell one from another
+}
+
+const maxWritten = 32768 // keys that are remembered, so that none is written twice
+
+// process is a chosen process, or one that was.
+type process struct {
+	running
+	byPID   bool
+	library Library
+	state   State
+	reason  Reason
+	detail  string
+	keys    uint64
+	targets []*target
+	looks   int
+	look    time.Time // when its files are looked at next; zero for never
+	ended   time.Time
+	proofs  []secrets.Secret // keys that may open a record
+	tries   int
+	proof   time.Time // when they are tried next
+}
+
+const (
+	maxProcesses = 16384
+	keepEnded    = 5 * time.Minute
+	maxProofs    = 12
+)
+
+// Start begins. It refuses a Selector that chooses nobody.
+func Start(o Options) (*Tracker, error) {
+	if o.Select.Empty() {
+		return nil, ErrNobody
+	}
+	if err := o.Select.Check(); err != nil {
+		return nil, err
+	}
+	// The number of the first PID namespace, PROC_PID_INIT_INO: the programs tell numbers
+	// of processes in that one, and /proc here has to mean the same.
+	if ns, err := os.Readlink("/proc/self/ns/pid"); err == nil && ns != "pid:[4026531836]" {
+		return nil, ErrNamespace
+	}
+	t := &Tracker{o: o, self: uint32(os.Getpid()), stop: make(chan struct{}), procs: map[uint32]*process{}, roots: map[uint32]uint64{},
+		files: map[fileID]*target{}, targets: map[uint32]*target{}, builds: map[string]*build{}, written: map[written]struct{}{}}
+	for _, pid := range o.Select.PIDs {
+		r, ok := look(pid)
+		if !ok {
+			return nil, &SelectorError{fmt.Sprint("process ", pid), os.ErrNotExist}
+		}
+		t.roots[pid] = r.start
+	}
+	var err error
+	if t.progs, err = bpf.Load(o.RingBytes); err != nil {
+		return nil, err
+	}
+	if err := t.progs.Follow(); err != nil {
+		t.progs.Close()
+		return nil, err
+	}
+	t.clock()
+	t.mu.Lock()
+	t.walk()
+	t.mu.Unlock()
+	t.done.Add(2)
+	go t.run()
+	go t.calibrate()
+	return t, nil
+}
+
+// Close ends the reading, after what is in the ring buffer has been written.
+func (t *Tracker) Close() error {
+	close(t.stop)
+	t.done.Wait()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.verify(true)
+	err := t.o.Sink.Flush()
+	for _, x := range t.files {
+		t.detach(x)
+	}
+	t.closing.Wait()
+	return errors.Join(err, t.progs.Close())
+}
+
+// Counters reads the counters.
+func (t *Tracker) Counters() (Counters, error) {
+	k, err := t.progs.Counters()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	c := t.count
+	c.Seen, c.Lost, c.Unread, c.Odd, c.Processes = k.Seen, k.Lost, k.Unread, k.Odd, k.LostProcess
+	return c, err
+}
+
+// Processes tells of chosen processes, also of those that ended in the last minutes, by
+// number.
+func (t *Tracker) Processes() []Process {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	list := make([]Process, 0, len(t.procs))
+	for _, p := range t.procs {
+		v := Process{PID: p.pid, Executable: p.exe, Cgroup: p.cgroup, Library: p.library, State: p.state, Reason: p.reason, Detail: p.detail, Keys: p.keys}
+		if p.state == None {
+			p.explain(&v, t.o.Captured != nil)
+		} else {
+			v.Reason, v.Detail = "", ""
+		}
+		list = append(list, v)
+	}
+	slices.SortFunc(list, func(a, b Process) int { return cmp.Compare(a.PID, b.PID) })
+	return list
+}
+
+// explain says why a process has no keys: by the file that came closest.
+func (p *process) explain(v *Process, captured bool) {
+	if p.reason != "" {
+		return
+	}
+	rank := []Reason{NoTLS, BadVersion, NoSymbol, TooMany, Refused, NoHandshake}
+	best := -1
+	v.Reason, v.Detail = NoTLS, ""
+	for _, x := range p.targets {
+		if r := slices.Index(rank, x.reason); r > best {
+			best = r
+			v.Reason, v.Detail, v.Library = x.reason, x.detail, x.library
+			if b := x.build; b != nil && b.seen > 0 && !b.proven {
+				v.Reason, v.Detail = NoLayout, fmt.Sprintf("secrets not found in %d objects of build %s", b.seen, b.id)
+				if !captured || b.failures == 0 {
+					v.Reason, v.Detail = NoCapture, "no captured connection to find secrets with, build "+b.id
+				}
+			}
+		}
+	}
+}
+
+// run takes events until the end, then what is left.
+func (t *Tracker) run() {
+	defer t.done.Done()
+	ring := t.progs.Ring()
+	var rec ringbuf.Record
+	var e bpf.Event
+	stopping := false
+	for {
+		wait := 20 * time.Millisecond
+		if stopping {
+			wait = 0
+		}
+		ring.SetDeadline(time.Now().Add(wait))
+		err := ring.ReadInto(&rec)
+		t.mu.Lock()
+		switch {
+		case err == nil:
+			if e.Decode(rec.RawSample) {
+				t.take(&e)
+			}
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			if stopping {
+				t.mu.Unlock()
+				return
+			}
+			t.idle()
+		default:
+			t.detail = err.Error()
+			t.mu.Unlock()
+			return
+		}
+		t.tick()
+		t.mu.Unlock()
+		select {
+		case <-t.stop:
+			stopping = true
+		default:
+		}
+	}
+}
+
+func (t *Tracker) take(e *bpf.Event) {
+	switch e.Kind {
+	case bpf.Exec:
+		t.consider(e.TGID, e.Parent, e.File)
+	case bpf.Fork:
+		if p := t.procs[e.Parent]; p != nil && len(t.procs) < maxProcesses {
+			c := &process{running: p.running, byPID: p.byPID, library: p.library, reason: p.reason, targets: p.targets, look: p.look, looks: p.looks}
+			c.pid, c.parent = e.TGID, e.Parent
+			t.procs[e.TGID] = c
+		}
+	case bpf.Exit:
+		if p := t.procs[e.TGID]; p != nil {
+			p.ended = time.Now()
+		}
+	case bpf.GoKey:
+		t.goKey(e)
+	default:
+		t.object(e)
+	}
+}
+
+func (t *Tracker) goKey(e *bpf.Event) {
+	p := t.procs[e.TGID]
+	if p == nil {
+		t.count.Unused++
+		return
+	}
+	label := e.Label
+	if label == "" {
+		b := make([]byte, e.LabelN)
+		if readMemory(e.TGID, e.LabelAt, b) {
+			label = string(b)
+		}
+	}
+	l, n, ok := labelOf(label)
+	if !ok {
+		t.count.Unused++
+		return
+	}
+	p.library = Go
+	t.give(p, e.TID, e.Time, Go, false, secrets.Secret{Label: l, N: n, ID: slices.Clone(e.Random), Value: slices.Clone(e.Secret)})
+}
+
+// give writes a key, once.
+func (t *Tracker) give(p *process, tid uint32, mono uint64, l Library, proven bool, s secrets.Secret) {
+	w := written{pid: p.pid, label: s.Label, n: s.N, random: [32]byte(s.ID)}
+	copy(w.value[:], s.Value)
+	if proven && p.state != Verified {
+		p.state, p.library, p.proofs = Verified, l, nil
+	}
+	if _, ok := t.written[w]; ok {
+		t.count.Repeated++
+		return
+	}
+	t.written[w] = struct{}{}
+	if t.order = append(t.order, w); len(t.order) > maxWritten {
+		delete(t.written, t.order[0])
+		t.order = t.order[1:]
+	}
+	if p.state == None {
+		p.state, p.library = Unverified, l
+	}
+	if p.state == Unverified && len(p.proofs) < maxProofs && t.o.Captured != nil {
+		p.proofs = append(p.proofs, s)
+	}
+	if err := t.o.Sink.Key(Key{Secret: s, Time: t.utc(mono), PID: p.pid, TID: tid, Executable: p.exe, Library: l, Verified: proven}); err != nil {
+		t.count.SinkErrors++
+		t.detail = err.Error()
+		return
+	}
+	p.keys++
+	t.count.Written++
+	t.unsynced = true
+}
+
+// idle is for when no event waits.
+func (t *Tracker) idle() {
+	if t.unsynced {
+		t.flush()
+	}
+}
+
+func (t *Tracker) flush() {
+	t.unsynced, t.lastSync = false, time.Now()
+	if err := t.o.Sink.Flush(); err != nil {
+		t.count.SinkErrors++
+		t.detail = err.Error()
+	}
+}
+
+const walkEvery = 10 * time.Second
+
+// tick does what time asks for.
+func (t *Tracker) tick() {
+	now := time.Now()
+	if t.unsynced && now.Sub(t.lastSync) > time.Second {
+		t.flush()
+	}
+	if now.Sub(t.lastTry) < 5*time.Millisecond {
+		return
+	}
+	t.lastTry = now
+	for _, p := range t.procs {
+		if !p.look.IsZero() && now.After(p.look) && p.ended.IsZero() {
+			t.libraries(p)
+		}
+	}
+	t.verify(false)
+	if now.Sub(t.lastWalk) > walkEvery {
+		t.clock()
+		t.walk()
+		t.sweepFiles(keepUnused)
+	}
+}
+
+// verify tries keys of processes of which none opened a record so far.
+func (t *Tracker) verify(last bool) {
+	now := time.Now()
+	for _, p := range t.procs {
+		if len(p.proofs) == 0 || !last && now.Before(p.proof) {
+			continue
+		}
+		for _, s := range p.proofs {
+			if c, err := conversationOf(t.o.Captured, s.ID); err == nil && c.opens(s) {
+				p.state, p.proofs = Verified, nil
+				break
+			}
+		}
+		// Packets may come after the keys; later keys get their turn too.
+		if p.tries++; p.tries%40 == 0 {
+			p.proofs = nil
+		}
+		p.proof = now.Add(time.Duration(min(p.tries, 20)) * 25 * time.Millisecond)
+	}
+}
+
+// clock measures what CLOCK_MONOTONIC is in UTC: the middle of the closest of some pairs.
+func (t *Tracker) clock() {
+	best := int64(1 << 62)
+	for range 5 {
+		var a, u, b unix.Timespec
+		if unix.ClockGettime(unix.CLOCK_MONOTONIC, &a) != nil || unix.ClockGettime(unix.CLOCK_REALTIME, &u) != nil || unix.ClockGettime(unix.CLOCK_MONOTONIC, &b) != nil {
+			return
+		}
+		if d := b.Nano() - a.Nano(); d < best {
+			best = d
+			t.offset = u.Nano() - (a.Nano() + d/2)
+		}
+	}
+}
+
+func (t *Tracker) utc(mono uint64) int64 {
+	if t.o.UTC != nil {
+		return t.o.UTC(mono)
+	}
+	return int64(mono) + t.offset
+}

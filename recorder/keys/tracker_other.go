@@ -1,0 +1,23 @@
+//go:build !linux || !(amd64 || arm64)
+
+package keys
+
+// Tracker follows chosen processes and reads their keys.
+type Tracker struct{}
+
+// Start begins, where that can be done.
+func Start(o Options) (*Tracker, error) {
+	if o.Select.Empty() {
+		return nil, ErrNobody
+	}
+	return nil, ErrUnsupported
+}
+
+// Close ends the reading.
+func (t *Tracker) Close() error { return nil }
+
+// Counters reads the counters.
+func (t *Tracker) Counters() (Counters, error) { return Counters{}, ErrUnsupported }
+
+// Processes tells of chosen processes.
+func (t *Tracker) Processes() []Process { return nil }
