@@ -2,10 +2,480 @@ package recorder
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
+	"fmt"
+	"net"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/pcapsule/pcapsule/recorder/filter"
+	"github.com/pcapsule/pcapsule/recorder/pcapng"
+	"github.com/pcapsule/pcapsule/recorder/ring"
+	"github.com/pcapsule/pcapsule/recorder/workload"
 )
 
-// runInterfaces records frames of network interfaces.
-func runInterfaces(context.Context, Options) (Stats, error) {
-	return Stats{}, errors.New("recording interfaces is not built in; --capture=sockets records every socket's packets")
+// Layout of a ring of packet sockets, version 3 (linux/if_packet.h).
+const (
+	packetBlock  = 1 << 20 // bytes; one holds the longest packet
+	packetRetire = 10      // ms until a block that is not full is given to us
+	frameHeader  = 48      // tpacket3_hdr; the address of the interface follows
+	linkAddress  = 20      // sockaddr_ll
+	maxDevices   = 16384
+
+	hatypeEther    = 1
+	hatypeLoopback = 772
+)
+
+// device is a network interface of the recording.
+type device struct {
+	id        ring.InterfaceID
+	loopback  bool
+	skip      bool // not asked for
+	since     int64
+	delivered uint64
+	lost      uint64
+}
+
+// listening is a recording of network interfaces.
+type listening struct {
+	o       Options
+	here    machine
+	fd      int
+	ring    []byte
+	blocks  int
+	next    int
+	out     sink
+	name    string
+	clock   clock
+	now     atomic.Pointer[ring.Clock]
+	nextID  uint64
+	left    uint64
+	pending uint64 // lost and not told yet
+	trouble bool
+
+	mu      sync.Mutex // guards the counters: a ring asks from its own goroutines
+	devices map[int]*device
+	order   []*device
+	c       ring.Counters
+	refused uint64 // by us
+	failed  uint64 // by the output
+	bytes   uint64
+}
+
+// runInterfaces records frames of network interfaces, without eBPF.
+//
+// LIMIT: frames that the filter refuses are not counted: the kernel does not tell how many
+// there were. Interfaces without an Ethernet header are left out and counted as filtered.
+func runInterfaces(ctx context.Context, o Options) (Stats, error) {
+	l := &listening{o: o, here: thisMachine(), fd: -1, devices: map[int]*device{}, left: o.Count}
+	if o.Node != "" {
+		l.here.node = o.Node
+	}
+	l.clock.calibrate()
+	l.clock.tick()
+	l.share()
+	if err := l.open(); err != nil {
+		l.close()
+		return Stats{}, privilege(err)
+	}
+	l.o.OnStart(Started{Where: "network interfaces", Filter: map[bool]string{true: "kernel", false: "none"}[o.Filter != ""], Ring: l.name,
+		Own: "the recorder's own traffic is not told apart here"})
+	err := l.loop(ctx)
+	l.count()
+	l.drain(&err)
+	closeErr := l.out.close(l.account)
+	s := l.stats()
+	l.close()
+	if err = errors.Join(err, closeErr); err == nil && o.Count == 0 && l.c.Seen != s.Seen {
+		s.Seen = l.c.Seen
+		err = &BalanceError{s.Counters}
+	}
+	o.OnStats(s)
+	return s, err
+}
+
+func (l *listening) share() {
+	now := l.clock.now
+	l.now.Store(&now)
+}
+
+func (l *listening) open() error {
+	wanted, err := l.wanted()
+	if err != nil {
+		return err
+	}
+	prog, err := filter.Compile(l.o.Filter, linkEthernet, int(l.o.Snap))
+	if err != nil {
+		return err
+	}
+	if l.fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0); err != nil {
+		return fmt.Errorf("opening packet socket: %w", err)
+	}
+	if err := l.prepare(prog); err != nil {
+		return err
+	}
+	if err := l.output(); err != nil {
+		return err
+	}
+	// Only now: before, packets would be lost unseen.
+	to := &unix.SockaddrLinklayer{Protocol: binary.NativeEndian.Uint16([]byte{0, unix.ETH_P_ALL})}
+	if len(wanted) == 1 {
+		to.Ifindex = wanted[0]
+	}
+	if err := unix.Bind(l.fd, to); err != nil {
+		err = fmt.Errorf("listening on interfaces: %w", err)
+		if f, ok := l.out.(*fileSink); ok {
+			return errors.Join(err, f.abort())
+		}
+		return errors.Join(err, l.out.close(l.account))
+	}
+	return nil
+}
+
+// wanted are the indexes of the interfaces that were named; packets of others are passed over.
+func (l *listening) wanted() ([]int, error) {
+	var list []int
+	for _, name := range l.o.Interface {
+		i, err := net.InterfaceByName(name)
+		if err != nil {
+			return nil, fmt.Errorf("interface %s: %w", name, err)
+		}
+		list = append(list, i.Index)
+	}
+	if len(list) == 0 {
+		return nil, nil
+	}
+	all, err := net.Interfaces()
+	if err != nil {
+		return nil, fmt.Errorf("listing interfaces: %w", err)
+	}
+	for _, i := range all {
+		if !slices.Contains(list, i.Index) {
+			l.devices[i.Index] = &device{skip: true}
+		}
+	}
+	return list, nil
+}
+
+func (l *listening) prepare(prog *filter.Program) error {
+	if err := unix.SetsockoptInt(l.fd, unix.SOL_PACKET, unix.PACKET_VERSION, unix.TPACKET_V3); err != nil {
+		return fmt.Errorf("asking for packet rings of version 3: %w", err)
+	}
+	if l.o.Filter != "" {
+		raw := prog.Instructions()
+		code := make([]unix.SockFilter, len(raw))
+		for i, r := range raw {
+			code[i] = unix.SockFilter{Code: r.Op, Jt: r.Jt, Jf: r.Jf, K: r.K}
+		}
+		if err := unix.SetsockoptSockFprog(l.fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: uint16(len(code)), Filter: &code[0]}); err != nil {
+			return fmt.Errorf("giving the filter of %d instructions to the kernel: %w", len(code), err)
+		}
+		runtime.KeepAlive(code)
+	}
+	size := l.o.RingBuffer
+	if size == 0 {
+		size = 32 << 20
+	}
+	l.blocks = int(max(size/packetBlock, 2))
+	req := unix.TpacketReq3{Block_size: packetBlock, Block_nr: uint32(l.blocks), Frame_size: 2048, Retire_blk_tov: packetRetire}
+	req.Frame_nr = req.Block_nr * (req.Block_size / req.Frame_size)
+	if err := unix.SetsockoptTpacketReq3(l.fd, unix.SOL_PACKET, unix.PACKET_RX_RING, &req); err != nil {
+		return fmt.Errorf("asking for a packet ring of %d MiB: %w", l.blocks, err)
+	}
+	var err error
+	if l.ring, err = unix.Mmap(l.fd, 0, l.blocks*packetBlock, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED); err != nil {
+		return fmt.Errorf("mapping packet ring: %w", err)
+	}
+	return nil
+}
+
+func (l *listening) output() (err error) {
+	snap := uint32(maxCaptured)
+	if l.o.Snap != 0 {
+		snap = min(l.o.Snap, maxCaptured)
+	}
+	header := func(h *ring.Header) {
+		h.Kernel, h.OS, h.Hardware, h.Filter = l.here.kernel, runtime.GOOS, l.here.hardware, l.o.Filter
+		if c := l.now.Load(); c != nil {
+			h.Clocks = []ring.Clock{*c}
+		}
+	}
+	if l.o.Ring != nil {
+		o := *l.o.Ring
+		o.Node, o.BootID, o.Recorder = l.here.node, l.here.bootID, l.o.Program
+		if o.OnError == nil {
+			o.OnError = l.o.OnError
+		}
+		l.out, err = newRingSink(o, ring.SeriesOptions{Name: "interfaces", LinkType: linkEthernet, SnapLen: snap, Header: header, Account: l.account})
+	} else {
+		var h ring.Header
+		header(&h)
+		h.Node, h.Recorder, h.BootID = l.here.node, l.o.Program, l.here.bootID
+		l.out, err = newFileSink(&l.o, h, linkEthernet, snap)
+	}
+	if err == nil {
+		l.name, l.nextID = l.out.ids()
+	}
+	return err
+}
+
+func (l *listening) close() {
+	if l.ring != nil {
+		if err := unix.Munmap(l.ring); err != nil {
+			l.o.OnError(err)
+		}
+	}
+	if l.fd >= 0 {
+		unix.Close(l.fd)
+	}
+}
+
+func (l *listening) loop(ctx context.Context) error {
+	told := time.Now()
+	fds := []unix.PollFd{{Fd: int32(l.fd), Events: unix.POLLIN | unix.POLLERR}}
+	for ctx.Err() == nil {
+		any, err := l.round()
+		if err != nil || l.o.Count > 0 && l.left == 0 {
+			return err
+		}
+		if read, _ := l.clock.tick(); read {
+			l.share()
+		}
+		if time.Since(told) >= l.o.Every {
+			told = time.Now()
+			l.count()
+			l.o.OnStats(l.stats())
+		}
+		if any {
+			continue
+		}
+		if err := l.out.idle(); err != nil {
+			return err
+		}
+		if _, err := unix.Poll(fds, packetRetire); err != nil && err != unix.EINTR {
+			return fmt.Errorf("waiting for packets: %w", err)
+		}
+	}
+	return nil
+}
+
+// drain takes what is left after the end.
+func (l *listening) drain(err *error) {
+	if *err != nil || l.o.Count > 0 && l.left == 0 {
+		return
+	}
+	// Nothing more comes in; the block that is being filled is given to us in a moment.
+	if bindErr := unix.SetsockoptSockFprog(l.fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, refuseAll()); bindErr != nil {
+		*err = fmt.Errorf("ending: %w", bindErr)
+		return
+	}
+	for range 5 {
+		time.Sleep(packetRetire * time.Millisecond)
+		for {
+			any, roundErr := l.round()
+			if *err = roundErr; roundErr != nil || !any {
+				break
+			}
+		}
+	}
+	l.count()
+}
+
+func refuseAll() *unix.SockFprog {
+	code := []unix.SockFilter{{Code: unix.BPF_RET | unix.BPF_K}}
+	return &unix.SockFprog{Len: 1, Filter: &code[0]}
+}
+
+// round takes one block, if there is one.
+func (l *listening) round() (bool, error) {
+	block := l.ring[l.next*packetBlock : (l.next+1)*packetBlock]
+	status := (*atomic.Uint32)(unsafe.Pointer(&block[8]))
+	if status.Load()&unix.TP_STATUS_USER == 0 {
+		return false, nil
+	}
+	ne := binary.NativeEndian
+	n, at := ne.Uint32(block[12:]), uint64(ne.Uint32(block[16:]))
+	for range n {
+		if at+frameHeader+linkAddress > packetBlock {
+			return true, fmt.Errorf("reading packet ring: frame at %d of a block of %d", at, packetBlock)
+		}
+		if err := l.frame(block[at:]); err != nil {
+			return true, err
+		}
+		if l.o.Count > 0 && l.left == 0 {
+			break
+		}
+		at += uint64(ne.Uint32(block[at:]))
+	}
+	status.Store(unix.TP_STATUS_KERNEL)
+	l.next = (l.next + 1) % l.blocks
+	return true, nil
+}
+
+func (l *listening) frame(b []byte) error {
+	ne := binary.NativeEndian
+	at := int64(ne.Uint32(b[4:]))*1e9 + int64(ne.Uint32(b[8:]))
+	captured, length, status, mac := ne.Uint32(b[12:]), ne.Uint32(b[16:]), ne.Uint32(b[20:]), uint32(ne.Uint16(b[24:]))
+	if uint64(mac)+uint64(captured) > uint64(len(b)) {
+		return fmt.Errorf("reading packet ring: frame of %d bytes at %d", captured, mac)
+	}
+	data := b[mac : mac+captured]
+	if status&unix.TP_STATUS_LOSING != 0 {
+		l.count()
+	}
+	addr := b[frameHeader:]
+	hatype, pktType := ne.Uint16(addr[8:]), addr[10]
+	d, err := l.device(int(ne.Uint32(addr[4:])), at)
+	if err != nil {
+		return err
+	}
+	// What the loopback sends comes in again at once: once is enough.
+	if d.skip || hatype != hatypeEther && hatype != hatypeLoopback || d.loopback && pktType == fromUs {
+		l.mu.Lock()
+		l.refused++
+		l.mu.Unlock()
+		return nil
+	}
+	p := ring.Packet{Interface: d.id, Time: at, Data: data, OrigLen: length, ID: l.nextID, Drops: l.pending}
+	if status&unix.TP_STATUS_VLAN_VALID != 0 && len(data) >= 12 {
+		// The kernel took the tag out of the frame; on the wire it stood here.
+		p.Prefix, p.Data, p.OrigLen = tagged(b, data), data[12:], length+4
+	}
+	p.Flags = uint32(frameFlags(pktType, status))
+	return l.keep(&p, d)
+}
+
+// tagged is the start of a frame with its VLAN tag back in place.
+func tagged(b, data []byte) []byte {
+	ne := binary.NativeEndian
+	tpid := uint16(unix.ETH_P_8021Q)
+	if ne.Uint32(b[20:])&unix.TP_STATUS_VLAN_TPID_VALID != 0 {
+		tpid = ne.Uint16(b[36:])
+	}
+	head := append(make([]byte, 0, 16), data[:12]...)
+	head = binary.BigEndian.AppendUint16(head, tpid)
+	return binary.BigEndian.AppendUint16(head, uint16(ne.Uint32(b[32:])))
+}
+
+func frameFlags(pktType uint8, status uint32) pcapng.Flags {
+	f := packetFlags(pktType == fromUs, pktType, false, nil)
+	if pktType == toOthers {
+		f |= 4 << 2 // not for us: promiscuous
+	}
+	if status&unix.TP_STATUS_CSUMNOTREADY != 0 {
+		f |= pcapng.FlagChecksumNotReady
+	}
+	if status&unix.TP_STATUS_CSUM_VALID != 0 {
+		f |= pcapng.FlagChecksumValid
+	}
+	return f
+}
+
+func (l *listening) keep(p *ring.Packet, d *device) error {
+	err := l.out.append(p)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case err == nil:
+		l.pending = 0
+		l.c.Delivered++
+		d.delivered++
+		l.bytes += uint64(len(p.Prefix) + len(p.Data))
+		l.nextID++
+		if l.left > 0 {
+			l.left--
+		}
+		return nil
+	case errors.Is(err, ring.ErrDisk):
+		l.failed++
+		d.lost++
+		if !l.trouble {
+			l.trouble = true
+			l.o.OnError(err)
+		}
+		return nil
+	}
+	return err
+}
+
+// device returns an interface, and declares it the first time.
+func (l *listening) device(index int, at int64) (*device, error) {
+	d := l.devices[index]
+	if d != nil && (d.skip || d.since != 0) {
+		return d, nil
+	}
+	if len(l.devices) >= maxDevices {
+		return &device{skip: true}, nil
+	}
+	name, mac := fmt.Sprintf("interface-%d", index), []byte(nil)
+	d = &device{since: at}
+	if i, err := net.InterfaceByIndex(index); err == nil {
+		name, d.loopback = i.Name, i.Flags&net.FlagLoopback != 0
+		if len(i.HardwareAddr) == 6 {
+			mac = i.HardwareAddr
+		}
+	}
+	c := workload.InterfaceComment{Ring: l.name, How: "none", Identity: workload.Identity{Node: l.here.node, ValidFrom: at}}
+	id, err := l.out.declare(pcapng.Interface{Name: clean(l.here.node+"/-/"+name, 200), Description: clean("network interface "+name, 400), MAC: mac,
+		Filter: l.o.Filter, Comments: []string{workload.FormatInterfaceComment(c)}})
+	if err != nil {
+		return nil, err
+	}
+	d.id = id
+	l.mu.Lock()
+	l.devices[index] = d
+	l.order = append(l.order, d)
+	l.mu.Unlock()
+	return d, nil
+}
+
+// count reads what the kernel counted since it was asked last.
+func (l *listening) count() {
+	s, err := unix.GetsockoptTpacketStatsV3(l.fd, unix.SOL_PACKET, unix.PACKET_STATISTICS)
+	if err != nil {
+		l.o.OnError(fmt.Errorf("reading counters: %w", err))
+		return
+	}
+	l.mu.Lock()
+	l.c.Seen += uint64(s.Packets) // with those dropped
+	l.c.Dropped += uint64(s.Drops)
+	l.pending += uint64(s.Drops)
+	l.mu.Unlock()
+}
+
+func (l *listening) counters() ring.Counters {
+	c := l.c
+	c.Filtered = l.refused
+	c.Drops = []ring.Drop{{Reason: reasonBuffer, Packets: c.Dropped}, {Reason: reasonWriter, Packets: l.failed}}
+	c.Dropped += l.failed
+	// Packets in blocks that are not read yet are neither seen nor delivered.
+	c.Seen = c.Filtered + c.Delivered + c.Dropped
+	return c
+}
+
+func (l *listening) account() ring.Account {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c := l.counters()
+	a := ring.Account{Counters: &c, Clock: l.now.Load()}
+	for _, d := range l.order {
+		known := func(n uint64) pcapng.Counter { return pcapng.Counter{N: n, Known: true} }
+		a.Interfaces = append(a.Interfaces, ring.InterfaceAccount{ID: d.id, At: int64(a.Clock.Real), Start: d.since,
+			Received: known(d.delivered + d.lost), OSDropped: known(d.lost), Delivered: known(d.delivered)})
+	}
+	return a
+}
+
+func (l *listening) stats() Stats {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c := l.counters()
+	return Stats{Counters: c, InKernel: l.c.Seen - min(l.c.Seen, c.Seen), Bytes: l.bytes, Interfaces: len(l.order), Clock: l.clock.now}
 }

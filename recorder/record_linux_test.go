@@ -11,10 +11,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 	"github.com/pcapsule/pcapsule/recorder/ring"
@@ -542,6 +545,66 @@ func TestFilterAndHeaders(t *testing.T) {
 		}
 		if c := pcapng.Comments(p.Options, p.BigEndian); p.out && (len(c) != 1 || !strings.Contains(c[0], "known=writer")) {
 			t.Errorf("comments %q", c)
+		}
+	}
+}
+
+// TestInterfaces records the frames of a loopback without eBPF, and compares them with
+// what the sockets on it sent.
+func TestInterfaces(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "out.pcapng")
+	type result struct {
+		s   Stats
+		err error
+	}
+	ended := make(chan result, 1)
+	go func() {
+		runtime.LockOSThread() // and never unlocked: the thread ends with its network
+		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+			ended <- result{err: &PrivilegeError{err}}
+			return
+		}
+		loopbackUp()
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		defer cancel()
+		s, err := Run(ctx, Options{Capture: Interfaces, File: out, Filter: "udp", RingBuffer: 4 << 20, Interface: []string{"lo"}, OnError: func(err error) { t.Error(err) },
+			OnStart: func(Started) {
+				c := child("flood 1000", nil)
+				if err := c.Wait(); err != nil {
+					t.Error(err)
+				}
+				time.AfterFunc(100*time.Millisecond, cancel)
+			}})
+		ended <- result{s, err}
+	}()
+	r := <-ended
+	var right *PrivilegeError
+	if errors.As(r.err, &right) {
+		t.Skip("needs CAP_BPF, here CAP_NET_RAW and CAP_SYS_ADMIN: ", r.err)
+	}
+	if r.err != nil {
+		t.Fatal(r.err)
+	}
+	if r.s.Delivered != 1000 || !r.s.Balanced() {
+		t.Errorf("%+v", r.s)
+	}
+	sameCount(t, out, 1000)
+	f, err := os.Open(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	rd, err := pcapng.NewReader(f, pcapng.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b pcapng.Batch
+	if err := rd.Next(&b); err != nil && err != io.EOF {
+		t.Fatal(err)
+	}
+	for _, p := range b.Packets {
+		if len(p.Data) != 14+28+1000 || p.LinkType != linkEthernet || b.Interfaces[p.Interface].Name == "" {
+			t.Fatalf("frame of %d bytes, link type %d", len(p.Data), p.LinkType)
 		}
 	}
 }
