@@ -72,6 +72,10 @@ func TestRetentionKeepsWhatASnapshotHolds(t *testing.T) {
 	if left, err := filepath.Glob(filepath.Join(dest, "*."+KeysKind)); err != nil || len(left) > 0 {
 		t.Fatalf("keys came along unasked: %v %v", left, err)
 	}
+	// What is learned too late goes too.
+	late := filepath.Join(dir, ID{"sockets", "worker-3", 1}.Side("keys"))
+	must(t, os.WriteFile(late, nil, 0o600))
+	eventually(t, "the end of a side file without its segment", func() bool { _, err := os.Stat(late); return errors.Is(err, os.ErrNotExist) })
 	// The snapshot can be checked alone, and its end ends the hold.
 	rep, err := Verify(dest, VerifyOptions{})
 	must(t, err)

@@ -140,6 +140,9 @@ func (w *Writer) retain() error {
 		}
 		groups[key] = append(groups[key], c)
 	}
+	if err := w.settle(); err != nil {
+		return fmt.Errorf("removing side files: %w", err)
+	}
 	for _, key := range order {
 		if err := w.remove(key[0], key[1], groups[key]); err != nil {
 			return fmt.Errorf("removing segments of %s: %w", key[0], err)
@@ -162,7 +165,9 @@ func (w *Writer) candidates() ([]candidate, error) {
 	w.mu.Lock()
 	all := make([]candidate, len(w.live))
 	index := make(map[ID]int, len(w.live))
+	newest := map[string]uint64{}
 	for i, l := range w.live {
+		newest[l.id.Series] = max(newest[l.id.Series], l.id.Sequence)
 		all[i] = candidate{liveSegment: l, held: leased.covers(l.first, l.last)}
 		index[l.id] = i
 	}
@@ -174,6 +179,9 @@ func (w *Writer) candidates() ([]candidate, error) {
 	for _, e := range list {
 		id, kind, hidden, ok := ParseName(e.Name())
 		i, known := index[id]
+		if ok && !known && kind != "pcapng" && id.Sequence < newest[id.Series] {
+			w.doomed = append(w.doomed, e.Name()) // what was learned after its segment was removed
+		}
 		if !ok || hidden || !known {
 			continue
 		}
