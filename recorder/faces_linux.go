@@ -20,6 +20,7 @@ type face struct {
 	since     int64 // UTC
 	delivered atomic.Uint64
 	lost      atomic.Uint64
+	untold    uint64 // of these, not yet told with a packet
 }
 
 // faces are all interfaces, by control group.

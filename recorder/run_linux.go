@@ -383,6 +383,7 @@ func (r *recording) one(p *bpf.Packet, body []byte) error {
 		return err
 	}
 	x.lost.Add(uint64(p.Lost))
+	x.untold += uint64(p.Lost)
 	if r.match != nil {
 		r.matched = append(append(r.matched[:0], r.prefix[:]...), data...)
 		if !r.match.Match(r.matched, p.Len+cookedLen) {
@@ -392,7 +393,7 @@ func (r *recording) one(p *bpf.Packet, body []byte) error {
 	}
 	out := ring.Packet{
 		Interface: x.id, Time: at, Prefix: r.prefix[:], Data: data, OrigLen: p.Len + cookedLen,
-		Flags: uint32(packetFlags(p.Outgoing, p.PktType, p.GSOSize != 0, data)), ID: r.nextID, Drops: uint64(p.Lost),
+		Flags: uint32(packetFlags(p.Outgoing, p.PktType, p.GSOSize != 0, data)), ID: r.nextID, Drops: x.untold,
 	}
 	switch p.Kind {
 	case bpf.Writer, bpf.LastUser, bpf.Acceptor, bpf.Creator:
@@ -401,6 +402,7 @@ func (r *recording) one(p *bpf.Packet, body []byte) error {
 	if r.o.Comments {
 		out.Comment = r.comment.of(r, p, at)
 	}
+	x.untold = 0 // an output that drops the packet keeps count of them itself
 	switch err := r.out.append(&out); {
 	case err == nil:
 	case errors.Is(err, ring.ErrDisk):

@@ -350,6 +350,9 @@ func (s *fileSink) close(account func() ring.Account) error {
 		Clock    *ring.Clock    `json:"clock"`
 	}{a.Counters, a.Clock})
 	errs = append(errs, err)
+	if s.err != nil {
+		a.Interfaces = nil // it is told already, and nothing can be written
+	}
 	for i, it := range a.Interfaces {
 		st := pcapng.Statistics{Interface: uint32(it.ID), Received: it.Received, OSDropped: it.OSDropped, Delivered: it.Delivered}
 		st.Ticks = uint64(it.At)
@@ -359,7 +362,9 @@ func (s *fileSink) close(account func() ring.Account) error {
 		}
 		errs = append(errs, s.plain.WriteStatistics(st))
 	}
-	errs = append(errs, s.plain.Flush(), s.flush())
+	if s.err == nil {
+		errs = append(errs, s.plain.Flush(), s.flush())
+	}
 	if s.f != nil {
 		errs = append(errs, s.f.Sync(), s.f.Close())
 	}
