@@ -1,0 +1,425 @@
+package kube
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/pcapsule/pcapsule/recorder/workload"
+)
+
+// service is a service as it was last told of.
+type service struct {
+	uid string
+	who *entry
+}
+
+// slice is an endpoint slice: backends of a service.
+type slice struct {
+	service string
+	targets []target
+}
+
+type target struct {
+	addrs     []netip.Addr
+	uid, name string // of the pod, empty where it is none
+	node      string
+	ready     bool
+}
+
+// peerKey names a peer: a pod by its uid, an address without one by the service.
+type peerKey struct {
+	uid     string
+	service name
+	addr    netip.Addr
+}
+
+// serviceStore keeps the addresses of all services.
+type serviceStore struct{ s *Source }
+
+func (t serviceStore) put(obj runtime.Object) {
+	if v, ok := obj.(*corev1.Service); ok {
+		t.s.mu.Lock()
+		defer t.s.mu.Unlock()
+		t.s.service(v)
+	}
+}
+
+func (t serviceStore) remove(obj runtime.Object) {
+	if v, ok := obj.(*corev1.Service); ok {
+		t.s.mu.Lock()
+		defer t.s.mu.Unlock()
+		t.s.endService(name{v.Namespace, v.Name})
+	}
+}
+
+func (t serviceStore) replace(all []runtime.Object) {
+	s := t.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	there := map[name]struct{}{}
+	for _, obj := range all {
+		if v, ok := obj.(*corev1.Service); ok {
+			there[name{v.Namespace, v.Name}] = struct{}{}
+		}
+	}
+	for k := range s.services {
+		if _, ok := there[k]; !ok {
+			s.endService(k)
+		}
+	}
+	for _, obj := range all {
+		if v, ok := obj.(*corev1.Service); ok {
+			s.service(v)
+		}
+	}
+}
+
+func (s *Source) service(v *corev1.Service) {
+	k := name{v.Namespace, v.Name}
+	if len(v.Namespace) > maxName || len(v.Name) > maxName {
+		s.limited++
+		return
+	}
+	old := s.services[k]
+	if old != nil && old.uid != string(v.UID) {
+		s.endService(k)
+		old = nil
+	}
+	if old == nil {
+		if len(s.services) >= maxServices {
+			s.limited++
+			return
+		}
+		old = &service{uid: string(v.UID), who: &entry{kind: isService, uid: cleanName(string(v.UID))}}
+		s.services[k] = old
+	}
+	e := old.who
+	e.namespace, e.name, e.labels = cleanName(v.Namespace), cleanName(v.Name), s.allowed(v.Labels)
+	if !v.CreationTimestamp.IsZero() {
+		e.from = v.CreationTimestamp.UnixNano()
+	}
+	texts := slices.Concat([]string{v.Spec.ClusterIP}, v.Spec.ClusterIPs, v.Spec.ExternalIPs)
+	for i := range v.Status.LoadBalancer.Ingress {
+		texts = append(texts, v.Status.LoadBalancer.Ingress[i].IP)
+	}
+	s.move(e, addresses(texts...))
+}
+
+// move gives somebody other addresses than he had.
+func (s *Source) move(e *entry, now []netip.Addr) {
+	lost := slices.DeleteFunc(slices.Clone(e.addrs), func(a netip.Addr) bool { return slices.Contains(now, a) })
+	s.release(e, s.now(), lost...)
+	from := e.from
+	if len(e.had) > 0 {
+		from = s.now()
+	}
+	for _, a := range now {
+		s.hold(a, e, from)
+	}
+	e.addrs = now
+}
+
+func (s *Source) endService(k name) {
+	if v := s.services[k]; v != nil {
+		s.end(v.who, s.now())
+		delete(s.services, k)
+	}
+}
+
+// sliceStore keeps who is behind services.
+type sliceStore struct{ s *Source }
+
+func (t sliceStore) put(obj runtime.Object) {
+	if v, ok := obj.(*discoveryv1.EndpointSlice); ok {
+		t.s.mu.Lock()
+		defer t.s.mu.Unlock()
+		t.s.slice(name{v.Namespace, v.Name}, t.s.sliceOf(v), true)
+	}
+}
+
+func (t sliceStore) remove(obj runtime.Object) {
+	if v, ok := obj.(*discoveryv1.EndpointSlice); ok {
+		t.s.mu.Lock()
+		defer t.s.mu.Unlock()
+		t.s.slice(name{v.Namespace, v.Name}, nil, true)
+	}
+}
+
+func (t sliceStore) replace(all []runtime.Object) {
+	s := t.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	events := len(s.slices) > 0
+	there := map[name]struct{}{}
+	for _, obj := range all {
+		if v, ok := obj.(*discoveryv1.EndpointSlice); ok {
+			k := name{v.Namespace, v.Name}
+			there[k] = struct{}{}
+			s.slice(k, s.sliceOf(v), events)
+		}
+	}
+	for k := range s.slices {
+		if _, ok := there[k]; !ok {
+			s.slice(k, nil, events)
+		}
+	}
+}
+
+func (s *Source) sliceOf(v *discoveryv1.EndpointSlice) *slice {
+	x := &slice{service: cleanName(v.Labels[discoveryv1.LabelServiceName])}
+	if len(v.Endpoints) > maxSlice {
+		s.limited++
+	}
+	for i := range v.Endpoints[:min(len(v.Endpoints), maxSlice)] {
+		p := &v.Endpoints[i]
+		t := target{addrs: addresses(p.Addresses...), ready: p.Conditions.Ready == nil || *p.Conditions.Ready}
+		if p.NodeName != nil {
+			t.node = cleanName(*p.NodeName)
+		}
+		if r := p.TargetRef; r != nil && r.Kind == "Pod" {
+			t.uid, t.name = cleanName(string(r.UID)), cleanName(r.Name)
+		}
+		x.targets = append(x.targets, t)
+	}
+	return x
+}
+
+// slice takes a slice as it is now; nil where it is gone.
+func (s *Source) slice(k name, now *slice, events bool) {
+	old := s.slices[k]
+	switch {
+	case now != nil && now.service == "", now == nil && old == nil:
+		return // of no service: nobody's addresses
+	case now != nil && old == nil && len(s.slices) >= maxServices:
+		s.limited++
+		return
+	case now == nil:
+		delete(s.slices, k)
+	default:
+		s.slices[k] = now
+	}
+	// Those who stay are counted twice for a moment, so that they do not end.
+	if now != nil {
+		for i := range now.targets {
+			s.join(name{k.namespace, now.service}, &now.targets[i])
+		}
+	}
+	if old != nil {
+		for i := range old.targets {
+			s.leave(name{k.namespace, old.service}, &old.targets[i])
+		}
+	}
+	if events {
+		s.endpointsChanged(k.namespace, old, now)
+	}
+}
+
+func (t *target) key(of name) peerKey {
+	if t.uid != "" {
+		return peerKey{uid: t.uid}
+	}
+	k := peerKey{service: of}
+	if len(t.addrs) > 0 {
+		k.addr = t.addrs[0]
+	}
+	return k
+}
+
+func (s *Source) join(of name, t *target) {
+	if t.uid != "" {
+		list := s.served[t.uid]
+		i := slices.IndexFunc(list, func(m membership) bool { return m.service == of.name })
+		switch {
+		case i >= 0:
+			list[i].slices++
+		case len(list) >= maxServed:
+			s.limited++
+		case s.known(t.uid):
+			list = append(slices.Clone(list), membership{of.name, 1})
+			slices.SortFunc(list, func(a, b membership) int { return strings.Compare(a.service, b.service) })
+			s.served[t.uid] = list
+			if e := s.pods[t.uid]; e != nil {
+				s.changed(e)
+			}
+		}
+		if t.node == s.o.Node || s.pods[t.uid] != nil {
+			return // its pod says more
+		}
+	}
+	s.peer(of, t)
+}
+
+// known reports whether there is room to note a pod's services.
+func (s *Source) known(uid string) bool {
+	if s.pods[uid] != nil || len(s.served) < maxPeers+maxPods {
+		return true
+	}
+	s.limited++
+	return false
+}
+
+func (s *Source) peer(of name, t *target) {
+	k := t.key(of)
+	e := s.peers[k]
+	if e == nil || e.gone != 0 {
+		if len(s.peers) >= maxPeers {
+			s.limited++
+			return
+		}
+		e = &entry{kind: isOutside, namespace: of.namespace, name: of.name, node: t.node, key: k}
+		if t.uid != "" {
+			e.kind, e.uid, e.name = isPod, t.uid, t.name
+		}
+		if s.feeds.synced("endpoints") {
+			e.from = s.now()
+		}
+		s.peers[k] = e
+	}
+	e.users++
+	for _, a := range t.addrs {
+		if !slices.Contains(e.addrs, a) && len(e.addrs) < maxAddresses {
+			e.addrs = append(slices.Clone(e.addrs), a)
+		}
+		s.hold(a, e, e.from)
+	}
+}
+
+func (s *Source) leave(of name, t *target) {
+	if e := s.peers[t.key(of)]; e != nil && e.gone == 0 {
+		if e.users--; e.users <= 0 {
+			s.end(e, s.now())
+			return // it keeps its services until it is forgotten
+		}
+	}
+	if t.uid == "" {
+		return
+	}
+	own := s.pods[t.uid]
+	list := s.served[t.uid]
+	i := slices.IndexFunc(list, func(m membership) bool { return m.service == of.name })
+	if i < 0 {
+		return
+	}
+	if list[i].slices--; list[i].slices > 0 || own != nil && (own.gone != 0 || own.deleting || own.to != 0) {
+		return // what a pod served counts for its last packets too
+	}
+	if list = slices.Delete(slices.Clone(list), i, i+1); len(list) == 0 {
+		delete(s.served, t.uid)
+	} else {
+		s.served[t.uid] = list
+	}
+	if own != nil {
+		s.changed(own)
+	}
+}
+
+// endpointsChanged tells which pods of this node began or ended to serve. Other nodes'
+// recorders tell of theirs.
+func (s *Source) endpointsChanged(namespace string, old, now *slice) {
+	before, after := s.ownTargets(old), s.ownTargets(now)
+	var said []string
+	for pod, ready := range after {
+		was, there := before[pod]
+		switch {
+		case !there && ready:
+			said = append(said, "added "+pod)
+		case !there:
+			said = append(said, "added "+pod+", not ready")
+		case was && !ready:
+			said = append(said, pod+" is not ready")
+		case !was && ready:
+			said = append(said, pod+" is ready")
+		}
+	}
+	for pod := range before {
+		if _, stays := after[pod]; !stays {
+			said = append(said, "removed "+pod)
+		}
+	}
+	if len(said) == 0 {
+		return
+	}
+	slices.Sort(said)
+	service := ""
+	if now != nil {
+		service = now.service
+	} else {
+		service = old.service
+	}
+	uid := ""
+	if v := s.services[name{namespace, service}]; v != nil {
+		uid = v.who.uid
+	}
+	s.tellEvent(workload.Event{
+		TsNs: s.now(), Type: "Normal", Reason: "EndpointsChanged", Message: clean(strings.Join(said, "; "), maxMessage),
+		Kind: "Service", Namespace: cleanName(namespace), Name: service, UID: uid, Count: 1, Source: "endpoint slices", Node: s.o.Node,
+	})
+}
+
+// ownTargets are the pods of this node in a slice, and whether they are ready.
+func (s *Source) ownTargets(x *slice) map[string]bool {
+	out := map[string]bool{}
+	if x == nil {
+		return out
+	}
+	for i := range x.targets {
+		if t := &x.targets[i]; t.uid != "" && (t.node == s.o.Node || s.pods[t.uid] != nil) {
+			addr := ""
+			if len(t.addrs) > 0 {
+				addr = t.addrs[0].String()
+			}
+			out[fmt.Sprintf("pod %s (%s)", t.name, addr)] = t.ready
+		}
+	}
+	return out
+}
+
+// nodeStore keeps this node.
+type nodeStore struct{ s *Source }
+
+func (t nodeStore) put(obj runtime.Object) {
+	v, ok := obj.(*corev1.Node)
+	if !ok || v.Name != t.s.o.Node {
+		return
+	}
+	s := t.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.node == nil || s.node.uid != string(v.UID) {
+		if s.node != nil {
+			s.end(s.node, s.now())
+		}
+		s.node = &entry{kind: isNode, uid: string(v.UID), name: cleanName(v.Name), node: cleanName(v.Name)}
+		if !v.CreationTimestamp.IsZero() {
+			s.node.from = v.CreationTimestamp.UnixNano()
+		}
+	}
+	s.node.labels = s.allowed(v.Labels)
+	var texts []string
+	for i := range v.Status.Addresses {
+		texts = append(texts, v.Status.Addresses[i].Address)
+	}
+	s.move(s.node, addresses(texts...))
+}
+
+func (t nodeStore) remove(obj runtime.Object) {
+	s := t.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if v, ok := obj.(*corev1.Node); ok && s.node != nil && s.node.uid == string(v.UID) {
+		s.end(s.node, s.now())
+		s.node = nil
+	}
+}
+
+func (t nodeStore) replace(all []runtime.Object) {
+	for _, obj := range all {
+		t.put(obj)
+	}
+}
