@@ -38,6 +38,7 @@ type recordFlags struct {
 	maxSize     string
 	maxAge      time.Duration
 	reserve     string
+	key         string
 }
 
 func (e *env) cmdRecord() *cobra.Command {
@@ -84,6 +85,7 @@ filtered + delivered + dropped.`,
 	fl.StringVar(&f.maxSize, "max-size", "0", "ring: keep at most so much; 0: no limit")
 	fl.DurationVar(&f.maxAge, "max-age", 0, "ring: keep at most so long; 0: no limit")
 	fl.StringVar(&f.reserve, "reserve", "256MiB", "ring: disk space to leave free")
+	fl.StringVar(&f.key, "key", "", "ring: key that signs what segments must be (ed25519, PKCS #8 in PEM); made where it is not there")
 	return c
 }
 
@@ -175,6 +177,11 @@ func (f *recordFlags) outputTo(e *env, o *recorder.Options) error {
 	}
 	if f.segmentTime <= 0 || f.maxAge < 0 {
 		return usagef("--segment-time and --max-age: want times above 0")
+	}
+	if f.key != "" {
+		if r.Key, err = ring.LoadKey(f.key); err != nil {
+			return err
+		}
 	}
 	o.Ring = &r
 	return nil
