@@ -17,14 +17,15 @@ func tlsFacts() []fact {
 		{name: "tls_ja3", truth: "ja3",
 			sql: "select tls_ja3, sum(" + hellos + ")::bigint" + of + "tls_ja3 is not null group by 1"},
 		{name: "tls_ja3s", truth: "ja3s",
-			sql: "select tls_ja3s, count(*)" + of + "tls_ja3s is not null group by 1"},
+			sql: "select tls_ja3s, sum(greatest(len(list_filter(tls_messages, m -> m = 'server_hello')), 1))::bigint" + of + "tls_ja3s is not null group by 1"},
 		{name: "tls_server_hello", truth: "tls_server_hello_version_cipher", ours: tlsHex,
 			sql: "select tls_version || ' ' || tls_cipher_suite, sum(len(list_filter(tls_messages, m -> m = 'server_hello')))::bigint" + of + "tls_ja3s is not null group by 1"},
 		{name: "tls_alpn", truth: "tls_alpn", ours: cutValue,
 			sql: "select p, sum(n)::bigint from (select unnest(tls_alpn_offered) as p, " + hellos + " as n" + of + "tls_alpn_offered is not null" +
 				" union all select tls_alpn, 1" + of + "tls_alpn is not null) group by 1"},
 		{name: "tls_alerts", truth: "tls_alerts", fold: alertName,
-			sql: "select a, count(*) from (select unnest(tls_alerts) as a" + of + "tls_alerts is not null) where a <> 'encrypted' group by 1"},
+			sql: "select a, count(*) from (select unnest(tls_alerts) as a" + of + "tls_alerts is not null" +
+				" union all select string_split(unnest(alerts), ' ')[2] from {connections} where encryption = 'tls') where a <> 'encrypted' group by 1"},
 	}
 	return list
 }
