@@ -9,6 +9,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/internal/flow"
 	"github.com/pcapsule/pcapsule/exporter/table"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
+	"github.com/pcapsule/pcapsule/recorder/ring"
 )
 
 // maxSameProblem is how many packets with one kind of problem get a row each; the rest
@@ -114,6 +115,9 @@ func (r *reading) cover(o *opened, in *bundle.Input) {
 				Reason: "filter", Detail: "recorded with the filter " + i.Filter})
 		}
 	}
+	if o.header != nil {
+		r.coverSegment(o, in)
+	}
 	if r.opt.Filter != "" || r.opt.FromNs != 0 || r.opt.ToNs != 0 {
 		r.coverage = append(r.coverage, table.Coverage{FileID: o.id, Source: o.name, FromNs: o.first, ToNs: o.last, Kind: "hole",
 			Reason: "filter", Detail: "the tables leave out what filter and time window exclude; the packet file is whole"})
@@ -126,6 +130,9 @@ func clockOf(id int32, o *opened, i *pcapng.Interface) table.Clock {
 		name = strconv.FormatInt(int64(i.Index), 10)
 	}
 	c := table.Clock{ClockID: id, Source: o.name + " interface " + name}
+	if o.header != nil {
+		segmentClock(&c, o.header)
+	}
 	if i.TsResol&0x80 == 0 {
 		tick := int64(1e9)
 		for range i.TsResol & 0x7f {
@@ -139,6 +146,22 @@ func clockOf(id int32, o *opened, i *pcapng.Interface) table.Clock {
 		c.OffsetNs = table.Some(i.TsOffset * 1e9)
 	}
 	return c
+}
+
+// segmentClock takes what a segment's header says of its node's clock.
+func segmentClock(c *table.Clock, h *ring.Header) {
+	set(&c.Node, word(h.Node))
+	set(&c.BootID, word(h.BootID))
+	for i := range h.Clocks {
+		k := &h.Clocks[i]
+		c.Synchronized = table.Some(k.Synchronized && (!c.Synchronized.OK || c.Synchronized.V))
+		if k.MaxError > 0 {
+			c.ErrorNs = table.Some(max(c.ErrorNs.V, k.MaxError))
+		}
+	}
+	if c.Synchronized.OK && !c.Synchronized.V {
+		c.ErrorNs = table.Opt[int64]{} // nobody bounds how wrong it is
+	}
 }
 
 // linkName is the name of an interface, for the join after its round was read.

@@ -144,6 +144,9 @@ func build(ctx context.Context, sources *inputs, b *bundle.Builder, o Options) (
 	defer cancel(nil)
 
 	read := newReading(sources, b, pass, o)
+	if err := read.loadRings(sources.again); err != nil {
+		return nil, err
+	}
 	join := newJoining(out, who, read, keys, o)
 
 	rounds := make(chan *round, roundsAhead) // read, not yet in the shards

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
@@ -167,12 +168,13 @@ func (w *identity) resolve(a netip.Addr, port uint16, proto uint8, at int64, own
 	case owner == nil:
 	case !known:
 		id, known = *owner, true
-	case owner.HowKnown == "segment":
+	case owner.HowKnown == "segment" || owner.Program != nil:
 		other := id
 		id = *owner
 		if other.PodUID == id.PodUID && other.Pod == id.Pod {
 			id.Services, id.Labels = pick(id.Services, other.Services), pick(id.Labels, other.Labels)
 		}
+		id.Fill(&other)
 	case id.Pod == "" || owner.Pod == "" || id.Pod == owner.Pod:
 		id.Process, id.PID = firstOf(id.Process, owner.Process), max(id.PID, owner.PID)
 		id.Container, id.Image = firstOf(id.Container, owner.Container), firstOf(id.Image, owner.Image)
@@ -197,6 +199,9 @@ func (w *identity) endpoint(addr decode.Addr, port uint16, proto uint8, at int64
 		key.who, key.valid = strings.Join([]string{id.Kind, id.Namespace, id.Name, id.PodUID, id.Container, id.Process}, "\x00"), id.ValidFrom
 	} else {
 		key.who = dns
+	}
+	if p := id.Program; p != nil {
+		key.who += "\x00" + id.HowKnown + "\x00" + p.Key + "\x00" + strconv.FormatInt(id.PID, 10)
 	}
 	if e := w.endpoints[key]; e != nil {
 		w.byUse.MoveToFront(e)
@@ -234,6 +239,7 @@ func (w *identity) row(no int64, a netip.Addr, id workload.Identity, known bool,
 		if id.PID != 0 {
 			r.PID = table.Some(id.PID)
 		}
+		program(&r, &id)
 		r.Services = id.Services
 		if id.Kind == "service" {
 			r.Services = []string{id.Name}
@@ -249,6 +255,30 @@ func (w *identity) row(no int64, a netip.Addr, id workload.Identity, known bool,
 	}
 	r.Name = firstOf(id.Pod, id.Name, r.Service.V, id.Process, dns, id.Hostname, r.IP)
 	return r
+}
+
+// program writes what is known of the process that had a socket.
+func program(r *table.Endpoint, id *workload.Identity) {
+	p := id.Program
+	if p == nil {
+		return
+	}
+	r.OwnerGuess, r.Command = table.Some(id.Known.Guess()), p.Args
+	set(&r.Exe, p.Exe)
+	set(&r.User, userOf(p))
+	set(&r.Cgroup, p.Cgroup)
+	set(&r.ContainerID, p.Container)
+	if p.Start != 0 {
+		r.StartedNs = table.Some(p.Start)
+	}
+}
+
+// userOf is a process's user by name, else by number.
+func userOf(p *workload.Process) string {
+	if p.User == "" && p.UID >= 0 {
+		return strconv.FormatInt(p.UID, 10)
+	}
+	return p.User
 }
 
 func set(o *table.Opt[string], s string) {

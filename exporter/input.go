@@ -13,6 +13,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
+	"github.com/pcapsule/pcapsule/recorder/ring"
 )
 
 // headSize is how much of each input is looked at before the inputs are put in order.
@@ -41,12 +42,18 @@ type input struct {
 	stdin *rejoined // standard input with its head put back
 	spool *os.File  // standard input kept on disk, so that it can be read twice
 	ng    bool      // PCAPNG, which can hold secrets
+
+	header *ring.Header // of a segment, else nil
+	sides  sides        // that stand beside it
 }
 
 type inputs struct {
 	files   []*input
 	skipped []string // files in folders that are no captures
-	total   int64    // bytes on disk of all, 0 where not known
+	odd     []string // what else should be told
+	rings   []*ringFolder
+	again   bool  // the inputs are those of a bundle
+	total   int64 // bytes on disk of all, 0 where not known
 }
 
 // openInputs finds the captures, folders walked, and puts them in an order that depends
@@ -90,6 +97,7 @@ func openInputs(paths []string, stdin io.Reader) (*inputs, error) {
 		}
 		return bytes.Compare([]byte(a.name), []byte(b.name))
 	})
+	slices.Sort(in.odd)
 	for _, f := range in.files {
 		if f.size < 0 {
 			in.total = 0
@@ -103,11 +111,16 @@ func openInputs(paths []string, stdin io.Reader) (*inputs, error) {
 // addFolder takes every capture below dir. A file that is no capture is skipped and
 // named, since folders hold notes and keys too; one that cannot be read is an error.
 func (in *inputs) addFolder(dir string) error {
+	rings := map[string]bool{}
 	return filepath.WalkDir(dir, func(p string, e fs.DirEntry, err error) error {
 		if err != nil {
 			return &InputError{p, err}
 		}
-		if e.IsDir() || !e.Type().IsRegular() {
+		if e.IsDir() && isRing(p) {
+			rings[p] = true
+			return in.addRing(p)
+		}
+		if e.IsDir() || !e.Type().IsRegular() || rings[filepath.Dir(p)] && ofRing(e.Name()) {
 			return nil
 		}
 		info, err := e.Info()
@@ -116,6 +129,8 @@ func (in *inputs) addFolder(dir string) error {
 		}
 		err = in.addFile(p, info)
 		switch {
+		case (errors.Is(err, pcapng.ErrNotCapture) || errors.Is(err, pcapng.ErrTooShort)) && isSide(e.Name()):
+			return nil // it is read with its segment
 		case errors.Is(err, pcapng.ErrNotCapture), errors.Is(err, pcapng.ErrTooShort):
 			in.skipped = append(in.skipped, fmt.Sprintf("%s: %v", e.Name(), err))
 			return nil
@@ -148,6 +163,9 @@ func (in *inputs) addFile(path string, info os.FileInfo) error {
 	defer src.Close()
 	if err := x.peek(src); err != nil {
 		return err
+	}
+	if x.header != nil {
+		in.odd = append(in.odd, x.findSides()...)
 	}
 	in.files = append(in.files, x)
 	return nil
@@ -193,6 +211,7 @@ func (x *input) peek(src io.Reader) error {
 	}
 	x.head = sha256.Sum256(head[:n])
 	x.ng = bytes.HasPrefix(head[:n], []byte(sectionMagic))
+	x.header = headerOf(head[:n])
 	r, err := pcapng.NewReader(bytes.NewReader(head[:n]), pcapng.Options{})
 	if err != nil {
 		return err

@@ -111,6 +111,39 @@ func (j *joining) round(r *round) error {
 	return nil
 }
 
+// newOwners are what packets of the round told of owners, in their order.
+func (j *joining) newOwners(r *round) []at {
+	return slices.Clone(j.sorted(r, func(b *flow.Batch) int { return len(b.Owners) }, func(b *flow.Batch, i int) int64 { return b.Owners[i].At }))
+}
+
+// owned gives an end of a flow, and of its connection where nothing better is known, to
+// another owner.
+func (j *joining) owned(o *flow.Owned) {
+	f := o.Flow
+	c := f.Conn
+	client, server := f.Ends()
+	end, side, mine, joined := server, 1, &f.DstID, &c.Joined.DstID
+	if o.Client {
+		end, side, mine, joined = client, 0, &f.SrcID, &c.Joined.SrcID
+	}
+	f.Ranks[side] = o.Rank
+	*mine = j.who.endpoint(end.Addr, end.Port, c.Proto(), c.FirstTime(), j.read.owners.owner(o.Owner))
+	if o.Rank >= c.Joined.Ranks[side] {
+		c.Joined.Ranks[side], c.Joined.By[side], *joined = o.Rank, f.Interface, *mine
+	}
+}
+
+// laterOwners gives a flow of an earlier segment the owners that a later segment of the
+// same recording knew better.
+func (j *joining) laterOwners(f *flow.Flow) {
+	c := f.Conn
+	for side, mine := range [...]*int64{&f.SrcID, &f.DstID} {
+		if f.Ranks[side] < c.Joined.Ranks[side] && j.read.sameGroup(f.Interface, c.Joined.By[side]) {
+			*mine = [...]int64{c.Joined.SrcID, c.Joined.DstID}[side]
+		}
+	}
+}
+
 // newFlows are the flows that began in the round, in the order of their first packets.
 func (j *joining) newFlows(r *round) []at {
 	return slices.Clone(j.sorted(r, func(b *flow.Batch) int { return len(b.NewFlows) }, func(b *flow.Batch, i int) int64 { return b.NewFlows[i].First }))
@@ -169,11 +202,15 @@ type named interface{ Names() []dissect.NameAnswer }
 // writeCalls walks calls and new flows in the order of packets, so that a connection
 // finds the name that an answer gave its address just before.
 func (j *joining) writeCalls(r *round) error {
-	fresh := j.newFlows(r)
+	fresh, owned := j.newFlows(r), j.newOwners(r)
 	numbered := func(upTo int64) {
 		for len(fresh) > 0 && fresh[0].no <= upTo {
 			j.number(r.out[fresh[0].shard].NewFlows[fresh[0].i])
 			fresh = fresh[1:]
+		}
+		for len(owned) > 0 && owned[0].no <= upTo {
+			j.owned(&r.out[owned[0].shard].Owners[owned[0].i])
+			owned = owned[1:]
 		}
 	}
 	for _, m := range j.sorted(r, func(b *flow.Batch) int { return len(b.Calls) }, func(b *flow.Batch, i int) int64 { return b.Calls[i].At }) {
@@ -359,6 +396,7 @@ func (j *joining) writeFlows(r *round) error {
 		f := &r.out[m.shard].Flows[m.i]
 		row := f.Row
 		c := f.Flow.Conn
+		j.laterOwners(f.Flow)
 		row.FlowID, row.ConnID, row.SrcID, row.DstID = f.Flow.No, c.Joined.ConnNo, f.Flow.SrcID, f.Flow.DstID
 		if f.Swapped {
 			row.SrcID, row.DstID = row.DstID, row.SrcID
@@ -442,6 +480,7 @@ func (j *joining) finish(m *bundle.Manifest) error {
 	if err := columnar.Append(j.out.plain["clocks"], j.read.clocks); err != nil {
 		return err
 	}
+	j.read.coverRings()
 	if err := columnar.Append(j.out.plain["coverage"], j.read.coverage); err != nil {
 		return err
 	}
@@ -485,23 +524,14 @@ func (j *joining) kube() error {
 	if err := columnar.Append(j.out.plain["workloads"], rows); err != nil {
 		return err
 	}
+	said, err := j.happened()
+	if err != nil {
+		return err
+	}
 	var events []table.K8sEvent
 	for _, e := range j.who.index.Events() {
-		r := table.K8sEvent{TsNs: e.TsNs, Ts: micros(e.TsNs)}
-		if e.FirstNs != 0 {
-			r.FirstNs = table.Some(e.FirstNs)
-		}
-		if e.Count != 0 {
-			r.Count = table.Some(e.Count)
-		}
-		for _, f := range []struct {
-			to *table.Opt[string]
-			s  string
-		}{{&r.Type, e.Type}, {&r.Reason, e.Reason}, {&r.Message, e.Message}, {&r.Kind, e.Kind}, {&r.Namespace, e.Namespace},
-			{&r.Name, e.Name}, {&r.UID, e.UID}, {&r.Source, e.Source}, {&r.Node, e.Node}} {
-			set(f.to, f.s)
-		}
-		events = append(events, r)
+		events = append(events, k8sRow(&e))
 	}
+	events = addK8s(events, said)
 	return columnar.Append(j.out.plain["k8s_events"], events)
 }

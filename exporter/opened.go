@@ -105,6 +105,8 @@ type opened struct {
 	damages int // places already told
 	done    bool
 	failed  error
+	side    *sideOwners                          // nil where it is no segment
+	since   func(name string, total int64) int64 // of what an interface lost, the part in this file
 }
 
 func (o *opened) closeFile() {
@@ -197,6 +199,9 @@ func (o *opened) finish() (bundle.Input, error) {
 		in.AddDamage(bundle.Damage{Offset: in.Size, Kind: "unreadable", Detail: o.failed.Error()})
 	}
 	o.describeInterfaces(&in)
+	if o.header != nil {
+		in.Node, in.Segment = o.node(), segmentOf(o.header)
+	}
 	return in, nil
 }
 
@@ -212,11 +217,7 @@ func (o *opened) describeInterfaces(in *bundle.Input) {
 			if s.Received.Known {
 				d.Received = int64(s.Received.N)
 			}
-			for _, c := range []pcapng.Counter{s.Dropped, s.OSDropped} {
-				if c.Known {
-					d.Dropped += int64(min(c.N, 1<<53))
-				}
-			}
+			d.Dropped = o.since(f.Name, lostBy(&s))
 			in.Drops += max(d.Dropped-o.told[f.Index], 0)
 		}
 		in.AddInterface(d)

@@ -72,8 +72,8 @@ func (r *reading) packetOwner(p *pcapng.Packet) int32 {
 	return no
 }
 
-// interfaceOwner reads the comment of a segment's interface.
-func (r *reading) interfaceOwner(i *pcapng.Interface) int32 {
+// interfaceOwner reads the comment of a segment's interface, nil where there is none.
+func (r *reading) interfaceOwner(i *pcapng.Interface) (int32, *workload.InterfaceComment) {
 	for _, text := range i.Comments {
 		c, ok := workload.ParseInterfaceComment(text)
 		if !ok {
@@ -81,10 +81,10 @@ func (r *reading) interfaceOwner(i *pcapng.Interface) int32 {
 		}
 		r.said = append(r.said, said{iface: &c})
 		if c.Identity.Kind != "" {
-			return r.owners.add(c.Identity)
+			return r.owners.add(c.Identity), &c
 		}
 	}
-	return 0
+	return 0, nil
 }
 
 // block takes names out of blocks that are no packets.

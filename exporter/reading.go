@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/internal/flow"
 	"github.com/pcapsule/pcapsule/exporter/table"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
+	"github.com/pcapsule/pcapsule/recorder/workload"
 )
 
 // What a round holds. The numbers are part of the format: they decide in which order
@@ -52,10 +54,18 @@ type reading struct {
 	anomalies []flow.AnomalyRow
 	views     views
 	quicViews quicViews
-	said      []said // names and owners that the captures told since the last round
+	stopped   func() error // why the run was ended, nil while it goes on
+	said      []said       // names and owners that the captures told since the last round
 	owners    owners
 	capped    map[string]int64
 	nonIP     map[string]int64
+
+	ownersCost int64              // of the owners files that are open
+	lost       map[string]int64   // counted so far by interfaces of rings
+	byGroup    map[string]int32   // owners of control groups, by ring and path
+	sides      []bundle.SideInput // beside the inputs
+	sideCount  map[string]int64   // what became of their lines
+	warnings   []string
 
 	readBytes atomic.Int64
 }
@@ -64,11 +74,16 @@ type linkInfo struct {
 	name  string
 	file  int32
 	owner int32
+
+	recording string      // of a segment's interface: ring and series
+	cgroup    string      // of a segment's interface
+	groups    []linkGroup // what was learned of it later
 }
 
 func newReading(sources *inputs, b *bundle.Builder, pass *packetFilter, o Options) *reading {
 	r := &reading{sources: sources, b: b, opt: o, pass: pass, waiting: slices.Clone(sources.files),
-		free: make(chan *window, 8), rounds: make(chan *round, 4), capped: map[string]int64{}, nonIP: map[string]int64{}}
+		free: make(chan *window, 8), rounds: make(chan *round, 4), capped: map[string]int64{}, nonIP: map[string]int64{},
+		stopped: func() error { return nil }, byGroup: map[string]int32{}, lost: map[string]int64{}, sideCount: map[string]int64{}}
 	r.decoder = decode.New(decode.Options{MaxFragmentBytes: 16 << 20, OnIncomplete: r.gaveUp})
 	return r
 }
@@ -78,6 +93,7 @@ func (r *reading) run(ctx context.Context, out chan<- *round, fail context.Cance
 	defer close(out)
 	defer r.closeAll()
 	r.cur = r.newRound()
+	r.stopped = func() error { return context.Cause(ctx) }
 	for ctx.Err() == nil {
 		src, p, err := r.next()
 		if err != nil {
@@ -198,8 +214,12 @@ func (r *reading) adopt(o *opened) {
 		if name == "" {
 			name = f.Description
 		}
+		l := linkInfo{name: name, file: o.id}
+		var said *workload.InterfaceComment
+		l.owner, said = r.interfaceOwner(f)
+		r.adoptGroups(o, &l, said)
 		r.mu.Lock()
-		r.links = append(r.links, linkInfo{name: name, file: o.id, owner: r.interfaceOwner(f)})
+		r.links = append(r.links, l)
 		r.mu.Unlock()
 		r.clocks = append(r.clocks, clockOf(int32(len(r.clocks)), o, f))
 	}
@@ -216,11 +236,13 @@ func (r *reading) openNext() error {
 		return err
 	}
 	r.files++
+	o.since = func(name string, total int64) int64 { return r.droppedSince(o, name, total) }
 	if err := o.start(r.block); err != nil {
 		o.closeFile()
 		return err
 	}
 	o.ifBase = int32(len(r.links))
+	r.openOwners(o)
 	r.active = append(r.active, o)
 	return nil
 }
@@ -232,8 +254,11 @@ func (r *reading) retire(o *opened) error {
 	if err != nil {
 		return err
 	}
-	r.closed = append(r.closed, in)
+	if err := r.closeOwners(o); err != nil {
+		return err
+	}
 	r.cover(o, &in)
+	r.closed = append(r.closed, in)
 	return nil
 }
 
@@ -269,12 +294,12 @@ func (r *reading) take(o *opened, p *pcapng.Packet, pass bool) {
 		f.Owner = r.packetOwner(p)
 	}
 	if f.Owner == 0 {
-		f.Owner = r.links[f.Interface].owner
+		f.Owner = r.links[f.Interface].ownerAt(p.Time)
 	}
-	r.decode(p, f)
+	r.decode(o, p, f)
 }
 
-func (r *reading) decode(p *pcapng.Packet, f *flow.Packet) {
+func (r *reading) decode(o *opened, p *pcapng.Packet, f *flow.Packet) {
 	fr := &r.cur.frame
 	r.decoder.Decode(decode.Input{LinkType: p.LinkType, Interface: f.Interface, Data: p.Data, OrigLen: p.OrigLen, Time: p.Time, No: f.No}, fr)
 	f.Kind, f.Proto, f.Version, f.Type, f.Code, f.Direction = fr.Kind, fr.Proto, fr.IPVersion, fr.Type, fr.Code, fr.LinkDirection
@@ -299,6 +324,9 @@ func (r *reading) decode(p *pcapng.Packet, f *flow.Packet) {
 	f.Seq, f.Ack, f.Src, f.Dst, f.Payload, f.FragNos = fr.Seq, fr.Ack, fr.Src, fr.Dst, fr.Payload, fr.FragNos
 	if f.Direction == decode.DirUnknown {
 		f.Direction = directionOf(p)
+	}
+	if o.side != nil {
+		r.sideOwner(o, p, fr, f)
 	}
 	if len(f.FragNos) > 0 {
 		f.Mark |= flow.Fragment
@@ -355,6 +383,16 @@ func directionOf(p *pcapng.Packet) decode.Direction {
 	return decode.DirUnknown
 }
 
+// maxWarnings is how many warnings about side files and rings are kept.
+const maxWarnings = 1000
+
+// warn keeps a warning for the manifest.
+func (r *reading) warn(text string) {
+	if len(r.warnings) < maxWarnings {
+		r.warnings = append(r.warnings, text)
+	}
+}
+
 // where says what is wrong at the first damaged place and, as it is what ended the
 // reading, at the last.
 func where(list []bundle.Damage) string {
@@ -372,6 +410,15 @@ func (r *reading) describe(m *bundle.Manifest) {
 	m.Inputs = r.closed
 	for _, s := range r.sources.skipped {
 		m.Warnings = append(m.Warnings, "skipped in a folder: "+s)
+	}
+	for _, s := range r.sources.odd {
+		m.Warnings = append(m.Warnings, "not used beside a segment: "+s)
+	}
+	m.Warnings = append(m.Warnings, r.warnings...)
+	m.SideInputs = append(m.SideInputs, r.sides...)
+	for k, n := range r.sideCount {
+		source, kind, _ := strings.Cut(k, "/")
+		addCounter(m, source, kind, n)
 	}
 	if r.left > 0 {
 		m.Warnings = append(m.Warnings, countText(r.left, "packet", "packets")+" left out of the tables by filter or time window; the packet files hold them")

@@ -52,7 +52,7 @@ func Rederive(ctx context.Context, b *bundle.Bundle, o Options) (*Rederived, err
 		return nil, fmt.Errorf("rederiving: %w", err)
 	}
 	defer os.RemoveAll(tmp)
-	sources := &inputs{}
+	sources := &inputs{again: true}
 	for i := range m.Inputs {
 		in := &m.Inputs[i]
 		x := &input{path: b.Path(in.Path), name: in.Name, size: in.Size, first: 1<<63 - 1}
@@ -62,6 +62,7 @@ func Rederive(ctx context.Context, b *bundle.Bundle, o Options) (*Rederived, err
 		sources.files = append(sources.files, x)
 		sources.total += in.Size
 	}
+	sidesOf(b, sources)
 	// The order of the file ids is the order in which the inputs were opened.
 	if err := firstTimes(sources.files); err != nil {
 		return nil, err
@@ -76,6 +77,30 @@ func Rederive(ctx context.Context, b *bundle.Bundle, o Options) (*Rederived, err
 		return nil, fmt.Errorf("rederiving: %w", err)
 	}
 	return compare(m, made), nil
+}
+
+// beside reports whether a side input belongs to an input or a ring rather than to the run.
+func beside(kind string) bool {
+	return kind == "owners" || kind == "events" || kind == "seals" || kind == "pin"
+}
+
+// sidesOf gives the inputs of a bundle what the bundle keeps of the files beside them.
+func sidesOf(b *bundle.Bundle, sources *inputs) {
+	for _, s := range b.Manifest.SideInputs {
+		if s.Kind == "seals" {
+			sources.rings = append(sources.rings, &ringFolder{dir: filepath.Dir(b.Path(s.Path))})
+		}
+		if s.FileID == nil || s.Path == "" || int(*s.FileID) >= len(sources.files) || *s.FileID < 0 {
+			continue
+		}
+		x := sources.files[*s.FileID]
+		switch s.Kind {
+		case "owners":
+			x.sides.owners = b.Path(s.Path)
+		case "events":
+			x.sides.events = b.Path(s.Path)
+		}
+	}
 }
 
 // firstTimes reads the time of each file's first packet, as openInputs did.
@@ -130,7 +155,7 @@ func optionsOf(b *bundle.Bundle, o Options) (Options, error) {
 		return o, err
 	}
 	for _, s := range m.SideInputs {
-		if strings.HasPrefix(s.Kind, "keys") {
+		if strings.HasPrefix(s.Kind, "keys") || beside(s.Kind) {
 			continue
 		}
 		if s.Path == "" {

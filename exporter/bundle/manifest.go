@@ -69,8 +69,23 @@ type Input struct {
 	DamageMore     int64       `json:"damage_more,omitempty"` // above MaxDamage, not listed
 	Drops          int64       `json:"drops"`                 // packets that the file itself says were lost
 	Secrets        int64       `json:"secrets"`               // decryption secrets in the file
+	Segment        *Segment    `json:"segment,omitempty"`     // what a segment of a ring says of itself
 
 	texts int // bytes of text in Interfaces
+}
+
+// Segment is what the header of a segment says, and what its ring's seal says of it.
+type Segment struct {
+	Ring     string `json:"ring"`
+	Series   string `json:"series,omitempty"`
+	Sequence uint64 `json:"sequence"`
+	Recorder string `json:"recorder,omitempty"`
+	BootID   string `json:"boot_id,omitempty"`
+	Kernel   string `json:"kernel,omitempty"`
+	Filter   string `json:"filter,omitempty"` // in force when it began
+	Policy   string `json:"policy,omitempty"` // what must not be recorded
+	Own      string `json:"own,omitempty"`    // how the recorder's own traffic is left out
+	Seal     string `json:"seal,omitempty"`   // sealed: bytes and record agree; broken; none: no record; absent where the ring is not known
 }
 
 // Interface is one interface of a capture file, as the file describes it.
@@ -104,8 +119,9 @@ type Damage struct {
 // SideInput is what was used of a file that is no capture: owners, events, kube or hosts.
 type SideInput struct {
 	Kind           string  `json:"kind"`
-	Path           string  `json:"path,omitempty"` // inside the bundle: data/inputs/… or data/keys/…; empty where nothing of it was kept
-	Name           string  `json:"name"`           // base name it came with
+	FileID         *int32  `json:"file_id,omitempty"` // input that it stood beside
+	Path           string  `json:"path,omitempty"`    // inside the bundle: data/inputs/… or data/keys/…; empty where nothing of it was kept
+	Name           string  `json:"name"`              // base name it came with
 	SHA256         *Digest `json:"sha256,omitempty"`
 	Size           int64   `json:"size"`
 	SHA256Original Digest  `json:"sha256_original"`

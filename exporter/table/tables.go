@@ -51,7 +51,14 @@ type Endpoint struct {
 	DNSName      Opt[string] `col:"dns_name" doc:"name that DNS answers in the capture gave this address"`
 	Hostname     Opt[string] `col:"hostname" doc:"name from a hosts file or a Name Resolution Block"`
 	External     bool        `col:"external" doc:"the address is outside private, link-local, loopback and known cluster ranges"`
-	HowKnown     string      `col:"how_known" enc:"dict" doc:"source of the identity: segment, kube, ptcpdump, hosts, nrb, dns or none"`
+	HowKnown     string      `col:"how_known" enc:"dict" doc:"source of the identity: segment, kube, ptcpdump, hosts, nrb, dns or none; where the process is known from its socket the kind of knowledge: writer, last_user, acceptor, creator, holder_at_start, listener_inherited, shared_at_start (docs/format/owners.md)"`
+	OwnerGuess   Opt[bool]   `col:"owner_guess" doc:"the process made or inherited the socket and another may use it; null where no process is known from its socket"`
+	Exe          Opt[string] `col:"exe" doc:"program file of the process"`
+	Command      []string    `col:"command" doc:"its command line, with secrets masked by the recorder"`
+	User         Opt[string] `col:"user_name" enc:"dict" doc:"its user, by the node's name, else by number"`
+	StartedNs    Opt[int64]  `col:"started_ns" unit:"ns" doc:"when the process began"`
+	Cgroup       Opt[string] `col:"cgroup" doc:"control group of the process"`
+	ContainerID  Opt[string] `col:"container_id" doc:"id of its container, as the control group's path has it"`
 }
 
 // Flow is one conversation of two endpoints as one vantage saw it. "Client" is the
@@ -198,6 +205,10 @@ type Clock struct {
 	TickNs   Opt[int64] `col:"tick_ns" unit:"ns" doc:"resolution of its time stamps; 0 where finer than a nanosecond"`
 	OffsetNs Opt[int64] `col:"offset_ns" unit:"ns" doc:"known offset to UTC, already applied"`
 	ErrorNs  Opt[int64] `col:"error_ns" unit:"ns" doc:"known largest error; null where unknown"`
+
+	Node         Opt[string] `col:"node" enc:"dict" doc:"node whose clock it is"`
+	BootID       Opt[string] `col:"boot_id" enc:"dict" doc:"boot of that node"`
+	Synchronized Opt[bool]   `col:"synchronized" doc:"the node's clock was synchronized whenever it was read; null where nobody says"`
 }
 
 // K8sEvent is something Kubernetes said about an object.
@@ -222,11 +233,29 @@ type OSEvent struct {
 	TsNs    int64       `col:"ts_ns" unit:"ns" doc:"when"`
 	Ts      Micros      `col:"ts" unit:"us" doc:"ts_ns cut to microseconds, UTC"`
 	Node    Opt[string] `col:"node" enc:"dict" doc:"node"`
-	Event   string      `col:"event" enc:"dict" doc:"exec, exit, oom_kill, tcp_state, …"`
+	Event   string      `col:"event" enc:"dict" doc:"exec, exit, oom_kill, tcp_state, tcp_retransmit, tcp_reset_sent, tcp_reset_received, packet_drop, clock_set, …; see docs/format/events.md"`
 	PID     Opt[int64]  `col:"pid" doc:"process id"`
 	Process Opt[string] `col:"process" doc:"process name"`
 	PodUID  Opt[string] `col:"pod_uid" doc:"pod UID"`
 	Detail  Opt[string] `col:"detail" doc:"what else is known, as JSON"`
+
+	FileID      int32       `col:"file_id" doc:"file in bundle.json beside which it stood"`
+	ParentPID   Opt[int64]  `col:"parent_pid" doc:"process id of the parent"`
+	Exe         Opt[string] `col:"exe" doc:"program file"`
+	User        Opt[string] `col:"user_name" enc:"dict" doc:"user, by the node's name, else by number"`
+	ExitCode    Opt[int32]  `col:"exit_code" doc:"exit code of an exit without a signal"`
+	Signal      Opt[int32]  `col:"signal" doc:"signal that ended the process"`
+	Transport   Opt[string] `col:"transport" enc:"dict" doc:"tcp, udp or another IP protocol's name"`
+	LocalIP     Opt[string] `col:"local_ip" doc:"this machine's end"`
+	LocalPort   Opt[int32]  `col:"local_port" doc:"its port"`
+	RemoteIP    Opt[string] `col:"remote_ip" doc:"the other end"`
+	RemotePort  Opt[int32]  `col:"remote_port" doc:"its port"`
+	Before      Opt[string] `col:"state_before" enc:"dict" doc:"TCP state before"`
+	After       Opt[string] `col:"state_after" enc:"dict" doc:"TCP state after"`
+	Reason      Opt[string] `col:"reason" enc:"dict" doc:"the kernel's word for why a packet was dropped"`
+	Cgroup      Opt[string] `col:"cgroup" doc:"control group"`
+	ContainerID Opt[string] `col:"container_id" doc:"id of the container, as the control group's path has it"`
+	LeftOut     Opt[int64]  `col:"left_out" doc:"events of this kind that were left out before this one, since there were too many at once"`
 }
 
 // Workload is one Kubernetes object with addresses, for as long as it was known.
@@ -247,12 +276,12 @@ type Workload struct {
 
 // Coverage is a stretch of time in which one source recorded, or a hole with its reason.
 type Coverage struct {
-	FileID  int32  `col:"file_id" doc:"file in bundle.json"`
-	Source  string `col:"source" enc:"dict" doc:"interface or node that recorded"`
+	FileID  int32  `col:"file_id" doc:"file in bundle.json; -1 for what a ring says of what is in none of its files here"`
+	Source  string `col:"source" enc:"dict" doc:"interface, file, ring or node that recorded"`
 	FromNs  int64  `col:"from_ns" unit:"ns" doc:"start"`
 	ToNs    int64  `col:"to_ns" unit:"ns" doc:"end, included"`
 	Kind    string `col:"kind" enc:"dict" doc:"recorded or hole"`
-	Reason  string `col:"reason" enc:"dict" doc:"of a hole: filter, policy, drop, restart, retention, redaction, damaged, not_scheduled; empty for recorded"`
+	Reason  string `col:"reason" enc:"dict" doc:"of a hole: filter, policy, drop, disk, restart, retention, missing, redaction, damaged, not_scheduled; empty for recorded"`
 	Packets int64  `col:"packets" doc:"packets recorded, or known to be lost in a hole"`
 	Detail  string `col:"detail" doc:"what else is known, for a person"`
 }

@@ -64,6 +64,9 @@ func rank(how string) int {
 	return 5
 }
 
+// Fill takes what id lacks from other, where both mean the same pod.
+func (id *Identity) Fill(other *Identity) { id.fill(other) }
+
 // fill takes what id lacks from other, where both mean the same pod.
 func (id *Identity) fill(other *Identity) {
 	if id.Pod == "" && id.PodUID == "" || id.Kind != other.Kind {

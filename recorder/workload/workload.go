@@ -56,8 +56,11 @@ type Identity struct {
 	Hostname     string   // name from a hosts file or a Name Resolution Block
 	ValidFrom    int64    // ns since 1970 UTC; 0 where unknown
 	ValidTo      int64    // ns, excluded; 0 where open or unknown
-	HowKnown     string   // segment, kube, ptcpdump, hosts or nrb
+	HowKnown     string   // segment, kube, ptcpdump, hosts or nrb; a kind of Knowledge where Program is set
 	Source       string   // input that named it
+
+	Program *Process  // the process, where it is known from its socket; read only
+	Known   Knowledge // how it is known
 }
 
 // Workload is one object with addresses, for as long as it was known.

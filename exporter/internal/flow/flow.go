@@ -41,6 +41,8 @@ type Conn struct {
 		Done         bool
 		ConnNo       int64
 		SrcID, DstID int64
+		Ranks        [2]uint8 // how well the owners of both ends are known
+		By           [2]int32 // interfaces of the flows that told them
 	}
 }
 
@@ -73,6 +75,7 @@ type Flow struct {
 	View      *View // its own addresses, where a translator made them others than the connection's
 	Owner     int32 // of its first packet: the caller's number for who sent or took it, 0 unknown
 
+	owners      [2]owner // of the client's and the server's end, as packets told it
 	tunnels     []decode.Tunnel
 	vlan        int32
 	direction   decode.Direction // of the first packet
@@ -96,12 +99,47 @@ type Flow struct {
 	// Set by the pipeline when the flow's first round is joined.
 	No           int64
 	SrcID, DstID int64
+	Ranks        [2]uint8 // how well the owners of both ends are known
 }
 
 // Local tells which end of the connection the capturing machine is, by the direction of
 // the flow's first packet.
 func (f *Flow) Local() (client, known bool) {
 	return (f.direction == decode.DirOut) == f.firstSrc, f.direction != decode.DirUnknown
+}
+
+// owner is who had one end of a flow, and how well that is known.
+type owner struct {
+	no   int32
+	rank uint8
+}
+
+// Owned says that from a packet on another owner of a flow's end is known.
+type Owned struct {
+	Flow   *Flow
+	At     int64
+	Owner  int32
+	Rank   uint8
+	Client bool
+}
+
+// owned takes what a packet tells of its owner. What is known better stands; of two known
+// equally well the newer.
+func (s *Shard) owned(f *Flow, p *Packet, fromClient bool) {
+	if p.OwnerRank == 0 || p.Direction == decode.DirUnknown {
+		return
+	}
+	client := (p.Direction == decode.DirOut) == fromClient
+	o := &f.owners[1]
+	if client {
+		o = &f.owners[0]
+	}
+	if p.OwnerRank < o.rank || p.Owner == o.no {
+		o.rank = max(o.rank, p.OwnerRank)
+		return
+	}
+	*o = owner{p.Owner, p.OwnerRank}
+	s.out.Owners = append(s.out.Owners, Owned{f, p.No, p.Owner, p.OwnerRank, client})
 }
 
 // sideStats is what one direction of a flow did.

@@ -47,7 +47,8 @@ type Packet struct {
 	Payload     []byte
 	FragNos     []int64
 	Tunnels     []decode.Tunnel // nil for most
-	Owner       int32           // what the capture itself says of the process; see Flow.Owner
+	Owner       int32           // who sent or took it, on the machine that captured it; see Flow.Owner
+	OwnerRank   uint8           // how well that is known; 0: only a flow's first packet counts
 	View        *View           // other addresses that the packet showed; nil where Src and Dst are what it showed
 	Flow        *Flow
 	Mark        Mark

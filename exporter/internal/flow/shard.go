@@ -93,6 +93,7 @@ type AnomalyRow struct {
 // which the shard met them, which rises by packet number.
 type Batch struct {
 	NewFlows  []*Flow
+	Owners    []Owned
 	Calls     []Emitted
 	Flows     []FlowRow
 	Conns     []ConnRow
@@ -110,12 +111,13 @@ func (b *Batch) Rows() int {
 // Reset empties the batch for use again.
 func (b *Batch) Reset() {
 	clear(b.NewFlows)
+	clear(b.Owners)
 	clear(b.Calls)
 	clear(b.Flows)
 	clear(b.Conns)
 	clear(b.Events)
 	clear(b.Anomalies)
-	b.NewFlows, b.Calls, b.Flows = b.NewFlows[:0], b.Calls[:0], b.Flows[:0]
+	b.NewFlows, b.Owners, b.Calls, b.Flows = b.NewFlows[:0], b.Owners[:0], b.Calls[:0], b.Flows[:0]
 	b.Conns, b.Events, b.Anomalies = b.Conns[:0], b.Events[:0], b.Anomalies[:0]
 	b.resetPlain()
 }
@@ -233,6 +235,7 @@ func (s *Shard) packet(p *Packet) {
 		c = s.open(k, p, srcIsLo)
 	}
 	f := s.flowOf(c, p, srcIsLo == c.srcIsLo)
+	s.owned(f, p, srcIsLo == c.srcIsLo)
 	p.Flow = f
 	c.last = max(c.last, p.Time)
 	c.lastPacket = packetRef(p)

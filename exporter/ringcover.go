@@ -1,0 +1,227 @@
+package exporter
+
+import (
+	"cmp"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/exporter/internal/flow"
+	"github.com/pcapsule/pcapsule/exporter/table"
+	"github.com/pcapsule/pcapsule/recorder/pcapng"
+	"github.com/pcapsule/pcapsule/recorder/ring"
+)
+
+// ringOf finds the ring that an input is of, and its seal there.
+func (r *reading) ringOf(x *input) (*ringFolder, *sealed) {
+	if x.header == nil {
+		return nil, nil
+	}
+	for _, f := range r.sources.rings {
+		if f.id == word(x.header.Ring) {
+			return f, f.find(x)
+		}
+	}
+	return nil, nil
+}
+
+// coverSegment adds what a segment and its seal say of what is not in it, and compares the
+// seal with the bytes that were read.
+func (r *reading) coverSegment(o *opened, in *bundle.Input) {
+	h := o.header
+	f, s := r.ringOf(o.input)
+	row := func(reason string, from, to, packets int64, detail string) {
+		r.coverage = append(r.coverage, table.Coverage{FileID: o.id, Source: o.name, FromNs: from, ToNs: to, Kind: "hole", Reason: reason,
+			Packets: packets, Detail: detail})
+	}
+	if h.Policy != "" {
+		row("policy", o.first, o.last, 0, "recorded under the policy "+word(h.Policy))
+	}
+	if f == nil { // the seals are not at hand, but the header says what came before
+		for i := range h.Holes {
+			x := (&ringFolder{}).hole(&h.Holes[i], nil)
+			from, to := x.times(o.first, o.first)
+			row(x.reason, from, to, x.packets, x.detail)
+		}
+		if h.Own != "" {
+			row("filter", o.first, o.last, 0, word(h.Own))
+		}
+		return
+	}
+	in.Segment.Seal = "none"
+	if s == nil {
+		return
+	}
+	s.file = o.id
+	in.Segment.Seal = "sealed"
+	if in.Size != s.size || hex.EncodeToString(in.SHA256[:]) != s.sha256 {
+		in.Segment.Seal = "broken"
+		what := fmt.Sprintf("%d bytes with SHA-256 %s, sealed were %d bytes with %.64s", in.Size, in.SHA256, s.size, s.sha256)
+		r.warn(o.name + ": its bytes are not the sealed ones")
+		r.anomalies = append(r.anomalies, flow.AnomalyRow{At: max(r.numbered-1, 0), Row: table.Anomaly{TsNs: o.last, Ts: micros(o.last), Source: "ring",
+			Kind: "seal_broken", Detail: what, FileID: table.Some(o.id), Count: 1}})
+	}
+	if s.filtered > 0 {
+		row("filter", o.first, o.last, s.filtered, strings.TrimPrefix(word(h.Own)+"; filter "+word(cmp.Or(h.Filter, "none")), "; "))
+	}
+	if n := s.drops - in.Drops; n > 0 {
+		row("drop", o.first, o.last, n, "the seal counts them, no packet or interface says where: "+cmp.Or(s.reasons, "no reason given"))
+	}
+	if s.unbalanced != "" {
+		row("drop", o.first, o.last, 0, "the counters of the seal do not add up: "+s.unbalanced)
+	}
+	if s.recovered {
+		row("restart", o.last, o.last, 0, "sealed after a crash: what was in memory is lost")
+	}
+	if s.cut {
+		row("disk", o.last, o.last, 0, "the disk refused the rest of the segment")
+	}
+}
+
+// droppedSince is what an interface's statistics count that those of the segment before
+// did not: a recorder counts from its start, and starts a series of segments once.
+func (r *reading) droppedSince(o *opened, name string, total int64) int64 {
+	if o.header == nil {
+		return total
+	}
+	key := strings.Join([]string{o.header.Ring, o.header.Series, o.header.BootID, name}, "\x00")
+	before := r.lost[key]
+	if len(r.lost) < maxOwners || before != 0 {
+		r.lost[key] = total
+	}
+	if total < before { // another recorder began to count
+		return total
+	}
+	return total - before
+}
+
+// times are those of the hole; one that is not known is taken from what is around it.
+func (h *ringHole) times(low, high int64) (from, to int64) {
+	from, to = int64(h.from), int64(h.to)
+	if from == 0 {
+		from = low
+		if to != 0 {
+			from = min(low, to)
+		}
+	}
+	if to == 0 {
+		to = max(from, high)
+	}
+	return min(from, to), max(from, to)
+}
+
+// coverRings adds what the rings say beyond their segments: holes between them, what
+// retention removed, and segments that are missing.
+func (r *reading) coverRings() {
+	for _, f := range r.sources.rings {
+		r.coverRing(f)
+	}
+}
+
+func (r *reading) coverRing(f *ringFolder) {
+	rows := 0
+	row := func(s *sealed, series, reason string, from, to, packets int64, detail string) {
+		c := table.Coverage{FileID: -1, Source: strings.TrimSuffix(f.label()+" "+series, " "), FromNs: from, ToNs: to, Kind: "hole", Reason: reason,
+			Packets: packets, Detail: detail}
+		if s != nil && s.file >= 0 {
+			c.FileID, c.Source = s.file, s.id.Segment()
+		}
+		if !f.inWindow(from, to) {
+			return
+		}
+		if rows++; rows > maxHoles {
+			r.sideCount["ring/limited"]++
+			return
+		}
+		r.coverage = append(r.coverage, c)
+	}
+	var low, high int64
+	for i, s := range f.order {
+		if i == 0 || s.first < low {
+			low = s.first
+		}
+		high = max(high, s.last)
+	}
+	for i := range f.holes {
+		h := &f.holes[i]
+		a, b := low, high
+		if h.of != nil {
+			a, b = h.of.first, h.of.last
+		}
+		from, to := h.times(a, b)
+		row(h.of, h.series, h.reason, from, to, h.packets, h.detail)
+	}
+	wanted := map[string]bool{}
+	if f.pin != nil {
+		for _, name := range f.pin.Segments {
+			wanted[name] = true
+		}
+	}
+	series := map[string][]*sealed{}
+	var names []string
+	for _, s := range f.order {
+		if series[s.id.Series] == nil {
+			names = append(names, s.id.Series)
+		}
+		series[s.id.Series] = append(series[s.id.Series], s)
+		if s.file < 0 && !s.deleted && (f.pin == nil || wanted[s.id.Segment()]) {
+			row(s, s.id.Series, "missing", s.first, s.last, s.packets, s.id.Segment()+" was sealed and is not here; no record says that it was deleted")
+		}
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		f.gaps(series[name], func(from, to *sealed, detail string) {
+			row(nil, name, "missing", from.last, max(from.last, to.first), 0, detail)
+		})
+	}
+}
+
+// gaps tells of numbers between sealed segments that have no record and that no start or
+// hole explains.
+func (f *ringFolder) gaps(list []*sealed, tell func(from, to *sealed, detail string)) {
+	slices.SortStableFunc(list, func(a, b *sealed) int { return cmp.Compare(a.id.Sequence, b.id.Sequence) })
+	for i := 1; i < len(list); i++ {
+		a, b := list[i-1], list[i]
+		n := a.id.Sequence + 1
+		if n >= b.id.Sequence || f.explained(a.id.Series, n, b.id.Sequence-1) {
+			continue
+		}
+		tell(a, b, fmt.Sprintf("segments %d to %d have no record", n, b.id.Sequence-1))
+	}
+}
+
+// explained reports whether the ring says why numbers are not there.
+func (f *ringFolder) explained(series string, from, to uint64) bool {
+	from = max(from, f.below[series])
+	for from <= to {
+		next := from
+		for _, x := range f.absent {
+			if x.series == series && x.From <= from && from <= x.To {
+				next = max(next, min(x.To, to)+1)
+			}
+		}
+		if next == from {
+			return false
+		}
+		from = next
+	}
+	return true
+}
+
+// absent are numbers that were begun and never came to be.
+type absent struct {
+	series string
+	ring.Range
+}
+
+// lostBy is what the statistics of an interface count as lost.
+func lostBy(s *pcapng.Statistics) (n int64) {
+	for _, c := range []pcapng.Counter{s.Dropped, s.OSDropped} {
+		if c.Known {
+			n += int64(min(c.N, 1<<53))
+		}
+	}
+	return n
+}

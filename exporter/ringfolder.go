@@ -1,0 +1,475 @@
+package exporter
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/recorder/pcapng"
+	"github.com/pcapsule/pcapsule/recorder/ring"
+	"github.com/pcapsule/pcapsule/recorder/workload"
+)
+
+// Names in a ring's folder, docs/format/ring.md.
+const (
+	sealsFile = "seals.jsonl"
+	pinFile   = "pin.json"
+)
+
+// Limits of what a ring says.
+const (
+	maxSealLine = 4 << 20   // bytes of a record
+	maxSeals    = 500_000   // segments remembered
+	maxHoles    = 100_000   // rows of coverage made of a ring's records
+	maxPin      = 64 << 20  // bytes of pin.json
+	maxSealFile = 512 << 20 // bytes of seals.jsonl that are kept
+	maxAbsent   = 1000      // ranges of numbers that never came to be
+	maxDeleting = 50 << 20  // segments looked at for what deletion records say
+)
+
+// ringFolder is a ring that was given as an input.
+type ringFolder struct {
+	dir  string // of seals.jsonl
+	name string // of the folder
+	open []string
+
+	id      string
+	sum     [sha256.Size]byte
+	whole   int64 // bytes of whole lines
+	bad     int64 // lines that cannot be read
+	limited int64
+	seals   map[ring.ID]*sealed
+	order   []*sealed // as recorded
+	holes   []ringHole
+	pin     *ring.Pinned
+	looked  int               // at segments, for deletions
+	below   map[string]uint64 // numbers below need no record, by series
+	absent  []absent
+}
+
+// sealed is what the records say of one segment.
+type sealed struct {
+	id              ring.ID
+	size            int64
+	sha256          string
+	packets         int64
+	first, last     int64
+	recovered, cut  bool
+	unbalanced      string // how the counters do not add up
+	deleted         bool   // by retention
+	file            int32  // input that it is, -1 for none
+	filtered, drops int64  // since the segment before
+	reasons         string // of the drops
+}
+
+// ringHole is a hole with the series that a row needs.
+type ringHole struct {
+	reason, series, detail string
+	from, to               ring.Time
+	packets                int64
+	of                     *sealed // whose record said it, nil where it was no segment's
+}
+
+// addRing takes the sealed segments of a ring's folder.
+func (in *inputs) addRing(dir string) error {
+	list, err := os.ReadDir(dir)
+	if err != nil {
+		return &InputError{dir, err}
+	}
+	f := &ringFolder{dir: dir, name: filepath.Base(dir)}
+	for _, e := range list {
+		_, kind, hidden, ok := ring.ParseName(e.Name())
+		switch {
+		case !ok || kind != "pcapng":
+		case hidden:
+			f.open = append(f.open, e.Name())
+		case !e.Type().IsRegular():
+			in.odd = append(in.odd, e.Name()+": not a regular file")
+		default:
+			info, err := e.Info()
+			if err == nil {
+				err = in.addFile(filepath.Join(dir, e.Name()), info)
+			}
+			switch {
+			case errors.Is(err, fs.ErrNotExist): // retention was quicker
+			case errors.Is(err, pcapng.ErrNotCapture), errors.Is(err, pcapng.ErrTooShort):
+				in.skipped = append(in.skipped, fmt.Sprintf("%s: %v", e.Name(), err))
+			case err != nil:
+				return &InputError{filepath.Join(dir, e.Name()), err}
+			}
+		}
+	}
+	in.rings = append(in.rings, f)
+	return nil
+}
+
+// isRing reports whether a folder is a ring's.
+func isRing(dir string) bool {
+	info, err := os.Lstat(filepath.Join(dir, sealsFile))
+	return err == nil && info.Mode().IsRegular()
+}
+
+// ofRing reports whether a file in a ring's folder is a part of the ring.
+func ofRing(name string) bool {
+	_, _, _, ok := ring.ParseName(name)
+	return ok || strings.HasPrefix(name, ".") || name == sealsFile || name == pinFile
+}
+
+// load reads what the ring says and keeps it in the bundle; both files are small and
+// signed, so they are kept as they are.
+func (f *ringFolder) load(b *bundle.Builder, no int, r *reading) error {
+	f.seals, f.below = map[ring.ID]*sealed{}, map[string]uint64{}
+	if err := f.readSeals(b, no, r); err != nil {
+		return err
+	}
+	if err := f.readPin(b, no, r); err != nil {
+		return err
+	}
+	label := f.label()
+	if f.bad > 0 {
+		r.warn(label + ": " + countText(f.bad, "record of seals.jsonl cannot", "records of seals.jsonl cannot") + " be read")
+	}
+	for i, name := range f.open {
+		if i == 20 {
+			r.warn(fmt.Sprintf("%s: %d more segments are not finished", label, len(f.open)-i))
+			break
+		}
+		r.warn(label + ": " + name + " is not finished and left out; seal the ring first, or take a snapshot")
+	}
+	return nil
+}
+
+// check says what ring.Verify finds wrong. Hashes are left to the import, which reads the
+// files anyway.
+func (f *ringFolder) check(r *reading) {
+	rep, err := ring.Verify(f.dir, ring.VerifyOptions{SkipHashes: true})
+	if err != nil {
+		r.warn(f.label() + ": the chain of seals was not checked: " + plainError(err))
+		return
+	}
+	for i, p := range rep.Problems {
+		if i == 50 {
+			r.warn(fmt.Sprintf("%s: %d more problems; pcapsule ring verify lists them", f.label(), len(rep.Problems)+rep.More-i))
+			break
+		}
+		r.warn(f.label() + ": " + word(p.String()))
+	}
+}
+
+func (f *ringFolder) label() string { return "ring " + f.id[:min(len(f.id), 8)] }
+
+// sidePathOfRing is where a bundle keeps a file of a ring's folder.
+func sidePathOfRing(no int, name string) string {
+	return fmt.Sprintf("data/inputs/ring-%03d/%s", no, name)
+}
+
+func (f *ringFolder) readSeals(b *bundle.Builder, no int, r *reading) error {
+	src, err := os.Open(filepath.Join(f.dir, sealsFile))
+	if err != nil {
+		return &InputError{filepath.Join(f.dir, sealsFile), err}
+	}
+	defer src.Close()
+	side := bundle.SideInput{Kind: "seals", Path: sidePathOfRing(no, sealsFile), Name: sealsFile}
+	copyTo, err := b.Create(side.Path)
+	if err != nil {
+		return err
+	}
+	err = f.records(io.LimitReader(src, maxSealFile), copyTo, r.stopped)
+	if err != nil {
+		return &InputError{filepath.Join(f.dir, sealsFile), err}
+	}
+	if err := copyTo.Close(); err != nil {
+		return err
+	}
+	sum := copyTo.Sum()
+	f.sum = sum
+	// What was still being written behind the last whole line is no part of it.
+	side.SHA256, side.Size, side.SHA256Original, side.SizeOriginal = &sum, copyTo.Size(), sum, copyTo.Size()
+	r.sides = append(r.sides, side)
+	return nil
+}
+
+// records reads whole lines and copies them.
+func (f *ringFolder) records(src io.Reader, to io.Writer, stop func() error) error {
+	in := bufio.NewReaderSize(src, 64<<10)
+	prev := map[string]*ring.Counters{}
+	seen := map[ringHole]bool{}
+	for {
+		if err := stop(); err != nil {
+			return err
+		}
+		line, err := in.ReadSlice('\n')
+		long := bytes.Clone(line)
+		for err == bufio.ErrBufferFull && len(long) <= maxSealLine {
+			line, err = in.ReadSlice('\n')
+			long = append(long, line...)
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err == bufio.ErrBufferFull {
+			return fmt.Errorf("a line of more than %d bytes", maxSealLine)
+		}
+		if err != nil {
+			return err
+		}
+		if _, err := to.Write(long); err != nil {
+			return err
+		}
+		var l struct {
+			Record ring.Record `json:"record"`
+		}
+		if json.Unmarshal(long, &l) != nil || l.Record.Ring == "" {
+			f.bad++
+			continue
+		}
+		f.take(&l.Record, prev, seen)
+	}
+}
+
+func (f *ringFolder) take(rec *ring.Record, prev map[string]*ring.Counters, seen map[ringHole]bool) {
+	if f.id == "" {
+		f.id = word(rec.Ring)
+	}
+	var holes []ring.Hole
+	var of *sealed
+	switch {
+	case rec.Start != nil:
+		clear(prev) // a recorder counts from its start
+		holes = rec.Start.Holes
+		for series, n := range rec.Start.Next {
+			if len(series) <= 32 && len(f.below) < 1024 {
+				f.below[series] = max(f.below[series], n)
+			}
+		}
+	case rec.Stop != nil:
+		holes = rec.Stop.Holes
+	case rec.Deletion != nil:
+		f.delete(rec.Deletion)
+	case rec.Segment != nil:
+		if len(f.order) >= maxSeals {
+			f.limited++
+			return
+		}
+		s := rec.Segment
+		if len(s.Series) > 32 || len(s.Node) > 128 || len(s.SHA256) > 64 {
+			f.bad++
+			return
+		}
+		of = &sealed{id: s.ID(), size: s.Size, sha256: strings.ToLower(s.SHA256), packets: int64(min(s.Packets, 1<<53)), first: int64(s.First),
+			last: int64(s.Last), recovered: s.Recovered, cut: s.Cut, file: -1}
+		of.count(s.Counters, prev[s.Series])
+		if s.Counters != nil {
+			prev[s.Series] = s.Counters
+		}
+		holes = s.Holes
+		if f.seals[of.id] == nil { // a second record of one segment is for Verify to tell
+			f.seals[of.id] = of
+			f.order = append(f.order, of)
+		}
+	}
+	for i := range holes {
+		h := f.hole(&holes[i], of)
+		key := h
+		key.of = nil
+		if seen[key] {
+			continue // a record says again what one before could not say in a segment
+		}
+		if len(f.holes) >= maxHoles {
+			f.limited++
+			return
+		}
+		seen[key] = true
+		f.holes = append(f.holes, h)
+	}
+}
+
+// hole is one of a record, with texts of bounded length.
+func (f *ringFolder) hole(h *ring.Hole, of *sealed) ringHole {
+	out := ringHole{reason: cmp.Or(workload.CleanText(h.Reason, 64), "unknown"), series: workload.CleanText(h.Series, 32), detail: word(h.Detail),
+		from: h.From, to: h.To, packets: min(max(h.Packets, 0), 1<<53), of: of}
+	also := func(text string) {
+		if out.detail != "" {
+			out.detail += "; "
+		}
+		out.detail += text
+	}
+	if h.Packets < 0 {
+		also("not known how many packets")
+	}
+	if h.Bytes > 0 {
+		also(countText(h.Bytes, "byte", "bytes"))
+	}
+	for i, n := range h.Sequences {
+		if len(f.absent) < maxAbsent {
+			f.absent = append(f.absent, absent{out.series, n})
+		}
+		if i == 8 {
+			also("…")
+		}
+		if i >= 8 {
+			continue
+		}
+		also(fmt.Sprintf("segments %d to %d were begun and are not there", n.From, n.To))
+	}
+	return out
+}
+
+// count takes what was filtered and dropped since the segment before.
+func (s *sealed) count(c, before *ring.Counters) {
+	if c == nil {
+		return
+	}
+	if !c.Balanced() {
+		s.unbalanced = fmt.Sprintf("seen %d, filtered %d, delivered %d, dropped %d", c.Seen, c.Filtered, c.Delivered, c.Dropped)
+	}
+	was := ring.Counters{}
+	if before != nil {
+		was = *before
+	}
+	s.filtered, s.drops = since(c.Filtered, was.Filtered), since(c.Dropped, was.Dropped)
+	old := map[string]uint64{}
+	for _, d := range was.Drops[:min(len(was.Drops), 16)] {
+		old[d.Reason] = d.Packets
+	}
+	var list []string
+	for _, d := range c.Drops[:min(len(c.Drops), 16)] {
+		if n := since(d.Packets, old[d.Reason]); n > 0 {
+			list = append(list, fmt.Sprintf("%d %s", n, workload.CleanText(d.Reason, 64)))
+		}
+	}
+	s.reasons = strings.Join(list, ", ")
+}
+
+func since(now, before uint64) int64 {
+	if now < before {
+		return 0
+	}
+	return int64(min(now-before, 1<<53))
+}
+
+func (f *ringFolder) delete(d *ring.Deletion) {
+	var packets int64
+	for _, s := range f.order {
+		if f.looked += 1 + len(d.Sequences); f.looked > maxDeleting {
+			f.limited++
+			break
+		}
+		if s.id.Series != d.Series || s.deleted {
+			continue
+		}
+		for _, x := range d.Sequences {
+			if x.From <= s.id.Sequence && s.id.Sequence <= x.To {
+				s.deleted = true
+				packets += s.packets
+			}
+		}
+	}
+	if len(f.holes) >= maxHoles {
+		f.limited++
+		return
+	}
+	f.holes = append(f.holes, ringHole{reason: "retention", series: workload.CleanText(d.Series, 32), from: d.First, to: d.Last, packets: packets,
+		detail: fmt.Sprintf("removed by retention (%s); %s", cmp.Or(workload.CleanText(d.Reason, 64), "no reason given"), countText(max(d.Bytes, 0), "byte", "bytes"))})
+}
+
+func (f *ringFolder) readPin(b *bundle.Builder, no int, r *reading) error {
+	info, err := os.Lstat(filepath.Join(f.dir, pinFile))
+	if err != nil || !info.Mode().IsRegular() || info.Size() > maxPin {
+		return nil // it is a whole ring
+	}
+	text, err := os.ReadFile(filepath.Join(f.dir, pinFile))
+	if err != nil {
+		return &InputError{filepath.Join(f.dir, pinFile), err}
+	}
+	var p ring.Pinned
+	if err := json.Unmarshal(text, &p); err != nil {
+		r.warn(f.label() + ": " + pinFile + " cannot be read and is not used")
+		return nil
+	}
+	f.pin = &p
+	file, err := b.Create(sidePathOfRing(no, pinFile))
+	if err != nil {
+		return err
+	}
+	if _, err := file.Write(text); err != nil {
+		return err
+	}
+	if err := file.Close(); err != nil {
+		return err
+	}
+	sum := file.Sum()
+	r.sides = append(r.sides, bundle.SideInput{Kind: "pin", Path: file.Rel(), Name: pinFile, SHA256: &sum, Size: file.Size(),
+		SHA256Original: sum, SizeOriginal: file.Size()})
+	return nil
+}
+
+// find is the record of an input that is a segment of the ring.
+func (f *ringFolder) find(x *input) *sealed {
+	id, _, _, ok := ring.ParseName(x.name)
+	if !ok || x.header == nil || word(x.header.Ring) != f.id {
+		return nil
+	}
+	return f.seals[id]
+}
+
+// loadRings reads what the given rings say, in an order that hangs on their content.
+func (r *reading) loadRings(again bool) error {
+	rings := r.sources.rings
+	if !again {
+		if err := orderRings(rings); err != nil {
+			return err
+		}
+	}
+	for no, f := range rings {
+		if err := f.load(r.b, no, r); err != nil {
+			return err
+		}
+		if !again {
+			f.check(r)
+		}
+		if f.limited > 0 {
+			r.sideCount["ring/limited"] += f.limited
+		}
+	}
+	return nil
+}
+
+// orderRings sorts rings by the first line of their seals, which has the ring's id.
+func orderRings(rings []*ringFolder) error {
+	key := map[*ringFolder]string{}
+	for _, f := range rings {
+		src, err := os.Open(filepath.Join(f.dir, sealsFile))
+		if err != nil {
+			return &InputError{f.dir, err}
+		}
+		head := make([]byte, 4096)
+		n, err := io.ReadFull(src, head)
+		src.Close()
+		if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
+			return &InputError{f.dir, err}
+		}
+		key[f] = string(head[:n])
+	}
+	slices.SortStableFunc(rings, func(a, b *ringFolder) int {
+		return cmp.Or(strings.Compare(key[a], key[b]), strings.Compare(a.name, b.name))
+	})
+	return nil
+}
+
+// inWindow reports whether a stretch lies in the part of the ring that is at hand.
+func (f *ringFolder) inWindow(from, to int64) bool {
+	return f.pin == nil || to >= int64(f.pin.From) && from <= int64(cmp.Or(f.pin.To, math.MaxInt64))
+}

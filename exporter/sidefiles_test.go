@@ -1,0 +1,334 @@
+package exporter
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	_ "github.com/duckdb/duckdb-go/v2"
+
+	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/recorder/pcapng"
+	"github.com/pcapsule/pcapsule/recorder/ring"
+	"github.com/pcapsule/pcapsule/recorder/workload"
+)
+
+// segmentBegin is the time of the first packet of the segments made here.
+const segmentBegin = int64(1_772_442_000) * 1e9
+
+// stampOf is a time of side files, in milliseconds since segmentBegin.
+func stampOf(ms int64) string {
+	return time.Unix(0, segmentBegin+ms*1e6).UTC().Format("2006-01-02T15:04:05.000000000Z")
+}
+
+// segmentFile makes a segment as a recorder does: cooked packets of sockets, an interface a
+// control group.
+type segmentFile struct {
+	t    *testing.T
+	w    *pcapng.Writer
+	out  bytes.Buffer
+	opts pcapng.OptionList
+	ids  uint64
+}
+
+func newSegment(t *testing.T, h ring.Header, interfaces ...workload.InterfaceComment) *segmentFile {
+	t.Helper()
+	if h.Ring == "" {
+		h.Version, h.Ring, h.Node, h.Series, h.Sequence = 1, "3f9c2ab1", "node-a", "sockets", 1
+	}
+	comment, err := json.Marshal(h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &segmentFile{t: t}
+	if s.w, err = pcapng.NewWriter(&s.out, pcapng.Section{Comments: []string{string(comment)}}, pcapng.WriterOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range interfaces {
+		c.Ring = h.Ring
+		_, err := s.w.AddInterface(pcapng.Interface{Name: "node-a/-/" + c.Cgroup, LinkType: 276, SnapLen: 261000, TsResol: 9, FCSLen: -1,
+			Comments: []string{workload.FormatInterfaceComment(c)}})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return s
+}
+
+// cookedIP is the packet of a socket with its cooked header.
+func cookedIP(proto byte, src, dst netip.AddrPort, l4 []byte, out bool) []byte {
+	b := make([]byte, 20, 64)
+	binary.BigEndian.PutUint16(b, 0x0800)
+	binary.BigEndian.PutUint16(b[8:], 0xfffe)
+	if out {
+		b[10] = 4
+	}
+	frame := ip4(nil, proto, 0, 0, 1, 0, len(l4))
+	frame = append(append(frame[:len(frame)-8], src.Addr().AsSlice()...), dst.Addr().AsSlice()...)
+	return append(append(b, frame[14:]...), l4...)
+}
+
+func (s *segmentFile) packet(face int32, ms int64, out bool, data []byte) {
+	s.t.Helper()
+	s.ids++
+	s.opts.Reset()
+	s.opts.Flags(pcapng.Flags(pcapng.DirectionInbound))
+	if out {
+		s.opts.Reset()
+		s.opts.Flags(pcapng.Flags(pcapng.DirectionOutbound))
+	}
+	p := pcapng.Packet{Interface: face, Kind: pcapng.KindEnhanced, Time: segmentBegin + ms*1e6, TimeOK: true, Data: data, OrigLen: uint32(len(data))}
+	if err := s.w.WritePacket(&p, &s.opts); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func (s *segmentFile) tcp(face int32, ms int64, out bool, src, dst string, seq, ack uint32, flags byte, payload string) {
+	a, b := netip.MustParseAddrPort(src), netip.MustParseAddrPort(dst)
+	l4 := tcp4(nil, 0, 0, a.Port(), b.Port(), seq, ack, flags, 1, []byte(payload))[34:]
+	s.packet(face, ms, out, cookedIP(6, a, b, l4, out))
+}
+
+// exchange writes an HTTP exchange as the server's machine sees it, from ms on: handshake,
+// request after 10 ms, answer after 20 ms.
+func (s *segmentFile) exchange(face int32, ms int64, client, server, path string) {
+	ask := "GET " + path + " HTTP/1.1\r\nHost: svc\r\n\r\n"
+	const answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+	n, m := uint32(len(ask)), uint32(len(answer))
+	s.tcp(face, ms, false, client, server, 100, 0, 2, "")
+	s.tcp(face, ms+1, true, server, client, 500, 101, 0x12, "")
+	s.tcp(face, ms+2, false, client, server, 101, 501, 0x10, "")
+	s.tcp(face, ms+10, false, client, server, 101, 501, 0x18, ask)
+	s.tcp(face, ms+20, true, server, client, 501, 101+n, 0x18, answer)
+	s.tcp(face, ms+21, false, client, server, 101+n, 501+m, 0x11, "")
+	s.tcp(face, ms+22, true, server, client, 501+m, 102+n, 0x11, "")
+}
+
+func (s *segmentFile) bytes() []byte {
+	s.t.Helper()
+	if err := s.w.Flush(); err != nil {
+		s.t.Fatal(err)
+	}
+	return s.out.Bytes()
+}
+
+// write puts the segment and its side files into a folder.
+func (s *segmentFile) write(dir, name string, sides map[string]string) string {
+	s.t.Helper()
+	path := filepath.Join(dir, name+".pcapng")
+	if err := os.WriteFile(path, s.bytes(), 0o644); err != nil {
+		s.t.Fatal(err)
+	}
+	for ending, text := range sides {
+		if err := os.WriteFile(filepath.Join(dir, name+"."+ending), []byte(text), 0o644); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	return path
+}
+
+// bundleOf makes a bundle, makes its tables again and compares, and answers questions.
+func bundleOf(t *testing.T, o Options, inputs []string, questions ...string) (*bundle.Manifest, []string) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "x.pcapsule")
+	o.Release, o.Repanic = "test", true
+	m, err := Run(context.Background(), inputs, path, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := bundle.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := Rederive(context.Background(), b, Options{Release: "test", Repanic: true, Keys: o.Keys})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !again.OK() {
+		t.Errorf("made again it is another: %+v", again.Differences)
+	}
+	return m, ask(t, path, questions...)
+}
+
+func ask(t *testing.T, path string, questions ...string) (out []string) {
+	t.Helper()
+	db, err := sql.Open("duckdb", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	views, err := os.ReadFile(filepath.Join(path, "data", "open.sql"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.Exec(strings.ReplaceAll(string(views), "'tables/", "'"+filepath.Join(path, "data", "tables")+"/")); err != nil {
+		t.Fatal(err)
+	}
+	for _, q := range questions {
+		var s sql.NullString
+		if err := db.QueryRow(q).Scan(&s); err != nil {
+			t.Fatalf("%s: %v", q, err)
+		}
+		out = append(out, s.String)
+	}
+	return out
+}
+
+const (
+	clientEnd = "10.0.0.2:4000"
+	serverEnd = "10.0.0.1:80"
+)
+
+// proc is a line about a process.
+func proc(pid int, name, more string) string {
+	return fmt.Sprintf(`{"process":"%d@7","pid":%d,"parent_pid":1,"start":%q,"name":%q,"exe":"/bin/%s","args":[%q,"--x"],"uid":33,"user":"www"%s}`+"\n",
+		pid, pid, stampOf(-5000), name, name, name, more)
+}
+
+// sock is a line about a socket.
+func sock(cookie int, cgroup, local, remote string, from, to int64, owners ...string) string {
+	if remote != "" {
+		remote = fmt.Sprintf(`"remote":%q,`, remote)
+	}
+	return fmt.Sprintf(`{"socket":"%d","interface":0,"cgroup":%q,"protocol":"tcp","local":%q,%s"from":%q,"to":%q,"first_packet":"1","last_packet":"7","packets":7,"owners":[%s],"learned":%q}`+"\n",
+		cookie, cgroup, local, remote, stampOf(from), stampOf(to), strings.Join(owners, ","), stampOf(to+1000))
+}
+
+func by(pid int, kind string, from, to int64) string {
+	return fmt.Sprintf(`{"pid":%d,"tid":%d,"kind":%q,"process":"%d@7","from":%q,"to":%q}`, pid, pid, kind, pid, stampOf(from), stampOf(to))
+}
+
+const aboutServer = "select string_agg(concat_ws(' ', dst_process, dst_pid, dst_how_known, dst_owner_guess, dst_kind, dst_pod, dst_user_name, dst_exe), '; ' order by call_no) from calls where protocol = 'http1'"
+
+func TestOwnersBesideASegment(t *testing.T) {
+	host := workload.InterfaceComment{Cgroup: "/web", How: "cgroup", Identity: workload.Identity{Node: "node-a"}}
+	pod := workload.InterfaceComment{Cgroup: "/kubepods/pod1", How: "cgroup", Identity: workload.Identity{Node: "node-a", Namespace: "shop", Pod: "web-1", PodUID: "u1"}}
+	const inPod = `,"cgroup":"/kubepods/pod1","pod_uid":"u1"`
+	for _, tt := range []struct {
+		name   string
+		iface  workload.InterfaceComment
+		owners string
+		want   string
+	}{
+		{"nothing is known beside it", host, "", "segment node"},
+		{"the worker that answers, not the parent that listens", host, proc(10, "parent", "") + proc(11, "worker", "") +
+			sock(1, "/web", serverEnd, clientEnd, 0, 22, by(10, "listener_inherited", 0, 2), by(11, "writer", 20, 22)),
+			"worker 11 writer false process www /bin/worker"},
+		{"a guess is marked as one", host, proc(10, "parent", "") + sock(1, "/web", serverEnd, clientEnd, 0, 22, by(10, "listener_inherited", 0, 22)),
+			"parent 10 listener_inherited true process www /bin/parent"},
+		{"a kind of the future is a guess", host, proc(10, "parent", "") + sock(1, "/web", serverEnd, clientEnd, 0, 22, by(10, "oracle", 0, 22)),
+			"parent 10 other true process www /bin/parent"},
+		{"a process that nobody saw", host, sock(1, "/web", serverEnd, clientEnd, 0, 22, by(11, "acceptor", 0, 22)), "11 acceptor false process"},
+		{"a process in its pod", pod, proc(11, "nginx", inPod) + sock(1, "/kubepods/pod1", serverEnd, clientEnd, 0, 22, by(11, "writer", 20, 22)),
+			"nginx 11 writer false pod web-1 www /bin/nginx"},
+		{"an exact owner elsewhere goes before the interface", pod, proc(11, "proxy", `,"cgroup":"/kubepods/pod2","pod_uid":"u2"`) +
+			sock(1, "/kubepods/pod1", serverEnd, clientEnd, 0, 22, by(11, "writer", 20, 22)), "proxy 11 writer false pod www /bin/proxy"},
+		{"a guess that the interface contradicts is dropped", pod, proc(11, "proxy", `,"cgroup":"/kubepods/pod2","pod_uid":"u2"`) +
+			sock(1, "/kubepods/pod1", serverEnd, clientEnd, 0, 22, by(11, "creator", 0, 22)), "segment pod web-1"},
+		{"a socket of another control group", host, proc(11, "w", "") + sock(1, "/db", serverEnd, clientEnd, 0, 22, by(11, "writer", 20, 22)), "segment node"},
+		{"another connection's", host, proc(11, "w", "") + sock(1, "/web", serverEnd, "10.0.0.2:4001", 0, 22, by(11, "writer", 20, 22)), "segment node"},
+		{"a socket of many peers", host, proc(11, "w", "") + sock(1, "/web", serverEnd, "", 0, 22, by(11, "writer", 20, 22)),
+			"w 11 writer false process www /bin/w"},
+		{"who the control group is was learned later", host, `{"workload":{"namespace":"shop","pod":"late-1","pod_uid":"u9"},"cgroup":"/web","from":"` + stampOf(-10) + `"}` + "\n",
+			"segment pod late-1"},
+		{"what does not hold at that time", host, `{"workload":{"pod":"late-1"},"cgroup":"/web","from":"` + stampOf(1000) + `"}` + "\n", "segment node"},
+		{"lines that are none", host, "{\n\x00\xff\n[]\n{\"socket\":1}\n" + strings.Repeat("x", 70_000) + "\n{}\n" + `{"process":["a"]}`, "segment node"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := newSegment(t, ring.Header{}, tt.iface)
+			s.exchange(0, 0, clientEnd, serverEnd, "/x")
+			sides := map[string]string{}
+			if tt.owners != "" {
+				sides["owners.jsonl"] = tt.owners
+			}
+			path := s.write(t.TempDir(), "sockets-node-a-000000001", sides)
+			m, got := bundleOf(t, Options{}, []string{path}, aboutServer,
+				"select concat_ws(' ', dst_process, dst_pid) from flows", "select concat_ws(' ', dst_process, dst_pid) from connections")
+			if got[0] != tt.want {
+				t.Errorf("calls say %q, want %q", got[0], tt.want)
+			}
+			if got[1] != got[2] || got[1] != "" && !strings.Contains(got[0], got[1]) {
+				t.Errorf("flows say %q, connections %q", got[1], got[2])
+			}
+			if m.Inputs[0].Node != "node-a" || m.Inputs[0].Segment.Ring != "3f9c2ab1" || m.Inputs[0].Segment.Seal != "" {
+				t.Errorf("manifest: %+v", m.Inputs[0].Segment)
+			}
+			if tt.owners != "" && (len(m.SideInputs) != 1 || m.SideInputs[0].Kind != "owners" || m.SideInputs[0].SizeOriginal != int64(len(tt.owners))) {
+				t.Errorf("side inputs: %+v", m.SideInputs)
+			}
+		})
+	}
+}
+
+// TestBothEndsOfALoop holds both owners of a conversation inside one machine.
+func TestBothEndsOfALoop(t *testing.T) {
+	s := newSegment(t, ring.Header{}, workload.InterfaceComment{Cgroup: "/", Identity: workload.Identity{Node: "node-a"}})
+	const a, b, ask, answer = "127.0.0.1:4000", "127.0.0.1:80", "GET / HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+	ms := int64(0)
+	both := func(src, dst string, seq, ack uint32, flags byte, payload string) {
+		s.tcp(0, ms, true, src, dst, seq, ack, flags, payload)
+		s.tcp(0, ms, false, src, dst, seq, ack, flags, payload)
+		ms++
+	}
+	both(a, b, 100, 0, 2, "")
+	both(b, a, 500, 101, 0x12, "")
+	both(a, b, 101, 501, 0x10, "")
+	both(a, b, 101, 501, 0x18, ask)
+	both(b, a, 501, 101+uint32(len(ask)), 0x18, answer)
+	path := s.write(t.TempDir(), "loop", map[string]string{"owners.jsonl": proc(5, "curl", "") + proc(6, "nginx", "") +
+		sock(1, "/", a, b, 0, 9, by(5, "writer", 0, 9)) + sock(2, "/", b, a, 0, 9, by(6, "acceptor", 1, 9))})
+	_, got := bundleOf(t, Options{}, []string{path}, "select concat_ws(' ', src_process, src_how_known, dst_process, dst_how_known) from calls where protocol = 'http1'")
+	if want := "curl writer nginx acceptor"; got[0] != want {
+		t.Errorf("%q, want %q", got[0], want)
+	}
+}
+
+// TestCallsOfASocketThatWasHandedOn holds each call to the process that answered it.
+func TestCallsOfASocketThatWasHandedOn(t *testing.T) {
+	s := newSegment(t, ring.Header{}, workload.InterfaceComment{Cgroup: "/web", Identity: workload.Identity{Node: "node-a"}})
+	const ask, answer = "GET / HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+	n, m := uint32(len(ask)), uint32(len(answer))
+	s.tcp(0, 0, false, clientEnd, serverEnd, 100, 0, 2, "")
+	s.tcp(0, 1, true, serverEnd, clientEnd, 500, 101, 0x12, "")
+	for i := range uint32(3) {
+		ms := int64(i) * 100
+		s.tcp(0, ms+10, false, clientEnd, serverEnd, 101+i*n, 501+i*m, 0x18, ask)
+		s.tcp(0, ms+20, true, serverEnd, clientEnd, 501+i*m, 101+(i+1)*n, 0x18, answer)
+	}
+	path := s.write(t.TempDir(), "handed", map[string]string{"owners.jsonl": proc(5, "first", "") + proc(6, "second", "") +
+		sock(1, "/web", serverEnd, clientEnd, 0, 300, by(5, "writer", 20, 120), by(6, "writer", 220, 220))})
+	_, got := bundleOf(t, Options{}, []string{path}, "select string_agg(dst_process, ' ' order by call_no) from calls where protocol = 'http1'")
+	if want := "first first second"; got[0] != want {
+		t.Errorf("%q, want %q", got[0], want)
+	}
+}
+
+// TestOwnerLearnedInTheNextSegment holds a connection that spans a rotation to what is
+// known better later.
+func TestOwnerLearnedInTheNextSegment(t *testing.T) {
+	dir := t.TempDir()
+	host := workload.InterfaceComment{Cgroup: "/web", Identity: workload.Identity{Node: "node-a"}}
+	const ask, answer = "GET / HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+	one := newSegment(t, ring.Header{}, host)
+	one.tcp(0, 0, false, clientEnd, serverEnd, 100, 0, 2, "")
+	one.tcp(0, 1, true, serverEnd, clientEnd, 500, 101, 0x12, "")
+	one.write(dir, "sockets-node-a-000000001", map[string]string{"owners.jsonl": proc(5, "parent", "") + sock(1, "/web", serverEnd, clientEnd, 0, 1, by(5, "listener_inherited", 0, 1))})
+	two := newSegment(t, ring.Header{Version: 1, Ring: "3f9c2ab1", Node: "node-a", Series: "sockets", Sequence: 2}, host)
+	two.tcp(0, 10, false, clientEnd, serverEnd, 101, 501, 0x18, ask)
+	two.tcp(0, 20, true, serverEnd, clientEnd, 501, 101+uint32(len(ask)), 0x18, answer)
+	two.write(dir, "sockets-node-a-000000002", map[string]string{"owners.jsonl": proc(6, "worker", "") +
+		sock(1, "/web", serverEnd, clientEnd, 0, 20, by(5, "listener_inherited", 0, 1), by(6, "writer", 20, 20))})
+	_, got := bundleOf(t, Options{}, []string{dir}, "select dst_process from calls where protocol = 'http1'", "select dst_process from flows", "select dst_process from connections")
+	if strings.Join(got, " ") != "worker worker worker" {
+		t.Errorf("call, flow and connection belong to %v", got)
+	}
+}

@@ -1,0 +1,268 @@
+package exporter
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/exporter/decode"
+	"github.com/pcapsule/pcapsule/exporter/internal/flow"
+	"github.com/pcapsule/pcapsule/recorder/pcapng"
+	"github.com/pcapsule/pcapsule/recorder/workload"
+)
+
+// Room for what owners files say, by their own account.
+const (
+	ownersRoom  = 96 << 20  // of one file
+	ownersRooms = 192 << 20 // of all that are open at once
+)
+
+// sideOwners is what stands beside a segment about its sockets, while the segment is read.
+type sideOwners struct {
+	known   *workload.Owners
+	groups  []workload.GroupOwner
+	side    bundle.SideInput
+	numbers map[ownerKey]int32 // of owners, by what they are made of
+}
+
+// ownerKey is what makes an owner: who the interface is, and the process.
+type ownerKey struct {
+	base    int32 // number of the interface's owner
+	group   string
+	process int32
+	pid     int64
+	known   workload.Knowledge
+}
+
+// linkGroup is who a workload line says an interface is, for a while.
+type linkGroup struct {
+	from, to int64 // ns; 0 where open
+	owner    int32
+	group    int // in the file
+}
+
+// openOwners reads the owners file of an input that is opened.
+func (r *reading) openOwners(o *opened) {
+	if o.header == nil {
+		return
+	}
+	o.side = &sideOwners{known: workload.NewOwners(min(ownersRoom, ownersRooms-r.ownersCost)), numbers: map[ownerKey]int32{}}
+	if o.sides.owners == "" {
+		return
+	}
+	side, long, err := readSide(o.sides.owners, "owners", o.id, r.stopped, o.side.known.Add)
+	if err != nil {
+		r.warn(side.Name + ": " + plainError(err) + "; what stands before it is used")
+	}
+	s := &o.side.known.Stats
+	o.side.side, o.side.groups = side, o.side.known.Groups()
+	r.ownersCost += o.side.known.Cost()
+	r.sideCounts(side.Name, map[string]int64{"owners/lines": s.Lines, "owners/malformed": s.Malformed, "owners/oversize": long,
+		"owners/limited": s.Limited, "owners/replaced": s.Replaced})
+}
+
+// closeOwners keeps what was used of an owners file.
+func (r *reading) closeOwners(o *opened) error {
+	if o.side == nil || o.sides.owners == "" {
+		return nil
+	}
+	r.ownersCost -= o.side.known.Cost()
+	err := keepSide(r.b, &o.side.side, o.side.known.AppendUsed(nil))
+	r.sides = append(r.sides, o.side.side)
+	o.side = nil
+	return err
+}
+
+// sideCounts counts what became of a side file's lines, and says what was not used.
+func (r *reading) sideCounts(name string, counts map[string]int64) {
+	var left int64
+	for k, n := range counts {
+		if n == 0 {
+			continue
+		}
+		r.sideCount[k] += n
+		if _, kind, _ := strings.Cut(k, "/"); kind == "malformed" || kind == "oversize" || kind == "limited" {
+			left += n
+		}
+	}
+	if left > 0 {
+		r.warn(name + ": " + countText(left, "line was", "lines were") + " not used; counters owners and events in bundle.json say why")
+	}
+}
+
+// adoptGroups finds what workload lines say of a new interface.
+func (r *reading) adoptGroups(o *opened, l *linkInfo, c *workload.InterfaceComment) {
+	if o.side == nil || c == nil {
+		return
+	}
+	l.cgroup, l.recording = c.Cgroup, o.header.Ring+"\x00"+o.header.Series
+	if l.owner != 0 && c.Cgroup != "" && len(r.byGroup) < maxOwners {
+		r.byGroup[o.header.Ring+"\x00"+c.Cgroup] = l.owner
+	}
+	for i := range o.side.groups {
+		g := &o.side.groups[i]
+		if g.Comment.Cgroup != c.Cgroup && (g.Comment.Cgroup != "" || g.Comment.Identity.PodUID != c.Identity.PodUID) {
+			continue
+		}
+		if len(l.groups) >= 64 {
+			r.sideCount["owners/limited"]++
+			break
+		}
+		o.side.known.UseGroup(i)
+		told := g.Comment
+		told.Identity.Fill(&c.Identity)
+		told.Identity.Node = firstOf(told.Identity.Node, c.Identity.Node)
+		told.Identity.HowKnown, told.Identity.Source = "segment", c.Ring
+		if told.Identity.ValidFrom == 0 {
+			told.Identity.ValidFrom = g.From
+		}
+		r.said = append(r.said, said{iface: &told})
+		l.groups = append(l.groups, linkGroup{g.From, g.To, r.owners.add(told.Identity), i})
+	}
+}
+
+// sameGroup reports whether two interfaces are the same control group in two segments of
+// one recording.
+func (r *reading) sameGroup(a, b int32) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	x, y := &r.links[a], &r.links[b]
+	return x.recording != "" && x.recording == y.recording && x.cgroup == y.cgroup
+}
+
+// ownerAt is who an interface is at a time; the later line counts.
+func (l *linkInfo) ownerAt(at int64) int32 {
+	for _, g := range slices.Backward(l.groups) {
+		if (g.from == 0 || at >= g.from) && (g.to == 0 || at < g.to) {
+			return g.owner
+		}
+	}
+	return l.owner
+}
+
+// sideOwner gives a packet of a segment the owner of its socket.
+func (r *reading) sideOwner(o *opened, p *pcapng.Packet, fr *decode.Frame, f *flow.Packet) {
+	l := &r.links[f.Interface]
+	src, dst := ends(fr)
+	var who workload.Owned
+	var ok bool
+	if f.Direction != decode.DirUnknown {
+		local, remote := src, dst
+		if f.Direction == decode.DirIn {
+			local, remote = dst, src
+		}
+		who, ok = o.side.known.Find(fr.Proto, local, remote, l.cgroup, p.Time)
+	} else {
+		out, isOut := o.side.known.Find(fr.Proto, src, dst, l.cgroup, p.Time)
+		in, isIn := o.side.known.Find(fr.Proto, dst, src, l.cgroup, p.Time)
+		if isOut == isIn { // of both ends, or of none
+			return
+		}
+		who, ok, f.Direction = out, true, decode.DirOut
+		if isIn {
+			who, f.Direction = in, decode.DirIn
+		}
+	}
+	if !ok {
+		if who, ok = o.packetProcess(p); !ok {
+			return
+		}
+	}
+	key := ownerKey{f.Owner, l.cgroup, who.Process, who.PID, who.Known}
+	no, seen := o.side.numbers[key]
+	if !seen {
+		no = r.process(o, l, f.Owner, who)
+		if len(o.side.numbers) < maxOwners {
+			o.side.numbers[key] = no
+		}
+	}
+	if no != 0 {
+		f.Owner, f.OwnerRank = no, max(uint8(who.Known), 1)
+	}
+}
+
+// packetProcess is what a packet says itself of its process.
+func (o *opened) packetProcess(p *pcapng.Packet) (workload.Owned, bool) {
+	pid, _, ok := p.ProcessThread()
+	if !ok || pid == 0 {
+		return workload.Owned{}, false
+	}
+	return workload.Owned{PID: int64(pid), Process: o.side.known.PID(int64(pid), p.Time)}, true
+}
+
+// ends are the two ends of a packet as sockets have them.
+func ends(fr *decode.Frame) (src, dst netip.AddrPort) {
+	if fr.Proto == protoTCP || fr.Proto == protoUDP {
+		return netip.AddrPortFrom(fr.Src.Netip(), fr.SrcPort), netip.AddrPortFrom(fr.Dst.Netip(), fr.DstPort)
+	}
+	return netip.AddrPortFrom(fr.Src.Netip(), 0), netip.AddrPortFrom(fr.Dst.Netip(), 0)
+}
+
+// process makes the owner of a socket's packets, out of who the interface is and of the
+// process; 0 where that is a guess that the interface's word contradicts.
+func (r *reading) process(o *opened, l *linkInfo, base int32, who workload.Owned) int32 {
+	p := &workload.Process{PID: who.PID, UID: -1}
+	if who.Process != 0 {
+		known := *o.side.known.Process(who.Process)
+		p = &known // the rest is forgotten with the segment
+	}
+	id := workload.Identity{Node: o.node()}
+	if base != 0 {
+		id = *r.owners.owner(base)
+	}
+	if elsewhere(&id, l.cgroup, p) {
+		if who.Known.Guess() {
+			return 0
+		}
+		id = r.groupOwner(o, p)
+	}
+	id.Process, id.PID, id.Program, id.Known = p.Name, cmp.Or(p.PID, who.PID), p, who.Known
+	id.HowKnown, id.Source = who.Known.String(), word(o.header.Ring)
+	if who.Known == workload.KnownNot {
+		id.HowKnown = "packet"
+	}
+	if id.Kind != "pod" {
+		id.Kind, id.Name = "process", firstOf(p.Name, id.Name)
+	}
+	if from := cmp.Or(p.From, p.Start); from != 0 {
+		id.ValidFrom = from
+	}
+	return r.owners.add(id)
+}
+
+// elsewhere reports whether a process is in another container or pod than the socket's
+// control group says.
+func elsewhere(id *workload.Identity, cgroup string, p *workload.Process) bool {
+	if p.Cgroup == "" || p.Cgroup == cgroup {
+		return false
+	}
+	switch {
+	case p.PodUID != "" && id.PodUID != "":
+		return p.PodUID != id.PodUID || p.Container != "" && cgroup != "" && !strings.Contains(cgroup, p.Container)
+	case p.Container != "" || p.PodUID != "":
+		return cgroup == "" || !strings.Contains(cgroup, cmp.Or(p.Container, p.PodUID))
+	}
+	return id.PodUID != "" || id.Container != ""
+}
+
+// groupOwner is who a process's own control group is.
+func (r *reading) groupOwner(o *opened, p *workload.Process) workload.Identity {
+	if no := r.byGroup[o.header.Ring+"\x00"+p.Cgroup]; no != 0 {
+		return *r.owners.owner(no)
+	}
+	id := workload.Identity{Node: o.node(), PodUID: p.PodUID, Container: p.Container[:min(len(p.Container), 12)]}
+	if p.PodUID != "" {
+		id.Kind, id.Name = "pod", p.PodUID
+	}
+	return id
+}
+
+// node is the node that recorded a segment.
+func (o *opened) node() string {
+	if o.header == nil {
+		return ""
+	}
+	return word(o.header.Node)
+}
