@@ -19,7 +19,7 @@ func FuzzEngine(f *testing.F) {
 	f.Add([]byte("\x00\x18PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x09\x00\x00\x00\x04\x00\x00\x00\x00\x00"))
 	f.Add([]byte("\x00\x0e*1\r\n$4\r\nPING\r\n\x01\x07+PONG\r\n\x82\x10"))
 	f.Add([]byte("\x00\x08\x00\x00\x00\x08\x04\xd2\x16\x2f\x01\x01S\x04\x05\x16\x03\x01\x00\x05"))
-	protocols := Protocols()
+	protocols := Protocols(nil)
 	f.Fuzz(func(t *testing.T, in []byte) {
 		for _, transport := range []dissect.Transport{dissect.TCP, dissect.UDP} {
 			play(t, protocols, transport, in)

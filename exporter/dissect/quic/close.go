@@ -112,6 +112,11 @@ func (q *conn) closeStreams(why dissect.End) {
 		}
 	}
 	if a.streams != nil {
+		for _, pl := range a.waiting { // what its reader waits for will not come
+			if lane := pl.half().lane; lane != nil {
+				lane.End(false, p)
+			}
+		}
 		q.offerWaiting()
 	}
 	for _, id := range ids {

@@ -151,7 +151,9 @@ func (k *conn) scan(s *side, in *dissect.Input, at int, final bool) int {
 func (k *conn) foundPlace(s *side, n int) {
 	s.place = atRecord
 	s.scanned += int64(n)
-	k.c.Anomaly("gap", fmt.Sprintf("%d bytes after a gap belong to a record whose start was lost", s.scanned), s.scanned)
+	if s.scanned > 0 {
+		k.c.Anomaly("gap", fmt.Sprintf("%d bytes after a gap belong to a record whose start was lost", s.scanned), s.scanned)
+	}
 	s.scanned = 0
 }
 
