@@ -30,6 +30,7 @@ const (
 	MaxSecret  = 64
 	MaxDump    = 8192
 	MaxTargets = 1024
+	HopSize    = 224 // bytes behind a pointer
 	NoHop      = 0xffffffff
 )
 
@@ -37,10 +38,12 @@ const (
 	headSize    = 24
 	randomSize  = 32
 	maxLabel    = 40
+	maxHops     = 128
 	processSize = headSize + 16 + 256
 	goSize      = headSize + 24 + maxLabel + randomSize + MaxSecret
 	fieldsSize  = headSize + 24 + MaxFields*MaxSecret
-	dumpSize    = headSize + 16 + MaxDump
+	hopSize     = 8 + HopSize
+	dumpSize    = headSize + 24 + MaxDump + maxHops*hopSize
 )
 
 // Event is one record of the ring buffer. Its slices point into the record.
@@ -66,6 +69,13 @@ type Event struct {
 	Plan   uint32            // of Fields: number of the plan
 	Field  [MaxFields][]byte // of Fields: MaxSecret bytes, nil where not read
 	Data   []byte            // of Dump
+	Hops   []Hop             // of Dump: what pointers in it point to
+}
+
+// Hop is what a pointer in an object points to.
+type Hop struct {
+	At   uint32 // where in the object the pointer lies
+	Data []byte // HopSize bytes
 }
 
 // Decode reads a record. It answers false for one that no program writes.
@@ -111,7 +121,12 @@ func (e *Event) Decode(b []byte) bool {
 		if size > MaxDump {
 			return false
 		}
-		e.Data = h[16 : 16+size]
+		e.Data = h[24 : 24+size]
+		hops := h[24+MaxDump:]
+		for range min(ne.Uint32(h[16:]), maxHops) {
+			e.Hops = append(e.Hops, Hop{ne.Uint32(hops), hops[8:hopSize]})
+			hops = hops[hopSize:]
+		}
 		return true
 	}
 	return false

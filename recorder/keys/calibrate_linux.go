@@ -3,7 +3,6 @@
 package keys
 
 import (
-	"encoding/binary"
 	"slices"
 	"time"
 
@@ -19,12 +18,31 @@ type sample struct {
 	tid   uint32
 	mono  uint64
 	came  time.Time
+	// Of an object of which only fields were read, by a layout that is not proven yet.
+	plan  *layout
+	field [bpf.MaxFields][]byte
+}
+
+// at is get for a sample.
+func (s *sample) at(p *place) []byte {
+	if s.plan == nil {
+		return s.object.at(p)
+	}
+	return fieldOf(s.plan, &s.field, p)
+}
+
+func fieldOf(l *layout, field *[bpf.MaxFields][]byte, p *place) []byte {
+	if i := slices.Index(l.fields(), p); i >= 0 && p != nil {
+		return field[i]
+	}
+	return nil
 }
 
 const (
 	maxPending = 48 // samples of a build
 	maxSamples = 96
 	keepSample = 30 * time.Second
+	maxGiven   = 8  // objects in which a layout of another time is wrong before it is dropped
 	disagree   = 16 // objects one after the other whose keys open nothing: the layout is dropped
 )
 
@@ -37,35 +55,53 @@ func (t *Tracker) object(e *bpf.Event) {
 	}
 	b := x.build
 	b.seen++
-	p.library = b.library
+	p.met(x)
 	if e.Kind == bpf.Fields {
 		if uint64(e.Plan) >= uint64(len(b.plans)) {
 			t.count.Unused++
 			return
 		}
 		l := &b.plans[e.Plan]
-		places := l.fields()
-		t.read(p, b, l, e, func(at *place) []byte {
-			if i := slices.Index(places, at); i >= 0 {
-				return e.Field[i]
-			}
-			return nil
-		})
+		if b.proven {
+			t.read(p, b, l, e, func(at *place) []byte { return fieldOf(l, &e.Field, at) })
+			return
+		}
+		s := &sample{build: b, pid: e.TGID, tid: e.TID, mono: e.Time, came: time.Now(), plan: l}
+		for i, f := range e.Field {
+			s.field[i] = slices.Clone(f)
+		}
+		t.wait(s)
 		return
 	}
 	s := &sample{object: object{data: slices.Clone(e.Data)}, build: b, pid: e.TGID, tid: e.TID, mono: e.Time, came: time.Now()}
+	s.hops = make(map[uint32][]byte, len(e.Hops))
+	for _, h := range e.Hops {
+		s.hops[h.At] = slices.Clone(h.Data)
+	}
 	if b.proven {
-		s.follow(e.TGID, &b.layout)
 		if t.read(p, b, &b.layout, e, s.at) {
 			return
 		}
 	}
-	if t.o.Captured == nil || len(b.pending) >= maxPending || t.pendings() >= maxSamples {
+	t.wait(s)
+}
+
+// met notes that a process has a library, which it may have mapped just now.
+func (p *process) met(x *target) {
+	p.library = x.library
+	p.objects++
+	if !slices.Contains(p.targets, x) {
+		p.targets = append(p.targets, x)
+	}
+}
+
+// wait keeps a sample until its connection is captured.
+func (t *Tracker) wait(s *sample) {
+	if t.o.Captured == nil || len(s.build.pending) >= maxPending || t.pendings() >= maxSamples {
 		t.count.Unused++
 		return
 	}
-	s.follow(e.TGID, nil)
-	b.pending = append(b.pending, s)
+	s.build.pending = append(s.build.pending, s)
 }
 
 func (t *Tracker) pendings() (n int) {
@@ -114,41 +150,6 @@ func nonzero(b []byte) []byte {
 	return b[:32]
 }
 
-// follow reads what the object's pointers point to, or with a layout only those that it
-// needs.
-func (s *sample) follow(pid uint32, l *layout) {
-	s.hops = map[uint32][]byte{}
-	var need []uint32
-	if l != nil {
-		for _, p := range l.fields() {
-			if p != nil && p.Hop != noHop {
-				need = append(need, p.Hop)
-			}
-		}
-	} else {
-		for at := 0; at+8 <= len(s.data); at += 8 {
-			need = append(need, uint32(at))
-		}
-	}
-	for _, hop := range need {
-		if len(s.hops) >= maxHops {
-			return
-		}
-		if int(hop)+8 > len(s.data) {
-			continue
-		}
-		// An address of user space, aligned as what malloc gives.
-		v := binary.NativeEndian.Uint64(s.data[hop:])
-		if v < 1<<16 || v >= 1<<48 || v%8 != 0 {
-			continue
-		}
-		b := make([]byte, hopSize)
-		if readMemory(pid, v, b) {
-			s.hops[hop] = b
-		}
-	}
-}
-
 // calibrate finds layouts in samples, beside the reading of events.
 func (t *Tracker) calibrate() {
 	defer t.done.Done()
@@ -193,8 +194,11 @@ func (t *Tracker) tryAll() {
 
 // try takes proven keys out of a sample: by the layout, or by a search that adds to it.
 func (s *sample) try(from Captured, l *layout, given bool) (list []secrets.Secret, learned bool, err error) {
+	if s.plan != nil {
+		*l = *s.plan
+	}
 	prove := func() bool {
-		c, e := conversationOf(from, nonzeroAt(&s.object, l.Random))
+		c, e := conversationOf(from, nonzero(s.at(l.Random)))
 		if e != nil {
 			err = e
 			return false
@@ -214,6 +218,9 @@ func (s *sample) try(from Captured, l *layout, given bool) (list []secrets.Secre
 	if l.Random != nil && prove() {
 		return list, given, nil
 	}
+	if s.plan != nil {
+		return nil, false, err
+	}
 	if given {
 		*l = layout{} // of another time; this object says otherwise, or is none
 	}
@@ -229,13 +236,6 @@ func (s *sample) try(from Captured, l *layout, given bool) (list []secrets.Secre
 	return nil, false, err
 }
 
-func nonzeroAt(o *object, p *place) []byte {
-	if p == nil {
-		return nil
-	}
-	return nonzero(o.at(p))
-}
-
 // tried takes the result of a sample.
 func (t *Tracker) tried(s *sample, l *layout, list []secrets.Secret, learned bool, err error) {
 	b := s.build
@@ -243,7 +243,12 @@ func (t *Tracker) tried(s *sample, l *layout, list []secrets.Secret, learned boo
 	if len(list) == 0 {
 		t.count.Unused++
 		if err == nil {
-			if b.failures++; b.failures == maxFailures && !b.proven {
+			b.failures++
+			if b.given && b.failures >= maxGiven {
+				b.layout, b.given, b.failures = layout{}, false, 0
+				t.replan(b)
+			}
+			if b.failures == maxFailures && !b.proven {
 				t.replan(b)
 			}
 		}

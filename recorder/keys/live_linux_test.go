@@ -22,6 +22,7 @@ import (
 // space is a network namespace of a test, with a capture of its loopback interface.
 type space struct {
 	name  string
+	group string // control group, as /proc has it
 	talks *Conversations
 	file  string
 	stop  func()
@@ -52,8 +53,38 @@ func newSpace(t *testing.T) *space {
 	if b, err := exec.Command("ip", "-n", s.name, "link", "set", "lo", "up").CombinedOutput(); err != nil {
 		t.Fatalf("%s", b)
 	}
+	s.group = "/" + s.name
+	folder := hierarchy(t) + s.group
+	if err := os.Mkdir(folder, 0o755); err != nil {
+		t.Skip("needs a control group: ", err)
+	}
+	t.Cleanup(func() {
+		for range 100 {
+			os.WriteFile(folder+"/cgroup.kill", []byte("1"), 0) // what servers left behind
+			if os.Remove(folder) == nil {
+				return
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+		t.Error("control group left behind: ", folder)
+	})
 	s.capture(t)
 	return s
+}
+
+// hierarchy is where control groups of version 2 are mounted.
+func hierarchy(t *testing.T) string {
+	b, err := os.ReadFile("/proc/mounts")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(b)) {
+		if f := strings.Fields(line); len(f) > 2 && f[2] == "cgroup2" {
+			return f[1]
+		}
+	}
+	t.Skip("needs a control group: no hierarchy of version 2")
+	return ""
 }
 
 func (s *space) capture(t *testing.T) {
@@ -117,11 +148,12 @@ func (s *space) read(r io.Reader) {
 	}
 }
 
-// command runs in the namespace, and not longer than the test.
+// command runs in the namespace and in the control group, and not longer than the test.
 func (s *space) command(t *testing.T, args ...string) *exec.Cmd {
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	t.Cleanup(cancel)
-	return exec.CommandContext(ctx, "ip", append([]string{"netns", "exec", s.name}, args...)...)
+	const enter = `echo $$ >$0/cgroup.procs && exec ip netns exec "$@"`
+	return exec.CommandContext(ctx, "sh", append([]string{"-c", enter, hierarchy(t) + s.group, s.name}, args...)...)
 }
 
 // serve starts a server and waits until it says or does something.
@@ -241,6 +273,19 @@ func eventually(t *testing.T, what string, ok func() bool) {
 		time.Sleep(20 * time.Millisecond)
 	}
 	t.Error("not within 10 s: ", what)
+}
+
+// own chooses what the test runs, and nothing else of the machine.
+func (s *space) own() Selector { return Selector{Cgroups: []string{s.group}} }
+
+// of gives the processes of a program.
+func of(tr *Tracker, name string) (list []Process) {
+	for _, p := range tr.Processes() {
+		if filepath.Base(p.Executable) == name {
+			list = append(list, p)
+		}
+	}
+	return list
 }
 
 func compare(t *testing.T, got, want []string) {

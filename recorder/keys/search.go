@@ -14,8 +14,6 @@ const (
 	maxSlots    = 400  // places that may hold a secret
 	maxPairs    = 160000
 	maxMasters  = 20000
-	hopSize     = 384 // bytes behind a pointer
-	maxHops     = 320
 )
 
 // object is a connection's object as it was read, and what its pointers point to.

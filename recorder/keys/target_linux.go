@@ -171,7 +171,7 @@ func (t *Tracker) replan(b *build) {
 	switch {
 	case b.failures >= maxFailures && !b.proven:
 		plan.Mode = bpf.Off
-	case b.proven:
+	case b.proven || b.given:
 		b.plans = append(b.plans, b.layout)
 		plan = b.layout.plan(plan.Success, uint32(len(b.plans)-1))
 	}

@@ -68,6 +68,7 @@ type process struct {
 	reason  Reason
 	detail  string
 	keys    uint64
+	objects uint64 // that were read
 	targets []*target
 	looks   int
 	look    time.Time // when its files are looked at next; zero for never
@@ -179,10 +180,12 @@ func (p *process) explain(v *Process, captured bool) {
 		if r := slices.Index(rank, x.reason); r > best {
 			best = r
 			v.Reason, v.Detail, v.Library = x.reason, x.detail, x.library
-			if b := x.build; b != nil && b.seen > 0 && !b.proven {
-				v.Reason, v.Detail = NoLayout, fmt.Sprintf("secrets not found in %d objects of build %s", b.seen, b.id)
-				if !captured || b.failures == 0 {
+			if b := x.build; b != nil && p.objects > 0 {
+				v.Reason, v.Detail = NoLayout, "its connections were over before it was known where build "+b.id+" keeps secrets"
+				if !captured || !b.proven && b.failures == 0 {
 					v.Reason, v.Detail = NoCapture, "no captured connection to find secrets with, build "+b.id
+				} else if !b.proven {
+					v.Detail = fmt.Sprintf("secrets not found in %d objects of build %s", b.seen, b.id)
 				}
 			}
 		}

@@ -12,6 +12,9 @@ enum { COUNT_SEEN, COUNT_LOST, COUNT_UNREAD, COUNT_ODD, COUNT_LOST_PROCESS, COUN
 #define MAX_SECRET 64
 #define MAX_DUMP 8192
 #define DUMP_STEP 512
+#define HOP_FROM 4096 /* pointers are followed in so much of an object */
+#define MAX_HOPS 128
+#define HOP_SIZE 224
 #define MAX_FIELDS 8
 #define MAX_TARGETS 1024
 #define NO_HOP 0xffffffff
@@ -54,12 +57,21 @@ struct fields_event {
 	u8 data[MAX_FIELDS][MAX_SECRET];
 };
 
+struct hop {
+	u32 at; /* where in the object the pointer lies */
+	u32 unused;
+	u8 data[HOP_SIZE];
+};
+
 struct dump_event {
 	struct head head;
 	u64 object;
 	u32 at;
 	u32 size;
+	u32 hops_count;
+	u32 unused;
 	u8 data[MAX_DUMP];
+	struct hop hops[MAX_HOPS];
 };
 
 /* How to read an object. */

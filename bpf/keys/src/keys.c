@@ -150,6 +150,22 @@ static __always_inline void dump(u64 object, u32 target, u32 at)
 		bpf_ringbuf_discard(e, 0);
 		return;
 	}
+	/* What it points to is gone when the reader comes, or the process is. The count is kept
+	 * in the record, whose content the verifier does not follow. */
+	e->hops_count = 0;
+	for (u32 i = 0; i < HOP_FROM / 8; i++) {
+		u64 to = ((u64 *)e->data)[i];
+		u32 n = *(volatile u32 *)&e->hops_count;
+
+		if (i * 8 >= e->size || n >= MAX_HOPS)
+			break;
+		if (to < 1 << 16 || to >> 47 || to & 15)
+			continue;
+		if (bpf_probe_read_user(e->hops[n].data, HOP_SIZE, (void *)to))
+			continue;
+		e->hops[n].at = i * 8;
+		e->hops_count = n + 1;
+	}
 	bpf_ringbuf_submit(e, 0);
 }
 
