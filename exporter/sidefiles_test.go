@@ -104,13 +104,14 @@ func (s *segmentFile) exchange(face int32, ms int64, client, server, path string
 	ask := "GET " + path + " HTTP/1.1\r\nHost: svc\r\n\r\n"
 	const answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 	n, m := uint32(len(ask)), uint32(len(answer))
-	s.tcp(face, ms, false, client, server, 100, 0, 2, "")
-	s.tcp(face, ms+1, true, server, client, 500, 101, 0x12, "")
-	s.tcp(face, ms+2, false, client, server, 101, 501, 0x10, "")
-	s.tcp(face, ms+10, false, client, server, 101, 501, 0x18, ask)
-	s.tcp(face, ms+20, true, server, client, 501, 101+n, 0x18, answer)
-	s.tcp(face, ms+21, false, client, server, 101+n, 501+m, 0x11, "")
-	s.tcp(face, ms+22, true, server, client, 501+m, 102+n, 0x11, "")
+	i := uint32(100 + ms)
+	s.tcp(face, ms, false, client, server, i, 0, 2, "")
+	s.tcp(face, ms+1, true, server, client, 500, i+1, 0x12, "")
+	s.tcp(face, ms+2, false, client, server, i+1, 501, 0x10, "")
+	s.tcp(face, ms+10, false, client, server, i+1, 501, 0x18, ask)
+	s.tcp(face, ms+20, true, server, client, 501, i+1+n, 0x18, answer)
+	s.tcp(face, ms+21, false, client, server, i+1+n, 501+m, 0x11, "")
+	s.tcp(face, ms+22, true, server, client, 501+m, i+2+n, 0x11, "")
 }
 
 func (s *segmentFile) bytes() []byte {

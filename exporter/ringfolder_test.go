@@ -1,0 +1,283 @@
+package exporter
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/recorder/pcapng"
+	"github.com/pcapsule/pcapsule/recorder/ring"
+	"github.com/pcapsule/pcapsule/recorder/workload"
+)
+
+const someEvents = `{"time":"2026-03-02T09:00:00.100000001Z","kind":"exec","process":"7@1","pid":7,"parent_pid":1,"name":"curl","exe":"/usr/bin/curl","args":["curl","http://web"],"uid":0,"user":"root","cgroup":"/kubepods/pod1","container":"abc","pod_uid":"u1"}
+{"time":"2026-03-02T09:00:00.300000000Z","kind":"exit","process":"7@1","pid":7,"name":"curl","exit_code":22}
+{"time":"2026-03-02T09:00:00.400000000Z","kind":"exit","pid":8,"name":"sleep","signal":9,"limited":4}
+{"time":"2026-03-02T09:00:00.150000000Z","kind":"tcp_state","protocol":"tcp","local":"10.0.0.1:80","remote":"10.0.0.2:4000","socket":"81","before":"syn_recv","after":"established"}
+{"time":"2026-03-02T09:00:00.160000000Z","kind":"packet_drop","protocol":"tcp","local":"10.0.0.1:80","reason":"NO_SOCKET","length":40}
+{"time":"2026-03-02T09:00:00.500000000Z","kind":"k8s","type":"Warning","reason":"BackOff","message":"Back-off","object":{"kind":"Pod","namespace":"shop","name":"web-1","uid":"u1"},"count":3,"source":"kubelet","node":"node-a"}
+{"time":"2026-03-02T09:00:00.500000000Z","kind":"k8s","type":"Warning","reason":"BackOff","message":"Back-off","object":{"kind":"Pod","namespace":"shop","name":"web-1","uid":"u1"},"count":3,"source":"kubelet","node":"node-a"}
+nonsense
+{"kind":"exec","pid":7}`
+
+func TestEventsBesideASegment(t *testing.T) {
+	s := newSegment(t, ring.Header{}, workload.InterfaceComment{Cgroup: "/web", Identity: workload.Identity{Node: "node-a"}})
+	s.exchange(0, 0, clientEnd, serverEnd, "/x")
+	path := s.write(t.TempDir(), "sockets-node-a-000000001", map[string]string{"events": someEvents})
+	m, got := bundleOf(t, Options{}, []string{path},
+		"select string_agg(concat_ws(' ', node, event, pid, process, exit_code, signal, left_out), '; ') from (select * from os_events order by ts_ns)",
+		"select concat_ws(' ', parent_pid, exe, user_name, cgroup, container_id, pod_uid, detail) from os_events where event = 'exec'",
+		"select concat_ws(' ', transport, local_ip, local_port, remote_ip, remote_port, state_before, state_after, detail) from os_events where event = 'tcp_state'",
+		"select concat_ws(' ', reason, local_port, remote_ip, detail) from os_events where event = 'packet_drop'",
+		"select string_agg(concat_ws(' ', type, reason, kind, namespace, name, count, source, node), '; ') from k8s_events")
+	want := []string{
+		"node-a exec 7 curl; node-a tcp_state; node-a packet_drop; node-a exit 7 curl 22; node-a exit 8 sleep 9 4",
+		`1 /usr/bin/curl root /kubepods/pod1 abc u1 {"process":"7@1","args":["curl","http://web"],"uid":0}`,
+		`tcp 10.0.0.1 80 10.0.0.2 4000 syn_recv established {"socket":"81"}`,
+		`NO_SOCKET 80 {"length":40}`,
+		"Warning BackOff Pod shop web-1 3 kubelet node-a",
+	}
+	for i := range want {
+		if got[i] != want[i] {
+			t.Errorf("question %d: %q, want %q", i, got[i], want[i])
+		}
+	}
+	if c := m.Accounts.Counters["events"]; c["lines"] != 7 || c["malformed"] != 2 {
+		t.Errorf("counters %v", c)
+	}
+}
+
+// TestOnlySegmentsHaveSideFiles holds that a capture of somebody else is not joined with
+// whatever lies beside it, and that a link is not followed.
+func TestOnlySegmentsHaveSideFiles(t *testing.T) {
+	dir := t.TempDir()
+	s := newSegment(t, ring.Header{}, workload.InterfaceComment{Cgroup: "/web"})
+	s.exchange(0, 0, clientEnd, serverEnd, "/x")
+	path := s.write(dir, "mine", nil)
+	secret := filepath.Join(dir, "secret")
+	if err := os.WriteFile(secret, []byte(someEvents), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(secret, filepath.Join(dir, "mine.events")); err != nil {
+		t.Fatal(err)
+	}
+	m, got := bundleOf(t, Options{}, []string{path}, "select count(*)::varchar from os_events")
+	if got[0] != "0" || len(m.SideInputs) != 0 || !strings.Contains(strings.Join(m.Warnings, "\n"), "mine.events: not a regular file") {
+		t.Errorf("%s events, %v, %q", got[0], m.SideInputs, m.Warnings)
+	}
+	other := filepath.Join(dir, "other.pcap")
+	plain := newTranslated()
+	plain.exchange("10.0.0.2:4000", "10.0.0.1:80", "10.0.0.2:4000", "10.0.0.1:80", 1, 1)
+	if err := os.WriteFile(other, plain.buf.Bytes(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "other.events"), []byte(someEvents), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if m, _ := bundleOf(t, Options{}, []string{other}); len(m.SideInputs) != 0 {
+		t.Errorf("side inputs %v", m.SideInputs)
+	}
+}
+
+// ringOf makes a ring of so many segments with an exchange and owners each.
+func ringWith(t *testing.T, dir string, segments int, o ring.Options) {
+	t.Helper()
+	o.Dir, o.Node, o.SyncEvery = dir, "node-a", -1
+	w, err := ring.Create(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dropped := uint64(0)
+	series, err := w.Series(ring.SeriesOptions{Name: "sockets", LinkType: 276,
+		Header: func(h *ring.Header) {
+			h.Own, h.Clocks = "own traffic is left out", []ring.Clock{{Real: ring.Time(segmentBegin), Synchronized: true, MaxError: 5000}}
+		},
+		Account: func() ring.Account {
+			dropped += 3
+			return ring.Account{Counters: &ring.Counters{Seen: 10 + dropped, Filtered: 2, Delivered: 8, Dropped: dropped,
+				Drops: []ring.Drop{{Reason: "ring buffer full", Packets: dropped}}}}
+		}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	face, err := series.Interface(pcapng.Interface{Name: "node-a/-/web",
+		Comments: []string{workload.FormatInterfaceComment(workload.InterfaceComment{Ring: w.Ring(), Cgroup: "/web", Identity: workload.Identity{Node: "node-a"}})}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range segments {
+		s := newSegment(t, ring.Header{}, workload.InterfaceComment{Cgroup: "/web"})
+		s.exchange(0, int64(i)*1000, clientEnd, serverEnd, "/x")
+		r, err := pcapng.NewReader(bytes.NewReader(s.bytes()), pcapng.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var b pcapng.Batch
+		for r.Next(&b) == nil {
+			for k := range b.Packets {
+				p := &b.Packets[k]
+				flags, _ := p.Flags()
+				if err := series.Append(&ring.Packet{Interface: face, Time: p.Time, Data: p.Data, OrigLen: p.OrigLen, Flags: uint32(flags)}); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		id := series.Current()
+		sides := proc(11, "worker", "") + sock(1+i, "/web", serverEnd, clientEnd, int64(i)*1000, int64(i)*1000+22, by(11, "writer", int64(i)*1000, int64(i)*1000+22))
+		if err := os.WriteFile(filepath.Join(dir, id.Side("owners.jsonl")), []byte(sides), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Seal(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for began := time.Now(); o.MaxBytes > 0 && time.Since(began) < 20*time.Second; time.Sleep(20 * time.Millisecond) {
+		if _, err := os.Stat(filepath.Join(dir, ring.ID{Series: "sockets", Node: "node-a", Sequence: 1}.Segment())); err != nil {
+			break // retention has come
+		}
+	}
+	if err := w.Close(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+const aboutHoles = "select string_agg(concat_ws(' ', file_id, reason, packets), '; ' order by file_id, reason, packets) from coverage where kind = 'hole'"
+
+func TestARingAsInput(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		change func(t *testing.T, dir string)
+		inputs int
+		calls  string
+		holes  string
+		warns  string
+	}{
+		{"as it was recorded", func(*testing.T, string) {}, 3, "3 worker",
+			"0 drop 3; 0 filter 2; 1 drop 3; 2 drop 3", ""},
+		{"with a segment that is still written", func(t *testing.T, dir string) {
+			write(t, filepath.Join(dir, ".sockets-node-a-000000004.pcapng"), "half")
+		}, 3, "3 worker", "0 drop 3; 0 filter 2; 1 drop 3; 2 drop 3", "not finished and left out"},
+		{"without a segment that was sealed", func(t *testing.T, dir string) {
+			remove(t, filepath.Join(dir, "sockets-node-a-000000002.pcapng"))
+		}, 2, "2 worker", "-1 missing 7; 0 drop 3; 0 filter 2; 1 drop 3", "missing"},
+		{"with a changed segment", func(t *testing.T, dir string) {
+			path := filepath.Join(dir, "sockets-node-a-000000002.pcapng")
+			data, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			write(t, path, strings.Replace(string(data), "GET /x", "GET /y", 1))
+		}, 3, "3 worker", "0 drop 3; 0 filter 2; 1 drop 3; 2 drop 3", "its bytes are not the sealed ones"},
+		{"with a line of seals that is none", func(t *testing.T, dir string) {
+			path := filepath.Join(dir, "seals.jsonl")
+			data, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			write(t, path, string(data)+"nonsense\n")
+		}, 3, "3 worker", "0 drop 3; 0 filter 2; 1 drop 3; 2 drop 3", "cannot be read"},
+		{"without a record it can read", func(t *testing.T, dir string) {
+			write(t, filepath.Join(dir, "seals.jsonl"), "nonsense\n")
+		}, 3, "3 worker", "0 filter 0; 1 filter 0; 2 filter 0", "cannot be read"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "ring")
+			ringWith(t, dir, 3, ring.Options{})
+			tt.change(t, dir)
+			m, got := bundleOf(t, Options{}, []string{dir}, "select count(*) || ' ' || any_value(dst_process) from calls where protocol = 'http1'", aboutHoles,
+				"select concat_ws(' ', node, synchronized, error_ns) from clocks limit 1", "select count(*)::varchar from anomalies where kind = 'seal_broken'")
+			if len(m.Inputs) != tt.inputs || got[0] != tt.calls || got[1] != tt.holes || got[2] != "node-a true 5000" {
+				t.Errorf("%d inputs, calls %q, holes %q, clock %q", len(m.Inputs), got[0], got[1], got[2])
+			}
+			if text := strings.Join(m.Warnings, "\n"); !strings.Contains(text, tt.warns) || tt.warns == "" && text != "" {
+				t.Errorf("warnings %q, want %q", text, tt.warns)
+			}
+			broken := 0
+			for _, in := range m.Inputs {
+				if in.Segment == nil || in.Segment.Seal == "" && tt.name != "without a record it can read" {
+					t.Errorf("segment %+v", in.Segment)
+				} else if in.Segment.Seal == "broken" {
+					broken++
+				}
+			}
+			if (broken == 1) != (got[3] == "1") || (broken == 1) != strings.HasPrefix(tt.name, "with a changed") {
+				t.Errorf("%d broken seals, %s anomalies", broken, got[3])
+			}
+		})
+	}
+}
+
+func TestAPinnedRingAsInput(t *testing.T) {
+	dir, pinned := filepath.Join(t.TempDir(), "ring"), filepath.Join(t.TempDir(), "pinned")
+	ringWith(t, dir, 3, ring.Options{})
+	if _, err := ring.Pin(context.Background(), dir, segmentBegin+1000e6, segmentBegin+1500e6, pinned, ring.PinOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	m, got := bundleOf(t, Options{}, []string{pinned}, aboutHoles)
+	if len(m.Inputs) != 1 || got[0] != "0 drop 3" || len(m.Warnings) > 0 {
+		t.Errorf("%d inputs, holes %q, %q", len(m.Inputs), got[0], m.Warnings)
+	}
+}
+
+func TestRetentionIsAHole(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "ring")
+	ringWith(t, dir, 10, ring.Options{MaxBytes: 15_000})
+	m, got := bundleOf(t, Options{}, []string{dir}, "select sum(packets)::bigint::varchar from coverage where reason = 'retention'",
+		"select count(*)::varchar from coverage where reason = 'missing'")
+	if gone := 10 - len(m.Inputs); gone == 0 || got[0] != fmt.Sprint(7*gone) || got[1] != "0" {
+		t.Errorf("%d segments gone, %s packets, %s missing", gone, got[0], got[1])
+	}
+}
+
+func TestKeysBesideASegment(t *testing.T) {
+	dir := t.TempDir()
+	s := newSegment(t, ring.Header{}, workload.InterfaceComment{Cgroup: "/web"})
+	s.exchange(0, 0, clientEnd, serverEnd, "/x")
+	const line = "CLIENT_RANDOM 0000000000000000000000000000000000000000000000000000000000000001 000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000001\n"
+	path := s.write(dir, "a", map[string]string{"keys": line})
+	out := filepath.Join(t.TempDir(), "x.pcapsule")
+	m, err := Run(context.Background(), []string{path}, out, Options{Release: "test", Repanic: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(m.SideInputs) != 1 || m.SideInputs[0].Kind != "keys" || m.SideInputs[0].Path != "" || m.Accounts.Counters["keys"]["secrets"] != 1 {
+		t.Errorf("%+v, %v", m.SideInputs, m.Accounts.Counters)
+	}
+	b, err := bundle.Open(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Rederive(context.Background(), b, Options{Release: "test"}); !errors.Is(err, ErrNeedsKeys) {
+		t.Errorf("made again without the keys: %v", err)
+	}
+	write(t, filepath.Join(dir, "a.keys"), "these are no keys\n")
+	if m, _ := bundleOf(t, Options{}, []string{path}); len(m.SideInputs) != 0 || !strings.Contains(strings.Join(m.Warnings, "\n"), "a.keys: not used") {
+		t.Errorf("%+v, %q", m.SideInputs, m.Warnings)
+	}
+	remove(t, filepath.Join(dir, "a.keys"))
+	write(t, filepath.Join(dir, "a.keys.age"), ageHeader+"x")
+	if m, _ := bundleOf(t, Options{}, []string{path}); !strings.Contains(strings.Join(m.Warnings, "\n"), "a.keys.age: not used: encrypted with age") {
+		t.Errorf("%q", m.Warnings)
+	}
+}
+
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func remove(t *testing.T, path string) {
+	t.Helper()
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+}
