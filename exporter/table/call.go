@@ -6,7 +6,7 @@ package table
 type Call struct {
 	CallNo   int64  `col:"call_no" doc:"dense number of the call in this bundle, from 0, in the order of the packet that completed it"`
 	CallID   ID     `col:"call_id" doc:"identity by content: equal in every bundle and at both sides of a NAT; see docs/format/calls.md"`
-	Protocol string `col:"protocol" enc:"dict" doc:"protocol folder: http1, http2, grpc, dns, tls, redis, postgresql, icmp, tcp, udp, …"`
+	Protocol string `col:"protocol" enc:"dict" doc:"protocol folder: http1, http2, http3, grpc, dns, tls, quic, redis, postgresql, icmp, tcp, udp, …"`
 	TsNs     int64  `col:"ts_ns" unit:"ns" doc:"time of the packet with the first byte of the request, nanoseconds since 1970 UTC"`
 	Ts       Micros `col:"ts" unit:"us" doc:"ts_ns cut to microseconds, UTC"`
 
@@ -21,7 +21,7 @@ type Call struct {
 	NetworkUs Opt[int64] `col:"network_us" unit:"us" doc:"client's wait less the server's; null unless both sides were captured whole"`
 	ClockID   int32      `col:"clock_id" doc:"clock that stamped ts_ns; see table clocks"`
 
-	Transport string     `col:"transport" enc:"dict" doc:"tcp, udp, sctp, icmp or another IP protocol's name"`
+	Transport string     `col:"transport" enc:"dict" doc:"tcp, udp, quic, sctp, icmp or another IP protocol's name"`
 	ConnID    int64      `col:"conn_id" doc:"connection; see table connections"`
 	FlowID    int64      `col:"flow_id" doc:"flow the bytes were taken from; see table flows"`
 	StreamID  Opt[int64] `col:"stream_id" doc:"stream within the connection where the protocol has some (HTTP/2)"`

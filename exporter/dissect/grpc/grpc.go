@@ -37,7 +37,7 @@ type Row struct {
 	Web            bool              `col:"grpc_web" doc:"gRPC-Web"`
 	RequestText    table.Opt[string] `col:"grpc_request_text" doc:"first messages of the client, one a line, shown without a schema, at most 4 KiB"`
 	ResponseText   table.Opt[string] `col:"grpc_response_text" doc:"first messages of the server, one a line, shown without a schema, at most 4 KiB"`
-	ResetCode      table.Opt[int64]  `col:"grpc_reset_code" doc:"error code of the RST_STREAM or GOAWAY that ended the stream, RFC 9113 section 7"`
+	ResetCode      table.Opt[int64]  `col:"grpc_reset_code" doc:"error code of the RST_STREAM or GOAWAY that ended the stream, RFC 9113 section 7; over HTTP/3 that of RFC 9114 section 8.1"`
 	ResetName      table.Opt[string] `col:"grpc_reset_name" enc:"dict" doc:"name of grpc_reset_code, such as CANCEL"`
 	ResetBy        table.Opt[string] `col:"grpc_reset_by" enc:"dict" doc:"who sent it: client or server"`
 	Guessed        bool              `col:"grpc_guessed" doc:"told by the shape of its messages alone: content-type stood in a compression table entry that was not captured"`
@@ -48,7 +48,7 @@ type Row struct {
 func Protocol() *dissect.Protocol {
 	return &dissect.Protocol{
 		Name:       "grpc",
-		Doc:        "gRPC and gRPC-Web over HTTP/2: one row a stream",
+		Doc:        "gRPC and gRPC-Web over HTTP/2 and HTTP/3: one row a stream",
 		Transports: []dissect.Transport{dissect.TCP},
 		Row:        &Row{},
 	}
