@@ -83,10 +83,26 @@ func newStage(t *testing.T, role string) *stage {
 			time.Sleep(20 * time.Millisecond)
 		}
 	})
-	if !s.out.Scan() || s.out.Text() != "ready" {
+	if strings.HasPrefix(role, "scene ") && (!s.out.Scan() || s.out.Text() != "ready") {
 		t.Fatalf("scene did not begin: %q", s.out.Text())
 	}
 	return s
+}
+
+// run starts another part in a control group below the stage's, or its own, and its network.
+func (s *stage) run(cgroup, role string) {
+	s.t.Helper()
+	dir, err := os.Open(cgroup)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer dir.Close()
+	c := exec.Command(mustLook(s.t, "nsenter"), fmt.Sprintf("--net=/proc/%d/ns/net", s.pid), must(os.Executable()))
+	c.Env = append(os.Environ(), roleEnv+"="+role)
+	c.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(dir.Fd())}
+	if text, err := c.CombinedOutput(); err != nil {
+		s.t.Fatalf("%v: %s", err, text)
+	}
 }
 
 // play lets the scene go on and returns what its parts did.
@@ -332,7 +348,7 @@ func TestBytesAndDirections(t *testing.T) {
 	s := newStage(t, "scene prefork")
 	dir := t.TempDir()
 	raw, out := filepath.Join(dir, "raw.pcap"), filepath.Join(dir, "out.pcapng")
-	dump := exec.Command("nsenter", fmt.Sprintf("--net=/proc/%d/ns/net", s.pid), tcpdump, "-Z", "root", "--immediate-mode", "-U", "-s", "0", "-i", "lo", "-w", raw)
+	dump := exec.Command("nsenter", fmt.Sprintf("--net=/proc/%d/ns/net", s.pid), tcpdump, "-Z", "root", "--immediate-mode", "-B", "65536", "-U", "-s", "65535", "-i", "lo", "-w", raw)
 	stderr, err := dump.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -340,16 +356,24 @@ func TestBytesAndDirections(t *testing.T) {
 	if err := dump.Start(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := bufio.NewReader(stderr).ReadString('\n'); err != nil { // listening on lo
+	said := bufio.NewReader(stderr)
+	if _, err := said.ReadString('\n'); err != nil { // listening on lo
 		t.Fatal(err)
 	}
 	stats := record(t, Options{File: out, Cgroup: s.cgroup}, func() {
 		s.play()
-		time.Sleep(200 * time.Millisecond)
+		for size, same := int64(0), 0; same < 10; same++ { // tcpdump may be slower than we are
+			time.Sleep(50 * time.Millisecond)
+			if info, err := os.Stat(raw); err == nil && info.Size() != size {
+				size, same = info.Size(), 0
+			}
+		}
 		if err := dump.Process.Signal(os.Interrupt); err != nil {
 			t.Error(err)
 		}
+		text, _ := io.ReadAll(said)
 		dump.Wait()
+		t.Logf("tcpdump: %s", text)
 	})
 	f, err := os.Open(raw)
 	if err != nil {
@@ -388,7 +412,7 @@ func TestBytesAndDirections(t *testing.T) {
 		}
 		in++
 		if want[string(p.ip)]--; want[string(p.ip)] < 0 {
-			t.Errorf("tcpdump has no packet %x", p.ip[:min(len(p.ip), 60)])
+			t.Errorf("tcpdump has no packet %x, number %d", p.ip[:min(len(p.ip), 60)], in+sent)
 		}
 	}
 	if in != total || sent != total || stats.Delivered != uint64(in+sent) || total < 30 {
@@ -403,18 +427,7 @@ func TestFloodBalances(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "out.pcapng")
 	const count = 30000
 	stats := record(t, Options{File: out, Cgroup: s.cgroup, RingBuffer: 16 << 10}, func() {
-		dir, err := os.Open(s.cgroup)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer dir.Close()
-		c := exec.Command("nsenter", fmt.Sprintf("--net=/proc/%d/ns/net", s.pid), "/proc/self/exe")
-		c.Path, c.Args = mustLook(t, "nsenter"), []string{"nsenter", fmt.Sprintf("--net=/proc/%d/ns/net", s.pid), must(os.Executable())}
-		c.Env = append(os.Environ(), fmt.Sprintf("%s=flood %d", roleEnv, count))
-		c.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(dir.Fd())}
-		if text, err := c.CombinedOutput(); err != nil {
-			t.Fatalf("%v: %s", err, text)
-		}
+		s.run(s.cgroup, fmt.Sprint("flood ", count))
 	})
 	packets := readAll(t, out)
 	var told uint64
@@ -607,4 +620,99 @@ func TestInterfaces(t *testing.T) {
 			t.Fatalf("frame of %d bytes, link type %d", len(p.Data), p.LinkType)
 		}
 	}
+}
+
+// TestShortLivedGroup: packets of a control group that is gone when they are read have its
+// name all the same.
+func TestShortLivedGroup(t *testing.T) {
+	s := newStage(t, "scene idle")
+	out := filepath.Join(t.TempDir(), "out.pcapng")
+	const id = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+	job := filepath.Join(s.cgroup, "kubepods-besteffort-pod11111111_2222_3333_4444_555555555555.slice")
+	record(t, Options{File: out, Cgroup: s.cgroup}, func() {
+		for _, dir := range []string{job, filepath.Join(job, "cri-containerd-"+id+".scope")} {
+			if err := os.Mkdir(dir, 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s.run(filepath.Join(job, "cri-containerd-"+id+".scope"), "flood 5")
+		for _, dir := range []string{filepath.Join(job, "cri-containerd-"+id+".scope"), job} {
+			for range 50 {
+				if os.Remove(dir) == nil {
+					break
+				}
+				time.Sleep(time.Millisecond)
+			}
+		}
+	})
+	packets := readAll(t, out)
+	if len(packets) != 10 {
+		t.Fatalf("%d packets, want 10", len(packets))
+	}
+	c, ok := workload.ParseInterfaceComment(packets[0].iface.Comments[0])
+	if !ok || c.Identity.PodUID != "11111111-2222-3333-4444-555555555555" || c.Identity.Container != id[:12] || !strings.HasSuffix(c.Cgroup, id+".scope") {
+		t.Errorf("interface %q, comment %+v", packets[0].iface.Name, c)
+	}
+}
+
+// TestOwnTrafficIsLeftOut: what the recorder itself sends is counted as filtered.
+func TestOwnTrafficIsLeftOut(t *testing.T) {
+	s := newStage(t, "own")
+	if !s.out.Scan() {
+		t.Skip("needs CAP_BPF")
+	}
+	if got := s.out.Text(); got != "own 0 200" {
+		t.Errorf("%q, want 200 packets filtered and none delivered", got)
+	}
+}
+
+// TestResetsAndDrops finds in the events what a connection to nobody brings about.
+func TestResetsAndDrops(t *testing.T) {
+	s := newStage(t, "scene refused")
+	out := filepath.Join(t.TempDir(), "out.pcapng")
+	record(t, Options{File: out, Cgroup: s.cgroup}, func() { s.play() })
+	b, err := os.ReadFile(strings.TrimSuffix(out, ".pcapng") + ".events")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Contains(b, []byte(`"kind":"tcp_reset_received"`)) {
+		t.Errorf("no reset in %s", b)
+	}
+}
+
+// TestStreamIsLive: packets are in the stream while the recording goes on.
+func TestStreamIsLive(t *testing.T) {
+	s := newStage(t, "scene prefork")
+	pr, pw, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pr.Close()
+	live := make(chan int, 1)
+	go func() {
+		head, packets := make([]byte, 8), 0
+		for {
+			if _, err := io.ReadFull(pr, head); err != nil {
+				return
+			}
+			if _, err := io.CopyN(io.Discard, pr, int64(le32(head[4:]))-8); err != nil {
+				return
+			}
+			if head[0] == 6 {
+				packets++
+			}
+			if packets == 20 {
+				live <- packets
+			}
+		}
+	}()
+	record(t, Options{Stream: pw, Cgroup: s.cgroup}, func() {
+		s.play()
+		select {
+		case <-live:
+		case <-time.After(5 * time.Second):
+			t.Error("no packets in the stream")
+		}
+	})
+	pw.Close()
 }

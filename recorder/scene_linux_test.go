@@ -2,7 +2,9 @@ package recorder
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -72,6 +74,8 @@ func play() {
 		serveOne(must(net.FileConn(os.NewFile(3, "connection"))), "writer")
 	case "flood":
 		flood(arg)
+	case "own": // records itself and nobody else
+		recordOwn()
 	}
 	os.Exit(0)
 }
@@ -159,6 +163,16 @@ func scene(name string, wait func()) {
 		c.Wait()
 	case "idle": // a child floods on request
 		wait()
+	case "refused": // nobody listens there
+		wait()
+		l := must(net.Listen(network, addr))
+		to := l.Addr().String()
+		l.Close()
+		if _, err := net.Dial(network, to); err == nil {
+			must(0, errors.New("somebody listens"))
+		}
+		u := must(net.Dial("udp4", "127.0.0.1:9"))
+		must(u.Write([]byte("to nobody")))
 	}
 }
 
@@ -194,6 +208,21 @@ func serveOne(c net.Conn, kind string) {
 	fmt.Printf("%s\n", text)
 	telling.Unlock()
 	c.Close()
+}
+
+// recordOwn records the control group that this process is in, sends packets, and prints
+// how many were delivered and filtered.
+func recordOwn() {
+	loopbackUp()
+	text := must(os.ReadFile("/proc/self/cgroup"))
+	_, cgroup, _ := strings.Cut(string(text), "0::")
+	cgroup, _, _ = strings.Cut(cgroup, "\n")
+	ctx, cancel := context.WithCancel(context.Background())
+	s := must(Run(ctx, Options{Stream: io.Discard, Cgroup: cgroup, OnStart: func(Started) {
+		flood("100")
+		cancel()
+	}}))
+	fmt.Println("own", s.Delivered, s.Filtered)
 }
 
 // flood sends UDP packets of 1000 bytes to nobody in particular: "PORT COUNT".
