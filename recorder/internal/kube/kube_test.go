@@ -158,9 +158,6 @@ func TestAPIGoesAwayAndComesBack(t *testing.T) {
 }
 
 func TestTenThousandPods(t *testing.T) {
-	if testing.Short() {
-		t.Skip("needs a second and 100 MB")
-	}
 	s, _ := still(t, Options{})
 	heap := func() int64 {
 		goruntime.GC()

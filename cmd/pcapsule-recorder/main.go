@@ -1,0 +1,12 @@
+// Command pcapsule-recorder records a Kubernetes node's packets into a ring.
+package main
+
+import (
+	"os"
+
+	"github.com/pcapsule/pcapsule/internal/cli/recorder"
+)
+
+func main() {
+	os.Exit(recorder.Main(os.Args[1:], os.Stdout, os.Stderr))
+}

@@ -1,0 +1,354 @@
+// Package recorder is the program pcapsule-recorder: one command, which records a node of
+// a cluster until it is told to end. It links no DuckDB and no C.
+//
+// Every flag may be given as an environment variable, PCAPSULE_ and its name in capitals;
+// the flag counts first. Errors and exit codes are those of pcapsule.
+package recorder
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"os/signal"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"k8s.io/apimachinery/pkg/api/resource"
+
+	node "github.com/pcapsule/pcapsule/recorder"
+	"github.com/pcapsule/pcapsule/recorder/agent"
+	"github.com/pcapsule/pcapsule/recorder/filter"
+	"github.com/pcapsule/pcapsule/recorder/ring"
+)
+
+// Release is the version of this program; the build sets it.
+var Release = "0.1.0-dev"
+
+// Exit codes, a part of those of pcapsule.
+const (
+	exitDone        = 0
+	exitOther       = 1
+	exitUsage       = 2
+	exitUnreadable  = 3
+	exitExists      = 5
+	exitDisk        = 6
+	exitVerify      = 8
+	exitNewer       = 9
+	exitSyntax      = 11
+	exitInterrupted = 130
+)
+
+const exitCodes = `Exit codes: 0 done; 1 other; 2 wrong use; 3 a file that cannot be read; 5 another recorder has
+the ring; 6 disk; 8 the counters do not balance; 9 a ring of a newer release; 11 filter syntax;
+130 interrupted before recording began.`
+
+// Main runs the program and returns its exit code.
+func Main(args []string, out, errOut io.Writer) int {
+	signal.Ignore(syscall.SIGPIPE)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the program at once
+	c := command(os.LookupEnv, errOut)
+	c.SetArgs(args)
+	c.SetOut(out)
+	c.SetErr(errOut)
+	err := c.ExecuteContext(ctx)
+	if err == nil {
+		return exitDone
+	}
+	code, hint := judge(ctx, err)
+	fmt.Fprintf(errOut, "error: %s\n", printable(err.Error()))
+	if hint != "" {
+		fmt.Fprintf(errOut, "hint: %s\n", hint)
+	}
+	return code
+}
+
+// printable takes out what a terminal would act on: file names come into messages.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' && r != '\n' || r >= 0x7F && r < 0xA0 {
+			return '?'
+		}
+		return r
+	}, s)
+}
+
+// usageError is a mistake on the command line.
+type usageError struct{ error }
+
+// Unwrap gives the mistake.
+func (u usageError) Unwrap() error { return u.error }
+
+func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+// judge gives an error its exit code, and the next step where there is one.
+func judge(ctx context.Context, err error) (code int, hint string) {
+	var usage usageError
+	var right *node.PrivilegeError
+	var unbalanced *node.BalanceError
+	var syntax *filter.Error
+	switch {
+	case errors.As(err, &unbalanced):
+		return exitVerify, "the recording is there; do not rely on its counts of losses"
+	case errors.As(err, &usage):
+		return exitUsage, "see pcapsule-recorder --help"
+	case errors.As(err, &syntax):
+		return exitSyntax, "FILTER is in the language of tcpdump; see pcap-filter(7)"
+	case errors.As(err, &right):
+		return exitOther, "the container needs the capabilities BPF, PERFMON and NET_ADMIN (SYS_ADMIN before Linux 5.8); docs/guide/recorder.md has the whole list"
+	case errors.Is(err, node.ErrCgroup):
+		return exitOther, "mount the host's /sys/fs/cgroup at the same place in the container, or use --capture=interfaces"
+	case errors.Is(err, ring.ErrLocked):
+		return exitExists, "one recorder a ring: end the other, or choose another --ring"
+	case errors.Is(err, ring.ErrNewer):
+		return exitNewer, "use a newer pcapsule-recorder, or choose another --ring"
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, syscall.EROFS), errors.Is(err, syscall.EIO), errors.Is(err, ring.ErrReserve):
+		return exitDisk, "the ring's folder must be a disk that can be written to; hostPath volumes keep it over restarts"
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission):
+		return exitUnreadable, "check the path, and who may read and write there"
+	case ctx.Err() != nil:
+		return exitInterrupted, ""
+	}
+	return exitOther, ""
+}
+
+// Link types of what is recorded, docs/format/segment.md.
+const (
+	linkCooked   = 276
+	linkEthernet = 1
+)
+
+type flags struct {
+	ring, key                            string
+	segmentSize, maxSize, reserve        string
+	segmentTime, maxAge                  time.Duration
+	capture, cgroup                      string
+	interfaces                           []string
+	snap                                 uint32
+	headersOnly, noOwners, noEvents      bool
+	buffer                               string
+	node, kubeconfig, kubernetes, labels string
+	noPeers                              bool
+	keep, patience                       time.Duration
+	metrics, logFormat                   string
+}
+
+// lookup finds an environment variable.
+type lookup func(name string) (string, bool)
+
+func command(env lookup, errOut io.Writer) *cobra.Command {
+	var f flags
+	c := &cobra.Command{
+		Use:   "pcapsule-recorder [FILTER]",
+		Short: "Record a Kubernetes node's packets into a ring, with whose they are and what was lost",
+		Long: `Record what the sockets of this node send and receive, pods' and its own, into a ring of PCAPNG
+segments, with the pod, container and process behind each packet and with every loss counted.
+
+Names, labels, owners and services come from the Kubernetes API. While it is away, recording
+goes on with what is known, and metrics and health say since when. SIGTERM ends in order: what
+is in the kernel's buffer is written, the last segment is sealed, the counters are checked.
+
+FILTER is in tcpdump's words. Every flag may be given as an environment variable: --max-size as
+PCAPSULE_MAX_SIZE; the node's name also as NODE_NAME, the kubeconfig also as KUBECONFIG, the
+filter as PCAPSULE_FILTER. Sizes are bytes, or have a unit: 512MiB, 20Gi, 1G.
+
+` + exitCodes,
+		Example: `  pcapsule-recorder --ring /var/lib/pcapsule --max-size 20Gi --max-age 24h
+  NODE_NAME=worker-1 pcapsule-recorder --metrics :9464 'not port 22'
+  pcapsule-recorder --kubeconfig ~/.kube/config --node worker-1 --ring ./ring
+  pcapsule-recorder --kubernetes=off --node edge-7 --headers-only`,
+		Version:           Release,
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		DisableAutoGenTag: true,
+		RunE: func(c *cobra.Command, args []string) error {
+			if err := fromEnvironment(c.Flags(), env); err != nil {
+				return err
+			}
+			if text, ok := env("PCAPSULE_FILTER"); ok && len(args) == 0 {
+				args = []string{text}
+			}
+			return run(c.Context(), &f, strings.Join(args, " "), errOut)
+		},
+	}
+	c.SetVersionTemplate("{{.Name}} {{.Version}}\n")
+	c.CompletionOptions.DisableDefaultCmd = true
+	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	f.define(c.Flags())
+	return c
+}
+
+func (f *flags) define(fl *pflag.FlagSet) {
+	fl.SortFlags = false
+	fl.StringVar(&f.ring, "ring", "/var/lib/pcapsule", "folder of the ring")
+	fl.StringVar(&f.segmentSize, "segment-size", "64MiB", "size at which a segment ends")
+	fl.DurationVar(&f.segmentTime, "segment-time", time.Minute, "age at which a segment ends")
+	fl.StringVar(&f.maxSize, "max-size", "10GiB", "keep at most so much; 0: no limit")
+	fl.DurationVar(&f.maxAge, "max-age", 0, "keep at most so long; 0: no limit")
+	fl.StringVar(&f.reserve, "reserve", "1GiB", "disk space to leave free")
+	fl.StringVar(&f.key, "key", "", "key that signs the records of segments (ed25519, PKCS #8 in PEM); made where it is not there")
+	fl.StringVar(&f.capture, "capture", string(node.Sockets), "sockets: packets of sockets, with owners; interfaces: frames of network interfaces")
+	fl.StringVar(&f.cgroup, "cgroup", "", "only sockets of this control group and those below it")
+	fl.StringArrayVarP(&f.interfaces, "interface", "i", nil, "with --capture=interfaces: only this one; may be given several times")
+	fl.Uint32VarP(&f.snap, "snapshot-length", "s", 0, "bytes of a packet to keep; 0: all")
+	fl.BoolVar(&f.headersOnly, "headers-only", false, "keep only network and transport headers")
+	fl.StringVarP(&f.buffer, "buffer-size", "B", "32MiB", "ring buffer between kernel and recorder, a power of two")
+	fl.BoolVar(&f.noOwners, "no-owners", false, "do not find out which process owns a socket")
+	fl.BoolVar(&f.noEvents, "no-events", false, "no events of processes, the network stack and Kubernetes")
+	fl.StringVar(&f.node, "node", "", "name of this node in Kubernetes (default: $NODE_NAME, else the host's name)")
+	fl.StringVar(&f.kubeconfig, "kubeconfig", "", "how to reach the API (default: the pod's service account)")
+	fl.StringVar(&f.kubernetes, "kubernetes", "auto", "auto: use it where there is one; required: end where there is none; off")
+	fl.StringVar(&f.labels, "labels", agent.DefaultLabels, "labels of pods that may be written, a star at the end takes all that begin so; none: -")
+	fl.BoolVar(&f.noPeers, "no-peers", false, "do not watch services and endpoints of the whole cluster")
+	fl.DurationVar(&f.keep, "remember", 10*time.Minute, "how long pods that are gone are known")
+	fl.DurationVar(&f.patience, "wait", 5*time.Second, "how long to wait for the API before recording begins")
+	fl.StringVar(&f.metrics, "metrics", ":9464", "address of /metrics, /healthz and /readyz; empty: none")
+	fl.StringVar(&f.logFormat, "log", "text", "text or json, to standard error")
+}
+
+// fromEnvironment sets what was not given as a flag.
+func fromEnvironment(fl *pflag.FlagSet, env lookup) error {
+	var first error
+	fl.VisitAll(func(x *pflag.Flag) {
+		names := []string{"PCAPSULE_" + strings.ToUpper(strings.ReplaceAll(x.Name, "-", "_"))}
+		switch x.Name {
+		case "help", "version":
+			return
+		case "node":
+			names = append(names, "NODE_NAME")
+		case "kubeconfig":
+			names = append(names, "KUBECONFIG")
+		}
+		for _, name := range names {
+			text, ok := env(name)
+			if !ok || x.Changed || first != nil || text == "" && name != names[0] {
+				continue
+			}
+			if err := fl.Set(x.Name, text); err != nil {
+				first = usagef("%s: %w", name, errors.Unwrap(err))
+			}
+		}
+	})
+	return first
+}
+
+func run(ctx context.Context, f *flags, expression string, errOut io.Writer) error {
+	o, err := f.options(expression)
+	if err != nil {
+		return err
+	}
+	switch f.logFormat {
+	case "text":
+		o.Log = slog.New(slog.NewTextHandler(errOut, nil))
+	case "json":
+		o.Log = slog.New(slog.NewJSONHandler(errOut, nil))
+	default:
+		return usagef("--log %q: want text or json", f.logFormat)
+	}
+	if f.kubernetes != "off" {
+		o.Cluster, err = agent.Cluster(f.kubeconfig, o.Record.Program)
+		switch {
+		case err == nil:
+		case f.kubernetes == "auto" && errors.Is(err, agent.ErrNoCluster):
+			o.Log.Warn("recording without names of pods: no kubeconfig and no service account; --kubernetes=off says that this is meant")
+		case errors.Is(err, agent.ErrNoCluster), f.kubeconfig != "":
+			return usageError{err}
+		default:
+			return err
+		}
+	}
+	_, err = agent.Run(ctx, o)
+	return err
+}
+
+// options reads the flags.
+func (f *flags) options(expression string) (agent.Options, error) {
+	r := ring.Options{Dir: f.ring, SegmentTime: f.segmentTime, MaxAge: f.maxAge}
+	o := agent.Options{NoPeers: f.noPeers, Keep: f.keep, Patience: f.patience, Listen: f.metrics}
+	o.Record = node.Options{
+		Capture: node.Capture(f.capture), Cgroup: f.cgroup, Interface: f.interfaces, Filter: expression, Snap: f.snap,
+		HeadersOnly: f.headersOnly, NoOwners: f.noOwners, NoEvents: f.noEvents, Node: f.node, Program: "pcapsule-recorder " + Release, Ring: &r,
+	}
+	var buffer int64
+	for _, size := range []struct {
+		flag, text string
+		to         *int64
+	}{{"segment-size", f.segmentSize, &r.SegmentBytes}, {"max-size", f.maxSize, &r.MaxBytes}, {"reserve", f.reserve, &r.Reserve}, {"buffer-size", f.buffer, &buffer}} {
+		var err error
+		if *size.to, err = parseSize(size.text); err != nil {
+			return o, usagef("--%s: %w", size.flag, err)
+		}
+	}
+	switch {
+	case f.ring == "":
+		return o, usagef("--ring: want a folder")
+	case f.capture != string(node.Sockets) && f.capture != string(node.Interfaces):
+		return o, usagef("--capture %q: want sockets or interfaces", f.capture)
+	case len(f.interfaces) > 0 && o.Record.Capture != node.Interfaces:
+		return o, usagef("-i says which interfaces: give --capture=interfaces too")
+	case f.kubernetes != "auto" && f.kubernetes != "required" && f.kubernetes != "off":
+		return o, usagef("--kubernetes %q: want auto, required or off", f.kubernetes)
+	case f.segmentTime <= 0, f.maxAge < 0, f.keep <= 0, f.patience < 0:
+		return o, usagef("--segment-time, --max-age, --remember and --wait: want times above 0")
+	case r.SegmentBytes <= 0:
+		return o, usagef("--segment-size %s: want more than 0", f.segmentSize)
+	case buffer < 4096 || buffer > 1<<31 || buffer&(buffer-1) != 0:
+		return o, usagef("--buffer-size %s: want a power of two from 4KiB to 2GiB", f.buffer)
+	}
+	link := uint16(linkCooked)
+	if o.Record.Capture == node.Interfaces {
+		link = linkEthernet
+	}
+	// Told before anything is waited for.
+	if _, err := filter.Compile(expression, link, 0); err != nil {
+		return o, err
+	}
+	o.Record.RingBuffer = uint32(buffer)
+	if o.Patience == 0 {
+		o.Patience = time.Nanosecond
+	}
+	if o.Record.Node == "" {
+		name, err := os.Hostname()
+		if err != nil {
+			return o, usagef("--node is not given, and the host has no name: %w", err)
+		}
+		o.Record.Node = name
+	}
+	for label := range strings.SplitSeq(f.labels, ",") {
+		if label = strings.TrimSpace(label); label != "" && label != "-" {
+			o.Labels = append(o.Labels, label)
+		}
+	}
+	if f.key != "" {
+		key, err := ring.LoadKey(f.key)
+		if err != nil {
+			return o, err
+		}
+		r.Key = key
+	}
+	return o, nil
+}
+
+// parseSize reads a number of bytes as people of Kubernetes write it (20Gi), and as those
+// of pcapsule do (20GiB).
+func parseSize(text string) (int64, error) {
+	short := strings.TrimSuffix(strings.ReplaceAll(text, " ", ""), "B")
+	q, err := resource.ParseQuantity(short)
+	if err != nil || len(text) > 32 || strings.HasSuffix(short, "m") {
+		return 0, fmt.Errorf("size %s: want a number with Ki, Mi, Gi, k, M or G", strconv.Quote(text))
+	}
+	n, whole := q.AsInt64()
+	if !whole || n < 0 {
+		return 0, fmt.Errorf("size %s: want a whole number of bytes, 0 or more", strconv.Quote(text))
+	}
+	return n, nil
+}

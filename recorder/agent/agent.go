@@ -1,0 +1,193 @@
+// Package agent is the recorder of a cluster's node: it joins recorder, which knows no
+// Kubernetes, with what the API says of this node's workloads, and tells how it stands to
+// Prometheus and to the kubelet's probes.
+//
+// Recording goes before all else: without an API, or while it is away, packets are
+// recorded with what their control groups tell, and the state says so.
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/pcapsule/pcapsule/recorder"
+	"github.com/pcapsule/pcapsule/recorder/internal/kube"
+	"github.com/pcapsule/pcapsule/recorder/workload"
+)
+
+// DefaultLabels are the labels of pods that are kept where nobody chose others.
+const DefaultLabels = kube.DefaultLabels
+
+// Options of an agent.
+type Options struct {
+	Record   recorder.Options // its Ring must be set; Source and what it tells are the agent's
+	Cluster  *rest.Config     // how to reach the API; nil: no Kubernetes
+	Labels   []string         // of pods, that may be written; a star at the end takes all that begin so
+	NoPeers  bool             // do not watch services and endpoints of the whole cluster
+	Keep     time.Duration    // how long workloads that are gone are known; 0 means 10 minutes
+	Patience time.Duration    // how long to wait for the API before recording begins; 0 means 5 s
+	Listen   string           // address of metrics and health; empty: none
+	Log      *slog.Logger
+}
+
+// ErrNoCluster means that nothing says how to reach an API.
+var ErrNoCluster = errors.New("no Kubernetes API: neither a kubeconfig nor a service account is there")
+
+// Cluster finds how to reach the API: by a kubeconfig, or by the pod's service account
+// where none is named.
+func Cluster(kubeconfig, program string) (*rest.Config, error) {
+	var c *rest.Config
+	var err error
+	if kubeconfig != "" {
+		c, err = clientcmd.BuildConfigFromFlags("", kubeconfig)
+	} else if c, err = rest.InClusterConfig(); errors.Is(err, rest.ErrNotInCluster) || errors.Is(err, os.ErrNotExist) {
+		err = ErrNoCluster
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reaching Kubernetes: %w", err)
+	}
+	c.UserAgent = strings.ReplaceAll(program, " ", "/")
+	c.QPS, c.Burst = 20, 50 // owners are asked for one by one, those of a full node at once
+	c.ContentType, c.AcceptContentTypes = "application/vnd.kubernetes.protobuf", "application/vnd.kubernetes.protobuf,application/json"
+	return c, nil
+}
+
+// agent is one run.
+type agent struct {
+	o       Options
+	source  *kube.Source // nil without Kubernetes
+	began   time.Time
+	started atomic.Pointer[recorder.Started]
+	stats   atomic.Pointer[told]
+	errors  atomic.Uint64
+}
+
+// told is what a recording said of itself, and when.
+type told struct {
+	recorder.Stats
+	at time.Time
+}
+
+// Run records until ctx ends, and returns how it ended as recorder.Run does. What is in
+// the kernel's buffer then is written before it returns.
+func Run(ctx context.Context, o Options) (recorder.Stats, error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Patience == 0 {
+		o.Patience = 5 * time.Second
+	}
+	if o.Record.Ring == nil {
+		return recorder.Stats{}, errors.New("no ring to record to")
+	}
+	a := &agent{o: o, began: time.Now()}
+	if o.Listen != "" {
+		stop, err := a.listen()
+		if err != nil {
+			return recorder.Stats{}, err
+		}
+		defer stop()
+	}
+	if o.Cluster != nil {
+		stop, err := a.watch(ctx)
+		if err != nil {
+			return recorder.Stats{}, err
+		}
+		defer stop()
+	}
+	return a.record(ctx)
+}
+
+// watch begins to ask the API, and waits a little for its first answer, so that
+// interfaces have names from the first packet on.
+func (a *agent) watch(ctx context.Context) (stop func(), err error) {
+	api, err := clients(a.o.Cluster)
+	if err != nil {
+		return nil, err
+	}
+	a.source = kube.New(api, kube.Options{Node: a.o.Record.Node, Labels: a.o.Labels, Keep: a.o.Keep, NoPeers: a.o.NoPeers,
+		OnError: func(err error) { a.o.Log.Warn("Kubernetes does not answer; recording goes on", "error", err) }})
+	// It outlives ctx: packets that are drained at the end have names too.
+	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		a.source.Run(run)
+	}()
+	wait := time.NewTimer(a.o.Patience)
+	defer wait.Stop()
+	for !a.source.State().Synced {
+		select {
+		case <-ctx.Done():
+		case <-wait.C:
+			a.o.Log.Warn("Kubernetes has not answered; recording begins without names", "waited", a.o.Patience)
+		case <-time.After(20 * time.Millisecond):
+			continue
+		}
+		break
+	}
+	return func() { cancel(); <-done }, nil
+}
+
+func (a *agent) record(ctx context.Context) (recorder.Stats, error) {
+	o := a.o.Record
+	if a.source != nil {
+		o.Source = a.source
+	}
+	o.OnStart = func(s recorder.Started) {
+		a.started.Store(&s)
+		a.o.Log.Info("recording", "where", s.Where, "ring", s.Ring, "folder", o.Ring.Dir, "filter", s.Filter, "own", s.Own, "open_sockets", s.Sockets)
+		for _, name := range slices.Sorted(maps.Keys(s.Missing)) {
+			a.o.Log.Warn("this kernel refuses a program; recording goes on with less", "program", name, "error", s.Missing[name])
+		}
+	}
+	o.OnError = func(err error) {
+		a.errors.Add(1)
+		a.o.Log.Error("recording goes on after", "error", err)
+	}
+	o.OnStats = func(s recorder.Stats) { a.stats.Store(&told{s, time.Now()}) }
+	s, err := recorder.Run(ctx, o)
+	a.o.Log.Info("ended", "seen", s.Seen, "filtered", s.Filtered, "delivered", s.Delivered, "dropped", s.Dropped, "balanced", s.Balanced(), "bytes", s.Bytes)
+	return s, err
+}
+
+var _ workload.Source = (*kube.Source)(nil)
+
+// listen serves metrics and health. It returns how to end it.
+func (a *agent) listen() (stop func(), err error) {
+	l, err := net.Listen("tcp", a.o.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("listening for metrics: %w", err)
+	}
+	server := &http.Server{Handler: a.handler(), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second,
+		IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10, ErrorLog: slog.NewLogLogger(a.o.Log.Handler(), slog.LevelDebug)}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			a.o.Log.Error("metrics are not served any more", "error", err)
+		}
+	}()
+	a.o.Log.Info("listening", "address", l.Addr().String())
+	return func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		if server.Shutdown(ctx) != nil {
+			server.Close() // somebody reads slowly; the recording has ended
+		}
+		<-done
+	}, nil
+}

@@ -1,0 +1,93 @@
+package agent
+
+import (
+	"os"
+	"path/filepath"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/pcapsule/pcapsule/recorder/pcapng"
+	"github.com/pcapsule/pcapsule/recorder/ring"
+)
+
+// ringState is what a ring's folder holds. Its records are not read for it: they only
+// grow, and a scrape must stay cheap.
+type ringState struct {
+	segments, open int
+	packets, sides int64 // bytes
+	oldest         int64 // ns; time of the first packet of the oldest segment, 0 where none is known
+}
+
+func readRing(dir string) (st ringState, err error) {
+	list, err := os.ReadDir(dir)
+	if err != nil {
+		return st, err
+	}
+	var first ring.ID
+	found := false
+	for _, e := range list {
+		id, kind, hidden, ok := ring.ParseName(e.Name())
+		if !ok {
+			continue
+		}
+		info, err := e.Info()
+		if err != nil {
+			continue // removed while we look
+		}
+		if kind != "pcapng" {
+			st.sides += info.Size()
+			continue
+		}
+		st.packets += info.Size()
+		if hidden {
+			st.open++
+			continue
+		}
+		st.segments++
+		// Of several series each has its own numbers; the oldest of the first one is meant.
+		if !found || id.Series < first.Series || id.Series == first.Series && id.Sequence < first.Sequence {
+			first, found = id, true
+		}
+	}
+	if found {
+		st.oldest = firstPacket(filepath.Join(dir, first.Segment()))
+	}
+	return st, nil
+}
+
+// firstPacket is the time of a capture's first packet, 0 where there is none.
+func firstPacket(path string) int64 {
+	f, err := os.Open(path)
+	if err != nil {
+		return 0
+	}
+	defer f.Close()
+	r, err := pcapng.NewReader(f, pcapng.Options{Window: 256 << 10, MaxBlock: 1 << 20})
+	if err != nil {
+		return 0
+	}
+	var b pcapng.Batch
+	for {
+		if err := r.Next(&b); err != nil {
+			return 0
+		}
+		if len(b.Packets) > 0 {
+			return b.Packets[0].Time
+		}
+	}
+}
+
+func (a *agent) collectRing(out chan<- prometheus.Metric) {
+	st, err := readRing(a.o.Record.Ring.Dir)
+	if err != nil {
+		return // it is not made yet, or its disk is gone: metrics of drops tell
+	}
+	gauge := func(name, help string, v float64) { out <- number(prometheus.GaugeValue, name, help).is(v) }
+	gauge("ring_segments", "Sealed segments in the ring.", float64(st.segments))
+	gauge("ring_segments_open", "Segments that are being written or wait for the disk.", float64(st.open))
+	gauge("ring_packet_bytes", "Bytes of segments, open ones included.", float64(st.packets))
+	gauge("ring_side_bytes", "Bytes of owners, events and keys beside segments.", float64(st.sides))
+	if st.oldest != 0 {
+		gauge("ring_oldest_packet_timestamp_seconds", "Time of the oldest packet in the ring.", float64(st.oldest)/1e9)
+	}
+}
