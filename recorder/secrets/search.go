@@ -139,13 +139,14 @@ func elementOf(b [16]byte) element {
 
 // times multiplies, NIST SP 800-38D section 6.3.
 func (x element) times(y element) (z element) {
+	high, low := x.high, x.low
 	for i := range 128 {
-		bit := x.high >> 63
+		bit := high >> 63
 		if i >= 64 {
-			bit = x.low >> 63
-			x.low <<= 1
+			bit = low >> 63
+			low <<= 1
 		} else {
-			x.high <<= 1
+			high <<= 1
 		}
 		z.high ^= y.high & -bit
 		z.low ^= y.low & -bit

@@ -176,7 +176,7 @@ func (s *sink) kinds() string {
 }
 
 func (b *blob) text(dir dissect.Dir, id int64) string {
-	return fmt.Sprintf("%s", b.got[plainKey{dir, id}])
+	return string(b.got[plainKey{dir, id}])
 }
 
 // resets notes what it is told of streams given up.

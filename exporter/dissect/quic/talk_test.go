@@ -98,7 +98,6 @@ func content(dir dissect.Dir, stream int64, n int) []byte {
 type talk struct {
 	versions  []quicgo.Version
 	retry     bool
-	suite     uint16
 	streams   int
 	up, down  int // bytes of each stream
 	uni       int // streams of the server

@@ -12,13 +12,6 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/dissecttest"
 )
 
-// takes reads nothing and takes all, as a protocol that passes over bodies.
-type takes struct{}
-
-func (takes) Read(in *dissect.Input) (int, error) { return len(in.Data), nil }
-func (takes) Gap(*dissect.Input, int64) bool      { return true }
-func (takes) Close(dissect.End)                   {}
-
 // sealer seals records of TLS 1.3 with AES-128-GCM.
 type sealer struct {
 	aead cipher.AEAD
