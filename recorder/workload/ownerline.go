@@ -140,6 +140,15 @@ func wireProcessOf(p *Process) wireProcess {
 // ParseOwnerLine reads a line of an owners file, docs/format/owners.md. It answers false
 // for what is none.
 func ParseOwnerLine(line []byte) (OwnerLine, bool) {
+	if len(line) <= MaxSideLine {
+		if s, ok := quickSocket(line); ok {
+			return OwnerLine{Socket: s}, true
+		}
+	}
+	return parseOwnerLine(line)
+}
+
+func parseOwnerLine(line []byte) (OwnerLine, bool) {
 	var w wireOwnerLine
 	if len(line) > MaxSideLine || json.Unmarshal(line, &w) != nil {
 		return OwnerLine{}, false

@@ -209,6 +209,40 @@ func FuzzOwners(f *testing.F) {
 	})
 }
 
+// FuzzQuickSocket holds the quick reader to the thorough one.
+func FuzzQuickSocket(f *testing.F) {
+	f.Add([]byte(socketLine))
+	f.Add(line(1, 0, 5, "10.0.0.9:7", owned(7, "creator", 0, 5)))
+	f.Add([]byte(strings.Replace(socketLine, "2026-03-02", "2024-02-29", 1)))
+	f.Fuzz(func(t *testing.T, line []byte) {
+		s, ok := quickSocket(line)
+		if !ok {
+			return
+		}
+		if l, ok := parseOwnerLine(line); !ok || !reflect.DeepEqual(l.Socket, s) {
+			t.Fatalf("%+v, want %+v", s, l.Socket)
+		}
+	})
+}
+
+func TestQuickSocketReadsWhatRecordersWrite(t *testing.T) {
+	for _, text := range []string{socketLine, strings.Replace(socketLine, `"remote":"10.0.0.2:4000",`, "", 1)} {
+		if s, ok := quickSocket([]byte(text)); !ok || len(s.Owners) != 2 {
+			t.Errorf("not read: %s", text)
+		}
+	}
+	for day := int64(0); day < 366*290; day++ {
+		at := day*86400e9 + 3723_000000001
+		want := formatTime(at)
+		q := quick{b: []byte(`"` + want + `"`)}
+		if got := q.time(); !q.bad && got != at {
+			t.Fatalf("%s read as %s", want, formatTime(got))
+		} else if q.bad && want[8] < '2' && want < "2262" {
+			t.Fatalf("%s not read", want)
+		}
+	}
+}
+
 func FuzzHappening(f *testing.F) {
 	f.Add([]byte(`{"time":"2026-03-02T09:00:01Z","kind":"k8s","object":{"kind":"Pod"},"message":"` + "\xff" + `"}`))
 	f.Add([]byte(`{"time":"2026-03-02T09:00:01Z","kind":"exit","exit_code":-7,"uid":3,"args":["a"],"local":"1.2.3.4:5"}`))
@@ -224,4 +258,23 @@ func FuzzHappening(f *testing.F) {
 			t.Fatalf("written and read again it is another\n%+v\n%+v", h, again)
 		}
 	})
+}
+
+func BenchmarkOwnersAdd(b *testing.B) {
+	for b.Loop() {
+		x := NewOwners(1 << 20)
+		x.Add([]byte(socketLine))
+	}
+	b.SetBytes(int64(len(socketLine)))
+}
+
+func BenchmarkOwnersFind(b *testing.B) {
+	x := NewOwners(64 << 20)
+	for i := range 60_000 {
+		x.Add(line(i, 0, 5e9, fmt.Sprintf("10.1.%d.9:%d", i>>14, i&0x3fff+1), owned(7, "writer", 0, 5)))
+	}
+	local, remote := end("10.0.0.1:53"), end("10.1.2.9:77")
+	for b.Loop() {
+		x.Find(17, local, remote, "", second+1)
+	}
 }
