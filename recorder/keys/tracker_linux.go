@@ -27,6 +27,8 @@ type Tracker struct {
 	done  sync.WaitGroup
 
 	closing sync.WaitGroup // of probes
+	once    sync.Once
+	err     error
 
 	mu      sync.Mutex // guards all below
 	procs   map[uint32]*process
@@ -124,8 +126,14 @@ func Start(o Options) (*Tracker, error) {
 	return t, nil
 }
 
-// Close ends the reading, after what is in the ring buffer has been written.
+// Close ends the reading, after what is in the ring buffer has been written. Closing again
+// does nothing.
 func (t *Tracker) Close() error {
+	t.once.Do(func() { t.err = t.end() })
+	return t.err
+}
+
+func (t *Tracker) end() error {
 	close(t.stop)
 	t.done.Wait()
 	t.mu.Lock()
@@ -198,11 +206,13 @@ func (t *Tracker) run() {
 	ring := t.progs.Ring()
 	var rec ringbuf.Record
 	var e bpf.Event
-	stopping := false
+	stopping, busy := false, time.Now()
 	for {
-		wait := 20 * time.Millisecond
+		wait := 100 * time.Millisecond
 		if stopping {
 			wait = 0
+		} else if time.Since(busy) < time.Second {
+			wait = 3 * time.Millisecond // files of a new process are looked at often
 		}
 		ring.SetDeadline(time.Now().Add(wait))
 		err := ring.ReadInto(&rec)
@@ -211,6 +221,7 @@ func (t *Tracker) run() {
 		case err == nil:
 			if e.Decode(rec.RawSample) {
 				t.take(&e)
+				busy = time.Now()
 			}
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			if stopping {
