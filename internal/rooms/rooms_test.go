@@ -4,6 +4,7 @@ package rooms
 
 import (
 	"encoding/json"
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -65,6 +66,10 @@ func TestImportsPointToTheWire(t *testing.T) {
 		{"exporter/internal/tlskeys", "a connection's keys know no dissector", []string{"exporter/cursor", "recorder/secrets"}},
 		{"forensics/", "questions need bundles, not the pipeline", []string{"forensics/", "exporter/bundle", "exporter/table", "exporter/decode", "recorder/pcapng", "recorder/secrets", "kfl/"}},
 		{"mcp/", "assistants ask forensics", []string{"mcp/", "forensics", "forensics/ask/", "forensics/check/", "forensics/redact/", "forensics/finding/", "exporter/bundle", "exporter/table", "kfl/"}},
+		{"internal/cli/recorder", "the node's program has no part of the laptop's", []string{"recorder", "recorder/agent", "recorder/filter", "recorder/ring"}},
+		{"cmd/pcapsule-recorder", "a program is a few lines", []string{"internal/cli/recorder"}},
+		{"recorder/internal/kube", "the cluster's names need no packets", []string{"recorder/workload"}},
+		{"recorder/agent", "the node's recorder joins recorder and cluster", []string{"recorder", "recorder/internal/kube", "recorder/pcapng", "recorder/ring", "recorder/workload"}},
 		{"report/", "reports ask forensics", []string{"report/", "forensics", "forensics/ask/", "forensics/check/", "forensics/redact/", "forensics/finding/", "exporter/bundle", "exporter/table", "kfl/"}},
 	}
 	for name, p := range packages(t) {
@@ -98,6 +103,39 @@ func TestHeavyLibrariesStayInTheirRoom(t *testing.T) {
 				t.Errorf("%s reaches %s", name, dep)
 			}
 		}
+	}
+}
+
+// TestClusterStaysAtTheAgent keeps the cluster's libraries behind the agent, and DuckDB and
+// C out of what runs on a node.
+func TestClusterStaysAtTheAgent(t *testing.T) {
+	all := packages(t)
+	node := []string{"recorder/", "cmd/pcapsule-recorder", "internal/cli/recorder"}
+	cluster := []string{"recorder/agent", "recorder/internal/kube", "cmd/pcapsule-recorder", "internal/cli/recorder"}
+	for _, name := range []string{"cmd/pcapsule-recorder", "recorder/agent", "recorder/internal/kube", "internal/cli/recorder"} {
+		if len(all[name].Deps) == 0 {
+			t.Errorf("%s is not there", name)
+		}
+	}
+	for name, p := range all {
+		for _, dep := range p.Deps {
+			switch {
+			case within(name, node...) && strings.Contains(dep, "duckdb"):
+				t.Errorf("%s reaches %s: DuckDB is no part of what runs on a node", name, dep)
+			case within(name, "recorder/") && !within(name, cluster...) && (strings.HasPrefix(dep, "k8s.io/") || strings.HasPrefix(dep, "github.com/prometheus/")):
+				t.Errorf("%s reaches %s: the recorder takes a workload.Source", name, dep)
+			}
+		}
+	}
+}
+
+// TestNodeProgramIsStatic asks whether the node's program can be built without C.
+func TestNodeProgramIsStatic(t *testing.T) {
+	cmd := exec.Command("go", "list", "-deps", "-f", "{{if .CgoFiles}}{{.ImportPath}}{{end}}{{with .Error}}{{.}}{{end}}", module+"cmd/pcapsule-recorder")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux")
+	out, err := cmd.CombinedOutput()
+	if err != nil || len(strings.TrimSpace(string(out))) > 0 {
+		t.Errorf("these need C or do not load: %s %v", out, err)
 	}
 }
 

@@ -343,12 +343,12 @@ func (f *flags) options(expression string) (agent.Options, error) {
 func parseSize(text string) (int64, error) {
 	short := strings.TrimSuffix(strings.ReplaceAll(text, " ", ""), "B")
 	q, err := resource.ParseQuantity(short)
-	if err != nil || len(text) > 32 || strings.HasSuffix(short, "m") {
+	if err != nil || len(text) > 32 || short[0] < '0' || short[0] > '9' {
 		return 0, fmt.Errorf("size %s: want a number with Ki, Mi, Gi, k, M or G", strconv.Quote(text))
 	}
-	n, whole := q.AsInt64()
-	if !whole || n < 0 {
-		return 0, fmt.Errorf("size %s: want a whole number of bytes, 0 or more", strconv.Quote(text))
+	n := q.Value() // rounded up, at most what fits
+	if q.CmpInt64(n) != 0 {
+		return 0, fmt.Errorf("size %s: want a whole number of bytes below 8Ei", strconv.Quote(text))
 	}
 	return n, nil
 }

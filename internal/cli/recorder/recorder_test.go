@@ -1,0 +1,168 @@
+package recorder
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	node "github.com/pcapsule/pcapsule/recorder"
+	"github.com/pcapsule/pcapsule/recorder/ring"
+)
+
+func TestWrongUseIsToldAtOnce(t *testing.T) {
+	ring := filepath.Join(t.TempDir(), "ring")
+	for _, row := range []struct {
+		name string
+		args string
+		code int
+		say  string
+	}{
+		{"an unknown flag", "--rings x", exitUsage, "unknown flag: --rings"},
+		{"a size without sense", "--max-size 10potatoes", exitUsage, `--max-size: size "10potatoes": want a number with Ki, Mi, Gi, k, M or G`},
+		{"a size below nothing", "--reserve -1", exitUsage, "--reserve: size"},
+		{"a segment of no size", "--segment-size 0", exitUsage, "--segment-size 0: want more than 0"},
+		{"a buffer that is no power of two", "-B 33MiB", exitUsage, "--buffer-size 33MiB: want a power of two"},
+		{"a time below nothing", "--max-age -5m", exitUsage, "want times above 0"},
+		{"an unknown capture", "--capture everything", exitUsage, `--capture "everything": want`},
+		{"interfaces without their capture", "-i eth0", exitUsage, "give --capture=interfaces too"},
+		{"an unknown way of Kubernetes", "--kubernetes maybe", exitUsage, `--kubernetes "maybe": want auto, required or off`},
+		{"Kubernetes wanted where there is none", "--kubernetes required", exitUsage, "neither a kubeconfig nor a service account is there"},
+		{"a kubeconfig that is not there", "--kubeconfig /nowhere/config", exitUsage, "/nowhere/config"},
+		{"an unknown form of the log", "--log xml", exitUsage, `--log "xml": want text or json`},
+		{"a filter with an error", "--kubernetes off tcp port port", exitSyntax, "port"},
+		{"a filter in the environment", "--kubernetes off", exitSyntax, "filter"},
+		{"no folder", "--ring=", exitUsage, "--ring: want a folder"},
+		{"an address that cannot be", "--kubernetes off --metrics 256.0.0.1:1", exitOther, "listening for metrics"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			t.Setenv("KUBERNETES_SERVICE_HOST", "")
+			t.Setenv("KUBECONFIG", "")
+			t.Setenv("PCAPSULE_RING", ring)
+			if row.name == "a filter in the environment" {
+				t.Setenv("PCAPSULE_FILTER", "tcp and and")
+			}
+			var out, errOut bytes.Buffer
+			code := Main(strings.Fields(row.args), &out, &errOut)
+			said := errOut.String()
+			if code != row.code || !strings.Contains(said, row.say) || !strings.Contains(said, "error: ") || out.Len() > 0 {
+				t.Errorf("exit %d, want %d; said %q", code, row.code, said)
+			}
+		})
+	}
+}
+
+func TestVersionAndHelp(t *testing.T) {
+	var out, errOut bytes.Buffer
+	if code := Main([]string{"--version"}, &out, &errOut); code != 0 || out.String() != "pcapsule-recorder "+Release+"\n" {
+		t.Errorf("exit %d, %q", code, out.String())
+	}
+	out.Reset()
+	if code := Main([]string{"--help"}, &out, &errOut); code != 0 || !strings.Contains(out.String(), "Examples:") || !strings.Contains(out.String(), "Exit codes:") {
+		t.Errorf("exit %d, %q", code, out.String())
+	}
+}
+
+func TestEnvironment(t *testing.T) {
+	for _, row := range []struct {
+		name, args, env string
+		want            func(*flags) string
+		is              string
+	}{
+		{"a flag's own name", "", "PCAPSULE_MAX_SIZE=5Gi", func(f *flags) string { return f.maxSize }, "5Gi"},
+		{"a flag counts before it", "--max-size 7Gi", "PCAPSULE_MAX_SIZE=5Gi", func(f *flags) string { return f.maxSize }, "7Gi"},
+		{"the name of the node as manifests call it", "", "NODE_NAME=a", func(f *flags) string { return f.node }, "a"},
+		{"our own name counts before it", "", "NODE_NAME=a PCAPSULE_NODE=b", func(f *flags) string { return f.node }, "b"},
+		{"a truth", "", "PCAPSULE_HEADERS_ONLY=true", func(f *flags) string { return fmt.Sprint(f.headersOnly) }, "true"},
+		{"no metrics", "", "PCAPSULE_METRICS=", func(f *flags) string { return f.metrics }, ""},
+		{"a kubeconfig that is empty is none", "", "KUBECONFIG=", func(f *flags) string { return f.kubeconfig }, ""},
+		{"a wrong value is refused", "", "PCAPSULE_MAX_AGE=soon", nil, "PCAPSULE_MAX_AGE: "},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			var f flags
+			c := command(nil, nil)
+			c.ResetFlags()
+			f.define(c.Flags())
+			if err := c.Flags().Parse(strings.Fields(row.args)); err != nil {
+				t.Fatal(err)
+			}
+			err := fromEnvironment(c.Flags(), func(name string) (string, bool) {
+				for _, x := range strings.Fields(row.env) {
+					if text, ok := strings.CutPrefix(x, name+"="); ok {
+						return text, true
+					}
+				}
+				return "", false
+			})
+			if row.want == nil {
+				if err == nil || !strings.HasPrefix(err.Error(), row.is) || strings.Contains(err.Error(), "%!") {
+					t.Errorf("error %v, want %q", err, row.is)
+				}
+				return
+			}
+			if got := row.want(&f); err != nil || got != row.is {
+				t.Errorf("got %q, %v, want %q", got, err, row.is)
+			}
+		})
+	}
+}
+
+func TestSizes(t *testing.T) {
+	for _, row := range []struct {
+		text string
+		want int64 // -1: refused
+	}{
+		{"0", 0}, {"4096", 4096}, {"64MiB", 64 << 20}, {"20Gi", 20 << 30}, {"1G", 1e9}, {"5 MB", 5e6}, {"1.5Ki", 1536},
+		{"", -1}, {"1.5", -1}, {"-1Gi", -1}, {"100m", -1}, {"1e30", -1}, {"GiB", -1}, {strings.Repeat("9", 40), -1},
+	} {
+		if n, err := parseSize(row.text); err == nil && n != row.want || err != nil && row.want >= 0 {
+			t.Errorf("%q: %d, %v, want %d", row.text, n, err, row.want)
+		}
+	}
+}
+
+func TestExitCodes(t *testing.T) {
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	for _, row := range []struct {
+		name string
+		err  error
+		code int
+	}{
+		{"missing rights", &node.PrivilegeError{Err: fs.ErrPermission}, exitOther},
+		{"no control groups", fmt.Errorf("looking: %w", node.ErrCgroup), exitOther},
+		{"another recorder", fmt.Errorf("opening ring: %w", ring.ErrLocked), exitExists},
+		{"a newer ring", ring.ErrNewer, exitNewer},
+		{"a full disk", &fs.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC}, exitDisk},
+		{"a read-only disk", &fs.PathError{Op: "mkdir", Path: "x", Err: syscall.EROFS}, exitDisk},
+		{"counters that do not balance", errors.Join(&node.BalanceError{}, fs.ErrPermission), exitVerify},
+		{"anything else", errors.New("surprise"), exitOther},
+	} {
+		if code, _ := judge(context.Background(), row.err); code != row.code {
+			t.Errorf("%s: %d, want %d", row.name, code, row.code)
+		}
+	}
+	if code, _ := judge(ended, context.Canceled); code != exitInterrupted {
+		t.Errorf("interrupted: %d", code)
+	}
+}
+
+func TestOptionsReachTheRecorder(t *testing.T) {
+	f := flags{ring: "/r", segmentSize: "1MiB", maxSize: "20Gi", reserve: "0", segmentTime: time.Second, maxAge: time.Hour, capture: "sockets", buffer: "1MiB",
+		snap: 96, node: "n", kubernetes: "off", labels: " app, x/* ,-", keep: time.Minute}
+	o, err := f.options("tcp port 80")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := o.Record
+	if r.Ring.Dir != "/r" || r.Ring.SegmentBytes != 1<<20 || r.Ring.MaxBytes != 20<<30 || r.Ring.MaxAge != time.Hour || r.Filter != "tcp port 80" ||
+		r.Snap != 96 || r.RingBuffer != 1<<20 || r.Node != "n" || strings.Join(o.Labels, " ") != "app x/*" {
+		t.Errorf("options %+v", o)
+	}
+}
