@@ -14,9 +14,6 @@ const (
 	cookedLen    = 20
 	hatypeNone   = 0xFFFE // ARPHRD_NONE: sockets have no link layer
 	maxCaptured  = 261_000
-
-	etherIPv4 = 0x0800
-	etherIPv6 = 0x86DD
 )
 
 // Packet types of the Linux cooked header.

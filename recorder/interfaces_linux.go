@@ -208,12 +208,7 @@ func (l *listening) output() (err error) {
 		}
 	}
 	if l.o.Ring != nil {
-		o := *l.o.Ring
-		o.Node, o.BootID, o.Recorder = l.here.node, l.here.bootID, l.o.Program
-		if o.OnError == nil {
-			o.OnError = l.o.OnError
-		}
-		l.out, err = newRingSink(o, ring.SeriesOptions{Name: "interfaces", LinkType: linkEthernet, SnapLen: snap, Header: header, Account: l.account})
+		l.out, err = newRingSink(&l.o, l.here, ring.SeriesOptions{Name: "interfaces", LinkType: linkEthernet, SnapLen: snap, Header: header, Account: l.account})
 	} else {
 		var h ring.Header
 		header(&h)

@@ -716,3 +716,15 @@ func TestStreamIsLive(t *testing.T) {
 	})
 	pw.Close()
 }
+
+// TestBoth records a loopback's sockets and frames into two series of one ring.
+func TestBoth(t *testing.T) {
+	s := newStage(t, "both")
+	if !s.out.Scan() {
+		t.Skip("needs CAP_BPF")
+	}
+	var sockets, interfaces, dropped int
+	if n, err := fmt.Sscanf(s.out.Text(), "both %d %d %d", &sockets, &interfaces, &dropped); n != 3 || sockets != 200 || interfaces != 100 || dropped != 0 {
+		t.Errorf("%q: %v; want 200 packets of sockets, 100 frames", s.out.Text(), err)
+	}
+}

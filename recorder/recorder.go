@@ -24,6 +24,7 @@ type Capture string
 const (
 	Sockets    Capture = "sockets"    // packets of this machine's sockets, with owners
 	Interfaces Capture = "interfaces" // frames of network interfaces, without owners
+	Both       Capture = "both"       // both, in two series of a ring
 )
 
 // Options of a recording. Exactly one of File, Stream and Ring is where packets go.
@@ -53,6 +54,8 @@ type Options struct {
 	OnError func(error) // is told of troubles that do not end the recording
 	Every   time.Duration
 	OnStats func(Stats) // is told how it stands, Every so often and at the end
+
+	writer *ring.Writer // that two recordings share
 }
 
 // Started says what a recording does, once packets arrive.
@@ -113,8 +116,11 @@ func (o *Options) setDefaults() error {
 	if o.Capture == "" {
 		o.Capture = Sockets
 	}
-	if o.Capture != Sockets && o.Capture != Interfaces {
-		return fmt.Errorf("capture %q: want sockets or interfaces", o.Capture)
+	switch {
+	case o.Capture != Sockets && o.Capture != Interfaces && o.Capture != Both:
+		return fmt.Errorf("capture %q: want sockets, interfaces or both", o.Capture)
+	case o.Capture == Both && o.Ring == nil:
+		return errors.New("capture both: want a ring, since a file has one link type")
 	}
 	outputs := 0
 	for _, given := range []bool{o.File != "", o.Stream != nil, o.Ring != nil} {

@@ -73,9 +73,17 @@ func Run(ctx context.Context, o Options) (Stats, error) {
 	if err := o.setDefaults(); err != nil {
 		return Stats{}, err
 	}
-	if o.Capture == Interfaces {
+	switch o.Capture {
+	case Interfaces:
 		return runInterfaces(ctx, o)
+	case Both:
+		return runBoth(ctx, o)
 	}
+	return runSockets(ctx, o)
+}
+
+// runSockets records packets of sockets.
+func runSockets(ctx context.Context, o Options) (Stats, error) {
 	r := &recording{o: o, here: thisMachine(), left: o.Count}
 	if o.Node != "" {
 		r.here.node = o.Node
@@ -220,12 +228,7 @@ func (r *recording) open(root string) (err error) {
 		snap = min(r.o.Snap+cookedLen, maxCaptured)
 	}
 	if r.o.Ring != nil {
-		o := *r.o.Ring
-		o.Node, o.BootID, o.Recorder = r.here.node, r.here.bootID, r.o.Program
-		if o.OnError == nil {
-			o.OnError = r.o.OnError
-		}
-		r.out, err = newRingSink(o, ring.SeriesOptions{Name: "sockets", LinkType: linkCooked, SnapLen: snap, Header: r.header, Account: r.account})
+		r.out, err = newRingSink(&r.o, r.here, ring.SeriesOptions{Name: "sockets", LinkType: linkCooked, SnapLen: snap, Header: r.header, Account: r.account})
 	} else {
 		var h ring.Header
 		r.header(&h)

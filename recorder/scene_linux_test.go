@@ -16,6 +16,9 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/pcapsule/pcapsule/recorder/pcapng"
+	"github.com/pcapsule/pcapsule/recorder/ring"
 )
 
 // The test program plays the parts of its own scenes: each is a process in a control group
@@ -76,6 +79,10 @@ func play() {
 		flood(arg)
 	case "own": // records itself and nobody else
 		recordOwn()
+	case "both":
+		recordBoth()
+	case "sleep":
+		time.Sleep(20 * time.Second)
 	}
 	os.Exit(0)
 }
@@ -223,6 +230,40 @@ func recordOwn() {
 		cancel()
 	}}))
 	fmt.Println("own", s.Delivered, s.Filtered)
+}
+
+// recordBoth records what a child sends in two ways, and prints how often it was seen.
+func recordBoth() {
+	loopbackUp()
+	text := must(os.ReadFile("/proc/self/cgroup"))
+	_, cgroup, _ := strings.Cut(string(text), "0::")
+	cgroup, _, _ = strings.Cut(cgroup, "\n")
+	dir := must(os.MkdirTemp("", "both"))
+	defer os.RemoveAll(dir)
+	other := child("sleep", nil) // a recorder that is alone in its group leaves the group out
+	defer other.Process.Kill()
+	ctx, cancel := context.WithCancel(context.Background())
+	started := make(chan Started, 2)
+	go func() {
+		<-started
+		<-started
+		child("flood 100", nil).Wait()
+		time.Sleep(50 * time.Millisecond)
+		cancel()
+	}()
+	s := must(Run(ctx, Options{Capture: Both, Ring: &ring.Options{Dir: dir}, Cgroup: cgroup, Interface: []string{"lo"}, Filter: "udp", OnStart: func(s Started) { started <- s }}))
+	counts := map[string]int64{}
+	for _, seg := range must(ring.Segments(dir)) {
+		f := must(os.Open(seg.Path))
+		r := must(pcapng.NewReader(f, pcapng.Options{}))
+		var err error
+		for b := (pcapng.Batch{}); err == nil; {
+			err = r.Next(&b)
+		}
+		counts[seg.ID.Series] += r.Packets()
+		f.Close()
+	}
+	fmt.Println("both", counts["sockets"], counts["interfaces"], s.Dropped)
 }
 
 // flood sends UDP packets of 1000 bytes to nobody in particular: "PORT COUNT".

@@ -44,6 +44,7 @@ type ringSink struct {
 	series *ring.Series
 	dir    string
 	sides  map[string]*sideFile
+	shared bool // another recording writes into the ring too, and somebody else ends it
 }
 
 type sideFile struct {
@@ -51,16 +52,31 @@ type sideFile struct {
 	f  *os.File
 }
 
-func newRingSink(o ring.Options, series ring.SeriesOptions) (*ringSink, error) {
-	w, err := ring.Create(o)
-	if err != nil {
+// openRing makes the writer of a ring, as recordings want it.
+func openRing(o *Options, here machine) (*ring.Writer, error) {
+	r := *o.Ring
+	r.Node, r.BootID, r.Recorder = here.node, here.bootID, o.Program
+	if r.OnError == nil {
+		r.OnError = o.OnError
+	}
+	return ring.Create(r)
+}
+
+func newRingSink(o *Options, here machine, series ring.SeriesOptions) (*ringSink, error) {
+	w, err := o.writer, error(nil)
+	if w == nil {
+		if w, err = openRing(o, here); err != nil {
+			return nil, err
+		}
+	}
+	s := &ringSink{w: w, dir: o.Ring.Dir, sides: map[string]*sideFile{}, shared: o.writer != nil}
+	if s.series, err = w.Series(series); err != nil {
+		if !s.shared {
+			err = errors.Join(err, w.Close(context.Background()))
+		}
 		return nil, err
 	}
-	s, err := w.Series(series)
-	if err != nil {
-		return nil, errors.Join(err, w.Close(context.Background()))
-	}
-	return &ringSink{w: w, series: s, dir: o.Dir, sides: map[string]*sideFile{}}, nil
+	return s, nil
 }
 
 func (s *ringSink) declare(i pcapng.Interface) (ring.InterfaceID, error) {
@@ -87,7 +103,7 @@ func (s *ringSink) side(id ring.ID, kind string, lines []byte) error {
 		have = nil
 	}
 	if have == nil {
-		f, err := os.OpenFile(filepath.Join(s.dir, id.Side(kind)), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
+		f, err := os.OpenFile(filepath.Join(s.dir, id.Side(kind)), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o640)
 		if err != nil {
 			return fmt.Errorf("writing side file: %w", err)
 		}
@@ -105,9 +121,18 @@ func (s *ringSink) close(func() ring.Account) error {
 	for _, f := range s.sides {
 		errs = append(errs, f.f.Close())
 	}
+	if s.shared {
+		s.series.Seal() // while the counters can still be read
+		return errors.Join(errs...)
+	}
+	return errors.Join(append(errs, closeRing(s.w))...)
+}
+
+// closeRing ends a ring; a disk that does not answer is not waited for.
+func closeRing(w *ring.Writer) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	return errors.Join(append(errs, s.w.Close(ctx))...)
+	return w.Close(ctx)
 }
 
 // fileSink writes one capture file or a live stream. It gathers whole blocks and writes
@@ -161,7 +186,7 @@ func newFileSink(o *Options, header ring.Header, link uint16, snap uint32) (*fil
 		return nil, err
 	}
 	if o.File != "" {
-		if s.f, err = os.OpenFile(o.File, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o644); err != nil {
+		if s.f, err = os.OpenFile(o.File, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o640); err != nil {
 			return nil, fmt.Errorf("creating %s: %w", o.File, err)
 		}
 		s.to = s.f
@@ -328,7 +353,7 @@ func (s *fileSink) side(_ ring.ID, kind string, lines []byte) error {
 	if f == nil {
 		var err error
 		name := strings.TrimSuffix(s.f.Name(), filepath.Ext(s.f.Name())) + "." + kind
-		if f, err = os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644); err != nil {
+		if f, err = os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o640); err != nil {
 			return fmt.Errorf("writing side file: %w", err)
 		}
 		s.sides[kind] = f

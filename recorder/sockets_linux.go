@@ -66,7 +66,8 @@ func (t *sockets) saw(p *bpf.Packet, ip []byte, x *face, at int64, id uint64) {
 		}
 		t.last = s
 	}
-	if s.transport == 17 && !s.many {
+	// Many peers: UDP, and the handshakes that a listening socket takes part in.
+	if !s.many && (s.transport == 17 || p.Kind == bpf.Listener || p.Kind == bpf.None) {
 		if _, remote, ok := ends(ip, p.Outgoing); ok && remote != s.remote {
 			s.many = true
 		}

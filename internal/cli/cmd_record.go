@@ -67,7 +67,7 @@ filtered + delivered + dropped.`,
 	}
 	fl := c.Flags()
 	fl.StringVarP(&f.output, "write", "w", "", "capture to make, a folder for a ring, or - for standard output")
-	fl.StringVar(&f.capture, "capture", string(recorder.Sockets), "sockets: packets of sockets, with owners; interfaces: frames of network interfaces")
+	fl.StringVar(&f.capture, "capture", string(recorder.Sockets), "sockets: packets of sockets, with owners; interfaces: frames of network interfaces; both: into a ring")
 	fl.StringVar(&f.cgroup, "cgroup", "", "only sockets of this control group and those below it")
 	fl.StringArrayVarP(&f.interfaces, "interface", "i", nil, "with --capture=interfaces: only this one; may be given several times")
 	fl.Uint32VarP(&f.snap, "snapshot-length", "s", 0, "bytes of a packet to keep; 0: all")
@@ -127,12 +127,12 @@ func (f *recordFlags) options(e *env, args []string) (recorder.Options, error) {
 	switch {
 	case f.output == "":
 		return o, usagef("no output named: give -w FILE, -w RING/ or -w -")
-	case f.capture != string(recorder.Sockets) && f.capture != string(recorder.Interfaces):
-		return o, usagef("--capture %q: want sockets or interfaces", f.capture)
+	case o.Capture != recorder.Sockets && o.Capture != recorder.Interfaces && o.Capture != recorder.Both:
+		return o, usagef("--capture %q: want sockets, interfaces or both", f.capture)
 	case f.duration < 0:
 		return o, usagef("--duration %s: want 0 or more", f.duration)
-	case len(f.interfaces) > 0 && o.Capture != recorder.Interfaces:
-		return o, usagef("-i says which interfaces: give --capture=interfaces too")
+	case len(f.interfaces) > 0 && o.Capture == recorder.Sockets:
+		return o, usagef("-i says which interfaces: give --capture=interfaces or both too")
 	}
 	switch f.comments {
 	case "none":
@@ -149,7 +149,13 @@ func (f *recordFlags) options(e *env, args []string) (recorder.Options, error) {
 		return o, usagef("--buffer-size %s: want a power of two from 4KiB to 2GiB", f.buffer)
 	}
 	o.RingBuffer = uint32(buffer)
-	return o, f.outputTo(e, &o)
+	if err := f.outputTo(e, &o); err != nil {
+		return o, err
+	}
+	if o.Capture == recorder.Both && o.Ring == nil {
+		return o, usagef("--capture=both wants a ring (-w RING/): a file has one link type")
+	}
+	return o, nil
 }
 
 // outputTo says where packets go.
