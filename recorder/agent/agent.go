@@ -33,7 +33,7 @@ const DefaultLabels = kube.DefaultLabels
 
 // Options of an agent.
 type Options struct {
-	Record   recorder.Options // its Ring must be set; Source and what it tells are the agent's
+	Record   recorder.Options // its Ring must be set; Source and OnError are the agent's
 	Cluster  *rest.Config     // how to reach the API; nil: no Kubernetes
 	Labels   []string         // of pods, that may be written; a star at the end takes all that begin so
 	NoPeers  bool             // do not watch services and endpoints of the whole cluster
@@ -147,8 +147,12 @@ func (a *agent) record(ctx context.Context) (recorder.Stats, error) {
 	if a.source != nil {
 		o.Source = a.source
 	}
+	onStart, onStats := o.OnStart, o.OnStats
 	o.OnStart = func(s recorder.Started) {
 		a.started.Store(&s)
+		if onStart != nil {
+			defer onStart(s)
+		}
 		a.o.Log.Info("recording", "where", s.Where, "ring", s.Ring, "folder", o.Ring.Dir, "filter", s.Filter, "own", s.Own, "open_sockets", s.Sockets)
 		for _, name := range slices.Sorted(maps.Keys(s.Missing)) {
 			a.o.Log.Warn("this kernel refuses a program; recording goes on with less", "program", name, "error", s.Missing[name])
@@ -158,7 +162,12 @@ func (a *agent) record(ctx context.Context) (recorder.Stats, error) {
 		a.errors.Add(1)
 		a.o.Log.Error("recording goes on after", "error", err)
 	}
-	o.OnStats = func(s recorder.Stats) { a.stats.Store(&told{s, time.Now()}) }
+	o.OnStats = func(s recorder.Stats) {
+		a.stats.Store(&told{s, time.Now()})
+		if onStats != nil {
+			onStats(s)
+		}
+	}
 	s, err := recorder.Run(ctx, o)
 	a.o.Log.Info("ended", "seen", s.Seen, "filtered", s.Filtered, "delivered", s.Delivered, "dropped", s.Dropped, "balanced", s.Balanced(), "bytes", s.Bytes)
 	return s, err
