@@ -265,7 +265,7 @@ func readOwners(t *testing.T, path string) []ownerLine {
 
 // TestOwners plays scenes in which it is known who owned each socket.
 func TestOwners(t *testing.T) {
-	for _, name := range []string{"single", "single6", "prefork", "passed", "older", "older6", "udp"} {
+	for _, name := range []string{"single", "single6", "prefork", "passed", "noaddress", "sent", "older", "older6", "udp"} {
 		t.Run(name, func(t *testing.T) {
 			s := newStage(t, "scene "+name)
 			out := filepath.Join(t.TempDir(), "out.pcapng")

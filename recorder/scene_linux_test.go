@@ -75,6 +75,21 @@ func play() {
 		serveOne(must(l.Accept()), "writer")
 	case "serve":
 		serveOne(must(net.FileConn(os.NewFile(3, "connection"))), "writer")
+	case "bare":
+		must(0, unix.SetNonblock(3, false))
+		fd, _, errno := unix.Syscall6(unix.SYS_ACCEPT4, 3, 0, 0, unix.SOCK_CLOEXEC, 0, 0)
+		if errno != 0 {
+			must(0, errno)
+		}
+		must(0, unix.SetNonblock(int(fd), true))
+		serveOne(must(net.FileConn(os.NewFile(fd, "connection"))), "writer")
+	case "receive":
+		control := make([]byte, unix.CmsgSpace(4))
+		_, n, _, _, err := unix.Recvmsg(3, make([]byte, 1), control, 0)
+		must(0, err)
+		messages := must(unix.ParseSocketControlMessage(control[:n]))
+		fds := must(unix.ParseUnixRights(&messages[0]))
+		serveOne(must(net.FileConn(os.NewFile(uintptr(fds[0]), "connection"))), "writer")
 	case "flood":
 		flood(arg)
 	case "own": // records itself and nobody else
@@ -144,6 +159,26 @@ func scene(name string, wait func()) {
 		file := must(conn.File())
 		conn.Close()
 		c := child("serve", file)
+		file.Close()
+		c.Wait()
+		cl.Wait()
+	case "noaddress": // accept without asking for the peer's address
+		wait()
+		l := must(net.Listen(network, addr)).(*net.TCPListener)
+		cl := child("client "+l.Addr().String(), nil)
+		c := child("bare", must(l.File()))
+		c.Wait()
+		cl.Wait()
+	case "sent": // accepted here, sent to an older process over a Unix socket
+		pair := must(unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0))
+		c := child("receive", os.NewFile(uintptr(pair[1]), "pair"))
+		wait()
+		l := must(net.Listen(network, addr))
+		cl := child("client "+l.Addr().String(), nil)
+		conn := must(l.Accept()).(*net.TCPConn)
+		file := must(conn.File())
+		must(0, unix.Sendmsg(pair[0], []byte{1}, unix.UnixRights(int(file.Fd())), nil, 0))
+		conn.Close()
 		file.Close()
 		c.Wait()
 		cl.Wait()
