@@ -102,6 +102,11 @@ func (c *Conversations) begin(key flowKey, seq, ack uint32, data []byte) {
 	c.flows[key] = f
 	c.order = append(c.order, f)
 	c.add(f, 0, seq, data)
+}
+
+// trim forgets the oldest connections where there are too many, but not the one that just
+// grew.
+func (c *Conversations) trim(f *flow) {
 	for len(c.flows) > maxFlows || c.kept > maxKept {
 		if len(c.order) == 0 || c.order[0] == f {
 			return
@@ -135,6 +140,7 @@ func (c *Conversations) remove(f *flow) {
 }
 
 func (c *Conversations) add(f *flow, i int, seq uint32, data []byte) {
+	defer c.trim(f)
 	s := &f.sides[i]
 	if len(s.data) >= maxSide {
 		return
