@@ -72,12 +72,12 @@ func loadKeys(sources *inputs, o Options) (*keyring, error) {
 // addSides takes the keys that stand beside segments. Nobody named them, so one that
 // cannot be used is told and not fatal.
 func (k *keyring) addSides(sources *inputs, o Options) {
-	for i, x := range sources.files {
+	for i, x := range sources.files { // in an order that hangs on their content
 		if x.sides.keys == "" {
 			continue
 		}
 		id := int32(i)
-		before := len(k.sides)
+		before, sources := len(k.sides), len(k.store.Stats())
 		err := k.add(x.sides.keys, o.Identities)
 		if err != nil {
 			var bad *KeysError
@@ -88,8 +88,20 @@ func (k *keyring) addSides(sources *inputs, o Options) {
 			k.sides = k.sides[:before]
 			continue
 		}
+		if k.secrets(sources) == 0 {
+			k.sides = k.sides[:before] // nothing in it, so far
+			continue
+		}
 		k.sides[before].FileID = &id
 	}
+}
+
+// secrets is how many keys came from sources behind the first few.
+func (k *keyring) secrets(behind int) (n int64) {
+	for _, s := range k.store.Stats()[behind:] {
+		n += s.Keys
+	}
+	return n
 }
 
 // scan takes the secrets that stand in a capture.

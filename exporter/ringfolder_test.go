@@ -281,3 +281,73 @@ func remove(t *testing.T, path string) {
 		t.Fatal(err)
 	}
 }
+
+// FuzzSeals reads any bytes as the records of a ring and makes coverage of them.
+func FuzzSeals(f *testing.F) {
+	f.Add([]byte(`{"record":{"n":0,"kind":"ring","ring":"a","origin":{"version":1,"node":"n"}}}` + "\n" +
+		`{"record":{"n":1,"kind":"start","ring":"a","start":{"next":{"sockets":3},"holes":[{"reason":"restart","series":"sockets","from":null,"to":"2026-03-02T09:00:00Z","packets":-1,"bytes":0,"sequences":[{"from":1,"to":2}]}]}}}` + "\n" +
+		`{"record":{"n":2,"kind":"segment","ring":"a","segment":{"series":"sockets","node":"n","sequence":3,"size":1,"sha256":"00","packets":5,"counters":{"seen":9,"filtered":1,"delivered":5,"dropped":3,"drops":[{"reason":"x","packets":3}]}}}}` + "\n" +
+		`{"record":{"n":3,"kind":"segment","ring":"a","segment":{"series":"sockets","node":"n","sequence":18446744073709551615,"cut":true}}}` + "\n" +
+		`{"record":{"n":4,"kind":"deletion","ring":"a","deletion":{"series":"sockets","sequences":[{"from":0,"to":18446744073709551615}],"bytes":-1}}}` + "\n" +
+		`{"record":{"n":5,"kind":"stop","ring":"a","stop":{"holes":[{"reason":"","packets":9223372036854775807}]}}}` + "\n"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		var kept bytes.Buffer
+		folder := &ringFolder{seals: map[ring.ID]*sealed{}, below: map[string]uint64{}}
+		if err := folder.records(bytes.NewReader(text), &kept, func() error { return nil }); err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(kept.Bytes(), text[:bytes.LastIndexByte(text, '\n')+1]) {
+			t.Fatal("the whole lines are not kept as they are")
+		}
+		r := &reading{sources: &inputs{rings: []*ringFolder{folder}}, sideCount: map[string]int64{}}
+		r.coverRings()
+		for _, c := range r.coverage {
+			if c.ToNs < c.FromNs || c.Packets < 0 || c.Reason == "" || c.Kind != "hole" {
+				t.Fatalf("a hole that cannot be: %+v", c)
+			}
+		}
+	})
+}
+
+// FuzzSideLines cuts any bytes into lines that are short enough.
+func FuzzSideLines(f *testing.F) {
+	f.Add([]byte("a\r\n\n  b \nc"))
+	f.Add(bytes.Repeat([]byte("x"), 3*workload.MaxSideLine))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		n := int64(0)
+		long, err := sideLines(bytes.NewReader(text), func() error { return nil }, func(line []byte) {
+			n++
+			if len(line) == 0 || len(line) > workload.MaxSideLine || bytes.IndexByte(line, '\n') >= 0 {
+				t.Fatalf("a line of %d bytes", len(line))
+			}
+		})
+		if err != nil || n+long > int64(bytes.Count(text, []byte("\n")))+1 {
+			t.Fatalf("%d lines, %d too long, %v", n, long, err)
+		}
+	})
+}
+
+// TestHostileSideFiles makes a bundle whatever stands beside a segment and in its ring.
+func TestHostileSideFiles(t *testing.T) {
+	deep := strings.Repeat("[", 60_000)
+	many := strings.Repeat(sock(1, "/web", serverEnd, clientEnd, 0, 22, by(11, "writer", 20, 22)), 3000)
+	for name, text := range map[string]string{
+		"zeros": strings.Repeat("\x00", 200_000), "lines": strings.Repeat("\n", 200_000), "deep": deep, "deep in a field": `{"socket":` + deep + "\n",
+		"the same socket again and again": many, "no end": strings.TrimSuffix(many, "\n"), "numbers": `{"process":1e400,"pid":1e400}` + "\n",
+		"a name full of controls": proc(11, `\u001b[31m\u202e\ud800`, "") + sock(1, "/web", serverEnd, clientEnd, 0, 22, by(11, "writer", 20, 22)),
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			s := newSegment(t, ring.Header{}, workload.InterfaceComment{Cgroup: "/web"})
+			s.exchange(0, 0, clientEnd, serverEnd, "/x")
+			s.write(dir, "sockets-node-a-000000001", map[string]string{"owners.jsonl": text, "events": text, "keys": text})
+			write(t, filepath.Join(dir, "seals.jsonl"), text)
+			write(t, filepath.Join(dir, "pin.json"), text)
+			_, got := bundleOf(t, Options{}, []string{dir}, "select count(*)::varchar from calls where protocol = 'http1'",
+				"select count(*)::varchar from endpoints where regexp_matches(coalesce(process, ''), '[\\x00-\\x1f\\x{202e}]')")
+			if got[0] != "1" || got[1] != "0" {
+				t.Errorf("%s calls, %s bad names", got[0], got[1])
+			}
+		})
+	}
+}
