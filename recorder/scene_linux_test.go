@@ -91,7 +91,9 @@ func play() {
 		fds := must(unix.ParseUnixRights(&messages[0]))
 		serveOne(must(net.FileConn(os.NewFile(uintptr(fds[0]), "connection"))), "writer")
 	case "flood":
-		flood(arg)
+		flood(arg, 1000)
+	case "small":
+		flood(arg, 36)
 	case "own": // records itself and nobody else
 		recordOwn()
 	case "both":
@@ -261,7 +263,7 @@ func recordOwn() {
 	cgroup, _, _ = strings.Cut(cgroup, "\n")
 	ctx, cancel := context.WithCancel(context.Background())
 	s := must(Run(ctx, Options{Stream: io.Discard, Cgroup: cgroup, OnStart: func(Started) {
-		flood("100")
+		flood("100", 1000)
 		cancel()
 	}}))
 	fmt.Println("own", s.Delivered, s.Filtered)
@@ -301,13 +303,13 @@ func recordBoth() {
 	fmt.Println("both", counts["sockets"], counts["interfaces"], s.Dropped)
 }
 
-// flood sends UDP packets of 1000 bytes to nobody in particular: "PORT COUNT".
-func flood(arg string) {
+// flood sends so many UDP packets to a socket that nobody reads.
+func flood(arg string, size int) {
 	var count int
 	must(fmt.Sscanf(arg, "%d", &count))
 	a := must(net.ListenPacket("udp4", "127.0.0.1:0"))
 	b := must(net.Dial("udp4", a.LocalAddr().String()))
-	buf := make([]byte, 1000)
+	buf := make([]byte, size)
 	for range count {
 		if _, err := b.Write(buf); err != nil && err != syscall.ENOBUFS {
 			must(0, err)

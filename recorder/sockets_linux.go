@@ -36,7 +36,7 @@ type span struct {
 
 const (
 	maxSpans   = 8     // owners of a socket in one line; the last one counts on
-	maxSockets = 32768 // in memory at a time
+	maxSockets = 16384 // in memory at a time
 	idleAfter  = 5e9   // ns without a packet; then its line is written
 	toldEvery  = 5e9   // ns between lines of a busy one
 )
