@@ -13,6 +13,7 @@ import (
 const (
 	maxOwners   = 100_000 // distinct owners kept
 	maxComments = 20_000  // distinct packet comments remembered, so that each is read once
+	maxRecent   = 1 << 16 // processes that had sockets lately; far more than the joiner is behind
 )
 
 // said is something that a capture tells about an address.
@@ -28,7 +29,9 @@ type said struct {
 type owners struct {
 	mu     sync.Mutex
 	list   []workload.Identity
-	byText map[string]int32 // comments already read; 0: no owner in it
+	recent []workload.Identity // ring; the numbers of these begin at recentFrom
+	next   int32               // number of the next, from 0
+	byText map[string]int32    // comments already read; 0: no owner in it
 }
 
 // owner is the identity with that number.
@@ -38,7 +41,35 @@ func (o *owners) owner(i int32) *workload.Identity {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if i >= recentFrom {
+		id := o.recent[(i-recentFrom)%maxRecent] // its place may go to another
+		return &id
+	}
 	return &o.list[i-1]
+}
+
+// recentFrom is the first number of those that are forgotten after a while.
+const recentFrom = 1 << 24
+
+// addRecent keeps an owner until maxRecent others came.
+func (o *owners) addRecent(id workload.Identity) int32 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(o.recent) < maxRecent {
+		o.recent = append(o.recent, id)
+	} else {
+		o.recent[o.next%maxRecent] = id
+	}
+	if o.next++; o.next == 1<<30 { // a multiple of maxRecent
+		o.next = 0
+	}
+	return recentFrom + (o.next+1<<30-1)%(1<<30)
+}
+
+// fresh reports whether a number may be given to packets still.
+func (o *owners) fresh(i int32) bool {
+	age := (o.next - (i - recentFrom) + 1<<30) % (1 << 30)
+	return i < recentFrom || age < maxRecent/2
 }
 
 func (o *owners) add(id workload.Identity) int32 {

@@ -333,3 +333,10 @@ func TestOwnerLearnedInTheNextSegment(t *testing.T) {
 		t.Errorf("call, flow and connection belong to %v", got)
 	}
 }
+
+func TestSameBytesWithSideFiles(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "ring")
+	ringWith(t, dir, 3, ring.Options{})
+	write(t, filepath.Join(dir, "sockets-node-a-000000002.events"), someEvents)
+	sameBytes(t, []string{dir})
+}

@@ -15,8 +15,8 @@ import (
 
 // Room for what owners files say, by their own account.
 const (
-	ownersRoom  = 96 << 20  // of one file
-	ownersRooms = 192 << 20 // of all that are open at once
+	ownersRoom  = 64 << 20  // of one file
+	ownersRooms = 128 << 20 // of all that are open at once
 )
 
 // sideOwners is what stands beside a segment about its sockets, while the segment is read.
@@ -172,7 +172,7 @@ func (r *reading) sideOwner(o *opened, p *pcapng.Packet, fr *decode.Frame, f *fl
 	}
 	key := ownerKey{f.Owner, l.cgroup, who.Process, who.PID, who.Known}
 	no, seen := o.side.numbers[key]
-	if !seen {
+	if !seen || !r.owners.fresh(no) {
 		no = r.process(o, l, f.Owner, who)
 		if len(o.side.numbers) < maxOwners {
 			o.side.numbers[key] = no
@@ -229,7 +229,7 @@ func (r *reading) process(o *opened, l *linkInfo, base int32, who workload.Owned
 	if from := cmp.Or(p.From, p.Start); from != 0 {
 		id.ValidFrom = from
 	}
-	return r.owners.add(id)
+	return r.owners.addRecent(id)
 }
 
 // elsewhere reports whether a process is in another container or pod than the socket's
