@@ -156,6 +156,7 @@ struct cred {
 } RELOCATED;
 
 struct task_struct {
+	unsigned int flags;
 	int pid;
 	int tgid;
 	int exit_code;

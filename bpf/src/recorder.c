@@ -17,6 +17,9 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 #define IPPROTO_TCP 6
 #define IPPROTO_UDP 17
 #define TCP_LISTEN 10
+#define SOCK_DGRAM 2
+#define SOCK_RAW 3
+#define PF_KTHREAD 0x00200000
 
 /* Set before loading. */
 const volatile u32 snap = 0xffffffff;
@@ -158,6 +161,14 @@ static __always_inline u32 headers(struct __sk_buff *skb)
 	return at;
 }
 
+/* user tells that the current task is somebody's program, not one of the kernel's own. */
+static __always_inline bool user(void)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+
+	return !(task->flags & PF_KTHREAD);
+}
+
 /* held tells that the current task holds the socket's lock: it is then the writer. */
 static __always_inline bool held(struct __sk_buff *skb)
 {
@@ -219,8 +230,12 @@ static __always_inline bool whose(struct __sk_buff *skb, struct packet *p, bool 
 	if (!sk)
 		return 0;
 	p->transport = sk->protocol;
+	/*
+	 * The kernel's workers hold locks too (TLS, Multipath TCP): what they send was
+	 * written by somebody before.
+	 */
 	if (outgoing && sk->protocol == IPPROTO_TCP)
-		exact = held(skb);
+		exact = held(skb) && user();
 	o = bpf_sk_storage_get(&owners, sk, 0, exact ? BPF_SK_STORAGE_GET_F_CREATE : 0);
 	if (!o)
 		return 0;
@@ -230,9 +245,9 @@ static __always_inline bool whose(struct __sk_buff *skb, struct packet *p, bool 
 			p->kind = KIND_LISTENER;
 		return o->own;
 	}
-	/* Sockets without a lock to hold send in the caller's context. */
-	if (outgoing && sk->protocol != IPPROTO_TCP)
-		exact = 1;
+	/* Datagrams leave in the caller's context, all others also from timers and softirqs. */
+	if (outgoing && sk->protocol != IPPROTO_TCP && (sk->type == SOCK_DGRAM || sk->type == SOCK_RAW))
+		exact = user();
 	if (exact) {
 		u64 id = bpf_get_current_pid_tgid();
 
