@@ -1,0 +1,206 @@
+package recorder
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"github.com/pcapsule/pcapsule/bpf"
+	"github.com/pcapsule/pcapsule/recorder/filter"
+	"github.com/pcapsule/pcapsule/recorder/internal/mapped"
+	"github.com/pcapsule/pcapsule/recorder/ring"
+)
+
+// start loads and attaches the programs and opens the output.
+func (r *recording) start() error {
+	root, err := cgroupRoot()
+	if err != nil {
+		return err
+	}
+	where := root
+	if r.o.Cgroup != "" {
+		if where, err = narrow(root, r.o.Cgroup); err != nil {
+			return err
+		}
+	}
+	if rel, err := filepath.Rel(root, where); err == nil {
+		r.scope = filepath.Join("/", rel)
+	}
+	r.clock.calibrate()
+	r.clock.tick()
+	r.shareClock()
+	load, err := r.options()
+	if err != nil {
+		return err
+	}
+	if r.progs, err = bpf.Load(load); err != nil {
+		return privilege(err)
+	}
+	if err := r.open(root); err != nil {
+		r.progs.Close()
+		return err
+	}
+	found, err := r.attach(where)
+	if err != nil {
+		r.closeReaders()
+		r.progs.Close()
+		if f, ok := r.out.(*fileSink); ok {
+			err = errors.Join(err, f.abort())
+		} else {
+			err = errors.Join(err, r.out.close(r.account))
+		}
+		return privilege(err)
+	}
+	asked := "none"
+	if load.Filter != nil {
+		asked = "kernel"
+	} else if r.match != nil {
+		asked = "recorder"
+	}
+	name, _ := r.out.ids()
+	r.o.OnStart(Started{Where: "control group " + where, Filter: asked, Own: r.own, Ring: name, Sockets: found, Missing: r.progs.Missing})
+	return nil
+}
+
+// narrow finds the control group that somebody named: a folder, or a path below the root.
+func narrow(root, name string) (string, error) {
+	for _, dir := range []string{name, filepath.Join(root, name)} {
+		if _, err := os.Stat(filepath.Join(dir, "cgroup.procs")); err == nil {
+			return dir, nil
+		}
+	}
+	return "", fmt.Errorf("control group %s: %w", name, fs.ErrNotExist)
+}
+
+func privilege(err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		return &PrivilegeError{err}
+	}
+	return err
+}
+
+// options are those of the programs.
+func (r *recording) options() (bpf.Options, error) {
+	load := bpf.Options{RingBytes: r.o.RingBuffer, Snap: r.o.Snap, HeadersOnly: r.o.HeadersOnly, Owners: !r.o.NoOwners}
+	if r.o.Filter != "" {
+		p, err := filter.Compile(r.o.Filter, linkCooked, 0)
+		if err != nil {
+			return load, err
+		}
+		load.Filter = p.Instructions()
+		if _, err := bpf.Translate(load.Filter); err != nil {
+			load.Filter, r.match = nil, p
+		}
+	}
+	if tgid, err := bpf.CallerTGID(); err == nil && load.Owners {
+		load.OwnTGID = tgid
+		r.own = fmt.Sprintf("sockets of process %d are left out", tgid)
+	} else if load.Owners {
+		return load, privilege(err)
+	}
+	if id, path := ownGroup(); id != 0 {
+		load.OwnCgroup = id
+		r.own = fmt.Sprintf("control group %s is left out", path)
+	}
+	return load, nil
+}
+
+// ownGroup is this process's control group, where it has one for itself alone.
+func ownGroup() (uint64, string) {
+	b, err := os.ReadFile("/proc/self/cgroup")
+	if err != nil {
+		return 0, ""
+	}
+	root, err := cgroupRoot()
+	if err != nil {
+		return 0, ""
+	}
+	for _, line := range strings.Split(string(b), "\n") {
+		path, ok := strings.CutPrefix(line, "0::")
+		if !ok || path == "/" {
+			continue
+		}
+		procs, err := os.ReadFile(filepath.Join(root, path, "cgroup.procs"))
+		if err != nil || strings.TrimSpace(string(procs)) != fmt.Sprint(os.Getpid()) {
+			return 0, ""
+		}
+		id, _ := inode(filepath.Join(root, path))
+		return id, path
+	}
+	return 0, ""
+}
+
+// open makes the readers, then the output.
+func (r *recording) open(root string) (err error) {
+	fd, size := r.progs.PacketsFD()
+	if r.packets, err = mapped.New(fd, size); err != nil {
+		return err
+	}
+	fd, size = r.progs.EventsFD()
+	if r.events, err = mapped.New(fd, size); err != nil {
+		return err
+	}
+	snap := uint32(maxCaptured)
+	if r.o.Snap != 0 {
+		snap = min(r.o.Snap+cookedLen, maxCaptured)
+	}
+	if r.o.Ring != nil {
+		r.out, err = newRingSink(&r.o, r.here, ring.SeriesOptions{Name: "sockets", LinkType: linkCooked, SnapLen: snap, Header: r.header, Account: r.account})
+	} else {
+		var h ring.Header
+		r.header(&h)
+		h.Node, h.Recorder, h.BootID = r.here.node, r.o.Program, r.here.bootID
+		r.out, err = newFileSink(&r.o, h, linkCooked, snap)
+	}
+	if err != nil {
+		r.closeReaders()
+		return err
+	}
+	name, first := r.out.ids()
+	r.nextID = first
+	r.groups = newGroups(root)
+	r.faces = faces{groups: r.groups, source: r.o.Source, node: r.here.node, ring: name, filter: r.o.Filter, by: map[uint64]*face{}}
+	r.processes = newProcesses(&r.clock)
+	r.sockets = newSockets()
+	r.journal = journal{out: r.out, onError: r.o.OnError}
+	r.users, r.sideFile = map[int64]string{}, 1
+	return nil
+}
+
+func (r *recording) closeReaders() {
+	for _, m := range []*mapped.Reader{r.packets, r.events} {
+		if m != nil {
+			if err := m.Close(); err != nil {
+				r.o.OnError(err)
+			}
+		}
+	}
+}
+
+// attach begins: first what notes owners, so that the pass over open files misses nobody,
+// and packets last.
+func (r *recording) attach(where string) (found uint64, err error) {
+	r.progs.AttachEvents(true, !r.o.NoEvents)
+	r.processes.scan()
+	if !r.o.NoOwners {
+		r.progs.AttachOwners(where)
+		if found, err = r.progs.FindSockets(); err != nil {
+			r.progs.Missing["open_sockets"] = err
+		}
+	}
+	return found, r.progs.AttachPackets(where)
+}
+
+// header fills in what a segment's header says.
+func (r *recording) header(h *ring.Header) {
+	h.Kernel, h.OS, h.Hardware = r.here.kernel, runtime.GOOS, r.here.hardware
+	h.Filter, h.Own = r.o.Filter, r.own
+	h.Programs = []ring.Program{{Name: "recorder", SHA256: bpf.SHA256()}}
+	if c := r.clockNow.Load(); c != nil {
+		h.Clocks = []ring.Clock{*c}
+	}
+}
