@@ -49,6 +49,7 @@ type ringFolder struct {
 	sum     [sha256.Size]byte
 	whole   int64 // bytes of whole lines
 	bad     int64 // lines that cannot be read
+	long    bool  // the last of them is too long, and nothing behind it was read
 	limited int64
 	seals   map[ring.ID]*sealed
 	order   []*sealed // as recorded
@@ -141,6 +142,9 @@ func (f *ringFolder) load(b *bundle.Builder, no int, r *reading) error {
 	if f.bad > 0 {
 		r.warn(label + ": " + countText(f.bad, "record of seals.jsonl cannot", "records of seals.jsonl cannot") + " be read")
 	}
+	if f.long {
+		r.warn(fmt.Sprintf("%s: a line of seals.jsonl has more than %d bytes; it and what stands behind it are not used", label, maxSealLine))
+	}
 	for i, name := range f.open {
 		if i == 20 {
 			r.warn(fmt.Sprintf("%s: %d more segments are not finished", label, len(f.open)-i))
@@ -219,8 +223,10 @@ func (f *ringFolder) records(src io.Reader, to io.Writer, stop func() error) err
 		if err == io.EOF {
 			return nil
 		}
-		if err == bufio.ErrBufferFull {
-			return fmt.Errorf("a line of more than %d bytes", maxSealLine)
+		if err == bufio.ErrBufferFull { // no recorder writes such a line
+			f.bad++
+			f.long = true
+			return nil
 		}
 		if err != nil {
 			return err

@@ -37,7 +37,9 @@ type segmentFile struct {
 	w    *pcapng.Writer
 	out  bytes.Buffer
 	opts pcapng.OptionList
-	ids  uint64
+
+	comment string // on each packet
+	pid     uint32 // on each packet
 }
 
 func newSegment(t *testing.T, h ring.Header, interfaces ...workload.InterfaceComment) *segmentFile {
@@ -79,12 +81,17 @@ func cookedIP(proto byte, src, dst netip.AddrPort, l4 []byte, out bool) []byte {
 
 func (s *segmentFile) packet(face int32, ms int64, out bool, data []byte) {
 	s.t.Helper()
-	s.ids++
 	s.opts.Reset()
 	s.opts.Flags(pcapng.Flags(pcapng.DirectionInbound))
 	if out {
 		s.opts.Reset()
 		s.opts.Flags(pcapng.Flags(pcapng.DirectionOutbound))
+	}
+	if s.comment != "" {
+		s.opts.Comment(s.comment)
+	}
+	if s.pid != 0 {
+		s.opts.ProcessThread(s.pid, s.pid)
 	}
 	p := pcapng.Packet{Interface: face, Kind: pcapng.KindEnhanced, Time: segmentBegin + ms*1e6, TimeOK: true, Data: data, OrigLen: uint32(len(data))}
 	if err := s.w.WritePacket(&p, &s.opts); err != nil {
@@ -309,6 +316,19 @@ func TestCallsOfASocketThatWasHandedOn(t *testing.T) {
 		sock(1, "/web", serverEnd, clientEnd, 0, 300, by(5, "writer", 20, 120), by(6, "writer", 220, 220))})
 	_, got := bundleOf(t, Options{}, []string{path}, "select string_agg(dst_process, ' ' order by call_no) from calls where protocol = 'http1'")
 	if want := "first first second"; got[0] != want {
+		t.Errorf("%q, want %q", got[0], want)
+	}
+}
+
+// TestOwnersOnPackets holds what packets say themselves where no file stands beside them.
+func TestOwnersOnPackets(t *testing.T) {
+	s := newSegment(t, ring.Header{}, workload.InterfaceComment{Cgroup: "/web", Identity: workload.Identity{Node: "node-a"}})
+	s.comment = `pcapsule process="nginx" pid=7 tid=8 known=writer`
+	s.exchange(0, 0, clientEnd, serverEnd, "/x")
+	s.comment, s.pid = "", 9
+	s.exchange(0, 1000, "10.0.0.2:4001", serverEnd, "/x")
+	_, got := bundleOf(t, Options{}, []string{s.write(t.TempDir(), "a", nil)}, aboutServer)
+	if want := "nginx 7 writer false process; 9 packet true process"; got[0] != want {
 		t.Errorf("%q, want %q", got[0], want)
 	}
 }

@@ -34,6 +34,7 @@ type ownerKey struct {
 	process int32
 	pid     int64
 	known   workload.Knowledge
+	name    string // of a process that only the packet names
 }
 
 // linkGroup is who a workload line says an interface is, for a while.
@@ -165,15 +166,16 @@ func (r *reading) sideOwner(o *opened, p *pcapng.Packet, fr *decode.Frame, f *fl
 			who, f.Direction = in, decode.DirIn
 		}
 	}
+	name := ""
 	if !ok {
-		if who, ok = o.packetProcess(p); !ok {
+		if who, name, ok = o.packetProcess(p); !ok {
 			return
 		}
 	}
-	key := ownerKey{f.Owner, l.cgroup, who.Process, who.PID, who.Known}
+	key := ownerKey{f.Owner, l.cgroup, who.Process, who.PID, who.Known, name}
 	no, seen := o.side.numbers[key]
 	if !seen || !r.owners.fresh(no) {
-		no = r.process(o, l, f.Owner, who)
+		no = r.process(o, l, &key)
 		if len(o.side.numbers) < maxOwners {
 			o.side.numbers[key] = no
 		}
@@ -184,12 +186,26 @@ func (r *reading) sideOwner(o *opened, p *pcapng.Packet, fr *decode.Frame, f *fl
 }
 
 // packetProcess is what a packet says itself of its process.
-func (o *opened) packetProcess(p *pcapng.Packet) (workload.Owned, bool) {
-	pid, _, ok := p.ProcessThread()
-	if !ok || pid == 0 {
-		return workload.Owned{}, false
+func (o *opened) packetProcess(p *pcapng.Packet) (who workload.Owned, name string, ok bool) {
+	if len(p.Options) == 0 {
+		return who, "", false
 	}
-	return workload.Owned{PID: int64(pid), Process: o.side.known.PID(int64(pid), p.Time)}, true
+	if pid, _, given := p.ProcessThread(); given {
+		who.PID = int64(pid)
+	}
+	for _, text := range p.Comments() {
+		if owner, called, ok := workload.ParseOwnerComment(text); ok {
+			who.PID, who.Known, name = owner.PID, owner.Known, called
+			break
+		}
+	}
+	if who.PID == 0 {
+		return who, "", false
+	}
+	if who.Process = o.side.known.PID(who.PID, p.Time); who.Process != 0 {
+		name = ""
+	}
+	return who, name, true
 }
 
 // ends are the two ends of a packet as sockets have them.
@@ -202,25 +218,25 @@ func ends(fr *decode.Frame) (src, dst netip.AddrPort) {
 
 // process makes the owner of a socket's packets, out of who the interface is and of the
 // process; 0 where that is a guess that the interface's word contradicts.
-func (r *reading) process(o *opened, l *linkInfo, base int32, who workload.Owned) int32 {
-	p := &workload.Process{PID: who.PID, UID: -1}
-	if who.Process != 0 {
-		known := *o.side.known.Process(who.Process)
+func (r *reading) process(o *opened, l *linkInfo, who *ownerKey) int32 {
+	p := &workload.Process{PID: who.pid, Name: who.name, UID: -1}
+	if who.process != 0 {
+		known := *o.side.known.Process(who.process)
 		p = &known // the rest is forgotten with the segment
 	}
 	id := workload.Identity{Node: o.node()}
-	if base != 0 {
-		id = *r.owners.owner(base)
+	if who.base != 0 {
+		id = *r.owners.owner(who.base)
 	}
 	if elsewhere(&id, l.cgroup, p) {
-		if who.Known.Guess() {
+		if who.known.Guess() {
 			return 0
 		}
 		id = r.groupOwner(o, p)
 	}
-	id.Process, id.PID, id.Program, id.Known = p.Name, cmp.Or(p.PID, who.PID), p, who.Known
-	id.HowKnown, id.Source = who.Known.String(), word(o.header.Ring)
-	if who.Known == workload.KnownNot {
+	id.Process, id.PID, id.Program, id.Known = p.Name, cmp.Or(p.PID, who.pid), p, who.known
+	id.HowKnown, id.Source = who.known.String(), word(o.header.Ring)
+	if who.known == workload.KnownNot {
 		id.HowKnown = "packet"
 	}
 	if id.Kind != "pod" {

@@ -256,6 +256,37 @@ func AppendOwnerLine(b []byte, l OwnerLine) []byte {
 	return append(append(b, text...), '\n')
 }
 
+// ParseOwnerComment reads the comment that recorders write on packets when asked to:
+// pcapsule process="nginx" pid=7 tid=7 known=writer.
+func ParseOwnerComment(s string) (o SocketOwner, name string, ok bool) {
+	s, ok = strings.CutPrefix(s, "pcapsule ")
+	if !ok || len(s) > maxComment {
+		return o, "", false
+	}
+	if rest, given := strings.CutPrefix(s, "process="); given {
+		quoted, err := strconv.QuotedPrefix(rest)
+		if err != nil {
+			return o, "", false
+		}
+		if name, err = strconv.Unquote(quoted); err != nil {
+			return o, "", false
+		}
+		name, s = cleanName(name), rest[len(quoted):]
+	}
+	for _, field := range strings.Fields(s) {
+		key, value, _ := strings.Cut(field, "=")
+		switch n, err := strconv.ParseUint(value, 10, 32); {
+		case key == "pid" && err == nil:
+			o.PID = int64(n)
+		case key == "tid" && err == nil:
+			o.TID = int64(n)
+		case key == "known":
+			o.Known, o.Word = ParseKnowledge(value), cleanName(value)
+		}
+	}
+	return o, name, o.PID != 0 && o.Known != KnownNot
+}
+
 func cleanPath(s string) string {
 	out, _ := clean(s, maxPath)
 	return out

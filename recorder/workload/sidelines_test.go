@@ -53,6 +53,27 @@ func TestOwnerLinesAreReadAndWrittenAlike(t *testing.T) {
 	}
 }
 
+func TestParseOwnerComment(t *testing.T) {
+	for _, tt := range []struct {
+		text string
+		want SocketOwner
+		name string
+		ok   bool
+	}{
+		{`pcapsule process="nginx: worker \"1\"" pid=7 tid=8 known=writer`, SocketOwner{PID: 7, TID: 8, Known: Writer, Word: "writer"}, `nginx: worker "1"`, true},
+		{`pcapsule pid=7 tid=8 known=creator`, SocketOwner{PID: 7, TID: 8, Known: CreatorOfSocket, Word: "creator"}, "", true},
+		{`pcapsule process="a pid=1 known=writer`, SocketOwner{}, "", false},
+		{`pcapsule process="a" known=writer`, SocketOwner{}, "", false},
+		{`pcapsule:3f9c2ab1#7`, SocketOwner{}, "", false},
+		{`process="a" pid=7 known=writer`, SocketOwner{}, "", false},
+	} {
+		o, name, ok := ParseOwnerComment(tt.text)
+		if ok != tt.ok || ok && (!reflect.DeepEqual(o, tt.want) || name != tt.name) {
+			t.Errorf("%s: %+v %q %v", tt.text, o, name, ok)
+		}
+	}
+}
+
 func end(s string) netip.AddrPort { return netip.MustParseAddrPort(s) }
 
 func TestOwnersFind(t *testing.T) {
