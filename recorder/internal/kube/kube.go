@@ -175,6 +175,15 @@ func (s *Source) Run(ctx context.Context) {
 	all.Wait()
 }
 
+// breathe lets those who ask go first, now and then in a long list: they stand between
+// packets.
+func (s *Source) breathe(i int) {
+	if i%16 == 15 {
+		s.mu.Unlock()
+		s.mu.Lock()
+	}
+}
+
 // forgetting drops those that are gone for long.
 func (s *Source) forgetting(ctx context.Context) {
 	tick := time.NewTicker(10 * time.Second)

@@ -73,10 +73,11 @@ func (t serviceStore) replace(all []runtime.Object) {
 			s.endService(k)
 		}
 	}
-	for _, obj := range all {
+	for i, obj := range all {
 		if v, ok := obj.(*corev1.Service); ok {
 			s.service(v)
 		}
+		s.breathe(i)
 	}
 }
 
@@ -157,12 +158,13 @@ func (t sliceStore) replace(all []runtime.Object) {
 	defer s.mu.Unlock()
 	events := len(s.slices) > 0
 	there := map[name]struct{}{}
-	for _, obj := range all {
+	for i, obj := range all {
 		if v, ok := obj.(*discoveryv1.EndpointSlice); ok {
 			k := name{v.Namespace, v.Name}
 			there[k] = struct{}{}
 			s.slice(k, s.sliceOf(v), events)
 		}
+		s.breathe(i)
 	}
 	for k := range s.slices {
 		if _, ok := there[k]; !ok {

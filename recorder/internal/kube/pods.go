@@ -56,10 +56,11 @@ func (t podStore) replace(all []runtime.Object) {
 			s.podEnds(e, 0)
 		}
 	}
-	for _, obj := range all {
+	for i, obj := range all {
 		if p, ok := obj.(*corev1.Pod); ok {
 			s.pod(p, s.isSynced)
 		}
+		s.breathe(i)
 	}
 	s.isSynced = true
 }
