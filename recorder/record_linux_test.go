@@ -258,6 +258,21 @@ func TestRing(t *testing.T) {
 		}
 		owners = append(owners, readOwners(t, strings.TrimSuffix(name, ".pcapng")+".owners.jsonl")...)
 	}
+	segments, err := ring.Segments(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var sealed uint64
+	for _, seg := range segments {
+		if seg.Seal == nil || seg.Seal.Balanced == nil || !*seg.Seal.Balanced || seg.Seal.Clock == nil {
+			t.Errorf("seal of %s: %+v", seg.ID, seg.Seal)
+			continue
+		}
+		sealed += seg.Seal.Packets
+		if seg.Seal.Counters.Delivered != sealed {
+			t.Errorf("seal of %s counts %d delivered, segments up to there have %d", seg.ID, seg.Seal.Counters.Delivered, sealed)
+		}
+	}
 	if uint64(len(all)) != stats.Delivered {
 		t.Errorf("segments have %d packets, %d were delivered", len(all), stats.Delivered)
 	}

@@ -211,9 +211,14 @@ func (r *recording) one(p *bpf.Packet, body []byte) error {
 		out.Comment = r.comment.of(r, p, at)
 	}
 	x.untold = 0 // an output that drops the packet keeps count of them itself
+	// Counted before: the packet may fill a segment, which asks for the counters at once.
+	r.written.Add(1)
+	x.delivered.Add(1)
 	switch err := r.out.append(&out); {
 	case err == nil:
 	case errors.Is(err, ring.ErrDisk):
+		r.written.Add(^uint64(0))
+		x.delivered.Add(^uint64(0))
 		r.dropped.Add(1)
 		x.lost.Add(1)
 		if r.trouble == nil {
@@ -222,11 +227,11 @@ func (r *recording) one(p *bpf.Packet, body []byte) error {
 		}
 		return nil
 	default:
+		r.written.Add(^uint64(0))
+		x.delivered.Add(^uint64(0))
 		return err
 	}
-	r.written.Add(1)
 	r.bytes.Add(uint64(len(data) + cookedLen))
-	x.delivered.Add(1)
 	if !r.o.NoOwners {
 		r.sockets.saw(p, data, x, at, r.nextID)
 	}
