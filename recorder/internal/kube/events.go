@@ -156,12 +156,6 @@ func (s *Source) event(v *corev1.Event) {
 
 // eventOf reads an event of either form.
 func eventOf(v *corev1.Event, now int64) workload.Event {
-	ns := func(t time.Time) int64 {
-		if y := t.Year(); y < 1970 || y > 2261 {
-			return 0
-		}
-		return t.UnixNano()
-	}
 	first := func(times ...int64) int64 {
 		for _, t := range times {
 			if t > 0 {

@@ -73,11 +73,10 @@ type Options struct {
 
 // Source is a workload.Source of one node. Its methods may be called from any goroutine.
 type Source struct {
-	api     API
-	o       Options
-	feeds   feeds
-	owners  *resolver
-	started int64
+	api    API
+	o      Options
+	feeds  feeds
+	owners *resolver
 
 	mu       sync.RWMutex
 	pods     map[string]*entry       // of this node, by uid and by what paths call static ones
@@ -115,7 +114,7 @@ func New(api API, o Options) *Source {
 		o.now = time.Now
 	}
 	s := &Source{
-		api: api, o: o, started: o.now().UnixNano(),
+		api: api, o: o,
 		pods: map[string]*entry{}, ids: map[string]contained{}, spans: map[netip.Addr][]span{}, hostNet: map[*entry]struct{}{},
 		services: map[name]*service{}, slices: map[name]*slice{}, served: map[string][]membership{}, peers: map[peerKey]*entry{},
 	}

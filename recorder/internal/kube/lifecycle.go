@@ -37,14 +37,14 @@ func statusOf(p *corev1.Pod) status {
 		for i := range min(len(list), maxContainers) {
 			c := &list[i]
 			one := containerStatus{name: c.Name, restarts: c.RestartCount}
-			if t := c.LastTerminationState.Terminated; t != nil && !t.FinishedAt.IsZero() {
-				one.ended = t.FinishedAt.UnixNano()
+			if t := c.LastTerminationState.Terminated; t != nil {
+				one.ended = ns(t.FinishedAt.Time)
 			}
 			switch {
 			case c.State.Running != nil:
-				one.running = c.State.Running.StartedAt.UnixNano()
+				one.running = ns(c.State.Running.StartedAt.Time)
 			case c.State.Terminated != nil:
-				one.ended = max(one.ended, c.State.Terminated.FinishedAt.UnixNano())
+				one.ended = max(one.ended, ns(c.State.Terminated.FinishedAt.Time))
 			case c.State.Waiting != nil:
 				one.waiting = c.State.Waiting.Reason
 			}
@@ -80,7 +80,7 @@ func (s *Source) lifecycle(e *entry, p *corev1.Pod, old, now *status) {
 		if g := p.DeletionGracePeriodSeconds; g != nil && *g > 0 && *g < 1<<31 {
 			grace = *g
 		}
-		say(p.DeletionTimestamp.UnixNano()-grace*1e9, "Deleted", "Normal", "deletion asked for, with %d s of grace", grace)
+		say(ns(p.DeletionTimestamp.Time)-grace*1e9, "Deleted", "Normal", "deletion asked for, with %d s of grace", grace)
 	}
 	if now.phase != old.phase && now.phase != "" {
 		switch now.phase {
@@ -105,9 +105,9 @@ func (s *Source) lifecycle(e *entry, p *corev1.Pod, old, now *status) {
 			switch c := &p.Status.Conditions[i]; {
 			case c.Type != corev1.PodReady:
 			case c.Status == corev1.ConditionTrue:
-				say(c.LastTransitionTime.UnixNano(), "Ready", "Normal", "pod is ready")
+				say(ns(c.LastTransitionTime.Time), "Ready", "Normal", "pod is ready")
 			default:
-				say(c.LastTransitionTime.UnixNano(), "NotReady", "Warning", "pod is not ready: %s %s", c.Reason, c.Message)
+				say(ns(c.LastTransitionTime.Time), "NotReady", "Warning", "pod is not ready: %s %s", c.Reason, c.Message)
 			}
 		}
 	}
@@ -127,10 +127,10 @@ func (s *Source) containerLife(e *entry, c *corev1.ContainerStatus, old *status)
 		before = old.containers[i]
 	}
 	for _, t := range [...]*corev1.ContainerStateTerminated{c.LastTerminationState.Terminated, c.State.Terminated} {
-		if t == nil || t.FinishedAt.IsZero() || t.FinishedAt.UnixNano() <= before.ended {
+		if t == nil || ns(t.FinishedAt.Time) <= before.ended {
 			continue
 		}
-		before.ended = t.FinishedAt.UnixNano()
+		before.ended = ns(t.FinishedAt.Time)
 		x := s.podEvent(e, before.ended, t.Reason, "Normal", "container "+c.Name+" ended with exit code "+strconv.Itoa(int(t.ExitCode)))
 		if x.Reason == "" {
 			x.Reason = "Terminated"
@@ -144,13 +144,11 @@ func (s *Source) containerLife(e *entry, c *corev1.ContainerStatus, old *status)
 		if t.ExitCode != 0 || t.Signal != 0 {
 			x.Type = "Warning"
 		}
-		if !t.StartedAt.IsZero() {
-			x.FirstNs = t.StartedAt.UnixNano()
-		}
+		x.FirstNs = ns(t.StartedAt.Time)
 		s.tellEvent(x)
 	}
-	if r := c.State.Running; r != nil && c.RestartCount > 0 && !r.StartedAt.IsZero() && r.StartedAt.UnixNano() != before.running {
-		x := s.podEvent(e, r.StartedAt.UnixNano(), "Restarted", "Warning", "container "+c.Name+" started again, restart "+strconv.Itoa(int(c.RestartCount)))
+	if r := c.State.Running; r != nil && c.RestartCount > 0 && ns(r.StartedAt.Time) != 0 && ns(r.StartedAt.Time) != before.running {
+		x := s.podEvent(e, ns(r.StartedAt.Time), "Restarted", "Warning", "container "+c.Name+" started again, restart "+strconv.Itoa(int(c.RestartCount)))
 		x.Count = int64(c.RestartCount)
 		s.tellEvent(x)
 	}

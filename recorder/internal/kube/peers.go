@@ -102,9 +102,7 @@ func (s *Source) service(v *corev1.Service) {
 	}
 	e := old.who
 	e.namespace, e.name, e.labels = cleanName(v.Namespace), cleanName(v.Name), s.allowed(v.Labels)
-	if !v.CreationTimestamp.IsZero() {
-		e.from = v.CreationTimestamp.UnixNano()
-	}
+	e.from = ns(v.CreationTimestamp.Time)
 	texts := slices.Concat([]string{v.Spec.ClusterIP}, v.Spec.ClusterIPs, v.Spec.ExternalIPs)
 	for i := range v.Status.LoadBalancer.Ingress {
 		texts = append(texts, v.Status.LoadBalancer.Ingress[i].IP)
@@ -398,9 +396,7 @@ func (t nodeStore) put(obj runtime.Object) {
 			s.end(s.node, s.now())
 		}
 		s.node = &entry{kind: isNode, uid: string(v.UID), name: cleanName(v.Name), node: cleanName(v.Name)}
-		if !v.CreationTimestamp.IsZero() {
-			s.node.from = v.CreationTimestamp.UnixNano()
-		}
+		s.node.from = ns(v.CreationTimestamp.Time)
 	}
 	s.node.labels = s.allowed(v.Labels)
 	var texts []string

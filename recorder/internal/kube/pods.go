@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -146,11 +147,9 @@ func (s *Source) describe(e *entry, p *corev1.Pod) {
 	e.namespace, e.name = cleanName(p.Namespace), cleanName(p.Name)
 	e.labels, e.hash = s.allowed(p.Labels), cleanName(p.Labels["pod-template-hash"])
 	e.hostNet = p.Spec.HostNetwork
-	if e.from = p.CreationTimestamp.UnixNano(); p.CreationTimestamp.IsZero() {
-		e.from = 0
-	}
-	if t := p.Status.StartTime; t != nil && !t.IsZero() {
-		e.from = t.UnixNano()
+	e.from = ns(p.CreationTimestamp.Time)
+	if t := p.Status.StartTime; t != nil && ns(t.Time) != 0 {
+		e.from = ns(t.Time)
 	}
 	e.containers = s.containersOf(p)
 	for _, list := range [...][]corev1.ContainerStatus{p.Status.InitContainerStatuses, p.Status.ContainerStatuses, p.Status.EphemeralContainerStatuses} {
@@ -256,16 +255,14 @@ func ended(p *corev1.Pod) int64 {
 	finished, condition := int64(0), int64(0)
 	all := len(p.Status.ContainerStatuses) > 0
 	for i := range p.Status.ContainerStatuses {
-		if t := p.Status.ContainerStatuses[i].State.Terminated; t != nil && !t.FinishedAt.IsZero() {
-			finished = max(finished, t.FinishedAt.UnixNano())
+		if t := p.Status.ContainerStatuses[i].State.Terminated; t != nil && ns(t.FinishedAt.Time) != 0 {
+			finished = max(finished, ns(t.FinishedAt.Time))
 		} else {
 			all = false
 		}
 	}
 	for i := range p.Status.Conditions {
-		if t := p.Status.Conditions[i].LastTransitionTime; !t.IsZero() {
-			condition = max(condition, t.UnixNano())
-		}
+		condition = max(condition, ns(p.Status.Conditions[i].LastTransitionTime.Time))
 	}
 	over := p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed
 	switch {
@@ -275,6 +272,14 @@ func ended(p *corev1.Pod) int64 {
 		return secondsEnd(condition)
 	}
 	return 0
+}
+
+// ns is a time in nanoseconds since 1970; 0 where these cannot hold it.
+func ns(t time.Time) int64 {
+	if y := t.Year(); y < 1970 || y > 2261 {
+		return 0
+	}
+	return t.UnixNano()
 }
 
 func secondsEnd(ns int64) int64 {
