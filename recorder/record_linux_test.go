@@ -507,6 +507,8 @@ func TestBoth(t *testing.T) {
 	if n, err := fmt.Sscanf(s.out.Text(), "both %d %d %d", &sockets, &interfaces, &dropped); n != 3 || sockets != 200 || interfaces != 100 || dropped != 0 {
 		t.Errorf("%q: %v; want 200 packets of sockets, 100 frames", s.out.Text(), err)
 	}
+	for s.out.Scan() { // until its children are gone
+	}
 }
 
 // BenchmarkSmallPackets sends UDP packets of 64 bytes over a loopback as fast as it can;

@@ -65,6 +65,7 @@ func newStage(t testing.TB, role string) *stage {
 	s.pid = s.cmd.Process.Pid
 	t.Cleanup(func() {
 		s.cmd.Process.Kill()
+		os.WriteFile(filepath.Join(s.cgroup, "cgroup.kill"), []byte("1"), 0) // and its children
 		s.cmd.Wait()
 		for range 100 { // its children end with it
 			if os.Remove(s.cgroup) == nil {
