@@ -282,3 +282,36 @@ func (o *opened) node() string {
 	}
 	return word(o.header.Node)
 }
+
+// newOwners are what packets of the round told of owners, in their order.
+func (j *joining) newOwners(r *round) []at {
+	return slices.Clone(j.sorted(r, func(b *flow.Batch) int { return len(b.Owners) }, func(b *flow.Batch, i int) int64 { return b.Owners[i].At }))
+}
+
+// owned gives an end of a flow, and of its connection where nothing better is known, to
+// another owner.
+func (j *joining) owned(o *flow.Owned) {
+	f := o.Flow
+	c := f.Conn
+	client, server := f.Ends()
+	end, side, mine, joined := server, 1, &f.DstID, &c.Joined.DstID
+	if o.Client {
+		end, side, mine, joined = client, 0, &f.SrcID, &c.Joined.SrcID
+	}
+	f.Ranks[side] = o.Rank
+	*mine = j.who.endpoint(end.Addr, end.Port, c.Proto(), c.FirstTime(), j.read.owners.owner(o.Owner))
+	if o.Rank >= c.Joined.Ranks[side] {
+		c.Joined.Ranks[side], c.Joined.By[side], *joined = o.Rank, f.Interface, *mine
+	}
+}
+
+// laterOwners gives a flow of an earlier segment the owners that a later segment of the
+// same recording knew better.
+func (j *joining) laterOwners(f *flow.Flow) {
+	c := f.Conn
+	for side, mine := range [...]*int64{&f.SrcID, &f.DstID} {
+		if f.Ranks[side] < c.Joined.Ranks[side] && j.read.sameGroup(f.Interface, c.Joined.By[side]) {
+			*mine = [...]int64{c.Joined.SrcID, c.Joined.DstID}[side]
+		}
+	}
+}
