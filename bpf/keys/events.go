@@ -30,6 +30,7 @@ const (
 	MaxSecret  = 64
 	MaxDump    = 8192
 	MaxTargets = 1024
+	MaxGroups  = 65536
 	HopSize    = 224 // bytes behind a pointer
 	NoHop      = 0xffffffff
 )

@@ -19,6 +19,7 @@ const (
 	keysMapChosen         = "chosen"
 	keysMapCounts         = "counts"
 	keysMapEvents         = "events"
+	keysMapGroups         = "groups"
 	keysMapInside         = "inside"
 	keysMapPlans          = "plans"
 	keysProgGoKey         = "go_key"
@@ -88,6 +89,7 @@ type keysMapSpecs struct {
 	Chosen *ebpf.MapSpec `ebpf:"chosen"`
 	Counts *ebpf.MapSpec `ebpf:"counts"`
 	Events *ebpf.MapSpec `ebpf:"events"`
+	Groups *ebpf.MapSpec `ebpf:"groups"`
 	Inside *ebpf.MapSpec `ebpf:"inside"`
 	Plans  *ebpf.MapSpec `ebpf:"plans"`
 }
@@ -121,6 +123,7 @@ type keysMaps struct {
 	Chosen *ebpf.Map `ebpf:"chosen"`
 	Counts *ebpf.Map `ebpf:"counts"`
 	Events *ebpf.Map `ebpf:"events"`
+	Groups *ebpf.Map `ebpf:"groups"`
 	Inside *ebpf.Map `ebpf:"inside"`
 	Plans  *ebpf.Map `ebpf:"plans"`
 }
@@ -130,6 +133,7 @@ func (m *keysMaps) Close() error {
 		m.Chosen,
 		m.Counts,
 		m.Events,
+		m.Groups,
 		m.Inside,
 		m.Plans,
 	)

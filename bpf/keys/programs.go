@@ -83,6 +83,18 @@ func (p *Programs) Forget(tgid uint32) error {
 	return nil
 }
 
+// ChooseGroup chooses every process that runs another program in a control group, by the
+// group's number, from now on.
+func (p *Programs) ChooseGroup(id uint64) error { return p.o.Groups.Put(id, uint8(1)) }
+
+// ForgetGroup ends that.
+func (p *Programs) ForgetGroup(id uint64) error {
+	if err := p.o.Groups.Delete(id); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+		return err
+	}
+	return nil
+}
+
 // Set says how objects at a target are read from now on.
 func (p *Programs) Set(target uint32, plan Plan) error {
 	if len(plan.Fields) > MaxFields {

@@ -89,7 +89,7 @@ func (t *Tracker) object(e *bpf.Event) {
 // met notes that a process has a library, which it may have mapped just now.
 func (p *process) met(x *target) {
 	p.library = x.library
-	p.objects++
+	p.from = x
 	if !slices.Contains(p.targets, x) {
 		p.targets = append(p.targets, x)
 	}

@@ -2,7 +2,17 @@
 
 package keys
 
-import "time"
+import (
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	bpf "github.com/pcapsule/pcapsule/bpf/keys"
+)
 
 // walk looks at all processes: at the start, and again from time to time, since events
 // may be lost and processes move to other control groups.
@@ -51,7 +61,8 @@ func (t *Tracker) descends(r running, all map[uint32]running) bool {
 }
 
 // consider looks at a process that runs another program now.
-func (t *Tracker) consider(pid, parent uint32, file string) {
+func (t *Tracker) consider(e *bpf.Event) {
+	pid, parent, file := e.TGID, e.Parent, e.File
 	old := t.procs[pid]
 	byPID := old != nil && old.byPID && old.ended.IsZero()
 	if p := t.procs[parent]; p != nil && p.byPID {
@@ -59,15 +70,17 @@ func (t *Tracker) consider(pid, parent uint32, file string) {
 	}
 	r, ok := look(pid)
 	if !ok {
-		// Gone already; what it was is all that can be said.
-		if byPID || t.o.Select.matches(file, "") {
-			t.put(&process{running: running{pid: pid, parent: parent, exe: file}, byPID: byPID, reason: Gone, ended: time.Now()})
+		// Gone already; what it was is all that can be said, and what a probe has read of it
+		// comes after this.
+		if r.cgroup = t.groups[e.Cgroup]; byPID || t.o.Select.matches(file, r.cgroup) {
+			t.put(&process{running: running{pid: pid, parent: parent, exe: file, cgroup: r.cgroup}, byPID: byPID, reason: Gone, ended: time.Now()})
 		}
 		return
 	}
 	if start, ok := t.roots[pid]; ok && start == r.start {
 		byPID = true
 	}
+	t.group(e.Cgroup, r.cgroup)
 	delete(t.procs, pid) // another program, even where the file has the same name
 	t.decide(r, byPID)
 }
@@ -107,10 +120,56 @@ func (t *Tracker) decide(r running, byPID bool) {
 		t.choose(r.pid)
 		return
 	}
-	p = &process{running: r, byPID: byPID}
+	p = &process{running: r, byPID: byPID, look: time.Now()}
 	if t.put(p) {
 		t.choose(r.pid)
-		t.program(p)
+		t.wake()
+	}
+}
+
+// group learns the number of a control group.
+func (t *Tracker) group(id uint64, path string) {
+	if _, ok := t.groups[id]; ok || path == "" || len(t.o.Select.Cgroups) == 0 || len(t.groups) >= bpf.MaxGroups {
+		return
+	}
+	t.groups[id] = path
+	if t.o.Select.matches("", path) {
+		if err := t.progs.ChooseGroup(id); err != nil {
+			t.detail = err.Error()
+		}
+	}
+}
+
+// walkGroups learns the chosen control groups that are there, and forgets those that are
+// not.
+func (t *Tracker) walkGroups() {
+	if t.hierarchy == "" || len(t.o.Select.Cgroups) == 0 {
+		return
+	}
+	there := map[uint64]string{}
+	for _, c := range t.o.Select.Cgroups {
+		filepath.WalkDir(filepath.Join(t.hierarchy, c), func(path string, d fs.DirEntry, err error) error {
+			var st unix.Stat_t
+			if err != nil || !d.IsDir() || unix.Lstat(path, &st) != nil {
+				return nil
+			}
+			if len(there) >= bpf.MaxGroups {
+				return fs.SkipAll
+			}
+			there[st.Ino] = strings.TrimPrefix(path, t.hierarchy)
+			return nil
+		})
+	}
+	for id, path := range t.groups {
+		if there[id] != path {
+			delete(t.groups, id)
+			if err := t.progs.ForgetGroup(id); err != nil {
+				t.detail = err.Error()
+			}
+		}
+	}
+	for id, path := range there {
+		t.group(id, path)
 	}
 }
 
@@ -129,40 +188,103 @@ func (t *Tracker) forget(pid uint32) {
 	}
 }
 
-// program attaches to what a process runs.
-func (t *Tracker) program(p *process) {
-	if x := t.file(procPath(p.pid, "exe")); x != nil {
-		p.targets = append(p.targets, x)
-		if x.library == Go && x.links != nil {
-			return // one program, one TLS; a library that cgo loads is not followed
-		}
+// wake lets the attaching goroutine look for work.
+func (t *Tracker) wake() {
+	select {
+	case t.work <- struct{}{}:
+	default:
 	}
-	for _, f := range usualLibraries(p.pid) {
-		t.file(f)
-	}
-	t.libraries(p)
 }
 
-// libraries looks at the files that a process has mapped: often at first, since a dynamic
-// linker needs some time, then with each walk.
-func (t *Tracker) libraries(p *process) {
-	for _, f := range mappedFiles(p.pid) {
-		x := t.file(f)
-		if x == nil {
-			continue
-		}
-		known := false
-		for _, y := range p.targets {
-			known = known || x == y
-		}
-		if !known {
-			p.targets = append(p.targets, x)
+// attaching looks at the files of processes, beside the reading of events: to attach takes
+// milliseconds.
+func (t *Tracker) attaching() {
+	defer t.done.Done()
+	for {
+		wait := t.attachDue()
+		select {
+		case <-t.stop:
+			return
+		case <-t.work:
+		case <-time.After(wait):
 		}
 	}
-	waits := []time.Duration{3 * time.Millisecond, 20 * time.Millisecond, 100 * time.Millisecond, 500 * time.Millisecond, 3 * time.Second}
-	p.look = time.Now().Add(walkEvery)
+}
+
+// attachDue looks at the files of all processes whose time it is, and tells when to come
+// again.
+func (t *Tracker) attachDue() time.Duration {
+	for {
+		t.mu.Lock()
+		now := time.Now()
+		next := now.Add(time.Second)
+		var due *process
+		for _, p := range t.procs {
+			if p.look.IsZero() || !p.ended.IsZero() {
+				continue
+			}
+			if !p.look.After(now) && (due == nil || p.look.Before(due.look)) {
+				due = p
+			}
+			if p.look.Before(next) {
+				next = p.look
+			}
+		}
+		if due == nil {
+			t.mu.Unlock()
+			return next.Sub(now)
+		}
+		pid, first := due.pid, due.looks == 0
+		due.plan()
+		t.mu.Unlock()
+		t.program(due, pid, first)
+	}
+}
+
+// plan says when a process is looked at again: often at first, since a dynamic linker
+// needs some time, then now and then.
+func (p *process) plan() {
+	waits := [...]time.Duration{3 * time.Millisecond, 20 * time.Millisecond, 100 * time.Millisecond, 500 * time.Millisecond, 3 * time.Second}
+	wait := walkEvery
 	if p.looks < len(waits) {
-		p.look = time.Now().Add(waits[p.looks])
+		wait = waits[p.looks]
 	}
+	p.look = time.Now().Add(wait)
 	p.looks++
+}
+
+// program attaches to what a process runs.
+func (t *Tracker) program(p *process, pid uint32, first bool) {
+	if first {
+		x := t.file(procPath(pid, "exe"))
+		if t.runs(p, x) {
+			return
+		}
+		for _, f := range usualLibraries(pid) {
+			t.file(f)
+		}
+	}
+	for _, f := range mappedFiles(pid) {
+		if t.runs(p, t.file(f)) {
+			return
+		}
+	}
+}
+
+// runs notes that a process runs a file. It answers true where nothing else has to be
+// looked at: a Go program has one TLS, and a library that cgo loads is not followed.
+func (t *Tracker) runs(p *process, x *target) bool {
+	if x == nil {
+		return false
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !slices.Contains(p.targets, x) {
+		p.targets = append(p.targets, x)
+	}
+	if x.library == Go && x.links != nil {
+		p.look = time.Time{}
+		return true
+	}
+	return false
 }

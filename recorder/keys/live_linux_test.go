@@ -32,7 +32,7 @@ func needTools(t *testing.T, names ...string) {
 	t.Helper()
 	for _, n := range names {
 		if _, err := exec.LookPath(n); err != nil {
-			t.Skip("needs ", n)
+			t.Skip("needs TLS programs: ", n)
 		}
 	}
 }
@@ -74,17 +74,11 @@ func newSpace(t *testing.T) *space {
 
 // hierarchy is where control groups of version 2 are mounted.
 func hierarchy(t *testing.T) string {
-	b, err := os.ReadFile("/proc/mounts")
-	if err != nil {
-		t.Fatal(err)
+	h := hierarchyOf()
+	if h == "" {
+		t.Skip("needs a control group: no hierarchy of version 2")
 	}
-	for line := range strings.Lines(string(b)) {
-		if f := strings.Fields(line); len(f) > 2 && f[2] == "cgroup2" {
-			return f[1]
-		}
-	}
-	t.Skip("needs a control group: no hierarchy of version 2")
-	return ""
+	return h
 }
 
 func (s *space) capture(t *testing.T) {
@@ -286,6 +280,19 @@ func of(tr *Tracker, name string) (list []Process) {
 		}
 	}
 	return list
+}
+
+// probed waits until a program that runs already has its probes.
+func probed(t *testing.T, tr *Tracker, name string) {
+	t.Helper()
+	eventually(t, "a probe on "+name, func() bool {
+		for _, p := range of(tr, name) {
+			if p.Reason == NoHandshake {
+				return true
+			}
+		}
+		return false
+	})
 }
 
 func compare(t *testing.T, got, want []string) {

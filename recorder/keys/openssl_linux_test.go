@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 )
 
 // certificateFiles makes a self-signed certificate with its key.
@@ -63,6 +62,7 @@ func TestKeysOfOpenSSLAreTheOnesThatItLogs(t *testing.T) {
 			tr := start(t, Options{Select: s.own(), Sink: sink, Captured: s.talks, Layouts: layouts})
 			log := filepath.Join(t.TempDir(), "keys.log")
 			s.openssl(t, pem, port, append(v.server, "-keylogfile", log)...)
+			probed(t, tr, "openssl")
 			for range 8 {
 				s.run(t, append([]string{"curl", "-sk", "--ciphers", "ALL:@SECLEVEL=0", fmt.Sprintf("https://127.0.0.1:%d/", port)}, v.client...)...)
 			}
@@ -72,17 +72,22 @@ func TestKeysOfOpenSSLAreTheOnesThatItLogs(t *testing.T) {
 			if n := len(of(tr, "curl")); n != 8 {
 				t.Errorf("%d clients, want 8", n)
 			}
-			for _, p := range append(of(tr, "openssl"), of(tr, "curl")...) {
-				if p.State != Verified || p.Library != OpenSSL {
-					t.Errorf("%+v", p)
+			eventually(t, "all verified", func() bool {
+				for _, p := range append(of(tr, "openssl"), of(tr, "curl")...) {
+					if p.State != Verified || p.Library != OpenSSL {
+						return false
+					}
 				}
+				return true
+			})
+			if t.Failed() {
+				t.Logf("%+v", tr.Processes())
 			}
 			c, err := tr.Counters()
 			if err != nil || c.Lost+c.Unread != 0 {
 				t.Errorf("%+v, %v", c, err)
 			}
 			t.Logf("%+v; %d true lines", c, len(want))
-			time.Sleep(10 * time.Millisecond)
 		})
 	}
 }

@@ -57,6 +57,20 @@ func cgroupOf(pid uint32) string {
 	return ""
 }
 
+// hierarchyOf finds where control groups of version 2 are mounted.
+func hierarchyOf() string {
+	b, err := os.ReadFile("/proc/mounts")
+	if err != nil {
+		return ""
+	}
+	for line := range strings.Lines(string(b)) {
+		if f := strings.Fields(line); len(f) > 2 && f[2] == "cgroup2" {
+			return f[1]
+		}
+	}
+	return ""
+}
+
 func allProcesses() []uint32 {
 	d, err := os.Open("/proc")
 	if err != nil {

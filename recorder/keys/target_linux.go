@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -29,18 +30,17 @@ type target struct {
 
 // build is one build of a library: all files with its build id.
 type build struct {
-	id        string
-	library   Library
-	layout    layout
-	plans     []layout // what plans read, by their number
-	proven    bool     // a record opened with the layout
-	targets   []*target
-	pending   []*sample
-	failures  int // objects of captured connections in which nothing was found
-	seen      int // objects
-	wrong     int // objects since one agreed with the layout
-	given     bool
-	layoutErr error // of the file in the folder of layouts
+	id       string
+	library  Library
+	layout   layout
+	plans    []layout // what plans read, by their number
+	proven   bool     // a record opened with the layout
+	targets  []*target
+	pending  []*sample
+	failures int // objects of captured connections in which nothing was found
+	seen     int // objects
+	wrong    int // objects since one agreed with the layout
+	given    bool
 }
 
 const (
@@ -56,15 +56,33 @@ func machine() uint16 {
 	return machineX86
 }
 
-var (
-	successOf = map[Library]int32{OpenSSL: 1, GnuTLS: 0}
-	functions = []struct {
-		library            Library
-		handshake, release string
-	}{{OpenSSL, "SSL_do_handshake", "SSL_free"}, {GnuTLS, "gnutls_handshake", "gnutls_deinit"}}
-)
+type names struct {
+	library            Library
+	handshake, release string
+}
 
-// file looks at a file once and attaches to it. Nil means that it cannot be opened.
+func functions() []names {
+	return []names{{OpenSSL, "SSL_do_handshake", "SSL_free"}, {GnuTLS, "gnutls_handshake", "gnutls_deinit"}}
+}
+
+// success is what the handshake function returns when it is done.
+func (l Library) success() int32 {
+	if l == OpenSSL {
+		return 1
+	}
+	return 0 // GNUTLS_E_SUCCESS
+}
+
+// found is what a file offers to probes.
+type found struct {
+	library            Library
+	at                 []uint64 // of Go
+	handshake, release uint64
+	build              string
+}
+
+// file looks at a file once and attaches to it. Nil means that it cannot be opened. Only
+// one goroutine attaches.
 func (t *Tracker) file(path string) *target {
 	// A device or pipe of a container must not be opened to wait.
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
@@ -77,86 +95,116 @@ func (t *Tracker) file(path string) *target {
 		return nil
 	}
 	id := fileID{st.Dev, st.Ino, st.Ctim.Nano()}
-	if x := t.files[id]; x != nil {
+	t.mu.Lock()
+	x := t.files[id]
+	if x == nil && len(t.files) >= maxFiles && !t.sweepFiles(0) {
+		x = &target{reason: TooMany, detail: fmt.Sprintf("more than %d files", maxFiles)}
+	}
+	if x != nil {
 		x.used = time.Now()
+		t.mu.Unlock()
 		return x
 	}
-	x := &target{id: id, used: time.Now()}
-	if len(t.files) >= maxFiles && !t.sweepFiles(0) {
-		x.reason, x.detail = TooMany, fmt.Sprintf("more than %d files", maxFiles)
-		return x
+	t.mu.Unlock()
+	x = &target{id: id, used: time.Now()}
+	what, reason, detail := analyse(f, st.Size)
+	if reason == "" {
+		reason, detail = t.attach(x, what, fmt.Sprintf("/proc/self/fd/%d", f.Fd()))
 	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	x.reason, x.detail = reason, detail
 	t.files[id] = x
-	t.analyse(x, f, st.Size)
 	return x
 }
 
-func (t *Tracker) analyse(x *target, f *os.File, size int64) {
+// analyse finds what probes can sit on, or says why there is nothing.
+func analyse(f *os.File, size int64) (w found, reason Reason, detail string) {
 	m, err := openImage(f, size)
 	if err != nil {
-		x.reason, x.detail = NoTLS, err.Error()
-		return
+		return w, NoTLS, err.Error()
 	}
 	if m.machine != machine() {
-		x.reason, x.detail = BadVersion, errMachine.Error()
-		return
+		return w, BadVersion, errMachine.Error()
 	}
-	path := fmt.Sprintf("/proc/self/fd/%d", f.Fd())
 	at, goErr := m.goTargets()
 	if goErr == nil {
-		x.library = Go
-		t.attach(x, func() (io.Closer, error) { return t.progs.Go(path, x.number, at...) })
-		return
+		return found{library: Go, at: at}, "", ""
 	}
 	switch {
 	case errors.Is(goErr, errNotGo), errors.Is(goErr, errNoTLS):
-		x.reason = NoTLS
+		reason = NoTLS
 	case errors.Is(goErr, errGoVersion):
-		x.reason = BadVersion
+		reason = BadVersion
 	default:
-		x.reason = NoSymbol
+		reason = NoSymbol
 	}
-	x.detail = goErr.Error()
-	for _, l := range functions {
-		found, err := m.functions(l.handshake, l.release)
-		if len(found) == 0 {
-			if err != nil && x.reason == NoTLS {
-				x.reason, x.detail = NoSymbol, err.Error()
-			}
+	detail = goErr.Error()
+	for _, l := range functions() {
+		at, err := m.functions(l.handshake, l.release)
+		if err != nil && reason == NoTLS {
+			reason, detail = NoSymbol, err.Error()
+		}
+		if len(at) == 0 {
 			continue
 		}
-		t.library(x, m, path, l.library, found[l.handshake], found[l.release])
-		return
+		h, ok1 := m.offset(at[l.handshake], true)
+		r, ok2 := m.offset(at[l.release], true)
+		if !ok1 || !ok2 {
+			return w, NoSymbol, "one of its functions is missing"
+		}
+		id, err := m.buildID()
+		if err != nil {
+			return w, NoSymbol, err.Error()
+		}
+		return found{library: l.library, handshake: h, release: r, build: id}, "", ""
 	}
+	return w, reason, detail
 }
 
-func (t *Tracker) library(x *target, m *image, path string, l Library, handshake, release uint64) {
-	x.library = l
-	h, ok1 := m.offset(handshake, true)
-	r, ok2 := m.offset(release, true)
-	if !ok1 || !ok2 || handshake == 0 || release == 0 {
-		x.reason, x.detail = NoSymbol, "one of its functions is missing"
-		return
+// attach puts probes on a file. Who takes events has to know it before they come.
+func (t *Tracker) attach(x *target, w found, path string) (Reason, string) {
+	t.mu.Lock()
+	n, ok := t.number()
+	if !ok {
+		t.mu.Unlock()
+		return TooMany, fmt.Sprintf("more than %d files with probes", bpf.MaxTargets)
 	}
-	id, err := m.buildID()
+	x.number, x.library = n, w.library
+	t.targets[n] = x
+	if w.library != Go {
+		t.join(x, w)
+	}
+	t.mu.Unlock()
+	var links io.Closer
+	var err error
+	if w.library == Go {
+		links, err = t.progs.Go(path, n, w.at...)
+	} else {
+		links, err = t.progs.Library(path, n, w.handshake, w.release)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	if err != nil {
-		x.reason, x.detail = NoSymbol, err.Error()
-		return
+		t.leave(x)
+		return Refused, err.Error()
 	}
-	t.attach(x, func() (io.Closer, error) { return t.progs.Library(path, x.number, h, r) })
-	if x.links == nil {
-		return
-	}
-	key := l.String() + id
+	x.links = links
+	return NoHandshake, ""
+}
+
+// join makes a file one of its build.
+func (t *Tracker) join(x *target, w found) {
+	key := w.library.String() + w.build
 	b := t.builds[key]
 	if b == nil {
-		b = &build{id: id, library: l}
+		b = &build{id: w.build, library: w.library}
 		t.builds[key] = b
 		if t.o.Layouts != "" {
-			if known, err := readLayout(t.o.Layouts, l, id); err == nil {
+			if known, err := readLayout(t.o.Layouts, w.library, w.build); err == nil {
 				b.layout, b.given = *known, true
 			} else if !errors.Is(err, os.ErrNotExist) {
-				b.layoutErr = err
+				t.detail = err.Error()
 			}
 		}
 	}
@@ -165,9 +213,18 @@ func (t *Tracker) library(x *target, m *image, path string, l Library, handshake
 	t.replan(b)
 }
 
+// leave takes a file out of what events are told of.
+func (t *Tracker) leave(x *target) {
+	delete(t.targets, x.number)
+	t.free = append(t.free, x.number)
+	if b := x.build; b != nil {
+		b.targets = slices.DeleteFunc(b.targets, func(y *target) bool { return x == y })
+	}
+}
+
 // replan tells the programs how objects of a build are read.
 func (t *Tracker) replan(b *build) {
-	plan := bpf.Plan{Mode: bpf.Whole, Success: successOf[b.library]}
+	plan := bpf.Plan{Mode: bpf.Whole, Success: b.library.success()}
 	switch {
 	case b.failures >= maxFailures && !b.proven:
 		plan.Mode = bpf.Off
@@ -180,23 +237,6 @@ func (t *Tracker) replan(b *build) {
 			x.reason, x.detail = Refused, err.Error()
 		}
 	}
-}
-
-func (t *Tracker) attach(x *target, do func() (io.Closer, error)) {
-	n, ok := t.number()
-	if !ok {
-		x.reason, x.detail = TooMany, fmt.Sprintf("more than %d files with probes", bpf.MaxTargets)
-		return
-	}
-	x.number = n
-	links, err := do()
-	if err != nil {
-		x.reason, x.detail = Refused, err.Error()
-		t.free = append(t.free, n)
-		return
-	}
-	x.links, x.reason, x.detail = links, NoHandshake, ""
-	t.targets[n] = x
 }
 
 func (t *Tracker) number() (uint32, bool) {
@@ -218,19 +258,12 @@ func (t *Tracker) detach(x *target) {
 	if x.links == nil {
 		return
 	}
-	// The kernel waits for all CPUs before a probe is gone, which takes up to a tenth of a
+	// The kernel waits for all CPUs before a probe is gone, which takes up to a
 	// second; events must not wait for that.
-	t.closing.Go(func() { x.links.Close() })
-	delete(t.targets, x.number)
-	t.free = append(t.free, x.number)
-	if b := x.build; b != nil {
-		for i, y := range b.targets {
-			if x == y {
-				b.targets = append(b.targets[:i], b.targets[i+1:]...)
-				break
-			}
-		}
-	}
+	links := x.links
+	x.links = nil
+	t.closing.Go(func() { links.Close() })
+	t.leave(x)
 }
 
 // sweepFiles lets go of files that no chosen process was seen with for a time. It tells

@@ -24,7 +24,10 @@ type Tracker struct {
 	progs *bpf.Programs
 	self  uint32
 	stop  chan struct{}
+	work  chan struct{} // a process has to be looked at
 	done  sync.WaitGroup
+
+	hierarchy string // where control groups of version 2 are mounted
 
 	closing sync.WaitGroup // of probes
 	once    sync.Once
@@ -36,6 +39,7 @@ type Tracker struct {
 	files   map[fileID]*target
 	targets map[uint32]*target // by number
 	builds  map[string]*build
+	groups  map[uint64]string // control groups by number
 	free    []uint32
 	next    uint32
 	count   Counters
@@ -70,7 +74,7 @@ type process struct {
 	reason  Reason
 	detail  string
 	keys    uint64
-	objects uint64 // that were read
+	from    *target // of the last object that was read
 	targets []*target
 	looks   int
 	look    time.Time // when its files are looked at next; zero for never
@@ -99,7 +103,7 @@ func Start(o Options) (*Tracker, error) {
 	if ns, err := os.Readlink("/proc/self/ns/pid"); err == nil && ns != "pid:[4026531836]" {
 		return nil, ErrNamespace
 	}
-	t := &Tracker{o: o, self: uint32(os.Getpid()), stop: make(chan struct{}), procs: map[uint32]*process{}, roots: map[uint32]uint64{},
+	t := &Tracker{o: o, self: uint32(os.Getpid()), stop: make(chan struct{}), work: make(chan struct{}, 1), hierarchy: hierarchyOf(), groups: map[uint64]string{}, procs: map[uint32]*process{}, roots: map[uint32]uint64{},
 		files: map[fileID]*target{}, targets: map[uint32]*target{}, builds: map[string]*build{}, written: map[written]struct{}{}}
 	for _, pid := range o.Select.PIDs {
 		r, ok := look(pid)
@@ -118,10 +122,13 @@ func Start(o Options) (*Tracker, error) {
 	}
 	t.clock()
 	t.mu.Lock()
+	t.walkGroups()
 	t.walk()
 	t.mu.Unlock()
-	t.done.Add(2)
+	t.attachDue()
+	t.done.Add(3)
 	go t.run()
+	go t.attaching()
 	go t.calibrate()
 	return t, nil
 }
@@ -188,15 +195,20 @@ func (p *process) explain(v *Process, captured bool) {
 		if r := slices.Index(rank, x.reason); r > best {
 			best = r
 			v.Reason, v.Detail, v.Library = x.reason, x.detail, x.library
-			if b := x.build; b != nil && p.objects > 0 {
-				v.Reason, v.Detail = NoLayout, "its connections were over before it was known where build "+b.id+" keeps secrets"
-				if !captured || !b.proven && b.failures == 0 {
-					v.Reason, v.Detail = NoCapture, "no captured connection to find secrets with, build "+b.id
-				} else if !b.proven {
-					v.Detail = fmt.Sprintf("secrets not found in %d objects of build %s", b.seen, b.id)
-				}
-			}
 		}
+	}
+	if p.from == nil {
+		return
+	}
+	b := p.from.build
+	v.Library = b.library
+	switch {
+	case !captured || !b.proven && b.failures == 0:
+		v.Reason, v.Detail = NoCapture, "no captured connection to find secrets with, build "+b.id
+	case !b.proven:
+		v.Reason, v.Detail = NoLayout, fmt.Sprintf("secrets not found in %d objects of build %s", b.seen, b.id)
+	default:
+		v.Reason, v.Detail = NoLayout, "no captured connection was made with its objects, build "+b.id
 	}
 }
 
@@ -206,13 +218,11 @@ func (t *Tracker) run() {
 	ring := t.progs.Ring()
 	var rec ringbuf.Record
 	var e bpf.Event
-	stopping, busy := false, time.Now()
+	stopping := false
 	for {
-		wait := 100 * time.Millisecond
+		wait := 50 * time.Millisecond
 		if stopping {
 			wait = 0
-		} else if time.Since(busy) < time.Second {
-			wait = 3 * time.Millisecond // files of a new process are looked at often
 		}
 		ring.SetDeadline(time.Now().Add(wait))
 		err := ring.ReadInto(&rec)
@@ -221,7 +231,6 @@ func (t *Tracker) run() {
 		case err == nil:
 			if e.Decode(rec.RawSample) {
 				t.take(&e)
-				busy = time.Now()
 			}
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			if stopping {
@@ -247,10 +256,10 @@ func (t *Tracker) run() {
 func (t *Tracker) take(e *bpf.Event) {
 	switch e.Kind {
 	case bpf.Exec:
-		t.consider(e.TGID, e.Parent, e.File)
+		t.consider(e)
 	case bpf.Fork:
 		if p := t.procs[e.Parent]; p != nil && len(t.procs) < maxProcesses {
-			c := &process{running: p.running, byPID: p.byPID, library: p.library, reason: p.reason, targets: p.targets, look: p.look, looks: p.looks}
+			c := &process{running: p.running, byPID: p.byPID, library: p.library, reason: p.reason, targets: slices.Clip(p.targets), look: p.look, looks: p.looks}
 			c.pid, c.parent = e.TGID, e.Parent
 			t.procs[e.TGID] = c
 		}
@@ -346,14 +355,10 @@ func (t *Tracker) tick() {
 		return
 	}
 	t.lastTry = now
-	for _, p := range t.procs {
-		if !p.look.IsZero() && now.After(p.look) && p.ended.IsZero() {
-			t.libraries(p)
-		}
-	}
 	t.verify(false)
 	if now.Sub(t.lastWalk) > walkEvery {
 		t.clock()
+		t.walkGroups()
 		t.walk()
 		t.sweepFiles(keepUnused)
 	}

@@ -17,6 +17,7 @@ enum { COUNT_SEEN, COUNT_LOST, COUNT_UNREAD, COUNT_ODD, COUNT_LOST_PROCESS, COUN
 #define HOP_SIZE 224
 #define MAX_FIELDS 8
 #define MAX_TARGETS 1024
+#define MAX_GROUPS 65536
 #define NO_HOP 0xffffffff
 
 struct head {

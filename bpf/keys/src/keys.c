@@ -37,6 +37,14 @@ struct {
 	__type(value, u8);
 } chosen SEC(".maps");
 
+/* Control groups in which every process is chosen. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MAX_GROUPS);
+	__type(key, u64);
+	__type(value, u8);
+} groups SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, MAX_TARGETS);
@@ -288,7 +296,13 @@ int process_exec(struct bpf_raw_tracepoint_args *ctx)
 {
 	struct task_struct *task = (void *)ctx->args[0];
 	struct linux_binprm *bin = (void *)ctx->args[2];
+	u64 group = bpf_get_current_cgroup_id();
+	u32 tgid = BPF_CORE_READ(task, tgid);
+	u8 one = 1;
 
+	/* The reader may come when a short process is gone. */
+	if (bpf_map_lookup_elem(&groups, &group))
+		bpf_map_update_elem(&chosen, &tgid, &one, 0);
 	process(KIND_EXEC, BPF_CORE_READ(task, tgid), BPF_CORE_READ(task, real_parent, tgid), BPF_CORE_READ(bin, filename));
 	return 0;
 }
