@@ -16,15 +16,19 @@ const (
 	maxWaitSize = 16 << 10
 )
 
-// Conversations keeps the beginnings of TLS connections over TCP out of packets, to prove
-// keys with: it is Captured for whoever has packets. It is safe for several goroutines,
-// and costs a look into a map for each packet of TCP.
+// Conversations keeps the beginnings of TLS connections over TCP, and of QUIC, out of
+// packets, to prove keys with: it is Captured for whoever has packets. It is safe for several goroutines,
+// and costs a look into a map for each packet of TCP or UDP.
 type Conversations struct {
 	mu       sync.Mutex
 	flows    map[flowKey]*flow
 	byRandom map[[32]byte]*flow
 	order    []*flow // oldest first
 	kept     int
+
+	quic       map[flowKey]*quicFlow
+	quicRandom map[[32]byte]*quicFlow
+	quicOrder  []*quicFlow
 }
 
 type flowKey struct{ from, to netip.AddrPort } // from the client
@@ -50,7 +54,8 @@ type waiting struct {
 
 // NewConversations begins with nothing.
 func NewConversations() *Conversations {
-	return &Conversations{flows: map[flowKey]*flow{}, byRandom: map[[32]byte]*flow{}}
+	return &Conversations{flows: map[flowKey]*flow{}, byRandom: map[[32]byte]*flow{},
+		quic: map[flowKey]*quicFlow{}, quicRandom: map[[32]byte]*quicFlow{}}
 }
 
 // Records implements Captured.
@@ -67,7 +72,18 @@ func (c *Conversations) Records(clientRandom [32]byte) (client, server []byte, o
 
 // Packet takes one IP packet. It keeps no reference to it.
 func (c *Conversations) Packet(ip []byte) {
-	key, seq, ack, data, ok := segmentOf(ip)
+	from, to, protocol, b := transportOf(ip)
+	if protocol == udp && len(b) > 8 {
+		key := flowKey{netip.AddrPortFrom(from, binary.BigEndian.Uint16(b)), netip.AddrPortFrom(to, binary.BigEndian.Uint16(b[2:]))}
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.datagram(key, b[8:])
+		return
+	}
+	if protocol != tcp {
+		return
+	}
+	key, seq, ack, data, ok := segmentOf(from, to, b)
 	if !ok || len(data) == 0 {
 		return
 	}
@@ -185,49 +201,54 @@ func (c *Conversations) append(s *side, seq uint32, data []byte) {
 	c.kept += len(data)
 }
 
-// segmentOf finds the segment of TCP in an IP packet. Fragments are passed over: hosts
-// that speak TCP do not make them.
-func segmentOf(b []byte) (key flowKey, seq, ack uint32, data []byte, ok bool) {
+const (
+	tcp = 6
+	udp = 17
+)
+
+// transportOf finds what an IP packet carries. Fragments are passed over: hosts that speak
+// TLS or QUIC do not make them.
+func transportOf(b []byte) (from, to netip.Addr, protocol byte, data []byte) {
 	if len(b) < 20 {
 		return
 	}
 	be := binary.BigEndian
-	var from, to netip.Addr
 	switch b[0] >> 4 {
 	case 4:
 		n, total := int(b[0]&15)*4, int(be.Uint16(b[2:]))
-		if n < 20 || len(b) < n || b[9] != 6 || be.Uint16(b[6:])&0x3fff != 0 {
+		if n < 20 || len(b) < n || be.Uint16(b[6:])&0x3fff != 0 {
 			return
 		}
-		from, to = netip.AddrFrom4([4]byte(b[12:])), netip.AddrFrom4([4]byte(b[16:]))
+		from, to, protocol = netip.AddrFrom4([4]byte(b[12:])), netip.AddrFrom4([4]byte(b[16:])), b[9]
 		if total >= n && total < len(b) {
 			b = b[:total]
 		}
-		b = b[n:]
+		return from, to, protocol, b[n:]
 	case 6:
 		if len(b) < 40 {
 			return
 		}
-		from, to = netip.AddrFrom16([16]byte(b[8:])), netip.AddrFrom16([16]byte(b[24:]))
-		next, total := b[6], int(be.Uint16(b[4:]))
+		from, to, protocol = netip.AddrFrom16([16]byte(b[8:])), netip.AddrFrom16([16]byte(b[24:])), b[6]
+		total := int(be.Uint16(b[4:]))
 		if b = b[40:]; total > 0 && total < len(b) {
 			b = b[:total]
 		}
-		for i := 0; next == 0 || next == 43 || next == 60; i++ {
+		for i := 0; protocol == 0 || protocol == 43 || protocol == 60; i++ { // options, routing
 			if i == 8 || len(b) < 8 || len(b) < 8+int(b[1])*8 {
-				return
+				return from, to, 0, nil
 			}
-			next, b = b[0], b[8+int(b[1])*8:]
+			protocol, b = b[0], b[8+int(b[1])*8:]
 		}
-		if next != 6 {
-			return
-		}
-	default:
-		return
+		return from, to, protocol, b
 	}
+	return
+}
+
+func segmentOf(from, to netip.Addr, b []byte) (key flowKey, seq, ack uint32, data []byte, ok bool) {
 	if len(b) < 20 || int(b[12]>>4) < 5 || len(b) < int(b[12]>>4)*4 {
 		return
 	}
+	be := binary.BigEndian
 	key = flowKey{netip.AddrPortFrom(from, be.Uint16(b)), netip.AddrPortFrom(to, be.Uint16(b[2:]))}
 	return key, be.Uint32(b[4:]), be.Uint32(b[8:]), b[int(b[12]>>4)*4:], true
 }

@@ -103,6 +103,7 @@ func FuzzPackets(f *testing.F) {
 	hello := append([]byte{22, 3, 1, 0, 42, 1, 0, 0, 38, 3, 3}, make([]byte, 36)...)
 	f.Add(packetOf(false, true, 1, 1, 1, hello), packetOf(false, false, 1, 1, 1, hello))
 	f.Add(packetOf(true, true, 1, 1, 1, hello), packetOf(true, true, 1, 40, 1, hello))
+	f.Add(initial(1200), initial(1300))
 	f.Fuzz(func(t *testing.T, a, b []byte) {
 		c := NewConversations()
 		for range 2 {
@@ -112,6 +113,53 @@ func FuzzPackets(f *testing.F) {
 		for r, fl := range c.byRandom {
 			if client, _, ok := c.Records(r); !ok || len(client) > maxSide || fl.gone {
 				t.Error("a connection that is none")
+			}
+		}
+	})
+}
+
+// initial makes a datagram that begins like one of QUIC.
+func initial(size int) []byte {
+	b := make([]byte, 28+size)
+	b[0], b[9], b[15], b[19] = 0x45, udp, 1, 2
+	binary.BigEndian.PutUint16(b[2:], uint16(len(b)))
+	copy(b[28:], []byte{0xc0, 0, 0, 0, 1, 8, 1, 2, 3, 4, 5, 6, 7, 8, 0, 0, 0x44, 0x00})
+	return b
+}
+
+func TestQUICStaysWithinBounds(t *testing.T) {
+	c := NewConversations()
+	p := initial(1200)
+	for i := range 3 * maxQUIC {
+		binary.BigEndian.PutUint16(p[20:], uint16(i))
+		c.Packet(p)
+	}
+	if len(c.quic) != maxQUIC || len(c.quicOrder) != maxQUIC || len(c.quicRandom) != 0 {
+		t.Errorf("%d connections, %d in order, %d randoms", len(c.quic), len(c.quicOrder), len(c.quicRandom))
+	}
+	var f quicFlow
+	for i := range 200 {
+		f.frames(0, append([]byte{6, 0x40 + byte(i>>8), byte(i + 1), 0x44, 0}, make([]byte, 1024)...))
+	}
+	if n := f.crypto[0].held; n > maxCrypto || len(f.crypto[0].data) != 0 {
+		t.Errorf("%d bytes wait", n)
+	}
+}
+
+func FuzzFrames(f *testing.F) {
+	f.Add([]byte{6, 0, 2, 1, 0, 0, 1, 2, 0, 0, 1, 0, 0, 0}, []byte{6, 1, 3, 2, 2, 2})
+	f.Add([]byte{3, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, []byte{6, 0xff})
+	f.Fuzz(func(t *testing.T, a, b []byte) {
+		var q quicFlow
+		for range 3 {
+			q.frames(0, a)
+			q.frames(1, a)
+			q.frames(1, b)
+		}
+		q.clientRandom()
+		for _, p := range q.crypto {
+			if len(p.data) > maxCrypto || p.held > maxCrypto {
+				t.Error("too much is kept")
 			}
 		}
 	})

@@ -191,3 +191,40 @@ func TestLabels(t *testing.T) {
 		}
 	}
 }
+
+func TestKeysWaitForTheNextSegment(t *testing.T) {
+	var c Current
+	for n := range byte(3) {
+		if err := c.Key(someKey(n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	path := filepath.Join(t.TempDir(), "a.keys")
+	f, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if before, err := c.Set(f); before != nil || err != nil {
+		t.Fatal(before, err)
+	}
+	if err := errors.Join(c.Key(someKey(3)), c.Flush()); err != nil || f.Keys() != 4 {
+		t.Error(f.Keys(), err)
+	}
+	if before, err := c.Set(nil); before != f || err != nil {
+		t.Fatal(before, err)
+	}
+	for range maxWaitingKeys + 5 {
+		if err := c.Key(someKey(5)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if f.Keys() != 4 || c.Lost() != 5 {
+		t.Error(f.Keys(), c.Lost())
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Set(f); err == nil {
+		t.Error("a closed file takes the keys that waited")
+	}
+}

@@ -219,6 +219,15 @@ func (c *conversation) opens(s secrets.Secret) bool {
 	return false
 }
 
+// proven tells whether a secret opens something that was captured.
+func proven(from Captured, s secrets.Secret) bool {
+	if c, err := conversationOf(from, s.ID); err == nil {
+		return c.opens(s)
+	}
+	q, ok := from.(interface{ opensPacket(secrets.Secret) bool })
+	return ok && q.opensPacket(s)
+}
+
 // conversationOf asks what was captured under a client random.
 func conversationOf(from Captured, random []byte) (*conversation, error) {
 	if from == nil || len(random) != 32 {

@@ -372,7 +372,7 @@ func (t *Tracker) verify(last bool) {
 			continue
 		}
 		for _, s := range p.proofs {
-			if c, err := conversationOf(t.o.Captured, s.ID); err == nil && c.opens(s) {
+			if proven(t.o.Captured, s) {
 				p.state, p.proofs = Verified, nil
 				break
 			}
