@@ -75,6 +75,7 @@ func sum(a, b Stats) Stats {
 		drops[at].Packets += d.Packets
 	}
 	a.Drops = drops
+	a.Parts = append(append([]Part{}, a.Parts...), b.Parts...)
 	if a.Clock == (ring.Clock{}) {
 		a.Clock = b.Clock
 	}

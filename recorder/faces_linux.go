@@ -12,6 +12,7 @@ import (
 
 // face is an interface of the recording: the packets of one workload.
 type face struct {
+	name      string // if_name
 	id        ring.InterfaceID
 	number    int // of the recording, from 0, for side files
 	group     group
@@ -70,11 +71,12 @@ func (f *faces) of(cgroup uint64, at int64, out sink) (*face, error) {
 func (f *faces) add(g group, at int64, out sink) (*face, error) {
 	c := f.comment(g, at)
 	text := workload.FormatInterfaceComment(c)
-	id, err := out.declare(f.describe(g, &c, text))
+	i := f.describe(g, &c, text)
+	id, err := out.declare(i)
 	if err != nil {
 		return nil, err
 	}
-	x := &face{id: id, group: g, since: at, cgroup: c.Cgroup, comment: text}
+	x := &face{id: id, name: i.Name, group: g, since: at, cgroup: c.Cgroup, comment: text}
 	f.mu.Lock()
 	x.number = len(f.list)
 	f.list = append(f.list, x)
@@ -90,12 +92,13 @@ func (f *faces) renew(x *face, out sink) (workload.InterfaceComment, bool, error
 	if text == x.comment {
 		return c, false, nil
 	}
-	id, err := out.redeclare(x.id, f.describe(x.group, &c, text))
+	i := f.describe(x.group, &c, text)
+	id, err := out.redeclare(x.id, i)
 	if err != nil {
 		return c, false, err
 	}
 	f.mu.Lock()
-	x.id, x.comment = id, text
+	x.id, x.name, x.comment = id, i.Name, text
 	f.mu.Unlock()
 	return c, true, nil
 }

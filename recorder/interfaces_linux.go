@@ -35,6 +35,7 @@ const (
 
 // device is a network interface of the recording.
 type device struct {
+	name      string // if_name
 	id        ring.InterfaceID
 	loopback  bool
 	skip      bool // not asked for
@@ -418,7 +419,8 @@ func (l *listening) device(index int, at int64) (*device, error) {
 		}
 	}
 	c := workload.InterfaceComment{Ring: l.name, How: "none", Identity: workload.Identity{Node: l.here.node, ValidFrom: at}}
-	id, err := l.out.declare(pcapng.Interface{Name: clean(l.here.node+"/-/"+name, 200), Description: clean("network interface "+name, 400), MAC: mac,
+	d.name = clean(l.here.node+"/-/"+name, 200)
+	id, err := l.out.declare(pcapng.Interface{Name: d.name, Description: clean("network interface "+name, 400), MAC: mac,
 		Filter: l.o.Filter, Comments: []string{workload.FormatInterfaceComment(c)}})
 	if err != nil {
 		return nil, err
@@ -472,5 +474,6 @@ func (l *listening) stats() Stats {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	c := l.counters()
-	return Stats{Counters: c, InKernel: l.c.Seen - min(l.c.Seen, c.Seen), Bytes: l.bytes, Interfaces: len(l.order), Clock: l.clock.now}
+	parts := gather(len(l.order), func(i int) Part { return Part{l.order[i].name, l.order[i].delivered, l.order[i].lost} })
+	return Stats{Counters: c, InKernel: l.c.Seen - min(l.c.Seen, c.Seen), Bytes: l.bytes, Interfaces: len(l.order), Clock: l.clock.now, Parts: parts}
 }

@@ -81,6 +81,8 @@ type Stats struct {
 	Events     uint64
 	EventsLost uint64
 	Clock      ring.Clock
+	CPUs       []CPU  // by number; of Sockets
+	Parts      []Part // by interface, at most 1000
 }
 
 // Reasons for which packets are dropped.

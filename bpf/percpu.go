@@ -1,0 +1,23 @@
+//go:build linux
+
+package bpf
+
+import "fmt"
+
+// CountsByCPU returns the counters of each CPU, both directions together.
+func (p *Programs) CountsByCPU() ([]Counters, error) {
+	var all []Counters
+	for direction := range uint32(2) {
+		var each []Counters
+		if err := p.coll.Maps[recorderMapCounts].Lookup(direction, &each); err != nil {
+			return nil, fmt.Errorf("reading counters: %w", err)
+		}
+		if all == nil {
+			all = make([]Counters, len(each))
+		}
+		for i := range min(len(all), len(each)) {
+			all[i].Add(each[i])
+		}
+	}
+	return all, nil
+}

@@ -1,0 +1,24 @@
+package recorder
+
+// cpus is what was counted on each processor; nil where it cannot be read.
+func (r *recording) cpus() []CPU {
+	each, err := r.progs.CountsByCPU()
+	if err != nil {
+		return nil // the sums are read by the same call, whose error is told
+	}
+	list := make([]CPU, len(each))
+	for i, c := range each {
+		list[i] = CPU{Seen: c.Seen, Filtered: c.Excluded + c.Filtered, Delivered: c.Delivered, BufferFull: c.Failed, Unread: c.Unread, Truncated: c.Truncated + c.Capped}
+	}
+	return list
+}
+
+// parts is what each workload had.
+func (f *faces) parts() []Part {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return gather(len(f.list), func(i int) Part {
+		x := f.list[i]
+		return Part{x.name, x.delivered.Load(), x.lost.Load()}
+	})
+}
