@@ -119,7 +119,10 @@ func (a *agent) watch(ctx context.Context) (stop func(), err error) {
 		return nil, err
 	}
 	a.source = kube.New(api, kube.Options{Node: a.o.Record.Node, Labels: a.o.Labels, Keep: a.o.Keep, NoPeers: a.o.NoPeers,
-		OnError: func(err error) { a.o.Log.Warn("Kubernetes does not answer; recording goes on", "error", err) }})
+		OnError: func(err error) { a.o.Log.Warn("Kubernetes does not answer; recording goes on", "error", err) },
+		OnBack: func(feed string, since time.Time) {
+			a.o.Log.Info("Kubernetes answers again", "feed", feed, "away", time.Since(since).Round(time.Millisecond))
+		}})
 	// It outlives ctx: packets that are drained at the end have names too.
 	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	done := make(chan struct{})

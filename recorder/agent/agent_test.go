@@ -31,6 +31,8 @@ func standing(t *testing.T, dropped uint64) *agent {
 	s := recorder.Stats{Bytes: 4096, EventsLost: 2}
 	s.Seen, s.Filtered, s.Delivered, s.Dropped = 100, 10, 85, dropped
 	s.Drops = []ring.Drop{{Reason: "ring buffer full", Packets: 4}, {Reason: "output", Packets: 1}}
+	s.CPUs = []recorder.CPU{{Seen: 60, Delivered: 56, BufferFull: 4}, {Seen: 40, Delivered: 30, Filtered: 10}}
+	s.Parts = []recorder.Part{{Name: "a/shop/web", Delivered: 50, Lost: 1}, {Name: "a/shop/web", Delivered: 20}, {Name: "a/-/root", Delivered: 15, Lost: 4}}
 	a.stats.Store(&told{s, time.Now()})
 	return a
 }
@@ -43,6 +45,14 @@ func TestMetricsSayWhatTheRecordingSays(t *testing.T) {
 # TYPE pcapsule_recorder_packets_dropped_total counter
 pcapsule_recorder_packets_dropped_total{reason="output"} 1
 pcapsule_recorder_packets_dropped_total{reason="ring buffer full"} 4
+# HELP pcapsule_recorder_interface_packets_lost_total Packets lost, by the interface of the recording.
+# TYPE pcapsule_recorder_interface_packets_lost_total counter
+pcapsule_recorder_interface_packets_lost_total{interface="a/-/root"} 4
+pcapsule_recorder_interface_packets_lost_total{interface="a/shop/web"} 1
+# HELP pcapsule_recorder_interface_packets_delivered_total Packets written, by the interface of the recording: node/namespace/pod.
+# TYPE pcapsule_recorder_interface_packets_delivered_total counter
+pcapsule_recorder_interface_packets_delivered_total{interface="a/-/root"} 15
+pcapsule_recorder_interface_packets_delivered_total{interface="a/shop/web"} 70
 # HELP pcapsule_recorder_packets_seen_total Packets that the programs in the kernel saw: filtered, delivered and dropped ones.
 # TYPE pcapsule_recorder_packets_seen_total counter
 pcapsule_recorder_packets_seen_total 100
@@ -62,7 +72,7 @@ pcapsule_recorder_ring_side_bytes 7
 # TYPE pcapsule_recorder_kubernetes_synced gauge
 pcapsule_recorder_kubernetes_synced 0
 `
-	err := testutil.CollectAndCompare(a, strings.NewReader(want), "pcapsule_recorder_packets_dropped_total", "pcapsule_recorder_packets_seen_total", "pcapsule_recorder_balanced",
+	err := testutil.CollectAndCompare(a, strings.NewReader(want), "pcapsule_recorder_packets_dropped_total", "pcapsule_recorder_packets_seen_total", "pcapsule_recorder_balanced", "pcapsule_recorder_interface_packets_lost_total", "pcapsule_recorder_interface_packets_delivered_total",
 		"pcapsule_recorder_ring_packet_bytes", "pcapsule_recorder_ring_segments", "pcapsule_recorder_ring_side_bytes", "pcapsule_recorder_kubernetes_synced")
 	if err != nil {
 		t.Error(err)

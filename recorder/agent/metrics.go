@@ -4,12 +4,15 @@ import (
 	"encoding/json"
 	"net/http"
 	"runtime"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/pcapsule/pcapsule/recorder"
 	"github.com/pcapsule/pcapsule/recorder/internal/kube"
 )
 
@@ -134,9 +137,41 @@ func (a *agent) Collect(out chan<- prometheus.Metric) {
 		gauge("clock_max_error_seconds", "How far the node's clock may be off, as the kernel says.", float64(s.Clock.MaxError)/1e9)
 		gauge("told_timestamp_seconds", "When the recording last told how it stands.", float64(s.at.UnixNano())/1e9)
 	}
+	a.collectParts(out)
 	a.collectRing(out)
 	if a.source != nil {
 		collectKube(out, a.source.State())
+	}
+}
+
+// collectParts says the same numbers by processor and by interface. Containers of a pod
+// are one here, as their interfaces have one name.
+func (a *agent) collectParts(out chan<- prometheus.Metric) {
+	s := a.stats.Load()
+	if s == nil {
+		return
+	}
+	cpu := number(prometheus.CounterValue, "cpu_packets_total", "Packets that the programs in the kernel saw on a processor, and what became of them there.", "cpu", "fate")
+	for i, c := range s.CPUs {
+		for _, f := range []struct {
+			fate string
+			n    uint64
+		}{{"seen", c.Seen}, {"filtered", c.Filtered}, {"delivered", c.Delivered}, {"ring buffer full", c.BufferFull}, {"kernel could not read it", c.Unread}, {"truncated", c.Truncated}} {
+			out <- cpu.is(float64(f.n), strconv.Itoa(i), f.fate)
+		}
+	}
+	byName := map[string]recorder.Part{}
+	for _, p := range s.Parts {
+		sum := byName[p.Name]
+		sum.Delivered, sum.Lost = sum.Delivered+p.Delivered, sum.Lost+p.Lost
+		byName[p.Name] = sum
+	}
+	delivered := number(prometheus.CounterValue, "interface_packets_delivered_total", "Packets written, by the interface of the recording: node/namespace/pod.", "interface")
+	lost := number(prometheus.CounterValue, "interface_packets_lost_total", "Packets lost, by the interface of the recording.", "interface")
+	for name, p := range byName {
+		name = strings.ToValidUTF8(name, "\uFFFD")
+		out <- delivered.is(float64(p.Delivered), name)
+		out <- lost.is(float64(p.Lost), name)
 	}
 }
 

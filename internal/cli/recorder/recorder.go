@@ -196,7 +196,7 @@ func (f *flags) define(fl *pflag.FlagSet) {
 	fl.DurationVar(&f.maxAge, "max-age", 0, "keep at most so long; 0: no limit")
 	fl.StringVar(&f.reserve, "reserve", "1GiB", "disk space to leave free")
 	fl.StringVar(&f.key, "key", "", "key that signs the records of segments (ed25519, PKCS #8 in PEM); made where it is not there")
-	fl.StringVar(&f.capture, "capture", string(node.Sockets), "sockets: packets of sockets, with owners; interfaces: frames of network interfaces")
+	fl.StringVar(&f.capture, "capture", string(node.Sockets), "sockets: packets of sockets, with owners; interfaces: frames of network interfaces; both")
 	fl.StringVar(&f.cgroup, "cgroup", "", "only sockets of this control group and those below it")
 	fl.StringArrayVarP(&f.interfaces, "interface", "i", nil, "with --capture=interfaces: only this one; may be given several times")
 	fl.Uint32VarP(&f.snap, "snapshot-length", "s", 0, "bytes of a packet to keep; 0: all")
@@ -291,10 +291,10 @@ func (f *flags) options(expression string) (agent.Options, error) {
 	switch {
 	case f.ring == "":
 		return o, usagef("--ring: want a folder")
-	case f.capture != string(node.Sockets) && f.capture != string(node.Interfaces):
-		return o, usagef("--capture %q: want sockets or interfaces", f.capture)
-	case len(f.interfaces) > 0 && o.Record.Capture != node.Interfaces:
-		return o, usagef("-i says which interfaces: give --capture=interfaces too")
+	case f.capture != string(node.Sockets) && f.capture != string(node.Interfaces) && f.capture != string(node.Both):
+		return o, usagef("--capture %q: want sockets, interfaces or both", f.capture)
+	case len(f.interfaces) > 0 && o.Record.Capture == node.Sockets:
+		return o, usagef("-i says which interfaces: give --capture=interfaces or both too")
 	case f.kubernetes != "auto" && f.kubernetes != "required" && f.kubernetes != "off":
 		return o, usagef("--kubernetes %q: want auto, required or off", f.kubernetes)
 	case f.segmentTime <= 0, f.maxAge < 0, f.keep <= 0, f.patience < 0:
@@ -304,13 +304,14 @@ func (f *flags) options(expression string) (agent.Options, error) {
 	case buffer < 4096 || buffer > 1<<31 || buffer&(buffer-1) != 0:
 		return o, usagef("--buffer-size %s: want a power of two from 4KiB to 2GiB", f.buffer)
 	}
-	link := uint16(linkCooked)
-	if o.Record.Capture == node.Interfaces {
-		link = linkEthernet
-	}
-	// Told before anything is waited for.
-	if _, err := filter.Compile(expression, link, 0); err != nil {
-		return o, err
+	for capture, link := range map[node.Capture]uint16{node.Sockets: linkCooked, node.Interfaces: linkEthernet} {
+		if o.Record.Capture != capture && o.Record.Capture != node.Both {
+			continue
+		}
+		// Told before anything is waited for.
+		if _, err := filter.Compile(expression, link, 0); err != nil {
+			return o, err
+		}
 	}
 	o.Record.RingBuffer = uint32(buffer)
 	if o.Patience == 0 {

@@ -31,7 +31,7 @@ func TestWrongUseIsToldAtOnce(t *testing.T) {
 		{"a buffer that is no power of two", "-B 33MiB", exitUsage, "--buffer-size 33MiB: want a power of two"},
 		{"a time below nothing", "--max-age -5m", exitUsage, "want times above 0"},
 		{"an unknown capture", "--capture everything", exitUsage, `--capture "everything": want`},
-		{"interfaces without their capture", "-i eth0", exitUsage, "give --capture=interfaces too"},
+		{"interfaces without their capture", "-i eth0", exitUsage, "give --capture=interfaces or both too"},
 		{"an unknown way of Kubernetes", "--kubernetes maybe", exitUsage, `--kubernetes "maybe": want auto, required or off`},
 		{"Kubernetes wanted where there is none", "--kubernetes required", exitUsage, "neither a kubeconfig nor a service account is there"},
 		{"a kubeconfig that is not there", "--kubeconfig /nowhere/config", exitUsage, "/nowhere/config"},

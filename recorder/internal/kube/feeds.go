@@ -26,6 +26,7 @@ type Feed struct {
 type feeds struct {
 	now     func() time.Time
 	onError func(error)
+	onBack  func(name string, since time.Time)
 
 	mu sync.Mutex
 	by map[string]*feedState
@@ -52,6 +53,7 @@ func (f *feeds) took(ctx context.Context, name string, err error) {
 	f.mu.Lock()
 	x := f.of(name)
 	broke := err != nil && x.stale.IsZero()
+	since := x.stale
 	switch {
 	case err == nil:
 		x.stale, x.err = time.Time{}, nil
@@ -62,8 +64,11 @@ func (f *feeds) took(ctx context.Context, name string, err error) {
 		x.err = err
 	}
 	f.mu.Unlock()
-	if broke {
+	switch {
+	case broke:
 		f.onError(fmt.Errorf("watching %s: %w", name, err))
+	case err == nil && !since.IsZero():
+		f.onBack(name, since)
 	}
 }
 

@@ -61,11 +61,12 @@ const DefaultLabels = "app,k8s-app,version,app.kubernetes.io/*"
 
 // Options of a Source.
 type Options struct {
-	Node    string        // name of this node, as its object is called
-	Labels  []string      // labels that may be kept; a star at the end takes all that begin so
-	Keep    time.Duration // how long those that are gone are remembered; 0 means 10 minutes
-	NoPeers bool          // do not watch services and endpoints
-	OnError func(error)   // is told when a feed breaks, and of what is refused
+	Node    string                             // name of this node, as its object is called
+	Labels  []string                           // labels that may be kept; a star at the end takes all that begin so
+	Keep    time.Duration                      // how long those that are gone are remembered; 0 means 10 minutes
+	NoPeers bool                               // do not watch services and endpoints
+	OnError func(error)                        // is told when a feed breaks, and of what is refused
+	OnBack  func(feed string, since time.Time) // is told when a feed that was broken since then goes on
 
 	now     func() time.Time
 	backoff time.Duration // first pause of a broken feed; 0 means client-go's
@@ -110,6 +111,9 @@ func New(api API, o Options) *Source {
 	if o.OnError == nil {
 		o.OnError = func(error) {}
 	}
+	if o.OnBack == nil {
+		o.OnBack = func(string, time.Time) {}
+	}
 	if o.now == nil {
 		o.now = time.Now
 	}
@@ -118,7 +122,7 @@ func New(api API, o Options) *Source {
 		pods: map[string]*entry{}, ids: map[string]contained{}, spans: map[netip.Addr][]span{}, hostNet: map[*entry]struct{}{},
 		services: map[name]*service{}, slices: map[name]*slice{}, served: map[string][]membership{}, peers: map[peerKey]*entry{},
 	}
-	s.feeds = feeds{now: o.now, onError: o.OnError, by: map[string]*feedState{}}
+	s.feeds = feeds{now: o.now, onError: o.OnError, onBack: o.OnBack, by: map[string]*feedState{}}
 	s.owners = newResolver(s)
 	return s
 }

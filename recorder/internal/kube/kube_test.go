@@ -150,6 +150,11 @@ func TestAPIGoesAwayAndComesBack(t *testing.T) {
 	x.until("nothing is stale", func() bool {
 		return !slices.ContainsFunc(x.State().Feeds, func(f Feed) bool { return !f.Stale.IsZero() })
 	})
+	x.until("each feed is told to go on", func() bool {
+		x.mu.Lock()
+		defer x.mu.Unlock()
+		return x.backs == told
+	})
 	if c, _ := x.Find(workload.Key{Addr: netip.MustParseAddr("10.1.0.2")}); c.Identity.Pod != "came" {
 		t.Errorf("the address is %q, want came", c.Identity.Pod)
 	}

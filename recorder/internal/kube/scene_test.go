@@ -33,6 +33,7 @@ type scene struct {
 	watches map[string]int
 	open    []watch.Interface
 	errs    []error
+	backs   int
 	events  []workload.Event
 	changes []Change
 }
@@ -60,6 +61,10 @@ func newScene(t *testing.T, objects ...runtime.Object) *scene {
 	o := Options{Node: here, Labels: strings.Split(DefaultLabels, ","), backoff: time.Millisecond, OnError: func(err error) {
 		x.mu.Lock()
 		x.errs = append(x.errs, err)
+		x.mu.Unlock()
+	}, OnBack: func(string, time.Time) {
+		x.mu.Lock()
+		x.backs++
 		x.mu.Unlock()
 	}}
 	x.Source = New(API{x.api.CoreV1(), x.api.AppsV1(), x.api.BatchV1(), x.api.DiscoveryV1()}, o)
