@@ -153,7 +153,7 @@ func TestAPIGoesAwayAndComesBack(t *testing.T) {
 	x.until("each feed is told to go on", func() bool {
 		x.mu.Lock()
 		defer x.mu.Unlock()
-		return x.backs == told
+		return x.backs > 0 && x.backs == len(x.errs)
 	})
 	if c, _ := x.Find(workload.Key{Addr: netip.MustParseAddr("10.1.0.2")}); c.Identity.Pod != "came" {
 		t.Errorf("the address is %q, want came", c.Identity.Pod)
