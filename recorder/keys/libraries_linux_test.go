@@ -72,11 +72,7 @@ urllib.request.urlopen(%q, context=c).read()`, log, max, url))
 // PCAPSULE_NODES, a list of paths. Node 16 has OpenSSL 1.1.1, 18 and 20 have 3.0, 24 has 3.5.
 func nodes(t *testing.T) []string {
 	needTools(t, "node")
-	list := []string{"node"}
-	for _, p := range filepath.SplitList(os.Getenv("PCAPSULE_NODES")) {
-		list = append(list, p)
-	}
-	return list
+	return append([]string{"node"}, filepath.SplitList(os.Getenv("PCAPSULE_NODES"))...)
 }
 
 func TestKeysOfNodeWhoseLibraryIsInTheProgram(t *testing.T) {

@@ -108,6 +108,29 @@ func TestAChosenProcessTakesItsChildrenAlong(t *testing.T) {
 	}
 }
 
+func TestWhatTheRingBufferLosesIsCounted(t *testing.T) {
+	s := newSpace(t)
+	bin := goTalk(t)
+	sink := &list{}
+	tr := start(t, Options{Select: Selector{Executables: []string{bin}}, Sink: sink, RingBytes: 8192})
+	var addr string
+	s.serve(t, func(line string) bool { addr = strings.TrimSpace(line); return true }, bin, "-serve")
+	eventually(t, "a probe", func() bool {
+		l := of(tr, "gotalk")
+		return len(l) == 1 && l[0].Reason == NoHandshake
+	})
+	tr.mu.Lock() // a reader that is stuck
+	s.run(t, bin, "-addr="+addr, "-n=50")
+	tr.mu.Unlock()
+	eventually(t, "counters that balance", func() bool {
+		c, err := tr.Counters()
+		return err == nil && c.Lost > 0 && c.Seen >= 200 && c.Seen == c.Written+c.Repeated+c.Unused+c.Lost
+	})
+	if c, err := tr.Counters(); t.Failed() {
+		t.Logf("%+v %v", c, err)
+	}
+}
+
 // TestFirstHandshakeOfANewProgram tells how many keys the time costs that a probe needs.
 func TestFirstHandshakeOfANewProgram(t *testing.T) {
 	s := newSpace(t)
