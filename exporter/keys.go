@@ -207,6 +207,10 @@ func (k *keyring) add(path string, identities []age.Identity) error {
 		err = k.store.AddFile(path)
 	}
 	if err != nil {
+		var source *secrets.SourceError
+		if errors.As(err, &source) { // names the file too
+			err = source.Err
+		}
 		return &KeysError{path, err}
 	}
 	return nil
