@@ -39,6 +39,9 @@ func (r *reading) coverSegment(o *opened, in *bundle.Input) {
 	if h.Policy != "" {
 		row("policy", o.first, o.last, 0, "recorded under the policy "+word(h.Policy))
 	}
+	if d := h.Derived; d != nil {
+		row("filter", int64(cmp.Or(d.From, ring.Time(o.first))), int64(cmp.Or(d.To, ring.Time(o.last))), 0, derivedText(d))
+	}
 	if f == nil { // the seals are not at hand, but the header says what came before
 		for i := range h.Holes {
 			x := (&ringFolder{}).hole(&h.Holes[i], nil)
@@ -78,6 +81,18 @@ func (r *reading) coverSegment(o *opened, in *bundle.Input) {
 	if s.cut {
 		row("disk", o.last, o.last, 0, "the disk refused the rest of the segment")
 	}
+}
+
+// derivedText says how the packets of a derived file were chosen.
+func derivedText(d *ring.Derived) string {
+	text := "derived from " + countText(int64(len(d.Parents))+int64(max(d.More, 0)), "segment", "segments")
+	if d.Filter != "" {
+		text += "; only packets that match " + word(d.Filter)
+	}
+	if d.KFL != "" {
+		text += "; only packets of calls that match " + word(d.KFL) + ", and of their connections up to there"
+	}
+	return text
 }
 
 // droppedSince is what an interface's statistics count that those of the segment before

@@ -59,6 +59,7 @@ type Selection struct {
 	KeyFiles     []string       // key logs, RSA keys and captures with secrets, beside those in the bundles
 	Identities   []age.Identity // open keys that age encrypted
 	ExactPackets bool           // with keys: no packets come along for their sake
+	About        []string       // comments of the section header
 	Deadline     time.Duration
 }
 
@@ -112,7 +113,7 @@ func (c *Case) Packets(ctx context.Context, sel Selection, w io.Writer) (CarveRe
 		return CarveReport{}, err
 	}
 	r := CarveReport{Calls: m.calls, Cited: m.cited, Notes: m.notes}
-	opt := carve.Options{Application: "pcapsule", NoPlace: sel.Comments == NoComments}
+	opt := carve.Options{Application: "pcapsule", Comments: sel.About, NoPlace: sel.Comments == NoComments}
 	if sel.Keys != NoKeys {
 		if r.Keys, opt.Secrets, err = c.unlock(ctx, m, &sel); err != nil {
 			return r, err

@@ -123,6 +123,8 @@ func (e *env) commands() []*cobra.Command {
 		e.cmdReport(),
 		e.cmdVerify(),
 		e.cmdRing(),
+		e.cmdSnapshot(),
+		e.cmdExtcap(),
 		e.cmdSchema(),
 		e.cmdMCP(),
 		e.cmdCompletion(),

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/exporter/bundle"
@@ -53,72 +54,36 @@ and counted; the same captures always give the same bundle.`,
 		RunE: func(c *cobra.Command, args []string) error { return e.runBundle(c, args, &f) },
 	}
 	fl := c.Flags()
+	f.shared(fl)
+	fl.StringVar(&f.filter, "filter", "", "tables hold only packets that match this expression, as for tcpdump")
+	fl.StringVar(&f.from, "from", "", "tables hold only packets from this time on (RFC 3339)")
+	fl.StringVar(&f.to, "to", "", "tables hold only packets up to this time (RFC 3339)")
+	return c
+}
+
+// shared registers the flags of every command that makes a bundle.
+func (f *bundleFlags) shared(fl *pflag.FlagSet) {
 	fl.StringVarP(&f.output, "output", "o", "", "bundle to make, a name ending in .pcapsule")
 	fl.StringArrayVar(&f.kube, "kube", nil, "what kubectl get -A -o json printed; may be given several times")
 	fl.StringArrayVar(&f.hosts, "hosts", nil, "hosts file that names addresses; may be given several times")
 	f.keys.register(fl)
 	fl.BoolVar(&f.embedKeys, "embed-keys", false, "keep the keys that open connections in the bundle (data/keys/)")
 	fl.StringArrayVar(&f.keysTo, "keys-to", nil, "with --embed-keys: encrypt them with age to this recipient (age1…, or a file of them); may be given several times")
-	fl.StringVar(&f.filter, "filter", "", "tables hold only packets that match this expression, as for tcpdump")
-	fl.StringVar(&f.from, "from", "", "tables hold only packets from this time on (RFC 3339)")
-	fl.StringVar(&f.to, "to", "", "tables hold only packets up to this time (RFC 3339)")
 	fl.StringArrayVar(&f.decodeAs, "decode-as", nil, "protocol of a server port, as in tcp/9000=redis; may be given several times")
 	fl.IntVar(&f.jobs, "jobs", 0, "workers; 0 is one a processor; the bundle does not depend on it")
 	fl.StringVar(&f.maxMemory, "max-memory", "256MiB", "memory to stay below, if it can be done")
 	fl.StringVar(&f.note, "note", "", "a line for the custody log")
 	fl.BoolVar(&f.anonymous, "anonymous", false, "leave user and host out of the custody log")
 	fl.BoolVar(&f.strict, "strict", false, "where there is a warning, make no bundle and exit with 4")
-	return c
 }
 
 func (e *env) runBundle(c *cobra.Command, args []string, f *bundleFlags) error {
-	if f.output == "" {
-		return usagef("no output named: give -o NAME.pcapsule")
-	}
-	if f.jobs < 0 {
-		return usagef("--jobs %d: want 0 or more", f.jobs)
-	}
-	if base := filepath.Base(filepath.Clean(f.output)); !strings.HasSuffix(base, ".pcapsule") || base == ".pcapsule" {
-		return usagef("output %s: want a name ending in .pcapsule", f.output)
-	}
-	o := exporter.Options{Kube: f.kube, Hosts: f.hosts, Filter: f.filter, Jobs: f.jobs, Release: Release, Stdin: e.in}
-	var err error
-	if o.FromNs, err = parseTime("from", f.from); err != nil {
+	o, err := f.options(e)
+	if err != nil {
 		return err
-	}
-	if o.ToNs, err = parseTime("to", f.to); err != nil {
-		return err
-	}
-	if o.ToNs != 0 && o.FromNs > o.ToNs {
-		return usagef("--from %s is after --to %s", f.from, f.to)
-	}
-	if o.DecodeAs, err = parseDecodeAs(f.decodeAs); err != nil {
-		return err
-	}
-	if err := limitMemory(f.maxMemory); err != nil {
-		return err
-	}
-	if err := newOutput(f.output); err != nil {
-		return err
-	}
-	if err := f.keyOptions(&o); err != nil {
-		return err
-	}
-	o.Custody = bundle.CreateOptions{Note: f.note}
-	if !f.anonymous {
-		o.Custody.Host, _ = os.Hostname()
-		if u, err := user.Current(); err == nil {
-			o.Custody.User = u.Username
-		}
 	}
 	bar := newProgress(e)
 	o.Progress = bar.update
-	o.Accept = func(m *bundle.Manifest) error {
-		if !f.strict || len(m.Warnings) == 0 {
-			return nil
-		}
-		return &strictError{m.Warnings}
-	}
 	began := time.Now()
 	m, err := exporter.Run(c.Context(), args, f.output, o)
 	bar.clear()
@@ -135,6 +100,56 @@ func (e *env) runBundle(c *cobra.Command, args []string, f *bundleFlags) error {
 	fmt.Fprintf(e.out, "%s: %s packets, %s, %s calls, in %.1f s\n", f.output, thousands(m.Accounts.Packets),
 		byteSize(m.Accounts.Bytes), thousands(calls), time.Since(began).Seconds())
 	return nil
+}
+
+// options reads the flags. It refuses an output that cannot be made.
+func (f *bundleFlags) options(e *env) (exporter.Options, error) {
+	o := exporter.Options{Kube: f.kube, Hosts: f.hosts, Filter: f.filter, Jobs: f.jobs, Release: Release, Stdin: e.in}
+	if f.output == "" {
+		return o, usagef("no output named: give -o NAME.pcapsule")
+	}
+	if f.jobs < 0 {
+		return o, usagef("--jobs %d: want 0 or more", f.jobs)
+	}
+	if base := filepath.Base(filepath.Clean(f.output)); !strings.HasSuffix(base, ".pcapsule") || base == ".pcapsule" {
+		return o, usagef("output %s: want a name ending in .pcapsule", f.output)
+	}
+	var err error
+	if o.FromNs, err = parseTime("from", f.from); err != nil {
+		return o, err
+	}
+	if o.ToNs, err = parseTime("to", f.to); err != nil {
+		return o, err
+	}
+	if o.ToNs != 0 && o.FromNs > o.ToNs {
+		return o, usagef("--from %s is after --to %s", f.from, f.to)
+	}
+	if o.DecodeAs, err = parseDecodeAs(f.decodeAs); err != nil {
+		return o, err
+	}
+	if err := limitMemory(f.maxMemory); err != nil {
+		return o, err
+	}
+	if err := newOutput(f.output); err != nil {
+		return o, err
+	}
+	if err := f.keyOptions(&o); err != nil {
+		return o, err
+	}
+	o.Custody = bundle.CreateOptions{Note: f.note}
+	if !f.anonymous {
+		o.Custody.Host, _ = os.Hostname()
+		if u, err := user.Current(); err == nil {
+			o.Custody.User = u.Username
+		}
+	}
+	o.Accept = func(m *bundle.Manifest) error {
+		if !f.strict || len(m.Warnings) == 0 {
+			return nil
+		}
+		return &strictError{m.Warnings}
+	}
+	return o, nil
 }
 
 // strictError ends a run with --strict before its bundle gets its name.

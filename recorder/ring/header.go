@@ -28,6 +28,8 @@ type Header struct {
 	Own      string    `json:"own,omitempty"`    // how the recorder's own traffic is left out
 
 	Holes []Hole `json:"holes,omitempty"` // between the segment before and this one
+
+	Derived *Derived `json:"derived,omitempty"` // of a file that was made of segments
 }
 
 // Program is a program loaded into the kernel.

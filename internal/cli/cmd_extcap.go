@@ -1,0 +1,268 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pcapsule/pcapsule/recorder"
+	"github.com/pcapsule/pcapsule/recorder/filter"
+)
+
+const (
+	extcapInterface = "pcapsule"        // as Wireshark lists it
+	extcapProgram   = "pcapsule-extcap" // in Wireshark's folder
+	linkSLL2        = 276               // LINKTYPE_LINUX_SLL2
+)
+
+type extcapFlags struct {
+	interfaces, dlts, config, capture, cleanup    bool
+	name, version, fifo, filter, reload           string
+	cgroup                                        string
+	ownerComments, headersOnly, noOwners, verbose bool
+	verify                                        bool // a filter was given
+}
+
+func (e *env) cmdExtcap() *cobra.Command {
+	var f extcapFlags
+	c := &cobra.Command{
+		Use:   "extcap",
+		Short: "Show up in Wireshark's list of interfaces",
+		Long: `Be a capture program of Wireshark (extcap): the interface pcapsule gives packets of this
+machine's sockets, with the process and container behind each. Wireshark calls the command with
+the flags below; people call pcapsule extcap install, once.
+
+Recording needs the same rights as pcapsule record.`,
+		Example: `  pcapsule extcap install
+  tshark -D
+  tshark -i pcapsule
+  pcapsule extcap --extcap-interfaces`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			f.verify = c.Flags().Changed("extcap-capture-filter")
+			return e.runExtcap(c, &f)
+		},
+	}
+	fl := c.Flags()
+	fl.BoolVar(&f.interfaces, "extcap-interfaces", false, "list the interfaces")
+	fl.StringVar(&f.version, "extcap-version", "", "version of the Wireshark that asks")
+	fl.StringVar(&f.name, "extcap-interface", "", "interface that is meant")
+	fl.BoolVar(&f.dlts, "extcap-dlts", false, "tell the interface's link type")
+	fl.BoolVar(&f.config, "extcap-config", false, "list the interface's settings")
+	fl.StringVar(&f.reload, "extcap-reload-option", "", "list the values of a setting; none has a list")
+	fl.BoolVar(&f.cleanup, "extcap-cleanup-postkill", false, "remove what a killed capture left; it leaves nothing")
+	fl.BoolVar(&f.capture, "capture", false, "capture until the reader goes away")
+	fl.StringVar(&f.fifo, "fifo", "", "named pipe to write packets to")
+	fl.StringVar(&f.filter, "extcap-capture-filter", "", "filter in tcpdump's words; without --capture it is only checked")
+	fl.StringVar(&f.cgroup, "cgroup", "", "setting: only sockets of this control group and those below it")
+	fl.BoolVar(&f.ownerComments, "owner-comments", false, "setting: a comment with the owner on every packet")
+	fl.BoolVar(&f.headersOnly, "headers-only", false, "setting: keep only network and transport headers")
+	fl.BoolVar(&f.noOwners, "no-owners", false, "setting: do not find out whose sockets are")
+	install := e.cmdExtcapInstall()
+	install.Args = wanted(install.Args)
+	run := install.RunE
+	install.RunE = func(c *cobra.Command, args []string) error {
+		e.running = true
+		return run(c, args)
+	}
+	c.AddCommand(install)
+	return c
+}
+
+func (e *env) runExtcap(c *cobra.Command, f *extcapFlags) error {
+	if f.interfaces {
+		fmt.Fprintf(e.out, "extcap {version=%s}{help=https://github.com/pcapsule/pcapsule}{display=pcapsule}\n", Release)
+		fmt.Fprintf(e.out, "interface {value=%s}{display=Sockets of this machine, with their owners}\n", extcapInterface)
+		return nil
+	}
+	if f.name == "" && !f.dlts && !f.config && !f.capture && !f.verify && !f.cleanup && f.reload == "" {
+		return c.Help()
+	}
+	if f.name != extcapInterface && !f.cleanup {
+		return usagef("--extcap-interface %q: want %s", f.name, extcapInterface)
+	}
+	switch {
+	case f.capture:
+		return e.extcapCapture(c.Context(), f)
+	case f.dlts:
+		fmt.Fprintf(e.out, "dlt {number=%d}{name=LINUX_SLL2}{display=Linux cooked capture v2}\n", linkSLL2)
+	case f.config:
+		fmt.Fprint(e.out, extcapSettings)
+	case f.verify:
+		// Wireshark takes silence for yes, and the first line for what is wrong; it does
+		// not look at output where the exit code is not 0.
+		if _, err := filter.Compile(f.filter, linkSLL2, 0); err != nil {
+			fmt.Fprintln(e.out, lines(err.Error()))
+		}
+	}
+	return nil
+}
+
+// extcapSettings are what Wireshark's dialog offers, extcap(4).
+const extcapSettings = `arg {number=0}{call=--cgroup}{display=Control group}{type=string}{tooltip=Only sockets of this control group and those below it; empty means all}{required=false}
+arg {number=1}{call=--owner-comments}{display=Owner as a comment on each packet}{type=boolflag}{default=false}
+arg {number=2}{call=--headers-only}{display=Headers only}{type=boolflag}{default=false}
+arg {number=3}{call=--no-owners}{display=Do not find out owners}{type=boolflag}{default=false}
+`
+
+// extcapCapture records into the pipe until its reader goes away or a signal comes.
+func (e *env) extcapCapture(ctx context.Context, f *extcapFlags) error {
+	if f.fifo == "" {
+		return usagef("--capture: no pipe named: give --fifo PATH")
+	}
+	pipe, err := openPipe(ctx, f.fifo)
+	if err != nil {
+		return err
+	}
+	_, err = recorder.Run(ctx, recorder.Options{
+		Capture: recorder.Sockets, Stream: pipe, Filter: f.filter, Cgroup: f.cgroup, Comments: f.ownerComments, HeadersOnly: f.headersOnly,
+		NoOwners: f.noOwners, NoEvents: true, Program: "pcapsule " + Release, OnError: func(err error) { e.warn("%v", err) },
+	})
+	err = errors.Join(err, pipe.Close())
+	if closedPipe(err) {
+		return nil // that is how Wireshark ends a capture
+	}
+	if err != nil {
+		return recordError(err, f.fifo)
+	}
+	return nil
+}
+
+// openPipe opens a named pipe, which waits for its reader.
+func openPipe(ctx context.Context, path string) (*os.File, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("opening --fifo: %w", err)
+	}
+	if info.Mode()&fs.ModeNamedPipe == 0 {
+		return nil, usagef("--fifo %s: want a named pipe", path)
+	}
+	type opened struct {
+		f   *os.File
+		err error
+	}
+	ready := make(chan opened, 1)
+	go func() {
+		f, err := os.OpenFile(path, os.O_WRONLY, 0)
+		ready <- opened{f, err}
+	}()
+	select {
+	case o := <-ready:
+		return o.f, o.err
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+func (e *env) cmdExtcapInstall() *cobra.Command {
+	return &cobra.Command{
+		Use:   "install [FOLDER]",
+		Short: "Put pcapsule where Wireshark looks for capture programs",
+		Long: `Put a small program ` + extcapProgram + ` that calls this one into Wireshark's personal folder for
+capture programs, and say where that is. tshark -G folders names it; where there is no tshark,
+Wireshark does in Help, About, Folders.`,
+		Example: `  pcapsule extcap install
+  pcapsule extcap install ~/.local/lib/wireshark/extcap`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			folder := ""
+			if len(args) > 0 {
+				folder = args[0]
+			}
+			return e.extcapInstall(c.Context(), folder)
+		},
+	}
+}
+
+func (e *env) extcapInstall(ctx context.Context, folder string) error {
+	if runtime.GOOS == "windows" {
+		return codedError{errors.New("installing: pcapsule records on Linux only"), exitOther, "record there with pcapsule record -w -, and read it here with wireshark -k -i -"}
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("finding this program: %w", err)
+	}
+	if folder == "" {
+		if folder, err = extcapFolder(ctx); err != nil {
+			return err
+		}
+	}
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		return outputError(fmt.Errorf("making folder %s: %w", folder, err), folder)
+	}
+	path := filepath.Join(folder, extcapProgram)
+	text := extcapScript(self)
+	if old, err := os.ReadFile(path); err == nil && string(old) == text {
+		fmt.Fprintf(e.out, "%s is there already\n", path)
+		return nil
+	} else if err == nil && !strings.HasPrefix(string(old), extcapHead) || err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return codedError{fmt.Errorf("output %s exists, and is not ours", path), exitExists, "remove it first, or choose another folder"}
+	}
+	if err := replaceFile(path, text); err != nil {
+		return outputError(err, path)
+	}
+	fmt.Fprintf(e.out, "%s calls %s\n", path, self)
+	fmt.Fprintf(e.out, "Wireshark lists the interface %s when it starts, or with Capture, Refresh Interfaces; tshark -D lists it too\n", extcapInterface)
+	return nil
+}
+
+// extcapHead tells our program from others.
+const extcapHead = "#!/bin/sh\n# pcapsule as a capture program of Wireshark\n"
+
+// extcapScript is a program, not a link: a link would be called without the word extcap.
+func extcapScript(self string) string {
+	return extcapHead + "exec '" + strings.ReplaceAll(self, "'", `'\''`) + "' extcap \"$@\"\n"
+}
+
+// replaceFile makes a program that is never half there.
+func replaceFile(path, text string) error {
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-")
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(text)
+	if err == nil {
+		err = f.Chmod(0o755)
+	}
+	err = errors.Join(err, f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
+	}
+	return nil
+}
+
+// extcapFolder asks tshark where it looks.
+func extcapFolder(ctx context.Context) (string, error) {
+	var personal string
+	out, err := exec.CommandContext(ctx, "tshark", "-G", "folders").Output()
+	for line := range strings.Lines(string(out)) {
+		name, path, _ := strings.Cut(line, ":")
+		path = strings.TrimSpace(path)
+		switch {
+		case path == "":
+		case name == "Personal Extcap path":
+			return path, nil
+		case name == "Personal configuration": // releases before 4.2 look below it
+			personal = filepath.Join(path, "extcap")
+		}
+	}
+	if personal == "" {
+		if err == nil {
+			err = errors.New("tshark -G folders names none")
+		}
+		return "", codedError{fmt.Errorf("finding Wireshark's folder for capture programs: %w", err), exitOther,
+			"give the folder: pcapsule extcap install FOLDER; Wireshark shows it in Help, About, Folders"}
+	}
+	return personal, nil
+}

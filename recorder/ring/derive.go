@@ -1,0 +1,132 @@
+package ring
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/pcapsule/pcapsule/recorder/pcapng"
+)
+
+// DerivedSeries is the series that the header of a derived file names; no segment of a
+// ring is of it.
+const DerivedSeries = "derived"
+
+// Derived says of a file of packets that it was made of segments, and how packets were
+// chosen.
+type Derived struct {
+	From    Time     `json:"from"`
+	To      Time     `json:"to"`
+	Filter  string   `json:"filter,omitempty"` // packets match, as in pcap-filter(7)
+	KFL     string   `json:"kfl,omitempty"`    // packets are of calls that match
+	Parents []Parent `json:"parents"`
+	More    int      `json:"more,omitempty"` // parents for which a section header has no room
+}
+
+// Parent is a segment that packets were taken of.
+type Parent struct {
+	Segment string `json:"segment"`
+	SHA256  string `json:"sha256"` // as it was sealed
+}
+
+// Derive makes dest, a folder for what is derived of the pinned segments in dir: it gets
+// the records of the chain, so that holes and the parents' hashes stay at hand, and a
+// pin.json that lists no segments. It returns the comment for the section header of the
+// derived file, with all pinned segments as parents. It fails where the conditions leave no
+// room in a section header.
+func Derive(dir, dest string, p *Pinned, d Derived) (comment string, err error) {
+	r, err := Open(dir)
+	if err != nil {
+		return "", err
+	}
+	d.From, d.To = p.From, p.To
+	sums := map[string]string{}
+	var first *Segment
+	for i := range r.Segments {
+		s := &r.Segments[i]
+		if s.Seal == nil {
+			continue
+		}
+		sums[s.ID.Segment()] = s.Seal.SHA256
+		if first == nil && len(p.Segments) > 0 && s.ID.Segment() == p.Segments[0] {
+			first = s
+		}
+	}
+	for _, name := range p.Segments {
+		d.Parents = append(d.Parents, Parent{name, sums[name]})
+	}
+	h := Header{Version: Version, Ring: r.ID, Node: r.Node}
+	if first != nil {
+		if h, err = first.header(); err != nil {
+			return "", fmt.Errorf("reading %s: %w", first.ID, err)
+		}
+	}
+	// What was true of one segment only is left to the parents.
+	h.Series, h.Sequence, h.Holes = DerivedSeries, 0, nil
+	h.Derived = &d
+	text, err := h.deriving()
+	if err != nil {
+		return "", fmt.Errorf("describing a derived file: %w", err)
+	}
+	return text, p.describe(dir, dest)
+}
+
+// deriving is the comment, with as many parents as have room.
+func (h *Header) deriving() (string, error) {
+	for {
+		text, err := compact(h)
+		if err != nil || len(text) <= maxHeader {
+			return string(text), err
+		}
+		n := len(h.Derived.Parents)
+		if n == 0 {
+			return "", fmt.Errorf("%d bytes, want at most %d", len(text), maxHeader)
+		}
+		keep := n / 2
+		h.Derived.Parents, h.Derived.More = h.Derived.Parents[:keep], h.Derived.More+n-keep
+	}
+}
+
+// header reads what the section header of the segment says.
+func (s *Segment) header() (h Header, err error) {
+	in, err := s.Reader()
+	if err != nil {
+		return h, err
+	}
+	defer in.Close()
+	found := false
+	r, err := pcapng.NewReader(in, pcapng.Options{OnBlock: func(b pcapng.Block) {
+		if found || b.Type != pcapng.BlockSection {
+			return
+		}
+		if sec, err := pcapng.ParseSection(b); err == nil && len(sec.Comments) > 0 {
+			h, found = ParseHeader(sec.Comments[0])
+		}
+	}})
+	var b pcapng.Batch
+	if err == nil {
+		err = r.Next(&b) // it begins with the section header
+	}
+	if err == nil && !found {
+		err = fmt.Errorf("its section header is no segment's")
+	}
+	return h, err
+}
+
+// describe puts the chain and the description of an empty part of the ring into dest.
+func (p *Pinned) describe(dir, dest string) error {
+	if err := os.Mkdir(dest, 0o755); err != nil {
+		return err
+	}
+	if err := copyFile(filepath.Join(dir, sealsName), filepath.Join(dest, sealsName)); err != nil {
+		return err
+	}
+	none := *p
+	none.Segments = []string{}
+	text, err := json.MarshalIndent(&none, "", "  ")
+	if err != nil {
+		return err
+	}
+	return writeDurably(filepath.Join(dest, pinName), append(text, '\n'), 0o644)
+}
