@@ -3,6 +3,7 @@
 # make build  build bin/pcapsule
 # make fuzz   a second on every fuzz target (FUZZTIME=30s for longer)
 # make bench-tls  what decryption costs, on one conversation in clear and as TLS
+# make bench-record  recorders of packets side by side; needs root (BENCH_SHORT=1: 90 s)
 # make bench  make large captures and measure against other tools; takes long
 SHELL := /bin/bash
 GO ?= go
@@ -12,7 +13,7 @@ RELEASE ?= $(shell git describe --tags --always 2>/dev/null || echo dev)
 export GOFLAGS ?= -buildvcs=false
 export CGO_ENABLED = 1
 
-.PHONY: demo test build setup lint fuzz bench bench-tls unit clean
+.PHONY: demo test build setup lint fuzz bench bench-tls bench-record unit clean
 
 build:
 	$(GO) build -trimpath -ldflags '-s -w' -o bin/pcapsule ./cmd/pcapsule
@@ -46,6 +47,9 @@ bench: setup build
 
 bench-tls: setup build
 	@scripts/bench-tls.sh
+
+bench-record: setup build
+	@scripts/bench-record.sh
 
 clean:
 	rm -rf bin .cache
