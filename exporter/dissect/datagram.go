@@ -1,0 +1,46 @@
+package dissect
+
+import "fmt"
+
+// datagram gives the dissector one datagram, which it must take whole.
+func (c *Conn) datagram(dir Dir, data []byte, p Packet) {
+	if c.flipped {
+		dir = dir.Other()
+	}
+	was := c.flipped
+	if c.state != reading {
+		if c.state == detecting && len(data) > 0 && !c.detectDatagram(dir, data) {
+			c.giveUp()
+		} else if c.state == skipping {
+			c.again(dir, data)
+		}
+		if c.state == skipping {
+			c.skip(dir, data, p)
+			return
+		}
+		if c.flipped != was {
+			dir = dir.Other()
+		}
+	}
+	if c.d == nil {
+		return
+	}
+	s := &c.sides[dir]
+	s.segs = append(s.segs[:0], seg{s.off, p})
+	c.in = Input{Dir: dir, Data: data, Datagram: true, base: s.off, segs: s.segs}
+	n, err := c.d.Read(&c.in)
+	c.in.Data = nil
+	if n < 0 || n > len(data) {
+		panic(fmt.Sprintf("dissect: %s took %d of %d bytes", c.proto.Name, n, len(data)))
+	}
+	c.RowBytes += int64(n)
+	if left := len(data) - n; left > 0 || err != nil {
+		c.AnomalyBytes += int64(left)
+		what := fmt.Sprintf("%d bytes after the message", left)
+		if err != nil {
+			what = err.Error()
+		}
+		c.Anomaly("malformed", what, int64(left))
+	}
+	s.off += int64(len(data))
+}
