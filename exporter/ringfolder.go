@@ -47,7 +47,6 @@ type ringFolder struct {
 
 	id      string
 	sum     [sha256.Size]byte
-	whole   int64 // bytes of whole lines
 	bad     int64 // lines that cannot be read
 	long    bool  // the last of them is too long, and nothing behind it was read
 	limited int64
