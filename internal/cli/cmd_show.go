@@ -133,6 +133,9 @@ func (e *env) show(x *forensics.Exchange) {
 	fmt.Fprintf(w, "  call       %s  #%s  %s\n", get("call_id"), get("call_no"), get("protocol"))
 	fmt.Fprintf(w, "  from       %s\n", endText(x.Client, get("src_ip"), get("src_port")))
 	fmt.Fprintf(w, "  to         %s\n", endText(x.Server, get("dst_ip"), get("dst_port")))
+	if layer := get("decrypted_by"); layer != "" {
+		fmt.Fprintf(w, "  encrypted  %s, opened with keys\n", layer)
+	}
 	if ns, ok := x.Call.Get("ts_ns").(int64); ok {
 		fmt.Fprintf(w, "  time       %s\n", stamp(ns))
 	}
