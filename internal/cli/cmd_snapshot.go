@@ -400,6 +400,9 @@ func (s *snapshot) carve(ctx context.Context, whole, derived string) (calls int6
 	if r.Packets == 0 {
 		return 0, s.noMatch()
 	}
+	for _, n := range r.Notes {
+		fmt.Fprintln(s.e.err, lines(n))
+	}
 	return r.Calls, nil
 }
 

@@ -39,6 +39,7 @@ func TestMain(m *testing.M) {
 //	bytes FILE HEX [TIMES]       makes a file
 //	pack BUNDLE ZIP              makes a transport ZIP
 //	bomb FILE                    makes a small zstd file that gives far more than its size
+//	ringof FOLDER CAPTURE [KEYS] a ring of the capture's packets, 50 a segment, with a key log beside the first
 func TestScript(t *testing.T) {
 	samples, err := filepath.Abs("../../samples")
 	if err != nil {
@@ -54,7 +55,7 @@ func TestScript(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "only": only, "json": isJSON, "ndjson": isNDJSON, "parquet": isParquet,
-			"cut": cut, "patch": patch, "bytes": makeBytes, "bomb": bomb, "pack": pack,
+			"cut": cut, "patch": patch, "bytes": makeBytes, "bomb": bomb, "pack": pack, "ringof": ringOf,
 		},
 	})
 }

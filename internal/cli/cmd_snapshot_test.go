@@ -1,0 +1,248 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/pcapsule/pcapsule/recorder/pcapng"
+	"github.com/pcapsule/pcapsule/recorder/ring"
+)
+
+// ringOf records what is in a capture of one link type.
+func ringOf(ts *testscript.TestScript, _ bool, args []string) {
+	data, err := os.ReadFile(ts.MkAbs(args[1]))
+	ts.Check(err)
+	names, err := fillRing(ts.MkAbs(args[0]), data, 1)
+	ts.Check(err)
+	if len(args) > 2 {
+		keys, err := os.ReadFile(ts.MkAbs(args[2]))
+		ts.Check(err)
+		ts.Check(os.WriteFile(filepath.Join(ts.MkAbs(args[0]), names[0].Side(ring.KeysKind)), keys, 0o600))
+	}
+}
+
+// fillRing records a capture again and again, each round an hour after the one before.
+func fillRing(dir string, capture []byte, rounds int) (list []ring.ID, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	w, err := ring.Create(ring.Options{Dir: dir, Node: "n", Recorder: "test", SegmentBytes: 16 << 20})
+	if err != nil {
+		return nil, err
+	}
+	defer w.Close(ctx)
+	var s *ring.Series
+	var iface ring.InterfaceID
+	for round := range rounds {
+		r, err := pcapng.NewReader(bytes.NewReader(capture), pcapng.Options{})
+		if err != nil {
+			return nil, err
+		}
+		n := 0
+		var b pcapng.Batch
+		for err = r.Next(&b); err == nil; err = r.Next(&b) {
+			for i := range b.Packets {
+				p := &b.Packets[i]
+				if s == nil {
+					if s, err = w.Series(ring.SeriesOptions{Name: "sockets", LinkType: p.LinkType}); err != nil {
+						return nil, err
+					}
+					if iface, err = s.Interface(pcapng.Interface{Name: "n/shop/web"}); err != nil {
+						return nil, err
+					}
+				}
+				at := p.Time + int64(round)*int64(time.Hour)
+				if err := s.Append(&ring.Packet{Interface: iface, Time: at, Data: p.Data, OrigLen: p.OrigLen}); err != nil {
+					return nil, err
+				}
+				if n++; n%50 == 0 && rounds == 1 {
+					if err := w.Seal(ctx); err != nil {
+						return nil, err
+					}
+				}
+			}
+		}
+		if err != io.EOF {
+			return nil, err
+		}
+	}
+	if err := w.Close(ctx); err != nil {
+		return nil, err
+	}
+	segments, err := ring.Segments(dir)
+	for _, x := range segments {
+		list = append(list, x.ID)
+	}
+	return list, err
+}
+
+// headerOf is what the section header of the only capture in a bundle says.
+func headerOf(t *testing.T, path string) ring.Header {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(path, "data/packets/import/*.pcapng"))
+	if err != nil || len(files) != 1 {
+		t.Fatalf("captures %q, %v; want one", files, err)
+	}
+	f, err := os.Open(files[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	var h ring.Header
+	r, err := pcapng.NewReader(f, pcapng.Options{OnBlock: func(b pcapng.Block) {
+		if b.Type == pcapng.BlockSection {
+			if s, err := pcapng.ParseSection(b); err == nil && len(s.Comments) > 0 {
+				h, _ = ring.ParseHeader(s.Comments[0])
+			}
+		}
+	}})
+	var b pcapng.Batch
+	if err == nil {
+		err = r.Next(&b)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+func TestDerivedSnapshotNamesItsParents(t *testing.T) {
+	sample, err := os.ReadFile("../../samples/http1.pcapng")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	in := filepath.Join(dir, "ring")
+	ids, err := fillRing(in, sample, 1)
+	if err != nil || len(ids) < 2 {
+		t.Fatalf("%d segments, %v; want several", len(ids), err)
+	}
+	out := filepath.Join(dir, "a.pcapsule")
+	c, said := program(t, "snapshot", in, "--last", "9999h", "http && status_code == 200", "-o", out)
+	if err := c.Run(); err != nil {
+		t.Fatalf("%v: %s", err, said)
+	}
+	h := headerOf(t, out)
+	if h.Derived == nil || h.Series != ring.DerivedSeries || h.Derived.KFL != "http && status_code == 200" || len(h.Derived.Parents) != len(ids) {
+		t.Fatalf("header %+v, want one that names %d parents", h, len(ids))
+	}
+	list, err := ring.Segments(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, x := range list {
+		if p := h.Derived.Parents[i]; p.Segment != x.ID.Segment() || p.SHA256 != x.Seal.SHA256 {
+			t.Errorf("parent %+v, want %s with %s", p, x.ID.Segment(), x.Seal.SHA256)
+		}
+	}
+	if left := names(t, dir); len(left) != 2 {
+		t.Errorf("left behind: %q", left)
+	}
+}
+
+// TestSnapshotOfALiveRing takes one while a recorder writes: it seals, goes on, and every
+// packet up to then is in the snapshot.
+func TestSnapshotOfALiveRing(t *testing.T) {
+	dir := t.TempDir()
+	in, out := filepath.Join(dir, "ring"), filepath.Join(dir, "a.pcapsule")
+	w, err := ring.Create(ring.Options{Dir: in, Node: "n", Recorder: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close(t.Context())
+	s, err := w.Series(ring.SeriesOptions{Name: "sockets", LinkType: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	iface, err := s.Interface(pcapng.Interface{Name: "n/shop/web"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	add := func(n int) {
+		for range n {
+			if err := s.Append(&ring.Packet{Interface: iface, Time: time.Now().UnixNano(), Data: make([]byte, 60), OrigLen: 60}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	add(100)
+	c, said := program(t, "snapshot", in, "--last", "10m", "-o", out)
+	if err := c.Run(); err != nil {
+		t.Fatalf("%v: %s", err, said)
+	}
+	var m struct {
+		Accounts struct {
+			Packets int `json:"packets"`
+		} `json:"accounts"`
+		Inputs []struct {
+			Segment struct {
+				Seal string `json:"seal"`
+			} `json:"segment"`
+		} `json:"inputs"`
+	}
+	text, err := os.ReadFile(filepath.Join(out, "data/bundle.json"))
+	if err == nil {
+		err = json.Unmarshal(text, &m)
+	}
+	if err != nil || m.Accounts.Packets != 100 || len(m.Inputs) != 1 || m.Inputs[0].Segment.Seal != "sealed" {
+		t.Errorf("%+v, %v; want 100 packets of one sealed segment", m, err)
+	}
+	add(10)
+	if err := w.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	rep, err := ring.Verify(in, ring.VerifyOptions{})
+	if err != nil || !rep.OK() || rep.Segments != 2 {
+		t.Errorf("%+v, %v; want a whole ring of 2 segments", rep, err)
+	}
+	if left := names(t, dir); len(left) != 2 {
+		t.Errorf("left behind: %q", left)
+	}
+}
+
+// TestInterruptedSnapshotHoldsNothing ends one while segments are held.
+func TestInterruptedSnapshotHoldsNothing(t *testing.T) {
+	sample, err := os.ReadFile("../../samples/http1.pcapng")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	in := filepath.Join(dir, "ring")
+	if _, err := fillRing(in, sample, 1+(32<<20)/len(sample)); err != nil {
+		t.Fatal(err)
+	}
+	c, said := program(t, "snapshot", in, "--last", "999999h", "http", "-o", filepath.Join(dir, "a.pcapsule"))
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	held := func() bool {
+		for _, n := range names(t, dir) {
+			if strings.HasPrefix(n, ".a.pcapsule") {
+				return true
+			}
+		}
+		return false
+	}
+	for end := time.Now().Add(30 * time.Second); !held(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("no hidden folder was seen")
+		}
+	}
+	if err := c.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	if code := exitOf(t, c.Wait()); code != exitInterrupted {
+		t.Errorf("exit code %d, want %d: %s", code, exitInterrupted, said)
+	}
+	if left := names(t, dir); len(left) != 1 {
+		t.Errorf("left behind: %q", left)
+	}
+}
