@@ -40,7 +40,8 @@ func (r *reading) coverSegment(o *opened, in *bundle.Input) {
 		row("policy", o.first, o.last, 0, "recorded under the policy "+word(h.Policy))
 	}
 	if d := h.Derived; d != nil {
-		row("filter", int64(cmp.Or(d.From, ring.Time(o.first))), int64(cmp.Or(d.To, ring.Time(o.last))), 0, derivedText(d))
+		from, to := int64(cmp.Or(d.From, ring.Time(o.first))), int64(cmp.Or(d.To, ring.Time(o.last)))
+		row("filter", min(from, to), max(from, to), 0, derivedText(d)) // a header can say anything
 	}
 	if f == nil { // the seals are not at hand, but the header says what came before
 		for i := range h.Holes {
