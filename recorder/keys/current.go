@@ -53,6 +53,13 @@ func (c *Current) Flush() error {
 	return c.to.Flush()
 }
 
+// Waiting is how many keys wait for a sink now.
+func (c *Current) Waiting() uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return uint64(len(c.waiting))
+}
+
 // Lost is how many keys waited for a sink until there were too many of them.
 func (c *Current) Lost() uint64 {
 	c.mu.Lock()

@@ -31,6 +31,7 @@ type Tracker struct {
 
 	closing sync.WaitGroup // of probes
 	once    sync.Once
+	last    *bpf.Counters // of the programs, once they are closed
 	err     error
 
 	mu      sync.Mutex // guards all below
@@ -151,14 +152,22 @@ func (t *Tracker) end() error {
 		t.detach(x)
 	}
 	t.closing.Wait()
-	return errors.Join(err, t.progs.Close())
+	last, countErr := t.progs.Counters()
+	t.last = &last
+	return errors.Join(err, countErr, t.progs.Close())
 }
 
-// Counters reads the counters.
+// Counters reads the counters, also after Close.
 func (t *Tracker) Counters() (Counters, error) {
-	k, err := t.progs.Counters()
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	var k bpf.Counters
+	var err error
+	if t.last != nil {
+		k = *t.last
+	} else {
+		k, err = t.progs.Counters()
+	}
 	c := t.count
 	c.Seen, c.Lost, c.Unread, c.Odd, c.Processes = k.Seen, k.Lost, k.Unread, k.Odd, k.LostProcess
 	return c, err
