@@ -71,6 +71,7 @@ func (r *recording) stats() (Stats, error) {
 	c, inKernel, err := r.counters()
 	s := Stats{Counters: c, Bytes: r.bytes.Load(), InKernel: inKernel, Late: r.packets.Late, Interfaces: r.faces.count(), Clock: r.clock.now}
 	s.CPUs, s.Parts = r.cpus(), r.faces.parts()
+	s.Keys = r.keys.stats()
 	s.Processes, s.Events, s.EventsLost = r.processes.count(), r.journal.events, r.journal.lost
 	if counts, cerr := r.progs.EventCounts(); cerr == nil {
 		for _, n := range counts {

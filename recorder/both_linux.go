@@ -29,7 +29,7 @@ func runBoth(ctx context.Context, o Options) (Stats, error) {
 		one := o
 		one.writer = w
 		if i == 1 {
-			one.Source = nil // one alone takes what is learned
+			one.Source, one.Keys = nil, nil // one alone takes what is learned
 		}
 		one.OnStart = func(s Started) { mu.Lock(); defer mu.Unlock(); o.OnStart(s) }
 		one.OnError = func(err error) { mu.Lock(); defer mu.Unlock(); o.OnError(err) }

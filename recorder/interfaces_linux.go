@@ -59,6 +59,7 @@ type listening struct {
 	nextID  uint64
 	left    uint64
 	pending uint64 // lost and not told yet
+	keys    *keyring
 	trouble bool
 
 	mu      sync.Mutex // guards the counters: a ring asks from its own goroutines
@@ -91,6 +92,7 @@ func runInterfaces(ctx context.Context, o Options) (Stats, error) {
 	err := l.loop(ctx)
 	l.count()
 	l.drain(&err)
+	l.keys.end()
 	closeErr := l.out.close(l.account)
 	s := l.stats()
 	l.close()
@@ -125,17 +127,27 @@ func (l *listening) open() error {
 	if err := l.output(); err != nil {
 		return err
 	}
-	// Only now: before, packets would be lost unseen.
+	if l.keys, err = startKeys(&l.o, l.out, l.now.Load); err == nil {
+		err = l.bind(wanted)
+	}
+	if err != nil {
+		l.keys.end()
+		if f, ok := l.out.(*fileSink); ok {
+			return errors.Join(err, f.abort())
+		}
+		return errors.Join(err, l.out.close(l.account))
+	}
+	return nil
+}
+
+// bind begins: before, packets would be lost unseen.
+func (l *listening) bind(wanted []int) error {
 	to := &unix.SockaddrLinklayer{Protocol: binary.NativeEndian.Uint16([]byte{0, unix.ETH_P_ALL})}
 	if len(wanted) == 1 {
 		to.Ifindex = wanted[0]
 	}
 	if err := unix.Bind(l.fd, to); err != nil {
-		err = fmt.Errorf("listening on interfaces: %w", err)
-		if f, ok := l.out.(*fileSink); ok {
-			return errors.Join(err, f.abort())
-		}
-		return errors.Join(err, l.out.close(l.account))
+		return fmt.Errorf("listening on interfaces: %w", err)
 	}
 	return nil
 }
@@ -238,6 +250,7 @@ func (l *listening) loop(ctx context.Context) error {
 	fds := []unix.PollFd{{Fd: int32(l.fd), Events: unix.POLLIN | unix.POLLERR}}
 	for ctx.Err() == nil {
 		any, err := l.round()
+		l.keys.turn()
 		if err != nil || l.o.Count > 0 && l.left == 0 {
 			return err
 		}
@@ -345,7 +358,7 @@ func (l *listening) frame(b []byte) error {
 		p.Prefix, p.Data, p.OrigLen = tagged(b, data), data[12:], length+4
 	}
 	p.Flags = uint32(frameFlags(pktType, status))
-	return l.keep(&p, d)
+	return l.keep(&p, d, data)
 }
 
 // tagged is the start of a frame with its VLAN tag back in place.
@@ -374,8 +387,11 @@ func frameFlags(pktType uint8, status uint32) pcapng.Flags {
 	return f
 }
 
-func (l *listening) keep(p *ring.Packet, d *device) error {
+func (l *listening) keep(p *ring.Packet, d *device, frame []byte) error {
 	err := l.out.append(p)
+	if err == nil {
+		l.keys.frame(frame)
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
@@ -475,5 +491,5 @@ func (l *listening) stats() Stats {
 	defer l.mu.Unlock()
 	c := l.counters()
 	parts := gather(len(l.order), func(i int) Part { return Part{l.order[i].name, l.order[i].delivered, l.order[i].lost} })
-	return Stats{Counters: c, InKernel: l.c.Seen - min(l.c.Seen, c.Seen), Bytes: l.bytes, Interfaces: len(l.order), Clock: l.clock.now, Parts: parts}
+	return Stats{Keys: l.keys.stats(), Counters: c, InKernel: l.c.Seen - min(l.c.Seen, c.Seen), Bytes: l.bytes, Interfaces: len(l.order), Clock: l.clock.now, Parts: parts}
 }

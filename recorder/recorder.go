@@ -13,6 +13,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/pcapsule/pcapsule/recorder/keys"
 	"github.com/pcapsule/pcapsule/recorder/ring"
 	"github.com/pcapsule/pcapsule/recorder/workload"
 )
@@ -49,6 +50,7 @@ type Options struct {
 	Program string          // name and version of the program
 	Count   uint64          // end after so many packets; 0 does not end
 	Source  workload.Source // who workloads are; nil where only paths of control groups tell
+	Keys    *Keys           // whose TLS keys are read; nil reads none
 
 	OnStart func(Started)
 	OnError func(error) // is told of troubles that do not end the recording
@@ -83,6 +85,7 @@ type Stats struct {
 	Clock      ring.Clock
 	CPUs       []CPU  // by number; of Sockets
 	Parts      []Part // by interface, at most 1000
+	Keys       *KeyStats
 }
 
 // Reasons for which packets are dropped.
@@ -96,6 +99,10 @@ const (
 var (
 	ErrPlatform = errors.New("recording needs Linux")
 	ErrCgroup   = errors.New("no control groups of version 2")
+
+	// ErrStreamKeys is for keys beside a stream: they come after the packets they open, and
+	// readers of a capture want them before.
+	ErrStreamKeys = errors.New("a stream has no place for keys: want a file or a ring")
 )
 
 // PrivilegeError means that the process may not record.
@@ -132,6 +139,17 @@ func (o *Options) setDefaults() error {
 	}
 	if outputs != 1 {
 		return fmt.Errorf("%d outputs, want one file, stream or ring", outputs)
+	}
+	if o.Keys != nil {
+		if o.Stream != nil {
+			return ErrStreamKeys
+		}
+		if o.Keys.Select.Empty() {
+			return keys.ErrNobody
+		}
+		if err := o.Keys.Select.Check(); err != nil {
+			return err
+		}
 	}
 	if o.OnStart == nil {
 		o.OnStart = func(Started) {}

@@ -41,6 +41,7 @@ type recording struct {
 	processes *processes
 	sockets   *sockets
 	journal   journal
+	keys      *keyring
 	users     map[int64]string
 	scope     string        // control group that is recorded, below the root
 	segment   ring.ID       // that the last packet went into, as far as it has begun
@@ -154,6 +155,7 @@ func (r *recording) round() (n int, more bool, err error) {
 		return n, false, err
 	}
 	r.side(false)
+	r.keys.turn()
 	return n, !end, nil
 }
 
@@ -232,6 +234,7 @@ func (r *recording) one(p *bpf.Packet, body []byte) error {
 		return err
 	}
 	r.bytes.Add(uint64(len(data) + cookedLen))
+	r.keys.packet(data)
 	if !r.o.NoOwners {
 		r.sockets.saw(p, data, x, at, r.nextID)
 	}
@@ -271,6 +274,7 @@ func (r *recording) end(err error) (Stats, error) {
 		err = errors.Join(err, lossErr)
 	}
 	r.side(true)
+	r.keys.end()
 	s, statsErr := r.stats()
 	closeErr := r.out.close(r.account)
 	r.closeReaders()

@@ -32,6 +32,8 @@ type sink interface {
 	segment() ring.ID
 	// side appends whole lines to a side file of a segment.
 	side(id ring.ID, kind string, lines []byte) error
+	// sidePath is where such a file stands, "" where it cannot.
+	sidePath(id ring.ID, kind string) string
 	// name and first packet id of the recording
 	ids() (name string, first uint64)
 	// close writes what the account says of the interfaces, and ends.
@@ -92,6 +94,10 @@ func (s *ringSink) ids() (string, uint64) { return s.w.Ring(), s.w.FirstPacketID
 
 func (s *ringSink) segment() ring.ID { return s.series.Current() }
 
+func (s *ringSink) sidePath(id ring.ID, kind string) string {
+	return filepath.Join(s.dir, id.Side(kind))
+}
+
 // side writes beside a segment. Of each kind one file is open.
 func (s *ringSink) side(id ring.ID, kind string, lines []byte) error {
 	have := s.sides[kind]
@@ -103,7 +109,7 @@ func (s *ringSink) side(id ring.ID, kind string, lines []byte) error {
 		have = nil
 	}
 	if have == nil {
-		f, err := os.OpenFile(filepath.Join(s.dir, id.Side(kind)), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o640)
+		f, err := os.OpenFile(s.sidePath(id, kind), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o640)
 		if err != nil {
 			return fmt.Errorf("writing side file: %w", err)
 		}
@@ -186,6 +192,11 @@ func newFileSink(o *Options, header ring.Header, link uint16, snap uint32) (*fil
 		return nil, err
 	}
 	if o.File != "" {
+		if o.Keys != nil {
+			if err := noKeyFile(strings.TrimSuffix(o.File, filepath.Ext(o.File)) + "." + ring.KeysKind); err != nil {
+				return nil, err
+			}
+		}
 		if s.f, err = os.OpenFile(o.File, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o640); err != nil {
 			return nil, fmt.Errorf("creating %s: %w", o.File, err)
 		}
@@ -344,16 +355,22 @@ func (s *fileSink) ids() (string, uint64) { return s.name, s.first }
 // segment is the one file there is.
 func (s *fileSink) segment() ring.ID { return ring.ID{Series: "file", Sequence: 1} }
 
+func (s *fileSink) sidePath(_ ring.ID, kind string) string {
+	if s.f == nil {
+		return ""
+	}
+	return strings.TrimSuffix(s.f.Name(), filepath.Ext(s.f.Name())) + "." + kind
+}
+
 // side writes beside a file; a stream has no place for it.
-func (s *fileSink) side(_ ring.ID, kind string, lines []byte) error {
+func (s *fileSink) side(id ring.ID, kind string, lines []byte) error {
 	if s.f == nil {
 		return nil
 	}
 	f := s.sides[kind]
 	if f == nil {
 		var err error
-		name := strings.TrimSuffix(s.f.Name(), filepath.Ext(s.f.Name())) + "." + kind
-		if f, err = os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o640); err != nil {
+		if f, err = os.OpenFile(s.sidePath(id, kind), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o640); err != nil {
 			return fmt.Errorf("writing side file: %w", err)
 		}
 		s.sides[kind] = f

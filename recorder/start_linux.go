@@ -44,8 +44,12 @@ func (r *recording) start() error {
 		r.progs.Close()
 		return err
 	}
-	found, err := r.attach(where)
+	var found uint64
+	if r.keys, err = startKeys(&r.o, r.out, r.clockNow.Load); err == nil {
+		found, err = r.attach(where)
+	}
 	if err != nil {
+		r.keys.end()
 		r.closeReaders()
 		r.progs.Close()
 		if f, ok := r.out.(*fileSink); ok {

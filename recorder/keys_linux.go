@@ -1,0 +1,230 @@
+package recorder
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"sync"
+
+	"filippo.io/age"
+
+	"github.com/pcapsule/pcapsule/recorder/keys"
+	"github.com/pcapsule/pcapsule/recorder/ring"
+)
+
+const maxKeyProcesses = 65536 // that are told of at the end
+
+// keyring reads TLS keys beside a recording. A nil one does nothing.
+type keyring struct {
+	out       sink
+	to        []age.Recipient
+	onError   func(error)
+	talks     *keys.Conversations
+	current   keys.Current
+	tracker   *keys.Tracker
+	id        ring.ID // segment whose file is open
+	before    ring.ID // the last one that there was
+	file      *keyFile
+	processes map[uint32][]keys.Process // by number, which is given again
+	noted     int
+	ended     bool
+}
+
+// startKeys begins to read keys where somebody is chosen.
+func startKeys(o *Options, out sink, now func() *ring.Clock) (*keyring, error) {
+	if o.Keys == nil {
+		return nil, nil
+	}
+	k := &keyring{out: out, to: o.Keys.Recipients, onError: o.OnError, talks: keys.NewConversations(), processes: map[uint32][]keys.Process{}}
+	if err := k.follow(); err != nil {
+		return nil, err
+	}
+	var err error
+	k.tracker, err = keys.Start(keys.Options{Select: o.Keys.Select, Sink: &k.current, Captured: k.talks, UTC: func(mono uint64) int64 {
+		c := now()
+		return int64(c.Real) - c.Monotonic + int64(mono)
+	}})
+	if err != nil {
+		return nil, fmt.Errorf("reading keys: %w", err)
+	}
+	return k, nil
+}
+
+// packet takes an IP packet of the recording: its connections prove keys.
+func (k *keyring) packet(ip []byte) {
+	if k != nil {
+		k.talks.Packet(ip)
+	}
+}
+
+// frame takes one with an Ethernet header, as it was before its VLAN tag was put back.
+func (k *keyring) frame(b []byte) {
+	const header = 14
+	if k == nil || len(b) <= header {
+		return
+	}
+	if b[12] == 0x81 && b[13] == 0 && len(b) > header+4 { // a tag that the kernel left there
+		b = b[4:]
+	}
+	k.talks.Packet(b[header:])
+}
+
+// follow lets keys go beside the segment that is being written now. While there is none
+// they wait.
+func (k *keyring) follow() error {
+	if k == nil {
+		return nil
+	}
+	id := k.out.segment()
+	if id == k.id && k.file != nil {
+		return nil
+	}
+	k.id = id
+	if id == (ring.ID{}) {
+		return k.place(nil)
+	}
+	k.before = id
+	return k.place(&keyFile{path: k.out.sidePath(id, ring.KeysKind), to: k.to, onError: k.onError})
+}
+
+// place changes the file, and ends the one before.
+func (k *keyring) place(f *keyFile) error {
+	old := k.file
+	if k.file = f; f == nil && old == nil {
+		return nil
+	}
+	var to keys.Sink // a nil pointer in it would be a sink
+	if f != nil {
+		to = f
+	}
+	_, err := k.current.Set(to)
+	if old != nil {
+		err = errors.Join(err, old.close())
+	}
+	return err
+}
+
+// turn is follow for the loop of a recording, which goes on without keys.
+func (k *keyring) turn() {
+	if err := k.follow(); err != nil {
+		k.onError(err)
+	}
+}
+
+// end stops reading, while the last segment is still open where there is one.
+func (k *keyring) end() {
+	if k == nil || k.ended {
+		return
+	}
+	k.turn()
+	k.note()
+	errs := []error{k.tracker.Close()}
+	k.note()
+	if k.file == nil && k.before != (ring.ID{}) {
+		errs = append(errs, k.place(&keyFile{path: k.out.sidePath(k.before, ring.KeysKind), to: k.to, onError: k.onError}))
+	}
+	errs = append(errs, k.place(nil))
+	k.ended = true
+	if err := errors.Join(errs...); err != nil {
+		k.onError(err)
+	}
+}
+
+// note remembers processes, which the tracker forgets some minutes after their end.
+func (k *keyring) note() {
+	for _, p := range k.tracker.Processes() {
+		list := k.processes[p.PID]
+		// What runs another program now and had no keys before was not what was meant.
+		if n := len(list); n > 0 && (list[n-1].Executable == p.Executable || list[n-1].State == keys.None) {
+			list[n-1] = p
+		} else if k.noted < maxKeyProcesses {
+			k.processes[p.PID] = append(list, p)
+			k.noted++
+		}
+	}
+}
+
+// stats tells how it stands.
+func (k *keyring) stats() *KeyStats {
+	if k == nil {
+		return nil
+	}
+	if !k.ended {
+		k.note()
+	}
+	c, err := k.tracker.Counters()
+	if err != nil {
+		k.onError(err)
+	}
+	s := &KeyStats{Counters: c, Unplaced: k.current.Lost()}
+	if k.ended {
+		s.Unplaced += k.current.Waiting()
+	}
+	for _, list := range k.processes {
+		s.Processes = append(s.Processes, list...)
+	}
+	slices.SortStableFunc(s.Processes, func(a, b keys.Process) int { return cmp.Compare(a.PID, b.PID) })
+	return s
+}
+
+// keyFile is the key file of a segment, made when its first key comes: a segment without
+// keys has none.
+type keyFile struct {
+	path    string
+	to      []age.Recipient
+	onError func(error)
+
+	mu   sync.Mutex
+	f    *keys.File
+	told bool
+}
+
+// Key implements keys.Sink.
+func (f *keyFile) Key(k keys.Key) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	err := error(nil)
+	if f.f == nil {
+		f.f, err = keys.Open(f.path, f.to...)
+	}
+	if err == nil {
+		err = f.f.Key(k)
+	}
+	if err != nil && !f.told {
+		f.told = true
+		f.onError(err)
+	}
+	return err
+}
+
+// Flush implements keys.Sink.
+func (f *keyFile) Flush() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.f == nil {
+		return nil
+	}
+	return f.f.Flush()
+}
+
+func (f *keyFile) close() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.f == nil {
+		return nil
+	}
+	return f.f.Close()
+}
+
+// noKeyFile tells of a key file that a new capture would be mixed with.
+func noKeyFile(path string) error {
+	if _, err := os.Lstat(path); err == nil {
+		return fmt.Errorf("key file %s: %w", path, fs.ErrExist)
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("looking for key file: %w", err)
+	}
+	return nil
+}
