@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pcapsule/pcapsule/recorder"
+	"github.com/pcapsule/pcapsule/recorder/keys"
 	"github.com/pcapsule/pcapsule/recorder/ring"
 )
 
@@ -32,6 +33,8 @@ type recordFlags struct {
 	noEvents    bool
 	node        string
 	quiet       bool
+	keys        []string
+	keysTo      []string
 
 	segmentSize string
 	segmentTime time.Duration
@@ -57,12 +60,18 @@ segments, sealed one by one, the oldest removed when --max-size or --max-age say
 FILTER is in tcpdump's words and is asked in the kernel. Beside the packets, NAME.owners.jsonl
 says who owned each socket and how that is known, NAME.events what processes and the network
 stack did. Ctrl-C ends the recording in order; then the counters are checked: packets seen =
-filtered + delivered + dropped.`,
+filtered + delivered + dropped.
+
+TLS keys are read only where --keys chooses whose: from processes that run Go, OpenSSL or
+GnuTLS, which are not changed or stopped for it. They go into NAME.keys, which pcapsule bundle
+takes by itself, never into the packets. A program needs some milliseconds between its start
+and its first handshake to be read.`,
 		Example: `  pcapsule record -w out.pcapng
   pcapsule record -w out.pcapng 'tcp port 5432 or udp port 53'
   pcapsule record -w - | wireshark -k -i -
   pcapsule record -w /var/lib/pcapsule/ --max-size 20GiB --max-age 24h
-  pcapsule record -w web.pcapng --cgroup system.slice/nginx.service --duration 30s`,
+  pcapsule record -w web.pcapng --cgroup system.slice/nginx.service --duration 30s
+  pcapsule record -w web.pcapng --keys exe:nginx --keys pid:4711 --keys-to age1…`,
 		RunE: func(c *cobra.Command, args []string) error { return e.runRecord(c.Context(), args, &f) },
 	}
 	fl := c.Flags()
@@ -79,6 +88,8 @@ filtered + delivered + dropped.`,
 	fl.BoolVar(&f.noOwners, "no-owners", false, "do not find out whose sockets are")
 	fl.BoolVar(&f.noEvents, "no-events", false, "no events of processes and the network stack")
 	fl.StringVar(&f.node, "node", "", "name of this machine in the recording (default: its host name)")
+	fl.StringArrayVar(&f.keys, "keys", nil, "read TLS keys of chosen processes: pid:NUMBER and what it starts, exe:NAME or exe:/PATH (* and ? match), cgroup:/PATH and below, or all; may be given several times")
+	fl.StringArrayVar(&f.keysTo, "keys-to", nil, "encrypt keys with age: a recipient (age1…, SSH public key) or a file of them; may be given several times")
 	fl.BoolVarP(&f.quiet, "quiet", "q", false, "print nothing but errors")
 	fl.StringVar(&f.segmentSize, "segment-size", "64MiB", "ring: size of a segment")
 	fl.DurationVar(&f.segmentTime, "segment-time", time.Minute, "ring: age at which a segment ends")
@@ -100,6 +111,9 @@ func (e *env) runRecord(ctx context.Context, args []string, f *recordFlags) erro
 		defer cancel()
 	}
 	o.OnError = func(err error) { e.warn("%v", err) }
+	if slices.Contains(f.keys, keysOfAll) {
+		e.warn("--keys %s: TLS keys of every program on this machine are read, whoever runs it", keysOfAll)
+	}
 	if !f.quiet {
 		o.OnStart = func(s recorder.Started) { e.recordStarted(f, s) }
 		o.OnStats = func(s recorder.Stats) { e.recordStatus(s) }
@@ -155,7 +169,7 @@ func (f *recordFlags) options(e *env, args []string) (recorder.Options, error) {
 	if o.Capture == recorder.Both && o.Ring == nil {
 		return o, usagef("--capture=both wants a ring (-w RING/): a file has one link type")
 	}
-	return o, nil
+	return o, f.keysOf(&o)
 }
 
 // outputTo says where packets go.
@@ -206,6 +220,7 @@ func sizeFlag(flag, text string) (int64, error) {
 func recordError(err error, output string) error {
 	var right *recorder.PrivilegeError
 	var unbalanced *recorder.BalanceError
+	var rule *keys.SelectorError
 	switch {
 	case errors.As(err, &right):
 		return codedError{err, exitOther, "run as root or with CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN; pcapsule doctor tells what is missing"}
@@ -213,6 +228,12 @@ func recordError(err error, output string) error {
 		return codedError{err, exitOther, "mount them (mount -t cgroup2 none /sys/fs/cgroup/unified), or use --capture=interfaces"}
 	case errors.As(err, &unbalanced):
 		return codedError{err, exitVerify, "the recording is there; do not rely on its counts of losses"}
+	case errors.Is(err, keys.ErrNamespace):
+		return codedError{err, exitOther, "run outside of a container, or in one with the machine's processes (hostPID, --pid=host), or without --keys"}
+	case errors.Is(err, keys.ErrUnsupported):
+		return codedError{err, exitOther, "record without --keys"}
+	case errors.As(err, &rule):
+		return codedError{err, exitUsage, "see what runs with ps, or choose by exe: or cgroup:"}
 	case errors.Is(err, ring.ErrLocked):
 		return codedError{err, exitExists, "end the other recorder, or choose another folder"}
 	case errors.Is(err, fs.ErrExist):
@@ -260,5 +281,8 @@ func (e *env) recorded(f *recordFlags, s *recorder.Stats) {
 	}
 	if s.EventsLost > 0 {
 		e.warn("%s left out: more than are kept in a second", counted(int64(s.EventsLost), "event", "events"))
+	}
+	if s.Keys != nil {
+		e.recordedKeys(s.Keys)
 	}
 }

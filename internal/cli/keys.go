@@ -80,15 +80,22 @@ func (f *bundleFlags) keyOptions(o *exporter.Options) error {
 	if len(f.keysTo) > 0 && !f.embedKeys {
 		return usagef("--keys-to says whom to encrypt the bundle's keys to; give --embed-keys to keep keys in it")
 	}
-	for _, s := range f.keysTo {
+	var err error
+	o.KeysTo, err = keysTo(f.keysTo)
+	return err
+}
+
+// keysTo reads what was given to --keys-to.
+func keysTo(given []string) (all []age.Recipient, err error) {
+	for _, s := range given {
 		list, err := readRecipients(s)
 		if err == nil && len(list) == 0 {
 			err = errors.New("no recipient in it")
 		}
 		if err != nil {
-			return usagef("--keys-to %q: %v; want age1…, an SSH public key or a file of recipients", s, err)
+			return nil, usagef("--keys-to %q: %v; want age1…, an SSH public key or a file of recipients", s, err)
 		}
-		o.KeysTo = append(o.KeysTo, list...)
+		all = append(all, list...)
 	}
-	return nil
+	return all, nil
 }
