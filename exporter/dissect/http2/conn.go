@@ -6,7 +6,6 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/hpack"
-	"github.com/pcapsule/pcapsule/exporter/dissect/internal/httpfield"
 )
 
 // conn is one HTTP/2 connection.
@@ -69,19 +68,19 @@ func (h *conn) Upgraded(info *dissect.UpgradeInfo) {
 	h.upgraded = true
 	s := h.open(1)
 	if info.Exchange != nil {
-		s.x = *info.Exchange
+		s.X = *info.Exchange
 	}
-	s.x.StreamID.V, s.x.StreamID.OK = 1, true
+	s.X.StreamID.V, s.X.StreamID.OK = 1, true
 	s.upgraded = true
-	s.method, s.scheme, s.path, s.host = info.Method, "http", info.Path, info.Host
-	s.query.V, s.query.OK = info.Query, info.Query != ""
-	s.hasPath = info.Path != ""
-	s.headers = append(s.headers, info.Headers...)
-	for i := range s.headers {
-		s.note(&s.headers[i], dissect.ToServer)
+	s.Method, s.Scheme, s.Path, s.Host = info.Method, "http", info.Path, info.Host
+	s.Query.V, s.Query.OK = info.Query, info.Query != ""
+	s.HasPath = info.Path != ""
+	s.Headers = append(s.Headers, info.Headers...)
+	for i := range s.Headers {
+		s.Note(&s.Headers[i], dissect.ToServer)
 	}
-	q := &s.half[dissect.ToServer]
-	q.head, q.end, q.wire, q.body = true, true, info.HeadersSize, s.x.ReqBody
+	q := &s.Half[dissect.ToServer]
+	q.Head, q.End, q.Wire, q.Body = true, true, info.HeadersSize, s.X.ReqBody
 	h.highest = 1
 	h.settings(dissect.ToServer, info.Settings)
 }
@@ -274,9 +273,9 @@ func (h *conn) piece(in *dissect.Input, from, at int) int {
 		pad = 0
 	}
 	if s := sd.cur; s != nil {
-		s.add(in, in.Dir, from, at+k+pad)
+		s.Add(in, in.Dir, from, at+k+pad)
 		if k > 0 {
-			s.write(h.c, in.Dir, in.Data[at:at+k])
+			s.Write(h.c, in.Dir, in.Data[at:at+k])
 		}
 	}
 	sd.data -= k
@@ -311,7 +310,7 @@ func (h *conn) Gap(in *dissect.Input, missing int64) bool {
 	if sd.open && missing <= int64(sd.data)+int64(sd.skip) {
 		k := min(missing, int64(sd.data))
 		if s := sd.cur; s != nil && k > 0 {
-			s.missing(h.c, in.Dir, k)
+			s.Missing(h.c, in.Dir, k)
 		}
 		sd.data -= int(k)
 		sd.skip -= int(missing - k)
@@ -331,7 +330,7 @@ func (h *conn) holeInFrame(in *dissect.Input, f frame) {
 		h.loseHeaderFrame(in, 0, f)
 	case frameRSTStream:
 		if s := h.find(f.stream); s != nil {
-			s.x.Cite(in, 0, len(in.Data))
+			s.X.Cite(in, 0, len(in.Data))
 			h.resetStream(s, in.Dir)
 		}
 	}
@@ -346,8 +345,8 @@ func (h *conn) Lost(dir dissect.Dir) {
 	h.dropBlock(dir)
 	sd.dec.Lose()
 	for s := h.oldest; s != nil; s = s.next {
-		if !s.half[dir].end {
-			s.half[dir].suspect = true
+		if !s.Half[dir].End {
+			s.Half[dir].Suspect = true
 		}
 	}
 }
@@ -361,6 +360,3 @@ func (h *conn) Close(why dissect.End) {
 		h.cutShort(h.oldest, why.CallError())
 	}
 }
-
-// text makes a string for people of bytes that a peer sent.
-func text(b []byte) string { return httpfield.Text(b[:min(len(b), 100)]) }

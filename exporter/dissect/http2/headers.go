@@ -3,16 +3,12 @@ package http2
 import (
 	"encoding/binary"
 	"fmt"
-	"strconv"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/hpack"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/httpfield"
-	"github.com/pcapsule/pcapsule/exporter/table"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/httpstream"
 )
-
-// interim is the kind of headers that came with a 1xx status.
-const interim = "interim"
 
 // headerFrame takes a whole HEADERS or PUSH_PROMISE frame.
 func (h *conn) headerFrame(in *dissect.Input, n int, f frame, body []byte) error {
@@ -86,7 +82,7 @@ func (b *block) add(in *dissect.Input, from, to int) {
 		dir = dissect.ToServer
 	}
 	if b.s != nil {
-		b.s.add(in, dir, from, to)
+		b.s.Add(in, dir, from, to)
 	}
 }
 
@@ -147,12 +143,12 @@ func (h *conn) lostBlock(dir dissect.Dir, b *block) {
 	if b.s == nil || b.s.closed {
 		return
 	}
-	q := &b.s.half[dir]
-	if !q.head && !b.push {
-		q.head = true
-		q.wire = b.wire
+	q := &b.s.Half[dir]
+	if !q.Head && !b.push {
+		q.Head = true
+		q.Wire = b.wire
 	}
-	q.hole = true
+	q.Hole = true
 	if b.end {
 		h.endStream(b.s, dir)
 	}
@@ -180,11 +176,13 @@ func (h *conn) finishBlock(dir dissect.Dir, b *block, frag []byte) {
 	if s == nil || s.closed {
 		return
 	}
-	s.malformed = s.malformed || err != nil
-	s.unknown += int32(dec.Unknown)
+	s.Malformed = s.Malformed || err != nil
+	s.Unknown += int32(dec.Unknown)
 	if b.push {
-		s.half[dissect.ToServer].wire = b.wire
-		h.fields(s, fields, httpfield.Request, dissect.ToServer)
+		s.Half[dissect.ToServer].Wire = b.wire
+		was := s.Held()
+		s.Fields(h.c, fields, httpfield.Request, dissect.ToServer)
+		h.hold(s, s.Held()-was)
 		return
 	}
 	if h.take(s, dir, fields, b.wire); b.end {
@@ -194,120 +192,14 @@ func (h *conn) finishBlock(dir dissect.Dir, b *block, frag []byte) {
 
 // take gives a block's fields to a stream: as head, as a 1xx answer, or as trailers.
 func (h *conn) take(s *stream, dir dissect.Dir, fields []hpack.Field, wire int64) {
-	q := &s.half[dir]
-	switch {
-	case dir == dissect.ToServer && !q.head && !h.trailing(s, dir, fields):
-		q.head, q.wire, q.suspect = true, wire, false
-		h.fields(s, fields, httpfield.Request, dissect.ToServer)
-	case dir == dissect.ToServer:
-		h.fields(s, fields, httpfield.RequestTrailer, dir)
-	case !q.head && !h.trailing(s, dir, fields):
-		if code := statusOf(fields); code >= 100 && code < 200 {
-			if s.interim != "" {
-				s.interim += ","
-			}
-			s.interim += strconv.Itoa(int(code))
-			h.fields(s, fields, interim, dir)
-			return
-		}
-		q.head, q.wire, q.suspect = true, wire, false
-		h.fields(s, fields, httpfield.Response, dir)
-	default:
-		h.fields(s, fields, httpfield.ResponseTrailer, dir)
-	}
+	was := s.Held()
+	s.Take(h.c, dir, fields, wire, s.Half[dir].Head || h.trailing(s, dir, fields))
+	h.hold(s, s.Held()-was)
 }
 
 // trailing reports whether fields are trailers although the head was not seen: none is a
 // pseudo header or may be one, and what came before was not seen whole.
 func (h *conn) trailing(s *stream, dir dissect.Dir, fields []hpack.Field) bool {
-	if q := &s.half[dir]; !q.data && !q.suspect && h.sides[dir].whole {
-		return false
-	}
-	for i := range fields {
-		if f := &fields[i]; f.Name != "" && f.Name[0] == ':' || f.Name == hpack.UnknownText {
-			return false
-		}
-	}
-	return true
-}
-
-func statusOf(fields []hpack.Field) int32 {
-	for i := range fields {
-		if fields[i].Name == ":status" {
-			n, err := strconv.ParseUint(fields[i].Value, 10, 16)
-			if err != nil {
-				return 0
-			}
-			return int32(n)
-		}
-	}
-	return 0
-}
-
-// fields appends headers; pseudo headers of a head become columns instead.
-func (h *conn) fields(s *stream, fields []hpack.Field, kind string, dir dissect.Dir) {
-	if s.headers == nil {
-		s.headers = make([]table.Header, 0, len(fields)+6)
-	}
-	was := s.held
-	defer func() { h.hold(s, s.held-was) }()
-	for i := range fields {
-		f := &fields[i]
-		if f.Name != "" && f.Name[0] == ':' && !f.Unknown {
-			if s.pseudo(f.Name, httpfield.ValidText(f.Value), kind) {
-				s.held += len(f.Value)
-				continue
-			}
-			h.c.Anomaly("pseudo_header", fmt.Sprintf("%q a second time or out of place on stream %d", text([]byte(f.Name)), s.id), 0)
-		}
-		if len(s.headers) >= maxHeaders || s.held > maxHeld {
-			h.c.Anomaly("limit", fmt.Sprintf("stream %d has over %d headers or %d bytes of them", s.id, maxHeaders, maxHeld), 0)
-			break
-		}
-		s.held += len(f.Name) + len(f.Value) + headerCost
-		s.headers = append(s.headers, table.Header{Name: httpfield.ValidText(f.Name), Value: httpfield.ValidText(f.Value), Kind: kind})
-		if kind == httpfield.Request || kind == httpfield.Response {
-			s.note(&s.headers[len(s.headers)-1], dir)
-		}
-	}
-}
-
-// pseudo keeps a pseudo header; false where it came before or does not belong there.
-func (s *stream) pseudo(name, value, kind string) bool {
-	if kind == httpfield.Request {
-		var to *string
-		switch name {
-		case ":method":
-			to = &s.method
-		case ":scheme":
-			to = &s.scheme
-		case ":authority":
-			to = &s.authority
-		case ":protocol":
-			to = &s.tunnel
-		case ":path":
-			if s.hasPath {
-				return false
-			}
-			s.hasPath = true
-			s.path, s.query = httpfield.SplitTarget(value)
-			return true
-		}
-		if to == nil || *to != "" {
-			return false
-		}
-		*to = value
-		return true
-	}
-	if name != ":status" || kind == httpfield.Response && s.status != 0 {
-		return false
-	}
-	if kind == httpfield.Response {
-		n, err := strconv.ParseUint(value, 10, 16)
-		if err != nil {
-			return false
-		}
-		s.status = int32(n)
-	}
-	return kind != httpfield.ResponseTrailer
+	q := &s.Half[dir]
+	return (q.Data || q.Suspect || !h.sides[dir].whole) && httpstream.Trailing(fields)
 }

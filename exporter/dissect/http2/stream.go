@@ -5,63 +5,24 @@ import (
 	"fmt"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
-	"github.com/pcapsule/pcapsule/exporter/dissect/grpc"
-	"github.com/pcapsule/pcapsule/exporter/dissect/internal/httpfield"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/httpstream"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
 // Limits of one connection.
 const (
 	maxStreams = 10_000  // under way at a time; the oldest is given up for a new one
-	maxClosed  = 1024    // streams that ended early and are remembered, so that late frames open none
 	maxSpare   = 64      // stream values kept for the next stream
-	maxHeaders = 4096    // headers of one stream, both sides
-	maxHeld    = 1 << 20 // bytes of headers of one stream
 	maxHeldAll = 8 << 20 // bytes of headers of all streams under way; the oldest are given up for new ones
-	headerCost = 48      // what a header needs beside its text
 )
 
 // stream is a stream under way.
 type stream struct {
-	id   uint32
-	x    dissect.Exchange
-	half [2]half
-
-	method, scheme, authority, host string
-	path, tunnel                    string
-	query                           table.Opt[string]
-	hasPath                         bool
-	interim                         string
-	status                          int32
-	headers                         []table.Header
-	held                            int   // bytes of headers
-	unknown                         int32 // headers not known
-	malformed, broken               bool
-	upgraded, pushed, grpc          bool
-	pushedOn                        uint32
-
-	reset     bool
-	resetCode table.Opt[int64]
-	resetBy   dissect.Dir
-
-	closed     bool
-	prev, next *stream
-}
-
-// half is one direction of a stream.
-type half struct {
-	head    bool // the head's headers came
-	data    bool // DATA came
-	end     bool // END_STREAM came
-	hole    bool // a header block was lost
-	suspect bool // frames may have been lost between frames
-	wire    int64
-	length  table.Opt[int64] // Content-Length
-	ctype   string
-	coding  string
-	body    *dissect.Body
-	count   grpc.Counter
-	counts  bool // the body is gRPC messages as they are
+	httpstream.Stream
+	upgraded, pushed bool
+	pushedOn         uint32
+	closed           bool
+	prev, next       *stream
 }
 
 // streams are the streams under way, oldest first.
@@ -70,9 +31,7 @@ type streams struct {
 	oldest, newest *stream
 	spare          *stream
 	spares         int
-	closed         map[uint32]struct{}
-	closedOrder    []uint32 // a ring
-	closedNext     int
+	ended          httpstream.Ended
 	highest        uint32 // highest stream that the client opened
 	last           *stream
 	held           int // bytes of headers of all of them
@@ -80,7 +39,7 @@ type streams struct {
 
 // find returns the stream under way of that number, or nil.
 func (t *streams) find(id uint32) *stream {
-	if t.last != nil && t.last.id == id {
+	if t.last != nil && t.last.ID == int64(id) {
 		return t.last
 	}
 	s := t.byID[id]
@@ -97,7 +56,7 @@ func (h *conn) open(id uint32) *stream {
 		t.byID = map[uint32]*stream{}
 	}
 	if len(t.byID) >= maxStreams {
-		h.c.Anomaly("limit", fmt.Sprintf("over %d streams under way, stream %d was given up", maxStreams, t.oldest.id), 0)
+		h.c.Anomaly("limit", fmt.Sprintf("over %d streams under way, stream %d was given up", maxStreams, t.oldest.ID), 0)
 		h.cutShort(t.oldest, "cut")
 	}
 	s := t.spare
@@ -107,8 +66,7 @@ func (h *conn) open(id uint32) *stream {
 	} else {
 		s = &stream{}
 	}
-	s.id = id
-	s.x.StreamID = table.Some(int64(id))
+	s.ID, s.X.StreamID = int64(id), table.Some(int64(id))
 	t.byID[id] = s
 	t.last = s
 	if s.prev = t.newest; s.prev != nil {
@@ -125,7 +83,7 @@ func (h *conn) open(id uint32) *stream {
 func (h *conn) hold(s *stream, n int) {
 	h.streams.held += n
 	for h.streams.held > maxHeldAll && h.oldest != s {
-		h.c.Anomaly("limit", fmt.Sprintf("over %d bytes of headers under way, stream %d was given up", maxHeldAll, h.oldest.id), 0)
+		h.c.Anomaly("limit", fmt.Sprintf("over %d bytes of headers under way, stream %d was given up", maxHeldAll, h.oldest.ID), 0)
 		h.cutShort(h.oldest, "cut")
 	}
 }
@@ -153,14 +111,14 @@ func (h *conn) promised(in *dissect.Input, f frame, id uint32) *stream {
 	}
 	s := h.open(id)
 	s.pushed, s.pushedOn = true, f.stream
-	s.half[dissect.ToServer].head, s.half[dissect.ToServer].end = true, true
+	s.Half[dissect.ToServer].Head, s.Half[dissect.ToServer].End = true, true
 	return s
 }
 
 // isClosed reports whether a stream ended before both sides were done. Bytes that come
 // for it later are of no row.
 func (h *conn) isClosed(id uint32, bytes int) bool {
-	if _, ok := h.streams.closed[id]; !ok {
+	if !h.ended.Has(int64(id)) {
 		return false
 	}
 	if bytes > 0 {
@@ -172,8 +130,8 @@ func (h *conn) isClosed(id uint32, bytes int) bool {
 // forget takes a stream out of the lists. Nothing may point at it afterwards.
 func (h *conn) forget(s *stream) {
 	t := &h.streams
-	delete(t.byID, s.id)
-	t.held -= s.held
+	delete(t.byID, uint32(s.ID))
+	t.held -= s.Held()
 	if t.last == s {
 		t.last = nil
 	}
@@ -195,8 +153,8 @@ func (h *conn) forget(s *stream) {
 			b.s = nil
 		}
 	}
-	if !s.half[0].end || !s.half[1].end {
-		t.remember(s.id)
+	if !s.Half[0].End || !s.Half[1].End {
+		t.ended.Add(s.ID)
 	}
 	*s = stream{closed: true}
 	if t.spares < maxSpare {
@@ -206,103 +164,17 @@ func (h *conn) forget(s *stream) {
 	}
 }
 
-func (t *streams) remember(id uint32) {
-	if t.closed == nil {
-		t.closed = map[uint32]struct{}{}
-	}
-	if _, ok := t.closed[id]; ok {
-		return
-	}
-	if len(t.closedOrder) < maxClosed {
-		t.closedOrder = append(t.closedOrder, id)
-	} else {
-		delete(t.closed, t.closedOrder[t.closedNext])
-		t.closedOrder[t.closedNext] = id
-		t.closedNext = (t.closedNext + 1) % maxClosed
-	}
-	t.closed[id] = struct{}{}
-}
-
-// add gives bytes to the request or the response.
-func (s *stream) add(in *dissect.Input, dir dissect.Dir, from, to int) {
-	if dir == dissect.ToServer {
-		s.x.Request(in, from, to)
-	} else {
-		s.x.Response(in, from, to)
-	}
-}
-
-// bodyOf returns the body of one direction, made when it is first needed.
-func (s *stream) bodyOf(c *dissect.Conn, dir dissect.Dir) *dissect.Body {
-	q := &s.half[dir]
-	q.data = true
-	if q.body == nil {
-		q.body = c.NewBody(q.ctype, q.coding)
-		q.counts = s.grpc && q.coding == "" && grpc.Prefixed(q.ctype)
-		if dir == dissect.ToServer {
-			s.x.ReqBody = q.body
-		} else {
-			s.x.RespBody = q.body
-		}
-		if !q.head || q.suspect {
-			q.count.Missing(-1)
-		}
-	}
-	return q.body
-}
-
-func (s *stream) write(c *dissect.Conn, dir dissect.Dir, p []byte) {
-	s.bodyOf(c, dir).Write(p)
-	if q := &s.half[dir]; q.counts {
-		q.count.Write(p)
-	}
-}
-
-func (s *stream) missing(c *dissect.Conn, dir dissect.Dir, n int64) {
-	s.bodyOf(c, dir).Missing(n)
-	s.half[dir].count.Missing(n)
-}
-
-// note keeps what a header of a head says that the rest of the stream needs.
-func (s *stream) note(x *table.Header, dir dissect.Dir) {
-	q := &s.half[dir]
-	switch httpfield.Lookup(x.Name) {
-	case httpfield.ContentType:
-		q.ctype = x.Value
-		s.grpc = s.grpc || grpc.Is(x.Value)
-	case httpfield.ContentEncoding:
-		if q.coding != "" {
-			q.coding += ", "
-		}
-		q.coding += x.Value
-	case httpfield.ContentLength:
-		if n, ok := parseLength(x.Value); ok {
-			q.length = table.Some(n)
-		}
-	}
-}
-
-func parseLength(s string) (n int64, ok bool) {
-	for i := 0; i < len(s); i++ {
-		if s[i] < '0' || s[i] > '9' || n > 1<<58 {
-			return 0, false
-		}
-		n = n*10 + int64(s[i]-'0')
-	}
-	return n, s != ""
-}
-
 // endStream ends one direction of a stream.
 func (h *conn) endStream(s *stream, dir dissect.Dir) {
-	s.half[dir].end = true
-	req, resp := &s.half[dissect.ToServer], &s.half[dissect.ToClient]
+	s.Half[dir].End = true
+	req, resp := &s.Half[dissect.ToServer], &s.Half[dissect.ToClient]
 	switch {
-	case req.end && resp.end:
+	case req.End && resp.End:
 		h.emit(s, "")
-	case resp.end && !req.head && !(h.sides[dissect.ToServer].whole && s.id > h.highest), resp.end && req.suspect:
+	case resp.End && !req.Head && !(h.sides[dissect.ToServer].whole && s.ID > int64(h.highest)), resp.End && req.Suspect:
 		h.emit(s, "") // the request, or its end, was not captured and will not come
-	case dir == dissect.ToServer && h.goaway.seen && s.id&1 == 1 && s.id > h.goaway.last:
-		s.reset, s.resetBy, s.resetCode = true, dissect.ToClient, table.Some(int64(h.goaway.code))
+	case dir == dissect.ToServer && h.goaway.seen && s.ID&1 == 1 && s.ID > int64(h.goaway.last):
+		s.Reset, s.ResetBy, s.ResetCode = true, dissect.ToClient, table.Some(int64(h.goaway.code))
 		h.emit(s, "reset")
 	}
 }
@@ -313,14 +185,14 @@ func (h *conn) reset(in *dissect.Input, n int, f frame, code uint32) {
 	if s == nil {
 		return // ended already, or before the capture
 	}
-	s.x.Cite(in, n, n+frameHead+f.size)
-	s.resetCode = table.Some(int64(code))
+	s.X.Cite(in, n, n+frameHead+f.size)
+	s.ResetCode = table.Some(int64(code))
 	h.resetStream(s, in.Dir)
 }
 
 func (h *conn) resetStream(s *stream, by dissect.Dir) {
-	s.reset, s.resetBy = true, by
-	if s.half[dissect.ToClient].end {
+	s.Reset, s.ResetBy = true, by
+	if s.Half[dissect.ToClient].End {
 		h.emit(s, "") // the answer was whole: the rest of the request was not wanted
 		return
 	}
@@ -331,9 +203,9 @@ func (h *conn) resetStream(s *stream, by dissect.Dir) {
 func (h *conn) goAway(in *dissect.Input, n int, f frame, body []byte) {
 	last, code := binary.BigEndian.Uint32(body)&(1<<31-1), binary.BigEndian.Uint32(body[4:])
 	if code != 0 {
-		h.c.Anomaly("goaway", fmt.Sprintf("%s, last stream %d, %s %q", errorName(code), last, in.Dir, text(body[8:])), 0)
+		h.c.Anomaly("goaway", fmt.Sprintf("%s, last stream %d, %s %q", errorName(code), last, in.Dir, httpstream.Shown(body[8:])), 0)
 	}
-	odd := uint32(1) // who gets it opened the odd streams
+	odd := int64(1) // who gets it opened the odd streams
 	if in.Dir == dissect.ToServer {
 		odd = 0
 	} else {
@@ -341,9 +213,9 @@ func (h *conn) goAway(in *dissect.Input, n int, f frame, body []byte) {
 	}
 	for s := h.oldest; s != nil; {
 		next := s.next
-		if s.id&1 == odd && s.id > last {
-			s.x.Cite(in, n, n+frameHead+f.size)
-			s.reset, s.resetBy, s.resetCode = true, in.Dir, table.Some(int64(code))
+		if s.ID&1 == odd && s.ID > int64(last) {
+			s.X.Cite(in, n, n+frameHead+f.size)
+			s.Reset, s.ResetBy, s.ResetCode = true, in.Dir, table.Some(int64(code))
 			h.emit(s, "reset")
 		}
 		s = next
@@ -352,12 +224,12 @@ func (h *conn) goAway(in *dissect.Input, n int, f frame, body []byte) {
 
 // cutShort emits a stream that will not go on; cause is the word for column error.
 func (h *conn) cutShort(s *stream, cause string) {
-	if g := h.goaway; g.seen && g.code != 0 && !s.half[dissect.ToClient].end {
-		s.reset, s.resetBy, s.resetCode = true, dissect.ToClient, table.Some(int64(g.code))
+	if g := h.goaway; g.seen && g.code != 0 && !s.Half[dissect.ToClient].End {
+		s.Reset, s.ResetBy, s.ResetCode = true, dissect.ToClient, table.Some(int64(g.code))
 		cause = "reset"
 	}
-	if cause == "no_response" && s.half[dissect.ToClient].head {
-		cause, s.broken = "cut", true // the connection ended, not the capture
+	if cause == "no_response" && s.Half[dissect.ToClient].Head {
+		cause, s.Broken = "cut", true // the connection ended, not the capture
 	}
 	h.emit(s, cause)
 }

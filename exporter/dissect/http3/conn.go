@@ -5,7 +5,6 @@ import (
 	"math"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
-	"github.com/pcapsule/pcapsule/exporter/dissect/internal/httpfield"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/qpack"
 )
 
@@ -139,14 +138,14 @@ func (h *conn) ResetStream(id int64, dir dissect.Dir, stop bool, code int64, p d
 	if s == nil {
 		return // ended already, or nothing of it was captured
 	}
-	s.x.CitePacket(p)
-	if !s.reset {
-		s.reset, s.resetBy, s.resetCode.V, s.resetCode.OK = true, dir, code, true
+	s.X.CitePacket(p)
+	if !s.Reset {
+		s.Reset, s.ResetBy, s.ResetCode.V, s.ResetCode.OK = true, dir, code, true
 	}
-	if q := &s.half[dir]; !stop && !q.end {
-		if q.reset = true; q.asked { // what waits will not be asked for again
-			q.asked, q.hole = false, true
-			h.sides[dir].unwait(q, id)
+	if q, r := &s.Half[dir], &s.read[dir]; !stop && !q.End {
+		if r.reset = true; r.asked { // what waits will not be asked for again
+			r.asked, q.Hole = false, true
+			h.sides[dir].unwait(r, id)
 		}
 		h.settle(s)
 	}
@@ -173,20 +172,20 @@ func (h *conn) Close(why dissect.End, code int64) {
 // mayWait reports whether a section that cannot be read yet should wait. Nobody waits for
 // what will not come: where the stream is at its end, or for longer than any
 // retransmission takes.
-func (h *conn) mayWait(q *half, id int64, in *dissect.Input) bool {
+func (h *conn) mayWait(r *reading, id int64, in *dissect.Input) bool {
 	sd := &h.sides[in.Dir]
 	if in.End && !in.Fin {
 		return false
 	}
 	now := h.c.Now().Time
-	if q.listed {
-		return now-q.since < maxWaitTime
+	if r.listed {
+		return now-r.since < maxWaitTime
 	}
 	if len(sd.waiting) >= maxWaiting {
 		return false
 	}
-	q.listed, q.since = true, now
-	sd.waiting = append(sd.waiting, waiting{stream: id, need: q.need, ready: -1})
+	r.listed, r.since = true, now
+	sd.waiting = append(sd.waiting, waiting{stream: id, need: r.need, ready: -1})
 	return true
 }
 
@@ -197,11 +196,11 @@ func (h *conn) mayBeSession(id int64, in *dissect.Input) bool {
 }
 
 // unwait takes a stream's section off the list.
-func (sd *side) unwait(q *half, id int64) {
-	if !q.listed {
+func (sd *side) unwait(r *reading, id int64) {
+	if !r.listed {
 		return
 	}
-	q.listed = false
+	r.listed = false
 	for i := range sd.waiting {
 		if sd.waiting[i].stream == id {
 			sd.waiting = append(sd.waiting[:i], sd.waiting[i+1:]...)
@@ -230,6 +229,3 @@ func (h *conn) next(sd *side, in *dissect.Input) (until int64, ok bool) {
 	}
 	return until, true
 }
-
-// text makes a string for people of bytes that a peer sent.
-func text(b []byte) string { return httpfield.Text(b[:min(len(b), 100)]) }

@@ -4,15 +4,14 @@ import (
 	"fmt"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
-	"github.com/pcapsule/pcapsule/exporter/dissect/internal/httpfield"
 )
 
 // readFrames takes frames of a request or push stream from in.Data[from:]; in.Data[:from]
 // is taken already and belongs to it too. With force no section waits.
 func (h *conn) readFrames(s *stream, id int64, in *dissect.Input, from int, force bool) (int, error) {
-	q := &s.half[in.Dir]
+	q, r := &s.Half[in.Dir], &s.read[in.Dir]
 	life := s.life
-	if q.end || q.lost {
+	if q.End || r.lost {
 		if len(in.Data) > 0 {
 			h.c.Anomaly("late_data", fmt.Sprintf("bytes on stream %d after its end", id), int64(len(in.Data)))
 		}
@@ -20,7 +19,7 @@ func (h *conn) readFrames(s *stream, id int64, in *dissect.Input, from int, forc
 	}
 	n, mark := from, 0
 	for n < len(in.Data) {
-		if q.open {
+		if r.open {
 			n = h.piece(s, in, n)
 			continue
 		}
@@ -34,7 +33,7 @@ func (h *conn) readFrames(s *stream, id int64, in *dissect.Input, from int, forc
 				n += k
 				break
 			}
-			s.add(in, in.Dir, mark, n) // the promise is the pushed stream's
+			s.Add(in, in.Dir, mark, n) // the promise is the pushed stream's
 			n += k
 			mark = n
 			continue
@@ -48,14 +47,14 @@ func (h *conn) readFrames(s *stream, id int64, in *dissect.Input, from int, forc
 	if s.life != life { // given up meanwhile
 		return len(in.Data), nil
 	}
-	s.add(in, in.Dir, mark, n)
-	q.fin = q.fin || in.End && in.Fin
-	if !in.End || !q.fin || q.asked {
+	s.Add(in, in.Dir, mark, n)
+	r.fin = r.fin || in.End && in.Fin
+	if !in.End || !r.fin || r.asked {
 		h.settle(s)
 		return n, nil
 	}
-	if n < len(in.Data) || q.open {
-		s.malformed, q.end, q.open = true, true, false
+	if n < len(in.Data) || r.open {
+		s.Malformed, q.End, r.open = true, true, false
 		h.settle(s)
 		return n, fmt.Errorf("reading stream %d: it ends inside a frame", id)
 	}
@@ -66,10 +65,10 @@ func (h *conn) readFrames(s *stream, id int64, in *dissect.Input, from int, forc
 // frame takes one frame, or the first piece of one, from in.Data[n:]; 0 where it has to
 // be there whole and is not, or has to wait.
 func (h *conn) frame(s *stream, id int64, in *dissect.Input, n int, f frame, force bool) int {
-	q := &s.half[in.Dir]
+	r := &s.read[in.Dir]
 	switch {
 	case f.typ == frameData:
-		q.isBody = true
+		r.isBody = true
 	case f.typ == frameHeaders && f.size <= maxHeaderList:
 		return h.headers(s, id, in, n, f, force)
 	case f.typ == frameHeaders || f.typ == framePushPromise && in.Dir == dissect.ToClient && !s.pushed:
@@ -80,43 +79,43 @@ func (h *conn) frame(s *stream, id int64, in *dissect.Input, n int, f frame, for
 	case !reserved(f.typ):
 		h.c.Anomaly("unknown_frame", fmt.Sprintf("frame type 0x%x of %d bytes on stream %d", f.typ, f.size, id), f.size)
 	}
-	q.open, q.left = true, f.size
+	r.open, r.left = true, f.size
 	return h.piece(s, in, n+f.head) - n
 }
 
 // piece takes what is there of the frame under way from in.Data[at:] and returns the place
 // after it.
 func (h *conn) piece(s *stream, in *dissect.Input, at int) int {
-	q := &s.half[in.Dir]
-	k := int(min(q.left, int64(len(in.Data)-at)))
-	if q.isBody && k > 0 {
+	r := &s.read[in.Dir]
+	k := int(min(r.left, int64(len(in.Data)-at)))
+	if r.isBody && k > 0 {
 		s.write(h.c, in.Dir, in.Data[at:at+k])
 	}
-	if q.left -= int64(k); q.left == 0 {
-		q.open, q.isBody = false, false
+	if r.left -= int64(k); r.left == 0 {
+		r.open, r.isBody = false, false
 	}
 	return at + k
 }
 
 // section decodes a header section when it can be read; false where it has to wait.
-func (h *conn) section(q *half, id int64, in *dissect.Input, block []byte, force bool) ([]qfield, error, bool) {
+func (h *conn) section(r *reading, id int64, in *dissect.Input, block []byte, force bool) ([]qfield, error, bool) {
 	sd := &h.sides[in.Dir]
-	if !q.asked {
+	if !r.asked {
 		need, err := sd.dec.Need(id, block)
 		if err != nil {
 			return nil, err, true
 		}
-		q.asked, q.need = true, need
+		r.asked, r.need = true, need
 	}
-	if !force && !sd.dec.Ready(q.need) && h.mayWait(q, id, in) {
+	if !force && !sd.dec.Ready(r.need) && h.mayWait(r, id, in) {
 		return nil, nil, false
 	}
-	sd.unwait(q, id)
-	q.asked = false
-	if missing := q.need - sd.dec.Count(); missing > 0 && !sd.dec.Lost() {
+	sd.unwait(r, id)
+	r.asked = false
+	if missing := r.need - sd.dec.Count(); missing > 0 && !sd.dec.Lost() {
 		h.c.Anomaly("qpack_blocked", fmt.Sprintf("header section of stream %d read without %d insertions that did not come", id, missing), 0)
 	}
-	fields, err := sd.dec.Decode(block, q.need)
+	fields, err := sd.dec.Decode(block, r.need)
 	if n := sd.dec.Unknown; n > 0 {
 		h.c.Anomaly("qpack_unknown", fmt.Sprintf("header section of stream %d: %d of %d headers stand in table entries that were not captured",
 			id, n, len(fields)), 0)
@@ -134,15 +133,15 @@ func (h *conn) headers(s *stream, id int64, in *dissect.Input, n int, f frame, f
 		return 0
 	}
 	block := in.Data[n+f.head : end]
-	fields, err, ready := h.section(&s.half[in.Dir], id, in, block, force)
+	fields, err, ready := h.section(&s.read[in.Dir], id, in, block, force)
 	if !ready {
 		return 0
 	}
 	if err != nil {
 		h.c.Anomaly("qpack", fmt.Sprintf("header section of stream %d: %v", id, err), f.size)
-		s.malformed = true
+		s.Malformed = true
 	}
-	s.unknown += int32(unknownIn(fields))
+	s.Unknown += int32(unknownIn(fields))
 	h.take(s, in.Dir, fields, int64(end-n))
 	return end - n
 }
@@ -159,7 +158,7 @@ func (h *conn) pushPromise(s *stream, id int64, in *dissect.Input, n int, f fram
 		h.c.Anomaly("push_promise", fmt.Sprintf("PUSH_PROMISE of %d bytes on stream %d", f.size, id), f.size)
 		return end - n
 	}
-	fields, err, ready := h.section(&s.half[in.Dir], id, in, body[k:], force)
+	fields, err, ready := h.section(&s.read[in.Dir], id, in, body[k:], force)
 	if !ready {
 		return 0
 	}
@@ -173,17 +172,17 @@ func (h *conn) pushPromise(s *stream, id int64, in *dissect.Input, n int, f fram
 	if p == nil {
 		return end - n // cancelled, or whole already and promised again
 	}
-	q := &p.half[dissect.ToServer]
-	if q.head {
-		p.x.Cite(in, n, end)
+	q := &p.Half[dissect.ToServer]
+	if q.Head {
+		p.X.Cite(in, n, end)
 		return end - n
 	}
 	p.pushedOn.V, p.pushedOn.OK = id, true
-	q.head, q.end, q.wire = true, true, int64(end-n)
-	p.malformed = p.malformed || err != nil
-	p.unknown += int32(unknownIn(fields))
-	p.x.Request(in, n, end)
-	h.fields(p, fields, httpfield.Request, dissect.ToServer)
+	q.Head, q.End, q.Wire = true, true, int64(end-n)
+	p.Malformed = p.Malformed || err != nil
+	p.Unknown += int32(unknownIn(fields))
+	p.X.Request(in, n, end)
+	h.promise(p, fields)
 	h.settle(p)
 	return end - n
 }
@@ -201,49 +200,49 @@ func unknownIn(fields []qfield) (n int) {
 // and an acknowledgement cannot be told from another one's.
 func (h *conn) loseSection(s *stream, dir dissect.Dir, f frame) {
 	h.sides[dir].dec.LoseAcks()
-	q := &s.half[dir]
-	if f.typ == frameHeaders && !q.head {
-		q.head = true
-		q.wire = int64(f.head) + f.size
+	q := &s.Half[dir]
+	if f.typ == frameHeaders && !q.Head {
+		q.Head = true
+		q.Wire = int64(f.head) + f.size
 	}
-	q.hole = true
+	q.Hole = true
 }
 
 // gapFrames is GapStream for frames of a request or push stream.
 func (h *conn) gapFrames(s *stream, id int64, in *dissect.Input, missing int64) bool {
 	life := s.life
-	q := &s.half[in.Dir]
+	q, r := &s.Half[in.Dir], &s.read[in.Dir]
 	n := 0
 	if len(in.Data) > 0 { // what waits cannot wait any more
 		n, _ = h.readFrames(s, id, in, 0, true)
 	}
-	if s.life != life || q.end || q.lost {
+	if s.life != life || q.End || r.lost {
 		return false
 	}
-	if rest := in.Data[n:]; !q.open && len(rest) > 0 {
+	if rest := in.Data[n:]; !r.open && len(rest) > 0 {
 		f, ok := parseFrame(rest)
 		if ok && int64(len(rest))+missing <= int64(f.head)+f.size { // only HEADERS and PUSH_PROMISE are taken whole
 			h.loseSection(s, in.Dir, f)
-			q.open, q.left = true, f.size
+			r.open, r.left = true, f.size
 			h.piece(s, in, n+f.head)
 		}
-		s.add(in, in.Dir, n, len(in.Data))
+		s.Add(in, in.Dir, n, len(in.Data))
 	}
 	k := int64(0)
-	if q.open {
-		k = min(missing, q.left)
-		if q.isBody && k > 0 {
+	if r.open {
+		k = min(missing, r.left)
+		if r.isBody && k > 0 {
 			s.missing(h.c, in.Dir, k)
 		}
-		if q.left -= k; q.left == 0 {
-			q.open, q.isBody = false, false
+		if r.left -= k; r.left == 0 {
+			r.open, r.isBody = false, false
 		}
 	}
 	if k == missing {
 		return true
 	}
 	h.sides[in.Dir].dec.LoseAcks() // sections may be among what was lost
-	q.suspect, q.lost = true, true
+	q.Suspect, r.lost = true, true
 	h.settle(s)
 	return false
 }

@@ -4,54 +4,35 @@ import (
 	"fmt"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
-	"github.com/pcapsule/pcapsule/exporter/dissect/grpc"
-	"github.com/pcapsule/pcapsule/exporter/dissect/internal/httpfield"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/httpstream"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
 // Limits of one connection.
 const (
 	maxStreams = 10_000  // under way at a time; the oldest is given up for a new one
-	maxClosed  = 1024    // streams that ended early and are remembered, so that late bytes open none
 	maxSpare   = 64      // stream values kept for the next stream
-	maxHeaders = 4096    // headers of one stream, both sides
-	maxHeld    = 1 << 20 // bytes of headers of one stream
 	maxHeldAll = 8 << 20 // bytes of headers of all streams under way; the oldest are given up for new ones
-	headerCost = 48      // what a header needs beside its text
 )
 
-// stream is a request with its response, or a push, under way.
+// stream is a request with its response, or a push, under way. Its ID is noStream for a
+// push whose stream has not come.
 type stream struct {
-	id   int64 // noStream: a push whose stream has not come
-	push int64 // push id, where pushed
-	x    dissect.Exchange
-	half [2]half
+	httpstream.Stream
+	read [2]reading // by direction
 
-	method, scheme, authority string
-	path, tunnel, priority    string
-	query                     table.Opt[string]
-	hasPath                   bool
-	interim                   string
-	status                    int32
-	headers                   []table.Header
-	held                      int   // bytes of headers
-	unknown                   int32 // headers not known
-	malformed, broken         bool
-	pushed, grpc              bool
-	pushedOn                  table.Opt[int64]
-
-	reset     bool // a side gave up one of the halves
-	resetCode table.Opt[int64]
-	resetBy   dissect.Dir
-
-	extra *extra
+	priority string
+	pushed   bool
+	push     int64 // push id, where pushed
+	pushedOn table.Opt[int64]
+	extra    *extra
 
 	life       uint32 // another one each time the value is used
 	prev, next *stream
 }
 
-// half is one direction of a stream.
-type half struct {
+// reading is the place in one direction of a stream.
+type reading struct {
 	// The frame under way, taken in pieces.
 	left   int64
 	open   bool // there is one
@@ -62,26 +43,17 @@ type half struct {
 	listed bool  // it is among those that wait
 	since  int64 // since then, ns
 
-	head    bool // the head's headers came
-	data    bool // DATA came
 	fin     bool // the sender ended it, all its bytes are there
-	end     bool // and they were read
 	reset   bool // the sender gave it up
 	lost    bool // the place in it is lost and nothing more will be read
-	hole    bool // a header section was lost
-	suspect bool // frames may have been lost between frames
-	wire    int64
-	length  table.Opt[int64] // Content-Length
-	ctype   string
-	coding  string
-	body    *dissect.Body
-	count   grpc.Counter
-	counts  bool // the body is gRPC messages as they are
 	capsule capsule
 }
 
-// over reports whether nothing more will come in this direction.
-func (q *half) over() bool { return (q.end || q.reset || q.lost) && !q.asked }
+// over reports whether nothing more will come in one direction.
+func (s *stream) over(dir dissect.Dir) bool {
+	r := &s.read[dir]
+	return (s.Half[dir].End || r.reset || r.lost) && !r.asked
+}
 
 // streams are the streams under way, oldest first.
 type streams struct {
@@ -91,10 +63,8 @@ type streams struct {
 	oldest, newest *stream
 	spare          *stream
 	spares         int
-	gone           map[int64]struct{} // see key
-	goneOrder      []int64            // a ring
-	goneNext       int
-	highest        int64 // highest request stream
+	ended          httpstream.Ended // see key
+	highest        int64            // highest request stream
 	last           *stream
 	held           int // bytes of headers of all of them
 }
@@ -104,14 +74,14 @@ func (s *stream) key() int64 {
 	if s.pushed {
 		return pushKey(s.push)
 	}
-	return s.id
+	return s.ID
 }
 
 func pushKey(push int64) int64 { return -1 - push }
 
 // find returns the request stream under way of that number, or nil.
 func (t *streams) find(id int64) *stream {
-	if t.last != nil && t.last.id == id {
+	if t.last != nil && t.last.ID == id {
 		return t.last
 	}
 	s := t.byID[id]
@@ -127,7 +97,7 @@ func (h *conn) open(id int64) *stream {
 	if h.byID == nil {
 		h.byID = map[int64]*stream{}
 	}
-	s.id, s.x.StreamID = id, table.Some(id)
+	s.ID, s.X.StreamID = id, table.Some(id)
 	h.byID[id], h.last = s, s
 	h.highest = max(h.highest, id)
 	return s
@@ -138,14 +108,14 @@ func (h *conn) push(push int64) *stream {
 	if s := h.pushes[push]; s != nil {
 		return s
 	}
-	if _, ok := h.gone[pushKey(push)]; ok {
+	if h.ended.Has(pushKey(push)) {
 		return nil
 	}
 	s := h.make()
 	if h.pushes == nil {
 		h.pushes = map[int64]*stream{}
 	}
-	s.id, s.push, s.pushed = noStream, push, true
+	s.ID, s.push, s.pushed = noStream, push, true
 	h.pushes[push] = s
 	return s
 }
@@ -154,7 +124,7 @@ func (h *conn) push(push int64) *stream {
 func (h *conn) make() *stream {
 	t := &h.streams
 	if t.count >= maxStreams {
-		h.c.Anomaly("limit", fmt.Sprintf("over %d streams under way, stream %d was given up", maxStreams, t.oldest.id), 0)
+		h.c.Anomaly("limit", fmt.Sprintf("over %d streams under way, stream %d was given up", maxStreams, t.oldest.ID), 0)
 		h.cutShort(t.oldest, "cut")
 	}
 	s := t.spare
@@ -179,7 +149,7 @@ func (h *conn) make() *stream {
 func (h *conn) hold(s *stream, n int) {
 	h.streams.held += n
 	for h.streams.held > maxHeldAll && h.oldest != s {
-		h.c.Anomaly("limit", fmt.Sprintf("over %d bytes of headers under way, stream %d was given up", maxHeldAll, h.oldest.id), 0)
+		h.c.Anomaly("limit", fmt.Sprintf("over %d bytes of headers under way, stream %d was given up", maxHeldAll, h.oldest.ID), 0)
 		h.cutShort(h.oldest, "cut")
 	}
 }
@@ -187,7 +157,7 @@ func (h *conn) hold(s *stream, n int) {
 // isClosed reports whether a stream ended before both sides were done. Bytes that come
 // for it later are of no row.
 func (h *conn) isClosed(id int64, bytes int) bool {
-	if _, ok := h.gone[id]; !ok {
+	if !h.ended.Has(id) {
 		return false
 	}
 	if bytes > 0 {
@@ -206,10 +176,10 @@ func (h *conn) forget(s *stream) {
 	if s.pushed {
 		delete(t.pushes, s.push)
 	} else {
-		delete(t.byID, s.id)
+		delete(t.byID, s.ID)
 	}
 	t.count--
-	t.held -= s.held
+	t.held -= s.Held()
 	if t.last == s {
 		t.last = nil
 	}
@@ -224,10 +194,10 @@ func (h *conn) forget(s *stream) {
 		t.newest = s.prev
 	}
 	for d := range h.sides {
-		h.sides[d].unwait(&s.half[d], s.id)
+		h.sides[d].unwait(&s.read[d], s.ID)
 	}
-	if s.pushed || !s.half[0].end || !s.half[1].end {
-		t.remember(s.key())
+	if s.pushed || !s.Half[0].End || !s.Half[1].End {
+		t.ended.Add(s.key())
 	}
 	*s = stream{life: s.life + 1}
 	if t.spares < maxSpare {
@@ -237,117 +207,32 @@ func (h *conn) forget(s *stream) {
 	}
 }
 
-func (t *streams) remember(key int64) {
-	if t.gone == nil {
-		t.gone = map[int64]struct{}{}
-	}
-	if _, ok := t.gone[key]; ok {
-		return
-	}
-	if len(t.goneOrder) < maxClosed {
-		t.goneOrder = append(t.goneOrder, key)
-	} else {
-		delete(t.gone, t.goneOrder[t.goneNext])
-		t.goneOrder[t.goneNext] = key
-		t.goneNext = (t.goneNext + 1) % maxClosed
-	}
-	t.gone[key] = struct{}{}
-}
-
-// add gives bytes to the request or the response.
-func (s *stream) add(in *dissect.Input, dir dissect.Dir, from, to int) {
-	if dir == dissect.ToServer {
-		s.x.Request(in, from, to)
-	} else {
-		s.x.Response(in, from, to)
-	}
-}
-
-// bodyOf returns the body of one direction, made when it is first needed.
-func (s *stream) bodyOf(c *dissect.Conn, dir dissect.Dir) *dissect.Body {
-	q := &s.half[dir]
-	q.data = true
-	if q.body == nil {
-		q.body = c.NewBody(q.ctype, q.coding)
-		q.counts = s.grpc && q.coding == "" && grpc.Prefixed(q.ctype)
-		if dir == dissect.ToServer {
-			s.x.ReqBody = q.body
-		} else {
-			s.x.RespBody = q.body
-		}
-		if !q.head || q.suspect {
-			q.count.Missing(-1)
-		}
-	}
-	return q.body
-}
-
 func (s *stream) write(c *dissect.Conn, dir dissect.Dir, p []byte) {
-	s.bodyOf(c, dir).Write(p)
-	q := &s.half[dir]
-	if q.counts {
-		q.count.Write(p)
-	}
+	s.Write(c, dir, p)
 	if e := s.extra; e != nil && e.capsules {
-		q.capsule.read(e, p)
+		s.read[dir].capsule.read(e, p)
 	}
 }
 
 func (s *stream) missing(c *dissect.Conn, dir dissect.Dir, n int64) {
-	s.bodyOf(c, dir).Missing(n)
-	q := &s.half[dir]
-	q.count.Missing(n)
+	s.Missing(c, dir, n)
 	if e := s.extra; e != nil && e.capsules {
-		q.capsule.missing(n)
+		s.read[dir].capsule.missing(n)
 	}
-}
-
-// note keeps what a header of a head says that the rest of the stream needs.
-func (s *stream) note(x *table.Header, dir dissect.Dir) {
-	q := &s.half[dir]
-	switch httpfield.Lookup(x.Name) {
-	case httpfield.ContentType:
-		q.ctype = x.Value
-		s.grpc = s.grpc || grpc.Is(x.Value)
-	case httpfield.ContentEncoding:
-		if q.coding != "" {
-			q.coding += ", "
-		}
-		q.coding += x.Value
-	case httpfield.ContentLength:
-		if n, ok := parseLength(x.Value); ok {
-			q.length = table.Some(n)
-		}
-	case httpfield.Other:
-		if x.Name == "capsule-protocol" && httpfield.HasToken(x.Value, "?1") {
-			s.more().capsules = true
-		}
-	}
-}
-
-func parseLength(s string) (n int64, ok bool) {
-	for i := 0; i < len(s); i++ {
-		if s[i] < '0' || s[i] > '9' || n > 1<<58 {
-			return 0, false
-		}
-		n = n*10 + int64(s[i]-'0')
-	}
-	return n, s != ""
 }
 
 // endStream ends one direction of a stream.
 func (h *conn) endStream(s *stream, dir dissect.Dir) {
-	s.half[dir].end = true
+	s.Half[dir].End = true
 	h.settle(s)
 }
 
 // settle emits a stream when nothing more will come for it in either direction.
 func (h *conn) settle(s *stream) {
-	req, resp := &s.half[dissect.ToServer], &s.half[dissect.ToClient]
-	if !req.over() || !resp.over() {
+	if !s.over(dissect.ToServer) || !s.over(dissect.ToClient) {
 		return
 	}
-	if resp.reset && !resp.end {
+	if s.read[dissect.ToClient].reset && !s.Half[dissect.ToClient].End {
 		h.emit(s, "reset")
 		return
 	}
@@ -356,24 +241,24 @@ func (h *conn) settle(s *stream) {
 
 // cutShort emits a stream that will not go on; cause is the word for column error.
 func (h *conn) cutShort(s *stream, cause string) {
-	resp := &s.half[dissect.ToClient]
-	for d := range s.half {
-		if s.half[d].asked { // the connection never asked for it again
-			s.half[d].hole = true
+	resp := &s.Half[dissect.ToClient]
+	for d := range s.Half {
+		if s.read[d].asked { // the connection never asked for it again
+			s.Half[d].Hole = true
 		}
 	}
 	switch {
-	case resp.end:
-	case s.reset:
+	case resp.End:
+	case s.Reset:
 		cause = "reset"
 	case h.code >= 0 && h.code != noError:
-		s.resetCode = table.Some(h.code)
+		s.ResetCode = table.Some(h.code)
 		cause = "reset"
-	case s.id >= h.goaway && s.id&3 == 0 && !s.pushed && !resp.head:
-		s.reset, s.resetBy = true, dissect.ToClient
+	case s.ID >= h.goaway && s.ID&3 == 0 && !s.pushed && !resp.Head:
+		s.Reset, s.ResetBy = true, dissect.ToClient
 		cause = "reset"
-	case cause == "no_response" && resp.head:
-		cause, s.broken = "cut", true // the connection ended, not the capture
+	case cause == "no_response" && resp.Head:
+		cause, s.Broken = "cut", true // the connection ended, not the capture
 	}
 	h.emit(s, cause)
 }

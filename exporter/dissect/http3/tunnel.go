@@ -5,6 +5,7 @@ import (
 	"strconv"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/httpstream"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
@@ -45,7 +46,7 @@ func (s *stream) more() *extra {
 
 // tunnelled looks at the :protocol of an extended CONNECT: some always talk in capsules.
 func (s *stream) tunnelled() {
-	switch s.tunnel {
+	switch s.Tunnel {
 	case "connect-udp", "connect-ip", "webtransport", "webtransport-h3":
 		s.more().capsules = true
 	}
@@ -59,7 +60,7 @@ func (e *extra) fill(r *Row) {
 	if e.datagrams > 0 {
 		r.Datagrams, r.DatagramBytes = table.Some(e.datagrams), table.Some(e.datagramBytes)
 	}
-	r.Capsules = some(e.capsuleText())
+	r.Capsules = httpstream.Some(e.capsuleText())
 	if e.streams == 0 {
 		return
 	}
@@ -196,7 +197,7 @@ func (h *conn) ReadDatagram(in *dissect.Input) {
 	e := s.more()
 	e.datagrams++
 	e.datagramBytes += int64(len(in.Data) - n)
-	s.add(in, in.Dir, 0, len(in.Data))
+	s.Add(in, in.Dir, 0, len(in.Data))
 }
 
 // openSession begins a bidirectional stream of a WebTransport session; in.Data[:n] is its
@@ -250,6 +251,6 @@ func (h *conn) readSession(u *uni, id int64, in *dissect.Input, n int) int {
 			e.list[i].bytes[in.Dir] += bytes
 		}
 	}
-	s.add(in, in.Dir, 0, len(in.Data))
+	s.Add(in, in.Dir, 0, len(in.Data))
 	return len(in.Data)
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/httpstream"
 )
 
 // maxUni is how many unidirectional streams and streams of WebTransport are under way at a time.
@@ -194,11 +195,11 @@ func (h *conn) readPush(u *uni, id int64, in *dissect.Input, n int) (int, error)
 		u.kind = uniIgnored
 		return len(in.Data), nil
 	}
-	if s.id == noStream {
-		s.id = id
-		s.x.StreamID.V, s.x.StreamID.OK = id, true
-	} else if s.id != id {
-		return 0, fmt.Errorf("reading stream %d: push %d came on stream %d", id, u.of, s.id)
+	if s.ID == noStream {
+		s.ID = id
+		s.X.StreamID.V, s.X.StreamID.OK = id, true
+	} else if s.ID != id {
+		return 0, fmt.Errorf("reading stream %d: push %d came on stream %d", id, u.of, s.ID)
 	}
 	k, err := h.readFrames(s, id, in, n, false)
 	return k, err
@@ -276,8 +277,8 @@ func (h *conn) control(in *dissect.Input, from, to int, f frame, body []byte) {
 		if in.Dir == dissect.ToClient { // the client's names a push id
 			h.goaway = min(h.goaway, v)
 			for s := h.oldest; s != nil; s = s.next {
-				if s.id >= v && s.id&3 == 0 {
-					s.x.Cite(in, from, to)
+				if s.ID >= v && s.ID&3 == 0 {
+					s.X.Cite(in, from, to)
 				}
 			}
 		}
@@ -285,12 +286,12 @@ func (h *conn) control(in *dissect.Input, from, to int, f frame, body []byte) {
 		h.sides[in.Dir].maxPush = max(h.sides[in.Dir].maxPush, v)
 	case frameCancelPush:
 		if s := h.pushes[v]; s != nil {
-			s.x.Cite(in, from, to)
-			if !s.reset {
-				s.reset, s.resetBy = true, in.Dir
+			s.X.Cite(in, from, to)
+			if !s.Reset {
+				s.Reset, s.ResetBy = true, in.Dir
 			}
-			if q := &s.half[dissect.ToClient]; !q.head && !q.open && s.id == noStream {
-				q.reset = true
+			if r := &s.read[dissect.ToClient]; !s.Half[dissect.ToClient].Head && !r.open && s.ID == noStream {
+				r.reset = true
 				h.settle(s)
 			}
 		}
@@ -308,8 +309,8 @@ func (h *conn) prioritise(in *dissect.Input, from, to int, f frame, id int64, va
 		}
 	}
 	if s != nil {
-		s.priority = text(value)
-		s.x.Cite(in, from, to)
+		s.priority = httpstream.Shown(value)
+		s.X.Cite(in, from, to)
 	}
 }
 

@@ -1,0 +1,134 @@
+// Package httpstream keeps a request with its response while HTTP/2 or HTTP/3 brings it.
+//
+// Both versions carry the same two messages: pseudo headers, field lines, a body that may
+// be gRPC messages, trailers. A Stream gathers them from decoded fields and body bytes,
+// says what a capture lacks of them, and fills the columns that both kinds of row share,
+// so that one call reads alike over either version. What bytes belong to which stream,
+// when a stream is over and what its error codes mean is the versions' own.
+package httpstream
+
+import (
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/grpc"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/httpfield"
+	"github.com/pcapsule/pcapsule/exporter/table"
+)
+
+// Stream is a request with its response, under way. The zero value is ready.
+type Stream struct {
+	ID   int64 // as anomalies name it
+	X    dissect.Exchange
+	Half [2]Half // by direction
+
+	Method, Scheme, Authority string
+	Host                      string // of a request that came without :authority
+	Path                      string
+	Query                     table.Opt[string]
+	HasPath                   bool
+	Tunnel                    string // :protocol
+	Status                    int32  // final :status, or 0
+	Interim                   string // 1xx statuses before it
+	Headers                   []table.Header
+	Unknown                   int32 // headers not known
+	Malformed                 bool  // a part of it could not be read
+	Broken                    bool  // the connection ended inside the response
+	GRPC                      bool  // a content type says so
+
+	Reset     bool // a side gave it up
+	ResetCode table.Opt[int64]
+	ResetBy   dissect.Dir
+
+	held int // bytes of headers
+}
+
+// Half is one direction of a stream: the request or the response.
+type Half struct {
+	Head    bool // the head's headers came, or were lost
+	Data    bool // bytes of the body came
+	End     bool // its end came
+	Hole    bool // a header section was lost
+	Suspect bool // frames may have been lost between frames
+	Wire    int64
+	Body    *dissect.Body
+
+	length table.Opt[int64] // Content-Length
+	ctype  string
+	coding string
+	count  grpc.Counter
+	counts bool // the body is gRPC messages as they are
+}
+
+// Held is how many bytes of headers the stream keeps, with what they cost beside their text.
+func (s *Stream) Held() int { return s.held }
+
+// Add says that in.Data[from:to] belongs to the request or the response.
+func (s *Stream) Add(in *dissect.Input, dir dissect.Dir, from, to int) {
+	if dir == dissect.ToServer {
+		s.X.Request(in, from, to)
+	} else {
+		s.X.Response(in, from, to)
+	}
+}
+
+// Write adds bytes to the body of one direction.
+func (s *Stream) Write(c *dissect.Conn, dir dissect.Dir, p []byte) {
+	s.body(c, dir).Write(p)
+	if q := &s.Half[dir]; q.counts {
+		q.count.Write(p)
+	}
+}
+
+// Missing says that n bytes of the body of one direction were not captured.
+func (s *Stream) Missing(c *dissect.Conn, dir dissect.Dir, n int64) {
+	s.body(c, dir).Missing(n)
+	s.Half[dir].count.Missing(n)
+}
+
+// body returns the body of one direction, made when it is first needed.
+func (s *Stream) body(c *dissect.Conn, dir dissect.Dir) *dissect.Body {
+	q := &s.Half[dir]
+	q.Data = true
+	if q.Body == nil {
+		q.Body = c.NewBody(q.ctype, q.coding)
+		q.counts = s.GRPC && q.coding == "" && grpc.Prefixed(q.ctype)
+		if dir == dissect.ToServer {
+			s.X.ReqBody = q.Body
+		} else {
+			s.X.RespBody = q.Body
+		}
+		if !q.Head || q.Suspect {
+			q.count.Missing(-1)
+		}
+	}
+	return q.Body
+}
+
+// Note keeps what a header of a head says that the rest of the stream needs. Fields does
+// it for the headers that it appends.
+func (s *Stream) Note(x *table.Header, dir dissect.Dir) {
+	q := &s.Half[dir]
+	switch httpfield.Lookup(x.Name) {
+	case httpfield.ContentType:
+		q.ctype = x.Value
+		s.GRPC = s.GRPC || grpc.Is(x.Value)
+	case httpfield.ContentEncoding:
+		if q.coding != "" {
+			q.coding += ", "
+		}
+		q.coding += x.Value
+	case httpfield.ContentLength:
+		if n, ok := parseLength(x.Value); ok {
+			q.length = table.Some(n)
+		}
+	}
+}
+
+func parseLength(s string) (n int64, ok bool) {
+	for i := 0; i < len(s); i++ {
+		if s[i] < '0' || s[i] > '9' || n > 1<<58 {
+			return 0, false
+		}
+		n = n*10 + int64(s[i]-'0')
+	}
+	return n, s != ""
+}
