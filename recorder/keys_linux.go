@@ -121,14 +121,25 @@ func (k *keyring) end() {
 	}
 	k.turn()
 	k.note()
-	errs := []error{k.tracker.Close()}
+	err := k.tracker.Close()
 	k.note()
-	if k.file == nil && k.before != (ring.ID{}) {
-		errs = append(errs, k.place(&keyFile{path: k.out.sidePath(k.before, ring.KeysKind), to: k.to, onError: k.onError}))
-	}
-	errs = append(errs, k.place(nil))
+	k.settle()
 	k.ended = true
-	if err := errors.Join(errs...); err != nil {
+	if err != nil {
+		k.onError(err)
+	}
+}
+
+// settle places what still waits and ends the last file. What comes when no segment is open
+// any more goes beside the last one there was.
+//
+// LIMIT: an encrypted file that was ended takes no more; such keys are lost and counted.
+func (k *keyring) settle() {
+	var late error
+	if k.file == nil && k.before != (ring.ID{}) && k.current.Waiting() > 0 {
+		late = k.place(&keyFile{path: k.out.sidePath(k.before, ring.KeysKind), to: k.to, onError: func(error) {}})
+	}
+	if err := errors.Join(late, k.place(nil)); err != nil {
 		k.onError(err)
 	}
 }
