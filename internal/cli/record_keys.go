@@ -83,6 +83,10 @@ func selectKeys(s *keys.Selector, text string) error {
 
 // recordedKeys says what became of keys.
 func (e *env) recordedKeys(s *recorder.KeyStats) {
+	if len(s.Processes) == 0 {
+		e.warn("no keys: no process was met that --keys chooses")
+		return
+	}
 	states, reasons := map[keys.State]int{}, map[string]int{}
 	for _, p := range s.Processes {
 		states[p.State]++
@@ -90,7 +94,7 @@ func (e *env) recordedKeys(s *recorder.KeyStats) {
 			reasons[string(p.Reason)]++
 		}
 	}
-	text := fmt.Sprintf("keys: %s written, of %s", counted(int64(s.Written), "key", "keys"), counted(int64(len(s.Processes)), "process", "processes"))
+	text := fmt.Sprintf("keys: %s written, of %s", thousands(int64(s.Written)), counted(int64(len(s.Processes)), "process", "processes"))
 	for i, state := range []keys.State{keys.Verified, keys.Unverified, keys.None} {
 		text += [...]string{": ", ", ", ", "}[i] + thousands(int64(states[state])) + " " + state.String()
 	}
@@ -107,9 +111,6 @@ func (e *env) recordedKeys(s *recorder.KeyStats) {
 
 // missedKeys says what was lost of them, and why somebody has none.
 func (e *env) missedKeys(s *recorder.KeyStats) {
-	if len(s.Processes) == 0 {
-		e.warn("no process was met that --keys chooses")
-	}
 	const most = 8
 	told := 0
 	for _, p := range s.Processes {

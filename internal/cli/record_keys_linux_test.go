@@ -208,7 +208,7 @@ func isPrivate(t *testing.T, paths []string) {
 func TestRecordedKeysOpenAFile(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "out.pcapng")
 	said := recordTalk(t, 0, func(g group) []string { return []string{"-w", out, "--keys", "cgroup:" + g.name} })
-	if want := "\nkeys: 8 keys written, of 2 processes: 2 verified, 0 unverified, 0 none\n"; !strings.Contains(said, want) {
+	if want := "\nkeys: 8 written, of 2 processes: 2 verified, 0 unverified, 0 none\n"; !strings.Contains(said, want) {
 		t.Errorf("the recorder said %s, want %q", said, want)
 	}
 	keys := matching(t, filepath.Join(filepath.Dir(out), "*.keys"))
