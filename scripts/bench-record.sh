@@ -10,9 +10,8 @@
 #   BENCH_SECONDS   of traffic a row (default 4); BENCH_ROUNDS: of everything (default 2)
 #   BENCH_DIR       where files go (default /dev/shm); BENCH_BYTES: most that unlimited TCP sends
 #   BENCH_ONLY      traffic to measure, e.g. "http tls"; BENCH_BIN: another pcapsule
-#   BENCH_CGROUP=/  record the root's sockets rather than the receiver's group; other
-#                   traffic of this machine then counts too, so lost by truth may be below 0
-#   BENCH_KEYS      flags with which pcapsule record looks for TLS keys; adds a row to tls
+#   BENCH_CGROUP=/  record the root's sockets rather than the receiver's group: both ends and
+#                   this machine's other traffic, so no loss by truth can be told of pcapsule
 set -euo pipefail
 cd "$(dirname "$0")/.."
 [ "$(id -u)" = 0 ] || { echo "bench-record: needs root: network namespaces and programs in the kernel" >&2; exit 1; }
@@ -23,7 +22,7 @@ short=${BENCH_SHORT:-}
 seconds=${BENCH_SECONDS:-$([ -n "$short" ] && echo 1 || echo 4)}
 rounds=${BENCH_ROUNDS:-$([ -n "$short" ] && echo 1 || echo 2)}
 bin=${BENCH_BIN:-$PWD/bin/pcapsule}
-available=$(awk '/^MemAvailable/ {printf "%d", $2 * 1024}' /proc/meminfo)
+available=$(($(awk '/^MemAvailable/ {print $2}' /proc/meminfo) * 1024))
 most=${BENCH_BYTES:-$((available / 4 < 8000000000 ? available / 4 : 8000000000))}
 cgroups=$(awk '$3 == "cgroup2" {print $2; exit}' /proc/mounts)
 [ -n "$cgroups" ] || { echo "bench-record: control groups v2 are not mounted (mount -t cgroup2 none /sys/fs/cgroup/unified)" >&2; exit 1; }
@@ -104,8 +103,9 @@ start_tool() { # TOOL: sets pid and file
 	tcpdump,\ -B*) command=(in_b tcpdump -Z root -n -i v0 -B 65536 -w "$file") ;;
 	tcpdump*) command=(in_b tcpdump -Z root -n -i v0 -w "$file") ;;
 	dumpcap*) command=(in_b dumpcap -q -i v0 -w "$file") ;;
+	pcapsule,\ -B*) command+=(-B 64MiB) ;;
 	*no\ owners*) command+=(--no-owners) ;;
-	*keys*) read -ra flags <<<"$BENCH_KEYS"; command+=("${flags[@]}") ;;
+	*keys*) command+=(--keys "cgroup:/$group") ;;
 	esac
 	[ "${command[0]}" = in_b ] && command=(nsenter --net="/run/netns/$b" "${command[@]:1}")
 	"${under[@]}" "${command[@]}" >"$out" 2>"$dir/stderr" &
@@ -139,7 +139,7 @@ row() { # TRAFFIC TOOL
 	*G) rate=${traffic//[^0-9]/}000000000 ;;
 	esac
 	v=([tool_cpu]=0 [work]=0 [peak]=- [private]=- [told]=- [exit]=0)
-	rm -f "$dir"/cost "$dir"/out.pcap*
+	rm -f "$dir"/cost "$dir"/out.*
 	: >"$dir/server"
 	: >"$dir/stderr"
 	sh -c 'echo $$ >"$1/cgroup.procs"; shift; exec "$@"' - "$cgroups/$group" nsenter --net="/run/netns/$b" "$load" serve "$host" >"$dir/server" 2>&1 &
@@ -167,7 +167,7 @@ row() { # TRAFFIC TOOL
 	unset "own[$server]"
 	take "$dir/client"
 	take "$dir/server"
-	local truth=$((after - before)) lost=- packets=- each=- path
+	local truth=$((after - before)) lost=- packets=- each=- path keys=
 	if [ -n "$pid" ]; then
 		take "$dir/cost"
 		word "$tool"
@@ -180,23 +180,30 @@ row() { # TRAFFIC TOOL
 			take <(sed 's/told=/told_in_file=/' "$dir/count")
 			packets=${v[packets]}
 		fi
-		lost=$((truth - packets))
 		each=$(calc "${v[work]} * 1000000 / $truth")
+		lost=$((truth - packets))
+		if [[ $tool == pcapsule* && $scope != "$group" ]]; then
+			each=$(calc "${v[work]} * 1000000 / $packets")
+			v[seen]= lost=-
+		fi
+		[[ $tool == *keys* ]] && keys=$(grep -c '^CLIENT_TRAFFIC_SECRET_0 ' "$dir/out.keys" 2>/dev/null || true)
 	fi
 	path=$(calc "(${v[cpu]} + ${v[server_cpu]} - ${v[server_start]}) * 1000000 / $truth")
-	rm -f "$dir"/out.pcap*
+	rm -f "$dir"/out.*
 	printf '%-9s %-26s %9d %9s %8s %8s %7.2f %7.2f %9s %-6s %6s %6s %6.2f %5s %5s' "$traffic" "$tool" "$truth" "$packets" "$lost" "${v[told]:-?}" \
 		"${v[tool_cpu]}" "${each/#-/0}" "${v[rate]}" "${v[unit]}" "${v[p50]}" "${v[p99]}" "$path" "${v[peak]}" "${v[private]}"
 	# Of pcapsule: packets that no socket saw, and losses that the file itself places.
 	[ -n "${v[seen]:-}" ] && [ "${v[seen]}" != "$truth" ] && printf '  no socket: %d' $((truth - v[seen]))
 	[ -n "${v[programs]:-}" ] && printf '  runs:ns %s' "${v[programs]}"
+	[ -n "$keys" ] && printf '  keys of %d of %d connections' "$keys" "${v[sent]}"
 	[ "${v[failed]:-0}" != 0 ] && printf '  %s requests failed' "${v[failed]}"
 	[ "$kind" = udp ] && [ "${v[sent]}" != "${v[received]}" ] && printf '  received: %d of %d' "${v[received]}" "${v[sent]}"
 	echo
 	local key
 	[ "$lost" = - ] && lost=0
 	v[lost]=$lost v[each]=${each/#-/0} v[bytes]=$([ "$kind" = bulk ] && echo "${v[received_bytes]}" || echo 0)
-	for key in lost told each rate p99 work bytes private programs; do kept[$traffic/$tool/$key]+=" ${v[$key]:-0}"; done
+	v[keyless]=$([ -n "$keys" ] && echo $((v[sent] - keys)) || true)
+	for key in lost told each rate p99 work bytes private programs keyless; do kept[$traffic/$tool/$key]+=" ${v[$key]:-0}"; done
 }
 
 middle() { tr ' ' '\n' <<<"${kept[$1]:-}" | grep . | sort -g | awk '{x[NR] = $1} END {print NR % 2 ? x[(NR + 1) / 2] : (x[NR / 2] + x[NR / 2 + 1]) / 2}'; }
@@ -225,11 +232,14 @@ for ((round = 1; round <= rounds; round++)); do
 		tools=(nothing tcpdump "tcpdump, -B 64 MiB" dumpcap "pcapsule" "pcapsule, no owners")
 		case $short/$traffic in
 		1*/udp-20k | 1*/udp-50k | 1*/udp-100k) tools=(nothing tcpdump pcapsule) ;;
-		1*/bulk-2G | 1*/tls) tools=(nothing tcpdump pcapsule "pcapsule, no owners") ;;
+		1*/bulk-2G | 1*/tls) tools=(nothing tcpdump pcapsule) ;;
+		1*/udp-max) tools=(nothing tcpdump dumpcap pcapsule "pcapsule, no owners") ;;
+		1*/bulk-max) tools=(nothing tcpdump "tcpdump, -B 64 MiB" dumpcap pcapsule) ;;
+		/bulk-*) tools+=("pcapsule, -B 64 MiB") ;;
 		esac
 		case $traffic in
 		udp-max | bulk-8G | bulk-max) tools+=("tcpdump, to null" "pcapsule, to null") ;;
-		tls) [ -n "${BENCH_KEYS:-}" ] && tools+=("pcapsule, keys") ;;
+		tls) tools+=("pcapsule, keys") ;;
 		http) tools+=(nothing) ;; # again: the machine may have changed meanwhile
 		esac
 		case $traffic in
@@ -256,7 +266,8 @@ at_rate "packets lost of short connections (wanted: 0 at 18,000 a second)" http 
 at_rate "packets lost of bulk to a file (wanted: 0 at 8 Gbit/s)" bulk-8G pcapsule 7.6
 target "program, ns a small packet (at most 450)" "$(ns udp-200k "pcapsule, timed")" 450
 target "program, ns a small packet, no owners (at most 300)" "$(ns udp-200k "pcapsule, no owners, timed")" 300
-target "program, ns a bulk packet (at most 2500 at 45 KB)" "$(ns bulk-8G "pcapsule, timed")" 2500
+size=$(middle "bulk-8G/pcapsule, timed/bytes") runs=$(tr ' ' '\n' <<<"${kept[bulk-8G/pcapsule, timed/programs]:-}" | awk -F: '$1 {print int($1); exit}')
+target "program, ns a bulk packet of $([ -n "$size" ] && echo $((${size%.*} / runs / 1000))) KB (at most 2500 at 45 KB)" "$(ns bulk-8G "pcapsule, timed")" 2500
 target "reader, µs a small packet (at most 0.4)" "$(middle udp-200k/pcapsule/each)" 0.4
 gb=$(middle bulk-8G/pcapsule/bytes)
 target "reader, CPU s a GB (at most 0.4)" "$([ -z "$gb" ] || calc "$(middle bulk-8G/pcapsule/work) * 1000000000 / $gb")" 0.4
@@ -264,6 +275,7 @@ target "short connections, % slower with owners (at most 15)" "$(against percent
 target "short connections, % slower without owners (at most 10)" "$(against percent "pcapsule, no owners")" 10
 target "short connections, p99 times that of nothing (at most 1.6)" "$(against times pcapsule)" 1.6
 memory=$(for k in "${!kept[@]}"; do case $k in */pcapsule*/private) tr ' ' '\n' <<<"${kept[$k]}" ;; esac; done | grep . | sort -g | tail -n 1)
+target "TLS connections without keys (wanted: 0)" "$(worst "tls/pcapsule, keys/keyless")" 0
 target "private memory beside the ring buffer, MiB (at most 64)" "$memory" 64
 target "runs whose counters do not balance (wanted: 0, of $((balanced + ${#unbalanced[@]})))" "${#unbalanced[@]}" 0
 for u in "${unbalanced[@]}"; do echo "  $u"; done
