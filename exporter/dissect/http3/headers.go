@@ -1,16 +1,11 @@
 package http3
 
 import (
-	"fmt"
-
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/httpfield"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/httpstream"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/qpack"
 )
-
-// maxInterim is how long the list of interim status codes may be.
-const maxInterim = 1000
 
 type qfield = qpack.Field
 
@@ -18,10 +13,6 @@ type qfield = qpack.Field
 func (h *conn) take(s *stream, dir dissect.Dir, fields []qfield, wire int64) {
 	q := &s.Half[dir]
 	trailers := q.Head || q.Data && httpstream.Trailing(fields)
-	if !trailers && len(s.Interim) > maxInterim && httpstream.InterimStatus(fields) != 0 && dir == dissect.ToClient {
-		h.c.Anomaly("limit", fmt.Sprintf("interim responses on stream %d", s.ID), 0)
-		return
-	}
 	had, was := len(s.Headers), s.Held()
 	s.Take(h.c, dir, fields, wire, trailers)
 	h.took(s, had, was)

@@ -26,7 +26,8 @@ type End struct {
 // if the end of the stream did not come.
 func (s *Stream) Settle(lengthEnds bool) (gap bool) {
 	req, resp := &s.Half[dissect.ToServer], &s.Half[dissect.ToClient]
-	gap = req.settle(lengthEnds) || resp.settle(lengthEnds)
+	asked, answered := req.settle(lengthEnds), resp.settle(lengthEnds)
+	gap = asked || answered
 	return resp.holey() || req.holey() || gap
 }
 

@@ -15,6 +15,7 @@ const (
 	maxHeaders = 4096    // headers, both sides
 	maxHeld    = 1 << 20 // bytes of headers
 	headerCost = 48      // what a header needs beside its text
+	maxInterim = 1000    // bytes of a stream's list of interim status codes
 	maxShown   = 100     // bytes of a peer's text that an anomaly shows
 )
 
@@ -34,6 +35,10 @@ func (s *Stream) Take(c *dissect.Conn, dir dissect.Dir, fields []hpack.Field, wi
 		return
 	case dir == dissect.ToClient:
 		if code := InterimStatus(fields); code != 0 {
+			if len(s.Interim) > maxInterim {
+				c.Anomaly("limit", fmt.Sprintf("interim responses on stream %d", s.ID), 0)
+				return
+			}
 			if s.Interim != "" {
 				s.Interim += ","
 			}

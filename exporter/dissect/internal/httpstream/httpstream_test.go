@@ -167,3 +167,26 @@ func TestEndedForgetsTheFirst(t *testing.T) {
 		t.Errorf("0: %v, 1: %v, -5: %v, %d keys", e.Has(0), e.Has(1), e.Has(-5), len(e.keys))
 	}
 }
+
+// quiet is a sink that keeps nothing.
+type quiet struct{ anomalies int }
+
+func (q *quiet) Call(dissect.Emission)                 {}
+func (q *quiet) Anomaly(*dissect.Conn, table.Anomaly) { q.anomalies++ }
+
+// TestEndlessInterimResponsesAreBounded: each once made the list of the ones before anew.
+func TestEndlessInterimResponsesAreBounded(t *testing.T) {
+	sink := &quiet{}
+	e, err := dissect.NewEngine(nil, nil, sink, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := e.NewConn(dissect.Info{Transport: dissect.TCP})
+	var s Stream
+	for range 5000 {
+		s.Take(c, dissect.ToClient, fieldsOf(":status", "103"), 8, false)
+	}
+	if len(s.Interim) > maxInterim+4 || sink.anomalies == 0 {
+		t.Errorf("%d bytes of interim codes and %d anomalies", len(s.Interim), sink.anomalies)
+	}
+}
