@@ -171,7 +171,7 @@ func TestEndedForgetsTheFirst(t *testing.T) {
 // quiet is a sink that keeps nothing.
 type quiet struct{ anomalies int }
 
-func (q *quiet) Call(dissect.Emission)                 {}
+func (q *quiet) Call(dissect.Emission)                {}
 func (q *quiet) Anomaly(*dissect.Conn, table.Anomaly) { q.anomalies++ }
 
 // TestEndlessInterimResponsesAreBounded: each once made the list of the ones before anew.
