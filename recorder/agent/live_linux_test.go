@@ -53,13 +53,25 @@ func TestMain(m *testing.M) {
 // apiServer answers as an API does that has one pod.
 type apiServer struct {
 	*httptest.Server
+	gone  chan struct{} // closed when it ends
+	end   sync.Once
 	mu    sync.Mutex
 	pod   *corev1.Pod
 	watch []chan []byte
 }
 
+// stop ends it. Watches end first: a client comes again faster than a server closes, and
+// that waits for the last of them.
+func (x *apiServer) stop() {
+	x.end.Do(func() {
+		close(x.gone)
+		x.CloseClientConnections()
+		x.Close()
+	})
+}
+
 func serveAPI(t *testing.T) *apiServer {
-	x := &apiServer{}
+	x := &apiServer{gone: make(chan struct{})}
 	x.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		kind := r.URL.Path[strings.LastIndexByte(r.URL.Path, '/')+1:]
@@ -74,6 +86,8 @@ func serveAPI(t *testing.T) *apiServer {
 			for {
 				select {
 				case <-r.Context().Done():
+					return
+				case <-x.gone:
 					return
 				case line := <-news:
 					_, _ = w.Write(line)
@@ -96,10 +110,7 @@ func serveAPI(t *testing.T) *apiServer {
 		}
 		_ = json.NewEncoder(w).Encode(map[string]any{"apiVersion": name[0], "kind": name[1], "metadata": map[string]string{"resourceVersion": "7"}, "items": items})
 	}))
-	t.Cleanup(func() {
-		x.CloseClientConnections()
-		x.Close()
-	})
+	t.Cleanup(x.stop)
 	return x
 }
 
@@ -234,8 +245,7 @@ func TestPacketsCarryTheirPod(t *testing.T) {
 	delivered(10)
 	api.add(late)
 	time.Sleep(300 * time.Millisecond) // it is told while nothing is sent
-	api.CloseClientConnections()
-	api.Close()
+	api.stop()
 	runPod(t, filepath.Join(scope, knownGroup))
 	runPod(t, filepath.Join(scope, lateGroup))
 	delivered(20)
