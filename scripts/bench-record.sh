@@ -206,8 +206,8 @@ row() { # TRAFFIC TOOL
 	for key in lost told each rate p99 work bytes private programs keyless; do kept[$traffic/$tool/$key]+=" ${v[$key]:-0}"; done
 }
 
-middle() { tr ' ' '\n' <<<"${kept[$1]:-}" | grep . | sort -g | awk '{x[NR] = $1} END {print NR % 2 ? x[(NR + 1) / 2] : (x[NR / 2] + x[NR / 2 + 1]) / 2}'; }
-worst() { tr ' ' '\n' <<<"${kept[$1]:-}" | grep . | sort -g | tail -n 1; }
+middle() { tr ' ' '\n' <<<"${kept[$1]:-}" | awk NF | sort -g | awk '{x[NR] = $1} END {if (NR) print NR % 2 ? x[(NR + 1) / 2] : (x[NR / 2] + x[NR / 2 + 1]) / 2}'; }
+worst() { tr ' ' '\n' <<<"${kept[$1]:-}" | awk NF | sort -g | tail -n 1; }
 target() { # TEXT VALUE AT-MOST
 	if [ -z "$2" ]; then printf '%-78s %12s  not measured\n' "$1" -; return; fi
 	printf '%-78s %12.2f  %s\n' "$1" "$2" "$([ "$(calc "$2 <= $3")" = 1 ] && echo reached || echo "NOT reached")"
@@ -220,7 +220,7 @@ at_rate() { # TEXT TRAFFIC TOOL RATE: nothing lost at a rate that was there
 	printf '%-78s %12d  %s\n' "$1, at $rate" "$lost" "$([ "$lost" -gt 0 ] && echo "NOT reached" || { [ "$(calc "$rate >= $4")" = 1 ] && echo reached || echo "NOT shown: the load was slower"; })"
 }
 ns() { # TRAFFIC TOOL: nanoseconds of its dearest packet program, of those that ran for many packets
-	tr ' ' '\n' <<<"${kept[$1/$2/programs]:-}" | grep . | tr , '\n' | awk -F: '$1 > 100 && $2 > m {m = $2} END {if (m) print m}'
+	tr ' ' '\n' <<<"${kept[$1/$2/programs]:-}" | awk NF | tr , '\n' | awk -F: '$1 > 100 && $2 > m {m = $2} END {if (m) print m}'
 }
 
 all="udp-20k udp-50k udp-100k udp-200k udp-max bulk-2G bulk-8G bulk-max http tls"
@@ -274,7 +274,7 @@ target "reader, CPU s a GB (at most 0.4)" "$([ -z "$gb" ] || calc "$(middle bulk
 target "short connections, % slower with owners (at most 15)" "$(against percent pcapsule)" 15
 target "short connections, % slower without owners (at most 10)" "$(against percent "pcapsule, no owners")" 10
 target "short connections, p99 times that of nothing (at most 1.6)" "$(against times pcapsule)" 1.6
-memory=$(for k in "${!kept[@]}"; do case $k in */pcapsule*/private) tr ' ' '\n' <<<"${kept[$k]}" ;; esac; done | grep . | sort -g | tail -n 1)
+memory=$(for k in "${!kept[@]}"; do case $k in */pcapsule*/private) tr ' ' '\n' <<<"${kept[$k]}" ;; esac; done | awk NF | sort -g | tail -n 1)
 target "TLS connections without keys (wanted: 0)" "$(worst "tls/pcapsule, keys/keyless")" 0
 target "private memory beside the ring buffer, MiB (at most 64)" "$memory" 64
 target "runs whose counters do not balance (wanted: 0, of $((balanced + ${#unbalanced[@]})))" "${#unbalanced[@]}" 0
