@@ -24,11 +24,11 @@ const (
 )
 
 type extcapFlags struct {
-	interfaces, dlts, config, capture, cleanup    bool
-	name, version, fifo, filter, reload           string
-	cgroup                                        string
-	ownerComments, headersOnly, noOwners, verbose bool
-	verify                                        bool // a filter was given
+	interfaces, dlts, config, capture, cleanup bool
+	name, version, fifo, filter, reload        string
+	cgroup                                     string
+	ownerComments, headersOnly, noOwners       bool
+	verify                                     bool // a filter was given
 }
 
 func (e *env) cmdExtcap() *cobra.Command {
