@@ -35,6 +35,7 @@ type recording struct {
 	matched []byte
 	prefix  [cookedLen]byte
 	comment commentCache
+	packet  ring.Packet
 	own     string
 
 	events    *mapped.Reader
@@ -201,22 +202,22 @@ func (r *recording) one(p *bpf.Packet, body []byte) error {
 			return nil
 		}
 	}
-	out := ring.Packet{
+	r.packet = ring.Packet{
 		Interface: x.id, Time: at, Prefix: r.prefix[:], Data: data, OrigLen: p.Len + cookedLen,
 		Flags: uint32(packetFlags(p.Outgoing, p.PktType, p.GSOSize != 0, data)), ID: r.nextID, Drops: x.untold,
 	}
 	switch p.Kind {
 	case bpf.Writer, bpf.LastUser, bpf.Acceptor, bpf.Creator:
-		out.PID, out.TID = p.TGID, p.TID
+		r.packet.PID, r.packet.TID = p.TGID, p.TID
 	}
 	if r.o.Comments {
-		out.Comment = r.comment.of(r, p, at)
+		r.packet.Comment = r.comment.of(r, p, at)
 	}
 	x.untold = 0 // an output that drops the packet keeps count of them itself
 	// Counted before: the packet may fill a segment, which asks for the counters at once.
 	r.written.Add(1)
 	x.delivered.Add(1)
-	switch err := r.out.append(&out); {
+	switch err := r.out.append(&r.packet); {
 	case err == nil:
 	case errors.Is(err, ring.ErrDisk):
 		r.written.Add(^uint64(0))
