@@ -1,6 +1,7 @@
 # make demo   set up, build, make a bundle from samples/ and ask it questions
 # make test   set up, check and test everything; .ci/run calls exactly this
 # make build  build bin/pcapsule
+# make recorder  build bin/pcapsule-recorder, the static program of a cluster's nodes
 # make fuzz   a second on every fuzz target (FUZZTIME=30s for longer)
 # make bench-tls  what decryption costs, on one conversation in clear and as TLS
 # make bench-record  recorders of packets side by side; needs root (BENCH_SHORT=1: 90 s)
@@ -13,10 +14,13 @@ RELEASE ?= $(shell git describe --tags --always 2>/dev/null || echo dev)
 export GOFLAGS ?= -buildvcs=false
 export CGO_ENABLED = 1
 
-.PHONY: demo test build setup lint fuzz bench bench-tls bench-record unit clean
+.PHONY: demo test build recorder setup lint fuzz bench bench-tls bench-record unit clean
 
 build:
 	$(GO) build -trimpath -ldflags '-s -w' -o bin/pcapsule ./cmd/pcapsule
+
+recorder:
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o bin/pcapsule-recorder ./cmd/pcapsule-recorder
 
 setup:
 	@scripts/setup.sh
