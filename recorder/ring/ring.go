@@ -154,11 +154,12 @@ func (t *Time) UnmarshalJSON(b []byte) error {
 	if err != nil {
 		return fmt.Errorf("reading time %.40q: want RFC 3339", s)
 	}
-	// Years beyond what 64 bits of nanoseconds hold would wrap around.
-	if y := v.Year(); y < 1678 || y > 2261 {
-		return fmt.Errorf("reading time %.40q: want a year from 1678 to 2261", s)
+	// Times beyond what 64 bits of nanoseconds hold would wrap around.
+	ns := v.UnixNano()
+	if !time.Unix(0, ns).Equal(v) {
+		return fmt.Errorf("reading time %.40q: want one from 1677-09-21 to 2262-04-11", s)
 	}
-	*t = Time(v.UnixNano())
+	*t = Time(ns)
 	return nil
 }
 
