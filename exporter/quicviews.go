@@ -28,9 +28,7 @@ type quicViews struct {
 	ring    []string
 	at      int
 	lengths uint32 // bit n: an id of n bytes is known
-	tuples  map[tuple]*flow.View
-	order   []tuple
-	next    int
+	tuples  recent[tuple, *flow.View]
 }
 
 // quicID is who gave itself a connection id.
@@ -58,7 +56,7 @@ func (v *quicViews) find(f *decode.Frame) *flow.View {
 	}
 	src, dst := flow.End{Addr: f.Src, Port: f.SrcPort}, flow.End{Addr: f.Dst, Port: f.DstPort}
 	t := tupleOf(src, dst)
-	view, known := v.tuples[t]
+	view, known := v.tuples.m[t]
 	if long {
 		return v.long(p, src, dst, t, view, known)
 	}
@@ -176,18 +174,4 @@ func (v *quicViews) learn(key string, id quicID) {
 }
 
 // tell notes through which view a conversation is seen; nil: as it began.
-func (v *quicViews) tell(t tuple, view *flow.View) {
-	if v.tuples == nil {
-		v.tuples = map[tuple]*flow.View{}
-	}
-	if _, again := v.tuples[t]; !again {
-		if len(v.order) < maxViews {
-			v.order = append(v.order, t)
-		} else {
-			delete(v.tuples, v.order[v.next])
-			v.order[v.next] = t
-			v.next = (v.next + 1) % maxViews
-		}
-	}
-	v.tuples[t] = view
-}
+func (v *quicViews) tell(t tuple, view *flow.View) { v.tuples.put(t, view, maxViews) }

@@ -27,9 +27,7 @@ type views struct {
 	open    map[tuple]synKey // SYNs not yet answered, by their ends
 	synRing []synKey
 	synAt   int
-	known   map[tuple]*flow.View // by the ends in a fixed order
-	ring    []tuple
-	ringAt  int
+	known   recent[tuple, *flow.View] // by the ends in a fixed order
 }
 
 type synKey struct {
@@ -63,29 +61,29 @@ func (v *views) find(f *decode.Frame, at int64) *flow.View {
 	if f.Flags&(decode.SYN|decode.ACK|decode.RST|decode.FIN) == decode.SYN {
 		return v.syn(f, src, dst, at)
 	}
-	if len(v.known) == 0 {
+	if len(v.known.m) == 0 {
 		return nil
 	}
-	return v.known[tupleOf(src, dst)]
+	return v.known.m[tupleOf(src, dst)]
 }
 
 func (v *views) syn(f *decode.Frame, src, dst flow.End, at int64) *flow.View {
 	t := tupleOf(src, dst)
 	if !f.HasTS {
-		delete(v.known, t)
+		delete(v.known.m, t)
 		return nil
 	}
 	k := synKey{f.Seq, f.TSVal, f.Window, f.MSS, f.WScale}
 	first, ok := v.syns[k]
 	if !ok || at-first.at > synSlack || first.at-at > synSlack {
 		v.remember(k, synSeen{src, dst, at})
-		delete(v.known, t) // the ports are used for another connection now
+		delete(v.known.m, t) // the ports are used for another connection now
 		return nil
 	}
 	if tupleOf(first.client, first.server) == t {
 		return nil
 	}
-	if old := v.known[t]; old != nil && old.Dialled == [2]flow.End{first.client, first.server} {
+	if old := v.known.m[t]; old != nil && old.Dialled == [2]flow.End{first.client, first.server} {
 		return old
 	}
 	view := &flow.View{Dialled: [2]flow.End{first.client, first.server}, Seen: [2]flow.End{src, dst}}
@@ -118,21 +116,7 @@ func (v *views) answered(t tuple) {
 	}
 }
 
-func (v *views) add(t tuple, view *flow.View) {
-	if v.known == nil {
-		v.known = map[tuple]*flow.View{}
-	}
-	if _, again := v.known[t]; !again {
-		if len(v.ring) < maxViews {
-			v.ring = append(v.ring, t)
-		} else {
-			delete(v.known, v.ring[v.ringAt])
-			v.ring[v.ringAt] = t
-			v.ringAt = (v.ringAt + 1) % maxViews
-		}
-	}
-	v.known[t] = view
-}
+func (v *views) add(t tuple, view *flow.View) { v.known.put(t, view, maxViews) }
 
 // dial puts the addresses that the connection was dialled with in the place of those
 // that the packet shows.

@@ -91,9 +91,13 @@ func (q *conn) wait(pl place) {
 }
 
 // offerRest offers what is left over of one direction until nothing is taken.
-func (q *conn) offerRest(pl place) {
+func (q *conn) offerRest(pl place) { q.offerLeft(pl, false) }
+
+// offerLeft offers what is left over of one direction, also after its end where ended says so;
+// it reports whether nothing is.
+func (q *conn) offerLeft(pl place, ended bool) bool {
 	h := pl.half()
-	for !h.ended && h.lane != nil && h.lane.Len() > 0 {
+	for (ended || !h.ended) && h.lane != nil && h.lane.Len() > 0 {
 		in := h.lane.Input()
 		size := len(in.Data)
 		n, err := q.app.streams.ReadStream(pl.s.id, in)
@@ -101,13 +105,14 @@ func (q *conn) offerRest(pl place) {
 		q.noteRead(pl.s, n)
 		if err != nil {
 			q.giveUp(pl, "malformed", err.Error(), int64(size-n))
-			return
+			return false
 		}
 		if n == 0 {
 			q.wait(pl)
-			return
+			return false
 		}
 	}
+	return true
 }
 
 // giveUp ends the reading of one direction.
@@ -200,23 +205,9 @@ func (q *conn) offerWaiting() {
 
 // offerEnded offers what was left over of a direction that has ended.
 func (q *conn) offerEnded(pl place) {
-	h := pl.half()
-	for h.lane != nil && h.lane.Len() > 0 {
-		in := h.lane.Input()
-		size := len(in.Data)
-		n, err := q.app.streams.ReadStream(pl.s.id, in)
-		h.lane.Take(n)
-		q.noteRead(pl.s, n)
-		if err != nil {
-			q.giveUp(pl, "malformed", err.Error(), int64(size-n))
-			return
-		}
-		if n == 0 {
-			q.wait(pl)
-			return
-		}
+	if q.offerLeft(pl, true) {
+		q.give(pl)
 	}
-	q.give(pl)
 }
 
 // lookAtHoles skips holes whose bytes will not come: packets from before the hole was

@@ -1,0 +1,24 @@
+package exporter
+
+// recent is a map that forgets what was put first while more than limit keys are known.
+type recent[K comparable, V any] struct {
+	m     map[K]V
+	order []K // a ring, oldest at next once it is full
+	next  int
+}
+
+func (r *recent[K, V]) put(k K, v V, limit int) {
+	if r.m == nil {
+		r.m = map[K]V{}
+	}
+	if _, again := r.m[k]; !again {
+		if len(r.order) < limit {
+			r.order = append(r.order, k)
+		} else {
+			delete(r.m, r.order[r.next])
+			r.order[r.next] = k
+			r.next = (r.next + 1) % limit
+		}
+	}
+	r.m[k] = v
+}
