@@ -58,10 +58,10 @@ func TestConversationsPutStreamsTogether(t *testing.T) {
 					}
 				}
 			}
-			if v.mixed { // but for the first, by which a connection is known
-				for i := 1; i < len(packets); i++ {
-					j := min(i+rand.IntN(6), len(packets)-1)
-					packets[i], packets[j] = packets[j], packets[i]
+			if v.mixed { // in groups of six, but for the first, by which a connection is known
+				for i := 1; i < len(packets); i += 6 {
+					group := packets[i:min(i+6, len(packets))]
+					rand.Shuffle(len(group), func(i, j int) { group[i], group[j] = group[j], group[i] })
 				}
 			}
 			for _, p := range packets {
