@@ -1,0 +1,8 @@
+package ask
+
+// All lists the questions, in the order in which people should meet them.
+func All() []Question {
+	return []Question{
+		apiStats(),
+	}
+}

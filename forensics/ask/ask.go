@@ -1,0 +1,114 @@
+// Package ask is what people ask of a case, each question a function.
+//
+// A question is one file, <topic>.go, and one line in All. It takes a typed value, runs
+// SQL over the case's tables, and gives a typed answer whose numbers lead to calls and
+// whose calls lead to packets. The command line, assistants and reports all ask through
+// here, so no question is written twice. An answer says how much of the asked time was
+// recorded, never guesses without a stated confidence, and is the same for the same case
+// and question.
+package ask
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/google/jsonschema-go/jsonschema"
+
+	"github.com/pcapsule/pcapsule/forensics"
+)
+
+// Question is one way to ask. Its input and answer are JSON objects that its schemas
+// describe.
+type Question struct {
+	Name  string // snake case: name of the tool and, with dashes, of the command
+	Title string
+	Doc   string // what it answers and when to ask it, for somebody who has to choose
+	Core  bool   // part of the small set that nearly everybody needs
+
+	In, Out *jsonschema.Schema
+	ask     func(ctx context.Context, c *forensics.Case, in json.RawMessage) (any, error)
+}
+
+// Ask answers the question. An input that its schema does not allow is an *InputError;
+// the other errors are those of forensics.Case.Query. The answer marshals as Out says.
+func (q Question) Ask(ctx context.Context, c *forensics.Case, in json.RawMessage) (any, error) {
+	return q.ask(ctx, c, in)
+}
+
+// InputError is a question that cannot be asked so.
+type InputError struct {
+	Field string // as in the input; empty where it is not one field
+	What  string // what is wrong and what was wanted
+}
+
+func (e *InputError) Error() string {
+	if e.Field == "" {
+		return e.What
+	}
+	return e.Field + ": " + e.What
+}
+
+func wrong(field, format string, args ...any) error {
+	return &InputError{field, fmt.Sprintf(format, args...)}
+}
+
+// question makes a Question of a function. In embeds Scope, Out embeds Frame.
+func question[In, Out any](name, title, doc string, core bool, f func(context.Context, *forensics.Case, In) (*Out, error)) Question {
+	q := Question{Name: name, Title: title, Doc: doc, Core: core, In: schemaOf[In](name), Out: schemaOf[Out](name)}
+	q.ask = func(ctx context.Context, c *forensics.Case, raw json.RawMessage) (any, error) {
+		var in In
+		if err := decode(raw, &in); err != nil {
+			return nil, err
+		}
+		out, err := f(ctx, c, in)
+		if err != nil {
+			return nil, err
+		}
+		return out, nil
+	}
+	return q
+}
+
+func schemaOf[T any](name string) *jsonschema.Schema {
+	s, err := jsonschema.For[T](nil)
+	if err != nil {
+		panic("question " + name + ": " + err.Error()) // a type that no JSON describes; every test meets it
+	}
+	return s
+}
+
+// decode reads an input strictly: a misspelt field would be a question not asked.
+func decode(raw json.RawMessage, in any) error {
+	if len(bytes.TrimSpace(raw)) == 0 {
+		return nil
+	}
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.DisallowUnknownFields()
+	if err := d.Decode(in); err != nil {
+		var kind *json.UnmarshalTypeError
+		if errors.As(err, &kind) {
+			return wrong(kind.Field, "%s, want %s", kind.Value, kind.Type)
+		}
+		return wrong("", "%s", strings.TrimPrefix(err.Error(), "json: "))
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return wrong("", "more than one JSON value")
+	}
+	return nil
+}
+
+// Find gives the question of a name; "get-api-stats" is as good as "get_api_stats".
+func Find(name string) (Question, bool) {
+	name = strings.ReplaceAll(name, "-", "_")
+	for _, q := range All() {
+		if q.Name == name {
+			return q, true
+		}
+	}
+	return Question{}, false
+}

@@ -1,0 +1,106 @@
+package ask_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/jsonschema-go/jsonschema"
+
+	"github.com/pcapsule/pcapsule/exporter"
+	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/ask"
+)
+
+var ctx = context.Background()
+
+// open opens a bundle of a sample as one case.
+func open(t testing.TB, inputs ...string) *forensics.Case {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "t.pcapsule")
+	o := exporter.Options{Release: "test", Repanic: true}
+	var paths []string
+	for _, in := range inputs {
+		paths = append(paths, filepath.Join("..", "..", "samples", in))
+		if in == "shop.pcapng" {
+			o.Kube = []string{filepath.Join("..", "..", "samples", "shop.kube.json")}
+		}
+	}
+	if _, err := exporter.Run(ctx, paths, dir, o); err != nil {
+		t.Fatal(err)
+	}
+	c, err := forensics.Open(ctx, []string{dir}, forensics.Options{Threads: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// put asks a question by its name and checks the answer against the question's schema.
+func put(t testing.TB, c *forensics.Case, name, in string) map[string]any {
+	t.Helper()
+	q, ok := ask.Find(name)
+	if !ok {
+		t.Fatalf("no question %s", name)
+	}
+	answer, err := q.Ask(ctx, c, json.RawMessage(in))
+	if err != nil {
+		t.Fatalf("%s %s: %v", name, in, err)
+	}
+	text, err := json.Marshal(answer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out map[string]any
+	if err := json.Unmarshal(text, &out); err != nil {
+		t.Fatal(err)
+	}
+	schema, err := q.Out.Resolve(&jsonschema.ResolveOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := schema.Validate(out); err != nil {
+		t.Errorf("%s: the answer is not as its schema says: %v", name, err)
+	}
+	return out
+}
+
+func TestQuestionsAreOfOneKind(t *testing.T) {
+	c := open(t, "shop.pcapng")
+	seen := map[string]bool{}
+	for _, q := range ask.All() {
+		if seen[q.Name] {
+			t.Errorf("%s is there twice", q.Name)
+		}
+		seen[q.Name] = true
+		if strings.Trim(q.Name, "abcdefghijklmnopqrstuvwxyz0123456789_") != "" || q.Title == "" || len(q.Doc) < 20 || len(q.Doc) > 400 {
+			t.Errorf("%q: name, title or doc is not as it should be", q.Name)
+		}
+		for _, bad := range []string{`{"limit":-1}`, `{"from":"yesterday"}`, `{"nonsense":1}`, `{"kfl":"http &&"}`, `[]`, `{} {}`, `{"from":"2030-01-01T00:00:00Z","to":"2020-01-01T00:00:00Z"}`} {
+			if _, err := q.Ask(ctx, c, json.RawMessage(bad)); err == nil {
+				t.Errorf("%s takes %s", q.Name, bad)
+			}
+		}
+	}
+	q, _ := ask.Find("get-api-stats")
+	var in *ask.InputError
+	if _, err := q.Ask(ctx, c, json.RawMessage(`{"order":"x"}`)); !errors.As(err, &in) || in.Field != "order" {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestAPIStatsCountEveryCall(t *testing.T) {
+	c := open(t, "shop.pcapng")
+	out := put(t, c, "get_api_stats", `{"limit":1000}`)
+	var sum float64
+	for _, e := range out["endpoints"].([]any) {
+		sum += e.(map[string]any)["calls"].(float64)
+	}
+	if sum == 0 || sum != out["total_calls"] {
+		t.Errorf("%v calls in rows, %v in all", sum, out["total_calls"])
+	}
+}

@@ -1,0 +1,76 @@
+package ask
+
+import (
+	"fmt"
+	"strings"
+)
+
+// who is the SQL for the name of one end of a row, "src_" or "dst_": the service that
+// stands in front of it, else its workload, pod, process or DNS name, with its namespace
+// before it where it has one. Names of one workload are so the same on both sides, however
+// many pods it has.
+func who(p string) string {
+	return fmt.Sprintf(`(CASE WHEN %[1]snamespace IS NULL THEN '' ELSE %[1]snamespace || '/' END ||
+		CASE WHEN %[1]sexternal AND %[1]sservice IS NULL THEN coalesce(%[1]sdns_name, %[1]shostname, %[1]sname)
+		ELSE coalesce(%[1]sservice, %[1]sworkload, %[1]spod, %[1]sname, %[1]sip) END)`, p)
+}
+
+// whoColumns are the columns of an end that a name may stand for.
+var whoColumns = [...]string{"service", "workload", "pod", "name", "dns_name", "hostname", "process", "container", "node", "ip"}
+
+// end is the condition that one end of a row, "src_" or "dst_", is what a person calls
+// name: a service, workload, pod, process, host or address, with "namespace/" before it to
+// narrow it, and with * and ? for any text and any character. The far end is also what its
+// host was called by the caller.
+func end(p, name string) (cond string, args []any) {
+	test := func(column, value string) string {
+		args = append(args, pattern(value))
+		if strings.ContainsAny(value, "*?") {
+			return fmt.Sprintf(`%s LIKE ? ESCAPE '\'`, column)
+		}
+		args[len(args)-1] = value
+		return column + " = ?"
+	}
+	ns, rest, ok := strings.Cut(name, "/")
+	var where []string
+	if ok {
+		where = append(where, test(p+"namespace", ns))
+		name = rest
+	}
+	if name != "*" || !ok {
+		var any []string
+		for _, c := range whoColumns {
+			any = append(any, test(p+c, name))
+		}
+		if p == "dst_" && !ok {
+			any = append(any, test("host", name))
+		}
+		where = append(where, "coalesce("+strings.Join(any, ", false) OR coalesce(")+", false)")
+	}
+	for i, w := range where {
+		where[i] = "(" + w + ")"
+	}
+	return strings.Join(where, " AND "), args
+}
+
+// either is the condition that one of the two ends is name.
+func either(name string) (string, []any) {
+	a, x := end("src_", name)
+	b, y := end("dst_", name)
+	return "(" + a + ") OR (" + b + ")", append(x, y...)
+}
+
+// pattern writes * and ? as LIKE has them.
+func pattern(s string) string {
+	return strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`, `*`, `%`, `?`, `_`).Replace(s)
+}
+
+// endpoint is the SQL for what a call asked for, without what differs from call to call.
+var endpoint = `(CASE WHEN path IS NOT NULL THEN coalesce(method || ' ', '') || ` + template("path") + ` ELSE coalesce(method, protocol) END)`
+
+// template is the SQL for a path with what differs from call to call taken out: parts that
+// are numbers, hold three digits in a row or are 16 or more hexadecimal digits become {id}.
+func template(column string) string {
+	return `array_to_string(list_transform(string_split(` + column + `, '/'), x -> CASE WHEN
+		regexp_matches(x, '^[0-9]+$|[0-9]{3}|^[0-9a-fA-F-]{16,}$') THEN '{id}' ELSE x END), '/')`
+}
