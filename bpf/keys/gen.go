@@ -7,3 +7,4 @@
 package keys
 
 //go:generate go run github.com/cilium/ebpf/cmd/bpf2go@v0.22.0 -go-package keys -cc clang-14 -strip llvm-strip-14 -target amd64,arm64 -no-global-types -cflags "-O2 -g -Wall -Werror -mcpu=v3" -output-stem keys keys src/keys.c
+//go:generate go run github.com/cilium/ebpf/cmd/bpf2go@v0.22.0 -go-package keys -cc clang-14 -strip llvm-strip-14 -target amd64,arm64 -no-global-types -cflags "-O2 -g -Wall -Werror -mcpu=v3" -output-stem plain plain src/plain.c

@@ -57,3 +57,45 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+func TestProgramsOfPlaintextLoad(t *testing.T) {
+	p, err := Load(1 << 20)
+	if errors.Is(err, os.ErrPermission) {
+		t.Skip("needs CAP_BPF: ", err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	x, err := p.LoadPlain(1 << 20)
+	var ve *ebpf.VerifierError
+	if errors.As(err, &ve) {
+		t.Fatalf("%+v", ve)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer x.Close()
+	if c, err := x.Counters(); err != nil || c != (PlainCounters{}) {
+		t.Error(c, err)
+	}
+	if x.Sockets != nil {
+		t.Log("ends of connections are not known: ", x.Sockets)
+	}
+}
+
+func FuzzDecodePlain(f *testing.F) {
+	for _, n := range []int{0, headSize, plainHead, plainHead + 256} {
+		b := make([]byte, n)
+		if n >= plainHead {
+			b[8], b[headSize+8], b[headSize+24] = plainKind, 100, 100
+		}
+		f.Add(b)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var p Plain
+		if p.Decode(b) && (len(p.Data) == 0 || p.Offset+uint64(len(p.Data)) > p.Call) {
+			t.Errorf("%d bytes at %d of a call of %d", len(p.Data), p.Offset, p.Call)
+		}
+	})
+}
