@@ -30,18 +30,19 @@ type Key struct {
 	At        int64      // ns since 1970 UTC, for addresses; 0 means now
 }
 
-// Change is something that a Source learned: who a pod of this node is, or an event. One
-// of Event and PodUID is set.
+// Change is something that a Source learned: who a pod or a container of this node is, or
+// an event. One of Event, PodUID and Container is set.
 //
-// A recorder that has interfaces of the pod asks Find again for each of their control
-// groups and writes the answers as workload lines, since a pod has several containers;
-// Comment is the answer for the pod as a whole.
+// A recorder that has interfaces of the pod or container asks Find again for each of their
+// control groups and writes the answers as workload lines, since a pod has several
+// containers; Comment is the answer for the pod as a whole.
 type Change struct {
-	At      int64            // ns; when it was learned
-	PodUID  string           // as paths of control groups have it
-	Comment InterfaceComment // Ring and Cgroup are for the recorder to fill in
-	From    int64            // ns; since when it holds
-	To      int64            // ns, excluded; 0 while the pod lives
+	At        int64            // ns; when it was learned
+	PodUID    string           // as paths of control groups have it
+	Container string           // id
+	Comment   InterfaceComment // Ring and Cgroup are for the recorder to fill in
+	From      int64            // ns; since when it holds, 0 where unknown
+	To        int64            // ns, excluded; 0 while it lives
 
 	Event *Event // for the events file, kind k8s
 }

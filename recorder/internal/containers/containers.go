@@ -1,0 +1,351 @@
+//go:build linux
+
+// Package containers knows the names of this machine's containers and services without
+// Kubernetes.
+//
+// The path of a control group tells a container's id, or a unit of systemd; the rest is
+// read from what runtimes keep on disk (containerd, Docker, Podman, CRI-O), or asked at
+// their sockets. It answers from memory and never makes the recorder wait: what it does not
+// know yet it looks for beside, and tells when it was found. It keeps to fixed limits, takes
+// names and images and two labels and nothing else, and runs no program.
+package containers
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/pcapsule/pcapsule/recorder/workload"
+)
+
+// Limits on what is kept. What is beyond one is forgotten, the oldest first.
+const (
+	maxKnown   = 16384 // containers
+	maxQueue   = 4096  // that wait to be looked for
+	maxChanges = 4096  // that wait to be taken
+	maxText    = 320   // bytes of an image or a label
+	maxName    = 253   // bytes of a name
+)
+
+// pauses are how long after one look for a container the next one comes: a control group is
+// often there before what its runtime writes.
+func pauses() []time.Duration {
+	return []time.Duration{50 * time.Millisecond, 250 * time.Millisecond, time.Second, 5 * time.Second}
+}
+
+// Options of a Source.
+type Options struct {
+	Root    string        // of the file system; "" means /
+	Timeout time.Duration // of a question to a socket; 0 means 2 s
+	Away    time.Duration // how long a socket that does not answer is left alone; 0 means 30 s
+	OnError func(error)   // is told once of each runtime that is there and cannot be asked
+
+	pauses []time.Duration
+}
+
+// Source is a workload.Source of this machine's containers. Its methods may be called from
+// any goroutine; Run must run beside.
+type Source struct {
+	o     Options
+	shops []shop // places that know containers, in the order of asking
+
+	wake chan struct{}
+
+	mu      sync.Mutex
+	known   map[string]*entry // by container id
+	order   []string          // of known, the oldest first
+	queue   []string
+	later   []retry
+	busy    bool
+	changes []workload.Change
+	lost    uint64
+	told    map[string]bool // troubles
+	by      map[string]int  // containers named, by runtime
+}
+
+type entry struct {
+	paths []string // of control groups; the first tells whose runtime it is
+	facts *facts   // nil while it is looked for, and where nobody knows it
+	tries int
+}
+
+type retry struct {
+	id string
+	at time.Time
+}
+
+// facts are what a runtime says of a container.
+type facts struct {
+	runtime        string // docker, containerd, cri-o, podman, nerdctl
+	name, image    string
+	namespace, pod string // of Kubernetes
+	podUID         string
+	owner, kind    string // a project of Compose, a service of Swarm
+	labels         []workload.Label
+}
+
+// New makes a Source, which looks for nothing before Run.
+func New(o Options) *Source {
+	if o.Root == "" {
+		o.Root = "/"
+	}
+	if o.Timeout <= 0 {
+		o.Timeout = 2 * time.Second
+	}
+	if o.Away <= 0 {
+		o.Away = 30 * time.Second
+	}
+	if o.OnError == nil {
+		o.OnError = func(error) {}
+	}
+	if o.pauses == nil {
+		o.pauses = pauses()
+	}
+	return &Source{o: o, shops: shops(&o), wake: make(chan struct{}, 1), known: map[string]*entry{}, told: map[string]bool{}, by: map[string]int{}}
+}
+
+// Find says what is known of a control group: at once where its path tells, or where its
+// container was found before.
+func (s *Source) Find(k workload.Key) (workload.InterfaceComment, bool) {
+	if k.Cgroup == "" && k.Container == "" {
+		return workload.InterfaceComment{}, false
+	}
+	id := k.Container
+	if id == "" {
+		id, _ = workload.ParseCgroup(k.Cgroup)
+	}
+	if id == "" {
+		f, ok := fromPath(k.Cgroup)
+		if !ok {
+			return workload.InterfaceComment{}, false
+		}
+		return f.comment("", k.PodUID), true
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.known[id]
+	if e == nil {
+		e = s.want(id)
+	}
+	if k.Cgroup != "" && len(e.paths) < 4 && !slices.Contains(e.paths, k.Cgroup) {
+		e.paths = append(e.paths, k.Cgroup)
+	}
+	if e.facts == nil {
+		return workload.InterfaceComment{}, false
+	}
+	return e.facts.comment(id, k.PodUID), true
+}
+
+// want notes a container to be looked for.
+func (s *Source) want(id string) *entry {
+	if len(s.order) >= maxKnown {
+		old := s.order[0]
+		s.order = s.order[1:]
+		if f := s.known[old].facts; f != nil {
+			s.by[f.runtime]--
+		}
+		delete(s.known, old)
+	}
+	e := &entry{}
+	s.known[id] = e
+	s.order = append(s.order, id)
+	if len(s.queue) < maxQueue {
+		s.queue = append(s.queue, id)
+	} else {
+		e.tries = len(s.o.pauses) // nobody will look
+	}
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+	return e
+}
+
+// comment is the answer about a container.
+func (f *facts) comment(id, podUID string) workload.InterfaceComment {
+	w := workload.Identity{
+		Namespace: f.namespace, Pod: f.pod, PodUID: podUID, Container: f.name, Image: f.image,
+		Workload: f.owner, WorkloadKind: f.kind, Labels: slices.Clone(f.labels), HowKnown: "segment",
+	}
+	if w.PodUID == "" {
+		w.PodUID = f.podUID
+	}
+	if w.Container == "" && len(id) >= 12 {
+		w.Container = id[:12]
+	}
+	return workload.InterfaceComment{Identity: w, How: f.runtime}
+}
+
+// Take hands over which containers were found.
+func (s *Source) Take(limit int) (changes []workload.Change, lost uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := min(max(limit, 0), len(s.changes))
+	if n > 0 {
+		changes = slices.Clone(s.changes[:n])
+		s.changes = append(s.changes[:0:0], s.changes[n:]...)
+	}
+	lost, s.lost = s.lost, 0
+	return changes, lost
+}
+
+// Run looks for containers until ctx ends.
+func (s *Source) Run(ctx context.Context) {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		id, wait := s.next(time.Now())
+		if id != "" {
+			s.look(ctx, id)
+			if ctx.Err() != nil {
+				return
+			}
+			continue
+		}
+		timer.Reset(wait)
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.wake:
+		case <-timer.C:
+		}
+	}
+}
+
+// next is the container to look for now, or how long there is nothing to do.
+func (s *Source) next(now time.Time) (id string, wait time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.busy = false
+	wait = time.Hour
+	if len(s.queue) > 0 {
+		id = s.queue[0]
+		s.queue = s.queue[1:]
+	} else {
+		for i, r := range s.later {
+			if !r.at.After(now) {
+				id = r.id
+				s.later = slices.Delete(s.later, i, i+1)
+				break
+			}
+			wait = min(wait, r.at.Sub(now))
+		}
+	}
+	s.busy = id != ""
+	return id, wait
+}
+
+// look asks all who may know a container.
+func (s *Source) look(ctx context.Context, id string) {
+	s.mu.Lock()
+	e := s.known[id]
+	var paths []string
+	if e != nil {
+		paths = slices.Clone(e.paths)
+	}
+	s.mu.Unlock()
+	if e == nil {
+		return
+	}
+	var found *facts
+	for _, p := range s.shops {
+		f, err := p.find(ctx, id, paths)
+		if err != nil {
+			s.trouble(p.name(), err)
+		}
+		if f != nil {
+			found = f
+			break
+		}
+	}
+	now := time.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.known[id] != e {
+		return
+	}
+	if found == nil {
+		if e.tries < len(s.o.pauses) && len(s.later) < maxQueue {
+			s.later = append(s.later, retry{id, now.Add(s.o.pauses[e.tries])})
+			e.tries++
+		}
+		return
+	}
+	found.clean()
+	e.facts = found
+	s.by[found.runtime]++
+	if len(s.changes) >= maxChanges {
+		s.lost++
+		return
+	}
+	s.changes = append(s.changes, workload.Change{At: now.UnixNano(), Container: id, Comment: found.comment(id, "")})
+}
+
+// trouble tells once that a runtime cannot be asked.
+func (s *Source) trouble(name string, err error) {
+	s.mu.Lock()
+	first := !s.told[name]
+	s.told[name] = true
+	s.mu.Unlock()
+	if first {
+		s.o.OnError(err)
+	}
+}
+
+// clean makes what a runtime said fit to be kept: names come from whoever made a container.
+func (f *facts) clean() {
+	for _, t := range [...]*string{&f.name, &f.namespace, &f.pod, &f.podUID, &f.owner} {
+		*t = workload.CleanText(*t, maxName)
+	}
+	f.image = workload.CleanText(f.image, maxText)
+	for i := range f.labels {
+		f.labels[i].Value = workload.CleanText(f.labels[i].Value, maxText)
+	}
+}
+
+// Prime looks for the containers of control groups and waits until all were looked for, or
+// ctx ends.
+func (s *Source) Prime(ctx context.Context, paths []string) {
+	for _, p := range paths {
+		if id, _ := workload.ParseCgroup(p); id != "" {
+			s.Find(workload.Key{Container: id, Cgroup: p})
+		}
+	}
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		s.mu.Lock()
+		idle := len(s.queue) == 0 && !s.busy
+		s.mu.Unlock()
+		if idle {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// State is how a Source stands.
+type State struct {
+	Named    int            // containers whose names are known
+	Nameless int            // that nobody knew, or that are looked for
+	Runtimes map[string]int // named, by runtime
+}
+
+// State says how the Source stands.
+func (s *Source) State() State {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := State{Runtimes: maps.Clone(s.by)}
+	for _, n := range s.by {
+		st.Named += n
+	}
+	maps.DeleteFunc(st.Runtimes, func(_ string, n int) bool { return n == 0 })
+	st.Nameless = len(s.known) - st.Named
+	return st
+}
