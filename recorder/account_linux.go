@@ -53,7 +53,7 @@ func (r *recording) counters() (c ring.Counters, inKernel uint64, err error) {
 }
 
 // account is asked for when a segment ends.
-func (r *recording) account() ring.Account {
+func (r *recording) account(ring.Taken) ring.Account {
 	r.ended.Add(1)
 	clock := r.clockNow.Load()
 	a := ring.Account{Clock: clock}
@@ -72,6 +72,7 @@ func (r *recording) stats() (Stats, error) {
 	s := Stats{Counters: c, Bytes: r.bytes.Load(), InKernel: inKernel, Late: r.packets.Late, Interfaces: r.faces.count(), Clock: r.clock.now}
 	s.CPUs, s.Parts = r.cpus(), r.faces.parts()
 	s.Keys = r.keys.stats()
+	s.Containers = r.names.stats()
 	s.Processes, s.Events, s.EventsLost = r.processes.count(), r.journal.events, r.journal.lost
 	if counts, cerr := r.progs.EventCounts(); cerr == nil {
 		for _, n := range counts {

@@ -473,7 +473,7 @@ func (l *listening) counters() ring.Counters {
 	return c
 }
 
-func (l *listening) account() ring.Account {
+func (l *listening) account(ring.Taken) ring.Account {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	c := l.counters()

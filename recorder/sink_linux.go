@@ -37,7 +37,7 @@ type sink interface {
 	// name and first packet id of the recording
 	ids() (name string, first uint64)
 	// close writes what the account says of the interfaces, and ends.
-	close(account func() ring.Account) error
+	close(account func(ring.Taken) ring.Account) error
 }
 
 // ringSink writes into a ring.
@@ -122,7 +122,7 @@ func (s *ringSink) side(id ring.ID, kind string, lines []byte) error {
 	return nil
 }
 
-func (s *ringSink) close(func() ring.Account) error {
+func (s *ringSink) close(func(ring.Taken) ring.Account) error {
 	var errs []error
 	for _, f := range s.sides {
 		errs = append(errs, f.f.Close())
@@ -381,12 +381,12 @@ func (s *fileSink) side(id ring.ID, kind string, lines []byte) error {
 	return nil
 }
 
-func (s *fileSink) close(account func() ring.Account) error {
+func (s *fileSink) close(account func(ring.Taken) ring.Account) error {
 	var errs []error
 	for _, f := range s.sides {
 		errs = append(errs, f.Close())
 	}
-	a := account()
+	a := account(ring.Taken{})
 	text, err := json.Marshal(struct {
 		Counters *ring.Counters `json:"counters"`
 		Clock    *ring.Clock    `json:"clock"`

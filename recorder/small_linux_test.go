@@ -111,7 +111,7 @@ func TestFileIsCutBehindWholeBlocks(t *testing.T) {
 		}
 		err = s.append(&ring.Packet{Interface: id, Time: int64(i), Prefix: data[:20], Data: data, Flags: 1, ID: uint64(i + 1), PID: 7, TID: 8, Drops: 3, Comment: "x"})
 	}
-	if closeErr := s.close(func() ring.Account { return ring.Account{Counters: &ring.Counters{}} }); closeErr != nil {
+	if closeErr := s.close(func(ring.Taken) ring.Account { return ring.Account{Counters: &ring.Counters{}} }); closeErr != nil {
 		t.Error(closeErr)
 	}
 	f, err := os.Open(path)

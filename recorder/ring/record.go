@@ -93,6 +93,7 @@ func (s *Seal) ID() ID { return ID{s.Series, s.Node, s.Sequence} }
 type Counters struct {
 	Seen      uint64 `json:"seen"`
 	Filtered  uint64 `json:"filtered"`
+	Policy    uint64 `json:"policy,omitempty"` // of the filtered: what must not be recorded
 	Delivered uint64 `json:"delivered"`
 	Dropped   uint64 `json:"dropped"`
 	Truncated uint64 `json:"truncated,omitempty"`
@@ -111,7 +112,7 @@ func (c *Counters) Balanced() bool {
 	for _, d := range c.Drops {
 		reasons += d.Packets
 	}
-	return c.Seen == c.Filtered+c.Delivered+c.Dropped && (len(c.Drops) == 0 || reasons == c.Dropped)
+	return c.Seen == c.Filtered+c.Delivered+c.Dropped && c.Policy <= c.Filtered && (len(c.Drops) == 0 || reasons == c.Dropped)
 }
 
 // Clock is one reading of the node's clocks, taken together.

@@ -91,7 +91,7 @@ type candidate struct {
 func (w *Writer) retain() error {
 	w.retention.Lock()
 	defer w.retention.Unlock()
-	if w.opt.MaxBytes <= 0 && w.opt.MaxAge <= 0 && w.opt.Reserve <= 0 {
+	if w.opt.MaxBytes <= 0 && w.opt.MaxAge <= 0 && w.opt.Reserve <= 0 && !w.aged() {
 		return nil
 	}
 	if err := w.settle(); err != nil {
@@ -117,12 +117,12 @@ func (w *Writer) retain() error {
 	}
 	groups := map[[2]string][]candidate{}
 	var order [][2]string
-	oldest := w.steady() - Time(w.opt.MaxAge)
+	now := w.steady()
 	for _, c := range all {
-		why := ""
+		why, age := "", w.maxAge(c.id.Series)
 		switch {
 		case c.held || !c.there:
-		case w.opt.MaxAge > 0 && c.last < oldest:
+		case age > 0 && c.last < now-Time(age):
 			why = "age"
 		case w.opt.MaxBytes > 0 && total > w.opt.MaxBytes:
 			why = "bytes"

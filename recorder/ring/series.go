@@ -15,9 +15,15 @@ import (
 type SeriesOptions struct {
 	Name     string // sockets, interfaces, plaintext, …
 	LinkType uint16
-	SnapLen  uint32         // longer packets are cut; 0 and more than 261,000 mean 261,000
-	Header   func(*Header)  // fills in what the section header says; called for each segment; may be nil
-	Account  func() Account // counters when a segment ends; may be nil
+	SnapLen  uint32              // longer packets are cut; 0 and more than 261,000 mean 261,000
+	Header   func(*Header)       // fills in what the section header says; called for each segment; may be nil
+	Account  func(Taken) Account // counters when a segment ends; may be nil
+}
+
+// Taken is what became of the packets that Append was given, up to the end of a segment.
+type Taken struct {
+	Kept    uint64 // in a segment, or on their way into this one
+	Dropped uint64 // by the ring
 }
 
 // Account is what was counted when a segment ends.
@@ -351,7 +357,7 @@ func (s *Series) rotate() {
 		return
 	}
 	if s.opt.Account != nil {
-		a := s.opt.Account()
+		a := s.opt.Account(Taken{s.packets, s.dropped})
 		seg.account = &a
 		s.statistics(a.Interfaces)
 	}
@@ -465,6 +471,13 @@ func (s *Series) Current() ID {
 		return ID{}
 	}
 	return s.seg.id
+}
+
+// Taken is what became of all packets that Append was given so far.
+func (s *Series) Taken() Taken {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return Taken{s.packets, s.dropped}
 }
 
 func (s *Series) status() SeriesStatus {

@@ -152,7 +152,7 @@ func TestLongPacketsAndManyInterfaces(t *testing.T) {
 	dir := t.TempDir()
 	account := Account{Counters: &Counters{Seen: 5, Delivered: 4}, Holes: []Hole{{Reason: "policy", Packets: 2}}}
 	w := create(t, Options{Dir: dir, Recorder: "test 1"})
-	s, err := w.Series(SeriesOptions{Name: "sockets", LinkType: 276, Account: func() Account { return account },
+	s, err := w.Series(SeriesOptions{Name: "sockets", LinkType: 276, Account: func(Taken) Account { return account },
 		Header: func(h *Header) { h.Kernel, h.Filter = "6.1", strings.Repeat("tcp or ", 12_000) }})
 	must(t, err)
 	var ids []InterfaceID

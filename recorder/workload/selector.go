@@ -33,6 +33,7 @@ type Subject struct {
 	PID         int64
 
 	Unnamed bool // a pod or container whose names may still be learned
+	Untold  bool // a container of a pod that is known, whose own name may still be learned
 	Unowned bool // no process is known, and there may be one
 }
 
@@ -173,7 +174,7 @@ func (s *Selector) Match(x *Subject) Verdict {
 	}
 	if len(s.Containers) > 0 {
 		id := x.ContainerID != "" && slices.ContainsFunc(s.Containers, func(c string) bool { return len(c) >= 12 && strings.HasPrefix(x.ContainerID, c) })
-		v = min(v, known(x.Container != "" && !x.Unnamed || id, id || x.Container != "" && fits(s.Containers, x.Container), x.Unnamed))
+		v = min(v, known(x.Container != "" && !x.Unnamed && !x.Untold || id, id || fits(s.Containers, x.Container), x.Unnamed || x.Untold))
 	}
 	for _, l := range s.Labels {
 		v = min(v, known(x.Pod != "", slices.ContainsFunc(x.Labels, func(h Label) bool { return h.Name == l.Name && (l.Value == "*" || h.Value == l.Value) }), x.Unnamed))
