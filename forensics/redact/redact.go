@@ -1,92 +1,85 @@
-// Package redact masks credentials in values that leave for people or programs who need
-// not know them.
+// Package redact masks credentials and personal data in values that leave for people or
+// programs who need not know them.
 //
-// It changes values on their way out, never a bundle. What it masks it masks whole but
-// for the scheme of Authorization; it promises no more than its lists say, so a secret in
-// a free text or under a name of its own is not found.
+// A Policy says what: names of headers, paths of keys in JSON, forms, XML, SQL and command
+// lines, detectors that know a secret by its form, and patterns. It changes values on
+// their way out, never a bundle, and takes time in proportion to a value whatever stands
+// in it. It promises no more than its lists say: a secret in free text that has neither a
+// name nor a form of its own is not found.
 package redact
 
 import "strings"
 
-// Mask stands where a secret was.
+// Mask stands where a secret was, if a policy does not say otherwise.
 const Mask = "[masked]"
 
-// Headers are the names, in lower case, whose values are credentials.
-var headers = [...]string{"authorization", "proxy-authorization", "cookie", "set-cookie", "x-api-key", "api-key", "apikey", "x-auth-token",
-	"x-access-token", "x-csrf-token", "x-xsrf-token", "x-amz-security-token", "x-goog-api-key", "x-vault-token", "x-gitlab-token", "x-hub-signature",
-	"private-token", "x-session-token", "x-forwarded-client-cert"}
-
-// params are parts of parameter names, in lower case, whose values are credentials.
-var params = [...]string{"password", "passwd", "pwd", "secret", "token", "api_key", "apikey", "access_key", "signature", "credential", "session", "auth"}
-
 // SecretHeader reports whether a header's value is a credential.
-func SecretHeader(name string) bool {
-	name = strings.ToLower(name)
-	for _, h := range headers {
-		if name == h {
-			return true
-		}
+func SecretHeader(name string) bool { return Default().SecretHeader(name) }
+
+// Header is the value of a header masked by the default policy.
+func Header(name, value string) string { return Default().Header(name, value) }
+
+// Query is a URL query masked by the default policy.
+func Query(q string) string { return Default().Query(q) }
+
+// HeadersSQL is HeadersSQL of the default policy.
+func HeadersSQL(column string) string { return Default().HeadersSQL(column) }
+
+// QuerySQL is QuerySQL of the default policy.
+func QuerySQL(column string) string { return Default().QuerySQL(column) }
+
+// SecretHeader reports whether the policy masks a header whatever its value.
+func (p *Policy) SecretHeader(name string) bool {
+	if len(name) > maxName {
+		name = name[:maxName]
 	}
-	return false
+	return p.headers.has(strings.ToLower(name))
 }
 
-// Header is the value of a header with a credential masked; the scheme of Authorization
-// and the names of cookies stay.
-func Header(name, value string) string {
-	if !SecretHeader(name) {
-		return value
+// Header is the value of a header as the policy wants it. Of a masked one the scheme of
+// Authorization and the names of cookies stay; others are searched as text.
+func (p *Policy) Header(name, value string) string {
+	if !p.SecretHeader(name) {
+		if strings.EqualFold(name, "referer") || strings.EqualFold(name, "location") || strings.EqualFold(name, ":path") {
+			value = p.Query(value)
+		}
+		t := task{p: p}
+		return t.words(value)
+	}
+	if value == "" {
+		return ""
 	}
 	switch strings.ToLower(name) {
 	case "authorization", "proxy-authorization":
 		if scheme, _, ok := strings.Cut(value, " "); ok && len(scheme) <= 20 {
-			return scheme + " " + Mask
+			return scheme + " " + p.mask
 		}
 	case "cookie":
 		parts := strings.Split(value, ";")
-		for i, p := range parts {
-			if name, _, ok := strings.Cut(p, "="); ok {
-				parts[i] = name + "=" + Mask
+		for i, part := range parts {
+			if name, _, ok := strings.Cut(part, "="); ok {
+				parts[i] = name + "=" + p.mask
 			} else {
-				parts[i] = Mask
+				parts[i] = p.mask
 			}
 		}
 		return strings.Join(parts, ";")
 	}
-	return Mask
+	return p.mask
 }
 
-// secretParam reports whether a parameter of that name holds a credential.
-func secretParam(name string) bool {
-	name = strings.ToLower(name)
-	for _, p := range params {
-		if strings.Contains(name, p) {
-			return true
-		}
-	}
-	return false
+// Query is a URL query, or a form, with the values of secret names masked and the others
+// searched. A path or a whole URL may stand before a question mark.
+func (p *Policy) Query(q string) string {
+	t := task{p: p}
+	return t.form(q)
 }
 
-// Query is a URL query with the values of credentials masked.
-func Query(q string) string {
-	parts := strings.Split(q, "&")
-	for i, p := range parts {
-		if name, value, ok := strings.Cut(p, "="); ok && value != "" && secretParam(name) {
-			parts[i] = name + "=" + Mask
-		}
-	}
-	return strings.Join(parts, "&")
+// Text is a text with what the policy names masked, and how many places were. The content
+// type says how to read it: JSON, XML, a form, SQL ("sql"), a command line ("command") or
+// plain; an empty or unknown one is guessed from the text.
+func (p *Policy) Text(contentType, s string) (masked string, n int) {
+	t := task{p: p}
+	masked = t.text(contentType, s, 0)
+	return masked, t.n
 }
-
-// HeadersSQL is a DuckDB expression for a column of headers with credentials masked.
-func HeadersSQL(column string) string {
-	return "list_transform(" + column + ", h -> CASE WHEN lower(h.name) IN (" + quoted(headers[:]) + ") THEN struct_pack(name := h.name, value := " +
-		"CASE WHEN lower(h.name) IN ('authorization', 'proxy-authorization') AND strpos(h.value, ' ') BETWEEN 2 AND 21 THEN split_part(h.value, ' ', 1) || ' ' ELSE '' END || '" +
-		Mask + "', kind := h.kind) ELSE h END)"
-}
-
-// QuerySQL is a DuckDB expression for a URL query with credentials masked.
-func QuerySQL(column string) string {
-	return "regexp_replace(" + column + ", '(?i)([^&=]*(?:" + strings.Join(params[:], "|") + ")[^&=]*=)[^&]+', '\\1" + Mask + "', 'g')"
-}
-
-func quoted(list []string) string { return "'" + strings.Join(list, "', '") + "'" }

@@ -1,0 +1,84 @@
+package redact
+
+import "strings"
+
+// Command is the words of a command with the secret ones masked: values after --password
+// and its like, in NAME=value, and after a key or field whose name is secret.
+func (p *Policy) Command(words []string) []string {
+	t := task{p: p}
+	return t.arguments(words)
+}
+
+func (t *task) arguments(words []string) []string {
+	out := make([]string, len(words))
+	next := false // the word is the value of the one before
+	rest := false // all that follows is secret
+	for i, w := range words {
+		switch bare := strings.Trim(w, `"'`); {
+		case rest || next && (!strings.HasPrefix(w, "-") || !strings.HasPrefix(words[i-1], "-")):
+			out[i] = t.value(w)
+			next = false
+			continue
+		case strings.EqualFold(bare, "auth") && (i == 0 || i == 2 && strings.EqualFold(words[0], "hello")):
+			rest = true
+		default:
+			next = t.secretWord(bare)
+		}
+		out[i] = t.argument(w)
+	}
+	return out
+}
+
+// secretWord says that a word names a secret that the next word holds. The name is the
+// last part of a Redis key or of a property.
+func (t *task) secretWord(w string) bool {
+	if strings.ContainsAny(w, "= ") || len(w) > 4*maxName {
+		return false
+	}
+	path := strings.FieldsFunc(strings.TrimLeft(w, "-"), func(r rune) bool { return r == ':' || r == '.' || r == '/' })
+	last := len(path) - 1
+	return last >= 0 && t.secret(path[:last], path[last])
+}
+
+// argument is one word by itself.
+func (t *task) argument(w string) string {
+	if strings.ContainsAny(w, "=:{") {
+		return t.text("", w, 1)
+	}
+	return t.words(w)
+}
+
+// command is a command line in one text: words with blanks between and quotes around.
+func (t *task) command(s string) string {
+	var words, gaps []string
+	for i := 0; i < len(s); {
+		start := i
+		for i < len(s) && isBlank(s[i]) {
+			i++
+		}
+		gaps = append(gaps, s[start:i])
+		start = i
+		for i < len(s) && !isBlank(s[i]) {
+			if q := s[i]; q == '"' || q == '\'' {
+				for i++; i < len(s) && s[i] != q; i++ {
+					if s[i] == '\\' {
+						i++
+					}
+				}
+			}
+			i++
+		}
+		i = min(i, len(s))
+		words = append(words, s[start:i])
+	}
+	had := t.n
+	words = t.arguments(words)
+	if t.n == had {
+		return s
+	}
+	var b strings.Builder
+	for i, w := range words {
+		b.WriteString(gaps[i] + w)
+	}
+	return b.String()
+}

@@ -1,0 +1,246 @@
+package redact
+
+import (
+	"encoding/base64"
+	"strings"
+)
+
+func isLocal(c byte) bool { return isAlnum(c) || strings.IndexByte("._%+-", c) >= 0 }
+func isLabel(c byte) bool { return isAlnum(c) || c == '-' || c == '.' }
+
+// email is a mail address around the @ at i: RFC 5321 bounds its parts.
+func email(s string, i int) (start, end int) {
+	n := back(s, i, 65, isLocal)
+	for n > 0 && !isAlnum(s[i-n]) {
+		n--
+	}
+	if n == 0 || n > 64 {
+		return 0, 0
+	}
+	m := span(s, i+1, 254, isLabel)
+	if m > 253 {
+		return 0, 0
+	}
+	domain := strings.TrimRight(s[i+1:i+1+m], ".-")
+	dot := strings.LastIndexByte(domain, '.')
+	if dot <= 0 || domain[0] == '-' || domain[0] == '.' || len(domain)-dot-1 < 2 || strings.Contains(domain, "..") {
+		return 0, 0
+	}
+	for j := dot + 1; j < len(domain); j++ {
+		if !isAlpha(domain[j]) {
+			return 0, 0
+		}
+	}
+	return i - n, i + 1 + len(domain)
+}
+
+// underscored is a token whose prefix ends with the underscore at i.
+func underscored(s string, i int) (k kinds, start, end int, masked string) {
+	switch before(s, i) {
+	case 'p', 'o', 'u', 's', 'r': // ghp_, gho_, ghu_, ghs_, ghr_
+		if i >= 3 && s[i-3:i-1] == "gh" && !isToken(before(s, i-3)) {
+			if n := span(s, i+1, 256, isAlnum); n >= 36 {
+				return kGitHub, i - 3, i + 1 + n, s[i-3:i+1] + Mask
+			}
+		}
+	case 'b': // github_pat_
+		if i >= 6 && s[i-6:i] == "github" && strings.HasPrefix(s[i:], "_pat_") && !isToken(before(s, i-6)) {
+			if n := span(s, i+5, 256, func(c byte) bool { return isAlnum(c) || c == '_' }); n >= 36 {
+				return kGitHub, i - 6, i + 5 + n, "github_pat_" + Mask
+			}
+		}
+	case 'k': // sk_live_, rk_live_
+		if i >= 2 && (s[i-2] == 's' || s[i-2] == 'r') && strings.HasPrefix(s[i:], "_live_") && !isToken(before(s, i-2)) {
+			if n := span(s, i+6, 256, isAlnum); n >= 16 {
+				return kStripe, i - 2, i + 6 + n, s[i-2:i+6] + Mask
+			}
+		}
+	}
+	return 0, 0, 0, ""
+}
+
+// maxPEM bounds a private key; one of RSA with 16,384 bits has some 13,000 bytes.
+const maxPEM = 32 << 10
+
+// dashed is what is told by the dash at i.
+func dashed(s string, i int) (k kinds, start, end int, masked string) {
+	switch c := after(s, i+1); {
+	case c == '-':
+		if !strings.HasPrefix(s[i:], "-----BEGIN ") || before(s, i) == '-' {
+			return 0, 0, 0, ""
+		}
+		label := s[i+11 : min(len(s), i+11+64)]
+		cut := strings.Index(label, "-----")
+		if cut < 0 || !strings.HasSuffix(label[:cut], "PRIVATE KEY") && !strings.HasSuffix(label[:cut], "PRIVATE KEY BLOCK") {
+			return 0, 0, 0, ""
+		}
+		head := i + 11 + cut + 5
+		// A key that was cut, or that goes on too long, is masked as far as it reaches.
+		end := min(len(s), i+maxPEM)
+		if at := strings.Index(s[head:end], "-----END "); at >= 0 {
+			foot := head + at + 9
+			if close := strings.Index(s[foot:min(len(s), foot+64)], "-----"); close >= 0 {
+				end = foot + close + 5
+			}
+		}
+		return kPrivate, i, end, s[i:head] + Mask
+	case i >= 4 && s[i-4:i-1] == "xox" && !isToken(before(s, i-4)): // xoxb-, xoxp-, …
+		if n := span(s, i+1, 256, isToken); n >= 10 && strings.ContainsAny(s[i+1:i+1+n], "0123456789") {
+			return kSlack, i - 4, i + 1 + n, s[i-4:i+1] + Mask
+		}
+	case i >= 4 && s[i-4:i] == "xapp" && !isToken(before(s, i-4)):
+		if n := span(s, i+1, 256, isToken); n >= 10 && strings.ContainsAny(s[i+1:i+1+n], "0123456789") {
+			return kSlack, i - 4, i + 1 + n, "xapp-" + Mask
+		}
+	case i >= 5 && s[i-5:i] == "glpat" && !isToken(before(s, i-5)):
+		if n := span(s, i+1, 256, isToken); n >= 20 {
+			return kGitLab, i - 5, i + 1 + n, "glpat-" + Mask
+		}
+	}
+	return 0, 0, 0, ""
+}
+
+func isBase64(c byte) bool  { return isAlnum(c) || c == '+' || c == '/' || c == '=' }
+func isToken68(c byte) bool { return isAlnum(c) || strings.IndexByte("-._~+/=", c) >= 0 }
+
+// worded is what is told by the letter, dot or tilde at i.
+func worded(s string, i int) (k kinds, start, end int, masked string) {
+	switch s[i] {
+	case 'J':
+		if i >= 2 && s[i-2:i] == "ey" && !isToken(before(s, i-2)) {
+			if end := jwt(s, i-2); end > 0 {
+				return kJWT, i - 2, end, "eyJ" + Mask
+			}
+		}
+	case 'B', 'b':
+		return schemed(s, i)
+	case 'K', 'S': // AKIA and ASIA with 16 more
+		if i >= 1 && s[i-1] == 'A' && strings.HasPrefix(s[i+1:], "IA") && !isAlnum(before(s, i-1)) {
+			n := span(s, i+3, 17, func(c byte) bool { return isUpper(c) || isDigit(c) })
+			if n == 16 && !isAlnum(after(s, i+19)) {
+				return kAWSKey, i - 1, i + 19, s[i-1:i+3] + "************" + s[i+15:i+19]
+			}
+		}
+	case 'z': // AIza with 35 more
+		if i >= 2 && s[i-2:i] == "AI" && after(s, i+1) == 'a' && !isAlnum(before(s, i-2)) {
+			if n := span(s, i+2, 36, isToken); n == 35 {
+				return kGCP, i - 2, i + 2 + n, "AIza" + Mask
+			}
+		}
+	case '.':
+		if i >= 4 && s[i-4:i] == "ya29" && !isAlnum(before(s, i-4)) {
+			if n := span(s, i+1, 2048, isToken); n >= 20 {
+				return kGCP, i - 4, i + 1 + n, "ya29." + Mask
+			}
+		}
+		const hook = ".slack.com/services/"
+		if i >= 5 && strings.HasPrefix(s[i:], hook) && s[i-5:i] == "hooks" {
+			if n := span(s, i+len(hook), 256, func(c byte) bool { return isAlnum(c) || c == '/' }); n >= 20 {
+				return kSlack, i - 5, i + len(hook) + n, "hooks.slack.com/services/" + Mask
+			}
+		}
+	case '~': // three characters, a digit, Q~ and 31 to 34 more
+		of := func(c byte) bool { return isToken(c) || c == '.' || c == '~' }
+		if i >= 5 && s[i-1] == 'Q' && isDigit(s[i-2]) && back(s, i-2, 4, of) == 3 {
+			if n := span(s, i+1, 35, of); n >= 31 && n <= 34 {
+				return kAzure, i - 5, i + 1 + n, Mask
+			}
+		}
+	}
+	return 0, 0, 0, ""
+}
+
+// jwt is where the token that begins at i ends: three parts, or five where it is
+// encrypted.
+func jwt(s string, i int) (end int) {
+	for range 2 {
+		n := span(s, i, len(s), isToken)
+		if n < 5 || after(s, i+n) != '.' {
+			return 0
+		}
+		i += n + 1
+	}
+	i += span(s, i, len(s), isToken) // empty where nothing signs it
+	for range 2 {
+		if after(s, i) == '.' && isToken(after(s, i+1)) {
+			i += 1 + span(s, i+1, len(s), isToken)
+		}
+	}
+	return i
+}
+
+// schemed is a bearer token or basic credentials after their word at i.
+func schemed(s string, i int) (k kinds, start, end int, masked string) {
+	if isAlnum(before(s, i)) {
+		return 0, 0, 0, ""
+	}
+	switch next := after(s, i+1) | 0x20; {
+	case next == 'e' && hasFold(s[i:], "bearer "):
+		n := span(s, i+7, len(s), isToken68)
+		if n >= 16 && strings.ContainsAny(s[i+7:i+7+n], "0123456789") {
+			return kBearer, i, i + 7 + n, s[i:i+7] + Mask
+		}
+	case next == 'a' && hasFold(s[i:], "basic "):
+		n := span(s, i+6, 4096, isBase64)
+		if n < 4 {
+			return 0, 0, 0, ""
+		}
+		plain, err := base64.RawStdEncoding.DecodeString(strings.TrimRight(s[i+6:i+6+n], "="))
+		if err == nil && strings.IndexByte(string(plain), ':') > 0 {
+			return kBasic, i, i + 6 + n, s[i:i+6] + Mask
+		}
+	}
+	return 0, 0, 0, ""
+}
+
+// assigned is what stands after the equals sign or colon at i: a key after its name, or
+// a URL with a password.
+func assigned(s string, i int) (k kinds, start, end int, masked string) {
+	if s[i] == ':' && after(s, i+1) == '/' && after(s, i+2) == '/' {
+		return authority(s, i+3)
+	}
+	j := i // end of the name
+	for j > 0 && i-j < 3 && strings.IndexByte(" \t\"'\\", s[j-1]) >= 0 {
+		j--
+	}
+	if c := before(s, j); c != 'y' && c != 'Y' {
+		return 0, 0, 0, ""
+	}
+	name := normal(s[j-back(s, j, 64, isToken) : j])
+	var least, most int
+	switch {
+	case strings.Contains(name, "secret") && strings.HasSuffix(name, "key") && (strings.Contains(name, "aws") || name == "secretaccesskey"):
+		k, least, most = kAWSSecret, 40, 40
+	case strings.HasSuffix(name, "accountkey") || strings.HasSuffix(name, "sharedaccesskey"):
+		k, least, most = kAzure, 40, 128
+	default:
+		return 0, 0, 0, ""
+	}
+	v := i + 1
+	for v < len(s) && v-i < 5 && strings.IndexByte(" \t\"'\\", s[v]) >= 0 {
+		v++
+	}
+	if n := span(s, v, most+1, isBase64); n >= least && n <= most {
+		return k, v, v + n, Mask
+	}
+	return 0, 0, 0, ""
+}
+
+// authority is the password of a URL whose authority begins at i.
+func authority(s string, i int) (k kinds, start, end int, masked string) {
+	colon := -1
+	for j := i; j < len(s) && j < i+512; j++ {
+		switch c := s[j]; {
+		case c == ':' && colon < 0:
+			colon = j
+		case c == '@':
+			if colon < 0 || j == colon+1 || s[colon+1:j] == Mask {
+				return 0, 0, 0, ""
+			}
+			return kURL, colon + 1, j, Mask
+		case c <= ' ' || c == '/' || c == '?' || c == '#' || c == '"' || c == '<' || c == '>' || c >= 0x7f:
+			return 0, 0, 0, ""
+		}
+	}
+	return 0, 0, 0, ""
+}

@@ -1,0 +1,182 @@
+package redact
+
+import (
+	"fmt"
+	"strings"
+)
+
+// maxName is how long a name may be that is still compared with the policy's.
+const maxName = 256
+
+// glob is a name with * for any text.
+type glob string
+
+func (g glob) match(s string) bool {
+	head, rest, star := strings.Cut(string(g), "*")
+	if !star {
+		return s == head
+	}
+	if !strings.HasPrefix(s, head) {
+		return false
+	}
+	s = s[len(head):]
+	for {
+		part, next, more := strings.Cut(rest, "*")
+		if !more {
+			return strings.HasSuffix(s, part)
+		}
+		at := strings.Index(s, part)
+		if at < 0 {
+			return false
+		}
+		s, rest = s[at+len(part):], next
+	}
+}
+
+// names is a set of globs.
+type names struct {
+	exact map[string]bool
+	globs []glob
+}
+
+func (n *names) add(pattern string) {
+	if strings.Contains(pattern, "*") {
+		n.globs = append(n.globs, glob(pattern))
+		return
+	}
+	if n.exact == nil {
+		n.exact = map[string]bool{}
+	}
+	n.exact[pattern] = true
+}
+
+func (n *names) has(name string) bool {
+	if n.exact[name] {
+		return true
+	}
+	for _, g := range n.globs {
+		if g.match(name) {
+			return true
+		}
+	}
+	return false
+}
+
+// normal is a key as keys are compared: without case, underscores, dashes and blanks, so
+// that api_key, apiKey and Api-Key are one.
+func normal(key string) string {
+	if len(key) > maxName {
+		key = key[:maxName]
+	}
+	plain := true
+	for i := range len(key) {
+		if c := key[i]; isUpper(c) || c == '_' || c == '-' || c == ' ' {
+			plain = false
+			break
+		}
+	}
+	if plain {
+		return key
+	}
+	b := make([]byte, 0, len(key))
+	for i := range len(key) {
+		switch c := key[i]; {
+		case c == '_' || c == '-' || c == ' ':
+		case isUpper(c):
+			b = append(b, c|0x20)
+		default:
+			b = append(b, c)
+		}
+	}
+	return string(b)
+}
+
+// keyPath is a pattern of several names, compared with the end of a path.
+type keyPath struct {
+	parts  []glob
+	rooted bool // it began with $: the whole path
+}
+
+// keys are the patterns of a policy for names of values.
+type keys struct {
+	last  names // patterns of one name
+	paths []keyPath
+}
+
+// add takes a pattern: names with dots between, * within names; "*." or "**." before
+// means anywhere, which goes without saying, "$." before that the path begins there.
+func (k *keys) add(pattern string) error {
+	text := strings.TrimSpace(pattern)
+	for strings.HasPrefix(text, "*.") || strings.HasPrefix(text, "**.") {
+		_, text, _ = strings.Cut(text, ".")
+	}
+	rooted := strings.HasPrefix(text, "$.")
+	if rooted {
+		text = text[2:]
+	}
+	var parts []glob
+	for _, part := range strings.Split(text, ".") {
+		n := normal(part)
+		if n == "" {
+			return fmt.Errorf("key %q: a name is empty", pattern)
+		}
+		parts = append(parts, glob(n))
+	}
+	switch {
+	case len(parts) > 16 || len(text) > maxName:
+		return fmt.Errorf("key %q: want at most 16 names and %d bytes", pattern, maxName)
+	case len(parts) == 1 && strings.Trim(string(parts[0]), "*") == "":
+		return fmt.Errorf("key %q would mask everything", pattern)
+	case len(parts) == 1 && !rooted:
+		k.last.add(string(parts[0]))
+	default:
+		k.paths = append(k.paths, keyPath{parts: parts, rooted: rooted})
+	}
+	return nil
+}
+
+// verdict is what a name alone says.
+type verdict uint8
+
+const (
+	unasked verdict = iota
+	no
+	yes
+	depends // on the names before it
+)
+
+func (k *keys) judge(name string) verdict {
+	n := normal(name)
+	if k.last.has(n) {
+		return yes
+	}
+	for i := range k.paths {
+		p := &k.paths[i]
+		if p.parts[len(p.parts)-1].match(n) {
+			return depends
+		}
+	}
+	return no
+}
+
+// secret says that a value at a path is to be masked; name comes last.
+func (k *keys) secret(path []string, name string) bool {
+	for i := range k.paths {
+		p := &k.paths[i]
+		before := len(p.parts) - 1
+		if len(path) < before || p.rooted && len(path) != before || !p.parts[before].match(normal(name)) {
+			continue
+		}
+		ok := true
+		for j := range before {
+			if !p.parts[j].match(normal(path[len(path)-before+j])) {
+				ok = false
+				break
+			}
+		}
+		if ok {
+			return true
+		}
+	}
+	return false
+}

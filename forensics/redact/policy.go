@@ -1,0 +1,244 @@
+package redact
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"regexp"
+	"regexp/syntax"
+	"strings"
+	"sync"
+
+	"go.yaml.in/yaml/v4"
+)
+
+// Limits of a policy.
+const (
+	maxPolicy   = 1 << 20 // bytes of its file
+	maxEntries  = 10_000  // of a list
+	maxPatterns = 100     // regular expressions
+	maxPattern  = 1000    // bytes of one
+)
+
+// Policy says what is masked. It does not change and may be used by several goroutines.
+type Policy struct {
+	mask     string
+	headers  names
+	keys     keys
+	except   keys
+	columns  names
+	scan     *scanner
+	patterns []pattern
+}
+
+// pattern is a regular expression of the policy.
+type pattern struct {
+	kind string
+	re   *regexp.Regexp
+	need string // text without which it cannot match
+}
+
+// file is a policy as it is written.
+type file struct {
+	Version   int           `yaml:"version"`
+	Extends   string        `yaml:"extends"`
+	Mask      string        `yaml:"mask"`
+	Headers   []string      `yaml:"headers"`
+	Keys      []string      `yaml:"keys"`
+	Except    []string      `yaml:"except"`
+	Columns   []string      `yaml:"columns"`
+	Detectors []string      `yaml:"detectors"`
+	Patterns  []filePattern `yaml:"patterns"`
+}
+
+type filePattern struct {
+	Name  string `yaml:"name"`
+	Match string `yaml:"match"`
+}
+
+// defaults is what is masked where nobody says otherwise: what opens something, and of
+// persons what is rarely what one looks for. Mail addresses and telephone numbers stay.
+var defaults = file{
+	Mask: Mask,
+	Headers: []string{"authorization", "proxy-authorization", "cookie", "set-cookie", "api-key", "apikey", "*-api-key", "x-auth-*", "*-token",
+		"*-secret", "*-password", "x-hub-signature*", "x-slack-signature", "stripe-signature", "x-forwarded-client-cert", "x-amz-signature", "x-session-id", "x-authorization"},
+	Keys: []string{"*password*", "*passwd*", "*passphrase*", "*passwort*", "*pwd", "pass", "userpass", "*secret*", "*token", "*api_key*", "*access_key*",
+		"*private_key*", "*signing_key*", "*encryption_key*", "*account_key", "*shared_access_key", "*credential*", "signature", "x_amz_signature", "sig",
+		"session", "session_id", "sessid", "jsessionid", "phpsessid", "sid", "auth", "x_auth", "authorization", "cookie", "set_cookie", "otp", "pin", "pin_code", "cvv", "cvc", "cvv2", "card_number",
+		"requirepass", "masterauth", "identified_by"},
+	Except:    []string{"*_token_type", "next_page_token", "page_token", "continuation_token", "sync_token", "*secret_name", "*secret_names", "credential_type"},
+	Detectors: []string{Credential, "card", "ssn", "iban"},
+}
+
+var defaultPolicy = sync.OnceValue(func() *Policy {
+	p := &Policy{}
+	if err := p.take(&defaults); err != nil {
+		panic(err) // the first test meets it
+	}
+	return p
+})
+
+// Default is the policy where none is given.
+func Default() *Policy { return defaultPolicy() }
+
+// Load reads a policy from a YAML file; docs/guide/redaction.md has its form.
+func Load(path string) (*Policy, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("opening a policy: %w", err)
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxPolicy+1))
+	if err != nil {
+		return nil, fmt.Errorf("reading policy %s: %w", path, err)
+	}
+	p, err := Parse(data)
+	if err != nil {
+		return nil, fmt.Errorf("policy %s: %w", path, err)
+	}
+	return p, nil
+}
+
+// Parse reads a policy from YAML.
+func Parse(data []byte) (*Policy, error) {
+	if len(data) > maxPolicy {
+		return nil, fmt.Errorf("%d bytes, want at most %d", len(data), maxPolicy)
+	}
+	var f file
+	dec := yaml.NewDecoder(bytes.NewReader(data))
+	dec.KnownFields(true)
+	if err := dec.Decode(&f); err != nil && err != io.EOF {
+		return nil, fmt.Errorf("reading YAML: %w", err)
+	}
+	if f.Version != 1 {
+		return nil, fmt.Errorf("version %d, want 1", f.Version)
+	}
+	p := &Policy{}
+	switch f.Extends {
+	case "", "default":
+		base := defaults
+		if f.Detectors != nil { // named detectors stand instead of the default ones
+			base.Detectors = nil
+		}
+		if err := p.take(&base); err != nil {
+			return nil, err
+		}
+	case "none":
+	default:
+		return nil, fmt.Errorf("extends %q, want default or none", f.Extends)
+	}
+	if err := p.take(&f); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// take adds what f says.
+func (p *Policy) take(f *file) error {
+	if f.Mask != "" {
+		p.mask = f.Mask
+	}
+	if p.mask == "" {
+		p.mask = Mask
+	}
+	// The mask stands in JSON, XML, URLs and SQL alike.
+	if len(p.mask) > 64 || strings.ContainsFunc(p.mask, func(r rune) bool { return r <= ' ' || r >= 0x7f || strings.ContainsRune("\"'\\&;<>=,:/?#$", r) }) {
+		return fmt.Errorf("mask %q: want at most 64 letters, digits and brackets", p.mask)
+	}
+	if max(len(f.Headers), len(f.Keys), len(f.Except), len(f.Columns)) > maxEntries {
+		return fmt.Errorf("a list has more than %d entries", maxEntries)
+	}
+	for _, h := range f.Headers {
+		if strings.Trim(h, "* ") == "" || len(h) > maxName {
+			return fmt.Errorf("header %q: want a name", h)
+		}
+		p.headers.add(strings.ToLower(strings.TrimSpace(h)))
+	}
+	for _, c := range f.Columns {
+		p.columns.add(strings.ToLower(strings.TrimSpace(c)))
+	}
+	for _, k := range f.Keys {
+		if err := p.keys.add(k); err != nil {
+			return err
+		}
+	}
+	for _, k := range f.Except {
+		if err := p.except.add(k); err != nil {
+			return err
+		}
+	}
+	want, unknown := kindsOf(f.Detectors)
+	if unknown != "" {
+		return fmt.Errorf("no detector %q; pcapsule knows %s", unknown, kindWords())
+	}
+	if p.scan != nil {
+		want |= p.scan.want
+	}
+	p.scan = newScanner(want)
+	return p.takePatterns(f.Patterns)
+}
+
+func (p *Policy) takePatterns(list []filePattern) error {
+	if len(p.patterns)+len(list) > maxPatterns {
+		return fmt.Errorf("more than %d patterns", maxPatterns)
+	}
+	for _, f := range list {
+		switch {
+		case f.Name == "":
+			return fmt.Errorf("pattern %q has no name", f.Match)
+		case f.Match == "" || len(f.Match) > maxPattern:
+			return fmt.Errorf("pattern %s: %d bytes, want 1 to %d", f.Name, len(f.Match), maxPattern)
+		}
+		re, err := regexp.Compile(f.Match)
+		if err != nil {
+			return fmt.Errorf("pattern %s: %w", f.Name, err)
+		}
+		if re.MatchString("") {
+			return fmt.Errorf("pattern %s matches the empty text", f.Name)
+		}
+		p.patterns = append(p.patterns, pattern{kind: f.Name, re: re, need: needed(f.Match)})
+	}
+	return nil
+}
+
+// needed is the longest text that every match of a pattern has, or "".
+func needed(match string) string {
+	tree, err := syntax.Parse(match, syntax.Perl)
+	if err != nil {
+		return ""
+	}
+	var walk func(t *syntax.Regexp) string
+	walk = func(t *syntax.Regexp) string {
+		switch t.Op {
+		case syntax.OpLiteral:
+			if t.Flags&syntax.FoldCase == 0 {
+				return string(t.Rune)
+			}
+		case syntax.OpCapture, syntax.OpPlus:
+			return walk(t.Sub[0])
+		case syntax.OpRepeat:
+			if t.Min > 0 {
+				return walk(t.Sub[0])
+			}
+		case syntax.OpConcat:
+			best := ""
+			for _, sub := range t.Sub {
+				if s := walk(sub); len(s) > len(best) {
+					best = s
+				}
+			}
+			return best
+		}
+		return ""
+	}
+	return walk(tree)
+}
+
+func kindWords() string {
+	words := []string{"all", Credential, Personal}
+	for _, k := range kindList {
+		words = append(words, k.kind)
+	}
+	return strings.Join(words, ", ")
+}

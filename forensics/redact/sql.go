@@ -1,0 +1,279 @@
+package redact
+
+import "strings"
+
+// sqlKind is what a token of SQL is.
+type sqlKind uint8
+
+const (
+	sqlWord  sqlKind = iota // name or keyword, quotes taken off
+	sqlText                 // literal text; start and end are inside its quotes
+	sqlOther                // number
+	sqlParam                // $1, ?, :name
+	sqlSign                 // one byte of punctuation
+)
+
+type sqlToken struct {
+	kind       sqlKind
+	start, end int
+	word       string
+}
+
+// maxTokens bounds what is read of one statement as SQL; the rest is searched as text.
+const maxTokens = 200_000
+
+// sqlTokens reads the tokens of a statement that may be cut.
+func sqlTokens(s string) (list []sqlToken) {
+	for i := 0; i < len(s) && len(list) < maxTokens; {
+		c := s[i]
+		switch {
+		case c <= ' ':
+			i++
+		case c == '-' && after(s, i+1) == '-':
+			i = pastAny(s, i, "\n")
+		case c == '/' && after(s, i+1) == '*':
+			i = pastAny(s, i, "*/")
+		case c == '\'':
+			end := quoteEnd(s, i)
+			list = append(list, sqlToken{kind: sqlText, start: i + 1, end: end})
+			i = end + 1
+		case c == '"' || c == '`' || c == '[' && isAlpha(after(s, i+1)):
+			close := c
+			if c == '[' {
+				close = ']'
+			}
+			end := strings.IndexByte(s[i+1:], close)
+			if end < 0 {
+				end = len(s) - i - 1
+			}
+			end += i + 1
+			list = append(list, sqlToken{kind: sqlWord, start: i + 1, end: end, word: s[i+1 : end]})
+			i = end + 1
+		case c == '$' && !isDigit(after(s, i+1)):
+			end, inner := dollar(s, i)
+			list = append(list, inner)
+			i = end
+		case c == '$' || c == '?' || c == ':' && isAlnum(after(s, i+1)) && before(s, i) != ':':
+			n := span(s, i+1, maxName, isToken)
+			list = append(list, sqlToken{kind: sqlParam, start: i, end: i + 1 + n})
+			i += 1 + n
+		case isDigit(c):
+			n := span(s, i, len(s), func(c byte) bool { return isAlnum(c) || c == '.' })
+			list = append(list, sqlToken{kind: sqlOther, start: i, end: i + n})
+			i += n
+		case isToken(c) && c != '-' || c >= 0x80:
+			n := span(s, i, len(s), func(c byte) bool { return isAlnum(c) || c == '_' || c >= 0x80 })
+			list = append(list, sqlToken{kind: sqlWord, start: i, end: i + n, word: s[i : i+n]})
+			i += n
+		default:
+			list = append(list, sqlToken{kind: sqlSign, start: i, end: i + 1, word: s[i : i+1]})
+			i++
+		}
+	}
+	return list
+}
+
+// quoteEnd is where the literal at i ends: at a quote that is not doubled or escaped.
+func quoteEnd(s string, i int) int {
+	for j := i + 1; j < len(s); j++ {
+		switch s[j] {
+		case '\\':
+			j++
+		case '\'':
+			if after(s, j+1) != '\'' {
+				return j
+			}
+			j++
+		}
+	}
+	return len(s)
+}
+
+// dollar is $tag$…$tag$, PostgreSQL's section 4.1.2.4, or a sign.
+func dollar(s string, i int) (int, sqlToken) {
+	n := span(s, i+1, 64, func(c byte) bool { return isAlnum(c) || c == '_' })
+	if after(s, i+1+n) != '$' {
+		return i + 1, sqlToken{kind: sqlSign, start: i, end: i + 1, word: "$"}
+	}
+	tag := s[i : i+n+2]
+	start := i + len(tag)
+	end := strings.Index(s[start:], tag)
+	if end < 0 {
+		return len(s), sqlToken{kind: sqlText, start: start, end: len(s)}
+	}
+	return start + end + len(tag), sqlToken{kind: sqlText, start: start, end: start + end}
+}
+
+// SQL is a statement with the literals masked that meet a secret column, and those that
+// are secret by their form.
+func (p *Policy) SQL(statement string) string {
+	t := task{p: p}
+	return t.sql(statement)
+}
+
+// Params are the parameters of a statement, those masked that meet a secret column, and
+// the others searched.
+func (p *Policy) Params(statement string, params []string) []string {
+	t := task{p: p}
+	return t.params(statement, params)
+}
+
+func (t *task) params(statement string, params []string) []string {
+	secret := map[int]bool{}
+	t.literals(statement, func(tok sqlToken) {
+		if tok.kind != sqlParam {
+			return
+		}
+		n := 0
+		for _, c := range statement[tok.start+1 : tok.end] {
+			if c < '0' || c > '9' || n > len(params) {
+				return
+			}
+			n = n*10 + int(c-'0')
+		}
+		secret[n-1] = true
+	})
+	out := make([]string, len(params))
+	for i, v := range params {
+		if out[i] = t.text("", v, 1); secret[i] && v != "NULL" {
+			out[i] = t.value(v)
+		}
+	}
+	return out
+}
+
+func (t *task) sql(s string) string {
+	var edits []edit
+	t.literals(s, func(tok sqlToken) {
+		if tok.kind == sqlParam || tok.end <= tok.start || s[tok.start:tok.end] == t.p.mask {
+			return
+		}
+		t.n++
+		with := t.p.mask
+		if tok.kind == sqlOther {
+			with = "'" + with + "'"
+		}
+		edits = append(edits, edit{tok.start, tok.end, with})
+	})
+	return apply(s, t.hits(s, tidy(edits)))
+}
+
+// isOperator says that a token may stand between a column and a value.
+func isOperator(tok sqlToken) bool {
+	switch tok.kind {
+	case sqlSign:
+		return strings.Contains("=<>!:~(|", tok.word)
+	case sqlWord:
+		switch strings.ToUpper(tok.word) {
+		case "LIKE", "ILIKE", "IN", "IS", "NOT", "BY", "TO", "AS", "WITH", "ANY", "ENCRYPTED", "UNENCRYPTED", "VALUES", "RLIKE", "E", "N", "X":
+			return true
+		}
+	}
+	return false
+}
+
+// literals gives the values that meet a secret column: after its name and an operator, or
+// at its place in an INSERT.
+func (t *task) literals(s string, do func(sqlToken)) {
+	list := sqlTokens(s)
+	var places []bool // of an INSERT's columns, those that are secret
+	for i := 0; i < len(list); i++ {
+		tok := list[i]
+		if tok.kind != sqlWord {
+			continue
+		}
+		if strings.EqualFold(tok.word, "into") {
+			places = t.columns(list, i+1)
+			continue
+		}
+		if strings.EqualFold(tok.word, "values") && places != nil {
+			i = rows(list, i+1, places, do)
+			places = nil
+			continue
+		}
+		var path []string
+		if i >= 2 && list[i-1].word == "." && list[i-2].kind == sqlWord {
+			path = []string{list[i-2].word}
+		}
+		name := tok.word
+		if strings.EqualFold(name, "identified") {
+			name = "identified_by"
+		}
+		if !t.secret(path, name) {
+			continue
+		}
+		i = met(list, i+1, do) - 1
+	}
+}
+
+// met gives the literals that a column meets, from token i on: one, or a list in
+// parentheses. It answers the token after them.
+func met(list []sqlToken, i int, do func(sqlToken)) int {
+	several := false
+	for ; i < len(list); i++ {
+		switch tok := list[i]; {
+		case tok.kind == sqlText || tok.kind == sqlOther || tok.kind == sqlParam:
+			do(tok)
+			if !several || i+1 >= len(list) || list[i+1].kind != sqlSign || list[i+1].word != "," {
+				return i + 1
+			}
+			i++
+		case !isOperator(tok):
+			return i
+		case tok.kind == sqlSign && tok.word == "(":
+			several = true
+		}
+	}
+	return i
+}
+
+// columns are the columns in parentheses after a table's name; nil where none is secret.
+func (t *task) columns(list []sqlToken, i int) (places []bool) {
+	table := ""
+	for n := 0; i < len(list) && list[i].word != "("; n++ {
+		if n > 8 || list[i].kind != sqlWord && list[i].word != "." {
+			return nil
+		}
+		if list[i].kind == sqlWord {
+			table = list[i].word
+		}
+		i++
+	}
+	any := false
+	for i++; i < len(list) && list[i].word != ")" && list[i].word != "("; i++ {
+		if list[i].kind == sqlWord {
+			secret := t.secret([]string{table}, list[i].word)
+			places = append(places, secret)
+			any = any || secret
+		}
+	}
+	if !any {
+		return nil
+	}
+	return places
+}
+
+// rows gives the secret places of the rows after VALUES and answers the last token read.
+func rows(list []sqlToken, i int, places []bool, do func(sqlToken)) int {
+	depth, place := 0, 0
+	for ; i < len(list); i++ {
+		tok := list[i]
+		switch {
+		case tok.word == "(" && tok.kind == sqlSign:
+			if depth++; depth == 1 {
+				place = 0
+			}
+		case tok.word == ")" && tok.kind == sqlSign:
+			depth--
+		case tok.word == "," && tok.kind == sqlSign:
+			if depth == 1 {
+				place++
+			}
+		case depth <= 0:
+			return i
+		case place < len(places) && places[place] && (tok.kind == sqlText || tok.kind == sqlOther || tok.kind == sqlParam):
+			do(tok)
+		}
+	}
+	return i
+}

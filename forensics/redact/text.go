@@ -1,0 +1,241 @@
+package redact
+
+import (
+	"net/url"
+	"strings"
+)
+
+func isName(c byte) bool { return isToken(c) || c == '.' }
+
+// plain masks values after names, as in password=… or "token": "…", and what is found.
+func (t *task) plain(s string) string {
+	var edits []edit
+	for i := 0; i < len(s); {
+		at := strings.IndexAny(s[i:], "=:")
+		if at < 0 {
+			break
+		}
+		i += at
+		e, next := t.assignment(s, i, len(edits) > 0 && edits[len(edits)-1].end > i)
+		if e.end > e.start {
+			edits = append(edits, e)
+		}
+		i = max(next, i+1)
+	}
+	return apply(s, t.hits(s, edits))
+}
+
+// assignment is the value after the equals sign or colon at i, where its name is secret,
+// and where to look on.
+func (t *task) assignment(s string, i int, inside bool) (edit, int) {
+	if inside || s[i] == ':' && (after(s, i+1) == '/' || after(s, i+1) == ':' || before(s, i) == ':') {
+		return edit{}, i + 1
+	}
+	j := i // end of the name
+	for j > 0 && i-j < 4 && strings.IndexByte(" \t\"'\\]", s[j-1]) >= 0 {
+		j--
+	}
+	n := back(s, j, maxName, isName)
+	if n == 0 {
+		return edit{}, i + 1
+	}
+	whole := strings.Trim(s[j-n:j], ".-")
+	path := strings.Split(whole, ".")
+	name := path[len(path)-1]
+	header := s[i] == ':' && strings.Contains(name, "-") && t.p.SecretHeader(name)
+	if !header && !t.secret(path[:len(path)-1], name) {
+		return edit{}, i + 1
+	}
+	v := i + 1
+	for v < len(s) && (s[v] == '=' || s[v] == '>') && v-i < 3 { // ==, =>
+		v++
+	}
+	for v < len(s) && (s[v] == ' ' || s[v] == '\t') {
+		v++
+	}
+	start, end := literal(s, v)
+	if word := strings.ToLower(s[start:end]); end > start && end-start <= 12 && after(s, end) == ' ' && isScheme(word) {
+		start, end = literal(s, end+1)
+	}
+	if header || normal(name) == "cookie" || normal(name) == "setcookie" {
+		if nl := strings.IndexAny(s[start:], "\r\n\""); nl >= 0 {
+			end = max(end, start+nl)
+		} else {
+			end = len(s)
+		}
+	}
+	if end <= start || strings.HasPrefix(s[start:], t.p.mask) {
+		return edit{}, i + 1
+	}
+	t.n++
+	return edit{start, end, t.p.mask}, end
+}
+
+func isScheme(word string) bool {
+	switch word {
+	case "bearer", "basic", "digest", "negotiate", "token", "apikey", "hmac":
+		return true
+	}
+	return false
+}
+
+// literal is a value as people write it: in quotes, or up to a blank or a bracket.
+func literal(s string, i int) (start, end int) {
+	for i < len(s) && s[i] == '\\' {
+		i++
+	}
+	if q := after(s, i); q == '"' || q == '\'' || q == '`' {
+		for j := i + 1; j < len(s); j++ {
+			switch {
+			case s[j] == '\\' && after(s, j+1) == q && j > i+1 && before(s, i) == '\\': // \"value\"
+				return i + 1, j
+			case s[j] == '\\':
+				j++
+			case s[j] == q:
+				return i + 1, j
+			case s[j] == '\n':
+				return i + 1, j
+			}
+		}
+		return i + 1, len(s)
+	}
+	end = i
+	for end < len(s) && strings.IndexByte(" \t\r\n,;&)}]\"'<>|", s[end]) < 0 {
+		end++
+	}
+	return i, end
+}
+
+// form masks a URL query, a whole URL, or a form.
+func (t *task) form(s string) string {
+	var edits []edit
+	for start := 0; start <= len(s); {
+		end := strings.IndexByte(s[start:], '&')
+		if end < 0 {
+			end = len(s) - start
+		}
+		end += start
+		if out := t.parameter(s[start:end]); out != s[start:end] {
+			edits = append(edits, edit{start, end, out})
+		}
+		start = end + 1
+	}
+	return apply(s, edits)
+}
+
+// parameter masks one name with its value; the name is what stands after the last of ?, #
+// and ;.
+func (t *task) parameter(part string) string {
+	start := 0
+	for {
+		eq := strings.IndexByte(part[start:], '=')
+		if eq < 0 {
+			return t.encoded(part)
+		}
+		eq += start
+		head := part[start:eq]
+		if cut := strings.LastIndexAny(head, "?#;"); cut >= 0 {
+			head = head[cut+1:]
+		}
+		path := parameterPath(head)
+		if last := len(path) - 1; last >= 0 && t.secret(path[:last], path[last]) {
+			return t.encoded(part[:eq+1]) + t.value(part[eq+1:])
+		}
+		// A value may hold names of its own: a URL in a URL, or fields with semicolons.
+		next := strings.IndexAny(part[eq+1:], "?#;")
+		if next < 0 {
+			return t.encoded(part)
+		}
+		start = eq + 1 + next
+	}
+}
+
+// parameterPath is user[card][number] or user.card.number as its names.
+func parameterPath(name string) []string {
+	if len(name) > 4*maxName {
+		name = name[:4*maxName]
+	}
+	if strings.IndexByte(name, '%') >= 0 {
+		if plain, err := url.QueryUnescape(name); err == nil {
+			name = plain
+		}
+	}
+	if strings.IndexAny(name, "[.") < 0 {
+		return []string{name}
+	}
+	return strings.FieldsFunc(name, func(r rune) bool { return r == '[' || r == ']' || r == '.' })
+}
+
+// encoded searches text that is escaped as in URLs: as it is, and where that finds
+// nothing as it reads.
+func (t *task) encoded(s string) string {
+	had := t.n
+	if out := t.words(s); t.n > had || strings.IndexAny(s, "%+") < 0 {
+		return out
+	}
+	plain, err := url.QueryUnescape(s)
+	if err != nil {
+		return s
+	}
+	out := t.words(plain)
+	if t.n == had {
+		return s
+	}
+	head, value, ok := strings.Cut(out, "=")
+	if !ok {
+		return strings.ReplaceAll(url.QueryEscape(out), url.QueryEscape(t.p.mask), t.p.mask)
+	}
+	return head + "=" + strings.ReplaceAll(url.QueryEscape(value), url.QueryEscape(t.p.mask), t.p.mask)
+}
+
+// multipart masks the parts of a form whose names are secret and searches the others.
+func (t *task) multipart(contentType, s string, depth int) string {
+	boundary := ""
+	if at := strings.Index(strings.ToLower(contentType), "boundary="); at >= 0 {
+		boundary = strings.Trim(contentType[at+9:], "\" ")
+		boundary, _, _ = strings.Cut(boundary, ";")
+		boundary = "--" + strings.TrimRight(boundary, "\" ")
+	} else {
+		boundary, _, _ = strings.Cut(s, "\n")
+		boundary = strings.TrimRight(boundary, "\r")
+	}
+	if len(boundary) < 3 || !strings.HasPrefix(boundary, "--") {
+		return t.plain(s)
+	}
+	parts := strings.Split(s, boundary)
+	for i, part := range parts {
+		head, body, ok := strings.Cut(part, "\r\n\r\n")
+		gap := "\r\n\r\n"
+		if !ok {
+			if head, body, ok = strings.Cut(part, "\n\n"); !ok {
+				continue
+			}
+			gap = "\n\n"
+		}
+		name, kind := partHead(head)
+		end := len(strings.TrimRight(body, "\r\n"))
+		path := parameterPath(name)
+		if last := len(path) - 1; last >= 0 && t.secret(path[:last], path[last]) {
+			parts[i] = head + gap + t.value(body[:end]) + body[end:]
+		} else {
+			parts[i] = head + gap + t.text(kind, body[:end], depth+1) + body[end:]
+		}
+	}
+	return strings.Join(parts, boundary)
+}
+
+// partHead is the name and the content type in the head of a part.
+func partHead(head string) (name, kind string) {
+	for line := range strings.SplitSeq(head, "\n") {
+		switch {
+		case hasFold(line, "content-disposition:"):
+			if at := strings.Index(line, " name="); at >= 0 {
+				start, end := literal(line, at+6)
+				name = line[start:end]
+			}
+		case hasFold(line, "content-type:"):
+			kind = strings.TrimSpace(line[len("content-type:"):])
+		}
+	}
+	return name, kind
+}

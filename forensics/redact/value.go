@@ -1,0 +1,242 @@
+package redact
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/pcapsule/pcapsule/forensics/internal/duck"
+)
+
+// maxWalk is how deep a value's lists and structs are walked; what lies deeper is masked.
+const maxWalk = 64
+
+// contents says how the text of a column is read; the others are guessed.
+var contents = map[string]string{
+	"postgresql_query": "sql", "mysql_query": "sql", "sql": "sql", "statement": "sql", "redis_command": "command", "redis_reply": "command",
+	"query_string": "application/x-www-form-urlencoded", "http1_target": "application/x-www-form-urlencoded", "url": "application/x-www-form-urlencoded",
+	"path": "plain", "summary": "plain", "message": "plain", "postgresql_preview": "plain",
+}
+
+// ours are columns whose names sound secret and whose values are not, and digests, which
+// are never text.
+var ours = map[string]bool{"session_id": true, "auth_kind": true, "call_id": true, "client_random": true, "server_random": true, "exe": true, "cites": true}
+
+// Value is a value of an answer, as forensics gives rows, with what the policy names
+// masked: texts by what their column holds, headers and labels by their names, and all
+// that a list, struct or map holds. Others stay as they are; nothing is changed in place.
+func (p *Policy) Value(column string, v any) any {
+	t := task{p: p}
+	return t.column(column, v)
+}
+
+// Row is a row of an answer masked as Value does, with what one column says of another:
+// the parameters of a statement, and the names of its result's columns.
+func (p *Policy) Row(columns []string, row []any) []any {
+	t := task{p: p}
+	out := make([]any, len(row))
+	find := func(name string) (any, int) {
+		if i := slices.Index(columns, name); i >= 0 && i < len(row) {
+			return row[i], i
+		}
+		return nil, -1
+	}
+	for i, v := range row {
+		name := ""
+		if i < len(columns) {
+			name = columns[i]
+		}
+		out[i] = t.column(name, v)
+	}
+	if list, i := find("postgresql_params"); i >= 0 {
+		statement, _ := find("postgresql_query")
+		if s, ok := statement.(string); ok {
+			out[i] = t.texts(list, func(params []string) []string { return t.params(s, params) })
+		}
+	}
+	if preview, i := find("postgresql_preview"); i >= 0 {
+		names, _ := find("postgresql_columns")
+		if s, ok := preview.(string); ok {
+			out[i] = t.table(s, names)
+		}
+	}
+	return out
+}
+
+func (t *task) column(name string, v any) any {
+	if v == nil || ours[name] || strings.HasSuffix(name, "sha256") || strings.HasSuffix(name, "_ns") {
+		return v
+	}
+	low := strings.ToLower(name)
+	if t.p.columns.has(low) || t.secret(nil, name) {
+		return t.whole(v, 0)
+	}
+	switch v := v.(type) {
+	case string:
+		return t.text(contents[low], v, 0)
+	case []any:
+		if low == "command" || low == "args" {
+			return t.texts(v, t.arguments)
+		}
+	}
+	return t.walk(nil, "", v, 0)
+}
+
+// texts gives a list of texts to do, where it is one.
+func (t *task) texts(v any, do func([]string) []string) any {
+	list, ok := v.([]any)
+	if !ok {
+		return v
+	}
+	words := make([]string, len(list))
+	for i, x := range list {
+		w, ok := x.(string)
+		if !ok && x != nil {
+			return t.walk(nil, "", v, 0)
+		}
+		words[i] = w
+	}
+	words = do(words)
+	out := make([]any, len(list))
+	for i, x := range list {
+		if x != nil {
+			out[i] = words[i]
+		}
+	}
+	return out
+}
+
+// whole masks all of a value.
+func (t *task) whole(v any, depth int) any {
+	if depth > maxWalk {
+		return t.p.mask
+	}
+	switch v := v.(type) {
+	case nil:
+		return nil
+	case []any:
+		return each(v, func(x any) any { return t.whole(x, depth+1) })
+	case duck.Struct:
+		out := make(duck.Struct, len(v))
+		for i, f := range v {
+			out[i] = duck.Field{Name: f.Name, Value: t.whole(f.Value, depth+1)}
+		}
+		return out
+	case duck.Map:
+		out := make(duck.Map, len(v))
+		for i, e := range v {
+			out[i] = duck.Entry{Key: e.Key, Value: t.whole(e.Value, depth+1)}
+		}
+		return out
+	case string:
+		return t.value(v)
+	}
+	t.n++
+	return t.p.mask
+}
+
+func each(list []any, do func(any) any) []any {
+	out := make([]any, len(list))
+	for i, x := range list {
+		out[i] = do(x)
+	}
+	return out
+}
+
+// walk masks below a value; name is the one it stands under, below those of path.
+func (t *task) walk(path []string, name string, v any, depth int) any {
+	if depth > maxWalk {
+		return t.p.mask
+	}
+	if name != "" && t.secret(path, name) {
+		return t.whole(v, depth)
+	}
+	below := path
+	if name != "" {
+		below = append(path[:len(path):len(path)], name)
+	}
+	switch v := v.(type) {
+	case string:
+		return t.text(contents[strings.ToLower(name)], v, 0)
+	case []byte:
+		return t.bytes(v)
+	case []any:
+		return each(v, func(x any) any { return t.walk(path, name, x, depth+1) })
+	case duck.Struct:
+		return t.fields(below, v, depth)
+	case duck.Map:
+		out := make(duck.Map, len(v))
+		for i, e := range v {
+			key, _ := e.Key.(string)
+			out[i] = duck.Entry{Key: e.Key, Value: t.walk(below, key, e.Value, depth+1)}
+		}
+		return out
+	case map[string]any:
+		out := make(map[string]any, len(v))
+		for k, x := range v {
+			out[k] = t.walk(below, k, x, depth+1)
+		}
+		return out
+	}
+	return v
+}
+
+// fields masks a struct: a pair of name and value by its name, a header as a header.
+func (t *task) fields(path []string, s duck.Struct, depth int) duck.Struct {
+	name, paired := s.Get("name").(string)
+	value, isText := s.Get("value").(string)
+	header := s.Get("kind") != nil
+	out := make(duck.Struct, len(s))
+	for i, f := range s {
+		out[i] = f
+		switch {
+		case paired && isText && f.Name == "value" && header:
+			had := value
+			if value = t.p.Header(name, value); value != had {
+				t.n++
+			}
+			out[i].Value = value
+		case paired && isText && f.Name == "value":
+			out[i].Value = t.walk(path, name, value, depth+1)
+		case paired && f.Name == "name":
+		default:
+			out[i].Value = t.walk(path, f.Name, f.Value, depth+1)
+		}
+	}
+	return out
+}
+
+// bytes searches what is not text as if it were.
+func (t *task) bytes(v []byte) any {
+	had := t.n
+	s := string(v)
+	out := t.plain(s)
+	if t.n == had {
+		return v
+	}
+	return []byte(out)
+}
+
+// table masks the columns of rows in the text format of COPY.
+func (t *task) table(s string, columns any) string {
+	list, _ := columns.([]any)
+	secret := map[int]bool{}
+	for i, c := range list {
+		if name, ok := c.(string); ok && t.secret(nil, name) {
+			secret[i] = true
+		}
+	}
+	if len(secret) == 0 {
+		return t.plain(s)
+	}
+	lines := strings.Split(s, "\n")
+	for i, line := range lines {
+		fields := strings.Split(line, "\t")
+		for j, f := range fields {
+			if secret[j] && f != `\N` {
+				fields[j] = t.value(f)
+			}
+		}
+		lines[i] = strings.Join(fields, "\t")
+	}
+	return t.plain(strings.Join(lines, "\n"))
+}

@@ -1,0 +1,107 @@
+package redact
+
+import "strings"
+
+// xml masks the text of elements and the values of attributes with secret names, and
+// searches the rest. It reads tags only, so a document that is cut or wrong is fine.
+func (t *task) xml(s string) string {
+	var edits []edit
+	var open []string // local names
+	masked := 0       // open elements from the first secret one on; 0 where none is
+	replace := func(start, end int) {
+		text := strings.TrimSpace(s[start:end])
+		if text == "" || text == t.p.mask {
+			return
+		}
+		t.n++
+		edits = append(edits, edit{start, end, t.p.mask})
+	}
+	for i := 0; i < len(s); {
+		lt := strings.IndexByte(s[i:], '<')
+		if lt < 0 {
+			lt = len(s) - i
+		}
+		if masked > 0 {
+			replace(i, i+lt)
+		}
+		if i += lt; i >= len(s) {
+			break
+		}
+		switch {
+		case strings.HasPrefix(s[i:], "<!--"):
+			i = pastAny(s, i, "-->")
+		case strings.HasPrefix(s[i:], "<![CDATA["):
+			end := pastAny(s, i, "]]>")
+			if masked > 0 {
+				replace(min(i+9, end), max(i+9, end-3))
+			}
+			i = end
+		case after(s, i+1) == '?' || after(s, i+1) == '!':
+			i = pastAny(s, i, ">")
+		case after(s, i+1) == '/':
+			if n := len(open); n > 0 {
+				open = open[:n-1]
+				masked = max(0, masked-1)
+			}
+			i = pastAny(s, i, ">")
+		default:
+			name, list, end, closed := t.tag(s, i, open)
+			edits = append(edits, list...)
+			if !closed && name != "" && len(open) < maxDepth {
+				if masked > 0 || t.secret(open, name) {
+					masked++
+				}
+				open = append(open, name)
+			}
+			i = end
+		}
+	}
+	return apply(s, t.hits(s, edits))
+}
+
+func pastAny(s string, i int, end string) int {
+	if at := strings.Index(s[i:], end); at >= 0 {
+		return i + at + len(end)
+	}
+	return len(s)
+}
+
+// tag reads the tag at i.
+func (t *task) tag(s string, i int, open []string) (name string, edits []edit, end int, closed bool) {
+	local := func(n string) string { return n[strings.LastIndexByte(n, ':')+1:] }
+	n := span(s, i+1, maxName, isXMLName)
+	name = local(s[i+1 : i+1+n])
+	i += 1 + n
+	for i < len(s) && s[i] != '>' && s[i] != '<' {
+		if s[i] == '/' && after(s, i+1) == '>' {
+			return name, edits, i + 2, true
+		}
+		n := span(s, i, maxName, isXMLName)
+		if n == 0 {
+			i++
+			continue
+		}
+		attr := local(s[i : i+n])
+		i += n
+		if after(s, i) != '=' || after(s, i+1) != '"' && after(s, i+1) != '\'' {
+			continue
+		}
+		start := i + 2
+		end := strings.IndexByte(s[start:], s[i+1])
+		if end < 0 {
+			end = len(s) - start
+		}
+		end += start
+		if end > start && s[start:end] != t.p.mask && t.judge(attr) != no && t.secret(append(open[:len(open):len(open)], name), attr) {
+			t.n++
+			edits = append(edits, edit{start, end, t.p.mask})
+		}
+		i = min(end+1, len(s))
+	}
+	if after(s, i) == '>' {
+		i++
+	}
+	return name, edits, i, false
+}
+
+func isXMLName(c byte) bool { return isToken(c) || c == ':' || c == '.' }
