@@ -147,9 +147,12 @@ func (w *identity) describe(m *bundle.Manifest) {
 func (w *identity) hear(list []said) {
 	for i := range list {
 		s := &list[i]
-		if s.iface != nil {
+		switch {
+		case s.iface != nil:
 			w.index.AddInterface(*s.iface)
-		} else {
+		case s.peer != nil:
+			w.index.AddIdentity(s.addr, *s.peer)
+		default:
 			w.index.AddName(s.addr, s.name, s.source)
 		}
 		w.has = true

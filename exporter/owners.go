@@ -22,6 +22,7 @@ type said struct {
 	name   string // from a Name Resolution Block
 	source string
 	iface  *workload.InterfaceComment
+	peer   *workload.Identity // from the owners file of a segment
 }
 
 // owners are the processes and pods that packet and interface comments name. Reading

@@ -59,6 +59,10 @@ func (r *reading) openOwners(o *opened) {
 	}
 	s := &o.side.known.Stats
 	o.side.side, o.side.groups = side, o.side.known.Groups()
+	for _, a := range o.side.known.Addresses() {
+		a.Comment.Identity.Source = word(o.header.Ring)
+		r.said = append(r.said, said{addr: a.Addr, peer: &a.Comment.Identity})
+	}
 	r.ownersCost += o.side.known.Cost()
 	r.sideCounts(side.Name, map[string]int64{"owners/lines": s.Lines, "owners/malformed": s.Malformed, "owners/oversize": long,
 		"owners/limited": s.Limited, "owners/replaced": s.Replaced})

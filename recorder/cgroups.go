@@ -6,9 +6,11 @@ import (
 	"bufio"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -118,6 +120,13 @@ func (g *groups) made(id uint64, path string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.put(id, path)
+}
+
+// paths are those of all groups that are there.
+func (g *groups) paths() []string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return slices.Collect(maps.Values(g.known))
 }
 
 // find returns the group of an id.

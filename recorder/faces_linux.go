@@ -2,10 +2,12 @@ package recorder
 
 import (
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
+	"github.com/pcapsule/pcapsule/recorder/policy"
 	"github.com/pcapsule/pcapsule/recorder/ring"
 	"github.com/pcapsule/pcapsule/recorder/workload"
 )
@@ -22,6 +24,12 @@ type face struct {
 	delivered atomic.Uint64
 	lost      atomic.Uint64
 	untold    uint64 // of these, not yet told with a packet
+
+	lane  *lane
+	ready bool             // declared: an interface without packets stays unnamed
+	who   workload.Subject // of what is known, for the warden
+	marks policy.Marks
+	gen   int // counts changes of these
 }
 
 // faces are all interfaces, by control group.
@@ -31,6 +39,8 @@ type faces struct {
 	node   string
 	ring   string
 	filter string
+	warden *warden
+	laneOf func(namespace string, pending bool) *lane
 
 	mu   sync.Mutex // guards list; a ring asks for it from its own goroutines
 	list []*face
@@ -41,66 +51,84 @@ type faces struct {
 
 const maxFaces = 50_000
 
-// of returns the interface of a group, and declares it the first time.
-func (f *faces) of(cgroup uint64, at int64, out sink) (*face, error) {
+// of returns the interface of a group.
+func (f *faces) of(cgroup uint64, at int64) *face {
 	if f.last != nil && f.last.group.id == cgroup {
-		return f.last, nil
+		return f.last
 	}
 	x := f.by[cgroup]
 	if x == nil {
 		if len(f.by) >= maxFaces {
 			if f.rest == nil {
-				rest, err := f.add(group{}, at, out)
-				if err != nil {
-					return nil, err
-				}
-				f.rest = rest
+				f.rest = f.add(group{}, at)
 			}
-			return f.rest, nil
+			return f.rest
 		}
-		var err error
-		if x, err = f.add(f.groups.find(cgroup), at, out); err != nil {
-			return nil, err
-		}
+		x = f.add(f.groups.find(cgroup), at)
 		f.by[cgroup] = x
 	}
 	f.last = x
-	return x, nil
+	return x
 }
 
-func (f *faces) add(g group, at int64, out sink) (*face, error) {
+func (f *faces) add(g group, at int64) *face {
 	c := f.comment(g, at)
 	text := workload.FormatInterfaceComment(c)
-	i := f.describe(g, &c, text)
-	id, err := out.declare(i)
-	if err != nil {
-		return nil, err
-	}
-	x := &face{id: id, name: i.Name, group: g, since: at, cgroup: c.Cgroup, comment: text}
+	x := &face{name: f.describe(g, &c, text).Name, group: g, since: at, cgroup: c.Cgroup, comment: text, who: f.subject(&g, &c)}
+	x.lane = f.laneOf(x.who.Namespace, x.who.Unnamed)
+	f.warden.know(x)
 	f.mu.Lock()
 	x.number = len(f.list)
 	f.list = append(f.list, x)
 	f.mu.Unlock()
-	return x, nil
+	return x
+}
+
+// declare tells the output of an interface, before its first packet.
+func (f *faces) declare(x *face) error {
+	if x.ready {
+		return nil
+	}
+	c := f.comment(x.group, x.since)
+	text := workload.FormatInterfaceComment(c)
+	i := f.describe(x.group, &c, text)
+	id, err := x.lane.out.declare(i)
+	if err != nil {
+		return err
+	}
+	f.mu.Lock()
+	x.id, x.ready, x.name, x.comment = id, true, i.Name, text
+	f.mu.Unlock()
+	return nil
 }
 
 // renew asks again who is behind an interface, and answers with what is known now where
 // that is not what packets were written with.
-func (f *faces) renew(x *face, out sink) (workload.InterfaceComment, bool, error) {
+func (f *faces) renew(x *face) (workload.InterfaceComment, bool, error) {
 	c := f.comment(x.group, x.since)
 	text := workload.FormatInterfaceComment(c)
 	if text == x.comment {
 		return c, false, nil
 	}
+	x.who = f.subject(&x.group, &c)
+	f.warden.know(x)
+	if l := f.laneOf(x.who.Namespace, x.who.Unnamed); l != x.lane && f.by[x.group.id] == x {
+		// What was written stays where it is; packets from now on are another's.
+		delete(f.by, x.group.id)
+		f.last = nil
+	}
 	i := f.describe(x.group, &c, text)
-	id, err := out.redeclare(x.id, i)
+	id, err := x.id, error(nil)
+	if x.ready {
+		id, err = x.lane.out.redeclare(x.id, i)
+	}
 	if err != nil {
 		return c, false, err
 	}
 	f.mu.Lock()
 	x.id, x.name, x.comment = id, i.Name, text
 	f.mu.Unlock()
-	return c, true, nil
+	return c, x.ready, nil
 }
 
 // comment is what is known of a control group.
@@ -128,6 +156,9 @@ func (f *faces) comment(g group, at int64) workload.InterfaceComment {
 	if known.Identity.Node == "" {
 		known.Identity.Node = f.node
 	}
+	if known.Identity.ValidFrom == 0 {
+		known.Identity.ValidFrom = at
+	}
 	if known.How == "" {
 		known.How = "cgroup"
 	}
@@ -141,6 +172,9 @@ func (f *faces) describe(g group, c *workload.InterfaceComment, text string) pca
 		space = "-"
 	}
 	if name == "" {
+		name = c.Identity.Container
+	}
+	if name == "" {
 		name = g.label()
 	}
 	i := pcapng.Interface{Name: clean(f.node+"/"+space+"/"+name, 200), Comments: []string{text}, Filter: f.filter}
@@ -149,6 +183,8 @@ func (f *faces) describe(g group, c *workload.InterfaceComment, text string) pca
 		i.Description = "packets without an owner"
 	case c.Identity.Pod != "":
 		i.Description = clean("pod "+c.Identity.Namespace+"/"+c.Identity.Pod+" container "+c.Identity.Container, 400)
+	case g.container != "" && c.Identity.Container != "" && !strings.HasPrefix(g.container, c.Identity.Container):
+		i.Description = clean("container "+c.Identity.Container+" of "+c.How+", "+g.container+" in "+g.path, 400)
 	case g.container != "":
 		i.Description = clean("container "+g.container+" in "+g.path, 400)
 	default:
@@ -157,25 +193,32 @@ func (f *faces) describe(g group, c *workload.InterfaceComment, text string) pca
 	return i
 }
 
-// ofPod lists the interfaces of a pod's control groups.
-func (f *faces) ofPod(uid string) (list []*face) {
+// concerned lists the interfaces of a pod's or a container's control groups.
+func (f *faces) concerned(pod, container string) (list []*face) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, x := range f.list {
-		if x.group.pod == uid {
+		if pod != "" && x.group.pod == pod || container != "" && x.group.container == container {
 			list = append(list, x)
 		}
 	}
 	return list
 }
 
-// accounts are the counters of all interfaces.
-func (f *faces) accounts(at int64) []ring.InterfaceAccount {
+// accounts are the counters of a lane's interfaces. A packet that the output has and that
+// is not counted yet is one of flying.
+func (f *faces) accounts(at int64, l *lane, flying *face) []ring.InterfaceAccount {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	list := make([]ring.InterfaceAccount, 0, len(f.list))
 	for _, x := range f.list {
+		if x.lane != l || !x.ready {
+			continue
+		}
 		delivered, lost := x.delivered.Load(), x.lost.Load()
+		if x == flying {
+			delivered++
+		}
 		known := func(n uint64) pcapng.Counter { return pcapng.Counter{N: n, Known: true} }
 		list = append(list, ring.InterfaceAccount{ID: x.id, At: at, Start: x.since,
 			Received: known(delivered + lost), OSDropped: known(lost), Delivered: known(delivered)})

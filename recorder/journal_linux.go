@@ -172,6 +172,7 @@ func (r *recording) event(e *bpf.Event) {
 	switch e.Kind {
 	case bpf.EventCgroupMake:
 		r.groups.made(e.Cgroup, clean(e.Path, 512))
+		r.names.expect(e.Path)
 		return
 	case bpf.EventCgroupRemove:
 		return
@@ -311,6 +312,7 @@ func (r *recording) turn(last uint64) {
 		r.endedSeen = n
 		if r.segment != (ring.ID{}) {
 			r.sockets.flush(int64(r.clock.now.Real), last, r.socketLine)
+			r.peers.work(int64(r.clock.now.Real), true)
 			r.journal.give(r.segment)
 			r.before, r.segment = r.segment, ring.ID{}
 			r.sideFile++
@@ -335,6 +337,7 @@ func (r *recording) side(end bool) {
 	} else {
 		r.sockets.sweep(now, r.socketLine)
 	}
+	r.peers.work(now, end)
 	if end || now-r.gaveAt > 100e6 || len(r.journal.owners)+len(r.journal.happen) > 256<<10 {
 		r.gaveAt = now
 		r.journal.give(r.segment)
@@ -344,6 +347,9 @@ func (r *recording) side(end bool) {
 // socketLine writes what is known of a socket, and of its processes where the file does
 // not have them yet. It is made by hand: there may be tens of thousands a second.
 func (r *recording) socketLine(s *socket) {
+	if s.remote.IsValid() && !s.many {
+		r.peers.saw(s.remote.Addr(), s.last, r.sideFile)
+	}
 	for i := range s.n {
 		if p := r.processes.of(s.spans[i].tgid, s.spans[i].from); p != nil && p.told != r.sideFile {
 			p.told = r.sideFile

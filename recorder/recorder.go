@@ -49,7 +49,8 @@ type Options struct {
 	Node    string          // name of this node; "" is the host's name
 	Program string          // name and version of the program
 	Count   uint64          // end after so many packets; 0 does not end
-	Source  workload.Source // who workloads are; nil where only paths of control groups tell
+	Source  workload.Source // who workloads are; nil where only this machine's runtimes and control groups tell
+	NoNames bool            // do not ask container runtimes for names
 	Keys    *Keys           // whose TLS keys are read; nil reads none
 
 	OnStart func(Started)
@@ -86,6 +87,14 @@ type Stats struct {
 	CPUs       []CPU  // by number; of Sockets
 	Parts      []Part // by interface, at most 1000
 	Keys       *KeyStats
+	Containers *ContainerStats // nil where runtimes are not asked
+}
+
+// ContainerStats says which containers have names.
+type ContainerStats struct {
+	Named    int
+	Nameless int            // no runtime told of them, yet
+	Runtimes map[string]int // named, by runtime
 }
 
 // Reasons for which packets are dropped.

@@ -41,6 +41,8 @@ type recording struct {
 	events    *mapped.Reader
 	processes *processes
 	sockets   *sockets
+	peers     peers
+	names     names
 	journal   journal
 	keys      *keyring
 	users     map[int64]string
@@ -275,6 +277,7 @@ func (r *recording) end(err error) (Stats, error) {
 		err = errors.Join(err, lossErr)
 	}
 	r.side(true)
+	r.names.end()
 	r.keys.end()
 	s, statsErr := r.stats()
 	closeErr := r.out.close(r.account)

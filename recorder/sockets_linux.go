@@ -47,6 +47,7 @@ type sockets struct {
 	last  *socket
 	free  []*socket
 	swept int64
+	peer  func(netip.Addr, int64) // is told whom sockets talk to; nil: nobody asks
 }
 
 func newSockets() *sockets { return &sockets{by: map[uint64]*socket{}} }
@@ -63,6 +64,9 @@ func (t *sockets) saw(p *bpf.Packet, ip []byte, x *face, at int64, id uint64) {
 			s.cookie, s.first, s.firstID, s.transport = p.Cookie, at, id, p.Transport
 			s.local, s.remote, _ = ends(ip, p.Outgoing)
 			t.by[p.Cookie] = s
+			if t.peer != nil {
+				t.peer(s.remote.Addr(), at)
+			}
 		}
 		t.last = s
 	}
@@ -70,6 +74,11 @@ func (t *sockets) saw(p *bpf.Packet, ip []byte, x *face, at int64, id uint64) {
 	if !s.many && (s.transport == 17 || p.Kind == bpf.Listener || p.Kind == bpf.None) {
 		if _, remote, ok := ends(ip, p.Outgoing); ok && remote != s.remote {
 			s.many = true
+		}
+	}
+	if s.many && t.peer != nil {
+		if _, remote, ok := ends(ip, p.Outgoing); ok {
+			t.peer(remote.Addr(), at)
 		}
 	}
 	s.face, s.last, s.lastID, s.dirty = x, at, id, true

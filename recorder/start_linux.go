@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -50,6 +51,7 @@ func (r *recording) start() error {
 	}
 	if err != nil {
 		r.keys.end()
+		r.names.end()
 		r.closeReaders()
 		r.progs.Close()
 		if f, ok := r.out.(*fileSink); ok {
@@ -167,9 +169,14 @@ func (r *recording) open(root string) (err error) {
 	name, first := r.out.ids()
 	r.nextID = first
 	r.groups = newGroups(root)
-	r.faces = faces{groups: r.groups, source: r.o.Source, node: r.here.node, ring: name, filter: r.o.Filter, by: map[uint64]*face{}}
+	r.names.start(&r.o, r.groups.paths())
+	r.faces = faces{groups: r.groups, source: r.names.source, node: r.here.node, ring: name, filter: r.o.Filter, by: map[uint64]*face{}}
 	r.processes = newProcesses(&r.clock)
 	r.sockets = newSockets()
+	if r.o.Source != nil {
+		r.peers = peers{source: r.o.Source, ring: name, by: map[netip.Addr]*peer{}, write: func(l addressLine) { r.journal.owner(l) }}
+		r.sockets.peer = func(a netip.Addr, at int64) { r.peers.saw(a, at, r.sideFile) }
+	}
 	r.journal = journal{out: r.out, onError: r.o.OnError}
 	r.users, r.sideFile = map[int64]string{}, 1
 	return nil

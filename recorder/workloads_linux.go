@@ -1,10 +1,13 @@
 package recorder
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
+	"time"
 
 	"github.com/pcapsule/pcapsule/bpf"
+	"github.com/pcapsule/pcapsule/recorder/internal/containers"
 	"github.com/pcapsule/pcapsule/recorder/workload"
 )
 
@@ -41,12 +44,84 @@ type kubeObject struct {
 // changesAtOnce bounds what is learned of workloads between two looks at the packets.
 const changesAtOnce = 256
 
-// takeChanges writes what was learned of workloads.
-func (r *recording) takeChanges() error {
-	if r.o.Source == nil {
+// names joins all who know workloads: the Source that was given, and this machine's
+// container runtimes.
+type names struct {
+	source   workload.Source // nil where nobody is asked
+	runtimes *containers.Source
+	stop     func()
+}
+
+// patience is how long a recording waits for names of containers that run already, so that
+// their first packets have them.
+const patience = 500 * time.Millisecond
+
+// start begins to ask runtimes, first for the containers of control groups that are there.
+func (n *names) start(o *Options, paths []string) {
+	n.source = o.Source
+	if o.NoNames {
+		return
+	}
+	n.runtimes = containers.New(containers.Options{OnError: o.OnError})
+	if n.source == nil {
+		n.source = n.runtimes
+	} else {
+		n.source = both{n.source, n.runtimes}
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	n.stop = cancel // nobody waits for it: it may be asking a daemon that is silent
+	go n.runtimes.Run(ctx)
+	first, done := context.WithTimeout(ctx, patience)
+	defer done()
+	n.runtimes.Prime(first, paths)
+}
+
+// expect is told of new control groups: their first packet comes soon.
+func (n *names) expect(path string) {
+	if n.runtimes != nil {
+		n.runtimes.Find(workload.Key{Cgroup: path})
+	}
+}
+
+func (n *names) end() {
+	if n.stop != nil {
+		n.stop()
+	}
+}
+
+func (n *names) stats() *ContainerStats {
+	if n.runtimes == nil {
 		return nil
 	}
-	changes, lost := r.o.Source.Take(changesAtOnce)
+	s := n.runtimes.State()
+	return &ContainerStats{s.Named, s.Nameless, s.Runtimes}
+}
+
+// both asks a second Source where the first knows nobody.
+type both struct{ first, second workload.Source }
+
+func (b both) Find(k workload.Key) (workload.InterfaceComment, bool) {
+	if c, ok := b.first.Find(k); ok {
+		return c, true
+	}
+	return b.second.Find(k)
+}
+
+func (b both) Take(limit int) ([]workload.Change, uint64) {
+	changes, lost := b.first.Take(limit)
+	if len(changes) >= limit {
+		return changes, lost
+	}
+	more, missed := b.second.Take(limit - len(changes))
+	return append(changes, more...), lost + missed
+}
+
+// takeChanges writes what was learned of workloads.
+func (r *recording) takeChanges() error {
+	if r.names.source == nil {
+		return nil
+	}
+	changes, lost := r.names.source.Take(changesAtOnce)
 	r.journal.lost += lost
 	for i := range changes {
 		c := &changes[i]
@@ -54,13 +129,13 @@ func (r *recording) takeChanges() error {
 			r.kubeEvent(c.Event)
 			continue
 		}
-		for _, x := range r.faces.ofPod(c.PodUID) {
-			known, changed, err := r.faces.renew(x, r.out)
+		for _, x := range r.faces.concerned(c.PodUID, c.Container) {
+			known, changed, err := r.faces.renew(x)
 			if err != nil {
 				return err
 			}
 			if changed || c.To != 0 {
-				r.journal.owner(workloadLine{Workload: json.RawMessage(workload.FormatInterfaceComment(known)), Cgroup: x.cgroup,
+				r.journal.owner(x.lane, workloadLine{Workload: json.RawMessage(workload.FormatInterfaceComment(known)), Cgroup: x.cgroup,
 					From: stamp(c.From), To: stamp(c.To), Learned: stamp(int64(r.clock.now.Real))})
 			}
 		}
@@ -69,10 +144,14 @@ func (r *recording) takeChanges() error {
 }
 
 func (r *recording) kubeEvent(e *workload.Event) {
-	if r.o.NoEvents {
+	who := workload.Subject{Namespace: e.Namespace}
+	if e.Kind == "Pod" {
+		who.Pod, who.PodUID = e.Name, e.UID
+	}
+	if r.o.NoEvents || r.warden != nil && r.warden.owned && r.warden.judge.Silenced(r.warden.judge.Marks(&who)) {
 		return
 	}
-	r.journal.event(kubeLine{Time: stamp(e.TsNs), Kind: "k8s", Type: clean(e.Type, 64), Reason: clean(e.Reason, 256), Message: clean(e.Message, 1024),
+	r.journal.event(r.laneOf(e.Namespace, false), kubeLine{Time: stamp(e.TsNs), Kind: "k8s", Type: clean(e.Type, 64), Reason: clean(e.Reason, 256), Message: clean(e.Message, 1024),
 		Object: kubeObject{clean(e.Kind, 64), clean(e.Namespace, 256), clean(e.Name, 256), clean(e.UID, 64)},
 		Count:  e.Count, First: stamp(e.FirstNs), Source: clean(e.Source, 256), Node: clean(e.Node, 256)})
 }

@@ -51,7 +51,7 @@ type Endpoint struct {
 	DNSName      Opt[string] `col:"dns_name" doc:"name that DNS answers in the capture gave this address"`
 	Hostname     Opt[string] `col:"hostname" doc:"name from a hosts file or a Name Resolution Block"`
 	External     bool        `col:"external" doc:"the address is outside private, link-local, loopback and known cluster ranges"`
-	HowKnown     string      `col:"how_known" enc:"dict" doc:"source of the identity: segment, kube, ptcpdump, hosts, nrb, dns or none; where the process is known from its socket the kind of knowledge: writer, last_user, acceptor, creator, holder_at_start, listener_inherited, shared_at_start (docs/format/owners.md)"`
+	HowKnown     string      `col:"how_known" enc:"dict" doc:"source of the identity: segment, kube, peer, ptcpdump, hosts, nrb, dns or none; where the process is known from its socket the kind of knowledge: writer, last_user, acceptor, creator, holder_at_start, listener_inherited, shared_at_start (docs/format/owners.md)"`
 	OwnerGuess   Opt[bool]   `col:"owner_guess" doc:"the process made or inherited the socket and another may use it; null where no process is known from its socket"`
 	Exe          Opt[string] `col:"exe" doc:"program file of the process"`
 	Command      []string    `col:"command" doc:"its command line, with secrets masked by the recorder"`

@@ -41,6 +41,8 @@ type wireComment struct {
 	ValidFrom   string            `json:"valid_from,omitempty"`
 	How         string            `json:"how,omitempty"`
 	Cut         bool              `json:"cut,omitempty"`
+	Kind        string            `json:"kind,omitempty"` // service or host; all others follow from what is set
+	Name        string            `json:"name,omitempty"` // of these two
 }
 
 // FormatInterfaceComment writes the comment of an interface: one JSON object of at most
@@ -53,6 +55,9 @@ func FormatInterfaceComment(c InterfaceComment) string {
 		Container: short(id.Container), Namespace: short(id.Namespace), Pod: short(id.Pod),
 		Image: cleanName(id.Image), Process: short(id.Process), PID: max(id.PID, 0), HostNetwork: c.HostNetwork,
 		ValidFrom: formatTime(id.ValidFrom), How: short(c.How), Cut: c.Cut,
+	}
+	if id.Kind == "service" || id.Kind == "host" {
+		w.Kind, w.Name = id.Kind, short(id.Name)
 	}
 	if id.Workload != "" {
 		w.Owner = &wireOwner{Kind: short(id.WorkloadKind), Name: short(id.Workload)}
@@ -96,7 +101,7 @@ func FormatInterfaceComment(c InterfaceComment) string {
 		case len(w.Services) > 0:
 			w.Services = w.Services[:len(w.Services)-1]
 		default:
-			return text // never above the limit: twelve short fields fit even where all is escaped
+			return text // never above the limit: fourteen short fields fit even where all is escaped
 		}
 	}
 }
@@ -160,6 +165,9 @@ func (w *wireComment) comment() InterfaceComment {
 		}
 	}
 	id.settle("segment", c.Ring)
+	if w.Kind == "service" || w.Kind == "host" {
+		id.Kind, id.Name = w.Kind, cleanName(w.Name)
+	}
 	return c
 }
 

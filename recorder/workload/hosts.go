@@ -123,6 +123,9 @@ func (x *Index) AddIdentity(addr netip.Addr, id Identity) bool {
 			return true
 		}
 	}
+	if id.HowKnown == knownAsPeer && x.sameSaid(addr, &id) {
+		return true
+	}
 	cost := int64(512 + 64*len(id.Labels))
 	if len(x.said[addr]) >= maxNames*64 || x.kept+cost > maxKept {
 		return false
@@ -131,6 +134,37 @@ func (x *Index) AddIdentity(addr netip.Addr, id Identity) bool {
 	x.view.Store(nil)
 	x.said[addr] = append(x.said[addr], id)
 	return true
+}
+
+// knownAsPeer is HowKnown of those whom a recorder knew by their address, not by their
+// packets.
+const knownAsPeer = "peer"
+
+// sameSaid joins what recorders say of the same pod or service at an address: segments
+// tell of its end later than of its beginning, nodes learn at different times.
+func (x *Index) sameSaid(addr netip.Addr, id *Identity) bool {
+	for i := range x.said[addr] {
+		was := &x.said[addr][i]
+		if was.HowKnown != knownAsPeer || was.Kind != id.Kind || was.Namespace != id.Namespace || was.Name != id.Name || was.PodUID != id.PodUID ||
+			id.PodUID == "" && was.ValidFrom != id.ValidFrom {
+			continue
+		}
+		now := *was
+		now.ValidFrom = min(was.ValidFrom, id.ValidFrom)
+		if now.ValidTo == 0 || id.ValidTo != 0 && id.ValidTo < now.ValidTo {
+			now.ValidTo = id.ValidTo
+		}
+		if now.Source > id.Source { // the same in any order
+			now.Source = id.Source
+		}
+		now.fill(id)
+		if now.ValidFrom != was.ValidFrom || now.ValidTo != was.ValidTo || now.Source != was.Source || len(now.Labels) != len(was.Labels) || len(now.Services) != len(was.Services) {
+			x.view.Store(nil)
+		}
+		*was = now
+		return true
+	}
+	return false
 }
 
 func compareSaid(a, b Identity) int {

@@ -34,6 +34,7 @@ func (x *Index) Lookup(addr netip.Addr, port uint16, proto uint8, t int64) (Iden
 			id, ok = told, true
 		}
 	}
+	id, ok = v.peer(h, id, ok, t)
 	if h.hostname == nil {
 		return id, ok
 	}
@@ -47,6 +48,37 @@ func (x *Index) Lookup(addr netip.Addr, port uint16, proto uint8, t int64) (Iden
 	return id, true
 }
 
+// peer adds what recorders knew of an address that was not theirs: less than others, but
+// they were there. A segment's word for a pod ends where somebody else has its address,
+// which only peers tell.
+func (v *view) peer(h *holders, id Identity, ok bool, t int64) (Identity, bool) {
+	s, found := single(h.peers, t)
+	if !found {
+		s, found = near(h.peers, t)
+		if found && ok {
+			return id, ok
+		}
+	}
+	if !found {
+		return id, ok
+	}
+	told := v.ids[s.who]
+	told.ValidFrom, told.ValidTo = s.times()
+	switch {
+	case !ok:
+		return told, true
+	case id.HowKnown == "segment" && id.Kind == "pod" && told.Kind == "pod" && id.PodUID != told.PodUID && id.PodUID != "" && told.ValidFrom > id.ValidFrom:
+		return told, true
+	}
+	from, to := id.ValidFrom, id.ValidTo
+	id.fill(&told)
+	id.ValidFrom = from
+	if to != 0 {
+		id.ValidTo = to
+	}
+	return id, true
+}
+
 // rank orders the sources of an identity; the smaller counts more.
 func rank(how string) int {
 	switch how {
@@ -54,14 +86,16 @@ func rank(how string) int {
 		return 0
 	case "kube":
 		return 1
-	case "ptcpdump":
+	case knownAsPeer:
 		return 2
-	case "hosts":
+	case "ptcpdump":
 		return 3
-	case "nrb":
+	case "hosts":
 		return 4
+	case "nrb":
+		return 5
 	}
-	return 5
+	return 6
 }
 
 // Fill takes what id lacks from other, where both mean the same pod.

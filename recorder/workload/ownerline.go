@@ -58,16 +58,25 @@ type GroupOwner struct {
 	From, To int64 // ns; 0 where open
 }
 
+// AddressOwner says who had an address for a while, as a recorder knew: a pod or service,
+// of any node.
+type AddressOwner struct {
+	Addr    netip.Addr
+	Comment InterfaceComment // Identity has the time in which it holds
+}
+
 // OwnerLine is a line of an owners file; one of the pointers is set.
 type OwnerLine struct {
 	Process *Process
 	Socket  *Socket
+	Address *AddressOwner
 	Group   *GroupOwner
 }
 
 type wireOwnerLine struct {
 	wireProcess
 	Socket   string          `json:"socket,omitempty"`
+	Address  string          `json:"address,omitempty"`
 	Workload json.RawMessage `json:"workload,omitempty"`
 	Protocol string          `json:"protocol,omitempty"`
 	Local    string          `json:"local,omitempty"`
@@ -160,6 +169,9 @@ func parseOwnerLine(line []byte) (OwnerLine, bool) {
 	case w.Socket != "":
 		s, ok := w.socket()
 		return OwnerLine{Socket: s}, ok
+	case w.Address != "":
+		a, ok := w.address()
+		return OwnerLine{Address: a}, ok
 	case len(w.Workload) > 0:
 		g, ok := w.group()
 		return OwnerLine{Group: g}, ok
@@ -203,10 +215,29 @@ func (w *wireOwnerLine) socket() (*Socket, bool) {
 	return s, true
 }
 
-func (w *wireOwnerLine) group() (*GroupOwner, bool) {
+func (w *wireOwnerLine) address() (*AddressOwner, bool) {
+	a, ok := parseAddr(w.Address)
+	if !ok {
+		return nil, false
+	}
+	comment, ok := w.comment()
+	if !ok {
+		return nil, false
+	}
+	id := &comment.Identity
+	id.ValidFrom, id.ValidTo = parseTime(w.From), parseTime(w.To)
+	id.HowKnown = knownAsPeer
+	if id.ValidTo != 0 && id.ValidTo < id.ValidFrom {
+		return nil, false
+	}
+	return &AddressOwner{a, comment}, id.Kind != ""
+}
+
+// comment reads the key workload.
+func (w *wireOwnerLine) comment() (InterfaceComment, bool) {
 	var c wireComment
 	if len(w.Workload) > maxComment || json.Unmarshal(w.Workload, &c) != nil {
-		return nil, false
+		return InterfaceComment{}, false
 	}
 	if c.Cgroup == "" {
 		c.Cgroup = w.Cgroup
@@ -215,7 +246,11 @@ func (w *wireOwnerLine) group() (*GroupOwner, bool) {
 		c.Ring = "-"
 	}
 	// What is written again must be read as the same, so it is cut as the writer cuts.
-	comment, ok := ParseInterfaceComment(FormatInterfaceComment(c.comment()))
+	return ParseInterfaceComment(FormatInterfaceComment(c.comment()))
+}
+
+func (w *wireOwnerLine) group() (*GroupOwner, bool) {
+	comment, ok := w.comment()
 	if !ok {
 		return nil, false
 	}
@@ -242,6 +277,11 @@ func AppendOwnerLine(b []byte, l OwnerLine) []byte {
 		for _, o := range s.Owners {
 			w.Owners = append(w.Owners, wireOwned{o.PID, o.TID, o.Word, o.Process, formatTime(o.From), formatTime(o.To)})
 		}
+	case l.Address != nil:
+		c := l.Address.Comment
+		w.Address, w.From, w.To = l.Address.Addr.String(), formatTime(c.Identity.ValidFrom), formatTime(c.Identity.ValidTo)
+		c.Identity.ValidFrom = 0
+		w.Workload = json.RawMessage(FormatInterfaceComment(c))
 	case l.Group != nil:
 		g := l.Group
 		w.Workload = json.RawMessage(FormatInterfaceComment(g.Comment))

@@ -26,7 +26,9 @@ type Owners struct {
 	byKey   map[string]int32 // the last one of a key, from 1
 	byPID   map[int64]int32
 	groups  []knownGroup
-	texts   map[string]string // control groups and keys, each once
+	addrs   []knownAddress
+	byAddr  map[addressKey]int32 // from 1
+	texts   map[string]string    // control groups and keys, each once
 	Stats   OwnersStats
 }
 
@@ -36,6 +38,18 @@ type OwnersStats struct {
 	Malformed int64
 	Limited   int64 // left out for want of room
 	Replaced  int64 // by a later line of the same socket
+}
+
+type knownAddress struct {
+	AddressOwner
+	line int64
+}
+
+// addressKey is who an address was said to be, since when.
+type addressKey struct {
+	addr                       netip.Addr
+	kind, namespace, name, uid string
+	from                       int64
 }
 
 type socketKey struct {
@@ -70,7 +84,7 @@ type knownGroup struct {
 
 // NewOwners makes an Owners that keeps so many bytes at most.
 func NewOwners(room int64) *Owners {
-	return &Owners{room: room, by: map[socketKey]int32{}, cookies: map[uint64]int32{}, byKey: map[string]int32{}, byPID: map[int64]int32{}, texts: map[string]string{}}
+	return &Owners{room: room, by: map[socketKey]int32{}, cookies: map[uint64]int32{}, byKey: map[string]int32{}, byPID: map[int64]int32{}, byAddr: map[addressKey]int32{}, texts: map[string]string{}}
 }
 
 // Cost is how many bytes it keeps, by its own account.
@@ -83,6 +97,32 @@ func (x *Owners) Groups() []GroupOwner {
 		list[i] = x.groups[i].GroupOwner
 	}
 	return list
+}
+
+// Addresses are what lines tell of addresses, in their order.
+func (x *Owners) Addresses() []AddressOwner {
+	list := make([]AddressOwner, len(x.addrs))
+	for i := range x.addrs {
+		list[i] = x.addrs[i].AddressOwner
+	}
+	return list
+}
+
+// addAddress takes what a line says of an address. Said again of the same pod or service,
+// and since the same time, it takes the place of what was said before.
+func (x *Owners) addAddress(a *AddressOwner, no int64) {
+	id := &a.Comment.Identity
+	key := addressKey{a.Addr, id.Kind, id.Namespace, id.Name, id.PodUID, id.ValidFrom}
+	if i := x.byAddr[key]; i != 0 {
+		x.addrs[i-1] = knownAddress{*a, no}
+		x.Stats.Replaced++
+		return
+	}
+	if !x.pay(int64(2048 + 64*len(id.Labels))) {
+		return
+	}
+	x.addrs = append(x.addrs, knownAddress{*a, no})
+	x.byAddr[key] = int32(len(x.addrs))
 }
 
 // UseGroup says that the group with that place in Groups was asked for.
@@ -102,6 +142,8 @@ func (x *Owners) Add(line []byte) {
 		x.addProcess(l.Process, no)
 	case l.Socket != nil:
 		x.addSocket(l.Socket, no)
+	case l.Address != nil:
+		x.addAddress(l.Address, no)
 	case x.pay(4096):
 		x.groups = append(x.groups, knownGroup{GroupOwner: *l.Group, line: no})
 	}
@@ -344,6 +386,10 @@ func (x *Owners) AppendUsed(b []byte) []byte {
 		if g := &x.groups[i]; g.used {
 			list = append(list, placed{g.line, OwnerLine{Group: &g.GroupOwner}})
 		}
+	}
+	for i := range x.addrs { // only addresses with packets are told of
+		a := &x.addrs[i]
+		list = append(list, placed{a.line, OwnerLine{Address: &a.AddressOwner}})
 	}
 	slices.SortFunc(list, func(a, b placed) int { return cmp64(a.line, b.line) })
 	for i := range list {

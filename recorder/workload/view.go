@@ -16,6 +16,7 @@ type span struct {
 // holders is everybody who has an address, ever.
 type holders struct {
 	said     []span             // told by recorders; one at a time
+	peers    []span             // told by recorders of others; one at a time
 	pods     []span             // pods with an address of their own; one at a time
 	hostPods map[portKey][]span // pods that listen on their node's address
 	services []span             // several at a time, by name
@@ -84,7 +85,7 @@ func (x *Index) build() *view {
 	b.addSaid()
 	b.addNames()
 	for _, h := range b.v.addrs {
-		h.pods, h.nodes, h.said = b.clip(h.pods), b.clip(h.nodes), b.clip(h.said)
+		h.pods, h.nodes, h.said, h.peers = b.clip(h.pods), b.clip(h.nodes), b.clip(h.said), b.clip(h.peers)
 	}
 	b.addRanges()
 	return b.v
@@ -433,7 +434,11 @@ func (b *builder) addSaid() {
 			if id.ValidTo != 0 {
 				s.to = max(id.ValidTo, s.from)
 			}
-			h.said = append(h.said, s)
+			if id.HowKnown == knownAsPeer {
+				h.peers = append(h.peers, s)
+			} else {
+				h.said = append(h.said, s)
+			}
 		}
 	}
 }

@@ -1,0 +1,149 @@
+package recorder
+
+import (
+	"encoding/json"
+	"net/netip"
+
+	"github.com/pcapsule/pcapsule/recorder/workload"
+)
+
+// peers says in the owners file who was behind the addresses that sockets talked to, so
+// that a segment alone names pods and services of other nodes. An address is asked about
+// at the times of its packets, and again a little later: what an API tells of somebody
+// comes after his first packets.
+type peers struct {
+	source workload.Source // nil: nobody knows addresses
+	ring   string
+	write  func(addressLine)
+
+	by    map[netip.Addr]*peer
+	order []netip.Addr // the oldest first
+	due   []*peer
+	again []*peer // by the time of their next turn
+	last  netip.Addr
+}
+
+const (
+	maxPeers    = 16384 // addresses that are remembered
+	maxPeerTold = 8     // who had one of them
+	peerEvery   = 1e9   // ns between questions about an address with packets
+	peerLater   = 3e9   // ns until an answer is checked again
+	peerAtOnce  = 512   // questions between two looks at the packets
+)
+
+// peer is an address.
+type peer struct {
+	addr   netip.Addr
+	at     int64  // of its last packet
+	asked  int64  // for which packet
+	file   uint64 // side file that has what is known
+	checks int    // turns left
+	next   int64
+	due    bool
+	told   []toldPeer
+}
+
+// toldPeer is who an address was said to be.
+type toldPeer struct {
+	at   int64 // of a packet
+	line addressLine
+	file uint64
+}
+
+// addressLine says who an address was.
+type addressLine struct {
+	Address  string          `json:"address"`
+	Workload json.RawMessage `json:"workload"`
+	From     string          `json:"from,omitempty"`
+	To       string          `json:"to,omitempty"`
+	Learned  string          `json:"learned"`
+}
+
+// saw notes a packet of an address. file numbers the side file that it belongs to.
+func (t *peers) saw(a netip.Addr, at int64, file uint64) {
+	if t.source == nil || !a.IsValid() || a.IsLoopback() || a.IsUnspecified() || a.IsMulticast() {
+		return
+	}
+	p := t.by[a]
+	if p == nil {
+		if len(t.order) >= maxPeers {
+			delete(t.by, t.order[0])
+			t.order = t.order[1:]
+		}
+		p = &peer{addr: a}
+		t.by[a] = p
+		t.order = append(t.order, a)
+	}
+	p.at = at
+	if !p.due && (p.file != file || at-p.asked >= peerEvery) {
+		p.due, p.file = true, file
+		t.due = append(t.due, p)
+	}
+}
+
+// work asks about addresses that are due, at most so many; all where the side file ends.
+func (t *peers) work(now int64, all bool) {
+	n := len(t.due)
+	if !all {
+		n = min(n, peerAtOnce)
+	}
+	for _, p := range t.due[:n] {
+		p.due = false
+		p.asked = p.at
+		t.ask(p, p.at, p.file, now)
+		if p.checks == 0 {
+			t.again = append(t.again, p)
+			p.next = now + peerLater
+		}
+		p.checks = 2
+	}
+	if t.due = t.due[n:]; len(t.due) == 0 {
+		t.due = nil
+	}
+	for range min(len(t.again), peerAtOnce) {
+		p := t.again[0]
+		if p.next > now && !all {
+			break
+		}
+		t.again = t.again[1:]
+		t.ask(p, p.asked, p.file, now)
+		for _, old := range p.told {
+			t.ask(p, old.at, p.file, now)
+		}
+		if p.checks--; p.checks > 0 {
+			p.next = now + peerLater
+			t.again = append(t.again, p)
+		}
+	}
+	if len(t.again) == 0 {
+		t.again = nil
+	}
+}
+
+// ask writes who an address was at a time, where the file does not say it yet.
+func (t *peers) ask(p *peer, at int64, file uint64, now int64) {
+	c, ok := t.source.Find(workload.Key{Addr: p.addr, At: at})
+	if !ok {
+		return
+	}
+	from, to := c.Identity.ValidFrom, c.Identity.ValidTo
+	c.Ring, c.Addresses, c.Identity.ValidFrom = t.ring, nil, 0
+	line := addressLine{p.addr.String(), json.RawMessage(workload.FormatInterfaceComment(c)), stamp(from), stamp(to), stamp(now)}
+	for i := range p.told {
+		x := &p.told[i]
+		if string(x.line.Workload) != string(line.Workload) || x.line.From != line.From {
+			continue
+		}
+		if x.line.To == line.To && x.file == file {
+			return
+		}
+		x.line, x.file = line, file
+		t.write(line)
+		return
+	}
+	if len(p.told) >= maxPeerTold {
+		p.told = append(p.told[:0], p.told[1:]...)
+	}
+	p.told = append(p.told, toldPeer{at, line, file})
+	t.write(line)
+}
