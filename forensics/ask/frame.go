@@ -1,6 +1,7 @@
 package ask
 
 import (
+	"context"
 	"fmt"
 	"strings"
 
@@ -122,4 +123,20 @@ func clip(s string, n int) string {
 		cut--
 	}
 	return fmt.Sprintf("%s… (%d bytes in all)", strings.ToValidUTF8(s[:cut], "\uFFFD"), len(s))
+}
+
+// NewFrame begins an answer about the whole case.
+func NewFrame(ctx context.Context, c *forensics.Case) (Frame, error) {
+	w, err := Scope{}.read(c)
+	if err != nil {
+		return Frame{}, err
+	}
+	return w.frame(ctx, c)
+}
+
+// ReadTime reads a time as a Scope has it: RFC 3339, or a length before the end of the
+// case. It gives missing for an empty text.
+func ReadTime(c *forensics.Case, field, text string, missing int64) (int64, error) {
+	_, last, _ := c.Window()
+	return readTime(field, text, missing, last)
 }

@@ -175,3 +175,8 @@ func calls(ctx context.Context, c *forensics.Case, limit int, order, where strin
 
 // someCalls is SQL for the call_ids of up to three calls of a group, the earliest.
 const someCalls = `list_transform(arg_min(call_id, ts_ns, 3), x -> lower(hex(x))) AS call_ids`
+
+// CallsWhere lists calls for a condition of SQL on the table calls, by time.
+func CallsWhere(ctx context.Context, c *forensics.Case, limit int, where string, args ...any) ([]Call, bool, error) {
+	return calls(ctx, c, limit, "ts_ns, call_id", where, args...)
+}

@@ -1,0 +1,282 @@
+package check
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/ask"
+)
+
+// maxBody is how much of a body is held to a schema; a longer one is said to be too long.
+const maxBody = 8 << 20
+
+// exchange is a call as schemas see it.
+type exchange struct {
+	call              ask.Call
+	method            string
+	url               *url.URL
+	status            int
+	request, response http.Header
+	reqHash, resHash  string
+	reqBody, resBody  *body
+}
+
+// exchanges gives the HTTP calls of a scope, one after the other.
+func (q *scope) exchanges(ctx context.Context, do func(*exchange) error) error {
+	const most, maxFetch = 2000, 32 // calls held at once, and with their bodies
+	after, id := int64(-1<<63), []byte{}
+	for {
+		rest := q.with("(ts_ns > ? OR ts_ns = ? AND call_id > ?)", after, after, id)
+		list, more, err := ask.CallsWhere(ctx, q.c, most, rest.where, rest.args...)
+		if err != nil {
+			return err
+		}
+		r, err := q.c.Query(ctx, forensics.Query{SQL: `SELECT ts_ns, call_id, method, host, path, query_string, status_code, headers, request_body_sha256, response_body_sha256
+			FROM calls WHERE ` + rest.where + ` ORDER BY ts_ns, call_id`, Args: rest.args, Limit: most})
+		if err != nil {
+			return err
+		}
+		var page []*exchange
+		for i, row := range r.Rows {
+			if i >= len(list) {
+				break
+			}
+			x := &exchange{call: list[i], request: http.Header{}, response: http.Header{}}
+			after, _ = row[0].(int64)
+			id, _ = row[1].([]byte)
+			x.method, _ = row[2].(string)
+			host, _ := row[3].(string)
+			p, _ := row[4].(string)
+			raw, _ := row[5].(string)
+			x.url = &url.URL{Scheme: "http", Host: host, Path: p, RawQuery: raw}
+			if u, err := url.PathUnescape(p); err == nil {
+				x.url.Path, x.url.RawPath = u, p
+			}
+			status, _ := row[6].(int64)
+			x.status = int(status)
+			x.takeHeaders(row[7])
+			reqHash, _ := row[8].([]byte)
+			resHash, _ := row[9].([]byte)
+			x.reqHash, x.resHash = hex.EncodeToString(reqHash), hex.EncodeToString(resHash)
+			page = append(page, x)
+		}
+		for some := range slices.Chunk(page, maxFetch) {
+			if err := q.fetch(ctx, some); err != nil {
+				return err
+			}
+			for _, x := range some {
+				if err := do(x); err != nil {
+					return err
+				}
+				x.reqBody, x.resBody = nil, nil
+			}
+		}
+		if !more || len(r.Rows) == 0 {
+			return nil
+		}
+	}
+}
+
+func (x *exchange) takeHeaders(v any) {
+	list, _ := v.([]any)
+	for _, e := range list {
+		s, _ := e.(forensics.Struct)
+		name, _ := s.Get("name").(string)
+		value, _ := s.Get("value").(string)
+		switch s.Get("kind") {
+		case "request":
+			x.request.Add(name, value)
+		case "response":
+			x.response.Add(name, value)
+		}
+	}
+}
+
+// body is a decoded body.
+type body struct {
+	text  []byte
+	whole bool // all of it is in text
+}
+
+// fetch reads the bodies of some exchanges.
+func (q *scope) fetch(ctx context.Context, list []*exchange) error {
+	wanted := map[string]*body{}
+	var marks []string
+	var args []any
+	for _, x := range list {
+		for _, hash := range []string{x.reqHash, x.resHash} {
+			if hash != "" && wanted[hash] == nil {
+				wanted[hash] = &body{}
+				raw, err := hex.DecodeString(hash)
+				if err != nil {
+					return err
+				}
+				marks, args = append(marks, "?"), append(args, raw)
+			}
+		}
+	}
+	if len(marks) > 0 {
+		// Parts overlap: what a part repeats of the one before is cut by its offset.
+		_, err := q.c.Each(ctx, forensics.Query{SQL: `SELECT DISTINCT sha256, part, "offset", size, complete, coalesce(encode(text), bytes) FROM bodies
+			WHERE sha256 IN (` + strings.Join(marks, ", ") + `) AND "offset" < ` + fmt.Sprint(maxBody) + ` ORDER BY sha256, part`, Args: args}, nil,
+			func(_ []forensics.Column, row []any) error {
+				hash, _ := row[0].([]byte)
+				b := wanted[hex.EncodeToString(hash)]
+				offset, _ := row[2].(int64)
+				size, _ := row[3].(int64)
+				complete, _ := row[4].(bool)
+				data, _ := row[5].([]byte)
+				if have := int64(len(b.text)); offset <= have && offset+int64(len(data)) > have {
+					b.text = append(b.text, data[have-offset:]...)
+				}
+				b.whole = complete && int64(len(b.text)) == size && size <= maxBody
+				return nil
+			})
+		if err != nil {
+			return err
+		}
+	}
+	none := &body{whole: true}
+	for _, x := range list {
+		x.reqBody, x.resBody = wanted[x.reqHash], wanted[x.resHash]
+		if x.reqHash == "" {
+			x.reqBody = none
+		}
+		if x.resHash == "" {
+			x.resBody = none
+		}
+	}
+	return nil
+}
+
+// bodies holds JSON bodies to schemas. Equal bodies are looked at once.
+func (s *Rules) bodies(ctx context.Context, q *scope, r *Rule, o *Outcome) error {
+	for _, e := range []struct {
+		side string
+		doc  *Document
+	}{{"request", r.RequestSchema}, {"response", r.ResponseSchema}} {
+		if e.doc == nil {
+			continue
+		}
+		schema, err := s.schema(e.doc)
+		if err != nil {
+			return err
+		}
+		seen := map[string]string{}
+		err = q.exchanges(ctx, func(x *exchange) error {
+			hash, b := x.reqHash, x.reqBody
+			if e.side == "response" {
+				hash, b = x.resHash, x.resBody
+				if x.status == 0 {
+					return nil // no answer: rules about answers say so themselves
+				}
+			}
+			what, known := seen[hash]
+			if !known {
+				what = against(schema, b.text, b.whole)
+				if len(seen) < 100_000 {
+					seen[hash] = what
+				}
+			}
+			if what != "" {
+				o.fail(&x.call, e.side+" body as its schema says", "%s", what)
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// against says what is wrong with a body, nothing where it is as it should be.
+func against(schema *jsonschema.Schema, text []byte, whole bool) string {
+	if !whole {
+		return "the body was not recorded whole, or is too long"
+	}
+	if len(bytes.TrimSpace(text)) == 0 {
+		return "no body"
+	}
+	v, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
+	if err != nil {
+		return "not JSON: " + err.Error()
+	}
+	var bad *jsonschema.ValidationError
+	if err := schema.Validate(v); errors.As(err, &bad) {
+		return strings.Join(reasons(bad, nil), "; ")
+	} else if err != nil {
+		return err.Error()
+	}
+	return ""
+}
+
+// reasons are the innermost things that are wrong, with their places, at most five.
+func reasons(e *jsonschema.ValidationError, out []string) []string {
+	if len(e.Causes) == 0 && len(out) < 5 {
+		text := e.Error()
+		if _, rest, ok := strings.Cut(text, "\n- "); ok {
+			text = rest
+		}
+		return append(out, text)
+	}
+	for _, c := range e.Causes {
+		out = reasons(c, out)
+	}
+	return out
+}
+
+// schema compiles a JSON Schema; its references reach only files beside the rules.
+func (s *Rules) schema(d *Document) (*jsonschema.Schema, error) {
+	c := jsonschema.NewCompiler()
+	c.AssertFormat()
+	c.UseLoader(loader{s})
+	name := "rules:///" + d.File
+	if d.File == "" {
+		name = "rules:///.inline"
+		text, err := json.Marshal(d.Inline)
+		if err != nil {
+			return nil, fmt.Errorf("schema: %w", err)
+		}
+		v, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
+		if err != nil {
+			return nil, fmt.Errorf("schema: %w", err)
+		}
+		if err := c.AddResource(name, v); err != nil {
+			return nil, fmt.Errorf("schema: %w", err)
+		}
+	}
+	out, err := c.Compile(name)
+	if err != nil {
+		return nil, fmt.Errorf("schema %s: %w", d.File, err)
+	}
+	return out, nil
+}
+
+// loader reads schemas beside the rules, JSON or YAML.
+type loader struct{ s *Rules }
+
+// Load implements jsonschema.URLLoader.
+func (l loader) Load(location string) (any, error) {
+	name, ok := strings.CutPrefix(location, "rules:///")
+	if !ok {
+		return nil, fmt.Errorf("%s: schemas are read from beside the rules only", location)
+	}
+	text, err := l.s.read(path.Clean(name))
+	if err != nil {
+		return nil, err
+	}
+	return documentOf(text)
+}

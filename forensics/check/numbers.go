@@ -1,0 +1,117 @@
+package check
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pcapsule/pcapsule/forensics/ask"
+)
+
+func (s *Rules) counts(_ context.Context, _ *scope, r *Rule, o *Outcome) error {
+	if r.Count == nil {
+		return nil
+	}
+	o.Measured = append(o.Measured, fmt.Sprintf("%d calls", o.Calls))
+	if !r.Count.holds(o.Calls) {
+		o.fail(nil, r.Count.String()+" calls", "%d calls", o.Calls)
+	}
+	return nil
+}
+
+func summaryOf(c *ask.Call) string {
+	return strings.TrimSpace(c.Status + " in " + fmt.Sprint(c.ElapsedMs) + " ms")
+}
+
+func (s *Rules) every(ctx context.Context, q *scope, r *Rule, o *Outcome) error {
+	if r.Every == "" {
+		return nil
+	}
+	others, err := q.butNot(r.Every)
+	if err != nil {
+		return err
+	}
+	return others.breakAll(ctx, o, r.Every, summaryOf)
+}
+
+func (s *Rules) never(ctx context.Context, q *scope, r *Rule, o *Outcome) error {
+	if r.Never == "" {
+		return nil
+	}
+	those, err := q.and(r.Never)
+	if err != nil {
+		return err
+	}
+	return those.breakAll(ctx, o, "never "+r.Never, summaryOf)
+}
+
+// latency holds quantiles of the time from the first byte of the request to the last of the
+// response. Calls without an answer have none; they are said, not counted as quick.
+func (s *Rules) latency(ctx context.Context, q *scope, r *Rule, o *Outcome) error {
+	if len(r.Latency) == 0 {
+		return nil
+	}
+	names := slices.SortedFunc(maps.Keys(r.Latency), func(a, b string) int { return strings.Compare(order(a), order(b)) })
+	var list []string
+	for _, name := range names {
+		if name == "mean" {
+			list = append(list, "avg(elapsed_us)::BIGINT")
+		} else {
+			list = append(list, fmt.Sprintf("quantile_disc(elapsed_us, %g)", quantiles[name]))
+		}
+	}
+	row, err := q.numbers(ctx, strings.Join(list, ", ")+", count(*) - count(elapsed_us)")
+	if err != nil {
+		return err
+	}
+	if n, _ := row[len(names)].(int64); n > 0 {
+		o.Measured = append(o.Measured, fmt.Sprintf("%d calls without an answer have no latency", n))
+	}
+	for i, name := range names {
+		us, ok := row[i].(int64)
+		if !ok {
+			o.fail(nil, fmt.Sprintf("%s at most %s", name, time.Duration(r.Latency[name])), "no call has a latency")
+			continue
+		}
+		got, most := time.Duration(us)*time.Microsecond, time.Duration(r.Latency[name])
+		o.Measured = append(o.Measured, fmt.Sprintf("%s %s", name, got))
+		if got <= most {
+			continue
+		}
+		slow := q.with("elapsed_us > ?", most.Microseconds())
+		if err := slow.breakAll(ctx, o, fmt.Sprintf("%s at most %s", name, most), func(c *ask.Call) string {
+			return fmt.Sprintf("%s %s; this call %g ms", name, got, c.ElapsedMs)
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// order sorts names of quantiles by what they are.
+func order(name string) string {
+	if name == "mean" {
+		return "0"
+	}
+	return fmt.Sprintf("%.4f", quantiles[name])
+}
+
+func (s *Rules) errorRate(ctx context.Context, q *scope, r *Rule, o *Outcome) error {
+	if r.ErrorRate == nil || o.Calls == 0 {
+		return nil
+	}
+	bad := q.with("(failed OR error IS NOT NULL)")
+	n, err := bad.count(ctx, "")
+	if err != nil {
+		return err
+	}
+	got := float64(n) / float64(o.Calls)
+	o.Measured = append(o.Measured, fmt.Sprintf("%d of %d calls failed, %.3g %%", n, o.Calls, 100*got))
+	if got <= float64(*r.ErrorRate) {
+		return nil
+	}
+	return bad.breakAll(ctx, o, fmt.Sprintf("at most %.3g %% failed", 100*float64(*r.ErrorRate)), summaryOf)
+}
