@@ -360,3 +360,35 @@ func TestSameBytesWithSideFiles(t *testing.T) {
 	write(t, filepath.Join(dir, "sockets-node-a-000000002.events"), someEvents)
 	sameBytes(t, []string{dir})
 }
+
+// TestPeersByAddress: a segment alone names the pods of other nodes, also where two had one
+// address within a minute, and services.
+func TestPeersByAddress(t *testing.T) {
+	dir := t.TempDir()
+	host := workload.InterfaceComment{Cgroup: "/web", Identity: workload.Identity{Node: "node-a"}}
+	peer := func(addr, who string, from, to int64) string {
+		ends := ""
+		if to != 0 {
+			ends = fmt.Sprintf(`,"to":%q`, stampOf(to))
+		}
+		return fmt.Sprintf(`{"address":%q,"workload":{"ring":"3f9c2ab1",%s,"namespace":"shop"},"from":%q%s,"learned":%q}`+"\n", addr, who, stampOf(from), ends, stampOf(from+1))
+	}
+	s := newSegment(t, ring.Header{}, host)
+	s.exchange(0, 0, "10.0.0.2:4000", "10.0.0.1:80", "/first")
+	s.exchange(0, 30_000, "10.0.0.2:4001", "10.0.0.1:80", "/second")
+	s.exchange(0, 40_000, "10.96.0.7:4002", "10.0.0.1:80", "/service")
+	s.write(dir, "sockets-node-a-000000001", map[string]string{"owners.jsonl": peer("10.0.0.2", `"pod":"old","pod_uid":"u1","node":"node-b"`, -1000, 0) +
+		peer("10.0.0.2", `"pod":"old","pod_uid":"u1","node":"node-b"`, -1000, 20_000) +
+		peer("10.0.0.2", `"pod":"new","pod_uid":"u2","node":"node-b","services":["front"]`, 25_000, 0) +
+		peer("10.96.0.7", `"kind":"service","name":"db","services":["db"]`, -5000, 0)})
+	_, got := bundleOf(t, Options{}, []string{dir},
+		"select string_agg(concat_ws(' ', src_pod, src_namespace, src_service, src_how_known, src_node), '; ' order by call_no) from calls where protocol = 'http1'",
+		"select string_agg(concat_ws(' ', kind, name), '; ' order by name) from endpoints where how_known = 'peer'")
+	want := []string{"old shop peer node-b; new shop front peer node-b; shop db peer", "service db; pod new; pod old"}
+	for i := range want {
+		if got[i] != want[i] {
+			t.Errorf("got  %s\nwant %s", got[i], want[i])
+		}
+	}
+	sameBytes(t, []string{dir})
+}

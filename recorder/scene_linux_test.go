@@ -191,7 +191,7 @@ func scene(name string, wait func()) {
 		wait()
 		done := make(chan bool)
 		go func() { serveOne(in, "writer"); done <- true }()
-		talk(out, "writer")
+		converse(out, "writer")
 		<-done
 	case "udp":
 		wait()
@@ -232,10 +232,10 @@ func client(arg string) {
 		tell(c.LocalAddr(), "writer")
 		return
 	}
-	talk(must(net.Dial("tcp", arg)), "writer")
+	converse(must(net.Dial("tcp", arg)), "writer")
 }
 
-func talk(c net.Conn, kind string) {
+func converse(c net.Conn, kind string) {
 	tell(c.LocalAddr(), kind)
 	must(c.Write([]byte("question")))
 	c.(*net.TCPConn).CloseWrite()

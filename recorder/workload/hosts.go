@@ -118,13 +118,13 @@ func (x *Index) AddIdentity(addr netip.Addr, id Identity) bool {
 	if !addr.IsValid() || addr.IsUnspecified() {
 		return false
 	}
+	if id.HowKnown == knownAsPeer && x.sameSaid(addr, &id) {
+		return true
+	}
 	for _, was := range x.said[addr] {
 		if compareSaid(was, id) == 0 {
 			return true
 		}
-	}
-	if id.HowKnown == knownAsPeer && x.sameSaid(addr, &id) {
-		return true
 	}
 	cost := int64(512 + 64*len(id.Labels))
 	if len(x.said[addr]) >= maxNames*64 || x.kept+cost > maxKept {

@@ -14,6 +14,7 @@ const (
 	workerLine = `{"process":"11@1772442000100000000","pid":11,"parent_pid":10,"name":"nginx","cgroup":"/web"}`
 	socketLine = `{"socket":"81","interface":0,"cgroup":"/web","protocol":"tcp","local":"10.0.0.1:80","remote":"10.0.0.2:4000","from":"2026-03-02T09:00:01.000000000Z","to":"2026-03-02T09:00:02.000000000Z","first_packet":"a1","last_packet":"a9","packets":9,"owners":[{"pid":10,"tid":10,"kind":"listener_inherited","process":"10@1772442000000000000","from":"2026-03-02T09:00:01.000000000Z","to":"2026-03-02T09:00:01.000000000Z"},{"pid":11,"tid":11,"kind":"writer","process":"11@1772442000100000000","from":"2026-03-02T09:00:01.500000000Z","to":"2026-03-02T09:00:02.000000000Z"}],"learned":"2026-03-02T09:00:03.000000000Z"}`
 	groupLine  = `{"workload":{"pod":"web-1","namespace":"shop","pod_uid":"u1","addresses":["10.0.0.1"]},"cgroup":"/web","from":"2026-03-02T09:00:00Z"}`
+	peerLine   = `{"address":"10.0.0.3","workload":{"pod":"db-0","namespace":"shop","pod_uid":"u3","node":"node-b","services":["db"]},"from":"2026-03-02T09:00:00Z","to":"2026-03-02T09:01:00Z"}`
 	second     = int64(1772442000) * 1e9
 )
 
@@ -25,6 +26,9 @@ func TestOwnerLinesAreReadAndWrittenAlike(t *testing.T) {
 		{"a process", nginxLine, true},
 		{"a socket", socketLine, true},
 		{"a control group", groupLine, true},
+		{"a pod at an address", peerLine, true},
+		{"a service at an address", `{"address":"10.96.0.1","workload":{"kind":"service","name":"db","namespace":"shop","services":["db"]}}`, true},
+		{"a database that is no pod", `{"address":"2001:db8::7","workload":{"kind":"host","name":"pg","namespace":"shop","services":["pg"]},"from":"2026-03-02T09:00:00Z"}`, true},
 		{"a socket of several peers", strings.Replace(socketLine, `"remote":"10.0.0.2:4000",`, "", 1), true},
 		{"a kind of the future", strings.Replace(socketLine, `"writer"`, `"oracle"`, 1), true},
 		{"a group whose names are too long", `{"workload":{"pod":"` + strings.Repeat("é", 400) + `"},"cgroup":"/x"}`, true},
@@ -35,6 +39,9 @@ func TestOwnerLinesAreReadAndWrittenAlike(t *testing.T) {
 		{"an object of nothing", `{}`, false},
 		{"a list", `[]`, false},
 		{"no JSON", `{"socket":"81"`, false},
+		{"an address that nobody has", `{"address":"10.0.0.3","workload":{"services":["a"]}}`, false},
+		{"an address that is none", strings.Replace(peerLine, "10.0.0.3", "10.0.0.300", 1), false},
+		{"an address that ends before it begins", strings.Replace(peerLine, "09:01:00", "08:01:00", 1), false},
 		{"a group that nothing names", `{"workload":{"pod":"p"}}`, false},
 		{"too long a line", `{"process":"p","name":"` + strings.Repeat("x", MaxSideLine) + `"}`, false},
 	} {

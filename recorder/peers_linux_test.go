@@ -1,0 +1,95 @@
+package recorder
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/pcapsule/pcapsule/recorder/workload"
+)
+
+// someSource knows pods by address and time, as much as it was told so far.
+type someSource struct {
+	mu   sync.Mutex
+	pods []workload.Identity
+	addr netip.Addr
+}
+
+func (s *someSource) Find(k workload.Key) (workload.InterfaceComment, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if k.Addr != s.addr {
+		return workload.InterfaceComment{}, false
+	}
+	for _, id := range slices.Backward(s.pods) {
+		if id.ValidFrom <= k.At && (id.ValidTo == 0 || k.At < id.ValidTo) {
+			return workload.InterfaceComment{Identity: id, How: "address", Addresses: []netip.Addr{s.addr}}, true
+		}
+	}
+	return workload.InterfaceComment{}, false
+}
+
+func (s *someSource) Take(int) ([]workload.Change, uint64) { return nil, 0 }
+
+// TestPeersLines plays a minute in which an address goes from one pod to another, of which
+// the source is told late.
+func TestPeersLines(t *testing.T) {
+	const s = int64(1e9)
+	a := netip.MustParseAddr("10.1.0.9")
+	src := &someSource{addr: a}
+	pod := func(name string, from, to int64) workload.Identity {
+		return workload.Identity{Kind: "pod", Name: name, Pod: name, PodUID: "uid-" + name, Namespace: "shop", ValidFrom: from, ValidTo: to}
+	}
+	var lines []string
+	p := peers{source: src, ring: "r", by: map[netip.Addr]*peer{}, write: func(l addressLine) {
+		c, ok := workload.ParseInterfaceComment(string(l.Workload))
+		if !ok || l.Address != "10.1.0.9" {
+			t.Errorf("line %+v", l)
+		}
+		lines = append(lines, strings.TrimSpace(fmt.Sprint(c.Identity.Pod, " ", short(l.From), " ", short(l.To))))
+	}}
+	begin := int64(1_772_442_000) * s
+	for now := begin; now < begin+60*s; now += s / 10 {
+		switch sec := (now - begin) / (s / 10); sec {
+		case 20: // of a, since 0
+			src.pods = []workload.Identity{pod("a", begin, 0)}
+		case 330: // a ended at 25, b began at 30
+			src.pods = []workload.Identity{pod("a", begin, begin+25*s), pod("b", begin+30*s, 0)}
+		}
+		if sec := (now - begin) / s; sec < 25 || sec >= 30 {
+			p.saw(a, now, 1)
+		}
+		p.work(now, false)
+	}
+	want := "a 00; a 00 25; b 30"
+	got := strings.Join(lines, "; ")
+	if got != want {
+		t.Errorf("told %q, want %q", got, want)
+	}
+	lines = nil
+	p.saw(a, begin+61*s, 2) // another segment has to say it again
+	p.work(begin+61*s, true)
+	if !slices.Contains(lines, "b 30") {
+		t.Errorf("the next file says %q", lines)
+	}
+	for i := range maxPeers + 10 {
+		p.saw(netip.AddrFrom4([4]byte{10, 2, byte(i >> 8), byte(i)}), begin, 3)
+	}
+	for _, no := range []string{"127.0.0.1", "::1", "224.0.0.251", "0.0.0.0"} {
+		p.saw(netip.MustParseAddr(no), begin, 3)
+	}
+	if len(p.by) > maxPeers || len(p.order) > maxPeers || p.by[netip.MustParseAddr("127.0.0.1")] != nil {
+		t.Errorf("%d addresses are remembered", len(p.by))
+	}
+}
+
+// short is the seconds of a time within its minute.
+func short(stamp string) string {
+	if stamp == "" {
+		return ""
+	}
+	return stamp[17:19]
+}
