@@ -114,6 +114,8 @@ func (e *env) commands() []*cobra.Command {
 		e.cmdDoctor(),
 		e.cmdBundle(),
 		e.cmdInfo(),
+		e.cmdAsk(),
+		e.cmdCheck(),
 		e.cmdQuery(),
 		e.cmdSQL(),
 		e.cmdShow(),

@@ -1,0 +1,125 @@
+package cli
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/google/jsonschema-go/jsonschema"
+	"github.com/spf13/cobra"
+
+	"github.com/pcapsule/pcapsule/forensics/ask"
+)
+
+func (e *env) cmdAsk() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "ask QUESTION BUNDLE...",
+		Short: "Ask what people ask: failures, traces, dependencies, latency, patterns, access",
+		Long: `Ask one of the questions below. Every answer says how much of the asked time was recorded,
+every number leads to calls and every call to packets. The same questions are tools of
+pcapsule mcp and pcapsule serve. pcapsule ask QUESTION --help tells what may be given.`,
+		Example: `  pcapsule ask get-api-stats incident.pcapsule --service checkout
+  pcapsule ask get-api-stats incident.pcapsule --from 15m --order errors --json | jq .endpoints`,
+		RunE: func(c *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return codedError{fmt.Errorf("no question %q", args[0]), exitUsage, "pcapsule ask --help lists the questions"}
+			}
+			return c.Help()
+		},
+		Args: cobra.ArbitraryArgs,
+	}
+	for _, q := range ask.All() {
+		c.AddCommand(e.cmdQuestion(q))
+	}
+	return c
+}
+
+// cmdQuestion is one question as a command: its flags are the fields of its input.
+func (e *env) cmdQuestion(q ask.Question) *cobra.Command {
+	var asJSON bool
+	given := map[string]func() any{}
+	c := &cobra.Command{
+		Use:               dashed(q.Name) + " BUNDLE...",
+		Aliases:           []string{q.Name},
+		Short:             q.Title,
+		Long:              q.Doc,
+		ValidArgsFunction: completeBundles,
+		Args:              wanted(cobra.MinimumNArgs(1)),
+	}
+	c.RunE = func(c *cobra.Command, args []string) error {
+		e.running = true
+		in := map[string]any{}
+		for name, value := range given {
+			if c.Flags().Changed(dashed(name)) {
+				in[name] = value()
+			}
+		}
+		raw, err := json.Marshal(in)
+		if err != nil {
+			return err
+		}
+		cs, err := e.openCase(c.Context(), args)
+		if err != nil {
+			return err
+		}
+		defer cs.Close()
+		answer, err := q.Ask(c.Context(), cs, raw)
+		var wrong *ask.InputError
+		if errors.As(err, &wrong) {
+			if wrong.Field != "" {
+				return usagef("--%s: %s", dashed(wrong.Field), wrong.What)
+			}
+			return usageError{err}
+		}
+		if err != nil {
+			return e.asked(err)
+		}
+		return e.printAnswer(answer, asJSON)
+	}
+	for _, name := range slices.Sorted(maps.Keys(q.In.Properties)) {
+		given[name] = addFlag(c, dashed(name), q.In.Properties[name])
+	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return c
+}
+
+func dashed(name string) string { return strings.ReplaceAll(name, "_", "-") }
+
+// addFlag makes a flag of a field and gives what reads its value. A field that is no
+// plain value or list of texts is given as JSON.
+func addFlag(c *cobra.Command, name string, s *jsonschema.Schema) func() any {
+	fl := c.Flags()
+	kind := s.Type
+	for _, t := range s.Types { // a list, a map or a pointer may be null
+		if t != "null" {
+			kind = t
+		}
+	}
+	switch {
+	case kind == "integer":
+		v := fl.Int64(name, 0, s.Description)
+		return func() any { return *v }
+	case kind == "number":
+		v := fl.Float64(name, 0, s.Description)
+		return func() any { return *v }
+	case kind == "boolean":
+		v := fl.Bool(name, false, s.Description)
+		return func() any { return *v }
+	case kind == "array" && s.Items != nil && s.Items.Type == "string":
+		v := fl.StringArray(name, nil, s.Description+"; may be given several times")
+		return func() any { return *v }
+	case kind == "string":
+		v := fl.String(name, "", s.Description)
+		return func() any { return *v }
+	}
+	v := fl.String(name, "", s.Description+"; JSON")
+	return func() any {
+		if !json.Valid([]byte(*v)) {
+			return *v // the question says what is wrong with it
+		}
+		return json.RawMessage(*v)
+	}
+}

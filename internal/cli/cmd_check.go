@@ -1,0 +1,120 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pcapsule/pcapsule/forensics/check"
+)
+
+func (e *env) cmdCheck() *cobra.Command {
+	var asJSON bool
+	var junit, sarif string
+	c := &cobra.Command{
+		Use:   "check BUNDLE... RULES.yaml",
+		Short: "Hold traffic to rules: statuses, headers, schemas, latency, retries, database calls",
+		Long: `Hold the calls of bundles to a file of rules, for a developer or a pipeline. A rule names calls
+by KFL and says what must be true of them; docs/guide/check.md has every key. A rule that no
+call met fails, unless it says min_calls: 0. Where a rule of level error does not hold the exit
+code is 8, and each call that breaks it is listed with its packets.`,
+		Example: `  pcapsule check run.pcapsule rules.yaml
+  pcapsule check run.pcapsule rules.yaml --junit check.xml --sarif check.sarif`,
+		Args: cobra.MinimumNArgs(2),
+		RunE: func(c *cobra.Command, args []string) error {
+			file := args[len(args)-1]
+			rules, err := check.Load(file)
+			if errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+			if err != nil {
+				return codedError{err, exitSyntax, "docs/guide/check.md has the form of rules"}
+			}
+			cs, err := e.openCase(c.Context(), args[:len(args)-1])
+			if err != nil {
+				return err
+			}
+			defer cs.Close()
+			r, err := check.Run(c.Context(), cs, rules)
+			if err != nil {
+				return e.asked(err)
+			}
+			for _, f := range []struct {
+				path  string
+				write func(io.Writer) error
+			}{
+				{junit, func(w io.Writer) error { return r.WriteJUnit(w, file) }},
+				{sarif, func(w io.Writer) error { return r.WriteSARIF(w, Release, file) }},
+			} {
+				if err := e.writeReport(f.path, f.write); err != nil {
+					return err
+				}
+			}
+			if asJSON {
+				err = e.printAnswer(r, true)
+			} else {
+				e.printCheck(r)
+			}
+			if err == nil && r.Failed > 0 {
+				err = codedError{fmt.Errorf("%d of %d rules do not hold", r.Failed, len(r.Results)), exitVerify, "pcapsule show BUNDLE CALL shows a call that breaks a rule; pcapsule packets gives its packets"}
+			}
+			return err
+		},
+	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	c.Flags().StringVar(&junit, "junit", "", "also write JUnit XML to this file; - for standard output")
+	c.Flags().StringVar(&sarif, "sarif", "", "also write SARIF 2.1.0 to this file; - for standard output")
+	return c
+}
+
+// writeReport writes a file that a pipeline picks up; it replaces the one of the run before.
+func (e *env) writeReport(path string, write func(io.Writer) error) error {
+	switch path {
+	case "":
+		return nil
+	case "-":
+		return write(e.out)
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	if err != nil {
+		return err
+	}
+	err = errors.Join(write(f), f.Chmod(0o644), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		os.Remove(f.Name())
+	}
+	return err
+}
+
+func (e *env) printCheck(r *check.Report) {
+	for _, o := range r.Results {
+		word := map[check.Status]string{check.Pass: "ok", check.Fail: "FAIL", check.NotRecorded: "NOT RECORDED", check.Errored: "ERROR"}[o.Status]
+		if o.Status != check.Pass && o.Level == "warning" {
+			word = "warning"
+		}
+		fmt.Fprintf(e.out, "%-6s %s (%d calls)", word, printable(o.Name, 200), o.Calls)
+		if len(o.Measured) > 0 {
+			fmt.Fprintf(e.out, ": %s", strings.Join(o.Measured, ", "))
+		}
+		fmt.Fprintln(e.out)
+		for _, b := range o.Broken {
+			fmt.Fprintf(e.out, "       want %s, got %s\n", printable(b.Expected, 300), printable(b.Got, 300))
+			if x := b.Call; x != nil {
+				fmt.Fprintf(e.out, "         %s  %s -> %s  %s  call %s  packets %s\n", x.Time, printable(x.Src, 60), printable(x.Dst, 60), printable(x.Summary, 80), x.CallID[:12], x.Packets)
+			}
+		}
+		if o.More > 0 {
+			fmt.Fprintf(e.out, "       and %d more\n", o.More)
+		}
+	}
+	fmt.Fprintf(e.out, "%d rules hold, %d do not, %d warnings; recorded: %s\n", r.Passed, r.Failed, r.Warned, r.Coverage.State)
+}
