@@ -129,7 +129,7 @@ func (t *Tracker) decide(r running, byPID bool) {
 
 // group learns the number of a control group.
 func (t *Tracker) group(id uint64, path string) {
-	if _, ok := t.groups[id]; ok || path == "" || len(t.o.Select.Cgroups) == 0 || len(t.groups) >= bpf.MaxGroups {
+	if _, ok := t.groups[id]; ok || path == "" || !t.o.Select.byGroup() || len(t.groups) >= bpf.MaxGroups {
 		return
 	}
 	t.groups[id] = path
@@ -143,11 +143,15 @@ func (t *Tracker) group(id uint64, path string) {
 // walkGroups learns the chosen control groups that are there, and forgets those that are
 // not.
 func (t *Tracker) walkGroups() {
-	if t.hierarchy == "" || len(t.o.Select.Cgroups) == 0 {
+	if t.hierarchy == "" || !t.o.Select.byGroup() {
 		return
 	}
 	there := map[uint64]string{}
-	for _, c := range t.o.Select.Cgroups {
+	roots := t.o.Select.Cgroups
+	if t.o.Select.Workload != nil {
+		roots = []string{"/"}
+	}
+	for _, c := range roots {
 		filepath.WalkDir(filepath.Join(t.hierarchy, c), func(path string, d fs.DirEntry, err error) error {
 			var st unix.Stat_t
 			if err != nil || !d.IsDir() || unix.Lstat(path, &st) != nil {
@@ -156,7 +160,10 @@ func (t *Tracker) walkGroups() {
 			if len(there) >= bpf.MaxGroups {
 				return fs.SkipAll
 			}
-			there[st.Ino] = strings.TrimPrefix(path, t.hierarchy)
+			// Who is behind a group may be learned, or change.
+			if name := strings.TrimPrefix(path, t.hierarchy); t.o.Select.Workload == nil || t.o.Select.matches("", name) {
+				there[st.Ino] = name
+			}
 			return nil
 		})
 	}

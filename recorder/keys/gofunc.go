@@ -19,24 +19,22 @@ var (
 const (
 	goFunction    = "crypto/tls.(*Config).writeKeyLog"
 	goSuffix      = "tls.(*Config).writeKeyLog" // also of forks of crypto/tls
+	goRead        = "tls.(*Conn).Read"
+	goWrite       = "tls.(*Conn).Write"
 	maxGoTargets  = 4
 	maxGoFuncs    = 8 << 20
 	goHeader      = 72
 	maxCandidates = 16
 )
 
-// goFunctions finds where in a Go program the functions lie that write key logs, by the
-// program's own table of functions: strip leaves it, since panics need it.
-func (m *image) goFunctions() (offsets []uint64, err error) {
+// goSpan is where a function lies in the file.
+type goSpan struct{ off, size uint64 }
+
+// goFunctions finds where in a Go program functions lie whose names end so, by the
+// program's own table of functions: strip leaves it, since panics need it. There is one
+// list for each name.
+func (m *image) goFunctions(suffixes ...string) ([][]goSpan, error) {
 	table, va, err := m.goTable()
-	if err != nil {
-		return nil, err
-	}
-	names, err := goNames(table)
-	if err != nil {
-		return nil, err
-	}
-	entries, err := goEntries(table, names)
 	if err != nil {
 		return nil, err
 	}
@@ -44,14 +42,25 @@ func (m *image) goFunctions() (offsets []uint64, err error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, e := range entries {
-		off, ok := m.offset(text+uint64(e), true)
-		if !ok || !m.goPrologue(off) {
-			return nil, errGoPrologue
+	all := make([][]goSpan, len(suffixes))
+	for i, suffix := range suffixes {
+		names, err := goNames(table, suffix)
+		if err != nil {
+			return nil, err
 		}
-		offsets = append(offsets, off)
+		entries, err := goEntries(table, names)
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range entries {
+			off, ok := m.offset(text+uint64(e.from), true)
+			if !ok || !m.goPrologue(off) {
+				return nil, errGoPrologue
+			}
+			all[i] = append(all[i], goSpan{off, uint64(e.to - e.from)})
+		}
 	}
-	return offsets, nil
+	return all, nil
 }
 
 // goTable finds the function table. Its section has no name of its own in PIE programs
@@ -91,7 +100,7 @@ func (m *image) goTable() (table []byte, va uint64, err error) {
 		}
 		from += i
 		if from%8 == 0 && len(b)-from >= goHeader {
-			if _, err := goNames(b[from:]); err == nil || errors.Is(err, errNoTLS) {
+			if _, err := goNames(b[from:], goSuffix); err == nil || errors.Is(err, errNoTLS) {
 				return b[from:], s.va + uint64(from), nil
 			}
 		}
@@ -99,8 +108,8 @@ func (m *image) goTable() (table []byte, va uint64, err error) {
 	}
 }
 
-// goNames finds the names of key log functions: their places in the table of names.
-func goNames(table []byte) (map[uint32]bool, error) {
+// goNames finds the names of functions that end so: their places in the table of names.
+func goNames(table []byte, suffix string) (map[uint32]bool, error) {
 	le := binary.LittleEndian
 	from, to := le.Uint64(table[32:]), le.Uint64(table[40:])
 	if from < goHeader || from > to || to > uint64(len(table)) {
@@ -108,7 +117,7 @@ func goNames(table []byte) (map[uint32]bool, error) {
 	}
 	names := table[from:to]
 	found := map[uint32]bool{}
-	want := []byte(goSuffix + "\x00")
+	want := []byte(suffix + "\x00")
 	for at := 0; len(found) < maxGoTargets; {
 		i := bytes.Index(names[at:], want)
 		if i < 0 {
@@ -124,22 +133,29 @@ func goNames(table []byte) (map[uint32]bool, error) {
 	return found, nil
 }
 
-// goEntries finds the functions of the names: their distances from the text's begin.
-func goEntries(table []byte, names map[uint32]bool) ([]uint32, error) {
+// goEntry is where a function begins and where the next one does, from the text's begin.
+type goEntry struct{ from, to uint32 }
+
+// goEntries finds the functions of the names.
+func goEntries(table []byte, names map[uint32]bool) ([]goEntry, error) {
 	le := binary.LittleEndian
 	count, at := le.Uint64(table[8:]), le.Uint64(table[64:])
 	if count > maxGoFuncs || at > uint64(len(table)) || count*8 > uint64(len(table))-at {
 		return nil, errGoVersion
 	}
 	funcs := table[at:]
-	var entries []uint32
+	var entries []goEntry
 	for i := range count {
 		entry, to := le.Uint32(funcs[i*8:]), uint64(le.Uint32(funcs[i*8+4:]))
 		if to+8 > uint64(len(funcs)) || le.Uint32(funcs[to:]) != entry {
 			continue
 		}
 		if names[le.Uint32(funcs[to+4:])] && len(entries) < maxGoTargets {
-			entries = append(entries, entry)
+			end := entry
+			if (i+1)*8+4 <= uint64(len(funcs)) {
+				end = max(end, le.Uint32(funcs[(i+1)*8:])) // behind the last one stands where the text ends
+			}
+			entries = append(entries, goEntry{entry, end})
 		}
 	}
 	if len(entries) == 0 {
@@ -219,12 +235,16 @@ func (m *image) goPrologue(off uint64) bool {
 		b[0] == 0x4c && b[1] == 0x8d && (bytes.Contains(b[4:], []byte{0x4d, 0x3b, 0x66, 0x10})) // LEAQ -n(SP), R12; CMPQ R12, 16(R14)
 }
 
-// goSymbols finds the same by symbols, where they were not stripped. Both ways have to
+// goTargets finds key log functions, also by symbols, where they were not stripped. Both ways have to
 // agree; where they do not, nothing is attached.
 func (m *image) goTargets() ([]uint64, error) {
-	offsets, err := m.goFunctions()
+	all, err := m.goFunctions(goSuffix)
 	if err != nil {
 		return nil, err
+	}
+	var offsets []uint64
+	for _, f := range all[0] {
+		offsets = append(offsets, f.off)
 	}
 	f, err := m.functions(goFunction)
 	if err != nil {

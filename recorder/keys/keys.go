@@ -76,12 +76,18 @@ type Selector struct {
 	// Executables chooses programs by pattern (path.Match), of the whole path where it
 	// has a slash, else of its last part.
 	Executables []string
+	// Workload chooses processes by their control group, where somebody knows who is in it.
+	// It is asked again every few seconds, and has to answer from memory.
+	Workload func(cgroup string) bool
 }
 
 // Empty tells that nobody is chosen.
 func (s Selector) Empty() bool {
-	return len(s.PIDs) == 0 && len(s.Cgroups) == 0 && len(s.Executables) == 0
+	return len(s.PIDs) == 0 && len(s.Cgroups) == 0 && len(s.Executables) == 0 && s.Workload == nil
 }
+
+// byGroup tells that control groups choose.
+func (s Selector) byGroup() bool { return len(s.Cgroups) > 0 || s.Workload != nil }
 
 // Check tells what is wrong with a pattern or a path.
 func (s Selector) Check() error {
@@ -127,7 +133,7 @@ func (s Selector) matches(exe, cgroup string) bool {
 			return true
 		}
 	}
-	return false
+	return s.Workload != nil && cgroup != "" && s.Workload(cgroup)
 }
 
 // State is what became of a process's keys.
@@ -138,9 +144,12 @@ const (
 	None       State = iota // no key; Reason says why
 	Unverified              // keys were read, and none opened a record so far
 	Verified                // a key of it opened a record
+	Plaintext               // what it gave to a TLS library, or got from one, was read
 )
 
-func (s State) String() string { return [...]string{"none", "unverified", "verified", "?"}[s&3] }
+func (s State) String() string {
+	return [...]string{"none", "unverified", "verified", "plaintext"}[s&3]
+}
 
 // Reason is why a process has no key.
 type Reason string
@@ -167,7 +176,7 @@ type Process struct {
 	State      State
 	Reason     Reason // of None
 	Detail     string // text for people
-	Keys       uint64 // given to the sink
+	Keys       uint64 // given to the sink; of plaintext the pieces
 }
 
 // Counters balance: Seen = told + Lost + Unread + Odd, and what was told became keys, keys
@@ -189,6 +198,9 @@ type Options struct {
 	Select   Selector
 	Sink     Sink
 	Captured Captured // nil: keys of Go only, none of them verified
+	// Plain takes plaintext in the place of keys: a Tracker reads one of them, and Sink,
+	// Captured and Layouts are not used then.
+	Plain PlainSink
 	// Layouts is a folder where found layouts are kept; empty keeps them in memory.
 	Layouts   string
 	RingBytes uint32                  // a power of two; 0 means 4 MiB

@@ -51,7 +51,12 @@ func cgroupOf(pid uint32) string {
 	}
 	for line := range strings.Lines(string(b)) {
 		if p, ok := strings.CutPrefix(line, "0::"); ok {
-			return strings.TrimRight(p, "\n")
+			p = strings.TrimRight(p, "\n")
+			// From inside of a control group namespace others lie beside its root.
+			for strings.HasPrefix(p, "/../") {
+				p = p[len("/.."):]
+			}
+			return p
 		}
 	}
 	return ""

@@ -59,10 +59,20 @@ func machine() uint16 {
 type names struct {
 	library            Library
 	handshake, release string
+	plain              []plainName
+}
+
+// plainName is a function that gives or takes plaintext.
+type plainName struct {
+	name      string
+	write, ex bool
 }
 
 func functions() []names {
-	return []names{{OpenSSL, "SSL_do_handshake", "SSL_free"}, {GnuTLS, "gnutls_handshake", "gnutls_deinit"}}
+	return []names{
+		{OpenSSL, "SSL_do_handshake", "SSL_free", []plainName{{"SSL_read", false, false}, {"SSL_write", true, false}, {"SSL_read_ex", false, true}, {"SSL_write_ex", true, true}}},
+		{GnuTLS, "gnutls_handshake", "gnutls_deinit", []plainName{{"gnutls_record_recv", false, false}, {"gnutls_record_send", true, false}}},
+	}
 }
 
 // success is what the handshake function returns when it is done.
@@ -79,6 +89,7 @@ type found struct {
 	at                 []uint64 // of Go
 	handshake, release uint64
 	build              string
+	plain              []bpf.Function // that give or take plaintext
 }
 
 // file looks at a file once and attaches to it. Nil means that it cannot be opened. Only
@@ -107,7 +118,7 @@ func (t *Tracker) file(path string) *target {
 	}
 	t.mu.Unlock()
 	x = &target{id: id, used: time.Now()}
-	what, reason, detail := analyse(f, st.Size)
+	what, reason, detail := analyse(f, st.Size, t.plain != nil)
 	if reason == "" {
 		reason, detail = t.attach(x, what, fmt.Sprintf("/proc/self/fd/%d", f.Fd()))
 	}
@@ -118,8 +129,9 @@ func (t *Tracker) file(path string) *target {
 	return x
 }
 
-// analyse finds what probes can sit on, or says why there is nothing.
-func analyse(f *os.File, size int64) (w found, reason Reason, detail string) {
+// analyse finds what probes of keys, or else of plaintext, can sit on, or says why there is
+// nothing.
+func analyse(f io.ReaderAt, size int64, plain bool) (w found, reason Reason, detail string) {
 	m, err := openImage(f, size)
 	if err != nil {
 		return w, NoTLS, err.Error()
@@ -127,9 +139,14 @@ func analyse(f *os.File, size int64) (w found, reason Reason, detail string) {
 	if m.machine != machine() {
 		return w, BadVersion, errMachine.Error()
 	}
-	at, goErr := m.goTargets()
+	var goErr error
+	if w.library = Go; plain {
+		w.plain, goErr = m.goPlain()
+	} else {
+		w.at, goErr = m.goTargets()
+	}
 	if goErr == nil {
-		return found{library: Go, at: at}, "", ""
+		return w, "", ""
 	}
 	switch {
 	case errors.Is(goErr, errNotGo), errors.Is(goErr, errNoTLS):
@@ -141,25 +158,52 @@ func analyse(f *os.File, size int64) (w found, reason Reason, detail string) {
 	}
 	detail = goErr.Error()
 	for _, l := range functions() {
-		at, err := m.functions(l.handshake, l.release)
-		if err != nil && reason == NoTLS {
-			reason, detail = NoSymbol, err.Error()
+		w, why, text := m.libraryOf(&l, plain)
+		switch {
+		case w.library != Unknown:
+			return w, "", ""
+		case why == "" || reason != NoTLS:
+		default:
+			reason, detail = why, text
 		}
-		if len(at) == 0 {
-			continue
+	}
+	return found{}, reason, detail
+}
+
+// libraryOf finds the functions of a library. Where there are none of it, nothing is said.
+func (m *image) libraryOf(l *names, plain bool) (w found, reason Reason, detail string) {
+	want := []string{l.handshake, l.release}
+	if plain {
+		for _, p := range l.plain {
+			want = append(want, p.name)
 		}
-		h, ok1 := m.offset(at[l.handshake], true)
-		r, ok2 := m.offset(at[l.release], true)
-		if !ok1 || !ok2 {
-			return w, NoSymbol, "one of its functions is missing"
-		}
-		id, err := m.buildID()
+	}
+	at, err := m.functions(want...)
+	if len(at) == 0 {
 		if err != nil {
 			return w, NoSymbol, err.Error()
 		}
-		return found{library: l.library, handshake: h, release: r, build: id}, "", ""
+		return w, "", ""
 	}
-	return w, reason, detail
+	h, ok1 := m.offset(at[l.handshake], true)
+	r, ok2 := m.offset(at[l.release], true)
+	if !ok1 || !ok2 {
+		return w, NoSymbol, "one of its functions is missing"
+	}
+	w = found{handshake: h, release: r}
+	for _, p := range l.plain {
+		if off, ok := m.offset(at[p.name], true); ok && plain {
+			w.plain = append(w.plain, bpf.Function{At: off, Write: p.write, Ex: p.ex})
+		}
+	}
+	if plain && len(w.plain) < 2 {
+		return w, NoSymbol, "its functions that read and write are missing"
+	}
+	if w.build, err = m.buildID(); err != nil {
+		return w, NoSymbol, err.Error()
+	}
+	w.library = l.library
+	return w, "", ""
 }
 
 // attach puts probes on a file. Who takes events has to know it before they come.
@@ -172,15 +216,20 @@ func (t *Tracker) attach(x *target, w found, path string) (Reason, string) {
 	}
 	x.number, x.library = n, w.library
 	t.targets[n] = x
-	if w.library != Go {
+	if w.library != Go && t.plain == nil {
 		t.join(x, w)
 	}
 	t.mu.Unlock()
 	var links io.Closer
 	var err error
-	if w.library == Go {
+	switch {
+	case t.plain != nil && w.library == Go:
+		links, err = t.plain.Go(path, n, w.plain...)
+	case t.plain != nil:
+		links, err = t.plain.Library(path, n, w.release, w.plain...)
+	case w.library == Go:
 		links, err = t.progs.Go(path, n, w.at...)
-	} else {
+	default:
 		links, err = t.progs.Library(path, n, w.handshake, w.release)
 	}
 	t.mu.Lock()

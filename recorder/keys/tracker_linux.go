@@ -22,6 +22,7 @@ import (
 type Tracker struct {
 	o     Options
 	progs *bpf.Programs
+	plain *bpf.PlainPrograms // nil where keys are read
 	self  uint32
 	stop  chan struct{}
 	work  chan struct{} // a process has to be looked at
@@ -32,19 +33,22 @@ type Tracker struct {
 	closing sync.WaitGroup // of probes
 	once    sync.Once
 	last    *bpf.Counters // of the programs, once they are closed
+	lastOf  *bpf.PlainCounters
 	err     error
 
-	mu      sync.Mutex // guards all below
-	procs   map[uint32]*process
-	roots   map[uint32]uint64 // start of processes chosen by number
-	files   map[fileID]*target
-	targets map[uint32]*target // by number
-	builds  map[string]*build
-	groups  map[uint64]string // control groups by number
-	free    []uint32
-	next    uint32
-	count   Counters
-	detail  string // what went wrong last
+	mu         sync.Mutex // guards all below
+	procs      map[uint32]*process
+	roots      map[uint32]uint64 // start of processes chosen by number
+	files      map[fileID]*target
+	targets    map[uint32]*target // by number
+	builds     map[string]*build
+	groups     map[uint64]string // control groups by number
+	free       []uint32
+	next       uint32
+	count      Counters
+	plainCount PlainCounters
+	missing    map[uint32]time.Time // processes that were not told of, when plaintext of them came
+	detail     string               // what went wrong last
 
 	written  map[written]struct{}
 	order    []written
@@ -105,7 +109,7 @@ func Start(o Options) (*Tracker, error) {
 		return nil, ErrNamespace
 	}
 	t := &Tracker{o: o, self: uint32(os.Getpid()), stop: make(chan struct{}), work: make(chan struct{}, 1), hierarchy: hierarchyOf(), groups: map[uint64]string{}, procs: map[uint32]*process{}, roots: map[uint32]uint64{},
-		files: map[fileID]*target{}, targets: map[uint32]*target{}, builds: map[string]*build{}, written: map[written]struct{}{}}
+		files: map[fileID]*target{}, targets: map[uint32]*target{}, builds: map[string]*build{}, written: map[written]struct{}{}, missing: map[uint32]time.Time{}}
 	for _, pid := range o.Select.PIDs {
 		r, ok := look(pid)
 		if !ok {
@@ -117,9 +121,14 @@ func Start(o Options) (*Tracker, error) {
 	if t.progs, err = bpf.Load(o.RingBytes); err != nil {
 		return nil, err
 	}
-	if err := t.progs.Follow(); err != nil {
-		t.progs.Close()
-		return nil, err
+	if o.Plain != nil {
+		t.plain, err = t.progs.LoadPlain(o.RingBytes)
+	}
+	if err == nil {
+		err = t.progs.Follow()
+	}
+	if err != nil {
+		return nil, errors.Join(err, t.closePrograms())
 	}
 	t.clock()
 	t.mu.Lock()
@@ -127,6 +136,10 @@ func Start(o Options) (*Tracker, error) {
 	t.walk()
 	t.mu.Unlock()
 	t.attachDue()
+	if t.plain != nil {
+		t.done.Add(1)
+		go t.readPlain()
+	}
 	t.done.Add(3)
 	go t.run()
 	go t.attaching()
@@ -147,14 +160,29 @@ func (t *Tracker) end() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.verify(true)
-	err := t.o.Sink.Flush()
+	var err error
+	if t.o.Sink != nil {
+		err = t.o.Sink.Flush()
+	}
 	for _, x := range t.files {
 		t.detach(x)
 	}
 	t.closing.Wait()
 	last, countErr := t.progs.Counters()
 	t.last = &last
-	return errors.Join(err, countErr, t.progs.Close())
+	if t.plain != nil {
+		of, plainErr := t.plain.Counters()
+		t.lastOf, countErr = &of, errors.Join(countErr, plainErr)
+	}
+	return errors.Join(err, countErr, t.closePrograms())
+}
+
+func (t *Tracker) closePrograms() error {
+	var err error
+	if t.plain != nil {
+		err = t.plain.Close()
+	}
+	return errors.Join(err, t.progs.Close())
 }
 
 // Counters reads the counters, also after Close.
@@ -352,7 +380,10 @@ func (t *Tracker) flush() {
 	}
 }
 
-const walkEvery = 10 * time.Second
+const (
+	walkEvery   = 10 * time.Second
+	walkByNames = 3 * time.Second // where names choose, which are learned late
+)
 
 // tick does what time asks for.
 func (t *Tracker) tick() {
@@ -365,7 +396,11 @@ func (t *Tracker) tick() {
 	}
 	t.lastTry = now
 	t.verify(false)
-	if now.Sub(t.lastWalk) > walkEvery {
+	every := walkEvery
+	if t.o.Select.Workload != nil {
+		every = walkByNames
+	}
+	if now.Sub(t.lastWalk) > every {
 		t.clock()
 		t.walkGroups()
 		t.walk()

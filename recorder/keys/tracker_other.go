@@ -21,3 +21,9 @@ func (t *Tracker) Counters() (Counters, error) { return Counters{}, ErrUnsupport
 
 // Processes tells of chosen processes.
 func (t *Tracker) Processes() []Process { return nil }
+
+// PlainCounters reads the counters of plaintext.
+func (t *Tracker) PlainCounters() (PlainCounters, error) { return PlainCounters{}, ErrUnsupported }
+
+// EndsUnknown says why the ends of connections are not known in plaintext.
+func (t *Tracker) EndsUnknown() error { return ErrUnsupported }

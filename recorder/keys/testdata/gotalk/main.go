@@ -31,6 +31,7 @@ func main() {
 	n := flag.Int("n", 1, "connections")
 	wait := flag.Duration("wait", 0, "before the first connection")
 	suite := flag.Uint("suite", 0, "cipher suite of TLS 1.2")
+	flag.IntVar(&echo, "echo", 0, "send so many bytes, in pieces of many sizes, and have them sent back")
 	flag.Parse()
 	cfg := &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"talk"}, MaxVersion: tls.VersionTLS13}
 	if *version == "1.2" {
@@ -63,6 +64,61 @@ func main() {
 	}
 }
 
+var echo int
+
+// pattern is what the client sends.
+func pattern(n int) []byte {
+	b := make([]byte, n)
+	x := uint32(7)
+	for i := range b {
+		x = x*1664525 + 1013904223
+		b[i] = byte(x >> 24)
+	}
+	return b
+}
+
+// sizes are those of writes, over and over.
+var sizes = []int{1, 200, 257, 4000, 5000, 16384, 20000, 70000, 300000, 1 << 20}
+
+// sendAll writes from the goroutine's own stack where that is large enough, on which it
+// then is somewhere else each time.
+func sendAll(c *tls.Conn, b []byte) {
+	for i := 0; len(b) > 0; i++ {
+		n := min(sizes[i%len(sizes)], len(b))
+		if n <= 4096 {
+			deep(c, b[:n], 3*i%100)
+		} else if _, err := c.Write(b[:n]); err != nil {
+			log.Fatal(err)
+		}
+		b = b[n:]
+	}
+}
+
+func deep(c *tls.Conn, b []byte, more int) {
+	var own [4096]byte
+	if more > 0 {
+		own[more] = 1
+		deep(c, b, more-1)
+		return
+	}
+	copy(own[:], b)
+	if _, err := c.Write(own[:len(b)]); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func receiveAll(c *tls.Conn, n int) []byte {
+	var all []byte
+	var own [3000]byte
+	for len(all) < n {
+		k, err := c.Read(own[:])
+		if all = append(all, own[:k]...); err != nil && len(all) < n {
+			log.Fatal(err)
+		}
+	}
+	return all
+}
+
 func certificate() tls.Certificate {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -88,7 +144,14 @@ func serveTLS(addr string, cfg *tls.Config) {
 		if err != nil {
 			log.Fatal(err)
 		}
-		go func() { answer(c); c.Close() }()
+		go func() {
+			if echo > 0 {
+				sendAll(c.(*tls.Conn), receiveAll(c.(*tls.Conn), echo))
+			} else {
+				answer(c)
+			}
+			c.Close()
+		}()
 	}
 }
 
@@ -116,6 +179,13 @@ func dialTLS(addr string, cfg *tls.Config) {
 		log.Fatal(err)
 	}
 	defer c.Close()
+	if echo > 0 {
+		done := make(chan bool)
+		go func() { sendAll(c.(*tls.Conn), pattern(echo)); close(done) }()
+		<-done
+		fmt.Println(len(receiveAll(c.(*tls.Conn), echo)))
+		return
+	}
 	ask(c)
 }
 
