@@ -122,25 +122,66 @@ func newScanner(want kinds) *scanner {
 }
 
 func (sc *scanner) find(s string) (list []Match) {
-	sc.each(s, func(m Match) { list = append(list, m) })
+	for m := sc.next(s, 0); m.End > 0; m = sc.next(s, m.End) {
+		list = append(list, m)
+	}
 	return list
 }
 
-// each gives the hits in order.
-func (sc *scanner) each(s string, do func(Match)) {
-	done := 0 // end of the last hit
-	for i := 0; i < len(s); {
+// next is the first hit that begins at done or later; its End is 0 where there is none.
+func (sc *scanner) next(s string, done int) Match {
+	for i := done; i < len(s); {
 		if !sc.look[s[i]] {
 			i++
 			continue
 		}
+		if on := unlikely(s, i); on > i {
+			i = on
+			continue
+		}
 		m, next := sc.at(s, i, done)
 		if m.End > 0 {
-			do(m)
-			done, next = m.End, m.End
+			return m
 		}
 		i = max(next, i+1)
 	}
+	return Match{}
+}
+
+// unlikely is where to go on where a glance at what stands around byte i tells that
+// nothing is there, else i.
+func unlikely(s string, i int) int {
+	switch c := s[i]; {
+	case isDigit(c):
+		end := i + 1
+		for end < len(s) && isDigit(s[end]) {
+			end++
+		}
+		next := after(s, end)
+		if n := end - i; n > 12 || n > 1 && i > 1 && isUpper(s[i-1]) || (n == 3 || n == 4) && (next == '-' || next == '.' || next == ' ') {
+			return i
+		}
+		return end
+	case c == 'B' || c == 'b':
+		if next := after(s, i+1) | 0x20; next == 'e' || next == 'a' {
+			return i
+		}
+	case c == 'K' || c == 'S':
+		if before(s, i) == 'A' {
+			return i
+		}
+	case c == 'J':
+		if before(s, i) == 'y' {
+			return i
+		}
+	case c == ':' || c == '=':
+		if next, last := after(s, i+1), before(s, i); next == '/' || last|0x20 == 'y' || last == '"' || last == '\'' || last == ' ' || last == '\\' || last == '\t' {
+			return i
+		}
+	default:
+		return i
+	}
+	return i + 1
 }
 
 // at looks closer at byte i, not before byte done, and says where to go on.

@@ -51,6 +51,9 @@ func card(s string, i, n int) (end int, masked string) {
 	if n != 4 || sep != ' ' && sep != '-' {
 		return 0, ""
 	}
+	if m := span(s, i+5, 7, isDigit); m != 4 && m != 6 {
+		return 0, ""
+	}
 	for _, g := range groups {
 		digits, end := grouped(s, i, sep, g)
 		if end > 0 && issued(digits) && luhn(digits) {

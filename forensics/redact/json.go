@@ -2,7 +2,10 @@ package redact
 
 import (
 	"encoding/json"
+	"strconv"
 	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
 )
 
 // maxDepth is how deep names are remembered; below it only the last one counts.
@@ -129,7 +132,7 @@ func (d *document) string(i int) int {
 		out = d.t.value(text)
 	case escaped:
 		out = d.escaped(text)
-	case len(text) > 8 && strings.IndexAny(text, "=:&") >= 0:
+	case len(text) > 8 && strings.ContainsAny(text, "=:&"):
 		out = d.t.inner(text)
 	default:
 		out = d.t.words(text)
@@ -138,6 +141,15 @@ func (d *document) string(i int) int {
 		d.edits = append(d.edits, edit{start, end, out})
 	}
 	return next
+}
+
+// delimits says that a byte ends a number or word.
+func delimits(c byte) bool {
+	switch c {
+	case ' ', '\t', '\r', '\n', ',', ':', '{', '}', '[', ']', '"':
+		return true
+	}
+	return false
 }
 
 func isBlank(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' }
@@ -166,29 +178,63 @@ func (d *document) escaped(text string) string {
 	return string(b[1 : len(b)-1])
 }
 
-// unescape reads a string; one that is cut loses what is left of its last escape.
+// unescape reads a string; what is no escape, or is cut, stays as it is.
 func unescape(text string) string {
-	if len(text) > 16<<20 {
-		return text
-	}
-	for range 8 {
-		var plain string
-		if json.Unmarshal([]byte(`"`+strings.NewReplacer("\n", `\n`, "\r", `\r`, "\t", `\t`).Replace(text)+`"`), &plain) == nil {
-			return plain
+	b := make([]byte, 0, len(text))
+	for i := 0; i < len(text); i++ {
+		c := text[i]
+		if c != '\\' || i+1 == len(text) {
+			b = append(b, c)
+			continue
 		}
-		at := strings.LastIndexByte(text, '\\')
-		if at < len(text)-12 || at < 0 {
-			break
+		i++
+		switch c := text[i]; c {
+		case 'n':
+			b = append(b, '\n')
+		case 't':
+			b = append(b, '\t')
+		case 'r':
+			b = append(b, '\r')
+		case 'b':
+			b = append(b, '\b')
+		case 'f':
+			b = append(b, '\f')
+		case '"', '\\', '/':
+			b = append(b, c)
+		case 'u':
+			r, ok := hex4(text, i+1)
+			if !ok {
+				b = append(b, '\\', c)
+				continue
+			}
+			i += 4
+			if low, ok := hex4(text, i+3); ok && utf16.IsSurrogate(r) && text[i+1] == '\\' && text[i+2] == 'u' {
+				if both := utf16.DecodeRune(r, low); both != utf8.RuneError {
+					r = both
+					i += 6
+				}
+			}
+			b = utf8.AppendRune(b, r)
+		default:
+			b = append(b, '\\', c)
 		}
-		text = text[:at]
 	}
-	return text
+	return string(b)
+}
+
+// hex4 is the character that four digits at i stand for.
+func hex4(s string, i int) (rune, bool) {
+	if i+4 > len(s) {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(s[i:i+4], 16, 16)
+	return rune(n), err == nil
 }
 
 // bare takes a number, a word, or what should not be there.
 func (d *document) bare(i int) int {
 	end := i
-	for end < len(d.s) && strings.IndexByte(" \t\r\n,:{}[]\"", d.s[end]) < 0 {
+	for end < len(d.s) && !delimits(d.s[end]) {
 		end++
 	}
 	if end == i {

@@ -139,8 +139,7 @@ func (k *keys) add(pattern string) error {
 type verdict uint8
 
 const (
-	unasked verdict = iota
-	no
+	no verdict = iota
 	yes
 	depends // on the names before it
 )

@@ -9,6 +9,7 @@ import (
 	"regexp/syntax"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"go.yaml.in/yaml/v4"
 )
@@ -30,6 +31,7 @@ type Policy struct {
 	columns  names
 	scan     *scanner
 	patterns []pattern
+	said     [1024]atomic.Pointer[said] // verdicts on names, by their hash
 }
 
 // pattern is a regular expression of the policy.

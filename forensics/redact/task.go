@@ -1,6 +1,7 @@
 package redact
 
 import (
+	"hash/maphash"
 	"sort"
 	"strings"
 )
@@ -16,12 +17,8 @@ type edit struct {
 
 // task is the masking of one value.
 type task struct {
-	p     *Policy
-	n     int // places masked
-	cache [64]struct {
-		name string
-		says verdict
-	}
+	p *Policy
+	n int // places masked
 }
 
 // judge is what the policy says of a name, remembered, since texts repeat their names.
@@ -29,18 +26,26 @@ func (t *task) judge(name string) verdict {
 	if name == "" || len(name) > maxName {
 		return no
 	}
-	h := uint(len(name))*31 + uint(name[0])*17 + uint(name[len(name)/2])*5 + uint(name[len(name)-1])
-	slot := &t.cache[h%uint(len(t.cache))]
-	if slot.says != unasked && slot.name == name {
-		return slot.says
+	slot := &t.p.said[maphash.String(hashSeed, name)%uint64(len(t.p.said))]
+	if s := slot.Load(); s != nil && s.name == name {
+		return s.verdict
 	}
 	v := t.p.keys.judge(name)
 	if v != no && t.p.except.judge(name) == yes {
 		v = no
 	}
-	slot.name, slot.says = name, v
+	slot.Store(&said{strings.Clone(name), v})
 	return v
 }
+
+// said is a verdict that was given.
+type said struct {
+	name    string
+	verdict verdict
+}
+
+// hashSeed spreads names over the verdicts that are remembered; no answer depends on it.
+var hashSeed = maphash.MakeSeed()
 
 // secret says that the value under a name, below the names of path, is to be masked.
 func (t *task) secret(path []string, name string) bool {
@@ -87,25 +92,26 @@ func (t *task) words(s string) string {
 	return apply(s, t.hits(s, nil))
 }
 
+// inside says that what begins at start meets one of the first edits, which are in order.
+func inside(list []edit, start, end int) bool {
+	i := sort.Search(len(list), func(i int) bool { return list[i].end > start })
+	return i < len(list) && list[i].start < end
+}
+
 // hits adds what detectors and patterns find outside the edits that are there already.
 func (t *task) hits(s string, have []edit) []edit {
 	fixed := len(have)
-	add := func(start, end int, with string) {
-		i := sort.Search(fixed, func(i int) bool { return have[i].end > start })
-		if i < fixed && have[i].start < end {
-			return
-		}
-		t.n++
-		have = append(have, edit{start, end, with})
-	}
 	if t.p.scan.want != 0 {
-		t.p.scan.each(s, func(m Match) {
-			with := m.Masked
-			if t.p.mask != Mask {
-				with = strings.Replace(with, Mask, t.p.mask, 1)
+		for m := t.p.scan.next(s, 0); m.End > 0; m = t.p.scan.next(s, m.End) {
+			if inside(have[:fixed], m.Start, m.End) {
+				continue
 			}
-			add(m.Start, m.End, with)
-		})
+			if t.p.mask != Mask {
+				m.Masked = strings.Replace(m.Masked, Mask, t.p.mask, 1)
+			}
+			t.n++
+			have = append(have, edit{m.Start, m.End, m.Masked})
+		}
 	}
 	for i := range t.p.patterns {
 		q := &t.p.patterns[i]
@@ -115,8 +121,9 @@ func (t *task) hits(s string, have []edit) []edit {
 		have = tidy(have)
 		fixed = len(have)
 		for _, at := range q.re.FindAllStringIndex(s, -1) {
-			if at[1] > at[0] {
-				add(at[0], at[1], t.p.mask)
+			if at[1] > at[0] && !inside(have[:fixed], at[0], at[1]) {
+				t.n++
+				have = append(have, edit{at[0], at[1], t.p.mask})
 			}
 		}
 	}
@@ -125,6 +132,9 @@ func (t *task) hits(s string, have []edit) []edit {
 
 // tidy puts edits in order and drops those that overlap an earlier one.
 func tidy(list []edit) []edit {
+	if len(list) < 2 {
+		return list
+	}
 	if sort.SliceIsSorted(list, func(i, j int) bool { return list[i].start < list[j].start }) && apart(list) {
 		return list
 	}

@@ -1,6 +1,7 @@
 package redact
 
 import (
+	"mime"
 	"net/url"
 	"strings"
 )
@@ -11,11 +12,10 @@ func isName(c byte) bool { return isToken(c) || c == '.' }
 func (t *task) plain(s string) string {
 	var edits []edit
 	for i := 0; i < len(s); {
-		at := strings.IndexAny(s[i:], "=:")
-		if at < 0 {
-			break
+		if c := s[i]; c != '=' && c != ':' {
+			i++
+			continue
 		}
-		i += at
 		e, next := t.assignment(s, i, len(edits) > 0 && edits[len(edits)-1].end > i)
 		if e.end > e.start {
 			edits = append(edits, e)
@@ -40,10 +40,9 @@ func (t *task) assignment(s string, i int, inside bool) (edit, int) {
 		return edit{}, i + 1
 	}
 	whole := strings.Trim(s[j-n:j], ".-")
-	path := strings.Split(whole, ".")
-	name := path[len(path)-1]
-	header := s[i] == ':' && strings.Contains(name, "-") && t.p.SecretHeader(name)
-	if !header && !t.secret(path[:len(path)-1], name) {
+	name := whole[strings.LastIndexByte(whole, '.')+1:]
+	header := s[i] == ':' && strings.IndexByte(name, '-') > 0 && isAlpha(name[0]) && t.p.SecretHeader(name)
+	if !header && (t.judge(name) == no || !t.secretPath(strings.Split(whole, "."))) {
 		return edit{}, i + 1
 	}
 	v := i + 1
@@ -137,8 +136,7 @@ func (t *task) parameter(part string) string {
 		if cut := strings.LastIndexAny(head, "?#;"); cut >= 0 {
 			head = head[cut+1:]
 		}
-		path := parameterPath(head)
-		if last := len(path) - 1; last >= 0 && t.secret(path[:last], path[last]) {
+		if t.secretParameter(head) {
 			return t.encoded(part[:eq+1]) + t.value(part[eq+1:])
 		}
 		// A value may hold names of its own: a URL in a URL, or fields with semicolons.
@@ -148,6 +146,20 @@ func (t *task) parameter(part string) string {
 		}
 		start = eq + 1 + next
 	}
+}
+
+// secretPath says that what stands under names, the last its own, is to be masked.
+func (t *task) secretPath(path []string) bool {
+	last := len(path) - 1
+	return last >= 0 && t.secret(path[:last], path[last])
+}
+
+// secretParameter says that a parameter's value is to be masked.
+func (t *task) secretParameter(name string) bool {
+	if !strings.ContainsAny(name, "%[.") {
+		return t.secret(nil, name)
+	}
+	return t.secretPath(parameterPath(name))
 }
 
 // parameterPath is user[card][number] or user.card.number as its names.
@@ -160,7 +172,7 @@ func parameterPath(name string) []string {
 			name = plain
 		}
 	}
-	if strings.IndexAny(name, "[.") < 0 {
+	if !strings.ContainsAny(name, "[.") {
 		return []string{name}
 	}
 	return strings.FieldsFunc(name, func(r rune) bool { return r == '[' || r == ']' || r == '.' })
@@ -170,8 +182,13 @@ func parameterPath(name string) []string {
 // nothing as it reads.
 func (t *task) encoded(s string) string {
 	had := t.n
-	if out := t.words(s); t.n > had || strings.IndexAny(s, "%+") < 0 {
+	if out := t.words(s); t.n > had || len(s) < 9 || strings.IndexByte(s, '%') < 0 && strings.IndexByte(s, '+') < 0 {
 		return out
+	}
+	// Without an escape it is blanks that are hidden: groups of digits, and words before a
+	// token, which has digits too.
+	if strings.IndexByte(s, '%') < 0 && !strings.ContainsAny(s, "0123456789") {
+		return s
 	}
 	plain, err := url.QueryUnescape(s)
 	if err != nil {
@@ -191,10 +208,8 @@ func (t *task) encoded(s string) string {
 // multipart masks the parts of a form whose names are secret and searches the others.
 func (t *task) multipart(contentType, s string, depth int) string {
 	boundary := ""
-	if at := strings.Index(strings.ToLower(contentType), "boundary="); at >= 0 {
-		boundary = strings.Trim(contentType[at+9:], "\" ")
-		boundary, _, _ = strings.Cut(boundary, ";")
-		boundary = "--" + strings.TrimRight(boundary, "\" ")
+	if _, params, err := mime.ParseMediaType(contentType); err == nil && params["boundary"] != "" {
+		boundary = "--" + params["boundary"]
 	} else {
 		boundary, _, _ = strings.Cut(s, "\n")
 		boundary = strings.TrimRight(boundary, "\r")
@@ -214,8 +229,7 @@ func (t *task) multipart(contentType, s string, depth int) string {
 		}
 		name, kind := partHead(head)
 		end := len(strings.TrimRight(body, "\r\n"))
-		path := parameterPath(name)
-		if last := len(path) - 1; last >= 0 && t.secret(path[:last], path[last]) {
+		if t.secretParameter(name) {
 			parts[i] = head + gap + t.value(body[:end]) + body[end:]
 		} else {
 			parts[i] = head + gap + t.text(kind, body[:end], depth+1) + body[end:]
