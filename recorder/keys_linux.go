@@ -17,16 +17,17 @@ import (
 
 const maxKeyProcesses = 65536 // that are told of at the end
 
-// keyring reads TLS keys beside a recording. A nil one does nothing.
+// keyring reads TLS keys and plaintext beside a recording. A nil one does nothing.
 type keyring struct {
 	out       sink
 	to        []age.Recipient
 	onError   func(error)
 	talks     *keys.Conversations
 	current   keys.Current
-	tracker   *keys.Tracker
-	id        ring.ID // segment whose file is open
-	before    ring.ID // the last one that there was
+	tracker   *keys.Tracker // nil where no keys are read
+	plain     *plaintext    // nil where none is read
+	id        ring.ID       // segment whose file is open
+	before    ring.ID       // the last one that there was
 	file      *keyFile
 	processes map[uint32][]keys.Process // by number, which is given again
 	noted     int
@@ -39,16 +40,25 @@ func startKeys(o *Options, out sink, now func() *ring.Clock) (*keyring, error) {
 		return nil, nil
 	}
 	k := &keyring{out: out, to: o.Keys.Recipients, onError: o.OnError, talks: keys.NewConversations(), processes: map[uint32][]keys.Process{}}
-	if err := k.follow(); err != nil {
-		return nil, err
-	}
-	var err error
-	k.tracker, err = keys.Start(keys.Options{Select: o.Keys.Select, Sink: &k.current, Captured: k.talks, UTC: func(mono uint64) int64 {
+	utc := func(mono uint64) int64 {
 		c := now()
 		return int64(c.Real) - c.Monotonic + int64(mono)
-	}})
-	if err != nil {
-		return nil, fmt.Errorf("reading keys: %w", err)
+	}
+	var err error
+	if o.Keys.wantKeys() {
+		if err := k.follow(); err != nil {
+			return nil, err
+		}
+		k.tracker, err = keys.Start(keys.Options{Select: choosing(o.Keys.Select, o.Keys.Workloads, o.Source), Sink: &k.current, Captured: k.talks, UTC: utc})
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("reading keys: %w", err), k.place(nil))
+		}
+	}
+	if o.Keys.wantPlain() {
+		if k.plain, err = startPlaintext(o, out, now, utc); err != nil {
+			k.end()
+			return nil, fmt.Errorf("reading plaintext: %w", err)
+		}
 	}
 	return k, nil
 }
@@ -109,6 +119,9 @@ func (k *keyring) place(f *keyFile) error {
 
 // turn is follow for the loop of a recording, which goes on without keys.
 func (k *keyring) turn() {
+	if k == nil || k.tracker == nil {
+		return
+	}
 	if err := k.follow(); err != nil {
 		k.onError(err)
 	}
@@ -121,7 +134,13 @@ func (k *keyring) end() {
 	}
 	k.turn()
 	k.note()
-	err := k.tracker.Close()
+	var err error
+	if k.tracker != nil {
+		err = k.tracker.Close()
+	}
+	if k.plain != nil {
+		err = errors.Join(err, k.plain.end())
+	}
 	k.note()
 	k.settle()
 	k.ended = true
@@ -144,9 +163,34 @@ func (k *keyring) settle() {
 	}
 }
 
+// followed are the processes of keys and plaintext, each once, with the best that is known.
+func (k *keyring) followed() []keys.Process {
+	var list []keys.Process
+	if k.tracker != nil {
+		list = k.tracker.Processes()
+	}
+	if k.plain == nil {
+		return list
+	}
+	at := make(map[uint32]int, len(list))
+	for i, p := range list {
+		at[p.PID] = i
+	}
+	for _, p := range k.plain.tracker.Load().Processes() {
+		i, ok := at[p.PID]
+		switch {
+		case !ok:
+			list = append(list, p)
+		case list[i].State == keys.None && p.State == keys.Plaintext:
+			list[i] = p
+		}
+	}
+	return list
+}
+
 // note remembers processes, which the tracker forgets some minutes after their end.
 func (k *keyring) note() {
-	for _, p := range k.tracker.Processes() {
+	for _, p := range k.followed() {
 		list := k.processes[p.PID]
 		// What runs another program now and had no keys before was not what was meant.
 		if n := len(list); n > 0 && (list[n-1].Executable == p.Executable || list[n-1].State == keys.None) {
@@ -166,11 +210,19 @@ func (k *keyring) stats() *KeyStats {
 	if !k.ended {
 		k.note()
 	}
-	c, err := k.tracker.Counters()
+	s := &KeyStats{Unplaced: k.current.Lost()}
+	var err error
+	if k.tracker != nil {
+		s.Counters, err = k.tracker.Counters()
+	}
+	if k.plain != nil {
+		var plainErr error
+		s.Plaintext, plainErr = k.plain.stats()
+		err = errors.Join(err, plainErr)
+	}
 	if err != nil {
 		k.onError(err)
 	}
-	s := &KeyStats{Counters: c, Unplaced: k.current.Lost()}
 	if k.ended {
 		s.Unplaced += k.current.Waiting()
 	}

@@ -1,0 +1,356 @@
+package recorder
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/pcapsule/pcapsule/recorder/keys"
+	"github.com/pcapsule/pcapsule/recorder/pcapng"
+	"github.com/pcapsule/pcapsule/recorder/ring"
+)
+
+const (
+	linkUpperPDU   = 252 // LINKTYPE_WIRESHARK_UPPER_PDU
+	plainSeries    = "plaintext"
+	plainSnap      = 128 << 10
+	maxSpeakers    = 4096  // processes that have an interface of their own
+	maxPlainTalks  = 65536 // connections whose protocol is remembered
+	reasonLibraryN = "not as a library calls"
+)
+
+// plaintext writes what processes give to TLS libraries and get from them as a capture of
+// upper PDUs, beside that of packets. It implements keys.PlainSink.
+type plaintext struct {
+	tracker atomic.Pointer[keys.Tracker]
+	onError func(error)
+	close   func() error
+	flush   func()
+	begin   int64
+
+	mu    sync.Mutex // guards all below; the ring is called with it held
+	out   plainOut
+	name  string
+	rest  *voice
+	talks map[uint64]string // Wireshark's names for what connections say
+	order []uint64
+	head  []byte
+	told  bool
+
+	list     sync.Mutex // guards these; the ring asks for them from its own goroutines
+	speakers map[speaker]*voice
+	voices   []*voice
+}
+
+// voice is an interface, with what was written of it.
+type voice struct {
+	id      ring.InterfaceID
+	written uint64
+}
+
+// plainOut is what of a series or a file is needed.
+type plainOut interface {
+	Interface(pcapng.Interface) (ring.InterfaceID, error)
+	Append(*ring.Packet) error
+}
+
+// speaker is who has an interface.
+type speaker struct {
+	pid     uint32
+	exe     string
+	library keys.Library
+}
+
+// plainFile is a file of its own, beside one of packets.
+type plainFile struct{ *fileSink }
+
+func (f plainFile) Interface(i pcapng.Interface) (ring.InterfaceID, error) { return f.declare(i) }
+func (f plainFile) Append(p *ring.Packet) error                            { return f.append(p) }
+
+// plainPath is the file beside one of packets.
+func plainPath(file string) string {
+	dir, name := filepath.Split(file)
+	return dir + plainSeries + "-" + strings.TrimSuffix(name, filepath.Ext(name)) + ".pcapng"
+}
+
+// startPlaintext begins to read where somebody is chosen. Its output is a series of the
+// recording's ring, or a file beside its file.
+func startPlaintext(o *Options, out sink, now func() *ring.Clock, utc func(uint64) int64) (*plaintext, error) {
+	p := &plaintext{onError: o.OnError, speakers: map[speaker]*voice{}, talks: map[uint64]string{}}
+	here := thisMachine()
+	header := func(h *ring.Header) {
+		h.Kernel, h.OS, h.Hardware = here.kernel, "linux", here.hardware
+		if c := now(); c != nil {
+			h.Clocks = []ring.Clock{*c}
+		}
+	}
+	if c := now(); c != nil {
+		p.begin = int64(c.Real)
+	}
+	account := func(taken ring.Taken) ring.Account { return p.account(taken, now()) }
+	switch s := out.(type) {
+	case *ringSink:
+		series, err := s.w.Series(ring.SeriesOptions{Name: plainSeries, LinkType: linkUpperPDU, SnapLen: plainSnap, Header: header, Account: account})
+		if err != nil {
+			return nil, err
+		}
+		p.out, p.name = series, s.w.Ring()
+		p.flush, p.close = series.Flush, func() error { series.Seal(); return nil }
+	case *fileSink:
+		var h ring.Header
+		header(&h)
+		h.Node, h.Recorder, h.BootID = here.node, o.Program, here.bootID
+		if o.Node != "" {
+			h.Node = o.Node
+		}
+		f, err := newFileSink(&Options{File: plainPath(o.File), Program: o.Program}, h, linkUpperPDU, plainSnap)
+		if err != nil {
+			return nil, err
+		}
+		// What programs say in confidence is for the recorder's owner only, as keys are.
+		if err := os.Chmod(plainPath(o.File), 0o600); err != nil {
+			return nil, errors.Join(err, f.abort())
+		}
+		p.out, p.name = plainFile{f}, f.name
+		p.flush = func() {
+			if err := f.flush(); err != nil {
+				p.trouble(err)
+			}
+		}
+		p.close = func() error { return f.close(account) }
+	default:
+		return nil, ErrStreamKeys
+	}
+	tracker, err := keys.Start(keys.Options{Select: choosing(o.Keys.Plaintext, o.Keys.PlaintextWorkloads, o.Source), Plain: p, UTC: utc})
+	if err != nil {
+		return nil, errors.Join(err, p.close())
+	}
+	p.tracker.Store(tracker)
+	return p, nil
+}
+
+// end takes what is left and closes the output.
+func (p *plaintext) end() error {
+	err := p.tracker.Load().Close()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return errors.Join(err, p.close())
+}
+
+func (p *plaintext) stats() (*PlainStats, error) {
+	t := p.tracker.Load()
+	c, err := t.PlainCounters()
+	return &PlainStats{c, t.EndsUnknown()}, err
+}
+
+// account balances by what the programs in the kernel counted of pieces that did not come,
+// and what became of those that came.
+func (p *plaintext) account(taken ring.Taken, clock *ring.Clock) ring.Account {
+	a := ring.Account{Clock: clock}
+	t := p.tracker.Load()
+	if t == nil {
+		return a
+	}
+	k, err := t.PlainCounters()
+	if err != nil {
+		return a
+	}
+	p.list.Lock()
+	for _, v := range p.voices {
+		n := pcapng.Counter{N: v.written, Known: true}
+		i := ring.InterfaceAccount{ID: v.id, Start: p.begin, Received: n, Delivered: n}
+		if clock != nil {
+			i.At = int64(clock.Real)
+		}
+		a.Interfaces = append(a.Interfaces, i)
+	}
+	p.list.Unlock()
+	c := ring.Counters{Filtered: k.Unused, Delivered: taken.Kept, Dropped: taken.Dropped + k.Lost + k.Unread + k.Odd,
+		Drops: []ring.Drop{{Reason: reasonBuffer, Packets: k.Lost}, {Reason: reasonUnread, Packets: k.Unread}, {Reason: reasonLibraryN, Packets: k.Odd}, {Reason: reasonWriter, Packets: taken.Dropped}}}
+	c.Seen = c.Filtered + c.Delivered + c.Dropped
+	a.Counters = &c
+	return a
+}
+
+func (p *plaintext) trouble(err error) {
+	if !p.told {
+		p.told = true
+		p.onError(fmt.Errorf("writing plaintext: %w", err))
+	}
+}
+
+// Flush implements keys.PlainSink.
+func (p *plaintext) Flush() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.flush()
+	return nil
+}
+
+// plainComment says of a piece what the format has no place for.
+type plainComment struct {
+	Connection uint64 `json:"connection"`
+	Ends       string `json:"ends"`
+	Call       uint64 `json:"call,omitempty"` // where it is not the whole call
+	Offset     uint64 `json:"offset,omitempty"`
+}
+
+// Plain implements keys.PlainSink.
+func (p *plaintext) Plain(x *keys.Plain) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	err := p.write(x)
+	if err != nil {
+		p.trouble(err)
+	}
+	return err
+}
+
+func (p *plaintext) write(x *keys.Plain) error {
+	v, err := p.speaker(x)
+	if err != nil {
+		return err
+	}
+	c := plainComment{Connection: x.Connection, Ends: x.Ends.String()}
+	if uint64(len(x.Data)) < x.Call {
+		c.Call, c.Offset = x.Call, x.Offset
+	}
+	text, err := json.Marshal(c)
+	if err != nil {
+		return fmt.Errorf("describing plaintext: %w", err)
+	}
+	p.head = plainTags(p.head[:0], p.dissector(x), x)
+	flags := uint32(pcapng.DirectionInbound)
+	if x.Sent {
+		flags = uint32(pcapng.DirectionOutbound)
+	}
+	packet := ring.Packet{Interface: v.id, Time: x.Time, Prefix: p.head, Data: x.Data, OrigLen: uint32(len(p.head) + len(x.Data)), Flags: flags,
+		PID: x.PID, TID: x.TID, Comment: string(text)}
+	p.list.Lock()
+	v.written++ // before: the packet may fill a segment, which asks for the counters at once
+	p.list.Unlock()
+	if err = p.out.Append(&packet); err != nil {
+		p.list.Lock()
+		v.written--
+		p.list.Unlock()
+	}
+	return err
+}
+
+// speaker gives a process its interface.
+func (p *plaintext) speaker(x *keys.Plain) (*voice, error) {
+	s := speaker{x.PID, x.Executable, x.Library}
+	if v := p.speakers[s]; v != nil {
+		return v, nil
+	}
+	if p.rest != nil {
+		return p.rest, nil
+	}
+	i := pcapng.Interface{Name: "others", Description: "plaintext at the call, not packets; of processes beyond those that have an interface of their own"}
+	if len(p.speakers) < maxSpeakers {
+		text, err := json.Marshal(struct {
+			Ring       string `json:"ring"`
+			PID        uint32 `json:"pid"`
+			Executable string `json:"executable"`
+			Library    string `json:"library"`
+		}{p.name, x.PID, clean(x.Executable, 512), x.Library.String()})
+		if err != nil {
+			return nil, fmt.Errorf("describing plaintext: %w", err)
+		}
+		i = pcapng.Interface{Name: clean(fmt.Sprintf("%s/%d/%s", filepath.Base(x.Executable), x.PID, x.Library), 200),
+			Description: "plaintext at the call, not packets", Comments: []string{string(text)}}
+	}
+	id, err := p.out.Interface(i)
+	if err != nil {
+		return nil, err
+	}
+	v := &voice{id: id}
+	p.list.Lock()
+	defer p.list.Unlock()
+	p.voices = append(p.voices, v)
+	if len(p.speakers) < maxSpeakers {
+		p.speakers[s] = v
+	} else {
+		p.rest = v
+	}
+	return v, nil
+}
+
+// dissector is Wireshark's name for what a connection says, by its first bytes.
+func (p *plaintext) dissector(x *keys.Plain) string {
+	name, ok := p.talks[x.Connection]
+	if !ok {
+		name = dissectorOf(x.Data)
+		if len(p.order) >= maxPlainTalks {
+			delete(p.talks, p.order[0])
+			p.order = p.order[1:]
+		}
+		p.talks[x.Connection] = name
+		p.order = append(p.order, x.Connection)
+	}
+	return name
+}
+
+func dissectorOf(b []byte) string {
+	if bytes.HasPrefix(b, []byte("PRI * HTTP/2.0\r\n")) {
+		return "http2"
+	}
+	if bytes.HasPrefix(b, []byte("HTTP/1.")) {
+		return "http"
+	}
+	for _, m := range []string{"GET ", "HEAD ", "POST ", "PUT ", "PATCH ", "DELETE ", "OPTIONS ", "CONNECT ", "TRACE "} {
+		if bytes.HasPrefix(b, []byte(m)) {
+			return "http"
+		}
+	}
+	return "data"
+}
+
+// Tags of an upper PDU, docs/format/plaintext.md.
+const (
+	tagDissector = 12
+	tagIPv4Src   = 20
+	tagIPv4Dst   = 21
+	tagIPv6Src   = 22
+	tagIPv6Dst   = 23
+	tagPortType  = 24
+	tagSrcPort   = 25
+	tagDstPort   = 26
+	portTCP      = 2
+)
+
+// plainTags appends the tags that stand before a PDU's bytes.
+func plainTags(b []byte, dissector string, x *keys.Plain) []byte {
+	tag := func(n uint16, v []byte) {
+		size := (len(v) + 3) &^ 3
+		b = binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16(b, n), uint16(size))
+		b = append(append(b, v...), zeros[:size-len(v)]...)
+	}
+	number := func(n uint16, v uint16) { tag(n, []byte{0, 0, byte(v >> 8), byte(v)}) }
+	tag(tagDissector, []byte(dissector))
+	if x.Ends != keys.NoEnds {
+		from, to := x.Remote, x.Local
+		if x.Sent {
+			from, to = to, from
+		}
+		if a, c := from.Addr(), to.Addr(); a.Is4() && c.Is4() {
+			tag(tagIPv4Src, a.AsSlice())
+			tag(tagIPv4Dst, c.AsSlice())
+		} else {
+			src, dst := a.As16(), c.As16()
+			tag(tagIPv6Src, src[:])
+			tag(tagIPv6Dst, dst[:])
+		}
+		number(tagPortType, portTCP)
+		number(tagSrcPort, from.Port())
+		number(tagDstPort, to.Port())
+	}
+	return append(b, 0, 0, 0, 0)
+}
