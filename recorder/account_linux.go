@@ -21,49 +21,84 @@ func (r *recording) settle() bool {
 	return false
 }
 
-// counters are those of the whole recording. Packets that are still on their way are
-// neither seen nor delivered yet.
-func (r *recording) counters() (c ring.Counters, inKernel uint64, err error) {
+// kernel is what the programs in the kernel counted, and what became of packets before
+// they had a lane. Packets that are still on their way are neither seen nor delivered yet.
+func (r *recording) kernel() (c ring.Counters, inKernel uint64, err error) {
 	taken := r.taken.Load()
-	written, refused, dropped, broken := r.written.Load(), r.refused.Load(), r.dropped.Load(), r.broken.Load()
+	forbidden, unwanted := r.warden.counts()
+	broken := r.broken.Load()
 	in, out, err := r.progs.Counts()
 	if err != nil {
 		return c, 0, err
 	}
 	in.Add(out)
-	decided := in.Excluded + in.Filtered + in.Delivered + in.Failed + in.Unread
-	const inProgress = 4096 // programs that run while the counters are read
-	if d := int64(in.Seen - decided); d > -inProgress && d < inProgress {
-		in.Seen = decided
-	}
-	inKernel = in.Delivered - taken
 	c = ring.Counters{
-		Seen:      in.Seen - inKernel - (taken - written - refused - dropped - broken),
-		Filtered:  in.Excluded + in.Filtered + refused,
-		Delivered: written,
-		Dropped:   in.Failed + in.Unread + dropped + broken,
+		Filtered:  in.Excluded + in.Filtered + r.refused.Load() + forbidden + unwanted,
+		Policy:    forbidden,
+		Dropped:   in.Failed + in.Unread + broken,
 		Truncated: in.Truncated + in.Capped,
-		Drops: []ring.Drop{
-			{Reason: reasonBuffer, Packets: in.Failed},
-			{Reason: reasonUnread, Packets: in.Unread + broken},
-			{Reason: reasonWriter, Packets: dropped},
-		},
+		Drops:     []ring.Drop{{Reason: reasonBuffer, Packets: in.Failed}, {Reason: reasonUnread, Packets: in.Unread + broken}, {Reason: reasonWriter}},
+	}
+	return c, in.Delivered - min(taken, in.Delivered), nil
+}
+
+// take adds what an output did with the packets it was given.
+func take(c *ring.Counters, t ring.Taken) {
+	c.Delivered += t.Kept
+	c.Dropped += t.Dropped
+	c.Drops[len(c.Drops)-1].Packets += t.Dropped
+	c.Seen = c.Filtered + c.Delivered + c.Dropped
+}
+
+// counters are those of the whole recording.
+func (r *recording) counters() (c ring.Counters, inKernel uint64, err error) {
+	c, inKernel, err = r.kernel()
+	if err != nil {
+		return c, 0, err
+	}
+	for _, l := range r.lanes {
+		take(&c, l.out.took())
 	}
 	return c, inKernel, nil
 }
 
-// account is asked for when a segment ends.
-func (r *recording) account(ring.Taken) ring.Account {
-	r.ended.Add(1)
+// accounted reports whether each packet that was taken from the kernel went somewhere:
+// seen is a sum, which would not show one that was forgotten.
+func (r *recording) accounted() bool {
+	forbidden, unwanted := r.warden.counts()
+	n := r.refused.Load() + r.broken.Load() + forbidden + unwanted
+	for _, l := range r.lanes {
+		t := l.out.took()
+		n += t.Kept + t.Dropped
+	}
+	return n == r.taken.Load()
+}
+
+// account is asked for when a segment of the first lane ends.
+func (r *recording) account(t ring.Taken) ring.Account { return r.accountOf(r.lanes[0], t) }
+
+// accountOf is what a lane's segment says when it ends. What never got to a lane counts in
+// the first, so that the lanes' counters add up to those of the recording.
+func (r *recording) accountOf(l *lane, t ring.Taken) ring.Account {
+	l.ended.Add(1)
 	clock := r.clockNow.Load()
 	a := ring.Account{Clock: clock}
+	var flying *face
+	if t.Kept+t.Dropped > l.handed.Load() {
+		flying = l.flying.Load()
+	}
 	if clock != nil {
-		a.Interfaces = r.faces.accounts(int64(clock.Real))
+		a.Interfaces = r.faces.accounts(int64(clock.Real), l, flying)
 	}
-	c, _, err := r.counters()
-	if err == nil {
-		a.Counters = &c
+	c := ring.Counters{Drops: []ring.Drop{{Reason: reasonWriter}}}
+	if l.age == 0 {
+		var err error
+		if c, _, err = r.kernel(); err != nil {
+			return a
+		}
 	}
+	take(&c, t)
+	a.Counters = &c
 	return a
 }
 

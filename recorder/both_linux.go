@@ -29,7 +29,7 @@ func runBoth(ctx context.Context, o Options) (Stats, error) {
 		one := o
 		one.writer = w
 		if i == 1 {
-			one.Source, one.Keys = nil, nil // one alone takes what is learned
+			one.Keys = nil
 		}
 		one.OnStart = func(s Started) { mu.Lock(); defer mu.Unlock(); o.OnStart(s) }
 		one.OnError = func(err error) { mu.Lock(); defer mu.Unlock(); o.OnError(err) }
@@ -56,6 +56,7 @@ func runBoth(ctx context.Context, o Options) (Stats, error) {
 func sum(a, b Stats) Stats {
 	a.Seen += b.Seen
 	a.Filtered += b.Filtered
+	a.Policy += b.Policy
 	a.Delivered += b.Delivered
 	a.Dropped += b.Dropped
 	a.Truncated += b.Truncated

@@ -17,6 +17,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/recorder/filter"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
+	"github.com/pcapsule/pcapsule/recorder/policy"
 	"github.com/pcapsule/pcapsule/recorder/ring"
 	"github.com/pcapsule/pcapsule/recorder/workload"
 )
@@ -39,6 +40,8 @@ type device struct {
 	id        ring.InterfaceID
 	loopback  bool
 	skip      bool // not asked for
+	ready     bool // declared
+	about     pcapng.Interface
 	since     int64
 	delivered uint64
 	lost      uint64
@@ -60,14 +63,19 @@ type listening struct {
 	left    uint64
 	pending uint64 // lost and not told yet
 	keys    *keyring
+	judge   *policy.Judge // nil: all is kept
+	packet  ring.Packet
+	head    [16]byte
 	trouble bool
+	handed  atomic.Uint64 // packets that the output was given, with what became of them
+	flying  atomic.Pointer[device]
 
 	mu      sync.Mutex // guards the counters: a ring asks from its own goroutines
 	devices map[int]*device
 	order   []*device
 	c       ring.Counters
 	refused uint64 // by us
-	failed  uint64 // by the output
+	never   uint64 // by policy, and in refused too
 	bytes   uint64
 }
 
@@ -112,6 +120,9 @@ func (l *listening) share() {
 func (l *listening) open() error {
 	wanted, err := l.wanted()
 	if err != nil {
+		return err
+	}
+	if l.judge, err = frameJudge(&l.o); err != nil {
 		return err
 	}
 	prog, err := filter.Compile(l.o.Filter, linkEthernet, int(l.o.Snap))
@@ -216,6 +227,9 @@ func (l *listening) output() (err error) {
 	}
 	header := func(h *ring.Header) {
 		h.Kernel, h.OS, h.Hardware, h.Filter = l.here.kernel, runtime.GOOS, l.here.hardware, l.o.Filter
+		if p := l.o.Policy; p != nil {
+			h.Only, h.Policy = p.Only.String(), p.String()
+		}
 		if c := l.now.Load(); c != nil {
 			h.Clocks = []ring.Clock{*c}
 		}
@@ -341,10 +355,7 @@ func (l *listening) frame(b []byte) error {
 	}
 	addr := b[frameHeader:]
 	hatype, pktType := ne.Uint16(addr[8:]), addr[10]
-	d, err := l.device(int(ne.Uint32(addr[4:])), at)
-	if err != nil {
-		return err
-	}
+	d := l.device(int(ne.Uint32(addr[4:])), at)
 	// What the loopback sends comes in again at once: once is enough.
 	if d.skip || hatype != hatypeEther && hatype != hatypeLoopback || d.loopback && pktType == fromUs {
 		l.mu.Lock()
@@ -352,23 +363,38 @@ func (l *listening) frame(b []byte) error {
 		l.mu.Unlock()
 		return nil
 	}
-	p := ring.Packet{Interface: d.id, Time: at, Data: data, OrigLen: length, ID: l.nextID, Drops: l.pending}
+	if l.judge != nil {
+		if fate := l.judge.Frame(data); fate != policy.Kept {
+			l.mu.Lock()
+			l.refused++
+			if fate == policy.Forbidden {
+				l.never++
+			}
+			l.mu.Unlock()
+			return nil
+		}
+	}
+	if err := l.declare(d); err != nil {
+		return err
+	}
+	// It lies here so that a packet costs no memory.
+	l.packet = ring.Packet{Interface: d.id, Time: at, Data: data, OrigLen: length, ID: l.nextID, Drops: l.pending}
 	if status&unix.TP_STATUS_VLAN_VALID != 0 && len(data) >= 12 {
 		// The kernel took the tag out of the frame; on the wire it stood here.
-		p.Prefix, p.Data, p.OrigLen = tagged(b, data), data[12:], length+4
+		l.packet.Prefix, l.packet.Data, l.packet.OrigLen = tagged(l.head[:0], b, data), data[12:], length+4
 	}
-	p.Flags = uint32(frameFlags(pktType, status))
-	return l.keep(&p, d, data)
+	l.packet.Flags = uint32(frameFlags(pktType, status))
+	return l.keep(&l.packet, d, data)
 }
 
-// tagged is the start of a frame with its VLAN tag back in place.
-func tagged(b, data []byte) []byte {
+// tagged appends the start of a frame with its VLAN tag back in place.
+func tagged(head, b, data []byte) []byte {
 	ne := binary.NativeEndian
 	tpid := uint16(unix.ETH_P_8021Q)
 	if ne.Uint32(b[20:])&unix.TP_STATUS_VLAN_TPID_VALID != 0 {
 		tpid = ne.Uint16(b[36:])
 	}
-	head := append(make([]byte, 0, 16), data[:12]...)
+	head = append(head, data[:12]...)
 	head = binary.BigEndian.AppendUint16(head, tpid)
 	return binary.BigEndian.AppendUint16(head, uint16(ne.Uint32(b[32:])))
 }
@@ -388,6 +414,9 @@ func frameFlags(pktType uint8, status uint32) pcapng.Flags {
 }
 
 func (l *listening) keep(p *ring.Packet, d *device, frame []byte) error {
+	if l.flying.Load() != d {
+		l.flying.Store(d)
+	}
 	err := l.out.append(p)
 	if err == nil {
 		l.keys.frame(frame)
@@ -396,8 +425,8 @@ func (l *listening) keep(p *ring.Packet, d *device, frame []byte) error {
 	defer l.mu.Unlock()
 	switch {
 	case err == nil:
+		l.handed.Add(1)
 		l.pending = 0
-		l.c.Delivered++
 		d.delivered++
 		l.bytes += uint64(len(p.Prefix) + len(p.Data))
 		l.nextID++
@@ -406,7 +435,7 @@ func (l *listening) keep(p *ring.Packet, d *device, frame []byte) error {
 		}
 		return nil
 	case errors.Is(err, ring.ErrDisk):
-		l.failed++
+		l.handed.Add(1)
 		d.lost++
 		if !l.trouble {
 			l.trouble = true
@@ -417,14 +446,14 @@ func (l *listening) keep(p *ring.Packet, d *device, frame []byte) error {
 	return err
 }
 
-// device returns an interface, and declares it the first time.
-func (l *listening) device(index int, at int64) (*device, error) {
+// device returns an interface.
+func (l *listening) device(index int, at int64) *device {
 	d := l.devices[index]
 	if d != nil && (d.skip || d.since != 0) {
-		return d, nil
+		return d
 	}
 	if len(l.devices) >= maxDevices {
-		return &device{skip: true}, nil
+		return &device{skip: true}
 	}
 	name, mac := fmt.Sprintf("interface-%d", index), []byte(nil)
 	d = &device{since: at}
@@ -436,17 +465,26 @@ func (l *listening) device(index int, at int64) (*device, error) {
 	}
 	c := workload.InterfaceComment{Ring: l.name, How: "none", Identity: workload.Identity{Node: l.here.node, ValidFrom: at}}
 	d.name = clean(l.here.node+"/-/"+name, 200)
-	id, err := l.out.declare(pcapng.Interface{Name: d.name, Description: clean("network interface "+name, 400), MAC: mac,
-		Filter: l.o.Filter, Comments: []string{workload.FormatInterfaceComment(c)}})
-	if err != nil {
-		return nil, err
-	}
-	d.id = id
-	l.mu.Lock()
+	d.about = pcapng.Interface{Name: d.name, Description: clean("network interface "+name, 400), MAC: mac,
+		Filter: l.o.Filter, Comments: []string{workload.FormatInterfaceComment(c)}}
 	l.devices[index] = d
+	return d
+}
+
+// declare tells the output of an interface, before its first frame.
+func (l *listening) declare(d *device) error {
+	if d.ready {
+		return nil
+	}
+	id, err := l.out.declare(d.about)
+	if err != nil {
+		return err
+	}
+	d.id, d.ready = id, true
+	l.mu.Lock()
 	l.order = append(l.order, d)
 	l.mu.Unlock()
-	return d, nil
+	return nil
 }
 
 // count reads what the kernel counted since it was asked last.
@@ -463,33 +501,41 @@ func (l *listening) count() {
 	l.mu.Unlock()
 }
 
-func (l *listening) counters() ring.Counters {
-	c := l.c
-	c.Filtered = l.refused
-	c.Drops = []ring.Drop{{Reason: reasonBuffer, Packets: c.Dropped}, {Reason: reasonWriter, Packets: l.failed}}
-	c.Dropped += l.failed
-	// Packets in blocks that are not read yet are neither seen nor delivered.
-	c.Seen = c.Filtered + c.Delivered + c.Dropped
+// counters are those so far; t is what the output did with what it was given. Packets in
+// blocks that are not read yet are neither seen nor delivered.
+func (l *listening) counters(t ring.Taken) ring.Counters {
+	c := ring.Counters{Filtered: l.refused, Policy: l.never, Dropped: l.c.Dropped,
+		Drops: []ring.Drop{{Reason: reasonBuffer, Packets: l.c.Dropped}, {Reason: reasonWriter}}}
+	take(&c, t)
 	return c
 }
 
-func (l *listening) account(ring.Taken) ring.Account {
+func (l *listening) account(t ring.Taken) ring.Account {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	c := l.counters()
+	c := l.counters(t)
 	a := ring.Account{Counters: &c, Clock: l.now.Load()}
+	var flying *device
+	if t.Kept+t.Dropped > l.handed.Load() {
+		flying = l.flying.Load()
+	}
 	for _, d := range l.order {
+		delivered := d.delivered
+		if d == flying {
+			delivered++
+		}
 		known := func(n uint64) pcapng.Counter { return pcapng.Counter{N: n, Known: true} }
 		a.Interfaces = append(a.Interfaces, ring.InterfaceAccount{ID: d.id, At: int64(a.Clock.Real), Start: d.since,
-			Received: known(d.delivered + d.lost), OSDropped: known(d.lost), Delivered: known(d.delivered)})
+			Received: known(delivered + d.lost), OSDropped: known(d.lost), Delivered: known(delivered)})
 	}
 	return a
 }
 
 func (l *listening) stats() Stats {
+	taken := l.out.took()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	c := l.counters()
+	c := l.counters(taken)
 	parts := gather(len(l.order), func(i int) Part { return Part{l.order[i].name, l.order[i].delivered, l.order[i].lost} })
 	return Stats{Keys: l.keys.stats(), Counters: c, InKernel: l.c.Seen - min(l.c.Seen, c.Seen), Bytes: l.bytes, Interfaces: len(l.order), Clock: l.clock.now, Parts: parts}
 }

@@ -15,13 +15,10 @@ import (
 
 // journal gathers lines of the side files until they are written.
 type journal struct {
-	out     sink
 	onError func(error)
-	owners  []byte
-	happen  []byte
 	events  uint64
 	lost    uint64 // lines that found no file
-	failed  bool
+	failed  bool   // the disk refused, and it is told
 }
 
 const (
@@ -30,12 +27,14 @@ const (
 	maxPending = 1 << 20 // bytes that wait for a file
 )
 
-// give writes what was gathered, beside a segment. Without one it waits, within bounds.
-func (j *journal) give(id ring.ID) {
+// give writes what was gathered of a lane, beside a segment. Without one it waits, within
+// bounds. A disk that refuses costs the lines, which are counted, and never the recording.
+func (j *journal) give(l *lane, id ring.ID) {
+	wrote, refused := false, false
 	for _, f := range []struct {
 		kind  string
 		lines *[]byte
-	}{{sideOwners, &j.owners}, {sideEvents, &j.happen}} {
+	}{{sideOwners, &l.owners}, {sideEvents, &l.happen}} {
 		switch {
 		case len(*f.lines) == 0:
 			continue
@@ -46,22 +45,27 @@ func (j *journal) give(id ring.ID) {
 			}
 			continue
 		}
-		if err := j.out.side(id, f.kind, *f.lines); err != nil {
-			j.lost += uint64(bytes.Count(*f.lines, []byte{'\n'}))
-			if !j.failed {
-				j.failed = true
+		written, err := l.out.side(id, f.kind, *f.lines)
+		if err != nil {
+			j.lost += uint64(bytes.Count((*f.lines)[written:], []byte{'\n'}))
+			if !j.failed && !refused {
 				j.onError(err)
 			}
+			refused = true
 		}
+		wrote = true
 		*f.lines = (*f.lines)[:0]
+	}
+	if wrote {
+		j.failed = refused // told again when it refuses anew
 	}
 }
 
-func (j *journal) owner(v any) { j.owners = appendLine(j.owners, v) }
+func (j *journal) owner(l *lane, v any) { l.owners = appendLine(l.owners, v) }
 
-func (j *journal) event(v any) {
+func (j *journal) event(l *lane, v any) {
 	j.events++
-	j.happen = appendLine(j.happen, v)
+	l.happen = appendLine(l.happen, v)
 }
 
 func appendLine(b []byte, v any) []byte {
@@ -182,7 +186,7 @@ func (r *recording) event(e *bpf.Event) {
 	case bpf.EventExec, bpf.EventExit, bpf.EventOOM:
 		r.processEvent(e)
 	default:
-		if !r.o.NoEvents && r.inScope(e.Cgroup) {
+		if !r.o.NoEvents && r.inScope(e.Cgroup) && !r.warden.silenced(&r.faces, e.Cgroup, r.processes.by[e.TGID]) {
 			r.netEvent(e)
 		}
 	}
@@ -199,7 +203,7 @@ func (r *recording) inScope(cgroup uint64) bool {
 
 func (r *recording) processEvent(e *bpf.Event) {
 	p := r.processes.take(e)
-	if r.o.NoEvents || !r.inScope(e.Cgroup) {
+	if r.o.NoEvents || !r.inScope(e.Cgroup) || r.warden.silenced(&r.faces, e.Cgroup, p) {
 		return
 	}
 	at := r.clock.utc(e.Time)
@@ -219,7 +223,7 @@ func (r *recording) processEvent(e *bpf.Event) {
 	if e.Kind != bpf.EventExec {
 		l.Args = nil // they stand with the exec
 	}
-	r.journal.event(l)
+	r.journal.event(r.groupLane(e.Cgroup), l)
 }
 
 // netLine is an event of the network stack.
@@ -256,7 +260,7 @@ func (r *recording) netEvent(e *bpf.Event) {
 		g := r.groups.find(e.Cgroup)
 		l.Cgroup, l.Container, l.PodUID = g.path, g.container, g.pod
 	}
-	r.journal.event(l)
+	r.journal.event(r.groupLane(e.Cgroup), l)
 }
 
 func endpoint(family uint16, addr [16]byte, port uint16) string {
@@ -295,68 +299,94 @@ func tcpState(n uint32) string {
 }
 
 // clockSet tells that somebody set the clock.
-func (j *journal) clockSet(c *clock) {
+func (j *journal) clockSet(l *lane, c *clock) {
 	last := c.steps[len(c.steps)-1]
 	c.steps = c.steps[:0]
-	j.event(struct {
+	j.event(l, struct {
 		Time string `json:"time"`
 		Kind string `json:"kind"`
 		clockStep
 	}{stamp(int64(last.At)), "clock_set", last})
 }
 
-// turn is called when a segment has ended or begun: all that is known of the packets of
-// one goes to its own side file. last is the packet written last; it may lie in either.
-func (r *recording) turn(last uint64) {
-	if n := r.ended.Load(); n != r.endedSeen {
-		r.endedSeen = n
-		if r.segment != (ring.ID{}) {
-			r.sockets.flush(int64(r.clock.now.Real), last, r.socketLine)
-			r.peers.work(int64(r.clock.now.Real), true)
-			r.journal.give(r.segment)
-			r.before, r.segment = r.segment, ring.ID{}
+// turn is called when a segment of a lane has ended or begun: all that is known of the
+// packets of one goes to its own side file. last is the packet written last; it may lie in
+// either.
+func (r *recording) turn(l *lane, last uint64) {
+	if n := l.ended.Load(); n != l.endedSeen {
+		l.endedSeen = n
+		if l.segment != (ring.ID{}) {
+			r.sockets.flush(int64(r.clock.now.Real), last, l)
+			if l == r.lanes[0] {
+				r.peers.work(int64(r.clock.now.Real), true)
+			}
+			r.journal.give(l, l.segment)
+			l.before, l.segment = l.segment, ring.ID{}
 			r.sideFile++
+			l.file = r.sideFile
 		}
 	}
-	if (r.segment == ring.ID{}) {
-		r.segment = r.out.segment()
+	if (l.segment == ring.ID{}) {
+		l.segment = l.out.segment()
 	}
 }
 
 // side writes the lines that are due; all at the end.
 func (r *recording) side(end bool) {
-	if r.ended.Load() != r.endedSeen {
-		r.turn(0)
-	}
 	now := int64(r.clock.now.Real)
-	if end {
-		r.sockets.flush(now, 0, r.socketLine)
-		if (r.segment == ring.ID{}) {
-			r.segment = r.before
+	waiting := 0
+	for _, l := range r.lanes {
+		if l.ended.Load() != l.endedSeen {
+			r.turn(l, 0)
 		}
-	} else {
-		r.sockets.sweep(now, r.socketLine)
+		if end {
+			r.sockets.flush(now, 0, l)
+			if (l.segment == ring.ID{}) {
+				l.segment = l.before
+			}
+		}
+		waiting += len(l.owners) + len(l.happen)
+	}
+	if !end {
+		r.sockets.sweep(now)
 	}
 	r.peers.work(now, end)
-	if end || now-r.gaveAt > 100e6 || len(r.journal.owners)+len(r.journal.happen) > 256<<10 {
+	if end || now-r.gaveAt > 100e6 || now < r.gaveAt || waiting > 256<<10 {
 		r.gaveAt = now
-		r.journal.give(r.segment)
+		for _, l := range r.lanes {
+			r.journal.give(l, l.segment)
+		}
 	}
+}
+
+// groupLane is the lane of what happens in a control group.
+func (r *recording) groupLane(cgroup uint64) *lane {
+	if len(r.lanes) == 1 {
+		return r.lanes[0]
+	}
+	if x := r.faces.by[cgroup]; x != nil {
+		return x.lane
+	}
+	g := r.groups.find(cgroup)
+	c := r.faces.comment(g, 0)
+	s := r.faces.subject(&g, &c)
+	return r.laneOf(s.Namespace, s.Unnamed)
 }
 
 // socketLine writes what is known of a socket, and of its processes where the file does
 // not have them yet. It is made by hand: there may be tens of thousands a second.
 func (r *recording) socketLine(s *socket) {
 	if s.remote.IsValid() && !s.many {
-		r.peers.saw(s.remote.Addr(), s.last, r.sideFile)
+		r.peers.saw(s.remote.Addr(), s.last, r.lanes[0].file)
 	}
 	for i := range s.n {
-		if p := r.processes.of(s.spans[i].tgid, s.spans[i].from); p != nil && p.told != r.sideFile {
-			p.told = r.sideFile
-			r.journal.owner(r.describe(p))
+		if p := r.processes.of(s.spans[i].tgid, s.spans[i].from); p != nil && p.told != s.face.lane.file {
+			p.told = s.face.lane.file
+			r.journal.owner(s.face.lane, r.describe(p))
 		}
 	}
-	b := append(r.journal.owners, `{"socket":"`...)
+	l := s.face.lane
+	b := append(l.owners, `{"socket":"`...)
 	b = strconv.AppendUint(b, s.cookie, 10)
 	b = append(b, `","interface":`...)
 	b = strconv.AppendInt(b, int64(s.face.number), 10)
@@ -404,7 +434,7 @@ func (r *recording) socketLine(s *socket) {
 		b = append(b, `,"more":true`...)
 	}
 	b = appendTime(append(b, `,"learned":`...), int64(r.clock.now.Real))
-	r.journal.owners = append(b, '}', '\n')
+	l.owners = append(b, '}', '\n')
 }
 
 // quoted is text as JSON.

@@ -13,7 +13,7 @@ import (
 	"io"
 	"time"
 
-	"github.com/pcapsule/pcapsule/recorder/keys"
+	"github.com/pcapsule/pcapsule/recorder/policy"
 	"github.com/pcapsule/pcapsule/recorder/ring"
 	"github.com/pcapsule/pcapsule/recorder/workload"
 )
@@ -36,15 +36,16 @@ type Options struct {
 	Stream io.Writer     // a live stream; each packet is out within milliseconds of its turn
 	Ring   *ring.Options // a ring of segments; Node, BootID and Recorder may be left out
 
-	Cgroup      string   // control group whose sockets are recorded, with all below; "" is the root
-	Interface   []string // for Interfaces; none means all
-	Filter      string   // in the language of pcap-filter(7)
-	Snap        uint32   // bytes of a packet to keep; 0 means all
-	HeadersOnly bool     // keep network and transport headers
-	NoOwners    bool     // do not find out whose sockets are
-	NoEvents    bool     // do not record what processes and the network stack do
-	Comments    bool     // write the owner as a comment on each packet
-	RingBuffer  uint32   // bytes, a power of two; 0 means 32 MiB
+	Cgroup      string         // control group whose sockets are recorded, with all below; "" is the root
+	Interface   []string       // for Interfaces; none means all
+	Filter      string         // in the language of pcap-filter(7)
+	Policy      *policy.Policy // whose packets are wanted, and which never; nil: all
+	Snap        uint32         // bytes of a packet to keep; 0 means all
+	HeadersOnly bool           // keep network and transport headers
+	NoOwners    bool           // do not find out whose sockets are
+	NoEvents    bool           // do not record what processes and the network stack do
+	Comments    bool           // write the owner as a comment on each packet
+	RingBuffer  uint32         // bytes, a power of two; 0 means 32 MiB
 
 	Node    string          // name of this node; "" is the host's name
 	Program string          // name and version of the program
@@ -112,6 +113,9 @@ var (
 	// ErrStreamKeys is for keys beside a stream: they come after the packets they open, and
 	// readers of a capture want them before.
 	ErrStreamKeys = errors.New("a stream has no place for keys: want a file or a ring")
+
+	// ErrPolicy is for a policy that this recording cannot hold. It does not begin then.
+	ErrPolicy = errors.New("the policy cannot be held")
 )
 
 // PrivilegeError means that the process may not record.
@@ -153,12 +157,12 @@ func (o *Options) setDefaults() error {
 		if o.Stream != nil {
 			return ErrStreamKeys
 		}
-		if o.Keys.Select.Empty() {
-			return keys.ErrNobody
-		}
-		if err := o.Keys.Select.Check(); err != nil {
+		if err := o.Keys.check(); err != nil {
 			return err
 		}
+	}
+	if err := o.checkPolicy(); err != nil {
+		return err
 	}
 	if o.OnStart == nil {
 		o.OnStart = func(Started) {}
@@ -171,6 +175,38 @@ func (o *Options) setDefaults() error {
 	}
 	if o.Every <= 0 {
 		o.Every = time.Second
+	}
+	return nil
+}
+
+var (
+	errNoNames   = fmt.Errorf("%w: nobody here knows namespaces, workloads or labels", ErrPolicy)
+	errAgesRing  = fmt.Errorf("%w: only a ring keeps namespaces for times of their own", ErrPolicy)
+	errNoOwners  = fmt.Errorf("%w: rules about processes need owners", ErrPolicy)
+	errFrames    = fmt.Errorf("%w: frames of interfaces tell no processes and control groups, and cannot be kept by namespace: want to record sockets only", ErrPolicy)
+	errAddresses = fmt.Errorf("%w: frames of interfaces have addresses only, and nobody here knows whose they are", ErrPolicy)
+)
+
+// checkPolicy refuses what a recording of this kind cannot hold.
+func (o *Options) checkPolicy() error {
+	p := o.Policy
+	if p == nil {
+		return nil
+	}
+	j, err := policy.New(p)
+	switch {
+	case err != nil:
+		return err
+	case len(p.MaxAge) > 0 && o.Ring == nil:
+		return errAgesRing
+	case o.Capture == Sockets:
+		if j != nil && j.Processes() && o.NoOwners {
+			return errNoOwners
+		}
+	case p.NeedsSockets():
+		return errFrames
+	case j != nil && j.Owned() && o.Source == nil:
+		return errAddresses
 	}
 	return nil
 }

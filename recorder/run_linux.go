@@ -9,6 +9,7 @@ import (
 	"github.com/pcapsule/pcapsule/bpf"
 	"github.com/pcapsule/pcapsule/recorder/filter"
 	"github.com/pcapsule/pcapsule/recorder/internal/mapped"
+	"github.com/pcapsule/pcapsule/recorder/policy"
 	"github.com/pcapsule/pcapsule/recorder/ring"
 )
 
@@ -44,21 +45,17 @@ type recording struct {
 	peers     peers
 	names     names
 	journal   journal
+	warden    *warden
+	lanes     []*lane // the first is that of out
 	keys      *keyring
 	users     map[int64]string
-	scope     string        // control group that is recorded, below the root
-	segment   ring.ID       // that the last packet went into, as far as it has begun
-	before    ring.ID       // the one before, for lines that come while none is begun
-	ended     atomic.Uint64 // segments that ended; a ring counts from its own goroutines
-	endedSeen uint64
+	scope     string // control group that is recorded, below the root
 	sideFile  uint64 // counts side files
 	gaveAt    int64
 
 	clockNow atomic.Pointer[ring.Clock]
 	taken    atomic.Uint64 // of the kernel's records
-	written  atomic.Uint64
 	refused  atomic.Uint64 // by the filter, here
-	dropped  atomic.Uint64 // by the output
 	broken   atomic.Uint64 // records that make no sense
 	bytes    atomic.Uint64
 	trouble  error // first one of the output; it is told once
@@ -124,8 +121,10 @@ func (r *recording) loop(ctx context.Context) error {
 		} else if quiet++; quiet > 100 {
 			wait = pollIdle
 		}
-		if err := r.out.idle(); err != nil {
-			return err
+		for _, l := range r.lanes {
+			if err := l.out.idle(); err != nil {
+				return err
+			}
 		}
 		if err := r.packets.Wait(wait); err != nil {
 			return err
@@ -143,7 +142,7 @@ func (r *recording) round() (n int, more bool, err error) {
 		r.shareClock()
 	}
 	if stepped {
-		r.journal.clockSet(&r.clock)
+		r.journal.clockSet(r.lanes[0], &r.clock)
 	}
 	r.takeEvents()
 	if err := r.takeChanges(); err != nil {
@@ -191,10 +190,7 @@ func (r *recording) one(p *bpf.Packet, body []byte) error {
 	}
 	at := r.clock.utc(p.Time)
 	cooked(r.prefix[:], p.Protocol, p.IfIndex, p.PktType)
-	x, err := r.faces.of(p.Cgroup, at, r.out)
-	if err != nil {
-		return err
-	}
+	x := r.faces.of(p.Cgroup, at)
 	x.lost.Add(uint64(p.Lost))
 	x.untold += uint64(p.Lost)
 	if r.match != nil {
@@ -203,6 +199,12 @@ func (r *recording) one(p *bpf.Packet, body []byte) error {
 			r.refused.Add(1)
 			return nil
 		}
+	}
+	if r.warden != nil && r.warden.fate(p, data, x, at) != policy.Kept {
+		return nil
+	}
+	if err := r.faces.declare(x); err != nil {
+		return err
 	}
 	r.packet = ring.Packet{
 		Interface: x.id, Time: at, Prefix: r.prefix[:], Data: data, OrigLen: p.Len + cookedLen,
@@ -216,24 +218,23 @@ func (r *recording) one(p *bpf.Packet, body []byte) error {
 		r.packet.Comment = r.comment.of(r, p, at)
 	}
 	x.untold = 0 // an output that drops the packet keeps count of them itself
-	// Counted before: the packet may fill a segment, which asks for the counters at once.
-	r.written.Add(1)
-	x.delivered.Add(1)
-	switch err := r.out.append(&r.packet); {
+	l := x.lane
+	if l.flying.Load() != x {
+		l.flying.Store(x) // the packet may fill a segment, which asks for the counters at once
+	}
+	switch err := l.out.append(&r.packet); {
 	case err == nil:
+		x.delivered.Add(1)
+		l.handed.Add(1)
 	case errors.Is(err, ring.ErrDisk):
-		r.written.Add(^uint64(0))
-		x.delivered.Add(^uint64(0))
-		r.dropped.Add(1)
 		x.lost.Add(1)
+		l.handed.Add(1)
 		if r.trouble == nil {
 			r.trouble = err
 			r.o.OnError(err)
 		}
 		return nil
 	default:
-		r.written.Add(^uint64(0))
-		x.delivered.Add(^uint64(0))
 		return err
 	}
 	r.bytes.Add(uint64(len(data) + cookedLen))
@@ -241,8 +242,8 @@ func (r *recording) one(p *bpf.Packet, body []byte) error {
 	if !r.o.NoOwners {
 		r.sockets.saw(p, data, x, at, r.nextID)
 	}
-	if (r.segment == ring.ID{}) || r.ended.Load() != r.endedSeen {
-		r.turn(r.nextID)
+	if (l.segment == ring.ID{}) || l.ended.Load() != l.endedSeen {
+		r.turn(l, r.nextID)
 	}
 	r.nextID++
 	if r.left > 0 {
@@ -269,8 +270,10 @@ func (r *recording) end(err error) (Stats, error) {
 	}
 	if lost, lossErr := r.progs.Losses(); lossErr == nil {
 		for cgroup, n := range lost {
-			if x, faceErr := r.faces.of(cgroup, r.clock.utc(uint64(r.clock.monotonic())), r.out); faceErr == nil {
-				x.lost.Add(n)
+			x := r.faces.of(cgroup, r.clock.utc(uint64(r.clock.monotonic())))
+			x.lost.Add(n)
+			if !r.warden.silenced(&r.faces, cgroup, nil) {
+				err = errors.Join(err, r.faces.declare(x))
 			}
 		}
 	} else {
@@ -280,10 +283,10 @@ func (r *recording) end(err error) (Stats, error) {
 	r.names.end()
 	r.keys.end()
 	s, statsErr := r.stats()
-	closeErr := r.out.close(r.account)
+	closeErr := r.closeOutputs()
 	r.closeReaders()
 	r.progs.Close()
-	if err = errors.Join(err, statsErr, closeErr); err == nil && (!s.Balanced() || !settled) {
+	if err = errors.Join(err, statsErr, closeErr); err == nil && (!s.Balanced() || !settled || !r.accounted()) {
 		err = &BalanceError{s.Counters}
 	}
 	r.o.OnStats(s)

@@ -1,6 +1,7 @@
 package recorder
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
@@ -12,6 +13,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 	"github.com/pcapsule/pcapsule/recorder/ring"
@@ -30,8 +33,11 @@ type sink interface {
 	idle() error
 	// segment is the file that the last packet went into, zero where there is none yet.
 	segment() ring.ID
-	// side appends whole lines to a side file of a segment.
-	side(id ring.ID, kind string, lines []byte) error
+	// took is what became of the packets so far.
+	took() ring.Taken
+	// side appends whole lines to a side file of a segment, and says how many bytes of them
+	// are there; what is left of the others is cut.
+	side(id ring.ID, kind string, lines []byte) (int, error)
 	// sidePath is where such a file stands, "" where it cannot.
 	sidePath(id ring.ID, kind string) string
 	// name and first packet id of the recording
@@ -52,6 +58,26 @@ type ringSink struct {
 type sideFile struct {
 	id ring.ID
 	f  *os.File
+}
+
+// writeLines appends lines to a file. Half of a line would spoil the next one too, so it is
+// cut again.
+func writeLines(f *os.File, lines []byte) (int, error) {
+	n, err := f.Write(lines)
+	if err == nil {
+		return n, nil
+	}
+	whole := bytes.LastIndexByte(lines[:n], '\n') + 1
+	if info, statErr := f.Stat(); statErr == nil && whole < n {
+		err = errors.Join(err, f.Truncate(info.Size()-int64(n-whole)))
+	}
+	return whole, fmt.Errorf("writing side file: %w", err)
+}
+
+// gone reports whether nobody can reach a file any more.
+func gone(f *os.File) bool {
+	var st unix.Stat_t
+	return unix.Fstat(int(f.Fd()), &st) == nil && st.Nlink == 0
 }
 
 // openRing makes the writer of a ring, as recordings want it.
@@ -99,28 +125,29 @@ func (s *ringSink) sidePath(id ring.ID, kind string) string {
 }
 
 // side writes beside a segment. Of each kind one file is open.
-func (s *ringSink) side(id ring.ID, kind string, lines []byte) error {
+func (s *ringSink) side(id ring.ID, kind string, lines []byte) (int, error) {
 	have := s.sides[kind]
-	if have != nil && have.id != id {
+	var late error
+	if have != nil && (have.id != id || gone(have.f)) {
 		delete(s.sides, kind)
 		if err := have.f.Close(); err != nil {
-			return fmt.Errorf("writing side file: %w", err)
+			late = fmt.Errorf("closing side file: %w", err)
 		}
 		have = nil
 	}
 	if have == nil {
 		f, err := os.OpenFile(s.sidePath(id, kind), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o640)
 		if err != nil {
-			return fmt.Errorf("writing side file: %w", err)
+			return 0, errors.Join(late, fmt.Errorf("writing side file: %w", err))
 		}
 		have = &sideFile{id, f}
 		s.sides[kind] = have
 	}
-	if _, err := have.f.Write(lines); err != nil {
-		return fmt.Errorf("writing side file: %w", err)
-	}
-	return nil
+	n, err := writeLines(have.f, lines)
+	return n, errors.Join(late, err)
 }
+
+func (s *ringSink) took() ring.Taken { return s.series.Taken() }
 
 func (s *ringSink) close(func(ring.Taken) ring.Account) error {
 	var errs []error
@@ -152,6 +179,7 @@ type fileSink struct {
 	link  uint16
 	buf   []byte
 	plain *pcapng.Writer // makes all blocks but packets; writes into buf
+	taken ring.Taken
 	sides map[string]*os.File
 	err   error
 
@@ -230,6 +258,18 @@ func (s *fileSink) redeclare(_ ring.InterfaceID, i pcapng.Interface) (ring.Inter
 const maxCommentLen = 0xFFFF
 
 func (s *fileSink) append(p *ring.Packet) error {
+	err := s.write(p)
+	if err == nil {
+		s.taken.Kept++
+	} else {
+		s.taken.Dropped++
+	}
+	return err
+}
+
+func (s *fileSink) took() ring.Taken { return s.taken }
+
+func (s *fileSink) write(p *ring.Packet) error {
 	keep := min(len(p.Data), s.snap-len(p.Prefix))
 	captured := len(p.Prefix) + keep
 	le := binary.LittleEndian
@@ -251,7 +291,7 @@ func (s *fileSink) append(p *ring.Packet) error {
 		}
 		bare := *p
 		bare.Comment = "" // there is no room for both, and the packet counts
-		return s.append(&bare)
+		return s.write(&bare)
 	}
 	b = le.AppendUint32(b, uint32(size))
 	le.PutUint32(b[at+4:], uint32(size))
@@ -363,22 +403,19 @@ func (s *fileSink) sidePath(_ ring.ID, kind string) string {
 }
 
 // side writes beside a file; a stream has no place for it.
-func (s *fileSink) side(id ring.ID, kind string, lines []byte) error {
+func (s *fileSink) side(id ring.ID, kind string, lines []byte) (int, error) {
 	if s.f == nil {
-		return nil
+		return len(lines), nil
 	}
 	f := s.sides[kind]
 	if f == nil {
 		var err error
 		if f, err = os.OpenFile(s.sidePath(id, kind), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o640); err != nil {
-			return fmt.Errorf("writing side file: %w", err)
+			return 0, fmt.Errorf("writing side file: %w", err)
 		}
 		s.sides[kind] = f
 	}
-	if _, err := f.Write(lines); err != nil {
-		return fmt.Errorf("writing side file: %w", err)
-	}
-	return nil
+	return writeLines(f, lines)
 }
 
 func (s *fileSink) close(account func(ring.Taken) ring.Account) error {
@@ -386,7 +423,7 @@ func (s *fileSink) close(account func(ring.Taken) ring.Account) error {
 	for _, f := range s.sides {
 		errs = append(errs, f.Close())
 	}
-	a := account(ring.Taken{})
+	a := account(s.taken)
 	text, err := json.Marshal(struct {
 		Counters *ring.Counters `json:"counters"`
 		Clock    *ring.Clock    `json:"clock"`

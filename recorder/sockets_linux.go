@@ -47,10 +47,13 @@ type sockets struct {
 	last  *socket
 	free  []*socket
 	swept int64
+	write func(*socket)
 	peer  func(netip.Addr, int64) // is told whom sockets talk to; nil: nobody asks
 }
 
-func newSockets() *sockets { return &sockets{by: map[uint64]*socket{}} }
+func newSockets(write func(*socket)) *sockets {
+	return &sockets{by: map[uint64]*socket{}, write: write}
+}
 
 // saw takes note of a packet and of what is known of its owner.
 func (t *sockets) saw(p *bpf.Packet, ip []byte, x *face, at int64, id uint64) {
@@ -80,6 +83,13 @@ func (t *sockets) saw(p *bpf.Packet, ip []byte, x *face, at int64, id uint64) {
 		if _, remote, ok := ends(ip, p.Outgoing); ok {
 			t.peer(remote.Addr(), at)
 		}
+	}
+	if s.face != nil && s.face.lane != x.lane {
+		// Its name is known now, and its packets go elsewhere from here on.
+		if s.dirty {
+			t.write(s)
+		}
+		s.first, s.firstID, s.packets, s.n, s.more = at, id, 0, 0, false
 	}
 	s.face, s.last, s.lastID, s.dirty = x, at, id, true
 	s.packets++
@@ -125,18 +135,18 @@ func (t *sockets) drop(s *socket) {
 	}
 }
 
-// sweep calls write for sockets whose line is due, and forgets the idle ones; all of them
+// sweep writes lines of sockets whose line is due, and forgets the idle ones; all of them
 // when there are too many.
-func (t *sockets) sweep(now int64, write func(*socket)) {
+func (t *sockets) sweep(now int64) {
 	full := len(t.by) >= maxSockets
-	if !full && now-t.swept < 1e9 {
+	if !full && now >= t.swept && now-t.swept < 1e9 { // a clock that is set back stops nothing
 		return
 	}
 	t.swept = now
 	for _, s := range t.by {
-		idle := now-s.last > idleAfter
+		idle := now-s.last > idleAfter || s.last-now > idleAfter
 		if s.dirty && (full || idle || now-s.wroteAt > toldEvery && s.wroteAt != 0) {
-			write(s)
+			t.write(s)
 			s.dirty, s.wroteAt = false, now
 		} else if s.wroteAt == 0 {
 			s.wroteAt = now
@@ -147,12 +157,12 @@ func (t *sockets) sweep(now int64, write func(*socket)) {
 	}
 }
 
-// flush calls write for all sockets with packets since their last line. The one of the
-// packet last stays due.
-func (t *sockets) flush(now int64, last uint64, write func(*socket)) {
+// flush writes lines of all sockets of a lane with packets since their last line. The one
+// of the packet last stays due.
+func (t *sockets) flush(now int64, last uint64, l *lane) {
 	for _, s := range t.by {
-		if s.dirty {
-			write(s)
+		if s.dirty && s.face.lane == l {
+			t.write(s)
 			s.dirty, s.wroteAt = s.lastID == last, now
 		}
 	}

@@ -52,13 +52,8 @@ func (r *recording) start() error {
 	if err != nil {
 		r.keys.end()
 		r.names.end()
-		r.closeReaders()
+		err = r.unopen(err)
 		r.progs.Close()
-		if f, ok := r.out.(*fileSink); ok {
-			err = errors.Join(err, f.abort())
-		} else {
-			err = errors.Join(err, r.out.close(r.account))
-		}
 		return privilege(err)
 	}
 	asked := "none"
@@ -170,16 +165,34 @@ func (r *recording) open(root string) (err error) {
 	r.nextID = first
 	r.groups = newGroups(root)
 	r.names.start(&r.o, r.groups.paths())
-	r.faces = faces{groups: r.groups, source: r.names.source, node: r.here.node, ring: name, filter: r.o.Filter, by: map[uint64]*face{}}
 	r.processes = newProcesses(&r.clock)
-	r.sockets = newSockets()
-	if r.o.Source != nil {
-		r.peers = peers{source: r.o.Source, ring: name, by: map[netip.Addr]*peer{}, write: func(l addressLine) { r.journal.owner(l) }}
-		r.sockets.peer = func(a netip.Addr, at int64) { r.peers.saw(a, at, r.sideFile) }
+	if r.warden, err = newWarden(r.o.Policy, r.names.source, r.processes); err == nil && r.o.Policy != nil && r.o.Policy.NeedsNames() && r.names.source == nil {
+		err = errNoNames
 	}
-	r.journal = journal{out: r.out, onError: r.o.OnError}
-	r.users, r.sideFile = map[int64]string{}, 1
+	if err == nil {
+		err = r.openLanes(snap)
+	}
+	if err != nil {
+		return r.unopen(err)
+	}
+	r.faces = faces{groups: r.groups, source: r.names.source, node: r.here.node, ring: name, filter: r.o.Filter, by: map[uint64]*face{}, warden: r.warden, laneOf: r.laneOf}
+	r.sockets = newSockets(r.socketLine)
+	if r.o.Source != nil {
+		r.peers = peers{source: r.o.Source, ring: name, by: map[netip.Addr]*peer{}, write: func(l addressLine) { r.journal.owner(r.lanes[0], l) }}
+		r.sockets.peer = func(a netip.Addr, at int64) { r.peers.saw(a, at, r.lanes[0].file) }
+	}
+	r.journal = journal{onError: r.o.OnError}
+	r.users = map[int64]string{}
 	return nil
+}
+
+// unopen closes what open made, for a recording that does not begin.
+func (r *recording) unopen(err error) error {
+	r.closeReaders()
+	if f, ok := r.out.(*fileSink); ok {
+		return errors.Join(err, f.abort())
+	}
+	return errors.Join(err, r.closeOutputs())
 }
 
 func (r *recording) closeReaders() {
@@ -210,6 +223,9 @@ func (r *recording) attach(where string) (found uint64, err error) {
 func (r *recording) header(h *ring.Header) {
 	h.Kernel, h.OS, h.Hardware = r.here.kernel, runtime.GOOS, r.here.hardware
 	h.Filter, h.Own = r.o.Filter, r.own
+	if p := r.o.Policy; p != nil {
+		h.Only, h.Policy = p.Only.String(), p.String()
+	}
 	h.Programs = []ring.Program{{Name: "recorder", SHA256: bpf.SHA256()}}
 	if c := r.clockNow.Load(); c != nil {
 		h.Clocks = []ring.Clock{*c}

@@ -134,7 +134,7 @@ func (r *recording) takeChanges() error {
 			if err != nil {
 				return err
 			}
-			if changed || c.To != 0 {
+			if x.ready && (changed || c.To != 0) {
 				r.journal.owner(x.lane, workloadLine{Workload: json.RawMessage(workload.FormatInterfaceComment(known)), Cgroup: x.cgroup,
 					From: stamp(c.From), To: stamp(c.To), Learned: stamp(int64(r.clock.now.Real))})
 			}
@@ -144,11 +144,7 @@ func (r *recording) takeChanges() error {
 }
 
 func (r *recording) kubeEvent(e *workload.Event) {
-	who := workload.Subject{Namespace: e.Namespace}
-	if e.Kind == "Pod" {
-		who.Pod, who.PodUID = e.Name, e.UID
-	}
-	if r.o.NoEvents || r.warden != nil && r.warden.owned && r.warden.judge.Silenced(r.warden.judge.Marks(&who)) {
+	if r.o.NoEvents || r.warden.silencesEvent(r.names.source, e) {
 		return
 	}
 	r.journal.event(r.laneOf(e.Namespace, false), kubeLine{Time: stamp(e.TsNs), Kind: "k8s", Type: clean(e.Type, 64), Reason: clean(e.Reason, 256), Message: clean(e.Message, 1024),

@@ -1,0 +1,101 @@
+package recorder
+
+import (
+	"errors"
+	"path"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/pcapsule/pcapsule/recorder/policy"
+	"github.com/pcapsule/pcapsule/recorder/ring"
+)
+
+// lane is a series of packets with its side files. A recording has one, and one more for
+// each time that packets of some namespaces are kept: what has to go together lies together.
+type lane struct {
+	age time.Duration // 0 for the first
+	out sink
+
+	owners  []byte // lines that wait for their file
+	happen  []byte
+	segment ring.ID // that its last packet went into, as far as it has begun
+	before  ring.ID // the one before, for lines that come while none is begun
+	file    uint64  // numbers side files, those of all lanes
+
+	ended     atomic.Uint64 // segments that ended; a ring counts from its own goroutines
+	endedSeen uint64
+	handed    atomic.Uint64 // packets that the output was given, with what became of them
+	flying    atomic.Pointer[face]
+}
+
+// ages lists the times that a policy has, the shortest first.
+func ages(p *policy.Policy) (list []time.Duration) {
+	if p == nil {
+		return nil
+	}
+	for _, a := range p.MaxAge {
+		list = append(list, a.Age)
+	}
+	slices.Sort(list)
+	return slices.Compact(list)
+}
+
+// laneOf is the lane of a namespace's packets. Where the namespace may still be learned it
+// is that of the shortest time: nothing is kept for longer than it may be.
+func (r *recording) laneOf(namespace string, pending bool) *lane {
+	if len(r.lanes) == 1 {
+		return r.lanes[0]
+	}
+	if pending {
+		return r.lanes[1]
+	}
+	best := r.lanes[0]
+	for _, a := range r.o.Policy.MaxAge {
+		if ok, err := path.Match(a.Namespace, namespace); !ok || err != nil || namespace == "" || best.age != 0 && best.age <= a.Age {
+			continue
+		}
+		for _, l := range r.lanes[1:] {
+			if l.age == a.Age {
+				best = l
+			}
+		}
+	}
+	return best
+}
+
+// openLanes makes the outputs of namespaces with times of their own, beside the first.
+func (r *recording) openLanes(snap uint32) error {
+	r.lanes = []*lane{{out: r.out, file: 1}}
+	r.sideFile = 1
+	first, ok := r.out.(*ringSink)
+	for _, age := range ages(r.o.Policy) {
+		if !ok {
+			return errAgesRing
+		}
+		l := &lane{age: age}
+		shared := r.o
+		shared.writer = first.w
+		out, err := newRingSink(&shared, r.here, ring.SeriesOptions{Name: ring.AgedSeries("sockets", age), LinkType: linkCooked, SnapLen: snap, Header: r.header,
+			Account: func(t ring.Taken) ring.Account { return r.accountOf(l, t) }})
+		if err != nil {
+			return err
+		}
+		r.sideFile++
+		l.out, l.file = out, r.sideFile
+		r.lanes = append(r.lanes, l)
+	}
+	return nil
+}
+
+// closeOutputs ends all lanes, the first last: it has the ring.
+func (r *recording) closeOutputs() error {
+	var errs []error
+	for _, l := range slices.Backward(r.lanes) {
+		errs = append(errs, l.out.close(r.account))
+	}
+	if len(r.lanes) == 0 {
+		errs = append(errs, r.out.close(r.account))
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,270 @@
+package recorder
+
+import (
+	"net/netip"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/pcapsule/pcapsule/bpf"
+	"github.com/pcapsule/pcapsule/recorder/policy"
+	"github.com/pcapsule/pcapsule/recorder/workload"
+)
+
+// warden decides which packets of sockets are kept. It knows both sides as far as anybody
+// does here: whose socket it is, who has the other address, and whose sockets on this
+// machine talked to each other lately. A nil one keeps all.
+type warden struct {
+	judge     *policy.Judge
+	source    workload.Source // of addresses; may be nil
+	processes *processes
+	owned     bool // it matters whose packets are
+	programs  bool // and of which process
+
+	forbidden atomic.Uint64
+	unwanted  atomic.Uint64
+
+	lastKey   program
+	lastMarks policy.Marks
+	marks     map[program]policy.Marks
+	others    map[other]otherMarks
+	talks     [2]map[talk]uint64 // lately, and before that
+	turned    int64
+}
+
+// program is somebody on this machine.
+type program struct {
+	face *face
+	gen  int // of the face's names
+	proc *process
+	pid  uint32
+}
+
+// other is somebody by his address.
+type other struct {
+	addr     netip.AddrPort
+	protocol uint8
+}
+
+type otherMarks struct {
+	yes   uint64
+	known bool
+	till  int64
+}
+
+// talk is two ends that talk to each other, in this order: a is the smaller one.
+type talk struct {
+	a, b     netip.AddrPort
+	protocol uint8
+	pod      string // of the loopback, which each has for itself
+}
+
+const (
+	maxTold   = 16384 // programs and addresses with answers
+	maxTalks  = 65536
+	talksTurn = 60e9 // ns after which a conversation that nobody continued is forgotten
+	otherTill = 1e9  // ns that an answer about an address holds
+)
+
+// newWarden makes one of a policy, nil where it lets all be recorded.
+func newWarden(p *policy.Policy, source workload.Source, t *processes) (*warden, error) {
+	if p == nil {
+		return nil, nil
+	}
+	j, err := policy.New(p)
+	if j == nil || err != nil {
+		return nil, err
+	}
+	w := &warden{judge: j, processes: t, owned: j.Owned(), programs: j.Processes(), marks: map[program]policy.Marks{}, others: map[other]otherMarks{}}
+	w.talks[0], w.talks[1] = map[talk]uint64{}, map[talk]uint64{}
+	if j.Names() {
+		w.source = source
+	}
+	return w, nil
+}
+
+// subject is what is known of who is in a control group.
+func (f *faces) subject(g *group, c *workload.InterfaceComment) workload.Subject {
+	s := workload.SubjectOf(&c.Identity)
+	s.ContainerID, s.Cgroup = g.container, g.path
+	if g.pod != "" {
+		s.PodUID = g.pod
+	}
+	uncalled := g.container != "" && (s.Container == "" || strings.HasPrefix(g.container, s.Container))
+	s.Unnamed = g.id != 0 && g.path == "" || f.source != nil && s.Pod == "" && (g.pod != "" || uncalled)
+	s.Untold = f.source != nil && s.Pod != "" && uncalled
+	return s
+}
+
+// know sets what is known of an interface.
+func (w *warden) know(x *face) {
+	x.gen++
+	if w != nil {
+		x.marks = w.judge.Marks(&x.who)
+	}
+}
+
+// silenced reports whether nothing may be said of who is in a control group.
+func (w *warden) silenced(f *faces, cgroup uint64, proc *process) bool {
+	if w == nil || !w.owned {
+		return false
+	}
+	g := f.groups.find(cgroup)
+	c := f.comment(g, 0)
+	s := f.subject(&g, &c)
+	if w.programs {
+		if s.Unowned = proc == nil; proc != nil {
+			s.Process, s.Exe, s.PID = proc.name, proc.exe, int64(proc.pid)
+		}
+	}
+	return w.judge.Silenced(w.judge.Marks(&s))
+}
+
+// silencesEvent reports whether an event of Kubernetes is of somebody of whom nothing may
+// be said. Those of nodes are everybody's.
+func (w *warden) silencesEvent(source workload.Source, e *workload.Event) bool {
+	if w == nil || !w.owned || e.Kind == "Node" {
+		return false
+	}
+	who := workload.Subject{Namespace: e.Namespace}
+	if e.Kind == "Pod" {
+		if c, ok := source.Find(workload.Key{PodUID: e.UID}); ok {
+			who = workload.SubjectOf(&c.Identity)
+		}
+		who.Namespace, who.Pod, who.PodUID = e.Namespace, e.Name, e.UID
+	}
+	return w.judge.Silenced(w.judge.Marks(&who))
+}
+
+// fate decides of a packet.
+func (w *warden) fate(p *bpf.Packet, ip []byte, x *face, at int64) policy.Fate {
+	m := x.marks
+	if w.programs {
+		m = w.program(p, x, at)
+	}
+	if w.owned {
+		if local, remote, ok := ends(ip, p.Outgoing); ok {
+			m.Yes |= w.otherSide(m.Yes, talkOf(local, remote, p.Transport, x), remote, at)
+		}
+	}
+	f := w.judge.Packet(m, ip)
+	switch f {
+	case policy.Forbidden:
+		w.forbidden.Add(1)
+	case policy.Unwanted:
+		w.unwanted.Add(1)
+	}
+	return f
+}
+
+// program answers for the owner of a packet.
+func (w *warden) program(p *bpf.Packet, x *face, at int64) policy.Marks {
+	k := program{face: x, gen: x.gen}
+	if p.Kind != bpf.None {
+		k.pid, k.proc = p.TGID, w.processes.of(p.TGID, at)
+	}
+	if k == w.lastKey {
+		return w.lastMarks
+	}
+	m, ok := w.marks[k]
+	if !ok {
+		s := x.who
+		s.Unowned, s.PID = p.Kind == bpf.None, int64(k.pid)
+		if k.proc != nil {
+			s.Process, s.Exe = k.proc.name, k.proc.exe
+		}
+		m = w.judge.Marks(&s)
+		if len(w.marks) >= maxTold {
+			clear(w.marks)
+		}
+		w.marks[k] = m
+	}
+	w.lastKey, w.lastMarks = k, m
+	return m
+}
+
+func talkOf(local, remote netip.AddrPort, protocol uint8, x *face) talk {
+	t := talk{a: local, b: remote, protocol: protocol}
+	if local.Addr().IsLoopback() {
+		t.pod = x.group.pod
+	}
+	if t.b.Compare(t.a) < 0 {
+		t.a, t.b = t.b, t.a
+	}
+	return t
+}
+
+// otherSide is what is sure of the other side of a packet; yes is what is of this side.
+func (w *warden) otherSide(yes uint64, t talk, remote netip.AddrPort, at int64) uint64 {
+	if at-w.turned > talksTurn || at < w.turned || len(w.talks[0]) >= maxTalks {
+		w.turned = at
+		w.talks[0], w.talks[1] = map[talk]uint64{}, w.talks[0]
+	}
+	said, ok := w.talks[0][t]
+	if !ok {
+		said, ok = w.talks[1][t]
+	}
+	if yes&^said != 0 || ok && w.talks[0][t] != said {
+		w.talks[0][t] = yes | said
+	}
+	return said | w.address(remote, t.protocol, at)
+}
+
+// address is what is sure of who has an address.
+func (w *warden) address(a netip.AddrPort, protocol uint8, at int64) uint64 {
+	if w.source == nil || a.Addr().IsLoopback() {
+		return 0
+	}
+	k := other{a, protocol}
+	known, ok := w.others[k]
+	if !ok || at > known.till || at < known.till-2*otherTill {
+		known = otherMarks{till: at + otherTill}
+		if c, ok := w.source.Find(workload.Key{Addr: a.Addr(), Port: a.Port(), Proto: protocol, At: at}); ok {
+			s := workload.SubjectOf(&c.Identity)
+			known.yes = w.judge.Marks(&s).Yes
+		}
+		if len(w.others) >= maxTold {
+			clear(w.others)
+		}
+		w.others[k] = known
+	}
+	return known.yes
+}
+
+// counts are the packets forbidden and those not wanted.
+func (w *warden) counts() (forbidden, unwanted uint64) {
+	if w == nil {
+		return 0, 0
+	}
+	return w.forbidden.Load(), w.unwanted.Load()
+}
+
+// frameJudge makes a judge of frames, which are told by their addresses.
+func frameJudge(o *Options) (*policy.Judge, error) {
+	if o.Policy == nil {
+		return nil, nil
+	}
+	j, err := policy.New(o.Policy)
+	if j == nil || err != nil || o.Source == nil {
+		return j, err
+	}
+	known := map[other]otherMarks{}
+	j.Address = func(a netip.Addr, port uint16, protocol uint8) (policy.Marks, bool) {
+		k := other{netip.AddrPortFrom(a, port), protocol}
+		now := time.Now().UnixNano()
+		m, ok := known[k]
+		if !ok || now > m.till || now < m.till-2*otherTill {
+			m = otherMarks{till: now + otherTill}
+			if c, found := o.Source.Find(workload.Key{Addr: a, Port: port, Proto: protocol}); found {
+				s := workload.SubjectOf(&c.Identity)
+				m.yes, m.known = j.Marks(&s).Yes, true
+			}
+			if len(known) >= maxTold {
+				clear(known)
+			}
+			known[k] = m
+		}
+		return policy.Marks{Yes: m.yes}, m.known
+	}
+	return j, nil
+}
