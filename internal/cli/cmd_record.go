@@ -35,6 +35,7 @@ type recordFlags struct {
 	quiet       bool
 	keys        []string
 	keysTo      []string
+	plaintext   []string
 
 	segmentSize string
 	segmentTime time.Duration
@@ -65,7 +66,8 @@ filtered + delivered + dropped.
 TLS keys are read only where --keys chooses whose: from processes that run Go, OpenSSL or
 GnuTLS, which are not changed or stopped for it. They go into NAME.keys, which pcapsule bundle
 takes by itself, never into the packets. A program needs some milliseconds between its start
-and its first handshake to be read.`,
+and its first handshake to be read. --plaintext reads what is said instead, at each call, where
+no key can be had: into plaintext-NAME.pcapng, never among the packets.`,
 		Example: `  pcapsule record -w out.pcapng
   pcapsule record -w out.pcapng 'tcp port 5432 or udp port 53'
   pcapsule record -w - | wireshark -k -i -
@@ -90,6 +92,7 @@ and its first handshake to be read.`,
 	fl.StringVar(&f.node, "node", "", "name of this machine in the recording (default: its host name)")
 	fl.StringArrayVar(&f.keys, "keys", nil, "read TLS keys of chosen processes: pid:NUMBER and what it starts, exe:NAME or exe:/PATH (* and ? match), cgroup:/PATH and below, or all; may be given several times")
 	fl.StringArrayVar(&f.keysTo, "keys-to", nil, "encrypt keys with age: a recipient (age1…, SSH public key) or a file of them; may be given several times")
+	fl.StringArrayVar(&f.plaintext, "plaintext", nil, "read what chosen processes, named as for --keys, give to their TLS libraries and get from them; into plaintext-NAME.pcapng; may be given several times")
 	fl.BoolVarP(&f.quiet, "quiet", "q", false, "print nothing but errors")
 	fl.StringVar(&f.segmentSize, "segment-size", "64MiB", "ring: size of a segment")
 	fl.DurationVar(&f.segmentTime, "segment-time", time.Minute, "ring: age at which a segment ends")
@@ -111,9 +114,7 @@ func (e *env) runRecord(ctx context.Context, args []string, f *recordFlags) erro
 		defer cancel()
 	}
 	o.OnError = func(err error) { e.warn("%v", err) }
-	if slices.Contains(f.keys, keysOfAll) {
-		e.warn("--keys %s: TLS keys of every program on this machine are read, whoever runs it", keysOfAll)
-	}
+	e.warnKeys(f)
 	if !f.quiet {
 		o.OnStart = func(s recorder.Started) { e.recordStarted(f, s) }
 		o.OnStats = func(s recorder.Stats) { e.recordStatus(s) }
@@ -283,6 +284,6 @@ func (e *env) recorded(f *recordFlags, s *recorder.Stats) {
 		e.warn("%s left out: more than are kept in a second", counted(int64(s.EventsLost), "event", "events"))
 	}
 	if s.Keys != nil {
-		e.recordedKeys(s.Keys)
+		e.recordedKeys(f, s.Keys)
 	}
 }

@@ -15,76 +15,109 @@ import (
 // keysOfAll chooses every program; nothing else does.
 const keysOfAll = "all"
 
-// keysOf reads whose TLS keys are to be read.
+// keysOf reads whose TLS keys and plaintext are to be read.
 func (f *recordFlags) keysOf(o *recorder.Options) error {
-	switch {
-	case len(f.keys) == 0 && len(f.keysTo) > 0:
+	if len(f.keys) == 0 && len(f.keysTo) > 0 {
 		return usagef("--keys-to says whom to encrypt keys to; give --keys to say whose are read")
-	case len(f.keys) == 0:
-		return nil
-	case o.Stream != nil:
-		return usagef("--keys with -w -: keys come after the packets they open, readers want them before, and a stream has no file beside it; give -w FILE or -w RING/")
-	case f.headersOnly:
-		return usagef("--keys with --headers-only: what keys would open is not kept")
 	}
-	var s keys.Selector
-	for _, text := range f.keys {
-		if err := selectKeys(&s, text); err != nil {
-			return err
+	if len(f.keys) == 0 && len(f.plaintext) == 0 {
+		return nil
+	}
+	flag := "--keys"
+	if len(f.keys) == 0 {
+		flag = "--plaintext"
+	}
+	switch {
+	case o.Stream != nil && len(f.keys) > 0:
+		return usagef("--keys with -w -: keys come after the packets they open, readers want them before, and a stream has no file beside it; give -w FILE or -w RING/")
+	case o.Stream != nil:
+		return usagef("--plaintext with -w -: plaintext is never mixed with packets, and a stream has no file beside it; give -w FILE or -w RING/")
+	case f.headersOnly:
+		return usagef("%s with --headers-only: what is asked for is not to be kept", flag)
+	}
+	var k recorder.Keys
+	for _, x := range []struct {
+		flag string
+		list []string
+		to   *keys.Selector
+	}{{"--keys", f.keys, &k.Select}, {"--plaintext", f.plaintext, &k.Plaintext}} {
+		for _, text := range x.list {
+			if err := selectKeys(x.to, x.flag, text); err != nil {
+				return err
+			}
+		}
+		if err := x.to.Check(); err != nil {
+			return usagef("%s: %v", x.flag, err)
 		}
 	}
-	if err := s.Check(); err != nil {
-		return usagef("--keys: %v", err)
-	}
-	to, err := keysTo(f.keysTo)
-	if err != nil {
+	var err error
+	if k.Recipients, err = keysTo(f.keysTo); err != nil {
 		return err
 	}
-	o.Keys = &recorder.Keys{Select: s, Recipients: to}
+	o.Keys = &k
 	return nil
 }
 
+// warnKeys says what is read of whom, and what it costs.
+func (e *env) warnKeys(f *recordFlags) {
+	if slices.Contains(f.keys, keysOfAll) {
+		e.warn("--keys %s: TLS keys of every program on this machine are read, whoever runs it", keysOfAll)
+	}
+	if slices.Contains(f.plaintext, keysOfAll) {
+		e.warn("--plaintext %s: what every program on this machine says over TLS is read, whoever runs it", keysOfAll)
+	}
+	if len(f.plaintext) > 0 {
+		e.warn("--plaintext: chosen programs take some 10 to 30 µs longer for each call that sends or receives; --keys costs that once a connection")
+	}
+}
+
 // selectKeys adds one rule.
-func selectKeys(s *keys.Selector, text string) error {
+func selectKeys(s *keys.Selector, flag, text string) error {
 	if text == keysOfAll {
 		s.Executables = append(s.Executables, "*")
 		return nil
 	}
 	kind, rule, _ := strings.Cut(text, ":")
 	if rule == "" {
-		return usagef("--keys %q: want pid:NUMBER, exe:NAME, cgroup:/PATH or %s", text, keysOfAll)
+		return usagef("%s %q: want pid:NUMBER, exe:NAME, cgroup:/PATH or %s", flag, text, keysOfAll)
 	}
 	switch kind {
 	case "pid":
 		n, err := strconv.ParseUint(rule, 10, 32)
 		if err != nil || n == 0 {
-			return usagef("--keys %q: want the number of a process", text)
+			return usagef("%s %q: want the number of a process", flag, text)
 		}
 		s.PIDs = append(s.PIDs, uint32(n))
 	case "exe":
 		if !strings.HasPrefix(rule, "/") && strings.Contains(rule, "/") {
-			return usagef("--keys %q: want a file's name, or its path from / on", text)
+			return usagef("%s %q: want a file's name, or its path from / on", flag, text)
 		}
 		if strings.Trim(rule, "*?/") == "" {
-			return usagef("--keys %q: chooses every program; want a name, or --keys %s", text, keysOfAll)
+			return usagef("%s %q: chooses every program; want a name, or %[1]s %[3]s", flag, text, keysOfAll)
 		}
 		s.Executables = append(s.Executables, rule)
 	case "cgroup":
 		rule = path.Join("/", rule)
 		if rule == "/" {
-			return usagef("--keys %q: chooses every process; want a control group below it, or --keys %s", text, keysOfAll)
+			return usagef("%s %q: chooses every process; want a control group below it, or %[1]s %[3]s", flag, text, keysOfAll)
 		}
 		s.Cgroups = append(s.Cgroups, rule)
 	default:
-		return usagef("--keys %q: want pid:NUMBER, exe:NAME, cgroup:/PATH or %s", text, keysOfAll)
+		return usagef("%s %q: want pid:NUMBER, exe:NAME, cgroup:/PATH or %s", flag, text, keysOfAll)
 	}
 	return nil
 }
 
 // recordedKeys says what became of keys.
-func (e *env) recordedKeys(s *recorder.KeyStats) {
+func (e *env) recordedKeys(f *recordFlags, s *recorder.KeyStats) {
 	if len(s.Processes) == 0 {
-		e.warn("no keys: no process was met that --keys chooses")
+		e.warn("no keys: no process was met that --keys or --plaintext chooses")
+		return
+	}
+	if s.Plaintext != nil {
+		e.recordedPlaintext(s.Plaintext)
+	}
+	if len(f.keys) == 0 {
 		return
 	}
 	states, reasons := map[keys.State]int{}, map[string]int{}
@@ -95,8 +128,10 @@ func (e *env) recordedKeys(s *recorder.KeyStats) {
 		}
 	}
 	text := fmt.Sprintf("keys: %s written, of %s", thousands(int64(s.Written)), counted(int64(len(s.Processes)), "process", "processes"))
-	for i, state := range []keys.State{keys.Verified, keys.Unverified, keys.None} {
-		text += [...]string{": ", ", ", ", "}[i] + thousands(int64(states[state])) + " " + state.String()
+	for i, state := range []keys.State{keys.Verified, keys.Unverified, keys.Plaintext, keys.None} {
+		if state != keys.Plaintext || states[state] > 0 {
+			text += [...]string{": ", ", ", ", ", ", "}[i] + thousands(int64(states[state])) + " " + state.String()
+		}
 	}
 	var why []string
 	for _, r := range slices.Sorted(maps.Keys(reasons)) {
@@ -107,6 +142,22 @@ func (e *env) recordedKeys(s *recorder.KeyStats) {
 	}
 	fmt.Fprintln(e.err, text)
 	e.missedKeys(s)
+}
+
+// recordedPlaintext says what became of plaintext.
+func (e *env) recordedPlaintext(s *recorder.PlainStats) {
+	dropped := s.Lost + s.Unread + s.Odd + s.SinkErrors
+	fmt.Fprintf(e.err, "plaintext: %s, %s; %s seen = %s delivered + %s dropped + %s of processes that are not chosen\n", counted(int64(s.Calls), "call", "calls"), byteSize(int64(s.Bytes)),
+		counted(int64(s.Seen), "piece", "pieces"), thousands(int64(s.Written)), thousands(int64(dropped)), thousands(int64(s.Unused)))
+	if dropped > 0 {
+		e.warn("plaintext lost: ring buffer full %s, memory not readable %s, results not as expected %s, not written %s", thousands(int64(s.Lost)), thousands(int64(s.Unread)), thousands(int64(s.Odd)), thousands(int64(s.SinkErrors)))
+	}
+	if s.Cut > 0 {
+		e.warn("%s of plaintext cut: of one call the first MiB is read", byteSize(int64(s.Cut)))
+	}
+	if s.EndsUnknown != nil {
+		e.warn("plaintext has no addresses: %v", s.EndsUnknown)
+	}
 }
 
 // missedKeys says what was lost of them, and why somebody has none.
