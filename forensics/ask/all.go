@@ -4,5 +4,7 @@ package ask
 func All() []Question {
 	return []Question{
 		apiStats(),
+		networkPolicies(),
+		serviceMap(),
 	}
 }

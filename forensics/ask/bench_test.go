@@ -1,0 +1,46 @@
+package ask_test
+
+import (
+	"encoding/json"
+	"os"
+	"testing"
+
+	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/ask"
+)
+
+// benchInputs are inputs that cost more than a question's default.
+var benchInputs = map[string][]string{}
+
+// BenchmarkQuestions asks every question of a large case, made as scripts/bench/calls
+// says, that PCAPSULE_BENCH_CASE names.
+func BenchmarkQuestions(b *testing.B) {
+	dir := os.Getenv("PCAPSULE_BENCH_CASE")
+	if dir == "" {
+		b.Skip("needs PCAPSULE_BENCH_CASE, a bundle")
+	}
+	c, err := forensics.Open(ctx, []string{dir}, forensics.Options{Threads: 2})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer c.Close()
+	for _, q := range ask.All() {
+		for _, in := range append([]string{`{}`}, benchInputs[q.Name]...) {
+			b.Run(q.Name+in, func(b *testing.B) {
+				var size int
+				for b.Loop() {
+					out, err := q.Ask(ctx, c, json.RawMessage(in))
+					if err != nil {
+						b.Skip(err) // a question that needs an input
+					}
+					text, err := json.Marshal(out)
+					if err != nil {
+						b.Fatal(err)
+					}
+					size = len(text)
+				}
+				b.ReportMetric(float64(size), "answer-bytes")
+			})
+		}
+	}
+}

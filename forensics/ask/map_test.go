@@ -1,0 +1,70 @@
+package ask_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/ask"
+)
+
+// matching counts the calls for which KFL holds.
+func matching(t testing.TB, c *forensics.Case, kfl string) int64 {
+	t.Helper()
+	r, err := c.Query(ctx, forensics.Query{KFL: kfl, Count: true})
+	if err != nil {
+		t.Fatalf("%s: %v", kfl, err)
+	}
+	return r.Rows[0][0].(int64)
+}
+
+func TestEveryEdgeLeadsToItsCalls(t *testing.T) {
+	for _, name := range []string{"shop.pcapng", "http2.pcap", "dns.pcap", "vantages.pcapng"} {
+		c := open(t, name)
+		for _, by := range []string{"service", "workload", "namespace", "pod", "node"} {
+			m, err := ask.AskServiceMap(ctx, c, ask.ServiceMapIn{Scope: ask.Scope{Limit: 1000}, GroupBy: by})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var sum int64
+			for _, e := range m.Edges {
+				sum += e.Calls
+				if e.KFL == "" {
+					continue
+				}
+				if n := matching(t, c, e.KFL); n != e.Calls && e.Calls > 0 {
+					t.Errorf("%s by %s: %s to %s: %d calls, but %d for %s", name, by, e.Src, e.Dst, e.Calls, n, e.KFL)
+				}
+			}
+			if want := matching(t, c, `protocol not in ["tls", "dtls", "quic", "tcp", "udp"]`); sum != want || m.TotalCalls != want {
+				t.Errorf("%s by %s: edges have %d calls, total says %d, want %d", name, by, sum, m.TotalCalls, want)
+			}
+			for _, p := range m.Ingress {
+				if n := matching(t, c, p.KFL); n != p.Calls {
+					t.Errorf("%s by %s: ingress %s: %d calls, but %d for %s", name, by, p.Service, p.Calls, n, p.KFL)
+				}
+			}
+		}
+	}
+}
+
+func TestMapDrawsEveryEdge(t *testing.T) {
+	c := open(t, "shop.pcapng")
+	for _, form := range []string{"mermaid", "dot"} {
+		out := put(t, c, "get_service_map", fmt.Sprintf(`{"format":%q}`, form))
+		arrow := map[string]string{"mermaid": "-->", "dot": "->"}[form]
+		if n := strings.Count(out["diagram"].(string), arrow); n != len(out["edges"].([]any)) || n == 0 {
+			t.Errorf("%s: %d arrows for %d edges", form, n, len(out["edges"].([]any)))
+		}
+	}
+}
+
+func TestMapRefuses(t *testing.T) {
+	c := open(t, "dns.pcap")
+	for _, in := range []ask.ServiceMapIn{{GroupBy: "cluster"}, {Format: "png"}, {Label: "app"}} {
+		if _, err := ask.AskServiceMap(ctx, c, in); err == nil {
+			t.Errorf("%+v is taken", in)
+		}
+	}
+}
