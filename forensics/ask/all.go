@@ -3,6 +3,7 @@ package ask
 // All lists the questions, in the order in which people should meet them.
 func All() []Question {
 	return []Question{
+		overview(),
 		apiStats(),
 		networkPolicies(),
 		serviceMap(),

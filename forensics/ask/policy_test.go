@@ -1,0 +1,54 @@
+package ask_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	networking "k8s.io/api/networking/v1"
+	"sigs.k8s.io/yaml"
+
+	"github.com/pcapsule/pcapsule/forensics/ask"
+)
+
+func TestNetworkPoliciesAllowWhatWasSeen(t *testing.T) {
+	c := open(t, "shop.pcapng")
+	out, err := ask.AskNetworkPolicies(ctx, c, ask.PolicyIn{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(out.Policies) == 0 {
+		t.Fatal("no policies")
+	}
+	for text := range strings.SplitSeq(out.YAML, "---\n") {
+		var p networking.NetworkPolicy
+		if err := yaml.UnmarshalStrict([]byte(text), &p); err != nil {
+			t.Fatalf("%v\n%s", err, text)
+		}
+		if p.Kind != "NetworkPolicy" || p.Namespace == "" || len(p.Spec.PodSelector.MatchLabels) == 0 || len(p.Spec.PolicyTypes) != 2 {
+			t.Errorf("%+v", p)
+		}
+	}
+	for _, r := range out.Refused {
+		if r.Answered > 0 {
+			t.Errorf("an answered connection is refused by policies that were made of it: %+v", r)
+		}
+	}
+	payment := slices.IndexFunc(out.Policies, func(p ask.PolicySummary) bool { return strings.Contains(p.Name, "payment") })
+	if payment < 0 || !slices.ContainsFunc(out.Policies[payment].Ingress, func(s string) bool { return strings.HasPrefix(s, "shop/frontend TCP/") }) {
+		t.Errorf("%+v", out.Policies)
+	}
+}
+
+func TestNetworkPoliciesRefuseWhatLiesOutside(t *testing.T) {
+	c := open(t, "shop.pcapng")
+	out, err := ask.AskNetworkPolicies(ctx, c, ask.PolicyIn{Scope: ask.Scope{KFL: `!(http && path.startsWith("/v1/payments"))`}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.ContainsFunc(out.Refused, func(a ask.Attempt) bool {
+		return a.Src == "shop/frontend" && strings.Contains(a.Dst, "payment") && a.Answered > 0 && strings.Contains(a.Why, "ingress of shop/payment")
+	}) {
+		t.Errorf("%+v", out.Refused)
+	}
+}
