@@ -6,6 +6,7 @@ func All() []Question {
 		overview(),
 		apiStats(),
 		networkPolicies(),
+		openAPI(),
 		serviceMap(),
 	}
 }

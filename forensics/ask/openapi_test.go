@@ -1,0 +1,63 @@
+package ask_test
+
+import (
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/getkin/kin-openapi/openapi3"
+
+	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/check"
+)
+
+func TestOpenAPIDescribesTheCallsItWasMadeOf(t *testing.T) {
+	c := open(t, "shop.pcapng")
+	for _, service := range []string{"shop/payment", "shop/catalogue", "shop/frontend", "shop/gateway"} {
+		t.Run(service, func(t *testing.T) {
+			out, err := ask.AskOpenAPI(ctx, c, ask.OpenAPIIn{Service: service})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(out.Operations) == 0 {
+				t.Fatal("no operations")
+			}
+			doc, err := openapi3.NewLoader().LoadFromData([]byte(out.YAML))
+			if err != nil {
+				t.Fatalf("%v\n%s", err, out.YAML)
+			}
+			if err := doc.Validate(ctx); err != nil {
+				t.Fatalf("%v\n%s", err, out.YAML)
+			}
+			_, name, _ := strings.Cut(service, "/")
+			rules, err := check.Parse([]byte(`{version: 1, rules: [{name: as described, calls: 'http && (dst.service == "`+name+`" || dst.pod.startsWith("`+name+`"))', openapi: api.yaml}]}`),
+				fstest.MapFS{"api.yaml": {Data: []byte(out.YAML)}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			r, err := check.Run(ctx, c, rules)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r.Passed != 1 {
+				t.Errorf("%+v\n%s", r.Results, out.YAML)
+			}
+		})
+	}
+}
+
+func TestOpenAPIHoldsNoValuesOfTheTraffic(t *testing.T) {
+	c := open(t, "shop.pcapng")
+	out, err := ask.AskOpenAPI(ctx, c, ask.OpenAPIIn{Service: "shop/payment"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, secret := range []string{"4111", "Bearer ", "@example"} {
+		if strings.Contains(out.YAML, secret) {
+			t.Errorf("%s is in it", secret)
+		}
+	}
+	if _, err := ask.AskOpenAPI(ctx, c, ask.OpenAPIIn{}); err == nil {
+		t.Error("a question without a service is answered")
+	}
+}
