@@ -1,0 +1,237 @@
+package ask
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/pcapsule/pcapsule/forensics"
+)
+
+// overviewRows is how many rows each list of an overview has where no limit was given.
+const overviewRows = 8
+
+// OverviewIn asks what is in a case.
+type OverviewIn struct {
+	Scope
+}
+
+// Overview is a case for somebody who sees it for the first time.
+type Overview struct {
+	Frame
+	Summary    []string         `json:"summary" jsonschema:"sentences for a newcomer"`
+	Calls      int64            `json:"calls" jsonschema:"requests, without handshakes and unknown payload"`
+	Failed     int64            `json:"failed"`
+	Conns      ConnCount        `json:"connections"`
+	Namespaces []string         `json:"namespaces"`
+	Protocols  []ProtocolUse    `json:"protocols" jsonschema:"in use, each with an example"`
+	Services   []MapNode        `json:"services" jsonschema:"most called first"`
+	Edges      []MapEdge        `json:"edges" jsonschema:"busiest; get_service_map has all"`
+	Endpoints  []Endpoint       `json:"endpoints" jsonschema:"busiest; get_api_stats has all"`
+	Failures   []Failure        `json:"failures" jsonschema:"most frequent first"`
+	External   []ExternalDomain `json:"external_domains"`
+	Ingress    []IngressPoint   `json:"ingress"`
+}
+
+// ConnCount counts connections by what could be read of them.
+type ConnCount struct {
+	Total     int64 `json:"total" jsonschema:"TCP and QUIC connections and UDP conversations"`
+	Encrypted int64 `json:"encrypted"`
+	Opened    int64 `json:"opened" jsonschema:"of the encrypted ones, those whose keys were there"`
+	Silent    int64 `json:"without_calls"`
+}
+
+// ProtocolUse is how a protocol is used.
+type ProtocolUse struct {
+	Protocol string `json:"protocol"`
+	Calls    int64  `json:"calls"`
+	Failed   int64  `json:"failed"`
+	Servers  int64  `json:"servers"`
+	Clients  int64  `json:"clients"`
+	Example  Call   `json:"example"`
+	KFL      string `json:"kfl"`
+}
+
+// Failure is one way in which calls to an endpoint failed.
+type Failure struct {
+	Dst      string   `json:"dst"`
+	Protocol string   `json:"protocol"`
+	Endpoint string   `json:"endpoint"`
+	Status   string   `json:"status"`
+	Calls    int64    `json:"calls"`
+	CallIDs  []string `json:"call_ids" jsonschema:"the first three"`
+}
+
+func overview() Question {
+	return question("get_overview", "What is in this case", "A first look for a newcomer: what was recorded, services, protocols with an example each, busiest endpoints, failures, domains outside, ways in. Ask this first.", true, AskOverview)
+}
+
+// AskOverview answers what is in a case.
+func AskOverview(ctx context.Context, c *forensics.Case, in OverviewIn) (*Overview, error) {
+	w, err := in.read(c)
+	if err != nil {
+		return nil, err
+	}
+	if in.Limit == 0 {
+		w.limit = overviewRows
+	}
+	out := &Overview{}
+	if out.Frame, err = w.frame(ctx, c); err != nil {
+		return nil, err
+	}
+	g, err := w.graph(ctx, c, "service", false, &out.Frame)
+	if err != nil {
+		return nil, err
+	}
+	known, err := facts(ctx, c, "service")
+	if err != nil {
+		return nil, err
+	}
+	for i := range g.edges {
+		out.Calls += g.edges[i].Calls
+		out.Failed += g.edges[i].Failed
+	}
+	out.services(g, w)
+	if out.Endpoints, _, err = w.byEndpoint(ctx, c, known, w.limit, "true", "calls DESC"); err != nil {
+		return nil, err
+	}
+	if err := out.read(ctx, c, w); err != nil {
+		return nil, err
+	}
+	out.sum(w)
+	out.matched(len(out.Protocols))
+	return out, nil
+}
+
+// services puts the map into few rows.
+func (o *Overview) services(g *graph, w *window) {
+	o.Namespaces = []string{}
+	var list []MapNode
+	for _, n := range g.nodes {
+		if n.Namespace != "" {
+			o.Namespaces = put(o.Namespaces, n.Namespace)
+		}
+		if n.Place != outside {
+			list = append(list, *n)
+		}
+	}
+	o.Namespaces = some(o.Namespaces)
+	slices.SortFunc(list, func(a, b MapNode) int {
+		return cmp.Or(cmp.Compare(b.CallsIn, a.CallsIn), cmp.Compare(b.CallsOut, a.CallsOut), strings.Compare(a.Name, b.Name))
+	})
+	o.Services = append([]MapNode{}, list[:min(len(list), w.limit)]...)
+	o.Edges = g.edges[:min(len(g.edges), w.limit)]
+	o.External, o.Ingress = g.external(), g.ingress()
+	o.External = o.External[:min(len(o.External), w.limit)]
+	o.Ingress = o.Ingress[:min(len(o.Ingress), w.limit)]
+	o.Truncated = o.Truncated || len(list) > w.limit || len(g.edges) > w.limit
+}
+
+// read asks for protocols, failures and connections.
+func (o *Overview) read(ctx context.Context, c *forensics.Case, w *window) (err error) {
+	if o.Protocols, err = protocolUse(ctx, c, w); err != nil {
+		return err
+	}
+	sql := w.ends(c, "service") + fmt.Sprintf(`SELECT coalesce(nullif(far, ''), dst) AS dst, protocol, endpoint, status, calls, call_ids FROM (
+			SELECT bn, far, protocol, %s AS endpoint, coalesce(status_code::VARCHAR || CASE WHEN status_text IS NULL THEN '' ELSE ' ' || status_text END, status_text, error, '') AS status, count(*) AS calls, %s
+			FROM x WHERE failed GROUP BY 1, 2, 3, 4, 5) JOIN dname USING (bn) ORDER BY calls DESC, 1, 2, 3, 4`, endpoint, someCalls)
+	more := false
+	if o.Failures, more, err = readRows[Failure](ctx, c, w.limit, sql, w.args...); err != nil {
+		return err
+	}
+	o.Truncated = o.Truncated || more
+	cond, args := w.connections(c, false)
+	o.Conns, err = readOne[ConnCount](ctx, c, `SELECT count(*) AS total, count(encryption) AS encrypted, count(*) FILTER (coalesce(client_opened, 0) + coalesce(server_opened, 0) > 0) AS opened,
+		count(*) FILTER (calls = 0) AS without_calls FROM connections WHERE `+cond, args...)
+	return err
+}
+
+// protocolUse lists the protocols of a window, most used first, with an example of each:
+// the first whole call that did not fail, else the first.
+func protocolUse(ctx context.Context, c *forensics.Case, w *window) ([]ProtocolUse, error) {
+	type row struct {
+		Protocol string `json:"protocol"`
+		Calls    int64  `json:"calls"`
+		Failed   int64  `json:"failed"`
+		Servers  int64  `json:"servers"`
+		Clients  int64  `json:"clients"`
+		CallID   string `json:"call_id"`
+	}
+	rows, _, err := readRows[row](ctx, c, w.limit*2, w.ends(c, "service")+`SELECT protocol, sum(n)::BIGINT AS calls, sum(f)::BIGINT AS failed, count(DISTINCT (bn, far)) AS servers, count(DISTINCT an) AS clients,
+		lower(hex(arg_min(call_id, (grade, first_ns)))) AS call_id FROM (SELECT protocol, an, bn, far, NOT complete OR failed AS grade, count(*) AS n, count(*) FILTER (failed) AS f,
+			min(ts_ns) AS first_ns, arg_min(call_id, ts_ns) AS call_id FROM x GROUP BY ALL) GROUP BY 1 ORDER BY calls DESC, 1`, w.args...)
+	if err != nil || len(rows) == 0 {
+		return []ProtocolUse{}, err
+	}
+	ids := make([]string, len(rows))
+	for i, r := range rows {
+		ids[i] = r.CallID
+	}
+	byID, err := callsOf(ctx, c, ids)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]ProtocolUse, len(rows))
+	for i, r := range rows {
+		out[i] = ProtocolUse{r.Protocol, r.Calls, r.Failed, r.Servers, r.Clients, byID[r.CallID], "protocol == " + quoteKFL(r.Protocol)}
+	}
+	return out, nil
+}
+
+// callsOf reads calls by their ids, as 32 hexadecimal digits.
+func callsOf(ctx context.Context, c *forensics.Case, ids []string) (map[string]Call, error) {
+	out := make(map[string]Call, len(ids))
+	if len(ids) == 0 {
+		return out, nil
+	}
+	args := make([]any, len(ids))
+	for i, id := range ids {
+		args[i] = id
+	}
+	marks := strings.TrimSuffix(strings.Repeat("unhex(?), ", len(ids)), ", ")
+	list, _, err := calls(ctx, c, 2*len(ids)*len(c.Bundles()), "ts_ns, call_id", "call_id IN ("+marks+")", args...)
+	for _, call := range list {
+		if _, ok := out[call.CallID]; !ok {
+			out[call.CallID] = call
+		}
+	}
+	return out, err
+}
+
+// sum says the most important in sentences.
+func (o *Overview) sum(w *window) {
+	say := func(format string, args ...any) { o.Summary = append(o.Summary, fmt.Sprintf(format, args...)) }
+	o.Summary = []string{}
+	say("%s to %s: %d requests, %d failed (%.2f %%), on %d connections.", stamp(w.from), stamp(w.to), o.Calls, o.Failed, 100*share(o.Failed, o.Calls), o.Conns.Total)
+	var names []string
+	for _, p := range o.Protocols {
+		names = append(names, fmt.Sprintf("%s (%d)", p.Protocol, p.Calls))
+	}
+	if len(names) > 0 {
+		say("Protocols: %s.", strings.Join(names, ", "))
+	}
+	names = nil
+	for _, s := range o.Services[:min(5, len(o.Services))] {
+		if s.CallsIn > 0 {
+			names = append(names, fmt.Sprintf("%s (%d)", s.Name, s.CallsIn))
+		}
+	}
+	if len(names) > 0 {
+		say("Most called: %s.", strings.Join(names, ", "))
+	}
+	if len(o.Ingress) > 0 {
+		say("Traffic comes in at %s.", o.Ingress[0].Service)
+	}
+	if len(o.External) > 0 {
+		say("Most called outside: %s.", o.External[0].Domain)
+	}
+	if len(o.Failures) > 0 {
+		f := o.Failures[0]
+		say("Most frequent failure: %s at %s, %s, %d times.", f.Endpoint, f.Dst, f.Status, f.Calls)
+	}
+	if shut := o.Conns.Encrypted - o.Conns.Opened; shut > 0 {
+		o.note("%d encrypted connections could not be read: no keys for them; only their handshakes are calls", shut)
+	}
+}
