@@ -252,6 +252,15 @@ func (r *recording) one(p *bpf.Packet, body []byte) error {
 	return nil
 }
 
+// foresee shows the warden a packet that waits for its turn.
+func (r *recording) foresee(body []byte) {
+	var p bpf.Packet
+	if data, ok := p.Decode(body); ok {
+		at := r.clock.utc(p.Time)
+		r.warden.foresee(&p, data, r.faces.of(p.Cgroup, at), at)
+	}
+}
+
 // end detaches, takes what is left and closes everything.
 func (r *recording) end(err error) (Stats, error) {
 	r.progs.Detach()

@@ -94,6 +94,8 @@ func play() {
 		flood(arg, 1000)
 	case "small":
 		flood(arg, 36)
+	case "say", "hear", "send":
+		chat(name, arg)
 	case "own": // records itself and nobody else
 		recordOwn()
 	case "both":

@@ -53,10 +53,12 @@ type otherMarks struct {
 }
 
 // talk is two ends that talk to each other, in this order: a is the smaller one.
+//
+// LIMIT: networks are not told apart, so two pods whose loopbacks have the same pair of
+// ports within two minutes are taken for one.
 type talk struct {
 	a, b     netip.AddrPort
 	protocol uint8
-	pod      string // of the loopback, which each has for itself
 }
 
 const (
@@ -138,13 +140,11 @@ func (w *warden) silencesEvent(source workload.Source, e *workload.Event) bool {
 
 // fate decides of a packet.
 func (w *warden) fate(p *bpf.Packet, ip []byte, x *face, at int64) policy.Fate {
-	m := x.marks
-	if w.programs {
-		m = w.program(p, x, at)
-	}
+	m := w.owner(p, x, at)
 	if w.owned {
 		if local, remote, ok := ends(ip, p.Outgoing); ok {
-			m.Yes |= w.otherSide(m.Yes, talkOf(local, remote, p.Transport, x), remote, at)
+			said := w.remember(m.Yes, talkOf(local, remote, p.Transport), at)
+			m.Yes |= said | w.address(remote, p.Transport, at)
 		}
 	}
 	f := w.judge.Packet(m, ip)
@@ -157,7 +157,15 @@ func (w *warden) fate(p *bpf.Packet, ip []byte, x *face, at int64) policy.Fate {
 	return f
 }
 
-// program answers for the owner of a packet.
+// owner answers for whose socket a packet is of.
+func (w *warden) owner(p *bpf.Packet, x *face, at int64) policy.Marks {
+	if w.programs {
+		return w.program(p, x, at)
+	}
+	return x.marks
+}
+
+// program answers for the process too.
 func (w *warden) program(p *bpf.Packet, x *face, at int64) policy.Marks {
 	k := program{face: x, gen: x.gen}
 	if p.Kind != bpf.None {
@@ -183,20 +191,27 @@ func (w *warden) program(p *bpf.Packet, x *face, at int64) policy.Marks {
 	return m
 }
 
-func talkOf(local, remote netip.AddrPort, protocol uint8, x *face) talk {
-	t := talk{a: local, b: remote, protocol: protocol}
-	if local.Addr().IsLoopback() {
-		t.pod = x.group.pod
-	}
+func talkOf(local, remote netip.AddrPort, protocol uint8) talk {
+	t := talk{local, remote, protocol}
 	if t.b.Compare(t.a) < 0 {
 		t.a, t.b = t.b, t.a
 	}
 	return t
 }
 
-// otherSide is what is sure of the other side of a packet; yes is what is of this side.
-func (w *warden) otherSide(yes uint64, t talk, remote netip.AddrPort, at int64) uint64 {
-	if at-w.turned > talksTurn || at < w.turned || len(w.talks[0]) >= maxTalks {
+// foresee looks at a packet while it waits for its turn: what it tells of one end of a
+// conversation holds for a packet of the other end that may have left a moment before.
+func (w *warden) foresee(p *bpf.Packet, ip []byte, x *face, at int64) {
+	if m := w.owner(p, x, at); m.Yes != 0 {
+		if local, remote, ok := ends(ip, p.Outgoing); ok {
+			w.remember(m.Yes, talkOf(local, remote, p.Transport), at)
+		}
+	}
+}
+
+// remember notes what is sure of one end of a conversation, and returns what is of both.
+func (w *warden) remember(yes uint64, t talk, at int64) uint64 {
+	if at-w.turned > talksTurn || at < w.turned-talksTurn || len(w.talks[0]) >= maxTalks {
 		w.turned = at
 		w.talks[0], w.talks[1] = map[talk]uint64{}, w.talks[0]
 	}
@@ -207,7 +222,7 @@ func (w *warden) otherSide(yes uint64, t talk, remote netip.AddrPort, at int64) 
 	if yes&^said != 0 || ok && w.talks[0][t] != said {
 		w.talks[0][t] = yes | said
 	}
-	return said | w.address(remote, t.protocol, at)
+	return yes | said
 }
 
 // address is what is sure of who has an address.

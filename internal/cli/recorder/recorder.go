@@ -23,6 +23,7 @@ import (
 	"github.com/spf13/pflag"
 	"k8s.io/apimachinery/pkg/api/resource"
 
+	"github.com/pcapsule/pcapsule/internal/cli/policyflag"
 	node "github.com/pcapsule/pcapsule/recorder"
 	"github.com/pcapsule/pcapsule/recorder/agent"
 	"github.com/pcapsule/pcapsule/recorder/filter"
@@ -105,6 +106,8 @@ func judge(ctx context.Context, err error) (code int, hint string) {
 		return exitSyntax, "FILTER is in the language of tcpdump; see pcap-filter(7)"
 	case errors.As(err, &right):
 		return exitOther, "the container needs the capabilities BPF, PERFMON and NET_ADMIN (SYS_ADMIN before Linux 5.8); docs/guide/recorder.md has the whole list"
+	case errors.Is(err, node.ErrPolicy):
+		return exitUsage, "nothing was recorded; docs/guide/recorder.md says which rules need what"
 	case errors.Is(err, node.ErrCgroup):
 		return exitOther, "mount the host's /sys/fs/cgroup at the same place in the container, or use --capture=interfaces"
 	case errors.Is(err, ring.ErrLocked):
@@ -130,7 +133,8 @@ const (
 type flags struct {
 	ring, key                            string
 	segmentSize, maxSize, reserve        string
-	segmentTime, maxAge                  time.Duration
+	segmentTime                          time.Duration
+	policy                               policyflag.Flags
 	capture, cgroup                      string
 	interfaces                           []string
 	snap                                 uint32
@@ -193,7 +197,6 @@ func (f *flags) define(fl *pflag.FlagSet) {
 	fl.StringVar(&f.segmentSize, "segment-size", "64MiB", "size at which a segment ends")
 	fl.DurationVar(&f.segmentTime, "segment-time", time.Minute, "age at which a segment ends")
 	fl.StringVar(&f.maxSize, "max-size", "10GiB", "keep at most so much; 0: no limit")
-	fl.DurationVar(&f.maxAge, "max-age", 0, "keep at most so long; 0: no limit")
 	fl.StringVar(&f.reserve, "reserve", "1GiB", "disk space to leave free")
 	fl.StringVar(&f.key, "key", "", "key that signs the records of segments (ed25519, PKCS #8 in PEM); made where it is not there")
 	fl.StringVar(&f.capture, "capture", string(node.Sockets), "sockets: packets of sockets, with owners; interfaces: frames of network interfaces; both")
@@ -204,6 +207,7 @@ func (f *flags) define(fl *pflag.FlagSet) {
 	fl.StringVarP(&f.buffer, "buffer-size", "B", "32MiB", "ring buffer between kernel and recorder, a power of two")
 	fl.BoolVar(&f.noOwners, "no-owners", false, "do not find out which process owns a socket")
 	fl.BoolVar(&f.noEvents, "no-events", false, "no events of processes, the network stack and Kubernetes")
+	f.policy.Define(fl)
 	fl.StringVar(&f.node, "node", "", "name of this node in Kubernetes (default: $NODE_NAME, else the host's name)")
 	fl.StringVar(&f.kubeconfig, "kubeconfig", "", "how to reach the API (default: the pod's service account)")
 	fl.StringVar(&f.kubernetes, "kubernetes", "auto", "auto: use it where there is one; required: end where there is none; off")
@@ -272,7 +276,7 @@ func run(ctx context.Context, f *flags, expression string, errOut io.Writer) err
 
 // options reads the flags.
 func (f *flags) options(expression string) (agent.Options, error) {
-	r := ring.Options{Dir: f.ring, SegmentTime: f.segmentTime, MaxAge: f.maxAge}
+	r := ring.Options{Dir: f.ring, SegmentTime: f.segmentTime, MaxAge: f.policy.MaxAge.All}
 	o := agent.Options{NoPeers: f.noPeers, Keep: f.keep, Patience: f.patience, Listen: f.metrics}
 	o.Record = node.Options{
 		Capture: node.Capture(f.capture), Cgroup: f.cgroup, Interface: f.interfaces, Filter: expression, Snap: f.snap,
@@ -297,8 +301,8 @@ func (f *flags) options(expression string) (agent.Options, error) {
 		return o, usagef("-i says which interfaces: give --capture=interfaces or both too")
 	case f.kubernetes != "auto" && f.kubernetes != "required" && f.kubernetes != "off":
 		return o, usagef("--kubernetes %q: want auto, required or off", f.kubernetes)
-	case f.segmentTime <= 0, f.maxAge < 0, f.keep <= 0, f.patience < 0:
-		return o, usagef("--segment-time, --max-age, --remember and --wait: want times above 0")
+	case f.segmentTime <= 0, f.keep <= 0, f.patience < 0:
+		return o, usagef("--segment-time, --remember and --wait: want times above 0")
 	case r.SegmentBytes <= 0:
 		return o, usagef("--segment-size %s: want more than 0", f.segmentSize)
 	case buffer < 4096 || buffer > 1<<31 || buffer&(buffer-1) != 0:
@@ -324,10 +328,21 @@ func (f *flags) options(expression string) (agent.Options, error) {
 		}
 		o.Record.Node = name
 	}
+	var err error
+	if o.Record.Policy, err = f.policy.Policy(); err != nil {
+		var path *fs.PathError
+		if errors.As(err, &path) {
+			return o, err
+		}
+		return o, usageError{err}
+	}
 	for label := range strings.SplitSeq(f.labels, ",") {
 		if label = strings.TrimSpace(label); label != "" && label != "-" {
 			o.Labels = append(o.Labels, label)
 		}
+	}
+	if p := o.Record.Policy; p != nil {
+		o.Labels = append(o.Labels, p.LabelNames()...) // what rules ask for must be known
 	}
 	if f.key != "" {
 		key, err := ring.LoadKey(f.key)

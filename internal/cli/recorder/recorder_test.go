@@ -29,7 +29,7 @@ func TestWrongUseIsToldAtOnce(t *testing.T) {
 		{"a size below nothing", "--reserve -1", exitUsage, "--reserve: size"},
 		{"a segment of no size", "--segment-size 0", exitUsage, "--segment-size 0: want more than 0"},
 		{"a buffer that is no power of two", "-B 33MiB", exitUsage, "--buffer-size 33MiB: want a power of two"},
-		{"a time below nothing", "--max-age -5m", exitUsage, "want times above 0"},
+		{"a time below nothing", "--max-age -5m", exitUsage, "want an age such as 24h"},
 		{"an unknown capture", "--capture everything", exitUsage, `--capture "everything": want`},
 		{"interfaces without their capture", "-i eth0", exitUsage, "give --capture=interfaces or both too"},
 		{"an unknown way of Kubernetes", "--kubernetes maybe", exitUsage, `--kubernetes "maybe": want auto, required or off`},
@@ -154,8 +154,9 @@ func TestExitCodes(t *testing.T) {
 }
 
 func TestOptionsReachTheRecorder(t *testing.T) {
-	f := flags{ring: "/r", segmentSize: "1MiB", maxSize: "20Gi", reserve: "0", segmentTime: time.Second, maxAge: time.Hour, capture: "sockets", buffer: "1MiB",
+	f := flags{ring: "/r", segmentSize: "1MiB", maxSize: "20Gi", reserve: "0", segmentTime: time.Second, capture: "sockets", buffer: "1MiB",
 		snap: 96, node: "n", kubernetes: "off", labels: " app, x/* ,-", keep: time.Minute}
+	f.policy.MaxAge.All = time.Hour
 	o, err := f.options("tcp port 80")
 	if err != nil {
 		t.Fatal(err)

@@ -44,6 +44,8 @@ type Reader struct {
 	last    uint64 // time of the last record given out
 
 	Late uint64 // records given out after a newer one
+
+	Each func(body []byte) // is shown each record when it is met first; nil: nobody looks
 }
 
 // New maps the ring buffer of a map.
@@ -113,6 +115,9 @@ func (r *Reader) Fill(limit int) (n int, end bool) {
 		body := r.data[at+headerLen : at+headerLen+size : at+headerLen+size]
 		t := binary.NativeEndian.Uint64(body)
 		r.newest = max(r.newest, t)
+		if r.Each != nil {
+			r.Each(body)
+		}
 		r.queue.push(record{t, seq, body})
 		n++
 	}

@@ -1,0 +1,133 @@
+// Package policyflag is how commands are told whose packets are recorded, which never, and
+// for how long: the same flags for pcapsule record and pcapsule-recorder.
+package policyflag
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/pcapsule/pcapsule/recorder/policy"
+	"github.com/pcapsule/pcapsule/recorder/workload"
+)
+
+// Owner is the flags that choose workloads and processes.
+type Owner struct {
+	values [len(fields)][]string
+}
+
+var fields = [...]struct{ name, what string }{
+	{"namespace", "this Kubernetes namespace (* and ? match)"},
+	{"pod", "this pod, or namespace/pod (* and ? match), or a pod's UID"},
+	{"label", "pods with this label, NAME=VALUE; of several all must be there"},
+	{"container", "this container: its name (* and ? match), or 12 digits of its id or more"},
+	{"process", "this process: its name or file (* and ? match), its path, or its number"},
+}
+
+// Define adds the flags; what stands before what each chooses: "only packets of".
+func (o *Owner) Define(fl *pflag.FlagSet, what string) {
+	for i, f := range fields {
+		fl.StringArrayVar(&o.values[i], f.name, nil, what+" "+f.what+"; may be given several times")
+	}
+}
+
+// Selector is what was chosen.
+func (o *Owner) Selector() (s workload.Selector, err error) {
+	for i, f := range fields {
+		for _, v := range o.values[i] {
+			if err := s.Add(f.name, v); err != nil {
+				return s, fmt.Errorf("--%s: %w", f.name, err)
+			}
+		}
+	}
+	return s, nil
+}
+
+// Flags are those of a policy.
+type Flags struct {
+	Owner
+	never   []string
+	unknown string
+	file    string
+	MaxAge  MaxAge
+}
+
+// MaxAge is one age for all, and others for namespaces.
+type MaxAge struct {
+	All time.Duration
+	of  []string
+}
+
+// Set implements pflag.Value.
+func (m *MaxAge) Set(text string) error {
+	if rest, ok := strings.CutPrefix(text, "namespace="); ok {
+		var p policy.Policy
+		if err := p.AddAge(rest); err != nil {
+			return err
+		}
+		m.of = append(m.of, rest)
+		return nil
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil || d < 0 {
+		return fmt.Errorf("want an age such as 24h, or namespace=NAME:1h")
+	}
+	m.All = d
+	return nil
+}
+
+func (m *MaxAge) String() string { return m.All.String() }
+
+// Type implements pflag.Value.
+func (m *MaxAge) Type() string { return "age" }
+
+// Define adds the flags.
+func (f *Flags) Define(fl *pflag.FlagSet) {
+	f.Owner.Define(fl, "only packets from or to")
+	fl.StringArrayVar(&f.never, "never", nil, "never record packets of this: namespace=, pod=, workload=, label=, container=, cgroup=, process=, port= (80, 6000-6100) or pattern= (RE2, in the payload); may be given several times")
+	fl.StringVar(&f.unknown, "unknown", "", "keep or drop packets of which it is not known (yet) whether they are meant (default: keep for those wanted, drop for --never)")
+	fl.StringVar(&f.file, "policy", "", "file with such rules (YAML)")
+	fl.Var(&f.MaxAge, "max-age", "ring: keep at most so long; 0: no limit; namespace=NAME:AGE for packets of a namespace; may be given several times")
+}
+
+// Policy is what the flags and the file say, nil where that is nothing.
+func (f *Flags) Policy() (*policy.Policy, error) {
+	p := &policy.Policy{}
+	if f.file != "" {
+		if err := p.ReadFile(f.file); err != nil {
+			return nil, err
+		}
+	}
+	only, err := f.Selector()
+	if err != nil {
+		return nil, err
+	}
+	if !only.Empty() {
+		if !p.Only.Empty() {
+			return nil, fmt.Errorf("--policy %s says whose packets are wanted: give no flags for that", f.file)
+		}
+		p.Only = only
+	}
+	for _, n := range f.never {
+		if err := p.AddNever(n); err != nil {
+			return nil, fmt.Errorf("--never: %w", err)
+		}
+	}
+	for _, a := range f.MaxAge.of {
+		if err := p.AddAge(a); err != nil {
+			return nil, fmt.Errorf("--max-age: %w", err)
+		}
+	}
+	if f.unknown != "" {
+		p.Unknown = policy.Unknown(f.unknown)
+	}
+	if err := p.Check(); err != nil {
+		return nil, err
+	}
+	if p.Empty() && len(p.MaxAge) == 0 {
+		return nil, nil
+	}
+	return p, nil
+}
