@@ -303,7 +303,7 @@ func (r *reading) decode(o *opened, p *pcapng.Packet, f *flow.Packet) {
 	fr := &r.cur.frame
 	r.decoder.Decode(decode.Input{LinkType: p.LinkType, Interface: f.Interface, Data: p.Data, OrigLen: p.OrigLen, Time: p.Time, No: f.No}, fr)
 	f.Kind, f.Proto, f.Version, f.Type, f.Code, f.Direction = fr.Kind, fr.Proto, fr.IPVersion, fr.Type, fr.Code, fr.LinkDirection
-	f.VLAN, f.Problems, f.L4 = -1, fr.Problems, fr.L4
+	f.VLAN, f.Problems, f.L4, f.PDU = -1, fr.Problems, fr.L4, fr.PDU
 	if fr.NVLANs > 0 {
 		f.VLAN = int32(fr.VLANs[0])
 	}
@@ -343,10 +343,11 @@ func (r *reading) decode(o *opened, p *pcapng.Packet, f *flow.Packet) {
 		return
 	}
 	var v *flow.View
-	switch fr.Proto {
-	case protoTCP:
+	switch {
+	case fr.PDU:
+	case fr.Proto == protoTCP:
 		v = r.views.find(fr, p.Time)
-	case protoUDP:
+	case fr.Proto == protoUDP:
 		v = r.quicViews.find(fr)
 	}
 	if v != nil {

@@ -198,6 +198,7 @@ type Frame struct {
 	HasTS         bool
 	SACKPermitted bool
 	HasPPPoE      bool
+	PDU           bool // no packet: bytes of a stream or datagram with the ends of its connection (LINKTYPE_WIRESHARK_UPPER_PDU)
 	NSACK         uint8
 	NVLANs        uint8
 	NLabels       uint8

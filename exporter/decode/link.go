@@ -38,6 +38,7 @@ const (
 	linkIPv6         = 229
 	linkNFLOG        = 239
 	linkIPoIB        = 242
+	linkUpperPDU     = 252 // what a program said, without packets around it
 	linkPKTAP        = 258
 	linkSLL2         = 276
 	linkBRCM         = 281 // Ethernet with a switch's tag, of Broadcom and Marvell
@@ -109,6 +110,8 @@ func (w *walk) rareLink() layer {
 		return w.skipTo(4, layerEthernet)
 	case linkEDSA:
 		return w.typeAfter(20, 22)
+	case linkUpperPDU:
+		return w.upperPDU()
 	}
 	w.f.Problems |= UnknownLink
 	return layerDone

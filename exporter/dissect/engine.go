@@ -121,11 +121,12 @@ func (e *Engine) add(p *Protocol) {
 type Info struct {
 	Transport              Transport
 	ClientPort, ServerPort uint16
-	IPVersion              uint8 // 4 or 6; with ICMP it tells ICMP from ICMPv6
-	Multicast              bool  // the server's address is a group or a broadcast
-	RolesKnown             bool  // client and server were told by a handshake
-	ConnectUs              int64 // duration of the TCP handshake as the client saw it; -1 unknown
-	Owner                  any   // the caller's own state, given back through Conn.Info
+	IPVersion              uint8  // 4 or 6; with ICMP it tells ICMP from ICMPv6
+	Multicast              bool   // the server's address is a group or a broadcast
+	RolesKnown             bool   // client and server were told by a handshake
+	ConnectUs              int64  // duration of the TCP handshake as the client saw it; -1 unknown
+	Owner                  any    // the caller's own state, given back through Conn.Info
+	OpenedBy               string // what opened its encryption before it came here; "" where it comes as it was sent
 }
 
 // Conn is one connection: the engine's side of a Dissector.
@@ -254,6 +255,8 @@ func (c *Conn) emit(proto int, x *Exchange, row table.CallRow, details []Detail)
 		first = c.calls == 0
 		c.calls++
 		b.DecryptedBy = table.Some(c.by)
+	} else if c.Info.OpenedBy != "" {
+		b.DecryptedBy = table.Some(c.Info.OpenedBy)
 	}
 	if first && c.Info.ConnectUs >= 0 && c.Info.Transport == TCP {
 		b.ConnectUs = table.Some(c.Info.ConnectUs)

@@ -34,6 +34,7 @@ type Packet struct {
 	WScale      int8
 	HasTS       bool
 	L4          bool
+	PDU         bool // no packet, but bytes of a stream or datagram
 	SrcPort     uint16
 	DstPort     uint16
 	TCPFlags    uint16
@@ -118,11 +119,15 @@ type key struct {
 	lo, hi         decode.Addr
 	loPort, hiPort uint16
 	proto          uint8
+	pdu            int32 // 1 + the interface of what is no packet: it is never joined with packets, and what two programs say of one connection is two
 }
 
 // keyOf returns the key and whether the packet's source is the lower end.
 func keyOf(p *Packet) (k key, srcIsLo bool) {
 	k.proto = p.Proto
+	if p.PDU {
+		k.pdu = 1 + p.Interface
+	}
 	c := compareEnds(&p.Src, p.SrcPort, &p.Dst, p.DstPort)
 	if c <= 0 {
 		k.lo, k.loPort, k.hi, k.hiPort = p.Src, p.SrcPort, p.Dst, p.DstPort

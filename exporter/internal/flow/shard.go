@@ -365,9 +365,13 @@ func (c *Conn) begin(connectUs int64) {
 		version = 4
 	}
 	to := c.server.addr.Netip()
+	by := ""
+	if c.key.pdu != 0 {
+		by = "plaintext"
+	}
 	c.d = c.shard.engine.NewConn(dissect.Info{Transport: c.transport, ClientPort: c.client.port, ServerPort: c.server.port,
 		IPVersion: version, Multicast: to.IsMulticast() || to == limitedBroadcast,
-		RolesKnown: c.role == "syn" || c.role == "synack", ConnectUs: connectUs, Owner: c})
+		RolesKnown: c.role == "syn" || c.role == "synack", ConnectUs: connectUs, OpenedBy: by, Owner: c})
 }
 
 func (s *Shard) datagram(c *Conn, f *Flow, dir dissect.Dir, p *Packet) {

@@ -22,6 +22,10 @@ const (
 
 func (s *Shard) tcpPacket(c *Conn, f *Flow, dir dissect.Dir, p *Packet) {
 	f.count(dir, p)
+	if p.PDU {
+		s.pdu(c, f, dir, p)
+		return
+	}
 	if f.sighted(dir, p) {
 		return
 	}
@@ -54,6 +58,20 @@ func (s *Shard) tcpPacket(c *Conn, f *Flow, dir dissect.Dir, p *Packet) {
 	*seg = stream.Segment{Packet: stream.Packet{No: p.No, Time: p.Time, Also: p.FragNos}, Seq: p.Seq, Ack: p.Ack,
 		Flags: p.TCPFlags, Payload: p.Payload, Len: int(p.PayloadLen)}
 	c.stream.Segment(uint8(dir), seg)
+}
+
+// pdu gives on bytes of a stream that are in order already: TCP had no part in how they
+// were captured.
+func (s *Shard) pdu(c *Conn, f *Flow, dir dissect.Dir, p *Packet) {
+	if len(p.Payload) == 0 && p.PayloadLen <= 0 {
+		return
+	}
+	f.seen |= seenData
+	if c.d == nil {
+		c.begin(-1)
+	}
+	c.d.Data(dir, p.Payload, packetRef(p))
+	c.d.Gap(dir, int64(p.PayloadLen)-int64(len(p.Payload)), packetRef(p))
 }
 
 // tcpSink gives what stream puts in order to the dissect engine.
