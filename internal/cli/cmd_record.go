@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/pcapsule/pcapsule/internal/cli/policyflag"
 	"github.com/pcapsule/pcapsule/recorder"
 	"github.com/pcapsule/pcapsule/recorder/keys"
 	"github.com/pcapsule/pcapsule/recorder/ring"
@@ -40,7 +41,7 @@ type recordFlags struct {
 	segmentSize string
 	segmentTime time.Duration
 	maxSize     string
-	maxAge      time.Duration
+	policy      policyflag.Flags
 	reserve     string
 	key         string
 }
@@ -58,7 +59,9 @@ kernel; pcapsule doctor tells what is missing.
 output as packets come. -w RING/ (a folder, or a name that ends in a slash) keeps a ring of
 segments, sealed one by one, the oldest removed when --max-size or --max-age say so.
 
-FILTER is in tcpdump's words and is asked in the kernel. Beside the packets, NAME.owners.jsonl
+FILTER is in tcpdump's words and is asked in the kernel. --namespace, --pod, --label, --container
+and --process choose whose packets are recorded, --never and --policy what must not be: such
+packets never reach the disk, and are counted. Beside the packets, NAME.owners.jsonl
 says who owned each socket and how that is known, NAME.events what processes and the network
 stack did. Ctrl-C ends the recording in order; then the counters are checked: packets seen =
 filtered + delivered + dropped.
@@ -72,6 +75,7 @@ no key can be had: into plaintext-NAME.pcapng, never among the packets.`,
   pcapsule record -w out.pcapng 'tcp port 5432 or udp port 53'
   pcapsule record -w - | wireshark -k -i -
   pcapsule record -w /var/lib/pcapsule/ --max-size 20GiB --max-age 24h
+  pcapsule record -w /var/lib/pcapsule/ --never port=5432 --never process=sshd
   pcapsule record -w web.pcapng --cgroup system.slice/nginx.service --duration 30s
   pcapsule record -w web.pcapng --keys exe:nginx --keys pid:4711 --keys-to age1…`,
 		RunE: func(c *cobra.Command, args []string) error { return e.runRecord(c.Context(), args, &f) },
@@ -97,7 +101,7 @@ no key can be had: into plaintext-NAME.pcapng, never among the packets.`,
 	fl.StringVar(&f.segmentSize, "segment-size", "64MiB", "ring: size of a segment")
 	fl.DurationVar(&f.segmentTime, "segment-time", time.Minute, "ring: age at which a segment ends")
 	fl.StringVar(&f.maxSize, "max-size", "0", "ring: keep at most so much; 0: no limit")
-	fl.DurationVar(&f.maxAge, "max-age", 0, "ring: keep at most so long; 0: no limit")
+	f.policy.Define(fl)
 	fl.StringVar(&f.reserve, "reserve", "256MiB", "ring: disk space to leave free")
 	fl.StringVar(&f.key, "key", "", "ring: key that signs what segments must be (ed25519, PKCS #8 in PEM); made where it is not there")
 	return c
@@ -164,6 +168,9 @@ func (f *recordFlags) options(e *env, args []string) (recorder.Options, error) {
 		return o, usagef("--buffer-size %s: want a power of two from 4KiB to 2GiB", f.buffer)
 	}
 	o.RingBuffer = uint32(buffer)
+	if o.Policy, err = f.policy.Policy(); err != nil {
+		return o, policyError(err)
+	}
 	if err := f.outputTo(e, &o); err != nil {
 		return o, err
 	}
@@ -187,7 +194,7 @@ func (f *recordFlags) outputTo(e *env, o *recorder.Options) error {
 		o.File = f.output
 		return newOutput(f.output)
 	}
-	r := ring.Options{Dir: f.output, SegmentTime: f.segmentTime, MaxAge: f.maxAge}
+	r := ring.Options{Dir: f.output, SegmentTime: f.segmentTime, MaxAge: f.policy.MaxAge.All}
 	for _, size := range []struct {
 		flag, text string
 		to         *int64
@@ -196,8 +203,8 @@ func (f *recordFlags) outputTo(e *env, o *recorder.Options) error {
 			return err
 		}
 	}
-	if f.segmentTime <= 0 || f.maxAge < 0 {
-		return usagef("--segment-time and --max-age: want times above 0")
+	if f.segmentTime <= 0 {
+		return usagef("--segment-time %s: want more than 0", f.segmentTime)
 	}
 	if f.key != "" {
 		if r.Key, err = ring.LoadKey(f.key); err != nil {
@@ -206,6 +213,15 @@ func (f *recordFlags) outputTo(e *env, o *recorder.Options) error {
 	}
 	o.Ring = &r
 	return nil
+}
+
+// policyError gives errors of policies their exit codes.
+func policyError(err error) error {
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		return err
+	}
+	return usagef("%v", err)
 }
 
 // sizeFlag reads a number of bytes.
@@ -225,6 +241,8 @@ func recordError(err error, output string) error {
 	switch {
 	case errors.As(err, &right):
 		return codedError{err, exitOther, "run as root or with CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN; pcapsule doctor tells what is missing"}
+	case errors.Is(err, recorder.ErrPolicy):
+		return codedError{err, exitUsage, "nothing was recorded; docs/guide/recorder.md says which rules need what"}
 	case errors.Is(err, recorder.ErrCgroup):
 		return codedError{err, exitOther, "mount them (mount -t cgroup2 none /sys/fs/cgroup/unified), or use --capture=interfaces"}
 	case errors.As(err, &unbalanced):
@@ -272,6 +290,9 @@ func (e *env) recordStatus(s recorder.Stats) {
 func (e *env) recorded(f *recordFlags, s *recorder.Stats) {
 	fmt.Fprintf(e.err, "%s: %s, %s, of %s\n", f.output, counted(int64(s.Delivered), "packet", "packets"), byteSize(int64(s.Bytes)), counted(int64(s.Interfaces), "workload", "workloads"))
 	fmt.Fprintf(e.err, "seen %s = filtered %s + delivered %s + dropped %s\n", thousands(int64(s.Seen)), thousands(int64(s.Filtered)), thousands(int64(s.Delivered)), thousands(int64(s.Dropped)))
+	if s.Policy > 0 {
+		fmt.Fprintf(e.err, "of the filtered, %s by policy\n", thousands(int64(s.Policy)))
+	}
 	for _, d := range s.Drops {
 		if d.Packets > 0 {
 			e.warn("%s lost: %s", counted(int64(d.Packets), "packet", "packets"), d.Reason)
