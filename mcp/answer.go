@@ -62,7 +62,7 @@ type page struct {
 	Verified  bool     `json:"verified" jsonschema:"every file of the bundles was checked against its hash in this run"`
 }
 
-func (s *server) page(r *forensics.Result) page {
+func (s *answerer) page(r *forensics.Result) page {
 	p := page{Coverage: coverageOf(r.Coverage), Truncated: r.Truncated, Cursor: r.Next, Notes: r.Notes, Matched: "some", Verified: s.verified()}
 	if r.Now != 0 {
 		p.Now = stamp(r.Now)
@@ -103,13 +103,21 @@ func citation(r *forensics.Result, i int) string {
 	return packets(r.Citations[i].Packets)
 }
 
+// cellSize is how many bytes of one text an answer has.
+func (s *answerer) cellSize() int {
+	if s.cell > 0 {
+		return s.cell
+	}
+	return maxCell
+}
+
 // value makes a value of a row one for JSON, short enough for a conversation.
-func (s *server) value(v any) any {
+func (s *answerer) value(v any) any {
 	switch v := v.(type) {
 	case string:
-		return clip(v, maxCell)
+		return clip(v, s.cellSize())
 	case []byte:
-		return clip(hex.EncodeToString(v), maxCell)
+		return clip(hex.EncodeToString(v), s.cellSize())
 	case time.Time:
 		return v.UTC().Format("2006-01-02T15:04:05.000000000Z")
 	case forensics.Decimal:

@@ -3,19 +3,26 @@ package mcp
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
+
+	"github.com/pcapsule/pcapsule/forensics"
 )
 
-var toolDescribeSchema = tool{name: "describe_schema", title: "Tables and columns",
+var toolDescribeSchema = tool{name: "describe_schema", core: true, title: "Tables and columns",
 	doc: "List the tables, or with table the columns of one with type, unit and meaning. Use it before run_sql, and to learn which columns a KFL filter can name."}
 
 type describeSchemaIn struct {
 	Table  string `json:"table,omitempty" jsonschema:"table to describe; without it all tables are listed with their columns' names"`
 	Filter string `json:"filter,omitempty" jsonschema:"only columns whose name or meaning contains this text, such as redis"`
+	Cursor string `json:"cursor,omitempty" jsonschema:"next_cursor of the answer before"`
 }
 
 type describeSchemaOut struct {
-	Tables []tableInfo `json:"tables"`
+	Tables    []tableInfo `json:"tables"`
+	Coverage  coverage    `json:"coverage"`
+	Truncated bool        `json:"truncated" jsonschema:"there are more columns: ask again with cursor"`
+	Cursor    string      `json:"next_cursor,omitempty" jsonschema:"give it as cursor, with the same question, for what follows"`
 }
 
 type tableInfo struct {
@@ -33,22 +40,49 @@ type columnInfo struct {
 	Doc  string `json:"doc,omitempty"`
 }
 
-func (s *server) describeSchema(_ context.Context, in describeSchemaIn) (describeSchemaOut, error) {
+func (s *answerer) describeSchema(_ context.Context, in describeSchemaIn) (describeSchemaOut, error) {
 	out := describeSchemaOut{Tables: []tableInfo{}}
+	cov, err := s.c.Coverage(0, 0)
+	if err != nil {
+		return out, err
+	}
+	out.Coverage = coverage{State: string(cov.State)}
 	list, err := s.c.Tables()
 	if err != nil {
 		return out, err
 	}
+	skip := 0
+	if in.Cursor != "" {
+		if skip, err = strconv.Atoi(in.Cursor); err != nil || skip < 0 {
+			return out, forensics.ErrCursor
+		}
+	}
 	var names []string
+	found := false
+	room, at := s.max-1024, 0
 	for _, t := range list {
 		names = append(names, t.Name)
 		if in.Table != "" && in.Table != t.Name {
 			continue
 		}
 		info := tableInfo{Name: t.Name, Doc: t.Doc, Rows: t.Rows}
+		room -= len(t.Name) + len(t.Doc) + 80
 		var cols []string
 		for _, c := range t.Columns {
 			if in.Filter != "" && !strings.Contains(c.Name, in.Filter) && !strings.Contains(c.Doc, in.Filter) {
+				continue
+			}
+			found = true
+			at++
+			if at <= skip || out.Cursor != "" {
+				continue
+			}
+			size := len(c.Name) + 2
+			if in.Table != "" || in.Filter != "" {
+				size += len(c.Type) + len(c.Unit) + len(c.Doc) + 50
+			}
+			if room -= size; room < 0 && at > skip+1 {
+				out.Truncated, out.Cursor = true, strconv.Itoa(at-1)
 				continue
 			}
 			cols = append(cols, c.Name)
@@ -56,7 +90,7 @@ func (s *server) describeSchema(_ context.Context, in describeSchemaIn) (describ
 				info.Columns = append(info.Columns, columnInfo{c.Name, c.Type, c.Unit, c.Doc})
 			}
 		}
-		if len(cols) == 0 && in.Filter != "" {
+		if len(cols) == 0 {
 			continue
 		}
 		if info.Columns == nil {
@@ -64,8 +98,8 @@ func (s *server) describeSchema(_ context.Context, in describeSchemaIn) (describ
 		}
 		out.Tables = append(out.Tables, info)
 	}
-	if len(out.Tables) == 0 && in.Filter == "" {
-		return out, fmt.Errorf("no table %q; there are: %s", in.Table, strings.Join(names, ", "))
+	if !found && in.Filter == "" {
+		return out, fmt.Errorf("no table %q: %w; there are: %s", clip(in.Table, 100), forensics.ErrNotFound, strings.Join(names, ", "))
 	}
 	return out, nil
 }

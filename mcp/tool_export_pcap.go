@@ -32,7 +32,7 @@ type exportPCAPOut struct {
 	Coverage coverage `json:"coverage"`
 }
 
-func (s *server) exportPCAP(ctx context.Context, in exportPCAPIn) (exportPCAPOut, error) {
+func (s *answerer) exportPCAP(ctx context.Context, in exportPCAPIn) (exportPCAPOut, error) {
 	var out exportPCAPOut
 	if s.o.ExportDir == "" {
 		return out, errors.New("writing files was not allowed when the server was started (--export-dir)")
@@ -44,7 +44,7 @@ func (s *server) exportPCAP(ctx context.Context, in exportPCAPIn) (exportPCAPOut
 	if filepath.Base(name) != name || !strings.HasSuffix(name, ".pcapng") || strings.HasPrefix(name, ".") {
 		return out, fmt.Errorf("name %q: want a plain file name ending in .pcapng", name)
 	}
-	sel := forensics.Selection{KFL: in.KFL, SQL: in.SQL, CallIDs: in.CallIDs, Deadline: toolDeadline}
+	sel := forensics.Selection{KFL: in.KFL, SQL: in.SQL, CallIDs: in.CallIDs}
 	switch sel.Context = forensics.Context(in.Context); sel.Context {
 	case forensics.OnlyCited, forensics.WithContext, forensics.WholeConnections:
 	default:
@@ -58,6 +58,9 @@ func (s *server) exportPCAP(ctx context.Context, in exportPCAPIn) (exportPCAPOut
 	r, err := s.c.PacketsFile(ctx, sel, path)
 	if err != nil {
 		return out, err
+	}
+	if s.o.Policy != nil {
+		r.Notes = append(r.Notes, "packets are written as they were recorded: what is masked in answers is not masked in the file")
 	}
 	return exportPCAPOut{Path: path, Packets: r.Packets, Bytes: r.Bytes, Calls: r.Calls, Notes: r.Notes, Coverage: coverageOf(r.Coverage)}, nil
 }

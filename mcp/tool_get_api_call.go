@@ -4,11 +4,12 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
+	"strings"
 
 	"github.com/pcapsule/pcapsule/forensics"
 )
 
-var toolGetAPICall = tool{name: "get_api_call", title: "One call whole",
+var toolGetAPICall = tool{name: "get_api_call", core: true, title: "One call whole",
 	doc: "Show one call whole: both ends, headers, decoded bodies, times, flow, packets, anomalies. id is a call_id, a unique beginning of one, or # and call_no."}
 
 type getAPICallIn struct {
@@ -27,6 +28,9 @@ type getAPICallOut struct {
 	Anomalies  []map[string]any `json:"anomalies,omitempty"`
 	Packets    string           `json:"packets" jsonschema:"numbers of the packets that carry the call"`
 	Places     []place          `json:"places" jsonschema:"where the first of these packets lie"`
+	Coverage   coverage         `json:"coverage"`
+	Truncated  bool             `json:"truncated,omitempty" jsonschema:"parts were left out to fit max_bytes: see notes"`
+	Notes      []string         `json:"notes,omitempty"`
 	Verified   bool             `json:"verified"`
 	Provenance string           `json:"provenance"`
 }
@@ -57,47 +61,83 @@ type place struct {
 
 // Limits of one call in an answer.
 const (
-	defaultBody = 4 << 10
-	mostBody    = 16 << 10
-	maxPlaces   = 12
-	maxHex      = 256
+	defaultBody  = 4 << 10
+	mostBody     = 16 << 10
+	maxPlaces    = 12
+	maxAnomalies = 50
+	maxHex       = 256
 )
 
-func (s *server) getAPICall(ctx context.Context, in getAPICallIn) (getAPICallOut, error) {
-	var out getAPICallOut
+func (s *answerer) getAPICall(ctx context.Context, in getAPICallIn) (getAPICallOut, error) {
 	most := in.MaxBody
 	if most <= 0 {
-		most = defaultBody
+		most = min(defaultBody, s.max/4)
 	}
-	x, err := s.c.Call(ctx, in.ID, forensics.CallOptions{MaxBody: min(most, mostBody)})
+	most = min(most, mostBody)
+	x, err := s.c.Call(ctx, in.ID, forensics.CallOptions{MaxBody: most})
 	if err != nil {
-		return out, err
+		return getAPICallOut{}, err
 	}
-	out.Call = s.fields(x.Call, "headers", "cites", "ts")
+	// What does not fit is made smaller: bodies first, then headers and the rest.
+	for cell := maxCell; ; cell /= 2 {
+		out := s.exchange(x, most, cell)
+		if out.Coverage, err = s.coverageAt(x); err != nil {
+			return out, err
+		}
+		raw, err := marshal(out)
+		if err != nil || len(raw)+200 <= s.max || cell < 32 {
+			return out, err
+		}
+		most /= 2
+	}
+}
+
+// coverageAt says how much of a call's own time was recorded.
+func (s *answerer) coverageAt(x *forensics.Exchange) (coverage, error) {
+	from := number(x.Call.Get("ts_ns"))
+	cov, err := s.c.Coverage(from, from+1000*number(x.Call.Get("elapsed_us")))
+	return coverageOf(cov), err
+}
+
+// exchange is a call with at most most bytes of each body and cell bytes of each text.
+func (s *answerer) exchange(x *forensics.Exchange, most, cell int) getAPICallOut {
+	short := &answerer{Server: s.Server, c: s.c, max: s.max, cell: cell}
+	var out getAPICallOut
+	out.Call = short.fields(x.Call, "headers", "cites", "ts")
 	out.Call["ts"] = stamp(number(x.Call.Get("ts_ns")))
-	out.Client, out.Server = s.fields(x.Client), s.fields(x.Server)
-	out.Flow = s.fields(x.Flow, "ts")
-	out.TLS = s.fields(x.TLS)
-	out.Request = s.message(x, x.Request, "request")
-	out.Response = s.message(x, x.Response, "response")
-	for _, a := range x.Anomalies {
-		out.Anomalies = append(out.Anomalies, s.fields(a, "ts"))
+	out.Client, out.Server = short.fields(x.Client), short.fields(x.Server)
+	out.Flow = short.fields(x.Flow, "ts")
+	out.TLS = short.fields(x.TLS)
+	out.Request = short.message(x, x.Request, "request", most)
+	out.Response = short.message(x, x.Response, "response", most)
+	places, anomalies := maxPlaces, maxAnomalies
+	if cell < maxCell {
+		places, anomalies = 2, 5
+		out.Truncated = true
+		out.Notes = append(out.Notes, fmt.Sprintf("cut to fit max_bytes: texts at %d bytes, bodies at %d; ask again with a larger max_bytes", cell, most))
+	}
+	for i, a := range x.Anomalies {
+		if i == anomalies {
+			out.Notes = append(out.Notes, fmt.Sprintf("%d of %d anomalies are listed", i, len(x.Anomalies)))
+			break
+		}
+		out.Anomalies = append(out.Anomalies, short.fields(a, "ts"))
 	}
 	out.Packets = packets(x.Cites)
 	out.Places = []place{}
 	for i, p := range x.Packets {
-		if i == maxPlaces {
+		if i == places {
 			break
 		}
 		out.Places = append(out.Places, place{p.PacketNo, p.File, p.Frame, stamp(p.TsNs), p.Len})
 	}
 	out.Verified = s.verified()
 	out.Provenance = fmt.Sprintf("%d packets carry this call; export_pcap with call_ids writes them", x.Cites.Count())
-	return out, nil
+	return out
 }
 
 // fields are a row's values that are not null.
-func (s *server) fields(row forensics.Struct, without ...string) map[string]any {
+func (s *answerer) fields(row forensics.Struct, without ...string) map[string]any {
 	if row == nil {
 		return nil
 	}
@@ -109,20 +149,20 @@ next:
 				continue next
 			}
 		}
-		if v := s.value(f.Value); v != nil {
+		if v := s.value(s.maskCell(f.Name, f.Value)); v != nil {
 			out[f.Name] = v
 		}
 	}
 	return out
 }
 
-func (s *server) message(x *forensics.Exchange, b *forensics.Body, side string) *message {
+func (s *answerer) message(x *forensics.Exchange, b *forensics.Body, side string, most int) *message {
 	m := &message{Complete: true}
 	list, _ := x.Call.Get("headers").([]any)
 	for _, h := range list {
 		if f, ok := h.(forensics.Struct); ok {
 			if kind := text(f.Get("kind")); kind == side || kind == side+"_trailer" {
-				m.Headers = append(m.Headers, headerLine{clip(text(f.Get("name")), 200), clip(text(f.Get("value")), maxCell)})
+				m.Headers = append(m.Headers, headerLine{clip(text(f.Get("name")), 200), clip(text(f.Get("value")), s.cellSize())})
 			}
 		}
 	}
@@ -134,9 +174,12 @@ func (s *server) message(x *forensics.Exchange, b *forensics.Body, side string) 
 	}
 	m.ContentType, m.SHA256, m.Size, m.Complete, m.Truncated = b.ContentType, b.SHA256, b.Size, b.Complete, b.Truncated
 	if b.IsText {
-		m.Text = string(b.Data)
+		data := b.Data[:min(len(b.Data), most)]
+		m.Text = s.maskBody(b.ContentType, strings.ToValidUTF8(string(data), ""))
+		m.Truncated = m.Truncated || len(data) < len(b.Data)
 	} else {
-		m.Hex = hex.EncodeToString(b.Data[:min(len(b.Data), maxHex)])
+		data, _ := s.maskCell("bytes", b.Data[:min(len(b.Data), maxHex)]).([]byte)
+		m.Hex = hex.EncodeToString(data)
 		m.Truncated = m.Truncated || len(b.Data) > maxHex
 	}
 	return m

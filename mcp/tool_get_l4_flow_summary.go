@@ -24,7 +24,7 @@ type getL4FlowSummaryOut struct {
 	Citations      string           `json:"citations"`
 }
 
-func (s *server) getL4FlowSummary(ctx context.Context, in getL4FlowSummaryIn) (getL4FlowSummaryOut, error) {
+func (s *answerer) getL4FlowSummary(ctx context.Context, in getL4FlowSummaryIn) (getL4FlowSummaryOut, error) {
 	out := getL4FlowSummaryOut{Citations: "each number is a sum over table flows, whose first_packet and last_packet, and packets.flow_id, name the packets"}
 	where, args, err := s.flowFilter(listL4FlowsIn{From: in.From, To: in.To})
 	if err != nil {
@@ -36,9 +36,10 @@ func (s *server) getL4FlowSummary(ctx context.Context, in getL4FlowSummaryIn) (g
 			return rows
 		}
 		var r *forensics.Result
-		if r, err = s.c.Query(ctx, forensics.Query{SQL: sql, Args: args, Limit: 20, Deadline: toolDeadline}); err != nil {
+		if r, err = s.c.Query(ctx, forensics.Query{SQL: sql, Args: args, Limit: 20}); err != nil {
 			return rows
 		}
+		s.maskRows(r)
 		for _, row := range r.Rows {
 			m := map[string]any{}
 			for i, c := range r.Columns {

@@ -6,7 +6,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 )
 
-var toolListCases = tool{name: "list_cases", title: "What is open",
+var toolListCases = tool{name: "list_cases", core: true, title: "What is open",
 	doc: "List the open bundles: time span, packets, calls by protocol, inputs with hashes, holes in the recording, and whether the files were verified. Begin here."}
 
 type listCasesIn struct{}
@@ -43,7 +43,7 @@ type inputInfo struct {
 // maxInputs is how many inputs of a bundle an answer lists.
 const maxInputs = 20
 
-func (s *server) listCases(ctx context.Context, _ listCasesIn) (listCasesOut, error) {
+func (s *answerer) listCases(ctx context.Context, _ listCasesIn) (listCasesOut, error) {
 	out := listCasesOut{Cases: []caseInfo{}}
 	cov, err := s.c.Coverage(0, 0)
 	if err != nil {
@@ -80,7 +80,7 @@ func (s *server) listCases(ctx context.Context, _ listCasesIn) (listCasesOut, er
 var states = map[bundle.State]string{bundle.NotVerified: "not_verified", bundle.Verified: "verified", bundle.Broken: "broken"}
 
 // verified reports whether all bundles passed verification.
-func (s *server) verified() bool {
+func (s *answerer) verified() bool {
 	for _, b := range s.c.Bundles() {
 		if b.State != bundle.Verified {
 			return false

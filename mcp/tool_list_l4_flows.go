@@ -20,8 +20,7 @@ type listL4FlowsIn struct {
 	Service   string `json:"svc,omitempty" jsonschema:"service of either end"`
 	From      string `json:"from,omitempty" jsonschema:"start, RFC 3339, or a length such as 15m before the end"`
 	To        string `json:"to,omitempty" jsonschema:"end, included"`
-	Limit     int    `json:"limit,omitempty" jsonschema:"rows, 1 to 1000; 50 where not given"`
-	Cursor    string `json:"cursor,omitempty" jsonschema:"next_cursor of the answer before"`
+	limits
 }
 
 type listL4FlowsOut struct {
@@ -39,7 +38,7 @@ const sumColumns = `count(*) AS flows, sum(src_packets + dst_packets)::BIGINT AS
 	sum(retransmissions)::BIGINT AS retransmissions, sum(resets)::BIGINT AS resets, approx_quantile(handshake_us, 0.5)::BIGINT AS handshake_p50_us,
 	approx_quantile(handshake_us, 0.99)::BIGINT AS handshake_p99_us, min(first_packet) AS first_packet, max(last_packet) AS last_packet`
 
-func (s *server) listL4Flows(ctx context.Context, in listL4FlowsIn) (listL4FlowsOut, error) {
+func (s *answerer) listL4Flows(ctx context.Context, in listL4FlowsIn) (listL4FlowsOut, error) {
 	out := listL4FlowsOut{Columns: []string{}, Flows: [][]any{},
 		Citations: "packets of a flow: run_sql 'select packet_no from packets where flow_id = N', or export_pcap with sql"}
 	where, args, err := s.flowFilter(in)
@@ -59,26 +58,28 @@ func (s *server) listL4Flows(ctx context.Context, in listL4FlowsIn) (listL4Flows
 		sql = fmt.Sprintf(`SELECT coalesce(src_%[1]s, src_name) AS src, coalesce(dst_%[1]s, dst_name) AS dst, transport, %[2]s
 			FROM flows WHERE %[3]s GROUP BY 1, 2, 3 ORDER BY sum(src_bytes + dst_bytes) DESC, 1, 2, 3`, a, sumColumns, where)
 	}
-	r, err := s.c.Query(ctx, forensics.Query{SQL: sql, Args: args, Limit: rowsOf(in.Limit), Cursor: in.Cursor, MaxBytes: answerBytes, Deadline: toolDeadline})
+	list, r, err := rows(ctx, s, forensics.Query{SQL: sql, Args: args}, in.limits, s.line)
 	if err != nil {
 		return out, err
 	}
 	for _, c := range r.Columns {
 		out.Columns = append(out.Columns, c.Name)
 	}
-	for _, row := range r.Rows {
-		line := make([]any, len(row))
-		for k := range row {
-			line[k] = s.value(row[k])
-		}
-		out.Flows = append(out.Flows, line)
-	}
-	out.page = s.page(r)
+	out.Flows, out.page = list, s.page(r)
 	return out, nil
 }
 
+// line is a row with its values made for JSON.
+func (s *answerer) line(r *forensics.Result, i int) []any {
+	line := make([]any, len(r.Rows[i]))
+	for k, v := range r.Rows[i] {
+		line[k] = s.value(v)
+	}
+	return line
+}
+
 // flowFilter is the condition for a question about flows; the user's words are arguments.
-func (s *server) flowFilter(in listL4FlowsIn) (string, []any, error) {
+func (s *answerer) flowFilter(in listL4FlowsIn) (string, []any, error) {
 	where := []string{"true"}
 	var args []any
 	both := func(value string, columns ...string) {

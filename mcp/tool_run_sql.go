@@ -6,13 +6,12 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 )
 
-var toolRunSQL = tool{name: "run_sql", title: "SQL over the tables",
+var toolRunSQL = tool{name: "run_sql", core: true, title: "SQL over the tables",
 	doc: "Answer one DuckDB SQL query over the bundle's tables (describe_schema lists them). Only queries are run. Select call_no, cites or packet_no where you can, so that rows cite packets."}
 
 type runSQLIn struct {
-	SQL    string `json:"sql" jsonschema:"one SELECT, such as: select dst_service, count(*) n, count(*) filter (failed) bad from calls group by 1 order by n desc"`
-	Limit  int    `json:"limit,omitempty" jsonschema:"rows, 1 to 1000; 50 where not given"`
-	Cursor string `json:"cursor,omitempty" jsonschema:"next_cursor of the answer before"`
+	SQL string `json:"sql" jsonschema:"one SELECT, such as: select dst_service, count(*) n, count(*) filter (failed) bad from calls group by 1 order by n desc"`
+	limits
 }
 
 type runSQLOut struct {
@@ -22,25 +21,33 @@ type runSQLOut struct {
 	page
 }
 
-func (s *server) runSQL(ctx context.Context, in runSQLIn) (runSQLOut, error) {
+func (s *answerer) runSQL(ctx context.Context, in runSQLIn) (runSQLOut, error) {
 	out := runSQLOut{Columns: []columnInfo{}, Rows: [][]any{}}
-	r, err := s.c.Query(ctx, forensics.Query{SQL: in.SQL, Limit: rowsOf(in.Limit), Cursor: in.Cursor, MaxBytes: answerBytes, Deadline: toolDeadline})
+	list, r, err := rows(ctx, s, forensics.Query{SQL: in.SQL}, in.limits, func(r *forensics.Result, i int) sqlRow {
+		out := sqlRow{Row: s.line(r, i)}
+		if len(r.Citations) > 0 {
+			out.Cite = citation(r, i)
+		}
+		return out
+	})
 	if err != nil {
 		return out, err
 	}
 	for _, c := range r.Columns {
 		out.Columns = append(out.Columns, columnInfo{Name: c.Name, Type: c.Type})
 	}
-	for i, row := range r.Rows {
-		line := make([]any, len(row))
-		for k := range row {
-			line[k] = s.value(row[k])
-		}
-		out.Rows = append(out.Rows, line)
+	for _, l := range list {
+		out.Rows = append(out.Rows, l.Row)
 		if len(r.Citations) > 0 {
-			out.Citations = append(out.Citations, citation(r, i))
+			out.Citations = append(out.Citations, l.Cite)
 		}
 	}
 	out.page = s.page(r)
 	return out, nil
+}
+
+// sqlRow is a row and the packets it stands on.
+type sqlRow struct {
+	Row  []any
+	Cite string
 }

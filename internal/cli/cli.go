@@ -129,6 +129,7 @@ func (e *env) commands() []*cobra.Command {
 		e.cmdExtcap(),
 		e.cmdSchema(),
 		e.cmdMCP(),
+		e.cmdServe(),
 		e.cmdCompletion(),
 	}
 }

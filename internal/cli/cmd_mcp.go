@@ -1,51 +1,149 @@
 package cli
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
-	"io"
 	"os"
-	"sync"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/redact"
 	"github.com/pcapsule/pcapsule/mcp"
+	"github.com/pcapsule/pcapsule/report"
 )
 
+// answering are the flags of commands that answer assistants.
+type answering struct {
+	exportDir, redact, tools, audit string
+	secrets, show                   bool
+	allow                           []string
+	deadline                        time.Duration
+	parallel                        int
+	memory                          int64
+}
+
+func (a *answering) flags(c *cobra.Command) {
+	f := c.Flags()
+	f.StringVar(&a.tools, "tools", "all", "tools that are offered: core or all")
+	f.StringVar(&a.exportDir, "export-dir", "", "folder where export_pcap may write; without it that tool refuses")
+	f.StringSliceVar(&a.allow, "allow", nil, "folder from which open_case may open bundles; may be repeated")
+	f.StringVar(&a.redact, "redact", "", "policy file that says what is masked; without it credentials are")
+	f.BoolVar(&a.secrets, "secrets", false, "mask nothing")
+	f.BoolVar(&a.show, "show-secrets", false, "the same as --secrets")
+	f.StringVar(&a.audit, "audit", "", "file to append a JSON line to for every question")
+	f.DurationVar(&a.deadline, "deadline", 30*time.Second, "longest time for one answer")
+	f.IntVar(&a.parallel, "parallel", 4, "answers made at once")
+	f.Int64Var(&a.memory, "memory", 1024, "MiB that queries may hold")
+	cobra.CheckErr(f.MarkHidden("show-secrets"))
+}
+
+// server opens bundles and makes a server about them. The second function ends both.
+func (a *answering) server(ctx context.Context, paths []string) (s *mcp.Server, end func(), err error) {
+	if err := a.check(); err != nil {
+		return nil, nil, err
+	}
+	if err := distinct(paths); err != nil {
+		return nil, nil, err
+	}
+	o := mcp.Options{Release: Release, Tools: mcp.Tools(a.tools), ExportDir: a.exportDir, Allow: a.allow, Deadline: a.deadline, Parallel: a.parallel, Report: renderReport}
+	if !a.secrets {
+		o.Policy = redact.Default()
+		if a.redact != "" {
+			if o.Policy, err = redact.Load(a.redact); err != nil {
+				return nil, nil, usageError{err}
+			}
+		}
+	}
+	o.Open = func(ctx context.Context, paths []string) (*forensics.Case, error) {
+		return forensics.Open(ctx, paths, forensics.Options{MaskSecrets: !a.secrets, MemoryLimit: a.memory << 20})
+	}
+	if a.audit != "" {
+		if o.Audit, err = mcp.OpenAudit(a.audit); err != nil {
+			return nil, nil, err
+		}
+	}
+	c, err := o.Open(ctx, paths)
+	if err == nil {
+		s, err = mcp.New(c, o)
+		if err != nil {
+			c.Close()
+		}
+	}
+	if err != nil {
+		if o.Audit != nil {
+			o.Audit.Close()
+		}
+		return nil, nil, err
+	}
+	return s, func() {
+		s.Close()
+		if o.Audit != nil {
+			o.Audit.Close()
+		}
+	}, nil
+}
+
+func (a *answering) check() error {
+	a.secrets = a.secrets || a.show
+	if a.exportDir != "" {
+		if info, err := os.Stat(a.exportDir); err != nil || !info.IsDir() {
+			return usagef("--export-dir %s: not a folder", a.exportDir)
+		}
+	}
+	for _, dir := range a.allow {
+		if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+			return usagef("--allow %s: not a folder", dir)
+		}
+	}
+	switch {
+	case a.secrets && a.redact != "":
+		return usagef("--secrets masks nothing and --redact masks; want one of them")
+	case a.tools != "core" && a.tools != "all":
+		return usagef("--tools %q: want core or all", a.tools)
+	case a.deadline <= 0 || a.deadline > time.Hour:
+		return usagef("--deadline %s: want more than nothing and at most an hour", a.deadline)
+	case a.parallel < 1 || a.parallel > 64:
+		return usagef("--parallel %d: want 1 to 64", a.parallel)
+	case a.memory < 64 || a.memory > 1<<20:
+		return usagef("--memory %d: want 64 to 1048576 MiB", a.memory)
+	}
+	return nil
+}
+
+// renderReport is the report about a case as a page.
+func renderReport(ctx context.Context, c *forensics.Case) (text, mimeType string, err error) {
+	r, err := report.Build(ctx, c, report.Options{Release: Release})
+	if err != nil {
+		return "", "", err
+	}
+	var b strings.Builder
+	err = report.RenderHTML(&b, r)
+	return b.String(), "text/html", err
+}
+
 func (e *env) cmdMCP() *cobra.Command {
-	var exportDir string
-	var secrets bool
+	var a answering
 	c := &cobra.Command{
 		Use:   "mcp BUNDLE...",
 		Short: "Serve bundles to an assistant over MCP on standard input and output",
 		Long: `Serve bundles to an assistant over the Model Context Protocol on standard input and output.
-Every answer cites its packets and says what was recorded. Credentials in headers and URLs
-are masked unless --show-secrets is given; bodies are as they were sent.`,
+Every answer cites its packets and says what was recorded. Credentials are masked unless
+--secrets is given; --redact takes a policy of your own. pcapsule serve does the same over HTTP.`,
 		Example: `  pcapsule mcp incident.pcapsule
-  assistant mcp add incident -- pcapsule mcp /evidence/incident.pcapsule --export-dir /tmp`,
+  assistant mcp add incident -- pcapsule mcp /evidence/incident.pcapsule --export-dir /tmp
+  pcapsule mcp incident.pcapsule --tools core --audit /var/log/pcapsule-audit.jsonl`,
 		Args:              cobra.MinimumNArgs(1),
 		ValidArgsFunction: completeBundles,
 		RunE: func(c *cobra.Command, args []string) error {
-			if exportDir != "" {
-				if info, err := os.Stat(exportDir); err != nil || !info.IsDir() {
-					return usagef("--export-dir %s: not a folder", exportDir)
-				}
-			}
-			if err := distinct(args); err != nil {
-				return err
-			}
-			cs, err := forensics.Open(c.Context(), args, forensics.Options{MaskSecrets: !secrets})
+			s, end, err := a.server(c.Context(), args)
 			if err != nil {
 				return err
 			}
-			defer cs.Close()
-			asked := newAsked(c.Context())
-			in, out := io.TeeReader(e.in, &lineWriter{each: asked.request}), io.MultiWriter(e.out, &lineWriter{each: asked.answer})
-			err = mcp.Serve(c.Context(), cs, mcp.Options{Release: Release, ExportDir: exportDir, Secrets: secrets}, io.NopCloser(asked.drain(in)), nopCloser{out})
+			defer end()
+			err = s.ServeStdio(c.Context(), e.in, e.out)
 			if err == nil {
 				err = c.Context().Err()
 			}
@@ -55,123 +153,6 @@ are masked unless --show-secrets is given; bodies are as they were sent.`,
 			return err
 		},
 	}
-	c.Flags().StringVar(&exportDir, "export-dir", "", "folder where export_pcap may write; without it that tool refuses")
-	c.Flags().BoolVar(&secrets, "show-secrets", false, "do not mask credentials")
+	a.flags(c)
 	return c
 }
-
-// answerWait is how long the end of the input waits for answers that are still being made.
-const answerWait = time.Minute
-
-// asked knows the requests without an answer. The server stops at the end of its input
-// and would leave them unanswered, so the end is held back: a file of requests works too.
-type asked struct {
-	ctx  context.Context
-	mu   sync.Mutex
-	open map[string]bool
-	none chan struct{} // has an element when the last one was answered
-}
-
-func newAsked(ctx context.Context) *asked {
-	return &asked{ctx: ctx, open: map[string]bool{}, none: make(chan struct{}, 1)}
-}
-
-func (a *asked) request(line []byte) {
-	var m struct {
-		ID     json.RawMessage `json:"id"`
-		Method string          `json:"method"`
-		Params struct {
-			RequestID json.RawMessage `json:"requestId"`
-		} `json:"params"`
-	}
-	if json.Unmarshal(line, &m) != nil {
-		return
-	}
-	switch {
-	case m.Method == "notifications/cancelled":
-		a.done(m.Params.RequestID)
-	case m.Method != "" && m.ID != nil:
-		a.mu.Lock()
-		a.open[string(m.ID)] = true
-		a.mu.Unlock()
-	}
-}
-
-func (a *asked) answer(line []byte) {
-	var m struct {
-		ID     json.RawMessage `json:"id"`
-		Method string          `json:"method"`
-	}
-	if json.Unmarshal(line, &m) == nil && m.Method == "" {
-		a.done(m.ID)
-	}
-}
-
-func (a *asked) done(id json.RawMessage) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	delete(a.open, string(id))
-	if len(a.open) == 0 {
-		select {
-		case a.none <- struct{}{}:
-		default:
-		}
-	}
-}
-
-// drain is r, its end held back until all is answered.
-func (a *asked) drain(r io.Reader) io.Reader { return io.MultiReader(r, &drain{a}) }
-
-type drain struct{ a *asked }
-
-// Read implements io.Reader; it waits and gives nothing.
-func (d *drain) Read([]byte) (int, error) {
-	late := time.After(answerWait)
-	for {
-		d.a.mu.Lock()
-		open := len(d.a.open)
-		d.a.mu.Unlock()
-		if open == 0 {
-			return 0, io.EOF
-		}
-		select {
-		case <-d.a.none:
-		case <-late:
-			return 0, io.EOF
-		case <-d.a.ctx.Done():
-			return 0, io.EOF
-		}
-	}
-}
-
-// maxLine is the longest message that is looked at.
-const maxLine = 1 << 20
-
-// lineWriter gives each line that is written to a function.
-type lineWriter struct {
-	line []byte
-	long bool // past maxLine
-	each func(line []byte)
-}
-
-// Write implements io.Writer.
-func (l *lineWriter) Write(p []byte) (int, error) {
-	for rest := p; len(rest) > 0; {
-		part, after, whole := bytes.Cut(rest, []byte("\n"))
-		if l.long = l.long || len(l.line)+len(part) > maxLine; !l.long {
-			l.line = append(l.line, part...)
-		}
-		if rest = after; whole {
-			if !l.long {
-				l.each(l.line)
-			}
-			l.line, l.long = l.line[:0], false
-		}
-	}
-	return len(p), nil
-}
-
-type nopCloser struct{ io.Writer }
-
-// Close implements io.Closer; standard output is not ours to close.
-func (nopCloser) Close() error { return nil }

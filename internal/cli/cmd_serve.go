@@ -1,0 +1,143 @@
+package cli
+
+import (
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pcapsule/pcapsule/mcp"
+)
+
+// serveFlags are the flags of serve beside those of answers.
+type serveFlags struct {
+	answering
+	addr, tokens, cert, key       string
+	hosts, origins                []string
+	url, issuer, issuerKeys       string
+	scopes                        []string
+	sessions, requests, conns, mb int
+}
+
+func (e *env) cmdServe() *cobra.Command {
+	var f serveFlags
+	c := &cobra.Command{
+		Use:   "serve BUNDLE...",
+		Short: "Serve bundles to assistants over MCP on HTTP",
+		Long: `Serve bundles to assistants over the Model Context Protocol on HTTP, at /mcp. Every answer
+cites its packets and says what was recorded; credentials are masked unless --secrets is
+given. It listens on this machine only; any other address wants --token-file, or tokens of
+an authorization server (--oauth-issuer), and should have TLS (--tls-cert).`,
+		Example: `  pcapsule serve incident.pcapsule
+  pcapsule serve incident.pcapsule --addr 127.0.0.1:9000 --tools core --audit audit.jsonl
+  pcapsule serve incident.pcapsule --addr 10.0.0.5:8898 --token-file tokens --tls-cert cert.pem --tls-key key.pem --host evidence.example.org`,
+		Args:              cobra.MinimumNArgs(1),
+		ValidArgsFunction: completeBundles,
+		RunE:              func(c *cobra.Command, args []string) error { return e.runServe(c, args, &f) },
+	}
+	f.flags(c)
+	fl := c.Flags()
+	fl.StringVar(&f.addr, "addr", "127.0.0.1:8898", "address to listen on")
+	fl.StringVar(&f.tokens, "token-file", "", "file of bearer tokens, one a line, each may have its holder's name before it")
+	fl.StringVar(&f.cert, "tls-cert", "", "certificate for HTTPS, PEM")
+	fl.StringVar(&f.key, "tls-key", "", "its key, PEM")
+	fl.StringSliceVar(&f.hosts, "host", nil, "another name by which clients may call this server")
+	fl.StringSliceVar(&f.origins, "origin", nil, "origin of a web page that may ask, such as https://tool.example.org")
+	fl.StringVar(&f.url, "url", "", "this server's URL, ending in /mcp, which tokens of the issuer are for")
+	fl.StringVar(&f.issuer, "oauth-issuer", "", "authorization server whose tokens are taken")
+	fl.StringVar(&f.issuerKeys, "oauth-keys", "", "its JSON Web Key Set: a file or an https URL")
+	fl.StringSliceVar(&f.scopes, "oauth-scope", nil, "scope that a token must have")
+	fl.IntVar(&f.sessions, "max-sessions", 64, "sessions at once, of the protocol's revisions that have them")
+	fl.IntVar(&f.requests, "max-requests", 128, "requests being answered at once")
+	fl.IntVar(&f.conns, "max-connections", 4096, "open connections")
+	fl.IntVar(&f.mb, "max-body", 1, "MiB of a request")
+	return c
+}
+
+func (e *env) runServe(c *cobra.Command, args []string, f *serveFlags) error {
+	o, err := f.options(c)
+	if err != nil {
+		return err
+	}
+	s, end, err := f.server(c.Context(), args)
+	if err != nil {
+		return err
+	}
+	defer end()
+	ln, err := (&net.ListenConfig{}).Listen(c.Context(), "tcp", f.addr)
+	if err != nil {
+		return codedError{fmt.Errorf("listening on %s: %w", f.addr, err), exitOther, "--addr takes another address or port"}
+	}
+	scheme := "http"
+	if f.cert != "" {
+		pair, err := tls.LoadX509KeyPair(f.cert, f.key)
+		if err != nil {
+			ln.Close()
+			return usageError{fmt.Errorf("--tls-cert: %w", err)}
+		}
+		ln = tls.NewListener(ln, &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}})
+		scheme = "https"
+	}
+	fmt.Fprintf(e.err, "listening on %s://%s/mcp\n", scheme, ln.Addr())
+	if scheme == "http" && !loopback(ln.Addr().String()) {
+		e.warn("tokens and answers cross the network in clear; --tls-cert and --tls-key make it HTTPS")
+	}
+	if err := s.Serve(c.Context(), ln, o); err != nil {
+		return err
+	}
+	return c.Context().Err()
+}
+
+// options checks what the server listens to.
+func (f *serveFlags) options(c *cobra.Command) (mcp.HTTPOptions, error) {
+	o := mcp.HTTPOptions{Origins: f.origins, MaxSessions: f.sessions, MaxRequests: f.requests, MaxConns: f.conns, MaxBody: int64(f.mb) << 20}
+	for _, h := range f.hosts {
+		o.Hosts = append(o.Hosts, strings.ToLower(h))
+	}
+	if _, _, err := net.SplitHostPort(f.addr); err != nil {
+		return o, usagef("--addr %s: want host:port, such as 127.0.0.1:8898", f.addr)
+	}
+	for name, n := range map[string]int{"max-sessions": f.sessions, "max-requests": f.requests, "max-connections": f.conns, "max-body": f.mb} {
+		if n < 1 || n > 1<<20 {
+			return o, usagef("--%s %d: want 1 to 1048576", name, n)
+		}
+	}
+	if (f.cert == "") != (f.key == "") {
+		return o, usagef("--tls-cert and --tls-key go together")
+	}
+	var err error
+	if f.tokens != "" {
+		if o.Tokens, err = mcp.LoadTokens(f.tokens); err != nil {
+			return o, usageError{err}
+		}
+	}
+	if f.issuer != "" || f.issuerKeys != "" || f.url != "" || len(f.scopes) > 0 {
+		if f.issuer == "" || f.issuerKeys == "" || f.url == "" {
+			return o, usagef("--oauth-issuer, --oauth-keys and --url go together")
+		}
+		o.OAuth = &mcp.OAuth{Issuer: f.issuer, Keys: f.issuerKeys, Resource: f.url, Scopes: f.scopes}
+		if err := o.OAuth.Check(c.Context()); err != nil {
+			return o, usageError{err}
+		}
+	}
+	if !loopback(f.addr) && len(o.Tokens) == 0 && o.OAuth == nil {
+		return o, usagef("--addr %s is reached from outside this machine: that wants --token-file, or --oauth-issuer", f.addr)
+	}
+	return o, nil
+}
+
+// loopback reports whether an address is this machine's own only.
+func loopback(addr string) bool {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return false
+	}
+	if host == "localhost" {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.Unmap().IsLoopback()
+}

@@ -1,0 +1,187 @@
+package mcp
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strings"
+)
+
+// field is one member of an answer, in its order.
+type field struct {
+	name  string
+	value json.RawMessage
+}
+
+// fieldsOf are the members of a JSON object that we marshalled ourselves.
+func fieldsOf(raw json.RawMessage) []field {
+	d := json.NewDecoder(bytes.NewReader(raw))
+	if t, err := d.Token(); err != nil || t != json.Delim('{') {
+		return nil
+	}
+	var out []field
+	for d.More() {
+		t, err := d.Token()
+		name, ok := t.(string)
+		if err != nil || !ok {
+			return nil
+		}
+		var v json.RawMessage
+		if d.Decode(&v) != nil {
+			return nil
+		}
+		out = append(out, field{name, v})
+	}
+	return out
+}
+
+// list are the elements of a member that is a list, nil of another.
+func (f field) list() []json.RawMessage {
+	if len(f.value) == 0 || f.value[0] != '[' {
+		return nil
+	}
+	var out []json.RawMessage
+	if json.Unmarshal(f.value, &out) != nil {
+		return nil
+	}
+	return out
+}
+
+// remark says that a list is about the answer and no part of it.
+func (f field) remark() bool {
+	return f.name == "notes" || f.name == "columns" || f.name == "citations"
+}
+
+func object(fields []field) json.RawMessage {
+	var b bytes.Buffer
+	b.WriteByte('{')
+	for i, f := range fields {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		fmt.Fprintf(&b, "%s:%s", quoted(f.name), f.value)
+	}
+	b.WriteByte('}')
+	return b.Bytes()
+}
+
+// quoted is a text as JSON.
+func quoted(s string) json.RawMessage {
+	out, err := marshal(s)
+	if err != nil {
+		return json.RawMessage(`""`) // a text always marshals
+	}
+	return out
+}
+
+// marshal writes JSON without escaping <, > and &, which cost an assistant tokens.
+func marshal(v any) (json.RawMessage, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		return nil, err
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+}
+
+// sealed marshals an answer, marks its text as what it is, and cuts lists that are too
+// long, saying so. An answer with a cursor was made to fit and is not cut: the cursor
+// would leave out what was.
+func sealed(v any, most int) (json.RawMessage, error) {
+	raw, err := marshal(v)
+	if err != nil {
+		return nil, err
+	}
+	fields := append([]field{{"trust", quoted(trustNote)}}, fieldsOf(raw)...)
+	if len(raw) > most && !has(fields, "next_cursor") {
+		fields, _ = cut(fields, most)
+	}
+	return object(fields), nil
+}
+
+func has(fields []field, name string) bool {
+	for _, f := range fields {
+		if f.name == name {
+			return true
+		}
+	}
+	return false
+}
+
+// cut shortens the longest lists until an answer fits, but leaves each one element, and
+// says which were cut. shown is how many elements of each list that was cut are left.
+func cut(fields []field, most int) (out []field, shown map[string]int) {
+	size := 2
+	lists := map[int][]json.RawMessage{}
+	bytesOf := map[int]int{}
+	whole := map[int]int{}
+	for i, f := range fields {
+		size += len(f.name) + len(f.value) + 4
+		if l := f.list(); len(l) > 1 && !f.remark() {
+			lists[i], bytesOf[i], whole[i] = l, len(f.value), len(l)
+		}
+	}
+	room := most - 200 // for the remark
+	for size > room {
+		longest := -1
+		for i := range fields {
+			if len(lists[i]) > 1 && (longest < 0 || bytesOf[i] > bytesOf[longest]) {
+				longest = i
+			}
+		}
+		if longest < 0 {
+			break
+		}
+		l := lists[longest]
+		last := len(l[len(l)-1]) + 1
+		lists[longest] = l[:len(l)-1]
+		bytesOf[longest] -= last
+		size -= last
+	}
+	shown = map[string]int{}
+	var remarks []string
+	out = append(out, fields...)
+	for i := range out {
+		if l := lists[i]; len(l) < whole[i] {
+			value, err := marshal(l)
+			if err != nil {
+				continue
+			}
+			out[i].value = value
+			shown[out[i].name] = len(l)
+			remarks = append(remarks, fmt.Sprintf("%s: %d of %d", out[i].name, len(l), whole[i]))
+		}
+	}
+	if len(remarks) == 0 {
+		return out, shown
+	}
+	out = set(out, "truncated", json.RawMessage("true"))
+	return note(out, "cut to fit max_bytes: "+strings.Join(remarks, ", ")), shown
+}
+
+// set gives a member a value, in its place or at the end.
+func set(fields []field, name string, value json.RawMessage) []field {
+	for i := range fields {
+		if fields[i].name == name {
+			fields[i].value = value
+			return fields
+		}
+	}
+	return append(fields, field{name, value})
+}
+
+// note adds a remark to an answer.
+func note(fields []field, text string) []field {
+	var notes []json.RawMessage
+	for _, f := range fields {
+		if f.name == "notes" {
+			notes = f.list()
+		}
+	}
+	value, err := marshal(append(notes, quoted(text)))
+	if err != nil {
+		return fields
+	}
+	return set(fields, "notes", value)
+}

@@ -1,0 +1,306 @@
+package mcp
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+)
+
+// Limits of the HTTP server.
+const (
+	maxHeader       = 32 << 10
+	headerTime      = 10 * time.Second // to send a request's header
+	bodyTime        = 30 * time.Second // to send its body
+	writeTime       = 30 * time.Second // to take one piece of an answer
+	idleTime        = 2 * time.Minute  // between requests of a connection
+	sessionIdle     = 30 * time.Minute
+	replayBytes     = 8 << 20 // of answers kept for clients whose stream broke
+	defaultRequest  = 1 << 20 // of a request
+	defaultSessions = 64
+	defaultRequests = 128  // being answered at once
+	defaultStreams  = 128  // open event streams
+	defaultConns    = 4096 // open connections
+)
+
+// HTTPOptions say whom the HTTP server listens to. The zero value is good for loopback.
+type HTTPOptions struct {
+	Hosts   []string // names in Host beside loopback and the address that was reached
+	Origins []string // origins of pages beside those of these hosts
+	Tokens  []Token  // bearer tokens; none: no token is asked for
+	OAuth   *OAuth   // tokens of an authorization server; nil: there is none
+
+	MaxBody     int64 // bytes of a request; 0: 1 MiB
+	MaxSessions int   // of the revisions that have sessions; 0: 64
+	MaxRequests int   // being answered at once; 0: 128
+	MaxStreams  int   // open event streams; 0: 128
+	MaxConns    int   // open connections; 0: 4096
+}
+
+func (o *HTTPOptions) fill() {
+	set := func(n *int, to int) {
+		if *n <= 0 {
+			*n = to
+		}
+	}
+	if o.MaxBody <= 0 {
+		o.MaxBody = defaultRequest
+	}
+	set(&o.MaxSessions, defaultSessions)
+	set(&o.MaxRequests, defaultRequests)
+	set(&o.MaxStreams, defaultStreams)
+	set(&o.MaxConns, defaultConns)
+}
+
+// handler is MCP at /mcp: requests of the newest revision go to a handler without
+// sessions, all others to one with.
+type handler struct {
+	o        HTTPOptions
+	sdk      *mcp.Server
+	sessions http.Handler
+	plain    http.Handler
+	requests chan struct{}
+	streams  atomic.Int64
+}
+
+// Handler serves an SDK server of any kind at /mcp, with the guards, limits and error
+// codes that Server.Handler has. It is for programs that bring tools of their own.
+func Handler(m *mcp.Server, o HTTPOptions) http.Handler {
+	o.fill()
+	mux := http.NewServeMux()
+	mux.Handle("/mcp", newHandler(m, o))
+	return guarded(mux, o, nil)
+}
+
+func newHandler(m *mcp.Server, o HTTPOptions) *handler {
+	get := func(*http.Request) *mcp.Server { return m }
+	kept := mcp.NewMemoryEventStore(nil)
+	kept.SetMaxBytes(replayBytes)
+	// Host and Origin are checked before, by names that the SDK does not know.
+	return &handler{o: o, sdk: m,
+		sessions: mcp.NewStreamableHTTPHandler(get, &mcp.StreamableHTTPOptions{DisableLocalhostProtection: true, EventStore: kept, SessionTimeout: sessionIdle, MaxRequestBodyBytes: o.MaxBody}),
+		plain:    mcp.NewStreamableHTTPHandler(get, &mcp.StreamableHTTPOptions{DisableLocalhostProtection: true, Stateless: true, PropagateRequestCancellation: true, MaxRequestBodyBytes: o.MaxBody}),
+		requests: make(chan struct{}, o.MaxRequests)}
+}
+
+const versionHeader = "Mcp-Protocol-Version"
+
+// ServeHTTP implements http.Handler.
+func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	modern := r.Header.Get(versionHeader) >= newest
+	switch r.Method {
+	case http.MethodPost:
+		h.post(w, r, modern)
+	case http.MethodGet:
+		if modern {
+			h.plain.ServeHTTP(w, r) // it says which methods there are
+			return
+		}
+		if h.streams.Add(1) > int64(h.o.MaxStreams) {
+			h.streams.Add(-1)
+			refuse(w, http.StatusServiceUnavailable, nil, codeBusy, "too many open streams")
+			return
+		}
+		defer h.streams.Add(-1)
+		h.sessions.ServeHTTP(w, r)
+	case http.MethodDelete:
+		if modern {
+			h.plain.ServeHTTP(w, r)
+			return
+		}
+		h.sessions.ServeHTTP(w, r)
+	default:
+		w.Header().Set("Allow", "GET, POST, DELETE")
+		refuse(w, http.StatusMethodNotAllowed, nil, jsonrpc.CodeInvalidRequest, "want POST, GET or DELETE")
+	}
+}
+
+// codeBusy is a code of the range that JSON-RPC leaves to servers.
+const codeBusy = -32000
+
+// refuse answers with a JSON-RPC error.
+func refuse(w http.ResponseWriter, status int, id json.RawMessage, code int, text string) {
+	w.Header().Set("Content-Type", "application/json")
+	if status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests {
+		w.Header().Set("Retry-After", "1")
+	}
+	w.WriteHeader(status)
+	_, _ = w.Write((&rpcError{id: id, code: code, text: text}).wire()) // the client may be gone
+}
+
+// post looks at a message before the SDK does: what is none gets the protocol's own code.
+func (h *handler) post(w http.ResponseWriter, r *http.Request, modern bool) {
+	body, err := readBody(w, r, h.o.MaxBody)
+	var long *http.MaxBytesError
+	switch {
+	case errors.As(err, &long):
+		refuse(w, http.StatusRequestEntityTooLarge, nil, jsonrpc.CodeInvalidRequest, fmt.Sprintf("a request of more than %d bytes", long.Limit))
+		return
+	case err != nil:
+		refuse(w, http.StatusBadRequest, nil, jsonrpc.CodeParseError, "the request did not arrive whole")
+		return
+	}
+	list, batch, bad := read(body)
+	if bad != nil {
+		status := http.StatusBadRequest
+		switch {
+		case bad.code == jsonrpc.CodeMethodNotFound && modern:
+			status = http.StatusNotFound
+		case bad.id != nil && !modern && bad.code != jsonrpc.CodeInvalidRequest:
+			status = http.StatusOK // an answer to a request, as the earlier revisions have it
+		}
+		refuse(w, status, bad.id, bad.code, bad.text)
+		return
+	}
+	first := &list[0]
+	modern = modern || !batch && first.version() >= newest
+	if !batch && first.Method != nil && first.ID == nil && !knownNotification(first.method()) {
+		w.WriteHeader(http.StatusAccepted)
+		return
+	}
+	if !modern && !batch && first.method() == "initialize" && r.Header.Get("Mcp-Session-Id") == "" && h.inSession() >= h.o.MaxSessions {
+		refuse(w, http.StatusServiceUnavailable, first.ID, codeBusy, fmt.Sprintf("%d sessions are open; end one, or speak revision %s, which has none", h.o.MaxSessions, newest))
+		return
+	}
+	if modern && first.method() == "subscriptions/listen" {
+		if h.streams.Add(1) > int64(h.o.MaxStreams) {
+			h.streams.Add(-1)
+			refuse(w, http.StatusServiceUnavailable, first.ID, codeBusy, "too many open streams")
+			return
+		}
+		defer h.streams.Add(-1)
+	} else {
+		select {
+		case h.requests <- struct{}{}:
+			defer func() { <-h.requests }()
+		default:
+			refuse(w, http.StatusServiceUnavailable, first.ID, codeBusy, errBusy.Error())
+			return
+		}
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	if modern {
+		h.plain.ServeHTTP(w, r)
+		return
+	}
+	h.sessions.ServeHTTP(w, r)
+}
+
+// inSession counts the sessions that have an id.
+func (h *handler) inSession() (n int) {
+	for s := range h.sdk.Sessions() {
+		if s.ID() != "" {
+			n++
+		}
+	}
+	return n
+}
+
+// readBody reads a request's body, within a time and a size.
+func readBody(w http.ResponseWriter, r *http.Request, most int64) ([]byte, error) {
+	rc := http.NewResponseController(w)
+	_ = rc.SetReadDeadline(time.Now().Add(bodyTime)) // a transport without deadlines has none to keep
+	defer func() { _ = rc.SetReadDeadline(time.Time{}) }()
+	return io.ReadAll(http.MaxBytesReader(w, r.Body, most))
+}
+
+// Handler serves MCP at /mcp and what goes with it.
+func (s *Server) Handler(o HTTPOptions) http.Handler {
+	o.fill()
+	inner := newHandler(s.sdk, o)
+	mux := http.NewServeMux()
+	mux.HandleFunc("/mcp", func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet && !accepts(r, "text/event-stream") {
+			s.discover(w)
+			return
+		}
+		inner.ServeHTTP(w, r)
+	})
+	for _, rt := range s.routes() {
+		if rt.handle != nil {
+			mux.HandleFunc(rt.Method+" "+rt.Path, rt.handle)
+		}
+	}
+	return guarded(mux, o, s)
+}
+
+// accepts reports whether a request names a media type in Accept; */* names none.
+func accepts(r *http.Request, media string) bool {
+	for _, v := range r.Header.Values("Accept") {
+		for part := range strings.SplitSeq(v, ",") {
+			name, _, _ := strings.Cut(part, ";")
+			if strings.EqualFold(strings.TrimSpace(name), media) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// Serve answers on a listener until ctx ends.
+func (s *Server) Serve(ctx context.Context, ln net.Listener, o HTTPOptions) error {
+	o.fill()
+	srv := &http.Server{Handler: s.Handler(o), ReadHeaderTimeout: headerTime, IdleTimeout: idleTime, MaxHeaderBytes: maxHeader,
+		BaseContext: func(net.Listener) context.Context { return ctx }}
+	ended := make(chan error, 1)
+	go func() { ended <- srv.Serve(&fewConns{Listener: ln, most: int64(o.MaxConns)}) }()
+	select {
+	case err := <-ended:
+		return fmt.Errorf("serving HTTP: %w", err)
+	case <-ctx.Done():
+	}
+	// Answers that are being made may end; streams would never.
+	late, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	defer cancel()
+	if srv.Shutdown(late) != nil {
+		_ = srv.Close() // what is open is a stream, whose client asks again
+	}
+	return nil
+}
+
+// fewConns closes connections above a number at once, so that a thousand that do nothing
+// do not keep others waiting.
+type fewConns struct {
+	net.Listener
+	most int64
+	open atomic.Int64
+}
+
+// Accept implements net.Listener.
+func (l *fewConns) Accept() (net.Conn, error) {
+	for {
+		c, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		if l.open.Add(1) <= l.most {
+			return &counted{Conn: c, l: l}, nil
+		}
+		l.open.Add(-1)
+		_ = c.Close() // nothing was said on it
+	}
+}
+
+type counted struct {
+	net.Conn
+	l    *fewConns
+	done atomic.Bool
+}
+
+// Close implements net.Conn.
+func (c *counted) Close() error {
+	if c.done.CompareAndSwap(false, true) {
+		c.l.open.Add(-1)
+	}
+	return c.Conn.Close()
+}

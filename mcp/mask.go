@@ -1,0 +1,126 @@
+package mcp
+
+import (
+	"encoding/json"
+
+	"github.com/pcapsule/pcapsule/forensics"
+)
+
+// ours are members of answers that we made ourselves and no policy is about.
+func ours(name string) bool {
+	switch name {
+	case "trust", "next_cursor", "call_id", "call_ids", "packets", "sha256", "matched", "verified", "column_names":
+		return true
+	}
+	return false
+}
+
+// masked is an answer as the policy lets it leave. Rows were masked before, by their
+// columns; this is for all that an answer says in its own words.
+func (s *Server) masked(raw json.RawMessage) (json.RawMessage, error) {
+	if s.o.Policy == nil {
+		return raw, nil
+	}
+	return s.maskValue("", raw)
+}
+
+func (s *Server) maskValue(name string, raw json.RawMessage) (json.RawMessage, error) {
+	if len(raw) == 0 || ours(name) {
+		return raw, nil
+	}
+	switch raw[0] {
+	case '"':
+		return s.maskText(name, raw)
+	case '{':
+		return s.maskObject(raw)
+	case '[':
+		var list []json.RawMessage
+		if err := json.Unmarshal(raw, &list); err != nil {
+			return nil, err
+		}
+		for i, v := range list {
+			v, err := s.maskValue(name, v)
+			if err != nil {
+				return nil, err
+			}
+			list[i] = v
+		}
+		return marshal(list)
+	}
+	return raw, nil
+}
+
+func (s *Server) maskText(name string, raw json.RawMessage) (json.RawMessage, error) {
+	var text string
+	if err := json.Unmarshal(raw, &text); err != nil {
+		return nil, err
+	}
+	out, _ := s.o.Policy.Value(name, text).(string)
+	if out == text {
+		return raw, nil
+	}
+	return marshal(out)
+}
+
+func (s *Server) maskObject(raw json.RawMessage) (json.RawMessage, error) {
+	fields := fieldsOf(raw)
+	header := ""
+	for _, f := range fields {
+		if f.name == "name" {
+			_ = json.Unmarshal(f.value, &header) // no text is no header's name
+		}
+	}
+	for i, f := range fields {
+		var value string
+		if f.name == "value" && header != "" && json.Unmarshal(f.value, &value) == nil {
+			fields[i].value = quoted(s.o.Policy.Header(header, value))
+			continue
+		}
+		v, err := s.maskValue(f.name, f.value)
+		if err != nil {
+			return nil, err
+		}
+		fields[i].value = v
+	}
+	return object(fields), nil
+}
+
+// maskRows masks the rows of an answer by their columns.
+func (s *Server) maskRows(r *forensics.Result) {
+	if s.o.Policy == nil {
+		return
+	}
+	names := make([]string, len(r.Columns))
+	for i, c := range r.Columns {
+		names[i] = c.Name
+	}
+	for i := range r.Rows {
+		r.Rows[i] = s.o.Policy.Row(names, r.Rows[i])
+	}
+}
+
+// hide masks a text that leaves beside the rows: an error, a question in the audit log.
+func (s *Server) hide(text string) string {
+	if s.o.Policy == nil {
+		return text
+	}
+	out, _ := s.o.Policy.Text("", text)
+	return out
+}
+
+// maskCell masks one value of a row.
+func (s *Server) maskCell(column string, v any) any {
+	if s.o.Policy == nil {
+		return v
+	}
+	return s.o.Policy.Value(column, v)
+}
+
+// maskBody masks a body as its content type has it.
+func (s *Server) maskBody(contentType, text string) string {
+	if s.o.Policy == nil {
+		return text
+	}
+	out, _ := s.o.Policy.Text(contentType, text)
+	return out
+}

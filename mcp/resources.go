@@ -1,0 +1,229 @@
+package mcp
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/ask"
+)
+
+// resource is one kind of thing that can be read by its URI. What it says is a tool's
+// answer, so it is made in one place.
+type resource struct {
+	uri, name, title, doc string // uri may be a template with one part in braces
+	tool                  string
+	args                  func(part string) any
+}
+
+// resources lists what can be read; a new one is one line here. Those whose question is
+// not there are left out.
+func (s *Server) resourceList() []resource {
+	none := func(string) any { return struct{}{} }
+	list := []resource{
+		{"pcapsule://cases", "cases", "What is open", "The open bundles: time span, packets, calls by protocol, inputs with hashes, holes.", "list_cases", none},
+		{"pcapsule://schema", "schema", "Tables", "The tables of a case with their columns' names.", "describe_schema", none},
+		{"pcapsule://schema/{table}", "table", "Columns of a table", "The columns of one table with type, unit and meaning.", "describe_schema",
+			func(part string) any { return describeSchemaIn{Table: part} }},
+		{"pcapsule://calls", "calls", "First calls", "The first calls of the case; list_api_calls filters and goes on.", "list_api_calls", none},
+		{"pcapsule://calls/{call_id}", "call", "One call whole", "One call: both ends, headers, bodies, times, flow, packets.", "get_api_call",
+			func(part string) any { return getAPICallIn{ID: part} }},
+		{"pcapsule://flows", "flows", "Traffic in numbers", "All flows summed up: top talkers, by namespace, outside addresses, TCP health.", "get_l4_flow_summary", none},
+		{"pcapsule://flows/{flow_id}", "flow", "One flow", "One flow with its first calls and packets; flow_id as in table flows.", toolGetFlow, func(part string) any { return getFlowIn{part} }},
+	}
+	for _, m := range []struct{ uri, name, title, doc, tool string }{
+		{"pcapsule://map", "map", "Service map", "Who talks to whom, how much and how well.", "get_service_map"},
+		{"pcapsule://findings", "findings", "Findings", "What analyzers found in the traffic, with severity and evidence.", "list_findings"},
+	} {
+		if _, ok := ask.Find(m.tool); ok {
+			list = append(list, resource{m.uri, m.name, m.title, m.doc, m.tool, none})
+		}
+	}
+	return list
+}
+
+func (s *Server) addResources() {
+	for _, r := range s.resourceList() {
+		if strings.Contains(r.uri, "{") {
+			s.sdk.AddResourceTemplate(&mcp.ResourceTemplate{URITemplate: r.uri, Name: r.name, Title: r.title, Description: r.doc, MIMEType: "application/json"}, s.reader(r))
+			continue
+		}
+		s.sdk.AddResource(&mcp.Resource{URI: r.uri, Name: r.name, Title: r.title, Description: r.doc, MIMEType: "application/json"}, s.reader(r))
+	}
+	if s.o.Report != nil {
+		s.sdk.AddResource(&mcp.Resource{URI: "pcapsule://report", Name: "report", Title: "Report", Description: "The report about the case, with its evidence.", MIMEType: "text/plain"}, s.readReport)
+	}
+	if c, give, err := s.cases.take(); err == nil {
+		s.listResources(c)
+		give()
+	}
+}
+
+// listResources lists the bundles that are open, one resource each, and tells clients that
+// the list changed.
+func (s *Server) listResources(c *forensics.Case) {
+	s.listed.Lock()
+	defer s.listed.Unlock()
+	s.sdk.RemoveResources(s.bundles...)
+	s.bundles = nil
+	for _, b := range c.Bundles() {
+		uri := fmt.Sprintf("pcapsule://cases/%d", b.Index)
+		path := b.Path
+		s.bundles = append(s.bundles, uri)
+		s.sdk.AddResource(&mcp.Resource{URI: uri, Name: fmt.Sprintf("case %d", b.Index), Title: path, Description: "One open bundle.", MIMEType: "application/json"},
+			s.reader(resource{uri: uri, tool: toolGetBundle, args: func(string) any { return getBundleIn{path} }}))
+	}
+}
+
+// resourceBytes is how much of a resource is read at once: it has no cursor.
+const resourceBytes = 256 << 10
+
+// reader answers resources/read for one kind.
+func (s *Server) reader(r resource) mcp.ResourceHandler {
+	prefix, _, _ := strings.Cut(r.uri, "{")
+	return func(ctx context.Context, req *mcp.ReadResourceRequest) (*mcp.ReadResourceResult, error) {
+		part, err := url.PathUnescape(strings.TrimPrefix(req.Params.URI, prefix))
+		if err != nil {
+			return nil, mcp.ResourceNotFoundError(req.Params.URI)
+		}
+		var raw json.RawMessage
+		err = s.turn(ctx, callerOf(req), func(ctx context.Context, a *answerer) error {
+			a.max = resourceBytes
+			args, err := json.Marshal(r.args(part))
+			if err != nil {
+				return err
+			}
+			v, err := s.inner(r.tool).answer(ctx, a, args)
+			if err != nil {
+				return err
+			}
+			raw, err = s.finished(v, a.max)
+			return err
+		})
+		tell(ctx, rowsIn(raw), len(raw), err)
+		if errors.Is(err, forensics.ErrNotFound) {
+			return nil, mcp.ResourceNotFoundError(req.Params.URI)
+		}
+		if err != nil {
+			return nil, err
+		}
+		return &mcp.ReadResourceResult{Contents: []*mcp.ResourceContents{{URI: req.Params.URI, MIMEType: "application/json", Text: string(raw),
+			Meta: mcp.Meta{"pcapsule/trust": trustNote}}}}, nil
+	}
+}
+
+// inner is an answer that a resource gives: a tool's, also where the tool is not shown, or
+// one that only resources give.
+func (s *Server) inner(name string) *entry {
+	switch name {
+	case toolGetFlow:
+		return of(tool{name: name}, (*answerer).getFlow)
+	case toolGetBundle:
+		return of(tool{name: name}, (*answerer).getBundle)
+	}
+	for _, e := range s.entries() {
+		if e.name == name {
+			return e
+		}
+	}
+	panic("no tool " + name) // a name in resourceList that is in no list of tools; every test meets it
+}
+
+// reportDeadline is longer than an answer's: a report is many questions.
+const reportDeadline = 5 * time.Minute
+
+func (s *Server) readReport(ctx context.Context, req *mcp.ReadResourceRequest) (*mcp.ReadResourceResult, error) {
+	var text, kind string
+	slow := &Server{o: s.o, sdk: s.sdk, cases: s.cases, turns: s.turns}
+	slow.o.Deadline = max(s.o.Deadline, reportDeadline)
+	err := slow.turn(ctx, callerOf(req), func(ctx context.Context, a *answerer) (err error) {
+		text, kind, err = s.o.Report(ctx, a.c)
+		text = s.hide(text)
+		return err
+	})
+	tell(ctx, 0, len(text), err)
+	if err != nil {
+		return nil, err
+	}
+	return &mcp.ReadResourceResult{Contents: []*mcp.ResourceContents{{URI: req.Params.URI, MIMEType: kind, Text: text, Meta: mcp.Meta{"pcapsule/trust": trustNote}}}}, nil
+}
+
+// Names of answers that only resources give.
+const (
+	toolGetFlow   = "flow"
+	toolGetBundle = "bundle"
+)
+
+type getFlowIn struct {
+	ID string `json:"flow_id"`
+}
+
+type getFlowOut struct {
+	Flow  map[string]any `json:"flow"`
+	Calls []call         `json:"calls" jsonschema:"the first ones"`
+	page
+}
+
+func (s *answerer) getFlow(ctx context.Context, in getFlowIn) (getFlowOut, error) {
+	var out getFlowOut
+	id, b := in.ID, ""
+	if s.several() { // bundle#flow, as calls of several bundles are named
+		if b, id, _ = strings.Cut(in.ID, "#"); id == "" {
+			return out, fmt.Errorf("flow %s: want bundle#flow_id where several bundles are open: %w", clip(in.ID, 50), forensics.ErrNotFound)
+		}
+	}
+	where, args := "flow_id = try_cast(? AS BIGINT)", []any{id}
+	if s.several() {
+		where, args = where+" AND bundle = try_cast(? AS INTEGER)", append(args, b)
+	}
+	r, err := s.c.Query(ctx, forensics.Query{SQL: "SELECT * EXCLUDE (ts) FROM flows WHERE " + where, Args: args, Limit: 1})
+	var bad *forensics.SyntaxError
+	if errors.As(err, &bad) { // no column ts
+		r, err = s.c.Query(ctx, forensics.Query{SQL: "SELECT * FROM flows WHERE " + where, Args: args, Limit: 1})
+	}
+	if err != nil {
+		return out, err
+	}
+	if len(r.Rows) == 0 {
+		return out, fmt.Errorf("flow %s: %w", clip(in.ID, 50), forensics.ErrNotFound)
+	}
+	out.Flow = map[string]any{}
+	for i, c := range r.Columns {
+		if v := s.value(r.Rows[0][i]); v != nil {
+			out.Flow[c.Name] = v
+		}
+	}
+	columns := strings.Join(s.withBundle(callColumns), ", ")
+	list, calls, err := rows(ctx, s, forensics.Query{SQL: "SELECT " + columns + " FROM calls WHERE " + where + " ORDER BY ts_ns, call_no", Args: args}, limits{}, s.call)
+	if err != nil {
+		return out, err
+	}
+	out.Calls, out.page = list, s.page(calls)
+	return out, nil
+}
+
+type getBundleIn struct {
+	Path string `json:"path"`
+}
+
+func (s *answerer) getBundle(ctx context.Context, in getBundleIn) (listCasesOut, error) {
+	out, err := s.listCases(ctx, listCasesIn{})
+	var only []caseInfo
+	for _, c := range out.Cases {
+		if c.Path == in.Path {
+			only = append(only, c)
+		}
+	}
+	if err == nil && len(only) == 0 {
+		return out, forensics.ErrNotFound
+	}
+	out.Cases = only
+	return out, err
+}

@@ -1,0 +1,183 @@
+package mcp
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
+)
+
+// newest is the first revision of the protocol without sessions.
+const newest = "2026-07-28"
+
+// metaVersion is where a request of that revision names it.
+const metaVersion = "io.modelcontextprotocol/protocolVersion"
+
+// methods that a server answers, and whether they need params.
+func known(method string) (there, params bool) {
+	switch method {
+	case "initialize", "tools/call", "resources/read", "resources/subscribe", "resources/unsubscribe", "prompts/get", "completion/complete", "logging/setLevel", "subscriptions/listen":
+		return true, true
+	case "ping", "server/discover", "tools/list", "resources/list", "resources/templates/list", "prompts/list":
+		return true, false
+	}
+	return false, false
+}
+
+// envelope is what every message has around its content.
+type envelope struct {
+	Version json.RawMessage `json:"jsonrpc"`
+	ID      json.RawMessage `json:"id"`
+	Method  json.RawMessage `json:"method"`
+	Params  json.RawMessage `json:"params"`
+	Result  json.RawMessage `json:"result"`
+	Error   json.RawMessage `json:"error"`
+}
+
+func (m *envelope) call() bool { return m.Method != nil && m.ID != nil }
+
+func (m *envelope) method() string {
+	var s string
+	if json.Unmarshal(m.Method, &s) != nil {
+		return ""
+	}
+	return s
+}
+
+// version is the revision that a request names inside, "" for the earlier ones.
+func (m *envelope) version() string {
+	var p struct {
+		Meta map[string]json.RawMessage `json:"_meta"`
+	}
+	var v string
+	if json.Unmarshal(m.Params, &p) != nil || json.Unmarshal(p.Meta[metaVersion], &v) != nil {
+		return ""
+	}
+	return v
+}
+
+// rpcError is an answer that says why there is no other.
+type rpcError struct {
+	id   json.RawMessage // null where the message has none that can be read
+	code int
+	text string
+}
+
+func (e *rpcError) Error() string { return e.text }
+
+func (e *rpcError) wire() []byte {
+	id := e.id
+	if id == nil {
+		id = json.RawMessage("null")
+	}
+	return fmt.Appendf(nil, `{"jsonrpc":"2.0","id":%s,"error":{"code":%d,"message":%s}}`, id, e.code, quoted(e.text))
+}
+
+// maxBatch is how many messages the revisions that had batches may put into one.
+const maxBatch = 50
+
+// read splits what came into messages and says what is wrong with it: JSON that is none,
+// messages that are none, methods that nobody knows. batch says that it was a list.
+func read(data []byte) (messages []envelope, batch bool, err *rpcError) {
+	data = bytes.TrimSpace(data)
+	var syntax any
+	if e := json.Unmarshal(data, &syntax); e != nil {
+		return nil, false, &rpcError{code: jsonrpc.CodeParseError, text: "malformed JSON: " + clip(e.Error(), 200)}
+	}
+	list := []json.RawMessage{data}
+	if data[0] == '[' {
+		if e := json.Unmarshal(data, &list); e != nil || len(list) == 0 || len(list) > maxBatch {
+			return nil, true, &rpcError{code: jsonrpc.CodeInvalidRequest, text: fmt.Sprintf("a batch of %d messages, want 1 to %d", len(list), maxBatch)}
+		}
+		batch = true
+	}
+	for _, raw := range list {
+		m, err := readOne(raw)
+		if err != nil {
+			return nil, batch, err
+		}
+		messages = append(messages, m)
+	}
+	return messages, batch, nil
+}
+
+func readOne(raw json.RawMessage) (envelope, *rpcError) {
+	var m envelope
+	if len(raw) == 0 || raw[0] != '{' || json.Unmarshal(raw, &m) != nil {
+		return m, &rpcError{code: jsonrpc.CodeInvalidRequest, text: "not a JSON-RPC message: want an object"}
+	}
+	bad := func(code int, format string, args ...any) (envelope, *rpcError) {
+		e := &rpcError{code: code, text: fmt.Sprintf(format, args...)}
+		if validID(m.ID) {
+			e.id = m.ID
+		}
+		return m, e
+	}
+	if string(m.Version) != `"2.0"` {
+		return bad(jsonrpc.CodeInvalidRequest, `not a JSON-RPC message: want "jsonrpc": "2.0"`)
+	}
+	if m.ID != nil && !validID(m.ID) {
+		return bad(jsonrpc.CodeInvalidRequest, "id: want a string or a whole number")
+	}
+	msg, err := jsonrpc.DecodeMessage(raw)
+	if err != nil {
+		return bad(jsonrpc.CodeInvalidRequest, "not a JSON-RPC message: %s", clip(err.Error(), 200))
+	}
+	if r, ok := msg.(*jsonrpc.Request); ok && r.IsCall() != (m.ID != nil) {
+		return bad(jsonrpc.CodeInvalidRequest, "not a JSON-RPC message: names of members are in lower case")
+	}
+	if m.Method == nil {
+		if m.ID == nil || m.Result == nil && m.Error == nil {
+			return bad(jsonrpc.CodeInvalidRequest, "not a JSON-RPC message: want a method, or an id with a result or an error")
+		}
+		return m, nil
+	}
+	method := m.method()
+	if method == "" {
+		return bad(jsonrpc.CodeInvalidRequest, "method: want a name")
+	}
+	if m.ID == nil {
+		return m, nil // a notification; what nobody knows is passed over
+	}
+	there, params := known(method)
+	switch {
+	case !there:
+		return bad(jsonrpc.CodeMethodNotFound, "unknown method %q", clip(method, 100))
+	case m.Params == nil && params:
+		return bad(jsonrpc.CodeInvalidParams, "%s: missing params", method)
+	case m.Params != nil && m.Params[0] != '{':
+		return bad(jsonrpc.CodeInvalidParams, "%s: params: want an object", method)
+	}
+	return m, nil
+}
+
+// validID reports whether an id is one as MCP has them.
+func validID(id json.RawMessage) bool {
+	if len(id) == 0 || len(id) > 256 {
+		return false
+	}
+	if id[0] == '"' {
+		return true
+	}
+	return strings.Trim(string(id), "-0123456789") == "" && len(id) <= 16
+}
+
+// knownNotification reports whether a notification means something to a server.
+func knownNotification(method string) bool {
+	switch method {
+	case "notifications/initialized", "notifications/cancelled", "notifications/progress", "notifications/roots/list_changed":
+		return true
+	}
+	return false
+}
+
+// idKey is an id as a key: one text for each id, however it is escaped.
+func idKey(id json.RawMessage) string {
+	var s string
+	if json.Unmarshal(id, &s) == nil {
+		return `"` + s
+	}
+	return string(id)
+}

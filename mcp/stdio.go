@@ -1,0 +1,230 @@
+package mcp
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+)
+
+// Limits of the standard streams.
+const (
+	maxLine    = 4 << 20     // bytes of one message
+	answerWait = time.Minute // how long the end of the input waits for answers that are still being made
+)
+
+// ServeStdio answers on a pair of streams, a JSON-RPC message a line, until in ends or ctx
+// does. A line that is no message gets an error as its answer and the next is read; an
+// input without any message is an error.
+func (s *Server) ServeStdio(ctx context.Context, in io.Reader, out io.Writer) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	pipe, feed := io.Pipe()
+	l := &lines{in: bufio.NewReaderSize(in, 64<<10), out: out, feed: feed, open: map[string]bool{}, none: make(chan struct{}, 1)}
+	ended := make(chan error, 1)
+	go func() { ended <- l.pass(ctx) }()
+	err := s.sdk.Run(ctx, &mcp.IOTransport{Reader: pipe, Writer: l})
+	cancel()
+	_ = pipe.Close() // lets pass end where it waits for the server
+	select {
+	case bad := <-ended:
+		if bad != nil && !errors.Is(bad, io.ErrClosedPipe) {
+			return bad
+		}
+	default: // it waits for input that nobody reads any more
+	}
+	if errors.Is(err, io.EOF) || errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// lines stands between the streams and the SDK: it answers what is no message, and holds
+// back the end of the input until all is answered, so that a file of requests works too.
+type lines struct {
+	in   *bufio.Reader
+	feed *io.PipeWriter
+
+	outMu sync.Mutex
+	out   io.Writer
+	line  []byte // of an answer that is being written
+
+	mu   sync.Mutex
+	open map[string]bool // requests without an answer
+	none chan struct{}   // has an element when the last one was answered
+	old  bool            // the client speaks a revision that has batches
+}
+
+// pass gives the SDK each message of the input.
+func (l *lines) pass(ctx context.Context) error {
+	defer l.feed.Close()
+	var first error
+	messages := 0
+	for {
+		line, err := l.next()
+		if len(bytes.TrimSpace(line)) > 0 {
+			ok, bad := l.take(line)
+			if bad != nil {
+				if first == nil {
+					first = bad
+				}
+				if _, werr := l.Write(append(bad.wire(), '\n')); werr != nil {
+					return werr
+				}
+			}
+			messages += ok
+			if ok > 0 {
+				if _, werr := l.feed.Write(append(line, '\n')); werr != nil {
+					return werr
+				}
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if messages == 0 && first != nil {
+		return fmt.Errorf("no line is a JSON-RPC message: %w", first)
+	}
+	l.drain(ctx)
+	return nil
+}
+
+// next reads a line without its end. Of one that is too long there is a piece that is no
+// message, and the rest is passed over.
+func (l *lines) next() ([]byte, error) {
+	var line []byte
+	for {
+		part, err := l.in.ReadSlice('\n')
+		if len(line)+len(part) <= maxLine {
+			line = append(line, part...)
+		} else if len(line) <= maxLine {
+			line = append(line[:0:0], bytes.Repeat([]byte{'x'}, maxLine+1)...)
+		}
+		if errors.Is(err, bufio.ErrBufferFull) {
+			continue
+		}
+		return bytes.TrimRight(line, "\r\n"), err
+	}
+}
+
+// take looks at a line. ok is 0 where it is not to be passed on.
+func (l *lines) take(line []byte) (ok int, bad *rpcError) {
+	if len(line) > maxLine {
+		return 0, &rpcError{code: jsonrpc.CodeInvalidRequest, text: fmt.Sprintf("a message of more than %d bytes", maxLine)}
+	}
+	list, batch, bad := read(line)
+	if bad != nil {
+		return 0, bad
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if batch && !l.old {
+		return 0, &rpcError{code: jsonrpc.CodeInvalidRequest, text: "a batch; the revision of the protocol that was agreed on has none"}
+	}
+	for i := range list {
+		m := &list[i]
+		switch method := m.method(); {
+		case m.call():
+			if l.open[idKey(m.ID)] {
+				return 0, &rpcError{id: m.ID, code: jsonrpc.CodeInvalidRequest, text: "a request with this id is being answered"}
+			}
+			l.open[idKey(m.ID)] = true
+			if method == "initialize" {
+				var p struct {
+					Version string `json:"protocolVersion"`
+				}
+				l.old = json.Unmarshal(m.Params, &p) == nil && p.Version < "2025-06-18"
+			}
+		case method == "notifications/cancelled":
+			var p struct {
+				ID json.RawMessage `json:"requestId"`
+			}
+			if json.Unmarshal(m.Params, &p) == nil {
+				l.answered(p.ID)
+			}
+		case method != "" && !batch && !knownNotification(method):
+			return 0, nil
+		}
+	}
+	return len(list), nil
+}
+
+// answered forgets a request. The caller holds mu.
+func (l *lines) answered(id json.RawMessage) {
+	delete(l.open, idKey(id))
+	if len(l.open) == 0 {
+		select {
+		case l.none <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// drain waits until all is answered.
+func (l *lines) drain(ctx context.Context) {
+	late := time.After(answerWait)
+	for {
+		l.mu.Lock()
+		open := len(l.open)
+		l.mu.Unlock()
+		if open == 0 {
+			return
+		}
+		select {
+		case <-l.none:
+		case <-late:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// Write writes answers and notes which requests they answer.
+func (l *lines) Write(p []byte) (int, error) {
+	l.outMu.Lock()
+	defer l.outMu.Unlock()
+	n, err := l.out.Write(p)
+	for rest := p; len(rest) > 0; {
+		part, after, whole := bytes.Cut(rest, []byte("\n"))
+		l.line = append(l.line, part...)
+		if rest = after; whole {
+			l.sent(l.line)
+			l.line = l.line[:0]
+		}
+	}
+	return n, err
+}
+
+// sent looks at an answer that was written.
+func (l *lines) sent(line []byte) {
+	var list []envelope
+	var one envelope
+	if json.Unmarshal(line, &one) == nil {
+		list = append(list, one)
+	} else if json.Unmarshal(line, &list) != nil {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, m := range list {
+		if m.Method == nil && m.ID != nil {
+			l.answered(m.ID)
+		}
+	}
+}
+
+// Close implements io.Closer; the streams are not ours to close.
+func (l *lines) Close() error { return nil }

@@ -1,0 +1,102 @@
+package mcp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+)
+
+var toolOpenCase = tool{name: "open_case", title: "Open another bundle", writes: true, again: true, world: true,
+	doc: "Open one more bundle beside those that are open, from a folder that the server was allowed at its start. list_cases shows what is open then."}
+
+var toolCloseCase = tool{name: "close_case", title: "Close a bundle", writes: true, again: true,
+	doc: "Close one of several open bundles. Its files stay as they are, and open_case opens it again."}
+
+type openCaseIn struct {
+	Path string `json:"path" jsonschema:"the bundle's folder or ZIP, absolute or in an allowed folder"`
+}
+
+type closeCaseIn struct {
+	Path string `json:"path" jsonschema:"the bundle, as list_cases has it"`
+}
+
+// openCase opens what is open and one more, and puts that in its place.
+func (s *answerer) openCase(ctx context.Context, in openCaseIn) (listCasesOut, error) {
+	path, err := s.allowed(in.Path)
+	if err != nil {
+		return listCasesOut{}, err
+	}
+	paths := s.paths()
+	for _, p := range paths {
+		if same, err := filepath.EvalSymlinks(p); err == nil {
+			if same, err = filepath.Abs(same); err == nil && same == path {
+				return s.listCases(ctx, listCasesIn{})
+			}
+		}
+	}
+	return s.reopen(ctx, append(paths, path))
+}
+
+func (s *answerer) closeCase(ctx context.Context, in closeCaseIn) (listCasesOut, error) {
+	var left []string
+	for _, p := range s.paths() {
+		if p != in.Path {
+			left = append(left, p)
+		}
+	}
+	switch {
+	case len(left) == len(s.paths()):
+		return listCasesOut{}, fmt.Errorf("%s is not open; list_cases has what is", clip(in.Path, 200))
+	case len(left) == 0:
+		return listCasesOut{}, errors.New("it is the only one that is open; open_case another first")
+	}
+	return s.reopen(ctx, left)
+}
+
+func (s *answerer) paths() (out []string) {
+	for _, b := range s.c.Bundles() {
+		out = append(out, b.Path)
+	}
+	return out
+}
+
+// reopen opens bundles as one case in the place of the one that is open.
+func (s *answerer) reopen(ctx context.Context, paths []string) (listCasesOut, error) {
+	c, err := s.o.Open(ctx, paths)
+	if err != nil {
+		return listCasesOut{}, err
+	}
+	if !s.cases.replace(s.c, c) {
+		_ = c.Close() // only read; nothing can be lost
+		return listCasesOut{}, errors.New("another client opened or closed a bundle at the same time; ask again")
+	}
+	s.listResources(c)
+	return (&answerer{Server: s.Server, c: c, max: s.max}).listCases(ctx, listCasesIn{})
+}
+
+// allowed is where a path that a client names leads, if that is inside an allowed folder.
+func (s *answerer) allowed(path string) (string, error) {
+	refused := fmt.Errorf("%s: not in a folder that may be opened from, or not there", clip(path, 200))
+	var tries []string
+	if filepath.IsAbs(path) {
+		tries = []string{path}
+	} else {
+		for _, dir := range s.o.Allow {
+			tries = append(tries, filepath.Join(dir, path))
+		}
+	}
+	for _, p := range tries {
+		real, err := filepath.EvalSymlinks(p)
+		if err != nil {
+			continue
+		}
+		for _, dir := range s.o.Allow {
+			if strings.HasPrefix(real, strings.TrimSuffix(dir, string(filepath.Separator))+string(filepath.Separator)) {
+				return real, nil
+			}
+		}
+	}
+	return "", refused
+}
