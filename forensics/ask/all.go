@@ -8,5 +8,9 @@ func All() []Question {
 		networkPolicies(),
 		openAPI(),
 		serviceMap(),
+		dependencies(),
+		findFailures(),
+		traceRequest(),
+		searchContent(),
 	}
 }

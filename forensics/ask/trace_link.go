@@ -1,0 +1,252 @@
+package ask
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+)
+
+// link says why a call is taken for the child of another.
+type link struct {
+	parent     *step
+	confidence float64
+	how        string
+	others     int // calls that could be the parent just as well
+}
+
+// Kinds of evidence for a parent, the better ones higher.
+const (
+	byTime    = iota // open at the same place at that time
+	byWords          // and it names the same things
+	byText           // and holds the text that was asked for, as the child does
+	byRequest        // and has the same request id
+	byTrace          // and has the same trace id
+	bySpan           // its span id is what the child calls its parent's
+)
+
+var evidence = [...]string{
+	byTime:    "time containment at the same workload",
+	byWords:   "time containment and the same values in both",
+	byText:    "time containment and the text asked for in both",
+	byRequest: "same request id, and time containment",
+	byTrace:   "same trace id, and time containment",
+	bySpan:    "parent span id",
+}
+
+// sureness is how far a kind of evidence goes where nothing speaks against it.
+var sureness = [...]float64{byTime: 0.8, byWords: 0.85, byText: 0.9, byRequest: 0.97, byTrace: 0.98, bySpan: 1}
+
+// fit is one call that may be the parent of another.
+type fit struct {
+	p        *step
+	kind     int
+	factor   float64
+	why      []string
+	outlasts bool
+}
+
+// parentOf finds the call that made child. Everything that was open at child's place
+// must have been loaded.
+func (k *chains) parentOf(child *step) *link {
+	if child.linked {
+		return child.link
+	}
+	child.linked = true
+	if child.src == nil {
+		return nil
+	}
+	var fits []fit
+	for _, p := range k.into[child.src.Key] {
+		if f, ok := k.fits(p, child, 1); ok {
+			fits = append(fits, f)
+		}
+	}
+	for _, name := range child.src.Services {
+		service := "service " + child.src.Namespace + "/" + name
+		for _, p := range k.into[service] {
+			if f, ok := k.fits(p, child, 0.9); ok {
+				f.why = append(f.why, fmt.Sprintf("which of the %d pods behind the service answered was not seen", max(1, len(k.front[service]))))
+				f.factor /= float64(max(1, len(k.front[service])))
+				fits = append(fits, f)
+			}
+		}
+	}
+	if len(fits) == 0 {
+		return nil
+	}
+	slices.SortFunc(fits, func(a, b fit) int { return k.better(a, b) })
+	child.link = k.judge(fits, child)
+	return child.link
+}
+
+// fits says whether p may have made child, and by what.
+func (k *chains) fits(p, child *step, factor float64) (fit, bool) {
+	f := fit{p: p, factor: factor}
+	if p == child || p.ConnID == child.ConnID && p.Bundle == child.Bundle || p.Protocol == "tls" || p.Protocol == "quic" || p.Protocol == "dns" && child.Protocol != "dns" {
+		return f, false
+	}
+	if (child.Protocol == "tls" || child.Protocol == "quic") && !child.broken() && !child.sealed {
+		return f, false // what it carries stands beside it
+	}
+	slack, stated := k.slack(p, child)
+	if child.Start+slack < p.Start || child.Start-slack > p.end {
+		return f, false
+	}
+	if child.Start == p.Start && slack == 0 && child.No < p.No { // a tie goes one way, so that no circle can be
+		return f, false
+	}
+	if p.Trace != "" && child.Trace != "" && p.Trace != child.Trace {
+		return f, false
+	}
+	switch {
+	case child.Above != "" && child.Above == p.Span && child.Trace == p.Trace:
+		f.kind = bySpan
+	case child.Trace != "" && child.Trace == p.Trace:
+		f.kind = byTrace
+	case child.Request != "" && child.Request == p.Request:
+		f.kind = byRequest
+	case child.Request != "" && p.Request != "":
+		f.factor *= 0.5 // another id: a hop that makes its own, or another request
+		f.why = append(f.why, "request ids differ")
+	case child.hit && p.hit:
+		f.kind = byText
+	case shareValue(p, child):
+		f.kind = byWords
+	}
+	if child.sure && child.end-slack > p.end && !child.sealed {
+		f.outlasts = true
+		f.factor *= 0.75
+		f.why = append(f.why, "it lasted longer than its parent")
+	}
+	if slack > 0 && (child.Start-slack < p.Start || child.end+slack > p.end) {
+		f.why = append(f.why, fmt.Sprintf("clocks may differ by %s, so their order is unknown", lengthOf(slack)))
+		if !stated {
+			k.skewed = true
+		}
+	}
+	return f, true
+}
+
+// better orders parents, the best first: by evidence, then what holds the child whole,
+// then the one that began last.
+func (k *chains) better(a, b fit) int {
+	if a.kind != b.kind {
+		return b.kind - a.kind
+	}
+	if a.outlasts != b.outlasts {
+		if a.outlasts {
+			return 1
+		}
+		return -1
+	}
+	if a.factor != b.factor {
+		if a.factor > b.factor {
+			return -1
+		}
+		return 1
+	}
+	if a.p.Start != b.p.Start {
+		if a.p.Start > b.p.Start {
+			return -1
+		}
+		return 1
+	}
+	if a.p.Bundle != b.p.Bundle {
+		return int(b.p.Bundle - a.p.Bundle)
+	}
+	return int(b.p.No - a.p.No)
+}
+
+// judge states how sure the best of the parents is.
+func (k *chains) judge(fits []fit, child *step) *link {
+	best := fits[0]
+	l := &link{parent: best.p, confidence: sureness[best.kind] * best.factor, how: evidence[best.kind]}
+	for _, f := range fits[1:] {
+		// A call around the parent at the same place (a proxy beside the program) is
+		// no rival: it is the parent's own.
+		around := f.p.dst == best.p.src || f.p.dst != nil && best.p.src != nil && f.p.dst.Key == best.p.src.Key
+		if f.kind == best.kind && f.outlasts == best.outlasts && !(around && f.p.Start <= best.p.Start && f.p.end >= best.p.end) && f.p.ID != best.p.ID {
+			l.others++
+		}
+	}
+	if l.others > 0 {
+		l.confidence /= float64(l.others + 1)
+		l.how += fmt.Sprintf("; %d other calls were open there and fit as well", l.others)
+	}
+	for _, w := range best.why {
+		l.how += "; " + w
+	}
+	l.confidence = math.Round(l.confidence*100) / 100
+	return l
+}
+
+// sure puts a confidence in words.
+func sure(confidence float64) string {
+	switch {
+	case confidence >= 0.95:
+		return "exact"
+	case confidence >= 0.6:
+		return "likely"
+	}
+	return "guess"
+}
+
+// slack is by how much the times of two calls may be off against each other, and whether
+// the recording states it.
+func (k *chains) slack(a, b *step) (ns int64, stated bool) {
+	if a.Clock == b.Clock && a.Bundle == b.Bundle {
+		return 0, true
+	}
+	if a.Clock < 0 || b.Clock < 0 {
+		return clockUnsure, true // a connection has no clock of its own
+	}
+	x, okx := k.clocks[rowKey{a.Bundle, a.Clock}]
+	y, oky := k.clocks[rowKey{b.Bundle, b.Clock}]
+	if okx && oky {
+		if x.Node != "" && x.Node == y.Node && x.Boot == y.Boot {
+			return 0, true
+		}
+		fx, _, _ := strings.Cut(x.Source, " interface ")
+		fy, _, _ := strings.Cut(y.Source, " interface ")
+		if x.Node == "" && y.Node == "" && fx == fy && a.Bundle == b.Bundle {
+			return 0, true
+		}
+		if x.Error != nil && y.Error != nil {
+			return *x.Error + *y.Error, true
+		}
+	}
+	return clockUnsure, false
+}
+
+// shareValue says that two calls name the same thing: a value with a digit of four or
+// more characters, such as an order's number, in path, query, parameters or key.
+func shareValue(a, b *step) bool {
+	x, y := values(a.Path+" "+a.Words), values(b.Path+" "+b.Words)
+	return slices.ContainsFunc(x, func(v string) bool { return slices.Contains(y, v) })
+}
+
+func values(s string) []string {
+	var out []string
+	for _, v := range strings.FieldsFunc(s, func(r rune) bool {
+		return !(r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r == '-' || r == '_' || r >= 0x80)
+	}) {
+		if len(v) >= 4 && strings.ContainsAny(v, "0123456789") && len(out) < 32 {
+			out = append(out, v)
+		}
+	}
+	return out
+}
+
+// lengthOf writes a length of time for people.
+func lengthOf(ns int64) string {
+	switch {
+	case ns >= 10_000_000_000:
+		return fmt.Sprintf("%.0f s", float64(ns)/1e9)
+	case ns >= 1_000_000_000:
+		return fmt.Sprintf("%.3g s", float64(ns)/1e9)
+	case ns >= 1_000_000:
+		return fmt.Sprintf("%.3g ms", float64(ns)/1e6)
+	}
+	return fmt.Sprintf("%d us", ns/1000)
+}

@@ -1,0 +1,333 @@
+package ask
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+)
+
+// tell writes the chains below roots, steps in all.
+func (t *Trace) tell(k *chains, steps int, roots []*step, children map[*step][]*step) error {
+	t.Total = len(roots)
+	budget := steps
+	var shown [][]*step
+	var keys []rowKey
+	var origins []originOf
+	for _, r := range roots {
+		list := flatten(r, children)
+		if o, ok := originIn(r, list, children); ok {
+			origins = append(origins, o)
+		}
+		list = withoutSearches(list, children)
+		if budget <= 0 {
+			t.Truncated = true
+			continue
+		}
+		if len(list) > budget && len(shown) > 0 {
+			t.Truncated = true
+			budget = 0
+			continue
+		}
+		budget -= len(list)
+		shown = append(shown, list)
+		for _, s := range list[:min(len(list), steps)] {
+			keys = append(keys, s.key())
+		}
+	}
+	for _, o := range origins {
+		keys = append(keys, o.at.key())
+	}
+	text, err := answers(k.ctx, k.c, failing(k, keys))
+	if err != nil {
+		return err
+	}
+	for _, list := range shown {
+		t.Chains = append(t.Chains, t.chain(list, children, steps, text))
+	}
+	t.Origins = sumOrigins(origins, text)
+	t.hops(roots, children)
+	return nil
+}
+
+func failing(k *chains, keys []rowKey) []rowKey {
+	var out []rowKey
+	for _, key := range keys {
+		if s := k.steps[key]; s != nil && s.broken() && s.No >= 0 {
+			out = append(out, key)
+		}
+	}
+	return out
+}
+
+// flatten lists a chain, each call followed by those it made.
+func flatten(root *step, children map[*step][]*step) []*step {
+	var out []*step
+	stack := []*step{root}
+	for len(stack) > 0 && len(out) < maxNodes {
+		s := stack[len(stack)-1]
+		stack = stack[:len(stack)-1]
+		out = append(out, s)
+		for _, c := range slices.Backward(children[s]) {
+			stack = append(stack, c)
+		}
+	}
+	return out
+}
+
+// withoutSearches leaves out the look-ups of a resolver that goes through its list of
+// domains, where one of them found the name: they did no harm and are many.
+func withoutSearches(list []*step, children map[*step][]*step) []*step {
+	return slices.DeleteFunc(list, func(s *step) bool {
+		if s.hit || s.Protocol != "dns" || !s.broken() || s.link == nil || s == list[0] || !harmless(s, children[s.link.parent]) {
+			return false
+		}
+		s.link.parent.searches++
+		return true
+	})
+}
+
+// chain writes one chain.
+func (t *Trace) chain(list []*step, children map[*step][]*step, most int, text map[rowKey]string) Chain {
+	root := list[0]
+	out := Chain{Time: stamp(root.Start), ElapsedMs: ms(root.end - root.Start), Calls: len(list), Steps: []TraceStep{}}
+	number := map[*step]int{}
+	for i, s := range list {
+		number[s] = i + 1
+		if i >= most {
+			t.Truncated = true
+			continue
+		}
+		row := TraceStep{Call: s.call(), Step: i + 1, AtMs: ms(s.Start - root.Start), SelfMs: ms(selfTime(s, children[s])), Asked: s.hit, Said: text[s.key()]}
+		if i > 0 && s.link != nil {
+			row.Parent, row.Confidence, row.Sure, row.How = number[s.link.parent], s.link.confidence, sure(s.link.confidence), s.link.how
+		}
+		row.Note = noteOf(s)
+		if i == 0 && s.link != nil {
+			row.Note = strings.TrimPrefix(row.Note+fmt.Sprintf("; %d calls were open at %s when it made this one, so which of them did is not known", s.link.others+1, s.src.Who), "; ")
+			row.Rivals = []string{s.link.parent.ID}
+		}
+		out.Steps = append(out.Steps, row)
+	}
+	if o, ok := originIn(root, list, children); ok {
+		origin := o.tell(text)
+		out.Origin = &origin
+	}
+	out.What = out.words(root, list, children)
+	return out
+}
+
+func noteOf(s *step) string {
+	switch {
+	case s.searches > 0:
+		return fmt.Sprintf("%d more DNS look-ups, with search domains, found no name and did no harm", s.searches)
+	case s.sealed:
+		return "an encrypted connection that no key opened, as long as it lasted; its requests are not readable"
+	case s.Took == nil && s.Error != "":
+		return "no whole answer; elapsed and self time are up to the end of the connection"
+	}
+	return ""
+}
+
+// words is a chain in one sentence.
+func (c *Chain) words(root *step, list []*step, children map[*step][]*step) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s asked %s for %s: %s after %s", root.src.Who, root.dst.Who, endpointOf(root), orElse(root.Status, "done"), lengthOf(root.end-root.Start))
+	if c.Origin != nil {
+		fmt.Fprintf(&b, "; the trouble began at %s → %s %s (%s)", c.Origin.Src, c.Origin.Dst, c.Origin.Endpoint, orElse(c.Origin.Status, c.Origin.What))
+	}
+	spent := map[string]int64{}
+	most := ""
+	for _, s := range list {
+		where := s.dst.Who + " for " + endpointOf(s)
+		if spent[where] += selfTime(s, children[s]); most == "" || spent[where] > spent[most] {
+			most = where
+		}
+	}
+	if whole := root.end - root.Start; whole > 0 {
+		fmt.Fprintf(&b, "; %.0f %% of the time was spent in %s", min(100, float64(spent[most])*100/float64(whole)), most)
+	}
+	return clip(b.String(), 600)
+}
+
+func orElse(s, other string) string {
+	if s == "" {
+		return other
+	}
+	return s
+}
+
+// ms writes nanoseconds as milliseconds with three digits.
+func ms(ns int64) float64 { return math.Round(float64(ns)/1e3) / 1e3 }
+
+// endpointOf is what a call asked for, without what differs from call to call.
+func endpointOf(s *step) string {
+	switch {
+	case s.Path != "":
+		parts := strings.Split(s.Path, "/")
+		for i, p := range parts {
+			if isID(p) {
+				parts[i] = "{id}"
+			}
+		}
+		return strings.TrimSpace(s.Method + " " + clip(strings.Join(parts, "/"), 120))
+	case s.Protocol == "dns" || s.Protocol == "tls" || s.Protocol == "quic":
+		return strings.TrimSpace(s.Protocol + " " + s.Host)
+	case s.Method != "":
+		return s.Method
+	}
+	return s.Protocol
+}
+
+// isID says that a part of a path differs from call to call, as the SQL of template does.
+func isID(p string) bool {
+	digits, run, hex := 0, 0, 0
+	most := 0
+	for _, r := range p {
+		if r >= '0' && r <= '9' {
+			digits++
+			run++
+			most = max(most, run)
+		} else {
+			run = 0
+		}
+		if r >= '0' && r <= '9' || r >= 'a' && r <= 'f' || r >= 'A' && r <= 'F' || r == '-' {
+			hex++
+		}
+	}
+	return digits > 0 && digits == len(p) || most >= 3 || len(p) >= 16 && hex == len(p)
+}
+
+// originOf is where one chain's trouble began.
+type originOf struct {
+	blame
+	root *step
+}
+
+// originIn finds where the trouble of a chain began: of its outermost call where that
+// failed, else of what was asked for, else of the first call that failed and did harm.
+func originIn(root *step, list []*step, children map[*step][]*step) (originOf, bool) {
+	from := root
+	if !root.broken() {
+		from = nil
+		for _, s := range list {
+			if !s.broken() || s.link != nil && harmless(s, children[s.link.parent]) {
+				continue
+			}
+			if from == nil || s.hit && !from.hit {
+				from = s
+			}
+		}
+	}
+	if from == nil {
+		return originOf{}, false
+	}
+	return originOf{blameOf(from, children), root}, true
+}
+
+func (o originOf) tell(text map[rowKey]string) Origin {
+	s := o.at
+	var way []string
+	for i, p := range o.path {
+		if i == 0 {
+			way = append(way, p.src.Who)
+		}
+		if p.dst.Who != way[len(way)-1] {
+			way = append(way, p.dst.Who)
+		}
+	}
+	return Origin{Src: s.src.Who, Dst: s.dst.Who, Protocol: s.Protocol, Endpoint: endpointOf(s), Status: s.Status, What: o.kind, ElapsedMs: ms(s.end - s.Start),
+		Said: text[s.key()], Way: strings.Join(way, " → "), Confidence: o.confidence, Sure: sure(o.confidence), Packets: s.Packets, CallIDs: s.ids()}
+}
+
+// sumOrigins counts equal origins.
+func sumOrigins(list []originOf, text map[rowKey]string) []Origin {
+	out := []Origin{}
+	for _, o := range list {
+		one := o.tell(text)
+		i := slices.IndexFunc(out, one.same)
+		if i < 0 {
+			i = len(out)
+			out = append(out, one)
+		} else {
+			if len(out[i].CallIDs) < 3 && o.at.ID != "" && !slices.Contains(out[i].CallIDs, o.at.ID) {
+				out[i].CallIDs = append(out[i].CallIDs, o.at.ID)
+			}
+			out[i].Confidence = min(out[i].Confidence, one.Confidence)
+			out[i].Sure = sure(out[i].Confidence)
+			if one.What == "failed" {
+				out[i].What = one.What
+			}
+			out[i].ElapsedMs = max(out[i].ElapsedMs, one.ElapsedMs)
+		}
+		out[i].Chains++
+	}
+	slices.SortStableFunc(out, func(a, b Origin) int { return cmp.Compare(b.Chains, a.Chains) })
+	return out[:min(len(out), maxHops)]
+}
+
+// same says that two origins are one kind of trouble at one place.
+func (o Origin) same(p Origin) bool {
+	return o.Src == p.Src && o.Dst == p.Dst && o.Protocol == p.Protocol && o.Endpoint == p.Endpoint && o.Status == p.Status &&
+		(o.What == p.What || o.deepest() && p.deepest())
+}
+
+// deepest says that the trouble is the call's own, whether or not another failed because
+// of it.
+func (o Origin) deepest() bool { return o.What == "own" || o.What == "failed" }
+
+// hops sums where time went.
+func (t *Trace) hops(roots []*step, children map[*step][]*step) {
+	type sum struct {
+		hop   TraceHop
+		self  int64
+		took  int64
+		steps []*step
+	}
+	sums := map[string]*sum{}
+	var order []*sum
+	whole := int64(0)
+	for _, r := range roots {
+		whole += r.end - r.Start
+		for _, s := range flatten(r, children) {
+			h := TraceHop{Src: s.src.Who, Dst: s.dst.Who, Protocol: s.Protocol, Endpoint: endpointOf(s)}
+			key := strings.Join([]string{h.Src, h.Dst, h.Protocol, h.Endpoint}, "\x00")
+			one := sums[key]
+			if one == nil {
+				one = &sum{hop: h}
+				sums[key] = one
+				order = append(order, one)
+			}
+			one.self += selfTime(s, children[s])
+			one.took += s.end - s.Start
+			one.steps = append(one.steps, s)
+		}
+	}
+	slices.SortStableFunc(order, func(a, b *sum) int { return cmp.Compare(b.self, a.self) })
+	for _, one := range order[:min(len(order), maxHops)] {
+		h := one.hop
+		h.Calls, h.SelfMs, h.MeanMs = len(one.steps), ms(one.self), ms(one.took/int64(len(one.steps)))
+		if whole > 0 {
+			h.Share = math.Round(float64(one.self)*1000/float64(whole)) / 1000
+		}
+		slices.SortStableFunc(one.steps, func(a, b *step) int {
+			return cmp.Compare(selfTime(b, children[b]), selfTime(a, children[a]))
+		})
+		for _, s := range one.steps[:min(3, len(one.steps))] {
+			h.CallIDs = append(h.CallIDs, s.ID)
+		}
+		t.Hops = append(t.Hops, h)
+	}
+	if len(order) > maxHops {
+		t.Truncated = true
+	}
+}
+
+// ids are the call_ids of a step: none of a connection without calls.
+func (s *step) ids() []string {
+	if s.ID == "" {
+		return []string{}
+	}
+	return []string{s.ID}
+}
