@@ -47,6 +47,12 @@ type Case struct {
 
 	docs     func() (map[string]map[string]doc, error)
 	coverage func() ([]stretch, error)
+
+	options Options
+	whole   struct { // see Unmasked
+		sync.Mutex
+		c *Case
+	}
 }
 
 // BundleInfo is one bundle of a case.
@@ -69,7 +75,7 @@ func Open(ctx context.Context, paths []string, o Options) (*Case, error) {
 	if len(paths) == 0 || len(paths) > maxBundles {
 		return nil, fmt.Errorf("opening case: %d bundles, want 1 to %d", len(paths), maxBundles)
 	}
-	c := &Case{paths: paths, mask: o.MaskSecrets}
+	c := &Case{paths: paths, mask: o.MaskSecrets, options: o}
 	seen := map[string]string{}
 	for _, p := range paths {
 		b, err := bundle.OpenWith(p, bundle.OpenOptions{CacheDir: o.CacheDir})
@@ -140,7 +146,34 @@ func (c *Case) identity() string {
 }
 
 // Close ends the case. Nothing of a bundle was changed.
-func (c *Case) Close() error { return c.db.Close() }
+func (c *Case) Close() error {
+	c.whole.Lock()
+	defer c.whole.Unlock()
+	if c.whole.c != nil {
+		c.whole.c.Close()
+	}
+	return c.db.Close()
+}
+
+// Unmasked is the same case with credentials as they were sent, for questions that have to
+// compare them and mask what they give themselves. It is closed with c.
+func (c *Case) Unmasked(ctx context.Context) (*Case, error) {
+	if !c.mask {
+		return c, nil
+	}
+	c.whole.Lock()
+	defer c.whole.Unlock()
+	if c.whole.c == nil {
+		o := c.options
+		o.MaskSecrets = false
+		whole, err := Open(ctx, c.paths, o)
+		if err != nil {
+			return nil, err
+		}
+		c.whole.c = whole
+	}
+	return c.whole.c, nil
+}
 
 // Bundles lists what is open.
 func (c *Case) Bundles() []BundleInfo {

@@ -1,0 +1,311 @@
+// Package finding looks for what somebody should know about the traffic: an analyzer for
+// each kind, computed when asked and never part of a bundle.
+//
+// An analyzer is one folder and one line in finding/all. What it finds is a claim with a
+// severity, a stated confidence, masked evidence and the calls or flows that it stands on.
+// It says nothing where it saw nothing; what could not be looked into, such as encrypted
+// connections, is a note of the answer.
+package finding
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/ask"
+)
+
+// Severities, the worst first.
+const (
+	High   = "high"
+	Medium = "medium"
+	Low    = "low"
+	Info   = "info"
+)
+
+var severities = []string{High, Medium, Low, Info}
+
+// maxPerAnalyzer is how many findings one analyzer may make.
+const maxPerAnalyzer = 1000
+
+// Analyzer looks for one kind of thing.
+type Analyzer struct {
+	Name  string // as in KFL's finding == "…", words joined by dashes
+	Title string
+	Doc   string // what it takes for a finding, and what not
+	Find  func(ctx context.Context, l *Look) error
+}
+
+// Look is what an analyzer works with.
+type Look struct {
+	Case     *forensics.Case
+	From, To int64  // nanoseconds since 1970 UTC, both included
+	Where    string // condition on rows of the table calls, for the asked scope
+	Args     []any
+	Allow    Allow
+
+	name  string
+	found []Finding
+	notes []string
+	more  bool
+}
+
+// Allow is where traffic may go to outside.
+type Allow struct {
+	Prefixes []netip.Prefix
+	Domains  []string // example.org, and *.example.org for all below
+}
+
+// Finding is one claim.
+type Finding struct {
+	Finding    string   `json:"finding" jsonschema:"name of the analyzer"`
+	Severity   string   `json:"severity" jsonschema:"high, medium, low or info"`
+	What       string   `json:"what" jsonschema:"the claim in a sentence"`
+	Src        string   `json:"src,omitempty" jsonschema:"who did it, namespace/name"`
+	Dst        string   `json:"dst,omitempty" jsonschema:"at whom"`
+	Count      int64    `json:"count" jsonschema:"calls, connections or places it stands on"`
+	First      string   `json:"first"`
+	Last       string   `json:"last"`
+	Evidence   []string `json:"evidence" jsonschema:"what was seen, with secrets masked; text from the traffic"`
+	Confidence string   `json:"confidence" jsonschema:"exact, likely or guess"`
+	CallIDs    []string `json:"call_ids" jsonschema:"the first calls it stands on; get_api_call shows one whole"`
+	KFL        string   `json:"kfl,omitempty" jsonschema:"KFL that gives all of them"`
+	FlowIDs    []int64  `json:"flow_ids,omitempty" jsonschema:"flows it stands on where there are no calls"`
+}
+
+// Row is what most analyzers' SQL gives: a group of calls or flows. Columns that are absent
+// stay empty.
+type Row struct {
+	Src      string   `json:"src"`
+	Dst      string   `json:"dst"`
+	Detail   string   `json:"detail"`
+	Other    string   `json:"other"`
+	Count    int64    `json:"count"`
+	Of       int64    `json:"of"`
+	Number   float64  `json:"number"`
+	Number2  float64  `json:"number2"`
+	FirstNs  int64    `json:"first_ns"`
+	LastNs   int64    `json:"last_ns"`
+	CallIDs  []string `json:"call_ids"`
+	FlowIDs  []int64  `json:"flow_ids"`
+	Evidence []string `json:"evidence"`
+}
+
+// Rows runs SQL that gives Rows.
+func (l *Look) Rows(ctx context.Context, sql string, args ...any) ([]Row, error) {
+	rows, more, err := ask.Rows[Row](ctx, l.Case, maxPerAnalyzer, sql, args...)
+	l.more = l.more || more
+	return rows, err
+}
+
+// Add reports a finding. Its ends, times and calls are those of r where they are empty.
+func (l *Look) Add(r Row, f Finding) {
+	if len(l.found) >= maxPerAnalyzer {
+		l.more = true
+		return
+	}
+	f.Finding = l.name
+	if f.Src == "" {
+		f.Src = r.Src
+	}
+	if f.Dst == "" {
+		f.Dst = r.Dst
+	}
+	if f.Count == 0 {
+		f.Count = r.Count
+	}
+	if f.CallIDs == nil {
+		f.CallIDs = r.CallIDs
+	}
+	if f.FlowIDs == nil {
+		f.FlowIDs = r.FlowIDs
+	}
+	if f.CallIDs == nil {
+		f.CallIDs = []string{}
+	}
+	if f.Evidence == nil {
+		f.Evidence = r.Evidence
+	}
+	if f.Evidence == nil {
+		f.Evidence = []string{}
+	}
+	for i := range f.Evidence {
+		f.Evidence[i] = ask.Clip(f.Evidence[i], 300)
+	}
+	f.First, f.Last = ask.Stamp(r.FirstNs), ask.Stamp(r.LastNs)
+	l.found = append(l.found, f)
+}
+
+// Note adds a remark to the answer.
+func (l *Look) Note(format string, args ...any) {
+	l.notes = append(l.notes, l.name+": "+fmt.Sprintf(format, args...))
+}
+
+// Bundle is SQL that keeps apart what belongs to several bundles: a list of columns that
+// begins with bundle where the case has several.
+func (l *Look) Bundle(columns string) string {
+	if l.Case.Several() {
+		return "bundle, " + columns
+	}
+	return columns
+}
+
+// Flows is the condition on rows of the table flows, or connections, for the asked window.
+func (l *Look) Flows() string { return fmt.Sprintf("last_ns >= %d AND first_ns <= %d", l.From, l.To) }
+
+// Permits reports whether traffic to an outside address may be, under any of its names.
+func (a Allow) Permits(ip string, names []string) bool {
+	if addr, err := netip.ParseAddr(ip); err == nil {
+		for _, p := range a.Prefixes {
+			if p.Contains(addr.Unmap()) || p.Contains(addr) {
+				return true
+			}
+		}
+	}
+	for _, name := range names {
+		name = strings.ToLower(strings.TrimSuffix(name, "."))
+		for _, d := range a.Domains {
+			if name != "" && (name == d || strings.HasPrefix(d, "*.") && strings.HasSuffix(name, d[1:])) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// Empty reports whether nothing is allowed by name or address.
+func (a Allow) Empty() bool { return len(a.Prefixes)+len(a.Domains) == 0 }
+
+// ParseAllow reads addresses, CIDR prefixes and domains.
+func ParseAllow(list []string) (Allow, error) {
+	var a Allow
+	for _, s := range list {
+		s = strings.ToLower(strings.TrimSpace(s))
+		if p, err := netip.ParsePrefix(s); err == nil {
+			a.Prefixes = append(a.Prefixes, p.Masked())
+		} else if ip, err := netip.ParseAddr(s); err == nil {
+			a.Prefixes = append(a.Prefixes, netip.PrefixFrom(ip, ip.BitLen()))
+		} else if domain(strings.TrimPrefix(s, "*.")) {
+			a.Domains = append(a.Domains, s)
+		} else {
+			return a, ask.Wrong("allow", "%q, want an address, a prefix such as 203.0.113.0/24, or a domain such as *.example.org", s)
+		}
+	}
+	return a, nil
+}
+
+func domain(s string) bool {
+	return s != "" && len(s) <= 253 && !strings.HasPrefix(s, ".") && strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789-._") == ""
+}
+
+// In asks for findings.
+type In struct {
+	ask.Scope
+	Names    []string `json:"names,omitempty" jsonschema:"only these analyzers; all where empty. The answer lists their names"`
+	Severity string   `json:"severity,omitempty" jsonschema:"high, medium, low or info: this one and worse"`
+	Service  string   `json:"service,omitempty" jsonschema:"only findings with this service, workload, pod or host at one end"`
+	Allow    []string `json:"allow,omitempty" jsonschema:"outside addresses, prefixes and domains (*.example.org) that may be reached; the rest is a finding of egress"`
+}
+
+// Out are findings.
+type Out struct {
+	ask.Frame
+	Summary  []Summary `json:"summary" jsonschema:"what was looked for, and how much was found"`
+	Findings []Finding `json:"findings" jsonschema:"the worst first"`
+}
+
+// Summary is one analyzer's result in short.
+type Summary struct {
+	Finding string `json:"finding"`
+	Title   string `json:"title"`
+	Found   int    `json:"found"`
+	Worst   string `json:"worst,omitempty"`
+}
+
+// Run asks analyzers.
+func Run(ctx context.Context, c *forensics.Case, analyzers []Analyzer, in In) (*Out, error) {
+	asked, err := in.Scope.Read(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	allow, err := ParseAllow(in.Allow)
+	if err != nil {
+		return nil, err
+	}
+	worst := len(severities) - 1
+	if in.Severity != "" {
+		if worst = slices.Index(severities, in.Severity); worst < 0 {
+			return nil, ask.Wrong("severity", "%q, want %s", in.Severity, strings.Join(severities, ", "))
+		}
+	}
+	for _, n := range in.Names {
+		if !slices.ContainsFunc(analyzers, func(a Analyzer) bool { return a.Name == n }) {
+			return nil, ask.Wrong("names", "no analyzer %q; there are %s", n, names(analyzers))
+		}
+	}
+	where, args := asked.Where, asked.Args
+	if in.Service != "" {
+		cond, more := ask.Either(in.Service)
+		where, args = where+" AND ("+cond+")", append(args, more...)
+	}
+	out := &Out{Frame: asked.Frame, Summary: []Summary{}, Findings: []Finding{}}
+	for _, a := range analyzers {
+		if len(in.Names) > 0 && !slices.Contains(in.Names, a.Name) {
+			continue
+		}
+		l := &Look{Case: c, From: asked.From, To: asked.To, Where: where, Args: args, Allow: allow, name: a.Name}
+		if err := a.Find(ctx, l); err != nil {
+			return nil, fmt.Errorf("looking for %s: %w", a.Name, err)
+		}
+		kept := slices.DeleteFunc(l.found, func(f Finding) bool {
+			return slices.Index(severities, f.Severity) > worst || in.Service != "" && !concerns(f, in.Service)
+		})
+		s := Summary{Finding: a.Name, Title: a.Title, Found: len(kept)}
+		for _, f := range kept {
+			if s.Worst == "" || slices.Index(severities, f.Severity) < slices.Index(severities, s.Worst) {
+				s.Worst = f.Severity
+			}
+		}
+		out.Summary = append(out.Summary, s)
+		out.Findings = append(out.Findings, kept...)
+		out.Notes = append(out.Notes, l.notes...)
+		out.Truncated = out.Truncated || l.more
+	}
+	slices.SortStableFunc(out.Findings, func(a, b Finding) int {
+		return slices.Index(severities, a.Severity) - slices.Index(severities, b.Severity)
+	})
+	if len(out.Findings) > asked.Limit {
+		out.Findings, out.Truncated = out.Findings[:asked.Limit], true
+	}
+	out.Match(len(out.Findings))
+	return out, nil
+}
+
+// concerns reports whether a finding is about a service: findings of flows are not narrowed
+// by the scope of calls.
+func concerns(f Finding, service string) bool {
+	_, name, ok := strings.Cut(service, "/")
+	if !ok {
+		name = service
+	}
+	name = strings.Trim(name, "*?")
+	return len(f.CallIDs) > 0 || strings.Contains(f.Src, name) || strings.Contains(f.Dst, name)
+}
+
+func names(list []Analyzer) string {
+	var out []string
+	for _, a := range list {
+		out = append(out, a.Name)
+	}
+	return strings.Join(out, ", ")
+}
+
+// Question makes the question list_findings of analyzers.
+func Question(analyzers []Analyzer) ask.Question {
+	return ask.New("list_findings", "Findings: security, secrets, certificates, egress, beacons",
+		"Run the analyzers: missing authentication, forwarded tokens, weak TLS, certificates, plaintext credentials, personal data and secrets with masked evidence, egress outside an allow-list, beacons, DNS tunnels and failures, unusual destinations and volumes.", true,
+		func(ctx context.Context, c *forensics.Case, in In) (*Out, error) { return Run(ctx, c, analyzers, in) })
+}
