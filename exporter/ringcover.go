@@ -36,8 +36,8 @@ func (r *reading) coverSegment(o *opened, in *bundle.Input) {
 		r.coverage = append(r.coverage, table.Coverage{FileID: o.id, Source: o.name, FromNs: from, ToNs: to, Kind: "hole", Reason: reason,
 			Packets: packets, Detail: detail})
 	}
-	if h.Policy != "" {
-		row("policy", o.first, o.last, 0, "recorded under the policy "+word(h.Policy))
+	if n := s.forbidden(); h.Policy != "" || n > 0 {
+		row("policy", o.first, o.last, n, "recorded under the policy: "+word(cmp.Or(h.Policy, "none is named")))
 	}
 	if d := h.Derived; d != nil {
 		from, to := int64(cmp.Or(d.From, ring.Time(o.first))), int64(cmp.Or(d.To, ring.Time(o.last)))
@@ -49,8 +49,8 @@ func (r *reading) coverSegment(o *opened, in *bundle.Input) {
 			from, to := x.times(o.first, o.first)
 			row(x.reason, from, to, x.packets, x.detail)
 		}
-		if h.Own != "" {
-			row("filter", o.first, o.last, 0, word(h.Own))
+		if about := filterText(h); about != "" {
+			row("filter", o.first, o.last, 0, about)
 		}
 		return
 	}
@@ -68,7 +68,7 @@ func (r *reading) coverSegment(o *opened, in *bundle.Input) {
 			Kind: "seal_broken", Detail: what, FileID: table.Some(o.id), Count: 1}})
 	}
 	if s.filtered > 0 {
-		row("filter", o.first, o.last, s.filtered, strings.TrimPrefix(word(h.Own)+"; filter "+word(cmp.Or(h.Filter, "none")), "; "))
+		row("filter", o.first, o.last, s.filtered, cmp.Or(filterText(h), "no filter is named"))
 	}
 	if n := s.drops - in.Drops; n > 0 {
 		row("drop", o.first, o.last, n, "the seal counts them, no packet or interface says where: "+cmp.Or(s.reasons, "no reason given"))
@@ -82,6 +82,30 @@ func (r *reading) coverSegment(o *opened, in *bundle.Input) {
 	if s.cut {
 		row("disk", o.last, o.last, 0, "the disk refused the rest of the segment")
 	}
+}
+
+// filterText says whose packets a recorder left out, and which.
+func filterText(h *ring.Header) string {
+	var all []string
+	if h.Own != "" {
+		all = append(all, word(h.Own))
+	}
+	if h.Filter != "" {
+		all = append(all, "filter "+word(h.Filter))
+	}
+	if h.Only != "" {
+		all = append(all, "only "+word(h.Only))
+	}
+	return strings.Join(all, "; ")
+}
+
+// forbidden is how many packets a policy kept off the disk since the segment before; 0
+// where no seal tells.
+func (s *sealed) forbidden() int64 {
+	if s == nil {
+		return 0
+	}
+	return s.policy
 }
 
 // derivedText says how the packets of a derived file were chosen.

@@ -70,7 +70,8 @@ type sealed struct {
 	unbalanced      string // how the counters do not add up
 	deleted         bool   // by retention
 	file            int32  // input that it is, -1 for none
-	filtered, drops int64  // since the segment before
+	filtered, drops int64  // since the segment before; without what policy forbids
+	policy          int64  // that
 	reasons         string // of the drops
 }
 
@@ -344,7 +345,8 @@ func (s *sealed) count(c, before *ring.Counters) {
 	if before != nil {
 		was = *before
 	}
-	s.filtered, s.drops = since(c.Filtered, was.Filtered), since(c.Dropped, was.Dropped)
+	s.filtered, s.drops = since(c.Filtered-min(c.Policy, c.Filtered), was.Filtered-min(was.Policy, was.Filtered)), since(c.Dropped, was.Dropped)
+	s.policy = since(c.Policy, was.Policy)
 	old := map[string]uint64{}
 	for _, d := range was.Drops[:min(len(was.Drops), 16)] {
 		old[d.Reason] = d.Packets

@@ -1,0 +1,64 @@
+package exporter
+
+import (
+	"context"
+	"path/filepath"
+	"testing"
+
+	"github.com/pcapsule/pcapsule/recorder/pcapng"
+	"github.com/pcapsule/pcapsule/recorder/ring"
+	"github.com/pcapsule/pcapsule/recorder/workload"
+)
+
+// TestWhatPolicyForbids: what a recorder kept off the disk is a hole of its own, apart from
+// what a filter left out.
+func TestWhatPolicyForbids(t *testing.T) {
+	for _, tt := range []struct {
+		name     string
+		policy   string
+		counters []ring.Counters // at the ends of segments
+		holes    string
+	}{
+		{"nothing is forbidden", "", []ring.Counters{{Seen: 9, Filtered: 4, Delivered: 5}}, "filter 4 only namespace=shop"},
+		{"since the segment before", "never port=5432; unknown: drop", []ring.Counters{{Seen: 9, Filtered: 4, Policy: 3, Delivered: 5}, {Seen: 24, Filtered: 12, Policy: 10, Delivered: 12}},
+			"filter 1 only namespace=shop; policy 3 recorded under the policy: never port=5432; unknown: drop; filter 1 only namespace=shop; policy 7 recorded under the policy: never port=5432; unknown: drop"},
+		{"a policy that met nothing", "never port=1; unknown: drop", []ring.Counters{{Seen: 5, Delivered: 5}}, "policy 0 recorded under the policy: never port=1; unknown: drop"},
+		{"counted and not named", "", []ring.Counters{{Seen: 9, Filtered: 4, Policy: 4, Delivered: 5}}, "policy 4 recorded under the policy: none is named"},
+		{"more than was filtered", "", []ring.Counters{{Seen: 5, Policy: 4, Delivered: 5}},
+			"drop 0 the counters of the seal do not add up: seen 5, filtered 0, delivered 5, dropped 0; policy 4 recorded under the policy: none is named"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "ring")
+			w, err := ring.Create(ring.Options{Dir: dir, Node: "n", SyncEvery: -1})
+			if err != nil {
+				t.Fatal(err)
+			}
+			next := 0
+			s, err := w.Series(ring.SeriesOptions{Name: "sockets", LinkType: 276,
+				Header:  func(h *ring.Header) { h.Policy, h.Only = tt.policy, "namespace=shop" },
+				Account: func(ring.Taken) ring.Account { next++; return ring.Account{Counters: &tt.counters[next-1]} }})
+			if err != nil {
+				t.Fatal(err)
+			}
+			id, err := s.Interface(pcapng.Interface{Name: "n/-/x", Comments: []string{workload.FormatInterfaceComment(workload.InterfaceComment{Ring: w.Ring()})}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i := range tt.counters {
+				if err := s.Append(&ring.Packet{Interface: id, Time: segmentBegin + int64(i), Data: make([]byte, 40), OrigLen: 40}); err != nil {
+					t.Fatal(err)
+				}
+				if err := w.Seal(context.Background()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := w.Close(context.Background()); err != nil {
+				t.Fatal(err)
+			}
+			_, got := bundleOf(t, Options{}, []string{dir}, "select string_agg(concat_ws(' ', reason, packets, detail), '; ' order by from_ns, reason) from coverage where kind = 'hole' and reason <> 'restart'")
+			if got[0] != tt.holes {
+				t.Errorf("%s\nwant %s", got[0], tt.holes)
+			}
+		})
+	}
+}
