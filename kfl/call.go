@@ -28,6 +28,10 @@ func (c *checker) part(n *ast, x *node, key *ast) (*node, *Error) {
 		return nil, err
 	}
 	switch {
+	case x.op == opDeep:
+		return nil, c.fail(n, `write one name after the dots: request.body.json()..sku == "x"`, "a part of all values under %s", clip(x.path[0]))
+	case x.typ.each && x.typ.elem == kJSON && k.typ.kind == kText:
+		return c.stepEach(n, x, key, k)
 	case x.typ.kind == kMap && k.typ.kind == kText:
 		return c.make(n, node{op: opLookup, typ: typ{kind: kText}, args: []*node{x, asText(k)}})
 	case x.typ.kind == kList && k.typ.kind == kInt:
@@ -64,7 +68,7 @@ func (c *checker) literalText(n *ast, form string) (string, *Error) {
 // functions are the names that are called, with their forms.
 var functions = map[string]string{
 	"size": "size(x)", "has": "has(x)", "map_get": `map_get(map, "key", "default")`, "timestamp": `timestamp("2026-01-31T12:00:00Z")`,
-	"duration": `duration("5m")`, "now": "now()", "string": "string(x)", "int": "int(x)", "double": "double(x)", "cidr": `cidr("10.0.0.0/8")`,
+	"duration": `duration("5m")`, "now": "now()", "string": "string(x)", "int": "int(x)", "double": "double(x)", "cidr": `cidr(src.ip, "10.0.0.0/8")`,
 	"datetime": `datetime("1/2/2006, 3:04:05.000 PM")`, "seconds": "seconds(-30)", "minutes": "minutes(-5)", "hours": "hours(-1)", "days": "days(-1)", "weeks": "weeks(-1)",
 }
 
@@ -89,6 +93,10 @@ func (c *checker) call(n *ast) (*node, *Error) {
 	}
 	want := 1
 	switch n.text {
+	case "cidr":
+		if len(n.args) == 2 {
+			return c.inNetwork(n)
+		}
 	case "now":
 		want = 0
 	case "map_get":
@@ -315,6 +323,9 @@ func (c *checker) noMethod(n *ast) *Error {
 func (c *checker) textTest(n *ast, x *node) (_ *node, err *Error) {
 	b := typ{kind: kBool}
 	x = asText(x)
+	if x.typ.each {
+		return c.any(n, x, func(e *node) (*node, *Error) { return c.textTest(n, e) })
+	}
 	if x.typ.kind == kJSON {
 		if x, err = c.convert(n, x, typ{kind: kText}); err != nil {
 			return nil, err

@@ -18,6 +18,23 @@ type Env struct {
 	// without its column is absent; a column without a field is one under its own name.
 	// Nil means the columns that names.tsv lists.
 	Columns map[string]string
+	// Tables are the columns of the other tables that a query may look at for a call, by
+	// their names: flows, connections, tls; for those and for calls a name with _raw at
+	// its end, where it is there, is read instead, since it has no ends joined. Nil means that
+	// there are none, unless Columns is nil too, which means those of names.tsv.
+	Tables map[string]map[string]string
+	// Findings answers finding == "name". Where it is nil, to ask for one is an error:
+	// an answer that is empty because nobody looked would not be true.
+	Findings Findings
+}
+
+// Findings knows which calls claims about the traffic are about.
+type Findings interface {
+	// Names lists the findings that may be asked for.
+	Names() []string
+	// Calls are the numbers of the calls that a finding is about: call_no, and where the
+	// view calls has a column bundle, bundle<<48 + call_no. The order does not matter.
+	Calls(name string) ([]int64, error)
 }
 
 const maxVars = 4 // macros such as exists in one another
@@ -33,6 +50,8 @@ type node struct {
 	re       *regexp.Regexp
 	nets     []netip.Prefix
 	path     []string
+	ids      []int64
+	joined   *joined
 	pos, end int
 }
 
@@ -80,6 +99,14 @@ func (c *checker) make(at *ast, n node) (*node, *Error) {
 		err := c.fail(at, "", "more than %d expressions, macros included", maxNodes)
 		err.Limit = true
 		return nil, err
+	}
+	for _, a := range n.args {
+		switch {
+		case a.op == opFindings:
+			return nil, c.fail(at, `write "name" in findings, or findings alone for any`, "findings are only asked for by name")
+		case a.op == opDeep && n.op != opAny:
+			return nil, c.fail(at, `compare it, as in request.body.json()..`+a.path[0]+` == "x"`, "all values under %s have no other use", clip(a.path[0]))
+		}
 	}
 	n.pos, n.end = at.pos, at.end
 	return fold(&n), nil
@@ -138,7 +165,7 @@ func (c *checker) toCondition(n *ast, x *node) (*node, *Error) {
 		return c.make(n, node{op: opAnd, typ: typ{kind: kBool}, args: []*node{there, not}})
 	}
 	switch n.kind {
-	case nIdent, nSelect, nIndex:
+	case nIdent, nSelect, nIndex, nEvery, nDeep:
 		return c.exists(n, x)
 	}
 	return nil, c.fail(n, "compare it, as in x == …", "%s where a condition is wanted", aType(x.typ))
@@ -159,6 +186,10 @@ func aType(t typ) string {
 func (c *checker) exists(n *ast, x *node) (*node, *Error) {
 	b := typ{kind: kBool}
 	switch {
+	case x.op == opFindings:
+		return c.finding(n, "")
+	case x.op == opDeep:
+		return c.quantifier(n, opAny, x, func(*node) (*node, *Error) { return boolNode(true), nil })
 	case x.typ.kind == kList || x.typ.kind == kMap:
 		size, err := c.make(n, node{op: opSize, typ: typ{kind: kInt}, args: []*node{x}})
 		if err != nil {
@@ -208,6 +239,10 @@ func (c *checker) value(n *ast) (*node, *Error) {
 		return c.negate(n)
 	case nCond:
 		return c.ternary(n)
+	case nEvery:
+		return c.every(n)
+	case nDeep:
+		return c.deep(n)
 	case nList:
 		return c.list(n)
 	}

@@ -17,6 +17,15 @@ const (
 // compare makes a op b. Absent operands make it false; see docs/kfl.md.
 func (c *checker) compare(n *ast, op string, a, b *node) (*node, *Error) {
 	a, b = textOfMap(a, b), textOfMap(b, a)
+	if a.op == opFindings || b.op == opFindings {
+		return c.compareFinding(n, op, a, b)
+	}
+	if x, y := a, b; a.typ.each != b.typ.each && a.typ.kind != kNil && b.typ.kind != kNil {
+		if x.typ.each {
+			return c.any(n, x, func(e *node) (*node, *Error) { return c.compare(n, op, e, y) })
+		}
+		return c.any(n, y, func(e *node) (*node, *Error) { return c.compare(n, op, x, e) })
+	}
 	flip := map[string]string{"<": ">", "<=": ">=", ">": "<", ">=": "<="}
 	// What is special stands left from here on.
 	if special(b) > special(a) {
@@ -329,6 +338,9 @@ func (c *checker) in(n *ast) (*node, *Error) {
 }
 
 func (c *checker) member(n *ast, x *node, set *ast) (*node, *Error) {
+	if x.typ.each {
+		return c.any(n, x, func(e *node) (*node, *Error) { return c.member(n, e, set) })
+	}
 	if set.kind == nList {
 		return c.memberOf(n, x, set)
 	}
@@ -350,6 +362,8 @@ func (c *checker) member(n *ast, x *node, set *ast) (*node, *Error) {
 	}
 	b := typ{kind: kBool}
 	switch {
+	case y.op == opFindings:
+		return c.compareFinding(n, "==", y, x)
 	case y.typ.kind == kCIDR:
 		if x.typ.text != textIP {
 			return nil, c.fail(n.args[0], "src.ip and dst.ip are addresses", "%s in an address range", aType(x.typ))

@@ -15,7 +15,7 @@ type Candidate struct {
 	End   int
 }
 
-const maxCandidates = 500
+const maxCandidates = 1000
 
 // Complete offers what may stand at byte pos of src. What follows pos is left alone.
 func Complete(src string, pos int) []Candidate {

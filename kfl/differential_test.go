@@ -104,6 +104,24 @@ func (g *gen) row() *testRow {
 	return r
 }
 
+// value is one for a column of another table, absent at times.
+func (g *gen) value(column string, f *field) Value {
+	if g.IntN(4) == 0 {
+		return Value{}
+	}
+	switch {
+	case f.typ.text == textHex:
+		return Bytes([]byte(pick(g, "\x00", "\xab\xcd")))
+	case f.typ.kind == kBool:
+		return Bool(g.IntN(2) == 0)
+	case f.typ.kind == kInt, f.typ.kind == kTime:
+		return Int(pick(g, stockInts...))
+	case f.typ.kind == kList:
+		return Texts([]string{g.text()})
+	}
+	return Text(g.text())
+}
+
 // fieldOf names a field of the kind, by a random one of its names.
 func (g *gen) fieldOf(k kind) string {
 	var all []string
@@ -170,11 +188,12 @@ func (g *gen) expr(k kind, depth int) string {
 			func() string { return "(" + g.expr(k, d) + " * " + g.expr(kInt, d) + ")" })()
 	case kList:
 		return pick(g, func() string { return g.leaf(k) }, func() string { return "[" + g.expr(kText, d) + ", " + g.expr(kText, d) + "]" },
+			func() string { return pick(g, "dns_answers", "request.headers", "src.labels", "pods") + pick(g, ".*", "[*]") },
 			func() string { return g.over(g.expr(k, d), kText, "filter", kBool, d) }, func() string { return g.over(g.expr(k, d), kText, "map", kText, d) })()
 	case kJSON:
 		s := g.leaf(k)
 		for range g.IntN(3) {
-			s += pick(g, ".a", ".b", ".c", "[0]", "[1]", `["a/b"]`, `[""]`, ".d", "[2]", `["~"]`)
+			s += pick(g, ".a", ".b", ".c", "[0]", "[1]", `["a/b"]`, `[""]`, ".d", "[2]", `["~"]`, ".*", "[*]")
 		}
 		return s
 	case kBool:
@@ -206,7 +225,17 @@ func (g *gen) condition(d int) string {
 	e := func(k kind) string { return g.expr(k, d) }
 	order := pick(g, " == ", " != ", " < ", " <= ", " > ", " >= ")
 	is := pick(g, " == ", " != ")
-	switch g.IntN(24) {
+	switch g.IntN(27) {
+	case 24:
+		return pick(g, `"a" in findings`, `finding == "b"`, "findings", `finding in ["a", "b"]`, "!finding")
+	case 25:
+		return "cidr(" + pick(g, "src.ip", "dst.ip") + ", " + strconv.Quote(pick(g, stockRanges...)) + ")"
+	case 26:
+		if g.body && len(g.vars) == 0 {
+			deep := pick(g, "request", "response") + ".body.json().." + pick(g, "a", "b", "c", "id", "sku")
+			return pick(g, deep, "("+deep+order+g.leaf(pick(g, kInt, kText))+")", "("+deep+` contains "a")`, "("+g.leaf(kText)+" in "+deep+")", "("+deep+` in ["a", "b", 5])`)
+		}
+		return "(" + pick(g, "dns_answers", "src.labels", "request.headers") + ".*" + pick(g, order, " contains ") + g.leaf(kText) + ")"
 	case 0, 1, 2:
 		return "(" + e(kBool) + pick(g, " && ", " and ", " AND ") + e(kBool) + ")"
 	case 3, 4:
@@ -312,7 +341,21 @@ func TestBackEndsAgree(t *testing.T) {
 		rows = append(rows, g.row())
 	}
 	db := duck(t, rows)
-	env := Env{Now: noon, Macros: testMacros()}
+	for i, r := range rows {
+		r.set("call_no", Int(int64(i)))
+		for _, key := range []string{"flow_id", "conn_id"} {
+			r.set(key, Int(int64(g.IntN(40))))
+		}
+	}
+	for i, r := range rows {
+		for _, key := range []string{"call_no", "flow_id", "conn_id"} {
+			if _, err := db.Exec("UPDATE calls SET "+key+" = ? WHERE row_no = ?", r.columns[key].num, i); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	fill(t, db, rows, g.value)
+	env := Env{Now: noon, Macros: testMacros(), Findings: testFindings{"a": {1, 5, 7}, "b": {5, 100, 1 << 50}}}
 	compiled, refused, hits := 0, 0, 0
 	for range queryCount {
 		src := g.expr(kBool, 1+g.IntN(4))

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -76,6 +77,90 @@ func viewColumns() map[string]string {
 	return out
 }
 
+// joinedColumns are the tables that calls are looked up in, with their columns.
+func joinedColumns() map[string]map[string]string {
+	out := map[string]map[string]string{"flows": {"flow_id": "BIGINT"}, "connections": {"conn_id": "BIGINT"}, "tls": {"call_no": "BIGINT"}}
+	for _, f := range names().fields {
+		if j, ok := joins[f.kind]; ok && j.table != "calls" {
+			out[j.table][f.arg] = f.typ.sql()
+			if f.typ.text == textHex {
+				out[j.table][f.arg] = "BLOB"
+			}
+		}
+	}
+	return out
+}
+
+// fill puts rows into the tables that calls are looked up in, and gives each call what
+// belongs to it under names such as flow.rtt_avg_us. value makes up a value.
+func fill(t testing.TB, db *sql.DB, rows []*testRow, value func(column string, f *field) Value) {
+	t.Helper()
+	insert := func(table, key string, id int64) map[string]Value {
+		cols, vals := []string{quote(key).sql}, []string{strconv.FormatInt(id, 10)}
+		got := map[string]Value{}
+		for _, f := range names().fields {
+			if j, ok := joins[f.kind]; !ok || j.table != table || got[f.arg].kind != 0 {
+				continue
+			}
+			v := value(f.arg, f)
+			got[f.arg] = v
+			cols, vals = append(cols, quote(f.arg).sql), append(vals, duckOf(v))
+		}
+		if _, err := db.Exec("INSERT INTO " + table + " (" + strings.Join(cols, ", ") + ") VALUES (" + strings.Join(vals, ", ") + ")"); err != nil {
+			t.Fatal(err)
+		}
+		return got
+	}
+	flows, conns, first := map[int64]map[string]Value{}, map[int64]map[string]Value{}, map[int64]map[string]Value{}
+	for i, r := range rows {
+		flow, conn := r.columns["flow_id"], r.columns["conn_id"]
+		if flow.there && flow.num%3 > 0 && flows[flow.num] == nil { // some are missing
+			flows[flow.num] = insert("flows", "flow_id", flow.num)
+		}
+		if conn.there && conn.num%4 > 0 && conns[conn.num] == nil {
+			conns[conn.num] = insert("connections", "conn_id", conn.num)
+		}
+		if r.columns["protocol"].str == "tls" && conn.there {
+			if first[conn.num] == nil {
+				first[conn.num] = map[string]Value{}
+			}
+			keep := func(name string, v Value) {
+				if old := first[conn.num][name]; !old.there && v.there {
+					first[conn.num][name] = v
+				}
+			}
+			for _, f := range names().fields {
+				if f.kind == srcHello {
+					keep("hello."+f.arg, r.columns[f.arg])
+				}
+			}
+			for n, v := range insert("tls", "call_no", int64(i)) {
+				keep("tls."+n, v)
+			}
+		}
+	}
+	for _, r := range rows {
+		for n, v := range flows[r.columns["flow_id"].num] {
+			r.set("flow."+n, v)
+		}
+		for n, v := range conns[r.columns["conn_id"].num] {
+			r.set("connection."+n, v)
+		}
+		for n, v := range first[r.columns["conn_id"].num] {
+			r.set(n, v)
+		}
+	}
+}
+
+// testFindings are findings about calls by their numbers.
+type testFindings map[string][]int64
+
+func (f testFindings) Names() []string {
+	return slices.Sorted(maps.Keys(f))
+}
+
+func (f testFindings) Calls(name string) ([]int64, error) { return f[name], nil }
+
 // duckOf is a value as a DuckDB literal.
 func duckOf(v Value) string {
 	if !v.there {
@@ -134,6 +219,14 @@ func duck(t testing.TB, rows []*testRow) *sql.DB {
 		defs = append(defs, quote(n).sql+" "+types[n])
 	}
 	run("CREATE TABLE calls (row_no BIGINT, " + strings.Join(defs, ", ") + ")")
+	for table, cols := range joinedColumns() {
+		var defs []string
+		for n, t := range cols {
+			defs = append(defs, quote(n).sql+" "+t)
+		}
+		slices.Sort(defs)
+		run("CREATE TABLE " + table + " (" + strings.Join(defs, ", ") + ")")
+	}
 	run(`CREATE TABLE bodies ("sha256" BLOB, "part" INTEGER, "offset" BIGINT, "size" BIGINT, "text" VARCHAR, "bytes" BLOB)`)
 	seen := map[string]bool{}
 	for i, r := range rows {

@@ -57,6 +57,9 @@ func (m *matcher) cond(n *node) bool {
 		return m.inRange(n)
 	case opAny, opAll, opOne:
 		return m.quantify(n)
+	case opFinding:
+		_, found := slices.BinarySearch(n.ids, m.number())
+		return found
 	case opHeader:
 		for _, h := range m.row.Column("headers").heads {
 			if h.Kind == n.str {
@@ -146,7 +149,7 @@ func (m *matcher) in(n *node) bool {
 func (m *matcher) inRange(n *node) bool {
 	v := m.value(n.args[0])
 	ip, err := netip.ParseAddr(v.str)
-	return v.there && err == nil && slices.ContainsFunc(n.nets, func(p netip.Prefix) bool { return p.Contains(ip.WithZone("")) || mapped(p, ip) })
+	return v.there && err == nil && slices.ContainsFunc(n.nets, func(p netip.Prefix) bool { return p.Contains(ip.WithZone("")) || p.Contains(ip.Unmap()) || mapped(p, ip) })
 }
 
 // mapped is for ranges over IPv4-mapped IPv6 addresses, which netip keeps apart.
@@ -200,8 +203,13 @@ func (m *matcher) value(n *node) Value {
 		return Value{kind: n.typ.kind, there: true, num: n.num, flt: n.flt, str: n.str}
 	case opAbsent:
 		return Value{}
-	case opCol:
+	case opCol, opJoined:
 		return m.column(n)
+	case opSpread:
+		return m.spread(n)
+	case opDeep:
+		doc := m.document(n.str)
+		return Value{kind: kList, there: doc.there, list: jsonDeep(doc.str, n.path[0])}
 	case opVar:
 		return m.vars[n.num]
 	case opCond:

@@ -94,6 +94,12 @@ func (p *printer) print(n *ast, least int, lead string) {
 	case nSelect:
 		p.print(n.args[0], bindMember, "")
 		p.b.WriteString("." + n.text)
+	case nEvery:
+		p.print(n.args[0], bindMember, "")
+		p.b.WriteString(".*")
+	case nDeep:
+		p.print(n.args[0], bindMember, "")
+		p.b.WriteString(".." + n.text)
 	case nIndex:
 		p.print(n.args[0], bindMember, "")
 		p.list("[", n.args[1:], "]")

@@ -310,3 +310,50 @@ func jsonAs(s string, to kind) Value {
 	}
 	return Value{}
 }
+
+// jsonMembers are the elements of a JSON list or the values of a JSON object.
+func jsonMembers(s string) (out []Value, ok bool) {
+	kind := jsonKind(s)
+	if kind != jsonArray && kind != jsonObject {
+		return nil, false
+	}
+	out = []Value{}
+	for i := jsonSpace(s, 1); s[i] != ']' && s[i] != '}'; i = jsonSpace(s, jsonNext(s, i)) {
+		if kind == jsonObject {
+			_, n := jsonText(s[i:])
+			i = jsonSpace(s, jsonSpace(s, i+n)+1)
+		}
+		end, _ := jsonSkip(s, i)
+		out = append(out, Value{kind: kJSON, there: true, str: s[i:end]})
+	}
+	return out, true
+}
+
+// jsonDeep are the scalars that stand under a key anywhere in a valid JSON text, null
+// left out.
+func jsonDeep(s, key string) []Value {
+	out := []Value{}
+	for i := 0; i < len(s); {
+		if s[i] != '"' {
+			i++
+			continue
+		}
+		end, _ := jsonSkipString(s, i)
+		at := jsonSpace(s, end)
+		if at >= len(s) || s[at] != ':' {
+			i = end
+			continue
+		}
+		name, _ := jsonText(s[i:end])
+		i = jsonSpace(s, at+1)
+		if name != key || s[i] == '{' || s[i] == '[' {
+			continue
+		}
+		end, _ = jsonSkip(s, i)
+		if v := s[i:end]; jsonKind(v) != jsonNull {
+			out = append(out, Value{kind: kJSON, there: true, str: v})
+		}
+		i = end
+	}
+	return out
+}

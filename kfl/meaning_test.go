@@ -180,7 +180,7 @@ var meanings = []struct{ why, src, rows string }{
 	{"an unaligned range", `dst.ip in "172.16.0.0/12"`, "web"},
 	{"ranges in a list", `dst.ip in ["172.16.0.0/12", "8.8.8.8", cidr("52.0.0.0/7")]`, "web grpc tls"},
 	{"one address as a range", `dst.ip in cidr("8.8.8.8/32")`, "grpc"},
-	{"all of IPv4", `dst.ip in "0.0.0.0/0"`, "web grpc pg tls bare"},
+	{"all of IPv4", `dst.ip in "0.0.0.0/0"`, "web grpc redis pg tls bare"},
 	{"an IPv6 range", `dst.ip in "fd00::/8"`, "dns"},
 	{"a narrow IPv6 range", `dst.ip in "2001:db8:0:1::/64" && src.ip in "2001:db8::/64"`, "tcp"},
 	{"mapped addresses are IPv6", `dst.ip in "::ffff:0:0/96" && src.ip in "::1/128"`, "redis"},

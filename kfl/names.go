@@ -33,6 +33,11 @@ const (
 	srcQuery
 	srcLabels
 	srcBody
+	srcFindings
+	srcFlow
+	srcConnection
+	srcHello
+	srcHandshake
 )
 
 // field is a row of names.tsv.
@@ -105,7 +110,8 @@ func parseField(line string) (*field, error) {
 			f.arg = f.name
 		}
 	default:
-		kinds := map[string]sourceKind{"later": srcLater, "headers": srcHeaders, "cookies": srcCookies, "query": srcQuery, "labels": srcLabels, "body": srcBody}
+		kinds := map[string]sourceKind{"later": srcLater, "headers": srcHeaders, "cookies": srcCookies, "query": srcQuery, "labels": srcLabels, "body": srcBody,
+			"findings": srcFindings, "flow": srcFlow, "connection": srcConnection, "hello": srcHello, "handshake": srcHandshake}
 		if f.kind, ok = kinds[head]; !ok {
 			return nil, fmt.Errorf("no source %q", c[2])
 		}
@@ -148,6 +154,8 @@ func (f *field) public() Field {
 		p.Source = "query_string"
 	case srcBody:
 		p.Source = f.arg + "_body_sha256"
+	case srcFlow, srcConnection, srcHello, srcHandshake:
+		p.Source = joins[f.kind].table + "." + f.arg
 	}
 	return p
 }

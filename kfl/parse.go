@@ -29,6 +29,8 @@ const (
 	nOr                     // args… joined
 	nCond                   // args[0] ? args[1] : args[2]
 	nList                   // [args…]
+	nEvery                  // args[0].*
+	nDeep                   // args[0]..text
 )
 
 // ast is one expression as it was written.

@@ -71,12 +71,29 @@ func (p *parser) suffixes(x *ast) (_ *ast, err *Error) {
 			if err := p.advance(); err != nil {
 				return nil, err
 			}
+			deep := p.isOp(".")
+			if deep {
+				if err := p.advance(); err != nil {
+					return nil, err
+				}
+			}
 			name := p.tok
+			if !deep && p.isOp("*") {
+				if x, err = p.node(ast{kind: nEvery, args: []*ast{x}, pos: x.pos, end: name.end, at: name.pos}); err != nil {
+					return nil, err
+				}
+				err = p.advance()
+				break
+			}
 			if name.kind != tokIdent {
 				return nil, p.unexpected("a name after the dot")
 			}
 			if err := p.advance(); err != nil {
 				return nil, err
+			}
+			if deep {
+				x, err = p.node(ast{kind: nDeep, text: name.text, args: []*ast{x}, pos: x.pos, end: name.end, at: name.pos})
+				break
 			}
 			if !p.isOp("(") {
 				x, err = p.node(ast{kind: nSelect, text: name.text, args: []*ast{x}, pos: x.pos, end: name.end, at: name.pos})
@@ -90,7 +107,24 @@ func (p *parser) suffixes(x *ast) (_ *ast, err *Error) {
 				return nil, err
 			}
 		case p.isOp("["):
-			args, end, err := p.list("[", "]")
+			open := p.tok
+			if err := p.advance(); err != nil {
+				return nil, err
+			}
+			if star := p.tok; p.isOp("*") {
+				if err := p.advance(); err != nil {
+					return nil, err
+				}
+				end := p.tok.end
+				if err := p.want("]"); err != nil {
+					return nil, err
+				}
+				if x, err = p.node(ast{kind: nEvery, args: []*ast{x}, pos: x.pos, end: end, at: star.pos}); err != nil {
+					return nil, err
+				}
+				break
+			}
+			args, end, err := p.rest(open, "[", "]")
 			if err != nil {
 				return nil, err
 			}
@@ -115,6 +149,11 @@ func (p *parser) list(open, shut string) (args []*ast, end int, err *Error) {
 	if err := p.want(open); err != nil {
 		return nil, 0, err
 	}
+	return p.rest(start, open, shut)
+}
+
+// rest reads a list after its opening bracket.
+func (p *parser) rest(start token, open, shut string) (args []*ast, end int, err *Error) {
 	for !p.isOp(shut) {
 		a, err := p.expr()
 		if err != nil {

@@ -182,6 +182,10 @@ func (c *checker) field(n *ast, f *field) (*node, *Error) {
 			return absent(typ{kind: kBytes}), nil
 		}
 		return c.make(n, node{op: opBody, typ: f.typ, str: f.arg})
+	case srcFindings:
+		return c.make(n, node{op: opFindings, typ: f.typ})
+	case srcFlow, srcConnection, srcHello, srcHandshake:
+		return c.join(n, f)
 	}
 	return c.entries(n, f)
 }

@@ -177,6 +177,8 @@ func (w *writer) cond(n *node) frag {
 		return w.inRange(n)
 	case opAny, opAll, opOne:
 		return w.quantify(n)
+	case opFinding:
+		return w.finding(n)
 	case opHeader:
 		v := w.fresh()
 		return w.f(`coalesce(len(list_filter("headers", lambda ` + v + `: ` + v + `."kind" = '` + n.str + `')) > 0, FALSE)`)
@@ -270,11 +272,17 @@ func (w *writer) matches(s frag, n *node) frag {
 }
 
 func (w *writer) quantify(n *node) frag {
+	if n.args[0].op == opDeep {
+		return w.deepAny(n)
+	}
 	test := map[op]string{opAny: ": @)) > 0", opAll: ": NOT @)) = 0", opOne: ": @)) = 1"}[n.op]
 	return w.f("coalesce(@, FALSE)", w.over(w.value(n.args[0]), func(list frag) frag {
 		return w.f("len(list_filter(@, lambda kfl_v"+strconv.FormatInt(n.num, 10)+test, list, w.cond(n.args[1]))
 	}))
 }
+
+// variableSQL is the name of a variable of exists and its like.
+func variableSQL(id int64) string { return "kfl_v" + strconv.FormatInt(id, 10) }
 
 // value is a value in SQL, NULL where absent.
 func (w *writer) value(n *node) frag {
@@ -294,7 +302,7 @@ func (w *writer) value(n *node) frag {
 	case opHex:
 		return w.f("lower(hex(@))", w.value(n.args[0]))
 	case opVar:
-		return frag{sql: "kfl_v" + strconv.FormatInt(n.num, 10)}
+		return frag{sql: variableSQL(n.num)}
 	case opArith:
 		return w.arith(n)
 	case opNeg:
@@ -336,6 +344,10 @@ func (w *writer) value(n *node) frag {
 		return w.json(n, "@")
 	case opWhole:
 		return w.wholeText(n)
+	case opSpread:
+		return w.spread(n)
+	case opJoined:
+		return w.joined(n)
 	}
 	panic(fmt.Sprintf("kfl: operation %d is no value", n.op))
 }

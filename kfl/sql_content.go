@@ -146,16 +146,27 @@ func (w *writer) range4(x frag, p netip.Prefix) frag {
 		head += strconv.Itoa(int(o)) + "."
 	}
 	if whole == 4 {
-		return w.f("@ = "+"'"+strings.TrimSuffix(head, ".")+"'", x)
+		head = strings.TrimSuffix(head, ".")
+		return w.f("(@ = '"+head+"' OR @ = '"+mappedHead+head+"')", x, x)
 	}
-	out := w.f("(NOT contains(@, ':') AND starts_with(@, '"+head+"')", x, x)
+	// Of a mapped address the octets after the first are those of a plain one.
+	out := w.f("((starts_with(@, '"+head+"') OR starts_with(@, '"+mappedHead+head+"'))", x, x)
+	if head == "" {
+		out = w.f("((NOT contains(@, ':') OR starts_with(@, '"+mappedHead+"') AND contains(@, '.'))", x, x, x)
+	}
 	if rest > 0 {
+		octet := w.f(fmt.Sprintf("split_part(@, '.', %d)", whole+1), x)
+		if whole == 0 {
+			octet = w.f("split_part(@, ':', -1)", octet)
+		}
 		low := int(octets[whole])
-		octet := w.tried(w.f(fmt.Sprintf("TRY_CAST(split_part(@, '.', %d) AS INTEGER)", whole+1), x))
-		out = w.f(fmt.Sprintf("@ AND @ BETWEEN %d AND %d", low, low|0xff>>rest), out, octet)
+		out = w.f(fmt.Sprintf("@ AND @ BETWEEN %d AND %d", low, low|0xff>>rest), out, w.tried(w.f("TRY_CAST(@ AS INTEGER)", octet)))
 	}
 	return w.f("@)", out)
 }
+
+// mappedHead begins an IPv4 address as an IPv6 one, RFC 4291 section 2.5.5.2.
+const mappedHead = "::ffff:"
 
 // range6 spells the address out as 32 hexadecimal digits and compares these.
 func (w *writer) range6(x frag, p netip.Prefix) frag {
@@ -196,12 +207,13 @@ func (w *writer) bodyLookUp(n *node) frag {
 		}
 		return w.f("coalesce(@ = unhex(sha256(@)), FALSE)", sha, w.value(x))
 	}
-	exists := "EXISTS (SELECT 1 FROM " + bodies + " WHERE kfl_sha = @ AND @)"
+	// What is looked for is known: the bodies are searched once each, in one scan.
+	in := "coalesce(@ IN (SELECT kfl_sha FROM " + bodies + " WHERE kfl_sha IS NOT NULL AND @), FALSE)"
 	if n.op == opBodyRe {
-		return w.f(exists, sha, w.f("coalesce(@, FALSE)", w.matches(frag{sql: "kfl_text"}, n)))
+		return w.f(in, sha, w.f("coalesce(@, FALSE)", w.matches(frag{sql: "kfl_text"}, n)))
 	}
 	if n.args[0].op == opConst {
-		return w.f(exists, sha, w.bodyTest(n, "", w.value(n.args[0])))
+		return w.f(in, sha, w.bodyTest(n, "", w.value(n.args[0])))
 	}
 	// DuckDB has no lambda inside a look-up that sees the call's columns, and no look-up
 	// inside a lambda. So both what is looked for and the parts come out first, as one value.

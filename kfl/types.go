@@ -36,6 +36,7 @@ type typ struct {
 	elem kind     // of a list
 	text textKind // of a text
 	unit string   // of a number
+	each bool     // a list of which any element may be meant: x.*
 }
 
 var kindWords = [...]string{
@@ -93,6 +94,10 @@ const (
 	opPath              // place path in JSON args[0]
 	opBody              // body str; only under the conditions below
 	opWhole             // text of body str
+	opSpread            // members of JSON args[0], or of each element of a list of JSON
+	opDeep              // scalars under key path[0] anywhere in the JSON of body str; only under opAny
+	opFindings          // names of the findings about the call; only asked for by name
+	opJoined            // column str, as in flow.rtt_avg_us, of the row of another table that belongs to the call
 
 	// Conditions.
 	opTruth   // args[0], a bool that may be absent
@@ -113,4 +118,5 @@ const (
 	opBodyIs  // body str equals text args[0]
 	opBodyHas // body str, text method path[0], by args[0]
 	opBodyRe  // body str matches re
+	opFinding // the call's number is in ids
 )

@@ -72,7 +72,10 @@ type BodyPart struct {
 // Row is a call as the matcher sees it.
 type Row interface {
 	// Column is the value of a column of the view calls, by its name there. A value of
-	// another type than the column's counts as absent.
+	// another type than the column's counts as absent. A name with a dot is a column of
+	// the row of another table that belongs to the call: flow.rtt_avg_us of its flow,
+	// connection.encryption of its connection, and of the first handshake on its connection
+	// that has the value hello.tls_version, as calls has it, and tls.cert_subject.
 	Column(name string) Value
 	// Body is what table bodies has under the hash of the side's body; nil where it has
 	// nothing.

@@ -1,0 +1,223 @@
+package kfl
+
+import (
+	"slices"
+	"strings"
+)
+
+// any makes the test that holds for an element of a list.
+func (c *checker) any(n *ast, list *node, test func(e *node) (*node, *Error)) (*node, *Error) {
+	return c.quantifier(n, opAny, list, test)
+}
+
+// every is x.*: any element of a list, any value of a map, any member of a JSON value.
+func (c *checker) every(n *ast) (*node, *Error) {
+	x, err := c.value(n.args[0])
+	if err != nil {
+		return nil, err
+	}
+	members := typ{kind: kList, elem: kJSON, each: true}
+	switch {
+	case x.op == opDeep:
+		return nil, c.fail(n, `compare it, as in request.body.json()..`+x.path[0]+` == "x"`, ".* after all values under %s", clip(x.path[0]))
+	case x.op == opAbsent && (x.typ.kind == kJSON || x.typ.kind == kBytes):
+		return absent(members), nil
+	case x.typ.kind == kJSON, x.typ.each && x.typ.elem == kJSON:
+		return c.make(n, node{op: opSpread, typ: members, args: []*node{x}})
+	case x.typ.kind == kMap:
+		keys, err := c.make(n, node{op: opKeys, typ: typ{kind: kList, elem: kText}, args: []*node{x}})
+		if err != nil {
+			return nil, err
+		}
+		values, err := c.quantifier(n, opMap, keys, func(e *node) (*node, *Error) {
+			return c.make(n, node{op: opLookup, typ: typ{kind: kText}, args: []*node{x, e}})
+		})
+		return eachOf(values), err
+	case x.typ.kind == kList:
+		return eachOf(x), nil
+	case x.typ.kind == kBody:
+		return nil, c.fail(n, "write "+n.args[0].text+".json().*", "a part of a body")
+	}
+	return nil, c.fail(n, "", "%s has no parts", aType(x.typ))
+}
+
+// eachOf is a list of which any element may be meant.
+func eachOf(x *node) *node {
+	if x == nil {
+		return nil
+	}
+	out := *x
+	out.typ.each = true
+	return &out
+}
+
+// stepEach goes one step into each of several JSON values.
+func (c *checker) stepEach(n *ast, x *node, key *ast, k *node) (*node, *Error) {
+	list, err := c.quantifier(n, opMap, x, func(e *node) (*node, *Error) { return c.step(n, e, key, k) })
+	return eachOf(list), err
+}
+
+// deep is x..name: what stands under a name anywhere in the JSON of a body. DuckDB walks
+// a whole document only, and only its scalars are taken: the values of nested keys of one
+// name would take space as the square of the document.
+func (c *checker) deep(n *ast) (*node, *Error) {
+	x, err := c.value(n.args[0])
+	if err != nil {
+		return nil, err
+	}
+	t := typ{kind: kList, elem: kJSON, each: true}
+	if x.op == opAbsent {
+		return absent(t), nil
+	}
+	if x.op != opPath || len(x.path) > 0 || x.args[0].op != opDoc {
+		return nil, c.fail(n, "write request.body.json().."+n.text, "two dots after %s, want a whole JSON body", aType(x.typ))
+	}
+	if len(c.scope) > 0 {
+		return nil, c.fail(n, "ask outside of exists() and its like", "a body asked for an element of a list")
+	}
+	return c.make(n, node{op: opDeep, typ: t, str: x.args[0].str, path: []string{n.text}})
+}
+
+// inNetwork is cidr(address, range).
+func (c *checker) inNetwork(n *ast) (*node, *Error) {
+	x, err := c.value(n.args[0])
+	if err != nil {
+		return nil, err
+	}
+	if x.typ.text != textIP {
+		return nil, c.fail(n.args[0], "src.ip and dst.ip are addresses", "%s in an address range", aType(x.typ))
+	}
+	text, err := c.literalText(n.args[1], functions["cidr"])
+	if err != nil {
+		return nil, err
+	}
+	nets, err := c.network(n.args[1], text)
+	if err != nil {
+		return nil, err
+	}
+	return c.make(n, node{op: opRange, typ: typ{kind: kBool}, args: []*node{x}, nets: nets})
+}
+
+// compareFinding is finding == "name".
+func (c *checker) compareFinding(n *ast, op string, a, b *node) (*node, *Error) {
+	if a.op != opFindings {
+		a, b = b, a
+	}
+	switch {
+	case b.typ.kind == kNil && (op == "==" || op == "!="):
+		is, err := c.finding(n, "")
+		if err != nil || op == "!=" {
+			return is, err
+		}
+		return c.make(n, node{op: opNot, typ: typ{kind: kBool}, args: []*node{is}})
+	case op == "!=":
+		return nil, c.fail(n, `write !("name" in findings)`, "!= of findings, of which a call may have several")
+	case op != "==" || b.op != opConst || b.typ.kind != kText:
+		return nil, c.fail(n, `write "name" in findings, or findings alone for any`, "findings are only asked for by name")
+	}
+	return c.finding(n, b.str)
+}
+
+// finding asks whether a call has the finding, or any where name is empty.
+func (c *checker) finding(n *ast, name string) (*node, *Error) {
+	f := c.env.Findings
+	if f == nil {
+		return nil, c.fail(n, "open the bundle as a case that computes findings", "findings are not known here")
+	}
+	all := f.Names()
+	if name != "" {
+		if !slices.Contains(all, name) {
+			hint := "there are none"
+			if near := nearest(name, all); near != "" {
+				hint = "did you mean " + quoteText(near) + "?"
+			} else if len(all) > 0 {
+				hint = "there are " + strings.Join(all[:min(len(all), 8)], ", ")
+			}
+			return nil, c.fail(n, hint, "unknown finding %s", quoteText(clip(name)))
+		}
+		all = []string{name}
+	}
+	var ids []int64
+	for _, one := range all {
+		calls, err := f.Calls(one)
+		if err != nil {
+			return nil, c.fail(n, "", "finding %s: %v", clip(one), err)
+		}
+		ids = append(ids, calls...)
+	}
+	slices.Sort(ids)
+	ids = slices.Compact(ids)
+	c.columns["call_no"] = true
+	x := node{op: opFinding, typ: typ{kind: kBool}, ids: ids}
+	if c.several() {
+		c.columns["bundle"] = true
+		x.str = "bundle"
+	}
+	if len(ids) == 0 {
+		return boolNode(false), nil
+	}
+	return c.make(n, x)
+}
+
+// several says that the calls are of several bundles, whose numbers are each its own.
+func (c *checker) several() bool { return c.env.Columns["bundle"] != "" }
+
+// number is the row's call as Findings counts them.
+func (m *matcher) number() int64 {
+	no, bundle := m.row.Column("call_no"), m.row.Column("bundle")
+	if !no.there {
+		return -1
+	}
+	return bundle.num<<48 + no.num
+}
+
+func (w *writer) finding(n *node) frag {
+	return w.lookUp(func() frag {
+		key := frag{sql: `"call_no"`}
+		if n.str != "" {
+			key.sql = `(CAST("bundle" AS BIGINT) * 281474976710656 + "call_no")`
+		}
+		return w.f("coalesce(@ IN (SELECT unnest(@)), FALSE)", key, frag{sql: "CAST(? AS BIGINT[])", args: []any{n.ids}})
+	})
+}
+
+// spread is every member of JSON values, lists and objects alike.
+func (m *matcher) spread(n *node) Value {
+	x := m.value(n.args[0])
+	if !x.there {
+		return Value{}
+	}
+	if x.kind == kJSON {
+		list, ok := jsonMembers(x.str)
+		return Value{kind: kList, there: ok, list: list}
+	}
+	out := Value{kind: kList, there: true, list: []Value{}}
+	for _, e := range x.list {
+		list, _ := jsonMembers(e.str)
+		out.list = append(out.list, list...)
+	}
+	return out
+}
+
+// membersSQL are the members of a JSON value @.
+const membersSQL = "CASE json_type(@) WHEN 'ARRAY' THEN json_extract(@, '$[*]') WHEN 'OBJECT' THEN json_extract(@, '$.*') END"
+
+func (w *writer) spread(n *node) frag {
+	if n.args[0].typ.kind == kJSON {
+		return w.json(n.args[0], membersSQL)
+	}
+	v := w.fresh()
+	return w.over(w.value(n.args[0]), func(list frag) frag {
+		return w.f("flatten(list_transform(@, lambda "+v+": coalesce("+strings.ReplaceAll(membersSQL, "@", v)+", [])))", list)
+	})
+}
+
+// deepAny is a condition on any value under a key in a body's JSON.
+func (w *writer) deepAny(n *node) frag {
+	return w.lookUp(func() frag {
+		deep := n.args[0]
+		return w.f("EXISTS (SELECT 1 FROM (SELECT kfl_sha, kfl_t.atom AS "+variableSQL(n.num)+" FROM (SELECT kfl_sha, TRY_CAST(kfl_text AS JSON) AS kfl_doc FROM "+bodies+
+			" WHERE kfl_part = 0 AND kfl_size = strlen(kfl_text)) AS kfl_o, json_tree(kfl_o.kfl_doc) AS kfl_t WHERE kfl_t.key = @ AND kfl_t.atom IS NOT NULL AND json_type(kfl_t.atom) <> 'NULL') AS kfl_d WHERE kfl_sha = @ AND @)",
+			text(deep.path[0]), quote(deep.str+"_body_sha256"), w.cond(n.args[1]))
+	})
+}
