@@ -2,7 +2,6 @@ package recorder
 
 import (
 	"errors"
-	"slices"
 
 	"filippo.io/age"
 
@@ -16,6 +15,7 @@ type Keys struct {
 	Select     keys.Selector
 	Workloads  []workload.Selector // chosen by who they are, as Options.Source knows it
 	Recipients []age.Recipient     // key files are encrypted to; none leaves them in clear, for their owner only
+	Layouts    string              // folder where found layouts of libraries are kept; "" forgets them at the end
 
 	// Plaintext says whose plaintext is read where programs give it to a TLS library and get
 	// it from one, which costs these programs some microseconds a call.
@@ -46,28 +46,6 @@ func (k *Keys) check() error {
 	return nil
 }
 
-// choosing adds workloads to a selector.
-func choosing(s keys.Selector, list []workload.Selector, source workload.Source) keys.Selector {
-	if len(list) == 0 {
-		return s
-	}
-	s.Workload = func(cgroup string) bool {
-		x := workload.Subject{Cgroup: cgroup}
-		container, pod := workload.ParseCgroup(cgroup)
-		if source != nil {
-			if c, ok := source.Find(workload.Key{Container: container, PodUID: pod, Cgroup: cgroup}); ok {
-				x = workload.SubjectOf(&c.Identity)
-				x.Cgroup = cgroup
-			}
-		}
-		if x.ContainerID = container; x.PodUID == "" {
-			x.PodUID = pod
-		}
-		return slices.ContainsFunc(list, func(s workload.Selector) bool { return s.Match(&x) == workload.Yes })
-	}
-	return s
-}
-
 // KeyStats is how the reading of keys stands.
 type KeyStats struct {
 	keys.Counters
@@ -79,7 +57,8 @@ type KeyStats struct {
 // PlainStats is how the reading of plaintext stands.
 type PlainStats struct {
 	keys.PlainCounters
-	EndsUnknown error // why no addresses are known, where that is so
+	Forbidden   uint64 // of the pieces that are written: left out by the policy
+	EndsUnknown error  // why no addresses are known, where that is so
 }
 
 // TLSProcesses counts chosen processes by state and reason: each once, with the best that

@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"time"
 
 	"filippo.io/age"
 
@@ -31,6 +32,9 @@ type keyring struct {
 	file      *keyFile
 	processes map[uint32][]keys.Process // by number, which is given again
 	noted     int
+	states    map[stated]*toldState
+	statesAt  time.Time
+	round     uint64
 	ended     bool
 }
 
@@ -39,23 +43,26 @@ func startKeys(o *Options, out sink, now func() *ring.Clock) (*keyring, error) {
 	if o.Keys == nil {
 		return nil, nil
 	}
-	k := &keyring{out: out, to: o.Keys.Recipients, onError: o.OnError, talks: keys.NewConversations(), processes: map[uint32][]keys.Process{}}
+	k := &keyring{out: out, to: o.Keys.Recipients, onError: o.OnError, talks: keys.NewConversations(), processes: map[uint32][]keys.Process{}, states: map[stated]*toldState{}}
 	utc := func(mono uint64) int64 {
 		c := now()
 		return int64(c.Real) - c.Monotonic + int64(mono)
 	}
-	var err error
+	discreet, err := newDiscretion(o)
+	if err != nil {
+		return nil, err
+	}
 	if o.Keys.wantKeys() {
 		if err := k.follow(); err != nil {
 			return nil, err
 		}
-		k.tracker, err = keys.Start(keys.Options{Select: choosing(o.Keys.Select, o.Keys.Workloads, o.Source), Sink: &k.current, Captured: k.talks, UTC: utc})
+		k.tracker, err = keys.Start(keys.Options{Select: choosing(o.Keys.Select, o.Keys.Workloads, o.Source, discreet), Sink: &k.current, Captured: k.talks, Layouts: o.Keys.Layouts, UTC: utc})
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("reading keys: %w", err), k.place(nil))
 		}
 	}
 	if o.Keys.wantPlain() {
-		if k.plain, err = startPlaintext(o, out, now, utc); err != nil {
+		if k.plain, err = startPlaintext(o, out, discreet, now, utc); err != nil {
 			k.end()
 			return nil, fmt.Errorf("reading plaintext: %w", err)
 		}
@@ -119,7 +126,7 @@ func (k *keyring) place(f *keyFile) error {
 
 // turn is follow for the loop of a recording, which goes on without keys.
 func (k *keyring) turn() {
-	if k == nil || k.tracker == nil {
+	if k == nil || k.tracker == nil && k.plain != nil {
 		return
 	}
 	if err := k.follow(); err != nil {

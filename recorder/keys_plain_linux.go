@@ -29,11 +29,13 @@ const (
 // plaintext writes what processes give to TLS libraries and get from them as a capture of
 // upper PDUs, beside that of packets. It implements keys.PlainSink.
 type plaintext struct {
-	tracker atomic.Pointer[keys.Tracker]
-	onError func(error)
-	close   func() error
-	flush   func()
-	begin   int64
+	tracker   atomic.Pointer[keys.Tracker]
+	onError   func(error)
+	close     func() error
+	flush     func()
+	begin     int64
+	discreet  *discretion
+	forbidden atomic.Uint64
 
 	mu    sync.Mutex // guards all below; the ring is called with it held
 	out   plainOut
@@ -61,13 +63,6 @@ type plainOut interface {
 	Append(*ring.Packet) error
 }
 
-// speaker is who has an interface.
-type speaker struct {
-	pid     uint32
-	exe     string
-	library keys.Library
-}
-
 // plainFile is a file of its own, beside one of packets.
 type plainFile struct{ *fileSink }
 
@@ -82,8 +77,8 @@ func plainPath(file string) string {
 
 // startPlaintext begins to read where somebody is chosen. Its output is a series of the
 // recording's ring, or a file beside its file.
-func startPlaintext(o *Options, out sink, now func() *ring.Clock, utc func(uint64) int64) (*plaintext, error) {
-	p := &plaintext{onError: o.OnError, speakers: map[speaker]*voice{}, talks: map[uint64]string{}}
+func startPlaintext(o *Options, out sink, discreet *discretion, now func() *ring.Clock, utc func(uint64) int64) (*plaintext, error) {
+	p := &plaintext{onError: o.OnError, discreet: discreet, speakers: map[speaker]*voice{}, talks: map[uint64]string{}}
 	here := thisMachine()
 	header := func(h *ring.Header) {
 		h.Kernel, h.OS, h.Hardware = here.kernel, "linux", here.hardware
@@ -97,7 +92,11 @@ func startPlaintext(o *Options, out sink, now func() *ring.Clock, utc func(uint6
 	account := func(taken ring.Taken) ring.Account { return p.account(taken, now()) }
 	switch s := out.(type) {
 	case *ringSink:
-		series, err := s.w.Series(ring.SeriesOptions{Name: plainSeries, LinkType: linkUpperPDU, SnapLen: plainSnap, Header: header, Account: account})
+		name := plainSeries
+		if list := ages(o.Policy); len(list) > 0 {
+			name = ring.AgedSeries(name, list[0]) // nothing is kept for longer than it may be
+		}
+		series, err := s.w.Series(ring.SeriesOptions{Name: name, LinkType: linkUpperPDU, SnapLen: plainSnap, Header: header, Account: account, Private: true})
 		if err != nil {
 			return nil, err
 		}
@@ -128,7 +127,7 @@ func startPlaintext(o *Options, out sink, now func() *ring.Clock, utc func(uint6
 	default:
 		return nil, ErrStreamKeys
 	}
-	tracker, err := keys.Start(keys.Options{Select: choosing(o.Keys.Plaintext, o.Keys.PlaintextWorkloads, o.Source), Plain: p, UTC: utc})
+	tracker, err := keys.Start(keys.Options{Select: choosing(o.Keys.Plaintext, o.Keys.PlaintextWorkloads, o.Source, discreet), Plain: p, UTC: utc})
 	if err != nil {
 		return nil, errors.Join(err, p.close())
 	}
@@ -147,7 +146,7 @@ func (p *plaintext) end() error {
 func (p *plaintext) stats() (*PlainStats, error) {
 	t := p.tracker.Load()
 	c, err := t.PlainCounters()
-	return &PlainStats{c, t.EndsUnknown()}, err
+	return &PlainStats{PlainCounters: c, Forbidden: p.forbidden.Load(), EndsUnknown: t.EndsUnknown()}, err
 }
 
 // account balances by what the programs in the kernel counted of pieces that did not come,
@@ -172,7 +171,7 @@ func (p *plaintext) account(taken ring.Taken, clock *ring.Clock) ring.Account {
 		a.Interfaces = append(a.Interfaces, i)
 	}
 	p.list.Unlock()
-	c := ring.Counters{Filtered: k.Unused, Delivered: taken.Kept, Dropped: taken.Dropped + k.Lost + k.Unread + k.Odd,
+	c := ring.Counters{Filtered: k.Unused + p.forbidden.Load(), Policy: p.forbidden.Load(), Delivered: taken.Kept, Dropped: taken.Dropped + k.Lost + k.Unread + k.Odd,
 		Drops: []ring.Drop{{Reason: reasonBuffer, Packets: k.Lost}, {Reason: reasonUnread, Packets: k.Unread}, {Reason: reasonLibraryN, Packets: k.Odd}, {Reason: reasonWriter, Packets: taken.Dropped}}}
 	c.Seen = c.Filtered + c.Delivered + c.Dropped
 	a.Counters = &c
@@ -204,6 +203,10 @@ type plainComment struct {
 
 // Plain implements keys.PlainSink.
 func (p *plaintext) Plain(x *keys.Plain) error {
+	if p.discreet.conceals(x) {
+		p.forbidden.Add(1)
+		return nil
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	err := p.write(x)

@@ -156,6 +156,7 @@ func (r *recording) round() (n int, more bool, err error) {
 	if err := r.write(limit - uint64(window)); err != nil {
 		return n, false, err
 	}
+	r.keyStates(false)
 	r.side(false)
 	r.keys.turn()
 	return n, !end, nil
@@ -288,6 +289,7 @@ func (r *recording) end(err error) (Stats, error) {
 	} else {
 		err = errors.Join(err, lossErr)
 	}
+	r.keyStates(true)
 	r.side(true)
 	r.names.end()
 	r.keys.end()

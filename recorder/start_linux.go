@@ -46,7 +46,9 @@ func (r *recording) start() error {
 		return err
 	}
 	var found uint64
-	if r.keys, err = startKeys(&r.o, r.out, r.clockNow.Load); err == nil {
+	named := r.o
+	named.Source = r.names.source
+	if r.keys, err = startKeys(&named, r.out, r.clockNow.Load); err == nil {
 		found, err = r.attach(where)
 	}
 	if err != nil {

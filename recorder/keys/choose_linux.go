@@ -72,7 +72,7 @@ func (t *Tracker) consider(e *bpf.Event) {
 	if !ok {
 		// Gone already; what it was is all that can be said, and what a probe has read of it
 		// comes after this.
-		if r.cgroup = t.groups[e.Cgroup]; byPID || t.o.Select.matches(file, r.cgroup) {
+		if r.cgroup = t.groups[e.Cgroup]; (byPID || t.o.Select.matches(file, r.cgroup)) && !t.o.Select.never(pid, file, r.cgroup) {
 			t.put(&process{running: running{pid: pid, parent: parent, exe: file, cgroup: r.cgroup}, byPID: byPID, reason: Gone, ended: time.Now()})
 		}
 		return
@@ -108,7 +108,7 @@ func (t *Tracker) decide(r running, byPID bool) {
 	}
 	p := t.procs[r.pid]
 	same := p != nil && p.exe == r.exe && p.ended.IsZero() && (p.start == r.start || p.start == 0)
-	if !byPID && !t.o.Select.matches(r.exe, r.cgroup) {
+	if !byPID && !t.o.Select.matches(r.exe, r.cgroup) || t.o.Select.never(r.pid, r.exe, r.cgroup) {
 		if p != nil && p.ended.IsZero() {
 			delete(t.procs, r.pid)
 		}

@@ -79,6 +79,8 @@ type Selector struct {
 	// Workload chooses processes by their control group, where somebody knows who is in it.
 	// It is asked again every few seconds, and has to answer from memory.
 	Workload func(cgroup string) bool
+	// Never takes processes out again, whatever chose them. It is asked as Workload is.
+	Never func(pid uint32, executable, cgroup string) bool
 }
 
 // Empty tells that nobody is chosen.
@@ -134,6 +136,11 @@ func (s Selector) matches(exe, cgroup string) bool {
 		}
 	}
 	return s.Workload != nil && cgroup != "" && s.Workload(cgroup)
+}
+
+// never asks whether a process must not be read.
+func (s Selector) never(pid uint32, exe, cgroup string) bool {
+	return s.Never != nil && s.Never(pid, exe, cgroup)
 }
 
 // State is what became of a process's keys.

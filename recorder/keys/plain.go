@@ -8,6 +8,7 @@ type Plain struct {
 	Time       int64 // UTC, ns: the end of the call
 	PID, TID   uint32
 	Executable string
+	Cgroup     string
 	Library    Library
 	Sent       bool   // given to the library
 	Connection uint64 // counts connections of a Tracker from 1

@@ -139,7 +139,7 @@ func (t *Tracker) plainPiece(e *bpf.Plain, connection uint64) {
 		return
 	}
 	p.state, p.library = Plaintext, x.library
-	v := Plain{Time: t.utc(e.Time), PID: e.TGID, TID: e.TID, Executable: p.exe, Library: x.library, Sent: e.Write, Connection: connection,
+	v := Plain{Time: t.utc(e.Time), PID: e.TGID, TID: e.TID, Executable: p.exe, Cgroup: p.cgroup, Library: x.library, Sent: e.Write, Connection: connection,
 		Call: e.Call, Offset: e.Offset, Data: e.Data, Ends: Ends(min(e.How, bpf.WayCall)), Local: e.Local, Remote: e.Remote}
 	t.mu.Unlock()
 	err := t.o.Plain.Plain(&v)

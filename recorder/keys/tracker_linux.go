@@ -397,7 +397,7 @@ func (t *Tracker) tick() {
 	t.lastTry = now
 	t.verify(false)
 	every := walkEvery
-	if t.o.Select.Workload != nil {
+	if t.o.Select.Workload != nil || t.o.Select.Never != nil {
 		every = walkByNames
 	}
 	if now.Sub(t.lastWalk) > every {

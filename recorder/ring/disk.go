@@ -155,7 +155,11 @@ func (s *Series) create(seg *segment, lost Hole, isLost bool) error {
 	if err != nil {
 		return err
 	}
-	f, err := os.OpenFile(filepath.Join(s.w.opt.Dir, seg.id.hidden()), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o640)
+	mode := os.FileMode(0o640)
+	if s.opt.Private {
+		mode = 0o600
+	}
+	f, err := os.OpenFile(filepath.Join(s.w.opt.Dir, seg.id.hidden()), os.O_RDWR|os.O_CREATE|os.O_EXCL, mode)
 	if err != nil {
 		return err
 	}

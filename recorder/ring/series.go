@@ -18,6 +18,7 @@ type SeriesOptions struct {
 	SnapLen  uint32              // longer packets are cut; 0 and more than 261,000 mean 261,000
 	Header   func(*Header)       // fills in what the section header says; called for each segment; may be nil
 	Account  func(Taken) Account // counters when a segment ends; may be nil
+	Private  bool                // only the ring's owner may read its segments, not his group
 }
 
 // Taken is what became of the packets that Append was given, up to the end of a segment.

@@ -1,0 +1,156 @@
+package recorder
+
+import (
+	"fmt"
+	"net/netip"
+	"path"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/pcapsule/pcapsule/recorder/keys"
+	"github.com/pcapsule/pcapsule/recorder/policy"
+	"github.com/pcapsule/pcapsule/recorder/workload"
+)
+
+// subjectOf is what is known of a process, by its control group.
+func subjectOf(source workload.Source, pid uint32, exe, cgroup string) workload.Subject {
+	var x workload.Subject
+	container, pod := workload.ParseCgroup(cgroup)
+	if source != nil {
+		if c, ok := source.Find(workload.Key{Container: container, PodUID: pod, Cgroup: cgroup}); ok {
+			x = workload.SubjectOf(&c.Identity)
+		}
+		x.Unnamed = x.Pod == "" && (pod != "" || container != "" && x.Container == "")
+	}
+	x.Cgroup, x.ContainerID, x.Exe, x.PID = cgroup, container, exe, int64(pid)
+	if x.PodUID == "" {
+		x.PodUID = pod
+	}
+	if exe != "" {
+		x.Process = path.Base(exe)
+	}
+	return x
+}
+
+// choosing adds workloads to a selector, and takes out whom the policy forbids.
+func choosing(s keys.Selector, list []workload.Selector, source workload.Source, discreet *discretion) keys.Selector {
+	if len(list) > 0 {
+		s.Workload = func(cgroup string) bool {
+			x := subjectOf(source, 0, "", cgroup)
+			return slices.ContainsFunc(list, func(s workload.Selector) bool { return s.Match(&x) == workload.Yes })
+		}
+	}
+	if discreet != nil {
+		s.Never = discreet.forbids
+	}
+	return s
+}
+
+// discretion holds a policy where keys and plaintext are read. A nil one holds none.
+type discretion struct {
+	source workload.Source
+
+	mu    sync.Mutex // guards all below
+	judge *policy.Judge
+	never bool // some are forbidden, whoever they talk with
+	marks map[speaker]judged
+	peers map[netip.Addr]judged
+}
+
+// judged is an answer, for a time.
+type judged struct {
+	policy.Marks
+	until time.Time
+}
+
+const (
+	judgedFor = 3 * time.Second
+	maxJudged = 16384
+	ipTCP     = 6
+)
+
+var errPlainBytes = fmt.Errorf("%w: rules about ports and patterns are about packets: plaintext cannot be read beside them", ErrPolicy)
+
+// newDiscretion makes what holds a recording's policy.
+func newDiscretion(o *Options) (*discretion, error) {
+	if o.Policy == nil {
+		return nil, nil
+	}
+	j, err := policy.New(o.Policy)
+	if j == nil || err != nil {
+		return nil, err
+	}
+	d := &discretion{source: o.Source, judge: j, marks: map[speaker]judged{}, peers: map[netip.Addr]judged{}}
+	for _, r := range o.Policy.Never {
+		if o.Keys.wantPlain() && (len(r.Ports) > 0 || r.Pattern != "") {
+			return nil, errPlainBytes
+		}
+		d.never = d.never || !r.Owner.Empty()
+	}
+	return d, nil
+}
+
+// forbids tells whether a process must not be read.
+func (d *discretion) forbids(pid uint32, exe, cgroup string) bool {
+	if d == nil {
+		return false
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	x := subjectOf(d.source, pid, exe, cgroup)
+	return d.judge.Silenced(d.judge.Marks(&x))
+}
+
+// conceals tells whether a piece of plaintext must not be written, for whose it is or for
+// whom it is said to. Where that is not known, and some are forbidden, it must not.
+func (d *discretion) conceals(x *keys.Plain) bool {
+	if d == nil {
+		return false
+	}
+	if x.Ends == keys.NoEnds && d.never {
+		return true
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	now := time.Now()
+	k := speaker{pid: x.PID, exe: x.Executable}
+	m, ok := d.marks[k]
+	if !ok || now.After(m.until) {
+		s := subjectOf(d.source, x.PID, x.Executable, x.Cgroup)
+		m = judged{d.judge.Marks(&s), now.Add(judgedFor)}
+		if len(d.marks) >= maxJudged {
+			clear(d.marks)
+		}
+		d.marks[k] = m
+	}
+	return d.judge.Silenced(m.Or(d.peer(x.Remote, x.Time, now)))
+}
+
+// peer answers for who has an address.
+func (d *discretion) peer(a netip.AddrPort, at int64, now time.Time) policy.Marks {
+	if d.source == nil || !a.IsValid() || a.Addr().IsLoopback() {
+		return policy.Marks{}
+	}
+	m, ok := d.peers[a.Addr()]
+	if ok && now.Before(m.until) {
+		return m.Marks
+	}
+	m = judged{until: now.Add(judgedFor)}
+	if c, ok := d.source.Find(workload.Key{Addr: a.Addr(), Port: a.Port(), Proto: ipTCP, At: at}); ok {
+		s := workload.SubjectOf(&c.Identity)
+		m.Marks = d.judge.Marks(&s)
+	}
+	if len(d.peers) >= maxJudged {
+		clear(d.peers)
+	}
+	d.peers[a.Addr()] = m
+	return m.Marks
+}
+
+// speaker is who says something.
+type speaker struct {
+	pid     uint32
+	exe     string
+	library keys.Library
+}

@@ -1,0 +1,105 @@
+package recorder
+
+import (
+	"time"
+
+	"github.com/pcapsule/pcapsule/recorder/keys"
+	"github.com/pcapsule/pcapsule/recorder/workload"
+)
+
+// keyLine is a line of the events file: what became of a process's keys.
+type keyLine struct {
+	Time      string `json:"time"`
+	Kind      string `json:"kind"`
+	PID       uint32 `json:"pid"`
+	Exe       string `json:"exe,omitempty"`
+	Cgroup    string `json:"cgroup,omitempty"`
+	Container string `json:"container,omitempty"`
+	PodUID    string `json:"pod_uid,omitempty"`
+	Before    string `json:"before,omitempty"`
+	After     string `json:"after"`
+	Reason    string `json:"reason,omitempty"`
+}
+
+const (
+	keyStatesEvery = time.Second
+	keyStateSettle = 3 * time.Second // a process without keys is told of when that has lasted so long
+	maxKeyStates   = 16384
+)
+
+// toldState is what was told of a process.
+type toldState struct {
+	state  keys.State
+	reason keys.Reason
+	told   bool
+	since  time.Time
+	seen   uint64
+}
+
+// stated is who has a state.
+type stated struct {
+	pid uint32
+	exe string
+}
+
+// keyChange is a state that is to be told.
+type keyChange struct {
+	keys.Process
+	before string
+}
+
+// changes gives the states that have changed since they were told, at most once a second.
+func (k *keyring) changes(now time.Time, end bool) (list []keyChange) {
+	if k == nil || k.ended || !end && now.Sub(k.statesAt) < keyStatesEvery {
+		return nil
+	}
+	k.statesAt = now
+	k.round++
+	for _, p := range k.followed() {
+		id := stated{p.PID, p.Executable}
+		s := k.states[id]
+		if s == nil {
+			if len(k.states) >= maxKeyStates {
+				continue
+			}
+			s = &toldState{state: p.State, reason: p.Reason, since: now}
+			k.states[id] = s
+		}
+		s.seen = k.round
+		if s.told && s.state == p.State && s.reason == p.Reason {
+			continue
+		}
+		if !s.told && s.reason != p.Reason {
+			s.reason = p.Reason
+		}
+		if p.State == keys.None && !end && now.Sub(s.since) < keyStateSettle {
+			continue
+		}
+		c := keyChange{Process: p}
+		if s.told {
+			c.before = s.state.String()
+		}
+		s.state, s.reason, s.told, s.since = p.State, p.Reason, true, now
+		list = append(list, c)
+	}
+	for id, s := range k.states {
+		if s.seen != k.round {
+			delete(k.states, id)
+		}
+	}
+	return list
+}
+
+// keyStates writes what became of processes' keys into the events file.
+func (r *recording) keyStates(end bool) {
+	if r.o.NoEvents {
+		return
+	}
+	for _, c := range r.keys.changes(time.Now(), end) {
+		l := keyLine{Time: stamp(int64(r.clock.now.Real)), Kind: "tls_keys", PID: c.PID, Exe: clean(c.Executable, 512), Cgroup: clean(c.Cgroup, 512),
+			Before: c.before, After: c.State.String(), Reason: string(c.Reason)}
+		l.Container, l.PodUID = workload.ParseCgroup(c.Cgroup)
+		who := subjectOf(r.names.source, c.PID, c.Executable, c.Cgroup)
+		r.journal.event(r.laneOf(who.Namespace, who.Unnamed), l)
+	}
+}
