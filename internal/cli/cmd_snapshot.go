@@ -151,7 +151,7 @@ func (e *env) runSnapshot(ctx context.Context, args []string, f *snapshotFlags) 
 	if err := s.take(ctx); err != nil {
 		return outputError(err, f.output)
 	}
-	defer os.RemoveAll(s.hold)
+	defer s.pin.Release()
 	what := counted(int64(len(s.pin.Segments)), "segment", "segments")
 	var m *bundle.Manifest
 	if f.kfl == "" && f.filter == "" {
@@ -255,7 +255,7 @@ func (s *snapshot) take(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	name := ".pcapsule-snapshot-" + hex.EncodeToString(id[:])
+	name := ring.HoldPrefix + hex.EncodeToString(id[:])
 	s.hold = filepath.Join(filepath.Dir(filepath.Clean(s.f.output)), name)
 	for _, parent := range []string{filepath.Dir(dir), filepath.Dir(s.hold), dir} {
 		if linkable(dir, filepath.Join(parent, name)) {
@@ -263,10 +263,14 @@ func (s *snapshot) take(ctx context.Context) error {
 			break
 		}
 	}
-	s.pin, err = ring.Pin(ctx, dir, s.o.FromNs, s.o.ToNs, s.hold, ring.PinOptions{Keys: true})
+	// Those of snapshots that were killed would hold segments for ever.
+	if _, err := ring.SweepHolds(dir, filepath.Dir(dir), filepath.Dir(filepath.Clean(s.f.output))); err != nil {
+		s.e.warn("%v", err)
+	}
+	s.pin, err = ring.Pin(ctx, dir, s.o.FromNs, s.o.ToNs, s.hold, ring.PinOptions{Keys: true, Hold: true})
 	if errors.Is(err, fs.ErrPermission) {
 		// Key logs have rights of their own.
-		if s.pin, err = ring.Pin(ctx, dir, s.o.FromNs, s.o.ToNs, s.hold, ring.PinOptions{}); err == nil {
+		if s.pin, err = ring.Pin(ctx, dir, s.o.FromNs, s.o.ToNs, s.hold, ring.PinOptions{Hold: true}); err == nil {
 			s.e.warn("key logs of the ring were not used: only their owner may read them")
 		}
 	}
@@ -277,7 +281,7 @@ func (s *snapshot) take(ctx context.Context) error {
 		s.e.warn("%s is not there any more", name)
 	}
 	if len(s.pin.Segments) == 0 {
-		return errors.Join(s.nothing(), os.RemoveAll(s.hold))
+		return errors.Join(s.nothing(), s.pin.Release())
 	}
 	return nil
 }

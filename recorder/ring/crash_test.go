@@ -32,6 +32,9 @@ func TestMain(m *testing.M) {
 	if dir := os.Getenv(crashDir); dir != "" {
 		writeUntilKilled(dir)
 	}
+	if dir := os.Getenv(holdDir); dir != "" {
+		holdUntilKilled(dir)
+	}
 	flag.Parse()
 	os.Exit(m.Run())
 }

@@ -25,11 +25,15 @@ type Pinned struct {
 	Bytes    int64     `json:"-"`        // of all packet files
 	Head     uint64    `json:"head"`     // last record of the chain that came along
 	Open     []Segment `json:"-"`        // hidden segments, which did not come along: see AskSeal
+
+	dir  string
+	hold *os.File
 }
 
 // PinOptions of Pin.
 type PinOptions struct {
 	Keys bool // key logs come along; whoever has the snapshot can then read what they open
+	Hold bool // only for as long as this process lives, or until Release; dest begins with HoldPrefix
 }
 
 // Pin puts the segments with packets from from to to, both in it, their side files and
@@ -43,10 +47,22 @@ func Pin(ctx context.Context, dir string, from, to int64, dest string, opt PinOp
 	if err := os.Mkdir(dest, 0o755); err != nil {
 		return nil, fmt.Errorf("pinning into %s: %w", dest, err)
 	}
-	p, err := pin(ctx, dir, Time(from), Time(to), dest, opt)
+	var held *os.File
+	var err error
+	if opt.Hold {
+		held, err = hold(dest)
+	}
+	var p *Pinned
+	if err == nil {
+		p, err = pin(ctx, dir, Time(from), Time(to), dest, opt)
+	}
 	if err != nil {
+		if held != nil {
+			err = errors.Join(err, held.Close())
+		}
 		return nil, errors.Join(fmt.Errorf("pinning segments of %s: %w", dir, err), os.RemoveAll(dest))
 	}
+	p.dir, p.hold = dest, held
 	return p, nil
 }
 

@@ -12,6 +12,8 @@ import (
 	"time"
 )
 
+const sweepEvery = 20 * time.Second // looks for holds of snapshots that were killed
+
 // runJanitor removes what retention says, after each seal and now and then, and answers
 // requests to seal. In a large ring it looks at many files, so it rests for longer than it
 // works.
@@ -19,6 +21,8 @@ func (w *Writer) runJanitor() {
 	t := time.NewTicker(100 * time.Millisecond)
 	defer t.Stop()
 	var next time.Time
+	w.sweepHolds()
+	swept := time.Now()
 	for {
 		select {
 		case <-w.stop:
@@ -26,6 +30,10 @@ func (w *Writer) runJanitor() {
 		case <-t.C:
 		}
 		w.answerAsk()
+		if time.Since(swept) > sweepEvery {
+			w.sweepHolds()
+			swept = time.Now()
+		}
 		if began := time.Now(); w.untidy.Swap(false) || began.After(next) {
 			if err := w.retain(); err != nil {
 				w.report(err)
