@@ -4,6 +4,7 @@ package recorder
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -13,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 
 	"github.com/pcapsule/pcapsule/recorder/workload"
 )
@@ -30,10 +32,11 @@ type group struct {
 type groups struct {
 	root string
 
-	mu    sync.Mutex
-	known map[uint64]string
-	order []uint64
-	walks int
+	mu     sync.Mutex
+	known  map[uint64]string
+	order  []uint64
+	walks  int
+	unread error // first folder that could not be read, and why
 }
 
 const maxGroups = 65536
@@ -86,11 +89,15 @@ func newGroups(root string) *groups {
 	return g
 }
 
-// walk reads the tree. What cannot be read is left out; packets then have an id only.
+// walk reads the tree. What cannot be read is left out and remembered; packets of it have
+// an id only. Folders that vanish meanwhile are no trouble.
 func (g *groups) walk() {
 	g.walks++
 	_ = filepath.WalkDir(g.root, func(name string, d fs.DirEntry, err error) error {
 		if err != nil {
+			if g.unread == nil && (name == g.root || !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENODEV)) {
+				g.unread = fmt.Errorf("reading control groups, whose packets have numbers only: %w", err)
+			}
 			return fs.SkipDir
 		}
 		if !d.IsDir() {
@@ -113,6 +120,13 @@ func (g *groups) put(id uint64, path string) {
 		g.order = append(g.order, id)
 	}
 	g.known[id] = path
+}
+
+// trouble is what keeps the tree from being read, nil where all is well.
+func (g *groups) trouble() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.unread
 }
 
 // made takes what the kernel said of a new group.

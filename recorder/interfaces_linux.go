@@ -8,6 +8,7 @@ import (
 	"net"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -169,7 +170,7 @@ func (l *listening) wanted() ([]int, error) {
 	for _, name := range l.o.Interface {
 		i, err := net.InterfaceByName(name)
 		if err != nil {
-			return nil, fmt.Errorf("interface %s: %w", name, err)
+			return nil, unknownInterface(name, err)
 		}
 		list = append(list, i.Index)
 	}
@@ -186,6 +187,23 @@ func (l *listening) wanted() ([]int, error) {
 		}
 	}
 	return list, nil
+}
+
+// unknownInterface says which interfaces there are.
+func unknownInterface(name string, err error) error {
+	all, listErr := net.Interfaces()
+	var names []string
+	for _, i := range all {
+		names = append(names, i.Name)
+	}
+	if len(names) > 20 {
+		names = append(names[:20], "…")
+	}
+	var op *net.OpError
+	if errors.As(err, &op) {
+		err = op.Err // without the words of how it was asked
+	}
+	return errors.Join(fmt.Errorf("interface %q: %w: want one of %s", name, err, strings.Join(names, ", ")), listErr)
 }
 
 func (l *listening) prepare(prog *filter.Program) error {

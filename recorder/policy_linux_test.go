@@ -36,7 +36,7 @@ func chat(name, arg string) {
 		if name == "hear" {
 			must(0, os.WriteFile(f[2], nil, 0o600)) // somebody waits for it
 			for range count {
-				must2(l.ReadFrom(make([]byte, 2000)))
+				sure(l.ReadFrom(make([]byte, 2000)))
 			}
 			return
 		}
@@ -47,7 +47,7 @@ func chat(name, arg string) {
 	}
 }
 
-func must2[A, B any](_ A, _ B, err error) { must(0, err) }
+func sure[A, B any](_ A, _ B, err error) { must(0, err) }
 
 // names knows pods by their uid.
 type pods struct {

@@ -166,6 +166,9 @@ func (r *recording) open(root string) (err error) {
 	name, first := r.out.ids()
 	r.nextID = first
 	r.groups = newGroups(root)
+	if err := r.groups.trouble(); err != nil {
+		r.o.OnError(err)
+	}
 	r.names.start(&r.o, r.groups.paths())
 	r.processes = newProcesses(&r.clock)
 	if r.warden, err = newWarden(r.o.Policy, r.names.source, r.processes); err == nil && r.o.Policy != nil && r.o.Policy.NeedsNames() && r.names.source == nil {
@@ -214,7 +217,7 @@ func (r *recording) closeReaders() {
 // and packets last.
 func (r *recording) attach(where string) (found uint64, err error) {
 	r.progs.AttachEvents(true, !r.o.NoEvents)
-	r.processes.scan()
+	r.processes.scan(r.groups.root)
 	if !r.o.NoOwners {
 		r.progs.AttachOwners(where)
 		if found, err = r.progs.FindSockets(); err != nil {

@@ -1,0 +1,261 @@
+package recorder
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/pcapsule/pcapsule/recorder/ring"
+)
+
+// refusing is an output whose side files take so many bytes and then none.
+type refusing struct {
+	fileSink
+	room int
+	got  []byte
+}
+
+func (s *refusing) side(_ ring.ID, _ string, lines []byte) (int, error) {
+	n := min(len(lines), s.room)
+	s.room -= n
+	s.got = append(s.got, lines[:n]...)
+	if n < len(lines) {
+		return n, syscall.ENOSPC
+	}
+	return n, nil
+}
+
+// TestSideFilesThatCannotBeWritten: lines are counted, the trouble is told once, and again
+// when it comes back.
+func TestSideFilesThatCannotBeWritten(t *testing.T) {
+	var told []error
+	j := journal{onError: func(err error) { told = append(told, err) }}
+	out := &refusing{room: 3}
+	l := &lane{out: out}
+	id := ring.ID{Series: "sockets", Node: "n", Sequence: 1}
+	line := func(owner, event string) {
+		if owner != "" {
+			l.owners = append(l.owners, owner+"\n"...)
+		}
+		if event != "" {
+			l.happen = append(l.happen, event+"\n"...)
+		}
+		j.give(l, id)
+	}
+	line("a", "")
+	out.room = 0
+	line("b", "c")
+	line("d", "")
+	out.room = 100
+	line("e", "")
+	line("", "f")
+	out.room = 0
+	line("g", "")
+	if j.lost != 4 || len(told) != 2 || string(out.got) != "a\ne\nf\n" {
+		t.Errorf("%d lines lost, told %v, written %q", j.lost, told, out.got)
+	}
+}
+
+// TestHalfALineIsCut: a disk that takes half a line has none of it afterwards.
+func TestHalfALineIsCut(t *testing.T) {
+	dir := t.TempDir()
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=8192"); err != nil {
+		t.Skip("needs CAP_SYS_ADMIN, to mount a small disk: ", err)
+	}
+	t.Cleanup(func() { syscall.Unmount(dir, syscall.MNT_DETACH) })
+	path := filepath.Join(dir, "lines")
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	n, err := writeLines(f, []byte(strings.Repeat(strings.Repeat("x", 99)+"\n", 100)))
+	if !errors.Is(err, syscall.ENOSPC) || n == 0 || n%100 != 0 {
+		t.Errorf("%d bytes written, error %v", n, err)
+	}
+	if info, err := os.Stat(path); err != nil || info.Size() != int64(n) {
+		t.Errorf("%d bytes there, want %d: %v", info.Size(), n, err)
+	}
+}
+
+// watched collects what a recording says.
+type watched struct {
+	mu   sync.Mutex
+	errs []error
+	last Stats
+}
+
+func (w *watched) options(o Options) Options {
+	o.Every = 10 * time.Millisecond
+	o.OnError = func(err error) { w.mu.Lock(); defer w.mu.Unlock(); w.errs = append(w.errs, err) }
+	o.OnStats = func(s Stats) { w.mu.Lock(); defer w.mu.Unlock(); w.last = s }
+	return o
+}
+
+func (w *watched) seen(n uint64) func() bool {
+	return func() bool { w.mu.Lock(); defer w.mu.Unlock(); return w.last.Seen >= n }
+}
+
+func (w *watched) said(text string) func() bool {
+	return func() bool {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return strings.Contains(fmt.Sprint(errors.Join(w.errs...)), text)
+	}
+}
+
+// TestFullDisk: packets and lines find no room; both are counted and recording goes on.
+func TestFullDisk(t *testing.T) {
+	s := newStage(t, "scene idle")
+	dir := t.TempDir()
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=1m"); err != nil {
+		t.Skip("needs CAP_SYS_ADMIN, to mount a small disk: ", err)
+	}
+	t.Cleanup(func() { syscall.Unmount(dir, syscall.MNT_DETACH) })
+	var w watched
+	stats := record(t, w.options(Options{Ring: &ring.Options{Dir: filepath.Join(dir, "ring"), RetryEvery: 20 * time.Millisecond}, Cgroup: s.cgroup, NoNames: true}), func() {
+		for i := range 20 {
+			s.run(s.cgroup, "say 7001 1000 "+strings.Repeat("x", 100))
+			until(t, w.seen(uint64(i+1)*2000))
+		}
+	})
+	if stats.Seen != 40000 || stats.Dropped == 0 || stats.Delivered == 0 || !w.said("no space left")() {
+		t.Errorf("%+v; told %v", stats.Counters, w.errs)
+	}
+}
+
+// TestVanishedRing: the ring's folder goes away and comes back. What could not be kept is
+// dropped and told; then recording goes on where it was, side files too.
+func TestVanishedRing(t *testing.T) {
+	s := newStage(t, "scene idle")
+	top := t.TempDir()
+	dir, away := filepath.Join(top, "ring"), filepath.Join(top, "away")
+	var w watched
+	stats := record(t, w.options(Options{Ring: &ring.Options{Dir: dir, SegmentTime: 50 * time.Millisecond, RetryEvery: 20 * time.Millisecond}, Cgroup: s.cgroup, NoNames: true}), func() {
+		s.run(s.cgroup, "say 7001 100 before")
+		until(t, func() bool { return w.seen(200)() && sealed(dir) > 0 })
+		if err := os.Rename(dir, away); err != nil {
+			t.Error(err)
+			return
+		}
+		sent := uint64(200)
+		for range 200 { // until the disk side has met the trouble
+			s.run(s.cgroup, "say 7001 10 meanwhile")
+			sent += 20
+			until(t, w.seen(sent))
+			if w.said("no such file")() {
+				break
+			}
+		}
+		if err := os.Rename(away, dir); err != nil {
+			t.Error(err)
+			return
+		}
+		before := sealed(dir)
+		for range 1000 {
+			s.run(s.cgroup, "say 7001 10 after")
+			if sealed(dir) > before {
+				break
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+	})
+	if stats.Seen != stats.Delivered+stats.Dropped || !w.said("no such file")() {
+		t.Errorf("%+v; told %v", stats.Counters, w.errs)
+	}
+	after, owners := 0, false
+	segments, err := ring.Segments(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, seg := range segments {
+		if seg.Missing {
+			continue
+		}
+		for _, p := range readAll(t, seg.Path) {
+			if string(p.ip[28:]) == "after" {
+				after++
+				owners = owners || len(seg.Side) > 0
+			}
+		}
+	}
+	if after == 0 || !owners {
+		t.Errorf("%d packets after the folder was back, side files %v", after, owners)
+	}
+	if r, err := ring.Verify(dir, ring.VerifyOptions{}); err != nil || !r.OK() {
+		t.Errorf("%+v, %v", r, err)
+	}
+}
+
+// sealed counts the sealed segments of a ring.
+func sealed(dir string) (n int) {
+	list, err := ring.Segments(dir)
+	if err != nil {
+		return 0
+	}
+	for _, s := range list {
+		if s.Seal != nil && !s.Missing {
+			n++
+		}
+	}
+	return n
+}
+
+// TestUnknownInterface names those that there are.
+func TestUnknownInterface(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "out.pcapng")
+	_, err := Run(t.Context(), Options{Capture: Interfaces, Interface: []string{"nosuch0"}, File: file})
+	if err == nil || !strings.Contains(err.Error(), `interface "nosuch0": no such network interface: want one of `) || !strings.Contains(err.Error(), "lo") {
+		t.Errorf("error %v", err)
+	}
+	if _, err := os.Stat(file); err == nil {
+		t.Error("a file is left")
+	}
+}
+
+// TestUnreadableControlGroups: a tree that cannot be read is told; one that changes while it
+// is read is not.
+func TestUnreadableControlGroups(t *testing.T) {
+	if g := newGroups(filepath.Join(t.TempDir(), "nowhere")); g.trouble() == nil || !strings.Contains(g.trouble().Error(), "reading control groups") {
+		t.Errorf("trouble %v", g.trouble())
+	} else if x := g.find(7); x.path != "" || x.label() != "cgroup-7" {
+		t.Errorf("group %+v", x)
+	}
+	if g := newGroups(t.TempDir()); g.trouble() != nil {
+		t.Error(g.trouble())
+	}
+}
+
+// TestClockThatIsSet: lines of sockets come out however the clock jumps.
+func TestClockThatIsSet(t *testing.T) {
+	for _, jump := range []int64{-3600e9, 3600e9} {
+		wrote := 0
+		table := newSockets(func(*socket) { wrote++ })
+		begin := time.Now().UnixNano()
+		table.sweep(begin)
+		table.by[1] = &socket{cookie: 1, face: &face{}, dirty: true, last: begin, wroteAt: begin}
+		table.sweep(begin + jump)
+		if wrote != 1 || len(table.by) != 0 {
+			t.Errorf("jump of %d s: %d lines, %d sockets stay", jump/1e9, wrote, len(table.by))
+		}
+	}
+	var c clock
+	c.calibrate()
+	c.tick()
+	c.distance += 3600e9 // as if somebody had set it
+	if read, stepped := c.tick(); !read || !stepped || len(c.steps) != 1 || c.steps[0].By > -3599e9 {
+		t.Errorf("read %v, stepped %v, %+v", read, stepped, c.steps)
+	}
+	l := &lane{}
+	j := journal{}
+	j.clockSet(l, &c)
+	if !strings.Contains(string(l.happen), `"kind":"clock_set"`) || len(c.steps) != 0 {
+		t.Errorf("%s", l.happen)
+	}
+}
