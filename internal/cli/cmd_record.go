@@ -282,7 +282,7 @@ func (e *env) recordStarted(f *recordFlags, s recorder.Started) {
 // recordStatus is the line that tells how it stands.
 func (e *env) recordStatus(s recorder.Stats) {
 	if terminal(e.err) {
-		fmt.Fprintf(e.err, "\r\x1b[K%s packets, %s, %s dropped, %s", thousands(int64(s.Delivered)), byteSize(int64(s.Bytes)), thousands(int64(s.Dropped)), counted(int64(s.Interfaces), "workload", "workloads"))
+		fmt.Fprintf(e.err, "\r\x1b[K%s packets, %s, %s dropped, %s%s", thousands(int64(s.Delivered)), byteSize(int64(s.Bytes)), thousands(int64(s.Dropped)), counted(int64(s.Interfaces), "workload", "workloads"), keysStatus(s.Keys))
 	}
 }
 

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"errors"
 	"os"
 	"strings"
 
@@ -10,6 +9,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/pcapsule/pcapsule/exporter"
+	"github.com/pcapsule/pcapsule/recorder/keys"
 )
 
 // keyFlags are the flags of every command that opens encrypted connections.
@@ -51,26 +51,6 @@ func readIdentities(path string) ([]age.Identity, error) {
 	return age.ParseIdentities(strings.NewReader(string(data)))
 }
 
-// readRecipients reads a recipient, or a file with one a line.
-func readRecipients(s string) ([]age.Recipient, error) {
-	switch {
-	case strings.HasPrefix(s, "age1"):
-		return age.ParseRecipients(strings.NewReader(s))
-	case strings.HasPrefix(s, "ssh-"):
-		r, err := agessh.ParseRecipient(s)
-		return []age.Recipient{r}, err
-	}
-	data, err := os.ReadFile(s)
-	if err != nil {
-		return nil, err
-	}
-	if strings.HasPrefix(string(data), "ssh-") {
-		r, err := agessh.ParseRecipient(strings.TrimSpace(string(data)))
-		return []age.Recipient{r}, err
-	}
-	return age.ParseRecipients(strings.NewReader(string(data)))
-}
-
 // keyOptions fills the options about keys of a bundle to be made.
 func (f *bundleFlags) keyOptions(o *exporter.Options) error {
 	if err := f.keys.apply(o); err != nil {
@@ -88,10 +68,7 @@ func (f *bundleFlags) keyOptions(o *exporter.Options) error {
 // keysTo reads what was given to --keys-to.
 func keysTo(given []string) (all []age.Recipient, err error) {
 	for _, s := range given {
-		list, err := readRecipients(s)
-		if err == nil && len(list) == 0 {
-			err = errors.New("no recipient in it")
-		}
+		list, err := keys.Recipients(s)
 		if err != nil {
 			return nil, usagef("--keys-to %q: %v; want age1…, an SSH public key or a file of recipients", s, err)
 		}

@@ -3,17 +3,14 @@ package cli
 import (
 	"fmt"
 	"maps"
-	"path"
+	"os"
+	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/pcapsule/pcapsule/recorder"
 	"github.com/pcapsule/pcapsule/recorder/keys"
 )
-
-// keysOfAll chooses every program; nothing else does.
-const keysOfAll = "all"
 
 // keysOf reads whose TLS keys and plaintext are to be read.
 func (f *recordFlags) keysOf(o *recorder.Options) error {
@@ -42,70 +39,59 @@ func (f *recordFlags) keysOf(o *recorder.Options) error {
 		to   *keys.Selector
 	}{{"--keys", f.keys, &k.Select}, {"--plaintext", f.plaintext, &k.Plaintext}} {
 		for _, text := range x.list {
-			if err := selectKeys(x.to, x.flag, text); err != nil {
-				return err
+			if err := x.to.Add(text); err != nil {
+				return usagef("%s %q: %v", x.flag, text, err)
 			}
-		}
-		if err := x.to.Check(); err != nil {
-			return usagef("%s: %v", x.flag, err)
 		}
 	}
 	var err error
 	if k.Recipients, err = keysTo(f.keysTo); err != nil {
 		return err
 	}
+	if len(f.keys) > 0 {
+		k.Layouts = layoutsFolder()
+	}
 	o.Keys = &k
 	return nil
 }
 
+// layoutsFolder is where it is kept how builds of TLS libraries lay out their objects, ""
+// where there is no such place.
+func layoutsFolder() string {
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		return ""
+	}
+	return filepath.Join(dir, "pcapsule", "layouts")
+}
+
+// keysStatus is the part of the status line about keys.
+func keysStatus(s *recorder.KeyStats) string {
+	if s == nil {
+		return ""
+	}
+	states := map[keys.State]int{}
+	for at, n := range s.TLSProcesses() {
+		states[at.State] += n
+	}
+	text := fmt.Sprintf(", %s keys, TLS of %d processes verified, %d not, %d none", thousands(int64(s.Written)), states[keys.Verified], states[keys.Unverified], states[keys.None])
+	if s.Plaintext != nil {
+		text += fmt.Sprintf(", %d in plaintext", states[keys.Plaintext])
+	}
+	return text
+}
+
 // warnKeys says what is read of whom, and what it costs.
 func (e *env) warnKeys(f *recordFlags) {
-	if slices.Contains(f.keys, keysOfAll) {
-		e.warn("--keys %s: TLS keys of every program on this machine are read, whoever runs it", keysOfAll)
+	if slices.Contains(f.keys, keys.All) {
+		e.warn("--keys %s: TLS keys of every program on this machine are read, whoever runs it", keys.All)
 	}
-	if slices.Contains(f.plaintext, keysOfAll) {
-		e.warn("--plaintext %s: what every program on this machine says over TLS is read, whoever runs it", keysOfAll)
+	if slices.Contains(f.plaintext, keys.All) {
+		e.warn("--plaintext %s: what every program on this machine says over TLS is read, whoever runs it", keys.All)
 	}
 	if len(f.plaintext) > 0 {
 		e.warn("--plaintext: chosen programs take some 10 to 30 µs longer for each call that sends or receives; --keys costs that once a connection")
 	}
-}
-
-// selectKeys adds one rule.
-func selectKeys(s *keys.Selector, flag, text string) error {
-	if text == keysOfAll {
-		s.Executables = append(s.Executables, "*")
-		return nil
-	}
-	kind, rule, _ := strings.Cut(text, ":")
-	if rule == "" {
-		return usagef("%s %q: want pid:NUMBER, exe:NAME, cgroup:/PATH or %s", flag, text, keysOfAll)
-	}
-	switch kind {
-	case "pid":
-		n, err := strconv.ParseUint(rule, 10, 32)
-		if err != nil || n == 0 {
-			return usagef("%s %q: want the number of a process", flag, text)
-		}
-		s.PIDs = append(s.PIDs, uint32(n))
-	case "exe":
-		if !strings.HasPrefix(rule, "/") && strings.Contains(rule, "/") {
-			return usagef("%s %q: want a file's name, or its path from / on", flag, text)
-		}
-		if strings.Trim(rule, "*?/") == "" {
-			return usagef("%s %q: chooses every program; want a name, or %[1]s %[3]s", flag, text, keysOfAll)
-		}
-		s.Executables = append(s.Executables, rule)
-	case "cgroup":
-		rule = path.Join("/", rule)
-		if rule == "/" {
-			return usagef("%s %q: chooses every process; want a control group below it, or %[1]s %[3]s", flag, text, keysOfAll)
-		}
-		s.Cgroups = append(s.Cgroups, rule)
-	default:
-		return usagef("%s %q: want pid:NUMBER, exe:NAME, cgroup:/PATH or %s", flag, text, keysOfAll)
-	}
-	return nil
 }
 
 // recordedKeys says what became of keys.

@@ -171,7 +171,9 @@ func (a *agent) record(ctx context.Context) (recorder.Stats, error) {
 			onStats(s)
 		}
 	}
+	warnKeys(a.o.Log, o.Keys, a.source != nil)
 	s, err := recorder.Run(ctx, o)
+	a.logKeys(s.Keys)
 	a.o.Log.Info("ended", "seen", s.Seen, "filtered", s.Filtered, "delivered", s.Delivered, "dropped", s.Dropped, "balanced", s.Balanced(), "bytes", s.Bytes)
 	return s, err
 }

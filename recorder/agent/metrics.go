@@ -138,6 +138,7 @@ func (a *agent) Collect(out chan<- prometheus.Metric) {
 		gauge("told_timestamp_seconds", "When the recording last told how it stands.", float64(s.at.UnixNano())/1e9)
 	}
 	a.collectParts(out)
+	a.collectKeys(out)
 	a.collectRing(out)
 	if a.source != nil {
 		collectKube(out, a.source.State())

@@ -135,6 +135,7 @@ type flags struct {
 	segmentSize, maxSize, reserve        string
 	segmentTime                          time.Duration
 	policy                               policyflag.Flags
+	keys                                 keyFlags
 	capture, cgroup                      string
 	interfaces                           []string
 	snap                                 uint32
@@ -169,6 +170,7 @@ filter as PCAPSULE_FILTER. Sizes are bytes, or have a unit: 512MiB, 20Gi, 1G.
 		Example: `  pcapsule-recorder --ring /var/lib/pcapsule --max-size 20Gi --max-age 24h
   NODE_NAME=worker-1 pcapsule-recorder --metrics :9464 'not port 22'
   pcapsule-recorder --kubeconfig ~/.kube/config --node worker-1 --ring ./ring
+  pcapsule-recorder --keys namespace=shop --keys-to age1…
   pcapsule-recorder --kubernetes=off --node edge-7 --headers-only`,
 		Version:           Release,
 		SilenceErrors:     true,
@@ -208,6 +210,7 @@ func (f *flags) define(fl *pflag.FlagSet) {
 	fl.BoolVar(&f.noOwners, "no-owners", false, "do not find out which process owns a socket")
 	fl.BoolVar(&f.noEvents, "no-events", false, "no events of processes, the network stack and Kubernetes")
 	f.policy.Define(fl)
+	f.keys.define(fl)
 	fl.StringVar(&f.node, "node", "", "name of this node in Kubernetes (default: $NODE_NAME, else the host's name)")
 	fl.StringVar(&f.kubeconfig, "kubeconfig", "", "how to reach the API (default: the pod's service account)")
 	fl.StringVar(&f.kubernetes, "kubernetes", "auto", "auto: use it where there is one; required: end where there is none; off")
@@ -351,7 +354,7 @@ func (f *flags) options(expression string) (agent.Options, error) {
 		}
 		r.Key = key
 	}
-	return o, nil
+	return o, f.keys.options(&o, f.headersOnly)
 }
 
 // parseSize reads a number of bytes as people of Kubernetes write it (20Gi), and as those

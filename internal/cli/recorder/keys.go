@@ -1,0 +1,97 @@
+package recorder
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	node "github.com/pcapsule/pcapsule/recorder"
+	"github.com/pcapsule/pcapsule/recorder/agent"
+	"github.com/pcapsule/pcapsule/recorder/keys"
+	"github.com/pcapsule/pcapsule/recorder/workload"
+)
+
+// keyFlags say whose TLS keys and plaintext are read.
+type keyFlags struct {
+	keys, to, plaintext []string
+	layouts             string
+}
+
+func (f *keyFlags) define(fl *pflag.FlagSet) {
+	fl.StringArrayVar(&f.keys, "keys", nil, "read TLS keys of chosen processes: namespace=NAME, pod=NAME, workload=NAME, label=NAME=VALUE or container=NAME, several of which joined by commas must all be true; exe:NAME, pid:NUMBER, cgroup:/PATH, or all; several with blanks between, or given several times")
+	fl.StringArrayVar(&f.to, "keys-to", nil, "encrypt keys with age: a recipient (age1…, SSH public key) or a file of them; may be given several times")
+	fl.StringArrayVar(&f.plaintext, "plaintext", nil, "read what processes, chosen as for --keys, give to their TLS libraries and get from them; costs them 10 to 30 µs a call")
+	fl.StringVar(&f.layouts, "layouts", "", "folder that keeps how builds of TLS libraries lay out their objects (default: layouts in the ring)")
+}
+
+// options reads the flags. Where nobody is chosen there are no keys.
+func (f *keyFlags) options(o *agent.Options, headersOnly bool) error {
+	if len(f.keys) == 0 && len(f.to) > 0 {
+		return usagef("--keys-to says whom to encrypt keys to; give --keys to say whose are read")
+	}
+	var k node.Keys
+	for _, x := range []struct {
+		flag      string
+		list      []string
+		processes *keys.Selector
+		workloads *[]workload.Selector
+	}{{"--keys", f.keys, &k.Select, &k.Workloads}, {"--plaintext", f.plaintext, &k.Plaintext, &k.PlaintextWorkloads}} {
+		for _, given := range x.list {
+			for text := range strings.FieldsSeq(given) {
+				if err := choose(x.processes, x.workloads, text); err != nil {
+					return usagef("%s %q: %w", x.flag, text, err)
+				}
+			}
+		}
+	}
+	if k.Select.Empty() && len(k.Workloads) == 0 && k.Plaintext.Empty() && len(k.PlaintextWorkloads) == 0 {
+		return nil
+	}
+	if headersOnly {
+		return usagef("--keys and --plaintext with --headers-only: what is asked for is not to be kept")
+	}
+	for _, text := range f.to {
+		list, err := keys.Recipients(text)
+		if err != nil {
+			return usagef("--keys-to %q: %w; want age1…, an SSH public key or a file of recipients", text, err)
+		}
+		k.Recipients = append(k.Recipients, list...)
+	}
+	if k.Layouts = f.layouts; k.Layouts == "" {
+		k.Layouts = filepath.Join(o.Record.Ring.Dir, "layouts")
+	}
+	for _, list := range [][]workload.Selector{k.Workloads, k.PlaintextWorkloads} {
+		for i := range list {
+			for _, l := range list[i].Labels {
+				o.Labels = append(o.Labels, l.Name) // what is asked for must be known
+			}
+		}
+	}
+	o.Record.Keys = &k
+	return nil
+}
+
+// choose adds one rule: about a workload where it has the form FIELD=VALUE.
+func choose(processes *keys.Selector, workloads *[]workload.Selector, text string) error {
+	field, _, is := strings.Cut(text, "=")
+	if kind, _, colon := strings.Cut(field, ":"); !is || colon && kind != field {
+		if err := processes.Add(text); err != nil {
+			return fmt.Errorf("%w, or namespace=, pod=, workload=, container= or label= and a value", err)
+		}
+		return nil
+	}
+	var s workload.Selector
+	for part := range strings.SplitSeq(text, ",") {
+		field, value, _ := strings.Cut(part, "=")
+		if field == "process" || field == "cgroup" {
+			return fmt.Errorf("%s: want exe:, pid: or cgroup: for processes", field)
+		}
+		if err := s.Add(field, value); err != nil {
+			return err
+		}
+	}
+	*workloads = append(*workloads, s)
+	return nil
+}
