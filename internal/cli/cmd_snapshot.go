@@ -11,7 +11,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"time"
 
@@ -20,6 +19,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/internal/cli/policyflag"
 	"github.com/pcapsule/pcapsule/kfl"
 	"github.com/pcapsule/pcapsule/recorder/filter"
 	"github.com/pcapsule/pcapsule/recorder/ring"
@@ -33,9 +33,9 @@ const told = 5
 
 type snapshotFlags struct {
 	bundleFlags
-	last           time.Duration
-	namespace, pod string
-	kfl            string
+	last  time.Duration
+	owner policyflag.Owner
+	kfl   string
 }
 
 func (e *env) cmdSnapshot() *cobra.Command {
@@ -48,8 +48,8 @@ seal what it has and goes on; the segments of the time are held, so that retenti
 and let go when the bundle is there.
 
 The bundle has whole segments, which can be checked against the ring's seals; its tables have
-the packets of the time only. With --filter, or a KFL condition on calls (also --namespace or
---pod), it has one derived capture instead: the packets that match, or those of calls that
+the packets of the time only. With --filter, or a KFL condition on calls (also --namespace,
+--pod and their like), it has one derived capture instead: the packets that match, or those of calls that
 match with their connections up to there. Its section header names the segments it is of.`,
 		Example: `  pcapsule snapshot /var/lib/pcapsule --last 10m -o incident.pcapsule
   pcapsule snapshot /var/lib/pcapsule --from 2026-01-31T14:15:00Z --to 2026-01-31T14:20:00Z -o five-minutes.pcapsule
@@ -65,34 +65,28 @@ match with their connections up to there. Its section header names the segments 
 	fl.StringVar(&f.from, "from", "", "packets from this time on (RFC 3339)")
 	fl.StringVar(&f.to, "to", "", "packets up to this time (RFC 3339)")
 	fl.StringVar(&f.filter, "filter", "", "only packets that match this expression, as for tcpdump")
-	fl.StringVar(&f.namespace, "namespace", "", "only calls from or to this Kubernetes namespace")
-	fl.StringVar(&f.pod, "pod", "", "only calls from or to this pod")
+	f.owner.Define(fl, "only calls from or to")
 	f.shared(fl)
 	return c
 }
-
-// kubeName is a name of Kubernetes; it stands in KFL as it is.
-var kubeName = regexp.MustCompile(`^[A-Za-z0-9]([-.A-Za-z0-9]{0,251}[A-Za-z0-9])?$`)
 
 // condition makes one of the flags and the argument that choose calls.
 func (f *snapshotFlags) condition(args []string) error {
 	if len(args) > 1 {
 		f.kfl = args[1]
 	}
-	var all []string
-	for _, x := range []struct{ flag, column, value string }{{"namespace", "namespace", f.namespace}, {"pod", "pod", f.pod}} {
-		if x.value == "" {
-			continue
-		}
-		if !kubeName.MatchString(x.value) {
-			return usagef("--%s %q: want a name as Kubernetes has them", x.flag, x.value)
-		}
-		all = append(all, fmt.Sprintf(`(src.%s == "%s" || dst.%s == "%s")`, x.column, x.value, x.column, x.value))
+	who, err := f.owner.Selector()
+	if err != nil {
+		return usagef("%v", err)
 	}
-	if len(all) > 0 && f.kfl != "" {
-		return usagef("a KFL condition excludes --namespace and --pod: put them into it")
+	text, err := ownerKFL(&who)
+	if err != nil {
+		return usagef("%v", err)
 	}
-	f.kfl = cmp.Or(f.kfl, strings.Join(all, " && "))
+	if text != "" && f.kfl != "" {
+		return usagef("a KFL condition excludes --namespace, --pod and their like: put them into it")
+	}
+	f.kfl = cmp.Or(f.kfl, text)
 	return nil
 }
 
