@@ -33,6 +33,9 @@ const sendEnv = "PCAPSULE_AGENT_TEST_SEND"
 
 // TestMain plays a pod's process where it is asked to.
 func TestMain(m *testing.M) {
+	if page := os.Getenv(talkEnv); page != "" {
+		talkTLS(page)
+	}
 	if to := os.Getenv(sendEnv); to != "" {
 		c, err := net.Dial("udp", to)
 		if err != nil {
