@@ -116,10 +116,11 @@ const (
 	EventResetSent
 	EventResetReceived
 	EventDrop
+	EventMove // to another control group
 	eventKinds
 )
 
-var eventNames = [...]string{"", "exec", "fork", "exit", "oom_kill", "cgroup_make", "cgroup_remove", "tcp_state", "tcp_retransmit", "tcp_reset_sent", "tcp_reset_received", "packet_drop"}
+var eventNames = [...]string{"", "exec", "fork", "exit", "oom_kill", "cgroup_make", "cgroup_remove", "tcp_state", "tcp_retransmit", "tcp_reset_sent", "tcp_reset_received", "packet_drop", "move"}
 
 func (k EventKind) String() string {
 	if int(k) < len(eventNames) {
@@ -178,7 +179,7 @@ func (e *Event) Decode(b []byte) bool {
 		TGID: ne.Uint32(b[20:]), TID: ne.Uint32(b[24:]), Limited: ne.Uint32(b[28:]),
 	}
 	switch e.Kind {
-	case EventExec, EventFork, EventExit, EventOOM:
+	case EventExec, EventFork, EventExit, EventOOM, EventMove:
 		return e.process(b)
 	case EventCgroupMake, EventCgroupRemove:
 		if len(b) < eventSize+cgroupPath {

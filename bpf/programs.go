@@ -275,6 +275,7 @@ func tracepoints(processes, network bool) map[string]string {
 		m[recorderProgProcessFork] = "sched_process_fork"
 		m[recorderProgProcessExit] = "sched_process_exit"
 		m[recorderProgProcessOom] = "mark_victim"
+		m[recorderProgProcessMoved] = "cgroup_attach_task"
 		m[recorderProgCgroupMade] = "cgroup_mkdir"
 		m[recorderProgCgroupRemoved] = "cgroup_rmdir"
 	}

@@ -33,6 +33,7 @@ const (
 	recorderProgProcessExec      = "process_exec"
 	recorderProgProcessExit      = "process_exit"
 	recorderProgProcessFork      = "process_fork"
+	recorderProgProcessMoved     = "process_moved"
 	recorderProgProcessOom       = "process_oom"
 	recorderProgSocketBound4     = "socket_bound4"
 	recorderProgSocketBound6     = "socket_bound6"
@@ -116,6 +117,7 @@ type recorderProgramSpecs struct {
 	ProcessExec      *ebpf.ProgramSpec `ebpf:"process_exec"`
 	ProcessExit      *ebpf.ProgramSpec `ebpf:"process_exit"`
 	ProcessFork      *ebpf.ProgramSpec `ebpf:"process_fork"`
+	ProcessMoved     *ebpf.ProgramSpec `ebpf:"process_moved"`
 	ProcessOom       *ebpf.ProgramSpec `ebpf:"process_oom"`
 	SocketBound4     *ebpf.ProgramSpec `ebpf:"socket_bound4"`
 	SocketBound6     *ebpf.ProgramSpec `ebpf:"socket_bound6"`
@@ -240,6 +242,7 @@ type recorderPrograms struct {
 	ProcessExec      *ebpf.Program `ebpf:"process_exec"`
 	ProcessExit      *ebpf.Program `ebpf:"process_exit"`
 	ProcessFork      *ebpf.Program `ebpf:"process_fork"`
+	ProcessMoved     *ebpf.Program `ebpf:"process_moved"`
 	ProcessOom       *ebpf.Program `ebpf:"process_oom"`
 	SocketBound4     *ebpf.Program `ebpf:"socket_bound4"`
 	SocketBound6     *ebpf.Program `ebpf:"socket_bound6"`
@@ -270,6 +273,7 @@ func (p *recorderPrograms) Close() error {
 		p.ProcessExec,
 		p.ProcessExit,
 		p.ProcessFork,
+		p.ProcessMoved,
 		p.ProcessOom,
 		p.SocketBound4,
 		p.SocketBound6,

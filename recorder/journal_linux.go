@@ -180,7 +180,7 @@ func (r *recording) event(e *bpf.Event) {
 		return
 	case bpf.EventCgroupRemove:
 		return
-	case bpf.EventFork:
+	case bpf.EventFork, bpf.EventMove:
 		r.processes.take(e)
 		return
 	case bpf.EventExec, bpf.EventExit, bpf.EventOOM:
@@ -380,9 +380,12 @@ func (r *recording) socketLine(s *socket) {
 		r.peers.saw(s.remote.Addr(), s.last, r.lanes[0].file)
 	}
 	for i := range s.n {
-		if p := r.processes.of(s.spans[i].tgid, s.spans[i].from); p != nil && p.told != s.face.lane.file {
-			p.told = s.face.lane.file
-			r.journal.owner(s.face.lane, r.describe(p))
+		// It may have begun another program or moved to another control group in between.
+		for _, at := range [...]int64{s.spans[i].from, s.spans[i].to} {
+			if p := r.processes.of(s.spans[i].tgid, at); p != nil && p.told != s.face.lane.file {
+				p.told = s.face.lane.file
+				r.journal.owner(s.face.lane, r.describe(p))
+			}
 		}
 	}
 	l := s.face.lane

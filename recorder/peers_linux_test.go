@@ -64,7 +64,7 @@ func TestPeersLines(t *testing.T) {
 		}
 		p.work(now, false)
 	}
-	want := "a 00; a 00 25; b 30"
+	want := "a 00; b 30; a 00 25"
 	got := strings.Join(lines, "; ")
 	if got != want {
 		t.Errorf("told %q, want %q", got, want)

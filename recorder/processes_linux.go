@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -73,6 +74,15 @@ func (t *processes) take(e *bpf.Event) *process {
 		p.args, p.cut = arguments(e.Args, int(e.ArgsLen) > len(e.Args))
 		t.put(p)
 		return p
+	case bpf.EventMove:
+		old := t.by[e.TGID]
+		if old == nil || old.cgroup == e.Cgroup || old.to != 0 {
+			return old
+		}
+		p := *old // the same program, in another group from now on
+		p.from, p.cgroup, p.told, p.before = at, e.Cgroup, 0, nil
+		t.put(&p)
+		return &p
 	case bpf.EventExit:
 		p := t.by[e.TGID]
 		if p == nil {
@@ -109,7 +119,7 @@ func arguments(raw []byte, cut bool) ([]string, bool) {
 }
 
 // scan learns who runs already. What has ended in between is left out.
-func (t *processes) scan() {
+func (t *processes) scan(root string) {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
 		return // events tell of new ones
@@ -138,6 +148,7 @@ func (t *processes) scan() {
 		parent, _ := strconv.ParseUint(fields[1], 10, 32)
 		start, _ := strconv.ParseInt(fields[19], 10, 64)
 		p := &process{pid: uint32(pid), parent: uint32(parent), start: t.clock.utcBoot(uint64(start * ticks)), uid: -1, name: clean(string(stat[open+1:end]), 64)}
+		p.cgroup = groupOf("/proc/"+d.Name()+"/cgroup", root)
 		var st = statusUID("/proc/" + d.Name() + "/status")
 		p.uid = st
 		if exe, err := os.Readlink("/proc/" + d.Name() + "/exe"); err == nil {
@@ -152,6 +163,21 @@ func (t *processes) scan() {
 
 // userHz is the unit of times in /proc/PID/stat; it is the same on every system.
 const userHz = 100
+
+// groupOf is the control group that a process is in, 0 where it is not told.
+func groupOf(file, root string) uint64 {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(b)) {
+		if path, ok := strings.CutPrefix(strings.TrimSpace(line), "0::"); ok {
+			id, _ := inode(filepath.Join(root, path))
+			return id
+		}
+	}
+	return 0
+}
 
 func statusUID(path string) int64 {
 	b, err := os.ReadFile(path)

@@ -1,7 +1,6 @@
 package recorder
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -28,71 +27,6 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// TestOwners plays scenes in which it is known who owned each socket.
-func TestOwners(t *testing.T) {
-	for _, name := range []string{"single", "single6", "prefork", "passed", "noaddress", "sent", "older", "older6", "udp"} {
-		t.Run(name, func(t *testing.T) {
-			s := newStage(t, "scene "+name)
-			out := filepath.Join(t.TempDir(), "out.pcapng")
-			var facts []truth
-			record(t, Options{File: out, Cgroup: s.cgroup}, func() { facts = s.play() })
-			packets, owners := readAll(t, out), readOwners(t, strings.TrimSuffix(out, ".pcapng")+".owners.jsonl")
-			if len(facts) < 2 {
-				t.Fatalf("the scene told of %d sockets", len(facts))
-			}
-			for _, fact := range facts {
-				checkOwner(t, fact, packets, owners)
-			}
-			for _, l := range owners {
-				if l.PID != 0 && (l.Name == "" || l.Exe == "" || l.UID == nil) {
-					t.Errorf("process without its facts: %+v", l)
-				}
-			}
-		})
-	}
-}
-
-func checkOwner(t *testing.T, fact truth, packets []seen, owners []ownerLine) {
-	t.Helper()
-	local, remote, _ := strings.Cut(fact.Local, " ")
-	sent := 0
-	for _, p := range packets {
-		if p.local != local || remote != "" && p.remote != remote {
-			continue
-		}
-		if payload := payloadLen(p.ip); !p.out || payload == 0 {
-			continue
-		}
-		sent++
-		if int(p.pid) != fact.PID || p.tid == 0 {
-			t.Errorf("data of %s names process %d, want %d", fact.Local, p.pid, fact.PID)
-		}
-	}
-	if sent == 0 {
-		t.Errorf("%s sent no data", fact.Local)
-	}
-	found := false
-	for _, l := range owners {
-		if l.Socket == "" || l.Local != local || remote != "" && l.Remote != remote {
-			continue
-		}
-		for _, o := range l.Owners {
-			if o.Kind == fact.Kind {
-				found = found || o.PID == fact.PID
-				if o.PID != fact.PID {
-					t.Errorf("%s: %s is %d, want %d", fact.Local, o.Kind, o.PID, fact.PID)
-				}
-				if o.Process == "" {
-					t.Errorf("%s: nothing known of process %d", fact.Local, o.PID)
-				}
-			}
-		}
-	}
-	if !found {
-		t.Errorf("no line says that %d was the %s of %s: %+v", fact.PID, fact.Kind, fact.Local, owners)
-	}
-}
-
 func payloadLen(ip []byte) int {
 	at, next := 40, ip[6]
 	if ip[0]>>4 == 4 {
@@ -102,87 +36,6 @@ func payloadLen(ip []byte) int {
 		return len(ip) - at - int(ip[at+12]>>4)*4
 	}
 	return len(ip) - at - 8
-}
-
-// TestBytesAndDirections compares a recording with tcpdump's of the same loopback.
-func TestBytesAndDirections(t *testing.T) {
-	tcpdump, err := exec.LookPath("tcpdump")
-	if err != nil {
-		t.Skip("needs tcpdump")
-	}
-	s := newStage(t, "scene prefork")
-	dir := t.TempDir()
-	raw, out := filepath.Join(dir, "raw.pcap"), filepath.Join(dir, "out.pcapng")
-	dump := exec.Command("nsenter", fmt.Sprintf("--net=/proc/%d/ns/net", s.pid), tcpdump, "-Z", "root", "--immediate-mode", "-B", "65536", "-U", "-s", "65535", "-i", "lo", "-w", raw)
-	stderr, err := dump.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := dump.Start(); err != nil {
-		t.Fatal(err)
-	}
-	said := bufio.NewReader(stderr)
-	if _, err := said.ReadString('\n'); err != nil { // listening on lo
-		t.Fatal(err)
-	}
-	stats := record(t, Options{File: out, Cgroup: s.cgroup}, func() {
-		s.play()
-		for size, same := int64(0), 0; same < 10; same++ { // tcpdump may be slower than we are
-			time.Sleep(50 * time.Millisecond)
-			if info, err := os.Stat(raw); err == nil && info.Size() != size {
-				size, same = info.Size(), 0
-			}
-		}
-		if err := dump.Process.Signal(os.Interrupt); err != nil {
-			t.Error(err)
-		}
-		text, _ := io.ReadAll(said)
-		dump.Wait()
-		t.Logf("tcpdump: %s", text)
-	})
-	f, err := os.Open(raw)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	r, err := pcapng.NewReader(f, pcapng.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := map[string]int{}
-	total := 0
-	for b := (pcapng.Batch{}); ; {
-		err := r.Next(&b)
-		for _, p := range b.Packets {
-			want[string(p.Data[14:])]++
-			total++
-		}
-		if err != nil {
-			break
-		}
-	}
-	in, sent := 0, 0
-	last := int64(0)
-	for _, p := range readAll(t, out) {
-		if p.Time < last {
-			t.Errorf("packet at %d comes after one at %d", p.Time, last)
-		}
-		last = p.Time
-		if now := time.Now().UnixNano(); p.Time > now || p.Time < now-60e9 {
-			t.Errorf("packet at %d, now it is %d", p.Time, now)
-		}
-		if p.out {
-			sent++
-			continue
-		}
-		in++
-		if want[string(p.ip)]--; want[string(p.ip)] < 0 {
-			t.Errorf("tcpdump has no packet %x, number %d", p.ip[:min(len(p.ip), 60)], in+sent)
-		}
-	}
-	if in != total || sent != total || stats.Delivered != uint64(in+sent) || total < 30 {
-		t.Errorf("%d packets in, %d out, tcpdump saw %d", in, sent, total)
-	}
 }
 
 // TestFloodBalances drowns a ring buffer of the smallest size: every packet is in the

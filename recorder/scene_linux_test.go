@@ -30,16 +30,23 @@ const roleEnv = "PCAPSULE_TEST_ROLE"
 type truth struct {
 	Local string `json:"local"`
 	PID   int    `json:"pid"`
-	Kind  string `json:"kind"` // which knowledge is wanted at least
+	Kind  string `json:"kind"`           // which knowledge is wanted at least
+	TID   int    `json:"tid,omitempty"`  // of all data, where the scene knows it
+	Also  []int  `json:"also,omitempty"` // who may own what is no data: a parent that accepted
+	Gone  bool   `json:"gone,omitempty"` // it had ended before its last data left
 }
 
 var telling sync.Mutex
 
 func tell(local net.Addr, kind string) {
+	tellAll(os.Stdout, truth{Local: local.String(), PID: os.Getpid(), Kind: kind})
+}
+
+func tellAll(to *os.File, t truth) {
 	telling.Lock()
 	defer telling.Unlock()
-	text, _ := json.Marshal(truth{local.String(), os.Getpid(), kind})
-	fmt.Printf("%s\n", text)
+	text, _ := json.Marshal(t)
+	fmt.Fprintf(to, "%s\n", text)
 }
 
 func must[T any](v T, err error) T {
@@ -92,6 +99,12 @@ func play() {
 		serveOne(must(net.FileConn(os.NewFile(uintptr(fds[0]), "connection"))), "writer")
 	case "flood":
 		flood(arg, 1000)
+	case "inetd", "gone", "moved", "slow", "datagrams":
+		more(name, arg)
+	case "uring":
+		uringServe(arg)
+	case "events":
+		eventPart(arg)
 	case "small":
 		flood(arg, 36)
 	case "say", "hear", "send":
@@ -197,7 +210,7 @@ func scene(name string, wait func()) {
 		<-done
 	case "udp":
 		wait()
-		a := must(net.ListenPacket("udp4", "127.0.0.1:0"))
+		a := must(net.ListenPacket("udp"+network[3:], addr))
 		c := child("client udp "+a.LocalAddr().String(), nil)
 		buf := make([]byte, 100)
 		for range 3 {
@@ -207,6 +220,11 @@ func scene(name string, wait func()) {
 		}
 		tell(a.LocalAddr(), "writer")
 		c.Wait()
+	case "inetd", "threads", "forked", "gone", "moved", "shared", "uring", "uringpoll", "unix":
+		moreScene(strings.TrimSuffix(name, "6"), network, addr, wait)
+	case "events":
+		wait()
+		eventScene()
 	case "idle": // a child floods on request
 		wait()
 	case "refused": // nobody listens there
@@ -225,7 +243,7 @@ func scene(name string, wait func()) {
 // client connects, asks and reads the answer.
 func client(arg string) {
 	if addr, ok := strings.CutPrefix(arg, "udp "); ok {
-		c := must(net.Dial("udp4", addr))
+		c := must(net.Dial("udp", addr))
 		buf := make([]byte, 100)
 		for range 3 {
 			must(c.Write([]byte("question")))
@@ -249,10 +267,7 @@ func serveOne(c net.Conn, kind string) {
 	must(io.ReadAll(c))
 	must(c.Write([]byte(strings.Repeat("answer ", 2000))))
 	// Both ends of a connection to a server of many share the local address.
-	telling.Lock()
-	text, _ := json.Marshal(truth{c.LocalAddr().String() + " " + c.RemoteAddr().String(), os.Getpid(), kind})
-	fmt.Printf("%s\n", text)
-	telling.Unlock()
+	tellAll(os.Stdout, truth{Local: c.LocalAddr().String() + " " + c.RemoteAddr().String(), PID: os.Getpid(), Kind: kind, Also: []int{os.Getppid()}})
 	c.Close()
 }
 

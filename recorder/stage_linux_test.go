@@ -39,6 +39,21 @@ func newStage(t testing.TB, role string) *stage {
 	if err := os.Mkdir(s.cgroup, 0o755); err != nil {
 		t.Skip("needs CAP_BPF and a writable control group: ", err)
 	}
+	t.Cleanup(func() {
+		for range 100 { // its children end with it
+			if os.Remove(s.cgroup) == nil {
+				return
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+	})
+	return startStage(t, role, s.cgroup, syscall.CLONE_NEWNET)
+}
+
+// startStage starts a part in a control group that is there.
+func startStage(t testing.TB, role, cgroup string, namespaces uintptr) *stage {
+	t.Helper()
+	s := &stage{t: t, cgroup: cgroup}
 	dir, err := os.Open(s.cgroup)
 	if err != nil {
 		t.Fatal(err)
@@ -47,7 +62,7 @@ func newStage(t testing.TB, role string) *stage {
 	s.cmd = exec.Command("/proc/self/exe")
 	s.cmd.Env = append(os.Environ(), roleEnv+"="+role)
 	s.cmd.Stderr = os.Stderr
-	s.cmd.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(dir.Fd()), Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(dir.Fd()), Cloneflags: namespaces, Pdeathsig: syscall.SIGKILL}
 	if s.in, err = s.cmd.StdinPipe(); err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +72,6 @@ func newStage(t testing.TB, role string) *stage {
 	}
 	s.out = bufio.NewScanner(out)
 	if err := s.cmd.Start(); errors.Is(err, os.ErrPermission) {
-		os.Remove(s.cgroup)
 		t.Skip("needs CAP_BPF and CAP_SYS_ADMIN: ", err)
 	} else if err != nil {
 		t.Fatal(err)
@@ -67,12 +81,6 @@ func newStage(t testing.TB, role string) *stage {
 		s.cmd.Process.Kill()
 		os.WriteFile(filepath.Join(s.cgroup, "cgroup.kill"), []byte("1"), 0) // and its children
 		s.cmd.Wait()
-		for range 100 { // its children end with it
-			if os.Remove(s.cgroup) == nil {
-				return
-			}
-			time.Sleep(20 * time.Millisecond)
-		}
 	})
 	if strings.HasPrefix(role, "scene ") && (!s.out.Scan() || s.out.Text() != "ready") {
 		t.Fatalf("scene did not begin: %q", s.out.Text())
@@ -81,7 +89,10 @@ func newStage(t testing.TB, role string) *stage {
 }
 
 // run starts another part in a control group below the stage's, or its own, and its network.
-func (s *stage) run(cgroup, role string) {
+func (s *stage) run(cgroup, role string) { s.runTold(cgroup, role) }
+
+// runTold is run for a part that tells what it did.
+func (s *stage) runTold(cgroup, role string) (all []truth) {
 	s.t.Helper()
 	dir, err := os.Open(cgroup)
 	if err != nil {
@@ -91,9 +102,18 @@ func (s *stage) run(cgroup, role string) {
 	c := exec.Command(mustLook(s.t, "nsenter"), fmt.Sprintf("--net=/proc/%d/ns/net", s.pid), must(os.Executable()))
 	c.Env = append(os.Environ(), roleEnv+"="+role)
 	c.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(dir.Fd())}
-	if text, err := c.CombinedOutput(); err != nil {
+	text, err := c.CombinedOutput()
+	if err != nil {
 		s.t.Fatalf("%v: %s", err, text)
 	}
+	for line := range strings.Lines(string(text)) {
+		var x truth
+		if err := json.Unmarshal([]byte(line), &x); err != nil {
+			s.t.Fatalf("%q: %v", line, err)
+		}
+		all = append(all, x)
+	}
+	return all
 }
 
 // play lets the scene go on and returns what its parts did.
@@ -133,6 +153,12 @@ func record(t testing.TB, o Options, during func()) Stats {
 		ended <- result{s, err}
 	}()
 	var r result
+	over := false
+	defer func() {
+		if cancel(); !over { // during ended the test
+			<-ended
+		}
+	}()
 	select {
 	case s := <-started:
 		for name, err := range s.Missing {
@@ -144,6 +170,7 @@ func record(t testing.TB, o Options, during func()) Stats {
 		r = <-ended
 	case r = <-ended:
 	}
+	over = true
 	var right *PrivilegeError
 	if errors.As(r.err, &right) {
 		t.Skip("needs CAP_BPF: ", r.err)
@@ -229,6 +256,7 @@ type ownerLine struct {
 	UID     *int
 	Local   string
 	Remote  string
+	Cgroup  string
 	Owners  []struct {
 		PID     int
 		TID     int

@@ -183,6 +183,29 @@ int process_oom(struct bpf_raw_tracepoint_args *ctx)
 	return 0;
 }
 
+SEC("raw_tp/cgroup_attach_task")
+int process_moved(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct cgroup *to = (void *)ctx->args[0];
+	struct task_struct *task = (void *)ctx->args[2];
+	struct event_counters *c;
+	struct process_event *p;
+
+	if (BPF_CORE_READ(to, root, hierarchy_id) || BPF_CORE_READ(task, pid) != BPF_CORE_READ(task, tgid))
+		return 0; /* version 1, or a thread */
+	c = counted(EVENT_MOVE);
+	p = bpf_ringbuf_reserve(&events, sizeof(*p), 0);
+	if (!p) {
+		if (c)
+			ADD(c->failed, 1);
+		return 0;
+	}
+	describe(p, task, EVENT_MOVE);
+	p->e.cgroup = BPF_CORE_READ(to, kn, id);
+	bpf_ringbuf_submit(p, BPF_RB_NO_WAKEUP);
+	return 0;
+}
+
 static __always_inline int cgroup_changed(struct bpf_raw_tracepoint_args *ctx, u32 kind)
 {
 	struct cgroup *cgroup = (void *)ctx->args[0];
@@ -220,11 +243,21 @@ int cgroup_removed(struct bpf_raw_tracepoint_args *ctx)
 	return cgroup_changed(ctx, EVENT_CGROUP_REMOVE);
 }
 
+/* full tells sockets from the small stand-ins of half-open and closed connections. */
+static __always_inline bool full(const struct sock *sk)
+{
+	u8 state = BPF_CORE_READ(sk, __sk_common.skc_state);
+
+	return state != 6 && state != 12; /* TIME_WAIT, NEW_SYN_RECV */
+}
+
 static __always_inline void endpoints(struct net_event *x, const struct sock *sk)
 {
 	x->family = BPF_CORE_READ(sk, __sk_common.skc_family);
 	x->protocol = BPF_CORE_READ(sk, sk_protocol);
 	x->local_port = BPF_CORE_READ(sk, __sk_common.skc_num);
+	if (!x->local_port && full(sk)) /* it was given back before the socket was told to be closed */
+		x->local_port = __builtin_bswap16(BPF_CORE_READ((const struct inet_sock *)sk, inet_sport));
 	x->remote_port = __builtin_bswap16(BPF_CORE_READ(sk, __sk_common.skc_dport));
 	x->cookie = BPF_CORE_READ(sk, __sk_common.skc_cookie.counter);
 	if (x->family == AF_INET6) {
@@ -234,14 +267,6 @@ static __always_inline void endpoints(struct net_event *x, const struct sock *sk
 		*(u32 *)x->local = BPF_CORE_READ(sk, __sk_common.skc_rcv_saddr);
 		*(u32 *)x->remote = BPF_CORE_READ(sk, __sk_common.skc_daddr);
 	}
-}
-
-/* full tells sockets from the small stand-ins of half-open and closed connections. */
-static __always_inline bool full(const struct sock *sk)
-{
-	u8 state = BPF_CORE_READ(sk, __sk_common.skc_state);
-
-	return state != 6 && state != 12; /* TIME_WAIT, NEW_SYN_RECV */
 }
 
 static __always_inline struct net_event *network(u32 kind)
@@ -316,35 +341,52 @@ int tcp_reset_received(struct bpf_raw_tracepoint_args *ctx)
 	return tcp_event((void *)ctx->args[0], EVENT_RESET_RECEIVED, 0);
 }
 
+/* The kernel's own copy of a packet. */
+struct copied {
+	unsigned char *ip;
+	u32 len;
+};
+
+static __always_inline int peek(struct copied *from, u32 at, void *to, u32 n)
+{
+	if (at + n > from->len)
+		return -1;
+	return bpf_probe_read_kernel(to, n, from->ip + at);
+}
+
+LAYERS(layers_of_copy, struct copied *, peek)
+
 /* addresses reads both ends from a packet that the machine received. */
 static __always_inline void addresses(struct net_event *x, struct sk_buff *skb)
 {
-	unsigned char *ip = BPF_CORE_READ(skb, head) + BPF_CORE_READ(skb, network_header);
-	u8 first = 0, protocol = 0;
+	unsigned char *head = BPF_CORE_READ(skb, head);
+	u32 network = BPF_CORE_READ(skb, network_header);
+	u32 data = BPF_CORE_READ(skb, data) - head;
+	struct copied packet = {};
+	struct layers l = {};
 	u16 ports[2] = {};
-	u32 at;
 
 	x->len = BPF_CORE_READ(skb, len);
-	bpf_probe_read_kernel(&first, 1, ip);
-	if (first >> 4 == 4) {
+	packet.ip = head + network;
+	/* A program that handles the transport has moved the packet's beginning. */
+	packet.len = x->len + (data > network ? data - network : 0);
+	layers_of_copy(&packet, &l);
+	if (l.version == 4) {
 		x->family = AF_INET;
-		bpf_probe_read_kernel(&protocol, 1, ip + 9);
-		bpf_probe_read_kernel(x->remote, 4, ip + 12);
-		bpf_probe_read_kernel(x->local, 4, ip + 16);
-		at = (first & 15) * 4;
-	} else if (first >> 4 == 6) {
+		peek(&packet, 12, x->remote, 4);
+		peek(&packet, 16, x->local, 4);
+	} else if (l.version == 6) {
 		x->family = AF_INET6;
-		bpf_probe_read_kernel(&protocol, 1, ip + 6);
-		bpf_probe_read_kernel(x->remote, 16, ip + 8);
-		bpf_probe_read_kernel(x->local, 16, ip + 24);
-		at = 40;
+		peek(&packet, 8, x->remote, 16);
+		peek(&packet, 24, x->local, 16);
 	} else {
 		return;
 	}
-	x->protocol = protocol;
-	if (protocol != IPPROTO_TCP && protocol != IPPROTO_UDP)
+	if (l.cut)
 		return;
-	bpf_probe_read_kernel(ports, 4, ip + at);
+	x->protocol = l.protocol;
+	if (l.fragment || (l.protocol != IPPROTO_TCP && l.protocol != IPPROTO_UDP) || peek(&packet, l.transport, ports, 4))
+		return;
 	x->remote_port = __builtin_bswap16(ports[0]);
 	x->local_port = __builtin_bswap16(ports[1]);
 }
@@ -367,6 +409,30 @@ int tcp_reset_sent(struct bpf_raw_tracepoint_args *ctx)
 	return 0;
 }
 
+/* whose_drop tells the socket of a packet, if it has one already or still. */
+static __always_inline void whose_drop(struct net_event *x, const struct sock *sk)
+{
+	u16 family, port;
+	u8 both[16];
+
+	if (!sk || !full(sk))
+		return;
+	family = BPF_CORE_READ(sk, __sk_common.skc_family);
+	if (family != AF_INET && family != AF_INET6)
+		return;
+	x->cookie = BPF_CORE_READ(sk, __sk_common.skc_cookie.counter);
+	x->e.cgroup = BPF_CORE_READ(sk, sk_cgrp_data.cgroup, kn, id);
+	port = BPF_CORE_READ(sk, __sk_common.skc_num);
+	/* On its way out the packet's source is this machine's end. */
+	if (x->remote_port != port || x->local_port == port)
+		return;
+	__builtin_memcpy(both, x->remote, 16);
+	__builtin_memcpy(x->remote, x->local, 16);
+	__builtin_memcpy(x->local, both, 16);
+	x->remote_port = x->local_port;
+	x->local_port = port;
+}
+
 SEC("raw_tp/kfree_skb")
 int packet_dropped(struct bpf_raw_tracepoint_args *ctx)
 {
@@ -385,6 +451,7 @@ int packet_dropped(struct bpf_raw_tracepoint_args *ctx)
 		return 0;
 	addresses(x, skb);
 	x->before = reason;
+	whose_drop(x, BPF_CORE_READ(skb, sk));
 	bpf_ringbuf_submit(x, BPF_RB_NO_WAKEUP);
 	return 0;
 }

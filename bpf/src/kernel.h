@@ -212,6 +212,7 @@ struct sock {
 
 struct inet_sock {
 	struct sock sk;
+	__be16 inet_sport;
 } RELOCATED;
 
 struct inet_connection_sock {
@@ -228,6 +229,7 @@ struct sk_buff {
 	__be16 protocol;
 	__u16 network_header;
 	unsigned char *head;
+	unsigned char *data;
 } RELOCATED;
 
 struct socket {

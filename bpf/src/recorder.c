@@ -7,6 +7,7 @@
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_core_read.h>
 #include "packets.h"
+#include "layers.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -14,23 +15,24 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 #define AF_INET 2
 #define AF_INET6 10
-#define IPPROTO_TCP 6
-#define IPPROTO_UDP 17
 #define TCP_LISTEN 10
 #define SOCK_DGRAM 2
 #define SOCK_RAW 3
 #define PF_KTHREAD 0x00200000
 
 /* Set before loading. */
-const volatile u32 snap = 0xffffffff;
-const volatile u8 headers_only = 0;
-const volatile u8 filtering = 0;
-const volatile u8 owning = 0;
-const volatile u32 own_tgid = 0;
-const volatile u64 own_cgroup = 0;
-const volatile u64 wake_at = 8 << 20; /* bytes waiting */
-const volatile u64 wake_every = 500000; /* ns; a wake-up costs more than many packets */
-const volatile u32 events_a_second = 1000; /* of one kind, for kinds that traffic drives */
+#ifndef SETTING
+#define SETTING const volatile
+#endif
+SETTING u32 snap = 0xffffffff;
+SETTING u8 headers_only = 0;
+SETTING u8 filtering = 0;
+SETTING u8 owning = 0;
+SETTING u32 own_tgid = 0;
+SETTING u64 own_cgroup = 0;
+SETTING u64 wake_at = 8 << 20; /* bytes waiting */
+SETTING u64 wake_every = 500000; /* ns; a wake-up costs more than many packets */
+SETTING u32 events_a_second = 1000; /* of one kind, for kinds that traffic drives */
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
@@ -80,6 +82,7 @@ struct cooked {
  * accept asks the filter. Its body is replaced when a filter is loaded; both arguments
  * must stay in use until then.
  */
+#ifndef ACCEPT
 static __attribute__((noinline)) int accept(struct __sk_buff *skb, struct cooked *link)
 {
 	int yes = 1;
@@ -87,6 +90,9 @@ static __attribute__((noinline)) int accept(struct __sk_buff *skb, struct cooked
 	asm volatile("" : "+r"(yes) : "r"(skb), "r"(link) : "memory");
 	return yes;
 }
+#else
+static int accept(struct __sk_buff *skb, struct cooked *link);
+#endif
 
 static __always_inline void remember_loss(u64 cgroup)
 {
@@ -118,47 +124,30 @@ static __always_inline u32 told_losses(u64 cgroup)
 	return lost > 0xffffffff ? 0xffffffff : lost;
 }
 
+LAYERS(layers_of, struct __sk_buff *, bpf_skb_load_bytes)
+
 /* Length of network and transport headers, for headers only. */
 static __always_inline u32 headers(struct __sk_buff *skb)
 {
-	u8 first = 0, next = 0, len = 0;
-	u32 at;
+	struct layers l = {};
+	u8 len = 0;
 
-	if (bpf_skb_load_bytes(skb, 0, &first, 1))
+	layers_of(skb, &l);
+	if (!l.version)
 		return 128;
-	if (first >> 4 == 4) {
-		at = (first & 15) * 4;
-		if (bpf_skb_load_bytes(skb, 9, &next, 1))
-			return at;
-	} else if (first >> 4 == 6) {
-		u8 ext[2];
-
-		at = 40;
-		if (bpf_skb_load_bytes(skb, 6, &next, 1))
-			return at;
-#pragma unroll
-		for (int i = 0; i < 6; i++) {
-			if (next != 0 && next != 43 && next != 44 && next != 60 && next != 51)
-				break;
-			if (bpf_skb_load_bytes(skb, at, ext, 2))
-				return at;
-			at += next == 44 ? 8 : next == 51 ? (ext[1] + 2) * 4 : (ext[1] + 1) * 8;
-			next = ext[0];
-		}
-	} else {
-		return 128;
-	}
-	switch (next) {
+	if (l.cut || l.fragment)
+		return l.transport;
+	switch (l.protocol) {
 	case IPPROTO_TCP:
-		if (bpf_skb_load_bytes(skb, at + 12, &len, 1))
-			return at + 20;
-		return at + (len >> 4) * 4;
+		if (bpf_skb_load_bytes(skb, l.transport + 12, &len, 1))
+			return l.transport + 20;
+		return l.transport + (len >> 4) * 4;
 	case IPPROTO_UDP:
-	case 1:
-	case 58:
-		return at + 8;
+	case IPPROTO_ICMP:
+	case IPPROTO_ICMPV6:
+		return l.transport + 8;
 	}
-	return at;
+	return l.transport;
 }
 
 /* user tells that the current task is somebody's program, not one of the kernel's own. */

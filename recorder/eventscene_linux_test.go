@@ -1,0 +1,304 @@
+package recorder
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/parquet-go/parquet-go"
+	"golang.org/x/sys/unix"
+
+	"github.com/pcapsule/pcapsule/exporter"
+)
+
+// eventPart acts a part of TestEventsOfEachKind.
+func eventPart(arg string) {
+	name, rest, _ := strings.Cut(arg, " ")
+	switch name {
+	case "exit": // with a code
+		code := must(strconv.Atoi(rest))
+		os.Exit(code)
+	case "wait":
+		time.Sleep(time.Minute)
+	case "eat": // memory, more than its group may have
+		must(0, os.WriteFile(filepath.Join(rest, "cgroup.procs"), fmt.Append(nil, os.Getpid()), 0))
+		for {
+			b := must(unix.Mmap(-1, 0, 1<<20, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE|unix.MAP_POPULATE))
+			_ = b
+		}
+	case "reset": // connects, and resets the connection or is reset
+		c := must(net.Dial("tcp4", rest)).(*net.TCPConn)
+		must(c.Write([]byte("question")))
+		_, err := c.Read(make([]byte, 10))
+		tellAll(os.Stdout, truth{Local: c.LocalAddr().String(), PID: os.Getpid(), Kind: fmt.Sprint("reset ", errors.Is(err, unix.ECONNRESET))})
+	case "lose": // a server whose client's packets are thrown away for a while
+		l := must(net.Listen("tcp4", "127.0.0.1:7199"))
+		c := must(net.Dial("tcp4", l.Addr().String())).(*net.TCPConn)
+		in := must(l.Accept())
+		nft := must(exec.LookPath("nft"))
+		rules := func(text string) {
+			run := exec.Command(nft, "-f", "-")
+			run.Stdin = strings.NewReader(text)
+			if said, err := run.CombinedOutput(); err != nil {
+				must(0, fmt.Errorf("%w: %s", err, said))
+			}
+		}
+		rules("table inet lose {\nchain in {\ntype filter hook input priority 0\ntcp dport 7199 drop\n}\nchain out {\ntype filter hook output priority 0\nudp dport 7198 drop\n}\n}\n")
+		must(c.Write([]byte("thrown away")))
+		u := must(net.Dial("udp4", "127.0.0.1:7198"))
+		u.Write([]byte("not even sent")) // the caller is told of it
+		time.Sleep(time.Second)          // some times the shortest pause before a segment is sent again
+		rules("delete table inet lose\n")
+		must(in.Read(make([]byte, 100))) // it came in the end
+		tellAll(os.Stdout, truth{Local: c.LocalAddr().String(), PID: os.Getpid(), Kind: "retransmit"})
+		tellAll(os.Stdout, truth{Local: u.LocalAddr().String(), PID: os.Getpid(), Kind: "unsent"})
+		c.Close()
+		in.Close()
+	}
+}
+
+// eventScene has something of each kind happen.
+func eventScene() {
+	failed := child("events exit 7", nil)
+	failed.Wait()
+	tellAll(os.Stdout, truth{PID: failed.Process.Pid, Kind: "exit 7"})
+	killed := child("events wait", nil)
+	must(0, killed.Process.Kill())
+	killed.Wait()
+	tellAll(os.Stdout, truth{PID: killed.Process.Pid, Kind: "killed"})
+
+	l := must(net.Listen("tcp4", "127.0.0.1:0")).(*net.TCPListener)
+	c := child("events reset "+l.Addr().String(), nil)
+	in := must(l.AcceptTCP())
+	must(in.Read(make([]byte, 100)))
+	must(0, in.SetLinger(0)) // closing it resets it
+	tellAll(os.Stdout, truth{Local: in.LocalAddr().String() + " " + in.RemoteAddr().String(), PID: os.Getpid(), Kind: "resets"})
+	in.Close()
+	c.Wait()
+	l.Close()
+
+	u := must(net.Dial("udp4", "127.0.0.1:9"))
+	must(u.Write([]byte("to nobody")))
+	tellAll(os.Stdout, truth{Local: u.LocalAddr().String(), PID: os.Getpid(), Kind: "nobody"})
+}
+
+// osEvent is a row of a bundle's os_events.
+type osEvent struct {
+	Event      string  `parquet:"event"`
+	PID        *int64  `parquet:"pid,optional"`
+	ExitCode   *int32  `parquet:"exit_code,optional"`
+	Signal     *int32  `parquet:"signal,optional"`
+	LocalIP    *string `parquet:"local_ip,optional"`
+	LocalPort  *int32  `parquet:"local_port,optional"`
+	RemoteIP   *string `parquet:"remote_ip,optional"`
+	RemotePort *int32  `parquet:"remote_port,optional"`
+	Before     *string `parquet:"state_before,optional"`
+	After      *string `parquet:"state_after,optional"`
+	Reason     *string `parquet:"reason,optional"`
+	Cgroup     *string `parquet:"cgroup,optional"`
+	Process    *string `parquet:"process,optional"`
+}
+
+// osEvents are the rows of a bundle made of a recording, one line each.
+func osEvents(t *testing.T, out string) (list []string) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "x.pcapsule")
+	if _, err := exporter.Run(t.Context(), []string{out}, path, exporter.Options{Release: "test", Repanic: true}); err != nil {
+		t.Fatal(err)
+	}
+	parts, err := filepath.Glob(filepath.Join(path, "data/tables/os_events/*.parquet"))
+	if err != nil || len(parts) == 0 {
+		t.Fatalf("no table of events: %v", err)
+	}
+	for _, part := range parts {
+		rows, err := parquet.ReadFile[osEvent](part)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range rows {
+			r := &rows[i]
+			list = append(list, fmt.Sprintf("%s pid=%d code=%d signal=%d %s:%d %s:%d %s>%s %s %s %s", r.Event, of(r.PID), of(r.ExitCode), of(r.Signal), of(r.LocalIP), of(r.LocalPort),
+				of(r.RemoteIP), of(r.RemotePort), of(r.Before), of(r.After), of(r.Reason), of(r.Cgroup), of(r.Process)))
+		}
+	}
+	return list
+}
+
+func of[T any](p *T) (v T) {
+	if p != nil {
+		v = *p
+	}
+	return v
+}
+
+// asLine is an event as osEvents has it.
+func (e *eventLine) asLine() string {
+	end := func(s string) string {
+		if s == "" {
+			return ":0"
+		}
+		return s
+	}
+	code := 0
+	if e.ExitCode != nil {
+		code = *e.ExitCode
+	}
+	return fmt.Sprintf("%s pid=%d code=%d signal=%d %s %s %s>%s %s %s %s", e.Kind, e.PID, code, e.Signal, end(e.Local), end(e.Remote), e.Before, e.After, e.Reason, e.Cgroup, e.Name)
+}
+
+// checkEvents wants an event that is as it should be, in the file and in the bundle.
+func checkEvents(t *testing.T, events []eventLine, rows []string, what string, is func(*eventLine) bool) {
+	t.Helper()
+	for i := range events {
+		e := &events[i]
+		if !is(e) {
+			continue
+		}
+		line := e.asLine()
+		for _, r := range rows {
+			if r == line {
+				return
+			}
+		}
+		t.Errorf("%s: os_events has no row %q", what, line)
+		return
+	}
+	t.Errorf("%s: no such event", what)
+	for i := range events {
+		t.Log(events[i].asLine())
+	}
+}
+
+// TestEventsOfEachKind has something of each kind happen in a control group and looks for it
+// in the events file and in the bundle, with the process or socket it happened to.
+func TestEventsOfEachKind(t *testing.T) {
+	s := newStage(t, "scene events")
+	out := filepath.Join(t.TempDir(), "out.pcapng")
+	var facts []truth
+	record(t, Options{File: out, RingBuffer: 4 << 20, Filter: "host 127.0.0.1"}, func() {
+		facts = s.play()
+		time.Sleep(50 * time.Millisecond)
+	})
+	events, rows := readEvents(t, out), osEvents(t, out)
+	group := "/" + filepath.Base(s.cgroup)
+	if len(facts) != 5 {
+		t.Fatalf("the scene told %+v", facts)
+	}
+	for _, f := range facts {
+		switch f.Kind {
+		case "exit 7":
+			checkEvents(t, events, rows, "exec", func(e *eventLine) bool {
+				return e.Kind == "exec" && e.PID == f.PID && e.Cgroup == group && len(e.Args) > 0
+			})
+			checkEvents(t, events, rows, "exit with a code", func(e *eventLine) bool {
+				return e.Kind == "exit" && e.PID == f.PID && e.ExitCode != nil && *e.ExitCode == 7 && e.Cgroup == group && e.Name != ""
+			})
+		case "killed":
+			checkEvents(t, events, rows, "exit by a signal", func(e *eventLine) bool {
+				return e.Kind == "exit" && e.PID == f.PID && e.ExitCode == nil && e.Signal == 9 && e.Cgroup == group
+			})
+		case "resets":
+			local, remote, _ := strings.Cut(f.Local, " ")
+			checkEvents(t, events, rows, "reset sent", func(e *eventLine) bool {
+				return e.Kind == "tcp_reset_sent" && e.Local == local && e.Remote == remote && e.Socket != "" && e.Cgroup == group
+			})
+			checkEvents(t, events, rows, "reset received", func(e *eventLine) bool {
+				return e.Kind == "tcp_reset_received" && e.Local == remote && e.Remote == local && e.Socket != "" && e.Cgroup == group
+			})
+			for _, state := range []struct{ before, after, local, remote string }{
+				{"close", "listen", local, "0.0.0.0:0"}, {"syn_sent", "established", remote, local}, {"syn_recv", "established", local, remote},
+				{"established", "close", remote, local}, {"listen", "close", local, "0.0.0.0:0"},
+			} {
+				checkEvents(t, events, rows, state.before+" to "+state.after, func(e *eventLine) bool {
+					return e.Kind == "tcp_state" && e.Before == state.before && e.After == state.after && e.Local == state.local && e.Remote == state.remote && e.Cgroup == group
+				})
+			}
+		case "nobody":
+			checkEvents(t, events, rows, "no socket", func(e *eventLine) bool {
+				return e.Kind == "packet_drop" && e.Reason == "NO_SOCKET" && e.Protocol == "udp" && e.Remote == f.Local && e.Local == "127.0.0.1:9"
+			})
+		case "reset true":
+		default:
+			t.Errorf("unexpected %+v", f)
+		}
+	}
+}
+
+// TestRetransmitsAndDrops throws packets away with the kernel's own filter.
+func TestRetransmitsAndDrops(t *testing.T) {
+	mustLook(t, "nft")
+	s := newStage(t, "scene idle")
+	out := filepath.Join(t.TempDir(), "out.pcapng")
+	var facts []truth
+	record(t, Options{File: out, RingBuffer: 4 << 20, Filter: "host 127.0.0.1"}, func() {
+		facts = s.runTold(s.cgroup, "events lose")
+		time.Sleep(50 * time.Millisecond)
+	})
+	events, rows := readEvents(t, out), osEvents(t, out)
+	group := "/" + filepath.Base(s.cgroup)
+	if len(facts) != 2 {
+		t.Fatalf("the scene told %+v", facts)
+	}
+	client, unsent := facts[0].Local, facts[1].Local
+	const server = "127.0.0.1:7199"
+	checkEvents(t, events, rows, "retransmit", func(e *eventLine) bool {
+		return e.Kind == "tcp_retransmit" && e.Local == client && e.Remote == server && e.Socket != "" && e.Cgroup == group
+	})
+	checkEvents(t, events, rows, "thrown away on its way in", func(e *eventLine) bool {
+		return e.Kind == "packet_drop" && e.Reason == "NETFILTER_DROP" && e.Protocol == "tcp" && e.Local == server && e.Remote == client
+	})
+	checkEvents(t, events, rows, "thrown away on its way out", func(e *eventLine) bool {
+		return e.Kind == "packet_drop" && e.Reason == "NETFILTER_DROP" && e.Protocol == "udp" && e.Local == unsent && e.Remote == "127.0.0.1:7198" && e.Cgroup == group && e.Socket != ""
+	})
+}
+
+// memoryGroup is a control group that may have 32 MiB, of whichever version has the
+// controller here.
+func memoryGroup(t *testing.T, s *stage) string {
+	t.Helper()
+	for _, v := range []struct{ parent, limit string }{{s.cgroup, "memory.max"}, {"/sys/fs/cgroup/memory", "memory.limit_in_bytes"}} {
+		dir := filepath.Join(v.parent, fmt.Sprintf("pcapsule-eat-%d", os.Getpid()))
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			continue
+		}
+		t.Cleanup(func() {
+			for range 100 {
+				if os.Remove(dir) == nil {
+					return
+				}
+				time.Sleep(20 * time.Millisecond)
+			}
+		})
+		if os.WriteFile(filepath.Join(dir, v.limit), []byte("33554432"), 0) == nil {
+			return dir
+		}
+	}
+	t.Skip("needs the memory controller")
+	return ""
+}
+
+// TestOutOfMemory finds whom the kernel killed to free memory.
+func TestOutOfMemory(t *testing.T) {
+	s := newStage(t, "scene idle")
+	dir := memoryGroup(t, s)
+	out := filepath.Join(t.TempDir(), "out.pcapng")
+	var pid int
+	record(t, Options{File: out, RingBuffer: 4 << 20, Cgroup: s.cgroup}, func() {
+		s.run(s.cgroup, "flood 1") // a capture without packets has no segment to put events beside
+		eater := startStage(t, "events eat "+dir, s.cgroup, 0)
+		pid = eater.pid
+		eater.cmd.Wait()
+	})
+	events, rows := readEvents(t, out), osEvents(t, out)
+	checkEvents(t, events, rows, "killed for memory", func(e *eventLine) bool {
+		return e.Kind == "oom_kill" && e.PID == pid && e.Name != "" && strings.HasPrefix(e.Cgroup, "/"+filepath.Base(s.cgroup))
+	})
+	checkEvents(t, events, rows, "its end", func(e *eventLine) bool { return e.Kind == "exit" && e.PID == pid && e.Signal == 9 })
+}

@@ -1,0 +1,393 @@
+package recorder
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pcapsule/pcapsule/recorder/pcapng"
+	"github.com/pcapsule/pcapsule/recorder/workload"
+)
+
+// TestOwners plays scenes in which it is known who owned each socket. Each is recorded
+// beside a tcpdump of the same place: every packet has the right owner, direction, order
+// and bytes.
+func TestOwners(t *testing.T) {
+	for _, name := range []string{
+		"single", "single6", "prefork", "prefork6", "passed", "forked", "forked6", "noaddress", "sent", "sent6", "inetd", "inetd6", "threads", "threads6",
+		"gone", "gone6", "moved", "older", "older6", "udp", "udp6", "shared", "shared6", "uring", "uring6", "uringpoll", "unix",
+	} {
+		t.Run(name, func(t *testing.T) {
+			if strings.HasPrefix(name, "uring") {
+				if _, err := newUring(name == "uringpoll"); err != nil {
+					t.Skip("needs io_uring: ", err)
+				}
+			}
+			s := newStage(t, "scene "+name)
+			out := filepath.Join(t.TempDir(), "out.pcapng")
+			w := watch(t, s)
+			var facts []truth
+			stats := record(t, Options{File: out, Cgroup: s.cgroup, RingBuffer: 4 << 20}, func() { facts = s.play(); w.end() })
+			packets, owners := readAll(t, out), readOwners(t, strings.TrimSuffix(out, ".pcapng")+".owners.jsonl")
+			if len(facts) < 2 {
+				t.Fatalf("the scene told of %d sockets", len(facts))
+			}
+			if stats.Dropped != 0 || stats.Delivered != uint64(len(packets)) {
+				t.Errorf("%+v, %d packets in the file", stats.Counters, len(packets))
+			}
+			for _, fact := range facts {
+				checkOwner(t, fact, packets, owners)
+			}
+			checkSockets(t, facts, packets, owners)
+			w.compare(packets)
+			switch name {
+			case "gone", "gone6":
+				checkGone(t, out, facts, packets)
+			case "moved":
+				checkMoved(t, facts, owners, filepath.Base(s.cgroup))
+			}
+		})
+	}
+}
+
+func checkOwner(t *testing.T, fact truth, packets []seen, owners []ownerLine) {
+	t.Helper()
+	local, remote, _ := strings.Cut(fact.Local, " ")
+	sent := 0
+	for _, p := range packets {
+		if p.local != local || remote != "" && p.remote != remote {
+			continue
+		}
+		if payload := payloadLen(p.ip); !p.out || payload == 0 {
+			if p.pid != 0 && int(p.pid) != fact.PID && !slices.Contains(fact.Also, int(p.pid)) {
+				t.Errorf("a packet of %s without data names process %d, want %d or %v", fact.Local, p.pid, fact.PID, fact.Also)
+			}
+			continue
+		}
+		sent++
+		if int(p.pid) != fact.PID || p.tid == 0 || fact.TID != 0 && int(p.tid) != fact.TID {
+			t.Errorf("data of %s names process %d, thread %d, want %d, %d", fact.Local, p.pid, p.tid, fact.PID, fact.TID)
+		}
+	}
+	if sent == 0 {
+		t.Errorf("%s sent no data", fact.Local)
+	}
+	found := false
+	for _, l := range owners {
+		if l.Socket == "" || l.Local != local || remote != "" && l.Remote != "" && l.Remote != remote {
+			continue
+		}
+		for _, o := range l.Owners {
+			if o.Kind == fact.Kind {
+				found = found || o.PID == fact.PID
+				if o.PID != fact.PID && !slices.Contains(fact.Also, o.PID) && l.Remote != "" {
+					t.Errorf("%s: %s is %d, want %d", fact.Local, o.Kind, o.PID, fact.PID)
+				}
+				if o.Process == "" {
+					t.Errorf("%s: nothing known of process %d", fact.Local, o.PID)
+				}
+			}
+		}
+	}
+	if !found {
+		t.Errorf("no line says that %d was the %s of %s: %+v", fact.PID, fact.Kind, fact.Local, owners)
+	}
+}
+
+// checkSockets: nothing but what the scene told of was recorded.
+func checkSockets(t *testing.T, facts []truth, packets []seen, owners []ownerLine) {
+	t.Helper()
+	ends := map[string]bool{}
+	for _, f := range facts {
+		local, _, _ := strings.Cut(f.Local, " ")
+		ends[local] = true
+	}
+	for _, p := range packets {
+		if !ends[p.local] {
+			t.Errorf("packet of %s to %s, which the scene has not", p.local, p.remote)
+		}
+	}
+	for _, l := range owners {
+		switch {
+		case l.Socket != "" && !ends[l.Local]:
+			t.Errorf("socket %s, which the scene has not", l.Local)
+		case l.Process != "" && (l.Name == "" || l.Exe == "" || l.UID == nil):
+			t.Errorf("process without its facts: %+v", l)
+		}
+	}
+}
+
+// checkGone: the server had ended before the last of what it wrote left.
+func checkGone(t *testing.T, out string, facts []truth, packets []seen) {
+	t.Helper()
+	var ended time.Time
+	for _, e := range readEvents(t, out) {
+		for _, f := range facts {
+			if f.Gone && e.Kind == "exit" && e.PID == f.PID {
+				ended = e.Time
+			}
+		}
+	}
+	late := 0
+	for _, p := range packets {
+		if p.out && payloadLen(p.ip) > 0 && p.Time > ended.UnixNano() {
+			late++
+		}
+	}
+	if ended.IsZero() || late == 0 {
+		t.Errorf("it ended at %v, %d packets with data left later", ended, late)
+	}
+}
+
+// checkMoved: lines tell that the worker was in two control groups.
+func checkMoved(t *testing.T, facts []truth, owners []ownerLine, group string) {
+	t.Helper()
+	for _, f := range facts {
+		var groups []string
+		for _, l := range owners {
+			if l.Process != "" && l.PID == f.PID && l.Socket == "" && !slices.Contains(groups, l.Cgroup) {
+				groups = append(groups, l.Cgroup)
+			}
+		}
+		if want := []string{"/" + group, "/" + group + "/other"}; len(f.Also) > 0 && !slices.Equal(groups, want) {
+			t.Errorf("process %d was in %v, want %v", f.PID, groups, want)
+		}
+	}
+}
+
+// dump is a tcpdump of a stage's loopback.
+type dump struct {
+	t    *testing.T
+	cmd  *exec.Cmd
+	said *bufio.Reader
+	raw  string
+}
+
+func watch(t *testing.T, s *stage) *dump {
+	t.Helper()
+	d := &dump{t: t, raw: filepath.Join(t.TempDir(), "raw.pcap")}
+	d.cmd = exec.Command(mustLook(t, "nsenter"), fmt.Sprintf("--net=/proc/%d/ns/net", s.pid), mustLook(t, "tcpdump"),
+		"-Z", "root", "--immediate-mode", "-B", "65536", "-U", "-s", "65535", "-i", "lo", "-w", d.raw)
+	stderr, err := d.cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	d.said = bufio.NewReader(stderr)
+	if _, err := d.said.ReadString('\n'); err != nil { // listening on lo
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { d.cmd.Process.Kill() })
+	return d
+}
+
+// end waits until tcpdump has written all, which may be later than we have.
+func (d *dump) end() {
+	for size, same := int64(0), 0; same < 10; same++ {
+		time.Sleep(20 * time.Millisecond)
+		if info, err := os.Stat(d.raw); err == nil && info.Size() != size {
+			size, same = info.Size(), 0
+		}
+	}
+	if err := d.cmd.Process.Signal(os.Interrupt); err != nil {
+		d.t.Error(err)
+	}
+	if _, err := io.ReadAll(d.said); err != nil {
+		d.t.Error(err)
+	}
+	d.cmd.Wait()
+}
+
+// compare holds a recording to what tcpdump saw: each packet of the loopback once on its way
+// out and once on its way in, with the same bytes, each socket's in the same order.
+func (d *dump) compare(packets []seen) {
+	t := d.t
+	t.Helper()
+	f, err := os.Open(d.raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	r, err := pcapng.NewReader(f, pcapng.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	type sighting struct {
+		out, in int
+		time    int64
+	}
+	want := map[string]*sighting{}
+	total := 0
+	for b := (pcapng.Batch{}); ; {
+		err := r.Next(&b)
+		for _, p := range b.Packets {
+			total++
+			x := want[string(p.Data[14:])]
+			if x == nil {
+				x = &sighting{time: p.Time}
+				want[string(p.Data[14:])] = x
+			}
+			x.out, x.in = x.out+1, x.in+1
+		}
+		if err != nil {
+			break
+		}
+	}
+	in, out, last := 0, 0, int64(0)
+	type way struct {
+		local, remote string
+		out           bool
+	}
+	latest := map[way]int64{}
+	for _, p := range packets {
+		if p.Time < last {
+			t.Errorf("packet at %d comes after one at %d", p.Time, last)
+		}
+		last = p.Time
+		if now := time.Now().UnixNano(); p.Time > now || p.Time < now-60e9 {
+			t.Errorf("packet at %d, now it is %d", p.Time, now)
+		}
+		x := want[string(p.ip)]
+		if x == nil {
+			t.Errorf("tcpdump has no packet %x", p.ip[:min(len(p.ip), 60)])
+			continue
+		}
+		n := &x.in
+		if p.out {
+			out++
+			n = &x.out
+		} else {
+			in++
+		}
+		if *n--; *n < 0 {
+			t.Errorf("packet %x is there more often than tcpdump saw it, outgoing %v", p.ip[:min(len(p.ip), 60)], p.out)
+		}
+		// Both saw the packet within moments; far more means another order.
+		w := way{p.local, p.remote, p.out}
+		if x.time < latest[w]-100e6 {
+			t.Errorf("packet %x comes %d ns later than tcpdump has it", p.ip[:min(len(p.ip), 60)], latest[w]-x.time)
+		}
+		latest[w] = max(latest[w], x.time)
+	}
+	if in != total || out != total || total < 6 {
+		t.Errorf("%d packets in, %d out, tcpdump saw %d", in, out, total)
+	}
+}
+
+// eventLine is a line of an events file.
+type eventLine struct {
+	Time     time.Time
+	Kind     string
+	Process  string
+	PID      int
+	Parent   int `json:"parent_pid"`
+	Name     string
+	ExitCode *int `json:"exit_code"`
+	Signal   int
+	Protocol string
+	Local    string
+	Remote   string
+	Socket   string
+	Before   string
+	After    string
+	Reason   string
+	Cgroup   string
+	Args     []string
+}
+
+func readEvents(t *testing.T, out string) (list []eventLine) {
+	t.Helper()
+	b, err := os.ReadFile(strings.TrimSuffix(out, ".pcapng") + ".events")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(b)) {
+		var l eventLine
+		if err := json.Unmarshal([]byte(line), &l); err != nil {
+			t.Fatalf("%q: %v", line, err)
+		}
+		list = append(list, l)
+	}
+	return list
+}
+
+// TestHostNetwork records a control group on the machine's own network, while others talk
+// there too.
+func TestHostNetwork(t *testing.T) {
+	s := newStage(t, "scene idle")
+	out := filepath.Join(t.TempDir(), "out.pcapng")
+	noise := child("flood 300", nil) // in the group of the test, on the same loopback
+	var facts []truth
+	record(t, Options{File: out, Cgroup: s.cgroup, RingBuffer: 4 << 20}, func() {
+		host := startStage(t, "scene prefork", s.cgroup, 0)
+		facts = host.play()
+	})
+	noise.Wait()
+	packets, owners := readAll(t, out), readOwners(t, strings.TrimSuffix(out, ".pcapng")+".owners.jsonl")
+	if len(facts) < 6 {
+		t.Fatalf("the scene told of %d sockets", len(facts))
+	}
+	for _, fact := range facts {
+		checkOwner(t, fact, packets, owners)
+	}
+	checkSockets(t, facts, packets, owners)
+}
+
+// TestGroupMadeAnew: a container that is made anew within a second, under the same path or
+// with another id, has its own packets each time.
+func TestGroupMadeAnew(t *testing.T) {
+	s := newStage(t, "scene idle")
+	out := filepath.Join(t.TempDir(), "out.pcapng")
+	const a, b = "aaaa456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef", "bbbb456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+	record(t, Options{File: out, Cgroup: s.cgroup, RingBuffer: 4 << 20}, func() {
+		for _, id := range []string{a, a, b, a} {
+			dir := filepath.Join(s.cgroup, "docker-"+id+".scope")
+			if err := os.Mkdir(dir, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			s.run(dir, "flood 5")
+			for deadline := time.Now().Add(20 * time.Second); os.Remove(dir) != nil; {
+				if time.Now().After(deadline) {
+					t.Fatal("the control group stays")
+				}
+				time.Sleep(time.Millisecond)
+			}
+		}
+	})
+	packets := readAll(t, out)
+	var said []string
+	faces := map[int32]bool{}
+	for i := 0; i < len(packets); i += 10 {
+		c, ok := workload.ParseInterfaceComment(packets[i].iface.Comments[0])
+		if !ok {
+			t.Fatalf("comment %q", packets[i].iface.Comments)
+		}
+		faces[packets[i].Interface] = true
+		said = append(said, c.Identity.Container[:1])
+		pids := map[uint32]bool{}
+		for _, p := range packets[i:min(i+10, len(packets))] {
+			if p.Interface != packets[i].Interface {
+				t.Errorf("packets of one container have interfaces %d and %d", p.Interface, packets[i].Interface)
+			}
+			if p.out {
+				pids[p.pid] = true
+			}
+		}
+		if len(pids) != 1 || pids[0] {
+			t.Errorf("sent by processes %v", pids)
+		}
+	}
+	if strings.Join(said, "") != "aaba" || len(faces) != 4 || len(packets) != 40 {
+		t.Errorf("%d packets of containers %v, of %d groups", len(packets), said, len(faces))
+	}
+}
