@@ -1,0 +1,71 @@
+// Package certificate finds certificates that are past or near their end, not yet valid, not
+// for the name that was asked for, signed by themselves, or with weak keys or signatures.
+//
+// Validity is held to the time of the handshake, not of the question. From TLS 1.3 on
+// certificates are encrypted: where no key opened them, that is said.
+package certificate
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/finding"
+)
+
+// soon is how near its end a certificate is worth a word.
+const soon = 30 * 24 * time.Hour
+
+// Analyzer finds them.
+func Analyzer() finding.Analyzer {
+	return finding.Analyzer{Name: "certificate", Title: "certificates past or near their end, or wrong",
+		Doc: "Server and client certificates that were expired, not yet valid, within 30 days of their end, not for the name asked for, self-signed, with RSA below 2048 bits, or signed with MD5 or SHA-1, at the time of the handshake.", Find: find}
+}
+
+var problems = []struct{ cond, what, severity string }{
+	{"cert_expired", "had expired", finding.High},
+	{"cert_not_yet_valid", "was not valid yet", finding.High},
+	{"cert_matches_sni = false", "is not for the name asked for", finding.High},
+	{fmt.Sprintf("NOT cert_expired AND cert_not_after_ns - ts_ns < %d", int64(soon)), "was near its end", finding.Medium},
+	{"cert_self_signed", "is signed by itself", finding.Low},
+	{"cert_key_type = 'rsa' AND cert_key_bits < 2048 OR cert_key_type = 'ecdsa' AND cert_key_bits < 224 OR cert_key_type = 'dsa'", "has a weak key", finding.Medium},
+	{"NOT cert_self_signed AND regexp_matches(cert_signature_algorithm, '(?i)md5|sha-?1([^0-9]|$)')", "has a weak signature", finding.Medium},
+}
+
+func find(ctx context.Context, l *finding.Look) error {
+	side := func(prefix string) string {
+		list := []string{}
+		for _, c := range []string{"subject", "issuer", "not_after_ns", "sha256", "key_type", "key_bits", "signature_algorithm", "self_signed", "expired"} {
+			list = append(list, prefix+"cert_"+c+" AS cert_"+c)
+		}
+		return strings.Join(list, ", ")
+	}
+	// The tables are joined by the handshake's row.
+	h := `WITH h AS (SELECT ` + ask.Who("src_") + ` AS src, ` + ask.Who("dst_") + ` AS dst, ts_ns, call_id, tls_sni, tls_certificate_state, ` + l.Bundle("call_no") + ` FROM calls WHERE ` + l.Where + ` AND protocol IN ('tls', 'quic')),
+		c AS (SELECT 'server' AS whose, h.*, coalesce(tls_sni, '') AS sni, ` + side("") + `, cert_not_yet_valid, cert_matches_sni FROM h JOIN tls USING (` + l.Bundle("call_no") + `)
+			UNION ALL SELECT 'client' AS whose, h.*, '' AS sni, ` + side("client_") + `, NULL, NULL FROM h JOIN tls USING (` + l.Bundle("call_no") + `)) `
+	var cases []string
+	for i, p := range problems {
+		cases = append(cases, fmt.Sprintf("CASE WHEN (%s) THEN %d END", p.cond, i))
+	}
+	rows, err := l.Rows(ctx, h+`, p AS (SELECT *, unnest(list_filter([`+strings.Join(cases, ", ")+`], x -> x IS NOT NULL)) AS problem FROM c WHERE cert_subject IS NOT NULL)
+		SELECT src, dst, cert_subject AS detail, whose AS other, problem::DOUBLE AS number, count(*) AS count, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns,
+			['valid to ' || strftime(make_timestamp_ns(cert_not_after_ns), '%Y-%m-%dT%H:%M:%SZ'), 'issuer ' || coalesce(cert_issuer, ''), coalesce(cert_key_type || ' ' || cert_key_bits, ''),
+				coalesce(cert_signature_algorithm, ''), 'name asked for ' || sni, 'sha256 ' || lower(hex(cert_sha256))] AS evidence, `+ask.SomeCallsSQL+`
+		FROM p GROUP BY ALL ORDER BY problem, count DESC, src, dst, detail, other, evidence`, l.Args...)
+	if err != nil {
+		return err
+	}
+	for _, r := range rows {
+		p := problems[int(r.Number)]
+		l.Add(r, finding.Finding{Severity: p.severity, Confidence: "exact",
+			What: fmt.Sprintf("the %s's certificate %q %s (%s): %d handshakes of %s with %s", r.Other, r.Detail, p.what, r.Evidence[0], r.Count, r.Src, r.Dst)})
+	}
+	hidden, err := l.Rows(ctx, h+`SELECT count(*) AS count FROM h WHERE tls_certificate_state = 'not_observable'`, l.Args...)
+	if err == nil && hidden[0].Count > 0 {
+		l.Note("%d handshakes hide their certificates, and no key opened them", hidden[0].Count)
+	}
+	return err
+}

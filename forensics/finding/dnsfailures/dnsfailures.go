@@ -1,0 +1,46 @@
+// Package dnsfailures finds names that DNS did not answer, or answered with an error.
+//
+// Failures that come of a resolver's search list, where the same client gets an answer for
+// the name without the suffix, are no findings: they are counted in a note.
+package dnsfailures
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/pcapsule/pcapsule/forensics/finding"
+)
+
+// Analyzer finds them.
+func Analyzer() finding.Analyzer {
+	return finding.Analyzer{Name: "dns-failure", Title: "names that DNS did not answer",
+		Doc: "SERVFAIL, REFUSED and other errors and unanswered questions by client and name; NXDOMAIN where the name never had an answer and is not one tried because of a search list.", Find: find}
+}
+
+func find(ctx context.Context, l *finding.Look) error {
+	rows, err := l.Rows(ctx, l.Groups("lower(dns_questions[1]) AS name, coalesce(status_text, error, 'no_response') AS outcome", "protocol = 'dns' AND len(dns_questions) > 0")+`,
+		good AS (SELECT DISTINCT src, name FROM g WHERE outcome = 'NOERROR'),
+		bad AS (SELECT * FROM g WHERE outcome <> 'NOERROR')
+		SELECT src, dst, name AS detail, outcome AS other, `+finding.Sums+`,
+			max(CASE WHEN outcome = 'NXDOMAIN' AND EXISTS (SELECT 1 FROM good WHERE good.src = bad.src AND starts_with(bad.name, good.name || '.')) THEN 1 ELSE 0 END)::DOUBLE AS number
+		FROM bad GROUP BY src, dst, name, outcome ORDER BY count DESC, src, dst, detail, other`, l.Args...)
+	if err != nil {
+		return err
+	}
+	searched := int64(0)
+	for _, r := range rows {
+		if r.Number > 0 {
+			searched += r.Count
+			continue
+		}
+		severity := finding.Medium
+		if r.Other == "NXDOMAIN" {
+			severity = finding.Low
+		}
+		l.Add(r, finding.Finding{Severity: severity, Confidence: "exact", What: fmt.Sprintf("%s asked %s for %s: %s, %d times", r.Src, r.Dst, r.Detail, r.Other, r.Count)})
+	}
+	if searched > 0 {
+		l.Note("%d answers NXDOMAIN come of search lists: the name itself was answered", searched)
+	}
+	return nil
+}

@@ -1,0 +1,115 @@
+// Package dnstunnel finds data that leaves inside names asked of DNS.
+//
+// For a client and a registered domain: many different long names below it, whose labels look
+// like encoded data. Names of content networks and service discovery are long too, but few
+// and repeated; reverse look-ups and names of the cluster are left out.
+package dnstunnel
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"strings"
+
+	"golang.org/x/net/publicsuffix"
+
+	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/finding"
+)
+
+// Limits above which names are taken for data.
+const (
+	manyNames = 20  // different names below one domain
+	longNames = 24  // mean bytes before the domain
+	variety   = 3.0 // bits of entropy per character of them
+)
+
+// Analyzer finds them.
+func Analyzer() finding.Analyzer {
+	return finding.Analyzer{Name: "dns-tunnel", Title: "data in names asked of DNS",
+		Doc: "At least 20 different names of one client below one domain with 24 or more bytes before it on average, that look like encoded data; also many answers of TXT or NULL.", Find: find}
+}
+
+// sum is what one client asked below one domain.
+type sum struct {
+	row    finding.Row
+	names  int64
+	bytes  int64
+	counts [256]int64
+	types  map[string]int64
+}
+
+func find(ctx context.Context, l *finding.Look) error {
+	type row struct {
+		finding.Row
+		Type string `json:"type"`
+	}
+	rows, more, err := ask.Rows[row](ctx, l.Case, 500_000, l.Groups("lower(dns_questions[1]) AS name, coalesce(dns_question_types[1], '') AS type",
+		`protocol = 'dns' AND length(dns_questions[1]) > 12 AND NOT regexp_matches(lower(dns_questions[1]), '\.(arpa|local|internal|localhost|lan)$|\.svc(\.|$)')`)+
+		` SELECT src, dst, name AS detail, type, sum(n)::BIGINT AS count, min(first_ns) AS first_ns, max(last_ns) AS last_ns, list_transform(list_slice(flatten(arg_min(ids, first_ns, 3)), 1, 3), x -> lower(hex(x))) AS call_ids
+		FROM g GROUP BY src, dst, name, type ORDER BY first_ns, src, dst, name, type`, l.Args...)
+	if err != nil {
+		return err
+	}
+	if more {
+		l.Note("more than 500,000 different names: the rest was not looked at")
+	}
+	sums := map[[2]string]*sum{}
+	var order [][2]string
+	for _, r := range rows {
+		domain, err := publicsuffix.EffectiveTLDPlusOne(r.Detail)
+		if err != nil || len(domain) >= len(r.Detail) {
+			continue
+		}
+		k := [2]string{r.Src, domain}
+		s := sums[k]
+		if s == nil {
+			s = &sum{row: r.Row, types: map[string]int64{}}
+			s.row.Count = 0
+			sums[k] = s
+			order = append(order, k)
+		}
+		before := strings.TrimSuffix(r.Detail, "."+domain)
+		s.names++
+		s.bytes += int64(len(before))
+		for i := range len(before) {
+			if before[i] != '.' {
+				s.counts[before[i]]++
+			}
+		}
+		s.types[r.Type] += r.Count
+		s.row.Count += r.Count
+		s.row.LastNs = max(s.row.LastNs, r.LastNs)
+		if len(s.row.Evidence) < 3 {
+			s.row.Evidence = append(s.row.Evidence, r.Detail)
+		}
+	}
+	for _, k := range order {
+		s := sums[k]
+		odd := s.types["TXT"] + s.types["NULL"] + s.types["PRIVATE"]
+		long := float64(s.bytes) / float64(s.names)
+		if s.names < manyNames || long < longNames || bits(&s.counts) < variety {
+			continue
+		}
+		f := finding.Finding{Severity: finding.High, Confidence: "likely",
+			What: fmt.Sprintf("%s asks for %d different names below %s, %.0f bytes long on average with %.1f bits a character: %d bytes may have left so, %d questions, %d of them for TXT or NULL",
+				k[0], s.names, k[1], long, bits(&s.counts), s.bytes, s.row.Count, odd)}
+		l.Add(s.row, f)
+	}
+	return nil
+}
+
+// bits is the entropy of characters (Shannon), bits each.
+func bits(counts *[256]int64) float64 {
+	var all, sum float64
+	for _, n := range counts {
+		all += float64(n)
+	}
+	for _, n := range counts {
+		if n > 0 {
+			p := float64(n) / all
+			sum -= p * math.Log2(p)
+		}
+	}
+	return sum
+}

@@ -1,0 +1,50 @@
+// Package forwardedtoken finds credentials that a service received and passed on.
+//
+// The same value of Authorization, a cookie or a key header comes in at a workload and
+// leaves it for another. Within a cluster that is often meant; to the outside it is a leak.
+package forwardedtoken
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/finding"
+)
+
+// Analyzer finds them.
+func Analyzer() finding.Analyzer {
+	return finding.Analyzer{Name: "forwarded-token", Title: "credentials that are passed on",
+		Doc: "The same token, key or cookie in a call to a workload and in a later call of that workload to another; high where it leaves the cluster.", Find: find}
+}
+
+func find(ctx context.Context, l *finding.Look) error {
+	whole, err := l.Case.Unmasked(ctx) // equal tokens are only known unmasked; none is shown
+	if err != nil {
+		return err
+	}
+	masked := l.Case
+	l.Case = whole
+	defer func() { l.Case = masked }()
+	rows, err := l.Rows(ctx, `WITH h AS (SELECT `+ask.Who("src_")+` AS src, `+ask.Who("dst_")+` AS dst, dst_external AS outside, ts_ns, call_id,
+				unnest(list_filter(headers, h -> h.kind = 'request' AND lower(h.name) IN ('authorization', 'cookie', 'x-api-key', 'api-key', 'x-auth-token', 'x-access-token'))) AS h
+			FROM calls WHERE `+l.Where+` AND `+finding.Web+` AND auth_kind IS NOT NULL),
+		t AS (SELECT src, dst, outside, ts_ns, call_id, lower(h.name) AS name, sha256(h.value) AS token FROM h WHERE length(h.value) >= 12),
+		came AS (SELECT dst AS who, name, token, min(ts_ns) AS at, min_by(src, ts_ns) AS "from" FROM t GROUP BY 1, 2, 3)
+		SELECT t.src, t.dst, t.name AS detail, min_by(came."from", t.ts_ns) AS other, count(*) AS count, count(DISTINCT t.token) AS "of", min(t.ts_ns) AS first_ns, max(t.ts_ns) AS last_ns,
+			max(CASE WHEN outside THEN 1 ELSE 0 END)::DOUBLE AS number, `+ask.SomeCallsSQL+`
+		FROM t JOIN came ON came.who = t.src AND came.token = t.token AND came.at <= t.ts_ns
+		GROUP BY t.src, t.dst, t.name ORDER BY number DESC, count DESC, t.src, t.dst, detail`, l.Args...)
+	if err != nil {
+		return err
+	}
+	for _, r := range rows {
+		f := finding.Finding{Severity: finding.Info, Confidence: "exact",
+			What: fmt.Sprintf("%s passes header %s, which it received from %s, on to %s: %d calls, %d different values", r.Src, r.Detail, r.Other, r.Dst, r.Count, r.Of)}
+		if r.Number > 0 {
+			f.Severity, f.What = finding.High, f.What+", outside"
+		}
+		l.Add(r, f)
+	}
+	return nil
+}

@@ -1,0 +1,66 @@
+// Package plaincredentials finds credentials that crossed the wire unencrypted.
+//
+// Passwords and tokens in headers, logins of Redis and PostgreSQL, and passwords in forms and
+// JSON, on connections that nothing encrypts. What a capture opened with keys was encrypted
+// on the wire and is none. Evidence is masked.
+package plaincredentials
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/finding"
+)
+
+// Analyzer finds them.
+func Analyzer() finding.Analyzer {
+	return finding.Analyzer{Name: "plaintext-credentials", Title: "credentials in clear",
+		Doc: "Basic and bearer credentials, cookies and keys in HTTP headers, cleartext logins of databases, and passwords in forms, JSON and URLs, without encryption. Passwords are high, tokens medium within the cluster.", Find: find}
+}
+
+func find(ctx context.Context, l *finding.Look) error {
+	rows, err := l.Rows(ctx, l.Groups("protocol AS detail, auth_kind AS kind, dst_external AS outside", `decrypted_by IS NULL AND auth_kind IS NOT NULL
+			AND NOT (protocol = 'postgresql' AND auth_kind IN ('trust', 'scram-sha-256', 'scram-sha-256-plus', 'gss', 'sspi', 'ok'))`)+`
+		SELECT src, dst, detail, kind AS other, max(CASE WHEN outside THEN 1 ELSE 0 END)::DOUBLE AS number, `+finding.Sums+` FROM g GROUP BY src, dst, detail, kind ORDER BY count DESC, src, dst, detail, other`, l.Args...)
+	if err != nil {
+		return err
+	}
+	for _, r := range rows {
+		f := finding.Finding{Severity: finding.Medium, Confidence: "exact", Evidence: []string{r.Detail + " " + r.Other + " ***"},
+			What: fmt.Sprintf("%s sends credentials (%s) to %s over %s without encryption in %d calls", r.Src, r.Other, r.Dst, r.Detail, r.Count)}
+		switch r.Other {
+		case "basic", "password", "digest":
+			f.Severity = finding.High
+		case "md5":
+			f.What += "; MD5 of a password can be guessed offline"
+		}
+		if r.Number > 0 {
+			f.Severity = finding.High
+			f.What += ", to the outside"
+		}
+		l.Add(r, f)
+	}
+	return passwords(ctx, l)
+}
+
+// passwords finds passwords in bodies and URLs by their names. Bodies are looked through
+// once each, however many calls carried them.
+func passwords(ctx context.Context, l *finding.Look) error {
+	const inBody = `(?i)"(password|passwd|pwd|passphrase|client_secret)"\s*:\s*"[^"]|(^|&)(password|passwd|pwd|passphrase|client_secret)=[^&]`
+	rows, err := l.Rows(ctx, `WITH b AS (SELECT DISTINCT sha256 FROM bodies WHERE text IS NOT NULL AND regexp_matches(text, ?)),
+		c AS (SELECT `+ask.Who("src_")+` AS src, `+ask.Who("dst_")+` AS dst, coalesce(method || ' ', '') || coalesce(path, '') AS detail, call_id, ts_ns,
+				CASE WHEN request_body_sha256 IN (SELECT sha256 FROM b) THEN 'request body' WHEN response_body_sha256 IN (SELECT sha256 FROM b) THEN 'response body'
+				WHEN regexp_matches(query_string, '(?i)(^|&)(password|passwd|pwd|passphrase|client_secret|access_token|api_?key|token)=[^&]') THEN 'URL' END AS place
+			FROM calls WHERE `+l.Where+` AND decrypted_by IS NULL AND `+finding.Web+`)
+		SELECT src, dst, detail, place AS other, count(*) AS count, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns, `+ask.SomeCallsSQL+`
+		FROM c WHERE place IS NOT NULL GROUP BY ALL ORDER BY count DESC, src, dst, detail, other`, append([]any{inBody}, l.Args...)...)
+	if err != nil {
+		return err
+	}
+	for _, r := range rows {
+		l.Add(r, finding.Finding{Severity: finding.High, Confidence: "likely", Evidence: []string{r.Other + " of " + r.Detail},
+			What: fmt.Sprintf("a password or key by name in the %s of %s, %s to %s, without encryption in %d calls", r.Other, r.Detail, r.Src, r.Dst, r.Count)})
+	}
+	return nil
+}

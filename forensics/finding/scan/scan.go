@@ -1,0 +1,36 @@
+// Package scan finds a client that tries many ports or many hosts and gets few answers.
+package scan
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/finding"
+)
+
+// Targets within one minute from which a client is taken to be searching.
+const manyTargets = 15
+
+// Analyzer finds them.
+func Analyzer() finding.Analyzer {
+	return finding.Analyzer{Name: "scan", Title: "searching for open ports",
+		Doc: "A client that within a minute tries at least 15 different addresses or ports over TCP, most of which refuse or do not answer.", Find: find}
+}
+
+func find(ctx context.Context, l *finding.Look) error {
+	rows, err := l.Rows(ctx, `WITH f AS (SELECT `+ask.Who("src_")+` AS src, dst_ip, dst_port, first_ns, last_ns, flow_id, first_ns // 60000000000 AS minute,
+				state IN ('syn_sent', 'refused') AS shut FROM flows WHERE transport = 'tcp' AND `+l.Flows()+`),
+		m AS (SELECT src, minute, count(DISTINCT (dst_ip, dst_port)) AS targets, count(DISTINCT dst_ip) AS hosts, count(DISTINCT dst_port) AS ports, count(*) FILTER (shut) AS shut, count(*) AS n,
+			min(first_ns) AS first_ns, max(last_ns) AS last_ns, arg_min(flow_id, first_ns, 3) AS ids FROM f GROUP BY src, minute)
+		SELECT src, max(hosts) || ' addresses, ' || max(ports) || ' ports' AS detail, sum(n)::BIGINT AS count, max(targets) AS "of", sum(shut)::DOUBLE AS number, min(first_ns) AS first_ns, max(last_ns) AS last_ns,
+			arg_min(ids, first_ns) AS flow_ids FROM m WHERE targets >= `+fmt.Sprint(manyTargets)+` AND shut * 2 > n GROUP BY src ORDER BY count DESC, src`)
+	if err != nil {
+		return err
+	}
+	for _, r := range rows {
+		l.Add(r, finding.Finding{Severity: finding.High, Confidence: "likely",
+			What: fmt.Sprintf("%s tried up to %d targets within a minute (%s); %.0f of %d connections were refused or not answered", r.Src, r.Of, r.Detail, r.Number, r.Count)})
+	}
+	return nil
+}

@@ -1,0 +1,67 @@
+// Package unusual finds what a workload did in the asked time and not before: destinations
+// and clients that are new, and volumes far above its own.
+//
+// The time before the asked window is the normal behaviour; without a window the last
+// quarter of the recording is held to the three before. What was not recorded before is not
+// new: a workload that itself is new is left out.
+package unusual
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/finding"
+)
+
+// Analyzer finds them.
+func Analyzer() finding.Analyzer {
+	return finding.Analyzer{Name: "unusual", Title: "new destinations and unusual volumes",
+		Doc: "Pairs of workloads that talk in the window and never before it, and pairs whose bytes or connections per hour are five times those before; the time before the window is the baseline.", Find: find}
+}
+
+func find(ctx context.Context, l *finding.Look) error {
+	first, last, ok := l.Case.Window()
+	if !ok {
+		return nil
+	}
+	from, to := l.From, l.To
+	if from <= first {
+		from = last - (last-first)/4
+		l.Note("no window was asked: from %s on against the time before", ask.Stamp(from))
+	}
+	if from <= first || from-first < 1e9 || to <= from {
+		l.Note("nothing was recorded before %s: there is no normal behaviour to hold it to", ask.Stamp(from))
+		return nil
+	}
+	base, asked := float64(from-first)/3.6e12, float64(to-from)/3.6e12 // hours
+	rows, err := l.Rows(ctx, `WITH f AS (SELECT `+ask.Who("src_")+` AS src, `+ask.Who("dst_")+` AS dst, dst_external AS outside, first_ns, last_ns, flow_id, src_bytes + dst_bytes AS bytes, src_bytes,
+				first_ns >= $1 AS now FROM flows WHERE first_ns <= $2 AND close_reason <> 'evicted'),
+		known AS (SELECT src FROM f WHERE NOT now GROUP BY 1 HAVING count(*) >= 5),
+		p AS (SELECT src, dst, bool_or(outside) AS outside, count(*) FILTER (now) AS n, count(*) FILTER (NOT now) AS before, coalesce(sum(bytes) FILTER (now), 0) AS bytes,
+			coalesce(sum(bytes) FILTER (NOT now), 0) AS bytes_before, coalesce(sum(src_bytes) FILTER (now), 0) AS sent, min(first_ns) FILTER (now) AS first_ns, max(last_ns) FILTER (now) AS last_ns,
+			arg_min(flow_id, first_ns, 3) FILTER (now) AS flow_ids FROM f GROUP BY src, dst)
+		SELECT src, dst, CASE WHEN before = 0 THEN 'new' WHEN bytes / $3 > 5 * bytes_before / $4 THEN 'bytes' ELSE 'connections' END AS detail, CASE WHEN outside THEN 'outside' ELSE '' END AS other,
+			n AS count, before AS "of", bytes::DOUBLE AS number, bytes_before::DOUBLE AS number2, first_ns, last_ns, flow_ids, ['sent ' || sent || ' bytes'] AS evidence
+		FROM p WHERE n > 0 AND src IN (SELECT src FROM known)
+			AND (before = 0 OR n >= 10 AND bytes > 100000 AND bytes / $3 > 5 * bytes_before / $4 OR n >= 20 AND n / $3 > 5 * before / $4)
+		ORDER BY before = 0 DESC, outside DESC, count DESC, src, dst`, from, to, asked, base)
+	if err != nil {
+		return err
+	}
+	for _, r := range rows {
+		f := finding.Finding{Severity: finding.Low, Confidence: "exact"}
+		switch r.Detail {
+		case "new":
+			f.What = fmt.Sprintf("%s never talked to %s before %s, and did %d times since, %.0f bytes", r.Src, r.Dst, ask.Stamp(from), r.Count, r.Number)
+			if r.Other != "" {
+				f.Severity = finding.Medium
+			}
+		default:
+			f.Severity = finding.Medium
+			f.What = fmt.Sprintf("%s and %s: %d connections and %.0f bytes in %.1f hours, against %d and %.0f in %.1f hours before: unusual %s", r.Src, r.Dst, r.Count, r.Number, asked, r.Of, r.Number2, base, r.Detail)
+		}
+		l.Add(r, f)
+	}
+	return nil
+}

@@ -1,0 +1,47 @@
+// Package weaktls finds TLS connections that should not be trusted: SSL 3.0, TLS 1.0 and
+// 1.1 (RFC 8996), suites without encryption or authentication, with RC4 (RFC 7465), DES,
+// 3DES, export keys or no forward secrecy, and clients that still offer only old versions.
+package weaktls
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/finding"
+)
+
+// Analyzer finds them.
+func Analyzer() finding.Analyzer {
+	return finding.Analyzer{Name: "weak-tls", Title: "weak TLS",
+		Doc: "Handshakes that settled on SSL, TLS 1.0 or 1.1, or on a suite with NULL, anonymous, export, RC4, DES or 3DES; without forward secrecy it is low.", Find: find}
+}
+
+const weakness = `CASE WHEN cipher LIKE '%NULL%' AND cipher NOT LIKE 'TLS_EMPTY%' THEN 'no encryption'
+		WHEN cipher LIKE '%_anon_%' THEN 'no authentication' WHEN cipher LIKE '%EXPORT%' THEN 'export keys'
+		WHEN cipher LIKE '%RC4%' THEN 'RC4' WHEN cipher LIKE '%3DES%' THEN '3DES' WHEN cipher LIKE '%_DES%' THEN 'DES'
+		WHEN version LIKE 'SSL %' OR version IN ('TLS 1.0', 'TLS 1.1') OR version LIKE 'DTLS 1.0%' THEN version
+		WHEN cipher LIKE 'TLS_RSA_%' OR cipher LIKE 'TLS_PSK_%' THEN 'no forward secrecy' END`
+
+func find(ctx context.Context, l *finding.Look) error {
+	rows, err := l.Rows(ctx, `WITH t AS (SELECT `+ask.Who("src_")+` AS src, `+ask.Who("dst_")+` AS dst, tls_version_name AS version, tls_cipher_suite_name AS cipher, call_id, ts_ns
+			FROM calls WHERE `+l.Where+` AND protocol IN ('tls', 'quic') AND tls_cipher_suite_name IS NOT NULL),
+		w AS (SELECT *, `+weakness+` AS weak FROM t)
+		SELECT src, dst, weak AS detail, version || ' ' || cipher AS other, count(*) AS count, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns, `+ask.SomeCallsSQL+`
+		FROM w WHERE weak IS NOT NULL GROUP BY ALL ORDER BY count DESC, src, dst, detail, other`, l.Args...)
+	if err != nil {
+		return err
+	}
+	for _, r := range rows {
+		severity := finding.Medium
+		switch r.Detail {
+		case "no encryption", "no authentication", "export keys", "RC4", "DES", "SSL 2.0", "SSL 3.0":
+			severity = finding.High
+		case "no forward secrecy":
+			severity = finding.Low
+		}
+		l.Add(r, finding.Finding{Severity: severity, Confidence: "exact", Evidence: []string{r.Other},
+			What: fmt.Sprintf("%s and %s settled on %s (%s) in %d handshakes", r.Src, r.Dst, r.Other, r.Detail, r.Count)})
+	}
+	return nil
+}
