@@ -9,6 +9,7 @@ func All() []Question {
 		openAPI(),
 		serviceMap(),
 		dependencies(),
+		listExternal(),
 		findFailures(),
 		traceRequest(),
 		searchContent(),

@@ -53,10 +53,14 @@ func answers(ctx context.Context, c *forensics.Case, keys []rowKey) (map[rowKey]
 	if len(keys) == 0 {
 		return out, nil
 	}
-	_, nos := split(keys)
-	list, _, err := readRows[said](ctx, c, maxLoaded, "SELECT "+bundleOf(c, "k.")+`, k.call_no, coalesce(k.response_body_sha256, ''::BLOB) AS hash, coalesce(k.response_content_type, '') AS type,
+	var list []said
+	err := byRuns(c, keys, func(where, nos string) error {
+		some, _, err := readRows[said](ctx, c, maxLoaded, "SELECT "+bundleOf(c, "k.")+`, k.call_no, coalesce(k.response_body_sha256, ''::BLOB) AS hash, coalesce(k.response_content_type, '') AS type,
 		coalesce(k.postgresql_error_severity || ': ' || k.postgresql_error_message, k.redis_error, k.grpc_message, array_to_string(k.tls_alerts, ', '), '') AS words
-		FROM calls_raw k WHERE k.call_no IN (SELECT no FROM `+zip("no")+")", nos)
+		FROM calls_raw k WHERE `+where, nos)
+		list = append(list, some...)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -64,7 +64,7 @@ type FailureGroup struct {
 	Said     string   `json:"said,omitempty" jsonschema:"what the first answer said; text from the traffic"`
 	CallIDs  []string `json:"call_ids" jsonschema:"the first three calls"`
 
-	Examined int     `json:"examined,omitempty" jsonschema:"calls, evenly spread, whose chains were followed"`
+	Examined int     `json:"examined,omitempty" jsonschema:"calls whose chains were followed; of many, those nearest to five times that are spread over all failures"`
 	Own      int     `json:"own,omitempty" jsonschema:"of these, those with nothing failed or slow below: they began here"`
 	Causes   []Share `json:"began,omitempty" jsonschema:"where the others began"`
 }
@@ -180,16 +180,17 @@ func (f *Failures) groups(ctx context.Context, c *forensics.Case, w *window, cau
 	sql := fmt.Sprintf(`WITH f AS MATERIALIZED (SELECT %[1]s AS src, %[2]s AS dst, protocol, %[3]s AS endpoint, %[4]s AS status, %[5]s AS class, ts_ns, elapsed_us, call_id, %[6]s, call_no, conn_id, stream_id
 			FROM %[11]s WHERE %[7]s AND protocol <> 'dns'),
 		e AS (SELECT f.*, coalesce(f.elapsed_us, CASE WHEN f.stream_id IS NULL THEN (k.last_ns - f.ts_ns) // 1000 END) / 1000.0 AS took
-			FROM f LEFT JOIN connections_raw k ON f.elapsed_us IS NULL AND k.conn_id = f.conn_id%[8]s),
-		o AS (SELECT *, (ts_ns - lag(ts_ns) OVER g) / 1e6 AS gap, row_number() OVER g - 1 AS nth, count(*) OVER (PARTITION BY src, dst, protocol, endpoint, status, class) AS n FROM e
+			FROM f LEFT JOIN connections_raw k ON k.conn_id = CASE WHEN f.elapsed_us IS NULL THEN f.conn_id END%[8]s),
+		m AS (SELECT quantile_disc(ts_ns, [0.1, 0.3, 0.5, 0.7, 0.9]) AS at, count(*) AS total FROM e),
+		o AS (SELECT e.*, list_min(list_transform(m.at, a -> abs(a - ts_ns))) AS far, m.total, (ts_ns - lag(ts_ns) OVER g) / 1e6 AS gap, row_number() OVER (PARTITION BY src, dst, protocol, endpoint, status, class ORDER BY list_min(list_transform(m.at, a -> abs(a - ts_ns))), ts_ns, bundle, call_no) AS nth FROM e, m
 			WINDOW g AS (PARTITION BY src, dst, protocol, endpoint, status, class ORDER BY ts_ns, bundle, call_no))
 		SELECT src, dst, protocol, endpoint, status, class, count(*) AS calls, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns,
 			round(quantile_disc(took, 0.5), 3) AS p50_ms, round(min(took), 3) AS min_ms, round(max(took), 3) AS max_ms, quantile_disc(took, 0.1) AS p10, quantile_disc(took, 0.9) AS p90,
 			quantile_disc(gap, 0.1) AS gap_p10, quantile_disc(gap, 0.5) AS gap_p50, quantile_disc(gap, 0.9) AS gap_p90, count(*) FILTER (gap > 10000) AS pauses,
 			list_transform(arg_min(call_id, (ts_ns, bundle, call_no), 3), x -> lower(hex(x))) AS call_ids,
-			arg_min({'bundle': bundle, 'call_no': call_no}, (ts_ns, bundle, call_no), %[9]d) FILTER (nth %% greatest(1, (n + %[9]d - 1) // %[9]d) = 0) AS sample
+			arg_min({'bundle': bundle, 'call_no': call_no}, (ts_ns, bundle, call_no), %[9]d) FILTER (nth <= %[9]d AND (far <= %[12]d OR nth = 1 OR total <= %[13]d)) AS sample
 		FROM o GROUP BY ALL ORDER BY calls DESC, first_ns, src, dst, endpoint, status LIMIT %[10]d`,
-		who("src_"), who("dst_"), endpoint, failureStatus, class, bundleOf(c, ""), w.where, sameBundle(c, "k", "f"), maxExamined, w.limit+1, source(c))
+		who("src_"), who("dst_"), endpoint, failureStatus, class, bundleOf(c, ""), w.where, sameBundle(c, "k", "f"), maxExamined, w.limit+1, source(c), nearTime, maxSeeds)
 	list, more, err := readRows[group](ctx, c, w.limit, sql, w.args...)
 	if err != nil {
 		return err
@@ -292,6 +293,13 @@ func (f *Failures) causes(ctx context.Context, c *forensics.Case, list []group) 
 		if l := k.parentOf(s); l != nil {
 			children[l.parent] = append(children[l.parent], s)
 		}
+	}
+	told := slices.Clone(seeds)
+	for _, list := range children {
+		told = append(told, list...)
+	}
+	if err := k.tell(told); err != nil {
+		return err
 	}
 	var all []originOf
 	per := make([][]originOf, len(list))

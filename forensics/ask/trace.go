@@ -12,13 +12,14 @@ import (
 
 // Limits of a trace.
 const (
-	maxSeeds    = 200  // calls that chains are built around
-	maxNodes    = 4000 // calls in all chains of an answer
-	maxSharing  = 1000 // calls that one request id may have before it is no id of a request
-	upwardsFrom = 0.3  // confidence below which a parent is stated but not followed
-	childFrom   = 0.15 // confidence below which a call is not counted as a child
-	maxRivals   = 3    // calls named where the parent is one of several
-	maxHops     = 20
+	maxSeeds     = 120  // calls that chains are built around
+	maxStretches = 6    // times from which these are taken where there are more
+	maxNodes     = 4000 // calls in all chains of an answer
+	maxSharing   = 1000 // calls that one request id may have before it is no id of a request
+	upwardsFrom  = 0.3  // confidence below which a parent is stated but not followed
+	childFrom    = 0.15 // confidence below which a call is not counted as a child
+	maxRivals    = 3    // calls named where the parent is one of several
+	maxHops      = 20
 )
 
 // TraceIn asks for the whole way of requests through the services.
@@ -192,11 +193,12 @@ func (in TraceIn) seeds(k *chains, w *window, out *Trace) ([]*step, error) {
 	return seeds, err
 }
 
-// spread takes calls of a window, where there are many some evenly over the time.
+// spread takes calls of a window; where there are many, some in a row at each of
+// maxStretches times, which are evenly spread over the calls.
 func spread(k *chains, w *window) ([]rowKey, int64, error) {
-	list, _, err := readRows[finding](k.ctx, k.c, maxSeeds, fmt.Sprintf(`WITH f AS MATERIALIZED (SELECT %s, call_no, ts_ns FROM calls WHERE %s),
+	list, _, err := readRows[finding](k.ctx, k.c, maxSeeds, fmt.Sprintf(`WITH f AS MATERIALIZED (SELECT %s, call_no, ts_ns FROM %s WHERE %s),
 		n AS (SELECT *, row_number() OVER (ORDER BY ts_ns, bundle, call_no) - 1 AS nth, count(*) OVER () AS total FROM f)
-		SELECT bundle, call_no, ts_ns, total FROM n WHERE nth %% greatest(1, (total + %d) // %d) = 0 ORDER BY ts_ns, bundle, call_no LIMIT %[4]d`, bundleOf(k.c, ""), w.where, maxSeeds-1, maxSeeds), w.args...)
+		SELECT bundle, call_no, ts_ns, total FROM n WHERE total <= %[4]d OR nth %% (total // %[5]d) < %[4]d // %[5]d ORDER BY ts_ns, bundle, call_no LIMIT %[4]d`, bundleOf(k.c, ""), source(k.c), w.where, maxSeeds, maxStretches), w.args...)
 	var keys []rowKey
 	var total int64
 	for _, f := range list {
@@ -230,6 +232,13 @@ func (t *Trace) build(k *chains, w *window, seeds []*step, byText bool) error {
 	}
 	for p, list := range children {
 		children[p] = slices.DeleteFunc(list, func(s *step) bool { return s.link.confidence < childFrom })
+	}
+	all := roots
+	for _, r := range roots {
+		all = append(all, flatten(r, children)...)
+	}
+	if err := k.tell(all); err != nil {
+		return err
 	}
 	if cut || k.cut {
 		t.note("there were too many calls at the time: chains may lack some of theirs")

@@ -80,6 +80,36 @@ func (k *chains) parentOf(child *step) *link {
 	return child.link
 }
 
+// contested reads what helps to choose, for calls that have more than one possible parent.
+func (k *chains) contested(list []*step) error {
+	var need []*step
+	there := map[*step]bool{}
+	add := func(s *step) {
+		if !there[s] {
+			there[s] = true
+			need = append(need, s)
+		}
+	}
+	for _, s := range list {
+		if s.linked || s.src == nil || len(need) > maxNodes {
+			continue
+		}
+		var found []*step
+		for _, p := range k.into[s.src.Key] {
+			if _, ok := k.fits(p, s, 1); ok {
+				found = append(found, p)
+			}
+		}
+		if len(found) > 1 {
+			add(s)
+			for _, p := range found {
+				add(p)
+			}
+		}
+	}
+	return k.name(need)
+}
+
 // fits says whether p may have made child, and by what.
 func (k *chains) fits(p, child *step, factor float64) (fit, bool) {
 	f := fit{p: p, factor: factor}
@@ -100,7 +130,7 @@ func (k *chains) fits(p, child *step, factor float64) (fit, bool) {
 		return f, false
 	}
 	switch {
-	case child.Above != "" && child.Above == p.Span && child.Trace == p.Trace:
+	case child.above != "" && child.above == p.Span && child.Trace == p.Trace:
 		f.kind = bySpan
 	case child.Trace != "" && child.Trace == p.Trace:
 		f.kind = byTrace
@@ -222,7 +252,7 @@ func (k *chains) slack(a, b *step) (ns int64, stated bool) {
 // shareValue says that two calls name the same thing: a value with a digit of four or
 // more characters, such as an order's number, in path, query, parameters or key.
 func shareValue(a, b *step) bool {
-	x, y := values(a.Path+" "+a.Words), values(b.Path+" "+b.Words)
+	x, y := values(a.words), values(b.words)
 	return slices.ContainsFunc(x, func(v string) bool { return slices.Contains(y, v) })
 }
 

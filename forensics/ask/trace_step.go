@@ -13,16 +13,21 @@ import (
 
 // Limits of what a chain is built from.
 const (
-	maxLoaded   = 20_000         // calls looked at in one step of a walk
-	maxLevels   = 16             // calls in one another
-	openEnded   = 60_000_000_000 // ns that a call without a known end is taken to last at most
-	clockUnsure = 5_000_000      // ns by which two clocks may differ where nobody says
+	maxLoaded   = 20_000          // calls looked at in one step of a walk
+	maxLevels   = 16              // calls in one another
+	openEnded   = 60_000_000_000  // ns that a call without a known end is taken to last at most
+	nearCalls   = 100_000         // call numbers, and
+	nearTime    = 60_000_000_000  // ns, that are near together
+	maxRuns     = 16              // stretches that are read one by one
+	longCall    = 600_000_000_000 // ns before which a call that is still open is not looked for
+	clockUnsure = 5_000_000       // ns by which two clocks may differ where nobody says
 )
 
 // rowKey is a number within a bundle.
 type rowKey struct{ bundle, no int64 }
 
-// step is one call as chains need it.
+// step is one call as chains need it. What links calls is read of all that were open,
+// the rest of those that are told.
 type step struct {
 	Bundle   int64  `json:"bundle"`
 	No       int64  `json:"call_no"`
@@ -33,26 +38,21 @@ type step struct {
 	SrcID    int64  `json:"src_id"`
 	DstID    int64  `json:"dst_id"`
 	ConnID   int64  `json:"conn_id"`
-	Stream   bool   `json:"stream"`
 	Protocol string `json:"protocol"`
 	Failed   bool   `json:"failed"`
 	Error    string `json:"error"`
-	Method   string `json:"method"`
-	Host     string `json:"host"`
-	Path     string `json:"path"`
-	Code     int64  `json:"status_code"`
-	Status   string `json:"status"`
-	Summary  string `json:"summary"`
 	Trace    string `json:"trace_id"`
 	Span     string `json:"span_id"`
-	Above    string `json:"parent_span"`
 	Request  string `json:"request_id"`
-	Packets  string `json:"packets"`
-	Words    string `json:"words"` // what it names besides: query, SQL parameters, Redis command
 
-	end    int64 // when the answer was over; where there was none, when the connection ended
-	sure   bool  // end is known from an answer
-	sealed bool  // stands for an encrypted connection whose calls could not be read
+	detail
+	told   bool   // detail was read
+	words  string // what it names: path, query, SQL parameters, Redis key
+	above  string // what it calls its parent's span
+	read   bool   // words and above were read
+	end    int64  // when the answer was over; where there was none, when the connection ended
+	sure   bool   // end is known from an answer
+	sealed bool   // stands for an encrypted connection whose calls could not be read
 	src    *party
 	dst    *party
 	link   *link // to its parent, once looked for
@@ -60,6 +60,17 @@ type step struct {
 	hit    bool // holds what was asked for
 
 	searches int // look-ups below it that are not shown
+}
+
+// detail is what is told of a call.
+type detail struct {
+	Method  string `json:"method"`
+	Host    string `json:"host"`
+	Path    string `json:"path"`
+	Code    int64  `json:"status_code"`
+	Status  string `json:"status"`
+	Summary string `json:"summary"`
+	Packets string `json:"packets"`
 }
 
 func (s *step) key() rowKey { return rowKey{s.Bundle, s.No} }
@@ -164,13 +175,123 @@ func zip(columns ...string) string {
 
 // stepColumns are the columns of a step, from calls_raw AS k.
 func stepColumns(c *forensics.Case) string {
-	return bundleOf(c, "k.") + `, k.call_no, k.call_id, k.ts_ns, k.elapsed_us, k.clock_id, k.src_id, k.dst_id, k.conn_id, k.stream_id IS NOT NULL AS stream, k.protocol, k.failed,
-		coalesce(k.error, '') AS error, coalesce(k.method, '') AS method, coalesce(k.host, '') AS host, left(coalesce(k.path, ''), 500) AS path, coalesce(k.status_code, 0) AS status_code,
-		coalesce(k.status_code::VARCHAR || CASE WHEN k.status_text IS NULL THEN '' ELSE ' ' || k.status_text END, k.status_text, k.error, '') AS status,
-		left(k.summary, 300) AS summary, coalesce(k.trace_id, '') AS trace_id, lower(coalesce(k.span_id, '')) AS span_id, coalesce(k.request_id, '') AS request_id,
-		CASE WHEN k.trace_id IS NULL THEN '' ELSE coalesce(lower(list_filter(k.headers, h -> lower(h.name) = 'x-b3-parentspanid' AND h.kind = 'request')[1].value),
-			lower(split_part(list_filter(k.headers, h -> lower(h.name) = 'b3' AND h.kind = 'request')[1].value, '-', 4)), '') END AS parent_span,
-		left(concat_ws(' ', k.query_string, array_to_string(k.postgresql_params, ' '), k.redis_key), 500) AS words, k.cites AS packets`
+	return bundleOf(c, "k.") + `, k.call_no, k.call_id, k.ts_ns, k.elapsed_us, k.clock_id, k.src_id, k.dst_id, k.conn_id, k.protocol, k.failed,
+		coalesce(k.error, '') AS error, coalesce(k.trace_id, '') AS trace_id, lower(coalesce(k.span_id, '')) AS span_id, coalesce(k.request_id, '') AS request_id`
+}
+
+// tell reads what is told of calls.
+func (k *chains) tell(list []*step) error {
+	list = slices.DeleteFunc(slices.Clone(list), func(s *step) bool { return s.told || s.No < 0 })
+	if len(list) == 0 {
+		return nil
+	}
+	type row struct {
+		Bundle int64 `json:"bundle"`
+		No     int64 `json:"call_no"`
+		detail
+	}
+	var rows []row
+	err := byRuns(k.c, keysOf(list), func(where, nos string) error {
+		some, _, err := readRows[row](k.ctx, k.c, maxLoaded, "SELECT "+bundleOf(k.c, "k.")+`, k.call_no, coalesce(k.method, '') AS method, coalesce(k.host, '') AS host, left(coalesce(k.path, ''), 500) AS path, coalesce(k.status_code, 0) AS status_code,
+		coalesce(k.status_code::VARCHAR || CASE WHEN k.status_text IS NULL THEN '' ELSE ' ' || k.status_text END, k.status_text, k.error, '') AS status, left(k.summary, 300) AS summary, k.cites AS packets
+		FROM calls_raw k WHERE `+where, nos)
+		rows = append(rows, some...)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for _, r := range rows {
+		if s := k.steps[rowKey{r.Bundle, r.No}]; s != nil && s.key() == (rowKey{r.Bundle, r.No}) {
+			s.detail, s.told = r.detail, true
+		}
+	}
+	return nil
+}
+
+func keysOf(list []*step) []rowKey {
+	out := make([]rowKey, len(list))
+	for i, s := range list {
+		out[i] = s.key()
+	}
+	return out
+}
+
+// name reads what calls name and what they call their parents' spans, where that is
+// needed to choose between parents.
+func (k *chains) name(list []*step) error {
+	list = slices.DeleteFunc(slices.Clone(list), func(s *step) bool { return s.read || s.No < 0 })
+	if len(list) == 0 {
+		return nil
+	}
+	type row struct {
+		Bundle int64  `json:"bundle"`
+		No     int64  `json:"call_no"`
+		Words  string `json:"words"`
+		Above  string `json:"above"`
+	}
+	above := "''"
+	if slices.ContainsFunc(list, func(s *step) bool { return s.Trace != "" }) {
+		above = `CASE WHEN k.trace_id IS NULL THEN '' ELSE coalesce(lower(list_filter(k.headers, h -> lower(h.name) = 'x-b3-parentspanid' AND h.kind = 'request')[1].value),
+			lower(split_part(list_filter(k.headers, h -> lower(h.name) = 'b3' AND h.kind = 'request')[1].value, '-', 4)), '') END`
+	}
+	var rows []row
+	err := byRuns(k.c, keysOf(list), func(where, nos string) error {
+		some, _, err := readRows[row](k.ctx, k.c, maxLoaded, "SELECT "+bundleOf(k.c, "k.")+", k.call_no, left(concat_ws(' ', k.path, k.query_string, array_to_string(k.postgresql_params, ' '), k.redis_key), 500) AS words, "+above+
+			" AS above FROM calls_raw k WHERE "+where, nos)
+		rows = append(rows, some...)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for _, s := range list {
+		s.read = true
+	}
+	for _, r := range rows {
+		if s := k.steps[rowKey{r.Bundle, r.No}]; s != nil {
+			s.words, s.above = r.Words, r.Above
+		}
+	}
+	return nil
+}
+
+// runs cuts sorted numbers where they are more than gap apart. What lies near together is
+// read with few pieces of the tables; where there would be more than most runs, there is
+// one.
+func runs(list []int64, gap int64, most int) [][2]int64 {
+	if len(list) == 0 {
+		return nil
+	}
+	out := [][2]int64{{list[0], list[0]}}
+	for _, n := range list[1:] {
+		if last := &out[len(out)-1]; n-last[1] <= gap {
+			last[1] = n
+		} else if out = append(out, [2]int64{n, n}); len(out) > most {
+			return [][2]int64{{list[0], list[len(list)-1]}}
+		}
+	}
+	return out
+}
+
+// byRuns asks for calls by their numbers, run by run.
+func byRuns(c *forensics.Case, keys []rowKey, ask func(where string, nos string) error) error {
+	keys = slices.Clone(keys)
+	slices.SortFunc(keys, func(a, b rowKey) int { return cmp.Compare(a.no, b.no) })
+	all := make([]int64, len(keys))
+	for i, key := range keys {
+		all[i] = key.no
+	}
+	for _, r := range runs(all, nearCalls, maxRuns) {
+		from, _ := slices.BinarySearch(all, r[0])
+		to, _ := slices.BinarySearch(all, r[1]+1)
+		bundles, nos := split(keys[from:to])
+		where := fmt.Sprintf("k.call_no BETWEEN %d AND %d AND k.call_no IN (SELECT no FROM %s) %s", r[0], r[1], zip("no"), ofBundles(c, bundles))
+		if err := ask(where, nos); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // load reads calls by their numbers, with who they are of and when they ended.
@@ -187,8 +308,12 @@ func (k *chains) load(keys []rowKey) ([]*step, error) {
 	if len(need) == 0 {
 		return out, nil
 	}
-	bundles, nos := split(need)
-	list, _, err := readRows[step](k.ctx, k.c, maxLoaded+1, "SELECT "+stepColumns(k.c)+" FROM calls_raw k WHERE k.call_no IN (SELECT no FROM "+zip("no")+") "+k.ofBundles(bundles)+" ORDER BY k.ts_ns, bundle, k.call_no", nos)
+	var list []step
+	err := byRuns(k.c, need, func(where, nos string) error {
+		some, _, err := readRows[step](k.ctx, k.c, maxLoaded+1, "SELECT "+stepColumns(k.c)+" FROM calls_raw k WHERE "+where+" ORDER BY k.ts_ns, bundle, k.call_no", nos)
+		list = append(list, some...)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -196,19 +321,31 @@ func (k *chains) load(keys []rowKey) ([]*step, error) {
 	for _, key := range need {
 		wanted[key] = true
 	}
-	var fresh []*step
+	list = slices.DeleteFunc(list, func(s step) bool { return !wanted[s.key()] })
+	fresh, err := k.take(list)
+	return append(out, fresh...), err
+}
+
+// take adds calls that were read, and gives those that were not there before with those
+// that were.
+func (k *chains) take(list []step) ([]*step, error) {
+	var out, fresh []*step
+	there := map[*step]bool{}
 	for i := range list {
 		s := &list[i]
-		switch old := k.byID[s.ID]; {
-		case !wanted[s.key()]:
-		case old != nil:
-			k.steps[s.key()] = old
-			if !slices.Contains(out, old) && !slices.Contains(fresh, old) {
-				out = append(out, old)
-			}
-		default:
+		old := k.steps[s.key()]
+		if old == nil {
+			old = k.byID[s.ID]
+		}
+		if old == nil {
 			k.byID[s.ID] = s
 			fresh = append(fresh, s)
+			old = s
+		}
+		k.steps[s.key()] = old
+		if !there[old] {
+			there[old] = true
+			out = append(out, old)
 		}
 	}
 	if err := k.ends(fresh); err != nil {
@@ -218,10 +355,9 @@ func (k *chains) load(keys []rowKey) ([]*step, error) {
 		return nil, err
 	}
 	for _, s := range fresh {
-		k.steps[s.key()] = s
 		k.into[s.dst.Key] = append(k.into[s.dst.Key], s)
 	}
-	return append(out, fresh...), nil
+	return out, nil
 }
 
 func split(keys []rowKey) (bundles []int64, nos string) {
@@ -235,8 +371,8 @@ func split(keys []rowKey) (bundles []int64, nos string) {
 	return bundles, numbers(list)
 }
 
-func (k *chains) ofBundles(bundles []int64) string {
-	if !k.c.Several() {
+func ofBundles(c *forensics.Case, bundles []int64) string {
+	if !c.Several() {
 		return ""
 	}
 	return "AND k.bundle IN (" + numbers(bundles) + ")"
@@ -321,7 +457,7 @@ func (k *chains) lasted(list []*step) error {
 		return nil
 	}
 	bundles, ids := split(need)
-	conns, _, err := readRows[conn](k.ctx, k.c, 200_000, "SELECT "+bundleOf(k.c, "k.")+", k.conn_id, k.last_ns, coalesce(k.key_state, '') AS key_state FROM connections_raw k WHERE k.conn_id IN (SELECT no FROM "+zip("no")+") "+k.ofBundles(bundles), ids)
+	conns, _, err := readRows[conn](k.ctx, k.c, 200_000, "SELECT "+bundleOf(k.c, "k.")+", k.conn_id, k.last_ns, coalesce(k.key_state, '') AS key_state FROM connections_raw k WHERE k.conn_id IN (SELECT no FROM "+zip("no")+") "+ofBundles(k.c, bundles), ids)
 	if err != nil {
 		return err
 	}
@@ -412,28 +548,43 @@ func (k *chains) find(end, when string, spans []span) ([]*step, error) {
 	if len(fresh) == 0 {
 		return nil, nil
 	}
-	bundles, ids, los, his := k.merge(fresh)
-	type no struct {
-		Bundle int64 `json:"bundle"`
-		No     int64 `json:"call_no"`
+	slices.SortFunc(fresh, func(a, b span) int { return cmp.Compare(a.lo, b.lo) })
+	starts := make([]int64, len(fresh))
+	for i, s := range fresh {
+		starts[i] = s.lo
 	}
+	var out []*step
+	for _, r := range runs(starts, nearTime, maxRuns) {
+		from, _ := slices.BinarySearch(starts, r[0])
+		to, _ := slices.BinarySearch(starts, r[1]+1)
+		some, err := k.findNear(end, when, fresh[from:to])
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, some...)
+	}
+	return out, nil
+}
+
+func (k *chains) findNear(end, when string, spans []span) ([]*step, error) {
+	bundles, ids, los, his := k.merge(spans)
 	on := "k." + end + " = w.id"
 	if k.c.Several() {
 		on += " AND k.bundle = w.b"
 	}
+	before := int64(0)
+	if end == "dst_id" {
+		before = longCall
+	}
 	// Packets without a protocol of calls (ICMP) cause nothing and are caused by nothing here.
-	list, more, err := readRows[no](k.ctx, k.c, maxLoaded, fmt.Sprintf(`SELECT bundle, call_no FROM (SELECT DISTINCT %s, k.call_no, k.ts_ns FROM calls_raw k JOIN %s w ON %s WHERE %s AND k.protocol <> 'icmp')
-		ORDER BY ts_ns, bundle, call_no LIMIT %d`, bundleOf(k.c, "k."), zip("b", "id", "lo", "hi"), on, when, maxLoaded+1),
+	list, more, err := readRows[step](k.ctx, k.c, maxLoaded, fmt.Sprintf(`SELECT %s FROM calls_raw k JOIN %s w ON %s WHERE k.ts_ns BETWEEN %d AND %d AND %s AND k.protocol <> 'icmp'
+		ORDER BY k.ts_ns, bundle, k.call_no LIMIT %d`, stepColumns(k.c), zip("b", "id", "lo", "hi"), on, slices.Min(los)-before, slices.Max(his), when, maxLoaded+1),
 		numbers(bundles), numbers(ids), numbers(los), numbers(his))
 	if err != nil {
 		return nil, err
 	}
 	k.cut = k.cut || more
-	keys := make([]rowKey, len(list))
-	for i, n := range list {
-		keys[i] = rowKey{n.Bundle, n.No}
-	}
-	return k.load(keys)
+	return k.take(list)
 }
 
 // brokenConns loads connections that parties opened in their spans and that came to
@@ -469,7 +620,7 @@ func (k *chains) brokenConns(spans []span) ([]*step, error) {
 	var out, fresh []*step
 	for _, cn := range list {
 		s := &step{Bundle: cn.Bundle, No: -1 - cn.FlowID, Start: cn.Start, end: cn.End, Clock: -1, SrcID: cn.SrcID, DstID: cn.DstID, ConnID: cn.ConnID, Protocol: "tcp", Failed: true,
-			Error: cn.State, Status: words[cn.State], Method: fmt.Sprintf("connect to port %d", cn.Port), Packets: cn.Packets}
+			Error: cn.State, told: true, read: true, detail: detail{Status: words[cn.State], Method: fmt.Sprintf("connect to port %d", cn.Port), Packets: cn.Packets}}
 		s.Summary = s.Method + " → " + s.Status
 		if old := k.steps[s.key()]; old != nil {
 			s = old

@@ -2,6 +2,7 @@ package ask
 
 import (
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"math"
 	"slices"
@@ -43,8 +44,20 @@ func (t *Trace) tell(k *chains, steps int, roots []*step, children map[*step][]*
 	if err != nil {
 		return err
 	}
+	room := defaultBytes * max(1, steps/defaultRows) * 6 / 10
 	for _, list := range shown {
-		t.Chains = append(t.Chains, t.chain(list, children, steps, text))
+		one, cut := t.chain(list, children, steps, text), false
+		one.Steps, cut = within(one.Steps, room)
+		written, err := json.Marshal(one)
+		if err != nil {
+			return err
+		}
+		if room -= len(written); room < 0 && len(t.Chains) > 0 {
+			t.Truncated = true
+			break
+		}
+		t.Truncated = t.Truncated || cut
+		t.Chains = append(t.Chains, one)
 	}
 	t.Origins = sumOrigins(origins, text)
 	t.hops(roots, children)

@@ -19,6 +19,9 @@ func (k *chains) above(list []*step) error {
 		if _, err := k.asked(spans); err != nil {
 			return err
 		}
+		if err := k.contested(list); err != nil {
+			return err
+		}
 		var next []*step
 		for _, s := range list {
 			fresh := !s.linked
@@ -67,6 +70,9 @@ func (k *chains) below(list []*step, levels, most int, keep func(*step) bool) (m
 		}
 		found = append(found, broken...)
 		slices.SortFunc(found, inTime)
+		if err := k.contested(found); err != nil {
+			return nil, false, err
+		}
 		var next []*step
 		for _, s := range found {
 			l := k.parentOf(s)
