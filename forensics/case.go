@@ -16,10 +16,12 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/exporter/table"
 	"github.com/pcapsule/pcapsule/forensics/internal/duck"
+	"github.com/pcapsule/pcapsule/kfl"
 )
 
 // maxBundles is how many bundles make one case.
@@ -33,6 +35,8 @@ type Options struct {
 	MaxTemp     int64  // bytes in TempDir; 0 means 8 GiB
 	CacheDir    string // where transport ZIPs are unpacked; see bundle.OpenOptions
 	MaskSecrets bool   // mask credentials in headers and queries, in whatever way they are asked for
+
+	Macros map[string]string // names that stand for KFL in every question
 }
 
 // Case is one or more opened bundles. Its methods may be called from several goroutines.
@@ -48,8 +52,9 @@ type Case struct {
 	docs     func() (map[string]map[string]doc, error)
 	coverage func() ([]stretch, error)
 
-	options Options
-	whole   struct { // see Unmasked
+	options  Options
+	findings atomic.Pointer[kfl.Findings]
+	whole    struct { // see Unmasked
 		sync.Mutex
 		c *Case
 	}

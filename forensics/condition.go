@@ -15,7 +15,7 @@ func (c *Case) Condition(src string) (Condition, error) {
 	if c.views["calls"] == nil {
 		return Condition{}, usagef("the case has no table calls")
 	}
-	k, err := c.compile(src)
+	k, err := c.compile(src, nil)
 	if err != nil {
 		return Condition{}, err
 	}

@@ -22,6 +22,9 @@ const maxCursor = 512 // bytes
 func (c *Case) question(q *Query) string {
 	h := sha256.New()
 	fmt.Fprintf(h, "1 %s %q %q %q %d %d %q %q %q %v", c.id, q.KFL, q.SQL, q.Table, q.From, q.To, q.Order, q.GroupBy, q.Columns, q.Count)
+	if len(q.Macros) > 0 {
+		fmt.Fprintf(h, " %q", q.Macros) // maps are printed in the order of their keys
+	}
 	for _, a := range q.Args {
 		fmt.Fprintf(h, " %T %v", a, a)
 	}

@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/pcapsule/pcapsule/forensics/internal/duck"
-	"github.com/pcapsule/pcapsule/kfl"
 )
 
 // plan is a question as SQL.
@@ -248,7 +247,7 @@ func (c *Case) restrictKFL(p *plan, q *Query) (used []string, err error) {
 	if calls == nil {
 		return nil, usagef("the case has no table calls")
 	}
-	k, err := c.compile(q.KFL)
+	k, err := c.compile(q.KFL, q.Macros)
 	if err != nil {
 		return nil, err
 	}
@@ -256,6 +255,9 @@ func (c *Case) restrictKFL(p *plan, q *Query) (used []string, err error) {
 		_, p.now, _ = c.Window()
 	}
 	p.notes = append(p.notes, k.Notes()...)
+	if n := k.Limit(); n > 0 && (q.Limit == 0 || n < q.Limit) {
+		q.Limit = n
+	}
 	where, args := k.SQL()
 	if p.sel.view == calls {
 		p.sel.add("("+where+")", args...)
@@ -274,16 +276,6 @@ func (c *Case) restrictKFL(p *plan, q *Query) (used []string, err error) {
 		}
 	}
 	return nil, usagef("KFL is about calls, and rows of table %s belong to none", p.sel.view.name)
-}
-
-// compile checks KFL against the columns that calls has in this case.
-func (c *Case) compile(src string) (*kfl.Query, error) {
-	_, now, _ := c.Window()
-	env := kfl.Env{Now: now, Columns: map[string]string{}}
-	for _, col := range c.views["calls"].columns {
-		env.Columns[col.Name] = col.Type
-	}
-	return kfl.Compile(src, env)
 }
 
 // orderOf checks an order given as "column [asc|desc], …" and ends it with the key, so

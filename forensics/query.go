@@ -15,7 +15,8 @@ const (
 
 // Query is a question. KFL and the fields below it are one way to ask, SQL the other.
 type Query struct {
-	KFL string // condition on calls; empty asks for all
+	KFL    string            // condition on calls; empty asks for all
+	Macros map[string]string // names that KFL may use beside those of the case
 
 	SQL  string // one query over the tables of the case
 	Args []any  // values for the ? or $1 of SQL

@@ -12,6 +12,9 @@ func (c *checker) index(n *ast) (*node, *Error) {
 		if c.known(name) {
 			return c.named(n, name)
 		}
+		if head, _ := c.dotted(n.args[0]); head == "node" || head == "capture" { // maps of KFL2
+			return absent(typ{kind: kText}), nil
+		}
 		return nil, c.unknown(n, name)
 	}
 	x, err := c.value(n.args[0])
@@ -70,6 +73,7 @@ var functions = map[string]string{
 	"size": "size(x)", "has": "has(x)", "map_get": `map_get(map, "key", "default")`, "timestamp": `timestamp("2026-01-31T12:00:00Z")`,
 	"duration": `duration("5m")`, "now": "now()", "string": "string(x)", "int": "int(x)", "double": "double(x)", "cidr": `cidr(src.ip, "10.0.0.0/8")`,
 	"datetime": `datetime("1/2/2006, 3:04:05.000 PM")`, "seconds": "seconds(-30)", "minutes": "minutes(-5)", "hours": "hours(-1)", "days": "days(-1)", "weeks": "weeks(-1)",
+	"months": "months(-1)", "years": "years(-1)", "limit": "limit(100)",
 }
 
 // methods are the names that are called on a value, with their forms.
@@ -82,7 +86,7 @@ var methods = map[string]string{
 
 // retired are functions of older languages, with what does their work.
 var retired = map[string]string{
-	"limit": "give the limit beside the query", "rlimit": "give the limit beside the query", "redact": "masking is an option of the command, not part of a condition",
+	"rlimit": "write limit(100)", "redact": "masking is an option of the command, not part of a condition",
 	"record": "open the bundle that holds the recording", "xml": "search the text: response.body.contains(\"…\")", "json": "write request.body.json() or response.body.json()",
 }
 
@@ -111,8 +115,10 @@ func (c *checker) call(n *ast) (*node, *Error) {
 		return c.constant(n, node{typ: typ{kind: kTime}, num: c.env.Now}), nil
 	case "timestamp", "datetime", "duration", "cidr":
 		return c.literalCall(n, form)
-	case "seconds", "minutes", "hours", "days", "weeks":
+	case "seconds", "minutes", "hours", "days", "weeks", "months", "years":
 		return c.ago(n)
+	case "limit":
+		return c.limitTo(n)
 	case "map_get":
 		return c.mapGet(n)
 	}
@@ -183,6 +189,9 @@ func (c *checker) ago(n *ast) (*node, *Error) {
 		return nil, c.fail(n.args[0], "write "+functions[n.text], "want a number")
 	}
 	c.usesNow = true
+	if n.text == "months" || n.text == "years" {
+		return c.calendarAgo(n, x.num)
+	}
 	of := map[string]time.Duration{"seconds": time.Second, "minutes": time.Minute, "hours": time.Hour, "days": 24 * time.Hour, "weeks": 7 * 24 * time.Hour}[n.text]
 	arg := func(k kind, v int64) *node { return &node{op: opConst, typ: typ{kind: k}, num: v} }
 	span, err := c.make(n, node{op: opArith, typ: typ{kind: kDuration}, str: "*", args: []*node{x, arg(kDuration, int64(of))}})
@@ -190,6 +199,37 @@ func (c *checker) ago(n *ast) (*node, *Error) {
 		return nil, err
 	}
 	return c.make(n, node{op: opArith, typ: typ{kind: kTime}, str: "+", args: []*node{arg(kTime, c.env.Now), span}})
+}
+
+// calendarAgo is the same day so many months or years from now.
+func (c *checker) calendarAgo(n *ast, count int64) (*node, *Error) {
+	const most = 3000 // months; times have 64 bits of nanoseconds, some 292 years each way
+	if n.text == "years" && count > -most && count < most {
+		count *= 12
+	}
+	if count < -most || count > most {
+		return absent(typ{kind: kTime}), nil
+	}
+	t := time.Unix(0, c.env.Now).UTC().AddDate(0, int(count), 0)
+	if t.Year() <= 1678 || t.Year() >= 2262 {
+		return absent(typ{kind: kTime}), nil
+	}
+	return c.constant(n, node{typ: typ{kind: kTime}, num: t.UnixNano()}), nil
+}
+
+// limitTo is limit(n) of the older language: always true, and at most n calls.
+func (c *checker) limitTo(n *ast) (*node, *Error) {
+	x, err := c.value(n.args[0])
+	if err != nil {
+		return nil, err
+	}
+	if x.op != opConst || x.typ.kind != kInt || x.num < 1 || x.num > 1<<31-1 {
+		return nil, c.fail(n.args[0], "write limit(100)", "want a number above 0")
+	}
+	if c.limit == 0 || int(x.num) < c.limit {
+		c.limit = int(x.num)
+	}
+	return boolNode(true), nil
 }
 
 func (c *checker) mapGet(n *ast) (*node, *Error) {

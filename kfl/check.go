@@ -70,6 +70,7 @@ type work struct {
 	usesNow bool
 	columns map[string]bool
 	notes   []string
+	limit   int
 }
 
 // checker gives types and meaning to one text: the query, a macro, or a definition in

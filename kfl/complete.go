@@ -7,25 +7,28 @@ import (
 
 // Candidate is one way to go on at a place in a query.
 type Candidate struct {
-	Text  string // what to put between Start and End
-	Kind  string // field, word, function, method, operator or value
-	Type  string // of a field
-	Doc   string
-	Start int // byte offsets in the source
-	End   int
+	Text  string `json:"text"`           // what to put between Start and End
+	Kind  string `json:"kind"`           // field, word, macro, column, function, method, operator or value
+	Type  string `json:"type,omitempty"` // of a field
+	Doc   string `json:"doc,omitempty"`
+	Start int    `json:"start"` // byte offsets in the source
+	End   int    `json:"end"`
 }
 
 const maxCandidates = 1000
 
 // Complete offers what may stand at byte pos of src. What follows pos is left alone.
-func Complete(src string, pos int) []Candidate {
+func Complete(src string, pos int) []Candidate { return CompleteIn(src, pos, Env{}) }
+
+// CompleteIn is Complete with the macros, columns and findings of env.
+func CompleteIn(src string, pos int, env Env) []Candidate {
 	pos = min(max(pos, 0), len(src))
 	if pos > maxSource {
 		return nil
 	}
 	toks, open := lexAll(src[:pos])
 	if open {
-		return completeText(src[:pos], toks)
+		return completeText(src[:pos], toks, env)
 	}
 	word, start := lastWord(toks, pos)
 	var out []Candidate
@@ -56,6 +59,10 @@ func Complete(src string, pos int) []Candidate {
 		}
 	}
 	seen := map[string]bool{}
+	for _, m := range sortedKeys(env.Macros) {
+		seen[m] = true
+		add(Candidate{Text: m, Kind: "macro", Doc: clip(env.Macros[m])}, word)
+	}
 	for _, f := range names().fields {
 		kind := "field"
 		if f.kind == srcExpr && f.typ.kind == kBool && len(f.scope) == 0 {
@@ -70,6 +77,13 @@ func Complete(src string, pos int) []Candidate {
 	}
 	for _, n := range sortedKeys(functions) {
 		add(Candidate{Text: n, Kind: "function", Doc: functions[n]}, word)
+	}
+	if word != "" {
+		for _, col := range sortedKeys(env.Columns) {
+			if t, ok := columnType(env.Columns[col]); ok && !seen[col] {
+				add(Candidate{Text: col, Kind: "column", Type: t.String()}, word)
+			}
+		}
 	}
 	return out
 }
@@ -120,16 +134,25 @@ func endsOperand(toks []token) bool {
 	return true
 }
 
-// completeText offers values inside an open text: protocols after protocol ==.
-func completeText(src string, toks []token) []Candidate {
+// completeText offers values inside an open text: protocols after protocol ==, findings
+// after finding ==.
+func completeText(src string, toks []token, env Env) []Candidate {
 	text := toks[len(toks)-1]
 	name, _ := lastWord(toks[:max(len(toks)-2, 0)], tokEndAt(toks, 3))
 	f := names().byName[name]
+	typed := strings.ToLower(strings.TrimLeft(src[text.pos:], `"'`))
+	var out []Candidate
+	if f != nil && f.kind == srcFindings && env.Findings != nil {
+		for _, w := range env.Findings.Names() {
+			if strings.HasPrefix(w, typed) {
+				out = append(out, Candidate{Text: w, Kind: "value", Start: len(src) - len(typed), End: len(src)})
+			}
+		}
+		return out
+	}
 	if f == nil || f.typ.text != textProtocol {
 		return nil
 	}
-	typed := strings.ToLower(strings.TrimLeft(src[text.pos:], `"'`))
-	var out []Candidate
 	for _, w := range names().fields {
 		if strings.HasPrefix(w.arg, "protocol ") && strings.HasPrefix(w.name, typed) {
 			out = append(out, Candidate{Text: w.name, Kind: "value", Doc: w.doc, Start: len(src) - len(typed), End: len(src)})
@@ -159,7 +182,9 @@ func methodOf(name string, t typ) bool {
 		return true
 	case "size":
 		return t.kind == kText || t.kind == kList || t.kind == kMap || t.kind == kBody || t.kind == kBytes
-	case "json", "text":
+	case "json":
+		return t.kind == kBody || t.kind == kText
+	case "text":
 		return t.kind == kBody
 	}
 	return t.kind == kTime

@@ -66,8 +66,15 @@ func (c *checker) document(n *ast, x *node) (*node, *Error) {
 	if x.op == opAbsent {
 		return absent(typ{kind: kJSON}), nil
 	}
+	if x = asText(x); x.typ.kind == kText {
+		doc, err := c.make(n, node{op: opParse, typ: typ{kind: kJSON}, args: []*node{x}})
+		if err != nil || doc.op != opParse {
+			return doc, err
+		}
+		return c.make(n, node{op: opPath, typ: typ{kind: kJSON}, args: []*node{doc}})
+	}
 	if x.typ.kind != kBody {
-		return nil, c.fail(n, "only request.body and response.body are read as JSON", "json() of %s", aType(x.typ))
+		return nil, c.fail(n, "bodies and text are read as JSON", "json() of %s", aType(x.typ))
 	}
 	c.columns[x.str+"_body_sha256"] = true
 	doc, err := c.make(n, node{op: opDoc, typ: typ{kind: kJSON}, str: x.str})

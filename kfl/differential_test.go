@@ -58,6 +58,11 @@ func (g *gen) row() *testRow {
 			continue
 		}
 		switch {
+		case f.arg == "summary":
+			doc := pick(g, stockDocs...)
+			if !strings.ContainsAny(doc, "\x00\xff") {
+				r.text(f.arg, doc)
+			}
 		case f.typ.text == textIP:
 			r.text(f.arg, pick(g, stockAddresses...))
 		case f.arg == "protocol":
@@ -188,7 +193,9 @@ func (g *gen) expr(k kind, depth int) string {
 			func() string { return "(" + g.expr(k, d) + " * " + g.expr(kInt, d) + ")" })()
 	case kList:
 		return pick(g, func() string { return g.leaf(k) }, func() string { return "[" + g.expr(kText, d) + ", " + g.expr(kText, d) + "]" },
-			func() string { return pick(g, "dns_answers", "request.headers", "src.labels", "pods") + pick(g, ".*", "[*]") },
+			func() string {
+				return pick(g, "dns_answers", "request.headers", "src.labels", "pods") + pick(g, ".*", "[*]")
+			},
 			func() string { return g.over(g.expr(k, d), kText, "filter", kBool, d) }, func() string { return g.over(g.expr(k, d), kText, "map", kText, d) })()
 	case kJSON:
 		s := g.leaf(k)
@@ -327,7 +334,7 @@ func (g *gen) leaf(k kind) string {
 		if v := g.varOf(kJSON); v != "" {
 			return v
 		}
-		return pick(g, "request.body.json()", "response.body.json()")
+		return pick(g, "request.body.json()", "response.body.json()", "request.body.json()", "summary.json()")
 	}
 	return g.fieldOf(k)
 }

@@ -149,7 +149,9 @@ func (m *matcher) in(n *node) bool {
 func (m *matcher) inRange(n *node) bool {
 	v := m.value(n.args[0])
 	ip, err := netip.ParseAddr(v.str)
-	return v.there && err == nil && slices.ContainsFunc(n.nets, func(p netip.Prefix) bool { return p.Contains(ip.WithZone("")) || p.Contains(ip.Unmap()) || mapped(p, ip) })
+	return v.there && err == nil && slices.ContainsFunc(n.nets, func(p netip.Prefix) bool {
+		return p.Contains(ip.WithZone("")) || p.Contains(ip.Unmap()) || mapped(p, ip)
+	})
 }
 
 // mapped is for ranges over IPv4-mapped IPv6 addresses, which netip keeps apart.
@@ -239,6 +241,8 @@ func (m *matcher) value(n *node) Value {
 		return Value{}
 	}
 	switch n.op {
+	case opParse:
+		return Value{kind: kJSON, there: jsonValid(a.str), str: a.str}
 	case opHex:
 		return Text(hex.EncodeToString([]byte(a.str)))
 	case opNeg:

@@ -20,6 +20,7 @@ type Query struct {
 	now     int64
 	columns []string
 	notes   []string
+	limit   int
 	where   frag
 }
 
@@ -51,7 +52,7 @@ func compile(src string, env Env) (*Query, *Error) {
 		err.Limit = true
 		return nil, err
 	}
-	q.usesNow, q.notes = c.usesNow, c.notes
+	q.usesNow, q.notes, q.limit = c.usesNow, c.notes, c.limit
 	for name := range c.columns {
 		q.columns = append(q.columns, name)
 	}
@@ -75,6 +76,9 @@ func (q *Query) Match(row Row) bool {
 
 // Columns are the columns of the view calls that the query reads, sorted.
 func (q *Query) Columns() []string { return slices.Clone(q.columns) }
+
+// Limit is how many calls limit() asks for at most, 0 where it does not stand in the query.
+func (q *Query) Limit() int { return q.limit }
 
 // UsesNow says that the answer depends on Env.Now.
 func (q *Query) UsesNow() bool { return q.usesNow }

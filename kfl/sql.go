@@ -344,6 +344,8 @@ func (w *writer) value(n *node) frag {
 		return w.json(n, "@")
 	case opWhole:
 		return w.wholeText(n)
+	case opParse:
+		return w.f("TRY_CAST(@ AS JSON)", w.value(n.args[0]))
 	case opSpread:
 		return w.spread(n)
 	case opJoined:

@@ -72,32 +72,33 @@ type op uint8
 
 const (
 	// Values.
-	opConst   op = iota // str, num or flt by type
-	opAbsent            // nothing
-	opCol               // column str
-	opHex               // args[0], a BLOB, as lower-case hexadecimal
-	opVar               // variable num of a macro
-	opArith             // args[0] str args[1]
-	opNeg               // -args[0]
-	opJoin              // text args[0] + text args[1]
-	opCond              // args[0] ? args[1] : args[2]
-	opSize              // size of args[0]: characters, elements, keys or bytes
-	opList              // [args…] without the absent ones
-	opFilter            // elements of args[0] for which args[1] holds of variable num
-	opMap               // args[1] for each element of args[0], without the absent ones
-	opElem              // element args[1] of list args[0]
-	opConvert           // args[0] as the type
-	opLookup            // map args[0], key args[1], default args[2] or ""
-	opKeys              // keys of map args[0], each once, sorted
-	opEntries           // a map: str says from what, args[0] is when it is there
-	opDoc               // JSON text of body str
-	opPath              // place path in JSON args[0]
-	opBody              // body str; only under the conditions below
-	opWhole             // text of body str
-	opSpread            // members of JSON args[0], or of each element of a list of JSON
-	opDeep              // scalars under key path[0] anywhere in the JSON of body str; only under opAny
-	opFindings          // names of the findings about the call; only asked for by name
-	opJoined            // column str, as in flow.rtt_avg_us, of the row of another table that belongs to the call
+	opConst    op = iota // str, num or flt by type
+	opAbsent             // nothing
+	opCol                // column str
+	opHex                // args[0], a BLOB, as lower-case hexadecimal
+	opVar                // variable num of a macro
+	opArith              // args[0] str args[1]
+	opNeg                // -args[0]
+	opJoin               // text args[0] + text args[1]
+	opCond               // args[0] ? args[1] : args[2]
+	opSize               // size of args[0]: characters, elements, keys or bytes
+	opList               // [args…] without the absent ones
+	opFilter             // elements of args[0] for which args[1] holds of variable num
+	opMap                // args[1] for each element of args[0], without the absent ones
+	opElem               // element args[1] of list args[0]
+	opConvert            // args[0] as the type
+	opLookup             // map args[0], key args[1], default args[2] or ""
+	opKeys               // keys of map args[0], each once, sorted
+	opEntries            // a map: str says from what, args[0] is when it is there
+	opDoc                // JSON text of body str
+	opPath               // place path in JSON args[0]
+	opBody               // body str; only under the conditions below
+	opWhole              // text of body str
+	opParse              // text args[0] as JSON
+	opSpread             // members of JSON args[0], or of each element of a list of JSON
+	opDeep               // scalars under key path[0] anywhere in the JSON of body str; only under opAny
+	opFindings           // names of the findings about the call; only asked for by name
+	opJoined             // column str, as in flow.rtt_avg_us, of the row of another table that belongs to the call
 
 	// Conditions.
 	opTruth   // args[0], a bool that may be absent

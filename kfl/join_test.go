@@ -1,0 +1,123 @@
+package kfl
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestLookedUp asks for what stands in other tables: the flow of a call, its connection,
+// and the handshake on it.
+func TestLookedUp(t *testing.T) {
+	call := func(no int64, protocol string, conn, flow int64) *testRow {
+		r := row(map[string]Value{"protocol": Text(protocol), "call_no": Int(no), "ts_ns": Int(noon)})
+		if conn > 0 {
+			r.set("conn_id", Int(conn))
+			r.set("flow_id", Int(flow))
+		}
+		return r
+	}
+	rows := []*testRow{call(0, "tls", 1, 1), call(1, "http1", 1, 1), call(2, "http1", 2, 2), call(3, "dns", 0, 0), call(4, "tls", 1, 1), call(5, "tls", 3, 4)}
+	rows[0].text("tls_version_name", "TLS 1.2")
+	rows[4].text("tls_version_name", "TLS 1.3")
+	rows[4].text("tls_ja4", "t13d")
+	rows[5].text("tls_version_name", "TLS 1.3")
+	db := duck(t, rows)
+	n := int64(0)
+	fill(t, db, rows, func(column string, f *field) Value {
+		switch {
+		case column == "retransmissions":
+			n++
+			return Int(n)
+		case column == "cert_not_after_ns":
+			n += 10
+			return Int(noon + n*seconds)
+		case column == "encryption":
+			return Text("tls")
+		case column == "rtt_avg_us":
+			return Int(2500)
+		case column == "cert_expired":
+			return Bool(true)
+		case column == "protocols":
+			return Texts([]string{"tls", "http1"})
+		case f.typ.kind == kInt:
+			return Int(0)
+		}
+		return Value{}
+	})
+	env := Env{Now: noon, Findings: testFindings{"weak-tls": {1, 4}, "pii": {3}, "none": {}}}
+	for _, tt := range []struct {
+		why, src string
+		want     []int
+	}{
+		{"retransmissions of the flow", `http && retransmissions > 0`, []int{1, 2}},
+		{"of one flow", `tcp.retransmissions == 1 && http`, []int{1}},
+		{"a round trip with a duration", `tcp.rtt > 2ms && tcp.rtt < 3ms && !dns`, []int{0, 1, 2, 4, 5}},
+		{"what has no flow is absent", `!tcp.rtt`, []int{3}},
+		{"zero is there", `zero_windows == 0 && dns`, nil},
+		{"protocols of the flow under an older name", `"tls" in flow_l7_detected && http`, []int{1, 2}},
+		{"encryption of the connection", `connection.encryption == "tls" && http`, []int{1, 2}},
+		{"the version of the first handshake", `http && tls.version_name == "TLS 1.2"`, []int{1}},
+		{"the first handshake that says it", `http && tls.ja4 == "t13d"`, []int{1}},
+		{"a plain call has none", `http && !tls.version_name`, []int{2}},
+		{"an expired certificate of the connection", `tls.cert_expired && http`, []int{1}},
+		{"a certificate that ends soon", `tls.cert_not_after < now() + duration("1h") && http`, []int{1}},
+		{"a finding", `finding == "weak-tls"`, []int{1, 4}},
+		{"a finding in the list", `"pii" in findings || finding in ["weak-tls"]`, []int{1, 3, 4}},
+		{"any finding", `http && findings`, []int{1}},
+		{"no finding", `http && finding == nil`, []int{2}},
+		{"a finding that nothing has", `finding == "none"`, nil},
+		{"not a finding", `http && !("weak-tls" in findings)`, []int{2}},
+	} {
+		q, err := Compile(tt.src, env)
+		if err != nil {
+			t.Errorf("%s: %v", tt.why, err)
+			continue
+		}
+		var got []int
+		for i, yes := range agree(t, db, rows, q) {
+			if yes {
+				got = append(got, i)
+			}
+		}
+		if !slices.Equal(got, tt.want) {
+			sql, _ := q.SQL()
+			t.Errorf("%s: %v, want %v\n%s", tt.why, got, tt.want, sql)
+		}
+	}
+	for src, want := range map[string]string{`finding == "weak-tsl"`: `did you mean "weak-tls"?`, `finding != "pii"`: `!("name" in findings)`, `size(findings) > 1`: "by name", `findings.exists(f, f == "pii")`: "by name", `finding == host`: "by name"} {
+		if _, err := Compile(src, env); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %s", src, err, want)
+		}
+	}
+}
+
+// TestSeveralBundles holds that look-ups keep to the bundle of the call.
+func TestSeveralBundles(t *testing.T) {
+	env := Env{Columns: map[string]string{"bundle": "INTEGER", "call_no": "BIGINT", "flow_id": "BIGINT", "conn_id": "BIGINT", "protocol": "VARCHAR"},
+		Tables:   map[string]map[string]string{"flows_raw": {"flow_id": "BIGINT", "bundle": "INTEGER", "retransmissions": "BIGINT"}, "tls": {"call_no": "BIGINT"}},
+		Findings: testFindings{"x": {1<<48 + 7}}}
+	q, err := Compile(`tcp.retransmissions > 3 && finding == "x"`, env)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sql, _ := q.SQL()
+	for _, want := range []string{"FROM flows_raw", `kfl_n = "bundle"`, "281474976710656"} {
+		if !strings.Contains(sql, want) {
+			t.Errorf("no %s in %s", want, sql)
+		}
+	}
+	r := row(map[string]Value{"bundle": Int(1), "call_no": Int(7), "flow.retransmissions": Int(4)})
+	if !q.Match(r) {
+		t.Error("the call of the bundle does not match")
+	}
+	r.set("bundle", Int(0))
+	if q.Match(r) {
+		t.Error("a call of another bundle matches")
+	}
+	if q, err = Compile(`tls.cert_expired`, env); err != nil {
+		t.Fatal(err)
+	} else if sql, _ := q.SQL(); sql != "FALSE" {
+		t.Errorf("a column that the bundle lacks: %s", sql)
+	}
+}

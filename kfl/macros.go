@@ -1,0 +1,156 @@
+package kfl
+
+import (
+	"sort"
+	"strings"
+)
+
+// Limits of a file of macros.
+const (
+	maxMacros    = 1000
+	maxMacroFile = 1 << 20 // bytes
+	maxMacroName = 64      // bytes
+)
+
+// ParseMacros reads definitions of macros, one a line:
+//
+//	slow := elapsed_time > 2s        # KFL to the end of the line
+//	https: tls and (http or http2)   as in a chart's customMacros
+//
+// Indented lines go on with the line before. After a colon the text may stand in quotes,
+// and > or | begin indented lines, as in YAML. # and // at the beginning of a line are
+// comments. Each definition must be well formed; what it means is seen where it is used.
+// The error is an *Error whose place is in the file, or in the macro's text.
+func ParseMacros(file string) (map[string]string, error) {
+	out := map[string]string{}
+	if len(file) > maxMacroFile {
+		err := errorAt(file, maxMacroFile, maxMacroFile, "", "macros of %d bytes, want at most %d", len(file), maxMacroFile)
+		err.Limit = true
+		return nil, err
+	}
+	for _, d := range definitions(file) {
+		name, err := d.name(file)
+		if err != nil {
+			return nil, err
+		}
+		if _, twice := out[name]; twice {
+			return nil, errorAt(file, d.pos, d.pos+len(name), "", "macro %s is defined twice", name)
+		}
+		if len(out) == maxMacros {
+			err := errorAt(file, d.pos, d.end, "", "more than %d macros", maxMacros)
+			err.Limit = true
+			return nil, err
+		}
+		e, err := parse(d.text)
+		if err != nil {
+			err.Macro = name
+			return nil, err
+		}
+		if e.root == nil {
+			return nil, errorAt(file, d.pos, d.end, "write "+name+" := http", "macro %s is empty", name)
+		}
+		out[name] = d.text
+	}
+	return out, nil
+}
+
+// definition is one macro in a file.
+type definition struct {
+	pos, end int // of its first line
+	head     string
+	sign     string // := or :, empty where there is none
+	text     string
+}
+
+func definitions(file string) (list []definition) {
+	pos := 0
+	for _, line := range strings.SplitAfter(file, "\n") {
+		at := pos
+		pos += len(line)
+		bare := strings.TrimSpace(line)
+		switch {
+		case bare == "" || bare == "---":
+			continue
+		case line[0] == ' ' || line[0] == '\t':
+			if n := len(list); n > 0 {
+				list[n-1].text += "\n" + strings.TrimRight(line, "\r\n")
+				continue
+			}
+		case strings.HasPrefix(bare, "#") || strings.HasPrefix(bare, "//"):
+			continue
+		}
+		lead := strings.Index(line, bare)
+		d := definition{pos: at + lead, end: at + lead + len(bare)}
+		d.head, d.text, _ = strings.Cut(bare, ":")
+		if strings.Contains(bare, ":") {
+			d.sign = ":"
+			if rest, ok := strings.CutPrefix(d.text, "="); ok {
+				d.sign, d.text = ":=", rest
+			}
+		}
+		list = append(list, d)
+	}
+	for i := range list {
+		if d := &list[i]; d.sign == ":" {
+			d.text = scalar(d.text)
+		}
+		list[i].text = strings.TrimSpace(list[i].text)
+	}
+	return list
+}
+
+// scalar is a value as YAML writes it: plain, in quotes, or a block after > or |.
+func scalar(s string) string {
+	head, block, _ := strings.Cut(s, "\n")
+	switch strings.TrimSpace(head) {
+	case ">", "|", ">-", "|-":
+		return block
+	}
+	s = strings.TrimSpace(s)
+	if n := len(s); n >= 2 && s[0] == s[n-1] {
+		inner := s[1 : n-1]
+		switch {
+		case s[0] == '\'' && !strings.Contains(strings.ReplaceAll(inner, "''", ""), "'"):
+			return strings.ReplaceAll(inner, "''", "'")
+		case s[0] == '"' && !strings.Contains(strings.ReplaceAll(strings.ReplaceAll(inner, `\\`, ""), `\"`, ""), `"`):
+			return strings.ReplaceAll(strings.ReplaceAll(inner, `\"`, `"`), `\\`, `\`)
+		}
+	}
+	return s
+}
+
+func (d *definition) name(file string) (string, *Error) {
+	name := strings.TrimSpace(d.head)
+	if d.sign == "" {
+		return "", errorAt(file, d.pos, d.end, "write name := condition", "no := after %s", quoteText(clip(name)))
+	}
+	toks, _ := lexAll(name)
+	ok := len(toks)%2 == 1 && len(name) <= maxMacroName
+	for i, t := range toks {
+		ok = ok && (i%2 == 0 && t.kind == tokIdent || i%2 == 1 && t.kind == tokOp && t.text == ".")
+	}
+	for _, w := range append([]string{"true", "false", "nil", "null", "and", "or", "not", "in"}, infixWords[:]...) {
+		ok = ok && !strings.EqualFold(name, w)
+	}
+	if !ok || strings.ContainsAny(name, " \t") {
+		return "", errorAt(file, d.pos, d.pos+len(d.head), "names are letters, digits, _ and dots, such as slow or my.slow", "name of a macro %s", quoteText(clip(name)))
+	}
+	return name, nil
+}
+
+// CheckMacros compiles each macro of env and answers what is wrong, in the order of their
+// names. A macro that nobody uses is checked too.
+func CheckMacros(env Env) (list []*Error) {
+	var all []string
+	for name := range env.Macros {
+		all = append(all, name)
+	}
+	sort.Strings(all)
+	for _, name := range all {
+		c := &checker{work: &work{env: env, columns: map[string]bool{}}, src: name}
+		if _, err := c.expand(&ast{end: len(name)}, name, env.Macros[name]); err != nil {
+			list = append(list, err)
+		}
+	}
+	return list
+}
