@@ -70,7 +70,7 @@ func prompts() []prompt {
 		}, "Tell the story in the order of time: symptom, cause, effect, each with its call_id and packets. Name what was not recorded."},
 		{"security_audit", "Audit for security", "Credentials in the clear, weak TLS, calls without authentication, personal data, egress.", times, []step{
 			seeCases,
-			do("See versions and ciphers of TLS and what is wrong with certificates.", toolCall{"run_sql", `{"sql": "select version, cipher, count(*) as handshakes, min(call_no) as call_no from tls group by all order by handshakes desc"}`}),
+			do("See versions and ciphers of TLS and what is wrong with certificates.", toolCall{"run_sql", `{"sql": "select tls_version_name, tls_cipher_suite_name, count(*) as handshakes, min(call_no) as call_no from calls where protocol = 'tls' group by all order by handshakes desc"}`}),
 			do("Find calls that carry credentials without TLS; their values are masked.", toolCall{"list_api_calls", `{"kfl": "http && !tls && \"authorization\" in request.headers", ` + window + `, "limit": 20}`}),
 			do("Find calls without authentication where their endpoint usually has it.", toolCall{"run_sql", `{"sql": "with c as (select call_no, dst_name, method, len(list_filter(headers, h -> lower(h.name) = 'authorization')) > 0 as has from calls where protocol in ('http1','http2','http3')) select dst_name, method, count(*) filter (has) as with_auth, count(*) filter (not has) as without, min(call_no) filter (not has) as call_no from c group by all having with_auth > 0 and without > 0 order by without desc"}`}),
 			seeFlows, seeFindings,

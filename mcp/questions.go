@@ -22,13 +22,6 @@ func asked(q ask.Question) *entry {
 		e.in = with(e.in, "cursor", &jsonschema.Schema{Type: "string", Description: "next_cursor of the answer before, with the same question"}, false)
 		e.out = with(e.out, "next_cursor", &jsonschema.Schema{Type: "string", Description: "give it as cursor, with the same question, for the rows that follow"}, false)
 	}
-	for _, name := range []string{"truncated", "notes"} { // said where a list is cut
-		p := &jsonschema.Schema{Type: "boolean"}
-		if name == "notes" {
-			p = &jsonschema.Schema{Type: "array", Items: &jsonschema.Schema{Type: "string"}}
-		}
-		e.out = with(e.out, name, p, false)
-	}
 	e.answer = func(ctx context.Context, a *answerer, args json.RawMessage) (any, error) {
 		return a.question(ctx, q, args)
 	}

@@ -2,6 +2,7 @@ package mcp
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/pcapsule/pcapsule/forensics"
 )
@@ -12,6 +13,8 @@ type limits struct {
 	Limit  int    `json:"limit,omitempty" jsonschema:"rows, 1 to 1000; 50 where not given"`
 	Cursor string `json:"cursor,omitempty" jsonschema:"next_cursor of the answer before"`
 }
+
+const leastRow = 512 // bytes that must be left for a row
 
 // rows asks the case and makes a T of each row, as many as fit into the answer beside
 // what else it says. Where not all fit the question is asked again for fewer rows, so
@@ -32,10 +35,18 @@ func rows[T any](ctx context.Context, s *answerer, q forensics.Query, l limits, 
 			return nil, nil, err
 		}
 		room := s.max - len(beside) - len(trustNote) - 300
+		if room < leastRow {
+			return nil, nil, fmt.Errorf("what the answer says beside its rows takes %d bytes of %d; select fewer columns, or give a larger max_bytes", len(beside), s.max)
+		}
 		out := []T{}
 		for i := range r.Rows {
 			v := make(r, i)
 			raw, err := marshal(v)
+			for cell := maxCell / 2; err == nil && i == 0 && len(raw) > room && cell >= 32; cell /= 2 {
+				s.cell = cell
+				v = make(r, i)
+				raw, err = marshal(v)
+			}
 			if err != nil {
 				return nil, nil, err
 			}

@@ -31,7 +31,7 @@ const (
 	defaultRows  = 50
 	maxRows      = 1000
 	answerBytes  = 24 << 10 // where max_bytes is not given
-	leastBytes   = 2 << 10
+	leastBytes   = 4 << 10
 	mostBytes    = 1 << 20
 	maxCell      = 2 << 10 // bytes of one text in a row
 	toolDeadline = 30 * time.Second

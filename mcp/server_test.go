@@ -257,3 +257,21 @@ func TestCredentialsAreMaskedUnlessAsked(t *testing.T) {
 		}
 	}
 }
+
+func rename(t testing.TB, from, to string) {
+	t.Helper()
+	if err := os.Rename(from, to); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func readFile(t testing.TB, path string) []byte {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+func defaultPolicy() *redact.Policy { return redact.Default() }

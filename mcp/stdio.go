@@ -140,6 +140,9 @@ func (l *lines) take(line []byte) (ok int, bad *rpcError) {
 			if l.open[idKey(m.ID)] {
 				return 0, &rpcError{id: m.ID, code: jsonrpc.CodeInvalidRequest, text: "a request with this id is being answered"}
 			}
+			if method == "subscriptions/listen" {
+				continue // it has no answer before its end
+			}
 			l.open[idKey(m.ID)] = true
 			if method == "initialize" {
 				var p struct {

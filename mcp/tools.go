@@ -13,14 +13,14 @@ import (
 	"github.com/google/jsonschema-go/jsonschema"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
-	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/ask/all"
 )
 
 // maxTools is how many tools an assistant is shown at most.
 const maxTools = 40
 
 // entries lists the tools; a new one is one file and one line here. Questions of
-// forensics/ask are tools without one.
+// forensics/ask/all are tools without one.
 func (s *Server) entries() []*entry {
 	list := []*entry{
 		of(toolListCases, (*answerer).listCases),
@@ -35,7 +35,7 @@ func (s *Server) entries() []*entry {
 	if s.o.Open != nil && len(s.o.Allow) > 0 {
 		list = append(list, of(toolOpenCase, (*answerer).openCase), of(toolCloseCase, (*answerer).closeCase))
 	}
-	for _, q := range ask.All() {
+	for _, q := range all.Questions() {
 		list = append(list, asked(q))
 	}
 	return list
@@ -116,6 +116,10 @@ func (s *Server) addTools() error {
 		}
 		e.in = with(e.in, "max_bytes", &jsonschema.Schema{Type: "integer", Description: "bytes of the answer, about four a token; 24576 where not given"}, false)
 		e.out = with(e.out, "trust", &jsonschema.Schema{Type: "string", Description: "what the text below is"}, true)
+		if e.out.Properties["truncated"] == nil {
+			e.out = with(e.out, "truncated", &jsonschema.Schema{Type: "boolean", Description: "lists were cut to fit max_bytes: see notes"}, false)
+		}
+		e.out = with(e.out, "notes", &jsonschema.Schema{Type: "array", Items: &jsonschema.Schema{Type: "string"}}, false)
 		var err error
 		if e.resolved, err = e.in.Resolve(nil); err != nil {
 			return fmt.Errorf("tool %s: %w", e.name, err)
