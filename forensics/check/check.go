@@ -140,7 +140,7 @@ func (s *Rules) hold(ctx context.Context, c *forensics.Case, r *Rule, o *Outcome
 		o.fail(nil, fmt.Sprintf("at least %d calls", least), "%d calls: the rule was not put to the test", o.Calls)
 	}
 	for _, e := range []func(context.Context, *scope, *Rule, *Outcome) error{
-		s.counts, s.every, s.never, s.latency, s.errorRate, s.headers, s.bodies, s.openAPI,
+		s.counts, s.every, s.never, s.latency, s.errorRate, s.headers, s.bodies, s.openAPI, s.relations, s.findings,
 	} {
 		if err := e(ctx, q, r, o); err != nil {
 			return err
