@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/ask/all"
 )
 
 func (e *env) cmdAsk() *cobra.Command {
@@ -31,7 +32,7 @@ pcapsule mcp and pcapsule serve. pcapsule ask QUESTION --help tells what may be 
 		},
 		Args: cobra.ArbitraryArgs,
 	}
-	for _, q := range ask.All() {
+	for _, q := range all.Questions() {
 		c.AddCommand(e.cmdQuestion(q))
 	}
 	return c
