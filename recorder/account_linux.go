@@ -75,7 +75,12 @@ func (r *recording) accounted() bool {
 }
 
 // account is asked for when a segment of the first lane ends.
-func (r *recording) account(t ring.Taken) ring.Account { return r.accountOf(r.lanes[0], t) }
+func (r *recording) account(t ring.Taken) ring.Account {
+	if len(r.lanes) == 0 {
+		return ring.Account{} // it does not begin
+	}
+	return r.accountOf(r.lanes[0], t)
+}
 
 // accountOf is what a lane's segment says when it ends. What never got to a lane counts in
 // the first, so that the lanes' counters add up to those of the recording.

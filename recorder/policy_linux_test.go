@@ -147,7 +147,7 @@ func TestPolicyOfSockets(t *testing.T) {
 		{"a namespace", []string{"namespace", "shop"}, map[string]int{shop: 40}, 0},
 		{"a pod by pattern", []string{"pod", "bill*"}, map[string]int{pay: 40}, 0},
 		{"a label", []string{"label", "tier=secret"}, map[string]int{pay: 40}, 0},
-		{"a process", []string{"process", "recorder.test"}, map[string]int{shop: 40, pay: 40, host: 40}, 0},
+		{"a process", []string{"process", filepath.Base(must(os.Executable()))}, map[string]int{shop: 40, pay: 40, host: 40}, 0},
 		{"another process", []string{"process", "nginx"}, map[string]int{}, 0},
 		{"never a namespace", []string{"never", "namespace=pay"}, map[string]int{shop: 40, host: 40}, 40},
 		{"never a workload", []string{"never", "workload=shop/w*"}, map[string]int{pay: 40, host: 40}, 40},
@@ -511,3 +511,42 @@ func checkStatistics(t *testing.T, path string, want uint64) {
 func lockThread() { runtime.LockOSThread() }
 
 func setNetwork(fd int) error { return unix.Setns(fd, unix.CLONE_NEWNET) }
+
+// BenchmarkPolicy is BenchmarkSmallPackets with something to decide about each packet.
+func BenchmarkPolicy(b *testing.B) {
+	for _, c := range []struct {
+		name   string
+		policy []string
+	}{{"none", nil}, {"port", []string{"never", "port=1"}}, {"namespace", []string{"never", "namespace=pay"}}, {"process", []string{"never", "process=nobody"}}, {"pattern", []string{"never", "pattern=[0-9]{16}"}}} {
+		b.Run(c.name, func(b *testing.B) {
+			s := newStage(b, "scene idle")
+			var before, after unix.Rusage
+			stats := record(b, Options{Stream: io.Discard, Cgroup: s.cgroup, NoNames: true, Source: twoPods(), Policy: selecting(b, c.policy...)}, func() {
+				must(0, unix.Getrusage(unix.RUSAGE_SELF, &before))
+				b.ResetTimer()
+				s.run(s.cgroup, fmt.Sprint("small ", b.N))
+				b.StopTimer()
+			})
+			must(0, unix.Getrusage(unix.RUSAGE_SELF, &after))
+			cpu := after.Utime.Nano() + after.Stime.Nano() - before.Utime.Nano() - before.Stime.Nano()
+			b.ReportMetric(float64(cpu)/float64(max(stats.Seen, 1)), "recorder-ns/packet")
+			b.ReportMetric(float64(stats.Policy), "by-policy")
+		})
+	}
+}
+
+// TestNothingButForbidden: a ring that has no packet says how many it must not have.
+func TestNothingButForbidden(t *testing.T) {
+	s := newStage(t, "scene idle")
+	dir := filepath.Join(t.TempDir(), "ring")
+	record(t, Options{Ring: &ring.Options{Dir: dir}, Cgroup: s.cgroup, NoNames: true, Policy: selecting(t, "never", "port=7001")}, func() {
+		s.run(s.cgroup, "say 7001 20 secret")
+	})
+	r, err := ring.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(r.Segments) != 0 || len(r.Holes) != 1 || r.Holes[0].Reason != "policy" || r.Holes[0].Packets != 40 {
+		t.Errorf("segments %v, holes %+v", r.Segments, r.Holes)
+	}
+}

@@ -59,6 +59,9 @@ type Series struct {
 	lastFail error
 	closed   bool
 	lost     loss     // not yet stated in a segment
+	told     Counters // at the end of the last segment
+	toldAt   Time
+	untold   []Hole   // what was counted after it, once the series is closed
 	disk     *segment // open on the disk now, for syncs
 
 	packets, bytes, dropped uint64
@@ -94,7 +97,7 @@ type op struct {
 
 func newSeries(w *Writer, opt SeriesOptions, next uint64) *Series {
 	n := max(w.opt.QueueBytes/chunkSize, 2)
-	return &Series{w: w, opt: opt, next: next, free: make(chan *chunk, n),
+	return &Series{w: w, opt: opt, next: next, toldAt: now(), free: make(chan *chunk, n),
 		// Each end has a chunk of its segment before it, so a send never waits.
 		ops: make(chan op, 2*(n+extraChunks)+2)}
 }
@@ -360,6 +363,7 @@ func (s *Series) rotate() {
 	if s.opt.Account != nil {
 		a := s.opt.Account(Taken{s.packets, s.dropped})
 		seg.account = &a
+		s.tell(&a)
 		s.statistics(a.Interfaces)
 	}
 	if h, ok := s.lost.hole(s.opt.Name); ok {
@@ -368,6 +372,29 @@ func (s *Series) rotate() {
 	}
 	s.send()
 	s.finishSegment()
+}
+
+// tell remembers what a segment says of the counters.
+func (s *Series) tell(a *Account) {
+	if a.Counters != nil {
+		s.told, s.toldAt = *a.Counters, now()
+	}
+}
+
+// since is what was left out after the last segment, of which none would tell.
+func (s *Series) since(a *Account) (list []Hole) {
+	c := a.Counters
+	if c == nil || c.Policy > c.Filtered || c.Policy < s.told.Policy || c.Filtered-c.Policy < s.told.Filtered-s.told.Policy {
+		return nil
+	}
+	for _, h := range []Hole{{Reason: "policy", Packets: int64(c.Policy - s.told.Policy)}, {Reason: "filter", Packets: int64(c.Filtered - c.Policy - (s.told.Filtered - s.told.Policy))}} {
+		if h.Packets > 0 {
+			h.Series, h.From, h.To = s.opt.Name, s.toldAt, now()
+			h.Detail = "after the last segment"
+			list = append(list, h)
+		}
+	}
+	return list
 }
 
 // finishSegment tells the disk side that no chunk of the segment follows.
@@ -437,6 +464,10 @@ func (s *Series) close() {
 		return
 	}
 	s.closed = true
+	if s.seg == nil && s.opt.Account != nil {
+		a := s.opt.Account(Taken{s.packets, s.dropped})
+		s.untold = s.since(&a)
+	}
 	s.rotate()
 	close(s.ops)
 }

@@ -319,6 +319,7 @@ func (w *Writer) close(series []*Series) error {
 		if h, ok := s.takeLost(); ok {
 			stop.Holes = append(stop.Holes, h)
 		}
+		stop.Holes = append(stop.Holes, s.untold...)
 	}
 	_, err := w.chain.append(&Record{Kind: KindStop, Stop: &stop})
 	w.mu.Lock()
