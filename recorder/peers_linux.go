@@ -20,7 +20,6 @@ type peers struct {
 	order []netip.Addr // the oldest first
 	due   []*peer
 	again []*peer // by the time of their next turn
-	last  netip.Addr
 }
 
 const (
