@@ -23,7 +23,7 @@ func Doctor() []Check {
 		checks = append(checks, Check{Name: "control groups", State: Good, Detail: "version 2 at " + root})
 		checks = append(checks, checkHooks(root)...)
 	}
-	return append(checks, checkNumbers(), checkClock(), checkPacketSocket())
+	return append(checks, checkNumbers(), checkClock(), checkPacketSocket(), checkKeys())
 }
 
 func checkKernel() Check {

@@ -89,6 +89,10 @@ type process struct {
 	proof   time.Time // when they are tried next
 }
 
+// firstPIDNamespace has the number PROC_PID_INIT_INO: the programs tell numbers of processes
+// in that one, and /proc here has to mean the same.
+const firstPIDNamespace = "pid:[4026531836]"
+
 const (
 	maxProcesses = 16384
 	keepEnded    = 5 * time.Minute
@@ -103,9 +107,7 @@ func Start(o Options) (*Tracker, error) {
 	if err := o.Select.Check(); err != nil {
 		return nil, err
 	}
-	// The number of the first PID namespace, PROC_PID_INIT_INO: the programs tell numbers
-	// of processes in that one, and /proc here has to mean the same.
-	if ns, err := os.Readlink("/proc/self/ns/pid"); err == nil && ns != "pid:[4026531836]" {
+	if ns, err := os.Readlink("/proc/self/ns/pid"); err == nil && ns != firstPIDNamespace {
 		return nil, ErrNamespace
 	}
 	t := &Tracker{o: o, self: uint32(os.Getpid()), stop: make(chan struct{}), work: make(chan struct{}, 1), hierarchy: hierarchyOf(), groups: map[uint64]string{}, procs: map[uint32]*process{}, roots: map[uint32]uint64{},

@@ -1,0 +1,96 @@
+package keys
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Able is whether something can be read.
+type Able string
+
+// Answers.
+const (
+	Yes    Able = "yes"
+	Learns Able = "learns" // once the first connections of this build have been captured
+	No     Able = "no"
+)
+
+// Ability is what can be read of a process that has a TLS library.
+type Ability struct {
+	PID        uint32 `json:"pid"`
+	Executable string `json:"executable"`
+	File       string `json:"file"` // that has the library
+	Library    string `json:"library"`
+	Version    string `json:"version,omitempty"`
+	BuildID    string `json:"build_id,omitempty"`
+	Keys       Able   `json:"keys"`
+	Method     string `json:"method,omitempty"` // how keys are found
+	Reason     Reason `json:"reason,omitempty"` // why they are not
+	Plaintext  Able   `json:"plaintext"`
+	Detail     string `json:"detail,omitempty"`
+	Need       string `json:"need,omitempty"` // what would have to be done
+}
+
+// LayoutFile is what is kept of one build of a library.
+type LayoutFile struct {
+	Path    string    `json:"path"`
+	Library string    `json:"library"`
+	BuildID string    `json:"build_id"`
+	Learned time.Time `json:"learned"`
+	Fields  []string  `json:"fields"`          // that are known
+	Error   string    `json:"error,omitempty"` // why it is not used
+}
+
+const maxLayoutFiles = 4096
+
+// Layouts lists the layouts in a folder, which need not be there.
+func Layouts(dir string) ([]LayoutFile, error) {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var list []LayoutFile
+	for _, e := range entries[:min(len(entries), maxLayoutFiles)] {
+		name, is := strings.CutSuffix(e.Name(), ".json")
+		lib, build, dash := strings.Cut(name, "-")
+		if !is || !dash || strings.HasPrefix(name, ".") || !e.Type().IsRegular() {
+			continue
+		}
+		f := LayoutFile{Path: filepath.Join(dir, e.Name()), Library: lib, BuildID: build}
+		if info, err := e.Info(); err == nil {
+			f.Learned = info.ModTime().UTC()
+		}
+		i := slices.Index([]string{OpenSSL.String(), GnuTLS.String()}, lib)
+		if i < 0 {
+			f.Error = "of no library that is known"
+		} else if l, err := readLayout(dir, OpenSSL+Library(i), build); err != nil {
+			f.Error = err.Error()
+		} else {
+			f.Fields = l.names()
+		}
+		list = append(list, f)
+	}
+	return list, nil
+}
+
+// names are the fields that a layout has, as its file calls them.
+func (l *layout) names() (list []string) {
+	for _, x := range []struct {
+		name string
+		at   *place
+	}{{"random", l.Random}, {"handshake", l.Handshake}, {"hash", l.Hash}, {"client_handshake", l.ClientHandshake}, {"server_handshake", l.ServerHandshake},
+		{"client_traffic", l.ClientTraffic}, {"server_traffic", l.ServerTraffic}, {"master", l.Master}} {
+		if x.at != nil {
+			list = append(list, x.name)
+		}
+	}
+	return list
+}

@@ -1,0 +1,274 @@
+//go:build amd64 || arm64
+
+package keys
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	bpf "github.com/pcapsule/pcapsule/bpf/keys"
+)
+
+// Probe tries whether keys and plaintext can be read on this machine: it loads the
+// programs and puts probes on this program's own file, for a moment; nobody is chosen.
+// ends says why plaintext has no addresses.
+func Probe() (ends, err error) {
+	if ns, err := os.Readlink("/proc/self/ns/pid"); err == nil && ns != firstPIDNamespace {
+		return nil, ErrNamespace
+	}
+	progs, err := bpf.Load(1 << 16)
+	if err != nil {
+		return nil, err
+	}
+	defer progs.Close()
+	plain, err := progs.LoadPlain(1 << 20)
+	if err != nil {
+		return nil, err
+	}
+	defer plain.Close()
+	f, err := os.Open("/proc/self/exe")
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	m, err := openImage(f, st.Size())
+	if err != nil {
+		return nil, err
+	}
+	at, err := m.entry()
+	if err != nil {
+		return nil, err
+	}
+	link, err := progs.Go("/proc/self/exe", 0, at)
+	if err != nil {
+		return nil, fmt.Errorf("probing this program: %w", err)
+	}
+	return plain.Sockets, link.Close()
+}
+
+// entry is the offset of the first instruction of a program.
+func (m *image) entry() (uint64, error) {
+	h, err := m.read(24, 8)
+	if err != nil {
+		return 0, err
+	}
+	off, ok := m.offset(binary.LittleEndian.Uint64(h), true)
+	if !ok {
+		return 0, errNotELF
+	}
+	return off, nil
+}
+
+// looked is what was found in a file, for all processes that have it.
+type looked struct {
+	keys, plain                 Able
+	library                     Library
+	version, build              string
+	reason                      Reason
+	detail, plainDetail, method string
+}
+
+// Inspect tells what can be read of the processes of this machine that have a TLS library,
+// or of those that choose accepts. layouts is the folder of what was learned before. It
+// reads programs' files and attaches nothing.
+func Inspect(choose func(pid uint32, executable string) bool, layouts string) []Ability {
+	files := map[fileID]*looked{}
+	var list []Ability
+	for _, pid := range allProcesses() {
+		r, ok := look(pid)
+		if !ok || choose != nil && !choose(pid, r.exe) {
+			continue
+		}
+		list = append(list, inspect(files, &r, choose != nil, layouts)...)
+	}
+	slices.SortStableFunc(list, func(a, b Ability) int { return cmp.Compare(a.PID, b.PID) })
+	return list
+}
+
+// inspect looks at the files of one process.
+func inspect(files map[fileID]*looked, r *running, always bool, layouts string) (list []Ability) {
+	paths := append([]string{procPath(r.pid, "exe")}, mappedFiles(r.pid)...)
+	seen := map[fileID]bool{}
+	crypto := ""
+	for _, p := range paths {
+		x, id, name := lookAt(files, p, layouts)
+		if x == nil || seen[id] {
+			continue
+		}
+		seen[id] = true
+		if x.library == Unknown && strings.HasPrefix(filepath.Base(name), "libcrypto") {
+			crypto = x.version
+		}
+		if x.library == Unknown {
+			continue
+		}
+		a := Ability{PID: r.pid, Executable: r.exe, File: name, Library: x.library.String(), Version: x.version, BuildID: x.build, Keys: x.keys, Method: x.method, Reason: x.reason,
+			Plaintext: x.plain, Detail: x.detail}
+		if a.Detail == "" {
+			a.Detail = x.plainDetail
+		}
+		a.Need = x.need()
+		list = append(list, a)
+		if x.library == Go {
+			return list // what cgo loads is not followed
+		}
+	}
+	for i := range list {
+		if list[i].Library == OpenSSL.String() && list[i].Version == "" {
+			list[i].Version = crypto
+		}
+	}
+	if len(list) == 0 && always {
+		list = append(list, Ability{PID: r.pid, Executable: r.exe, Library: Unknown.String(), Keys: No, Reason: NoTLS, Plaintext: No,
+			Need: "a TLS library that is known: Go's crypto/tls, or OpenSSL or GnuTLS with the names of their functions; give keys by a key log otherwise"})
+	}
+	return list
+}
+
+// need says what would have to be done.
+func (x *looked) need() string {
+	switch {
+	case x.keys == Learns:
+		return "captured connections of this build, from their first packet on: pcapsule record --keys learns its layout from them"
+	case x.keys == Yes:
+		return ""
+	case x.reason == BadVersion && x.library == Go:
+		return "a program built with Go 1.20 or later for this machine"
+	case x.plain == Yes:
+		return "--plaintext, or a key log of the program's own"
+	}
+	return "a key log of the program's own (SSLKEYLOGFILE where it heeds it), or a build with symbols"
+}
+
+// lookAt looks at a file once.
+func lookAt(files map[fileID]*looked, path, layouts string) (x *looked, id fileID, name string) {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, id, ""
+	}
+	defer f.Close()
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return nil, id, ""
+	}
+	if name, err = os.Readlink(path); err != nil {
+		name = path
+	}
+	id = fileID{st.Dev, st.Ino, st.Ctim.Nano()}
+	if x = files[id]; x != nil {
+		return x, id, name
+	}
+	x = &looked{keys: No, plain: No}
+	if len(files) < maxFiles {
+		files[id] = x
+	}
+	m, err := openImage(f, st.Size)
+	if err != nil {
+		return x, id, name
+	}
+	keys, reason, detail := analyse(f, st.Size, false)
+	plain, _, plainDetail := analyse(f, st.Size, true)
+	x.library, x.reason, x.detail = keys.library, reason, detail
+	if x.library == Unknown {
+		x.library = plain.library
+	}
+	if plain.library != Unknown {
+		x.plain = Yes
+	} else {
+		x.plainDetail = plainDetail
+	}
+	_, names, _ := m.goTable()
+	isGo := names != 0
+	switch {
+	case keys.library == Go:
+		x.keys, x.method = Yes, "function of crypto/tls, by the program's function table"
+	case keys.library != Unknown:
+		x.build = keys.build
+		x.keys, x.method = Learns, "layout of the connection's object, not known yet"
+		if l, err := readLayout(layouts, keys.library, keys.build); layouts != "" && err == nil {
+			x.keys, x.method = Yes, "layout of the connection's object, learned before: "+strings.Join(l.names(), ", ")
+		} else if layouts != "" && !errors.Is(err, os.ErrNotExist) {
+			x.detail = err.Error()
+		}
+	case isGo && reason != NoTLS:
+		x.library = Go
+	}
+	if isGo || x.library != Unknown || strings.HasPrefix(filepath.Base(name), "libcrypto") {
+		x.version = m.version(isGo)
+	}
+	if x.library == GnuTLS {
+		x.version = "ABI " + strings.TrimPrefix(filepath.Base(name), "libgnutls.so.") // the library's own version stands nowhere by itself
+	}
+	return x, id, name
+}
+
+const maxVersion = 64
+
+// opensslVersion is OPENSSL_VERSION_TEXT.
+var opensslVersion = regexp.MustCompile(`^OpenSSL [0-9]+\.[0-9]+\.[0-9]+`)
+
+// version is what a program or library says of itself.
+func (m *image) version(isGo bool) string {
+	if isGo {
+		s := m.section(".go.buildinfo")
+		if s == nil {
+			return ""
+		}
+		// A magic, the size of pointers, flags; since Go 1.18 the version stands at 32.
+		b, err := m.read(s.off, min(s.size, 32+maxVersion))
+		if err != nil || len(b) < 34 || b[15]&2 == 0 {
+			return ""
+		}
+		n, at := binary.Uvarint(b[32:])
+		if at <= 0 || n > maxVersion || int(n) > len(b)-32-at {
+			return ""
+		}
+		return printable(b[32+at : 32+at+int(n)])
+	}
+	s := m.section(".rodata")
+	if s == nil {
+		return ""
+	}
+	b, err := m.read(s.off, min(s.size, 64<<20))
+	if err != nil {
+		return ""
+	}
+	word := []byte("OpenSSL ")
+	for i := bytes.Index(b, word); i >= 0; {
+		rest := b[i:min(len(b), i+maxVersion)]
+		end := bytes.IndexByte(rest, 0)
+		if end > 0 && opensslVersion.Match(rest[:end]) {
+			return printable(rest[:end])
+		}
+		next := bytes.Index(b[i+1:], word)
+		if next < 0 {
+			break
+		}
+		i += 1 + next
+	}
+	return ""
+}
+
+// printable is text that has no character but those of ASCII that can be seen.
+func printable(b []byte) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' {
+			return '?'
+		}
+		return r
+	}, string(b))
+}
