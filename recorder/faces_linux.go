@@ -61,6 +61,10 @@ func (f *faces) of(cgroup uint64, at int64) *face {
 		if len(f.by) >= maxFaces {
 			if f.rest == nil {
 				f.rest = f.add(group{}, at)
+				f.mu.Lock()
+				f.rest.who.Unnamed, f.rest.lane = true, f.laneOf("", true) // it may be anybody's
+				f.mu.Unlock()
+				f.warden.know(f.rest)
 			}
 			return f.rest
 		}
@@ -229,5 +233,11 @@ func (f *faces) accounts(at int64, l *lane, flying *face) []ring.InterfaceAccoun
 func (f *faces) count() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return len(f.list)
+	n := 0
+	for _, x := range f.list {
+		if x.ready {
+			n++
+		}
+	}
+	return n
 }

@@ -96,7 +96,7 @@ func runInterfaces(ctx context.Context, o Options) (Stats, error) {
 		l.close()
 		return Stats{}, privilege(err)
 	}
-	l.o.OnStart(Started{Where: "network interfaces", Filter: map[bool]string{true: "kernel", false: "none"}[o.Filter != ""], Ring: l.name,
+	l.o.OnStart(Started{Where: "network interfaces", Only: l.o.Policy.Wanted(), Policy: l.o.Policy.String(), Filter: map[bool]string{true: "kernel", false: "none"}[o.Filter != ""], Ring: l.name,
 		Own: "the recorder's own traffic is not told apart here"})
 	err := l.loop(ctx)
 	l.count()
@@ -246,7 +246,7 @@ func (l *listening) output() (err error) {
 	header := func(h *ring.Header) {
 		h.Kernel, h.OS, h.Hardware, h.Filter = l.here.kernel, runtime.GOOS, l.here.hardware, l.o.Filter
 		if p := l.o.Policy; p != nil {
-			h.Only, h.Policy = p.Only.String(), p.String()
+			h.Only, h.Policy = p.Wanted(), p.String()
 		}
 		if c := l.now.Load(); c != nil {
 			h.Clocks = []ring.Clock{*c}

@@ -17,8 +17,14 @@ func (r *recording) cpus() []CPU {
 func (f *faces) parts() []Part {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return gather(len(f.list), func(i int) Part {
-		x := f.list[i]
+	var list []*face
+	for _, x := range f.list {
+		if x.ready || x.lost.Load() > 0 {
+			list = append(list, x)
+		}
+	}
+	return gather(len(list), func(i int) Part {
+		x := list[i]
 		return Part{x.name, x.delivered.Load(), x.lost.Load()}
 	})
 }

@@ -66,6 +66,8 @@ type Options struct {
 type Started struct {
 	Where     string           // what it is attached to
 	Filter    string           // where the filter is asked: kernel, recorder, or none
+	Only      string           // whose packets are wanted; "" is everybody's
+	Policy    string           // which packets never; "" forbids none
 	Own       string           // how the recorder's own traffic is left out
 	Ring      string           // id of the ring, or of this recording
 	Sockets   uint64           // found that are older than the recording

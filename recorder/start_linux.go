@@ -65,7 +65,7 @@ func (r *recording) start() error {
 		asked = "recorder"
 	}
 	name, _ := r.out.ids()
-	r.o.OnStart(Started{Where: "control group " + where, Filter: asked, Own: r.own, Ring: name, Sockets: found, Missing: r.progs.Missing})
+	r.o.OnStart(Started{Where: "control group " + where, Filter: asked, Only: r.o.Policy.Wanted(), Policy: r.o.Policy.String(), Own: r.own, Ring: name, Sockets: found, Missing: r.progs.Missing})
 	return nil
 }
 
@@ -232,7 +232,7 @@ func (r *recording) header(h *ring.Header) {
 	h.Kernel, h.OS, h.Hardware = r.here.kernel, runtime.GOOS, r.here.hardware
 	h.Filter, h.Own = r.o.Filter, r.own
 	if p := r.o.Policy; p != nil {
-		h.Only, h.Policy = p.Only.String(), p.String()
+		h.Only, h.Policy = p.Wanted(), p.String()
 	}
 	h.Programs = []ring.Program{{Name: "recorder", SHA256: bpf.SHA256()}}
 	if c := r.clockNow.Load(); c != nil {

@@ -273,6 +273,12 @@ func (e *env) recordStarted(f *recordFlags, s recorder.Started) {
 	if s.Own != "" {
 		text += "; " + s.Own
 	}
+	if s.Only != "" {
+		text += "; only " + s.Only
+	}
+	if s.Policy != "" {
+		text += "; " + s.Policy
+	}
 	fmt.Fprintln(e.err, lines(text))
 	for _, name := range slices.Sorted(maps.Keys(s.Missing)) {
 		e.warn("this kernel refuses %s: %v", name, s.Missing[name])

@@ -119,6 +119,7 @@ func (a *agent) Collect(out chan<- prometheus.Metric) {
 	if s := a.stats.Load(); s != nil {
 		count("packets_seen_total", "Packets that the programs in the kernel saw: filtered, delivered and dropped ones.", s.Seen)
 		count("packets_filtered_total", "Packets left out by the filter, or since they are the recorder's own.", s.Filtered)
+		count("packets_forbidden_total", "Packets left out since the policy forbids them, of the filtered.", s.Policy)
 		count("packets_delivered_total", "Packets written.", s.Delivered)
 		dropped := number(prometheus.CounterValue, "packets_dropped_total", "Packets lost, by the reason.", "reason")
 		for _, d := range s.Drops {

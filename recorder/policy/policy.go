@@ -217,18 +217,34 @@ func (p *Policy) LabelNames() (names []string) {
 // String is what a section header says of never-rules: the rules with semicolons between,
 // and what becomes of packets nobody can tell of. A long one ends in its hash.
 func (p *Policy) String() string {
-	if len(p.Never) == 0 {
+	if p == nil || len(p.Never) == 0 {
 		return ""
 	}
 	var all []string
 	for i := range p.Never {
 		all = append(all, p.Never[i].String())
 	}
-	text := "never " + strings.Join(all, "; ") + "; unknown: " + string(p.unknownNever())
-	if len(text) > maxText {
-		text = fmt.Sprintf("%s… (%d rules, SHA-256 of the whole text %x)", strings.ToValidUTF8(text[:maxText], ""), len(p.Never), sha256.Sum256([]byte(text)))
+	return shortened("never "+strings.Join(all, "; ")+"; unknown: "+string(p.unknownNever()), len(p.Never))
+}
+
+// Wanted is what a section header says of those whose packets are wanted.
+func (p *Policy) Wanted() string {
+	if p == nil || p.Only.Empty() {
+		return ""
 	}
-	return text
+	text := p.Only.String()
+	if p.Unknown == Drop {
+		text += "; unknown: drop"
+	}
+	return shortened(text, 1)
+}
+
+// shortened ends a long text in its hash.
+func shortened(text string, rules int) string {
+	if len(text) <= maxText {
+		return text
+	}
+	return fmt.Sprintf("%s… (%d rules, SHA-256 of the whole text %x)", strings.ToValidUTF8(text[:maxText], ""), rules, sha256.Sum256([]byte(text)))
 }
 
 func (p *Policy) unknownNever() Unknown {
