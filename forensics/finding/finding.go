@@ -47,6 +47,7 @@ type Look struct {
 	Args     []any
 	Allow    Allow
 
+	all   bool // keep every call of a finding
 	name  string
 	found []Finding
 	notes []string
@@ -119,6 +120,9 @@ func (l *Look) Add(r Row, f Finding) {
 	}
 	if f.CallIDs == nil {
 		f.CallIDs = r.CallIDs
+		if !l.all {
+			f.CallIDs = f.CallIDs[:min(3, len(f.CallIDs))]
+		}
 	}
 	if f.FlowIDs == nil {
 		f.FlowIDs = r.FlowIDs

@@ -23,13 +23,45 @@ func (l *Look) Groups(by, where string) string {
 			return fmt.Sprintf(" JOIN endpoints %[1]s ON %[1]s.endpoint_id = r.%[2]s", alias, id)
 		}
 	}
-	return `WITH r AS (SELECT ` + l.Bundle("src_id, dst_id") + `, ` + by + `, count(*) AS n, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns, arg_min(call_id, ts_ns, 3) AS ids
+	return `WITH r AS (SELECT ` + l.Bundle("src_id, dst_id") + `, ` + by + `, count(*) AS n, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns, ` + l.some("call_id", "ts_ns") + ` AS ids
 			FROM calls WHERE ` + l.Where + ` AND ` + where + ` GROUP BY ALL),
 		g AS (SELECT ` + ask.Who("s.") + ` AS src, ` + ask.Who("d.") + ` AS dst, s.external AS src_outside, d.external AS dst_outside, r.* FROM r` + join("s", "src_id") + join("d", "dst_id") + `)`
 }
 
-// Sums are the columns of a Row that every group of g has.
-const Sums = `sum(n)::BIGINT AS count, min(first_ns) AS first_ns, max(last_ns) AS last_ns, list_transform(list_slice(flatten(arg_min(ids, first_ns, 3)), 1, 3), x -> lower(hex(x))) AS call_ids`
+// Sums are the columns of a Row that every sum of groups of g has.
+func (l *Look) Sums() string {
+	return `sum(n)::BIGINT AS count, min(first_ns) AS first_ns, max(last_ns) AS last_ns, list_transform(` + l.IDs() + `, x -> lower(hex(x))) AS call_ids`
+}
+
+// IDs is the SQL for the call_ids, as BLOB, of some groups of g.
+func (l *Look) IDs() string {
+	if l.all {
+		return "flatten(list(ids))"
+	}
+	return "list_slice(flatten(arg_min(ids, first_ns, 3)), 1, 3)"
+}
+
+// CallIDs is the SQL for the column call_ids of a group of calls.
+func (l *Look) CallIDs() string {
+	return "list_transform(" + l.some("call_id", "ts_ns") + ", x -> lower(hex(x))) AS call_ids"
+}
+
+// First is the SQL for the first three of a list, or the whole of it.
+func (l *Look) First(list string) string {
+	if l.all {
+		return list
+	}
+	return "list_slice(" + list + ", 1, 3)"
+}
+
+// some is the SQL for the first values of a group: all of them where KFL asks which calls
+// a finding is about, else three.
+func (l *Look) some(column, by string) string {
+	if l.all {
+		return "list(" + column + ")"
+	}
+	return "arg_min(" + column + ", " + by + ", 3)"
+}
 
 // Web is the condition on calls of HTTP and what stands on it, with an answer.
 const Web = `protocol IN ('http1', 'http2', 'http3', 'grpc') AND path IS NOT NULL`

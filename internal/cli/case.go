@@ -11,6 +11,8 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/finding"
+	findings "github.com/pcapsule/pcapsule/forensics/finding/all"
 	"github.com/pcapsule/pcapsule/kfl"
 )
 
@@ -23,6 +25,7 @@ func (e *env) openCase(ctx context.Context, paths []string) (*forensics.Case, er
 	if err != nil {
 		return nil, err
 	}
+	finding.Bind(c, findings.Analyzers())
 	for _, b := range c.Bundles() {
 		if b.Unpacked {
 			e.note("%s was unpacked to %s", b.Path, b.Dir)

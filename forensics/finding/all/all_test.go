@@ -2,12 +2,14 @@ package all_test
 
 import (
 	"context"
+	"os"
 	"path/filepath"
+	"strings"
 	"testing"
-	"time"
 
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/finding"
 	"github.com/pcapsule/pcapsule/forensics/finding/all"
 )
@@ -33,23 +35,102 @@ func open(t testing.TB, masked bool, inputs ...string) *forensics.Case {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
+	finding.Bind(c, all.Analyzers())
 	return c
 }
 
-func TestPeek(t *testing.T) {
-	c := open(t, true, "shop.pcapng", "tls.pcapng")
+func find(t testing.TB, c *forensics.Case, in finding.In) []finding.Finding {
+	t.Helper()
+	out, err := finding.Run(ctx, c, all.Analyzers(), in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out.Findings
+}
+
+// what lists findings in short.
+func what(list []finding.Finding) string {
+	var b strings.Builder
+	for _, f := range list {
+		b.WriteString(f.Finding + " " + f.Severity + ": " + f.What + " " + strings.Join(f.Evidence, " ") + "\n")
+	}
+	return b.String()
+}
+
+func TestEveryAnalyzerIsDescribed(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join("..", "..", "..", "docs", "guide", "findings.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
 	for _, a := range all.Analyzers() {
-		begin := time.Now()
-		out, err := finding.Run(ctx, c, all.Analyzers(), finding.In{Names: []string{a.Name}})
-		if err != nil {
-			t.Errorf("%s: %v", a.Name, err)
-			continue
+		if seen[a.Name] || a.Title == "" || len(a.Doc) < 40 || !strings.Contains(string(page), "| `"+a.Name+"` |") {
+			t.Errorf("%s is there twice, or not described", a.Name)
 		}
-		t.Log(out.Summary, out.Notes, time.Since(begin))
-		for i, f := range out.Findings {
-			if i < 6 {
-				t.Logf("   %s %s %q %v %v", f.Severity, f.What, f.Evidence, f.CallIDs, f.FlowIDs)
+		seen[a.Name] = true
+	}
+}
+
+func TestFindingsOfTheShop(t *testing.T) {
+	for _, masked := range []bool{false, true} {
+		c := open(t, masked, "shop.pcapng", "tls.pcapng")
+		for _, v := range []struct{ name, want string }{
+			{"plaintext-credentials", "shop/frontend sends credentials (bearer) to shop/payment over http1 without encryption in 11 calls"},
+			{"sensitive-data", "card (personal) in the request body of POST /v1/payments, shop/frontend to shop/payment card 4000 00** **** 0002"},
+			{"sensitive-data", "email (personal) in the request body of POST /v1/send"},
+			{"no-auth", "shop/frontend talks http1 with shop/catalogue without authentication: none of 16 calls"},
+			{"forwarded-token", "shop/frontend passes header authorization, which it received from shop/gateway, on to shop/payment: 11 calls, 3 different values"},
+			{"certificate", "was near its end (valid to 2026-11-21T09:17:50Z): 4 handshakes"},
+		} {
+			list := find(t, c, finding.In{Names: []string{v.name}})
+			if !strings.Contains(what(list), v.want) {
+				t.Errorf("masked %v, %s: want %s in\n%s", masked, v.name, v.want, what(list))
+			}
+			for _, f := range list {
+				if len(f.CallIDs)+len(f.FlowIDs) == 0 || len(f.CallIDs) > 3 || f.Count == 0 || f.First == "" {
+					t.Errorf("no citation: %+v", f)
+				}
 			}
 		}
+		for _, name := range []string{"weak-tls", "scan", "dns-tunnel", "beacon", "egress", "missing-auth", "dns-failure"} {
+			if list := find(t, c, finding.In{Names: []string{name}}); len(list) > 0 {
+				t.Errorf("%s finds what is none:\n%s", name, what(list))
+			}
+		}
+		for _, secret := range []string{"4111111111111111", "eyJ"} {
+			if strings.Contains(what(find(t, c, finding.In{Scope: ask.Scope{Limit: 1000}})), secret) {
+				t.Errorf("%s is shown", secret)
+			}
+		}
+	}
+}
+
+func TestEgressOutsideTheList(t *testing.T) {
+	c := open(t, false, "shop.pcapng")
+	allowed := find(t, c, finding.In{Names: []string{"egress"}, Allow: []string{"*.example.net"}})
+	if len(allowed) > 0 {
+		t.Errorf("allowed, and found:\n%s", what(allowed))
+	}
+	list := find(t, c, finding.In{Names: []string{"egress"}, Allow: []string{"api.cards.example.net"}})
+	if len(list) != 1 || !strings.Contains(what(list), "mail.example.net") || list[0].Severity != finding.High {
+		t.Errorf("%s", what(list))
+	}
+	if _, err := finding.Run(ctx, c, all.Analyzers(), finding.In{Allow: []string{"not a domain!"}}); err == nil {
+		t.Error("an allow-list of nonsense is taken")
+	}
+}
+
+func TestKFLNamesFindings(t *testing.T) {
+	c := open(t, true, "shop.pcapng")
+	r, err := c.Query(ctx, forensics.Query{KFL: `finding == "sensitive-data"`, Count: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	by, err := c.Query(ctx, forensics.Query{KFL: `finding == "sensitive-data" && path == "/v1/payments"`, Count: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Rows[0][0].(int64) <= 11 || by.Rows[0][0] != int64(11) {
+		t.Errorf("%v calls, %v payments", r.Rows, by.Rows)
 	}
 }

@@ -53,8 +53,8 @@ func find(ctx context.Context, l *finding.Look) error {
 	rows, err := l.Rows(ctx, h+`, p AS (SELECT *, unnest(list_filter([`+strings.Join(cases, ", ")+`], x -> x IS NOT NULL)) AS problem FROM c WHERE cert_subject IS NOT NULL)
 		SELECT src, dst, cert_subject AS detail, whose AS other, problem::DOUBLE AS number, count(*) AS count, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns,
 			['valid to ' || strftime(make_timestamp_ns(cert_not_after_ns), '%Y-%m-%dT%H:%M:%SZ'), 'issuer ' || coalesce(cert_issuer, ''), coalesce(cert_key_type || ' ' || cert_key_bits, ''),
-				coalesce(cert_signature_algorithm, ''), 'name asked for ' || sni, 'sha256 ' || lower(hex(cert_sha256))] AS evidence, `+ask.SomeCallsSQL+`
-		FROM p GROUP BY ALL ORDER BY problem, count DESC, src, dst, detail, other, evidence`, l.Args...)
+				coalesce(cert_signature_algorithm, ''), 'name asked for ' || sni, 'sha256 ' || lower(hex(cert_sha256))] AS evidence, `+l.CallIDs()+`
+		FROM p GROUP BY ALL ORDER BY number, count DESC, src, dst, detail, other, evidence`, l.Args...)
 	if err != nil {
 		return err
 	}

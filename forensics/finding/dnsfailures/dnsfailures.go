@@ -21,7 +21,7 @@ func find(ctx context.Context, l *finding.Look) error {
 	rows, err := l.Rows(ctx, l.Groups("lower(dns_questions[1]) AS name, coalesce(status_text, error, 'no_response') AS outcome", "protocol = 'dns' AND len(dns_questions) > 0")+`,
 		good AS (SELECT DISTINCT src, name FROM g WHERE outcome = 'NOERROR'),
 		bad AS (SELECT * FROM g WHERE outcome <> 'NOERROR')
-		SELECT src, dst, name AS detail, outcome AS other, `+finding.Sums+`,
+		SELECT src, dst, name AS detail, outcome AS other, `+l.Sums()+`,
 			max(CASE WHEN outcome = 'NXDOMAIN' AND EXISTS (SELECT 1 FROM good WHERE good.src = bad.src AND starts_with(bad.name, good.name || '.')) THEN 1 ELSE 0 END)::DOUBLE AS number
 		FROM bad GROUP BY src, dst, name, outcome ORDER BY count DESC, src, dst, detail, other`, l.Args...)
 	if err != nil {

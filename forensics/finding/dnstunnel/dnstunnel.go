@@ -46,7 +46,7 @@ func find(ctx context.Context, l *finding.Look) error {
 	}
 	rows, more, err := ask.Rows[row](ctx, l.Case, 500_000, l.Groups("lower(dns_questions[1]) AS name, coalesce(dns_question_types[1], '') AS type",
 		`protocol = 'dns' AND length(dns_questions[1]) > 12 AND NOT regexp_matches(lower(dns_questions[1]), '\.(arpa|local|internal|localhost|lan)$|\.svc(\.|$)')`)+
-		` SELECT src, dst, name AS detail, type, sum(n)::BIGINT AS count, min(first_ns) AS first_ns, max(last_ns) AS last_ns, list_transform(list_slice(flatten(arg_min(ids, first_ns, 3)), 1, 3), x -> lower(hex(x))) AS call_ids
+		` SELECT src, dst, name AS detail, type, `+l.Sums()+`
 		FROM g GROUP BY src, dst, name, type ORDER BY first_ns, src, dst, name, type`, l.Args...)
 	if err != nil {
 		return err

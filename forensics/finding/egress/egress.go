@@ -26,7 +26,7 @@ func find(ctx context.Context, l *finding.Look) error {
 		n AS (SELECT `+on+`, list_distinct(list(lower(host))) AS hosts, list(call_id) AS ids FROM calls WHERE host IS NOT NULL AND dst_external GROUP BY ALL)
 		SELECT src, dst_ip AS dst, transport || '/' || dst_port AS detail, count(*) AS count, count(*) FILTER (dst_packets > 0) AS "of", sum(src_bytes)::DOUBLE AS number,
 			min(first_ns) AS first_ns, max(last_ns) AS last_ns, arg_min(flow_id, first_ns, 3) AS flow_ids,
-			list_transform(list_slice(list_sort(flatten(list(coalesce(ids, [])))), 1, 3), x -> lower(hex(x))) AS call_ids,
+			list_transform(`+l.First(`list_sort(flatten(list(coalesce(ids, []))))`)+`, x -> lower(hex(x))) AS call_ids,
 			list_sort(list_distinct(list_filter(flatten(list([dst_dns_name, dst_hostname])) || flatten(list(coalesce(hosts, []))), x -> x IS NOT NULL))) AS evidence
 		FROM f LEFT JOIN n USING (`+on+`) GROUP BY src, dst_ip, transport, dst_port ORDER BY count DESC, src, dst, detail`)
 	if err != nil {

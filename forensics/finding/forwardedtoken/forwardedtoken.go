@@ -32,7 +32,7 @@ func find(ctx context.Context, l *finding.Look) error {
 		t AS (SELECT src, dst, outside, ts_ns, call_id, lower(h.name) AS name, sha256(h.value) AS token FROM h WHERE length(h.value) >= 12),
 		came AS (SELECT dst AS who, name, token, min(ts_ns) AS at, min_by(src, ts_ns) AS "from" FROM t GROUP BY 1, 2, 3)
 		SELECT t.src, t.dst, t.name AS detail, min_by(came."from", t.ts_ns) AS other, count(*) AS count, count(DISTINCT t.token) AS "of", min(t.ts_ns) AS first_ns, max(t.ts_ns) AS last_ns,
-			max(CASE WHEN outside THEN 1 ELSE 0 END)::DOUBLE AS number, `+ask.SomeCallsSQL+`
+			max(CASE WHEN outside THEN 1 ELSE 0 END)::DOUBLE AS number, `+l.CallIDs()+`
 		FROM t JOIN came ON came.who = t.src AND came.token = t.token AND came.at <= t.ts_ns
 		GROUP BY t.src, t.dst, t.name ORDER BY number DESC, count DESC, t.src, t.dst, detail`, l.Args...)
 	if err != nil {

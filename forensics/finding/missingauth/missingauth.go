@@ -25,7 +25,7 @@ func find(ctx context.Context, l *finding.Look) error {
 	rows, err := l.Rows(ctx, groups+`, p AS (SELECT method AS m, path AS p, `+ask.EndpointSQL()+` AS detail FROM (SELECT DISTINCT protocol, method, path FROM r) GROUP BY ALL),
 		c AS (SELECT g.*, p.detail FROM g JOIN p ON p.p = g.path AND p.m IS NOT DISTINCT FROM g.method),
 		e AS (SELECT dst, detail, coalesce(sum(n) FILTER (has AND good), 0) AS authorized, coalesce(sum(n) FILTER (refused), 0) AS turned FROM c GROUP BY 1, 2)
-		SELECT src, dst, detail, `+finding.Sums+`, any_value(authorized)::BIGINT AS "of", any_value(turned)::DOUBLE AS number
+		SELECT src, dst, detail, `+l.Sums()+`, any_value(authorized)::BIGINT AS "of", any_value(turned)::DOUBLE AS number
 		FROM c JOIN e USING (dst, detail) WHERE NOT has AND good AND authorized > 0 GROUP BY src, dst, detail ORDER BY count DESC, src, dst, detail`, l.Args...)
 	if err != nil {
 		return err
@@ -52,7 +52,7 @@ func open(ctx context.Context, l *finding.Look, groups string) error {
 		c AS (SELECT g.*, p.detail FROM g JOIN p ON p.p = g.path AND p.m IS NOT DISTINCT FROM g.method WHERE good),
 		e AS (SELECT dst, detail, bool_and(has) AS closed, NOT bool_or(has) AS open FROM c GROUP BY 1, 2),
 		s AS (SELECT dst, count(*) AS endpoints, count(*) FILTER (closed) AS closed FROM e GROUP BY 1)
-		SELECT src, dst, detail, `+finding.Sums+`, any_value(s.closed)::BIGINT AS "of", any_value(s.endpoints)::DOUBLE AS number
+		SELECT src, dst, detail, `+l.Sums()+`, any_value(s.closed)::BIGINT AS "of", any_value(s.endpoints)::DOUBLE AS number
 		FROM c JOIN e USING (dst, detail) JOIN s USING (dst) WHERE e.open AND s.endpoints >= 3 AND s.closed >= 0.8 * s.endpoints - 0.001
 		GROUP BY src, dst, detail ORDER BY count DESC, src, dst, detail`, l.Args...)
 	if err != nil {

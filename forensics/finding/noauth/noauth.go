@@ -30,7 +30,7 @@ func find(ctx context.Context, l *finding.Look) error {
 			FROM calls JOIN seen USING (`+on+`) LEFT JOIN (SELECT `+l.Bundle("flow_id")+`, state FROM flows) USING (`+l.Bundle("flow_id")+`)
 			WHERE `+l.Where+` AND (protocol IN ('http1', 'http2', 'http3', 'grpc') AND path IS NOT NULL AND NOT coalesce(`+finding.Probe+`, false)
 				AND coalesce(status_code NOT IN (401, 407), true) OR protocol IN ('redis', 'postgresql')))
-		SELECT src, dst, protocol AS detail, count(*) AS count, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns, `+ask.SomeCallsSQL+` FROM c
+		SELECT src, dst, protocol AS detail, count(*) AS count, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns, `+l.CallIDs()+` FROM c
 		GROUP BY src, dst, protocol HAVING NOT bool_or(has) AND NOT bool_or(cert) AND (protocol NOT IN ('redis', 'postgresql') OR bool_or(whole))
 		ORDER BY count DESC, src, dst, detail`, l.Args...)
 	if err != nil {

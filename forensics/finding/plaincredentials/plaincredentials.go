@@ -22,7 +22,7 @@ func Analyzer() finding.Analyzer {
 func find(ctx context.Context, l *finding.Look) error {
 	rows, err := l.Rows(ctx, l.Groups("protocol AS detail, auth_kind AS kind, dst_external AS outside", `decrypted_by IS NULL AND auth_kind IS NOT NULL
 			AND NOT (protocol = 'postgresql' AND auth_kind IN ('trust', 'scram-sha-256', 'scram-sha-256-plus', 'gss', 'sspi', 'ok'))`)+`
-		SELECT src, dst, detail, kind AS other, max(CASE WHEN outside THEN 1 ELSE 0 END)::DOUBLE AS number, `+finding.Sums+` FROM g GROUP BY src, dst, detail, kind ORDER BY count DESC, src, dst, detail, other`, l.Args...)
+		SELECT src, dst, detail, kind AS other, max(CASE WHEN outside THEN 1 ELSE 0 END)::DOUBLE AS number, `+l.Sums()+` FROM g GROUP BY src, dst, detail, kind ORDER BY count DESC, src, dst, detail, other`, l.Args...)
 	if err != nil {
 		return err
 	}
@@ -53,7 +53,7 @@ func passwords(ctx context.Context, l *finding.Look) error {
 				CASE WHEN request_body_sha256 IN (SELECT sha256 FROM b) THEN 'request body' WHEN response_body_sha256 IN (SELECT sha256 FROM b) THEN 'response body'
 				WHEN regexp_matches(query_string, '(?i)(^|&)(password|passwd|pwd|passphrase|client_secret|access_token|api_?key|token)=[^&]') THEN 'URL' END AS place
 			FROM calls WHERE `+l.Where+` AND decrypted_by IS NULL AND `+finding.Web+`)
-		SELECT src, dst, detail, place AS other, count(*) AS count, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns, `+ask.SomeCallsSQL+`
+		SELECT src, dst, detail, place AS other, count(*) AS count, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns, `+l.CallIDs()+`
 		FROM c WHERE place IS NOT NULL GROUP BY ALL ORDER BY count DESC, src, dst, detail, other`, append([]any{inBody}, l.Args...)...)
 	if err != nil {
 		return err

@@ -89,7 +89,7 @@ var places = []struct{ sql, where, name string }{
 func (s *search) texts(ctx context.Context) error {
 	for _, p := range places {
 		sql := s.l.Groups("coalesce(method || ' ', '') || coalesce("+template+", '') AS what, "+p.sql+" AS text", p.where) +
-			` SELECT src, dst, what, text, sum(n)::BIGINT, min(first_ns), max(last_ns), arg_min(ids, first_ns) FROM g WHERE text <> '' GROUP BY ALL`
+			` SELECT src, dst, what, text, sum(n)::BIGINT, min(first_ns), max(last_ns), ` + s.l.IDs() + ` FROM g WHERE text <> '' GROUP BY ALL`
 		_, err := s.l.Case.Each(ctx, forensics.Query{SQL: sql, Args: s.l.Args}, nil, func(_ []forensics.Column, row []any) error {
 			text, _ := row[3].(string)
 			for _, m := range distinct(redact.Find(text)) {
@@ -135,13 +135,17 @@ func (s *search) add(g group, m redact.Match, r finding.Row) {
 		s.groups[g] = x
 	}
 	x.row.Count += r.Count
-	if r.FirstNs < x.row.FirstNs || len(x.row.CallIDs) == 0 {
-		x.row.FirstNs, x.row.CallIDs = min(r.FirstNs, x.row.FirstNs), r.CallIDs
-	}
+	x.add(r)
 	x.row.LastNs = max(x.row.LastNs, r.LastNs)
 	if !slices.Contains(x.evidence, m.Masked) && len(x.evidence) < maxEvidence {
 		x.evidence = append(x.evidence, m.Masked)
 	}
+}
+
+// add keeps the calls of the earliest groups, or all.
+func (x *sum) add(r finding.Row) {
+	x.row.CallIDs = append(x.row.CallIDs, r.CallIDs...)
+	x.row.FirstNs = min(x.row.FirstNs, r.FirstNs)
 }
 
 // inBodies looks through the asked calls' bodies, then finds who sent those with hits.
@@ -191,7 +195,7 @@ func (s *search) carriers(ctx context.Context, hashes []string, side string) err
 		args = append(args, []byte(h))
 	}
 	sql := s.l.Groups("coalesce(method || ' ', '') || coalesce("+template+", '') AS what, "+side+"_body_sha256 AS hash", side+"_body_sha256 IN ("+marks+")") +
-		` SELECT src, dst, what, hash, sum(n)::BIGINT, min(first_ns), max(last_ns), arg_min(ids, first_ns) FROM g GROUP BY ALL`
+		` SELECT src, dst, what, hash, sum(n)::BIGINT, min(first_ns), max(last_ns), ` + s.l.IDs() + ` FROM g GROUP BY ALL`
 	_, err := s.l.Case.Each(ctx, forensics.Query{SQL: sql, Args: args}, nil, func(_ []forensics.Column, row []any) error {
 		hash, _ := row[3].([]byte)
 		for _, m := range s.bodies[string(hash)] {

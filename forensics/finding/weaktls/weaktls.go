@@ -27,7 +27,7 @@ func find(ctx context.Context, l *finding.Look) error {
 	rows, err := l.Rows(ctx, `WITH t AS (SELECT `+ask.Who("src_")+` AS src, `+ask.Who("dst_")+` AS dst, tls_version_name AS version, tls_cipher_suite_name AS cipher, call_id, ts_ns
 			FROM calls WHERE `+l.Where+` AND protocol IN ('tls', 'quic') AND tls_cipher_suite_name IS NOT NULL),
 		w AS (SELECT *, `+weakness+` AS weak FROM t)
-		SELECT src, dst, weak AS detail, version || ' ' || cipher AS other, count(*) AS count, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns, `+ask.SomeCallsSQL+`
+		SELECT src, dst, weak AS detail, version || ' ' || cipher AS other, count(*) AS count, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns, `+l.CallIDs()+`
 		FROM w WHERE weak IS NOT NULL GROUP BY ALL ORDER BY count DESC, src, dst, detail, other`, l.Args...)
 	if err != nil {
 		return err

@@ -1,0 +1,99 @@
+package finding
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/ask"
+)
+
+// maxBound is how many calls one name in KFL may stand for.
+const maxBound = 1_000_000
+
+// Bind lets KFL name findings of a case, as in finding == "missing-auth". A finding is
+// looked for when a question first names it.
+func Bind(c *forensics.Case, analyzers []Analyzer) {
+	c.UseFindings(&bound{c: c, analyzers: analyzers, known: map[string][]int64{}})
+}
+
+// bound implements kfl.Findings. Its methods may be called from several goroutines.
+type bound struct {
+	c         *forensics.Case
+	analyzers []Analyzer
+	mu        sync.Mutex
+	known     map[string][]int64
+}
+
+// Names implements kfl.Findings.
+func (b *bound) Names() []string {
+	var out []string
+	for _, a := range b.analyzers {
+		out = append(out, a.Name)
+	}
+	return out
+}
+
+// Calls implements kfl.Findings.
+func (b *bound) Calls(name string) ([]int64, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if list, ok := b.known[name]; ok {
+		return list, nil
+	}
+	i := slices.IndexFunc(b.analyzers, func(a Analyzer) bool { return a.Name == name })
+	if i < 0 {
+		return nil, fmt.Errorf("no analyzer %q", name)
+	}
+	ctx := context.Background()
+	first, last, _ := b.c.Window()
+	l := &Look{Case: b.c, From: first, To: last, Where: "true", name: name, all: true}
+	if err := b.analyzers[i].Find(ctx, l); err != nil {
+		return nil, fmt.Errorf("looking for %s: %w", name, err)
+	}
+	var ids []string
+	for _, f := range l.found {
+		ids = append(ids, f.CallIDs...)
+	}
+	slices.Sort(ids)
+	ids = slices.Compact(ids)
+	if len(ids) > maxBound {
+		return nil, fmt.Errorf("finding %s is about %d calls, more than %d", name, len(ids), maxBound)
+	}
+	out, err := b.numbers(ctx, ids)
+	if err == nil {
+		b.known[name] = out
+	}
+	return out, err
+}
+
+// numbers finds the calls of call_ids in all bundles.
+func (b *bound) numbers(ctx context.Context, ids []string) ([]int64, error) {
+	type row struct {
+		Bundle int64 `json:"bundle"`
+		CallNo int64 `json:"call_no"`
+	}
+	bundle := "0 AS bundle"
+	if b.c.Several() {
+		bundle = "bundle"
+	}
+	out := []int64{}
+	for some := range slices.Chunk(ids, 2000) {
+		args := make([]any, len(some))
+		for i, id := range some {
+			args[i] = id
+		}
+		rows, _, err := ask.Rows[row](ctx, b.c, 64*len(some), "SELECT "+bundle+", call_no FROM calls_raw WHERE call_id IN (SELECT unhex(x) FROM (SELECT unnest(["+
+			strings.TrimSuffix(strings.Repeat("?, ", len(some)), ", ")+"]) AS x)) ORDER BY ALL", args...)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range rows {
+			out = append(out, b.c.CallNumber(int(r.Bundle), r.CallNo))
+		}
+	}
+	return out, nil
+}
