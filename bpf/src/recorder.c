@@ -150,12 +150,18 @@ static __always_inline u32 headers(struct __sk_buff *skb)
 	return l.transport;
 }
 
-/* user tells that the current task is somebody's program, not one of the kernel's own. */
-static __always_inline bool user(void)
+/*
+ * user is the current task, tgid << 32 | tid, where it is somebody's program and not one of
+ * the kernel's own. The helper that says so is open to programs of packets since Linux
+ * 6.10 only; the task itself can be read since 5.15.
+ */
+static __always_inline u64 user(void)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 
-	return !(task->flags & PF_KTHREAD);
+	if (task->flags & PF_KTHREAD)
+		return 0;
+	return (u64)task->tgid << 32 | (u32)task->pid;
 }
 
 /* held tells that the current task holds the socket's lock: it is then the writer. */
@@ -211,7 +217,7 @@ static __always_inline bool whose(struct __sk_buff *skb, struct packet *p, bool 
 {
 	struct bpf_sock *sk = skb->sk;
 	struct owner *o;
-	bool exact = 0;
+	u64 id = 0;
 
 	if (!sk)
 		return 0;
@@ -223,9 +229,9 @@ static __always_inline bool whose(struct __sk_buff *skb, struct packet *p, bool 
 	 * The kernel's workers hold locks too (TLS, Multipath TCP): what they send was
 	 * written by somebody before.
 	 */
-	if (outgoing && sk->protocol == IPPROTO_TCP)
-		exact = held(skb) && user();
-	o = bpf_sk_storage_get(&owners, sk, 0, exact ? BPF_SK_STORAGE_GET_F_CREATE : 0);
+	if (outgoing && sk->protocol == IPPROTO_TCP && held(skb))
+		id = user();
+	o = bpf_sk_storage_get(&owners, sk, 0, id ? BPF_SK_STORAGE_GET_F_CREATE : 0);
 	if (!o)
 		return 0;
 	if (sk->protocol == IPPROTO_TCP && sk->state == TCP_LISTEN) {
@@ -236,18 +242,14 @@ static __always_inline bool whose(struct __sk_buff *skb, struct packet *p, bool 
 	}
 	/* Datagrams leave in the caller's context, all others also from timers and softirqs. */
 	if (outgoing && sk->protocol != IPPROTO_TCP && (sk->type == SOCK_DGRAM || sk->type == SOCK_RAW))
-		exact = user();
-	if (exact) {
-		u64 id = bpf_get_current_pid_tgid();
-
-		if (id >> 32) {
-			settle(o, p->cookie);
-			o->last = id;
-			p->tgid = id >> 32;
-			p->tid = id;
-			p->kind = KIND_WRITER;
-			return o->own || p->tgid == own_tgid;
-		}
+		id = user();
+	if (id) {
+		settle(o, p->cookie);
+		o->last = id;
+		p->tgid = id >> 32;
+		p->tid = id;
+		p->kind = KIND_WRITER;
+		return o->own || p->tgid == own_tgid;
 	}
 	choose(p, o);
 	return o->own;
