@@ -126,7 +126,13 @@ func (k *keyring) place(f *keyFile) error {
 
 // turn is follow for the loop of a recording, which goes on without keys.
 func (k *keyring) turn() {
-	if k == nil || k.tracker == nil && k.plain != nil {
+	if k == nil {
+		return
+	}
+	if k.plain != nil {
+		k.plain.turn()
+	}
+	if k.tracker == nil && k.plain != nil {
 		return
 	}
 	if err := k.follow(); err != nil {

@@ -6,11 +6,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/pcapsule/pcapsule/recorder/keys"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
@@ -36,6 +39,7 @@ type plaintext struct {
 	begin     int64
 	discreet  *discretion
 	forbidden atomic.Uint64
+	failed    atomic.Uint64 // of pieces that had waited
 
 	mu    sync.Mutex // guards all below; the ring is called with it held
 	out   plainOut
@@ -45,6 +49,11 @@ type plaintext struct {
 	order []uint64
 	head  []byte
 	told  bool
+
+	waiting   map[uint64][]keys.Plain // whose connection's ends are not known yet
+	settled   map[uint64]bool         // connections that are not waited for
+	waits     int                     // bytes
+	waitsFrom time.Time
 
 	list     sync.Mutex // guards these; the ring asks for them from its own goroutines
 	speakers map[speaker]*voice
@@ -78,7 +87,7 @@ func plainPath(file string) string {
 // startPlaintext begins to read where somebody is chosen. Its output is a series of the
 // recording's ring, or a file beside its file.
 func startPlaintext(o *Options, out sink, discreet *discretion, now func() *ring.Clock, utc func(uint64) int64) (*plaintext, error) {
-	p := &plaintext{onError: o.OnError, discreet: discreet, speakers: map[speaker]*voice{}, talks: map[uint64]string{}}
+	p := &plaintext{onError: o.OnError, discreet: discreet, speakers: map[speaker]*voice{}, talks: map[uint64]string{}, waiting: map[uint64][]keys.Plain{}, settled: map[uint64]bool{}}
 	here := thisMachine()
 	header := func(h *ring.Header) {
 		h.Kernel, h.OS, h.Hardware = here.kernel, "linux", here.hardware
@@ -140,12 +149,15 @@ func (p *plaintext) end() error {
 	err := p.tracker.Load().Close()
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.releaseAll()
 	return errors.Join(err, p.close())
 }
 
 func (p *plaintext) stats() (*PlainStats, error) {
 	t := p.tracker.Load()
 	c, err := t.PlainCounters()
+	late := min(p.failed.Load(), c.Written)
+	c.Written, c.SinkErrors = c.Written-late, c.SinkErrors+late
 	return &PlainStats{PlainCounters: c, Forbidden: p.forbidden.Load(), EndsUnknown: t.EndsUnknown()}, err
 }
 
@@ -203,17 +215,88 @@ type plainComment struct {
 
 // Plain implements keys.PlainSink.
 func (p *plaintext) Plain(x *keys.Plain) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	before := p.waiting[x.Connection]
+	switch {
+	case x.Ends != keys.NoEnds:
+		for i := range before {
+			before[i].Ends, before[i].Local, before[i].Remote = x.Ends, x.Local, x.Remote
+		}
+		p.release(x.Connection)
+	case p.wait(x):
+		return nil
+	default:
+		p.release(x.Connection)
+	}
+	return p.give(x)
+}
+
+// give writes a piece that may be written.
+func (p *plaintext) give(x *keys.Plain) error {
 	if p.discreet.conceals(x) {
 		p.forbidden.Add(1)
 		return nil
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	err := p.write(x)
 	if err != nil {
 		p.trouble(err)
 	}
 	return err
+}
+
+const (
+	maxWaitingPlain = 8 << 20 // bytes
+	plainPatience   = 2 * time.Second
+)
+
+// wait keeps a piece for a moment: a client may speak before its library is seen with a
+// socket. It answers false where there is no hope or no room.
+func (p *plaintext) wait(x *keys.Plain) bool {
+	if t := p.tracker.Load(); t == nil || t.EndsUnknown() != nil || p.settled[x.Connection] || p.waits+len(x.Data) > maxWaitingPlain {
+		return false
+	}
+	if len(p.waiting) == 0 {
+		p.waitsFrom = time.Now()
+	}
+	kept := *x
+	kept.Data = bytes.Clone(x.Data)
+	p.waiting[x.Connection] = append(p.waiting[x.Connection], kept)
+	p.waits += len(x.Data)
+	return true
+}
+
+// release writes what waits of a connection.
+func (p *plaintext) release(connection uint64) {
+	for i := range p.waiting[connection] {
+		x := &p.waiting[connection][i]
+		p.waits -= len(x.Data)
+		if p.give(x) != nil {
+			p.failed.Add(1)
+		}
+	}
+	delete(p.waiting, connection)
+}
+
+// releaseAll writes what waited for too long, by the first of them.
+func (p *plaintext) releaseAll() {
+	for _, c := range slices.Sorted(maps.Keys(p.waiting)) {
+		p.release(c)
+		if len(p.settled) >= maxPlainTalks {
+			clear(p.settled)
+		}
+		p.settled[c] = true // it has no socket of its own, and waits no more
+	}
+}
+
+// turn looks after what waits.
+func (p *plaintext) turn() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.waiting) > 0 && time.Since(p.waitsFrom) > plainPatience {
+		p.releaseAll()
+		p.flush()
+	}
 }
 
 func (p *plaintext) write(x *keys.Plain) error {
