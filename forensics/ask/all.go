@@ -10,6 +10,8 @@ func All() []Question {
 		serviceMap(),
 		dependencies(),
 		listExternal(),
+		latency(),
+		comparePeriods(),
 		findFailures(),
 		traceRequest(),
 		searchContent(),

@@ -45,6 +45,7 @@ type MapEdge struct {
 	Dst          string         `json:"dst"`
 	Calls        int64          `json:"calls" jsonschema:"requests; handshakes and unknown payload stand in protocols only"`
 	Failed       int64          `json:"failed"`
+	Faults       int64          `json:"faults,omitempty" jsonschema:"of these, not the caller's doing: 5xx, no answer, reset, error of a database; not 4xx, unknown names"`
 	P50Ms        *float64       `json:"p50_ms,omitempty"`
 	P99Ms        *float64       `json:"p99_ms,omitempty"`
 	RequestKB    float64        `json:"request_kb" jsonschema:"payload of requests, 1000 bytes"`
@@ -183,6 +184,7 @@ type edgeRow struct {
 	Calls     int64          `json:"calls"`
 	Rows      int64          `json:"n"`
 	Failed    int64          `json:"failed"`
+	Faults    int64          `json:"faults"`
 	P50Ms     *float64       `json:"p50_ms"`
 	P99Ms     *float64       `json:"p99_ms"`
 	Sent      int64          `json:"sent"`
@@ -201,12 +203,13 @@ func (w *window) graph(ctx context.Context, c *forensics.Case, by string, narrow
 	}
 	sql := w.ends(c, by) + fmt.Sprintf(`, g AS (SELECT an, bn, far, protocol, %[1]s AS request, bool_or(protocol <> 'dns' AND host = far) AS asked, count(*) AS n, count(*) FILTER (failed) AS failed,
 			sum(request_bytes)::BIGINT AS sent, sum(response_bytes)::BIGINT AS received, count(*) FILTER (decrypted_by IS NOT NULL) AS opened, arg_min(call_id, ts_ns) AS call_id FROM x GROUP BY ALL),
+		f AS (SELECT an, bn, far, count(*) FILTER (%[3]s) AS faults FROM x WHERE failed GROUP BY ALL),
 		q AS (SELECT an, bn, far, quantile_disc(elapsed_us, [0.5, 0.99]) FILTER (%[1]s) AS p, count(DISTINCT %[2]s) AS conns FROM x GROUP BY ALL),
 		t AS (SELECT an, bn, far, bool_or(asked) AS asked, sum(n)::BIGINT AS n, coalesce(sum(n) FILTER (request), 0)::BIGINT AS calls, coalesce(sum(failed) FILTER (request), 0)::BIGINT AS failed,
 			sum(sent)::BIGINT AS sent, sum(received)::BIGINT AS received, coalesce(sum(opened) FILTER (request), 0)::BIGINT AS opened, coalesce(sum(n) FILTER (protocol IN ('tls', 'dtls', 'quic')), 0)::BIGINT AS shakes,
 			list({'protocol': protocol, 'calls': n, 'failed': failed, 'call_id': lower(hex(call_id))} ORDER BY n DESC, protocol) AS protocols FROM g GROUP BY ALL)
-		SELECT src, coalesce(nullif(far, ''), dst) AS dst, pa, pb, na, nb, asked, calls, n, failed, p[1] / 1000.0 AS p50_ms, p[2] / 1000.0 AS p99_ms, sent, received, conns, opened, shakes, protocols
-		FROM t JOIN q USING (an, bn, far) JOIN sname USING (an) JOIN dname USING (bn) ORDER BY calls DESC, n DESC, 1, 2`, isRequest, conn)
+		SELECT src, coalesce(nullif(far, ''), dst) AS dst, pa, pb, na, nb, asked, calls, n, failed, coalesce(faults, 0) AS faults, p[1] / 1000.0 AS p50_ms, p[2] / 1000.0 AS p99_ms, sent, received, conns, opened, shakes, protocols
+		FROM t JOIN q USING (an, bn, far) LEFT JOIN f USING (an, bn, far) JOIN sname USING (an) JOIN dname USING (bn) ORDER BY calls DESC, n DESC, 1, 2`, isRequest, conn, fault)
 	rows, more, err := readRows[edgeRow](ctx, c, maxEdges, sql, w.args...)
 	if err != nil {
 		return nil, err
@@ -253,7 +256,7 @@ func (g *graph) add(r *edgeRow, known map[string]nodeFact) {
 	a.CallsOut += r.Calls
 	b.CallsIn += r.Calls
 	b.FailedIn += r.Failed
-	g.edges = append(g.edges, MapEdge{Src: r.Src, Dst: r.Dst, Calls: r.Calls, Failed: r.Failed, P50Ms: r.P50Ms, P99Ms: r.P99Ms,
+	g.edges = append(g.edges, MapEdge{Src: r.Src, Dst: r.Dst, Calls: r.Calls, Failed: r.Failed, Faults: r.Faults, P50Ms: r.P50Ms, P99Ms: r.P99Ms,
 		RequestKB: float64(r.Sent) / 1000, ResponseKB: float64(r.Received) / 1000, Connections: r.Conns, Protocols: r.Protocols,
 		CrossesSpace: r.Na != "" && r.Nb != "" && r.Na != r.Nb, pa: r.Pa, pb: r.Pb, nsA: r.Na, enc: r.Opened, shakes: r.Shakes, carried: r.Rows})
 }

@@ -23,6 +23,10 @@ type Endpoint struct {
 	KFL      string   `json:"kfl" jsonschema:"condition for exactly these calls"`
 }
 
+// slowest is the SQL for the id of the slowest call of a group. Of equally slow ones it is
+// the first by number, so that it does not depend on who read first.
+const slowest = `arg_max(call_id, least(coalesce(elapsed_us, -1), 2000000000000) * 4194304 - call_no % 4194304)`
+
 // endpointRow is an endpoint as SQL gives it.
 type endpointRow struct {
 	Dst      string   `json:"dst"`
@@ -65,10 +69,10 @@ func dstOf(name, place string, asked bool, known map[string]nodeFact) string {
 // byEndpoint lists endpoints of the window's requests, those first that order says.
 func (w *window) byEndpoint(ctx context.Context, c *forensics.Case, known map[string]nodeFact, limit int, where, order string) ([]Endpoint, bool, error) {
 	sql := w.ends(c, "service") + fmt.Sprintf(`, g AS (SELECT bn, far, protocol, coalesce(method, '') AS method, %s AS tpl, bool_or(protocol <> 'dns' AND host = far) AS asked,
-			count(*) AS calls, count(*) FILTER (failed) AS failed, quantile_disc(elapsed_us, [0.5, 0.9, 0.99]) AS p, max(elapsed_us) AS slowest, arg_max(call_id, (coalesce(elapsed_us, -1), ts_ns)) AS call_id
+			count(*) AS calls, count(*) FILTER (failed) AS failed, quantile_disc(elapsed_us, [0.5, 0.9, 0.99]) AS p, max(elapsed_us) AS slowest, %s AS call_id
 			FROM x WHERE %s AND %s GROUP BY ALL)
 		SELECT coalesce(nullif(far, ''), dst) AS dst, pb, asked, protocol, method, tpl, calls, failed, p[1] / 1000.0 AS p50_ms, p[2] / 1000.0 AS p90_ms, p[3] / 1000.0 AS p99_ms,
-			slowest / 1000.0 AS max_ms, lower(hex(call_id)) AS call_id FROM g JOIN dname USING (bn) ORDER BY %s, 1, 4, 5, 6`, pathTemplate, isRequest, where, order)
+			slowest / 1000.0 AS max_ms, lower(hex(call_id)) AS call_id FROM g JOIN dname USING (bn) ORDER BY %s, 1, 4, 5, 6`, pathTemplate, slowest, isRequest, where, order)
 	rows, more, err := readRows[endpointRow](ctx, c, limit, sql, w.args...)
 	out := make([]Endpoint, len(rows))
 	for i, r := range rows {

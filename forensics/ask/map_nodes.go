@@ -91,8 +91,8 @@ const (
 
 // ends is SQL that begins a query: table x is the calls of the window with numbers for the
 // nodes of both ends, an and bn, and names reads them. An end outside that was asked has
-// bn 0 and its name in far: as the client named it, where it did. Arguments are the
-// window's.
+// bn 0 and its name in far: as the client named it, where it did; ap and bp number what
+// runs there, a pod or a process. Arguments are the window's.
 func (w *window) ends(c *forensics.Case, by string) string {
 	bundle, on := "", ""
 	if c.Several() {
@@ -105,9 +105,9 @@ func (w *window) ends(c *forensics.Case, by string) string {
 	if by == "namespace" || by == "node" {
 		host = "false"
 	}
-	return fmt.Sprintf(`WITH e AS MATERIALIZED (SELECT %s endpoint_id, wide, near, place, ns, dense_rank() OVER (ORDER BY wide) AS dn, dense_rank() OVER (ORDER BY near) AS sn
+	return fmt.Sprintf(`WITH e AS MATERIALIZED (SELECT %s endpoint_id, wide, near, place, ns, dense_rank() OVER (ORDER BY coalesce(pod_uid, pod, ip || coalesce('#' || pid, ''))) AS pn, dense_rank() OVER (ORDER BY wide) AS dn, dense_rank() OVER (ORDER BY near) AS sn
 			FROM (SELECT *, %s AS wide, CASE WHEN %s THEN '%s' ELSE %s END AS near, %s AS place, namespace AS ns FROM endpoints)),
-		x AS (SELECT k.*, s.sn AS an, CASE WHEN d.place = 'outside' THEN 0 ELSE d.dn END AS bn,
+		x AS NOT MATERIALIZED (SELECT k.*, s.pn AS ap, d.pn AS bp, s.sn AS an, CASE WHEN d.place = 'outside' THEN 0 ELSE d.dn END AS bn,
 			CASE WHEN d.place <> 'outside' THEN '' WHEN %s THEN k.host ELSE d.wide END AS far FROM (SELECT * FROM %s WHERE %s) k %s %s),
 		sname AS (SELECT sn AS an, min(near) AS src, min(place) AS pa, min(ns) AS na FROM e GROUP BY 1),
 		dname AS (SELECT dn AS bn, min(wide) AS dst, min(place) AS pb, min(ns) AS nb FROM e GROUP BY 1 UNION ALL SELECT 0, NULL, 'outside', NULL) `,

@@ -94,6 +94,9 @@ func AskOverview(ctx context.Context, c *forensics.Case, in OverviewIn) (*Overvi
 		out.Failed += g.edges[i].Failed
 	}
 	out.services(g, w)
+	if out.Protocols, err = g.protocols(ctx, c); err != nil {
+		return nil, err
+	}
 	if out.Endpoints, _, err = w.byEndpoint(ctx, c, known, w.limit, "true", "calls DESC"); err != nil {
 		return nil, err
 	}
@@ -129,11 +132,8 @@ func (o *Overview) services(g *graph, w *window) {
 	o.Truncated = o.Truncated || len(list) > w.limit || len(g.edges) > w.limit
 }
 
-// read asks for protocols, failures and connections.
+// read asks for failures and connections.
 func (o *Overview) read(ctx context.Context, c *forensics.Case, w *window) (err error) {
-	if o.Protocols, err = protocolUse(ctx, c, w); err != nil {
-		return err
-	}
 	sql := w.ends(c, "service") + fmt.Sprintf(`SELECT coalesce(nullif(far, ''), dst) AS dst, protocol, endpoint, status, calls, call_ids FROM (
 			SELECT bn, far, protocol, %s AS endpoint, coalesce(status_code::VARCHAR || CASE WHEN status_text IS NULL THEN '' ELSE ' ' || status_text END, status_text, error, '') AS status, count(*) AS calls, %s
 			FROM x WHERE failed GROUP BY 1, 2, 3, 4, 5) JOIN dname USING (bn) ORDER BY calls DESC, 1, 2, 3, 4`, endpoint, someCalls)
@@ -148,36 +148,48 @@ func (o *Overview) read(ctx context.Context, c *forensics.Case, w *window) (err 
 	return err
 }
 
-// protocolUse lists the protocols of a window, most used first, with an example of each:
-// the first whole call that did not fail, else the first.
-func protocolUse(ctx context.Context, c *forensics.Case, w *window) ([]ProtocolUse, error) {
-	type row struct {
-		Protocol string `json:"protocol"`
-		Calls    int64  `json:"calls"`
-		Failed   int64  `json:"failed"`
-		Servers  int64  `json:"servers"`
-		Clients  int64  `json:"clients"`
-		CallID   string `json:"call_id"`
+// protocols lists the protocols of a map, most used first, with an example of each: the
+// first call of the busiest edge on which none failed, else of the busiest.
+func (g *graph) protocols(ctx context.Context, c *forensics.Case) ([]ProtocolUse, error) {
+	type use struct {
+		ProtocolUse
+		servers, clients map[string]bool
+		id               string
+		clean            bool
 	}
-	rows, _, err := readRows[row](ctx, c, w.limit*2, w.ends(c, "service")+`SELECT protocol, sum(n)::BIGINT AS calls, sum(f)::BIGINT AS failed, count(DISTINCT (bn, far)) AS servers, count(DISTINCT an) AS clients,
-		lower(hex(arg_min(call_id, (grade, first_ns)))) AS call_id FROM (SELECT protocol, an, bn, far, NOT complete OR failed AS grade, count(*) AS n, count(*) FILTER (failed) AS f,
-			min(ts_ns) AS first_ns, arg_min(call_id, ts_ns) AS call_id FROM x GROUP BY ALL) GROUP BY 1 ORDER BY calls DESC, 1`, w.args...)
-	if err != nil || len(rows) == 0 {
-		return []ProtocolUse{}, err
+	by := map[string]*use{}
+	for i := range g.edges {
+		e := &g.edges[i]
+		for _, p := range e.Protocols {
+			u := by[p.Protocol]
+			if u == nil {
+				u = &use{servers: map[string]bool{}, clients: map[string]bool{}, id: p.CallID, clean: p.Failed == 0}
+				u.Protocol, u.KFL = p.Protocol, "protocol == "+quoteKFL(p.Protocol)
+				by[p.Protocol] = u
+			}
+			if !u.clean && p.Failed == 0 {
+				u.id, u.clean = p.CallID, true
+			}
+			u.Calls += p.Calls
+			u.Failed += p.Failed
+			u.servers[e.Dst], u.clients[e.Src] = true, true
+		}
 	}
-	ids := make([]string, len(rows))
-	for i, r := range rows {
-		ids[i] = r.CallID
+	var ids []string
+	for _, u := range by {
+		ids = append(ids, u.id)
 	}
-	byID, err := callsOf(ctx, c, ids)
-	if err != nil {
-		return nil, err
+	slices.Sort(ids)
+	examples, err := callsOf(ctx, c, ids)
+	out := []ProtocolUse{}
+	for _, u := range by {
+		u.Servers, u.Clients, u.Example = int64(len(u.servers)), int64(len(u.clients)), examples[u.id]
+		out = append(out, u.ProtocolUse)
 	}
-	out := make([]ProtocolUse, len(rows))
-	for i, r := range rows {
-		out[i] = ProtocolUse{r.Protocol, r.Calls, r.Failed, r.Servers, r.Clients, byID[r.CallID], "protocol == " + quoteKFL(r.Protocol)}
-	}
-	return out, nil
+	slices.SortFunc(out, func(a, b ProtocolUse) int {
+		return cmp.Or(cmp.Compare(b.Calls, a.Calls), strings.Compare(a.Protocol, b.Protocol))
+	})
+	return out, err
 }
 
 // callsOf reads calls by their ids, as 32 hexadecimal digits.

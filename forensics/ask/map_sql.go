@@ -164,6 +164,22 @@ func key(c *forensics.Case, alias string) string {
 	return alias + "bundle, "
 }
 
+// numberOf is SQL for one number that names a row of calls in the case.
+func numberOf(c *forensics.Case) string {
+	if c.Several() {
+		return "(bundle::BIGINT * 4398046511104 + call_no)"
+	}
+	return "call_no"
+}
+
+// fault is the SQL for a failed call that is not its caller's doing: not HTTP 4xx, a name
+// that does not exist, what gRPC says of the request, and of a database's errors only
+// those about itself.
+const fault = `(failed AND NOT coalesce(protocol IN ('http1', 'http2', 'http3') AND status_code BETWEEN 400 AND 499
+	OR protocol = 'dns' AND status_code = 3 OR protocol = 'grpc' AND grpc_status IN (1, 3, 5, 6, 7, 9, 11, 16)
+	OR protocol = 'postgresql' AND left(postgresql_error_code, 2) NOT IN ('08', '40', '53', '57', '58', 'XX')
+	OR protocol = 'redis' AND redis_error IS NOT NULL AND NOT regexp_matches(redis_error, '^(OOM|LOADING|READONLY|CLUSTERDOWN|MASTERDOWN|BUSY|MISCONF|TRYAGAIN|NOREPLICAS)'), false))`
+
 // connections is the condition on rows of connections, and its arguments, that they are
 // of the window, and where a condition was asked for or w.and was called, that they
 // carried such calls.
@@ -175,6 +191,24 @@ func (w *window) connections(c *forensics.Case, narrowed bool) (string, []any) {
 		args = append(args, w.args...)
 	}
 	return cond, args
+}
+
+// latest narrows a window with very many calls of a kind to about the last most of them,
+// for what must compare calls with one another. It says from when.
+func (w *window) latest(ctx context.Context, c *forensics.Case, kind string, most int64) (*window, string, error) {
+	n, err := count(ctx, c, "SELECT count(*) AS n FROM calls WHERE "+w.where+" AND "+kind, w.args...)
+	if err != nil || n <= most {
+		return w, "", err
+	}
+	at, err := count(ctx, c, fmt.Sprintf("SELECT quantile_disc(ts_ns, %.6f) AS n FROM calls WHERE %s AND %s", 1-float64(most)/float64(n), w.where, kind), w.args...)
+	if err != nil {
+		return nil, "", err
+	}
+	cut := *w
+	cut.args = w.values()
+	cut.and("ts_ns >= ?", at)
+	cut.from, cut.asked = at, true
+	return &cut, stamp(at), nil
 }
 
 // domain gives the registrable domain of a name, or the name where it has none.

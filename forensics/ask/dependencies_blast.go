@@ -1,0 +1,119 @@
+package ask
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/pcapsule/pcapsule/forensics"
+)
+
+// blastLevels is how many callers in a row are looked at.
+const blastLevels = 3
+
+// Blast is what would be hit if a service were gone.
+type Blast struct {
+	How       string     `json:"how"`
+	From      string     `json:"from,omitempty" jsonschema:"where there are very many calls: only those from this time on were looked at, and all numbers are of them"`
+	Calls     int64      `json:"calls" jsonschema:"calls to the service"`
+	Explained int64      `json:"explained" jsonschema:"of these, calls that a request to their sender led to"`
+	Ambiguous int64      `json:"ambiguous" jsonschema:"of these, calls whose sender served several requests at that time: the one that began last was taken"`
+	Endpoints []BlastRow `json:"endpoints" jsonschema:"nearest first, then by share"`
+}
+
+// BlastRow is an endpoint whose calls led to the service.
+type BlastRow struct {
+	Depth      int64    `json:"depth" jsonschema:"1: it calls the service itself"`
+	Dst        string   `json:"dst"`
+	Endpoint   string   `json:"endpoint"`
+	Calls      int64    `json:"calls" jsonschema:"to this endpoint"`
+	Touching   int64    `json:"touching" jsonschema:"of these, calls that led to the service"`
+	Share      float64  `json:"share"`
+	Confidence string   `json:"confidence" jsonschema:"exact: by trace ids; likely: by time within the only open request; guess: several were open"`
+	CallIDs    []string `json:"call_ids" jsonschema:"the first three that touched it"`
+}
+
+// maxLinked is how many calls are compared with one another: about 250 MB of memory.
+const maxLinked = 500_000
+
+// serving are the protocols whose calls lead to others.
+const serving = `('http1', 'http2', 'http3', 'grpc')`
+
+// parents is SQL that follows ends: table par has the calls that may have led to others,
+// with where they were served, from when to when, and until when an earlier one was.
+// Trace ids are compared by hash, which needs a third of the memory.
+func parents(c *forensics.Case) string {
+	return fmt.Sprintf(`, par AS MATERIALIZED (SELECT %[1]s AS k, bp AS pod, ap AS up, hash(trace_id) AS trace, trace_id IS NOT NULL AS traced, ts_ns AS t0, ts_ns + coalesce(elapsed_us, 0) * 1000 AS t1,
+		max(ts_ns + coalesce(elapsed_us, 0) * 1000) OVER (PARTITION BY bp ORDER BY ts_ns, %[1]s ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS busy
+		FROM x WHERE protocol IN %[2]s)`, numberOf(c), serving)
+}
+
+// linked is SQL for the calls of par that led to the rows of a table with columns pod (who
+// sent it), trace, traced and at: by trace id where the row has one, else by time within
+// the request that its sender began to serve last. grade is 0 by trace, 1 by time within
+// the only open request, 2 where several were open.
+func linked(table, columns string) string {
+	one := func(cond, eq, grade string) string {
+		return fmt.Sprintf(`SELECT %s p.k AS pk, p.pod AS ppod, p.up AS pup, p.trace AS ptrace, p.traced AS ptraced, p.t0 AS pt0, p.t1 AS pt1, %s AS grade
+			FROM (SELECT * FROM %s WHERE %s) i ASOF JOIN par p ON i.pod = p.pod %s AND i.at >= p.t0 WHERE i.at <= p.t1`, columns, grade, table, cond, eq)
+	}
+	return one("traced", "AND i.trace = p.trace", "0") + " UNION ALL " + one("NOT traced", "", "CASE WHEN p.busy >= i.at THEN 2 ELSE 1 END")
+}
+
+// blast finds the endpoints whose calls led to the targets.
+func (w *window) blast(ctx context.Context, c *forensics.Case, targets []string, f *Frame) (*Blast, error) {
+	w, since, err := w.latest(ctx, c, "protocol IN "+serving, maxLinked)
+	if err != nil {
+		return nil, err
+	}
+	marks := strings.TrimSuffix(strings.Repeat("?, ", len(targets)), ", ")
+	var b strings.Builder
+	b.WriteString(w.ends(c, "service") + parents(c))
+	fmt.Fprintf(&b, `, want AS (SELECT unnest([%s]) AS name), hit AS (SELECT bn FROM dname WHERE dst IN (SELECT name FROM want)),
+		c0 AS MATERIALIZED (SELECT ap AS pod, hash(trace_id) AS trace, trace_id IS NOT NULL AS traced, ts_ns AS at FROM x
+			WHERE %s AND (bn IN (SELECT bn FROM hit) OR far IN (SELECT name FROM want)))`, marks, isRequest)
+	var tables []string
+	for i := 1; i <= blastLevels; i++ {
+		fmt.Fprintf(&b, `, l%d AS MATERIALIZED (SELECT pk, any_value(pup) AS pod, any_value(ptrace) AS trace, any_value(ptraced) AS traced, any_value(pt0) AS at, max(grade) AS grade, count(*) AS n, count(*) FILTER (grade = 2) AS vague
+			FROM (%s) GROUP BY 1)`, i, linked(fmt.Sprintf("%s%d", map[bool]string{true: "c", false: "l"}[i == 1], i-1), ""))
+		tables = append(tables, fmt.Sprintf("SELECT pk, %d AS depth, grade FROM l%d", i, i))
+	}
+	type row struct {
+		Depth     int64    `json:"depth"`
+		Dst       string   `json:"dst"`
+		Protocol  string   `json:"protocol"`
+		Method    string   `json:"method"`
+		Path      string   `json:"tpl"`
+		Calls     int64    `json:"calls"`
+		Touching  int64    `json:"touching"`
+		Grade     int64    `json:"grade"`
+		CallIDs   []string `json:"call_ids"`
+		All       int64    `json:"n_all"`
+		Explained int64    `json:"n_explained"`
+		Vague     int64    `json:"n_vague"`
+	}
+	fmt.Fprintf(&b, `, hits AS (SELECT pk, min(depth) AS depth, max(grade) AS grade FROM (%s) GROUP BY 1),
+		ep AS (SELECT min(h.depth) AS depth, bn, far, protocol, coalesce(method, '') AS method, %s AS tpl, count(*) AS calls, count(h.pk) AS touching, max(h.grade) AS grade,
+			list_transform(arg_min(CASE WHEN h.pk IS NOT NULL THEN call_id END, ts_ns, 3) FILTER (h.pk IS NOT NULL), i -> lower(hex(i))) AS call_ids
+			FROM x LEFT JOIN hits h ON h.pk = %s WHERE protocol IN %s GROUP BY ALL HAVING count(h.pk) > 0)
+		SELECT depth, coalesce(nullif(far, ''), dst) AS dst, protocol, method, tpl, calls, touching, grade, call_ids, (SELECT count(*) FROM c0) AS n_all,
+			(SELECT coalesce(sum(n), 0)::BIGINT FROM l1) AS n_explained, (SELECT coalesce(sum(vague), 0)::BIGINT FROM l1) AS n_vague
+		FROM ep JOIN dname USING (bn) ORDER BY depth, touching / calls DESC, touching DESC, 2, 3, 4, 5`, strings.Join(tables, " UNION ALL "), pathTemplate, numberOf(c), serving)
+	args := w.values()
+	for _, t := range targets {
+		args = append(args, t)
+	}
+	rows, more, err := readRows[row](ctx, c, w.limit, b.String(), args...)
+	if err != nil {
+		return nil, err
+	}
+	out := &Blast{How: "a call belongs to the request that its sender was serving: the one with the same trace id where the call has one, else the one begun last of those that were open; up to three callers in a row", From: since, Endpoints: []BlastRow{}}
+	for _, r := range rows {
+		out.Calls, out.Explained, out.Ambiguous = r.All, r.Explained, r.Vague
+		out.Endpoints = append(out.Endpoints, BlastRow{r.Depth, r.Dst, clip(endpointName(r.Protocol, r.Method, r.Path), 200), r.Calls, r.Touching, share(r.Touching, r.Calls),
+			[...]string{"exact", "likely", "guess"}[r.Grade], r.CallIDs})
+	}
+	f.Truncated = f.Truncated || more
+	out.Endpoints = fitRows(w, f, out.Endpoints, 3)
+	return out, nil
+}

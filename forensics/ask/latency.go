@@ -1,0 +1,306 @@
+package ask
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/pcapsule/pcapsule/forensics"
+)
+
+// LatencyIn asks where time goes.
+type LatencyIn struct {
+	Scope
+	Service string   `json:"service,omitempty" jsonschema:"only calls to this service, workload, pod, host or address"`
+	Client  string   `json:"client,omitempty" jsonschema:"only calls from this one"`
+	Path    string   `json:"path,omitempty" jsonschema:"only calls whose path is this, * for any text: /api/checkout*"`
+	MinMs   float64  `json:"min_ms,omitempty" jsonschema:"list the slow calls: those that took at least this many milliseconds"`
+	By      string   `json:"by,omitempty" jsonschema:"rows of the breakdown: endpoint (the default), service or client"`
+	Parts   []string `json:"parts,omitempty" jsonschema:"what to answer: breakdown, slow, queries, size, replicas, series; breakdown where not given, and slow with min_ms"`
+	Bucket  string   `json:"bucket,omitempty" jsonschema:"length of a step of series such as 1m; a fiftieth of the window where not given"`
+}
+
+// Latency is where time goes.
+type Latency struct {
+	Frame
+	Calls     int64         `json:"calls" jsonschema:"requests looked at"`
+	Timed     int64         `json:"timed" jsonschema:"of these, requests whose answer was seen to its end"`
+	Breakdown []Breakdown   `json:"breakdown,omitempty" jsonschema:"most time in all first"`
+	Slow      *Slow         `json:"slow,omitempty"`
+	Queries   []SlowQuery   `json:"queries,omitempty" jsonschema:"database statements with literals taken out, most time in all first"`
+	Size      []Correlation `json:"size,omitempty" jsonschema:"does size go with latency"`
+	Replicas  []Replicas    `json:"replicas,omitempty" jsonschema:"load across the pods of a service"`
+	Series    []Step        `json:"series,omitempty"`
+}
+
+// Breakdown is where the time of some calls goes, milliseconds.
+type Breakdown struct {
+	Src      string   `json:"src,omitempty"`
+	Dst      string   `json:"dst,omitempty"`
+	Protocol string   `json:"protocol,omitempty"`
+	Endpoint string   `json:"endpoint,omitempty"`
+	Calls    int64    `json:"calls"`
+	Failed   int64    `json:"failed"`
+	TotalMs  float64  `json:"total_ms" jsonschema:"all their time together"`
+	P50Ms    *float64 `json:"p50_ms,omitempty"`
+	P90Ms    *float64 `json:"p90_ms,omitempty"`
+	P99Ms    *float64 `json:"p99_ms,omitempty"`
+	MaxMs    *float64 `json:"max_ms,omitempty"`
+	DNS      *Phase   `json:"dns,omitempty" jsonschema:"name look-up before a connection; n says for how many calls it is known"`
+	Connect  *Phase   `json:"connect,omitempty" jsonschema:"TCP handshake, first call of a connection only"`
+	TLS      *Phase   `json:"tls,omitempty" jsonschema:"TLS handshake, first call of a connection only"`
+	Send     *Phase   `json:"send,omitempty" jsonschema:"first to last byte of the request"`
+	Wait     *Phase   `json:"wait,omitempty" jsonschema:"last byte of the request to first byte of the response: network and server"`
+	Receive  *Phase   `json:"receive,omitempty" jsonschema:"first to last byte of the response"`
+	Network  *Phase   `json:"network,omitempty" jsonschema:"part of wait that is the network; only where both sides were captured"`
+	Most     string   `json:"most_in,omitempty" jsonschema:"the phase with most of the time in all"`
+	CallID   string   `json:"call_id" jsonschema:"the slowest"`
+	KFL      string   `json:"kfl" jsonschema:"condition for exactly these calls, beside the window"`
+}
+
+// Phase is one part of the time of calls.
+type Phase struct {
+	N     int64   `json:"n"`
+	P50Ms float64 `json:"p50_ms"`
+	P99Ms float64 `json:"p99_ms"`
+	SumMs float64 `json:"sum_ms"`
+}
+
+// Slow is the calls over a threshold.
+type Slow struct {
+	MinMs     float64    `json:"min_ms"`
+	Calls     int64      `json:"calls"`
+	Services  []SlowItem `json:"services" jsonschema:"where most of them are"`
+	Endpoints []SlowItem `json:"endpoints"`
+	Slowest   []Call     `json:"slowest"`
+	KFL       string     `json:"kfl"`
+}
+
+// SlowItem is where slow calls are.
+type SlowItem struct {
+	Dst      string   `json:"dst"`
+	Endpoint string   `json:"endpoint,omitempty"`
+	Slow     int64    `json:"slow"`
+	Calls    int64    `json:"calls" jsonschema:"slow or not"`
+	P50Ms    *float64 `json:"p50_ms,omitempty" jsonschema:"of the slow ones"`
+	MaxMs    *float64 `json:"max_ms,omitempty"`
+	CallIDs  []string `json:"call_ids"`
+}
+
+var latencyParts = []string{"breakdown", "slow", "queries", "size", "replicas", "series"}
+
+func latency() Question {
+	return question("get_latency", "Where time goes", "Latency by endpoint, service or client, split into dns, connect, tls, send, wait, receive and network; slow calls over a threshold; slow database statements; size against latency; load across replicas; a time series.", true, AskLatency)
+}
+
+// AskLatency answers where time goes.
+func AskLatency(ctx context.Context, c *forensics.Case, in LatencyIn) (*Latency, error) {
+	w, err := in.read(c)
+	if err != nil {
+		return nil, err
+	}
+	if err := in.narrow(w); err != nil {
+		return nil, err
+	}
+	out := &Latency{}
+	if out.Frame, err = w.frame(ctx, c); err != nil {
+		return nil, err
+	}
+	n, err := readOne[struct {
+		Calls int64 `json:"calls"`
+		Timed int64 `json:"timed"`
+	}](ctx, c, fmt.Sprintf("SELECT count(*) AS calls, count(elapsed_us) AS timed FROM %s WHERE %s AND %s", source(c), w.where, isRequest), w.args...)
+	if err != nil {
+		return nil, err
+	}
+	out.Calls, out.Timed = n.Calls, n.Timed
+	if n.Timed < n.Calls {
+		out.note("%d of %d requests have no time: no answer, or its end was not seen", n.Calls-n.Timed, n.Calls)
+	}
+	for _, part := range in.Parts {
+		if err := out.part(ctx, c, w, &in, part); err != nil {
+			return nil, err
+		}
+	}
+	out.matched(int(min(n.Calls, 1)))
+	return out, nil
+}
+
+// narrow checks the question and puts what it names into the window.
+func (in *LatencyIn) narrow(w *window) error {
+	for _, p := range in.Parts {
+		if !slices.Contains(latencyParts, p) {
+			return wrong("parts", "%q, want %s", p, strings.Join(latencyParts, ", "))
+		}
+	}
+	if !slices.Contains([]string{"", "endpoint", "service", "client"}, in.By) {
+		return wrong("by", "%q, want endpoint, service or client", in.By)
+	}
+	if in.MinMs < 0 || in.MinMs > 1e12 {
+		return wrong("min_ms", "%g, want 0 or more", in.MinMs)
+	}
+	if len(in.Parts) == 0 {
+		in.Parts = []string{"breakdown"}
+		if in.MinMs > 0 {
+			in.Parts = []string{"slow", "breakdown"}
+		}
+	}
+	slices.Sort(in.Parts)
+	in.Parts = slices.Compact(in.Parts)
+	return w.narrow(in.Service, in.Client, in.Path)
+}
+
+// narrow keeps calls to a service, from a client, with a path; each may be empty.
+func (w *window) narrow(service, client, path string) error {
+	if service != "" {
+		cond, args := end("dst_", service)
+		w.and(cond, args...)
+	}
+	if client != "" {
+		cond, args := end("src_", client)
+		w.and(cond, args...)
+	}
+	switch {
+	case strings.ContainsAny(path, "*?"):
+		w.and(`path LIKE ? ESCAPE '\'`, pattern(path))
+	case path != "":
+		w.and(`path = ?`, path)
+	}
+	return nil
+}
+
+func (l *Latency) part(ctx context.Context, c *forensics.Case, w *window, in *LatencyIn, part string) (err error) {
+	switch part {
+	case "breakdown":
+		l.Breakdown, err = w.breakdown(ctx, c, in.By, &l.Frame)
+		l.Breakdown = fitRows(w, &l.Frame, l.Breakdown, len(in.Parts))
+	case "slow":
+		l.Slow, err = w.slow(ctx, c, in.MinMs, &l.Frame)
+	case "queries":
+		l.Queries, err = w.slowQueries(ctx, c, in.MinMs, &l.Frame)
+		l.Queries = fitRows(w, &l.Frame, l.Queries, len(in.Parts))
+	case "size":
+		l.Size, err = w.correlate(ctx, c, &l.Frame)
+		l.Size = fitRows(w, &l.Frame, l.Size, len(in.Parts))
+	case "replicas":
+		l.Replicas, err = w.replicas(ctx, c, &l.Frame)
+		l.Replicas = fitRows(w, &l.Frame, l.Replicas, len(in.Parts))
+	case "series":
+		l.Series, err = w.series(ctx, c, in.Bucket, &l.Frame)
+	}
+	return err
+}
+
+// phases are the parts of a call's time.
+var phases = [...]string{"dns", "connect", "tls", "send", "wait", "receive", "network"}
+
+// breakdown splits the time of calls by endpoint, service or client.
+func (w *window) breakdown(ctx context.Context, c *forensics.Case, by string, f *Frame) ([]Breakdown, error) {
+	keys, names, from := "bn, far, protocol, coalesce(method, '') AS method, "+pathTemplate+" AS tpl", "coalesce(nullif(far, ''), dst) AS dst, pb, protocol, method, tpl", "JOIN dname USING (bn)"
+	switch by {
+	case "service":
+		keys, names = "bn, far", "coalesce(nullif(far, ''), dst) AS dst, pb"
+	case "client":
+		keys, names, from = "an", "src", "JOIN sname USING (an)"
+	}
+	var aggregates, columns strings.Builder
+	for _, p := range phases {
+		fmt.Fprintf(&aggregates, ", count(%[1]s_us) AS n_%[1]s, coalesce(quantile_disc(%[1]s_us, [0.5, 0.99]), [0, 0]) AS q_%[1]s, coalesce(sum(%[1]s_us), 0)::BIGINT AS s_%[1]s", p)
+		fmt.Fprintf(&columns, ", CASE WHEN n_%[1]s > 0 THEN {'n': n_%[1]s, 'p50_ms': q_%[1]s[1] / 1000.0, 'p99_ms': q_%[1]s[2] / 1000.0, 'sum_ms': s_%[1]s / 1000.0} END AS %[1]s", p)
+	}
+	asked := ""
+	if by != "client" {
+		asked = ", bool_or(protocol <> 'dns' AND host = far) AS asked"
+		names += ", asked"
+	}
+	sql := w.ends(c, "service") + fmt.Sprintf(`, g AS (SELECT %s%s, count(*) AS calls, count(*) FILTER (failed) AS failed, coalesce(sum(elapsed_us), 0)::BIGINT AS total, quantile_disc(elapsed_us, [0.5, 0.9, 0.99]) AS p, max(elapsed_us) AS top, %s AS call_id%s
+		FROM x WHERE %s GROUP BY ALL)
+		SELECT %s, calls, failed, total / 1000.0 AS total_ms, p[1] / 1000.0 AS p50_ms, p[2] / 1000.0 AS p90_ms, p[3] / 1000.0 AS p99_ms, top / 1000.0 AS max_ms, lower(hex(call_id)) AS call_id%s
+		FROM g %s ORDER BY total_ms DESC, calls DESC, ALL_NAMES`, keys, asked, slowest, aggregates.String(), isRequest, names, columns.String(), from)
+	order := map[string]string{"": "dst, protocol, method, tpl", "endpoint": "dst, protocol, method, tpl", "service": "dst", "client": "src"}[by]
+	type row struct {
+		Breakdown
+		Pb     string `json:"pb"`
+		Asked  bool   `json:"asked"`
+		Method string `json:"method"`
+		Path   string `json:"tpl"`
+	}
+	rows, more, err := readRows[row](ctx, c, w.limit, strings.Replace(sql, "ALL_NAMES", order, 1), w.args...)
+	if err != nil {
+		return nil, err
+	}
+	f.Truncated = f.Truncated || more
+	known, err := facts(ctx, c, "service")
+	if err != nil {
+		return nil, err
+	}
+	out := make([]Breakdown, len(rows))
+	for i, r := range rows {
+		switch by {
+		case "service":
+			r.KFL = dstOf(r.Dst, r.Pb, r.Asked, known) + notCarriers
+		case "client":
+			r.KFL = srcOf(r.Src, known) + notCarriers
+		default:
+			r.Endpoint = clip(endpointName(r.Protocol, r.Method, r.Path), 200)
+			r.KFL = dstOf(r.Dst, r.Pb, r.Asked, known) + " and " + endpointKFL(r.Protocol, r.Method, r.Path)
+		}
+		r.Most = r.most()
+		out[i] = r.Breakdown
+	}
+	return out, nil
+}
+
+// srcOf is the KFL for the near end of a row of ends being a service.
+func srcOf(name string, known map[string]nodeFact) string {
+	levels := known[name].Levels
+	if levels == "" {
+		levels = "name"
+	}
+	return nodeKFL("src", "service", name, levels)
+}
+
+// most names the phase with most of the time.
+func (b *Breakdown) most() string {
+	best, name := 0.0, ""
+	for i, p := range []*Phase{b.DNS, b.Connect, b.TLS, b.Send, b.Wait, b.Receive} {
+		if p != nil && p.SumMs > best {
+			best, name = p.SumMs, phases[i]
+		}
+	}
+	return name
+}
+
+// slow lists calls over a threshold and where they are.
+func (w *window) slow(ctx context.Context, c *forensics.Case, minMs float64, f *Frame) (*Slow, error) {
+	us := int64(minMs * 1000)
+	s := &Slow{MinMs: minMs, KFL: fmt.Sprintf("elapsed_us >= %d%s", us, notCarriers)}
+	items := func(keys, names string) ([]SlowItem, error) {
+		rows, more, err := readRows[SlowItem](ctx, c, min(w.limit, 20), w.ends(c, "service")+fmt.Sprintf(`, g AS (SELECT %[1]s, count(*) AS calls, count(*) FILTER (elapsed_us >= %[3]d) AS slow FROM x WHERE %[4]s GROUP BY ALL HAVING slow > 0),
+			h AS (SELECT %[1]s, quantile_disc(elapsed_us, 0.5) / 1000.0 AS p50_ms, max(elapsed_us) / 1000.0 AS max_ms, %[5]s FROM x WHERE %[4]s AND elapsed_us >= %[3]d GROUP BY ALL)
+			SELECT %[2]s, slow, calls, p50_ms, max_ms, call_ids FROM g JOIN h USING (%[6]s) JOIN dname USING (bn) ORDER BY slow DESC, max_ms DESC, 1, 2`,
+			keys, names, us, isRequest, someCalls, map[bool]string{true: "bn, far, endpoint", false: "bn, far"}[strings.Contains(keys, "endpoint")]), w.args...)
+		f.Truncated = f.Truncated || more
+		return rows, err
+	}
+	var err error
+	if s.Services, err = items("bn, far", "coalesce(nullif(far, ''), dst) AS dst"); err != nil {
+		return nil, err
+	}
+	if s.Endpoints, err = items("bn, far, "+endpoint+" AS endpoint", "coalesce(nullif(far, ''), dst) AS dst, endpoint"); err != nil {
+		return nil, err
+	}
+	for _, i := range s.Services {
+		s.Calls += i.Slow
+	}
+	if f.Truncated {
+		if s.Calls, err = count(ctx, c, fmt.Sprintf("SELECT count(*) AS n FROM %s WHERE %s AND %s AND elapsed_us >= %d", source(c), w.where, isRequest, us), w.args...); err != nil {
+			return nil, err
+		}
+	}
+	more := false
+	s.Slowest, more, err = calls(ctx, c, min(w.limit, 20), "elapsed_us DESC, ts_ns, call_id", fmt.Sprintf("%s AND %s AND elapsed_us >= %d", w.where, isRequest, us), w.args...)
+	f.Truncated = f.Truncated || more
+	return s, err
+}
