@@ -24,7 +24,12 @@ type Copied struct {
 // each interface described once. The segments must be of one series. One that is still
 // written is read up to its last whole block. It does not flush w.
 func Copy(ctx context.Context, w *pcapng.Writer, list []Segment, from, to int64) (Copied, error) {
-	c := &copier{w: w, ids: map[string]int32{}, from: from, to: to}
+	return CopyWhere(ctx, w, list, from, to, nil)
+}
+
+// CopyWhere is Copy of the packets that keep keeps; nil keeps all.
+func CopyWhere(ctx context.Context, w *pcapng.Writer, list []Segment, from, to int64, keep func(*pcapng.Packet, *pcapng.Interface) bool) (Copied, error) {
+	c := &copier{w: w, ids: map[string]int32{}, from: from, to: to, keep: keep}
 	for _, s := range list {
 		if err := ctx.Err(); err != nil {
 			return c.Copied, context.Cause(ctx)
@@ -53,6 +58,7 @@ type copier struct {
 	w        *pcapng.Writer
 	ids      map[string]int32 // by what an interface says
 	from, to int64
+	keep     func(*pcapng.Packet, *pcapng.Interface) bool
 }
 
 // Reader opens the segment. One that is being written ends at its last whole block.
@@ -103,7 +109,7 @@ func (c *copier) segment(ctx context.Context, s Segment) error {
 		}
 		for i := range b.Packets {
 			p := &b.Packets[i]
-			if p.Time < c.from || p.Time > c.to {
+			if p.Time < c.from || p.Time > c.to || c.keep != nil && !c.keep(p, &b.Interfaces[p.Interface]) {
 				continue
 			}
 			for len(out) < len(b.Interfaces) {
