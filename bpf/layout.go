@@ -71,7 +71,8 @@ func (p *Packet) Decode(b []byte) ([]byte, bool) {
 	return b[PacketHeader : PacketHeader+int(p.Cap)], true
 }
 
-// Counters of one direction. Seen = Excluded + Filtered + Delivered + Failed + Unread.
+// Counters of one direction. Seen = Excluded + Filtered + Forbidden + Delivered + Failed +
+// Unread.
 type Counters struct {
 	Seen      uint64
 	Excluded  uint64 // the recorder's own
@@ -81,6 +82,7 @@ type Counters struct {
 	Unread    uint64 // lost: the kernel could not read the packet's bytes
 	Truncated uint64 // of those delivered, shortened by the snap length
 	Capped    uint64 // of those delivered, shortened since no record is as long
+	Forbidden uint64 // refused by a never-rule
 }
 
 // Add sums counters.
@@ -93,11 +95,12 @@ func (c *Counters) Add(o Counters) {
 	c.Unread += o.Unread
 	c.Truncated += o.Truncated
 	c.Capped += o.Capped
+	c.Forbidden += o.Forbidden
 }
 
 // Balanced reports whether every packet seen is accounted for.
 func (c *Counters) Balanced() bool {
-	return c.Seen == c.Excluded+c.Filtered+c.Delivered+c.Failed+c.Unread
+	return c.Seen == c.Excluded+c.Filtered+c.Forbidden+c.Delivered+c.Failed+c.Unread
 }
 
 // EventKind is what an event is about.

@@ -24,10 +24,11 @@ import (
 
 // Options of the programs.
 type Options struct {
-	RingBytes       uint32 // a power of two, at least a page; 0 means 32 MiB
-	Snap            uint32 // bytes of a packet to keep; 0 means all
-	HeadersOnly     bool   // network and transport headers only
-	Filter          []classic.RawInstruction
+	RingBytes       uint32                   // a power of two, at least a page; 0 means 32 MiB
+	Snap            uint32                   // bytes of a packet to keep; 0 means all
+	HeadersOnly     bool                     // network and transport headers only
+	Filter          []classic.RawInstruction // packets that it refuses are filtered
+	Never           []classic.RawInstruction // packets that it takes are forbidden, of those that Filter takes
 	Owners          bool
 	OwnTGID         uint32 // its sockets are left out, with Owners; 0 means nobody's
 	OwnCgroup       uint64 // its packets are left out; 0 means none
@@ -123,7 +124,7 @@ func (o *Options) apply(spec *ebpf.CollectionSpec) error {
 		}
 		spec.Maps[recorderMapPackets].MaxEntries = o.RingBytes
 	}
-	set := map[string]any{recorderVarOwnTgid: o.OwnTGID, recorderVarOwnCgroup: o.OwnCgroup, recorderVarHeadersOnly: flag(o.HeadersOnly), recorderVarOwning: flag(o.Owners)}
+	set := map[string]any{recorderVarOwnTgid: o.OwnTGID, recorderVarOwnCgroup: o.OwnCgroup, recorderVarHeadersOnly: bit(o.HeadersOnly), recorderVarOwning: bit(o.Owners)}
 	if o.Snap != 0 {
 		set[recorderVarSnap] = o.Snap
 	}
@@ -134,9 +135,9 @@ func (o *Options) apply(spec *ebpf.CollectionSpec) error {
 	if o.WakeBytes == 0 {
 		set[recorderVarWakeAt] = uint64(spec.Maps[recorderMapPackets].MaxEntries) / 4
 	}
-	if o.Filter != nil {
+	if o.Filter != nil || o.Never != nil {
 		set[recorderVarFiltering] = uint8(1)
-		body, err := Translate(o.Filter)
+		body, err := translateBoth(o.Filter, o.Never)
 		if err != nil {
 			return err
 		}
@@ -154,7 +155,7 @@ func (o *Options) apply(spec *ebpf.CollectionSpec) error {
 	return nil
 }
 
-func flag(b bool) uint8 {
+func bit(b bool) uint8 {
 	if b {
 		return 1
 	}

@@ -31,10 +31,42 @@ const maxOffset = 1 << 20
 // accept(skb, link). It answers with an error for a filter that reads across the end of
 // the cooked header, or from a computed place inside it.
 func Translate(filter []classic.RawInstruction) (asm.Instructions, error) {
-	t := translation{}
+	return translateBoth(filter, nil)
+}
+
+// forbidden is what accept answers for packets of never-rules, as the programs have it.
+const forbidden = 2
+
+// translateBoth makes a body that asks the filter, and of what it takes whether never does.
+func translateBoth(filter, never []classic.RawInstruction) (asm.Instructions, error) {
+	all := asm.Instructions{asm.Mov.Reg(regSkb, asm.R1), asm.Mov.Reg(regLink, asm.R2)}
+	if filter != nil || never == nil {
+		t := translation{name: "filter"}
+		if err := t.all(filter); err != nil {
+			return nil, err
+		}
+		all = append(all, t.out...)
+		all = append(all, asm.Mov.Imm(asm.R0, 0).WithSymbol("filter_no"), asm.Return())
+		if never == nil {
+			return append(all, asm.Mov.Imm(asm.R0, 1).WithSymbol("filter_yes"), asm.Return()), nil
+		}
+	}
+	t := translation{name: "never"}
+	if err := t.all(never); err != nil {
+		return nil, err
+	}
+	if filter != nil {
+		t.out[0] = t.out[0].WithSymbol("filter_yes")
+	}
+	all = append(all, t.out...)
+	return append(all,
+		asm.Mov.Imm(asm.R0, forbidden).WithSymbol("never_yes"), asm.Return(),
+		asm.Mov.Imm(asm.R0, 1).WithSymbol("never_no"), asm.Return()), nil
+}
+
+// all translates a filter, from fresh registers on.
+func (t *translation) all(filter []classic.RawInstruction) error {
 	t.add(
-		asm.Mov.Reg(regSkb, asm.R1),
-		asm.Mov.Reg(regLink, asm.R2),
 		asm.Mov.Imm(regA, 0),
 		asm.Mov.Imm(regX, 0),
 	)
@@ -42,31 +74,30 @@ func Translate(filter []classic.RawInstruction) (asm.Instructions, error) {
 		t.add(asm.StoreImm(asm.RFP, int16(stackM+4*i), 0, asm.Word))
 	}
 	if len(filter) == 0 {
-		return nil, fmt.Errorf("translating filter: it has no instructions")
+		return fmt.Errorf("translating filter: it has no instructions")
 	}
 	for i, raw := range filter {
 		t.at, t.end = i, len(filter)
 		begin := len(t.out)
 		if err := t.one(raw); err != nil {
-			return nil, fmt.Errorf("translating instruction %d of the filter: %w", i, err)
+			return fmt.Errorf("translating instruction %d of the filter: %w", i, err)
 		}
-		t.out[begin] = t.out[begin].WithSymbol(label(i))
+		t.out[begin] = t.out[begin].WithSymbol(t.label(i))
 	}
-	t.out = append(t.out,
-		asm.Mov.Imm(asm.R0, 0).WithSymbol("filter_no"),
-		asm.Return(),
-		asm.Mov.Imm(asm.R0, 1).WithSymbol("filter_yes"),
-		asm.Return(),
-	)
-	return t.out, nil
+	return nil
 }
 
 type translation struct {
+	name    string // begins its labels; it ends at name_yes or name_no
 	out     asm.Instructions
 	at, end int
 }
 
-func label(i int) string { return fmt.Sprintf("filter_%d", i) }
+func (t *translation) label(i int) string { return fmt.Sprintf("%s_%d", t.name, i) }
+
+func (t *translation) yes() string { return t.name + "_yes" }
+
+func (t *translation) no() string { return t.name + "_no" }
 
 func (t *translation) add(ins ...asm.Instruction) { t.out = append(t.out, ins...) }
 
@@ -109,13 +140,13 @@ func (t *translation) one(raw classic.RawInstruction) error {
 			return op.Reg32(regA, regX, to)
 		})
 	case classic.RetConstant:
-		to := "filter_yes"
+		to := t.yes()
 		if ins.Val == 0 {
-			to = "filter_no"
+			to = t.no()
 		}
 		t.add(asm.Ja.Label(to))
 	case classic.RetA:
-		t.add(asm.JNE.Imm32(regA, 0, "filter_yes"), asm.Ja.Label("filter_no"))
+		t.add(asm.JNE.Imm32(regA, 0, t.yes()), asm.Ja.Label(t.no()))
 	case classic.TAX:
 		t.add(asm.Mov.Reg32(regX, regA))
 	case classic.TXA:
@@ -160,7 +191,7 @@ func (t *translation) load(dst asm.Register, off uint32, size int) error {
 	case err != nil:
 		return err
 	case off >= maxOffset:
-		t.add(asm.Ja.Label("filter_no"))
+		t.add(asm.Ja.Label(t.no()))
 		return nil
 	case off+uint32(size) <= cookedLen:
 		t.add(asm.LoadMem(dst, regLink, int16(off), w))
@@ -184,7 +215,7 @@ func (t *translation) indirect(off uint32, size int) error {
 		return fmt.Errorf("load at a computed place from %d, want it behind the link header", off)
 	}
 	t.add(
-		asm.JGT.Imm32(regX, maxOffset, "filter_no"),
+		asm.JGT.Imm32(regX, maxOffset, t.no()),
 		asm.Mov.Reg32(asm.R2, regX),
 		asm.Add.Imm32(asm.R2, int32(off-cookedLen)),
 	)
@@ -201,7 +232,7 @@ func (t *translation) read(dst asm.Register, w asm.Size, size int) {
 		asm.Add.Imm(asm.R3, stackLoad),
 		asm.Mov.Imm(asm.R4, int32(size)),
 		asm.FnSkbLoadBytes.Call(),
-		asm.JNE.Imm(asm.R0, 0, "filter_no"),
+		asm.JNE.Imm(asm.R0, 0, t.no()),
 		asm.LoadMem(dst, asm.RFP, stackLoad, w),
 	)
 	t.order(dst, w)
@@ -219,7 +250,7 @@ func (t *translation) constant(ins classic.ALUOpConstant) error {
 		return nil
 	}
 	if (ins.Op == classic.ALUOpDiv || ins.Op == classic.ALUOpMod) && ins.Val == 0 {
-		t.add(asm.Ja.Label("filter_no"))
+		t.add(asm.Ja.Label(t.no()))
 		return nil
 	}
 	op, err := operation(ins.Op)
@@ -236,10 +267,10 @@ func (t *translation) withX(ins classic.ALUOpX) error {
 	}
 	switch ins.Op {
 	case classic.ALUOpDiv, classic.ALUOpMod:
-		t.add(asm.JEq.Imm32(regX, 0, "filter_no"))
+		t.add(asm.JEq.Imm32(regX, 0, t.no()))
 	case classic.ALUOpShiftLeft, classic.ALUOpShiftRight:
 		// Here a shift by more than 31 gives 0; the machine's would take 5 bits of it.
-		over, done := fmt.Sprintf("filter_over_%d", t.at), fmt.Sprintf("filter_shifted_%d", t.at)
+		over, done := fmt.Sprintf("%s_over_%d", t.name, t.at), fmt.Sprintf("%s_shifted_%d", t.name, t.at)
 		t.add(
 			asm.JGT.Imm32(regX, 31, over),
 			op.Reg32(regA, regX),
@@ -285,7 +316,7 @@ func (t *translation) target(skip uint64) (string, error) {
 	if to >= uint64(t.end) {
 		return "", fmt.Errorf("jump to %d, there are %d", to, t.end)
 	}
-	return label(int(to)), nil
+	return t.label(int(to)), nil
 }
 
 func (t *translation) jump(skip uint64) error {

@@ -391,3 +391,22 @@ func TestGroupMadeAnew(t *testing.T) {
 		t.Errorf("%d packets of containers %v, of %d groups", len(packets), said, len(faces))
 	}
 }
+
+// TestHugePacketsPass: packets as large as the kernel makes them go by unharmed, and are
+// accounted for.
+func TestHugePacketsPass(t *testing.T) {
+	s := newStage(t, "scene idle")
+	out := filepath.Join(t.TempDir(), "out.pcapng")
+	stats := record(t, Options{File: out, Cgroup: s.cgroup, Snap: 200}, func() { s.run(s.cgroup, "huge") })
+	largest := uint32(0)
+	var told uint64
+	packets := readAll(t, out)
+	for _, p := range packets {
+		largest = max(largest, p.OrigLen)
+		told += p.drops
+	}
+	if largest < 60_000 || stats.Delivered != uint64(len(packets)) || told > stats.Dropped {
+		t.Errorf("largest packet %d bytes, %+v", largest, stats.Counters)
+	}
+	t.Logf("%d packets, the largest of %d bytes", len(packets), largest)
+}

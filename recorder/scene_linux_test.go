@@ -101,6 +101,8 @@ func play() {
 		flood(arg, 1000)
 	case "inetd", "gone", "moved", "slow", "datagrams":
 		more(name, arg)
+	case "huge":
+		huge()
 	case "uring":
 		uringServe(arg)
 	case "events":

@@ -307,3 +307,35 @@ func uringServe(name string) {
 	must(0, unix.Shutdown(fd, unix.SHUT_WR))
 	time.Sleep(time.Millisecond)
 }
+
+// huge sends as much at once as a socket takes, both ways, and wants all of it back.
+func huge() {
+	l := must(net.Listen("tcp4", "127.0.0.1:0"))
+	go func() {
+		c := must(l.Accept())
+		must(io.Copy(c, c))
+		c.Close()
+	}()
+	c := must(net.Dial("tcp4", l.Addr().String())).(*net.TCPConn)
+	const total = 32 << 20
+	go func() {
+		buf := make([]byte, 1<<20)
+		for range total >> 20 {
+			must(c.Write(buf))
+		}
+		c.CloseWrite()
+	}()
+	if n := must(io.Copy(io.Discard, c)); n != total {
+		must(0, fmt.Errorf("%d bytes came back, want %d", n, total))
+	}
+	a := must(net.ListenPacket("udp4", "127.0.0.1:0")).(*net.UDPConn)
+	must(0, a.SetReadBuffer(1<<20))
+	b := must(net.Dial("udp4", a.LocalAddr().String()))
+	buf := make([]byte, 65507)
+	for range 50 {
+		must(b.Write(buf))
+		if n := must(a.Read(buf)); n != len(buf) {
+			must(0, fmt.Errorf("a datagram of %d bytes came", n))
+		}
+	}
+}

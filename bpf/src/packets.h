@@ -38,7 +38,7 @@ struct packet {
 
 _Static_assert(sizeof(struct packet) == 64, "layout.go relies on it");
 
-/* Per CPU and direction: seen = excluded + filtered + delivered + failed + unread. */
+/* Per CPU and direction: seen = excluded + filtered + forbidden + delivered + failed + unread. */
 struct counters {
 	u64 seen;
 	u64 excluded;  /* the recorder's own */
@@ -48,6 +48,7 @@ struct counters {
 	u64 unread;    /* lost: the kernel could not read the packet's bytes */
 	u64 truncated; /* of those delivered, shortened by the snap length */
 	u64 capped;    /* of those delivered, shortened since no record is as long */
+	u64 forbidden; /* refused by a never-rule */
 };
 
 /* Process context knows who it is; the packet path asks here. One a socket. */

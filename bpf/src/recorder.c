@@ -13,6 +13,9 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 #define PASS 1
 
+/* What accept answers for packets of a never-rule; 0 is no, all else yes. */
+#define FORBIDDEN 2
+
 #define AF_INET 2
 #define AF_INET6 10
 #define TCP_LISTEN 10
@@ -321,8 +324,12 @@ static __always_inline int record(struct __sk_buff *skb, bool outgoing)
 		link.ifindex = __builtin_bswap32(p.ifindex);
 		link.hatype = 0xfeff; /* ARPHRD_NONE */
 		link.pkt_type = p.pkt_type;
-		if (!accept(skb, &link)) {
+		switch (accept(skb, &link)) {
+		case 0:
 			ADD(c->filtered, 1);
+			return PASS;
+		case FORBIDDEN:
+			ADD(c->forbidden, 1);
 			return PASS;
 		}
 	}
