@@ -111,7 +111,7 @@ func TestPromptsWorkWhenFollowedWordByWord(t *testing.T) {
 	var cases listCasesOut
 	tells(t, c, "list_cases", nil, &cases)
 	args := map[string]string{"call_id": calls.Calls[0].ID, "service": "payment", "other_service": `a "quoted" o'service{}`, "kfl": `http && path != "/"`,
-		"from": cases.Cases[0].From, "to": cases.Cases[0].To, "from_a": cases.Cases[0].From, "to_a": cases.Cases[0].To, "from_b": cases.Cases[0].From, "to_b": cases.Cases[0].To}
+		"from": cases.Cases[0].From, "to": cases.Cases[0].To, "from_a": cases.Cases[0].From, "to_a": middle(t, cases, 1), "from_b": middle(t, cases, 0), "to_b": cases.Cases[0].To}
 	list, err := c.ListPrompts(context.Background(), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -140,6 +140,20 @@ func TestPromptsWorkWhenFollowedWordByWord(t *testing.T) {
 			t.Errorf("no prompt %s", want)
 		}
 	}
+}
+
+// middle is the middle of a case, or so much before it.
+func middle(t *testing.T, cases listCasesOut, before time.Duration) string {
+	t.Helper()
+	from, err := time.Parse(time.RFC3339Nano, cases.Cases[0].From)
+	if err != nil {
+		t.Fatal(err)
+	}
+	to, err := time.Parse(time.RFC3339Nano, cases.Cases[0].To)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return stamp(from.Add(to.Sub(from) / 2).Add(-before).UnixNano())
 }
 
 func follow(t *testing.T, c *sdk.ClientSession, prompt, text string) {

@@ -259,7 +259,7 @@ func TestWhoMayAsk(t *testing.T) {
 	s := serving(t, Options{}, bundled(t, "http1.pcapng"))
 	open := listening(t, s, HTTPOptions{Hosts: []string{"evidence.example.org"}, Origins: []string{"https://tool.example.org"}})
 	closed := listening(t, s, HTTPOptions{Tokens: []Token{NewToken("anna", "0123456789abcdef"), NewToken("ben", "fedcba9876543210")}})
-	const ping = `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}`
+	ping := initialize
 	for _, tt := range []struct {
 		name, url string
 		header    []string
@@ -310,7 +310,7 @@ func TestSessionsAreLimited(t *testing.T) {
 	url := listening(t, serving(t, Options{}, bundled(t, "http1.pcapng")), HTTPOptions{MaxSessions: 2})
 	first := dial(t, url, "2025-11-25", nil)
 	dial(t, url, "2025-11-25", nil)
-	const ask = `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}`
+	ask := initialize
 	if status, body := post(t, url, ask); status != 503 || !strings.Contains(body, "-32000") {
 		t.Errorf("a third: %d %s", status, body)
 	}

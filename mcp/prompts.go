@@ -49,11 +49,13 @@ const window = `"from": "{from}", "to": "{to}"`
 
 var (
 	seeCases    = do("See what is open, its time span and its holes.", toolCall{"list_cases", `{}`})
-	seeFailed   = do("List the calls that failed.", toolCall{"list_api_calls", `{"kfl": "failed", ` + window + `, "limit": 20}`})
+	seeFailed   = do("See what failed, and where it began.", toolCall{"find_failures", `{` + window + `, "list_calls": true, "limit": 20}`}, toolCall{"list_api_calls", `{"kfl": "failed", ` + window + `, "limit": 20}`})
 	seeCall     = do("Look at one of these calls whole, and say which packets carry it. If there was none, skip this step.", toolCall{"get_api_call", `{"id": "CALL_ID"}`})
 	seeSlow     = do("List the slowest calls.", toolCall{"list_api_calls", `{"order": "elapsed_us desc", ` + window + `, "limit": 20}`})
 	seeEnds     = do("See endpoints with failures and latency.", toolCall{"get_api_stats", `{` + window + `}`}, toolCall{"run_sql", `{"sql": "select dst_name, protocol, count(*) as calls, count(*) filter (failed) as bad, quantile_disc(elapsed_us, 0.99) as p99_us, min(call_no) as call_no from calls group by all order by calls desc"}`})
 	seeMap      = do("See who talks to whom.", toolCall{"get_service_map", `{` + window + `}`}, toolCall{"list_l4_flows", `{"aggregate": "service", ` + window + `}`})
+	seeAll      = do("See the services, protocols, endpoints and ways in and out.", toolCall{"get_overview", `{` + window + `}`}, toolCall{"get_l4_flow_summary", `{` + window + `}`})
+	seeOutside  = do("See what is called outside.", toolCall{"list_external", `{` + window + `}`}, toolCall{"run_sql", `{"sql": "select dst_name, dst_ip, src_name, count(*) as flows, sum(src_bytes + dst_bytes)::bigint as bytes, min(first_packet) as packet_no from flows where dst_external and not src_external group by all order by bytes desc"}`})
 	seeFlows    = do("See the traffic in numbers: top talkers, between namespaces, outside addresses, TCP health.", toolCall{"get_l4_flow_summary", `{` + window + `}`})
 	seeFindings = do("See what analyzers found.", toolCall{"list_findings", `{` + window + `}`}, toolCall{"run_sql", `{"sql": "select kind, count(*) as times, min(packet_no) as packet_no from anomalies group by kind order by times desc"}`})
 )
@@ -64,7 +66,7 @@ func prompts() []prompt {
 	return []prompt{
 		{"incident_investigation", "Investigate an incident", "From symptom to cause to packets, in a window of time.", times, []step{
 			seeCases, seeEnds, seeFailed, seeCall,
-			do("Follow the request through the services by its trace id, or else look at calls of the same ends at that time.", toolCall{"run_sql", `{"sql": "select call_no, ts, src_name, dst_name, summary, elapsed_us, error, cites from calls where trace_id = (select trace_id from calls where failed and trace_id is not null order by ts_ns limit 1) order by ts_ns"}`}),
+			do("Follow the request through the services. If there was none, skip this step.", toolCall{"trace_request", `{"call_id": "CALL_ID"}`}, toolCall{"run_sql", `{"sql": "select call_no, ts, src_name, dst_name, summary, elapsed_us, error, cites from calls where trace_id = (select trace_id from calls where failed and trace_id is not null order by ts_ns limit 1) order by ts_ns"}`}),
 			do("See what the cluster and the machines said then.", toolCall{"run_sql", `{"sql": "select * from k8s_events limit 20"}`}),
 			seeFlows, seeFindings,
 		}, "Tell the story in the order of time: symptom, cause, effect, each with its call_id and packets. Name what was not recorded."},
@@ -73,12 +75,13 @@ func prompts() []prompt {
 			do("See versions and ciphers of TLS and what is wrong with certificates.", toolCall{"run_sql", `{"sql": "select tls_version_name, tls_cipher_suite_name, count(*) as handshakes, min(call_no) as call_no from calls where protocol = 'tls' group by all order by handshakes desc"}`}),
 			do("Find calls that carry credentials without TLS; their values are masked.", toolCall{"list_api_calls", `{"kfl": "http && !tls && \"authorization\" in request.headers", ` + window + `, "limit": 20}`}),
 			do("Find calls without authentication where their endpoint usually has it.", toolCall{"run_sql", `{"sql": "with c as (select call_no, dst_name, method, len(list_filter(headers, h -> lower(h.name) = 'authorization')) > 0 as has from calls where protocol in ('http1','http2','http3')) select dst_name, method, count(*) filter (has) as with_auth, count(*) filter (not has) as without, min(call_no) filter (not has) as call_no from c group by all having with_auth > 0 and without > 0 order by without desc"}`}),
-			seeFlows, seeFindings,
+			seeOutside, seeFindings,
 		}, "List findings by severity, each with evidence (call_id, packets) and what to do about it. Values that are masked stay masked."},
 		{"compare_periods", "Compare two periods", "What changed between two windows of time.", []*mcp.PromptArgument{
 			needed(mcp.PromptArgument{Name: "from_a", Description: "start of the first period"}), needed(mcp.PromptArgument{Name: "to_a", Description: "end of the first period"}),
 			needed(mcp.PromptArgument{Name: "from_b", Description: "start of the second period"}), needed(mcp.PromptArgument{Name: "to_b", Description: "end of the second period"})}, []step{
 			seeCases,
+			do("Compare them.", toolCall{"compare_periods", `{"from": "{from_b}", "to": "{to_b}", "baseline_from": "{from_a}", "baseline_to": "{to_a}"}`}, toolCall{"run_sql", `{"sql": "select date_trunc('minute', ts) as minute, dst_name, count(*) as calls, count(*) filter (failed) as bad, quantile_disc(elapsed_us, 0.99) as p99_us, min(call_no) as call_no from calls group by all order by 1, 2"}`}),
 			do("The traffic of the first period in numbers.", toolCall{"get_l4_flow_summary", `{"from": "{from_a}", "to": "{to_a}"}`}),
 			do("The traffic of the second period in numbers.", toolCall{"get_l4_flow_summary", `{"from": "{from_b}", "to": "{to_b}"}`}),
 			do("Calls that failed in the first period.", toolCall{"list_api_calls", `{"kfl": "failed", "from": "{from_a}", "to": "{to_a}", "limit": 20}`}),
@@ -86,9 +89,9 @@ func prompts() []prompt {
 			do("The slowest calls of the second period.", toolCall{"list_api_calls", `{"order": "elapsed_us desc", "from": "{from_b}", "to": "{to_b}", "limit": 20}`}),
 		}, "Say what is new, gone, slower, faster and failing more, with numbers of both periods and a call of each. Say whether both were recorded whole before comparing them."},
 		{"onboarding", "Learn the system", "An overview of a system for somebody new, by its traffic.", times, []step{
-			seeCases, seeMap, seeEnds,
+			seeCases, seeAll, seeMap, seeEnds,
 			do("See an example of each protocol.", toolCall{"run_sql", `{"sql": "select protocol, count(*) as calls, min(call_no) as call_no, arg_min(summary, ts_ns) as example from calls group by protocol order by calls desc"}`}),
-			seeFlows,
+			seeOutside,
 		}, "Describe the services, what each does and whom it needs, the ways in and out, and the protocols, each with an example call."},
 		{"dev_loop_verification", "Verify a change", "Whether the traffic of a test run is what a developer wanted.", []*mcp.PromptArgument{maybe(argKFL), maybe(argFrom), maybe(argTo)}, []step{
 			seeCases,
@@ -109,12 +112,12 @@ func prompts() []prompt {
 		}, "Group the failures by cause, with a call_id and its packets for each."},
 		{"trace_request", "Trace a request", "One request through all services.", []*mcp.PromptArgument{needed(mcp.PromptArgument{Name: "call_id", Description: "call_id of any part of it"})}, []step{
 			do("Look at the call.", toolCall{"get_api_call", `{"id": "{call_id}"}`}),
-			do("Find the other calls of its trace.", toolCall{"run_sql", `{"sql": "select lower(hex(call_id)) as call_id, ts, src_name, dst_name, summary, status_code, elapsed_us, error, cites from calls where trace_id is not null and trace_id in (select trace_id from calls where lower(hex(call_id)) like '{call_id}%') order by ts_ns"}`}),
+			do("Find the other calls of its trace.", toolCall{"trace_request", `{"call_id": "{call_id}"}`}, toolCall{"run_sql", `{"sql": "select lower(hex(call_id)) as call_id, ts, src_name, dst_name, summary, status_code, elapsed_us, error, cites from calls where trace_id is not null and trace_id in (select trace_id from calls where lower(hex(call_id)) like '{call_id}%') order by ts_ns"}`}),
 			do("Find calls within its time, for services that pass no trace headers on.", toolCall{"run_sql", `{"sql": "select lower(hex(x.call_id)) as call_id, x.ts, x.src_name, x.dst_name, x.summary, x.elapsed_us, x.cites from calls x, (select ts_ns as a, ts_ns + 1000 * coalesce(elapsed_us, 0) as b, dst_name as who from calls where lower(hex(call_id)) like '{call_id}%' limit 1) c where x.ts_ns between c.a and c.b and x.src_name = c.who order by x.ts_ns"}`}),
 		}, "Draw the chain with times, say where the time went or where it broke, and which links are certain (a trace id) and which are by time only."},
 		{"show_topology", "Show the topology", "Who talks to whom.", times, []step{seeCases, seeMap, seeFlows}, "Draw the map as a Mermaid flowchart with calls and failures on its edges."},
 		{"latency_analysis", "Analyze latency", "Where time goes.", times, []step{seeCases, seeEnds, seeSlow, seeCall,
-			do("Split the time of each endpoint into its parts.", toolCall{"run_sql", `{"sql": "select dst_name, protocol, count(*) as calls, quantile_disc(dns_us, 0.5) as dns, quantile_disc(connect_us, 0.5) as connect, quantile_disc(send_us, 0.5) as send, quantile_disc(wait_us, 0.5) as wait, quantile_disc(receive_us, 0.5) as receive, min(call_no) as call_no from calls group by all order by calls desc"}`}),
+			do("Split the time of each endpoint into its parts.", toolCall{"get_latency", `{` + window + `, "parts": ["breakdown", "queries", "replicas"]}`}, toolCall{"run_sql", `{"sql": "select dst_name, protocol, count(*) as calls, quantile_disc(dns_us, 0.5) as dns, quantile_disc(connect_us, 0.5) as connect, quantile_disc(send_us, 0.5) as send, quantile_disc(wait_us, 0.5) as wait, quantile_disc(receive_us, 0.5) as receive, min(call_no) as call_no from calls group by all order by calls desc"}`}),
 		}, "Say which endpoints are slow, in which part of the call, and whether network or service, with calls as evidence."},
 		{"compare_traffic", "Compare services", "Two services side by side.", []*mcp.PromptArgument{needed(argService), needed(mcp.PromptArgument{Name: "other_service", Description: "service to compare it with"})}, []step{
 			seeCases,

@@ -18,6 +18,12 @@ import (
 // the most rows it gives, and what was shown before is left out.
 func asked(q ask.Question) *entry {
 	e := &entry{tool: tool{name: q.Name, title: q.Title, doc: q.Doc, core: q.Core}, in: q.In, out: q.Out}
+	if q.In.Properties["cursor"] != nil { // it has pages of its own
+		e.answer = func(ctx context.Context, a *answerer, args json.RawMessage) (any, error) {
+			return a.fitting(ctx, q, args)
+		}
+		return e
+	}
 	if q.In.Properties["limit"] != nil {
 		e.in = with(e.in, "cursor", &jsonschema.Schema{Type: "string", Description: "next_cursor of the answer before, with the same question"}, false)
 		e.out = with(e.out, "next_cursor", &jsonschema.Schema{Type: "string", Description: "give it as cursor, with the same question, for the rows that follow"}, false)
@@ -168,4 +174,35 @@ func truncated(fields []field) bool {
 		}
 	}
 	return false
+}
+
+// fitting asks a question that has a cursor of its own, for fewer rows until they fit.
+func (s *answerer) fitting(ctx context.Context, q ask.Question, args json.RawMessage) (any, error) {
+	in := map[string]json.RawMessage{}
+	if err := json.Unmarshal(args, &in); err != nil {
+		return nil, err
+	}
+	rows := defaultRows
+	if raw, ok := in["limit"]; ok {
+		if json.Unmarshal(raw, &rows) != nil || rows < 0 {
+			return nil, fmt.Errorf("limit %s: want 1 to %d", raw, maxRows)
+		}
+		rows = rowsOf(rows)
+	}
+	for {
+		in["limit"], _ = json.Marshal(rows) // a number always marshals
+		full, err := json.Marshal(in)
+		if err != nil {
+			return nil, err
+		}
+		v, err := q.Ask(ctx, s.c, full)
+		if err != nil {
+			return nil, err
+		}
+		raw, err := marshal(v)
+		if err != nil || len(raw)+200 <= s.max || rows == 1 {
+			return raw, err
+		}
+		rows = max(1, min(rows-1, rows*s.max/(len(raw)+200)))
+	}
 }

@@ -88,6 +88,7 @@ func read(data []byte) (messages []envelope, batch bool, err *rpcError) {
 	}
 	list := []json.RawMessage{data}
 	if data[0] == '[' {
+		list = nil // reading into it would write over data
 		if e := json.Unmarshal(data, &list); e != nil || len(list) == 0 || len(list) > maxBatch {
 			return nil, true, &rpcError{code: jsonrpc.CodeInvalidRequest, text: fmt.Sprintf("a batch of %d messages, want 1 to %d", len(list), maxBatch)}
 		}

@@ -1,0 +1,101 @@
+package mcp
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+)
+
+func FuzzRead(f *testing.F) {
+	for _, s := range []string{`{"jsonrpc":"2.0","id":1,"method":"ping"}`, `[{"jsonrpc":"2.0","method":"x"},5]`, `{"jsonrpc":"2.0","id":"\ud800","method":"tools/call","params":{}}`,
+		`{"jsonrpc":"2.0","id":1,"result":null}`, ` `, `{"JSONRPC":"2.0","ID":1,"Method":"ping"}`} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		list, _, bad := read(data)
+		if (len(list) == 0) == (bad == nil) {
+			t.Errorf("%d messages, %v: want messages or an error", len(list), bad)
+		}
+		if bad != nil && !json.Valid(bad.wire()) {
+			t.Errorf("the answer is no JSON: %s", bad.wire())
+		}
+	})
+}
+
+func FuzzOffsets(f *testing.F) {
+	f.Add(`"eyJxIjoieCIsIm8iOnsiYSI6MX19"`)
+	f.Add(`"x"`)
+	f.Add(`5`)
+	f.Fuzz(func(t *testing.T, cursor string) {
+		at, err := readOffsets(json.RawMessage(cursor), "x")
+		if at != nil && err != nil {
+			t.Errorf("%v and %v", at, err)
+		}
+		raw := pageOf(fieldsOf(json.RawMessage(`{"a":[1,2,3],"b":[4],"truncated":true,"notes":["n"]}`)), "x", at, 2, leastBytes)
+		if !json.Valid(raw) {
+			t.Errorf("no JSON: %s", raw)
+		}
+	})
+}
+
+// TestStreamsWithBadLines feeds lines that are no messages among those that are.
+func TestStreamsWithBadLines(t *testing.T) {
+	s := serving(t, Options{}, bundled(t, "http1.pcapng"))
+	say := func(lines ...string) (string, error) {
+		var out bytes.Buffer
+		err := s.ServeStdio(context.Background(), strings.NewReader(strings.Join(lines, "\n")), &out)
+		return out.String(), err
+	}
+	begin := []string{initialize, `{"jsonrpc":"2.0","method":"notifications/initialized"}`}
+	for _, tt := range []struct {
+		name, line string
+		want       string
+	}{
+		{"no JSON", `{"jsonrpc"`, `"id":null,"error":{"code":-32700`},
+		{"too long", `{"jsonrpc":"2.0","id":9,"method":"ping","params":{"x":"` + strings.Repeat("x", maxLine) + `"}}`, `-32600`},
+		{"an unknown method", `{"jsonrpc":"2.0","id":9,"method":"x"}`, `"id":9,"error":{"code":-32601`},
+		{"a batch where there are none", `[{"jsonrpc":"2.0","id":9,"method":"ping"}]`, `-32600`},
+		{"params that are none", `{"jsonrpc":"2.0","id":9,"method":"tools/call","params":"x"}`, `-32602`},
+		{"an id that is too large", `{"jsonrpc":"2.0","id":99999999999999999999,"method":"ping"}`, `-32600`},
+		{"names in capitals", `{"jsonrpc":"2.0","ID":9,"method":"ping"}`, `-32600`},
+		{"an unknown notification", `{"jsonrpc":"2.0","method":"notifications/x"}`, `"id":8`},
+		{"an escaped id", `{"jsonrpc":"2.0","id":"\u0061","method":"ping"}`, `"id":"a"`},
+		{"an unknown tool", `{"jsonrpc":"2.0","id":9,"method":"tools/call","params":{"name":"x"}}`, `"id":9,"error":{"code":-32602`},
+	} {
+		start := time.Now()
+		out, err := say(append(begin, tt.line, `{"jsonrpc":"2.0","id":8,"method":"ping"}`)...)
+		if err != nil || !strings.Contains(out, tt.want) || !strings.Contains(out, `"id":8`) || time.Since(start) > answerWait/2 {
+			t.Errorf("%s: %v, %s in %s, want %s and an answer to what follows", tt.name, err, clip(out, 1000), time.Since(start), tt.want)
+		}
+	}
+	old := strings.Replace(initialize, "2025-11-25", "2025-03-26", 1)
+	if out, err := say(old, begin[1], `[{"jsonrpc":"2.0","id":5,"method":"ping"},{"jsonrpc":"2.0","id":6,"method":"tools/list"}]`); err != nil || !strings.Contains(out, `[{"jsonrpc"`) {
+		t.Errorf("a batch where there are some: %v %s", err, out[max(0, len(out)-600):])
+	}
+	if _, err := say("hello", "world"); err == nil || !strings.Contains(err.Error(), "no line is a JSON-RPC message") {
+		t.Errorf("no message at all: %v", err)
+	}
+	if out, err := say(); err != nil || out != "" {
+		t.Errorf("nothing at all: %v %s", err, out)
+	}
+}
+
+// TestStreamsAnswerAllBeforeTheEnd pipes a file of many requests.
+func TestStreamsAnswerAllBeforeTheEnd(t *testing.T) {
+	s := serving(t, Options{}, bundled(t, "http1.pcapng"))
+	in := initialize + "\n" + `{"jsonrpc":"2.0","method":"notifications/initialized"}` + "\n"
+	for i := range 50 {
+		in += fmt.Sprintf(`{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":"list_api_calls","arguments":{"limit":%d}}}`+"\n", i+2, i+1)
+	}
+	var out bytes.Buffer
+	if err := s.ServeStdio(context.Background(), strings.NewReader(in), &out); err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(out.String(), "\n"); n != 51 || strings.Contains(out.String(), `"isError":true`) {
+		t.Errorf("%d answers, want 51", n)
+	}
+}
