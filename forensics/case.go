@@ -21,6 +21,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/exporter/table"
 	"github.com/pcapsule/pcapsule/forensics/internal/duck"
+	"github.com/pcapsule/pcapsule/forensics/redact"
 	"github.com/pcapsule/pcapsule/kfl"
 )
 
@@ -35,6 +36,8 @@ type Options struct {
 	MaxTemp     int64  // bytes in TempDir; 0 means 8 GiB
 	CacheDir    string // where transport ZIPs are unpacked; see bundle.OpenOptions
 	MaskSecrets bool   // mask credentials in headers and queries, in whatever way they are asked for
+
+	Policy *redact.Policy // with MaskSecrets: what is masked; nil means redact.Default
 
 	Macros map[string]string // names that stand for KFL in every question
 }

@@ -104,7 +104,7 @@ func (c *Case) makeView(ctx context.Context, name string) error {
 		return err
 	}
 	if c.mask && name == "calls" {
-		source = masked(source, v.raw)
+		source = masked(source, v.raw, c.policy())
 	}
 	exact := ""
 	if hasColumn(v.raw, "ts_ns") {
@@ -138,10 +138,18 @@ func (c *Case) makeView(ctx context.Context, name string) error {
 	return nil
 }
 
+// policy says what is masked where anything is.
+func (c *Case) policy() *redact.Policy {
+	if c.options.Policy != nil {
+		return c.options.Policy
+	}
+	return redact.Default()
+}
+
 // masked reads a source of calls with credentials masked, for every way to ask.
-func masked(source string, cols []duck.Column) string {
+func masked(source string, cols []duck.Column, p *redact.Policy) string {
 	var replace []string
-	for name, mask := range map[string]func(string) string{"headers": redact.HeadersSQL, "query_string": redact.QuerySQL, "http1_target": redact.QuerySQL} {
+	for name, mask := range map[string]func(string) string{"headers": p.HeadersSQL, "query_string": p.QuerySQL, "http1_target": p.QuerySQL} {
 		if hasColumn(cols, name) {
 			replace = append(replace, mask(name)+" AS "+name)
 		}
