@@ -33,8 +33,8 @@ func (r *recording) kernel() (c ring.Counters, inKernel uint64, err error) {
 	}
 	in.Add(out)
 	c = ring.Counters{
-		Filtered:  in.Excluded + in.Filtered + r.refused.Load() + forbidden + unwanted,
-		Policy:    forbidden,
+		Filtered:  in.Excluded + in.Filtered + in.Forbidden + r.refused.Load() + forbidden + unwanted,
+		Policy:    forbidden + in.Forbidden,
 		Dropped:   in.Failed + in.Unread + broken,
 		Truncated: in.Truncated + in.Capped,
 		Drops:     []ring.Drop{{Reason: reasonBuffer, Packets: in.Failed}, {Reason: reasonUnread, Packets: in.Unread + broken}, {Reason: reasonWriter}},

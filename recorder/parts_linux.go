@@ -8,7 +8,7 @@ func (r *recording) cpus() []CPU {
 	}
 	list := make([]CPU, len(each))
 	for i, c := range each {
-		list[i] = CPU{Seen: c.Seen, Filtered: c.Excluded + c.Filtered, Delivered: c.Delivered, BufferFull: c.Failed, Unread: c.Unread, Truncated: c.Truncated + c.Capped}
+		list[i] = CPU{Seen: c.Seen, Filtered: c.Excluded + c.Filtered + c.Forbidden, Delivered: c.Delivered, BufferFull: c.Failed, Unread: c.Unread, Truncated: c.Truncated + c.Capped}
 	}
 	return list
 }

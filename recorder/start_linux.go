@@ -13,6 +13,7 @@ import (
 	"github.com/pcapsule/pcapsule/bpf"
 	"github.com/pcapsule/pcapsule/recorder/filter"
 	"github.com/pcapsule/pcapsule/recorder/internal/mapped"
+	"github.com/pcapsule/pcapsule/recorder/policy"
 	"github.com/pcapsule/pcapsule/recorder/ring"
 )
 
@@ -99,6 +100,11 @@ func (r *recording) options() (bpf.Options, error) {
 			load.Filter, r.match = nil, p
 		}
 	}
+	if p, err := neverPorts(r.o.Policy); err != nil {
+		return load, err
+	} else if p != nil {
+		load.Never = p.Instructions()
+	}
 	if tgid, err := bpf.CallerTGID(); err == nil && load.Owners {
 		load.OwnTGID = tgid
 		r.own = fmt.Sprintf("sockets of process %d are left out", tgid)
@@ -110,6 +116,21 @@ func (r *recording) options() (bpf.Options, error) {
 		r.own = fmt.Sprintf("control group %s is left out", path)
 	}
 	return load, nil
+}
+
+// neverPorts is a filter for what rules about ports alone forbid, so that it is not even
+// copied out of the kernel. The warden asks again, and sees what filters cannot: later
+// fragments, and packets in packets. It is nil where there are no such rules, or too many.
+func neverPorts(p *policy.Policy) (*filter.Program, error) {
+	const most = 64 // ranges
+	var words []string
+	for _, x := range p.OnlyPorts() {
+		words = append(words, fmt.Sprintf("portrange %d-%d", x.From, x.To))
+	}
+	if len(words) == 0 || len(words) > most {
+		return nil, nil
+	}
+	return filter.Compile(strings.Join(words, " or "), linkCooked, 0)
 }
 
 // ownGroup is this process's control group, where it has one for itself alone.

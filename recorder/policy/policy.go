@@ -198,6 +198,19 @@ func (p *Policy) NeedsSockets() bool {
 	return p.Only.NeedsSockets() || len(p.MaxAge) > 0 || slices.ContainsFunc(p.Never, func(r Rule) bool { return r.Owner.NeedsSockets() })
 }
 
+// OnlyPorts lists the ports that are forbidden whoever uses them, whatever is said.
+func (p *Policy) OnlyPorts() (list []Ports) {
+	if p == nil {
+		return nil
+	}
+	for i := range p.Never {
+		if r := &p.Never[i]; r.Owner.Empty() && r.Pattern == "" {
+			list = append(list, r.Ports...)
+		}
+	}
+	return list
+}
+
 // LabelNames lists the labels that rules ask for.
 func (p *Policy) LabelNames() (names []string) {
 	add := func(s *workload.Selector) {
