@@ -33,7 +33,7 @@ func bundled(t testing.TB, sample string) string {
 // opener opens cases as the command does.
 func opener(o Options) func(context.Context, []string) (*forensics.Case, error) {
 	return func(ctx context.Context, paths []string) (*forensics.Case, error) {
-		return forensics.Open(ctx, paths, forensics.Options{MaskSecrets: o.Policy != nil})
+		return forensics.Open(ctx, paths, forensics.Options{MaskSecrets: o.Policy != nil, Policy: o.Policy})
 	}
 }
 

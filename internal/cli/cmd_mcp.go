@@ -58,7 +58,7 @@ func (a *answering) server(ctx context.Context, paths []string) (s *mcp.Server, 
 		}
 	}
 	o.Open = func(ctx context.Context, paths []string) (*forensics.Case, error) {
-		return forensics.Open(ctx, paths, forensics.Options{MaskSecrets: !a.secrets, MemoryLimit: a.memory << 20})
+		return forensics.Open(ctx, paths, forensics.Options{MaskSecrets: !a.secrets, Policy: o.Policy, MemoryLimit: a.memory << 20})
 	}
 	if a.audit != "" {
 		if o.Audit, err = mcp.OpenAudit(a.audit); err != nil {

@@ -1,0 +1,106 @@
+package mcp
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"github.com/pcapsule/pcapsule/exporter"
+	"github.com/pcapsule/pcapsule/forensics/redact"
+)
+
+// TestPolicyMasksAllThatLeaves plants secrets of many forms and asks in every way.
+func TestPolicyMasksAllThatLeaves(t *testing.T) {
+	secrets := []string{"plantedNote4711", "plantedPass4712", "plantedToken4713", "4111111111111111", "EMPL-90210", "plantedCookie4714"}
+	body := `{"user":{"password":"plantedPass4712","card":"4111111111111111"},"note":"see EMPL-90210"}`
+	in := filepath.Join(t.TempDir(), "secret.pcap")
+	writeExchange(t, in, "POST /login?access_token=plantedToken4713&x=1 HTTP/1.1\r\nHost: shop\r\nX-Internal-Note: plantedNote4711\r\nCookie: sid=plantedCookie4714\r\nAuthorization: Bearer plantedToken4713\r\nContent-Type: application/json\r\nContent-Length: "+
+		fmt.Sprint(len(body))+"\r\n\r\n"+body, "HTTP/1.1 401 Unauthorized\r\nContent-Type: application/json\r\nContent-Length: "+fmt.Sprint(len(body))+"\r\n\r\n"+body)
+	path := filepath.Join(t.TempDir(), "secret.pcapsule")
+	if _, err := exporter.Run(context.Background(), []string{in}, path, exporter.Options{Release: "test"}); err != nil {
+		t.Fatal(err)
+	}
+	policy, err := redact.Parse([]byte("version: 1\nheaders: [x-internal-note]\npatterns:\n- {name: employee, match: 'EMPL-[0-9]{5}'}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	log, err := OpenAudit(filepath.Join(t.TempDir(), "audit"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	c := connected(t, serving(t, Options{Policy: policy, Audit: log}, path), nil)
+	shown := connected(t, serving(t, Options{}, path), nil)
+	asked := []struct {
+		tool string
+		args value
+	}{
+		{"list_api_calls", value{}}, {"get_api_call", value{"id": "#0"}}, {"run_sql", value{"sql": "select * exclude (cites) from calls", "max_bytes": 200000}},
+		{"run_sql", value{"sql": "select h.name, h.value from (select unnest(headers) as h from calls)"}}, {"run_sql", value{"sql": "select h.value from (select unnest(headers) as h from calls_raw)"}},
+		{"run_sql", value{"sql": "select headers::varchar as x, query_string as y from calls"}}, {"run_sql", value{"sql": "select text from bodies"}},
+		{"run_sql", value{"sql": "select text as anything from bodies_raw"}}, {"run_sql", value{"sql": "select {'a': [text]} as nested from bodies"}},
+		{"run_sql", value{"sql": "select cast(text as integer) from bodies"}}, {"run_sql", value{"sql": "select error(text) from bodies"}},
+		{"run_sql", value{"sql": "select 'password=plantedPass4712' as x where nosuch = 'password=plantedPass4712'"}},
+		{"search_content", value{"text": "EMPL-90210"}}, {"find_failures", value{"list_calls": true}}, {"list_findings", value{}}, {"get_overview", value{}}, {"generate_openapi", value{"service": "shop"}},
+		{"list_api_calls", value{"kfl": `request.headers["x"] == "password=plantedPass4712" &&`}},
+	}
+	met := map[string]bool{}
+	for _, q := range asked {
+		if serving := q.tool; serving == "generate_openapi" || serving == "list_findings" || serving == "search_content" || serving == "find_failures" || serving == "get_overview" {
+			if list, err := c.ListTools(context.Background(), nil); err != nil || !hasTool(list, q.tool) {
+				continue
+			}
+		}
+		r, err := c.CallTool(context.Background(), &sdk.CallToolParams{Name: q.tool, Arguments: q.args})
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := r.Content[0].(*sdk.TextContent).Text
+		for _, s := range secrets {
+			if strings.Contains(text, s) {
+				t.Errorf("%s %v shows %s: …%s…", q.tool, q.args, s, around(text, s))
+			}
+		}
+		if r, err := shown.CallTool(context.Background(), &sdk.CallToolParams{Name: q.tool, Arguments: q.args}); err == nil {
+			for _, s := range secrets {
+				met[s] = met[s] || strings.Contains(r.Content[0].(*sdk.TextContent).Text, s)
+			}
+		}
+	}
+	for _, s := range secrets {
+		if !met[s] {
+			t.Errorf("%s is in no answer without a policy either: the test asks too little", s)
+		}
+	}
+	r, err := c.ReadResource(context.Background(), &sdk.ReadResourceParams{URI: "pcapsule://calls"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	logged := string(readFile(t, log.path))
+	for _, s := range secrets {
+		if strings.Contains(r.Contents[0].Text, s) {
+			t.Errorf("a resource shows %s", s)
+		}
+		if strings.Contains(logged, s) {
+			t.Errorf("the audit log shows %s: …%s…", s, around(logged, s))
+		}
+	}
+}
+
+func hasTool(list *sdk.ListToolsResult, name string) bool {
+	for _, x := range list.Tools {
+		if x.Name == name {
+			return true
+		}
+	}
+	return false
+}
+
+func around(text, s string) string {
+	i := strings.Index(text, s)
+	return text[max(0, i-80):min(len(text), i+80)]
+}
