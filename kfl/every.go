@@ -211,13 +211,3 @@ func (w *writer) spread(n *node) frag {
 		return w.f("flatten(list_transform(@, lambda "+v+": coalesce("+strings.ReplaceAll(membersSQL, "@", v)+", [])))", list)
 	})
 }
-
-// deepAny is a condition on any value under a key in a body's JSON.
-func (w *writer) deepAny(n *node) frag {
-	return w.lookUp(func() frag {
-		deep := n.args[0]
-		return w.f("EXISTS (SELECT 1 FROM (SELECT kfl_sha, kfl_t.atom AS "+variableSQL(n.num)+" FROM (SELECT kfl_sha, TRY_CAST(kfl_text AS JSON) AS kfl_doc FROM "+bodies+
-			" WHERE kfl_part = 0 AND kfl_size = strlen(kfl_text)) AS kfl_o, json_tree(kfl_o.kfl_doc) AS kfl_t WHERE kfl_t.key = @ AND kfl_t.atom IS NOT NULL AND json_type(kfl_t.atom) <> 'NULL') AS kfl_d WHERE kfl_sha = @ AND @)",
-			text(deep.path[0]), quote(deep.str+"_body_sha256"), w.cond(n.args[1]))
-	})
-}

@@ -1,6 +1,7 @@
 package kfl
 
 import (
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -61,7 +62,7 @@ func sameMeaning(t *testing.T, src string, env Env) {
 	}
 	sqlA, argsA := a.SQL()
 	sqlB, argsB := b.SQL()
-	if sqlA != sqlB || !slices.Equal(argsA, argsB) {
+	if sqlA != sqlB || !reflect.DeepEqual(argsA, argsB) {
 		t.Fatalf("%q\nSQL %s %q\nformatted %q\nSQL %s %q", src, sqlA, argsA, once, sqlB, argsB)
 	}
 }
@@ -162,9 +163,12 @@ func FuzzCompile(f *testing.F) {
 	for _, e := range faults {
 		f.Add(e.src)
 	}
+	for _, src := range []string{`request.body.json().*.a[*]..b == 1`, `request.body.json()..a in ["x"]`, `tcp.rtt > 5ms && tls.cert_expired`, `"x" in findings || finding == "y"`, `cidr(src.ip, "10.0.0.0/8") && limit(5)`, `request.headers.* contains "a"`} {
+		f.Add(src)
+	}
 	rows := sample()
 	f.Fuzz(func(t *testing.T, src string) {
-		env := Env{Now: noon, Macros: testMacros()}
+		env := Env{Now: noon, Macros: testMacros(), Findings: testFindings{"x": {1}}}
 		q, err := Compile(src, env)
 		if err != nil {
 			e, ok := err.(*Error)
@@ -201,6 +205,16 @@ func FuzzJSON(f *testing.F) {
 	f.Fuzz(func(t *testing.T, doc, a, b string) {
 		if !jsonValid(doc) {
 			return
+		}
+		for _, v := range jsonDeep(doc, a) {
+			if !jsonValid(v.str) {
+				t.Fatalf("%q under %q anywhere has %q, which is no JSON", doc, a, v.str)
+			}
+		}
+		if kind := jsonKind(strings.TrimLeft(doc, " \t\r\n")); kind == jsonArray || kind == jsonObject {
+			if _, ok := jsonMembers(strings.TrimLeft(doc, " \t\r\n")); !ok {
+				t.Fatalf("%q has no members", doc)
+			}
 		}
 		if at, ok := jsonAt(doc, []string{a, b}); ok {
 			if !jsonValid(at) {

@@ -18,7 +18,8 @@ var joins = map[sourceKind]join{
 type joined struct {
 	join
 	column string
-	from   string // SQL of a relation with the columns kfl_k, kfl_c, kfl_o and perhaps kfl_n
+	from   string // SQL of a relation with the key kfl_k, the column kfl_c, and perhaps the order kfl_o and the bundle kfl_n
+	first  bool   // of several rows the first that has the column counts
 	bundle bool
 }
 
@@ -44,11 +45,10 @@ func (c *checker) join(n *ast, f *field) (*node, *Error) {
 		}
 		j.from += " WHERE kfl_h.protocol = 'tls'"
 	}
-	order := "0"
-	if f.kind == srcHello || f.kind == srcHandshake {
-		order = which + ".call_no"
+	head := "SELECT " + which + `."` + j.key + `" AS kfl_k, kfl_t."` + f.arg + `" AS kfl_c`
+	if j.first = f.kind == srcHello || f.kind == srcHandshake; j.first {
+		head += ", " + which + ".call_no AS kfl_o"
 	}
-	head := "SELECT " + which + `."` + j.key + `" AS kfl_k, kfl_t."` + f.arg + `" AS kfl_c, ` + order + " AS kfl_o"
 	c.columns[j.key] = true
 	if j.bundle {
 		head += ", " + which + ".bundle AS kfl_n"
@@ -104,6 +104,10 @@ func (w *writer) joined(n *node) frag {
 		if j.bundle {
 			with = ` AND kfl_n = "bundle"`
 		}
-		return w.f("(SELECT arg_min(kfl_c, kfl_o) FROM ("+j.from+") AS kfl_r WHERE kfl_k = @"+with+")", quote(j.key))
+		one := "any_value(kfl_c)"
+		if j.first {
+			one = "arg_min(kfl_c, kfl_o)"
+		}
+		return w.f("(SELECT "+one+" FROM ("+j.from+") AS kfl_r WHERE kfl_k = @"+with+")", quote(j.key))
 	})
 }

@@ -195,7 +195,9 @@ func TestInjectionIsText(t *testing.T) {
 		`summary.json()[@] == @`, `conn_l7_detected.* == @`,
 	}
 	db := duck(t, rows)
-	length := regexp.MustCompile(`= [0-9]+ AND lower`) // of a header's name, which is compared first
+	// The length of a header's name is compared first, and a body's text is looked at for
+	// what must stand in it before it is read as JSON, if that is plain text.
+	length := regexp.MustCompile(`= [0-9]+ AND lower|\(contains\(kfl_text, '\\'\) OR TRUE( AND contains\(kfl_text, CAST\(\? AS VARCHAR\)\))*\)|AND TRUE`)
 	for _, form := range forms {
 		plain, err := Compile(strings.ReplaceAll(form, "@", `"harmless"`), Env{})
 		if err != nil {
@@ -213,9 +215,9 @@ func TestInjectionIsText(t *testing.T) {
 			}
 			got, args := q.SQL()
 			// A text that is no hexadecimal, or no protocol, may be compared in another way.
-			if same := length.ReplaceAllString(got, "= N AND lower"); same != length.ReplaceAllString(want, "= N AND lower") && isASCII(text) &&
+			if same := length.ReplaceAllString(got, ""); strings.ReplaceAll(same, "AND )", ")") != strings.ReplaceAll(length.ReplaceAllString(want, ""), "AND )", ")") && isASCII(text) &&
 				!strings.Contains(form, "call_id") && !strings.Contains(form, "src.pod") {
-				t.Errorf("%s with %q: SQL\n%s\nwant\n%s", form, text, got, want)
+				t.Errorf("%s with %q: SQL\n%.2000s\nwant\n%.2000s", form, text, got, want)
 			}
 			if strings.Contains(got, text) && len(text) > 3 && text != "kfl_v1" {
 				t.Errorf("%s: SQL holds %q: %s", form, text, got)

@@ -26,6 +26,7 @@ type writer struct {
 	steps   int
 	tooLong bool
 	lets    *lets // of the lambda around, nil outside
+	inline  *inline
 }
 
 // lets are look-ups in table bodies that a lambda needs. DuckDB allows none inside a
@@ -139,6 +140,11 @@ func (w *writer) stop() bool {
 func (w *writer) cond(n *node) frag {
 	if w.stop() {
 		return frag{sql: "NULL"}
+	}
+	if w.inline == nil {
+		if side, ok := documentOf(n); ok {
+			return w.inDocument(n, side)
+		}
 	}
 	switch n.op {
 	case opConst:

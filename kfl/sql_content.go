@@ -187,7 +187,14 @@ func (w *writer) range6(x frag, p netip.Prefix) frag {
 	right := "list_filter(string_split(split_part(" + v + ", '::', 2), ':'), lambda " + g + ": " + g + " <> '')"
 	full := "list_transform([" + left + "], lambda " + v2 + ": list_concat(" + v2 + ", list_transform(range(8 - len(" + v2 + ") - len(" + right + ")), lambda " + g + ": '0'), " + right + "))[1]"
 	spelt := "array_to_string(list_transform(" + full + ", lambda " + g + ": lpad(" + g + ", 4, '0')), '')"
-	return w.f("(contains(@, ':') AND list_transform([@], lambda "+v+": "+spelt+" BETWEEN '"+hex.EncodeToString(low[:])+"' AND '"+hex.EncodeToString(high[:])+"')[1])", x, plain)
+	// The first group rules out nearly all, and decides where the range is no narrower.
+	first := w.tried(w.f("TRY_CAST('0x0' || split_part(@, ':', 1) AS INTEGER)", x))
+	glance := w.f(fmt.Sprintf("@ BETWEEN %d AND %d", int(low[0])<<8|int(low[1]), int(high[0])<<8|int(high[1])), first)
+	if p.Bits() <= 16 {
+		return w.f("(CASE WHEN contains(@, ':') THEN @ ELSE FALSE END)", x, glance)
+	}
+	return w.f("(CASE WHEN NOT contains(@, ':') THEN FALSE WHEN @ THEN list_transform([@], lambda "+v+": "+spelt+" BETWEEN '"+hex.EncodeToString(low[:])+"' AND '"+hex.EncodeToString(high[:])+"')[1] ELSE FALSE END)",
+		x, glance, plain)
 }
 
 // bodies is table bodies with names that no column of calls has, so that columns of
@@ -254,6 +261,14 @@ func (w *writer) json(n *node, form string) frag {
 			return frag{sql: doc}
 		}
 		return w.f("json_extract("+doc+", @)", text(pointer(path)))
+	}
+	if root.op == opDoc && w.inline != nil {
+		value := at("kfl_j")
+		parts := make([]frag, strings.Count(form, "@"))
+		for i := range parts {
+			parts[i] = value
+		}
+		return w.f("("+form+")", parts...)
 	}
 	if root.op == opDoc {
 		form = strings.ReplaceAll(form, "@", "kfl_j")

@@ -1,0 +1,147 @@
+package kfl
+
+import (
+	"slices"
+	"strings"
+)
+
+// inline is where conditions on one body's JSON are worked out: within the scan of table
+// bodies, each body once, and not for each call.
+type inline struct{ side string }
+
+// documentOf is the side whose JSON alone decides a condition, so that it is false where
+// that body is not there.
+func documentOf(n *node) (side string, ok bool) {
+	switch n.op {
+	case opCompare, opIn, opText, opMatch, opExists, opAny, opAll, opOne, opTruth:
+	default:
+		return "", false
+	}
+	strict := n.args
+	if n.op == opAny || n.op == opAll || n.op == opOne {
+		strict = n.args[:1]
+	}
+	for _, a := range strict {
+		if side = needs(a); side != "" {
+			return side, onlyDocument(n, side, nil)
+		}
+	}
+	return "", false
+}
+
+// needs is the side whose JSON must be there for n to be there.
+func needs(n *node) string {
+	switch n.op {
+	case opDoc:
+		return n.str
+	case opPath, opConvert, opNeg, opSize, opSpread, opParse, opFilter, opMap:
+		return needs(n.args[0])
+	case opArith, opJoin, opElem:
+		for _, a := range n.args {
+			if side := needs(a); side != "" {
+				return side
+			}
+		}
+	}
+	return ""
+}
+
+// onlyDocument says that n reads nothing of the call but the JSON of one body; own are
+// the variables that it brings itself.
+func onlyDocument(n *node, side string, own []int64) bool {
+	switch n.op {
+	case opConst, opAbsent:
+		return true
+	case opDoc:
+		return n.str == side
+	case opVar:
+		return slices.Contains(own, n.num)
+	case opAny, opAll, opOne, opFilter, opMap:
+		return n.args[0].op != opDeep && onlyDocument(n.args[0], side, own) && onlyDocument(n.args[1], side, append(slices.Clone(own), n.num))
+	case opCompare, opIn, opText, opMatch, opExists, opTruth, opAnd, opOr, opNot, opCond, opList,
+		opPath, opConvert, opNeg, opSize, opSpread, opParse, opArith, opJoin, opElem:
+		return !slices.ContainsFunc(n.args, func(a *node) bool { return !onlyDocument(a, side, own) })
+	}
+	return false
+}
+
+// documents is table bodies with those that are JSON of one part.
+// The @ is a condition on kfl_text.
+const documents = "(SELECT kfl_sha, TRY_CAST(kfl_text AS JSON) AS kfl_j FROM " + bodies + " WHERE kfl_part = 0 AND kfl_size = strlen(kfl_text) AND kfl_sha IS NOT NULL AND @)"
+
+// inDocument asks for the bodies whose JSON meets the condition.
+func (w *writer) inDocument(n *node, side string) frag {
+	return w.lookUp(func() frag {
+		w.inline = &inline{side}
+		cond := w.cond(n)
+		w.inline = nil
+		return w.f("coalesce(@ IN (SELECT kfl_sha FROM "+documents+" AS kfl_d WHERE kfl_j IS NOT NULL AND @), FALSE)", quote(side+"_body_sha256"), w.holds(traces(n)), cond)
+	})
+}
+
+// deepAny is a condition on any value under a key in a body's JSON.
+func (w *writer) deepAny(n *node) frag {
+	return w.lookUp(func() frag {
+		deep, sha := n.args[0], quote(n.args[0].str+"_body_sha256")
+		each := w.f("(SELECT kfl_sha, kfl_t.atom AS "+variableSQL(n.num)+" FROM "+documents+" AS kfl_o, json_tree(kfl_o.kfl_j) AS kfl_t WHERE kfl_t.key = @ AND kfl_t.atom IS NOT NULL AND json_type(kfl_t.atom) <> 'NULL') AS kfl_d",
+			w.holds(append(traces(n.args[1]), deep.path[0])), text(deep.path[0]))
+		if onlyDocument(n.args[1], deep.str, []int64{n.num}) {
+			return w.f("coalesce(@ IN (SELECT kfl_sha FROM @ WHERE @), FALSE)", sha, each, w.cond(n.args[1]))
+		}
+		return w.f("EXISTS (SELECT 1 FROM @ WHERE kfl_sha = @ AND @)", each, sha, w.cond(n.args[1]))
+	})
+}
+
+// holds is a quick look at a text before it is read as JSON: what must stand in it does,
+// or it has escapes and may spell it otherwise.
+func (w *writer) holds(list []string) frag {
+	out := frag{sql: "TRUE"}
+	for i, s := range list {
+		if i == 3 {
+			break
+		}
+		out = w.f("@ AND contains(kfl_text, @)", out, text(s))
+	}
+	if len(list) == 0 {
+		return out
+	}
+	return w.f(`(contains(kfl_text, '\') OR @)`, out)
+}
+
+// traces are texts that stand in every JSON text for which a condition holds, if it has
+// no escapes: names on the way to what is asked for, and a text that it must be.
+func traces(n *node) (list []string) {
+	switch n.op {
+	case opCompare:
+		if n.str == "==" {
+			for _, a := range n.args {
+				if a.op == opConst && a.typ.kind == kText {
+					list = append(list, a.str)
+				}
+			}
+		}
+		fallthrough
+	case opIn, opText, opMatch, opExists, opTruth:
+		for _, a := range n.args {
+			list = append(list, steps(a)...)
+		}
+	case opAny:
+		list = append(steps(n.args[0]), traces(n.args[1])...)
+	}
+	return slices.DeleteFunc(list, func(s string) bool {
+		return len(s) < 2 || strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' || r == '"' || r == '\\' || r == '/' }) || strings.Trim(s, "0123456789") == ""
+	})
+}
+
+// steps are the names on the way to a value.
+func steps(n *node) []string {
+	switch n.op {
+	case opPath:
+		return append(steps(n.args[0]), n.path...)
+	case opConvert, opNeg, opSpread, opElem:
+		return steps(n.args[0])
+	case opMap:
+		return append(steps(n.args[0]), steps(n.args[1])...)
+	}
+	return nil
+}
