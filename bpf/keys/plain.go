@@ -26,7 +26,7 @@ const plainHead = headSize + 32 + 48
 // Plain is a piece of what a process gave to a TLS library, or got from one. Data points
 // into the record.
 type Plain struct {
-	Time   uint64 // CLOCK_MONOTONIC, ns: the end of the call
+	Time   uint64 // CLOCK_MONOTONIC, ns: the end of a call that reads, the beginning of one that writes
 	TGID   uint32
 	TID    uint32
 	Target uint32

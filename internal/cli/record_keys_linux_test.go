@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"syscall"
@@ -274,5 +275,66 @@ func TestNoKeysUnlessAsked(t *testing.T) {
 	said := recordTalk(t, 0, func(group) []string { return []string{"-w", out} })
 	if left := matching(t, filepath.Join(filepath.Dir(out), "*keys*")); len(left) > 0 || strings.Contains(said, "\nkeys:") {
 		t.Errorf("key files %q; the recorder said %s", left, said)
+	}
+}
+
+// plainCalls are the pages that plaintext tells of, with the times that each was told.
+func plainCalls(t *testing.T, recording string) string {
+	t.Helper()
+	b := filepath.Join(t.TempDir(), "plain.pcapsule")
+	run(t, "bundle", recording, "-o", b)
+	return run(t, "sql", b, "select path, decrypted_by, count(*) as n, count(src_ip) as addresses from calls where protocol = 'http1' group by all order by all", "--format", "csv")
+}
+
+// allDelivered tells whether all plaintext that was seen was delivered: at least what four
+// calls at each end say. A server may read a byte ahead, which is one more.
+func allDelivered(said string) bool {
+	m := regexp.MustCompile(` ([0-9]+) pieces seen = ([0-9]+) delivered \+ 0 dropped \+ 0 of `).FindStringSubmatch(said)
+	return m != nil && m[1] == m[2] && (len(m[1]) > 1 || m[1] >= "8")
+}
+
+func TestRecordedPlaintextTellsTheCalls(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "out.pcapng")
+	said := recordTalk(t, 0, func(g group) []string { return []string{"-w", out, "--plaintext", "cgroup:" + g.name} })
+	if !strings.Contains(said, "warning: --plaintext: ") || !allDelivered(said) {
+		t.Errorf("the recorder said %s", said)
+	}
+	plain := filepath.Join(filepath.Dir(out), "plaintext-out.pcapng")
+	isPrivate(t, []string{plain})
+	if left := matching(t, filepath.Join(filepath.Dir(out), "*.keys")); len(left) > 0 {
+		t.Errorf("keys that nobody asked for: %q", left)
+	}
+	// Each end tells what it saw.
+	if got, want := plainCalls(t, plain), "path,decrypted_by,n,addresses\n/first,plaintext,2,2\n/second,plaintext,2,2\n"; got != want {
+		t.Errorf("plaintext tells %q, want %q", got, want)
+	}
+	if got := plainCalls(t, out); got != "path,decrypted_by,n,addresses\n" {
+		t.Errorf("packets without keys tell %q", got)
+	}
+	if _, err := exec.LookPath("tshark"); err != nil {
+		t.Skip("needs tshark")
+	}
+	uris, err := exec.Command("tshark", "-r", plain, "-Y", "http.request", "-T", "fields", "-e", "http.request.uri", "-e", "frame.packet_flags_direction").Output()
+	if err != nil || !strings.Contains(string(uris), "/first\t0x00000002\n") || !strings.Contains(string(uris), "/second\t0x00000002\n") {
+		t.Errorf("tshark reads %q, %v", uris, err)
+	}
+}
+
+func TestRecordedPlaintextIsASeriesOfItsRing(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "ring") + "/"
+	said := recordTalk(t, 2500*time.Millisecond, func(g group) []string {
+		return []string{"-w", dir, "--segment-time", "1s", "--plaintext", "cgroup:" + g.name, "--keys", "cgroup:" + g.name}
+	})
+	if !strings.Contains(said, " 2 verified, ") || !allDelivered(said) {
+		t.Errorf("the recorder said %s", said)
+	}
+	list := matching(t, dir+"plaintext-*.pcapng")
+	if len(list) < 2 {
+		t.Errorf("%d segments of plaintext, want 2: the connection has to span a rotation", len(list))
+	}
+	isPrivate(t, list)
+	run(t, "ring", "verify", dir)
+	if got, want := plainCalls(t, dir), "path,decrypted_by,n,addresses\n/first,plaintext,2,2\n/first,tls,1,1\n/second,plaintext,2,2\n/second,tls,1,1\n"; got != want {
+		t.Errorf("the ring tells %q, want %q", got, want)
 	}
 }

@@ -5,7 +5,7 @@ import "net/netip"
 // Plain is what a process gave to a TLS library in one call, or got from one: the whole of
 // it, or a piece of a long call.
 type Plain struct {
-	Time       int64 // UTC, ns: the end of the call
+	Time       int64 // UTC, ns: the end of a call that reads, the beginning of one that writes
 	PID, TID   uint32
 	Executable string
 	Cgroup     string

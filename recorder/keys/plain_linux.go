@@ -3,11 +3,13 @@
 package keys
 
 import (
+	heaps "container/heap"
 	"errors"
 	"os"
 	"time"
 
 	"github.com/cilium/ebpf/ringbuf"
+	"golang.org/x/sys/unix"
 
 	bpf "github.com/pcapsule/pcapsule/bpf/keys"
 )
@@ -44,53 +46,41 @@ func (t *Tracker) readPlain() {
 	defer t.done.Done()
 	ring := t.plain.Ring()
 	var rec ringbuf.Record
-	var e bpf.Plain
-	var last uint64
-	numbers, older := map[connectionID]uint64{}, map[connectionID]uint64(nil)
-	number := func(id connectionID) uint64 {
-		n, ok := numbers[id]
-		if !ok {
-			if n, ok = older[id]; !ok {
-				last++
-				n = last
-			}
-			if len(numbers) >= maxConnections/2 {
-				numbers, older = map[connectionID]uint64{}, numbers
-			}
-			numbers[id] = n
-		}
-		return n
-	}
+	q := queue{numbers: map[connectionID]uint64{}}
 	stopping, unsynced, synced := false, false, time.Now()
 	for {
 		wait := 50 * time.Millisecond
+		if len(q.list) > 0 {
+			wait = reorder / 4
+		}
 		if stopping {
 			wait = 0
 		}
 		ring.SetDeadline(time.Now().Add(wait))
 		err := ring.ReadInto(&rec)
 		idle := errors.Is(err, os.ErrDeadlineExceeded)
-		switch {
-		case err == nil:
-			if e.Decode(rec.RawSample) {
-				t.plainPiece(&e, number(connectionID{e.TGID, e.Object, e.Born}))
-				unsynced = true
-			}
-		case idle && stopping:
-			if unsynced {
-				t.flushPlain()
-			}
-			return
-		case idle:
-		default:
+		if err == nil {
+			q.take(rec.RawSample)
+		} else if !idle {
 			t.mu.Lock()
 			t.detail = err.Error()
 			t.mu.Unlock()
-			return
+			stopping, idle = true, true
+		}
+		for until := monotonic() - uint64(reorder); ; unsynced = true {
+			e := q.next(until, stopping && idle)
+			if e == nil {
+				break
+			}
+			t.plainPiece(&e.Plain, e.connection)
+			q.free(e)
 		}
 		if unsynced && (idle || time.Since(synced) > time.Second) {
 			unsynced, synced = false, time.Now()
 			t.flushPlain()
+		}
+		if stopping && idle {
+			return
 		}
 		select {
 		case <-t.stop:
@@ -98,6 +88,113 @@ func (t *Tracker) readPlain() {
 		default:
 		}
 	}
+}
+
+func monotonic() uint64 {
+	var ts unix.Timespec
+	if unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts) != nil {
+		return 0
+	}
+	return uint64(ts.Nano())
+}
+
+const (
+	reorder     = 40 * time.Millisecond // for which a piece waits for one that is older: a call that sends tells of it at its end
+	maxReorder  = 16 << 20              // bytes that wait for that
+	maxKeepRoom = 256                   // buffers kept for use again
+)
+
+// queued is a piece that waits for its turn.
+type queued struct {
+	bpf.Plain
+	connection uint64
+	order      uint64
+	room       []byte
+}
+
+// queue puts pieces into the order of time. The last time that was given out is the
+// earliest from then on.
+type queue struct {
+	list    []*queued // a heap
+	bytes   int
+	order   uint64
+	given   uint64
+	spare   []*queued
+	last    uint64
+	numbers map[connectionID]uint64
+	older   map[connectionID]uint64
+}
+
+// number tells connections apart.
+func (q *queue) number(id connectionID) uint64 {
+	n, ok := q.numbers[id]
+	if !ok {
+		if n, ok = q.older[id]; !ok {
+			q.last++
+			n = q.last
+		}
+		if len(q.numbers) >= maxConnections/2 {
+			q.numbers, q.older = map[connectionID]uint64{}, q.numbers
+		}
+		q.numbers[id] = n
+	}
+	return n
+}
+
+// take copies a record.
+func (q *queue) take(raw []byte) {
+	x := &queued{}
+	if n := len(q.spare); n > 0 {
+		x, q.spare = q.spare[n-1], q.spare[:n-1]
+	}
+	x.room = append(x.room[:0], raw...)
+	if !x.Decode(x.room) {
+		q.spare = append(q.spare, x)
+		return
+	}
+	q.order++
+	x.order, x.connection = q.order, q.number(connectionID{x.TGID, x.Object, x.Born})
+	q.bytes += len(x.room)
+	heaps.Push(q, x)
+}
+
+// next gives the oldest piece where it has waited long enough, or there are too many, or
+// no more come.
+func (q *queue) next(until uint64, all bool) *queued {
+	if len(q.list) == 0 || !all && q.list[0].Time > until && q.bytes <= maxReorder {
+		return nil
+	}
+	x := heaps.Pop(q).(*queued)
+	q.bytes -= len(x.room)
+	q.given = max(q.given, x.Time)
+	x.Time = q.given
+	return x
+}
+
+// free takes a piece back for use again.
+func (q *queue) free(x *queued) {
+	if len(q.spare) < maxKeepRoom && cap(x.room) <= 2*bpf.MaxPiece {
+		q.spare = append(q.spare, x)
+	}
+}
+
+// Len implements heap.Interface, with Less, Swap, Push and Pop.
+func (q *queue) Len() int { return len(q.list) }
+
+func (q *queue) Less(i, j int) bool {
+	a, b := q.list[i], q.list[j]
+	return a.Time < b.Time || a.Time == b.Time && a.order < b.order
+}
+
+func (q *queue) Swap(i, j int) { q.list[i], q.list[j] = q.list[j], q.list[i] }
+
+func (q *queue) Push(x any) { q.list = append(q.list, x.(*queued)) }
+
+func (q *queue) Pop() any {
+	x := q.list[len(q.list)-1]
+	q.list[len(q.list)-1] = nil
+	q.list = q.list[:len(q.list)-1]
+	return x
 }
 
 func (t *Tracker) flushPlain() {

@@ -5,6 +5,7 @@ package keys
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"net/netip"
@@ -461,4 +462,56 @@ func TestPlaintextThatIsLostIsCounted(t *testing.T) {
 		t.Errorf("%+v", c)
 	}
 	t.Logf("%+v", c)
+}
+
+func TestPiecesComeInTheOrderOfTime(t *testing.T) {
+	record := func(time uint64, text string) []byte {
+		b := make([]byte, 24+32+48, 24+32+48+len(text))
+		ne := binary.NativeEndian
+		ne.PutUint64(b, time)
+		ne.PutUint32(b[8:], 7)
+		ne.PutUint64(b[24+8:], uint64(len(text)))
+		ne.PutUint32(b[24+24:], uint32(len(text)))
+		return append(b, text...)
+	}
+	for _, tt := range []struct {
+		name string
+		in   string // text@time; a number alone is what time it is
+		want string
+	}{
+		{"in order", "a@1 b@2 9", "a@1 b@2"},
+		{"a question that is told after its answer", "answer@5 question@3 9", "question@3 answer@5"},
+		{"of one time as they came", "b@3 a@3 c@2 9", "c@2 b@3 a@3"},
+		{"not before it is time", "a@5 4", ""},
+		{"too late is told at the time of the one before", "b@5 5 a@3 9", "b@5 a@5"},
+	} {
+		q := queue{numbers: map[connectionID]uint64{}}
+		var got []string
+		for word := range strings.FieldsSeq(tt.in) {
+			if text, at, is := strings.Cut(word, "@"); is {
+				n, _ := strconv.ParseUint(at, 10, 64)
+				q.take(record(n, text))
+				q.take([]byte(text)) // none
+				continue
+			}
+			now, _ := strconv.ParseUint(word, 10, 64)
+			for x := q.next(now, false); x != nil; x = q.next(now, false) {
+				got = append(got, fmt.Sprintf("%s@%d", x.Data, x.Time))
+				q.free(x)
+			}
+		}
+		if text := strings.Join(got, " "); text != tt.want {
+			t.Errorf("%s: %q, want %q", tt.name, text, tt.want)
+		}
+	}
+	q := queue{numbers: map[connectionID]uint64{}}
+	q.take(record(1<<62, "a"))
+	if q.next(0, true) == nil || q.bytes != 0 {
+		t.Error("the last one stays behind at the end")
+	}
+	q.take(record(1<<62, "a"))
+	q.bytes += maxReorder
+	if q.next(0, false) == nil {
+		t.Error("more than may wait waits")
+	}
 }

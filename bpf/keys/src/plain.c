@@ -52,6 +52,7 @@ struct call {
 	u64 buffer; /* of Go on its own stack: distance from the stack's top */
 	u64 done;   /* where the length is told */
 	u64 on_stack;
+	u64 time;   /* when it began */
 };
 
 struct {
@@ -135,6 +136,7 @@ struct told {
 	u64 call;
 	u64 cookie;
 	u64 from;
+	u64 time;
 	struct way way;
 };
 
@@ -149,6 +151,7 @@ struct told {
 			return 0;                                                               \
 		}                                                                               \
 		begin(&r->e.head, KIND_PLAIN, (u32)t->cookie);                                  \
+		r->e.head.time = t->time;                                                       \
 		r->e.object = t->object;                                                        \
 		r->e.call = t->call;                                                            \
 		r->e.offset = offset;                                                           \
@@ -187,6 +190,9 @@ static __always_inline void tell(struct told *t)
 	struct way *w = bpf_map_lookup_elem(&ways, &key), *last;
 
 	add(PLAIN_CALLS, 1);
+	/* An answer may have come before the call that sent the question returns. */
+	if (!(t->cookie & COOKIE_WRITE))
+		t->time = now;
 	/* Where the library has no socket of its own, what it gave has just come from the one
 	 * that the thread received from last. */
 	if (!(t->cookie & COOKIE_WRITE) && (!w || w->how != WAY_CALL) && (last = bpf_map_lookup_elem(&received, &id))) {
@@ -237,7 +243,7 @@ int plain_enter(void *ctx)
 {
 	u64 id = bpf_get_current_pid_tgid();
 	struct frame f = { .who = id, .place = REG(ctx, STACK) };
-	struct call c = { .object = REG(ctx, ARG0), .buffer = REG(ctx, ARG1), .done = REG(ctx, ARG3) };
+	struct call c = { .object = REG(ctx, ARG0), .buffer = REG(ctx, ARG1), .done = REG(ctx, ARG3), .time = bpf_ktime_get_ns() };
 
 	if (!wanted() || !c.object)
 		return 0;
@@ -259,6 +265,7 @@ int plain_leave(void *ctx)
 		return 0;
 	t.object = c->object;
 	t.from = c->buffer;
+	t.time = c->time;
 	size = c->done;
 	bpf_map_delete_elem(&calls, &f);
 	done_doing(id);
@@ -309,7 +316,7 @@ SEC("uprobe/plain_go_enter")
 int plain_go_enter(void *ctx)
 {
 	u64 g = REG(ctx, GOROUTINE), low, high;
-	struct call c = { .object = REG(ctx, GO0), .buffer = REG(ctx, GO1) };
+	struct call c = { .object = REG(ctx, GO0), .buffer = REG(ctx, GO1), .time = bpf_ktime_get_ns() };
 	struct frame f = { .who = g };
 
 	if (!wanted() || !c.object || !stack_of(g, &low, &high))
@@ -343,6 +350,7 @@ int plain_go_leave(void *ctx)
 	if (!c || c->done != tgid)
 		return 0;
 	t.object = c->object;
+	t.time = c->time;
 	t.from = c->on_stack ? high - c->buffer : c->buffer;
 	bpf_map_delete_elem(&calls, &f);
 	done_doing(g);
