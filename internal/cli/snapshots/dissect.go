@@ -1,0 +1,204 @@
+package snapshots
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/pcapsule/pcapsule/exporter"
+	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/mcp"
+)
+
+// job is one dissection under way, or its end.
+type job struct {
+	stop context.CancelFunc
+	mu   sync.Mutex
+	d    mcp.Dissection
+}
+
+func (j *job) state() mcp.Dissection {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.d
+}
+
+func (j *job) done() bool {
+	switch j.state().Status {
+	case completed, failed, cancelled:
+		return true
+	}
+	return false
+}
+
+func (j *job) set(f func(*mcp.Dissection)) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	f(&j.d)
+}
+
+// StartDissection implements mcp.Store.
+func (s *Store) StartDissection(_ context.Context, snapshot, name string) (mcp.Dissection, error) {
+	var none mcp.Dissection
+	if err := named("dissection", name); err != nil {
+		return none, err
+	}
+	x, err := s.read(snapshot)
+	if err != nil {
+		return none, err
+	}
+	if x.Status != completed {
+		return none, fmt.Errorf("snapshot %s is %s: %w", snapshot, x.Status, mcp.ErrNotReady)
+	}
+	db := snapshot + "/" + name
+	path := filepath.Join(s.dir, snapshot, name+bundled)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if j := s.jobs[db]; j != nil && !j.done() {
+		return j.state(), nil
+	}
+	if _, err := os.Stat(path); err == nil {
+		return s.finished(snapshot, name)
+	}
+	ctx, stop := context.WithCancel(s.ctx)
+	j := &job{stop: stop, d: mcp.Dissection{DB: db, Snapshot: snapshot, Name: name, Status: pending, Protocols: map[string]int64{}}}
+	s.jobs[db] = j
+	s.running.Add(1)
+	go func() {
+		defer s.running.Done()
+		defer stop()
+		s.dissect(ctx, j, x, path)
+	}()
+	return j.state(), nil
+}
+
+// dissect makes the bundle.
+func (s *Store) dissect(ctx context.Context, j *job, x mcp.Snapshot, path string) {
+	for s.busy() >= maxRunning && ctx.Err() == nil {
+		time.Sleep(50 * time.Millisecond)
+	}
+	j.set(func(d *mcp.Dissection) { d.Status, d.Stats.Files = running, int64(x.Segments) })
+	o := s.export
+	o.FromNs, o.ToNs = window(x)
+	o.Progress = func(p exporter.Progress) {
+		j.set(func(d *mcp.Dissection) {
+			d.Stats.Bytes, d.Stats.Packets, d.Stats.Calls = p.ReadBytes, p.Packets, p.Calls
+			if p.TotalBytes > 0 {
+				d.Progress = min(99, float64(p.ReadBytes*1000/p.TotalBytes)/10)
+			}
+		})
+	}
+	m, err := exporter.Run(ctx, []string{filepath.Join(s.dir, x.Name, heldName)}, path, o)
+	j.set(func(d *mcp.Dissection) {
+		switch {
+		case err == nil:
+			*d = describe(d.Snapshot, d.Name, m)
+			d.Path = path
+		case ctx.Err() != nil:
+			d.Status, d.Error = cancelled, "the snapshot was deleted, or the server ended"
+		default:
+			d.Status, d.Error = failed, err.Error()
+		}
+	})
+}
+
+// window is the asked time of a snapshot; 0 leaves an end open, as a recording of its own
+// does.
+func window(x mcp.Snapshot) (from, to int64) {
+	if t, err := time.Parse(time.RFC3339Nano, x.From); err == nil {
+		from = t.UnixNano()
+	}
+	if t, err := time.Parse(time.RFC3339Nano, x.To); err == nil {
+		to = t.UnixNano()
+	}
+	return from, to
+}
+
+// busy is how many dissections are running.
+func (s *Store) busy() (n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, j := range s.jobs {
+		if j.state().Status == running {
+			n++
+		}
+	}
+	return n
+}
+
+func describe(snapshot, name string, m *bundle.Manifest) mcp.Dissection {
+	d := mcp.Dissection{DB: snapshot + "/" + name, Snapshot: snapshot, Name: name, Status: completed, Progress: 100, Protocols: m.Calls, Warnings: m.Warnings,
+		Stats: mcp.DissectionStats{Files: int64(len(m.Inputs)), Bytes: m.Accounts.Bytes, Packets: m.Accounts.Packets}}
+	for _, n := range m.Calls {
+		d.Stats.Calls += n
+	}
+	if d.Protocols == nil {
+		d.Protocols = map[string]int64{}
+	}
+	return d
+}
+
+// finished reads a bundle that is there already.
+func (s *Store) finished(snapshot, name string) (mcp.Dissection, error) {
+	path := filepath.Join(s.dir, snapshot, name+bundled)
+	text, err := os.ReadFile(filepath.Join(path, "data", "bundle.json"))
+	if err != nil {
+		return mcp.Dissection{}, err
+	}
+	var m bundle.Manifest
+	if err := json.Unmarshal(text, &m); err != nil {
+		return mcp.Dissection{}, fmt.Errorf("dissection %s of %s: %w", name, snapshot, err)
+	}
+	d := describe(snapshot, name, &m)
+	d.Path = path
+	return d, nil
+}
+
+// Dissections implements mcp.Store.
+func (s *Store) Dissections(ctx context.Context, snapshot string) ([]mcp.Dissection, error) {
+	if snapshot == "" {
+		all, err := s.Snapshots(ctx)
+		out := []mcp.Dissection{}
+		for _, x := range all {
+			list, some := s.Dissections(ctx, x.Name)
+			out, err = append(out, list...), errors.Join(err, some)
+		}
+		return out, err
+	}
+	if err := named("snapshot", snapshot); err != nil {
+		return nil, err
+	}
+	list, err := os.ReadDir(filepath.Join(s.dir, snapshot))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", snapshot, mcp.ErrNoSnapshot)
+	}
+	out := []mcp.Dissection{}
+	for _, e := range list {
+		name, ok := strings.CutSuffix(e.Name(), bundled)
+		if !ok || strings.HasPrefix(name, ".") {
+			continue
+		}
+		d, err := s.finished(snapshot, name)
+		if err != nil {
+			d = mcp.Dissection{DB: snapshot + "/" + name, Snapshot: snapshot, Name: name, Status: failed, Error: err.Error(), Protocols: map[string]int64{}}
+		}
+		out = append(out, d)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for db, j := range s.jobs {
+		if !strings.HasPrefix(db, snapshot+"/") || slices.ContainsFunc(out, func(d mcp.Dissection) bool { return d.DB == db }) {
+			continue
+		}
+		out = append(out, j.state())
+	}
+	slices.SortFunc(out, func(a, b mcp.Dissection) int { return strings.Compare(a.DB, b.DB) })
+	return out, nil
+}

@@ -1,0 +1,396 @@
+// Package snapshots keeps frozen times of a ring in a folder, and makes bundles of them
+// when asked: what a server needs to answer about a machine that records.
+//
+// A snapshot is a folder: held/ with hard links to whole segments, their seals and side
+// files, snapshot.json that says what was asked, and a bundle for each dissection. It stays
+// over restarts. A dissection that a restart cut off is gone and may be started again.
+// Nothing here changes the ring; the recorder is only asked to seal what it has.
+package snapshots
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/pcapsule/pcapsule/exporter"
+	"github.com/pcapsule/pcapsule/mcp"
+	"github.com/pcapsule/pcapsule/recorder/ring"
+)
+
+// Limits of a store.
+const (
+	sealWait     = 20 * time.Second // for the recorder to seal what it has
+	maxSnapshots = 1000
+	maxRunning   = 2 // dissections and recordings at once, each
+	maxCapture   = time.Hour
+)
+
+const (
+	heldName = "held"
+	infoName = "snapshot.json"
+	bundled  = ".pcapsule"
+)
+
+// Store implements mcp.Store on one ring.
+type Store struct {
+	ring    string
+	dir     string
+	export  exporter.Options // how bundles are made
+	onError func(error)
+
+	mu       sync.Mutex
+	jobs     map[string]*job     // by db
+	captures map[string]*capture // that are running, by name
+	live     live
+	ctx      context.Context // ends with the store
+	end      context.CancelFunc
+	running  sync.WaitGroup
+}
+
+// Options of a store.
+type Options struct {
+	Ring    string
+	Dir     string // where snapshots are kept; it is made where it is not there
+	Export  exporter.Options
+	OnError func(error) // is told of troubles that nobody asked about
+}
+
+// Open opens the folder of a store.
+func Open(o Options) (*Store, error) {
+	ringDir, err := filepath.EvalSymlinks(o.Ring)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := ring.Open(ringDir); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
+		return nil, err
+	}
+	s := &Store{ring: ringDir, dir: o.Dir, export: o.Export, onError: o.OnError, jobs: map[string]*job{}, captures: map[string]*capture{}}
+	if s.onError == nil {
+		s.onError = func(error) {}
+	}
+	s.ctx, s.end = context.WithCancel(context.Background())
+	if _, err := ring.SweepHolds(o.Dir, ringDir, filepath.Dir(ringDir)); err != nil {
+		s.onError(err)
+	}
+	return s, nil
+}
+
+// Close ends what is under way and waits for it.
+func (s *Store) Close() {
+	s.end()
+	s.running.Wait()
+	s.live.forget()
+}
+
+var goodName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$`)
+
+// named checks a name that becomes one of a folder.
+func named(what, name string) error {
+	if !goodName.MatchString(name) || strings.HasSuffix(name, bundled) {
+		return fmt.Errorf("%s %.120q: want 1 to 100 letters, digits, dots, dashes and underscores, a letter or digit first", what, name)
+	}
+	return nil
+}
+
+// Boundaries implements mcp.Store.
+func (s *Store) Boundaries(context.Context) ([]mcp.Boundary, error) {
+	r, err := ring.Open(s.ring)
+	if err != nil {
+		return nil, err
+	}
+	nodes := map[string]*mcp.Boundary{}
+	first, last := map[string]ring.Time{}, map[string]ring.Time{}
+	for i := range r.Segments {
+		x := &r.Segments[i]
+		b := nodes[x.ID.Node]
+		if b == nil {
+			b = &mcp.Boundary{Node: x.ID.Node, Recording: r.Writing, Holes: len(r.Holes)}
+			nodes[x.ID.Node] = b
+		}
+		if x.Seal == nil || x.Missing {
+			b.Bytes += x.Size
+			continue
+		}
+		b.Segments++
+		b.Bytes += x.Seal.Size
+		b.Packets += int64(x.Seal.Packets)
+		if x.Seal.Packets == 0 {
+			continue
+		}
+		if f := first[x.ID.Node]; f == 0 || x.Seal.First < f {
+			first[x.ID.Node] = x.Seal.First
+		}
+		last[x.ID.Node] = max(last[x.ID.Node], x.Seal.Last)
+	}
+	out := []mcp.Boundary{}
+	for name, b := range nodes {
+		if first[name] > 0 {
+			b.Oldest, b.OldestMs = first[name].String(), int64(first[name])/1e6
+			b.Newest, b.NewestMs = last[name].String(), int64(last[name])/1e6
+		}
+		out = append(out, *b)
+	}
+	slices.SortFunc(out, func(a, b mcp.Boundary) int { return strings.Compare(a.Node, b.Node) })
+	return out, nil
+}
+
+// Snapshots implements mcp.Store.
+func (s *Store) Snapshots(context.Context) ([]mcp.Snapshot, error) {
+	list, err := os.ReadDir(s.dir)
+	if err != nil {
+		return nil, err
+	}
+	out := []mcp.Snapshot{}
+	for _, e := range list {
+		if !e.IsDir() || named("snapshot", e.Name()) != nil {
+			continue
+		}
+		x, err := s.read(e.Name())
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, mcp.ErrNoSnapshot) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, x)
+	}
+	slices.SortFunc(out, func(a, b mcp.Snapshot) int {
+		return cmp.Or(strings.Compare(b.CreatedAt, a.CreatedAt), strings.Compare(a.Name, b.Name))
+	})
+	return out, nil
+}
+
+// read reads what a snapshot says of itself, with its dissections.
+func (s *Store) read(name string) (x mcp.Snapshot, err error) {
+	if err := named("snapshot", name); err != nil {
+		return x, err
+	}
+	text, err := os.ReadFile(filepath.Join(s.dir, name, infoName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return x, fmt.Errorf("%s: %w", name, mcp.ErrNoSnapshot)
+	}
+	if err != nil {
+		return x, err
+	}
+	if err := json.Unmarshal(text, &x); err != nil {
+		return x, fmt.Errorf("snapshot %s: %s: %w", name, infoName, err)
+	}
+	x.Dissections = []string{}
+	list, err := s.Dissections(s.ctx, name)
+	for _, d := range list {
+		if d.Status == completed {
+			x.Dissections = append(x.Dissections, d.DB)
+		}
+	}
+	s.mu.Lock()
+	if c := s.captures[name]; c != nil {
+		x.Packets, x.Bytes = c.packets.Load(), c.bytes.Load()
+	} else if x.Status == recording {
+		x.Status, x.Error = failed, "the server ended while it recorded"
+	}
+	s.mu.Unlock()
+	return x, err
+}
+
+func (s *Store) write(x mcp.Snapshot) error {
+	x.Dissections = []string{}
+	text, err := json.MarshalIndent(x, "", "  ")
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(s.dir, x.Name, infoName)
+	if err := os.WriteFile(path+".new", append(text, '\n'), 0o600); err != nil {
+		return err
+	}
+	return os.Rename(path+".new", path)
+}
+
+// reserve makes a snapshot's folder, which takes its name.
+func (s *Store) reserve(name string) (string, error) {
+	if err := named("snapshot", name); err != nil {
+		return "", err
+	}
+	list, err := os.ReadDir(s.dir)
+	if err != nil {
+		return "", err
+	}
+	if len(list) >= maxSnapshots {
+		return "", fmt.Errorf("%d snapshots are kept: delete some", len(list))
+	}
+	dir := filepath.Join(s.dir, name)
+	if err := os.Mkdir(dir, 0o700); errors.Is(err, fs.ErrExist) {
+		return "", fmt.Errorf("%s: %w", name, mcp.ErrNameTaken)
+	} else if err != nil {
+		return "", err
+	}
+	return dir, nil
+}
+
+// Values of Status.
+const (
+	recording = "recording"
+	pending   = "pending"
+	running   = "running"
+	completed = "completed"
+	failed    = "failed"
+	cancelled = "cancelled"
+)
+
+// CreateSnapshot implements mcp.Store.
+func (s *Store) CreateSnapshot(ctx context.Context, r mcp.SnapshotRequest) (mcp.Snapshot, error) {
+	now := time.Now()
+	end, err := s.now(ctx)
+	if err != nil {
+		return mcp.Snapshot{}, err
+	}
+	from, to := r.From, r.To
+	if r.Last > 0 {
+		from = end.Add(-r.Last).UnixNano()
+	}
+	if to == 0 {
+		to = end.UnixNano()
+	}
+	if from > to {
+		return mcp.Snapshot{}, errors.New("the time ends before it begins")
+	}
+	dir, err := s.reserve(r.Name)
+	if err != nil {
+		return mcp.Snapshot{}, err
+	}
+	x, err := s.freeze(ctx, r.Name, dir, from, to, now)
+	if err == nil {
+		err = s.write(x)
+	}
+	if err != nil {
+		return mcp.Snapshot{}, errors.Join(err, os.RemoveAll(dir))
+	}
+	return s.read(r.Name)
+}
+
+// now is the time from which "the last hour" counts back: of the last packet where nobody
+// records any more.
+func (s *Store) now(ctx context.Context) (time.Time, error) {
+	list, err := s.Boundaries(ctx)
+	now := time.Now()
+	last := int64(0)
+	for _, b := range list {
+		if b.Recording {
+			return now, err
+		}
+		if t, err := time.Parse(time.RFC3339Nano, b.Newest); err == nil {
+			last = max(last, t.UnixNano())
+		}
+	}
+	if last == 0 {
+		return now, err
+	}
+	return time.Unix(0, last), err
+}
+
+// freeze has the recorder seal what it has, and links what is of the time.
+func (s *Store) freeze(ctx context.Context, name, dir string, from, to int64, now time.Time) (x mcp.Snapshot, err error) {
+	if err := s.seal(ctx); err != nil {
+		s.onError(err) // what is sealed already is evidence all the same
+	}
+	p, err := ring.Pin(ctx, s.ring, from, to, filepath.Join(dir, heldName), ring.PinOptions{Keys: true})
+	if errors.Is(err, fs.ErrPermission) {
+		p, err = ring.Pin(ctx, s.ring, from, to, filepath.Join(dir, heldName), ring.PinOptions{})
+	}
+	if err != nil {
+		return x, err
+	}
+	if len(p.Segments) == 0 {
+		b, _ := s.Boundaries(ctx)
+		has := "nothing"
+		if len(b) > 0 && b[0].Oldest != "" {
+			has = b[0].Oldest + " to " + b[0].Newest
+		}
+		return x, fmt.Errorf("no packets from %s to %s; the ring has %s", ring.Time(from), ring.Time(to), has)
+	}
+	x = mcp.Snapshot{Name: name, Status: completed, CreatedAt: ring.Time(now.UnixNano()).String(), From: ring.Time(from).String(), To: ring.Time(to).String(),
+		StartMs: from / 1e6, EndMs: to / 1e6, DurationMs: (to - from) / 1e6, Segments: len(p.Segments), Bytes: p.Bytes, Missing: p.Missing,
+		Seals: fmt.Sprintf("ring %s up to record %d", p.Ring, p.Head)}
+	held, err := ring.Segments(filepath.Join(dir, heldName))
+	nodes := map[string]bool{}
+	for _, h := range held {
+		if h.Seal != nil && !h.Missing && slices.Contains(p.Segments, h.ID.Segment()) {
+			nodes[h.ID.Node] = true
+			x.Packets += int64(h.Seal.Packets)
+		}
+	}
+	x.Nodes = len(nodes)
+	return x, err
+}
+
+// seal asks the recorder to end its segments, where there is one.
+func (s *Store) seal(ctx context.Context) error {
+	r, err := ring.Open(s.ring)
+	if err != nil || !r.Writing {
+		return err
+	}
+	wait, cancel := context.WithTimeout(ctx, sealWait)
+	defer cancel()
+	if err := ring.AskSeal(wait, s.ring); err != nil {
+		return fmt.Errorf("the recorder did not seal what it has not sealed yet: %w", err)
+	}
+	return nil
+}
+
+// DeleteSnapshot implements mcp.Store.
+func (s *Store) DeleteSnapshot(ctx context.Context, name string) error {
+	if _, err := s.read(name); err != nil && errors.Is(err, mcp.ErrNoSnapshot) {
+		return err
+	}
+	s.mu.Lock()
+	if c := s.captures[name]; c != nil {
+		c.stop()
+	}
+	for db, j := range s.jobs {
+		if strings.HasPrefix(db, name+"/") {
+			j.stop()
+		}
+	}
+	s.mu.Unlock()
+	s.waitFor(ctx, name)
+	s.mu.Lock()
+	for db := range s.jobs {
+		if strings.HasPrefix(db, name+"/") {
+			delete(s.jobs, db)
+		}
+	}
+	s.mu.Unlock()
+	// The description goes first: what is left half removed is no snapshot any more.
+	if err := os.Remove(filepath.Join(s.dir, name, infoName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return os.RemoveAll(filepath.Join(s.dir, name))
+}
+
+// waitFor waits until nothing of a snapshot is under way.
+func (s *Store) waitFor(ctx context.Context, name string) {
+	for ctx.Err() == nil {
+		s.mu.Lock()
+		busy := s.captures[name] != nil
+		for db, j := range s.jobs {
+			busy = busy || strings.HasPrefix(db, name+"/") && !j.done()
+		}
+		s.mu.Unlock()
+		if !busy {
+			return
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}

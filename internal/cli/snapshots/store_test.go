@@ -1,0 +1,200 @@
+package snapshots
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/pcapsule/pcapsule/exporter"
+	"github.com/pcapsule/pcapsule/mcp"
+	"github.com/pcapsule/pcapsule/recorder/pcapng"
+	"github.com/pcapsule/pcapsule/recorder/ring"
+)
+
+// ringOf records a sample into a new ring, sealed every hundred packets.
+func ringOf(t testing.TB, sample string) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "ring")
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	w, err := ring.Create(ring.Options{Dir: dir, Node: "n", Recorder: "test", SegmentBytes: 16 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close(ctx)
+	f, err := os.Open(filepath.Join("..", "..", "..", "samples", sample))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	r, err := pcapng.NewReader(f, pcapng.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var s *ring.Series
+	var face ring.InterfaceID
+	var b pcapng.Batch
+	n := 0
+	for err = r.Next(&b); err == nil; err = r.Next(&b) {
+		for i := range b.Packets {
+			p := &b.Packets[i]
+			if s == nil {
+				if s, err = w.Series(ring.SeriesOptions{Name: "sockets", LinkType: p.LinkType}); err != nil {
+					t.Fatal(err)
+				}
+				if face, err = s.Interface(pcapng.Interface{Name: "n/shop/web"}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := s.Append(&ring.Packet{Interface: face, Time: p.Time, Data: p.Data, OrigLen: p.OrigLen}); err != nil {
+				t.Fatal(err)
+			}
+			if n++; n%100 == 0 {
+				if err := w.Seal(ctx); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	if err != io.EOF {
+		t.Fatal(err)
+	}
+	if err := w.Close(ctx); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func store(t testing.TB, ringDir, dir string) *Store {
+	t.Helper()
+	s, err := Open(Options{Ring: ringDir, Dir: dir, Export: exporter.Options{Release: "test"}, OnError: func(err error) { t.Log(err) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	return s
+}
+
+var ctx = context.Background()
+
+// dissected waits for a dissection.
+func dissected(t testing.TB, s *Store, snapshot, name string) mcp.Dissection {
+	t.Helper()
+	for range 3000 {
+		list, err := s.Dissections(ctx, snapshot)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range list {
+			if d.Name == name && (d.Status == completed || d.Status == failed || d.Status == cancelled) {
+				return d
+			}
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	t.Fatal("it does not end")
+	return mcp.Dissection{}
+}
+
+func TestSnapshotIsFrozenDissectedExportedAndLetGo(t *testing.T) {
+	ringDir, dir := ringOf(t, "http1.pcapng"), filepath.Join(t.TempDir(), "store")
+	s := store(t, ringDir, dir)
+	b, err := s.Boundaries(ctx)
+	if err != nil || len(b) != 1 || b[0].Node != "n" || b[0].Packets == 0 || b[0].Oldest == "" || b[0].Recording {
+		t.Fatalf("%+v, %v", b, err)
+	}
+	x, err := s.CreateSnapshot(ctx, mcp.SnapshotRequest{Name: "last-hour", Last: time.Hour})
+	if err != nil || x.Status != completed || x.Packets != b[0].Packets || x.Segments != b[0].Segments || x.Nodes != 1 {
+		t.Fatalf("%+v, %v", x, err)
+	}
+	if _, err := s.CreateSnapshot(ctx, mcp.SnapshotRequest{Name: "last-hour", Last: time.Hour}); !errors.Is(err, mcp.ErrNameTaken) {
+		t.Errorf("a name is given twice: %v", err)
+	}
+	if d, err := s.StartDissection(ctx, "last-hour", "main"); err != nil || d.DB != "last-hour/main" || d.Status == failed {
+		t.Fatalf("%+v, %v", d, err)
+	}
+	d := dissected(t, s, "last-hour", "main")
+	if d.Status != completed || d.Protocols["http1"] == 0 || d.Stats.Packets != x.Packets || d.Progress != 100 {
+		t.Errorf("%+v", d)
+	}
+	var pcap bytes.Buffer
+	rep, err := s.SnapshotPCAP(ctx, "last-hour", mcp.PCAPRequest{}, &pcap)
+	if err != nil || rep.Packets != x.Packets {
+		t.Errorf("%+v, %v", rep, err)
+	}
+	some, err := s.SnapshotPCAP(ctx, "last-hour", mcp.PCAPRequest{Filter: "tcp[tcpflags] & tcp-syn != 0"}, io.Discard)
+	if err != nil || some.Packets == 0 || some.Packets >= rep.Packets {
+		t.Errorf("%+v of %+v, %v", some, rep, err)
+	}
+	for _, bad := range []mcp.PCAPRequest{{Filter: "tcp and and"}, {Nodes: []string{"elsewhere"}}} {
+		if _, err := s.SnapshotPCAP(ctx, "last-hour", bad, io.Discard); err == nil {
+			t.Errorf("%+v is exported", bad)
+		}
+	}
+	// Another server on the same folder knows what is there.
+	again := store(t, ringDir, dir)
+	if list, err := again.Snapshots(ctx); err != nil || len(list) != 1 || len(list[0].Dissections) != 1 {
+		t.Errorf("%+v, %v", list, err)
+	}
+	if err := s.DeleteSnapshot(ctx, "last-hour"); err != nil {
+		t.Fatal(err)
+	}
+	if list, err := s.Snapshots(ctx); err != nil || len(list) != 0 {
+		t.Errorf("%+v, %v", list, err)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 0 {
+		t.Errorf("%v is left, %v", left, err)
+	}
+}
+
+func TestSnapshotsThatCannotBe(t *testing.T) {
+	s := store(t, ringOf(t, "http1.pcapng"), filepath.Join(t.TempDir(), "store"))
+	for _, v := range []struct {
+		name string
+		r    mcp.SnapshotRequest
+	}{
+		{"a name that leads elsewhere", mcp.SnapshotRequest{Name: "../x", Last: time.Hour}},
+		{"no name", mcp.SnapshotRequest{Last: time.Hour}},
+		{"a name of a bundle", mcp.SnapshotRequest{Name: "x.pcapsule", Last: time.Hour}},
+		{"a time before the ring", mcp.SnapshotRequest{Name: "x", From: 1, To: 2}},
+		{"a time that ends before it begins", mcp.SnapshotRequest{Name: "x", From: 2, To: 1}},
+	} {
+		t.Run(v.name, func(t *testing.T) {
+			if x, err := s.CreateSnapshot(ctx, v.r); err == nil {
+				t.Errorf("%+v", x)
+			}
+		})
+	}
+	for name, err := range map[string]error{
+		"delete":  s.DeleteSnapshot(ctx, "gone"),
+		"dissect": func() error { _, err := s.StartDissection(ctx, "gone", "main"); return err }(),
+		"pcap":    func() error { _, err := s.SnapshotPCAP(ctx, "gone", mcp.PCAPRequest{}, io.Discard); return err }(),
+	} {
+		if !errors.Is(err, mcp.ErrNoSnapshot) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if left, err := os.ReadDir(s.dir); err != nil || len(left) != 0 {
+		t.Errorf("%v is left, %v", left, err)
+	}
+}
+
+func TestLiveIsMadeAnewAndForgotten(t *testing.T) {
+	ringDir := ringOf(t, "http1.pcapng")
+	s := store(t, ringDir, filepath.Join(t.TempDir(), "store"))
+	if _, err := s.Live(ctx, time.Minute); err == nil {
+		t.Error("traffic of long ago is live")
+	}
+	if _, err := s.Live(ctx, time.Hour); err == nil {
+		t.Error("an hour is live")
+	}
+	s.Close()
+	if s.live.dir != "" {
+		t.Error("its folder is left")
+	}
+}
