@@ -109,24 +109,36 @@ type osEvent struct {
 // osEvents are the rows of a bundle made of a recording, one line each.
 func osEvents(t *testing.T, out string) (list []string) {
 	t.Helper()
+	for _, r := range tableOf[osEvent](t, bundleAt(t, out), "os_events") {
+		list = append(list, fmt.Sprintf("%s pid=%d code=%d signal=%d %s:%d %s:%d %s>%s %s %s %s", r.Event, of(r.PID), of(r.ExitCode), of(r.Signal), of(r.LocalIP), of(r.LocalPort),
+			of(r.RemoteIP), of(r.RemotePort), of(r.Before), of(r.After), of(r.Reason), of(r.Cgroup), of(r.Process)))
+	}
+	return list
+}
+
+// bundleAt is a bundle made of a recording.
+func bundleAt(t *testing.T, out string) string {
+	t.Helper()
 	path := filepath.Join(t.TempDir(), "x.pcapsule")
 	if _, err := exporter.Run(t.Context(), []string{out}, path, exporter.Options{Release: "test", Repanic: true}); err != nil {
 		t.Fatal(err)
 	}
-	parts, err := filepath.Glob(filepath.Join(path, "data/tables/os_events/*.parquet"))
+	return path
+}
+
+// tableOf reads a table of a bundle.
+func tableOf[R any](t *testing.T, path, name string) (list []R) {
+	t.Helper()
+	parts, err := filepath.Glob(filepath.Join(path, "data/tables", name, "*.parquet"))
 	if err != nil || len(parts) == 0 {
-		t.Fatalf("no table of events: %v", err)
+		t.Fatalf("no table %s: %v", name, err)
 	}
 	for _, part := range parts {
-		rows, err := parquet.ReadFile[osEvent](part)
+		rows, err := parquet.ReadFile[R](part)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for i := range rows {
-			r := &rows[i]
-			list = append(list, fmt.Sprintf("%s pid=%d code=%d signal=%d %s:%d %s:%d %s>%s %s %s %s", r.Event, of(r.PID), of(r.ExitCode), of(r.Signal), of(r.LocalIP), of(r.LocalPort),
-				of(r.RemoteIP), of(r.RemotePort), of(r.Before), of(r.After), of(r.Reason), of(r.Cgroup), of(r.Process)))
-		}
+		list = append(list, rows...)
 	}
 	return list
 }

@@ -410,3 +410,90 @@ func TestHugePacketsPass(t *testing.T) {
 	}
 	t.Logf("%d packets, the largest of %d bytes", len(packets), largest)
 }
+
+// waitFor waits until a file that is being written has a text.
+func waitFor(t *testing.T, path, want string) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		text, err := os.ReadFile(path)
+		if err == nil && strings.Contains(string(text), want) {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s has no %q, %v", path, want, err)
+		}
+	}
+}
+
+// endpointRow is a part of a bundle's endpoints.
+type endpointRow struct {
+	HowKnown     *string `parquet:"how_known,optional"`
+	Container    *string `parquet:"container,optional"`
+	Image        *string `parquet:"image,optional"`
+	Workload     *string `parquet:"workload,optional"`
+	WorkloadKind *string `parquet:"workload_kind,optional"`
+}
+
+// TestContainerNames: a container's name comes from its runtime into the segment and the
+// bundle, also where the runtime tells it after the first packet; units are named by path.
+func TestContainerNames(t *testing.T) {
+	s := newStage(t, "scene idle")
+	dir := t.TempDir()
+	root, out := filepath.Join(dir, "root"), filepath.Join(dir, "out.pcapng")
+	const early, late = "cccc456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef", "dddd456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+	tell := func(id, name string) {
+		path := filepath.Join(root, "var/lib/docker/containers", id, "config.v2.json")
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		text := fmt.Sprintf(`{"ID":%q,"Name":"/%s","Config":{"Image":"%s:1","Labels":{"com.docker.compose.project":"shop"}}}`, id, name, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	group := func(name string) string {
+		path := filepath.Join(s.cgroup, name)
+		if err := os.Mkdir(path, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { os.Remove(path) })
+		return path
+	}
+	tell(early, "web")
+	first := group("docker-" + early + ".scope")
+	stats := record(t, Options{File: out, Cgroup: s.cgroup, RingBuffer: 4 << 20, root: root}, func() {
+		s.run(first, "pair")
+		second := group("docker-" + late + ".scope")
+		s.run(second, "pair")
+		waitFor(t, out, "/-/"+late[:12]) // its packets are written, without a name
+		tell(late, "db")
+		s.run(group("mail.service"), "pair")
+		waitFor(t, strings.TrimSuffix(out, ".pcapng")+".owners.jsonl", `"container":"db"`)
+	})
+	if c := stats.Containers; c == nil || c.Named != 2 || c.Nameless != 0 || c.Runtimes["docker"] != 2 {
+		t.Errorf("%+v", stats.Containers)
+	}
+	var faces []string
+	for _, p := range readAll(t, out) {
+		if _, name, _ := strings.Cut(p.iface.Name, "/-/"); !slices.Contains(faces, name) {
+			faces = append(faces, name)
+		}
+	}
+	if len(faces) != 3 || faces[0] != "web" {
+		t.Errorf("interfaces %q", faces)
+	}
+	var who []string
+	for _, r := range tableOf[endpointRow](t, bundleAt(t, out), "endpoints") {
+		if of(r.HowKnown) == "none" {
+			continue // an end before its owner was met
+		}
+		text := strings.Join([]string{of(r.Container), of(r.Image), of(r.WorkloadKind), of(r.Workload)}, " ")
+		if !slices.Contains(who, text) {
+			who = append(who, text)
+		}
+	}
+	slices.Sort(who)
+	if want := []string{"  systemd mail.service", "db db:1 compose shop", "web web:1 compose shop"}; !slices.Equal(who, want) {
+		t.Errorf("endpoints %q, want %q", who, want)
+	}
+}

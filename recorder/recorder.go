@@ -60,6 +60,7 @@ type Options struct {
 	OnStats func(Stats) // is told how it stands, Every so often and at the end
 
 	writer *ring.Writer // that two recordings share
+	root   string       // of the file system in which runtimes keep names; "" means /
 }
 
 // Started says what a recording does, once packets arrive.

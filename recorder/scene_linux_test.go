@@ -103,6 +103,16 @@ func play() {
 		more(name, arg)
 	case "huge":
 		huge()
+	case "pair": // both ends of a connection
+		l := must(net.Listen("tcp4", "127.0.0.1:0"))
+		c := must(net.Dial("tcp4", l.Addr().String()))
+		in := must(l.Accept())
+		must(c.Write([]byte("question")))
+		must(in.Read(make([]byte, 100)))
+		must(in.Write([]byte("answer")))
+		must(c.Read(make([]byte, 100)))
+		c.Close()
+		in.Close()
 	case "uring":
 		uringServe(arg)
 	case "events":

@@ -62,7 +62,7 @@ func (n *names) start(o *Options, paths []string) {
 	if o.NoNames {
 		return
 	}
-	n.runtimes = containers.New(containers.Options{OnError: o.OnError})
+	n.runtimes = containers.New(containers.Options{Root: o.root, OnError: o.OnError})
 	if n.source == nil {
 		n.source = n.runtimes
 	} else {

@@ -32,6 +32,7 @@ type recordFlags struct {
 	comments    string
 	noOwners    bool
 	noEvents    bool
+	noNames     bool
 	node        string
 	quiet       bool
 	keys        []string
@@ -92,6 +93,7 @@ no key can be had: into plaintext-NAME.pcapng, never among the packets.`,
 	fl.StringVarP(&f.buffer, "buffer-size", "B", "32MiB", "ring buffer between kernel and recorder, a power of two")
 	fl.StringVar(&f.comments, "comments", "none", "packet: a comment with the owner on every packet; none")
 	fl.BoolVar(&f.noOwners, "no-owners", false, "do not find out whose sockets are")
+	fl.BoolVar(&f.noNames, "no-names", false, "do not ask container runtimes (containerd, Docker, Podman, CRI-O) for names")
 	fl.BoolVar(&f.noEvents, "no-events", false, "no events of processes and the network stack")
 	fl.StringVar(&f.node, "node", "", "name of this machine in the recording (default: its host name)")
 	fl.StringArrayVar(&f.keys, "keys", nil, "read TLS keys of chosen processes: pid:NUMBER and what it starts, exe:NAME or exe:/PATH (* and ? match), cgroup:/PATH and below, or all; may be given several times")
@@ -140,7 +142,7 @@ func (e *env) runRecord(ctx context.Context, args []string, f *recordFlags) erro
 func (f *recordFlags) options(e *env, args []string) (recorder.Options, error) {
 	o := recorder.Options{
 		Capture: recorder.Capture(f.capture), Cgroup: f.cgroup, Interface: f.interfaces, Filter: strings.Join(args, " "),
-		Snap: f.snap, HeadersOnly: f.headersOnly, Count: f.count, NoOwners: f.noOwners, NoEvents: f.noEvents,
+		Snap: f.snap, HeadersOnly: f.headersOnly, Count: f.count, NoOwners: f.noOwners, NoEvents: f.noEvents, NoNames: f.noNames,
 		Node: f.node, Program: "pcapsule " + Release,
 	}
 	switch {
@@ -292,6 +294,22 @@ func (e *env) recordStatus(s recorder.Stats) {
 	}
 }
 
+// containersText says how many containers have names, and who told them.
+func containersText(c *recorder.ContainerStats) string {
+	var by []string
+	for _, name := range slices.Sorted(maps.Keys(c.Runtimes)) {
+		by = append(by, name+" "+thousands(int64(c.Runtimes[name])))
+	}
+	text := fmt.Sprintf("%s named", counted(int64(c.Named), "container", "containers"))
+	if len(by) > 0 {
+		text += " by " + strings.Join(by, ", ")
+	}
+	if c.Nameless > 0 {
+		text += fmt.Sprintf("; no runtime told of %s", thousands(int64(c.Nameless)))
+	}
+	return text
+}
+
 // recorded says how a recording ended.
 func (e *env) recorded(f *recordFlags, s *recorder.Stats) {
 	fmt.Fprintf(e.err, "%s: %s, %s, of %s\n", f.output, counted(int64(s.Delivered), "packet", "packets"), byteSize(int64(s.Bytes)), counted(int64(s.Interfaces), "workload", "workloads"))
@@ -309,6 +327,9 @@ func (e *env) recorded(f *recordFlags, s *recorder.Stats) {
 	}
 	if s.EventsLost > 0 {
 		e.warn("%s left out: more than are kept in a second", counted(int64(s.EventsLost), "event", "events"))
+	}
+	if c := s.Containers; c != nil && c.Named+c.Nameless > 0 {
+		fmt.Fprintln(e.err, containersText(c))
 	}
 	if s.Keys != nil {
 		e.recordedKeys(f, s.Keys)

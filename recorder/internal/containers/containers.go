@@ -32,7 +32,7 @@ const (
 // pauses are how long after one look for a container the next one comes: a control group is
 // often there before what its runtime writes.
 func pauses() []time.Duration {
-	return []time.Duration{50 * time.Millisecond, 250 * time.Millisecond, time.Second, 5 * time.Second}
+	return []time.Duration{50 * time.Millisecond, 250 * time.Millisecond, time.Second, 5 * time.Second, 20 * time.Second, time.Minute}
 }
 
 // Options of a Source.
