@@ -12,8 +12,13 @@ func All() []Question {
 		listExternal(),
 		latency(),
 		comparePeriods(),
+		findPatterns(),
 		findFailures(),
 		traceRequest(),
 		searchContent(),
+		timeline(),
+		describeService(),
+		auditAccess(),
+		getPair(),
 	}
 }

@@ -95,7 +95,7 @@ func AskFailures(ctx context.Context, c *forensics.Case, in FailuresIn) (*Failur
 		return nil, err
 	}
 	if in.Service != "" {
-		cond, args := end("dst_", in.Service)
+		cond, args := asked("dst_", in.Service)
 		w.and(cond, args...)
 	}
 	if in.Client != "" {

@@ -1,0 +1,423 @@
+package ask
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/redact"
+)
+
+// AccessIn asks who had access to something.
+type AccessIn struct {
+	Scope
+	Service   string `json:"service,omitempty" jsonschema:"what was accessed: service, database, workload, pod, host or address; * and ? match"`
+	Client    string `json:"client,omitempty" jsonschema:"only access by this one"`
+	Direction string `json:"direction,omitempty" jsonschema:"to: calls that service got (the default); from: calls it made; both"`
+	External  bool   `json:"external,omitempty" jsonschema:"only calls to the outside, which is all external calls where no service is given"`
+	PII       bool   `json:"pii,omitempty" jsonschema:"only calls that carry personal data: cards, SSNs, IBANs, mail addresses, telephone numbers"`
+	Cursor    string `json:"cursor,omitempty" jsonschema:"next of the last answer, for the calls after those; the summaries are given with the first page"`
+}
+
+// Access is all access to something.
+type Access struct {
+	Frame
+	Total       int64          `json:"total_calls"`
+	Failed      int64          `json:"failed"`
+	Clients     []AccessClient `json:"clients" jsonschema:"who, the most calls first"`
+	Servers     []AccessServer `json:"servers" jsonschema:"what was accessed, the most calls first"`
+	Hours       []AccessHour   `json:"hours" jsonschema:"by hour of UTC"`
+	Calls       []AccessCall   `json:"calls" jsonschema:"every call, by time, in pages"`
+	Next        string         `json:"next,omitempty" jsonschema:"cursor for more calls"`
+	Unread      []UnreadConn   `json:"unread" jsonschema:"connections without calls that could be read: encrypted, of unknown protocol, or empty; so that nothing is left out"`
+	UnreadTotal int64          `json:"unread_connections"`
+	Kinds       []PlaceCount   `json:"pii_kinds,omitempty" jsonschema:"where pii was asked for: kinds of personal data and calls that carry them"`
+}
+
+// AccessClient is one client.
+type AccessClient struct {
+	Client  string   `json:"client"`
+	Pods    []string `json:"pods,omitempty" jsonschema:"up to five"`
+	Users   []string `json:"users,omitempty" jsonschema:"users that the protocol names, up to five"`
+	Calls   int64    `json:"calls"`
+	Failed  int64    `json:"failed"`
+	Rows    int64    `json:"rows,omitempty" jsonschema:"rows of databases"`
+	Bytes   int64    `json:"bytes"`
+	First   string   `json:"first"`
+	Last    string   `json:"last"`
+	New     bool     `json:"only_in_window,omitempty" jsonschema:"had no access in the rest of the case"`
+	Others  int64    `json:"calls_in_rest" jsonschema:"calls in the rest of the case"`
+	CallIDs []string `json:"call_ids"`
+}
+
+// AccessServer is one thing that was accessed.
+type AccessServer struct {
+	Server    string   `json:"server"`
+	External  bool     `json:"external,omitempty"`
+	Protocols []string `json:"protocols"`
+	Calls     int64    `json:"calls"`
+	Bytes     int64    `json:"bytes"`
+}
+
+// AccessHour is an hour.
+type AccessHour struct {
+	Hour    string `json:"hour"`
+	Calls   int64  `json:"calls"`
+	Failed  int64  `json:"failed"`
+	Clients int64  `json:"clients"`
+	Bytes   int64  `json:"bytes"`
+}
+
+// AccessCall is one call in full, bodies aside.
+type AccessCall struct {
+	Call
+	Pod     string   `json:"pod,omitempty" jsonschema:"of the client"`
+	Process string   `json:"process,omitempty"`
+	User    string   `json:"user,omitempty" jsonschema:"whom the credentials name"`
+	Auth    string   `json:"auth,omitempty" jsonschema:"kind of credentials"`
+	What    string   `json:"what" jsonschema:"method and path with query, SQL statement, Redis command; text from the traffic, secrets masked"`
+	Params  string   `json:"params,omitempty" jsonschema:"of the SQL statement"`
+	Rows    *int64   `json:"rows,omitempty"`
+	Sent    int64    `json:"request_bytes"`
+	Got     int64    `json:"response_bytes"`
+	PII     []string `json:"pii,omitempty" jsonschema:"kinds of personal data in it and where"`
+}
+
+// UnreadConn is connections between two of which no call is known.
+type UnreadConn struct {
+	Client      string   `json:"client"`
+	Server      string   `json:"server"`
+	Port        int64    `json:"port"`
+	Why         string   `json:"why"`
+	Connections int64    `json:"connections"`
+	Sent        int64    `json:"sent_bytes" jsonschema:"payload of the client"`
+	Got         int64    `json:"received_bytes"`
+	First       string   `json:"first"`
+	Last        string   `json:"last"`
+	CallIDs     []string `json:"call_ids" jsonschema:"handshakes of some, where there are rows of them"`
+	Packets     string   `json:"packets" jsonschema:"first packets of the first three"`
+}
+
+func auditAccess() Question {
+	return question("audit_access", "All access, in full", "Every call to a service or database in a window, by pages: who, when, what, result, rows, bytes; sums by client and hour; clients seen only then; connections that could not be read. pii: calls with personal data. external: all calls outside.", true, AskAccess)
+}
+
+// accessOf is one answer under way.
+type accessOf struct {
+	ctx  context.Context
+	c    *forensics.Case
+	in   AccessIn
+	w    *window
+	ends string // condition on calls, without the window
+	args []any
+	conn string // the same on connections
+	some []any
+	pii  *piiFound
+	out  *Access
+}
+
+// AskAccess answers who had access to something.
+func AskAccess(ctx context.Context, c *forensics.Case, in AccessIn) (*Access, error) {
+	w, err := in.read(c)
+	if err != nil {
+		return nil, err
+	}
+	if in.Service == "" && in.Client == "" && !in.External && !in.PII && in.KFL == "" {
+		return nil, wrong("service", "what was accessed is missing: service, client, external, pii or kfl")
+	}
+	a := &accessOf{ctx: ctx, c: c, in: in, w: w, out: &Access{Clients: []AccessClient{}, Servers: []AccessServer{}, Hours: []AccessHour{}, Calls: []AccessCall{}, Unread: []UnreadConn{}}}
+	if err := a.scope(); err != nil {
+		return nil, err
+	}
+	after, err := readCursor(c, in.Cursor)
+	if err != nil {
+		return nil, err
+	}
+	if a.out.Frame, err = w.frame(ctx, c); err != nil {
+		return nil, err
+	}
+	w.and(a.ends, a.args...)
+	if in.PII {
+		if err := a.personal(); err != nil {
+			return nil, err
+		}
+	}
+	if err := a.total(); err != nil {
+		return nil, err
+	}
+	if in.Cursor == "" {
+		for _, f := range []func() error{a.clients, a.servers, a.hours, a.unread} {
+			if err := f(); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if err := a.calls(after); err != nil {
+		return nil, err
+	}
+	a.out.matched(int(a.out.Total + a.out.UnreadTotal))
+	return a.out, nil
+}
+
+// scope makes the conditions for the two ends.
+func (a *accessOf) scope() error {
+	var conds, conns []string
+	one := func(prefix, name string) (string, []any, string, []any) {
+		x, xs := asked(prefix, name)
+		y, ys := endOfConn(prefix, name)
+		return x, xs, y, ys
+	}
+	add := func(x string, xs []any, y string, ys []any) {
+		conds, conns = append(conds, "("+x+")"), append(conns, "("+y+")")
+		a.args, a.some = append(a.args, xs...), append(a.some, ys...)
+	}
+	if name := a.in.Service; name != "" {
+		switch a.in.Direction {
+		case "", "to":
+			add(one("dst_", name))
+		case "from":
+			add(one("src_", name))
+		case "both":
+			x, xs, y, ys := one("dst_", name)
+			x2, xs2, y2, ys2 := one("src_", name)
+			add("("+x+") OR ("+x2+")", append(xs, xs2...), "("+y+") OR ("+y2+")", append(ys, ys2...))
+		default:
+			return wrong("direction", "%q, want to, from or both", clip(a.in.Direction, 40))
+		}
+	}
+	if a.in.Client != "" {
+		add(one("src_", a.in.Client))
+	}
+	if a.in.External {
+		add("coalesce(dst_external, false)", nil, "coalesce(dst_external, false)", nil)
+	}
+	if len(conds) == 0 {
+		conds, conns = []string{"true"}, []string{"true"}
+	}
+	a.ends, a.conn = strings.Join(conds, " AND "), strings.Join(conns, " AND ")
+	return nil
+}
+
+// asked is end, but for look-ups of a name, which do not go to whom the name is of.
+func asked(prefix, name string) (string, []any) {
+	cond, args := end(prefix, name)
+	if prefix != "dst_" {
+		return cond, args
+	}
+	real, more := endOfConn(prefix, name)
+	return "(" + cond + ") AND (protocol <> 'dns' OR (" + real + "))", append(args, more...)
+}
+
+func (a *accessOf) total() error {
+	n, err := readOne[struct {
+		N int64 `json:"n"`
+		F int64 `json:"f"`
+	}](a.ctx, a.c, "SELECT count(*) AS n, count(*) FILTER (failed OR error IS NOT NULL) AS f FROM "+source(a.c)+" WHERE "+a.w.where, a.w.args...)
+	a.out.Total, a.out.Failed = n.N, n.F
+	return err
+}
+
+// user is the SQL for whom a protocol names.
+const user = `coalesce(postgresql_user, redis_user)`
+
+func (a *accessOf) clients() error {
+	w := a.w
+	all := w.asked && a.in.KFL == "" && !a.in.PII // whether the rest of the case can be compared
+	list, more, err := readRows[AccessClient](a.ctx, a.c, w.limit, fmt.Sprintf(`SELECT %s AS client, list_sort(list_filter(arg_min(DISTINCT src_pod, src_pod, 5), p -> p IS NOT NULL)) AS pods, list_sort(list_filter(arg_min(DISTINCT %s, %[2]s, 5), u -> u IS NOT NULL)) AS users,
+		count(*) AS calls, count(*) FILTER (failed OR error IS NOT NULL) AS failed, coalesce(sum(postgresql_rows), 0)::BIGINT AS rows, sum(request_bytes + response_bytes)::BIGINT AS bytes, make_timestamp_ns(min(ts_ns)) AS first, make_timestamp_ns(max(ts_ns)) AS last,
+		list_transform(arg_min(call_id, (ts_ns, call_id), 3), x -> lower(hex(x))) AS call_ids FROM %[3]s WHERE %[4]s GROUP BY 1 ORDER BY calls DESC, 1 LIMIT %[5]d`, who("src_"), user, source(a.c), w.where, w.limit+1), w.args...)
+	if err != nil {
+		return err
+	}
+	a.out.Truncated = a.out.Truncated || more
+	if all {
+		type rest struct {
+			Client string `json:"client"`
+			N      int64  `json:"n"`
+		}
+		others, _, err := readRows[rest](a.ctx, a.c, maxIDs, fmt.Sprintf(`SELECT %s AS client, count(*) AS n FROM %s WHERE (ts_ns < %d OR ts_ns > %d) AND (%s) GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT %d`, who("src_"), source(a.c), w.from, w.to, a.ends, maxIDs), a.args...)
+		if err != nil {
+			return err
+		}
+		by := map[string]int64{}
+		for _, o := range others {
+			by[o.Client] = o.N
+		}
+		for i := range list {
+			list[i].Others = by[list[i].Client]
+			list[i].New = len(by) > 0 && list[i].Others == 0
+		}
+		if len(by) == 0 {
+			a.out.note("there is no access in the rest of the case, so nothing can be said of unusual clients")
+		}
+	}
+	a.out.Clients = fitRows(w, &a.out.Frame, list, 5)
+	return nil
+}
+
+func (a *accessOf) servers() error {
+	list, more, err := readRows[AccessServer](a.ctx, a.c, a.w.limit, fmt.Sprintf(`SELECT %s AS server, coalesce(bool_or(dst_external), false) AS external, list_sort(list(DISTINCT protocol)) AS protocols, count(*) AS calls, sum(request_bytes + response_bytes)::BIGINT AS bytes
+		FROM %s WHERE %s GROUP BY 1 ORDER BY calls DESC, 1 LIMIT %d`, who("dst_"), source(a.c), a.w.where, a.w.limit+1), a.w.args...)
+	a.out.Truncated = a.out.Truncated || more
+	a.out.Servers = fitRows(a.w, &a.out.Frame, list, 10)
+	return err
+}
+
+func (a *accessOf) hours() error {
+	const hour = 3_600_000_000_000
+	list, more, err := readRows[AccessHour](a.ctx, a.c, 200, fmt.Sprintf(`SELECT make_timestamp_ns(ts_ns // %d * %[1]d) AS hour, count(*) AS calls, count(*) FILTER (failed OR error IS NOT NULL) AS failed, count(DISTINCT src_id) AS clients, sum(request_bytes + response_bytes)::BIGINT AS bytes
+		FROM %s WHERE %s GROUP BY 1 ORDER BY 1 LIMIT 201`, int64(hour), source(a.c), a.w.where), a.w.args...)
+	a.out.Truncated = a.out.Truncated || more
+	a.out.Hours = fitRows(a.w, &a.out.Frame, list, 8)
+	return err
+}
+
+// unread lists connections of which no call is known.
+func (a *accessOf) unread() error {
+	if a.in.PII || a.in.KFL != "" {
+		return unread(a.ctx, a.c, &a.out.Frame, a.w)
+	}
+	sql := fmt.Sprintf(`WITH b AS (SELECT %[1]s, conn_id, max(src_payload_bytes) AS sent, max(dst_payload_bytes) AS got, min(first_packet) AS packet, min(state) AS state FROM flows_raw WHERE first_ns <= ? AND last_ns >= ? GROUP BY 1, 2),
+		h AS (SELECT %[1]s, conn_id, min(call_id) AS id FROM calls_raw WHERE protocol IN ('tls', 'quic', 'tcp', 'udp') AND ts_ns <= ? GROUP BY 1, 2),
+		k AS (SELECT %[2]s AS client, %[3]s AS server, dst_port AS port, CASE WHEN k.key_state IN ('none', 'unverified') THEN 'encrypted' || coalesce(' (' || k.encryption || ')', '') || ', no key opens it' WHEN k.protocol IS NULL AND k.calls > 0 THEN 'a protocol that is not read'
+			WHEN k.calls = 0 THEN 'no call on it' || coalesce(', ' || b.state, '') END AS why, b.sent, b.got, b.packet, k.first_ns, k.last_ns, h.id FROM connections k JOIN b ON b.conn_id = k.conn_id%[4]s LEFT JOIN h ON h.conn_id = k.conn_id%[5]s
+			WHERE k.first_ns <= ? AND k.last_ns >= ? AND (%[6]s))
+		SELECT client, server, port, why, count(*) AS connections, sum(sent)::BIGINT AS sent_bytes, sum(got)::BIGINT AS received_bytes, make_timestamp_ns(min(first_ns)) AS first, make_timestamp_ns(max(last_ns)) AS last,
+			coalesce(list_transform(list_filter(arg_min(id, (first_ns, packet), 3), x -> x IS NOT NULL), x -> lower(hex(x))), []) AS call_ids, array_to_string(arg_min(packet, (first_ns, packet), 3), ',') AS packets
+		FROM k WHERE why IS NOT NULL GROUP BY ALL ORDER BY connections DESC, client, server, port, why LIMIT %[7]d`,
+		bundleOf(a.c, ""), who("src_"), who("dst_"), sameBundle(a.c, "b", "k"), sameBundle(a.c, "h", "k"), a.conn, maxRows)
+	w := a.w
+	list, more, err := readRows[UnreadConn](a.ctx, a.c, maxRows, sql, append([]any{w.to, w.from, w.to, w.to, w.from}, a.some...)...)
+	if err != nil {
+		return err
+	}
+	for _, u := range list {
+		a.out.UnreadTotal += u.Connections
+	}
+	a.out.Truncated = a.out.Truncated || more
+	a.out.Unread = fitRows(w, &a.out.Frame, list, 8)
+	if a.out.UnreadTotal > 0 {
+		a.out.note("%d connections have no calls that could be read: see unread", a.out.UnreadTotal)
+	}
+	return nil
+}
+
+// calls lists one page of calls.
+func (a *accessOf) calls(after position) error {
+	type row struct {
+		AccessCall
+		Bundle    int64    `json:"bundle"`
+		No        int64    `json:"call_no"`
+		Ns        int64    `json:"ts_ns"`
+		Header    string   `json:"header"`
+		Statement string   `json:"statement"`
+		Query     string   `json:"query"`
+		Command   string   `json:"command"`
+		Path      string   `json:"path"`
+		Texts     []string `json:"texts"`
+	}
+	sql := fmt.Sprintf(`SELECT %s, %s, call_no, ts_ns, coalesce(src_pod, '') AS pod, coalesce(src_process, '') AS process, coalesce(%s, '') AS user, coalesce(auth_kind, '') AS auth, coalesce(left(postgresql_query, 2000), '') AS statement,
+		array_to_string(postgresql_params[1:20], ', ') AS params, postgresql_rows AS rows, request_bytes, response_bytes, coalesce(list_filter(headers, h -> h.kind = 'request' AND lower(h.name) = 'authorization')[1].value, '') AS header,
+		coalesce(left(query_string, 2000), '') AS query, coalesce(redis_command, '') AS command, coalesce(method || ' ', '') || coalesce(left(path, 1000), host, '') AS path FROM %s WHERE %s %s ORDER BY ts_ns, bundle, call_no LIMIT %d`,
+		callColumns(), bundleOf(a.c, ""), user, source(a.c), a.w.where, strings.ReplaceAll(after.sql("AND "), "bundle", bundleName(a.c)), a.w.limit+1)
+	rows, more, err := readRows[row](a.ctx, a.c, a.w.limit, sql, a.w.args...)
+	if err != nil {
+		return err
+	}
+	policy := redact.Default()
+	for i := range rows {
+		r := &rows[i]
+		r.Summary = clip(r.Summary, 120)
+		switch {
+		case r.Statement != "":
+			r.What, r.Summary = clip(oneLine(policy.SQL(r.Statement)), 400), r.Protocol
+			r.Params = clip(strings.Join(policy.Params(r.Statement, strings.Split(r.Params, ", ")), ", "), 200)
+		case r.Command != "":
+			r.What = masked("command", r.Command, 300)
+		case r.Query != "":
+			r.What = clip(r.Path+"?"+policy.Query(r.Query), 400)
+		default:
+			r.What = clip(r.Path, 400)
+		}
+		if r.User == "" {
+			r.User = userOf(r.Header)
+		}
+		if a.pii != nil {
+			r.PII = a.pii.of(rowKey{r.Bundle, r.No})
+		}
+		a.out.Calls = append(a.out.Calls, r.AccessCall)
+	}
+	kept := a.out.Calls
+	if a.in.Limit == 0 {
+		kept, _ = within(kept, defaultBytes/2)
+	}
+	a.out.Calls = kept
+	if more || len(kept) < len(rows) {
+		last := rows[len(kept)-1]
+		a.out.Next, a.out.Truncated = position{last.Ns, last.Bundle, last.No}.String(), true
+	}
+	return nil
+}
+
+// bundleName is the column bundle, or what stands for it in a case of one.
+func bundleName(c *forensics.Case) string {
+	if c.Several() {
+		return "bundle"
+	}
+	return "0"
+}
+
+// userOf is whom an Authorization header names: the user of Basic, the subject of a JWT.
+func userOf(header string) string {
+	scheme, value, ok := strings.Cut(header, " ")
+	if !ok || len(value) > 8<<10 {
+		return ""
+	}
+	switch strings.ToLower(scheme) {
+	case "basic":
+		text, err := base64.StdEncoding.DecodeString(strings.TrimSpace(value))
+		if err != nil {
+			return ""
+		}
+		name, _, _ := strings.Cut(string(text), ":")
+		return clip(strings.ToValidUTF8(name, "?"), 100)
+	case "bearer":
+		parts := strings.Split(value, ".")
+		if len(parts) != 3 {
+			return ""
+		}
+		text, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(parts[1], "="))
+		if err != nil {
+			return ""
+		}
+		var claims struct {
+			Sub   string `json:"sub"`
+			Email string `json:"email"`
+			Name  string `json:"preferred_username"`
+			App   string `json:"client_id"`
+		}
+		if json.Unmarshal(text, &claims) != nil {
+			return ""
+		}
+		for _, s := range []string{claims.Sub, claims.Name, claims.Email, claims.App} {
+			if s != "" {
+				return clip(s, 100) + " (as the token says)"
+			}
+		}
+	}
+	return ""
+}
+
+// sorted gives a set's members in order.
+func sorted(set map[string]bool) []string {
+	out := make([]string, 0, len(set))
+	for s := range set {
+		out = append(out, s)
+	}
+	slices.Sort(out)
+	return out
+}
