@@ -326,7 +326,7 @@ func blockingIn(seeds []*step, children map[*step][]*step) []Blocking {
 			order = append(order, name)
 		}
 		alone, sequence, saves := waits(s, children[s])
-		one.took, one.saves, one.sequence = append(one.took, ms(s.end-s.Start)), append(one.saves, ms(saves)), append(one.sequence, sequence)
+		one.took, one.saves, one.sequence = append(one.took, millis(s.end-s.Start)), append(one.saves, millis(saves)), append(one.sequence, sequence)
 		one.share = append(one.share, float64(alone)/float64(max(1, s.end-s.Start)))
 		if len(one.ids) < 3 {
 			one.ids = append(one.ids, s.ID)

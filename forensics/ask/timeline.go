@@ -300,7 +300,7 @@ func (t *timelineOf) calls() error {
 		list_transform(arg_min(call_id, (ts_ns, call_id), 3), x -> lower(hex(x))) AS call_ids FROM (SELECT CASE WHEN %[1]s THEN 'out' ELSE 'in' END AS direction, CASE WHEN %[1]s THEN %[2]s ELSE %[3]s END AS peer,
 			CASE WHEN %[1]s THEN dst_external ELSE src_external END AS external, protocol, %[4]s AS endpoint, coalesce(status_code::VARCHAR || CASE WHEN status_text IS NULL THEN '' ELSE ' ' || status_text END, status_text, error, '') AS status,
 			failed, error, elapsed_us, request_bytes, response_bytes, ts_ns, call_id FROM %[5]s WHERE %[6]s AND (%[1]s OR %[7]s))
-		GROUP BY ALL ORDER BY protocol = 'dns', calls DESC, first, direction, peer, endpoint, status`, made, who("dst_"), who("src_"), namedEndpoint, source(t.c), w.where, in)
+		GROUP BY ALL ORDER BY bool_or(protocol = 'dns'), calls DESC, first, direction, peer, endpoint, status`, made, who("dst_"), who("src_"), namedEndpoint, source(t.c), w.where, in)
 	list, more, err := readRows[Activity](t.ctx, t.c, maxRows, activity+fmt.Sprintf(" LIMIT %d", maxRows+1), w.args...)
 	if err != nil {
 		return err

@@ -104,7 +104,7 @@ func withoutSearches(list []*step, children map[*step][]*step) []*step {
 // chain writes one chain.
 func (t *Trace) chain(list []*step, children map[*step][]*step, most int, text map[rowKey]string) Chain {
 	root := list[0]
-	out := Chain{Time: stamp(root.Start), ElapsedMs: ms(root.end - root.Start), Calls: len(list), Steps: []TraceStep{}}
+	out := Chain{Time: stamp(root.Start), ElapsedMs: millis(root.end - root.Start), Calls: len(list), Steps: []TraceStep{}}
 	number := map[*step]int{}
 	for i, s := range list {
 		number[s] = i + 1
@@ -112,7 +112,7 @@ func (t *Trace) chain(list []*step, children map[*step][]*step, most int, text m
 			t.Truncated = true
 			continue
 		}
-		row := TraceStep{Call: s.call(), Step: i + 1, AtMs: ms(s.Start - root.Start), SelfMs: ms(selfTime(s, children[s])), Asked: s.hit, Said: text[s.key()]}
+		row := TraceStep{Call: s.call(), Step: i + 1, AtMs: millis(s.Start - root.Start), SelfMs: millis(selfTime(s, children[s])), Asked: s.hit, Said: text[s.key()]}
 		if i > 0 && s.link != nil {
 			row.Parent, row.Confidence, row.Sure, row.How = number[s.link.parent], s.link.confidence, sure(s.link.confidence), s.link.how
 		}
@@ -171,8 +171,8 @@ func orElse(s, other string) string {
 	return s
 }
 
-// ms writes nanoseconds as milliseconds with three digits.
-func ms(ns int64) float64 { return math.Round(float64(ns)/1e3) / 1e3 }
+// millis writes nanoseconds as milliseconds with three digits.
+func millis(ns int64) float64 { return math.Round(float64(ns)/1e3) / 1e3 }
 
 // endpointOf is what a call asked for, without what differs from call to call.
 func endpointOf(s *step) string {
@@ -250,7 +250,7 @@ func (o originOf) tell(text map[rowKey]string) Origin {
 			way = append(way, p.dst.Who)
 		}
 	}
-	return Origin{Src: s.src.Who, Dst: s.dst.Who, Protocol: s.Protocol, Endpoint: endpointOf(s), Status: s.Status, What: o.kind, ElapsedMs: ms(s.end - s.Start),
+	return Origin{Src: s.src.Who, Dst: s.dst.Who, Protocol: s.Protocol, Endpoint: endpointOf(s), Status: s.Status, What: o.kind, ElapsedMs: millis(s.end - s.Start),
 		Said: text[s.key()], Way: strings.Join(way, " → "), Confidence: o.confidence, Sure: sure(o.confidence), Packets: s.Packets, CallIDs: s.ids()}
 }
 
@@ -320,7 +320,7 @@ func (t *Trace) hops(roots []*step, children map[*step][]*step) {
 	slices.SortStableFunc(order, func(a, b *sum) int { return cmp.Compare(b.self, a.self) })
 	for _, one := range order[:min(len(order), maxHops)] {
 		h := one.hop
-		h.Calls, h.SelfMs, h.MeanMs = len(one.steps), ms(one.self), ms(one.took/int64(len(one.steps)))
+		h.Calls, h.SelfMs, h.MeanMs = len(one.steps), millis(one.self), millis(one.took/int64(len(one.steps)))
 		if whole > 0 {
 			h.Share = math.Round(float64(one.self)*1000/float64(whole)) / 1000
 		}
