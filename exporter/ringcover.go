@@ -36,7 +36,8 @@ func (r *reading) coverSegment(o *opened, in *bundle.Input) {
 		r.coverage = append(r.coverage, table.Coverage{FileID: o.id, Source: o.name, FromNs: from, ToNs: to, Kind: "hole", Reason: reason,
 			Packets: packets, Detail: detail})
 	}
-	if n := s.forbidden(); h.Policy != "" || n > 0 {
+	// A seal that counts none says that the policy met nothing.
+	if n, counted := s.forbidden(); h.Policy != "" && !counted || n > 0 {
 		row("policy", o.first, o.last, n, "recorded under the policy: "+word(cmp.Or(h.Policy, "none is named")))
 	}
 	if d := h.Derived; d != nil {
@@ -99,13 +100,13 @@ func filterText(h *ring.Header) string {
 	return strings.Join(all, "; ")
 }
 
-// forbidden is how many packets a policy kept off the disk since the segment before; 0
-// where no seal tells.
-func (s *sealed) forbidden() int64 {
+// forbidden is how many packets a policy kept off the disk since the segment before, where
+// a seal tells.
+func (s *sealed) forbidden() (n int64, counted bool) {
 	if s == nil {
-		return 0
+		return 0, false
 	}
-	return s.policy
+	return s.policy, s.counted
 }
 
 // derivedText says how the packets of a derived file were chosen.

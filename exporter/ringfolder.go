@@ -72,6 +72,7 @@ type sealed struct {
 	file            int32  // input that it is, -1 for none
 	filtered, drops int64  // since the segment before; without what policy forbids
 	policy          int64  // that
+	counted         bool   // it has counters
 	reasons         string // of the drops
 }
 
@@ -346,7 +347,7 @@ func (s *sealed) count(c, before *ring.Counters) {
 		was = *before
 	}
 	s.filtered, s.drops = since(c.Filtered-min(c.Policy, c.Filtered), was.Filtered-min(was.Policy, was.Filtered)), since(c.Dropped, was.Dropped)
-	s.policy = since(c.Policy, was.Policy)
+	s.policy, s.counted = since(c.Policy, was.Policy), true
 	old := map[string]uint64{}
 	for _, d := range was.Drops[:min(len(was.Drops), 16)] {
 		old[d.Reason] = d.Packets
