@@ -1,0 +1,133 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"k8s.io/client-go/rest"
+
+	"github.com/pcapsule/pcapsule/recorder"
+	"github.com/pcapsule/pcapsule/recorder/policy"
+	"github.com/pcapsule/pcapsule/recorder/ring"
+)
+
+// TestPolicyByNamesOfTheAPI: a pod that must not be recorded is not, one that the API tells
+// of late is from then on, and its namespace is kept for a time of its own.
+func TestPolicyByNamesOfTheAPI(t *testing.T) {
+	root := groupRoot()
+	if root == "" {
+		t.Skip("needs CAP_BPF and control groups of version 2")
+	}
+	scope := filepath.Join(root, fmt.Sprintf("pcapsule-policy-%d", os.Getpid()))
+	if err := os.Mkdir(scope, 0o755); err != nil {
+		t.Skip("needs CAP_BPF and a writable control group: ", err)
+	}
+	t.Cleanup(func() {
+		for range 4 { // the deepest first
+			_ = filepath.WalkDir(scope, func(path string, d fs.DirEntry, _ error) error {
+				if d != nil && d.IsDir() {
+					_ = os.Remove(path)
+				}
+				return nil
+			})
+		}
+	})
+	api := serveAPI(t)
+	defer api.stop()
+	known, knownGroup := podOf(1, "known")
+	late, lateGroup := podOf(2, "late")
+	api.add(known)
+	p := &policy.Policy{}
+	if err := errors.Join(p.AddNever("workload=shop/kno*"), p.AddAge("shop:1h")); err != nil {
+		t.Fatal(err)
+	}
+	var mu sync.Mutex
+	var last recorder.Stats
+	until := func(what string, is func(recorder.Stats) bool) {
+		t.Helper()
+		for range 3000 {
+			mu.Lock()
+			s := last
+			mu.Unlock()
+			if is(s) {
+				return
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		t.Fatalf("%s: not in 30 s; %+v", what, last.Counters)
+	}
+	dir := t.TempDir()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	started := make(chan struct{})
+	o := Options{Cluster: &rest.Config{Host: api.URL}, Labels: strings.Split(DefaultLabels, ",")}
+	o.Record = recorder.Options{Node: "node-a", Cgroup: scope, Ring: &ring.Options{Dir: dir}, Program: "test", Every: 20 * time.Millisecond, Policy: p, NoNames: true,
+		OnStart: func(recorder.Started) { close(started) },
+		OnStats: func(s recorder.Stats) { mu.Lock(); last = s; mu.Unlock() }}
+	ended := make(chan error, 1)
+	go func() {
+		_, err := Run(ctx, o)
+		ended <- err
+	}()
+	select {
+	case <-started:
+	case err := <-ended:
+		var right *recorder.PrivilegeError
+		if errors.As(err, &right) || errors.Is(err, recorder.ErrCgroup) {
+			t.Skip("needs CAP_BPF: ", err)
+		}
+		t.Fatal(err)
+	}
+	runPod(t, filepath.Join(scope, knownGroup))
+	runPod(t, filepath.Join(scope, lateGroup))
+	until("both pods sent", func(s recorder.Stats) bool { return s.Policy >= 10 })
+	api.add(late)
+	// Only its own packets show that the API's word has arrived.
+	sent := uint64(0)
+	for range 1000 {
+		mu.Lock()
+		got, before := last.Delivered > 0, last.Seen
+		mu.Unlock()
+		if got {
+			break
+		}
+		runPod(t, filepath.Join(scope, lateGroup))
+		sent += 5
+		until("the late pod sent", func(s recorder.Stats) bool { return s.Seen >= before+5 })
+	}
+	runPod(t, filepath.Join(scope, knownGroup))
+	until("the known pod sent again", func(s recorder.Stats) bool { return s.Policy >= 15 })
+	cancel()
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	packets, lines, events := readBack(t, dir)
+	if packets["node-a/shop/late"] < 5 || len(packets) != 1 {
+		t.Errorf("packets %v, want those of the late pod only, of %d", packets, sent)
+	}
+	for what, text := range map[string]string{"owners": lines, "events": events} {
+		if strings.Contains(text, string(known.UID)) || strings.Contains(text, `"known"`) {
+			t.Errorf("the %s file names who must not be recorded: %s", what, text)
+		}
+	}
+	segments, err := ring.Segments(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range segments {
+		if s.ID.Series != "sockets_1h" {
+			t.Errorf("segment %s, want one that is kept for an hour", s.ID)
+		}
+	}
+	if len(segments) == 0 {
+		t.Error("no segment")
+	}
+}
