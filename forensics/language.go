@@ -23,6 +23,11 @@ func (c *Case) CallNumber(bundle int, callNo int64) int64 {
 
 // compile checks KFL against the columns that the tables have in this case.
 func (c *Case) compile(src string, macros map[string]string) (*kfl.Query, error) {
+	return kfl.Compile(src, c.Language(macros))
+}
+
+// Language is what KFL is compiled for in this case, with macros beside the case's own.
+func (c *Case) Language(macros map[string]string) kfl.Env {
 	_, now, _ := c.Window()
 	env := kfl.Env{Now: now, Tables: map[string]map[string]string{}}
 	if env.Macros = c.options.Macros; len(macros) > 0 {
@@ -37,7 +42,7 @@ func (c *Case) compile(src string, macros map[string]string) (*kfl.Query, error)
 		env.Tables[name], env.Tables[name+"_raw"] = columnTypes(v.columns), columnTypes(v.raw)
 	}
 	env.Columns = env.Tables["calls"]
-	return kfl.Compile(src, env)
+	return env
 }
 
 func columnTypes(list []duck.Column) map[string]string {

@@ -118,6 +118,7 @@ func (e *env) commands() []*cobra.Command {
 		e.cmdCheck(),
 		e.cmdQuery(),
 		e.cmdSQL(),
+		e.cmdKFL(),
 		e.cmdShow(),
 		e.cmdFollow(),
 		e.cmdPackets(),

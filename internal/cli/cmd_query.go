@@ -25,6 +25,8 @@ type queryFlags struct {
 	groupBy  []string
 	count    bool
 	table    string
+	macros   string
+	explain  bool
 	deadline time.Duration
 }
 
@@ -50,6 +52,10 @@ is the condition, "" asks for all calls. Several bundles are asked as one.`,
 		ValidArgsFunction: completeBundles,
 		RunE: func(c *cobra.Command, args []string) error {
 			q := forensics.Query{KFL: args[len(args)-1], Table: f.table, Columns: f.columns, Order: f.order, GroupBy: f.groupBy, Count: f.count}
+			var err error
+			if q.Macros, err = e.macros(f.macros); err != nil {
+				return err
+			}
 			return e.runQuery(c, args[:len(args)-1], q, &f)
 		},
 	}
@@ -59,6 +65,8 @@ is the condition, "" asks for all calls. Several bundles are asked as one.`,
 	c.Flags().StringVar(&f.order, "order", "", `order, such as "elapsed_us desc"; else by time`)
 	c.Flags().StringSliceVar(&f.groupBy, "group-by", nil, "count calls by these columns")
 	c.Flags().BoolVar(&f.count, "count", false, "print the number of calls only")
+	c.Flags().StringVar(&f.macros, "macros", "", "file of macros; else pcapsule/macros.kfl in the configuration folder")
+	c.Flags().BoolVar(&f.explain, "explain", false, "show the SQL with its arguments instead of asking it")
 	c.Flags().StringVar(&f.table, "table", "calls", "rows of this table: calls, flows or connections that the condition holds for")
 	return c
 }
@@ -108,6 +116,9 @@ func (e *env) runQuery(c *cobra.Command, paths []string, q forensics.Query, f *q
 		return err
 	}
 	q.Limit, q.Deadline = f.limit, f.deadline
+	if f.explain {
+		return e.explainQuery(cs, q, f.format == "json")
+	}
 	if calls != nil {
 		return e.eachCall(c.Context(), cs, q, calls)
 	}
@@ -140,6 +151,22 @@ func (e *env) runQuery(c *cobra.Command, paths []string, q forensics.Query, f *q
 		e.afterTable(res, shown, f.limit == 0)
 	}
 	return nil
+}
+
+// explainQuery says how a question would be asked.
+func (e *env) explainQuery(cs *forensics.Case, q forensics.Query, asJSON bool) error {
+	if !asJSON && q.Table == "calls" && len(q.Columns)+len(q.GroupBy) == 0 && !q.Count {
+		q.Columns = peopleColumns
+	}
+	x, err := cs.Explain(q)
+	if err != nil {
+		return e.asked(err)
+	}
+	if asJSON {
+		return e.printJSON(x)
+	}
+	_, err = fmt.Fprint(e.out, x.Text)
+	return err
 }
 
 // check refuses flags that do not fit, before a bundle is opened.

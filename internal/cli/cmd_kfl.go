@@ -1,0 +1,372 @@
+package cli
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/kfl"
+)
+
+func (e *env) cmdKFL() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "kfl",
+		Short: "Check, format, explain and complete KFL, for people and editors",
+		Long: `KFL is the language of conditions on calls; docs/kfl.md has it. These commands need no bundle.
+A condition of - is read from standard input. Macros come from --macros FILE, else from
+pcapsule/macros.kfl in the configuration folder ($XDG_CONFIG_HOME or ~/.config).`,
+		Example: `  pcapsule kfl check 'http && stats_code >= 500'
+  pcapsule kfl fmt 'http and response.status==503'
+  pcapsule kfl complete 'http && sta' --json`,
+		RunE: func(c *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usagef("no command %q of kfl: want check, fmt, explain, complete or fields", args[0])
+			}
+			return c.Help()
+		},
+		Args: cobra.ArbitraryArgs,
+	}
+	for _, sub := range []*cobra.Command{e.cmdKFLCheck(), e.cmdKFLFmt(), e.cmdKFLExplain(), e.cmdKFLComplete(), e.cmdKFLFields()} {
+		sub.Args = wanted(sub.Args)
+		run := sub.RunE
+		sub.RunE = func(c *cobra.Command, args []string) error {
+			e.running = true
+			return e.asked(run(c, args))
+		}
+		c.AddCommand(sub)
+	}
+	return c
+}
+
+// kflFlags are what the commands of kfl share.
+type kflFlags struct {
+	macros string
+	bundle []string
+	asJSON bool
+}
+
+func (f *kflFlags) flags(c *cobra.Command, what string) {
+	c.Flags().StringVar(&f.macros, "macros", "", "file of macros; else pcapsule/macros.kfl in the configuration folder")
+	c.Flags().StringSliceVar(&f.bundle, "bundle", nil, "bundle whose columns are meant, instead of those that this release knows")
+	c.Flags().BoolVar(&f.asJSON, "json", false, what)
+}
+
+// source is the condition of an argument, or of standard input.
+func (e *env) source(arg string) (string, error) {
+	if arg != "-" {
+		return arg, nil
+	}
+	const most = 1 << 20 // a longer one is refused by its length in any case
+	data, err := io.ReadAll(io.LimitReader(e.in, most))
+	if err != nil {
+		return "", fmt.Errorf("reading standard input: %w", err)
+	}
+	return strings.TrimSuffix(string(data), "\n"), nil
+}
+
+// macros reads a file of macros; with no path the one of the configuration folder, if it
+// is there.
+func (e *env) macros(path string) (map[string]string, error) {
+	given := path != ""
+	if !given {
+		dir, err := os.UserConfigDir()
+		if err != nil {
+			return nil, nil // a machine without a home has no macros of its own
+		}
+		path = filepath.Join(dir, "pcapsule", "macros.kfl")
+	}
+	f, err := os.Open(path)
+	if !given && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission)) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("opening macros: %w", err)
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, 2<<20))
+	if err != nil {
+		return nil, fmt.Errorf("reading macros: %w", err)
+	}
+	list, err := kfl.ParseMacros(string(data))
+	var fault *kfl.Error
+	if errors.As(err, &fault) {
+		return nil, codedError{fmt.Errorf("macros of %s: %s", path, fault.Pretty()), exitSyntax, "each line is name := condition; docs/kfl.md has the language"}
+	}
+	return list, err
+}
+
+// language is what KFL is compiled for: this release, or a bundle.
+func (e *env) language(c *cobra.Command, f *kflFlags) (kfl.Env, *forensics.Case, error) {
+	macros, err := e.macros(f.macros)
+	if err != nil {
+		return kfl.Env{}, nil, err
+	}
+	if len(f.bundle) == 0 {
+		return kfl.Env{Macros: macros}, nil, nil
+	}
+	cs, err := e.openCase(c.Context(), f.bundle)
+	if err != nil {
+		return kfl.Env{}, nil, err
+	}
+	return cs.Language(macros), cs, nil
+}
+
+func (e *env) cmdKFLCheck() *cobra.Command {
+	var f kflFlags
+	c := &cobra.Command{
+		Use:   "check [KFL]",
+		Short: "Say whether KFL is right, else where it is not and what may be meant",
+		Long:  "Check a condition, and every macro. Without a condition only the macros are checked.",
+		Args:  cobra.MaximumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			lang, cs, err := e.language(c, &f)
+			if err != nil {
+				return err
+			}
+			if cs != nil {
+				defer cs.Close()
+			}
+			return e.runKFLCheck(args, lang, f.asJSON)
+		},
+	}
+	f.flags(c, "print JSON: ok, notes, and the errors with their places")
+	return c
+}
+
+// checked is what kfl check --json prints.
+type checked struct {
+	OK     bool       `json:"ok"`
+	Notes  []string   `json:"notes"`
+	Errors []kflError `json:"errors"`
+}
+
+type kflError struct {
+	Offset  int    `json:"offset"` // bytes
+	Line    int    `json:"line"`
+	Column  int    `json:"column"` // characters
+	Length  int    `json:"length"` // bytes
+	Message string `json:"message"`
+	Hint    string `json:"hint,omitempty"`
+	Macro   string `json:"macro,omitempty"` // whose text the place is in
+	Limit   bool   `json:"limit,omitempty"`
+}
+
+func (e *env) runKFLCheck(args []string, lang kfl.Env, asJSON bool) error {
+	out := checked{Notes: []string{}, Errors: []kflError{}}
+	var faults []*kfl.Error
+	if len(args) > 0 {
+		src, err := e.source(args[0])
+		if err != nil {
+			return err
+		}
+		q, err := kfl.Compile(src, lang)
+		var fault *kfl.Error
+		if errors.As(err, &fault) {
+			faults = append(faults, fault)
+		} else {
+			out.Notes = append(out.Notes, q.Notes()...)
+		}
+	}
+	for _, fault := range kfl.CheckMacros(lang) {
+		if len(faults) == 0 || *faults[0] != *fault { // the condition may have met it too
+			faults = append(faults, fault)
+		}
+	}
+	out.OK = len(faults) == 0
+	if asJSON {
+		for _, x := range faults {
+			out.Errors = append(out.Errors, kflError{x.Offset, x.Line, x.Col, x.Len, x.Msg, x.Hint, x.Macro, x.Limit})
+		}
+		if err := e.printJSON(out); err != nil {
+			return err
+		}
+	}
+	for i, x := range faults {
+		if i == len(faults)-1 {
+			return x
+		}
+		if !asJSON {
+			fmt.Fprintln(e.err, lines(x.Pretty()))
+		}
+	}
+	if !asJSON {
+		for _, n := range out.Notes {
+			fmt.Fprintln(e.out, "note: "+n)
+		}
+		fmt.Fprintln(e.out, "ok")
+	}
+	return nil
+}
+
+func (e *env) printJSON(v any) error {
+	enc := json.NewEncoder(e.out)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
+}
+
+func (e *env) cmdKFLFmt() *cobra.Command {
+	return &cobra.Command{
+		Use:   "fmt KFL",
+		Short: "Write KFL in its one form; the meaning stays",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			src, err := e.source(args[0])
+			if err != nil {
+				return err
+			}
+			text, err := kfl.Format(src)
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintln(e.out, text)
+			return err
+		},
+	}
+}
+
+// explained is what kfl explain --json prints.
+type explained struct {
+	KFL   string   `json:"kfl"`
+	Where string   `json:"where"` // condition of SQL on the view calls
+	Args  []any    `json:"args"`
+	Reads []string `json:"reads"`
+	Notes []string `json:"notes"`
+}
+
+func (e *env) cmdKFLExplain() *cobra.Command {
+	var f kflFlags
+	c := &cobra.Command{
+		Use:   "explain KFL",
+		Short: "Show the SQL that KFL becomes, with its arguments",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			src, err := e.source(args[0])
+			if err != nil {
+				return err
+			}
+			lang, cs, err := e.language(c, &f)
+			if err != nil {
+				return err
+			}
+			if cs != nil {
+				defer cs.Close()
+			}
+			q, err := kfl.Compile(src, lang)
+			if err != nil {
+				return err
+			}
+			if !f.asJSON {
+				_, err = fmt.Fprint(e.out, q.Explain())
+				return err
+			}
+			text, err := kfl.Format(src)
+			if err != nil {
+				return err
+			}
+			x := explained{KFL: text, Args: []any{}, Reads: q.Columns(), Notes: append([]string{}, q.Notes()...)}
+			x.Where, x.Args = q.SQL()
+			if x.Args == nil {
+				x.Args = []any{}
+			}
+			return e.printJSON(x)
+		},
+	}
+	f.flags(c, "print JSON")
+	return c
+}
+
+func (e *env) cmdKFLComplete() *cobra.Command {
+	var f kflFlags
+	at := -1
+	c := &cobra.Command{
+		Use:   "complete KFL",
+		Short: "Offer what may stand at a place, for editors",
+		Long: `Offer what may stand at a place of KFL: --at is a byte offset, else the end. Each candidate is
+put between its start and end.`,
+		Example: `  pcapsule kfl complete 'http && sta' --json
+  pcapsule kfl complete 'protocol == "po'`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			src, err := e.source(args[0])
+			if err != nil {
+				return err
+			}
+			lang, cs, err := e.language(c, &f)
+			if err != nil {
+				return err
+			}
+			if cs != nil {
+				defer cs.Close()
+			}
+			if at < 0 || at > len(src) {
+				at = len(src)
+			}
+			list := kfl.CompleteIn(src, at, lang)
+			if f.asJSON {
+				if list == nil {
+					list = []kfl.Candidate{}
+				}
+				return e.printJSON(list)
+			}
+			for _, x := range list {
+				if _, err := fmt.Fprintf(e.out, "%s\t%s\t%s\n", x.Text, strings.TrimSpace(x.Kind+" "+x.Type), x.Doc); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	}
+	f.flags(c, "print JSON")
+	c.Flags().IntVar(&at, "at", -1, "byte offset; else the end")
+	return c
+}
+
+// kflField is what kfl fields --json prints of each field.
+type kflField struct {
+	Name      string   `json:"name"`
+	Type      string   `json:"type"`
+	Unit      string   `json:"unit,omitempty"`
+	Aliases   []string `json:"aliases,omitempty"`
+	Protocols []string `json:"protocols,omitempty"`
+	Is        string   `json:"is,omitempty"`
+	Doc       string   `json:"doc"`
+}
+
+func (e *env) cmdKFLFields() *cobra.Command {
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "fields [WORD]",
+		Short: "List the fields and words of KFL; with a word those that have it in their names or meaning",
+		Args:  cobra.MaximumNArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			word := strings.ToLower(strings.Join(args, ""))
+			list := []kflField{}
+			for _, f := range kfl.Fields() {
+				if all := strings.ToLower(f.Name + " " + strings.Join(f.Aliases, " ") + " " + f.Doc); !strings.Contains(all, word) {
+					continue
+				}
+				list = append(list, kflField{f.Name, f.Type, f.Unit, f.Aliases, f.Protocols, f.Source, f.Doc})
+			}
+			if asJSON {
+				return e.printJSON(list)
+			}
+			for _, f := range list {
+				if _, err := fmt.Fprintf(e.out, "%-28s %-13s %s\n", f.Name, f.Type, f.Doc); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return c
+}
