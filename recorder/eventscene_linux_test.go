@@ -7,11 +7,15 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+	"github.com/cilium/ebpf/link"
 	"github.com/parquet-go/parquet-go"
 	"golang.org/x/sys/unix"
 
@@ -42,25 +46,67 @@ func eventPart(arg string) {
 		l := must(net.Listen("tcp4", "127.0.0.1:7199"))
 		c := must(net.Dial("tcp4", l.Addr().String())).(*net.TCPConn)
 		in := must(l.Accept())
-		nft := must(exec.LookPath("nft"))
-		rules := func(text string) {
-			run := exec.Command(nft, "-f", "-")
-			run.Stdin = strings.NewReader(text)
-			if said, err := run.CombinedOutput(); err != nil {
-				must(0, fmt.Errorf("%w: %s", err, said))
-			}
+		stop := loseByNft
+		if rest == "bpf" {
+			stop = loseByBPF
 		}
-		rules("table inet lose {\nchain in {\ntype filter hook input priority 0\ntcp dport 7199 drop\n}\nchain out {\ntype filter hook output priority 0\nudp dport 7198 drop\n}\n}\n")
+		carryOn := stop()
 		must(c.Write([]byte("thrown away")))
 		u := must(net.Dial("udp4", "127.0.0.1:7198"))
 		u.Write([]byte("not even sent")) // the caller is told of it
 		time.Sleep(time.Second)          // some times the shortest pause before a segment is sent again
-		rules("delete table inet lose\n")
+		carryOn()
 		must(in.Read(make([]byte, 100))) // it came in the end
 		tellAll(os.Stdout, truth{Local: c.LocalAddr().String(), PID: os.Getpid(), Kind: "retransmit"})
 		tellAll(os.Stdout, truth{Local: u.LocalAddr().String(), PID: os.Getpid(), Kind: "unsent"})
 		c.Close()
 		in.Close()
+	}
+}
+
+// loseByNft has netfilter throw packets away until the answer is called.
+func loseByNft() (carryOn func()) {
+	nft := must(exec.LookPath("nft"))
+	rules := func(text string) {
+		run := exec.Command(nft, "-f", "-")
+		run.Stdin = strings.NewReader(text)
+		if said, err := run.CombinedOutput(); err != nil {
+			must(0, fmt.Errorf("%w: %s", err, said))
+		}
+	}
+	rules("table inet lose {\nchain in {\ntype filter hook input priority 0\ntcp dport 7199 drop\n}\nchain out {\ntype filter hook output priority 0\nudp dport 7198 drop\n}\n}\n")
+	return func() { rules("delete table inet lose\n") }
+}
+
+// loseByBPF does it with programs at the control group.
+func loseByBPF() (carryOn func()) {
+	var links []link.Link
+	for _, x := range []struct {
+		attach ebpf.AttachType
+		port   int32
+	}{{ebpf.AttachCGroupInetIngress, 7199}, {ebpf.AttachCGroupInetEgress, 7198}} {
+		p := must(ebpf.NewProgram(&ebpf.ProgramSpec{Type: ebpf.CGroupSKB, AttachType: x.attach, License: "Dual BSD/GPL", Instructions: asm.Instructions{
+			asm.Mov.Imm(asm.R2, 0),
+			asm.StoreMem(asm.RFP, -8, asm.R2, asm.DWord),
+			asm.Mov.Imm(asm.R2, 22), // the port, behind an IP header without options
+			asm.Mov.Reg(asm.R3, asm.RFP),
+			asm.Add.Imm(asm.R3, -8),
+			asm.Mov.Imm(asm.R4, 2),
+			asm.FnSkbLoadBytes.Call(),
+			asm.LoadMem(asm.R1, asm.RFP, -8, asm.Half),
+			asm.HostTo(asm.BE, asm.R1, asm.Half),
+			asm.JEq.Imm(asm.R1, x.port, "lose"),
+			asm.Mov.Imm(asm.R0, 1),
+			asm.Return(),
+			asm.Mov.Imm(asm.R0, 0).WithSymbol("lose"),
+			asm.Return(),
+		}}))
+		links = append(links, must(link.AttachCgroup(link.CgroupOptions{Path: ownCgroup(), Attach: x.attach, Program: p})))
+	}
+	return func() {
+		for _, l := range links {
+			must(0, l.Close())
+		}
 	}
 }
 
@@ -243,32 +289,45 @@ func TestEventsOfEachKind(t *testing.T) {
 	}
 }
 
-// TestRetransmitsAndDrops throws packets away with the kernel's own filter.
+// TestRetransmitsAndDrops throws packets away in two ways: by programs at the control group,
+// and by netfilter.
 func TestRetransmitsAndDrops(t *testing.T) {
-	mustLook(t, "nft")
-	s := newStage(t, "scene idle")
-	out := filepath.Join(t.TempDir(), "out.pcapng")
-	var facts []truth
-	record(t, Options{File: out, RingBuffer: 4 << 20, Filter: "host 127.0.0.1"}, func() {
-		facts = s.runTold(s.cgroup, "events lose")
-		time.Sleep(50 * time.Millisecond)
-	})
-	events, rows := readEvents(t, out), osEvents(t, out)
-	group := "/" + filepath.Base(s.cgroup)
-	if len(facts) != 2 {
-		t.Fatalf("the scene told %+v", facts)
+	for _, c := range []struct {
+		by      string
+		in, out []string // the kernel's words for it
+	}{
+		{"bpf", []string{"SOCKET_FILTER", "TCP_FILTER", "BPF_CGROUP_INGRESS"}, []string{"BPF_CGROUP_EGRESS"}},
+		{"nft", []string{"NETFILTER_DROP"}, []string{"NETFILTER_DROP"}},
+	} {
+		t.Run(c.by, func(t *testing.T) {
+			if c.by == "nft" {
+				mustLook(t, "nft")
+			}
+			s := newStage(t, "scene idle")
+			out := filepath.Join(t.TempDir(), "out.pcapng")
+			var facts []truth
+			record(t, Options{File: out, RingBuffer: 4 << 20, Filter: "host 127.0.0.1"}, func() {
+				facts = s.runTold(s.cgroup, "events lose "+c.by)
+				time.Sleep(50 * time.Millisecond)
+			})
+			events, rows := readEvents(t, out), osEvents(t, out)
+			group := "/" + filepath.Base(s.cgroup)
+			if len(facts) != 2 {
+				t.Fatalf("the scene told %+v", facts)
+			}
+			client, unsent := facts[0].Local, facts[1].Local
+			const server = "127.0.0.1:7199"
+			checkEvents(t, events, rows, "retransmit", func(e *eventLine) bool {
+				return e.Kind == "tcp_retransmit" && e.Local == client && e.Remote == server && e.Socket != "" && e.Cgroup == group
+			})
+			checkEvents(t, events, rows, "thrown away on its way in", func(e *eventLine) bool {
+				return e.Kind == "packet_drop" && slices.Contains(c.in, e.Reason) && e.Protocol == "tcp" && e.Local == server && e.Remote == client
+			})
+			checkEvents(t, events, rows, "thrown away on its way out", func(e *eventLine) bool {
+				return e.Kind == "packet_drop" && slices.Contains(c.out, e.Reason) && e.Protocol == "udp" && e.Local == unsent && e.Remote == "127.0.0.1:7198" && e.Cgroup == group && e.Socket != ""
+			})
+		})
 	}
-	client, unsent := facts[0].Local, facts[1].Local
-	const server = "127.0.0.1:7199"
-	checkEvents(t, events, rows, "retransmit", func(e *eventLine) bool {
-		return e.Kind == "tcp_retransmit" && e.Local == client && e.Remote == server && e.Socket != "" && e.Cgroup == group
-	})
-	checkEvents(t, events, rows, "thrown away on its way in", func(e *eventLine) bool {
-		return e.Kind == "packet_drop" && e.Reason == "NETFILTER_DROP" && e.Protocol == "tcp" && e.Local == server && e.Remote == client
-	})
-	checkEvents(t, events, rows, "thrown away on its way out", func(e *eventLine) bool {
-		return e.Kind == "packet_drop" && e.Reason == "NETFILTER_DROP" && e.Protocol == "udp" && e.Local == unsent && e.Remote == "127.0.0.1:7198" && e.Cgroup == group && e.Socket != ""
-	})
 }
 
 // memoryGroup is a control group that may have 32 MiB, of whichever version has the
