@@ -3,11 +3,14 @@ package recorder
 import (
 	"fmt"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 
+	"github.com/pcapsule/pcapsule/recorder/ring"
 	"github.com/pcapsule/pcapsule/recorder/workload"
 )
 
@@ -92,4 +95,37 @@ func short(stamp string) string {
 		return ""
 	}
 	return stamp[17:19]
+}
+
+// TestPeersOfTraffic records a conversation with an address that somebody knows; each file
+// of a ring that has packets of it says who it was.
+func TestPeersOfTraffic(t *testing.T) {
+	s := newStage(t, "scene idle")
+	dir := filepath.Join(t.TempDir(), "ring")
+	src := &someSource{addr: netip.MustParseAddr("10.77.0.9"), pods: []workload.Identity{
+		{Kind: "pod", Name: "db-0", Pod: "db-0", PodUID: "u9", Namespace: "shop", Node: "node-b", Services: []string{"db"}, ValidFrom: 1_772_442_000e9}}}
+	record(t, Options{Ring: &ring.Options{Dir: dir}, Cgroup: s.cgroup, RingBuffer: 4 << 20, Source: src}, func() {
+		s.run(s.cgroup, "pair 10.77.0.9")
+		s.run(s.cgroup, "pair") // of the loopback's own address nobody is asked
+	})
+	names, err := filepath.Glob(filepath.Join(dir, "*.owners.jsonl"))
+	if err != nil || len(names) != 1 {
+		t.Fatalf("%d files of owners, %v", len(names), err)
+	}
+	text, err := os.ReadFile(names[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := workload.NewOwners(1 << 20)
+	for line := range strings.Lines(string(text)) {
+		known.Add([]byte(line))
+	}
+	list := known.Addresses()
+	if len(list) != 1 || known.Stats.Malformed != 0 {
+		t.Fatalf("%d addresses of %s", len(list), text)
+	}
+	id := list[0].Comment.Identity
+	if list[0].Addr != src.addr || id.Pod != "db-0" || id.Namespace != "shop" || id.Node != "node-b" || id.PodUID != "u9" || id.ValidFrom != 1_772_442_000e9 || len(id.Services) != 1 {
+		t.Errorf("%+v", list[0])
+	}
 }

@@ -104,7 +104,12 @@ func play() {
 	case "huge":
 		huge()
 	case "pair": // both ends of a connection
-		l := must(net.Listen("tcp4", "127.0.0.1:0"))
+		if arg != "" { // at an address that is not the loopback's own
+			loopbackHas(arg)
+		} else {
+			arg = "127.0.0.1"
+		}
+		l := must(net.Listen("tcp4", arg+":0"))
 		c := must(net.Dial("tcp4", l.Addr().String()))
 		in := must(l.Accept())
 		must(c.Write([]byte("question")))

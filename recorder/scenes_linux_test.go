@@ -339,3 +339,12 @@ func huge() {
 		}
 	}
 }
+
+// loopbackHas gives the loopback one more address.
+func loopbackHas(addr string) {
+	fd := must(unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0))
+	defer unix.Close(fd)
+	req := must(unix.NewIfreq("lo:1"))
+	must(0, req.SetInet4Addr(net.ParseIP(addr).To4()))
+	must(0, unix.IoctlIfreq(fd, unix.SIOCSIFADDR, req))
+}
