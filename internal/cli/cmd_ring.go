@@ -325,7 +325,7 @@ func (e *env) cmdRingCat() *cobra.Command {
 		Short: "Write the packets of a time to one capture",
 		Long: `Write the packets of a ring, or of a time of it, to one PCAPNG file that Wireshark and tcpdump
 read. The segment being written is read up to its last whole block. Series differ in their link
-type, so one file has one of them.`,
+type, so one file has one of them, with its parts that are kept for an age of their own.`,
 		Example: `  pcapsule ring cat /var/lib/pcapsule/ring --last 10m | wireshark -k -i -
   pcapsule ring cat /var/lib/pcapsule/ring --from 2026-01-31T14:15:00Z --to 2026-01-31T14:20:00Z -o five-minutes.pcapng`,
 		Args: cobra.ExactArgs(1),
@@ -340,7 +340,7 @@ type, so one file has one of them.`,
 }
 
 // window is the time asked for.
-func (f *ringCatFlags) window(r *ring.Ring) (from, to int64, err error) {
+func (f *ringCatFlags) window(r *ring.Ring, of func(series string) bool) (from, to int64, err error) {
 	if from, err = parseTime("from", f.from); err == nil {
 		to, err = parseTime("to", f.to)
 	}
@@ -356,7 +356,7 @@ func (f *ringCatFlags) window(r *ring.Ring) (from, to int64, err error) {
 		if !r.Writing {
 			end = 0
 			for _, s := range r.Segments {
-				if s.Seal != nil && s.ID.Series == f.series {
+				if s.Seal != nil && of(s.ID.Series) {
 					end = max(end, int64(s.Seal.Last))
 				}
 			}
@@ -388,18 +388,20 @@ func (e *env) runRingCat(ctx context.Context, dir string, f *ringCatFlags) error
 	if err != nil {
 		return err
 	}
+	of := func(series string) bool { return series == f.series }
 	if f.series == "" {
-		if f.series, err = ring.OnlySeries(r.Segments); err != nil {
+		of = func(series string) bool { return ring.BaseSeries(series) == f.series }
+		if f.series, err = ring.OnlyBase(r.Segments); err != nil {
 			return codedError{fmt.Errorf("%s: %w", dir, err), exitUsage, "pcapsule ring ls lists the segments; give --series"}
 		}
 	}
-	from, to, err := f.window(r)
+	from, to, err := f.window(r, of)
 	if err != nil {
 		return err
 	}
 	var list []ring.Segment
 	for _, s := range r.Segments {
-		if s.ID.Series == f.series {
+		if of(s.ID.Series) {
 			list = append(list, s)
 		}
 	}
@@ -417,7 +419,7 @@ func (e *env) runRingCat(ctx context.Context, dir string, f *ringCatFlags) error
 		e.warn("%s in sealed segments cannot be read; pcapsule ring verify says more", counted(got.Damage, "place", "places"))
 	}
 	for _, h := range r.Holes {
-		if int64(h.To) >= from && int64(h.From) <= to && (h.Series == "" || h.Series == f.series) {
+		if int64(h.To) >= from && int64(h.From) <= to && (h.Series == "" || of(h.Series)) {
 			e.warn("not in it: %s", ringHole(h))
 		}
 	}

@@ -32,6 +32,24 @@ func SeriesAge(series string) time.Duration {
 	return age
 }
 
+// BaseSeries is the name of a series without the age that it is named for.
+func BaseSeries(series string) string {
+	if SeriesAge(series) > 0 {
+		series, _, _ = strings.Cut(series, "_")
+	}
+	return series
+}
+
+// OnlyBase is OnlySeries where parts that are kept for an age of their own do not count
+// apart.
+func OnlyBase(list []Segment) (string, error) {
+	base := make([]Segment, len(list))
+	for i, s := range list {
+		base[i].ID.Series = BaseSeries(s.ID.Series)
+	}
+	return OnlySeries(base)
+}
+
 // maxAge is the series' own age, else that of the ring.
 func (w *Writer) maxAge(series string) time.Duration {
 	if age := SeriesAge(series); age > 0 {

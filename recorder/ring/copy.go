@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 )
@@ -21,44 +22,161 @@ type Copied struct {
 }
 
 // Copy writes the packets of segments from from to to, both in it, to one PCAPNG, with
-// each interface described once. The segments must be of one series. One that is still
-// written is read up to its last whole block. It does not flush w.
+// each interface described once. The segments must be of one series, or of one that has
+// parts which are kept for an age of their own; of several the packets come in the order of
+// time. A segment that is still written is read up to its last whole block. Copy does not
+// flush w.
 func Copy(ctx context.Context, w *pcapng.Writer, list []Segment, from, to int64) (Copied, error) {
-	return CopyWhere(ctx, w, list, from, to, nil)
-}
-
-// CopyWhere is Copy of the packets that keep keeps; nil keeps all.
-func CopyWhere(ctx context.Context, w *pcapng.Writer, list []Segment, from, to int64, keep func(*pcapng.Packet, *pcapng.Interface) bool) (Copied, error) {
-	c := &copier{w: w, ids: map[string]int32{}, from: from, to: to, keep: keep}
+	c := &copier{ctx: ctx, w: w, ids: map[string]int32{}, from: from, to: to}
+	var series []*copySeries
 	for _, s := range list {
-		if err := ctx.Err(); err != nil {
-			return c.Copied, context.Cause(ctx)
-		}
-		if s.ID.Series != list[0].ID.Series {
+		if BaseSeries(s.ID.Series) != BaseSeries(list[0].ID.Series) {
 			return c.Copied, fmt.Errorf("copying %s after segments of series %s: want one series", s.ID, list[0].ID.Series)
 		}
 		if s.Seal != nil && (int64(s.Seal.Last) < from || int64(s.Seal.First) > to) {
 			continue
 		}
-		err := fs.ErrNotExist
-		if !s.Missing {
-			err = c.segment(ctx, s)
+		at := slices.IndexFunc(series, func(x *copySeries) bool { return x.name == s.ID.Series })
+		if at < 0 {
+			at = len(series)
+			series = append(series, &copySeries{c: c, name: s.ID.Series})
 		}
-		if errors.Is(err, fs.ErrNotExist) {
-			c.Missing = append(c.Missing, s.ID.Segment())
-		} else if err != nil {
-			return c.Copied, fmt.Errorf("copying segment %s: %w", s.ID, err)
-		}
+		series[at].list = append(series[at].list, s)
 	}
-	return c.Copied, nil
+	err := c.merge(series)
+	for _, x := range series {
+		err = errors.Join(err, x.close())
+	}
+	return c.Copied, err
 }
 
 type copier struct {
 	Copied
+	ctx      context.Context
 	w        *pcapng.Writer
 	ids      map[string]int32 // by what an interface says
 	from, to int64
-	keep     func(*pcapng.Packet, *pcapng.Interface) bool
+}
+
+// merge takes the oldest of the series' next packets until there is none.
+func (c *copier) merge(series []*copySeries) error {
+	for _, x := range series {
+		if err := x.advance(); err != nil {
+			return err
+		}
+	}
+	for {
+		var first *copySeries
+		for _, x := range series {
+			if x.p != nil && (first == nil || x.p.Time < first.p.Time) {
+				first = x
+			}
+		}
+		if first == nil {
+			return nil
+		}
+		if err := c.packet(first.p, &first.b.Interfaces[first.p.Interface], first.out); err != nil {
+			return fmt.Errorf("copying segment %s: %w", first.seg.ID, err)
+		}
+		first.took = true
+		if err := first.advance(); err != nil {
+			return err
+		}
+	}
+}
+
+// copySeries reads the segments of one series one after the other.
+type copySeries struct {
+	c    *copier
+	name string
+	list []Segment // to come
+	seg  Segment
+	in   io.ReadCloser
+	r    *pcapng.Reader
+	b    pcapng.Batch
+	next int
+	p    *pcapng.Packet // the next one in the time; nil at the end
+	out  []int32        // number in the output, by that in the segment; -1 not yet
+	took bool           // a packet of the segment was
+}
+
+// advance finds the next packet.
+func (x *copySeries) advance() error {
+	for {
+		for ; x.next < len(x.b.Packets); x.next++ {
+			p := &x.b.Packets[x.next]
+			if p.Time < x.c.from || p.Time > x.c.to {
+				continue
+			}
+			for len(x.out) < len(x.b.Interfaces) {
+				x.out = append(x.out, -1)
+			}
+			x.p = p
+			x.next++
+			return nil
+		}
+		x.p, x.next, x.b.Packets = nil, 0, x.b.Packets[:0]
+		if x.c.ctx.Err() != nil {
+			return context.Cause(x.c.ctx)
+		}
+		if x.r != nil {
+			err := x.r.Next(&x.b)
+			if err == nil {
+				continue
+			}
+			x.b.Packets = x.b.Packets[:0]
+			if err != io.EOF {
+				return fmt.Errorf("copying segment %s: %w", x.seg.ID, err)
+			}
+		}
+		if err := x.close(); err != nil {
+			return err
+		}
+		if len(x.list) == 0 {
+			return nil
+		}
+		x.seg, x.list = x.list[0], x.list[1:]
+		if err := x.open(); err != nil {
+			return fmt.Errorf("copying segment %s: %w", x.seg.ID, err)
+		}
+	}
+}
+
+func (x *copySeries) open() error {
+	err := fs.ErrNotExist
+	if !x.seg.Missing {
+		x.in, err = x.seg.Reader()
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		x.in = nil
+		x.c.Missing = append(x.c.Missing, x.seg.ID.Segment())
+		return nil
+	}
+	if err != nil {
+		x.in = nil
+		return err
+	}
+	x.r, err = pcapng.NewReader(x.in, pcapng.Options{})
+	if errors.Is(err, pcapng.ErrTooShort) && x.seg.Open {
+		x.r, err = nil, nil // not even its header yet
+	}
+	return err
+}
+
+// close ends the reading of a segment.
+func (x *copySeries) close() error {
+	if x.r != nil {
+		x.c.Damage += x.r.DamageTotal().Places
+	}
+	if x.took {
+		x.c.Segments++
+	}
+	in := x.in
+	x.r, x.in, x.out, x.took = nil, nil, nil, false
+	if in == nil {
+		return nil
+	}
+	return in.Close()
 }
 
 // Reader opens the segment. One that is being written ends at its last whole block.
@@ -78,53 +196,6 @@ func (s Segment) Reader() (io.ReadCloser, error) {
 		io.Reader
 		io.Closer
 	}{&tail{f: f}, f}, nil
-}
-
-func (c *copier) segment(ctx context.Context, s Segment) error {
-	in, err := s.Reader()
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	r, err := pcapng.NewReader(in, pcapng.Options{})
-	if errors.Is(err, pcapng.ErrTooShort) && s.Open {
-		return nil // not even its header yet
-	}
-	if err != nil {
-		return err
-	}
-	var out []int32 // number in the output, by that in the segment; -1 not yet
-	var b pcapng.Batch
-	before := c.Packets
-	for {
-		if err := ctx.Err(); err != nil {
-			return context.Cause(ctx)
-		}
-		err := r.Next(&b)
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			return err
-		}
-		for i := range b.Packets {
-			p := &b.Packets[i]
-			if p.Time < c.from || p.Time > c.to || c.keep != nil && !c.keep(p, &b.Interfaces[p.Interface]) {
-				continue
-			}
-			for len(out) < len(b.Interfaces) {
-				out = append(out, -1)
-			}
-			if err := c.packet(p, &b.Interfaces[p.Interface], out); err != nil {
-				return err
-			}
-		}
-	}
-	if c.Packets > before {
-		c.Segments++
-	}
-	c.Damage += r.DamageTotal().Places
-	return nil
 }
 
 func (c *copier) packet(p *pcapng.Packet, i *pcapng.Interface, out []int32) error {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 )
@@ -78,5 +79,49 @@ func TestCopyGivesOneCapture(t *testing.T) {
 	finish(t, w)
 	if _, err := Copy(context.Background(), nil, []Segment{list[1], {ID: ID{Series: "other"}}}, 1<<62, 0); err == nil {
 		t.Error("two series in one capture")
+	}
+}
+
+// TestCopyJoinsPartsOfASeries: what is kept for another time stands where it belongs.
+func TestCopyJoinsPartsOfASeries(t *testing.T) {
+	dir := t.TempDir()
+	w := create(t, Options{Dir: dir})
+	var parts []*Series
+	var ids []InterfaceID
+	for _, name := range []string{"sockets", "sockets_1h", "sockets_30m"} {
+		s, err := w.Series(SeriesOptions{Name: name, LinkType: 276})
+		must(t, err)
+		parts, ids = append(parts, s), append(ids, declare(t, s, "of "+name))
+	}
+	start := time.Now().UnixNano() // retention looks at it
+	for i := range int64(60) {
+		k := (i*7 + i/5) % 3 // unevenly
+		must(t, parts[k].Append(&Packet{Interface: ids[k], Time: start + i, Prefix: sll2, Data: udp(60), OrigLen: 80}))
+		if i%20 == 19 {
+			must(t, w.Seal(context.Background()))
+		}
+	}
+	finish(t, w)
+	list, err := Segments(dir)
+	must(t, err)
+	if base, err := OnlyBase(list); err != nil || base != "sockets" {
+		t.Errorf("series %q, %v", base, err)
+	}
+	if _, err := OnlySeries(list); err == nil {
+		t.Error("one series of several")
+	}
+	got, file := copyTo(t, list, 0, 1<<62)
+	next := start
+	readAll(t, file.Path, func(i pcapng.Interface, p *pcapng.Packet) {
+		if p.Time != next {
+			t.Fatalf("packet of %d, want %d", p.Time-start, next-start)
+		}
+		next++
+	})
+	if got.Packets != 60 || next != start+60 || got.Segments != len(list) {
+		t.Errorf("%+v of %d segments", got, len(list))
+	}
+	if got, _ := copyTo(t, list, start+10, start+19); got.Packets != 10 {
+		t.Errorf("%+v", got)
 	}
 }
