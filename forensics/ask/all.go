@@ -13,6 +13,7 @@ func All() []Question {
 		latency(),
 		comparePeriods(),
 		findPatterns(),
+		capacity(),
 		findFailures(),
 		traceRequest(),
 		searchContent(),

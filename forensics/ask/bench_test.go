@@ -10,7 +10,18 @@ import (
 )
 
 // benchInputs are inputs that cost more than a question's default.
-var benchInputs = map[string][]string{}
+var benchInputs = map[string][]string{
+	"get_service_map":  {`{"group_by":"pod","limit":200}`, `{"from_namespace":"edge"}`},
+	"get_dependencies": {`{"service":"redis-cache"}`, `{"service":"redis-cache","blast_radius":true}`},
+	"list_external":    {`{"allow":["*.partner1-example.com","203.0.113.10"]}`},
+	"get_latency": {`{"by":"service"}`, `{"min_ms":500}`, `{"parts":["queries"]}`, `{"parts":["size"]}`, `{"parts":["replicas"]}`,
+		`{"parts":["series"]}`},
+	"compare_periods": {`{"from":"1h","shift":"2h"}`},
+	"find_patterns": {`{"kinds":["retries"]}`, `{"kinds":["churn"]}`, `{"kinds":["pool"]}`, `{"kinds":["keep_alive"]}`, `{"kinds":["n_plus_one"]}`,
+		`{"kinds":["blocking"]}`, `{"kinds":["repeated"]}`, `{"kinds":["caching"]}`, `{"kinds":["duplicates"]}`, `{"kinds":["correlation"]}`,
+		`{"kinds":["content_type"]}`, `{"kinds":["drift"]}`},
+	"get_capacity": {`{"by":"service"}`},
+}
 
 // BenchmarkQuestions asks every question of a large case, made as scripts/bench/calls
 // says, that PCAPSULE_BENCH_CASE names.

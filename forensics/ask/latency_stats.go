@@ -62,3 +62,23 @@ func nonzero(x, tiny float64) float64 {
 
 // normalTail is the chance of a standard normal number being as far from 0 as z.
 func normalTail(z float64) float64 { return math.Erfc(math.Abs(z) / math.Sqrt2) }
+
+// byCount gives the places of numbers, the smallest number first.
+func byCount(list []int64) []int {
+	out := make([]int, len(list))
+	for i := range out {
+		out[i] = i
+	}
+	slices.SortStableFunc(out, func(a, b int) int { return cmp.Compare(list[a], list[b]) })
+	return out
+}
+
+// middleOf is the lower median.
+func middleOf(list []float64) float64 {
+	if len(list) == 0 {
+		return 0
+	}
+	list = slices.Clone(list)
+	slices.Sort(list)
+	return list[(len(list)-1)/2]
+}

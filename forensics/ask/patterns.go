@@ -1,0 +1,175 @@
+package ask
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/pcapsule/pcapsule/forensics"
+)
+
+// patternsEach is how many findings of a kind an answer lists where no limit was given.
+const patternsEach = 5
+
+// PatternsIn asks how services talk.
+type PatternsIn struct {
+	Scope
+	Kinds   []string `json:"kinds,omitempty" jsonschema:"what to look for: retries, retry_storms, churn, pool, keep_alive, n_plus_one, blocking, repeated, caching, duplicates, correlation, content_type, drift; all where not given"`
+	Service string   `json:"service,omitempty" jsonschema:"only calls from or to this service, workload, pod, host or address; for n_plus_one, blocking and caching requests to it"`
+	Path    string   `json:"path,omitempty" jsonschema:"only requests whose path is this, * for any text"`
+}
+
+// Patterns is how services talk.
+type Patterns struct {
+	Frame
+	Summary  []string       `json:"summary" jsonschema:"one sentence for each finding, in the same order"`
+	Counts   []PatternCount `json:"counts" jsonschema:"findings of each kind that was looked for; 0 means looked for and not there"`
+	Findings []Pattern      `json:"findings"`
+}
+
+// PatternCount is how many findings of a kind there are.
+type PatternCount struct {
+	Kind     string `json:"kind"`
+	Findings int    `json:"findings"`
+}
+
+// Pattern is one way in which calls go together.
+type Pattern struct {
+	Kind       string   `json:"kind"`
+	Src        string   `json:"src,omitempty"`
+	Dst        string   `json:"dst,omitempty"`
+	Endpoint   string   `json:"endpoint,omitempty"`
+	Words      string   `json:"words"`
+	Problem    bool     `json:"problem" jsonschema:"it is one; false: it is how things are, good or neutral"`
+	Count      int64    `json:"count" jsonschema:"how often"`
+	Shape      string   `json:"shape,omitempty" jsonschema:"retries: constant, linear, exponential or irregular pauses, or none where there is one retry"`
+	Numbers    []Number `json:"numbers,omitempty"`
+	Confidence string   `json:"confidence" jsonschema:"exact, likely or guess"`
+	How        string   `json:"how,omitempty"`
+	CallIDs    []string `json:"call_ids" jsonschema:"calls that show it, at most ten, in order"`
+	KFL        string   `json:"kfl,omitempty" jsonschema:"the calls among which it was found"`
+}
+
+// Number is a named number.
+type Number struct {
+	Name  string  `json:"name"`
+	Value float64 `json:"value"`
+}
+
+func findPatterns() Question {
+	return question("find_patterns", "How services talk", "Retries with their backoff, retry storms, connection churn, pool exhaustion, keep-alive, N+1 queries, blocking one after the other, repeated calls, caching, duplicates within 100 ms, missing correlation ids, wrong content types, contract drift.", true, AskPatterns)
+}
+
+// looker finds the patterns of some kinds.
+type looker struct {
+	c     *forensics.Case
+	w     *window
+	f     *Frame
+	known map[string]nodeFact
+	notes map[string]bool
+}
+
+// note adds a remark once.
+func (l *looker) note(text string) {
+	if !l.notes[text] {
+		l.notes[text] = true
+		l.f.note("%s", text)
+	}
+}
+
+// kind is a kind of pattern and how it is found.
+type kind struct {
+	name string
+	find func(*looker, context.Context) ([]Pattern, error)
+}
+
+var kinds = [...]kind{
+	{"retries", (*looker).retries}, {"retry_storms", (*looker).storms}, {"churn", (*looker).churn}, {"pool", (*looker).pool}, {"keep_alive", (*looker).keepAlive},
+	{"n_plus_one", (*looker).nPlusOne}, {"blocking", (*looker).blocking}, {"repeated", (*looker).repeated}, {"caching", (*looker).caching},
+	{"duplicates", (*looker).duplicates}, {"correlation", (*looker).correlation}, {"content_type", (*looker).contentType}, {"drift", (*looker).drift},
+}
+
+// AskPatterns answers how services talk.
+func AskPatterns(ctx context.Context, c *forensics.Case, in PatternsIn) (*Patterns, error) {
+	w, err := in.read(c)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range in.Kinds {
+		if !slices.ContainsFunc(kinds[:], func(k kind) bool { return k.name == name }) {
+			return nil, wrong("kinds", "%q, want some of the kinds that the schema lists", name)
+		}
+	}
+	if in.Service != "" {
+		cond, args := either(in.Service)
+		w.and(cond, args...)
+	}
+	if err := w.narrow("", "", in.Path); err != nil {
+		return nil, err
+	}
+	out := &Patterns{Summary: []string{}, Counts: []PatternCount{}, Findings: []Pattern{}}
+	if out.Frame, err = w.frame(ctx, c); err != nil {
+		return nil, err
+	}
+	l := &looker{c: c, w: w, f: &out.Frame, notes: map[string]bool{}}
+	if l.known, err = facts(ctx, c, "service"); err != nil {
+		return nil, err
+	}
+	// Children of a request go elsewhere and have no path of their own: only the request is
+	// narrowed for those.
+	each := in.Limit
+	if each == 0 {
+		each = patternsEach
+		if len(in.Kinds) == 1 {
+			each = 4 * patternsEach
+		}
+	}
+	for _, k := range kinds {
+		if len(in.Kinds) > 0 && !slices.Contains(in.Kinds, k.name) {
+			continue
+		}
+		list, err := k.find(l, ctx)
+		if err != nil {
+			return nil, err
+		}
+		slices.SortStableFunc(list, func(a, b Pattern) int {
+			return cmp.Or(cmp.Compare(bit(b.Problem), bit(a.Problem)), cmp.Compare(b.Count, a.Count), strings.Compare(a.Dst, b.Dst), strings.Compare(a.Src, b.Src), strings.Compare(a.Endpoint, b.Endpoint))
+		})
+		out.Counts = append(out.Counts, PatternCount{k.name, len(list)})
+		if len(list) > each {
+			list, out.Truncated = list[:each], true
+		}
+		out.Findings = append(out.Findings, list...)
+	}
+	w.limit = max(w.limit, len(out.Findings))
+	out.Findings = fitRows(w, &out.Frame, out.Findings, 1)
+	for i := range out.Findings {
+		p := &out.Findings[i]
+		if p.CallIDs == nil {
+			p.CallIDs = []string{}
+		}
+		out.Summary = append(out.Summary, p.Words)
+	}
+	out.matched(len(out.Findings))
+	return out, nil
+}
+
+func bit(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// kfl is the KFL for calls from one service to another, either empty.
+func (l *looker) kfl(src, dst, pb string, asked bool) string {
+	var parts []string
+	if src != "" {
+		parts = append(parts, srcOf(src, l.known))
+	}
+	if dst != "" {
+		parts = append(parts, dstOf(dst, pb, asked, l.known))
+	}
+	return strings.Join(parts, " and ")
+}
