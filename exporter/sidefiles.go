@@ -100,7 +100,7 @@ func headerOf(head []byte) *ring.Header {
 // segment is what the manifest says of a segment's header.
 func segmentOf(h *ring.Header) *bundle.Segment {
 	return &bundle.Segment{Ring: word(h.Ring), Series: word(h.Series), Sequence: h.Sequence, Recorder: word(h.Recorder), BootID: word(h.BootID),
-		Kernel: word(h.Kernel), Filter: word(h.Filter), Policy: word(h.Policy), Own: word(h.Own)}
+		Kernel: word(h.Kernel), Filter: word(h.Filter), Only: word(h.Only), Policy: word(h.Policy), Own: word(h.Own)}
 }
 
 // word cleans a text that a segment or a ring says of itself.

@@ -83,6 +83,7 @@ type Segment struct {
 	BootID   string `json:"boot_id,omitempty"`
 	Kernel   string `json:"kernel,omitempty"`
 	Filter   string `json:"filter,omitempty"` // in force when it began
+	Only     string `json:"only,omitempty"`   // whose packets were wanted
 	Policy   string `json:"policy,omitempty"` // what must not be recorded
 	Own      string `json:"own,omitempty"`    // how the recorder's own traffic is left out
 	Seal     string `json:"seal,omitempty"`   // sealed: bytes and record agree; broken; none: no record; absent where the ring is not known
