@@ -34,8 +34,8 @@ func checkKernel() Check {
 	}
 	c.Detail = "Linux " + unix.ByteSliceToString(u.Release[:]) + " " + unix.ByteSliceToString(u.Machine[:])
 	var major, minor int
-	if n, _ := fmt.Sscanf(unix.ByteSliceToString(u.Release[:]), "%d.%d", &major, &minor); n == 2 && (major < 5 || major == 5 && minor < 12) {
-		c.State, c.Change = Bad, "Linux 5.12 or later is needed"
+	if n, _ := fmt.Sscanf(unix.ByteSliceToString(u.Release[:]), "%d.%d", &major, &minor); n == 2 && (major < 5 || major == 5 && minor < 15) {
+		c.State, c.Change = Bad, "Linux 5.15 or later is needed (5.12 with --no-owners)"
 	}
 	return c
 }
