@@ -35,8 +35,11 @@ func TestWhatPolicyForbids(t *testing.T) {
 			}
 			next := 0
 			s, err := w.Series(ring.SeriesOptions{Name: "sockets", LinkType: 276,
-				Header:  func(h *ring.Header) { h.Policy, h.Only = tt.policy, "namespace=shop" },
-				Account: func(ring.Taken) ring.Account { next++; return ring.Account{Counters: &tt.counters[min(next, len(tt.counters))-1]} }})
+				Header: func(h *ring.Header) { h.Policy, h.Only = tt.policy, "namespace=shop" },
+				Account: func(ring.Taken) ring.Account {
+					next++
+					return ring.Account{Counters: &tt.counters[min(next, len(tt.counters))-1]}
+				}})
 			if err != nil {
 				t.Fatal(err)
 			}
