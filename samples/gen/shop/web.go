@@ -1,0 +1,397 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// correlation goes from call to call in a request's context.
+type correlation struct {
+	requestID, traceID string
+	lost               bool // a service on the way forgot to pass them on
+}
+
+type correlationKey struct{}
+
+func withCorrelation(ctx context.Context, c correlation) context.Context {
+	return context.WithValue(ctx, correlationKey{}, c)
+}
+
+func random(n int) string {
+	b := make([]byte, n)
+	rand.Read(b)
+	return hex.EncodeToString(b)
+}
+
+func newCorrelation() correlation {
+	return correlation{requestID: "req-" + random(4), traceID: random(16)}
+}
+
+// webClient makes a workload's HTTP requests.
+type webClient struct {
+	p      *pod
+	mu     sync.Mutex
+	kinds  map[string]*http.Transport
+	agent  string
+	single bool // a connection for every request
+}
+
+func newWebClient(p *pod) *webClient {
+	agent := "Mozilla/5.0 (X11; Linux x86_64) sample"
+	if p.svc != nil {
+		_, image, _ := strings.Cut(p.svc.Image, "/")
+		agent = strings.Replace(image, ":", "/", 1)
+	}
+	if p.role == kubeletRole {
+		agent = "kube-probe/1.33"
+	}
+	return &webClient{p: p, kinds: map[string]*http.Transport{}, agent: agent, single: p.role == kubeletRole}
+}
+
+// transport is the one for a kind of server: plain, h2c, or TLS with a way of its own.
+func (c *webClient) transport(kind string) *http.Transport {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if t := c.kinds[kind]; t != nil {
+		return t
+	}
+	t := &http.Transport{DialContext: c.p.dialName, MaxIdleConnsPerHost: 24, DisableKeepAlives: c.single, DisableCompression: true}
+	switch kind {
+	case "plain":
+	case "h2c":
+		t.Protocols = new(http.Protocols)
+		t.Protocols.SetUnencryptedHTTP2(true)
+	default:
+		t.TLSClientConfig = c.p.tlsClient(kind)
+		t.DialTLSContext = c.p.dialTLS(t.TLSClientConfig, kind)
+		t.ForceAttemptHTTP2 = slices.Contains(t.TLSClientConfig.NextProtos, "h2")
+	}
+	c.kinds[kind] = t
+	return t
+}
+
+func (c *webClient) closeIdle() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, t := range c.kinds {
+		t.CloseIdleConnections()
+	}
+}
+
+// ask is a request to make.
+type ask struct {
+	method, url string
+	kind        string // plain, h2c, or the role of a TLS server
+	body        any    // string, []byte, or what becomes JSON
+	header      []string
+	raw         map[string]string // headers with their spelling as it is
+	timeout     time.Duration
+	to          string // address to dial instead of the host's
+}
+
+// answer is what came back.
+type answer struct {
+	status int
+	header http.Header
+	body   []byte
+	err    error
+	entry  *Entry
+}
+
+func (a answer) json() map[string]any {
+	m := map[string]any{}
+	json.Unmarshal(a.body, &m)
+	return m
+}
+
+func (a answer) str(key string) string {
+	s, _ := a.json()[key].(string)
+	return s
+}
+
+type dialTo struct{}
+
+// http makes one exchange and writes it into the journal.
+func (p *pod) http(ctx context.Context, q ask) answer {
+	if q.timeout == 0 {
+		q.timeout = 20 * time.Second
+	}
+	if q.kind == "" {
+		q.kind = "plain"
+	}
+	ctx, cancel := context.WithTimeout(ctx, q.timeout)
+	defer cancel()
+	if q.to != "" {
+		ctx = context.WithValue(ctx, dialTo{}, q.to)
+	}
+	body, content := encode(q.body)
+	e := p.shop.log.begin(p, "http1")
+	e.Method, e.request, e.RequestBytes = q.method, string(body), len(body)
+	u, err := url.Parse(q.url)
+	if err != nil {
+		return answer{err: err}
+	}
+	e.Host, e.Path, e.Endpoint = u.Hostname(), u.RequestURI(), endpointOf(u.Path)
+	reached := false
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(i httptrace.GotConnInfo) {
+		e.ClientAddr, e.ServerAddr = i.Conn.LocalAddr().String(), i.Conn.RemoteAddr().String()
+		e.realAt, reached = time.Now(), true
+		if s, ok := i.Conn.(interface{ sealed() bool }); ok {
+			e.Sealed = s.sealed()
+		}
+	}})
+	req, err := http.NewRequestWithContext(ctx, q.method, q.url, bytes.NewReader(body))
+	if err != nil {
+		return answer{err: err}
+	}
+	if len(body) == 0 {
+		req.Body, req.GetBody = http.NoBody, nil
+	}
+	p.addHeaders(req, q, content, e)
+	res, err := p.web.transport(q.kind).RoundTrip(req)
+	out := answer{entry: e}
+	if err == nil {
+		out.status, out.header = res.StatusCode, res.Header
+		out.body, err = io.ReadAll(res.Body)
+		res.Body.Close()
+		if res.ProtoMajor == 2 {
+			e.Protocol = "http2"
+		}
+		e.Status, e.answered, e.reply, e.ResponseBytes = res.StatusCode, res.Header, string(out.body), len(out.body)
+	}
+	if err != nil {
+		e.Error, out.err = fault(err), err
+		if ctx.Err() != nil {
+			e.Error = "timeout"
+		}
+	}
+	if reached {
+		p.shop.log.end(p.shop, e)
+	} else {
+		log.Printf("%s: %s %s: %v", p.name, q.method, q.url, out.err)
+	}
+	return out
+}
+
+func encode(body any) (b []byte, content string) {
+	switch v := body.(type) {
+	case nil:
+		return nil, ""
+	case string:
+		return []byte(v), "text/plain; charset=utf-8"
+	case []byte:
+		return v, "application/octet-stream"
+	}
+	b, err := json.Marshal(body)
+	if err != nil {
+		panic(err)
+	}
+	return b, "application/json"
+}
+
+func (p *pod) addHeaders(req *http.Request, q ask, content string, e *Entry) {
+	req.Header.Set("User-Agent", p.web.agent)
+	if content != "" {
+		req.Header.Set("Content-Type", content)
+	}
+	if c, ok := req.Context().Value(correlationKey{}).(correlation); ok && !c.lost {
+		req.Header.Set("X-Request-Id", c.requestID)
+		req.Header.Set("Traceparent", "00-"+c.traceID+"-"+random(8)+"-01")
+	}
+	for i := 0; i+1 < len(q.header); i += 2 {
+		req.Header.Set(q.header[i], q.header[i+1])
+	}
+	for name, value := range q.raw {
+		req.Header[name] = []string{value}
+	}
+	if id := req.Header.Get("X-Request-Id"); id != "" {
+		e.RequestID = id
+	}
+	if parts := strings.Split(req.Header.Get("Traceparent"), "-"); len(parts) == 4 {
+		e.TraceID = parts[1]
+	}
+	e.asked = req.Header.Clone()
+}
+
+// dialName connects to a name and port after asking the cluster's DNS.
+func (p *pod) dialName(ctx context.Context, network, addr string) (net.Conn, error) {
+	name, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return nil, err
+	}
+	ips := []string{name}
+	if to, ok := ctx.Value(dialTo{}).(string); ok {
+		ips = []string{to}
+	} else if net.ParseIP(name) == nil {
+		if ips, err = p.names.lookup(ctx, name); err != nil {
+			return nil, err
+		}
+	}
+	from := ""
+	if !p.inside() {
+		from = p.ip
+	}
+	return p.dial(ctx, network, from, net.JoinHostPort(ips[0], port))
+}
+
+// sealedConn is a TLS connection whose keys are not kept.
+type sealedConn struct{ *tls.Conn }
+
+func (sealedConn) sealed() bool { return true }
+
+// query is a request as a service sees it.
+type query struct {
+	ctx  context.Context
+	p    *pod
+	r    *http.Request
+	body []byte
+}
+
+func (q *query) json() map[string]any {
+	m := map[string]any{}
+	json.Unmarshal(q.body, &m)
+	return m
+}
+
+func (q *query) str(key string) string {
+	if s, ok := q.json()[key].(string); ok {
+		return s
+	}
+	return ""
+}
+
+type routes map[string]func(http.ResponseWriter, *query)
+
+// handler reads each request whole, takes its correlation and says the scenario's date.
+func (p *pod) handler(list routes) http.Handler {
+	mux := http.NewServeMux()
+	if p.inside() {
+		mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { reply(w, 200, map[string]any{"status": "ok"}) })
+	}
+	for pattern, fn := range list {
+		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+			body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 8<<20))
+			if err != nil {
+				return
+			}
+			c := correlation{requestID: r.Header.Get("X-Request-Id"), lost: r.Header.Get("X-Request-Id") == ""}
+			if parts := strings.Split(r.Header.Get("Traceparent"), "-"); len(parts) == 4 {
+				c.traceID = parts[1]
+			}
+			// A service goes on with what it began when its caller is gone.
+			ctx := withCorrelation(context.WithoutCancel(r.Context()), c)
+			fn(w, &query{ctx, p, r, body})
+		})
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		p.shop.log.served1(p.role)
+		w.Header().Set("Date", p.shop.clock.now().Format(http.TimeFormat))
+		rec := &statusWriter{ResponseWriter: w}
+		mux.ServeHTTP(rec, r)
+		if local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok && rec.status != 0 {
+			p.shop.log.answered(r.RemoteAddr, local.String(), r.URL.RequestURI(), rec.status)
+		}
+	})
+}
+
+// statusWriter remembers the status of an answer.
+type statusWriter struct {
+	http.ResponseWriter
+	status int
+}
+
+func (w *statusWriter) WriteHeader(status int) {
+	w.status = status
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// Hijack gives the connection away; what happens to it is no answer.
+func (w *statusWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	return w.ResponseWriter.(http.Hijacker).Hijack()
+}
+
+// serve listens in every pod of a role; make gets the routes of one.
+func (s *shop) serve(role string, make func(*pod) routes) error {
+	for _, p := range s.pods[role] {
+		port := 80
+		if p.svc != nil {
+			port = p.svc.Port
+		}
+		ln, err := p.listen(fmt.Sprintf("%s:%d", p.ip, port))
+		if err != nil {
+			return err
+		}
+		go p.server(make(p)).Serve(ln)
+	}
+	return nil
+}
+
+func (p *pod) server(list routes) *http.Server {
+	srv := &http.Server{Handler: p.handler(list), ReadHeaderTimeout: time.Minute, ErrorLog: quietLog()}
+	srv.Protocols = new(http.Protocols)
+	srv.Protocols.SetHTTP1(true)
+	srv.Protocols.SetHTTP2(true)
+	srv.Protocols.SetUnencryptedHTTP2(true)
+	return srv
+}
+
+// reply writes JSON.
+func reply(w http.ResponseWriter, status int, body any) {
+	b, content := encode(body)
+	if content != "" {
+		w.Header().Set("Content-Type", content)
+	}
+	w.WriteHeader(status)
+	w.Write(b)
+}
+
+type object = map[string]any
+
+// forward passes a request on and the answer back, as gateways do.
+func (q *query) forward(w http.ResponseWriter, to string, change func(*ask)) answer {
+	a := ask{method: q.r.Method, url: to, body: q.body}
+	if len(q.body) == 0 {
+		a.body = nil
+	}
+	for name, values := range q.r.Header {
+		switch name {
+		case "User-Agent", "Connection", "Accept-Encoding", "Content-Length", "X-Request-Id", "Traceparent":
+		default:
+			a.header = append(a.header, name, strings.Join(values, ", "))
+		}
+	}
+	host, _, _ := net.SplitHostPort(q.r.RemoteAddr)
+	a.header = append(a.header, "X-Forwarded-For", host)
+	if change != nil {
+		change(&a)
+	}
+	out := q.p.http(q.ctx, a)
+	if out.err != nil {
+		return out
+	}
+	for _, name := range []string{"Content-Type", "Cache-Control", "Www-Authenticate", "Retry-After", "Location"} {
+		if v := out.header.Get(name); v != "" {
+			w.Header().Set(name, v)
+		}
+	}
+	w.Header().Set("Via", "1.1 "+q.p.svc.Name)
+	w.WriteHeader(out.status)
+	w.Write(out.body)
+	return out
+}
