@@ -90,7 +90,7 @@ func (e *env) warnKeys(f *recordFlags) {
 		e.warn("--plaintext %s: what every program on this machine says over TLS is read, whoever runs it", keys.All)
 	}
 	if len(f.plaintext) > 0 {
-		e.warn("--plaintext: chosen programs take some 10 to 30 µs longer for each call that sends or receives; --keys costs that once a connection")
+		e.warn("--plaintext: chosen programs take some 20 to 40 µs longer for each call that sends or receives; --keys costs that once a connection")
 	}
 }
 

@@ -83,7 +83,7 @@ func warnKeys(log *slog.Logger, k *recorder.Keys, cluster bool) {
 		return
 	}
 	if len(k.PlaintextWorkloads) > 0 || !k.Plaintext.Empty() {
-		log.Warn("plaintext is read: chosen programs take some 10 to 30 µs longer for each call that sends or receives over TLS")
+		log.Warn("plaintext is read: chosen programs take some 20 to 40 µs longer for each call that sends or receives over TLS")
 	}
 	needs := false
 	for _, list := range [][]workload.Selector{k.Workloads, k.PlaintextWorkloads} {

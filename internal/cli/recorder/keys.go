@@ -22,7 +22,7 @@ type keyFlags struct {
 func (f *keyFlags) define(fl *pflag.FlagSet) {
 	fl.StringArrayVar(&f.keys, "keys", nil, "read TLS keys of chosen processes: namespace=NAME, pod=NAME, workload=NAME, label=NAME=VALUE or container=NAME, several of which joined by commas must all be true; exe:NAME, pid:NUMBER, cgroup:/PATH, or all; several with blanks between, or given several times")
 	fl.StringArrayVar(&f.to, "keys-to", nil, "encrypt keys with age: a recipient (age1…, SSH public key) or a file of them; may be given several times")
-	fl.StringArrayVar(&f.plaintext, "plaintext", nil, "read what processes, chosen as for --keys, give to their TLS libraries and get from them; costs them 10 to 30 µs a call")
+	fl.StringArrayVar(&f.plaintext, "plaintext", nil, "read what processes, chosen as for --keys, give to their TLS libraries and get from them; costs them 20 to 40 µs a call")
 	fl.StringVar(&f.layouts, "layouts", "", "folder that keeps how builds of TLS libraries lay out their objects (default: layouts in the ring)")
 }
 

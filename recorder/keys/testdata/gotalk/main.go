@@ -31,6 +31,8 @@ func main() {
 	n := flag.Int("n", 1, "connections")
 	wait := flag.Duration("wait", 0, "before the first connection")
 	suite := flag.Uint("suite", 0, "cipher suite of TLS 1.2")
+	rounds := flag.Int("rounds", 0, "send 64 bytes so often to itself and have them sent back, after a line of input; the size is -bytes")
+	size := flag.Int("bytes", 64, "of a round")
 	flag.IntVar(&echo, "echo", 0, "send so many bytes, in pieces of many sizes, and have them sent back")
 	flag.Parse()
 	cfg := &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"talk"}, MaxVersion: tls.VersionTLS13}
@@ -49,6 +51,8 @@ func main() {
 	}
 	time.Sleep(*wait)
 	switch {
+	case *rounds > 0:
+		talkToItself(cfg, *rounds, *size)
 	case *serve && *useQUIC:
 		serveQUIC(*addr, cfg)
 	case *serve:
@@ -60,6 +64,47 @@ func main() {
 	default:
 		for range *n {
 			dialTLS(*addr, cfg)
+		}
+	}
+}
+
+// talkToItself is both ends of a connection, for measurements.
+func talkToItself(cfg *tls.Config, rounds, size int) {
+	cfg.Certificates = []tls.Certificate{certificate()}
+	l, err := tls.Listen("tcp", "127.0.0.1:0", cfg)
+	if err != nil {
+		log.Fatal(err)
+	}
+	go func() {
+		c, err := l.Accept()
+		if err != nil {
+			log.Fatal(err)
+		}
+		b := make([]byte, size)
+		for {
+			if _, err := io.ReadFull(c, b); err != nil {
+				return
+			}
+			if _, err := c.Write(b); err != nil {
+				log.Fatal(err)
+			}
+		}
+	}()
+	c, err := tls.Dial("tcp", l.Addr().String(), cfg)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("ready")
+	if _, err := bufio.NewReader(os.Stdin).ReadString('\n'); err != nil {
+		log.Fatal(err)
+	}
+	b := make([]byte, size)
+	for range rounds {
+		if _, err := c.Write(b); err != nil {
+			log.Fatal(err)
+		}
+		if _, err := io.ReadFull(c, b); err != nil {
+			log.Fatal(err)
 		}
 	}
 }
