@@ -99,11 +99,13 @@ func (x *Owners) Groups() []GroupOwner {
 	return list
 }
 
-// Addresses are what lines tell of addresses, in their order.
+// Addresses are what lines tell of addresses, in the order of those that count.
 func (x *Owners) Addresses() []AddressOwner {
-	list := make([]AddressOwner, len(x.addrs))
-	for i := range x.addrs {
-		list[i] = x.addrs[i].AddressOwner
+	known := slices.Clone(x.addrs)
+	slices.SortFunc(known, func(a, b knownAddress) int { return cmp64(a.line, b.line) })
+	list := make([]AddressOwner, len(known))
+	for i := range known {
+		list[i] = known[i].AddressOwner
 	}
 	return list
 }

@@ -204,6 +204,7 @@ func TestHappeningsAreReadAndWrittenAlike(t *testing.T) {
 func FuzzOwners(f *testing.F) {
 	f.Add([]byte(nginxLine + "\n" + workerLine + "\n" + socketLine + "\n" + groupLine))
 	f.Add([]byte(socketLine + "\n{\n[]\n" + strings.Replace(socketLine, "09:00:02", "09:10:02", 1)))
+	f.Add([]byte(peerLine + "\n" + strings.Replace(peerLine, `,"to":"2026-03-02T09:01:00Z"`, "", 1) + "\n" + `{"address":"10.96.0.1","workload":{"kind":"service","name":"db"}}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		x := NewOwners(1 << 20)
 		for l := range bytes.Lines(text) {
@@ -231,7 +232,7 @@ func FuzzOwners(f *testing.F) {
 		for l := range bytes.Lines(x.AppendUsed(nil)) {
 			again.Add(bytes.TrimSuffix(l, []byte("\n")))
 		}
-		if !reflect.DeepEqual(ask(again), want) || !reflect.DeepEqual(again.Groups(), x.Groups()) {
+		if !reflect.DeepEqual(ask(again), want) || !reflect.DeepEqual(again.Groups(), x.Groups()) || !reflect.DeepEqual(again.Addresses(), x.Addresses()) {
 			t.Fatalf("what was used answers otherwise:\n%s", x.AppendUsed(nil))
 		}
 	})
