@@ -4,14 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
-	"strings"
 
 	"github.com/pcapsule/pcapsule/forensics"
 )
 
 var toolExportPCAP = tool{name: "export_pcap", title: "Packets as a file", writes: true,
 	doc: "Write the packets that calls cite to a pcapng file that Wireshark opens, each packet with a comment saying where it came from. Choose calls by kfl, sql or call_ids."}
+
+var errNoExport = errors.New("writing files was not allowed when the server was started (--export-dir)")
 
 type exportPCAPIn struct {
 	KFL     string   `json:"kfl,omitempty" jsonschema:"condition on calls"`
@@ -34,15 +34,13 @@ type exportPCAPOut struct {
 
 func (s *answerer) exportPCAP(ctx context.Context, in exportPCAPIn) (exportPCAPOut, error) {
 	var out exportPCAPOut
-	if s.o.ExportDir == "" {
-		return out, errors.New("writing files was not allowed when the server was started (--export-dir)")
-	}
 	name := in.Name
 	if name == "" {
 		name = "slice.pcapng"
 	}
-	if filepath.Base(name) != name || !strings.HasSuffix(name, ".pcapng") || strings.HasPrefix(name, ".") {
-		return out, fmt.Errorf("name %q: want a plain file name ending in .pcapng", name)
+	path, err := s.exportPath(name)
+	if err != nil {
+		return out, err
 	}
 	sel := forensics.Selection{KFL: in.KFL, SQL: in.SQL, CallIDs: in.CallIDs}
 	switch sel.Context = forensics.Context(in.Context); sel.Context {
@@ -50,11 +48,9 @@ func (s *answerer) exportPCAP(ctx context.Context, in exportPCAPIn) (exportPCAPO
 	default:
 		return out, fmt.Errorf("context %q: want context, connections or nothing", in.Context)
 	}
-	var err error
 	if sel.From, sel.To, err = s.times(in.From, in.To); err != nil {
 		return out, err
 	}
-	path := filepath.Join(s.o.ExportDir, name)
 	r, err := s.c.PacketsFile(ctx, sel, path)
 	if err != nil {
 		return out, err

@@ -31,6 +31,21 @@ func (s *Server) entries() []*entry {
 		of(toolListL4Flows, (*answerer).listL4Flows),
 		of(toolGetL4FlowSummary, (*answerer).getL4FlowSummary),
 		of(toolExportPCAP, (*answerer).exportPCAP),
+		of(toolListWorkloads, (*answerer).listWorkloads),
+		of(toolListIPs, (*answerer).listIPs),
+	}
+	if s.o.Store != nil {
+		list = append(list,
+			of(toolDataBoundaries, (*answerer).dataBoundaries),
+			of(toolListSnapshots, (*answerer).listSnapshots),
+			of(toolGetSnapshot, (*answerer).getSnapshot),
+			of(toolCreateSnapshot, (*answerer).createSnapshot),
+			of(toolDeleteSnapshot, (*answerer).deleteSnapshot),
+			of(toolExportSnapshotPCAP, (*answerer).exportSnapshotPCAP),
+			of(toolStartDissection, (*answerer).startDissection),
+			of(toolDissectionStatus, (*answerer).dissectionStatus),
+			of(toolCaptureTraffic, (*answerer).captureTraffic),
+		)
 	}
 	if s.o.Open != nil && len(s.o.Allow) > 0 {
 		list = append(list, of(toolOpenCase, (*answerer).openCase), of(toolCloseCase, (*answerer).closeCase))
@@ -49,6 +64,7 @@ type tool struct {
 	destroys         bool // what it changes cannot be had back by asking again
 	again            bool // of a tool that writes: asking twice is as good as once
 	world            bool // reaches something outside the case
+	free             bool // is about no case
 }
 
 // entry is a tool as the server has it.
@@ -115,6 +131,10 @@ func (s *Server) addTools() error {
 			return fmt.Errorf("tool %s is there twice", e.name)
 		}
 		e.in = with(e.in, "max_bytes", &jsonschema.Schema{Type: "integer", Description: "bytes of the answer, about four a token; 24576 where not given"}, false)
+		if s.o.Store != nil && !e.free {
+			e.in = with(e.in, "db", &jsonschema.Schema{Type: "string", Description: "what is asked: a dissection as snapshot/dissection, or live for the last 30 s (live:2m for more); where not given the bundles that are open, else the newest dissection"}, false)
+			e.out = with(e.out, "db", &jsonschema.Schema{Type: "string", Description: "what was asked; live means that nothing of it is sealed and the next answer may differ"}, false)
+		}
 		e.out = with(e.out, "trust", &jsonschema.Schema{Type: "string", Description: "what the text below is"}, true)
 		if e.out.Properties["truncated"] == nil {
 			e.out = with(e.out, "truncated", &jsonschema.Schema{Type: "boolean", Description: "lists were cut to fit max_bytes: see notes"}, false)
@@ -206,18 +226,20 @@ func (s *Server) Call(ctx context.Context, who caller, name string, args json.Ra
 }
 
 func (s *Server) ask(ctx context.Context, who caller, e *entry, args json.RawMessage) (json.RawMessage, error) {
-	args, most, err := e.check(args)
+	args, more, err := e.check(args)
 	if err != nil {
 		return nil, errors.New(s.hide(err.Error()))
 	}
 	var raw json.RawMessage
-	err = s.turn(ctx, who, func(ctx context.Context, a *answerer) error {
-		a.max = most
+	err = s.turnOn(ctx, who, more.db, e.free, func(ctx context.Context, a *answerer) error {
+		a.max = more.most
 		v, err := e.answer(ctx, a, args)
 		if err != nil {
 			return err
 		}
-		raw, err = s.finished(v, a.max)
+		if raw, err = s.finished(v, a.max); err == nil && more.db != "" {
+			raw = object(append(fieldsOf(raw), field{"db", quoted(more.db)}))
+		}
 		return err
 	})
 	return raw, err
@@ -234,6 +256,11 @@ func (s *Server) finished(v any, most int) (json.RawMessage, error) {
 
 // turn waits for a client's turn, and runs do with the case that is open and a deadline.
 func (s *Server) turn(ctx context.Context, who caller, do func(context.Context, *answerer) error) error {
+	return s.turnOn(ctx, who, "", false, do)
+}
+
+// turnOn is turn with the case that db names, or where free without one.
+func (s *Server) turnOn(ctx context.Context, who caller, db string, free bool, do func(context.Context, *answerer) error) error {
 	ctx, cancel := context.WithTimeout(ctx, s.o.Deadline)
 	defer cancel()
 	give, err := s.turns.take(ctx, who.key())
@@ -244,41 +271,53 @@ func (s *Server) turn(ctx context.Context, who caller, do func(context.Context, 
 		return err
 	}
 	defer give()
-	c, done, err := s.cases.take()
-	if err != nil {
-		return err
+	a := &answerer{Server: s, max: answerBytes}
+	if !free {
+		c, done, err := s.caseOf(ctx, db)
+		if err != nil {
+			return a.explain(err)
+		}
+		defer done()
+		a.c = c
 	}
-	defer done()
-	a := &answerer{Server: s, c: c, max: answerBytes}
 	return a.explain(do(ctx, a))
 }
 
-// check holds arguments to the schema and takes max_bytes out of them.
-func (e *entry) check(args json.RawMessage) (json.RawMessage, int, error) {
+// common are the arguments that every tool takes.
+type common struct {
+	most int    // bytes of the answer
+	db   string // case that is asked
+}
+
+// check holds arguments to the schema and takes those out of them that every tool takes.
+func (e *entry) check(args json.RawMessage) (json.RawMessage, common, error) {
+	more := common{most: answerBytes}
 	if len(bytes.TrimSpace(args)) == 0 || string(bytes.TrimSpace(args)) == "null" {
 		args = json.RawMessage("{}")
 	}
 	var m map[string]any
 	if err := json.Unmarshal(args, &m); err != nil {
-		return nil, 0, errors.New("arguments: want a JSON object")
+		return nil, more, errors.New("arguments: want a JSON object")
 	}
 	if err := e.resolved.Validate(m); err != nil {
-		return nil, 0, fmt.Errorf("arguments of %s: %s", e.name, plain(err))
+		return nil, more, fmt.Errorf("arguments of %s: %s", e.name, plain(err))
 	}
-	most := answerBytes
 	if n, ok := m["max_bytes"].(float64); ok {
 		if n < leastBytes || n > mostBytes {
-			return nil, 0, fmt.Errorf("arguments of %s: max_bytes %.0f, want %d to %d", e.name, n, leastBytes, mostBytes)
+			return nil, more, fmt.Errorf("arguments of %s: max_bytes %.0f, want %d to %d", e.name, n, leastBytes, mostBytes)
 		}
-		most = int(n)
+		more.most = int(n)
 	}
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(args, &fields); err != nil {
-		return nil, 0, err
+		return nil, more, err
 	}
 	delete(fields, "max_bytes")
+	if more.db, _ = m["db"].(string); e.in.Properties["db"] != nil {
+		delete(fields, "db")
+	}
 	out, err := json.Marshal(fields)
-	return out, most, err
+	return out, more, err
 }
 
 // plain takes from a validator's error what only its authors can use.
