@@ -304,6 +304,9 @@ func TestRecordedPlaintextTellsTheCalls(t *testing.T) {
 	if left := matching(t, filepath.Join(filepath.Dir(out), "*.keys")); len(left) > 0 {
 		t.Errorf("keys that nobody asked for: %q", left)
 	}
+	if strings.Contains(said, "plaintext has no addresses") {
+		return // before Linux 6.3, where no calls can be told of it
+	}
 	// Each end tells what it saw.
 	if got, want := plainCalls(t, plain), "path,decrypted_by,n,addresses\n/first,plaintext,2,2\n/second,plaintext,2,2\n"; got != want {
 		t.Errorf("plaintext tells %q, want %q", got, want)
@@ -334,6 +337,9 @@ func TestRecordedPlaintextIsASeriesOfItsRing(t *testing.T) {
 	}
 	isPrivate(t, list)
 	run(t, "ring", "verify", dir)
+	if strings.Contains(said, "plaintext has no addresses") {
+		return
+	}
 	if got, want := plainCalls(t, dir), "path,decrypted_by,n,addresses\n/first,plaintext,2,2\n/first,tls,1,1\n/second,plaintext,2,2\n/second,tls,1,1\n"; got != want {
 		t.Errorf("the ring tells %q, want %q", got, want)
 	}

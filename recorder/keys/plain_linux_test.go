@@ -332,7 +332,7 @@ func TestPlaintextOfOpenSSLIsWhatItSent(t *testing.T) {
 			whole := func(sent bool) bool {
 				n := 0
 				for _, x := range sink.of("openssl", sent) {
-					if bytes.Equal(x.all, body) && x.Ends == CallSocket {
+					if bytes.Equal(x.all, body) && (x.Ends == CallSocket || tr.EndsUnknown() != nil) {
 						n++
 					}
 				}
