@@ -31,7 +31,7 @@ func (c *checker) part(n *ast, x *node, key *ast) (*node, *Error) {
 		return nil, err
 	}
 	switch {
-	case x.op == opDeep:
+	case x.op == opDeep && k.typ.kind == kText:
 		return nil, c.fail(n, `write one name after the dots: request.body.json()..sku == "x"`, "a part of all values under %s", clip(x.path[0]))
 	case x.typ.each && x.typ.elem == kJSON && k.typ.kind == kText:
 		return c.stepEach(n, x, key, k)

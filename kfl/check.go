@@ -102,11 +102,8 @@ func (c *checker) make(at *ast, n node) (*node, *Error) {
 		return nil, err
 	}
 	for _, a := range n.args {
-		switch {
-		case a.op == opFindings:
+		if a.op == opFindings {
 			return nil, c.fail(at, `write "name" in findings, or findings alone for any`, "findings are only asked for by name")
-		case a.op == opDeep && n.op != opAny:
-			return nil, c.fail(at, `compare it, as in request.body.json()..`+a.path[0]+` == "x"`, "all values under %s have no other use", clip(a.path[0]))
 		}
 	}
 	n.pos, n.end = at.pos, at.end
@@ -189,8 +186,6 @@ func (c *checker) exists(n *ast, x *node) (*node, *Error) {
 	switch {
 	case x.op == opFindings:
 		return c.finding(n, "")
-	case x.op == opDeep:
-		return c.quantifier(n, opAny, x, func(*node) (*node, *Error) { return boolNode(true), nil })
 	case x.typ.kind == kList || x.typ.kind == kMap:
 		size, err := c.make(n, node{op: opSize, typ: typ{kind: kInt}, args: []*node{x}})
 		if err != nil {

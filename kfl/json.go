@@ -329,8 +329,8 @@ func jsonMembers(s string) (out []Value, ok bool) {
 	return out, true
 }
 
-// jsonDeep are the scalars that stand under a key anywhere in a valid JSON text, null
-// left out.
+// jsonDeep are the texts, numbers and bools that stand under a key anywhere in a valid
+// JSON text. The key has no escapes, neither here nor in the text.
 func jsonDeep(s, key string) []Value {
 	out := []Value{}
 	for i := 0; i < len(s); {
@@ -344,13 +344,13 @@ func jsonDeep(s, key string) []Value {
 			i = end
 			continue
 		}
-		name, _ := jsonText(s[i:end])
+		name := s[i+1 : end-1]
 		i = jsonSpace(s, at+1)
 		if name != key || s[i] == '{' || s[i] == '[' {
 			continue
 		}
 		end, _ = jsonSkip(s, i)
-		if v := s[i:end]; jsonKind(v) != jsonNull {
+		if v := s[i:end]; jsonKind(v) != jsonNull && jsonKind(v) != jsonWord {
 			out = append(out, Value{kind: kJSON, there: true, str: v})
 		}
 		i = end

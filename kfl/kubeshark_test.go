@@ -240,3 +240,26 @@ func TestInjectionIsText(t *testing.T) {
 		t.Errorf("SQL %s", sql)
 	}
 }
+
+// TestNestedBodies asks of bodies as deep as a part allows. DuckDB's own walk over such a
+// document takes minutes.
+func TestNestedBodies(t *testing.T) {
+	const depth = 100_000
+	nested, wide := row(map[string]Value{}), row(map[string]Value{})
+	nested.body(Request, strings.Repeat(`{"a":`, depth)+"1"+strings.Repeat("}", depth))
+	wide.body(Request, "["+strings.Repeat(`{"a" : 1 },`, depth/2)+"1]")
+	rows := []*testRow{nested, wide}
+	db := duck(t, rows)
+	for src, want := range map[string][2]bool{
+		`request.body.json()..a == 1`: {true, true}, `request.body.json()..a == 2`: {false, false}, `size(request.body.json()..a) > 1`: {false, true},
+		`request.body.json().*.a == 1`: {false, true}, `request.body.json().*.*.*.*.a`: {true, false}, `request.body.json().a.a.a`: {true, false},
+	} {
+		q, err := Compile(src, Env{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := agree(t, db, rows, q); got[0] != want[0] || got[1] != want[1] {
+			t.Errorf("%s: %v, want %v", src, got, want)
+		}
+	}
+}

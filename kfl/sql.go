@@ -278,9 +278,6 @@ func (w *writer) matches(s frag, n *node) frag {
 }
 
 func (w *writer) quantify(n *node) frag {
-	if n.args[0].op == opDeep {
-		return w.deepAny(n)
-	}
 	test := map[op]string{opAny: ": @)) > 0", opAll: ": NOT @)) = 0", opOne: ": @)) = 1"}[n.op]
 	return w.f("coalesce(@, FALSE)", w.over(w.value(n.args[0]), func(list frag) frag {
 		return w.f("len(list_filter(@, lambda kfl_v"+strconv.FormatInt(n.num, 10)+test, list, w.cond(n.args[1]))
@@ -350,6 +347,8 @@ func (w *writer) value(n *node) frag {
 		return w.json(n, "@")
 	case opWhole:
 		return w.wholeText(n)
+	case opDeep:
+		return w.deep(n)
 	case opParse:
 		return w.f("TRY_CAST(@ AS JSON)", w.value(n.args[0]))
 	case opSpread:

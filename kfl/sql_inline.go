@@ -1,6 +1,7 @@
 package kfl
 
 import (
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -32,7 +33,7 @@ func documentOf(n *node) (side string, ok bool) {
 // needs is the side whose JSON must be there for n to be there.
 func needs(n *node) string {
 	switch n.op {
-	case opDoc:
+	case opDoc, opDeep:
 		return n.str
 	case opPath, opConvert, opNeg, opSize, opSpread, opParse, opFilter, opMap:
 		return needs(n.args[0])
@@ -52,12 +53,12 @@ func onlyDocument(n *node, side string, own []int64) bool {
 	switch n.op {
 	case opConst, opAbsent:
 		return true
-	case opDoc:
+	case opDoc, opDeep:
 		return n.str == side
 	case opVar:
 		return slices.Contains(own, n.num)
 	case opAny, opAll, opOne, opFilter, opMap:
-		return n.args[0].op != opDeep && onlyDocument(n.args[0], side, own) && onlyDocument(n.args[1], side, append(slices.Clone(own), n.num))
+		return onlyDocument(n.args[0], side, own) && onlyDocument(n.args[1], side, append(slices.Clone(own), n.num))
 	case opCompare, opIn, opText, opMatch, opExists, opTruth, opAnd, opOr, opNot, opCond, opList,
 		opPath, opConvert, opNeg, opSize, opSpread, opParse, opArith, opJoin, opElem:
 		return !slices.ContainsFunc(n.args, func(a *node) bool { return !onlyDocument(a, side, own) })
@@ -67,7 +68,7 @@ func onlyDocument(n *node, side string, own []int64) bool {
 
 // documents is table bodies with those that are JSON of one part.
 // The @ is a condition on kfl_text.
-const documents = "(SELECT kfl_sha, TRY_CAST(kfl_text AS JSON) AS kfl_j FROM " + bodies + " WHERE kfl_part = 0 AND kfl_size = strlen(kfl_text) AND kfl_sha IS NOT NULL AND @)"
+const documents = "(SELECT kfl_sha, kfl_text, TRY_CAST(kfl_text AS JSON) AS kfl_j FROM " + bodies + " WHERE kfl_part = 0 AND kfl_size = strlen(kfl_text) AND kfl_sha IS NOT NULL AND @)"
 
 // inDocument asks for the bodies whose JSON meets the condition.
 func (w *writer) inDocument(n *node, side string) frag {
@@ -79,16 +80,18 @@ func (w *writer) inDocument(n *node, side string) frag {
 	})
 }
 
-// deepAny is a condition on any value under a key in a body's JSON.
-func (w *writer) deepAny(n *node) frag {
+// deep is the scalars under a key anywhere in a body's JSON. DuckDB's own walk over a
+// document takes time as the square of its depth, so the text is searched: in JSON a
+// quote after a brace, comma or blank opens a string, and a string before a colon is a key.
+func (w *writer) deep(n *node) frag {
+	pattern := `(?s)[{, \t\r\n]"` + regexp.QuoteMeta(n.path[0]) + `"[ \t\r\n]*:[ \t\r\n]*("(?:[^"\\]|\\.)*"|-?[0-9][-+.0-9eE]*|true|false)`
+	v := w.fresh()
+	list := w.f("list_transform(regexp_extract_all(kfl_text, @, 1), lambda "+v+": TRY_CAST("+v+" AS JSON))", text(pattern))
+	if w.inline != nil {
+		return list
+	}
 	return w.lookUp(func() frag {
-		deep, sha := n.args[0], quote(n.args[0].str+"_body_sha256")
-		each := w.f("(SELECT kfl_sha, kfl_t.atom AS "+variableSQL(n.num)+" FROM "+documents+" AS kfl_o, json_tree(kfl_o.kfl_j) AS kfl_t WHERE kfl_t.key = @ AND kfl_t.atom IS NOT NULL AND json_type(kfl_t.atom) <> 'NULL') AS kfl_d",
-			w.holds(append(traces(n.args[1]), deep.path[0])), text(deep.path[0]))
-		if onlyDocument(n.args[1], deep.str, []int64{n.num}) {
-			return w.f("coalesce(@ IN (SELECT kfl_sha FROM @ WHERE @), FALSE)", sha, each, w.cond(n.args[1]))
-		}
-		return w.f("EXISTS (SELECT 1 FROM @ WHERE kfl_sha = @ AND @)", each, sha, w.cond(n.args[1]))
+		return w.f("(SELECT any_value(@) FROM "+documents+" AS kfl_d WHERE kfl_j IS NOT NULL AND kfl_sha = @)", list, frag{sql: "TRUE"}, quote(n.str+"_body_sha256"))
 	})
 }
 
@@ -136,6 +139,8 @@ func traces(n *node) (list []string) {
 // steps are the names on the way to a value.
 func steps(n *node) []string {
 	switch n.op {
+	case opDeep:
+		return slices.Clone(n.path)
 	case opPath:
 		return append(steps(n.args[0]), n.path...)
 	case opConvert, opNeg, opSpread, opElem:

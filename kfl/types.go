@@ -96,7 +96,7 @@ const (
 	opWhole              // text of body str
 	opParse              // text args[0] as JSON
 	opSpread             // members of JSON args[0], or of each element of a list of JSON
-	opDeep               // scalars under key path[0] anywhere in the JSON of body str; only under opAny
+	opDeep               // texts, numbers and bools under key path[0] anywhere in the JSON of body str
 	opFindings           // names of the findings about the call; only asked for by name
 	opJoined             // column str, as in flow.rtt_avg_us, of the row of another table that belongs to the call
 
