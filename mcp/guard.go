@@ -19,7 +19,7 @@ func guarded(next http.Handler, o HTTPOptions, s *Server) http.Handler {
 	next = authorized(next, o, s)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		begin := time.Now()
-		t := &timely{ResponseWriter: w, rc: http.NewResponseController(w)}
+		t := &timely{ResponseWriter: w, rc: http.NewResponseController(w), patience: o.patience}
 		t.extend()
 		r.Header.Set(remoteHeader, hostOf(r.RemoteAddr))
 		refused := func(text string) {
@@ -87,11 +87,12 @@ func hostOf(addr string) string {
 // timely gives a client a time to take each piece of an answer.
 type timely struct {
 	http.ResponseWriter
-	rc *http.ResponseController
+	rc       *http.ResponseController
+	patience time.Duration
 }
 
 func (t *timely) extend() {
-	_ = t.rc.SetWriteDeadline(time.Now().Add(writeTime)) // a transport without deadlines has none to keep
+	_ = t.rc.SetWriteDeadline(time.Now().Add(t.patience)) // a transport without deadlines has none to keep
 }
 
 // Write implements io.Writer.

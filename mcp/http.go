@@ -45,6 +45,8 @@ type HTTPOptions struct {
 	MaxRequests int   // being answered at once; 0: 128
 	MaxStreams  int   // open event streams; 0: 128
 	MaxConns    int   // open connections; 0: 4096
+
+	patience time.Duration // for a client to take one piece of an answer; 0: writeTime
 }
 
 func (o *HTTPOptions) fill() {
@@ -60,6 +62,9 @@ func (o *HTTPOptions) fill() {
 	set(&o.MaxRequests, defaultRequests)
 	set(&o.MaxStreams, defaultStreams)
 	set(&o.MaxConns, defaultConns)
+	if o.patience <= 0 {
+		o.patience = writeTime
+	}
 }
 
 // handler is MCP at /mcp: requests of the newest revision go to a handler without

@@ -9,7 +9,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
@@ -381,10 +380,45 @@ func TestConnectionsAboveTheLimitAreClosed(t *testing.T) {
 	})
 }
 
+// pipes is a listener whose connections hold nothing back: a write waits for its reader.
+type pipes chan net.Conn
+
+func (p pipes) Accept() (net.Conn, error) {
+	c, ok := <-p
+	if !ok {
+		return nil, net.ErrClosed
+	}
+	return c, nil
+}
+func (p pipes) Close() error   { close(p); return nil }
+func (p pipes) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)} }
+
 func TestAnAnswerNobodyTakes(t *testing.T) {
-	w := &timely{ResponseWriter: httptest.NewRecorder(), rc: http.NewResponseController(httptest.NewRecorder())}
-	if n, err := w.Write([]byte("x")); n != 1 || err != nil {
-		t.Errorf("a transport without deadlines: %d %v", n, err)
+	failed := make(chan error, 1)
+	o := HTTPOptions{patience: 50 * time.Millisecond, Hosts: []string{"x"}}
+	o.fill()
+	srv := &http.Server{Handler: guarded(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		var err error
+		for err == nil { // as a stream does
+			if _, err = w.Write(make([]byte, 4096)); err == nil {
+				err = http.NewResponseController(w).Flush()
+			}
+		}
+		failed <- err
+	}), o, nil)}
+	p := make(pipes, 1)
+	go func() { _ = srv.Serve(p) }()
+	defer srv.Close()
+	client, server := net.Pipe()
+	defer client.Close()
+	p <- server
+	if _, err := client.Write([]byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n")); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-failed:
+	case <-time.After(30 * time.Second):
+		t.Error("a client that reads nothing holds the server for ever")
 	}
 }
 

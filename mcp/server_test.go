@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
@@ -15,19 +16,46 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/redact"
 )
 
-// bundled makes a bundle of a sample.
+// bundled makes a bundle of a sample, of each once.
 func bundled(t testing.TB, sample string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), strings.TrimSuffix(sample, filepath.Ext(sample))+".pcapsule")
-	in := filepath.Join("..", "samples", sample)
-	opt := exporter.Options{Release: "test"}
-	if kube := strings.TrimSuffix(in, filepath.Ext(in)) + ".kube.json"; exists(kube) {
-		opt.Kube = []string{kube}
+	make, _ := made.LoadOrStore(sample, sync.OnceValues(func() (string, error) {
+		dir, err := os.MkdirTemp(kept, "")
+		if err != nil {
+			return "", err
+		}
+		in, out := filepath.Join("..", "samples", sample), filepath.Join(dir, "bundle")
+		opt := exporter.Options{Release: "test"}
+		if kube := strings.TrimSuffix(in, filepath.Ext(in)) + ".kube.json"; exists(kube) {
+			opt.Kube = []string{kube}
+		}
+		_, err = exporter.Run(context.Background(), []string{in}, out, opt)
+		return out, err
+	}))
+	from, err := make.(func() (string, error))()
+	if err == nil {
+		err = os.CopyFS(path, os.DirFS(from))
 	}
-	if _, err := exporter.Run(context.Background(), []string{in}, path, opt); err != nil {
+	if err != nil {
 		t.Fatal(err)
 	}
 	return path
+}
+
+var (
+	made sync.Map // sample → func that makes its bundle
+	kept string   // folder of these
+)
+
+func TestMain(m *testing.M) {
+	var err error
+	if kept, err = os.MkdirTemp("", "mcp"); err != nil {
+		panic(err)
+	}
+	code := m.Run()
+	_ = os.RemoveAll(kept) // a folder for temporary files
+	os.Exit(code)
 }
 
 // opener opens cases as the command does.
