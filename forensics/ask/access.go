@@ -115,7 +115,6 @@ type accessOf struct {
 	ends string // condition on calls, without the window
 	args []any
 	conn string // the same on connections
-	some []any
 	pii  *piiFound
 	out  *Access
 }
@@ -166,50 +165,45 @@ func AskAccess(ctx context.Context, c *forensics.Case, in AccessIn) (*Access, er
 // scope makes the conditions for the two ends.
 func (a *accessOf) scope() error {
 	var conds, conns []string
-	one := func(prefix, name string) (string, []any, string, []any) {
-		x, xs := asked(prefix, name)
-		y, ys := endOfConn(prefix, name)
-		return x, xs, y, ys
-	}
-	add := func(x string, xs []any, y string, ys []any) {
-		conds, conns = append(conds, "("+x+")"), append(conns, "("+y+")")
-		a.args, a.some = append(a.args, xs...), append(a.some, ys...)
+	add := func(x ends) {
+		conds, conns = append(conds, "("+x.calls+")"), append(conns, "("+x.conns+")")
+		a.args = append(a.args, x.args...)
 	}
 	if name := a.in.Service; name != "" {
+		to, err := at(a.ctx, a.c, "dst_", name)
+		if err != nil {
+			return err
+		}
+		from, err := at(a.ctx, a.c, "src_", name)
+		if err != nil {
+			return err
+		}
 		switch a.in.Direction {
 		case "", "to":
-			add(one("dst_", name))
+			add(to)
 		case "from":
-			add(one("src_", name))
+			add(from)
 		case "both":
-			x, xs, y, ys := one("dst_", name)
-			x2, xs2, y2, ys2 := one("src_", name)
-			add("("+x+") OR ("+x2+")", append(xs, xs2...), "("+y+") OR ("+y2+")", append(ys, ys2...))
+			add(ends{calls: "(" + to.calls + ") OR (" + from.calls + ")", conns: "(" + to.conns + ") OR (" + from.conns + ")", args: append(to.args, from.args...)})
 		default:
 			return wrong("direction", "%q, want to, from or both", clip(a.in.Direction, 40))
 		}
 	}
 	if a.in.Client != "" {
-		add(one("src_", a.in.Client))
+		from, err := at(a.ctx, a.c, "src_", a.in.Client)
+		if err != nil {
+			return err
+		}
+		add(from)
 	}
 	if a.in.External {
-		add("coalesce(dst_external, false)", nil, "coalesce(dst_external, false)", nil)
+		add(ends{calls: "coalesce(dst_external, false)", conns: "coalesce(dst_external, false)"})
 	}
 	if len(conds) == 0 {
 		conds, conns = []string{"true"}, []string{"true"}
 	}
 	a.ends, a.conn = strings.Join(conds, " AND "), strings.Join(conns, " AND ")
 	return nil
-}
-
-// asked is end, but for look-ups of a name, which do not go to whom the name is of.
-func asked(prefix, name string) (string, []any) {
-	cond, args := end(prefix, name)
-	if prefix != "dst_" {
-		return cond, args
-	}
-	real, more := endOfConn(prefix, name)
-	return "(" + cond + ") AND (protocol <> 'dns' OR (" + real + "))", append(args, more...)
 }
 
 func (a *accessOf) total() error {
@@ -227,9 +221,12 @@ const user = `coalesce(postgresql_user, redis_user)`
 func (a *accessOf) clients() error {
 	w := a.w
 	all := w.asked && a.in.KFL == "" && !a.in.PII // whether the rest of the case can be compared
-	list, more, err := readRows[AccessClient](a.ctx, a.c, w.limit, fmt.Sprintf(`SELECT %s AS client, list_sort(list_filter(arg_min(DISTINCT src_pod, src_pod, 5), p -> p IS NOT NULL)) AS pods, list_sort(list_filter(arg_min(DISTINCT %s, %[2]s, 5), u -> u IS NOT NULL)) AS users,
-		count(*) AS calls, count(*) FILTER (failed OR error IS NOT NULL) AS failed, coalesce(sum(postgresql_rows), 0)::BIGINT AS rows, sum(request_bytes + response_bytes)::BIGINT AS bytes, make_timestamp_ns(min(ts_ns)) AS first, make_timestamp_ns(max(ts_ns)) AS last,
-		list_transform(arg_min(call_id, (ts_ns, call_id), 3), x -> lower(hex(x))) AS call_ids FROM %[3]s WHERE %[4]s GROUP BY 1 ORDER BY calls DESC, 1 LIMIT %[5]d`, who("src_"), user, source(a.c), w.where, w.limit+1), w.args...)
+	list, more, err := readRows[AccessClient](a.ctx, a.c, w.limit, fmt.Sprintf(`WITH g AS (SELECT %[1]s, src_id, postgresql_user AS u, redis_user AS v, count(*) AS n, count(*) FILTER (failed OR error IS NOT NULL) AS f, coalesce(sum(postgresql_rows), 0) AS r, sum(request_bytes + response_bytes) AS y,
+			min(ts_ns) AS t0, max(ts_ns) AS t1, arg_min({'t': ts_ns, 'i': call_id}, ts_ns, 3) AS ids FROM %[2]s WHERE %[3]s GROUP BY ALL),
+		e AS (SELECT %[1]s, endpoint_id, %[4]s AS who, coalesce(pod, '') AS pod FROM endpoints_raw)
+		SELECT coalesce(e.who, '') AS client, list_sort(list_filter(list(DISTINCT e.pod), p -> p <> ''))[1:5] AS pods, list_sort(list_filter(list(DISTINCT coalesce(u, v, '')), x -> x <> ''))[1:5] AS users, sum(n)::BIGINT AS calls, sum(f)::BIGINT AS failed,
+			sum(r)::BIGINT AS rows, sum(y)::BIGINT AS bytes, make_timestamp_ns(min(t0)) AS first, make_timestamp_ns(max(t1)) AS last, list_transform(list_sort(flatten(list(ids)))[1:3], x -> lower(hex(x.i))) AS call_ids
+		FROM g LEFT JOIN e ON e.endpoint_id = g.src_id%[5]s GROUP BY 1 ORDER BY calls DESC, 1 LIMIT %[6]d`, bundleOf(a.c, ""), source(a.c), w.where, who(""), sameBundle(a.c, "e", "g"), w.limit+1), w.args...)
 	if err != nil {
 		return err
 	}
@@ -239,7 +236,8 @@ func (a *accessOf) clients() error {
 			Client string `json:"client"`
 			N      int64  `json:"n"`
 		}
-		others, _, err := readRows[rest](a.ctx, a.c, maxIDs, fmt.Sprintf(`SELECT %s AS client, count(*) AS n FROM %s WHERE (ts_ns < %d OR ts_ns > %d) AND (%s) GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT %d`, who("src_"), source(a.c), w.from, w.to, a.ends, maxIDs), a.args...)
+		others, _, err := readRows[rest](a.ctx, a.c, maxIDs, fmt.Sprintf(`WITH g AS (SELECT %[1]s, src_id, count(*) AS n FROM %[2]s WHERE (ts_ns < %[3]d OR ts_ns > %[4]d) AND (%[5]s) GROUP BY ALL)
+			SELECT coalesce(%[6]s, '') AS client, sum(n)::BIGINT AS n FROM g LEFT JOIN endpoints_raw e ON e.endpoint_id = g.src_id%[7]s GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT %[8]d`, bundleOf(a.c, ""), source(a.c), w.from, w.to, a.ends, who("e."), sameBundle(a.c, "e", "g"), maxIDs), a.args...)
 		if err != nil {
 			return err
 		}
@@ -260,8 +258,9 @@ func (a *accessOf) clients() error {
 }
 
 func (a *accessOf) servers() error {
-	list, more, err := readRows[AccessServer](a.ctx, a.c, a.w.limit, fmt.Sprintf(`SELECT %s AS server, coalesce(bool_or(dst_external), false) AS external, list_sort(list(DISTINCT protocol)) AS protocols, count(*) AS calls, sum(request_bytes + response_bytes)::BIGINT AS bytes
-		FROM %s WHERE %s GROUP BY 1 ORDER BY calls DESC, 1 LIMIT %d`, who("dst_"), source(a.c), a.w.where, a.w.limit+1), a.w.args...)
+	list, more, err := readRows[AccessServer](a.ctx, a.c, a.w.limit, fmt.Sprintf(`WITH g AS (SELECT %[1]s, dst_id, protocol, count(*) AS n, sum(request_bytes + response_bytes) AS y FROM %[2]s WHERE %[3]s GROUP BY ALL)
+		SELECT coalesce(%[4]s, '') AS server, coalesce(bool_or(e.external), false) AS external, list_sort(list(DISTINCT protocol)) AS protocols, sum(n)::BIGINT AS calls, sum(y)::BIGINT AS bytes
+		FROM g LEFT JOIN endpoints_raw e ON e.endpoint_id = g.dst_id%[5]s GROUP BY 1 ORDER BY calls DESC, 1 LIMIT %[6]d`, bundleOf(a.c, ""), source(a.c), a.w.where, who("e."), sameBundle(a.c, "e", "g"), a.w.limit+1), a.w.args...)
 	a.out.Truncated = a.out.Truncated || more
 	a.out.Servers = fitRows(a.w, &a.out.Frame, list, 10)
 	return err
@@ -289,9 +288,9 @@ func (a *accessOf) unread() error {
 		SELECT client, server, port, why, count(*) AS connections, sum(sent)::BIGINT AS sent_bytes, sum(got)::BIGINT AS received_bytes, make_timestamp_ns(min(first_ns)) AS first, make_timestamp_ns(max(last_ns)) AS last,
 			coalesce(list_transform(list_filter(arg_min(id, (first_ns, packet), 3), x -> x IS NOT NULL), x -> lower(hex(x))), []) AS call_ids, array_to_string(arg_min(packet, (first_ns, packet), 3), ',') AS packets
 		FROM k WHERE why IS NOT NULL GROUP BY ALL ORDER BY connections DESC, client, server, port, why LIMIT %[7]d`,
-		bundleOf(a.c, ""), who("src_"), who("dst_"), sameBundle(a.c, "b", "k"), sameBundle(a.c, "h", "k"), a.conn, maxRows)
+		bundleOf(a.c, ""), who("src_"), who("dst_"), sameBundle(a.c, "b", "k"), sameBundle(a.c, "h", "k"), qualified(a.conn), maxRows)
 	w := a.w
-	list, more, err := readRows[UnreadConn](a.ctx, a.c, maxRows, sql, append([]any{w.to, w.from, w.to, w.to, w.from}, a.some...)...)
+	list, more, err := readRows[UnreadConn](a.ctx, a.c, maxRows, sql, w.to, w.from, w.to, w.to, w.from)
 	if err != nil {
 		return err
 	}
@@ -320,14 +319,22 @@ func (a *accessOf) calls(after position) error {
 		Path      string   `json:"path"`
 		Texts     []string `json:"texts"`
 	}
-	sql := fmt.Sprintf(`SELECT %s, %s, call_no, ts_ns, coalesce(src_pod, '') AS pod, coalesce(src_process, '') AS process, coalesce(%s, '') AS user, coalesce(auth_kind, '') AS auth, coalesce(left(postgresql_query, 2000), '') AS statement,
-		array_to_string(postgresql_params[1:20], ', ') AS params, postgresql_rows AS rows, request_bytes, response_bytes, coalesce(list_filter(headers, h -> h.kind = 'request' AND lower(h.name) = 'authorization')[1].value, '') AS header,
-		coalesce(left(query_string, 2000), '') AS query, coalesce(redis_command, '') AS command, coalesce(method || ' ', '') || coalesce(left(path, 1000), host, '') AS path FROM %s WHERE %s %s ORDER BY ts_ns, bundle, call_no LIMIT %d`,
-		callColumns(), bundleOf(a.c, ""), user, source(a.c), a.w.where, strings.ReplaceAll(after.sql("AND "), "bundle", bundleName(a.c)), a.w.limit+1)
-	rows, more, err := readRows[row](a.ctx, a.c, a.w.limit, sql, a.w.args...)
+	page, more, err := pick(a.ctx, a.c, source(a.c), a.w.where+strings.ReplaceAll(after.sql(" AND "), "bundle", bundleName(a.c)), "ts_ns, bundle, call_no", a.w.limit, a.w.args...)
 	if err != nil {
 		return err
 	}
+	var rows []row
+	err = byRuns(a.c, page, func(where, nos string) error {
+		some, _, err := readRows[row](a.ctx, a.c, maxLoaded, fmt.Sprintf(`SELECT %s, %s, call_no, ts_ns, coalesce(src_pod, '') AS pod, coalesce(src_process, '') AS process, coalesce(%s, '') AS user, coalesce(auth_kind, '') AS auth, coalesce(left(postgresql_query, 2000), '') AS statement,
+			array_to_string(postgresql_params[1:20], ', ') AS params, postgresql_rows AS rows, request_bytes, response_bytes, coalesce(list_filter(headers, h -> h.kind = 'request' AND lower(h.name) = 'authorization')[1].value, '') AS header,
+			coalesce(left(query_string, 2000), '') AS query, coalesce(redis_command, '') AS command, coalesce(method || ' ', '') || coalesce(left(path, 1000), host, '') AS path FROM calls k WHERE %s`, callColumns(), bundleOf(a.c, ""), user, where), nos)
+		rows = append(rows, some...)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	rows = inOrder(page, rows, func(r row) rowKey { return rowKey{r.Bundle, r.No} })
 	policy := redact.Default()
 	for i := range rows {
 		r := &rows[i]

@@ -39,6 +39,105 @@ func (p position) sql(what string) string {
 	return fmt.Sprintf("%s(%[2]sts_ns, %[2]sbundle, %[2]scall_no) > (%d, %d, %d)", word, alias, p.ts, p.bundle, p.no)
 }
 
+// pick finds the first limit calls of a condition in an order, which may name ts_ns, bundle
+// and call_no. To read no more than these of the wide columns they are read by their numbers.
+func pick(ctx context.Context, c *forensics.Case, from, where, order string, limit int, args ...any) ([]rowKey, bool, error) {
+	type row struct {
+		Bundle int64 `json:"bundle"`
+		No     int64 `json:"call_no"`
+	}
+	list, more, err := readRows[row](ctx, c, limit, fmt.Sprintf("SELECT bundle, call_no FROM (SELECT %s, call_no, ts_ns FROM %s WHERE %s) ORDER BY %s LIMIT %d", bundleOf(c, ""), from, where, order, limit+1), args...)
+	keys := make([]rowKey, len(list))
+	for i, r := range list {
+		keys[i] = rowKey{r.Bundle, r.No}
+	}
+	return keys, more, err
+}
+
+// inOrder gives the rows of keys in the keys' order; others are left out.
+func inOrder[T any](keys []rowKey, rows []T, of func(T) rowKey) []T {
+	by := make(map[rowKey]T, len(rows))
+	for _, r := range rows {
+		by[of(r)] = r
+	}
+	out := make([]T, 0, len(keys))
+	for _, key := range keys {
+		if r, ok := by[key]; ok {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// ends is the condition that one end of a row is somebody.
+type ends struct {
+	calls string // on calls, with args
+	args  []any
+	conns string // on connections or flows, without
+}
+
+// at is the condition that one end of a row, "src_" or "dst_", is what a person calls name,
+// as end has it, by the numbers of the endpoints: they are looked up once, so that no names
+// are compared for every call. A look-up of a name does not go to whom the name is of.
+func at(ctx context.Context, c *forensics.Case, prefix, name string) (ends, error) {
+	type row struct {
+		Bundle int64 `json:"bundle"`
+		ID     int64 `json:"endpoint_id"`
+	}
+	cond, args := end("", name)
+	list, _, err := readRows[row](ctx, c, 1_000_000, "SELECT "+bundleOf(c, "")+", endpoint_id FROM endpoints_raw WHERE "+cond+" ORDER BY bundle, endpoint_id", args...)
+	if err != nil {
+		return ends{}, err
+	}
+	by := map[int64][]int64{}
+	for _, r := range list {
+		by[r.Bundle] = append(by[r.Bundle], r.ID)
+	}
+	var conds []string
+	for b := range int64(len(c.Bundles())) {
+		if len(by[b]) == 0 {
+			continue
+		}
+		one := prefix + "id IN (" + runsOf(by[b]) + ")"
+		if c.Several() {
+			one = fmt.Sprintf("bundle = %d AND %s", b, one)
+		}
+		conds = append(conds, "("+one+")")
+	}
+	if len(conds) == 0 {
+		conds = []string{"false"}
+	}
+	out := ends{conns: strings.Join(conds, " OR ")}
+	out.calls = out.conns
+	if prefix == "dst_" && !strings.Contains(name, "/") {
+		test := "host = ?"
+		if strings.ContainsAny(name, "*?") {
+			test = `host LIKE ? ESCAPE '\'`
+			name = pattern(name)
+		}
+		out.calls, out.args = out.conns+" OR coalesce("+test+" AND protocol <> 'dns', false)", []any{name}
+	}
+	return out, nil
+}
+
+// runsOf writes the numbers for IN; where they are very many, as ranges that the text of a
+// query has room for.
+func runsOf(ids []int64) string {
+	if len(ids) <= maxIDs {
+		return numbers(ids)
+	}
+	var b strings.Builder
+	b.WriteString("SELECT unnest(range(x[1], x[2] + 1)) FROM (SELECT unnest([")
+	for i, r := range runs(ids, 1, len(ids)) {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		fmt.Fprintf(&b, "[%d,%d]", r[0], r[1])
+	}
+	b.WriteString("]) AS x)")
+	return b.String()
+}
+
 // unread notes how many connections of a window could not be read.
 func unread(ctx context.Context, c *forensics.Case, f *Frame, w *window) error {
 	type counts struct {

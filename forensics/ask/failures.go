@@ -95,12 +95,18 @@ func AskFailures(ctx context.Context, c *forensics.Case, in FailuresIn) (*Failur
 		return nil, err
 	}
 	if in.Service != "" {
-		cond, args := asked("dst_", in.Service)
-		w.and(cond, args...)
+		to, err := at(ctx, c, "dst_", in.Service)
+		if err != nil {
+			return nil, err
+		}
+		w.and(to.calls, to.args...)
 	}
 	if in.Client != "" {
-		cond, args := end("src_", in.Client)
-		w.and(cond, args...)
+		from, err := at(ctx, c, "src_", in.Client)
+		if err != nil {
+			return nil, err
+		}
+		w.and(from.calls, from.args...)
 	}
 	out := &Failures{Classes: []ClassCount{}, Groups: []FailureGroup{}, Causes: []Origin{}, DNS: []NameFailure{}, Connections: []ConnFailure{}}
 	if out.Frame, err = w.frame(ctx, c); err != nil {

@@ -3,7 +3,6 @@ package ask
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"github.com/pcapsule/pcapsule/forensics"
 )
@@ -57,13 +56,14 @@ func (f *Failures) connections(ctx context.Context, c *forensics.Case, w *window
 	if in.KFL != "" {
 		f.note("kfl is a condition on calls: connections are listed without it")
 	}
-	if in.Service != "" {
-		cond, more := endOfConn("dst_", in.Service)
-		where, args = where+" AND ("+cond+")", append(args, more...)
-	}
-	if in.Client != "" {
-		cond, more := endOfConn("src_", in.Client)
-		where, args = where+" AND ("+cond+")", append(args, more...)
+	for _, side := range [2]struct{ prefix, name string }{{"dst_", in.Service}, {"src_", in.Client}} {
+		if side.name != "" {
+			e, err := at(ctx, c, side.prefix, side.name)
+			if err != nil {
+				return err
+			}
+			where += " AND (" + qualified(e.conns) + ")"
+		}
 	}
 	var err error
 	var more bool
@@ -82,17 +82,4 @@ func (f *Failures) connections(ctx context.Context, c *forensics.Case, w *window
 		append([]any{w.to, w.from}, args...)...)
 	f.Truncated = f.Truncated || more
 	return err
-}
-
-// endOfConn is end for tables that have no column host.
-func endOfConn(p, name string) (string, []any) {
-	cond, args := end(p, name)
-	if p == "dst_" && !strings.Contains(name, "/") {
-		// The last test of end is of the name that the client asked for.
-		cut := strings.LastIndex(cond, " OR coalesce(host")
-		if cut > 0 {
-			cond, args = cond[:cut]+")", args[:len(args)-1]
-		}
-	}
-	return cond, args
 }

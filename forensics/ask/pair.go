@@ -84,21 +84,29 @@ func AskPair(ctx context.Context, c *forensics.Case, in PairIn) (*Pair, error) {
 	if out.Frame, err = w.frame(ctx, c); err != nil {
 		return nil, err
 	}
-	both := func(a, b string) (string, []any) {
-		x, xs := end("src_", a)
-		y, ys := asked("dst_", b)
-		return "(" + x + ") AND (" + y + ")", append(xs, ys...)
+	both := func(a, b string) (string, []any, error) {
+		x, err := at(ctx, c, "src_", a)
+		if err != nil {
+			return "", nil, err
+		}
+		y, err := at(ctx, c, "dst_", b)
+		return "(" + x.calls + ") AND (" + y.calls + ")", append(x.args, y.args...), err
 	}
-	forth, x := both(in.From, in.To)
-	back, y := both(in.To, in.From)
+	forth, x, err := both(in.From, in.To)
+	if err != nil {
+		return nil, err
+	}
+	back, y, err := both(in.To, in.From)
+	if err != nil {
+		return nil, err
+	}
 	if out.Forth, err = readOne[Load](ctx, c, "SELECT "+loadColumns+" FROM "+source(c)+" WHERE "+w.where+" AND "+forth, w.values(x...)...); err != nil {
 		return nil, err
 	}
 	if out.Back, err = readOne[Load](ctx, c, "SELECT "+loadColumns+" FROM "+source(c)+" WHERE "+w.where+" AND "+back, w.values(y...)...); err != nil {
 		return nil, err
 	}
-	p := &pairOf{ctx: ctx, c: c, w: w, out: out, where: fmt.Sprintf("(SELECT * FROM (SELECT *, CASE WHEN %s THEN 'forth' WHEN %s THEN 'back' END AS direction FROM %s WHERE %s) WHERE direction IS NOT NULL)", forth, back, source(c), w.where),
-		args: slices.Concat(x, y, w.args)}
+	p := &pairOf{ctx: ctx, c: c, w: w, out: out, from: source(c), where: w.where + " AND ((" + forth + ") OR (" + back + "))", args: slices.Concat(w.args, x, y), forth: forth, x: x}
 	if err := p.kinds(); err != nil {
 		return nil, err
 	}
@@ -127,14 +135,17 @@ type pairOf struct {
 	ctx   context.Context
 	c     *forensics.Case
 	w     *window
-	where string // table of the calls with their direction
+	from  string
+	where string // condition for the calls of both directions, with args
 	args  []any
+	forth string // condition for those forth, with x
+	x     []any
 	out   *Pair
 }
 
 func (p *pairOf) kinds() error {
 	list, more, err := readRows[PairKind](p.ctx, p.c, defaultRows, fmt.Sprintf(`SELECT direction, protocol, %s AS endpoint, coalesce(status_code::VARCHAR || CASE WHEN status_text IS NULL THEN '' ELSE ' ' || status_text END, status_text, error, '') AS status, count(*) AS calls,
-		make_timestamp_ns(min(ts_ns)) AS first, make_timestamp_ns(max(ts_ns)) AS last, list_transform(arg_min(call_id, (ts_ns, call_id), 3), x -> lower(hex(x))) AS call_ids FROM %s GROUP BY ALL ORDER BY calls DESC, direction DESC, protocol, endpoint, status LIMIT %d`, namedEndpoint, p.where, defaultRows+1), p.args...)
+		make_timestamp_ns(min(ts_ns)) AS first, make_timestamp_ns(max(ts_ns)) AS last, list_transform(arg_min(call_id, (ts_ns, call_id), 3), x -> lower(hex(x))) AS call_ids FROM (SELECT *, CASE WHEN %s THEN 'forth' ELSE 'back' END AS direction FROM %s WHERE %s) GROUP BY ALL ORDER BY calls DESC, direction DESC, protocol, endpoint, status LIMIT %d`, namedEndpoint, p.forth, p.from, p.where, defaultRows+1), slices.Concat(p.x, p.args)...)
 	p.out.Truncated = p.out.Truncated || more
 	list, more = within(list, defaultBytes/5)
 	p.out.Kinds, p.out.Truncated = list, p.out.Truncated || more
@@ -153,14 +164,26 @@ func (p *pairOf) calls() error {
 		Path      string         `json:"path"`
 		Query     string         `json:"query"`
 		GRPC      []string       `json:"grpc"`
+		Bundle    int64          `json:"bundle"`
+		No        int64          `json:"call_no"`
 	}
-	rows, more, err := readRows[row](p.ctx, p.c, p.w.limit, fmt.Sprintf(`SELECT %s, direction, coalesce(src_pod, '') AS src_pod, coalesce(dst_pod, '') AS dst_pod, coalesce(headers, []) AS headers,
-		[coalesce(request_body_sha256, ''::BLOB), coalesce(response_body_sha256, ''::BLOB)] AS bodies, [coalesce(request_content_type, ''), coalesce(response_content_type, '')] AS types,
-		[coalesce(request_body_size, 0), coalesce(response_body_size, 0)] AS sizes, coalesce(left(postgresql_query, 4000), '') AS statement, coalesce(redis_command, '') AS command, coalesce(left(path, 2000), '') AS path, coalesce(left(query_string, 2000), '') AS query,
-		[coalesce(grpc_request_text, ''), coalesce(grpc_response_text, coalesce(postgresql_preview, redis_reply, ''))] AS grpc FROM %s ORDER BY ts_ns DESC, call_id DESC LIMIT %d`, callColumns(), p.where, p.w.limit+1), p.args...)
+	page, more, err := pick(p.ctx, p.c, p.from, p.where, "ts_ns DESC, bundle DESC, call_no DESC", p.w.limit, p.args...)
 	if err != nil {
 		return err
 	}
+	var rows []row
+	err = byRuns(p.c, page, func(where, nos string) error {
+		some, _, err := readRows[row](p.ctx, p.c, maxLoaded, fmt.Sprintf(`SELECT %s, %s, call_no, CASE WHEN %s THEN 'forth' ELSE 'back' END AS direction, coalesce(src_pod, '') AS src_pod, coalesce(dst_pod, '') AS dst_pod, coalesce(headers, []) AS headers,
+		[coalesce(request_body_sha256, ''::BLOB), coalesce(response_body_sha256, ''::BLOB)] AS bodies, [coalesce(request_content_type, ''), coalesce(response_content_type, '')] AS types,
+		[coalesce(request_body_size, 0), coalesce(response_body_size, 0)] AS sizes, coalesce(left(postgresql_query, 4000), '') AS statement, coalesce(redis_command, '') AS command, coalesce(left(path, 2000), '') AS path, coalesce(left(query_string, 2000), '') AS query,
+		[coalesce(grpc_request_text, ''), coalesce(grpc_response_text, coalesce(postgresql_preview, redis_reply, ''))] AS grpc FROM calls k WHERE %s`, callColumns(), bundleOf(p.c, ""), p.forth, where), append(slices.Clone(p.x), nos)...)
+		rows = append(rows, some...)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	rows = inOrder(page, rows, func(r row) rowKey { return rowKey{r.Bundle, r.No} })
 	p.out.Truncated = p.out.Truncated || more
 	var hashes []string
 	for _, r := range rows {

@@ -152,12 +152,21 @@ const loadColumns = `count(*) AS calls, count(*) FILTER (failed OR error IS NOT 
 	round(quantile_disc(elapsed_us, 0.5) FILTER (NOT failed) / 1000.0, 3) AS good_p50_ms, round(quantile_disc(elapsed_us, 0.99) FILTER (NOT failed) / 1000.0, 3) AS good_p99_ms, coalesce(sum(request_bytes + response_bytes), 0)::BIGINT AS bytes`
 
 // loads counts both directions. Handshakes and payload that nobody reads are no calls here.
-func (s *serviceOf) loads() (err error) {
-	from := source(s.c)
-	if s.out.In, err = readOne[Load](s.ctx, s.c, "SELECT "+loadColumns+" FROM "+from+" WHERE "+s.w.where+" AND "+s.to+" AND "+isRequest, s.w.args...); err != nil {
-		return err
+func (s *serviceOf) loads() error {
+	type row struct {
+		Made bool `json:"made"`
+		Load
 	}
-	s.out.Out, err = readOne[Load](s.ctx, s.c, "SELECT "+loadColumns+" FROM "+from+" WHERE "+s.w.where+" AND "+s.from+" AND "+isRequest, s.w.args...)
+	// A call from the service to itself is there twice.
+	list, _, err := readRows[row](s.ctx, s.c, 2, fmt.Sprintf("SELECT made, %[1]s FROM (SELECT unnest(list_filter([CASE WHEN %[2]s THEN false END, CASE WHEN %[3]s THEN true END], x -> x IS NOT NULL)) AS made, failed, error, elapsed_us, request_bytes, response_bytes FROM %[4]s WHERE %[5]s AND (%[2]s OR %[3]s) AND %[6]s) GROUP BY 1",
+		loadColumns, s.to, s.from, source(s.c), s.w.where, isRequest), s.w.args...)
+	for _, r := range list {
+		if r.Made {
+			s.out.Out = r.Load
+		} else {
+			s.out.In = r.Load
+		}
+	}
 	return err
 }
 
@@ -166,16 +175,18 @@ func (s *serviceOf) peers() error {
 		mine, other string
 		to          *[]ServicePeer
 	}{{s.to, "src_", &s.out.Callers}, {s.from, "dst_", &s.out.Asks}} {
-		sql := fmt.Sprintf(`WITH f AS (SELECT %[1]s AS peer, protocol, %[2]sexternal AS external, %[3]s AS endpoint, failed OR error IS NOT NULL AS bad, (failed OR error IS NOT NULL) AND NOT (%[9]s) AS ill, elapsed_us, ts_ns, call_id FROM %[4]s WHERE %[5]s AND %[6]s),
-			e AS (SELECT peer, protocol, endpoint, count(*) AS n FROM f GROUP BY ALL),
-			t AS (SELECT peer, protocol, arg_max(endpoint, (n, endpoint), 3) AS endpoints FROM e GROUP BY ALL)
+		sql := fmt.Sprintf(`WITH e AS MATERIALIZED (SELECT %[1]s, endpoint_id, %[2]s AS who, external FROM endpoints_raw),
+			f AS MATERIALIZED (SELECT e.who AS peer, k.protocol, e.external, k.method, k.path, CASE WHEN k.protocol IN ('dns', 'tls', 'quic') THEN k.host END AS host, k.failed OR k.error IS NOT NULL AS bad,
+				(k.failed OR k.error IS NOT NULL) AND NOT (%[9]s) AS ill, k.elapsed_us, k.call_no + %[10]s AS nth, k.call_id FROM %[4]s k LEFT JOIN e ON e.endpoint_id = k.%[3]sid%[11]s WHERE %[5]s AND %[6]s),
+			n AS (SELECT peer, protocol, method, path, host, count(*) AS n FROM f GROUP BY ALL), m AS (SELECT peer, protocol, %[12]s AS endpoint, sum(n) AS n FROM n GROUP BY ALL),
+			t AS (SELECT peer, protocol, arg_max(endpoint, (n, endpoint), 3) AS endpoints FROM m GROUP BY ALL)
 			SELECT f.peer, f.protocol, coalesce(bool_or(external), false) AS external, count(*) AS calls, count(*) FILTER (bad) AS failed,
 				CASE WHEN count(*) FILTER (ill) * 100 >= count(*) AND quantile_disc(elapsed_us, 0.99) > 1000000 THEN 'failing and slow' WHEN count(*) FILTER (ill) * 100 >= count(*) THEN 'failing'
 				WHEN quantile_disc(elapsed_us, 0.99) > 1000000 AND %[7]s THEN 'slow' ELSE 'yes' END AS healthy,
 				round(quantile_disc(elapsed_us, 0.5) / 1000.0, 3) AS p50_ms, round(quantile_disc(elapsed_us, 0.99) / 1000.0, 3) AS p99_ms, any_value(t.endpoints) AS endpoints,
-				list_transform(arg_min(call_id, (ts_ns, call_id), 3), x -> lower(hex(x))) AS call_ids
+				list_transform(arg_min(call_id, nth, 3), x -> lower(hex(x))) AS call_ids
 			FROM f JOIN t ON t.peer = f.peer AND t.protocol = f.protocol GROUP BY 1, 2 ORDER BY calls DESC, 1, 2 LIMIT %[8]d`,
-			who(side.other), side.other, namedEndpoint, source(s.c), s.w.where, side.mine, strings.ReplaceAll(isRequest, "protocol", "f.protocol"), s.w.limit+1, noHarm)
+			bundleOf(s.c, ""), who(""), side.other, source(s.c), s.w.where, side.mine, strings.ReplaceAll(isRequest, "protocol", "f.protocol"), s.w.limit+1, noHarm, bundleOffset(s.c), sameBundle(s.c, "e", "k"), namedEndpoint)
 		list, more, err := readRows[ServicePeer](s.ctx, s.c, s.w.limit, sql, s.w.args...)
 		if err != nil {
 			return err
@@ -186,9 +197,17 @@ func (s *serviceOf) peers() error {
 	return nil
 }
 
+// bundleOffset is the SQL for what makes numbers of calls unique in a case, and in order.
+func bundleOffset(c *forensics.Case) string {
+	if !c.Several() {
+		return "0"
+	}
+	return "(k.bundle::BIGINT << 40)"
+}
+
 // noHarm is the SQL for failures that are no illness: what a resolver's list of domains
 // gives, and what client libraries say of themselves when they connect.
-const noHarm = `protocol = 'dns' AND status_text = 'NXDOMAIN' OR protocol = 'redis' AND upper(method) IN ('CLIENT', 'HELLO')`
+const noHarm = `k.protocol = 'dns' AND k.status_text = 'NXDOMAIN' OR k.protocol = 'redis' AND upper(k.method) IN ('CLIENT', 'HELLO')`
 
 func (s *serviceOf) endpoints() error {
 	sql := fmt.Sprintf(`WITH f AS (SELECT protocol, %s AS endpoint, failed OR error IS NOT NULL AS bad, %s AS status, elapsed_us, ts_ns, call_id FROM %s WHERE %s AND %s AND %s),

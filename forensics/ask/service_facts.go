@@ -10,10 +10,10 @@ import (
 
 // Limits of what is looked at for some facts of a service.
 const (
-	headerCalls  = 2000   // calls whose headers are compared
-	journeyCalls = 50_000 // calls whose order is looked at
-	blockingEach = 8      // calls of an endpoint whose children are looked at
-	blockingMost = 10     // endpoints
+	headerCalls  = 500   // calls whose headers are compared
+	journeyCalls = 4_000 // calls whose order is looked at
+	blockingEach = 8     // calls of an endpoint whose children are looked at
+	blockingMost = 10    // endpoints
 	repeatNs     = 100_000_000
 	journeyGap   = 1_800_000_000_000 // ns of silence that end a visit
 )
@@ -189,19 +189,49 @@ type AddedHeader struct {
 }
 
 func (s *serviceOf) headers() error {
-	one := func(mine string) string {
-		return fmt.Sprintf("(SELECT headers FROM calls_raw WHERE ts_ns BETWEEN ? AND ? AND %s AND protocol IN ('http1', 'http2', 'http3', 'grpc') AND headers IS NOT NULL ORDER BY ts_ns DESC, call_id LIMIT %d)", mine, headerCalls)
+	type row struct {
+		Names []string `json:"names"`
 	}
-	sql := fmt.Sprintf(`WITH m AS MATERIALIZED (SELECT list_distinct(list_transform(list_filter(headers, h -> h.kind = 'request'), h -> lower(h.name))) AS names FROM %s),
-		g AS MATERIALIZED (SELECT list_distinct(list_transform(list_filter(headers, h -> h.kind = 'request'), h -> lower(h.name))) AS names FROM %s),
-		a AS (SELECT name, count(*) AS n FROM (SELECT unnest(names) AS name FROM m) GROUP BY 1), b AS (SELECT name, count(*) AS n FROM (SELECT unnest(names) AS name FROM g) GROUP BY 1)
-		SELECT a.name, round(a.n / (SELECT count(*) FROM m), 3) AS share, round(coalesce(b.n, 0) / greatest(1, (SELECT count(*) FROM g)), 3) AS got_share FROM a LEFT JOIN b ON b.name = a.name
-		WHERE a.n / (SELECT count(*) FROM m) >= 0.2 AND coalesce(b.n, 0) / greatest(1, (SELECT count(*) FROM g)) <= 0.05 AND (SELECT count(*) FROM g) > 0
-			AND a.name NOT LIKE ':%%' AND a.name NOT IN ('host', 'user-agent', 'accept', 'accept-encoding', 'content-length', 'content-type', 'connection', 'te', 'transfer-encoding') ORDER BY share DESC, name LIMIT 20`, one(s.from), one(s.to))
-	var err error
-	s.out.Adds, _, err = readRows[AddedHeader](s.ctx, s.c, 20, sql, s.w.from, s.w.to, s.w.from, s.w.to)
-	return err
+	count := func(mine string) (map[string]int, int, error) {
+		keys, _, err := pick(s.ctx, s.c, "calls_raw", fmt.Sprintf("ts_ns BETWEEN %d AND %d AND %s AND %s", s.w.from, s.w.to, mine, isWeb), "ts_ns DESC, bundle DESC, call_no DESC", headerCalls)
+		if err != nil {
+			return nil, 0, err
+		}
+		names := map[string]int{}
+		err = byRuns(s.c, keys, func(where, nos string) error {
+			rows, _, err := readRows[row](s.ctx, s.c, headerCalls, "SELECT list_distinct(list_transform(list_filter(headers, h -> h.kind = 'request'), h -> lower(h.name))) AS names FROM calls_raw k WHERE headers IS NOT NULL AND "+where, nos)
+			for _, r := range rows {
+				for _, n := range r.Names {
+					names[n]++
+				}
+			}
+			return err
+		})
+		return names, len(keys), err
+	}
+	made, n, err := count(s.from)
+	if err != nil {
+		return err
+	}
+	got, m, err := count(s.to)
+	if err != nil || n == 0 || m == 0 {
+		return err
+	}
+	for name, times := range made {
+		h := AddedHeader{Name: clip(name, 100), Share: share(int64(times), int64(n)), Got: share(int64(got[name]), int64(m))}
+		if h.Share >= 0.2 && h.Got <= 0.05 && !strings.HasPrefix(name, ":") && !slices.Contains(plainHeaders[:], name) {
+			s.out.Adds = append(s.out.Adds, h)
+		}
+	}
+	slices.SortFunc(s.out.Adds, func(a, b AddedHeader) int {
+		return cmp.Or(cmp.Compare(b.Share, a.Share), strings.Compare(a.Name, b.Name))
+	})
+	s.out.Adds = s.out.Adds[:min(20, len(s.out.Adds))]
+	return nil
 }
+
+// plainHeaders are headers that say nothing of a service.
+var plainHeaders = [...]string{"host", "user-agent", "accept", "accept-encoding", "content-length", "content-type", "connection", "te", "transfer-encoding"}
 
 // Transition is one endpoint asked for after another by the same user.
 type Transition struct {
@@ -217,15 +247,59 @@ func (s *serviceOf) journey() error {
 	header := func(name string) string {
 		return "nullif(trim(split_part(list_filter(headers, h -> h.kind = 'request' AND lower(h.name) = '" + name + "')[1].value, ',', 1)), '')"
 	}
-	masked := func(x string) string { return "CASE WHEN contains(" + x + ", '[masked]') THEN NULL ELSE " + x + " END" }
-	sql := fmt.Sprintf(`WITH f AS MATERIALIZED (SELECT %[1]s AS endpoint, coalesce(%[2]s, %[3]s, %[4]s, %[5]s, src_ip) AS usr, ts_ns, call_id FROM %[6]s WHERE %[7]s AND %[8]s AND %[9]s AND path IS NOT NULL AND src_kind <> 'node' ORDER BY ts_ns DESC, call_id LIMIT %[10]d),
-		o AS (SELECT *, lag(endpoint) OVER p AS before, ts_ns - lag(ts_ns) OVER p AS gap FROM f WINDOW p AS (PARTITION BY usr ORDER BY ts_ns, call_id))
-		SELECT CASE WHEN before IS NULL OR gap > %[11]d THEN '' ELSE before END AS "from", endpoint AS "to", count(DISTINCT usr) AS users, count(*) AS times FROM o WHERE before IS DISTINCT FROM endpoint OR gap > %[11]d
-		GROUP BY 1, 2 ORDER BY times DESC, 1, 2 LIMIT 20`, endpoint, masked(header("authorization")), masked(header("cookie")), header("x-forwarded-for"), header("x-real-ip"), source(s.c), s.w.where, s.to, isWeb, journeyCalls, journeyGap)
-	var err error
-	s.out.Journey, _, err = readRows[Transition](s.ctx, s.c, 20, sql, s.w.args...)
-	s.out.Journey = fitRows(s.w, &s.out.Frame, s.out.Journey, 15)
-	return err
+	known := func(x string) string { return "CASE WHEN contains(" + x + ", '[masked]') THEN NULL ELSE " + x + " END" }
+	keys, more, err := pick(s.ctx, s.c, source(s.c), s.w.where+" AND "+s.to+" AND "+isWeb+" AND path IS NOT NULL AND src_kind IS DISTINCT FROM 'node'", "ts_ns DESC, bundle DESC, call_no DESC", journeyCalls, s.w.args...)
+	if err != nil {
+		return err
+	}
+	type visit struct {
+		Endpoint string `json:"endpoint"`
+		User     string `json:"usr"`
+		Ns       int64  `json:"ts_ns"`
+		Bundle   int64  `json:"bundle"`
+		No       int64  `json:"call_no"`
+	}
+	var rows []visit
+	err = byRuns(s.c, keys, func(where, nos string) error {
+		some, _, err := readRows[visit](s.ctx, s.c, journeyCalls, fmt.Sprintf("SELECT %s AS endpoint, coalesce(%s, %s, %s, %s, src_ip) AS usr, ts_ns, %s, call_no FROM calls_raw k WHERE %s",
+			endpoint, known(header("authorization")), known(header("cookie")), header("x-forwarded-for"), header("x-real-ip"), bundleOf(s.c, ""), where), nos)
+		rows = append(rows, some...)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if more {
+		s.out.note("the journey of users is that of the last %d requests", journeyCalls)
+	}
+	rows = inOrder(keys, rows, func(v visit) rowKey { return rowKey{v.Bundle, v.No} })
+	slices.Reverse(rows)
+	type pair struct{ from, to string }
+	last := map[string]visit{}
+	times, users := map[pair]int64{}, map[pair]map[string]bool{}
+	for _, v := range rows {
+		before, ok := last[v.User]
+		last[v.User] = v
+		p := pair{"", v.Endpoint}
+		if ok && v.Ns-before.Ns <= journeyGap {
+			if p.from = before.Endpoint; p.from == p.to {
+				continue
+			}
+		}
+		times[p]++
+		if users[p] == nil {
+			users[p] = map[string]bool{}
+		}
+		users[p][v.User] = true
+	}
+	for p, n := range times {
+		s.out.Journey = append(s.out.Journey, Transition{p.from, p.to, int64(len(users[p])), n})
+	}
+	slices.SortFunc(s.out.Journey, func(a, b Transition) int {
+		return cmp.Or(cmp.Compare(b.Times, a.Times), strings.Compare(a.From, b.From), strings.Compare(a.To, b.To))
+	})
+	s.out.Journey = fitRows(s.w, &s.out.Frame, s.out.Journey[:min(20, len(s.out.Journey))], 15)
+	return nil
 }
 
 // Blocking is an endpoint that waits for its own calls one after the other.
