@@ -334,7 +334,7 @@ func (a *accessOf) calls(after position) error {
 	if err != nil {
 		return err
 	}
-	rows = inOrder(page, rows, func(r row) rowKey { return rowKey{r.Bundle, r.No} })
+	rows = arrangeRows(page, rows, func(r row) rowKey { return rowKey{r.Bundle, r.No} })
 	policy := redact.Default()
 	for i := range rows {
 		r := &rows[i]

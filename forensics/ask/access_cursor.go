@@ -54,8 +54,8 @@ func pick(ctx context.Context, c *forensics.Case, from, where, order string, lim
 	return keys, more, err
 }
 
-// inOrder gives the rows of keys in the keys' order; others are left out.
-func inOrder[T any](keys []rowKey, rows []T, of func(T) rowKey) []T {
+// arrangeRows gives the rows of keys in the keys' order; others are left out.
+func arrangeRows[T any](keys []rowKey, rows []T, of func(T) rowKey) []T {
 	by := make(map[rowKey]T, len(rows))
 	for _, r := range rows {
 		by[of(r)] = r

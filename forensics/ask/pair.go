@@ -183,7 +183,7 @@ func (p *pairOf) calls() error {
 	if err != nil {
 		return err
 	}
-	rows = inOrder(page, rows, func(r row) rowKey { return rowKey{r.Bundle, r.No} })
+	rows = arrangeRows(page, rows, func(r row) rowKey { return rowKey{r.Bundle, r.No} })
 	p.out.Truncated = p.out.Truncated || more
 	var hashes []string
 	for _, r := range rows {

@@ -272,7 +272,7 @@ func (s *serviceOf) journey() error {
 	if more {
 		s.out.note("the journey of users is that of the last %d requests", journeyCalls)
 	}
-	rows = inOrder(keys, rows, func(v visit) rowKey { return rowKey{v.Bundle, v.No} })
+	rows = arrangeRows(keys, rows, func(v visit) rowKey { return rowKey{v.Bundle, v.No} })
 	slices.Reverse(rows)
 	type pair struct{ from, to string }
 	last := map[string]visit{}
