@@ -24,11 +24,11 @@ type param struct {
 // routes lists the ways to ask over HTTP; a new one is one line here.
 func (s *Server) routes() []route {
 	none := []param{}
-	return []route{
+	return append([]route{
 		{Path: "/mcp", Method: "GET", Description: "This list; with Accept: text/event-stream the event stream of an MCP session", Params: none},
 		{Path: "/mcp", Method: "POST", Description: "MCP over streamable HTTP, revisions 2024-11-05 to " + newest, Params: none},
 		{Path: "/mcp", Method: "DELETE", Description: "Ends an MCP session", Params: none},
-	}
+	}, s.restRoutes()...)
 }
 
 // discover answers GET /mcp for those who do not speak MCP.

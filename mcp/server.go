@@ -77,7 +77,8 @@ type Server struct {
 	dbs   dbs
 	turns *fair
 	tools map[string]*entry
-	order []string // names of the tools
+	every map[string]*entry // those that are not shown to assistants too
+	order []string          // names of the tools
 
 	listed  sync.Mutex
 	bundles []string // resources of the bundles that are open
@@ -122,7 +123,7 @@ func New(c *forensics.Case, o Options) (*Server, error) {
 		}
 		o.Allow[i] = real
 	}
-	s := &Server{o: o, cases: &cases{}, turns: newFair(o.Parallel), tools: map[string]*entry{}}
+	s := &Server{o: o, cases: &cases{}, turns: newFair(o.Parallel), tools: map[string]*entry{}, every: map[string]*entry{}}
 	if c != nil {
 		s.cases = newCases(c)
 	} else if o.Store == nil || o.Open == nil {

@@ -124,12 +124,10 @@ func with(s *jsonschema.Schema, name string, p *jsonschema.Schema, first bool) *
 
 func (s *Server) addTools() error {
 	for _, e := range s.entries() {
-		if s.o.Tools == CoreTools && !e.core {
-			continue
-		}
-		if s.tools[e.name] != nil {
+		if s.every[e.name] != nil {
 			return fmt.Errorf("tool %s is there twice", e.name)
 		}
+		s.every[e.name] = e
 		e.in = with(e.in, "max_bytes", &jsonschema.Schema{Type: "integer", Description: "bytes of the answer, about four a token; 24576 where not given"}, false)
 		if s.o.Store != nil && !e.free {
 			e.in = with(e.in, "db", &jsonschema.Schema{Type: "string", Description: "what is asked: a dissection as snapshot/dissection, or live for the last 30 s (live:2m for more); where not given the bundles that are open, else the newest dissection"}, false)
@@ -143,6 +141,9 @@ func (s *Server) addTools() error {
 		var err error
 		if e.resolved, err = e.in.Resolve(nil); err != nil {
 			return fmt.Errorf("tool %s: %w", e.name, err)
+		}
+		if s.o.Tools == CoreTools && !e.core {
+			continue
 		}
 		s.tools[e.name] = e
 		s.order = append(s.order, e.name)

@@ -1,0 +1,304 @@
+package mcp
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/pcapsule/pcapsule/forensics"
+)
+
+// restEnd is one end of a call or flow.
+type restEnd struct {
+	IP   string `json:"ip"`
+	Port int64  `json:"port,omitempty"`
+	Pod  string `json:"pod,omitempty"`
+	NS   string `json:"ns,omitempty"`
+	Svc  string `json:"svc,omitempty"`
+	Node string `json:"node,omitempty"`
+	Name string `json:"name,omitempty"`
+}
+
+// restCall is a call as dashboards know it.
+type restCall struct {
+	ID        string      `json:"id"`
+	Ts        int64       `json:"ts"`
+	Src       restEnd     `json:"src"`
+	Dst       restEnd     `json:"dst"`
+	Proto     string      `json:"proto"`
+	Method    string      `json:"method,omitempty"`
+	Path      string      `json:"path,omitempty"`
+	Status    *int64      `json:"status,omitempty"`
+	Error     string      `json:"error,omitempty"`
+	LatencyMs *float64    `json:"latency_ms,omitempty"`
+	Packets   string      `json:"packets"`
+	ConnID    *int64      `json:"conn_id,omitempty"`
+	FlowID    *int64      `json:"flow_id,omitempty"`
+	Headers   []restField `json:"headers,omitempty"`
+	ReqSize   *int64      `json:"req_size,omitempty"`
+	RespSize  *int64      `json:"resp_size,omitempty"`
+	Summary   string      `json:"summary,omitempty"`
+}
+
+type restField struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+	Kind  string `json:"kind"`
+}
+
+type restCallsOut struct {
+	Calls     any      `json:"calls"`
+	Total     int      `json:"total"`
+	Truncated bool     `json:"truncated"`
+	Cursor    string   `json:"next_cursor,omitempty"`
+	Coverage  coverage `json:"coverage"`
+}
+
+var restColumns = []string{"call_id", "ts_ns", "src_ip", "src_port", "src_pod", "src_namespace", "src_service", "src_node", "src_name",
+	"dst_ip", "dst_port", "dst_pod", "dst_namespace", "dst_service", "dst_node", "dst_name", "protocol", "method", "path", "status_code", "error", "elapsed_us",
+	"conn_id", "flow_id", "headers", "request_bytes", "response_bytes", "summary", "cites"}
+
+// millis reads start and end, milliseconds since 1970 UTC.
+func (x *question) millis() (from, to int64, err error) {
+	if from, err = x.number("start", 1<<42); err != nil {
+		return 0, 0, err
+	}
+	to, err = x.number("end", 1<<42)
+	return from * int64(time.Millisecond), to * int64(time.Millisecond), err
+}
+
+// page reads limit, 100 where it is not given.
+func (x *question) limit() (int, error) {
+	n, err := x.number("limit", maxRows)
+	if n == 0 {
+		n = 100
+	}
+	return int(n), err
+}
+
+func restCalls(ctx context.Context, a *answerer, x *question) (any, error) {
+	limit, err := x.limit()
+	if err != nil {
+		return nil, err
+	}
+	q := forensics.Query{KFL: x.get("kfl"), Limit: limit, Cursor: x.get("cursor"), Columns: restColumns, MaxBytes: mostBytes}
+	if q.From, q.To, err = x.millis(); err != nil {
+		return nil, err
+	}
+	format := x.get("format")
+	switch format {
+	case "", "compact", "full":
+	case "raw":
+		q.Columns = nil
+	default:
+		return nil, &badRequest{fmt.Sprintf("format %q: want compact, full or raw", clip(format, 50))}
+	}
+	r, err := a.c.Query(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	out := restCallsOut{Total: len(r.Rows), Truncated: r.Truncated, Cursor: r.Next, Coverage: coverageOf(r.Coverage)}
+	if format == "raw" {
+		list := []json.RawMessage{}
+		for _, row := range r.Rows {
+			list = append(list, forensics.AppendRow(nil, r.Columns, row))
+		}
+		out.Calls = list
+		return out, nil
+	}
+	list := []restCall{}
+	for i, row := range r.Rows {
+		list = append(list, restCallOf(row, citation(r, i), format == "full"))
+	}
+	out.Calls = list
+	return out, nil
+}
+
+func endOf(row []any) restEnd {
+	return restEnd{IP: text(row[0]), Port: number(row[1]), Pod: text(row[2]), NS: text(row[3]), Svc: text(row[4]), Node: text(row[5]), Name: text(row[6])}
+}
+
+func restCallOf(row []any, packets string, full bool) restCall {
+	id, _ := row[0].([]byte)
+	c := restCall{ID: hex.EncodeToString(id), Ts: number(row[1]) / int64(time.Millisecond), Src: endOf(row[2:9]), Dst: endOf(row[9:16]), Proto: text(row[16]), Method: text(row[17]),
+		Path: clip(text(row[18]), maxCell), Status: optional(row[19]), Error: text(row[20]), Packets: packets}
+	if us := optional(row[21]); us != nil {
+		ms := float64(*us) / 1000
+		c.LatencyMs = &ms
+	}
+	if !full {
+		return c
+	}
+	c.ConnID, c.FlowID, c.ReqSize, c.RespSize, c.Summary = optional(row[22]), optional(row[23]), optional(row[25]), optional(row[26]), clip(text(row[27]), 300)
+	list, _ := row[24].([]any)
+	for _, e := range list {
+		if h, ok := e.(forensics.Struct); ok {
+			c.Headers = append(c.Headers, restField{text(h.Get("name")), clip(text(h.Get("value")), maxCell), text(h.Get("kind"))})
+		}
+	}
+	return c
+}
+
+// restFlow is a conversation as dashboards know it.
+type restFlow struct {
+	Proto       string    `json:"proto"`
+	Client      restEnd   `json:"client"`
+	Server      restEnd   `json:"server"`
+	ClientStats restStats `json:"client_stats"`
+	ServerStats restStats `json:"server_stats"`
+	Totals      restStats `json:"totals"`
+	FlowID      int64     `json:"flow_id"`
+	State       string    `json:"state,omitempty"`
+	First       int64     `json:"first_ts"`
+	Last        int64     `json:"last_ts"`
+}
+
+type restStats struct {
+	TxPkts      int64  `json:"tx_pkts,omitempty"`
+	RxPkts      int64  `json:"rx_pkts,omitempty"`
+	TxBytes     int64  `json:"tx_bytes,omitempty"`
+	RxBytes     int64  `json:"rx_bytes,omitempty"`
+	Pkts        int64  `json:"pkts,omitempty"`
+	Bytes       int64  `json:"bytes,omitempty"`
+	HandshakeUs *int64 `json:"tcp_handshake_us,omitempty"`
+	Retransmits *int64 `json:"retransmissions,omitempty"`
+}
+
+func restFlows(ctx context.Context, a *answerer, x *question) (any, error) {
+	limit, err := x.limit()
+	if err != nil {
+		return nil, err
+	}
+	where, args, err := a.flowFilter(listL4FlowsIn{Transport: x.get("l4proto"), IP: x.get("ip"), Namespace: x.get("ns"), Pod: x.get("pod"), Service: x.get("svc")})
+	if err != nil {
+		return nil, err
+	}
+	r, err := a.c.Query(ctx, forensics.Query{SQL: `SELECT flow_id, transport, src_ip, src_port, src_pod, src_namespace, src_service, src_node, src_name, dst_ip, dst_port, dst_pod, dst_namespace, dst_service, dst_node, dst_name,
+		src_packets, dst_packets, src_bytes, dst_bytes, state, first_ns, last_ns, handshake_us, retransmissions FROM flows WHERE ` + where + ` ORDER BY src_bytes + dst_bytes DESC, flow_id`, Args: args, Limit: limit})
+	if err != nil {
+		return nil, err
+	}
+	list := []restFlow{}
+	for _, row := range r.Rows {
+		f := restFlow{FlowID: number(row[0]), Proto: text(row[1]), Client: endOf(row[2:9]), Server: endOf(row[9:16]), State: text(row[20]),
+			First: number(row[21]) / int64(time.Millisecond), Last: number(row[22]) / int64(time.Millisecond)}
+		f.Client.Port = 0 // a client's port says nothing of it
+		f.ClientStats = restStats{TxPkts: number(row[16]), RxPkts: number(row[17]), TxBytes: number(row[18]), RxBytes: number(row[19]), HandshakeUs: optional(row[23]), Retransmits: optional(row[24])}
+		f.ServerStats = restStats{TxPkts: number(row[17]), RxPkts: number(row[16]), TxBytes: number(row[19]), RxBytes: number(row[18])}
+		f.Totals = restStats{Pkts: number(row[16]) + number(row[17]), Bytes: number(row[18]) + number(row[19])}
+		list = append(list, f)
+	}
+	return struct {
+		Flows     []restFlow `json:"flows"`
+		Total     int        `json:"total"`
+		Truncated bool       `json:"truncated"`
+		Coverage  coverage   `json:"coverage"`
+	}{list, len(list), r.Truncated, coverageOf(r.Coverage)}, nil
+}
+
+func restSummary(ctx context.Context, a *answerer, x *question) (any, error) {
+	type pair struct {
+		Src   string `json:"src_ns"`
+		Dst   string `json:"dst_ns"`
+		Flows int64  `json:"flows"`
+		Bytes int64  `json:"bytes"`
+	}
+	type top struct {
+		Client string `json:"client"`
+		Server string `json:"server"`
+		Bytes  int64  `json:"bytes"`
+		Pkts   int64  `json:"pkts"`
+	}
+	var out struct {
+		Total          int64            `json:"total_flows"`
+		TCP            int64            `json:"tcp_flows"`
+		UDP            int64            `json:"udp_flows"`
+		Bytes          int64            `json:"total_bytes"`
+		Pkts           int64            `json:"total_pkts"`
+		Clients        int64            `json:"unique_clients"`
+		Servers        int64            `json:"unique_servers"`
+		TopByBytes     []top            `json:"top_by_bytes"`
+		TopByPkts      []top            `json:"top_by_pkts"`
+		ByNamespace    map[string]int64 `json:"by_namespace"`
+		CrossNamespace []pair           `json:"cross_namespace"`
+		Coverage       coverage         `json:"coverage"`
+	}
+	ask := func(sql string, each func(row []any)) error {
+		r, err := a.c.Query(ctx, forensics.Query{SQL: sql, Limit: 1000})
+		if err != nil {
+			return err
+		}
+		out.Coverage = coverageOf(r.Coverage)
+		for _, row := range r.Rows {
+			each(row)
+		}
+		return nil
+	}
+	out.TopByBytes, out.TopByPkts, out.ByNamespace, out.CrossNamespace = []top{}, []top{}, map[string]int64{}, []pair{}
+	err := ask(`SELECT count(*), count(*) FILTER (transport = 'tcp'), count(*) FILTER (transport = 'udp'), coalesce(sum(src_bytes + dst_bytes), 0)::BIGINT, coalesce(sum(src_packets + dst_packets), 0)::BIGINT,
+		count(DISTINCT src_ip), count(DISTINCT dst_ip) FROM flows`, func(r []any) {
+		out.Total, out.TCP, out.UDP, out.Bytes, out.Pkts, out.Clients, out.Servers = number(r[0]), number(r[1]), number(r[2]), number(r[3]), number(r[4]), number(r[5]), number(r[6])
+	})
+	for _, by := range []struct {
+		order string
+		to    *[]top
+	}{{"bytes", &out.TopByBytes}, {"pkts", &out.TopByPkts}} {
+		if err == nil {
+			err = ask(`SELECT src_name, dst_name, sum(src_bytes + dst_bytes)::BIGINT AS bytes, sum(src_packets + dst_packets)::BIGINT AS pkts FROM flows GROUP BY 1, 2 ORDER BY `+by.order+` DESC, 1, 2 LIMIT 10`, func(r []any) {
+				*by.to = append(*by.to, top{text(r[0]), text(r[1]), number(r[2]), number(r[3])})
+			})
+		}
+	}
+	if err == nil {
+		err = ask(`SELECT coalesce(dst_namespace, ''), count(*) FROM flows GROUP BY 1 ORDER BY 1`, func(r []any) { out.ByNamespace[text(r[0])] = number(r[1]) })
+	}
+	if err == nil {
+		err = ask(`SELECT src_namespace, dst_namespace, count(*), sum(src_bytes + dst_bytes)::BIGINT FROM flows WHERE src_namespace <> dst_namespace GROUP BY 1, 2 ORDER BY 4 DESC, 1, 2`, func(r []any) {
+			out.CrossNamespace = append(out.CrossNamespace, pair{text(r[0]), text(r[1]), number(r[2]), number(r[3])})
+		})
+	}
+	return &out, err
+}
+
+// restDatabases lists what can be asked.
+func restDatabases(ctx context.Context, a *answerer, _ *question) (any, error) {
+	type database struct {
+		Type     string `json:"type" `
+		Snapshot string `json:"snapshot,omitempty"`
+		Name     string `json:"name"`
+		DB       string `json:"db"`
+		Entries  int64  `json:"entry_count"`
+		First    int64  `json:"first_ts,omitempty"`
+		Last     int64  `json:"last_ts,omitempty"`
+		Status   string `json:"status"`
+	}
+	list := []database{}
+	if c, give, err := a.cases.take(); err == nil {
+		defer give()
+		for _, b := range c.Bundles() {
+			d := database{Type: "bundle", Name: b.Path, Status: "completed"}
+			for _, n := range b.Manifest.Calls {
+				d.Entries += n
+			}
+			if w := b.Manifest.Window; w.FirstNs != nil && w.LastNs != nil {
+				d.First, d.Last = int64(*w.FirstNs)/int64(time.Millisecond), int64(*w.LastNs)/int64(time.Millisecond)
+			}
+			list = append(list, d)
+		}
+	}
+	if a.o.Store != nil {
+		all, err := a.o.Store.Dissections(ctx, "")
+		if err != nil {
+			return nil, err
+		}
+		for _, x := range all {
+			list = append(list, database{Type: "dissection", Snapshot: x.Snapshot, Name: x.Name, DB: x.DB, Entries: x.Stats.Calls, Status: x.Status})
+		}
+		list = append(list, database{Type: "realtime", Name: "live", DB: "live", Status: "running"})
+	}
+	return struct {
+		Databases []database `json:"databases"`
+	}{list}, nil
+}
