@@ -27,7 +27,12 @@ type Copied struct {
 // time. A segment that is still written is read up to its last whole block. Copy does not
 // flush w.
 func Copy(ctx context.Context, w *pcapng.Writer, list []Segment, from, to int64) (Copied, error) {
-	c := &copier{ctx: ctx, w: w, ids: map[string]int32{}, from: from, to: to}
+	return CopyWhere(ctx, w, list, from, to, nil)
+}
+
+// CopyWhere is Copy of the packets that keep keeps; nil keeps all.
+func CopyWhere(ctx context.Context, w *pcapng.Writer, list []Segment, from, to int64, keep func(*pcapng.Packet, *pcapng.Interface) bool) (Copied, error) {
+	c := &copier{ctx: ctx, w: w, ids: map[string]int32{}, from: from, to: to, keep: keep}
 	var series []*copySeries
 	for _, s := range list {
 		if BaseSeries(s.ID.Series) != BaseSeries(list[0].ID.Series) {
@@ -56,6 +61,7 @@ type copier struct {
 	w        *pcapng.Writer
 	ids      map[string]int32 // by what an interface says
 	from, to int64
+	keep     func(*pcapng.Packet, *pcapng.Interface) bool
 }
 
 // merge takes the oldest of the series' next packets until there is none.
@@ -105,7 +111,7 @@ func (x *copySeries) advance() error {
 	for {
 		for ; x.next < len(x.b.Packets); x.next++ {
 			p := &x.b.Packets[x.next]
-			if p.Time < x.c.from || p.Time > x.c.to {
+			if p.Time < x.c.from || p.Time > x.c.to || x.c.keep != nil && !x.c.keep(p, &x.b.Interfaces[p.Interface]) {
 				continue
 			}
 			for len(x.out) < len(x.b.Interfaces) {
