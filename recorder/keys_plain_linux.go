@@ -18,6 +18,7 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/keys"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 	"github.com/pcapsule/pcapsule/recorder/ring"
+	"github.com/pcapsule/pcapsule/recorder/workload"
 )
 
 const (
@@ -38,6 +39,8 @@ type plaintext struct {
 	flush     func()
 	begin     int64
 	discreet  *discretion
+	source    workload.Source
+	node      string
 	forbidden atomic.Uint64
 	failed    atomic.Uint64 // of pieces that had waited
 
@@ -87,8 +90,12 @@ func plainPath(file string) string {
 // startPlaintext begins to read where somebody is chosen. Its output is a series of the
 // recording's ring, or a file beside its file.
 func startPlaintext(o *Options, out sink, discreet *discretion, now func() *ring.Clock, utc func(uint64) int64) (*plaintext, error) {
-	p := &plaintext{onError: o.OnError, discreet: discreet, speakers: map[speaker]*voice{}, talks: map[uint64]string{}, waiting: map[uint64][]keys.Plain{}, settled: map[uint64]bool{}}
+	p := &plaintext{onError: o.OnError, discreet: discreet, source: o.Source, speakers: map[speaker]*voice{}, talks: map[uint64]string{}, waiting: map[uint64][]keys.Plain{}, settled: map[uint64]bool{}}
 	here := thisMachine()
+	if o.Node != "" {
+		here.node = o.Node
+	}
+	p.node = here.node
 	header := func(h *ring.Header) {
 		h.Kernel, h.OS, h.Hardware = here.kernel, "linux", here.hardware
 		if c := now(); c != nil {
@@ -115,9 +122,6 @@ func startPlaintext(o *Options, out sink, discreet *discretion, now func() *ring
 		var h ring.Header
 		header(&h)
 		h.Node, h.Recorder, h.BootID = here.node, o.Program, here.bootID
-		if o.Node != "" {
-			h.Node = o.Node
-		}
 		f, err := newFileSink(&Options{File: plainPath(o.File), Program: o.Program}, h, linkUpperPDU, plainSnap)
 		if err != nil {
 			return nil, err
@@ -342,16 +346,14 @@ func (p *plaintext) speaker(x *keys.Plain) (*voice, error) {
 	i := pcapng.Interface{Name: "others", Description: "plaintext at the call, not packets; of processes beyond those that have an interface of their own"}
 	if len(p.speakers) < maxSpeakers {
 		text, err := json.Marshal(struct {
-			Ring       string `json:"ring"`
-			PID        uint32 `json:"pid"`
 			Executable string `json:"executable"`
 			Library    string `json:"library"`
-		}{p.name, x.PID, clean(x.Executable, 512), x.Library.String()})
+		}{clean(x.Executable, 512), x.Library.String()})
 		if err != nil {
 			return nil, fmt.Errorf("describing plaintext: %w", err)
 		}
 		i = pcapng.Interface{Name: clean(fmt.Sprintf("%s/%d/%s", filepath.Base(x.Executable), x.PID, x.Library), 200),
-			Description: "plaintext at the call, not packets", Comments: []string{string(text)}}
+			Description: "plaintext at the call, not packets", Comments: []string{workload.FormatInterfaceComment(p.whose(x)), string(text)}}
 	}
 	id, err := p.out.Interface(i)
 	if err != nil {
@@ -367,6 +369,30 @@ func (p *plaintext) speaker(x *keys.Plain) (*voice, error) {
 		p.rest = v
 	}
 	return v, nil
+}
+
+// whose is what is known of a process, as the interfaces of packets have it.
+func (p *plaintext) whose(x *keys.Plain) workload.InterfaceComment {
+	container, pod := workload.ParseCgroup(x.Cgroup)
+	var c workload.InterfaceComment
+	if p.source != nil {
+		c, _ = p.source.Find(workload.Key{Container: container, PodUID: pod, Cgroup: x.Cgroup})
+	}
+	if c.Identity.PodUID == "" {
+		c.Identity.PodUID = pod
+	}
+	if c.Identity.Container == "" && container != "" {
+		c.Identity.Container = container[:12]
+	}
+	if c.Identity.Node == "" {
+		c.Identity.Node = p.node
+	}
+	if c.Identity.ValidFrom == 0 {
+		c.Identity.ValidFrom = x.Time
+	}
+	c.Ring, c.Cgroup, c.How = p.name, x.Cgroup, "process"
+	c.Identity.Process, c.Identity.PID = clean(filepath.Base(x.Executable), 64), int64(x.PID)
+	return c
 }
 
 // dissector is Wireshark's name for what a connection says, by its first bytes.

@@ -84,7 +84,7 @@ func TestPlaintextWaitsForTheEndsOfItsConnection(t *testing.T) {
 			if got := strings.Join(out.said, " "); got != tt.out || p.waits != 0 {
 				t.Errorf("%q, want %q; %d bytes wait", got, tt.out, p.waits)
 			}
-			if len(out.interfaces) != 1 || !strings.Contains(out.interfaces[0].Comments[0], `"executable":"/bin/x"`) {
+			if len(out.interfaces) != 1 || !strings.Contains(strings.Join(out.interfaces[0].Comments, ""), `"executable":"/bin/x"`) {
 				t.Errorf("interfaces %+v", out.interfaces)
 			}
 		})
