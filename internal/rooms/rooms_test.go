@@ -66,10 +66,11 @@ func TestImportsPointToTheWire(t *testing.T) {
 		{"exporter/internal/tlskeys", "a connection's keys know no dissector", []string{"exporter/cursor", "recorder/secrets"}},
 		{"forensics/", "questions need bundles, not the pipeline", []string{"forensics/", "exporter/bundle", "exporter/table", "exporter/decode", "recorder/pcapng", "recorder/secrets", "kfl/"}},
 		{"mcp/", "assistants ask forensics", []string{"mcp/", "forensics", "forensics/ask/", "forensics/check/", "forensics/redact/", "forensics/finding/", "exporter/bundle", "exporter/table", "kfl/"}},
-		{"internal/cli/recorder", "the node's program has no part of the laptop's", []string{"recorder", "recorder/agent", "recorder/filter", "recorder/ring"}},
+		{"internal/cli/recorder", "the node's program has no part of the laptop's", []string{"internal/cli/policyflag", "recorder", "recorder/agent", "recorder/filter", "recorder/keys", "recorder/ring", "recorder/workload"}},
+		{"internal/cli/policyflag", "flags that both programs have", []string{"recorder/policy", "recorder/workload"}},
 		{"cmd/pcapsule-recorder", "a program is a few lines", []string{"internal/cli/recorder"}},
 		{"recorder/internal/kube", "the cluster's names need no packets", []string{"recorder/workload"}},
-		{"recorder/agent", "the node's recorder joins recorder and cluster", []string{"recorder", "recorder/internal/kube", "recorder/pcapng", "recorder/ring", "recorder/workload"}},
+		{"recorder/agent", "the node's recorder joins recorder and cluster", []string{"recorder", "recorder/internal/kube", "recorder/keys", "recorder/pcapng", "recorder/ring", "recorder/workload"}},
 		{"report/", "reports ask forensics", []string{"report/", "forensics", "forensics/ask/", "forensics/check/", "forensics/redact/", "forensics/finding/", "exporter/bundle", "exporter/table", "kfl/"}},
 	}
 	for name, p := range packages(t) {
