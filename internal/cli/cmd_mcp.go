@@ -1,16 +1,23 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/finding"
+	findings "github.com/pcapsule/pcapsule/forensics/finding/all"
 	"github.com/pcapsule/pcapsule/forensics/redact"
+	"github.com/pcapsule/pcapsule/internal/cli/snapshots"
 	"github.com/pcapsule/pcapsule/mcp"
 	"github.com/pcapsule/pcapsule/report"
 )
@@ -18,6 +25,7 @@ import (
 // answering are the flags of commands that answer assistants.
 type answering struct {
 	exportDir, redact, tools, audit string
+	ring, snapshots                 string
 	secrets, show                   bool
 	allow                           []string
 	deadline                        time.Duration
@@ -30,6 +38,8 @@ func (a *answering) flags(c *cobra.Command) {
 	f.StringVar(&a.tools, "tools", "all", "tools that are offered: core or all")
 	f.StringVar(&a.exportDir, "export-dir", "", "folder where export_pcap may write; without it that tool refuses")
 	f.StringSliceVar(&a.allow, "allow", nil, "folder from which open_case may open bundles; may be repeated")
+	f.StringVar(&a.ring, "ring", "", "ring of a recorder on this machine: its times can be frozen, dissected and asked, its last seconds too")
+	f.StringVar(&a.snapshots, "snapshots", "", "with --ring: folder where snapshots are kept; best on the ring's disk (default: RING.snapshots)")
 	f.StringVar(&a.redact, "redact", "", "policy file that says what is masked; without it credentials are")
 	f.BoolVar(&a.secrets, "secrets", false, "mask nothing")
 	f.BoolVar(&a.show, "show-secrets", false, "the same as --secrets")
@@ -41,8 +51,8 @@ func (a *answering) flags(c *cobra.Command) {
 }
 
 // server opens bundles and makes a server about them. The second function ends both.
-func (a *answering) server(ctx context.Context, paths []string) (s *mcp.Server, end func(), err error) {
-	if err := a.check(); err != nil {
+func (a *answering) server(ctx context.Context, paths []string, warn func(format string, args ...any)) (s *mcp.Server, end func(), err error) {
+	if err := cmp.Or(a.named(paths), a.check()); err != nil {
 		return nil, nil, err
 	}
 	if err := distinct(paths); err != nil {
@@ -58,32 +68,72 @@ func (a *answering) server(ctx context.Context, paths []string) (s *mcp.Server, 
 		}
 	}
 	o.Open = func(ctx context.Context, paths []string) (*forensics.Case, error) {
-		return forensics.Open(ctx, paths, forensics.Options{MaskSecrets: !a.secrets, Policy: o.Policy, MemoryLimit: a.memory << 20})
+		c, err := forensics.Open(ctx, paths, forensics.Options{MaskSecrets: !a.secrets, Policy: o.Policy, MemoryLimit: a.memory << 20})
+		if err == nil {
+			finding.Bind(c, findings.Analyzers())
+		}
+		return c, err
 	}
+	ends := []func(){}
+	end = func() {
+		for _, f := range slices.Backward(ends) {
+			f()
+		}
+	}
+	defer func() {
+		if err != nil {
+			end()
+		}
+	}()
 	if a.audit != "" {
 		if o.Audit, err = mcp.OpenAudit(a.audit); err != nil {
 			return nil, nil, err
 		}
+		ends = append(ends, func() { o.Audit.Close() })
 	}
-	c, err := o.Open(ctx, paths)
-	if err == nil {
-		s, err = mcp.New(c, o)
+	if a.ring != "" {
+		store, err := a.store(warn)
 		if err != nil {
-			c.Close()
+			return nil, nil, err
+		}
+		ends = append(ends, store.Close)
+		o.Store = store
+	}
+	var c *forensics.Case
+	if len(paths) > 0 || a.ring == "" {
+		if c, err = o.Open(ctx, paths); err != nil {
+			return nil, nil, err
 		}
 	}
-	if err != nil {
-		if o.Audit != nil {
-			o.Audit.Close()
+	if s, err = mcp.New(c, o); err != nil {
+		if c != nil {
+			c.Close()
 		}
 		return nil, nil, err
 	}
-	return s, func() {
-		s.Close()
-		if o.Audit != nil {
-			o.Audit.Close()
-		}
-	}, nil
+	ends = append(ends, func() { s.Close() })
+	return s, end, nil
+}
+
+// store keeps snapshots of the ring.
+func (a *answering) store(warn func(format string, args ...any)) (*snapshots.Store, error) {
+	dir := a.snapshots
+	if dir == "" {
+		dir = strings.TrimRight(filepath.Clean(a.ring), "/") + ".snapshots"
+	}
+	s, err := snapshots.Open(snapshots.Options{Ring: a.ring, Dir: dir, Export: exporter.Options{Release: Release}, OnError: func(err error) { warn("%v", err) }})
+	return s, ringError(err)
+}
+
+// named refuses a command line that names nothing to answer about.
+func (a *answering) named(args []string) error {
+	if len(args) == 0 && a.ring == "" {
+		return usagef("0 arguments, want: a bundle, or --ring with a recorder's ring")
+	}
+	if a.snapshots != "" && a.ring == "" {
+		return usagef("--snapshots goes with --ring")
+	}
+	return nil
 }
 
 func (a *answering) check() error {
@@ -127,18 +177,18 @@ func renderReport(ctx context.Context, c *forensics.Case) (text, mimeType string
 func (e *env) cmdMCP() *cobra.Command {
 	var a answering
 	c := &cobra.Command{
-		Use:   "mcp BUNDLE...",
+		Use:   "mcp [BUNDLE...]",
 		Short: "Serve bundles to an assistant over MCP on standard input and output",
 		Long: `Serve bundles to an assistant over the Model Context Protocol on standard input and output.
 Every answer cites its packets and says what was recorded. Credentials are masked unless
 --secrets is given; --redact takes a policy of your own. pcapsule serve does the same over HTTP.`,
 		Example: `  pcapsule mcp incident.pcapsule
   assistant mcp add incident -- pcapsule mcp /evidence/incident.pcapsule --export-dir /tmp
+  pcapsule mcp --ring /var/lib/pcapsule --export-dir /tmp
   pcapsule mcp incident.pcapsule --tools core --audit /var/log/pcapsule-audit.jsonl`,
-		Args:              cobra.MinimumNArgs(1),
 		ValidArgsFunction: completeBundles,
 		RunE: func(c *cobra.Command, args []string) error {
-			s, end, err := a.server(c.Context(), args)
+			s, end, err := a.server(c.Context(), args, e.warn)
 			if err != nil {
 				return err
 			}

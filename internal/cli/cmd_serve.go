@@ -25,16 +25,17 @@ type serveFlags struct {
 func (e *env) cmdServe() *cobra.Command {
 	var f serveFlags
 	c := &cobra.Command{
-		Use:   "serve BUNDLE...",
+		Use:   "serve [BUNDLE...]",
 		Short: "Serve bundles to assistants over MCP on HTTP",
 		Long: `Serve bundles to assistants over the Model Context Protocol on HTTP, at /mcp. Every answer
 cites its packets and says what was recorded; credentials are masked unless --secrets is
-given. It listens on this machine only; any other address wants --token-file, or tokens of
+given. With --ring a recorder's ring on this machine can be frozen, dissected and asked, its
+last seconds too, and recordings of their own be started. It listens on this machine only; any other address wants --token-file, or tokens of
 an authorization server (--oauth-issuer), and should have TLS (--tls-cert).`,
 		Example: `  pcapsule serve incident.pcapsule
+  pcapsule serve --ring /var/lib/pcapsule
   pcapsule serve incident.pcapsule --addr 127.0.0.1:9000 --tools core --audit audit.jsonl
   pcapsule serve incident.pcapsule --addr 10.0.0.5:8898 --token-file tokens --tls-cert cert.pem --tls-key key.pem --host evidence.example.org`,
-		Args:              cobra.MinimumNArgs(1),
 		ValidArgsFunction: completeBundles,
 		RunE:              func(c *cobra.Command, args []string) error { return e.runServe(c, args, &f) },
 	}
@@ -62,7 +63,7 @@ func (e *env) runServe(c *cobra.Command, args []string, f *serveFlags) error {
 	if err != nil {
 		return err
 	}
-	s, end, err := f.server(c.Context(), args)
+	s, end, err := f.server(c.Context(), args, e.warn)
 	if err != nil {
 		return err
 	}
