@@ -425,7 +425,7 @@ func TestAnAnswerNobodyTakes(t *testing.T) {
 // TestTenClientsDoNotStarveEachOther asks slow questions from one client and quick ones
 // from others: the others are answered long before the first is done.
 func TestTenClientsDoNotStarveEachOther(t *testing.T) {
-	s := serving(t, Options{Parallel: 2, Deadline: time.Minute}, bundled(t, "shop.pcapng"))
+	s := serving(t, Options{Parallel: 2, Deadline: 10 * time.Minute}, bundled(t, "shop.pcapng"))
 	url := listening(t, s, HTTPOptions{})
 	greedy := dial(t, url, "2025-11-25", nil)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -483,7 +483,7 @@ func TestCancelledQuestionsEnd(t *testing.T) {
 }
 
 func TestDeadlinesAndProgress(t *testing.T) {
-	s := serving(t, Options{Deadline: 2500 * time.Millisecond}, bundled(t, "http1.pcapng"))
+	s := serving(t, Options{Deadline: 5 * time.Second}, bundled(t, "http1.pcapng"))
 	url := listening(t, s, HTTPOptions{})
 	for _, revision := range []string{newest, "2025-11-25"} {
 		var heard atomic.Int64
