@@ -550,3 +550,44 @@ func TestNothingButForbidden(t *testing.T) {
 		t.Errorf("segments %v, holes %+v", r.Segments, r.Holes)
 	}
 }
+
+// TestCountersOfFramesAtEachSeal asks the same of frames of interfaces.
+func TestCountersOfFramesAtEachSeal(t *testing.T) {
+	for _, o := range []ring.Options{{SegmentBytes: 1 << 19}, {SegmentTime: 50 * time.Millisecond, FlushEvery: 4 * time.Millisecond}} {
+		s := newStage(t, "scene idle")
+		dir := filepath.Join(t.TempDir(), "ring")
+		o.Dir = dir
+		var stats Stats
+		inNetwork(t, s.pid, func() {
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			var err error
+			stats, err = Run(ctx, Options{Ring: &o, Capture: Interfaces, Interface: []string{"lo"}, Policy: selecting(t, "never", "port=7001"), OnStart: func(Started) {
+				go func() {
+					defer cancel()
+					s.run(s.cgroup, "say 7001 2000 some text")
+					s.run(s.cgroup, "say 7002 20000 some text")
+				}()
+			}})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+		segments, err := ring.Segments(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var packets uint64
+		for _, seg := range segments {
+			packets += seg.Seal.Packets
+			c := seg.Seal.Counters
+			if c == nil || !c.Balanced() || c.Delivered != packets {
+				t.Fatalf("%s: counters %+v after %d packets", seg.ID, c, packets)
+			}
+			checkStatistics(t, seg.Path, packets)
+		}
+		if len(segments) < 2 || packets != stats.Delivered || stats.Policy != 2000 || stats.Seen != 44000 { // the loopback shows each twice
+			t.Errorf("%d segments with %d packets; %+v", len(segments), packets, stats.Counters)
+		}
+	}
+}
