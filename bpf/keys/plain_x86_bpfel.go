@@ -19,6 +19,7 @@ const (
 	plainMapCalls           = "calls"
 	plainMapChosen          = "chosen"
 	plainMapDoing           = "doing"
+	plainMapEnded           = "ended"
 	plainMapPlainCounts     = "plain_counts"
 	plainMapPlaintext       = "plaintext"
 	plainMapReceived        = "received"
@@ -90,6 +91,7 @@ type plainMapSpecs struct {
 	Calls       *ebpf.MapSpec `ebpf:"calls"`
 	Chosen      *ebpf.MapSpec `ebpf:"chosen"`
 	Doing       *ebpf.MapSpec `ebpf:"doing"`
+	Ended       *ebpf.MapSpec `ebpf:"ended"`
 	PlainCounts *ebpf.MapSpec `ebpf:"plain_counts"`
 	Plaintext   *ebpf.MapSpec `ebpf:"plaintext"`
 	Received    *ebpf.MapSpec `ebpf:"received"`
@@ -125,6 +127,7 @@ type plainMaps struct {
 	Calls       *ebpf.Map `ebpf:"calls"`
 	Chosen      *ebpf.Map `ebpf:"chosen"`
 	Doing       *ebpf.Map `ebpf:"doing"`
+	Ended       *ebpf.Map `ebpf:"ended"`
 	PlainCounts *ebpf.Map `ebpf:"plain_counts"`
 	Plaintext   *ebpf.Map `ebpf:"plaintext"`
 	Received    *ebpf.Map `ebpf:"received"`
@@ -136,6 +139,7 @@ func (m *plainMaps) Close() error {
 		m.Calls,
 		m.Chosen,
 		m.Doing,
+		m.Ended,
 		m.PlainCounts,
 		m.Plaintext,
 		m.Received,

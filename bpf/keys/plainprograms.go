@@ -52,6 +52,9 @@ func (p *Programs) LoadPlain(ring uint32) (*PlainPrograms, error) {
 	return x, nil
 }
 
+// End lets nothing more be seen. What is being told in that moment still comes.
+func (p *PlainPrograms) End() error { return p.o.Ended.Put(uint32(0), uint32(1)) }
+
 // Ring is where pieces come from.
 func (p *PlainPrograms) Ring() *ringbuf.Reader { return p.ring }
 

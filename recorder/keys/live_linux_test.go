@@ -260,13 +260,13 @@ func truth(t *testing.T, path string) []string {
 // eventually waits until a condition holds.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for range 500 {
+	for range 1500 {
 		if ok() {
 			return
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
-	t.Error("not within 10 s: ", what)
+	t.Error("not within 30 s: ", what)
 }
 
 // own chooses what the test runs, and nothing else of the machine.

@@ -186,6 +186,10 @@ func pattern(n int) []byte {
 	return b
 }
 
+// roomForAll is a ring buffer that takes all that a test says, also where nobody reads for
+// a while.
+const roomForAll = 64 << 20
+
 func TestPlaintextOfGoIsWhatItSent(t *testing.T) {
 	s := newSpace(t)
 	const size = 3_000_000
@@ -195,7 +199,7 @@ func TestPlaintextOfGoIsWhatItSent(t *testing.T) {
 		for _, version := range []string{"1.3", "1.2"} {
 			t.Run(strings.Join(append(build, version), " "), func(t *testing.T) {
 				sink := &words{}
-				tr := start(t, Options{Select: Selector{Executables: []string{bin}}, Plain: sink})
+				tr := start(t, Options{Select: Selector{Executables: []string{bin}}, Plain: sink, RingBytes: roomForAll})
 				var addr string
 				echo := fmt.Sprintf("-echo=%d", size)
 				s.serve(t, func(line string) bool { addr = strings.TrimSpace(line); return true }, bin, "-serve", echo, "-version="+version)
@@ -316,7 +320,7 @@ func TestPlaintextOfOpenSSLIsWhatItSent(t *testing.T) {
 	for i, v := range []string{"TLSv1.3", "TLSv1.2"} {
 		t.Run("openssl at both ends, "+v, func(t *testing.T) {
 			sink := &words{}
-			tr := start(t, Options{Select: s.own(), Plain: sink})
+			tr := start(t, Options{Select: s.own(), Plain: sink, RingBytes: roomForAll})
 			port := 5400 + i
 			body := hex.AppendEncode(nil, pattern(150_000)) // no letter that s_client takes for an order
 			file := filepath.Join(t.TempDir(), "body")
@@ -343,7 +347,7 @@ func TestPlaintextOfOpenSSLIsWhatItSent(t *testing.T) {
 		})
 		t.Run("nginx and curl, "+v, func(t *testing.T) {
 			sink := &words{}
-			tr := start(t, Options{Select: s.own(), Plain: sink})
+			tr := start(t, Options{Select: s.own(), Plain: sink, RingBytes: roomForAll})
 			port := 5404 + i
 			s.nginx(t, pem, port, v)
 			probed(t, tr, "nginx")
@@ -357,7 +361,7 @@ func TestPlaintextOfOpenSSLIsWhatItSent(t *testing.T) {
 	t.Run("nginx and Python", func(t *testing.T) {
 		needTools(t, "/usr/bin/python3")
 		sink := &words{}
-		tr := start(t, Options{Select: s.own(), Plain: sink})
+		tr := start(t, Options{Select: s.own(), Plain: sink, RingBytes: roomForAll})
 		s.nginx(t, pem, 5410, "TLSv1.2 TLSv1.3")
 		probed(t, tr, "nginx")
 		python, err := filepath.EvalSymlinks("/usr/bin/python3")
@@ -381,7 +385,7 @@ func TestPlaintextOfNodeWhoseLibraryIsInTheProgram(t *testing.T) {
 	for i, node := range programs {
 		t.Run(node, func(t *testing.T) {
 			sink := &words{}
-			tr := start(t, Options{Select: s.own(), Plain: sink})
+			tr := start(t, Options{Select: s.own(), Plain: sink, RingBytes: roomForAll})
 			dir, port := t.TempDir(), 5600+i
 			body := page(t, dir, 500_000)
 			s.serve(t, func(l string) bool { return strings.HasPrefix(l, "up") }, node, "-e",
@@ -403,7 +407,7 @@ func TestPlaintextOfGnuTLSIsWhatItSent(t *testing.T) {
 	for i, v := range []string{"NORMAL:-VERS-ALL:+VERS-TLS1.3", "NORMAL:-VERS-ALL:+VERS-TLS1.2"} {
 		t.Run(v, func(t *testing.T) {
 			sink := &words{}
-			tr := start(t, Options{Select: s.own(), Plain: sink})
+			tr := start(t, Options{Select: s.own(), Plain: sink, RingBytes: roomForAll})
 			port := 5700 + i
 			s.serve(t, nil, "gnutls-serv", "--echo", "-p", fmt.Sprint(port), "--x509certfile", pem, "--x509keyfile", pem, "--priority", v)
 			s.listening(t, port)
@@ -513,5 +517,27 @@ func TestPiecesComeInTheOrderOfTime(t *testing.T) {
 	q.bytes += maxReorder
 	if q.next(0, false) == nil {
 		t.Error("more than may wait waits")
+	}
+}
+
+func TestTheAccountBalancesWhileProgramsTalkOn(t *testing.T) {
+	s := newSpace(t)
+	bin := goTalk(t)
+	c := s.command(t, bin, "-rounds=100000000")
+	in, err := c.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { c.Process.Kill(); c.Wait() }()
+	if _, err := in.Write([]byte("go\n")); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		tr := start(t, Options{Select: Selector{Executables: []string{bin}}, Plain: &words{}})
+		eventually(t, "calls", func() bool { k, err := tr.PlainCounters(); return err == nil && k.Written > 100 })
+		t.Logf("%+v", balanced(t, tr))
 	}
 }

@@ -157,6 +157,14 @@ func (t *Tracker) Close() error {
 }
 
 func (t *Tracker) end() error {
+	if t.plain != nil {
+		if err := t.plain.End(); err != nil {
+			t.mu.Lock()
+			t.detail = err.Error() // the last calls may be missing from the account
+			t.mu.Unlock()
+		}
+		time.Sleep(10 * time.Millisecond) // for programs that run: all that was seen is then in the ring buffer
+	}
 	close(t.stop)
 	t.done.Wait()
 	t.mu.Lock()
