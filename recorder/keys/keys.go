@@ -210,6 +210,6 @@ type Options struct {
 	Plain PlainSink
 	// Layouts is a folder where found layouts are kept; empty keeps them in memory.
 	Layouts   string
-	RingBytes uint32                  // a power of two; 0 means 4 MiB
+	RingBytes uint32                  // a power of two; 0 means 4 MiB, for plaintext 16 MiB
 	UTC       func(mono uint64) int64 // what CLOCK_MONOTONIC is in UTC, ns; nil reads the clocks
 }

@@ -120,7 +120,11 @@ func Start(o Options) (*Tracker, error) {
 		t.roots[pid] = r.start
 	}
 	var err error
-	if t.progs, err = bpf.Load(o.RingBytes); err != nil {
+	room := o.RingBytes
+	if o.Plain != nil {
+		room = 0 // for processes only
+	}
+	if t.progs, err = bpf.Load(room); err != nil {
 		return nil, err
 	}
 	if o.Plain != nil {
