@@ -162,7 +162,7 @@ func shopEndpoint(path string) string {
 
 // foundLate is how far a capture's time may lie from what a service's own clock said: the
 // machine that recorded did other things too.
-const foundLate = 50 * time.Millisecond
+const foundLate = 250 * time.Millisecond
 
 // findLog finds each HTTP exchange that the services logged in the capture: by the addresses
 // of its ends, at its time, with its status.

@@ -24,7 +24,6 @@ type frame struct {
 type recording struct {
 	fd     int
 	frames []frame
-	lost   uint32
 	stop   atomic.Bool
 	wg     sync.WaitGroup
 	err    error

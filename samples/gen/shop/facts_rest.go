@@ -52,7 +52,10 @@ func (f *finder) debugging() []Question {
 	var names []string
 	for _, e := range one {
 		for name, values := range e.asked {
-			names = append(names, name, values[0])
+			names = append(names, name)
+			if name != "Authorization" { // whose value an answer may mask
+				names = append(names, values[0])
+			}
 		}
 	}
 	slices.Sort(names)
@@ -103,8 +106,8 @@ func (f *finder) development() []Question {
 		p, _, _ := strings.Cut(rest, `"`)
 		return p
 	}
-	at := func(step string) args {
-		list := f.where(during(step))
+	at := func(steps ...string) args {
+		list := f.where(during(steps...))
 		if len(list) == 0 {
 			return nil
 		}
@@ -117,10 +120,10 @@ func (f *finder) development() []Question {
 				count("no_correlation", "%d had no correlation id", lost), number1("n_plus_one", "so many database queries were behind one list of orders", float64(len(under)), "queries", 0), words("wrong_parameter", "a parameter that is spelled wrong", "lmit"), rows("rows", "the calls", tests)}},
 		{Number: 46, Kind: "development", Words: "Does the auth middleware reject invalid tokens, and which headers does it add?", Arguments: withArgs(at("auth_check"), args{"service": f.name("auth")}),
 			Facts: []Fact{count("rejected", "%d requests were rejected with 401", denied), groups("reasons", "for what", by(denied, problem)), count("passed", "%d went through", passed), words("headers", "what it adds", "X-User-Id", "X-User-Roles", "X-Auth-Checked-At"), rows("passed_call", "the one that went through", passed), rows("rejected_calls", "those that did not", denied)}},
-		{Number: 47, Kind: "development", Words: "Are failed requests retried exactly three times with exponential backoff?", Arguments: withArgs(at("retries"), args{"service": f.name("order-processing"), "target": f.name("shipping"), "retries": 3, "wrong_service": f.name("media"), "wrong_target": f.name("storage")}),
+		{Number: 47, Kind: "development", Words: "Are failed requests retried exactly three times with exponential backoff?", Arguments: withArgs(at("retries", "wrong_retries"), args{"service": f.name("order-processing"), "target": f.name("shipping"), "retries": 3, "wrong_service": f.name("media"), "wrong_target": f.name("storage")}),
 			Facts: []Fact{number1("cases", "requests that failed at first", cases, "requests", 0), number1("retries", "retries of each", 3, "retries", 0), {ID: "pauses", Says: "pauses between the end of a try and the next one, in ms", Unit: "ms", Tolerance: 20, Groups: map[string]float64{"1": gap(labels, 0), "2": gap(labels, 1), "3": gap(labels, 2)}}, rows("tries", "all tries", labels),
 				count("wrong_tries", "%d tries of the one that does it wrong", wrong), number1("wrong_pause", "always after the same pause", gap(wrong, 0), "ms", 20), words("wrong_who", "who does it wrong", f.name("media")), rows("wrong_rows", "its tries", wrong)}},
-		{Number: 48, Kind: "development", Words: "Caching was added: does only the first request reach the database, is Cache-Control there, how long cold and warm?", Arguments: withArgs(at("cached"), args{"service": f.name("product-service"), "endpoint": "/v1/products/77", "opposite": "/v1/search"}),
+		{Number: 48, Kind: "development", Words: "Caching was added: does only the first request reach the database, is Cache-Control there, how long cold and warm?", Arguments: withArgs(at("cached", "never_cached"), args{"service": f.name("product-service"), "endpoint": "/v1/products/77", "opposite": "/v1/search"}),
 			Facts: []Fact{count("cold", "%d request was cold", cold), count("warm", "%d were warm", warm), number1("queries", "database queries behind all of them", float64(len(bases("cached"))), "queries", 0), number1("cold_ms", "cold", median(cold), "ms", 10), number1("warm_ms", "warm", median(warm), "ms", 5), words("header", "the header", "Cache-Control", "public, max-age=60"),
 				count("never", "%d requests of the opposite case", never), number1("never_queries", "each of which reached the database", float64(len(bases("never_cached"))), "queries", 0), words("never_why", "since the key has the time in it", "ts="), rows("rows", "the calls", f.where(during("cached", "never_cached"), to("product-service")))}},
 	}

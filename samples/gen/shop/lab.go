@@ -197,7 +197,6 @@ func (h *host) dial(ctx context.Context, network, from, to string) (c net.Conn, 
 type process struct {
 	name string
 	cmd  *exec.Cmd
-	tail []string // the last lines it printed; to be read after done
 	done chan struct{}
 	err  error
 }

@@ -90,8 +90,6 @@ func (sc *Scenario) name(role string) string {
 
 func (sc *Scenario) ns(key string) string { return sc.Namespaces[key] }
 
-func (sc *Scenario) nsOf(role string) string { return sc.ns(sc.service(role).Namespace) }
-
 // day is midnight of today and so many days later.
 func (sc *Scenario) day(n int) time.Time {
 	t, err := time.Parse(time.DateOnly, sc.Today)

@@ -18,14 +18,12 @@ type shop struct {
 	log   *journal
 	pods  map[string][]*pod // by role
 	all   []*pod            // in a fixed order
-	names map[string]string // what the cluster's DNS knows: name to role
 	ca    *authority
 	keys  *keyring
 	ready time.Time // real time at which recording began
 	story *story
 
 	gatewayToken token // what the token service hands out
-	crashed      chan struct{}
 }
 
 // pod is one workload: a pod of the cluster, the node's kubelet, or somebody outside.
@@ -166,6 +164,9 @@ func (s *shop) begin() error {
 
 // quiet closes what idles, so that no connection outlives a leap of the clock for long.
 func (s *shop) quiet(databases bool) {
+	if databases {
+		s.story.disconnect()
+	}
 	for _, p := range s.all {
 		p.web.closeIdle()
 		if databases {

@@ -22,7 +22,7 @@ func (g *segment) comment(p *pod, from int64) workload.InterfaceComment {
 	if p.svc.Port != 0 {
 		id.Services = []string{p.svc.Name}
 	}
-	return workload.InterfaceComment{Ring: g.ring, Cgroup: p.cgroup(), Identity: id, Addresses: []netip.Addr{netip.MustParseAddr(p.ip)}, How: "cgroup"}
+	return workload.InterfaceComment{Ring: g.ring, Cgroup: p.cgroupID(), Identity: id, Addresses: []netip.Addr{netip.MustParseAddr(p.ip)}, How: "cgroup"}
 }
 
 // start is when a pod's process began; numbers of processes are invented.
@@ -68,7 +68,7 @@ func (g *segment) owners() (out []byte) {
 	for i, k := range order {
 		p, t := g.pods[k.iface], seen[k]
 		proc := g.process(p)
-		out = workload.AppendOwnerLine(out, workload.OwnerLine{Socket: &workload.Socket{Cookie: uint64(i + 1), Cgroup: p.cgroup(), Proto: k.proto, Local: k.local, Remote: k.remote,
+		out = workload.AppendOwnerLine(out, workload.OwnerLine{Socket: &workload.Socket{Cookie: uint64(i + 1), Cgroup: p.cgroupID(), Proto: k.proto, Local: k.local, Remote: k.remote,
 			From: t.from, To: t.to, Learned: t.to, Owners: []workload.SocketOwner{{PID: proc.PID, TID: proc.PID, Known: workload.Writer, Word: "writer", Process: proc.Key, From: t.from, To: t.to}}}})
 	}
 	return out
@@ -107,9 +107,6 @@ func (g *segment) events() (out []byte) {
 		switch e.kind {
 		case workload.KindKubernetes:
 			name, kind := e.pod.name, e.object
-			if e.name != "" {
-				name = e.name
-			}
 			h.Event = &workload.Event{TsNs: h.TsNs, FirstNs: h.TsNs, Type: e.typ, Reason: e.reason, Message: e.message, Kind: kind, Namespace: e.pod.ns, Name: name,
 				UID: uid(kind, e.pod.ns, name), Count: max(e.count, 1), Source: "kubelet", Node: g.node}
 		default:

@@ -50,7 +50,6 @@ type event struct {
 	kind                         string // k8s, oom_kill or exit
 	typ, reason, message, object string
 	count                        int64
-	name                         string
 }
 
 // on adds a step.
@@ -207,18 +206,14 @@ func (t *story) periods() {
 		})
 		t.spread(s.sc.time("latency").Add(shift+25*time.Minute), s.sc.time("latency").Add(shift+45*time.Minute), s.sc.count("journeys"), "", func(ctx context.Context, _ int) error { return t.journey(ctx) })
 	}
-	product := s.pods["product-service"]
-	for i, p := range product {
-		at := s.sc.time("rollout").Add(time.Duration(i) * 4 * time.Second)
-		t.events = append(t.events, event{at: at, pod: p, kind: "k8s", typ: "Normal", reason: "Started", message: "Started container " + p.svc.Name, object: "Pod"})
+	for i, p := range s.pods["product-service"] {
+		for k, e := range []event{
+			{reason: "Killing", message: "Container " + p.svc.Name + " definition changed, will be restarted"},
+			{reason: "Pulled", message: "Successfully pulled image \"" + p.svc.Image + "\""},
+			{reason: "Started", message: "Started container " + p.svc.Name},
+		} {
+			e.at, e.pod, e.kind, e.typ, e.object = s.sc.time("rollout").Add(time.Duration(i*4+k)*time.Second), p, "k8s", "Normal", "Pod"
+			t.events = append(t.events, e)
+		}
 	}
-	t.events = append(t.events, event{at: s.sc.time("rollout").Add(-3 * time.Second), pod: product[0], kind: "k8s", typ: "Normal", reason: "ScalingReplicaSet",
-		message: fmt.Sprintf("Scaled up replica set %s from 0 to %d", replicaSet(product[0].name), len(product)), object: "Deployment", name: product[0].svc.Name})
-}
-
-func replicaSet(pod string) string {
-	if i := strings.LastIndex(pod, "-"); i > 0 {
-		return pod[:i]
-	}
-	return pod
 }

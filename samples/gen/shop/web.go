@@ -18,6 +18,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -149,13 +150,14 @@ func (p *pod) http(ctx context.Context, q ask) answer {
 	}
 	e.Host, e.Path, e.Endpoint = u.Hostname(), u.RequestURI(), endpointOf(u.Path)
 	reached := false
+	var wrote atomic.Int64 // set by the connection's own goroutine
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(i httptrace.GotConnInfo) {
 		e.ClientAddr, e.ServerAddr = i.Conn.LocalAddr().String(), i.Conn.RemoteAddr().String()
 		e.realAt, reached = time.Now(), true
 		if s, ok := i.Conn.(interface{ sealed() bool }); ok {
 			e.Sealed = s.sealed()
 		}
-	}})
+	}, WroteHeaders: func() { wrote.Store(time.Now().UnixNano()) }})
 	req, err := http.NewRequestWithContext(ctx, q.method, q.url, bytes.NewReader(body))
 	if err != nil {
 		return answer{err: err}
@@ -180,6 +182,9 @@ func (p *pod) http(ctx context.Context, q ask) answer {
 		if ctx.Err() != nil {
 			e.Error = "timeout"
 		}
+	}
+	if n := wrote.Load(); n != 0 {
+		e.realAt = time.Unix(0, n)
 	}
 	if reached {
 		p.shop.log.end(p.shop, e)

@@ -176,6 +176,9 @@ func (p *pod) cgroup() string {
 	return "/kubepods.slice/kubepods-pod" + strings.ReplaceAll(uid("Pod", p.ns, p.name), "-", "_") + ".slice/cri-containerd-" + p.container() + ".scope"
 }
 
+// cgroupID is the short form of the same, as sockets have it.
+func (p *pod) cgroupID() string { return fmt.Sprint(10_000 + p.pid()) }
+
 func (g *segment) write(dir string) error {
 	g.ring = fmt.Sprintf("%x", sha256.Sum256([]byte(g.s.sc.Name+g.node)))[:8]
 	for _, p := range g.s.all {
