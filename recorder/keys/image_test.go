@@ -18,6 +18,14 @@ func FuzzImage(f *testing.F) {
 			return
 		}
 		m.goTargets()
+		if all, err := m.goFunctions(goRead, goWrite); err == nil {
+			for _, f := range all {
+				for _, x := range f {
+					m.returns(x.off, x.size)
+				}
+			}
+		}
+		m.returns(0, uint64(len(b)))
 		m.functions("SSL_free", "SSL_do_handshake")
 		if id, err := m.buildID(); (id == "") == (err == nil) {
 			t.Error("neither or both", id, err)
