@@ -312,11 +312,11 @@ func (s *snapshot) make(ctx context.Context, from, to string, o exporter.Options
 // taken, in a folder beside the output.
 func (s *snapshot) derive(ctx context.Context) (*bundle.Manifest, error) {
 	out := filepath.Clean(s.f.output)
-	work, err := os.MkdirTemp(filepath.Dir(out), "."+filepath.Base(out)+".snapshot-")
+	work, release, err := ring.Hold(filepath.Dir(out))
 	if err != nil {
 		return nil, outputError(err, s.f.output)
 	}
-	defer os.RemoveAll(work)
+	defer release()
 	all := s.o
 	all.EmbedKeys, all.KeysTo, all.Accept, all.Custody = false, nil, nil, bundle.CreateOptions{}
 	whole := filepath.Join(work, "all.pcapsule")

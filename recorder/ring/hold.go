@@ -38,6 +38,19 @@ func hold(dir string) (*os.File, error) {
 	return f, nil
 }
 
+// Hold makes a folder in parent for as long as this process lives, or until release: what
+// a snapshot needs on its way is removed even where it is killed.
+func Hold(parent string) (dir string, release func() error, err error) {
+	if dir, err = os.MkdirTemp(parent, HoldPrefix); err != nil {
+		return "", nil, err
+	}
+	held, err := hold(dir)
+	if err != nil {
+		return "", nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	return dir, func() error { return errors.Join(os.RemoveAll(dir), held.Close()) }, nil
+}
+
 // Release removes a folder that was made with PinOptions.Hold.
 func (p *Pinned) Release() error {
 	if p.hold == nil {

@@ -98,3 +98,21 @@ func TestSweepTakesNothingElse(t *testing.T) {
 		}
 	}
 }
+
+// TestHoldIsReleased: a folder stays while it is held, and goes with its release.
+func TestHoldIsReleased(t *testing.T) {
+	top := t.TempDir()
+	dir, release, err := Hold(top)
+	must(t, err)
+	must(t, os.WriteFile(filepath.Join(dir, "x"), nil, 0o600))
+	if n, err := SweepHolds(top); n != 0 || err != nil {
+		t.Errorf("%d swept: %v", n, err)
+	}
+	must(t, release())
+	if _, err := os.Stat(dir); !os.IsNotExist(err) {
+		t.Error(err)
+	}
+	if _, _, err := Hold(filepath.Join(top, "nowhere")); err == nil {
+		t.Error("a folder in nothing")
+	}
+}
