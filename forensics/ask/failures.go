@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/pcapsule/pcapsule/forensics"
 )
@@ -61,7 +62,8 @@ type FailureGroup struct {
 	MaxMs    *float64 `json:"max_ms,omitempty"`
 	When     string   `json:"when" jsonschema:"pattern in time: one burst, bursts, about every n seconds, or spread"`
 	Limit    string   `json:"at_limit,omitempty" jsonschema:"where nearly all took the same long time: that time, as of a timeout"`
-	Said     string   `json:"said,omitempty" jsonschema:"what the first answer said; text from the traffic"`
+	Said     []string `json:"said,omitempty" jsonschema:"what answers said, up to three that differ in more than numbers; text from the traffic"`
+	Clients  int64    `json:"clients,omitempty" jsonschema:"addresses, where src is the outside"`
 	CallIDs  []string `json:"call_ids" jsonschema:"the first three calls"`
 
 	Examined int     `json:"examined,omitempty" jsonschema:"calls whose chains were followed; of many, those nearest to five times that are spread over all failures"`
@@ -183,42 +185,43 @@ type sample struct {
 
 // groups fills in the groups and, where causes is wanted, where they began.
 func (f *Failures) groups(ctx context.Context, c *forensics.Case, w *window, causes bool) error {
-	sql := fmt.Sprintf(`WITH f AS MATERIALIZED (SELECT %[1]s AS src, %[2]s AS dst, protocol, %[3]s AS endpoint, %[4]s AS status, %[5]s AS class, ts_ns, elapsed_us, call_id, %[6]s, call_no, conn_id, stream_id
+	// Customers outside are one client, as many addresses as they come from.
+	sql := fmt.Sprintf(`WITH f AS MATERIALIZED (SELECT CASE WHEN %[14]s THEN 'outside' ELSE %[1]s END AS src, src_ip, %[2]s AS dst, protocol, %[3]s AS endpoint, %[4]s AS plain, %[5]s AS class, error, ts_ns, elapsed_us, call_id, %[6]s, call_no, conn_id, stream_id
 			FROM %[11]s WHERE %[7]s AND protocol <> 'dns'),
-		e AS (SELECT f.*, coalesce(f.elapsed_us, CASE WHEN f.stream_id IS NULL THEN (k.last_ns - f.ts_ns) // 1000 END) / 1000.0 AS took
-			FROM f LEFT JOIN connections_raw k ON k.conn_id = CASE WHEN f.elapsed_us IS NULL THEN f.conn_id END%[8]s),
+		y AS (%[15]s),
+		e AS (SELECT f.*, plain || CASE WHEN f.error = 'reset' AND f.stream_id IS NULL AND y.side = 'client' THEN '%[16]s' WHEN f.error = 'reset' AND f.stream_id IS NULL AND y.side = 'server' THEN '%[17]s' ELSE '' END AS status, coalesce(f.elapsed_us, CASE WHEN f.stream_id IS NULL THEN (k.last_ns - f.ts_ns) // 1000 END) / 1000.0 AS took
+			FROM f LEFT JOIN connections_raw k ON k.conn_id = CASE WHEN f.elapsed_us IS NULL THEN f.conn_id END%[8]s LEFT JOIN y ON y.conn_id = CASE WHEN f.error = 'reset' THEN f.conn_id END%[18]s),
 		m AS (SELECT quantile_disc(ts_ns, [0.1, 0.3, 0.5, 0.7, 0.9]) AS at, count(*) AS total FROM e),
 		o AS (SELECT e.*, list_min(list_transform(m.at, a -> abs(a - ts_ns))) AS far, m.total, (ts_ns - lag(ts_ns) OVER g) / 1e6 AS gap, row_number() OVER (PARTITION BY src, dst, protocol, endpoint, status, class ORDER BY list_min(list_transform(m.at, a -> abs(a - ts_ns))), ts_ns, bundle, call_no) AS nth FROM e, m
 			WINDOW g AS (PARTITION BY src, dst, protocol, endpoint, status, class ORDER BY ts_ns, bundle, call_no))
-		SELECT src, dst, protocol, endpoint, status, class, count(*) AS calls, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns,
+		SELECT src, dst, protocol, endpoint, status, class, count(DISTINCT CASE WHEN src = 'outside' THEN src_ip END) AS clients, count(*) AS calls, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns,
 			round(quantile_disc(took, 0.5), 3) AS p50_ms, round(min(took), 3) AS min_ms, round(max(took), 3) AS max_ms, quantile_disc(took, 0.1) AS p10, quantile_disc(took, 0.9) AS p90,
 			quantile_disc(gap, 0.1) AS gap_p10, quantile_disc(gap, 0.5) AS gap_p50, quantile_disc(gap, 0.9) AS gap_p90, count(*) FILTER (gap > 10000) AS pauses,
 			list_transform(arg_min(call_id, (ts_ns, bundle, call_no), 3), x -> lower(hex(x))) AS call_ids,
 			arg_min({'bundle': bundle, 'call_no': call_no}, (ts_ns, bundle, call_no), %[9]d) FILTER (nth <= %[9]d AND (far <= %[12]d OR nth = 1 OR total <= %[13]d)) AS sample
 		FROM o GROUP BY ALL ORDER BY calls DESC, first_ns, src, dst, endpoint, status LIMIT %[10]d`,
-		who("src_"), who("dst_"), endpoint, failureStatus, class, bundleOf(c, ""), w.where, sameBundle(c, "k", "f"), maxExamined, w.limit+1, source(c), nearTime, maxSeeds)
+		who("src_"), who("dst_"), endpoint, failureStatus, class, bundleOf(c, ""), w.where, sameBundle(c, "k", "f"), maxExamined, w.limit+1, source(c), nearTime, maxSeeds,
+		nameless("src_"), resetBy(c, "l.conn_id IN (SELECT conn_id FROM f WHERE error = 'reset')"), resetWords("client"), resetWords("server"), sameBundle(c, "y", "f"))
 	list, more, err := readRows[group](ctx, c, w.limit, sql, w.args...)
 	if err != nil {
 		return err
 	}
 	f.Truncated = f.Truncated || more
-	var firsts []rowKey
+	var some []rowKey
 	for i := range list {
 		g := &list[i]
 		g.First, g.Last = stamp(g.FirstNs), stamp(g.LastNs)
 		g.When, g.Limit = g.when(), g.limit()
-		if len(g.Sample) > 0 {
-			firsts = append(firsts, rowKey{g.Sample[0].Bundle, g.Sample[0].No})
+		for _, x := range g.Sample {
+			some = append(some, rowKey{x.Bundle, x.No})
 		}
 	}
-	text, err := answers(ctx, c, firsts)
+	text, err := answers(ctx, c, some)
 	if err != nil {
 		return err
 	}
 	for i := range list {
-		if len(list[i].Sample) > 0 {
-			list[i].Said = text[rowKey{list[i].Sample[0].Bundle, list[i].Sample[0].No}]
-		}
+		list[i].Said = list[i].differing(text)
 	}
 	if causes && len(list) > 0 {
 		if err := f.causes(ctx, c, list); err != nil {
@@ -229,6 +232,24 @@ func (f *Failures) groups(ctx context.Context, c *forensics.Case, w *window, cau
 		f.Groups = append(f.Groups, g.FailureGroup)
 	}
 	return nil
+}
+
+// differing are up to three of the texts that differ in more than digits.
+func (g *group) differing(text map[rowKey]string) []string {
+	var out, forms []string
+	for _, x := range g.Sample {
+		said := text[rowKey{x.Bundle, x.No}]
+		form := strings.Map(func(r rune) rune {
+			if r >= '0' && r <= '9' {
+				return -1
+			}
+			return r
+		}, said)
+		if said != "" && !slices.Contains(forms, form) && len(out) < 3 {
+			out, forms = append(out, said), append(forms, form)
+		}
+	}
+	return out
 }
 
 // when puts the pattern in time in words.
@@ -258,7 +279,7 @@ var limits = [...]float64{100, 150, 200, 250, 300, 400, 500, 600, 750, 800, 1000
 
 // limit says that nearly all calls took the same time, and names it.
 func (g *group) limit() string {
-	if g.Calls < 3 || g.P50Ms == nil || g.P10 == nil || g.P90 == nil || *g.P50Ms < 90 || *g.P90-*g.P10 > 0.06**g.P50Ms {
+	if g.Calls < 3 || g.P50Ms == nil || g.P10 == nil || g.P90 == nil || *g.P50Ms < 90 || *g.P90-*g.P10 > 0.1**g.P50Ms {
 		return ""
 	}
 	for _, l := range limits {

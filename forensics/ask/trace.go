@@ -95,8 +95,8 @@ type TraceHop struct {
 	Endpoint string   `json:"endpoint"`
 	Calls    int      `json:"calls"`
 	SelfMs   float64  `json:"self_ms" jsonschema:"time spent there itself, all calls together"`
-	Share    float64  `json:"share" jsonschema:"of the time of all chains, 0 to 1; calls side by side count each"`
-	MeanMs   float64  `json:"mean_ms" jsonschema:"mean elapsed time of a call"`
+	Share    float64  `json:"share" jsonschema:"of the time of all chains; calls side by side count each"`
+	P50Ms    float64  `json:"p50_ms" jsonschema:"median elapsed time of a call"`
 	CallIDs  []string `json:"call_ids" jsonschema:"the three with the most time of their own"`
 }
 

@@ -1,6 +1,7 @@
 package ask
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -19,7 +20,9 @@ type link struct {
 const (
 	byTime    = iota // open at the same place at that time
 	byWords          // and it names the same things
+	byTarget         // and it asks for the same, as where a proxy passes it on
 	byText           // and holds the text that was asked for, as the child does
+	byBody           // and its body is the same
 	byRequest        // and has the same request id
 	byTrace          // and has the same trace id
 	bySpan           // its span id is what the child calls its parent's
@@ -28,14 +31,16 @@ const (
 var evidence = [...]string{
 	byTime:    "time containment at the same workload",
 	byWords:   "time containment and the same values in both",
+	byTarget:  "time containment and the same method and path",
 	byText:    "time containment and the text asked for in both",
+	byBody:    "time containment and the same body",
 	byRequest: "same request id, and time containment",
 	byTrace:   "same trace id, and time containment",
 	bySpan:    "parent span id",
 }
 
 // sureness is how far a kind of evidence goes where nothing speaks against it.
-var sureness = [...]float64{byTime: 0.8, byWords: 0.85, byText: 0.9, byRequest: 0.97, byTrace: 0.98, bySpan: 1}
+var sureness = [...]float64{byTime: 0.8, byWords: 0.85, byTarget: 0.88, byText: 0.9, byBody: 0.95, byRequest: 0.97, byTrace: 0.98, bySpan: 1}
 
 // fit is one call that may be the parent of another.
 type fit struct {
@@ -44,6 +49,7 @@ type fit struct {
 	factor   float64
 	why      []string
 	outlasts bool
+	loose    bool // fits only if the clocks were apart
 }
 
 // parentOf finds the call that made child. Everything that was open at child's place
@@ -136,13 +142,12 @@ func (k *chains) fits(p, child *step, factor float64) (fit, bool) {
 		f.kind = byTrace
 	case child.Request != "" && child.Request == p.Request:
 		f.kind = byRequest
-	case child.Request != "" && p.Request != "":
-		f.factor *= 0.5 // another id: a hop that makes its own, or another request
-		f.why = append(f.why, "request ids differ")
-	case child.hit && p.hit:
-		f.kind = byText
-	case shareValue(p, child):
-		f.kind = byWords
+	default:
+		if child.Request != "" && p.Request != "" {
+			f.factor *= 0.5 // another id: a hop that makes its own, or another request
+			f.why = append(f.why, "request ids differ")
+		}
+		f.kind = likeness(p, child)
 	}
 	if child.sure && child.end-slack > p.end && !child.sealed {
 		f.outlasts = true
@@ -150,6 +155,7 @@ func (k *chains) fits(p, child *step, factor float64) (fit, bool) {
 		f.why = append(f.why, "it lasted longer than its parent")
 	}
 	if slack > 0 && (child.Start-slack < p.Start || child.end+slack > p.end) {
+		f.loose = child.Start < p.Start || child.Start > p.end
 		f.why = append(f.why, fmt.Sprintf("clocks may differ by %s, so their order is unknown", lengthOf(slack)))
 		if !stated {
 			k.skewed = true
@@ -158,8 +164,23 @@ func (k *chains) fits(p, child *step, factor float64) (fit, bool) {
 	return f, true
 }
 
-// better orders parents, the best first: by evidence, then what holds the child whole,
-// then the one that began last.
+// likeness is what two calls have in common, ids aside.
+func likeness(p, child *step) int {
+	switch {
+	case p.body != "" && p.body == child.body || p.answer != "" && p.answer == child.answer:
+		return byBody
+	case child.hit && p.hit:
+		return byText
+	case p.target != "" && p.target == child.target:
+		return byTarget
+	case shareValue(p, child):
+		return byWords
+	}
+	return byTime
+}
+
+// better orders parents, the best first: by evidence, then what holds the child whole
+// and by all clocks, then the one that began last.
 func (k *chains) better(a, b fit) int {
 	if a.kind != b.kind {
 		return b.kind - a.kind
@@ -170,22 +191,16 @@ func (k *chains) better(a, b fit) int {
 		}
 		return -1
 	}
+	if a.loose != b.loose {
+		if a.loose {
+			return 1
+		}
+		return -1
+	}
 	if a.factor != b.factor {
-		if a.factor > b.factor {
-			return -1
-		}
-		return 1
+		return cmp.Compare(b.factor, a.factor)
 	}
-	if a.p.Start != b.p.Start {
-		if a.p.Start > b.p.Start {
-			return -1
-		}
-		return 1
-	}
-	if a.p.Bundle != b.p.Bundle {
-		return int(b.p.Bundle - a.p.Bundle)
-	}
-	return int(b.p.No - a.p.No)
+	return cmp.Or(cmp.Compare(b.p.Start, a.p.Start), cmp.Compare(b.p.Bundle, a.p.Bundle), cmp.Compare(b.p.No, a.p.No))
 }
 
 // judge states how sure the best of the parents is.
@@ -196,7 +211,7 @@ func (k *chains) judge(fits []fit, child *step) *link {
 		// A call around the parent at the same place (a proxy beside the program) is
 		// no rival: it is the parent's own.
 		around := f.p.dst == best.p.src || f.p.dst != nil && best.p.src != nil && f.p.dst.Key == best.p.src.Key
-		if f.kind == best.kind && f.outlasts == best.outlasts && !(around && f.p.Start <= best.p.Start && f.p.end >= best.p.end) && f.p.ID != best.p.ID {
+		if f.kind == best.kind && f.outlasts == best.outlasts && f.loose == best.loose && !(around && f.p.Start <= best.p.Start && f.p.end >= best.p.end) && f.p.ID != best.p.ID {
 			l.others++
 		}
 	}

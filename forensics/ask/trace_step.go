@@ -48,8 +48,11 @@ type step struct {
 	detail
 	told   bool   // detail was read
 	words  string // what it names: path, query, SQL parameters, Redis key
+	target string // method, path and query
+	body   string // hash of its request's body, where there is more than a few bytes
+	answer string // hash of its answer's body
 	above  string // what it calls its parent's span
-	read   bool   // words and above were read
+	read   bool   // words and what follows were read
 	end    int64  // when the answer was over; where there was none, when the connection ended
 	sure   bool   // end is known from an answer
 	sealed bool   // stands for an encrypted connection whose calls could not be read
@@ -59,7 +62,8 @@ type step struct {
 	linked bool
 	hit    bool // holds what was asked for
 
-	searches int // look-ups below it that are not shown
+	searches int    // look-ups below it that are not shown
+	resetBy  string // who reset the connection that it got no answer on: client or server
 }
 
 // detail is what is told of a call.
@@ -204,9 +208,20 @@ func (k *chains) tell(list []*step) error {
 	for _, r := range rows {
 		if s := k.steps[rowKey{r.Bundle, r.No}]; s != nil && s.key() == (rowKey{r.Bundle, r.No}) {
 			s.detail, s.told = r.detail, true
+			if s.Error == "reset" && s.resetBy != "" {
+				s.Status += resetWords(s.resetBy)
+			}
 		}
 	}
 	return nil
+}
+
+// resetWords say what a reset without an answer means.
+func resetWords(by string) string {
+	if by == "client" {
+		return " by the client, which gave up"
+	}
+	return " by the " + by
 }
 
 func keysOf(list []*step) []rowKey {
@@ -228,6 +243,9 @@ func (k *chains) name(list []*step) error {
 		Bundle int64  `json:"bundle"`
 		No     int64  `json:"call_no"`
 		Words  string `json:"words"`
+		Target string `json:"target"`
+		Body   string `json:"body"`
+		Answer string `json:"answer"`
 		Above  string `json:"above"`
 	}
 	above := "''"
@@ -237,7 +255,9 @@ func (k *chains) name(list []*step) error {
 	}
 	var rows []row
 	err := byRuns(k.c, keysOf(list), func(where, nos string) error {
-		some, _, err := readRows[row](k.ctx, k.c, maxLoaded, "SELECT "+bundleOf(k.c, "k.")+", k.call_no, left(concat_ws(' ', k.path, k.query_string, array_to_string(k.postgresql_params, ' '), k.redis_key), 500) AS words, "+above+
+		some, _, err := readRows[row](k.ctx, k.c, maxLoaded, "SELECT "+bundleOf(k.c, "k.")+`, k.call_no, left(concat_ws(' ', k.path, k.query_string, array_to_string(k.postgresql_params, ' '), k.redis_key), 500) AS words,
+			CASE WHEN k.path IS NULL OR k.protocol = 'grpc' THEN '' ELSE concat_ws(' ', k.method, k.path, k.query_string) END AS target, CASE WHEN k.request_body_size >= 16 THEN coalesce(k.request_body_sha256, ''::BLOB) ELSE ''::BLOB END AS body,
+			CASE WHEN k.response_body_size >= 16 THEN coalesce(k.response_body_sha256, ''::BLOB) ELSE ''::BLOB END AS answer, `+above+
 			" AS above FROM calls_raw k WHERE "+where, nos)
 		rows = append(rows, some...)
 		return err
@@ -250,7 +270,7 @@ func (k *chains) name(list []*step) error {
 	}
 	for _, r := range rows {
 		if s := k.steps[rowKey{r.Bundle, r.No}]; s != nil {
-			s.words, s.above = r.Words, r.Above
+			s.words, s.target, s.body, s.answer, s.above = r.Words, r.Target, r.Body, r.Answer, r.Above
 		}
 	}
 	return nil
@@ -442,6 +462,7 @@ func (k *chains) lasted(list []*step) error {
 		ID     int64  `json:"conn_id"`
 		Last   int64  `json:"last_ns"`
 		State  string `json:"key_state"`
+		By     string `json:"reset_by"`
 	}
 	var need []rowKey
 	for _, s := range list {
@@ -457,7 +478,9 @@ func (k *chains) lasted(list []*step) error {
 		return nil
 	}
 	bundles, ids := split(need)
-	conns, _, err := readRows[conn](k.ctx, k.c, 200_000, "SELECT "+bundleOf(k.c, "k.")+", k.conn_id, k.last_ns, coalesce(k.key_state, '') AS key_state FROM connections_raw k WHERE k.conn_id IN (SELECT no FROM "+zip("no")+") "+ofBundles(k.c, bundles), ids)
+	conns, _, err := readRows[conn](k.ctx, k.c, 200_000, fmt.Sprintf(`WITH n AS (SELECT no FROM %s), r AS (%s)
+		SELECT %s, k.conn_id, k.last_ns, coalesce(k.key_state, '') AS key_state, coalesce(r.side, '') AS reset_by FROM connections_raw k LEFT JOIN r ON r.conn_id = k.conn_id%s WHERE k.conn_id IN (SELECT no FROM n) %s`,
+		zip("no"), resetBy(k.c, "l.conn_id IN (SELECT no FROM n)"), bundleOf(k.c, "k."), sameBundle(k.c, "r", "k"), ofBundles(k.c, bundles)), ids)
 	if err != nil {
 		return err
 	}
@@ -473,10 +496,16 @@ func (k *chains) lasted(list []*step) error {
 		if (s.Protocol == "tls" || s.Protocol == "quic") && cn.State != "" && cn.State != "verified" {
 			s.sealed, s.end = true, max(s.end, cn.Last)
 		} else if s.Took == nil {
+			s.resetBy = cn.By
 			s.end = min(max(s.Start, cn.Last), s.Start+openEnded)
 		}
 	}
 	return nil
+}
+
+// resetBy is SQL for who reset a connection first, of flows AS l.
+func resetBy(c *forensics.Case, where string) string {
+	return "SELECT " + bundleOf(c, "l.") + ", l.conn_id, arg_min(t.side, (t.ts_ns, t.packet_no)) AS side FROM tcp_events_raw t JOIN flows_raw l ON l.flow_id = t.flow_id" + sameBundle(c, "l", "t") + " WHERE t.event = 'reset' AND " + where + " GROUP BY 1, 2"
 }
 
 // span is a time at a party.

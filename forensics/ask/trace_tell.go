@@ -154,7 +154,7 @@ func (c *Chain) words(root *step, list []*step, children map[*step][]*step) stri
 	most := ""
 	for _, s := range list {
 		where := s.dst.Who + " for " + endpointOf(s)
-		if spent[where] += selfTime(s, children[s]); most == "" || spent[where] > spent[most] {
+		if spent[where] += selfUntil(s, children[s], root.end); most == "" || spent[where] > spent[most] {
 			most = where
 		}
 	}
@@ -295,7 +295,7 @@ func (t *Trace) hops(roots []*step, children map[*step][]*step) {
 	type sum struct {
 		hop   TraceHop
 		self  int64
-		took  int64
+		took  []float64
 		steps []*step
 	}
 	sums := map[string]*sum{}
@@ -312,15 +312,15 @@ func (t *Trace) hops(roots []*step, children map[*step][]*step) {
 				sums[key] = one
 				order = append(order, one)
 			}
-			one.self += selfTime(s, children[s])
-			one.took += s.end - s.Start
+			one.self += selfUntil(s, children[s], r.end)
+			one.took = append(one.took, millis(s.end-s.Start))
 			one.steps = append(one.steps, s)
 		}
 	}
 	slices.SortStableFunc(order, func(a, b *sum) int { return cmp.Compare(b.self, a.self) })
 	for _, one := range order[:min(len(order), maxHops)] {
 		h := one.hop
-		h.Calls, h.SelfMs, h.MeanMs = len(one.steps), millis(one.self), millis(one.took/int64(len(one.steps)))
+		h.Calls, h.SelfMs, h.P50Ms = len(one.steps), millis(one.self), middle(one.took)
 		if whole > 0 {
 			h.Share = math.Round(float64(one.self)*1000/float64(whole)) / 1000
 		}

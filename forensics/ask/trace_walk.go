@@ -130,7 +130,7 @@ type blame struct {
 func blameOf(s *step, children map[*step][]*step) blame {
 	b := blame{at: s, path: []*step{s}, kind: "own", confidence: 1}
 	for range maxLevels {
-		next, kind := worst(b.at, children[b.at])
+		next, kind := worst(b.at, children[b.at], b.kind == "slow")
 		if next == nil {
 			break
 		}
@@ -151,7 +151,7 @@ func blameOf(s *step, children map[*step][]*step) blame {
 
 // worst is the child that most likely made its parent fail: the broken one that ended
 // last; without one, one that took nearly all of the time.
-func worst(parent *step, children []*step) (*step, string) {
+func worst(parent *step, children []*step, slowly bool) (*step, string) {
 	var bad *step
 	for _, c := range children {
 		if !c.broken() || harmless(c, children) {
@@ -167,7 +167,7 @@ func worst(parent *step, children []*step) (*step, string) {
 		}
 		return bad, "failed"
 	}
-	if !parent.broken() && parent.Took != nil {
+	if !parent.broken() && parent.Took != nil && !slowly {
 		return nil, ""
 	}
 	var slow *step
@@ -189,11 +189,15 @@ func worst(parent *step, children []*step) (*step, string) {
 }
 
 // selfTime is how long a call took without the calls that it waited for, in nanoseconds.
-func selfTime(s *step, children []*step) int64 {
-	self := s.end - s.Start
+func selfTime(s *step, children []*step) int64 { return selfUntil(s, children, s.end) }
+
+// selfUntil is selfTime of what was before a moment, such as the end of the outermost call.
+func selfUntil(s *step, children []*step, end int64) int64 {
+	end = min(end, s.end)
+	self := end - s.Start
 	at := s.Start
 	for _, c := range children { // in order of time
-		from, to := max(c.Start, at), min(c.end, s.end)
+		from, to := max(c.Start, at), min(c.end, end)
 		if to > from {
 			self -= to - from
 			at = to
