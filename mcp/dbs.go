@@ -53,7 +53,7 @@ func (s *Server) pathOf(ctx context.Context, name string) (string, error) {
 		if rest != "" {
 			d, err := time.ParseDuration(strings.TrimPrefix(rest, ":"))
 			if err != nil {
-				return "", fmt.Errorf("db %q: want live, or live:10s", clip(name, 100))
+				return "", &RequestError{fmt.Sprintf("db %q: want live, or live:10s", clip(name, 100))}
 			}
 			last = d
 		}
@@ -74,9 +74,9 @@ func (s *Server) pathOf(ctx context.Context, name string) (string, error) {
 		}
 	}
 	if name == "" {
-		return "", errors.New("nothing is dissected yet: create_snapshot, start_snapshot_dissection, get_snapshot_dissection_status until it is completed, then ask with its db; or ask with db \"live\" for the last seconds")
+		return "", fmt.Errorf("nothing is dissected, %w: create_snapshot, start_snapshot_dissection, get_snapshot_dissection_status until it is completed, then ask with its db; or ask with db \"live\" for the last seconds", ErrNotReady)
 	}
-	return "", fmt.Errorf("db %q is not there; list_snapshots names those that are", clip(name, 100))
+	return "", fmt.Errorf("db %q: %w of that name is dissected; list_snapshots names those that are", clip(name, 100), ErrNoSnapshot)
 }
 
 // take gives the case of a bundle, opened where it is not.

@@ -29,6 +29,7 @@ func (s *Server) restRoutes() []route {
 	db := text("db", "a dissection as snapshot/dissection, or live; the bundles that are open, else the newest dissection")
 	limit := param{"limit", "integer", false, "1 to 1000; 100 where not given"}
 	list := []route{
+		{"/mcp/openapi.yaml", "GET", "Description of all this, OpenAPI 3", []param{}, s.openAPI},
 		{"/mcp/calls", "GET", "Calls that a KFL condition holds for", []param{db, text("kfl", "condition"), limit, text("format", "compact, full or raw"),
 			text("start", "milliseconds since 1970 UTC"), text("end", "milliseconds since 1970 UTC"), text("cursor", "next_cursor of the answer before")}, s.rest(false, restCalls)},
 		{"/mcp/flows", "GET", "Conversations of transports", []param{db, limit, text("l4proto", "tcp or udp"), text("ip", "of either end"), text("ns", "namespace of either end"),
@@ -84,15 +85,10 @@ func (x *question) number(name string, most int64) (int64, error) {
 	}
 	n, err := strconv.ParseInt(text, 10, 64)
 	if err != nil || n < 0 || n > most {
-		return 0, &badRequest{fmt.Sprintf("%s %q: want a whole number from 0 to %d", name, clip(text, 50), most)}
+		return 0, &RequestError{fmt.Sprintf("%s %q: want a whole number from 0 to %d", name, clip(text, 50), most)}
 	}
 	return n, nil
 }
-
-// badRequest is a request that cannot be answered so.
-type badRequest struct{ text string }
-
-func (e *badRequest) Error() string { return e.text }
 
 // rest answers one kind of request: for whoever asks fairly, with what is masked masked,
 // and written into the audit log before it leaves.
@@ -134,13 +130,13 @@ func (x *question) readBody(w http.ResponseWriter) error {
 	}
 	text, err := readBody(w, x.r, maxRESTBody)
 	if err != nil {
-		return &badRequest{fmt.Sprintf("body: want at most %d bytes of JSON", maxRESTBody)}
+		return &RequestError{fmt.Sprintf("body: want at most %d bytes of JSON", maxRESTBody)}
 	}
 	if len(strings.TrimSpace(string(text))) == 0 {
 		return nil
 	}
 	if err := json.Unmarshal(text, &x.body); err != nil {
-		return &badRequest{"body: want a JSON object"}
+		return &RequestError{"body: want a JSON object"}
 	}
 	return nil
 }
@@ -155,7 +151,7 @@ func restCaller(r *http.Request) caller {
 
 // restError answers with why there is no other answer.
 func (s *Server) restError(w http.ResponseWriter, err error) {
-	var bad *badRequest
+	var bad *RequestError
 	var syntax *kfl.Error
 	var sql *forensics.SyntaxError
 	status := http.StatusInternalServerError
@@ -269,7 +265,7 @@ func resolveArgs(x *question) (map[string]any, error) {
 		for part := range strings.SplitSeq(v, ",") {
 			name, value, ok := strings.Cut(part, "=")
 			if !ok {
-				return nil, &badRequest{fmt.Sprintf("labels %q: want k=v,k2=v2", clip(v, 100))}
+				return nil, &RequestError{fmt.Sprintf("labels %q: want k=v,k2=v2", clip(v, 100))}
 			}
 			labels[name] = value
 		}

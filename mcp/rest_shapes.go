@@ -93,7 +93,7 @@ func restCalls(ctx context.Context, a *answerer, x *question) (any, error) {
 	case "raw":
 		q.Columns = nil
 	default:
-		return nil, &badRequest{fmt.Sprintf("format %q: want compact, full or raw", clip(format, 50))}
+		return nil, &RequestError{fmt.Sprintf("format %q: want compact, full or raw", clip(format, 50))}
 	}
 	r, err := a.c.Query(ctx, q)
 	if err != nil {

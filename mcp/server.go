@@ -168,6 +168,7 @@ func (s *answerer) explain(err error) error {
 		return nil
 	}
 	var bad *kfl.Error
+	whole := err
 	switch {
 	case errors.As(err, &bad):
 		err = fmt.Errorf("KFL: %s", bad.Pretty())
@@ -183,7 +184,7 @@ func (s *answerer) explain(err error) error {
 	if gone := s.gone(); gone != "" {
 		err = fmt.Errorf("%s was removed, moved or became unreadable while it was open; put it back, or close_case and open_case", gone)
 	}
-	return &shown{s.hide(err.Error()), err}
+	return &shown{s.hide(err.Error()), whole}
 }
 
 // shown is an error as whoever asked may read it.

@@ -45,6 +45,11 @@ var (
 	ErrNotReady   = errors.New("not ready yet")
 )
 
+// RequestError says what is wrong with what was asked.
+type RequestError struct{ Text string }
+
+func (e *RequestError) Error() string { return e.Text }
+
 // Boundary is the time that a node's recording has.
 type Boundary struct {
 	Node      string `json:"name"`

@@ -3,7 +3,6 @@ package snapshots
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -43,7 +42,7 @@ func (l *live) forget() {
 // recorded, and is made anew when it is older than two seconds.
 func (s *Store) Live(ctx context.Context, last time.Duration) (string, error) {
 	if last <= 0 || last > maxLive {
-		return "", fmt.Errorf("the last %s: want up to %s; a snapshot has more", last, maxLive)
+		return "", wrong("the last %s: want up to %s; a snapshot has more", last, maxLive)
 	}
 	s.live.mu.Lock()
 	defer s.live.mu.Unlock()
@@ -71,7 +70,7 @@ func (s *Store) Live(ctx context.Context, last time.Duration) (string, error) {
 	}
 	defer os.RemoveAll(held)
 	if len(p.Segments) == 0 {
-		return "", fmt.Errorf("nothing was recorded in the last %s", last)
+		return "", wrong("nothing was recorded in the last %s", last)
 	}
 	o := s.export
 	o.FromNs, o.ToNs, o.Progress, o.EmbedKeys = from, now.UnixNano(), nil, false

@@ -69,7 +69,7 @@ func (s *Store) chosen(name string, nodes []string) ([][]ring.Segment, error) {
 	all = slices.DeleteFunc(all, func(x ring.Segment) bool { return x.Missing || x.Open })
 	for _, n := range nodes {
 		if !slices.ContainsFunc(all, func(x ring.Segment) bool { return x.ID.Node == n }) {
-			return nil, fmt.Errorf("node %.100q is not in the snapshot", n)
+			return nil, wrong("node %.100q is not in the snapshot", n)
 		}
 	}
 	if len(nodes) > 0 {
@@ -99,7 +99,7 @@ func matching(expr string) (func(*pcapng.Packet, *pcapng.Interface) bool, error)
 	}
 	if _, err := filter.Compile(expr, 276, 0); err != nil {
 		if _, other := filter.Compile(expr, 1, 0); other != nil {
-			return nil, other
+			return nil, wrong("%v", other)
 		}
 	}
 	programs := map[uint16]*filter.Program{}

@@ -97,10 +97,14 @@ func (s *Store) Close() {
 
 var goodName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$`)
 
+func wrong(format string, args ...any) error {
+	return &mcp.RequestError{Text: fmt.Sprintf(format, args...)}
+}
+
 // named checks a name that becomes one of a folder.
 func named(what, name string) error {
 	if !goodName.MatchString(name) || strings.HasSuffix(name, bundled) {
-		return fmt.Errorf("%s %.120q: want 1 to 100 letters, digits, dots, dashes and underscores, a letter or digit first", what, name)
+		return wrong("%s %.120q: want 1 to 100 letters, digits, dots, dashes and underscores, a letter or digit first", what, name)
 	}
 	return nil
 }
@@ -264,7 +268,7 @@ func (s *Store) CreateSnapshot(ctx context.Context, r mcp.SnapshotRequest) (mcp.
 		to = end.UnixNano()
 	}
 	if from > to {
-		return mcp.Snapshot{}, errors.New("the time ends before it begins")
+		return mcp.Snapshot{}, wrong("the time ends before it begins")
 	}
 	dir, err := s.reserve(r.Name)
 	if err != nil {
@@ -318,7 +322,7 @@ func (s *Store) freeze(ctx context.Context, name, dir string, from, to int64, no
 		if len(b) > 0 && b[0].Oldest != "" {
 			has = b[0].Oldest + " to " + b[0].Newest
 		}
-		return x, fmt.Errorf("no packets from %s to %s; the ring has %s", ring.Time(from), ring.Time(to), has)
+		return x, wrong("no packets from %s to %s; the ring has %s", ring.Time(from), ring.Time(to), has)
 	}
 	x = mcp.Snapshot{Name: name, Status: completed, CreatedAt: ring.Time(now.UnixNano()).String(), From: ring.Time(from).String(), To: ring.Time(to).String(),
 		StartMs: from / 1e6, EndMs: to / 1e6, DurationMs: (to - from) / 1e6, Segments: len(p.Segments), Bytes: p.Bytes, Missing: p.Missing,
