@@ -36,6 +36,7 @@ type Destination struct {
 	Addresses   []string `json:"addresses"`
 	Ports       []int64  `json:"ports"`
 	Clients     []string `json:"clients"`
+	Pods        []string `json:"pods,omitempty" jsonschema:"pods of the clients"`
 	Calls       int64    `json:"calls" jsonschema:"requests, without handshakes and unknown payload"`
 	Failed      int64    `json:"failed"`
 	Connections int64    `json:"connections"`
@@ -74,6 +75,7 @@ type externalRow struct {
 	DNS         bool     `json:"dns_known"`
 	Addresses   []string `json:"addresses"`
 	Ports       []int64  `json:"ports"`
+	Pods        []string `json:"pods"`
 	Calls       int64    `json:"calls"`
 	Rows        int64    `json:"n"`
 	Failed      int64    `json:"failed"`
@@ -147,9 +149,9 @@ func (w *window) outside(ctx context.Context, c *forensics.Case, narrowed bool, 
 	on := key(c, "")
 	sql := w.ends(c, "service") + fmt.Sprintf(`, cx AS (SELECT %[4]s conn_id, min(an) AS an, min(far) AS far FROM x WHERE bn = 0 GROUP BY %[4]s conn_id),
 		cb AS (SELECT an, far, sum(src_payload_bytes)::BIGINT AS sent, sum(dst_payload_bytes)::BIGINT AS received FROM cx JOIN (SELECT %[4]s conn_id, flow_id FROM connections) USING (%[4]s conn_id) JOIN flows_raw USING (%[4]s flow_id) GROUP BY 1, 2)
-		SELECT far AS name, src AS client, na AS namespace, asked, by_sni, dns_known, addresses, ports, calls, n, failed, connections, sent, received, first_at, last_at, protocols, opened, shakes, call_ids FROM (
+		SELECT far AS name, src AS client, na AS namespace, asked, by_sni, dns_known, addresses, ports, pods, calls, n, failed, connections, sent, received, first_at, last_at, protocols, opened, shakes, call_ids FROM (
 		SELECT an, far, bool_or(protocol <> 'dns' AND host = far) AS asked, bool_or(protocol IN ('tls', 'dtls', 'quic') AND host = far) AS by_sni, bool_or(dst_dns_name = far) AS dns_known,
-			list_sort(list(DISTINCT dst_ip))[1:10] AS addresses, list_sort(list(DISTINCT dst_port::BIGINT))[1:10] AS ports, count(*) AS n, count(*) FILTER (%[1]s) AS calls, count(*) FILTER (failed) AS failed,
+			list_sort(list(DISTINCT dst_ip))[1:10] AS addresses, list_sort(list(DISTINCT dst_port::BIGINT))[1:10] AS ports, list_sort(list(DISTINCT src_pod))[1:10] AS pods, count(*) AS n, count(*) FILTER (%[1]s) AS calls, count(*) FILTER (failed) AS failed,
 			count(DISTINCT %[2]s) AS connections, make_timestamp_ns(min(ts_ns)) AS first_at, make_timestamp_ns(max(ts_ns)) AS last_at,
 			list_sort(list(DISTINCT protocol)) AS protocols, count(*) FILTER (decrypted_by IS NOT NULL AND %[1]s) AS opened, count(*) FILTER (protocol IN ('tls', 'dtls', 'quic')) AS shakes, %[3]s
 		FROM x WHERE bn = 0 GROUP BY an, far) LEFT JOIN cb USING (an, far) JOIN sname USING (an) WHERE pa <> 'outside' ORDER BY calls DESC, n DESC, 1, 2`, isRequest, conn, someCalls, on)
@@ -166,7 +168,7 @@ func (w *window) outside(ctx context.Context, c *forensics.Case, narrowed bool, 
 	}
 	cond, args := w.connections(c, false)
 	silent, _, err := readRows[externalRow](ctx, c, maxExternal, fmt.Sprintf(`SELECT %s AS name, %s AS client, min(src_namespace) AS namespace, bool_or(dst_dns_name IS NOT NULL) AS dns_known, list_sort(list(DISTINCT dst_ip))[1:10] AS addresses,
-		list_sort(list(DISTINCT dst_port::BIGINT))[1:10] AS ports, count(*) AS connections, make_timestamp_ns(min(first_ns)) AS first_at, make_timestamp_ns(max(last_ns)) AS last_at, list_sort(list(DISTINCT transport)) AS protocols
+		list_sort(list(DISTINCT dst_port::BIGINT))[1:10] AS ports, list_sort(list(DISTINCT src_pod))[1:10] AS pods, count(*) AS connections, make_timestamp_ns(min(first_ns)) AS first_at, make_timestamp_ns(max(last_ns)) AS last_at, list_sort(list(DISTINCT transport)) AS protocols
 		FROM connections WHERE calls = 0 AND %s AND %s = 'outside' AND %s <> 'outside' GROUP BY 1, 2 ORDER BY connections DESC, 1, 2`, who("dst_"), who("src_"), cond, place("dst_"), place("src_")), args...)
 	return append(rows, silent...), err
 }
@@ -233,6 +235,9 @@ func (d *Destination) add(r, sum *externalRow) {
 	for _, a := range r.Addresses {
 		d.Addresses = put(d.Addresses, a)
 	}
+	for _, p := range r.Pods {
+		d.Pods = put(d.Pods, p)
+	}
 	for _, p := range r.Protocols {
 		d.Protocols = put(d.Protocols, p)
 	}
@@ -284,6 +289,7 @@ func (d *Destination) finish(sum *externalRow, known map[string]nodeFact) {
 		}
 	}
 	d.Addresses, d.Clients, d.Violators = some(d.Addresses), some(d.Clients), some(d.Violators)
+	d.Pods = some(d.Pods)
 	slices.Sort(d.Ports)
 }
 

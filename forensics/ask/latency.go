@@ -69,12 +69,13 @@ type Phase struct {
 
 // Slow is the calls over a threshold.
 type Slow struct {
-	MinMs     float64    `json:"min_ms"`
-	Calls     int64      `json:"calls"`
-	Services  []SlowItem `json:"services" jsonschema:"where most of them are"`
-	Endpoints []SlowItem `json:"endpoints"`
-	Slowest   []Call     `json:"slowest"`
-	KFL       string     `json:"kfl"`
+	MinMs      float64    `json:"min_ms"`
+	Calls      int64      `json:"calls" jsonschema:"with those that got no answer and whose connection stayed open so long"`
+	Unanswered int64      `json:"unanswered" jsonschema:"of these, calls that got no answer"`
+	Services   []SlowItem `json:"services" jsonschema:"where most of them are"`
+	Endpoints  []SlowItem `json:"endpoints"`
+	Slowest    []Call     `json:"slowest" jsonschema:"elapsed_ms is missing where there was no answer"`
+	KFL        string     `json:"kfl" jsonschema:"the answered ones"`
 }
 
 // SlowItem is where slow calls are.
@@ -82,6 +83,7 @@ type SlowItem struct {
 	Dst      string   `json:"dst"`
 	Endpoint string   `json:"endpoint,omitempty"`
 	Slow     int64    `json:"slow"`
+	Without  int64    `json:"unanswered,omitempty" jsonschema:"of these, without an answer"`
 	Calls    int64    `json:"calls" jsonschema:"slow or not"`
 	P50Ms    *float64 `json:"p50_ms,omitempty" jsonschema:"of the slow ones"`
 	MaxMs    *float64 `json:"max_ms,omitempty"`
@@ -272,35 +274,64 @@ func (b *Breakdown) most() string {
 	return name
 }
 
-// slow lists calls over a threshold and where they are.
+// slow lists calls over a threshold and where they are. A call without an answer took as
+// long as its connection stayed open after it.
 func (w *window) slow(ctx context.Context, c *forensics.Case, minMs float64, f *Frame) (*Slow, error) {
 	us := int64(minMs * 1000)
 	s := &Slow{MinMs: minMs, KFL: fmt.Sprintf("elapsed_us >= %d%s", us, notCarriers)}
-	items := func(keys, names string) ([]SlowItem, error) {
-		rows, more, err := readRows[SlowItem](ctx, c, min(w.limit, 20), w.ends(c, "service")+fmt.Sprintf(`, g AS (SELECT %[1]s, count(*) AS calls, count(*) FILTER (elapsed_us >= %[3]d) AS slow FROM x WHERE %[4]s GROUP BY ALL HAVING slow > 0),
-			h AS (SELECT %[1]s, quantile_disc(elapsed_us, 0.5) / 1000.0 AS p50_ms, max(elapsed_us) / 1000.0 AS max_ms, %[5]s FROM x WHERE %[4]s AND elapsed_us >= %[3]d GROUP BY ALL)
-			SELECT %[2]s, slow, calls, p50_ms, max_ms, call_ids FROM g JOIN h USING (%[6]s) JOIN dname USING (bn) ORDER BY slow DESC, max_ms DESC, 1, 2`,
-			keys, names, us, isRequest, someCalls, map[bool]string{true: "bn, far, endpoint", false: "bn, far"}[strings.Contains(keys, "endpoint")]), w.args...)
+	took := fmt.Sprintf(`, s AS (SELECT * FROM (SELECT k.*, coalesce(elapsed_us, (last_ns - ts_ns) // 1000) AS took FROM (SELECT * FROM x WHERE %[1]s AND (elapsed_us >= %[2]d OR elapsed_us IS NULL AND failed)) k
+		LEFT JOIN (SELECT %[3]s conn_id, last_ns FROM connections_raw) USING (%[3]s conn_id)) WHERE took >= %[2]d)`, isRequest, us, key(c, ""))
+	items := func(keys, group, names string) ([]SlowItem, error) {
+		type row struct {
+			SlowItem
+			Protocol string `json:"protocol"`
+			Method   string `json:"method"`
+			Path     string `json:"tpl"`
+		}
+		rows, more, err := readRows[row](ctx, c, min(w.limit, 20), w.ends(c, "service")+took+fmt.Sprintf(`, h AS (SELECT %[1]s, count(*) AS slow, count(*) FILTER (elapsed_us IS NULL) AS unanswered, quantile_disc(took, 0.5) / 1000.0 AS p50_ms, max(took) / 1000.0 AS max_ms, %[4]s FROM s GROUP BY ALL),
+			g AS (SELECT %[1]s, count(*) AS calls FROM x WHERE %[5]s GROUP BY ALL)
+			SELECT coalesce(nullif(far, ''), dst) AS dst, %[3]s slow, unanswered, calls, p50_ms, max_ms, call_ids FROM h JOIN g USING (%[2]s) JOIN dname USING (bn) ORDER BY slow DESC, max_ms DESC, %[3]s 1`,
+			keys, group, names, someCalls, isRequest), w.args...)
 		f.Truncated = f.Truncated || more
-		return rows, err
+		out := make([]SlowItem, len(rows))
+		for i, r := range rows {
+			if names != "" {
+				r.Endpoint = clip(endpointName(r.Protocol, r.Method, r.Path), 200)
+			}
+			out[i] = r.SlowItem
+		}
+		return out, err
 	}
 	var err error
-	if s.Services, err = items("bn, far", "coalesce(nullif(far, ''), dst) AS dst"); err != nil {
+	if s.Services, err = items("bn, far", "bn, far", ""); err != nil {
 		return nil, err
 	}
-	if s.Endpoints, err = items("bn, far, "+endpoint+" AS endpoint", "coalesce(nullif(far, ''), dst) AS dst, endpoint"); err != nil {
+	if s.Endpoints, err = items("bn, far, protocol, coalesce(method, '') AS method, "+pathTemplate+" AS tpl", "bn, far, protocol, method, tpl", "protocol, method, tpl, "); err != nil {
 		return nil, err
 	}
-	for _, i := range s.Services {
-		s.Calls += i.Slow
+	n, err := readOne[struct {
+		Calls      int64 `json:"calls"`
+		Unanswered int64 `json:"unanswered"`
+	}](ctx, c, w.ends(c, "service")+took+" SELECT count(*) AS calls, count(*) FILTER (elapsed_us IS NULL) AS unanswered FROM s", w.args...)
+	if err != nil {
+		return nil, err
 	}
-	if f.Truncated {
-		if s.Calls, err = count(ctx, c, fmt.Sprintf("SELECT count(*) AS n FROM %s WHERE %s AND %s AND elapsed_us >= %d", source(c), w.where, isRequest, us), w.args...); err != nil {
-			return nil, err
-		}
+	s.Calls, s.Unanswered = n.Calls, n.Unanswered
+	ids, more, err := readRows[struct {
+		ID string `json:"id"`
+	}](ctx, c, min(w.limit, 20), w.ends(c, "service")+took+" SELECT lower(hex(call_id)) AS id FROM s ORDER BY took DESC, ts_ns, call_id", w.args...)
+	if err != nil {
+		return nil, err
 	}
-	more := false
-	s.Slowest, more, err = calls(ctx, c, min(w.limit, 20), "elapsed_us DESC, ts_ns, call_id", fmt.Sprintf("%s AND %s AND elapsed_us >= %d", w.where, isRequest, us), w.args...)
 	f.Truncated = f.Truncated || more
+	list := make([]string, len(ids))
+	for i, v := range ids {
+		list[i] = v.ID
+	}
+	byID, err := callsOf(ctx, c, list)
+	s.Slowest = []Call{}
+	for _, id := range list {
+		s.Slowest = append(s.Slowest, byID[id])
+	}
 	return s, err
 }

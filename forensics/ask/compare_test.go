@@ -1,0 +1,95 @@
+package ask_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/pcapsule/pcapsule/forensics/ask"
+)
+
+func TestTodayAgainstYesterday(t *testing.T) {
+	planted(t, 10, func(a *asked) {
+		c := must[*ask.Compare](a.t)(ask.AskCompare(ctx, a.c, ask.CompareIn{Scope: ask.Scope{From: a.arg("from"), To: a.arg("to")}, Service: a.arg("service")}))
+		a.is("today", float64(c.Period.Calls))
+		a.is("yesterday", float64(c.Baseline.Calls))
+		a.is("errors_today", float64(c.Period.Failed))
+		a.is("errors_yesterday", float64(c.Baseline.Failed))
+		found := false
+		for _, n := range c.New {
+			found = found || n.Kind == "status" && strings.HasSuffix(n.What, " 404") && len(n.CallIDs) > 0
+		}
+		if !found {
+			a.t.Errorf("the new status is not said: %+v", c.New)
+		}
+	})
+}
+
+func TestWhatChanged(t *testing.T) {
+	planted(t, 30, func(a *asked) {
+		in := ask.CompareIn{Scope: ask.Scope{From: a.arg("from"), To: a.arg("to")}, BaselineFrom: a.arg("against_from"), BaselineTo: a.arg("against_to"), Service: a.arg("service")}
+		c := must[*ask.Compare](a.t)(ask.AskCompare(ctx, a.c, in))
+		a.is("today", float64(c.Period.Calls))
+		a.is("yesterday", float64(c.Baseline.Calls))
+		ch := c.Services[0]
+		a.is("today_ms", ch.P50Ms[1])
+		a.is("yesterday_ms", ch.P50Ms[0])
+		if strings.Join(ch.Changed, " ") != "slower" || *ch.LatencyP > 0.001 || *ch.Slower < 0.9 {
+			a.t.Errorf("%+v", ch)
+		}
+	})
+}
+
+func TestLatencyOfTwoDays(t *testing.T) {
+	planted(t, 33, func(a *asked) {
+		in := ask.CompareIn{Scope: ask.Scope{From: a.arg("from"), To: a.arg("to"), Limit: 200}, BaselineFrom: a.arg("against_from"), BaselineTo: a.arg("against_to")}
+		c := must[*ask.Compare](a.t)(ask.AskCompare(ctx, a.c, in))
+		got := map[string]float64{}
+		var slower []ask.Change
+		for _, ch := range c.Endpoints {
+			if len(ch.P50Ms) == 2 {
+				got[bare(ch.Dst)+" "+ch.Endpoint] = ch.P50Ms[1] - ch.P50Ms[0]
+			}
+			if strings.Contains(strings.Join(ch.Changed, " "), "slower") {
+				slower = append(slower, ch)
+			}
+		}
+		a.groups("change", got, true)
+		a.says("slower", slower)
+	})
+}
+
+func TestNewDestination(t *testing.T) {
+	planted(t, 15, func(a *asked) {
+		in := ask.CompareIn{Scope: ask.Scope{From: a.arg("baseline_to")}, BaselineFrom: "2026-03-05T00:00:00Z", BaselineTo: a.arg("baseline_to"), Client: a.arg("service")}
+		first, _, _ := a.c.Window()
+		_ = first
+		in.From = strings.Replace(a.arg("baseline_to"), ":00Z", ":00.000000001Z", 1)
+		c := must[*ask.Compare](a.t)(ask.AskCompare(ctx, a.c, in))
+		a.says("destination", c.New)
+		for _, n := range c.New {
+			if n.Kind == "destination" {
+				a.is("calls", float64(n.Calls))
+			}
+		}
+	})
+}
+
+func TestNoChangeIsNone(t *testing.T) {
+	c := open(t, "http1.pcapng")
+	out, err := ask.AskCompare(ctx, c, ask.CompareIn{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, ch := range append(out.Services, out.Endpoints...) {
+		for _, word := range ch.Changed {
+			if word == "slower" || word == "faster" || strings.HasSuffix(word, "errors") {
+				t.Errorf("%s %s: %s: %+v", ch.Dst, ch.Endpoint, word, ch)
+			}
+		}
+	}
+	for _, in := range []ask.CompareIn{{Shift: "x"}, {Shift: "-1h"}, {BaselineTo: "1h"}, {BaselineFrom: "2020-01-01T00:00:00Z", BaselineTo: "2019-01-01T00:00:00Z"}, {BaselineFrom: "1s"}} {
+		if _, err := ask.AskCompare(ctx, c, in); err == nil {
+			t.Errorf("%+v is taken", in)
+		}
+	}
+}

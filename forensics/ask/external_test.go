@@ -1,0 +1,96 @@
+package ask_test
+
+import (
+	"testing"
+
+	"github.com/pcapsule/pcapsule/forensics/ask"
+)
+
+// external asks what is called outside and counts by name.
+func external(a *asked, in ask.ExternalIn) (*ask.External, map[string]float64, map[string]float64) {
+	in.Limit = 1000
+	e := must[*ask.External](a.t)(ask.AskExternal(ctx, a.c, in))
+	calls, shut := map[string]float64{}, map[string]float64{}
+	for _, d := range e.Destinations {
+		if d.Calls > 0 {
+			calls[d.Name] = float64(d.Calls)
+			if n := matching(a.t, a.c, d.KFL); n != d.Calls {
+				a.t.Errorf("%s: %d calls, but %d for %s", d.Name, d.Calls, n, d.KFL)
+			}
+		} else {
+			shut[d.Name] = float64(d.Connections)
+		}
+	}
+	return e, calls, shut
+}
+
+func TestExternalByDomain(t *testing.T) {
+	planted(t, 21, func(a *asked) {
+		e, calls, shut := external(a, ask.ExternalIn{})
+		a.groups("calls", calls, false)
+		a.groups("sealed", shut, false)
+		a.says("domains", e.Destinations)
+	})
+}
+
+func TestExternalOfAWeek(t *testing.T) {
+	planted(t, 38, func(a *asked) {
+		e, calls, _ := external(a, ask.ExternalIn{Scope: ask.Scope{From: a.arg("from"), To: a.arg("to")}})
+		sum := 0.0
+		for _, n := range calls {
+			sum += n
+		}
+		a.is("readable", sum)
+		a.groups("by_domain", calls, false)
+		a.says("domains", e.Destinations)
+	})
+}
+
+func TestNotOnTheAllowList(t *testing.T) {
+	planted(t, 12, func(a *asked) {
+		e, _, _ := external(a, ask.ExternalIn{Allow: append(a.list("allowed_cidrs"), a.list("allowed_domains")...)})
+		var bad []ask.Destination
+		for _, d := range e.Destinations {
+			if !*d.Allowed {
+				bad = append(bad, d)
+			}
+		}
+		a.says("names", bad)
+		if len(bad) != len(a.fact("names").Strings) || e.Violations != len(bad) {
+			a.t.Errorf("%d violations, %d said: %+v", len(bad), e.Violations, bad)
+		}
+		a.says("pods", bad)
+	})
+}
+
+func TestAllowListMeans(t *testing.T) {
+	c := open(t, "shop.pcapng")
+	for _, row := range []struct {
+		what  string
+		allow []string
+		bad   int
+	}{
+		{"nothing of it is called", []string{"example.org"}, 2},
+		{"one domain", []string{"API.cards.example.net."}, 1},
+		{"all below a domain", []string{"*.example.net"}, 0},
+		{"the domain itself is not below it", []string{"*.mail.example.net", "api.cards.example.net"}, 1},
+		{"a range", []string{"203.0.113.0/24"}, 0},
+		{"an address", []string{"203.0.113.80"}, 1},
+		{"whatever a namespace calls", []string{"namespace:shop"}, 0},
+		{"another namespace", []string{"namespace:other"}, 2},
+	} {
+		e, err := ask.AskExternal(ctx, c, ask.ExternalIn{Allow: row.allow})
+		if err != nil || e.Violations != row.bad {
+			t.Errorf("%s: %v, %d violations, want %d", row.what, err, e.Violations, row.bad)
+		}
+	}
+	for _, bad := range []string{"", "*", "a*b.example", "http://example.net/", "10.0.0.0/33", "namespace:"} {
+		if _, err := ask.AskExternal(ctx, c, ask.ExternalIn{Allow: []string{bad}}); err == nil {
+			t.Errorf("%q is taken", bad)
+		}
+	}
+	e, err := ask.AskExternal(ctx, c, ask.ExternalIn{Inside: []string{"203.0.113.0/24"}})
+	if err != nil || len(e.Destinations) != 0 {
+		t.Errorf("with all of it inside: %v, %v", e.Destinations, err)
+	}
+}

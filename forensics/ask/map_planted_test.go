@@ -1,0 +1,296 @@
+package ask_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/pcapsule/pcapsule/exporter"
+	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/ask"
+)
+
+// truth is what samples/questions says of its traffic.
+type truth struct {
+	Questions []struct {
+		Number    int                        `json:"number"`
+		Arguments map[string]json.RawMessage `json:"arguments"`
+		Facts     []fact                     `json:"facts"`
+	} `json:"questions"`
+}
+
+type fact struct {
+	ID        string             `json:"id"`
+	Value     float64            `json:"value"`
+	Tolerance float64            `json:"tolerance"`
+	Strings   []string           `json:"strings"`
+	Groups    map[string]float64 `json:"groups"`
+	Rows      []struct {
+		Path string `json:"path"`
+	} `json:"rows"`
+}
+
+// asked is one question of the truth.
+type asked struct {
+	t     *testing.T
+	c     *forensics.Case
+	args  map[string]json.RawMessage
+	facts map[string]fact
+}
+
+var plants sync.Map // scenario → func() (string, error)
+
+// plantedDir makes the bundle of a scenario, once.
+func plantedDir(t *testing.T, scenario string) string {
+	t.Helper()
+	from := filepath.Join("..", "..", "samples", "questions", scenario)
+	made, _ := plants.LoadOrStore(scenario, sync.OnceValues(func() (string, error) {
+		top, err := os.MkdirTemp("", "planted")
+		if err != nil {
+			return "", err
+		}
+		dir := filepath.Join(top, scenario+".pcapsule")
+		captures, err := filepath.Glob(filepath.Join(from, "*.pcapng.zst"))
+		if err != nil || len(captures) == 0 {
+			return "", fmt.Errorf("no captures in %s: %w", from, err)
+		}
+		keys, err := filepath.Glob(filepath.Join(from, "*.keys"))
+		if err != nil {
+			return "", err
+		}
+		_, err = exporter.Run(ctx, captures, dir, exporter.Options{Release: "test", Repanic: true, Keys: keys})
+		return dir, err
+	}))
+	dir, err := made.(func() (string, error))()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	plants.Range(func(_, v any) bool {
+		if dir, err := v.(func() (string, error))(); err == nil {
+			os.RemoveAll(filepath.Dir(dir))
+		}
+		return true
+	})
+	os.Exit(code)
+}
+
+// planted runs a test on a question of both scenarios.
+func planted(t *testing.T, number int, check func(a *asked)) {
+	for _, scenario := range []string{"default", "other"} {
+		t.Run(scenario, func(t *testing.T) {
+			text, err := os.ReadFile(filepath.Join("..", "..", "samples", "questions", scenario, "truth.json"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var all truth
+			if err := json.Unmarshal(text, &all); err != nil {
+				t.Fatal(err)
+			}
+			c, err := forensics.Open(ctx, []string{plantedDir(t, scenario)}, forensics.Options{Threads: 2})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			for _, q := range all.Questions {
+				if q.Number == number {
+					a := &asked{t: t, c: c, args: q.Arguments, facts: map[string]fact{}}
+					for _, f := range q.Facts {
+						a.facts[f.ID] = f
+					}
+					check(a)
+					return
+				}
+			}
+			t.Fatalf("no question %d", number)
+		})
+	}
+}
+
+func (a *asked) arg(name string) string {
+	var s string
+	if err := json.Unmarshal(a.args[name], &s); err != nil {
+		a.t.Fatalf("argument %s: %v", name, err)
+	}
+	return s
+}
+
+func (a *asked) list(name string) []string {
+	var s []string
+	if err := json.Unmarshal(a.args[name], &s); err != nil {
+		a.t.Fatalf("argument %s: %v", name, err)
+	}
+	return s
+}
+
+func (a *asked) fact(id string) fact {
+	f, ok := a.facts[id]
+	if !ok {
+		a.t.Fatalf("the truth has no fact %s", id)
+	}
+	return f
+}
+
+// is checks a number against a fact.
+func (a *asked) is(id string, got float64) {
+	a.t.Helper()
+	if f := a.fact(id); math.Abs(got-f.Value) > f.Tolerance+0.005 {
+		a.t.Errorf("%s: %v, want %v ± %v", id, got, f.Value, f.Tolerance)
+	}
+}
+
+// groups checks numbers by name; what the fact does not name must not be there, unless a
+// part was asked for.
+func (a *asked) groups(id string, got map[string]float64, part bool) {
+	a.t.Helper()
+	f := a.fact(id)
+	for k, want := range f.Groups {
+		if math.Abs(got[k]-want) > f.Tolerance+0.005 {
+			a.t.Errorf("%s: %s: %v, want %v ± %v", id, k, got[k], want, f.Tolerance)
+		}
+	}
+	for k, n := range got {
+		if _, ok := f.Groups[k]; !ok && !part {
+			a.t.Errorf("%s: %s: %v, not planted", id, k, n)
+		}
+	}
+}
+
+// says checks that an answer holds the fact's texts.
+func (a *asked) says(id string, answer any) {
+	a.t.Helper()
+	text, err := json.Marshal(answer)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	for _, s := range a.fact(id).Strings {
+		if !strings.Contains(string(text), s) {
+			a.t.Errorf("%s: the answer does not say %q", id, s)
+		}
+	}
+}
+
+// bare takes the namespace from a name.
+func bare(name string) string { return name[strings.LastIndexByte(name, '/')+1:] }
+
+func must[T any](t *testing.T) func(v T, err error) T {
+	return func(v T, err error) T {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+}
+
+// whole asks for whole lists.
+var whole = ask.Scope{Limit: 1000}
+
+func TestReachableFromNamespace(t *testing.T) {
+	planted(t, 14, func(a *asked) {
+		m := must[*ask.ServiceMap](a.t)(ask.AskServiceMap(ctx, a.c, ask.ServiceMapIn{Scope: whole, FromNamespace: a.arg("namespace")}))
+		got := map[string]float64{}
+		for _, e := range m.Edges {
+			if strings.HasPrefix(e.Src, a.arg("namespace")+"/") && e.CrossesSpace && e.Protocols[0].Protocol != "dns" {
+				got[bare(e.Src)+" → "+bare(e.Dst)] += float64(e.Calls)
+			}
+		}
+		a.groups("reached", got, false)
+		a.says("names", m.Reachable)
+		for _, r := range m.Reachable {
+			if strings.HasPrefix(r.Name, a.arg("namespace")+"/") {
+				a.t.Errorf("%s is in the namespace itself", r.Name)
+			}
+		}
+	})
+}
+
+func TestOverviewOfTheCluster(t *testing.T) {
+	planted(t, 23, func(a *asked) {
+		o := must[*ask.Overview](a.t)(ask.AskOverview(ctx, a.c, ask.OverviewIn{Scope: whole}))
+		a.says("namespaces", o.Namespaces)
+		a.says("ingress", o.Ingress)
+		a.says("databases", o.Services)
+		got := map[string]float64{}
+		for _, e := range o.Edges {
+			src := bare(e.Src)
+			if src == "(outside)" {
+				src = "customer"
+			}
+			for _, p := range e.Protocols {
+				if p.Protocol == "http1" || p.Protocol == "http2" {
+					got[src+" → "+bare(e.Dst)] += float64(p.Calls)
+				}
+			}
+		}
+		a.groups("pairs", got, true)
+		small := must[*ask.Overview](a.t)(ask.AskOverview(ctx, a.c, ask.OverviewIn{}))
+		if text, _ := json.Marshal(small); len(text) > 24<<10 {
+			a.t.Errorf("an overview of %d bytes", len(text))
+		}
+	})
+}
+
+func TestProtocolsInUse(t *testing.T) {
+	planted(t, 26, func(a *asked) {
+		o := must[*ask.Overview](a.t)(ask.AskOverview(ctx, a.c, ask.OverviewIn{}))
+		got := map[string]float64{}
+		for _, p := range o.Protocols {
+			if p.Example.CallID == "" || p.Example.Packets == "" {
+				a.t.Errorf("%s has no example", p.Protocol)
+			}
+			got[p.Protocol] = float64(p.Calls)
+		}
+		a.groups("protocols", got, true)
+	})
+}
+
+func TestWhatATeamOwns(t *testing.T) {
+	planted(t, 27, func(a *asked) {
+		m := must[*ask.ServiceMap](a.t)(ask.AskServiceMap(ctx, a.c, ask.ServiceMapIn{Scope: whole, Label: a.arg("label") + "=" + a.arg("value")}))
+		own := map[string]bool{}
+		var names []string
+		for _, n := range m.Nodes {
+			for _, l := range n.Labels {
+				if l == a.arg("label")+"="+a.arg("value") {
+					own[n.Name] = true
+					names = append(names, n.Name)
+				}
+			}
+		}
+		a.says("services", names)
+		if len(names) != len(a.fact("services").Strings) {
+			a.t.Errorf("%d services: %v", len(names), names)
+		}
+		got := map[string]float64{}
+		for _, e := range m.Edges {
+			if own[e.Src] && own[e.Dst] && e.Calls > 0 {
+				got[bare(e.Src)+" → "+bare(e.Dst)] += float64(e.Calls)
+			}
+		}
+		a.groups("talk", got, false)
+	})
+}
+
+func TestMostUsedEndpoints(t *testing.T) {
+	planted(t, 24, func(a *asked) {
+		o := must[*ask.Overview](a.t)(ask.AskOverview(ctx, a.c, ask.OverviewIn{Scope: ask.Scope{KFL: "http", Limit: 50}}))
+		got := map[string]float64{}
+		for _, e := range o.Endpoints {
+			got[bare(e.Dst)+" "+e.Endpoint] += float64(e.Calls)
+			if n := matching(a.t, a.c, e.KFL); n != e.Calls {
+				a.t.Errorf("%s %s: %d calls, but %d for %s", e.Dst, e.Endpoint, e.Calls, n, e.KFL)
+			}
+		}
+		a.groups("top", got, true)
+	})
+}
