@@ -519,6 +519,30 @@ func TestToolsSayWhatTheyDo(t *testing.T) {
 	}
 }
 
+// TestToolsLeaveRoomToThink bounds what an assistant has to read before it asks anything.
+func TestToolsLeaveRoomToThink(t *testing.T) {
+	for _, tt := range []struct {
+		tools Tools
+		most  int
+	}{{AllTools, 150_000}, {CoreTools, 110_000}} {
+		c := connected(t, serving(t, Options{Tools: tt.tools}, bundled(t, "http1.pcapng")), nil)
+		list, err := c.ListTools(context.Background(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all, in := 0, 0
+		for _, x := range list.Tools {
+			whole, _ := json.Marshal(x)
+			input, _ := json.Marshal(x.InputSchema)
+			all, in = all+len(whole), in+len(input)+len(x.Description)
+		}
+		t.Logf("%q: %d tools, %d bytes, %d of them inputs and descriptions", tt.tools, len(list.Tools), all, in)
+		if all > tt.most {
+			t.Errorf("%q: %d bytes of tools, want at most %d", tt.tools, all, tt.most)
+		}
+	}
+}
+
 func TestFairTurns(t *testing.T) {
 	f := newFair(2)
 	ctx := context.Background()

@@ -147,7 +147,7 @@ func (s *Server) addTools() error {
 		}
 		s.tools[e.name] = e
 		s.order = append(s.order, e.name)
-		s.sdk.AddTool(&mcp.Tool{Name: e.name, Title: e.title, Description: e.doc, InputSchema: e.in, OutputSchema: e.out, Annotations: e.annotations()}, s.handler(e))
+		s.sdk.AddTool(&mcp.Tool{Name: e.name, Title: e.title, Description: e.doc, InputSchema: e.in, OutputSchema: slim(e.out), Annotations: e.annotations()}, s.handler(e))
 	}
 	if len(s.tools) > maxTools {
 		return fmt.Errorf("%d tools, want at most %d", len(s.tools), maxTools)
