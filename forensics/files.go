@@ -25,7 +25,7 @@ func (c *Case) openFiles() *packetFiles {
 			l := &lazyFile{bundle: b, in: in}
 			places[int64(in.FileID)] = len(p.list)
 			p.opened = append(p.opened, l)
-			p.list = append(p.list, carve.NewFile(l, in.Size, in))
+			p.list = append(p.list, carve.NewFile(l, in.Size, sourceOf(in)))
 		}
 		p.places = append(p.places, places)
 	}
@@ -79,4 +79,17 @@ func (l *lazyFile) ReadAt(b []byte, off int64) (int, error) {
 		}
 	}
 	return l.f.ReadAt(b, off)
+}
+
+// sourceOf is what carving needs to know of a packet file. Interfaces are listed only
+// where the manifest has every one of the file's only section.
+func sourceOf(in *bundle.Input) carve.Source {
+	s := carve.Source{Path: in.Path, SHA256: in.SHA256[:]}
+	if in.Sections > 1 || in.InterfacesMore > 0 {
+		return s
+	}
+	for i := range in.Interfaces {
+		s.Interfaces = append(s.Interfaces, carve.Interface{Index: in.Interfaces[i].Index, Offset: in.Interfaces[i].Offset})
+	}
+	return s
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/check"
+	"github.com/pcapsule/pcapsule/forensics/finding/all"
 )
 
 func TestOpenAPIDescribesTheCallsItWasMadeOf(t *testing.T) {
@@ -35,7 +36,7 @@ func TestOpenAPIDescribesTheCallsItWasMadeOf(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			r, err := check.Run(ctx, c, rules)
+			r, err := check.Run(ctx, c, rules, all.Analyzers())
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/finding"
 )
 
 // maxListed is how many calls that break a rule an outcome lists.
@@ -67,16 +68,16 @@ func (o *Outcome) fail(call *ask.Call, expected, format string, args ...any) {
 	o.Broken = append(o.Broken, Broken{expected, fmt.Sprintf(format, args...), call})
 }
 
-// Run holds the case to the rules. A rule that cannot be asked is an outcome, not an error;
+// Run holds the case to the rules, which may name the analyzers. A rule that cannot be asked is an outcome, not an error;
 // errors are a context that ended and a case that cannot be read.
-func Run(ctx context.Context, c *forensics.Case, rules *Rules) (*Report, error) {
+func Run(ctx context.Context, c *forensics.Case, rules *Rules, analyzers []finding.Analyzer) (*Report, error) {
 	out := &Report{Results: []Outcome{}}
 	var err error
 	if out.Frame, err = ask.NewFrame(ctx, c); err != nil {
 		return nil, err
 	}
 	for i := range rules.Rules {
-		o, err := rules.run(ctx, c, &rules.Rules[i])
+		o, err := rules.run(ctx, c, &rules.Rules[i], analyzers)
 		if err != nil {
 			return nil, err
 		}
@@ -95,9 +96,9 @@ func Run(ctx context.Context, c *forensics.Case, rules *Rules) (*Report, error) 
 }
 
 // run asks one rule.
-func (s *Rules) run(ctx context.Context, c *forensics.Case, r *Rule) (*Outcome, error) {
+func (s *Rules) run(ctx context.Context, c *forensics.Case, r *Rule, analyzers []finding.Analyzer) (*Outcome, error) {
 	o := &Outcome{Name: r.Name, Level: r.Level, Status: Pass, KFL: r.Calls, Line: r.line, Broken: []Broken{}}
-	err := s.hold(ctx, c, r, o)
+	err := s.hold(ctx, c, r, o, analyzers)
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
@@ -113,7 +114,7 @@ func (s *Rules) run(ctx context.Context, c *forensics.Case, r *Rule) (*Outcome, 
 }
 
 // hold runs every expectation of a rule.
-func (s *Rules) hold(ctx context.Context, c *forensics.Case, r *Rule, o *Outcome) error {
+func (s *Rules) hold(ctx context.Context, c *forensics.Case, r *Rule, o *Outcome, analyzers []finding.Analyzer) error {
 	q, err := newScope(c, r)
 	if err != nil {
 		return err
@@ -140,11 +141,11 @@ func (s *Rules) hold(ctx context.Context, c *forensics.Case, r *Rule, o *Outcome
 		o.fail(nil, fmt.Sprintf("at least %d calls", least), "%d calls: the rule was not put to the test", o.Calls)
 	}
 	for _, e := range []func(context.Context, *scope, *Rule, *Outcome) error{
-		s.counts, s.every, s.never, s.latency, s.errorRate, s.headers, s.bodies, s.openAPI, s.relations, s.findings,
+		s.counts, s.every, s.never, s.latency, s.errorRate, s.headers, s.bodies, s.openAPI, s.relations,
 	} {
 		if err := e(ctx, q, r, o); err != nil {
 			return err
 		}
 	}
-	return nil
+	return findings(ctx, q, r, o, analyzers)
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/check"
+	"github.com/pcapsule/pcapsule/forensics/finding/all"
 )
 
 var ctx = context.Background()
@@ -39,7 +40,7 @@ func run(t testing.TB, c *forensics.Case, files fs.FS, rules string) *check.Repo
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, err := check.Run(ctx, c, r)
+	out, err := check.Run(ctx, c, r, all.Analyzers())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,6 +100,8 @@ paths:
 		{"too many calls below", `calls: http && path == "/api/checkout", downstream: [{calls: "http && path == '/v1/payments'", exactly: 0}]`, check.Fail, 16, 7, "1"},
 		{"a cache that is none", `calls: http && path == "/v1/products/5", cached: {calls: postgresql}`, check.Fail, 3, 1, ""},
 		{"a cache that is never used", `calls: http && path == "/v1/products/3", cached: {calls: postgresql}`, check.Fail, 1, 1, "never used"},
+		{"retries as they are", `calls: http && path == "/v1/charge", retries: {max: 10}`, check.Pass, 10, 0, ""},
+		{"too many retries", `calls: http && path == "/v1/payments", retries: {max: 1}`, check.Fail, 11, 1, "repeats"},
 		{"no findings", `calls: http && path == "/healthz", no_findings: [plaintext-credentials, sensitive-data]`, check.Pass, 35, 0, ""},
 		{"findings", `calls: http && path == "/v1/payments", no_findings: [sensitive-data]`, check.Fail, 11, 1, "card"},
 		{"findings of nobody", `calls: http, no_findings: [nonsense]`, check.Errored, 0, 1, "no analyzer"},

@@ -6,6 +6,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/finding"
 )
 
 // In asks for a check.
@@ -14,8 +15,8 @@ type In struct {
 	Rules string `json:"rules" jsonschema:"rules as YAML: version: 1, rules: [{name: …, calls: KFL, every: KFL, never: KFL, count: {min, max, exactly}, latency: {p99: 500ms}, error_rate: 1%, request_headers: [names], response_headers: {name: RE2}, request_schema: JSON Schema, response_schema: JSON Schema, openapi: OpenAPI 3, retries: {exactly: 3, backoff: exponential}, downstream: [{calls: KFL, max: 5}], cached: {calls: KFL}, no_findings: [names]}]"`
 }
 
-// Question makes the question check_expectations.
-func Question() ask.Question {
+// Question makes the question check_expectations. Rules may name the analyzers.
+func Question(analyzers []finding.Analyzer) ask.Question {
 	return ask.New("check_expectations", "Hold traffic to expectations",
 		"Assert what should be true of calls: statuses, headers, schemas, OpenAPI, latency, retries and backoff, calls per request, caching, no findings. Each failure names its calls.", true,
 		func(ctx context.Context, c *forensics.Case, in In) (*Report, error) {
@@ -44,6 +45,6 @@ func Question() ask.Question {
 					r.Calls = in.KFL
 				}
 			}
-			return Run(ctx, c, rules)
+			return Run(ctx, c, rules, analyzers)
 		})
 }

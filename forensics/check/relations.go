@@ -8,7 +8,6 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/finding"
-	analyzers "github.com/pcapsule/pcapsule/forensics/finding/all"
 )
 
 // Calls are put into slices of time, so that the calls of one place are only held against
@@ -84,7 +83,7 @@ func (s *Rules) relations(ctx context.Context, q *scope, r *Rule, o *Outcome) er
 			return err
 		}
 	}
-	return nil
+	return q.retries(ctx, r, o)
 }
 
 // eachBad makes the calls for which bad holds of their children ones that break the rule.
@@ -144,12 +143,12 @@ func (q *scope) call(ctx context.Context, id string) (*ask.Call, error) {
 }
 
 // findings holds the calls to what analyzers find.
-func (s *Rules) findings(ctx context.Context, q *scope, r *Rule, o *Outcome) error {
+func findings(ctx context.Context, q *scope, r *Rule, o *Outcome, analyzers []finding.Analyzer) error {
 	if len(r.NoFindings) == 0 {
 		return nil
 	}
 	in := finding.In{Scope: ask.Scope{From: r.From, To: r.To, KFL: r.Calls, Limit: 1000}, Names: r.NoFindings}
-	out, err := finding.Run(ctx, q.c, analyzers.Analyzers(), in)
+	out, err := finding.Run(ctx, q.c, analyzers, in)
 	if err != nil {
 		return err
 	}

@@ -12,7 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pcapsule/pcapsule/forensics/ask"
-	"github.com/pcapsule/pcapsule/forensics/ask/all"
+	"github.com/pcapsule/pcapsule/forensics/finding/all"
 )
 
 func (e *env) cmdAsk() *cobra.Command {

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pcapsule/pcapsule/forensics/check"
+	"github.com/pcapsule/pcapsule/forensics/finding/all"
 )
 
 func (e *env) cmdCheck() *cobra.Command {
@@ -41,7 +42,7 @@ code is 8, and each call that breaks it is listed with its packets.`,
 				return err
 			}
 			defer cs.Close()
-			r, err := check.Run(c.Context(), cs, rules)
+			r, err := check.Run(c.Context(), cs, rules, all.Analyzers())
 			if err != nil {
 				return e.asked(err)
 			}

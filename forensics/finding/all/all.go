@@ -1,7 +1,10 @@
-// Package all lists the analyzers. A new one is its folder and one line here.
+// Package all lists the analyzers, and with them every question. A new analyzer is its
+// folder and one line here.
 package all
 
 import (
+	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/check"
 	"github.com/pcapsule/pcapsule/forensics/finding"
 	"github.com/pcapsule/pcapsule/forensics/finding/beacon"
 	"github.com/pcapsule/pcapsule/forensics/finding/certificate"
@@ -35,4 +38,10 @@ func Analyzers() []finding.Analyzer {
 		scan.Analyzer(),
 		unusual.Analyzer(),
 	}
+}
+
+// Questions lists every question in the order in which people should meet them: those of
+// ask, the findings, and checks.
+func Questions() []ask.Question {
+	return append(ask.All(), finding.Question(Analyzers()), check.Question(Analyzers()))
 }

@@ -77,7 +77,7 @@ func Write(ctx context.Context, w io.Writer, files []*File, o Options, picks fun
 		}
 		more.Reset()
 		if !o.NoPlace {
-			more.Comment(Place(files[p.File].in.SHA256[:], p.Index))
+			more.Comment(Place(files[p.File].in.SHA256, p.Index))
 		}
 		if p.Comment != "" {
 			more.Comment(p.Comment)

@@ -12,7 +12,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 )
 
@@ -67,8 +66,10 @@ func capture(t testing.TB) ([]byte, []pcapng.Packet) {
 	}
 }
 
-func input(sections, secrets int64) *bundle.Input {
-	return &bundle.Input{Path: "data/packets/import/000-a.pcapng", SHA256: bundle.Digest{0xab, 0xcd, 0xef, 0x01, 0x02}, Format: "pcapng", Sections: sections, Secrets: secrets}
+func input() Source {
+	sum := make([]byte, 32)
+	copy(sum, []byte{0xab, 0xcd, 0xef, 0x01, 0x02})
+	return Source{Path: "data/packets/import/000-a.pcapng", SHA256: sum}
 }
 
 func write(t *testing.T, file *File, picks []Pick, o Options) ([]byte, Report, error) {
@@ -92,7 +93,7 @@ func TestWriteKeepsWhatAPacketHad(t *testing.T) {
 		picks = append(picks, Pick{Offset: p.Offset, Index: p.Index})
 	}
 	picks[1].Comment = "a → b"
-	out, report, err := write(t, NewFile(bytes.NewReader(data), int64(len(data)), input(2, 1)), picks, Options{Application: "test", Secrets: []pcapng.Secrets{{Type: pcapng.SecretsTLS, Data: []byte("CLIENT_RANDOM 22 33\n")}}})
+	out, report, err := write(t, NewFile(bytes.NewReader(data), int64(len(data)), input()), picks, Options{Application: "test", Secrets: []pcapng.Secrets{{Type: pcapng.SecretsTLS, Data: []byte("CLIENT_RANDOM 22 33\n")}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -147,7 +148,7 @@ func lastIndex(list []pcapng.BlockType, t pcapng.BlockType) int {
 
 func TestOnlyUsedInterfacesComeAlong(t *testing.T) {
 	data, all := capture(t)
-	file := NewFile(bytes.NewReader(data), int64(len(data)), input(2, 1))
+	file := NewFile(bytes.NewReader(data), int64(len(data)), input())
 	_, report, err := write(t, file, []Pick{{Offset: all[0].Offset}, {Offset: all[1].Offset}}, Options{})
 	if err != nil || report.Interfaces != 2 || report.SnapLen != 65535 {
 		t.Errorf("%+v, %v; want 2 interfaces of one snap length", report, err)
@@ -160,9 +161,9 @@ func TestListedInterfacesSaveAWalk(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	in := input(1, 0)
+	in := input()
 	for k, name := range []string{"a", "b"} {
-		in.Interfaces = append(in.Interfaces, bundle.Interface{Index: int64(k), Offset: w.Offset()})
+		in.Interfaces = append(in.Interfaces, Interface{Index: int64(k), Offset: w.Offset()})
 		if _, err := w.AddInterface(pcapng.Interface{Name: name, LinkType: 1, TsResol: 9, FCSLen: -1}); err != nil {
 			t.Fatal(err)
 		}
@@ -197,11 +198,11 @@ func TestWriteRefuses(t *testing.T) {
 		{"a place behind the end", int64(len(data)) + 10},
 		{"a place before the beginning", -1},
 	} {
-		if _, _, err := write(t, NewFile(bytes.NewReader(data), int64(len(data)), input(2, 1)), []Pick{{Offset: c.off}}, Options{}); err == nil {
+		if _, _, err := write(t, NewFile(bytes.NewReader(data), int64(len(data)), input()), []Pick{{Offset: c.off}}, Options{}); err == nil {
 			t.Errorf("%s: a packet was found", c.name)
 		}
 	}
-	if _, _, err := write(t, NewFile(strings.NewReader("no capture"), 10, input(2, 1)), []Pick{{}}, Options{}); err == nil {
+	if _, _, err := write(t, NewFile(strings.NewReader("no capture"), 10, input()), []Pick{{}}, Options{}); err == nil {
 		t.Error("a text file gives packets")
 	}
 	stop := errors.New("stop")
@@ -215,7 +216,7 @@ func TestWriteStopsWhenCancelled(t *testing.T) {
 	data, all := capture(t)
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	file := NewFile(bytes.NewReader(data), int64(len(data)), input(2, 1))
+	file := NewFile(bytes.NewReader(data), int64(len(data)), input())
 	_, err := Write(ctx, io.Discard, []*File{file}, Options{}, func(yield func(Pick) error) error { return yield(Pick{Offset: all[0].Offset}) })
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("%v, want context.Canceled", err)
@@ -230,7 +231,7 @@ func TestOthersReadASlice(t *testing.T) {
 		}
 	}
 	data, all := capture(t)
-	out, _, err := write(t, NewFile(bytes.NewReader(data), int64(len(data)), input(2, 1)), []Pick{{Offset: all[0].Offset}, {Offset: all[1].Offset}}, Options{})
+	out, _, err := write(t, NewFile(bytes.NewReader(data), int64(len(data)), input()), []Pick{{Offset: all[0].Offset}, {Offset: all[1].Offset}}, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -253,7 +254,7 @@ func FuzzFile(f *testing.F) {
 	f.Add(data, all[2].Offset)
 	f.Add([]byte{0xd4, 0xc3, 0xb2, 0xa1, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 9}, int64(24))
 	f.Fuzz(func(t *testing.T, data []byte, off int64) {
-		file := NewFile(bytes.NewReader(data), int64(len(data)), input(2, 1))
+		file := NewFile(bytes.NewReader(data), int64(len(data)), input())
 		p, i, err := file.Packet(off)
 		if (err == nil) != (i != nil) || err == nil && len(p.Data) > len(data) {
 			t.Errorf("%d bytes at %d: %v, %v", len(p.Data), off, i, err)
@@ -268,8 +269,8 @@ func BenchmarkWrite(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	in := input(1, 0)
-	in.Interfaces = []bundle.Interface{{Offset: w.Offset()}}
+	in := input()
+	in.Interfaces = []Interface{{Offset: w.Offset()}}
 	if _, err := w.AddInterface(pcapng.Interface{LinkType: 1, TsResol: 9, FCSLen: -1}); err != nil {
 		b.Fatal(err)
 	}

@@ -14,13 +14,22 @@ import (
 	"io"
 	"sort"
 
-	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 )
 
+// Source is what a bundle says of one of its packet files.
+type Source struct {
+	Path       string      // inside the bundle
+	SHA256     []byte      // of the file
+	Interfaces []Interface // of its interfaces, where the bundle has all of one section's; else none
+}
+
+// Interface is where an interface is described.
+type Interface struct{ Index, Offset int64 }
+
 // File is a packet file of a bundle. It is for one goroutine.
 type File struct {
-	in       *bundle.Input
+	in       Source
 	src      *window
 	size     int64
 	sections []section
@@ -36,7 +45,7 @@ type section struct {
 }
 
 // NewFile reads a packet file that in describes.
-func NewFile(src io.ReaderAt, size int64, in *bundle.Input) *File {
+func NewFile(src io.ReaderAt, size int64, in Source) *File {
 	return &File{in: in, src: &window{src: src}, size: size}
 }
 
@@ -65,7 +74,7 @@ func (f *File) load() error {
 // listed takes the interfaces from the places that bundle.json names. It is false where
 // those do not tell all.
 func (f *File) listed() bool {
-	if f.in.Sections > 1 || f.in.InterfacesMore > 0 || len(f.in.Interfaces) == 0 {
+	if len(f.in.Interfaces) == 0 {
 		return false
 	}
 	one := section{}

@@ -1,0 +1,65 @@
+package check
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/pcapsule/pcapsule/forensics/ask"
+)
+
+// retries holds what find_patterns tells of calls that were made again: how often before a
+// client gave up, and with which pauses.
+func (q *scope) retries(ctx context.Context, r *Rule, o *Outcome) error {
+	if r.Retries == nil {
+		return nil
+	}
+	out, err := ask.AskPatterns(ctx, q.c, ask.PatternsIn{Scope: ask.Scope{From: r.From, To: r.To, KFL: r.Calls, Limit: 1000}, Kinds: []string{"retries"}})
+	if err != nil {
+		return err
+	}
+	if len(out.Findings) == 0 {
+		if r.Retries.Exactly != nil && *r.Retries.Exactly > 0 || r.Retries.Backoff != "" {
+			o.fail(nil, "calls that are made again after a failure", "none")
+		}
+		return nil
+	}
+	for i := range out.Findings {
+		if err := q.retry(ctx, r.Retries, &out.Findings[i], o); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// retry holds one client and endpoint to the rule.
+func (q *scope) retry(ctx context.Context, want *Retries, p *ask.Pattern, o *Outcome) error {
+	has := map[string]float64{}
+	for _, n := range p.Numbers {
+		has[n.Name] = n.Value
+	}
+	o.Measured = append(o.Measured, p.Words)
+	var call *ask.Call
+	if len(p.CallIDs) > 0 {
+		var err error
+		if call, err = q.call(ctx, p.CallIDs[0]); err != nil {
+			return err
+		}
+	}
+	if n := want.Exactly; n != nil {
+		// Whoever succeeded before needed no more; whoever gave up must have tried so often.
+		exactly, known := has["exactly"]
+		if has["max_retries"] > float64(*n) || has["gave_up_failed"] > 0 && (!known || exactly != float64(*n)) {
+			o.fail(call, fmt.Sprintf("exactly %d retries", *n), "%s", p.Words)
+		}
+	}
+	if n := want.Max; n != nil && has["max_retries"] > float64(*n) {
+		o.fail(call, fmt.Sprintf("at most %d retries", *n), "%s", p.Words)
+	}
+	if want.Backoff != "" && has["max_retries"] >= 2 {
+		growing := p.Shape == "exponential" || p.Shape == "linear"
+		if p.Shape != want.Backoff && !(want.Backoff == "growing" && growing) {
+			o.fail(call, want.Backoff+" pauses", "%s: %s", p.Shape, p.Words)
+		}
+	}
+	return nil
+}
