@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/forensics"
@@ -31,7 +32,10 @@ type fact struct {
 	Strings   []string           `json:"strings"`
 	Groups    map[string]float64 `json:"groups"`
 	Rows      []struct {
-		Path string `json:"path"`
+		Path      string    `json:"path"`
+		At        time.Time `json:"at"`
+		Done      time.Time `json:"done"`
+		RequestID string    `json:"request_id"`
 	} `json:"rows"`
 }
 

@@ -1,0 +1,290 @@
+package ask_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sort"
+	"strings"
+	"testing"
+
+	"github.com/pcapsule/pcapsule/exporter"
+	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/ask"
+)
+
+// wire makes a capture of TCP exchanges, each at its millisecond.
+type wire struct {
+	packets []wirePacket
+	conns   map[string]*wireConn
+}
+
+type wirePacket struct {
+	at   int64
+	data []byte
+}
+
+type wireConn struct {
+	client, server [4]byte
+	sport, dport   uint16
+	seq, ack       uint32
+}
+
+const wireBegin = 1_772_000_000_000_000 // microseconds
+
+func (w *wire) tcp(us int64, c *wireConn, up bool, flags byte, payload string) {
+	b := make([]byte, 54+len(payload))
+	copy(b, []byte{2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 8, 0, 0x45, 0})
+	binary.BigEndian.PutUint16(b[16:], uint16(40+len(payload)))
+	b[22], b[23] = 64, 6
+	from, to, sp, dp, seq, ack := c.client, c.server, c.sport, c.dport, c.seq, c.ack
+	if !up {
+		from, to, sp, dp, seq, ack = to, from, dp, sp, ack, seq
+	}
+	copy(b[26:], from[:])
+	copy(b[30:], to[:])
+	binary.BigEndian.PutUint16(b[34:], sp)
+	binary.BigEndian.PutUint16(b[36:], dp)
+	binary.BigEndian.PutUint32(b[38:], seq)
+	binary.BigEndian.PutUint32(b[42:], ack)
+	b[46], b[47] = 5<<4, flags
+	binary.BigEndian.PutUint16(b[48:], 65000)
+	copy(b[54:], payload)
+	w.packets = append(w.packets, wirePacket{wireBegin + us, b})
+	n := uint32(len(payload))
+	if flags&2 != 0 {
+		n = 1
+	}
+	if up {
+		c.seq += n
+	} else {
+		c.ack += n
+	}
+}
+
+// call sends a request on a connection by its name and its answer after took milliseconds.
+func (w *wire) call(ms, took float64, conn string, client, server byte, port uint16, request, response string) {
+	at := int64(ms * 1000)
+	c := w.conns[conn]
+	if c == nil {
+		c = &wireConn{client: [4]byte{10, 0, 0, client}, server: [4]byte{10, 0, 0, server}, sport: uint16(30000 + len(w.conns)), dport: port, seq: uint32(1000 * len(w.conns)), ack: 77}
+		w.conns[conn] = c
+		w.tcp(at-30, c, true, 2, "")
+		w.tcp(at-20, c, false, 18, "")
+		w.tcp(at-10, c, true, 16, "")
+	}
+	w.tcp(at, c, true, 24, request)
+	w.tcp(at+int64(took*1000), c, false, 24, response)
+}
+
+// http is call with HTTP: "GET /a", lines of headers, a body.
+func (w *wire) http(ms, took float64, conn string, client, server byte, line, headers, body, status, kind, answer string) {
+	request := fmt.Sprintf("%s HTTP/1.1\r\nHost: svc\r\n%sContent-Length: %d\r\n\r\n%s", line, headers, len(body), body)
+	w.call(ms, took, conn, client, server, 8080, request, fmt.Sprintf("HTTP/1.1 %s\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s", status, kind, len(answer), answer))
+}
+
+func (w *wire) open(t *testing.T) *forensics.Case {
+	t.Helper()
+	sort.SliceStable(w.packets, func(i, k int) bool { return w.packets[i].at < w.packets[k].at })
+	var b bytes.Buffer
+	put := func(v any) {
+		if err := binary.Write(&b, binary.LittleEndian, v); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put([]uint32{0xa1b2c3d4, 2 | 4<<16, 0, 0, 262144, 1})
+	for _, p := range w.packets {
+		put([]uint32{uint32(p.at / 1e6), uint32(p.at % 1e6), uint32(len(p.data)), uint32(len(p.data))})
+		b.Write(p.data)
+	}
+	dir := t.TempDir()
+	name := filepath.Join(dir, "made.pcap")
+	if err := os.WriteFile(name, b.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out := filepath.Join(dir, "made.pcapsule")
+	if _, err := exporter.Run(ctx, []string{name}, out, exporter.Options{Release: "test", Repanic: true}); err != nil {
+		t.Fatal(err)
+	}
+	c, err := forensics.Open(ctx, []string{out}, forensics.Options{Threads: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+func newWire() *wire { return &wire{conns: map[string]*wireConn{}} }
+
+const jsonType = "application/json"
+
+func TestRetriesAndWhatLooksLikeThem(t *testing.T) {
+	w := newWire()
+	// Three linear retries by body, without ids.
+	for i, at := range []float64{0, 110, 320, 630} {
+		w.http(at, 10, "linear", 1, 2, "POST /pay", "", `{"n":1}`, "503 Unavailable", jsonType, fmt.Sprint(i))
+	}
+	// Somebody who polls, whether it failed or not.
+	for i := range 20 {
+		status := "200 OK"
+		if i == 7 {
+			status = "503 Unavailable"
+		}
+		w.http(float64(i)*1000, 5, "poll", 3, 2, "GET /state", "", "", status, jsonType, "{}")
+	}
+	// Another request with the same path and an id of its own.
+	w.http(100, 5, "other", 4, 2, "POST /order", "X-Request-Id: a\r\n", "{}", "500 No", jsonType, "{}")
+	w.http(200, 5, "other", 4, 2, "POST /order", "X-Request-Id: b\r\n", "{}", "200 OK", jsonType, "{}")
+	// A refusal that no retry helps.
+	w.http(100, 5, "bad", 5, 2, "POST /form", "X-Request-Id: f\r\n", "{}", "400 Bad", jsonType, "{}")
+	w.http(200, 5, "bad", 5, 2, "POST /form", "X-Request-Id: f\r\n", "{}", "400 Bad", jsonType, "{}")
+	list := look(t, w.open(t), ask.PatternsIn{}, "retries")
+	if len(list) != 1 || list[0].Shape != "linear" || list[0].Confidence != "likely" || number(list[0], "exactly") != 3 {
+		t.Errorf("%+v", list)
+	}
+}
+
+func TestRetryStorm(t *testing.T) {
+	w := newWire()
+	for i := range 15 {
+		id := fmt.Sprintf("X-Request-Id: r%d\r\n", i)
+		for k := range 3 {
+			w.http(float64(i*100+k*1000), 5, fmt.Sprint("c", i), byte(10+i), 2, "GET /a", id, "", "503 No", jsonType, "{}")
+		}
+	}
+	c := w.open(t)
+	list := look(t, c, ask.PatternsIn{}, "retry_storms")
+	if len(list) != 1 || list[0].Count < 20 {
+		t.Errorf("%+v", list)
+	}
+}
+
+func TestPoolExhaustedOrOnlyBusy(t *testing.T) {
+	query := func(n int) string {
+		sql := fmt.Sprintf("SELECT %d", n)
+		return "Q" + string(binary.BigEndian.AppendUint32(nil, uint32(5+len(sql)))) + sql + "\x00"
+	}
+	const done = "C\x00\x00\x00\x0dSELECT 1\x00Z\x00\x00\x00\x05I"
+	start := func(w *wire, conn string, client byte) {
+		body := "user\x00a\x00database\x00a\x00\x00"
+		w.call(0, 1, conn, client, 9, 5432, string(binary.BigEndian.AppendUint32(nil, uint32(8+len(body))))+"\x00\x03\x00\x00"+body, "R\x00\x00\x00\x08\x00\x00\x00\x00Z\x00\x00\x00\x05I")
+	}
+	w := newWire()
+	for _, conn := range []string{"a", "b", "c"} { // three connections, never idle
+		start(w, conn, 1)
+		for i := range 60 {
+			w.call(10+float64(i)*10.2+float64(conn[0]-'a'), 10, conn, 1, 9, 5432, query(i), done)
+		}
+	}
+	for _, conn := range []string{"x", "y", "z"} { // three connections with time to spare
+		start(w, conn, 2)
+		for i := range 60 {
+			w.call(10+float64(i)*60+float64(conn[0]-'x')*4, 10, conn, 2, 9, 5432, query(i), done)
+		}
+	}
+	list := look(t, w.open(t), ask.PatternsIn{}, "pool")
+	if len(list) != 1 || list[0].Src != "10.0.0.1" || number(list[0], "ceiling") != 3 {
+		t.Errorf("%+v", list)
+	}
+}
+
+func TestConnectionsKeptOrNot(t *testing.T) {
+	w := newWire()
+	for i := range 40 {
+		w.http(float64(i)*500, 5, fmt.Sprint("new", i), 1, 2, "GET /a", "", "", "200 OK", jsonType, "{}")
+		w.http(float64(i)*500, 5, "kept", 3, 2, "GET /a", "", "", "200 OK", jsonType, "{}")
+	}
+	c := w.open(t)
+	list := look(t, c, ask.PatternsIn{}, "keep_alive")
+	if len(list) != 2 || !list[0].Problem || list[0].Src != "10.0.0.1" || list[1].Problem || number(list[1], "connections") != 1 {
+		t.Errorf("%+v", list)
+	}
+	churn := look(t, c, ask.PatternsIn{}, "churn")
+	if len(churn) != 1 || churn[0].Src != "10.0.0.1" || number(churn[0], "connections_opened") != 40 {
+		t.Errorf("%+v", churn)
+	}
+}
+
+func TestSameCallAgain(t *testing.T) {
+	w := newWire()
+	for i := range 5 {
+		at := float64(i) * 2000
+		w.http(at, 5, "same", 1, 2, "GET /list?page=1", "", "", "200 OK", jsonType, `{"a":1}`)
+		w.http(at, 5, "news", 3, 2, "GET /news", "", "", "200 OK", jsonType, fmt.Sprintf(`{"a":%d}`, i))
+		w.http(at, 5, "health", 4, 2, "GET /healthz", "", "", "200 OK", jsonType, `{"ok":1}`)
+	}
+	for i := range 3 { // the same three times within 100 ms, on two connections
+		w.http(20000+float64(i)*30, 5, fmt.Sprint("dup", i%2), 5, 2, "GET /me", "X-Request-Id: q\r\n", "", "200 OK", jsonType, "{}")
+		w.http(20000+float64(i)*30, 5, "users", 6, 2, "GET /me", fmt.Sprintf("X-Request-Id: u%d\r\n", i), "", "200 OK", jsonType, "{}")
+	}
+	c := w.open(t)
+	list := look(t, c, ask.PatternsIn{Path: "/list"}, "repeated")
+	if len(list) != 1 || list[0].Count != 4 {
+		t.Errorf("%+v", list)
+	}
+	for _, p := range look(t, c, ask.PatternsIn{}, "repeated") {
+		if strings.Contains(p.Endpoint, "health") || strings.Contains(p.Endpoint, "news") {
+			t.Errorf("%+v", p)
+		}
+	}
+	dup := look(t, c, ask.PatternsIn{}, "duplicates")
+	if len(dup) != 1 || dup[0].Src != "10.0.0.5" || number(dup[0], "most_at_once") != 3 || number(dup[0], "times") != 1 {
+		t.Errorf("%+v", dup)
+	}
+}
+
+func TestBodiesThatAreNotWhatTheySay(t *testing.T) {
+	w := newWire()
+	w.http(0, 5, "a", 1, 2, "GET /html", "", "", "200 OK", jsonType, "<html>oops</html>")
+	w.http(10, 5, "a", 1, 2, "GET /text", "", "", "200 OK", "text/plain", `{"a":1}`)
+	w.http(20, 5, "a", 1, 2, "GET /fine", "", "", "200 OK", jsonType, `{"a":1,"at":"2026-01-01T00:00:00Z","n":1}`)
+	w.http(30, 5, "a", 1, 2, "GET /fine", "", "", "200 OK", jsonType, `{"a":null,"at":"2026-01-02T00:00:00Z","n":1.5}`)
+	w.http(40, 5, "a", 1, 2, "GET /drift", "", "", "200 OK", jsonType, `{"list":[{"id":1}],"due":"2026-01-01"}`)
+	w.http(50, 5, "a", 1, 2, "GET /drift", "", "", "200 OK", jsonType, `{"list":[{"id":"1"}],"due":"01/02/2026"}`)
+	w.http(60, 5, "a", 1, 2, "GET /drift", "", "", "500 No", jsonType, `{"list":"error"}`)
+	c := w.open(t)
+	types := look(t, c, ask.PatternsIn{}, "content_type")
+	if len(types) != 2 || !strings.Contains(one(t, types, "", "", "/html").Words, "markup") || !strings.Contains(one(t, types, "", "", "/text").Words, "JSON") {
+		t.Errorf("%+v", types)
+	}
+	drift := look(t, c, ask.PatternsIn{}, "drift")
+	var words []string
+	for _, p := range drift {
+		words = append(words, p.Words)
+		if !strings.Contains(p.Endpoint, "/drift") {
+			t.Errorf("%+v", p)
+		}
+	}
+	if text := strings.Join(words, "\n"); len(drift) != 2 || !strings.Contains(text, "list[].id") || !strings.Contains(text, "due") {
+		t.Errorf("%s", text)
+	}
+}
+
+func TestVolumesByStep(t *testing.T) {
+	w := newWire()
+	for step := range 12 { // a call more in each step
+		for i := range step + 1 {
+			w.http(float64(step)*1000+float64(i)*20, 5, "grow", 1, 2, "GET /grow", "", "", "200 OK", jsonType, "{}")
+		}
+		w.http(float64(step)*1000+1, 5, "even", 3, 2, "GET /even", "", "", "200 OK", jsonType, "{}")
+	}
+	w.http(12000, 1, "even", 3, 2, "GET /even", "", "", "200 OK", jsonType, "{}")
+	c := w.open(t)
+	out := must[*ask.Capacity](t)(ask.AskCapacity(ctx, c, ask.CapacityIn{Bucket: "1s", Series: true}))
+	grow, even := out.Rows[0], out.Rows[1]
+	if grow.Trend != "growing" || grow.Peak != 12 || len(grow.Series) != 12 || even.Trend != "steady" || out.Calls != grow.Calls+even.Calls {
+		t.Errorf("%+v\n%+v", grow, even)
+	}
+	for _, r := range out.Rows {
+		if n := matching(t, c, r.KFL); n != r.Calls {
+			t.Errorf("%d calls, but %d for %s", r.Calls, n, r.KFL)
+		}
+	}
+	for _, in := range []ask.CapacityIn{{By: "pod"}, {Bucket: "1ns"}, {Bucket: "soon"}} {
+		if _, err := ask.AskCapacity(ctx, c, in); err == nil {
+			t.Errorf("%+v is taken", in)
+		}
+	}
+}
