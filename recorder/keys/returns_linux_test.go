@@ -1,0 +1,88 @@
+//go:build amd64 || arm64
+
+package keys
+
+import (
+	"os/exec"
+	"regexp"
+	"slices"
+	"strconv"
+	"testing"
+)
+
+func TestReturnsOfGoAreWhereTheDisassemblerSeesThem(t *testing.T) {
+	for _, flags := range [][]string{nil, {"-buildmode=pie"}, {"-race"}} {
+		bin := goTalk(t, flags...)
+		m := image1(t, bin)
+		list, err := m.goPlain()
+		if err != nil {
+			t.Fatal(flags, err)
+		}
+		text, err := exec.Command("go", "tool", "objdump", "-s", `^crypto/tls\.\(\*Conn\)\.(Read|Write)$`, bin).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var want, got []uint64
+		for _, x := range regexp.MustCompile(`(?m)^\s+\S+\s+0x([0-9a-f]+)\s+[0-9a-f]+\s+RET\s*$`).FindAllSubmatch(text, -1) {
+			va, err := strconv.ParseUint(string(x[1]), 16, 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			off, _ := m.offset(va, true)
+			want = append(want, off)
+		}
+		for _, f := range list {
+			got = append(got, f.Ends...)
+		}
+		slices.Sort(want)
+		slices.Sort(got)
+		if len(want) == 0 || !slices.Equal(got, want) {
+			t.Errorf("%v: %#x, want %#x", flags, got, want)
+		}
+	}
+}
+
+func TestLengthsOfInstructions(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		code string
+		n    int
+		ret  bool
+	}{
+		{"a return", "\xc3", 1, true},
+		{"a return that takes arguments off", "\xc2\x08\x00", 3, true},
+		{"a constant of eight bytes", "\x48\xb8\x01\x02\x03\x04\x05\x06\x07\xc3", 10, false},
+		{"a constant of four", "\xb8\x01\x02\x03\xc3", 5, false},
+		{"a constant of two", "\x66\xb8\x01\xc3", 4, false},
+		{"an address with index and distance", "\x48\x8d\x84\xc8\x01\x02\x03\x04", 8, false},
+		{"an address by the place of the instruction", "\x48\x8b\x05\x01\x02\x03\xc3", 7, false},
+		{"an index without base", "\x8b\x04\x25\x01\x02\x03\xc3", 7, false},
+		{"a test with a byte", "\xf6\xc3\xc3", 3, false},
+		{"a test with a word", "\x48\xf7\xc0\x01\x02\x03\x04", 7, false},
+		{"a division", "\x48\xf7\xf1", 3, false},
+		{"a far jump", "\x0f\x84\x01\x02\x03\xc3", 6, false},
+		{"a lock", "\xf0\x48\x0f\xb1\x0b", 5, false},
+		{"of SSE with a byte", "\x66\x0f\x3a\x0f\xc1\x08", 6, false},
+		{"of AVX", "\xc5\xf9\x6f\x04\x24", 5, false},
+		{"of AVX with three bytes", "\xc4\xe2\x71\x00\xc0", 5, false},
+		{"of AVX-512", "\x62\xf1\xfe\x48\x6f\x46\x01", 7, false},
+		{"that is none", "\x06", 0, false},
+		{"cut short", "\x48\x8b\x05\x01\x02", 0, false},
+		{"prefixes only", "\x66\x66\x66", 0, false},
+		{"nothing", "", 0, false},
+	} {
+		if n, ret := instruction([]byte(tt.code)); n != tt.n || ret != tt.ret {
+			t.Errorf("%s: %d %v, want %d %v", tt.name, n, ret, tt.n, tt.ret)
+		}
+	}
+}
+
+func FuzzInstruction(f *testing.F) {
+	f.Add([]byte("\x48\x8b\x05\x01\x02\x03\xc3"))
+	f.Add([]byte("\x62\xf1\xfe\x48\x6f\x46\x01"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if n, ret := instruction(b); n < 0 || n > len(b) || n > maxInstruction || ret && n == 0 {
+			t.Errorf("%d %v of %d bytes", n, ret, len(b))
+		}
+	})
+}
