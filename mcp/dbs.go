@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/mcp/store"
 )
 
 const (
@@ -53,7 +54,7 @@ func (s *Server) pathOf(ctx context.Context, name string) (string, error) {
 		if rest != "" {
 			d, err := time.ParseDuration(strings.TrimPrefix(rest, ":"))
 			if err != nil {
-				return "", &RequestError{fmt.Sprintf("db %q: want live, or live:10s", clip(name, 100))}
+				return "", &store.RequestError{Text: fmt.Sprintf("db %q: want live, or live:10s", clip(name, 100))}
 			}
 			last = d
 		}
@@ -70,13 +71,13 @@ func (s *Server) pathOf(ctx context.Context, name string) (string, error) {
 		case d.Status == "completed":
 			return d.Path, nil
 		case name != "":
-			return "", fmt.Errorf("db %s is %s, %.0f %%: %w", d.DB, d.Status, d.Progress, ErrNotReady)
+			return "", fmt.Errorf("db %s is %s, %.0f %%: %w", d.DB, d.Status, d.Progress, store.ErrNotReady)
 		}
 	}
 	if name == "" {
-		return "", fmt.Errorf("nothing is dissected, %w: create_snapshot, start_snapshot_dissection, get_snapshot_dissection_status until it is completed, then ask with its db; or ask with db \"live\" for the last seconds", ErrNotReady)
+		return "", fmt.Errorf("nothing is dissected, %w: create_snapshot, start_snapshot_dissection, get_snapshot_dissection_status until it is completed, then ask with its db; or ask with db \"live\" for the last seconds", store.ErrNotReady)
 	}
-	return "", fmt.Errorf("db %q: %w of that name is dissected; list_snapshots names those that are", clip(name, 100), ErrNoSnapshot)
+	return "", fmt.Errorf("db %q: %w of that name is dissected; list_snapshots names those that are", clip(name, 100), store.ErrNoSnapshot)
 }
 
 // take gives the case of a bundle, opened where it is not.

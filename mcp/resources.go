@@ -14,7 +14,6 @@ import (
 
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
-	"github.com/pcapsule/pcapsule/forensics/ask/all"
 )
 
 // resource is one kind of thing that can be read by its URI. What it says is a tool's
@@ -44,7 +43,7 @@ func (s *Server) resourceList() []resource {
 		{"pcapsule://map", "map", "Service map", "Who talks to whom, how much and how well.", "get_service_map"},
 		{"pcapsule://findings", "findings", "Findings", "What analyzers found in the traffic, with severity and evidence.", "list_findings"},
 	} {
-		if slices.ContainsFunc(all.Questions(), func(q ask.Question) bool { return q.Name == m.tool }) {
+		if slices.ContainsFunc(s.o.Questions, func(q ask.Question) bool { return q.Name == m.tool }) {
 			list = append(list, resource{m.uri, m.name, m.title, m.doc, m.tool, none})
 		}
 	}

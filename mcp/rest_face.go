@@ -17,6 +17,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/kfl"
+	"github.com/pcapsule/pcapsule/mcp/store"
 )
 
 // maxRESTBody is how much of a request's body is read.
@@ -85,7 +86,7 @@ func (x *question) number(name string, most int64) (int64, error) {
 	}
 	n, err := strconv.ParseInt(text, 10, 64)
 	if err != nil || n < 0 || n > most {
-		return 0, &RequestError{fmt.Sprintf("%s %q: want a whole number from 0 to %d", name, clip(text, 50), most)}
+		return 0, &store.RequestError{Text: fmt.Sprintf("%s %q: want a whole number from 0 to %d", name, clip(text, 50), most)}
 	}
 	return n, nil
 }
@@ -130,13 +131,13 @@ func (x *question) readBody(w http.ResponseWriter) error {
 	}
 	text, err := readBody(w, x.r, maxRESTBody)
 	if err != nil {
-		return &RequestError{fmt.Sprintf("body: want at most %d bytes of JSON", maxRESTBody)}
+		return &store.RequestError{Text: fmt.Sprintf("body: want at most %d bytes of JSON", maxRESTBody)}
 	}
 	if len(strings.TrimSpace(string(text))) == 0 {
 		return nil
 	}
 	if err := json.Unmarshal(text, &x.body); err != nil {
-		return &RequestError{"body: want a JSON object"}
+		return &store.RequestError{Text: "body: want a JSON object"}
 	}
 	return nil
 }
@@ -151,16 +152,16 @@ func restCaller(r *http.Request) caller {
 
 // restError answers with why there is no other answer.
 func (s *Server) restError(w http.ResponseWriter, err error) {
-	var bad *RequestError
+	var bad *store.RequestError
 	var syntax *kfl.Error
 	var sql *forensics.SyntaxError
 	status := http.StatusInternalServerError
 	switch {
 	case errors.As(err, &bad), errors.As(err, &syntax), errors.As(err, &sql), errors.Is(err, forensics.ErrUsage), errors.Is(err, forensics.ErrCursor), errors.Is(err, errArguments):
 		status = http.StatusBadRequest
-	case errors.Is(err, ErrNoSnapshot), errors.Is(err, fs.ErrNotExist), errors.Is(err, errUnknownTool):
+	case errors.Is(err, store.ErrNoSnapshot), errors.Is(err, fs.ErrNotExist), errors.Is(err, errUnknownTool):
 		status = http.StatusNotFound
-	case errors.Is(err, ErrNameTaken), errors.Is(err, ErrNotReady):
+	case errors.Is(err, store.ErrNameTaken), errors.Is(err, store.ErrNotReady):
 		status = http.StatusConflict
 	case errors.Is(err, errBusy):
 		status = http.StatusServiceUnavailable
@@ -247,7 +248,7 @@ func restStatus(ctx context.Context, a *answerer, x *question) (any, error) {
 		}
 	}
 	if err == nil {
-		err = fmt.Errorf("no dissection %s of snapshot %s: %w", clip(name, 100), clip(x.get("snapshot_name"), 100), ErrNoSnapshot)
+		err = fmt.Errorf("no dissection %s of snapshot %s: %w", clip(name, 100), clip(x.get("snapshot_name"), 100), store.ErrNoSnapshot)
 	}
 	return nil, err
 }
@@ -265,7 +266,7 @@ func resolveArgs(x *question) (map[string]any, error) {
 		for part := range strings.SplitSeq(v, ",") {
 			name, value, ok := strings.Cut(part, "=")
 			if !ok {
-				return nil, &RequestError{fmt.Sprintf("labels %q: want k=v,k2=v2", clip(v, 100))}
+				return nil, &store.RequestError{Text: fmt.Sprintf("labels %q: want k=v,k2=v2", clip(v, 100))}
 			}
 			labels[name] = value
 		}
@@ -290,7 +291,7 @@ func (s *Server) restPCAP(w http.ResponseWriter, r *http.Request) {
 	x := &question{r: r, q: r.URL.Query()}
 	out := &counting{w: w, name: r.PathValue("name")}
 	err := s.turnOn(r.Context(), who, "", true, func(ctx context.Context, _ *answerer) error {
-		req := PCAPRequest{Filter: x.get("bpf_filter")}
+		req := store.PCAPRequest{Filter: x.get("bpf_filter")}
 		for _, v := range []struct {
 			name string
 			to   *int64

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/mcp/store"
 )
 
 // restEnd is one end of a call or flow.
@@ -93,7 +94,7 @@ func restCalls(ctx context.Context, a *answerer, x *question) (any, error) {
 	case "raw":
 		q.Columns = nil
 	default:
-		return nil, &RequestError{fmt.Sprintf("format %q: want compact, full or raw", clip(format, 50))}
+		return nil, &store.RequestError{Text: fmt.Sprintf("format %q: want compact, full or raw", clip(format, 50))}
 	}
 	r, err := a.c.Query(ctx, q)
 	if err != nil {

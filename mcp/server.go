@@ -22,8 +22,10 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/redact"
 	"github.com/pcapsule/pcapsule/kfl"
+	"github.com/pcapsule/pcapsule/mcp/store"
 )
 
 // Limits of one answer.
@@ -60,8 +62,11 @@ type Options struct {
 	// Report renders the report about a case, for pcapsule://report; nil: there is none.
 	Report func(ctx context.Context, c *forensics.Case) (text, mimeType string, err error)
 
+	// Questions are tools too, in this order; nil means those of package ask.
+	Questions []ask.Question
+
 	// Store keeps snapshots of a ring; nil: there is none. It wants Open.
-	Store Store
+	Store store.Store
 
 	Policy   *redact.Policy // what is masked in all that leaves; nil: nothing. See also forensics.Options.MaskSecrets
 	Audit    *Audit         // where every question is written down; nil: nowhere
@@ -112,6 +117,9 @@ func New(c *forensics.Case, o Options) (*Server, error) {
 	}
 	if o.Parallel <= 0 {
 		o.Parallel = 4
+	}
+	if o.Questions == nil {
+		o.Questions = ask.All()
 	}
 	for i, dir := range o.Allow {
 		real, err := filepath.EvalSymlinks(dir)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/finding/all"
 	"github.com/pcapsule/pcapsule/forensics/redact"
 )
 
@@ -74,6 +75,9 @@ func serving(t testing.TB, o Options, paths ...string) *Server {
 	}
 	if o.Release == "" {
 		o.Release = "test"
+	}
+	if o.Questions == nil {
+		o.Questions = all.Questions()
 	}
 	s, err := New(c, o)
 	if err != nil {

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/pcapsule/pcapsule/mcp/store"
 )
 
 var (
@@ -39,13 +41,13 @@ type boundariesOut struct {
 		OldestMs int64  `json:"oldest_ts"`
 		NewestMs int64  `json:"newest_ts"`
 	} `json:"cluster" jsonschema:"over all nodes"`
-	Nodes []Boundary `json:"nodes"`
+	Nodes []store.Boundary `json:"nodes"`
 }
 
 func (s *answerer) dataBoundaries(ctx context.Context, _ noIn) (out boundariesOut, err error) {
 	out.Nodes, err = s.o.Store.Boundaries(ctx)
 	if out.Nodes == nil {
-		out.Nodes = []Boundary{}
+		out.Nodes = []store.Boundary{}
 	}
 	for _, b := range out.Nodes {
 		if c := &out.Cluster; b.OldestMs != 0 && (c.OldestMs == 0 || b.OldestMs < c.OldestMs) {
@@ -59,14 +61,14 @@ func (s *answerer) dataBoundaries(ctx context.Context, _ noIn) (out boundariesOu
 }
 
 type snapshotsOut struct {
-	Snapshots []Snapshot `json:"snapshots"`
-	Total     int        `json:"total"`
+	Snapshots []store.Snapshot `json:"snapshots"`
+	Total     int              `json:"total"`
 }
 
 func (s *answerer) listSnapshots(ctx context.Context, _ noIn) (out snapshotsOut, err error) {
 	out.Snapshots, err = s.o.Store.Snapshots(ctx)
 	if out.Snapshots == nil {
-		out.Snapshots = []Snapshot{}
+		out.Snapshots = []store.Snapshot{}
 	}
 	out.Total = len(out.Snapshots)
 	return out, err
@@ -76,7 +78,7 @@ type snapshotIn struct {
 	Name string `json:"name" jsonschema:"the snapshot's name"`
 }
 
-func (s *answerer) getSnapshot(ctx context.Context, in snapshotIn) (Snapshot, error) {
+func (s *answerer) getSnapshot(ctx context.Context, in snapshotIn) (store.Snapshot, error) {
 	list, err := s.o.Store.Snapshots(ctx)
 	for _, x := range list {
 		if x.Name == in.Name {
@@ -84,9 +86,9 @@ func (s *answerer) getSnapshot(ctx context.Context, in snapshotIn) (Snapshot, er
 		}
 	}
 	if err == nil {
-		err = fmt.Errorf("%s: %w; list_snapshots has their names", clip(in.Name, 100), ErrNoSnapshot)
+		err = fmt.Errorf("%s: %w; list_snapshots has their names", clip(in.Name, 100), store.ErrNoSnapshot)
 	}
-	return Snapshot{}, err
+	return store.Snapshot{}, err
 }
 
 type createSnapshotIn struct {
@@ -96,17 +98,17 @@ type createSnapshotIn struct {
 	End      string `json:"end,omitempty" jsonschema:"end, included; now where not given"`
 }
 
-func (s *answerer) createSnapshot(ctx context.Context, in createSnapshotIn) (Snapshot, error) {
-	r := SnapshotRequest{Name: in.Name}
+func (s *answerer) createSnapshot(ctx context.Context, in createSnapshotIn) (store.Snapshot, error) {
+	r := store.SnapshotRequest{Name: in.Name}
 	var err error
 	switch {
 	case in.Duration != "" && in.Start != "":
-		return Snapshot{}, fmt.Errorf("duration and start contradict each other: give one")
+		return store.Snapshot{}, fmt.Errorf("duration and start contradict each other: give one")
 	case in.Start == "" && in.Duration == "":
 		r.Last = time.Hour
 	case in.Duration != "":
 		if r.Last, err = time.ParseDuration(in.Duration); err != nil || r.Last <= 0 {
-			return Snapshot{}, fmt.Errorf("duration %q: want a length such as 30m", clip(in.Duration, 100))
+			return store.Snapshot{}, fmt.Errorf("duration %q: want a length such as 30m", clip(in.Duration, 100))
 		}
 	}
 	for _, t := range []struct {
@@ -118,7 +120,7 @@ func (s *answerer) createSnapshot(ctx context.Context, in createSnapshotIn) (Sna
 		}
 		at, err := time.Parse(time.RFC3339Nano, t.text)
 		if err != nil {
-			return Snapshot{}, fmt.Errorf("%s %q: want RFC 3339 such as 2026-01-31T14:15:00Z", t.name, clip(t.text, 100))
+			return store.Snapshot{}, fmt.Errorf("%s %q: want RFC 3339 such as 2026-01-31T14:15:00Z", t.name, clip(t.text, 100))
 		}
 		*t.to = at.UnixNano()
 	}
@@ -148,7 +150,7 @@ type exportSnapshotIn struct {
 
 type exportSnapshotOut struct {
 	Path string `json:"path" jsonschema:"the file that was written"`
-	PCAPReport
+	store.PCAPReport
 }
 
 func (s *answerer) exportSnapshotPCAP(ctx context.Context, in exportSnapshotIn) (out exportSnapshotOut, err error) {
@@ -164,7 +166,7 @@ func (s *answerer) exportSnapshotPCAP(ctx context.Context, in exportSnapshotIn) 
 		return out, err
 	}
 	defer os.Remove(f.Name()) // gone where it got its name
-	out.PCAPReport, err = s.o.Store.SnapshotPCAP(ctx, in.ID, PCAPRequest{Nodes: in.Nodes, Filter: in.Filter, From: in.Start * 1e6, To: in.End * 1e6}, f)
+	out.PCAPReport, err = s.o.Store.SnapshotPCAP(ctx, in.ID, store.PCAPRequest{Nodes: in.Nodes, Filter: in.Filter, From: in.Start * 1e6, To: in.End * 1e6}, f)
 	if end := f.Close(); err == nil {
 		err = end
 	}
@@ -190,7 +192,7 @@ type dissectIn struct {
 	Name     string `json:"name,omitempty" jsonschema:"the dissection's name; main where not given"`
 }
 
-func (s *answerer) startDissection(ctx context.Context, in dissectIn) (Dissection, error) {
+func (s *answerer) startDissection(ctx context.Context, in dissectIn) (store.Dissection, error) {
 	if in.Name == "" {
 		in.Name = "main"
 	}
@@ -203,11 +205,11 @@ type dissectionsIn struct {
 }
 
 type dissectionsOut struct {
-	Dissections []Dissection `json:"dissections"`
+	Dissections []store.Dissection `json:"dissections"`
 }
 
 func (s *answerer) dissectionStatus(ctx context.Context, in dissectionsIn) (dissectionsOut, error) {
-	out := dissectionsOut{Dissections: []Dissection{}}
+	out := dissectionsOut{Dissections: []store.Dissection{}}
 	list, err := s.o.Store.Dissections(ctx, in.Snapshot)
 	for _, d := range list {
 		if in.Name == "" || d.Name == in.Name {
@@ -227,12 +229,12 @@ type captureIn struct {
 	Owners   []string `json:"owners,omitempty" jsonschema:"only packets of these: namespace=NAME, pod=NAME, label=NAME=VALUE, container=NAME, process=NAME"`
 }
 
-func (s *answerer) captureTraffic(ctx context.Context, in captureIn) (Snapshot, error) {
-	r := CaptureRequest{Name: in.Name, Duration: time.Minute, Filter: in.Filter, Owners: in.Owners}
+func (s *answerer) captureTraffic(ctx context.Context, in captureIn) (store.Snapshot, error) {
+	r := store.CaptureRequest{Name: in.Name, Duration: time.Minute, Filter: in.Filter, Owners: in.Owners}
 	if in.Duration != "" {
 		var err error
 		if r.Duration, err = time.ParseDuration(in.Duration); err != nil {
-			return Snapshot{}, fmt.Errorf("duration %q: want a length such as 30s", clip(in.Duration, 100))
+			return store.Snapshot{}, fmt.Errorf("duration %q: want a length such as 30s", clip(in.Duration, 100))
 		}
 	}
 	if r.Name == "" {

@@ -12,15 +12,13 @@ import (
 
 	"github.com/google/jsonschema-go/jsonschema"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
-
-	"github.com/pcapsule/pcapsule/forensics/ask/all"
 )
 
 // maxTools is how many tools an assistant is shown at most.
 const maxTools = 40
 
-// entries lists the tools; a new one is one file and one line here. Questions of
-// forensics/ask/all are tools without one.
+// entries lists the tools; a new one is one file and one line here. Questions are tools
+// without one.
 func (s *Server) entries() []*entry {
 	list := []*entry{
 		of(toolListCases, (*answerer).listCases),
@@ -50,7 +48,7 @@ func (s *Server) entries() []*entry {
 	if s.o.Open != nil && len(s.o.Allow) > 0 {
 		list = append(list, of(toolOpenCase, (*answerer).openCase), of(toolCloseCase, (*answerer).closeCase))
 	}
-	for _, q := range all.Questions() {
+	for _, q := range s.o.Questions {
 		list = append(list, asked(q))
 	}
 	return list

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pcapsule/pcapsule/exporter"
+	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/finding"
 	findings "github.com/pcapsule/pcapsule/forensics/finding/all"
@@ -58,7 +59,7 @@ func (a *answering) server(ctx context.Context, paths []string, warn func(format
 	if err := distinct(paths); err != nil {
 		return nil, nil, err
 	}
-	o := mcp.Options{Release: Release, Tools: mcp.Tools(a.tools), ExportDir: a.exportDir, Allow: a.allow, Deadline: a.deadline, Parallel: a.parallel, Report: renderReport}
+	o := mcp.Options{Release: Release, Questions: findings.Questions(), Tools: mcp.Tools(a.tools), ExportDir: a.exportDir, Allow: a.allow, Deadline: a.deadline, Parallel: a.parallel, Report: renderReport}
 	if !a.secrets {
 		o.Policy = redact.Default()
 		if a.redact != "" {
@@ -75,14 +76,14 @@ func (a *answering) server(ctx context.Context, paths []string, warn func(format
 		return c, err
 	}
 	ends := []func(){}
-	end = func() {
+	stop := func() {
 		for _, f := range slices.Backward(ends) {
 			f()
 		}
 	}
 	defer func() {
 		if err != nil {
-			end()
+			stop()
 		}
 	}()
 	if a.audit != "" {
@@ -112,7 +113,7 @@ func (a *answering) server(ctx context.Context, paths []string, warn func(format
 		return nil, nil, err
 	}
 	ends = append(ends, func() { s.Close() })
-	return s, end, nil
+	return s, stop, nil
 }
 
 // store keeps snapshots of the ring.
@@ -121,8 +122,19 @@ func (a *answering) store(warn func(format string, args ...any)) (*snapshots.Sto
 	if dir == "" {
 		dir = strings.TrimRight(filepath.Clean(a.ring), "/") + ".snapshots"
 	}
-	s, err := snapshots.Open(snapshots.Options{Ring: a.ring, Dir: dir, Export: exporter.Options{Release: Release}, OnError: func(err error) { warn("%v", err) }})
+	s, err := snapshots.Open(snapshots.Options{Ring: a.ring, Dir: dir, Export: exportHeld, Program: "pcapsule " + Release, OnError: func(err error) { warn("%v", err) }})
 	return s, ringError(err)
+}
+
+// exportHeld makes a bundle of what a snapshot holds.
+func exportHeld(ctx context.Context, from, to string, fromNs, toNs int64, done func(snapshots.Progress)) (*bundle.Manifest, error) {
+	o := exporter.Options{Release: Release, FromNs: fromNs, ToNs: toNs}
+	if done != nil {
+		o.Progress = func(p exporter.Progress) {
+			done(snapshots.Progress{ReadBytes: p.ReadBytes, TotalBytes: p.TotalBytes, Packets: p.Packets, Calls: p.Calls})
+		}
+	}
+	return exporter.Run(ctx, []string{from}, to, o)
 }
 
 // named refuses a command line that names nothing to answer about.

@@ -10,7 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/pcapsule/pcapsule/mcp"
+	"github.com/pcapsule/pcapsule/mcp/store"
 	"github.com/pcapsule/pcapsule/recorder"
 	"github.com/pcapsule/pcapsule/recorder/filter"
 	"github.com/pcapsule/pcapsule/recorder/policy"
@@ -23,10 +23,10 @@ type capture struct {
 	packets, bytes atomic.Int64
 }
 
-// Capture implements mcp.Store: it records into a ring of the snapshot's own, beside the
+// Capture implements store.Store: it records into a ring of the snapshot's own, beside the
 // recorder of the machine.
-func (s *Store) Capture(_ context.Context, r mcp.CaptureRequest) (mcp.Snapshot, error) {
-	var none mcp.Snapshot
+func (s *Store) Capture(_ context.Context, r store.CaptureRequest) (store.Snapshot, error) {
+	var none store.Snapshot
 	if r.Duration <= 0 || r.Duration > maxCapture {
 		return none, wrong("duration %s: want more than 0 and at most %s", r.Duration, maxCapture)
 	}
@@ -57,14 +57,14 @@ func (s *Store) Capture(_ context.Context, r mcp.CaptureRequest) (mcp.Snapshot, 
 	if err != nil {
 		return none, err
 	}
-	x := mcp.Snapshot{Name: r.Name, Status: recording, CreatedAt: ring.Time(time.Now().UnixNano()).String(), Filter: strings.TrimSpace(r.Filter + " " + strings.Join(r.Owners, " ")), DurationMs: r.Duration.Milliseconds()}
+	x := store.Snapshot{Name: r.Name, Status: recording, CreatedAt: ring.Time(time.Now().UnixNano()).String(), Filter: strings.TrimSpace(r.Filter + " " + strings.Join(r.Owners, " ")), DurationMs: r.Duration.Milliseconds()}
 	if err := s.write(x); err != nil {
 		return none, errors.Join(err, os.RemoveAll(dir))
 	}
 	ctx, stop := context.WithTimeout(s.ctx, r.Duration)
 	c := &capture{stop: stop}
 	started, ended := make(chan struct{}), make(chan error, 1)
-	o := recorder.Options{Ring: &ring.Options{Dir: filepath.Join(dir, heldName)}, Filter: r.Filter, Policy: p, Program: "pcapsule " + s.export.Release,
+	o := recorder.Options{Ring: &ring.Options{Dir: filepath.Join(dir, heldName)}, Filter: r.Filter, Policy: p, Program: s.program,
 		OnError: s.onError, OnStart: func(recorder.Started) { close(started) }, Every: time.Second,
 		OnStats: func(st recorder.Stats) { c.packets.Store(int64(st.Delivered)); c.bytes.Store(int64(st.Bytes)) }}
 	s.running.Add(1)
@@ -93,7 +93,7 @@ func (s *Store) Capture(_ context.Context, r mcp.CaptureRequest) (mcp.Snapshot, 
 }
 
 // captured writes down how a recording ended.
-func (s *Store) captured(x mcp.Snapshot, c *capture, err error) {
+func (s *Store) captured(x store.Snapshot, c *capture, err error) {
 	x.Status = completed
 	var unbalanced *recorder.BalanceError
 	switch {

@@ -12,19 +12,18 @@ import (
 	"sync"
 	"time"
 
-	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/exporter/bundle"
-	"github.com/pcapsule/pcapsule/mcp"
+	"github.com/pcapsule/pcapsule/mcp/store"
 )
 
 // job is one dissection under way, or its end.
 type job struct {
 	stop context.CancelFunc
 	mu   sync.Mutex
-	d    mcp.Dissection
+	d    store.Dissection
 }
 
-func (j *job) state() mcp.Dissection {
+func (j *job) state() store.Dissection {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.d
@@ -38,15 +37,15 @@ func (j *job) done() bool {
 	return false
 }
 
-func (j *job) set(f func(*mcp.Dissection)) {
+func (j *job) set(f func(*store.Dissection)) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	f(&j.d)
 }
 
-// StartDissection implements mcp.Store.
-func (s *Store) StartDissection(_ context.Context, snapshot, name string) (mcp.Dissection, error) {
-	var none mcp.Dissection
+// StartDissection implements store.Store.
+func (s *Store) StartDissection(_ context.Context, snapshot, name string) (store.Dissection, error) {
+	var none store.Dissection
 	if err := named("dissection", name); err != nil {
 		return none, err
 	}
@@ -55,7 +54,7 @@ func (s *Store) StartDissection(_ context.Context, snapshot, name string) (mcp.D
 		return none, err
 	}
 	if x.Status != completed {
-		return none, fmt.Errorf("snapshot %s is %s: %w", snapshot, x.Status, mcp.ErrNotReady)
+		return none, fmt.Errorf("snapshot %s is %s: %w", snapshot, x.Status, store.ErrNotReady)
 	}
 	db := snapshot + "/" + name
 	path := filepath.Join(s.dir, snapshot, name+bundled)
@@ -68,7 +67,7 @@ func (s *Store) StartDissection(_ context.Context, snapshot, name string) (mcp.D
 		return s.finished(snapshot, name)
 	}
 	ctx, stop := context.WithCancel(s.ctx)
-	j := &job{stop: stop, d: mcp.Dissection{DB: db, Snapshot: snapshot, Name: name, Status: pending, Protocols: map[string]int64{}}}
+	j := &job{stop: stop, d: store.Dissection{DB: db, Snapshot: snapshot, Name: name, Status: pending, Protocols: map[string]int64{}}}
 	s.jobs[db] = j
 	s.running.Add(1)
 	go func() {
@@ -80,23 +79,21 @@ func (s *Store) StartDissection(_ context.Context, snapshot, name string) (mcp.D
 }
 
 // dissect makes the bundle.
-func (s *Store) dissect(ctx context.Context, j *job, x mcp.Snapshot, path string) {
+func (s *Store) dissect(ctx context.Context, j *job, x store.Snapshot, path string) {
 	for s.busy() >= maxRunning && ctx.Err() == nil {
 		time.Sleep(50 * time.Millisecond)
 	}
-	j.set(func(d *mcp.Dissection) { d.Status, d.Stats.Files = running, int64(x.Segments) })
-	o := s.export
-	o.FromNs, o.ToNs = window(x)
-	o.Progress = func(p exporter.Progress) {
-		j.set(func(d *mcp.Dissection) {
+	j.set(func(d *store.Dissection) { d.Status, d.Stats.Files = running, int64(x.Segments) })
+	from, to := window(x)
+	m, err := s.export(ctx, filepath.Join(s.dir, x.Name, heldName), path, from, to, func(p Progress) {
+		j.set(func(d *store.Dissection) {
 			d.Stats.Bytes, d.Stats.Packets, d.Stats.Calls = p.ReadBytes, p.Packets, p.Calls
 			if p.TotalBytes > 0 {
 				d.Progress = min(99, float64(p.ReadBytes*1000/p.TotalBytes)/10)
 			}
 		})
-	}
-	m, err := exporter.Run(ctx, []string{filepath.Join(s.dir, x.Name, heldName)}, path, o)
-	j.set(func(d *mcp.Dissection) {
+	})
+	j.set(func(d *store.Dissection) {
 		switch {
 		case err == nil:
 			*d = describe(d.Snapshot, d.Name, m)
@@ -111,7 +108,7 @@ func (s *Store) dissect(ctx context.Context, j *job, x mcp.Snapshot, path string
 
 // window is the asked time of a snapshot; 0 leaves an end open, as a recording of its own
 // does.
-func window(x mcp.Snapshot) (from, to int64) {
+func window(x store.Snapshot) (from, to int64) {
 	if t, err := time.Parse(time.RFC3339Nano, x.From); err == nil {
 		from = t.UnixNano()
 	}
@@ -133,9 +130,9 @@ func (s *Store) busy() (n int) {
 	return n
 }
 
-func describe(snapshot, name string, m *bundle.Manifest) mcp.Dissection {
-	d := mcp.Dissection{DB: snapshot + "/" + name, Snapshot: snapshot, Name: name, Status: completed, Progress: 100, Protocols: m.Calls, Warnings: m.Warnings,
-		Stats: mcp.DissectionStats{Files: int64(len(m.Inputs)), Bytes: m.Accounts.Bytes, Packets: m.Accounts.Packets}}
+func describe(snapshot, name string, m *bundle.Manifest) store.Dissection {
+	d := store.Dissection{DB: snapshot + "/" + name, Snapshot: snapshot, Name: name, Status: completed, Progress: 100, Protocols: m.Calls, Warnings: m.Warnings,
+		Stats: store.DissectionStats{Files: int64(len(m.Inputs)), Bytes: m.Accounts.Bytes, Packets: m.Accounts.Packets}}
 	for _, n := range m.Calls {
 		d.Stats.Calls += n
 	}
@@ -146,26 +143,26 @@ func describe(snapshot, name string, m *bundle.Manifest) mcp.Dissection {
 }
 
 // finished reads a bundle that is there already.
-func (s *Store) finished(snapshot, name string) (mcp.Dissection, error) {
+func (s *Store) finished(snapshot, name string) (store.Dissection, error) {
 	path := filepath.Join(s.dir, snapshot, name+bundled)
 	text, err := os.ReadFile(filepath.Join(path, "data", "bundle.json"))
 	if err != nil {
-		return mcp.Dissection{}, err
+		return store.Dissection{}, err
 	}
 	var m bundle.Manifest
 	if err := json.Unmarshal(text, &m); err != nil {
-		return mcp.Dissection{}, fmt.Errorf("dissection %s of %s: %w", name, snapshot, err)
+		return store.Dissection{}, fmt.Errorf("dissection %s of %s: %w", name, snapshot, err)
 	}
 	d := describe(snapshot, name, &m)
 	d.Path = path
 	return d, nil
 }
 
-// Dissections implements mcp.Store.
-func (s *Store) Dissections(ctx context.Context, snapshot string) ([]mcp.Dissection, error) {
+// Dissections implements store.Store.
+func (s *Store) Dissections(ctx context.Context, snapshot string) ([]store.Dissection, error) {
 	if snapshot == "" {
 		all, err := s.Snapshots(ctx)
-		out := []mcp.Dissection{}
+		out := []store.Dissection{}
 		for _, x := range all {
 			list, some := s.Dissections(ctx, x.Name)
 			out, err = append(out, list...), errors.Join(err, some)
@@ -177,9 +174,9 @@ func (s *Store) Dissections(ctx context.Context, snapshot string) ([]mcp.Dissect
 	}
 	list, err := os.ReadDir(filepath.Join(s.dir, snapshot))
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", snapshot, mcp.ErrNoSnapshot)
+		return nil, fmt.Errorf("%s: %w", snapshot, store.ErrNoSnapshot)
 	}
-	out := []mcp.Dissection{}
+	out := []store.Dissection{}
 	for _, e := range list {
 		name, ok := strings.CutSuffix(e.Name(), bundled)
 		if !ok || strings.HasPrefix(name, ".") {
@@ -187,18 +184,18 @@ func (s *Store) Dissections(ctx context.Context, snapshot string) ([]mcp.Dissect
 		}
 		d, err := s.finished(snapshot, name)
 		if err != nil {
-			d = mcp.Dissection{DB: snapshot + "/" + name, Snapshot: snapshot, Name: name, Status: failed, Error: err.Error(), Protocols: map[string]int64{}}
+			d = store.Dissection{DB: snapshot + "/" + name, Snapshot: snapshot, Name: name, Status: failed, Error: err.Error(), Protocols: map[string]int64{}}
 		}
 		out = append(out, d)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for db, j := range s.jobs {
-		if !strings.HasPrefix(db, snapshot+"/") || slices.ContainsFunc(out, func(d mcp.Dissection) bool { return d.DB == db }) {
+		if !strings.HasPrefix(db, snapshot+"/") || slices.ContainsFunc(out, func(d store.Dissection) bool { return d.DB == db }) {
 			continue
 		}
 		out = append(out, j.state())
 	}
-	slices.SortFunc(out, func(a, b mcp.Dissection) int { return strings.Compare(a.DB, b.DB) })
+	slices.SortFunc(out, func(a, b store.Dissection) int { return strings.Compare(a.DB, b.DB) })
 	return out, nil
 }

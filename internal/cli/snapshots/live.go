@@ -9,7 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/recorder/ring"
 )
 
@@ -38,7 +37,7 @@ func (l *live) forget() {
 	l.dir, l.paths = "", nil
 }
 
-// Live implements mcp.Store. The bundle is never sealed: it is a view of what is being
+// Live implements store.Store. The bundle is never sealed: it is a view of what is being
 // recorded, and is made anew when it is older than two seconds.
 func (s *Store) Live(ctx context.Context, last time.Duration) (string, error) {
 	if last <= 0 || last > maxLive {
@@ -72,10 +71,8 @@ func (s *Store) Live(ctx context.Context, last time.Duration) (string, error) {
 	if len(p.Segments) == 0 {
 		return "", wrong("nothing was recorded in the last %s", last)
 	}
-	o := s.export
-	o.FromNs, o.ToNs, o.Progress, o.EmbedKeys = from, now.UnixNano(), nil, false
 	path := filepath.Join(s.live.dir, name+bundled)
-	if _, err := exporter.Run(ctx, []string{held}, path, o); err != nil {
+	if _, err := s.export(ctx, held, path, from, now.UnixNano(), nil); err != nil {
 		return "", err
 	}
 	s.live.paths, s.live.last, s.live.at = append(s.live.paths, path), last, time.Now()

@@ -9,21 +9,21 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/pcapsule/pcapsule/mcp"
+	"github.com/pcapsule/pcapsule/mcp/store"
 	"github.com/pcapsule/pcapsule/recorder/filter"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 	"github.com/pcapsule/pcapsule/recorder/ring"
 )
 
-// SnapshotPCAP implements mcp.Store. A file has one link type: packets of sockets come, and
+// SnapshotPCAP implements store.Store. A file has one link type: packets of sockets come, and
 // where there are none those of interfaces.
-func (s *Store) SnapshotPCAP(ctx context.Context, name string, r mcp.PCAPRequest, w io.Writer) (rep mcp.PCAPReport, err error) {
+func (s *Store) SnapshotPCAP(ctx context.Context, name string, r store.PCAPRequest, w io.Writer) (rep store.PCAPReport, err error) {
 	x, err := s.read(name)
 	if err != nil {
 		return rep, err
 	}
 	if x.Status != completed {
-		return rep, fmt.Errorf("snapshot %s is %s: %w", name, x.Status, mcp.ErrNotReady)
+		return rep, fmt.Errorf("snapshot %s is %s: %w", name, x.Status, store.ErrNotReady)
 	}
 	list, err := s.chosen(name, r.Nodes)
 	if err != nil {

@@ -21,6 +21,7 @@ import (
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/finding/all"
 	"github.com/pcapsule/pcapsule/mcp"
 )
 
@@ -34,8 +35,8 @@ type face struct {
 
 func newFace(t *testing.T) *face {
 	t.Helper()
-	s := store(t, ringOf(t, "http1.pcapng"), filepath.Join(t.TempDir(), "store"))
-	server, err := mcp.New(nil, mcp.Options{Release: "test", Store: s, ExportDir: t.TempDir(), Open: func(ctx context.Context, paths []string) (*forensics.Case, error) {
+	s := opened(t, ringOf(t, "http1.pcapng"), filepath.Join(t.TempDir(), "store"))
+	server, err := mcp.New(nil, mcp.Options{Release: "test", Questions: all.Questions(), Store: s, ExportDir: t.TempDir(), Open: func(ctx context.Context, paths []string) (*forensics.Case, error) {
 		return forensics.Open(ctx, paths, forensics.Options{Threads: 2, MaskSecrets: true})
 	}})
 	if err != nil {

@@ -22,8 +22,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/pcapsule/pcapsule/exporter"
-	"github.com/pcapsule/pcapsule/mcp"
+	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/mcp/store"
 	"github.com/pcapsule/pcapsule/recorder/ring"
 )
 
@@ -41,11 +41,12 @@ const (
 	bundled  = ".pcapsule"
 )
 
-// Store implements mcp.Store on one ring.
+// Store implements store.Store on one ring.
 type Store struct {
 	ring    string
 	dir     string
-	export  exporter.Options // how bundles are made
+	export  Export
+	program string
 	onError func(error)
 
 	mu       sync.Mutex
@@ -57,11 +58,19 @@ type Store struct {
 	running  sync.WaitGroup
 }
 
+// Export makes a bundle at to of what lies in the folder from, of a time in nanoseconds
+// since 1970 UTC; 0 leaves an end open. done is told how far it is and may be nil.
+type Export func(ctx context.Context, from, to string, fromNs, toNs int64, done func(Progress)) (*bundle.Manifest, error)
+
+// Progress says how far an export is.
+type Progress struct{ ReadBytes, TotalBytes, Packets, Calls int64 }
+
 // Options of a store.
 type Options struct {
 	Ring    string
 	Dir     string // where snapshots are kept; it is made where it is not there
-	Export  exporter.Options
+	Export  Export
+	Program string      // name and version, for recordings
 	OnError func(error) // is told of troubles that nobody asked about
 }
 
@@ -77,7 +86,7 @@ func Open(o Options) (*Store, error) {
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, err
 	}
-	s := &Store{ring: ringDir, dir: o.Dir, export: o.Export, onError: o.OnError, jobs: map[string]*job{}, captures: map[string]*capture{}}
+	s := &Store{ring: ringDir, dir: o.Dir, export: o.Export, program: o.Program, onError: o.OnError, jobs: map[string]*job{}, captures: map[string]*capture{}}
 	if s.onError == nil {
 		s.onError = func(error) {}
 	}
@@ -98,7 +107,7 @@ func (s *Store) Close() {
 var goodName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$`)
 
 func wrong(format string, args ...any) error {
-	return &mcp.RequestError{Text: fmt.Sprintf(format, args...)}
+	return &store.RequestError{Text: fmt.Sprintf(format, args...)}
 }
 
 // named checks a name that becomes one of a folder.
@@ -109,19 +118,19 @@ func named(what, name string) error {
 	return nil
 }
 
-// Boundaries implements mcp.Store.
-func (s *Store) Boundaries(context.Context) ([]mcp.Boundary, error) {
+// Boundaries implements store.Store.
+func (s *Store) Boundaries(context.Context) ([]store.Boundary, error) {
 	r, err := ring.Open(s.ring)
 	if err != nil {
 		return nil, err
 	}
-	nodes := map[string]*mcp.Boundary{}
+	nodes := map[string]*store.Boundary{}
 	first, last := map[string]ring.Time{}, map[string]ring.Time{}
 	for i := range r.Segments {
 		x := &r.Segments[i]
 		b := nodes[x.ID.Node]
 		if b == nil {
-			b = &mcp.Boundary{Node: x.ID.Node, Recording: r.Writing, Holes: len(r.Holes)}
+			b = &store.Boundary{Node: x.ID.Node, Recording: r.Writing, Holes: len(r.Holes)}
 			nodes[x.ID.Node] = b
 		}
 		if x.Seal == nil || x.Missing {
@@ -139,7 +148,7 @@ func (s *Store) Boundaries(context.Context) ([]mcp.Boundary, error) {
 		}
 		last[x.ID.Node] = max(last[x.ID.Node], x.Seal.Last)
 	}
-	out := []mcp.Boundary{}
+	out := []store.Boundary{}
 	for name, b := range nodes {
 		if first[name] > 0 {
 			b.Oldest, b.OldestMs = first[name].String(), int64(first[name])/1e6
@@ -147,23 +156,23 @@ func (s *Store) Boundaries(context.Context) ([]mcp.Boundary, error) {
 		}
 		out = append(out, *b)
 	}
-	slices.SortFunc(out, func(a, b mcp.Boundary) int { return strings.Compare(a.Node, b.Node) })
+	slices.SortFunc(out, func(a, b store.Boundary) int { return strings.Compare(a.Node, b.Node) })
 	return out, nil
 }
 
-// Snapshots implements mcp.Store.
-func (s *Store) Snapshots(context.Context) ([]mcp.Snapshot, error) {
+// Snapshots implements store.Store.
+func (s *Store) Snapshots(context.Context) ([]store.Snapshot, error) {
 	list, err := os.ReadDir(s.dir)
 	if err != nil {
 		return nil, err
 	}
-	out := []mcp.Snapshot{}
+	out := []store.Snapshot{}
 	for _, e := range list {
 		if !e.IsDir() || named("snapshot", e.Name()) != nil {
 			continue
 		}
 		x, err := s.read(e.Name())
-		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, mcp.ErrNoSnapshot) {
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, store.ErrNoSnapshot) {
 			continue
 		}
 		if err != nil {
@@ -171,20 +180,20 @@ func (s *Store) Snapshots(context.Context) ([]mcp.Snapshot, error) {
 		}
 		out = append(out, x)
 	}
-	slices.SortFunc(out, func(a, b mcp.Snapshot) int {
+	slices.SortFunc(out, func(a, b store.Snapshot) int {
 		return cmp.Or(strings.Compare(b.CreatedAt, a.CreatedAt), strings.Compare(a.Name, b.Name))
 	})
 	return out, nil
 }
 
 // read reads what a snapshot says of itself, with its dissections.
-func (s *Store) read(name string) (x mcp.Snapshot, err error) {
+func (s *Store) read(name string) (x store.Snapshot, err error) {
 	if err := named("snapshot", name); err != nil {
 		return x, err
 	}
 	text, err := os.ReadFile(filepath.Join(s.dir, name, infoName))
 	if errors.Is(err, fs.ErrNotExist) {
-		return x, fmt.Errorf("%s: %w", name, mcp.ErrNoSnapshot)
+		return x, fmt.Errorf("%s: %w", name, store.ErrNoSnapshot)
 	}
 	if err != nil {
 		return x, err
@@ -209,7 +218,7 @@ func (s *Store) read(name string) (x mcp.Snapshot, err error) {
 	return x, err
 }
 
-func (s *Store) write(x mcp.Snapshot) error {
+func (s *Store) write(x store.Snapshot) error {
 	x.Dissections = []string{}
 	text, err := json.MarshalIndent(x, "", "  ")
 	if err != nil {
@@ -236,7 +245,7 @@ func (s *Store) reserve(name string) (string, error) {
 	}
 	dir := filepath.Join(s.dir, name)
 	if err := os.Mkdir(dir, 0o700); errors.Is(err, fs.ErrExist) {
-		return "", fmt.Errorf("%s: %w", name, mcp.ErrNameTaken)
+		return "", fmt.Errorf("%s: %w", name, store.ErrNameTaken)
 	} else if err != nil {
 		return "", err
 	}
@@ -253,12 +262,12 @@ const (
 	cancelled = "cancelled"
 )
 
-// CreateSnapshot implements mcp.Store.
-func (s *Store) CreateSnapshot(ctx context.Context, r mcp.SnapshotRequest) (mcp.Snapshot, error) {
+// CreateSnapshot implements store.Store.
+func (s *Store) CreateSnapshot(ctx context.Context, r store.SnapshotRequest) (store.Snapshot, error) {
 	now := time.Now()
 	end, err := s.now(ctx)
 	if err != nil {
-		return mcp.Snapshot{}, err
+		return store.Snapshot{}, err
 	}
 	from, to := r.From, r.To
 	if r.Last > 0 {
@@ -268,18 +277,18 @@ func (s *Store) CreateSnapshot(ctx context.Context, r mcp.SnapshotRequest) (mcp.
 		to = end.UnixNano()
 	}
 	if from > to {
-		return mcp.Snapshot{}, wrong("the time ends before it begins")
+		return store.Snapshot{}, wrong("the time ends before it begins")
 	}
 	dir, err := s.reserve(r.Name)
 	if err != nil {
-		return mcp.Snapshot{}, err
+		return store.Snapshot{}, err
 	}
 	x, err := s.freeze(ctx, r.Name, dir, from, to, now)
 	if err == nil {
 		err = s.write(x)
 	}
 	if err != nil {
-		return mcp.Snapshot{}, errors.Join(err, os.RemoveAll(dir))
+		return store.Snapshot{}, errors.Join(err, os.RemoveAll(dir))
 	}
 	return s.read(r.Name)
 }
@@ -305,7 +314,7 @@ func (s *Store) now(ctx context.Context) (time.Time, error) {
 }
 
 // freeze has the recorder seal what it has, and links what is of the time.
-func (s *Store) freeze(ctx context.Context, name, dir string, from, to int64, now time.Time) (x mcp.Snapshot, err error) {
+func (s *Store) freeze(ctx context.Context, name, dir string, from, to int64, now time.Time) (x store.Snapshot, err error) {
 	if err := s.seal(ctx); err != nil {
 		s.onError(err) // what is sealed already is evidence all the same
 	}
@@ -324,7 +333,7 @@ func (s *Store) freeze(ctx context.Context, name, dir string, from, to int64, no
 		}
 		return x, wrong("no packets from %s to %s; the ring has %s", ring.Time(from), ring.Time(to), has)
 	}
-	x = mcp.Snapshot{Name: name, Status: completed, CreatedAt: ring.Time(now.UnixNano()).String(), From: ring.Time(from).String(), To: ring.Time(to).String(),
+	x = store.Snapshot{Name: name, Status: completed, CreatedAt: ring.Time(now.UnixNano()).String(), From: ring.Time(from).String(), To: ring.Time(to).String(),
 		StartMs: from / 1e6, EndMs: to / 1e6, DurationMs: (to - from) / 1e6, Segments: len(p.Segments), Bytes: p.Bytes, Missing: p.Missing,
 		Seals: fmt.Sprintf("ring %s up to record %d", p.Ring, p.Head)}
 	held, err := ring.Segments(filepath.Join(dir, heldName))
@@ -353,9 +362,9 @@ func (s *Store) seal(ctx context.Context) error {
 	return nil
 }
 
-// DeleteSnapshot implements mcp.Store.
+// DeleteSnapshot implements store.Store.
 func (s *Store) DeleteSnapshot(ctx context.Context, name string) error {
-	if _, err := s.read(name); err != nil && errors.Is(err, mcp.ErrNoSnapshot) {
+	if _, err := s.read(name); err != nil && errors.Is(err, store.ErrNoSnapshot) {
 		return err
 	}
 	s.mu.Lock()

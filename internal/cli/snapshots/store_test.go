@@ -11,7 +11,8 @@ import (
 	"time"
 
 	"github.com/pcapsule/pcapsule/exporter"
-	"github.com/pcapsule/pcapsule/mcp"
+	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/mcp/store"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 	"github.com/pcapsule/pcapsule/recorder/ring"
 )
@@ -70,9 +71,9 @@ func ringOf(t testing.TB, sample string) string {
 	return dir
 }
 
-func store(t testing.TB, ringDir, dir string) *Store {
+func opened(t testing.TB, ringDir, dir string) *Store {
 	t.Helper()
-	s, err := Open(Options{Ring: ringDir, Dir: dir, Export: exporter.Options{Release: "test"}, OnError: func(err error) { t.Log(err) }})
+	s, err := Open(Options{Ring: ringDir, Dir: dir, Export: export, OnError: func(err error) { t.Log(err) }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,8 +83,16 @@ func store(t testing.TB, ringDir, dir string) *Store {
 
 var ctx = context.Background()
 
+func export(ctx context.Context, from, to string, fromNs, toNs int64, done func(Progress)) (*bundle.Manifest, error) {
+	o := exporter.Options{Release: "test", FromNs: fromNs, ToNs: toNs}
+	if done != nil {
+		o.Progress = func(p exporter.Progress) { done(Progress{p.ReadBytes, p.TotalBytes, p.Packets, p.Calls}) }
+	}
+	return exporter.Run(ctx, []string{from}, to, o)
+}
+
 // dissected waits for a dissection.
-func dissected(t testing.TB, s *Store, snapshot, name string) mcp.Dissection {
+func dissected(t testing.TB, s *Store, snapshot, name string) store.Dissection {
 	t.Helper()
 	for range 3000 {
 		list, err := s.Dissections(ctx, snapshot)
@@ -98,21 +107,21 @@ func dissected(t testing.TB, s *Store, snapshot, name string) mcp.Dissection {
 		time.Sleep(20 * time.Millisecond)
 	}
 	t.Fatal("it does not end")
-	return mcp.Dissection{}
+	return store.Dissection{}
 }
 
 func TestSnapshotIsFrozenDissectedExportedAndLetGo(t *testing.T) {
 	ringDir, dir := ringOf(t, "http1.pcapng"), filepath.Join(t.TempDir(), "store")
-	s := store(t, ringDir, dir)
+	s := opened(t, ringDir, dir)
 	b, err := s.Boundaries(ctx)
 	if err != nil || len(b) != 1 || b[0].Node != "n" || b[0].Packets == 0 || b[0].Oldest == "" || b[0].Recording {
 		t.Fatalf("%+v, %v", b, err)
 	}
-	x, err := s.CreateSnapshot(ctx, mcp.SnapshotRequest{Name: "last-hour", Last: time.Hour})
+	x, err := s.CreateSnapshot(ctx, store.SnapshotRequest{Name: "last-hour", Last: time.Hour})
 	if err != nil || x.Status != completed || x.Packets != b[0].Packets || x.Segments != b[0].Segments || x.Nodes != 1 {
 		t.Fatalf("%+v, %v", x, err)
 	}
-	if _, err := s.CreateSnapshot(ctx, mcp.SnapshotRequest{Name: "last-hour", Last: time.Hour}); !errors.Is(err, mcp.ErrNameTaken) {
+	if _, err := s.CreateSnapshot(ctx, store.SnapshotRequest{Name: "last-hour", Last: time.Hour}); !errors.Is(err, store.ErrNameTaken) {
 		t.Errorf("a name is given twice: %v", err)
 	}
 	if d, err := s.StartDissection(ctx, "last-hour", "main"); err != nil || d.DB != "last-hour/main" || d.Status == failed {
@@ -123,21 +132,21 @@ func TestSnapshotIsFrozenDissectedExportedAndLetGo(t *testing.T) {
 		t.Errorf("%+v", d)
 	}
 	var pcap bytes.Buffer
-	rep, err := s.SnapshotPCAP(ctx, "last-hour", mcp.PCAPRequest{}, &pcap)
+	rep, err := s.SnapshotPCAP(ctx, "last-hour", store.PCAPRequest{}, &pcap)
 	if err != nil || rep.Packets != x.Packets {
 		t.Errorf("%+v, %v", rep, err)
 	}
-	some, err := s.SnapshotPCAP(ctx, "last-hour", mcp.PCAPRequest{Filter: "tcp[tcpflags] & tcp-syn != 0"}, io.Discard)
+	some, err := s.SnapshotPCAP(ctx, "last-hour", store.PCAPRequest{Filter: "tcp[tcpflags] & tcp-syn != 0"}, io.Discard)
 	if err != nil || some.Packets == 0 || some.Packets >= rep.Packets {
 		t.Errorf("%+v of %+v, %v", some, rep, err)
 	}
-	for _, bad := range []mcp.PCAPRequest{{Filter: "tcp and and"}, {Nodes: []string{"elsewhere"}}} {
+	for _, bad := range []store.PCAPRequest{{Filter: "tcp and and"}, {Nodes: []string{"elsewhere"}}} {
 		if _, err := s.SnapshotPCAP(ctx, "last-hour", bad, io.Discard); err == nil {
 			t.Errorf("%+v is exported", bad)
 		}
 	}
 	// Another server on the same folder knows what is there.
-	again := store(t, ringDir, dir)
+	again := opened(t, ringDir, dir)
 	if list, err := again.Snapshots(ctx); err != nil || len(list) != 1 || len(list[0].Dissections) != 1 {
 		t.Errorf("%+v, %v", list, err)
 	}
@@ -153,16 +162,16 @@ func TestSnapshotIsFrozenDissectedExportedAndLetGo(t *testing.T) {
 }
 
 func TestSnapshotsThatCannotBe(t *testing.T) {
-	s := store(t, ringOf(t, "http1.pcapng"), filepath.Join(t.TempDir(), "store"))
+	s := opened(t, ringOf(t, "http1.pcapng"), filepath.Join(t.TempDir(), "store"))
 	for _, v := range []struct {
 		name string
-		r    mcp.SnapshotRequest
+		r    store.SnapshotRequest
 	}{
-		{"a name that leads elsewhere", mcp.SnapshotRequest{Name: "../x", Last: time.Hour}},
-		{"no name", mcp.SnapshotRequest{Last: time.Hour}},
-		{"a name of a bundle", mcp.SnapshotRequest{Name: "x.pcapsule", Last: time.Hour}},
-		{"a time before the ring", mcp.SnapshotRequest{Name: "x", From: 1, To: 2}},
-		{"a time that ends before it begins", mcp.SnapshotRequest{Name: "x", From: 2, To: 1}},
+		{"a name that leads elsewhere", store.SnapshotRequest{Name: "../x", Last: time.Hour}},
+		{"no name", store.SnapshotRequest{Last: time.Hour}},
+		{"a name of a bundle", store.SnapshotRequest{Name: "x.pcapsule", Last: time.Hour}},
+		{"a time before the ring", store.SnapshotRequest{Name: "x", From: 1, To: 2}},
+		{"a time that ends before it begins", store.SnapshotRequest{Name: "x", From: 2, To: 1}},
 	} {
 		t.Run(v.name, func(t *testing.T) {
 			if x, err := s.CreateSnapshot(ctx, v.r); err == nil {
@@ -173,9 +182,9 @@ func TestSnapshotsThatCannotBe(t *testing.T) {
 	for name, err := range map[string]error{
 		"delete":  s.DeleteSnapshot(ctx, "gone"),
 		"dissect": func() error { _, err := s.StartDissection(ctx, "gone", "main"); return err }(),
-		"pcap":    func() error { _, err := s.SnapshotPCAP(ctx, "gone", mcp.PCAPRequest{}, io.Discard); return err }(),
+		"pcap":    func() error { _, err := s.SnapshotPCAP(ctx, "gone", store.PCAPRequest{}, io.Discard); return err }(),
 	} {
-		if !errors.Is(err, mcp.ErrNoSnapshot) {
+		if !errors.Is(err, store.ErrNoSnapshot) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -186,7 +195,7 @@ func TestSnapshotsThatCannotBe(t *testing.T) {
 
 func TestLiveIsMadeAnewAndForgotten(t *testing.T) {
 	ringDir := ringOf(t, "http1.pcapng")
-	s := store(t, ringDir, filepath.Join(t.TempDir(), "store"))
+	s := opened(t, ringDir, filepath.Join(t.TempDir(), "store"))
 	if _, err := s.Live(ctx, time.Minute); err == nil {
 		t.Error("traffic of long ago is live")
 	}

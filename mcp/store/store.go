@@ -1,4 +1,6 @@
-package mcp
+// Package store is what a server of MCP asks of whoever keeps snapshots of recordings, and
+// the words for them. It keeps nothing itself.
+package store
 
 import (
 	"context"
