@@ -1,0 +1,310 @@
+package questions
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"github.com/pcapsule/pcapsule/exporter"
+	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/finding"
+	findings "github.com/pcapsule/pcapsule/forensics/finding/all"
+	"github.com/pcapsule/pcapsule/forensics/redact"
+	"github.com/pcapsule/pcapsule/mcp"
+)
+
+// What one question may cost.
+const (
+	mostCalls = 6
+	mostBytes = 80_000 // of results, 20,000 tokens
+)
+
+// scenarios have other names, other numbers and other times, and the same facts by role.
+var scenarios = []string{"default", "other"}
+
+// script answers a question.
+type script struct {
+	number int
+	run    func(*asking)
+}
+
+func scripts() []script {
+	all := slices.Concat(incidents(), services(), security(), architecture(), performance(), compliance(), debugging(), development())
+	slices.SortFunc(all, func(a, b script) int { return cmp.Compare(a.number, b.number) })
+	return all
+}
+
+var (
+	kept   string   // folder of bundles
+	opened sync.Map // scenario → func that opens it
+)
+
+func TestMain(m *testing.M) {
+	var err error
+	if kept, err = os.MkdirTemp("", "questions"); err != nil {
+		panic(err)
+	}
+	code := m.Run()
+	opened.Range(func(_, f any) bool {
+		if s, err := f.(func() (*scenario, error))(); err == nil {
+			s.close()
+		}
+		return true
+	})
+	_ = os.RemoveAll(kept) // a folder for temporary files
+	os.Exit(code)
+}
+
+// scenario is a bundle of planted traffic, what is known of it, and a server about it.
+type scenario struct {
+	name    string
+	truth   truth
+	exports string // where export_pcap writes
+	names   map[string]string
+	roles   map[string]string
+	server  *mcp.Server
+	plain   *forensics.Case // without masks, to follow answers to the wire
+	wires   map[string][]wire
+	perCall map[string]wire
+}
+
+// open bundles a scenario, once.
+func open(t *testing.T, name string) *scenario {
+	t.Helper()
+	f, _ := opened.LoadOrStore(name, sync.OnceValues(func() (*scenario, error) { return openScenario(name) }))
+	s, err := f.(func() (*scenario, error))()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func openScenario(name string) (*scenario, error) {
+	ctx := context.Background()
+	folder := filepath.Join("..", "..", "samples", "questions", name)
+	s := &scenario{name: name, exports: filepath.Join(kept, name)}
+	data, err := os.ReadFile(filepath.Join(folder, "truth.json"))
+	if err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal(data, &s.truth); err != nil {
+		return nil, err
+	}
+	if err := os.Mkdir(s.exports, 0o755); err != nil {
+		return nil, err
+	}
+	path := filepath.Join(kept, name+".pcapsule")
+	if _, err := exporter.Run(ctx, []string{folder}, path, exporter.Options{Release: "test"}); err != nil {
+		return nil, err
+	}
+	if s.plain, err = forensics.Open(ctx, []string{path}, forensics.Options{}); err != nil {
+		return nil, err
+	}
+	finding.Bind(s.plain, findings.Analyzers())
+	if err := s.readWires(ctx); err != nil {
+		return nil, err
+	}
+	s.index()
+	policy := redact.Default()
+	c, err := forensics.Open(ctx, []string{path}, forensics.Options{MaskSecrets: true, Policy: policy})
+	if err != nil {
+		return nil, err
+	}
+	finding.Bind(c, findings.Analyzers())
+	s.server, err = mcp.New(c, mcp.Options{Release: "test", Questions: findings.Questions(), Policy: policy, ExportDir: s.exports})
+	return s, err
+}
+
+func (s *scenario) close() {
+	if s.server != nil {
+		_ = s.server.Close() // the tests are over
+	}
+	if s.plain != nil {
+		s.plain.Close()
+	}
+}
+
+// connect gives a client of the scenario's server.
+func (s *scenario) connect(t *testing.T) *sdk.ClientSession {
+	t.Helper()
+	a, b := sdk.NewInMemoryTransports()
+	if _, err := s.server.MCP().Connect(context.Background(), a, nil); err != nil {
+		t.Fatal(err)
+	}
+	c, err := sdk.NewClient(&sdk.Implementation{Name: "test", Version: "1"}, nil).Connect(context.Background(), b, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// question is a question of the truth.
+func (s *scenario) question(t *testing.T, number int) question {
+	t.Helper()
+	for _, q := range s.truth.Questions {
+		if q.Number == number {
+			return q
+		}
+	}
+	t.Fatalf("no question %d in the truth of %s", number, s.name)
+	return question{}
+}
+
+// asking is one question while its script runs.
+type asking struct {
+	t       *testing.T
+	s       *scenario
+	q       question
+	client  *sdk.ClientSession
+	calls   int
+	bytes   int
+	answers []node
+	claims  map[string]*claim
+}
+
+// ask calls a tool.
+func (a *asking) ask(tool string, args map[string]any) node {
+	a.t.Helper()
+	if a.calls++; a.calls > mostCalls {
+		a.t.Fatalf("call %d, want at most %d", a.calls, mostCalls)
+	}
+	r, err := a.client.CallTool(context.Background(), &sdk.CallToolParams{Name: tool, Arguments: args})
+	if err != nil {
+		a.t.Fatalf("%s: %v", tool, err)
+	}
+	if len(r.Content) != 1 {
+		a.t.Fatalf("%s: %d contents, want 1", tool, len(r.Content))
+	}
+	text, ok := r.Content[0].(*sdk.TextContent)
+	if !ok {
+		a.t.Fatalf("%s: %T, want a text", tool, r.Content[0])
+	}
+	if r.IsError {
+		a.t.Fatalf("%s %v: %s", tool, args, text.Text)
+	}
+	if a.bytes += len(text.Text); a.bytes > mostBytes {
+		a.t.Errorf("%d bytes of results after %s, want at most %d", a.bytes, tool, mostBytes)
+	}
+	n, err := parse(text.Text)
+	if err != nil {
+		a.t.Fatalf("%s: %v", tool, err)
+	}
+	n.tool, n.args = tool, args
+	a.answers = append(a.answers, n)
+	if dir := os.Getenv("PCAPSULE_QUESTIONS_DUMP"); dir != "" { // answers, to read when a fact is missing
+		file := filepath.Join(dir, fmt.Sprintf("%s-%02d-%d-%s.json", a.s.name, a.q.Number, a.calls, tool))
+		if err := os.WriteFile(file, []byte(text.Text), 0o644); err != nil {
+			a.t.Fatal(err)
+		}
+	}
+	return n
+}
+
+// arg is an argument of the question.
+func (a *asking) arg(name string) string {
+	a.t.Helper()
+	v, ok := a.q.Arguments[name]
+	if !ok {
+		a.t.Fatalf("the question has no argument %s", name)
+	}
+	if n, ok := v.(float64); ok {
+		return fmt.Sprint(n)
+	}
+	text, ok := v.(string)
+	if !ok {
+		a.t.Fatalf("argument %s is %T", name, v)
+	}
+	return text
+}
+
+// list is an argument that is a list.
+func (a *asking) list(name string) (out []string) {
+	a.t.Helper()
+	list, ok := a.q.Arguments[name].([]any)
+	if !ok {
+		a.t.Fatalf("the question has no list %s", name)
+	}
+	for _, v := range list {
+		out = append(out, fmt.Sprint(v))
+	}
+	return out
+}
+
+// window are the question's from and to beside other arguments.
+func (a *asking) window(more map[string]any) map[string]any {
+	a.t.Helper()
+	out := map[string]any{"from": a.arg("from"), "to": a.arg("to")}
+	for k, v := range more {
+		out[k] = v
+	}
+	return out
+}
+
+func TestQuestions(t *testing.T) {
+	for _, name := range scenarios {
+		t.Run(name, func(t *testing.T) {
+			s := open(t, name)
+			var table strings.Builder
+			sum := result{}
+			for _, sc := range scripts() {
+				var r result
+				t.Run(fmt.Sprintf("%02d", sc.number), func(t *testing.T) { r = s.run(t, sc) })
+				fmt.Fprintf(&table, "%8d %6d %6d %4d/%d\n", sc.number, r.calls, r.bytes, r.ok, r.facts)
+				sum.calls, sum.bytes, sum.ok, sum.facts = sum.calls+r.calls, sum.bytes+r.bytes, sum.ok+r.ok, sum.facts+r.facts
+			}
+			t.Logf("%s\nquestion  calls  bytes facts\n%s     all %6d %6d %4d/%d", name, table.String(), sum.calls, sum.bytes, sum.ok, sum.facts)
+		})
+	}
+}
+
+// TestEveryQuestionHasAScript fails where one is missing or there twice.
+func TestEveryQuestionHasAScript(t *testing.T) {
+	var numbers []int
+	for _, s := range scripts() {
+		numbers = append(numbers, s.number)
+	}
+	for i := range max(48, len(numbers)) {
+		if i >= len(numbers) || numbers[i] != i+1 {
+			t.Fatalf("scripts for %v, want 1 to 48", numbers)
+		}
+	}
+}
+
+type result struct{ calls, bytes, ok, facts int }
+
+// run runs a script and holds its answers to the truth.
+func (s *scenario) run(t *testing.T, sc script) (r result) {
+	a := s.asked(t, sc)
+	r.calls, r.bytes, r.facts = a.calls, a.bytes, len(a.q.Facts)
+	for _, f := range a.q.Facts {
+		if wrong := a.check(f); len(wrong) > 0 {
+			t.Errorf("%s (%s):\n  %s", f.ID, f.Says, strings.Join(wrong, "\n  "))
+			continue
+		}
+		r.ok++
+	}
+	for id := range a.claims {
+		if !slices.ContainsFunc(a.q.Facts, func(f fact) bool { return f.ID == id }) {
+			t.Errorf("the script claims %s, of which the truth has nothing", id)
+		}
+	}
+	return r
+}
+
+// asked runs a script.
+func (s *scenario) asked(t *testing.T, sc script) *asking {
+	t.Helper()
+	a := &asking{t: t, s: s, q: s.question(t, sc.number), client: s.connect(t), claims: map[string]*claim{}}
+	sc.run(a)
+	return a
+}

@@ -1,0 +1,366 @@
+package questions
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+	"math"
+	"slices"
+	"sort"
+	"strings"
+	"time"
+
+	"github.com/pcapsule/pcapsule/forensics"
+)
+
+// truth is what was planted.
+type truth struct {
+	Clock     struct{ From, Now string }
+	Services  []service
+	Questions []question
+	Plants    []struct {
+		ID    string
+		Facts []fact
+	}
+}
+
+type service struct {
+	Role, Namespace, Service, Workload string
+	External                           bool
+	Pods                               []struct{ Name, IP, Node string }
+}
+
+type question struct {
+	Number    int
+	Kind      string
+	Words     string
+	Arguments map[string]any
+	Facts     []fact
+}
+
+// fact is one thing that a right answer holds.
+type fact struct {
+	ID, Says, Unit string
+	Value          *float64
+	Tolerance      float64
+	Strings, Not   []string
+	From, To       string
+	ToleranceMs    float64 `json:"tolerance_ms"`
+	Groups         map[string]float64
+	Rows           []row
+}
+
+// row is an exchange as its client logged it.
+type row struct {
+	At         string
+	Protocol   string
+	ClientAddr string `json:"client_addr"`
+	ServerAddr string `json:"server_addr"`
+	Method     string
+	Path       string
+	Endpoint   string
+	Status     int64
+	LateStatus int64 `json:"late_status"`
+	Error      string
+}
+
+// wire is a call as the bundle has it.
+type wire struct {
+	id, src, dst, protocol, method string
+	at                             int64
+	status                         int64
+}
+
+// readWires reads which calls there are, so that rows of the truth can be told apart.
+func (s *scenario) readWires(ctx context.Context) error {
+	s.wires, s.perCall = map[string][]wire{}, map[string]wire{}
+	r, err := s.plain.Query(ctx, forensics.Query{Limit: 1 << 20, SQL: `SELECT call_id, ts_ns, src_ip::VARCHAR, src_port, dst_ip::VARCHAR, dst_port, protocol, coalesce(method, ''), coalesce(status_code, 0)
+		FROM calls ORDER BY ts_ns, call_no`})
+	if err != nil {
+		return err
+	}
+	if r.Truncated {
+		return fmt.Errorf("more calls than %d", len(r.Rows))
+	}
+	for _, x := range r.Rows {
+		id, _ := x[0].([]byte)
+		w := wire{id: hex.EncodeToString(id), src: fmt.Sprintf("%v:%v", x[2], x[3]), dst: fmt.Sprintf("%v:%v", x[4], x[5]), protocol: fmt.Sprint(x[6]), method: fmt.Sprint(x[7])}
+		w.at, _ = x[1].(int64)
+		w.status, _ = x[8].(int64)
+		s.wires[w.src+">"+w.dst] = append(s.wires[w.src+">"+w.dst], w)
+		s.perCall[w.id] = w
+	}
+	return nil
+}
+
+// wire finds the call of a row by its connection, protocol, status and time.
+func (s *scenario) wire(r row) (wire, bool) {
+	at, err := time.Parse(time.RFC3339Nano, r.At)
+	if err != nil {
+		return wire{}, false
+	}
+	best, found := wire{}, false
+	for _, w := range s.wires[r.ClientAddr+">"+r.ServerAddr] {
+		if w.protocol != r.Protocol || !methods(w, r) || w.status != r.Status && w.status != r.LateStatus && r.Protocol != "postgresql" && r.Protocol != "redis" && r.Protocol != "nats" {
+			continue
+		}
+		off, was := abs(w.at-at.UnixNano()), abs(best.at-at.UnixNano())
+		if off <= int64(20*time.Millisecond) && (!found || off < was) {
+			best, found = w, true
+		}
+	}
+	return best, found
+}
+
+// methods says whether a row's method is a call's. A statement's or a message's may have
+// no or another word.
+func methods(w wire, r row) bool {
+	switch r.Protocol {
+	case "http1", "http2", "grpc", "redis", "dns":
+		return w.method == r.Method
+	}
+	return true
+}
+
+func abs(n int64) int64 { return max(n, -n) }
+
+// claim is what a script takes from answers as the truth of one fact.
+type claim struct {
+	number   *float64
+	groups   map[string]float64
+	from, to string
+	calls    map[string]bool
+	exact    bool // calls are those and no others
+}
+
+func (a *asking) claim(id string) *claim {
+	if a.claims[id] == nil {
+		a.claims[id] = &claim{}
+	}
+	return a.claims[id]
+}
+
+// number says that an answer gives a number for a fact.
+func (a *asking) number(id string, v float64) { a.claim(id).number = &v }
+
+// groups says that an answer gives numbers by key.
+func (a *asking) groups(id string, list []node, key func(node) string, value string) {
+	c := a.claim(id)
+	if c.groups == nil {
+		c.groups = map[string]float64{}
+	}
+	for _, n := range list {
+		k := key(n)
+		switch {
+		case k == "":
+		case value == "": // each element counts
+			c.groups[k]++
+		default:
+			c.groups[k] += n.num(value)
+		}
+	}
+}
+
+// times says that an answer gives a moment or a stretch of time.
+func (a *asking) times(id, from, to string) {
+	c := a.claim(id)
+	c.from, c.to = from, to
+}
+
+// shown says that an answer lists calls.
+func (a *asking) shown(id string, n ...node) {
+	c := a.claim(id)
+	if c.calls == nil {
+		c.calls = map[string]bool{}
+	}
+	for _, x := range n {
+		x.ids(c.calls)
+	}
+}
+
+// behind says that an answer gives a condition for calls: exactly those of the fact.
+func (a *asking) behind(id string, n node, kfl string) {
+	a.t.Helper()
+	c := a.claim(id)
+	if c.calls == nil {
+		c.calls = map[string]bool{}
+	}
+	c.exact = true
+	if kfl == "" {
+		a.t.Errorf("%s: an answer without a condition for its calls", id)
+		return
+	}
+	for _, w := range a.follow(n, kfl) {
+		c.calls[w.id] = true
+	}
+}
+
+// follow are the calls for which a condition of an answer holds, in the answer's window.
+func (a *asking) follow(n node, kfl string) (out []wire) {
+	a.t.Helper()
+	r, err := a.s.plain.Query(context.Background(), forensics.Query{KFL: kfl, From: nanos(n.args["from"]), To: nanos(n.args["to"]), Limit: 1 << 20, Columns: []string{"call_id"}})
+	if err != nil {
+		a.t.Errorf("%s: %s: %v", n.tool, kfl, err)
+		return nil
+	}
+	for _, x := range r.Rows {
+		id, _ := x[0].([]byte)
+		out = append(out, a.s.perCall[hex.EncodeToString(id)])
+	}
+	return out
+}
+
+func nanos(v any) int64 {
+	text, _ := v.(string)
+	t, err := time.Parse(time.RFC3339Nano, text)
+	if err != nil {
+		return 0
+	}
+	return t.UnixNano()
+}
+
+// check holds a fact against the answers and says what is wrong.
+func (a *asking) check(f fact) (wrong []string) {
+	c := a.claims[f.ID]
+	if c == nil {
+		c = &claim{}
+	}
+	say := func(format string, args ...any) { wrong = append(wrong, fmt.Sprintf(format, args...)) }
+	if f.Value != nil {
+		switch {
+		case c.number == nil:
+			say("no number, want %v %s", *f.Value, f.Unit)
+		case math.Abs(*c.number-*f.Value) > f.Tolerance+1e-9:
+			say("%v, want %v %s, ± %v", *c.number, *f.Value, f.Unit, f.Tolerance)
+		}
+	}
+	wrong = append(wrong, checkGroups(f, c)...)
+	wrong = append(wrong, checkTimes(f, c)...)
+	if len(f.Strings)+len(f.Not) > 0 {
+		var b strings.Builder
+		for _, n := range a.answers {
+			n.texts(&b)
+		}
+		text := b.String()
+		for _, s := range f.Strings {
+			if !strings.Contains(text, s) {
+				say("%q is not in the answers", s)
+			}
+		}
+		for _, s := range f.Not {
+			if strings.Contains(text, s) {
+				say("%q is in the answers", s)
+			}
+		}
+	}
+	return append(wrong, a.checkRows(f, c)...)
+}
+
+func checkGroups(f fact, c *claim) (wrong []string) {
+	keys := map[string]bool{}
+	for k := range f.Groups {
+		keys[k] = true
+	}
+	if len(keys) == 0 {
+		return nil
+	}
+	for k := range c.groups {
+		keys[k] = true
+	}
+	for _, k := range sorted(keys) {
+		want, planted := f.Groups[k]
+		got, claimed := c.groups[k]
+		switch {
+		case !claimed:
+			wrong = append(wrong, fmt.Sprintf("no %q, want %v", k, want))
+		case !planted:
+			wrong = append(wrong, fmt.Sprintf("%q: %v, want none", k, got))
+		case math.Abs(want-got) > f.Tolerance+1e-9:
+			wrong = append(wrong, fmt.Sprintf("%q: %v, want %v ± %v", k, got, want, f.Tolerance))
+		}
+	}
+	return wrong
+}
+
+func sorted(set map[string]bool) []string {
+	var out []string
+	for k := range set {
+		out = append(out, k)
+	}
+	sort.Strings(out)
+	return out
+}
+
+func checkTimes(f fact, c *claim) (wrong []string) {
+	for _, x := range [][3]string{{"from", f.From, c.from}, {"to", f.To, c.to}} {
+		if x[1] == "" {
+			continue
+		}
+		want, err := time.Parse(time.RFC3339Nano, x[1])
+		got, err2 := time.Parse(time.RFC3339Nano, x[2])
+		if err != nil || err2 != nil {
+			wrong = append(wrong, fmt.Sprintf("%s %q, want %s", x[0], x[2], x[1]))
+			continue
+		}
+		if off := got.Sub(want).Abs(); off > time.Duration(f.ToleranceMs*float64(time.Millisecond)) {
+			wrong = append(wrong, fmt.Sprintf("%s %s, want %s ± %v ms", x[0], x[2], x[1], f.ToleranceMs))
+		}
+	}
+	return wrong
+}
+
+func (a *asking) checkRows(f fact, c *claim) (wrong []string) {
+	if len(f.Rows) == 0 {
+		return nil
+	}
+	known := c.calls
+	if known == nil {
+		return []string{fmt.Sprintf("no calls, want %d", len(f.Rows))}
+	}
+	missing, unknown := 0, 0
+	for _, r := range f.Rows {
+		w, ok := a.s.wire(r)
+		if !ok {
+			unknown++
+			wrong = append(wrong, fmt.Sprintf("no call in the bundle for %s %s %s > %s %s %d", r.At, r.Protocol, r.ClientAddr, r.ServerAddr, r.Method, r.Status))
+			continue
+		}
+		if !known[w.id] {
+			missing++
+			wrong = append(wrong, fmt.Sprintf("no call %s: %s %s %s > %s %s %s %d", w.id, r.At, r.Protocol, r.ClientAddr, r.ServerAddr, r.Method, r.Path, r.Status))
+		}
+	}
+	if len(wrong) > 6 {
+		wrong = append(slices.Clone(wrong[:5]), fmt.Sprintf("and so on: %d of %d calls not in the answers, %d not in the bundle", missing, len(f.Rows), unknown))
+	}
+	if c.exact && len(wrong) == 0 && len(known) != len(f.Rows) && (f.Value == nil || len(known) != int(*f.Value)) {
+		wrong = append(wrong, fmt.Sprintf("%d calls, want exactly %d", len(known), len(f.Rows)))
+	}
+	return wrong
+}
+
+// index learns under which names answers may speak of a service.
+func (s *scenario) index() {
+	s.names, s.roles = map[string]string{}, map[string]string{}
+	for _, v := range s.truth.Services {
+		s.roles[v.Service] = v.Role
+		for _, p := range v.Pods {
+			for _, name := range []string{p.Name, p.IP} {
+				if name != "" {
+					s.names[name] = v.Service
+				}
+			}
+		}
+	}
+}
+
+// who is a service as the truth calls it, of a name as answers give it.
+func (s *scenario) who(name string) string {
+	if i := strings.LastIndex(name, "/"); i >= 0 {
+		name = name[i+1:]
+	}
+	if known := s.names[name]; known != "" {
+		return known
+	}
+	return name
+}
