@@ -146,7 +146,7 @@ func New(c *forensics.Case, o Options) (*Server, error) {
 			UnsubscribeHandler: func(context.Context, *mcp.UnsubscribeRequest) error { return nil },
 			SetCacheable:       notCached,
 		})
-	s.sdk.AddReceivingMiddleware(s.recorded)
+	s.sdk.AddReceivingMiddleware(s.recorded, s.known)
 	if err := s.addTools(); err != nil {
 		return nil, err
 	}

@@ -46,7 +46,9 @@ func (s *Server) entries() []*entry {
 		)
 	}
 	if s.o.Open != nil && len(s.o.Allow) > 0 {
-		list = append(list, of(toolOpenCase, (*answerer).openCase), of(toolCloseCase, (*answerer).closeCase))
+		closing := toolCloseCase
+		closing.quiet = s.o.Store != nil // the ring's tools leave it no room
+		list = append(list, of(toolOpenCase, (*answerer).openCase), of(closing, (*answerer).closeCase))
 	}
 	for _, q := range s.o.Questions {
 		list = append(list, asked(q))
@@ -63,6 +65,7 @@ type tool struct {
 	again            bool // of a tool that writes: asking twice is as good as once
 	world            bool // reaches something outside the case
 	free             bool // is about no case
+	quiet            bool // answered and not listed
 }
 
 // entry is a tool as the server has it.
@@ -140,7 +143,7 @@ func (s *Server) addTools() error {
 		if e.resolved, err = e.in.Resolve(nil); err != nil {
 			return fmt.Errorf("tool %s: %w", e.name, err)
 		}
-		if s.o.Tools == CoreTools && !e.core {
+		if s.o.Tools == CoreTools && !e.core || e.quiet {
 			continue
 		}
 		s.tools[e.name] = e
@@ -211,7 +214,7 @@ var errUnknownTool = errors.New("unknown tool")
 // that is open, and gives an answer that fits and has no secrets. An error's text is for
 // whoever asked.
 func (s *Server) Call(ctx context.Context, who caller, name string, args json.RawMessage) (json.RawMessage, error) {
-	e := s.tools[name]
+	e := s.every[name]
 	if e == nil {
 		return nil, fmt.Errorf("%w %q", errUnknownTool, name)
 	}

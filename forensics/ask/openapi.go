@@ -55,7 +55,6 @@ type operation struct {
 	request  map[string]*shape           // by content type
 	response map[int64]map[string]*shape // by status and content type
 	withBody int64
-	hidden   int64
 }
 
 // parameter is a query parameter or a header.

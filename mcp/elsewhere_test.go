@@ -1,0 +1,37 @@
+package mcp
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
+)
+
+func TestNamesFromElsewhereAreAnswered(t *testing.T) {
+	s := session(t, "http1.pcapng", Options{Tools: CoreTools})
+	list, err := s.ListTools(context.Background(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tool := range list.Tools {
+		if elsewhere[tool.Name] != "" || also[tool.Name] != "" {
+			t.Errorf("%s is listed", tool.Name)
+		}
+	}
+	var out map[string]any
+	for name, want := range map[string]string{"apply_filter": "give kfl", "start_kubeshark": "needs a cluster", "create_snapshot": "--ring", "list_snapshot_dissections": "--ring", "upload_snapshot_to_cloud": "no storage outside"} {
+		if got := tells(t, s, name, map[string]any{"anything": 1}, &out); !strings.Contains(got, want) {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
+	if got := tells(t, s, "resolve_workload", nil, &out); got != "" || out["workloads"] == nil {
+		t.Errorf("another name of a tool: %q, %v", got, out)
+	}
+	if got := tells(t, s, "list_ips", nil, &out); got != "" || out["ips"] == nil {
+		t.Errorf("a tool that is not listed: %q, %v", got, out)
+	}
+	if _, err := s.CallTool(context.Background(), &sdk.CallToolParams{Name: "nonsense"}); err == nil {
+		t.Error("a tool of no name is called")
+	}
+}
