@@ -68,7 +68,7 @@ type News struct {
 	Dst     string   `json:"dst"`
 	What    string   `json:"what,omitempty"`
 	Calls   int64    `json:"calls"`
-	CallIDs []string `json:"call_ids" jsonschema:"the first three"`
+	CallIDs []string `json:"call_ids" jsonschema:"the first"`
 }
 
 func comparePeriods() Question {
@@ -99,14 +99,15 @@ func AskCompare(ctx context.Context, c *forensics.Case, in CompareIn) (*Compare,
 	if err != nil {
 		return nil, err
 	}
-	services, err := w.changes(ctx, c, t, known, false, &out.Frame)
+	rows, err := t.read(ctx, c, w, false, &out.Frame)
 	if err != nil {
 		return nil, err
 	}
-	endpoints, err := w.changes(ctx, c, t, known, true, &out.Frame)
+	parts, err := t.read(ctx, c, w, true, &out.Frame)
 	if err != nil {
 		return nil, err
 	}
+	services, endpoints := t.changes(rows, parts, known), t.changes(parts, parts, known)
 	for _, s := range services {
 		out.Baseline.Calls, out.Period.Calls = out.Baseline.Calls+s.Calls[0], out.Period.Calls+s.Calls[1]
 		out.Baseline.Failed, out.Period.Failed = out.Baseline.Failed+s.Failed[0], out.Period.Failed+s.Failed[1]
@@ -115,7 +116,7 @@ func AskCompare(ctx context.Context, c *forensics.Case, in CompareIn) (*Compare,
 	minutes := [2]float64{t.minutes(0), t.minutes(1)}
 	judge(services, minutes)
 	judge(endpoints, minutes)
-	if err := out.news(ctx, c, w, t); err != nil {
+	if err := out.news(ctx, c, w, t, parts); err != nil {
 		return nil, err
 	}
 	out.tell(services, endpoints)

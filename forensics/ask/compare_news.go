@@ -15,42 +15,58 @@ const maxNews = 500
 
 // newsRow is a thing that one of two times lacks, as SQL gives it.
 type newsRow struct {
-	News
-	N0 int64 `json:"n0"`
-	N1 int64 `json:"n1"`
+	Kind  string `json:"kind"`
+	Src   string `json:"src"`
+	Dst   string `json:"dst"`
+	What  string `json:"what"`
+	N0    int64  `json:"n0"`
+	N1    int64  `json:"n1"`
+	First int64  `json:"first_key"`
 }
 
 // news finds what only one of the two times has.
-func (o *Compare) news(ctx context.Context, c *forensics.Case, w *window, t *times) error {
+func (o *Compare) news(ctx context.Context, c *forensics.Case, w *window, t *times, endpoints []changeRow) error {
 	o.New, o.Vanished = []News{}, []News{}
 	if o.Baseline.Calls == 0 || o.Period.Calls == 0 {
 		o.note("one of the two times has no calls: everything would be new or vanished, so neither is listed")
 		return nil
 	}
-	status := `CASE WHEN protocol IN ('http1', 'http2', 'http3') THEN coalesce(status_code::VARCHAR, error, 'no answer') ELSE coalesce(status_text, error, CASE WHEN failed THEN 'failed' ELSE 'ok' END) END`
-	const far = "coalesce(nullif(far, ''), dst) AS dst"
-	for _, q := range []struct{ kind, keys, columns string }{
-		{"endpoint", "bn, far, " + endpoint + " AS what", "'endpoint' AS kind, " + far + ", what"},
-		{"dependency", "an, bn, far", "CASE WHEN pb = 'outside' THEN 'destination' ELSE 'dependency' END AS kind, src, " + far},
-		{"status", "bn, far, protocol || ' ' || " + status + " AS what", "'status' AS kind, " + far + ", what"},
-	} {
-		join := "JOIN dname USING (bn)"
-		if q.kind == "dependency" {
-			join += " JOIN sname USING (an)"
+	var all []newsRow
+	for _, r := range endpoints {
+		if (r.N0 == 0 || r.N1 == 0) && len(all) < maxNews {
+			all = append(all, newsRow{"endpoint", "", r.Dst, endpointName(r.Protocol, r.Method, r.Path), r.N0, r.N1, r.First})
 		}
-		rows, more, err := readRows[newsRow](ctx, c, maxNews, w.ends(c, "service")+fmt.Sprintf(`SELECT %s, n0, n1, n0 + n1 AS calls, call_ids FROM (SELECT %s, count(*) FILTER (NOT %[3]s) AS n0, count(*) FILTER (%[3]s) AS n1, %s FROM x WHERE %s GROUP BY ALL HAVING n0 = 0 OR n1 = 0)
-			%s ORDER BY calls DESC, 1, 2, 3`, q.columns, q.keys, t.later(), someCalls, isRequest, join), w.args...)
+	}
+	counts := fmt.Sprintf("count(*) FILTER (NOT %[1]s) AS n0, count(*) FILTER (%[1]s) AS n1, min(%[2]s) AS first_key", t.later(), numberOf(c))
+	const far = "coalesce(nullif(far, ''), dst) AS dst"
+	for _, sql := range []string{
+		fmt.Sprintf(`SELECT CASE WHEN pb = 'outside' THEN 'destination' ELSE 'dependency' END AS kind, src, %s, n0, n1, first_key FROM (SELECT an, bn, far, %s FROM x WHERE %s GROUP BY ALL HAVING n0 = 0 OR n1 = 0)
+			JOIN dname USING (bn) JOIN sname USING (an) ORDER BY n0 + n1 DESC, 1, 2, 3`, far, counts, isRequest),
+		fmt.Sprintf(`SELECT 'status' AS kind, %s, protocol || ' ' || CASE WHEN protocol IN ('http1', 'http2', 'http3') THEN coalesce(status_code::VARCHAR, error, 'no answer') ELSE coalesce(status_text, error, CASE WHEN failed THEN 'failed' ELSE 'ok' END) END AS what, n0, n1, first_key
+			FROM (SELECT bn, far, protocol, status_code, CASE WHEN protocol NOT IN ('http1', 'http2', 'http3') THEN status_text END AS status_text, CASE WHEN status_code IS NULL THEN error END AS error, failed, %s FROM x WHERE %s GROUP BY ALL HAVING n0 = 0 OR n1 = 0)
+			JOIN dname USING (bn) ORDER BY n0 + n1 DESC, 1, 2, 3`, far, counts, isRequest),
+	} {
+		rows, more, err := readRows[newsRow](ctx, c, maxNews, w.ends(c, "service")+sql, w.args...)
 		if err != nil {
 			return err
 		}
 		o.Truncated = o.Truncated || more
-		for _, r := range rows {
-			r.What = clip(r.What, 200)
-			if r.N0 == 0 {
-				o.New = append(o.New, r.News)
-			} else {
-				o.Vanished = append(o.Vanished, r.News)
-			}
+		all = append(all, rows...)
+	}
+	keys := make([]int64, len(all))
+	for i, r := range all {
+		keys[i] = r.First
+	}
+	ids, err := idsOf(ctx, c, keys)
+	if err != nil {
+		return err
+	}
+	for _, r := range all {
+		n := News{r.Kind, r.Src, r.Dst, clip(r.What, 200), r.N0 + r.N1, []string{ids[r.First]}}
+		if r.N0 == 0 {
+			o.New = append(o.New, n)
+		} else {
+			o.Vanished = append(o.Vanished, n)
 		}
 	}
 	order := map[string]int{"destination": 0, "dependency": 1, "endpoint": 2, "status": 3}
@@ -121,4 +137,27 @@ func told(state string) string {
 		return "not recorded"
 	}
 	return "coverage " + state
+}
+
+// idsOf reads the ids of calls by the numbers that numberOf gives.
+func idsOf(ctx context.Context, c *forensics.Case, keys []int64) (map[int64]string, error) {
+	if len(keys) == 0 {
+		return nil, nil
+	}
+	var list strings.Builder
+	for i, k := range keys {
+		if i > 0 {
+			list.WriteString(", ")
+		}
+		fmt.Fprint(&list, k)
+	}
+	rows, _, err := readRows[struct {
+		Key int64  `json:"k"`
+		ID  string `json:"id"`
+	}](ctx, c, len(keys), fmt.Sprintf("SELECT %[1]s AS k, lower(hex(call_id)) AS id FROM calls_raw WHERE %[1]s IN (%[2]s) ORDER BY 1", numberOf(c), list.String()))
+	out := make(map[int64]string, len(rows))
+	for _, r := range rows {
+		out[r.Key] = r.ID
+	}
+	return out, err
 }

@@ -38,15 +38,18 @@ type changeRow struct {
 	F1       int64     `json:"f1"`
 	P0       []float64 `json:"p0"`
 	P1       []float64 `json:"p1"`
+	Bins     []int64   `json:"bins"`
 	H0       []int64   `json:"h0"`
 	H1       []int64   `json:"h1"`
+	First    int64     `json:"first_key"`
 }
 
 // maxChanges is how many services or endpoints are compared.
 const maxChanges = 2000
 
-// changes reads both times of every service, or of every endpoint, and tests them.
-func (w *window) changes(ctx context.Context, c *forensics.Case, t *times, known map[string]nodeFact, endpoints bool, f *Frame) ([]Change, error) {
+// read reads both times of every service, or of every endpoint; of endpoints with how many
+// calls took how long, in bins.
+func (t *times) read(ctx context.Context, c *forensics.Case, w *window, endpoints bool, f *Frame) ([]changeRow, error) {
 	keys, group, order := "bn, far", "bn, far", "1"
 	if endpoints {
 		keys, group, order = "bn, far, protocol, coalesce(method, '') AS method, "+pathTemplate+" AS tpl", "bn, far, protocol, method, tpl", "1, protocol, method, tpl"
@@ -55,13 +58,17 @@ func (w *window) changes(ctx context.Context, c *forensics.Case, t *times, known
 	if names != "" {
 		names += ", "
 	}
-	sql := w.ends(c, "service") + fmt.Sprintf(`, y AS NOT MATERIALIZED (SELECT %[1]s, %[2]s AS later, failed, elapsed_us, protocol <> 'dns' AND host = far AS named FROM x WHERE %[3]s),
-		g AS (SELECT %[4]s, bool_or(named) AS asked, count(*) FILTER (NOT later) AS n0, count(*) FILTER (later) AS n1, count(*) FILTER (failed AND NOT later) AS f0, count(*) FILTER (failed AND later) AS f1,
-			quantile_disc(elapsed_us, [0.5, 0.9, 0.99]) FILTER (NOT later) AS p0, quantile_disc(elapsed_us, [0.5, 0.9, 0.99]) FILTER (later) AS p1 FROM y GROUP BY ALL),
-		b AS (SELECT %[4]s, (ln(elapsed_us + 1) * %[5]d)::INTEGER AS bin, count(*) FILTER (NOT later) AS c0, count(*) FILTER (later) AS c1 FROM y WHERE elapsed_us IS NOT NULL GROUP BY ALL),
-		h AS (SELECT %[4]s, list(c0 ORDER BY bin) AS h0, list(c1 ORDER BY bin) AS h1 FROM b GROUP BY ALL)
-		SELECT coalesce(nullif(far, ''), dst) AS dst, pb, asked, %[6]s n0, n1, f0, f1, p0, p1, h0, h1 FROM g LEFT JOIN h USING (%[4]s) JOIN dname USING (bn) ORDER BY n0 + n1 DESC, %[7]s`,
-		keys, t.later(), isRequest, group, logBins, names, order)
+	bins, list, join := "", "", ""
+	if endpoints {
+		bins = fmt.Sprintf(`, b AS (SELECT %[1]s, (ln(elapsed_us + 1) * %[2]d)::INTEGER AS bin, count(*) FILTER (NOT later) AS c0, count(*) FILTER (later) AS c1 FROM y WHERE elapsed_us IS NOT NULL GROUP BY ALL),
+			h AS (SELECT %[1]s, list(bin::BIGINT ORDER BY bin) AS bins, list(c0 ORDER BY bin) AS h0, list(c1 ORDER BY bin) AS h1 FROM b GROUP BY ALL)`, group, logBins)
+		list, join = ", bins, h0, h1", fmt.Sprintf("LEFT JOIN h USING (%s)", group)
+	}
+	sql := w.ends(c, "service") + fmt.Sprintf(`, y AS NOT MATERIALIZED (SELECT %[1]s, %[2]s AS later, failed, elapsed_us, protocol <> 'dns' AND host = far AS named, %[8]s AS k FROM x WHERE %[3]s),
+		g AS (SELECT %[4]s, bool_or(named) AS asked, count(*) FILTER (NOT later) AS n0, count(*) FILTER (later) AS n1, count(*) FILTER (failed AND NOT later) AS f0, count(*) FILTER (failed AND later) AS f1, min(k) AS first_key,
+			quantile_disc(elapsed_us, [0.5, 0.9, 0.99]) FILTER (NOT later) AS p0, quantile_disc(elapsed_us, [0.5, 0.9, 0.99]) FILTER (later) AS p1 FROM y GROUP BY ALL)%[5]s
+		SELECT coalesce(nullif(far, ''), dst) AS dst, pb, asked, %[6]s n0, n1, f0, f1, first_key, p0, p1%[9]s FROM g %[10]s JOIN dname USING (bn) ORDER BY n0 + n1 DESC, %[7]s`,
+		keys, t.later(), isRequest, group, bins, names, order, numberOf(c), list, join)
 	rows, more, err := readRows[changeRow](ctx, c, maxChanges, sql, w.args...)
 	if err != nil {
 		return nil, err
@@ -70,11 +77,39 @@ func (w *window) changes(ctx context.Context, c *forensics.Case, t *times, known
 		f.Truncated = true
 		f.note("only the %d with most calls were compared", maxChanges)
 	}
+	return rows, nil
+}
+
+// changes makes changes of rows. Services are tested by the bins of their endpoints.
+func (t *times) changes(rows, endpoints []changeRow, known map[string]nodeFact) []Change {
+	bins := map[string]map[int64][2]int64{}
+	for i := range endpoints {
+		r := &endpoints[i]
+		m := bins[r.Dst]
+		if m == nil {
+			m = map[int64][2]int64{}
+			bins[r.Dst] = m
+		}
+		for k, b := range r.Bins {
+			m[b] = [2]int64{m[b][0] + r.H0[k], m[b][1] + r.H1[k]}
+		}
+	}
 	out := make([]Change, len(rows))
 	for i := range rows {
-		out[i] = rows[i].change(t, known, endpoints)
+		r := &rows[i]
+		if r.Protocol == "" {
+			var at []int64
+			for b := range bins[r.Dst] {
+				at = append(at, b)
+			}
+			slices.Sort(at)
+			for _, b := range at {
+				r.H0, r.H1 = append(r.H0, bins[r.Dst][b][0]), append(r.H1, bins[r.Dst][b][1])
+			}
+		}
+		out[i] = r.change(t, known, r.Protocol != "")
 	}
-	return out, nil
+	return out
 }
 
 func (r *changeRow) change(t *times, known map[string]nodeFact, endpoints bool) Change {

@@ -17,7 +17,7 @@ type LatencyIn struct {
 	Path    string   `json:"path,omitempty" jsonschema:"only calls whose path is this, * for any text: /api/checkout*"`
 	MinMs   float64  `json:"min_ms,omitempty" jsonschema:"list the slow calls: those that took at least this many milliseconds"`
 	By      string   `json:"by,omitempty" jsonschema:"rows of the breakdown: endpoint (the default), service or client"`
-	Parts   []string `json:"parts,omitempty" jsonschema:"what to answer: breakdown, slow, queries, size, replicas, series; breakdown where not given, and slow with min_ms"`
+	Parts   []string `json:"parts,omitempty" jsonschema:"what to answer: breakdown, slow, queries, size, replicas, series; breakdown where not given, slow where min_ms is"`
 	Bucket  string   `json:"bucket,omitempty" jsonschema:"length of a step of series such as 1m; a fiftieth of the window where not given"`
 }
 
@@ -145,7 +145,7 @@ func (in *LatencyIn) narrow(w *window) error {
 	if len(in.Parts) == 0 {
 		in.Parts = []string{"breakdown"}
 		if in.MinMs > 0 {
-			in.Parts = []string{"slow", "breakdown"}
+			in.Parts = []string{"slow"}
 		}
 	}
 	slices.Sort(in.Parts)

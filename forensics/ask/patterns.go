@@ -12,6 +12,9 @@ import (
 // patternsEach is how many findings of a kind an answer lists where no limit was given.
 const patternsEach = 5
 
+// maxTogether is how many calls all kinds look at together.
+const maxTogether = 250_000
+
 // PatternsIn asks how services talk.
 type PatternsIn struct {
 	Scope
@@ -68,6 +71,9 @@ type looker struct {
 	f     *Frame
 	known map[string]nodeFact
 	notes map[string]bool
+
+	retried []chain // what chains gave
+	chained bool
 }
 
 // note adds a remark once.
@@ -111,6 +117,15 @@ func AskPatterns(ctx context.Context, c *forensics.Case, in PatternsIn) (*Patter
 	out := &Patterns{Summary: []string{}, Counts: []PatternCount{}, Findings: []Pattern{}}
 	if out.Frame, err = w.frame(ctx, c); err != nil {
 		return nil, err
+	}
+	if len(in.Kinds) == 0 {
+		var since string
+		if w, since, err = w.latest(ctx, c, isRequest, maxTogether); err != nil {
+			return nil, err
+		}
+		if since != "" {
+			out.note("all kinds together look at the latest %d calls, from %s on; ask for one kind to look at more", maxTogether, since)
+		}
 	}
 	l := &looker{c: c, w: w, f: &out.Frame, notes: map[string]bool{}}
 	if l.known, err = facts(ctx, c, "service"); err != nil {

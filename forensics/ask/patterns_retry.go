@@ -41,6 +41,9 @@ type chain struct {
 // and a call without a body not at all where the same call also follows successes: that
 // is somebody who polls.
 func (l *looker) chains(ctx context.Context) ([]chain, error) {
+	if l.chained {
+		return l.retried, nil
+	}
 	w := l.w
 	sql := w.ends(l.c, "service") + fmt.Sprintf(`, bad AS MATERIALIZED (SELECT DISTINCT %[1]s AS h FROM x WHERE protocol IN %[2]s AND %[3]s),
 		m AS (SELECT an, bn, far, protocol, method, path, host, failed, %[3]s AS bad, call_id, ts_ns, ts_ns + coalesce(elapsed_us, 0) * 1000 AS done, %[1]s AS h, request_body_size,
@@ -60,6 +63,7 @@ func (l *looker) chains(ctx context.Context) ([]chain, error) {
 		l.f.Truncated = true
 		l.note(fmt.Sprintf("only the first %d calls with retries were looked at", maxChains))
 	}
+	l.retried, l.chained = rows, err == nil
 	return rows, err
 }
 
