@@ -28,12 +28,13 @@ type EndpointStats struct {
 	Protocol  string   `json:"protocol"`
 	Endpoint  string   `json:"endpoint" jsonschema:"method and path with ids taken out, SQL or Redis verb, DNS type"`
 	Calls     int64    `json:"calls"`
-	Failed    int64    `json:"failed" jsonschema:"the protocol says that they failed, or they had no whole answer"`
+	Failed    int64    `json:"failed" jsonschema:"the protocol says that they failed, or no answer came"`
 	P50Ms     *float64 `json:"p50_ms,omitempty" jsonschema:"median time from the first byte of the request to the last of the response"`
 	P90Ms     *float64 `json:"p90_ms,omitempty"`
 	P99Ms     *float64 `json:"p99_ms,omitempty"`
 	Bytes     int64    `json:"bytes" jsonschema:"payload of requests and responses"`
 	ExampleID []string `json:"call_ids" jsonschema:"the first three calls"`
+	KFL       string   `json:"kfl" jsonschema:"condition for exactly these calls; narrow it as the question was"`
 }
 
 func apiStats() Question {
@@ -63,17 +64,33 @@ func AskAPIStats(ctx context.Context, c *forensics.Case, in APIStatsIn) (*APISta
 	if out.Frame, err = w.frame(ctx, c); err != nil {
 		return nil, err
 	}
-	sql := fmt.Sprintf(`SELECT %s AS dst, protocol, %s AS endpoint, count(*) AS calls, count(*) FILTER (failed OR error IS NOT NULL) AS failed,
-		quantile_disc(elapsed_us, 0.5) / 1000.0 AS p50_ms, quantile_disc(elapsed_us, 0.9) / 1000.0 AS p90_ms, quantile_disc(elapsed_us, 0.99) / 1000.0 AS p99_ms,
-		sum(request_bytes + response_bytes)::BIGINT AS bytes, %s
-		FROM calls WHERE %s GROUP BY 1, 2, 3 ORDER BY %s DESC NULLS LAST, 1, 2, 3`, who("dst_"), endpoint, someCalls, w.where, order)
-	if out.Endpoints, out.Truncated, err = readRows[EndpointStats](ctx, c, w.limit, sql, w.args...); err != nil {
+	type row struct {
+		EndpointStats
+		Pb     string `json:"pb"`
+		Asked  bool   `json:"asked"`
+		Method string `json:"method"`
+		Path   string `json:"tpl"`
+	}
+	sql := w.ends(c, "service") + fmt.Sprintf(`, g AS (SELECT bn, far, protocol, coalesce(method, '') AS method, %s AS tpl, bool_or(protocol <> 'dns' AND host = far) AS asked, count(*) AS calls, count(*) FILTER (failed) AS failed,
+			quantile_disc(elapsed_us, [0.5, 0.9, 0.99]) AS p, sum(request_bytes + response_bytes)::BIGINT AS bytes, %s FROM x GROUP BY ALL)
+		SELECT coalesce(nullif(far, ''), dst) AS dst, pb, asked, protocol, method, tpl, calls, failed, p[1] / 1000.0 AS p50_ms, p[2] / 1000.0 AS p90_ms, p[3] / 1000.0 AS p99_ms, bytes, call_ids
+		FROM g JOIN dname USING (bn) ORDER BY %s DESC NULLS LAST, 1, 4, 5, 6`, pathTemplate, someCalls, order)
+	rows, more, err := readRows[row](ctx, c, w.limit, sql, w.args...)
+	if err != nil {
 		return nil, err
 	}
-	total, err := readOne[struct {
-		N int64 `json:"n"`
-	}](ctx, c, "SELECT count(*) AS n FROM calls WHERE "+w.where, w.args...)
-	out.Total = total.N
+	known, err := facts(ctx, c, "service")
+	if err != nil {
+		return nil, err
+	}
+	out.Truncated = more
+	for _, r := range rows {
+		r.Endpoint = clip(endpointName(r.Protocol, r.Method, r.Path), 200)
+		r.KFL = dstOf(r.Dst, r.Pb, r.Asked, known) + " and " + endpointKFL(r.Protocol, r.Method, r.Path)
+		out.Endpoints = append(out.Endpoints, r.EndpointStats)
+	}
+	out.Endpoints = fitRows(w, &out.Frame, append([]EndpointStats{}, out.Endpoints...), 1)
+	out.Total, err = count(ctx, c, "SELECT count(*) AS n FROM "+source(c)+" WHERE "+w.where, w.args...)
 	out.matched(len(out.Endpoints))
 	return out, err
 }

@@ -190,6 +190,9 @@ func (w *window) connections(c *forensics.Case, narrowed bool) (string, []any) {
 		cond += fmt.Sprintf(" AND (%s) IN (SELECT (%s) FROM calls WHERE %s)", cols, cols, w.where)
 		args = append(args, w.args...)
 	}
+	if overlapping(c) { // a connection that several bundles hold counts once
+		cond += ` AND (bundle, conn_id) IN (SELECT (b, n) FROM (SELECT min(bundle) AS b, arg_min(conn_id, bundle) AS n FROM connections_raw GROUP BY transport, src_ip, src_port, dst_ip, dst_port, first_ns))`
+	}
 	return cond, args
 }
 

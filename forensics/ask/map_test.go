@@ -68,3 +68,44 @@ func TestMapRefuses(t *testing.T) {
 		}
 	}
 }
+
+// Two bundles of one capture: each call is in both and counts once.
+func TestOverlappingBundlesCountOnce(t *testing.T) {
+	one := open(t, "shop.pcapng")
+	twice := []string{one.Bundles()[0].Dir, open(t, "shop.pcapng").Bundles()[0].Dir}
+	two, err := forensics.Open(ctx, twice, forensics.Options{Threads: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer two.Close()
+	for _, q := range []struct{ name, in, field string }{
+		{"get_overview", `{}`, "calls"},
+		{"get_service_map", `{"from_namespace":"shop","group_by":"pod"}`, "total_calls"},
+		{"get_dependencies", `{"service":"redis","blast_radius":true,"via":"catalogue"}`, "calls_through_via"},
+		{"list_external", `{"allow":["10.0.0.0/8"]}`, "total_destinations"},
+		{"get_latency", `{"min_ms":10,"parts":["breakdown","slow","queries","size","replicas","series"]}`, "calls"},
+		{"compare_periods", `{}`, "tests"},
+		{"find_patterns", `{}`, "counts"},
+		{"get_capacity", `{}`, "calls"},
+		{"get_api_stats", `{}`, "total_calls"},
+	} {
+		a, b := put(t, one, q.name, q.in)[q.field], put(t, two, q.name, q.in)[q.field]
+		if fmt.Sprint(a) != fmt.Sprint(b) || a == nil {
+			t.Errorf("%s: %s is %v in one bundle, %v in two", q.name, q.field, a, b)
+		}
+	}
+}
+
+// The same question gives the same answer, whatever the threads do.
+func TestAnswersAreTheSameAgain(t *testing.T) {
+	c := open(t, "shop.pcapng")
+	for _, name := range []string{"get_overview", "get_service_map", "list_external", "get_latency", "compare_periods", "find_patterns", "get_capacity", "get_api_stats"} {
+		first := fmt.Sprint(put(t, c, name, `{}`))
+		for range 3 {
+			if again := fmt.Sprint(put(t, c, name, `{}`)); again != first {
+				t.Errorf("%s: another answer:\n%s\n%s", name, first, again)
+				break
+			}
+		}
+	}
+}
