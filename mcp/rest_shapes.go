@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/mcp/store"
 )
 
@@ -50,11 +51,11 @@ type restField struct {
 }
 
 type restCallsOut struct {
-	Calls     any      `json:"calls"`
-	Total     int      `json:"total"`
-	Truncated bool     `json:"truncated"`
-	Cursor    string   `json:"next_cursor,omitempty"`
-	Coverage  coverage `json:"coverage"`
+	Calls     any          `json:"calls"`
+	Total     int          `json:"total"`
+	Truncated bool         `json:"truncated"`
+	Cursor    string       `json:"next_cursor,omitempty"`
+	Coverage  ask.Coverage `json:"coverage"`
 }
 
 var restColumns = []string{"call_id", "ts_ns", "src_ip", "src_port", "src_pod", "src_namespace", "src_service", "src_node", "src_name",
@@ -100,7 +101,7 @@ func restCalls(ctx context.Context, a *answerer, x *question) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := restCallsOut{Total: len(r.Rows), Truncated: r.Truncated, Cursor: r.Next, Coverage: coverageOf(r.Coverage)}
+	out := restCallsOut{Total: len(r.Rows), Truncated: r.Truncated, Cursor: r.Next, Coverage: ask.CoverageOf(r.Coverage)}
 	if format == "raw" {
 		list := []json.RawMessage{}
 		for _, row := range r.Rows {
@@ -192,11 +193,11 @@ func restFlows(ctx context.Context, a *answerer, x *question) (any, error) {
 		list = append(list, f)
 	}
 	return struct {
-		Flows     []restFlow `json:"flows"`
-		Total     int        `json:"total"`
-		Truncated bool       `json:"truncated"`
-		Coverage  coverage   `json:"coverage"`
-	}{list, len(list), r.Truncated, coverageOf(r.Coverage)}, nil
+		Flows     []restFlow   `json:"flows"`
+		Total     int          `json:"total"`
+		Truncated bool         `json:"truncated"`
+		Coverage  ask.Coverage `json:"coverage"`
+	}{list, len(list), r.Truncated, ask.CoverageOf(r.Coverage)}, nil
 }
 
 func restSummary(ctx context.Context, a *answerer, x *question) (any, error) {
@@ -224,21 +225,21 @@ func restSummary(ctx context.Context, a *answerer, x *question) (any, error) {
 		TopByPkts      []top            `json:"top_by_pkts"`
 		ByNamespace    map[string]int64 `json:"by_namespace"`
 		CrossNamespace []pair           `json:"cross_namespace"`
-		Coverage       coverage         `json:"coverage"`
+		Coverage       ask.Coverage     `json:"coverage"`
 	}
-	ask := func(sql string, each func(row []any)) error {
+	sums := func(sql string, each func(row []any)) error {
 		r, err := a.c.Query(ctx, forensics.Query{SQL: sql, Limit: 1000})
 		if err != nil {
 			return err
 		}
-		out.Coverage = coverageOf(r.Coverage)
+		out.Coverage = ask.CoverageOf(r.Coverage)
 		for _, row := range r.Rows {
 			each(row)
 		}
 		return nil
 	}
 	out.TopByBytes, out.TopByPkts, out.ByNamespace, out.CrossNamespace = []top{}, []top{}, map[string]int64{}, []pair{}
-	err := ask(`SELECT count(*), count(*) FILTER (transport = 'tcp'), count(*) FILTER (transport = 'udp'), coalesce(sum(src_bytes + dst_bytes), 0)::BIGINT, coalesce(sum(src_packets + dst_packets), 0)::BIGINT,
+	err := sums(`SELECT count(*), count(*) FILTER (transport = 'tcp'), count(*) FILTER (transport = 'udp'), coalesce(sum(src_bytes + dst_bytes), 0)::BIGINT, coalesce(sum(src_packets + dst_packets), 0)::BIGINT,
 		count(DISTINCT src_ip), count(DISTINCT dst_ip) FROM flows`, func(r []any) {
 		out.Total, out.TCP, out.UDP, out.Bytes, out.Pkts, out.Clients, out.Servers = number(r[0]), number(r[1]), number(r[2]), number(r[3]), number(r[4]), number(r[5]), number(r[6])
 	})
@@ -247,16 +248,16 @@ func restSummary(ctx context.Context, a *answerer, x *question) (any, error) {
 		to    *[]top
 	}{{"bytes", &out.TopByBytes}, {"pkts", &out.TopByPkts}} {
 		if err == nil {
-			err = ask(`SELECT src_name, dst_name, sum(src_bytes + dst_bytes)::BIGINT AS bytes, sum(src_packets + dst_packets)::BIGINT AS pkts FROM flows GROUP BY 1, 2 ORDER BY `+by.order+` DESC, 1, 2 LIMIT 10`, func(r []any) {
+			err = sums(`SELECT src_name, dst_name, sum(src_bytes + dst_bytes)::BIGINT AS bytes, sum(src_packets + dst_packets)::BIGINT AS pkts FROM flows GROUP BY 1, 2 ORDER BY `+by.order+` DESC, 1, 2 LIMIT 10`, func(r []any) {
 				*by.to = append(*by.to, top{text(r[0]), text(r[1]), number(r[2]), number(r[3])})
 			})
 		}
 	}
 	if err == nil {
-		err = ask(`SELECT coalesce(dst_namespace, ''), count(*) FROM flows GROUP BY 1 ORDER BY 1`, func(r []any) { out.ByNamespace[text(r[0])] = number(r[1]) })
+		err = sums(`SELECT coalesce(dst_namespace, ''), count(*) FROM flows GROUP BY 1 ORDER BY 1`, func(r []any) { out.ByNamespace[text(r[0])] = number(r[1]) })
 	}
 	if err == nil {
-		err = ask(`SELECT src_namespace, dst_namespace, count(*), sum(src_bytes + dst_bytes)::BIGINT FROM flows WHERE src_namespace <> dst_namespace GROUP BY 1, 2 ORDER BY 4 DESC, 1, 2`, func(r []any) {
+		err = sums(`SELECT src_namespace, dst_namespace, count(*), sum(src_bytes + dst_bytes)::BIGINT FROM flows WHERE src_namespace <> dst_namespace GROUP BY 1, 2 ORDER BY 4 DESC, 1, 2`, func(r []any) {
 			out.CrossNamespace = append(out.CrossNamespace, pair{text(r[0]), text(r[1]), number(r[2]), number(r[3])})
 		})
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/ask"
 )
 
 var toolDescribeSchema = tool{name: "describe_schema", core: true, title: "Tables and columns",
@@ -19,10 +20,10 @@ type describeSchemaIn struct {
 }
 
 type describeSchemaOut struct {
-	Tables    []tableInfo `json:"tables"`
-	Coverage  coverage    `json:"coverage"`
-	Truncated bool        `json:"truncated" jsonschema:"there are more columns: ask again with cursor"`
-	Cursor    string      `json:"next_cursor,omitempty" jsonschema:"give it as cursor, with the same question, for what follows"`
+	Tables    []tableInfo  `json:"tables"`
+	Coverage  ask.Coverage `json:"coverage"`
+	Truncated bool         `json:"truncated" jsonschema:"there are more columns: ask again with cursor"`
+	Cursor    string       `json:"next_cursor,omitempty" jsonschema:"give it as cursor, with the same question, for what follows"`
 }
 
 type tableInfo struct {
@@ -46,7 +47,7 @@ func (s *answerer) describeSchema(_ context.Context, in describeSchemaIn) (descr
 	if err != nil {
 		return out, err
 	}
-	out.Coverage = coverage{State: string(cov.State)}
+	out.Coverage = ask.Coverage{State: string(cov.State)}
 	list, err := s.c.Tables()
 	if err != nil {
 		return out, err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/ask"
 )
 
 var toolExportPCAP = tool{name: "export_pcap", title: "Packets as a file", writes: true,
@@ -24,12 +25,12 @@ type exportPCAPIn struct {
 }
 
 type exportPCAPOut struct {
-	Path     string   `json:"path" jsonschema:"the file that was written"`
-	Packets  int64    `json:"packets"`
-	Bytes    int64    `json:"bytes"`
-	Calls    int64    `json:"calls" jsonschema:"calls that were chosen"`
-	Notes    []string `json:"notes,omitempty"`
-	Coverage coverage `json:"coverage"`
+	Path     string       `json:"path" jsonschema:"the file that was written"`
+	Packets  int64        `json:"packets"`
+	Bytes    int64        `json:"bytes"`
+	Calls    int64        `json:"calls" jsonschema:"calls that were chosen"`
+	Notes    []string     `json:"notes,omitempty"`
+	Coverage ask.Coverage `json:"coverage"`
 }
 
 func (s *answerer) exportPCAP(ctx context.Context, in exportPCAPIn) (exportPCAPOut, error) {
@@ -58,5 +59,5 @@ func (s *answerer) exportPCAP(ctx context.Context, in exportPCAPIn) (exportPCAPO
 	if s.o.Policy != nil {
 		r.Notes = append(r.Notes, "packets are written as they were recorded: what is masked in answers is not masked in the file")
 	}
-	return exportPCAPOut{Path: path, Packets: r.Packets, Bytes: r.Bytes, Calls: r.Calls, Notes: r.Notes, Coverage: coverageOf(r.Coverage)}, nil
+	return exportPCAPOut{Path: path, Packets: r.Packets, Bytes: r.Bytes, Calls: r.Calls, Notes: r.Notes, Coverage: ask.CoverageOf(r.Coverage)}, nil
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/ask"
 )
 
 var toolGetAPICall = tool{name: "get_api_call", core: true, title: "One call whole",
@@ -28,7 +29,7 @@ type getAPICallOut struct {
 	Anomalies  []map[string]any `json:"anomalies,omitempty"`
 	Packets    string           `json:"packets" jsonschema:"numbers of the packets that carry the call"`
 	Places     []place          `json:"places" jsonschema:"where the first of these packets lie"`
-	Coverage   coverage         `json:"coverage"`
+	Coverage   ask.Coverage     `json:"coverage"`
 	Truncated  bool             `json:"truncated,omitempty" jsonschema:"parts were left out to fit max_bytes: see notes"`
 	Notes      []string         `json:"notes,omitempty"`
 	Verified   bool             `json:"verified"`
@@ -93,10 +94,10 @@ func (s *answerer) getAPICall(ctx context.Context, in getAPICallIn) (getAPICallO
 }
 
 // coverageAt says how much of a call's own time was recorded.
-func (s *answerer) coverageAt(x *forensics.Exchange) (coverage, error) {
+func (s *answerer) coverageAt(x *forensics.Exchange) (ask.Coverage, error) {
 	from := number(x.Call.Get("ts_ns"))
 	cov, err := s.c.Coverage(from, from+1000*number(x.Call.Get("elapsed_us")))
-	return coverageOf(cov), err
+	return ask.CoverageOf(cov), err
 }
 
 // exchange is a call with at most most bytes of each body and cell bytes of each text.
@@ -123,7 +124,7 @@ func (s *answerer) exchange(x *forensics.Exchange, most, cell int) getAPICallOut
 		}
 		out.Anomalies = append(out.Anomalies, short.fields(a, "ts"))
 	}
-	out.Packets = packets(x.Cites)
+	out.Packets = ask.Packets(x.Cites)
 	out.Places = []place{}
 	for i, p := range x.Packets {
 		if i == places {

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/ask"
 )
 
 var toolGetL4FlowSummary = tool{name: "get_l4_flow_summary", title: "Traffic in numbers",
@@ -20,7 +21,7 @@ type getL4FlowSummaryOut struct {
 	ByNamespace    []map[string]any `json:"by_namespace"`
 	CrossNamespace []map[string]any `json:"cross_namespace"`
 	Outside        []map[string]any `json:"outside" jsonschema:"outside addresses that inside ones talked to"`
-	Coverage       coverage         `json:"coverage"`
+	Coverage       ask.Coverage     `json:"coverage"`
 	Citations      string           `json:"citations"`
 }
 
@@ -30,7 +31,7 @@ func (s *answerer) getL4FlowSummary(ctx context.Context, in getL4FlowSummaryIn) 
 	if err != nil {
 		return out, err
 	}
-	ask := func(sql string) (rows []map[string]any) {
+	read := func(sql string) (rows []map[string]any) {
 		rows = []map[string]any{}
 		if err != nil {
 			return rows
@@ -52,7 +53,7 @@ func (s *answerer) getL4FlowSummary(ctx context.Context, in getL4FlowSummaryIn) 
 		return rows
 	}
 	const sums = "count(*) AS flows, sum(src_bytes + dst_bytes)::BIGINT AS bytes, sum(src_packets + dst_packets)::BIGINT AS packets"
-	totals := ask(`SELECT ` + sums + `, count(*) FILTER (transport = 'tcp') AS tcp_flows, count(*) FILTER (transport = 'udp') AS udp_flows,
+	totals := read(`SELECT ` + sums + `, count(*) FILTER (transport = 'tcp') AS tcp_flows, count(*) FILTER (transport = 'udp') AS udp_flows,
 		count(DISTINCT src_ip) AS unique_clients, count(DISTINCT dst_ip) AS unique_servers, sum(retransmissions)::BIGINT AS retransmissions,
 		sum(out_of_order)::BIGINT AS out_of_order, sum(resets)::BIGINT AS resets, sum(zero_windows)::BIGINT AS zero_windows, sum(gap_bytes)::BIGINT AS gap_bytes,
 		count(*) FILTER (state IN ('syn_sent', 'refused')) AS unanswered_or_refused, approx_quantile(handshake_us, 0.5)::BIGINT AS handshake_p50_us,
@@ -60,10 +61,10 @@ func (s *answerer) getL4FlowSummary(ctx context.Context, in getL4FlowSummaryIn) 
 	if len(totals) > 0 {
 		out.Totals = totals[0]
 	}
-	out.TopByBytes = ask(`SELECT src_name AS src, dst_name AS dst, dst_port, transport, ` + sums + ` FROM flows WHERE ` + where + ` GROUP BY ALL ORDER BY bytes DESC, 1, 2, 3 LIMIT 10`)
-	out.ByNamespace = ask(`SELECT dst_namespace AS namespace, ` + sums + ` FROM flows WHERE dst_namespace IS NOT NULL AND ` + where + ` GROUP BY 1 ORDER BY bytes DESC, 1`)
-	out.CrossNamespace = ask(`SELECT src_namespace, dst_namespace, ` + sums + ` FROM flows WHERE src_namespace <> dst_namespace AND ` + where + ` GROUP BY 1, 2 ORDER BY bytes DESC, 1, 2`)
-	out.Outside = ask(`SELECT dst_name AS name, dst_ip AS ip, ` + sums + ` FROM flows WHERE dst_external AND NOT src_external AND ` + where + ` GROUP BY 1, 2 ORDER BY bytes DESC, 1, 2 LIMIT 15`)
+	out.TopByBytes = read(`SELECT src_name AS src, dst_name AS dst, dst_port, transport, ` + sums + ` FROM flows WHERE ` + where + ` GROUP BY ALL ORDER BY bytes DESC, 1, 2, 3 LIMIT 10`)
+	out.ByNamespace = read(`SELECT dst_namespace AS namespace, ` + sums + ` FROM flows WHERE dst_namespace IS NOT NULL AND ` + where + ` GROUP BY 1 ORDER BY bytes DESC, 1`)
+	out.CrossNamespace = read(`SELECT src_namespace, dst_namespace, ` + sums + ` FROM flows WHERE src_namespace <> dst_namespace AND ` + where + ` GROUP BY 1, 2 ORDER BY bytes DESC, 1, 2`)
+	out.Outside = read(`SELECT dst_name AS name, dst_ip AS ip, ` + sums + ` FROM flows WHERE dst_external AND NOT src_external AND ` + where + ` GROUP BY 1, 2 ORDER BY bytes DESC, 1, 2 LIMIT 15`)
 	if err != nil {
 		return out, err
 	}
@@ -72,6 +73,6 @@ func (s *answerer) getL4FlowSummary(ctx context.Context, in getL4FlowSummaryIn) 
 		return out, err
 	}
 	cov, err := s.c.Coverage(from, to)
-	out.Coverage = coverageOf(cov)
+	out.Coverage = ask.CoverageOf(cov)
 	return out, err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/forensics/ask"
 )
 
 var toolListCases = tool{name: "list_cases", core: true, title: "What is open",
@@ -12,8 +13,8 @@ var toolListCases = tool{name: "list_cases", core: true, title: "What is open",
 type listCasesIn struct{}
 
 type listCasesOut struct {
-	Cases    []caseInfo `json:"cases"`
-	Coverage coverage   `json:"coverage"`
+	Cases    []caseInfo   `json:"cases"`
+	Coverage ask.Coverage `json:"coverage"`
 }
 
 type caseInfo struct {
@@ -49,7 +50,7 @@ func (s *answerer) listCases(ctx context.Context, _ listCasesIn) (listCasesOut, 
 	if err != nil {
 		return out, err
 	}
-	out.Coverage = coverageOf(cov)
+	out.Coverage = ask.CoverageOf(cov)
 	for _, b := range s.c.Bundles() {
 		m := b.Manifest
 		c := caseInfo{Bundle: b.Index, Path: b.Path, Packets: m.Accounts.Packets, Bytes: m.Accounts.Bytes, Calls: m.Calls,
