@@ -118,9 +118,10 @@ func (r *reading) cover(o *opened, in *bundle.Input) {
 	if o.header != nil {
 		r.coverSegment(o, in)
 	}
-	if r.opt.Filter != "" || r.opt.FromNs != 0 || r.opt.ToNs != 0 {
+	// A window or filter that everything passed leaves no hole.
+	if o.left > 0 {
 		r.coverage = append(r.coverage, table.Coverage{FileID: o.id, Source: o.name, FromNs: o.first, ToNs: o.last, Kind: "hole",
-			Reason: "filter", Detail: "the tables leave out what filter and time window exclude; the packet file is whole"})
+			Reason: "filter", Packets: o.left, Detail: "the tables leave out what filter and time window exclude; the packet file is whole"})
 	}
 }
 

@@ -96,6 +96,7 @@ type opened struct {
 	ifaces  int
 	stats   map[uint32]pcapng.Statistics // by interface of the last section
 	packets int64
+	left    int64 // packets that filter and time window exclude
 	first   int64
 	last    int64
 	any     bool

@@ -279,6 +279,7 @@ func (r *reading) take(o *opened, p *pcapng.Packet, pass bool) {
 	}
 	if r.opt.FromNs != 0 && p.Time < r.opt.FromNs || r.opt.ToNs != 0 && p.Time > r.opt.ToNs || !pass {
 		r.left++
+		o.left++
 		return
 	}
 	r.now = max(r.now, p.Time)

@@ -1,0 +1,48 @@
+package exporter
+
+import (
+	"bytes"
+	"encoding/binary"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// A window and a filter leave a hole only in files of which they leave something out.
+func TestHolesOfWindowAndFilter(t *testing.T) {
+	const first, last = 1_700_000_000_000_000_000, 1_700_000_009_000_000_000
+	var b bytes.Buffer
+	for _, v := range []uint32{0xa1b2c3d4, 4<<16 | 2, 0, 0, 65535, 1} {
+		binary.Write(&b, binary.LittleEndian, v)
+	}
+	for i := range uint32(10) {
+		for _, v := range []uint32{1_700_000_000 + i, 0, 60, 60} {
+			binary.Write(&b, binary.LittleEndian, v)
+		}
+		b.Write(make([]byte, 60))
+	}
+	in := filepath.Join(t.TempDir(), "in.pcap")
+	if err := os.WriteFile(in, b.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name  string
+		o     Options
+		holes string
+	}{
+		{"neither", Options{}, ""},
+		{"a window around all packets", Options{FromNs: first - 5, ToNs: last + 5}, ""},
+		{"a window that begins and ends with a packet", Options{FromNs: first, ToNs: last}, ""},
+		{"a filter that all packets match", Options{Filter: "len > 5"}, ""},
+		{"a window without the first packet", Options{FromNs: first + 1}, "filter 1"},
+		{"a window without the last packets", Options{ToNs: last - 1_500_000_000}, "filter 2"},
+		{"a filter that no packet matches", Options{Filter: "len > 500"}, "filter 10"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			_, got := bundleOf(t, tt.o, []string{in}, "select coalesce(string_agg(concat_ws(' ', reason, packets), '; '), '') from coverage where kind = 'hole'")
+			if got[0] != tt.holes {
+				t.Errorf("holes %q, want %q", got[0], tt.holes)
+			}
+		})
+	}
+}
