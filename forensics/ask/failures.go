@@ -61,7 +61,7 @@ type FailureGroup struct {
 	MinMs    *float64 `json:"min_ms,omitempty"`
 	MaxMs    *float64 `json:"max_ms,omitempty"`
 	When     string   `json:"when" jsonschema:"pattern in time: one burst, bursts, about every n seconds, or spread"`
-	Limit    string   `json:"at_limit,omitempty" jsonschema:"where nearly all took the same long time: that time, as of a timeout"`
+	Limit    string   `json:"at_limit,omitempty" jsonschema:"where most took the same long time: that time, as of a timeout"`
 	Said     []string `json:"said,omitempty" jsonschema:"what answers said, up to three that differ in more than numbers; text from the traffic"`
 	Clients  int64    `json:"clients,omitempty" jsonschema:"addresses, where src is the outside"`
 	CallIDs  []string `json:"call_ids" jsonschema:"the first three calls"`
@@ -169,8 +169,8 @@ type group struct {
 	N       int64    `json:"n"`
 	FirstNs int64    `json:"first_ns"`
 	LastNs  int64    `json:"last_ns"`
-	P10     *float64 `json:"p10"`
-	P90     *float64 `json:"p90"`
+	Low     *float64 `json:"low"`
+	High    *float64 `json:"high"`
 	GapP10  *float64 `json:"gap_p10"`
 	GapP50  *float64 `json:"gap_p50"`
 	GapP90  *float64 `json:"gap_p90"`
@@ -195,7 +195,7 @@ func (f *Failures) groups(ctx context.Context, c *forensics.Case, w *window, cau
 		o AS (SELECT e.*, list_min(list_transform(m.at, a -> abs(a - ts_ns))) AS far, m.total, (ts_ns - lag(ts_ns) OVER g) / 1e6 AS gap, row_number() OVER (PARTITION BY src, dst, protocol, endpoint, status, class ORDER BY list_min(list_transform(m.at, a -> abs(a - ts_ns))), ts_ns, bundle, call_no) AS nth FROM e, m
 			WINDOW g AS (PARTITION BY src, dst, protocol, endpoint, status, class ORDER BY ts_ns, bundle, call_no))
 		SELECT src, dst, protocol, endpoint, status, class, count(DISTINCT CASE WHEN src = 'outside' THEN src_ip END) AS clients, count(*) AS calls, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns,
-			round(quantile_disc(took, 0.5), 3) AS p50_ms, round(min(took), 3) AS min_ms, round(max(took), 3) AS max_ms, quantile_disc(took, 0.1) AS p10, quantile_disc(took, 0.9) AS p90,
+			round(quantile_disc(took, 0.5), 3) AS p50_ms, round(min(took), 3) AS min_ms, round(max(took), 3) AS max_ms, quantile_disc(took, 0.2) AS low, quantile_disc(took, 0.8) AS high,
 			quantile_disc(gap, 0.1) AS gap_p10, quantile_disc(gap, 0.5) AS gap_p50, quantile_disc(gap, 0.9) AS gap_p90, count(*) FILTER (gap > 10000) AS pauses,
 			list_transform(arg_min(call_id, (ts_ns, bundle, call_no), 3), x -> lower(hex(x))) AS call_ids,
 			arg_min({'bundle': bundle, 'call_no': call_no}, (ts_ns, bundle, call_no), %[9]d) FILTER (nth <= %[9]d AND (far <= %[12]d OR nth = 1 OR total <= %[13]d)) AS sample
@@ -277,17 +277,17 @@ func (g *group) when() string {
 // limits are times that people set as timeouts, in milliseconds.
 var limits = [...]float64{100, 150, 200, 250, 300, 400, 500, 600, 750, 800, 1000, 1500, 2000, 2500, 3000, 4000, 5000, 6000, 8000, 10_000, 12_000, 15_000, 20_000, 25_000, 30_000, 45_000, 60_000, 90_000, 120_000, 180_000, 300_000}
 
-// limit says that nearly all calls took the same time, and names it.
+// limit says that most calls took the same time, and names it.
 func (g *group) limit() string {
-	if g.Calls < 3 || g.P50Ms == nil || g.P10 == nil || g.P90 == nil || *g.P50Ms < 90 || *g.P90-*g.P10 > 0.1**g.P50Ms {
+	if g.Calls < 3 || g.P50Ms == nil || g.Low == nil || g.High == nil || *g.P50Ms < 90 || *g.High-*g.Low > 0.1**g.P50Ms {
 		return ""
 	}
 	for _, l := range limits {
 		if *g.P50Ms >= 0.985*l && *g.P50Ms <= 1.05*l {
-			return fmt.Sprintf("nearly all took %s to %s: a timeout of %s, likely", lengthOf(int64(*g.P10*1e6)), lengthOf(int64(*g.P90*1e6)), lengthOf(int64(l*1e6)))
+			return fmt.Sprintf("most took %s to %s: a timeout of %s, likely", lengthOf(int64(*g.Low*1e6)), lengthOf(int64(*g.High*1e6)), lengthOf(int64(l*1e6)))
 		}
 	}
-	return fmt.Sprintf("nearly all took %s to %s, as at a limit", lengthOf(int64(*g.P10*1e6)), lengthOf(int64(*g.P90*1e6)))
+	return fmt.Sprintf("most took %s to %s, as at a limit", lengthOf(int64(*g.Low*1e6)), lengthOf(int64(*g.High*1e6)))
 }
 
 // causes follows chains of the groups' calls to where they began.

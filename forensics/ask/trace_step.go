@@ -503,9 +503,14 @@ func (k *chains) lasted(list []*step) error {
 	return nil
 }
 
-// resetBy is SQL for who reset a connection first, of flows AS l.
+// resetBy is SQL for who broke a connection off, of flows AS l: who reset it first, and
+// the client where it had closed its side before, for then the reset only answered that.
 func resetBy(c *forensics.Case, where string) string {
-	return "SELECT " + bundleOf(c, "l.") + ", l.conn_id, arg_min(t.side, (t.ts_ns, t.packet_no)) AS side FROM tcp_events_raw t JOIN flows_raw l ON l.flow_id = t.flow_id" + sameBundle(c, "l", "t") + " WHERE t.event = 'reset' AND " + where + " GROUP BY 1, 2"
+	return fmt.Sprintf(`SELECT x.bundle, x.conn_id, CASE WHEN p.ns < x.ns THEN 'client' ELSE x.side END AS side
+		FROM (SELECT %[1]s, l.conn_id, arg_min(t.side, (t.ts_ns, t.packet_no)) AS side, arg_min(t.flow_id, (t.ts_ns, t.packet_no)) AS flow_id, min(t.ts_ns) AS ns
+			FROM tcp_events_raw t JOIN flows_raw l ON l.flow_id = t.flow_id%[2]s WHERE t.event = 'reset' AND %[3]s GROUP BY 1, 2) x
+		LEFT JOIN (SELECT %[4]s, f.flow_id, min(f.ts_ns) AS ns FROM packets_raw f WHERE f.flags & 257 = 1 AND %[5]s IN (SELECT %[6]sl.flow_id FROM flows_raw l WHERE l.fins > 0 AND l.resets > 0 AND %[3]s) GROUP BY 1, 2) p
+			ON p.flow_id = x.flow_id%[7]s`, bundleOf(c, "l."), sameBundle(c, "l", "t"), where, bundleOf(c, "f."), "("+key(c, "f")+"f.flow_id)", key(c, "l"), sameBundle(c, "p", "x"))
 }
 
 // span is a time at a party.

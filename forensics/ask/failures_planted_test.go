@@ -1,0 +1,355 @@
+package ask_test
+
+import (
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"math"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/ask"
+)
+
+// exchange is one exchange as its ends logged it.
+type exchange struct {
+	At       string `json:"at"`
+	Protocol string `json:"protocol"`
+	Client   string `json:"client_addr"`
+	Server   string `json:"server_addr"`
+	Method   string `json:"method"`
+	Sealed   bool   `json:"sealed"`
+}
+
+// story is one question of the truth with its rows and times.
+type story struct {
+	Number int `json:"number"`
+	Facts  []struct {
+		ID   string     `json:"id"`
+		From string     `json:"from"`
+		To   string     `json:"to"`
+		Rows []exchange `json:"rows"`
+	} `json:"facts"`
+}
+
+// told gives the rows and times of a fact, which the truth of a scenario has.
+func told(a *asked, number int, id string) (rows []exchange, from, to time.Time) {
+	a.t.Helper()
+	scenario, _, _ := strings.Cut(a.t.Name()[strings.LastIndexByte(a.t.Name(), '/')+1:], "#")
+	text, err := os.ReadFile(filepath.Join("..", "..", "samples", "questions", scenario, "truth.json"))
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	var all struct {
+		Questions []story `json:"questions"`
+	}
+	if err := json.Unmarshal(text, &all); err != nil {
+		a.t.Fatal(err)
+	}
+	for _, q := range all.Questions {
+		for _, f := range q.Facts {
+			if q.Number == number && f.ID == id {
+				from, _ = time.Parse(time.RFC3339Nano, f.From)
+				to, _ = time.Parse(time.RFC3339Nano, f.To)
+				return f.Rows, from, to
+			}
+		}
+	}
+	a.t.Fatalf("question %d has no fact %s", number, id)
+	return nil, from, to
+}
+
+// callOf finds the call of a logged exchange by its addresses and its time.
+func callOf(a *asked, x exchange) string {
+	a.t.Helper()
+	src, err := netip.ParseAddrPort(x.Client)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	dst, err := netip.ParseAddrPort(x.Server)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	at, err := time.Parse(time.RFC3339Nano, x.At)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	q := forensics.Query{SQL: `SELECT call_id FROM calls_raw WHERE src_ip = ? AND src_port = ? AND dst_ip = ? AND dst_port = ? AND (protocol = ? OR ? = 'nats' AND protocol = 'tcp') ORDER BY abs(ts_ns - ?), call_no LIMIT 1`,
+		Args: []any{src.Addr().String(), int64(src.Port()), dst.Addr().String(), int64(dst.Port()), x.Protocol, x.Protocol, at.UnixNano()}}
+	r, err := a.c.Query(ctx, q)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	if len(r.Rows) == 0 {
+		a.t.Fatalf("no call for %+v", x)
+	}
+	id, _ := r.Rows[0][0].([]byte)
+	return hex.EncodeToString(id)
+}
+
+// lists checks that an answer names the calls of a fact's rows.
+func lists(a *asked, number int, id string, answer any) {
+	a.t.Helper()
+	text, err := json.Marshal(answer)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	rows, _, _ := told(a, number, id)
+	missing := 0
+	for _, x := range rows {
+		if x.Client == "" {
+			continue // of a protocol that is not read
+		}
+		if call := callOf(a, x); !x.Sealed && !strings.Contains(string(text), call) {
+			if missing++; missing <= 3 {
+				a.t.Errorf("%s: the answer lacks call %s of %+v", id, call, x)
+			}
+		}
+	}
+	if missing > 3 {
+		a.t.Errorf("%s: %d of %d calls are missing", id, missing, len(rows))
+	}
+}
+
+func near(a *asked, id, got string, want time.Time, within time.Duration) {
+	a.t.Helper()
+	at, err := time.Parse(time.RFC3339Nano, got)
+	if err != nil || at.Sub(want).Abs() > within {
+		a.t.Errorf("%s: %s, want %s ± %s (%v)", id, got, want, within, err)
+	}
+}
+
+// outcome writes a group of failures as the truth does.
+func outcome(g ask.FailureGroup) string {
+	end := g.Status
+	switch {
+	case strings.Contains(end, "by the client"):
+		end = "timeout"
+	case strings.Contains(end, "by the server"):
+		end = "reset"
+	default:
+		end, _, _ = strings.Cut(end, " ")
+	}
+	return bare(g.Dst) + " " + regexp.MustCompile(`missing-\d+$`).ReplaceAllString(g.Endpoint, "{id}") + " " + end
+}
+
+func TestWhyCheckoutFailed(t *testing.T) {
+	planted(t, 1, func(a *asked) {
+		names := a.list("services")
+		total := int64(0)
+		var refused *ask.FailureGroup
+		for i, name := range names {
+			in := ask.FailuresIn{Service: name, Scope: ask.Scope{From: a.arg("from"), To: a.arg("to")}}
+			f := must[*ask.Failures](t)(ask.AskFailures(ctx, a.c, in))
+			total += f.Calls
+			for j := range f.Groups {
+				if strings.HasPrefix(f.Groups[j].Status, "401") && i == 1 {
+					refused = &f.Groups[j]
+				}
+			}
+		}
+		if refused == nil {
+			t.Fatal("no charge was refused")
+		}
+		if total == 0 {
+			t.Error("no calls in the time")
+		}
+		a.is("refused", float64(refused.Calls))
+		_, from, to := told(a, 1, "when")
+		near(a, "first", refused.First, from, 10*time.Millisecond)
+		near(a, "last", refused.Last, to, 100*time.Millisecond)
+		a.says("cause", must[*ask.Trace](t)(ask.AskTrace(ctx, a.c, ask.TraceIn{CallID: refused.CallIDs[0]})))
+	})
+}
+
+func TestWhereATimeoutIs(t *testing.T) {
+	planted(t, 2, func(a *asked) {
+		in := ask.TraceIn{Scope: ask.Scope{KFL: fmt.Sprintf("http and src.external and path == %q and status_code == 504", a.arg("path")), Limit: 200}}
+		tr := must[*ask.Trace](t)(ask.AskTrace(ctx, a.c, in))
+		a.is("504s", float64(tr.Found))
+		a.says("path", tr)
+		a.says("where", tr)
+		a.says("who_gave_up", tr)
+		if tr.Total != int(tr.Found) || len(tr.Chains) != tr.Total {
+			t.Fatalf("%d chains, %d listed, of %d calls", tr.Total, len(tr.Chains), tr.Found)
+		}
+		a.is("gave_up", tr.Chains[0].ElapsedMs)
+		if len(tr.Origins) != 1 || tr.Origins[0].Protocol != "postgresql" || tr.Origins[0].What != "slow" || tr.Origins[0].Chains != tr.Total {
+			t.Errorf("origins %+v", tr.Origins)
+		}
+		a.is("query", tr.Chains[0].Origin.ElapsedMs)
+		lists(a, 2, "failing", tr)
+		lists(a, 2, "queries", tr)
+	})
+}
+
+func TestWhatAPodDidBeforeItCrashed(t *testing.T) {
+	planted(t, 3, func(a *asked) {
+		in := ask.TimelineIn{Workload: a.arg("namespace") + "/" + a.arg("pod"), Before: "2m", Scope: ask.Scope{Limit: 200}}
+		tl := must[*ask.Timeline](t)(ask.AskTimeline(ctx, a.c, in))
+		_, crash, _ := told(a, 3, "crash")
+		if tl.Crash == nil {
+			t.Fatal("no crash was found")
+		}
+		near(a, "crash", tl.Crash.Time, crash, 2*time.Second)
+		a.says("why", tl)
+		a.says("external_names", tl.External)
+		a.is("activity_count", float64(tl.Calls))
+		lists(a, 3, "external", tl.Listed)
+		lists(a, 3, "unanswered", tl.Activity)
+		sum := int64(0)
+		for _, x := range tl.Activity {
+			sum += x.Calls
+		}
+		if sum != tl.Calls {
+			t.Errorf("%d calls in sums, %d in all", sum, tl.Calls)
+		}
+	})
+}
+
+func TestWhyItFailedForAUser(t *testing.T) {
+	planted(t, 4, func(a *asked) {
+		at, err := time.Parse(time.RFC3339, a.arg("at"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		in := ask.TraceIn{Text: a.arg("user"), Scope: ask.Scope{From: at.Format(time.RFC3339), To: at.Add(time.Minute).Format(time.RFC3339), Limit: 100}}
+		tr := must[*ask.Trace](t)(ask.AskTrace(ctx, a.c, in))
+		lists(a, 4, "failing", tr)
+		lists(a, 4, "chain", tr)
+		a.says("payload", tr)
+		a.says("expired", tr)
+		a.says("cause", tr)
+		if len(tr.Origins) == 0 || !strings.Contains(tr.Origins[0].Said, "token_expired") {
+			t.Errorf("origins %+v", tr.Origins)
+		}
+	})
+}
+
+func TestWhatFailedInAnHour(t *testing.T) {
+	planted(t, 5, func(a *asked) {
+		in := ask.FailuresIn{Scope: ask.Scope{From: a.arg("from"), To: a.arg("to"), Limit: 200}}
+		f := must[*ask.Failures](t)(ask.AskFailures(ctx, a.c, in))
+		a.is("failed", float64(f.Total))
+		a.says("why", f)
+		got := map[string]float64{}
+		sum := int64(0)
+		for _, g := range f.Groups {
+			got[outcome(g)] += float64(g.Calls)
+			sum += g.Calls
+		}
+		want := map[string]float64{}
+		for k, n := range a.fact("by_outcome").Groups {
+			_, k, _ = strings.Cut(k, " → ")
+			want[k] += n
+		}
+		// A client that gives up while the server resets knows only one of the two.
+		got, want = unanswered(got), unanswered(want)
+		for k, n := range want {
+			if _, word, _ := strings.Cut(k, " "); got[k] != n && !strings.HasPrefix(word, "SELECT") && !strings.HasPrefix(word, "INSERT") {
+				t.Errorf("%s: %v, want %v", k, got[k], n)
+			}
+		}
+		if sum != f.Total-classOf(f, "dns") {
+			t.Errorf("%d calls in groups, %d failed", sum, f.Total)
+		}
+	})
+}
+
+// unanswered puts resets and timeouts together.
+func unanswered(m map[string]float64) map[string]float64 {
+	out := map[string]float64{}
+	for k, n := range m {
+		out[regexp.MustCompile("(timeout|reset)$").ReplaceAllString(k, "no answer")] += n
+	}
+	return out
+}
+
+func classOf(f *ask.Failures, class string) int64 {
+	for _, c := range f.Classes {
+		if c.Class == class {
+			return c.Calls
+		}
+	}
+	return 0
+}
+
+func TestTheRequestBehindA500(t *testing.T) {
+	planted(t, 6, func(a *asked) {
+		f := must[*ask.Failures](t)(ask.AskFailures(ctx, a.c, ask.FailuresIn{Service: a.arg("service"), Class: "5xx", Scope: ask.Scope{KFL: "status_code == 500"}}))
+		a.is("500s", float64(f.Total))
+		p := must[*ask.Pair](t)(ask.AskPair(ctx, a.c, ask.PairIn{From: "*", To: a.arg("service"), Scope: ask.Scope{KFL: "status_code == 500"}}))
+		a.says("request", p)
+		a.says("response", p)
+		lists(a, 6, "call", p)
+	})
+}
+
+func TestMoreAboutThe503s(t *testing.T) {
+	planted(t, 8, func(a *asked) {
+		in := ask.FailuresIn{Service: a.arg("service"), ListCalls: true, Scope: ask.Scope{From: a.arg("from"), To: a.arg("to"), KFL: fmt.Sprintf("path == %q and status_code == 503", a.arg("path")), Limit: 500}}
+		f := must[*ask.Failures](t)(ask.AskFailures(ctx, a.c, in))
+		a.is("count", float64(f.Total))
+		a.says("cause", f)
+		lists(a, 8, "calls", f.Listed)
+		if len(f.Groups) != 1 || f.Groups[0].P50Ms == nil || f.Groups[0].Limit == "" {
+			text, _ := json.Marshal(f.Groups)
+			t.Fatalf("groups %s", text)
+		}
+		a.is("pattern", *f.Groups[0].P50Ms)
+		if len(f.Causes) == 0 || !strings.Contains(f.Causes[0].What, "no_answer") {
+			t.Errorf("causes %+v", f.Causes)
+		}
+		far := must[*ask.Failures](t)(ask.AskFailures(ctx, a.c, ask.FailuresIn{Service: f.Causes[0].Dst, ListCalls: true, Scope: ask.Scope{From: a.arg("from"), To: a.arg("to"), Limit: 500}}))
+		var by [2]float64
+		for _, g := range far.Groups {
+			switch {
+			case strings.Contains(g.Status, "by the server"):
+				by[0] += float64(g.Calls)
+			case strings.Contains(g.Status, "by the client"):
+				by[1] += float64(g.Calls)
+			}
+		}
+		if resets, timeouts := a.fact("resets").Value, a.fact("timeouts").Value; by[0]+by[1] != resets+timeouts || math.Abs(by[0]-resets) > 6 {
+			t.Errorf("%v by the server and %v by the client, want %v and %v", by[0], by[1], resets, timeouts)
+		}
+		lists(a, 8, "reset_calls", far)
+	})
+}
+
+func TestErrorPatternsOfANamespace(t *testing.T) {
+	planted(t, 9, func(a *asked) {
+		f := must[*ask.Failures](t)(ask.AskFailures(ctx, a.c, ask.FailuresIn{Service: a.arg("namespace") + "/*", Scope: ask.Scope{From: a.arg("from"), To: a.arg("to"), Limit: 200}}))
+		a.is("errors", float64(f.Total))
+		got := map[string]float64{}
+		for _, g := range f.Groups {
+			got[outcome(g)] += float64(g.Calls)
+		}
+		got = unanswered(got)
+		for k, n := range unanswered(a.fact("patterns").Groups) {
+			if math.Abs(got[k]-n) > 0.01 {
+				t.Errorf("%s: %v, want %v", k, got[k], n)
+			}
+		}
+	})
+}
+
+func TestClientErrorsAndTheirCauses(t *testing.T) {
+	planted(t, 42, func(a *asked) {
+		f := must[*ask.Failures](t)(ask.AskFailures(ctx, a.c, ask.FailuresIn{Service: a.arg("service"), Class: "4xx", ListCalls: true, Scope: ask.Scope{From: a.arg("from"), To: a.arg("to"), Limit: 200}}))
+		a.is("count", float64(f.Total))
+		got := map[string]float64{}
+		for _, g := range f.Groups {
+			got[g.Status[:3]] += float64(g.Calls)
+		}
+		a.groups("by_status", got, false)
+		a.says("causes", f)
+		lists(a, 42, "rows", f.Listed)
+	})
+}

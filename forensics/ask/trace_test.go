@@ -1,0 +1,165 @@
+package ask_test
+
+import (
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pcapsule/pcapsule/forensics/ask"
+)
+
+func itoa(n int) string { return strconv.Itoa(n) }
+
+const (
+	user, edge, shop, store, other = "198.51.100.9", "10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4"
+	msec                           = time.Millisecond
+)
+
+// step finds a call of a trace by its path and who was asked.
+func step(t *testing.T, tr *ask.Trace, path, dst string) ask.TraceStep {
+	t.Helper()
+	for _, c := range tr.Chains {
+		for _, s := range c.Steps {
+			if strings.Contains(s.Summary, path) && s.Dst == dst {
+				return s
+			}
+		}
+	}
+	t.Fatalf("no step %s at %s in %+v", path, dst, tr.Chains)
+	return ask.TraceStep{}
+}
+
+func trace(t *testing.T, w *traffic, in ask.TraceIn) *ask.Trace {
+	t.Helper()
+	return must[*ask.Trace](t)(ask.AskTrace(ctx, w.open(), in))
+}
+
+func TestAParentIsWhatWasOpenAtTheSamePlace(t *testing.T) {
+	w := &traffic{t: t}
+	w.http(10*msec, 50*msec, edge, shop, get("/buy"), answer("200 OK", "{}"))
+	w.http(20*msec, 10*msec, shop, store, get("/stock"), answer("200 OK", "{}"))
+	w.http(15*msec, 20*msec, edge, other, get("/elsewhere"), answer("200 OK", "{}")) // open, but at another
+	w.http(5*msec, 2*msec, edge, shop, get("/before"), answer("200 OK", "{}"))       // at the place, but over
+	tr := trace(t, w, ask.TraceIn{Scope: ask.Scope{KFL: `path == "/stock"`}})
+	s := step(t, tr, "/stock", store)
+	if len(tr.Chains) != 1 || tr.Chains[0].Calls != 2 || s.Parent != 1 || s.Sure != "likely" || !strings.Contains(s.How, "time containment") {
+		t.Errorf("%+v", tr.Chains)
+	}
+}
+
+func TestTwoPossibleParentsAreSaid(t *testing.T) {
+	w := &traffic{t: t}
+	w.http(10*msec, 50*msec, edge, shop, get("/a"), answer("200 OK", "{}"))
+	w.http(12*msec, 50*msec, edge, shop, get("/b"), answer("200 OK", "{}"))
+	w.http(20*msec, 10*msec, shop, store, get("/stock"), answer("200 OK", "{}"))
+	tr := trace(t, w, ask.TraceIn{Scope: ask.Scope{KFL: `path == "/stock"`}})
+	s := step(t, tr, "/stock", store)
+	if s.Confidence > 0.45 || s.Sure != "guess" || !strings.Contains(s.How, "1 other calls") {
+		t.Errorf("%+v", s)
+	}
+}
+
+func TestIDsChooseAmongParents(t *testing.T) {
+	const a, b = "Traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "Traceparent: 00-1af7651916cd43dd8448eb211c80319c-b7ad6b7169203332-01"
+	w := &traffic{t: t}
+	w.http(10*msec, 50*msec, edge, shop, get("/a", a), answer("200 OK", "{}"))
+	w.http(12*msec, 50*msec, edge, shop, get("/b", b), answer("200 OK", "{}"))
+	w.http(20*msec, 10*msec, shop, store, get("/stock", a), answer("200 OK", "{}"))
+	tr := trace(t, w, ask.TraceIn{TraceID: "0af7651916cd43dd8448eb211c80319c"})
+	if s := step(t, tr, "/stock", store); s.Sure != "exact" || len(tr.Chains) != 1 || !strings.Contains(tr.Chains[0].Steps[s.Parent-1].Summary, "/a") {
+		t.Errorf("%+v", tr.Chains)
+	}
+}
+
+func TestAProxyIsFollowedByItsBody(t *testing.T) {
+	w := &traffic{t: t}
+	for i, order := range []string{"order-000001", "order-000002", "order-000003"} {
+		at := time.Duration(i) * msec
+		body := `{"order":"` + order + `","amount":100}`
+		w.http(10*msec+at, 50*msec, user, edge, post("/buy", body), answer("201 Created", `{"done":"`+order+`"}`))
+		w.http(16*msec-at, 30*msec, edge, shop, post("/buy", body), answer("201 Created", `{"done":"`+order+`"}`))
+	}
+	tr := trace(t, w, ask.TraceIn{Text: "order-000002"})
+	if len(tr.Chains) != 1 || tr.Chains[0].Calls != 2 || tr.Chains[0].Steps[1].Sure != "exact" {
+		t.Errorf("%+v", tr.Chains)
+	}
+}
+
+func TestTroubleBeginsAtTheDeepestFailure(t *testing.T) {
+	w := &traffic{t: t}
+	w.http(10*msec, 90*msec, user, edge, get("/buy"), answer("502 Bad Gateway", `{"error":"no stock"}`))
+	w.http(15*msec, 80*msec, edge, shop, get("/buy2"), answer("500 Internal Server Error", `{"error":"store"}`))
+	w.http(18*msec, 5*msec, shop, other, get("/flag"), answer("404 Not Found", `{}`)) // tried again, and it went well
+	w.http(28*msec, 5*msec, shop, other, get("/flag"), answer("200 OK", `{}`))
+	w.http(40*msec, 50*msec, shop, store, get("/stock"), answer("503 Service Unavailable", `{"error":"pool is empty"}`))
+	f := must[*ask.Failures](t)(ask.AskFailures(ctx, w.open(), ask.FailuresIn{Service: edge}))
+	if len(f.Causes) != 1 || f.Causes[0].Dst != store || f.Causes[0].What != "failed" || !strings.Contains(f.Causes[0].Said, "pool is empty") || f.Causes[0].Way != user+" → "+edge+" → "+shop+" → "+store {
+		t.Errorf("%+v", f.Causes)
+	}
+}
+
+func TestARefusedConnectionIsACause(t *testing.T) {
+	w := &traffic{t: t}
+	w.http(10*msec, 9*msec, edge, shop, get("/buy"), answer("503 Service Unavailable", `{}`))
+	w.refused(15*msec, shop, store, 5432)
+	w.refused(300*msec, shop, store, 5432) // not because of that call
+	c := w.open()
+	f := must[*ask.Failures](t)(ask.AskFailures(ctx, c, ask.FailuresIn{}))
+	if len(f.Causes) != 1 || f.Causes[0].Dst != store || f.Causes[0].Status != "refused" || f.Causes[0].Packets == "" {
+		t.Errorf("%+v", f.Causes)
+	}
+	if len(f.Connections) != 1 || f.Connections[0].What != "refused" || f.Connections[0].Connections != 2 || f.Connections[0].WithoutCall != 2 {
+		t.Errorf("%+v", f.Connections)
+	}
+}
+
+func TestAQueryThatOutlastsItsCallerIsTheCause(t *testing.T) {
+	w := &traffic{t: t}
+	w.http(10*msec, 200*msec, user, edge, get("/report"), answer("504 Gateway Timeout", `{"error":"upstream"}`))
+	w.http(12*msec, 600*msec, edge, shop, get("/report2"), answer("200 OK", `{}`))
+	w.http(14*msec, 590*msec, shop, store, get("/rows"), answer("200 OK", `{}`))
+	tr := trace(t, w, ask.TraceIn{Scope: ask.Scope{KFL: "status_code == 504"}})
+	if len(tr.Origins) != 1 || tr.Origins[0].Dst != store || tr.Origins[0].What != "slow" {
+		t.Errorf("%+v", tr.Origins)
+	}
+	if tr.Hops[0].Share > 1 {
+		t.Errorf("more time was spent than there was: %+v", tr.Hops[0])
+	}
+}
+
+func TestSearchFindsWholeWordsInEveryForm(t *testing.T) {
+	w := &traffic{t: t}
+	w.http(10*msec, msec, edge, shop, get("/orders/12345"), answer("200 OK", "{}"))
+	w.http(20*msec, msec, edge, shop, get("/orders/9123456"), answer("200 OK", "{}"))
+	w.http(30*msec, msec, edge, shop, get("/users?mail=a%2Bb%40example.com"), answer("200 OK", "{}"))
+	w.http(40*msec, msec, edge, shop, post("/users", `{"mail":"a+b@example.com","password":"opensesame"}`), answer("200 OK", `{"list":[{"id":12345}]}`))
+	c := w.open()
+	search := func(in ask.SearchIn) *ask.Search { return must[*ask.Search](t)(ask.AskSearch(ctx, c, in)) }
+	s := search(ask.SearchIn{Text: "12345", Whole: true})
+	if s.Total != 2 || s.Matches[0].Found[0].Place != "path" || s.Matches[1].Found[0].Name != "$.list[0].id" {
+		t.Errorf("%+v", s.Matches)
+	}
+	if s := search(ask.SearchIn{Text: "12345"}); s.Total != 3 {
+		t.Errorf("%d calls, want 3", s.Total)
+	}
+	if s := search(ask.SearchIn{Text: "a+b@example.com"}); s.Total != 2 {
+		t.Errorf("%+v", s.Matches)
+	}
+	if s := search(ask.SearchIn{Text: "A+B@EXAMPLE.COM"}); s.Total != 0 || len(s.Notes) == 0 {
+		t.Errorf("%+v", s)
+	}
+	if s := search(ask.SearchIn{Text: "opensesame"}); s.Total != 1 || strings.Contains(s.Matches[0].Found[0].Excerpt, "opensesame") {
+		t.Errorf("a password is shown: %+v", s.Matches)
+	}
+	first := search(ask.SearchIn{Pattern: "orders|users", Scope: ask.Scope{Limit: 3}})
+	rest := search(ask.SearchIn{Pattern: "orders|users", Scope: ask.Scope{Limit: 3}, Cursor: first.Next})
+	if first.Total != 4 || len(first.Matches) != 3 || len(rest.Matches) != 1 || rest.Next != "" {
+		t.Errorf("%d, then %d of %d", len(first.Matches), len(rest.Matches), first.Total)
+	}
+	for _, bad := range []ask.SearchIn{{}, {Text: "x"}, {Pattern: "("}, {Pattern: ".*"}, {Text: "ab", Pattern: "c"}, {Text: "ab", In: []string{"body"}}, {Text: "ab", Cursor: "1.2"}} {
+		if _, err := ask.AskSearch(ctx, c, bad); err == nil {
+			t.Errorf("%+v is taken", bad)
+		}
+	}
+}
