@@ -178,6 +178,7 @@ func (f *finder) plants() []Question {
 		plant("keep_alive", "calls for each connection", Fact{ID: "connections", Says: "HTTP connections of the gateway to each service, and calls on them", Groups: f.perConnection("gateway")}),
 		plant("pool", "a pool of connections that is too small", number1("at_once", "so many requests came at once", float64(len(pool)), "requests", 0), number1("connections", "for which the service has so many connections to its database", poolSize, "connections", 0),
 			number1("fastest", "the fastest took", quantile(pool, 0), "ms", 30), number1("slowest", "the slowest, which waited longest", quantile(pool, 1), "ms", 60), words("who", "where", f.name("data-access"), f.name("orders-database"))),
+		plant("hidden_prompt", "a text that tells whoever reads it what to do", words("text", "where it says so", sc.text("hidden_prompt")), rows("calls", "the calls that carry it", f.where(web, open, holds(sc.text("hidden_prompt"))))),
 		plant("churn", "hundreds of connections in a minute", count("connections", "%d connections", f.where(during("churn"), func(e *Entry) bool { return e.Method == "STARTUP" })), words("who", "from, to", f.s.pods["frontend"][0].name, f.name("session-database"))),
 	}
 }

@@ -303,6 +303,11 @@ func (t *story) security() {
 		return want(s.pod("promo").http(withCorrelation(ctx, newCorrelation()), ask{method: "GET", url: s.url("user-service", "/v1/users/"+t.someUser())}), 200)
 	})
 	t.on(s.sc.time("uploads").Add(-20*time.Minute), "secrets", t.leaks)
+	t.on(s.sc.time("uploads").Add(-19*time.Minute), "hidden_prompt", func(ctx context.Context) error {
+		user := t.someUser()
+		body := object{"user": user, "sku": s.sc.text("sku"), "note": s.sc.text("hidden_prompt")}
+		return want(t.customer().http(ctx, ask{method: "POST", url: s.url("gateway", "/api/cart"), header: []string{"Authorization", s.bearer(user)}, body: body}), 200)
+	})
 	t.spread(s.sc.time("latency").Add(90*time.Minute), s.sc.time("uploads"), s.sc.count("bypass_queries"), "bypass", func(ctx context.Context, i int) error {
 		_, err := s.pod("report").db("orders-database").rows(ctx, "select id, user_id, sku from orders where user_id = $1 order by id", fmt.Sprintf("u%d", i))
 		return err
