@@ -37,13 +37,13 @@ type Trace struct {
 	Found   int64      `json:"calls_found" jsonschema:"calls that were asked for"`
 	Traced  int        `json:"calls_traced" jsonschema:"of these, those that the chains are built around: all, or some evenly spread over the time"`
 	Total   int        `json:"total_chains"`
-	Chains  []Chain    `json:"chains" jsonschema:"by time; one for each outermost call"`
+	Chains  []TraceChain    `json:"chains" jsonschema:"by time; one for each outermost call"`
 	Origins []Origin   `json:"origins" jsonschema:"where trouble began, over all chains, the most frequent first"`
 	Hops    []TraceHop `json:"hops" jsonschema:"where time went over all chains, the most first"`
 }
 
-// Chain is one outermost call with all calls that were made because of it.
-type Chain struct {
+// TraceChain is one outermost call with all calls that were made because of it.
+type TraceChain struct {
 	What      string      `json:"what" jsonschema:"in one sentence"`
 	Time      string      `json:"time"`
 	ElapsedMs float64     `json:"elapsed_ms"`
@@ -101,7 +101,7 @@ type TraceHop struct {
 }
 
 func traceRequest() Question {
-	return question("trace_request", "The whole way of a request", "Chain of calls behind a call, trace id, request id or text such as an order's number: parents and children with evidence and confidence, where time went, where failure began, what it said.", true, AskTrace)
+	return question("trace_request", "The whole way of a request", "TraceChain of calls behind a call, trace id, request id or text such as an order's number: parents and children with evidence and confidence, where time went, where failure began, what it said.", true, AskTrace)
 }
 
 // AskTrace answers which way requests took through the services.
@@ -110,7 +110,7 @@ func AskTrace(ctx context.Context, c *forensics.Case, in TraceIn) (*Trace, error
 	if err != nil {
 		return nil, err
 	}
-	out := &Trace{Chains: []Chain{}, Origins: []Origin{}, Hops: []TraceHop{}}
+	out := &Trace{Chains: []TraceChain{}, Origins: []Origin{}, Hops: []TraceHop{}}
 	if out.Frame, err = w.frame(ctx, c); err != nil {
 		return nil, err
 	}

@@ -102,9 +102,9 @@ func withoutSearches(list []*step, children map[*step][]*step) []*step {
 }
 
 // chain writes one chain.
-func (t *Trace) chain(list []*step, children map[*step][]*step, most int, text map[rowKey]string) Chain {
+func (t *Trace) chain(list []*step, children map[*step][]*step, most int, text map[rowKey]string) TraceChain {
 	root := list[0]
-	out := Chain{Time: stamp(root.Start), ElapsedMs: millis(root.end - root.Start), Calls: len(list), Steps: []TraceStep{}}
+	out := TraceChain{Time: stamp(root.Start), ElapsedMs: millis(root.end - root.Start), Calls: len(list), Steps: []TraceStep{}}
 	number := map[*step]int{}
 	for i, s := range list {
 		number[s] = i + 1
@@ -144,7 +144,7 @@ func noteOf(s *step) string {
 }
 
 // words is a chain in one sentence.
-func (c *Chain) words(root *step, list []*step, children map[*step][]*step) string {
+func (c *TraceChain) words(root *step, list []*step, children map[*step][]*step) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s asked %s for %s: %s after %s", root.src.Who, root.dst.Who, endpointOf(root), orElse(root.Status, "done"), lengthOf(root.end-root.Start))
 	if c.Origin != nil {
