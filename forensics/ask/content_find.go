@@ -212,14 +212,3 @@ func findText(ctx context.Context, c *forensics.Case, w *window, from string, n 
 		with, bundleOf(c, ""), strings.Join(bits, " + "), from, w.where, strings.Join(counts, ", "), after, limit+1)
 	return readRows[finding](ctx, c, limit, sql, append(args, w.args...)...)
 }
-
-// place names of a finding.
-func (f finding) places() []string {
-	var out []string
-	for i, s := range spots {
-		if f.Bits&(1<<i) != 0 {
-			out = append(out, s.name)
-		}
-	}
-	return out
-}

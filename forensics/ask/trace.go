@@ -34,12 +34,12 @@ type TraceIn struct {
 // Trace is the way of requests through the services.
 type Trace struct {
 	Frame
-	Found   int64      `json:"calls_found" jsonschema:"calls that were asked for"`
-	Traced  int        `json:"calls_traced" jsonschema:"of these, those that the chains are built around: all, or some evenly spread over the time"`
-	Total   int        `json:"total_chains"`
-	Chains  []TraceChain    `json:"chains" jsonschema:"by time; one for each outermost call"`
-	Origins []Origin   `json:"origins" jsonschema:"where trouble began, over all chains, the most frequent first"`
-	Hops    []TraceHop `json:"hops" jsonschema:"where time went over all chains, the most first"`
+	Found   int64        `json:"calls_found" jsonschema:"calls that were asked for"`
+	Traced  int          `json:"calls_traced" jsonschema:"of these, those that the chains are built around: all, or some evenly spread over the time"`
+	Total   int          `json:"total_chains"`
+	Chains  []TraceChain `json:"chains" jsonschema:"by time; one for each outermost call"`
+	Origins []Origin     `json:"origins" jsonschema:"where trouble began, over all chains, the most frequent first"`
+	Hops    []TraceHop   `json:"hops" jsonschema:"where time went over all chains, the most first"`
 }
 
 // TraceChain is one outermost call with all calls that were made because of it.
@@ -101,7 +101,7 @@ type TraceHop struct {
 }
 
 func traceRequest() Question {
-	return question("trace_request", "The whole way of a request", "TraceChain of calls behind a call, trace id, request id or text such as an order's number: parents and children with evidence and confidence, where time went, where failure began, what it said.", true, AskTrace)
+	return question("trace_request", "The whole way of a request", "Chain of calls behind a call, trace id, request id or text such as an order's number: parents and children with evidence and confidence, where time went, where failure began, what it said.", true, AskTrace)
 }
 
 // AskTrace answers which way requests took through the services.
@@ -322,7 +322,7 @@ func (t *Trace) sharing(k *chains, seeds []*step) ([]*step, error) {
 // unfollowed notes connections of the chains' services on which more may have gone on.
 func (t *Trace) unfollowed(k *chains) error {
 	seen := map[string]bool{}
-	var bundles, ids []int64
+	var ids []int64
 	first, last := int64(math.MaxInt64), int64(0)
 	for _, s := range k.steps {
 		if s.link == nil || s.src == nil {
@@ -332,7 +332,7 @@ func (t *Trace) unfollowed(k *chains) error {
 		for _, p := range k.same[s.src.Key] {
 			if id := fmt.Sprint(p.Bundle, p.ID); !seen[id] {
 				seen[id] = true
-				bundles, ids = append(bundles, p.Bundle), append(ids, p.ID)
+				ids = append(ids, p.ID)
 			}
 		}
 	}
@@ -350,6 +350,5 @@ func (t *Trace) unfollowed(k *chains) error {
 	for _, o := range list {
 		t.note("%s had %d connections to %s at the time, in a protocol that is not read (a queue, perhaps): what it sent there is not in the chains", o.Src, o.N, o.Dst)
 	}
-	_ = bundles
 	return err
 }

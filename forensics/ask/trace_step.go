@@ -79,8 +79,6 @@ type detail struct {
 
 func (s *step) key() rowKey { return rowKey{s.Bundle, s.No} }
 
-func (s *step) tookMs() float64 { return float64(s.end-s.Start) / 1e6 }
-
 // broken says that the call did not do what it was made for.
 func (s *step) broken() bool { return s.Failed || s.Error != "" }
 
