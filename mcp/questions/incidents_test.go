@@ -51,8 +51,9 @@ func crashedPod(a *asking) {
 		}
 		return us + " → " + them + " " + endpoint(n.str("endpoint")) + " " + outcome(n)
 	}, "calls")
-	a.shown("external", where(all.each("listed"), func(n node) bool { return n.is("external") })...)
-	a.shown("unanswered", all.at("listed"))
+	outside := a.ask("audit_access", map[string]any{"service": a.arg("pod"), "direction": "from", "external": true, "from": all.str("from"), "to": all.str("to")})
+	a.shown("external", outside.at("calls"))
+	a.shown("unanswered", where(all.each("activity"), func(n node) bool { return n.num("failed") > 0 })...)
 }
 
 // whyUserFailed finds the user's failed call, then follows its chain.

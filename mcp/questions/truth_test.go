@@ -161,6 +161,15 @@ func (a *asking) groups(id string, list []node, key func(node) string, value str
 	}
 }
 
+// set says that an answer gives numbers by key, added up by whoever asked.
+func (a *asking) set(id string, key string, v float64) {
+	c := a.claim(id)
+	if c.groups == nil {
+		c.groups = map[string]float64{}
+	}
+	c.groups[key] += v
+}
+
 // times says that an answer gives a moment or a stretch of time.
 func (a *asking) times(id, from, to string) {
 	c := a.claim(id)

@@ -65,7 +65,7 @@ func outcome(n node) string {
 	switch {
 	case code.MatchString(s):
 		return code.FindString(s)
-	case strings.Contains(s, "gave up"), strings.Contains(s, "timeout"), strings.Contains(s, "by the client"):
+	case strings.Contains(s, "timeout"), strings.Contains(s, "by the client") && n.str("at_limit") != "": // again and again after the same time
 		return "timeout"
 	case strings.Contains(s, "reset"):
 		return "reset"

@@ -1,0 +1,68 @@
+package questions
+
+func compliance() []script {
+	return []script{{34, personalData}, {35, evidence}, {36, breachWindow}, {37, auditTrail}, {38, vendorReview}}
+}
+
+func personalData(a *asking) {
+	all := a.ask("audit_access", a.window(map[string]any{"pii": true, "kfl": "http"}))
+	a.number("count", all.num("total_calls"))
+	a.groups("pairs", all.each("pairs"), a.pair, "calls")
+	a.behind("calls", all, all.str("kfl"))
+}
+
+// evidence takes the calls, how they ended, and the connections below them.
+func evidence(a *asking) {
+	all := a.ask("audit_access", a.window(map[string]any{"service": a.arg("service"), "limit": 10}))
+	a.number("with_handshakes", all.num("total_calls"))
+	outside := a.ask("list_external", a.window(map[string]any{"kfl": "host == \"" + a.arg("service") + "\""}))
+	d := outside.at("destinations.0")
+	a.number("calls", d.num("calls"))
+	a.number("connections", d.num("connections"))
+	a.behind("rows", outside, d.str("kfl"))
+	failed := a.ask("find_failures", a.window(map[string]any{"service": a.arg("service"), "no_causes": true}))
+	a.groups("outcomes", failed.each("groups"), a.flow, "calls")
+	pair := a.ask("get_pair", a.window(map[string]any{"src": d.str("clients.0"), "dst": a.arg("service"), "limit": 1}))
+	for _, k := range where(pair.each("kinds"), func(n node) bool { return n.str("protocol") == "http1" && n.str("status") < "400" }) {
+		a.set("outcomes", a.end(d.str("clients.0"))+" → "+d.str("name")+" "+endpoint(k.str("endpoint"))+" "+outcome(k), k.num("calls"))
+	}
+}
+
+func breachWindow(a *asking) {
+	all := a.ask("audit_access", a.window(map[string]any{"service": a.arg("service")}))
+	a.number("all", all.num("total_calls"))
+	a.groups("who", all.each("clients"), func(n node) string { return a.end(n.str("client")) }, "calls")
+	a.shown("rows", all.at("calls"))
+	a.shown("unusual_calls", where(all.each("calls"), func(n node) bool {
+		for _, c := range all.each("clients") {
+			if c.str("client") == n.str("src") {
+				return c.is("only_in_window")
+			}
+		}
+		return false
+	})...)
+}
+
+func auditTrail(a *asking) {
+	t := a.ask("trace_request", map[string]any{"request_id": a.arg("request_id"), "limit": 100, "max_bytes": 60000})
+	list := steps(t)
+	a.number("calls", float64(len(list)))
+	a.groups("pairs", list, a.pair, "")
+	a.shown("rows", list...)
+}
+
+func vendorReview(a *asking) {
+	m := a.ask("get_service_map", a.window(map[string]any{"kfl": "dst.external"}))
+	a.number("readable", sum(m.each("edges"), "calls"))
+	readable := where(m.each("edges"), func(n node) bool { return n.num("calls") > 0 })
+	a.groups("by_domain", readable, a.to, "calls")
+	a.groups("by_pair", readable, a.pair, "calls")
+	for _, e := range m.each("edges") {
+		for _, p := range e.each("protocols") {
+			if p.str("protocol") == "tls" {
+				a.set("handshakes", a.to(e), p.num("calls"))
+			}
+		}
+	}
+	a.ask("list_external", a.window(nil))
+}
