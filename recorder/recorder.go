@@ -26,6 +26,10 @@ const (
 	Sockets    Capture = "sockets"    // packets of this machine's sockets, with owners
 	Interfaces Capture = "interfaces" // frames of network interfaces, without owners
 	Both       Capture = "both"       // both, in two series of a ring
+
+	// Auto is Sockets, and Interfaces where this kernel or the process's rights do not allow
+	// it; Started says so. It is not taken where the options ask for what only sockets tell.
+	Auto Capture = "auto"
 )
 
 // Options of a recording. Exactly one of File, Stream and Ring is where packets go.
@@ -74,6 +78,7 @@ type Started struct {
 	Sockets   uint64           // found that are older than the recording
 	Missing   map[string]error // what this kernel refuses, by program
 	Interface map[int]string   // for Interfaces: names by index
+	Instead   error            // with Auto: why interfaces are recorded rather than sockets
 }
 
 // Stats is how a recording stands. Seen = Filtered + Delivered + Dropped, once it has ended
@@ -137,13 +142,18 @@ func (e *BalanceError) Error() string {
 	return fmt.Sprintf("counters do not balance: seen %d, filtered %d, delivered %d, dropped %d", c.Seen, c.Filtered, c.Delivered, c.Dropped)
 }
 
+// Known reports whether it is one of those above.
+func (c Capture) Known() bool {
+	return c == Sockets || c == Interfaces || c == Both || c == Auto
+}
+
 func (o *Options) setDefaults() error {
 	if o.Capture == "" {
 		o.Capture = Sockets
 	}
 	switch {
-	case o.Capture != Sockets && o.Capture != Interfaces && o.Capture != Both:
-		return fmt.Errorf("capture %q: want sockets, interfaces or both", o.Capture)
+	case !o.Capture.Known():
+		return fmt.Errorf("capture %q: want sockets, interfaces, both or auto", o.Capture)
 	case o.Capture == Both && o.Ring == nil:
 		return errors.New("capture both: want a ring, since a file has one link type")
 	}
@@ -202,7 +212,7 @@ func (o *Options) checkPolicy() error {
 		return err
 	case len(p.MaxAge) > 0 && o.Ring == nil:
 		return errAgesRing
-	case o.Capture == Sockets:
+	case o.Capture == Sockets || o.Capture == Auto:
 		if j != nil && j.Processes() && o.NoOwners {
 			return errNoOwners
 		}

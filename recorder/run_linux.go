@@ -3,6 +3,7 @@ package recorder
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync/atomic"
 	"time"
 
@@ -74,7 +75,42 @@ func Run(ctx context.Context, o Options) (Stats, error) {
 	case Both:
 		return runBoth(ctx, o)
 	}
-	return runSockets(ctx, o)
+	s, err := runSockets(ctx, o)
+	var none *unavailableError
+	if o.Capture != Auto || !errors.As(err, &none) {
+		return s, err
+	}
+	return runInstead(ctx, o, err)
+}
+
+// unavailableError means that sockets cannot be recorded on this machine or with these
+// rights, whatever the options are.
+type unavailableError struct{ err error }
+
+func (e *unavailableError) Error() string { return e.err.Error() }
+func (e *unavailableError) Unwrap() error { return e.err }
+
+// runInstead records interfaces since sockets cannot be recorded. Where that is no way out
+// either, the error is the one about sockets.
+func runInstead(ctx context.Context, o Options, why error) (Stats, error) {
+	if o.Cgroup != "" || o.Keys != nil {
+		return Stats{}, why // frames have neither
+	}
+	o.Capture = Interfaces
+	if o.checkPolicy() != nil {
+		return Stats{}, why
+	}
+	begun := false
+	tell := o.OnStart
+	o.OnStart = func(s Started) {
+		begun, s.Instead = true, why
+		tell(s)
+	}
+	s, err := runInterfaces(ctx, o)
+	if err != nil && !begun {
+		return s, errors.Join(why, fmt.Errorf("recording interfaces instead: %w", err))
+	}
+	return s, err
 }
 
 // runSockets records packets of sockets.

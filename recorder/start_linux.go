@@ -21,7 +21,7 @@ import (
 func (r *recording) start() error {
 	root, err := cgroupRoot()
 	if err != nil {
-		return err
+		return &unavailableError{err}
 	}
 	where := root
 	if r.o.Cgroup != "" {
@@ -40,24 +40,28 @@ func (r *recording) start() error {
 		return err
 	}
 	if r.progs, err = bpf.Load(load); err != nil {
-		return privilege(err)
+		return &unavailableError{privilege(err)}
 	}
 	if err := r.open(root); err != nil {
 		r.progs.Close()
 		return err
 	}
 	var found uint64
+	refused := false
 	named := r.o
 	named.Source = r.names.source
 	if r.keys, err = startKeys(&named, r.out, r.clockNow.Load); err == nil {
 		found, err = r.attach(where)
+		refused = err != nil
 	}
 	if err != nil {
 		r.keys.end()
 		r.names.end()
-		err = r.unopen(err)
+		if err = privilege(r.unopen(err)); refused {
+			err = &unavailableError{err}
+		}
 		r.progs.Close()
-		return privilege(err)
+		return err
 	}
 	asked := "none"
 	if load.Filter != nil {
@@ -109,7 +113,7 @@ func (r *recording) options() (bpf.Options, error) {
 		load.OwnTGID = tgid
 		r.own = fmt.Sprintf("sockets of process %d are left out", tgid)
 	} else if load.Owners {
-		return load, privilege(err)
+		return load, &unavailableError{privilege(err)}
 	}
 	if id, path := ownGroup(); id != 0 {
 		load.OwnCgroup = id

@@ -47,6 +47,8 @@ type recordFlags struct {
 	key         string
 }
 
+const otherOutput = "choose another name with -w, or remove it first; nothing is written over"
+
 func (e *env) cmdRecord() *cobra.Command {
 	var f recordFlags
 	c := &cobra.Command{
@@ -54,7 +56,8 @@ func (e *env) cmdRecord() *cobra.Command {
 		Short: "Record this machine's packets, with whose they are and what was lost",
 		Long: `Record what this machine's sockets send and receive, with the process and container behind
 each packet and with every loss counted. Needs Linux and the right to load programs into the
-kernel; pcapsule doctor tells what is missing.
+kernel; where that is missing, frames of network interfaces are recorded instead, without owners,
+which is said. pcapsule doctor tells what is missing.
 
 -w FILE makes one capture for Wireshark, tcpdump and pcapsule bundle. -w - writes to standard
 output as packets come. -w RING/ (a folder, or a name that ends in a slash) keeps a ring of
@@ -79,11 +82,11 @@ no key can be had: into plaintext-NAME.pcapng, never among the packets.`,
   pcapsule record -w /var/lib/pcapsule/ --never port=5432 --never process=sshd
   pcapsule record -w web.pcapng --cgroup system.slice/nginx.service --duration 30s
   pcapsule record -w web.pcapng --keys exe:nginx --keys pid:4711 --keys-to age1…`,
-		RunE: func(c *cobra.Command, args []string) error { return e.runRecord(c.Context(), args, &f) },
+		RunE: func(c *cobra.Command, args []string) error { return e.runRecord(c.Context(), args, &f, c.Flags().Changed) },
 	}
 	fl := c.Flags()
 	fl.StringVarP(&f.output, "write", "w", "", "capture to make, a folder for a ring, or - for standard output")
-	fl.StringVar(&f.capture, "capture", string(recorder.Sockets), "sockets: packets of sockets, with owners; interfaces: frames of network interfaces; both: into a ring")
+	fl.StringVar(&f.capture, "capture", string(recorder.Auto), "sockets: packets of sockets, with owners; interfaces: frames of network interfaces; both: into a ring; auto: sockets, and interfaces where this machine does not allow it")
 	fl.StringVar(&f.cgroup, "cgroup", "", "only sockets of this control group and those below it")
 	fl.StringArrayVarP(&f.interfaces, "interface", "i", nil, "with --capture=interfaces: only this one; may be given several times")
 	fl.Uint32VarP(&f.snap, "snapshot-length", "s", 0, "bytes of a packet to keep; 0: all")
@@ -109,10 +112,17 @@ no key can be had: into plaintext-NAME.pcapng, never among the packets.`,
 	return c
 }
 
-func (e *env) runRecord(ctx context.Context, args []string, f *recordFlags) error {
+func (e *env) runRecord(ctx context.Context, args []string, f *recordFlags, changed func(flag string) bool) error {
 	o, err := f.options(e, args)
 	if err != nil {
 		return err
+	}
+	if o.Ring == nil {
+		for _, name := range []string{"segment-size", "segment-time", "max-size", "max-age", "reserve", "key"} {
+			if changed(name) {
+				return usagef("--%s is for a ring: give -w RING/, a name that ends in a slash", name)
+			}
+		}
 	}
 	if f.duration > 0 {
 		var cancel context.CancelFunc
@@ -148,11 +158,11 @@ func (f *recordFlags) options(e *env, args []string) (recorder.Options, error) {
 	switch {
 	case f.output == "":
 		return o, usagef("no output named: give -w FILE, -w RING/ or -w -")
-	case o.Capture != recorder.Sockets && o.Capture != recorder.Interfaces && o.Capture != recorder.Both:
-		return o, usagef("--capture %q: want sockets, interfaces or both", f.capture)
+	case !o.Capture.Known():
+		return o, usagef("--capture %q: want sockets, interfaces, both or auto", f.capture)
 	case f.duration < 0:
 		return o, usagef("--duration %s: want 0 or more", f.duration)
-	case len(f.interfaces) > 0 && o.Capture == recorder.Sockets:
+	case len(f.interfaces) > 0 && o.Capture != recorder.Interfaces && o.Capture != recorder.Both:
 		return o, usagef("-i says which interfaces: give --capture=interfaces or both too")
 	}
 	switch f.comments {
@@ -194,7 +204,12 @@ func (f *recordFlags) outputTo(e *env, o *recorder.Options) error {
 	info, err := os.Stat(f.output)
 	if !strings.HasSuffix(f.output, "/") && (err != nil || !info.IsDir()) {
 		o.File = f.output
-		return newOutput(f.output)
+		err := newOutput(f.output)
+		var there codedError
+		if errors.As(err, &there) && there.code == exitExists {
+			return codedError{there.error, exitExists, otherOutput}
+		}
+		return err
 	}
 	r := ring.Options{Dir: f.output, SegmentTime: f.segmentTime, MaxAge: f.policy.MaxAge.All}
 	for _, size := range []struct {
@@ -258,7 +273,7 @@ func recordError(err error, output string) error {
 	case errors.Is(err, ring.ErrLocked):
 		return codedError{err, exitExists, "end the other recorder, or choose another folder"}
 	case errors.Is(err, fs.ErrExist):
-		return codedError{err, exitExists, ""}
+		return codedError{err, exitExists, otherOutput}
 	}
 	return outputError(err, output)
 }
@@ -271,6 +286,10 @@ func (e *env) recordStarted(f *recordFlags, s recorder.Started) {
 		text += ", filtered in the kernel"
 	case "recorder":
 		text += ", filtered after the kernel: it cannot ask this filter"
+	}
+	if s.Instead != nil {
+		e.warn("sockets cannot be recorded here: %v", s.Instead)
+		e.warn("frames of network interfaces are recorded instead: no owners, no events, no names; pcapsule doctor tells what to change, --capture=sockets records nothing else")
 	}
 	if s.Own != "" {
 		text += "; " + s.Own

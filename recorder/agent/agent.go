@@ -156,6 +156,9 @@ func (a *agent) record(ctx context.Context) (recorder.Stats, error) {
 		if onStart != nil {
 			defer onStart(s)
 		}
+		if s.Instead != nil {
+			a.o.Log.Warn("sockets cannot be recorded here; frames of network interfaces are recorded instead, without owners", "error", s.Instead)
+		}
 		a.o.Log.Info("recording", "where", s.Where, "ring", s.Ring, "folder", o.Ring.Dir, "filter", s.Filter, "only", s.Only, "policy", s.Policy, "own", s.Own, "open_sockets", s.Sockets)
 		for _, name := range slices.Sorted(maps.Keys(s.Missing)) {
 			a.o.Log.Warn("this kernel refuses a program; recording goes on with less", "program", name, "error", s.Missing[name])

@@ -201,7 +201,7 @@ func (f *flags) define(fl *pflag.FlagSet) {
 	fl.StringVar(&f.maxSize, "max-size", "10GiB", "keep at most so much; 0: no limit")
 	fl.StringVar(&f.reserve, "reserve", "1GiB", "disk space to leave free")
 	fl.StringVar(&f.key, "key", "", "key that signs the records of segments (ed25519, PKCS #8 in PEM); made where it is not there")
-	fl.StringVar(&f.capture, "capture", string(node.Sockets), "sockets: packets of sockets, with owners; interfaces: frames of network interfaces; both")
+	fl.StringVar(&f.capture, "capture", string(node.Sockets), "sockets: packets of sockets, with owners; interfaces: frames of network interfaces; both; auto: sockets, and interfaces where this node does not allow it")
 	fl.StringVar(&f.cgroup, "cgroup", "", "only sockets of this control group and those below it")
 	fl.StringArrayVarP(&f.interfaces, "interface", "i", nil, "with --capture=interfaces: only this one; may be given several times")
 	fl.Uint32VarP(&f.snap, "snapshot-length", "s", 0, "bytes of a packet to keep; 0: all")
@@ -298,9 +298,9 @@ func (f *flags) options(expression string) (agent.Options, error) {
 	switch {
 	case f.ring == "":
 		return o, usagef("--ring: want a folder")
-	case f.capture != string(node.Sockets) && f.capture != string(node.Interfaces) && f.capture != string(node.Both):
-		return o, usagef("--capture %q: want sockets, interfaces or both", f.capture)
-	case len(f.interfaces) > 0 && o.Record.Capture == node.Sockets:
+	case !o.Record.Capture.Known():
+		return o, usagef("--capture %q: want sockets, interfaces, both or auto", f.capture)
+	case len(f.interfaces) > 0 && o.Record.Capture != node.Interfaces && o.Record.Capture != node.Both:
 		return o, usagef("-i says which interfaces: give --capture=interfaces or both too")
 	case f.kubernetes != "auto" && f.kubernetes != "required" && f.kubernetes != "off":
 		return o, usagef("--kubernetes %q: want auto, required or off", f.kubernetes)
@@ -312,7 +312,7 @@ func (f *flags) options(expression string) (agent.Options, error) {
 		return o, usagef("--buffer-size %s: want a power of two from 4KiB to 2GiB", f.buffer)
 	}
 	for capture, link := range map[node.Capture]uint16{node.Sockets: linkCooked, node.Interfaces: linkEthernet} {
-		if o.Record.Capture != capture && o.Record.Capture != node.Both {
+		if o.Record.Capture != capture && o.Record.Capture != node.Both && (o.Record.Capture != node.Auto || capture != node.Sockets) {
 			continue
 		}
 		// Told before anything is waited for.
