@@ -82,7 +82,9 @@ no key can be had: into plaintext-NAME.pcapng, never among the packets.`,
   pcapsule record -w /var/lib/pcapsule/ --never port=5432 --never process=sshd
   pcapsule record -w web.pcapng --cgroup system.slice/nginx.service --duration 30s
   pcapsule record -w web.pcapng --keys exe:nginx --keys pid:4711 --keys-to age1…`,
-		RunE: func(c *cobra.Command, args []string) error { return e.runRecord(c.Context(), args, &f, c.Flags().Changed) },
+		RunE: func(c *cobra.Command, args []string) error {
+			return e.runRecord(c.Context(), args, &f, c.Flags().Changed)
+		},
 	}
 	fl := c.Flags()
 	fl.StringVarP(&f.output, "write", "w", "", "capture to make, a folder for a ring, or - for standard output")
