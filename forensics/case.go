@@ -109,9 +109,27 @@ func Open(ctx context.Context, paths []string, o Options) (*Case, error) {
 		return nil, fmt.Errorf("opening case: %w", err)
 	}
 	c.id = c.identity()
-	c.docs = sync.OnceValues(c.readDocs)
-	c.coverage = sync.OnceValues(c.readCoverage)
+	c.docs = onceRead(c.readDocs)
+	c.coverage = onceRead(c.readCoverage)
 	return c, nil
+}
+
+// onceRead keeps what was read once; an error is not kept, since what is away may come back.
+func onceRead[T any](read func() (T, error)) func() (T, error) {
+	var mu sync.Mutex
+	var kept *T
+	return func() (T, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if kept != nil {
+			return *kept, nil
+		}
+		v, err := read()
+		if err == nil {
+			kept = &v
+		}
+		return v, err
+	}
 }
 
 // setUp makes the views and locks the database.

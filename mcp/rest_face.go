@@ -163,6 +163,8 @@ func (s *Server) restError(w http.ResponseWriter, err error) {
 		status = http.StatusNotFound
 	case errors.Is(err, store.ErrNameTaken), errors.Is(err, store.ErrNotReady):
 		status = http.StatusConflict
+	case errors.Is(err, errMasked):
+		status = http.StatusForbidden
 	case errors.Is(err, errBusy):
 		status = http.StatusServiceUnavailable
 	case errors.Is(err, forensics.ErrDeadline):
@@ -174,6 +176,9 @@ func (s *Server) restError(w http.ResponseWriter, err error) {
 	w.WriteHeader(status)
 	_, _ = fmt.Fprintf(w, `{"error":%s}`, quoted(s.hide(err.Error()))) // the client may be gone
 }
+
+// errMasked says that packets would show what answers mask.
+var errMasked = errors.New("packets are as they were recorded, with all that is masked in answers: pcapsule serve --packets lets them leave, and export_snapshot_pcap writes them on the server's machine")
 
 // errArguments says that a tool does not take what was given.
 var errArguments = errors.New("wrong arguments")
@@ -291,6 +296,9 @@ func (s *Server) restPCAP(w http.ResponseWriter, r *http.Request) {
 	x := &question{r: r, q: r.URL.Query()}
 	out := &counting{w: w, name: r.PathValue("name")}
 	err := s.turnOn(r.Context(), who, "", true, func(ctx context.Context, _ *answerer) error {
+		if s.o.Policy != nil && !s.o.Packets {
+			return errMasked
+		}
 		req := store.PCAPRequest{Filter: x.get("bpf_filter")}
 		for _, v := range []struct {
 			name string

@@ -68,6 +68,9 @@ type Options struct {
 	// Store keeps snapshots of a ring; nil: there is none. It wants Open.
 	Store store.Store
 
+	// Packets lets packets leave over HTTP though a policy masks: they are as they were recorded.
+	Packets bool
+
 	Policy   *redact.Policy // what is masked in all that leaves; nil: nothing. See also forensics.Options.MaskSecrets
 	Audit    *Audit         // where every question is written down; nil: nowhere
 	Deadline time.Duration  // of one answer; 0: 30 s

@@ -27,7 +27,7 @@ import (
 type answering struct {
 	exportDir, redact, tools, audit string
 	ring, snapshots                 string
-	secrets, show                   bool
+	secrets, show, packets          bool
 	allow                           []string
 	deadline                        time.Duration
 	parallel                        int
@@ -59,7 +59,7 @@ func (a *answering) server(ctx context.Context, paths []string, warn func(format
 	if err := distinct(paths); err != nil {
 		return nil, nil, err
 	}
-	o := mcp.Options{Release: Release, Questions: findings.Questions(), Tools: mcp.Tools(a.tools), ExportDir: a.exportDir, Allow: a.allow, Deadline: a.deadline, Parallel: a.parallel, Report: renderReport}
+	o := mcp.Options{Release: Release, Questions: findings.Questions(), Packets: a.packets, Tools: mcp.Tools(a.tools), ExportDir: a.exportDir, Allow: a.allow, Deadline: a.deadline, Parallel: a.parallel, Report: renderReport}
 	if !a.secrets {
 		o.Policy = redact.Default()
 		if a.redact != "" {

@@ -41,6 +41,7 @@ an authorization server (--oauth-issuer), and should have TLS (--tls-cert).`,
 	}
 	f.flags(c)
 	fl := c.Flags()
+	fl.BoolVar(&f.packets, "packets", false, "send packets of snapshots though answers mask: they are as they were recorded")
 	fl.StringVar(&f.addr, "addr", "127.0.0.1:8898", "address to listen on")
 	fl.StringVar(&f.tokens, "token-file", "", "file of bearer tokens, one a line, each may have its holder's name before it")
 	fl.StringVar(&f.cert, "tls-cert", "", "certificate for HTTPS, PEM")

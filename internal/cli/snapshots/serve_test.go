@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -22,7 +23,9 @@ import (
 
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/finding/all"
+	"github.com/pcapsule/pcapsule/forensics/redact"
 	"github.com/pcapsule/pcapsule/mcp"
+	"github.com/pcapsule/pcapsule/mcp/store"
 )
 
 // face is a server about a ring, with its description.
@@ -155,6 +158,33 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 	f.do("GET", "/mcp/snapshots/one/pcap?start_time=x", "", 400)
 	f.do("DELETE", "/mcp/snapshots/one", "", 200)
 	f.do("DELETE", "/mcp/snapshots/one", "", 404)
+}
+
+func TestPacketsStayWhereAnswersAreMasked(t *testing.T) {
+	s := opened(t, ringOf(t, "http1.pcapng"), filepath.Join(t.TempDir(), "store"))
+	if _, err := s.CreateSnapshot(ctx, store.SnapshotRequest{Name: "one", Last: time.Hour}); err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range []struct {
+		packets bool
+		want    int
+	}{{false, http.StatusForbidden}, {true, http.StatusOK}} {
+		server, err := mcp.New(nil, mcp.Options{Store: s, Policy: redact.Default(), Packets: v.packets, Open: func(context.Context, []string) (*forensics.Case, error) { return nil, errors.New("none") }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		web := httptest.NewServer(server.Handler(mcp.HTTPOptions{}))
+		res, err := http.Get(web.URL + "/mcp/snapshots/one/pcap")
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		if res.StatusCode != v.want {
+			t.Errorf("packets %v: %d", v.packets, res.StatusCode)
+		}
+		web.Close()
+		server.Close()
+	}
 }
 
 func TestAnAssistantGoesFromARingToPackets(t *testing.T) {
