@@ -18,7 +18,6 @@ const (
 	maxSharing   = 1000 // calls that one request id may have before it is no id of a request
 	upwardsFrom  = 0.3  // confidence below which a parent is stated but not followed
 	childFrom    = 0.15 // confidence below which a call is not counted as a child
-	maxRivals    = 3    // calls named where the parent is one of several
 	maxHops      = 20
 )
 

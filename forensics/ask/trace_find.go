@@ -1,0 +1,221 @@
+package ask
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/pcapsule/pcapsule/forensics"
+)
+
+// lasted fills in when calls ended. One without an answer lasts until its connection ends.
+func (k *chains) lasted(list []*step) error {
+	type conn struct {
+		Bundle int64  `json:"bundle"`
+		ID     int64  `json:"conn_id"`
+		Last   int64  `json:"last_ns"`
+		State  string `json:"key_state"`
+		By     string `json:"reset_by"`
+	}
+	var need []rowKey
+	for _, s := range list {
+		s.end, s.sure = s.Start, s.Took != nil
+		if s.Took != nil {
+			s.end += *s.Took * 1000
+		}
+		if s.Took == nil || s.Protocol == "tls" || s.Protocol == "quic" {
+			need = append(need, rowKey{s.Bundle, s.ConnID})
+		}
+	}
+	if len(need) == 0 {
+		return nil
+	}
+	bundles, ids := split(need)
+	conns, _, err := readRows[conn](k.ctx, k.c, 200_000, fmt.Sprintf(`WITH n AS (SELECT no FROM %s), r AS (%s)
+		SELECT %s, k.conn_id, k.last_ns, coalesce(k.key_state, '') AS key_state, coalesce(r.side, '') AS reset_by FROM connections_raw k LEFT JOIN r ON r.conn_id = k.conn_id%s WHERE k.conn_id IN (SELECT no FROM n) %s`,
+		zip("no"), resetBy(k.c, "l.conn_id IN (SELECT no FROM n)"), bundleOf(k.c, "k."), sameBundle(k.c, "r", "k"), ofBundles(k.c, bundles)), ids)
+	if err != nil {
+		return err
+	}
+	byID := map[rowKey]conn{}
+	for _, cn := range conns {
+		byID[rowKey{cn.Bundle, cn.ID}] = cn
+	}
+	for _, s := range list {
+		cn, ok := byID[rowKey{s.Bundle, s.ConnID}]
+		if !ok {
+			continue
+		}
+		if (s.Protocol == "tls" || s.Protocol == "quic") && cn.State != "" && cn.State != "verified" {
+			s.sealed, s.end = true, max(s.end, cn.Last)
+		} else if s.Took == nil {
+			s.resetBy = cn.By
+			s.end = min(max(s.Start, cn.Last), s.Start+openEnded)
+		}
+	}
+	return nil
+}
+
+// resetBy is SQL for who broke a connection off, of flows AS l: who reset it first, and
+// the client where it had closed its side before, for then the reset only answered that.
+func resetBy(c *forensics.Case, where string) string {
+	return fmt.Sprintf(`SELECT x.bundle, x.conn_id, CASE WHEN p.ns < x.ns THEN 'client' ELSE x.side END AS side
+		FROM (SELECT %[1]s, l.conn_id, arg_min(t.side, (t.ts_ns, t.packet_no)) AS side, arg_min(t.flow_id, (t.ts_ns, t.packet_no)) AS flow_id, min(t.ts_ns) AS ns
+			FROM tcp_events_raw t JOIN flows_raw l ON l.flow_id = t.flow_id%[2]s WHERE t.event = 'reset' AND %[3]s GROUP BY 1, 2) x
+		LEFT JOIN (SELECT %[4]s, f.flow_id, min(f.ts_ns) AS ns FROM packets_raw f WHERE f.flags & 257 = 1 AND %[5]s IN (SELECT %[6]sl.flow_id FROM flows_raw l WHERE l.fins > 0 AND l.resets > 0 AND %[3]s) GROUP BY 1, 2) p
+			ON p.flow_id = x.flow_id%[7]s`, bundleOf(c, "l."), sameBundle(c, "l", "t"), where, bundleOf(c, "f."), "("+key(c, "f")+"f.flow_id)", key(c, "l"), sameBundle(c, "p", "x"))
+}
+
+// span is a time at a party.
+type span struct {
+	at     *party
+	lo, hi int64
+}
+
+// merge joins overlapping spans of one party, and names every row of endpoints that is
+// the party.
+func (k *chains) merge(spans []span) (bundles, ids, los, his []int64) {
+	byKey := map[string][]span{}
+	var order []string
+	for _, s := range spans {
+		if byKey[s.at.Key] == nil {
+			order = append(order, s.at.Key)
+		}
+		byKey[s.at.Key] = append(byKey[s.at.Key], s)
+	}
+	slices.Sort(order)
+	for _, key := range order {
+		list := byKey[key]
+		slices.SortFunc(list, func(a, b span) int { return cmp.Compare(a.lo, b.lo) })
+		merged := list[:1]
+		for _, s := range list[1:] {
+			if last := &merged[len(merged)-1]; s.lo <= last.hi {
+				last.hi = max(last.hi, s.hi)
+			} else {
+				merged = append(merged, s)
+			}
+		}
+		for _, s := range merged {
+			for _, p := range k.same[key] {
+				bundles, ids, los, his = append(bundles, p.Bundle), append(ids, p.ID), append(los, s.lo), append(his, s.hi)
+			}
+		}
+	}
+	return bundles, ids, los, his
+}
+
+// made loads the calls that parties made in their spans.
+func (k *chains) made(spans []span) ([]*step, error) {
+	return k.find("src_id", "k.ts_ns BETWEEN w.lo AND w.hi", spans)
+}
+
+// asked loads the calls that were open at parties in their spans, so that it can be told
+// to which of them a call that the party made belongs.
+func (k *chains) asked(spans []span) ([]*step, error) {
+	var more []span // a service's address stands for any of the pods behind it
+	for _, s := range spans {
+		for _, name := range s.at.Services {
+			for _, p := range k.same["service "+s.at.Namespace+"/"+name] {
+				more = append(more, span{p, s.lo, s.hi})
+			}
+		}
+	}
+	return k.find("dst_id", fmt.Sprintf("k.ts_ns <= w.hi AND k.ts_ns + coalesce(k.elapsed_us * 1000, %d) >= w.lo", openEnded), append(more, spans...))
+}
+
+func (k *chains) find(end, when string, spans []span) ([]*step, error) {
+	var fresh []span
+	for _, s := range spans {
+		id := fmt.Sprintf("%s %s %d %d", end, s.at.Key, s.lo, s.hi)
+		if !k.seen[id] {
+			k.seen[id] = true
+			fresh = append(fresh, s)
+		}
+	}
+	if len(fresh) == 0 {
+		return nil, nil
+	}
+	slices.SortFunc(fresh, func(a, b span) int { return cmp.Compare(a.lo, b.lo) })
+	starts := make([]int64, len(fresh))
+	for i, s := range fresh {
+		starts[i] = s.lo
+	}
+	var out []*step
+	for _, r := range runs(starts, nearTime, maxRuns) {
+		from, _ := slices.BinarySearch(starts, r[0])
+		to, _ := slices.BinarySearch(starts, r[1]+1)
+		some, err := k.findNear(end, when, fresh[from:to])
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, some...)
+	}
+	return out, nil
+}
+
+func (k *chains) findNear(end, when string, spans []span) ([]*step, error) {
+	bundles, ids, los, his := k.merge(spans)
+	on := "k." + end + " = w.id"
+	if k.c.Several() {
+		on += " AND k.bundle = w.b"
+	}
+	before := int64(0)
+	if end == "dst_id" {
+		before = longCall
+	}
+	// Packets without a protocol of calls (ICMP) cause nothing and are caused by nothing here.
+	list, more, err := readRows[step](k.ctx, k.c, maxLoaded, fmt.Sprintf(`SELECT %s FROM calls_raw k JOIN %s w ON %s WHERE k.ts_ns BETWEEN %d AND %d AND %s AND k.protocol <> 'icmp'
+		ORDER BY k.ts_ns, bundle, k.call_no LIMIT %d`, stepColumns(k.c), zip("b", "id", "lo", "hi"), on, slices.Min(los)-before, slices.Max(his), when, maxLoaded+1),
+		numbers(bundles), numbers(ids), numbers(los), numbers(his))
+	if err != nil {
+		return nil, err
+	}
+	k.cut = k.cut || more
+	return k.take(list)
+}
+
+// brokenConns loads connections that parties opened in their spans and that came to
+// nothing, as calls that failed: what a program could not connect to leaves no call.
+func (k *chains) brokenConns(spans []span) ([]*step, error) {
+	type conn struct {
+		Bundle  int64  `json:"bundle"`
+		FlowID  int64  `json:"flow_id"`
+		ConnID  int64  `json:"conn_id"`
+		SrcID   int64  `json:"src_id"`
+		DstID   int64  `json:"dst_id"`
+		Port    int64  `json:"dst_port"`
+		State   string `json:"state"`
+		Start   int64  `json:"first_ns"`
+		End     int64  `json:"last_ns"`
+		Packets string `json:"packets"`
+	}
+	bundles, ids, los, his := k.merge(spans)
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	on := "k.src_id = w.id"
+	if k.c.Several() {
+		on += " AND k.bundle = w.b"
+	}
+	list, _, err := readRows[conn](k.ctx, k.c, maxNodes, fmt.Sprintf(`SELECT DISTINCT %s, f.flow_id, k.conn_id, k.src_id, k.dst_id, k.dst_port, f.state, k.first_ns, k.last_ns, [{'first': f.first_packet, 'last': f.first_packet}] AS packets
+		FROM flows_raw f JOIN connections_raw k ON k.flow_id = f.flow_id%s JOIN %s w ON %s WHERE k.transport = 'tcp' AND k.calls = 0 AND f.state IN ('refused', 'syn_sent', 'reset') AND k.first_ns BETWEEN w.lo AND w.hi
+		ORDER BY k.first_ns, bundle, f.flow_id LIMIT %d`, bundleOf(k.c, "k."), sameBundle(k.c, "k", "f"), zip("b", "id", "lo", "hi"), on, maxNodes), numbers(bundles), numbers(ids), numbers(los), numbers(his))
+	if err != nil {
+		return nil, err
+	}
+	words := map[string]string{"refused": "refused", "syn_sent": "no answer to SYN", "reset": "reset"}
+	var out, fresh []*step
+	for _, cn := range list {
+		s := &step{Bundle: cn.Bundle, No: -1 - cn.FlowID, Start: cn.Start, end: cn.End, Clock: -1, SrcID: cn.SrcID, DstID: cn.DstID, ConnID: cn.ConnID, Protocol: "tcp", Failed: true,
+			Error: cn.State, told: true, read: true, detail: detail{Status: words[cn.State], Method: fmt.Sprintf("connect to port %d", cn.Port), Packets: cn.Packets}}
+		s.Summary = s.Method + " → " + s.Status
+		if old := k.steps[s.key()]; old != nil {
+			s = old
+		} else {
+			k.steps[s.key()] = s
+			fresh = append(fresh, s)
+		}
+		out = append(out, s)
+	}
+	return out, k.ends(fresh)
+}
