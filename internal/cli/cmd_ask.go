@@ -83,7 +83,7 @@ func (e *env) cmdQuestion(q ask.Question) *cobra.Command {
 	for _, name := range slices.Sorted(maps.Keys(q.In.Properties)) {
 		given[name] = addFlag(c, dashed(name), q.In.Properties[name])
 	}
-	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON: all of the answer, with whole call ids and a KFL condition for each row that has one")
 	return c
 }
 
