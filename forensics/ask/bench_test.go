@@ -16,7 +16,7 @@ var benchInputs = map[string][]string{
 	"get_service_map":  {`{"group_by":"pod","limit":200}`, `{"from_namespace":"edge"}`},
 	"get_dependencies": {`{"service":"redis-cache"}`, `{"service":"redis-cache","blast_radius":true}`},
 	"list_external":    {`{"allow":["*.partner1-example.com","203.0.113.10"]}`},
-	"get_latency": {`{"by":"service"}`, `{"min_ms":500}`, `{"parts":["queries"]}`, `{"parts":["size"]}`, `{"parts":["replicas"]}`,
+	"get_latency": {`{"by":"service"}`, `{"min_ms":500}`, `{"parts":["queries"]}`, `{"parts":["size"]}`, `{"parts":["replicas"]}`, `{"parts":["chain"],"service":"gateway"}`,
 		`{"parts":["series"]}`},
 	"compare_periods": {`{"from":"1h","shift":"2h"}`},
 	"find_patterns": {`{"kinds":["retries"]}`, `{"kinds":["churn"]}`, `{"kinds":["pool"]}`, `{"kinds":["keep_alive"]}`, `{"kinds":["n_plus_one"]}`,

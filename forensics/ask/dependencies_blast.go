@@ -48,16 +48,20 @@ func parents(c *forensics.Case) string {
 		FROM x WHERE protocol IN %[2]s)`, numberOf(c), serving)
 }
 
-// linked is SQL for the calls of par that led to the rows of a table with columns pod (who
-// sent it), trace, traced and at: by trace id where the row has one, else by time within
-// the request that its sender began to serve last. grade is 0 by trace, 1 by time within
-// the only open request, 2 where several were open.
-func linked(table, columns string) string {
-	one := func(cond, eq, grade string) string {
-		return fmt.Sprintf(`SELECT %s p.k AS pk, p.pod AS ppod, p.up AS pup, p.trace AS ptrace, p.traced AS ptraced, p.t0 AS pt0, p.t1 AS pt1, %s AS grade
-			FROM (SELECT * FROM %s WHERE %s) i ASOF JOIN par p ON i.pod = p.pod %s AND i.at >= p.t0 WHERE i.at <= p.t1`, columns, grade, table, cond, eq)
+// linked is SQL for the calls of par that led to the rows of a table with columns k, pod (who
+// sent it), trace, traced and began: by trace id where a request that its sender served has
+// the same; else by time within the request that its sender began to serve last, which has
+// no trace id where the row has one, since then the sender gave it. grade is 0 by trace, 1
+// by time within the only open request, 2 where several were open.
+func linked(table string) string {
+	one := func(from, parents, eq, grade string) string {
+		return fmt.Sprintf(`SELECT i.*, p.k AS pk, p.pod AS ppod, p.up AS pup, p.trace AS ptrace, p.traced AS ptraced, p.t0, p.t1, %s AS grade
+			FROM (%s) i ASOF JOIN %s p ON i.pod = p.pod %s AND i.began >= p.t0 WHERE i.began <= p.t1 AND i.k <> p.k`, grade, from, parents, eq)
 	}
-	return one("traced", "AND i.trace = p.trace", "0") + " UNION ALL " + one("NOT traced", "", "CASE WHEN p.busy >= i.at THEN 2 ELSE 1 END")
+	const byTime = "CASE WHEN p.busy >= i.began THEN 2 ELSE 1 END"
+	same := one(fmt.Sprintf("SELECT * FROM %s WHERE traced", table), "par", "AND i.trace = p.trace", "0")
+	first := fmt.Sprintf("SELECT * FROM %[1]s WHERE traced AND k NOT IN (SELECT i.k FROM (SELECT * FROM %[1]s WHERE traced) i ASOF JOIN par p ON i.pod = p.pod AND i.trace = p.trace AND i.began >= p.t0 WHERE i.began <= p.t1 AND i.k <> p.k)", table)
+	return same + " UNION ALL " + one(first, "(SELECT * FROM par WHERE NOT traced)", "", byTime) + " UNION ALL " + one(fmt.Sprintf("SELECT * FROM %s WHERE NOT traced", table), "par", "", byTime)
 }
 
 // blast finds the endpoints whose calls led to the targets.
@@ -70,13 +74,13 @@ func (w *window) blast(ctx context.Context, c *forensics.Case, targets []string,
 	var b strings.Builder
 	b.WriteString(w.ends(c, "service") + parents(c))
 	fmt.Fprintf(&b, `, want AS (SELECT unnest([%s]) AS name), hit AS (SELECT bn FROM dname WHERE dst IN (SELECT name FROM want)),
-		c0 AS MATERIALIZED (SELECT ap AS pod, hash(trace_id) AS trace, trace_id IS NOT NULL AS traced, ts_ns AS at FROM x
-			WHERE %s AND (bn IN (SELECT bn FROM hit) OR far IN (SELECT name FROM want)))`, marks, isRequest)
+		c0 AS MATERIALIZED (SELECT %s AS k, ap AS pod, hash(trace_id) AS trace, trace_id IS NOT NULL AS traced, ts_ns AS began FROM x
+			WHERE %s AND (bn IN (SELECT bn FROM hit) OR far IN (SELECT name FROM want)))`, marks, numberOf(c), isRequest)
 	var tables []string
 	for i := 1; i <= blastLevels; i++ {
-		fmt.Fprintf(&b, `, l%d AS MATERIALIZED (SELECT pk, any_value(pup) AS pod, any_value(ptrace) AS trace, any_value(ptraced) AS traced, any_value(pt0) AS at, max(grade) AS grade, count(*) AS n, count(*) FILTER (grade = 2) AS vague
-			FROM (%s) GROUP BY 1)`, i, linked(fmt.Sprintf("%s%d", map[bool]string{true: "c", false: "l"}[i == 1], i-1), ""))
-		tables = append(tables, fmt.Sprintf("SELECT pk, %d AS depth, grade FROM l%d", i, i))
+		fmt.Fprintf(&b, `, l%d AS MATERIALIZED (SELECT pk AS k, any_value(pup) AS pod, any_value(ptrace) AS trace, any_value(ptraced) AS traced, any_value(t0) AS began, max(grade) AS grade, count(*) AS n, count(*) FILTER (grade = 2) AS vague
+			FROM (%s) GROUP BY 1)`, i, linked(fmt.Sprintf("%s%d", map[bool]string{true: "c", false: "l"}[i == 1], i-1)))
+		tables = append(tables, fmt.Sprintf("SELECT k AS pk, %d AS depth, grade FROM l%d", i, i))
 	}
 	type row struct {
 		Depth     int64    `json:"depth"`

@@ -17,7 +17,7 @@ type LatencyIn struct {
 	Path    string   `json:"path,omitempty" jsonschema:"only calls whose path is this, * for any text: /api/checkout*"`
 	MinMs   float64  `json:"min_ms,omitempty" jsonschema:"list the slow calls: those that took at least this many milliseconds"`
 	By      string   `json:"by,omitempty" jsonschema:"rows of the breakdown: endpoint (the default), service or client"`
-	Parts   []string `json:"parts,omitempty" jsonschema:"what to answer: breakdown, slow, queries, size, replicas, series; breakdown where not given, slow where min_ms is"`
+	Parts   []string `json:"parts,omitempty" jsonschema:"what to answer: breakdown, chain (what the named requests led to, hop by hop), slow, queries, size, replicas, series; breakdown where not given, slow where min_ms is"`
 	Bucket  string   `json:"bucket,omitempty" jsonschema:"length of a step of series such as 1m; a fiftieth of the window where not given"`
 }
 
@@ -27,6 +27,7 @@ type Latency struct {
 	Calls     int64         `json:"calls" jsonschema:"requests looked at"`
 	Timed     int64         `json:"timed" jsonschema:"of these, requests whose answer was seen to its end"`
 	Breakdown []Breakdown   `json:"breakdown,omitempty" jsonschema:"most time in all first"`
+	Chain     *HopChain     `json:"chain,omitempty" jsonschema:"where the time of the named requests goes, hop by hop"`
 	Slow      *Slow         `json:"slow,omitempty"`
 	Queries   []SlowQuery   `json:"queries,omitempty" jsonschema:"database statements with literals taken out, most time in all first"`
 	Size      []Correlation `json:"size,omitempty" jsonschema:"does size go with latency"`
@@ -90,10 +91,10 @@ type SlowItem struct {
 	CallIDs  []string `json:"call_ids"`
 }
 
-var latencyParts = []string{"breakdown", "slow", "queries", "size", "replicas", "series"}
+var latencyParts = []string{"breakdown", "chain", "slow", "queries", "size", "replicas", "series"}
 
 func latency() Question {
-	return question("get_latency", "Where time goes", "Latency by endpoint, service or client, split into dns, connect, tls, send, wait, receive and network; slow calls over a threshold; slow database statements; size against latency; load across replicas; a time series.", true, AskLatency)
+	return question("get_latency", "Where time goes", "Latency by endpoint, service or client, split into dns, connect, tls, send, wait, receive and network; along the chain of what requests led to; slow calls over a threshold; slow database statements; size against latency; load across replicas; a time series.", true, AskLatency)
 }
 
 // AskLatency answers where time goes.
@@ -177,6 +178,13 @@ func (l *Latency) part(ctx context.Context, c *forensics.Case, w *window, in *La
 	case "breakdown":
 		l.Breakdown, err = w.breakdown(ctx, c, in.By, &l.Frame)
 		l.Breakdown = fitRows(w, &l.Frame, l.Breakdown, len(in.Parts))
+	case "chain":
+		var wide *window
+		if wide, err = in.Scope.read(c); err == nil {
+			if l.Chain, err = w.chain(ctx, c, wide, &l.Frame); err == nil {
+				l.Chain.cut(w, &l.Frame, len(in.Parts))
+			}
+		}
 	case "slow":
 		l.Slow, err = w.slow(ctx, c, in.MinMs, &l.Frame)
 	case "queries":

@@ -104,6 +104,31 @@ func TestBreakdownLeadsToItsCalls(t *testing.T) {
 	}
 }
 
+func TestHopsOfNamedRequests(t *testing.T) {
+	planted(t, 28, func(a *asked) {
+		l := must[*ask.Latency](a.t)(ask.AskLatency(ctx, a.c, ask.LatencyIn{Path: a.arg("path"), Parts: []string{"chain"}}))
+		got := map[string]float64{}
+		for _, h := range l.Chain.Hops {
+			src := bare(h.Src)
+			if src == "(outside)" {
+				src = "customer"
+			}
+			if k := src + " → " + bare(h.Dst); strings.HasPrefix(h.Protocol, "http") || h.Protocol == "grpc" {
+				got[k] = max(got[k], *h.P50Ms)
+			}
+			if h.CallID == "" || h.Calls == 0 {
+				a.t.Errorf("%+v", h)
+			}
+		}
+		a.groups("hops", got, true)
+		for _, s := range a.fact("slowest").Strings {
+			if !strings.Contains(l.Chain.Most, s) {
+				a.t.Errorf("most time: %s, want %s", l.Chain.Most, s)
+			}
+		}
+	})
+}
+
 func TestLatencyRefuses(t *testing.T) {
 	c := open(t, "dns.pcap")
 	for _, in := range []ask.LatencyIn{{Parts: []string{"all"}}, {By: "pod"}, {MinMs: -1}, {MinMs: math.Inf(1)}, {Parts: []string{"series"}, Bucket: "1ns"}, {Parts: []string{"series"}, Bucket: "x"}} {

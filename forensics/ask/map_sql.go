@@ -111,7 +111,7 @@ func endpointKFL(protocol, method, path string) string {
 	case path == "":
 		parts = append(parts, "!path")
 	case strings.Contains(path, "{id}"):
-		parts = append(parts, "path.matches("+quoteKFL("^"+strings.ReplaceAll(regexp.QuoteMeta(path), `\{id\}`, `([0-9]+|[^/]*[0-9]{3}[^/]*|[^/]*[-_][0-9]+|[0-9a-fA-F-]{16,})`)+"$")+")")
+		parts = append(parts, "path.matches("+quoteKFL("^"+strings.ReplaceAll(regexp.QuoteMeta(path), `\{id\}`, `([0-9]+|[^/]*[0-9]{3}[^/]*|[^/]*[-_][0-9]+|([a-uw-zA-UW-Z]|[A-Za-z]{2})[0-9]+|[0-9a-fA-F-]{16,})`)+"$")+")")
 	default:
 		parts = append(parts, "path == "+quoteKFL(path))
 	}

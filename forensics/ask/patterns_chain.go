@@ -21,13 +21,12 @@ func (l *looker) children(w *window, parentCond string) string {
 			CASE WHEN protocol = 'postgresql' THEN postgresql_query WHEN protocol = 'redis' THEN method || ' ' || coalesce(redis_key, '') WHEN protocol = 'dns' THEN NULL ELSE coalesce(method || ' ', '') || coalesce(path, '') END AS raw,
 			hash(CASE WHEN protocol = 'postgresql' THEN array_to_string(postgresql_params, ',') ELSE coalesce(query_string, '') || coalesce(hex(request_body_sha256), '') END) AS more
 			FROM x WHERE %[2]s AND protocol <> 'icmp'),
-		li AS (SELECT i.*, p.k AS pk, p.t0, p.t1, 0 AS grade FROM (SELECT * FROM c0 WHERE traced) i ASOF JOIN par p ON i.pod = p.pod AND i.trace = p.trace AND i.began >= p.t0 WHERE i.began <= p.t1 AND i.k <> p.k
-			UNION ALL SELECT i.*, p.k AS pk, p.t0, p.t1, CASE WHEN p.busy >= i.began THEN 2 ELSE 1 END AS grade FROM (SELECT * FROM c0 WHERE NOT traced) i ASOF JOIN par p ON i.pod = p.pod AND i.began >= p.t0 WHERE i.began <= p.t1 AND i.k <> p.k),
+		li AS (%[8]s),
 		pe AS (SELECT %[1]s AS pk, call_id AS pid, bn, far, protocol, coalesce(method, '') AS method, %[3]s AS tpl, elapsed_us, protocol <> 'dns' AND host = far AS asked FROM x WHERE protocol IN %[4]s AND %[5]s),
 		te AS MATERIALIZED (SELECT raw, CASE WHEN cprotocol = 'postgresql' THEN %[6]s WHEN cprotocol = 'redis' THEN regexp_replace(raw, '[0-9]{2,}|[0-9a-fA-F-]{16,}|[0-9]+', '?', 'g') ELSE %[7]s END AS text, cprotocol
 			FROM (SELECT DISTINCT raw, cprotocol FROM c0 WHERE raw IS NOT NULL)),
 		ch AS NOT MATERIALIZED (SELECT li.*, te.text, pe.pid, pe.bn, pe.far, pe.protocol, pe.method, pe.tpl, pe.elapsed_us, pe.asked FROM li JOIN te USING (raw, cprotocol) JOIN pe USING (pk)) `,
-		numberOf(l.c), isRequest, pathTemplate, serving, parentCond, fmt.Sprintf(normalSQL, "raw"), template("raw"))
+		numberOf(l.c), isRequest, pathTemplate, serving, parentCond, fmt.Sprintf(normalSQL, "raw"), template("raw"), linked("c0"))
 }
 
 // chainRow is a finding about requests to an endpoint, as SQL gives it.

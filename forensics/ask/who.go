@@ -69,9 +69,9 @@ func pattern(s string) string {
 var endpoint = `(CASE WHEN path IS NOT NULL THEN coalesce(method || ' ', '') || ` + template("path") + ` ELSE coalesce(method, protocol) END)`
 
 // template is the SQL for a path with what differs from call to call taken out: parts that
-// are numbers, hold three digits in a row, end with a number after - or _ or are 16 or
-// more hexadecimal digits become {id}.
+// are numbers, hold three digits in a row, end with a number after - or _, are one or two
+// letters and a number (but v1) or 16 or more hexadecimal digits become {id}.
 func template(column string) string {
 	return `array_to_string(list_transform(string_split(` + column + `, '/'), x -> CASE WHEN
-		regexp_matches(x, '^[0-9]+$|[0-9]{3}|[-_][0-9]+$|^[0-9a-fA-F-]{16,}$') THEN '{id}' ELSE x END), '/')`
+		regexp_matches(x, '^[0-9]+$|[0-9]{3}|[-_][0-9]+$|^([a-uw-zA-UW-Z]|[A-Za-z]{2})[0-9]+$|^[0-9a-fA-F-]{16,}$') THEN '{id}' ELSE x END), '/')`
 }

@@ -1,0 +1,110 @@
+package ask
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/pcapsule/pcapsule/forensics"
+)
+
+// chainLevels is how many calls in a row a chain is followed.
+const chainLevels = 7
+
+// HopChain is where the time of some requests goes in what they led to.
+type HopChain struct {
+	How      string   `json:"how"`
+	From     string   `json:"from,omitempty" jsonschema:"where there are very many calls: only those from this time on were looked at"`
+	Requests int64    `json:"requests" jsonschema:"that were asked about, the first of each chain, and did not fail"`
+	P50Ms    *float64 `json:"p50_ms,omitempty"`
+	Hops     []Hop    `json:"hops" jsonschema:"in the order of depth, then of own time"`
+	Most     string   `json:"most_own_time" jsonschema:"the hop in which most of the time stays"`
+}
+
+// Hop is one step of a chain.
+type Hop struct {
+	Depth      int64    `json:"depth" jsonschema:"0: the requests themselves; 1: what these led to; and so on"`
+	Src        string   `json:"src"`
+	Dst        string   `json:"dst"`
+	Protocol   string   `json:"protocol"`
+	Endpoint   string   `json:"endpoint"`
+	Calls      int64    `json:"calls"`
+	PerRequest float64  `json:"per_request"`
+	Failed     int64    `json:"failed"`
+	P50Ms      *float64 `json:"p50_ms,omitempty"`
+	P99Ms      *float64 `json:"p99_ms,omitempty"`
+	TotalMs    float64  `json:"total_ms"`
+	OwnMs      float64  `json:"own_ms" jsonschema:"of the total, what is not within the calls that it led to"`
+	OwnShare   float64  `json:"own_share" jsonschema:"own_ms of all time of the requests; calls made at once may make more than 1 together"`
+	Confidence string   `json:"confidence" jsonschema:"exact: by trace ids; likely: by time within the only open request; guess: several were open"`
+	CallID     string   `json:"call_id" jsonschema:"the slowest"`
+}
+
+// chain follows the requests of one window through the calls of another, wider one.
+func (w *window) chain(ctx context.Context, c *forensics.Case, wide *window, f *Frame) (*HopChain, error) {
+	wide, since, err := wide.latest(ctx, c, "protocol IN "+serving, maxParents)
+	if err != nil {
+		return nil, err
+	}
+	var b strings.Builder
+	b.WriteString(wide.ends(c, "service") + parents(c))
+	fmt.Fprintf(&b, `, hit AS MATERIALIZED (SELECT %[1]s AS k FROM calls_raw WHERE call_id IN (SELECT call_id FROM calls WHERE %[2]s AND protocol IN %[3]s)),
+		c0 AS MATERIALIZED (SELECT %[1]s AS k, ap AS pod, hash(trace_id) AS trace, trace_id IS NOT NULL AS traced, ts_ns AS began, elapsed_us, failed FROM x WHERE %[4]s),
+		li AS MATERIALIZED (SELECT k, pk, grade FROM (%[5]s)),
+		l0 AS MATERIALIZED (SELECT k AS root, k, 0 AS grade FROM c0 WHERE k IN (SELECT k FROM hit) AND NOT failed AND elapsed_us IS NOT NULL AND k NOT IN (SELECT k FROM li WHERE pk IN (SELECT k FROM hit)))`,
+		numberOf(c), w.where, serving, isRequest, linked("c0"))
+	parts := []string{"SELECT root, k, grade, 0 AS depth FROM l0"}
+	for i := 1; i <= chainLevels; i++ {
+		fmt.Fprintf(&b, `, l%[1]d AS MATERIALIZED (SELECT root, li.k, greatest(l.grade, li.grade) AS grade FROM l%[2]d l JOIN li ON li.pk = l.k)`, i, i-1)
+		parts = append(parts, fmt.Sprintf("SELECT root, k, grade, %d AS depth FROM l%d", i, i))
+	}
+	fmt.Fprintf(&b, `, u AS (%[1]s), kids AS (SELECT li.pk AS k, sum(elapsed_us) AS us FROM li JOIN c0 USING (k) WHERE li.pk IN (SELECT k FROM u) GROUP BY 1),
+		m AS (SELECT u.root, u.depth, u.grade, coalesce(kids.us, 0) AS kids, x.* FROM x JOIN u ON u.k = %[2]s LEFT JOIN kids ON kids.k = u.k)
+		SELECT depth, src, coalesce(nullif(far, ''), dst) AS dst, protocol, method, tpl, calls, failed, p[1] / 1000.0 AS p50_ms, p[2] / 1000.0 AS p99_ms, total_ms, own_ms, grade, lower(hex(call_id)) AS call_id, (SELECT count(*) FROM l0) AS requests
+		FROM (SELECT min(depth) AS depth, an, bn, far, protocol, coalesce(method, '') AS method, %[3]s AS tpl, count(*) AS calls, count(*) FILTER (failed) AS failed, quantile_disc(elapsed_us, [0.5, 0.99]) AS p, coalesce(sum(elapsed_us), 0) / 1000.0 AS total_ms,
+			coalesce(sum(greatest(elapsed_us - kids, 0)), 0) / 1000.0 AS own_ms, max(grade) AS grade, %[4]s AS call_id FROM m GROUP BY an, bn, far, protocol, method, tpl) JOIN sname USING (an) JOIN dname USING (bn) ORDER BY depth, own_ms DESC, 2, 3, 4, 5, 6`,
+		strings.Join(parts, " UNION ALL "), numberOf(c), pathTemplate, slowest)
+	type row struct {
+		Hop
+		Method   string `json:"method"`
+		Path     string `json:"tpl"`
+		Grade    int64  `json:"grade"`
+		Requests int64  `json:"requests"`
+	}
+	rows, more, err := readRows[row](ctx, c, maxEdges, b.String(), append(wide.values(), w.args...)...)
+	if err != nil {
+		return nil, err
+	}
+	f.Truncated = f.Truncated || more
+	out := &HopChain{How: "a call belongs to the request that its sender was serving: by trace id where the call has one, else the one begun last of those that were open; requests that failed are left out", From: since, Hops: []Hop{}}
+	total, best := 0.0, -1.0
+	for _, r := range rows {
+		if r.Depth == 0 {
+			total += r.TotalMs
+		}
+	}
+	for i, r := range rows {
+		if i == 0 {
+			out.P50Ms, out.Requests = r.P50Ms, r.Requests
+		}
+		r.Endpoint, r.Confidence = clip(endpointName(r.Protocol, r.Method, r.Path), 200), grades[r.Grade]
+		r.PerRequest, r.TotalMs, r.OwnMs = share(r.Calls, r.Requests), round3(r.TotalMs), round3(r.OwnMs)
+		if total > 0 {
+			r.OwnShare = round3(r.OwnMs / total)
+		}
+		if r.OwnMs > best {
+			best, out.Most = r.OwnMs, fmt.Sprintf("%s to %s, %s", r.Src, r.Dst, r.Endpoint)
+		}
+		out.Hops = append(out.Hops, r.Hop)
+	}
+	return out, nil
+}
+
+// cut keeps the hops in which most time stays.
+func (h *HopChain) cut(w *window, f *Frame, parts int) {
+	slices.SortStableFunc(h.Hops, func(a, b Hop) int { return cmp.Compare(b.OwnMs, a.OwnMs) })
+	h.Hops = fitRows(w, f, h.Hops, parts)
+	slices.SortStableFunc(h.Hops, func(a, b Hop) int { return cmp.Compare(a.Depth, b.Depth) })
+}
