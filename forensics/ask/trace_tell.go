@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -194,23 +195,9 @@ func endpointOf(s *step) string {
 }
 
 // isID says that a part of a path differs from call to call, as the SQL of template does.
-func isID(p string) bool {
-	digits, run, hex := 0, 0, 0
-	most := 0
-	for _, r := range p {
-		if r >= '0' && r <= '9' {
-			digits++
-			run++
-			most = max(most, run)
-		} else {
-			run = 0
-		}
-		if r >= '0' && r <= '9' || r >= 'a' && r <= 'f' || r >= 'A' && r <= 'F' || r == '-' {
-			hex++
-		}
-	}
-	return digits > 0 && digits == len(p) || most >= 3 || len(p) >= 16 && hex == len(p)
-}
+func isID(part string) bool { return idPart.MatchString(part) }
+
+var idPart = regexp.MustCompile(`^[0-9]+$|[0-9]{3}|[-_][0-9]+$|^[0-9a-fA-F-]{16,}$`)
 
 // originOf is where one chain's trouble began.
 type originOf struct {
