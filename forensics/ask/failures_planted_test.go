@@ -284,7 +284,7 @@ func TestTheRequestBehindA500(t *testing.T) {
 	planted(t, 6, func(a *asked) {
 		f := must[*ask.Failures](t)(ask.AskFailures(ctx, a.c, ask.FailuresIn{Service: a.arg("service"), Class: "5xx", Scope: ask.Scope{KFL: "status_code == 500"}}))
 		a.is("500s", float64(f.Total))
-		p := must[*ask.Pair](t)(ask.AskPair(ctx, a.c, ask.PairIn{From: "*", To: a.arg("service"), Scope: ask.Scope{KFL: "status_code == 500"}}))
+		p := must[*ask.Pair](t)(ask.AskPair(ctx, a.c, ask.PairIn{Src: "*", Dst: a.arg("service"), Scope: ask.Scope{KFL: "status_code == 500"}}))
 		a.says("request", p)
 		a.says("response", p)
 		lists(a, 6, "call", p)

@@ -19,8 +19,8 @@ const (
 // PairIn asks what two said to each other.
 type PairIn struct {
 	Scope
-	From string `json:"src" jsonschema:"one side: service, workload, pod, host or address; * and ? match"`
-	To   string `json:"dst" jsonschema:"the other side"`
+	Src string `json:"src" jsonschema:"one side: service, workload, pod, host or address; * and ? match"`
+	Dst string `json:"dst" jsonschema:"the other side"`
 }
 
 // Pair is the traffic between two.
@@ -74,7 +74,7 @@ func AskPair(ctx context.Context, c *forensics.Case, in PairIn) (*Pair, error) {
 	if err != nil {
 		return nil, err
 	}
-	if in.From == "" || in.To == "" {
+	if in.Src == "" || in.Dst == "" {
 		return nil, wrong("src", "src and dst are both wanted; * is anybody")
 	}
 	if in.Limit == 0 {
@@ -92,11 +92,11 @@ func AskPair(ctx context.Context, c *forensics.Case, in PairIn) (*Pair, error) {
 		y, err := at(ctx, c, "dst_", b)
 		return "(" + x.calls + ") AND (" + y.calls + ")", append(x.args, y.args...), err
 	}
-	forth, x, err := both(in.From, in.To)
+	forth, x, err := both(in.Src, in.Dst)
 	if err != nil {
 		return nil, err
 	}
-	back, y, err := both(in.To, in.From)
+	back, y, err := both(in.Dst, in.Src)
 	if err != nil {
 		return nil, err
 	}
@@ -113,7 +113,7 @@ func AskPair(ctx context.Context, c *forensics.Case, in PairIn) (*Pair, error) {
 	if err := p.calls(); err != nil {
 		return nil, err
 	}
-	for _, way := range [2][2]string{{in.From, in.To}, {in.To, in.From}} {
+	for _, way := range [2][2]string{{in.Src, in.Dst}, {in.Dst, in.Src}} {
 		a := &accessOf{ctx: ctx, c: c, in: AccessIn{Service: way[1], Client: way[0]}, w: w, out: &Access{}}
 		if err := a.scope(); err != nil {
 			return nil, err

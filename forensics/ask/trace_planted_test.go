@@ -66,7 +66,7 @@ func TestWhereTimeGoesAlongTheChain(t *testing.T) {
 
 func TestWhatTwoSaidToEachOther(t *testing.T) {
 	planted(t, 39, func(a *asked) {
-		p := must[*ask.Pair](t)(ask.AskPair(ctx, a.c, ask.PairIn{From: a.arg("source"), To: a.arg("service")}))
+		p := must[*ask.Pair](t)(ask.AskPair(ctx, a.c, ask.PairIn{Src: a.arg("source"), Dst: a.arg("service")}))
 		a.is("all", float64(p.Forth.Calls))
 		if len(p.Calls) != 10 {
 			t.Errorf("%d calls, want the last ten", len(p.Calls))
@@ -74,13 +74,13 @@ func TestWhatTwoSaidToEachOther(t *testing.T) {
 		lists(a, 39, "last_ten", p.Calls)
 	})
 	planted(t, 40, func(a *asked) {
-		p := must[*ask.Pair](t)(ask.AskPair(ctx, a.c, ask.PairIn{From: a.arg("service"), To: a.arg("target"), Scope: ask.Scope{KFL: "http"}}))
+		p := must[*ask.Pair](t)(ask.AskPair(ctx, a.c, ask.PairIn{Src: a.arg("service"), Dst: a.arg("target"), Scope: ask.Scope{KFL: "http"}}))
 		a.is("calls", float64(p.Forth.Calls))
 		a.says("request", p)
 		lists(a, 40, "last", p.Calls)
 	})
 	planted(t, 41, func(a *asked) {
-		p := must[*ask.Pair](t)(ask.AskPair(ctx, a.c, ask.PairIn{From: "*", To: "*", Scope: ask.Scope{KFL: fmt.Sprintf("request_id == %q", a.arg("request_id"))}}))
+		p := must[*ask.Pair](t)(ask.AskPair(ctx, a.c, ask.PairIn{Src: "*", Dst: "*", Scope: ask.Scope{KFL: fmt.Sprintf("request_id == %q", a.arg("request_id"))}}))
 		a.says("headers", p)
 		lists(a, 41, "call", p)
 	})
@@ -88,7 +88,7 @@ func TestWhatTwoSaidToEachOther(t *testing.T) {
 		s := must[*ask.Search](t)(ask.AskSearch(ctx, a.c, ask.SearchIn{Text: `{"items":[]}`, Service: a.arg("service"), In: []string{"response.body"}}))
 		a.is("count", float64(s.Total))
 		lists(a, 43, "calls", s)
-		p := must[*ask.Pair](t)(ask.AskPair(ctx, a.c, ask.PairIn{From: "*", To: a.arg("service"), Scope: ask.Scope{KFL: `http and response.body contains "{\"items\":[]}"`}}))
+		p := must[*ask.Pair](t)(ask.AskPair(ctx, a.c, ask.PairIn{Src: "*", Dst: a.arg("service"), Scope: ask.Scope{KFL: `http and response.body contains "{\"items\":[]}"`}}))
 		a.says("request", p)
 		a.says("who", p)
 		for _, x := range p.Calls {
