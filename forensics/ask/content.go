@@ -73,12 +73,8 @@ func AskSearch(ctx context.Context, c *forensics.Case, in SearchIn) (*Search, er
 			return nil, err
 		}
 	}
-	from := "calls_raw"
-	if in.KFL != "" {
-		from = "calls"
-	}
+	from := rawSource(c, in.KFL != "" || in.Service != "")
 	if in.Service != "" {
-		from = "calls"
 		cond, args := either(in.Service)
 		w.and(cond, args...)
 	}
@@ -117,10 +113,19 @@ func AskSearch(ctx context.Context, c *forensics.Case, in SearchIn) (*Search, er
 	return out, nil
 }
 
+// rawSource is what stands after FROM for calls, without who is at their ends unless that
+// is asked about; a call that several bundles hold is there once.
+func rawSource(c *forensics.Case, ends bool) string {
+	if ends || overlapping(c) {
+		return source(c)
+	}
+	return "calls_raw"
+}
+
 // holds lists the calls of a window.
 func holds(ctx context.Context, c *forensics.Case, w *window, after string, limit int) ([]finding, bool, error) {
-	return readRows[finding](ctx, c, limit, fmt.Sprintf(`WITH f AS MATERIALIZED (SELECT %s, call_no, ts_ns, 0 AS bits FROM calls WHERE %s)
-		SELECT bundle, call_no, ts_ns, bits, (SELECT count(*) FROM f) AS total FROM f %s ORDER BY ts_ns, bundle, call_no LIMIT %d`, bundleOf(c, ""), w.where, after, limit+1), w.args...)
+	return readRows[finding](ctx, c, limit, fmt.Sprintf(`WITH f AS MATERIALIZED (SELECT %s, call_no, ts_ns, 0 AS bits FROM %s WHERE %s)
+		SELECT bundle, call_no, ts_ns, bits, (SELECT count(*) FROM f) AS total FROM f %s ORDER BY ts_ns, bundle, call_no LIMIT %d`, bundleOf(c, ""), source(c), w.where, after, limit+1), w.args...)
 }
 
 func (s *Search) count(list []finding, places bool) {

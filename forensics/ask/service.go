@@ -186,7 +186,7 @@ func (s *serviceOf) peers() error {
 				round(quantile_disc(elapsed_us, 0.5) / 1000.0, 3) AS p50_ms, round(quantile_disc(elapsed_us, 0.99) / 1000.0, 3) AS p99_ms, any_value(t.endpoints) AS endpoints,
 				list_transform(arg_min(call_id, nth, 3), x -> lower(hex(x))) AS call_ids
 			FROM f JOIN t ON t.peer = f.peer AND t.protocol = f.protocol GROUP BY 1, 2 ORDER BY calls DESC, 1, 2 LIMIT %[8]d`,
-			bundleOf(s.c, ""), who(""), side.other, source(s.c), s.w.where, side.mine, strings.ReplaceAll(isRequest, "protocol", "f.protocol"), s.w.limit+1, noHarm, bundleOffset(s.c), sameBundle(s.c, "e", "k"), namedEndpoint)
+			bundleOf(s.c, ""), who(""), side.other, source(s.c), s.w.where, qualified(side.mine), strings.ReplaceAll(isRequest, "protocol", "f.protocol"), s.w.limit+1, noHarm, bundleOffset(s.c), sameBundle(s.c, "e", "k"), namedEndpoint)
 		list, more, err := readRows[ServicePeer](s.ctx, s.c, s.w.limit, sql, s.w.args...)
 		if err != nil {
 			return err

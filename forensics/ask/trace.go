@@ -160,12 +160,8 @@ func (in TraceIn) seeds(k *chains, w *window, out *Trace) ([]*step, error) {
 		if n, err = newNeedle(in.Text, "", true, false); err != nil {
 			return nil, err
 		}
-		from := "calls_raw"
-		if in.KFL != "" {
-			from = "calls"
-		}
 		var list []finding
-		list, _, err = findText(k.ctx, k.c, w, from, n, nil, "", maxSeeds)
+		list, _, err = findText(k.ctx, k.c, w, rawSource(k.c, in.KFL != ""), n, nil, "", maxSeeds)
 		for _, f := range list {
 			keys, out.Found = append(keys, f.key()), f.Total
 		}

@@ -1,0 +1,143 @@
+package ask_test
+
+import (
+	"encoding/json"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/pcapsule/pcapsule/exporter"
+	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/ask"
+)
+
+// twice opens two bundles of the shop as one case: every call is in both.
+func twice(t *testing.T, o forensics.Options) *forensics.Case {
+	t.Helper()
+	var dirs []string
+	for _, name := range []string{"a", "b"} {
+		dir := filepath.Join(t.TempDir(), name+".pcapsule")
+		in := exporter.Options{Release: "test", Repanic: true, Kube: []string{filepath.Join("..", "..", "samples", "shop.kube.json")}}
+		if _, err := exporter.Run(ctx, []string{filepath.Join("..", "..", "samples", "shop.pcapng")}, dir, in); err != nil {
+			t.Fatal(err)
+		}
+		dirs = append(dirs, dir)
+	}
+	o.Threads = 2
+	c, err := forensics.Open(ctx, dirs, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+func TestACallInTwoBundlesIsOneCall(t *testing.T) {
+	one, two := open(t, "shop.pcapng"), twice(t, forensics.Options{})
+	for _, q := range [][2]string{
+		{"find_failures", `{"list_calls":true,"limit":200}`},
+		{"trace_request", `{"text":"12345"}`},
+		{"trace_request", `{"kfl":"status_code == 503 && src.external"}`},
+		{"audit_access", `{"service":"postgres","limit":200}`},
+		{"get_pair", `{"src":"frontend","dst":"payment"}`},
+		{"search_content", `{"text":"12345"}`},
+		{"get_timeline", `{"workload":"payment"}`},
+		{"describe_service", `{"service":"frontend"}`},
+	} {
+		a, b := put(t, one, q[0], q[1]), put(t, two, q[0], q[1])
+		for _, key := range []string{"failed_calls", "calls", "calls_found", "calls_traced", "total_chains", "total_calls", "forth", "back", "in", "out", "groups", "causes", "origins", "clients", "failed", "activity"} {
+			x, y := plain(t, a[key]), plain(t, b[key])
+			if x != y {
+				t.Errorf("%s %s: %s is %.300s, of two bundles %.300s", q[0], q[1], key, x, y)
+			}
+		}
+	}
+}
+
+// plain writes a value without the numbers of packets, which are each bundle's own.
+func plain(t *testing.T, v any) string {
+	text, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+func TestMaskedCasesShowNoCredentials(t *testing.T) {
+	c := twice(t, forensics.Options{MaskSecrets: true})
+	for _, q := range [][2]string{
+		{"audit_access", `{"service":"payment","limit":100}`}, {"get_pair", `{"src":"*","dst":"payment"}`}, {"describe_service", `{"service":"payment"}`},
+		{"search_content", `{"pattern":"(?i)bearer|api-key","limit":20}`}, {"trace_request", `{"text":"12345"}`},
+	} {
+		if text := plain(t, put(t, c, q[0], q[1])); strings.Contains(text, "eyJ") || strings.Contains(text, "sk_live") {
+			t.Errorf("%s shows a credential", q[0])
+		}
+	}
+}
+
+func TestAccessIsWholeAndInPages(t *testing.T) {
+	c := open(t, "shop.pcapng")
+	in := ask.AccessIn{Service: "postgres", Scope: ask.Scope{Limit: 7}}
+	seen := map[string]bool{}
+	total := int64(0)
+	for page := 0; ; page++ {
+		a := must[*ask.Access](t)(ask.AskAccess(ctx, c, in))
+		if page == 0 {
+			total = a.Total
+			sum := int64(0)
+			for _, x := range a.Clients {
+				sum += x.Calls
+			}
+			if sum != total || len(a.Hours) == 0 || len(a.Servers) != 1 {
+				t.Errorf("%d calls by client, %d in all", sum, total)
+			}
+		}
+		for _, x := range a.Calls {
+			if seen[x.CallID] {
+				t.Errorf("%s is there twice", x.CallID)
+			}
+			seen[x.CallID] = true
+		}
+		if in.Cursor = a.Next; in.Cursor == "" {
+			break
+		}
+	}
+	if int64(len(seen)) != total || total == 0 {
+		t.Errorf("%d calls in pages, %d in all", len(seen), total)
+	}
+	outside := must[*ask.Access](t)(ask.AskAccess(ctx, c, ask.AccessIn{External: true}))
+	if outside.UnreadTotal != 1 || !strings.Contains(outside.Unread[0].Why, "encrypted") || len(outside.Unread[0].CallIDs) != 1 {
+		t.Errorf("unread %+v", outside.Unread)
+	}
+	for _, bad := range []ask.AccessIn{{}, {Service: "x", Direction: "up"}, {Service: "x", Cursor: "y"}} {
+		if _, err := ask.AskAccess(ctx, c, bad); err == nil {
+			t.Errorf("%+v is taken", bad)
+		}
+	}
+	if p := must[*ask.Access](t)(ask.AskAccess(ctx, c, ask.AccessIn{Service: "nobody"})); p.Matched != "nothing_matched" {
+		t.Errorf("matched %s", p.Matched)
+	}
+}
+
+func TestNoCrashWithoutASign(t *testing.T) {
+	c := open(t, "shop.pcapng")
+	tl := must[*ask.Timeline](t)(ask.AskTimeline(ctx, c, ask.TimelineIn{Workload: "payment"})) // its probes failed, it went on
+	if tl.Crash != nil || !strings.Contains(strings.Join(tl.Notes, " "), "no sign of a crash") || tl.Calls == 0 {
+		t.Errorf("%+v %v", tl.Crash, tl.Notes)
+	}
+	sum, rate := int64(0), int64(0)
+	for _, a := range tl.Activity {
+		sum += a.Calls
+	}
+	for _, r := range tl.Rate {
+		rate += r.In + r.Out
+	}
+	if rate != tl.Calls || sum > tl.Calls {
+		t.Errorf("%d calls by kind, %d over time, %d in all", sum, rate, tl.Calls)
+	}
+	for _, bad := range []ask.TimelineIn{{}, {Workload: "x", At: "noon"}, {Workload: "x", Before: "-1m"}} {
+		if _, err := ask.AskTimeline(ctx, c, bad); err == nil {
+			t.Errorf("%+v is taken", bad)
+		}
+	}
+}
