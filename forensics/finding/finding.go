@@ -9,6 +9,8 @@ package finding
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -48,6 +50,7 @@ type Look struct {
 	Allow    Allow
 
 	all   bool // keep every call of a finding
+	kfl   string
 	name  string
 	found []Finding
 	notes []string
@@ -73,8 +76,18 @@ type Finding struct {
 	Evidence   []string `json:"evidence" jsonschema:"what was seen, with secrets masked; text from the traffic"`
 	Confidence string   `json:"confidence" jsonschema:"exact, likely or guess"`
 	CallIDs    []string `json:"call_ids" jsonschema:"the first calls it stands on; get_api_call shows one whole"`
-	KFL        string   `json:"kfl,omitempty" jsonschema:"KFL that gives all of them"`
+	KFL        string   `json:"kfl,omitempty" jsonschema:"KFL that gives all of them, in the answer's window"`
 	FlowIDs    []int64  `json:"flow_ids,omitempty" jsonschema:"flows it stands on where there are no calls"`
+
+	// Key tells findings of one analyzer between the same ends apart. It is the same
+	// whatever the window. Where it is empty, Detail and Other of the row are.
+	Key string `json:"-"`
+}
+
+// id names a finding among those of a case.
+func (f *Finding) id() string {
+	h := sha256.Sum256([]byte(f.Finding + "\x00" + f.Src + "\x00" + f.Dst + "\x00" + f.Key))
+	return f.Finding + ":" + hex.EncodeToString(h[:6])
 }
 
 // Row is what most analyzers' SQL gives: a group of calls or flows. Columns that are absent
@@ -129,6 +142,15 @@ func (l *Look) Add(r Row, f Finding) {
 	}
 	if f.CallIDs == nil {
 		f.CallIDs = []string{}
+	}
+	if f.Key == "" {
+		f.Key = r.Detail + "\x00" + r.Other
+	}
+	if len(f.CallIDs) > 0 && f.KFL == "" && l.Allow.Empty() {
+		f.KFL = fmt.Sprintf("finding == %q", f.id())
+		if l.kfl != "" {
+			f.KFL = "(" + l.kfl + ") and " + f.KFL
+		}
 	}
 	if f.Evidence == nil {
 		f.Evidence = r.Evidence
@@ -260,7 +282,7 @@ func Run(ctx context.Context, c *forensics.Case, analyzers []Analyzer, in In) (*
 		if len(in.Names) > 0 && !slices.Contains(in.Names, a.Name) {
 			continue
 		}
-		l := &Look{Case: c, From: asked.From, To: asked.To, Where: where, Args: args, Allow: allow, name: a.Name}
+		l := &Look{Case: c, From: asked.From, To: asked.To, Where: where, Args: args, Allow: allow, kfl: in.KFL, name: a.Name}
 		if err := a.Find(ctx, l); err != nil {
 			return nil, fmt.Errorf("looking for %s: %w", a.Name, err)
 		}

@@ -14,10 +14,11 @@ import (
 // maxBound is how many calls one name in KFL may stand for.
 const maxBound = 1_000_000
 
-// Bind lets KFL name findings of a case, as in finding == "missing-auth". A finding is
-// looked for when a question first names it.
+// Bind lets KFL name findings of a case, as in finding == "missing-auth", or with what
+// follows a colon one of that kind, as answers give it. A finding is looked for when a
+// question first names it.
 func Bind(c *forensics.Case, analyzers []Analyzer) {
-	c.UseFindings(&bound{c: c, analyzers: analyzers, known: map[string][]int64{}})
+	c.UseFindings(&bound{c: c, analyzers: analyzers, known: map[string][]Finding{}, numbers: map[string][]int64{}})
 }
 
 // bound implements kfl.Findings. Its methods may be called from several goroutines.
@@ -25,7 +26,8 @@ type bound struct {
 	c         *forensics.Case
 	analyzers []Analyzer
 	mu        sync.Mutex
-	known     map[string][]int64
+	known     map[string][]Finding // by analyzer, with all their calls
+	numbers   map[string][]int64   // by name
 }
 
 // Names implements kfl.Findings.
@@ -41,37 +43,57 @@ func (b *bound) Names() []string {
 func (b *bound) Calls(name string) ([]int64, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if list, ok := b.known[name]; ok {
+	if list, ok := b.numbers[name]; ok {
 		return list, nil
 	}
-	i := slices.IndexFunc(b.analyzers, func(a Analyzer) bool { return a.Name == name })
-	if i < 0 {
-		return nil, fmt.Errorf("no analyzer %q", name)
-	}
+	kind, one, _ := strings.Cut(name, ":")
 	ctx := context.Background()
-	first, last, _ := b.c.Window()
-	l := &Look{Case: b.c, From: first, To: last, Where: "true", name: name, all: true}
-	if err := b.analyzers[i].Find(ctx, l); err != nil {
-		return nil, fmt.Errorf("looking for %s: %w", name, err)
+	found, err := b.find(ctx, kind)
+	if err != nil {
+		return nil, err
 	}
 	var ids []string
-	for _, f := range l.found {
-		ids = append(ids, f.CallIDs...)
+	there := one == ""
+	for _, f := range found {
+		if one == "" || f.id() == name {
+			ids, there = append(ids, f.CallIDs...), true
+		}
+	}
+	if !there {
+		return nil, fmt.Errorf("none of %d findings of %s is %q", len(found), kind, ask.Clip(one, 50))
 	}
 	slices.Sort(ids)
 	ids = slices.Compact(ids)
 	if len(ids) > maxBound {
 		return nil, fmt.Errorf("finding %s is about %d calls, more than %d", name, len(ids), maxBound)
 	}
-	out, err := b.numbers(ctx, ids)
+	out, err := b.numbersOf(ctx, ids)
 	if err == nil {
-		b.known[name] = out
+		b.numbers[name] = out
 	}
 	return out, err
 }
 
-// numbers finds the calls of call_ids in all bundles.
-func (b *bound) numbers(ctx context.Context, ids []string) ([]int64, error) {
+// find are the findings of an analyzer in the whole case.
+func (b *bound) find(ctx context.Context, kind string) ([]Finding, error) {
+	if list, ok := b.known[kind]; ok {
+		return list, nil
+	}
+	i := slices.IndexFunc(b.analyzers, func(a Analyzer) bool { return a.Name == kind })
+	if i < 0 {
+		return nil, fmt.Errorf("no analyzer %q", kind)
+	}
+	first, last, _ := b.c.Window()
+	l := &Look{Case: b.c, From: first, To: last, Where: "true", name: kind, all: true}
+	if err := b.analyzers[i].Find(ctx, l); err != nil {
+		return nil, fmt.Errorf("looking for %s: %w", kind, err)
+	}
+	b.known[kind] = l.found
+	return l.found, nil
+}
+
+// numbersOf finds the calls of call_ids in all bundles.
+func (b *bound) numbersOf(ctx context.Context, ids []string) ([]int64, error) {
 	type row struct {
 		Bundle int64 `json:"bundle"`
 		CallNo int64 `json:"call_no"`

@@ -6,8 +6,8 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask"
 )
 
-// Groups is SQL that sums the asked calls for which where holds by their ends and the
-// columns of by: WITH g AS (…). Its columns are src, dst, those of by, n, first_ns,
+// Groups is SQL that sums the asked calls for which where holds by their ends, where
+// whoever asks from outside without a name is "(outside)", and the columns of by: WITH g AS (…). Its columns are src, dst, those of by, n, first_ns,
 // last_ns and ids; strings are made once a group and not once a call. Arguments are Args,
 // then those of where.
 func (l *Look) Groups(by, where string) string {
@@ -25,7 +25,7 @@ func (l *Look) Groups(by, where string) string {
 	}
 	return `WITH r AS (SELECT ` + l.Bundle("src_id, dst_id") + `, ` + by + `, count(*) AS n, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns, ` + l.some("call_id", "ts_ns") + ` AS ids
 			FROM calls WHERE ` + l.Where + ` AND ` + where + ` GROUP BY ALL),
-		g AS (SELECT ` + ask.Who("s.") + ` AS src, ` + ask.Who("d.") + ` AS dst, s.external AS src_outside, d.external AS dst_outside, r.* FROM r` + join("s", "src_id") + join("d", "dst_id") + `)`
+		g AS (SELECT CASE WHEN s.kind = 'outside' AND coalesce(s.dns_name, s.hostname, s.service) IS NULL THEN '(outside)' ELSE ` + ask.Who("s.") + ` END AS src, ` + ask.Who("d.") + ` AS dst, s.external AS src_outside, d.external AS dst_outside, r.* FROM r` + join("s", "src_id") + join("d", "dst_id") + `)`
 }
 
 // Sums are the columns of a Row that every sum of groups of g has.

@@ -76,7 +76,7 @@ func TestFindingsOfTheShop(t *testing.T) {
 		c := open(t, masked, "shop.pcapng", "tls.pcapng")
 		for _, v := range []struct{ name, want string }{
 			{"plaintext-credentials", "shop/frontend sends credentials (bearer) to shop/payment over http1 without encryption in 11 calls"},
-			{"sensitive-data", "card (personal) in the request body of POST /v1/payments, shop/frontend to shop/payment card 4000 00** **** 0002"},
+			{"sensitive-data", "card (personal) in the request body of POST /v1/payments, shop/frontend to shop/payment card 4000 00** **** 0119 × 6 card"},
 			{"sensitive-data", "email (personal) in the request body of POST /v1/send"},
 			{"no-auth", "shop/frontend talks http1 with shop/catalogue without authentication: none of 16 calls"},
 			{"forwarded-token", "shop/frontend passes header authorization, which it received from shop/gateway, on to shop/payment: 11 calls, 3 different values"},
@@ -129,6 +129,18 @@ func TestKFLNamesFindings(t *testing.T) {
 	by, err := c.Query(ctx, forensics.Query{KFL: `finding == "sensitive-data" && path == "/v1/payments"`, Count: true})
 	if err != nil {
 		t.Fatal(err)
+	}
+	for _, f := range find(t, c, finding.In{Scope: ask.Scope{KFL: "http", Limit: 1000}}) {
+		if len(f.CallIDs) == 0 {
+			continue
+		}
+		one, err := c.Query(ctx, forensics.Query{KFL: f.KFL, Count: true})
+		if err != nil || one.Rows[0][0] != f.Count {
+			t.Errorf("%s: %v, %v calls, want %d: %s", f.KFL, err, one, f.Count, f.What)
+		}
+	}
+	if _, err := c.Query(ctx, forensics.Query{KFL: `finding == "sensitive-data:000000000000"`, Count: true}); err == nil || !strings.Contains(err.Error(), "none of") {
+		t.Errorf("a finding that is none: %v", err)
 	}
 	if r.Rows[0][0].(int64) <= 11 || by.Rows[0][0] != int64(11) {
 		t.Errorf("%v calls, %v payments", r.Rows, by.Rows)

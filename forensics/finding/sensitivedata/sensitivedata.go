@@ -12,6 +12,7 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -25,6 +26,7 @@ const (
 	maxBodies   = 200_000 // bodies with a hit
 	maxGroups   = 20_000  // kinds at places
 	maxEvidence = 5
+	maxForms    = 1000
 	batch       = 500 // hashes in one query
 )
 
@@ -38,8 +40,8 @@ func Analyzer() finding.Analyzer {
 type group struct{ kind, src, dst, what, place string }
 
 type sum struct {
-	row      finding.Row
-	evidence []string
+	row    finding.Row
+	masked map[string]int64 // masked form → calls; a form beyond maxForms is left out
 }
 
 type search struct {
@@ -92,12 +94,10 @@ func (s *search) texts(ctx context.Context) error {
 			` SELECT src, dst, what, text, sum(n)::BIGINT, min(first_ns), max(last_ns), ` + s.l.IDs() + ` FROM g WHERE text <> '' GROUP BY ALL`
 		_, err := s.l.Case.Each(ctx, forensics.Query{SQL: sql, Args: s.l.Args}, nil, func(_ []forensics.Column, row []any) error {
 			text, _ := row[3].(string)
-			for _, m := range distinct(redact.Find(text)) {
-				src, _ := row[0].(string)
-				dst, _ := row[1].(string)
-				what, _ := row[2].(string)
-				s.add(group{m.Kind, src, dst, what, p.name}, m, sums(row[4:]))
-			}
+			src, _ := row[0].(string)
+			dst, _ := row[1].(string)
+			what, _ := row[2].(string)
+			s.add(group{src: src, dst: dst, what: what, place: p.name}, distinct(redact.Find(text)), sums(row[4:]))
 			return nil
 		})
 		if err != nil {
@@ -124,22 +124,43 @@ func distinct(list []redact.Match) []redact.Match {
 	})
 }
 
-func (s *search) add(g group, m redact.Match, r finding.Row) {
-	x := s.groups[g]
-	if x == nil {
-		if len(s.groups) >= maxGroups {
-			s.full = true
-			return
+// add counts the calls of r, whose text at g holds some: once for each kind, however many
+// of it there are, and once for each masked form.
+func (s *search) add(g group, list []redact.Match, r finding.Row) {
+	var kinds []string
+	for _, m := range list {
+		g.kind = m.Kind
+		x := s.groups[g]
+		if x == nil {
+			if len(s.groups) >= maxGroups {
+				s.full = true
+				return
+			}
+			x = &sum{row: finding.Row{FirstNs: r.FirstNs, LastNs: r.LastNs}, masked: map[string]int64{}}
+			s.groups[g] = x
 		}
-		x = &sum{row: finding.Row{FirstNs: r.FirstNs, LastNs: r.LastNs}}
-		s.groups[g] = x
+		if _, known := x.masked[m.Masked]; known || len(x.masked) < maxForms {
+			x.masked[m.Masked] += r.Count
+		}
+		if !slices.Contains(kinds, m.Kind) {
+			kinds = append(kinds, m.Kind)
+			x.row.Count += r.Count
+			x.row.LastNs = max(x.row.LastNs, r.LastNs)
+			x.add(r)
+		}
 	}
-	x.row.Count += r.Count
-	x.add(r)
-	x.row.LastNs = max(x.row.LastNs, r.LastNs)
-	if !slices.Contains(x.evidence, m.Masked) && len(x.evidence) < maxEvidence {
-		x.evidence = append(x.evidence, m.Masked)
+}
+
+// evidence are the masked forms in most calls, and in how many.
+func (x *sum) evidence(kind string) []string {
+	forms := slices.SortedFunc(maps.Keys(x.masked), func(a, b string) int {
+		return cmp.Or(cmp.Compare(x.masked[b], x.masked[a]), cmp.Compare(a, b))
+	})
+	var out []string
+	for _, f := range forms[:min(maxEvidence, len(forms))] {
+		out = append(out, fmt.Sprintf("%s %s × %d", kind, f, x.masked[f]))
 	}
+	return out
 }
 
 // add keeps the calls of the earliest groups, or all.
@@ -198,13 +219,11 @@ func (s *search) carriers(ctx context.Context, hashes []string, side string) err
 		` SELECT src, dst, what, hash, sum(n)::BIGINT, min(first_ns), max(last_ns), ` + s.l.IDs() + ` FROM g GROUP BY ALL`
 	_, err := s.l.Case.Each(ctx, forensics.Query{SQL: sql, Args: args}, nil, func(_ []forensics.Column, row []any) error {
 		hash, _ := row[3].([]byte)
-		for _, m := range s.bodies[string(hash)] {
-			g := group{kind: m.Kind, place: side + " body"}
-			g.src, _ = row[0].(string)
-			g.dst, _ = row[1].(string)
-			g.what, _ = row[2].(string)
-			s.add(g, m, sums(row[4:]))
-		}
+		g := group{place: side + " body"}
+		g.src, _ = row[0].(string)
+		g.dst, _ = row[1].(string)
+		g.what, _ = row[2].(string)
+		s.add(g, s.bodies[string(hash)], sums(row[4:]))
 		return nil
 	})
 	return err
@@ -250,12 +269,8 @@ func (s *search) report() {
 	})
 	for _, g := range list {
 		x := s.groups[g]
-		slices.Sort(x.evidence)
-		for i, e := range x.evidence {
-			x.evidence[i] = g.kind + " " + e
-		}
-		s.l.Add(x.row, finding.Finding{Severity: severe(g.kind), Confidence: "likely", Src: g.src, Dst: g.dst, Evidence: x.evidence,
-			What: fmt.Sprintf("%s (%s) in the %s of %s, %s to %s", g.kind, classes[g.kind], g.place, g.what, g.src, g.dst)})
+		s.l.Add(x.row, finding.Finding{Severity: severe(g.kind), Confidence: "likely", Src: g.src, Dst: g.dst, Evidence: x.evidence(g.kind), Key: g.kind + "\x00" + g.place + "\x00" + g.what,
+			What: fmt.Sprintf("%s (%s) in the %s of %s, %s to %s", g.kind, classes[g.kind], g.place, strings.TrimSpace(g.what), g.src, g.dst)})
 	}
 	if s.full {
 		s.l.Note("more hits than are kept: narrow the question")
