@@ -30,6 +30,7 @@ type Access struct {
 	Failed      int64          `json:"failed"`
 	Clients     []AccessClient `json:"clients" jsonschema:"who, the most calls first"`
 	Servers     []AccessServer `json:"servers" jsonschema:"what was accessed, the most calls first"`
+	Pairs       []AccessPair   `json:"pairs" jsonschema:"who accessed what, the most calls first"`
 	Hours       []AccessHour   `json:"hours" jsonschema:"by hour of UTC"`
 	Calls       []AccessCall   `json:"calls" jsonschema:"every call, by time, in pages"`
 	Next        string         `json:"next,omitempty" jsonschema:"cursor for more calls"`
@@ -128,7 +129,7 @@ func AskAccess(ctx context.Context, c *forensics.Case, in AccessIn) (*Access, er
 	if in.Service == "" && in.Client == "" && !in.External && !in.PII && in.KFL == "" {
 		return nil, wrong("service", "what was accessed is missing: service, client, external, pii or kfl")
 	}
-	a := &accessOf{ctx: ctx, c: c, in: in, w: w, out: &Access{Clients: []AccessClient{}, Servers: []AccessServer{}, Hours: []AccessHour{}, Calls: []AccessCall{}, Unread: []UnreadConn{}}}
+	a := &accessOf{ctx: ctx, c: c, in: in, w: w, out: &Access{Clients: []AccessClient{}, Servers: []AccessServer{}, Pairs: []AccessPair{}, Hours: []AccessHour{}, Calls: []AccessCall{}, Unread: []UnreadConn{}}}
 	if err := a.scope(); err != nil {
 		return nil, err
 	}
@@ -149,7 +150,7 @@ func AskAccess(ctx context.Context, c *forensics.Case, in AccessIn) (*Access, er
 		return nil, err
 	}
 	if in.Cursor == "" {
-		for _, f := range []func() error{a.clients, a.servers, a.hours, a.unread} {
+		for _, f := range []func() error{a.clients, a.servers, a.pairs, a.hours, a.unread} {
 			if err := f(); err != nil {
 				return nil, err
 			}
