@@ -53,6 +53,14 @@ func (p *page) folded(s string, first, rest int) string {
 	used, begun := first, false
 	for _, word := range strings.Split(s, " ") {
 		n := utf8.RuneCountInString(word)
+		for room := p.width - rest; n > max(room, 16); n = utf8.RuneCountInString(word) { // no blank for a whole line
+			if begun {
+				b.WriteString("\n" + strings.Repeat(" ", rest))
+			}
+			part := []rune(word)
+			b.WriteString(string(part[:max(room-max(first-rest, 0), 16)]))
+			word, used, begun = string(part[max(room-max(first-rest, 0), 16):]), p.width, true
+		}
 		if begun && used+1+n > p.width {
 			b.WriteString("\n" + strings.Repeat(" ", rest))
 			used, begun = rest, false
@@ -117,10 +125,20 @@ func (p *page) body(o object, indent int) {
 	if text := p.evidence(evidence); text != "" {
 		p.wrap(text, indent, indent+2)
 	}
+	for _, m := range evidence {
+		// A longer condition is for programs: --json has it.
+		if text := p.value(m.name, m.value); m.name == "kfl" && utf8.RuneCountInString(text) < p.width-indent-len("kfl ") {
+			p.line(strings.Repeat(" ", indent) + "kfl " + text)
+		}
+	}
 }
 
 // alone are members that have a line of their own, so that the eye finds them.
 var alone = map[string]bool{"said": true, "how": true, "what": true, "words": true, "why": true, "way": true, "evidence": true, "at_limit": true}
+
+func (p *page) alone(name, text string) bool {
+	return alone[name] && (name == "said" || utf8.RuneCountInString(text) > 16)
+}
 
 // fact is a member in a few words, where that is enough for it.
 func (p *page) fact(m member) (string, bool) {
@@ -136,7 +154,7 @@ func (p *page) fact(m member) (string, bool) {
 			return "", false
 		}
 		text := p.value(m.name, v)
-		return label + nbsp + text, utf8.RuneCountInString(text) <= 40 && !alone[m.name]
+		return label + nbsp + text, utf8.RuneCountInString(text) <= 40 && !p.alone(m.name, text)
 	case bool:
 		if v {
 			return label, true
@@ -152,7 +170,7 @@ func (p *page) fact(m member) (string, bool) {
 		if text == "" {
 			return "", true
 		}
-		return label + nbsp + text, utf8.RuneCountInString(text) <= 32 && !alone[m.name]
+		return label + nbsp + text, utf8.RuneCountInString(text) <= 32 && !p.alone(m.name, text)
 	}
 	return strings.ReplaceAll(label+" "+p.value(m.name, m.value), " ", nbsp), true
 }
@@ -306,7 +324,7 @@ func (p *page) card(n, of int, o object, indent int) {
 	digits := len(strconv.Itoa(of))
 	number := strconv.Itoa(n)
 	for i, m := range o {
-		if m.name == "step" { // a number that others refer to
+		if m.name == "step" || m.name == "number" && number64(m.value) { // a number that others refer to
 			number, o = valueOf("", m.value), slices.Delete(slices.Clone(o), i, i+1)
 			digits = max(digits, len(number))
 			break
@@ -350,11 +368,11 @@ func leads(name string) bool {
 // evidence is the line of what leads on.
 func (p *page) evidence(o object) string {
 	var parts []string
-	for _, name := range []string{"call_id", "call_ids", "flow_id", "flow_ids", "packets", "kfl"} {
+	for _, name := range []string{"call_id", "call_ids", "flow_id", "flow_ids", "packets"} {
 		for _, m := range o {
 			if text := p.value(name, m.value); m.name == name && text != "" {
 				parts = append(parts, map[string]string{"call_id": "call", "call_ids": "calls", "flow_id": "flow", "flow_ids": "flows"}[name]+
-					map[bool]string{true: name, false: ""}[name == "packets" || name == "kfl"]+" "+text)
+					map[bool]string{true: name, false: ""}[name == "packets"]+" "+text)
 			}
 		}
 	}

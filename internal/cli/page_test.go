@@ -55,7 +55,7 @@ func TestPageLaysOut(t *testing.T) {
 }
 
 func TestPageKeepsItsWidth(t *testing.T) {
-	answer := map[string]any{"rows": []map[string]any{{"src": strings.Repeat("word ", 60), "deep": map[string]any{"list": []map[string]any{{"a": 1, "b": []map[string]any{{"c": strings.Repeat("long ", 50)}}}}}}}}
+	answer := map[string]any{"rows": []map[string]any{{"src": strings.Repeat("word ", 60), "said": strings.Repeat("x", 300), "deep": map[string]any{"list": []map[string]any{{"a": 1, "b": []map[string]any{{"c": strings.Repeat("long ", 50)}}}}}}}}
 	for _, width := range []string{"40", "80", "0", "-3", "x"} {
 		limit := map[string]int{"40": 40, "80": 80}[width]
 		if limit == 0 {
