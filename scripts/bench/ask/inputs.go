@@ -1,0 +1,146 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
+)
+
+// facts are what the questions name. They are found in the bundle.
+type facts struct {
+	service, client, store, namespace, path, pod string
+	callID, traceID, requestID, text             string
+	from, to                                     string // a window of an hour, or of a twelfth of the recording
+	at                                           string
+}
+
+// look finds facts by asking.
+func look(ctx context.Context, a *sdk.ClientSession) (*facts, error) {
+	var f facts
+	for _, s := range []struct {
+		into []*string
+		sql  string
+	}{
+		{[]*string{&f.service, &f.client, &f.namespace}, `select d.service, s.service, d.namespace from
+			(select src_id, dst_id, count(*) n from calls_raw where path is not null group by all) c
+			join endpoints s on s.endpoint_id = c.src_id join endpoints d on d.endpoint_id = c.dst_id
+			where d.service is not null and s.service is not null order by c.n desc, 1, 2 limit 1`},
+		{[]*string{&f.store}, `select d.service from (select dst_id, count(*) n from calls_raw where path is null and protocol <> 'dns' group by all) c
+			join endpoints d on d.endpoint_id = c.dst_id where d.service is not null group by 1 order by sum(n) desc, 1 limit 1`},
+		{[]*string{&f.path}, `select path from calls_raw where path is not null group by 1 order by count(*) desc, 1 limit 1`},
+		{[]*string{&f.callID, &f.at}, `select lower(hex(call_id)), strftime(ts, '%Y-%m-%dT%H:%M:%SZ') from calls_raw where status_code >= 500 order by ts_ns, call_no limit 1`},
+		{[]*string{&f.traceID, &f.requestID}, `select trace_id, request_id from calls_raw where trace_id is not null and request_id is not null order by ts_ns, call_no limit 1`},
+		{[]*string{&f.text}, `select regexp_extract(path, '[0-9]{3,}') from calls_raw where regexp_matches(path, '[0-9]{3,}') order by ts_ns, call_no limit 1`},
+		{[]*string{&f.pod}, `select e.pod from (select dst_id, count(*) n from calls_raw group by all) c join endpoints e on e.endpoint_id = c.dst_id
+			where e.pod is not null order by n desc, 1 limit 1`},
+	} {
+		q, err := json.Marshal(map[string]string{"sql": s.sql})
+		if err != nil {
+			return nil, err
+		}
+		text, err := call(ctx, a, "run_sql", string(q))
+		if err != nil {
+			return nil, fmt.Errorf("looking for what to ask about: %w", err)
+		}
+		var answer struct {
+			Rows [][]any `json:"rows"`
+		}
+		if err := json.Unmarshal([]byte(text), &answer); err != nil {
+			return nil, err
+		}
+		for i, p := range s.into {
+			if len(answer.Rows) > 0 {
+				*p, _ = answer.Rows[0][i].(string)
+			}
+		}
+	}
+	return &f, f.window(ctx, a)
+}
+
+// window chooses a stretch in the middle of the recording.
+func (f *facts) window(ctx context.Context, a *sdk.ClientSession) error {
+	text, err := call(ctx, a, "run_sql", `{"sql":"select strftime(min(ts), '%Y-%m-%dT%H:%M:%SZ'), strftime(max(ts), '%Y-%m-%dT%H:%M:%SZ') from calls_raw"}`)
+	if err != nil {
+		return err
+	}
+	var answer struct {
+		Rows [][]string `json:"rows"`
+	}
+	if err := json.Unmarshal([]byte(text), &answer); err != nil || len(answer.Rows) == 0 {
+		return fmt.Errorf("finding the time of the recording: %w", err)
+	}
+	first, err := time.Parse(time.RFC3339, answer.Rows[0][0])
+	if err != nil {
+		return err
+	}
+	last, err := time.Parse(time.RFC3339, answer.Rows[0][1])
+	if err != nil {
+		return err
+	}
+	middle, step := first.Add(last.Sub(first)/2), min(time.Hour, last.Sub(first)/12)
+	f.from, f.to = middle.Format(time.RFC3339), middle.Add(step).Format(time.RFC3339)
+	return nil
+}
+
+// with writes facts into an input: $service and so on.
+func (f *facts) with(in string) string {
+	q := func(s string) string {
+		b, _ := json.Marshal(s) // a string always marshals
+		return string(b)
+	}
+	return strings.NewReplacer("$window", `"from":`+q(f.from)+`,"to":`+q(f.to), "$service", q(f.service), "$client", q(f.client), "$store", q(f.store),
+		"$namespace", q(f.namespace), "$path", q(f.path), "$pod", q(f.pod), "$call", q(f.callID), "$trace", q(f.traceID), "$request", q(f.requestID),
+		"$text", q(f.text), "$at", q(f.at)).Replace(in)
+}
+
+// inputs are the arguments that a tool is asked with.
+func (f *facts) inputs(tool string) []string {
+	var out []string
+	for _, in := range questions[tool] {
+		out = append(out, f.with(in))
+	}
+	return out
+}
+
+const anything = `{}`
+
+// questions are arguments for each tool: what it does when nothing is said, for one
+// service, for a window, and what is dear in it.
+var questions = map[string][]string{
+	"list_cases":              {anything},
+	"describe_schema":         {anything, `{"table":"calls","filter":"redis"}`},
+	"list_api_calls":          {anything, `{"kfl":"http && status_code >= 500"}`, `{"kfl":"elapsed_time > 500ms","order":"elapsed_us desc"}`, `{$window,"limit":200}`},
+	"get_api_call":            {`{"id":$call}`, `{"id":"#4000000"}`, `{"id":"#42"}`},
+	"run_sql":                 {`{"sql":"select dst_service, count(*) n, count(*) filter (failed) bad from calls group by 1 order by n desc"}`, `{"sql":"select path, count(*) n from calls where protocol = 'http1' group by 1 order by n desc, 1 limit 20"}`},
+	"list_l4_flows":           {anything, `{"aggregate":"service"}`, `{"svc":$service}`, `{$window}`},
+	"get_l4_flow_summary":     {anything, `{$window}`},
+	"export_pcap":             {`{"kfl":"http && status_code >= 500","limit":100}`, `{"call_ids":[$call],"context":"connections"}`},
+	"list_workloads":          {anything, `{"type":"service"}`, `{"name_regex":"^order"}`},
+	"list_ips":                {anything},
+	"get_overview":            {anything, `{$window}`},
+	"get_api_stats":           {anything, `{"service":$service}`, `{$window}`, `{"order":"p99","limit":200}`},
+	"generate_network_policy": {anything, `{"namespaces":[$namespace]}`, `{$window}`},
+	"generate_openapi":        {`{"service":$service}`, `{"service":$service,$window}`},
+	"get_service_map":         {anything, `{"service":$service}`, `{$window}`, `{"group_by":"pod","limit":200}`, `{"from_namespace":$namespace}`, `{"format":"mermaid"}`},
+	"get_dependencies":        {`{"service":$store}`, `{"service":$service}`, `{"service":$store,"blast_radius":true}`, `{"service":$store,$window}`},
+	"list_external":           {anything, `{"client":$client}`, `{"allow":["*.partner1-example.com","203.0.113.10"]}`, `{$window}`},
+	"get_latency":             {anything, `{"service":$service}`, `{$window}`, `{"by":"service"}`, `{"min_ms":500}`, `{"parts":["queries"]}`, `{"parts":["size"]}`, `{"parts":["replicas"]}`, `{"parts":["series"]}`},
+	"compare_periods":         {anything, `{"from":"1h","shift":"2h"}`, `{"from":"1h","shift":"2h","service":$service}`},
+	"find_patterns": {anything, `{"service":$service}`, `{$window}`, `{"kinds":["retries"]}`, `{"kinds":["churn"]}`, `{"kinds":["pool"]}`, `{"kinds":["keep_alive"]}`, `{"kinds":["n_plus_one"]}`, `{"kinds":["blocking"]}`,
+		`{"kinds":["repeated"]}`, `{"kinds":["caching"]}`, `{"kinds":["duplicates"]}`, `{"kinds":["correlation"]}`, `{"kinds":["content_type"]}`, `{"kinds":["drift"]}`},
+	"get_capacity":     {anything, `{"service":$service}`, `{"by":"service"}`, `{$window}`},
+	"find_failures":    {anything, `{"service":$service}`, `{$window}`, `{"class":"5xx","list_calls":true}`, `{"no_causes":true}`},
+	"trace_request":    {`{"call_id":$call}`, `{"trace_id":$trace}`, `{"request_id":$request}`, `{"text":$text,$window}`},
+	"search_content":   {`{"text":$text}`, `{"text":$request,"whole":true}`, `{"pattern":"user[0-9]+@example"}`, `{"text":$text,"service":$service,$window}`},
+	"get_timeline":     {`{"workload":$service,"at":$at}`, `{"workload":$pod,"at":$at}`},
+	"describe_service": {`{"service":$service}`, `{"service":$store}`, `{"service":$service,$window}`},
+	"audit_access":     {`{"service":$store}`, `{"service":$service}`, `{"service":$service,$window}`, `{"external":true}`, `{"service":$service,"pii":true}`},
+	"get_pair":         {`{"src":$client,"dst":$service}`, `{"src":$client,"dst":$service,$window}`},
+	"list_findings":    {anything, `{"service":$service}`, `{$window}`, `{"names":["no_auth"]}`, `{"names":["missing_auth"]}`, `{"names":["forwarded_token"]}`, `{"names":["sensitive_data"]}`, `{"names":["beacon"]}`},
+	"check_expectations": {`{"rules":"version: 1\nrules:\n- name: fast\n  calls: http\n  latency: {p99: 2s}\n- name: few errors\n  calls: http\n  error_rate: 5%\n"}`,
+		`{"rules":"version: 1\nrules:\n- name: never\n  calls: http\n  never: status_code == 599\n- name: every\n  calls: http\n  every: status_code > 0\n"}`},
+}

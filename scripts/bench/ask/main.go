@@ -1,0 +1,230 @@
+// Command ask measures how long a server takes to answer questions about a large bundle.
+//
+// It is an assistant in the same process: it speaks MCP to a server that is made as
+// pcapsule mcp makes it, asks every tool with several arguments that it finds in the bundle
+// itself, then lets several clients ask a mix at once. It prints times, processor time,
+// sizes of answers and the process's peak memory for each tool.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/finding"
+	findings "github.com/pcapsule/pcapsule/forensics/finding/all"
+	"github.com/pcapsule/pcapsule/forensics/redact"
+	"github.com/pcapsule/pcapsule/mcp"
+)
+
+type options struct {
+	only            string
+	repeat, clients int
+	mix             time.Duration
+	threads         int
+	memory          int64
+	verbose         bool
+}
+
+func main() {
+	var o options
+	flag.StringVar(&o.only, "only", "", "only tools whose name contains this; several with commas")
+	flag.IntVar(&o.repeat, "repeat", 3, "times that each question is asked")
+	flag.IntVar(&o.clients, "clients", 10, "clients that ask at once; 0: none")
+	flag.DurationVar(&o.mix, "mix", 30*time.Second, "how long they ask")
+	flag.IntVar(&o.threads, "threads", 0, "threads of the server's queries; 0: one per processor")
+	flag.Int64Var(&o.memory, "memory", 1024, "MiB that queries may hold")
+	flag.BoolVar(&o.verbose, "v", false, "a line for every question too")
+	flag.Parse()
+	if flag.NArg() != 1 || o.repeat < 1 {
+		fmt.Fprintln(os.Stderr, "usage: ask [flags] BUNDLE")
+		os.Exit(2)
+	}
+	if err := run(context.Background(), flag.Arg(0), o); err != nil {
+		fmt.Fprintln(os.Stderr, "ask:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, dir string, o options) error {
+	exports, err := os.MkdirTemp("", "pcapsule-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(exports)
+	begin := time.Now()
+	policy := redact.Default()
+	open := func(ctx context.Context, paths []string) (*forensics.Case, error) {
+		c, err := forensics.Open(ctx, paths, forensics.Options{MaskSecrets: true, Policy: policy, MemoryLimit: o.memory << 20, Threads: o.threads})
+		if err == nil {
+			finding.Bind(c, findings.Analyzers())
+		}
+		return c, err
+	}
+	c, err := open(ctx, []string{dir})
+	if err != nil {
+		return err
+	}
+	server, err := mcp.New(c, mcp.Options{Release: "bench", Questions: findings.Questions(), ExportDir: exports, Policy: policy, Open: open, Deadline: 10 * time.Minute})
+	if err != nil {
+		c.Close()
+		return err
+	}
+	defer server.Close()
+	a, err := connect(ctx, server, "bench")
+	if err != nil {
+		return err
+	}
+	defer a.Close()
+	fmt.Printf("opened in %.2f s; memory limit of queries %d MiB; %s\n", time.Since(begin).Seconds(), o.memory, load())
+	tools, err := a.ListTools(ctx, nil)
+	if err != nil {
+		return err
+	}
+	f, err := look(ctx, a)
+	if err != nil {
+		return err
+	}
+	var list []asked
+	fmt.Printf("\n%-24s %3s %9s %9s %8s %10s %9s\n", "tool", "n", "median s", "worst s", "CPU s", "bytes", "peak MiB")
+	for _, t := range tools.Tools {
+		inputs := f.inputs(t.Name)
+		if !chosen(t.Name, o.only) {
+			continue
+		}
+		if len(inputs) == 0 {
+			fmt.Printf("%-24s   0\n", t.Name)
+			continue
+		}
+		one, err := ask(ctx, a, t.Name, inputs, o)
+		if err != nil {
+			return err
+		}
+		one.print()
+		list = append(list, one)
+	}
+	summary(list)
+	if o.clients > 0 {
+		return together(ctx, server, f, o)
+	}
+	return nil
+}
+
+func chosen(name, only string) bool {
+	return only == "" || slices.ContainsFunc(strings.Split(only, ","), func(s string) bool { return strings.Contains(name, s) })
+}
+
+// connect is one more client of the server.
+func connect(ctx context.Context, s *mcp.Server, name string) (*sdk.ClientSession, error) {
+	here, there := sdk.NewInMemoryTransports()
+	if _, err := s.MCP().Connect(ctx, there, nil); err != nil {
+		return nil, err
+	}
+	return sdk.NewClient(&sdk.Implementation{Name: name, Version: "1"}, nil).Connect(ctx, here, nil)
+}
+
+// asked is what one tool cost.
+type asked struct {
+	name   string
+	times  []time.Duration // of every answer, sorted
+	cpu    time.Duration   // of the dearest answer
+	bytes  int             // of the longest answer
+	peak   int64           // MiB
+	failed string
+}
+
+func ask(ctx context.Context, a *sdk.ClientSession, name string, inputs []string, o options) (asked, error) {
+	out := asked{name: name}
+	forgetPeak()
+	for _, in := range inputs {
+		for range o.repeat {
+			cpu, begin := processorTime(), time.Now()
+			text, err := call(ctx, a, name, in)
+			took, used := time.Since(begin), processorTime()-cpu
+			var bad *refusedError
+			switch {
+			case errors.As(err, &bad):
+				out.failed = in + ": " + bad.text
+			case err != nil:
+				return out, err
+			}
+			if o.verbose {
+				fmt.Printf("  %s %s: %.2f s, %.2f CPU s, %d bytes\n", name, in, took.Seconds(), used.Seconds(), len(text))
+			}
+			out.times = append(out.times, took)
+			out.cpu, out.bytes = max(out.cpu, used), max(out.bytes, len(text))
+		}
+	}
+	out.peak = peak()
+	slices.Sort(out.times)
+	return out, nil
+}
+
+func (a asked) print() {
+	fmt.Printf("%-24s %3d %9.2f %9.2f %8.2f %10d %9d\n", a.name, len(a.times), middle(a.times).Seconds(), a.times[len(a.times)-1].Seconds(), a.cpu.Seconds(), a.bytes, a.peak)
+	if a.failed != "" {
+		fmt.Printf("  refused %s\n", a.failed)
+	}
+}
+
+func middle(sorted []time.Duration) time.Duration { return sorted[len(sorted)/2] }
+
+// summary says how the tools stand against what is wanted of them.
+func summary(list []asked) {
+	var medians []time.Duration
+	var slow, worst []string
+	for _, a := range list {
+		medians = append(medians, middle(a.times))
+		if middle(a.times) > time.Second {
+			slow = append(slow, a.name)
+		}
+		if a.times[len(a.times)-1] > 3*time.Second {
+			worst = append(worst, a.name)
+		}
+	}
+	if len(list) == 0 {
+		return
+	}
+	slices.Sort(medians)
+	fmt.Printf("\n%d tools; the median of their medians is %.2f s (wanted: 1); %s\n", len(list), middle(medians).Seconds(), load())
+	fmt.Printf("median above 1 s: %s\nworst above 3 s: %s\n", listed(slow), listed(worst))
+}
+
+func listed(names []string) string {
+	if len(names) == 0 {
+		return "none"
+	}
+	return strings.Join(names, ", ")
+}
+
+// refusedError is an answer that says what was wrong with the question.
+type refusedError struct{ text string }
+
+func (e *refusedError) Error() string { return e.text }
+
+// call asks a tool and gives the text of the answer.
+func call(ctx context.Context, a *sdk.ClientSession, name, in string) (string, error) {
+	r, err := a.CallTool(ctx, &sdk.CallToolParams{Name: name, Arguments: json.RawMessage(in)})
+	if err != nil {
+		return "", fmt.Errorf("asking %s: %w", name, err)
+	}
+	var b strings.Builder
+	for _, part := range r.Content {
+		if t, ok := part.(*sdk.TextContent); ok {
+			b.WriteString(t.Text)
+		}
+	}
+	if r.IsError {
+		return b.String(), &refusedError{b.String()}
+	}
+	return b.String(), nil
+}
