@@ -28,6 +28,7 @@ type warden struct {
 	lastMarks policy.Marks
 	marks     map[program]policy.Marks
 	others    map[other]otherMarks
+	homes     homes
 	talks     [2]map[talk]uint64 // lately, and before that
 	turned    int64
 }
@@ -77,7 +78,7 @@ func newWarden(p *policy.Policy, source workload.Source, t *processes) (*warden,
 	if j == nil || err != nil {
 		return nil, err
 	}
-	w := &warden{judge: j, processes: t, owned: j.Owned(), programs: j.Processes(), marks: map[program]policy.Marks{}, others: map[other]otherMarks{}}
+	w := &warden{judge: j, processes: t, owned: j.Owned(), programs: j.Processes(), marks: map[program]policy.Marks{}, others: map[other]otherMarks{}, homes: homes{}}
 	w.talks[0], w.talks[1] = map[talk]uint64{}, map[talk]uint64{}
 	if j.Names() {
 		w.source = source
@@ -144,7 +145,10 @@ func (w *warden) fate(p *bpf.Packet, ip []byte, x *face, at int64) policy.Fate {
 	if w.owned {
 		if local, remote, ok := ends(ip, p.Outgoing); ok {
 			said := w.remember(m.Yes, talkOf(local, remote, p.Transport), at)
-			m.Yes |= said | w.address(remote, p.Transport, at)
+			w.homes.saw(local.Addr(), x, at)
+			of := w.address(remote, p.Transport, at)
+			m.Yes |= said | of.Yes
+			m.Maybe |= of.Maybe
 		}
 	}
 	f := w.judge.Packet(m, ip)
@@ -202,8 +206,9 @@ func talkOf(local, remote netip.AddrPort, protocol uint8) talk {
 // foresee looks at a packet while it waits for its turn: what it tells of one end of a
 // conversation holds for a packet of the other end that may have left a moment before.
 func (w *warden) foresee(p *bpf.Packet, ip []byte, x *face, at int64) {
-	if m := w.owner(p, x, at); m.Yes != 0 {
-		if local, remote, ok := ends(ip, p.Outgoing); ok {
+	if local, remote, ok := ends(ip, p.Outgoing); ok {
+		w.homes.saw(local.Addr(), x, at)
+		if m := w.owner(p, x, at); m.Yes != 0 {
 			w.remember(m.Yes, talkOf(local, remote, p.Transport), at)
 		}
 	}
@@ -225,10 +230,25 @@ func (w *warden) remember(yes uint64, t talk, at int64) uint64 {
 	return yes | said
 }
 
-// address is what is sure of who has an address.
-func (w *warden) address(a netip.AddrPort, protocol uint8, at int64) uint64 {
-	if w.source == nil || a.Addr().IsLoopback() {
-		return 0
+// address is what is sure of who has an address. Of a pod of this machine that Kubernetes
+// has not told of, it is also what may be: that it is a pod is known.
+func (w *warden) address(a netip.AddrPort, protocol uint8, at int64) policy.Marks {
+	if a.Addr().IsLoopback() {
+		return policy.Marks{}
+	}
+	if yes, known := w.told(a, protocol, at); known {
+		return policy.Marks{Yes: yes}
+	}
+	if x := w.homes.of(a.Addr(), at); x != nil {
+		return x.marks
+	}
+	return policy.Marks{}
+}
+
+// told is what the source knows of an address.
+func (w *warden) told(a netip.AddrPort, protocol uint8, at int64) (yes uint64, ok bool) {
+	if w.source == nil {
+		return 0, false
 	}
 	k := other{a, protocol}
 	known, ok := w.others[k]
@@ -236,14 +256,14 @@ func (w *warden) address(a netip.AddrPort, protocol uint8, at int64) uint64 {
 		known = otherMarks{till: at + otherTill}
 		if c, ok := w.source.Find(workload.Key{Addr: a.Addr(), Port: a.Port(), Proto: protocol, At: at}); ok {
 			s := workload.SubjectOf(&c.Identity)
-			known.yes = w.judge.Marks(&s).Yes
+			known.yes, known.known = w.judge.Marks(&s).Yes, true
 		}
 		if len(w.others) >= maxTold {
 			clear(w.others)
 		}
 		w.others[k] = known
 	}
-	return known.yes
+	return known.yes, known.known
 }
 
 // counts are the packets forbidden and those not wanted.
