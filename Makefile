@@ -5,6 +5,7 @@
 # make fuzz   a second on every fuzz target (FUZZTIME=30s for longer)
 # make bench-tls  what decryption costs, on one conversation in clear and as TLS
 # make bench-record  recorders of packets side by side; needs root (BENCH_SHORT=1: 90 s)
+# make e2e  the recorder on a real cluster of one node; needs root and a cluster's programs (scripts/e2e.sh)
 # make conformance  the official MCP suites against the server's HTTP; needs npm
 # make bench  make large captures and measure against other tools; takes long
 SHELL := /bin/bash
@@ -15,7 +16,7 @@ RELEASE ?= $(shell git describe --tags --always 2>/dev/null || echo dev)
 export GOFLAGS ?= -buildvcs=false
 export CGO_ENABLED = 1
 
-.PHONY: demo test build recorder setup lint fuzz bench bench-tls bench-record conformance unit clean
+.PHONY: demo test build recorder setup lint fuzz bench bench-tls bench-record e2e conformance unit clean
 
 build:
 	$(GO) build -trimpath -ldflags '-s -w' -o bin/pcapsule ./cmd/pcapsule
@@ -55,6 +56,9 @@ bench-tls: setup build
 
 bench-record: setup build
 	@scripts/bench-record.sh
+
+e2e: build
+	@scripts/e2e.sh
 
 conformance:
 	@scripts/conformance.sh
