@@ -35,9 +35,38 @@ func steps(trace node) (out []node) {
 	return out
 }
 
+// trail is what happened to an order: the chain of its request, what followed in the same
+// second and names it, and messages to brokers whose protocol is not read.
+func (a *asking) trail() (list []node) {
+	known := map[string]bool{}
+	add := func(some []node) {
+		for _, s := range some {
+			if id := s.str("call_id"); !known[id] {
+				known[id] = true
+				list = append(list, s)
+			}
+		}
+	}
+	request := a.ask("trace_request", map[string]any{"request_id": a.arg("request_id"), "limit": 100, "max_bytes": 30000})
+	add(steps(request))
+	first, last := "", ""
+	for _, s := range list {
+		if first == "" || s.str("time") < first {
+			first = s.str("time")
+		}
+		last = max(last, s.str("time"))
+	}
+	add(steps(a.ask("trace_request", map[string]any{"text": a.arg("order"), "from": first, "to": later(last, 1), "limit": 100, "max_bytes": 30000})))
+	sent := a.ask("run_sql", map[string]any{"sql": fmt.Sprintf(`SELECT c.call_id, c.src_name, coalesce(c.dst_workload, c.dst_name), p.packet_no FROM calls c JOIN packets p ON p.flow_id = c.flow_id
+		WHERE c.protocol = 'tcp' AND p.payload > 0 AND p.flags & 256 = 0 AND p.flags & 512 = 0 AND p.flags & 1024 = 0 AND p.ts_ns BETWEEN %d AND %d ORDER BY p.packet_no`, nanos(first), nanos(later(last, 1)))})
+	for _, r := range sent.each("rows") {
+		add([]node{{v: map[string]any{"call_id": r.str("0"), "src": r.str("1"), "dst": r.str("2"), "packet": r.num("3")}}})
+	}
+	return list
+}
+
 func orderFlow(a *asking) {
-	t := a.ask("trace_request", map[string]any{"request_id": a.arg("request_id"), "limit": 100, "max_bytes": 60000})
-	list := steps(t)
+	list := a.trail()
 	a.groups("steps", list, a.pair, "")
 	a.shown("calls", list...)
 }
@@ -69,8 +98,8 @@ func overview(a *asking) {
 	pods := a.ask("list_workloads", map[string]any{"limit": 200, "max_bytes": 20000})
 	seen := map[string]bool{}
 	for _, w := range pods.each("workloads") {
-		if p := w.str("pod"); p != "" {
-			seen[w.str("namespace")+"/"+p] = true
+		if w.str("kind") == "pod" {
+			seen[w.str("namespace")+"/"+w.str("name")] = true
 		}
 	}
 	a.number("workloads", float64(len(seen)))

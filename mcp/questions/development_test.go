@@ -26,7 +26,7 @@ func integrationTests(a *asking) {
 	a.shown("rows", p.at("calls"))
 	failed := a.ask("find_failures", a.window(map[string]any{"client": a.arg("service"), "service": a.arg("target")}))
 	a.number("bad_dates", sum(where(failed.each("groups"), func(n node) bool { return strings.Contains(n.str("said.0"), "date") }), "calls"))
-	f := a.ask("find_patterns", a.window(map[string]any{"kinds": []string{"drift", "correlation", "n_plus_one"}}))
+	f := a.ask("find_patterns", a.window(map[string]any{"kinds": []string{"drift", "correlation", "n_plus_one"}, "max_bytes": 36000}))
 	for _, x := range f.each("findings") {
 		switch x.str("kind") {
 		case "drift":
@@ -112,7 +112,8 @@ func caching(a *asking) {
 		case "GET " + a.arg("opposite"):
 			a.number("never", value(x, "requests"))
 			a.behind("rows", f, x.str("kfl"))
-			t := a.ask("trace_request", a.window(map[string]any{"kfl": x.str("kfl"), "max_bytes": 40000}))
+			a.ask("get_api_call", map[string]any{"id": x.str("call_ids.0")})
+			t := a.ask("trace_request", a.window(map[string]any{"kfl": x.str("kfl"), "limit": 100, "max_bytes": 40000}))
 			a.number("never_queries", float64(len(where(steps(t), func(n node) bool { return n.str("protocol") == "postgresql" }))))
 		}
 	}

@@ -1,6 +1,9 @@
 package questions
 
-import "strings"
+import (
+	"fmt"
+	"strings"
+)
 
 func incidents() []script {
 	return []script{{1, checkoutFailed}, {2, gatewayTimeouts}, {3, crashedPod}, {4, whyUserFailed}, {5, whatFailed}, {6, exactRequest}}
@@ -44,7 +47,12 @@ func crashedPod(a *asking) {
 	all := a.ask("get_timeline", map[string]any{"workload": a.arg("namespace") + "/" + a.arg("pod"), "before": a.arg("minutes") + "m", "after": "0s"})
 	a.times("crash", all.str("crash.time"), "")
 	a.number("activity_count", all.num("calls"))
-	a.groups("activity", all.each("activity"), func(n node) string {
+	asked := a.ask("list_api_calls", map[string]any{"from": all.str("from"), "to": all.str("to"), "kfl": fmt.Sprintf("dns && src.pod == %q", a.arg("pod"))})
+	a.groups("activity", asked.each("calls"), func(n node) string {
+		question, _, _ := strings.Cut(n.str("summary"), " → ")
+		return a.pair(n) + " " + question + " " + outcome(n)
+	}, "")
+	a.groups("activity", where(all.each("activity"), func(n node) bool { return n.str("protocol") != "dns" }), func(n node) string {
 		us, them := a.s.who(a.arg("pod")), a.end(n.str("peer"))
 		if n.str("direction") == "in" {
 			us, them = them, us

@@ -22,6 +22,9 @@ func parse(text string) (node, error) {
 
 // at is what a path such as groups.0.calls leads to; nothing where it leads nowhere.
 func (n node) at(path string) node {
+	if path == "" {
+		return n
+	}
 	v := n.v
 	for name := range strings.SplitSeq(path, ".") {
 		switch x := v.(type) {

@@ -16,6 +16,7 @@ func whereTimeGoes(a *asking) {
 			time[a.pair(h)] += h.num("calls") * h.num("p50_ms")
 		}
 	}
+	a.claim("hops").some = true // the chain goes on behind the hops that were planted
 	for p, n := range calls {
 		a.set("hops", p, time[p]/n)
 	}

@@ -74,6 +74,7 @@ type scenario struct {
 	server  *mcp.Server
 	plain   *forensics.Case // without masks, to follow answers to the wire
 	wires   map[string][]wire
+	unread  []wire
 	perCall map[string]wire
 }
 

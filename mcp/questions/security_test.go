@@ -36,8 +36,7 @@ func missingAuthorization(a *asking) {
 			a.set("endpoints", a.to(x)+" "+endpoint(m[1]), x.num("count"))
 		}
 	}
-	// Whoever never sends one: neither refused nor from outside.
-	never := where(exact, func(n node) bool { return n.str("severity") == "high" && !strings.Contains(n.str("what"), "refused") })
+	never := where(exact, func(n node) bool { return n.str("severity") != "info" }) // not refused, as they should have been
 	a.number("count", sum(never, "count"))
 	for _, x := range never {
 		a.behind("calls", f, x.str("kfl"))
@@ -72,6 +71,8 @@ func unusual(a *asking) {
 	}
 }
 
+var inBody = regexp.MustCompile(`in the (request body|response body|URL|path) of`)
+
 // secretsInBodies adds up findings of one masked value. Of many mail addresses and
 // telephone numbers it takes those of the person whose social security number was sent.
 func secretsInBodies(a *asking) {
@@ -86,8 +87,11 @@ func secretsInBodies(a *asking) {
 		if strings.HasPrefix(x.str("what"), "ssn ") {
 			person = x.str("src") + x.str("dst")
 		}
+		if !inBody.MatchString(x.str("what")) {
+			continue
+		}
 		for _, e := range x.strs("evidence") {
-			masked, times, _ := strings.Cut(e, " × ")
+			times, masked, _ := strings.Cut(e, " × ")
 			kind, _, _ := strings.Cut(masked, " ")
 			v := values[masked]
 			if v == nil {

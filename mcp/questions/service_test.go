@@ -9,8 +9,9 @@ func services() []script {
 	return []script{{7, aboutService}, {8, aboutFailures}, {9, errorPatterns}, {10, againstYesterday}, {11, dependencies}}
 }
 
+// aboutService asks for the time from the question's start to the end of the recording.
 func aboutService(a *asking) {
-	v := a.ask("describe_service", a.window(map[string]any{"service": a.arg("namespace") + "/" + a.arg("service")}))
+	v := a.ask("describe_service", map[string]any{"service": a.arg("namespace") + "/" + a.arg("service"), "from": a.arg("from")})
 	peer := func(n node) string { return a.end(n.str("peer")) }
 	a.number("inbound", v.num("in.calls"))
 	a.groups("inbound_from", v.each("callers"), peer, "calls")

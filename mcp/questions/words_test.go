@@ -69,6 +69,8 @@ func outcome(n node) string {
 		return "timeout"
 	case strings.Contains(s, "reset"):
 		return "reset"
+	case s == "" && n.str("protocol") == "redis": // no error
+		return "0"
 	}
 	return s
 }

@@ -76,7 +76,7 @@ func TestFindingsOfTheShop(t *testing.T) {
 		c := open(t, masked, "shop.pcapng", "tls.pcapng")
 		for _, v := range []struct{ name, want string }{
 			{"plaintext-credentials", "shop/frontend sends credentials (bearer) to shop/payment over http1 without encryption in 11 calls"},
-			{"sensitive-data", "card (personal) in the request body of POST /v1/payments, shop/frontend to shop/payment card 4000 00** **** 0119 × 6 card"},
+			{"sensitive-data", "card (personal) in the request body of POST /v1/payments, shop/frontend to shop/payment 6 × card 4000 00** **** 0119 4 × card"},
 			{"sensitive-data", "email (personal) in the request body of POST /v1/send"},
 			{"no-auth", "shop/frontend talks http1 with shop/catalogue without authentication: none of 16 calls"},
 			{"forwarded-token", "shop/frontend passes header authorization, which it received from shop/gateway, on to shop/payment: 11 calls, 3 different values"},

@@ -158,7 +158,7 @@ func (x *sum) evidence(kind string) []string {
 	})
 	var out []string
 	for _, f := range forms[:min(maxEvidence, len(forms))] {
-		out = append(out, fmt.Sprintf("%s %s × %d", kind, f, x.masked[f]))
+		out = append(out, fmt.Sprintf("%d × %s %s", x.masked[f], kind, f))
 	}
 	return out
 }
