@@ -140,11 +140,11 @@ func (n *needle) in(column string) (string, []any) {
 		}
 	}
 	sql := strings.Join(cond, " OR ")
-	if n.test != "" {
-		if sql != "" {
-			sql = "(" + sql + ") AND "
-		}
-		sql, args = sql+"regexp_matches("+column+", ?)", append(args, "("+n.test+")") // the group: else DuckDB makes LIKE of anchors
+	switch {
+	case n.test != "" && sql != "": // CASE looks at the pattern only where the text is there; AND would everywhere
+		sql, args = "CASE WHEN "+sql+" THEN regexp_matches("+column+", ?) ELSE false END", append(args, "("+n.test+")")
+	case n.test != "":
+		sql, args = "regexp_matches("+column+", ?)", append(args, "("+n.test+")") // the group: else DuckDB makes LIKE of anchors
 	}
 	return "(" + sql + ")", args
 }

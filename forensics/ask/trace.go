@@ -14,6 +14,7 @@ import (
 const (
 	maxSeeds     = 120  // calls that chains are built around
 	maxStretches = 6    // times from which these are taken where there are more
+	maxTimes     = 12   // stretches of time that chains are built in, where limit asks for no more
 	maxNodes     = 4000 // calls in all chains of an answer
 	maxSharing   = 1000 // calls that one request id may have before it is no id of a request
 	upwardsFrom  = 0.3  // confidence below which a parent is stated but not followed
@@ -178,6 +179,9 @@ func (in TraceIn) seeds(k *chains, w *window, out *Trace) ([]*step, error) {
 		return nil, err
 	}
 	seeds, err := k.load(keys)
+	if in.Limit <= defaultRows {
+		seeds = fewTimes(seeds)
+	}
 	for _, s := range seeds {
 		s.hit = true
 	}
@@ -186,6 +190,21 @@ func (in TraceIn) seeds(k *chains, w *window, out *Trace) ([]*step, error) {
 		out.note("%d calls were asked for; chains are built around %d of them", out.Found, len(seeds))
 	}
 	return seeds, err
+}
+
+// fewTimes keeps the calls of the first times, where there are more than chains can be
+// shown of: calls with a text that many have are scattered over the whole recording.
+func fewTimes(seeds []*step) []*step {
+	slices.SortFunc(seeds, inTime)
+	times := 0
+	for i, s := range seeds {
+		if i == 0 || s.Start-seeds[i-1].Start > nearTime {
+			if times++; times > maxTimes {
+				return seeds[:i]
+			}
+		}
+	}
+	return seeds
 }
 
 // spread takes calls of a window; where there are many, some in a row at each of
