@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Makes a bundle of the shop in samples/ and asks it what people ask: what is in it, what
-# failed and why, which packets show it. Everything it makes is below demo/ and is made
-# again each time. `make demo` calls it after the build.
+# Makes a bundle of the shop in samples/ and asks it what people ask: what failed and why,
+# which way a request took, what was found, whether rules hold, who talks to whom, which
+# packets show it; as a person, and as an assistant would over MCP. Everything it makes is
+# below demo/ and is made again each time. `make demo` calls it after the build.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 pcapsule=$PWD/bin/pcapsule
@@ -34,38 +35,63 @@ shop=$out/shop.pcapsule
 
 say "A capture and what kubectl printed become a bundle"
 ask bundle samples/shop.pcapng --kube samples/shop.kube.json -o "$shop"
-
-say "What is in it?"
 ask info "$shop"
 
-say "Which calls failed, and between whom?"
-ask query "$shop" 'http && status_code >= 500' --columns ts,src_pod,dst_name,method,path,status_code,elapsed_us,cites --limit 12
+say "What failed, and where did it begin?"
+ask ask find-failures "$shop" --service payment --class 5xx --limit 2
 
-say "Which endpoints are asked most, and how do they fare?"
+say "Order 12345: the whole way of its request"
+ask ask trace-request "$shop" --text 12345
+
+say "What should somebody know about this traffic? Evidence is masked"
+ask ask list-findings "$shop" --severity high --limit 3
+
+say "Do these rules hold? A pipeline sees the exit code"
+cat >"$out/rules.yaml" <<'EOF'
+version: 1
+rules:
+  - name: health checks answer
+    calls: http && path == "/healthz"
+    every: status_code == 200
+    latency: {p99: 5s}
+  - name: what came of a payment is told apart
+    calls: http && path == "/v1/payments"
+    every: status_code in [201, 402, 503]
+EOF
+cat "$out/rules.yaml"
+status=0
+ask check "$shop" "$out/rules.yaml" --junit "$out/check.xml" --sarif "$out/check.sarif" || status=$?
+echo "exit code $status"
+[ "$status" = 8 ] # the second rule does not hold: order 12345 got a 500
+
+say "Who talks to whom, as a drawing"
+echo "\$ pcapsule ask get-service-map $shop --format mermaid | sed -n '/^graph/,/^\$/p'"
+"$pcapsule" ask get-service-map "$shop" --format mermaid | sed -n '/^graph/,/^$/p' | tee "$out/map.mermaid"
+
+say "Calls chosen by what was in them, and by SQL"
+ask query "$shop" 'http && request.body.json().order == "12345"' --columns src_service,dst_service,summary,elapsed_us,cites
 ask sql "$shop" "select coalesce(dst_service, host) as service, method, path, count(*) as calls,
-  count(*) filter (where status_code >= 500) as failed, max(elapsed_us) // 1000 as slowest_ms
+  count(*) filter (where status_code >= 500) as failed, max(elapsed_us) as slowest_us
 from calls where protocol = 'http1' and user_agent not like 'kube-probe%'
-group by all order by calls desc, service, path limit 10"
+group by all order by calls desc, service, path limit 5"
 
-say "Why does payment fail? What it asked outside, and how long it waited"
-ask sql "$shop" "select c.ts, coalesce(c.host, c.dst_name) as asked, c.path, coalesce(c.status_code::text, c.error) as outcome,
-  coalesce(c.elapsed_us // 1000, (f.last_ns - c.ts_ns) // 1000000) as waited_ms
-from calls c join flows f on c.flow_id = f.flow_id
-where c.src_service = 'payment' and c.protocol = 'http1' and (c.error is not null or c.status_code >= 400) order by c.ts"
-
-say "One of these calls in full: order 12345"
-call=$("$pcapsule" query "$shop" 'dst.svc == "payment" && status_code == 500' --columns call_id --format csv --limit 1 | tail -n 1)
-ask show "$shop" "$call"
-
-say "Its packets, for Wireshark"
-ask packets "$shop" --call "$call" -o "$out/order-12345.pcapng"
-ask packets "$shop" 'dst.svc == "payment" && status_code == 503' --whole-connections -o "$out/payment-503.pcapng"
+say "The packets of what failed, for Wireshark"
+ask packets "$shop" 'dst.svc == "payment" && status_code >= 500' --with-context -o "$out/payment.pcapng"
 if command -v tshark >/dev/null; then
-	for slice in order-12345 payment-503; do
-		count=$(tshark -r "$out/$slice.pcapng" 2>/dev/null | wc -l)
-		echo "tshark counts $count packets in $out/$slice.pcapng"
-	done
+	count=$(tshark -r "$out/payment.pcapng" 2>/dev/null | wc -l)
+	echo "tshark counts $count packets in $out/payment.pcapng"
 fi
+
+say "The same question from an assistant, over MCP on standard input and output"
+cat >"$out/requests.jsonl" <<'EOF'
+{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"demo","version":"1"}}}
+{"jsonrpc":"2.0","method":"notifications/initialized"}
+{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"find_failures","arguments":{"service":"payment","class":"5xx","limit":1}}}
+EOF
+tail -n 1 "$out/requests.jsonl"
+echo "\$ pcapsule mcp $shop <$out/requests.jsonl"
+"$pcapsule" mcp "$shop" <"$out/requests.jsonl" | tail -n 1 | cut -c 1-900
+echo "… one JSON object, marked as data that was captured"
 
 say "Is it what was recorded? Hashes, and the tables made again from the packets"
 ask verify "$shop" --rederive
@@ -73,9 +99,11 @@ ask verify "$shop" --rederive
 say "The same bundle as one page"
 ask report "$shop" -o "$out/overview.html"
 
-say "Done. Look at $out/overview.html in a browser, open $out/payment-503.pcapng in Wireshark, or ask on:"
+say "Done. Look at $out/overview.html in a browser, open $out/payment.pcapng in Wireshark, or ask on:"
 cat <<EOF
-  bin/pcapsule query $shop 'dns && failed' --count --group-by src_pod
-  bin/pcapsule schema calls
-  bin/pcapsule mcp $shop        # for an assistant, over stdio
+  bin/pcapsule ask --help                       # the questions
+  bin/pcapsule ask get-dependencies $shop --service redis --blast-radius
+  bin/pcapsule kfl fields status                # what may be asked in KFL
+  bin/pcapsule mcp $shop          # for an assistant that starts it
+  bin/pcapsule serve $shop        # for one that connects: http://127.0.0.1:8898/mcp
 EOF
