@@ -50,7 +50,10 @@ and let go when the bundle is there.
 The bundle has whole segments, which can be checked against the ring's seals; its tables have
 the packets of the time only. With --filter, or a KFL condition on calls (also --namespace,
 --pod and their like), it has one derived capture instead: the packets that match, or those of calls that
-match with their connections up to there. Its section header names the segments it is of.`,
+match with their connections up to there. Its section header names the segments it is of.
+
+Keys beside the segments open what is in them. Where connections stay shut, those beside segments of
+other times are tried: of connections that began before, and keys that came late.`,
 		Example: `  pcapsule snapshot /var/lib/pcapsule --last 10m -o incident.pcapsule
   pcapsule snapshot /var/lib/pcapsule --from 2026-01-31T14:15:00Z --to 2026-01-31T14:20:00Z -o five-minutes.pcapsule
   pcapsule snapshot /var/lib/pcapsule --last 1h 'http && status_code >= 500' -o errors.pcapsule
@@ -124,6 +127,8 @@ type snapshot struct {
 	ring *ring.Ring
 	hold string // the folder that holds segments
 	pin  *ring.Pinned
+
+	release []func() error // of folders on the way
 }
 
 func (e *env) runSnapshot(ctx context.Context, args []string, f *snapshotFlags) error {
@@ -146,10 +151,15 @@ func (e *env) runSnapshot(ctx context.Context, args []string, f *snapshotFlags) 
 		return outputError(err, f.output)
 	}
 	defer s.pin.Release()
+	defer func() {
+		for _, release := range s.release {
+			_ = release() // what is left the next snapshot removes
+		}
+	}()
 	what := counted(int64(len(s.pin.Segments)), "segment", "segments")
 	var m *bundle.Manifest
 	if f.kfl == "" && f.filter == "" {
-		m, err = s.make(ctx, s.hold, f.output, s.o)
+		m, _, err = s.makeOpen(ctx, f.output, s.o)
 	} else {
 		what = "derived from " + what
 		m, err = s.derive(ctx)
@@ -160,6 +170,7 @@ func (e *env) runSnapshot(ctx context.Context, args []string, f *snapshotFlags) 
 	for _, w := range m.Warnings {
 		e.warn("%s", w)
 	}
+	s.tellShut(m)
 	s.tellHoles()
 	var calls int64
 	for _, n := range m.Calls {
@@ -320,7 +331,7 @@ func (s *snapshot) derive(ctx context.Context) (*bundle.Manifest, error) {
 	all := s.o
 	all.EmbedKeys, all.KeysTo, all.Accept, all.Custody = false, nil, nil, bundle.CreateOptions{}
 	whole := filepath.Join(work, "all.pcapsule")
-	m, err := s.make(ctx, s.hold, whole, all)
+	m, with, err := s.makeOpen(ctx, whole, all)
 	if err != nil {
 		var none codedError
 		if s.f.filter != "" && errors.As(err, &none) && none.code == exitOther {
@@ -336,6 +347,7 @@ func (s *snapshot) derive(ctx context.Context) (*bundle.Manifest, error) {
 	if err := s.sides(derived); err != nil {
 		return nil, outputError(err, s.f.output)
 	}
+	s.o.Keys = with.Keys
 	// All that is in the derived capture was chosen; what is beside it is a hole there.
 	s.o.Filter = ""
 	from, to := s.o.FromNs, s.o.ToNs
