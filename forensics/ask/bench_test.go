@@ -22,7 +22,14 @@ var benchInputs = map[string][]string{
 	"find_patterns": {`{"kinds":["retries"]}`, `{"kinds":["churn"]}`, `{"kinds":["pool"]}`, `{"kinds":["keep_alive"]}`, `{"kinds":["n_plus_one"]}`,
 		`{"kinds":["blocking"]}`, `{"kinds":["repeated"]}`, `{"kinds":["caching"]}`, `{"kinds":["duplicates"]}`, `{"kinds":["correlation"]}`,
 		`{"kinds":["content_type"]}`, `{"kinds":["drift"]}`},
-	"get_capacity": {`{"by":"service"}`},
+	"get_capacity":     {`{"by":"service"}`},
+	"find_failures":    {`{"from":"1h"}`, `{"no_causes":true}`},
+	"trace_request":    {`{"kfl":"http and status_code == 503"}`, `{"text":"12345"}`},
+	"get_timeline":     {`{"workload":"orders-32"}`},
+	"describe_service": {`{"service":"orders-32"}`, `{"service":"orders-32","from":"1h"}`},
+	"search_content":   {`{"text":"token_expired"}`, `{"text":"12345","whole":true}`},
+	"audit_access":     {`{"service":"postgres*"}`, `{"pii":true,"from":"1h"}`},
+	"get_pair":         {`{"src":"gateway","dst":"orders-32"}`},
 }
 
 // BenchmarkQuestions asks every question of a large case, made as scripts/bench/calls
