@@ -98,7 +98,7 @@ func overview(a *asking) {
 	pods := a.ask("list_workloads", map[string]any{"limit": 200, "max_bytes": 20000})
 	seen := map[string]bool{}
 	for _, w := range pods.each("workloads") {
-		if w.str("kind") == "pod" {
+		if w.str("kind") == "pod" && w.str("namespace") != "" { // a pod of which more than an id is known
 			seen[w.str("namespace")+"/"+w.str("name")] = true
 		}
 	}

@@ -26,8 +26,9 @@ func integrationTests(a *asking) {
 	a.shown("rows", p.at("calls"))
 	failed := a.ask("find_failures", a.window(map[string]any{"client": a.arg("service"), "service": a.arg("target")}))
 	a.number("bad_dates", sum(where(failed.each("groups"), func(n node) bool { return strings.Contains(n.str("said.0"), "date") }), "calls"))
-	f := a.ask("find_patterns", a.window(map[string]any{"kinds": []string{"drift", "correlation", "n_plus_one"}, "max_bytes": 36000}))
-	for _, x := range f.each("findings") {
+	f := a.ask("find_patterns", a.window(map[string]any{"kinds": []string{"drift", "correlation"}, "service": a.arg("target")}))
+	below := a.ask("find_patterns", a.window(map[string]any{"kinds": []string{"n_plus_one"}}))
+	for _, x := range append(f.each("findings"), below.each("findings")...) {
 		switch x.str("kind") {
 		case "drift":
 			if a.to(x) == a.arg("target") && strings.Contains(x.str("words"), "in the response 2xx") { // orders that were taken

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 
@@ -121,7 +122,7 @@ func openScenario(name string) (*scenario, error) {
 		return nil, err
 	}
 	finding.Bind(c, findings.Analyzers())
-	s.server, err = mcp.New(c, mcp.Options{Release: "test", Questions: findings.Questions(), Policy: policy, ExportDir: s.exports})
+	s.server, err = mcp.New(c, mcp.Options{Release: "test", Questions: findings.Questions(), Policy: policy, ExportDir: s.exports, Deadline: 5 * time.Minute})
 	return s, err
 }
 
