@@ -242,7 +242,7 @@ func TestEventsOfEachKind(t *testing.T) {
 	var facts []truth
 	record(t, Options{File: out, RingBuffer: 4 << 20, Filter: "host 127.0.0.1"}, func() {
 		facts = s.play()
-		time.Sleep(50 * time.Millisecond)
+		time.Sleep(150 * time.Millisecond)
 	})
 	events, rows := readEvents(t, out), osEvents(t, out)
 	group := "/" + filepath.Base(s.cgroup)

@@ -343,7 +343,7 @@ func TestStreamIsLive(t *testing.T) {
 		s.play()
 		select {
 		case <-live:
-		case <-time.After(5 * time.Second):
+		case <-time.After(30 * time.Second):
 			t.Error("no packets in the stream")
 		}
 	})

@@ -319,7 +319,7 @@ func recordBoth() {
 		<-started
 		<-started
 		child("flood 100", nil).Wait()
-		time.Sleep(50 * time.Millisecond)
+		time.Sleep(150 * time.Millisecond)
 		cancel()
 	}()
 	s := must(Run(ctx, Options{Capture: Both, Ring: &ring.Options{Dir: dir}, Cgroup: cgroup, Interface: []string{"lo"}, Filter: "udp", OnStart: func(s Started) { started <- s }}))

@@ -165,7 +165,7 @@ func record(t testing.TB, o Options, during func()) Stats {
 			t.Errorf("%s: %v", name, err)
 		}
 		during()
-		time.Sleep(30 * time.Millisecond)
+		time.Sleep(100 * time.Millisecond)
 		cancel()
 		r = <-ended
 	case r = <-ended:

@@ -247,7 +247,15 @@ func TestPacketsCarryTheirPod(t *testing.T) {
 	runPod(t, filepath.Join(scope, lateGroup))
 	delivered(10)
 	api.add(late)
-	time.Sleep(300 * time.Millisecond) // it is told while nothing is sent
+	// It is told while nothing is sent.
+	for end := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		if ownersTell(t, dir, `"pod":"late"`) {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatal("nothing was learned of the late pod in 30 s")
+		}
+	}
 	api.stop()
 	runPod(t, filepath.Join(scope, knownGroup))
 	runPod(t, filepath.Join(scope, lateGroup))
@@ -272,6 +280,21 @@ func TestPacketsCarryTheirPod(t *testing.T) {
 	if !strings.Contains(events, `"kind":"k8s"`) || !strings.Contains(events, `"name":"late"`) {
 		t.Errorf("the new pod is not in the events file: %s", events)
 	}
+}
+
+// ownersTell reports whether an owners file has such a text so far.
+func ownersTell(t *testing.T, dir, text string) bool {
+	t.Helper()
+	list, err := filepath.Glob(filepath.Join(dir, "*.owners.jsonl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range list {
+		if b, err := os.ReadFile(path); err == nil && strings.Contains(string(b), text) {
+			return true
+		}
+	}
+	return false
 }
 
 // readBack counts a ring's packets by the names of their interfaces.

@@ -82,6 +82,10 @@ func TestKeysOfOpenSSLAreTheOnesThatItLogs(t *testing.T) {
 			})
 			if t.Failed() {
 				t.Logf("%+v", tr.Processes())
+				for _, k := range sink.keys {
+					client, server, ok := s.talks.Records([32]byte(k.ID))
+					t.Logf("process %d, random %x: captured %v, %d and %d bytes", k.PID, k.ID[:4], ok, len(client), len(server))
+				}
 			}
 			c, err := tr.Counters()
 			if err != nil || c.Lost+c.Unread != 0 {

@@ -180,7 +180,7 @@ func TestTsharkOpensTheCaptureWithTheFile(t *testing.T) {
 	for i, mode := range []string{"-version=1.3", "-version=1.2", "-quic"} {
 		var addr string
 		s.serve(t, func(line string) bool { addr = strings.TrimSpace(line); return true }, bin, "-serve", "-addr", fmt.Sprint("127.0.0.1:", 4900+i), mode)
-		s.run(t, bin, "-addr="+addr, mode, "-wait=300ms", "-n=3")
+		s.run(t, bin, "-addr="+addr, mode, "-wait=1s", "-n=3")
 	}
 	s.openssl(t, pem, 4910)
 	probed(t, tr, "openssl")
