@@ -104,7 +104,7 @@ type UnreadConn struct {
 }
 
 func auditAccess() Question {
-	return question("audit_access", "All access, in full", "Every call to a service or database in a window, by pages: who, when, what, result, rows, bytes; sums by client and hour; clients seen only then; connections that could not be read. pii: calls with personal data. external: all calls outside.", true, AskAccess)
+	return question("audit_access", "All access, in full", "Every call to a service or database in a window, by pages: who, when, what, result, rows, bytes; sums by client and hour; clients seen only then; connections that could not be read. pii: calls with personal data. external: all calls outside.", false, AskAccess)
 }
 
 // accessOf is one answer under way.

@@ -38,7 +38,7 @@ type EndpointStats struct {
 }
 
 func apiStats() Question {
-	return question("get_api_stats", "Endpoints and how they do", "Most used endpoints with calls, failures, latency percentiles and bytes; by service, client and window.", true, AskAPIStats)
+	return question("get_api_stats", "Endpoints and how they do", "Most used endpoints with calls, failures, latency percentiles and bytes; by service, client and window.", false, AskAPIStats)
 }
 
 // AskAPIStats answers which endpoints are called and how they do.

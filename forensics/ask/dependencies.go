@@ -68,7 +68,7 @@ type Bypass struct {
 }
 
 func dependencies() Question {
-	return question("get_dependencies", "What depends on what", "Upstream and downstream of a service, direct and further, with the health of each edge; blast radius with the endpoints that would be hit; who goes past a layer (via).", true, AskDependencies)
+	return question("get_dependencies", "What depends on what", "Upstream and downstream of a service, direct and further, with the health of each edge; blast radius with the endpoints that would be hit; who goes past a layer (via).", false, AskDependencies)
 }
 
 // AskDependencies answers what a service depends on and who depends on it.

@@ -62,7 +62,7 @@ type DNSFailure struct {
 }
 
 func listExternal() Question {
-	return question("list_external", "What is called outside", "Destinations outside by domain and address with clients, volumes both ways, first and last time, protocols, TLS or plain, how the name is known; violations of an allow-list; names that could not be resolved.", true, AskExternal)
+	return question("list_external", "What is called outside", "Destinations outside by domain and address with clients, volumes both ways, first and last time, protocols, TLS or plain, how the name is known; violations of an allow-list; names that could not be resolved.", false, AskExternal)
 }
 
 // externalRow is a destination and one of its clients, as SQL gives it.

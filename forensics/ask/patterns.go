@@ -61,7 +61,7 @@ type Number struct {
 }
 
 func findPatterns() Question {
-	return question("find_patterns", "How services talk", "Retries with their backoff, retry storms, connection churn, pool exhaustion, keep-alive, N+1 queries, blocking one after the other, repeated calls, caching, duplicates within 100 ms, missing correlation ids, wrong content types, contract drift.", true, AskPatterns)
+	return question("find_patterns", "How services talk", "Retries with their backoff, retry storms, connection churn, pool exhaustion, keep-alive, N+1 queries, blocking one after the other, repeated calls, caching, duplicates within 100 ms, missing correlation ids, wrong content types, contract drift.", false, AskPatterns)
 }
 
 // looker finds the patterns of some kinds.
