@@ -4,7 +4,7 @@
 # make recorder  build bin/pcapsule-recorder, the static program of a cluster's nodes
 # make fuzz   a second on every fuzz target (FUZZTIME=30s for longer)
 # make bench-tls  what decryption costs, on one conversation in clear and as TLS
-# make bench-record  recorders of packets side by side; needs root (BENCH_SHORT=1: 90 s)
+# make bench-record  recorders of packets side by side; needs root (BENCH_SHORT=1: 2 min, else 20)
 # make e2e  the recorder on a real cluster of one node; needs root and a cluster's programs (scripts/e2e.sh)
 # make conformance  the official MCP suites against the server's HTTP; needs npm
 # make bench  make large captures and measure against other tools; takes long

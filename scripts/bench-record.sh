@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
-# Measures recorders of packets side by side: nothing, tcpdump, dumpcap and pcapsule, on the
+# Measures recorders of packets side by side: nothing, a program that only counts, tcpdump,
+# dumpcap and pcapsule, on the
 # same traffic between two network namespaces, recorded where it arrives. Needs root.
 #
 # Truth is what the interface there counted. "lost" is truth less what is in the file, "told"
 # what the tool itself says it lost. CPU is of the whole tool, µs a packet without its start;
 # path is the CPU of both ends of the traffic a packet, softirqs included. To /dev/null the
 # tool's word stands for the file.
-#   BENCH_SHORT=1   a second a row, fewer rows: about 90 s
+#   BENCH_SHORT=1   a second a row, fewer rows: about 2 min; else all rates of small packets, bulk and
+#                   short connections with and without TLS, about 20 min
 #   BENCH_SECONDS   of traffic a row (default 4); BENCH_ROUNDS: of everything (default 2)
 #   BENCH_DIR       where files go (default /dev/shm); BENCH_BYTES: most that unlimited TCP sends
 #   BENCH_ONLY      traffic to measure, e.g. "http tls"; BENCH_BIN: another pcapsule
@@ -91,7 +93,7 @@ calc() { echo "scale=6; $1" | bc; }
 start_tool() { # TOOL: sets pid and file
 	local under=("$load" under "$dir/cost") ready
 	file=$dir/out.pcap out=$dir/stdout
-	case $1 in *null) file=- out=/dev/null ;; esac
+	case $1 in *null) file=- out=/dev/null ;; counting*) file=- ;; esac
 	case $1 in *timed*) under+=(-programs --) ;; *) under+=(--) ;; esac
 	case $1 in
 	tcpdump*) ready="listening on" ;;
@@ -103,6 +105,7 @@ start_tool() { # TOOL: sets pid and file
 	tcpdump,\ -B*) command=(in_b tcpdump -Z root -n -i v0 -B 65536 -w "$file") ;;
 	tcpdump*) command=(in_b tcpdump -Z root -n -i v0 -w "$file") ;;
 	dumpcap*) command=(in_b dumpcap -q -i v0 -w "$file") ;;
+	counting*) command=("$load" counting "$cgroups/$group") ;;
 	pcapsule,\ -B*) command+=(-B 64MiB) ;;
 	*no\ owners*) command+=(--no-owners) ;;
 	*keys*) command+=(--keys "cgroup:/$group") ;;
@@ -121,6 +124,7 @@ word() { # TOOL: what it says itself: captured, told, and, of pcapsule, seen
 		v[captured]=$(awk '/packets? captured/ {print $1}' "$dir/stderr")
 		v[told]=$(awk '/dropped by kernel/ {print $1}' "$dir/stderr")
 		;;
+	counting*) v[captured]=$(awk '/^counted/ {print $2}' "$dir/stderr") ;;
 	dumpcap*)
 		line=$(sed -n "s/.*received\/dropped on interface 'v0': \([0-9]*\)\/\([0-9]*\).*/\1 \2/p" "$dir/stderr")
 		read -r v[captured] v[told] <<<"$line"
@@ -229,7 +233,7 @@ printf 'files in %s (%s), %s s a row; %s CPUs, Linux %s, %s\n' "${dir%/*}" "$(st
 for ((round = 1; round <= rounds; round++)); do
 	printf '\n%-9s %-26s %9s %9s %8s %8s %7s %7s %9s %-6s %6s %6s %6s %5s %5s\n' traffic tool truth "in file" lost told "CPU s" "µs each" rate "" "p50 ms" "p99 ms" "path" peak priv.
 	for traffic in ${BENCH_ONLY:-$all}; do
-		tools=(nothing tcpdump "tcpdump, -B 64 MiB" dumpcap "pcapsule" "pcapsule, no owners")
+		tools=(nothing counting tcpdump "tcpdump, -B 64 MiB" dumpcap "pcapsule" "pcapsule, no owners")
 		case $short/$traffic in
 		1*/udp-20k | 1*/udp-50k | 1*/udp-100k) tools=(nothing tcpdump pcapsule) ;;
 		1*/bulk-2G | 1*/tls) tools=(nothing tcpdump pcapsule) ;;
@@ -243,7 +247,7 @@ for ((round = 1; round <= rounds; round++)); do
 		http) tools+=(nothing) ;; # again: the machine may have changed meanwhile
 		esac
 		case $traffic in
-		udp-200k) tools+=("pcapsule, timed" "pcapsule, no owners, timed") ;;
+		udp-200k) tools+=("counting, timed" "pcapsule, timed" "pcapsule, no owners, timed") ;;
 		bulk-8G | http) tools+=("pcapsule, timed") ;;
 		esac
 		for tool in "${tools[@]}"; do

@@ -9,6 +9,7 @@
 //	load bulk HOST -rate BITS -seconds S          one TCP connection (0: unlimited)
 //	load http HOST -seconds S                     a connection a request; tls: the same over TLS
 //	load under RESULT [-programs] COMMAND…        runs a tool and writes what it cost
+//	load counting GROUP                           counts a control group's packets in the kernel
 //	load count FILE                               packets in a pcap or PCAPNG file
 //
 // Answers are one line of key=value.
@@ -74,6 +75,8 @@ func run(args []string) error {
 		return k.web(command == "tls")
 	case "under":
 		return under(on, *programs, fl.Args())
+	case "counting":
+		return counting(on)
 	case "count":
 		n, dropped, err := countFile(on)
 		if err == nil {
