@@ -178,7 +178,7 @@ func TestAskSealEndsTheSegmentOfAnotherProcess(t *testing.T) {
 	w := create(t, Options{Dir: dir})
 	s := sockets(t, w)
 	must(t, s.Append(packet(declare(t, s, "a"), 1)))
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	must(t, AskSeal(ctx, dir))
 	list, err := Segments(dir)
