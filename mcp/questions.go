@@ -203,6 +203,26 @@ func (s *answerer) fitting(ctx context.Context, q ask.Question, args json.RawMes
 		if err != nil || len(raw)+200 <= s.max || rows == 1 {
 			return raw, err
 		}
-		rows = max(1, min(rows-1, rows*s.max/(len(raw)+200)))
+		rows = max(1, min(rows-1, fewer(raw, rows, s.max-200)))
 	}
+}
+
+// fewer is how many of the rows of an answer that is too long fit into most bytes. The
+// list that is longest is the one with the rows: asking costs as much as the answer, so
+// it is looked at rather than tried.
+func fewer(raw json.RawMessage, rows, most int) int {
+	var longest []json.RawMessage
+	size := 0
+	for _, f := range fieldsOf(raw) {
+		if list := f.list(); list != nil && !f.remark() && len(f.value) > size {
+			longest, size = list, len(f.value)
+		}
+	}
+	left := len(raw)
+	for n := len(longest) - 1; n > 0; n-- {
+		if left -= len(longest[n]) + 1; left <= most {
+			return n
+		}
+	}
+	return rows * most / len(raw)
 }
