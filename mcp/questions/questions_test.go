@@ -76,6 +76,7 @@ type scenario struct {
 	plain   *forensics.Case // without masks, to follow answers to the wire
 	wires   map[string][]wire
 	unread  []wire
+	secrets []string
 	perCall map[string]wire
 }
 
@@ -113,6 +114,9 @@ func openScenario(name string) (*scenario, error) {
 	}
 	finding.Bind(s.plain, findings.Analyzers())
 	if err := s.readWires(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.readSecrets(ctx); err != nil {
 		return nil, err
 	}
 	s.index()
@@ -196,6 +200,9 @@ func (a *asking) ask(tool string, args map[string]any) node {
 	}
 	if a.bytes += len(text.Text); a.bytes > mostBytes {
 		a.t.Errorf("%d bytes of results after %s, want at most %d", a.bytes, tool, mostBytes)
+	}
+	for _, x := range a.s.leaks(text.Text) {
+		a.t.Errorf("%s %v shows %q", tool, args, x)
 	}
 	n, err := parse(text.Text)
 	if err != nil {
