@@ -123,7 +123,7 @@ func (c *checker) finding(n *ast, name string) (*node, *Error) {
 	}
 	all := f.Names()
 	if name != "" {
-		if kind, _, _ := strings.Cut(name, ":"); !slices.Contains(all, kind) { // after : is one finding of the kind
+		if kind, _, _ := strings.Cut(name, "/"); !slices.Contains(all, kind) { // after / is one finding of the kind
 			hint := "there are none"
 			if near := nearest(name, all); near != "" {
 				hint = "did you mean " + quoteText(near) + "?"

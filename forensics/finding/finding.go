@@ -87,7 +87,7 @@ type Finding struct {
 // id names a finding among those of a case.
 func (f *Finding) id() string {
 	h := sha256.Sum256([]byte(f.Finding + "\x00" + f.Src + "\x00" + f.Dst + "\x00" + f.Key))
-	return f.Finding + ":" + hex.EncodeToString(h[:6])
+	return f.Finding + "/" + hex.EncodeToString(h[:6])
 }
 
 // Row is what most analyzers' SQL gives: a group of calls or flows. Columns that are absent

@@ -15,7 +15,7 @@ import (
 const maxBound = 1_000_000
 
 // Bind lets KFL name findings of a case, as in finding == "missing-auth", or with what
-// follows a colon one of that kind, as answers give it. A finding is looked for when a
+// follows a slash one of that kind, as answers give it. A finding is looked for when a
 // question first names it.
 func Bind(c *forensics.Case, analyzers []Analyzer) {
 	c.UseFindings(&bound{c: c, analyzers: analyzers, known: map[string][]Finding{}, numbers: map[string][]int64{}})
@@ -46,7 +46,7 @@ func (b *bound) Calls(name string) ([]int64, error) {
 	if list, ok := b.numbers[name]; ok {
 		return list, nil
 	}
-	kind, one, _ := strings.Cut(name, ":")
+	kind, one, _ := strings.Cut(name, "/")
 	ctx := context.Background()
 	found, err := b.find(ctx, kind)
 	if err != nil {

@@ -139,7 +139,7 @@ func TestKFLNamesFindings(t *testing.T) {
 			t.Errorf("%s: %v, %v calls, want %d: %s", f.KFL, err, one, f.Count, f.What)
 		}
 	}
-	if _, err := c.Query(ctx, forensics.Query{KFL: `finding == "sensitive-data:000000000000"`, Count: true}); err == nil || !strings.Contains(err.Error(), "none of") {
+	if _, err := c.Query(ctx, forensics.Query{KFL: `finding == "sensitive-data/000000000000"`, Count: true}); err == nil || !strings.Contains(err.Error(), "none of") {
 		t.Errorf("a finding that is none: %v", err)
 	}
 	if r.Rows[0][0].(int64) <= 11 || by.Rows[0][0] != int64(11) {
