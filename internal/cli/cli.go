@@ -139,7 +139,7 @@ func (e *env) commands() []*cobra.Command {
 func wanted(check cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
 		if check != nil && check(c, args) != nil {
-			return usagef("%d arguments, want: pcapsule %s", len(args), c.Use)
+			return usagef("%d arguments, want: %s", len(args), strings.TrimSuffix(c.CommandPath(), c.Name())+c.Use)
 		}
 		return nil
 	}

@@ -26,7 +26,12 @@ pcapsule mcp and pcapsule serve. pcapsule ask QUESTION --help tells what may be 
   pcapsule ask get-api-stats incident.pcapsule --from 15m --order errors --json | jq .endpoints`,
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return codedError{fmt.Errorf("no question %q", args[0]), exitUsage, "pcapsule ask --help lists the questions"}
+				hint := "pcapsule ask --help lists the questions"
+				c.SuggestionsMinimumDistance = 3
+				if near := c.SuggestionsFor(args[0]); len(near) > 0 {
+					hint = "did you mean " + strings.Join(near, " or ") + "? " + hint
+				}
+				return codedError{fmt.Errorf("no question %q", args[0]), exitUsage, hint}
 			}
 			return c.Help()
 		},

@@ -107,6 +107,10 @@ func (p *page) body(o object, indent int) {
 	var facts []string
 	var late, evidence object
 	for _, m := range o {
+		if list, ok := m.value.([]any); ok && len(list) == 0 && indent == 0 {
+			facts = append(facts, strings.ReplaceAll(label(m.name)+" none", " ", nbsp))
+			continue
+		}
 		switch text, short := p.fact(m); {
 		case leads(m.name):
 			evidence = append(evidence, m)
