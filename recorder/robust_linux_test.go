@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pcapsule/pcapsule/recorder/pcapng"
 	"github.com/pcapsule/pcapsule/recorder/ring"
 )
 
@@ -257,5 +258,56 @@ func TestClockThatIsSet(t *testing.T) {
 	j.clockSet(l, &c)
 	if !strings.Contains(string(l.happen), `"kind":"clock_set"`) || len(c.steps) != 0 {
 		t.Errorf("%s", l.happen)
+	}
+}
+
+// TestSideFilesLeaveWhatIsReserved: while the disk has no room but what is for others, side
+// files do not take it; when there is room again they go on.
+func TestSideFilesLeaveWhatIsReserved(t *testing.T) {
+	dir := t.TempDir()
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=4m"); err != nil {
+		t.Skip("needs CAP_SYS_ADMIN, to mount a small disk: ", err)
+	}
+	t.Cleanup(func() { syscall.Unmount(dir, syscall.MNT_DETACH) })
+	o := Options{OnError: func(error) {}, Ring: &ring.Options{Dir: filepath.Join(dir, "ring"), SegmentBytes: 1 << 20, Reserve: 8 << 20, FlushEvery: time.Millisecond, RetryEvery: 5 * time.Millisecond}}
+	s, err := newRingSink(&o, thisMachine(), ring.SeriesOptions{Name: "sockets", LinkType: linkCooked})
+	if err != nil {
+		t.Fatal(err)
+	}
+	iface, err := s.declare(pcapng.Interface{Name: "a"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	until := func(refusing bool) {
+		t.Helper()
+		for end := time.Now().Add(30 * time.Second); s.series.Refusing() != refusing || s.segment() == (ring.ID{}); time.Sleep(2 * time.Millisecond) {
+			if err := s.append(&ring.Packet{Interface: iface, Time: time.Now().UnixNano(), Data: make([]byte, 100), OrigLen: 100}); err != nil && !errors.Is(err, ring.ErrDisk) {
+				t.Fatal(err)
+			}
+			if time.Now().After(end) {
+				t.Fatalf("not within 30 s: refusing %v", refusing)
+			}
+		}
+	}
+	sides := func() int {
+		list, err := filepath.Glob(filepath.Join(dir, "ring", "*.events"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(list)
+	}
+	until(true)
+	if n, err := s.side(s.segment(), sideEvents, []byte("{}\n")); n != 0 || err == nil || sides() != 0 {
+		t.Errorf("%d bytes, error %v, %d files", n, err, sides())
+	}
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", syscall.MS_REMOUNT, "size=64m"); err != nil {
+		t.Fatal(err)
+	}
+	until(false)
+	if n, err := s.side(s.segment(), sideEvents, []byte("{}\n")); n != 3 || err != nil || sides() != 1 {
+		t.Errorf("%d bytes, error %v, %d files", n, err, sides())
+	}
+	if err := s.close(func(ring.Taken) ring.Account { return ring.Account{} }); err != nil {
+		t.Error(err)
 	}
 }

@@ -124,8 +124,14 @@ func (s *ringSink) sidePath(id ring.ID, kind string) string {
 	return filepath.Join(s.dir, id.Side(kind))
 }
 
+// errRefusing keeps side files out of the space that is reserved for others.
+var errRefusing = errors.New("side files: nothing is written while the disk takes no segments")
+
 // side writes beside a segment. Of each kind one file is open.
 func (s *ringSink) side(id ring.ID, kind string, lines []byte) (int, error) {
+	if s.series.Refusing() {
+		return 0, errRefusing
+	}
 	have := s.sides[kind]
 	var late error
 	if have != nil && (have.id != id || gone(have.f)) {

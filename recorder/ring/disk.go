@@ -173,7 +173,7 @@ func (s *Series) create(seg *segment, lost Hole, isLost bool) error {
 	seg.size = int64(len(head))
 	seg.file = f
 	s.mu.Lock()
-	s.disk = seg
+	s.disk, s.refusing = seg, false
 	s.mu.Unlock()
 	return nil
 }
@@ -186,7 +186,7 @@ func (s *Series) fail(seg *segment, err error) {
 	s.w.report(err)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.down, s.lastFail = true, err
+	s.down, s.refusing, s.lastFail = true, true, err
 	s.retryAt = time.Now().Add(s.w.opt.RetryEvery)
 	s.lost.detail = reason(err)
 	s.refused = s.gen

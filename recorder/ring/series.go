@@ -54,6 +54,7 @@ type Series struct {
 	seenLen  int      // of cur at the last tick
 	chunks   int      // made so far
 	stalled  bool
+	refusing bool // since the disk refused, no segment could be begun
 	down     bool
 	retryAt  time.Time
 	lastFail error
@@ -503,6 +504,14 @@ func (s *Series) Current() ID {
 		return ID{}
 	}
 	return s.seg.id
+}
+
+// Refusing reports whether the disk takes no segments of the series: it is full but for
+// what is reserved, or broken. Nothing else should be written there meanwhile.
+func (s *Series) Refusing() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.refusing
 }
 
 // Taken is what became of all packets that Append was given so far.

@@ -3,6 +3,7 @@ package ring
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -212,4 +213,22 @@ func TestLongPacketsAndManyInterfaces(t *testing.T) {
 	if !rep.OK() || len(rep.Unbalanced) != len(list) {
 		t.Fatalf("%+v", rep)
 	}
+}
+
+// TestTheSameTroubleIsToldOnce: two series that the disk refuses again and again say so
+// once each.
+func TestTheSameTroubleIsToldOnce(t *testing.T) {
+	var said []string
+	w := create(t, Options{Dir: t.TempDir(), OnError: func(err error) { said = append(said, err.Error()) }})
+	for i := range 100 {
+		w.report(fmt.Errorf("segment a-%d: %d bytes free", i, 1000-i))
+		w.report(fmt.Errorf("segment b-%d: %d bytes free", i, 500-i))
+	}
+	for i := range 3 * maxSaid {
+		w.report(errors.New(strings.Repeat("x", i+1)))
+	}
+	if len(said) != 2+3*maxSaid || len(w.said) > maxSaid {
+		t.Errorf("%d told, want %d; %d remembered", len(said), 2+3*maxSaid, len(w.said))
+	}
+	finish(t, w)
 }

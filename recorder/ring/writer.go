@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -98,8 +99,7 @@ type Writer struct {
 	owed      []Deletion // not recorded yet, for want of space
 
 	reports sync.Mutex
-	said    string // last trouble told, and when
-	saidAt  time.Time
+	said    map[string]time.Time // troubles that were told, and when
 
 	mu      sync.Mutex
 	series  []*Series
@@ -146,7 +146,7 @@ func newWriter(opt Options) (*Writer, error) {
 		lock.Close()
 		return nil, fmt.Errorf("opening ring: %w", err)
 	}
-	w := &Writer{opt: opt, began: time.Now(), dir: info, lock: lock, seals: make(chan *segment, maxUnsealed), stop: make(chan struct{}), next: map[string]uint64{}}
+	w := &Writer{opt: opt, began: time.Now(), dir: info, lock: lock, seals: make(chan *segment, maxUnsealed), stop: make(chan struct{}), next: map[string]uint64{}, said: map[string]time.Time{}}
 	if err := w.begin(); err != nil {
 		lock.Close()
 		if w.chain != nil {
@@ -330,16 +330,30 @@ func (w *Writer) close(series []*Series) error {
 	return errors.Join(err, w.chain.close(), w.lock.Close())
 }
 
-const sayAgain = time.Minute // the same trouble
+const (
+	sayAgain = time.Minute // the same trouble
+	maxSaid  = 64          // troubles that are remembered
+)
 
-// report tells of a trouble, and not again for a while where it stays.
+// report tells of a trouble, and not again for a while where it stays: one that differs in
+// numbers only is the same.
 func (w *Writer) report(err error) {
 	w.reports.Lock()
 	defer w.reports.Unlock()
-	if text := err.Error(); text != w.said || time.Since(w.saidAt) > sayAgain {
-		w.said, w.saidAt = text, time.Now()
-		w.opt.OnError(err)
+	text := strings.Map(func(r rune) rune {
+		if '0' <= r && r <= '9' {
+			return -1
+		}
+		return r
+	}, err.Error())
+	if at, ok := w.said[text]; ok && time.Since(at) <= sayAgain {
+		return
 	}
+	if len(w.said) >= maxSaid {
+		clear(w.said)
+	}
+	w.said[text] = time.Now()
+	w.opt.OnError(err)
 }
 
 func (w *Writer) setTrouble(err error) {
