@@ -30,6 +30,9 @@ code is 8, and each call that breaks it is listed with its packets.`,
 		Args: cobra.MinimumNArgs(2),
 		RunE: func(c *cobra.Command, args []string) error {
 			file := args[len(args)-1]
+			if info, err := os.Stat(file); err == nil && info.IsDir() {
+				return usagef("%s is a folder: the last argument is the file of rules", file)
+			}
 			rules, err := check.Load(file)
 			if errors.Is(err, fs.ErrNotExist) {
 				return err
@@ -84,7 +87,7 @@ func (e *env) writeReport(path string, write func(io.Writer) error) error {
 	}
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
 	if err != nil {
-		return err
+		return fmt.Errorf("writing %s: %w", path, errors.Unwrap(err)) // the name of the temporary file helps nobody
 	}
 	err = errors.Join(write(f), f.Chmod(0o644), f.Close())
 	if err == nil {

@@ -359,6 +359,9 @@ func (e *env) cmdKFLFields() *cobra.Command {
 			if asJSON {
 				return e.printJSON(list)
 			}
+			if len(list) == 0 {
+				e.warn("no field or word has %q in its name or meaning; pcapsule kfl fields lists all", word)
+			}
 			for _, f := range list {
 				if _, err := fmt.Fprintf(e.out, "%-28s %-13s %s\n", f.Name, f.Type, f.Doc); err != nil {
 					return err

@@ -118,6 +118,9 @@ func (a *answering) server(ctx context.Context, paths []string, warn func(format
 
 // store keeps snapshots of the ring.
 func (a *answering) store(warn func(format string, args ...any)) (*snapshots.Store, error) {
+	if _, err := os.Stat(a.ring); err != nil {
+		return nil, fmt.Errorf("opening ring: %w", err)
+	}
 	dir := a.snapshots
 	if dir == "" {
 		dir = strings.TrimRight(filepath.Clean(a.ring), "/") + ".snapshots"
@@ -193,7 +196,8 @@ func (e *env) cmdMCP() *cobra.Command {
 		Short: "Serve bundles to an assistant over MCP on standard input and output",
 		Long: `Serve bundles to an assistant over the Model Context Protocol on standard input and output.
 Every answer cites its packets and says what was recorded. Credentials are masked unless
---secrets is given; --redact takes a policy of your own. pcapsule serve does the same over HTTP.`,
+--secrets is given; --redact takes a policy of your own. With --ring it answers about a
+recorder's ring on this machine. pcapsule serve does the same over HTTP.`,
 		Example: `  pcapsule mcp incident.pcapsule
   assistant mcp add incident -- pcapsule mcp /evidence/incident.pcapsule --export-dir /tmp
   pcapsule mcp --ring /var/lib/pcapsule --export-dir /tmp

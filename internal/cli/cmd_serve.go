@@ -30,8 +30,9 @@ func (e *env) cmdServe() *cobra.Command {
 		Long: `Serve bundles to assistants over the Model Context Protocol on HTTP, at /mcp. Every answer
 cites its packets and says what was recorded; credentials are masked unless --secrets is
 given. With --ring a recorder's ring on this machine can be frozen, dissected and asked, its
-last seconds too, and recordings of their own be started. It listens on this machine only; any other address wants --token-file, or tokens of
-an authorization server (--oauth-issuer), and should have TLS (--tls-cert).`,
+last seconds too, and recordings of their own be started. It listens on this machine only;
+any other address wants --token-file, or tokens of an authorization server (--oauth-issuer),
+and should have TLS (--tls-cert). docs/guide/mcp.md tells all.`,
 		Example: `  pcapsule serve incident.pcapsule
   pcapsule serve --ring /var/lib/pcapsule
   pcapsule serve incident.pcapsule --addr 127.0.0.1:9000 --tools core --audit audit.jsonl

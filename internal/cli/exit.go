@@ -111,7 +111,7 @@ func newOutput(path string) error {
 		return codedError{fmt.Errorf("output %s exists", path), exitExists, ""}
 	}
 	if info, err := os.Stat(filepath.Dir(path)); err != nil || !info.IsDir() {
-		return codedError{fmt.Errorf("output %s: %s is no folder", path, filepath.Dir(path)), exitUsage, "make the folder first, or choose another with -o"}
+		return codedError{fmt.Errorf("output %s: %s is no folder", path, filepath.Dir(path)), exitUsage, "make the folder first, or name another output"}
 	}
 	return nil
 }
@@ -157,7 +157,7 @@ func hint(err error, code int, command string) string {
 	var link *filter.LinkTypeError
 	switch {
 	case errors.As(err, &syntax):
-		return "--filter takes the language of tcpdump; see pcap-filter(7)"
+		return "filters of packets are in the language of tcpdump; see pcap-filter(7)"
 	case errors.As(err, &link):
 		return "leave out --filter, or make a bundle of the captures it fits"
 	case code == exitUsage:
