@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"net/netip"
 	"regexp"
 	"slices"
 	"strings"
@@ -197,7 +198,7 @@ func endpointOf(s *step) string {
 // isID says that a part of a path differs from call to call, as the SQL of template does.
 func isID(part string) bool { return idPart.MatchString(part) }
 
-var idPart = regexp.MustCompile(`^[0-9]+$|[0-9]{3}|[-_][0-9]+$|^[0-9a-fA-F-]{16,}$`)
+var idPart = regexp.MustCompile(idPattern)
 
 // originOf is where one chain's trouble began.
 type originOf struct {
@@ -292,6 +293,9 @@ func (t *Trace) hops(roots []*step, children map[*step][]*step) {
 		whole += r.end - r.Start
 		for _, s := range flatten(r, children) {
 			h := TraceHop{Src: s.src.Who, Dst: s.dst.Who, Protocol: s.Protocol, Endpoint: endpointOf(s)}
+			if _, err := netip.ParseAddr(h.Src); err == nil && s.src.Kind == "outside" {
+				h.Src = "outside" // all clients without a name
+			}
 			key := strings.Join([]string{h.Src, h.Dst, h.Protocol, h.Endpoint}, "\x00")
 			one := sums[key]
 			if one == nil {

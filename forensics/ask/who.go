@@ -2,7 +2,10 @@ package ask
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
+
+	"github.com/pcapsule/pcapsule/forensics"
 )
 
 // who is the SQL for the name of one end of a row, "src_" or "dst_": the service that
@@ -53,10 +56,32 @@ func end(p, name string) (cond string, args []any) {
 	return strings.Join(where, " AND "), args
 }
 
-// either is the condition that one of the two ends is name.
-func either(name string) (string, []any) {
-	a, x := end("src_", name)
-	b, y := end("dst_", name)
+// endIs is end for rows of calls, where the names of an end are compared once for each
+// endpoint and not for each call. A pattern and an address are compared with the rows,
+// which have addresses of their own.
+func endIs(c *forensics.Case, p, name string) (cond string, args []any) {
+	_, rest, ok := strings.Cut(name, "/")
+	if !ok {
+		rest = name
+	}
+	if _, err := netip.ParseAddr(rest); err == nil || strings.ContainsAny(name, "*?") {
+		return end(p, name)
+	}
+	cond, args = end("", name)
+	cond = fmt.Sprintf("%[1]sid IN (SELECT endpoint_id FROM endpoints_raw WHERE %[2]s)", p, cond)
+	if c.Several() {
+		cond = strings.Replace(cond, p+"id IN (SELECT ", "(bundle, "+p+"id) IN (SELECT bundle, ", 1)
+	}
+	if p == "dst_" && !ok {
+		cond, args = cond+" OR coalesce(host = ?, false)", append(args, name)
+	}
+	return cond, args
+}
+
+// either is the condition on rows of calls that one of the two ends is name.
+func either(c *forensics.Case, name string) (string, []any) {
+	a, x := endIs(c, "src_", name)
+	b, y := endIs(c, "dst_", name)
 	return "(" + a + ") OR (" + b + ")", append(x, y...)
 }
 
@@ -68,10 +93,13 @@ func pattern(s string) string {
 // endpoint is the SQL for what a call asked for, without what differs from call to call.
 var endpoint = `(CASE WHEN path IS NOT NULL THEN coalesce(method || ' ', '') || ` + template("path") + ` ELSE coalesce(method, protocol) END)`
 
+// idPattern is what parts of paths are that differ from call to call.
+const idPattern = `^[0-9]+$|[0-9]{3}|[-_][0-9]+$|^([a-uw-zA-UW-Z]|[A-Za-z]{2})[0-9]+$|^[0-9a-fA-F-]{16,}$`
+
 // template is the SQL for a path with what differs from call to call taken out: parts that
 // are numbers, hold three digits in a row, end with a number after - or _, are one or two
 // letters and a number (but v1) or 16 or more hexadecimal digits become {id}.
 func template(column string) string {
 	return `array_to_string(list_transform(string_split(` + column + `, '/'), x -> CASE WHEN
-		regexp_matches(x, '^[0-9]+$|[0-9]{3}|[-_][0-9]+$|^([a-uw-zA-UW-Z]|[A-Za-z]{2})[0-9]+$|^[0-9a-fA-F-]{16,}$') THEN '{id}' ELSE x END), '/')`
+		regexp_matches(x, '` + idPattern + `') THEN '{id}' ELSE x END), '/')`
 }
