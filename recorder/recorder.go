@@ -32,6 +32,10 @@ const (
 	Auto Capture = "auto"
 )
 
+// MinSegment is the smallest segment that people may ask for: a ring of smaller ones is
+// mostly names.
+const MinSegment = 64 << 10
+
 // Options of a recording. Exactly one of File, Stream and Ring is where packets go.
 type Options struct {
 	Capture Capture // "" means Sockets

@@ -222,6 +222,9 @@ func (f *recordFlags) outputTo(e *env, o *recorder.Options) error {
 			return err
 		}
 	}
+	if r.SegmentBytes < recorder.MinSegment {
+		return usagef("--segment-size %s: want at least 64KiB", f.segmentSize)
+	}
 	if f.segmentTime <= 0 {
 		return usagef("--segment-time %s: want more than 0", f.segmentTime)
 	}

@@ -306,8 +306,8 @@ func (f *flags) options(expression string) (agent.Options, error) {
 		return o, usagef("--kubernetes %q: want auto, required or off", f.kubernetes)
 	case f.segmentTime <= 0, f.keep <= 0, f.patience < 0:
 		return o, usagef("--segment-time, --remember and --wait: want times above 0")
-	case r.SegmentBytes <= 0:
-		return o, usagef("--segment-size %s: want more than 0", f.segmentSize)
+	case r.SegmentBytes < node.MinSegment:
+		return o, usagef("--segment-size %s: want at least 64KiB", f.segmentSize)
 	case buffer < 4096 || buffer > 1<<31 || buffer&(buffer-1) != 0:
 		return o, usagef("--buffer-size %s: want a power of two from 4KiB to 2GiB", f.buffer)
 	}

@@ -27,7 +27,7 @@ func TestWrongUseIsToldAtOnce(t *testing.T) {
 		{"an unknown flag", "--rings x", exitUsage, "unknown flag: --rings"},
 		{"a size without sense", "--max-size 10potatoes", exitUsage, `--max-size: size "10potatoes": want a number with Ki, Mi, Gi, k, M or G`},
 		{"a size below nothing", "--reserve -1", exitUsage, "--reserve: size"},
-		{"a segment of no size", "--segment-size 0", exitUsage, "--segment-size 0: want more than 0"},
+		{"a segment of no size", "--segment-size 0", exitUsage, "--segment-size 0: want at least 64KiB"},
 		{"a buffer that is no power of two", "-B 33MiB", exitUsage, "--buffer-size 33MiB: want a power of two"},
 		{"a time below nothing", "--max-age -5m", exitUsage, "want an age such as 24h"},
 		{"an unknown capture", "--capture everything", exitUsage, `--capture "everything": want`},
