@@ -19,7 +19,8 @@ const (
 	maxSharing   = 1000 // calls that one request id may have before it is no id of a request
 	upwardsFrom  = 0.3  // confidence below which a parent is stated but not followed
 	childFrom    = 0.15 // confidence below which a call is not counted as a child
-	maxHops      = 20
+	maxHops      = 32
+	maxOrigins   = 20
 )
 
 // TraceIn asks for the whole way of requests through the services.

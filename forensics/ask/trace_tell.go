@@ -265,7 +265,7 @@ func sumOrigins(list []originOf, text map[rowKey]string) []Origin {
 		out[i].Chains++
 	}
 	slices.SortStableFunc(out, func(a, b Origin) int { return cmp.Compare(b.Chains, a.Chains) })
-	return out[:min(len(out), maxHops)]
+	return out[:min(len(out), maxOrigins)]
 }
 
 // same says that two origins are one kind of trouble at one place.

@@ -7,7 +7,7 @@ func performance() []script {
 }
 
 func whereTimeGoes(a *asking) {
-	t := a.ask("trace_request", map[string]any{"kfl": fmt.Sprintf("http && path == %q && status_code < 300", a.arg("path"))})
+	t := a.ask("trace_request", map[string]any{"kfl": fmt.Sprintf("http && path == %q && status_code < 300", a.arg("path")), "max_bytes": 40000})
 	calls, time := map[string]float64{}, map[string]float64{}
 	for _, h := range t.each("hops") {
 		switch h.str("protocol") {
