@@ -83,7 +83,8 @@ func hierarchy(t *testing.T) string {
 
 func (s *space) capture(t *testing.T) {
 	t.Helper()
-	c := exec.Command("ip", "netns", "exec", s.name, "tcpdump", "-Z", "root", "-i", "lo", "-U", "--immediate-mode", "-B", "16384", "-s", "0", "-w", "-")
+	// A packet takes a slot as large as the longest: by itself tcpdump has room for 32 of them.
+	c := exec.Command("ip", "netns", "exec", s.name, "tcpdump", "-Z", "root", "-i", "lo", "-U", "--immediate-mode", "-B", "65536", "-s", "0", "-w", "-")
 	out, err := c.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
