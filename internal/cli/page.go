@@ -16,6 +16,7 @@ type page struct {
 	bold, plain string
 	day         string // of all times in the answer, where it is one; then it is told once
 	pairs       bool   // two numbers are before and after
+	none        bool   // no list has anything, which is said
 }
 
 // sentences are members that we wrote, so times in them may be shortened.
@@ -28,6 +29,9 @@ func (p *page) text() string { return strings.TrimRight(p.b.String(), "\n") + "\
 
 // nbsp holds a number and its unit on one line; it is printed as a space.
 const nbsp = "\u00a0"
+
+// dot stands between facts, and never begins a line.
+const dot = nbsp + "· "
 
 // line writes lines with no space at their ends.
 func (p *page) line(s string) {
@@ -97,6 +101,12 @@ func (p *page) answer(top object) {
 		}
 		rest = append(rest, m)
 	}
+	p.none = true
+	for _, m := range rest {
+		if list, ok := m.value.([]any); ok && len(list) > 0 {
+			p.none = false
+		}
+	}
 	p.body(rest, 0)
 	p.frame(top)
 }
@@ -107,7 +117,7 @@ func (p *page) body(o object, indent int) {
 	var facts []string
 	var late, evidence object
 	for _, m := range o {
-		if list, ok := m.value.([]any); ok && len(list) == 0 && indent == 0 {
+		if list, ok := m.value.([]any); ok && len(list) == 0 && indent == 0 && p.none {
 			facts = append(facts, strings.ReplaceAll(label(m.name)+" none", " ", nbsp))
 			continue
 		}
@@ -121,7 +131,7 @@ func (p *page) body(o object, indent int) {
 		}
 	}
 	if len(facts) > 0 {
-		p.wrap(strings.Join(facts, " · "), indent, indent)
+		p.wrap(strings.Join(facts, dot), indent, indent)
 	}
 	for _, m := range late {
 		p.member(m, indent)
@@ -357,7 +367,7 @@ func (p *page) oneLine(o object) string {
 	if text := p.evidence(evidence); text != "" {
 		parts = append(parts, text)
 	}
-	return strings.Join(parts, " · ")
+	return strings.Join(parts, dot)
 }
 
 // leads reports whether a member leads on from an answer: to calls, packets, or all rows.
@@ -380,7 +390,7 @@ func (p *page) evidence(o object) string {
 			}
 		}
 	}
-	return strings.Join(parts, " · ")
+	return strings.Join(parts, dot)
 }
 
 // objects reports whether a list holds objects.
@@ -426,5 +436,5 @@ func namedValues(list []any) (string, bool) {
 			parts = append(parts, label(printable(name, maxText))+" "+valueOf(name, o[1].value))
 		}
 	}
-	return strings.Join(parts, " · "), true
+	return strings.Join(parts, dot), true
 }
