@@ -470,7 +470,8 @@ func TestContainerNames(t *testing.T) {
 		s.run(group("mail.service"), "pair")
 		waitFor(t, strings.TrimSuffix(out, ".pcapng")+".owners.jsonl", `"container":"db"`)
 	})
-	if c := stats.Containers; c == nil || c.Named != 2 || c.Nameless != 0 || c.Runtimes["docker"] != 2 {
+	// The machine may have other containers meanwhile, of which nobody told here.
+	if c := stats.Containers; c == nil || c.Named != 2 || c.Runtimes["docker"] != 2 {
 		t.Errorf("%+v", stats.Containers)
 	}
 	var faces []string

@@ -176,6 +176,9 @@ func TestKeysAreChosenByNamespace(t *testing.T) {
 	of := startTalk(t, filepath.Join(scope, shopGroup), "/of-shop")
 	other := startTalk(t, filepath.Join(scope, "other.service"), "/of-others")
 	until("a probe on the pod's program", func(s *recorder.Stats) bool { return state(s, of.Process.Pid).Reason == keys.NoHandshake })
+	// Probes of plaintext are set by a tracker of their own, which tells no state of a process
+	// before its first call.
+	time.Sleep(3 * time.Second)
 	for _, c := range []*talking{of, other} {
 		if _, err := c.in.Write([]byte("x")); err != nil {
 			t.Fatal(err)
