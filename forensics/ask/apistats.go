@@ -53,11 +53,11 @@ func AskAPIStats(ctx context.Context, c *forensics.Case, in APIStatsIn) (*APISta
 		return nil, wrong("order", "%q, want calls, errors, p99 or bytes", in.Order)
 	}
 	if in.Service != "" {
-		cond, args := end("dst_", in.Service)
+		cond, args := endIs(c, "dst_", in.Service)
 		w.and(cond, args...)
 	}
 	if in.Client != "" {
-		cond, args := end("src_", in.Client)
+		cond, args := endIs(c, "src_", in.Client)
 		w.and(cond, args...)
 	}
 	out := &APIStats{}

@@ -108,7 +108,7 @@ func AskCapacity(ctx context.Context, c *forensics.Case, in CapacityIn) (*Capaci
 	if err != nil {
 		return nil, err
 	}
-	if err := w.narrow(in.Service, "", in.Path); err != nil {
+	if err := w.narrow(c, in.Service, "", in.Path); err != nil {
 		return nil, err
 	}
 	out := &Capacity{BucketSeconds: round3(float64(step) / 1e9), Buckets: (w.to - w.from + 1) / step}

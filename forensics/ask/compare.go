@@ -81,7 +81,7 @@ func AskCompare(ctx context.Context, c *forensics.Case, in CompareIn) (*Compare,
 	if err != nil {
 		return nil, err
 	}
-	if err := w.narrow(in.Service, in.Client, ""); err != nil {
+	if err := w.narrow(c, in.Service, in.Client, ""); err != nil {
 		return nil, err
 	}
 	out := &Compare{}

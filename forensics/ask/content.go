@@ -75,7 +75,7 @@ func AskSearch(ctx context.Context, c *forensics.Case, in SearchIn) (*Search, er
 	}
 	from := rawSource(c, in.KFL != "" || in.Service != "")
 	if in.Service != "" {
-		cond, args := either(in.Service)
+		cond, args := either(c, in.Service)
 		w.and(cond, args...)
 	}
 	if out.Frame, err = w.frame(ctx, c); err != nil {

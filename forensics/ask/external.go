@@ -105,7 +105,7 @@ func AskExternal(ctx context.Context, c *forensics.Case, in ExternalIn) (*Extern
 		return nil, err
 	}
 	if in.Client != "" {
-		cond, args := end("src_", in.Client)
+		cond, args := endIs(c, "src_", in.Client)
 		w.and(cond, args...)
 	}
 	out := &External{Summary: []string{}}

@@ -103,7 +103,7 @@ func AskLatency(ctx context.Context, c *forensics.Case, in LatencyIn) (*Latency,
 	if err != nil {
 		return nil, err
 	}
-	if err := in.narrow(w); err != nil {
+	if err := in.narrow(c, w); err != nil {
 		return nil, err
 	}
 	out := &Latency{}
@@ -131,7 +131,7 @@ func AskLatency(ctx context.Context, c *forensics.Case, in LatencyIn) (*Latency,
 }
 
 // narrow checks the question and puts what it names into the window.
-func (in *LatencyIn) narrow(w *window) error {
+func (in *LatencyIn) narrow(c *forensics.Case, w *window) error {
 	for _, p := range in.Parts {
 		if !slices.Contains(latencyParts, p) {
 			return wrong("parts", "%q, want %s", p, strings.Join(latencyParts, ", "))
@@ -151,17 +151,17 @@ func (in *LatencyIn) narrow(w *window) error {
 	}
 	slices.Sort(in.Parts)
 	in.Parts = slices.Compact(in.Parts)
-	return w.narrow(in.Service, in.Client, in.Path)
+	return w.narrow(c, in.Service, in.Client, in.Path)
 }
 
 // narrow keeps calls to a service, from a client, with a path; each may be empty.
-func (w *window) narrow(service, client, path string) error {
+func (w *window) narrow(c *forensics.Case, service, client, path string) error {
 	if service != "" {
-		cond, args := end("dst_", service)
+		cond, args := endIs(c, "dst_", service)
 		w.and(cond, args...)
 	}
 	if client != "" {
-		cond, args := end("src_", client)
+		cond, args := endIs(c, "src_", client)
 		w.and(cond, args...)
 	}
 	switch {

@@ -120,7 +120,7 @@ func AskServiceMap(ctx context.Context, c *forensics.Case, in ServiceMapIn) (*Se
 	if !slices.Contains([]string{"", "json", "mermaid", "dot"}, in.Format) {
 		return nil, wrong("format", "%q, want json, mermaid or dot", in.Format)
 	}
-	narrowed, err := in.narrow(w)
+	narrowed, err := in.narrow(c, w)
 	if err != nil {
 		return nil, err
 	}
@@ -150,9 +150,9 @@ func AskServiceMap(ctx context.Context, c *forensics.Case, in ServiceMapIn) (*Se
 }
 
 // narrow puts what the question names into the window.
-func (in *ServiceMapIn) narrow(w *window) (bool, error) {
+func (in *ServiceMapIn) narrow(c *forensics.Case, w *window) (bool, error) {
 	if in.Service != "" {
-		cond, args := either(in.Service)
+		cond, args := either(c, in.Service)
 		w.and(cond, args...)
 	}
 	if in.Label != "" {

@@ -59,7 +59,7 @@ func Who(prefix string) string { return who(prefix) }
 func End(prefix, name string) (string, []any) { return end(prefix, name) }
 
 // Either is the condition that one of the two ends is name.
-func Either(name string) (string, []any) { return either(name) }
+func Either(c *forensics.Case, name string) (string, []any) { return either(c, name) }
 
 // EndpointSQL is the SQL for what a call asked for, without what differs from call to call.
 func EndpointSQL() string { return endpoint }

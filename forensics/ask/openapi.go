@@ -72,7 +72,7 @@ func AskOpenAPI(ctx context.Context, c *forensics.Case, in OpenAPIIn) (*OpenAPI,
 	if err != nil {
 		return nil, err
 	}
-	cond, args := end("dst_", in.Service)
+	cond, args := endIs(c, "dst_", in.Service)
 	w.and(cond, args...)
 	w.and("protocol IN ('http1', 'http2', 'http3') AND path IS NOT NULL AND method IS NOT NULL AND status_code IS NOT NULL")
 	out := &OpenAPI{Service: in.Service, Operations: []Operation{}}

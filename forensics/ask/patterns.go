@@ -108,10 +108,10 @@ func AskPatterns(ctx context.Context, c *forensics.Case, in PatternsIn) (*Patter
 		}
 	}
 	if in.Service != "" {
-		cond, args := either(in.Service)
+		cond, args := either(c, in.Service)
 		w.and(cond, args...)
 	}
-	if err := w.narrow("", "", in.Path); err != nil {
+	if err := w.narrow(c, "", "", in.Path); err != nil {
 		return nil, err
 	}
 	out := &Patterns{Summary: []string{}, Counts: []PatternCount{}, Findings: []Pattern{}}

@@ -274,7 +274,7 @@ func Run(ctx context.Context, c *forensics.Case, analyzers []Analyzer, in In) (*
 	}
 	where, args := asked.Where, asked.Args
 	if in.Service != "" {
-		cond, more := ask.Either(in.Service)
+		cond, more := ask.Either(c, in.Service)
 		where, args = where+" AND ("+cond+")", append(args, more...)
 	}
 	out := &Out{Frame: asked.Frame, Summary: []Summary{}, Findings: []Finding{}}
