@@ -48,6 +48,7 @@ type Look struct {
 	Where    string // condition on rows of the table calls, for the asked scope
 	Args     []any
 	Allow    Allow
+	Alone    bool // analyzers were named: what takes long is worth its time
 
 	all   bool // keep every call of a finding
 	kfl   string
@@ -282,7 +283,7 @@ func Run(ctx context.Context, c *forensics.Case, analyzers []Analyzer, in In) (*
 		if len(in.Names) > 0 && !slices.Contains(in.Names, a.Name) {
 			continue
 		}
-		l := &Look{Case: c, From: asked.From, To: asked.To, Where: where, Args: args, Allow: allow, kfl: in.KFL, name: a.Name}
+		l := &Look{Case: c, From: asked.From, To: asked.To, Where: where, Args: args, Allow: allow, Alone: len(in.Names) > 0, kfl: in.KFL, name: a.Name}
 		if err := a.Find(ctx, l); err != nil {
 			return nil, fmt.Errorf("looking for %s: %w", a.Name, err)
 		}

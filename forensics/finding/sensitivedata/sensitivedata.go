@@ -13,10 +13,12 @@ import (
 	"encoding/hex"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 
 	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/finding"
 	"github.com/pcapsule/pcapsule/forensics/redact"
 )
@@ -28,6 +30,9 @@ const (
 	maxEvidence = 5
 	maxForms    = 1000
 	batch       = 500 // hashes in one query
+
+	sliceCalls  = 250_000 // with a text, looked through at once
+	glanceCalls = 100_000 // with a text, looked through where all analyzers are asked
 )
 
 // Analyzer finds them.
@@ -87,24 +92,71 @@ var places = []struct{ sql, where, name string }{
 	{"array_to_string(list_transform(list_filter(headers, h -> lower(h.name) NOT IN (" + quiet + ") AND length(h.value) > 5), h -> h.name || ': ' || h.value), chr(10))", "len(headers) > 0", "headers"},
 }
 
-// texts looks through the texts of calls.
+// texts looks through the texts of calls, some at a time: grouped all at once they could
+// need more memory than the case may use.
 func (s *search) texts(ctx context.Context) error {
 	for _, p := range places {
-		sql := s.l.Groups("coalesce(method || ' ', '') || coalesce("+template+", '') AS what, "+p.sql+" AS text", p.where) +
-			` SELECT src, dst, what, text, sum(n)::BIGINT, min(first_ns), max(last_ns), ` + s.l.IDs() + ` FROM g WHERE text <> '' GROUP BY ALL`
-		_, err := s.l.Case.Each(ctx, forensics.Query{SQL: sql, Args: s.l.Args}, nil, func(_ []forensics.Column, row []any) error {
-			text, _ := row[3].(string)
-			src, _ := row[0].(string)
-			dst, _ := row[1].(string)
-			what, _ := row[2].(string)
-			s.add(group{src: src, dst: dst, what: what, place: p.name}, distinct(redact.Find(text)), sums(row[4:]))
-			return nil
-		})
+		edges, err := s.slices(ctx, p.where, p.name)
 		if err != nil {
 			return err
 		}
+		for i := range len(edges) - 1 {
+			where := fmt.Sprintf("%s AND ts_ns >= %d AND ts_ns < %d", p.where, edges[i], edges[i+1])
+			sql := s.l.Groups("coalesce(method || ' ', '') || coalesce("+template+", '') AS what, "+p.sql+" AS text", where) +
+				` SELECT src, dst, what, text, sum(n)::BIGINT, min(first_ns), max(last_ns), ` + s.l.IDs() + ` FROM g WHERE text <> '' GROUP BY ALL`
+			_, err := s.l.Case.Each(ctx, forensics.Query{SQL: sql, Args: s.l.Args}, nil, func(_ []forensics.Column, row []any) error {
+				text, _ := row[3].(string)
+				src, _ := row[0].(string)
+				dst, _ := row[1].(string)
+				what, _ := row[2].(string)
+				s.add(group{src: src, dst: dst, what: what, place: p.name}, distinct(redact.Find(text)), sums(row[4:]))
+				return nil
+			})
+			if err != nil {
+				return err
+			}
+		}
 	}
 	return nil
+}
+
+// slices are times, one more than slices, between which there are about sliceCalls calls
+// with a text, the latest of them where the answer is about more than this analyzer.
+func (s *search) slices(ctx context.Context, where, name string) ([]int64, error) {
+	n, err := s.number(ctx, "count(*)", where)
+	if err != nil || n <= sliceCalls {
+		return []int64{math.MinInt64, math.MaxInt64}, err
+	}
+	from := 0
+	pieces := int((n + sliceCalls - 1) / sliceCalls)
+	if !s.l.Alone && n > glanceCalls {
+		// At least one piece: what came last.
+		pieces = int((n + glanceCalls - 1) / glanceCalls)
+		from = pieces - 1
+	}
+	edges := []int64{}
+	for i := max(from, 1); i < pieces; i++ {
+		at, err := s.number(ctx, fmt.Sprintf("quantile_disc(ts_ns, %.9f)", float64(i)/float64(pieces)), where)
+		if err != nil {
+			return nil, err
+		}
+		edges = append(edges, at)
+	}
+	if from == 0 {
+		edges = append([]int64{math.MinInt64}, edges...)
+	} else {
+		s.l.Note("%s: only the latest %d calls of %d with one, from %s on, were looked through; name sensitive-data alone, or ask for less time, to look through all", name, n/int64(pieces), n, ask.Stamp(edges[0]))
+	}
+	return slices.Compact(append(edges, math.MaxInt64)), nil
+}
+
+// number is one number about the calls that meet a condition.
+func (s *search) number(ctx context.Context, what, where string) (int64, error) {
+	rows, err := s.l.Rows(ctx, "SELECT coalesce("+what+", 0) AS count FROM calls WHERE "+s.l.Where+" AND "+where, s.l.Args...)
+	if err != nil || len(rows) == 0 {
+		return 0, err
+	}
+	return rows[0].Count, nil
 }
 
 // template keeps what tells endpoints apart; ids are left to grouping of a coarser kind.
