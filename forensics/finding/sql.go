@@ -69,3 +69,6 @@ const Web = `protocol IN ('http1', 'http2', 'http3', 'grpc') AND path IS NOT NUL
 // Probe is the condition that a path is one of health checks and metrics, which need no
 // credentials.
 const Probe = `regexp_matches(path, '^/(healthz?|readyz?|livez?|health/.*|ready|live|ping|metrics|status|favicon\.ico|robots\.txt|\.well-known/.*|grpc\.health\..*|-/(healthy|ready))$')`
+
+// All reports whether every call of a finding is wanted, and not its first.
+func (l *Look) All() bool { return l.all }
