@@ -28,7 +28,7 @@ type OpenAPI struct {
 	Frame
 	Service    string      `json:"service"`
 	Operations []Operation `json:"operations"`
-	YAML       string      `json:"yaml" jsonschema:"OpenAPI 3.0.3: what was seen, with schemas inferred from bodies and no value of the traffic in it"`
+	YAML       string      `json:"yaml,omitempty" jsonschema:"OpenAPI 3.0.3: what was seen, with schemas inferred from bodies and no value of the traffic in it"`
 }
 
 // Operation is one method of one path.
@@ -93,6 +93,11 @@ func AskOpenAPI(ctx context.Context, c *forensics.Case, in OpenAPIIn) (*OpenAPI,
 		out.Operations = append(out.Operations, ops[k].Operation)
 	}
 	slices.SortFunc(out.Operations, func(a, b Operation) int { return strings.Compare(a.Path+" "+a.Method, b.Path+" "+b.Method) })
+	if len(ops) == 0 {
+		out.note("no HTTP call to %s: get_service_map lists the services, and what is encrypted without keys has no calls", clip(in.Service, 100))
+		out.matched(0)
+		return out, nil
+	}
 	if out.YAML, err = writeOpenAPI(in.Service, out.Operations, ops); err != nil {
 		return nil, err
 	}

@@ -96,6 +96,14 @@ var kinds = [...]kind{
 	{"duplicates", (*looker).duplicates}, {"correlation", (*looker).correlation}, {"content_type", (*looker).contentType}, {"drift", (*looker).drift},
 }
 
+func kindNames() string {
+	var out []string
+	for _, k := range kinds {
+		out = append(out, k.name)
+	}
+	return strings.Join(out, ", ")
+}
+
 // AskPatterns answers how services talk.
 func AskPatterns(ctx context.Context, c *forensics.Case, in PatternsIn) (*Patterns, error) {
 	w, err := in.read(c)
@@ -104,7 +112,7 @@ func AskPatterns(ctx context.Context, c *forensics.Case, in PatternsIn) (*Patter
 	}
 	for _, name := range in.Kinds {
 		if !slices.ContainsFunc(kinds[:], func(k kind) bool { return k.name == name }) {
-			return nil, wrong("kinds", "%q, want some of the kinds that the schema lists", name)
+			return nil, wrong("kinds", "%q, want some of %s", name, kindNames())
 		}
 	}
 	if in.Service != "" {
