@@ -3,6 +3,7 @@
 # make build  build bin/pcapsule
 # make recorder  build bin/pcapsule-recorder, the static program of a cluster's nodes
 # make fuzz   a second on every fuzz target (FUZZTIME=30s for longer)
+# make bench-ask  how long questions about 5 million calls take
 # make bench-tls  what decryption costs, on one conversation in clear and as TLS
 # make bench-record  recorders of packets side by side; needs root (BENCH_SHORT=1: 2 min, else 20)
 # make e2e  the recorder on a real cluster of one node; needs root and a cluster's programs (scripts/e2e.sh)
@@ -16,7 +17,7 @@ RELEASE ?= $(shell git describe --tags --always 2>/dev/null || echo dev)
 export GOFLAGS ?= -buildvcs=false
 export CGO_ENABLED = 1
 
-.PHONY: demo test build recorder setup lint fuzz bench bench-tls bench-record e2e conformance unit clean
+.PHONY: demo test build recorder setup lint fuzz bench bench-ask bench-tls bench-record e2e conformance unit clean
 
 build:
 	$(GO) build -trimpath -ldflags '-s -w' -o bin/pcapsule ./cmd/pcapsule
@@ -50,6 +51,9 @@ fuzz:
 
 bench: setup build
 	@scripts/bench.sh
+
+bench-ask: setup build
+	@scripts/bench/ask.sh
 
 bench-tls: setup build
 	@scripts/bench-tls.sh

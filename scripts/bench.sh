@@ -54,3 +54,5 @@ for size in small large; do
 	[ "$size" = small ] && ratio "tshark -Y http -T ek" "pcapsule bundle" "tshark -T ek / pcapsule bundle"
 	rm -rf "$out"/a.pcapsule "$out"/*.pcap*
 done
+printf '\nquestions over MCP\n'
+BENCH_DIR=$dir scripts/bench/ask.sh

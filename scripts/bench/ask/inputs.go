@@ -118,7 +118,7 @@ var questions = map[string][]string{
 	"run_sql":                 {`{"sql":"select dst_service, count(*) n, count(*) filter (failed) bad from calls group by 1 order by n desc"}`, `{"sql":"select path, count(*) n from calls where protocol = 'http1' group by 1 order by n desc, 1 limit 20"}`},
 	"list_l4_flows":           {anything, `{"aggregate":"service"}`, `{"svc":$service}`, `{$window}`},
 	"get_l4_flow_summary":     {anything, `{$window}`},
-	"export_pcap":             {`{"kfl":"http && status_code >= 500","limit":100}`, `{"call_ids":[$call],"context":"connections"}`},
+	"export_pcap":             {`{"kfl":"http && status_code >= 500"}`, `{"call_ids":[$call],"context":"connections"}`},
 	"list_workloads":          {anything, `{"type":"service"}`, `{"name_regex":"^order"}`},
 	"list_ips":                {anything},
 	"get_overview":            {anything, `{$window}`},
@@ -140,7 +140,7 @@ var questions = map[string][]string{
 	"describe_service": {`{"service":$service}`, `{"service":$store}`, `{"service":$service,$window}`},
 	"audit_access":     {`{"service":$store}`, `{"service":$service}`, `{"service":$service,$window}`, `{"external":true}`, `{"service":$service,"pii":true}`},
 	"get_pair":         {`{"src":$client,"dst":$service}`, `{"src":$client,"dst":$service,$window}`},
-	"list_findings":    {anything, `{"service":$service}`, `{$window}`, `{"names":["no_auth"]}`, `{"names":["missing_auth"]}`, `{"names":["forwarded_token"]}`, `{"names":["sensitive_data"]}`, `{"names":["beacon"]}`},
+	"list_findings":    {anything, `{"service":$service}`, `{$window}`, `{"names":["no-auth"]}`, `{"names":["missing-auth"]}`, `{"names":["forwarded-token"]}`, `{"names":["sensitive-data"]}`, `{"names":["beacon"]}`},
 	"check_expectations": {`{"rules":"version: 1\nrules:\n- name: fast\n  calls: http\n  latency: {p99: 2s}\n- name: few errors\n  calls: http\n  error_rate: 5%\n"}`,
 		`{"rules":"version: 1\nrules:\n- name: never\n  calls: http\n  never: status_code == 599\n- name: every\n  calls: http\n  every: status_code > 0\n"}`},
 }

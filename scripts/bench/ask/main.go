@@ -13,6 +13,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -33,6 +34,7 @@ type options struct {
 	threads         int
 	memory          int64
 	verbose         bool
+	exports         string // where export_pcap writes
 }
 
 func main() {
@@ -40,7 +42,7 @@ func main() {
 	flag.StringVar(&o.only, "only", "", "only tools whose name contains this; several with commas")
 	flag.IntVar(&o.repeat, "repeat", 3, "times that each question is asked")
 	flag.IntVar(&o.clients, "clients", 10, "clients that ask at once; 0: none")
-	flag.DurationVar(&o.mix, "mix", 30*time.Second, "how long they ask")
+	flag.DurationVar(&o.mix, "mix", time.Minute, "how long they ask")
 	flag.IntVar(&o.threads, "threads", 0, "threads of the server's queries; 0: one per processor")
 	flag.Int64Var(&o.memory, "memory", 1024, "MiB that queries may hold")
 	flag.BoolVar(&o.verbose, "v", false, "a line for every question too")
@@ -61,6 +63,7 @@ func run(ctx context.Context, dir string, o options) error {
 		return err
 	}
 	defer os.RemoveAll(exports)
+	o.exports = exports
 	begin := time.Now()
 	policy := redact.Default()
 	open := func(ctx context.Context, paths []string) (*forensics.Case, error) {
@@ -147,6 +150,9 @@ func ask(ctx context.Context, a *sdk.ClientSession, name string, inputs []string
 	forgetPeak()
 	for _, in := range inputs {
 		for range o.repeat {
+			if err := os.RemoveAll(filepath.Join(o.exports, "slice.pcapng")); err != nil { // it is never overwritten
+				return out, err
+			}
 			cpu, begin := processorTime(), time.Now()
 			text, err := call(ctx, a, name, in)
 			took, used := time.Since(begin), processorTime()-cpu
