@@ -97,7 +97,41 @@ func sealed(v any, most int) (json.RawMessage, error) {
 	if len(raw) > most && !has(fields, "next_cursor") {
 		fields, _ = cut(fields, most)
 	}
-	return object(fields), nil
+	return object(cutTexts(fields, most)), nil
+}
+
+// leastText is how much is left of a text that is cut.
+const leastText = 1 << 10
+
+// cutTexts shortens whole documents, such as policies in YAML, until an answer fits, and
+// says which were cut: part of a document is none.
+func cutTexts(fields []field, most int) []field {
+	size := 2
+	for _, f := range fields {
+		size += len(f.name) + len(f.value) + 4
+	}
+	var remarks []string
+	for i := range fields {
+		f := &fields[i]
+		var text string
+		over := size - (most - 300)
+		if over <= 0 || f.name == "trust" || len(f.value) < 2*leastText || f.value[0] != '"' || json.Unmarshal(f.value, &text) != nil {
+			continue
+		}
+		keep := max(leastText, len(text)*max(0, len(f.value)-over)/len(f.value)*7/8) // some characters take more bytes in JSON than others
+		if keep >= len(text) {
+			continue
+		}
+		before := len(f.value)
+		f.value = quoted(clip(text, keep))
+		size -= before - len(f.value)
+		remarks = append(remarks, fmt.Sprintf("%s: %d of %d bytes", f.name, keep, len(text)))
+	}
+	if len(remarks) == 0 {
+		return fields
+	}
+	fields = set(fields, "truncated", json.RawMessage("true"))
+	return note(fields, "cut to fit max_bytes, so not to be used as it stands: "+strings.Join(remarks, ", ")+"; ask with a larger max_bytes (up to 1048576), or for less at once")
 }
 
 func has(fields []field, name string) bool {
