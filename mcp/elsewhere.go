@@ -2,7 +2,6 @@ package mcp
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
@@ -73,13 +72,6 @@ func (s *Server) known(next mcp.MethodHandler) mcp.MethodHandler {
 		if !ok {
 			return next(ctx, method, req)
 		}
-		raw, err := s.Call(ctx, callerOf(req), name, json.RawMessage(call.Params.Arguments))
-		var r mcp.CallToolResult
-		if err != nil {
-			r.SetError(err)
-			return &r, nil
-		}
-		r.StructuredContent, r.Content, r.Meta = raw, []mcp.Content{&mcp.TextContent{Text: string(raw)}}, mcp.Meta{"pcapsule/trust": trustNote}
-		return &r, nil
+		return s.handler(e)(ctx, call)
 	}
 }

@@ -15,7 +15,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"time"
 
@@ -250,7 +249,7 @@ func (s *answerer) times(from, to string) (a, b int64, err error) {
 }
 
 // stamp writes a time as RFC 3339 with nine digits and Z.
-func stamp(ns int64) string { return time.Unix(0, ns).UTC().Format("2006-01-02T15:04:05.000000000Z") }
+func stamp(ns int64) string { return ask.Stamp(ns) }
 
 func rowsOf(n int) int {
 	if n <= 0 {
@@ -260,13 +259,4 @@ func rowsOf(n int) int {
 }
 
 // clip shortens a text, and says so.
-func clip(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	cut := n
-	for cut > 0 && s[cut]&0xC0 == 0x80 {
-		cut--
-	}
-	return fmt.Sprintf("%s… (%d bytes in all)", strings.ToValidUTF8(s[:cut], "\uFFFD"), len(s))
-}
+func clip(s string, n int) string { return ask.Clip(s, n) }

@@ -54,18 +54,11 @@ func Wrong(field, format string, args ...any) error { return wrong(field, format
 // Who is the SQL for the name of one end of a row, "src_" or "dst_"; see who.
 func Who(prefix string) string { return who(prefix) }
 
-// End is the condition that one end of a row is what a person calls name; Either, that one
-// of both is.
-func End(prefix, name string) (string, []any) { return end(prefix, name) }
-
 // Either is the condition that one of the two ends is name.
 func Either(c *forensics.Case, name string) (string, []any) { return either(c, name) }
 
 // EndpointSQL is the SQL for what a call asked for, without what differs from call to call.
 func EndpointSQL() string { return endpoint }
-
-// SomeCallsSQL is SQL for the column call_ids: the first three calls of a group.
-const SomeCallsSQL = someCalls
 
 // Stamp writes a time as RFC 3339 with nine digits and Z.
 func Stamp(ns int64) string { return stamp(ns) }

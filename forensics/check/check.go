@@ -8,7 +8,6 @@ package check
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/pcapsule/pcapsule/forensics"
@@ -101,10 +100,6 @@ func (s *Rules) run(ctx context.Context, c *forensics.Case, r *Rule, analyzers [
 	err := s.hold(ctx, c, r, o, analyzers)
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
-	}
-	var damaged interface{ Damaged() bool }
-	if err != nil && errors.As(err, &damaged) {
-		return nil, err
 	}
 	if err != nil {
 		o.Status = Errored

@@ -74,7 +74,6 @@ type Bounds struct{ Min, Max int64 }
 
 // UnmarshalYAML reads a number, or min and max.
 func (b *Bounds) UnmarshalYAML(n *yaml.Node) error {
-	b.Max = math.MaxInt64
 	if n.Kind == yaml.ScalarNode {
 		v, err := strconv.ParseInt(n.Value, 10, 64)
 		b.Min, b.Max = v, v
@@ -83,25 +82,37 @@ func (b *Bounds) UnmarshalYAML(n *yaml.Node) error {
 		}
 		return nil
 	}
-	var both struct {
-		Min     *int64 `yaml:"min"`
-		Max     *int64 `yaml:"max"`
-		Exactly *int64 `yaml:"exactly"`
-	}
+	var both ends
 	if err := strict(n, &both); err != nil {
 		return err
 	}
-	if both.Exactly != nil {
-		both.Min, both.Max = both.Exactly, both.Exactly
-	}
-	if both.Min == nil && both.Max == nil {
+	if both.open() {
 		return at(n, "want min, max or exactly")
 	}
-	if both.Min != nil {
-		b.Min = *both.Min
+	return both.bound(n, b)
+}
+
+// ends are bounds as they are written.
+type ends struct {
+	Min     *int64 `yaml:"min"`
+	Max     *int64 `yaml:"max"`
+	Exactly *int64 `yaml:"exactly"`
+}
+
+// open reports whether they bound nothing.
+func (e *ends) open() bool { return e.Min == nil && e.Max == nil && e.Exactly == nil }
+
+// bound makes bounds of what is written at n.
+func (e *ends) bound(n *yaml.Node, b *Bounds) error {
+	if e.Exactly != nil {
+		e.Min, e.Max = e.Exactly, e.Exactly
 	}
-	if both.Max != nil {
-		b.Max = *both.Max
+	b.Max = math.MaxInt64
+	if e.Min != nil {
+		b.Min = *e.Min
+	}
+	if e.Max != nil {
+		b.Max = *e.Max
 	}
 	if b.Min < 0 || b.Min > b.Max {
 		return at(n, "min %d and max %d leave nothing", b.Min, b.Max)
@@ -221,31 +232,17 @@ type Downstream struct {
 // UnmarshalYAML reads calls with min, max or exactly.
 func (d *Downstream) UnmarshalYAML(n *yaml.Node) error {
 	var v struct {
-		Calls   string `yaml:"calls"`
-		Min     *int64 `yaml:"min"`
-		Max     *int64 `yaml:"max"`
-		Exactly *int64 `yaml:"exactly"`
+		Calls string `yaml:"calls"`
+		ends  `yaml:",inline"`
 	}
 	if err := strict(n, &v); err != nil {
 		return err
 	}
-	if v.Exactly != nil {
-		v.Min, v.Max = v.Exactly, v.Exactly
-	}
-	if v.Calls == "" || v.Min == nil && v.Max == nil {
+	if v.Calls == "" || v.open() {
 		return at(n, "want calls, and min, max or exactly")
 	}
-	d.Calls, d.Max = v.Calls, math.MaxInt64
-	if v.Min != nil {
-		d.Min = *v.Min
-	}
-	if v.Max != nil {
-		d.Max = *v.Max
-	}
-	if d.Min < 0 || d.Min > d.Max {
-		return at(n, "min %d and max %d leave nothing", d.Min, d.Max)
-	}
-	return nil
+	d.Calls = v.Calls
+	return v.bound(n, &d.Bounds)
 }
 
 // Cached is that only the first of equal calls goes on to what Calls names.

@@ -103,6 +103,20 @@ func (e *env) macros(path string) (map[string]string, error) {
 	return list, err
 }
 
+// given reads KFL and what it is compiled for; end closes the case that was opened for that.
+func (e *env) given(c *cobra.Command, text string, f *kflFlags) (src string, lang kfl.Env, end func(), err error) {
+	if src, err = e.source(text); err != nil {
+		return "", kfl.Env{}, nil, err
+	}
+	lang, cs, err := e.language(c, f)
+	end = func() {
+		if cs != nil {
+			cs.Close()
+		}
+	}
+	return src, lang, end, err
+}
+
 // language is what KFL is compiled for: this release, or a bundle.
 func (e *env) language(c *cobra.Command, f *kflFlags) (kfl.Env, *forensics.Case, error) {
 	macros, err := e.macros(f.macros)
@@ -249,17 +263,11 @@ func (e *env) cmdKFLExplain() *cobra.Command {
 		Short: "Show the SQL that KFL becomes, with its arguments",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			src, err := e.source(args[0])
+			src, lang, end, err := e.given(c, args[0], &f)
 			if err != nil {
 				return err
 			}
-			lang, cs, err := e.language(c, &f)
-			if err != nil {
-				return err
-			}
-			if cs != nil {
-				defer cs.Close()
-			}
+			defer end()
 			q, err := kfl.Compile(src, lang)
 			if err != nil {
 				return err
@@ -296,17 +304,11 @@ put between its start and end.`,
   pcapsule kfl complete 'protocol == "po'`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			src, err := e.source(args[0])
+			src, lang, end, err := e.given(c, args[0], &f)
 			if err != nil {
 				return err
 			}
-			lang, cs, err := e.language(c, &f)
-			if err != nil {
-				return err
-			}
-			if cs != nil {
-				defer cs.Close()
-			}
+			defer end()
 			if at < 0 || at > len(src) {
 				at = len(src)
 			}
