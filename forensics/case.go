@@ -56,11 +56,10 @@ type Case struct {
 	coverage func() ([]stretch, error)
 
 	options  Options
-	findings atomic.Pointer[kfl.Findings]
-	whole    struct { // see Unmasked
-		sync.Mutex
-		c *Case
-	}
+	findings *atomic.Pointer[kfl.Findings]
+	unmasked []string // views that hide those of the masked case; see Unmasked
+	whole    *Case    // of a case that masks
+	part     bool     // of another case, which closes the database
 }
 
 // BundleInfo is one bundle of a case.
@@ -83,7 +82,7 @@ func Open(ctx context.Context, paths []string, o Options) (*Case, error) {
 	if len(paths) == 0 || len(paths) > maxBundles {
 		return nil, fmt.Errorf("opening case: %d bundles, want 1 to %d", len(paths), maxBundles)
 	}
-	c := &Case{paths: paths, mask: o.MaskSecrets, options: o}
+	c := &Case{paths: paths, mask: o.MaskSecrets, options: o, findings: &atomic.Pointer[kfl.Findings]{}}
 	seen := map[string]string{}
 	for _, p := range paths {
 		b, err := bundle.OpenWith(p, bundle.OpenOptions{CacheDir: o.CacheDir})
@@ -111,6 +110,12 @@ func Open(ctx context.Context, paths []string, o Options) (*Case, error) {
 	c.id = c.identity()
 	c.docs = onceRead(c.readDocs)
 	c.coverage = onceRead(c.readCoverage)
+	if c.mask {
+		whole := *c
+		whole.mask, whole.part = false, true
+		whole.db = db.With(c.unmasked)
+		c.whole = &whole
+	}
 	return c, nil
 }
 
@@ -173,32 +178,22 @@ func (c *Case) identity() string {
 
 // Close ends the case. Nothing of a bundle was changed.
 func (c *Case) Close() error {
-	c.whole.Lock()
-	defer c.whole.Unlock()
-	if c.whole.c != nil {
-		c.whole.c.Close()
+	if c.part {
+		return nil
 	}
 	return c.db.Close()
 }
 
 // Unmasked is the same case with credentials as they were sent, for questions that have to
 // compare them and mask what they give themselves. It is closed with c.
-func (c *Case) Unmasked(ctx context.Context) (*Case, error) {
+//
+// It asks the same database over connections of its own, on which calls and calls_raw are
+// other views; on those of c no name leads to what is not masked.
+func (c *Case) Unmasked(context.Context) (*Case, error) {
 	if !c.mask {
 		return c, nil
 	}
-	c.whole.Lock()
-	defer c.whole.Unlock()
-	if c.whole.c == nil {
-		o := c.options
-		o.MaskSecrets = false
-		whole, err := Open(ctx, c.paths, o)
-		if err != nil {
-			return nil, err
-		}
-		c.whole.c = whole
-	}
-	return c.whole.c, nil
+	return c.whole, nil
 }
 
 // Bundles lists what is open.

@@ -100,42 +100,58 @@ func (c *Case) makeView(ctx context.Context, name string) error {
 	v := &view{name: name}
 	source := c.source(name)
 	var err error
-	if source, v.raw, err = c.describe(ctx, name, source); err != nil {
+	if v.raw, err = c.describe(ctx, name, source); err != nil {
 		return err
 	}
+	joined := c.joined(v)
+	seen := source
 	if c.mask && name == "calls" {
-		source = masked(source, v.raw, c.policy())
-	}
-	exact := ""
-	if hasColumn(v.raw, "ts_ns") {
-		exact = ", make_timestamp_ns(t.ts_ns) AS ts_exact"
-	}
-	raw := duck.Ident(name + "_raw")
-	sql := fmt.Sprintf("CREATE VIEW %s AS SELECT t.*%s FROM %s t", duck.Ident(name), exact, raw)
-	v.columns = slices.Clone(v.raw)
-	if exact != "" {
-		v.columns = append(v.columns, duck.Column{Name: "ts_exact", Type: "TIMESTAMP_NS"})
-	}
-	if ends := c.views["endpoints"]; ends != nil && hasColumn(v.raw, "src_id") && hasColumn(v.raw, "dst_id") {
-		on := ""
-		if c.several() {
-			on = "%[1]s.bundle = t.bundle AND "
+		if seen = masked(source, v.raw, c.policy()); seen != source {
+			c.unmasked = viewSQL("CREATE TEMP VIEW", "temp.main", name, source, joined)
 		}
-		join := func(alias, id string) string {
-			return fmt.Sprintf(" LEFT JOIN endpoints %[1]s ON "+on+"%[1]s.endpoint_id = t.%[2]s", alias, id)
+	}
+	for _, sql := range viewSQL("CREATE VIEW", "memory.main", name, seen, joined) {
+		if err := c.db.Exec(ctx, sql); err != nil {
+			return err
 		}
-		sql = fmt.Sprintf("CREATE VIEW %s AS SELECT t.*%s%s%s FROM %s t%s%s", duck.Ident(name), exact,
-			v.endColumns(ends, "s", "src_"), v.endColumns(ends, "d", "dst_"), raw, join("s", "src_id"), join("d", "dst_id"))
-	}
-	if err := c.db.Exec(ctx, "CREATE VIEW "+raw+" AS "+source); err != nil {
-		return err
-	}
-	if err := c.db.Exec(ctx, sql); err != nil {
-		return err
 	}
 	v.setKeys(c.several())
 	c.views[name] = v
 	return nil
+}
+
+// viewSQL makes the views of a table in a schema: NAME_raw reads its source, and NAME has
+// beside it what joined says, which stands around the name of the former.
+func viewSQL(create, schema, name, source string, joined [2]string) []string {
+	raw := schema + "." + duck.Ident(name+"_raw")
+	return []string{
+		create + " " + raw + " AS " + source,
+		create + " " + schema + "." + duck.Ident(name) + " AS " + joined[0] + raw + joined[1],
+	}
+}
+
+// joined is the SQL around NAME_raw that adds the exact time and both endpoints; it sets
+// the columns of the view.
+func (c *Case) joined(v *view) [2]string {
+	exact := ""
+	v.columns = slices.Clone(v.raw)
+	if hasColumn(v.raw, "ts_ns") {
+		exact = ", make_timestamp_ns(t.ts_ns) AS ts_exact"
+		v.columns = append(v.columns, duck.Column{Name: "ts_exact", Type: "TIMESTAMP_NS"})
+	}
+	ends := c.views["endpoints"]
+	if ends == nil || !hasColumn(v.raw, "src_id") || !hasColumn(v.raw, "dst_id") {
+		return [2]string{"SELECT t.*" + exact + " FROM ", " t"}
+	}
+	on := ""
+	if c.several() {
+		on = "%[1]s.bundle = t.bundle AND "
+	}
+	join := func(alias, id string) string {
+		return fmt.Sprintf(" LEFT JOIN memory.main.endpoints %[1]s ON "+on+"%[1]s.endpoint_id = t.%[2]s", alias, id)
+	}
+	return [2]string{"SELECT t.*" + exact + v.endColumns(ends, "s", "src_") + v.endColumns(ends, "d", "dst_") + " FROM ",
+		" t" + join("s", "src_id") + join("d", "dst_id")}
 }
 
 // policy says what is masked where anything is.
@@ -165,12 +181,12 @@ func masked(source string, cols []duck.Column, p *redact.Policy) string {
 //
 // A part that somebody cut or overwrote is found here or when it is read, as an error
 // that names the file: a bundle is only hashed when it is verified.
-func (c *Case) describe(ctx context.Context, name, source string) (string, []duck.Column, error) {
+func (c *Case) describe(ctx context.Context, name, source string) ([]duck.Column, error) {
 	cols, err := c.columnsOf(ctx, source)
 	if err != nil {
-		return "", nil, &bundle.DamagedError{File: "data/tables/" + name, What: err.Error(), Err: err}
+		return nil, &bundle.DamagedError{File: "data/tables/" + name, What: err.Error(), Err: err}
 	}
-	return source, cols, nil
+	return cols, nil
 }
 
 func (c *Case) columnsOf(ctx context.Context, sql string) ([]duck.Column, error) {

@@ -29,11 +29,19 @@ type Options struct {
 	MaxTemp     int64  // bytes in TempDir; 0 with a TempDir means 8 GiB
 }
 
-// DB is a database. Its methods may be called from several goroutines.
+// DB is a database as connections of one kind see it. Its methods may be called from
+// several goroutines.
 type DB struct {
+	*database
+	begin []string // statements that each connection begins with
+	free  []duckdb.Connection
+}
+
+// database is what all kinds of connections share.
+type database struct {
 	mu     sync.Mutex
 	db     duckdb.Database
-	free   []duckdb.Connection
+	kinds  []*DB
 	slots  chan struct{}
 	locked bool
 	closed bool
@@ -69,13 +77,25 @@ func Open(o Options) (*DB, error) {
 			return nil, fmt.Errorf("opening database: option %s=%s refused", kv[0], kv[1])
 		}
 	}
-	d := &DB{slots: make(chan struct{}, maxConns)}
+	d := &DB{database: &database{slots: make(chan struct{}, maxConns)}}
+	d.kinds = []*DB{d}
 	var msg string
 	if duckdb.OpenExt("", &d.db, cfg, &msg) == duckdb.StateError {
 		duckdb.Close(&d.db)
 		return nil, fmt.Errorf("opening database: %s", msg)
 	}
 	return d, nil
+}
+
+// With is the same database over connections of another kind: each begins with the
+// statements, such as views in the schema temp, which hide those of the same name that
+// all connections see. No connection of d sees what they make. It is closed with d.
+func (d *DB) With(begin []string) *DB {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	k := &DB{database: d.database, begin: begin}
+	d.kinds = append(d.kinds, k)
+	return k
 }
 
 // Exec runs statements that set the database up. After Lock it refuses.
@@ -130,39 +150,67 @@ func (d *DB) Close() error {
 		return nil
 	}
 	d.closed = true
-	for i := range d.free {
-		duckdb.Disconnect(&d.free[i])
+	for _, k := range d.kinds {
+		for i := range k.free {
+			duckdb.Disconnect(&k.free[i])
+		}
+		k.free = nil
 	}
-	d.free = nil
 	duckdb.Close(&d.db)
 	return nil
 }
 
 // take gives a connection for one answer.
 func (d *DB) take(ctx context.Context) (duckdb.Connection, error) {
-	var none duckdb.Connection
 	select {
 	case d.slots <- struct{}{}:
 	case <-ctx.Done():
-		return none, ctx.Err()
+		return duckdb.Connection{}, ctx.Err()
 	}
+	c, made, err := d.connection()
+	if err == nil && made {
+		err = d.prepare(&c)
+	}
+	if err != nil {
+		<-d.slots
+	}
+	return c, err
+}
+
+// connection is one that is free, or a new one.
+func (d *DB) connection() (c duckdb.Connection, made bool, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.closed {
-		<-d.slots
-		return none, errors.New("the database is closed")
+		return c, false, errors.New("the database is closed")
 	}
 	if n := len(d.free); n > 0 {
-		c := d.free[n-1]
+		c = d.free[n-1]
 		d.free = d.free[:n-1]
-		return c, nil
+		return c, false, nil
 	}
-	var c duckdb.Connection
 	if duckdb.Connect(d.db, &c) == duckdb.StateError {
-		<-d.slots
-		return none, errors.New("connecting to the database")
+		return c, false, errors.New("connecting to the database")
 	}
-	return c, nil
+	return c, true, nil
+}
+
+// prepare makes a new connection one of its kind; where that fails it is closed.
+func (d *DB) prepare(c *duckdb.Connection) error {
+	for _, sql := range d.begin {
+		var r duckdb.Result
+		state := duckdb.Query(*c, sql, &r)
+		msg := ""
+		if state == duckdb.StateError {
+			msg = duckdb.ResultError(&r)
+		}
+		duckdb.DestroyResult(&r)
+		if state == duckdb.StateError {
+			duckdb.Disconnect(c)
+			return fmt.Errorf("connecting to the database: %s", firstLine(msg))
+		}
+	}
+	return nil
 }
 
 func (d *DB) give(c duckdb.Connection) {
