@@ -99,8 +99,34 @@ var everything = sync.OnceValue(func() *scanner { return newScanner(1<<len(kindL
 // look closer; each closer look is bounded, or ends where the pass goes on.
 type scanner struct {
 	want kinds
-	look [256]bool
+	look [256]anchor
 }
+
+// anchor says what may begin at a byte, or after one.
+type anchor uint8
+
+const (
+	numeral anchor = 1 << iota
+	initial        // of a word
+	sign           // of something else
+)
+
+// follows says what may begin after a byte: a number after neither a digit nor a dot nor
+// a letter, unless that may be of a country; a word after neither a letter nor a digit.
+// Asked together with look it makes hexadecimal text, where digits and the letter b are
+// everywhere, as quick as any other.
+var follows = func() (list [256]anchor) {
+	for c := range 256 {
+		list[c] = sign
+		if classes[c]&(lower|digit|dot) == 0 {
+			list[c] |= numeral
+		}
+		if classes[c]&alnum == 0 {
+			list[c] |= initial
+		}
+	}
+	return list
+}()
 
 // anchors are the bytes at which a kind is told.
 var anchors = map[kinds]string{
@@ -114,7 +140,14 @@ func newScanner(want kinds) *scanner {
 	for of, bytes := range anchors {
 		if of&want != 0 {
 			for i := range len(bytes) {
-				sc.look[bytes[i]] = true
+				switch c := bytes[i]; {
+				case isDigit(c):
+					sc.look[c] = numeral
+				case c|0x20 == 'b':
+					sc.look[c] = initial
+				default:
+					sc.look[c] = sign
+				}
 			}
 		}
 	}
@@ -130,13 +163,27 @@ func (sc *scanner) find(s string) (list []Match) {
 
 // next is the first hit that begins at done or later; its End is 0 where there is none.
 func (sc *scanner) next(s string, done int) Match {
+	prev := before(s, done)
 	for i := done; i < len(s); {
-		if !sc.look[s[i]] {
+		c := s[i]
+		what := sc.look[c] & follows[prev]
+		if what == 0 {
+			prev = c
 			i++
 			continue
 		}
-		if on := unlikely(s, i); on > i {
-			i = on
+		if what == numeral {
+			end := i + 1
+			for end < len(s) && classes[s[end]]&digit != 0 {
+				end++
+			}
+			if !likelyNumber(s, i, end) {
+				prev, i = '0', end
+				continue
+			}
+		} else if !likely(s, i) {
+			prev = c
+			i++
 			continue
 		}
 		m, next := sc.at(s, i, done)
@@ -144,45 +191,85 @@ func (sc *scanner) next(s string, done int) Match {
 			return m
 		}
 		i = max(next, i+1)
+		prev = s[i-1]
 	}
 	return Match{}
 }
 
-// unlikely is where to go on where a glance at what stands around byte i tells that
-// nothing is there, else i.
-func unlikely(s string, i int) int {
-	switch c := s[i]; {
-	case isDigit(c):
-		end := i + 1
-		for end < len(s) && isDigit(s[end]) {
-			end++
-		}
-		next := after(s, end)
-		if n := end - i; n > 12 || n > 1 && i > 1 && isUpper(s[i-1]) || (n == 3 || n == 4) && (next == '-' || next == '.' || next == ' ') {
-			return i
-		}
-		return end
-	case c == 'B' || c == 'b':
-		if next := after(s, i+1) | 0x20; next == 'e' || next == 'a' {
-			return i
-		}
-	case c == 'K' || c == 'S':
-		if before(s, i) == 'A' {
-			return i
-		}
-	case c == 'J':
-		if before(s, i) == 'y' {
-			return i
-		}
-	case c == ':' || c == '=':
-		if next, last := after(s, i+1), before(s, i); next == '/' || last|0x20 == 'y' || last == '"' || last == '\'' || last == ' ' || last == '\\' || last == '\t' {
-			return i
-		}
-	default:
-		return i
+// likelyNumber says that a glance at what stands around the digits from i to end does not
+// tell that they are nothing.
+func likelyNumber(s string, i, end int) bool {
+	prev := before(s, i)
+	switch of := classes[prev]; {
+	case of&upper != 0:
+		return end-i > 1 && i > 1 && classes[s[i-2]]&upper != 0
+	case of&(alnum|dot) != 0:
+		return false
 	}
-	return i + 1
+	// No issuer of cards begins with other digits than 2 to 6.
+	next, first := after(s, end), s[i]
+	switch n := end - i; n {
+	case 3:
+		return (next == '-' || next == '.') && prev != '-' && isDigit(after(s, end+1))
+	case 4:
+		return (next == '-' || next == ' ') && first >= '2' && first <= '6' && isDigit(after(s, end+1))
+	default:
+		return n >= 13 && n <= 19 && first >= '2' && first <= '6'
+	}
 }
+
+// likely says that a glance at what stands around the sign at i does not tell that it is
+// nothing.
+func likely(s string, i int) bool {
+	prev, next := before(s, i), after(s, i+1)
+	switch c := s[i]; c {
+	case '-':
+		if next == '-' {
+			return prev != '-' && after(s, i+2) == '-'
+		}
+		return i >= 4 && (s[i-2] == 'x' && s[i-3] == 'o' || s[i-2] == 'p' && prev == 'p' || s[i-2] == 'a' && prev == 't')
+	case '_':
+		return i >= 2 && (s[i-2] == 'h' || prev == 'b' && s[i-2] == 'u' || prev == 'k' && next == 'l')
+	case '.':
+		return prev == '9' && i >= 4 && s[i-2] == '2' || prev == 's' && next == 's'
+	case ':', '=':
+		return c == ':' && next == '/' && after(s, i+2) == '/' || afterKey(s, i)
+	case 'B', 'b':
+		third := after(s, i+2) | 0x20
+		return next|0x20 == 'e' && third == 'a' || next|0x20 == 'a' && third == 's'
+	case 'K', 'S':
+		return prev == 'A' && next == 'I'
+	case 'J':
+		return prev == 'y' && i >= 2 && s[i-2] == 'e'
+	case 'z':
+		return prev == 'I' && next == 'a'
+	case '+':
+		return next >= '1' && next <= '9' && classes[prev]&(alnum|dot|plus) == 0
+	case '(':
+		return next >= '2' && next <= '9' && classes[prev]&(alnum|dot|plus) == 0
+	case '@':
+		return classes[prev]&local != 0 && isAlnum(next)
+	case '~':
+		return prev == 'Q'
+	}
+	return true
+}
+
+// afterKey says that the name before the equals sign or colon at i may end with key.
+func afterKey(s string, i int) bool {
+	j := i
+	for j > 0 && i-j < 3 && isQuote(s[j-1]) {
+		j--
+	}
+	if before(s, j)|0x20 != 'y' {
+		return false
+	}
+	c := before(s, j-1)
+	return c|0x20 == 'e' || c == '_' || c == '-'
+}
+
+// isQuote says that a byte may stand between a name and its value.
+func isQuote(c byte) bool { return c == ' ' || c == '\t' || c == '"' || c == '\'' || c == '\\' }
 
 // at looks closer at byte i, not before byte done, and says where to go on.
 func (sc *scanner) at(s string, i, done int) (Match, int) {
@@ -252,46 +339,6 @@ func kindsOf(names []string) (k kinds, unknown string) {
 		}
 	}
 	return k, ""
-}
-
-func isDigit(c byte) bool { return c >= '0' && c <= '9' }
-func isUpper(c byte) bool { return c >= 'A' && c <= 'Z' }
-func isAlpha(c byte) bool { return c|0x20 >= 'a' && c|0x20 <= 'z' }
-func isAlnum(c byte) bool { return isDigit(c) || isAlpha(c) }
-func isToken(c byte) bool { return isAlnum(c) || c == '-' || c == '_' } // base64url
-
-// before is the byte before i, or 0.
-func before(s string, i int) byte {
-	if i > 0 && i <= len(s) {
-		return s[i-1]
-	}
-	return 0
-}
-
-// after is the byte at i, or 0.
-func after(s string, i int) byte {
-	if i < len(s) {
-		return s[i]
-	}
-	return 0
-}
-
-// span is how many bytes from i on are of a class, at most most.
-func span(s string, i, most int, of func(byte) bool) int {
-	n := 0
-	for n < most && i+n < len(s) && of(s[i+n]) {
-		n++
-	}
-	return n
-}
-
-// back is how many bytes before i are of a class, at most most.
-func back(s string, i, most int, of func(byte) bool) int {
-	n := 0
-	for n < most && i-n > 0 && of(s[i-n-1]) {
-		n++
-	}
-	return n
 }
 
 func hasFold(s, prefix string) bool {

@@ -4,7 +4,7 @@ import "strings"
 
 // number tells what begins at digit i. Where it is nothing, end is where to go on.
 func number(s string, i int, want kinds) (k kinds, start, end int, masked string) {
-	n := span(s, i, len(s), isDigit)
+	n := span(s, i, len(s), digit)
 	if want&kIBAN != 0 && n >= 2 {
 		if start, end, masked := iban(s, i); end > 0 {
 			return kIBAN, start, end, masked
@@ -51,7 +51,7 @@ func card(s string, i, n int) (end int, masked string) {
 	if n != 4 || sep != ' ' && sep != '-' {
 		return 0, ""
 	}
-	if m := span(s, i+5, 7, isDigit); m != 4 && m != 6 {
+	if m := span(s, i+5, 7, digit); m != 4 && m != 6 {
 		return 0, ""
 	}
 	for _, g := range groups {
@@ -65,7 +65,7 @@ func card(s string, i, n int) (end int, masked string) {
 
 // grouped reads digits in groups with one separator between.
 func grouped(s string, i int, sep byte, sizes []int) (digits string, end int) {
-	var b strings.Builder
+	start := i
 	for j, size := range sizes {
 		if j > 0 {
 			if after(s, i) != sep {
@@ -73,16 +73,15 @@ func grouped(s string, i int, sep byte, sizes []int) (digits string, end int) {
 			}
 			i++
 		}
-		if span(s, i, size+1, isDigit) != size {
+		if span(s, i, size+1, digit) != size {
 			return "", 0
 		}
-		b.WriteString(s[i : i+size])
 		i += size
 	}
 	if isAlpha(after(s, i)) {
 		return "", 0
 	}
-	return b.String(), i
+	return strings.ReplaceAll(s[start:i], string(rune(sep)), ""), i
 }
 
 // maskCard leaves the issuer and the last four digits, as PCI DSS 3.4.1 allows.
@@ -145,7 +144,7 @@ func issued(d string) bool {
 // ssn is a social security number at digit i, after which two more digits follow.
 func ssn(s string, i int) (end int, masked string) {
 	end = i + 11
-	if end > len(s) || s[i+3] != '-' || s[i+6] != '-' || span(s, i+4, 3, isDigit) != 2 || span(s, i+7, 5, isDigit) != 4 {
+	if end > len(s) || s[i+3] != '-' || s[i+6] != '-' || span(s, i+4, 3, digit) != 2 || span(s, i+7, 5, digit) != 4 {
 		return 0, ""
 	}
 	if next := after(s, end); isAlnum(next) || next == '-' {
@@ -238,7 +237,7 @@ func phone(s string, i int) (end int, masked string) {
 	if open {
 		j++
 	}
-	if span(s, j, 4, isDigit) != 3 || s[j] < '2' {
+	if span(s, j, 4, digit) != 3 || s[j] < '2' {
 		return 0, ""
 	}
 	sep := after(s, j+3)
@@ -257,7 +256,7 @@ func phone(s string, i int) (end int, masked string) {
 		}
 		j++
 	}
-	if span(s, j, 4, isDigit) != 3 || s[j] < '2' || after(s, j+3) != sep || span(s, j+4, 5, isDigit) != 4 {
+	if span(s, j, 4, digit) != 3 || s[j] < '2' || after(s, j+3) != sep || span(s, j+4, 5, digit) != 4 {
 		return 0, ""
 	}
 	end = j + 8

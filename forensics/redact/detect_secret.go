@@ -5,19 +5,16 @@ import (
 	"strings"
 )
 
-func isLocal(c byte) bool { return isAlnum(c) || strings.IndexByte("._%+-", c) >= 0 }
-func isLabel(c byte) bool { return isAlnum(c) || c == '-' || c == '.' }
-
 // email is a mail address around the @ at i: RFC 5321 bounds its parts.
 func email(s string, i int) (start, end int) {
-	n := back(s, i, 65, isLocal)
+	n := back(s, i, 65, local)
 	for n > 0 && !isAlnum(s[i-n]) {
 		n--
 	}
 	if n == 0 || n > 64 {
 		return 0, 0
 	}
-	m := span(s, i+1, 254, isLabel)
+	m := span(s, i+1, 254, label)
 	if m > 253 {
 		return 0, 0
 	}
@@ -39,19 +36,19 @@ func underscored(s string, i int) (k kinds, start, end int, masked string) {
 	switch before(s, i) {
 	case 'p', 'o', 'u', 's', 'r': // ghp_, gho_, ghu_, ghs_, ghr_
 		if i >= 3 && s[i-3:i-1] == "gh" && !isToken(before(s, i-3)) {
-			if n := span(s, i+1, 256, isAlnum); n >= 36 {
+			if n := span(s, i+1, 256, alnum); n >= 36 {
 				return kGitHub, i - 3, i + 1 + n, s[i-3:i+1] + Mask
 			}
 		}
 	case 'b': // github_pat_
 		if i >= 6 && s[i-6:i] == "github" && strings.HasPrefix(s[i:], "_pat_") && !isToken(before(s, i-6)) {
-			if n := span(s, i+5, 256, func(c byte) bool { return isAlnum(c) || c == '_' }); n >= 36 {
+			if n := span(s, i+5, 256, word); n >= 36 {
 				return kGitHub, i - 6, i + 5 + n, "github_pat_" + Mask
 			}
 		}
 	case 'k': // sk_live_, rk_live_
 		if i >= 2 && (s[i-2] == 's' || s[i-2] == 'r') && strings.HasPrefix(s[i:], "_live_") && !isToken(before(s, i-2)) {
-			if n := span(s, i+6, 256, isAlnum); n >= 16 {
+			if n := span(s, i+6, 256, alnum); n >= 16 {
 				return kStripe, i - 2, i + 6 + n, s[i-2:i+6] + Mask
 			}
 		}
@@ -85,23 +82,20 @@ func dashed(s string, i int) (k kinds, start, end int, masked string) {
 		}
 		return kPrivate, i, end, s[i:head] + Mask
 	case i >= 4 && s[i-4:i-1] == "xox" && !isToken(before(s, i-4)): // xoxb-, xoxp-, …
-		if n := span(s, i+1, 256, isToken); n >= 10 && strings.ContainsAny(s[i+1:i+1+n], "0123456789") {
+		if n := span(s, i+1, 256, token); n >= 10 && strings.ContainsAny(s[i+1:i+1+n], "0123456789") {
 			return kSlack, i - 4, i + 1 + n, s[i-4:i+1] + Mask
 		}
 	case i >= 4 && s[i-4:i] == "xapp" && !isToken(before(s, i-4)):
-		if n := span(s, i+1, 256, isToken); n >= 10 && strings.ContainsAny(s[i+1:i+1+n], "0123456789") {
+		if n := span(s, i+1, 256, token); n >= 10 && strings.ContainsAny(s[i+1:i+1+n], "0123456789") {
 			return kSlack, i - 4, i + 1 + n, "xapp-" + Mask
 		}
 	case i >= 5 && s[i-5:i] == "glpat" && !isToken(before(s, i-5)):
-		if n := span(s, i+1, 256, isToken); n >= 20 {
+		if n := span(s, i+1, 256, token); n >= 20 {
 			return kGitLab, i - 5, i + 1 + n, "glpat-" + Mask
 		}
 	}
 	return 0, 0, 0, ""
 }
-
-func isBase64(c byte) bool  { return isAlnum(c) || c == '+' || c == '/' || c == '=' }
-func isToken68(c byte) bool { return isAlnum(c) || strings.IndexByte("-._~+/=", c) >= 0 }
 
 // worded is what is told by the letter, dot or tilde at i.
 func worded(s string, i int) (k kinds, start, end int, masked string) {
@@ -116,31 +110,31 @@ func worded(s string, i int) (k kinds, start, end int, masked string) {
 		return schemed(s, i)
 	case 'K', 'S': // AKIA and ASIA with 16 more
 		if i >= 1 && s[i-1] == 'A' && strings.HasPrefix(s[i+1:], "IA") && !isAlnum(before(s, i-1)) {
-			n := span(s, i+3, 17, func(c byte) bool { return isUpper(c) || isDigit(c) })
+			n := span(s, i+3, 17, upper|digit)
 			if n == 16 && !isAlnum(after(s, i+19)) {
 				return kAWSKey, i - 1, i + 19, s[i-1:i+3] + "************" + s[i+15:i+19]
 			}
 		}
 	case 'z': // AIza with 35 more
 		if i >= 2 && s[i-2:i] == "AI" && after(s, i+1) == 'a' && !isAlnum(before(s, i-2)) {
-			if n := span(s, i+2, 36, isToken); n == 35 {
+			if n := span(s, i+2, 36, token); n == 35 {
 				return kGCP, i - 2, i + 2 + n, "AIza" + Mask
 			}
 		}
 	case '.':
 		if i >= 4 && s[i-4:i] == "ya29" && !isAlnum(before(s, i-4)) {
-			if n := span(s, i+1, 2048, isToken); n >= 20 {
+			if n := span(s, i+1, 2048, token); n >= 20 {
 				return kGCP, i - 4, i + 1 + n, "ya29." + Mask
 			}
 		}
 		const hook = ".slack.com/services/"
 		if i >= 5 && strings.HasPrefix(s[i:], hook) && s[i-5:i] == "hooks" {
-			if n := span(s, i+len(hook), 256, func(c byte) bool { return isAlnum(c) || c == '/' }); n >= 20 {
+			if n := span(s, i+len(hook), 256, alnum|slash); n >= 20 {
 				return kSlack, i - 5, i + len(hook) + n, "hooks.slack.com/services/" + Mask
 			}
 		}
 	case '~': // three characters, a digit, Q~ and 31 to 34 more
-		of := func(c byte) bool { return isToken(c) || c == '.' || c == '~' }
+		const of = token | dot | tilde
 		if i >= 5 && s[i-1] == 'Q' && isDigit(s[i-2]) && back(s, i-2, 4, of) == 3 {
 			if n := span(s, i+1, 35, of); n >= 31 && n <= 34 {
 				return kAzure, i - 5, i + 1 + n, Mask
@@ -154,16 +148,16 @@ func worded(s string, i int) (k kinds, start, end int, masked string) {
 // encrypted.
 func jwt(s string, i int) (end int) {
 	for range 2 {
-		n := span(s, i, len(s), isToken)
+		n := span(s, i, len(s), token)
 		if n < 5 || after(s, i+n) != '.' {
 			return 0
 		}
 		i += n + 1
 	}
-	i += span(s, i, len(s), isToken) // empty where nothing signs it
+	i += span(s, i, len(s), token) // empty where nothing signs it
 	for range 2 {
 		if after(s, i) == '.' && isToken(after(s, i+1)) {
-			i += 1 + span(s, i+1, len(s), isToken)
+			i += 1 + span(s, i+1, len(s), token)
 		}
 	}
 	return i
@@ -176,12 +170,12 @@ func schemed(s string, i int) (k kinds, start, end int, masked string) {
 	}
 	switch next := after(s, i+1) | 0x20; {
 	case next == 'e' && hasFold(s[i:], "bearer "):
-		n := span(s, i+7, len(s), isToken68)
+		n := span(s, i+7, len(s), token68)
 		if n >= 16 && strings.ContainsAny(s[i+7:i+7+n], "0123456789") {
 			return kBearer, i, i + 7 + n, s[i:i+7] + Mask
 		}
 	case next == 'a' && hasFold(s[i:], "basic "):
-		n := span(s, i+6, 4096, isBase64)
+		n := span(s, i+6, 4096, base64s)
 		if n < 4 {
 			return 0, 0, 0, ""
 		}
@@ -200,13 +194,13 @@ func assigned(s string, i int) (k kinds, start, end int, masked string) {
 		return authority(s, i+3)
 	}
 	j := i // end of the name
-	for j > 0 && i-j < 3 && strings.IndexByte(" \t\"'\\", s[j-1]) >= 0 {
+	for j > 0 && i-j < 3 && isQuote(s[j-1]) {
 		j--
 	}
 	if c := before(s, j); c != 'y' && c != 'Y' {
 		return 0, 0, 0, ""
 	}
-	name := normal(s[j-back(s, j, 64, isToken) : j])
+	name := normal(s[j-back(s, j, 64, token) : j])
 	var least, most int
 	switch {
 	case strings.Contains(name, "secret") && strings.HasSuffix(name, "key") && (strings.Contains(name, "aws") || name == "secretaccesskey"):
@@ -217,10 +211,10 @@ func assigned(s string, i int) (k kinds, start, end int, masked string) {
 		return 0, 0, 0, ""
 	}
 	v := i + 1
-	for v < len(s) && v-i < 5 && strings.IndexByte(" \t\"'\\", s[v]) >= 0 {
+	for v < len(s) && v-i < 5 && isQuote(s[v]) {
 		v++
 	}
-	if n := span(s, v, most+1, isBase64); n >= least && n <= most {
+	if n := span(s, v, most+1, base64s); n >= least && n <= most {
 		return k, v, v + n, Mask
 	}
 	return 0, 0, 0, ""

@@ -109,7 +109,7 @@ func (d *document) string(i int) int {
 			break
 		}
 		at += end
-		slashes := back(d.s[start:at], at-start, at-start, func(c byte) bool { return c == '\\' })
+		slashes := back(d.s[start:at], at-start, at-start, backslash)
 		end = at
 		if slashes%2 == 0 {
 			escaped = escaped || strings.IndexByte(d.s[start:end], '\\') >= 0
@@ -119,7 +119,7 @@ func (d *document) string(i int) int {
 	}
 	text := d.s[start:end]
 	next := min(end+1, len(d.s))
-	if colon := next + span(d.s, next, len(d.s), isBlank); after(d.s, colon) == ':' && (len(d.open) == 0 || d.open[len(d.open)-1].object) {
+	if colon := next + span(d.s, next, len(d.s), blank); after(d.s, colon) == ':' && (len(d.open) == 0 || d.open[len(d.open)-1].object) {
 		d.key = text
 		if escaped {
 			d.key = unescape(text)
@@ -151,8 +151,6 @@ func delimits(c byte) bool {
 	}
 	return false
 }
-
-func isBlank(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' }
 
 // inner is a string that may say names of its own: a URL, a log line, a command.
 func (t *task) inner(s string) string {

@@ -2,6 +2,7 @@ package redact
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -133,6 +134,38 @@ func (k *keys) add(pattern string) error {
 		k.paths = append(k.paths, keyPath{parts: parts, rooted: rooted})
 	}
 	return nil
+}
+
+// least is what every name has that a pattern is for: a number of bytes, and the letters of
+// one of the sets.
+func (k *keys) least() (size int, letters []uint32) {
+	size = maxName + 1
+	add := func(pattern string) {
+		literal := strings.ReplaceAll(pattern, "*", "")
+		size = min(size, len(literal))
+		letters = append(letters, lettersOf(literal))
+	}
+	for name := range k.last.exact {
+		add(name)
+	}
+	for _, g := range k.last.globs {
+		add(string(g))
+	}
+	for i := range k.paths {
+		add(string(k.paths[i].parts[len(k.paths[i].parts)-1]))
+	}
+	slices.Sort(letters)
+	return max(size, 1), slices.Compact(letters)
+}
+
+// lettersOf is the set of a text's letters, whatever their case.
+func lettersOf(s string) (set uint32) {
+	for i := range len(s) {
+		if c := s[i]; isAlpha(c) {
+			set |= 1 << (c & 31)
+		}
+	}
+	return set
 }
 
 // verdict is what a name alone says.

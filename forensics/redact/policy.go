@@ -9,7 +9,6 @@ import (
 	"regexp/syntax"
 	"strings"
 	"sync"
-	"sync/atomic"
 
 	"go.yaml.in/yaml/v4"
 )
@@ -24,14 +23,17 @@ const (
 
 // Policy says what is masked. It does not change and may be used by several goroutines.
 type Policy struct {
-	mask     string
-	headers  names
-	keys     keys
-	except   keys
-	columns  names
-	scan     *scanner
-	patterns []pattern
-	said     [1024]atomic.Pointer[said] // verdicts on names, by their hash
+	mask        string
+	headers     names
+	keys        keys
+	except      keys
+	columns     names
+	scan        *scanner
+	patterns    []pattern
+	least       int      // bytes of the shortest name that is masked
+	letters     []uint32 // sets: a name that is masked has all of one
+	said        memory   // verdicts on names, and on names of headers
+	saidHeaders memory
 }
 
 // pattern is a regular expression of the policy.
@@ -170,6 +172,7 @@ func (p *Policy) take(f *file) error {
 			return err
 		}
 	}
+	p.least, p.letters = p.keys.least()
 	want, unknown := kindsOf(f.Detectors)
 	if unknown != "" {
 		return fmt.Errorf("no detector %q; pcapsule knows %s", unknown, kindWords())
@@ -179,6 +182,17 @@ func (p *Policy) take(f *file) error {
 	}
 	p.scan = newScanner(want)
 	return p.takePatterns(f.Patterns)
+}
+
+// may says that a glance at its letters does not tell that a name is none of the keys.
+func (p *Policy) may(name string) bool {
+	have := lettersOf(name)
+	for _, want := range p.letters {
+		if want&^have == 0 {
+			return true
+		}
+	}
+	return false
 }
 
 func (p *Policy) takePatterns(list []filePattern) error {

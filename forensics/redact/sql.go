@@ -54,15 +54,15 @@ func sqlTokens(s string) (list []sqlToken) {
 			list = append(list, inner)
 			i = end
 		case c == '$' || c == '?' || c == ':' && isAlnum(after(s, i+1)) && before(s, i) != ':':
-			n := span(s, i+1, maxName, isToken)
+			n := span(s, i+1, maxName, token)
 			list = append(list, sqlToken{kind: sqlParam, start: i, end: i + 1 + n})
 			i += 1 + n
 		case isDigit(c):
-			n := span(s, i, len(s), func(c byte) bool { return isAlnum(c) || c == '.' })
+			n := span(s, i, len(s), alnum|dot)
 			list = append(list, sqlToken{kind: sqlOther, start: i, end: i + n})
 			i += n
 		case isToken(c) && c != '-' || c >= 0x80:
-			n := span(s, i, len(s), func(c byte) bool { return isAlnum(c) || c == '_' || c >= 0x80 })
+			n := span(s, i, len(s), word|high)
 			list = append(list, sqlToken{kind: sqlWord, start: i, end: i + n, word: s[i : i+n]})
 			i += n
 		default:
@@ -91,7 +91,7 @@ func quoteEnd(s string, i int) int {
 
 // dollar is $tag$…$tag$, PostgreSQL's section 4.1.2.4, or a sign.
 func dollar(s string, i int) (int, sqlToken) {
-	n := span(s, i+1, 64, func(c byte) bool { return isAlnum(c) || c == '_' })
+	n := span(s, i+1, 64, word)
 	if after(s, i+1+n) != '$' {
 		return i + 1, sqlToken{kind: sqlSign, start: i, end: i + 1, word: "$"}
 	}

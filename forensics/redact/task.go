@@ -1,7 +1,6 @@
 package redact
 
 import (
-	"hash/maphash"
 	"sort"
 	"strings"
 )
@@ -23,29 +22,35 @@ type task struct {
 
 // judge is what the policy says of a name, remembered, since texts repeat their names.
 func (t *task) judge(name string) verdict {
-	if name == "" || len(name) > maxName {
+	if len(name) < t.p.least || len(name) > maxName {
 		return no
 	}
-	slot := &t.p.said[maphash.String(hashSeed, name)%uint64(len(t.p.said))]
-	if s := slot.Load(); s != nil && s.name == name {
-		return s.verdict
+	if v, known := t.p.said.get(name); known {
+		return v
 	}
-	v := t.p.keys.judge(name)
-	if v != no && t.p.except.judge(name) == yes {
-		v = no
+	v := no
+	if t.p.may(name) {
+		if v = t.p.keys.judge(name); v != no && t.p.except.judge(name) == yes {
+			v = no
+		}
+	} else if strings.ContainsAny(name, "0123456789") {
+		return no // times and numbers would drive out the names that come again
 	}
-	slot.Store(&said{strings.Clone(name), v})
+	t.p.said.put(name, v)
 	return v
 }
 
-// said is a verdict that was given.
-type said struct {
-	name    string
-	verdict verdict
+// secretHeader is SecretHeader, remembered.
+func (t *task) secretHeader(name string) bool {
+	v, known := t.p.saidHeaders.get(name)
+	if !known {
+		if v = no; t.p.SecretHeader(name) {
+			v = yes
+		}
+		t.p.saidHeaders.put(name, v)
+	}
+	return v == yes
 }
-
-// hashSeed spreads names over the verdicts that are remembered; no answer depends on it.
-var hashSeed = maphash.MakeSeed()
 
 // secret says that the value under a name, below the names of path, is to be masked.
 func (t *task) secret(path []string, name string) bool {

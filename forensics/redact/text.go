@@ -6,13 +6,11 @@ import (
 	"strings"
 )
 
-func isName(c byte) bool { return isToken(c) || c == '.' }
-
 // plain masks values after names, as in password=… or "token": "…", and what is found.
 func (t *task) plain(s string) string {
 	var edits []edit
 	for i := 0; i < len(s); {
-		if c := s[i]; c != '=' && c != ':' {
+		if classes[s[i]]&(equals|colon) == 0 {
 			i++
 			continue
 		}
@@ -32,16 +30,19 @@ func (t *task) assignment(s string, i int, inside bool) (edit, int) {
 		return edit{}, i + 1
 	}
 	j := i // end of the name
-	for j > 0 && i-j < 4 && strings.IndexByte(" \t\"'\\]", s[j-1]) >= 0 {
+	for j > 0 && i-j < 4 && (isQuote(s[j-1]) || s[j-1] == ']') {
 		j--
 	}
-	n := back(s, j, maxName, isName)
+	n := back(s, j, maxName, named)
 	if n == 0 {
 		return edit{}, i + 1
 	}
-	whole := strings.Trim(s[j-n:j], ".-")
+	whole := s[j-n : j]
+	if whole[0] == '.' || whole[0] == '-' || whole[n-1] == '.' || whole[n-1] == '-' {
+		whole = strings.Trim(whole, ".-")
+	}
 	name := whole[strings.LastIndexByte(whole, '.')+1:]
-	header := s[i] == ':' && strings.IndexByte(name, '-') > 0 && isAlpha(name[0]) && t.p.SecretHeader(name)
+	header := s[i] == ':' && strings.IndexByte(name, '-') > 0 && isAlpha(name[0]) && t.secretHeader(name)
 	if !header && (t.judge(name) == no || !t.secretPath(strings.Split(whole, "."))) {
 		return edit{}, i + 1
 	}
@@ -107,6 +108,104 @@ func literal(s string, i int) (start, end int) {
 
 // form masks a URL query, a whole URL, or a form.
 func (t *task) form(s string) string {
+	if t.calmForm(s) {
+		return s
+	}
+	return t.parameters(s)
+}
+
+// calmForm says that parameters would change nothing: nothing is found in the whole form, as
+// it is and where it is escaped as it reads, and no name is secret. An ampersand parts for
+// every detector as the end of a text does, so nothing would be found in one parameter
+// either.
+func (t *task) calmForm(s string) bool {
+	if !t.calm(s) {
+		return false
+	}
+	reads, ok := t.calmNames(s)
+	return ok && (len(reads) == 0 || t.calm(string(reads)))
+}
+
+// calm says that neither detectors nor patterns find anything in a text or a part of it.
+func (t *task) calm(s string) bool {
+	for i := range t.p.patterns {
+		if q := &t.p.patterns[i]; q.need == "" || strings.Contains(s, q.need) {
+			return false
+		}
+	}
+	return t.p.scan.want == 0 || t.p.scan.next(s, 0).End == 0
+}
+
+// calmNames says that no parameter of a form has a secret name, which stands where parameter
+// looks for it, and gives as they read the parameters that encoded would read so.
+func (t *task) calmNames(s string) (reads []byte, ok bool) {
+	begin, escaped := 0, byte(0) // of the parameter; % or + within it
+	start, odd := 0, false       // of a name; it has more than one part
+	for i := 0; i <= len(s); i++ {
+		c := byte('&')
+		if i < len(s) {
+			if c = s[i]; !formSigns[c] {
+				continue
+			}
+		}
+		switch c {
+		case '&':
+			if part := s[begin:i]; escaped != 0 && len(part) > 8 && (escaped == '%' || strings.ContainsAny(part, "0123456789")) {
+				reads = append(unquote(reads, part), '&')
+			}
+			begin, escaped, start, odd = i+1, 0, i+1, false
+		case '?', '#', ';':
+			start, odd = i+1, false
+		case '[', '.':
+			odd = true
+		case '%':
+			escaped, odd = c, true
+		case '+':
+			if escaped == 0 {
+				escaped = c
+			}
+		case '=':
+			if start < 0 {
+				continue
+			}
+			if name := s[start:i]; odd && t.secretParameter(name) || !odd && t.judge(name) != no && t.secret(nil, name) {
+				return nil, false
+			}
+			start = -1
+		}
+	}
+	return reads, true
+}
+
+// formSigns are the bytes that calmNames looks at.
+var formSigns = [256]bool{'&': true, '?': true, '#': true, ';': true, '%': true, '+': true, '[': true, '.': true, '=': true}
+
+// unquote adds a parameter as it reads; an escape that is none stays.
+func unquote(to []byte, s string) []byte {
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		if c == '+' {
+			c = ' '
+		} else if c == '%' && i+2 < len(s) {
+			if n, ok := hex2(s[i+1], s[i+2]); ok {
+				c = n
+				i += 2
+			}
+		}
+		to = append(to, c)
+	}
+	return to
+}
+
+// hex2 is the byte that two digits stand for.
+func hex2(high, low byte) (byte, bool) {
+	const digits = "0123456789abcdef"
+	a, b := strings.IndexByte(digits, high|0x20), strings.IndexByte(digits, low|0x20)
+	return byte(a<<4 | b), a >= 0 && b >= 0
+}
+
+// parameters masks the parameters of a form one by one.
+func (t *task) parameters(s string) string {
 	var edits []edit
 	for start := 0; start <= len(s); {
 		end := strings.IndexByte(s[start:], '&')

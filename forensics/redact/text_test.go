@@ -125,12 +125,11 @@ func BenchmarkText(b *testing.B) {
 		{"base64", "text/plain", strings.Repeat("TUlJQ1hRSUJBQUtCZ1FDcUdLdWtPMURlN3poWmo2K0gwcXRqVGtWeHdUQ3B2S2U0", 16000)},
 	} {
 		b.Run(tt.name, func(b *testing.B) {
-			b.SetBytes(int64(len(tt.text)))
-			for range b.N {
+			speed(b, len(tt.text), func() {
 				if _, n := Default().Text(tt.kind, tt.text); n != 0 {
 					b.Fatal(n)
 				}
-			}
+			})
 		})
 	}
 }

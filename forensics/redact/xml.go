@@ -69,14 +69,14 @@ func pastAny(s string, i int, end string) int {
 // tag reads the tag at i.
 func (t *task) tag(s string, i int, open []string) (name string, edits []edit, end int, closed bool) {
 	local := func(n string) string { return n[strings.LastIndexByte(n, ':')+1:] }
-	n := span(s, i+1, maxName, isXMLName)
+	n := span(s, i+1, maxName, xmlName)
 	name = local(s[i+1 : i+1+n])
 	i += 1 + n
 	for i < len(s) && s[i] != '>' && s[i] != '<' {
 		if s[i] == '/' && after(s, i+1) == '>' {
 			return name, edits, i + 2, true
 		}
-		n := span(s, i, maxName, isXMLName)
+		n := span(s, i, maxName, xmlName)
 		if n == 0 {
 			i++
 			continue
@@ -103,5 +103,3 @@ func (t *task) tag(s string, i int, open []string) (name string, edits []edit, e
 	}
 	return name, edits, i, false
 }
-
-func isXMLName(c byte) bool { return isToken(c) || c == ':' || c == '.' }
