@@ -25,8 +25,10 @@ import (
 	"github.com/pcapsule/pcapsule/kfl"
 )
 
-// maxBundles is how many bundles make one case.
-const maxBundles = 256
+const (
+	maxBundles    = 256     // in one case
+	defaultMemory = 1 << 30 // bytes
+)
 
 // Options say how to open a case. The zero value is good.
 type Options struct {
@@ -54,6 +56,7 @@ type Case struct {
 
 	docs     func() (map[string]map[string]doc, error)
 	coverage func() ([]stretch, error)
+	tables   *sync.Map // what parts say of themselves, see textsOf
 
 	options  Options
 	findings *atomic.Pointer[kfl.Findings]
@@ -82,7 +85,7 @@ func Open(ctx context.Context, paths []string, o Options) (*Case, error) {
 	if len(paths) == 0 || len(paths) > maxBundles {
 		return nil, fmt.Errorf("opening case: %d bundles, want 1 to %d", len(paths), maxBundles)
 	}
-	c := &Case{paths: paths, mask: o.MaskSecrets, options: o, findings: &atomic.Pointer[kfl.Findings]{}}
+	c := &Case{paths: paths, mask: o.MaskSecrets, options: o, findings: &atomic.Pointer[kfl.Findings]{}, tables: &sync.Map{}}
 	seen := map[string]string{}
 	for _, p := range paths {
 		b, err := bundle.OpenWith(p, bundle.OpenOptions{CacheDir: o.CacheDir})
@@ -96,7 +99,7 @@ func Open(ctx context.Context, paths []string, o Options) (*Case, error) {
 		c.bundles = append(c.bundles, b)
 	}
 	if o.MemoryLimit <= 0 {
-		o.MemoryLimit = 1 << 30
+		o.MemoryLimit = defaultMemory
 	}
 	db, err := duck.Open(duck.Options{MemoryLimit: o.MemoryLimit, Threads: o.Threads, TempDir: o.TempDir, MaxTemp: o.MaxTemp})
 	if err != nil {
@@ -218,6 +221,17 @@ func (c *Case) Window() (first, last int64, ok bool) {
 		return 0, 0, false
 	}
 	return first, last, true
+}
+
+// Masked says that the case masks credentials in headers and queries.
+func (c *Case) Masked() bool { return c.mask }
+
+// Policy says what is masked in what leaves the case, whether its tables are masked or not.
+func (c *Case) Policy() *redact.Policy {
+	if c == nil || c.options.Policy == nil {
+		return redact.Default()
+	}
+	return c.options.Policy
 }
 
 // several says that the case has a column bundle.

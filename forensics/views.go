@@ -106,7 +106,7 @@ func (c *Case) makeView(ctx context.Context, name string) error {
 	joined := c.joined(v)
 	seen := source
 	if c.mask && name == "calls" {
-		if seen = masked(source, v.raw, c.policy()); seen != source {
+		if seen = masked(source, v.raw, c.Policy()); seen != source {
 			c.unmasked = viewSQL("CREATE TEMP VIEW", "temp.main", name, source, joined)
 		}
 	}
@@ -152,14 +152,6 @@ func (c *Case) joined(v *view) [2]string {
 	}
 	return [2]string{"SELECT t.*" + exact + v.endColumns(ends, "s", "src_") + v.endColumns(ends, "d", "dst_") + " FROM ",
 		" t" + join("s", "src_id") + join("d", "dst_id")}
-}
-
-// policy says what is masked where anything is.
-func (c *Case) policy() *redact.Policy {
-	if c.options.Policy != nil {
-		return c.options.Policy
-	}
-	return redact.Default()
 }
 
 // masked reads a source of calls with credentials masked, for every way to ask.

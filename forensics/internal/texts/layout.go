@@ -1,0 +1,372 @@
+package texts
+
+import (
+	"encoding/binary"
+	"fmt"
+	"os"
+)
+
+// DamagedError is a part that cannot be read, or not here.
+type DamagedError struct {
+	File string // inside the bundle
+	What string
+}
+
+func (e *DamagedError) Error() string { return e.File + ": " + e.What }
+
+// Limits of a part. docs/format/parts.md says what ours are like; these are far above.
+const (
+	maxFooter = 256 << 20 // bytes
+	maxLeaves = 4096      // columns of the file
+	maxRows   = 1 << 17   // of a row group
+	maxValues = 1 << 22   // of a chunk, nulls too
+	maxPage   = 64 << 20  // bytes, unpacked
+)
+
+// Physical types.
+const (
+	typeInt64 = 2
+	typeBytes = 6
+	typeFixed = 7
+)
+
+// leaf is a column of a Parquet file that can be read here.
+type leaf struct {
+	typ    int8
+	width  int32 // of a fixed value
+	maxRep int8
+	maxDef int8
+}
+
+// chunk is one leaf in one row group.
+type chunk struct {
+	leaf   int32
+	codec  int8
+	start  int64 // of its first page
+	data   int64 // of its data page; before it is a dictionary, where start is less
+	size   int32 // bytes in the file
+	raw    int64 // bytes unpacked
+	values int32 // entries, nulls too
+}
+
+// group is a row group. Chunks without a value are left out.
+type group struct {
+	rows     int32
+	from, to int64 // of ts_ns
+	timed    bool  // from and to are known
+	chunks   []chunk
+}
+
+// part is what a scan needs to know of one file.
+type part struct {
+	dir    string         // of the bundle
+	name   string         // inside the bundle
+	leaves []leaf         // those kept
+	names  map[string]int // "headers.list.element.value" → its place in leaves
+	groups []group
+	size   int64
+}
+
+func (p *part) damaged(format string, args ...any) error {
+	return &DamagedError{File: p.name, What: fmt.Sprintf(format, args...)}
+}
+
+// open opens the part's file through the bundle's directory, so that a link put there
+// since leads nowhere.
+func (p *part) open() (*os.File, error) {
+	root, err := os.OpenRoot(p.dir)
+	if err != nil {
+		return nil, fmt.Errorf("opening texts: %w", err)
+	}
+	defer root.Close()
+	info, err := root.Lstat(p.name)
+	if err != nil {
+		return nil, fmt.Errorf("opening texts: %w", err)
+	}
+	if !info.Mode().IsRegular() || p.size != 0 && info.Size() != p.size {
+		return nil, p.damaged("changed since the bundle was opened")
+	}
+	f, err := root.Open(p.name)
+	if err != nil {
+		return nil, fmt.Errorf("opening texts: %w", err)
+	}
+	return f, nil
+}
+
+// readPart reads the footer of a file.
+func readPart(dir, name string) (*part, error) {
+	p := &part{dir: dir, name: name, names: map[string]int{}}
+	f, err := p.open()
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close() // read only: nothing can be lost
+	info, err := f.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("opening texts: %w", err)
+	}
+	p.size = info.Size()
+	var tail [8]byte
+	if p.size < 12 {
+		return nil, p.damaged("%d bytes, too few for a Parquet file", p.size)
+	}
+	if _, err := f.ReadAt(tail[:], p.size-8); err != nil {
+		return nil, fmt.Errorf("reading %s: %w", name, err)
+	}
+	n := int64(binary.LittleEndian.Uint32(tail[:]))
+	if string(tail[4:]) != "PAR1" || n > p.size-12 || n > maxFooter {
+		return nil, p.damaged("does not end as a Parquet file does")
+	}
+	footer := make([]byte, n)
+	if _, err := f.ReadAt(footer, p.size-8-n); err != nil {
+		return nil, fmt.Errorf("reading %s: %w", name, err)
+	}
+	if err := p.parse(footer); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// parse reads FileMetaData of parquet.thrift.
+func (p *part) parse(footer []byte) error {
+	t := &thrift{b: footer}
+	var schema []node
+	var all []int // of each leaf of the file, its place in p.leaves, or -1
+	var err error
+	t.structure(func(id int16, kind byte) {
+		switch {
+		case err != nil:
+			t.bad = true
+		case id == 2 && schema == nil:
+			t.each(kind, func() {
+				schema = append(schema, readNode(t))
+			})
+			all, err = p.takeSchema(schema)
+		case id == 4:
+			t.each(kind, func() {
+				if err == nil {
+					err = p.readGroup(t, all)
+				}
+				t.bad = t.bad || err != nil
+			})
+		default:
+			t.skip(kind)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	if t.bad {
+		return p.damaged("reading its footer: %v", errThrift)
+	}
+	return nil
+}
+
+// node is an element of a schema, which is a tree written depth first.
+type node struct {
+	name       string
+	typ        int64 // -1 for a group
+	width      int64
+	repetition int64 // 0 required, 1 optional, 2 repeated
+	children   int64
+}
+
+func readNode(t *thrift) node {
+	n := node{typ: -1}
+	t.structure(func(id int16, kind byte) {
+		switch id {
+		case 1:
+			n.typ = t.int()
+		case 2:
+			n.width = t.int()
+		case 3:
+			n.repetition = t.int()
+		case 4:
+			n.name = string(t.bytes())
+		case 5:
+			n.children = t.int()
+		default:
+			t.skip(kind)
+		}
+	})
+	return n
+}
+
+// takeSchema finds the leaves.
+func (p *part) takeSchema(list []node) ([]int, error) {
+	type level struct {
+		name     string
+		left     int64
+		rep, def int8
+	}
+	var open []level
+	var all []int
+	for i, n := range list {
+		at := level{left: n.children}
+		if len(open) > 0 {
+			up := &open[len(open)-1]
+			up.left--
+			at.rep, at.def, at.name = up.rep, up.def, n.name
+			if up.name != "" {
+				at.name = up.name + "." + n.name
+			}
+			switch n.repetition {
+			case 1:
+				at.def++
+			case 2:
+				at.rep, at.def = at.rep+1, at.def+1
+			}
+		} else if i > 0 {
+			return nil, p.damaged("its schema has more than one root")
+		}
+		if n.children > 0 {
+			if open = append(open, at); len(open) > 16 {
+				return nil, p.damaged("its schema is too deep")
+			}
+			continue
+		}
+		if len(open) == 0 {
+			return nil, p.damaged("its schema is no tree")
+		}
+		if len(all) >= maxLeaves {
+			return nil, p.damaged("more than %d columns", maxLeaves)
+		}
+		kept := -1
+		if at.rep <= 1 && (n.typ == typeInt64 || n.typ == typeBytes || n.typ == typeFixed && n.width > 0 && n.width <= 1024) {
+			kept = len(p.leaves)
+			p.names[at.name] = kept
+			p.leaves = append(p.leaves, leaf{typ: int8(n.typ), width: int32(n.width), maxRep: at.rep, maxDef: at.def})
+		}
+		all = append(all, kept)
+		for len(open) > 0 && open[len(open)-1].left == 0 {
+			open = open[:len(open)-1]
+		}
+	}
+	return all, nil
+}
+
+// readGroup reads a RowGroup and keeps the chunks that have values.
+func (p *part) readGroup(t *thrift, all []int) error {
+	var g group
+	rows, nth := int64(0), 0
+	var err error
+	t.structure(func(id int16, kind byte) {
+		switch id {
+		case 1:
+			t.each(kind, func() {
+				c, m := chunk{leaf: -1}, meta{nulls: -1}
+				if nth < len(all) {
+					c.leaf = int32(all[nth])
+				}
+				nth++
+				m.read(t)
+				if err == nil && c.leaf >= 0 && !t.bad {
+					err = p.keep(&g, c, &m)
+				}
+			})
+		case 3:
+			rows = t.int()
+		default:
+			t.skip(kind)
+		}
+	})
+	switch {
+	case err != nil || t.bad:
+		return err
+	case rows < 0 || rows > maxRows:
+		return p.damaged("a row group of %d rows, want at most %d", rows, maxRows)
+	case nth != len(all):
+		return p.damaged("a row group of %d columns, want %d", nth, len(all))
+	}
+	g.rows = int32(rows)
+	p.groups = append(p.groups, g)
+	return nil
+}
+
+// meta is what a ColumnMetaData says.
+type meta struct {
+	codec, values, raw, size, data, dict int64
+	nulls                                int64 // -1: not said
+	low, high                            []byte
+}
+
+// read reads a ColumnChunk.
+func (m *meta) read(t *thrift) {
+	t.structure(func(id int16, kind byte) {
+		if id != 3 || kind != thriftStruct {
+			t.skip(kind)
+			return
+		}
+		t.structure(func(id int16, kind byte) {
+			switch {
+			case id == 4:
+				m.codec = t.int()
+			case id == 5:
+				m.values = t.int()
+			case id == 6:
+				m.raw = t.int()
+			case id == 7:
+				m.size = t.int()
+			case id == 9:
+				m.data = t.int()
+			case id == 11:
+				m.dict = t.int()
+			case id == 12 && kind == thriftStruct:
+				t.structure(func(id int16, kind byte) {
+					switch id {
+					case 3:
+						m.nulls = t.int()
+					case 5:
+						m.high = t.bytes()
+					case 6:
+						m.low = t.bytes()
+					default:
+						t.skip(kind)
+					}
+				})
+			default:
+				t.skip(kind)
+			}
+		})
+	})
+}
+
+// keep notes a chunk, unless all of it is null.
+func (p *part) keep(g *group, c chunk, m *meta) error {
+	c.start, c.data = m.data, m.data
+	if m.dict > 0 && m.dict < m.data {
+		c.start = m.dict
+	}
+	switch {
+	case m.values < 0 || m.values > maxValues || m.nulls > m.values:
+		return p.damaged("a column of %d values and %d nulls, want at most %d", m.values, m.nulls, maxValues)
+	case m.values == m.nulls || m.values == 0:
+		return nil
+	case c.start < 4 || m.size <= 0 || m.size > 2*maxPage || c.start+m.size > p.size || c.data >= c.start+m.size || m.raw < 0:
+		return p.damaged("a column at %d of %d bytes, outside the file of %d bytes or too large", c.start, m.size, p.size)
+	case m.codec != codecNone && m.codec != codecZstd:
+		return p.damaged("compression %d, want %d (Zstandard) or none", m.codec, codecZstd)
+	}
+	c.codec, c.size, c.raw, c.values = int8(m.codec), int32(m.size), m.raw, int32(m.values)
+	if at, ok := p.names["ts_ns"]; ok && int(c.leaf) == at && len(m.low) == 8 && len(m.high) == 8 {
+		g.timed = true
+		g.from, g.to = int64(binary.LittleEndian.Uint64(m.low)), int64(binary.LittleEndian.Uint64(m.high))
+	}
+	g.chunks = append(g.chunks, c)
+	return nil
+}
+
+// find is the chunk of a leaf in a row group, or nil where it has no values or is not there.
+func (g *group) find(leaf int) *chunk {
+	for i := range g.chunks {
+		if int(g.chunks[i].leaf) == leaf {
+			return &g.chunks[i]
+		}
+	}
+	return nil
+}
+
+// within says that some row of the group may be of a time.
+func (g *group) within(from, to int64) bool {
+	return g.rows > 0 && (!g.timed || g.from <= to && g.to >= from)
+}
