@@ -23,8 +23,9 @@ type plan struct {
 	now     int64
 	notes   []string
 
-	sel      *selection // of a question without SQL
-	sliced   bool       // rows come by time and may be asked for in slices of it
+	facts    *duck.Facts // tables and columns that it names; nil where that is not known
+	sel      *selection  // of a question without SQL
+	sliced   bool        // rows come by time and may be asked for in slices of it
 	ordering string
 }
 
@@ -41,13 +42,17 @@ func (s *selection) add(cond string, args ...any) {
 	s.args = append(s.args, args...)
 }
 
+// table is what is read.
+func (s *selection) table() string {
+	if s.raw {
+		return s.view.name + "_raw"
+	}
+	return s.view.name
+}
+
 // from is the FROM and WHERE of the selection.
 func (s *selection) from() string {
-	name := s.view.name
-	if s.raw {
-		name += "_raw"
-	}
-	sql := " FROM " + duck.Ident(name)
+	sql := " FROM " + duck.Ident(s.table())
 	if len(s.where) > 0 {
 		sql += " WHERE " + strings.Join(s.where, " AND ")
 	}
@@ -80,7 +85,7 @@ func (c *Case) planSQL(ctx context.Context, q *Query, cur *cursor) (*plan, error
 	if err != nil {
 		return nil, err
 	}
-	p := &plan{sql: q.SQL, args: q.Args, visible: -1, cites: -1, packet: -1, bundle: -1}
+	p := &plan{sql: q.SQL, args: q.Args, facts: &facts, visible: -1, cites: -1, packet: -1, bundle: -1}
 	if cur != nil {
 		p.skip = cur.Row
 	}
@@ -127,7 +132,11 @@ func (c *Case) planRows(q *Query, cur *cursor) (*plan, error) {
 		}
 	}
 	p.hide(v, cols)
-	p.sel.raw = v.onlyRaw(append(append(used, mentioned...), cols...))
+	used = slices.Concat(used, mentioned, cols)
+	p.sel.raw = v.onlyRaw(used)
+	if len(cols) < len(v.columns) {
+		p.names(slices.Concat(used, p.hidden(v, cols), v.key, []string{v.from, v.to}))
+	}
 	var list []string
 	for _, col := range append(slices.Clone(cols), p.hidden(v, cols)...) {
 		list = append(list, duck.Ident(col))
@@ -193,6 +202,13 @@ func identList(names []string) string {
 		quoted[i] = duck.Ident(n)
 	}
 	return strings.Join(quoted, ", ")
+}
+
+// names says which columns of calls a question without SQL uses.
+func (p *plan) names(columns []string) {
+	if p.sel.view.name == "calls" {
+		p.facts = &duck.Facts{Tables: []string{p.sel.table()}, Columns: columns}
+	}
 }
 
 // check refuses columns that the table does not have.
@@ -264,6 +280,7 @@ func (c *Case) restrictKFL(p *plan, q *Query) (used []string, err error) {
 		return k.Columns(), nil
 	}
 	inner := &selection{view: calls, raw: calls.onlyRaw(k.Columns())}
+	p.facts = &duck.Facts{Tables: []string{inner.table()}, Columns: append(k.Columns(), ties...)}
 	inner.add("("+where+")", args...)
 	for _, tie := range ties {
 		if p.sel.view.has(tie) && calls.has(tie) {
@@ -321,7 +338,9 @@ func (c *Case) planCount(p *plan, q *Query, used []string, cur *cursor) error {
 	if cur != nil {
 		p.skip = cur.Row
 	}
-	p.sel.raw = v.onlyRaw(append(used, q.GroupBy...))
+	used = append(used, q.GroupBy...)
+	p.sel.raw = v.onlyRaw(used)
+	p.names(append(used, v.key...))
 	p.args = p.sel.args
 	p.visible = len(q.GroupBy) + 1
 	if len(q.GroupBy) == 0 {

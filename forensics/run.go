@@ -3,6 +3,7 @@ package forensics
 import (
 	"context"
 	"math/big"
+	"slices"
 	"time"
 
 	"github.com/pcapsule/pcapsule/exporter/table"
@@ -40,7 +41,7 @@ func (c *Case) Query(ctx context.Context, q Query) (*Result, error) {
 	if p.sel != nil && p.skip < 1<<40 { // one more than asked for shows whether there are more
 		sql += " LIMIT " + big.NewInt(int64(limit)+1+p.skip).String()
 	}
-	rows, err := c.db.Query(ctx, sql, p.args...)
+	rows, err := c.run(ctx, p, sql, p.args)
 	if err != nil {
 		return nil, err
 	}
@@ -225,7 +226,7 @@ type each struct {
 }
 
 func (e *each) rows(ctx context.Context, sql string, args []any) error {
-	rows, err := e.c.db.Query(ctx, sql, args...)
+	rows, err := e.c.run(ctx, e.p, sql, args)
 	if err != nil {
 		return err
 	}
@@ -273,7 +274,8 @@ func (e *each) slices(ctx context.Context) error {
 	key := duck.Ident(e.p.sel.view.key[0])
 	base := *e.p.sel
 	for i := range len(edges) + 1 {
-		s := selection{view: base.view, raw: base.raw, where: append([]string(nil), base.where...), args: append([]any(nil), base.args...)}
+		s := base
+		s.where, s.args = slices.Clone(base.where), slices.Clone(base.args)
 		if i > 0 {
 			s.add(key+" > ?", edges[i-1])
 		}

@@ -143,15 +143,8 @@ func (c *Case) joined(v *view) [2]string {
 	if ends == nil || !hasColumn(v.raw, "src_id") || !hasColumn(v.raw, "dst_id") {
 		return [2]string{"SELECT t.*" + exact + " FROM ", " t"}
 	}
-	on := ""
-	if c.several() {
-		on = "%[1]s.bundle = t.bundle AND "
-	}
-	join := func(alias, id string) string {
-		return fmt.Sprintf(" LEFT JOIN memory.main.endpoints %[1]s ON "+on+"%[1]s.endpoint_id = t.%[2]s", alias, id)
-	}
 	return [2]string{"SELECT t.*" + exact + v.endColumns(ends, "s", "src_") + v.endColumns(ends, "d", "dst_") + " FROM ",
-		" t" + join("s", "src_id") + join("d", "dst_id")}
+		" t" + c.joinEnd("s", "src_id") + c.joinEnd("d", "dst_id")}
 }
 
 // masked reads a source of calls with credentials masked, for every way to ask.

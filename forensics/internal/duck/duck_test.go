@@ -225,7 +225,18 @@ func TestFacts(t *testing.T) {
 		want Facts
 	}{
 		{"select host from calls order by 1", Facts{Tables: []string{"calls"}, Columns: []string{"host"}, Ordered: true}},
-		{"select c.* from (select call_no from calls order by 1) c", Facts{Tables: []string{"calls"}, Columns: []string{"call_no"}, Star: true}},
+		{"select c.* from (select call_no from calls order by 1) c", Facts{Tables: []string{"calls"}, Columns: []string{"call_no"}}},
+		{"select * from (select host from calls) c join calls r using (call_no)", Facts{Tables: []string{"calls"}, Columns: []string{"call_no", "host"}, Whole: true}},
+		{"select columns('ho.*') from calls", Facts{Tables: []string{"calls"}, Columns: []string{}, Whole: true}},
+		{"select count(*), max(c.headers.name) from calls c", Facts{Tables: []string{"calls"}, Columns: []string{"c", "headers", "name"}}},
+		{"select c from calls c", Facts{Tables: []string{"calls"}, Columns: []string{"c"}, Whole: true}},
+		{"select arg_min(Calls, host) from calls", Facts{Tables: []string{"calls"}, Columns: []string{"calls", "host"}, Whole: true}},
+		{"select a from calls as c(a)", Facts{Tables: []string{"calls"}, Columns: []string{"a"}, Whole: true}},
+		{"select host from calls natural join calls d", Facts{Tables: []string{"calls"}, Columns: []string{"host"}, Whole: true}},
+		{"with calls as (select 1 as a) select a from calls", Facts{Tables: []string{"calls"}, Columns: []string{"a"}, Whole: true}},
+		{"from calls", Facts{Tables: []string{"calls"}, Columns: []string{}, Whole: true}},
+		{"describe calls", Facts{Tables: []string{"calls"}, Columns: []string{}, Whole: true}},
+		{"summarize select host from calls", Facts{Tables: []string{"calls"}, Columns: []string{"host"}, Whole: true}},
 		{"select count(*)", Facts{Tables: []string{}, Columns: []string{}}},
 	} {
 		got, err := d.Gate(context.Background(), c.sql, isCalls)

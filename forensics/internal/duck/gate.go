@@ -21,8 +21,8 @@ const (
 // Facts are what Gate learnt of a query.
 type Facts struct {
 	Tables  []string // tables it names, lower case, sorted
-	Columns []string // last parts of the columns it names, lower case, sorted
-	Star    bool     // it asks for all columns of something
+	Columns []string // words of the columns it names, lower case, sorted
+	Whole   bool     // it may ask for all columns of a table
 	Ordered bool     // its rows have an order of their own
 }
 
@@ -59,13 +59,13 @@ func (d *DB) Gate(ctx context.Context, sql string, tables func(name string) bool
 	case len(tree.Statements) != 1:
 		return Facts{}, &RefusedError{fmt.Sprintf("%d statements, want one", len(tree.Statements))}
 	}
-	w := walk{tables: tables, names: map[string]bool{}, columns: map[string]bool{}, ctes: map[string]bool{}}
+	w := walk{tables: tables, names: map[string]bool{}, columns: map[string]bool{}, ctes: map[string]bool{}, single: map[string]bool{}, aliases: map[string]bool{}}
 	w.collect(tree.Statements[0])
 	w.visit(tree.Statements[0], 0)
 	if w.err != nil {
 		return Facts{}, w.err
 	}
-	return Facts{Tables: sorted(w.names), Columns: sorted(w.columns), Star: w.star, Ordered: isOrdered(tree.Statements[0])}, nil
+	return Facts{Tables: sorted(w.names), Columns: sorted(w.columns), Whole: w.asksWhole(), Ordered: isOrdered(tree.Statements[0])}, nil
 }
 
 // parsed is what json_serialize_sql answers.
@@ -124,7 +124,9 @@ type walk struct {
 	ctes    map[string]bool
 	names   map[string]bool
 	columns map[string]bool
-	star    bool
+	single  map[string]bool // columns that are named by one word
+	aliases map[string]bool // of tables
+	whole   bool
 	err     *RefusedError
 }
 
@@ -207,15 +209,7 @@ func (w *walk) object(o map[string]any) {
 	}
 	switch str(o, "class") {
 	case "COLUMN_REF":
-		parts, _ := o["column_names"].([]any)
-		for _, p := range parts {
-			if s, ok := p.(string); ok {
-				w.columns[strings.ToLower(s)] = true
-			}
-		}
-		return
-	case "STAR":
-		w.star = true
+		w.column(o)
 		return
 	case "":
 	default:
@@ -223,6 +217,7 @@ func (w *walk) object(o map[string]any) {
 	}
 	switch {
 	case strings.HasSuffix(kind, "_NODE"):
+		w.node(o)
 		if !slices.Contains(nodes, kind) {
 			w.refuse("%s is not a query", kind)
 		}
@@ -230,6 +225,8 @@ func (w *walk) object(o map[string]any) {
 		w.table(o)
 	case kind == "SHOW_REF":
 		w.show(o)
+	case kind == "JOIN":
+		w.join(o)
 	case kind == "TABLE_FUNCTION":
 		f, _ := o["function"].(map[string]any)
 		if name := strings.ToLower(str(f, "function_name")); !slices.Contains(tableFunctions, name) {
@@ -313,7 +310,7 @@ func (w *walk) show(o map[string]any) {
 		w.refuse("SHOW of another schema")
 	}
 	if o["query"] != nil {
-		w.star = true
+		w.whole = true
 		return // the query below is visited as any other
 	}
 	name := strings.ToLower(strings.Trim(str(o, "table_name"), `"`))

@@ -1,0 +1,126 @@
+package forensics
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/pcapsule/pcapsule/forensics/internal/duck"
+)
+
+// The table calls has some three hundred columns with those of its ends, and DuckDB looks
+// at each of them for every query that names the table. So a query is given the table with
+// the columns that it names and no others, as two names in WITH that hide the views.
+
+// narrow puts the columns that a query names before it. It is the query itself where that
+// may ask for all columns.
+func (c *Case) narrow(sql string, f duck.Facts) string {
+	wide, ends := slices.Contains(f.Tables, "calls_raw"), slices.Contains(f.Tables, "calls")
+	if c.views["calls"] == nil || f.Whole || !wide && !ends {
+		return sql
+	}
+	var with []string
+	for _, name := range []string{"calls_raw", "calls"} {
+		if slices.Contains(f.Tables, name) {
+			with = append(with, name+" AS NOT MATERIALIZED ("+c.callsWith(f.Columns, name == "calls")+")")
+		}
+	}
+	return prefix(sql, strings.Join(with, ", "))
+}
+
+// prefix puts names before a query, behind its own WITH where it has one.
+func prefix(sql, with string) string {
+	switch first, rest := word(sql); first {
+	case "select":
+		return "WITH " + with + "\n" + sql
+	case "with":
+		if next, after := word(rest); next == "recursive" {
+			return "WITH RECURSIVE " + with + ",\n" + after
+		}
+		return "WITH " + with + ",\n" + rest
+	}
+	return sql
+}
+
+// word is the first word of a query in lower case, empty where it begins otherwise, and
+// what follows it.
+func word(sql string) (first, rest string) {
+	sql = strings.TrimLeft(sql, " \t\r\n")
+	i := 0
+	for i < len(sql) && (sql[i]|0x20 >= 'a' && sql[i]|0x20 <= 'z') {
+		i++
+	}
+	return strings.ToLower(sql[:i]), sql[i:]
+}
+
+// callsWith reads calls with the columns of names that it has, and with those of its ends
+// where they are wanted and named.
+func (c *Case) callsWith(names []string, ends bool) string {
+	v := c.views["calls"]
+	has := func(name string) bool { return slices.Contains(names, name) }
+	var raw, out []string
+	var src, dst bool
+	for _, col := range v.raw {
+		if slices.Contains([]string{"bundle", "call_no", "src_id", "dst_id", "ts_ns"}, col.Name) || has(col.Name) {
+			raw, out = append(raw, duck.Ident(col.Name)), append(out, "t."+duck.Ident(col.Name))
+		}
+	}
+	source := c.source("calls")
+	if c.mask {
+		var named []duck.Column
+		for _, col := range v.raw {
+			if has(col.Name) {
+				named = append(named, col)
+			}
+		}
+		source = masked(source, named, c.policy())
+	}
+	inner := "SELECT " + strings.Join(raw, ", ") + " FROM (" + source + ")"
+	if !ends {
+		return inner
+	}
+	for _, col := range v.columns[len(v.raw):] {
+		name := duck.Ident(col.Name)
+		switch {
+		case !has(col.Name):
+		case col.Name == "ts_exact":
+			out = append(out, "make_timestamp_ns(t.ts_ns) AS ts_exact")
+		case strings.HasPrefix(col.Name, "src_"):
+			src, out = true, append(out, "s."+duck.Ident(col.Name[4:])+" AS "+name)
+		case strings.HasPrefix(col.Name, "dst_"):
+			dst, out = true, append(out, "d."+duck.Ident(col.Name[4:])+" AS "+name)
+		}
+	}
+	sql := "SELECT " + strings.Join(out, ", ") + " FROM (" + inner + ") t"
+	if src {
+		sql += c.joinEnd("s", "src_id")
+	}
+	if dst {
+		sql += c.joinEnd("d", "dst_id")
+	}
+	return sql
+}
+
+// joinEnd joins an end of a row t to the endpoints.
+func (c *Case) joinEnd(alias, id string) string {
+	on := ""
+	if c.several() {
+		on = alias + ".bundle = t.bundle AND "
+	}
+	return " LEFT JOIN memory.main.endpoints " + alias + " ON " + on + alias + ".endpoint_id = t." + id
+}
+
+// run asks the database with as few columns as a plan needs. Where that is refused, the
+// query is asked as it was written, so that an error has its place in the text.
+func (c *Case) run(ctx context.Context, p *plan, sql string, args []any) (*duck.Rows, error) {
+	if p.facts == nil {
+		return c.db.Query(ctx, sql, args...)
+	}
+	short := c.narrow(sql, *p.facts)
+	rows, err := c.db.Query(ctx, short, args...)
+	if bad := (*duck.SyntaxError)(nil); short != sql && errors.As(err, &bad) {
+		return c.db.Query(ctx, sql, args...)
+	}
+	return rows, err
+}

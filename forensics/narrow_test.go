@@ -1,0 +1,58 @@
+package forensics_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/pcapsule/pcapsule/forensics"
+)
+
+// TestAQueryIsGivenOnlyItsColumns asks by the names of tables, which may be replaced by
+// the columns that are used, and by main. and the name, which is always the whole view.
+func TestAQueryIsGivenOnlyItsColumns(t *testing.T) {
+	one := sample(t, "shop.pcapng")
+	several := []string{one, sample(t, "http1.pcapng")}
+	for _, mask := range []bool{false, true} {
+		for _, paths := range [][]string{{one}, several} {
+			c, err := forensics.Open(context.Background(), paths, forensics.Options{MaskSecrets: mask})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, sql := range []string{
+				"select count(*) from {calls}",
+				"SELECT call_no, dst_service, Src_Pod FROM {calls} ORDER BY ts_ns, call_no, 2",
+				"select call_no, ts_exact, src_ip, dst_ip from {calls} order by all",
+				"with a as (select call_no n, headers h from {calls_raw}) select * from a order by n, h::varchar",
+				"with recursive r(n) as (select min(call_no) from {calls_raw} union all select n + 1 from r where n < 5) select n, method from r join {calls_raw} on call_no = n order by all",
+				"select c.query_string, x.host from {calls} c join {calls_raw} x using (call_no, conn_id) order by all",
+				"select len(list_filter(headers, h -> h.kind = 'request')) as n, count(*) from {calls} group by all order by all",
+				"select method from {calls} where call_no in (select call_no from {calls_raw} where status_code >= 400) order by all",
+				"(select host from {calls_raw}) union (select path from {calls_raw}) order by all",
+				"-- a remark\nselect max(elapsed_us) from {calls_raw}",
+				"select 'select * from calls' as text, min(\"call_no\") from {calls}",
+				"select x from (select unnest(cites).first as x from {calls}) order by x",
+				"select calls from {calls} order by ts_ns limit 2",
+				"select * from {calls} order by ts_ns limit 2",
+			} {
+				narrow := query(t, c, forensics.Query{SQL: strings.NewReplacer("{calls}", "calls", "{calls_raw}", "calls_raw").Replace(sql)})
+				whole := query(t, c, forensics.Query{SQL: strings.NewReplacer("{calls}", "main.calls", "{calls_raw}", "main.calls_raw").Replace(sql)})
+				if !reflect.DeepEqual(narrow.Columns, whole.Columns) || fmt.Sprint(narrow.Rows) != fmt.Sprint(whole.Rows) {
+					t.Errorf("%s (masked %v, %d bundles): %d columns, %d rows; want %d, %d of the same", sql, mask, len(paths), len(narrow.Columns), len(narrow.Rows), len(whole.Columns), len(whole.Rows))
+				}
+			}
+			c.Close()
+		}
+	}
+}
+
+func TestAnErrorKeepsItsPlaceInTheQuery(t *testing.T) {
+	c := open(t, sample(t, "shop.pcapng"))
+	_, err := c.Query(context.Background(), forensics.Query{SQL: "with a as (select call_no from calls)\nselect call_no, nothing from a"})
+	if bad := (*forensics.SyntaxError)(nil); !errors.As(err, &bad) || bad.Line != 2 || bad.Col != 17 {
+		t.Fatalf("%#v, want a syntax error in line 2, column 17", err)
+	}
+}
