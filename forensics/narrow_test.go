@@ -32,6 +32,7 @@ func TestAQueryIsGivenOnlyItsColumns(t *testing.T) {
 				"select len(list_filter(headers, h -> h.kind = 'request')) as n, count(*) from {calls} group by all order by all",
 				"select method from {calls} where call_no in (select call_no from {calls_raw} where status_code >= 400) order by all",
 				"(select host from {calls_raw}) union (select path from {calls_raw}) order by all",
+				"with endpoints as (select 1 as endpoint_id, 'x' as service) select dst_service from {calls} order by all",
 				"-- a remark\nselect max(elapsed_us) from {calls_raw}",
 				"select 'select * from calls' as text, min(\"call_no\") from {calls}",
 				"select x from (select unnest(cites).first as x from {calls}) order by x",
