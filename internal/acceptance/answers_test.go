@@ -22,7 +22,7 @@ import (
 
 // everyCapture is one capture of how many that is asked every question: all take an hour.
 // PCAPSULE_EVERY=1 asks all of them.
-const everyCapture = 40
+const everyCapture = 160
 
 // mostBytes is what an answer to a question that says nothing more may have, but for the
 // files that some generate.
