@@ -74,7 +74,7 @@ func (c *Case) callsWith(names []string, ends bool) string {
 				named = append(named, col)
 			}
 		}
-		source = masked(source, named, c.policy())
+		source = masked(source, named, c.Policy())
 	}
 	inner := "SELECT " + strings.Join(raw, ", ") + " FROM (" + source + ")"
 	if !ends {
