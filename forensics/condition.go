@@ -1,5 +1,7 @@
 package forensics
 
+import "context"
+
 // Condition is KFL as a condition of SQL on rows of the table calls.
 type Condition struct {
 	SQL     string
@@ -11,11 +13,11 @@ type Condition struct {
 
 // Condition compiles KFL for a question that is SQL. Its error is a *kfl.Error with the
 // place, or ErrUsage where the case has no calls.
-func (c *Case) Condition(src string) (Condition, error) {
+func (c *Case) Condition(ctx context.Context, src string) (Condition, error) {
 	if c.views["calls"] == nil {
 		return Condition{}, usagef("the case has no table calls")
 	}
-	k, err := c.compile(src, nil)
+	k, err := c.compile(ctx, src, nil)
 	if err != nil {
 		return Condition{}, err
 	}

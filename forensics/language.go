@@ -1,6 +1,7 @@
 package forensics
 
 import (
+	"context"
 	"maps"
 
 	"github.com/pcapsule/pcapsule/forensics/internal/duck"
@@ -22,14 +23,15 @@ func (c *Case) CallNumber(bundle int, callNo int64) int64 {
 }
 
 // compile checks KFL against the columns that the tables have in this case.
-func (c *Case) compile(src string, macros map[string]string) (*kfl.Query, error) {
-	return kfl.Compile(src, c.Language(macros))
+func (c *Case) compile(ctx context.Context, src string, macros map[string]string) (*kfl.Query, error) {
+	return kfl.Compile(src, c.Language(ctx, macros))
 }
 
 // Language is what KFL is compiled for in this case, with macros beside the case's own.
-func (c *Case) Language(macros map[string]string) kfl.Env {
+// What must be read for that ends with ctx.
+func (c *Case) Language(ctx context.Context, macros map[string]string) kfl.Env {
 	_, now, _ := c.Window()
-	env := kfl.Env{Now: now, Tables: map[string]map[string]string{}}
+	env := kfl.Env{Now: now, Bodies: bodies{ctx, c}, Tables: map[string]map[string]string{}}
 	if env.Macros = c.options.Macros; len(macros) > 0 {
 		env.Macros = map[string]string{}
 		maps.Copy(env.Macros, c.options.Macros)
@@ -63,17 +65,17 @@ type Explanation struct {
 	Text  string   `json:"-"` // the same for a person
 }
 
-// Explain says how a question would be asked, and asks nothing. Its errors are those of
-// Query.
-func (c *Case) Explain(q Query) (*Explanation, error) {
+// Explain says how a question would be asked, and asks nothing but what conditions on
+// XML need. Its errors are those of Query.
+func (c *Case) Explain(ctx context.Context, q Query) (*Explanation, error) {
 	if q.SQL != "" {
 		return nil, usagef("SQL explains itself: write EXPLAIN before it")
 	}
-	p, err := c.planRows(&q, nil)
+	p, err := c.planRows(ctx, &q, nil)
 	if err != nil {
 		return nil, err
 	}
-	k, err := c.compile(q.KFL, q.Macros)
+	k, err := c.compile(ctx, q.KFL, q.Macros)
 	if err != nil {
 		return nil, err
 	}

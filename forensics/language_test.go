@@ -98,7 +98,7 @@ func TestFindingsOfACase(t *testing.T) {
 
 func TestExplain(t *testing.T) {
 	c := open(t, sample(t, "http1.pcapng"))
-	x, err := c.Explain(forensics.Query{KFL: `http and host=="it's"`, Columns: []string{"call_no"}})
+	x, err := c.Explain(ctx, forensics.Query{KFL: `http and host=="it's"`, Columns: []string{"call_no"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,10 +109,10 @@ func TestExplain(t *testing.T) {
 	if _, err := c.Query(ctx, forensics.Query{SQL: x.SQL, Args: x.Args}); err != nil {
 		t.Error(err)
 	}
-	if _, err := c.Explain(forensics.Query{SQL: "SELECT 1"}); !errors.Is(err, forensics.ErrUsage) {
+	if _, err := c.Explain(ctx, forensics.Query{SQL: "SELECT 1"}); !errors.Is(err, forensics.ErrUsage) {
 		t.Errorf("SQL: %v", err)
 	}
-	if _, err := c.Explain(forensics.Query{KFL: "htpp"}); err == nil {
+	if _, err := c.Explain(ctx, forensics.Query{KFL: "htpp"}); err == nil {
 		t.Error("a misspelt word is explained")
 	}
 }

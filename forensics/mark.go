@@ -147,7 +147,7 @@ func (c *Case) markCalls(ctx context.Context, m *marks, sel *Selection) error {
 		return usagef("the case has no table calls")
 	}
 	p := &plan{sel: &selection{view: v}}
-	used, err := c.restrict(p, &Query{KFL: sel.KFL, From: sel.From, To: sel.To})
+	used, err := c.restrict(ctx, p, &Query{KFL: sel.KFL, From: sel.From, To: sel.To})
 	if err != nil {
 		return err
 	}

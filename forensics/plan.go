@@ -74,7 +74,7 @@ func (c *Case) prepare(ctx context.Context, q *Query) (*plan, error) {
 	if q.SQL != "" {
 		return c.planSQL(ctx, q, cur)
 	}
-	return c.planRows(q, cur)
+	return c.planRows(ctx, q, cur)
 }
 
 func (c *Case) planSQL(ctx context.Context, q *Query, cur *cursor) (*plan, error) {
@@ -95,7 +95,7 @@ func (c *Case) planSQL(ctx context.Context, q *Query, cur *cursor) (*plan, error
 	return p, nil
 }
 
-func (c *Case) planRows(q *Query, cur *cursor) (*plan, error) {
+func (c *Case) planRows(ctx context.Context, q *Query, cur *cursor) (*plan, error) {
 	name := q.Table
 	if name == "" {
 		name = "calls"
@@ -105,7 +105,7 @@ func (c *Case) planRows(q *Query, cur *cursor) (*plan, error) {
 		return nil, usagef("no table %s in this case; it has %s", strconv.Quote(name), strings.Join(c.order, ", "))
 	}
 	p := &plan{cites: -1, packet: -1, bundle: -1, sel: &selection{view: v}}
-	used, err := c.restrict(p, q)
+	used, err := c.restrict(ctx, p, q)
 	if err != nil {
 		return nil, err
 	}
@@ -232,10 +232,10 @@ func (v *view) onlyRaw(cols []string) bool {
 }
 
 // restrict puts KFL and the window into the selection, and says which columns they use.
-func (c *Case) restrict(p *plan, q *Query) (used []string, err error) {
+func (c *Case) restrict(ctx context.Context, p *plan, q *Query) (used []string, err error) {
 	v := p.sel.view
 	if q.KFL != "" {
-		if used, err = c.restrictKFL(p, q); err != nil {
+		if used, err = c.restrictKFL(ctx, p, q); err != nil {
 			return nil, err
 		}
 	}
@@ -258,12 +258,12 @@ func (c *Case) restrict(p *plan, q *Query) (used []string, err error) {
 // ties are the columns by which rows of other tables belong to calls.
 var ties = []string{"call_no", "flow_id", "conn_id"}
 
-func (c *Case) restrictKFL(p *plan, q *Query) (used []string, err error) {
+func (c *Case) restrictKFL(ctx context.Context, p *plan, q *Query) (used []string, err error) {
 	calls := c.views["calls"]
 	if calls == nil {
 		return nil, usagef("the case has no table calls")
 	}
-	k, err := c.compile(q.KFL, q.Macros)
+	k, err := c.compile(ctx, q.KFL, q.Macros)
 	if err != nil {
 		return nil, err
 	}

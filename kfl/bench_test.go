@@ -4,6 +4,7 @@ import (
 	"database/sql"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -83,5 +84,22 @@ func BenchmarkSQL(b *testing.B) {
 				b.ReportMetric(float64(calls)*float64(b.N)/b.Elapsed().Seconds()/1e6, "Mcalls/s")
 			}
 		})
+	}
+}
+
+// BenchmarkXML reads a body of some 2 kB and asks for one place in it.
+func BenchmarkXML(b *testing.B) {
+	q, err := Compile(`request.body.xml().Envelope.Body.order.item[1].id == "7"`, Env{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	text := `<s:Envelope xmlns:s="urn:s"><s:Body><order>` + strings.Repeat(`<item sku="abc"><id>7</id><note>some words &amp; more</note></item>`, 30) + `</order></s:Body></s:Envelope>`
+	r := row(map[string]Value{})
+	r.body(Request, text)
+	b.SetBytes(int64(len(text)))
+	for b.Loop() {
+		if !q.Match(r) {
+			b.Fatal("no match")
+		}
 	}
 }

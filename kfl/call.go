@@ -33,6 +33,8 @@ func (c *checker) part(n *ast, x *node, key *ast) (*node, *Error) {
 	switch {
 	case x.op == opDeep && k.typ.kind == kText:
 		return nil, c.fail(n, `write one name after the dots: request.body.json()..sku == "x"`, "a part of all values under %s", clip(x.path[0]))
+	case isXML(x) && k.typ.kind == kText:
+		return c.xmlStep(key, x, k)
 	case x.typ.each && x.typ.elem == kJSON && k.typ.kind == kText:
 		return c.stepEach(n, x, key, k)
 	case x.typ.kind == kMap && k.typ.kind == kText:
@@ -80,14 +82,14 @@ var functions = map[string]string{
 var methods = map[string]string{
 	"contains": `x.contains("part")`, "startsWith": `x.startsWith("part")`, "endsWith": `x.endsWith("part")`, "matches": `x.matches("pattern")`,
 	"size": "x.size()", "exists": "list.exists(e, condition)", "all": "list.all(e, condition)", "exists_one": "list.exists_one(e, condition)",
-	"filter": "list.filter(e, condition)", "map": "list.map(e, value)", "json": "request.body.json()", "text": "request.body.text()",
+	"filter": "list.filter(e, condition)", "map": "list.map(e, value)", "json": "request.body.json()", "xml": "request.body.xml()", "text": "request.body.text()",
 	"getHours": "timestamp.getHours()", "getMinutes": "timestamp.getMinutes()", "getSeconds": "timestamp.getSeconds()", "getDayOfWeek": "timestamp.getDayOfWeek()",
 }
 
 // retired are functions of older languages, with what does their work.
 var retired = map[string]string{
-	"rlimit": "write limit(100)", "redact": "masking is an option of the command, not part of a condition",
-	"record": "open the bundle that holds the recording", "xml": "search the text: response.body.contains(\"…\")", "json": "write request.body.json() or response.body.json()",
+	"rlimit": "write limit(100)", "redact": "masking is no part of a condition: write a policy for --redact of pcapsule mcp and serve (docs/guide/redaction.md)",
+	"record": "open the bundle that holds the recording", "xml": "write request.body.xml() or response.body.xml()", "json": "write request.body.json() or response.body.json()",
 }
 
 func (c *checker) call(n *ast) (*node, *Error) {
@@ -239,11 +241,14 @@ func (c *checker) size(n *ast, x *node) (_ *node, err *Error) {
 // cast is string(x), int(x) or double(x).
 func (c *checker) cast(n *ast, x *node) (*node, *Error) {
 	to := map[string]kind{"string": kText, "int": kInt, "double": kFloat}[n.text]
-	x = asText(x)
+	x, err := c.oneXML(n, asText(x))
+	if err != nil {
+		return nil, err
+	}
 	switch from := x.typ.kind; {
 	case from == to:
 		return x, nil
-	case from == kJSON, from == kText, from == kInt:
+	case from == kJSON, from == kXML, from == kText, from == kInt:
 	case from == kBool && to == kText, from == kFloat && to == kInt:
 	case (from == kTime || from == kDuration) && to == kInt:
 	default:
@@ -273,7 +278,7 @@ func (c *checker) method(n *ast) (*node, *Error) {
 			return nil, err
 		}
 		return c.macroCall(n, x)
-	case "size", "json", "text", "getHours", "getMinutes", "getSeconds", "getDayOfWeek":
+	case "size", "json", "xml", "text", "getHours", "getMinutes", "getSeconds", "getDayOfWeek":
 		if err := c.arity(n, args, 0, form); err != nil {
 			return nil, err
 		}
@@ -288,6 +293,8 @@ func (c *checker) method(n *ast) (*node, *Error) {
 		return c.size(n, x)
 	case "json":
 		return c.document(n, x)
+	case "xml":
+		return c.xmlDocument(n, x)
 	case "text":
 		return c.whole(n, x)
 	}
@@ -313,7 +320,7 @@ func (c *checker) textTest(n *ast, x *node) (_ *node, err *Error) {
 	if x.typ.each {
 		return c.any(n, x, func(e *node) (*node, *Error) { return c.textTest(n, e) })
 	}
-	if x.typ.kind == kJSON {
+	if x.typ.kind == kJSON || x.typ.kind == kXML {
 		if x, err = c.convert(n, x, typ{kind: kText}); err != nil {
 			return nil, err
 		}
@@ -350,8 +357,10 @@ func (c *checker) textTest(n *ast, x *node) (_ *node, err *Error) {
 	if err != nil {
 		return nil, err
 	}
-	y = asText(y)
-	if y.typ.kind == kJSON {
+	if y, err = c.oneXML(n.args[1], asText(y)); err != nil {
+		return nil, err
+	}
+	if y.typ.kind == kJSON || y.typ.kind == kXML {
 		if y, err = c.convert(n.args[1], y, typ{kind: kText}); err != nil {
 			return nil, err
 		}
@@ -395,6 +404,9 @@ func (c *checker) macroCall(n *ast, x *node) (_ *node, err *Error) {
 		}
 		v, err := c.value(n.args[2])
 		if err != nil {
+			return nil, err
+		}
+		if v, err = c.textOfXML(n.args[2], v); err != nil {
 			return nil, err
 		}
 		switch v.typ.kind {

@@ -3,7 +3,6 @@ package kfl
 import (
 	"net/netip"
 	"regexp"
-	"strings"
 )
 
 // Env is what a query is compiled for.
@@ -23,6 +22,9 @@ type Env struct {
 	// its end, where it is there, is read instead, since it has no ends joined. Nil means that
 	// there are none, unless Columns is nil too, which means those of names.tsv.
 	Tables map[string]map[string]string
+	// Bodies works conditions on XML out. Where it is nil, SQL that has one fails when it
+	// is asked, for the same reason.
+	Bodies Bodies
 	// Findings answers finding == "name". Where it is nil, to ask for one is an error:
 	// an answer that is empty because nobody looked would not be true.
 	Findings Findings
@@ -35,6 +37,14 @@ type Findings interface {
 	// Calls are the numbers of the calls that a finding is about: call_no, and where the
 	// view calls has a column bundle, bundle<<48 + call_no. The order does not matter.
 	Calls(name string) ([]int64, error)
+}
+
+// Bodies knows the texts of the bodies that calls have.
+type Bodies interface {
+	// XML are the hashes, as in the column sha256 of table bodies, of the bodies of one part
+	// that look like XML, hold all texts of with, and pass the test, in any order. Tests with
+	// equal keys are equal. Its error becomes that of Compile.
+	XML(key string, with []string, test func(text string) bool) ([][]byte, error)
 }
 
 const maxVars = 4 // macros such as exists in one another
@@ -71,6 +81,7 @@ type work struct {
 	columns map[string]bool
 	notes   []string
 	limit   int
+	xml     *Error // what is wrong with the first xml() where its condition needs more than that body
 }
 
 // checker gives types and meaning to one text: the query, a macro, or a definition in
@@ -166,14 +177,17 @@ func (c *checker) toCondition(n *ast, x *node) (*node, *Error) {
 	case nIdent, nSelect, nIndex, nEvery, nDeep:
 		return c.exists(n, x)
 	}
+	if x.typ.kind == kXML {
+		return c.exists(n, x)
+	}
 	return nil, c.fail(n, "compare it, as in x == …", "%s where a condition is wanted", aType(x.typ))
 }
 
 // aType is a type in a sentence.
 func aType(t typ) string {
 	switch t.kind {
-	case kInt:
-		return "an int"
+	case kInt, kXML:
+		return "an " + t.String()
 	case kBytes, kNil, kText:
 		return t.String()
 	}
@@ -280,7 +294,10 @@ func (c *checker) negate(n *ast) (*node, *Error) {
 	if err != nil {
 		return nil, err
 	}
-	if x.typ.kind == kJSON {
+	if x, err = c.oneXML(n, x); err != nil {
+		return nil, err
+	}
+	if x.typ.kind == kJSON || x.typ.kind == kXML {
 		if x, err = c.convert(n, x, typ{kind: kFloat}); err != nil {
 			return nil, err
 		}
@@ -402,12 +419,18 @@ func (c *checker) binary(n *ast) (*node, *Error) {
 }
 
 func (c *checker) arithmetic(n *ast, a, b *node) (_ *node, err *Error) {
-	if a.typ.kind == kJSON && (b.typ.number() || b.typ.kind == kText) {
+	if a, err = c.oneXML(n, a); err != nil {
+		return nil, err
+	}
+	if b, err = c.oneXML(n, b); err != nil {
+		return nil, err
+	}
+	if (a.typ.kind == kJSON || a.typ.kind == kXML) && (b.typ.number() || b.typ.kind == kText) {
 		if a, err = c.convert(n, a, typ{kind: max(b.typ.kind, kFloat)}); err != nil {
 			return nil, err
 		}
 	}
-	if b.typ.kind == kJSON && (a.typ.number() || a.typ.kind == kText) {
+	if (b.typ.kind == kJSON || b.typ.kind == kXML) && (a.typ.number() || a.typ.kind == kText) {
 		if b, err = c.convert(n, b, typ{kind: max(a.typ.kind, kFloat)}); err != nil {
 			return nil, err
 		}
@@ -450,31 +473,4 @@ func asText(x *node) *node {
 		return x.args[1]
 	}
 	return x
-}
-
-// quoteText writes s as a literal.
-func quoteText(s string) string {
-	var b strings.Builder
-	b.WriteByte('"')
-	for _, r := range s {
-		switch {
-		case r == '"' || r == '\\':
-			b.WriteByte('\\')
-			b.WriteRune(r)
-		case r == '\n':
-			b.WriteString(`\n`)
-		case r == '\r':
-			b.WriteString(`\r`)
-		case r == '\t':
-			b.WriteString(`\t`)
-		case r < ' ' || r == 0x7f:
-			b.WriteString(`\x`)
-			b.WriteByte("0123456789abcdef"[r>>4])
-			b.WriteByte("0123456789abcdef"[r&15])
-		default:
-			b.WriteRune(r)
-		}
-	}
-	b.WriteByte('"')
-	return b.String()
 }

@@ -20,6 +20,9 @@ func (c *checker) compare(n *ast, op string, a, b *node) (*node, *Error) {
 	if a.op == opFindings || b.op == opFindings {
 		return c.compareFinding(n, op, a, b)
 	}
+	if a.typ.kind == kList && b.typ.kind == kList && isXML(a) && isXML(b) {
+		return c.any(n, a, func(e *node) (*node, *Error) { return c.compare(n, op, e, b) })
+	}
 	if x, y := a, b; a.typ.each != b.typ.each && a.typ.kind != kNil && b.typ.kind != kNil {
 		if x.typ.each {
 			return c.any(n, x, func(e *node) (*node, *Error) { return c.compare(n, op, e, y) })
@@ -47,6 +50,8 @@ func (c *checker) compare(n *ast, op string, a, b *node) (*node, *Error) {
 		return c.make(n, node{op: opNot, typ: typ{kind: kBool}, args: []*node{there}})
 	case a.typ.kind == kBody:
 		return c.compareBody(n, op, a, b)
+	case a.typ.kind == kXML:
+		return c.compareXML(n, op, a, b)
 	case a.typ.kind == kJSON:
 		return c.compareJSON(n, op, a, b)
 	case a.typ.kind == kDuration && b.typ.unit != "":
@@ -93,8 +98,10 @@ func textOfMap(x, other *node) *node {
 func special(x *node) int {
 	switch {
 	case x.typ.kind == kNil:
-		return 9
+		return 10
 	case x.typ.kind == kBody:
+		return 9
+	case x.typ.kind == kXML:
 		return 8
 	case x.typ.kind == kJSON:
 		return 7
@@ -382,7 +389,7 @@ func (c *checker) member(n *ast, x *node, set *ast) (*node, *Error) {
 		return c.make(n, node{op: opHasKey, typ: b, args: []*node{x, y}})
 	case y.typ.kind == kJSON:
 		return c.memberOfJSON(n, x, y)
-	case y.typ.kind == kList && y.typ.elem == kJSON:
+	case y.typ.kind == kList && (y.typ.elem == kJSON || y.typ.elem == kXML):
 		return c.quantifier(n, opAny, y, func(e *node) (*node, *Error) { return c.compare(n, "==", e, x) })
 	case y.typ.kind == kList && (x.typ.kind == y.typ.elem || x.typ.number() && (y.typ.elem == kInt || y.typ.elem == kFloat)):
 		if x.typ.kind != y.typ.elem {

@@ -184,7 +184,7 @@ func methodOf(name string, t typ) bool {
 		return t.kind == kText || t.kind == kList || t.kind == kMap || t.kind == kBody || t.kind == kBytes
 	case "json":
 		return t.kind == kBody || t.kind == kText
-	case "text":
+	case "text", "xml":
 		return t.kind == kBody
 	}
 	return t.kind == kTime

@@ -86,7 +86,7 @@ func TestDocumentExamplesRun(t *testing.T) {
 	db := duck(t, rows)
 	for _, b := range blocks {
 		src, _, _ := strings.Cut(b, "```")
-		q, err := Compile(src, Env{Now: noon, Findings: testFindings{"plaintext-credentials": {1}}})
+		q, err := Compile(src, Env{Now: noon, Findings: testFindings{"plaintext-credentials": {1}}, Bodies: &testBodies{rows: rows}})
 		if err != nil {
 			t.Errorf("%s%v", src, err)
 			continue

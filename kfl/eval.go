@@ -17,6 +17,7 @@ import (
 type matcher struct {
 	row  Row
 	vars map[int64]Value
+	xml  [2]*Value // of the two bodies, once they were read
 }
 
 // cond is a condition's answer.
@@ -230,6 +231,10 @@ func (m *matcher) value(n *node) Value {
 		return Value{kind: kList, there: ok, texts: keys}
 	case opDoc:
 		return m.document(n.str)
+	case opXML:
+		return m.xmlDocument(sideOf(n.str))
+	case opXMLStep, opXMLDeep:
+		return m.xmlPart(n)
 	case opWhole:
 		t, ok := wholeText(m.row.Body(sideOf(n.str)))
 		return Value{kind: kText, there: ok, str: t}
@@ -400,6 +405,9 @@ func convert(a Value, n *node) Value {
 	to := n.typ.kind
 	if a.kind == kJSON {
 		return jsonAs(a.str, to)
+	}
+	if a.kind == kXML {
+		return xmlAs(a.xml.inside(), n)
 	}
 	switch {
 	case a.kind == kInt && to == kFloat:

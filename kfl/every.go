@@ -20,6 +20,8 @@ func (c *checker) every(n *ast) (*node, *Error) {
 	switch {
 	case x.op == opDeep:
 		return nil, c.fail(n, `compare it, as in request.body.json()..`+x.path[0]+` == "x"`, ".* after all values under %s", clip(x.path[0]))
+	case isXML(x):
+		return c.xmlStep(n, x, &node{op: opConst, typ: typ{kind: kText}, str: "*"})
 	case x.op == opAbsent && (x.typ.kind == kJSON || x.typ.kind == kBytes):
 		return absent(members), nil
 	case x.typ.kind == kJSON, x.typ.each && x.typ.elem == kJSON:
@@ -66,6 +68,9 @@ func (c *checker) deep(n *ast) (*node, *Error) {
 		return nil, err
 	}
 	t := typ{kind: kList, elem: kJSON, each: true}
+	if isXML(x) {
+		return c.xmlDeep(n, x)
+	}
 	if x.op == opAbsent {
 		return absent(t), nil
 	}

@@ -4,7 +4,7 @@ package kfl
 // constants and a term that cannot be true disappears.
 func fold(n *node) *node {
 	switch n.op {
-	case opConst, opAbsent, opCol, opVar, opDoc, opBody, opWhole, opHeader, opBodyHas, opBodyIs, opBodyRe, opEntries, opDeep, opFindings, opFinding, opJoined:
+	case opConst, opAbsent, opCol, opVar, opDoc, opBody, opWhole, opHeader, opBodyHas, opBodyIs, opBodyRe, opEntries, opDeep, opXML, opFindings, opFinding, opJoined:
 		return n
 	case opAnd, opOr:
 		return foldLogic(n)

@@ -22,13 +22,18 @@ type Query struct {
 	notes   []string
 	limit   int
 	where   frag
+	fault   error // of Env.Bodies
 }
 
-// Compile parses and checks src. An empty src asks for every call. The error is an *Error.
+// Compile parses and checks src. An empty src asks for every call. The error is an
+// *Error, or what Env.Bodies answered.
 func Compile(src string, env Env) (*Query, error) {
 	q, err := compile(src, env)
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err
+	case q.fault != nil:
+		return nil, q.fault
 	}
 	return q, nil
 }
@@ -45,14 +50,20 @@ func compile(src string, env Env) (*Query, *Error) {
 			return nil, err
 		}
 	}
-	w := &writer{}
-	q.where = w.cond(q.root)
+	if c.xml != nil && misplaced(q.root) {
+		return nil, c.xml
+	}
+	w := &writer{bodies: env.Bodies}
+	q.where, q.fault = w.cond(q.root), w.fault
 	if w.tooLong {
 		err := errorAt(src, 0, len(src), "ask for less at once", "the query makes more than %d bytes of SQL", maxSQL)
 		err.Limit = true
 		return nil, err
 	}
 	q.usesNow, q.notes, q.limit = c.usesNow, c.notes, c.limit
+	if c.xml != nil && env.Bodies == nil {
+		q.notes = append(q.notes, "xml() is worked out over the bodies of a bundle, and none is at hand: the SQL fails where it is asked")
+	}
 	for name := range c.columns {
 		q.columns = append(q.columns, name)
 	}

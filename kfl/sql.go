@@ -27,6 +27,8 @@ type writer struct {
 	tooLong bool
 	lets    *lets // of the lambda around, nil outside
 	inline  *inline
+	bodies  Bodies
+	fault   error // of Bodies
 }
 
 // lets are look-ups in table bodies that a lambda needs. DuckDB allows none inside a
@@ -143,6 +145,9 @@ func (w *writer) cond(n *node) frag {
 	}
 	if w.inline == nil {
 		if side, ok := documentOf(n); ok {
+			if usesXML(n) {
+				return w.inXML(n, side)
+			}
 			return w.inDocument(n, side)
 		}
 	}

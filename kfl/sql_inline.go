@@ -33,9 +33,9 @@ func documentOf(n *node) (side string, ok bool) {
 // needs is the side whose JSON must be there for n to be there.
 func needs(n *node) string {
 	switch n.op {
-	case opDoc, opDeep:
+	case opDoc, opDeep, opXML:
 		return n.str
-	case opPath, opConvert, opNeg, opSize, opSpread, opParse, opFilter, opMap:
+	case opPath, opConvert, opNeg, opSize, opSpread, opParse, opFilter, opMap, opXMLStep, opXMLDeep:
 		return needs(n.args[0])
 	case opArith, opJoin, opElem:
 		for _, a := range n.args {
@@ -53,14 +53,14 @@ func onlyDocument(n *node, side string, own []int64) bool {
 	switch n.op {
 	case opConst, opAbsent:
 		return true
-	case opDoc, opDeep:
+	case opDoc, opDeep, opXML:
 		return n.str == side
 	case opVar:
 		return slices.Contains(own, n.num)
 	case opAny, opAll, opOne, opFilter, opMap:
 		return onlyDocument(n.args[0], side, own) && onlyDocument(n.args[1], side, append(slices.Clone(own), n.num))
 	case opCompare, opIn, opText, opMatch, opExists, opTruth, opAnd, opOr, opNot, opCond, opList,
-		opPath, opConvert, opNeg, opSize, opSpread, opParse, opArith, opJoin, opElem:
+		opPath, opConvert, opNeg, opSize, opSpread, opParse, opArith, opJoin, opElem, opXMLStep, opXMLDeep:
 		return !slices.ContainsFunc(n.args, func(a *node) bool { return !onlyDocument(a, side, own) })
 	}
 	return false

@@ -16,6 +16,7 @@ const (
 	kBytes                // a BLOB
 	kBody                 // a message body, kept in table bodies
 	kJSON                 // a place in a JSON text
+	kXML                  // an element or an attribute of an XML text
 	kCIDR                 // an address range
 )
 
@@ -41,7 +42,7 @@ type typ struct {
 
 var kindWords = [...]string{
 	kNil: "nil", kBool: "bool", kInt: "int", kFloat: "float", kText: "text", kTime: "time", kDuration: "duration",
-	kList: "list", kMap: "map", kBytes: "bytes", kBody: "body", kJSON: "JSON value", kCIDR: "address range",
+	kList: "list", kMap: "map", kBytes: "bytes", kBody: "body", kJSON: "JSON value", kXML: "XML element", kCIDR: "address range",
 }
 
 func (t typ) String() string {
@@ -98,6 +99,9 @@ const (
 	opSpread             // members of JSON args[0], or of each element of a list of JSON
 	opDeep               // texts, numbers and bools under key path[0] anywhere in the JSON of body str
 	opFindings           // names of the findings about the call; only asked for by name
+	opXML                // XML text of body str
+	opXMLStep            // elements path[0], or attributes, right in those of args[0]
+	opXMLDeep            // elements path[0] anywhere in args[0]
 	opJoined             // column str, as in flow.rtt_avg_us, of the row of another table that belongs to the call
 
 	// Conditions.

@@ -18,6 +18,7 @@ type Value struct {
 	texts []string
 	pairs []Pair
 	heads []Header
+	xml   *xmlNode
 }
 
 // Bool is a present BOOLEAN.

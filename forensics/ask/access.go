@@ -122,7 +122,7 @@ type accessOf struct {
 
 // AskAccess answers who had access to something.
 func AskAccess(ctx context.Context, c *forensics.Case, in AccessIn) (*Access, error) {
-	w, err := in.read(c)
+	w, err := in.read(ctx, c)
 	if err != nil {
 		return nil, err
 	}

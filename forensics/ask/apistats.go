@@ -43,7 +43,7 @@ func apiStats() Question {
 
 // AskAPIStats answers which endpoints are called and how they do.
 func AskAPIStats(ctx context.Context, c *forensics.Case, in APIStatsIn) (*APIStats, error) {
-	w, err := in.read(c)
+	w, err := in.read(ctx, c)
 	if err != nil {
 		return nil, err
 	}

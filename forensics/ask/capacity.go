@@ -91,7 +91,7 @@ type loadRow struct {
 
 // AskCapacity answers how much traffic there is and how it grows.
 func AskCapacity(ctx context.Context, c *forensics.Case, in CapacityIn) (*Capacity, error) {
-	w, err := in.read(c)
+	w, err := in.read(ctx, c)
 	if err != nil {
 		return nil, err
 	}

@@ -77,7 +77,7 @@ func comparePeriods() Question {
 
 // AskCompare answers what changed between two times.
 func AskCompare(ctx context.Context, c *forensics.Case, in CompareIn) (*Compare, error) {
-	t, w, err := in.times(c)
+	t, w, err := in.times(ctx, c)
 	if err != nil {
 		return nil, err
 	}
@@ -132,8 +132,8 @@ type times struct{ from, to [2]int64 }
 func (t *times) minutes(i int) float64 { return max(float64(t.to[i]-t.from[i]+1)/60e9, 1e-9) }
 
 // times reads the two windows, and a window for both that holds no time conditions but theirs.
-func (in *CompareIn) times(c *forensics.Case) (*times, *window, error) {
-	w, err := in.read(c)
+func (in *CompareIn) times(ctx context.Context, c *forensics.Case) (*times, *window, error) {
+	w, err := in.read(ctx, c)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -175,7 +175,7 @@ func (in *CompareIn) times(c *forensics.Case) (*times, *window, error) {
 		return nil, nil, wrong("baseline_to", "the baseline, %s to %s, and the period overlap", stamp(t.from[0]), stamp(t.to[0]))
 	}
 	both := Scope{KFL: in.KFL, Limit: in.Limit}
-	v, err := both.read(c)
+	v, err := both.read(ctx, c)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -57,7 +57,7 @@ func searchContent() Question {
 
 // AskSearch answers where a text stands in the traffic.
 func AskSearch(ctx context.Context, c *forensics.Case, in SearchIn) (*Search, error) {
-	w, err := in.read(c)
+	w, err := in.read(ctx, c)
 	if err != nil {
 		return nil, err
 	}

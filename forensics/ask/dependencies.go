@@ -73,7 +73,7 @@ func dependencies() Question {
 
 // AskDependencies answers what a service depends on and who depends on it.
 func AskDependencies(ctx context.Context, c *forensics.Case, in DependenciesIn) (*Dependencies, error) {
-	w, err := in.read(c)
+	w, err := in.read(ctx, c)
 	if err != nil {
 		return nil, err
 	}

@@ -92,7 +92,7 @@ type externalRow struct {
 
 // AskExternal answers what lies outside and is called.
 func AskExternal(ctx context.Context, c *forensics.Case, in ExternalIn) (*External, error) {
-	w, err := in.read(c)
+	w, err := in.read(ctx, c)
 	if err != nil {
 		return nil, err
 	}

@@ -92,7 +92,7 @@ const failureStatus = `coalesce(status_code::VARCHAR || CASE WHEN status_text IS
 
 // AskFailures answers what failed, and why.
 func AskFailures(ctx context.Context, c *forensics.Case, in FailuresIn) (*Failures, error) {
-	w, err := in.read(c)
+	w, err := in.read(ctx, c)
 	if err != nil {
 		return nil, err
 	}

@@ -127,7 +127,7 @@ func clip(s string, n int) string {
 
 // NewFrame begins an answer about the whole case.
 func NewFrame(ctx context.Context, c *forensics.Case) (Frame, error) {
-	w, err := Scope{}.read(c)
+	w, err := Scope{}.read(ctx, c)
 	if err != nil {
 		return Frame{}, err
 	}

@@ -99,7 +99,7 @@ func latency() Question {
 
 // AskLatency answers where time goes.
 func AskLatency(ctx context.Context, c *forensics.Case, in LatencyIn) (*Latency, error) {
-	w, err := in.read(c)
+	w, err := in.read(ctx, c)
 	if err != nil {
 		return nil, err
 	}
@@ -180,7 +180,7 @@ func (l *Latency) part(ctx context.Context, c *forensics.Case, w *window, in *La
 		l.Breakdown = fitRows(w, &l.Frame, l.Breakdown, len(in.Parts))
 	case "chain":
 		var wide *window
-		if wide, err = in.Scope.read(c); err == nil {
+		if wide, err = in.Scope.read(ctx, c); err == nil {
 			if l.Chain, err = w.chain(ctx, c, wide, &l.Frame); err == nil {
 				l.Chain.cut(w, &l.Frame, len(in.Parts))
 			}

@@ -109,7 +109,7 @@ func serviceMap() Question {
 
 // AskServiceMap answers who talks to whom.
 func AskServiceMap(ctx context.Context, c *forensics.Case, in ServiceMapIn) (*ServiceMap, error) {
-	w, err := in.read(c)
+	w, err := in.read(ctx, c)
 	if err != nil {
 		return nil, err
 	}

@@ -70,7 +70,7 @@ func overview() Question {
 
 // AskOverview answers what is in a case.
 func AskOverview(ctx context.Context, c *forensics.Case, in OverviewIn) (*Overview, error) {
-	w, err := in.read(c)
+	w, err := in.read(ctx, c)
 	if err != nil {
 		return nil, err
 	}

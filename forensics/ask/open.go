@@ -26,7 +26,7 @@ type Asked struct {
 
 // Read checks a scope against a case. Its error is an *InputError or one of KFL.
 func (s Scope) Read(ctx context.Context, c *forensics.Case) (*Asked, error) {
-	w, err := s.read(c)
+	w, err := s.read(ctx, c)
 	if err != nil {
 		return nil, err
 	}

@@ -68,7 +68,7 @@ func AskOpenAPI(ctx context.Context, c *forensics.Case, in OpenAPIIn) (*OpenAPI,
 	if in.Service == "" {
 		return nil, wrong("service", "empty, want the name of a service")
 	}
-	w, err := in.read(c)
+	w, err := in.read(ctx, c)
 	if err != nil {
 		return nil, err
 	}

@@ -70,7 +70,7 @@ func getPair() Question {
 
 // AskPair answers what two said to each other.
 func AskPair(ctx context.Context, c *forensics.Case, in PairIn) (*Pair, error) {
-	w, err := in.read(c)
+	w, err := in.read(ctx, c)
 	if err != nil {
 		return nil, err
 	}

@@ -106,7 +106,7 @@ func kindNames() string {
 
 // AskPatterns answers how services talk.
 func AskPatterns(ctx context.Context, c *forensics.Case, in PatternsIn) (*Patterns, error) {
-	w, err := in.read(c)
+	w, err := in.read(ctx, c)
 	if err != nil {
 		return nil, err
 	}

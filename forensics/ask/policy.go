@@ -107,7 +107,7 @@ func (p *peer) who() string {
 
 // AskNetworkPolicies writes policies.
 func AskNetworkPolicies(ctx context.Context, c *forensics.Case, in PolicyIn) (*NetworkPolicies, error) {
-	w, err := in.read(c)
+	w, err := in.read(ctx, c)
 	if err != nil {
 		return nil, err
 	}
@@ -176,7 +176,7 @@ func flowsSeen(ctx context.Context, c *forensics.Case, w *window) ([]seen, error
 		args = append(args, w.from, w.to)
 	}
 	if w.kfl != "" {
-		cond, err := c.Condition(w.kfl)
+		cond, err := c.Condition(ctx, w.kfl)
 		if err != nil {
 			return nil, err
 		}

@@ -37,7 +37,7 @@ type window struct {
 }
 
 // read checks a scope against a case.
-func (s Scope) read(c *forensics.Case) (*window, error) {
+func (s Scope) read(ctx context.Context, c *forensics.Case) (*window, error) {
 	first, last, _ := c.Window()
 	w := &window{from: first, to: last, kfl: s.KFL, asked: s.From != "" || s.To != ""}
 	var err error
@@ -66,7 +66,7 @@ func (s Scope) read(c *forensics.Case) (*window, error) {
 		conds, w.args = append(conds, "ts_ns <= ?"), append(w.args, w.to)
 	}
 	if s.KFL != "" {
-		cond, err := c.Condition(s.KFL)
+		cond, err := c.Condition(ctx, s.KFL)
 		if err != nil {
 			return nil, err
 		}

@@ -86,7 +86,7 @@ func describeService() Question {
 
 // AskService answers what there is to say of a service.
 func AskService(ctx context.Context, c *forensics.Case, in ServiceIn) (*Service, error) {
-	w, err := in.read(c)
+	w, err := in.read(ctx, c)
 	if err != nil {
 		return nil, err
 	}

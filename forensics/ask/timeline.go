@@ -164,7 +164,7 @@ type timelineOf struct {
 
 // AskTimeline answers what happened to a workload around a moment.
 func AskTimeline(ctx context.Context, c *forensics.Case, in TimelineIn) (*Timeline, error) {
-	w, err := in.read(c)
+	w, err := in.read(ctx, c)
 	if err != nil {
 		return nil, err
 	}
@@ -223,7 +223,7 @@ func length(field, text string, missing time.Duration) (time.Duration, error) {
 func (t *timelineOf) answer(from, to int64) (*Timeline, error) {
 	scope := t.in.Scope
 	scope.From, scope.To = stamp(from), stamp(to)
-	w, err := scope.read(t.c)
+	w, err := scope.read(t.ctx, t.c)
 	if err != nil {
 		return nil, err
 	}

@@ -107,7 +107,7 @@ func traceRequest() Question {
 
 // AskTrace answers which way requests took through the services.
 func AskTrace(ctx context.Context, c *forensics.Case, in TraceIn) (*Trace, error) {
-	w, err := in.read(c)
+	w, err := in.read(ctx, c)
 	if err != nil {
 		return nil, err
 	}

@@ -110,7 +110,7 @@ func (s *Rules) run(ctx context.Context, c *forensics.Case, r *Rule, analyzers [
 
 // hold runs every expectation of a rule.
 func (s *Rules) hold(ctx context.Context, c *forensics.Case, r *Rule, o *Outcome, analyzers []finding.Analyzer) error {
-	q, err := newScope(c, r)
+	q, err := newScope(ctx, c, r)
 	if err != nil {
 		return err
 	}

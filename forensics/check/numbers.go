@@ -30,7 +30,7 @@ func (s *Rules) every(ctx context.Context, q *scope, r *Rule, o *Outcome) error 
 	if r.Every == "" {
 		return nil
 	}
-	others, err := q.butNot(r.Every)
+	others, err := q.butNot(ctx, r.Every)
 	if err != nil {
 		return err
 	}
@@ -41,7 +41,7 @@ func (s *Rules) never(ctx context.Context, q *scope, r *Rule, o *Outcome) error 
 	if r.Never == "" {
 		return nil
 	}
-	those, err := q.and(r.Never)
+	those, err := q.and(ctx, r.Never)
 	if err != nil {
 		return err
 	}

@@ -60,7 +60,7 @@ type perCall struct {
 // relations holds what a call leads to: calls of its server, and sendings of the same again.
 func (s *Rules) relations(ctx context.Context, q *scope, r *Rule, o *Outcome) error {
 	for _, d := range r.Downstream {
-		below, err := q.c.Condition(d.Calls)
+		below, err := q.c.Condition(ctx, d.Calls)
 		if err != nil {
 			return err
 		}
@@ -71,7 +71,7 @@ func (s *Rules) relations(ctx context.Context, q *scope, r *Rule, o *Outcome) er
 		}
 	}
 	if r.Cached != nil {
-		below, err := q.c.Condition(r.Cached.Calls)
+		below, err := q.c.Condition(ctx, r.Cached.Calls)
 		if err != nil {
 			return err
 		}

@@ -16,7 +16,7 @@ type scope struct {
 	args     []any
 }
 
-func newScope(c *forensics.Case, r *Rule) (*scope, error) {
+func newScope(ctx context.Context, c *forensics.Case, r *Rule) (*scope, error) {
 	s := &scope{c: c, where: "true"}
 	var err error
 	if s.from, err = ask.ReadTime(c, "from", r.From, 0); err != nil {
@@ -37,12 +37,12 @@ func newScope(c *forensics.Case, r *Rule) (*scope, error) {
 	if r.Calls == "" {
 		return s, nil
 	}
-	return s.and(r.Calls)
+	return s.and(ctx, r.Calls)
 }
 
 // and narrows the scope to calls for which KFL holds.
-func (s *scope) and(kfl string) (*scope, error) {
-	cond, err := s.c.Condition(kfl)
+func (s *scope) and(ctx context.Context, kfl string) (*scope, error) {
+	cond, err := s.c.Condition(ctx, kfl)
 	if err != nil {
 		return nil, err
 	}
@@ -50,8 +50,8 @@ func (s *scope) and(kfl string) (*scope, error) {
 }
 
 // butNot narrows the scope to calls for which KFL does not hold.
-func (s *scope) butNot(kfl string) (*scope, error) {
-	cond, err := s.c.Condition(kfl)
+func (s *scope) butNot(ctx context.Context, kfl string) (*scope, error) {
+	cond, err := s.c.Condition(ctx, kfl)
 	if err != nil {
 		return nil, err
 	}

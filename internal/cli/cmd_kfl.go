@@ -130,7 +130,7 @@ func (e *env) language(c *cobra.Command, f *kflFlags) (kfl.Env, *forensics.Case,
 	if err != nil {
 		return kfl.Env{}, nil, err
 	}
-	return cs.Language(macros), cs, nil
+	return cs.Language(c.Context(), macros), cs, nil
 }
 
 func (e *env) cmdKFLCheck() *cobra.Command {

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -117,7 +118,7 @@ func (e *env) runQuery(c *cobra.Command, paths []string, q forensics.Query, f *q
 	}
 	q.Limit, q.Deadline = f.limit, f.deadline
 	if f.explain {
-		return e.explainQuery(cs, q, f.format == "json")
+		return e.explainQuery(c.Context(), cs, q, f.format == "json")
 	}
 	if calls != nil {
 		return e.eachCall(c.Context(), cs, q, calls)
@@ -154,11 +155,11 @@ func (e *env) runQuery(c *cobra.Command, paths []string, q forensics.Query, f *q
 }
 
 // explainQuery says how a question would be asked.
-func (e *env) explainQuery(cs *forensics.Case, q forensics.Query, asJSON bool) error {
+func (e *env) explainQuery(ctx context.Context, cs *forensics.Case, q forensics.Query, asJSON bool) error {
 	if !asJSON && q.Table == "calls" && len(q.Columns)+len(q.GroupBy) == 0 && !q.Count {
 		q.Columns = peopleColumns
 	}
-	x, err := cs.Explain(q)
+	x, err := cs.Explain(ctx, q)
 	if err != nil {
 		return e.asked(err)
 	}

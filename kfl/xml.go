@@ -1,0 +1,365 @@
+package kfl
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// Limits of an XML text; one beyond them counts as no XML.
+const (
+	maxXMLBytes = 1 << 20 // as long as a part of a body
+	maxXMLDepth = 100     // elements in elements
+	maxXMLAttrs = 256     // of one element
+)
+
+// xmlNode is an element or an attribute of an XML text, or the text itself, whose only
+// child is the root.
+type xmlNode struct {
+	doc      *xmlDoc
+	name     string // without its prefix
+	from, to int    // of the text inside, in doc.text
+	attrs    []*xmlNode
+	kids     []*xmlNode
+}
+
+// xmlDoc is what the nodes of one text share.
+type xmlDoc struct{ text string }
+
+// inside is all text in n, without white space at its ends.
+func (n *xmlNode) inside() string { return strings.Trim(n.doc.text[n.from:n.to], " \t\r\n") }
+
+// xmlReader reads XML 1.0 without a document type: what is well-formed, and no more. It
+// keeps the open elements in a list of its own, so depth costs no stack.
+type xmlReader struct {
+	s    string
+	i    int
+	text []byte
+	doc  *xmlDoc
+	open []*xmlNode
+	raw  []string // names of the open elements as they are written
+	slab []xmlNode
+}
+
+// node makes one; many at once cost less.
+func (r *xmlReader) node(doc *xmlDoc, name string) *xmlNode {
+	if len(r.slab) == 0 {
+		r.slab = make([]xmlNode, 32)
+	}
+	n := &r.slab[0]
+	r.slab = r.slab[1:]
+	n.doc, n.name = doc, name
+	return n
+}
+
+// parseXML reads s. It refuses document types, and with them entities of one's own.
+//
+// LIMIT: an encoding that the text declares is not minded: bodies that are text are
+// UTF-8, others are no text.
+func parseXML(s string) (*xmlNode, bool) {
+	if len(s) > maxXMLBytes || !allXML(s) {
+		return nil, false
+	}
+	r := &xmlReader{s: strings.TrimPrefix(s, "\ufeff"), doc: &xmlDoc{}}
+	top := &xmlNode{doc: r.doc}
+	r.open, r.raw = []*xmlNode{top}, []string{""}
+	if strings.HasPrefix(r.s, "<?xml") && !r.instruction() {
+		return nil, false
+	}
+	for r.i < len(r.s) {
+		if !r.next() {
+			return nil, false
+		}
+	}
+	top.to = len(r.text)
+	r.doc.text = string(r.text)
+	return top, len(r.open) == 1 && len(top.kids) == 1
+}
+
+// allXML says that s is UTF-8 and has no character that XML 1.0, section 2.2, forbids.
+func allXML(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c >= 0x80 || c < ' ' && !isXMLChar(rune(c)) {
+			return utf8.ValidString(s[i:]) && !strings.ContainsFunc(s[i:], func(c rune) bool { return !isXMLChar(c) })
+		}
+	}
+	return true
+}
+
+func isXMLChar(c rune) bool {
+	return c >= ' ' && c < 0xd800 || c == '\t' || c == '\n' || c == '\r' || c >= 0xe000 && c <= 0x10ffff && c != 0xfffe && c != 0xffff
+}
+
+// next passes a tag, a stretch of text or whatever stands at i.
+func (r *xmlReader) next() bool {
+	rest := r.s[r.i:]
+	switch {
+	case rest[0] != '<':
+		end := strings.IndexByte(rest, '<')
+		if end < 0 {
+			end = len(rest)
+		}
+		r.i += end
+		return r.chars(rest[:end])
+	case strings.HasPrefix(rest, "<!--"):
+		inside, ok := r.until(4, "--")
+		return ok && r.take(">") && !strings.HasSuffix(inside, "-")
+	case strings.HasPrefix(rest, "<![CDATA["):
+		inside, ok := r.until(9, "]]>")
+		r.add(inside)
+		return ok && len(r.open) > 1
+	case rest[1:] == "" || rest[1] == '!':
+		return false
+	case rest[1] == '?':
+		return !strings.HasPrefix(strings.ToLower(rest), "<?xml") && r.instruction()
+	case rest[1] == '/':
+		r.i += 2
+		return r.end()
+	}
+	r.i++
+	return r.start()
+}
+
+// until passes skip bytes and all up to mark, and mark.
+func (r *xmlReader) until(skip int, mark string) (inside string, ok bool) {
+	inside, _, ok = strings.Cut(r.s[r.i+skip:], mark)
+	r.i += skip + len(inside) + len(mark)
+	return inside, ok
+}
+
+func (r *xmlReader) take(s string) bool {
+	if r.i > len(r.s) || !strings.HasPrefix(r.s[r.i:], s) {
+		return false
+	}
+	r.i += len(s)
+	return true
+}
+
+func (r *xmlReader) instruction() bool {
+	r.i += 2
+	if _, ok := r.name(); !ok {
+		return false
+	}
+	if r.take("?>") {
+		return true
+	}
+	if !r.space() {
+		return false
+	}
+	_, ok := r.until(0, "?>")
+	return ok
+}
+
+// space passes white space and says whether there was any.
+func (r *xmlReader) space() bool {
+	at := r.i
+	for r.i < len(r.s) && strings.IndexByte(" \t\r\n", r.s[r.i]) >= 0 {
+		r.i++
+	}
+	return r.i > at
+}
+
+// add keeps text; line ends become one form, as section 2.11 has it.
+func (r *xmlReader) add(s string) {
+	if strings.Contains(s, "\r") {
+		s = strings.ReplaceAll(strings.ReplaceAll(s, "\r\n", "\n"), "\r", "\n")
+	}
+	r.text = append(r.text, s...)
+}
+
+// chars takes a stretch of text between tags.
+func (r *xmlReader) chars(s string) bool {
+	if len(r.open) == 1 {
+		return strings.Trim(s, " \t\r\n") == ""
+	}
+	return !strings.Contains(s, "]]>") && r.refs(s)
+}
+
+// refs keeps text with its references resolved. Only those that XML itself has are
+// there, section 4.6.
+func (r *xmlReader) refs(s string) bool {
+	for {
+		plain, rest, more := strings.Cut(s, "&")
+		if r.add(plain); !more {
+			return true
+		}
+		ref, after, ok := strings.Cut(rest, ";")
+		if !ok {
+			return false
+		}
+		i := slices.Index([]string{"lt", "gt", "amp", "apos", "quot"}, ref)
+		switch {
+		case i >= 0:
+			r.text = append(r.text, `<>&'"`[i])
+		case strings.HasPrefix(ref, "#"):
+			c, ok := charRef(ref[1:])
+			if !ok {
+				return false
+			}
+			r.text = utf8.AppendRune(r.text, c)
+		default:
+			return false
+		}
+		s = after
+	}
+}
+
+func charRef(digits string) (rune, bool) {
+	base := 10
+	if hex, ok := strings.CutPrefix(digits, "x"); ok {
+		digits, base = hex, 16
+	}
+	n, err := strconv.ParseUint(digits, base, 21)
+	return rune(n), err == nil && digits[0] != '+' && isXMLChar(rune(n))
+}
+
+// name reads a name.
+func (r *xmlReader) name() (string, bool) {
+	at := r.i
+	for r.i < len(r.s) && isXMLName(rune(r.s[r.i]), r.i == at) && r.s[r.i] < 0x80 {
+		r.i++
+	}
+	for _, c := range r.s[r.i:] {
+		if !isXMLName(c, r.i == at) {
+			break
+		}
+		r.i += utf8.RuneLen(c)
+	}
+	name := r.s[at:r.i]
+	return name, name != "" && strings.Count(name, ":") <= 1
+}
+
+// isXMLName says that c may stand in a name, or begin one: section 2.3.
+func isXMLName(c rune, first bool) bool {
+	switch {
+	case c|0x20 >= 'a' && c|0x20 <= 'z', c == '_', c == ':':
+		return true
+	case c < 0x80, c == 0xb7, c >= 0x300 && c <= 0x36f, c == 0x203f, c == 0x2040:
+		return !first && (c >= '0' && c <= '9' || c == '-' || c == '.' || c >= 0x80)
+	}
+	return c >= 0xc0 && c != 0xd7 && c != 0xf7 && c != 0x37e && c <= 0x1fff || c == 0x200c || c == 0x200d || c >= 0x2070 && c <= 0x218f ||
+		c >= 0x2c00 && c <= 0x2fef || c >= 0x3001 && c <= 0xd7ff || c >= 0xf900 && c <= 0xfdcf || c >= 0xfdf0 && c <= 0xfffd || c >= 0x10000 && c <= 0xeffff
+}
+
+// local is a name without its prefix.
+func local(name string) string {
+	if prefix, rest, ok := strings.Cut(name, ":"); ok && prefix != "" && rest != "" {
+		return rest
+	}
+	return name
+}
+
+// start reads a tag behind its bracket.
+func (r *xmlReader) start() bool {
+	name, ok := r.name()
+	parent := r.open[len(r.open)-1]
+	if !ok || len(r.open) > maxXMLDepth || len(r.open) == 1 && len(parent.kids) > 0 {
+		return false
+	}
+	n := r.node(r.doc, local(name))
+	var names []string
+	closed := false
+	for {
+		space := r.space()
+		if closed = r.take("/>"); closed || r.take(">") {
+			break
+		}
+		if !space || len(names) >= maxXMLAttrs {
+			return false
+		}
+		attr, ok := r.attribute(n)
+		if !ok || slices.Contains(names, attr) {
+			return false
+		}
+		names = append(names, attr)
+	}
+	n.from = len(r.text)
+	n.to = n.from
+	parent.kids = append(parent.kids, n)
+	if !closed {
+		r.open, r.raw = append(r.open, n), append(r.raw, name)
+	}
+	return true
+}
+
+// attribute reads one of n; those that declare prefixes are not kept.
+func (r *xmlReader) attribute(n *xmlNode) (name string, ok bool) {
+	if name, ok = r.name(); !ok {
+		return "", false
+	}
+	r.space()
+	if !r.take("=") {
+		return "", false
+	}
+	r.space()
+	quote := `"`
+	if !r.take(quote) {
+		if quote = "'"; !r.take(quote) {
+			return "", false
+		}
+	}
+	value, ok := r.until(0, quote)
+	if !ok || strings.Contains(value, "<") {
+		return "", false
+	}
+	from := len(r.text)
+	if !r.refs(value) {
+		return "", false
+	}
+	own := &xmlDoc{text: string(r.text[from:])}
+	r.text = r.text[:from]
+	if name != "xmlns" && !strings.HasPrefix(name, "xmlns:") {
+		a := r.node(own, "@"+local(name))
+		a.to = len(own.text)
+		n.attrs = append(n.attrs, a)
+	}
+	return name, true
+}
+
+func (r *xmlReader) end() bool {
+	name, ok := r.name()
+	r.space()
+	last := len(r.open) - 1
+	if !ok || !r.take(">") || last == 0 || r.raw[last] != name {
+		return false
+	}
+	r.open[last].to = len(r.text)
+	r.open, r.raw = r.open[:last], r.raw[:last]
+	return true
+}
+
+// xmlStep are the elements, or with an @ the attributes, of a name right in the nodes;
+// * is any element.
+func xmlStep(nodes []Value, name string) []Value {
+	out := []Value{}
+	for _, v := range nodes {
+		among := v.xml.kids
+		if strings.HasPrefix(name, "@") {
+			among = v.xml.attrs
+		}
+		for _, x := range among {
+			if x.name == name || name == "*" {
+				out = append(out, Value{kind: kXML, there: true, xml: x})
+			}
+		}
+	}
+	return out
+}
+
+// xmlDeep are the elements of a name anywhere in n, in the order of the text.
+func xmlDeep(n *xmlNode, name string) []Value {
+	out := []Value{}
+	todo := []*xmlNode{n}
+	for len(todo) > 0 {
+		at := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		if at.name == name {
+			out = append(out, Value{kind: kXML, there: true, xml: at})
+		}
+		for _, kid := range slices.Backward(at.kids) {
+			todo = append(todo, kid)
+		}
+	}
+	return out
+}

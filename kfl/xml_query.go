@@ -1,0 +1,264 @@
+package kfl
+
+import (
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// DuckDB has no function for a place in an XML text. A condition on one therefore is
+// worked out here, with the matcher, on every distinct body that may meet it, and SQL
+// gets the hashes of those that do.
+
+// maxXMLBodies is how many bodies one condition may hold for.
+const maxXMLBodies = 250_000
+
+// isXML says that x is an element or several.
+func isXML(x *node) bool {
+	return x.typ.kind == kXML || x.typ.kind == kList && x.typ.elem == kXML && x.typ.each
+}
+
+// elements of XML, of which any may be meant.
+var xmlElements = typ{kind: kList, elem: kXML, each: true}
+
+// xmlDocument is the XML text of a body.
+func (c *checker) xmlDocument(n *ast, x *node) (*node, *Error) {
+	if x.op == opAbsent {
+		return absent(typ{kind: kXML}), nil
+	}
+	if x.typ.kind != kBody {
+		return nil, c.fail(n, "only request.body and response.body", "xml() of %s", aType(x.typ))
+	}
+	if c.xml == nil {
+		c.xml = c.fail(n, "compare it with a literal or with a place in the same body", "xml() beside what is not in that body")
+	}
+	c.columns[x.str+"_body_sha256"] = true
+	return c.make(n, node{op: opXML, typ: typ{kind: kXML}, str: x.str})
+}
+
+// xmlStep goes to the elements of a name in those of x, or with an @ to an attribute.
+func (c *checker) xmlStep(n *ast, x, k *node) (*node, *Error) {
+	if k.op != opConst {
+		return nil, c.fail(n, `write .name, ["name"], ["@attribute"] or [0]`, "want a name or a number from 0")
+	}
+	if x.op == opAbsent {
+		return absent(xmlElements), nil
+	}
+	return c.make(n, node{op: opXMLStep, typ: xmlElements, path: []string{local(k.str)}, args: []*node{x}})
+}
+
+// xmlDeep is xml()..name: elements of a name anywhere.
+func (c *checker) xmlDeep(n *ast, x *node) (*node, *Error) {
+	switch x.op {
+	case opAbsent:
+		return absent(xmlElements), nil
+	case opXML:
+		return c.make(n, node{op: opXMLDeep, typ: xmlElements, path: []string{n.text}, args: []*node{x}})
+	}
+	return nil, c.fail(n, "write request.body.xml().."+n.text, "two dots after an XML element, want a whole body")
+}
+
+// oneXML is the first of several elements where one value must stand.
+func (c *checker) oneXML(n *ast, x *node) (*node, *Error) {
+	if x.typ.kind != kList || !isXML(x) {
+		return x, nil
+	}
+	return c.make(n, node{op: opElem, typ: typ{kind: kXML}, args: []*node{x, {op: opConst, typ: typ{kind: kInt}}}})
+}
+
+// textOfXML is the text of the first element where x is XML.
+func (c *checker) textOfXML(n *ast, x *node) (*node, *Error) {
+	if !isXML(x) {
+		return x, nil
+	}
+	x, err := c.oneXML(n, x)
+	if err != nil {
+		return nil, err
+	}
+	return c.convert(n, x, typ{kind: kText})
+}
+
+// compareXML compares the text of an element, read as what it meets.
+func (c *checker) compareXML(n *ast, op string, x, y *node) (_ *node, err *Error) {
+	to := y.typ.kind
+	switch to {
+	case kXML, kJSON:
+		to = kText
+		if y, err = c.convert(n, y, typ{kind: kText}); err != nil {
+			return nil, err
+		}
+	case kInt:
+		if y.op != opConst || y.num < exactFloat && y.num > -exactFloat {
+			to = kFloat
+		}
+	case kText, kFloat, kBool:
+	default:
+		return nil, c.mismatch(n, op, x, y)
+	}
+	if x, err = c.convert(n, x, typ{kind: to}); err != nil {
+		return nil, err
+	}
+	return c.compare(n, op, x, y)
+}
+
+// xmlAs is an element's text as a value of the type of n.
+func xmlAs(text string, n *node) Value {
+	switch {
+	case n.typ.kind == kText:
+		return Text(text)
+	case n.typ.kind == kBool:
+		return Value{kind: kBool, there: text == "true" || text == "false", num: Bool(text == "true").num}
+	}
+	return convert(Text(text), n)
+}
+
+// xmlDocument reads a body of the row, once.
+func (m *matcher) xmlDocument(side Side) Value {
+	if m.xml[side] == nil {
+		v := Value{kind: kXML}
+		if m.row.Column(sideNames[side] + "_body_sha256").there {
+			if text, ok := wholeText(m.row.Body(side)); ok {
+				v.xml, v.there = parseXML(text)
+			}
+		}
+		m.xml[side] = &v
+	}
+	return *m.xml[side]
+}
+
+var sideNames = [...]string{Request: "request", Response: "response"}
+
+func (m *matcher) xmlPart(n *node) Value {
+	x := m.value(n.args[0])
+	if !x.there {
+		return Value{}
+	}
+	out := Value{kind: kList, there: true}
+	if n.op == opXMLDeep {
+		out.list = xmlDeep(x.xml, n.path[0])
+		return out
+	}
+	from := x.list
+	if x.kind == kXML {
+		from = []Value{x}
+	}
+	out.list = xmlStep(from, n.path[0])
+	return out
+}
+
+// usesXML says that n reads an XML text.
+func usesXML(n *node) bool { return n.op == opXML || slices.ContainsFunc(n.args, usesXML) }
+
+// misplaced says that n reads an XML text where more than that text decides.
+func misplaced(n *node) bool {
+	if _, ok := documentOf(n); ok {
+		return false
+	}
+	return n.op == opXML || slices.ContainsFunc(n.args, misplaced)
+}
+
+// inXML asks for the bodies whose XML meets the condition.
+func (w *writer) inXML(n *node, side string) frag {
+	if w.bodies == nil {
+		return frag{sql: "coalesce(CAST(error('xml() is worked out over the bodies of a bundle') AS BOOLEAN), FALSE)"}
+	}
+	if w.fault != nil || w.tooLong {
+		return frag{sql: "NULL"}
+	}
+	hashes, err := w.bodies.XML(keyOf(n), xmlNames(n), func(text string) bool {
+		m := matcher{row: &bodyRow{side: sideOf(side), text: text}}
+		return m.cond(n)
+	})
+	if err == nil && len(hashes) > maxXMLBodies {
+		err = &Error{Msg: fmt.Sprintf("a condition on XML holds for %d bodies, more than %d", len(hashes), maxXMLBodies), Hint: "ask for less at once", Limit: true}
+	}
+	if err != nil {
+		w.fault = err
+		return frag{sql: "NULL"}
+	}
+	if len(hashes) == 0 {
+		return frag{sql: "FALSE"}
+	}
+	list := make([]string, len(hashes))
+	for i, h := range hashes {
+		list[i] = hex.EncodeToString(h)
+	}
+	slices.Sort(list)
+	return w.lookUp(func() frag {
+		return w.f("coalesce(@ IN (SELECT unhex(unnest(@))), FALSE)", quote(side+"_body_sha256"), frag{sql: "CAST(? AS VARCHAR[])", args: []any{slices.Compact(list)}})
+	})
+}
+
+// bodyRow is a call of which nothing is known but one body.
+type bodyRow struct {
+	side Side
+	text string
+}
+
+// Column implements Row.
+func (r *bodyRow) Column(name string) Value {
+	if name == sideNames[r.side]+"_body_sha256" {
+		return Bytes([]byte{})
+	}
+	return Value{}
+}
+
+// Body implements Row.
+func (r *bodyRow) Body(side Side) []BodyPart {
+	if side != r.side {
+		return nil
+	}
+	return []BodyPart{{Size: int64(len(r.text)), Text: r.text, IsText: true}}
+}
+
+// xmlNames are names that stand in every XML text for which a condition holds: those of
+// elements and attributes cannot be spelled in two ways.
+func xmlNames(n *node) (names []string) {
+	var steps func(n *node)
+	steps = func(n *node) {
+		switch n.op {
+		case opXMLStep, opXMLDeep:
+			if name := strings.TrimPrefix(n.path[0], "@"); name != "*" && name != "" && !slices.Contains(names, name) {
+				names = append(names, name)
+			}
+			steps(n.args[0])
+		case opConvert, opNeg, opElem, opJoin, opArith, opParse, opPath:
+			for _, a := range n.args {
+				steps(a)
+			}
+		}
+	}
+	switch n.op {
+	case opCompare, opIn, opText, opMatch, opExists, opTruth:
+		for _, a := range n.args {
+			if a.op != opList {
+				steps(a)
+			}
+		}
+	case opAny, opOne:
+		steps(n.args[0])
+		names = append(names, xmlNames(n.args[1])...)
+	}
+	return names
+}
+
+// keyOf spells a condition out, so that equal keys are equal conditions.
+func keyOf(n *node) string {
+	var b strings.Builder
+	var write func(n *node)
+	write = func(n *node) {
+		fmt.Fprintf(&b, "%d %v %q %d %v %q", n.op, n.typ, n.str, n.num, n.flt, n.path)
+		if n.re != nil {
+			fmt.Fprintf(&b, " %q", n.re.String())
+		}
+		b.WriteString("(")
+		for _, a := range n.args {
+			write(a)
+			b.WriteString(",")
+		}
+		b.WriteString(")")
+	}
+	write(n)
+	return b.String()
+}

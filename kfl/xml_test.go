@@ -1,0 +1,278 @@
+package kfl
+
+import (
+	"encoding/xml"
+	"errors"
+	"io"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const order = `<?xml version="1.0" encoding="UTF-8"?>
+<!-- an order -->
+<s:order xmlns:s="urn:shop" id="o-17" paid="true">
+  <item sku="a"><id>5</id><n>2</n></item>
+  <item sku="b"><id> 7
+  </id><n>1.5</n></item>
+  <note>5 &lt; 7 &amp; <![CDATA[<b>]]> &#x41;&#66;</note>
+  <s:total>1e2</s:total><gift/><ok>true</ok>
+</s:order>`
+
+// xmlMeanings say which of the rows meet a condition: a is the order above, b its text
+// in JSON, c is a small answer, and d has no body.
+var xmlMeanings = []struct{ why, src, rows string }{
+	{"a body that is XML", `request.body.xml()`, "a c"},
+	{"a body that is not", `!request.body.xml()`, "b d"},
+	{"is it there, as a function", `has(request.body.xml().order.gift)`, "a"},
+	{"the path of an element, from 0", `request.body.xml().order.item[1].id == "7"`, "a"},
+	{"without a number any element", `request.body.xml().order.item.id == "7"`, "a"},
+	{"another element", `request.body.xml().order.item[0].id == "7"`, ""},
+	{"one past the last", `request.body.xml().order.item[2].id`, ""},
+	{"text as a number", `request.body.xml().order.item[1].id == 7 && request.body.xml().order.item.n < 1.6 && request.body.xml().order.total == 100`, "a"},
+	{"text that is no number is absent", `request.body.xml().order.note > 1 || request.body.xml().order.note <= 1`, ""},
+	{"text as a bool", `request.body.xml().order.ok == true && request.body.xml().order["@paid"] == true`, "a"},
+	{"an attribute", `request.body.xml().order["@id"] == "o-17" && request.body.xml().order.item[1]["@sku"] == "b"`, "a"},
+	{"an attribute that is not there", `request.body.xml().order["@none"] == "" || request.body.xml().order.item.sku`, ""},
+	{"prefixes do not count, in the question either", `request.body.xml()["x:order"].total && request.body.xml().order["s:total"]`, "a"},
+	{"declarations of prefixes are no attributes", `request.body.xml().order["@s"] || request.body.xml().order["@xmlns"]`, ""},
+	{"references and CDATA", `request.body.xml().order.note == "5 < 7 & <b> AB"`, "a"},
+	{"the text of all inside", `request.body.xml().order.item[0] == "52"`, "a"},
+	{"an empty element is there", `request.body.xml().order.gift == ""`, "a"},
+	{"search", `request.body.xml().order.note.contains("<b>") && request.body.xml().order.item["@sku"].matches("^[b-z]$")`, "a"},
+	{"in a list", `request.body.xml().order.item.id in ["7", "8"] && "5" in request.body.xml().order.item.id`, "a"},
+	{"elements of a list", `request.body.xml().order.item.exists(i, i.id == 7 && i.n == 1.5)`, "a"},
+	{"all of a list", `request.body.xml().order.item.all(i, i["@sku"])`, "a c"},
+	{"as a list of texts", `"7" in request.body.xml().order.item.map(i, i.id)`, "a"},
+	{"counted", `size(request.body.xml().order.item) == 2`, "a"},
+	{"counted where there is none", `size(request.body.xml().order.none) == 0`, "a c"},
+	{"any name", `request.body.xml().*.item.id == "7" && request.body.xml().order[*].n == 2`, "a"},
+	{"anywhere", `request.body.xml()..id == 7 && request.body.xml()..item.n == 2`, "a"},
+	{"unlike", `request.body.xml().order.total != "5"`, "a"},
+	{"negated", `!(request.body.xml().order.total == "5")`, "a b c d"},
+	{"two places compared", `request.body.xml().order.item[0].id < request.body.xml().order.item[1].id`, "a"},
+	{"reckoned with", `request.body.xml().order.total / 2 == 50 && int(request.body.xml().order.item[1].id) + 1 == 8 && -request.body.xml().order.item.n == -2`, "a"},
+	{"as text", `string(request.body.xml().order.total) + "x" == "1e2x"`, "a"},
+	{"beside other conditions", `http1 && (request.body.xml().order.total == 100 || request.body contains "5")`, "a b"},
+	{"of the other side", `response.body.xml().error.code == "E1"`, "c"},
+	{"of both sides", `request.body.xml().answer && response.body.xml().error`, "c"},
+	{"nil", `request.body.xml().answer == nil`, "a b d"},
+}
+
+// testBodies look for XML in rows.
+type testBodies struct {
+	rows  []*testRow
+	asked []string
+	fault error
+}
+
+func (b *testBodies) XML(key string, with []string, test func(string) bool) (out [][]byte, err error) {
+	b.asked = append(b.asked, key)
+	for _, r := range b.rows {
+		for side, parts := range r.bodies {
+			text, ok := wholeText(parts)
+			if !ok || slices.ContainsFunc(with, func(s string) bool { return !strings.Contains(text, s) }) || !test(text) {
+				continue
+			}
+			out = append(out, []byte(r.columns[sideNames[side]+"_body_sha256"].str))
+		}
+	}
+	return out, b.fault
+}
+
+func TestXMLMeaning(t *testing.T) {
+	var rows []*testRow
+	for range 4 {
+		rows = append(rows, row(map[string]Value{"protocol": Text("http1")}))
+	}
+	rows[0].body(Request, order)
+	rows[1].body(Request, `{"order":{"item":[{"id":"5"}]}}`)
+	rows[2].body(Request, "\ufeff <answer>7</answer> ")
+	rows[2].body(Response, `<error><code>E1</code></error>`)
+	db := duck(t, rows)
+	env := Env{Bodies: &testBodies{rows: rows}}
+	for _, m := range xmlMeanings {
+		t.Run(m.why, func(t *testing.T) {
+			q, err := Compile(m.src, env)
+			if err != nil {
+				t.Fatalf("%s\n%v", m.src, err)
+			}
+			var got []string
+			for i, yes := range agree(t, db, rows, q) {
+				if yes {
+					got = append(got, string(rune('a'+i)))
+				}
+			}
+			if strings.Join(got, " ") != m.rows {
+				where, args := q.SQL()
+				t.Errorf("%s\ngot  %v\nwant %s\nSQL %s\nwith %q", m.src, got, m.rows, where, args)
+			}
+		})
+	}
+}
+
+func TestXMLIsWorkedOutWhereBodiesAre(t *testing.T) {
+	const src = `request.body.xml().a.b == "x"`
+	q, err := Compile(src, Env{})
+	if err != nil || len(q.Notes()) != 1 || !strings.Contains(q.Notes()[0], "bodies of a bundle") {
+		t.Fatalf("with no bodies: %v, %q", err, q.Notes())
+	}
+	r := row(map[string]Value{})
+	r.body(Request, "<a><b>x</b></a>")
+	if !q.Match(r) {
+		t.Error("the matcher needs no bodies but the row's, and finds none")
+	}
+	if _, err := answers(duck(t, []*testRow{r}), q, 1); err == nil || !strings.Contains(err.Error(), "bodies of a bundle") {
+		t.Errorf("SQL with no bodies: %v, want an error", err)
+	}
+	b := &testBodies{rows: []*testRow{r}}
+	for _, s := range []string{src, src, `request.body.xml().a.b == "y"`, `response.body.xml().a.b == "x"`, `request.body.xml()["a"].b == "x"`} {
+		if _, err := Compile(s, Env{Bodies: b}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if k := b.asked; len(k) != 5 || k[0] != k[1] || k[0] == k[2] || k[0] == k[3] || k[0] != k[4] {
+		t.Errorf("keys %q", k)
+	}
+	b.fault = errors.New("the disk is away")
+	if _, err := Compile(src, Env{Bodies: b}); !errors.Is(err, b.fault) {
+		t.Errorf("error %v, want %v", err, b.fault)
+	}
+}
+
+// notXML are texts that are refused, so that they count as no XML.
+var notXML = []struct{ why, text string }{
+	{"an empty text", ""},
+	{"plain text", "hello"},
+	{"only a comment", "<!-- a -->"},
+	{"an element that is not closed", "<a><b></b>"},
+	{"one closed by another", "<a><b></a></b>"},
+	{"a prefix that is not closed", "<x:a></a>"},
+	{"two roots", "<a/><b/>"},
+	{"text before the root", "x<a/>"},
+	{"text behind the root", "<a/>x"},
+	{"CDATA behind the root", "<a/><![CDATA[x]]>"},
+	{"a document type", "<!DOCTYPE a><a/>"},
+	{"a bomb of entities", `<!DOCTYPE a [<!ENTITY x "xxxxxxxxxx"><!ENTITY y "&x;&x;&x;">]><a>&y;</a>`},
+	{"a file for an entity", `<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]><a>&x;</a>`},
+	{"an entity that nobody declared", "<a>&nbsp;</a>"},
+	{"a reference that is not closed", "<a>&lt</a>"},
+	{"a reference to nothing", "<a>&#0;</a>"},
+	{"a reference beyond Unicode", "<a>&#x110000;</a>"},
+	{"a reference with a sign", "<a>&#+65;</a>"},
+	{"half of a pair", "<a>&#xd800;</a>"},
+	{"a zero byte", "<a>\x00</a>"},
+	{"bytes that are not UTF-8", "<a>\xff</a>"},
+	{"an attribute without quotes", "<a b=1/>"},
+	{"an attribute without a value", "<a b/>"},
+	{"an attribute twice", `<a b="1" b="2"/>`},
+	{"attributes without a space", `<a b="1"c="2"/>`},
+	{"a bracket in an attribute", `<a b="<"/>`},
+	{"a quote that is not closed", `<a b="1/>`},
+	{"a tag that is not closed", `<a b="1"`},
+	{"a bracket at the end", "<a/><"},
+	{"a name that begins with a digit", "<1a/>"},
+	{"a name with two colons", "<a:b:c/>"},
+	{"two hyphens in a comment", "<a><!-- a -- b --></a>"},
+	{"a comment with three hyphens at its end", "<a><!-- a ---></a>"},
+	{"a comment that is not closed", "<a><!-- a "},
+	{"CDATA that is not closed", "<a><![CDATA[ "},
+	{"the end of CDATA in text", "<a>]]></a>"},
+	{"an instruction that is not closed", "<a><?b "},
+	{"a declaration in the middle", "<a><?xml version='1.0'?></a>"},
+	{"a page of HTML", "<html><body><br>a</body></html>"},
+	{"one element too deep", strings.Repeat("<a>", maxXMLDepth+1) + strings.Repeat("</a>", maxXMLDepth+1)},
+	{"one byte too long", "<a>" + strings.Repeat("x", maxXMLBytes-6) + "</a>"},
+	{"attributes without end", "<a" + manyAttributes(maxXMLAttrs+1) + "/>"},
+}
+
+func manyAttributes(n int) string {
+	var b strings.Builder
+	for i := range n {
+		b.WriteString(" a" + strings.Repeat("x", i) + `=""`)
+	}
+	return b.String()
+}
+
+func TestNotXML(t *testing.T) {
+	for _, tt := range notXML {
+		t.Run(tt.why, func(t *testing.T) {
+			if _, ok := parseXML(tt.text); ok {
+				t.Errorf("%.100q is taken for XML", tt.text)
+			}
+		})
+	}
+	for why, text := range map[string]string{
+		"as deep as may be":         strings.Repeat("<a>", maxXMLDepth) + strings.Repeat("</a>", maxXMLDepth),
+		"as long as may be":         "<a>" + strings.Repeat("x", maxXMLBytes-7) + "</a>",
+		"as many attributes":        "<a" + manyAttributes(maxXMLAttrs) + "/>",
+		"instructions and comments": "<?xml version='1.0'?><?a?><?b c?><!----><a ><!-- - --><?d?></a ><!-- e -->\n",
+	} {
+		if _, ok := parseXML(text); !ok {
+			t.Errorf("%s: refused", why)
+		}
+	}
+}
+
+// FuzzXML holds the reader to the one of the standard library, which takes more: what is
+// read here is read there, with the same names and texts.
+func FuzzXML(f *testing.F) {
+	f.Add(order)
+	f.Add("<a b='&quot;'>\r\n<c:d/>\r&#13;</a>")
+	for _, tt := range notXML {
+		if len(tt.text) < 200 {
+			f.Add(tt.text)
+		}
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		top, ok := parseXML(s)
+		if !ok {
+			return
+		}
+		for _, r := range s {
+			if r >= 0x80 { // editions of the standard differ in what a name may have
+				return
+			}
+		}
+		if strings.Contains(s, "<?xml") { // it reads no other encoding or version
+			return
+		}
+		var got, want strings.Builder
+		todo := []*xmlNode{top.kids[0]}
+		for len(todo) > 0 {
+			n := todo[len(todo)-1]
+			todo = todo[:len(todo)-1]
+			got.WriteString("<" + n.name)
+			for _, kid := range slices.Backward(n.kids) {
+				todo = append(todo, kid)
+			}
+		}
+		got.WriteString("\n" + top.doc.text)
+		var text strings.Builder
+		d := xml.NewDecoder(strings.NewReader(s))
+		depth := 0
+		for {
+			tok, err := d.Token()
+			if err == io.EOF {
+				break
+			}
+			if err != nil {
+				t.Fatalf("%q is read here, and there: %v", s, err)
+			}
+			switch tok := tok.(type) {
+			case xml.StartElement:
+				want.WriteString("<" + tok.Name.Local)
+				depth++
+			case xml.EndElement:
+				depth--
+			case xml.CharData:
+				if depth > 0 {
+					text.Write(tok)
+				}
+			}
+		}
+		if want.WriteString("\n" + text.String()); got.String() != want.String() {
+			t.Fatalf("%q\nhere  %q\nthere %q", s, got.String(), want.String())
+		}
+	})
+}
