@@ -143,10 +143,6 @@ func onceRead[T any](read func() (T, error)) func() (T, error) {
 
 // setUp makes the views and locks the database.
 func (c *Case) setUp(ctx context.Context) error {
-	// Footers are parsed once, and not again with every question.
-	if err := c.db.Exec(ctx, "SET parquet_metadata_cache=true"); err != nil {
-		return err
-	}
 	if err := c.makeViews(ctx); err != nil {
 		return err
 	}

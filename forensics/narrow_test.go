@@ -57,3 +57,19 @@ func TestAnErrorKeepsItsPlaceInTheQuery(t *testing.T) {
 		t.Fatalf("%#v, want a syntax error in line 2, column 17", err)
 	}
 }
+
+// TestNamedAnswersTheSame asks with a * that stands for columns named elsewhere.
+func TestNamedAnswersTheSame(t *testing.T) {
+	c, _ := masking(t, sample(t, "shop.pcapng"))
+	for _, sql := range []string{
+		"select k.call_no, k.path, d.service from (select * from calls) k join endpoints d on d.endpoint_id = k.dst_id order by 1",
+		"with x as (select k.*, k.elapsed_us > 5 as slow from calls k) select slow, list_transform(arg_min(call_id, ts_ns, 3), x -> hex(x)) as ids from x group by 1 order by 1",
+		"select count(*) from (select * from calls where src_service is not null)",
+	} {
+		want := query(t, c, forensics.Query{SQL: sql})
+		got := query(t, c, forensics.Query{SQL: sql, Named: true})
+		if !reflect.DeepEqual(got.Rows, want.Rows) {
+			t.Errorf("%s: %v, want %v", sql, got.Rows, want.Rows)
+		}
+	}
+}

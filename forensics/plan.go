@@ -85,6 +85,7 @@ func (c *Case) planSQL(ctx context.Context, q *Query, cur *cursor) (*plan, error
 	if err != nil {
 		return nil, err
 	}
+	facts.Whole = facts.Whole && !q.Named
 	p := &plan{sql: q.SQL, args: q.Args, facts: &facts, visible: -1, cites: -1, packet: -1, bundle: -1}
 	if cur != nil {
 		p.skip = cur.Row

@@ -20,6 +20,9 @@ type Query struct {
 
 	SQL  string // one query over the tables of the case
 	Args []any  // values for the ? or $1 of SQL
+	// Named says that SQL names every column that its answer depends on, although it has a *
+	// or an alias that reads like a row: then only these columns of calls are looked at.
+	Named bool
 
 	From, To int64 // nanoseconds since 1970 UTC, both included; 0 leaves an end open
 

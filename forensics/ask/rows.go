@@ -20,7 +20,7 @@ import (
 // hex is made of BLOB, "12-15,20" of ranges of packets, RFC 3339 of TIMESTAMP and
 // milliseconds with three digits of nothing: write them in SQL.
 func readRows[T any](ctx context.Context, c *forensics.Case, limit int, sql string, args ...any) (out []T, more bool, err error) {
-	r, err := c.Query(ctx, forensics.Query{SQL: sql, Args: args, Limit: limit})
+	r, err := c.Query(ctx, forensics.Query{SQL: sql, Args: args, Named: true, Limit: limit})
 	if err != nil {
 		return nil, false, err
 	}

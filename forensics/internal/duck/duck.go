@@ -84,6 +84,12 @@ func Open(o Options) (*DB, error) {
 		duckdb.Close(&d.db)
 		return nil, fmt.Errorf("opening database: %s", msg)
 	}
+	// Footers are parsed once, and not again with each query. Without GLOBAL that were so for
+	// this connection only.
+	if err := d.Exec(context.Background(), "SET GLOBAL parquet_metadata_cache=true"); err != nil {
+		d.Close()
+		return nil, fmt.Errorf("opening database: %w", err)
+	}
 	return d, nil
 }
 

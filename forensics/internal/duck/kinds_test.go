@@ -46,6 +46,8 @@ func TestConnectionsOfAKindSeeTheirOwnViews(t *testing.T) {
 			{"it, by its schema", d, "SELECT host FROM main.calls ORDER BY call_no", "x0"},
 			{"the view of the kind", other, "SELECT host FROM calls ORDER BY call_no", "other"},
 			{"it, by its schema too", other, "SELECT host FROM main.calls ORDER BY call_no", "other"},
+			{"footers are kept", d, "SELECT current_setting('parquet_metadata_cache')", true},
+			{"for connections of the kind too", other, "SELECT current_setting('parquet_metadata_cache')", true},
 			{"no view of the others is listed", d, "SELECT count(*) FROM duckdb_views() WHERE temporary AND NOT internal", int64(0)},
 		} {
 			if got, err := first(x.d, x.sql); err != nil || got != x.want {
