@@ -304,5 +304,6 @@ func (l *looker) storms(ctx context.Context) ([]Pattern, error) {
 			Numbers: []Number{{"retries_in_10s", float64(s.retries)}, {"first_tries_in_10s", float64(s.firsts)}},
 			Words:   fmt.Sprintf("%d retries hit %s within ten seconds from %s on, beside %d first tries.", s.retries, s.ch.Dst, stamp(s.at), s.firsts)})
 	}
-	return out, nil
+	refused, err := l.bursts(ctx)
+	return append(out, refused...), err
 }

@@ -293,7 +293,12 @@ type result struct{ calls, bytes, ok, facts int }
 
 // run runs a script and holds its answers to the truth.
 func (s *scenario) run(t *testing.T, sc script) (r result) {
-	a := s.asked(t, sc)
+	return s.asked(t, sc).held()
+}
+
+// held holds the answers to the truth.
+func (a *asking) held() (r result) {
+	t := a.t
 	r.calls, r.bytes, r.facts = a.calls, a.bytes, len(a.q.Facts)
 	for _, f := range a.q.Facts {
 		if wrong := a.check(f); len(wrong) > 0 {
@@ -313,7 +318,13 @@ func (s *scenario) run(t *testing.T, sc script) (r result) {
 // asked runs a script.
 func (s *scenario) asked(t *testing.T, sc script) *asking {
 	t.Helper()
-	a := &asking{t: t, s: s, q: s.question(t, sc.number), client: s.connect(t), claims: map[string]*claim{}}
+	a := s.asking(t, s.question(t, sc.number))
 	sc.run(a)
 	return a
+}
+
+// asking begins with a question.
+func (s *scenario) asking(t *testing.T, q question) *asking {
+	t.Helper()
+	return &asking{t: t, s: s, q: q, client: s.connect(t), claims: map[string]*claim{}}
 }

@@ -15,8 +15,14 @@ import (
 
 // truth is what was planted.
 type truth struct {
-	Clock     struct{ From, Now string }
-	Services  []service
+	Clock    struct{ From, Now string }
+	Services []service
+	Totals   map[string]float64
+	Counts   []struct {
+		Client, Server, Protocol string
+		Count                    float64
+		Sealed                   bool
+	}
 	Questions []question
 	Plants    []struct {
 		ID    string

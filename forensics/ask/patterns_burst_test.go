@@ -1,0 +1,25 @@
+package ask_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/pcapsule/pcapsule/forensics/ask"
+)
+
+func TestRefusedAndAtOnceAgain(t *testing.T) {
+	w := newWire()
+	for i := range 30 { // at once, for something that is not there
+		w.http(float64(i)*5, 2, "storm", 1, 2, "GET /banner/7", "", "", "404 Not Found", "text/plain", "no")
+		w.http(float64(i)*700, 2, "poll", 3, 2, "GET /banner/7", "", "", "404 Not Found", "text/plain", "no") // two in three seconds
+		w.http(float64(i)*5, 2, "many", 4, 2, "GET /thing/"+strings.Repeat("x", i), "", "", "404 Not Found", "text/plain", "no")
+		w.http(float64(i)*5, 2, "fine", 5, 2, "GET /state", "", "", "200 OK", "text/plain", "yes")
+	}
+	for i := range 20 { // one too few
+		w.http(float64(i)*5, 2, "few", 6, 2, "GET /banner/7", "", "", "403 Forbidden", "text/plain", "no")
+	}
+	list := look(t, w.open(t), ask.PatternsIn{}, "retry_storms")
+	if len(list) != 1 || list[0].Src != "10.0.0.1" || list[0].Count != 29 || number(list[0], "calls") != 30 || number(list[0], "lasted_ms") != 147 || len(list[0].CallIDs) != 10 {
+		t.Errorf("%+v", list)
+	}
+}

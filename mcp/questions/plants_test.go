@@ -1,0 +1,235 @@
+package questions
+
+import (
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// plants are questions about what was planted besides the answers to the 48, as somebody
+// would ask who knows nothing of it: no script is told a name.
+func plants() map[string]func(*asking) {
+	return map[string]func(*asking){
+		"unbalanced": unbalanced, "storm": storm, "dns_failures": unresolved, "dns_tunnel": tunnel, "beacon": beacon,
+		"expired_certificate": expired, "certificate_ends_soon": endsSoon, "weak_tls": weakTLS, "plaintext_credentials": inClear,
+		"tokens_downstream": passedOn, "keep_alive": usedAgain, "hidden_prompt": orders, "churn": churn,
+	}
+}
+
+// notAsked are plants that no answer shows yet, each with the reason.
+var notAsked = map[string]string{
+	"pool": "one burst of twelve requests over four connections is fewer calls than the kind pool of find_patterns wants to see (50)",
+}
+
+// found are the findings of some analyzers.
+func (a *asking) found(names ...string) []node {
+	a.t.Helper()
+	return a.ask("list_findings", map[string]any{"names": names, "limit": 200}).each("findings")
+}
+
+// looked are the details of the first call of a row.
+func (a *asking) looked(n node) node {
+	a.t.Helper()
+	return a.ask("get_api_call", map[string]any{"id": n.str("call_ids.0")})
+}
+
+// count is a number of a pattern by its name.
+func count(p node, name string) float64 {
+	for _, n := range p.each("numbers") {
+		if n.str("name") == name {
+			return n.num("value")
+		}
+	}
+	return -1
+}
+
+func unbalanced(a *asking) {
+	l := a.ask("get_latency", map[string]any{"parts": []string{"replicas"}})
+	for _, r := range where(l.each("replicas"), func(n node) bool { return n.str("balanced") == "no" }) {
+		a.groups("replicas", r.each("pods"), func(n node) string { return n.str("pod") }, "calls")
+	}
+}
+
+func storm(a *asking) {
+	for _, p := range a.ask("find_patterns", map[string]any{"kinds": []string{"retry_storms"}}).each("findings") {
+		a.number("calls", count(p, "calls"))
+		if m := lasted.FindStringSubmatch(p.str("words")); m != nil {
+			a.times("when", m[1], m[2])
+		}
+	}
+}
+
+var lasted = regexp.MustCompile(`times from (\S+) to ([^ ,]+)`)
+
+func unresolved(a *asking) {
+	list := a.found("dns-failure")
+	for id, code := range map[string]string{"nxdomain": "NXDOMAIN", "servfail": "SERVFAIL"} {
+		a.number(id, sum(where(list, func(n node) bool { return strings.Contains(n.str("what"), code) }), "count"))
+	}
+}
+
+func tunnel(a *asking) {
+	list := a.found("dns-tunnel")
+	a.number("questions", sum(list, "count"))
+	if len(list) > 0 {
+		a.looked(list[0])
+	}
+}
+
+// beacon takes the one that is all that its pod says to that place, at even times, within
+// hours and not once a day.
+func beacon(a *asking) {
+	known := a.ask("list_external", nil)
+	for _, b := range where(a.found("beacon"), func(n node) bool { return strings.Contains(n.str("what"), "within 0s") && len(n.each("call_ids")) > 0 }) {
+		a.number("calls", b.num("count"))
+		for _, d := range known.each("destinations") {
+			if strings.Contains(b.str("what"), d.str("name")) && d.num("calls") != b.num("count") {
+				a.t.Errorf("list_external has %v calls to %s, the finding %v", d.num("calls"), d.str("name"), b.num("count"))
+			}
+		}
+	}
+}
+
+var validTo = regexp.MustCompile(`had expired \(valid to ([^)]*)\)|near its end \(valid to ([^)]*)\)`)
+
+// certificates are the findings about one whose certificate ended, or is near its end.
+func (a *asking) certificates(ended bool) (rows []node, end string) {
+	list := a.found("certificate")
+	who := func(n node) bool { return strings.Contains(n.str("what"), "had expired") }
+	for _, x := range list {
+		same := where(list, func(n node) bool { return n.str("dst") == x.str("dst") })
+		if m := validTo.FindStringSubmatch(x.str("what")); m != nil && slices.ContainsFunc(same, who) == ended {
+			return same, m[1] + m[2]
+		}
+	}
+	return nil, ""
+}
+
+func expired(a *asking) {
+	rows, end := a.certificates(true)
+	a.number("handshakes", sum(rows, "count"))
+	a.times("ended", end, "")
+}
+
+func endsSoon(a *asking) {
+	_, end := a.certificates(false)
+	a.times("ends", end, "")
+}
+
+func weakTLS(a *asking) { a.number("handshakes", sum(a.found("weak-tls"), "count")) }
+
+func inClear(a *asking) {
+	list := a.found("plaintext-credentials")
+	most := 0.0 // others try once with something else and are refused
+	for _, x := range where(list, func(n node) bool { return strings.Contains(n.str("what"), "(basic)") }) {
+		most = max(most, x.num("count"))
+	}
+	a.number("basic", most)
+	for _, x := range where(list, func(n node) bool { return strings.Contains(n.str("what"), "postgresql") }) {
+		a.looked(x)
+	}
+}
+
+func passedOn(a *asking) {
+	outside := map[string]bool{}
+	m := a.ask("get_service_map", map[string]any{"kfl": `"authorization" in request.headers && !src.external`, "limit": 200})
+	for _, n := range m.each("nodes") {
+		outside[n.str("name")] = n.str("place") == "outside"
+	}
+	a.groups("pairs", where(m.each("edges"), func(n node) bool { return !outside[n.str("dst")] }), a.pair, "calls")
+}
+
+// usedAgain asks about the workload through which all requests from outside come in.
+func usedAgain(a *asking) {
+	way := a.ask("get_overview", map[string]any{"limit": 5}).each("ingress")
+	if len(way) == 0 {
+		return
+	}
+	door := way[0].str("service")
+	for _, p := range a.ask("find_patterns", map[string]any{"kinds": []string{"keep_alive"}, "kfl": "src.service == \"" + a.s.who(door) + "\""}).each("findings") {
+		for _, what := range []string{"calls", "connections"} {
+			a.set("connections", a.to(p)+" "+what, count(p, what))
+		}
+	}
+}
+
+func orders(a *asking) {
+	a.shown("calls", a.ask("search_content", map[string]any{"pattern": `(?i)\bignore (all |any )?(previous|prior|earlier) instructions[^"<\n]*`, "limit": 50}))
+}
+
+func churn(a *asking) {
+	for _, p := range a.ask("find_patterns", map[string]any{"kinds": []string{"churn"}}).each("findings") {
+		a.number("connections", count(p, "connections_opened"))
+		a.looked(p)
+	}
+}
+
+// TestPlants asks for what was planted besides the answers to the questions.
+func TestPlants(t *testing.T) {
+	for _, name := range scenarios {
+		s := open(t, name)
+		asked := plants()
+		for i, p := range s.truth.Plants {
+			t.Run(name+"/"+p.ID, func(t *testing.T) {
+				run := asked[p.ID]
+				if run == nil {
+					if notAsked[p.ID] == "" {
+						t.Fatalf("nobody asks for %s", p.ID)
+					}
+					return
+				}
+				a := s.asking(t, question{Number: 100 + i, Words: p.ID, Facts: p.Facts})
+				run(a)
+				r := a.held()
+				t.Logf("%d calls, %d bytes, %d/%d facts", r.calls, r.bytes, r.ok, r.facts)
+			})
+			delete(asked, p.ID)
+		}
+		for id := range asked {
+			t.Errorf("%s: %s is asked for and was not planted", name, id)
+		}
+	}
+}
+
+// TestTotals holds what the overview and the map say of the whole to what was sent.
+func TestTotals(t *testing.T) {
+	for _, name := range scenarios {
+		s := open(t, name)
+		c := s.connect(t)
+		totals := maps.Clone(s.truth.Totals)
+		for _, p := range told(t, c, "get_overview", map[string]any{"limit": 50}).each("protocols") {
+			want, known := totals[p.str("protocol")]
+			if known && p.num("calls") != want {
+				t.Errorf("%s: %v calls of %s, want %v", name, p.num("calls"), p.str("protocol"), want)
+			}
+			delete(totals, p.str("protocol"))
+		}
+		for protocol, want := range totals {
+			t.Errorf("%s: the overview has no %s, want %v calls", name, protocol, want)
+		}
+		want, got := map[string]float64{}, map[string]float64{}
+		for _, n := range s.truth.Counts {
+			// What is closed has no calls, NATS is not read. Names are left out, since the first
+			// answer comes from a pod that is known by its number only.
+			if !n.Sealed && n.Protocol != "nats" && n.Protocol != "tls" && n.Protocol != "raw" && n.Protocol != "dns" {
+				want[s.roleName(n.Client)+" → "+s.roleName(n.Server)] += n.Count
+			}
+		}
+		a := s.asking(t, question{})
+		m := told(t, c, "get_service_map", map[string]any{"kfl": `protocol not in ["tls", "tcp", "udp", "icmp", "dns"]`, "limit": 1000, "max_bytes": 1 << 20})
+		for _, e := range m.each("edges") {
+			got[a.pair(e)] += e.num("calls")
+		}
+		for pair, n := range want {
+			if got[pair] != n {
+				t.Errorf("%s: the map has %v calls %s, want %v", name, got[pair], pair, n)
+			}
+			delete(got, pair)
+		}
+		for pair, n := range got {
+			t.Errorf("%s: the map has %v calls %s, want none", name, n, pair)
+		}
+	}
+}
