@@ -183,6 +183,12 @@ func (l *Look) Bundle(columns string) string {
 // Flows is the condition on rows of the table flows, or connections, for the asked window.
 func (l *Look) Flows() string { return fmt.Sprintf("last_ns >= %d AND first_ns <= %d", l.From, l.To) }
 
+// Once is the condition on rows of the table flows that counts each connection once,
+// however many vantages saw it: its flow is the one that its calls were read from.
+func (l *Look) Once() string {
+	return "(" + l.Bundle("flow_id") + ") IN (SELECT (" + l.Bundle("flow_id") + ") FROM connections_raw)"
+}
+
 // Permits reports whether traffic to an outside address may be, under any of its names.
 func (a Allow) Permits(ip string, names []string) bool {
 	if addr, err := netip.ParseAddr(ip); err == nil {

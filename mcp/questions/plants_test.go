@@ -163,6 +163,11 @@ func churn(a *asking) {
 	for _, p := range a.ask("find_patterns", map[string]any{"kinds": []string{"churn"}}).each("findings") {
 		a.number("connections", count(p, "connections_opened"))
 		a.looked(p)
+		for _, x := range where(a.found("unusual"), func(n node) bool { return a.pair(n) == a.pair(p) }) {
+			if x.num("count") != count(p, "connections_opened") {
+				a.t.Errorf("one answer has %v connections, another %v", x.num("count"), count(p, "connections_opened"))
+			}
+		}
 	}
 }
 
