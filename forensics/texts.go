@@ -32,7 +32,8 @@ type Texts struct {
 	Places  []TextPlace
 	From    int64    // nanoseconds since 1970 UTC, both included, 0 open: row groups outside
 	To      int64    // are passed over, but rows outside may be among those told
-	Numbers []string // columns of numbers of which none is null, told of each row
+	Numbers []string // columns of BIGINT, and
+	Fixed   []string // of hashes and ids, of which none is null, told of each row
 
 	// Judge makes what looks at the texts, once for each goroutine.
 	Judge func() TextJudge
@@ -49,7 +50,7 @@ const scanMemory = 32 << 20
 // meets is a *bundle.DamagedError. An error of Group ends it and is returned as it is.
 func (c *Case) Texts(ctx context.Context, t Texts) error {
 	threads := cmp.Or(c.options.Threads, runtime.GOMAXPROCS(0))
-	s := texts.Scan{Places: t.Places, From: t.From, To: cmp.Or(t.To, math.MaxInt64), Numbers: t.Numbers, Judge: t.Judge,
+	s := texts.Scan{Places: t.Places, From: t.From, To: cmp.Or(t.To, math.MaxInt64), Numbers: t.Numbers, Fixed: t.Fixed, Judge: t.Judge,
 		Threads: max(1, min(threads, int(cmp.Or(max(c.options.MemoryLimit, 0), defaultMemory)/scanMemory)))}
 	if t.From == 0 {
 		s.From = math.MinInt64

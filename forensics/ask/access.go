@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"github.com/pcapsule/pcapsule/forensics"
-	"github.com/pcapsule/pcapsule/forensics/redact"
 )
 
 // AccessIn asks who had access to something.
@@ -336,7 +335,7 @@ func (a *accessOf) calls(after position) error {
 		return err
 	}
 	rows = arrangeRows(page, rows, func(r row) rowKey { return rowKey{r.Bundle, r.No} })
-	policy := redact.Default()
+	policy := a.c.Policy()
 	for i := range rows {
 		r := &rows[i]
 		r.Summary = clip(r.Summary, 120)
@@ -345,7 +344,7 @@ func (a *accessOf) calls(after position) error {
 			r.What, r.Summary = clip(oneLine(policy.SQL(r.Statement)), 400), r.Protocol
 			r.Params = clip(strings.Join(policy.Params(r.Statement, strings.Split(r.Params, ", ")), ", "), 200)
 		case r.Command != "":
-			r.What = masked("command", r.Command, 300)
+			r.What = masked(policy, "command", r.Command, 300)
 		case r.Query != "":
 			r.What = clip(r.Path+"?"+policy.Query(r.Query), 400)
 		default:

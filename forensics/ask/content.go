@@ -73,7 +73,6 @@ func AskSearch(ctx context.Context, c *forensics.Case, in SearchIn) (*Search, er
 			return nil, err
 		}
 	}
-	from := rawSource(c, in.KFL != "" || in.Service != "")
 	if in.Service != "" {
 		cond, args := either(c, in.Service)
 		w.and(cond, args...)
@@ -90,7 +89,7 @@ func AskSearch(ctx context.Context, c *forensics.Case, in SearchIn) (*Search, er
 	if n == nil {
 		list, more, err = holds(ctx, c, w, after.sql("WHERE "), w.limit)
 	} else {
-		list, more, err = findText(ctx, c, w, from, n, in.In, after.sql("WHERE f."), w.limit)
+		list, more, err = findText(ctx, c, w, n, in.In, after, w.limit)
 	}
 	if err != nil {
 		return nil, err
@@ -111,15 +110,6 @@ func AskSearch(ctx context.Context, c *forensics.Case, in SearchIn) (*Search, er
 	}
 	out.matched(len(out.Matches))
 	return out, nil
-}
-
-// rawSource is what stands after FROM for calls, without who is at their ends unless that
-// is asked about; a call that several bundles hold is there once.
-func rawSource(c *forensics.Case, ends bool) string {
-	if ends || overlapping(c) {
-		return source(c)
-	}
-	return "calls_raw"
 }
 
 // holds lists the calls of a window.
@@ -242,7 +232,7 @@ func excerpts(ctx context.Context, c *forensics.Case, list []finding, n *needle)
 	for _, r := range rows {
 		key := rowKey{r.Bundle, r.No}
 		if f, ok := bits[key]; ok {
-			out[key] = f.cutOut(r, bodies, n)
+			out[key] = f.cutOut(c.Policy(), r, bodies, n)
 		}
 	}
 	return out, nil
@@ -257,7 +247,7 @@ func spotBit(body string) int64 {
 	return 0
 }
 
-func (f finding) cutOut(r texts, bodies map[string]string, n *needle) []FoundText {
+func (f finding) cutOut(p *redact.Policy, r texts, bodies map[string]string, n *needle) []FoundText {
 	var out []FoundText
 	for i, s := range spots {
 		if f.Bits&(1<<i) == 0 {
@@ -267,9 +257,9 @@ func (f finding) cutOut(r texts, bodies map[string]string, n *needle) []FoundTex
 		case s.kind != "":
 			for _, h := range r.Heads {
 				if h.Kind == s.kind && n.find(h.Value) != nil {
-					value := redact.Header(h.Name, h.Value)
+					value := p.Header(h.Name, h.Value)
 					if value == h.Value {
-						value, _ = excerpt("", h.Value, n)
+						value, _ = excerpt(p, "", h.Value, n)
 					}
 					out = append(out, FoundText{s.name, h.Name, clip(value, 2*aroundText)})
 				}
@@ -284,7 +274,7 @@ func (f finding) cutOut(r texts, bodies map[string]string, n *needle) []FoundTex
 				out = append(out, FoundText{Place: s.name, Excerpt: "[in bytes that are not text]"})
 				continue
 			}
-			cut, path := excerpt(r.Types[side], text, n)
+			cut, path := excerpt(p, r.Types[side], text, n)
 			out = append(out, FoundText{s.name, path, cut})
 		default:
 			kind := ""
@@ -293,9 +283,9 @@ func (f finding) cutOut(r texts, bodies map[string]string, n *needle) []FoundTex
 			}
 			text := r.List[i]
 			if s.name == "query" {
-				text = redact.Query(text)
+				text = p.Query(text)
 			}
-			cut, path := excerpt(kind, text, n)
+			cut, path := excerpt(p, kind, text, n)
 			out = append(out, FoundText{s.name, path, cut})
 		}
 	}

@@ -1,44 +1,44 @@
 package ask
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
-	"fmt"
-	"net/url"
-	"regexp"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/pcapsule/pcapsule/forensics"
-)
-
-// Limits of what is looked for.
-const (
-	minText    = 2    // bytes; less is everywhere
-	maxText    = 1000 // bytes
-	maxPattern = 1000 // bytes
+	"github.com/pcapsule/pcapsule/forensics/redact"
 )
 
 // spot is a place in a call where text can be.
 type spot struct {
-	name   string
-	column string // SQL of a text of calls; empty for bodies and headers
-	kind   string // of a header
-	body   string // request or response
-	sql    bool   // the text is a statement
+	name    string
+	column  string   // SQL of a text of calls; empty for bodies and headers
+	columns []string // that the text is made of
+	join    string   // what stands between
+	kind    string   // of a header
+	body    string   // request or response
+	sql     bool     // the text is a statement
 }
 
 // spots are the places, the cheap ones first. Their order is the order of bits in an answer.
 var spots = [...]spot{
-	{name: "path", column: "path"}, {name: "query", column: "query_string"}, {name: "host", column: "host"},
-	{name: "sql", column: "postgresql_query", sql: true}, {name: "sql.params", column: "array_to_string(postgresql_params, ', ')", sql: true},
-	{name: "sql.result", column: "postgresql_preview"}, {name: "sql.error", column: "concat_ws(' ', postgresql_error_message, postgresql_error_detail)"},
-	{name: "redis.command", column: "redis_command"}, {name: "redis.reply", column: "redis_reply"},
-	{name: "grpc.request", column: "grpc_request_text"}, {name: "grpc.response", column: "grpc_response_text"}, {name: "grpc.message", column: "grpc_message"},
-	{name: "dns.answers", column: "array_to_string(dns_answers, ' ')"}, {name: "trace_id", column: "trace_id"}, {name: "request_id", column: "request_id"},
+	one("path", "path"), one("query", "query_string"), one("host", "host"),
+	{name: "sql", column: "postgresql_query", columns: []string{"postgresql_query"}, sql: true},
+	{name: "sql.params", column: "array_to_string(postgresql_params, ', ')", columns: []string{"postgresql_params"}, join: ", ", sql: true},
+	one("sql.result", "postgresql_preview"),
+	{name: "sql.error", column: "concat_ws(' ', postgresql_error_message, postgresql_error_detail)", columns: []string{"postgresql_error_message", "postgresql_error_detail"}, join: " "},
+	one("redis.command", "redis_command"), one("redis.reply", "redis_reply"),
+	one("grpc.request", "grpc_request_text"), one("grpc.response", "grpc_response_text"), one("grpc.message", "grpc_message"),
+	{name: "dns.answers", column: "array_to_string(dns_answers, ' ')", columns: []string{"dns_answers"}, join: " "},
+	one("trace_id", "trace_id"), one("request_id", "request_id"),
 	{name: "request.headers", kind: "request"}, {name: "response.headers", kind: "response"},
 	{name: "request.body", body: "request"}, {name: "response.body", body: "response"},
+}
+
+// one is the spot of a column.
+func one(name, column string) spot {
+	return spot{name: name, column: column, columns: []string{column}}
 }
 
 // SpotNames lists the places that search_content knows.
@@ -49,108 +49,6 @@ func SpotNames() []string {
 	}
 	return out
 }
-
-// needle is what is looked for.
-type needle struct {
-	forms []string // the text, and how it stands where it is escaped; empty for a pattern
-	fold  bool     // letters' case does not count
-	re    *regexp.Regexp
-	test  string // RE2 that a hit must have besides; empty where forms are enough
-}
-
-// newNeedle reads what is to be found: text, at word's edges where whole, or a pattern.
-func newNeedle(text, pattern string, whole, fold bool) (*needle, error) {
-	n := &needle{fold: fold}
-	flags := "(?s)"
-	if fold {
-		flags = "(?si)"
-	}
-	switch {
-	case text != "" && pattern != "":
-		return nil, wrong("pattern", "not together with text")
-	case pattern != "":
-		if len(pattern) > maxPattern {
-			return nil, wrong("pattern", "%d bytes, want at most %d", len(pattern), maxPattern)
-		}
-		re, err := regexp.Compile(flags + "(?:" + pattern + ")")
-		if err != nil {
-			return nil, wrong("pattern", "%v", err)
-		}
-		if re.MatchString("") {
-			return nil, wrong("pattern", "it is found in every text")
-		}
-		n.re, n.test = re, re.String()
-	case len(text) < minText || len(text) > maxText || !utf8.ValidString(text):
-		return nil, wrong("text", "%d bytes, want %d to %d of UTF-8", len(text), minText, maxText)
-	default:
-		n.forms = forms(text)
-		var list []string
-		for _, f := range n.forms {
-			list = append(list, regexp.QuoteMeta(f))
-		}
-		expr := "(?:" + strings.Join(list, "|") + ")"
-		if whole {
-			before, after := "", ""
-			if first, _ := utf8.DecodeRuneInString(text); wordRune(first) {
-				before = `(?:^|[^0-9A-Za-z_])`
-			}
-			if last, _ := utf8.DecodeLastRuneInString(text); wordRune(last) {
-				after = `(?:$|[^0-9A-Za-z_])`
-			}
-			expr = before + expr + after
-			n.test = flags + expr
-		}
-		n.re = regexp.MustCompile(flags + expr)
-	}
-	return n, nil
-}
-
-func wordRune(r rune) bool {
-	return r == '_' || r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z'
-}
-
-// forms are the ways in which a text stands in traffic: as it is, in URLs and forms, and
-// within JSON.
-func forms(text string) []string {
-	out := []string{text}
-	add := func(s string) {
-		if !slices.Contains(out, s) {
-			out = append(out, s)
-		}
-	}
-	add(url.QueryEscape(text))
-	add(url.PathEscape(text))
-	if q, err := json.Marshal(text); err == nil {
-		add(string(q[1 : len(q)-1]))
-	}
-	return out
-}
-
-// in is the condition that a column holds the needle.
-func (n *needle) in(column string) (string, []any) {
-	var cond []string
-	var args []any
-	if n.fold && n.re != nil && len(n.forms) > 0 {
-		for _, f := range n.forms {
-			cond, args = append(cond, "contains(lower("+column+"), ?)"), append(args, strings.ToLower(f))
-		}
-	} else {
-		for _, f := range n.forms {
-			cond, args = append(cond, "contains("+column+", ?)"), append(args, f)
-		}
-	}
-	sql := strings.Join(cond, " OR ")
-	switch {
-	case n.test != "" && sql != "": // CASE looks at the pattern only where the text is there; AND would everywhere
-		sql, args = "CASE WHEN "+sql+" THEN regexp_matches("+column+", ?) ELSE false END", append(args, "("+n.test+")")
-	case n.test != "":
-		sql, args = "regexp_matches("+column+", ?)", append(args, "("+n.test+")") // the group: else DuckDB makes LIKE of anchors
-	}
-	return "(" + sql + ")", args
-}
-
-// find is where a text holds the needle, or nil.
-func (n *needle) find(s string) []int { return n.re.FindStringIndex(s) }
 
 // finding is one call that holds the needle.
 type finding struct {
@@ -165,50 +63,131 @@ type finding struct {
 
 func (f finding) key() rowKey { return rowKey{f.Bundle, f.No} }
 
-// findText finds the calls of a window that hold the needle in one of the places, by time.
-// The first of the findings has the totals.
-func findText(ctx context.Context, c *forensics.Case, w *window, from string, n *needle, in []string, after string, limit int) ([]finding, bool, error) {
-	var args []any
-	var bits []string
-	bodies := ""
+// findText finds the calls of a window that hold the needle in one of the places, by time,
+// of those after a position the first limit. The first of the findings has the totals.
+//
+// The texts are looked through without SQL; SQL says which of the calls that hold the
+// needle are asked for, where that is more than a time.
+func findText(ctx context.Context, c *forensics.Case, w *window, n *needle, in []string, after position, limit int) ([]finding, bool, error) {
+	f := &textFinder{ctx: ctx, c: c, w: w, n: n, after: after, limit: limit, asked: w.narrowed || overlapping(c)}
+	if c.Masked() {
+		f.policy = c.Policy()
+	}
+	if err := f.choose(in); err != nil {
+		return nil, false, err
+	}
+	if err := f.look(); err != nil {
+		return nil, false, err
+	}
+	list, more := f.first, len(f.first) > limit
+	list = list[:min(len(list), limit)]
+	out := make([]finding, len(list))
+	for i, h := range list {
+		out[i] = finding{Bundle: h.bundle, No: h.no, Start: h.ts, Bits: int64(h.bits), Total: f.total, Counts: f.counts[:]}
+	}
+	return out, more, nil
+}
+
+// textFinder looks for a needle.
+type textFinder struct {
+	ctx    context.Context
+	c      *forensics.Case
+	w      *window
+	n      *needle
+	policy *redact.Policy // of what is masked; nil: nothing
+	after  position
+	limit  int
+	asked  bool // SQL says which calls are asked for
+
+	places []forensics.TextPlace
+	bits   []forensics.TextVerdict // of a hit at a place, headers aside
+	kinds  map[string]forensics.TextVerdict
+	query  int // place of the query, -1 where it is not looked at
+	sides  int // places from here on are hashes of bodies
+	bodies [2]forensics.TextVerdict
+	hashes map[[32]byte]bool // of bodies that hold the needle
+
+	held   []textHit // not yet settled
+	rows   []uint32  // bits of a row group's rows
+	scope  *callSet  // calls that are asked for, once it is known
+	counts [len(spots)]int64
+	total  int64
+	first  []textHit // after the position, by time; one more than limit
+}
+
+// textHit is a call that holds the needle.
+type textHit struct {
+	ts, bundle, no int64
+	bits           uint32
+}
+
+func inTimeOrder(a, b textHit) int {
+	return cmp.Or(cmp.Compare(a.ts, b.ts), cmp.Compare(a.bundle, b.bundle), cmp.Compare(a.no, b.no))
+}
+
+// Limits of a search.
+const (
+	maxHeld   = 1 << 18 // hits that wait for others
+	maxSubset = 1 << 14 // hits of which SQL is told the numbers
+	maxHashes = 1 << 21 // bodies that hold the needle
+)
+
+// choose makes the places that are looked at of their names; of all where none is given.
+func (f *textFinder) choose(in []string) error {
+	f.query, f.kinds, f.hashes = -1, map[string]forensics.TextVerdict{}, map[[32]byte]bool{}
+	any := false
 	for i, s := range spots {
 		if len(in) > 0 && !slices.Contains(in, s.name) {
 			continue
 		}
-		cond, values := "", []any(nil)
+		any = true
+		bit := forensics.TextVerdict(1) << i
 		switch {
-		case s.body != "":
-			if bodies == "" {
-				text, more := n.in("text")
-				if n.test == "" && !n.fold { // binary bodies; DuckDB has no search in bytes, and a find must begin at an even digit
-					text += " OR bytes IS NOT NULL AND contains(hex(bytes), hex(encode(?))) AND regexp_matches(hex(bytes), '(^(?:[0-9A-F]{2})*?' || hex(encode(?)) || ')')"
-					more = append(more, n.forms[0], n.forms[0])
-				}
-				bodies = "WITH b AS MATERIALIZED (SELECT DISTINCT sha256 FROM bodies_raw WHERE " + text + ") "
-				args = append(more, args...)
-			}
-			cond = s.body + "_body_sha256 IN (SELECT sha256 FROM b)"
 		case s.kind != "":
-			inner, more := n.in("h.value")
-			cond, values = "len(list_filter(headers, h -> h.kind = '"+s.kind+"' AND "+inner+")) > 0", more
+			if len(f.kinds) == 0 {
+				f.places, f.bits = append(f.places, forensics.TextPlace{Columns: []string{"headers"}, Headers: true}), append(f.bits, 1)
+			}
+			f.kinds[s.kind] = bit
+		case s.body == "request":
+			f.bodies[0] = bit
+		case s.body == "response":
+			f.bodies[1] = bit
 		default:
-			cond, values = n.in(s.column)
+			if s.name == "query" {
+				f.query = len(f.places)
+			}
+			f.places, f.bits = append(f.places, forensics.TextPlace{Columns: s.columns, Join: s.join}), append(f.bits, bit)
 		}
-		bits, args = append(bits, fmt.Sprintf("CASE WHEN %s THEN %d ELSE 0 END", cond, 1<<i)), append(args, values...)
 	}
-	if len(bits) == 0 {
-		return nil, false, wrong("in", "no place of that name, want some of %s", strings.Join(SpotNames(), ", "))
+	if !any {
+		return wrong("in", "no place of that name, want some of %s", strings.Join(SpotNames(), ", "))
 	}
-	with := "WITH "
-	if bodies != "" {
-		with = bodies + ", "
+	return nil
+}
+
+// look looks through bodies, and then through calls.
+func (f *textFinder) look() error {
+	if f.bodies != [2]forensics.TextVerdict{} {
+		walk := forensics.Texts{Table: "bodies", Places: []forensics.TextPlace{{Columns: []string{"text"}}}, Fixed: []string{"sha256"}, Judge: f.inBodies, Group: f.noteBodies}
+		if f.n.test == "" && !f.n.fold { // binary bodies are looked through for the text as it is
+			walk.Places = append(walk.Places, forensics.TextPlace{Columns: []string{"bytes"}})
+		}
+		if err := f.c.Texts(f.ctx, walk); err != nil {
+			return err
+		}
 	}
-	var counts []string
-	for i := range spots {
-		counts = append(counts, fmt.Sprintf("count(*) FILTER (bits & %d <> 0)", 1<<i))
+	if f.sides = len(f.places); len(f.hashes) > 0 {
+		for i, side := range [2]string{"request", "response"} {
+			if f.bodies[i] != 0 {
+				f.places, f.bits = append(f.places, forensics.TextPlace{Columns: []string{side + "_body_sha256"}}), append(f.bits, f.bodies[i])
+			}
+		}
 	}
-	sql := fmt.Sprintf(`%s f AS MATERIALIZED (SELECT * FROM (SELECT %s, call_no, ts_ns, %s AS bits FROM %s WHERE %s) WHERE bits <> 0)
-		SELECT f.bundle, f.call_no, f.ts_ns, f.bits, t.total, t.counts FROM f, (SELECT count(*) AS total, [%s] AS counts FROM f) t %s ORDER BY f.ts_ns, f.bundle, f.call_no LIMIT %d`,
-		with, bundleOf(c, ""), strings.Join(bits, " + "), from, w.where, strings.Join(counts, ", "), after, limit+1)
-	return readRows[finding](ctx, c, limit, sql, append(args, w.args...)...)
+	if len(f.places) > 0 {
+		walk := forensics.Texts{Table: "calls", Places: f.places, From: f.w.since, To: f.w.until, Numbers: []string{"call_no", "ts_ns"}, Judge: f.inCalls, Group: f.noteCalls}
+		if err := f.c.Texts(f.ctx, walk); err != nil {
+			return err
+		}
+	}
+	return f.settle(true)
 }

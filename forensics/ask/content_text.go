@@ -21,11 +21,11 @@ const (
 )
 
 // masked is a text from the traffic with secrets masked, in one line of at most most bytes.
-func masked(contentType, s string, most int) string {
+func masked(p *redact.Policy, contentType, s string, most int) string {
 	if len(s) > maskedText {
 		s = strings.ToValidUTF8(s[:maskedText], "")
 	}
-	s, _ = redact.Default().Text(contentType, s)
+	s, _ = p.Text(contentType, s)
 	return clip(strings.TrimSpace(oneLine(s)), most)
 }
 
@@ -84,7 +84,7 @@ func answers(ctx context.Context, c *forensics.Case, keys []rowKey) (map[rowKey]
 			text = bodies[s.Hash]
 		}
 		if key := (rowKey{s.Bundle, s.No}); text != "" && wanted[key] {
-			out[key] = masked(s.Type, text, saidText)
+			out[key] = masked(c.Policy(), s.Type, text, saidText)
 		}
 	}
 	return out, nil
@@ -121,8 +121,8 @@ func bodyTexts(ctx context.Context, c *forensics.Case, hashes []string, most int
 }
 
 // excerpt is the text around a find, and where in a JSON text it stands.
-func excerpt(contentType, text string, n *needle) (cutout, path string) {
-	text, _ = redact.Default().Text(contentType, text)
+func excerpt(p *redact.Policy, contentType, text string, n *needle) (cutout, path string) {
+	text, _ = p.Text(contentType, text)
 	at := n.find(text)
 	if at == nil {
 		return clip(oneLine(text), aroundText) + " [what was found is masked or further down]", ""

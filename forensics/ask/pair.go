@@ -197,7 +197,7 @@ func (p *pairOf) calls() error {
 	if err != nil {
 		return err
 	}
-	policy := redact.Default()
+	policy := p.c.Policy()
 	for i := range rows {
 		r := &rows[i]
 		one := r.PairCall
@@ -216,13 +216,13 @@ func (p *pairOf) calls() error {
 		case r.Statement != "":
 			one.Target = clip(oneLine(policy.SQL(r.Statement)), 1000)
 		case r.Command != "":
-			one.Target = masked("command", r.Command, 500)
+			one.Target = masked(policy, "command", r.Command, 500)
 		case r.Query != "":
 			one.Target = clip(r.Path+"?"+policy.Query(r.Query), 1000)
 		default:
 			one.Target = clip(r.Path, 1000)
 		}
-		one.Sent, one.Got = bodyShown(bodies, r.Bodies[0], r.Types[0], r.GRPC[0], r.Sizes[0]), bodyShown(bodies, r.Bodies[1], r.Types[1], r.GRPC[1], r.Sizes[1])
+		one.Sent, one.Got = bodyShown(policy, bodies, r.Bodies[0], r.Types[0], r.GRPC[0], r.Sizes[0]), bodyShown(policy, bodies, r.Bodies[1], r.Types[1], r.GRPC[1], r.Sizes[1])
 		p.out.Calls = append(p.out.Calls, one)
 	}
 	kept, cut := p.out.Calls, false
@@ -235,13 +235,13 @@ func (p *pairOf) calls() error {
 }
 
 // bodyShown is a body as far as it is shown.
-func bodyShown(bodies map[string]string, hash, contentType, words string, size int64) string {
+func bodyShown(p *redact.Policy, bodies map[string]string, hash, contentType, words string, size int64) string {
 	text, ok := bodies[hash]
 	switch {
 	case words != "":
-		return masked("", words, pairBody)
+		return masked(p, "", words, pairBody)
 	case ok:
-		return masked(contentType, text, pairBody)
+		return masked(p, contentType, text, pairBody)
 	case size > 0:
 		return fmt.Sprintf("[%d bytes that are not text]", size)
 	}

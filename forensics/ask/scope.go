@@ -2,6 +2,7 @@ package ask
 
 import (
 	"context"
+	"math"
 	"strings"
 	"time"
 
@@ -31,7 +32,10 @@ type window struct {
 	args     []any
 	limit    int
 	kfl      string
-	asked    bool // a window was given
+	asked    bool  // a window was given
+	since    int64 // what was given of it; else as far as times go
+	until    int64
+	narrowed bool // where says more than the time
 	notes    []string
 	now      int64
 }
@@ -39,7 +43,7 @@ type window struct {
 // read checks a scope against a case.
 func (s Scope) read(ctx context.Context, c *forensics.Case) (*window, error) {
 	first, last, _ := c.Window()
-	w := &window{from: first, to: last, kfl: s.KFL, asked: s.From != "" || s.To != ""}
+	w := &window{from: first, to: last, kfl: s.KFL, asked: s.From != "" || s.To != "", since: math.MinInt64, until: math.MaxInt64, narrowed: s.KFL != ""}
 	var err error
 	if w.from, err = readTime("from", s.From, first, last); err != nil {
 		return nil, err
@@ -60,10 +64,10 @@ func (s Scope) read(ctx context.Context, c *forensics.Case) (*window, error) {
 	}
 	conds := []string{"true"}
 	if s.From != "" {
-		conds, w.args = append(conds, "ts_ns >= ?"), append(w.args, w.from)
+		conds, w.args, w.since = append(conds, "ts_ns >= ?"), append(w.args, w.from), w.from
 	}
 	if s.To != "" {
-		conds, w.args = append(conds, "ts_ns <= ?"), append(w.args, w.to)
+		conds, w.args, w.until = append(conds, "ts_ns <= ?"), append(w.args, w.to), w.to
 	}
 	if s.KFL != "" {
 		cond, err := c.Condition(ctx, s.KFL)
@@ -79,6 +83,7 @@ func (s Scope) read(ctx context.Context, c *forensics.Case) (*window, error) {
 
 // and adds a condition on rows of calls.
 func (w *window) and(cond string, args ...any) {
+	w.narrowed = true
 	w.where += " AND (" + cond + ")"
 	w.args = append(w.args, args...)
 }

@@ -163,7 +163,7 @@ func (in TraceIn) seeds(k *chains, w *window, out *Trace) ([]*step, error) {
 			return nil, err
 		}
 		var list []finding
-		list, _, err = findText(k.ctx, k.c, w, rawSource(k.c, in.KFL != ""), n, nil, "", maxSeeds)
+		list, _, err = findText(k.ctx, k.c, w, n, nil, position{no: -1}, maxSeeds)
 		for _, f := range list {
 			keys, out.Found = append(keys, f.key()), f.Total
 		}

@@ -3,6 +3,8 @@ package ask
 import (
 	"slices"
 	"testing"
+
+	"github.com/pcapsule/pcapsule/forensics/redact"
 )
 
 func TestPatternInTime(t *testing.T) {
@@ -131,7 +133,7 @@ func FuzzJSONPath(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, s string) {
 		jsonPath(s, n)
-		excerpt("application/json", s, n)
+		excerpt(redact.Default(), "application/json", s, n)
 		userOf("Bearer " + s)
 		userOf("Basic " + s)
 	})

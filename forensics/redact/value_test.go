@@ -2,7 +2,9 @@ package redact
 
 import (
 	"context"
+	"math/rand/v2"
 	"reflect"
+	"strings"
 	"testing"
 
 	"github.com/pcapsule/pcapsule/forensics/internal/duck"
@@ -94,6 +96,49 @@ func TestSQL(t *testing.T) {
 				if want := p.Header(h, v); got != want {
 					t.Errorf("header %s: %v, want %v", h, got, want)
 				}
+			}
+		}
+	}
+}
+
+// TestViewsInGo holds that what a view masks is masked alike in Go, whatever the text.
+func TestViewsInGo(t *testing.T) {
+	db, err := duck.Open(duck.Options{MemoryLimit: 256 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	own, err := Parse([]byte("version: 1\nextends: none\nheaders: ['x-%_*', 'é*']\nkeys: ['it''s_*', 'tok*en', 'k']\nexcept: ['tok_x_en']\nmask: xx"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pieces := []string{"token", "Api-Key", "pass%77ord", "%", "%4", "%e9", "%C3%A9", "%zz", "%+1", "%26", "=", "=", "&", "&", ";", "#", "?", ".", "[", "]", "-", "_", " ", "\n", "É", "\u212a", "\u0130", "1", "abc", "sid", "page_token", "tok_x_en", "it's_x", "Bearer ", "", "Basic"}
+	r := rand.New(rand.NewPCG(3, 5))
+	some := func() (s string) {
+		for range r.IntN(7) {
+			s += pieces[r.IntN(len(pieces))]
+		}
+		return s
+	}
+	names := []string{"Authorization", "PROXY-authorization", "x-vault-token", "X-%_Y", "\u212aey", "ÉTÉ", "host", "Cookie", strings.Repeat("x", 300) + "-token"}
+	for _, p := range []*Policy{Default(), own} {
+		sql := "SELECT " + p.QuerySQL("q") + ", " + p.HeadersSQL("list") + "[1].value FROM (SELECT ?::VARCHAR AS q, [{'name': ?, 'value': ?, 'kind': 'request'}] AS list)"
+		for range 1500 {
+			query, name, value := some(), names[r.IntN(len(names))], some()
+			rows, err := db.Query(context.Background(), sql, query, name, value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			row := make([]any, 2)
+			if !rows.Next() || rows.Row(row) != nil {
+				t.Fatal(rows.Err())
+			}
+			rows.Close()
+			if got := p.QueryView(query); got != row[0] {
+				t.Errorf("query %q: %q, SQL has %q", query, got, row[0])
+			}
+			if got := p.HeaderView(name, value); got != row[1] {
+				t.Errorf("header %q: %q: %q, SQL has %q", name, value, got, row[1])
 			}
 		}
 	}

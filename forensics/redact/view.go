@@ -4,6 +4,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // HeadersSQL is a DuckDB expression for a column of headers with the values masked that
@@ -15,6 +16,64 @@ func (p *Policy) HeadersSQL(column string) string {
 	return "list_transform(" + column + ", lambda h: CASE WHEN " + p.headers.sql("lower(h.name)") + " AND h.value <> '' THEN struct_pack(name := h.name, value := " +
 		"CASE WHEN lower(h.name) IN ('authorization', 'proxy-authorization') AND strpos(h.value, ' ') BETWEEN 2 AND 21 THEN split_part(h.value, ' ', 1) || ' ' ELSE '' END || " +
 		quoted(p.mask) + ", kind := h.kind) ELSE h END)"
+}
+
+// HeaderView is the value of a header as HeadersSQL leaves it.
+func (p *Policy) HeaderView(name, value string) string {
+	name = strings.ToLower(name)
+	if value == "" || !p.headers.has(name) {
+		return value
+	}
+	if scheme, _, ok := strings.Cut(value, " "); ok && (name == "authorization" || name == "proxy-authorization") {
+		if n := utf8.RuneCountInString(scheme); n >= 1 && n <= 20 {
+			return scheme + " " + p.mask
+		}
+	}
+	return p.mask
+}
+
+// QueryView is a URL query as QuerySQL leaves it.
+func (p *Policy) QueryView(query string) string {
+	parts := strings.Split(query, "&")
+	for i, part := range parts {
+		raw, _, ok := strings.Cut(part, "=")
+		if !ok || strings.HasSuffix(part, "=") {
+			continue
+		}
+		name := urlDecode(raw)
+		if !utf8.ValidString(name) {
+			name = raw
+		}
+		name = beforeName.ReplaceAllString(strings.ToLower(name), "")
+		if p.keys.last.has(name) && !p.except.last.has(name) {
+			parts[i] = raw + "=" + p.mask
+		}
+	}
+	return strings.Join(parts, "&")
+}
+
+// beforeName is what normal() and form() take from a name.
+var beforeName = regexp.MustCompile(notName)
+
+const notName = `^.*[?#;.\[]|[-_ \]]`
+
+// urlDecode undoes percent-encoding where it is right, as url_decode of DuckDB does.
+func urlDecode(s string) string {
+	if !strings.Contains(s, "%") {
+		return s
+	}
+	b := make([]byte, 0, len(s))
+	for i := 0; i < len(s); i++ {
+		if s[i] == '%' && i+2 < len(s) {
+			if c, ok := hex2(s[i+1], s[i+2]); ok {
+				b = append(b, c)
+				i += 2
+				continue
+			}
+		}
+		b = append(b, s[i])
+	}
+	return string(b)
 }
 
 // QuerySQL is a DuckDB expression for a URL query with the values of secret names masked.

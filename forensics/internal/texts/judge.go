@@ -2,6 +2,7 @@ package texts
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sort"
@@ -47,23 +48,39 @@ func (w *worker) group(ctx context.Context, j job) error {
 		w.s.Done(j.g.bytes(w.s, j.read))
 	}
 	w.out.Numbers = slices.Grow(w.out.Numbers[:0], len(w.s.Numbers))[:len(w.s.Numbers)]
+	w.out.Fixed = slices.Grow(w.out.Fixed[:0], len(w.s.Fixed))[:len(w.s.Fixed)]
 	if len(w.out.Hits) == 0 {
 		return nil
 	}
 	for i, name := range w.s.Numbers {
-		var c *chunk
-		if at, ok := j.p.names[name]; ok {
-			c = j.g.find(at)
+		c, err := j.whole(name)
+		if err == nil {
+			w.out.Numbers[i], err = w.numbers(w.out.Numbers[i][:0], c, int(j.g.rows))
 		}
-		if c == nil {
-			return w.fail(name, fmt.Errorf("it has no values"))
+		if err != nil {
+			return w.fail(name, err)
 		}
-		var err error
-		if w.out.Numbers[i], err = w.numbers(w.out.Numbers[i][:0], c, int(j.g.rows)); err != nil {
+	}
+	for i, name := range w.s.Fixed {
+		c, err := j.whole(name)
+		if err == nil {
+			w.out.Fixed[i], err = w.fixed(w.out.Fixed[i][:0], c, int(j.g.rows))
+		}
+		if err != nil {
 			return w.fail(name, err)
 		}
 	}
 	return nil
+}
+
+// whole is the chunk of a column that every row has.
+func (j *job) whole(name string) (*chunk, error) {
+	if at, ok := j.p.names[name]; ok {
+		if c := j.g.find(at); c != nil {
+			return c, nil
+		}
+	}
+	return nil, errors.New("it has no values")
 }
 
 // column gives the i-th column that is read at a time, with its memory.

@@ -367,6 +367,24 @@ func (r *reader) numbers(to []int64, c *chunk, rows int) ([]int64, error) {
 	return to, nil
 }
 
+// fixed reads a chunk of values of one length in which nothing is null.
+func (r *reader) fixed(to []byte, c *chunk, rows int) ([]byte, error) {
+	var col column
+	if err := r.begin(&col, c); err != nil {
+		return to, err
+	}
+	if err := r.data(&col); err != nil {
+		return to, err
+	}
+	if col.typ != typeFixed || col.maxRep > 0 || col.count != rows || int(col.values) != rows {
+		return to, fmt.Errorf("%d values of one length, want %d", col.count, rows)
+	}
+	for k := range rows {
+		to = append(to, col.text(k)...)
+	}
+	return to, nil
+}
+
 // fail says where something went wrong. What the file system said stays as it is.
 func (r *reader) fail(what string, err error) error {
 	var path *os.PathError

@@ -57,9 +57,10 @@ type Place struct {
 // Scan is a walk through the texts of a table.
 type Scan struct {
 	Places  []Place
-	From    int64 // of ts_ns, both included: a row group that has no row of the time is
-	To      int64 // passed over, another is looked through whole
-	Numbers []string
+	From    int64    // of ts_ns, both included: a row group that has no row of the time is
+	To      int64    // passed over, another is looked through whole
+	Numbers []string // columns of INT64, and
+	Fixed   []string // of texts of one length, without nulls, told of each row
 	Threads int
 	Judge   func() Judge
 	// Group is told every row group with a hit, in the order of the table, one at a time.
@@ -75,6 +76,7 @@ type Group struct {
 	Rows    int
 	Hits    []Hit     // of one place after another, in each by rows
 	Numbers [][]int64 // of each row, as Scan.Numbers names them
+	Fixed   [][]byte  // of all rows one after another, as Scan.Fixed names them
 }
 
 // Hit is one text with a verdict.
