@@ -32,7 +32,7 @@ const (
 
 // Options say how to open a case. The zero value is good.
 type Options struct {
-	MemoryLimit int64  // bytes that a query may hold; 0 means 1 GiB
+	MemoryLimit int64  // bytes that queries may hold, see counted; 0 means 1 GiB
 	Threads     int    // 0 means one per processor
 	TempDir     string // private folder for queries above the memory limit; empty: they fail
 	MaxTemp     int64  // bytes in TempDir; 0 means 8 GiB
@@ -102,7 +102,7 @@ func Open(ctx context.Context, paths []string, o Options) (*Case, error) {
 	if o.MemoryLimit <= 0 {
 		o.MemoryLimit = defaultMemory
 	}
-	db, err := duck.Open(duck.Options{MemoryLimit: o.MemoryLimit, Threads: o.Threads, TempDir: o.TempDir, MaxTemp: o.MaxTemp})
+	db, err := duck.Open(duck.Options{MemoryLimit: counted(o.MemoryLimit), Threads: o.Threads, TempDir: o.TempDir, MaxTemp: o.MaxTemp})
 	if err != nil {
 		return nil, err
 	}
@@ -122,6 +122,11 @@ func Open(ctx context.Context, paths []string, o Options) (*Case, error) {
 	}
 	return c, nil
 }
+
+// counted is how much of a memory limit DuckDB is given. It counts hash tables, sorted rows
+// and columns; it does not count plans, what Parquet footers say, the rows of an answer and
+// the states of quantiles and lists, which hold every value: those have the rest.
+func counted(limit int64) int64 { return limit - limit/4 }
 
 // onceRead keeps what was read once; an error is not kept, since what is away may come back.
 func onceRead[T any](read func() (T, error)) func() (T, error) {

@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	duckdb "github.com/duckdb/duckdb-go-bindings"
 )
@@ -43,6 +44,7 @@ type database struct {
 	db     duckdb.Database
 	kinds  []*DB
 	slots  chan struct{}
+	trimAt time.Time // when freed memory may be given back again
 	locked bool
 	closed bool
 }
@@ -59,7 +61,12 @@ func Open(o Options) (*DB, error) {
 		{"duckdb_api", "pcapsule"}, {"autoinstall_known_extensions", "false"}, {"autoload_known_extensions", "false"},
 		{"allow_community_extensions", "false"}, {"allow_persistent_secrets", "false"}, {"temp_directory", o.TempDir},
 		{"errors_as_json", "false"},
+		// The kernel keeps the files' pages already; a second copy only fills the limit.
+		{"enable_external_file_cache", "false"},
+		// What was freed goes back soon, not when the limit is reached.
+		{"allocator_background_threads", "true"}, {"allocator_flush_threshold", "8MiB"}, {"allocator_bulk_deallocation_flush_threshold", "16MiB"},
 	}
+	fewArenas()
 	if o.MemoryLimit > 0 {
 		set = append(set, [2]string{"memory_limit", strconv.FormatInt(o.MemoryLimit, 10) + "B"})
 	}
@@ -226,7 +233,14 @@ func (d *DB) give(c duckdb.Connection) {
 	} else {
 		d.free = append(d.free, c)
 	}
+	due := time.Now().After(d.trimAt)
+	if due {
+		d.trimAt = time.Now().Add(trimEvery)
+	}
 	d.mu.Unlock()
+	if due {
+		trim()
+	}
 	<-d.slots
 }
 

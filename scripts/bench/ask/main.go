@@ -30,6 +30,7 @@ import (
 type options struct {
 	only            string
 	repeat, clients int
+	parallel        int
 	mix             time.Duration
 	threads         int
 	memory          int64
@@ -43,6 +44,7 @@ func main() {
 	flag.IntVar(&o.repeat, "repeat", 3, "times that each question is asked")
 	flag.IntVar(&o.clients, "clients", 10, "clients that ask at once; 0: none")
 	flag.DurationVar(&o.mix, "mix", time.Minute, "how long they ask")
+	flag.IntVar(&o.parallel, "parallel", 0, "answers that the server makes at once; 0: as many as it does by itself")
 	flag.IntVar(&o.threads, "threads", 0, "threads of the server's queries; 0: one per processor")
 	flag.Int64Var(&o.memory, "memory", 1024, "MiB that queries may hold")
 	flag.BoolVar(&o.verbose, "v", false, "a line for every question too")
@@ -77,7 +79,7 @@ func run(ctx context.Context, dir string, o options) error {
 	if err != nil {
 		return err
 	}
-	server, err := mcp.New(c, mcp.Options{Release: "bench", Questions: findings.Questions(), ExportDir: exports, Policy: policy, Open: open, Deadline: 10 * time.Minute})
+	server, err := mcp.New(c, mcp.Options{Release: "bench", Questions: findings.Questions(), ExportDir: exports, Policy: policy, Open: open, Deadline: 10 * time.Minute, Parallel: o.parallel})
 	if err != nil {
 		c.Close()
 		return err
