@@ -28,6 +28,26 @@ func (l *Look) Groups(by, where string) string {
 		g AS (SELECT CASE WHEN s.kind = 'outside' AND coalesce(s.dns_name, s.hostname, s.service) IS NULL THEN '(outside)' ELSE ` + ask.Who("s.") + ` END AS src, ` + ask.Who("d.") + ` AS dst, s.external AS src_outside, d.external AS dst_outside, r.* FROM r` + join("s", "src_id") + join("d", "dst_id") + `)`
 }
 
+// Ends is SQL for the names of endpoints, once for each: columns that begin with bundle where
+// the case has several, endpoint_id, who, and as, which is "(outside)" for who asks from
+// outside without a name.
+func (l *Look) Ends() string {
+	return "SELECT " + l.Bundle("endpoint_id") + ", " + ask.Who("") + " AS who, CASE WHEN kind = 'outside' AND coalesce(dns_name, hostname, service) IS NULL THEN '(outside)' ELSE " + ask.Who("") + ` END AS "as" FROM endpoints_raw`
+}
+
+// On is the SQL for the join of rows named left with an endpoint named right, a row of Ends,
+// by a column of the former.
+func (l *Look) On(left, id, right string) string {
+	on := fmt.Sprintf("%[3]s.endpoint_id = %[1]s.%[2]s", left, id, right)
+	if l.Case.Several() {
+		on += fmt.Sprintf(" AND %[2]s.bundle = %[1]s.bundle", left, right)
+	}
+	return on
+}
+
+// Some is the SQL for the column ids of a group of calls: the call_ids of its first, or all.
+func (l *Look) Some() string { return l.some("call_id", "ts_ns") + " AS ids" }
+
 // Sums are the columns of a Row that every sum of groups of g has.
 func (l *Look) Sums() string {
 	return `sum(n)::BIGINT AS count, min(first_ns) AS first_ns, max(last_ns) AS last_ns, list_transform(` + l.IDs() + `, x -> lower(hex(x))) AS call_ids`

@@ -9,6 +9,7 @@ package missingauth
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/finding"
@@ -20,53 +21,59 @@ func Analyzer() finding.Analyzer {
 		Doc: "HTTP and gRPC calls without credentials to an endpoint that is also called with them (exact; info where they were refused), or to the one open endpoint of a service whose others ask for them (likely). Not health checks.", Find: find}
 }
 
-func find(ctx context.Context, l *finding.Look) error {
-	groups := l.Groups("protocol, method, path, auth_kind IS NOT NULL AS has, coalesce(auth_kind <> 'cookie', false) AS proof, coalesce(status_code < 400, false) AS good, coalesce(status_code IN (401, 403, 407), false) AS refused",
-		finding.Web+" AND NOT "+finding.Probe)
-	rows, err := l.Rows(ctx, groups+`, p AS (SELECT method AS m, path AS p, `+ask.EndpointSQL()+` AS detail FROM (SELECT DISTINCT protocol, method, path FROM r) GROUP BY ALL),
-		c AS (SELECT g.*, p.detail FROM g JOIN p ON p.p = g.path AND p.m IS NOT DISTINCT FROM g.method),
-		e AS (SELECT dst, detail, coalesce(sum(n) FILTER (proof AND good), 0) AS authorized, coalesce(sum(n) FILTER (refused), 0) AS turned FROM c GROUP BY 1, 2)
-		SELECT src, dst, detail, CASE WHEN good THEN '' ELSE 'refused' END AS other, `+l.Sums()+`, any_value(authorized)::BIGINT AS "of", any_value(turned)::DOUBLE AS number
-		FROM c JOIN e USING (dst, detail) WHERE NOT has AND (good OR refused) AND authorized > 0 GROUP BY src, dst, detail, good ORDER BY good DESC, count DESC, src, dst, detail`, l.Args...)
-	if err != nil {
-		return err
-	}
-	for _, r := range rows {
-		if r.Other != "" {
-			l.Add(r, finding.Finding{Severity: finding.Info, Confidence: "exact",
-				What: fmt.Sprintf("%d calls of %s to %s of %s without credentials were refused, where %d others carry them", r.Count, r.Src, r.Detail, r.Dst, r.Of)})
-			continue
-		}
-		severity := finding.Medium
-		if float64(r.Of) >= float64(r.Count) || r.Number > 0 {
-			severity = finding.High
-		}
-		what := fmt.Sprintf("%d calls of %s to %s of %s succeeded without credentials, where %d others carry them", r.Count, r.Src, r.Detail, r.Dst, r.Of)
-		if r.Number > 0 {
-			what += fmt.Sprintf(" and %.0f were refused for the lack of them", r.Number)
-		}
-		l.Add(r, finding.Finding{Severity: severity, Confidence: "exact", What: what})
-	}
-	return open(ctx, l, groups)
+// asked is SQL for the table c: the asked calls of services that take credentials from
+// anybody, summed by their ends, what they asked for and how that went. A path's template
+// is made once for each path, and names when calls are summed.
+func asked(l *finding.Look) (sql string, args []any) {
+	const how = `auth_kind IS NOT NULL AS has, coalesce(auth_kind <> 'cookie', false) AS proof, coalesce(status_code < 400, false) AS good, coalesce(status_code IN (401, 403, 407), false) AS refused`
+	calls := "calls c WHERE " + l.Where + " AND " + finding.Web
+	there := " AND (" + l.Bundle("dst_id") + ") IN (SELECT (" + l.Bundle("endpoint_id") + ") FROM near)"
+	sql = `WITH e AS MATERIALIZED (` + l.Ends() + `),
+		taking AS (SELECT DISTINCT ` + l.Bundle("dst_id") + ` FROM ` + calls + ` AND auth_kind <> 'cookie' AND status_code < 400),
+		near AS MATERIALIZED (SELECT ` + l.Bundle("endpoint_id") + ` FROM e WHERE who IN (SELECT e.who FROM taking JOIN e ON ` + l.On("taking", "dst_id", "e") + `)),
+		p AS MATERIALIZED (SELECT DISTINCT method AS m, path AS p, ` + ask.EndpointSQL() + ` AS detail FROM (SELECT DISTINCT protocol, method, path FROM ` + calls + there + `) WHERE NOT ` + finding.Probe + `),
+		r AS (SELECT ` + l.Bundle("src_id, dst_id") + `, detail, ` + how + `, count(*) AS n, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns, ` + l.Some() + `
+			FROM (SELECT * FROM ` + calls + there + `) JOIN p ON p.p = path AND p.m IS NOT DISTINCT FROM method GROUP BY ALL),
+		c AS MATERIALIZED (SELECT s."as" AS src, d.who AS dst, r.* FROM r JOIN e s ON ` + l.On("r", "src_id", "s") + ` JOIN e d ON ` + l.On("r", "dst_id", "d") + `)`
+	return sql, slices.Concat(l.Args, l.Args, l.Args)
 }
 
-// open finds endpoints that nobody calls with credentials in services that otherwise ask
+// An endpoint is open that nobody calls with credentials, in a service that otherwise asks
 // for them: at least three endpoints, four of five of them with credentials in every
 // successful call.
-func open(ctx context.Context, l *finding.Look, groups string) error {
-	rows, err := l.Rows(ctx, groups+`, p AS (SELECT method AS m, path AS p, `+ask.EndpointSQL()+` AS detail FROM (SELECT DISTINCT protocol, method, path FROM r) GROUP BY ALL),
-		c AS (SELECT g.*, p.detail FROM g JOIN p ON p.p = g.path AND p.m IS NOT DISTINCT FROM g.method WHERE good),
-		e AS (SELECT dst, detail, bool_and(proof) AS closed, NOT bool_or(has) AS open FROM c GROUP BY 1, 2),
-		s AS (SELECT dst, count(*) AS endpoints, count(*) FILTER (closed) AS closed FROM e GROUP BY 1)
-		SELECT src, dst, detail, 'open' AS other, `+l.Sums()+`, any_value(s.closed)::BIGINT AS "of", any_value(s.endpoints)::DOUBLE AS number
-		FROM c JOIN e USING (dst, detail) JOIN s USING (dst) WHERE e.open AND s.endpoints >= 3 AND s.closed >= 0.8 * s.endpoints - 0.001
-		GROUP BY src, dst, detail ORDER BY count DESC, src, dst, detail`, l.Args...)
+func find(ctx context.Context, l *finding.Look) error {
+	calls, args := asked(l)
+	rows, err := l.Rows(ctx, calls+`,
+		e1 AS (SELECT dst, detail, coalesce(sum(n) FILTER (proof AND good), 0) AS authorized, coalesce(sum(n) FILTER (refused), 0) AS turned FROM c GROUP BY 1, 2),
+		e2 AS (SELECT dst, detail, bool_and(proof) AS closed, NOT bool_or(has) AS open FROM c WHERE good GROUP BY 1, 2),
+		s AS (SELECT dst, count(*) AS endpoints, count(*) FILTER (closed) AS closed FROM e2 GROUP BY 1)
+		SELECT * FROM (SELECT src, dst, detail, CASE WHEN good THEN '' ELSE 'refused' END AS other, `+l.Sums()+`, any_value(authorized)::BIGINT AS "of", any_value(turned)::DOUBLE AS number
+			FROM c JOIN e1 USING (dst, detail) WHERE NOT has AND (good OR refused) AND authorized > 0 GROUP BY src, dst, detail, good
+		UNION ALL SELECT src, dst, detail, 'open' AS other, `+l.Sums()+`, any_value(s.closed)::BIGINT AS "of", any_value(s.endpoints)::DOUBLE AS number
+			FROM c JOIN e2 USING (dst, detail) JOIN s USING (dst) WHERE good AND e2.open AND s.endpoints >= 3 AND s.closed >= 0.8 * s.endpoints - 0.001 GROUP BY src, dst, detail)
+		ORDER BY list_position(['', 'refused', 'open'], other), count DESC, src, dst, detail`, args...)
 	if err != nil {
 		return err
 	}
 	for _, r := range rows {
-		l.Add(r, finding.Finding{Severity: finding.Medium, Confidence: "likely",
-			What: fmt.Sprintf("%d calls of %s to %s of %s without credentials, as all calls to it; %d of %.0f endpoints there are called with them", r.Count, r.Src, r.Detail, r.Dst, r.Of, r.Number)})
+		f := finding.Finding{Severity: finding.Medium, Confidence: "exact"}
+		switch r.Other {
+		case "open":
+			f.Confidence = "likely"
+			f.What = fmt.Sprintf("%d calls of %s to %s of %s without credentials, as all calls to it; %d of %.0f endpoints there are called with them", r.Count, r.Src, r.Detail, r.Dst, r.Of, r.Number)
+		case "refused":
+			f.Severity = finding.Info
+			f.What = fmt.Sprintf("%d calls of %s to %s of %s without credentials were refused, where %d others carry them", r.Count, r.Src, r.Detail, r.Dst, r.Of)
+		default:
+			if float64(r.Of) >= float64(r.Count) || r.Number > 0 {
+				f.Severity = finding.High
+			}
+			f.What = fmt.Sprintf("%d calls of %s to %s of %s succeeded without credentials, where %d others carry them", r.Count, r.Src, r.Detail, r.Dst, r.Of)
+			if r.Number > 0 {
+				f.What += fmt.Sprintf(" and %.0f were refused for the lack of them", r.Number)
+			}
+		}
+		l.Add(r, f)
 	}
 	return nil
 }

@@ -9,7 +9,6 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/finding"
 )
 
@@ -47,14 +46,25 @@ func find(ctx context.Context, l *finding.Look) error {
 // passwords finds passwords in bodies and URLs by their names. Bodies are looked through
 // once each, however many calls carried them.
 func passwords(ctx context.Context, l *finding.Look) error {
+	// What is masked has a value too; as it was sent it is told without masking it first.
+	whole, err := l.Case.Unmasked(ctx)
+	if err != nil {
+		return err
+	}
+	masked := l.Case
+	l.Case = whole
+	defer func() { l.Case = masked }()
 	const inBody = `(?i)"(password|passwd|pwd|passphrase|client_secret)"\s*:\s*"[^"]|(^|&)(password|passwd|pwd|passphrase|client_secret)=[^&]`
-	rows, err := l.Rows(ctx, `WITH b AS (SELECT DISTINCT sha256 FROM bodies WHERE text IS NOT NULL AND regexp_matches(text, ?)),
-		c AS (SELECT `+ask.Who("src_")+` AS src, `+ask.Who("dst_")+` AS dst, coalesce(method || ' ', '') || coalesce(path, '') AS detail, call_id, ts_ns,
-				CASE WHEN request_body_sha256 IN (SELECT sha256 FROM b) THEN 'request body' WHEN response_body_sha256 IN (SELECT sha256 FROM b) THEN 'response body'
-				WHEN regexp_matches(query_string, '(?i)(^|&)(password|passwd|pwd|passphrase|client_secret|access_token|api_?key|token)=[^&]') THEN 'URL' END AS place
-			FROM calls WHERE `+l.Where+` AND decrypted_by IS NULL AND `+finding.Web+`)
-		SELECT src, dst, detail, place AS other, count(*) AS count, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns, `+l.CallIDs()+`
-		FROM c WHERE place IS NOT NULL GROUP BY ALL ORDER BY count DESC, src, dst, detail, other`, append([]any{inBody}, l.Args...)...)
+	rows, err := l.Rows(ctx, `WITH b AS MATERIALIZED (SELECT DISTINCT sha256 FROM bodies WHERE text IS NOT NULL AND regexp_matches(text, ?)),
+		w AS NOT MATERIALIZED (SELECT `+l.Bundle("src_id, dst_id")+`, method, path, query_string, request_body_sha256, response_body_sha256, call_id, ts_ns FROM calls WHERE `+l.Where+` AND decrypted_by IS NULL AND `+finding.Web+`),
+		c AS (SELECT *, 'request body' AS place FROM w WHERE request_body_sha256 IN (SELECT sha256 FROM b)
+			UNION ALL SELECT *, 'response body' FROM w WHERE response_body_sha256 IN (SELECT sha256 FROM b) AND NOT coalesce(request_body_sha256 IN (SELECT sha256 FROM b), false)
+			UNION ALL SELECT *, 'URL' FROM w WHERE regexp_matches(query_string, '(?i)(^|&)(password|passwd|pwd|passphrase|client_secret|access_token|api_?key|token)=[^&]')
+				AND NOT coalesce(request_body_sha256 IN (SELECT sha256 FROM b), false) AND NOT coalesce(response_body_sha256 IN (SELECT sha256 FROM b), false)),
+		r AS (SELECT `+l.Bundle("src_id, dst_id")+`, method, path, place, count(*) AS n, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns, `+l.Some()+` FROM c GROUP BY ALL),
+		e AS (`+l.Ends()+`)
+		SELECT s.who AS src, d.who AS dst, coalesce(method || ' ', '') || coalesce(path, '') AS detail, place AS other, `+l.Sums()+`
+		FROM r LEFT JOIN e s ON `+l.On("r", "src_id", "s")+` LEFT JOIN e d ON `+l.On("r", "dst_id", "d")+` GROUP BY ALL ORDER BY count DESC, src, dst, detail, other`, append([]any{inBody}, l.Args...)...)
 	if err != nil {
 		return err
 	}
