@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"unsafe"
 )
 
 // Classes of detectors.
@@ -38,6 +39,12 @@ func Detectors() []Detector { return slices.Clone(detectors()) }
 // Find lists the hits of all detectors at once; where two would overlap the one that
 // begins first is taken.
 func Find(text string) []Match { return everything().find(text) }
+
+// FindBytes is Find in bytes; what it gives has nothing of their memory.
+func FindBytes(text []byte) []Match {
+	// A hit's texts are made of pieces and a mask, so none of them is the text itself.
+	return everything().find(unsafe.String(unsafe.SliceData(text), len(text)))
+}
 
 // kinds is a set of detectors, by their place in kindList.
 type kinds uint32

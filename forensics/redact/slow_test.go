@@ -58,6 +58,14 @@ func asSlowly(t *testing.T, p *Policy, s string) {
 	if quick, slow := Find(s), everything().slowly(s); !slices.Equal(quick, slow) {
 		t.Fatalf("%q: found %+v, slowly %+v", s, quick, slow)
 	}
+	b := []byte(s)
+	inBytes, want := FindBytes(b), Find(s)
+	for i := range b {
+		b[i] = 'x'
+	}
+	if !slices.Equal(inBytes, want) {
+		t.Fatalf("%q: found in bytes that have changed since %+v, want %+v", s, inBytes, want)
+	}
 	for _, d := range detectors() {
 		if quick, slow := d.Find(s), d.scan.slowly(s); !slices.Equal(quick, slow) {
 			t.Fatalf("%s in %q: found %+v, slowly %+v", d.Kind, s, quick, slow)

@@ -1,0 +1,120 @@
+package sensitivedata
+
+import (
+	"cmp"
+	"context"
+	"encoding/hex"
+	"slices"
+
+	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/finding"
+)
+
+// hit is a place of a call whose text holds something.
+type hit struct {
+	bundle int64
+	callNo int64
+	set    uint32 // what the text holds
+	place  int32
+}
+
+// template keeps what tells endpoints apart; ids are left to grouping of a coarser kind.
+const template = `array_to_string(list_transform(string_split(path, '/'), x -> CASE WHEN regexp_matches(x, '^[0-9]+$|[0-9]{3}|^[0-9a-fA-F-]{16,}$|@') THEN '{id}' ELSE x END), '/')`
+
+// count asks who made the calls with hits and for what, and adds them up.
+func (s *search) count(ctx context.Context) error {
+	if len(s.hits) == 0 {
+		return nil
+	}
+	var nos, codes, bundles []int64
+	first, last := s.hits[0].callNo, s.hits[0].callNo
+	for _, h := range s.hits {
+		nos, codes, bundles = append(nos, h.callNo), append(codes, int64(h.place)<<32|int64(h.set)), append(bundles, h.bundle)
+		first, last = min(first, h.callNo), max(last, h.callNo)
+	}
+	s.hits = s.hits[:0]
+	hits, on, args := "unnest(?::BIGINT[]) AS hit_no, unnest(?::BIGINT[]) AS hit_code", "hit_no = call_no", []any{nos, codes}
+	if s.l.Case.Several() {
+		hits, on, args = hits+", unnest(?::BIGINT[]) AS hit_bundle", on+" AND hit_bundle = bundle", append(args, bundles)
+	}
+	times := "min(ts_ns, 3)"
+	if s.l.All() {
+		times = "list(ts_ns)"
+	}
+	sql := "WITH n AS (SELECT " + hits + `), e AS (` + s.l.Ends() + `),
+		m AS MATERIALIZED (SELECT ` + s.l.Bundle("src_id, dst_id") + `, method, path, ts_ns, call_id, hit_code FROM calls JOIN n ON ` + on + ` WHERE ` + s.l.Where + ` AND call_no BETWEEN ? AND ?),
+		p AS (SELECT method AS m, path AS p, coalesce(method || ' ', '') || coalesce(` + template + `, '') AS what FROM (SELECT DISTINCT method, path FROM m)),
+		r AS (SELECT ` + s.l.Bundle("src_id, dst_id") + `, what, hit_code, count(*) AS n, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns, ` + s.l.Some() + `, ` + times + ` AS times
+			FROM m JOIN p ON path IS NOT DISTINCT FROM p AND method IS NOT DISTINCT FROM m GROUP BY ALL)
+		SELECT s."as" AS src, d.who AS dst, what, hit_code, n, first_ns, last_ns, ids, times FROM r JOIN e s ON ` + s.l.On("r", "src_id", "s") + ` JOIN e d ON ` + s.l.On("r", "dst_id", "d") + `
+		ORDER BY first_ns, src, dst, what, hit_code, last_ns, n`
+	args = append(append(args, s.l.Args...), first, last)
+	_, err := s.l.Case.Each(ctx, forensics.Query{SQL: sql, Args: args}, nil, func(_ []forensics.Column, row []any) error {
+		code, _ := row[3].(int64)
+		g := group{place: placeName(int(code >> 32))}
+		g.src, _ = row[0].(string)
+		g.dst, _ = row[1].(string)
+		g.what, _ = row[2].(string)
+		r, calls := sums(row[4:])
+		s.add(g, uint32(code), r, calls)
+		return nil
+	})
+	return err
+}
+
+// sums reads the last columns of a group: calls, first and last time, first call_ids and
+// their times.
+func sums(row []any) (r finding.Row, calls []cited) {
+	r.Count, _ = row[0].(int64)
+	r.FirstNs, _ = row[1].(int64)
+	r.LastNs, _ = row[2].(int64)
+	ids, _ := row[3].([]any)
+	times, _ := row[4].([]any)
+	for i, id := range ids {
+		raw, _ := id.([]byte)
+		c := cited{id: hex.EncodeToString(raw)}
+		if i < len(times) {
+			c.ns, _ = times[i].(int64)
+		}
+		calls = append(calls, c)
+	}
+	return r, calls
+}
+
+// add counts the calls of r, whose text at g holds a set: once for each kind, however many
+// of it there are, and once for each masked form.
+func (s *search) add(g group, set uint32, r finding.Row, calls []cited) {
+	var kinds []string
+	for _, m := range s.sets[set] {
+		g.kind = m.Kind
+		x := s.groups[g]
+		if x == nil {
+			if len(s.groups) >= maxGroups {
+				s.full = true
+				return
+			}
+			x = &sum{row: finding.Row{FirstNs: r.FirstNs, LastNs: r.LastNs}, masked: map[string]int64{}}
+			s.groups[g] = x
+		}
+		if _, known := x.masked[m.Masked]; m.Masked != "" && (known || len(x.masked) < maxForms) {
+			x.masked[m.Masked] += r.Count
+		}
+		if !slices.Contains(kinds, m.Kind) {
+			kinds = append(kinds, m.Kind)
+			x.row.Count += r.Count
+			x.row.FirstNs, x.row.LastNs = min(x.row.FirstNs, r.FirstNs), max(x.row.LastNs, r.LastNs)
+			x.cite(calls, s.l.All())
+		}
+	}
+}
+
+// cite keeps the first calls, or all.
+func (x *sum) cite(calls []cited, all bool) {
+	x.first = append(x.first, calls...)
+	if !all && len(x.first) > 3 {
+		slices.SortFunc(x.first, earlier)
+		x.first = x.first[:3]
+	}
+}
+
+func earlier(a, b cited) int { return cmp.Or(cmp.Compare(a.ns, b.ns), cmp.Compare(a.id, b.id)) }

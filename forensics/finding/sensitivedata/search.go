@@ -1,0 +1,251 @@
+package sensitivedata
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"sync"
+	"unicode/utf8"
+
+	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/finding"
+	"github.com/pcapsule/pcapsule/forensics/redact"
+)
+
+// places are where texts of calls stand, and what that is called.
+var places = []struct {
+	text  forensics.TextPlace
+	short int // characters; a text with no more is left out
+	name  string
+}{
+	{forensics.TextPlace{Columns: []string{"query_string"}}, 0, "URL"},
+	{forensics.TextPlace{Columns: []string{"path"}}, 8, "path"},
+	{forensics.TextPlace{Columns: []string{"postgresql_query"}}, 0, "SQL"},
+	{forensics.TextPlace{Columns: []string{"postgresql_params"}, Join: " | "}, 0, "SQL parameters"},
+	{forensics.TextPlace{Columns: []string{"postgresql_preview"}}, 0, "SQL result"},
+	{forensics.TextPlace{Columns: []string{"redis_command"}}, 0, "Redis command"},
+	{forensics.TextPlace{Columns: []string{"redis_reply"}}, 8, "Redis reply"},
+	{forensics.TextPlace{Columns: []string{"headers"}, Headers: true}, 5, "headers"},
+}
+
+// bodyPlaces are named after places.
+var bodyPlaces = []string{"request body", "response body"}
+
+func placeName(i int) string {
+	if i >= len(places) {
+		return bodyPlaces[i-len(places)]
+	}
+	return places[i].name
+}
+
+// quiet are headers that hold nothing of the kind, or hold credentials as they should.
+var quiet = map[string]bool{
+	"host": true, ":authority": true, "user-agent": true, "accept": true, "accept-encoding": true, "accept-language": true,
+	"content-type": true, "content-length": true, "content-encoding": true, "date": true, "connection": true, "server": true,
+	"vary": true, "cache-control": true, "etag": true, "last-modified": true, "traceparent": true, "tracestate": true,
+	"authorization": true, "proxy-authorization": true, "cookie": true, "set-cookie": true, "transfer-encoding": true, "keep-alive": true,
+	"expires": true, "age": true, "x-request-id": true, "x-correlation-id": true, ":method": true, ":scheme": true,
+	":path": true, ":status": true, "te": true, "grpc-status": true, "grpc-timeout": true, "grpc-encoding": true,
+	"grpc-accept-encoding": true, "origin": true, "pragma": true,
+}
+
+// search looks for hits and adds up the calls that have them.
+type search struct {
+	l      *finding.Look
+	from   int64 // nanoseconds since 1970 UTC; 0 where the case is asked from its beginning,
+	to     int64 // or to its end
+	groups map[group]*sum
+	hits   []hit // not yet counted
+	full   bool
+
+	sets   [][]redact.Match // what a text holds: one hit of each kind and masked form
+	known  map[string]uint32
+	bodies map[[32]byte]uint32 // by hash, the set of a body
+
+	mu     sync.Mutex
+	judges []*judge
+}
+
+// judge looks through texts for one goroutine. What it finds is numbered from row group to
+// row group anew.
+type judge struct {
+	forensics.EveryText
+	number uint64
+	calls  bool // the texts are those of places
+	sets   [][]redact.Match
+	known  map[string]uint64
+	hashes [][32]byte // of bodies
+}
+
+// judge makes what looks through the texts of calls, or of bodies.
+func (s *search) judge(calls bool) forensics.TextJudge {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	j := &judge{number: uint64(len(s.judges)), calls: calls, known: map[string]uint64{}}
+	s.judges = append(s.judges, j)
+	return j
+}
+
+// perhaps is the verdict on a header's value before its name is known.
+const perhaps forensics.TextVerdict = 1
+
+// Text implements forensics.TextJudge. Verdicts are numbers of sets with that of the judge
+// before them.
+func (j *judge) Text(place int, text []byte) forensics.TextVerdict {
+	if !j.calls {
+		return j.body(place, text)
+	}
+	p := &places[place]
+	if p.short > 0 && utf8.RuneCount(text) <= p.short {
+		return 0
+	}
+	if p.text.Headers {
+		if keyLike(text) || len(redact.FindBytes(text)) > 0 {
+			return perhaps
+		}
+		return 0
+	}
+	return j.set(redact.FindBytes(text))
+}
+
+// Header implements forensics.TextJudge. A name may say what its value is.
+func (j *judge) Header(_ int, name, value, _ []byte, _ forensics.TextVerdict) forensics.TextVerdict {
+	if quiet[strings.ToLower(string(name))] {
+		return 0
+	}
+	return j.set(redact.Find(string(name) + ": " + string(value)))
+}
+
+// keyLike says that a value may be a key that is one by its name: it begins with 40 or more
+// characters of base64.
+func keyLike(value []byte) bool {
+	for len(value) > 40 && strings.IndexByte(" \t\"'\\", value[0]) >= 0 {
+		value = value[1:]
+	}
+	if len(value) < 40 {
+		return false
+	}
+	for _, c := range value[:40] {
+		if (c < '0' || c > '9') && (c|0x20 < 'a' || c|0x20 > 'z') && c != '+' && c != '/' && c != '=' {
+			return false
+		}
+	}
+	return true
+}
+
+// set numbers what a text holds.
+func (j *judge) set(list []redact.Match) forensics.TextVerdict {
+	if len(list) == 0 {
+		return 0
+	}
+	list = distinct(list)
+	key := keyOf(list)
+	at, ok := j.known[key]
+	if !ok {
+		at = uint64(len(j.sets))
+		j.sets = append(j.sets, list)
+		j.known[key] = at
+	}
+	return forensics.TextVerdict((j.number+1)<<32 | at)
+}
+
+func keyOf(list []redact.Match) string {
+	var b strings.Builder
+	for _, m := range list {
+		b.WriteString(m.Kind)
+		b.WriteByte(0)
+		b.WriteString(m.Masked)
+		b.WriteByte(0)
+	}
+	return b.String()
+}
+
+// distinct keeps one hit of each kind and masked form.
+func distinct(list []redact.Match) []redact.Match {
+	if len(list) < 2 {
+		return list
+	}
+	seen := map[[2]string]bool{}
+	return slices.DeleteFunc(list, func(m redact.Match) bool {
+		k := [2]string{m.Kind, m.Masked}
+		twice := seen[k] || len(seen) >= 50
+		seen[k] = true
+		return twice
+	})
+}
+
+// of is what a verdict of a judge stands for.
+func (s *search) of(v forensics.TextVerdict) (*judge, uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.judges[v>>32-1], uint64(v) & (1<<32 - 1)
+}
+
+// number gives a set its number. Row groups are told in their order, so that it is always
+// the same.
+func (s *search) number(list []redact.Match) uint32 {
+	key := keyOf(list)
+	if at, ok := s.known[key]; ok {
+		return at
+	}
+	if len(s.sets) >= maxSets {
+		kinds := slices.Clone(list)
+		for i := range kinds {
+			kinds[i].Masked = ""
+		}
+		kinds = distinct(kinds)
+		key, list = keyOf(kinds), kinds
+		if at, ok := s.known[key]; ok {
+			return at
+		}
+	}
+	at := uint32(len(s.sets))
+	s.sets = append(s.sets, list)
+	s.known[key] = at
+	return at
+}
+
+// inCalls looks through the texts of calls.
+func (s *search) inCalls(ctx context.Context) error {
+	t := forensics.Texts{Table: "calls", From: s.from, To: s.to, Numbers: []string{"call_no", "ts_ns"},
+		Judge: func() forensics.TextJudge { return s.judge(true) }}
+	for _, p := range places {
+		t.Places = append(t.Places, p.text)
+	}
+	t.Group = func(bundle int, g *forensics.TextGroup) error {
+		for i := 0; i < len(g.Hits); {
+			h := g.Hits[i]
+			j, at := s.of(h.Verdict)
+			list := j.sets[at]
+			for i++; i < len(g.Hits) && g.Hits[i].Row == h.Row && g.Hits[i].Place == h.Place; i++ { // several headers
+				_, at := s.of(g.Hits[i].Verdict)
+				list = distinct(slices.Concat(list, j.sets[at]))
+			}
+			if err := s.take(ctx, bundle, g, h, s.number(list)); err != nil {
+				return err
+			}
+		}
+		from, _ := s.of(g.Hits[0].Verdict) // a row group is looked through by one
+		from.forget()
+		return nil
+	}
+	return s.l.Case.Texts(ctx, t)
+}
+
+// forget makes room for the next row group.
+func (j *judge) forget() {
+	j.sets, j.hashes = j.sets[:0], j.hashes[:0]
+	clear(j.known)
+}
+
+// take keeps a hit of the asked time until hits are counted.
+func (s *search) take(ctx context.Context, bundle int, g *forensics.TextGroup, h forensics.TextHit, set uint32) error {
+	if ns := g.Numbers[1][h.Row]; s.from != 0 && ns < s.from || s.to != 0 && ns > s.to {
+		return nil
+	}
+	s.hits = append(s.hits, hit{bundle: int64(bundle), callNo: g.Numbers[0][h.Row], set: set, place: h.Place})
+	if len(s.hits) < maxHits {
+		return nil
+	}
+	return s.count(ctx)
+}
