@@ -61,9 +61,10 @@ type Case struct {
 	options  Options
 	findings *atomic.Pointer[kfl.Findings]
 	xml      *xmlCache
-	unmasked []string // views that hide those of the masked case; see Unmasked
-	whole    *Case    // of a case that masks
-	part     bool     // of another case, which closes the database
+	unmasked []string        // views that hide those of the masked case; see Unmasked
+	whole    *Case           // of a case that masks
+	part     bool            // of another case, which closes the database
+	kept     map[string]bool // tables of a case aside; see Keep
 }
 
 // BundleInfo is one bundle of a case.

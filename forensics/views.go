@@ -220,5 +220,5 @@ func (v *view) setKeys(several bool) {
 // isTable says that a query may name it.
 func (c *Case) isTable(name string) bool {
 	base := strings.TrimSuffix(name, "_raw")
-	return c.views[base] != nil
+	return c.views[base] != nil || c.kept[name]
 }

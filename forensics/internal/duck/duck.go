@@ -36,6 +36,7 @@ type DB struct {
 	*database
 	begin []string // statements that each connection begins with
 	free  []duckdb.Connection
+	only  chan duckdb.Connection // of a DB that Aside made: its connection where it is free
 }
 
 // database is what all kinds of connections share.
@@ -45,6 +46,7 @@ type database struct {
 	kinds  []*DB
 	slots  chan struct{}
 	trimAt time.Time // when freed memory may be given back again
+	asides chan struct{}
 	locked bool
 	closed bool
 }
@@ -84,7 +86,7 @@ func Open(o Options) (*DB, error) {
 			return nil, fmt.Errorf("opening database: option %s=%s refused", kv[0], kv[1])
 		}
 	}
-	d := &DB{database: &database{slots: make(chan struct{}, maxConns)}}
+	d := &DB{database: &database{slots: make(chan struct{}, maxConns), asides: make(chan struct{}, maxAsides)}}
 	d.kinds = []*DB{d}
 	var msg string
 	if duckdb.OpenExt("", &d.db, cfg, &msg) == duckdb.StateError {
@@ -175,6 +177,9 @@ func (d *DB) Close() error {
 
 // take gives a connection for one answer.
 func (d *DB) take(ctx context.Context) (duckdb.Connection, error) {
+	if d.only != nil {
+		return d.wait(ctx)
+	}
 	select {
 	case d.slots <- struct{}{}:
 	case <-ctx.Done():
@@ -227,12 +232,24 @@ func (d *DB) prepare(c *duckdb.Connection) error {
 }
 
 func (d *DB) give(c duckdb.Connection) {
+	if d.only != nil {
+		d.only <- c
+		return
+	}
 	d.mu.Lock()
 	if d.closed {
 		duckdb.Disconnect(&c)
 	} else {
 		d.free = append(d.free, c)
 	}
+	d.mu.Unlock()
+	d.giveBack()
+	<-d.slots
+}
+
+// giveBack gives freed memory back to the kernel, but not too often.
+func (d *DB) giveBack() {
+	d.mu.Lock()
 	due := time.Now().After(d.trimAt)
 	if due {
 		d.trimAt = time.Now().Add(trimEvery)
@@ -241,7 +258,6 @@ func (d *DB) give(c duckdb.Connection) {
 	if due {
 		trim()
 	}
-	<-d.slots
 }
 
 // Quote writes s as a literal of SQL.

@@ -1,0 +1,50 @@
+package forensics
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/pcapsule/pcapsule/forensics/internal/duck"
+)
+
+// Aside is the same case for one goroutine that asks several questions of the same rows:
+// what it was told to Keep is a table of its questions, and of nobody else's, until end is
+// called. It reads one answer at a time.
+func (c *Case) Aside(ctx context.Context) (aside *Case, end func(), err error) {
+	db, err := c.db.Aside(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	one := *c
+	one.db, one.part, one.kept = db, true, map[string]bool{}
+	return &one, db.End, nil
+}
+
+// Keep computes the rows of q, which is SQL, and keeps them as table name. Their memory is
+// that of the case, so ErrMemory is an answer to expect; nothing is kept then.
+func (c *Case) Keep(ctx context.Context, name string, q Query) error {
+	if c.kept == nil {
+		return usagef("only a case aside keeps rows")
+	}
+	if q.SQL == "" {
+		return usagef("only the rows of SQL are kept")
+	}
+	if name = strings.ToLower(name); c.isTable(name) {
+		return usagef("%s is a table already", name)
+	}
+	p, err := c.prepare(ctx, &q)
+	if err != nil {
+		return err
+	}
+	short := c.narrow(p.sql, *p.facts)
+	err = c.db.Keep(ctx, name, short, p.args...)
+	if bad := (*duck.SyntaxError)(nil); short != p.sql && errors.As(err, &bad) {
+		err = c.db.Keep(ctx, name, p.sql, p.args...)
+	}
+	if err != nil {
+		return err
+	}
+	c.kept[name] = true
+	return nil
+}
