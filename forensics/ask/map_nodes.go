@@ -94,6 +94,9 @@ const (
 // bn 0 and its name in far: as the client named it, where it did; ap and bp number what
 // runs there, a pod or a process. Arguments are the window's.
 func (w *window) ends(c *forensics.Case, by string) string {
+	if w.kept != "" {
+		return fmt.Sprintf("WITH x AS NOT MATERIALIZED (SELECT * FROM %s WHERE %s) ", w.kept, w.where)
+	}
 	bundle, on := "", ""
 	if c.Several() {
 		bundle, on = "bundle, ", "k.bundle = %[1]s.bundle AND "

@@ -196,14 +196,22 @@ func (w *window) connections(c *forensics.Case, narrowed bool) (string, []any) {
 	return cond, args
 }
 
+// table is the table with the window's calls.
+func (w *window) table() string {
+	if w.kept != "" {
+		return w.kept
+	}
+	return "calls"
+}
+
 // latest narrows a window with very many calls of a kind to about the last most of them,
 // for what must compare calls with one another. It says from when.
 func (w *window) latest(ctx context.Context, c *forensics.Case, kind string, most int64) (*window, string, error) {
-	n, err := count(ctx, c, "SELECT count(*) AS n FROM calls WHERE "+w.where+" AND "+kind, w.args...)
+	n, err := count(ctx, c, "SELECT count(*) AS n FROM "+w.table()+" WHERE "+w.where+" AND "+kind, w.args...)
 	if err != nil || n <= most {
 		return w, "", err
 	}
-	at, err := count(ctx, c, fmt.Sprintf("SELECT quantile_disc(ts_ns, %.6f) AS n FROM calls WHERE %s AND %s", 1-float64(most)/float64(n), w.where, kind), w.args...)
+	at, err := count(ctx, c, fmt.Sprintf("SELECT quantile_disc(ts_ns, %.6f) AS n FROM %s WHERE %s AND %s", 1-float64(most)/float64(n), w.table(), w.where, kind), w.args...)
 	if err != nil {
 		return nil, "", err
 	}

@@ -66,14 +66,17 @@ func findPatterns() Question {
 
 // looker finds the patterns of some kinds.
 type looker struct {
-	c     *forensics.Case
+	c     *forensics.Case // aside: it keeps what several kinds look at
 	w     *window
+	k     *window // the same, of rows that were kept where they were
+	kinds []string
 	f     *Frame
 	known map[string]nodeFact
 	notes map[string]bool
 
 	retried []chain // what chains gave
 	chained bool
+	linked  bool // chainTable and what follows it are kept
 }
 
 // note adds a remark once.
@@ -116,7 +119,10 @@ func AskPatterns(ctx context.Context, c *forensics.Case, in PatternsIn) (*Patter
 		}
 	}
 	if in.Service != "" {
-		cond, args := either(c, in.Service)
+		cond, args, err := ofService(ctx, c, in.Service)
+		if err != nil {
+			return nil, err
+		}
 		w.and(cond, args...)
 	}
 	if err := w.narrow(c, "", "", in.Path); err != nil {
@@ -135,9 +141,19 @@ func AskPatterns(ctx context.Context, c *forensics.Case, in PatternsIn) (*Patter
 			out.note("all kinds together look at the latest %d calls, from %s on; ask for one kind to look at more", maxTogether, since)
 		}
 	}
-	l := &looker{c: c, w: w, f: &out.Frame, notes: map[string]bool{}}
+	aside, end, err := c.Aside(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer end()
+	l := &looker{c: aside, w: w, k: w, kinds: in.Kinds, f: &out.Frame, notes: map[string]bool{}}
 	if l.known, err = facts(ctx, c, "service"); err != nil {
 		return nil, err
+	}
+	if len(in.Kinds) == 0 {
+		if err := l.keep(ctx); err != nil {
+			return nil, err
+		}
 	}
 	// Children of a request go elsewhere and have no path of their own: only the request is
 	// narrowed for those.

@@ -40,14 +40,14 @@ func (l *looker) contentType(ctx context.Context) ([]Pattern, error) {
 		return fmt.Sprintf("SELECT bn, far, protocol, coalesce(method, '') AS method, %[2]s AS tpl, '%[1]s' AS side, %[1]s_content_type AS content_type, %[1]s_body_sha256 AS sha256, call_id, ts_ns, protocol <> 'dns' AND host = far AS asked FROM x WHERE protocol IN ('http1', 'http2', 'http3') AND %[1]s_body_size BETWEEN 1 AND 1000000", s, pathTemplate)
 	}
 	// A body is read once for each kind of type it came with.
-	rows, _, err := readRows[row](ctx, l.c, maxEdges, l.w.ends(l.c, "service")+fmt.Sprintf(`, u AS NOT MATERIALIZED (%s UNION ALL %s),
+	rows, _, err := readRows[row](ctx, l.c, maxEdges, l.k.ends(l.c, "service")+fmt.Sprintf(`, u AS NOT MATERIALIZED (%s UNION ALL %s),
 		d AS (SELECT DISTINCT sha256, content_type FROM u WHERE content_type ILIKE '%%json%%' OR content_type ILIKE 'text/plain%%' OR content_type ILIKE 'text/html%%' OR content_type IS NULL),
 		t AS (SELECT sha256, any_value(text) AS text FROM bodies WHERE part = 0 AND complete AND size <= 1000000 AND sha256 IN (SELECT sha256 FROM d) GROUP BY 1),
 		b AS (SELECT d.sha256, d.content_type, CASE WHEN content_type ILIKE '%%json%%' AND content_type NOT ILIKE '%%ndjson%%' AND content_type NOT ILIKE '%%json-seq%%' AND content_type NOT ILIKE '%%jsonl%%' AND content_type NOT ILIKE '%%stream%%' THEN
 				CASE WHEN text IS NULL THEN 'binary' WHEN NOT json_valid(text) THEN CASE WHEN regexp_matches(text, '^\s*<') THEN 'markup' ELSE 'no JSON' END END
 			WHEN content_type ILIKE '%%json%%' THEN NULL WHEN regexp_matches(text, '^\s*[{\[]') AND json_valid(text) THEN 'JSON' END AS found FROM d JOIN t USING (sha256))
 		SELECT coalesce(nullif(far, ''), dst) AS dst, pb, asked, protocol, method, tpl, side, content_type, found, calls, call_ids FROM (SELECT bn, far, protocol, method, tpl, side, coalesce(u.content_type, '') AS content_type, found, bool_or(asked) AS asked, count(*) AS calls, %s
-			FROM u JOIN (SELECT * FROM b WHERE found IS NOT NULL) b ON b.sha256 = u.sha256 AND b.content_type IS NOT DISTINCT FROM u.content_type GROUP BY ALL) JOIN dname USING (bn) ORDER BY calls DESC, 1, 4, 5, 6, 7, 8, 9`, side("request"), side("response"), someCalls), l.w.args...)
+			FROM u JOIN (SELECT * FROM b WHERE found IS NOT NULL) b ON b.sha256 = u.sha256 AND b.content_type IS NOT DISTINCT FROM u.content_type GROUP BY ALL) JOIN dname USING (bn) ORDER BY calls DESC, 1, 4, 5, 6, 7, 8, 9`, side("request"), side("response"), someCalls), l.k.args...)
 	if err != nil {
 		return nil, err
 	}
@@ -95,16 +95,19 @@ type driftBody struct {
 // drift finds fields of JSON bodies whose type, or form of date, changes within an
 // endpoint. Answers of different status classes are kept apart: an error looks different.
 func (l *looker) drift(ctx context.Context) ([]Pattern, error) {
-	side := func(s string) string {
-		return fmt.Sprintf("SELECT bn, far, protocol, coalesce(method, '') AS method, %[2]s AS tpl, '%[1]s' AS side, CASE WHEN '%[1]s' = 'request' THEN '' ELSE coalesce(status_code // 100 || 'xx', '') END AS class, %[1]s_body_sha256 AS sha256, call_id, ts_ns, protocol <> 'dns' AND host = far AS asked FROM x WHERE protocol IN ('http1', 'http2', 'http3') AND %[1]s_body_size BETWEEN 2 AND %[3]d AND coalesce(%[1]s_content_type ILIKE '%%json%%', true)", s, pathTemplate, maxBodyText)
+	side := func(s, class string) string {
+		return fmt.Sprintf("SELECT bn, far, protocol, method, tp, '%[1]s' AS side, %[2]s AS class, hash(%[1]s_body_sha256) AS h, %[1]s_body_sha256 AS sha256, %[4]s AS k, ts_ns, host = far AS asked FROM x LEFT JOIN pt USING (path) WHERE protocol IN %[5]s AND %[1]s_body_size BETWEEN 2 AND %[3]d AND coalesce(%[1]s_content_type ILIKE '%%json%%', true)", s, class, maxBodyText, numberOf(l.c), httpCalls)
 	}
-	rows, more, err := readRows[driftBody](ctx, l.c, maxBodies, l.w.ends(l.c, "service")+fmt.Sprintf(`, u AS NOT MATERIALIZED (%s UNION ALL %s),
-		g AS (SELECT bn, far, protocol, method, tpl, side, class, sha256, bool_or(asked) AS asked, count(*) AS calls, arg_min(call_id, ts_ns) AS call_id, min(ts_ns) AS ts_ns FROM u GROUP BY ALL),
-		r AS (SELECT *, row_number() OVER (PARTITION BY bn, far, protocol, method, tpl, side, class ORDER BY hash(sha256), sha256) AS turn FROM g QUALIFY turn <= %d),
-		s AS (SELECT * FROM r ORDER BY turn, bn, far, protocol, method, tpl, side, class, sha256 LIMIT %d),
-		t AS (SELECT sha256, any_value(text) AS text FROM bodies WHERE part = 0 AND complete AND size <= %d AND sha256 IN (SELECT sha256 FROM s) GROUP BY 1)
-		SELECT coalesce(nullif(far, ''), dst) AS dst, pb, asked, protocol, method, tpl, side, class, calls, lower(hex(call_id)) AS call_id, text FROM s JOIN t USING (sha256) JOIN dname USING (bn)
-		WHERE text IS NOT NULL ORDER BY 1, 4, 5, 6, 7, 8, ts_ns, sha256`, side("request"), side("response"), maxEachBodies, maxBodies+1, maxBodyText), l.w.args...)
+	// Bodies and templates of paths are told by numbers until few are left.
+	rows, more, err := readRows[driftBody](ctx, l.c, maxBodies, l.k.ends(l.c, "service")+fmt.Sprintf(`, pt AS MATERIALIZED (SELECT path, tpl, dense_rank() OVER (ORDER BY tpl) AS tp FROM (SELECT path, %[6]s AS tpl FROM (SELECT DISTINCT path FROM x WHERE protocol IN %[7]s AND path IS NOT NULL))),
+		g AS (SELECT bn, far, protocol, coalesce(method, '') AS method, tp, side, class, h, any_value(sha256) AS sha256, bool_or(asked) AS asked, count(*) AS calls, arg_min(k, ts_ns) AS k, min(ts_ns) AS t0 FROM (%[1]s UNION ALL %[2]s) GROUP BY bn, far, protocol, coalesce(method, ''), tp, side, class, h),
+		n AS (SELECT *, CASE WHEN class IS NULL THEN '' ELSE class || 'xx' END AS classed FROM g LEFT JOIN (SELECT DISTINCT tp, tpl FROM pt) USING (tp)),
+		r AS (SELECT bn, far, protocol, method, coalesce(tpl, '') AS tpl, side, classed AS class, sha256, h, asked, calls, k, t0, row_number() OVER (PARTITION BY bn, far, protocol, method, tp, side, class ORDER BY h, sha256) AS turn FROM n QUALIFY turn <= %[3]d),
+		s AS MATERIALIZED (SELECT * FROM r ORDER BY turn, bn, far, protocol, method, tpl, side, class, sha256 LIMIT %[4]d),
+		i AS (SELECT %[8]s AS k, call_id FROM x WHERE %[8]s IN (SELECT k FROM s)),
+		t AS (SELECT sha256, any_value(text) AS text FROM bodies WHERE part = 0 AND complete AND size <= %[5]d AND sha256 IN (SELECT sha256 FROM s) GROUP BY 1)
+		SELECT coalesce(nullif(far, ''), dst) AS dst, pb, asked, protocol, method, tpl, side, class, calls, lower(hex(call_id)) AS call_id, text FROM s JOIN t USING (sha256) JOIN dname USING (bn) JOIN i USING (k)
+		WHERE text IS NOT NULL ORDER BY 1, 4, 5, 6, 7, 8, t0, sha256`, side("request", "NULL::BIGINT"), side("response", "(status_code // 100)::BIGINT"), maxEachBodies, maxBodies+1, maxBodyText, template("path"), httpCalls, numberOf(l.c)), l.k.args...)
 	if err != nil {
 		return nil, err
 	}

@@ -27,7 +27,7 @@ func (l *looker) bursts(ctx context.Context) ([]Pattern, error) {
 		Last     int64    `json:"last_ns"`
 		CallIDs  []string `json:"call_ids"`
 	}
-	rows, more, err := readRows[row](ctx, l.c, maxNames, l.w.ends(l.c, "service")+fmt.Sprintf(`, m AS (SELECT an, bn, far, protocol, method, path, host, status_code, call_id, ts_ns, ts_ns + coalesce(elapsed_us, 0) * 1000 AS done,
+	rows, more, err := readRows[row](ctx, l.c, maxNames, l.k.ends(l.c, "service")+fmt.Sprintf(`, m AS (SELECT an, bn, far, protocol, method, path, host, status_code, call_id, ts_ns, ts_ns + coalesce(elapsed_us, 0) * 1000 AS done,
 			hash(ap, bn, far, protocol, method, path, query_string, request_body_sha256) AS h FROM x WHERE protocol IN %[1]s AND failed AND status_code BETWEEN 400 AND 499 AND NOT %[2]s),
 		o AS (SELECT *, CASE WHEN ts_ns - lag(done) OVER v <= %[3]d THEN 0 ELSE 1 END AS begins FROM m WINDOW v AS (PARTITION BY h ORDER BY ts_ns, call_id)),
 		s AS (SELECT *, sum(begins) OVER (PARTITION BY h ORDER BY ts_ns, call_id ROWS UNBOUNDED PRECEDING) AS burst FROM o),
@@ -35,7 +35,7 @@ func (l *looker) bursts(ctx context.Context) ([]Pattern, error) {
 			any_value(host) AS host, min(status_code)::VARCHAR AS status, count(*) AS calls, min(ts_ns) AS first_ns, max(done) AS last_ns,
 			list_transform(arg_min(call_id, ts_ns, 10), i -> lower(hex(i))) AS call_ids FROM s GROUP BY h, burst HAVING count(*) > %[4]d)
 		SELECT src, coalesce(nullif(far, ''), dst) AS dst, dname.pb AS pb, asked, protocol, coalesce(method, '') AS method, %[5]s AS tpl, status, calls, first_ns, last_ns, call_ids
-		FROM g JOIN sname USING (an) JOIN dname USING (bn) ORDER BY calls DESC, first_ns, call_ids`, serving, again, int64(burstPauseNs), stormRetries, pathTemplate), l.w.args...)
+		FROM g JOIN sname USING (an) JOIN dname USING (bn) ORDER BY calls DESC, first_ns, call_ids`, serving, again, int64(burstPauseNs), stormRetries, pathTemplate), l.k.args...)
 	if more {
 		l.f.Truncated = true
 		l.note(fmt.Sprintf("retry_storms: only the %d largest bursts of refused calls are listed", maxNames))

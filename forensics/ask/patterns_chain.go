@@ -14,21 +14,6 @@ const (
 	blockedShare = 0.5 // of a request's time within them
 )
 
-// children is SQL that follows ends: table ch has calls that a request led to, with the
-// request's number, its endpoint as numbers and names, and the call without its values.
-func (l *looker) children(w *window, parentCond string) string {
-	return parents(l.c) + fmt.Sprintf(`, c0 AS (SELECT %[1]s AS k, call_id, an, bn AS cbn, far AS cfar, protocol AS cprotocol, ap AS pod, hash(trace_id) AS trace, trace_id IS NOT NULL AS traced, ts_ns AS began, ts_ns + coalesce(elapsed_us, 0) * 1000 AS done,
-			CASE WHEN protocol = 'postgresql' THEN postgresql_query WHEN protocol = 'redis' THEN method || ' ' || coalesce(redis_key, '') WHEN protocol = 'dns' THEN NULL ELSE coalesce(method || ' ', '') || coalesce(path, '') END AS raw,
-			hash(CASE WHEN protocol = 'postgresql' THEN array_to_string(postgresql_params, ',') ELSE coalesce(query_string, '') || coalesce(hex(request_body_sha256), '') END) AS more
-			FROM x WHERE %[2]s AND protocol <> 'icmp'),
-		li AS (%[8]s),
-		pe AS (SELECT %[1]s AS pk, call_id AS pid, bn, far, protocol, coalesce(method, '') AS method, %[3]s AS tpl, elapsed_us, protocol <> 'dns' AND host = far AS asked FROM x WHERE protocol IN %[4]s AND %[5]s),
-		te AS MATERIALIZED (SELECT raw, CASE WHEN cprotocol = 'postgresql' THEN %[6]s WHEN cprotocol = 'redis' THEN regexp_replace(raw, '[0-9]{2,}|[0-9a-fA-F-]{16,}|[0-9]+', '?', 'g') ELSE %[7]s END AS text, cprotocol
-			FROM (SELECT DISTINCT raw, cprotocol FROM c0 WHERE raw IS NOT NULL)),
-		ch AS NOT MATERIALIZED (SELECT li.*, te.text, pe.pid, pe.bn, pe.far, pe.protocol, pe.method, pe.tpl, pe.elapsed_us, pe.asked FROM li JOIN te USING (raw, cprotocol) JOIN pe USING (pk)) `,
-		numberOf(l.c), isRequest, pathTemplate, serving, parentCond, fmt.Sprintf(normalSQL, "raw"), template("raw"), linked("c0"))
-}
-
 // chainRow is a finding about requests to an endpoint, as SQL gives it.
 type chainRow struct {
 	Dst      string   `json:"dst"`
@@ -50,30 +35,22 @@ type chainRow struct {
 	CallIDs  []string `json:"call_ids"`
 }
 
-func (l *looker) slice(ctx context.Context, what string) (*window, error) {
-	w, since, err := l.w.latest(ctx, l.c, "protocol IN "+serving, maxParents)
-	if since != "" {
-		l.note(fmt.Sprintf("%s: only requests from %s on, the latest %d, and what they led to were looked at", what, since, maxParents))
-	}
-	return w, err
-}
-
 var grades = [...]string{"exact", "likely", "guess"}
 
 const linkedHow = "calls belong to the request that their sender was serving: by trace id, else by time"
 
 // nPlusOne finds requests that ask the same thing many times with other values.
 func (l *looker) nPlusOne(ctx context.Context) ([]Pattern, error) {
-	w, err := l.slice(ctx, "n_plus_one, blocking, caching")
-	if err != nil {
+	if err := l.link(ctx); err != nil {
 		return nil, err
 	}
-	rows, _, err := readRows[chainRow](ctx, l.c, maxEdges, w.ends(l.c, "service")+l.children(w, "true")+fmt.Sprintf(`, r AS (SELECT pk, any_value(pid) AS pid, bn, far, protocol, method, tpl, bool_or(asked) AS asked, cbn, cfar, text, count(*) AS n, count(DISTINCT hash(raw, more)) AS others, max(grade) AS grade,
-			(max(done) - min(began)) / 1e6 AS ms, any_value(elapsed_us) AS elapsed_us, arg_min(call_id, began, 8) AS ids FROM ch GROUP BY pk, bn, far, protocol, method, tpl, cbn, cfar, text HAVING count(*) >= %d AND count(DISTINCT hash(raw, more)) >= %g * count(*)),
-		g AS (SELECT bn, far, protocol, method, tpl, bool_or(asked) AS asked, cbn, cfar, text, count(*) AS requests, sum(n)::BIGINT AS calls, max(n) AS most, max(grade) AS grade, quantile_disc(ms, 0.5) AS time_ms, arg_max(list_concat([pid], ids), n * 4194304 - pk %% 4194304) AS ids FROM r GROUP BY bn, far, protocol, method, tpl, cbn, cfar, text),
-		a AS (SELECT bn, far, protocol, method, tpl, count(*) AS n_all FROM pe GROUP BY ALL)
+	rows, _, err := readRows[chainRow](ctx, l.c, maxEdges, fmt.Sprintf(`WITH r AS (SELECT pk, cbn, cfar, text, count(*) AS n, max(grade) AS grade, (max(done) - min(began)) / 1e6 AS ms, arg_min(call_id, began, 8) AS ids
+			FROM %[1]s GROUP BY pk, cbn, cfar, text HAVING count(*) >= %[4]d AND count(DISTINCT hash(raw, more)) >= %[5]g * count(*)),
+		o AS (SELECT r.*, p.call_id AS pid, bn, far, protocol, coalesce(method, '') AS method, coalesce(tpl, '') AS tpl, protocol <> 'dns' AND host = far AS asked FROM r JOIN %[2]s p ON p.k = r.pk LEFT JOIN %[3]s USING (path)),
+		g AS (SELECT bn, far, protocol, method, tpl, bool_or(asked) AS asked, cbn, cfar, text, count(*) AS requests, sum(n)::BIGINT AS calls, max(n) AS most, max(grade) AS grade, quantile_disc(ms, 0.5) AS time_ms, arg_max(list_concat([pid], ids), n * 4194304 - pk %% 4194304) AS ids FROM o GROUP BY bn, far, protocol, method, tpl, cbn, cfar, text),
+		%[6]s
 		SELECT coalesce(nullif(g.far, ''), d.dst) AS dst, d.pb AS pb, asked, g.protocol, g.method, g.tpl, coalesce(nullif(cfar, ''), t.dst) AS to_dst, left(text, 300) AS text, requests, n_all, calls, most, grade, time_ms, list_transform(ids, i -> lower(hex(i))) AS call_ids
-		FROM g JOIN a USING (bn, far, protocol, method, tpl) JOIN dname d USING (bn) JOIN dname t ON t.bn = cbn ORDER BY calls DESC, 1, 4, 5, 6, 7, 8`, minSimilar, minDistinct), w.args...)
+		FROM g JOIN a USING (bn, far, protocol, method, tpl) JOIN dname d USING (bn) JOIN dname t ON t.bn = cbn ORDER BY calls DESC, 1, 4, 5, 6, 7, 8`, familyTable, chainTable, pathTable, minSimilar, minDistinct, allRequests))
 	if err != nil {
 		return nil, err
 	}
@@ -90,18 +67,19 @@ func (l *looker) nPlusOne(ctx context.Context) ([]Pattern, error) {
 
 // blocking finds requests whose calls to others wait for one another.
 func (l *looker) blocking(ctx context.Context) ([]Pattern, error) {
-	w, err := l.slice(ctx, "n_plus_one, blocking, caching")
-	if err != nil {
+	if err := l.link(ctx); err != nil {
 		return nil, err
 	}
-	rows, _, err := readRows[chainRow](ctx, l.c, maxEdges, w.ends(l.c, "service")+l.children(w, "true")+fmt.Sprintf(`, s AS (SELECT *, lag(done) OVER (PARTITION BY pk ORDER BY began, k) AS before FROM ch),
-		r AS (SELECT pk, any_value(pid) AS pid, bn, far, protocol, method, tpl, bool_or(asked) AS asked, count(*) AS n, count(DISTINCT (cbn, cfar, text)) AS kinds, count(*) FILTER (before IS NULL OR began >= before) AS steps, sum(done - began) / 1e6 AS ms, (sum(done - began) - max(done - began)) / 1e6 AS save,
-			any_value(elapsed_us) / 1000.0 AS total, max(grade) AS grade, arg_min(call_id, began, 8) AS ids FROM s GROUP BY pk, bn, far, protocol, method, tpl HAVING count(*) >= %[1]d AND count(DISTINCT (cbn, cfar, text)) >= 2),
+	rows, _, err := readRows[chainRow](ctx, l.c, maxEdges, fmt.Sprintf(`WITH s AS (SELECT *, lag(done) OVER (PARTITION BY pk ORDER BY began, k) AS before FROM %[1]s),
+		r AS (SELECT pk, count(*) AS n, count(*) FILTER (before IS NULL OR began >= before) AS steps, sum(done - began) / 1e6 AS ms, (sum(done - began) - max(done - began)) / 1e6 AS save, max(grade) AS grade, arg_min(call_id, began, 8) AS ids
+			FROM s GROUP BY pk HAVING count(*) >= %[4]d AND (min(cbn) < max(cbn) OR min(cfar) < max(cfar) OR min(text) < max(text))),
+		o AS (SELECT r.*, p.call_id AS pid, bn, far, protocol, coalesce(method, '') AS method, coalesce(tpl, '') AS tpl, protocol <> 'dns' AND host = far AS asked, elapsed_us / 1000.0 AS total
+			FROM r JOIN %[2]s p ON p.k = r.pk LEFT JOIN %[3]s USING (path) WHERE steps = n),
 		g AS (SELECT bn, far, protocol, method, tpl, bool_or(asked) AS asked, count(*) AS requests, sum(n)::BIGINT AS calls, max(n) AS most, quantile_disc(grade, 0.5) AS grade, quantile_cont(ms, 0.5) AS time_ms, quantile_cont(save, 0.5) AS save_ms, sum(ms) / nullif(sum(total), 0) AS time_share,
-			arg_max(list_concat([pid], ids), save) AS ids FROM r WHERE steps = n AND ms >= %[2]g * total GROUP BY bn, far, protocol, method, tpl),
-		a AS (SELECT bn, far, protocol, method, tpl, count(*) AS n_all FROM pe GROUP BY ALL)
+			arg_max(list_concat([pid], ids), save) AS ids FROM o WHERE ms >= %[5]g * total GROUP BY bn, far, protocol, method, tpl),
+		%[6]s
 		SELECT coalesce(nullif(far, ''), dst) AS dst, pb, asked, protocol, method, tpl, requests, n_all, calls, most, grade, coalesce(time_ms, 0) AS time_ms, coalesce(save_ms, 0) AS save_ms, coalesce(time_share, 0) AS time_share, list_transform(ids, i -> lower(hex(i))) AS call_ids
-		FROM g JOIN a USING (bn, far, protocol, method, tpl) JOIN dname USING (bn) WHERE requests >= 3 AND requests * 2 >= n_all ORDER BY requests * save_ms DESC, 1, 4, 5, 6`, minSteps, blockedShare), w.args...)
+		FROM g JOIN a USING (bn, far, protocol, method, tpl) JOIN dname USING (bn) WHERE requests >= 3 AND requests * 2 >= n_all ORDER BY requests * save_ms DESC, 1, 4, 5, 6`, familyTable, chainTable, pathTable, minSteps, blockedShare, allRequests))
 	if err != nil {
 		return nil, err
 	}
@@ -122,8 +100,7 @@ func (l *looker) blocking(ctx context.Context) ([]Pattern, error) {
 
 // caching compares the requests for one thing: the first, and those that come later.
 func (l *looker) caching(ctx context.Context) ([]Pattern, error) {
-	w, err := l.slice(ctx, "n_plus_one, blocking, caching")
-	if err != nil {
+	if err := l.link(ctx); err != nil {
 		return nil, err
 	}
 	type row struct {
@@ -141,19 +118,16 @@ func (l *looker) caching(ctx context.Context) ([]Pattern, error) {
 		Age      int64    `json:"age"`
 		Hit      int64    `json:"hits"`
 	}
-	header := func(name string) string {
-		return fmt.Sprintf("len(list_filter(headers, h -> h.kind = 'response' AND lower(h.name) = '%s')) > 0", name)
-	}
-	rows, _, err := readRows[row](ctx, l.c, maxEdges, w.ends(l.c, "service")+l.children(w, "true")+fmt.Sprintf(`, db AS (SELECT pk, count(*) AS n, max(grade) AS grade, arg_min(call_id, began, 1) AS dbid FROM li WHERE cprotocol = 'postgresql' GROUP BY 1),
-		r AS (SELECT %[1]s AS pk, call_id AS pid, bn, far, protocol, coalesce(method, '') AS method, %[2]s AS tpl, protocol <> 'dns' AND host = far AS asked, path, hash(path, query_string, host) AS thing, ts_ns, elapsed_us, headers FROM x WHERE protocol IN ('http1', 'http2', 'http3') AND method IN ('GET', 'HEAD') AND status_code < 400),
-		o AS (SELECT r.*, db.n IS NOT NULL AS reached, db.grade, db.dbid, row_number() OVER (PARTITION BY bn, far, tpl, thing ORDER BY ts_ns, r.pk) AS turn, count(*) OVER (PARTITION BY bn, far, tpl, thing) AS times FROM r LEFT JOIN db USING (pk)),
+	rows, _, err := readRows[row](ctx, l.c, maxEdges, fmt.Sprintf(`WITH db AS (SELECT pk, max(grade) AS grade, arg_min(call_id, ts_ns, 1) AS dbid FROM %[2]s JOIN %[1]s USING (k) WHERE stored GROUP BY 1),
+		r AS (SELECT k AS pk, call_id AS pid, bn, far, protocol, coalesce(method, '') AS method, coalesce(tpl, '') AS tpl, protocol <> 'dns' AND host = far AS asked, path, thing, ts_ns, elapsed_us, bits FROM %[1]s LEFT JOIN %[3]s USING (path) WHERE %[4]s),
+		o AS (SELECT r.*, dbid IS NOT NULL AS reached, db.grade, db.dbid, row_number() OVER v AS turn, count(*) OVER (PARTITION BY bn, far, tpl, thing) AS times FROM r LEFT JOIN db USING (pk) WINDOW v AS (PARTITION BY bn, far, tpl, thing ORDER BY ts_ns, r.pk)),
 		g AS (SELECT bn, far, protocol, method, tpl, bool_or(asked) AS asked, count(*) AS requests, count(DISTINCT thing) AS things, count(DISTINCT path) AS paths, count(DISTINCT thing) FILTER (times > 1) AS repeated, count(*) FILTER (turn = 1 AND times > 1 AND reached) AS first_db,
 			count(*) FILTER (turn > 1) AS later, count(*) FILTER (turn > 1 AND reached) AS later_db, quantile_disc(elapsed_us, 0.5) FILTER (reached) / 1000.0 AS cold_ms, quantile_disc(elapsed_us, 0.5) FILTER (NOT reached AND turn > 1) / 1000.0 AS warm_ms,
-			count(*) FILTER (%[3]s) AS cache_control, count(*) FILTER (%[4]s) AS etag, count(*) FILTER (%[5]s) AS age, count(*) FILTER (len(list_filter(headers, h -> h.kind = 'response' AND lower(h.name) IN ('x-cache', 'x-cache-status', 'cf-cache-status') AND h.value ILIKE '%%hit%%')) > 0) AS hits,
+			count(*) FILTER (bits & %[5]d > 0) AS cache_control, count(*) FILTER (bits & %[6]d > 0) AS etag, count(*) FILTER (bits & %[7]d > 0) AS age, count(*) FILTER (bits & %[8]d > 0) AS hits,
 			coalesce(max(grade), 1) AS grade, list_concat(arg_min(pid, ts_ns, 4), flatten(arg_min(dbid, ts_ns, 3) FILTER (dbid IS NOT NULL))) AS ids FROM o GROUP BY bn, far, protocol, method, tpl)
 		SELECT coalesce(nullif(far, ''), dst) AS dst, pb, asked, protocol, method, tpl, requests, things, paths, repeated, first_db, later, later_db, cold_ms, warm_ms, cache_control, etag, age, hits, grade, list_transform(ids, i -> lower(hex(i))) AS call_ids
 		FROM g JOIN dname USING (bn) WHERE requests >= 2 AND (first_db > 0 OR later_db > 0 OR cold_ms IS NOT NULL OR cache_control + etag + age + hits > 0) ORDER BY requests DESC, 1, 4, 5, 6`,
-		numberOf(l.c), pathTemplate, header("cache-control"), header("etag"), header("age")), w.args...)
+		chainTable, linkTable, pathTable, mayCache, withCacheControl, withETag, withAge, withHit))
 	if err != nil {
 		return nil, err
 	}

@@ -89,10 +89,10 @@ func (l *looker) keepAlive(ctx context.Context) ([]Pattern, error) {
 		Closing int64    `json:"closing"`
 		CallIDs []string `json:"call_ids"`
 	}
-	rows, _, err := readRows[row](ctx, l.c, maxEdges, l.w.ends(l.c, "service")+fmt.Sprintf(`, k AS (SELECT an, bn, far, %s conn_id, count(*) AS n, count(*) FILTER (NOT coalesce(http1_keep_alive, true)) AS closing, bool_or(protocol <> 'dns' AND host = far) AS asked,
+	rows, _, err := readRows[row](ctx, l.c, maxEdges, l.k.ends(l.c, "service")+fmt.Sprintf(`, k AS (SELECT an, bn, far, %s conn_id, count(*) AS n, count(*) FILTER (NOT coalesce(http1_keep_alive, true)) AS closing, bool_or(protocol <> 'dns' AND host = far) AS asked,
 			min(ts_ns) AS ts_ns, arg_min(call_id, ts_ns) AS call_id FROM x WHERE protocol = 'http1' GROUP BY ALL)
 		SELECT src, coalesce(nullif(far, ''), dst) AS dst, any_value(pb) AS pb, bool_or(asked) AS asked, sum(n)::BIGINT AS calls, count(*) AS conns, count(*) FILTER (n = 1) AS single, sum(closing)::BIGINT AS closing, %s
-		FROM k JOIN sname USING (an) JOIN dname USING (bn) GROUP BY 1, 2 HAVING sum(n) >= 10 ORDER BY calls DESC, 1, 2`, key(l.c, ""), someCalls), l.w.args...)
+		FROM k JOIN sname USING (an) JOIN dname USING (bn) GROUP BY 1, 2 HAVING sum(n) >= 10 ORDER BY calls DESC, 1, 2`, key(l.c, ""), someCalls), l.k.args...)
 	if err != nil {
 		return nil, err
 	}
@@ -139,7 +139,7 @@ func (l *looker) pool(ctx context.Context) ([]Pattern, error) {
 		Quick   int64    `json:"quick"`
 		CallIDs []string `json:"call_ids"`
 	}
-	w, since, err := l.w.latest(ctx, l.c, `protocol IN ('http1', 'postgresql', 'redis') AND elapsed_us IS NOT NULL`, maxPooled)
+	w, since, err := l.k.latest(ctx, l.c, `protocol IN ('http1', 'postgresql', 'redis') AND elapsed_us IS NOT NULL`, maxPooled)
 	if err != nil {
 		return nil, err
 	}
@@ -180,8 +180,8 @@ func (l *looker) tooMany(ctx context.Context) ([]Pattern, error) {
 		Calls   int64    `json:"calls"`
 		CallIDs []string `json:"call_ids"`
 	}
-	rows, _, err := readRows[row](ctx, l.c, maxEdges, l.w.ends(l.c, "service")+fmt.Sprintf(`SELECT src, dst, pb, calls, call_ids FROM (SELECT an, bn, count(*) AS calls, %s FROM x WHERE failed AND (protocol = 'postgresql' AND postgresql_error_code = '53300'
-		OR protocol = 'redis' AND redis_error ILIKE '%%max number of clients%%') GROUP BY ALL) JOIN sname USING (an) JOIN dname USING (bn) ORDER BY calls DESC, 1, 2`, someCalls), l.w.args...)
+	rows, _, err := readRows[row](ctx, l.c, maxEdges, l.k.ends(l.c, "service")+fmt.Sprintf(`SELECT src, dst, pb, calls, call_ids FROM (SELECT an, bn, count(*) AS calls, %s FROM x WHERE failed AND (protocol = 'postgresql' AND postgresql_error_code = '53300'
+		OR protocol = 'redis' AND redis_error ILIKE '%%max number of clients%%') GROUP BY ALL) JOIN sname USING (an) JOIN dname USING (bn) ORDER BY calls DESC, 1, 2`, someCalls), l.k.args...)
 	var out []Pattern
 	for _, r := range rows {
 		out = append(out, Pattern{Kind: "pool", Src: r.Src, Dst: r.Dst, Problem: true, Count: r.Calls, Confidence: "exact", How: "the server's own words", CallIDs: r.CallIDs, KFL: l.kfl(r.Src, r.Dst, r.Pb, false) + " and failed",

@@ -44,7 +44,7 @@ func (l *looker) chains(ctx context.Context) ([]chain, error) {
 	if l.chained {
 		return l.retried, nil
 	}
-	w := l.w
+	w := l.k
 	sql := w.ends(l.c, "service") + fmt.Sprintf(`, bad AS MATERIALIZED (SELECT DISTINCT %[1]s AS h FROM x WHERE protocol IN %[2]s AND %[3]s),
 		m AS (SELECT an, bn, far, protocol, method, path, host, failed, %[3]s AS bad, call_id, ts_ns, ts_ns + coalesce(elapsed_us, 0) * 1000 AS done, %[1]s AS h, request_body_size,
 			coalesce(request_id, trace_id) AS id FROM x WHERE protocol IN %[2]s AND %[1]s IN (SELECT h FROM bad)),

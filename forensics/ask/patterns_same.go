@@ -37,19 +37,24 @@ type sameRow struct {
 // repeated finds equal requests with equal answers within a minute: a cache would have
 // spared them.
 func (l *looker) repeated(ctx context.Context) ([]Pattern, error) {
-	w, since, err := l.w.latest(ctx, l.c, "protocol IN ('http1', 'http2', 'http3')", maxSame)
+	w, since, err := l.k.latest(ctx, l.c, "protocol IN ('http1', 'http2', 'http3')", maxSame)
 	if err != nil {
 		return nil, err
 	}
 	if since != "" {
 		l.note(fmt.Sprintf("repeated, duplicates: only the latest %d HTTP calls, from %s on, were looked at", maxSame, since))
 	}
-	rows, _, err := readRows[sameRow](ctx, l.c, maxEdges, w.ends(l.c, "service")+fmt.Sprintf(`, r AS (SELECT an, bn, far, protocol, any_value(method) AS method, any_value(path) AS path, bool_or(host = far) AS asked, count(*) AS n, sum(elapsed_us) - max(elapsed_us) AS us, arg_min(call_id, ts_ns, 4) AS ids
-			FROM x WHERE protocol IN ('http1', 'http2', 'http3') AND method IN ('GET', 'HEAD') AND status_code = 200 AND response_body_size > 0 AND NOT regexp_matches(path, '%[1]s')
-			GROUP BY an, bn, far, protocol, hash(method, path, query_string, host), response_body_sha256, ts_ns // %[2]d HAVING count(*) >= %[3]d)
-		SELECT src, coalesce(nullif(far, ''), dst) AS dst, pb, asked, protocol, method, tpl, things, calls, most, total_ms, call_ids FROM (SELECT an, bn, far, protocol, method, %[4]s AS tpl, bool_or(asked) AS asked, count(*) AS things, sum(n - 1)::BIGINT AS calls,
-			max(n) AS most, coalesce(sum(us), 0) / 1000.0 AS total_ms, list_transform(arg_max(ids, n), i -> lower(hex(i))) AS call_ids FROM r GROUP BY an, bn, far, protocol, method, tpl) JOIN sname USING (an) JOIN dname USING (bn) ORDER BY calls DESC, 1, 2, 5, 6, 7`,
-		upkeep, int64(repeatWindowNs), minRepeats, pathTemplate), w.args...)
+	// Most requests are asked once: these are told by a number for what makes them equal,
+	// and only of the others everything is read.
+	rows, _, err := readRows[sameRow](ctx, l.c, maxEdges, w.ends(l.c, "service")+fmt.Sprintf(`, m AS MATERIALIZED (SELECT %[5]s AS k, hash(an, bn, far, protocol, method, path, query_string, host, response_body_sha256, ts_ns // %[2]d) AS h
+			FROM x WHERE protocol IN ('http1', 'http2', 'http3') AND method IN ('GET', 'HEAD') AND status_code = 200 AND response_body_size > 0),
+		z AS (SELECT k, h FROM m JOIN (SELECT h FROM m GROUP BY h HAVING count(*) >= %[3]d) USING (h)),
+		r AS (SELECT an, bn, far, protocol, any_value(method) AS method, any_value(path) AS path, bool_or(host = far) AS asked, count(*) AS n, sum(elapsed_us) - max(elapsed_us) AS us, min(ts_ns) AS t0, arg_min(call_id, ts_ns, 4) AS ids
+			FROM x JOIN z ON z.k = %[5]s WHERE NOT regexp_matches(path, '%[1]s') GROUP BY an, bn, far, protocol, h),
+		%[4]s
+		SELECT src, coalesce(nullif(far, ''), dst) AS dst, pb, asked, protocol, method, tpl, things, calls, most, total_ms, call_ids FROM (SELECT an, bn, far, protocol, method, coalesce(tpl, '') AS tpl, bool_or(asked) AS asked, count(*) AS things, sum(n - 1)::BIGINT AS calls,
+			max(n) AS most, coalesce(sum(us), 0) / 1000.0 AS total_ms, list_transform(arg_max(ids, (n, -t0, path)), i -> lower(hex(i))) AS call_ids FROM r LEFT JOIN pt USING (path) GROUP BY an, bn, far, protocol, method, tpl) JOIN sname USING (an) JOIN dname USING (bn) ORDER BY calls DESC, 1, 2, 5, 6, 7`,
+		upkeep, int64(repeatWindowNs), minRepeats, templatesOf("r"), numberOf(l.c)), w.args...)
 	if err != nil {
 		return nil, err
 	}
@@ -68,23 +73,24 @@ func (l *looker) repeated(ctx context.Context) ([]Pattern, error) {
 // duplicates finds the same request from the same address again within 100 ms, though the
 // first had not failed.
 func (l *looker) duplicates(ctx context.Context) ([]Pattern, error) {
-	w, since, err := l.w.latest(ctx, l.c, "protocol IN "+serving, maxSame)
+	w, since, err := l.k.latest(ctx, l.c, "protocol IN "+serving, maxSame)
 	if err != nil {
 		return nil, err
 	}
 	if since != "" {
 		l.note(fmt.Sprintf("repeated, duplicates: only the latest %d HTTP calls, from %s on, were looked at", maxSame, since))
 	}
-	rows, _, err := readRows[sameRow](ctx, l.c, maxEdges, w.ends(l.c, "service")+fmt.Sprintf(`, m AS (SELECT %[1]s AS k, hash(src_ip, dst_ip, dst_port, protocol, method, path, query_string, request_body_sha256, coalesce(request_id, trace_id)) AS h, ts_ns, ts_ns + coalesce(elapsed_us, 0) * 1000 AS done, failed FROM x WHERE protocol IN %[2]s AND NOT coalesce(regexp_matches(path, '%[5]s'), false)),
-		o AS (SELECT *, lag(ts_ns) OVER v AS before, lag(done) OVER v AS ended, lag(failed) OVER v AS broken FROM m WINDOW v AS (PARTITION BY h ORDER BY ts_ns, k)),
+	rows, _, err := readRows[sameRow](ctx, l.c, maxEdges, w.ends(l.c, "service")+fmt.Sprintf(`, m AS MATERIALIZED (SELECT %[1]s AS k, hash(src_ip, dst_ip, dst_port, protocol, method, path, query_string, request_body_sha256, coalesce(request_id, trace_id)) AS h, ts_ns, ts_ns + coalesce(elapsed_us, 0) * 1000 AS done, failed FROM x WHERE protocol IN %[2]s),
+		o AS (SELECT *, lag(ts_ns) OVER v AS before, lag(done) OVER v AS ended, lag(failed) OVER v AS broken FROM m WHERE h IN (SELECT h FROM m GROUP BY h HAVING count(*) > 1) WINDOW v AS (PARTITION BY h ORDER BY ts_ns, k)),
 		n AS (SELECT *, sum(CASE WHEN coalesce(ts_ns - before <= %[3]d AND NOT (broken AND ended <= ts_ns), false) THEN 0 ELSE 1 END) OVER (PARTITION BY h ORDER BY ts_ns, k) AS run FROM o),
 		d AS (SELECT h, run, count(*) AS n FROM n GROUP BY ALL HAVING count(*) > 1),
 		z AS (SELECT k, d.h, d.run, d.n, (n.ts_ns - before) / 1e6 AS gap FROM n JOIN d USING (h, run)),
 		r AS (SELECT an, bn, far, protocol, any_value(coalesce(method, '')) AS method, any_value(path) AS path, bool_or(protocol <> 'dns' AND host = far) AS asked, any_value(n) AS n, bool_and(coalesce(request_id, trace_id) IS NOT NULL OR request_body_size > 0) AS sure,
-			max(gap) AS gap, arg_min(call_id, ts_ns, 5) AS ids FROM x JOIN z ON z.k = %[1]s GROUP BY an, bn, far, protocol, h, run)
-		SELECT src, coalesce(nullif(far, ''), dst) AS dst, pb, asked, protocol, method, tpl, things, calls, most, sure, gap_ms, call_ids FROM (SELECT an, bn, far, protocol, method, %[4]s AS tpl, bool_or(asked) AS asked, count(*) AS things, sum(n)::BIGINT AS calls, max(n) AS most,
-			bool_or(sure) AS sure, quantile_disc(gap, 0.5) AS gap_ms, list_transform(arg_max(ids, n), i -> lower(hex(i))) AS call_ids FROM r GROUP BY an, bn, far, protocol, method, tpl) JOIN sname USING (an) JOIN dname USING (bn) ORDER BY things DESC, 1, 2, 5, 6, 7`,
-		numberOf(l.c), serving, duplicateNs, pathTemplate, upkeep), w.args...)
+			max(gap) AS gap, min(ts_ns) AS t0, arg_min(call_id, ts_ns, 5) AS ids FROM x JOIN z ON z.k = %[1]s WHERE NOT coalesce(regexp_matches(path, '%[5]s'), false) GROUP BY an, bn, far, protocol, h, run),
+		%[4]s
+		SELECT src, coalesce(nullif(far, ''), dst) AS dst, pb, asked, protocol, method, tpl, things, calls, most, sure, gap_ms, call_ids FROM (SELECT an, bn, far, protocol, method, coalesce(tpl, '') AS tpl, bool_or(asked) AS asked, count(*) AS things, sum(n)::BIGINT AS calls, max(n) AS most,
+			bool_or(sure) AS sure, quantile_disc(gap, 0.5) AS gap_ms, list_transform(arg_max(ids, (n, -t0, path)), i -> lower(hex(i))) AS call_ids FROM r LEFT JOIN pt USING (path) GROUP BY an, bn, far, protocol, method, tpl) JOIN sname USING (an) JOIN dname USING (bn) ORDER BY things DESC, 1, 2, 5, 6, 7`,
+		numberOf(l.c), serving, duplicateNs, templatesOf("r"), upkeep), w.args...)
 	if err != nil {
 		return nil, err
 	}
@@ -123,11 +129,11 @@ func (l *looker) correlation(ctx context.Context) ([]Pattern, error) {
 		AllWith  int64    `json:"all_with"`
 	}
 	const bare = "request_id IS NULL AND trace_id IS NULL"
-	rows, _, err := readRows[row](ctx, l.c, maxEdges, l.w.ends(l.c, "service")+fmt.Sprintf(`, g AS (SELECT an, bn, far, bool_or(host = far) AS asked, count(*) AS calls, count(*) FILTER (%[1]s) AS bare, count(*) FILTER (request_id IS NULL) AS no_request_id, count(*) FILTER (trace_id IS NULL) AS no_trace_id
+	rows, _, err := readRows[row](ctx, l.c, maxEdges, l.k.ends(l.c, "service")+fmt.Sprintf(`, g AS (SELECT an, bn, far, bool_or(host = far) AS asked, count(*) AS calls, count(*) FILTER (%[1]s) AS bare, count(*) FILTER (request_id IS NULL) AS no_request_id, count(*) FILTER (trace_id IS NULL) AS no_trace_id
 			FROM x WHERE protocol IN %[2]s AND NOT coalesce(regexp_matches(path, '%[3]s'), false) GROUP BY an, bn, far),
 		eg AS (SELECT an, bn, far, list_transform(arg_min(call_id, ts_ns, 3), i -> lower(hex(i))) AS call_ids FROM x WHERE protocol IN %[2]s AND %[1]s AND NOT coalesce(regexp_matches(path, '%[3]s'), false) GROUP BY an, bn, far)
 		SELECT src, coalesce(nullif(far, ''), dst) AS dst, pb, asked, calls, bare, no_request_id, no_trace_id, call_ids, sum(calls) OVER ()::BIGINT AS all_calls, sum(calls - bare) OVER ()::BIGINT AS all_with FROM g LEFT JOIN eg USING (an, bn, far) JOIN sname USING (an) JOIN dname USING (bn) ORDER BY bare DESC, 1, 2`,
-		bare, serving, upkeep), l.w.args...)
+		bare, serving, upkeep), l.k.args...)
 	if err != nil {
 		return nil, err
 	}

@@ -30,6 +30,7 @@ type window struct {
 	from, to int64  // nanoseconds since 1970 UTC, both included; never 0
 	where    string // condition on rows of calls, with its arguments
 	args     []any
+	kept     string // table that has the window's calls as ends numbers them; where is a condition on it then
 	limit    int
 	kfl      string
 	asked    bool  // a window was given

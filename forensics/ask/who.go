@@ -60,11 +60,8 @@ func end(p, name string) (cond string, args []any) {
 // endpoint and not for each call. A pattern and an address are compared with the rows,
 // which have addresses of their own.
 func endIs(c *forensics.Case, p, name string) (cond string, args []any) {
-	_, rest, ok := strings.Cut(name, "/")
-	if !ok {
-		rest = name
-	}
-	if _, err := netip.ParseAddr(rest); err == nil || strings.ContainsAny(name, "*?") {
+	_, _, ok := strings.Cut(name, "/")
+	if byRow(name) {
 		return end(p, name)
 	}
 	cond, args = end("", name)
@@ -76,6 +73,17 @@ func endIs(c *forensics.Case, p, name string) (cond string, args []any) {
 		cond, args = cond+" OR coalesce(host = ?, false)", append(args, name)
 	}
 	return cond, args
+}
+
+// byRow says that a name is a pattern or an address, which are compared with rows of calls
+// rather than with endpoints.
+func byRow(name string) bool {
+	_, rest, ok := strings.Cut(name, "/")
+	if !ok {
+		rest = name
+	}
+	_, err := netip.ParseAddr(rest)
+	return err == nil || strings.ContainsAny(name, "*?")
 }
 
 // either is the condition on rows of calls that one of the two ends is name.

@@ -1,0 +1,89 @@
+package ask
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/pcapsule/pcapsule/forensics"
+)
+
+// What a call said: without its values, and as it was.
+const (
+	callWords  = `CASE WHEN protocol = 'postgresql' THEN postgresql_query WHEN protocol = 'redis' THEN method || ' ' || coalesce(redis_key, '') WHEN protocol = 'dns' THEN NULL ELSE coalesce(method || ' ', '') || coalesce(path, '') END`
+	valuesHash = `hash(CASE WHEN protocol = 'postgresql' THEN array_to_string(postgresql_params, ',') ELSE coalesce(query_string, '') || coalesce(hex(request_body_sha256), '') END)`
+)
+
+// allRequests is SQL for table a: how many requests each endpoint had.
+var allRequests = fmt.Sprintf(`a AS (SELECT bn, far, protocol, method, coalesce(tpl, '') AS tpl, sum(n)::BIGINT AS n_all FROM (SELECT bn, far, protocol, coalesce(method, '') AS method, path, count(*) AS n FROM %s WHERE protocol IN %s GROUP BY ALL)
+			LEFT JOIN %s USING (path) GROUP BY ALL)`, chainTable, serving, pathTable)
+
+// link keeps the latest requests and what they led to, once for all kinds that look at that:
+// tables chainTable, linkTable, pathTable, and familyTable with the calls of requests that
+// led to several.
+func (l *looker) link(ctx context.Context) error {
+	if l.linked {
+		return nil
+	}
+	w, since, err := l.k.latest(ctx, l.c, "protocol IN "+serving, maxParents)
+	if err != nil {
+		return err
+	}
+	if since != "" {
+		l.note(fmt.Sprintf("n_plus_one, blocking, caching: only requests from %s on, the latest %d, and what they led to were looked at", since, maxParents))
+	}
+	source, bits := "x", "0"
+	switch {
+	case !l.wants("caching"):
+	case w.kept != "":
+		bits = "bits"
+	default:
+		source, bits = tellers, headerBits()
+	}
+	calls := w.ends(l.c, "service") + fmt.Sprintf(`SELECT %s AS k, call_id, protocol, method, path, host, status_code, ts_ns, elapsed_us, ts_ns + coalesce(elapsed_us, 0) * 1000 AS done, ap, bp, bn, far, hash(trace_id) AS trace, trace_id IS NOT NULL AS traced,
+		%s AS raw, %s AS more, hash(path, query_string, host) AS thing, protocol = 'postgresql' AS stored, %s AS bits FROM %s WHERE %s AND protocol <> 'icmp'`, numberOf(l.c), callWords, valuesHash, bits, source, isRequest)
+	if w.kept == "" {
+		for _, name := range []string{"sname", "dname"} {
+			if err := l.c.Keep(ctx, name, forensics.Query{SQL: w.ends(l.c, "service") + "SELECT * FROM " + name, Args: w.args}); err != nil {
+				return err
+			}
+		}
+	}
+	few := minSteps
+	if !l.wants("blocking") {
+		few = minSimilar
+	}
+	for _, t := range []struct {
+		name, sql string
+		args      []any
+	}{
+		{chainTable, calls, w.args},
+		{linkTable, linkSQL, nil},
+		{pathTable, fmt.Sprintf("SELECT path, %s AS tpl FROM (SELECT DISTINCT path FROM %s WHERE path IS NOT NULL AND protocol IN %s)", template("path"), chainTable, serving), nil},
+		{familyTable, fmt.Sprintf(`WITH q AS (SELECT pk FROM %[1]s WHERE told GROUP BY pk HAVING count(*) >= %[3]d),
+			c AS MATERIALIZED (SELECT pk, grade, k, call_id, bn AS cbn, far AS cfar, protocol, ts_ns AS began, done, raw, more FROM %[1]s JOIN q USING (pk) JOIN %[2]s USING (k) WHERE told),
+			t AS MATERIALIZED (SELECT raw, protocol, CASE WHEN protocol = 'postgresql' THEN %[4]s WHEN protocol = 'redis' THEN regexp_replace(raw, '[0-9]{2,}|[0-9a-fA-F-]{16,}|[0-9]+', '?', 'g') ELSE %[5]s END AS text FROM (SELECT DISTINCT raw, protocol FROM c))
+			SELECT c.*, t.text FROM c JOIN t USING (raw, protocol)`, linkTable, chainTable, few, fmt.Sprintf(normalSQL, "raw"), template("raw")), nil},
+	} {
+		if err := l.c.Keep(ctx, t.name, forensics.Query{SQL: t.sql, Args: t.args}); err != nil {
+			return err
+		}
+	}
+	l.linked = true
+	return nil
+}
+
+// linkSQL is SQL for the calls of chainTable that requests led to, as linked has it, with
+// little beside their numbers: pk is the request, told says that the call said something.
+var linkSQL = func() string {
+	one := func(from, parents, eq, grade string) string {
+		return fmt.Sprintf(`SELECT i.k, p.k AS pk, told, %s AS grade FROM %s i ASOF JOIN %s p ON i.pod = p.pod %s AND i.began >= p.t0 WHERE i.began <= p.t1 AND i.k <> p.k`, grade, from, parents, eq)
+	}
+	const byTime = "CASE WHEN p.busy >= i.began THEN 2 ELSE 1 END"
+	return fmt.Sprintf(`WITH par AS MATERIALIZED (SELECT k, bp AS pod, trace, traced, ts_ns AS t0, done AS t1, max(done) OVER (PARTITION BY bp ORDER BY ts_ns, k ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS busy FROM %[1]s WHERE protocol IN %[2]s),
+		ci AS NOT MATERIALIZED (SELECT k, ap AS pod, trace, traced, ts_ns AS began, raw IS NOT NULL AS told FROM %[1]s),
+		same AS MATERIALIZED (%[3]s)
+		SELECT * FROM same UNION ALL %[4]s UNION ALL %[5]s`, chainTable, serving,
+		one("(SELECT * FROM ci WHERE traced)", "par", "AND i.trace = p.trace", "0"),
+		one("(SELECT * FROM ci WHERE traced AND k NOT IN (SELECT k FROM same))", "(SELECT * FROM par WHERE NOT traced)", "", byTime),
+		one("(SELECT * FROM ci WHERE NOT traced)", "par", "", byTime))
+}()
