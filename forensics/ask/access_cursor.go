@@ -3,6 +3,7 @@ package ask
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"strings"
 
 	"github.com/pcapsule/pcapsule/forensics"
@@ -52,6 +53,27 @@ func pick(ctx context.Context, c *forensics.Case, from, where, order string, lim
 		keys[i] = rowKey{r.Bundle, r.No}
 	}
 	return keys, more, err
+}
+
+// callsAt reads calls by their numbers, in this order.
+func callsAt(ctx context.Context, c *forensics.Case, keys []rowKey) ([]Call, error) {
+	type row struct {
+		Call
+		Bundle int64 `json:"bundle"`
+		No     int64 `json:"call_no"`
+	}
+	var rows []row
+	err := byRuns(c, keys, func(where, nos string) error {
+		some, _, err := readRows[row](ctx, c, len(keys)*len(c.Bundles()), "SELECT "+callColumns()+", "+bundleOf(c, "")+", call_no FROM calls k WHERE "+where, nos)
+		rows = append(rows, some...)
+		return err
+	})
+	rows = arrangeRows(keys, rows, func(r row) rowKey { return rowKey{r.Bundle, r.No} })
+	out := make([]Call, len(rows))
+	for i, r := range rows {
+		out[i] = r.Call
+	}
+	return out, err
 }
 
 // arrangeRows gives the rows of keys in the keys' order; others are left out.
@@ -118,6 +140,24 @@ func at(ctx context.Context, c *forensics.Case, prefix, name string) (ends, erro
 		out.calls, out.args = out.conns+" OR coalesce("+test+" AND protocol <> 'dns', false)", []any{name}
 	}
 	return out, nil
+}
+
+// endAt is endIs by the numbers of the endpoints, which are looked up at once: what is
+// compared with a list needs no join.
+func endAt(ctx context.Context, c *forensics.Case, prefix, name string) (cond string, args []any, err error) {
+	_, rest, ok := strings.Cut(name, "/")
+	if !ok {
+		rest = name
+	}
+	if _, err := netip.ParseAddr(rest); err == nil || strings.ContainsAny(name, "*?") {
+		cond, args = end(prefix, name)
+		return cond, args, nil
+	}
+	e, err := at(ctx, c, prefix, name)
+	if cond = e.conns; prefix == "dst_" && !ok {
+		cond, args = cond+" OR coalesce(host = ?, false)", []any{name}
+	}
+	return cond, args, err
 }
 
 // runsOf writes the numbers for IN; where they are very many, as ranges that the text of a

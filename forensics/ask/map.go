@@ -201,16 +201,20 @@ func (w *window) graph(ctx context.Context, c *forensics.Case, by string, narrow
 	if c.Several() {
 		conn = "bundle::BIGINT * 4398046511104 + conn_id"
 	}
-	sql := w.ends(c, by) + fmt.Sprintf(`, g AS (SELECT an, bn, far, protocol, %[1]s AS request, bool_or(protocol <> 'dns' AND host = far) AS asked, count(*) AS n, count(*) FILTER (failed) AS failed,
-			sum(request_bytes)::BIGINT AS sent, sum(response_bytes)::BIGINT AS received, count(*) FILTER (decrypted_by IS NOT NULL) AS opened, arg_min(call_id, ts_ns) AS call_id FROM x GROUP BY ALL),
-		f AS (SELECT an, bn, far, count(*) FILTER (%[3]s) AS faults FROM x WHERE failed GROUP BY ALL),
+	// What can be summed is summed by addresses first: there are few of them, and their
+	// names are joined to the sums. A name that DNS was asked for is no host that was called.
+	sums := fmt.Sprintf(`SELECT %ssrc_id, dst_id, protocol, CASE WHEN protocol <> 'dns' THEN host END AS host, count(*) AS n, count(*) FILTER (failed) AS failed, count(*) FILTER (%s) AS faults, sum(request_bytes) AS sent, sum(response_bytes) AS received,
+			count(decrypted_by) AS opened, arg_min(call_id, ts_ns) AS call_id, min(ts_ns) AS ts_ns FROM %s WHERE %s GROUP BY ALL`, key(c, ""), fault, source(c), w.where)
+	sql := w.ends(c, by) + fmt.Sprintf(`, y AS (%[3]s),
+		g AS (SELECT an, bn, far, protocol, %[1]s AS request, bool_or(protocol <> 'dns' AND host = far) AS asked, sum(n) AS n, sum(failed) AS failed, sum(faults) AS faults,
+			sum(sent) AS sent, sum(received) AS received, sum(opened) AS opened, arg_min(call_id, ts_ns) AS call_id FROM y GROUP BY ALL),
 		q AS (SELECT an, bn, far, quantile_disc(elapsed_us, [0.5, 0.99]) FILTER (%[1]s) AS p, count(DISTINCT %[2]s) AS conns FROM x GROUP BY ALL),
-		t AS (SELECT an, bn, far, bool_or(asked) AS asked, sum(n)::BIGINT AS n, coalesce(sum(n) FILTER (request), 0)::BIGINT AS calls, coalesce(sum(failed) FILTER (request), 0)::BIGINT AS failed,
+		t AS (SELECT an, bn, far, bool_or(asked) AS asked, sum(n)::BIGINT AS n, coalesce(sum(n) FILTER (request), 0)::BIGINT AS calls, coalesce(sum(failed) FILTER (request), 0)::BIGINT AS failed, sum(faults)::BIGINT AS faults,
 			sum(sent)::BIGINT AS sent, sum(received)::BIGINT AS received, coalesce(sum(opened) FILTER (request), 0)::BIGINT AS opened, coalesce(sum(n) FILTER (protocol IN ('tls', 'dtls', 'quic')), 0)::BIGINT AS shakes,
-			list({'protocol': protocol, 'calls': n, 'failed': failed, 'call_id': lower(hex(call_id))} ORDER BY n DESC, protocol) AS protocols FROM g GROUP BY ALL)
-		SELECT src, coalesce(nullif(far, ''), dst) AS dst, pa, pb, na, nb, asked, calls, n, failed, coalesce(faults, 0) AS faults, p[1] / 1000.0 AS p50_ms, p[2] / 1000.0 AS p99_ms, sent, received, conns, opened, shakes, protocols
-		FROM t JOIN q USING (an, bn, far) LEFT JOIN f USING (an, bn, far) JOIN sname USING (an) JOIN dname USING (bn) ORDER BY calls DESC, n DESC, 1, 2`, isRequest, conn, fault)
-	rows, more, err := readRows[edgeRow](ctx, c, maxEdges, sql, w.args...)
+			list({'protocol': protocol, 'calls': n::BIGINT, 'failed': failed::BIGINT, 'call_id': lower(hex(call_id))} ORDER BY n DESC, protocol) AS protocols FROM g GROUP BY ALL)
+		SELECT src, coalesce(nullif(far, ''), dst) AS dst, pa, pb, na, nb, asked, calls, n, failed, faults, p[1] / 1000.0 AS p50_ms, p[2] / 1000.0 AS p99_ms, sent, received, conns, opened, shakes, protocols
+		FROM t JOIN q USING (an, bn, far) JOIN sname USING (an) JOIN dname USING (bn) ORDER BY calls DESC, n DESC, 1, 2`, isRequest, conn, endsOf(c, by, sums))
+	rows, more, err := readRows[edgeRow](ctx, c, maxEdges, sql, w.values(w.args...)...)
 	if err != nil {
 		return nil, err
 	}

@@ -97,9 +97,24 @@ func (w *window) ends(c *forensics.Case, by string) string {
 	if w.kept != "" {
 		return fmt.Sprintf("WITH x AS NOT MATERIALIZED (SELECT * FROM %s WHERE %s) ", w.kept, w.where)
 	}
-	bundle, on := "", ""
+	return fmt.Sprintf("WITH %s, x AS NOT MATERIALIZED (%s) ", endNames(c, by), endsOf(c, by, fmt.Sprintf("SELECT * FROM %s WHERE %s", source(c), w.where)))
+}
+
+// endNames are the tables that number the nodes and name them.
+func endNames(c *forensics.Case, by string) string {
+	return fmt.Sprintf(`e AS MATERIALIZED (SELECT %s endpoint_id, wide, near, place, ns, dense_rank() OVER (ORDER BY coalesce(pod_uid, pod, ip || coalesce('#' || pid, ''))) AS pn, dense_rank() OVER (ORDER BY wide) AS dn, dense_rank() OVER (ORDER BY near) AS sn
+			FROM (SELECT *, %s AS wide, CASE WHEN %s THEN '%s' ELSE %s END AS near, %s AS place, namespace AS ns FROM endpoints)),
+		sname AS (SELECT sn AS an, min(near) AS src, min(place) AS pa, min(ns) AS na FROM e GROUP BY 1),
+		dname AS (SELECT dn AS bn, min(wide) AS dst, min(place) AS pb, min(ns) AS nb FROM e GROUP BY 1 UNION ALL SELECT 0, NULL, 'outside', NULL)`,
+		key(c, ""), node("", by), nameless(""), anyOutside, node("", by), place(""))
+}
+
+// endsOf is the SQL that numbers the nodes of calls, or of groups of calls that have their
+// src_id, dst_id, protocol and host, and bundle where the case has several.
+func endsOf(c *forensics.Case, by, calls string) string {
+	on := ""
 	if c.Several() {
-		bundle, on = "bundle, ", "k.bundle = %[1]s.bundle AND "
+		on = "k.bundle = %[1]s.bundle AND "
 	}
 	join := func(alias, id string) string {
 		return fmt.Sprintf(" JOIN e %[1]s ON "+on+"k.%[2]s = %[1]s.endpoint_id", alias, id)
@@ -108,13 +123,8 @@ func (w *window) ends(c *forensics.Case, by string) string {
 	if by == "namespace" || by == "node" {
 		host = "false"
 	}
-	return fmt.Sprintf(`WITH e AS MATERIALIZED (SELECT %s endpoint_id, wide, near, place, ns, dense_rank() OVER (ORDER BY coalesce(pod_uid, pod, ip || coalesce('#' || pid, ''))) AS pn, dense_rank() OVER (ORDER BY wide) AS dn, dense_rank() OVER (ORDER BY near) AS sn
-			FROM (SELECT *, %s AS wide, CASE WHEN %s THEN '%s' ELSE %s END AS near, %s AS place, namespace AS ns FROM endpoints)),
-		x AS NOT MATERIALIZED (SELECT k.*, s.pn AS ap, d.pn AS bp, s.sn AS an, CASE WHEN d.place = 'outside' THEN 0 ELSE d.dn END AS bn,
-			CASE WHEN d.place <> 'outside' THEN '' WHEN %s THEN k.host ELSE d.wide END AS far FROM (SELECT * FROM %s WHERE %s) k %s %s),
-		sname AS (SELECT sn AS an, min(near) AS src, min(place) AS pa, min(ns) AS na FROM e GROUP BY 1),
-		dname AS (SELECT dn AS bn, min(wide) AS dst, min(place) AS pb, min(ns) AS nb FROM e GROUP BY 1 UNION ALL SELECT 0, NULL, 'outside', NULL) `,
-		bundle, node("", by), nameless(""), anyOutside, node("", by), place(""), host, source(c), w.where, join("s", "src_id"), join("d", "dst_id"))
+	return fmt.Sprintf(`SELECT k.*, s.pn AS ap, d.pn AS bp, s.sn AS an, CASE WHEN d.place = 'outside' THEN 0 ELSE d.dn END AS bn,
+			CASE WHEN d.place <> 'outside' THEN '' WHEN %s THEN k.host ELSE d.wide END AS far FROM (%s) k %s %s`, host, calls, join("s", "src_id"), join("d", "dst_id"))
 }
 
 // dstKFL is the KFL for the far end of table x of ends being a node.

@@ -203,7 +203,11 @@ func callsOf(ctx context.Context, c *forensics.Case, ids []string) (map[string]C
 		args[i] = id
 	}
 	marks := strings.TrimSuffix(strings.Repeat("unhex(?), ", len(ids)), ", ")
-	list, _, err := calls(ctx, c, 2*len(ids)*len(c.Bundles()), "ts_ns, call_id", "call_id IN ("+marks+")", args...)
+	keys, _, err := pick(ctx, c, "calls_raw", "call_id IN ("+marks+")", "ts_ns, bundle, call_no", 2*len(ids)*len(c.Bundles()), args...)
+	if err != nil {
+		return nil, err
+	}
+	list, err := callsAt(ctx, c, keys)
 	for _, call := range list {
 		if _, ok := out[call.CallID]; !ok {
 			out[call.CallID] = call

@@ -13,8 +13,9 @@ import (
 // Limits of what a description is made of.
 const (
 	maxOperations = 500
-	maxSamples    = 40      // distinct bodies of one operation and status
-	maxSample     = 1 << 20 // bytes of a body that is looked into
+	maxSamples    = 40       // distinct bodies of one operation and status
+	maxSample     = 1 << 20  // bytes of a body that is looked into
+	maxTexts      = 16 << 20 // bytes of bodies that are read at once
 )
 
 // OpenAPIIn asks for a description of a service's interface.
@@ -72,22 +73,40 @@ func AskOpenAPI(ctx context.Context, c *forensics.Case, in OpenAPIIn) (*OpenAPI,
 	if err != nil {
 		return nil, err
 	}
-	cond, args := endIs(c, "dst_", in.Service)
+	cond, args, err := endAt(ctx, c, "dst_", in.Service)
+	if err != nil {
+		return nil, err
+	}
 	w.and(cond, args...)
 	w.and("protocol IN ('http1', 'http2', 'http3') AND path IS NOT NULL AND method IS NOT NULL AND status_code IS NOT NULL")
 	out := &OpenAPI{Service: in.Service, Operations: []Operation{}}
 	if out.Frame, err = w.frame(ctx, c); err != nil {
 		return nil, err
 	}
-	ops, more, err := operationsOf(ctx, c, w)
+	// No value of a header or a query is read where this is asked, so nothing need be masked
+	// for it; but a condition that somebody wrote must not find what is.
+	bare := c
+	if w.kfl == "" {
+		if bare, err = c.Unmasked(ctx); err != nil {
+			return nil, err
+		}
+	}
+	ops, asked, more, err := operationsOf(ctx, bare, w)
 	if err != nil {
 		return nil, err
 	}
 	out.Truncated = more
-	for _, f := range []func(context.Context, *forensics.Case, *window, map[string]*operation) error{statusesOf, queriesOf, headersOf, bodiesOf} {
-		if err := f(ctx, c, w, ops); err != nil {
-			return nil, err
-		}
+	if asked {
+		err = queriesOf(ctx, c, w, ops)
+	}
+	if err == nil {
+		err = headersOf(ctx, bare, w, ops)
+	}
+	if err == nil {
+		err = bodiesOf(ctx, bare, w, ops)
+	}
+	if err != nil {
+		return nil, err
 	}
 	for _, k := range sortedNames(ops) {
 		out.Operations = append(out.Operations, ops[k].Operation)
@@ -109,25 +128,59 @@ func AskOpenAPI(ctx context.Context, c *forensics.Case, in OpenAPIIn) (*OpenAPI,
 // opKey is the SQL for the operation of a call.
 func opKey() string { return `method || ' ' || ` + template("path") }
 
-func operationsOf(ctx context.Context, c *forensics.Case, w *window) (map[string]*operation, bool, error) {
+// operationsOf reads the operations that were called most, and their statuses; asked says
+// that some were called with a query.
+func operationsOf(ctx context.Context, c *forensics.Case, w *window) (ops map[string]*operation, asked, more bool, err error) {
 	type row struct {
 		Key     string   `json:"key"`
 		Method  string   `json:"method"`
 		Path    string   `json:"path"`
-		Calls   int64    `json:"calls"`
+		Total   int64    `json:"total"`
 		CallIDs []string `json:"call_ids"`
+		Status  int64    `json:"status"`
+		Type    string   `json:"type"`
+		Auth    string   `json:"auth"`
+		Calls   int64    `json:"calls"`
+		Body    int64    `json:"body"`
+		Queries int64    `json:"queries"`
 	}
-	rows, more, err := readRows[row](ctx, c, maxOperations, `SELECT `+opKey()+` AS key, any_value(method) AS method, `+template("any_value(path)")+` AS path, count(*) AS calls, `+someCalls+
-		` FROM calls WHERE `+w.where+` GROUP BY 1 ORDER BY calls DESC, key`, w.args...)
-	if err != nil {
-		return nil, false, err
-	}
-	ops := map[string]*operation{}
+	rows, more, err := readRows[row](ctx, c, 20*maxOperations, fmt.Sprintf(`WITH g AS (SELECT %s AS key, any_value(method) AS method, %s AS path, status_code AS status, coalesce(lower(trim(split_part(response_content_type, ';', 1))), '') AS type,
+			coalesce(auth_kind, '') AS auth, count(*) AS calls, count(*) FILTER (request_body_size > 0) AS body, count(*) FILTER (query_string <> '') AS queries, arg_min({'t': ts_ns, 'i': call_id}, ts_ns, 3) AS ids
+			FROM calls WHERE %s GROUP BY key, status, type, auth),
+		o AS (SELECT key, any_value(method) AS method, any_value(path) AS path, sum(calls)::BIGINT AS total, list_transform(list_sort(flatten(list(ids)))[1:3], x -> lower(hex(x.i))) AS call_ids FROM g GROUP BY key ORDER BY total DESC, key LIMIT %d)
+		SELECT o.key, o.method, o.path, total, call_ids, status, type, auth, calls, body, queries FROM o JOIN g ON g.key = o.key ORDER BY total DESC, o.key, status, type, auth`,
+		opKey(), template("any_value(path)"), w.where, maxOperations+1), w.args...)
+	ops = map[string]*operation{}
 	for _, r := range rows {
-		ops[r.Key] = &operation{template: r.Path, Operation: Operation{Method: r.Method, Path: named(r.Path), Calls: r.Calls, Example: r.CallIDs, Statuses: []int64{}},
-			query: map[string]*parameter{}, headers: map[string]*parameter{}, auth: map[string]int64{}, request: map[string]*shape{}, response: map[int64]map[string]*shape{}}
+		op := ops[r.Key]
+		if op == nil {
+			if len(ops) == maxOperations {
+				more = true
+				break
+			}
+			op = &operation{template: r.Path, Operation: Operation{Method: r.Method, Path: named(r.Path), Calls: r.Total, Example: r.CallIDs, Statuses: []int64{}},
+				query: map[string]*parameter{}, headers: map[string]*parameter{}, auth: map[string]int64{}, request: map[string]*shape{}, response: map[int64]map[string]*shape{}}
+			ops[r.Key] = op
+		}
+		op.status(r.Status, r.Type)
+		op.withBody += r.Body
+		if r.Status < 400 {
+			op.auth[r.Auth] += r.Calls
+		}
+		asked = asked || r.Queries > 0
 	}
-	return ops, more, nil
+	return ops, asked, more, err
+}
+
+// status adds a status that was answered, with the type of the body where there was one.
+func (op *operation) status(code int64, contentType string) {
+	if !slices.Contains(op.Statuses, code) {
+		op.Statuses = append(op.Statuses, code)
+		op.response[code] = map[string]*shape{}
+	}
+	if contentType != "" && op.response[code][contentType] == nil {
+		op.response[code][contentType] = &shape{}
+	}
 }
 
 // named gives each {id} of a path a name from the part before it: /orders/{id}/items/{id}
@@ -167,40 +220,7 @@ func word(s string) string {
 	return strings.ToLower(s[:1]) + s[1:]
 }
 
-func statusesOf(ctx context.Context, c *forensics.Case, w *window, ops map[string]*operation) error {
-	type row struct {
-		Key    string `json:"key"`
-		Status int64  `json:"status"`
-		Type   string `json:"type"`
-		Auth   string `json:"auth"`
-		Calls  int64  `json:"calls"`
-		Body   int64  `json:"body"`
-	}
-	rows, _, err := readRows[row](ctx, c, 20*maxOperations, `SELECT `+opKey()+` AS key, status_code AS status, coalesce(lower(trim(split_part(response_content_type, ';', 1))), '') AS type,
-		coalesce(auth_kind, '') AS auth, count(*) AS calls, count(*) FILTER (request_body_size > 0) AS body FROM calls WHERE `+w.where+` GROUP BY ALL ORDER BY ALL`, w.args...)
-	if err != nil {
-		return err
-	}
-	for _, r := range rows {
-		op := ops[r.Key]
-		if op == nil {
-			continue
-		}
-		if !slices.Contains(op.Statuses, r.Status) {
-			op.Statuses = append(op.Statuses, r.Status)
-			op.response[r.Status] = map[string]*shape{}
-		}
-		if r.Type != "" && op.response[r.Status][r.Type] == nil {
-			op.response[r.Status][r.Type] = &shape{}
-		}
-		op.withBody += r.Body
-		if r.Status < 400 {
-			op.auth[r.Auth] += r.Calls
-		}
-	}
-	return nil
-}
-
+// queriesOf reads the names of the parameters of queries, and what their values look like.
 func queriesOf(ctx context.Context, c *forensics.Case, w *window, ops map[string]*operation) error {
 	type row struct {
 		Key   string `json:"key"`
@@ -208,27 +228,20 @@ func queriesOf(ctx context.Context, c *forensics.Case, w *window, ops map[string
 		Value string `json:"value"`
 		Calls int64  `json:"calls"`
 	}
-	rows, _, err := readRows[row](ctx, c, 50*maxOperations, `WITH q AS (SELECT `+opKey()+` AS key, query_string AS q, count(*) AS n FROM calls WHERE `+w.where+
-		` AND query_string <> '' AND status_code < 400 GROUP BY 1, 2 ORDER BY n DESC, key, q LIMIT 20000),
-		p AS (SELECT key, n, unnest(list_distinct(list_transform(string_split(q, '&'), x -> split_part(x, '=', 1)))) AS name, q FROM q)
-		SELECT key, url_decode(name) AS name, '' AS value, sum(n)::BIGINT AS calls FROM p WHERE name <> '' GROUP BY 1, 2 ORDER BY key, name`, w.args...)
+	rows, _, err := readRows[row](ctx, c, 100*maxOperations, `WITH q AS MATERIALIZED (SELECT `+opKey()+` AS key, query_string AS q, count(*) AS n FROM calls WHERE `+w.where+` AND query_string <> '' AND status_code < 400 GROUP BY 1, 2),
+		p AS (SELECT key, n, unnest(list_distinct(list_transform(string_split(q, '&'), x -> split_part(x, '=', 1)))) AS name FROM (FROM q ORDER BY n DESC, key, q LIMIT 20000)),
+		v AS (SELECT key, unnest(string_split(q, '&')) AS x FROM (FROM q ORDER BY key, q LIMIT 5000))
+		SELECT key, name, value, calls FROM (SELECT key, url_decode(name) AS name, '' AS value, sum(n)::BIGINT AS calls FROM p WHERE name <> '' GROUP BY 1, 2
+		UNION ALL SELECT DISTINCT key, url_decode(split_part(x, '=', 1)) AS name, url_decode(split_part(x, '=', 2)) AS value, 0 AS calls FROM v) ORDER BY calls = 0, key, name, value`, w.args...)
 	if err != nil {
 		return err
 	}
 	for _, r := range rows {
-		if op := ops[r.Key]; op != nil && len(op.query) < 100 {
+		switch op := ops[r.Key]; {
+		case op == nil:
+		case r.Calls > 0 && len(op.query) < 100:
 			op.query[r.Name] = &parameter{calls: r.Calls}
-		}
-	}
-	values, _, err := readRows[row](ctx, c, 50*maxOperations, `WITH q AS (SELECT DISTINCT `+opKey()+` AS key, query_string AS q FROM calls WHERE `+w.where+
-		` AND query_string <> '' AND status_code < 400 ORDER BY key, q LIMIT 5000),
-		p AS (SELECT key, unnest(string_split(q, '&')) AS x FROM q)
-		SELECT DISTINCT key, url_decode(split_part(x, '=', 1)) AS name, url_decode(split_part(x, '=', 2)) AS value, 1 AS calls FROM p ORDER BY ALL`, w.args...)
-	if err != nil {
-		return err
-	}
-	for _, r := range values {
-		if op := ops[r.Key]; op != nil && op.query[r.Name] != nil {
+		case r.Calls == 0 && op.query[r.Name] != nil:
 			op.query[r.Name].value.addText(r.Value)
 		}
 	}
@@ -257,9 +270,11 @@ func headersOf(ctx context.Context, c *forensics.Case, w *window, ops map[string
 		Name  string `json:"name"`
 		Calls int64  `json:"calls"`
 	}
-	rows, _, err := readRows[row](ctx, c, 100*maxOperations, `WITH h AS (SELECT `+opKey()+` AS key, unnest(list_distinct(list_transform(list_filter(headers, h -> h.kind = 'request'), h -> lower(h.name)))) AS name
-		FROM calls WHERE `+w.where+` AND status_code < 400)
-		SELECT key, name, count(*) AS calls FROM h GROUP BY 1, 2 ORDER BY key, name`, w.args...)
+	// Most calls of an operation have the same headers: they are taken apart once.
+	rows, _, err := readRows[row](ctx, c, 100*maxOperations, `WITH h AS (SELECT `+opKey()+` AS key, list_transform(list_filter(headers, h -> h.kind = 'request'), h -> h.name) AS names, count(*) AS n
+			FROM calls WHERE `+w.where+` AND status_code < 400 GROUP BY 1, 2),
+		u AS (SELECT key, unnest(list_distinct(list_transform(names, x -> lower(x)))) AS name, n FROM h)
+		SELECT key, name, sum(n)::BIGINT AS calls FROM u GROUP BY 1, 2 ORDER BY key, name`, w.args...)
 	if err != nil {
 		return err
 	}
@@ -279,19 +294,26 @@ func bodiesOf(ctx context.Context, c *forensics.Case, w *window, ops map[string]
 		Status int64  `json:"status"`
 		Type   string `json:"type"`
 		Hash   string `json:"hash"`
+		Size   int64  `json:"size"`
 	}
-	sample := func(side, status string) string {
-		return fmt.Sprintf(`SELECT %s AS key, '%s' AS side, %s AS status, lower(trim(split_part(%s_content_type, ';', 1))) AS type, %s_body_sha256 AS hash, min(ts_ns) AS first
-			FROM calls WHERE %s AND %s_body_size BETWEEN 1 AND %d AND %s_content_type IS NOT NULL %s GROUP BY 1, 2, 3, 4, 5
-			QUALIFY row_number() OVER (PARTITION BY key, status, type ORDER BY min(ts_ns), hash) <= %d`, opKey(), side, status, side, side, w.where, side, maxSample, side,
-			map[string]string{"request": "AND status_code < 400", "response": ""}[side], maxSamples)
-	}
-	rows, _, err := readRows[row](ctx, c, 4*maxSamples*maxOperations, `SELECT key, side, status, type, hash FROM (`+sample("request", "0")+` UNION ALL `+sample("response", "status_code")+
-		`) ORDER BY ALL`, w.values(w.args...)...)
+	rows, _, err := readRows[row](ctx, c, 4*maxSamples*maxOperations, fmt.Sprintf(`WITH b AS (SELECT %[1]s AS key, ts_ns, unnest([
+				{'side': 'request', 'status': 0, 'type': CASE WHEN request_body_size BETWEEN 1 AND %[2]d AND status_code < 400 THEN lower(trim(split_part(request_content_type, ';', 1))) END, 'hash': request_body_sha256, 'size': request_body_size},
+				{'side': 'response', 'status': status_code, 'type': CASE WHEN response_body_size BETWEEN 1 AND %[2]d THEN lower(trim(split_part(response_content_type, ';', 1))) END, 'hash': response_body_sha256, 'size': response_body_size}]) AS b
+			FROM calls WHERE %[3]s),
+		g AS (SELECT key, b.side AS side, b.status AS status, b.type AS type, b.hash AS hash, max(b.size) AS size, min(ts_ns) AS first FROM b WHERE b.type IS NOT NULL GROUP BY ALL)
+		SELECT key, side, status, type, hash, size FROM g QUALIFY row_number() OVER (PARTITION BY key, side, status, type ORDER BY first, hash) <= %[4]d ORDER BY key, side, status, type, hash`,
+		opKey(), maxSample, w.where, maxSamples), w.args...)
 	if err != nil {
 		return err
 	}
-	for some := range slices.Chunk(rows, 64) {
+	for len(rows) > 0 {
+		n, room := 0, int64(maxTexts)
+		for n < len(rows) && n < 500 && (n == 0 || rows[n].Size <= room) {
+			room -= rows[n].Size
+			n++
+		}
+		some := rows[:n]
+		rows = rows[n:]
 		texts, err := textsOf(ctx, c, some, func(r row) string { return r.Hash })
 		if err != nil {
 			return err
