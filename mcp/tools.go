@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"maps"
 	"strings"
-	"time"
 
 	"github.com/google/jsonschema-go/jsonschema"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
@@ -163,7 +162,7 @@ func (t tool) annotations() *mcp.ToolAnnotations {
 // handler answers tools/call for one tool.
 func (s *Server) handler(e *entry) mcp.ToolHandler {
 	return func(ctx context.Context, req *mcp.CallToolRequest) (*mcp.CallToolResult, error) {
-		stop := progress(ctx, req)
+		ctx, stop := progress(ctx, req)
 		defer stop()
 		raw, err := s.Call(ctx, callerOf(req), e.name, req.Params.Arguments)
 		if err != nil {
@@ -174,37 +173,6 @@ func (s *Server) handler(e *entry) mcp.ToolHandler {
 		return &mcp.CallToolResult{StructuredContent: raw, Content: []mcp.Content{&mcp.TextContent{Text: string(raw)}},
 			Meta: mcp.Meta{"pcapsule/trust": trustNote}}, nil
 	}
-}
-
-// progressEvery is how often a client that asked hears that its answer is being made.
-const progressEvery = time.Second
-
-// progress tells a client that gave a token how long its answer has been in the making.
-func progress(ctx context.Context, req *mcp.CallToolRequest) (stop func()) {
-	token := req.Params.GetProgressToken()
-	if token == nil {
-		return func() {}
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		tick := time.NewTicker(progressEvery)
-		defer tick.Stop()
-		begin := time.Now()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-tick.C:
-				p := &mcp.ProgressNotificationParams{ProgressToken: token, Progress: time.Since(begin).Seconds(), Message: "asking"}
-				if req.Session.NotifyProgress(ctx, p) != nil {
-					return // the client is gone, or is told nothing in this mode
-				}
-			}
-		}
-	}()
-	return func() { cancel(); <-done }
 }
 
 // errUnknownTool says that there is no tool of a name.

@@ -1,0 +1,36 @@
+package mcp
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/ask"
+)
+
+// TestProgressIsOfWhatIsLookedThrough asks for a text and looks at what a client would hear
+// before and after.
+func TestProgressIsOfWhatIsLookedThrough(t *testing.T) {
+	c, err := forensics.Open(context.Background(), []string{bundled(t, "http1.pcapng")}, forensics.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	w := &waiting{read: &forensics.Progress{}}
+	before := w.told(2 * time.Second)
+	if before.Progress != 2 || before.Total != 0 || before.Message != "asking" {
+		t.Errorf("before there is anything to look through: %+v", before)
+	}
+	if _, err := ask.AskSearch(forensics.WithProgress(context.Background(), w.read), c, ask.SearchIn{Text: "example"}); err != nil {
+		t.Fatal(err)
+	}
+	done, total := w.read.Bytes()
+	after := w.told(3 * time.Second)
+	if done == 0 || done != total || after.Progress != float64(done) || after.Total != float64(total) {
+		t.Errorf("%d of %d bytes: %+v", done, total, after)
+	}
+	if again := w.told(4 * time.Second); again.Progress <= after.Progress || again.Total != 0 {
+		t.Errorf("after %+v came %+v", after, again)
+	}
+}
