@@ -2,7 +2,12 @@ package forensics_test
 
 import (
 	"bytes"
+	"os"
+	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/pcapsule/pcapsule/forensics"
 )
@@ -54,4 +59,83 @@ func BenchmarkPackets(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// allTexts are the texts of calls that hold most: paths, statements, commands and headers.
+var allTexts = []forensics.TextPlace{
+	{Columns: []string{"path"}}, {Columns: []string{"query_string"}}, {Columns: []string{"host"}}, {Columns: []string{"postgresql_query"}}, {Columns: []string{"postgresql_preview"}},
+	{Columns: []string{"redis_command"}}, {Columns: []string{"redis_reply"}}, {Columns: []string{"request_id"}}, {Columns: []string{"trace_id"}}, {Columns: []string{"headers"}, Headers: true},
+}
+
+// measured sums up the texts that a walk looks at.
+type measured struct {
+	forensics.EveryText
+	bytes *atomic.Int64
+}
+
+func (m measured) Text(_ int, text []byte) forensics.TextVerdict {
+	m.bytes.Add(int64(len(text)))
+	return 0
+}
+
+// BenchmarkTexts looks for a text that is not there through the texts of a large case, made
+// as scripts/bench/calls says, that PCAPSULE_BENCH_CASE names: as we do it, and in SQL.
+// distinct-MB are texts that a row group holds, each counted once.
+func BenchmarkTexts(b *testing.B) {
+	dir := os.Getenv("PCAPSULE_BENCH_CASE")
+	if dir == "" {
+		b.Skip("needs PCAPSULE_BENCH_CASE, a bundle")
+	}
+	c, err := forensics.Open(ctx, []string{dir}, forensics.Options{Threads: 2})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer c.Close()
+	walk := forensics.Texts{Table: "calls", Places: allTexts, Group: func(int, *forensics.TextGroup) error { return nil }}
+	var size atomic.Int64
+	walk.Judge = func() forensics.TextJudge { return measured{bytes: &size} }
+	if err := c.Texts(ctx, walk); err != nil {
+		b.Fatal(err)
+	}
+	needle := "not-there-4711"
+	walk.Judge = func() forensics.TextJudge { return &skipping{contains: contains{needle: []byte(needle)}} }
+	var conds []string
+	for _, p := range allTexts {
+		cond := "contains(" + p.Columns[0] + ", '" + needle + "')"
+		if p.Headers {
+			cond = "len(list_filter(headers, lambda h: contains(h.value, '" + needle + "'))) > 0"
+		}
+		conds = append(conds, cond)
+	}
+	for name, look := range map[string]func(){
+		"texts": func() {
+			if err := c.Texts(ctx, walk); err != nil {
+				b.Fatal(err)
+			}
+		},
+		"sql": func() {
+			query(b, c, forensics.Query{SQL: "SELECT count(*) FROM calls_raw WHERE " + strings.Join(conds, " OR ")})
+		},
+	} {
+		b.Run(name, func(b *testing.B) {
+			before := cpuTime(b)
+			for b.Loop() {
+				look()
+			}
+			mb := float64(size.Load()) * float64(b.N) / 1e6
+			b.ReportMetric(float64(size.Load())/1e6, "distinct-MB")
+			b.ReportMetric(mb/b.Elapsed().Seconds(), "distinct-MB/s")
+			b.ReportMetric(mb/(cpuTime(b)-before).Seconds(), "distinct-MB/cpu-s")
+			b.ReportMetric(0, "ns/op")
+		})
+	}
+}
+
+// cpuTime is what the process has used: on a busy machine it says more than the clock.
+func cpuTime(b *testing.B) time.Duration {
+	var r syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &r); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
 }
