@@ -246,6 +246,7 @@ var (
 	ErrRefused  = duck.ErrRefused  // SQL that is no query, or reaches outside the case
 	ErrDeadline = duck.ErrDeadline // the question took longer than it was given
 	ErrMemory   = duck.ErrMemory   // the question needs more memory than the case may use
+	ErrDamaged  = duck.ErrDamaged  // a table cannot be read to its end
 	ErrNotFound = errors.New("not found")
 	ErrCursor   = errors.New("cursor is not of this question")
 	ErrUsage    = errors.New("the question contradicts itself")

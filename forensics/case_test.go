@@ -155,6 +155,41 @@ func TestADamagedTableIsNamed(t *testing.T) {
 	}
 }
 
+// TestADamagedPageIsDamage overwrites what only a question reads: the bundle opens.
+func TestADamagedPageIsDamage(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "a.pcapsule")
+	copyTree(t, sample(t, "shop.pcapng"), dir)
+	part := filepath.Join(dir, "data", "tables", "calls", "protocol=http1", "part-000.parquet")
+	data, err := os.ReadFile(part)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := 4; i < len(data)/2; i++ {
+		data[i] = 0xa5 ^ byte(i)
+	}
+	if err := os.Chmod(part, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(part, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := forensics.Open(ctx, []string{dir}, forensics.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	for _, q := range []forensics.Query{{KFL: `http1 && path contains "x"`}, {SQL: "SELECT max(path), max(host), max(call_id) FROM calls"}} {
+		if _, err := c.Query(ctx, q); !errors.Is(err, forensics.ErrDamaged) {
+			t.Errorf("%+v: %v, want damage in data/tables", q, err)
+		}
+	}
+	for _, sql := range []string{"SELECT error('Parquet')", "SELECT CAST('Parquet file' AS INTEGER)", "SELECT nothing FROM calls"} {
+		if _, err := c.Query(ctx, forensics.Query{SQL: sql}); err == nil || errors.Is(err, forensics.ErrDamaged) {
+			t.Errorf("%s: %v, want an error of the question", sql, err)
+		}
+	}
+}
+
 func copyTree(t *testing.T, from, to string) {
 	t.Helper()
 	if err := os.CopyFS(to, os.DirFS(from)); err != nil {

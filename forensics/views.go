@@ -169,7 +169,8 @@ func masked(source string, cols []duck.Column, p *redact.Policy) string {
 func (c *Case) describe(ctx context.Context, name, source string) ([]duck.Column, error) {
 	cols, err := c.columnsOf(ctx, source)
 	if err != nil {
-		return nil, &bundle.DamagedError{File: "data/tables/" + name, What: err.Error(), Err: err}
+		what := strings.TrimPrefix(err.Error(), duck.ErrDamaged.Error()+": ")
+		return nil, &bundle.DamagedError{File: "data/tables/" + name, What: what, Err: err}
 	}
 	return cols, nil
 }

@@ -219,31 +219,16 @@ func (s *answerer) gone() string {
 	return ""
 }
 
-// times reads the window of a question: RFC 3339, or a duration such as "15m" that counts
-// back from the last packet.
+// times reads the window of a question as the questions do; 0 leaves an end open.
 func (s *answerer) times(from, to string) (a, b int64, err error) {
-	_, last, _ := s.c.Window()
-	read := func(what, text string) (int64, error) {
-		if text == "" {
-			return 0, nil
-		}
-		if d, err := time.ParseDuration(text); err == nil && d >= 0 {
-			return last - int64(d), nil
-		}
-		t, err := time.Parse(time.RFC3339Nano, text)
-		if err != nil {
-			return 0, fmt.Errorf("%s %q: want RFC 3339 such as 2026-01-31T14:15:00Z, or a length such as 15m before the end", what, clip(text, 100))
-		}
-		return t.UnixNano(), nil
-	}
-	if a, err = read("from", from); err != nil {
+	if a, err = ask.ReadTime(s.c, "from", from, 0); err != nil {
 		return 0, 0, err
 	}
-	if b, err = read("to", to); err != nil {
+	if b, err = ask.ReadTime(s.c, "to", to, 0); err != nil {
 		return 0, 0, err
 	}
 	if b != 0 && a > b {
-		return 0, 0, fmt.Errorf("from %s is after to %s", from, to)
+		return 0, 0, ask.After("from", a, "to", b)
 	}
 	return a, b, nil
 }

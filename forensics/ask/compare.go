@@ -169,7 +169,7 @@ func (in *CompareIn) times(ctx context.Context, c *forensics.Case) (*times, *win
 		}
 	}
 	if t.from[0] > t.to[0] {
-		return nil, nil, wrong("baseline_from", "%s is after baseline_to, %s", stamp(t.from[0]), stamp(t.to[0]))
+		return nil, nil, After("baseline_from", t.from[0], "baseline_to", t.to[0])
 	}
 	if t.from[0] <= t.to[1] && t.from[1] <= t.to[0] {
 		return nil, nil, wrong("baseline_to", "the baseline, %s to %s, and the period overlap", stamp(t.from[0]), stamp(t.to[0]))

@@ -134,6 +134,11 @@ func NewFrame(ctx context.Context, c *forensics.Case) (Frame, error) {
 	return w.frame(ctx, c)
 }
 
+// After is the error of a window whose end lies before its beginning.
+func After(from string, a int64, to string, b int64) error {
+	return wrong(from, "%s is after %s, %s", stamp(a), to, stamp(b))
+}
+
 // ReadTime reads a time as a Scope has it: RFC 3339, or a length before the end of the
 // case. It gives missing for an empty text.
 func ReadTime(c *forensics.Case, field, text string, missing int64) (int64, error) {

@@ -176,6 +176,9 @@ func calls(ctx context.Context, c *forensics.Case, limit int, order, where strin
 // someCalls is SQL for the call_ids of up to three calls of a group, the earliest.
 const someCalls = `list_transform(arg_min(call_id, ts_ns, 3), x -> lower(hex(x))) AS call_ids`
 
+// CallColumns are the columns of a Call, for SQL FROM calls whose rows embed one.
+func CallColumns() string { return callColumns() }
+
 // CallsWhere lists calls for a condition of SQL on the table calls, by time.
 func CallsWhere(ctx context.Context, c *forensics.Case, limit int, where string, args ...any) ([]Call, bool, error) {
 	return calls(ctx, c, limit, "ts_ns, call_id", where, args...)

@@ -53,7 +53,7 @@ func (s Scope) read(ctx context.Context, c *forensics.Case) (*window, error) {
 		return nil, err
 	}
 	if w.from > w.to {
-		return nil, wrong("from", "%s is after to, %s", stamp(w.from), stamp(w.to))
+		return nil, After("from", w.from, "to", w.to)
 	}
 	switch {
 	case s.Limit < 0:

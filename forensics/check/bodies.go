@@ -33,75 +33,71 @@ type exchange struct {
 	reqBody, resBody  *body
 }
 
+// exchangeRow is a row of exchanges.
+type exchangeRow struct {
+	ask.Call
+	TsNs    int64  `json:"ts_ns"`
+	Method  string `json:"method"`
+	Host    string `json:"host"`
+	Path    string `json:"path"`
+	Query   string `json:"query_string"`
+	Code    int64  `json:"status_code"`
+	ReqHash string `json:"request_body_sha256"`
+	ResHash string `json:"response_body_sha256"`
+	Headers []struct {
+		Name  string `json:"name"`
+		Value string `json:"value"`
+		Kind  string `json:"kind"`
+	} `json:"headers"`
+}
+
 // exchanges gives the HTTP calls of a scope, one after the other.
 func (q *scope) exchanges(ctx context.Context, do func(*exchange) error) error {
 	const most, maxFetch = 2000, 32 // calls held at once, and with their bodies
-	after, id := int64(-1<<63), []byte{}
+	last := exchangeRow{TsNs: -1 << 63}
 	for {
-		rest := q.with("(ts_ns > ? OR ts_ns = ? AND call_id > ?)", after, after, id)
-		list, more, err := ask.CallsWhere(ctx, q.c, most, rest.where, rest.args...)
+		rest := q.with("(ts_ns > ? OR ts_ns = ? AND call_id > unhex(?))", last.TsNs, last.TsNs, last.CallID)
+		rows, more, err := ask.Rows[exchangeRow](ctx, q.c, most, "SELECT "+ask.CallColumns()+`, ts_ns, method, host, path, query_string, status_code, headers, request_body_sha256, response_body_sha256
+			FROM calls WHERE `+rest.where+` ORDER BY ts_ns, call_id`, rest.args...)
 		if err != nil {
 			return err
 		}
-		r, err := q.c.Query(ctx, forensics.Query{SQL: `SELECT ts_ns, call_id, method, host, path, query_string, status_code, headers, request_body_sha256, response_body_sha256
-			FROM calls WHERE ` + rest.where + ` ORDER BY ts_ns, call_id`, Args: rest.args, Limit: most})
-		if err != nil {
-			return err
-		}
-		var page []*exchange
-		for i, row := range r.Rows {
-			if i >= len(list) {
-				break
+		for some := range slices.Chunk(rows, maxFetch) {
+			page := make([]*exchange, len(some))
+			for i := range some {
+				page[i] = some[i].exchange()
 			}
-			x := &exchange{call: list[i], request: http.Header{}, response: http.Header{}}
-			after, _ = row[0].(int64)
-			id, _ = row[1].([]byte)
-			x.method, _ = row[2].(string)
-			host, _ := row[3].(string)
-			p, _ := row[4].(string)
-			raw, _ := row[5].(string)
-			x.url = &url.URL{Scheme: "http", Host: host, Path: p, RawQuery: raw}
-			if u, err := url.PathUnescape(p); err == nil {
-				x.url.Path, x.url.RawPath = u, p
-			}
-			status, _ := row[6].(int64)
-			x.status = int(status)
-			x.takeHeaders(row[7])
-			reqHash, _ := row[8].([]byte)
-			resHash, _ := row[9].([]byte)
-			x.reqHash, x.resHash = hex.EncodeToString(reqHash), hex.EncodeToString(resHash)
-			page = append(page, x)
-		}
-		for some := range slices.Chunk(page, maxFetch) {
-			if err := q.fetch(ctx, some); err != nil {
+			if err := q.fetch(ctx, page); err != nil {
 				return err
 			}
-			for _, x := range some {
+			for _, x := range page {
 				if err := do(x); err != nil {
 					return err
 				}
-				x.reqBody, x.resBody = nil, nil
 			}
 		}
-		if !more || len(r.Rows) == 0 {
+		if !more || len(rows) == 0 {
 			return nil
 		}
+		last = rows[len(rows)-1]
 	}
 }
 
-func (x *exchange) takeHeaders(v any) {
-	list, _ := v.([]any)
-	for _, e := range list {
-		s, _ := e.(forensics.Struct)
-		name, _ := s.Get("name").(string)
-		value, _ := s.Get("value").(string)
-		switch s.Get("kind") {
+func (r *exchangeRow) exchange() *exchange {
+	x := &exchange{call: r.Call, method: r.Method, status: int(r.Code), reqHash: r.ReqHash, resHash: r.ResHash, request: http.Header{}, response: http.Header{},
+		url: &url.URL{Scheme: "http", Host: r.Host, Path: r.Path, RawQuery: r.Query}}
+	if u, err := url.PathUnescape(r.Path); err == nil {
+		x.url.Path, x.url.RawPath = u, r.Path
+	}
+	for _, h := range r.Headers {
+		switch h.Kind {
 		case "request":
-			x.request.Add(name, value)
+			x.request.Add(h.Name, h.Value)
 		case "response":
-			x.response.Add(name, value)
+			x.response.Add(h.Name, h.Value)
 		}
 	}
+	return x
 }
 
 // body is a decoded body.

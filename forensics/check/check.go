@@ -8,8 +8,10 @@ package check
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
+	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/finding"
@@ -98,10 +100,13 @@ func Run(ctx context.Context, c *forensics.Case, rules *Rules, analyzers []findi
 func (s *Rules) run(ctx context.Context, c *forensics.Case, r *Rule, analyzers []finding.Analyzer) (*Outcome, error) {
 	o := &Outcome{Name: r.Name, Level: r.Level, Status: Pass, KFL: r.Calls, Line: r.line, Broken: []Broken{}}
 	err := s.hold(ctx, c, r, o, analyzers)
-	if ctx.Err() != nil {
+	var damaged *bundle.DamagedError
+	switch {
+	case ctx.Err() != nil:
 		return nil, ctx.Err()
-	}
-	if err != nil {
+	case errors.As(err, &damaged), errors.Is(err, forensics.ErrDamaged): // no rule would be held to all there is
+		return nil, err
+	case err != nil:
 		o.Status = Errored
 		o.Broken = append(o.Broken[:0], Broken{Expected: "a rule that can be asked", Got: err.Error()})
 	}

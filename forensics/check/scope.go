@@ -2,7 +2,6 @@ package check
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
@@ -26,7 +25,7 @@ func newScope(ctx context.Context, c *forensics.Case, r *Rule) (*scope, error) {
 		return nil, err
 	}
 	if s.from != 0 && s.to != 0 && s.from > s.to {
-		return nil, fmt.Errorf("from %s is after to %s", r.From, r.To)
+		return nil, ask.After("from", s.from, "to", s.to)
 	}
 	if s.from != 0 {
 		s.where, s.args = s.where+" AND ts_ns >= ?", append(s.args, s.from)

@@ -120,6 +120,8 @@ func (e *env) asked(err error) error {
 		return nil
 	case errors.As(err, &bad) && bad.Limit:
 		return codedError{errors.New(bad.Pretty()), exitLimit, "ask for less at once; docs/kfl.md has the limits"}
+	case errors.As(err, &bad) && bad.Hint != "": // one next step is enough
+		return codedError{errors.New(bad.Pretty()), exitSyntax, ""}
 	case errors.As(err, &bad):
 		return codedError{errors.New(bad.Pretty()), exitSyntax, "docs/kfl.md has the language; pcapsule schema calls has the columns"}
 	case errors.As(err, &sql):

@@ -12,6 +12,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/recorder/filter"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 )
@@ -75,7 +76,7 @@ func exitCode(ctx context.Context, err error) int {
 		return exitExists
 	case errors.As(err, &newer):
 		return exitNewer
-	case errors.As(err, &damaged), errors.Is(err, pcapng.ErrNoPacket), errors.Is(err, pcapng.ErrBody):
+	case errors.As(err, &damaged), errors.Is(err, forensics.ErrDamaged), errors.Is(err, pcapng.ErrNoPacket), errors.Is(err, pcapng.ErrBody):
 		return exitDamaged
 	case errors.Is(err, bundle.ErrNotBundle):
 		return exitNotBundle

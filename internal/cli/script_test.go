@@ -56,7 +56,7 @@ func TestScript(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "only": only, "json": isJSON, "ndjson": isNDJSON, "parquet": isParquet,
-			"cut": cut, "patch": patch, "bytes": makeBytes, "bomb": bomb, "pack": pack, "ringof": ringOf,
+			"cut": cut, "patch": patch, "bytes": makeBytes, "bomb": bomb, "pack": pack, "ringof": ringOf, "refused": refused,
 		},
 	})
 }
@@ -160,6 +160,11 @@ func patch(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	with, err := hex.DecodeString(args[2])
 	ts.Check(err)
+	if len(args) > 3 {
+		n, err := strconv.Atoi(args[3])
+		ts.Check(err)
+		with = bytes.Repeat(with, n)
+	}
 	if at < 0 {
 		at += len(data)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -16,6 +17,8 @@ var (
 	ErrMemory = errors.New("out of memory")
 	// ErrDeadline says that a query took longer than it was given.
 	ErrDeadline = errors.New("deadline exceeded")
+	// ErrDamaged says that a file of a table cannot be read.
+	ErrDamaged = errors.New("damaged bundle: data/tables")
 )
 
 // RefusedError is why a text was not run.
@@ -76,7 +79,27 @@ func explain(ctx context.Context, sql, msg string) error {
 	if strings.Contains(msg, "Max expression depth") || strings.Contains(msg, "stack exhausted") {
 		return &RefusedError{"nested too deeply"}
 	}
+	if damaged(kind, text) {
+		return &limitError{ErrDamaged, firstLine(text)}
+	}
 	return errors.New("SQL: " + msg)
+}
+
+// damaged says that DuckDB met a file of a table that it cannot read. It has no word of
+// its own for that.
+func damaged(kind, text string) bool {
+	has := func(list ...string) bool {
+		return slices.ContainsFunc(list, func(s string) bool { return strings.Contains(text, s) })
+	}
+	switch kind {
+	case "IO Error": // but for what a query writes aside
+		return !has("write", "space left")
+	case "Invalid Error": // whatever the reader of Parquet's own headers throws; SQL has other words
+		return true
+	case "Invalid Input Error":
+		return has("Parquet file", "Invalid string encoding found")
+	}
+	return has("decompression failed", "Decompression failure")
 }
 
 func firstLine(s string) string {

@@ -1,0 +1,74 @@
+package cli
+
+import (
+	"errors"
+	"os/exec"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/pcapsule/pcapsule/forensics/finding/all"
+)
+
+var word = regexp.MustCompile(`'[^']*'|\S+`)
+
+// refused runs a table of commands that are wrong, a row each:
+//
+//	2 ask get-pair s.pcapsule --src a => what the error says => what the hint says
+//
+// They print nothing to standard output, one error and one hint. Every question, every
+// command of kfl, check, serve and mcp have at least two rows.
+func refused(ts *testscript.TestScript, _ bool, args []string) {
+	rows := map[string]int{}
+	for _, line := range strings.Split(ts.ReadFile(args[0]), "\n") {
+		if line == "" || strings.HasPrefix(line, "#") {
+			continue
+		}
+		part := strings.Split(line, " => ")
+		list := word.FindAllString(part[0], -1)
+		if len(part) != 3 || len(list) < 2 {
+			ts.Fatalf("row %q, want: CODE COMMAND… => ERROR => HINT", line)
+		}
+		for i, w := range list {
+			list[i] = strings.Trim(w, "'")
+		}
+		want, err := strconv.Atoi(list[0])
+		ts.Check(err)
+		name := list[1]
+		if name == "ask" || name == "kfl" {
+			name += " " + strings.ReplaceAll(list[2], "-", "_")
+		}
+		rows[name]++
+		got := 0
+		if err := ts.Exec("pcapsule", list[1:]...); err != nil {
+			var e *exec.ExitError
+			if !errors.As(err, &e) {
+				ts.Fatalf("%v", err)
+			}
+			got = e.ExitCode()
+		}
+		told := ts.ReadFile("stderr")
+		problem, hint, _ := strings.Cut(told, "\nhint: ")
+		switch {
+		case got != want:
+			ts.Fatalf("%s: exit code %d, want %d", line, got, want)
+		case ts.ReadFile("stdout") != "":
+			ts.Fatalf("%s: prints %q although it is refused", line, ts.ReadFile("stdout"))
+		case !strings.HasPrefix(problem, "error: ") || !strings.Contains(problem, part[1]):
+			ts.Fatalf("%s: error %q", line, problem)
+		case !strings.HasPrefix(hint, part[2]) || strings.Count(hint, "\n") != 1:
+			ts.Fatalf("%s: hint %q", line, hint)
+		}
+	}
+	needed := []string{"check", "serve", "mcp", "kfl check", "kfl fmt", "kfl explain", "kfl complete", "kfl fields"}
+	for _, q := range all.Questions() {
+		needed = append(needed, "ask "+q.Name)
+	}
+	for _, name := range needed {
+		if rows[name] < 2 {
+			ts.Fatalf("%d rows for %s, want at least 2", rows[name], name)
+		}
+	}
+}
