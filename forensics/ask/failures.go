@@ -90,6 +90,11 @@ const class = `(CASE WHEN protocol = 'dns' THEN 'dns' WHEN protocol IN ('tls', '
 // failureStatus is the SQL for the outcome of a failed call.
 const failureStatus = `coalesce(status_code::VARCHAR || CASE WHEN status_text IS NULL THEN '' ELSE ' ' || status_text END, status_text, error, 'failed')`
 
+// failureColumns are the columns of failed calls that are looked at.
+const failureColumns = `call_no, call_id, ts_ns, elapsed_us, protocol, method, path, host, status_code, status_text, failed, error, conn_id, stream_id,
+	src_id, src_ip, src_kind, src_namespace, src_external, src_service, src_workload, src_pod, src_name, src_dns_name, src_hostname,
+	dst_id, dst_ip, dst_namespace, dst_external, dst_service, dst_workload, dst_pod, dst_name, dst_dns_name, dst_hostname`
+
 // AskFailures answers what failed, and why.
 func AskFailures(ctx context.Context, c *forensics.Case, in FailuresIn) (*Failures, error) {
 	w, err := in.read(ctx, c)
@@ -127,13 +132,18 @@ func AskFailures(ctx context.Context, c *forensics.Case, in FailuresIn) (*Failur
 		return nil, wrong("class", "%q, want 4xx, 5xx, no_answer or other", in.Class)
 	}
 	w.and("failed OR error IS NOT NULL")
-	if out.Classes, _, err = readRows[ClassCount](ctx, c, 10, "SELECT "+class+" AS class, count(*) AS calls FROM "+source(c)+" WHERE "+w.where+" GROUP BY 1 ORDER BY 2 DESC, 1", w.args...); err != nil {
+	rows, err := hold(ctx, c, failureColumns, w.where, w.args)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.end()
+	if out.Classes, _, err = readRows[ClassCount](ctx, rows.c, 10, "SELECT "+class+" AS class, count(*) AS calls FROM "+rows.from+" WHERE "+rows.where+" GROUP BY 1 ORDER BY 2 DESC, 1", rows.args...); err != nil {
 		return nil, err
 	}
 	for _, n := range out.Classes {
 		out.Total += n.Calls
 	}
-	if err := out.groups(ctx, c, w, !in.NoCauses); err != nil {
+	if err := out.groups(ctx, c, w, rows, !in.NoCauses); err != nil {
 		return nil, err
 	}
 	if in.Limit == 0 {
@@ -141,7 +151,7 @@ func AskFailures(ctx context.Context, c *forensics.Case, in FailuresIn) (*Failur
 		out.Groups, more = within(out.Groups, groupBytes)
 		out.Truncated = out.Truncated || more
 	}
-	if err := out.names(ctx, c, w); err != nil {
+	if err := out.names(ctx, c, w, rows); err != nil {
 		return nil, err
 	}
 	if in.Class == "" || in.Class == "no_answer" {
@@ -151,7 +161,7 @@ func AskFailures(ctx context.Context, c *forensics.Case, in FailuresIn) (*Failur
 	}
 	if in.ListCalls {
 		more := false
-		if out.Listed, more, err = calls(ctx, c, w.limit, "ts_ns, call_id", w.where, w.args...); err != nil {
+		if out.Listed, more, err = rows.list(ctx, c, w.limit); err != nil {
 			return nil, err
 		}
 		out.Truncated = out.Truncated || more
@@ -184,9 +194,9 @@ type sample struct {
 }
 
 // groups fills in the groups and, where causes is wanted, where they began.
-func (f *Failures) groups(ctx context.Context, c *forensics.Case, w *window, causes bool) error {
+func (f *Failures) groups(ctx context.Context, c *forensics.Case, w *window, rows *rowsOf, causes bool) error {
 	// Customers outside are one client, as many addresses as they come from.
-	sql := fmt.Sprintf(`WITH f AS MATERIALIZED (SELECT CASE WHEN %[14]s THEN 'outside' ELSE %[1]s END AS src, src_ip, %[2]s AS dst, protocol, %[3]s AS endpoint, %[4]s AS plain, %[5]s AS class, error, ts_ns, elapsed_us, call_id, %[6]s, call_no, conn_id, stream_id
+	sql := rows.sql(`WITH f AS MATERIALIZED (SELECT CASE WHEN %[14]s THEN 'outside' ELSE %[1]s END AS src, src_ip, %[2]s AS dst, protocol, %[3]s AS endpoint, %[4]s AS plain, %[5]s AS class, error, ts_ns, elapsed_us, call_id, %[6]s, call_no, conn_id, stream_id
 			FROM %[11]s WHERE %[7]s AND protocol <> 'dns'),
 		y AS (%[15]s),
 		e AS (SELECT f.*, plain || CASE WHEN f.error = 'reset' AND f.stream_id IS NULL AND y.side = 'client' THEN '%[16]s' WHEN f.error = 'reset' AND f.stream_id IS NULL AND y.side = 'server' THEN '%[17]s' ELSE '' END AS status, coalesce(f.elapsed_us, CASE WHEN f.stream_id IS NULL THEN (k.last_ns - f.ts_ns) // 1000 END) / 1000.0 AS took
@@ -200,9 +210,9 @@ func (f *Failures) groups(ctx context.Context, c *forensics.Case, w *window, cau
 			list_transform(arg_min(call_id, (ts_ns, bundle, call_no), 3), x -> lower(hex(x))) AS call_ids,
 			arg_min({'bundle': bundle, 'call_no': call_no}, (ts_ns, bundle, call_no), %[9]d) FILTER (nth <= %[9]d AND (far <= %[12]d OR nth = 1 OR total <= %[13]d)) AS sample
 		FROM o GROUP BY ALL ORDER BY calls DESC, first_ns, src, dst, endpoint, status LIMIT %[10]d`,
-		who("src_"), who("dst_"), endpoint, failureStatus, class, bundleOf(c, ""), w.where, sameBundle(c, "k", "f"), maxExamined, w.limit+1, source(c), nearTime, maxSeeds,
+		who("src_"), who("dst_"), endpoint, failureStatus, class, bundleOf(c, ""), rows.where, sameBundle(c, "k", "f"), maxExamined, w.limit+1, rows.from, nearTime, maxSeeds,
 		nameless("src_"), resetBy(c, "l.conn_id IN (SELECT conn_id FROM f WHERE error = 'reset')"), resetWords("client"), resetWords("server"), sameBundle(c, "y", "f"))
-	list, more, err := readRows[group](ctx, c, w.limit, sql, w.args...)
+	list, more, err := readRows[group](ctx, rows.c, w.limit, sql, rows.args...)
 	if err != nil {
 		return err
 	}

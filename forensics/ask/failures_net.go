@@ -21,16 +21,16 @@ type NameFailure struct {
 }
 
 // names fills in DNS failures, those that did harm first.
-func (f *Failures) names(ctx context.Context, c *forensics.Case, w *window) error {
+func (f *Failures) names(ctx context.Context, c *forensics.Case, w *window, rows *rowsOf) error {
 	var err error
 	var more bool
-	f.DNS, more, err = readRows[NameFailure](ctx, c, min(w.limit, maxRefused), fmt.Sprintf(`WITH f AS (SELECT lower(coalesce(host, '')) AS name, %s AS status, min(%s) AS client, count(DISTINCT src_id) AS clients, count(*) AS calls,
+	f.DNS, more, err = readRows[NameFailure](ctx, rows.c, min(w.limit, maxRefused), fmt.Sprintf(`WITH f AS (SELECT lower(coalesce(host, '')) AS name, %s AS status, min(%s) AS client, count(DISTINCT src_id) AS clients, count(*) AS calls,
 			min(ts_ns) AS a, max(ts_ns) AS b, list_transform(arg_min(call_id, (ts_ns, call_id), 3), x -> lower(hex(x))) AS call_ids FROM %s WHERE %s AND protocol = 'dns' GROUP BY 1, 2),
 		g AS (SELECT DISTINCT lower(host) AS name FROM calls_raw WHERE protocol = 'dns' AND NOT failed AND error IS NULL AND len(dns_answers) > 0 AND contains(host, '.')),
 		p AS (SELECT name, unnest(list_transform(range(1, len(string_split(name, '.'))), n -> array_to_string(string_split(name, '.')[1:n], '.'))) AS start FROM (SELECT DISTINCT name FROM f)),
 		s AS (SELECT DISTINCT p.name FROM p JOIN g ON p.start = g.name)
 		SELECT f.name, status, client, clients, calls, make_timestamp_ns(a) AS first, make_timestamp_ns(b) AS last, s.name IS NOT NULL AS search_list, call_ids
-		FROM f LEFT JOIN s ON s.name = f.name AND f.status LIKE '%%NXDOMAIN%%' ORDER BY search_list, calls DESC, f.name, status LIMIT %d`, failureStatus, who("src_"), source(c), w.where, min(w.limit, maxRefused)+1), w.args...)
+		FROM f LEFT JOIN s ON s.name = f.name AND f.status LIKE '%%NXDOMAIN%%' ORDER BY search_list, calls DESC, f.name, status LIMIT %d`, failureStatus, who("src_"), rows.from, rows.where, min(w.limit, maxRefused)+1), rows.args...)
 	f.Truncated = f.Truncated || more
 	return err
 }

@@ -122,7 +122,7 @@ func endpointKFL(protocol, method, path string) string {
 }
 
 // pathTemplate is the SQL for the path of an endpoint, empty where there is none.
-var pathTemplate = `coalesce(` + template("path") + `, '')`
+var pathTemplate = `(CASE WHEN path IS NULL THEN '' ELSE ` + template("path") + ` END)`
 
 // source is what stands after FROM for calls. Where bundles of the case overlap in time,
 // a call that several hold is counted once, as the first of them has it.

@@ -108,6 +108,10 @@ func AskService(ctx context.Context, c *forensics.Case, in ServiceIn) (*Service,
 	s.t = t
 	s.to, s.from = t.mine("dst_id"), t.mine("src_id")
 	s.name(in.Service)
+	if s.rows, err = hold(ctx, c, serviceColumns, w.where+" AND ("+s.to+" OR "+s.from+")", w.args); err != nil {
+		return nil, err
+	}
+	defer s.rows.end()
 	steps := []func() error{s.loads, s.peers, s.endpoints, s.handshakes, s.replicas, s.churn, s.uncorrelated, s.repeats, s.headers, s.journey, s.blocking}
 	for _, f := range steps {
 		if err := f(); err != nil {
@@ -122,13 +126,19 @@ func AskService(ctx context.Context, c *forensics.Case, in ServiceIn) (*Service,
 	return s.out, nil
 }
 
+// serviceColumns are the columns that the facts of a service are made of.
+const serviceColumns = `call_no, call_id, ts_ns, elapsed_us, protocol, method, path, query_string, host, status_code, status_text, failed, error, request_bytes, response_bytes, request_body_sha256, request_id, trace_id,
+	src_id, src_ip, src_kind, src_namespace, src_external, src_service, src_workload, src_pod, src_name, src_node, src_dns_name, src_hostname,
+	dst_id, dst_ip, dst_namespace, dst_external, dst_service, dst_workload, dst_pod, dst_name, dst_node, dst_dns_name, dst_hostname`
+
 // serviceOf is one answer under way.
 type serviceOf struct {
 	ctx      context.Context
 	c        *forensics.Case
 	w        *window
 	t        *timelineOf
-	to, from string // conditions: calls it got, calls it made
+	to, from string  // conditions: calls it got, calls it made
+	rows     *rowsOf // calls of both
 	out      *Service
 }
 
@@ -158,8 +168,8 @@ func (s *serviceOf) loads() error {
 		Load
 	}
 	// A call from the service to itself is there twice.
-	list, _, err := readRows[row](s.ctx, s.c, 2, fmt.Sprintf("SELECT made, %[1]s FROM (SELECT unnest(list_filter([CASE WHEN %[2]s THEN false END, CASE WHEN %[3]s THEN true END], x -> x IS NOT NULL)) AS made, failed, error, elapsed_us, request_bytes, response_bytes FROM %[4]s WHERE %[5]s AND (%[2]s OR %[3]s) AND %[6]s) GROUP BY 1",
-		loadColumns, s.to, s.from, source(s.c), s.w.where, isRequest), s.w.args...)
+	list, _, err := readRows[row](s.ctx, s.rows.c, 2, fmt.Sprintf("SELECT made, %[1]s FROM (SELECT unnest(list_filter([CASE WHEN %[2]s THEN false END, CASE WHEN %[3]s THEN true END], x -> x IS NOT NULL)) AS made, failed, error, elapsed_us, request_bytes, response_bytes FROM %[4]s WHERE %[5]s AND (%[2]s OR %[3]s) AND %[6]s) GROUP BY 1",
+		loadColumns, s.to, s.from, s.rows.from, s.rows.where, isRequest), s.rows.args...)
 	for _, r := range list {
 		if r.Made {
 			s.out.Out = r.Load
@@ -186,8 +196,8 @@ func (s *serviceOf) peers() error {
 				round(quantile_disc(elapsed_us, 0.5) / 1000.0, 3) AS p50_ms, round(quantile_disc(elapsed_us, 0.99) / 1000.0, 3) AS p99_ms, any_value(t.endpoints) AS endpoints,
 				list_transform(arg_min(call_id, nth, 3), x -> lower(hex(x))) AS call_ids
 			FROM f JOIN t ON t.peer = f.peer AND t.protocol = f.protocol GROUP BY 1, 2 ORDER BY calls DESC, 1, 2 LIMIT %[8]d`,
-			bundleOf(s.c, ""), who(""), side.other, source(s.c), s.w.where, qualified(side.mine), strings.ReplaceAll(isRequest, "protocol", "f.protocol"), s.w.limit+1, noHarm, bundleOffset(s.c), sameBundle(s.c, "e", "k"), namedEndpoint)
-		list, more, err := readRows[ServicePeer](s.ctx, s.c, s.w.limit, sql, s.w.args...)
+			bundleOf(s.c, ""), who(""), side.other, s.rows.from, s.rows.where, qualified(side.mine), strings.ReplaceAll(isRequest, "protocol", "f.protocol"), s.w.limit+1, noHarm, bundleOffset(s.c), sameBundle(s.c, "e", "k"), namedEndpoint)
+		list, more, err := readRows[ServicePeer](s.ctx, s.rows.c, s.w.limit, sql, s.rows.args...)
 		if err != nil {
 			return err
 		}
@@ -210,14 +220,14 @@ func bundleOffset(c *forensics.Case) string {
 const noHarm = `k.protocol = 'dns' AND k.status_text = 'NXDOMAIN' OR k.protocol = 'redis' AND upper(k.method) IN ('CLIENT', 'HELLO')`
 
 func (s *serviceOf) endpoints() error {
-	sql := fmt.Sprintf(`WITH f AS (SELECT protocol, %s AS endpoint, failed OR error IS NOT NULL AS bad, %s AS status, elapsed_us, ts_ns, call_id FROM %s WHERE %s AND %s AND %s),
+	sql := s.rows.sql(`WITH f AS (SELECT protocol, %s AS endpoint, failed OR error IS NOT NULL AS bad, %s AS status, elapsed_us, ts_ns, call_id FROM %s WHERE %s AND %s AND %s),
 		n AS (SELECT protocol, endpoint, status, count(*) AS n FROM f GROUP BY ALL), t AS (SELECT protocol, endpoint, list(status || ' × ' || n ORDER BY n DESC, status)[1:6] AS statuses FROM n GROUP BY ALL)
 		SELECT f.protocol, f.endpoint, count(*) AS calls, count(*) FILTER (bad) AS failed, round(quantile_disc(elapsed_us, 0.5) / 1000.0, 3) AS p50_ms, round(quantile_disc(elapsed_us, 0.9) / 1000.0, 3) AS p90_ms,
 			round(quantile_disc(elapsed_us, 0.99) / 1000.0, 3) AS p99_ms, any_value(t.statuses) AS statuses, list_transform(arg_min(call_id, (ts_ns, call_id), 3), x -> lower(hex(x))) AS call_ids,
 			list_transform(arg_min(call_id, (ts_ns, call_id), 3) FILTER (bad), x -> lower(hex(x))) AS failed_call_ids
 		FROM f JOIN t ON t.protocol = f.protocol AND t.endpoint = f.endpoint GROUP BY 1, 2 ORDER BY calls DESC, 1, 2 LIMIT %d`,
-		namedEndpoint, strings.Replace(failureStatus, "'failed'", "'ok'", 1), source(s.c), s.w.where, s.to, isRequest, s.w.limit+1)
-	list, more, err := readRows[ServicePath](s.ctx, s.c, s.w.limit, sql, s.w.args...)
+		namedEndpoint, strings.Replace(failureStatus, "'failed'", "'ok'", 1), s.rows.from, s.rows.where, s.to, isRequest, s.w.limit+1)
+	list, more, err := readRows[ServicePath](s.ctx, s.rows.c, s.w.limit, sql, s.rows.args...)
 	if err != nil {
 		return err
 	}

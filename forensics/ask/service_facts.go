@@ -67,11 +67,11 @@ type Replica struct {
 }
 
 func (s *serviceOf) replicas() error {
-	list, more, err := readRows[Replica](s.ctx, s.c, s.w.limit, fmt.Sprintf(`SELECT pod, coalesce(min(node), '') AS node, count(*) FILTER (got) AS calls, round(count(*) FILTER (got) / greatest(1, sum(count(*) FILTER (got)) OVER ()), 4) AS share,
+	list, more, err := readRows[Replica](s.ctx, s.rows.c, s.w.limit, fmt.Sprintf(`SELECT pod, coalesce(min(node), '') AS node, count(*) FILTER (got) AS calls, round(count(*) FILTER (got) / greatest(1, sum(count(*) FILTER (got)) OVER ()), 4) AS share,
 		count(*) FILTER (got AND bad) AS failed, round(quantile_disc(elapsed_us, 0.99) FILTER (got) / 1000.0, 3) AS p99_ms, count(*) FILTER (NOT got) AS made
 		FROM (SELECT coalesce(dst_pod, dst_name) AS pod, dst_node AS node, true AS got, failed OR error IS NOT NULL AS bad, elapsed_us FROM %[1]s WHERE %[2]s AND %[3]s AND %[5]s
 			UNION ALL SELECT coalesce(src_pod, src_name), src_node, false, false, NULL FROM %[1]s WHERE %[2]s AND %[4]s AND %[5]s)
-		GROUP BY 1 ORDER BY calls DESC, pod LIMIT %[6]d`, source(s.c), s.w.where, s.to, s.from, isRequest, s.w.limit+1), s.w.values(s.w.args...)...)
+		GROUP BY 1 ORDER BY calls DESC, pod LIMIT %[6]d`, s.rows.from, s.rows.where, s.to, s.from, isRequest, s.w.limit+1), s.rows.values(s.rows.args...)...)
 	if err != nil {
 		return err
 	}
@@ -135,11 +135,11 @@ type Uncorrelated struct {
 const isWeb = `protocol IN ('http1', 'http2', 'http3', 'grpc')`
 
 func (s *serviceOf) uncorrelated() error {
-	u, err := readOne[Uncorrelated](s.ctx, s.c, fmt.Sprintf(`WITH f AS (SELECT %s AS endpoint, request_id IS NULL AND trace_id IS NULL AS without, ts_ns, call_id FROM %s WHERE %s AND %s AND %s),
+	u, err := readOne[Uncorrelated](s.ctx, s.rows.c, s.rows.sql(`WITH f AS (SELECT %s AS endpoint, request_id IS NULL AND trace_id IS NULL AS without, ts_ns, call_id FROM %s WHERE %s AND %s AND %s),
 		e AS (SELECT endpoint, count(*) AS n FROM f WHERE without GROUP BY 1)
 		SELECT count(*) FILTER (without) AS calls, count(*) AS of, round(count(*) FILTER (without) / greatest(1, count(*)), 4) AS share,
 			(SELECT list(endpoint || ' × ' || n ORDER BY n DESC, endpoint)[1:5] FROM e) AS endpoints, list_transform(arg_min(call_id, (ts_ns, call_id), 3) FILTER (without), x -> lower(hex(x))) AS call_ids FROM f`,
-		endpoint, source(s.c), s.w.where, s.to, isWeb), s.w.args...)
+		endpoint, s.rows.from, s.rows.where, s.to, isWeb), s.rows.args...)
 	if err != nil {
 		return err
 	}
@@ -171,8 +171,8 @@ func (s *serviceOf) repeats() error {
 		n AS (SELECT src, dst, made, src_id, dst_id, method, path, query_string, body, run, count(*) AS n, arg_min(call_id, (ts_ns, call_id), 3) AS ids, min(ts_ns) AS began FROM r GROUP BY ALL HAVING n > 1)
 		SELECT CASE WHEN made THEN 'out' ELSE 'in' END AS direction, CASE WHEN made THEN dst ELSE src END AS peer, coalesce(method || ' ', '') || left(path, 200) AS request, count(*) AS times, max(n) AS in_a_row, sum(n)::BIGINT AS calls,
 			list_transform(arg_min(ids, (began, ids)), x -> lower(hex(x))) AS call_ids FROM n GROUP BY ALL ORDER BY in_a_row DESC, times DESC, direction, peer, request LIMIT %[9]d`,
-		who("src_"), who("dst_"), s.from, source(s.c), s.w.where, s.to, isWeb, repeatNs, s.w.limit+1)
-	list, more, err := readRows[Repeat](s.ctx, s.c, s.w.limit, sql, s.w.args...)
+		who("src_"), who("dst_"), s.from, s.rows.from, s.rows.where, s.to, isWeb, repeatNs, s.w.limit+1)
+	list, more, err := readRows[Repeat](s.ctx, s.rows.c, s.w.limit, sql, s.rows.args...)
 	if err != nil {
 		return err
 	}
@@ -248,7 +248,7 @@ func (s *serviceOf) journey() error {
 		return "nullif(trim(split_part(list_filter(headers, h -> h.kind = 'request' AND lower(h.name) = '" + name + "')[1].value, ',', 1)), '')"
 	}
 	known := func(x string) string { return "CASE WHEN contains(" + x + ", '[masked]') THEN NULL ELSE " + x + " END" }
-	keys, more, err := pick(s.ctx, s.c, source(s.c), s.w.where+" AND "+s.to+" AND "+isWeb+" AND path IS NOT NULL AND src_kind IS DISTINCT FROM 'node'", "ts_ns DESC, bundle DESC, call_no DESC", journeyCalls, s.w.args...)
+	keys, more, err := pick(s.ctx, s.rows.c, s.rows.from, s.rows.where+" AND "+s.to+" AND "+isWeb+" AND path IS NOT NULL AND src_kind IS DISTINCT FROM 'node'", "ts_ns DESC, bundle DESC, call_no DESC", journeyCalls, s.rows.args...)
 	if err != nil {
 		return err
 	}
@@ -322,10 +322,10 @@ func (s *serviceOf) blocking() error {
 		No     int64 `json:"call_no"`
 	}
 	// The slower ones of each endpoint, near one time so that few pieces of the tables are read.
-	list, _, err := readRows[row](s.ctx, s.c, blockingEach*blockingMost, fmt.Sprintf(`WITH f AS MATERIALIZED (SELECT %s AS endpoint, %s, call_no, ts_ns, elapsed_us FROM %s WHERE %s AND %s AND %s AND path IS NOT NULL AND elapsed_us > 1000 AND NOT failed),
+	list, _, err := readRows[row](s.ctx, s.rows.c, blockingEach*blockingMost, s.rows.sql(`WITH f AS MATERIALIZED (SELECT %s AS endpoint, %s, call_no, ts_ns, elapsed_us FROM %s WHERE %s AND %s AND %s AND path IS NOT NULL AND elapsed_us > 1000 AND NOT failed),
 		e AS (SELECT endpoint, median(elapsed_us) AS m, count(*) AS n FROM f GROUP BY 1 HAVING n >= 2 ORDER BY m DESC, endpoint LIMIT %d),
 		r AS (SELECT f.*, row_number() OVER (PARTITION BY f.endpoint ORDER BY f.ts_ns DESC, call_no) AS nth FROM f JOIN e ON e.endpoint = f.endpoint WHERE f.elapsed_us >= e.m * 0.8)
-		SELECT bundle, call_no FROM r WHERE nth <= %d ORDER BY ts_ns, bundle, call_no`, endpoint, bundleOf(s.c, ""), source(s.c), s.w.where, s.to, isWeb, blockingMost, blockingEach), s.w.args...)
+		SELECT bundle, call_no FROM r WHERE nth <= %d ORDER BY ts_ns, bundle, call_no`, endpoint, bundleOf(s.c, ""), s.rows.from, s.rows.where, s.to, isWeb, blockingMost, blockingEach), s.rows.args...)
 	if err != nil || len(list) == 0 {
 		return err
 	}

@@ -1,0 +1,72 @@
+package ask
+
+import (
+	"context"
+	"reflect"
+	"testing"
+
+	"github.com/pcapsule/pcapsule/forensics"
+)
+
+func TestHeldRowsAnswerAsThoseOfTheCase(t *testing.T) {
+	ctx := context.Background()
+	c, err := forensics.Open(ctx, []string{bundleOfSample(t, "shop.pcapng")}, forensics.Options{MaskSecrets: true, Threads: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	for _, x := range []struct {
+		name  string
+		most  int64
+		where string
+		held  bool
+	}{
+		{"all calls", heldMost, "true", true},
+		{"some calls", heldMost, "protocol = ?", true},
+		{"no call", heldMost, "false", true},
+		{"more calls than are held", 2, "true", false},
+	} {
+		var args []any
+		if x.where == "protocol = ?" {
+			args = []any{"http1"}
+		}
+		rows, err := holdUpTo(ctx, c, x.most, serviceColumns, x.where, args)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if rows.held != x.held {
+			t.Errorf("%s: held %v, want %v", x.name, rows.held, x.held)
+		}
+		type row struct {
+			Endpoint string `json:"endpoint"`
+			Src      string `json:"src"`
+			N        int64  `json:"n"`
+		}
+		ask := func(c *forensics.Case, sql string, args []any) []row {
+			list, _, err := readRows[row](ctx, c, 100, sql, args...)
+			if err != nil {
+				t.Fatalf("%s: %v", x.name, err)
+			}
+			return list
+		}
+		const text = "SELECT %s AS endpoint, %s AS src, count(*) AS n FROM %s WHERE %s GROUP BY ALL ORDER BY ALL"
+		got := ask(rows.c, rows.sql(text, endpoint, who("src_"), rows.from, rows.where), rows.args)
+		plain := &rowsOf{}
+		want := ask(c, plain.sql(text, endpoint, who("src_"), source(c), x.where), args)
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: %v, want %v", x.name, got, want)
+		}
+		a, _, err := rows.list(ctx, c, 3)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, _, err := calls(ctx, c, 3, "ts_ns, call_id", x.where, args...)
+		if err != nil || !reflect.DeepEqual(append([]Call{}, a...), append([]Call{}, b...)) {
+			t.Errorf("%s: %v, %v; want %v", x.name, a, err, b)
+		}
+		rows.end()
+	}
+	if _, err := hold(ctx, c, "nothing", "true", nil); err == nil {
+		t.Error("a column that is not there is held")
+	}
+}
