@@ -147,7 +147,7 @@ func findings(ctx context.Context, q *scope, r *Rule, o *Outcome, analyzers []fi
 	if len(r.NoFindings) == 0 {
 		return nil
 	}
-	in := finding.In{Scope: ask.Scope{From: r.From, To: r.To, KFL: r.Calls, Limit: 1000}, Names: r.NoFindings}
+	in := finding.In{Scope: ask.Scope{From: r.From, To: r.To, KFL: r.Calls, Limit: 1000}, Names: r.NoFindings, Whole: true}
 	out, err := finding.Run(ctx, q.c, analyzers, in)
 	if err != nil {
 		return err

@@ -45,17 +45,19 @@ type Analyzer struct {
 type Look struct {
 	Case     *forensics.Case
 	From, To int64  // nanoseconds since 1970 UTC, both included
-	Where    string // condition on rows of the table calls, for the asked scope
+	Calls    string // the table of calls: where Where needs none of them without the columns of the ends
+	Where    string // condition on its rows, for the asked scope
 	Args     []any
 	Allow    Allow
-	Alone    bool // analyzers were named: what takes long is worth its time
 
 	all   bool // keep every call of a finding
 	kfl   string
 	name  string
+	of    Analyzer
 	found []Finding
 	notes []string
 	more  bool
+	cut   bool // its time was up
 }
 
 // Allow is where traffic may go to outside.
@@ -241,6 +243,8 @@ type In struct {
 	Severity string   `json:"severity,omitempty" jsonschema:"high, medium, low or info: this one and worse"`
 	Service  string   `json:"service,omitempty" jsonschema:"only findings with this service, workload, pod or host at one end"`
 	Allow    []string `json:"allow,omitempty" jsonschema:"outside addresses, prefixes and domains (*.example.org) that may be reached; the rest is a finding of egress"`
+
+	Whole bool `json:"-"` // an analyzer that does not come to its end is an error, not a note
 }
 
 // Out are findings.
@@ -256,6 +260,7 @@ type Summary struct {
 	Title   string `json:"title"`
 	Found   int    `json:"found"`
 	Worst   string `json:"worst,omitempty"`
+	Cut     bool   `json:"cut,omitempty" jsonschema:"its time was up before it came to its end: there may be more"`
 }
 
 // Run asks analyzers.
@@ -280,23 +285,29 @@ func Run(ctx context.Context, c *forensics.Case, analyzers []Analyzer, in In) (*
 		}
 	}
 	where, args := asked.Where, asked.Args
+	calls := "calls_raw"
+	if in.Service != "" || in.KFL != "" {
+		calls = "calls"
+	}
 	if in.Service != "" {
 		cond, more := ask.Either(c, in.Service)
 		where, args = where+" AND ("+cond+")", append(args, more...)
 	}
-	out := &Out{Frame: asked.Frame, Summary: []Summary{}, Findings: []Finding{}}
+	var looks []*Look
 	for _, a := range analyzers {
-		if len(in.Names) > 0 && !slices.Contains(in.Names, a.Name) {
-			continue
+		if len(in.Names) == 0 || slices.Contains(in.Names, a.Name) {
+			looks = append(looks, &Look{Case: c, From: asked.From, To: asked.To, Calls: calls, Where: where, Args: args, Allow: allow, kfl: in.KFL, name: a.Name, of: a})
 		}
-		l := &Look{Case: c, From: asked.From, To: asked.To, Where: where, Args: args, Allow: allow, Alone: len(in.Names) > 0, kfl: in.KFL, name: a.Name}
-		if err := a.Find(ctx, l); err != nil {
-			return nil, fmt.Errorf("looking for %s: %w", a.Name, err)
-		}
+	}
+	if err := findAll(ctx, looks, in.Whole); err != nil {
+		return nil, err
+	}
+	out := &Out{Frame: asked.Frame, Summary: []Summary{}, Findings: []Finding{}}
+	for _, l := range looks {
 		kept := slices.DeleteFunc(l.found, func(f Finding) bool {
 			return slices.Index(severities, f.Severity) > worst || in.Service != "" && !concerns(f, in.Service)
 		})
-		s := Summary{Finding: a.Name, Title: a.Title, Found: len(kept)}
+		s := Summary{Finding: l.name, Title: l.of.Title, Found: len(kept), Cut: l.cut}
 		for _, f := range kept {
 			if s.Worst == "" || slices.Index(severities, f.Severity) < slices.Index(severities, s.Worst) {
 				s.Worst = f.Severity
@@ -305,7 +316,7 @@ func Run(ctx context.Context, c *forensics.Case, analyzers []Analyzer, in In) (*
 		out.Summary = append(out.Summary, s)
 		out.Findings = append(out.Findings, kept...)
 		out.Notes = append(out.Notes, l.notes...)
-		out.Truncated = out.Truncated || l.more
+		out.Truncated = out.Truncated || l.more || l.cut
 	}
 	slices.SortStableFunc(out.Findings, func(a, b Finding) int {
 		return slices.Index(severities, a.Severity) - slices.Index(severities, b.Severity)

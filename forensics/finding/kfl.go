@@ -84,7 +84,7 @@ func (b *bound) find(ctx context.Context, kind string) ([]Finding, error) {
 		return nil, fmt.Errorf("no analyzer %q", kind)
 	}
 	first, last, _ := b.c.Window()
-	l := &Look{Case: b.c, From: first, To: last, Where: "true", Alone: true, name: kind, all: true}
+	l := &Look{Case: b.c, From: first, To: last, Calls: "calls_raw", Where: "true", name: kind, all: true}
 	if err := b.analyzers[i].Find(ctx, l); err != nil {
 		return nil, fmt.Errorf("looking for %s: %w", kind, err)
 	}

@@ -24,15 +24,15 @@ func (l *Look) Groups(by, where string) string {
 		}
 	}
 	return `WITH r AS (SELECT ` + l.Bundle("src_id, dst_id") + `, ` + by + `, count(*) AS n, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns, ` + l.some("call_id", "ts_ns") + ` AS ids
-			FROM calls WHERE ` + l.Where + ` AND ` + where + ` GROUP BY ALL),
+			FROM ` + l.Calls + ` WHERE ` + l.Where + ` AND ` + where + ` GROUP BY ALL),
 		g AS (SELECT CASE WHEN s.kind = 'outside' AND coalesce(s.dns_name, s.hostname, s.service) IS NULL THEN '(outside)' ELSE ` + ask.Who("s.") + ` END AS src, ` + ask.Who("d.") + ` AS dst, s.external AS src_outside, d.external AS dst_outside, r.* FROM r` + join("s", "src_id") + join("d", "dst_id") + `)`
 }
 
 // Ends is SQL for the names of endpoints, once for each: columns that begin with bundle where
-// the case has several, endpoint_id, who, and as, which is "(outside)" for who asks from
-// outside without a name.
+// the case has several, endpoint_id, external, dns_name, who, and as, which is "(outside)"
+// for who asks from outside without a name.
 func (l *Look) Ends() string {
-	return "SELECT " + l.Bundle("endpoint_id") + ", " + ask.Who("") + " AS who, CASE WHEN kind = 'outside' AND coalesce(dns_name, hostname, service) IS NULL THEN '(outside)' ELSE " + ask.Who("") + ` END AS "as" FROM endpoints_raw`
+	return "SELECT " + l.Bundle("endpoint_id, external, dns_name") + ", " + ask.Who("") + " AS who, CASE WHEN kind = 'outside' AND coalesce(dns_name, hostname, service) IS NULL THEN '(outside)' ELSE " + ask.Who("") + ` END AS "as" FROM endpoints_raw`
 }
 
 // On is the SQL for the join of rows named left with an endpoint named right, a row of Ends,

@@ -26,7 +26,7 @@ func Analyzer() finding.Analyzer {
 // is made once for each path, and names when calls are summed.
 func asked(l *finding.Look) (sql string, args []any) {
 	const how = `auth_kind IS NOT NULL AS has, coalesce(auth_kind <> 'cookie', false) AS proof, coalesce(status_code < 400, false) AS good, coalesce(status_code IN (401, 403, 407), false) AS refused`
-	calls := "calls c WHERE " + l.Where + " AND " + finding.Web
+	calls := l.Calls + " c WHERE " + l.Where + " AND " + finding.Web
 	there := " AND (" + l.Bundle("dst_id") + ") IN (SELECT (" + l.Bundle("endpoint_id") + ") FROM near)"
 	sql = `WITH e AS MATERIALIZED (` + l.Ends() + `),
 		taking AS (SELECT DISTINCT ` + l.Bundle("dst_id") + ` FROM ` + calls + ` AND auth_kind <> 'cookie' AND status_code < 400),

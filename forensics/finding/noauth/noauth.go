@@ -31,7 +31,7 @@ func find(ctx context.Context, l *finding.Look) error {
 	rows, err := l.Rows(ctx, `WITH seen AS (SELECT `+on+`, bool_or(auth_kind IS NOT NULL) AS login FROM calls_raw GROUP BY ALL),
 		shown AS (SELECT DISTINCT `+on+` FROM tls_raw JOIN calls_raw USING (`+l.Bundle("call_no")+`) WHERE client_cert_subject IS NOT NULL),
 		r AS (SELECT `+on+`, flow_id, src_id, dst_id, protocol, protocol IN ('http1', 'http2', 'http3', 'grpc') AND `+finding.Probe+` AS probe, bool_or(auth_kind IS NOT NULL) AS auth, count(*) AS n, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns, `+each+`
-			FROM calls WHERE `+l.Where+` AND (protocol IN ('http1', 'http2', 'http3', 'grpc') AND path IS NOT NULL
+			FROM `+l.Calls+` WHERE `+l.Where+` AND (protocol IN ('http1', 'http2', 'http3', 'grpc') AND path IS NOT NULL
 				AND coalesce(status_code NOT IN (401, 407), true) OR protocol IN ('redis', 'postgresql')) GROUP BY ALL),
 		e AS (SELECT `+l.Bundle("endpoint_id")+`, `+ask.Who("")+` AS who FROM endpoints_raw),
 		c AS (SELECT s.who AS src, d.who AS dst, r.protocol, CASE WHEN r.protocol IN ('redis', 'postgresql') THEN login ELSE auth END AS has, (`+on+`) IN (SELECT (`+on+`) FROM shown) AS cert,

@@ -19,9 +19,9 @@ func Analyzer() finding.Analyzer {
 }
 
 func find(ctx context.Context, l *finding.Look) error {
-	rows, err := l.Rows(ctx, l.Groups("protocol AS detail, auth_kind AS kind, dst_external AS outside", `decrypted_by IS NULL AND auth_kind IS NOT NULL
+	rows, err := l.Rows(ctx, l.Groups("protocol AS detail, auth_kind AS kind", `decrypted_by IS NULL AND auth_kind IS NOT NULL
 			AND NOT (protocol = 'postgresql' AND auth_kind IN ('trust', 'scram-sha-256', 'scram-sha-256-plus', 'gss', 'sspi', 'ok'))`)+`
-		SELECT src, dst, detail, kind AS other, max(CASE WHEN outside THEN 1 ELSE 0 END)::DOUBLE AS number, `+l.Sums()+` FROM g GROUP BY src, dst, detail, kind ORDER BY count DESC, src, dst, detail, other`, l.Args...)
+		SELECT src, dst, detail, kind AS other, max(CASE WHEN dst_outside THEN 1 ELSE 0 END)::DOUBLE AS number, `+l.Sums()+` FROM g GROUP BY src, dst, detail, kind ORDER BY count DESC, src, dst, detail, other`, l.Args...)
 	if err != nil {
 		return err
 	}
@@ -56,7 +56,7 @@ func passwords(ctx context.Context, l *finding.Look) error {
 	defer func() { l.Case = masked }()
 	const inBody = `(?i)"(password|passwd|pwd|passphrase|client_secret)"\s*:\s*"[^"]|(^|&)(password|passwd|pwd|passphrase|client_secret)=[^&]`
 	rows, err := l.Rows(ctx, `WITH b AS MATERIALIZED (SELECT DISTINCT sha256 FROM bodies WHERE text IS NOT NULL AND regexp_matches(text, ?)),
-		w AS NOT MATERIALIZED (SELECT `+l.Bundle("src_id, dst_id")+`, method, path, query_string, request_body_sha256, response_body_sha256, call_id, ts_ns FROM calls WHERE `+l.Where+` AND decrypted_by IS NULL AND `+finding.Web+`),
+		w AS NOT MATERIALIZED (SELECT `+l.Bundle("src_id, dst_id")+`, method, path, query_string, request_body_sha256, response_body_sha256, call_id, ts_ns FROM `+l.Calls+` WHERE `+l.Where+` AND decrypted_by IS NULL AND `+finding.Web+`),
 		c AS (SELECT *, 'request body' AS place FROM w WHERE request_body_sha256 IN (SELECT sha256 FROM b)
 			UNION ALL SELECT *, 'response body' FROM w WHERE response_body_sha256 IN (SELECT sha256 FROM b) AND NOT coalesce(request_body_sha256 IN (SELECT sha256 FROM b), false)
 			UNION ALL SELECT *, 'URL' FROM w WHERE regexp_matches(query_string, '(?i)(^|&)(password|passwd|pwd|passphrase|client_secret|access_token|api_?key|token)=[^&]')

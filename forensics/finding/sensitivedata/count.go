@@ -42,7 +42,7 @@ func (s *search) count(ctx context.Context) error {
 		times = "list(ts_ns)"
 	}
 	sql := "WITH n AS (SELECT " + hits + `), e AS (` + s.l.Ends() + `),
-		m AS MATERIALIZED (SELECT ` + s.l.Bundle("src_id, dst_id") + `, method, path, ts_ns, call_id, hit_code FROM calls JOIN n ON ` + on + ` WHERE ` + s.l.Where + ` AND call_no BETWEEN ? AND ?),
+		m AS MATERIALIZED (SELECT ` + s.l.Bundle("src_id, dst_id") + `, method, path, ts_ns, call_id, hit_code FROM ` + s.l.Calls + ` JOIN n ON ` + on + ` WHERE ` + s.l.Where + ` AND call_no BETWEEN ? AND ?),
 		p AS (SELECT method AS m, path AS p, coalesce(method || ' ', '') || coalesce(` + template + `, '') AS what FROM (SELECT DISTINCT method, path FROM m)),
 		r AS (SELECT ` + s.l.Bundle("src_id, dst_id") + `, what, hit_code, count(*) AS n, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns, ` + s.l.Some() + `, ` + times + ` AS times
 			FROM m JOIN p ON path IS NOT DISTINCT FROM p AND method IS NOT DISTINCT FROM m GROUP BY ALL)
