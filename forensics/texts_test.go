@@ -225,6 +225,25 @@ func damagedScan(t *testing.T, dir string) error {
 		t.Fatal(err)
 	}
 	c := forensics.CaseOf(b)
+	if rows, err := c.Rows("calls"); err == nil {
+		err = rows.Each(ctx, func(_ int, g *forensics.RowGroup) error {
+			for _, name := range []string{"ts_ns", "call_id", "failed", "clock_id", "path", "elapsed_us"} {
+				col, err := g.Column(name)
+				if err != nil {
+					return err
+				}
+				for row := range g.Rows {
+					col.Number(row)
+					col.Text(row)
+				}
+				g.Bounds(name)
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
 	return c.Texts(ctx, forensics.Texts{Table: "calls", Places: placesOf(), Numbers: []string{"call_no", "ts_ns"}, Judge: func() forensics.TextJudge { return contains{needle: []byte("e")} }, Group: func(_ int, g *forensics.TextGroup) error {
 		for _, h := range g.Hits {
 			_ = g.Numbers[0][h.Row]

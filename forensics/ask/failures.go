@@ -358,11 +358,13 @@ func (f *Failures) causes(ctx context.Context, c *forensics.Case, list []group) 
 		return err
 	}
 	f.Causes = sumOrigins(all, text)
+	f.Causes = f.Causes[:min(len(f.Causes), maxOrigins)]
 	for i := range f.Causes {
 		f.Causes[i].Number = i + 1
 	}
 	for i := range list {
-		for _, o := range sumOrigins(per[i], text) {
+		own := sumOrigins(per[i], text)
+		for _, o := range own[:min(len(own), maxOrigins)] {
 			if n := slices.IndexFunc(f.Causes, func(c Origin) bool { return c.same(o) }); n >= 0 && len(list[i].Causes) < 3 {
 				list[i].Causes = append(list[i].Causes, Share{n + 1, o.Chains, o.Confidence, o.Sure})
 			}

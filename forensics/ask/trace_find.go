@@ -106,7 +106,7 @@ func (k *chains) merge(spans []span) (bundles, ids, los, his []int64) {
 
 // made loads the calls that parties made in their spans.
 func (k *chains) made(spans []span) ([]*step, error) {
-	return k.find("src_id", "k.ts_ns BETWEEN w.lo AND w.hi", spans)
+	return k.find("made", (*placed).madeIn, spans)
 }
 
 // asked loads the calls that were open at parties in their spans, so that it can be told
@@ -120,13 +120,13 @@ func (k *chains) asked(spans []span) ([]*step, error) {
 			}
 		}
 	}
-	return k.find("dst_id", fmt.Sprintf("k.ts_ns <= w.hi AND k.ts_ns + coalesce(k.elapsed_us * 1000, %d) >= w.lo", openEnded), append(more, spans...))
+	return k.find("asked", (*placed).openIn, append(more, spans...))
 }
 
-func (k *chains) find(end, when string, spans []span) ([]*step, error) {
+func (k *chains) find(what string, rowsIn func(*placed, *forensics.RowGroup) ([]int, error), spans []span) ([]*step, error) {
 	var fresh []span
 	for _, s := range spans {
-		id := fmt.Sprintf("%s %s %d %d", end, s.at.Key, s.lo, s.hi)
+		id := fmt.Sprintf("%s %s %d %d", what, s.at.Key, s.lo, s.hi)
 		if !k.seen[id] {
 			k.seen[id] = true
 			fresh = append(fresh, s)
@@ -144,7 +144,7 @@ func (k *chains) find(end, when string, spans []span) ([]*step, error) {
 	for _, r := range runs(starts, nearTime, maxRuns) {
 		from, _ := slices.BinarySearch(starts, r[0])
 		to, _ := slices.BinarySearch(starts, r[1]+1)
-		some, err := k.findNear(end, when, fresh[from:to])
+		some, err := k.findNear(rowsIn, fresh[from:to])
 		if err != nil {
 			return nil, err
 		}
@@ -153,24 +153,40 @@ func (k *chains) find(end, when string, spans []span) ([]*step, error) {
 	return out, nil
 }
 
-func (k *chains) findNear(end, when string, spans []span) ([]*step, error) {
-	bundles, ids, los, his := k.merge(spans)
-	on := "k." + end + " = w.id"
-	if k.c.Several() {
-		on += " AND k.bundle = w.b"
-	}
-	before := int64(0)
-	if end == "dst_id" {
-		before = longCall
-	}
-	// Packets without a protocol of calls (ICMP) cause nothing and are caused by nothing here.
-	list, more, err := readRows[step](k.ctx, k.c, maxLoaded, fmt.Sprintf(`SELECT %s FROM calls_raw k JOIN %s w ON %s WHERE k.ts_ns BETWEEN %d AND %d AND %s AND k.protocol <> 'icmp'
-		ORDER BY k.ts_ns, bundle, k.call_no LIMIT %d`, stepColumns(k.c), zip("b", "id", "lo", "hi"), on, slices.Min(los)-before, slices.Max(his), when, maxLoaded+1),
-		numbers(bundles), numbers(ids), numbers(los), numbers(his))
+// findNear loads the calls that parties made in their spans, or those that were open at
+// them, the first maxLoaded by time.
+func (k *chains) findNear(rowsIn func(*placed, *forensics.RowGroup) ([]int, error), spans []span) ([]*step, error) {
+	at := placedAt(k.merge(spans))
+	rows, err := k.calls()
 	if err != nil {
 		return nil, err
 	}
-	k.cut = k.cut || more
+	var list []step
+	err = rows.Each(k.ctx, func(bundle int, g *forensics.RowGroup) error {
+		p := at[int64(bundle)]
+		if p == nil {
+			return nil
+		}
+		found, err := rowsIn(p, g)
+		if err != nil {
+			return err
+		}
+		some, err := stepsAt(bundle, g, found)
+		// Packets without a protocol of calls (ICMP) cause nothing and are caused by nothing here.
+		list = append(list, slices.DeleteFunc(some, func(s step) bool { return s.Protocol == "icmp" })...)
+		if len(list) > 3*maxLoaded {
+			slices.SortFunc(list, inStepOrder)
+			list = list[:maxLoaded+1]
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(list, inStepOrder)
+	if len(list) > maxLoaded {
+		list, k.cut = list[:maxLoaded], true
+	}
 	return k.take(list)
 }
 

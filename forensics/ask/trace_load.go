@@ -8,12 +8,6 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 )
 
-// stepColumns are the columns of a step, from calls_raw AS k.
-func stepColumns(c *forensics.Case) string {
-	return bundleOf(c, "k.") + `, k.call_no, k.call_id, k.ts_ns, k.elapsed_us, k.clock_id, k.src_id, k.dst_id, k.conn_id, k.protocol, k.failed,
-		coalesce(k.error, '') AS error, coalesce(k.trace_id, '') AS trace_id, lower(coalesce(k.span_id, '')) AS span_id, coalesce(k.request_id, '') AS request_id`
-}
-
 // tell reads what is told of calls.
 func (k *chains) tell(list []*step) error {
 	list = slices.DeleteFunc(slices.Clone(list), func(s *step) bool { return s.told || s.No < 0 })
@@ -159,20 +153,10 @@ func (k *chains) load(keys []rowKey) ([]*step, error) {
 	if len(need) == 0 {
 		return out, nil
 	}
-	var list []step
-	err := byRuns(k.c, need, func(where, nos string) error {
-		some, _, err := readRows[step](k.ctx, k.c, maxLoaded+1, "SELECT "+stepColumns(k.c)+" FROM calls_raw k WHERE "+where+" ORDER BY k.ts_ns, bundle, k.call_no", nos)
-		list = append(list, some...)
-		return err
-	})
+	list, err := k.ofNumbers(need)
 	if err != nil {
 		return nil, err
 	}
-	wanted := map[rowKey]bool{}
-	for _, key := range need {
-		wanted[key] = true
-	}
-	list = slices.DeleteFunc(list, func(s step) bool { return !wanted[s.key()] })
 	fresh, err := k.take(list)
 	return append(out, fresh...), err
 }

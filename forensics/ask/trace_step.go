@@ -116,6 +116,7 @@ type clock struct {
 type chains struct {
 	ctx     context.Context
 	c       *forensics.Case
+	rows    *forensics.Rows // of calls, once they are needed
 	steps   map[rowKey]*step
 	byID    map[string]*step   // a call that several bundles hold is one step
 	into    map[string][]*step // by the key of the party that was asked

@@ -62,8 +62,34 @@ func (t *Trace) tell(k *chains, steps int, roots []*step, children map[*step][]*
 		t.Chains = append(t.Chains, one)
 	}
 	t.Origins = sumOrigins(origins, text)
-	t.hops(roots, children)
+	t.bound(t.hops(roots, children), steps)
 	return nil
+}
+
+// frameBytes is what an answer says beside its lists, about.
+const frameBytes = 1 << 10
+
+// bound cuts the lists of origins and hops to what the chains leave them, and says so.
+func (t *Trace) bound(hops, steps int) {
+	size := func(v any) int {
+		text, err := json.Marshal(v)
+		if err != nil {
+			return 0 // it marshals; if not, the answer says why
+		}
+		return len(text)
+	}
+	left := max(frameBytes, defaultBytes*max(1, steps/defaultRows)-size(t.Chains)-frameBytes)
+	origins := len(t.Origins)
+	t.Origins, _ = within(t.Origins[:min(origins, maxOrigins)], max(left/2, left-size(t.Hops)))
+	t.Hops, _ = within(t.Hops, left-size(t.Origins))
+	if n := origins - len(t.Origins); n > 0 {
+		t.Truncated = true
+		t.note("trouble began at %d more places, each in as many chains as the last told or fewer", n)
+	}
+	if n := hops - len(t.Hops); n > 0 {
+		t.Truncated = true
+		t.note("%d more hops took no longer than those told", n)
+	}
 }
 
 func failing(k *chains, keys []rowKey) []rowKey {
@@ -265,7 +291,7 @@ func sumOrigins(list []originOf, text map[rowKey]string) []Origin {
 		out[i].Chains++
 	}
 	slices.SortStableFunc(out, func(a, b Origin) int { return cmp.Compare(b.Chains, a.Chains) })
-	return out[:min(len(out), maxOrigins)]
+	return out
 }
 
 // same says that two origins are one kind of trouble at one place.
@@ -278,8 +304,8 @@ func (o Origin) same(p Origin) bool {
 // of it.
 func (o Origin) deepest() bool { return o.What == "own" || o.What == "failed" }
 
-// hops sums where time went.
-func (t *Trace) hops(roots []*step, children map[*step][]*step) {
+// hops sums where time went, and says at how many hops.
+func (t *Trace) hops(roots []*step, children map[*step][]*step) int {
 	type sum struct {
 		hop   TraceHop
 		self  int64
@@ -323,9 +349,7 @@ func (t *Trace) hops(roots []*step, children map[*step][]*step) {
 		}
 		t.Hops = append(t.Hops, h)
 	}
-	if len(order) > maxHops {
-		t.Truncated = true
-	}
+	return len(order)
 }
 
 // ids are the call_ids of a step: none of a connection without calls.

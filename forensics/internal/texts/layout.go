@@ -3,6 +3,7 @@ package texts
 import (
 	"encoding/binary"
 	"fmt"
+	"math"
 	"os"
 )
 
@@ -25,6 +26,8 @@ const (
 
 // Physical types.
 const (
+	typeBool  = 0
+	typeInt32 = 1
 	typeInt64 = 2
 	typeBytes = 6
 	typeFixed = 7
@@ -47,14 +50,17 @@ type chunk struct {
 	size   int32 // bytes in the file
 	raw    int64 // bytes unpacked
 	values int32 // entries, nulls too
+	nulls  int32 // -1: not said
+	low    int64 // bounds of numbers, where low is not above high
+	high   int64
 }
 
 // group is a row group. Chunks without a value are left out.
 type group struct {
-	rows     int32
-	from, to int64 // of ts_ns
-	timed    bool  // from and to are known
-	chunks   []chunk
+	rows   int32
+	chunks []chunk
+	from   int64 // of ts_ns; as far as numbers go where that is not known
+	to     int64
 }
 
 // part is what a scan needs to know of one file.
@@ -232,7 +238,7 @@ func (p *part) takeSchema(list []node) ([]int, error) {
 			return nil, p.damaged("more than %d columns", maxLeaves)
 		}
 		kept := -1
-		if at.rep <= 1 && (n.typ == typeInt64 || n.typ == typeBytes || n.typ == typeFixed && n.width > 0 && n.width <= 1024) {
+		if at.rep <= 1 && (n.typ == typeBool || n.typ == typeInt32 || n.typ == typeInt64 || n.typ == typeBytes || n.typ == typeFixed && n.width > 0 && n.width <= 1024) {
 			kept = len(p.leaves)
 			p.names[at.name] = kept
 			p.leaves = append(p.leaves, leaf{typ: int8(n.typ), width: int32(n.width), maxRep: at.rep, maxDef: at.def})
@@ -247,7 +253,7 @@ func (p *part) takeSchema(list []node) ([]int, error) {
 
 // readGroup reads a RowGroup and keeps the chunks that have values.
 func (p *part) readGroup(t *thrift, all []int) error {
-	var g group
+	g := group{from: math.MinInt64, to: math.MaxInt64}
 	rows, nth := int64(0), 0
 	var err error
 	t.structure(func(id int16, kind byte) {
@@ -348,9 +354,15 @@ func (p *part) keep(g *group, c chunk, m *meta) error {
 		return p.damaged("compression %d, want %d (Zstandard) or none", m.codec, codecZstd)
 	}
 	c.codec, c.size, c.raw, c.values = int8(m.codec), int32(m.size), m.raw, int32(m.values)
-	if at, ok := p.names["ts_ns"]; ok && int(c.leaf) == at && len(m.low) == 8 && len(m.high) == 8 {
-		g.timed = true
-		g.from, g.to = int64(binary.LittleEndian.Uint64(m.low)), int64(binary.LittleEndian.Uint64(m.high))
+	c.nulls, c.low, c.high = int32(m.nulls), 1, 0
+	switch t := p.leaves[c.leaf].typ; {
+	case t == typeInt64 && len(m.low) == 8 && len(m.high) == 8:
+		c.low, c.high = int64(binary.LittleEndian.Uint64(m.low)), int64(binary.LittleEndian.Uint64(m.high))
+	case t == typeInt32 && len(m.low) == 4 && len(m.high) == 4:
+		c.low, c.high = int64(int32(binary.LittleEndian.Uint32(m.low))), int64(int32(binary.LittleEndian.Uint32(m.high)))
+	}
+	if at, ok := p.names["ts_ns"]; ok && int(c.leaf) == at && c.low <= c.high {
+		g.from, g.to = c.low, c.high
 	}
 	g.chunks = append(g.chunks, c)
 	return nil
@@ -368,5 +380,5 @@ func (g *group) find(leaf int) *chunk {
 
 // within says that some row of the group may be of a time.
 func (g *group) within(from, to int64) bool {
-	return g.rows > 0 && (!g.timed || g.from <= to && g.to >= from)
+	return g.rows > 0 && g.from <= to && g.to >= from
 }

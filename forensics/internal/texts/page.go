@@ -190,8 +190,13 @@ func (v *values) plain(l leaf, n int) error {
 	v.ends = slices.Grow(v.ends[:0], 2*n)
 	if l.typ != typeBytes {
 		width := int(l.width)
-		if l.typ == typeInt64 {
+		switch l.typ {
+		case typeInt64:
 			width = 8
+		case typeInt32:
+			width = 4
+		case typeBool:
+			return errEncoding
 		}
 		if len(v.block) < n*width {
 			return errShort
@@ -301,10 +306,19 @@ func (col *column) decode(encoding int64, b []byte) (err error) {
 			}
 		}
 		return nil
+	case encoding == encPlain && col.typ == typeBool:
+		if len(b) < (col.count+7)/8 {
+			return errShort
+		}
+		col.nums = slices.Grow(col.nums[:0], col.count)
+		for k := range col.count {
+			col.nums = append(col.nums, int64(b[k>>3]>>(k&7)&1))
+		}
+		return nil
 	case encoding == encPlain:
 		col.plain.block = b
 		return col.plain.plain(col.leaf, col.count)
-	case encoding == encDelta && col.typ == typeInt64:
+	case encoding == encDelta && (col.typ == typeInt64 || col.typ == typeInt32):
 		if col.count > 0 {
 			col.nums, _, err = delta(col.nums[:0], b, col.count, col.count)
 		}
@@ -358,13 +372,25 @@ func (r *reader) numbers(to []int64, c *chunk, rows int) ([]int64, error) {
 	if col.typ != typeInt64 || col.maxRep > 0 || col.count != rows || int(col.values) != rows {
 		return to, fmt.Errorf("%d numbers, want %d", col.count, rows)
 	}
-	if !col.coded && len(col.plain.ends) == 0 {
-		return append(to, col.nums...), nil
-	}
 	for k := range rows {
-		to = append(to, int64(binary.LittleEndian.Uint64(col.text(k))))
+		to = append(to, col.number(k))
 	}
 	return to, nil
+}
+
+// number is the k-th value of a column of numbers or truths.
+func (col *column) number(k int) int64 {
+	if !col.coded && len(col.plain.ends) == 0 {
+		if col.typ == typeInt32 { // differences of 32 bits wrap around
+			return int64(int32(col.nums[k]))
+		}
+		return col.nums[k]
+	}
+	if b := col.text(k); col.typ == typeInt32 {
+		return int64(int32(binary.LittleEndian.Uint32(b)))
+	} else {
+		return int64(binary.LittleEndian.Uint64(b))
+	}
 }
 
 // fixed reads a chunk of values of one length in which nothing is null.
