@@ -3,6 +3,7 @@ package forensics_test
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -141,6 +142,46 @@ func TestNoTextReachesWhatIsMasked(t *testing.T) {
 		}
 		if n, err := whole.Query(ctx, forensics.Query{KFL: kfl, Count: true}); err != nil || n.Rows[0][0] == int64(0) {
 			t.Errorf("%s of the whole: %v, %v", kfl, n, err)
+		}
+	}
+}
+
+// TestWhatDoesNotFitGoesToTemporaryFiles asks for more than the memory limit, of the case
+// and of the whole, with and without a folder, which is empty at the end.
+func TestWhatDoesNotFitGoesToTemporaryFiles(t *testing.T) {
+	const large = "select count(*), min(s), max(s) from (select range, md5(range::varchar) || md5((range + 1)::varchar) || md5((range + 2)::varchar) || md5((range + 3)::varchar) s from range(400000) order by s, range limit 390000)"
+	dir := filepath.Join(t.TempDir(), "made-when-needed")
+	for _, x := range []struct {
+		name string
+		o    forensics.Options
+		err  error
+	}{
+		{"with a folder", forensics.Options{MaskSecrets: true, MemoryLimit: 64 << 20, Threads: 2, TempDir: dir}, nil},
+		{"without one", forensics.Options{MaskSecrets: true, MemoryLimit: 64 << 20, Threads: 2}, forensics.ErrMemory},
+		{"with one that is too small", forensics.Options{MaskSecrets: true, MemoryLimit: 64 << 20, Threads: 2, TempDir: dir, MaxTemp: 1 << 20}, forensics.ErrMemory},
+	} {
+		c, err := forensics.Open(ctx, []string{sample(t, "http1.pcapng")}, x.o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		whole, err := c.Unmasked(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, one := range []*forensics.Case{c, whole} {
+			r, err := one.Query(ctx, forensics.Query{SQL: large})
+			if !errors.Is(err, x.err) || err == nil && r.Rows[0][0] != int64(390000) {
+				t.Errorf("%s: %v, %v; want %v", x.name, r, err, x.err)
+			}
+			if _, err := one.Query(ctx, forensics.Query{SQL: "from read_blob('" + dir + "/*')"}); !errors.Is(err, forensics.ErrRefused) {
+				t.Errorf("%s: temporary files can be read: %v", x.name, err)
+			}
+		}
+		if err := c.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if left, err := filepath.Glob(filepath.Join(dir, "*")); err != nil || len(left) > 0 {
+			t.Errorf("%s: left over: %v, %v", x.name, left, err)
 		}
 	}
 }

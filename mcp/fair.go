@@ -2,6 +2,7 @@ package mcp
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"sync"
 )
@@ -11,6 +12,33 @@ const (
 	maxWaiting       = 1024 // questions in all
 	maxWaitingClient = 64   // of one client
 )
+
+// How many answers are made at once beside the long ones, of which Options.Parallel says.
+const (
+	shortTurns = 2
+	asideTurns = 8
+)
+
+// kind is for which turn a question waits, so that one that takes milliseconds does not
+// wait for those that take seconds.
+type kind uint8
+
+const (
+	long  kind = iota
+	short      // looks little up
+	aside      // is about no case: waits for a recorder, copies packets
+)
+
+// line is where questions of a kind wait.
+func (s *Server) line(k kind) *fair {
+	switch k {
+	case short:
+		return s.short
+	case aside:
+		return s.aside
+	}
+	return s.turns
+}
 
 // fair gives turns to clients one after the other, so that a client with a hundred
 // questions waits for itself and not for others. One client never holds all turns.
@@ -27,7 +55,13 @@ type fair struct {
 type line struct {
 	key  string
 	held int
-	wait []chan struct{}
+	wait []*waiter
+}
+
+// waiter is one question that waits.
+type waiter struct {
+	line *line
+	turn chan struct{} // closed when it has its turn
 }
 
 func newFair(turns int) *fair {
@@ -48,20 +82,26 @@ func (f *fair) take(ctx context.Context, client string) (give func(), err error)
 		f.mu.Unlock()
 		return func() { f.give(l) }, nil
 	}
-	if f.waiting >= maxWaiting || len(l.wait) >= maxWaitingClient {
+	if own := len(l.wait); f.waiting >= maxWaiting || own >= maxWaitingClient {
 		f.forget(l)
 		f.mu.Unlock()
+		if own >= maxWaitingClient {
+			return nil, fmt.Errorf("%d questions of this client wait already: %w", own, errBusy)
+		}
 		return nil, errBusy
 	}
-	mine := make(chan struct{})
+	mine := &waiter{l, make(chan struct{})}
 	if len(l.wait) == 0 {
 		f.ring = append(f.ring, l)
 	}
 	l.wait = append(l.wait, mine)
 	f.waiting++
 	f.mu.Unlock()
+	st := stageOf(ctx)
+	st.waits(f, mine)
+	defer st.waits(nil, nil)
 	select {
-	case <-mine:
+	case <-mine.turn:
 		return func() { f.give(l) }, nil
 	case <-ctx.Done():
 	}
@@ -82,6 +122,24 @@ func (f *fair) take(ctx context.Context, client string) (give func(), err error)
 	return nil, ctx.Err()
 }
 
+// before is how many questions that wait will have their turn before w, as it looks now.
+func (f *fair) before(w *waiter) (n int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	place, at := slices.Index(w.line.wait, w), slices.Index(f.ring, w.line)
+	if place < 0 || at < 0 {
+		return 0
+	}
+	for i, l := range f.ring {
+		rounds := place // turns that the line has before w
+		if i < at {
+			rounds++
+		}
+		n += min(rounds, len(l.wait))
+	}
+	return n
+}
+
 func (f *fair) give(l *line) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -94,7 +152,7 @@ func (f *fair) give(l *line) {
 		}
 		next := f.ring[i]
 		f.ring = slices.Delete(f.ring, i, i+1)
-		close(next.wait[0])
+		close(next.wait[0].turn)
 		next.wait = next.wait[1:]
 		next.held++
 		f.free--

@@ -20,7 +20,7 @@ func progress(ctx context.Context, req *mcp.CallToolRequest) (asking context.Con
 	if token == nil {
 		return ctx, func() {}
 	}
-	w := &waiting{read: &forensics.Progress{}}
+	w := &waiting{read: &forensics.Progress{}, at: stageOf(ctx)}
 	telling, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
 	go func() {
@@ -45,9 +45,10 @@ func progress(ctx context.Context, req *mcp.CallToolRequest) (asking context.Con
 }
 
 // waiting is what a client is told while it waits: the bytes that were looked through, and
-// before there are any the seconds. The number always grows, as the protocol wants it.
+// before there are any the seconds, with how many questions are before its own. The number always grows, as the protocol wants it.
 type waiting struct {
 	read *forensics.Progress
+	at   *stage
 	last float64
 }
 
@@ -55,7 +56,7 @@ func (w *waiting) told(since time.Duration) *mcp.ProgressNotificationParams {
 	done, total := w.read.Bytes()
 	if total == 0 {
 		w.last = max(w.last, since.Seconds())
-		return &mcp.ProgressNotificationParams{Progress: w.last, Message: "asking"}
+		return &mcp.ProgressNotificationParams{Progress: w.last, Message: w.at.text()}
 	}
 	w.last = max(w.last+1, float64(done))
 	p := &mcp.ProgressNotificationParams{Progress: w.last, Message: fmt.Sprintf("looked through %.1f of %.1f MB", float64(done)/1e6, float64(total)/1e6)}

@@ -17,7 +17,7 @@ import (
 // asked makes a tool of a question. Its lists have pages: a question is asked again with
 // the most rows it gives, and what was shown before is left out.
 func asked(q ask.Question) *entry {
-	e := &entry{tool: tool{name: q.Name, title: q.Title, doc: q.Doc, core: q.Core}, in: q.In, out: q.Out}
+	e := &entry{tool: tool{name: q.Name, title: q.Title, doc: q.Doc, core: q.Core, sealed: true}, in: q.In, out: q.Out}
 	if q.In.Properties["cursor"] != nil { // it has pages of its own
 		e.answer = func(ctx context.Context, a *answerer, args json.RawMessage) (any, error) {
 			return a.fitting(ctx, q, args)

@@ -142,7 +142,7 @@ const reportDeadline = 5 * time.Minute
 
 func (s *Server) readReport(ctx context.Context, req *mcp.ReadResourceRequest) (*mcp.ReadResourceResult, error) {
 	var text, kind string
-	slow := &Server{o: s.o, sdk: s.sdk, cases: s.cases, turns: s.turns}
+	slow := &Server{o: s.o, sdk: s.sdk, cases: s.cases, turns: s.turns, short: s.short, aside: s.aside}
 	slow.o.Deadline = max(s.o.Deadline, reportDeadline)
 	err := slow.turn(ctx, callerOf(req), func(ctx context.Context, a *answerer) (err error) {
 		text, kind, err = s.o.Report(ctx, a.c)

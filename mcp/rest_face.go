@@ -100,7 +100,11 @@ func (s *Server) rest(free bool, f func(context.Context, *answerer, *question) (
 		var raw json.RawMessage
 		err := x.readBody(w)
 		if err == nil {
-			err = s.turnOn(r.Context(), who, x.get("db"), free, func(ctx context.Context, a *answerer) error {
+			k := long
+			if free {
+				k = aside
+			}
+			err = s.turnOn(r.Context(), who, x.get("db"), k, func(ctx context.Context, a *answerer) error {
 				a.max = mostBytes
 				v, err := f(ctx, a, x)
 				if err != nil {
@@ -295,7 +299,7 @@ func (s *Server) restPCAP(w http.ResponseWriter, r *http.Request) {
 	begin, who, t := time.Now(), restCaller(r), &told{}
 	x := &question{r: r, q: r.URL.Query()}
 	out := &counting{w: w, name: r.PathValue("name")}
-	err := s.turnOn(r.Context(), who, "", true, func(ctx context.Context, _ *answerer) error {
+	err := s.turnOn(r.Context(), who, "", aside, func(ctx context.Context, _ *answerer) error {
 		if s.o.Policy != nil && !s.o.Packets {
 			return errMasked
 		}

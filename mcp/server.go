@@ -73,7 +73,8 @@ type Options struct {
 	Policy   *redact.Policy // what is masked in all that leaves; nil: nothing. See also forensics.Options.MaskSecrets
 	Audit    *Audit         // where every question is written down; nil: nowhere
 	Deadline time.Duration  // of one answer; 0: 30 s
-	Parallel int            // answers made at once; 0: 4
+	Parallel int            // long answers made at once; 0: 2. Each may use all processors
+	Keep     int            // bytes of answers about bundles that are kept for who asks again; 0: 32 MiB, below 0: none
 }
 
 // Server answers about a case. It may serve several transports at once.
@@ -82,7 +83,10 @@ type Server struct {
 	sdk   *mcp.Server
 	cases *cases
 	dbs   dbs
-	turns *fair
+	turns *fair // long ones
+	short *fair
+	aside *fair
+	kept  *answers // nil: nothing is kept
 	tools map[string]*entry
 	every map[string]*entry // those that are not shown to assistants too
 	order []string          // names of the tools
@@ -118,7 +122,7 @@ func New(c *forensics.Case, o Options) (*Server, error) {
 		o.Deadline = toolDeadline
 	}
 	if o.Parallel <= 0 {
-		o.Parallel = 4
+		o.Parallel = 2
 	}
 	if o.Questions == nil {
 		o.Questions = ask.All()
@@ -133,7 +137,13 @@ func New(c *forensics.Case, o Options) (*Server, error) {
 		}
 		o.Allow[i] = real
 	}
-	s := &Server{o: o, cases: &cases{}, turns: newFair(o.Parallel), tools: map[string]*entry{}, every: map[string]*entry{}}
+	s := &Server{o: o, cases: &cases{}, turns: newFair(o.Parallel), short: newFair(shortTurns), aside: newFair(asideTurns), tools: map[string]*entry{}, every: map[string]*entry{}}
+	switch {
+	case o.Keep == 0:
+		s.kept = newAnswers(defaultKept)
+	case o.Keep > 0:
+		s.kept = newAnswers(o.Keep)
+	}
 	if c != nil {
 		s.cases = newCases(c)
 	} else if o.Store == nil || o.Open == nil {

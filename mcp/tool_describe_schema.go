@@ -10,7 +10,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask"
 )
 
-var toolDescribeSchema = tool{name: "describe_schema", core: true, title: "Tables and columns",
+var toolDescribeSchema = tool{name: "describe_schema", core: true, short: true, title: "Tables and columns",
 	doc: "List the tables, or with table the columns of one with type, unit and meaning. Use it before run_sql, and to learn which columns a KFL filter can name."}
 
 type describeSchemaIn struct {

@@ -10,7 +10,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask"
 )
 
-var toolGetAPICall = tool{name: "get_api_call", core: true, title: "One call whole",
+var toolGetAPICall = tool{name: "get_api_call", core: true, short: true, title: "One call whole",
 	doc: "Show one call whole: both ends, headers, decoded bodies, times, flow, packets, anomalies. id is a call_id, a unique beginning of one, or # and call_no."}
 
 type getAPICallIn struct {

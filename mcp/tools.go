@@ -11,6 +11,8 @@ import (
 
 	"github.com/google/jsonschema-go/jsonschema"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"github.com/pcapsule/pcapsule/forensics"
 )
 
 // maxTools is how many tools an assistant is shown at most.
@@ -65,6 +67,19 @@ type tool struct {
 	world            bool // reaches something outside the case
 	free             bool // is about no case
 	quiet            bool // answered and not listed
+	short            bool // looks up so little that it need not wait for what takes seconds
+	sealed           bool // the same question about the same bundles always has the same answer
+}
+
+// kind is for which turn its questions wait.
+func (t tool) kind() kind {
+	switch {
+	case t.free:
+		return aside
+	case t.short:
+		return short
+	}
+	return long
 }
 
 // entry is a tool as the server has it.
@@ -162,6 +177,7 @@ func (t tool) annotations() *mcp.ToolAnnotations {
 // handler answers tools/call for one tool.
 func (s *Server) handler(e *entry) mcp.ToolHandler {
 	return func(ctx context.Context, req *mcp.CallToolRequest) (*mcp.CallToolResult, error) {
+		ctx, st := withStage(ctx)
 		ctx, stop := progress(ctx, req)
 		defer stop()
 		raw, err := s.Call(ctx, callerOf(req), e.name, req.Params.Arguments)
@@ -170,8 +186,11 @@ func (s *Server) handler(e *entry) mcp.ToolHandler {
 			r.SetError(err)
 			return &r, nil
 		}
-		return &mcp.CallToolResult{StructuredContent: raw, Content: []mcp.Content{&mcp.TextContent{Text: string(raw)}},
-			Meta: mcp.Meta{"pcapsule/trust": trustNote}}, nil
+		meta := mcp.Meta{"pcapsule/trust": trustNote}
+		if st.wasKept() {
+			meta["pcapsule/kept"] = true
+		}
+		return &mcp.CallToolResult{StructuredContent: raw, Content: []mcp.Content{&mcp.TextContent{Text: string(raw)}}, Meta: meta}, nil
 	}
 }
 
@@ -200,8 +219,38 @@ func (s *Server) ask(ctx context.Context, who caller, e *entry, args json.RawMes
 	if err != nil {
 		return nil, errors.New(s.hide(err.Error()))
 	}
+	if e.sealed && s.kept != nil && !strings.HasPrefix(more.db, "live") {
+		return s.askSealed(ctx, who, e, args, more)
+	}
+	return s.make(ctx, who, e, args, more, nil)
+}
+
+// askSealed asks what was perhaps asked before.
+func (s *Server) askSealed(ctx context.Context, who caller, e *entry, args json.RawMessage, more common) (json.RawMessage, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.o.Deadline)
+	defer cancel()
+	a := &answerer{Server: s}
+	c, done, err := s.caseOf(ctx, more.db)
+	if err != nil {
+		return nil, a.explain(err)
+	}
+	defer done()
+	if a.c = c; a.gone() != "" { // then there is an error to be had, not what was kept
+		return s.make(ctx, who, e, args, more, c)
+	}
+	t := topic{c: c, verified: a.verified(), tool: e.name, args: string(args), most: more.most, db: more.db}
+	raw, err := s.kept.get(ctx, t, func() (json.RawMessage, error) { return s.make(ctx, who, e, args, more, c) })
+	if err != nil && err == ctx.Err() {
+		err = a.explain(err)
+	}
+	return raw, err
+}
+
+// make makes an answer when the client has its turn, about c or where that is nil about
+// the case that is meant.
+func (s *Server) make(ctx context.Context, who caller, e *entry, args json.RawMessage, more common, c *forensics.Case) (json.RawMessage, error) {
 	var raw json.RawMessage
-	err = s.turnOn(ctx, who, more.db, e.free, func(ctx context.Context, a *answerer) error {
+	err := s.turnAbout(ctx, who, more.db, e.kind(), c, func(ctx context.Context, a *answerer) error {
 		a.max = more.most
 		v, err := e.answer(ctx, a, args)
 		if err != nil {
@@ -226,14 +275,19 @@ func (s *Server) finished(v any, most int) (json.RawMessage, error) {
 
 // turn waits for a client's turn, and runs do with the case that is open and a deadline.
 func (s *Server) turn(ctx context.Context, who caller, do func(context.Context, *answerer) error) error {
-	return s.turnOn(ctx, who, "", false, do)
+	return s.turnOn(ctx, who, "", long, do)
 }
 
-// turnOn is turn with the case that db names, or where free without one.
-func (s *Server) turnOn(ctx context.Context, who caller, db string, free bool, do func(context.Context, *answerer) error) error {
+// turnOn is turn of a kind, with the case that db names or, aside, without one.
+func (s *Server) turnOn(ctx context.Context, who caller, db string, k kind, do func(context.Context, *answerer) error) error {
+	return s.turnAbout(ctx, who, db, k, nil, do)
+}
+
+// turnAbout is turnOn with c where it is not nil; whoever gives it keeps it open.
+func (s *Server) turnAbout(ctx context.Context, who caller, db string, k kind, c *forensics.Case, do func(context.Context, *answerer) error) error {
 	ctx, cancel := context.WithTimeout(ctx, s.o.Deadline)
 	defer cancel()
-	give, err := s.turns.take(ctx, who.key())
+	give, err := s.line(k).take(ctx, who.key())
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = errBusy
 	}
@@ -241,8 +295,8 @@ func (s *Server) turnOn(ctx context.Context, who caller, db string, free bool, d
 		return err
 	}
 	defer give()
-	a := &answerer{Server: s, max: answerBytes}
-	if !free {
+	a := &answerer{Server: s, max: answerBytes, c: c}
+	if k != aside && c == nil {
 		c, done, err := s.caseOf(ctx, db)
 		if err != nil {
 			return a.explain(err)

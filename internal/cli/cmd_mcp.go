@@ -31,7 +31,7 @@ type answering struct {
 	allow                           []string
 	deadline                        time.Duration
 	parallel                        int
-	memory                          int64
+	memory, temp, keep              int64 // MiB
 }
 
 func (a *answering) flags(c *cobra.Command) {
@@ -46,8 +46,10 @@ func (a *answering) flags(c *cobra.Command) {
 	f.BoolVar(&a.show, "show-secrets", false, "the same as --secrets")
 	f.StringVar(&a.audit, "audit", "", "file to append a JSON line to for every question")
 	f.DurationVar(&a.deadline, "deadline", 30*time.Second, "longest time for one answer")
-	f.IntVar(&a.parallel, "parallel", 4, "answers made at once")
-	f.Int64Var(&a.memory, "memory", 1024, "MiB that queries may hold")
+	f.IntVar(&a.parallel, "parallel", 2, "long answers made at once, each by all processors")
+	f.Int64Var(&a.memory, "memory", 1024, "MiB to stay below, if it can be done")
+	f.Int64Var(&a.temp, "max-temp", 4096, "MiB of temporary files for queries above the memory; 0: they fail")
+	f.Int64Var(&a.keep, "keep", 32, "MiB of answers kept for who asks the same again; 0: none")
 	cobra.CheckErr(f.MarkHidden("show-secrets"))
 }
 
@@ -59,7 +61,10 @@ func (a *answering) server(ctx context.Context, paths []string, warn func(format
 	if err := distinct(paths); err != nil {
 		return nil, nil, err
 	}
-	o := mcp.Options{Release: Release, Questions: findings.Questions(), Packets: a.packets, Tools: mcp.Tools(a.tools), ExportDir: a.exportDir, Allow: a.allow, Deadline: a.deadline, Parallel: a.parallel, Report: renderReport}
+	if a.keep == 0 {
+		a.keep = -1
+	}
+	o := mcp.Options{Keep: int(a.keep << 20), Release: Release, Questions: findings.Questions(), Packets: a.packets, Tools: mcp.Tools(a.tools), ExportDir: a.exportDir, Allow: a.allow, Deadline: a.deadline, Parallel: a.parallel, Report: renderReport}
 	if !a.secrets {
 		o.Policy = redact.Default()
 		if a.redact != "" {
@@ -68,14 +73,17 @@ func (a *answering) server(ctx context.Context, paths []string, warn func(format
 			}
 		}
 	}
+	room := a.room(warn)
+	ends := []func(){room.close}
 	o.Open = func(ctx context.Context, paths []string) (*forensics.Case, error) {
-		c, err := forensics.Open(ctx, paths, forensics.Options{MaskSecrets: !a.secrets, Policy: o.Policy, MemoryLimit: a.memory << 20})
+		options := room.options()
+		options.MaskSecrets, options.Policy = !a.secrets, o.Policy
+		c, err := forensics.Open(ctx, paths, options)
 		if err == nil {
 			finding.Bind(c, findings.Analyzers())
 		}
 		return c, err
 	}
-	ends := []func(){}
 	stop := func() {
 		for _, f := range slices.Backward(ends) {
 			f()
@@ -172,6 +180,10 @@ func (a *answering) check() error {
 		return usagef("--deadline %s: want more than nothing and at most an hour", a.deadline)
 	case a.parallel < 1 || a.parallel > 64:
 		return usagef("--parallel %d: want 1 to 64", a.parallel)
+	case a.temp < 0 || a.temp > 1<<30:
+		return usagef("--max-temp %d: want 0 to 1073741824 MiB", a.temp)
+	case a.keep < 0 || a.keep > 1<<20:
+		return usagef("--keep %d: want 0 to 1048576 MiB", a.keep)
 	case a.memory < 64 || a.memory > 1<<20:
 		return usagef("--memory %d: want 64 to 1048576 MiB", a.memory)
 	}

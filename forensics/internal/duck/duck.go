@@ -75,12 +75,6 @@ func Open(o Options) (*DB, error) {
 	if o.Threads > 0 {
 		set = append(set, [2]string{"threads", strconv.Itoa(o.Threads)})
 	}
-	if o.TempDir != "" {
-		if o.MaxTemp <= 0 {
-			o.MaxTemp = 8 << 30
-		}
-		set = append(set, [2]string{"max_temp_directory_size", strconv.FormatInt(o.MaxTemp, 10) + "B"})
-	}
 	for _, kv := range set {
 		if duckdb.SetConfig(cfg, kv[0], kv[1]) == duckdb.StateError {
 			return nil, fmt.Errorf("opening database: option %s=%s refused", kv[0], kv[1])
@@ -93,13 +87,25 @@ func Open(o Options) (*DB, error) {
 		duckdb.Close(&d.db)
 		return nil, fmt.Errorf("opening database: %s", msg)
 	}
-	// Footers are parsed once, and not again with each query. Without GLOBAL that were so for
-	// this connection only.
-	if err := d.Exec(context.Background(), "SET GLOBAL parquet_metadata_cache=true"); err != nil {
+	if err := d.settle(o); err != nil {
 		d.Close()
 		return nil, fmt.Errorf("opening database: %w", err)
 	}
 	return d, nil
+}
+
+// settle sets what only a database that is open takes.
+func (d *DB) settle(o Options) error {
+	// Footers are parsed once, and not again with each query. Without GLOBAL that were so for
+	// this connection only.
+	if err := d.Exec(context.Background(), "SET GLOBAL parquet_metadata_cache=true"); err != nil || o.TempDir == "" {
+		return err
+	}
+	if o.MaxTemp <= 0 {
+		o.MaxTemp = 8 << 30
+	}
+	// As an option of opening it would be shown and not kept to.
+	return d.Exec(context.Background(), "SET max_temp_directory_size='"+strconv.FormatInt(o.MaxTemp, 10)+"B'")
 }
 
 // With is the same database over connections of another kind: each begins with the

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -142,8 +143,44 @@ func describe(snapshot, name string, m *bundle.Manifest) store.Dissection {
 	return d
 }
 
-// finished reads a bundle that is there already.
+// maxKnown is how many dissections are remembered as they were read.
+const maxKnown = 4096
+
+// known is a dissection as its bundle.json said when that was read.
+type known struct {
+	file os.FileInfo
+	d    store.Dissection
+}
+
+// finished says what a bundle is that is there already. Every question that names no db
+// comes here for all of them, so what was read is read again only where it is another file.
 func (s *Store) finished(snapshot, name string) (store.Dissection, error) {
+	file := filepath.Join(s.dir, snapshot, name+bundled, "data", "bundle.json")
+	info, err := os.Stat(file)
+	if err != nil {
+		return store.Dissection{}, err
+	}
+	s.mu.Lock()
+	k, ok := s.known[file]
+	s.mu.Unlock()
+	if !ok || !os.SameFile(k.file, info) || !k.file.ModTime().Equal(info.ModTime()) || k.file.Size() != info.Size() {
+		if k.d, err = s.readFinished(snapshot, name); err != nil {
+			return store.Dissection{}, err
+		}
+		k.file = info
+		s.mu.Lock()
+		if len(s.known) >= maxKnown {
+			clear(s.known)
+		}
+		s.known[file] = k
+		s.mu.Unlock()
+	}
+	d := k.d
+	d.Protocols, d.Warnings = maps.Clone(d.Protocols), slices.Clone(d.Warnings)
+	return d, nil
+}
+
+func (s *Store) readFinished(snapshot, name string) (store.Dissection, error) {
 	path := filepath.Join(s.dir, snapshot, name+bundled)
 	text, err := os.ReadFile(filepath.Join(path, "data", "bundle.json"))
 	if err != nil {

@@ -51,6 +51,7 @@ type Store struct {
 
 	mu       sync.Mutex
 	jobs     map[string]*job     // by db
+	known    map[string]known    // by bundle.json
 	captures map[string]*capture // that are running, by name
 	live     live
 	ctx      context.Context // ends with the store
@@ -86,7 +87,7 @@ func Open(o Options) (*Store, error) {
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, err
 	}
-	s := &Store{ring: ringDir, dir: o.Dir, export: o.Export, program: o.Program, onError: o.OnError, jobs: map[string]*job{}, captures: map[string]*capture{}}
+	s := &Store{ring: ringDir, dir: o.Dir, export: o.Export, program: o.Program, onError: o.OnError, jobs: map[string]*job{}, known: map[string]known{}, captures: map[string]*capture{}}
 	if s.onError == nil {
 		s.onError = func(error) {}
 	}

@@ -1,0 +1,61 @@
+package cli
+
+import (
+	"math"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"strconv"
+	"sync/atomic"
+
+	"github.com/pcapsule/pcapsule/forensics"
+)
+
+// leastHeap is what dissecting takes; below it the collector does nothing but collect.
+const leastHeap = 64 << 20
+
+// room is the memory and the disk that the cases of a server share.
+type room struct {
+	memory, temp int64  // bytes of one case
+	dir          string // private folder for temporary files, empty: there is none
+	opened       atomic.Int64
+}
+
+// room makes a folder for what does not fit into memory. Where that cannot be, questions
+// that need it fail, and it says so.
+func (a *answering) room(warn func(format string, args ...any)) *room {
+	r := &room{memory: a.memory << 20, temp: a.temp << 20}
+	// The collector works harder as its quarter is used up; GOMEMLIMIT says otherwise.
+	if debug.SetMemoryLimit(-1) == math.MaxInt64 {
+		debug.SetMemoryLimit(max(r.memory/4, leastHeap))
+	}
+	if a.ring != "" { // several dissections may be open, of which two are asked at once
+		r.memory, r.temp = r.memory/2, r.temp/2
+	}
+	if r.temp == 0 {
+		return r
+	}
+	dir, err := os.MkdirTemp("", "pcapsule-")
+	if err != nil {
+		warn("no folder for temporary files, so questions above --memory fail: %v", err)
+		return r
+	}
+	r.dir = dir
+	return r
+}
+
+// options are those of the next case. Each has a folder of its own, which is made when
+// something is written there.
+func (r *room) options() forensics.Options {
+	o := forensics.Options{MemoryLimit: r.memory, MaxTemp: r.temp}
+	if r.dir != "" {
+		o.TempDir = filepath.Join(r.dir, strconv.FormatInt(r.opened.Add(1), 10))
+	}
+	return o
+}
+
+func (r *room) close() {
+	if r.dir != "" {
+		_ = os.RemoveAll(r.dir) // temporary files
+	}
+}
