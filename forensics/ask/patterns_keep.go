@@ -32,7 +32,7 @@ func (l *looker) keep(ctx context.Context) error {
 	begin := cut.ends(l.c, "service")
 	for _, t := range []struct{ name, sql string }{
 		{"sname", "SELECT * FROM sname"}, {"dname", "SELECT * FROM dname"},
-		{sceneTable, "SELECT " + key(l.c, "") + sceneColumns + ", " + headerBits() + " AS bits FROM " + tellers},
+		{sceneTable, "SELECT " + key(l.c, "") + sceneColumns + ", " + headerBits + " AS bits FROM x"},
 	} {
 		err := l.c.Keep(ctx, t.name, forensics.Query{SQL: begin + t.sql, Args: cut.args})
 		if errors.Is(err, forensics.ErrMemory) {
@@ -56,17 +56,11 @@ const (
 	withHit
 )
 
-// headerBits is SQL for the bits of a row's column told; tellers is the source of rows with
-// that column: of calls that caching looks at, the headers of answers that tell of caches.
-func headerBits() string {
-	has := func(bit int, cond string) string {
-		return fmt.Sprintf("CASE WHEN len(list_filter(told, h -> %s)) > 0 THEN %d ELSE 0 END", cond, bit)
-	}
-	return "(" + strings.Join([]string{has(withCacheControl, "lower(h.name) = 'cache-control'"), has(withETag, "lower(h.name) = 'etag'"), has(withAge, "lower(h.name) = 'age'"),
-		has(withHit, "lower(h.name) NOT IN ('cache-control', 'etag', 'age') AND h.value ILIKE '%hit%'")}, " + ") + ")"
-}
-
-const tellers = `(SELECT *, CASE WHEN ` + mayCache + ` THEN list_filter(headers, h -> h.kind = 'response' AND lower(h.name) IN ('cache-control', 'etag', 'age', 'x-cache', 'x-cache-status', 'cf-cache-status')) END AS told FROM x)`
+// headerBits is SQL for the bits of what the headers of an answer tell, of calls that caching
+// looks at.
+var headerBits = fmt.Sprintf(`CASE WHEN %s THEN coalesce(list_bit_or(list_transform(headers, h -> CASE WHEN h.kind <> 'response' THEN 0 ELSE
+	CASE lower(h.name) WHEN 'cache-control' THEN %d WHEN 'etag' THEN %d WHEN 'age' THEN %d ELSE CASE WHEN lower(h.name) IN ('x-cache', 'x-cache-status', 'cf-cache-status') AND h.value ILIKE '%%hit%%' THEN %d ELSE 0 END END END)), 0) ELSE 0 END`,
+	mayCache, withCacheControl, withETag, withAge, withHit)
 
 // httpCalls are the protocols of HTTP.
 const httpCalls = `('http1', 'http2', 'http3')`

@@ -31,16 +31,16 @@ func (l *looker) link(ctx context.Context) error {
 	if since != "" {
 		l.note(fmt.Sprintf("n_plus_one, blocking, caching: only requests from %s on, the latest %d, and what they led to were looked at", since, maxParents))
 	}
-	source, bits := "x", "0"
+	bits := "0"
 	switch {
 	case !l.wants("caching"):
 	case w.kept != "":
 		bits = "bits"
 	default:
-		source, bits = tellers, headerBits()
+		bits = headerBits
 	}
 	calls := w.ends(l.c, "service") + fmt.Sprintf(`SELECT %s AS k, call_id, protocol, method, path, host, status_code, ts_ns, elapsed_us, ts_ns + coalesce(elapsed_us, 0) * 1000 AS done, ap, bp, bn, far, hash(trace_id) AS trace, trace_id IS NOT NULL AS traced,
-		%s AS raw, %s AS more, hash(path, query_string, host) AS thing, protocol = 'postgresql' AS stored, %s AS bits FROM %s WHERE %s AND protocol <> 'icmp'`, numberOf(l.c), callWords, valuesHash, bits, source, isRequest)
+		%s AS raw, %s AS more, hash(path, query_string, host) AS thing, protocol = 'postgresql' AS stored, %s AS bits FROM x WHERE %s AND protocol <> 'icmp'`, numberOf(l.c), callWords, valuesHash, bits, isRequest)
 	if w.kept == "" {
 		for _, name := range []string{"sname", "dname"} {
 			if err := l.c.Keep(ctx, name, forensics.Query{SQL: w.ends(l.c, "service") + "SELECT * FROM " + name, Args: w.args}); err != nil {
