@@ -204,8 +204,11 @@ func (s *answerer) explain(err error) error {
 	if gone := s.gone(); gone != "" {
 		err = fmt.Errorf("%s was removed, moved or became unreadable while it was open; put it back, or close_case and open_case", gone)
 	}
-	return &shown{s.hide(err.Error()), whole}
+	return &shown{clip(s.hide(err.Error()), maxError), whole}
 }
+
+// maxError is how much of an error is told: it may hold what was asked, as long as that was.
+const maxError = 1500
 
 // shown is an error as whoever asked may read it.
 type shown struct {

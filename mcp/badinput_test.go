@@ -1,0 +1,189 @@
+package mcp
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
+	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
+)
+
+// wrongValues are put where an argument of any kind is expected.
+func wrongValues() map[string]any {
+	deep := any("x")
+	for range 200 {
+		deep = []any{deep}
+	}
+	return map[string]any{
+		"an object": value{"a": value{"b": 1}}, "lists in lists": deep, "a number below nothing": -9007199254740991, "a number without end": 1e300, "many": []any{"a", 1, nil, value{}, "b"},
+		"a long text": strings.Repeat("x", 40_000), "no UTF-8": "\x00\xff\xfe", "a path": "../../../../etc/passwd", "SQL": `x' OR 1=1; DROP VIEW calls; -- " FROM read_text('/etc/passwd') --`, "a pattern": "(a+)+$(",
+	}
+}
+
+// TestToolsTakeNoWrongArgument puts what is wrong into every argument of every tool. An
+// answer or an error of the arguments comes, nothing of this machine is told, and the
+// server stays up.
+func TestToolsTakeNoWrongArgument(t *testing.T) {
+	s := serving(t, Options{ExportDir: t.TempDir(), Deadline: 10 * time.Second}, bundled(t, "http1.pcapng"))
+	c := dial(t, listening(t, s, HTTPOptions{}), "2025-11-25", nil)
+	list, err := c.ListTools(context.Background(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tool := range list.Tools {
+		schema, _ := tool.InputSchema.(map[string]any)
+		fields, _ := schema["properties"].(map[string]any)
+		names := []string{"an_argument_nobody_knows"}
+		for name := range fields {
+			names = append(names, name)
+		}
+		for _, name := range names {
+			for why, v := range wrongValues() {
+				r, err := c.CallTool(context.Background(), &sdk.CallToolParams{Name: tool.Name, Arguments: value{name: v}})
+				var rpc *jsonrpc.Error
+				switch {
+				case errors.As(err, &rpc) && rpc.Code == jsonrpc.CodeInvalidParams:
+					continue
+				case err != nil:
+					t.Fatalf("%s, %s as %s: %v", tool.Name, why, name, err)
+				}
+				text, ok := r.Content[0].(*sdk.TextContent)
+				if !ok || text.Text == "" || len(text.Text) > answerBytes {
+					t.Errorf("%s, %s as %s: no answer, or one that is too long", tool.Name, why, name)
+					continue
+				}
+				for _, told := range []string{"root:", "goroutine ", "panic", "runtime error", ".go:"} {
+					if strings.Contains(text.Text, told) {
+						t.Errorf("%s, %s as %s: tells %q: %s", tool.Name, why, name, told, clip(text.Text, 300))
+					}
+				}
+				if r.IsError && len(text.Text) > 2000 {
+					t.Errorf("%s, %s as %s: an error of %d bytes", tool.Name, why, name, len(text.Text))
+				}
+			}
+		}
+	}
+	talk(t, c)
+}
+
+func TestSQLReachesNothingElse(t *testing.T) {
+	c := dial(t, listening(t, serving(t, Options{}, bundled(t, "http1.pcapng")), HTTPOptions{}), newest, nil)
+	for why, sql := range map[string]string{
+		"a file that is read":          "SELECT * FROM read_text('/etc/passwd')",
+		"a file as a table":            "SELECT * FROM '/etc/passwd'",
+		"a file by a name in WITH":     `WITH "/etc/passwd" AS (SELECT 1) SELECT * FROM "/etc/passwd"`,
+		"a page of the network":        "SELECT * FROM read_csv('http://127.0.0.1:1/x')",
+		"a file that is written":       "COPY calls TO '/tmp/x.csv'",
+		"two statements":               "SELECT 1; DROP VIEW calls",
+		"a comment before a second":    "SELECT 1 --\n; ATTACH '/tmp/x.db'",
+		"a view that is dropped":       "DROP VIEW calls",
+		"an extension":                 "INSTALL httpfs",
+		"a setting":                    "SET memory_limit='100GB'",
+		"a setting that is read":       "SELECT current_setting('temp_directory')",
+		"a variable of the process":    "SELECT getenv('HOME')",
+		"a query in a text":            "SELECT * FROM query('SELECT 1')",
+		"a statement that is prepared": "PREPARE x AS SELECT 1",
+		"a table of DuckDB":            "SELECT * FROM duckdb_settings()",
+	} {
+		var out any
+		if e := tells(t, c, "run_sql", value{"sql": sql}, &out); !strings.Contains(e, "refused") {
+			t.Errorf("%s: %q, want it refused (%v)", why, e, out)
+		}
+	}
+	talk(t, c)
+}
+
+// TestRunawayQueriesEnd asks for more time, memory and rows than there is.
+func TestRunawayQueriesEnd(t *testing.T) {
+	s := serving(t, Options{Deadline: 3 * time.Second}, bundled(t, "http1.pcapng"))
+	c := dial(t, listening(t, s, HTTPOptions{}), newest, nil)
+	for why, sql := range map[string]string{
+		"a product without end":   "SELECT count(*) FROM range(1000000000) a, range(1000000000) b WHERE sin(a.range + b.range) > 2",
+		"a recursion without end": "WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r) SELECT max(n) FROM r",
+		"a list without end":      "SELECT list(range) FROM range(3000000000)",
+		"a text without end":      "SELECT repeat(repeat('x', 1000000), 1000000)",
+		"a sort of all":           "SELECT a.range FROM range(3000000000) a ORDER BY md5(a.range::VARCHAR) LIMIT 1000000000",
+		"more arrows than leaves": "SELECT " + strings.Repeat("list_transform([1], x -> ", 20) + "1" + strings.Repeat(")", 20),
+		"brackets in brackets":    "SELECT " + strings.Repeat("(", 5000) + "1" + strings.Repeat(")", 5000),
+	} {
+		begin := time.Now()
+		var out any
+		if e := tells(t, c, "run_sql", value{"sql": sql}, &out); e == "" || time.Since(begin) > time.Minute {
+			t.Errorf("%s: answered %v after %s", why, out, time.Since(begin))
+		}
+	}
+	talk(t, c)
+}
+
+// TestAClosedCaseIsGone asks for what belongs to a case that was closed.
+func TestAClosedCaseIsGone(t *testing.T) {
+	first, second := bundled(t, "http1.pcapng"), bundled(t, "shop.pcapng")
+	o := Options{Allow: []string{filepath.Dir(second)}}
+	o.Open = opener(o)
+	c := dial(t, listening(t, serving(t, o, first), HTTPOptions{}), "2025-11-25", nil)
+	if _, e := answer(t, c, "open_case", value{"path": second}); e != "" {
+		t.Fatal(e)
+	}
+	var calls listAPICallsOut
+	if e := tells(t, c, "list_api_calls", value{"kfl": `dst.service == "payment" || path == "/v1/payments"`, "limit": 1}, &calls); e != "" || len(calls.Calls) != 1 {
+		t.Fatalf("%s, %d calls", e, len(calls.Calls))
+	}
+	if _, e := answer(t, c, "close_case", value{"path": caseNamed(t, c, "shop")}); e != "" {
+		t.Fatal(e)
+	}
+	var out any
+	if e := tells(t, c, "get_api_call", value{"id": calls.Calls[0].ID}, &out); !strings.Contains(e, "not found") {
+		t.Errorf("a call of a closed case: %q", e)
+	}
+	for _, uri := range []string{"pcapsule://cases/1", "pcapsule://calls/" + calls.Calls[0].ID} {
+		if _, err := c.ReadResource(context.Background(), &sdk.ReadResourceParams{URI: uri}); err == nil {
+			t.Errorf("%s of a closed case is read", uri)
+		}
+	}
+	talk(t, c)
+}
+
+// TestASlowClientHoldsNobodyUp sends a request byte by byte while others are answered.
+func TestASlowClientHoldsNobodyUp(t *testing.T) {
+	url := listening(t, serving(t, Options{}, bundled(t, "http1.pcapng")), HTTPOptions{})
+	body := `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"slow","version":"1"}}}`
+	conn, err := net.Dial("tcp", strings.TrimSuffix(strings.TrimPrefix(url, "http://"), "/mcp"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	send := func(text string) {
+		if _, err := io.WriteString(conn, text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	send(fmt.Sprintf("POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nAccept: application/json, text/event-stream\r\nContent-Length: %d\r\n\r\n", len(body)))
+	for i := range body {
+		send(body[i : i+1])
+		if i%40 == 0 {
+			talk(t, dial(t, url, newest, nil))
+		}
+	}
+	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if data, err := io.ReadAll(io.LimitReader(res.Body, 1<<20)); res.StatusCode != 200 || !strings.Contains(string(data), `"protocolVersion":"2025-11-25"`) {
+		t.Errorf("status %d, %s, %v", res.StatusCode, clip(string(data), 200), err)
+	}
+	var whole json.RawMessage
+	if status, text := post(t, url, body); status != 200 || json.Unmarshal([]byte(text), &whole) != nil && !strings.Contains(text, "data: ") {
+		t.Errorf("the same at once: %d %s", status, clip(text, 200))
+	}
+}
