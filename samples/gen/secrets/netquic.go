@@ -51,38 +51,8 @@ func (q netquic) make(ctx context.Context, l *lab, h *shot) error {
 		return err
 	}
 	defer ce.Close(ctx)
-	// What one-way streams of the server carry, and what came on those of the client.
-	notice, got := []byte("notice: the limit is 21.5 degrees\n"), make(chan []byte, 1)
-	go func() {
-		c, err := se.Accept(ctx)
-		if err != nil {
-			return
-		}
-		if q.oneWay {
-			if s, err := c.NewSendOnlyStream(ctx); err == nil {
-				s.Write(notice)
-				s.Close()
-			}
-		}
-		for {
-			s, err := c.AcceptStream(ctx)
-			if err != nil {
-				return
-			}
-			go func() {
-				request, err := io.ReadAll(s)
-				if s.IsReadOnly() {
-					got <- request
-					return
-				}
-				var i int
-				if _, e := fmt.Sscanf(string(request), "question %d", &i); err == nil && e == nil {
-					s.Write(answer(i, q.answer))
-				}
-				s.CloseWrite()
-			}()
-		}
-	}()
+	got := make(chan []byte, 1)
+	go q.serve(ctx, se, got)
 	c, err := ce.Dial(ctx, "udp4", addr, &quic.Config{TLSConfig: ct})
 	if err != nil {
 		return err
@@ -92,52 +62,103 @@ func (q netquic) make(ctx context.Context, l *lab, h *shot) error {
 		h.note(row{stream: strconv.FormatInt(stream, 10), layer: "quic", version: "QUIC v1", suite: tls.CipherSuiteName(state.CipherSuite), features: q.features, protocol: "-"}, request, answer)
 	}
 	for i := range q.requests {
-		s, err := c.NewStream(ctx)
+		id, b, err := q.ask(ctx, c, i)
 		if err != nil {
 			return err
-		}
-		if _, err := s.Write(request(i)); err != nil {
-			return err
-		}
-		s.CloseWrite()
-		b, err := io.ReadAll(s)
-		if err != nil {
-			return err
-		}
-		if want := answer(i, q.answer); !bytes.Equal(b, want) {
-			return fmt.Errorf("the answer has %d bytes, want %d", len(b), len(want))
 		}
 		if q.requests < 10 || i%listed == 0 {
-			note(s.ID(), request(i), b)
+			note(id, request(i), b)
 		}
 	}
 	if q.oneWay {
-		s, err := c.NewSendOnlyStream(ctx)
-		if err != nil {
+		if err := tellOneWay(ctx, c, got, note); err != nil {
 			return err
 		}
-		report := []byte("report: 22.0 degrees\n")
-		if _, err := s.Write(report); err != nil {
-			return err
-		}
-		s.CloseWrite()
-		if b := <-got; !bytes.Equal(b, report) {
-			return fmt.Errorf("the server got %q of %q", b, report)
-		}
-		note(s.ID(), report, nil)
-		in, err := c.AcceptStream(ctx)
-		if err != nil {
-			return err
-		}
-		b, err := io.ReadAll(in)
-		if err != nil || !bytes.Equal(b, notice) {
-			return fmt.Errorf("the client got %q of %q: %v", b, notice, err)
-		}
-		note(in.ID(), nil, notice)
 	}
 	time.Sleep(settle)
 	c.Abort(nil)
 	time.Sleep(settle)
+	return nil
+}
+
+// notice is what the server sends on a stream of one way.
+const notice = "notice: the limit is 21.5 degrees\n"
+
+// serve answers one connection; got receives what comes on its streams of one way.
+func (q netquic) serve(ctx context.Context, e *quic.Endpoint, got chan<- []byte) {
+	c, err := e.Accept(ctx)
+	if err != nil {
+		return
+	}
+	if q.oneWay {
+		if s, err := c.NewSendOnlyStream(ctx); err == nil {
+			io.WriteString(s, notice)
+			s.Close()
+		}
+	}
+	for {
+		s, err := c.AcceptStream(ctx)
+		if err != nil {
+			return
+		}
+		go func() {
+			request, err := io.ReadAll(s)
+			if s.IsReadOnly() {
+				got <- request
+				return
+			}
+			var i int
+			if _, e := fmt.Sscanf(string(request), "question %d", &i); err == nil && e == nil {
+				s.Write(answer(i, q.answer))
+			}
+			s.CloseWrite()
+		}()
+	}
+}
+
+// ask makes a request on a stream of its own and gives the answer.
+func (q netquic) ask(ctx context.Context, c *quic.Conn, i int) (stream int64, b []byte, err error) {
+	s, err := c.NewStream(ctx)
+	if err != nil {
+		return 0, nil, err
+	}
+	if _, err := s.Write(request(i)); err != nil {
+		return 0, nil, err
+	}
+	s.CloseWrite()
+	if b, err = io.ReadAll(s); err != nil {
+		return 0, nil, err
+	}
+	if want := answer(i, q.answer); !bytes.Equal(b, want) {
+		return 0, nil, fmt.Errorf("the answer has %d bytes, want %d", len(b), len(want))
+	}
+	return s.ID(), b, nil
+}
+
+// tellOneWay sends on a stream of one way, and reads the server's.
+func tellOneWay(ctx context.Context, c *quic.Conn, got <-chan []byte, note func(stream int64, request, answer []byte)) error {
+	s, err := c.NewSendOnlyStream(ctx)
+	if err != nil {
+		return err
+	}
+	report := []byte("report: 22.0 degrees\n")
+	if _, err := s.Write(report); err != nil {
+		return err
+	}
+	s.CloseWrite()
+	if b := <-got; !bytes.Equal(b, report) {
+		return fmt.Errorf("the server got %q of %q", b, report)
+	}
+	note(s.ID(), report, nil)
+	in, err := c.AcceptStream(ctx)
+	if err != nil {
+		return err
+	}
+	b, err := io.ReadAll(in)
+	if err != nil || string(b) != notice {
+		return fmt.Errorf("the client got %q of %q: %v", b, notice, err)
+	}
+	note(in.ID(), nil, []byte(notice))
 	return nil
 }
 
