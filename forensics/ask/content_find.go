@@ -69,9 +69,14 @@ func (f finding) key() rowKey { return rowKey{f.Bundle, f.No} }
 // The texts are looked through without SQL; SQL says which of the calls that hold the
 // needle are asked for, where that is more than a time.
 func findText(ctx context.Context, c *forensics.Case, w *window, n *needle, in []string, after position, limit int) ([]finding, bool, error) {
-	f := &textFinder{ctx: ctx, c: c, w: w, n: n, after: after, limit: limit, asked: w.narrowed || overlapping(c)}
-	if c.Masked() {
-		f.policy = c.Policy()
+	f := &textFinder{ctx: ctx, c: c, w: w, n: n, after: after, limit: limit, most: maxHeld}
+	return f.find(in)
+}
+
+func (f *textFinder) find(in []string) ([]finding, bool, error) {
+	f.asked = f.w.narrowed || overlapping(f.c)
+	if f.c.Masked() {
+		f.policy = f.c.Policy()
 	}
 	if err := f.choose(in); err != nil {
 		return nil, false, err
@@ -79,8 +84,8 @@ func findText(ctx context.Context, c *forensics.Case, w *window, n *needle, in [
 	if err := f.look(); err != nil {
 		return nil, false, err
 	}
-	list, more := f.first, len(f.first) > limit
-	list = list[:min(len(list), limit)]
+	list, more := f.first, len(f.first) > f.limit
+	list = list[:min(len(list), f.limit)]
 	out := make([]finding, len(list))
 	for i, h := range list {
 		out[i] = finding{Bundle: h.bundle, No: h.no, Start: h.ts, Bits: int64(h.bits), Total: f.total, Counts: f.counts[:]}
@@ -97,6 +102,7 @@ type textFinder struct {
 	policy *redact.Policy // of what is masked; nil: nothing
 	after  position
 	limit  int
+	most   int  // hits that wait for others
 	asked  bool // SQL says which calls are asked for
 
 	places []forensics.TextPlace

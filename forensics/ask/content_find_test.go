@@ -130,6 +130,11 @@ func compareFinds(t *testing.T, c *forensics.Case, what string, in SearchIn) int
 		if err != nil {
 			t.Fatalf("%s: %v", what, err)
 		}
+		hasty := &textFinder{ctx: t.Context(), c: c, w: w, n: n, after: after, limit: w.limit, most: 5} // as where there are very many
+		again, _, err := hasty.find(in.In)
+		if err != nil || !reflect.DeepEqual(again, got) {
+			t.Fatalf("%s: settled at every fifth hit: %v, %+v, want %+v", what, err, again, got)
+		}
 		want, others, err := findBySQL(t.Context(), c, w, n, in.In, after, w.limit)
 		if err != nil {
 			t.Fatalf("%s: %v", what, err)
@@ -149,4 +154,36 @@ func compareFinds(t *testing.T, c *forensics.Case, what string, in SearchIn) int
 		after = position{last.Start, last.Bundle, last.No}
 	}
 	return w.limit
+}
+
+// TestAGuessOfWhatIsMaskedIsNotConfirmed looks for credentials in a case that masks them.
+func TestAGuessOfWhatIsMaskedIsNotConfirmed(t *testing.T) {
+	c, err := forensics.Open(t.Context(), []string{bundleOfSample(t, "shop.pcapng")}, forensics.Options{Threads: 2, MaskSecrets: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	whole, err := c.Unmasked(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	type secret struct {
+		Value string `json:"value"`
+	}
+	list, _, err := readRows[secret](t.Context(), whole, 100, "SELECT DISTINCT h.value FROM (SELECT unnest(headers) AS h FROM calls_raw) WHERE lower(h.name) = 'authorization' AND length(h.value) < 900 ORDER BY 1")
+	if err != nil || len(list) == 0 {
+		t.Fatalf("%d credentials: %v", len(list), err)
+	}
+	for _, s := range list {
+		_, guess, _ := strings.Cut(s.Value, " ")
+		in := SearchIn{Text: guess, In: []string{"request.headers"}}
+		seen, err := AskSearch(t.Context(), whole, in)
+		if err != nil || seen.Total == 0 {
+			t.Fatalf("%q is not found where nothing is masked: %v", guess, err)
+		}
+		hidden, err := AskSearch(t.Context(), c, in)
+		if err != nil || hidden.Total != 0 || hidden.Matched != "nothing_matched" {
+			t.Errorf("%q is found in %d calls where it is masked: %v", guess, hidden.Total, err)
+		}
+	}
 }

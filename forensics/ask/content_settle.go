@@ -30,7 +30,7 @@ func (f *textFinder) noteCalls(bundle int, g *forensics.TextGroup) error {
 			f.held = append(f.held, textHit{ts, int64(bundle), g.Numbers[0][row], bits})
 		}
 	}
-	if len(f.held) < maxHeld {
+	if len(f.held) < f.most {
 		return nil
 	}
 	return f.settle(false)
