@@ -45,7 +45,8 @@ func progress(ctx context.Context, req *mcp.CallToolRequest) (asking context.Con
 }
 
 // waiting is what a client is told while it waits: the bytes that were looked through, and
-// before there are any the seconds, with how many questions are before its own. The number always grows, as the protocol wants it.
+// before there are any the seconds, with how many questions are before its own. The number
+// always grows, as the protocol wants it.
 type waiting struct {
 	read *forensics.Progress
 	at   *stage
