@@ -115,6 +115,7 @@ type accessOf struct {
 	ends string // condition on calls, without the window
 	args []any
 	conn string // the same on connections
+	rows *rowsOf
 	pii  *piiFound
 	out  *Access
 }
@@ -145,6 +146,13 @@ func AskAccess(ctx context.Context, c *forensics.Case, in AccessIn) (*Access, er
 			return nil, err
 		}
 	}
+	a.rows = unheld(c, w.where, w.args)
+	if in.Cursor == "" {
+		if a.rows, err = hold(ctx, c, accessColumns, w.where, w.args); err != nil {
+			return nil, err
+		}
+		defer a.rows.end()
+	}
 	if err := a.total(); err != nil {
 		return nil, err
 	}
@@ -161,6 +169,9 @@ func AskAccess(ctx context.Context, c *forensics.Case, in AccessIn) (*Access, er
 	a.out.matched(int(a.out.Total + a.out.UnreadTotal))
 	return a.out, nil
 }
+
+// accessColumns are the columns that calls are summed by.
+const accessColumns = `call_no, call_id, ts_ns, src_id, dst_id, protocol, failed, error, postgresql_user, redis_user, postgresql_rows, request_bytes, response_bytes`
 
 // scope makes the conditions for the two ends.
 func (a *accessOf) scope() error {
@@ -210,7 +221,7 @@ func (a *accessOf) total() error {
 	n, err := readOne[struct {
 		N int64 `json:"n"`
 		F int64 `json:"f"`
-	}](a.ctx, a.c, "SELECT count(*) AS n, count(*) FILTER (failed OR error IS NOT NULL) AS f FROM "+source(a.c)+" WHERE "+a.w.where, a.w.args...)
+	}](a.ctx, a.rows.c, "SELECT count(*) AS n, count(*) FILTER (failed OR error IS NOT NULL) AS f FROM "+a.rows.from+" WHERE "+a.rows.where, a.rows.args...)
 	a.out.Total, a.out.Failed = n.N, n.F
 	return err
 }
@@ -221,12 +232,12 @@ const user = `coalesce(postgresql_user, redis_user)`
 func (a *accessOf) clients() error {
 	w := a.w
 	all := w.asked && a.in.KFL == "" && !a.in.PII // whether the rest of the case can be compared
-	list, more, err := readRows[AccessClient](a.ctx, a.c, w.limit, fmt.Sprintf(`WITH g AS (SELECT %[1]s, src_id, postgresql_user AS u, redis_user AS v, count(*) AS n, count(*) FILTER (failed OR error IS NOT NULL) AS f, coalesce(sum(postgresql_rows), 0) AS r, sum(request_bytes + response_bytes) AS y,
+	list, more, err := readRows[AccessClient](a.ctx, a.rows.c, w.limit, fmt.Sprintf(`WITH g AS (SELECT %[1]s, src_id, postgresql_user AS u, redis_user AS v, count(*) AS n, count(*) FILTER (failed OR error IS NOT NULL) AS f, coalesce(sum(postgresql_rows), 0) AS r, sum(request_bytes + response_bytes) AS y,
 			min(ts_ns) AS t0, max(ts_ns) AS t1, arg_min({'t': ts_ns, 'i': call_id}, ts_ns, 3) AS ids FROM %[2]s WHERE %[3]s GROUP BY ALL),
 		e AS (SELECT %[1]s, endpoint_id, %[4]s AS who, coalesce(pod, '') AS pod FROM endpoints_raw)
 		SELECT coalesce(e.who, '') AS client, list_sort(list_filter(list(DISTINCT e.pod), p -> p <> ''))[1:5] AS pods, list_sort(list_filter(list(DISTINCT coalesce(u, v, '')), x -> x <> ''))[1:5] AS users, sum(n)::BIGINT AS calls, sum(f)::BIGINT AS failed,
 			sum(r)::BIGINT AS rows, sum(y)::BIGINT AS bytes, make_timestamp_ns(min(t0)) AS first, make_timestamp_ns(max(t1)) AS last, list_transform(list_sort(flatten(list(ids)))[1:3], x -> lower(hex(x.i))) AS call_ids
-		FROM g LEFT JOIN e ON e.endpoint_id = g.src_id%[5]s GROUP BY 1 ORDER BY calls DESC, 1 LIMIT %[6]d`, bundleOf(a.c, ""), source(a.c), w.where, who(""), sameBundle(a.c, "e", "g"), w.limit+1), w.args...)
+		FROM g LEFT JOIN e ON e.endpoint_id = g.src_id%[5]s GROUP BY 1 ORDER BY calls DESC, 1 LIMIT %[6]d`, bundleOf(a.c, ""), a.rows.from, a.rows.where, who(""), sameBundle(a.c, "e", "g"), w.limit+1), a.rows.args...)
 	if err != nil {
 		return err
 	}
@@ -258,9 +269,9 @@ func (a *accessOf) clients() error {
 }
 
 func (a *accessOf) servers() error {
-	list, more, err := readRows[AccessServer](a.ctx, a.c, a.w.limit, fmt.Sprintf(`WITH g AS (SELECT %[1]s, dst_id, protocol, count(*) AS n, sum(request_bytes + response_bytes) AS y FROM %[2]s WHERE %[3]s GROUP BY ALL)
+	list, more, err := readRows[AccessServer](a.ctx, a.rows.c, a.w.limit, fmt.Sprintf(`WITH g AS (SELECT %[1]s, dst_id, protocol, count(*) AS n, sum(request_bytes + response_bytes) AS y FROM %[2]s WHERE %[3]s GROUP BY ALL)
 		SELECT coalesce(%[4]s, '') AS server, coalesce(bool_or(e.external), false) AS external, list_sort(list(DISTINCT protocol)) AS protocols, sum(n)::BIGINT AS calls, sum(y)::BIGINT AS bytes
-		FROM g LEFT JOIN endpoints_raw e ON e.endpoint_id = g.dst_id%[5]s GROUP BY 1 ORDER BY calls DESC, 1 LIMIT %[6]d`, bundleOf(a.c, ""), source(a.c), a.w.where, who("e."), sameBundle(a.c, "e", "g"), a.w.limit+1), a.w.args...)
+		FROM g LEFT JOIN endpoints_raw e ON e.endpoint_id = g.dst_id%[5]s GROUP BY 1 ORDER BY calls DESC, 1 LIMIT %[6]d`, bundleOf(a.c, ""), a.rows.from, a.rows.where, who("e."), sameBundle(a.c, "e", "g"), a.w.limit+1), a.rows.args...)
 	a.out.Truncated = a.out.Truncated || more
 	a.out.Servers = fitRows(a.w, &a.out.Frame, list, 10)
 	return err
@@ -268,8 +279,8 @@ func (a *accessOf) servers() error {
 
 func (a *accessOf) hours() error {
 	const hour = 3_600_000_000_000
-	list, more, err := readRows[AccessHour](a.ctx, a.c, 200, fmt.Sprintf(`SELECT make_timestamp_ns(ts_ns // %d * %[1]d) AS hour, count(*) AS calls, count(*) FILTER (failed OR error IS NOT NULL) AS failed, count(DISTINCT src_id) AS clients, sum(request_bytes + response_bytes)::BIGINT AS bytes
-		FROM %s WHERE %s GROUP BY 1 ORDER BY 1 LIMIT 201`, int64(hour), source(a.c), a.w.where), a.w.args...)
+	list, more, err := readRows[AccessHour](a.ctx, a.rows.c, 200, fmt.Sprintf(`SELECT make_timestamp_ns(ts_ns // %d * %[1]d) AS hour, count(*) AS calls, count(*) FILTER (failed OR error IS NOT NULL) AS failed, count(DISTINCT src_id) AS clients, sum(request_bytes + response_bytes)::BIGINT AS bytes
+		FROM %s WHERE %s GROUP BY 1 ORDER BY 1 LIMIT 201`, int64(hour), a.rows.from, a.rows.where), a.rows.args...)
 	a.out.Truncated = a.out.Truncated || more
 	a.out.Hours = fitRows(a.w, &a.out.Frame, list, 8)
 	return err
@@ -319,7 +330,7 @@ func (a *accessOf) calls(after position) error {
 		Path      string   `json:"path"`
 		Texts     []string `json:"texts"`
 	}
-	page, more, err := pick(a.ctx, a.c, source(a.c), a.w.where+strings.ReplaceAll(after.sql(" AND "), "bundle", bundleName(a.c)), "ts_ns, bundle, call_no", a.w.limit, a.w.args...)
+	page, more, err := pick(a.ctx, a.rows.c, a.rows.from, a.rows.where+strings.ReplaceAll(after.sql(" AND "), "bundle", bundleName(a.c)), "ts_ns, bundle, call_no", a.w.limit, a.rows.args...)
 	if err != nil {
 		return err
 	}

@@ -96,9 +96,14 @@ func findPersonal(ctx context.Context, c *forensics.Case, w *window) (*piiFound,
 	if err != nil {
 		return nil, false, err
 	}
+	rows, texts, err := holdTexts(ctx, c, w)
+	if err != nil {
+		return nil, false, err
+	}
+	defer rows.end()
 	for _, side := range [2]string{"request", "response"} {
 		col := side + "_body_sha256"
-		_, err := c.Each(ctx, forensics.Query{SQL: fmt.Sprintf("SELECT %s, call_no, lower(hex(%s)) AS h FROM %s WHERE %s AND %[2]s IS NOT NULL ORDER BY ts_ns, bundle, call_no", bundleOf(c, ""), col, source(c), w.where), Args: w.args}, nil,
+		_, err := rows.c.Each(ctx, forensics.Query{SQL: fmt.Sprintf("SELECT %s, call_no, lower(hex(%s)) AS h FROM %s WHERE %s AND %[2]s IS NOT NULL ORDER BY ts_ns, bundle, call_no", bundleOf(c, ""), col, rows.from, rows.where), Args: rows.args}, nil,
 			func(_ []forensics.Column, row []any) error {
 				hash, _ := row[2].(string)
 				for _, kind := range bodies[hash] {
@@ -110,13 +115,9 @@ func findPersonal(ctx context.Context, c *forensics.Case, w *window) (*piiFound,
 			return nil, false, err
 		}
 	}
-	for i := range spots {
-		s := &spots[i]
-		if s.column == "" || s.name == "trace_id" || s.name == "request_id" || s.name == "dns.answers" || s.name == "host" {
-			continue
-		}
+	for _, s := range texts {
 		seen := map[string][]string{}
-		_, err := c.Each(ctx, forensics.Query{SQL: fmt.Sprintf("SELECT %s, call_no, %s AS v FROM %s WHERE %s AND regexp_matches(%[2]s, ?) ORDER BY ts_ns, bundle, call_no", bundleOf(c, ""), s.column, source(c), w.where), Args: w.values("(" + personalLooks + ")")}, nil,
+		_, err := rows.c.Each(ctx, forensics.Query{SQL: fmt.Sprintf("SELECT %s, call_no, %s AS v FROM %s WHERE %s AND regexp_matches(%[2]s, ?) ORDER BY ts_ns, bundle, call_no", bundleOf(c, ""), s.column, rows.from, rows.where), Args: rows.values("(" + personalLooks + ")")}, nil,
 			func(_ []forensics.Column, row []any) error {
 				text, _ := row[2].(string)
 				kinds, ok := seen[text]
@@ -136,6 +137,30 @@ func findPersonal(ctx context.Context, c *forensics.Case, w *window) (*piiFound,
 		}
 	}
 	return out, cut, nil
+}
+
+// textOf is a place of a call that is looked at for personal data.
+type textOf struct{ name, column string }
+
+// holdTexts reads what is looked at for personal data, where it is not too much.
+func holdTexts(ctx context.Context, c *forensics.Case, w *window) (*rowsOf, []textOf, error) {
+	var list []textOf
+	columns := []string{"call_no, ts_ns, request_body_sha256, response_body_sha256"}
+	for i := range spots {
+		s := &spots[i]
+		if s.column == "" || s.name == "trace_id" || s.name == "request_id" || s.name == "dns.answers" || s.name == "host" {
+			continue
+		}
+		columns = append(columns, fmt.Sprintf("%s AS text%d", s.column, len(list)))
+		list = append(list, textOf{s.name, s.column})
+	}
+	rows, err := hold(ctx, c, strings.Join(columns, ", "), w.where, w.args)
+	if err == nil && rows.held {
+		for i := range list {
+			list[i].column = fmt.Sprintf("text%d", i)
+		}
+	}
+	return rows, list, err
 }
 
 // put notes what a row carries; it is true where there are too many.

@@ -91,7 +91,7 @@ const class = `(CASE WHEN protocol = 'dns' THEN 'dns' WHEN protocol IN ('tls', '
 const failureStatus = `coalesce(status_code::VARCHAR || CASE WHEN status_text IS NULL THEN '' ELSE ' ' || status_text END, status_text, error, 'failed')`
 
 // failureColumns are the columns of failed calls that are looked at.
-const failureColumns = `call_no, call_id, ts_ns, elapsed_us, protocol, method, path, host, status_code, status_text, failed, error, conn_id, stream_id,
+const failureColumns = `call_no, call_id, ts_ns, elapsed_us, protocol, method, host, status_code, status_text, failed, error, conn_id, stream_id,
 	src_id, src_ip, src_kind, src_namespace, src_external, src_service, src_workload, src_pod, src_name, src_dns_name, src_hostname,
 	dst_id, dst_ip, dst_namespace, dst_external, dst_service, dst_workload, dst_pod, dst_name, dst_dns_name, dst_hostname`
 
@@ -132,7 +132,7 @@ func AskFailures(ctx context.Context, c *forensics.Case, in FailuresIn) (*Failur
 		return nil, wrong("class", "%q, want 4xx, 5xx, no_answer or other", in.Class)
 	}
 	w.and("failed OR error IS NOT NULL")
-	rows, err := hold(ctx, c, failureColumns, w.where, w.args)
+	rows, err := hold(ctx, c, withPath(failureColumns), w.where, w.args)
 	if err != nil {
 		return nil, err
 	}

@@ -23,7 +23,7 @@ type rowsOf struct {
 	end   func()
 }
 
-// heldPath is a column of held rows: what template makes of their path.
+// heldPath is the column of held rows that has the template of their path, which is made once.
 const heldPath = "held_path"
 
 // hold reads the calls of a condition with some columns, which are all that is asked for.
@@ -31,13 +31,19 @@ func hold(ctx context.Context, c *forensics.Case, columns, where string, args []
 	return holdUpTo(ctx, c, heldMost, columns, where, args)
 }
 
+// unheld are the calls of a condition as the case has them.
+func unheld(c *forensics.Case, where string, args []any) *rowsOf {
+	return &rowsOf{c: c, from: source(c), where: where, args: args, end: func() {}}
+}
+
 func holdUpTo(ctx context.Context, c *forensics.Case, most int64, columns, where string, args []any) (*rowsOf, error) {
-	all := &rowsOf{c: c, from: source(c), where: where, args: args, end: func() {}}
+	all := unheld(c, where, args)
 	aside, end, err := c.Aside(ctx)
 	if err != nil {
 		return nil, err
 	}
-	err = aside.Keep(ctx, "held", forensics.Query{SQL: fmt.Sprintf("SELECT %s%s, %s AS %s FROM %s WHERE %s LIMIT %d", key(c, ""), columns, template("path"), heldPath, all.from, where, most+1), Args: args, Named: true})
+	sql := fmt.Sprintf("SELECT %s%s FROM %s WHERE %s LIMIT %d", key(c, ""), columns, all.from, where, most+1)
+	err = aside.Keep(ctx, "held", forensics.Query{SQL: sql, Args: args, Named: true})
 	n := int64(0)
 	if err == nil {
 		n, err = count(ctx, aside, "SELECT count(*) AS n FROM held")
@@ -55,7 +61,12 @@ func holdUpTo(ctx context.Context, c *forensics.Case, most int64, columns, where
 // values are the arguments of where, followed by others.
 func (r *rowsOf) values(more ...any) []any { return append(append([]any(nil), r.args...), more...) }
 
-// sql is a query over from; the templates of paths are not made again.
+// withPath adds the path and its template to columns that are held.
+func withPath(columns string) string {
+	return columns + ", path, " + template("path") + " AS " + heldPath
+}
+
+// sql is a query over rows withPath.
 func (r *rowsOf) sql(format string, args ...any) string {
 	text := fmt.Sprintf(format, args...)
 	if r.held {

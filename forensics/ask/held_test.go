@@ -30,7 +30,7 @@ func TestHeldRowsAnswerAsThoseOfTheCase(t *testing.T) {
 		if x.where == "protocol = ?" {
 			args = []any{"http1"}
 		}
-		rows, err := holdUpTo(ctx, c, x.most, serviceColumns, x.where, args)
+		rows, err := holdUpTo(ctx, c, x.most, withPath(serviceColumns), x.where, args)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -68,6 +68,9 @@ func getPair() Question {
 	return question("get_pair", "What two said to each other", "Traffic between two services, both ways: how much, of which kinds, and the last calls (10, or limit) with the headers and bodies really sent, credentials masked.", false, AskPair)
 }
 
+// pairColumns are the columns that the calls of two are summed by.
+const pairColumns = `call_no, call_id, ts_ns, elapsed_us, protocol, method, host, status_code, status_text, failed, error, request_bytes, response_bytes, src_id, dst_id`
+
 // AskPair answers what two said to each other.
 func AskPair(ctx context.Context, c *forensics.Case, in PairIn) (*Pair, error) {
 	w, err := in.read(ctx, c)
@@ -100,13 +103,18 @@ func AskPair(ctx context.Context, c *forensics.Case, in PairIn) (*Pair, error) {
 	if err != nil {
 		return nil, err
 	}
-	if out.Forth, err = readOne[Load](ctx, c, "SELECT "+loadColumns+" FROM "+source(c)+" WHERE "+w.where+" AND "+forth, w.values(x...)...); err != nil {
+	rows, err := hold(ctx, c, withPath(pairColumns), w.where+" AND (("+forth+") OR ("+back+"))", slices.Concat(w.args, x, y))
+	if err != nil {
 		return nil, err
 	}
-	if out.Back, err = readOne[Load](ctx, c, "SELECT "+loadColumns+" FROM "+source(c)+" WHERE "+w.where+" AND "+back, w.values(y...)...); err != nil {
+	defer rows.end()
+	if out.Forth, err = readOne[Load](ctx, rows.c, "SELECT "+loadColumns+" FROM "+rows.from+" WHERE "+rows.where+" AND "+forth, rows.values(x...)...); err != nil {
 		return nil, err
 	}
-	p := &pairOf{ctx: ctx, c: c, w: w, out: out, from: source(c), where: w.where + " AND ((" + forth + ") OR (" + back + "))", args: slices.Concat(w.args, x, y), forth: forth, x: x}
+	if out.Back, err = readOne[Load](ctx, rows.c, "SELECT "+loadColumns+" FROM "+rows.from+" WHERE "+rows.where+" AND "+back, rows.values(y...)...); err != nil {
+		return nil, err
+	}
+	p := &pairOf{ctx: ctx, c: c, w: w, out: out, rows: rows, forth: forth, x: x}
 	if err := p.kinds(); err != nil {
 		return nil, err
 	}
@@ -135,17 +143,15 @@ type pairOf struct {
 	ctx   context.Context
 	c     *forensics.Case
 	w     *window
-	from  string
-	where string // condition for the calls of both directions, with args
-	args  []any
-	forth string // condition for those forth, with x
+	rows  *rowsOf // calls of both directions
+	forth string  // condition for those forth, with x
 	x     []any
 	out   *Pair
 }
 
 func (p *pairOf) kinds() error {
-	list, more, err := readRows[PairKind](p.ctx, p.c, defaultRows, fmt.Sprintf(`SELECT direction, protocol, %s AS endpoint, coalesce(status_code::VARCHAR || CASE WHEN status_text IS NULL THEN '' ELSE ' ' || status_text END, status_text, error, '') AS status, count(*) AS calls,
-		make_timestamp_ns(min(ts_ns)) AS first, make_timestamp_ns(max(ts_ns)) AS last, list_transform(arg_min(call_id, (ts_ns, call_id), 3), x -> lower(hex(x))) AS call_ids FROM (SELECT *, CASE WHEN %s THEN 'forth' ELSE 'back' END AS direction FROM %s WHERE %s) GROUP BY ALL ORDER BY calls DESC, direction DESC, protocol, endpoint, status LIMIT %d`, namedEndpoint, p.forth, p.from, p.where, defaultRows+1), slices.Concat(p.x, p.args)...)
+	list, more, err := readRows[PairKind](p.ctx, p.rows.c, defaultRows, p.rows.sql(`SELECT direction, protocol, %s AS endpoint, coalesce(status_code::VARCHAR || CASE WHEN status_text IS NULL THEN '' ELSE ' ' || status_text END, status_text, error, '') AS status, count(*) AS calls,
+		make_timestamp_ns(min(ts_ns)) AS first, make_timestamp_ns(max(ts_ns)) AS last, list_transform(arg_min(call_id, (ts_ns, call_id), 3), x -> lower(hex(x))) AS call_ids FROM (SELECT *, CASE WHEN %s THEN 'forth' ELSE 'back' END AS direction FROM %s WHERE %s) GROUP BY ALL ORDER BY calls DESC, direction DESC, protocol, endpoint, status LIMIT %d`, namedEndpoint, p.forth, p.rows.from, p.rows.where, defaultRows+1), slices.Concat(p.x, p.rows.args)...)
 	p.out.Truncated = p.out.Truncated || more
 	list, more = within(list, defaultBytes/5)
 	p.out.Kinds, p.out.Truncated = list, p.out.Truncated || more
@@ -167,7 +173,7 @@ func (p *pairOf) calls() error {
 		Bundle    int64          `json:"bundle"`
 		No        int64          `json:"call_no"`
 	}
-	page, more, err := pick(p.ctx, p.c, p.from, p.where, "ts_ns DESC, bundle DESC, call_no DESC", p.w.limit, p.args...)
+	page, more, err := pick(p.ctx, p.rows.c, p.rows.from, p.rows.where, "ts_ns DESC, bundle DESC, call_no DESC", p.w.limit, p.rows.args...)
 	if err != nil {
 		return err
 	}

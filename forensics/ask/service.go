@@ -108,7 +108,7 @@ func AskService(ctx context.Context, c *forensics.Case, in ServiceIn) (*Service,
 	s.t = t
 	s.to, s.from = t.mine("dst_id"), t.mine("src_id")
 	s.name(in.Service)
-	if s.rows, err = hold(ctx, c, serviceColumns, w.where+" AND ("+s.to+" OR "+s.from+")", w.args); err != nil {
+	if s.rows, err = hold(ctx, c, withPath(serviceColumns), w.where+" AND ("+s.to+" OR "+s.from+")", w.args); err != nil {
 		return nil, err
 	}
 	defer s.rows.end()
@@ -127,7 +127,7 @@ func AskService(ctx context.Context, c *forensics.Case, in ServiceIn) (*Service,
 }
 
 // serviceColumns are the columns that the facts of a service are made of.
-const serviceColumns = `call_no, call_id, ts_ns, elapsed_us, protocol, method, path, query_string, host, status_code, status_text, failed, error, request_bytes, response_bytes, request_body_sha256, request_id, trace_id,
+const serviceColumns = `call_no, call_id, ts_ns, elapsed_us, protocol, method, query_string, host, status_code, status_text, failed, error, request_bytes, response_bytes, request_body_sha256, request_id, trace_id,
 	src_id, src_ip, src_kind, src_namespace, src_external, src_service, src_workload, src_pod, src_name, src_node, src_dns_name, src_hostname,
 	dst_id, dst_ip, dst_namespace, dst_external, dst_service, dst_workload, dst_pod, dst_name, dst_node, dst_dns_name, dst_hostname`
 
