@@ -1,10 +1,7 @@
 package cli
 
 import (
-	"bytes"
-	"context"
 	"encoding/json"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,73 +12,20 @@ import (
 
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 	"github.com/pcapsule/pcapsule/recorder/ring"
+	"github.com/pcapsule/pcapsule/recorder/ring/ringtest"
 )
 
 // ringOf records what is in a capture of one link type.
 func ringOf(ts *testscript.TestScript, _ bool, args []string) {
 	data, err := os.ReadFile(ts.MkAbs(args[1]))
 	ts.Check(err)
-	names, err := fillRing(ts.MkAbs(args[0]), data, 1)
+	names, err := ringtest.Fill(ts.MkAbs(args[0]), data, 1, 50)
 	ts.Check(err)
 	if len(args) > 2 {
 		keys, err := os.ReadFile(ts.MkAbs(args[2]))
 		ts.Check(err)
 		ts.Check(os.WriteFile(filepath.Join(ts.MkAbs(args[0]), names[0].Side(ring.KeysKind)), keys, 0o600))
 	}
-}
-
-// fillRing records a capture again and again, each round an hour after the one before.
-func fillRing(dir string, capture []byte, rounds int) (list []ring.ID, err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	w, err := ring.Create(ring.Options{Dir: dir, Node: "n", Recorder: "test", SegmentBytes: 16 << 20})
-	if err != nil {
-		return nil, err
-	}
-	defer w.Close(ctx)
-	var s *ring.Series
-	var iface ring.InterfaceID
-	for round := range rounds {
-		r, err := pcapng.NewReader(bytes.NewReader(capture), pcapng.Options{})
-		if err != nil {
-			return nil, err
-		}
-		n := 0
-		var b pcapng.Batch
-		for err = r.Next(&b); err == nil; err = r.Next(&b) {
-			for i := range b.Packets {
-				p := &b.Packets[i]
-				if s == nil {
-					if s, err = w.Series(ring.SeriesOptions{Name: "sockets", LinkType: p.LinkType}); err != nil {
-						return nil, err
-					}
-					if iface, err = s.Interface(pcapng.Interface{Name: "n/shop/web"}); err != nil {
-						return nil, err
-					}
-				}
-				at := p.Time + int64(round)*int64(time.Hour)
-				if err := s.Append(&ring.Packet{Interface: iface, Time: at, Data: p.Data, OrigLen: p.OrigLen}); err != nil {
-					return nil, err
-				}
-				if n++; n%50 == 0 && rounds == 1 {
-					if err := w.Seal(ctx); err != nil {
-						return nil, err
-					}
-				}
-			}
-		}
-		if err != io.EOF {
-			return nil, err
-		}
-	}
-	if err := w.Close(ctx); err != nil {
-		return nil, err
-	}
-	segments, err := ring.Segments(dir)
-	for _, x := range segments {
-		list = append(list, x.ID)
-	}
-	return list, err
 }
 
 // headerOf is what the section header of the only capture in a bundle says.
@@ -121,7 +65,7 @@ func TestDerivedSnapshotNamesItsParents(t *testing.T) {
 	}
 	dir := t.TempDir()
 	in := filepath.Join(dir, "ring")
-	ids, err := fillRing(in, sample, 1)
+	ids, err := ringtest.Fill(in, sample, 1, 50)
 	if err != nil || len(ids) < 2 {
 		t.Fatalf("%d segments, %v; want several", len(ids), err)
 	}
@@ -216,7 +160,7 @@ func TestInterruptedSnapshotHoldsNothing(t *testing.T) {
 	}
 	dir := t.TempDir()
 	in := filepath.Join(dir, "ring")
-	if _, err := fillRing(in, sample, 1+(32<<20)/len(sample)); err != nil {
+	if _, err := ringtest.Fill(in, sample, 1+(32<<20)/len(sample), 0); err != nil {
 		t.Fatal(err)
 	}
 	c, said := program(t, "snapshot", in, "--last", "999999h", "http", "-o", filepath.Join(dir, "a.pcapsule"))

@@ -13,59 +13,18 @@ import (
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/mcp/store"
-	"github.com/pcapsule/pcapsule/recorder/pcapng"
-	"github.com/pcapsule/pcapsule/recorder/ring"
+	"github.com/pcapsule/pcapsule/recorder/ring/ringtest"
 )
 
 // ringOf records a sample into a new ring, sealed every hundred packets.
 func ringOf(t testing.TB, sample string) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "ring")
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	w, err := ring.Create(ring.Options{Dir: dir, Node: "n", Recorder: "test", SegmentBytes: 16 << 20})
+	data, err := os.ReadFile(filepath.Join("..", "..", "..", "samples", sample))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer w.Close(ctx)
-	f, err := os.Open(filepath.Join("..", "..", "..", "samples", sample))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	r, err := pcapng.NewReader(f, pcapng.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	var s *ring.Series
-	var face ring.InterfaceID
-	var b pcapng.Batch
-	n := 0
-	for err = r.Next(&b); err == nil; err = r.Next(&b) {
-		for i := range b.Packets {
-			p := &b.Packets[i]
-			if s == nil {
-				if s, err = w.Series(ring.SeriesOptions{Name: "sockets", LinkType: p.LinkType}); err != nil {
-					t.Fatal(err)
-				}
-				if face, err = s.Interface(pcapng.Interface{Name: "n/shop/web"}); err != nil {
-					t.Fatal(err)
-				}
-			}
-			if err := s.Append(&ring.Packet{Interface: face, Time: p.Time, Data: p.Data, OrigLen: p.OrigLen}); err != nil {
-				t.Fatal(err)
-			}
-			if n++; n%100 == 0 {
-				if err := w.Seal(ctx); err != nil {
-					t.Fatal(err)
-				}
-			}
-		}
-	}
-	if err != io.EOF {
-		t.Fatal(err)
-	}
-	if err := w.Close(ctx); err != nil {
+	if _, err := ringtest.Fill(dir, data, 1, 100); err != nil {
 		t.Fatal(err)
 	}
 	return dir
