@@ -57,7 +57,7 @@ type Look struct {
 	found []Finding
 	notes []string
 	more  bool
-	cut   bool // its time was up
+	cut   bool // its time or memory was up
 }
 
 // Allow is where traffic may go to outside.
@@ -260,7 +260,7 @@ type Summary struct {
 	Title   string `json:"title"`
 	Found   int    `json:"found"`
 	Worst   string `json:"worst,omitempty"`
-	Cut     bool   `json:"cut,omitempty" jsonschema:"its time was up before it came to its end: there may be more"`
+	Cut     bool   `json:"cut,omitempty" jsonschema:"its time or memory was up before it came to its end: there may be more"`
 }
 
 // Run asks analyzers.

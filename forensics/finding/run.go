@@ -43,6 +43,10 @@ func findAll(ctx context.Context, looks []*Look, whole bool) error {
 		if l := looks[i]; errors.Is(err, forensics.ErrMemory) && all.Err() == nil {
 			l.found, l.notes, l.more = nil, nil, false
 			errs[i] = l.find(all, whole || len(looks) == 1)
+			if errors.Is(errs[i], forensics.ErrMemory) && !whole && len(looks) > 1 {
+				l.cut, errs[i] = true, nil
+				l.Note("the memory for questions is too little for it: ask about less time or fewer calls")
+			}
 		}
 	}
 	// Where one met an error the others were stopped: the one that counts is not of that.

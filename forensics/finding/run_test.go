@@ -75,7 +75,9 @@ func TestErrorsOfAnalyzers(t *testing.T) {
 			return context.Canceled
 		}, fails, quick}, false, broken},
 		{"one that needs all the memory", []func(context.Context, *Look) error{full, quick}, false, nil},
-		{"one that has not enough of it", []func(context.Context, *Look) error{quick, always}, false, forensics.ErrMemory},
+		{"one that has not enough of it", []func(context.Context, *Look) error{quick, always}, false, nil},
+		{"one that has not enough of it and must", []func(context.Context, *Look) error{quick, always}, true, forensics.ErrMemory},
+		{"the only one that has not enough of it", []func(context.Context, *Look) error{always}, false, forensics.ErrMemory},
 	} {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
 		if errors.Is(tt.want, context.DeadlineExceeded) {

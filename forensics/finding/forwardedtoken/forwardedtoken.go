@@ -8,7 +8,6 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/finding"
 )
 
@@ -26,15 +25,21 @@ func find(ctx context.Context, l *finding.Look) error {
 	masked := l.Case
 	l.Case = whole
 	defer func() { l.Case = masked }()
-	rows, err := l.Rows(ctx, `WITH h AS (SELECT `+ask.Who("src_")+` AS src, `+ask.Who("dst_")+` AS dst, dst_external AS outside, ts_ns, call_id,
+	// Names of ends are numbers until the end, and tokens numbers of 128 bits, so that a call
+	// takes little room. A token counts as having come only where its holder sends any.
+	rows, err := l.Rows(ctx, `WITH e AS MATERIALIZED (SELECT *, dense_rank() OVER (ORDER BY who) AS w FROM (`+l.Ends()+`)),
+		h AS (SELECT `+l.Bundle("src_id, dst_id")+`, ts_ns, call_id,
 				unnest(list_filter(headers, h -> h.kind = 'request' AND lower(h.name) IN ('authorization', 'cookie', 'x-api-key', 'api-key', 'x-auth-token', 'x-access-token'))) AS h
-			FROM calls WHERE `+l.Where+` AND `+finding.Web+` AND auth_kind IS NOT NULL),
-		t AS (SELECT src, dst, outside, ts_ns, call_id, lower(h.name) AS name, sha256(h.value) AS token FROM h WHERE length(h.value) >= 12),
-		came AS (SELECT dst AS who, name, token, min(ts_ns) AS at, min_by(src, ts_ns) AS "from" FROM t GROUP BY 1, 2, 3)
-		SELECT t.src, t.dst, t.name AS detail, min_by(came."from", t.ts_ns) AS other, count(*) AS count, count(DISTINCT t.token) AS "of", min(t.ts_ns) AS first_ns, max(t.ts_ns) AS last_ns,
-			max(CASE WHEN outside THEN 1 ELSE 0 END)::DOUBLE AS number, `+l.CallIDs()+`
-		FROM t JOIN came ON came.who = t.src AND came.token = t.token AND came.at <= t.ts_ns
-		GROUP BY t.src, t.dst, t.name ORDER BY number DESC, count DESC, t.src, t.dst, detail`, l.Args...)
+			FROM `+l.Calls+` WHERE `+l.Where+` AND `+finding.Web+` AND auth_kind IS NOT NULL),
+		t AS MATERIALIZED (SELECT s.w AS src, d.w AS dst, d.external AS outside, ts_ns, call_id, lower(h.name) AS name, md5_number(h.value) AS token
+			FROM h JOIN e s ON `+l.On("h", "src_id", "s")+` JOIN e d ON `+l.On("h", "dst_id", "d")+` WHERE length(h.value) >= 12),
+		came AS (SELECT dst AS who, name, token, min(ts_ns) AS at, min_by(src, ts_ns) AS "from" FROM t WHERE dst IN (SELECT src FROM t) GROUP BY 1, 2, 3),
+		f AS (SELECT t.src, t.dst, t.name, min_by(came."from", t.ts_ns) AS "from", count(*) AS count, count(DISTINCT t.token) AS "of", min(t.ts_ns) AS first_ns, max(t.ts_ns) AS last_ns,
+				max(CASE WHEN outside THEN 1 ELSE 0 END)::DOUBLE AS number, `+l.CallIDs()+`
+			FROM t JOIN came ON came.who = t.src AND came.token = t.token AND came.at <= t.ts_ns GROUP BY t.src, t.dst, t.name),
+		n AS (SELECT DISTINCT w, who FROM e)
+		SELECT s.who AS src, d.who AS dst, name AS detail, o.who AS other, count, "of", first_ns, last_ns, number, call_ids
+		FROM f JOIN n s ON s.w = src JOIN n d ON d.w = dst JOIN n o ON o.w = "from" ORDER BY number DESC, count DESC, src, dst, detail`, l.Args...)
 	if err != nil {
 		return err
 	}
