@@ -22,7 +22,6 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 	"github.com/pcapsule/pcapsule/forensics/internal/duck"
 	"github.com/pcapsule/pcapsule/forensics/redact"
-	"github.com/pcapsule/pcapsule/kfl"
 )
 
 const (
@@ -59,7 +58,7 @@ type Case struct {
 	tables   *sync.Map // what parts say of themselves, see textsOf
 
 	options  Options
-	findings *atomic.Pointer[kfl.Findings]
+	findings *atomic.Pointer[Findings]
 	xml      *xmlCache
 	unmasked []string        // views that hide those of the masked case; see Unmasked
 	whole    *Case           // of a case that masks
@@ -87,7 +86,7 @@ func Open(ctx context.Context, paths []string, o Options) (*Case, error) {
 	if len(paths) == 0 || len(paths) > maxBundles {
 		return nil, fmt.Errorf("opening case: %d bundles, want 1 to %d", len(paths), maxBundles)
 	}
-	c := &Case{paths: paths, mask: o.MaskSecrets, options: o, findings: &atomic.Pointer[kfl.Findings]{}, tables: &sync.Map{}, xml: &xmlCache{}}
+	c := &Case{paths: paths, mask: o.MaskSecrets, options: o, findings: &atomic.Pointer[Findings]{}, tables: &sync.Map{}, xml: &xmlCache{}}
 	seen := map[string]string{}
 	for _, p := range paths {
 		b, err := bundle.OpenWith(p, bundle.OpenOptions{CacheDir: o.CacheDir})

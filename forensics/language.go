@@ -2,16 +2,39 @@ package forensics
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"maps"
 
 	"github.com/pcapsule/pcapsule/forensics/internal/duck"
 	"github.com/pcapsule/pcapsule/kfl"
 )
 
+// Findings knows which calls claims about the traffic are about, as kfl.Findings, and
+// looks for them as long as the question that names one may take. Its methods may be
+// called from several goroutines; its numbers are those of CallNumber.
+type Findings interface {
+	Names() []string
+	Calls(ctx context.Context, name string) ([]int64, error)
+}
+
 // UseFindings lets KFL ask for findings, as in finding == "plaintext-credentials". They
-// are computed when a question names one; f must be safe for several goroutines. Its
-// numbers are those of CallNumber.
-func (c *Case) UseFindings(f kfl.Findings) { c.findings.Store(&f) }
+// are computed when a question names one.
+func (c *Case) UseFindings(f Findings) { c.findings.Store(&f) }
+
+// named are findings for one question.
+type named struct {
+	Findings
+	ctx context.Context
+	err error // that ended a look
+}
+
+// Calls implements kfl.Findings.
+func (n *named) Calls(name string) ([]int64, error) {
+	list, err := n.Findings.Calls(n.ctx, name)
+	n.err = err
+	return list, err
+}
 
 // CallNumber is the number of a call among those of all bundles of a case: its call_no,
 // and where there are several bundles the bundle's index above it.
@@ -24,7 +47,22 @@ func (c *Case) CallNumber(bundle int, callNo int64) int64 {
 
 // compile checks KFL against the columns that the tables have in this case.
 func (c *Case) compile(ctx context.Context, src string, macros map[string]string) (*kfl.Query, error) {
-	return kfl.Compile(src, c.Language(ctx, macros))
+	env := c.Language(ctx, macros)
+	k, err := kfl.Compile(src, env)
+	n, _ := env.Findings.(*named)
+	if err == nil || n == nil || n.err == nil {
+		return k, err
+	}
+	// The text is right: what it names could not be looked for.
+	switch cut := ctx.Err(); {
+	case errors.Is(n.err, ErrDeadline), errors.Is(n.err, ErrMemory):
+		return nil, n.err
+	case errors.Is(cut, context.DeadlineExceeded):
+		return nil, fmt.Errorf("%w: %w", ErrDeadline, n.err)
+	case cut != nil:
+		return nil, cut
+	}
+	return nil, err
 }
 
 // Language is what KFL is compiled for in this case, with macros beside the case's own.
@@ -38,7 +76,7 @@ func (c *Case) Language(ctx context.Context, macros map[string]string) kfl.Env {
 		maps.Copy(env.Macros, macros)
 	}
 	if f := c.findings.Load(); f != nil {
-		env.Findings = *f
+		env.Findings = &named{Findings: *f, ctx: ctx}
 	}
 	for name, v := range c.views {
 		env.Tables[name], env.Tables[name+"_raw"] = columnTypes(v.columns), columnTypes(v.raw)

@@ -1,11 +1,13 @@
 package forensics_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/kfl"
@@ -14,8 +16,8 @@ import (
 // claims are findings for a test.
 type claims map[string][]int64
 
-func (c claims) Names() []string                    { return []string{"odd", "none"} }
-func (c claims) Calls(name string) ([]int64, error) { return c[name], nil }
+func (c claims) Names() []string                                       { return []string{"odd", "none"} }
+func (c claims) Calls(_ context.Context, name string) ([]int64, error) { return c[name], nil }
 
 func count(t *testing.T, c *forensics.Case, q forensics.Query) int64 {
 	t.Helper()
@@ -63,6 +65,56 @@ func TestLanguageOfACase(t *testing.T) {
 	}
 	if res, err := one.Query(ctx, forensics.Query{KFL: "http and limit(3)"}); err != nil || len(res.Rows) != 3 {
 		t.Errorf("limit(3): %v", err)
+	}
+}
+
+// slow looks until the question's time is over, as an analyzer of a large case does.
+type slow struct{ err error }
+
+func (slow) Names() []string { return []string{"odd"} }
+
+func (s slow) Calls(ctx context.Context, _ string) ([]int64, error) {
+	<-ctx.Done()
+	if s.err != nil {
+		return nil, s.err
+	}
+	return nil, fmt.Errorf("looking for odd: %w", ctx.Err())
+}
+
+func TestFindingsEndWithTheQuestion(t *testing.T) {
+	c := open(t, sample(t, "http1.pcapng"))
+	const odd = `http && finding == "odd"`
+	soon := func() context.Context {
+		ctx, cancel := context.WithTimeout(ctx, time.Millisecond)
+		t.Cleanup(cancel)
+		return ctx
+	}
+	gone, cancel := context.WithCancel(ctx)
+	cancel()
+	var bad *kfl.Error
+	for _, x := range []struct {
+		name string
+		f    forensics.Findings
+		ask  func() error
+		want error
+	}{
+		{"a question with a deadline", slow{}, func() error {
+			_, err := c.Query(ctx, forensics.Query{KFL: odd, Deadline: time.Millisecond})
+			return err
+		}, forensics.ErrDeadline},
+		{"a condition", slow{}, func() error { _, err := c.Condition(soon(), odd); return err }, forensics.ErrDeadline},
+		{"an explanation", slow{}, func() error { _, err := c.Explain(soon(), forensics.Query{KFL: odd}); return err }, forensics.ErrDeadline},
+		{"who went away", slow{}, func() error { _, err := c.Query(gone, forensics.Query{KFL: odd}); return err }, context.Canceled},
+		{"too little memory", slow{forensics.ErrMemory}, func() error { _, err := c.Condition(soon(), odd); return err }, forensics.ErrMemory},
+	} {
+		c.UseFindings(x.f)
+		if err := x.ask(); !errors.Is(err, x.want) || errors.As(err, &bad) {
+			t.Errorf("%s: %v, want %v", x.name, err, x.want)
+		}
+	}
+	c.UseFindings(claims{})
+	if _, err := c.Condition(ctx, `finding == "nosuch"`); !errors.As(err, &bad) {
+		t.Errorf("a name that is none: %v, want its place", err)
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
@@ -18,19 +17,19 @@ const maxBound = 1_000_000
 // follows a slash one of that kind, as answers give it. A finding is looked for when a
 // question first names it.
 func Bind(c *forensics.Case, analyzers []Analyzer) {
-	c.UseFindings(&bound{c: c, analyzers: analyzers, known: map[string][]Finding{}, numbers: map[string][]int64{}})
+	c.UseFindings(&bound{c: c, analyzers: analyzers, known: map[string][]Finding{}, numbers: map[string][]int64{}, turn: make(chan struct{}, 1)})
 }
 
-// bound implements kfl.Findings. Its methods may be called from several goroutines.
+// bound implements forensics.Findings. Its methods may be called from several goroutines.
 type bound struct {
 	c         *forensics.Case
 	analyzers []Analyzer
-	mu        sync.Mutex
+	turn      chan struct{}        // held by whoever looks, of whom there is one
 	known     map[string][]Finding // by analyzer, with all their calls
 	numbers   map[string][]int64   // by name
 }
 
-// Names implements kfl.Findings.
+// Names implements forensics.Findings.
 func (b *bound) Names() []string {
 	var out []string
 	for _, a := range b.analyzers {
@@ -39,15 +38,18 @@ func (b *bound) Names() []string {
 	return out
 }
 
-// Calls implements kfl.Findings.
-func (b *bound) Calls(name string) ([]int64, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
+// Calls implements forensics.Findings.
+func (b *bound) Calls(ctx context.Context, name string) ([]int64, error) {
+	select {
+	case b.turn <- struct{}{}:
+		defer func() { <-b.turn }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 	if list, ok := b.numbers[name]; ok {
 		return list, nil
 	}
 	kind, one, _ := strings.Cut(name, "/")
-	ctx := context.Background()
 	found, err := b.find(ctx, kind)
 	if err != nil {
 		return nil, err

@@ -1,0 +1,63 @@
+package finding_test
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/pcapsule/pcapsule/exporter"
+	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/finding"
+)
+
+// TestFindingsInKFLEndWithTheQuestion binds an analyzer that never comes to an end.
+func TestFindingsInKFLEndWithTheQuestion(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "http1.pcapsule")
+	if _, err := exporter.Run(t.Context(), []string{filepath.Join("..", "..", "samples", "http1.pcapng")}, dir, exporter.Options{Release: "test"}); err != nil {
+		t.Fatal(err)
+	}
+	c, err := forensics.Open(t.Context(), []string{dir}, forensics.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	begun := make(chan struct{}, 10)
+	var quick atomic.Bool
+	finding.Bind(c, []finding.Analyzer{{Name: "slow", Find: func(ctx context.Context, _ *finding.Look) error {
+		if quick.Load() {
+			return nil
+		}
+		begun <- struct{}{}
+		<-ctx.Done()
+		return ctx.Err()
+	}}})
+	ask := func(ctx context.Context, d time.Duration) error {
+		_, err := c.Query(ctx, forensics.Query{KFL: `finding == "slow"`, Deadline: d})
+		return err
+	}
+	if err := ask(t.Context(), time.Millisecond); !errors.Is(err, forensics.ErrDeadline) {
+		t.Errorf("%v, want the deadline", err)
+	}
+	select {
+	case <-begun:
+	default: // the time was over before it looked
+	}
+	first, cancel := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { ended <- ask(first, 0) }()
+	<-begun
+	if err := ask(t.Context(), time.Millisecond); !errors.Is(err, forensics.ErrDeadline) {
+		t.Errorf("behind one who looks: %v, want the deadline", err)
+	}
+	cancel()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("who went away: %v", err)
+	}
+	quick.Store(true)
+	if err := ask(t.Context(), 0); err != nil {
+		t.Errorf("what was cut is not asked again: %v", err)
+	}
+}
