@@ -42,7 +42,7 @@ func look(ctx context.Context, a *sdk.ClientSession) (*facts, error) {
 		if err != nil {
 			return nil, err
 		}
-		text, err := call(ctx, a, "run_sql", string(q))
+		text, _, err := call(ctx, a, "run_sql", string(q))
 		if err != nil {
 			return nil, fmt.Errorf("looking for what to ask about: %w", err)
 		}
@@ -63,7 +63,7 @@ func look(ctx context.Context, a *sdk.ClientSession) (*facts, error) {
 
 // window chooses a stretch in the middle of the recording.
 func (f *facts) window(ctx context.Context, a *sdk.ClientSession) error {
-	text, err := call(ctx, a, "run_sql", `{"sql":"select strftime(min(ts), '%Y-%m-%dT%H:%M:%SZ'), strftime(max(ts), '%Y-%m-%dT%H:%M:%SZ') from calls_raw"}`)
+	text, _, err := call(ctx, a, "run_sql", `{"sql":"select strftime(min(ts), '%Y-%m-%dT%H:%M:%SZ'), strftime(max(ts), '%Y-%m-%dT%H:%M:%SZ') from calls_raw"}`)
 	if err != nil {
 		return err
 	}

@@ -31,6 +31,7 @@ type options struct {
 	only            string
 	repeat, clients int
 	parallel        int
+	keep            bool
 	mix             time.Duration
 	threads         int
 	memory          int64
@@ -45,6 +46,7 @@ func main() {
 	flag.IntVar(&o.clients, "clients", 10, "clients that ask at once; 0: none")
 	flag.DurationVar(&o.mix, "mix", time.Minute, "how long they ask")
 	flag.IntVar(&o.parallel, "parallel", 0, "answers that the server makes at once; 0: as many as it does by itself")
+	flag.BoolVar(&o.keep, "keep", false, "let the server keep answers, as pcapsule mcp does; times are then also of answers that were kept")
 	flag.IntVar(&o.threads, "threads", 0, "threads of the server's queries; 0: one per processor")
 	flag.Int64Var(&o.memory, "memory", 1024, "MiB that queries may hold")
 	flag.BoolVar(&o.verbose, "v", false, "a line for every question too")
@@ -69,7 +71,7 @@ func run(ctx context.Context, dir string, o options) error {
 	begin := time.Now()
 	policy := redact.Default()
 	open := func(ctx context.Context, paths []string) (*forensics.Case, error) {
-		c, err := forensics.Open(ctx, paths, forensics.Options{MaskSecrets: true, Policy: policy, MemoryLimit: o.memory << 20, Threads: o.threads})
+		c, err := forensics.Open(ctx, paths, forensics.Options{MaskSecrets: true, Policy: policy, MemoryLimit: o.memory << 20, Threads: o.threads, TempDir: filepath.Join(exports, "temp")})
 		if err == nil {
 			finding.Bind(c, findings.Analyzers())
 		}
@@ -79,7 +81,11 @@ func run(ctx context.Context, dir string, o options) error {
 	if err != nil {
 		return err
 	}
-	server, err := mcp.New(c, mcp.Options{Release: "bench", Questions: findings.Questions(), ExportDir: exports, Policy: policy, Open: open, Deadline: 10 * time.Minute, Parallel: o.parallel})
+	keep := -1
+	if o.keep {
+		keep = 0
+	}
+	server, err := mcp.New(c, mcp.Options{Keep: keep, Release: "bench", Questions: findings.Questions(), ExportDir: exports, Policy: policy, Open: open, Deadline: 10 * time.Minute, Parallel: o.parallel})
 	if err != nil {
 		c.Close()
 		return err
@@ -145,6 +151,7 @@ type asked struct {
 	bytes  int             // of the longest answer
 	peak   int64           // MiB
 	failed string
+	kept   int // answers that were not made anew
 }
 
 func ask(ctx context.Context, a *sdk.ClientSession, name string, inputs []string, o options) (asked, error) {
@@ -156,7 +163,7 @@ func ask(ctx context.Context, a *sdk.ClientSession, name string, inputs []string
 				return out, err
 			}
 			cpu, begin := processorTime(), time.Now()
-			text, err := call(ctx, a, name, in)
+			text, kept, err := call(ctx, a, name, in)
 			took, used := time.Since(begin), processorTime()-cpu
 			var bad *refusedError
 			switch {
@@ -166,7 +173,10 @@ func ask(ctx context.Context, a *sdk.ClientSession, name string, inputs []string
 				return out, err
 			}
 			if o.verbose {
-				fmt.Printf("  %s %s: %.2f s, %.2f CPU s, %d bytes\n", name, in, took.Seconds(), used.Seconds(), len(text))
+				fmt.Printf("  %s %s: %.2f s, %.2f CPU s, %d bytes%s\n", name, in, took.Seconds(), used.Seconds(), len(text), map[bool]string{true: ", kept"}[kept])
+			}
+			if kept {
+				out.kept++
 			}
 			out.times = append(out.times, took)
 			out.cpu, out.bytes = max(out.cpu, used), max(out.bytes, len(text))
@@ -179,6 +189,9 @@ func ask(ctx context.Context, a *sdk.ClientSession, name string, inputs []string
 
 func (a asked) print() {
 	fmt.Printf("%-24s %3d %9.2f %9.2f %8.2f %10d %9d\n", a.name, len(a.times), middle(a.times).Seconds(), a.times[len(a.times)-1].Seconds(), a.cpu.Seconds(), a.bytes, a.peak)
+	if a.kept > 0 {
+		fmt.Printf("  %d of them kept answers\n", a.kept)
+	}
 	if a.failed != "" {
 		fmt.Printf("  refused %s\n", a.failed)
 	}
@@ -219,11 +232,11 @@ type refusedError struct{ text string }
 
 func (e *refusedError) Error() string { return e.text }
 
-// call asks a tool and gives the text of the answer.
-func call(ctx context.Context, a *sdk.ClientSession, name, in string) (string, error) {
+// call asks a tool and gives the text of the answer, and whether the server had kept it.
+func call(ctx context.Context, a *sdk.ClientSession, name, in string) (text string, kept bool, err error) {
 	r, err := a.CallTool(ctx, &sdk.CallToolParams{Name: name, Arguments: json.RawMessage(in)})
 	if err != nil {
-		return "", fmt.Errorf("asking %s: %w", name, err)
+		return "", false, fmt.Errorf("asking %s: %w", name, err)
 	}
 	var b strings.Builder
 	for _, part := range r.Content {
@@ -232,7 +245,7 @@ func call(ctx context.Context, a *sdk.ClientSession, name, in string) (string, e
 		}
 	}
 	if r.IsError {
-		return b.String(), &refusedError{b.String()}
+		return b.String(), false, &refusedError{b.String()}
 	}
-	return b.String(), nil
+	return b.String(), r.Meta["pcapsule/kept"] == true, nil
 }
