@@ -49,7 +49,7 @@ type chunk struct {
 	data   int64 // of its data page; before it is a dictionary, where start is less
 	size   int32 // bytes in the file
 	raw    int64 // bytes unpacked
-	values int32 // entries, nulls too
+	values int32 // entries, nulls too; -1: it cannot be read, see part.wrong
 	nulls  int32 // -1: not said
 	low    int64 // bounds of numbers, where low is not above high
 	high   int64
@@ -70,6 +70,7 @@ type part struct {
 	leaves []leaf         // those kept
 	names  map[string]int // "headers.list.element.value" → its place in leaves
 	groups []group
+	wrong  map[int64]string // why a chunk at an offset cannot be read
 	size   int64
 }
 
@@ -255,7 +256,6 @@ func (p *part) takeSchema(list []node) ([]int, error) {
 func (p *part) readGroup(t *thrift, all []int) error {
 	g := group{from: math.MinInt64, to: math.MaxInt64}
 	rows, nth := int64(0), 0
-	var err error
 	t.structure(func(id int16, kind byte) {
 		switch id {
 		case 1:
@@ -266,8 +266,8 @@ func (p *part) readGroup(t *thrift, all []int) error {
 				}
 				nth++
 				m.read(t)
-				if err == nil && c.leaf >= 0 && !t.bad {
-					err = p.keep(&g, c, &m)
+				if c.leaf >= 0 && !t.bad {
+					p.keep(&g, c, &m)
 				}
 			})
 		case 3:
@@ -277,8 +277,8 @@ func (p *part) readGroup(t *thrift, all []int) error {
 		}
 	})
 	switch {
-	case err != nil || t.bad:
-		return err
+	case t.bad:
+		return nil
 	case rows < 0 || rows > maxRows:
 		return p.damaged("a row group of %d rows, want at most %d", rows, maxRows)
 	case nth != len(all):
@@ -337,23 +337,35 @@ func (m *meta) read(t *thrift) {
 	})
 }
 
-// keep notes a chunk, unless all of it is null.
-func (p *part) keep(g *group, c chunk, m *meta) error {
+// keep notes a chunk, unless all of it is null. What is wrong with it matters only where it
+// is read: a call of very many packets has very long citations.
+func (p *part) keep(g *group, c chunk, m *meta) {
+	if m.values == m.nulls || m.values == 0 {
+		return
+	}
 	c.start, c.data = m.data, m.data
 	if m.dict > 0 && m.dict < m.data {
 		c.start = m.dict
 	}
+	wrong := ""
 	switch {
 	case m.values < 0 || m.values > maxValues || m.nulls > m.values:
-		return p.damaged("a column of %d values and %d nulls, want at most %d", m.values, m.nulls, maxValues)
-	case m.values == m.nulls || m.values == 0:
-		return nil
-	case c.start < 4 || m.size <= 0 || m.size > 2*maxPage || c.start+m.size > p.size || c.data >= c.start+m.size || m.raw < 0:
-		return p.damaged("a column at %d of %d bytes, outside the file of %d bytes or too large", c.start, m.size, p.size)
+		wrong = fmt.Sprintf("%d values and %d nulls, want at most %d", m.values, m.nulls, maxValues)
+	case c.start < 4 || m.size <= 0 || m.size > 2*maxPage || c.start > p.size || m.size > p.size-c.start || c.data-c.start >= m.size:
+		wrong = fmt.Sprintf("it is at %d and %d, %d bytes: outside the file of %d bytes or too large", c.start, c.data, m.size, p.size)
 	case m.codec != codecNone && m.codec != codecZstd:
-		return p.damaged("compression %d, want %d (Zstandard) or none", m.codec, codecZstd)
+		wrong = fmt.Sprintf("compression %d, want %d (Zstandard) or none", m.codec, codecZstd)
 	}
-	c.codec, c.size, c.raw, c.values = int8(m.codec), int32(m.size), m.raw, int32(m.values)
+	if wrong != "" {
+		if p.wrong == nil {
+			p.wrong = map[int64]string{}
+		}
+		p.wrong[c.start] = wrong
+		c.raw, c.values = 1, -1
+		g.chunks = append(g.chunks, c)
+		return
+	}
+	c.codec, c.size, c.raw, c.values = int8(m.codec), int32(m.size), max(1, m.raw), int32(m.values)
 	c.nulls, c.low, c.high = int32(m.nulls), 1, 0
 	switch t := p.leaves[c.leaf].typ; {
 	case t == typeInt64 && len(m.low) == 8 && len(m.high) == 8:
@@ -365,7 +377,6 @@ func (p *part) keep(g *group, c chunk, m *meta) error {
 		g.from, g.to = c.low, c.high
 	}
 	g.chunks = append(g.chunks, c)
-	return nil
 }
 
 // find is the chunk of a leaf in a row group, or nil where it has no values or is not there.

@@ -158,6 +158,9 @@ const peeked = 128
 // begin reads the dictionary of a chunk; where there is none, or it is not used, the data
 // page.
 func (r *reader) begin(col *column, c *chunk) error {
+	if c.values < 0 {
+		return errors.New(r.p.wrong[c.start])
+	}
 	col.leaf, col.chunk = r.p.leaves[c.leaf], *c
 	col.coded, col.ready = false, false
 	col.idx, col.reps, col.defs = col.idx[:0], col.reps[:0], col.defs[:0]

@@ -85,7 +85,7 @@ func (g *RowGroup) Bounds(column string) (low, high int64, nulls, ok bool) {
 	if c == nil {
 		return 1, 0, true, true
 	}
-	return c.low, c.high, c.nulls != 0, c.low <= c.high
+	return c.low, c.high, c.nulls != 0, c.low <= c.high && c.values >= 0
 }
 
 // Column is one column of a row group: texts, or numbers and truths, of which at most one
