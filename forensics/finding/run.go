@@ -74,7 +74,7 @@ func (l *Look) find(ctx context.Context, whole bool) error {
 	err := l.of.Find(own, l)
 	if late := errors.Is(err, context.DeadlineExceeded) || errors.Is(err, forensics.ErrDeadline); late && own.Err() != nil && ctx.Err() == nil {
 		l.cut = true
-		l.Note("its time was up before it came to its end: name it alone, or ask about less time or fewer calls")
+		l.Note("its time was up before it came to its end, so there may be more, and counts may be too low: name it alone, or ask about less time or fewer calls")
 		return nil
 	}
 	return err

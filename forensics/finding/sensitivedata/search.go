@@ -60,6 +60,7 @@ type search struct {
 
 	sets   [][]redact.Match // what a text holds: one hit of each kind and masked form
 	known  map[string]uint32
+	held   int                 // bytes of sets
 	bodies map[[32]byte]uint32 // by hash, the set of a body
 
 	mu     sync.Mutex
@@ -74,6 +75,7 @@ type judge struct {
 	calls  bool // the texts are those of places
 	sets   [][]redact.Match
 	known  map[string]uint64
+	held   int        // bytes of sets
 	hashes [][32]byte // of bodies
 }
 
@@ -141,13 +143,31 @@ func (j *judge) set(list []redact.Match) forensics.TextVerdict {
 	list = distinct(list)
 	key := keyOf(list)
 	at, ok := j.known[key]
+	if !ok && j.held >= maxHeld {
+		list = kindsOf(list)
+		key = keyOf(list)
+		at, ok = j.known[key]
+	}
 	if !ok {
 		at = uint64(len(j.sets))
 		j.sets = append(j.sets, list)
 		j.known[key] = at
+		j.held += heldBy(key, list)
 	}
 	return forensics.TextVerdict((j.number+1)<<32 | at)
 }
+
+// kindsOf keeps of each kind one hit without its form.
+func kindsOf(list []redact.Match) []redact.Match {
+	kinds := slices.Clone(list)
+	for i := range kinds {
+		kinds[i].Masked = ""
+	}
+	return distinct(kinds)
+}
+
+// heldBy is about how many bytes a set takes.
+func heldBy(key string, list []redact.Match) int { return 2*len(key) + 64*len(list) + 100 }
 
 func keyOf(list []redact.Match) string {
 	var b strings.Builder
@@ -188,13 +208,9 @@ func (s *search) number(list []redact.Match) uint32 {
 	if at, ok := s.known[key]; ok {
 		return at
 	}
-	if len(s.sets) >= maxSets {
-		kinds := slices.Clone(list)
-		for i := range kinds {
-			kinds[i].Masked = ""
-		}
-		kinds = distinct(kinds)
-		key, list = keyOf(kinds), kinds
+	if s.held >= 2*maxHeld {
+		list = kindsOf(list)
+		key = keyOf(list)
 		if at, ok := s.known[key]; ok {
 			return at
 		}
@@ -202,6 +218,7 @@ func (s *search) number(list []redact.Match) uint32 {
 	at := uint32(len(s.sets))
 	s.sets = append(s.sets, list)
 	s.known[key] = at
+	s.held += heldBy(key, list)
 	return at
 }
 
@@ -234,7 +251,7 @@ func (s *search) inCalls(ctx context.Context) error {
 
 // forget makes room for the next row group.
 func (j *judge) forget() {
-	j.sets, j.hashes = j.sets[:0], j.hashes[:0]
+	j.sets, j.hashes, j.held = nil, j.hashes[:0], 0
 	clear(j.known)
 }
 

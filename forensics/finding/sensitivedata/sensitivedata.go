@@ -22,9 +22,9 @@ import (
 
 // Limits of what is kept while looking.
 const (
-	maxBodies   = 500_000 // bodies with a hit
-	maxSets     = 100_000 // different hits of a text; those beyond keep their kinds only
-	maxGroups   = 20_000  // kinds at places
+	maxBodies   = 500_000  // bodies with a hit
+	maxHeld     = 16 << 20 // bytes of different hits of a text; those beyond keep their kinds only
+	maxGroups   = 20_000   // kinds at places
 	maxEvidence = 5
 	maxForms    = 1000    // of a kind at a place, counted one by one
 	maxHits     = 250_000 // places of calls, whose ends are asked for at once
@@ -68,17 +68,14 @@ func find(ctx context.Context, l *finding.Look) error {
 			s.to = l.To
 		}
 	}
-	if err := s.inCalls(ctx); err != nil {
-		return err
+	for _, look := range []func(context.Context) error{s.inCalls, s.inBodies, s.count} {
+		if err = look(ctx); err != nil {
+			break
+		}
 	}
-	if err := s.inBodies(ctx); err != nil {
-		return err
-	}
-	if err := s.count(ctx); err != nil {
-		return err
-	}
+	// What was counted until then is found, also where the time was up.
 	s.report()
-	return nil
+	return err
 }
 
 // evidence are the masked forms in most calls, and in how many.

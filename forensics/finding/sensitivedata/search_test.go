@@ -1,0 +1,75 @@
+package sensitivedata
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/pcapsule/pcapsule/forensics/redact"
+)
+
+func headersPlace() int {
+	for i, p := range places {
+		if p.text.Headers {
+			return i
+		}
+	}
+	return -1
+}
+
+// TestHeaders holds that a header is looked at if and only if its line holds something.
+func TestHeaders(t *testing.T) {
+	key := "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
+	for _, tt := range []struct{ name, header, value, want string }{
+		{"a token by its form", "X-Trace", "ghp_a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1", "github_token=ghp_[masked]"},
+		{"a key that is one by its name", "X-Aws-Secret-Access-Key", key, "aws_secret_key=[masked]"},
+		{"a key that is one by its name, in quotes", "Aws-Secret-Access-Key", ` "` + key + `"`, "aws_secret_key=[masked]"},
+		{"the same under another name", "X-Digest", key, ""},
+		{"a mail address", "From", "ann@example.com", "email=a***@example.com"},
+		{"credentials where they belong", "Authorization", "Bearer 0123456789abcdef0123", ""},
+		{"quiet headers in any case", "HOST", "ann@example.com", ""},
+		{"what is too short for anything", "X-A", "a@b.c", ""},
+		{"nothing", "X-Colour", "blue and green", ""},
+	} {
+		s := &search{known: map[string]uint32{}}
+		j := s.judge(true).(*judge)
+		got := ""
+		if v := j.Text(headersPlace(), []byte(tt.value)); v != 0 {
+			if v = j.Header(headersPlace(), []byte(tt.header), []byte(tt.value), []byte("request"), v); v != 0 {
+				from, at := s.of(v)
+				for _, m := range from.sets[at] {
+					got += m.Kind + "=" + m.Masked
+				}
+			}
+		}
+		if got != tt.want {
+			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
+		}
+	}
+}
+
+// TestSetsAreBounded holds that texts with ever new hits take no more room than they may,
+// and that their kinds are kept.
+func TestSetsAreBounded(t *testing.T) {
+	s := &search{known: map[string]uint32{}}
+	j := s.judge(true).(*judge)
+	var last []redact.Match
+	for i := range 20_000 {
+		var b strings.Builder
+		for k := range 50 {
+			fmt.Fprintf(&b, "ann@x%d-%d.example.com ", i, k)
+		}
+		_, at := s.of(j.set(redact.Find(b.String())))
+		last = j.sets[at]
+		s.number(last)
+	}
+	if len(last) != 1 || last[0].Kind != "email" || last[0].Masked != "" {
+		t.Errorf("the last text holds %+v, want a mail address without its form", last)
+	}
+	if most := maxHeld + maxHeld/10; j.held > most || s.held > 2*most {
+		t.Errorf("sets take %d and %d bytes, want at most %d and twice that", j.held, s.held, most)
+	}
+	if j.forget(); len(j.sets)+len(j.known)+j.held > 0 {
+		t.Errorf("a row group leaves %d sets behind", len(j.sets))
+	}
+}
