@@ -3,6 +3,7 @@ package ask
 import (
 	"context"
 	"fmt"
+	"slices"
 )
 
 // What churn is: so many new connections within a minute, with so few calls on each.
@@ -166,6 +167,15 @@ func (l *looker) pool(ctx context.Context) ([]Pattern, error) {
 			How:     "never more calls in flight than the ceiling, and at the ceiling the next call begins on a connection within 2 ms of the end of the one before: calls wait for a free connection",
 			Numbers: []Number{{"ceiling", float64(r.Ceiling)}, {"connections", float64(r.Conns)}, {"calls", float64(r.Calls)}, {"calls_at_ceiling", float64(r.Full)}, {"begun_at_once", float64(r.Quick)}},
 			Words:   fmt.Sprintf("%s has at most %d calls to %s in flight and is there for %d of %d calls; %d of these begin at once when a connection comes free: its pool is exhausted.", r.Pod, r.Ceiling, r.Dst, r.Full, r.Calls, r.Quick)})
+	}
+	crowded, err := l.crowds(ctx, w)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range crowded {
+		if !slices.ContainsFunc(out, func(o Pattern) bool { return o.Src == p.Src && o.Dst == p.Dst }) {
+			out = append(out, p)
+		}
 	}
 	refused, err := l.tooMany(ctx)
 	return append(out, refused...), err

@@ -14,13 +14,8 @@ func plants() map[string]func(*asking) {
 	return map[string]func(*asking){
 		"unbalanced": unbalanced, "storm": storm, "dns_failures": unresolved, "dns_tunnel": tunnel, "beacon": beacon,
 		"expired_certificate": expired, "certificate_ends_soon": endsSoon, "weak_tls": weakTLS, "plaintext_credentials": inClear,
-		"tokens_downstream": passedOn, "keep_alive": usedAgain, "hidden_prompt": orders, "churn": churn,
+		"tokens_downstream": passedOn, "keep_alive": usedAgain, "pool": waiting, "hidden_prompt": orders, "churn": churn,
 	}
-}
-
-// notAsked are plants that no answer shows yet, each with the reason.
-var notAsked = map[string]string{
-	"pool": "one burst of twelve requests over four connections is fewer calls than the kind pool of find_patterns wants to see (50)",
 }
 
 // found are the findings of some analyzers.
@@ -155,6 +150,30 @@ func usedAgain(a *asking) {
 	}
 }
 
+var waited = regexp.MustCompile(`connection, from (\S+) to (\S+)\.$`)
+
+// waiting takes the requests of the time from before the first call that waited.
+func waiting(a *asking) {
+	for _, p := range a.ask("find_patterns", map[string]any{"kinds": []string{"pool"}}).each("findings") {
+		a.number("at_once", count(p, "requests_at_once"))
+		a.number("connections", count(p, "ceiling"))
+		m := waited.FindStringSubmatch(p.str("words"))
+		if m == nil {
+			continue
+		}
+		calls := a.ask("list_api_calls", map[string]any{"kfl": "http && dst.service == \"" + a.from(p) + "\"", "from": later(m[1], -1), "to": m[2], "limit": 100}).each("calls")
+		for _, c := range calls {
+			took := c.num("elapsed_us") / 1000
+			if f := a.claim("fastest").number; f == nil || took < *f {
+				a.number("fastest", took)
+			}
+			if f := a.claim("slowest").number; f == nil || took > *f {
+				a.number("slowest", took)
+			}
+		}
+	}
+}
+
 func orders(a *asking) {
 	a.shown("calls", a.ask("search_content", map[string]any{"pattern": `(?i)\bignore (all |any )?(previous|prior|earlier) instructions[^"<\n]*`, "limit": 50}))
 }
@@ -180,10 +199,7 @@ func TestPlants(t *testing.T) {
 			t.Run(name+"/"+p.ID, func(t *testing.T) {
 				run := asked[p.ID]
 				if run == nil {
-					if notAsked[p.ID] == "" {
-						t.Fatalf("nobody asks for %s", p.ID)
-					}
-					return
+					t.Fatalf("nobody asks for %s", p.ID)
 				}
 				a := s.asking(t, question{Number: 100 + i, Words: p.ID, Facts: p.Facts})
 				run(a)

@@ -1,0 +1,25 @@
+package ask_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/pcapsule/pcapsule/forensics/ask"
+)
+
+// TestACrowdAtASmallPool has twelve requests at once of two services, of which one has four
+// connections to what it asks and the other one for each.
+func TestACrowdAtASmallPool(t *testing.T) {
+	w := newWire()
+	for i := range 12 {
+		wave := float64(i / 4)
+		w.http(0.1*float64(i), 63+61*wave, fmt.Sprint("in", i), 1, 2, "GET /rows", "", "", "200 OK", jsonType, "{}")
+		w.http(2+60.05*wave+0.1*float64(i%4), 60, fmt.Sprint("pool", i%4), 2, 9, "GET /stored", "", "", "200 OK", jsonType, "{}")
+		w.http(0.1*float64(i), 70, fmt.Sprint("wide in", i), 3, 4, "GET /rows", "", "", "200 OK", jsonType, "{}")
+		w.http(2+0.1*float64(i), 60, fmt.Sprint("wide", i), 4, 9, "GET /stored", "", "", "200 OK", jsonType, "{}")
+	}
+	list := look(t, w.open(t), ask.PatternsIn{}, "pool")
+	if len(list) != 1 || list[0].Src != "10.0.0.2" || number(list[0], "ceiling") != 4 || number(list[0], "requests_at_once") != 12 || list[0].Confidence != "likely" || len(list[0].CallIDs) < 3 {
+		t.Errorf("%+v", list)
+	}
+}
