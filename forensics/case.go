@@ -36,6 +36,7 @@ type Options struct {
 	TempDir     string // private folder for queries above the memory limit; empty: they fail
 	MaxTemp     int64  // bytes in TempDir; 0 means 8 GiB
 	CacheDir    string // where transport ZIPs are unpacked; see bundle.OpenOptions
+	Ceiling     int64  // bytes of the whole process above which the oldest query ends with ErrMemory; 0: none
 	MaskSecrets bool   // mask credentials in headers and queries, in whatever way they are asked for
 
 	Policy *redact.Policy // with MaskSecrets: what is masked; nil means redact.Default
@@ -102,7 +103,7 @@ func Open(ctx context.Context, paths []string, o Options) (*Case, error) {
 	if o.MemoryLimit <= 0 {
 		o.MemoryLimit = defaultMemory
 	}
-	db, err := duck.Open(duck.Options{MemoryLimit: counted(o.MemoryLimit), Threads: o.Threads, TempDir: o.TempDir, MaxTemp: o.MaxTemp})
+	db, err := duck.Open(duck.Options{MemoryLimit: counted(o.MemoryLimit), Threads: o.Threads, TempDir: o.TempDir, MaxTemp: o.MaxTemp, Ceiling: o.Ceiling})
 	if err != nil {
 		return nil, err
 	}
@@ -125,7 +126,7 @@ func Open(ctx context.Context, paths []string, o Options) (*Case, error) {
 
 // counted is how much of a memory limit DuckDB is given. It counts hash tables, sorted rows
 // and columns; it does not count plans, what Parquet footers say, the rows of an answer and
-// the states of quantiles and lists, which hold every value: those have the rest.
+// the states of quantiles, which hold every value: those have the rest.
 func counted(limit int64) int64 { return limit - limit/4 }
 
 // onceRead keeps what was read once; an error is not kept, since what is away may come back.

@@ -14,9 +14,14 @@ import (
 // leastHeap is what dissecting takes; below it the collector does nothing but collect.
 const leastHeap = 64 << 20
 
+// leastAbove is how far above its limit the program always may be: it has code and
+// dissects, too.
+const leastAbove = 512 << 20
+
 // room is the memory and the disk that the cases of a server share.
 type room struct {
 	memory, temp int64  // bytes of one case
+	ceiling      int64  // bytes of the process
 	dir          string // private folder for temporary files, empty: there is none
 	opened       atomic.Int64
 }
@@ -24,7 +29,7 @@ type room struct {
 // room makes a folder for what does not fit into memory. Where that cannot be, questions
 // that need it fail, and it says so.
 func (a *answering) room(warn func(format string, args ...any)) *room {
-	r := &room{memory: a.memory << 20, temp: a.temp << 20}
+	r := &room{memory: a.memory << 20, temp: a.temp << 20, ceiling: a.memory<<20 + max(a.memory<<20, leastAbove)}
 	// The collector works harder as its quarter is used up; GOMEMLIMIT says otherwise.
 	if debug.SetMemoryLimit(-1) == math.MaxInt64 {
 		debug.SetMemoryLimit(max(r.memory/4, leastHeap))
@@ -47,7 +52,7 @@ func (a *answering) room(warn func(format string, args ...any)) *room {
 // options are those of the next case. Each has a folder of its own, which is made when
 // something is written there.
 func (r *room) options() forensics.Options {
-	o := forensics.Options{MemoryLimit: r.memory, MaxTemp: r.temp}
+	o := forensics.Options{MemoryLimit: r.memory, MaxTemp: r.temp, Ceiling: r.ceiling}
 	if r.dir != "" {
 		o.TempDir = filepath.Join(r.dir, strconv.FormatInt(r.opened.Add(1), 10))
 	}

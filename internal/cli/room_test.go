@@ -12,7 +12,7 @@ func TestCasesShareTheRoom(t *testing.T) {
 	warn := func(format string, _ ...any) { warned = append(warned, format) }
 	r := (&answering{memory: 1024, temp: 100}).room(warn)
 	a, b := r.options(), r.options()
-	if a.MemoryLimit != 1<<30 || a.MaxTemp != 100<<20 || a.TempDir == "" || a.TempDir == b.TempDir || filepath.Dir(a.TempDir) != r.dir {
+	if a.MemoryLimit != 1<<30 || a.MaxTemp != 100<<20 || a.Ceiling != 2<<30 || a.TempDir == "" || a.TempDir == b.TempDir || filepath.Dir(a.TempDir) != r.dir {
 		t.Errorf("%+v, %+v", a, b)
 	}
 	info, err := os.Stat(r.dir)

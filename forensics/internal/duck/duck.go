@@ -28,6 +28,7 @@ type Options struct {
 	Threads     int    // 0 means one per processor
 	TempDir     string // private folder for what does not fit; empty: nothing is written
 	MaxTemp     int64  // bytes in TempDir; 0 with a TempDir means 8 GiB
+	Ceiling     int64  // bytes of the whole process above which a query is ended; 0: none, see guard
 }
 
 // DB is a database as connections of one kind see it. Its methods may be called from
@@ -46,6 +47,8 @@ type database struct {
 	kinds  []*DB
 	slots  chan struct{}
 	trimAt time.Time // when freed memory may be given back again
+	now    []*Rows   // that are being asked or read, the oldest first
+	ended  chan struct{}
 	asides chan struct{}
 	locked bool
 	closed bool
@@ -80,7 +83,7 @@ func Open(o Options) (*DB, error) {
 			return nil, fmt.Errorf("opening database: option %s=%s refused", kv[0], kv[1])
 		}
 	}
-	d := &DB{database: &database{slots: make(chan struct{}, maxConns), asides: make(chan struct{}, maxAsides)}}
+	d := &DB{database: &database{ended: make(chan struct{}), slots: make(chan struct{}, maxConns), asides: make(chan struct{}, maxAsides)}}
 	d.kinds = []*DB{d}
 	var msg string
 	if duckdb.OpenExt("", &d.db, cfg, &msg) == duckdb.StateError {
@@ -90,6 +93,9 @@ func Open(o Options) (*DB, error) {
 	if err := d.settle(o); err != nil {
 		d.Close()
 		return nil, fmt.Errorf("opening database: %w", err)
+	}
+	if o.Ceiling > 0 {
+		go d.guard(o.Ceiling)
 	}
 	return d, nil
 }
@@ -171,6 +177,7 @@ func (d *DB) Close() error {
 		return nil
 	}
 	d.closed = true
+	close(d.ended)
 	for _, k := range d.kinds {
 		for i := range k.free {
 			duckdb.Disconnect(&k.free[i])

@@ -60,6 +60,9 @@ var callerLine = regexp.MustCompile(`(?s)\n\nLINE (\d+): (.*?)\n( *)\^`)
 // that it is about.
 func explain(ctx context.Context, sql, msg string) error {
 	kind, text, _ := strings.Cut(msg, ": ")
+	if errors.Is(context.Cause(ctx), ErrMemory) {
+		return context.Cause(ctx)
+	}
 	if err := ctx.Err(); err != nil {
 		if errors.Is(err, context.DeadlineExceeded) {
 			return &limitError{ErrDeadline, "the query took longer than it was given"}

@@ -31,6 +31,7 @@ type Rows struct {
 	vecs  []vector
 	sql   string
 	ctx   context.Context
+	cut   context.CancelCauseFunc
 
 	size, at int
 	err      error
@@ -53,7 +54,9 @@ func (d *DB) run(ctx context.Context, sql string, args []any, setup bool) (*Rows
 	if err != nil {
 		return nil, explain(ctx, sql, err.Error())
 	}
-	r := &Rows{d: d, conn: conn, sql: sql, ctx: ctx, stop: make(chan struct{})}
+	ctx, cut := context.WithCancelCause(ctx)
+	r := &Rows{d: d, conn: conn, sql: sql, ctx: ctx, cut: cut, stop: make(chan struct{})}
+	d.runs(r)
 	r.stopped.Add(1)
 	go r.watch()
 	if err := r.start(args, setup); err != nil {
@@ -301,6 +304,8 @@ func (r *Rows) Close() error {
 	// would end somebody else's query.
 	close(r.stop)
 	r.stopped.Wait()
+	r.cut(nil)
+	r.d.ran(r)
 	r.d.give(r.conn)
 	r.d = nil
 	return nil
