@@ -127,6 +127,35 @@ func PathTemplate() string { return pathTemplate }
 // pathTemplate is the SQL for the path of an endpoint, empty where there is none.
 var pathTemplate = `(CASE WHEN path IS NULL THEN '' ELSE ` + template("path") + ` END)`
 
+// maxPaths is how many different paths are held while calls are read.
+const maxPaths = 400_000
+
+// pathTemplates are how a query that ends begins finds the templates of paths.
+type pathTemplates struct {
+	with string // further names of its WITH, after x
+	from string // x, with what tpl needs
+	tpl  string // the template of a row's path, empty where it has none
+}
+
+// templates says how to find the templates of the window's paths: they are made once for each
+// path where there are not too many different ones, else for each call.
+func (w *window) templates(ctx context.Context, c *forensics.Case) (pathTemplates, error) {
+	return w.templatesUpTo(ctx, c, maxPaths)
+}
+
+func (w *window) templatesUpTo(ctx context.Context, c *forensics.Case, most int64) (pathTemplates, error) {
+	n, err := count(ctx, c, "SELECT approx_count_distinct(path) AS n FROM "+w.table()+" WHERE "+w.where, w.args...)
+	if err != nil || n > most {
+		return pathTemplates{"", "x", pathTemplate}, err
+	}
+	return pathTemplates{", " + templatesOf("x"), "x LEFT JOIN pt USING (path)", "coalesce(tpl, '')"}, nil
+}
+
+// templatesOf is SQL for table pt: the template of each path of a table.
+func templatesOf(table string) string {
+	return fmt.Sprintf("pt AS MATERIALIZED (SELECT path, %s AS tpl FROM (SELECT DISTINCT path FROM %s WHERE path IS NOT NULL))", template("path"), table)
+}
+
 // source is what stands after FROM for calls. Where bundles of the case overlap in time,
 // a call that several hold is counted once, as the first of them has it.
 func source(c *forensics.Case) string {

@@ -95,24 +95,27 @@ type driftBody struct {
 // drift finds fields of JSON bodies whose type, or form of date, changes within an
 // endpoint. Answers of different status classes are kept apart: an error looks different.
 func (l *looker) drift(ctx context.Context) ([]Pattern, error) {
+	paths, err := l.k.templates(ctx, l.c)
+	if err != nil {
+		return nil, err
+	}
 	const class = "CASE WHEN side = 'request' THEN NULL ELSE status_code // 100 END"
 	side := func(s string) string {
-		return fmt.Sprintf("SELECT hash(bn, far, protocol, coalesce(method, ''), tp, side, %[2]s) AS e, hash(sha256) AS h, k, ts_ns, side = 'request' AS sent, host = far AS asked FROM (SELECT *, '%[1]s' AS side, %[1]s_body_sha256 AS sha256, %[4]s AS k FROM x LEFT JOIN pt USING (path) WHERE protocol IN %[5]s AND %[1]s_body_size BETWEEN 2 AND %[3]d AND coalesce(%[1]s_content_type ILIKE '%%json%%', true))", s, class, maxBodyText, numberOf(l.c), httpCalls)
+		return fmt.Sprintf("SELECT hash(bn, far, protocol, coalesce(method, ''), %[6]s, side, %[2]s) AS e, hash(sha256) AS h, k, ts_ns, side = 'request' AS sent, host = far AS asked FROM (SELECT *, '%[1]s' AS side, %[1]s_body_sha256 AS sha256, %[4]s AS k FROM %[7]s WHERE protocol IN %[5]s AND %[1]s_body_size BETWEEN 2 AND %[3]d AND coalesce(%[1]s_content_type ILIKE '%%json%%', true))", s, class, maxBodyText, numberOf(l.c), httpCalls, paths.tpl, paths.from)
 	}
 	// There may be a body of its own for each call: endpoints and bodies are numbers until
 	// few are left. r has so many of each endpoint, and of all the first in turn.
-	rows, more, err := readRows[driftBody](ctx, l.c, maxBodies, l.k.ends(l.c, "service")+fmt.Sprintf(`, pt AS MATERIALIZED (SELECT path, tpl, dense_rank() OVER (ORDER BY tpl) AS tp FROM (SELECT path, %[6]s AS tpl FROM (SELECT DISTINCT path FROM x WHERE protocol IN %[7]s AND path IS NOT NULL))),
-		m AS MATERIALIZED (%[1]s UNION ALL %[2]s),
+	rows, more, err := readRows[driftBody](ctx, l.c, maxBodies, l.k.ends(l.c, "service")+paths.with+fmt.Sprintf(`, m AS MATERIALIZED (%[1]s UNION ALL %[2]s),
 		q AS (SELECT e, min(h, %[3]d) AS list FROM (SELECT e, h FROM m GROUP BY e, h) GROUP BY e),
 		r AS MATERIALIZED (SELECT e, unnest(list) AS h, generate_subscripts(list, 1) AS turn FROM q),
 		n AS (SELECT turn, sum(n) OVER (ORDER BY turn) - n AS before FROM (SELECT turn, count(*) AS n FROM r GROUP BY turn)),
 		g AS MATERIALIZED (SELECT turn, sent, bool_or(asked) AS asked, count(*) AS calls, arg_min(k, ts_ns) AS k, min(ts_ns) AS t0 FROM m JOIN (SELECT * FROM r WHERE turn IN (SELECT turn FROM n WHERE before < %[4]d)) USING (e, h) GROUP BY e, h, turn, sent),
-		i AS (SELECT * FROM (SELECT %[8]s AS k, * FROM x) WHERE k IN (SELECT k FROM g)),
-		s AS MATERIALIZED (SELECT bn, far, protocol, coalesce(method, '') AS method, coalesce(tpl, '') AS tpl, side, coalesce(%[9]s || 'xx', '') AS class, CASE WHEN sent THEN request_body_sha256 ELSE response_body_sha256 END AS sha256, asked, calls, call_id, t0
-			FROM (SELECT *, CASE WHEN sent THEN 'request' ELSE 'response' END AS side FROM g) JOIN i USING (k) LEFT JOIN pt USING (path) ORDER BY turn, bn, far, protocol, method, tpl, side, class, sha256 LIMIT %[4]d),
+		i AS (SELECT * FROM (SELECT %[7]s AS k, * FROM x) WHERE k IN (SELECT k FROM g)),
+		s AS MATERIALIZED (SELECT bn, far, protocol, coalesce(method, '') AS method, %[6]s AS tpl, side, coalesce(%[8]s || 'xx', '') AS class, CASE WHEN sent THEN request_body_sha256 ELSE response_body_sha256 END AS sha256, asked, calls, call_id, t0
+			FROM (SELECT *, CASE WHEN sent THEN 'request' ELSE 'response' END AS side FROM g) JOIN i USING (k) ORDER BY turn, bn, far, protocol, method, tpl, side, class, sha256 LIMIT %[4]d),
 		t AS (SELECT sha256, any_value(text) AS text FROM bodies WHERE part = 0 AND complete AND size <= %[5]d AND sha256 IN (SELECT sha256 FROM s) GROUP BY 1)
 		SELECT coalesce(nullif(far, ''), dst) AS dst, pb, asked, protocol, method, tpl, side, class, calls, lower(hex(call_id)) AS call_id, text FROM s JOIN t USING (sha256) JOIN dname USING (bn)
-		WHERE text IS NOT NULL ORDER BY 1, 4, 5, 6, 7, 8, t0, sha256`, side("request"), side("response"), maxEachBodies, maxBodies+1, maxBodyText, template("path"), httpCalls, numberOf(l.c), class), l.k.args...)
+		WHERE text IS NOT NULL ORDER BY 1, 4, 5, 6, 7, 8, t0, sha256`, side("request"), side("response"), maxEachBodies, maxBodies+1, maxBodyText, pathTemplate, numberOf(l.c), class), l.k.args...)
 	if err != nil {
 		return nil, err
 	}

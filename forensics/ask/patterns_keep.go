@@ -34,7 +34,7 @@ func (l *looker) keep(ctx context.Context) error {
 		{"sname", "SELECT * FROM sname"}, {"dname", "SELECT * FROM dname"},
 		{sceneTable, "SELECT " + key(l.c, "") + sceneColumns + ", " + headerBits + " AS bits FROM x"},
 	} {
-		err := l.c.Keep(ctx, t.name, forensics.Query{SQL: begin + t.sql, Args: cut.args})
+		err := l.c.Keep(ctx, t.name, forensics.Query{SQL: begin + t.sql, Args: cut.args, Named: true})
 		if errors.Is(err, forensics.ErrMemory) {
 			return nil
 		}
@@ -64,11 +64,6 @@ var headerBits = fmt.Sprintf(`CASE WHEN %s THEN coalesce(list_bit_or(list_transf
 
 // httpCalls are the protocols of HTTP.
 const httpCalls = `('http1', 'http2', 'http3')`
-
-// templatesOf is SQL for table pt: the template of each path of a table.
-func templatesOf(table string) string {
-	return fmt.Sprintf("pt AS MATERIALIZED (SELECT path, %s AS tpl FROM (SELECT DISTINCT path FROM %s WHERE path IS NOT NULL))", template("path"), table)
-}
 
 // mayCache is the SQL for the calls that caching looks at.
 const mayCache = `(protocol IN ('http1', 'http2', 'http3') AND method IN ('GET', 'HEAD') AND status_code < 400)`
