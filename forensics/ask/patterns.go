@@ -109,23 +109,8 @@ func kindNames() string {
 
 // AskPatterns answers how services talk.
 func AskPatterns(ctx context.Context, c *forensics.Case, in PatternsIn) (*Patterns, error) {
-	w, err := in.read(ctx, c)
+	w, err := in.window(ctx, c)
 	if err != nil {
-		return nil, err
-	}
-	for _, name := range in.Kinds {
-		if !slices.ContainsFunc(kinds[:], func(k kind) bool { return k.name == name }) {
-			return nil, wrong("kinds", "%q, want some of %s", name, kindNames())
-		}
-	}
-	if in.Service != "" {
-		cond, args, err := ofService(ctx, c, in.Service)
-		if err != nil {
-			return nil, err
-		}
-		w.and(cond, args...)
-	}
-	if err := w.narrow(c, "", "", in.Path); err != nil {
 		return nil, err
 	}
 	out := &Patterns{Summary: []string{}, Counts: []PatternCount{}, Findings: []Pattern{}}
@@ -155,8 +140,6 @@ func AskPatterns(ctx context.Context, c *forensics.Case, in PatternsIn) (*Patter
 			return nil, err
 		}
 	}
-	// Children of a request go elsewhere and have no path of their own: only the request is
-	// narrowed for those.
 	each := in.Limit
 	if each == 0 {
 		each = patternsEach
@@ -164,22 +147,8 @@ func AskPatterns(ctx context.Context, c *forensics.Case, in PatternsIn) (*Patter
 			each = 4 * patternsEach
 		}
 	}
-	for _, k := range kinds {
-		if len(in.Kinds) > 0 && !slices.Contains(in.Kinds, k.name) {
-			continue
-		}
-		list, err := k.find(l, ctx)
-		if err != nil {
-			return nil, err
-		}
-		slices.SortStableFunc(list, func(a, b Pattern) int {
-			return cmp.Or(cmp.Compare(bit(b.Problem), bit(a.Problem)), cmp.Compare(b.Count, a.Count), strings.Compare(a.Dst, b.Dst), strings.Compare(a.Src, b.Src), strings.Compare(a.Endpoint, b.Endpoint))
-		})
-		out.Counts = append(out.Counts, PatternCount{k.name, len(list)})
-		if len(list) > each {
-			list, out.Truncated = list[:each], true
-		}
-		out.Findings = append(out.Findings, list...)
+	if err := l.look(ctx, out, each); err != nil {
+		return nil, err
 	}
 	w.limit = max(w.limit, len(out.Findings))
 	out.Findings = fitRows(w, &out.Frame, out.Findings, 1)
@@ -192,6 +161,49 @@ func AskPatterns(ctx context.Context, c *forensics.Case, in PatternsIn) (*Patter
 	}
 	out.matched(len(out.Findings))
 	return out, nil
+}
+
+// window checks the question and puts what it names into a window.
+func (in *PatternsIn) window(ctx context.Context, c *forensics.Case) (*window, error) {
+	w, err := in.read(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range in.Kinds {
+		if !slices.ContainsFunc(kinds[:], func(k kind) bool { return k.name == name }) {
+			return nil, wrong("kinds", "%q, want some of %s", name, kindNames())
+		}
+	}
+	if in.Service != "" {
+		cond, args, err := ofService(ctx, c, in.Service)
+		if err != nil {
+			return nil, err
+		}
+		w.and(cond, args...)
+	}
+	return w, w.narrow(c, "", "", in.Path)
+}
+
+// look looks for one kind after the other and lists at most each findings of it.
+func (l *looker) look(ctx context.Context, out *Patterns, each int) error {
+	for _, k := range kinds {
+		if !l.wants(k.name) {
+			continue
+		}
+		list, err := k.find(l, ctx)
+		if err != nil {
+			return err
+		}
+		slices.SortStableFunc(list, func(a, b Pattern) int {
+			return cmp.Or(cmp.Compare(bit(b.Problem), bit(a.Problem)), cmp.Compare(b.Count, a.Count), strings.Compare(a.Dst, b.Dst), strings.Compare(a.Src, b.Src), strings.Compare(a.Endpoint, b.Endpoint))
+		})
+		out.Counts = append(out.Counts, PatternCount{k.name, len(list)})
+		if len(list) > each {
+			list, out.Truncated = list[:each], true
+		}
+		out.Findings = append(out.Findings, list...)
+	}
+	return nil
 }
 
 func bit(b bool) int {

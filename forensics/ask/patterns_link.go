@@ -43,33 +43,41 @@ func (l *looker) link(ctx context.Context) error {
 		%s AS raw, %s AS more, hash(path, query_string, host) AS thing, protocol = 'postgresql' AS stored, %s AS bits FROM x WHERE %s AND protocol <> 'icmp'`, numberOf(l.c), callWords, valuesHash, bits, isRequest)
 	if w.kept == "" {
 		for _, name := range []string{"sname", "dname"} {
-			if err := l.c.Keep(ctx, name, forensics.Query{SQL: w.ends(l.c, "service") + "SELECT * FROM " + name, Args: w.args}); err != nil {
+			if err := l.c.Keep(ctx, name, forensics.Query{SQL: w.ends(l.c, "service") + "SELECT * FROM " + name, Args: w.args, Named: true}); err != nil {
 				return err
 			}
 		}
 	}
+	for _, t := range l.linkTables(calls, w.args) {
+		if err := l.c.Keep(ctx, t.name, forensics.Query{SQL: t.sql, Args: t.args, Named: true}); err != nil {
+			return err
+		}
+	}
+	l.linked = true
+	return nil
+}
+
+// keptTable is a table to keep.
+type keptTable struct {
+	name, sql string
+	args      []any
+}
+
+// linkTables are the tables that link keeps, in order; calls is the SQL of the first.
+func (l *looker) linkTables(calls string, args []any) []keptTable {
 	few := minSteps
 	if !l.wants("blocking") {
 		few = minSimilar
 	}
-	for _, t := range []struct {
-		name, sql string
-		args      []any
-	}{
-		{chainTable, calls, w.args},
+	return []keptTable{
+		{chainTable, calls, args},
 		{linkTable, linkSQL, nil},
 		{pathTable, fmt.Sprintf("SELECT path, %s AS tpl FROM (SELECT DISTINCT path FROM %s WHERE path IS NOT NULL AND protocol IN %s)", template("path"), chainTable, serving), nil},
 		{familyTable, fmt.Sprintf(`WITH q AS (SELECT pk FROM %[1]s WHERE told GROUP BY pk HAVING count(*) >= %[3]d),
 			c AS MATERIALIZED (SELECT pk, grade, k, call_id, bn AS cbn, far AS cfar, protocol, ts_ns AS began, done, raw, more FROM %[1]s JOIN q USING (pk) JOIN %[2]s USING (k) WHERE told),
 			t AS MATERIALIZED (SELECT raw, protocol, CASE WHEN protocol = 'postgresql' THEN %[4]s WHEN protocol = 'redis' THEN regexp_replace(raw, '[0-9]{2,}|[0-9a-fA-F-]{16,}|[0-9]+', '?', 'g') ELSE %[5]s END AS text FROM (SELECT DISTINCT raw, protocol FROM c))
 			SELECT c.*, t.text FROM c JOIN t USING (raw, protocol)`, linkTable, chainTable, few, fmt.Sprintf(normalSQL, "raw"), template("raw")), nil},
-	} {
-		if err := l.c.Keep(ctx, t.name, forensics.Query{SQL: t.sql, Args: t.args}); err != nil {
-			return err
-		}
 	}
-	l.linked = true
-	return nil
 }
 
 // linkSQL is SQL for the calls of chainTable that requests led to, as linked has it, with

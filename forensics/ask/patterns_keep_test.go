@@ -1,0 +1,75 @@
+package ask
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"testing"
+
+	"github.com/pcapsule/pcapsule/forensics"
+)
+
+// TestKeptCallsAnswerAsThoseOfTheCase asks for all kinds, whose calls are kept, and for the
+// same kinds by their names, each of which reads what it needs.
+func TestKeptCallsAnswerAsThoseOfTheCase(t *testing.T) {
+	ctx := context.Background()
+	one, other := bundleOfSample(t, "shop.pcapng"), bundleOfSample(t, "http1.pcapng")
+	for _, paths := range [][]string{{one}, {one, other}} {
+		c, err := forensics.Open(ctx, paths, forensics.Options{MaskSecrets: true, Threads: 2})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var named []string
+		for _, k := range kinds {
+			named = append(named, k.name)
+		}
+		for _, service := range []string{"", "gateway", "shop/gateway", "gate*", "10.0.0.1", "nobody"} {
+			kept, err := AskPatterns(ctx, c, PatternsIn{Scope: Scope{Limit: 1000}, Service: service})
+			if err != nil {
+				t.Fatal(err)
+			}
+			read, err := AskPatterns(ctx, c, PatternsIn{Scope: Scope{Limit: 1000}, Service: service, Kinds: named})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !reflect.DeepEqual(kept, read) {
+				t.Errorf("%d bundles, service %q: %d findings of kept calls, want the %d of the case", len(paths), service, len(kept.Findings), len(read.Findings))
+			}
+			if service == "" && len(kept.Findings) == 0 {
+				t.Error("nothing was found to compare")
+			}
+		}
+		c.Close()
+	}
+}
+
+func TestTemplatesOfPathsAreThoseOfCalls(t *testing.T) {
+	ctx := context.Background()
+	c, err := forensics.Open(ctx, []string{bundleOfSample(t, "shop.pcapng")}, forensics.Options{Threads: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	w, err := Scope{}.read(ctx, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []string
+	for _, most := range []int64{maxPaths, 1} {
+		p, err := w.templatesUpTo(ctx, c, most)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if (p.with == "") != (most == 1) {
+			t.Errorf("at most %d paths: %+v", most, p)
+		}
+		r, err := c.Query(ctx, forensics.Query{SQL: w.ends(c, "service") + p.with + " SELECT call_no, " + p.tpl + " AS tpl FROM " + p.from + " ORDER BY 1", Args: w.args, Named: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, fmt.Sprint(r.Rows))
+	}
+	if all[0] != all[1] || len(all[0]) < 1000 {
+		t.Errorf("templates of paths and of calls differ:\n%s\n%s", all[0], all[1])
+	}
+}
