@@ -26,7 +26,7 @@ var benchInputs = map[string][]string{
 	"find_failures":    {`{"from":"1h"}`, `{"no_causes":true}`},
 	"trace_request":    {`{"kfl":"http and status_code == 503"}`, `{"text":"12345"}`},
 	"get_timeline":     {`{"workload":"orders-32"}`},
-	"describe_service": {`{"service":"orders-32"}`, `{"service":"orders-32","from":"1h"}`},
+	"describe_service": {`{"service":"redis-cache"}`, `{"service":"orders-32"}`, `{"service":"orders-32","from":"1h"}`},
 	"search_content":   {`{"text":"token_expired"}`, `{"text":"12345","whole":true}`},
 	"audit_access":     {`{"service":"postgres*"}`, `{"pii":true,"from":"1h"}`},
 	"get_pair":         {`{"src":"gateway","dst":"orders-32"}`},

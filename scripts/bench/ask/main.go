@@ -197,7 +197,10 @@ func (a asked) print() {
 	}
 }
 
-func middle(sorted []time.Duration) time.Duration { return sorted[len(sorted)/2] }
+// middle is the median: of an even number of times what lies between the two in the middle.
+func middle(sorted []time.Duration) time.Duration {
+	return (sorted[(len(sorted)-1)/2] + sorted[len(sorted)/2]) / 2
+}
 
 // summary says how the tools stand against what is wanted of them.
 func summary(list []asked) {
