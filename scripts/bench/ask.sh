@@ -19,6 +19,9 @@ trap 'rm -rf "$out"' EXIT
 go build -o "$out/ask" ./scripts/bench/ask
 "$out/ask" "$@" "$name.pcapsule"
 
+printf '\nlooking through texts, beside SQL over the same columns\n'
+PCAPSULE_BENCH_CASE=$(realpath "$name.pcapsule") go test ./forensics -run xxx -bench Texts -benchtime 3x | grep ^Benchmark
+
 packets=$(capinfos -Tmrc "$name.pcap" | cut -d, -f2)
 editcap -r "$name.pcap" "$out/part.pcap" "1-$((packets / part))"
 printf '\ntshark on one packet of %d, the first %d: %d MB\n%-44s %9s %9s %9s\n' "$part" $((packets / part)) $(($(stat -c %s "$out/part.pcap") / 1000000)) "" "CPU s" "wall s" "peak MiB"
