@@ -2,10 +2,7 @@ package forensics
 
 import (
 	"context"
-	"errors"
 	"strings"
-
-	"github.com/pcapsule/pcapsule/forensics/internal/duck"
 )
 
 // Aside is the same case for one goroutine that asks several questions of the same rows:
@@ -37,12 +34,7 @@ func (c *Case) Keep(ctx context.Context, name string, q Query) error {
 	if err != nil {
 		return err
 	}
-	short := c.narrow(p.sql, *p.facts)
-	err = c.db.Keep(ctx, name, short, p.args...)
-	if bad := (*duck.SyntaxError)(nil); short != p.sql && errors.As(err, &bad) {
-		err = c.db.Keep(ctx, name, p.sql, p.args...)
-	}
-	if err != nil {
+	if err := c.short(p, p.sql, func(sql string) error { return c.db.Keep(ctx, name, sql, p.args...) }); err != nil {
 		return err
 	}
 	c.kept[name] = true

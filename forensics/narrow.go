@@ -111,16 +111,26 @@ func (c *Case) joinEnd(alias, id string) string {
 	return " LEFT JOIN memory.main.endpoints " + alias + " ON " + on + alias + ".endpoint_id = t." + id
 }
 
-// run asks the database with as few columns as a plan needs. Where that is refused, the
-// query is asked as it was written, so that an error has its place in the text.
-func (c *Case) run(ctx context.Context, p *plan, sql string, args []any) (*duck.Rows, error) {
+// run asks the database with as few columns as a plan needs.
+func (c *Case) run(ctx context.Context, p *plan, sql string, args []any) (rows *duck.Rows, err error) {
+	err = c.short(p, sql, func(sql string) error {
+		rows, err = c.db.Query(ctx, sql, args...)
+		return err
+	})
+	return rows, err
+}
+
+// short does something with SQL that has as few columns as a plan needs. Where that is
+// refused it is done with the query as it was written, so that an error has its place in
+// the text.
+func (c *Case) short(p *plan, sql string, do func(sql string) error) error {
 	if p.facts == nil {
-		return c.db.Query(ctx, sql, args...)
+		return do(sql)
 	}
 	short := c.narrow(sql, *p.facts)
-	rows, err := c.db.Query(ctx, short, args...)
+	err := do(short)
 	if bad := (*duck.SyntaxError)(nil); short != sql && errors.As(err, &bad) {
-		return c.db.Query(ctx, sql, args...)
+		return do(sql)
 	}
-	return rows, err
+	return err
 }

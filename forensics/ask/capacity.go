@@ -70,12 +70,7 @@ func capacity() Question {
 
 // loadRow is a load as SQL gives it: steps and what they hold, in order.
 type loadRow struct {
-	Dst         string    `json:"dst"`
-	Pb          string    `json:"pb"`
-	Asked       bool      `json:"asked"`
-	Protocol    string    `json:"protocol"`
-	Method      string    `json:"method"`
-	Path        string    `json:"tpl"`
+	targetRow
 	Calls       int64     `json:"calls"`
 	RequestP50  int64     `json:"request_p50"`
 	RequestMax  int64     `json:"request_max"`

@@ -26,22 +26,17 @@ const logBins = 40
 
 // changeRow is a change as SQL gives it.
 type changeRow struct {
-	Dst      string    `json:"dst"`
-	Pb       string    `json:"pb"`
-	Asked    bool      `json:"asked"`
-	Protocol string    `json:"protocol"`
-	Method   string    `json:"method"`
-	Path     string    `json:"tpl"`
-	N0       int64     `json:"n0"`
-	N1       int64     `json:"n1"`
-	F0       int64     `json:"f0"`
-	F1       int64     `json:"f1"`
-	P0       []float64 `json:"p0"`
-	P1       []float64 `json:"p1"`
-	Bins     []int64   `json:"bins"`
-	H0       []int64   `json:"h0"`
-	H1       []int64   `json:"h1"`
-	First    int64     `json:"first_key"`
+	targetRow
+	N0    int64     `json:"n0"`
+	N1    int64     `json:"n1"`
+	F0    int64     `json:"f0"`
+	F1    int64     `json:"f1"`
+	P0    []float64 `json:"p0"`
+	P1    []float64 `json:"p1"`
+	Bins  []int64   `json:"bins"`
+	H0    []int64   `json:"h0"`
+	H1    []int64   `json:"h1"`
+	First int64     `json:"first_key"`
 }
 
 // maxChanges is how many services or endpoints are compared.

@@ -27,21 +27,27 @@ type Endpoint struct {
 // the first by number, so that it does not depend on who read first.
 const slowest = `arg_max(call_id, least(coalesce(elapsed_us, -1), 2000000000000) * 4194304 - call_no % 4194304)`
 
+// targetRow is the endpoint that a row of SQL is about. It is embedded in the rows of those
+// who look for something at endpoints.
+type targetRow struct {
+	Dst      string `json:"dst"`
+	Pb       string `json:"pb"`
+	Asked    bool   `json:"asked"`
+	Protocol string `json:"protocol"`
+	Method   string `json:"method"`
+	Path     string `json:"tpl"`
+}
+
 // endpointRow is an endpoint as SQL gives it.
 type endpointRow struct {
-	Dst      string   `json:"dst"`
-	Pb       string   `json:"pb"`
-	Asked    bool     `json:"asked"`
-	Protocol string   `json:"protocol"`
-	Method   string   `json:"method"`
-	Path     string   `json:"tpl"`
-	Calls    int64    `json:"calls"`
-	Failed   int64    `json:"failed"`
-	P50Ms    *float64 `json:"p50_ms"`
-	P90Ms    *float64 `json:"p90_ms"`
-	P99Ms    *float64 `json:"p99_ms"`
-	MaxMs    *float64 `json:"max_ms"`
-	CallID   string   `json:"call_id"`
+	targetRow
+	Calls  int64    `json:"calls"`
+	Failed int64    `json:"failed"`
+	P50Ms  *float64 `json:"p50_ms"`
+	P90Ms  *float64 `json:"p90_ms"`
+	P99Ms  *float64 `json:"p99_ms"`
+	MaxMs  *float64 `json:"max_ms"`
+	CallID string   `json:"call_id"`
 }
 
 // endpointName writes an endpoint: "GET /orders/{id}", "SELECT", "dns".

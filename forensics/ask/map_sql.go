@@ -121,9 +121,6 @@ func endpointKFL(protocol, method, path string) string {
 	return strings.Join(parts, " and ")
 }
 
-// PathTemplate is SQL for the path of an endpoint on rows of calls, as answers give it.
-func PathTemplate() string { return pathTemplate }
-
 // pathTemplate is the SQL for the path of an endpoint, empty where there is none.
 var pathTemplate = `(CASE WHEN path IS NULL THEN '' ELSE ` + template("path") + ` END)`
 

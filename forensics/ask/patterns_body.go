@@ -24,17 +24,12 @@ const (
 // contentType finds bodies that are not what their Content-Type says.
 func (l *looker) contentType(ctx context.Context) ([]Pattern, error) {
 	type row struct {
-		Dst      string   `json:"dst"`
-		Pb       string   `json:"pb"`
-		Asked    bool     `json:"asked"`
-		Protocol string   `json:"protocol"`
-		Method   string   `json:"method"`
-		Path     string   `json:"tpl"`
-		Side     string   `json:"side"`
-		Type     string   `json:"content_type"`
-		Is       string   `json:"found"`
-		Calls    int64    `json:"calls"`
-		CallIDs  []string `json:"call_ids"`
+		targetRow
+		Side    string   `json:"side"`
+		Type    string   `json:"content_type"`
+		Is      string   `json:"found"`
+		Calls   int64    `json:"calls"`
+		CallIDs []string `json:"call_ids"`
 	}
 	side := func(s string) string {
 		return fmt.Sprintf("SELECT bn, far, protocol, coalesce(method, '') AS method, %[2]s AS tpl, '%[1]s' AS side, %[1]s_content_type AS content_type, %[1]s_body_sha256 AS sha256, call_id, ts_ns, protocol <> 'dns' AND host = far AS asked FROM x WHERE protocol IN ('http1', 'http2', 'http3') AND %[1]s_body_size BETWEEN 1 AND 1000000", s, pathTemplate)
@@ -79,17 +74,12 @@ type seenKind struct {
 
 // driftBody is one distinct body and the calls that carried it.
 type driftBody struct {
-	Dst      string `json:"dst"`
-	Pb       string `json:"pb"`
-	Asked    bool   `json:"asked"`
-	Protocol string `json:"protocol"`
-	Method   string `json:"method"`
-	Path     string `json:"tpl"`
-	Side     string `json:"side"`
-	Class    string `json:"class"`
-	Calls    int64  `json:"calls"`
-	CallID   string `json:"call_id"`
-	Text     string `json:"text"`
+	targetRow
+	Side   string `json:"side"`
+	Class  string `json:"class"`
+	Calls  int64  `json:"calls"`
+	CallID string `json:"call_id"`
+	Text   string `json:"text"`
 }
 
 // drift finds fields of JSON bodies whose type, or form of date, changes within an

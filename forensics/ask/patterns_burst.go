@@ -14,18 +14,13 @@ const burstPauseNs = stormStepNs / stormRetries
 // these.
 func (l *looker) bursts(ctx context.Context) ([]Pattern, error) {
 	type row struct {
-		Src      string   `json:"src"`
-		Dst      string   `json:"dst"`
-		Pb       string   `json:"pb"`
-		Asked    bool     `json:"asked"`
-		Protocol string   `json:"protocol"`
-		Method   string   `json:"method"`
-		Path     string   `json:"tpl"`
-		Status   string   `json:"status"`
-		Calls    int64    `json:"calls"`
-		First    int64    `json:"first_ns"`
-		Last     int64    `json:"last_ns"`
-		CallIDs  []string `json:"call_ids"`
+		Src string `json:"src"`
+		targetRow
+		Status  string   `json:"status"`
+		Calls   int64    `json:"calls"`
+		First   int64    `json:"first_ns"`
+		Last    int64    `json:"last_ns"`
+		CallIDs []string `json:"call_ids"`
 	}
 	rows, more, err := readRows[row](ctx, l.c, maxNames, l.k.ends(l.c, "service")+fmt.Sprintf(`, m AS (SELECT an, bn, far, protocol, method, path, host, status_code, call_id, ts_ns, ts_ns + coalesce(elapsed_us, 0) * 1000 AS done,
 			hash(ap, bn, far, protocol, method, path, query_string, request_body_sha256) AS h FROM x WHERE protocol IN %[1]s AND failed AND status_code BETWEEN 400 AND 499 AND NOT %[2]s),

@@ -16,12 +16,7 @@ const (
 
 // chainRow is a finding about requests to an endpoint, as SQL gives it.
 type chainRow struct {
-	Dst      string   `json:"dst"`
-	Pb       string   `json:"pb"`
-	Asked    bool     `json:"asked"`
-	Protocol string   `json:"protocol"`
-	Method   string   `json:"method"`
-	Path     string   `json:"tpl"`
+	targetRow
 	To       string   `json:"to_dst"`
 	Text     string   `json:"text"`
 	Requests int64    `json:"requests"`

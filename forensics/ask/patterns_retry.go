@@ -20,18 +20,13 @@ const again = `(failed AND (status_code IS NULL OR status_code >= 500 OR status_
 
 // chain is one call with its retries, as SQL gives it.
 type chain struct {
-	Src      string   `json:"src"`
-	Dst      string   `json:"dst"`
-	Pb       string   `json:"pb"`
-	Asked    bool     `json:"asked"`
-	Protocol string   `json:"protocol"`
-	Method   string   `json:"method"`
-	Path     string   `json:"tpl"`
-	Sure     bool     `json:"sure"`
-	Failed   bool     `json:"last_failed"`
-	Starts   []int64  `json:"starts"`
-	Pauses   []int64  `json:"pauses"`
-	CallIDs  []string `json:"call_ids"`
+	Src string `json:"src"`
+	targetRow
+	Sure    bool     `json:"sure"`
+	Failed  bool     `json:"last_failed"`
+	Starts  []int64  `json:"starts"`
+	Pauses  []int64  `json:"pauses"`
+	CallIDs []string `json:"call_ids"`
 }
 
 // chains reads every call that was made again after it had failed.

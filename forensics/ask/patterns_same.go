@@ -18,20 +18,15 @@ const upkeep = `(?i)(^|/)(health[a-z]*|live[a-z]*|ready[a-z]*|ping|metrics|statu
 
 // sameRow is a finding about equal calls, as SQL gives it.
 type sameRow struct {
-	Src      string   `json:"src"`
-	Dst      string   `json:"dst"`
-	Pb       string   `json:"pb"`
-	Asked    bool     `json:"asked"`
-	Protocol string   `json:"protocol"`
-	Method   string   `json:"method"`
-	Path     string   `json:"tpl"`
-	Things   int64    `json:"things"`
-	Calls    int64    `json:"calls"`
-	Most     int64    `json:"most"`
-	TotalMs  float64  `json:"total_ms"`
-	Sure     bool     `json:"sure"`
-	Gap      *float64 `json:"gap_ms"`
-	CallIDs  []string `json:"call_ids"`
+	Src string `json:"src"`
+	targetRow
+	Things  int64    `json:"things"`
+	Calls   int64    `json:"calls"`
+	Most    int64    `json:"most"`
+	TotalMs float64  `json:"total_ms"`
+	Sure    bool     `json:"sure"`
+	Gap     *float64 `json:"gap_ms"`
+	CallIDs []string `json:"call_ids"`
 }
 
 // repeated finds equal requests with equal answers within a minute: a cache would have

@@ -111,6 +111,14 @@ type Row struct {
 	Evidence []string `json:"evidence"`
 }
 
+// Unmasked lets what is asked see credentials as they were sent, for those that compare
+// them, until end is called. They mask what they give.
+func (l *Look) Unmasked() (end func()) {
+	masked := l.Case
+	l.Case = masked.Unmasked()
+	return func() { l.Case = masked }
+}
+
 // Rows runs SQL that gives Rows.
 func (l *Look) Rows(ctx context.Context, sql string, args ...any) ([]Row, error) {
 	rows, more, err := ask.Rows[Row](ctx, l.Case, maxPerAnalyzer, sql, args...)

@@ -83,7 +83,7 @@ func urlDecode(s string) string {
 // short: a name is made once, and what it may be is one regular expression.
 func (p *Policy) QuerySQL(column string) string {
 	// normal() of the name, which stands after the last of ?, # and ;.
-	const name = `regexp_replace(lower(coalesce(TRY(url_decode(split_part(part, '=', 1))), split_part(part, '=', 1))), '^.*[?#;.\[]|[-_ \]]', '', 'g')`
+	const name = `regexp_replace(lower(coalesce(TRY(url_decode(split_part(part, '=', 1))), split_part(part, '=', 1))), '` + notName + `', '', 'g')`
 	// Where nothing has a value, which is told at a glance, no lambda is run at all.
 	return "CASE WHEN contains(" + column + ", '=') THEN array_to_string(list_transform(list_transform(string_split(" + column + ", '&'), lambda part: {'part': part, 'name': CASE WHEN contains(part, '=') AND NOT ends_with(part, '=') THEN " + name +
 		" END}), lambda x: CASE WHEN x.name IS NOT NULL AND " + p.keys.last.sql("x.name") + " AND NOT " + p.except.last.sql("x.name") +

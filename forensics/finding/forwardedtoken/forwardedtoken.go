@@ -18,13 +18,7 @@ func Analyzer() finding.Analyzer {
 }
 
 func find(ctx context.Context, l *finding.Look) error {
-	whole, err := l.Case.Unmasked(ctx) // equal tokens are only known unmasked; none is shown
-	if err != nil {
-		return err
-	}
-	masked := l.Case
-	l.Case = whole
-	defer func() { l.Case = masked }()
+	defer l.Unmasked()() // equal tokens are only known unmasked; none is shown
 	// Names of ends are numbers until the end, and tokens numbers of 128 bits, so that a call
 	// takes little room. A token counts as having come only where its holder sends any.
 	rows, err := l.Rows(ctx, `WITH e AS MATERIALIZED (SELECT *, dense_rank() OVER (ORDER BY who) AS w FROM (`+l.Ends()+`)),

@@ -47,13 +47,7 @@ func find(ctx context.Context, l *finding.Look) error {
 // once each, however many calls carried them.
 func passwords(ctx context.Context, l *finding.Look) error {
 	// What is masked has a value too; as it was sent it is told without masking it first.
-	whole, err := l.Case.Unmasked(ctx)
-	if err != nil {
-		return err
-	}
-	masked := l.Case
-	l.Case = whole
-	defer func() { l.Case = masked }()
+	defer l.Unmasked()()
 	const inBody = `(?i)"(password|passwd|pwd|passphrase|client_secret)"\s*:\s*"[^"]|(^|&)(password|passwd|pwd|passphrase|client_secret)=[^&]`
 	rows, err := l.Rows(ctx, `WITH b AS MATERIALIZED (SELECT DISTINCT sha256 FROM bodies WHERE text IS NOT NULL AND regexp_matches(text, ?)),
 		w AS NOT MATERIALIZED (SELECT `+l.Bundle("src_id, dst_id")+`, method, path, query_string, request_body_sha256, response_body_sha256, call_id, ts_ns FROM `+l.Calls+` WHERE `+l.Where+` AND decrypted_by IS NULL AND `+finding.Web+`),

@@ -52,15 +52,9 @@ type cited struct {
 }
 
 func find(ctx context.Context, l *finding.Look) error {
-	whole, err := l.Case.Unmasked(ctx)
-	if err != nil {
-		return err
-	}
-	masked := l.Case
-	l.Case = whole
-	defer func() { l.Case = masked }()
+	defer l.Unmasked()()
 	s := &search{l: l, groups: map[group]*sum{}, known: map[string]uint32{}, bodies: map[[32]byte]uint32{}}
-	if first, last, ok := whole.Window(); ok {
+	if first, last, ok := l.Case.Window(); ok {
 		if l.From > first {
 			s.from = l.From
 		}
@@ -68,6 +62,7 @@ func find(ctx context.Context, l *finding.Look) error {
 			s.to = l.To
 		}
 	}
+	var err error
 	for _, look := range []func(context.Context) error{s.inCalls, s.inBodies, s.count} {
 		if err = look(ctx); err != nil {
 			break
