@@ -42,7 +42,7 @@ type Packet struct {
 	Cap       uint32 // bytes that follow
 	IfIndex   uint32
 	TGID, TID uint32 // owner
-	Lost      uint32 // packets of the cgroup lost since its packet before
+	Lost      uint32 // packets of the cgroup lost so far, modulo 2^32
 	GSOSize   uint16
 	GSOSegs   uint16
 	Protocol  uint16 // EtherType
@@ -85,6 +85,26 @@ type Counters struct {
 	Forbidden uint64 // refused by a never-rule
 }
 
+// Running turns totals that only grow, modulo 2^32 and not quite in order, into how much is
+// new. Its zero value has seen nothing.
+type Running uint64
+
+// New returns how much a total is ahead of those before. The sum of all that it returns is the
+// largest total.
+func (r *Running) New(total uint32) uint32 {
+	ahead := int32(total - uint32(*r))
+	if ahead <= 0 {
+		return 0
+	}
+	*r += Running(ahead)
+	return uint32(ahead)
+}
+
+// Rest returns what a total is ahead in the end.
+func (r *Running) Rest(total uint64) uint64 {
+	return total - min(total, uint64(*r))
+}
+
 // Add sums counters.
 func (c *Counters) Add(o Counters) {
 	c.Seen += o.Seen
@@ -120,7 +140,7 @@ const (
 	EventResetReceived
 	EventDrop
 	EventMove // to another control group
-	eventKinds
+	EventKinds // how many there are, with 0 for none
 )
 
 var eventNames = [...]string{"", "exec", "fork", "exit", "oom_kill", "cgroup_make", "cgroup_remove", "tcp_state", "tcp_retransmit", "tcp_reset_sent", "tcp_reset_received", "packet_drop", "move"}
@@ -139,7 +159,7 @@ type Event struct {
 	Cgroup   uint64
 	TGID     uint32
 	TID      uint32
-	Limited  uint32 // events of the kind left out since the one before
+	Limited  uint32 // events of the kind left out so far, modulo 2^32
 	Start    uint64 // of the process, CLOCK_BOOTTIME, ns
 	Parent   uint32
 	UID      uint32

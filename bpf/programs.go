@@ -18,8 +18,9 @@ import (
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/link"
-	"github.com/cilium/ebpf/rlimit"
 	classic "golang.org/x/net/bpf"
+
+	"github.com/pcapsule/pcapsule/bpf/internal/loader"
 )
 
 // Options of the programs.
@@ -47,13 +48,18 @@ type Programs struct {
 }
 
 // ErrNoBTF means that the kernel does not describe its own types.
-var ErrNoBTF = errors.New("the kernel has no BTF (/sys/kernel/btf/vmlinux)")
+var ErrNoBTF = loader.ErrNoBTF
 
-// Load loads the programs. What owners and events need may be missing; what packets need
-// may not.
+// since is the first Linux that has what a program needs. All others need 5.10 at most, which
+// is the oldest that is tested. The tests compare this with the helpers that programs call.
+var since = map[string]loader.Release{
+	recorderProgOpenSockets:   {Major: 5, Minor: 12}, // cookies of sockets in iterators
+	recorderProgPacketDropped: {Major: 5, Minor: 17}, // the reason for a drop
+}
+
+// Load loads the programs. Those for owners and events may be missing; those for packets may
+// not.
 func Load(o Options) (*Programs, error) {
-	// Needed before Linux 5.11 only; where it mattered, loading says so.
-	limit := rlimit.RemoveMemlock()
 	spec, err := loadRecorder()
 	if err != nil {
 		return nil, fmt.Errorf("reading the programs: %w", err)
@@ -61,61 +67,27 @@ func Load(o Options) (*Programs, error) {
 	if err := o.apply(spec); err != nil {
 		return nil, err
 	}
-	p := &Programs{Missing: map[string]error{}}
-	p.coll, err = ebpf.NewCollection(spec)
-	if err == nil {
-		return p, nil
+	early := map[string]error{}
+	if len(dropReasons()) == 0 {
+		// The program would load, and read a third argument that is not there.
+		delete(spec.Programs, recorderProgPacketDropped)
+		early[recorderProgPacketDropped] = loader.Refused(recorderProgPacketDropped, since[recorderProgPacketDropped], errNoReasons)
 	}
-	if _, statErr := os.Stat("/sys/kernel/btf/vmlinux"); statErr != nil {
-		return nil, fmt.Errorf("loading programs: %w: %w", ErrNoBTF, err)
-	}
-	if errors.Is(err, os.ErrPermission) && limit != nil {
-		return nil, fmt.Errorf("loading programs: %w", err)
-	}
-	return p.loadEach(spec, err)
-}
-
-// loadEach finds out which programs are refused, and loads the others.
-func (p *Programs) loadEach(spec *ebpf.CollectionSpec, all error) (*Programs, error) {
-	bare := spec.Copy()
-	clear(bare.Programs)
-	coll, err := ebpf.NewCollection(bare)
-	if err != nil {
-		return nil, fmt.Errorf("loading programs: %w", err)
-	}
-	p.coll = coll
-	for name, ps := range spec.Programs {
-		one := spec.Copy()
-		clear(one.Programs)
-		one.Programs[name] = ps
-		c, err := ebpf.NewCollectionWithOptions(one, ebpf.CollectionOptions{MapReplacements: shared(coll.Maps)})
-		if err != nil {
-			p.Missing[name] = err
-			continue
-		}
-		coll.Programs[name] = c.DetachProgram(name)
-		c.Close()
+	p := &Programs{}
+	if p.coll, p.Missing, err = loader.Programs(spec, since, nil); err != nil {
+		return nil, err
 	}
 	for _, name := range []string{recorderProgPacketIn, recorderProgPacketOut} {
 		if err := p.Missing[name]; err != nil {
 			p.Close()
-			return nil, fmt.Errorf("loading program %s: %w", name, err)
+			return nil, fmt.Errorf("loading programs: %w", err)
 		}
 	}
-	if len(p.Missing) == 0 {
-		p.Close()
-		return nil, fmt.Errorf("loading programs: %w", all)
-	}
+	maps.Copy(p.Missing, early)
 	return p, nil
 }
 
-func shared(maps map[string]*ebpf.Map) map[string]*ebpf.Map {
-	m := make(map[string]*ebpf.Map, len(maps))
-	for k, v := range maps {
-		m[k] = v
-	}
-	return m
-}
+var errNoReasons = errors.New("the kernel does not say why it drops packets")
 
 func (o *Options) apply(spec *ebpf.CollectionSpec) error {
 	if o.RingBytes != 0 {
@@ -300,7 +272,7 @@ func (p *Programs) AttachEvents(processes, network bool) {
 		}
 		l, err := link.AttachRawTracepoint(link.RawTracepointOptions{Name: point, Program: prog})
 		if err != nil {
-			p.Missing[name] = fmt.Errorf("attaching %s to tracepoint %s: %w", name, point, err)
+			p.Missing[name] = loader.Refused(name, since[name], fmt.Errorf("attaching to tracepoint %s: %w", point, err))
 			continue
 		}
 		p.links = append(p.links, l)
@@ -358,7 +330,7 @@ type EventCounters struct {
 // EventCounts returns the counters of events by kind.
 func (p *Programs) EventCounts() (map[EventKind]EventCounters, error) {
 	all := map[EventKind]EventCounters{}
-	for k := EventKind(1); k < eventKinds; k++ {
+	for k := EventKind(1); k < EventKinds; k++ {
 		var each []EventCounters
 		if err := p.coll.Maps[recorderMapEventCounts].Lookup(uint32(k), &each); err != nil {
 			return nil, fmt.Errorf("reading counters of events: %w", err)
@@ -374,7 +346,7 @@ func (p *Programs) EventCounts() (map[EventKind]EventCounters, error) {
 	return all, nil
 }
 
-// Losses returns packets lost and not told with a packet yet, by cgroup.
+// Losses returns how many packets were lost since the start, by cgroup.
 func (p *Programs) Losses() (map[uint64]uint64, error) {
 	m := map[uint64]uint64{}
 	var cgroup, n uint64

@@ -54,12 +54,12 @@ const (
 	recorderVarEventsA_second    = "events_a_second"
 	recorderVarFiltering         = "filtering"
 	recorderVarHeadersOnly       = "headers_only"
+	recorderVarLossy             = "lossy"
 	recorderVarOwnCgroup         = "own_cgroup"
 	recorderVarOwnTgid           = "own_tgid"
 	recorderVarOwning            = "owning"
 	recorderVarSnap              = "snap"
 	recorderVarSocketsFound      = "sockets_found"
-	recorderVarUntold            = "untold"
 	recorderVarWakeAt            = "wake_at"
 	recorderVarWakeEvery         = "wake_every"
 	recorderVarWoken             = "woken"
@@ -157,12 +157,12 @@ type recorderVariableSpecs struct {
 	EventsA_second *ebpf.VariableSpec `ebpf:"events_a_second"`
 	Filtering      *ebpf.VariableSpec `ebpf:"filtering"`
 	HeadersOnly    *ebpf.VariableSpec `ebpf:"headers_only"`
+	Lossy          *ebpf.VariableSpec `ebpf:"lossy"`
 	OwnCgroup      *ebpf.VariableSpec `ebpf:"own_cgroup"`
 	OwnTgid        *ebpf.VariableSpec `ebpf:"own_tgid"`
 	Owning         *ebpf.VariableSpec `ebpf:"owning"`
 	Snap           *ebpf.VariableSpec `ebpf:"snap"`
 	SocketsFound   *ebpf.VariableSpec `ebpf:"sockets_found"`
-	Untold         *ebpf.VariableSpec `ebpf:"untold"`
 	WakeAt         *ebpf.VariableSpec `ebpf:"wake_at"`
 	WakeEvery      *ebpf.VariableSpec `ebpf:"wake_every"`
 	Woken          *ebpf.VariableSpec `ebpf:"woken"`
@@ -217,12 +217,12 @@ type recorderVariables struct {
 	EventsA_second *ebpf.Variable `ebpf:"events_a_second"`
 	Filtering      *ebpf.Variable `ebpf:"filtering"`
 	HeadersOnly    *ebpf.Variable `ebpf:"headers_only"`
+	Lossy          *ebpf.Variable `ebpf:"lossy"`
 	OwnCgroup      *ebpf.Variable `ebpf:"own_cgroup"`
 	OwnTgid        *ebpf.Variable `ebpf:"own_tgid"`
 	Owning         *ebpf.Variable `ebpf:"owning"`
 	Snap           *ebpf.Variable `ebpf:"snap"`
 	SocketsFound   *ebpf.Variable `ebpf:"sockets_found"`
-	Untold         *ebpf.Variable `ebpf:"untold"`
 	WakeAt         *ebpf.Variable `ebpf:"wake_at"`
 	WakeEvery      *ebpf.Variable `ebpf:"wake_every"`
 	Woken          *ebpf.Variable `ebpf:"woken"`

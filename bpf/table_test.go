@@ -3,7 +3,6 @@
 package bpf
 
 import (
-	"cmp"
 	"flag"
 	"fmt"
 	"maps"
@@ -16,6 +15,8 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 	"golang.org/x/sys/unix"
+
+	"github.com/pcapsule/pcapsule/bpf/internal/loader"
 )
 
 var update = flag.Bool("update", false, "write the tables of programs into docs/design/005-recorder.md")
@@ -26,44 +27,44 @@ const (
 	tablesEnd   = "<!-- up to here -->\n"
 )
 
-// release is a version of the kernel.
-type release struct{ major, minor int }
-
-func (r release) String() string { return fmt.Sprintf("%d.%d", r.major, r.minor) }
+type release = loader.Release
 
 func newest(a, b release) release {
-	if cmp.Or(cmp.Compare(a.major, b.major), cmp.Compare(a.minor, b.minor)) < 0 {
+	if a.Compare(b) < 0 {
 		return b
 	}
 	return a
 }
 
+// optional are helpers behind a test for them, so a program loads without.
+var optional = map[string]asm.BuiltinFunc{recorderProgPacketIn: asm.FnGetCurrentTaskBtf, recorderProgPacketOut: asm.FnGetCurrentTaskBtf}
+
 // Since which release the kernel has something, by its own history.
 var (
 	helperSince = map[asm.BuiltinFunc]release{
-		asm.FnMapLookupElem: {3, 18}, asm.FnMapUpdateElem: {3, 18}, asm.FnKtimeGetNs: {4, 1}, asm.FnGetCurrentPidTgid: {4, 2}, asm.FnSkbLoadBytes: {4, 5},
-		asm.FnGetSocketCookie: {4, 12}, asm.FnSkbCgroupId: {4, 18}, asm.FnSkFullsock: {5, 1}, asm.FnSkStorageGet: {5, 2}, asm.FnProbeReadUser: {5, 5},
-		asm.FnProbeReadKernel: {5, 5}, asm.FnProbeReadKernelStr: {5, 5}, asm.FnRingbufReserve: {5, 8}, asm.FnRingbufSubmit: {5, 8},
-		asm.FnRingbufDiscard: {5, 8}, asm.FnRingbufQuery: {5, 8}, asm.FnSkcToTcpSock: {5, 9}, asm.FnGetCurrentTaskBtf: {5, 11}, asm.FnSockFromFile: {5, 11},
+		asm.FnMapLookupElem: {Major: 3, Minor: 18}, asm.FnMapUpdateElem: {Major: 3, Minor: 18}, asm.FnKtimeGetNs: {Major: 4, Minor: 1}, asm.FnGetCurrentPidTgid: {Major: 4, Minor: 2}, asm.FnSkbLoadBytes: {Major: 4, Minor: 5},
+		asm.FnGetSocketCookie: {Major: 4, Minor: 12}, asm.FnSkbCgroupId: {Major: 4, Minor: 18}, asm.FnSkFullsock: {Major: 5, Minor: 1}, asm.FnSkStorageGet: {Major: 5, Minor: 2}, asm.FnProbeReadUser: {Major: 5, Minor: 5},
+		asm.FnProbeReadKernel: {Major: 5, Minor: 5}, asm.FnProbeReadKernelStr: {Major: 5, Minor: 5}, asm.FnRingbufReserve: {Major: 5, Minor: 8}, asm.FnRingbufSubmit: {Major: 5, Minor: 8},
+		asm.FnRingbufDiscard: {Major: 5, Minor: 8}, asm.FnRingbufQuery: {Major: 5, Minor: 8}, asm.FnSkcToTcpSock: {Major: 5, Minor: 9}, asm.FnGetCurrentTask: {Major: 4, Minor: 8}, asm.FnGetCurrentTaskBtf: {Major: 5, Minor: 11}, asm.FnSockFromFile: {Major: 5, Minor: 11},
 	}
 	// Some helpers were opened to some types of programs later.
 	helperForType = map[ebpf.ProgramType]map[asm.BuiltinFunc]release{
-		ebpf.CGroupSKB:      {asm.FnGetCurrentTaskBtf: {5, 15}, asm.FnGetCurrentPidTgid: {6, 10}},
-		ebpf.CGroupSock:     {asm.FnGetSocketCookie: {5, 7}, asm.FnGetCurrentPidTgid: {5, 7}, asm.FnSkStorageGet: {5, 9}},
-		ebpf.CGroupSockAddr: {asm.FnGetSocketCookie: {5, 7}, asm.FnGetCurrentPidTgid: {5, 7}, asm.FnSkStorageGet: {5, 9}},
-		ebpf.Tracing:        {asm.FnGetSocketCookie: {5, 12}, asm.FnSkStorageGet: {5, 11}},
+		ebpf.CGroupSKB:      {asm.FnGetCurrentTaskBtf: {Major: 5, Minor: 15}, asm.FnGetCurrentPidTgid: {Major: 6, Minor: 10}},
+		ebpf.CGroupSock:     {asm.FnGetSocketCookie: {Major: 5, Minor: 7}, asm.FnGetCurrentPidTgid: {Major: 5, Minor: 7}, asm.FnSkStorageGet: {Major: 5, Minor: 9}},
+		ebpf.CGroupSockAddr: {asm.FnGetSocketCookie: {Major: 5, Minor: 7}, asm.FnGetCurrentPidTgid: {Major: 5, Minor: 7}, asm.FnSkStorageGet: {Major: 5, Minor: 9}},
+		ebpf.Tracing:        {asm.FnGetSocketCookie: {Major: 5, Minor: 12}, asm.FnSkStorageGet: {Major: 5, Minor: 11}},
 	}
-	typeSince   = map[ebpf.ProgramType]release{ebpf.CGroupSKB: {4, 10}, ebpf.CGroupSock: {4, 10}, ebpf.CGroupSockAddr: {4, 17}, ebpf.RawTracepoint: {4, 17}, ebpf.Tracing: {5, 5}}
+	typeSince   = map[ebpf.ProgramType]release{ebpf.CGroupSKB: {Major: 4, Minor: 10}, ebpf.CGroupSock: {Major: 4, Minor: 10}, ebpf.CGroupSockAddr: {Major: 4, Minor: 17}, ebpf.RawTracepoint: {Major: 4, Minor: 17}, ebpf.Tracing: {Major: 5, Minor: 5}}
 	attachSince = map[ebpf.AttachType]release{
-		ebpf.AttachCGroupInet4PostBind: {4, 17}, ebpf.AttachCGroupInet6PostBind: {4, 17}, ebpf.AttachCGroupUDP4Sendmsg: {4, 18}, ebpf.AttachCGroupUDP6Sendmsg: {4, 18},
-		ebpf.AttachCGroupUDP4Recvmsg: {5, 2}, ebpf.AttachCGroupUDP6Recvmsg: {5, 2}, ebpf.AttachCgroupInet4GetPeername: {5, 8}, ebpf.AttachCgroupInet6GetPeername: {5, 8},
-		ebpf.AttachTraceIter: {5, 8},
+		ebpf.AttachCGroupInet4PostBind: {Major: 4, Minor: 17}, ebpf.AttachCGroupInet6PostBind: {Major: 4, Minor: 17}, ebpf.AttachCGroupUDP4Sendmsg: {Major: 4, Minor: 18}, ebpf.AttachCGroupUDP6Sendmsg: {Major: 4, Minor: 18},
+		ebpf.AttachCGroupUDP4Recvmsg: {Major: 5, Minor: 2}, ebpf.AttachCGroupUDP6Recvmsg: {Major: 5, Minor: 2}, ebpf.AttachCgroupInet4GetPeername: {Major: 5, Minor: 8}, ebpf.AttachCgroupInet6GetPeername: {Major: 5, Minor: 8},
+		ebpf.AttachTraceIter: {Major: 5, Minor: 8},
 	}
-	mapSince     = map[ebpf.MapType]release{ebpf.Hash: {3, 19}, ebpf.Array: {3, 19}, ebpf.PerCPUArray: {4, 6}, ebpf.SkStorage: {5, 2}, ebpf.RingBuf: {5, 8}}
-	linkSince    = release{5, 7}  // of control groups: what is attached ends with the recorder
-	fetchSince   = release{5, 12} // atomic operations that give the old value
-	dropSince    = release{5, 17} // kfree_skb says why
-	oldest       = release{5, 1}  // 32-bit jumps, which the compiler uses
+	mapSince     = map[ebpf.MapType]release{ebpf.Hash: {Major: 3, Minor: 19}, ebpf.Array: {Major: 3, Minor: 19}, ebpf.PerCPUArray: {Major: 4, Minor: 6}, ebpf.SkStorage: {Major: 5, Minor: 2}, ebpf.RingBuf: {Major: 5, Minor: 8}}
+	linkSince    = release{Major: 5, Minor: 7}  // of control groups: what is attached ends with the recorder
+	fetchSince   = release{Major: 5, Minor: 12} // atomic operations that give the old value
+	dropSince    = release{Major: 5, Minor: 17} // kfree_skb says why
+	oldest       = release{Major: 5, Minor: 1}  // 32-bit jumps, which the compiler uses
 	tracepointOf = map[string]release{"packet_dropped": dropSince}
 )
 
@@ -88,12 +89,15 @@ func needs(t *testing.T, name string, p *ebpf.ProgramSpec, spec *ebpf.Collection
 		switch {
 		case in.IsBuiltinCall():
 			fn := asm.BuiltinFunc(in.Constant)
+			called[strings.TrimPrefix(fn.String(), "Fn")] = true
+			if optional[name] == fn {
+				continue
+			}
 			r, ok := helperSince[fn]
 			if later, is := helperForType[p.Type][fn]; is {
 				r = newest(r, later)
 			}
 			known(r, ok, fn.String())
-			called[strings.TrimPrefix(fn.String(), "Fn")] = true
 		case in.OpCode.Class().IsStore() && in.OpCode.Mode() == asm.AtomicMode && strings.Contains(fmt.Sprint(in), "Fetch"), strings.Contains(fmt.Sprint(in), "Xchg"):
 			since = newest(since, fetchSince)
 		}
@@ -155,9 +159,12 @@ func TestProgramTables(t *testing.T) {
 			t.Logf("%s has %+v, the page says %+v", name, n, was)
 		}
 		fmt.Fprintf(&complexity, "| `%s` | `%s` | %d | %d |\n", name, ps.SectionName, n.instructions, n.verified)
-		helpers, mapTypes, since := needs(t, name, ps, spec)
-		fmt.Fprintf(&matrix, "| `%s` | %s | %s | %s |\n", name, strings.Join(helpers, ", "), strings.Join(mapTypes, ", "), since)
-		all = newest(all, since)
+		helpers, mapTypes, first := needs(t, name, ps, spec)
+		fmt.Fprintf(&matrix, "| `%s` | %s | %s | %s |\n", name, strings.Join(helpers, ", "), strings.Join(mapTypes, ", "), first)
+		all = newest(all, first)
+		if want := sinceOf(name); newest(first, tested) != want {
+			t.Errorf("%s needs Linux %s by what it calls, programs.go says %s", name, first, want)
+		}
 	}
 	fmt.Fprintf(&matrix, "\nFrom %s on nothing is missing.\n\n", all)
 	now := complexity.String() + matrix.String()
@@ -173,6 +180,16 @@ func TestProgramTables(t *testing.T) {
 	if old != now {
 		t.Errorf("the tables of %s are not those of the programs; run this test with -update and read the difference", designPage)
 	}
+}
+
+// tested is the oldest kernel of make kernels.
+var tested = release{Major: 5, Minor: 10}
+
+func sinceOf(name string) release {
+	if r, ok := since[name]; ok {
+		return r
+	}
+	return tested
 }
 
 func machine() string {

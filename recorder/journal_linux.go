@@ -111,7 +111,6 @@ type processLine struct {
 	PodUID    string   `json:"pod_uid,omitempty"`
 	ExitCode  *int32   `json:"exit_code,omitempty"`
 	Signal    *int32   `json:"signal,omitempty"`
-	Limited   uint32   `json:"limited,omitempty"`
 }
 
 // key names a process for good: numbers are given again.
@@ -211,7 +210,7 @@ func (r *recording) processEvent(e *bpf.Event) {
 		p = &process{pid: e.TGID, uid: -1, name: clean(e.Comm, 64), cgroup: e.Cgroup}
 	}
 	l := r.describe(p)
-	l.Time, l.Kind, l.Limited = stamp(at), e.Kind.String(), e.Limited
+	l.Time, l.Kind = stamp(at), e.Kind.String()
 	if e.Kind == bpf.EventExit {
 		if signal := e.Code & 0x7F; signal != 0 {
 			l.Signal = &signal
@@ -245,7 +244,7 @@ type netLine struct {
 }
 
 func (r *recording) netEvent(e *bpf.Event) {
-	l := netLine{Time: stamp(r.clock.utc(e.Time)), Kind: e.Kind.String(), Protocol: protocolName(uint8(e.Protocol)), Length: e.Len, Limited: e.Limited}
+	l := netLine{Time: stamp(r.clock.utc(e.Time)), Kind: e.Kind.String(), Protocol: protocolName(uint8(e.Protocol)), Length: e.Len, Limited: r.limited[e.Kind].New(e.Limited)}
 	if e.Cookie != 0 {
 		l.Socket = strconv.FormatUint(e.Cookie, 10)
 	}

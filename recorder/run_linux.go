@@ -34,6 +34,8 @@ type recording struct {
 	clock   clock
 	nextID  uint64
 	left    uint64 // packets until Count
+	losses  losses
+	limited [bpf.EventKinds]bpf.Running
 	matched []byte
 	prefix  [cookedLen]byte
 	comment commentCache
@@ -124,6 +126,19 @@ func runSockets(ctx context.Context, o Options) (Stats, error) {
 	}
 	err := r.loop(ctx)
 	return r.end(err)
+}
+
+// losses are the packets that the kernel lost, as far as it was told with others, by cgroup.
+type losses map[uint64]*bpf.Running
+
+func (l *losses) of(cgroup uint64) *bpf.Running {
+	if (*l)[cgroup] == nil {
+		if *l == nil {
+			*l = losses{}
+		}
+		(*l)[cgroup] = new(bpf.Running)
+	}
+	return (*l)[cgroup]
 }
 
 func (r *recording) shareClock() {
@@ -228,8 +243,11 @@ func (r *recording) one(p *bpf.Packet, body []byte) error {
 	at := r.clock.utc(p.Time)
 	cooked(r.prefix[:], p.Protocol, p.IfIndex, p.PktType)
 	x := r.faces.of(p.Cgroup, at)
-	x.lost.Add(uint64(p.Lost))
-	x.untold += uint64(p.Lost)
+	if p.Lost != 0 {
+		lost := uint64(r.losses.of(p.Cgroup).New(p.Lost))
+		x.lost.Add(lost)
+		x.untold += lost
+	}
 	if r.match != nil {
 		r.matched = append(append(r.matched[:0], r.prefix[:]...), data...)
 		if !r.match.Match(r.matched, p.Len+cookedLen) {
@@ -317,7 +335,7 @@ func (r *recording) end(err error) (Stats, error) {
 	if lost, lossErr := r.progs.Losses(); lossErr == nil {
 		for cgroup, n := range lost {
 			x := r.faces.of(cgroup, r.clock.utc(uint64(r.clock.monotonic())))
-			x.lost.Add(n)
+			x.lost.Add(r.losses.of(cgroup).Rest(n))
 			if !r.warden.silenced(&r.faces, cgroup, nil) {
 				err = errors.Join(err, r.faces.declare(x))
 			}

@@ -10,16 +10,24 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
 	"github.com/cilium/ebpf/ringbuf"
+
+	"github.com/pcapsule/pcapsule/bpf/internal/loader"
 )
 
 // PlainPrograms are the loaded programs that read plaintext of the processes that other
 // Programs were told to choose.
 type PlainPrograms struct {
-	o       plainObjects
-	links   []link.Link
+	*probes
+	links   closers
 	ring    *ringbuf.Reader
 	Sockets error // why the ends of connections are not known, where they are not
 }
+
+// socketPoints are the programs that learn the ends of connections, by tracepoint. Linux has
+// these tracepoints since 6.3.
+var socketPoints = map[string]string{"sock_send_length": plainProgSocketSent, "sock_recv_length": plainProgSocketReceived}
+
+var plainSince = map[string]loader.Release{plainProgSocketSent: {Major: 6, Minor: 3}, plainProgSocketReceived: {Major: 6, Minor: 3}}
 
 // LoadPlain loads them. A ring of 0 bytes is one of 16 MiB.
 func (p *Programs) LoadPlain(ring uint32) (*PlainPrograms, error) {
@@ -28,44 +36,59 @@ func (p *Programs) LoadPlain(ring uint32) (*PlainPrograms, error) {
 		return nil, fmt.Errorf("reading the programs of plaintext: %w", err)
 	}
 	if ring != 0 {
-		spec.Maps["plaintext"].MaxEntries = ring
+		spec.Maps[plainMapPlaintext].MaxEntries = ring
 	}
-	x := &PlainPrograms{}
-	if err := spec.LoadAndAssign(&x.o, &ebpf.CollectionOptions{MapReplacements: map[string]*ebpf.Map{"chosen": p.o.Chosen}}); err != nil {
-		return nil, fmt.Errorf("loading programs of plaintext: %w", err)
+	own, refused, err := newProbes(spec, plainSince, map[string]*ebpf.Map{plainMapChosen: p.coll.Maps[keysMapChosen]})
+	if err != nil {
+		return nil, err
 	}
-	if x.ring, err = ringbuf.NewReader(x.o.Plaintext); err != nil {
-		x.o.Close()
-		return nil, fmt.Errorf("opening the ring buffer of plaintext: %w", err)
+	x := &PlainPrograms{probes: own}
+	x.attachSockets(refused)
+	if len(refused) > 0 {
+		err = fmt.Errorf("loading programs for plaintext: %w", first(refused))
+	} else if x.ring, err = ringbuf.NewReader(own.coll.Maps[plainMapPlaintext]); err != nil {
+		err = fmt.Errorf("opening the ring buffer of plaintext: %w", err)
 	}
-	for _, a := range []struct {
-		name string
-		prog *ebpf.Program
-	}{{"sock_send_length", x.o.SocketSent}, {"sock_recv_length", x.o.SocketReceived}} {
-		l, err := link.AttachRawTracepoint(link.RawTracepointOptions{Name: a.name, Program: a.prog})
-		if err != nil {
-			x.Sockets = fmt.Errorf("attaching to %s, which Linux has since 6.3: %w", a.name, err)
-			break
-		}
-		x.links = append(x.links, l)
+	if err != nil {
+		err = errors.Join(err, x.links.Close())
+		own.coll.Close()
+		return nil, err
 	}
 	return x, nil
 }
 
+// attachSockets attaches the programs that learn the ends of connections, which is for both
+// directions or for none. What it cannot attach is no longer among those refused.
+func (x *PlainPrograms) attachSockets(refused map[string]error) {
+	for point, program := range socketPoints {
+		err := refused[program]
+		delete(refused, program)
+		if err == nil && x.Sockets == nil {
+			var l link.Link
+			if l, err = link.AttachRawTracepoint(link.RawTracepointOptions{Name: point, Program: x.coll.Programs[program]}); err == nil {
+				x.links = append(x.links, l)
+			} else {
+				err = loader.Refused(program, plainSince[program], fmt.Errorf("attaching to tracepoint %s: %w", point, err))
+			}
+		}
+		if err != nil {
+			x.Sockets = err
+		}
+	}
+}
+
 // End lets nothing more be seen. What is being told in that moment still comes.
-func (p *PlainPrograms) End() error { return p.o.Ended.Put(uint32(0), uint32(1)) }
+func (p *PlainPrograms) End() error { return p.coll.Maps[plainMapEnded].Put(uint32(0), uint32(1)) }
 
 // Ring is where pieces come from.
 func (p *PlainPrograms) Ring() *ringbuf.Reader { return p.ring }
 
 // Close detaches and closes what LoadPlain made.
 func (p *PlainPrograms) Close() error {
-	var errs []error
-	for _, l := range p.links {
-		errs = append(errs, l.Close())
-	}
+	err := errors.Join(p.links.Close(), p.ring.Close())
 	p.links = nil
-	return errors.Join(append(errs, p.ring.Close(), p.o.Close())...)
+	p.coll.Close()
+	return err
 }
 
 // Counters reads the counters.
@@ -73,7 +96,7 @@ func (p *PlainPrograms) Counters() (PlainCounters, error) {
 	var c PlainCounters
 	for i, to := range []*uint64{&c.Calls, &c.Seen, &c.Lost, &c.Unread, &c.Odd, &c.Cut} {
 		var each []uint64
-		if err := p.o.PlainCounts.Lookup(uint32(i), &each); err != nil {
+		if err := p.coll.Maps[plainMapPlainCounts].Lookup(uint32(i), &each); err != nil {
 			return c, fmt.Errorf("reading counters of plaintext: %w", err)
 		}
 		for _, n := range each {
@@ -83,80 +106,44 @@ func (p *PlainPrograms) Counters() (PlainCounters, error) {
 	return c, nil
 }
 
-// Bits of a cookie, beside the number of a target.
+// Bits of a cookie, above the number of a target.
 const (
-	cookieWrite = 1 << 32
-	cookieEx    = 1 << 33
+	cookieWrite = 1 << 30
+	cookieEx    = 1 << 31
 )
 
-func (f *Function) cookie(target uint32) uint64 {
-	c := uint64(target)
+func (f *Function) cookie(target uint32) uint32 {
 	if f.Write {
-		c |= cookieWrite
+		target |= cookieWrite
 	}
 	if f.Ex {
-		c |= cookieEx
+		target |= cookieEx
 	}
-	return c
+	return target
 }
 
 // Go attaches to methods of crypto/tls.Conn in a file: at their beginnings and where they
 // return, since a return probe would crash them. The closer must stay referenced.
-func (p *PlainPrograms) Go(file string, target uint32, list ...Function) (io.Closer, error) {
-	x, err := link.OpenExecutable(file)
-	if err != nil {
-		return nil, err
-	}
-	var all closers
-	attach := func(at uint64, prog *ebpf.Program, cookie uint64) error {
-		l, err := x.Uprobe("", prog, &link.UprobeOptions{Address: at, Cookie: cookie})
-		if err != nil {
-			return fmt.Errorf("attaching at offset %#x: %w", at, err)
-		}
-		all = append(all, l)
-		return nil
-	}
-	for i := range list {
-		f := &list[i]
+func (p *PlainPrograms) Go(file string, target uint32, functions ...Function) (io.Closer, error) {
+	var list []where
+	for i := range functions {
+		f := &functions[i]
 		// The ends first: a beginning without them would leave a call behind.
 		for _, at := range f.Ends {
-			if err := attach(at, p.o.PlainGoLeave, f.cookie(target)); err != nil {
-				return nil, errors.Join(err, all.Close())
-			}
+			list = append(list, where{plainProgPlainGoLeave, at, f.cookie(target), false})
 		}
-		if err := attach(f.At, p.o.PlainGoEnter, f.cookie(target)); err != nil {
-			return nil, errors.Join(err, all.Close())
-		}
+		list = append(list, where{plainProgPlainGoEnter, f.At, f.cookie(target), false})
 	}
-	return all, nil
+	return p.attach(file, list...)
 }
 
 // Library attaches to functions of a library, and to the one that frees its objects. The
 // closer must stay referenced.
-func (p *PlainPrograms) Library(file string, target uint32, release uint64, list ...Function) (io.Closer, error) {
-	x, err := link.OpenExecutable(file)
-	if err != nil {
-		return nil, err
+func (p *PlainPrograms) Library(file string, target uint32, release uint64, functions ...Function) (io.Closer, error) {
+	list := []where{{plainProgPlainRelease, release, target, false}}
+	for i := range functions {
+		f := &functions[i]
+		list = append(list, where{plainProgPlainLeave, f.At, f.cookie(target), true}, where{plainProgPlainEnter, f.At, f.cookie(target), false})
 	}
-	var all closers
-	attach := func(l link.Link, err error) error {
-		if err == nil {
-			all = append(all, l)
-		}
-		return err
-	}
-	err = attach(x.Uprobe("", p.o.PlainRelease, &link.UprobeOptions{Address: release, Cookie: uint64(target)}))
-	for i := range list {
-		o := &link.UprobeOptions{Address: list[i].At, Cookie: list[i].cookie(target)}
-		if err == nil {
-			err = attach(x.Uretprobe("", p.o.PlainLeave, o))
-		}
-		if err == nil {
-			err = attach(x.Uprobe("", p.o.PlainEnter, o))
-		}
-	}
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("attaching: %w", err), all.Close())
-	}
-	return all, nil
+	return p.attach(file, list...)
 }

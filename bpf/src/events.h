@@ -64,13 +64,11 @@ static __always_inline bool affordable(u32 kind, struct event_counters *c, u64 n
 	return 1;
 }
 
-static __always_inline u32 told_limited(u32 kind)
+static __always_inline u32 limited_so_far(u32 kind)
 {
 	struct budget *b = bpf_map_lookup_elem(&budgets, &kind);
 
-	if (!b || !b->limited)
-		return 0;
-	return __sync_lock_test_and_set(&b->limited, 0);
+	return b ? b->limited : 0;
 }
 
 static __always_inline u64 cgroup_of(struct task_struct *task)
@@ -100,9 +98,8 @@ int process_exec(struct bpf_raw_tracepoint_args *ctx)
 	struct task_struct *task = (void *)ctx->args[0];
 	struct linux_binprm *binprm = (void *)ctx->args[2];
 	struct event_counters *c = counted(EVENT_EXEC);
-	unsigned long from, to;
+	u64 from, to, n;
 	struct exec_event *x = bpf_ringbuf_reserve(&events, sizeof(*x), 0);
-	u32 n;
 
 	if (!x) {
 		if (c)
@@ -119,7 +116,7 @@ int process_exec(struct bpf_raw_tracepoint_args *ctx)
 	if (n > sizeof(x->args))
 		n = sizeof(x->args);
 	asm volatile("" : "+r"(n));
-	if (n > sizeof(x->args) || !n || bpf_probe_read_user(x->args, n, (void *)from))
+	if (n > sizeof(x->args) || bpf_probe_read_user(x->args, n, (void *)from))
 		x->p.args_len = 0;
 	bpf_ringbuf_submit(x, BPF_RB_NO_WAKEUP);
 	return 0;
@@ -251,6 +248,20 @@ static __always_inline bool full(const struct sock *sk)
 	return state != 6 && state != 12; /* TIME_WAIT, NEW_SYN_RECV */
 }
 
+#define ROOT_CGROUP 1
+
+static __always_inline u64 cgroup_of_socket(const struct sock *sk)
+{
+	u64 v;
+
+	if (bpf_core_field_exists(sk->sk_cgrp_data.cgroup))
+		return BPF_CORE_READ(sk, sk_cgrp_data.cgroup, kn, id);
+	v = BPF_CORE_READ(sk, sk_cgrp_data.val);
+	if (!v || v & 3) /* marks of version 1: the kernel takes such a socket for the root's */
+		return ROOT_CGROUP;
+	return BPF_CORE_READ((struct cgroup *)v, kn, id);
+}
+
 static __always_inline void endpoints(struct net_event *x, const struct sock *sk)
 {
 	x->family = BPF_CORE_READ(sk, __sk_common.skc_family);
@@ -286,7 +297,7 @@ static __always_inline struct net_event *network(u32 kind)
 	__builtin_memset(x, 0, sizeof(*x));
 	x->e.time = now;
 	x->e.kind = kind;
-	x->e.limited = told_limited(kind);
+	x->e.limited = limited_so_far(kind);
 	return x;
 }
 
@@ -305,7 +316,7 @@ int tcp_state(struct bpf_raw_tracepoint_args *ctx)
 	if (!x)
 		return 0;
 	endpoints(x, sk);
-	x->e.cgroup = BPF_CORE_READ(sk, sk_cgrp_data.cgroup, kn, id);
+	x->e.cgroup = cgroup_of_socket(sk);
 	x->before = ctx->args[1];
 	x->after = after;
 	bpf_ringbuf_submit(x, BPF_RB_NO_WAKEUP);
@@ -321,7 +332,7 @@ static __always_inline int tcp_event(const struct sock *sk, u32 kind, u32 reason
 	if (sk) {
 		endpoints(x, sk);
 		if (full(sk))
-			x->e.cgroup = BPF_CORE_READ(sk, sk_cgrp_data.cgroup, kn, id);
+			x->e.cgroup = cgroup_of_socket(sk);
 		x->protocol = IPPROTO_TCP;
 	}
 	x->before = reason;
@@ -421,7 +432,7 @@ static __always_inline void whose_drop(struct net_event *x, const struct sock *s
 	if (family != AF_INET && family != AF_INET6)
 		return;
 	x->cookie = BPF_CORE_READ(sk, __sk_common.skc_cookie.counter);
-	x->e.cgroup = BPF_CORE_READ(sk, sk_cgrp_data.cgroup, kn, id);
+	x->e.cgroup = cgroup_of_socket(sk);
 	port = BPF_CORE_READ(sk, __sk_common.skc_num);
 	/* On its way out the packet's source is this machine's end. */
 	if (x->remote_port != port || x->local_port == port)
@@ -433,6 +444,16 @@ static __always_inline void whose_drop(struct net_event *x, const struct sock *s
 	x->local_port = port;
 }
 
+#define IS_REASON(reason, name) \
+	(bpf_core_enum_value_exists(enum skb_drop_reason, name) && reason == bpf_core_enum_value(enum skb_drop_reason, name))
+
+/* dropped reports whether a reason says more than that the packet is no longer needed. */
+static __always_inline bool dropped(u32 reason)
+{
+	return !IS_REASON(reason, SKB_NOT_DROPPED_YET) && !IS_REASON(reason, SKB_CONSUMED) && !IS_REASON(reason, SKB_DROP_REASON_NOT_SPECIFIED);
+}
+
+/* The third argument came with Linux 5.17, together with the enumeration. */
 SEC("raw_tp/kfree_skb")
 int packet_dropped(struct bpf_raw_tracepoint_args *ctx)
 {
@@ -441,7 +462,7 @@ int packet_dropped(struct bpf_raw_tracepoint_args *ctx)
 	u16 protocol;
 	struct net_event *x;
 
-	if (reason <= 2) /* consumed, or no reason given */
+	if (!dropped(reason))
 		return 0;
 	protocol = __builtin_bswap16(BPF_CORE_READ(skb, protocol));
 	if (protocol != 0x0800 && protocol != 0x86dd)

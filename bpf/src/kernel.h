@@ -173,8 +173,10 @@ struct linux_binprm {
 	const char *filename;
 } RELOCATED;
 
+/* Until Linux 5.15 the group's pointer is in val, with marks in its lowest bits. */
 struct sock_cgroup_data {
 	struct cgroup *cgroup;
+	u64 val;
 } RELOCATED;
 
 struct in6_addr {
@@ -235,6 +237,18 @@ struct sk_buff {
 struct socket {
 	struct sock *sk;
 } RELOCATED;
+
+/* Values differ from kernel to kernel and are relocated like fields. */
+enum skb_drop_reason {
+	SKB_NOT_DROPPED_YET,
+	SKB_CONSUMED,
+	SKB_DROP_REASON_NOT_SPECIFIED,
+};
+
+/* Linux 5.15 opened bpf_get_current_task_btf to programs of packets and added this one. */
+enum bpf_func_id {
+	BPF_FUNC_task_pt_regs = 175,
+};
 
 struct file;
 struct seq_file;

@@ -25,7 +25,7 @@ struct packet {
 	u32 ifindex;
 	u32 tgid;
 	u32 tid;
-	u32 lost; /* packets of the cgroup lost since its packet before */
+	u32 lost; /* packets of the cgroup lost so far, modulo 2^32 */
 	u16 gso_size;
 	u16 gso_segs;
 	u16 protocol; /* EtherType */
@@ -84,7 +84,7 @@ struct event {
 	u32 kind;
 	u32 tgid;
 	u32 tid;
-	u32 limited; /* events of the kind left out since the one before */
+	u32 limited; /* events of the kind left out so far, modulo 2^32 */
 };
 
 struct process_event {

@@ -49,7 +49,8 @@ struct {
 	__type(value, struct counters);
 } counts SEC(".maps");
 
-/* Packets lost and not yet told, by cgroup. */
+/* Packets lost since the start, by cgroup. Totals only grow, so nothing has to be taken
+ * out atomically, which kernels before 5.12 cannot do. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 16384);
@@ -65,7 +66,7 @@ struct {
 } owners SEC(".maps");
 
 u64 woken = 0; /* when the reader was last woken */
-u64 untold = 0; /* sum of losses: while it is 0 nobody looks into the map */
+u64 lossy = 0; /* while it is 0, the map of losses is empty */
 
 /* Counters are shared with programs that interrupt this one on the same CPU. */
 #define ADD(p, n) __sync_fetch_and_add(&(p), (n))
@@ -110,21 +111,18 @@ static __always_inline void remember_loss(u64 cgroup)
 			return; /* too many cgroups: in the counters all the same */
 	}
 	ADD(*n, 1);
-	ADD(untold, 1);
+	lossy = 1;
 }
 
-static __always_inline u32 told_losses(u64 cgroup)
+/* lost_so_far is the total of a cgroup, modulo 2^32. */
+static __always_inline u32 lost_so_far(u64 cgroup)
 {
-	u64 *n, lost;
+	u64 *n;
 
-	if (!untold)
+	if (!lossy)
 		return 0;
 	n = bpf_map_lookup_elem(&losses, &cgroup);
-	if (!n || !*n)
-		return 0;
-	lost = __sync_lock_test_and_set(n, 0);
-	ADD(untold, -lost);
-	return lost > 0xffffffff ? 0xffffffff : lost;
+	return n ? *n : 0;
 }
 
 LAYERS(layers_of, struct __sk_buff *, bpf_skb_load_bytes)
@@ -154,17 +152,25 @@ static __always_inline u32 headers(struct __sk_buff *skb)
 }
 
 /*
- * user is the current task, tgid << 32 | tid, where it is somebody's program and not one of
- * the kernel's own. The helper that says so is open to programs of packets since Linux
- * 6.10 only; the task itself can be read since 5.15.
+ * user is the current task, tgid << 32 | tid, or 0 for a thread of the kernel. The helper
+ * that returns these numbers is open to programs of packets since Linux 6.10 only. The task
+ * itself can be read directly since 5.15 and by copying before.
  */
 static __always_inline u64 user(void)
 {
-	struct task_struct *task = bpf_get_current_task_btf();
+	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_task_pt_regs)) {
+		struct task_struct *task = bpf_get_current_task_btf();
 
-	if (task->flags & PF_KTHREAD)
-		return 0;
-	return (u64)task->tgid << 32 | (u32)task->pid;
+		if (task->flags & PF_KTHREAD)
+			return 0;
+		return (u64)task->tgid << 32 | (u32)task->pid;
+	} else {
+		struct task_struct *task = (void *)bpf_get_current_task();
+
+		if (BPF_CORE_READ(task, flags) & PF_KTHREAD)
+			return 0;
+		return (u64)BPF_CORE_READ(task, tgid) << 32 | (u32)BPF_CORE_READ(task, pid);
+	}
 }
 
 /* held tells that the current task holds the socket's lock: it is then the writer. */
@@ -261,20 +267,24 @@ static __always_inline bool whose(struct __sk_buff *skb, struct packet *p, bool 
 #define ROOM(class) ((class) - sizeof(struct packet))
 
 /*
- * The kernel's ring buffer wants to know the length of a record beforehand, so there are
- * classes of it; one that is just long enough wastes least.
+ * The kernel's ring buffer needs the length of a record beforehand, so there are classes of
+ * lengths; the smallest that is long enough wastes least.
+ *
+ * The copied length must be at least 1, and verifiers before Linux 6.8 learn nothing from
+ * "not 0". So the bound is tested on the length less 1, in 64 bits, and the addition of 1 then
+ * gives the verifier both bounds.
  */
 #define TRY(class)                                                                    \
 	if (p.cap <= ROOM(class)) {                                                   \
 		u8 *r = bpf_ringbuf_reserve(&packets, class, 0);                      \
-		u32 n = p.cap;                                                        \
+		u64 less = (u64)p.cap - 1;                                            \
                                                                                       \
 		if (!r)                                                               \
 			goto failed;                                                  \
-		asm volatile("" : "+r"(n));                                           \
-		if (n > 0 && n <= ROOM(class) &&                                      \
-		    !bpf_skb_load_bytes(skb, 0, r + sizeof(struct packet), n)) {      \
-			p.lost = told_losses(p.cgroup);                               \
+		asm volatile("" : "+r"(less));                                        \
+		if (less < ROOM(class) &&                                             \
+		    !bpf_skb_load_bytes(skb, 0, r + sizeof(struct packet), less + 1)) { \
+			p.lost = lost_so_far(p.cgroup);                               \
 			*(struct packet *)r = p;                                      \
 			bpf_ringbuf_submit(r, wakeup(p.time));                              \
 			goto delivered;                                               \

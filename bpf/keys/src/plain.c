@@ -158,7 +158,7 @@ struct told {
 			add(PLAIN_LOST, 1);                                                     \
 			return 0;                                                               \
 		}                                                                               \
-		begin(&r->e.head, KIND_PLAIN, (u32)t->cookie);                                  \
+		begin(&r->e.head, KIND_PLAIN, t->cookie & COOKIE_TARGET);                                \
 		r->e.head.time = t->time;                                                       \
 		r->e.object = t->object;                                                        \
 		r->e.call = t->call;                                                            \

@@ -11,9 +11,11 @@ enum { PLAIN_CALLS, PLAIN_SEEN, PLAIN_LOST, PLAIN_UNREAD, PLAIN_ODD, PLAIN_CUT, 
 #define MEDIUM 4096
 #define LARGE (16 << 10)
 
-/* Bits of a probe's cookie above the number of its target. */
-#define COOKIE_WRITE (1ULL << 32)
-#define COOKIE_EX (1ULL << 33) /* the length is told by a pointer, the result is 0 or 1 */
+/* Bits of a probe's cookie above the number of its target. All fits in 32 bits, so that a
+ * constant can take the place of the cookie on kernels that have none. */
+#define COOKIE_WRITE (1U << 30)
+#define COOKIE_EX (1U << 31) /* the length comes through a pointer, the result is 0 or 1 */
+#define COOKIE_TARGET (COOKIE_WRITE - 1)
 
 /* How the ends of a connection are known. */
 enum { WAY_NONE, WAY_LAST, WAY_CALL };

@@ -10,3 +10,8 @@
 
 #define BPF_CORE_READ(s, ...) CHAIN(s, ##__VA_ARGS__, CHAIN4, CHAIN3, CHAIN2, CHAIN1)(s, ##__VA_ARGS__)
 #define BPF_CORE_READ_INTO(to, s, ...) memcpy(to, &BPF_CORE_READ(s, ##__VA_ARGS__), sizeof(*(to)))
+
+/* This program's kernel has everything. */
+#define bpf_core_field_exists(field) 1
+#define bpf_core_enum_value_exists(type, value) 1
+#define bpf_core_enum_value(type, value) (value)

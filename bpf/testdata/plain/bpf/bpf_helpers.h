@@ -62,3 +62,4 @@ static inline struct tcp_sock *bpf_skc_to_tcp_sock(void *sk) { return 0; }
 static inline struct socket *bpf_sock_from_file(void *file) { return 0; }
 extern struct task_struct *the_task;
 static inline struct task_struct *bpf_get_current_task_btf(void) { return the_task; }
+static inline u64 bpf_get_current_task(void) { return (unsigned long)the_task; }

@@ -1,0 +1,157 @@
+//go:build linux
+
+// Package loader loads BPF programs, one by one if the kernel refuses any of them, and says
+// why it did.
+//
+// A refused program never keeps another from loading; whether the rest is of use is for the
+// caller to decide.
+package loader
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
+	"github.com/cilium/ebpf/rlimit"
+	"golang.org/x/sys/unix"
+)
+
+// ErrNoBTF means that the kernel does not describe its own types.
+var ErrNoBTF = errors.New("the kernel has no BTF (/sys/kernel/btf/vmlinux)")
+
+// Release is a version of Linux. The zero value is before all others.
+type Release struct{ Major, Minor int }
+
+func (r Release) String() string { return fmt.Sprintf("%d.%d", r.Major, r.Minor) }
+
+// Compare orders releases by age.
+func (r Release) Compare(o Release) int {
+	return cmp.Or(cmp.Compare(r.Major, o.Major), cmp.Compare(r.Minor, o.Minor))
+}
+
+// Running is the release of this kernel, and the whole text of it.
+func Running() (Release, string) {
+	var u unix.Utsname
+	if unix.Uname(&u) != nil {
+		return Release{}, "of unknown release"
+	}
+	text := unix.ByteSliceToString(u.Release[:])
+	var r Release
+	if n, _ := fmt.Sscanf(text, "%d.%d", &r.Major, &r.Minor); n != 2 {
+		return Release{}, text
+	}
+	return r, text
+}
+
+// RefusedError means that this kernel does not accept a program. It does not wrap what the
+// verifier returned: that is "permission denied" for any mistake in a program, and would be
+// taken for missing rights.
+type RefusedError struct {
+	Program string
+	Needs   Release  // the first Linux that has everything the program needs
+	Log     []string // last lines of the verifier; none if it was not reached
+	Err     error
+}
+
+func (e *RefusedError) Error() string {
+	running, kernel := Running()
+	switch {
+	case running.Compare(e.Needs) < 0:
+		return fmt.Sprintf("program %s needs Linux %s, this is %s", e.Program, e.Needs, kernel)
+	case len(e.Log) > 0:
+		return fmt.Sprintf("the verifier of Linux %s refuses program %s: %s", kernel, e.Program, strings.Join(e.Log, "; "))
+	}
+	return fmt.Sprintf("Linux %s refuses program %s: %v", kernel, e.Program, e.Err)
+}
+
+// Unwrap returns what the kernel said, if the verifier was not reached.
+func (e *RefusedError) Unwrap() error {
+	if len(e.Log) > 0 {
+		return nil
+	}
+	return e.Err
+}
+
+// Refused explains why a program did not load or could not be attached. needs is the first
+// Linux that has all of it.
+func Refused(program string, needs Release, err error) *RefusedError {
+	e := &RefusedError{Program: program, Needs: needs, Err: err}
+	if ve, ok := errors.AsType[*ebpf.VerifierError](err); ok {
+		e.Log = lastLines(ve.Log)
+	}
+	return e
+}
+
+// lastLines is what the verifier said at the end, without its statistics.
+func lastLines(log []string) []string {
+	const most = 3
+	var lines []string
+	for _, line := range log {
+		line = strings.TrimSpace(line)
+		if line == "" || strings.HasPrefix(line, "processed ") || strings.HasPrefix(line, "verification time") || strings.HasPrefix(line, "stack depth") {
+			continue
+		}
+		lines = append(lines, line)
+	}
+	return lines[max(0, len(lines)-most):]
+}
+
+// Programs loads a collection. Programs that the kernel refuses are missing in it and are
+// keys of refused; since gives the first Linux for programs that need a newer one than the
+// rest. Maps in replace take the place of the collection's own.
+func Programs(spec *ebpf.CollectionSpec, since map[string]Release, replace map[string]*ebpf.Map) (coll *ebpf.Collection, refused map[string]error, err error) {
+	// Needed before Linux 5.11 only; if it mattered, loading says so.
+	limit := rlimit.RemoveMemlock()
+	coll, err = ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: replace})
+	if err == nil {
+		return coll, map[string]error{}, nil
+	}
+	if _, noBTF := btf.LoadKernelSpec(); noBTF != nil {
+		return nil, nil, fmt.Errorf("loading programs: %w", ErrNoBTF)
+	}
+	if errors.Is(err, os.ErrPermission) && limit != nil {
+		return nil, nil, fmt.Errorf("loading programs: %w: %w", limit, err)
+	}
+	return each(spec, since, replace)
+}
+
+// each loads the maps, then every program by itself.
+func each(spec *ebpf.CollectionSpec, since map[string]Release, replace map[string]*ebpf.Map) (*ebpf.Collection, map[string]error, error) {
+	bare := spec.Copy()
+	clear(bare.Programs)
+	coll, err := ebpf.NewCollectionWithOptions(bare, ebpf.CollectionOptions{MapReplacements: replace})
+	if err != nil {
+		return nil, nil, fmt.Errorf("loading maps of programs: %w", err)
+	}
+	refused := map[string]error{}
+	for name := range spec.Programs {
+		p, err := One(spec, name, coll.Maps)
+		if err != nil {
+			refused[name] = Refused(name, since[name], err)
+			continue
+		}
+		coll.Programs[name] = p
+	}
+	return coll, refused, nil
+}
+
+// One loads one program of a collection onto maps that are there already.
+func One(spec *ebpf.CollectionSpec, name string, maps map[string]*ebpf.Map) (*ebpf.Program, error) {
+	one := spec.Copy()
+	clear(one.Programs)
+	one.Programs[name] = spec.Programs[name].Copy()
+	shared := make(map[string]*ebpf.Map, len(maps))
+	for k, m := range maps {
+		shared[k] = m
+	}
+	c, err := ebpf.NewCollectionWithOptions(one, ebpf.CollectionOptions{MapReplacements: shared})
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	return c.DetachProgram(name), nil
+}
