@@ -139,7 +139,7 @@ const (
 	EventResetSent
 	EventResetReceived
 	EventDrop
-	EventMove // to another control group
+	EventMove  // to another control group
 	EventKinds // how many there are, with 0 for none
 )
 

@@ -50,6 +50,9 @@ type Programs struct {
 // ErrNoBTF means that the kernel does not describe its own types.
 var ErrNoBTF = loader.ErrNoBTF
 
+// RefusedError means that this kernel does not accept a program.
+type RefusedError = loader.RefusedError
+
 // since is the first Linux that has what a program needs. All others need 5.10 at most, which
 // is the oldest that is tested. The tests compare this with the helpers that programs call.
 var since = map[string]loader.Release{
@@ -162,21 +165,23 @@ func replace(p *ebpf.ProgramSpec, function string, body asm.Instructions) error 
 type hook struct {
 	program string
 	attach  ebpf.AttachType
+	without string
 }
 
 func ownerHooks() []hook {
+	const made, used, accepted = "the processes that created sockets", "the processes that last used datagram sockets and connected", "the processes that accepted connections"
 	return []hook{
-		{recorderProgSocketCreated, ebpf.AttachCGroupInetSockCreate},
-		{recorderProgSocketBound4, ebpf.AttachCGroupInet4PostBind},
-		{recorderProgSocketBound6, ebpf.AttachCGroupInet6PostBind},
-		{recorderProgSocketConnect4, ebpf.AttachCGroupInet4Connect},
-		{recorderProgSocketConnect6, ebpf.AttachCGroupInet6Connect},
-		{recorderProgSocketSendmsg4, ebpf.AttachCGroupUDP4Sendmsg},
-		{recorderProgSocketSendmsg6, ebpf.AttachCGroupUDP6Sendmsg},
-		{recorderProgSocketRecvmsg4, ebpf.AttachCGroupUDP4Recvmsg},
-		{recorderProgSocketRecvmsg6, ebpf.AttachCGroupUDP6Recvmsg},
-		{recorderProgSocketNamed4, ebpf.AttachCgroupInet4GetPeername},
-		{recorderProgSocketNamed6, ebpf.AttachCgroupInet6GetPeername},
+		{recorderProgSocketCreated, ebpf.AttachCGroupInetSockCreate, made},
+		{recorderProgSocketBound4, ebpf.AttachCGroupInet4PostBind, made},
+		{recorderProgSocketBound6, ebpf.AttachCGroupInet6PostBind, made},
+		{recorderProgSocketConnect4, ebpf.AttachCGroupInet4Connect, used},
+		{recorderProgSocketConnect6, ebpf.AttachCGroupInet6Connect, used},
+		{recorderProgSocketSendmsg4, ebpf.AttachCGroupUDP4Sendmsg, used},
+		{recorderProgSocketSendmsg6, ebpf.AttachCGroupUDP6Sendmsg, used},
+		{recorderProgSocketRecvmsg4, ebpf.AttachCGroupUDP4Recvmsg, used},
+		{recorderProgSocketRecvmsg6, ebpf.AttachCGroupUDP6Recvmsg, used},
+		{recorderProgSocketNamed4, ebpf.AttachCgroupInet4GetPeername, accepted},
+		{recorderProgSocketNamed6, ebpf.AttachCgroupInet6GetPeername, accepted},
 	}
 }
 
@@ -185,14 +190,14 @@ func ownerHooks() []hook {
 func (p *Programs) AttachOwners(cgroup string) {
 	for _, h := range ownerHooks() {
 		if err := p.attachCgroup(cgroup, h); err != nil {
-			p.Missing[h.program] = err
+			p.Missing[h.program] = loader.Refused(h.program, since[h.program], err)
 		}
 	}
 }
 
 // AttachPackets begins to record packets of a cgroup and all below.
 func (p *Programs) AttachPackets(cgroup string) error {
-	for _, h := range []hook{{recorderProgPacketIn, ebpf.AttachCGroupInetIngress}, {recorderProgPacketOut, ebpf.AttachCGroupInetEgress}} {
+	for _, h := range []hook{{recorderProgPacketIn, ebpf.AttachCGroupInetIngress, ""}, {recorderProgPacketOut, ebpf.AttachCGroupInetEgress, ""}} {
 		if err := p.attachCgroup(cgroup, h); err != nil {
 			return err
 		}
@@ -240,24 +245,27 @@ func (p *Programs) FindSockets() (uint64, error) {
 	return n, nil
 }
 
-// tracepoints are programs by the tracepoint each belongs to.
-func tracepoints(processes, network bool) map[string]string {
-	m := map[string]string{}
+// point is a tracepoint.
+type point struct{ name, without string }
+
+// tracepoints are the tracepoints by the program that belongs to each.
+func tracepoints(processes, network bool) map[string]point {
+	m := map[string]point{}
 	if processes {
-		m[recorderProgProcessExec] = "sched_process_exec"
-		m[recorderProgProcessFork] = "sched_process_fork"
-		m[recorderProgProcessExit] = "sched_process_exit"
-		m[recorderProgProcessOom] = "mark_victim"
-		m[recorderProgProcessMoved] = "cgroup_attach_task"
-		m[recorderProgCgroupMade] = "cgroup_mkdir"
-		m[recorderProgCgroupRemoved] = "cgroup_rmdir"
+		m[recorderProgProcessExec] = point{"sched_process_exec", "programs that processes run"}
+		m[recorderProgProcessFork] = point{"sched_process_fork", "new processes"}
+		m[recorderProgProcessExit] = point{"sched_process_exit", "ends of processes"}
+		m[recorderProgProcessOom] = point{"mark_victim", "processes killed for lack of memory"}
+		m[recorderProgProcessMoved] = point{"cgroup_attach_task", "moves between control groups"}
+		m[recorderProgCgroupMade] = point{"cgroup_mkdir", "new control groups"}
+		m[recorderProgCgroupRemoved] = point{"cgroup_rmdir", "removed control groups"}
 	}
 	if network {
-		m[recorderProgTcpState] = "inet_sock_set_state"
-		m[recorderProgTcpRetransmit] = "tcp_retransmit_skb"
-		m[recorderProgTcpResetSent] = "tcp_send_reset"
-		m[recorderProgTcpResetReceived] = "tcp_receive_reset"
-		m[recorderProgPacketDropped] = "kfree_skb"
+		m[recorderProgTcpState] = point{"inet_sock_set_state", "TCP states"}
+		m[recorderProgTcpRetransmit] = point{"tcp_retransmit_skb", "TCP retransmissions"}
+		m[recorderProgTcpResetSent] = point{"tcp_send_reset", "TCP resets sent"}
+		m[recorderProgTcpResetReceived] = point{"tcp_receive_reset", "TCP resets received"}
+		m[recorderProgPacketDropped] = point{"kfree_skb", "dropped packets with their reasons"}
 	}
 	return m
 }
@@ -270,9 +278,9 @@ func (p *Programs) AttachEvents(processes, network bool) {
 		if prog == nil {
 			continue
 		}
-		l, err := link.AttachRawTracepoint(link.RawTracepointOptions{Name: point, Program: prog})
+		l, err := link.AttachRawTracepoint(link.RawTracepointOptions{Name: point.name, Program: prog})
 		if err != nil {
-			p.Missing[name] = loader.Refused(name, since[name], fmt.Errorf("attaching to tracepoint %s: %w", point, err))
+			p.Missing[name] = loader.Refused(name, since[name], fmt.Errorf("attaching to tracepoint %s: %w", point.name, err))
 			continue
 		}
 		p.links = append(p.links, l)
@@ -428,23 +436,45 @@ func dropReasons() map[uint32]string {
 	return names
 }
 
-// Hook is a place in the kernel that a program wants.
+// Hook is a place in the kernel that a program is attached to.
 type Hook struct {
 	Program string
 	Place   string
 	For     string // packets, owners or events
+	Without string // what recordings lack if the program is refused
 }
 
 // Hooks lists the places that recording uses.
 func Hooks() []Hook {
-	list := []Hook{{recorderProgPacketIn, "cgroup ingress", "packets"}, {recorderProgPacketOut, "cgroup egress", "packets"}}
+	list := []Hook{{recorderProgPacketIn, "cgroup ingress", "packets", "received packets"}, {recorderProgPacketOut, "cgroup egress", "packets", "sent packets"}}
 	for _, h := range ownerHooks() {
-		list = append(list, Hook{h.program, "cgroup " + h.attach.String(), "owners"})
+		list = append(list, Hook{h.program, "cgroup " + h.attach.String(), "owners", h.without})
 	}
-	list = append(list, Hook{recorderProgOpenSockets, "iterator task_file", "owners"})
+	list = append(list, Hook{recorderProgOpenSockets, "iterator task_file", "owners", "owners of sockets that were open before"})
 	points := tracepoints(true, true)
 	for _, name := range slices.Sorted(maps.Keys(points)) {
-		list = append(list, Hook{name, "tracepoint " + points[name], "events"})
+		list = append(list, Hook{name, "tracepoint " + points[name].name, "events", points[name].without})
 	}
 	return list
+}
+
+// Degraded lists what recordings lack, with the reason: what is in Missing, in the order of
+// Hooks.
+func (p *Programs) Degraded() (list []string) {
+	for _, h := range Hooks() {
+		if err := p.Missing[h.Program]; err != nil {
+			text, _, _ := strings.Cut(err.Error(), "\n")
+			list = append(list, fmt.Sprintf("no %s (%s)", h.Without, text))
+		}
+	}
+	return list
+}
+
+// Oldest is the oldest Linux that the programs are tested on.
+const Oldest = "5.10"
+
+// TooOld reports whether this kernel is older than that.
+func TooOld() bool {
+	running, _ := loader.Running()
+	return running.Compare(loader.Release{Major: 5, Minor: 10}) < 0
 }

@@ -1,7 +1,6 @@
 package recorder
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -18,7 +17,7 @@ func Doctor() []Check {
 	checks := []Check{checkKernel(), checkBTF(), checkRights(), checkLockdown()}
 	root, err := cgroupRoot()
 	if err != nil {
-		checks = append(checks, Check{"control groups", Bad, err.Error(), "mount version 2: mount -t cgroup2 none /sys/fs/cgroup/unified (in a container: mount the host's)"})
+		checks = append(checks, Check{"control groups", Bad, err.Error(), Hint(err)})
 	} else {
 		checks = append(checks, Check{Name: "control groups", State: Good, Detail: "version 2 at " + root})
 		checks = append(checks, checkHooks(root)...)
@@ -27,61 +26,45 @@ func Doctor() []Check {
 }
 
 func checkKernel() Check {
-	c := Check{Name: "kernel", State: Good}
 	var u unix.Utsname
 	if err := unix.Uname(&u); err != nil {
 		return Check{"kernel", Partial, err.Error(), ""}
 	}
-	c.Detail = "Linux " + unix.ByteSliceToString(u.Release[:]) + " " + unix.ByteSliceToString(u.Machine[:])
-	var major, minor int
-	if n, _ := fmt.Sscanf(unix.ByteSliceToString(u.Release[:]), "%d.%d", &major, &minor); n == 2 && (major < 5 || major == 5 && minor < 15) {
-		c.State, c.Change = Bad, "Linux 5.15 or later is needed (5.12 with --no-owners)"
+	c := Check{Name: "kernel", State: Good, Detail: "Linux " + unix.ByteSliceToString(u.Release[:]) + " " + unix.ByteSliceToString(u.Machine[:])}
+	if bpf.TooOld() {
+		c.State, c.Change = Partial, "older than Linux "+bpf.Oldest+", the oldest kernel that is tested"
 	}
 	return c
 }
 
 func checkBTF() Check {
 	if _, err := os.Stat("/sys/kernel/btf/vmlinux"); err != nil {
-		return Check{"kernel types", Bad, err.Error(), "use a kernel with CONFIG_DEBUG_INFO_BTF, or mount the host's /sys"}
+		return Check{"kernel types", Bad, err.Error(), Hint(ErrNoBTF)}
 	}
 	return Check{Name: "kernel types", State: Good, Detail: "/sys/kernel/btf/vmlinux"}
 }
 
 // checkRights looks at the capabilities in force.
 func checkRights() Check {
-	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	var data [2]unix.CapUserData
-	if err := unix.Capget(&header, &data[0]); err != nil {
-		return Check{"rights", Partial, err.Error(), ""}
+	if missing := missingCapabilities(); len(missing) > 0 {
+		err := &PrivilegeError{Missing: missing}
+		return Check{"rights", Bad, "missing: " + strings.Join(missing, ", "), Hint(err) + "; or give the program its own: setcap cap_bpf,cap_perfmon,cap_net_admin+ep"}
 	}
-	has := func(n uint) bool { return data[n/32].Effective&(1<<(n%32)) != 0 }
-	if has(unix.CAP_SYS_ADMIN) {
-		return Check{Name: "rights", State: Good, Detail: "CAP_SYS_ADMIN"}
-	}
-	var missing []string
-	for _, want := range []struct {
-		n    uint
-		name string
-	}{{unix.CAP_BPF, "CAP_BPF"}, {unix.CAP_PERFMON, "CAP_PERFMON"}, {unix.CAP_NET_ADMIN, "CAP_NET_ADMIN"}} {
-		if !has(want.n) {
-			missing = append(missing, want.name)
-		}
-	}
-	if len(missing) > 0 {
-		list := strings.Join(missing, ", ")
-		return Check{"rights", Bad, "missing: " + list, "run as root, or: setcap cap_bpf,cap_perfmon,cap_net_admin+ep on the program; in a container add " + list}
+	if nestedUsers() {
+		err := &PrivilegeError{Nested: true}
+		return Check{"rights", Bad, "privileged in a user namespace only", Hint(err)}
 	}
 	return Check{Name: "rights", State: Good, Detail: "CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN"}
 }
 
 func checkLockdown() Check {
-	b, err := os.ReadFile("/sys/kernel/security/lockdown")
+	b, err := os.ReadFile(lockdownFile)
 	if err != nil {
 		return Check{Name: "lockdown", State: Good, Detail: "not in this kernel"}
 	}
 	text := strings.TrimSpace(string(b))
-	if strings.Contains(text, "[confidentiality]") {
-		return Check{"lockdown", Bad, text, "confidentiality forbids programs to read the kernel: boot with lockdown=integrity or none"}
+	if lockedDown() {
+		return Check{"lockdown", Bad, text, Hint(ErrLockdown)}
 	}
 	return Check{Name: "lockdown", State: Good, Detail: text}
 }
@@ -90,11 +73,8 @@ func checkLockdown() Check {
 func checkHooks(root string) []Check {
 	p, err := bpf.Load(bpf.Options{RingBytes: 1 << 16, Owners: true})
 	if err != nil {
-		c := Check{Name: "programs", State: Bad, Detail: oneLine(err)}
-		if errors.Is(err, os.ErrPermission) {
-			c.Change = "the kernel refuses programs from this process: see rights, and /proc/sys/kernel/unprivileged_bpf_disabled"
-		}
-		return []Check{c}
+		err = hostError(err)
+		return []Check{{Name: "programs", State: Bad, Detail: oneLine(err), Change: Hint(err)}}
 	}
 	defer p.Close()
 	where := filepath.Join(root, fmt.Sprintf("pcapsule-doctor-%d", os.Getpid()))
@@ -119,13 +99,9 @@ func checkHooks(root string) []Check {
 		c := Check{Name: "hook " + h.Place, State: Good, Detail: "for " + h.For}
 		if err != nil {
 			c.State, c.Detail = Partial, oneLine(err)
-			switch h.For {
-			case "packets":
-				c.State, c.Change = Bad, "without it nothing is recorded: try --capture=interfaces"
-			case "owners":
-				c.Change = "fewer owners are known, the rest are told as guesses"
-			default:
-				c.Change = "its events are missing"
+			c.Change = "recordings lack " + h.Without
+			if h.For == "packets" {
+				c.State, c.Change = Bad, "nothing can be recorded without it; use --capture=interfaces, which records without owners"
 			}
 		}
 		checks = append(checks, c)

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"runtime"
 	"slices"
@@ -92,7 +93,10 @@ func runInterfaces(ctx context.Context, o Options) (Stats, error) {
 	l.share()
 	if err := l.open(); err != nil {
 		l.close()
-		return Stats{}, privilege(err)
+		if errors.Is(err, fs.ErrPermission) {
+			err = &PrivilegeError{Missing: []string{"CAP_NET_RAW"}, Err: err}
+		}
+		return Stats{}, err
 	}
 	l.o.OnStart(Started{Where: "network interfaces", Only: l.o.Policy.Wanted(), Policy: l.o.Policy.String(), Filter: map[bool]string{true: "kernel", false: "none"}[o.Filter != ""], Ring: l.name,
 		Own: "the recorder's own traffic is not told apart here"})

@@ -207,7 +207,7 @@ func TestInterfaces(t *testing.T) {
 	go func() {
 		runtime.LockOSThread() // and never unlocked: the thread ends with its network
 		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-			ended <- result{err: &PrivilegeError{err}}
+			ended <- result{err: &PrivilegeError{Err: err}}
 			return
 		}
 		loopbackUp()

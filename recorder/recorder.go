@@ -73,16 +73,16 @@ type Options struct {
 
 // Started says what a recording does, once packets arrive.
 type Started struct {
-	Where     string           // what it is attached to
-	Filter    string           // where the filter is asked: kernel, recorder, or none
-	Only      string           // whose packets are wanted; "" is everybody's
-	Policy    string           // which packets never; "" forbids none
-	Own       string           // how the recorder's own traffic is left out
-	Ring      string           // id of the ring, or of this recording
-	Sockets   uint64           // found that are older than the recording
-	Missing   map[string]error // what this kernel refuses, by program
-	Interface map[int]string   // for Interfaces: names by index
-	Instead   error            // with Auto: why interfaces are recorded rather than sockets
+	Where     string         // what it is attached to
+	Filter    string         // where the filter is asked: kernel, recorder, or none
+	Only      string         // whose packets are wanted; "" is everybody's
+	Policy    string         // which packets never; "" forbids none
+	Own       string         // how the recorder's own traffic is left out
+	Ring      string         // id of the ring, or of this recording
+	Sockets   uint64         // found that are older than the recording
+	Degraded  []string       // what the recording lacks on this kernel, with the reasons
+	Interface map[int]string // for Interfaces: names by index
+	Instead   error          // with Auto: why interfaces are recorded rather than sockets
 }
 
 // Stats is how a recording stands. Seen = Filtered + Delivered + Dropped, once it has ended
@@ -120,7 +120,6 @@ const (
 // Errors that a caller may want to tell apart.
 var (
 	ErrPlatform = errors.New("recording needs Linux")
-	ErrCgroup   = errors.New("no control groups of version 2")
 
 	// ErrStreamKeys is for keys beside a stream: they come after the packets they open, and
 	// readers of a capture want them before.
@@ -129,14 +128,6 @@ var (
 	// ErrPolicy is for a policy that this recording cannot hold. It does not begin then.
 	ErrPolicy = errors.New("the policy cannot be held")
 )
-
-// PrivilegeError means that the process may not record.
-type PrivilegeError struct{ Err error }
-
-func (e *PrivilegeError) Error() string { return e.Err.Error() }
-
-// Unwrap gives what the kernel said.
-func (e *PrivilegeError) Unwrap() error { return e.Err }
 
 // BalanceError means that counters do not account for every packet.
 type BalanceError struct{ Counters ring.Counters }

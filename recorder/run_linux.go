@@ -41,6 +41,8 @@ type recording struct {
 	comment commentCache
 	packet  ring.Packet
 	own     string
+	// degraded is what the programs that did not load would have told. Segments say it.
+	degraded []string
 
 	events    *mapped.Reader
 	processes *processes
@@ -110,7 +112,7 @@ func runInstead(ctx context.Context, o Options, why error) (Stats, error) {
 	}
 	s, err := runInterfaces(ctx, o)
 	if err != nil && !begun {
-		return s, errors.Join(why, fmt.Errorf("recording interfaces instead: %w", err))
+		return s, fmt.Errorf("%w; recording network interfaces instead: %w", why, err)
 	}
 	return s, err
 }

@@ -161,8 +161,8 @@ func record(t testing.TB, o Options, during func()) Stats {
 	}()
 	select {
 	case s := <-started:
-		for name, err := range s.Missing {
-			t.Errorf("%s: %v", name, err)
+		for _, lack := range s.Degraded {
+			t.Error(lack)
 		}
 		during()
 		time.Sleep(100 * time.Millisecond)

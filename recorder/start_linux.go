@@ -40,8 +40,9 @@ func (r *recording) start() error {
 		return err
 	}
 	if r.progs, err = bpf.Load(load); err != nil {
-		return &unavailableError{privilege(err)}
+		return &unavailableError{hostError(err)}
 	}
+	r.degraded = r.progs.Degraded()
 	if err := r.open(root); err != nil {
 		r.progs.Close()
 		return err
@@ -57,7 +58,7 @@ func (r *recording) start() error {
 	if err != nil {
 		r.keys.end()
 		r.names.end()
-		if err = privilege(r.unopen(err)); refused {
+		if err = r.unopen(hostError(err)); refused {
 			err = &unavailableError{err}
 		}
 		r.progs.Close()
@@ -70,7 +71,7 @@ func (r *recording) start() error {
 		asked = "recorder"
 	}
 	name, _ := r.out.ids()
-	r.o.OnStart(Started{Where: "control group " + where, Filter: asked, Only: r.o.Policy.Wanted(), Policy: r.o.Policy.String(), Own: r.own, Ring: name, Sockets: found, Missing: r.progs.Missing})
+	r.o.OnStart(Started{Where: "control group " + where, Filter: asked, Only: r.o.Policy.Wanted(), Policy: r.o.Policy.String(), Own: r.own, Ring: name, Sockets: found, Degraded: r.progs.Degraded()})
 	return nil
 }
 
@@ -82,13 +83,6 @@ func narrow(root, name string) (string, error) {
 		}
 	}
 	return "", fmt.Errorf("control group %s: %w", name, fs.ErrNotExist)
-}
-
-func privilege(err error) error {
-	if errors.Is(err, fs.ErrPermission) {
-		return &PrivilegeError{err}
-	}
-	return err
 }
 
 // options are those of the programs.
@@ -113,7 +107,7 @@ func (r *recording) options() (bpf.Options, error) {
 		load.OwnTGID = tgid
 		r.own = fmt.Sprintf("sockets of process %d are left out", tgid)
 	} else if load.Owners {
-		return load, &unavailableError{privilege(err)}
+		return load, &unavailableError{hostError(err)}
 	}
 	if id, path := ownGroup(); id != 0 {
 		load.OwnCgroup = id
@@ -260,6 +254,7 @@ func (r *recording) header(h *ring.Header) {
 		h.Only, h.Policy = p.Wanted(), p.String()
 	}
 	h.Programs = []ring.Program{{Name: "recorder", SHA256: bpf.SHA256()}}
+	h.Degraded = r.degraded
 	if c := r.clockNow.Load(); c != nil {
 		h.Clocks = []ring.Clock{*c}
 	}

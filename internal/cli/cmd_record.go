@@ -257,16 +257,14 @@ func sizeFlag(flag, text string) (int64, error) {
 
 // recordError gives errors of a recording their exit codes and hints.
 func recordError(err error, output string) error {
-	var right *recorder.PrivilegeError
 	var unbalanced *recorder.BalanceError
 	var rule *keys.SelectorError
+	if hint := recorder.Hint(err); hint != "" {
+		return codedError{err, exitOther, hint + "; pcapsule doctor checks this machine"}
+	}
 	switch {
-	case errors.As(err, &right):
-		return codedError{err, exitOther, "run as root or with CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN; pcapsule doctor tells what is missing"}
 	case errors.Is(err, recorder.ErrPolicy):
 		return codedError{err, exitUsage, "nothing was recorded; docs/guide/recorder.md says which rules need what"}
-	case errors.Is(err, recorder.ErrCgroup):
-		return codedError{err, exitOther, "mount them (mount -t cgroup2 none /sys/fs/cgroup/unified), or use --capture=interfaces"}
 	case errors.As(err, &unbalanced):
 		return codedError{err, exitVerify, "the recording is there; do not rely on its counts of losses"}
 	case errors.Is(err, keys.ErrNamespace):
@@ -296,6 +294,9 @@ func (e *env) recordStarted(f *recordFlags, s recorder.Started) {
 		e.warn("sockets cannot be recorded here: %v", s.Instead)
 		e.warn("frames of network interfaces are recorded instead: no owners, no events, no names; pcapsule doctor tells what to change, --capture=sockets records nothing else")
 	}
+	for _, x := range s.Degraded {
+		text += "; " + x
+	}
 	if s.Own != "" {
 		text += "; " + s.Own
 	}
@@ -306,9 +307,6 @@ func (e *env) recordStarted(f *recordFlags, s recorder.Started) {
 		text += "; " + s.Policy
 	}
 	fmt.Fprintln(e.err, lines(text))
-	for _, name := range slices.Sorted(maps.Keys(s.Missing)) {
-		e.warn("this kernel refuses %s: %v", name, s.Missing[name])
-	}
 }
 
 // recordStatus is the line that tells how it stands.

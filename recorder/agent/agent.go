@@ -11,11 +11,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"net"
 	"net/http"
 	"os"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -159,10 +157,7 @@ func (a *agent) record(ctx context.Context) (recorder.Stats, error) {
 		if s.Instead != nil {
 			a.o.Log.Warn("sockets cannot be recorded here; frames of network interfaces are recorded instead, without owners", "error", s.Instead)
 		}
-		a.o.Log.Info("recording", "where", s.Where, "ring", s.Ring, "folder", o.Ring.Dir, "filter", s.Filter, "only", s.Only, "policy", s.Policy, "own", s.Own, "open_sockets", s.Sockets)
-		for _, name := range slices.Sorted(maps.Keys(s.Missing)) {
-			a.o.Log.Warn("this kernel refuses a program; recording goes on with less", "program", name, "error", s.Missing[name])
-		}
+		a.o.Log.Info("recording", "where", s.Where, "ring", s.Ring, "folder", o.Ring.Dir, "filter", s.Filter, "only", s.Only, "policy", s.Policy, "own", s.Own, "open_sockets", s.Sockets, "degraded", strings.Join(s.Degraded, "; "))
 	}
 	o.OnError = func(err error) {
 		a.errors.Add(1)

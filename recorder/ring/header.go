@@ -23,10 +23,11 @@ type Header struct {
 	Hardware string    `json:"hardware,omitempty"`
 	Programs []Program `json:"programs,omitempty"` // loaded into the kernel
 	Clocks   []Clock   `json:"clocks,omitempty"`
-	Filter   string    `json:"filter,omitempty"` // in force when the segment began
-	Only     string    `json:"only,omitempty"`   // whose packets were wanted
-	Policy   string    `json:"policy,omitempty"` // what must not be recorded
-	Own      string    `json:"own,omitempty"`    // how the recorder's own traffic is left out
+	Filter   string    `json:"filter,omitempty"`   // in force when the segment began
+	Only     string    `json:"only,omitempty"`     // whose packets were wanted
+	Policy   string    `json:"policy,omitempty"`   // what must not be recorded
+	Own      string    `json:"own,omitempty"`      // how the recorder's own traffic is left out
+	Degraded []string  `json:"degraded,omitempty"` // what the kernel could not tell, with the reasons
 
 	Holes []Hole `json:"holes,omitempty"` // between the segment before and this one
 
@@ -46,7 +47,7 @@ func (h *Header) encode() ([]byte, error) {
 	text, err := compact(h)
 	if err == nil && len(text) > maxHeader {
 		short := *h
-		short.Clocks, short.Filter, short.Only, short.Policy, short.Programs = nil, "", "", "", nil
+		short.Clocks, short.Filter, short.Only, short.Policy, short.Programs, short.Degraded = nil, "", "", "", nil, nil
 		if text, err = compact(&short); err == nil && len(text) > maxHeader {
 			err = fmt.Errorf("%d bytes, want at most %d", len(text), maxHeader)
 		}

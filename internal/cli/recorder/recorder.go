@@ -94,7 +94,6 @@ func usagef(format string, args ...any) error { return usageError{fmt.Errorf(for
 // judge gives an error its exit code, and the next step where there is one.
 func judge(ctx context.Context, err error) (code int, hint string) {
 	var usage usageError
-	var right *node.PrivilegeError
 	var unbalanced *node.BalanceError
 	var syntax *filter.Error
 	switch {
@@ -104,12 +103,10 @@ func judge(ctx context.Context, err error) (code int, hint string) {
 		return exitUsage, "see pcapsule-recorder --help"
 	case errors.As(err, &syntax):
 		return exitSyntax, "FILTER is in the language of tcpdump; see pcap-filter(7)"
-	case errors.As(err, &right):
-		return exitOther, "the container needs the capabilities BPF, PERFMON and NET_ADMIN (SYS_ADMIN before Linux 5.8); docs/guide/recorder.md has the whole list"
+	case node.Hint(err) != "":
+		return exitOther, node.Hint(err)
 	case errors.Is(err, node.ErrPolicy):
 		return exitUsage, "nothing was recorded; docs/guide/recorder.md says which rules need what"
-	case errors.Is(err, node.ErrCgroup):
-		return exitOther, "mount the host's /sys/fs/cgroup at the same place in the container, or use --capture=interfaces"
 	case errors.Is(err, ring.ErrLocked):
 		return exitExists, "one recorder a ring: end the other, or choose another --ring"
 	case errors.Is(err, ring.ErrNewer):

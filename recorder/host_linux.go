@@ -1,0 +1,72 @@
+package recorder
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/pcapsule/pcapsule/bpf"
+)
+
+// lockdownFile says how far the kernel protects itself from root.
+const lockdownFile = "/sys/kernel/security/lockdown"
+
+// hostError finds out what about this machine or process made loading or attaching fail. The
+// kernel's own answer is not enough: its verifier says "permission denied" for any mistake.
+func hostError(err error) error {
+	if err == nil || errors.Is(err, ErrCgroup) {
+		return err
+	}
+	missing := missingCapabilities()
+	var refused *bpf.RefusedError
+	switch {
+	case len(missing) > 0 && (errors.As(err, &refused) || errors.Is(err, fs.ErrPermission)):
+		return &PrivilegeError{Missing: missing, Err: err}
+	case lockedDown():
+		return fmt.Errorf("%w: %w", ErrLockdown, err)
+	case errors.Is(err, bpf.ErrNoBTF):
+		return fmt.Errorf("loading programs: %w", ErrNoBTF)
+	case errors.Is(err, fs.ErrPermission):
+		return &PrivilegeError{Nested: nestedUsers(), Err: err}
+	case errors.As(err, &refused):
+		return fmt.Errorf("%w: %w", ErrRefused, refused)
+	}
+	return err
+}
+
+// missingCapabilities are those that recording needs and this process lacks.
+func missingCapabilities() (missing []string) {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	if unix.Capget(&header, &data[0]) != nil {
+		return nil
+	}
+	has := func(n uint) bool { return data[n/32].Effective&(1<<(n%32)) != 0 }
+	for _, want := range []struct {
+		n     uint
+		name  string
+		admin bool // CAP_SYS_ADMIN does as well
+	}{{unix.CAP_BPF, "CAP_BPF", true}, {unix.CAP_PERFMON, "CAP_PERFMON", true}, {unix.CAP_NET_ADMIN, "CAP_NET_ADMIN", false}} {
+		if !has(want.n) && !(want.admin && has(unix.CAP_SYS_ADMIN)) {
+			missing = append(missing, want.name)
+		}
+	}
+	return missing
+}
+
+// nestedUsers reports whether this process is in another user namespace than the machine's
+// first.
+func nestedUsers() bool {
+	b, err := os.ReadFile("/proc/self/uid_map")
+	f := strings.Fields(string(b))
+	return err == nil && (len(f) != 3 || f[0] != "0" || f[1] != "0" || f[2] != "4294967295")
+}
+
+func lockedDown() bool {
+	b, err := os.ReadFile(lockdownFile)
+	return err == nil && strings.Contains(string(b), "[confidentiality]")
+}

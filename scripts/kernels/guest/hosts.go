@@ -1,0 +1,105 @@
+//go:build linux
+
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const program = "/pcapsule-recorder"
+
+// checkDoctor runs the program that nodes run: its doctor must say that recording works.
+func checkDoctor() {
+	out, err := exec.Command(program, "doctor").CombinedOutput()
+	if err != nil {
+		report("doctor", bad, fmt.Sprintf("%v: %s", err, out))
+		return
+	}
+	report("doctor", good, "")
+}
+
+// host is a machine on which recording cannot work, made of this one for a single process.
+type host struct {
+	name string
+	wrap string // busybox script that runs "$@" there; empty runs it as it is
+	attr *syscall.SysProcAttr
+	want string // in the error
+}
+
+var mountsOwn = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNS}
+
+// checkHosts runs the recorder where it cannot work. It must say why in one sentence, give a
+// hint and end with exit code 1.
+func checkHosts() {
+	nobody := &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	rootless := &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWUSER | unix.CLONE_NEWNS, UidMappings: []syscall.SysProcIDMap{{HostID: 65534, Size: 1}}, GidMappings: []syscall.SysProcIDMap{{HostID: 65534, Size: 1}},
+		Credential: &syscall.Credential{Uid: 0, Gid: 0, NoSetGroups: true}}
+	list := []host{
+		{"no root", "", nobody, "lacks CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN"},
+		{"rootless container", "", rootless, "user namespace only"},
+		{"no BTF", `mount -t tmpfs none /sys/kernel/btf && exec "$@"`, mountsOwn, "no BTF"},
+		{"no cgroup v2", `umount /sys/fs/cgroup && exec "$@"`, mountsOwn, "no control groups of version 2"},
+	}
+	if _, err := os.Stat("/sys/kernel/security/lockdown"); err == nil {
+		// Cannot be undone, so it comes last.
+		list = append(list, host{"lockdown", `echo confidentiality >/sys/kernel/security/lockdown && exec "$@"`, nil, "locked down"})
+	}
+	if err := os.MkdirAll("/tmp/ring", 0o777); err == nil {
+		err = os.Chmod("/tmp/ring", 0o777)
+		if err != nil {
+			report("refused hosts", bad, err.Error())
+			return
+		}
+	}
+	var names []string
+	for _, h := range list {
+		if err := h.check(); err != nil {
+			report("refused hosts", bad, h.name+": "+err.Error())
+			return
+		}
+		names = append(names, h.name)
+	}
+	report("refused hosts", good, strings.Join(names, ", "))
+}
+
+func (h *host) check() error {
+	args := []string{program, "--ring", "/tmp/ring/" + strings.ReplaceAll(h.name, " ", "-"), "--kubernetes=off", "--metrics=", "--reserve=0"}
+	if h.wrap != "" {
+		args = append([]string{"/bin/busybox", "sh", "-c", h.wrap, "-"}, args...)
+	}
+	c := exec.Command(args[0], args[1:]...)
+	var out bytes.Buffer
+	c.Stdout, c.Stderr, c.SysProcAttr = &out, &out, h.attr
+	if err := c.Start(); err != nil {
+		return err
+	}
+	kill := time.AfterFunc(30*time.Second, func() { _ = c.Process.Kill() })
+	err := c.Wait()
+	kill.Stop()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != 1 {
+		return fmt.Errorf("ended with %v, want exit code 1: %s", err, out.String())
+	}
+	var sentences, hints int
+	for line := range strings.Lines(out.String()) {
+		if text, ok := strings.CutPrefix(line, "error: "); ok && strings.Contains(text, h.want) {
+			sentences++
+		}
+		if strings.HasPrefix(line, "hint: ") {
+			hints++
+		}
+	}
+	if sentences != 1 || hints != 1 {
+		return fmt.Errorf("want one error with %q and one hint: %s", h.want, out.String())
+	}
+	return nil
+}

@@ -1,0 +1,115 @@
+// Command kernels boots Debian's kernels in QEMU and checks in each what the recorder does
+// there. It prints a table with one row per kernel, and fails if a check fails.
+//
+// It uses nothing of the machine but apt's configuration, QEMU and cpio. Kernels and the few
+// programs of the guest are Debian packages, which stay in the cache folder.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// kernel is one row of the table.
+type kernel struct {
+	version string
+	arch    string
+	suite   string // of Debian; its newest package that matches is taken
+	image   string // regular expression of the package that holds the kernel
+	modules string // of the package that holds its modules, if that is another
+	short   bool   // also a part of make test
+}
+
+var kernels = []kernel{
+	{"5.10", "amd64", "bullseye", `linux-image-5\.10\.0-\d+-amd64`, "", false},
+	{"6.1", "amd64", "bookworm", `linux-image-6\.1\.0-\d+-amd64`, "", true},
+	{"6.12", "amd64", "trixie", `linux-image-6\.12\.\d+\+deb13-amd64`, "", true},
+	{"6.16", "amd64", "trixie-backports", `linux-image-6\.16\.\d+\+deb13-amd64`, "", false},
+	{"6.18", "amd64", "trixie-backports", `linux-image-6\.18\.\d+\+deb13-amd64`, "", false},
+	{"6.19", "amd64", "trixie-backports", `linux-binary-6\.19\.\d+\+deb13-amd64`, `linux-modules-6\.19\.\d+\+deb13-amd64`, false},
+	{"7.0", "amd64", "trixie-backports", `linux-binary-7\.0\.\d+\+deb13-amd64`, `linux-modules-7\.0\.\d+\+deb13-amd64`, false},
+	{"7.1", "amd64", "trixie-backports", `linux-binary-7\.1\.\d+\+deb13-amd64`, `linux-modules-7\.1\.\d+\+deb13-amd64`, false},
+	{"7.2", "amd64", "trixie-backports", `linux-binary-7\.2\.\d+\+deb13-amd64`, `linux-modules-7\.2\.\d+\+deb13-amd64`, false},
+	{"6.1", "arm64", "bookworm", `linux-image-6\.1\.0-\d+-arm64`, "", false},
+	{"6.12", "arm64", "trixie", `linux-image-6\.12\.\d+\+deb13-arm64`, "", false},
+}
+
+func main() {
+	cache := flag.String("cache", ".cache/kernels", "`folder` for packages, kernels and logs")
+	only := flag.String("only", "", "`versions` to boot, with commas; 6.1/arm64 names one architecture")
+	short := flag.Bool("short", false, "boot only the kernels of make test")
+	output := flag.String("o", "", "also write the table to this `file`, between its marks")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, *cache, choose(*only, *short), *output); err != nil {
+		fmt.Fprintln(os.Stderr, "kernels:", err)
+		os.Exit(1)
+	}
+}
+
+func choose(only string, short bool) (list []kernel) {
+	names := strings.Split(only, ",")
+	for _, k := range kernels {
+		if only == "" && (!short || k.short) || only != "" && (slices.Contains(names, k.version) || slices.Contains(names, k.version+"/"+k.arch)) {
+			list = append(list, k)
+		}
+	}
+	return list
+}
+
+func run(ctx context.Context, cache string, list []kernel, output string) error {
+	if len(list) == 0 {
+		return errors.New("no such kernel: -only takes versions of the table")
+	}
+	cache, err := filepath.Abs(cache)
+	if err != nil {
+		return err
+	}
+	a, err := newArchive(ctx, cache, list)
+	if err != nil {
+		return err
+	}
+	var rows []row
+	failed := 0
+	for _, k := range list {
+		r := check(ctx, a, k)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		r.print(os.Stdout)
+		failed += r.failed()
+		rows = append(rows, r)
+	}
+	text := tableOf(rows)
+	fmt.Print(text)
+	if output != "" {
+		if err := writeTable(output, text); err != nil {
+			return err
+		}
+	}
+	if failed > 0 {
+		return fmt.Errorf("%d checks failed", failed)
+	}
+	return nil
+}
+
+// check boots one kernel.
+func check(ctx context.Context, a *archive, k kernel) row {
+	r := row{kernel: k}
+	boot, err := a.prepare(ctx, k)
+	if err == nil {
+		r.release, r.seconds, r.results, err = boot.run(ctx)
+	}
+	if err != nil {
+		r.results = append(r.results, result{Name: "boot", State: bad, Detail: err.Error()})
+	}
+	return r
+}
