@@ -459,16 +459,38 @@ func Hooks() []Hook {
 }
 
 // Degraded lists what recordings lack, with the reason: what is in Missing, in the order of
-// Hooks.
+// Hooks. What has one reason stands together.
 func (p *Programs) Degraded() (list []string) {
+	lacks := map[string][]string{}
+	var reasons []string
 	for _, h := range Hooks() {
-		if err := p.Missing[h.Program]; err != nil {
-			text, _, _ := strings.Cut(err.Error(), "\n")
-			list = append(list, fmt.Sprintf("no %s (%s)", h.Without, text))
+		err := p.Missing[h.Program]
+		if err == nil {
+			continue
 		}
+		reason := err.Error()
+		var refused *RefusedError
+		if errors.As(err, &refused) {
+			reason = refused.Reason()
+		}
+		if lacks[reason] == nil {
+			reasons = append(reasons, reason)
+		}
+		if !slices.Contains(lacks[reason], h.Without) {
+			lacks[reason] = append(lacks[reason], h.Without)
+		}
+	}
+	for _, r := range reasons {
+		list = append(list, fmt.Sprintf("not recorded: %s (%s)", strings.Join(lacks[r], ", "), r))
 	}
 	return list
 }
+
+// LockedDown reports whether the kernel lets no program read its memory; LockdownFile has it.
+func LockedDown() bool { return loader.LockedDown() }
+
+// LockdownFile says how far the kernel protects itself from root.
+const LockdownFile = loader.Lockdown
 
 // Oldest is the oldest Linux that the programs are tested on.
 const Oldest = "5.10"

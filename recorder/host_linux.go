@@ -12,9 +12,6 @@ import (
 	"github.com/pcapsule/pcapsule/bpf"
 )
 
-// lockdownFile says how far the kernel protects itself from root.
-const lockdownFile = "/sys/kernel/security/lockdown"
-
 // hostError finds out what about this machine or process made loading or attaching fail. The
 // kernel's own answer is not enough: its verifier says "permission denied" for any mistake.
 func hostError(err error) error {
@@ -26,7 +23,7 @@ func hostError(err error) error {
 	switch {
 	case len(missing) > 0 && (errors.As(err, &refused) || errors.Is(err, fs.ErrPermission)):
 		return &PrivilegeError{Missing: missing, Err: err}
-	case lockedDown():
+	case bpf.LockedDown():
 		return fmt.Errorf("%w: %w", ErrLockdown, err)
 	case errors.Is(err, bpf.ErrNoBTF):
 		return fmt.Errorf("loading programs: %w", ErrNoBTF)
@@ -64,9 +61,4 @@ func nestedUsers() bool {
 	b, err := os.ReadFile("/proc/self/uid_map")
 	f := strings.Fields(string(b))
 	return err == nil && (len(f) != 3 || f[0] != "0" || f[1] != "0" || f[2] != "4294967295")
-}
-
-func lockedDown() bool {
-	b, err := os.ReadFile(lockdownFile)
-	return err == nil && strings.Contains(string(b), "[confidentiality]")
 }

@@ -58,14 +58,44 @@ type RefusedError struct {
 }
 
 func (e *RefusedError) Error() string {
+	text := fmt.Sprintf("program %s %s", e.Program, e.Reason())
+	_, kernel := Running()
+	switch {
+	case e.explained():
+		return text
+	case len(e.Log) > 0:
+		return fmt.Sprintf("%s: %s", text, strings.Join(e.Log, "; "))
+	}
+	return fmt.Sprintf("program %s is refused by Linux %s: %v", e.Program, kernel, e.Err)
+}
+
+// Reason is the error in a few words, without the program and without the verifier's lines.
+func (e *RefusedError) Reason() string {
 	running, kernel := Running()
 	switch {
 	case running.Compare(e.Needs) < 0:
-		return fmt.Sprintf("program %s needs Linux %s, this is %s", e.Program, e.Needs, kernel)
+		return fmt.Sprintf("needs Linux %s, this is %s", e.Needs, kernel)
+	case LockedDown():
+		return "reads the kernel's memory, which its lockdown (confidentiality) forbids"
 	case len(e.Log) > 0:
-		return fmt.Sprintf("the verifier of Linux %s refuses program %s: %s", kernel, e.Program, strings.Join(e.Log, "; "))
+		return "is refused by the verifier of Linux " + kernel
 	}
-	return fmt.Sprintf("Linux %s refuses program %s: %v", kernel, e.Program, e.Err)
+	return "is refused by Linux " + kernel
+}
+
+// explained reports whether the reason is the machine's and not the program's.
+func (e *RefusedError) explained() bool {
+	running, _ := Running()
+	return running.Compare(e.Needs) < 0 || LockedDown()
+}
+
+// Lockdown is the file that says how far the kernel protects itself from root.
+const Lockdown = "/sys/kernel/security/lockdown"
+
+// LockedDown reports whether no program may read the kernel's memory.
+func LockedDown() bool {
+	b, err := os.ReadFile(Lockdown)
+	return err == nil && strings.Contains(string(b), "[confidentiality]")
 }
 
 // Unwrap returns what the kernel said, if the verifier was not reached.

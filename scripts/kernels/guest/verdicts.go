@@ -127,7 +127,7 @@ func (s *scene) dropped() {
 		return
 	}
 	for _, d := range s.started.Degraded {
-		if strings.Contains(d, "packet_dropped needs Linux") {
+		if strings.Contains(d, "with their reasons (needs Linux") {
 			report("drop reasons", partial, d)
 			return
 		}
