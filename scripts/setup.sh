@@ -1,26 +1,94 @@
 #!/usr/bin/env bash
-# Checks and, as root on Debian or Ubuntu, installs what building and testing need:
-# a C compiler (DuckDB's library is C++), tshark and tcpdump as judges in tests.
+# Checks that what building and testing need is there and, as root on Debian or Ubuntu,
+# installs what is missing. It starts no service and leaves what is installed as it is.
 set -euo pipefail
-need=()
-command -v gcc >/dev/null || need+=(gcc)
-command -v g++ >/dev/null || need+=(g++)
-command -v tshark >/dev/null || need+=(tshark)
-command -v tcpdump >/dev/null || need+=(tcpdump)
-command -v capinfos >/dev/null || need+=(wireshark-common)
+
+# One line for each program: what must be there (a command or a path), the Debian package
+# that has it, and what it is for. Without the programs for "build" nothing works. Without
+# another one, the tests that use it skip and say "needs NAME".
+programs='
+gcc                  gcc                      build
+g++                  g++                      build
+tshark               tshark                   a judge of packets
+capinfos             wireshark-common         a judge of packets
+tcpdump              tcpdump                  a judge of packets and of filters
+ip                   iproute2                 networks of the tests
+ss                   iproute2                 waiting for a server
+nft                  nftables                 packets that the firewall drops
+setpriv              util-linux               a process with fewer rights
+sysctl               procps                   settings of a network
+openssl              openssl                  a TLS peer
+curl                 curl                     a TLS peer
+nginx                nginx-light              a TLS peer
+gnutls-serv          gnutls-bin               a TLS peer
+node                 nodejs                   a TLS peer, and DuckDB from JavaScript
+npm                  npm                      packages of MCP and DuckDB for JavaScript
+/usr/bin/python3     python3                  a TLS peer, and a judge of ZIP files
+unzip                unzip                    a judge of ZIP files
+chromium-headless-shell  chromium-headless-shell  the page of a report in a browser
+qemu-system-x86_64   qemu-system-x86          other kernels
+busybox              busybox-static           other kernels
+cpio                 cpio                     other kernels
+'
+
 if ! command -v go >/dev/null; then
-	echo "setup: Go 1.26 or newer is needed" >&2
+	echo "setup: Go 1.26 or newer is missing; hint: https://go.dev/dl" >&2
 	exit 1
 fi
-[ ${#need[@]} -eq 0 ] && exit 0
-if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-	echo "setup: installing ${need[*]}"
-	export DEBIAN_FRONTEND=noninteractive
-	apt-get update -qq >/dev/null
-	apt-get install -y -qq --no-install-recommends "${need[@]}" >/dev/null
-else
-	echo "setup: please install: ${need[*]}" >&2
-	for n in "${need[@]}"; do
-		case $n in gcc | g++) exit 1 ;; esac
-	done
+
+there() {
+	case $1 in
+	chromium-headless-shell) command -v chromium || command -v chromium-browser || command -v google-chrome || command -v "$1" ;;
+	*) command -v "$1" ;;
+	esac >/dev/null
+}
+missing=() packages=() build=""
+while read -r program package use; do
+	[ -n "$program" ] || continue
+	there "$program" && continue
+	missing+=("$program")
+	[[ " ${packages[*]} " == *" $package "* ]] || packages+=("$package")
+	[ "$use" = build ] && build="$build $program"
+done <<<"$programs"
+[ ${#missing[@]} -eq 0 ] && exit 0
+
+if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+	[ "$(id -u)" = 0 ] && why="this is not Debian or Ubuntu" || why="only root may install packages"
+	{
+		echo "setup: ${#missing[@]} of the programs that building and testing use are missing, and $why."
+		echo "  missing:  ${missing[*]}"
+		echo "  hint:     sudo apt-get install --no-install-recommends ${packages[*]}"
+		if [ -n "$build" ]; then
+			echo "  Nothing can be built without:$build"
+			exit 1
+		fi
+		echo "  make demo works without them. Tests that use one of them skip and say: needs NAME."
+	} >&2
+	exit 0
 fi
+
+echo "setup: installing ${packages[*]}"
+export DEBIAN_FRONTEND=noninteractive
+# A service that a package brings must not run: a web server would take its port from others.
+policy=/usr/sbin/policy-rc.d
+if [ ! -e $policy ]; then
+	printf '#!/bin/sh\nexit 101\n' >$policy
+	chmod +x $policy
+	trap 'rm -f $policy' EXIT
+fi
+log=$(mktemp)
+apt() {
+	if ! apt-get -qq -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 "$@" >"$log" 2>&1; then
+		tail -n 20 "$log" >&2
+		echo "setup: apt-get $1 failed" >&2
+		exit 1
+	fi
+}
+apt -o Acquire::Languages=none update
+# A test machine that loses power sets itself up again, so dpkg need not wait for its disk.
+apt -o Dpkg::Options::=--force-unsafe-io install --no-install-recommends "${packages[@]}"
+rm -f "$log"
+[[ " ${packages[*]} " != *" nginx-light "* ]] || systemctl disable --quiet nginx >/dev/null 2>&1 || true
+for program in "${missing[@]}"; do
+	there "$program" || { echo "setup: $program is still missing" >&2; exit 1; }
+done
