@@ -11,7 +11,7 @@ import (
 func TestRunOne(t *testing.T) {
 	in := os.Getenv("PCAPSULE_ONE")
 	if in == "" {
-		t.Skip("set PCAPSULE_ONE")
+		t.Skip("needs PCAPSULE_ONE")
 	}
 	out := filepath.Join(t.TempDir(), "x.pcapsule")
 	m, err := Run(context.Background(), []string{in}, out, Options{Release: "test"})

@@ -216,7 +216,7 @@ func TestPeakMemory(t *testing.T) {
 		return
 	}
 	if raceEnabled {
-		t.Skip("the race detector takes memory of its own")
+		t.Skip("needs a build without the race detector")
 	}
 	for name := range floods {
 		t.Run(name, func(t *testing.T) {

@@ -84,7 +84,7 @@ func (m measured) Text(_ int, text []byte) forensics.TextVerdict {
 func BenchmarkTexts(b *testing.B) {
 	dir := os.Getenv("PCAPSULE_BENCH_CASE")
 	if dir == "" {
-		b.Skip("needs PCAPSULE_BENCH_CASE, a bundle")
+		b.Skip("needs PCAPSULE_BENCH_CASE: a bundle")
 	}
 	c, err := forensics.Open(ctx, []string{dir}, forensics.Options{Threads: 2})
 	if err != nil {

@@ -142,7 +142,7 @@ func TestSelectionsAgree(t *testing.T) {
 func TestBothVantages(t *testing.T) {
 	c := open(t, sample(t, "vantages.pcapng"))
 	if number(t, c, "select count(*) from connections where flows > 1") == 0 {
-		t.Skip("needs a sample with connections seen twice")
+		t.Fatal("the sample has no connection that was seen twice")
 	}
 	sql := "select flow_id, conn_id, cites from calls where conn_id in (select conn_id from connections where flows > 1)"
 	_, one := slice(t, c, forensics.Selection{SQL: sql, Context: forensics.WholeConnections})

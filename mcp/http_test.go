@@ -335,7 +335,7 @@ func TestAThousandConnections(t *testing.T) {
 	for i := range 1000 {
 		c, err := net.Dial("tcp", addr)
 		if err != nil {
-			t.Skipf("needs %d open files: %v", 2*i, err)
+			t.Skipf("needs open files: %d, %v", 2*i, err)
 		}
 		defer c.Close()
 		if i%2 == 0 { // half a header, and then nothing

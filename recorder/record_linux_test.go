@@ -65,7 +65,7 @@ func TestFloodBalances(t *testing.T) {
 func mustLook(t testing.TB, name string) string {
 	path, err := exec.LookPath(name)
 	if err != nil {
-		t.Skip("needs ", name)
+		t.Skip("needs " + name)
 	}
 	return path
 }
@@ -76,7 +76,7 @@ func sameCount(t *testing.T, path string, want int) {
 	for _, args := range [][]string{{"tcpdump", "-nr", path, "-q"}, {"tshark", "-nr", path, "-T", "fields", "-e", "frame.number"}} {
 		tool, err := exec.LookPath(args[0])
 		if err != nil {
-			t.Skip("needs ", args[0])
+			t.Skip("needs " + args[0])
 		}
 		text, err := exec.Command(tool, args[1:]...).Output()
 		if err != nil {
@@ -226,7 +226,7 @@ func TestInterfaces(t *testing.T) {
 	r := <-ended
 	var right *PrivilegeError
 	if errors.As(r.err, &right) {
-		t.Skip("needs CAP_BPF, here CAP_NET_RAW and CAP_SYS_ADMIN: ", r.err)
+		t.Skip("needs CAP_BPF: here CAP_NET_RAW and CAP_SYS_ADMIN: ", r.err)
 	}
 	if r.err != nil {
 		t.Fatal(r.err)

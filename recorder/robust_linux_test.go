@@ -67,7 +67,7 @@ func TestSideFilesThatCannotBeWritten(t *testing.T) {
 func TestHalfALineIsCut(t *testing.T) {
 	dir := t.TempDir()
 	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=8192"); err != nil {
-		t.Skip("needs CAP_SYS_ADMIN, to mount a small disk: ", err)
+		t.Skip("needs CAP_SYS_ADMIN: to mount a small disk: ", err)
 	}
 	t.Cleanup(func() { syscall.Unmount(dir, syscall.MNT_DETACH) })
 	path := filepath.Join(dir, "lines")
@@ -116,7 +116,7 @@ func TestFullDisk(t *testing.T) {
 	s := newStage(t, "scene idle")
 	dir := t.TempDir()
 	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=1m"); err != nil {
-		t.Skip("needs CAP_SYS_ADMIN, to mount a small disk: ", err)
+		t.Skip("needs CAP_SYS_ADMIN: to mount a small disk: ", err)
 	}
 	t.Cleanup(func() { syscall.Unmount(dir, syscall.MNT_DETACH) })
 	var w watched
@@ -266,7 +266,7 @@ func TestClockThatIsSet(t *testing.T) {
 func TestSideFilesLeaveWhatIsReserved(t *testing.T) {
 	dir := t.TempDir()
 	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=4m"); err != nil {
-		t.Skip("needs CAP_SYS_ADMIN, to mount a small disk: ", err)
+		t.Skip("needs CAP_SYS_ADMIN: to mount a small disk: ", err)
 	}
 	t.Cleanup(func() { syscall.Unmount(dir, syscall.MNT_DETACH) })
 	o := Options{OnError: func(error) {}, Ring: &ring.Options{Dir: filepath.Join(dir, "ring"), SegmentBytes: 1 << 20, Reserve: 8 << 20, FlushEvery: time.Millisecond, RetryEvery: 5 * time.Millisecond}}

@@ -261,7 +261,7 @@ func TestReportOfSeveralBundles(t *testing.T) {
 
 func TestPageInABrowser(t *testing.T) {
 	browser := ""
-	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "chromium-headless-shell"} {
 		if p, err := exec.LookPath(name); err == nil {
 			browser = p
 			break

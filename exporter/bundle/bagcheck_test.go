@@ -8,11 +8,11 @@ import (
 
 func TestAnotherBagItImplementationAgrees(t *testing.T) {
 	if testing.Short() {
-		t.Skip("needs time to build bagcheck")
+		t.Skip("needs time: to build bagcheck")
 	}
 	tool, err := exec.LookPath("go")
 	if err != nil {
-		t.Skip("needs the go command, to build bagcheck")
+		t.Skip("needs go")
 	}
 	if out, err := exec.Command(tool, "-C", "bagcheck", "mod", "download").CombinedOutput(); err != nil {
 		t.Skipf("needs the modules of bagcheck: %s", out)

@@ -5,8 +5,8 @@ package bundle
 import "testing"
 
 func smallDisk(t *testing.T, size string) string {
-	t.Skip("needs Linux, to mount a small disk")
+	t.Skip("needs Linux: to mount a small disk")
 	return ""
 }
 
-func makeReadOnly(t *testing.T, dir string) { t.Skip("needs Linux, to mount a read-only disk") }
+func makeReadOnly(t *testing.T, dir string) { t.Skip("needs Linux: to mount a read-only disk") }

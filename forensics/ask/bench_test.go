@@ -37,7 +37,7 @@ var benchInputs = map[string][]string{
 func BenchmarkQuestions(b *testing.B) {
 	dir := os.Getenv("PCAPSULE_BENCH_CASE")
 	if dir == "" {
-		b.Skip("needs PCAPSULE_BENCH_CASE, a bundle")
+		b.Skip("needs PCAPSULE_BENCH_CASE: a bundle")
 	}
 	c, err := forensics.Open(ctx, []string{dir}, forensics.Options{Threads: 2})
 	if err != nil {
@@ -52,7 +52,7 @@ func BenchmarkQuestions(b *testing.B) {
 				for b.Loop() {
 					out, err := q.Ask(ctx, c, json.RawMessage(in))
 					if err != nil {
-						b.Skip(err) // a question that needs an input
+						b.Skip("needs an input: ", err) // a question that needs an input
 					}
 					text, err := json.Marshal(out)
 					if err != nil {

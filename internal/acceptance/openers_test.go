@@ -17,7 +17,7 @@ import (
 func TestOpensWithoutUs(t *testing.T) {
 	for _, program := range []string{"node", "npm"} {
 		if _, err := exec.LookPath(program); err != nil {
-			t.Skip("needs node and npm")
+			t.Skip("needs " + program)
 		}
 	}
 	root, err := filepath.Abs("../..")
@@ -37,7 +37,7 @@ func TestOpensWithoutUs(t *testing.T) {
 	install := exec.Command("npm", "ci", "--no-audit", "--no-fund")
 	install.Dir = dir
 	if out, err := install.CombinedOutput(); err != nil {
-		t.Skipf("needs the npm packages of nodecheck: %v\n%s", err, out)
+		t.Skipf("needs npm packages: %v\n%s", err, out)
 	}
 	path := filepath.Join(t.TempDir(), "shop.pcapsule")
 	if _, err := exporter.Run(context.Background(), []string{filepath.Join(root, "samples", "shop.pcapng")}, path,

@@ -1,8 +1,11 @@
 // Command testgate reads what `go test -json` prints, shows what a person needs of it,
-// and fails on a failed test or on a skip that is not on the list of allowed skips.
+// and fails on a failed test or on a skip that is not on a list of allowed skips.
 //
-// A line of the list is a test's name or the beginning of its message, after a tab the
-// reason why it may skip; # begins a comment.
+// A test that skips says "needs THING", or "needs THING: DETAIL". A line of a list is such
+// a "needs THING" without the detail, then a tab and the reason why it may skip; # begins a
+// comment. The two must be equal: an entry that is only part of a message allows nothing.
+// White space of any length counts as one space, because testing.T.Skip puts a space between
+// its operands and so prints two where its caller wrote one.
 package main
 
 import (
@@ -11,6 +14,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"strings"
 )
 
@@ -22,37 +26,45 @@ type event struct {
 type key struct{ pkg, test string }
 
 func main() {
-	if len(os.Args) != 2 {
-		fmt.Fprintln(os.Stderr, "usage: go test -json ./... | testgate ALLOWED-SKIPS")
+	if len(os.Args) < 2 {
+		fmt.Fprintln(os.Stderr, "usage: go test -json ./... | testgate ALLOWED-SKIPS...")
 		os.Exit(2)
 	}
-	allowed, err := readAllowed(os.Args[1])
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "testgate:", err)
-		os.Exit(2)
+	allowed := map[string]bool{}
+	for _, path := range os.Args[1:] {
+		if err := readAllowed(path, allowed); err != nil {
+			fmt.Fprintln(os.Stderr, "testgate:", err)
+			os.Exit(2)
+		}
 	}
 	os.Exit(run(os.Stdin, os.Stdout, allowed))
 }
 
-func readAllowed(path string) (list []string, err error) {
+// readAllowed adds the entries of a list to allowed.
+func readAllowed(path string, allowed map[string]bool) error {
 	data, err := os.ReadFile(path)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	for _, line := range strings.Split(string(data), "\n") {
-		text, reason, _ := strings.Cut(line, "\t")
-		if text = strings.TrimSpace(text); text == "" || strings.HasPrefix(text, "#") {
+	for line := range strings.Lines(string(data)) {
+		if line = strings.TrimSpace(line); line == "" || strings.HasPrefix(line, "#") {
 			continue
 		}
-		if strings.TrimSpace(reason) == "" {
-			return nil, fmt.Errorf("%s: %q has no reason", path, text)
+		text, reason, _ := strings.Cut(line, "\t")
+		switch {
+		case strings.TrimSpace(reason) == "":
+			return fmt.Errorf("%s: %q has no reason", path, text)
+		case text != need(text) || len(text) <= len("needs "):
+			return fmt.Errorf("%s: %q is not of the form: needs THING", path, text)
+		case allowed[text]:
+			return fmt.Errorf("%s: %q is listed twice", path, text)
 		}
-		list = append(list, text)
+		allowed[text] = true
 	}
-	return list, nil
+	return nil
 }
 
-func run(in io.Reader, out io.Writer, allowed []string) int {
+func run(in io.Reader, out io.Writer, allowed map[string]bool) int {
 	var passed, failed, skipped, refused, packages int
 	output := map[key][]string{}
 	sc := bufio.NewScanner(in)
@@ -88,9 +100,9 @@ func run(in io.Reader, out io.Writer, allowed []string) int {
 				break
 			}
 			skipped++
-			if text := strings.Join(output[k], ""); !mayskip(e.Test, text, allowed) {
+			if !allowed[need(skipMessage(output[k]))] {
 				refused++
-				fmt.Fprintf(out, "SKIP  %s %s is not on the list of allowed skips:\n%s", e.Package, e.Test, text)
+				fmt.Fprintf(out, "SKIP  %s %s is not on the list of allowed skips:\n%s", e.Package, e.Test, strings.Join(output[k], ""))
 			}
 		default:
 			continue
@@ -109,11 +121,26 @@ func run(in io.Reader, out io.Writer, allowed []string) int {
 	return 0
 }
 
-func mayskip(test, output string, allowed []string) bool {
-	for _, a := range allowed {
-		if a == test || strings.Contains(output, a) {
-			return true
+// logged is the first line of what a test logs. Its other lines are indented further.
+var logged = regexp.MustCompile(`^    [^\s:]+\.go:\d+: (.*)`)
+
+// skipMessage returns the first line of what a test said last. A test that skips says
+// nothing after that.
+func skipMessage(output []string) (said string) {
+	for _, line := range output {
+		if m := logged.FindStringSubmatch(line); m != nil {
+			said = m[1]
 		}
 	}
-	return false
+	return said
+}
+
+// need returns the "needs THING" of a message, or "" if the message is not of that form.
+func need(message string) string {
+	text, _, _ := strings.Cut(message, ":")
+	text = strings.Join(strings.Fields(text), " ")
+	if !strings.HasPrefix(text, "needs ") {
+		return ""
+	}
+	return text
 }

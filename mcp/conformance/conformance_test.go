@@ -9,7 +9,7 @@ import (
 // TestConformance runs the official suites; scripts/conformance.sh says how.
 func TestConformance(t *testing.T) {
 	if testing.Short() {
-		t.Skip("needs npm packages")
+		t.Skip("needs time: the suites take seconds")
 	}
 	out, err := exec.Command("../../scripts/conformance.sh").CombinedOutput()
 	var exit *exec.ExitError

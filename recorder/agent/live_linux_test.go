@@ -159,7 +159,7 @@ func runPod(t *testing.T, group string) {
 	}
 	defer to.Close()
 	if err := os.MkdirAll(group, 0o755); err != nil {
-		t.Skip("needs CAP_BPF and a writable control group: ", err)
+		t.Skip("needs a control group: ", err)
 	}
 	dir, err := os.Open(group)
 	if err != nil {
@@ -180,11 +180,11 @@ func runPod(t *testing.T, group string) {
 func TestPacketsCarryTheirPod(t *testing.T) {
 	root := groupRoot()
 	if root == "" {
-		t.Skip("needs CAP_BPF and control groups of version 2")
+		t.Skip("needs a control group: none of version 2 is mounted")
 	}
 	scope := filepath.Join(root, fmt.Sprintf("pcapsule-agent-%d", os.Getpid()))
 	if err := os.Mkdir(scope, 0o755); err != nil {
-		t.Skip("needs CAP_BPF and a writable control group: ", err)
+		t.Skip("needs a control group: ", err)
 	}
 	t.Cleanup(func() {
 		for range 4 { // the deepest first

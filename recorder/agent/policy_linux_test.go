@@ -24,11 +24,11 @@ import (
 func TestPolicyByNamesOfTheAPI(t *testing.T) {
 	root := groupRoot()
 	if root == "" {
-		t.Skip("needs CAP_BPF and control groups of version 2")
+		t.Skip("needs a control group: none of version 2 is mounted")
 	}
 	scope := filepath.Join(root, fmt.Sprintf("pcapsule-policy-%d", os.Getpid()))
 	if err := os.Mkdir(scope, 0o755); err != nil {
-		t.Skip("needs CAP_BPF and a writable control group: ", err)
+		t.Skip("needs a control group: ", err)
 	}
 	t.Cleanup(func() {
 		for range 4 { // the deepest first

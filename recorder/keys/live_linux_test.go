@@ -32,7 +32,7 @@ func needTools(t *testing.T, names ...string) {
 	t.Helper()
 	for _, n := range names {
 		if _, err := exec.LookPath(n); err != nil {
-			t.Skip("needs TLS programs: ", n)
+			t.Skip("needs " + n)
 		}
 	}
 }

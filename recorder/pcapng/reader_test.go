@@ -336,7 +336,7 @@ func TestOffsetsBeyondFourGigabytes(t *testing.T) {
 		t.Errorf("%+v, %v", p, err)
 	}
 	if testing.Short() {
-		t.Skip("the walk over 5 GB takes seconds")
+		t.Skip("needs time: the walk over 5 GB takes seconds")
 	}
 	r, err := NewReader(s, Options{})
 	if err != nil {

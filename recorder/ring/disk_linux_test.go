@@ -19,11 +19,11 @@ import (
 func smallDisk(t *testing.T, size int) string {
 	t.Helper()
 	if os.Getuid() != 0 {
-		t.Skip("needs root, to mount a small disk")
+		t.Skip("needs root: to mount a small disk")
 	}
 	dir := t.TempDir()
 	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprint("size=", size)); err != nil {
-		t.Skipf("needs CAP_SYS_ADMIN, to mount a small disk: %v", err)
+		t.Skipf("needs CAP_SYS_ADMIN: to mount a small disk: %v", err)
 	}
 	t.Cleanup(func() { syscall.Unmount(dir, syscall.MNT_DETACH) })
 	return dir

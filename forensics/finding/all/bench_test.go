@@ -17,7 +17,7 @@ import (
 func BenchmarkFindings(b *testing.B) {
 	dir := os.Getenv("PCAPSULE_BENCH_CASE")
 	if dir == "" {
-		b.Skip("needs PCAPSULE_BENCH_CASE, a bundle")
+		b.Skip("needs PCAPSULE_BENCH_CASE: a bundle")
 	}
 	c, err := forensics.Open(ctx, []string{dir}, forensics.Options{Threads: 2, MaskSecrets: true})
 	if err != nil {

@@ -416,9 +416,6 @@ func TestCancelEndsAQuery(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	time.AfterFunc(100*time.Millisecond, cancel)
 	_, err := d.Query(ctx, "select count(*) from calls a, calls b, calls c, calls d")
-	if err == nil {
-		t.Skip("the query was not begun before it was cancelled")
-	}
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("%v, want context.Canceled", err)
 	}

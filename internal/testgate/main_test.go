@@ -1,0 +1,216 @@
+package main
+
+import (
+	"encoding/json"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// lists are the lists of the repository.
+var lists = []string{"../../.ci/allowed-skips.txt", "../../.ci/skips-without-root.txt"}
+
+// events are what `go test -json` prints for a test that logs these lines and skips.
+func events(lines ...string) string {
+	var b strings.Builder
+	say := func(e event) { data, _ := json.Marshal(e); b.Write(append(data, '\n')) }
+	say(event{Action: "pass", Package: "p", Test: "TestOther"})
+	for _, line := range lines {
+		say(event{Action: "output", Package: "p", Test: "TestX", Output: line + "\n"})
+	}
+	say(event{Action: "output", Package: "p", Test: "TestX", Output: "--- SKIP: TestX (0.00s)\n"})
+	say(event{Action: "skip", Package: "p", Test: "TestX"})
+	say(event{Action: "pass", Package: "p"})
+	return b.String()
+}
+
+func TestSkips(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		entry   string
+		lines   []string
+		allowed bool
+	}{
+		{"equal", "needs nft", []string{"    x_test.go:9: needs nft"}, true},
+		{"with a detail", "needs nft", []string{"    x_test.go:9: needs nft: not in PATH"}, true},
+		{"with a detail of two lines", "needs nft", []string{"    x_test.go:9: needs nft: it says", "        usage: nft"}, true},
+		{"two spaces, as t.Skip(\"needs \", name) prints", "needs nft", []string{"    x_test.go:9: needs  nft"}, true},
+		{"after other lines", "needs nft", []string{"=== RUN   TestX", "    y_test.go:3: begun", "    x_test.go:9: needs nft"}, true},
+		{"an entry that is the beginning", "needs n", []string{"    x_test.go:9: needs nft"}, false},
+		{"an entry that is longer", "needs nft", []string{"    x_test.go:9: needs n"}, false},
+		{"an entry within the detail", "needs nft", []string{"    x_test.go:9: needs root: needs nft"}, false},
+		{"an entry on the second line", "needs nft", []string{"    x_test.go:9: needs root", "        x_test.go:8: needs nft"}, false},
+		{"an entry in an earlier line", "needs nft", []string{"    x_test.go:8: needs nft", "    x_test.go:9: needs root"}, false},
+		{"an entry that the program printed", "needs nft", []string{"needs nft", "    x_test.go:9: needs root"}, false},
+		{"other letters", "needs nft", []string{"    x_test.go:9: needs NFT"}, false},
+		{"other words", "needs nft", []string{"    x_test.go:9: nft is missing"}, false},
+		{"a comma for the colon", "needs nft", []string{"    x_test.go:9: needs nft, in PATH"}, false},
+		{"the test's name is no message", "needs nft", []string{"    x_test.go:9: TestX"}, false},
+		{"no message", "needs nft", nil, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var out strings.Builder
+			rc := run(strings.NewReader(events(tt.lines...)), &out, map[string]bool{tt.entry: true})
+			if (rc == 0) != tt.allowed {
+				t.Errorf("exit code %d, allowed %v\n%s", rc, tt.allowed, out.String())
+			}
+			if said := strings.Contains(out.String(), "TestX is not on the list"); said == tt.allowed {
+				t.Errorf("allowed %v, and it says:\n%s", tt.allowed, out.String())
+			}
+		})
+	}
+}
+
+func TestRunFails(t *testing.T) {
+	for _, tt := range []struct {
+		name, in string
+		rc       int
+	}{
+		{"a test passed", `{"Action":"pass","Package":"p","Test":"TestX"}`, 0},
+		{"a test failed", `{"Action":"pass","Package":"p","Test":"TestX"}` + "\n" + `{"Action":"fail","Package":"p","Test":"TestY"}`, 1},
+		{"a package failed to build", `{"Action":"pass","Package":"p","Test":"TestX"}` + "\n" + `{"Action":"build-fail","ImportPath":"q"}`, 1},
+		{"a package failed outside its tests", `{"Action":"pass","Package":"p","Test":"TestX"}` + "\n" + `{"Action":"fail","Package":"p"}`, 1},
+		{"no test ran", `{"Action":"pass","Package":"p"}`, 1},
+		{"nothing at all", "", 1},
+	} {
+		if rc := run(strings.NewReader(tt.in), new(strings.Builder), nil); rc != tt.rc {
+			t.Errorf("%s: exit code %d, want %d", tt.name, rc, tt.rc)
+		}
+	}
+}
+
+func TestReadAllowed(t *testing.T) {
+	for _, tt := range []struct{ name, text, problem string }{
+		{"entries and comments", "# why\n\nneeds a thing\tit is large\nneeds root\tit mounts\n", ""},
+		{"no reason", "needs a thing\n", "has no reason"},
+		{"a test's name", "TestX\tit is slow\n", "is not of the form"},
+		{"a detail", "needs a thing: here\tit is large\n", "is not of the form"},
+		{"two spaces", "needs  a thing\tit is large\n", "is not of the form"},
+		{"no thing", "needs\tit is large\n", "is not of the form"},
+		{"twice", "needs a thing\tit is large\nneeds a thing\tit is large\n", "is listed twice"},
+	} {
+		path := filepath.Join(t.TempDir(), "list")
+		if err := os.WriteFile(path, []byte(tt.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		err := readAllowed(path, map[string]bool{})
+		if tt.problem == "" && err != nil || tt.problem != "" && (err == nil || !strings.Contains(err.Error(), tt.problem)) {
+			t.Errorf("%s: %v, want %q", tt.name, err, tt.problem)
+		}
+	}
+}
+
+// TestListsOfTheRepository: no entry is in two lists, and each is of the form.
+func TestListsOfTheRepository(t *testing.T) {
+	allowed := map[string]bool{}
+	for _, path := range lists {
+		if err := readAllowed(path, allowed); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// whole is a format of which the thing that is needed ends at a colon or at the end.
+var whole = regexp.MustCompile(`(?s)^needs ([^:,%]+|%s)(: .*)?$`)
+
+// TestEverySkipSaysWhatItNeeds reads the calls of Skip and Skipf in all tests.
+func TestEverySkipSaysWhatItNeeds(t *testing.T) {
+	found := 0
+	err := filepath.WalkDir("../..", func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && (d.Name() == ".cache" || d.Name() == ".git" || d.Name() == "node_modules") {
+			return filepath.SkipDir
+		}
+		if !strings.HasSuffix(path, "_test.go") {
+			return nil
+		}
+		set := token.NewFileSet()
+		file, err := parser.ParseFile(set, path, nil, parser.SkipObjectResolution)
+		if err != nil {
+			return err
+		}
+		ast.Inspect(file, func(n ast.Node) bool {
+			c, ok := n.(*ast.CallExpr)
+			if !ok {
+				return true
+			}
+			name, ok := c.Fun.(*ast.SelectorExpr)
+			if !ok || name.Sel.Name != "Skip" && name.Sel.Name != "Skipf" && name.Sel.Name != "SkipNow" {
+				return true
+			}
+			if of, ok := name.X.(*ast.Ident); !ok || of.Name != "t" && of.Name != "b" && of.Name != "tb" && of.Name != "f" {
+				return true
+			}
+			found++
+			if !saysWhatItNeeds(name.Sel.Name, c.Args) {
+				t.Errorf("%s: a skip says \"needs THING\" or \"needs THING: DETAIL\", so that it can be on the list", set.Position(c.Pos()))
+			}
+			return true
+		})
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if found < 50 {
+		t.Errorf("%d calls found: are these all tests?", found)
+	}
+}
+
+func saysWhatItNeeds(name string, args []ast.Expr) bool {
+	if len(args) == 0 {
+		return false
+	}
+	if sum, ok := args[0].(*ast.BinaryExpr); ok { // "needs " + tool
+		lit, ok := sum.X.(*ast.BasicLit)
+		return ok && lit.Value == `"needs "` && len(args) == 1
+	}
+	lit, ok := args[0].(*ast.BasicLit)
+	if !ok {
+		return false
+	}
+	text, err := strconv.Unquote(lit.Value)
+	if err != nil || !whole.MatchString(text) {
+		return false
+	}
+	// More operands are details: they come after a colon.
+	return name == "Skipf" || len(args) == 1 || strings.HasSuffix(text, ": ")
+}
+
+func TestSaysWhatItNeeds(t *testing.T) {
+	for _, tt := range []struct {
+		call string
+		want bool
+	}{
+		{`t.Skip("needs nft")`, true},
+		{`t.Skip("needs " + tool)`, true},
+		{`t.Skip("needs CAP_BPF: ", err)`, true},
+		{`t.Skipf("needs npm packages: %s", out)`, true},
+		{`t.Skipf("needs %s", tool)`, true},
+		{`t.Skip("needs ", tool)`, false},
+		{`t.Skip("needs nft", tool)`, false},
+		{`t.Skip("needs root, to mount")`, false},
+		{`t.Skipf("needs %d files: %v", n, err)`, false},
+		{`t.Skip("nft is missing")`, false},
+		{`t.Skip(err)`, false},
+		{`t.SkipNow()`, false},
+	} {
+		e, err := parser.ParseExpr(tt.call)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := e.(*ast.CallExpr)
+		if got := saysWhatItNeeds(c.Fun.(*ast.SelectorExpr).Sel.Name, c.Args); got != tt.want {
+			t.Errorf("%s: %v, want %v", tt.call, got, tt.want)
+		}
+	}
+}
