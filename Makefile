@@ -2,7 +2,8 @@
 # make test   set up, check and test everything; .ci/run calls exactly this
 # make build  build bin/pcapsule
 # make recorder  build bin/pcapsule-recorder, the static program of a cluster's nodes
-# make fuzz   a second on every fuzz target (FUZZTIME=30s for longer)
+# make lint unit race fuzz  what make test is made of
+# make fuzz   2 seconds on every fuzz target (FUZZTIME=30s for longer)
 # make bench-ask  how long questions about 5 million calls take
 # make bench-tls  what decryption costs, on one conversation in clear and as TLS
 # make bench-record  recorders of packets side by side; needs root (BENCH_SHORT=1: 2 min, else 20)
@@ -11,16 +12,18 @@
 # make bench  make large captures and measure against other tools; takes long
 SHELL := /bin/bash
 GO ?= go
-FUZZTIME ?= 1s
+FUZZTIME ?= 2s
 RELEASE ?= $(shell git describe --tags --always 2>/dev/null || echo dev)
 
-export GOFLAGS ?= -buildvcs=false
+# One set of flags for everything: a package that is compiled with -trimpath and without it
+# is compiled twice.
+export GOFLAGS := $(filter-out -buildvcs=false -trimpath,$(GOFLAGS)) -buildvcs=false -trimpath
 export CGO_ENABLED = 1
 
-.PHONY: demo test build recorder setup lint fuzz bench bench-ask bench-tls bench-record e2e conformance unit clean
+.PHONY: demo test build recorder setup lint race fuzz bench bench-ask bench-tls bench-record e2e conformance unit clean
 
 build:
-	$(GO) build -trimpath -ldflags '-s -w' -o bin/pcapsule ./cmd/pcapsule
+	$(GO) build -ldflags '-s -w' -o bin/pcapsule ./cmd/pcapsule
 
 recorder:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o bin/pcapsule-recorder ./cmd/pcapsule-recorder
@@ -31,7 +34,7 @@ setup:
 demo: setup build
 	@scripts/demo.sh
 
-test: setup lint unit fuzz
+test: setup lint unit race fuzz
 	@tail -n 1 .cache/unit.txt
 
 lint:
@@ -44,10 +47,20 @@ lint:
 # What may skip. Without root more may: set-up installs nothing and the kernel refuses.
 skips := .ci/allowed-skips.txt $(if $(filter-out 0,$(shell id -u)),.ci/skips-without-root.txt)
 
-unit: build
+# "make lint" vets, so go test need not do it again.
+unit: build .cache/testgate
+	set -o pipefail; $(GO) test -vet=off -timeout 20m -json ./... | tee .cache/unit.json | .cache/testgate $(skips) | tee .cache/unit.txt
+
+# The packages in which goroutines share something.
+RACE := ./exporter/bundle ./exporter/dissect ./exporter/internal/... ./recorder ./recorder/keys ./recorder/ring ./mcp
+
+race: .cache/testgate
+	set -o pipefail; $(GO) test -vet=off -race -timeout 20m -json $(RACE) | tee .cache/race.json | .cache/testgate $(skips) | tee .cache/race.txt
+
+.PHONY: .cache/testgate
+.cache/testgate:
 	@mkdir -p .cache
-	$(GO) build -o .cache/testgate ./internal/testgate
-	set -o pipefail; $(GO) test -timeout 20m -json ./... | .cache/testgate $(skips) | tee .cache/unit.txt
+	$(GO) build -o $@ ./internal/testgate
 
 fuzz:
 	@scripts/fuzz.sh $(FUZZTIME)

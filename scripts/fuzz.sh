@@ -1,20 +1,45 @@
 #!/usr/bin/env bash
 # Runs every fuzz target for a short time: scripts/fuzz.sh 3s
-# A run that ends in an error without an input that causes it is tried again: on a busy
-# machine the fuzzer now and then misses its own deadline.
+#
+# The test program of a package is compiled once for all its targets. As many targets run at
+# a time as there are processors, each with one worker. A run that ends in an error without
+# an input that causes it is tried again: on a busy machine the fuzzer now and then misses
+# its own deadline.
 set -euo pipefail
-for_time=${1:-3s}
-fuzz() { go test "./$1" -run '^$' -fuzz "^$2\$" -fuzztime "$for_time" -fuzzminimizetime 5x 2>&1; }
-while IFS=: read -r file target; do
-	dir=$(dirname "$file")
-	printf 'fuzz %-44s %s\n' "$dir" "$target"
+cd "$(dirname "$0")/.."
+go=${GO:-go}
+programs=$PWD/.cache/fuzz
+export programs for_time=${1:-3s} kept
+
+kept=$($go env GOCACHE)/fuzz
+module=$($go list -m)
+mkdir -p "$programs"
+
+# target PACKAGE TARGET: runs one target.
+target() {
+	local name=${1//\//_} try out
 	for try in 1 2 3; do
-		if out=$(fuzz "$dir" "$target"); then
-			break
+		if out=$(cd "$1" && "$programs/$name" -test.run '^$' -test.fuzz "^$2\$" -test.fuzztime "$for_time" -test.fuzzminimizetime 5x \
+			-test.parallel 1 -test.fuzzcachedir "$kept/$module/$1" 2>&1); then
+			if grep -q 'not built with coverage instrumentation' <<<"$out"; then
+				printf 'fuzz %-44s %s: no coverage\n%s\n' "$1" "$2" "$out"
+				return 255
+			fi
+			printf 'fuzz %-44s %s\n' "$1" "$2"
+			return
 		fi
-		if [ "$try" = 3 ] || grep -q 'Failing input\|panic:\|build failed\|setup failed' <<<"$out"; then
-			echo "$out"
-			exit 1
+		if [ "$try" = 3 ] || grep -q 'Failing input\|panic:' <<<"$out"; then
+			printf 'FAIL fuzz %-44s %s\n%s\n' "$1" "$2" "$out"
+			return 255 # xargs starts no more
 		fi
 	done
-done < <(git ls-files '*_test.go' | xargs grep -oE '^func Fuzz[A-Za-z0-9_]+' | sed 's/func //' | sort)
+}
+export module
+export -f target
+
+targets=$(git ls-files '*_test.go' | xargs grep -oE '^func Fuzz[A-Za-z0-9_]+' | sed -E 's|/[^/]*:func | |' | sort)
+[ -n "$targets" ] || { echo "fuzz: no targets" >&2; exit 1; }
+cut -d ' ' -f 1 <<<"$targets" | sort -u | while read -r package; do
+	$go test -vet=off -c -fuzz=Fuzz -o "$programs/${package//\//_}" "./$package" >&2 </dev/null || exit 1
+	grep "^$package " <<<"$targets"
+done | xargs -r -L 1 -P "$(nproc)" bash -c 'target "$@"' fuzz
