@@ -10,15 +10,26 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 )
 
-// goTalk builds testdata/gotalk.
+// talks are the programs that goTalk built, by their flags: a link takes seconds.
+var talks sync.Map
+
+// goTalk builds testdata/gotalk. Each call returns a file of its own, because a probe is on
+// a file: what one test reads, no other one disturbs.
 func goTalk(t *testing.T, flags ...string) string {
 	t.Helper()
 	out := filepath.Join(t.TempDir(), "gotalk")
-	c := exec.Command("go", slices.Concat([]string{"build", "-o", out}, flags, []string{"./testdata/gotalk"})...)
-	c.Env = append(os.Environ(), "GOFLAGS=-buildvcs=false")
+	if program, ok := talks.Load(strings.Join(flags, " ")); ok {
+		if err := os.WriteFile(out, program.([]byte), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	c := exec.Command("go", slices.Concat([]string{"build", "-buildvcs=false", "-o", out}, flags, []string{"./testdata/gotalk"})...)
+	c.Env = os.Environ()
 	for _, f := range flags {
 		if strings.Contains(f, "external") {
 			c.Env = append(c.Env, "CGO_ENABLED=1")
@@ -27,6 +38,11 @@ func goTalk(t *testing.T, flags ...string) string {
 	if b, err := c.CombinedOutput(); err != nil {
 		t.Fatalf("building: %v: %s", err, b)
 	}
+	program, err := os.ReadFile(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	talks.Store(strings.Join(flags, " "), program)
 	return out
 }
 
