@@ -24,8 +24,8 @@ func TestKeysOfGoAreTheOnesThatItLogs(t *testing.T) {
 					return len(list) == 1 && list[0].Reason == NoHandshake
 				})
 				// The second client logs nothing, and its keys come all the same.
-				s.run(t, bin, "-addr="+addr, mode, "-wait=1s", "-n=20", "-keylog="+log)
-				s.run(t, bin, "-addr="+addr, mode, "-wait=1s", "-n=20")
+				s.runProbed(t, tr, bin, "-addr="+addr, mode, "-n=20", "-keylog="+log)
+				s.runProbed(t, tr, bin, "-addr="+addr, mode, "-n=20")
 				want := truth(t, log)
 				eventually(t, "all keys", func() bool { return len(sink.lines(0)) >= len(want) })
 				compare(t, sink.lines(0), want)

@@ -180,7 +180,7 @@ func TestNobodyIsReadWhoWasNotChosen(t *testing.T) {
 	tr := start(t, Options{Select: Selector{Executables: []string{chosen}}, Sink: sink, Captured: s.talks})
 	// One file under two names: the probe is the same, the choice is not.
 	s.run(t, bin, "-addr="+addr, "-n=5")
-	s.run(t, chosen, "-addr="+addr, "-wait=1s", "-n=5")
+	s.runProbed(t, tr, chosen, "-addr="+addr, "-n=5")
 	s.run(t, bin, "-addr="+addr, "-n=5")
 	eventually(t, "keys of one client", func() bool { return len(sink.lines(0)) >= 20 })
 	time.Sleep(100 * time.Millisecond)

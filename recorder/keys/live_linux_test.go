@@ -4,6 +4,7 @@ package keys
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -145,7 +146,7 @@ func (s *space) read(r io.Reader) {
 
 // command runs in the namespace and in the control group, and not longer than the test.
 func (s *space) command(t *testing.T, args ...string) *exec.Cmd {
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	t.Cleanup(cancel)
 	const enter = `echo $$ >$0/cgroup.procs && exec ip netns exec "$@"`
 	return exec.CommandContext(ctx, "sh", append([]string{"-c", enter, hierarchy(t) + s.group, s.name}, args...)...)
@@ -196,6 +197,36 @@ func (s *space) run(t *testing.T, args ...string) string {
 		t.Fatalf("%s: %v: %s", args[0], err, b)
 	}
 	return string(b)
+}
+
+// runProbed runs gotalk as a client that begins to talk when its process has its probe. How
+// long that takes depends on what else the machine does, so no pause is long enough.
+func (s *space) runProbed(t *testing.T, tr *Tracker, args ...string) {
+	t.Helper()
+	c := s.command(t, append(args, "-gate")...)
+	in, err := c.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var said bytes.Buffer
+	c.Stdout, c.Stderr = &said, &said
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "a probe on "+args[0], func() bool {
+		for _, p := range tr.Processes() {
+			if p.PID == uint32(c.Process.Pid) && p.Reason == NoHandshake {
+				return true
+			}
+		}
+		return false
+	})
+	if _, err := io.WriteString(in, "go\n"); err != nil {
+		t.Error(err)
+	}
+	if err := c.Wait(); err != nil {
+		t.Fatalf("%s: %v: %s", args[0], err, &said)
+	}
 }
 
 // list is a Sink.

@@ -126,7 +126,7 @@ func TestPlaintextOfGoIsWhatItSent(t *testing.T) {
 				echo := fmt.Sprintf("-echo=%d", size)
 				s.serve(t, func(line string) bool { addr = strings.TrimSpace(line); return true }, bin, "-serve", echo, "-version="+version)
 				probed(t, tr, "gotalk")
-				s.run(t, bin, "-addr="+addr, echo, "-version="+version, "-wait=1s", "-n=2")
+				s.runProbed(t, tr, bin, "-addr="+addr, echo, "-version="+version, "-n=2")
 				full := func(sent bool) bool {
 					l := sink.of("gotalk", sent)
 					return len(l) == 4 && !slices.ContainsFunc(l, func(x said) bool { return len(x.all) < size })
@@ -364,7 +364,7 @@ func TestPlaintextOfNobodyElse(t *testing.T) {
 	var addr string
 	s.serve(t, func(line string) bool { addr = strings.TrimSpace(line); return true }, bin, "-serve")
 	s.run(t, bin, "-addr="+addr, "-n=3")
-	s.run(t, chosen, "-addr="+addr, "-wait=1s", "-n=3")
+	s.runProbed(t, tr, chosen, "-addr="+addr, "-n=3")
 	s.run(t, bin, "-addr="+addr, "-n=3")
 	eventually(t, "three answers", func() bool { return len(sink.of("chosen", false)) == 3 })
 	time.Sleep(100 * time.Millisecond)
@@ -382,7 +382,7 @@ func TestPlaintextThatIsLostIsCounted(t *testing.T) {
 	const echo = "-echo=3000000"
 	s.serve(t, func(line string) bool { addr = strings.TrimSpace(line); return true }, bin, "-serve", echo)
 	probed(t, tr, "gotalk")
-	s.run(t, bin, "-addr="+addr, echo, "-wait=1s", "-n=2")
+	s.runProbed(t, tr, bin, "-addr="+addr, echo, "-n=2")
 	c := balanced(t, tr)
 	if c.Lost == 0 || c.Written == 0 || c.Bytes >= 4*2*3_000_000 {
 		t.Errorf("%+v", c)

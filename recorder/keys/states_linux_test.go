@@ -86,15 +86,29 @@ func TestAChosenProcessTakesItsChildrenAlong(t *testing.T) {
 		t.Fatalf("%s", b)
 	}
 	s.serve(t, func(line string) bool { pid = strings.TrimSpace(line); return true },
-		"sh", "-c", fmt.Sprintf(`echo $$; read x <%s; %s -addr=%s -wait=300ms -n=2; (%[2]s -addr=%[3]s -wait=300ms -n=3); read x <%[1]s`, fifo, bin, addr))
+		"sh", "-c", fmt.Sprintf(`exec 3<>%s; echo $$; read x <&3; %s -addr=%s -gate -n=2 <&3; (%[2]s -addr=%[3]s -gate -n=3 <&3); read x <&3`, fifo, bin, addr))
 	n, err := strconv.ParseUint(pid, 10, 32)
 	if err != nil {
 		t.Fatal(err)
 	}
 	sink := &list{}
 	tr := start(t, Options{Select: Selector{PIDs: []uint32{uint32(n)}}, Sink: sink, Captured: s.talks})
-	if err := os.WriteFile(fifo, []byte("x\n"), 0o600); err != nil {
-		t.Fatal(err)
+	for clients := range 3 { // the shell, and each client once it has its probe
+		eventually(t, "a client that waits", func() bool {
+			waiting := 0
+			for _, p := range of(tr, "gotalk") {
+				if p.Reason == NoHandshake {
+					waiting++
+				}
+			}
+			return len(of(tr, "gotalk")) == clients && waiting == min(clients, 1)
+		})
+		if t.Failed() {
+			t.Fatalf("%+v", tr.Processes())
+		}
+		if err := os.WriteFile(fifo, []byte("x\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	eventually(t, "keys of five connections", func() bool { return len(sink.lines(0)) == 20 })
 	server := 0
@@ -180,7 +194,7 @@ func TestTsharkOpensTheCaptureWithTheFile(t *testing.T) {
 	for i, mode := range []string{"-version=1.3", "-version=1.2", "-quic"} {
 		var addr string
 		s.serve(t, func(line string) bool { addr = strings.TrimSpace(line); return true }, bin, "-serve", "-addr", fmt.Sprint("127.0.0.1:", 4900+i), mode)
-		s.run(t, bin, "-addr="+addr, mode, "-wait=1s", "-n=3")
+		s.runProbed(t, tr, bin, "-addr="+addr, mode, "-n=3")
 	}
 	s.openssl(t, pem, 4910)
 	probed(t, tr, "openssl")

@@ -30,6 +30,7 @@ func main() {
 	useQUIC := flag.Bool("quic", false, "QUIC")
 	n := flag.Int("n", 1, "connections")
 	wait := flag.Duration("wait", 0, "before the first connection")
+	gate := flag.Bool("gate", false, "wait for a line of input before the first connection")
 	suite := flag.Uint("suite", 0, "cipher suite of TLS 1.2")
 	rounds := flag.Int("rounds", 0, "send 64 bytes so often to itself and have them sent back, after a line of input; the size is -bytes")
 	size := flag.Int("bytes", 64, "of a round")
@@ -50,6 +51,11 @@ func main() {
 		cfg.KeyLogWriter = f
 	}
 	time.Sleep(*wait)
+	if *gate {
+		if _, err := bufio.NewReader(os.Stdin).ReadString('\n'); err != nil {
+			log.Fatal(err)
+		}
+	}
 	switch {
 	case *rounds > 0:
 		talkToItself(cfg, *rounds, *size)
