@@ -7,6 +7,7 @@
 # make bench-ask  how long questions about 5 million calls take
 # make bench-tls  what decryption costs, on one conversation in clear and as TLS
 # make bench-record  recorders of packets side by side; needs root (BENCH_SHORT=1: 2 min, else 20)
+# make kernels  the recorder on Debian's kernels from 5.10 to 7.2 in QEMU; 15 min (make kernels-short: two of them, 2 min)
 # make e2e  the recorder on a real cluster of one node; needs root and a cluster's programs (scripts/e2e.sh)
 # make conformance  the official MCP suites against the server's HTTP; needs npm
 # make bench  make large captures and measure against other tools; takes long
@@ -20,7 +21,7 @@ RELEASE ?= $(shell git describe --tags --always 2>/dev/null || echo dev)
 export GOFLAGS := $(filter-out -buildvcs=false -trimpath,$(GOFLAGS)) -buildvcs=false -trimpath
 export CGO_ENABLED = 1
 
-.PHONY: demo test build recorder setup lint race fuzz bench bench-ask bench-tls bench-record e2e conformance unit clean
+.PHONY: demo test build recorder setup lint race fuzz bench bench-ask bench-tls bench-record kernels kernels-short e2e conformance unit clean
 
 build:
 	$(GO) build -ldflags '-s -w' -o bin/pcapsule ./cmd/pcapsule
@@ -34,7 +35,7 @@ setup:
 demo: setup build
 	@scripts/demo.sh
 
-test: setup lint unit race fuzz
+test: setup lint unit race fuzz kernels-short
 	@tail -n 1 .cache/unit.txt
 
 # A heap may grow to 5 times what lives in it before it is collected: the linters, and the
@@ -80,6 +81,14 @@ bench-tls: setup build
 
 bench-record: setup build
 	@scripts/bench-record.sh
+
+kernels:
+	command -v qemu-system-aarch64 >/dev/null || apt-get install -qq --no-install-recommends qemu-system-x86 qemu-system-arm cpio
+	$(GO) run ./scripts/kernels -o docs/design/016-kernels.md
+
+# Where there is no QEMU, set-up could not install it and said so.
+kernels-short:
+	@if command -v qemu-system-x86_64 cpio apt-get >/dev/null; then $(GO) run ./scripts/kernels -short; else echo "kernels: not tested, which needs qemu-system-x86_64, cpio and apt-get"; fi
 
 e2e: build
 	@scripts/e2e.sh

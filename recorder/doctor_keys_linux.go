@@ -15,7 +15,7 @@ func checkKeys() Check {
 	case errors.Is(err, keys.ErrUnsupported):
 		return Check{"keys", Partial, err.Error(), ""}
 	case err != nil:
-		return Check{"keys", Partial, oneLine(err), "--keys and --plaintext do not work: uprobes need CAP_SYS_ADMIN, other programs CAP_SYS_PTRACE too, and Linux 5.15 or later"}
+		return Check{"keys", Partial, oneLine(err), "--keys and --plaintext do not work: uprobes need CAP_SYS_ADMIN, other users' programs CAP_SYS_PTRACE too"}
 	case ends != nil:
 		return Check{"keys", Partial, "uprobes work; " + oneLine(ends), "--plaintext has no addresses on this kernel"}
 	}

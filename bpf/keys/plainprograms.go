@@ -38,7 +38,7 @@ func (p *Programs) LoadPlain(ring uint32) (*PlainPrograms, error) {
 	if ring != 0 {
 		spec.Maps[plainMapPlaintext].MaxEntries = ring
 	}
-	own, refused, err := newProbes(spec, plainSince, map[string]*ebpf.Map{plainMapChosen: p.coll.Maps[keysMapChosen]})
+	own, refused, err := newProbes(spec, haveCookies(), plainSince, map[string]*ebpf.Map{plainMapChosen: p.coll.Maps[keysMapChosen]})
 	if err != nil {
 		return nil, err
 	}

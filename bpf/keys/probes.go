@@ -25,10 +25,15 @@ type probes struct {
 	copies *ebpf.CollectionSpec // nil if the kernel has cookies
 }
 
+// haveCookies reports whether this kernel's probes have cookies.
+func haveCookies() bool {
+	return !errors.Is(features.HaveProgramHelper(ebpf.Kprobe, asm.FnGetAttachCookie), ebpf.ErrNotSupported)
+}
+
 // newProbes loads a collection. Programs that are refused are in the second result.
-func newProbes(spec *ebpf.CollectionSpec, since map[string]loader.Release, replace map[string]*ebpf.Map) (*probes, map[string]error, error) {
+func newProbes(spec *ebpf.CollectionSpec, cookies bool, since map[string]loader.Release, replace map[string]*ebpf.Map) (*probes, map[string]error, error) {
 	p := &probes{}
-	if errors.Is(features.HaveProgramHelper(ebpf.Kprobe, asm.FnGetAttachCookie), ebpf.ErrNotSupported) {
+	if !cookies {
 		p.copies = spec.Copy()
 		for _, ps := range spec.Programs {
 			setCookie(ps.Instructions, 0)

@@ -28,7 +28,7 @@ func Load(ring uint32) (*Programs, error) {
 	if ring != 0 {
 		spec.Maps[keysMapEvents].MaxEntries = ring
 	}
-	x, refused, err := newProbes(spec, nil, nil)
+	x, refused, err := newProbes(spec, haveCookies(), nil, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -17,6 +17,8 @@ import (
 type archive struct {
 	dir string
 	apt []string // options of every apt command
+
+	updated bool // the lists of packages are of this run
 }
 
 // guestSuite is the Debian release whose programs run in the guest.
@@ -59,18 +61,18 @@ func newArchive(ctx context.Context, dir string, list []kernel) (*archive, error
 	for _, arch := range archs {
 		a.apt = append(a.apt, "-o", "APT::Architectures::="+arch)
 	}
-	if fresh(filepath.Join(dir, "apt/state/lists")) && string(before) == sources.String() {
+	lists, err := filepath.Glob(filepath.Join(dir, "apt/state/lists/*_Packages*"))
+	if err == nil && len(lists) > 0 && string(before) == sources.String() {
 		return a, nil
 	}
-	_, err = command(ctx, dir, "apt-get", append(a.apt, "-qq", "update")...)
-	return a, err
+	return a, errors.Join(err, a.update(ctx))
 }
 
-// fresh reports whether package lists are there. A list that has become old shows when a
-// package cannot be fetched; newest then asks for newer lists.
-func fresh(lists string) bool {
-	all, err := filepath.Glob(filepath.Join(lists, "*_Packages*"))
-	return err == nil && len(all) > 0
+// update fetches the lists of packages.
+func (a *archive) update(ctx context.Context) error {
+	a.updated = true
+	_, err := command(ctx, a.dir, "apt-get", append(a.apt, "-qq", "update")...)
+	return err
 }
 
 // mirror is where the machine itself gets Debian packages from.

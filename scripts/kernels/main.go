@@ -105,6 +105,12 @@ func run(ctx context.Context, cache string, list []kernel, output string) error 
 func check(ctx context.Context, a *archive, k kernel) row {
 	r := row{kernel: k}
 	boot, err := a.prepare(ctx, k)
+	if err != nil && !a.updated {
+		// The mirror has newer packages than the lists say.
+		if err = a.update(ctx); err == nil {
+			boot, err = a.prepare(ctx, k)
+		}
+	}
 	if err == nil {
 		r.release, r.seconds, r.results, err = boot.run(ctx)
 	}

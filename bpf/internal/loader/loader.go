@@ -111,7 +111,9 @@ func (e *RefusedError) Unwrap() error {
 func Refused(program string, needs Release, err error) *RefusedError {
 	e := &RefusedError{Program: program, Needs: needs, Err: err}
 	if ve, ok := errors.AsType[*ebpf.VerifierError](err); ok {
-		e.Log = lastLines(ve.Log)
+		if e.Log = lastLines(ve.Log); len(e.Log) == 0 {
+			e.Err = ve.Cause
+		}
 	}
 	return e
 }

@@ -222,7 +222,7 @@ func (s *scene) play(ctx context.Context) {
 		s.traffic[c[0]] = err
 	}
 	// New connections for some seconds: the first may come before the program is known.
-	out, err := exec.CommandContext(ctx, "/usr/bin/openssl", "s_time", "-connect", tlsAddress, "-www", "/openssl", "-new", "-time", "8").CombinedOutput()
+	out, err := exec.CommandContext(ctx, "/usr/bin/openssl", "s_time", "-connect", tlsAddress, "-www", "/openssl", "-new", "-time", "5").CombinedOutput()
 	if err != nil {
 		err = fmt.Errorf("%w: %s", err, out)
 	}

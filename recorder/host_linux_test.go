@@ -1,0 +1,49 @@
+package recorder
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"testing"
+
+	"github.com/pcapsule/pcapsule/bpf"
+)
+
+// TestMachineErrorsHaveHints checks what a person reads if this machine cannot record. make
+// kernels runs the program on such machines.
+func TestMachineErrorsHaveHints(t *testing.T) {
+	if len(missingCapabilities()) > 0 || bpf.LockedDown() || nestedUsers() {
+		t.Skip("needs CAP_BPF: the errors are those of this process")
+	}
+	refused := &bpf.RefusedError{Program: "packet_in", Log: []string{"R4 invalid zero-sized read"}, Err: fs.ErrPermission}
+	for _, row := range []struct {
+		name       string
+		err        error
+		want, hint string
+	}{
+		{"the verifier refuses", fmt.Errorf("loading programs: %w", refused), "R4 invalid zero-sized read", "docs/guide/recorder.md"},
+		{"no BTF", bpf.ErrNoBTF, "no BTF", "CONFIG_DEBUG_INFO_BTF"},
+		{"no control groups", fmt.Errorf("looking: %w", ErrCgroup), "no control groups of version 2", "mount -t cgroup2"},
+		{"forbidden all the same", fmt.Errorf("loading maps: %w", fs.ErrPermission), "seccomp", "run it as root"},
+	} {
+		err := hostError(row.err)
+		if !strings.Contains(err.Error(), row.want) {
+			t.Errorf("%s: %v, want %q in it", row.name, err, row.want)
+		}
+		if hint := Hint(err); !strings.Contains(hint, row.hint) {
+			t.Errorf("%s: hint %q, want %q in it", row.name, hint, row.hint)
+		}
+		var right *PrivilegeError
+		if errors.As(err, &right) != (row.name == "forbidden all the same") {
+			t.Errorf("%s: taken for missing rights: %t", row.name, right != nil)
+		}
+	}
+	if err := hostError(fs.ErrNotExist); err != fs.ErrNotExist || Hint(err) != "" {
+		t.Errorf("%v, which has nothing to do with the machine, has the hint %q", err, Hint(err))
+	}
+	missing := &PrivilegeError{Missing: []string{"CAP_BPF"}}
+	if text := missing.Error() + Hint(missing); !strings.Contains(text, "lacks CAP_BPF") || !strings.Contains(text, "BPF, PERFMON and NET_ADMIN") {
+		t.Error(text)
+	}
+}
