@@ -17,6 +17,11 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/pcapsule/pcapsule/internal/cli/command"
+	"github.com/pcapsule/pcapsule/internal/cli/console"
+	"github.com/pcapsule/pcapsule/internal/cli/doctor"
+	"github.com/pcapsule/pcapsule/internal/cli/ringcmd"
 )
 
 // Release is the version of this program; the build sets it.
@@ -41,7 +46,7 @@ func Main(args []string, in io.Reader, out, errOut io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the program at once
-	printed := &sink{w: out}
+	printed := &console.Sink{W: out}
 	e := &env{in: newSource(ctx, in), out: printed, err: errOut}
 	root := e.root()
 	root.SetArgs(args)
@@ -53,7 +58,7 @@ func Main(args []string, in io.Reader, out, errOut io.Writer) int {
 		err = misused(root, args, err)
 	}
 	if err == nil {
-		err = printed.err
+		err = coded(printed.Err)
 	}
 	if err == nil || closedPipe(err) {
 		return exitDone
@@ -87,7 +92,9 @@ func (e *env) root() *cobra.Command {
 	}
 	c.DisableSuggestions, c.SuggestionsMinimumDistance = true, 2 // they become the hint
 	c.CompletionOptions.DisableDefaultCmd = true
-	c.SetHelpCommand(e.cmdHelp())
+	help := command.Help("pcapsule help query")
+	e.runs(help)
+	c.SetHelpCommand(help)
 	c.PersistentPreRunE = func(*cobra.Command, []string) error {
 		if e.colour != "auto" && e.colour != "always" && e.colour != "never" {
 			return usagef("--color %q: want auto, always or never", e.colour)
@@ -96,22 +103,32 @@ func (e *env) root() *cobra.Command {
 	}
 	c.PersistentFlags().StringVar(&e.colour, "color", "auto", "colour: auto, always or never")
 	for _, sub := range e.commands() {
-		sub.Args = wanted(sub.Args)
-		run := sub.RunE
-		sub.RunE = func(c *cobra.Command, args []string) error {
-			e.running = true
-			return run(c, args)
-		}
+		sub.Args = command.Wanted(sub.Args)
+		e.runs(sub)
 		c.AddCommand(sub)
 	}
 	return c
+}
+
+// runs notes of a command, and of those below it, when its command line was understood.
+func (e *env) runs(c *cobra.Command) {
+	run := c.RunE
+	c.RunE = func(c *cobra.Command, args []string) error {
+		e.running = true
+		return coded(run(c, args))
+	}
+	for _, sub := range c.Commands() {
+		if sub.RunE != nil {
+			e.runs(sub)
+		}
+	}
 }
 
 // commands lists the commands; a new one is one file and one line here.
 func (e *env) commands() []*cobra.Command {
 	return []*cobra.Command{
 		e.cmdRecord(),
-		e.cmdDoctor(),
+		doctor.Command(command.Pcapsule, layoutsFolder),
 		e.cmdBundle(),
 		e.cmdInfo(),
 		e.cmdAsk(),
@@ -125,25 +142,19 @@ func (e *env) commands() []*cobra.Command {
 		e.cmdDecrypt(),
 		e.cmdReport(),
 		e.cmdVerify(),
-		e.cmdRing(),
+		ringcmd.Command(command.Pcapsule, Release),
 		e.cmdSnapshot(),
 		e.cmdExtcap(),
 		e.cmdSchema(),
 		e.cmdMCP(),
 		e.cmdServe(),
-		e.cmdCompletion(),
+		command.Completion(command.Pcapsule, "commands, flags, bundles in the current folder and tables of schema"),
+		command.Version(command.Pcapsule, "pcapsule version "+Release),
 	}
 }
 
 // wanted says of a wrong number of arguments what the command wants.
-func wanted(check cobra.PositionalArgs) cobra.PositionalArgs {
-	return func(c *cobra.Command, args []string) error {
-		if check != nil && check(c, args) != nil {
-			return usagef("%d arguments, want: %s", len(args), strings.TrimSuffix(c.CommandPath(), c.Name())+c.Use)
-		}
-		return nil
-	}
-}
+func wanted(check cobra.PositionalArgs) cobra.PositionalArgs { return command.Wanted(check) }
 
 // warn prints a warning.
 func (e *env) warn(format string, args ...any) {

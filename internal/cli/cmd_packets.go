@@ -10,6 +10,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/internal/cli/console"
 	"github.com/pcapsule/pcapsule/recorder/secrets"
 )
 
@@ -244,9 +245,4 @@ func (e *env) toldKeys(k *forensics.KeyReport, f *packetsFlags) {
 }
 
 // counted is a number with its noun.
-func counted(n int64, one, many string) string {
-	if n == 1 {
-		many = one
-	}
-	return thousands(n) + " " + many
-}
+func counted(n int64, one, many string) string { return console.Counted(n, one, many) }

@@ -20,6 +20,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/internal/cli/policyflag"
+	"github.com/pcapsule/pcapsule/internal/cli/ringcmd"
 	"github.com/pcapsule/pcapsule/kfl"
 	"github.com/pcapsule/pcapsule/recorder/filter"
 	"github.com/pcapsule/pcapsule/recorder/ring"
@@ -242,7 +243,7 @@ func (s *snapshot) nothing() error {
 	if first == 0 {
 		return codedError{fmt.Errorf("%s: the ring has no sealed packets", s.dir), exitOther, "pcapsule ring ls " + s.dir + " shows what is there"}
 	}
-	return codedError{fmt.Errorf("%s: no packets from %s to %s; the ring has %s to %s", s.dir, ringTime(ring.Time(s.o.FromNs)), ringTime(ring.Time(s.o.ToNs)), first, last),
+	return codedError{fmt.Errorf("%s: no packets from %s to %s; the ring has %s to %s", s.dir, ringcmd.Time(ring.Time(s.o.FromNs)), ringcmd.Time(ring.Time(s.o.ToNs)), first, last),
 		exitOther, "ask for a time that it has; pcapsule ring ls " + s.dir + " lists segments and holes"}
 }
 
@@ -384,7 +385,7 @@ func (s *snapshot) noMatch() error {
 	if s.f.kfl != "" {
 		what = "no call matches " + s.f.kfl
 	}
-	return codedError{fmt.Errorf("%s: from %s to %s %s", s.dir, ringTime(ring.Time(s.o.FromNs)), ringTime(ring.Time(s.o.ToNs)), what), exitOther,
+	return codedError{fmt.Errorf("%s: from %s to %s %s", s.dir, ringcmd.Time(ring.Time(s.o.FromNs)), ringcmd.Time(ring.Time(s.o.ToNs)), what), exitOther,
 		"without a condition the snapshot has all of the time, and can be asked with pcapsule query"}
 }
 
@@ -479,7 +480,7 @@ func (s *snapshot) tellHoles() {
 			more++
 			continue
 		}
-		s.e.warn("not in it: %s", ringHole(h))
+		s.e.warn("not in it: %s", ringcmd.Hole(h))
 	}
 	if more > 0 {
 		s.e.warn("%s; table coverage has them all", counted(int64(more), "more hole", "more holes"))

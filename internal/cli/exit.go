@@ -5,34 +5,34 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"path/filepath"
-	"strings"
 	"syscall"
 
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/internal/cli/console"
+	"github.com/pcapsule/pcapsule/internal/cli/exit"
+	"github.com/pcapsule/pcapsule/internal/cli/ringcmd"
 	"github.com/pcapsule/pcapsule/recorder/filter"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 )
 
 // Exit codes, the same in every command.
 const (
-	exitDone        = 0   // also with warnings
-	exitOther       = 1   // anything without a code of its own
-	exitUsage       = 2   // wrong flags or arguments
-	exitNotCapture  = 3   // an input is no capture, or cannot be read
-	exitDamaged     = 4   // damaged input, or a warning with --strict
-	exitExists      = 5   // the output is there already
-	exitDisk        = 6   // the disk is full or broken
-	exitNotBundle   = 7   // not a bundle
-	exitVerify      = 8   // verification failed
-	exitNewer       = 9   // written by a newer release
-	exitRefused     = 10  // SQL that is not a query, or reaches outside
-	exitSyntax      = 11  // KFL, SQL or a packet filter that does not parse
-	exitLimit       = 12  // a limit or deadline was reached
-	exitInterrupted = 130 // Ctrl-C
+	exitDone        = exit.Done        // also with warnings
+	exitOther       = exit.Other       // anything without a code of its own
+	exitUsage       = exit.Usage       // wrong flags or arguments
+	exitNotCapture  = exit.NotCapture  // an input is no capture, or cannot be read
+	exitDamaged     = 4                // damaged input, or a warning with --strict
+	exitExists      = exit.Exists      // the output is there already
+	exitDisk        = exit.Disk        // the disk is full or broken
+	exitNotBundle   = 7                // not a bundle
+	exitVerify      = exit.Verify      // verification failed
+	exitNewer       = exit.Newer       // written by a newer release
+	exitRefused     = 10               // SQL that is not a query, or reaches outside
+	exitSyntax      = 11               // KFL, SQL or a packet filter that does not parse
+	exitLimit       = 12               // a limit or deadline was reached
+	exitInterrupted = exit.Interrupted // Ctrl-C
 )
 
 // exitCodes tells them to people.
@@ -104,28 +104,24 @@ func unreachable(err error) bool {
 	return false
 }
 
-// newOutput refuses an output before any work is done for it: where something is there
-// already, or no folder to put it in.
-func newOutput(path string) error {
-	path = filepath.Clean(path)
-	if _, err := os.Lstat(path); err == nil {
-		return codedError{fmt.Errorf("output %s exists", path), exitExists, ""}
-	}
-	if info, err := os.Stat(filepath.Dir(path)); err != nil || !info.IsDir() {
-		return codedError{fmt.Errorf("output %s: %s is no folder", path, filepath.Dir(path)), exitUsage, "make the folder first, or name another output"}
-	}
-	return nil
-}
-
-// outputError gives a refusal to write the output the exit code of the disk; a refusal
-// to read has the code of the input.
-func outputError(err error, path string) error {
-	var at *fs.PathError
-	if errors.Is(err, fs.ErrPermission) && errors.As(err, &at) && filepath.Dir(at.Path) == filepath.Dir(filepath.Clean(path)) {
-		return codedError{fmt.Errorf("output %s: writing into folder %s: %w", path, filepath.Dir(at.Path), at.Err), exitDisk, "check who may write there, or choose another folder with -o"}
+// coded is an error of a command that programs share, with its code as this program
+// carries it.
+func coded(err error) error {
+	var told *exit.Error
+	if errors.As(err, &told) {
+		return codedError{err, told.Code, told.Hint}
 	}
 	return err
 }
+
+// ringError gives errors of rings their exit codes.
+func ringError(err error) error { return coded(ringcmd.Error(err)) }
+
+// newOutput refuses an output before any work is done for it.
+func newOutput(path string) error { return coded(exit.NewOutput(path)) }
+
+// outputError gives an error of writing the output the exit code of the disk.
+func outputError(err error, path string) error { return coded(exit.OutputError(err, path)) }
 
 // report prints an error and the next step.
 func (e *env) report(err error, code int, command string) {
@@ -139,15 +135,8 @@ func (e *env) report(err error, code int, command string) {
 	}
 }
 
-// lines are a message's lines without what a terminal would act on: file names and
-// texts of captures come into messages.
-func lines(s string) string {
-	list := strings.Split(strings.TrimRight(s, "\n"), "\n")
-	for i, l := range list {
-		list[i] = printable(strings.ReplaceAll(l, "\t", "    "), 4000)
-	}
-	return strings.Join(list, "\n")
-}
+// lines are a message's lines without what a terminal would act on.
+func lines(s string) string { return console.Lines(s) }
 
 func hint(err error, code int, command string) string {
 	var coded codedError

@@ -5,42 +5,15 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+
+	"github.com/pcapsule/pcapsule/internal/cli/console"
 )
 
 // thousands writes a number as 1,234,567.
-func thousands(n int64) string {
-	s := strconv.FormatInt(n, 10)
-	neg := strings.HasPrefix(s, "-")
-	s = strings.TrimPrefix(s, "-")
-	var b strings.Builder
-	for i, c := range s {
-		if i > 0 && (len(s)-i)%3 == 0 {
-			b.WriteByte(',')
-		}
-		b.WriteRune(c)
-	}
-	if neg {
-		return "-" + b.String()
-	}
-	return b.String()
-}
+func thousands(n int64) string { return console.Thousands(n) }
 
 // byteSize writes a number of bytes for people, in powers of 1000.
-func byteSize(n int64) string {
-	if n < 1000 {
-		return strconv.FormatInt(n, 10) + " B"
-	}
-	v, units := float64(n), "kMGTPE"
-	i := -1
-	for v >= 999.5 && i < len(units)-1 {
-		v /= 1000
-		i++
-	}
-	if v < 9.95 {
-		return fmt.Sprintf("%.1f %cB", v, units[i])
-	}
-	return fmt.Sprintf("%.0f %cB", v, units[i])
-}
+func byteSize(n int64) string { return console.ByteSize(n) }
 
 // parseSize reads 256MiB, 1GB, 500M or a plain number of bytes.
 func parseSize(s string) (int64, error) {

@@ -8,10 +8,10 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/internal/cli/console"
 )
 
 // rowWriter prints rows in one format.
@@ -217,24 +217,7 @@ func micros(n int64) string {
 }
 
 // printable escapes what a terminal would act on and cuts to n columns.
-func printable(s string, n int) string {
-	var b strings.Builder
-	used := 0
-	for _, r := range s {
-		if used >= n {
-			b.WriteRune('…')
-			break
-		}
-		switch {
-		case r == utf8.RuneError, unicode.IsControl(r), unicode.Is(unicode.Cf, r):
-			b.WriteByte('.')
-		default:
-			b.WriteRune(r)
-		}
-		used++
-	}
-	return b.String()
-}
+func printable(s string, n int) string { return console.Printable(s, n) }
 
 func (t *tableWriter) end() error {
 	width := make([]int, len(t.cols))

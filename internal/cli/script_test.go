@@ -4,10 +4,7 @@ import (
 	"bytes"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
-	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -19,6 +16,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/internal/cli/scripttest"
 )
 
 func TestMain(m *testing.M) {
@@ -55,34 +53,10 @@ func TestScript(t *testing.T) {
 			return os.Mkdir(filepath.Join(e.WorkDir, "out"), 0o755)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "only": only, "json": isJSON, "ndjson": isNDJSON, "parquet": isParquet,
+			"exits": scripttest.Exits, "only": only, "json": scripttest.JSON, "ndjson": isNDJSON, "parquet": isParquet,
 			"cut": cut, "patch": patch, "bytes": makeBytes, "bomb": bomb, "pack": pack, "ringof": ringOf, "refused": refused,
 		},
 	})
-}
-
-func exits(ts *testscript.TestScript, _ bool, args []string) {
-	want, err := strconv.Atoi(args[0])
-	ts.Check(err)
-	got := 0
-	if err := ts.Exec(args[1], args[2:]...); err != nil {
-		var e *exec.ExitError
-		if !errors.As(err, &e) {
-			ts.Fatalf("%v", err)
-		}
-		got = e.ExitCode()
-	}
-	said := ts.ReadFile("stderr")
-	switch {
-	case got != want:
-		ts.Fatalf("exit code %d, want %d", got, want)
-	case strings.Contains(said, "goroutine "):
-		ts.Fatalf("a panic")
-	case want != 0 && want != exitInterrupted && !strings.Contains("\n"+said, "\nerror: "):
-		ts.Fatalf("no line that begins with error:")
-	case want != 0 && want != exitInterrupted && !strings.Contains(said, "\nhint: "):
-		ts.Fatalf("no hint")
-	}
 }
 
 func only(ts *testscript.TestScript, _ bool, args []string) {
@@ -95,22 +69,6 @@ func only(ts *testscript.TestScript, _ bool, args []string) {
 	slices.Sort(args[1:])
 	if !slices.Equal(names, args[1:]) {
 		ts.Fatalf("%s holds %q, want %q", args[0], names, args[1:])
-	}
-}
-
-func isJSON(ts *testscript.TestScript, neg bool, args []string) {
-	dec := json.NewDecoder(strings.NewReader(ts.ReadFile(args[0])))
-	var v any
-	ts.Check(dec.Decode(&v))
-	if _, err := dec.Token(); err != io.EOF {
-		ts.Fatalf("more than one value")
-	}
-	if len(args) < 2 {
-		return
-	}
-	list, ok := v.([]any)
-	if n, err := strconv.Atoi(args[1]); err != nil || !ok || len(list) != n {
-		ts.Fatalf("a list of %d, want %s", len(list), args[1])
 	}
 }
 

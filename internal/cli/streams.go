@@ -3,65 +3,21 @@ package cli
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
-	"io/fs"
-	"os"
 	"syscall"
 
-	"golang.org/x/term"
+	"github.com/pcapsule/pcapsule/internal/cli/console"
 )
-
-// sink is standard output. It remembers the first error, so that a command that prints
-// without looking still fails where the disk behind it is full.
-type sink struct {
-	w   io.Writer
-	err error
-}
-
-// Write implements io.Writer.
-func (s *sink) Write(p []byte) (int, error) {
-	if s.err != nil {
-		return 0, s.err
-	}
-	n, err := s.w.Write(p)
-	if err != nil {
-		var at *fs.PathError
-		if errors.As(err, &at) {
-			err = at.Err
-		}
-		s.err = codedError{fmt.Errorf("writing standard output: %w", err), exitDisk, "what was printed is not whole; free space and run the same command again"}
-	}
-	return n, s.err
-}
 
 // closedPipe reports whether err only says that nobody reads what is printed any more, as
 // with | head. That ends a command early and is no error.
 func closedPipe(err error) bool { return errors.Is(err, syscall.EPIPE) }
 
 // terminal reports whether w is one.
-func terminal(w any) bool {
-	if s, ok := w.(*sink); ok {
-		w = s.w
-	}
-	f, ok := w.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd()))
-}
+func terminal(w any) bool { return console.Terminal(w) }
 
-// columnsOf is how many characters a line of the terminal w has, 0 where w is none.
-func columnsOf(w any) int {
-	if !terminal(w) {
-		return 0
-	}
-	if s, ok := w.(*sink); ok {
-		w = s.w
-	}
-	n, _, err := term.GetSize(int(w.(*os.File).Fd()))
-	if err != nil {
-		return 0
-	}
-	return n
-}
+// columnsOf is how many characters a line of the terminal w has, 0 if w is none.
+func columnsOf(w any) int { return console.Columns(w) }
 
 // source is standard input that ends with an interrupt: a read of a pipe that nobody
 // writes to would otherwise hold the program.

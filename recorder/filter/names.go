@@ -166,6 +166,12 @@ const (
 
 func among(words, w string) bool { return strings.Contains(words, " "+w+" ") }
 
+// IsWord reports whether a word belongs to the language, even if Compile refuses it.
+func IsWord(w string) bool {
+	_, is := constant(w)
+	return is || isKeyword(w)
+}
+
 func isKeyword(w string) bool {
 	return among(wordsProtocol, w) || among(wordsAlias, w) || among(wordsOther, w) || among(wordsRefused, w)
 }

@@ -134,7 +134,7 @@ func inspect(files map[fileID]*looked, r *running, always bool, layouts string) 
 	}
 	if len(list) == 0 && always {
 		list = append(list, Ability{PID: r.pid, Executable: r.exe, Library: Unknown.String(), Keys: No, Reason: NoTLS, Plaintext: No,
-			Need: "a TLS library that is known: Go's crypto/tls, or OpenSSL or GnuTLS with the names of their functions; give keys by a key log otherwise"})
+			Need: "supported are Go's crypto/tls, and OpenSSL and GnuTLS with symbols; for others use a key log"})
 	}
 	return list
 }
@@ -143,15 +143,15 @@ func inspect(files map[fileID]*looked, r *running, always bool, layouts string) 
 func (x *looked) need() string {
 	switch {
 	case x.keys == Learns:
-		return "captured connections of this build, from their first packet on: pcapsule record --keys learns its layout from them"
+		return "record some connections of this program from their first packet on, with --keys: the layout is learned from them"
 	case x.keys == Yes:
 		return ""
 	case x.reason == BadVersion && x.library == Go:
-		return "a program built with Go 1.20 or later for this machine"
+		return "build the program with Go 1.20 or later, for this machine"
 	case x.plain == Yes:
-		return "--plaintext, or a key log of the program's own"
+		return "use --plaintext, or a key log that the program writes"
 	}
-	return "a key log of the program's own (SSLKEYLOGFILE where it heeds it), or a build with symbols"
+	return "use a key log that the program writes (SSLKEYLOGFILE, if it supports that), or a build with symbols"
 }
 
 // lookAt looks at a file once.
@@ -195,12 +195,12 @@ func lookAt(files map[fileID]*looked, path, layouts string) (x *looked, id fileI
 	isGo := names != 0
 	switch {
 	case keys.library == Go:
-		x.keys, x.method = Yes, "function of crypto/tls, by the program's function table"
+		x.keys, x.method = Yes, "a crypto/tls function, found in the program's function table"
 	case keys.library != Unknown:
 		x.build = keys.build
-		x.keys, x.method = Learns, "layout of the connection's object, not known yet"
+		x.keys, x.method = Learns, "the layout of the library's objects is not known yet"
 		if l, err := readLayout(layouts, keys.library, keys.build); layouts != "" && err == nil {
-			x.keys, x.method = Yes, "layout of the connection's object, learned before: "+strings.Join(l.names(), ", ")
+			x.keys, x.method = Yes, "the layout of the library's objects was learned earlier: "+strings.Join(l.names(), ", ")
 		} else if layouts != "" && !errors.Is(err, os.ErrNotExist) {
 			x.detail = err.Error()
 		}

@@ -1,0 +1,92 @@
+// Package command has what the command lines of pcapsule and pcapsule-recorder share: help,
+// version, completion, the check of arguments, and the answer to a first word that is
+// neither a command nor a filter.
+package command
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pcapsule/pcapsule/internal/cli/exit"
+)
+
+// Wanted wraps a check of arguments, so that its error names what is missing or too much.
+func Wanted(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if check != nil && check(c, args) != nil {
+			return exit.Usagef("%d arguments, want: %s", len(args), strings.TrimSuffix(c.CommandPath(), c.Name())+c.Use)
+		}
+		return nil
+	}
+}
+
+// Help is cobra's help command, but a command that does not exist is a usage error.
+func Help(example string) *cobra.Command {
+	return &cobra.Command{
+		Use:     "help [COMMAND]",
+		Short:   "Show how a command is used",
+		Example: "  " + example,
+		RunE: func(c *cobra.Command, args []string) error {
+			about, rest, err := c.Root().Find(args)
+			if err != nil {
+				return exit.With(err, exit.Usage, "")
+			}
+			if len(rest) > 0 {
+				if near := Nearest(rest[0], names(about)); near != "" {
+					return exit.With(fmt.Errorf("help of %q: want the name of one command", strings.Join(args, " ")), exit.Usage,
+						"did you mean "+about.CommandPath()+" "+near+"?")
+				}
+				return exit.Usagef("help of %q: want the name of one command", strings.Join(args, " "))
+			}
+			about.InitDefaultHelpFlag()
+			return about.Help()
+		},
+	}
+}
+
+// Version prints line, as --version does.
+func Version(program, line string) *cobra.Command {
+	return &cobra.Command{
+		Use:     "version",
+		Short:   "Print the version",
+		Example: "  " + program + " version",
+		Args:    cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			_, err := fmt.Fprintln(c.OutOrStdout(), line)
+			return err
+		},
+	}
+}
+
+// Completion prints completion scripts. completes is what they complete.
+func Completion(program, completes string) *cobra.Command {
+	shells := []string{"bash", "zsh", "fish", "powershell"}
+	return &cobra.Command{
+		Use:   "completion SHELL",
+		Short: "Print a script that completes " + completes + " in your shell",
+		Long: `Print a script that completes ` + completes + `.
+The shell is bash, zsh, fish or powershell. bash needs its package bash-completion.`,
+		Example: strings.ReplaceAll(`  source <(PROGRAM completion bash)
+  PROGRAM completion bash > /etc/bash_completion.d/PROGRAM
+  PROGRAM completion zsh > "${fpath[1]}/_PROGRAM"
+  PROGRAM completion fish > ~/.config/fish/completions/PROGRAM.fish`, "PROGRAM", program),
+		Args:      cobra.ExactArgs(1),
+		ValidArgs: shells,
+		RunE: func(c *cobra.Command, args []string) error {
+			out := c.OutOrStdout()
+			switch root := c.Root(); args[0] {
+			case "bash":
+				return root.GenBashCompletionV2(out, true)
+			case "zsh":
+				return root.GenZshCompletion(out)
+			case "fish":
+				return root.GenFishCompletion(out, true)
+			case "powershell":
+				return root.GenPowerShellCompletionWithDesc(out)
+			}
+			return exit.Usagef("shell %q: want %s", args[0], strings.Join(shells, ", "))
+		},
+	}
+}

@@ -1,0 +1,132 @@
+package command
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pcapsule/pcapsule/internal/cli/exit"
+	"github.com/pcapsule/pcapsule/recorder/filter"
+)
+
+// The names of the programs.
+const (
+	Pcapsule = "pcapsule"
+	Recorder = "pcapsule-recorder"
+)
+
+// OfPcapsule lists the commands of pcapsule. pcapsule-recorder cannot link them; a test of
+// pcapsule compares the list with the commands.
+func OfPcapsule() []string {
+	return []string{"ask", "bundle", "check", "completion", "decrypt", "doctor", "extcap", "follow", "help", "info", "kfl", "mcp",
+		"packets", "query", "record", "report", "ring", "schema", "serve", "show", "snapshot", "sql", "verify", "version"}
+}
+
+var plainWord = regexp.MustCompile(`^[a-z][a-z-]*$`)
+
+const maxListed = 8 // commands in a hint
+
+const linkEthernet = 1 // on which a filter may ask for all that filters can ask for
+
+// CheckFilter refuses a first word that was meant as a command: c takes a filter, but no
+// filter begins with this word. args are the words before the first flag. It answers
+//   - nil for a filter, and for a wrong filter, which has an error of its own,
+//   - an *exit.Error whose hint names the command that was meant, or lists the commands.
+func CheckFilter(c *cobra.Command, args []string) error {
+	if len(args) == 0 || !plainWord.MatchString(args[0]) || filter.IsWord(args[0]) {
+		return nil
+	}
+	var link *filter.LinkTypeError
+	if _, err := filter.Compile(strings.Join(args, " "), linkEthernet, 0); err == nil || errors.As(err, &link) {
+		return nil
+	}
+	word, program, own := args[0], c.Root().Name(), names(c.Root())
+	switch {
+	case program == Recorder && word == "record":
+		return exit.With(fmt.Errorf("%s has no command %q", program, word), exit.Usage, "recording needs no command: leave out the word record")
+	case slices.Contains(own, word):
+		return exit.With(fmt.Errorf("%q is a command, not a filter", word), exit.Usage, "run "+program+" "+word)
+	case program == Recorder && slices.Contains(OfPcapsule(), word):
+		return exit.With(fmt.Errorf("%s has no command %q", program, word), exit.Usage, word+" is a command of pcapsule: run pcapsule "+word)
+	}
+	list := "commands are " + sentence(own)
+	if len(own) > maxListed {
+		list = program + " --help lists the commands"
+	}
+	hint := list + "; a filter is in the language of tcpdump, see pcap-filter(7)"
+	if near := Nearest(word, own); near != "" {
+		hint = "did you mean " + program + " " + near + "? " + list
+	} else if len(args) > 1 {
+		return nil // tpc port 80: rather a filter with an error
+	}
+	return exit.With(fmt.Errorf("%q is neither a command nor a filter", word), exit.Usage, hint)
+}
+
+// FirstWords are the arguments before the first flag.
+func FirstWords(args []string) []string {
+	if i := slices.IndexFunc(args, func(a string) bool { return strings.HasPrefix(a, "-") }); i >= 0 {
+		return args[:i]
+	}
+	return args
+}
+
+// names are the commands of a program that its help lists.
+func names(root *cobra.Command) (list []string) {
+	for _, c := range root.Commands() {
+		if !c.Hidden {
+			list = append(list, c.Name())
+		}
+	}
+	slices.Sort(list)
+	return slices.Compact(list)
+}
+
+// sentence joins words for people: a, b and c.
+func sentence(words []string) string {
+	if len(words) < 2 {
+		return strings.Join(words, "")
+	}
+	last := len(words) - 1
+	return strings.Join(words[:last], ", ") + " and " + words[last]
+}
+
+// Nearest is the name that a word most likely misspells, "" if there is none. A name may
+// differ in one letter of every three, so short names must be right.
+func Nearest(word string, names []string) (nearest string) {
+	best := -1
+	for _, name := range names {
+		limit := len(name) / 3
+		if len(name) < 4 {
+			limit = 0
+		}
+		if d := distance(word, name); d <= limit && (best < 0 || d < best) {
+			best, nearest = d, name
+		}
+	}
+	return nearest
+}
+
+// distance counts the letters that must be added, removed or replaced to get from a to b.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := diagonal
+			if a[i] != b[j] {
+				cost++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}

@@ -1,0 +1,23 @@
+package cli
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/pcapsule/pcapsule/internal/cli/command"
+)
+
+// TestCommandsThatTheRecorderKnows compares the list that pcapsule-recorder has with what
+// there is.
+func TestCommandsThatTheRecorderKnows(t *testing.T) {
+	root := (&env{}).root()
+	root.InitDefaultHelpCmd()
+	var names []string
+	for _, c := range root.Commands() {
+		names = append(names, c.Name())
+	}
+	slices.Sort(names)
+	if got := command.OfPcapsule(); !slices.Equal(got, names) {
+		t.Errorf("OfPcapsule is %q, but the commands are %q", got, names)
+	}
+}

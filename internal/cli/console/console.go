@@ -1,0 +1,161 @@
+// Package console writes for people: text without what a terminal would act on, numbers,
+// sizes, and standard output that remembers its first error.
+package console
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/term"
+
+	"github.com/pcapsule/pcapsule/internal/cli/exit"
+)
+
+// Printable escapes what a terminal would act on and cuts to n columns.
+func Printable(s string, n int) string {
+	var b strings.Builder
+	used := 0
+	for _, r := range s {
+		if used >= n {
+			b.WriteRune('…')
+			break
+		}
+		switch {
+		case r == utf8.RuneError, unicode.IsControl(r), unicode.Is(unicode.Cf, r):
+			b.WriteByte('.')
+		default:
+			b.WriteRune(r)
+		}
+		used++
+	}
+	return b.String()
+}
+
+const maxLine = 4000 // columns of a line of a message
+
+// Lines are a message's lines without what a terminal would act on: file names and texts
+// of captures come into messages.
+func Lines(s string) string {
+	list := strings.Split(strings.TrimRight(s, "\n"), "\n")
+	for i, l := range list {
+		list[i] = Printable(strings.ReplaceAll(l, "\t", "    "), maxLine)
+	}
+	return strings.Join(list, "\n")
+}
+
+// Wrap breaks text into lines of at most width columns, between words. A longer word has a
+// line of its own.
+func Wrap(text string, width int) (list []string) {
+	line, used := "", 0
+	for word := range strings.FieldsSeq(text) {
+		n := utf8.RuneCountInString(word)
+		if used > 0 && used+1+n > width {
+			list, line, used = append(list, line), "", 0
+		}
+		if used > 0 {
+			line, used = line+" ", used+1
+		}
+		line, used = line+word, used+n
+	}
+	if used > 0 {
+		list = append(list, line)
+	}
+	return list
+}
+
+// Thousands writes a number as 1,234,567.
+func Thousands(n int64) string {
+	s := strconv.FormatInt(n, 10)
+	neg := strings.HasPrefix(s, "-")
+	s = strings.TrimPrefix(s, "-")
+	var b strings.Builder
+	for i, c := range s {
+		if i > 0 && (len(s)-i)%3 == 0 {
+			b.WriteByte(',')
+		}
+		b.WriteRune(c)
+	}
+	if neg {
+		return "-" + b.String()
+	}
+	return b.String()
+}
+
+// Counted is a number with its noun.
+func Counted(n int64, one, many string) string {
+	if n == 1 {
+		many = one
+	}
+	return Thousands(n) + " " + many
+}
+
+// ByteSize writes a number of bytes for people, in powers of 1000.
+func ByteSize(n int64) string {
+	if n < 1000 {
+		return strconv.FormatInt(n, 10) + " B"
+	}
+	v, units := float64(n), "kMGTPE"
+	i := -1
+	for v >= 999.5 && i < len(units)-1 {
+		v /= 1000
+		i++
+	}
+	if v < 9.95 {
+		return fmt.Sprintf("%.1f %cB", v, units[i])
+	}
+	return fmt.Sprintf("%.0f %cB", v, units[i])
+}
+
+// Sink is standard output. It remembers the first error, so that a command that does not
+// look at errors of printing still fails if the disk behind it is full.
+type Sink struct {
+	W   io.Writer
+	Err error
+}
+
+// Write implements io.Writer.
+func (s *Sink) Write(p []byte) (int, error) {
+	if s.Err != nil {
+		return 0, s.Err
+	}
+	n, err := s.W.Write(p)
+	if err != nil {
+		var at *fs.PathError
+		if errors.As(err, &at) {
+			err = at.Err
+		}
+		s.Err = exit.With(fmt.Errorf("writing standard output: %w", err), exit.Disk, "the output is incomplete; free space and run the same command again")
+	}
+	return n, s.Err
+}
+
+// Terminal reports whether w is one.
+func Terminal(w any) bool {
+	if s, ok := w.(*Sink); ok {
+		w = s.W
+	}
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// Columns is how many characters a line of the terminal w has, 0 if w is none.
+func Columns(w any) int {
+	if !Terminal(w) {
+		return 0
+	}
+	if s, ok := w.(*Sink); ok {
+		w = s.W
+	}
+	n, _, err := term.GetSize(int(w.(*os.File).Fd()))
+	if err != nil {
+		return 0
+	}
+	return n
+}

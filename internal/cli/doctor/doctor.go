@@ -1,0 +1,148 @@
+// Package doctor is the command doctor of pcapsule and pcapsule-recorder: it checks what a
+// machine can record, and of which programs TLS keys can be read. It records nothing.
+package doctor
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pcapsule/pcapsule/internal/cli/console"
+	"github.com/pcapsule/pcapsule/internal/cli/exit"
+	"github.com/pcapsule/pcapsule/recorder"
+)
+
+type flags struct {
+	json, keys bool
+	layouts    string
+}
+
+// Command is doctor for a program. layouts is the folder where that program keeps the
+// layouts of TLS libraries, "" if it has none; it is called only if it is needed.
+func Command(program string, layouts func() string) *cobra.Command {
+	var f flags
+	c := &cobra.Command{
+		Use:   "doctor [--keys [PROCESS...]]",
+		Short: "Check what this machine can record, and say what to change",
+		Long: `Check everything that recording needs: the kernel, its type information (BTF), control groups,
+capabilities, each kernel hook, uprobes and the clock. Each hook is attached for a moment.
+Nothing is recorded. The exit code is 1 if recording does not work.
+
+  ok        works
+  degraded  recording works, but with less information
+  missing   recording does not work until this is changed
+
+With --keys, list the processes that use a TLS library, or only those that PROCESS names by
+number or program: the library and its build, whether --keys and --plaintext can read it, how,
+and what is missing. This only reads files. It also lists the library layouts that earlier
+recordings learned.`,
+		Example: strings.ReplaceAll(`  PROGRAM doctor
+  PROGRAM doctor --json
+  PROGRAM doctor --keys
+  PROGRAM doctor --keys nginx 4711`, "PROGRAM", program),
+		RunE: func(c *cobra.Command, args []string) error {
+			switch {
+			case len(args) > 0 && !f.keys:
+				return exit.Usagef("doctor %s: name processes only with --keys", strings.Join(args, " "))
+			case c.Flags().Changed("layouts") && !f.keys:
+				return exit.Usagef("--layouts needs --keys")
+			case f.keys:
+				if f.layouts == "" {
+					f.layouts = layouts()
+				}
+				return inspect(c.OutOrStdout(), &f, args)
+			}
+			return check(c.OutOrStdout(), program, f.json)
+		},
+	}
+	fl := c.Flags()
+	fl.BoolVar(&f.json, "json", false, "print JSON")
+	fl.BoolVar(&f.keys, "keys", false, "list processes whose TLS keys can be read")
+	fl.StringVar(&f.layouts, "layouts", "", "with --keys: folder with the learned layouts of TLS libraries (default: where this program's recordings keep them)")
+	return c
+}
+
+// report is what doctor --json prints.
+type report struct {
+	Works    bool             `json:"works"`
+	Degraded int              `json:"degraded"` // checks that are partial
+	Missing  int              `json:"missing"`  // checks that are bad
+	Checks   []recorder.Check `json:"checks"`
+}
+
+func check(out io.Writer, program string, asJSON bool) error {
+	r := report{Checks: recorder.Doctor()}
+	r.Works = recorder.Works(r.Checks)
+	for _, c := range r.Checks {
+		switch c.State {
+		case recorder.Partial:
+			r.Degraded++
+		case recorder.Bad:
+			r.Missing++
+		}
+	}
+	if asJSON {
+		if err := encode(out, r); err != nil {
+			return fmt.Errorf("writing checks: %w", err)
+		}
+	} else {
+		printRows(out, rows(r.Checks))
+		fmt.Fprintf(out, "\n%s\n", r.summary())
+		if r.Works {
+			printRows(out, []row{{detail: program + " doctor --keys lists the programs whose TLS keys can be read."}})
+		}
+	}
+	if !r.Works {
+		return exit.With(errors.New("recording does not work on this machine"), exit.Other,
+			"change what is missing, then run "+program+" doctor again")
+	}
+	return nil
+}
+
+func (r *report) summary() string {
+	degraded := ""
+	if r.Degraded > 0 {
+		degraded = console.Counted(int64(r.Degraded), "degradation", "degradations")
+	}
+	switch {
+	case r.Works && degraded != "":
+		return "Recording works on this machine, with " + degraded + "."
+	case r.Works:
+		return "Recording works on this machine."
+	}
+	text := "Recording does not work on this machine: " + console.Counted(int64(r.Missing), "requirement is", "requirements are") + " missing"
+	if degraded != "" {
+		text += ", and there " + map[bool]string{true: "is ", false: "are "}[r.Degraded == 1] + degraded
+	}
+	return text + "."
+}
+
+// rows are the checks for people. Hooks that work are one row for each purpose; there are
+// dozens of them.
+func rows(checks []recorder.Check) (list []row) {
+	marks := map[recorder.State]string{recorder.Good: "ok", recorder.Partial: "degraded", recorder.Bad: "missing"}
+	at, number := map[string]int{}, map[string]int64{}
+	for _, c := range checks {
+		purpose, is := strings.CutPrefix(c.Detail, "for ")
+		if !is || c.State != recorder.Good || !strings.HasPrefix(c.Name, "hook ") {
+			list = append(list, row{marks[c.State], c.Name, c.Detail, c.Change})
+			continue
+		}
+		if number[purpose]++; number[purpose] == 1 {
+			at[purpose] = len(list)
+			list = append(list, row{mark: "ok", name: "hooks for " + purpose})
+		}
+		list[at[purpose]].detail = console.Thousands(number[purpose]) + " attached"
+	}
+	return list
+}
+
+func encode(out io.Writer, v any) error {
+	enc := json.NewEncoder(out)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
+}

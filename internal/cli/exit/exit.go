@@ -1,0 +1,70 @@
+// Package exit has the exit codes of the programs, and errors that carry one together with
+// the next step.
+package exit
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// Codes, the same in every command of every program.
+const (
+	Done        = 0   // also with warnings
+	Other       = 1   // anything without a code of its own
+	Usage       = 2   // wrong flags or arguments
+	NotCapture  = 3   // an input is not what the command reads, or is unreadable
+	Exists      = 5   // the output exists
+	Disk        = 6   // the disk is full or broken
+	Verify      = 8   // verification failed
+	Newer       = 9   // written by a newer release
+	Interrupted = 130 // Ctrl-C
+)
+
+// Error is an error with its exit code, and the next step if there is one.
+type Error struct {
+	Err  error
+	Code int
+	Hint string
+}
+
+// Error gives the message.
+func (e *Error) Error() string { return e.Err.Error() }
+
+// Unwrap gives the error without its code.
+func (e *Error) Unwrap() error { return e.Err }
+
+// With gives err a code and a hint.
+func With(err error, code int, hint string) error { return &Error{err, code, hint} }
+
+// Usagef is a mistake on the command line. The program adds a hint to --help.
+func Usagef(format string, args ...any) error { return With(fmt.Errorf(format, args...), Usage, "") }
+
+// NewOutput refuses an output before any work is done for it: if the file exists, or its
+// folder does not.
+func NewOutput(path string) error {
+	path = filepath.Clean(path)
+	if _, err := os.Lstat(path); err == nil {
+		return With(fmt.Errorf("output %s exists", path), Exists, "choose another name with -o, or remove it first; nothing is written over")
+	}
+	info, err := os.Stat(filepath.Dir(path))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return With(fmt.Errorf("output %s: folder %s does not exist", path, filepath.Dir(path)), Usage, "make the folder first, or name another output")
+	case err != nil || !info.IsDir():
+		return With(fmt.Errorf("output %s: %s is not a folder", path, filepath.Dir(path)), Usage, "name an output in a folder that exists")
+	}
+	return nil
+}
+
+// OutputError gives an error of writing the output at path the code of the disk. A refusal
+// to read keeps the code of the input.
+func OutputError(err error, path string) error {
+	var at *fs.PathError
+	if errors.Is(err, fs.ErrPermission) && errors.As(err, &at) && filepath.Dir(at.Path) == filepath.Dir(filepath.Clean(path)) {
+		return With(fmt.Errorf("output %s: writing into folder %s: %w", path, filepath.Dir(at.Path), at.Err), Disk, "check who may write there, or choose another folder with -o")
+	}
+	return err
+}

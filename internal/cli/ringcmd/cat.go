@@ -1,0 +1,194 @@
+package ringcmd
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pcapsule/pcapsule/internal/cli/console"
+	"github.com/pcapsule/pcapsule/internal/cli/exit"
+	"github.com/pcapsule/pcapsule/recorder/pcapng"
+	"github.com/pcapsule/pcapsule/recorder/ring"
+)
+
+type catFlags struct {
+	from, to, output, series string
+	last                     time.Duration
+}
+
+func (p program) cat() *cobra.Command {
+	var f catFlags
+	c := &cobra.Command{
+		Use:   "cat RING",
+		Short: "Write the packets of a time range to one capture",
+		Long: `Write the packets of a ring, or of a time range in it, to one PCAPNG file that Wireshark and
+tcpdump read. An unfinished segment is read up to its last whole block. A series has one link type,
+so one file holds one series, including the parts that have a --max-age of their own.`,
+		Example: p.example(`  PROGRAM ring cat /var/lib/pcapsule/ring --last 10m | wireshark -k -i -
+  PROGRAM ring cat /var/lib/pcapsule/ring --from 2026-01-31T14:15:00Z --to 2026-01-31T14:20:00Z -o five-minutes.pcapng`),
+		Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error { return p.runCat(c, args[0], &f) },
+	}
+	c.Flags().StringVar(&f.from, "from", "", "only from this time on, RFC 3339")
+	c.Flags().StringVar(&f.to, "to", "", "only up to this time, RFC 3339")
+	c.Flags().DurationVar(&f.last, "last", 0, "only this long before now, or before the last packet if nobody writes")
+	c.Flags().StringVarP(&f.output, "output", "o", "-", "file to write; - is standard output")
+	c.Flags().StringVar(&f.series, "series", "", "series to read, if there are several")
+	return c
+}
+
+// window is the time asked for.
+func (f *catFlags) window(r *ring.Ring, of func(series string) bool) (from, to int64, err error) {
+	if from, err = parseTime("from", f.from); err == nil {
+		to, err = parseTime("to", f.to)
+	}
+	switch {
+	case err != nil:
+		return 0, 0, err
+	case f.last < 0:
+		return 0, 0, exit.Usagef("--last %s: want more than 0", f.last)
+	case f.last > 0 && (f.from != "" || f.to != ""):
+		return 0, 0, exit.Usagef("--last excludes --from and --to: give one")
+	case f.last > 0:
+		end := time.Now().UnixNano()
+		if !r.Writing {
+			end = 0
+			for _, s := range r.Segments {
+				if s.Seal != nil && of(s.ID.Series) {
+					end = max(end, int64(s.Seal.Last))
+				}
+			}
+		}
+		return end - int64(f.last), math.MaxInt64, nil
+	}
+	if f.from == "" {
+		from = math.MinInt64
+	}
+	if f.to == "" {
+		to = math.MaxInt64
+	}
+	if from > to {
+		return 0, 0, exit.Usagef("--from %s is after --to %s", f.from, f.to)
+	}
+	return from, to, nil
+}
+
+func (p program) runCat(c *cobra.Command, dir string, f *catFlags) error {
+	ctx, out := c.Context(), c.OutOrStdout()
+	if f.output == "-" && console.Terminal(out) {
+		return exit.Usagef("refusing to write a capture to a terminal: give -o FILE.pcapng or redirect it")
+	}
+	if f.output != "-" {
+		if err := exit.NewOutput(f.output); err != nil {
+			return err
+		}
+	}
+	r, err := ring.Open(dir)
+	if err != nil {
+		return err
+	}
+	of := func(series string) bool { return series == f.series }
+	if f.series == "" {
+		of = func(series string) bool { return ring.BaseSeries(series) == f.series }
+		if f.series, err = ring.OnlyBase(r.Segments); err != nil {
+			return exit.With(fmt.Errorf("%s: %w", dir, err), exit.Usage, p.name+" ring ls lists the segments; give --series")
+		}
+	}
+	from, to, err := f.window(r, of)
+	if err != nil {
+		return err
+	}
+	var list []ring.Segment
+	for _, s := range r.Segments {
+		if of(s.ID.Series) {
+			list = append(list, s)
+		}
+	}
+	if len(list) == 0 {
+		return exit.Usagef("--series %q: %s has no segment of it", f.series, dir)
+	}
+	got, err := p.copy(ctx, out, f.output, r, list, from, to)
+	if err != nil {
+		return outputError(err, f.output)
+	}
+	for _, name := range got.Missing {
+		warn(c, "%s does not exist any more", name)
+	}
+	if got.Damage > 0 {
+		warn(c, "%s in sealed segments cannot be read; %s ring verify says more", console.Counted(got.Damage, "place", "places"), p.name)
+	}
+	for _, h := range r.Holes {
+		if int64(h.To) >= from && int64(h.From) <= to && (h.Series == "" || of(h.Series)) {
+			warn(c, "not in it: %s", Hole(h))
+		}
+	}
+	said := out
+	if f.output == "-" {
+		said = c.ErrOrStderr()
+	}
+	fmt.Fprintf(said, "%s: %s, %s, of %s\n", f.output, console.Counted(got.Packets, "packet", "packets"), console.ByteSize(got.Bytes), console.Counted(int64(got.Segments), "segment", "segments"))
+	return nil
+}
+
+func (p program) copy(ctx context.Context, out io.Writer, output string, r *ring.Ring, list []ring.Segment, from, to int64) (ring.Copied, error) {
+	var file *pcapng.File
+	if output != "-" {
+		var err error
+		if file, err = pcapng.CreateFile(output); err != nil {
+			return ring.Copied{}, err
+		}
+		defer file.Abort()
+		out = file
+	}
+	buffered := bufio.NewWriter(out)
+	w, err := pcapng.NewWriter(buffered, pcapng.Section{Application: p.name + " " + p.release, Comments: []string{fmt.Sprintf("packets of ring %s", r.ID)}}, pcapng.WriterOptions{})
+	if err != nil {
+		return ring.Copied{}, err
+	}
+	got, err := ring.Copy(ctx, w, list, from, to)
+	if err == nil {
+		err = w.Flush()
+	}
+	if err == nil {
+		err = buffered.Flush()
+	}
+	if err == nil && file != nil {
+		err = file.Commit()
+	}
+	return got, err
+}
+
+// outputError gives an error of writing the capture the exit code of the disk.
+func outputError(err error, path string) error {
+	err = exit.OutputError(err, path)
+	var told *exit.Error
+	for _, kind := range []error{syscall.ENOSPC, syscall.EIO, syscall.EDQUOT, syscall.EROFS} {
+		if errors.Is(err, kind) && !errors.As(err, &told) {
+			return exit.With(err, exit.Disk, "nothing was left behind; free space and run the same command again")
+		}
+	}
+	return err
+}
+
+func warn(c *cobra.Command, format string, args ...any) {
+	fmt.Fprintf(c.ErrOrStderr(), "warning: %s\n", console.Lines(fmt.Sprintf(format, args...)))
+}
+
+// parseTime reads a time of a flag; 0 if it is not given.
+func parseTime(flag, s string) (int64, error) {
+	if s == "" {
+		return 0, nil
+	}
+	t, err := time.Parse(time.RFC3339Nano, s)
+	if err != nil {
+		return 0, exit.Usagef("--%s %q: want a time such as 2026-01-31T14:15:00Z", flag, s)
+	}
+	return t.UnixNano(), nil
+}

@@ -1,0 +1,69 @@
+// Package ringcmd is the command ring of pcapsule and pcapsule-recorder: list, verify and
+// read the folder that a recorder writes into. It never writes into that folder.
+package ringcmd
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pcapsule/pcapsule/internal/cli/command"
+	"github.com/pcapsule/pcapsule/internal/cli/exit"
+	"github.com/pcapsule/pcapsule/recorder/ring"
+)
+
+// program is the name and release of the program that has the command.
+type program struct{ name, release string }
+
+// example names the program in examples.
+func (p program) example(text string) string { return strings.ReplaceAll(text, "PROGRAM", p.name) }
+
+// Command is ring for a program.
+func Command(name, release string) *cobra.Command {
+	p := program{name, release}
+	c := &cobra.Command{
+		Use:   "ring",
+		Short: "Look at a recorder's ring: list, verify, read packets",
+		Long: `A ring is the folder that a recorder writes into: segments, which are PCAPNG files, and
+seals.jsonl, a signed chain of records that says what each segment must contain. These commands
+also work while the recorder writes.`,
+		Example: p.example(`  PROGRAM ring ls /var/lib/pcapsule/ring
+  PROGRAM ring verify /var/lib/pcapsule/ring --key node.pub
+  PROGRAM ring cat /var/lib/pcapsule/ring --last 10m | tcpdump -nn -r -`),
+		RunE: func(c *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return c.Help()
+			}
+			names := []string{"ls", "verify", "cat"}
+			hint := ""
+			if near := command.Nearest(args[0], names); near != "" {
+				hint = "did you mean " + p.name + " ring " + near + "?"
+			}
+			return exit.With(fmt.Errorf("no command %q of ring: want ls, verify or cat", args[0]), exit.Usage, hint)
+		},
+		Args: cobra.ArbitraryArgs,
+	}
+	for _, sub := range []*cobra.Command{p.ls(), p.verify(), p.cat()} {
+		sub.Args = command.Wanted(sub.Args)
+		run := sub.RunE
+		sub.RunE = func(c *cobra.Command, args []string) error { return Error(run(c, args)) }
+		c.AddCommand(sub)
+	}
+	return c
+}
+
+// Error gives errors of rings their exit codes.
+func Error(err error) error {
+	var told *exit.Error
+	switch {
+	case errors.As(err, &told):
+		return err
+	case errors.Is(err, ring.ErrNewer):
+		return exit.With(err, exit.Newer, "use a newer release to read this ring")
+	case errors.Is(err, ring.ErrNotRing):
+		return exit.With(err, exit.NotCapture, "a ring is the folder that a recorder writes into; it has a file seals.jsonl")
+	}
+	return err
+}

@@ -1,0 +1,145 @@
+package ringcmd
+
+import (
+	"crypto/ed25519"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pcapsule/pcapsule/internal/cli/console"
+	"github.com/pcapsule/pcapsule/internal/cli/exit"
+	"github.com/pcapsule/pcapsule/recorder/ring"
+)
+
+func (p program) verify() *cobra.Command {
+	var asJSON, quick bool
+	var keys, witnesses, anchors []string
+	c := &cobra.Command{
+		Use:   "verify RING",
+		Short: "Check a ring's chain of records, signatures, hashes and counts",
+		Long: `Check that no record was changed, removed or inserted, that the signatures are valid, that every
+sealed segment exists and has its hash, and that a record accounts for every segment that does
+not exist. Without --key, the ring itself names the key that signs it. Only this ring has the
+records after the last anchor: somebody with the node's key could have rewritten them.`,
+		Example: p.example(`  PROGRAM ring verify /var/lib/pcapsule/ring --key node.pub --witness hub.pub
+  PROGRAM ring verify /var/lib/pcapsule/ring --quick --json`),
+		Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			opt := ring.VerifyOptions{SkipHashes: quick}
+			var err error
+			if opt.Keys, err = publicKeys(keys); err != nil {
+				return err
+			}
+			if opt.Witnesses, err = publicKeys(witnesses); err != nil {
+				return err
+			}
+			if opt.Anchors, err = readAnchors(anchors); err != nil {
+				return err
+			}
+			return runVerify(c.OutOrStdout(), args[0], opt, asJSON)
+		},
+	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	c.Flags().BoolVar(&quick, "quick", false, "do not read the segments: records and names only")
+	c.Flags().StringArrayVar(&keys, "key", nil, "file with the node's public key; may be given several times")
+	c.Flags().StringArrayVar(&witnesses, "witness", nil, "file with the public key of a witness; may be given several times")
+	c.Flags().StringArrayVar(&anchors, "anchor", nil, "file with an anchor that a witness kept (JSON); the chain must reach it")
+	return c
+}
+
+func readAnchors(files []string) (list []ring.Anchor, err error) {
+	for _, path := range files {
+		f, err := os.Open(path)
+		if err != nil {
+			return nil, err
+		}
+		var a ring.Anchor
+		err = json.NewDecoder(io.LimitReader(f, 1<<20)).Decode(&a)
+		f.Close()
+		if err != nil {
+			return nil, exit.With(fmt.Errorf("reading anchor %s: %w", path, err), exit.NotCapture, "an anchor is the object in a record of kind anchor")
+		}
+		list = append(list, a)
+	}
+	return list, nil
+}
+
+func publicKeys(files []string) (list []ed25519.PublicKey, err error) {
+	for _, f := range files {
+		key, err := ring.ReadPublicKey(f)
+		if err != nil {
+			return nil, exit.With(err, exit.NotCapture, "a key is a PEM file, or the text after public_key in seals.jsonl")
+		}
+		list = append(list, key)
+	}
+	return list, nil
+}
+
+// verified is what ring verify --json prints.
+type verified struct {
+	OK bool `json:"ok"`
+	*ring.Report
+}
+
+func runVerify(out io.Writer, dir string, opt ring.VerifyOptions, asJSON bool) error {
+	r, err := ring.Verify(dir, opt)
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		if err := encode(out, verified{r.OK(), r}); err != nil {
+			return err
+		}
+	} else {
+		printReport(out, r)
+	}
+	if !r.OK() {
+		return exit.With(fmt.Errorf("%s: %s", dir, console.Counted(int64(len(r.Problems)+r.More), "problem", "problems")), exit.Verify,
+			"the ring was changed, or its disk is damaged; an anchor or a snapshot shows how it was")
+	}
+	return nil
+}
+
+func printReport(out io.Writer, r *ring.Report) {
+	for _, p := range r.Problems {
+		fmt.Fprintf(out, "WRONG %s\n", console.Printable(p.String(), 600))
+	}
+	hashed := "with their hashes"
+	if !r.Hashed {
+		hashed = "not read"
+	}
+	fmt.Fprintf(out, "ring %s: %s, %s of them signed\n", console.Printable(r.Ring, 64), console.Counted(r.Records, "record", "records"), console.Thousands(r.Signed))
+	fmt.Fprintf(out, "%s there, %s, %s; %s deleted by retention\n", console.Counted(int64(r.Segments), "segment", "segments"), console.ByteSize(r.Bytes), hashed, console.Thousands(r.Deleted))
+	switch {
+	case r.Anchored < 0:
+		fmt.Fprintln(out, "not anchored: no witness has seen the chain")
+	default:
+		trust := ""
+		if !r.AnchorsTrusted {
+			trust = " (by its own word; give --witness)"
+		}
+		fmt.Fprintf(out, "anchored up to record %d by %s at %s%s; %s after it\n", r.Anchored, console.Printable(r.AnchoredBy, 100), r.AnchoredAt, trust,
+			console.Counted(r.Records-1-r.Anchored, "record", "records"))
+	}
+	if r.Signed > 0 && !r.KeysTrusted {
+		fmt.Fprintln(out, "signed by the key that the ring names; give --key to check whose it is")
+	}
+	if p := r.Pin; p != nil {
+		fmt.Fprintf(out, "part of a ring: %s to %s\n", p.From, p.To)
+	}
+	list := func(what string, names []string) {
+		for _, n := range names {
+			fmt.Fprintf(out, "%s: %s\n", what, console.Printable(n, 200))
+		}
+	}
+	list("still open", r.Open)
+	list("recovered after a crash", r.Recovered)
+	list("counters do not add up", r.Unbalanced)
+	list("note", r.Notes)
+	for _, h := range r.Holes {
+		fmt.Fprintf(out, "coverage gap: %s\n", Hole(h))
+	}
+}
