@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/pcapsule/pcapsule/internal/cli/command"
 	"github.com/pcapsule/pcapsule/internal/cli/policyflag"
 	"github.com/pcapsule/pcapsule/recorder"
 	"github.com/pcapsule/pcapsule/recorder/keys"
@@ -83,6 +84,9 @@ no key can be had: into plaintext-NAME.pcapng, never among the packets.`,
   pcapsule record -w web.pcapng --cgroup system.slice/nginx.service --duration 30s
   pcapsule record -w web.pcapng --keys exe:nginx --keys pid:4711 --keys-to age1…`,
 		RunE: func(c *cobra.Command, args []string) error {
+			if err := command.CheckFilter(c, args); err != nil {
+				return err
+			}
 			return e.runRecord(c.Context(), args, &f, c.Flags().Changed)
 		},
 	}

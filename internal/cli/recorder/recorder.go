@@ -1,8 +1,10 @@
-// Package recorder is the program pcapsule-recorder: one command, which records a node of
-// a cluster until it is told to end. It links no DuckDB and no C.
+// Package recorder is the program pcapsule-recorder. Without a command it records a node of
+// a cluster until it is told to end; its commands look at the node and its ring. It links
+// no DuckDB and no C.
 //
-// Every flag may be given as an environment variable, PCAPSULE_ and its name in capitals;
-// the flag counts first. Errors and exit codes are those of pcapsule.
+// Every flag of recording may be given as an environment variable, PCAPSULE_ and its name
+// in capitals; a flag overrides the variable. Commands do not read these variables, except
+// to find the ring's folder of layouts. Errors and exit codes are those of pcapsule.
 package recorder
 
 import (
@@ -14,6 +16,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -23,7 +26,12 @@ import (
 	"github.com/spf13/pflag"
 	"k8s.io/apimachinery/pkg/api/resource"
 
+	shared "github.com/pcapsule/pcapsule/internal/cli/command"
+	"github.com/pcapsule/pcapsule/internal/cli/console"
+	"github.com/pcapsule/pcapsule/internal/cli/doctor"
+	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	"github.com/pcapsule/pcapsule/internal/cli/policyflag"
+	"github.com/pcapsule/pcapsule/internal/cli/ringcmd"
 	node "github.com/pcapsule/pcapsule/recorder"
 	"github.com/pcapsule/pcapsule/recorder/agent"
 	"github.com/pcapsule/pcapsule/recorder/filter"
@@ -47,9 +55,9 @@ const (
 	exitInterrupted = 130
 )
 
-const exitCodes = `Exit codes: 0 done; 1 other; 2 wrong use; 3 a file that cannot be read; 5 another recorder has
-the ring; 6 disk; 8 the counters do not balance; 9 a ring of a newer release; 11 filter syntax;
-130 interrupted before recording began.`
+const exitCodes = `Exit codes: 0 done; 1 other; 2 wrong use; 3 not a ring, or an unreadable file; 5 another recorder
+has the ring, or the output exists; 6 disk; 8 the counters do not balance, or ring verify found
+problems; 9 a ring of a newer release; 11 filter syntax; 130 interrupted before recording began.`
 
 // Main runs the program and returns its exit code.
 func Main(args []string, out, errOut io.Writer) int {
@@ -57,30 +65,44 @@ func Main(args []string, out, errOut io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends the program at once
-	c := command(os.LookupEnv, errOut)
+	printed := &console.Sink{W: out}
+	c := command(os.LookupEnv, args, errOut)
 	c.SetArgs(args)
-	c.SetOut(out)
+	c.SetOut(printed)
 	c.SetErr(errOut)
-	err := c.ExecuteContext(ctx)
+	used, err := c.ExecuteContextC(ctx)
 	if err == nil {
-		return exitDone
+		err = printed.Err
 	}
-	code, hint := judge(ctx, err)
-	fmt.Fprintf(errOut, "error: %s\n", printable(err.Error()))
+	recording := used == c
+	switch {
+	case err == nil:
+		return exitDone
+	case !recording && errors.Is(err, syscall.EPIPE): // nobody reads what is printed any more, as with | head
+		return exitDone
+	case !recording && ctx.Err() != nil:
+		fmt.Fprintln(errOut, "interrupted; nothing was left behind")
+		return exitInterrupted
+	}
+	code, hint := verdict(ctx, err, used.CommandPath())
+	fmt.Fprintf(errOut, "error: %s\n", console.Lines(err.Error()))
 	if hint != "" {
 		fmt.Fprintf(errOut, "hint: %s\n", hint)
 	}
 	return code
 }
 
-// printable takes out what a terminal would act on: file names come into messages.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' && r != '\n' || r >= 0x7F && r < 0xA0 {
-			return '?'
-		}
-		return r
-	}, s)
+// verdict gives an error its exit code and hint: what the error itself carries, else what
+// judge says.
+func verdict(ctx context.Context, err error, command string) (code int, hint string) {
+	var told *exit.Error
+	if !errors.As(err, &told) {
+		return judge(ctx, err)
+	}
+	if told.Hint == "" && told.Code == exit.Usage {
+		return told.Code, "see " + command + " --help"
+	}
+	return told.Code, told.Hint
 }
 
 // usageError is a mistake on the command line.
@@ -127,6 +149,8 @@ const (
 	linkEthernet = 1
 )
 
+const defaultRing = "/var/lib/pcapsule"
+
 type flags struct {
 	ring, key                            string
 	segmentSize, maxSize, reserve        string
@@ -147,10 +171,12 @@ type flags struct {
 // lookup finds an environment variable.
 type lookup func(name string) (string, bool)
 
-func command(env lookup, errOut io.Writer) *cobra.Command {
+// command is the program. args are its arguments: an unknown flag may follow a misspelled
+// command, which is then the mistake to report.
+func command(env lookup, args []string, errOut io.Writer) *cobra.Command {
 	var f flags
 	c := &cobra.Command{
-		Use:   "pcapsule-recorder [FILTER]",
+		Use:   shared.Recorder + " [FILTER]",
 		Short: "Record a Kubernetes node's packets into a ring, with whose they are and what was lost",
 		Long: `Record what the sockets of this node send and receive, pods' and its own, into a ring of PCAPNG
 segments, with the pod, container and process behind each packet and with every loss counted.
@@ -163,17 +189,25 @@ FILTER is in tcpdump's words. Every flag may be given as an environment variable
 PCAPSULE_MAX_SIZE; the node's name also as NODE_NAME, the kubeconfig also as KUBECONFIG, the
 filter as PCAPSULE_FILTER. Sizes are bytes, or have a unit: 512MiB, 20Gi, 1G.
 
+Without a command, pcapsule-recorder records. The commands below look at the node and its ring;
+they ignore the environment variables of recording.
+
 ` + exitCodes,
 		Example: `  pcapsule-recorder --ring /var/lib/pcapsule --max-size 20Gi --max-age 24h
   NODE_NAME=worker-1 pcapsule-recorder --metrics :9464 'not port 22'
   pcapsule-recorder --kubeconfig ~/.kube/config --node worker-1 --ring ./ring
   pcapsule-recorder --keys namespace=shop --keys-to age1…
-  pcapsule-recorder --kubernetes=off --node edge-7 --headers-only`,
+  pcapsule-recorder --kubernetes=off --node edge-7 --headers-only
+  pcapsule-recorder doctor`,
 		Version:           Release,
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		DisableAutoGenTag: true,
+		Args:              cobra.ArbitraryArgs, // words of a filter
 		RunE: func(c *cobra.Command, args []string) error {
+			if err := shared.CheckFilter(c, args); err != nil {
+				return err
+			}
 			if err := fromEnvironment(c.Flags(), env); err != nil {
 				return err
 			}
@@ -185,14 +219,43 @@ filter as PCAPSULE_FILTER. Sizes are bytes, or have a unit: 512MiB, 20Gi, 1G.
 	}
 	c.SetVersionTemplate("{{.Name}} {{.Version}}\n")
 	c.CompletionOptions.DisableDefaultCmd = true
-	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	c.SetFlagErrorFunc(func(at *cobra.Command, err error) error {
+		if at == c {
+			if word := shared.CheckFilter(c, shared.FirstWords(args)); word != nil {
+				return word
+			}
+		}
+		return exit.With(err, exit.Usage, "")
+	})
 	f.define(c.Flags())
+	c.SetHelpCommand(shared.Help(shared.Recorder + " help ring verify"))
+	for _, sub := range []*cobra.Command{
+		doctor.Command(shared.Recorder, func() string { return layoutsFolder(env) }),
+		ringcmd.Command(shared.Recorder, Release),
+		shared.Completion(shared.Recorder, "commands and flags"),
+		shared.Version(shared.Recorder, shared.Recorder+" "+Release),
+	} {
+		sub.Args = shared.Wanted(sub.Args)
+		c.AddCommand(sub)
+	}
 	return c
+}
+
+// layoutsFolder is where recording on this node keeps the layouts of TLS libraries.
+func layoutsFolder(env lookup) string {
+	if dir, _ := env("PCAPSULE_LAYOUTS"); dir != "" {
+		return dir
+	}
+	dir, _ := env("PCAPSULE_RING")
+	if dir == "" {
+		dir = defaultRing
+	}
+	return filepath.Join(dir, "layouts")
 }
 
 func (f *flags) define(fl *pflag.FlagSet) {
 	fl.SortFlags = false
-	fl.StringVar(&f.ring, "ring", "/var/lib/pcapsule", "folder of the ring")
+	fl.StringVar(&f.ring, "ring", defaultRing, "folder of the ring")
 	fl.StringVar(&f.segmentSize, "segment-size", "64MiB", "size at which a segment ends")
 	fl.DurationVar(&f.segmentTime, "segment-time", time.Minute, "age at which a segment ends")
 	fl.StringVar(&f.maxSize, "max-size", "10GiB", "keep at most so much; 0: no limit")

@@ -86,7 +86,7 @@ func TestEnvironment(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			var f flags
-			c := command(nil, nil)
+			c := command(nil, nil, nil)
 			c.ResetFlags()
 			f.define(c.Flags())
 			if err := c.Flags().Parse(strings.Fields(row.args)); err != nil {
