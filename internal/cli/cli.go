@@ -18,14 +18,13 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/internal/cli/command"
 	"github.com/pcapsule/pcapsule/internal/cli/console"
 	"github.com/pcapsule/pcapsule/internal/cli/doctor"
 	"github.com/pcapsule/pcapsule/internal/cli/ringcmd"
+	"github.com/pcapsule/pcapsule/internal/version"
 )
-
-// Release is the version of this program; the build sets it.
-var Release = "0.1.0-dev"
 
 // env is what a command may touch of the world.
 type env struct {
@@ -86,7 +85,7 @@ func (e *env) root() *cobra.Command {
 		Use:           "pcapsule",
 		Short:         "Turn packet captures into evidence bundles that answer questions",
 		Long:          "pcapsule turns any pcap or pcapng file into a portable evidence bundle: the packets,\ntables of every call in them, and hashes of both. It answers questions about bundles\nwithout a cluster, a server or a network, and every answer cites its packets.\n\n" + exitCodes,
-		Version:       Release,
+		Version:       version.Of("pcapsule").Short(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
@@ -142,14 +141,14 @@ func (e *env) commands() []*cobra.Command {
 		e.cmdDecrypt(),
 		e.cmdReport(),
 		e.cmdVerify(),
-		ringcmd.Command(command.Pcapsule, Release),
+		ringcmd.Command(command.Pcapsule, version.Release),
 		e.cmdSnapshot(),
 		e.cmdExtcap(),
 		e.cmdSchema(),
 		e.cmdMCP(),
 		e.cmdServe(),
 		command.Completion(command.Pcapsule, "commands, flags, bundles in the current folder and tables of schema"),
-		command.Version(command.Pcapsule, "pcapsule version "+Release),
+		command.Version(command.Pcapsule, bundle.SchemaVersion),
 	}
 }
 

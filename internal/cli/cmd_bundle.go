@@ -17,6 +17,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/internal/version"
 )
 
 type bundleFlags struct {
@@ -104,7 +105,7 @@ func (e *env) runBundle(c *cobra.Command, args []string, f *bundleFlags) error {
 
 // options reads the flags. It refuses an output that cannot be made.
 func (f *bundleFlags) options(e *env) (exporter.Options, error) {
-	o := exporter.Options{Kube: f.kube, Hosts: f.hosts, Filter: f.filter, Jobs: f.jobs, Release: Release, Stdin: e.in}
+	o := exporter.Options{Kube: f.kube, Hosts: f.hosts, Filter: f.filter, Jobs: f.jobs, Release: version.Release, Stdin: e.in}
 	if f.output == "" {
 		return o, usagef("no output named: give -o NAME.pcapsule")
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/forensics/check"
 	"github.com/pcapsule/pcapsule/forensics/finding/all"
+	"github.com/pcapsule/pcapsule/internal/version"
 )
 
 func (e *env) cmdCheck() *cobra.Command {
@@ -54,7 +55,7 @@ code is 8, and each call that breaks it is listed with its packets.`,
 				write func(io.Writer) error
 			}{
 				{junit, func(w io.Writer) error { return r.WriteJUnit(w, file) }},
-				{sarif, func(w io.Writer) error { return r.WriteSARIF(w, Release, file) }},
+				{sarif, func(w io.Writer) error { return r.WriteSARIF(w, version.Release, file) }},
 			} {
 				if err := e.writeReport(f.path, f.write); err != nil {
 					return err

@@ -13,6 +13,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/internal/version"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 )
 
@@ -59,7 +60,7 @@ func (e *env) runDecrypt(c *cobra.Command, args []string, f *decryptFlags) error
 	case f.jobs < 0:
 		return usagef("--jobs %d: want 0 or more", f.jobs)
 	}
-	o := exporter.Options{Filter: f.filter, Jobs: f.jobs, Release: Release, Stdin: e.in}
+	o := exporter.Options{Filter: f.filter, Jobs: f.jobs, Release: version.Release, Stdin: e.in}
 	var err error
 	if o.DecodeAs, err = parseDecodeAs(f.decodeAs); err != nil {
 		return err

@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/pcapsule/pcapsule/internal/version"
 	"github.com/pcapsule/pcapsule/recorder"
 	"github.com/pcapsule/pcapsule/recorder/filter"
 )
@@ -79,7 +80,7 @@ Recording needs the same rights as pcapsule record.`,
 
 func (e *env) runExtcap(c *cobra.Command, f *extcapFlags) error {
 	if f.interfaces {
-		fmt.Fprintf(e.out, "extcap {version=%s}{help=https://github.com/pcapsule/pcapsule}{display=pcapsule}\n", Release)
+		fmt.Fprintf(e.out, "extcap {version=%s}{help=https://github.com/pcapsule/pcapsule}{display=pcapsule}\n", version.Release)
 		fmt.Fprintf(e.out, "interface {value=%s}{display=Sockets of this machine, with their owners}\n", extcapInterface)
 		return nil
 	}
@@ -124,7 +125,7 @@ func (e *env) extcapCapture(ctx context.Context, f *extcapFlags) error {
 	}
 	_, err = recorder.Run(ctx, recorder.Options{
 		Capture: recorder.Sockets, Stream: pipe, Filter: f.filter, Cgroup: f.cgroup, Comments: f.ownerComments, HeadersOnly: f.headersOnly,
-		NoOwners: f.noOwners, NoEvents: true, Program: "pcapsule " + Release, OnError: func(err error) { e.warn("%v", err) },
+		NoOwners: f.noOwners, NoEvents: true, Program: "pcapsule " + version.Release, OnError: func(err error) { e.warn("%v", err) },
 	})
 	err = errors.Join(err, pipe.Close())
 	if closedPipe(err) {

@@ -19,6 +19,7 @@ import (
 	findings "github.com/pcapsule/pcapsule/forensics/finding/all"
 	"github.com/pcapsule/pcapsule/forensics/redact"
 	"github.com/pcapsule/pcapsule/internal/cli/snapshots"
+	"github.com/pcapsule/pcapsule/internal/version"
 	"github.com/pcapsule/pcapsule/mcp"
 	"github.com/pcapsule/pcapsule/report"
 )
@@ -64,7 +65,7 @@ func (a *answering) server(ctx context.Context, paths []string, warn func(format
 	if a.keep == 0 {
 		a.keep = -1
 	}
-	o := mcp.Options{Keep: int(a.keep << 20), Release: Release, Questions: findings.Questions(), Packets: a.packets, Tools: mcp.Tools(a.tools), ExportDir: a.exportDir, Allow: a.allow, Deadline: a.deadline, Parallel: a.parallel, Report: renderReport}
+	o := mcp.Options{Keep: int(a.keep << 20), Release: version.Release, Questions: findings.Questions(), Packets: a.packets, Tools: mcp.Tools(a.tools), ExportDir: a.exportDir, Allow: a.allow, Deadline: a.deadline, Parallel: a.parallel, Report: renderReport}
 	if !a.secrets {
 		o.Policy = redact.Default()
 		if a.redact != "" {
@@ -133,13 +134,13 @@ func (a *answering) store(warn func(format string, args ...any)) (*snapshots.Sto
 	if dir == "" {
 		dir = strings.TrimRight(filepath.Clean(a.ring), "/") + ".snapshots"
 	}
-	s, err := snapshots.Open(snapshots.Options{Ring: a.ring, Dir: dir, Export: exportHeld, Program: "pcapsule " + Release, OnError: func(err error) { warn("%v", err) }})
+	s, err := snapshots.Open(snapshots.Options{Ring: a.ring, Dir: dir, Export: exportHeld, Program: "pcapsule " + version.Release, OnError: func(err error) { warn("%v", err) }})
 	return s, ringError(err)
 }
 
 // exportHeld makes a bundle of what a snapshot holds.
 func exportHeld(ctx context.Context, from, to string, fromNs, toNs int64, done func(snapshots.Progress)) (*bundle.Manifest, error) {
-	o := exporter.Options{Release: Release, FromNs: fromNs, ToNs: toNs}
+	o := exporter.Options{Release: version.Release, FromNs: fromNs, ToNs: toNs}
 	if done != nil {
 		o.Progress = func(p exporter.Progress) {
 			done(snapshots.Progress{ReadBytes: p.ReadBytes, TotalBytes: p.TotalBytes, Packets: p.Packets, Calls: p.Calls})
@@ -192,7 +193,7 @@ func (a *answering) check() error {
 
 // renderReport is the report about a case as a page.
 func renderReport(ctx context.Context, c *forensics.Case) (text, mimeType string, err error) {
-	r, err := report.Build(ctx, c, report.Options{Release: Release})
+	r, err := report.Build(ctx, c, report.Options{Release: version.Release})
 	if err != nil {
 		return "", "", err
 	}

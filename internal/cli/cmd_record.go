@@ -15,6 +15,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/internal/cli/command"
 	"github.com/pcapsule/pcapsule/internal/cli/policyflag"
+	"github.com/pcapsule/pcapsule/internal/version"
 	"github.com/pcapsule/pcapsule/recorder"
 	"github.com/pcapsule/pcapsule/recorder/keys"
 	"github.com/pcapsule/pcapsule/recorder/ring"
@@ -159,7 +160,7 @@ func (f *recordFlags) options(e *env, args []string) (recorder.Options, error) {
 	o := recorder.Options{
 		Capture: recorder.Capture(f.capture), Cgroup: f.cgroup, Interface: f.interfaces, Filter: strings.Join(args, " "),
 		Snap: f.snap, HeadersOnly: f.headersOnly, Count: f.count, NoOwners: f.noOwners, NoEvents: f.noEvents, NoNames: f.noNames,
-		Node: f.node, Program: "pcapsule " + Release,
+		Node: f.node, Program: "pcapsule " + version.Release,
 	}
 	switch {
 	case f.output == "":

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/internal/version"
 	"github.com/pcapsule/pcapsule/report"
 )
 
@@ -55,7 +56,7 @@ func (e *env) runReport(c *cobra.Command, paths []string, f *reportFlags) error 
 			return err
 		}
 	}
-	o := report.Options{Title: f.title, Release: Release}
+	o := report.Options{Title: f.title, Release: version.Release}
 	for _, p := range paths {
 		if !f.verify {
 			break

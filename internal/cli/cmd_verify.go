@@ -9,6 +9,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/internal/version"
 )
 
 func (e *env) cmdVerify() *cobra.Command {
@@ -41,7 +42,7 @@ type verifyResult struct {
 }
 
 func (e *env) runVerify(c *cobra.Command, path string, asJSON, rederive bool, keys *keyFlags) error {
-	o := exporter.Options{Release: Release}
+	o := exporter.Options{Release: version.Release}
 	if err := keys.apply(&o); err != nil {
 		return err
 	}

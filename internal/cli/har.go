@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/internal/version"
 )
 
 // callWriter takes whole calls, for formats that need headers and bodies.
@@ -251,7 +252,7 @@ func (w *harWriter) call(x *forensics.Exchange) error {
 }
 
 func (w *harWriter) begin() error {
-	_, err := fmt.Fprintf(w.w, "{\"log\": {\n \"version\": \"1.2\",\n \"creator\": %s,\n \"entries\": [", appendJSON(nil, harCreator{"pcapsule", Release}))
+	_, err := fmt.Fprintf(w.w, "{\"log\": {\n \"version\": \"1.2\",\n \"creator\": %s,\n \"entries\": [", appendJSON(nil, harCreator{"pcapsule", version.Release}))
 	return err
 }
 

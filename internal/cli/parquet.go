@@ -9,6 +9,7 @@ import (
 	"github.com/parquet-go/parquet-go"
 
 	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/internal/version"
 )
 
 // parquetWriter writes an answer as one Parquet file. Whole numbers, booleans, text,
@@ -56,7 +57,7 @@ func (p *parquetWriter) begin(cols []forensics.Column) error {
 		}
 		p.at[i] = leaf.ColumnIndex
 	}
-	p.w = parquet.NewGenericWriter[any](p.out, schema, parquet.Compression(&parquet.Zstd), parquet.CreatedBy("pcapsule", Release, ""))
+	p.w = parquet.NewGenericWriter[any](p.out, schema, parquet.Compression(&parquet.Zstd), parquet.CreatedBy("pcapsule", version.Release, ""))
 	return nil
 }
 

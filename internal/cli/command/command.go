@@ -4,12 +4,14 @@
 package command
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
+	"github.com/pcapsule/pcapsule/internal/version"
 )
 
 // Wanted wraps a check of arguments, so that its error names what is missing or too much.
@@ -46,18 +48,33 @@ func Help(example string) *cobra.Command {
 	}
 }
 
-// Version prints line, as --version does.
-func Version(program, line string) *cobra.Command {
-	return &cobra.Command{
+// Version prints the release of a program. schema is the newest schema of bundles that it
+// reads; 0 if it reads none.
+func Version(program string, schema int) *cobra.Command {
+	var asJSON bool
+	c := &cobra.Command{
 		Use:     "version",
-		Short:   "Print the version",
-		Example: "  " + program + " version",
+		Short:   "Print the release, its commit and the platform",
+		Example: "  " + program + " version\n  " + program + " version --json",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			_, err := fmt.Fprintln(c.OutOrStdout(), line)
+			i := version.Of(program)
+			if asJSON {
+				return json.NewEncoder(c.OutOrStdout()).Encode(struct {
+					version.Info
+					Schema int `json:"bundle_schema,omitempty"`
+				}{i, schema})
+			}
+			text := fmt.Sprintf("%-14s %s\ncommit         %s\nplatform       %s\ngo             %s\n", i.Program, i.Release, i.Commit, i.Platform, i.Go)
+			if schema > 0 {
+				text += fmt.Sprintf("bundle schema  %d\n", schema)
+			}
+			_, err := fmt.Fprint(c.OutOrStdout(), text)
 			return err
 		},
 	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return c
 }
 
 // Completion prints completion scripts. completes is what they complete.

@@ -32,14 +32,12 @@ import (
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	"github.com/pcapsule/pcapsule/internal/cli/policyflag"
 	"github.com/pcapsule/pcapsule/internal/cli/ringcmd"
+	"github.com/pcapsule/pcapsule/internal/version"
 	node "github.com/pcapsule/pcapsule/recorder"
 	"github.com/pcapsule/pcapsule/recorder/agent"
 	"github.com/pcapsule/pcapsule/recorder/filter"
 	"github.com/pcapsule/pcapsule/recorder/ring"
 )
-
-// Release is the version of this program; the build sets it.
-var Release = "0.1.0-dev"
 
 // Exit codes, a part of those of pcapsule.
 const (
@@ -199,7 +197,7 @@ they ignore the environment variables of recording.
   pcapsule-recorder --keys namespace=shop --keys-to age1…
   pcapsule-recorder --kubernetes=off --node edge-7 --headers-only
   pcapsule-recorder doctor`,
-		Version:           Release,
+		Version:           version.Of("pcapsule-recorder").Short(),
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		DisableAutoGenTag: true,
@@ -231,9 +229,9 @@ they ignore the environment variables of recording.
 	c.SetHelpCommand(shared.Help(shared.Recorder + " help ring verify"))
 	for _, sub := range []*cobra.Command{
 		doctor.Command(shared.Recorder, func() string { return layoutsFolder(env) }),
-		ringcmd.Command(shared.Recorder, Release),
+		ringcmd.Command(shared.Recorder, version.Release),
 		shared.Completion(shared.Recorder, "commands and flags"),
-		shared.Version(shared.Recorder, shared.Recorder+" "+Release),
+		shared.Version(shared.Recorder, 0),
 	} {
 		sub.Args = shared.Wanted(sub.Args)
 		c.AddCommand(sub)
@@ -343,7 +341,7 @@ func (f *flags) options(expression string) (agent.Options, error) {
 	o := agent.Options{NoPeers: f.noPeers, Keep: f.keep, Patience: f.patience, Listen: f.metrics}
 	o.Record = node.Options{
 		Capture: node.Capture(f.capture), Cgroup: f.cgroup, Interface: f.interfaces, Filter: expression, Snap: f.snap,
-		HeadersOnly: f.headersOnly, NoOwners: f.noOwners, NoEvents: f.noEvents, Node: f.node, Program: "pcapsule-recorder " + Release, Ring: &r,
+		HeadersOnly: f.headersOnly, NoOwners: f.noOwners, NoEvents: f.noEvents, Node: f.node, Program: "pcapsule-recorder " + version.Release, Ring: &r,
 	}
 	var buffer int64
 	for _, size := range []struct {

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pcapsule/pcapsule/internal/version"
 	node "github.com/pcapsule/pcapsule/recorder"
 	"github.com/pcapsule/pcapsule/recorder/ring"
 )
@@ -60,7 +61,7 @@ func TestWrongUseIsToldAtOnce(t *testing.T) {
 
 func TestVersionAndHelp(t *testing.T) {
 	var out, errOut bytes.Buffer
-	if code := Main([]string{"--version"}, &out, &errOut); code != 0 || out.String() != "pcapsule-recorder "+Release+"\n" {
+	if code := Main([]string{"--version"}, &out, &errOut); code != 0 || !strings.HasPrefix(out.String(), "pcapsule-recorder "+version.Release+" (commit ") {
 		t.Errorf("exit %d, %q", code, out.String())
 	}
 	out.Reset()
