@@ -11,6 +11,9 @@
 # make e2e  the recorder on a real cluster of one node; needs root and a cluster's programs (scripts/e2e.sh)
 # make conformance  the official MCP suites against the server's HTTP; needs npm
 # make bench  make large captures and measure against other tools; takes long
+# make release  archives of every system, Debian packages, SBOMs and checksums in dist/; needs root and debootstrap
+# make release-check  make release, then start and inspect all of it (Wine, QEMU); takes long
+# make release-short  compile for every system what needs no C compiler, start the arm64 recorder under QEMU
 SHELL := /bin/bash
 GO ?= go
 FUZZTIME ?= 2s
@@ -21,7 +24,7 @@ RELEASE ?= $(shell git describe --tags --always 2>/dev/null || echo dev)
 export GOFLAGS := $(filter-out -buildvcs=false -trimpath,$(GOFLAGS)) -buildvcs=false -trimpath
 export CGO_ENABLED = 1
 
-.PHONY: demo test build recorder setup lint race fuzz bench bench-ask bench-tls bench-record kernels kernels-short e2e conformance unit clean
+.PHONY: demo test build recorder setup lint race fuzz bench bench-ask bench-tls bench-record kernels kernels-short e2e conformance unit clean release release-check release-short
 
 build:
 	$(GO) build -ldflags '-s -w' -o bin/pcapsule ./cmd/pcapsule
@@ -101,6 +104,15 @@ e2e: build
 
 conformance:
 	@scripts/conformance.sh
+
+release:
+	$(GO) run ./scripts/release build
+
+release-check: release
+	$(GO) run ./scripts/release check -again
+
+release-short:
+	$(GO) run ./scripts/release short
 
 clean:
 	rm -rf bin .cache

@@ -1,0 +1,157 @@
+package main
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+const module = "github.com/pcapsule/pcapsule"
+
+// build makes the archives of targets in out, and SHA256SUMS of all that is there.
+func build(r *release, list []*target, out string) error {
+	if err := os.MkdirAll(out, 0o755); err != nil {
+		return err
+	}
+	if err := download(); err != nil {
+		return err
+	}
+	for _, t := range list {
+		if err := t.tree.make(); err != nil {
+			return err
+		}
+		dir := filepath.Join(out, "bin", t.os+"-"+t.arch)
+		if err := compile(r, t, dir, ""); err != nil {
+			return err
+		}
+		if err := t.pack(r, dir, out); err != nil {
+			return fmt.Errorf("packing %s: %w", t.name(), err)
+		}
+		if t.os == "linux" {
+			if err := makeDeb(r, t, dir, out); err != nil {
+				return fmt.Errorf("making the Debian package of %s: %w", t.name(), err)
+			}
+		}
+	}
+	return writeSums(out)
+}
+
+// download gets all modules first, so that trees need no network when they compile.
+func download() error {
+	c := exec.Command("go", "mod", "download")
+	c.Stdout, c.Stderr = os.Stderr, os.Stderr
+	if err := c.Run(); err != nil {
+		return fmt.Errorf("downloading modules: %w", err)
+	}
+	return nil
+}
+
+// compile builds a target's programs in dir, with Go's build cache in goCache, or the
+// usual one.
+func compile(r *release, t *target, dir, goCache string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	paths, err := goPaths()
+	if err != nil {
+		return err
+	}
+	if goCache != "" {
+		paths["GOCACHE"] = goCache
+	}
+	here, err := os.Getwd()
+	if err != nil {
+		return err
+	}
+	for _, p := range t.programs {
+		step("building %s for %s", p.name, t.name())
+		link := fmt.Sprintf("-s -w -buildid= -X %[1]s/internal/version.Release=%[2]s -X %[1]s/internal/version.Commit=%[3]s", module, r.version, r.commit)
+		env := []string{
+			"PATH=" + paths["GOROOT"] + "/bin:/usr/bin:/bin", "HOME=/root", "LC_ALL=C.UTF-8", "GOTOOLCHAIN=local", "GOPROXY=off", "GOFLAGS=-mod=readonly",
+			"GOOS=" + t.os, "GOARCH=" + t.arch, "GOMODCACHE=" + paths["GOMODCACHE"], "GOCACHE=" + paths["GOCACHE"],
+			// The cache keeps what these compile for macOS outside the tree's own files.
+			"ZIG_GLOBAL_CACHE_DIR=" + paths["GOCACHE"] + "/zig", "ZIG_LOCAL_CACHE_DIR=" + paths["GOCACHE"] + "/zig",
+			fmt.Sprintf("SOURCE_DATE_EPOCH=%d", r.time.Unix()),
+		}
+		if p.cgo {
+			env = append(append(env, "CGO_ENABLED=1"), t.env...)
+			link += " -linkmode=external -extldflags '" + t.link + "'"
+		} else {
+			env = append(env, "CGO_ENABLED=0")
+		}
+		args := append([]string{"env", "-i"}, env...)
+		args = append(args, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", link, "-o", filepath.Join(dir, t.file(p)), "./cmd/"+p.name)
+		c, err := t.tree.command(".", []string{paths["GOROOT"] + ":ro", paths["GOMODCACHE"], paths["GOCACHE"], here}, args...)
+		if err != nil {
+			return err
+		}
+		c.Stdout = os.Stderr
+		if err := c.Run(); err != nil {
+			return fmt.Errorf("building %s for %s: %w", p.name, t.name(), err)
+		}
+	}
+	return nil
+}
+
+// file is the name of a program's file.
+func (t *target) file(p program) string {
+	if t.os == "windows" {
+		return p.name + ".exe"
+	}
+	return p.name
+}
+
+// goPaths are the folders of Go on this machine.
+func goPaths() (map[string]string, error) {
+	names := []string{"GOROOT", "GOMODCACHE", "GOCACHE"}
+	out, err := exec.Command("go", append([]string{"env"}, names...)...).Output()
+	if err != nil {
+		return nil, fmt.Errorf("asking go env: %w", err)
+	}
+	values := strings.Split(strings.TrimSpace(string(out)), "\n")
+	if len(values) != len(names) {
+		return nil, fmt.Errorf("asking go env: %d answers, want %d", len(values), len(names))
+	}
+	paths := map[string]string{}
+	for i, n := range names {
+		paths[n] = values[i]
+	}
+	return paths, nil
+}
+
+// writeSums writes SHA256SUMS, which sha256sum -c reads, over every file of the release.
+func writeSums(out string) error {
+	files, err := released(out)
+	if err != nil {
+		return err
+	}
+	var b strings.Builder
+	for _, f := range files {
+		data, err := os.ReadFile(filepath.Join(out, f))
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(&b, "%x  %s\n", sha256.Sum256(data), f)
+	}
+	return os.WriteFile(filepath.Join(out, "SHA256SUMS"), []byte(b.String()), 0o644)
+}
+
+// released lists the files of a release in out.
+func released(out string) ([]string, error) {
+	var files []string
+	for _, pattern := range []string{"*.tar.gz", "*.zip", "*.deb", "*.cdx.json"} {
+		found, err := filepath.Glob(filepath.Join(out, pattern))
+		if err != nil {
+			return nil, err
+		}
+		for _, f := range found {
+			files = append(files, filepath.Base(f))
+		}
+	}
+	slices.Sort(files)
+	return files, nil
+}

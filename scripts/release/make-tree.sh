@@ -1,0 +1,25 @@
+#!/bin/sh
+# Makes a Debian tree with packages, from the archive and with the settings of this
+# machine's apt and pip.
+#   make-tree.sh DIR SUITE PACKAGE...        PIP_REQUIREMENTS: lines for pip, in /opt/zig
+set -eu
+dir=$1 suite=$2
+shift 2
+here=$(cd "$(dirname "$0")" && pwd)
+mirror=$(awk '/^URIs:/ {print $2; exit}' /etc/apt/sources.list.d/debian.sources /etc/apt/sources.list.d/*.sources 2>/dev/null || true)
+[ -n "$mirror" ] || mirror=$(awk '$1 == "deb" {for (i = 2; i <= NF; i++) if ($i ~ /^https?:/) {print $i; exit}}' /etc/apt/sources.list /etc/apt/sources.list.d/*.list 2>/dev/null || true)
+rm -rf --one-file-system "$dir"
+debootstrap --variant=minbase --include=ca-certificates "$suite" "$dir" ${mirror:+"$mirror"}
+cp /etc/apt/apt.conf.d/* "$dir/etc/apt/apt.conf.d/" 2>/dev/null || true
+for f in /etc/resolv.conf /etc/hosts /etc/pip.conf; do [ ! -e $f ] || cp -L $f "$dir$f"; done
+cp -aL /etc/ssl/certs/. "$dir/etc/ssl/certs/" 2>/dev/null || true
+export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+if [ $# -gt 0 ]; then
+	cd /
+	"$here/in-root.sh" "$dir" / -- sh -c 'apt-get update -qq && apt-get install -y -qq --no-install-recommends "$@" && apt-get clean' sh "$@"
+fi
+if [ -n "${PIP_REQUIREMENTS:-}" ]; then
+	cd /
+	printf '%s\n' "$PIP_REQUIREMENTS" >"$dir/opt/requirements.txt"
+	"$here/in-root.sh" "$dir" / -- python3 -m pip install -q --root-user-action=ignore --only-binary :all: --target /opt/zig -r /opt/requirements.txt
+fi

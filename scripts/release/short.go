@@ -1,0 +1,73 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// short checks what a change can break on other systems in the time that every change has:
+// everything that needs no C compiler is compiled and vetted for each target, and the
+// node's program for arm64 is started under QEMU.
+func short() error {
+	qemu, err := exec.LookPath("qemu-aarch64-static")
+	if err != nil {
+		return fmt.Errorf("%w; install the package qemu-user-static", err)
+	}
+	for _, t := range targets[1:] {
+		packages, err := withoutC(t)
+		if err != nil {
+			return err
+		}
+		c := exec.Command("go", append([]string{"vet"}, packages...)...)
+		c.Env = append(os.Environ(), "GOOS="+t.os, "GOARCH="+t.arch, "CGO_ENABLED=0")
+		if out, err := c.CombinedOutput(); err != nil {
+			return fmt.Errorf("vetting for %s: %w\n%s", t.name(), err, out)
+		}
+		fmt.Printf("%s: %d packages compile and are vetted\n", t.name(), len(packages))
+	}
+	dir, err := os.MkdirTemp("", "release-short-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	exe := filepath.Join(dir, recorder.name)
+	c := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", exe, "./cmd/"+recorder.name)
+	c.Env = append(os.Environ(), "GOOS=linux", "GOARCH=arm64", "CGO_ENABLED=0")
+	if out, err := c.CombinedOutput(); err != nil {
+		return fmt.Errorf("building %s for linux/arm64: %w\n%s", recorder.name, err, out)
+	}
+	if err := checkArch("linux/arm64", []string{exe}); err != nil {
+		return err
+	}
+	if err := checkArch("linux/amd64", []string{exe}); err == nil {
+		return fmt.Errorf("a program for arm64 passes as one for amd64")
+	}
+	said, err := exec.Command(qemu, exe, "--version").CombinedOutput()
+	if err != nil || !strings.Contains(string(said), "linux/arm64") {
+		return fmt.Errorf("starting %s for linux/arm64 under QEMU: %v\n%s", recorder.name, err, said)
+	}
+	fmt.Printf("linux/arm64: starts under QEMU as %s", said)
+	return nil
+}
+
+// withoutC lists our packages that need no C, tests included, for a target.
+func withoutC(t *target) ([]string, error) {
+	c := exec.Command("go", "list", "-f", "{{.ImportPath}} {{join .Deps \",\"}}", "./...")
+	c.Env = append(os.Environ(), "GOOS="+t.os, "GOARCH="+t.arch, "CGO_ENABLED=1")
+	c.Stderr = os.Stderr
+	out, err := c.Output()
+	if err != nil {
+		return nil, fmt.Errorf("listing packages for %s: %w", t.name(), err)
+	}
+	var list []string
+	for line := range strings.Lines(string(out)) {
+		name, deps, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if !strings.Contains(deps, "github.com/duckdb/") && !strings.Contains(name, "/internal/duck") {
+			list = append(list, name)
+		}
+	}
+	return list, nil
+}

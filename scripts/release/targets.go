@@ -1,0 +1,114 @@
+package main
+
+import (
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// A target is a system that the release has an archive for.
+type target struct {
+	os, arch string
+	tree     *tree    // where it is built
+	env      []string // the C compiler, in that tree
+	link     string   // flags for the C compiler when it links
+	programs []program
+	machine  string   // as debug/elf, debug/pe and debug/macho name it
+	libc     []string // libraries of the system that a program may need; nothing else
+	run      *runner  // how it is started here; nil where it cannot be
+}
+
+// A program is one file of an archive.
+type program struct {
+	name string // below cmd/
+	cgo  bool   // DuckDB is C++
+}
+
+var (
+	pcapsule = program{"pcapsule", true}
+	recorder = program{"pcapsule-recorder", false}
+)
+
+// A runner starts programs of another system on this one.
+type runner struct {
+	tree   *tree
+	prefix []string
+	env    []string
+}
+
+// Nobody calls into the program from outside, so what is not reached from main is left
+// out, and no symbol is exported: DuckDB's library asks for all of its own.
+const gnuLink = "-Wl,--gc-sections -Wl,--no-export-dynamic -static-libstdc++ -static-libgcc"
+
+// targets is the table of the release.
+var targets = []*target{
+	{
+		os: "linux", arch: "amd64", tree: bookworm, link: gnuLink, machine: "EM_X86_64",
+		env:      []string{"CC=x86_64-linux-gnu-gcc", "CXX=x86_64-linux-gnu-g++"},
+		programs: []program{pcapsule, recorder},
+		libc:     []string{"libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0", "libresolv.so.2", "ld-linux-x86-64.so.2"},
+		run:      &runner{tree: plain},
+	},
+	{
+		os: "linux", arch: "arm64", tree: bookworm, link: gnuLink, machine: "EM_AARCH64",
+		env:      []string{"CC=aarch64-linux-gnu-gcc", "CXX=aarch64-linux-gnu-g++"},
+		programs: []program{pcapsule, recorder},
+		libc:     []string{"libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0", "libresolv.so.2", "ld-linux-aarch64.so.1"},
+		run:      &runner{tree: bookworm, prefix: []string{"qemu-aarch64-static", "-L", "/usr/aarch64-linux-gnu"}},
+	},
+	{
+		os: "windows", arch: "amd64", tree: trixie, link: "-Wl,--gc-sections", machine: "IMAGE_FILE_MACHINE_AMD64",
+		env:      []string{"CC=x86_64-w64-mingw32ucrt-gcc", "CXX=x86_64-w64-mingw32ucrt-g++"},
+		programs: []program{pcapsule},
+		libc:     []string{"kernel32.dll", "ws2_32.dll", "rstrtmgr.dll", "api-ms-win-crt-*.dll"},
+		run:      &runner{tree: trixie, prefix: []string{"wine"}, env: []string{"WINEDEBUG=-all"}},
+	},
+	{
+		os: "darwin", arch: "arm64", tree: bookworm, link: darwinLink, machine: "CpuArm64",
+		env:      zig("aarch64-macos.12.0"),
+		programs: []program{pcapsule},
+		libc:     darwinLibraries,
+	},
+	{
+		os: "darwin", arch: "amd64", tree: bookworm, link: darwinLink, machine: "CpuAmd64",
+		env:      zig("x86_64-macos.12.0"),
+		programs: []program{pcapsule},
+		libc:     darwinLibraries,
+	},
+}
+
+const darwinLink = "-Wl,-dead_strip"
+
+var darwinLibraries = []string{stubs[0].library, stubs[1].library, stubs[2].library, "/usr/lib/libSystem.B.dylib"}
+
+// zig is the environment of a build for macOS.
+func zig(triple string) []string {
+	here, _ := filepath.Abs("scripts/release/darwin") // Go starts the compiler in other folders
+	return []string{"ZIG=/opt/zig/ziglang/zig", "CC=" + here + "/cc " + triple, "CXX=" + here + "/c++ " + triple}
+}
+
+func (t *target) name() string { return t.os + "/" + t.arch }
+
+func targetNames() string {
+	var names []string
+	for _, t := range targets {
+		names = append(names, t.name())
+	}
+	return strings.Join(names, ", ")
+}
+
+// chosen are the targets with these names, all for none.
+func chosen(names []string) ([]*target, error) {
+	if len(names) == 0 {
+		return targets, nil
+	}
+	var list []*target
+	for _, n := range names {
+		i := slices.IndexFunc(targets, func(t *target) bool { return t.name() == n })
+		if i < 0 {
+			return nil, usagef("unknown target %s; the targets are %s", n, targetNames())
+		}
+		list = append(list, targets[i])
+	}
+	return list, nil
+}

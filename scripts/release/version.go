@@ -1,0 +1,69 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// release is what is built: a commit, its name and its time.
+type release struct {
+	version string // as in 0.2.0, or 0.1.0-dev+gf5e4b69a1b2c between releases
+	commit  string
+	time    time.Time // of the commit; every file of an archive has it
+}
+
+// describe reads the release from git: a tag vVERSION on the commit, or else the version
+// in the source with the commit behind it.
+func describe() (*release, error) {
+	commit, err := git("rev-parse", "HEAD")
+	if err != nil {
+		return nil, err
+	}
+	seconds, err := git("show", "-s", "--format=%ct", "HEAD")
+	if err != nil {
+		return nil, err
+	}
+	n, err := strconv.ParseInt(seconds, 10, 64)
+	if err != nil {
+		return nil, fmt.Errorf("reading the commit's time: %w", err)
+	}
+	r := &release{commit: commit, time: time.Unix(n, 0).UTC()}
+	if tag, err := exec.Command("git", "describe", "--tags", "--exact-match", "--match", "v[0-9]*").Output(); err == nil {
+		r.version = strings.TrimPrefix(strings.TrimSpace(string(tag)), "v")
+	} else {
+		source, err := os.ReadFile("internal/version/version.go")
+		if err != nil {
+			return nil, err
+		}
+		m := regexp.MustCompile(`(?m)^var Release = "([^"]+)"`).FindSubmatch(source)
+		if m == nil {
+			return nil, fmt.Errorf("internal/version/version.go does not say the release")
+		}
+		r.version = string(m[1]) + "+g" + commit[:12]
+	}
+	changed, err := git("status", "--porcelain", "--untracked-files=no")
+	if err != nil {
+		return nil, err
+	}
+	if changed != "" {
+		r.version += ".changed"
+		step("files differ from commit %s: this is no release", commit[:12])
+	}
+	return r, nil
+}
+
+// debian is the version as Debian orders it: a version before its release has a tilde.
+func (r *release) debian() string { return strings.Replace(r.version, "-", "~", 1) }
+
+func git(args ...string) (string, error) {
+	out, err := exec.Command("git", args...).Output()
+	if err != nil {
+		return "", fmt.Errorf("asking git %s: %w", args[0], err)
+	}
+	return strings.TrimSpace(string(out)), nil
+}
