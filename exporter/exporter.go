@@ -166,7 +166,7 @@ func build(ctx context.Context, sources *inputs, b *bundle.Builder, o Options) (
 	if err := context.Cause(ctx); err != nil {
 		return nil, err
 	}
-	m := &bundle.Manifest{Tool: bundle.Tool{Name: "pcapsule", Release: o.Release, Platform: runtime.GOOS + "/" + runtime.GOARCH}}
+	m := &bundle.Manifest{Tool: bundle.Tool{Name: "pcapsule", Release: o.Release}}
 	if err := join.finish(m); err != nil {
 		return nil, err
 	}

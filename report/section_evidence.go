@@ -164,7 +164,11 @@ func (b *builder) made() (Section, string) {
 	for i, info := range b.c.Bundles() {
 		m, name := info.Manifest, b.r.Bundles[i].Name
 		line := func(what, value string) { t.add(nil, wordCell(name), wordCell(what), wordCell(clean(value, 400))) }
-		line("made by", fmt.Sprintf("%s %s on %s, schema %d", m.Tool.Name, m.Tool.Release, m.Tool.Platform, m.SchemaVersion))
+		by := m.Tool.Name + " " + m.Tool.Release
+		if m.Tool.Platform != "" { // of older releases only
+			by += " on " + m.Tool.Platform
+		}
+		line("made by", fmt.Sprintf("%s, schema %d", by, m.SchemaVersion))
 		line("state", b.r.Bundles[i].Verified+": "+b.r.Bundles[i].Detail)
 		line("options", optionsText(m))
 		for k, w := range m.Warnings {

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"time"
@@ -381,7 +382,7 @@ func (b *Builder) writeTags(m *Manifest, payload []line, size int64) error {
 	sum := Digest(sha256.Sum256(list))
 	first, err := encodeEntry(Entry{
 		Time: Time(b.opts.Time.UnixNano()), Event: EventMade, Tool: agent, User: b.opts.User, Host: b.opts.Host,
-		Note: b.opts.Note, TagManifest: &sum,
+		Note: b.opts.Note, Details: map[string]string{"platform": runtime.GOOS + "/" + runtime.GOARCH}, TagManifest: &sum,
 	})
 	if err != nil {
 		return err

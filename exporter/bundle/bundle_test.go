@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -124,6 +123,30 @@ func TestBundleOpensAndVerifies(t *testing.T) {
 	}
 }
 
+// TestBundleOfAnOlderReleaseOpens has a bundle.json as releases wrote it that named the
+// system there.
+func TestBundleOfAnOlderReleaseOpens(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "old.pcapsule")
+	b, err := Create(dir, CreateOptions{})
+	must(t, err)
+	must(t, b.Finish(&Manifest{Tool: Tool{Name: "pcapsule", Release: "0.1.0-dev", Platform: "linux/amd64"}}))
+	text, err := os.ReadFile(filepath.Join(dir, "data", "bundle.json"))
+	must(t, err)
+	if !strings.Contains(string(text), `"platform": "linux/amd64"`) {
+		t.Fatalf("no bundle of an older release: %s", text)
+	}
+	old, err := Open(dir)
+	must(t, err)
+	if old.Manifest.Tool.Platform != "linux/amd64" {
+		t.Errorf("platform %q, want what the bundle says", old.Manifest.Tool.Platform)
+	}
+	r, err := old.Verify(t.Context(), nil)
+	must(t, err)
+	if !r.OK() {
+		t.Errorf("problems: %v", r.Problems)
+	}
+}
+
 func TestSha256sumReadsBothManifests(t *testing.T) {
 	tool, err := exec.LookPath("sha256sum")
 	if err != nil {
@@ -198,7 +221,7 @@ func TestVerifyTellsWhatIsWrong(t *testing.T) {
 			must(t, os.Symlink("../../../flows", p))
 		}, "data/tables/flows", Refused, false},
 		{"named pipe in custody", func(t *testing.T, dir string) {
-			must(t, syscall.Mkfifo(filepath.Join(dir, "custody/pipe"), 0o600))
+			makePipe(t, filepath.Join(dir, "custody/pipe"))
 		}, "custody/pipe", Refused, true},
 		{"tagmanifest replaced with everything under it", func(t *testing.T, dir string) {
 			other := build(t, CreateOptions{Time: time.Unix(1, 0)})

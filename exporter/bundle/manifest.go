@@ -24,7 +24,7 @@ const (
 )
 
 // Manifest is data/bundle.json: what is in the bundle and how it was made. It is a
-// function of inputs, options, release and platform; no clock, host or folder name is in it.
+// function of inputs, options and release; no clock, host, system or folder name is in it.
 type Manifest struct {
 	SchemaVersion int               `json:"schema_version"`
 	Tool          Tool              `json:"tool"`
@@ -43,7 +43,7 @@ type Manifest struct {
 type Tool struct {
 	Name     string `json:"name"`
 	Release  string `json:"release"`
-	Platform string `json:"platform"` // as in linux/amd64
+	Platform string `json:"platform,omitempty"` // in bundles of older releases, as in linux/amd64; now the custody log has it
 }
 
 // Input is one capture file of the bundle.
