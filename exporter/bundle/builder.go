@@ -109,8 +109,8 @@ func (b *Builder) Path(rel string) string {
 }
 
 func (b *Builder) place(rel string) (string, error) {
-	if !validRel(rel) || !strings.HasPrefix(rel, "data/") || rel == jsonName {
-		return "", fmt.Errorf("adding %q: want a path below data/ with plain names", rel)
+	if !validRel(rel) || !portable(rel) || !strings.HasPrefix(rel, "data/") || rel == jsonName {
+		return "", fmt.Errorf("adding %q: want a path below data/ with plain names, which every system allows", rel)
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()

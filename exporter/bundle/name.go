@@ -54,11 +54,24 @@ func plain(c byte) bool {
 // reserved reports names that Windows keeps for devices, with any extension.
 func reserved(name string) bool {
 	stem, _, _ := strings.Cut(strings.ToUpper(name), ".")
+	stem = strings.TrimRight(stem, " ")
 	switch stem {
-	case "CON", "PRN", "AUX", "NUL":
+	case "CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$":
 		return true
 	}
 	return len(stem) == 4 && (strings.HasPrefix(stem, "COM") || strings.HasPrefix(stem, "LPT")) && stem[3] >= '0' && stem[3] <= '9'
+}
+
+// portable reports whether every system can have a file at a path: Windows refuses these
+// characters, drops dots and blanks at the end of a name, and keeps names for devices. A
+// bundle that others made may have such names, so this holds for what we write.
+func portable(rel string) bool {
+	for el := range strings.SplitSeq(rel, "/") {
+		if strings.ContainsAny(el, `<>:"|?*\`) || strings.TrimRight(el, ". ") != el || reserved(el) {
+			return false
+		}
+	}
+	return true
 }
 
 // validRel reports whether a path may stand in a bundle. Paths are relative, with

@@ -1,6 +1,7 @@
 package bundle
 
 import (
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -40,6 +41,9 @@ func FuzzSafeName(f *testing.F) {
 	f.Add(strings.Repeat("x.", 80))
 	f.Fuzz(func(t *testing.T, in string) {
 		got := SafeName(in)
+		if !portable(got) {
+			t.Fatalf("SafeName(%q) = %q, which Windows refuses", in, got)
+		}
 		if !validRel("data/packets/import/000-"+got) || strings.ContainsAny(got, `/\ `) || len(got) > maxName+1 || got[0] == '.' || got[0] == '-' {
 			t.Fatalf("SafeName(%q) = %q", in, got)
 		}
@@ -47,4 +51,18 @@ func FuzzSafeName(f *testing.F) {
 			t.Fatalf("SafeName(%q) = %q, then %q", in, got, again)
 		}
 	})
+}
+
+func TestBuilderRefusesNamesThatWindowsRefuses(t *testing.T) {
+	for _, rel := range []string{
+		"data/a:b", "data/a?", "data/a*", "data/<a>", `data/"a"`, "data/a|b", `data/a\b`, "data/a.", "data/a ", "data/con", "data/NUL.txt",
+		"data/Com1.pcap", "data/aux/x",
+	} {
+		b, err := Create(filepath.Join(t.TempDir(), "x.pcapsule"), CreateOptions{})
+		must(t, err)
+		if _, err := b.Create(rel); err == nil {
+			t.Errorf("%s was made", rel)
+		}
+		b.Abort()
+	}
 }
