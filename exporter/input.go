@@ -285,14 +285,11 @@ func (in *inputs) keepStdin(dir string, keys bool) error {
 		if x.stdin == nil || !x.ng && !keys {
 			continue
 		}
-		f, err := os.CreateTemp(dir, ".pcapsule-stdin-")
+		f, err := unnamed(dir)
 		if err != nil {
 			return fmt.Errorf("keeping standard input: %w", err)
 		}
 		x.spool = f
-		if err := os.Remove(f.Name()); err != nil {
-			return fmt.Errorf("keeping standard input: %w", err)
-		}
 		if x.size, err = io.Copy(f, x.stdin); err != nil {
 			return fmt.Errorf("keeping standard input: %w", err)
 		}

@@ -126,9 +126,12 @@ func syncParent(p string) error {
 }
 
 func syncPath(p string) error {
-	f, err := os.Open(p)
+	f, err := openToSync(p)
 	if err != nil {
 		return fmt.Errorf("syncing: %w", err)
+	}
+	if f == nil { // a folder, on Windows
+		return nil
 	}
 	defer f.Close()
 	if err := f.Sync(); err != nil && !unsupported(err) {

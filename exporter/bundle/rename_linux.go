@@ -29,5 +29,7 @@ func unsupported(err error) bool {
 	return errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ENOTSUP)
 }
 
+func openToSync(p string) (*os.File, error) { return os.Open(p) }
+
 // readOnly reports that nothing can be written at that place.
 func readOnly(err error) bool { return errors.Is(err, syscall.EROFS) }

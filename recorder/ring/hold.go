@@ -21,6 +21,10 @@ const (
 
 // hold says that the folder is let go when this process ends, however it ends.
 func hold(dir string) (*os.File, error) {
+	if !canWrite {
+		// Nobody sweeps folders here, so nobody can find the file before it is locked.
+		return os.OpenFile(filepath.Join(dir, holdName), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	}
 	f, err := os.CreateTemp(dir, ".new-*")
 	if err != nil {
 		return nil, err
@@ -48,7 +52,16 @@ func Hold(parent string) (dir string, release func() error, err error) {
 	if err != nil {
 		return "", nil, errors.Join(err, os.RemoveAll(dir))
 	}
-	return dir, func() error { return errors.Join(os.RemoveAll(dir), held.Close()) }, nil
+	return dir, func() error { return letGo(dir, held) }, nil
+}
+
+// letGo removes a held folder, with the lock until the end. Where nobody sweeps, the file
+// is closed first: Windows removes no open file.
+func letGo(dir string, held *os.File) error {
+	if !canWrite {
+		return errors.Join(held.Close(), os.RemoveAll(dir))
+	}
+	return errors.Join(os.RemoveAll(dir), held.Close())
 }
 
 // Release removes a folder that was made with PinOptions.Hold.
@@ -56,8 +69,7 @@ func (p *Pinned) Release() error {
 	if p.hold == nil {
 		return nil
 	}
-	err := os.RemoveAll(p.dir)
-	err = errors.Join(err, p.hold.Close())
+	err := letGo(p.dir, p.hold)
 	p.hold = nil
 	return err
 }
