@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"syscall"
+	"slices"
 
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/exporter/bundle"
@@ -80,7 +80,7 @@ func exitCode(ctx context.Context, err error) int {
 		return exitDamaged
 	case errors.Is(err, bundle.ErrNotBundle):
 		return exitNotBundle
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EIO), errors.Is(err, syscall.EDQUOT), errors.Is(err, syscall.EROFS):
+	case diskError(err):
 		return exitDisk
 	case errors.As(err, &syntax):
 		return exitSyntax
@@ -96,12 +96,14 @@ func exitCode(ctx context.Context, err error) int {
 
 // unreachable reports whether a path leads nowhere.
 func unreachable(err error) bool {
-	for _, kind := range []error{fs.ErrNotExist, syscall.ENOTDIR, syscall.EISDIR, syscall.ELOOP, syscall.ENAMETOOLONG} {
-		if errors.Is(err, kind) {
-			return true
-		}
-	}
-	return false
+	return errors.Is(err, fs.ErrNotExist) || isAny(err, badPaths)
+}
+
+// diskError reports that the disk is full, broken or cannot be written.
+func diskError(err error) bool { return isAny(err, diskErrors) }
+
+func isAny(err error, kinds []error) bool {
+	return slices.ContainsFunc(kinds, func(kind error) bool { return errors.Is(err, kind) })
 }
 
 // coded is an error of a command that programs share, with its code as this program

@@ -20,7 +20,7 @@ type progress struct {
 }
 
 func newProgress(e *env) *progress {
-	return &progress{e: e, on: terminal(e.err), began: time.Now()}
+	return &progress{e: e, on: draws(e.err), began: time.Now()}
 }
 
 const barWidth = 24

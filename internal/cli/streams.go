@@ -2,19 +2,23 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"io"
-	"syscall"
 
 	"github.com/pcapsule/pcapsule/internal/cli/console"
 )
 
 // closedPipe reports whether err only says that nobody reads what is printed any more, as
 // with | head. That ends a command early and is no error.
-func closedPipe(err error) bool { return errors.Is(err, syscall.EPIPE) }
+func closedPipe(err error) bool { return isAny(err, closedPipes) }
 
 // terminal reports whether w is one.
 func terminal(w any) bool { return console.Terminal(w) }
+
+// draws reports whether w is a terminal that acts on escape sequences.
+func draws(w any) bool {
+	f := console.File(w)
+	return f != nil && terminal(f) && escapes(f)
+}
 
 // columnsOf is how many characters a line of the terminal w has, 0 if w is none.
 func columnsOf(w any) int { return console.Columns(w) }

@@ -136,13 +136,19 @@ func (s *Sink) Write(p []byte) (int, error) {
 	return n, s.Err
 }
 
-// Terminal reports whether w is one.
-func Terminal(w any) bool {
+// File is the file behind a writer, nil if there is none.
+func File(w any) *os.File {
 	if s, ok := w.(*Sink); ok {
 		w = s.W
 	}
-	f, ok := w.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd()))
+	f, _ := w.(*os.File)
+	return f
+}
+
+// Terminal reports whether w is one.
+func Terminal(w any) bool {
+	f := File(w)
+	return f != nil && term.IsTerminal(int(f.Fd()))
 }
 
 // Columns is how many characters a line of the terminal w has, 0 if w is none.
@@ -150,10 +156,7 @@ func Columns(w any) int {
 	if !Terminal(w) {
 		return 0
 	}
-	if s, ok := w.(*Sink); ok {
-		w = s.W
-	}
-	n, _, err := term.GetSize(int(w.(*os.File).Fd()))
+	n, _, err := term.GetSize(int(File(w).Fd()))
 	if err != nil {
 		return 0
 	}

@@ -1,0 +1,30 @@
+package cli
+
+import (
+	"os"
+
+	"golang.org/x/sys/windows"
+)
+
+// What the system says of a disk, of a path that leads nowhere, and of a pipe that nobody
+// reads any more.
+var (
+	diskErrors = []error{windows.ERROR_DISK_FULL, windows.ERROR_HANDLE_DISK_FULL, windows.ERROR_DISK_QUOTA_EXCEEDED, windows.ERROR_WRITE_PROTECT,
+		windows.ERROR_WRITE_FAULT, windows.ERROR_READ_FAULT, windows.ERROR_CRC, windows.ERROR_IO_DEVICE}
+	badPaths    = []error{windows.ERROR_INVALID_NAME, windows.ERROR_DIRECTORY, windows.ERROR_FILENAME_EXCED_RANGE, windows.ERROR_BAD_PATHNAME, windows.ERROR_INVALID_DRIVE, windows.ERROR_NOT_READY}
+	closedPipes = []error{windows.ERROR_BROKEN_PIPE, windows.ERROR_NO_DATA}
+)
+
+// escapes reports whether a terminal acts on escape sequences, and has it do so: a
+// console of Windows prints them as text until it is asked.
+func escapes(f *os.File) bool {
+	h := windows.Handle(f.Fd())
+	var mode uint32
+	if windows.GetConsoleMode(h, &mode) != nil {
+		return true // no console of Windows, such as a terminal of Cygwin
+	}
+	if mode&windows.ENABLE_VIRTUAL_TERMINAL_PROCESSING != 0 {
+		return true
+	}
+	return windows.SetConsoleMode(h, mode|windows.ENABLE_PROCESSED_OUTPUT|windows.ENABLE_VIRTUAL_TERMINAL_PROCESSING) == nil
+}
