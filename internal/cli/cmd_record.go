@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"maps"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -120,6 +121,9 @@ no key can be had: into plaintext-NAME.pcapng, never among the packets.`,
 }
 
 func (e *env) runRecord(ctx context.Context, args []string, f *recordFlags, changed func(flag string) bool) error {
+	if runtime.GOOS != "linux" { // before an output is made
+		return codedError{recorder.ErrPlatform, exitOther, "record on a machine with Linux, and copy the capture or the ring here: pcapsule bundle reads both"}
+	}
 	o, err := f.options(e, args)
 	if err != nil {
 		return err
