@@ -17,16 +17,18 @@ func short() error {
 		return fmt.Errorf("%w; install the package qemu-user-static", err)
 	}
 	for _, t := range targets[1:] {
-		packages, err := withoutC(t)
+		build, vet, err := withoutC(t)
 		if err != nil {
 			return err
 		}
-		c := exec.Command("go", append([]string{"vet"}, packages...)...)
-		c.Env = append(os.Environ(), "GOOS="+t.os, "GOARCH="+t.arch, "CGO_ENABLED=0")
-		if out, err := c.CombinedOutput(); err != nil {
-			return fmt.Errorf("vetting for %s: %w\n%s", t.name(), err, out)
+		for verb, packages := range map[string][]string{"build": build, "vet": vet} {
+			c := exec.Command("go", append([]string{verb}, packages...)...)
+			c.Env = append(os.Environ(), "GOOS="+t.os, "GOARCH="+t.arch, "CGO_ENABLED=0")
+			if out, err := c.CombinedOutput(); err != nil {
+				return fmt.Errorf("go %s for %s: %w\n%s", verb, t.name(), err, out)
+			}
 		}
-		fmt.Printf("%s: %d packages compile and are vetted\n", t.name(), len(packages))
+		fmt.Printf("%s: %d packages compile, %d are vetted with their tests\n", t.name(), len(build), len(vet))
 	}
 	dir, err := os.MkdirTemp("", "release-short-")
 	if err != nil {
@@ -53,21 +55,40 @@ func short() error {
 	return nil
 }
 
-// withoutC lists our packages that need no C, tests included, for a target.
-func withoutC(t *target) ([]string, error) {
-	c := exec.Command("go", "list", "-f", "{{.ImportPath}} {{join .Deps \",\"}}", "./...")
+// withoutC lists our packages that need no C for a target: those that compile, and those
+// whose tests need none either.
+func withoutC(t *target) (build, vet []string, err error) {
+	c := exec.Command("go", "list", "-test", "-f", "{{.ImportPath}}|{{.ForTest}}|{{join .Deps \",\"}}", "./...")
 	c.Env = append(os.Environ(), "GOOS="+t.os, "GOARCH="+t.arch, "CGO_ENABLED=1")
 	c.Stderr = os.Stderr
 	out, err := c.Output()
 	if err != nil {
-		return nil, fmt.Errorf("listing packages for %s: %w", t.name(), err)
+		return nil, nil, fmt.Errorf("listing packages for %s: %w", t.name(), err)
 	}
-	var list []string
+	needs := map[string]bool{} // a package, or NAME.test for its tests
+	var all []string
 	for line := range strings.Lines(string(out)) {
-		name, deps, _ := strings.Cut(strings.TrimSpace(line), " ")
-		if !strings.Contains(deps, "github.com/duckdb/") && !strings.Contains(name, "/internal/duck") {
-			list = append(list, name)
+		part := strings.SplitN(strings.TrimSpace(line), "|", 3)
+		name, _, variant := strings.Cut(part[0], " ")
+		c := strings.Contains(part[2], "github.com/duckdb/") || strings.HasSuffix(name, "/internal/duck")
+		switch {
+		case strings.HasSuffix(name, ".test") || variant:
+			tested := part[1]
+			if tested == "" {
+				tested = strings.TrimSuffix(name, ".test")
+			}
+			needs[tested+".test"] = needs[tested+".test"] || c
+		default:
+			all, needs[name] = append(all, name), c
 		}
 	}
-	return list, nil
+	for _, name := range all {
+		if !needs[name] {
+			build = append(build, name)
+			if !needs[name+".test"] {
+				vet = append(vet, name)
+			}
+		}
+	}
+	return build, vet, nil
 }
