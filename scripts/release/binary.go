@@ -23,6 +23,8 @@ type header struct {
 	static      bool
 }
 
+var errNoProgram = errors.New("no program of Linux, Windows or macOS")
+
 // inspect reads the header of a program for Linux, Windows or macOS.
 func inspect(name string) (*header, error) {
 	f, err := os.Open(name)
@@ -77,7 +79,7 @@ func inspectProgram(f io.ReaderAt) (*header, error) {
 		libs, err := m.ImportedLibraries()
 		return &header{"darwin", m.Cpu.String(), libs, false}, err
 	}
-	return nil, errors.New("no program of Linux, Windows or macOS")
+	return nil, errNoProgram
 }
 
 // checkProgram compares a program with what its target promises.
@@ -120,10 +122,9 @@ func checkArch(claim string, files []string) error {
 		if err != nil {
 			return err
 		}
-		n, err := want.checkImage(f)
-		if errors.Is(err, tar.ErrHeader) {
-			err = want.checkMachine(f)
-			n = 1
+		n, err := 1, want.checkMachine(f)
+		if errors.Is(err, errNoProgram) {
+			n, err = want.checkImage(f)
 		}
 		f.Close()
 		if err != nil {

@@ -35,6 +35,9 @@ func build(r *release, list []*target, out string) error {
 			if err := makeDeb(r, t, dir, out); err != nil {
 				return fmt.Errorf("making the Debian package of %s: %w", t.name(), err)
 			}
+			if err := makeImage(r, t, dir, out); err != nil {
+				return fmt.Errorf("making the image of %s: %w", t.name(), err)
+			}
 		}
 	}
 	return writeSums(out)
@@ -143,7 +146,7 @@ func writeSums(out string) error {
 // released lists the files of a release in out.
 func released(out string) ([]string, error) {
 	var files []string
-	for _, pattern := range []string{"*.tar.gz", "*.zip", "*.deb", "*.cdx.json"} {
+	for _, pattern := range []string{"*.tar.gz", "*.zip", "*.deb", "*.image.tar", "*.cdx.json"} {
 		found, err := filepath.Glob(filepath.Join(out, pattern))
 		if err != nil {
 			return nil, err

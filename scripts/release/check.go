@@ -13,6 +13,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -58,6 +59,9 @@ func check(r *release, list []*target, out string, again bool) error {
 	}
 	for _, t := range list {
 		if t.os == "linux" {
+			if err := checkNode(r, t, out, work, note); err != nil {
+				return fmt.Errorf("node image of %s: %w", t.name(), err)
+			}
 			if err := checkDeb(r, t, out, note); err != nil {
 				return fmt.Errorf("Debian package of %s: %w", t.name(), err)
 			}
@@ -238,6 +242,26 @@ func checkAgain(r *release, out, work string) error {
 	if !bytes.Equal(first, second) {
 		return fmt.Errorf("%s differs from the one in %s, from the same commit", filepath.Join(dir, t.archive(r)), out)
 	}
+	return nil
+}
+
+// checkNode looks whether a node's image has programs for the machine that it claims, and
+// starts the one that is in it.
+func checkNode(r *release, t *target, out, work string, note noter) error {
+	name := filepath.Join(out, t.image(r))
+	if err := checkArch(t.name(), []string{name}); err != nil {
+		return err
+	}
+	exe := filepath.Join(work, t.os+"-"+t.arch, t.stem(r), recorder.name)
+	c, err := t.run.tree.command("/", []string{work}, slices.Concat(t.run.environment(), t.run.prefix, []string{exe, "--version"})...)
+	if err != nil {
+		return err
+	}
+	said, err := c.Output()
+	if err != nil || !strings.Contains(string(said), t.name()) {
+		return fmt.Errorf("starting %s: %v\n%s", exe, err, said)
+	}
+	note(t.name(), "node image", "its program is for the machine it claims, and starts")
 	return nil
 }
 

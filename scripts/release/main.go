@@ -26,7 +26,7 @@ var begun = time.Now()
 
 // step says what is done now, and after how many seconds it begins.
 func step(format string, args ...any) {
-	fmt.Fprintf(os.Stderr, "%4ds  %s\n", int(time.Since(begun).Seconds()), fmt.Sprintf(format, args...))
+	fmt.Fprintf(os.Stderr, "%4d s  %s\n", int(time.Since(begun).Seconds()), fmt.Sprintf(format, args...))
 }
 
 func main() {
