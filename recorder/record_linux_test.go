@@ -213,7 +213,7 @@ func TestInterfaces(t *testing.T) {
 		loopbackUp()
 		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 		defer cancel()
-		s, err := Run(ctx, Options{Capture: Interfaces, File: out, Filter: "udp", RingBuffer: 4 << 20, Interface: []string{"lo"}, OnError: func(err error) { t.Error(err) },
+		s, err := Run(ctx, Options{Capture: Interfaces, File: out, Filter: "udp", RingBuffer: 32 << 20, Interface: []string{"lo"}, OnError: func(err error) { t.Error(err) },
 			OnStart: func(Started) {
 				c := child("flood 1000", nil)
 				if err := c.Wait(); err != nil {
