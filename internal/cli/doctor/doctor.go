@@ -91,7 +91,8 @@ func check(out io.Writer, program string, asJSON bool) error {
 		}
 	} else {
 		printRows(out, rows(r.Checks))
-		fmt.Fprintf(out, "\n%s\n", r.summary())
+		fmt.Fprintln(out)
+		printRows(out, []row{{detail: r.summary()}})
 		if r.Works {
 			printRows(out, []row{{detail: program + " doctor --keys lists the programs whose TLS keys can be read."}})
 		}

@@ -98,14 +98,15 @@ func (r *tlsReport) print(out io.Writer) {
 	if len(r.Processes) == 0 {
 		fmt.Fprintln(out, "No process uses a TLS library that pcapsule knows.")
 	} else {
-		text := "\nTLS keys can be read from " + console.Counted(count[keys.Yes], "process", "processes")
+		text := "TLS keys can be read from " + console.Counted(count[keys.Yes], "process", "processes")
 		if n := count[keys.Learns]; n > 0 {
 			text += ", and from " + console.Counted(n, "more", "more") + " once a recording has learned the layout of the library"
 		}
 		if n := count[keys.No]; n > 0 {
 			text += "; not from " + console.Thousands(n)
 		}
-		fmt.Fprintln(out, text+".")
+		fmt.Fprintln(out)
+		printRows(out, []row{{detail: text + "."}})
 	}
 	if r.Folder == "" {
 		return
