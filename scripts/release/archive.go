@@ -94,7 +94,7 @@ func writeFile(path string, write func(io.Writer) error) error {
 
 // writeTar writes members below top, sorted by name, all of one time and of root.
 func writeTar(w io.Writer, top string, at time.Time, members []member) error {
-	z, err := gzip.NewWriterLevel(w, gzip.BestCompression)
+	z, err := gzip.NewWriterLevel(w, gzip.DefaultCompression)
 	if err != nil {
 		return err
 	}

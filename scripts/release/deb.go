@@ -43,7 +43,7 @@ Version: %s
 Architecture: %s
 Maintainer: pcapsule developers <developers@pcapsule.example>
 Installed-Size: %d
-Depends: libc6 (>= %s)
+Depends: libc6 (>= %s), libgcc-s1
 Suggests: wireshark
 Section: net
 Priority: optional
@@ -68,7 +68,7 @@ Description: packet captures as evidence that answers questions
 	if err != nil {
 		return err
 	}
-	c, err := bookworm.command(".", []string{here}, "env", fmt.Sprintf("SOURCE_DATE_EPOCH=%d", r.time.Unix()), "dpkg-deb", "--root-owner-group", "-Zxz", "--build", tree, filepath.Join(out, name))
+	c, err := bookworm.command(".", []string{here}, "env", fmt.Sprintf("SOURCE_DATE_EPOCH=%d", r.time.Unix()), "dpkg-deb", "--root-owner-group", "-Zgzip", "-z6", "--build", tree, filepath.Join(out, name))
 	if err != nil {
 		return err
 	}

@@ -18,6 +18,13 @@ if [ $# -gt 0 ]; then
 	cd /
 	"$here/in-root.sh" "$dir" / -- sh -c 'apt-get update -qq && apt-get install -y -qq --no-install-recommends "$@" && apt-get clean' sh "$@"
 fi
+# A folder with the static C++ library alone: DuckDB's module asks for -lstdc++ by name, so
+# -static-libstdc++ does not reach it, but a folder that is searched first does.
+for triple in x86_64-linux-gnu aarch64-linux-gnu; do
+	[ -e "$dir/usr/bin/$triple-g++" ] || continue
+	mkdir -p "$dir/opt/static/$triple"
+	(cd / && "$here/in-root.sh" "$dir" / -- sh -c 'ln -s "$($1-g++ -print-file-name=libstdc++.a)" "/opt/static/$1/"' sh "$triple")
+done
 if [ -n "${PIP_REQUIREMENTS:-}" ]; then
 	cd /
 	printf '%s\n' "$PIP_REQUIREMENTS" >"$dir/opt/requirements.txt"

@@ -38,22 +38,24 @@ type runner struct {
 
 // Nobody calls into the program from outside, so what is not reached from main is left
 // out, and no symbol is exported: DuckDB's library asks for all of its own.
-const gnuLink = "-Wl,--gc-sections -Wl,--no-export-dynamic -static-libstdc++ -static-libgcc"
+// Its C++ library is linked in, from a folder that has nothing else (make-tree.sh);
+// libgcc is not: every Linux has it, and the static one wants a newer glibc (2.35).
+const gnuLink = "-Wl,--gc-sections -Wl,--no-export-dynamic -L/opt/static/"
 
 // targets is the table of the release.
 var targets = []*target{
 	{
-		os: "linux", arch: "amd64", tree: bookworm, link: gnuLink, machine: "EM_X86_64",
+		os: "linux", arch: "amd64", tree: bookworm, link: gnuLink + "x86_64-linux-gnu", machine: "EM_X86_64",
 		env:      []string{"CC=x86_64-linux-gnu-gcc", "CXX=x86_64-linux-gnu-g++"},
 		programs: []program{pcapsule, recorder},
-		libc:     []string{"libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0", "libresolv.so.2", "ld-linux-x86-64.so.2"},
+		libc:     []string{"libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0", "libresolv.so.2", "libgcc_s.so.1", "ld-linux-x86-64.so.2"},
 		run:      &runner{tree: plain},
 	},
 	{
-		os: "linux", arch: "arm64", tree: bookworm, link: gnuLink, machine: "EM_AARCH64",
+		os: "linux", arch: "arm64", tree: bookworm, link: gnuLink + "aarch64-linux-gnu", machine: "EM_AARCH64",
 		env:      []string{"CC=aarch64-linux-gnu-gcc", "CXX=aarch64-linux-gnu-g++"},
 		programs: []program{pcapsule, recorder},
-		libc:     []string{"libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0", "libresolv.so.2", "ld-linux-aarch64.so.1"},
+		libc:     []string{"libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0", "libresolv.so.2", "libgcc_s.so.1", "ld-linux-aarch64.so.1"},
 		run:      &runner{tree: bookworm, prefix: []string{"qemu-aarch64-static", "-L", "/usr/aarch64-linux-gnu"}},
 	},
 	{
