@@ -8,10 +8,11 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// unnamed makes a file in dir that is gone when it is closed, however the program ends.
-// It has a name until then: Windows removes no open file, but one on closing.
-func unnamed(dir string) (*os.File, error) {
-	path, err := filepath.Abs(filepath.Join(dir, ".pcapsule-stdin-"+rand.Text()))
+// unnamed makes a file that is gone when it is closed, however the program ends. It has a
+// name until then (Windows removes no open file, but one on closing), so it does not lie in
+// the folder that others on Unix use: that is part of a bundle being made.
+func unnamed(string) (*os.File, error) {
+	path, err := filepath.Abs(filepath.Join(os.TempDir(), ".pcapsule-stdin-"+rand.Text()))
 	if err != nil {
 		return nil, err
 	}
