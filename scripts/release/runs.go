@@ -76,8 +76,6 @@ var scenarios = []scenario{
 	{"bundle-exists", 5, "", []string{"bundle", "@samples/shop.pcapng", "-o", "shop.pcapsule"}},
 	{"bundle-no-capture", 3, "", []string{"bundle", "@samples/README.md", "-o", "readme.pcapsule"}},
 	{"bundle-missing", 3, "", []string{"bundle", "@samples/none.pcapng", "-o", "none.pcapsule"}},
-	{"bundle-zip", 0, "", []string{"bundle", "@samples/dns.pcap", "-o", "dns.pcapsule.zip"}},
-	{"info-zip", 0, "", []string{"info", "dns.pcapsule.zip", "--json"}},
 	{"long-path", 0, "", []string{"bundle", "@samples/redis.pcap", "-o", "@" + deep + "redis.pcapsule"}},
 	{"long-path-verify", 0, "", []string{"verify", "@" + deep + "redis.pcapsule", "--rederive"}},
 	{"long-path-query", 0, "", []string{"query", "@" + deep + "redis.pcapsule", "redis", "--count"}},
@@ -392,7 +390,7 @@ func (t *target) serve(work string) ([]byte, error) {
 	}
 	address := l.Addr().String()
 	l.Close()
-	c, err := t.run.tree.command(work, []string{filepath.Dir(work)}, slices.Concat(t.run.environment(), t.run.prefix, []string{exe, "serve", "shop.pcapsule", "--listen", address})...)
+	c, err := t.run.tree.command(work, []string{filepath.Dir(work)}, slices.Concat(t.run.environment(), t.run.prefix, []string{exe, "serve", "shop.pcapsule", "--addr", address})...)
 	if err != nil {
 		return nil, err
 	}
