@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"flag"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"testing"
@@ -37,5 +38,27 @@ func TestStubsHaveWhatGoImports(t *testing.T) {
 		if !bytes.Equal(got, want) {
 			t.Errorf("%s is not what Go imports; run go test ./scripts/release -update", path)
 		}
+	}
+}
+
+// TestChangedProgramIsFound changes a byte of a program that Go's own linker signed.
+func TestChangedProgramIsFound(t *testing.T) {
+	dir := t.TempDir()
+	exe := filepath.Join(dir, "program")
+	must(t, os.WriteFile(filepath.Join(dir, "main.go"), []byte("package main\n\nfunc main() {}\n"), 0o644))
+	c := exec.Command("go", "build", "-o", exe, filepath.Join(dir, "main.go"))
+	c.Env = append(os.Environ(), "GOOS=darwin", "GOARCH=arm64", "CGO_ENABLED=0")
+	if out, err := c.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if n, err := checkSignature(exe); err != nil || n == 0 {
+		t.Fatalf("%d pages, %v", n, err)
+	}
+	data, err := os.ReadFile(exe)
+	must(t, err)
+	data[5000] ^= 1
+	must(t, os.WriteFile(exe, data, 0o755))
+	if _, err := checkSignature(exe); err == nil {
+		t.Error("a changed program passes")
 	}
 }
