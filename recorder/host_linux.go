@@ -43,12 +43,14 @@ func missingCapabilities() (missing []string) {
 		return nil
 	}
 	has := func(n uint) bool { return data[n/32].Effective&(1<<(n%32)) != 0 }
+	if has(unix.CAP_SYS_ADMIN) { // does as well as each of them
+		return nil
+	}
 	for _, want := range []struct {
-		n     uint
-		name  string
-		admin bool // CAP_SYS_ADMIN does as well
-	}{{unix.CAP_BPF, "CAP_BPF", true}, {unix.CAP_PERFMON, "CAP_PERFMON", true}, {unix.CAP_NET_ADMIN, "CAP_NET_ADMIN", false}} {
-		if !has(want.n) && !(want.admin && has(unix.CAP_SYS_ADMIN)) {
+		n    uint
+		name string
+	}{{unix.CAP_BPF, "CAP_BPF"}, {unix.CAP_PERFMON, "CAP_PERFMON"}, {unix.CAP_NET_ADMIN, "CAP_NET_ADMIN"}} {
+		if !has(want.n) {
 			missing = append(missing, want.name)
 		}
 	}
