@@ -123,7 +123,9 @@ func (in *inputs) addFolder(dir string) error {
 		if e.IsDir() || !e.Type().IsRegular() || rings[filepath.Dir(p)] && ofRing(e.Name()) {
 			return nil
 		}
-		info, err := e.Info()
+		// Asked of the file, not of the folder's listing: some file systems of Windows give no
+		// file numbers in a listing, and then all files would pass for one given twice.
+		info, err := os.Lstat(p)
 		if err != nil {
 			return &InputError{p, err}
 		}
