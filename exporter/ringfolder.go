@@ -100,7 +100,7 @@ func (in *inputs) addRing(dir string) error {
 		case !e.Type().IsRegular():
 			in.odd = append(in.odd, e.Name()+": not a regular file")
 		default:
-			info, err := e.Info()
+			info, err := os.Lstat(filepath.Join(dir, e.Name())) // as for folders: a listing may lack file numbers
 			if err == nil {
 				err = in.addFile(filepath.Join(dir, e.Name()), info)
 			}
