@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -71,7 +72,8 @@ type scene struct {
 	servers  []*exec.Cmd
 	stats    recorder.Stats
 	started  recorder.Started
-	err      error // of the recording
+	keys     atomic.Pointer[recorder.KeyStats] // as last reported
+	err      error                             // of the recording
 	traffic  map[string]error
 	veth     error
 	calls    []call
@@ -109,6 +111,7 @@ func stage(ctx context.Context) (*scene, error) {
 			File: file, NoNames: true, Keys: &recorder.Keys{Select: recorderkeys.Selector{Executables: []string{"tlsclient", "openssl"}}},
 			OnStart: func(x recorder.Started) { s.started = x; close(begun) },
 			OnError: func(err error) { fmt.Println("recording:", err) },
+			OnStats: func(x recorder.Stats) { s.keys.Store(x.Keys) },
 		})
 	}()
 	select {
@@ -221,12 +224,24 @@ func (s *scene) play(ctx context.Context) {
 		}
 		s.traffic[c[0]] = err
 	}
-	// New connections for some seconds: the first may come before the program is known.
-	out, err := exec.CommandContext(ctx, "/usr/bin/openssl", "s_time", "-connect", tlsAddress, "-www", "/openssl", "-new", "-time", "5").CombinedOutput()
-	if err != nil {
-		err = fmt.Errorf("%w: %s", err, out)
+	// New connections for some seconds, again until keys came: the first may be made before
+	// the program is known, and an emulated machine may be very slow.
+	for range 6 {
+		out, err := exec.CommandContext(ctx, "/usr/bin/openssl", "s_time", "-connect", tlsAddress, "-www", "/openssl", "-new", "-time", "5").CombinedOutput()
+		if err != nil {
+			err = fmt.Errorf("%w: %s", err, out)
+		}
+		s.traffic["openssl"] = err
+		if s.hasKeys("openssl") {
+			break
+		}
 	}
-	s.traffic["openssl"] = err
+}
+
+// hasKeys reports whether keys of a program were written.
+func (s *scene) hasKeys(program string) bool {
+	k := s.keys.Load()
+	return k != nil && slices.ContainsFunc(k.Processes, func(p recorderkeys.Process) bool { return filepath.Base(p.Executable) == program && p.Keys > 0 })
 }
 
 // readEvents counts the events of the side file.
