@@ -27,7 +27,8 @@ npm                  npm                      packages of MCP and DuckDB for Jav
 unzip                unzip                    a judge of ZIP files
 chromium-headless-shell  chromium-headless-shell  the page of a report in a browser
 qemu-system-x86_64   qemu-system-x86          other kernels
-busybox              busybox-static           other kernels
+qemu-aarch64-static  qemu-user-static         the recorder for arm64
+xz                   xz-utils                 other kernels
 cpio                 cpio                     other kernels
 '
 

@@ -31,7 +31,7 @@ func TestReportCommand(t *testing.T) {
 		{"a page to standard output", []string{bundle, "-o", "-"}, exitDone, "<!DOCTYPE html>"},
 		{"JSON to standard output", []string{bundle, "--json"}, exitDone, `"sections"`},
 		{"a folder that is no bundle", []string{t.TempDir(), "-o", filepath.Join(dir, "b.html")}, exitNotBundle, "not a"},
-		{"a folder that is not there", []string{bundle, "-o", filepath.Join(dir, "no", "b.html")}, exitUsage, "no folder"},
+		{"a folder that is not there", []string{bundle, "-o", filepath.Join(dir, "no", "b.html")}, exitUsage, "does not exist"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			code, said := run(append([]string{"report"}, tt.args...)...)
