@@ -63,7 +63,7 @@ func check(r *release, list []*target, out string, again bool) error {
 				return fmt.Errorf("node image of %s: %w", t.name(), err)
 			}
 			if err := checkDeb(r, t, out, note); err != nil {
-				return fmt.Errorf("Debian package of %s: %w", t.name(), err)
+				return fmt.Errorf("package for Debian of %s: %w", t.name(), err)
 			}
 		}
 	}

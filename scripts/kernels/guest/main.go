@@ -35,15 +35,6 @@ func report(name, state, detail string) {
 	}
 }
 
-// judge reports a check that works or does not.
-func judge(name string, err error, detail string) {
-	if err != nil {
-		report(name, bad, err.Error())
-		return
-	}
-	report(name, good, detail)
-}
-
 func main() {
 	name := filepath.Base(os.Args[0])
 	switch {
