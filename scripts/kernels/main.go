@@ -13,8 +13,10 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // kernel is one row of the table.
@@ -77,16 +79,30 @@ func run(ctx context.Context, cache string, list []kernel, output string) error 
 	if err != nil {
 		return err
 	}
-	var rows []row
-	failed := 0
-	for _, k := range list {
-		r := check(ctx, a, k)
-		if ctx.Err() != nil {
-			return ctx.Err()
+	rows := make([]row, len(list))
+	var boots sync.WaitGroup
+	room := make(chan struct{}, max(1, runtime.NumCPU())) // a guest is busy on one processor at a time, mostly
+	for i, k := range list {
+		rows[i].kernel = k
+		m, err := a.machine(ctx, k)
+		if err != nil {
+			rows[i].results = []result{{Name: "boot", State: bad, Detail: err.Error()}}
+			continue
 		}
+		room <- struct{}{}
+		boots.Go(func() {
+			rows[i].boot(ctx, m)
+			<-room
+		})
+	}
+	boots.Wait()
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	failed := 0
+	for _, r := range rows {
 		r.print(os.Stdout)
 		failed += r.failed()
-		rows = append(rows, r)
 	}
 	text := tableOf(rows)
 	fmt.Print(text)
@@ -101,21 +117,23 @@ func run(ctx context.Context, cache string, list []kernel, output string) error 
 	return nil
 }
 
-// check boots one kernel.
-func check(ctx context.Context, a *archive, k kernel) row {
-	r := row{kernel: k}
-	boot, err := a.prepare(ctx, k)
-	if err != nil && !a.updated {
-		// The mirror has newer packages than the lists say.
-		if err = a.update(ctx); err == nil {
-			boot, err = a.prepare(ctx, k)
-		}
+// machine prepares the machine of a kernel, with newer package lists if the mirror no longer has
+// what the old ones say.
+func (a *archive) machine(ctx context.Context, k kernel) (*machine, error) {
+	m, err := a.prepare(ctx, k)
+	if err == nil || a.updated {
+		return m, err
 	}
-	if err == nil {
-		r.release, r.seconds, r.results, err = boot.run(ctx)
+	if err := a.update(ctx); err != nil {
+		return nil, err
 	}
-	if err != nil {
+	return a.prepare(ctx, k)
+}
+
+// boot runs the machine and notes what its program reported.
+func (r *row) boot(ctx context.Context, m *machine) {
+	var err error
+	if r.release, r.seconds, r.results, err = m.run(ctx); err != nil {
 		r.results = append(r.results, result{Name: "boot", State: bad, Detail: err.Error()})
 	}
-	return r
 }
