@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -18,6 +19,8 @@ import (
 // bootTime is the most that a guest may take, start to end. Software emulation needs half a
 // minute for everything, more if the machine is busy.
 const bootTime = 6 * time.Minute
+
+var errStopped = errors.New("the kernel stopped")
 
 // machine is a kernel with what it runs.
 type machine struct {
@@ -194,7 +197,8 @@ func (m *machine) run(ctx context.Context) (release string, seconds float64, lis
 	waited := c.Wait()
 	seconds = time.Since(begin).Seconds()
 	if !ended {
-		return release, seconds, list, fmt.Errorf("the guest did not come to its end (%w); %s has its console", errors.Join(waited, ctx.Err()), m.log)
+		why := cmp.Or(ctx.Err(), waited, errStopped)
+		return release, seconds, list, fmt.Errorf("the guest did not come to its end (%w); %s has its console", why, m.log)
 	}
 	return release, seconds, list, nil
 }
