@@ -30,7 +30,7 @@ build:
 	$(GO) build -ldflags '-s -w' -o bin/pcapsule ./cmd/pcapsule
 
 recorder:
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o bin/pcapsule-recorder ./cmd/pcapsule-recorder
+	CGO_ENABLED=0 $(GO) build -ldflags '-s -w' -o bin/pcapsule-recorder ./cmd/pcapsule-recorder
 
 setup:
 	@scripts/setup.sh

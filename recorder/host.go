@@ -3,6 +3,7 @@ package recorder
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -16,6 +17,9 @@ var (
 	// the kernel is too old for it.
 	ErrRefused = errors.New("the kernel refuses a program")
 )
+
+// capRaw is what recording interfaces needs.
+const capRaw = "CAP_NET_RAW"
 
 // PrivilegeError means that the process may not record.
 type PrivilegeError struct {
@@ -44,6 +48,8 @@ func Hint(err error) string {
 	switch {
 	case errors.As(err, &right) && right.Nested:
 		return "run it as root of the machine, outside of rootless containers and user namespaces"
+	case errors.As(err, &right) && slices.Contains(right.Missing, capRaw):
+		return "run it as root; in a container add the capability NET_RAW"
 	case errors.As(err, &right):
 		return "run it as root; in a container add the capabilities BPF, PERFMON and NET_ADMIN"
 	case errors.Is(err, ErrLockdown):

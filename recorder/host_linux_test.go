@@ -42,6 +42,9 @@ func TestMachineErrorsHaveHints(t *testing.T) {
 	if err := hostError(fs.ErrNotExist); err != fs.ErrNotExist || Hint(err) != "" {
 		t.Errorf("%v, which has nothing to do with the machine, has the hint %q", err, Hint(err))
 	}
+	if hint := Hint(&PrivilegeError{Missing: []string{capRaw}}); !strings.Contains(hint, "NET_RAW") || strings.Contains(hint, "PERFMON") {
+		t.Errorf("recording interfaces has the hint %q", hint)
+	}
 	missing := &PrivilegeError{Missing: []string{"CAP_BPF"}}
 	if text := missing.Error() + Hint(missing); !strings.Contains(text, "lacks CAP_BPF") || !strings.Contains(text, "BPF, PERFMON and NET_ADMIN") {
 		t.Error(text)

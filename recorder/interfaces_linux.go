@@ -94,7 +94,7 @@ func runInterfaces(ctx context.Context, o Options) (Stats, error) {
 	if err := l.open(); err != nil {
 		l.close()
 		if errors.Is(err, fs.ErrPermission) {
-			err = &PrivilegeError{Missing: []string{"CAP_NET_RAW"}, Err: err}
+			err = &PrivilegeError{Missing: []string{capRaw}, Err: err}
 		}
 		return Stats{}, err
 	}

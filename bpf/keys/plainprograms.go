@@ -23,9 +23,9 @@ type PlainPrograms struct {
 	Sockets error // why the ends of connections are not known, where they are not
 }
 
-// socketPoints are the programs that learn the ends of connections, by tracepoint. Linux has
-// these tracepoints since 6.3.
-var socketPoints = map[string]string{"sock_send_length": plainProgSocketSent, "sock_recv_length": plainProgSocketReceived}
+// socketPoints are the programs that learn the ends of connections, with their tracepoints,
+// which Linux has since 6.3.
+var socketPoints = []struct{ point, program string }{{"sock_send_length", plainProgSocketSent}, {"sock_recv_length", plainProgSocketReceived}}
 
 var plainSince = map[string]loader.Release{plainProgSocketSent: {Major: 6, Minor: 3}, plainProgSocketReceived: {Major: 6, Minor: 3}}
 
@@ -57,10 +57,11 @@ func (p *Programs) LoadPlain(ring uint32) (*PlainPrograms, error) {
 	return x, nil
 }
 
-// attachSockets attaches the programs that learn the ends of connections, which is for both
-// directions or for none. What it cannot attach is no longer among those refused.
+// attachSockets attaches the programs that learn the ends of connections, until one cannot be
+// attached. None of them is among those refused afterwards.
 func (x *PlainPrograms) attachSockets(refused map[string]error) {
-	for point, program := range socketPoints {
+	for _, a := range socketPoints {
+		point, program := a.point, a.program
 		err := refused[program]
 		delete(refused, program)
 		if err == nil && x.Sockets == nil {
@@ -71,7 +72,7 @@ func (x *PlainPrograms) attachSockets(refused map[string]error) {
 				err = loader.Refused(program, plainSince[program], fmt.Errorf("attaching to tracepoint %s: %w", point, err))
 			}
 		}
-		if err != nil {
+		if x.Sockets == nil {
 			x.Sockets = err
 		}
 	}

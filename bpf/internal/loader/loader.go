@@ -11,6 +11,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"strings"
 
@@ -172,15 +173,11 @@ func each(spec *ebpf.CollectionSpec, since map[string]Release, replace map[strin
 }
 
 // One loads one program of a collection onto maps that are there already.
-func One(spec *ebpf.CollectionSpec, name string, maps map[string]*ebpf.Map) (*ebpf.Program, error) {
+func One(spec *ebpf.CollectionSpec, name string, onto map[string]*ebpf.Map) (*ebpf.Program, error) {
 	one := spec.Copy()
 	clear(one.Programs)
 	one.Programs[name] = spec.Programs[name].Copy()
-	shared := make(map[string]*ebpf.Map, len(maps))
-	for k, m := range maps {
-		shared[k] = m
-	}
-	c, err := ebpf.NewCollectionWithOptions(one, ebpf.CollectionOptions{MapReplacements: shared})
+	c, err := ebpf.NewCollectionWithOptions(one, ebpf.CollectionOptions{MapReplacements: maps.Clone(onto)})
 	if err != nil {
 		return nil, err
 	}
