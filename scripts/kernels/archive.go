@@ -150,9 +150,10 @@ func numbers(name string) (list []int) {
 	return list
 }
 
-// unpack fetches a package, if it is not there yet, and returns the folder with its files.
-func (a *archive) unpack(ctx context.Context, name, arch string) (string, error) {
-	dir := filepath.Join(a.dir, "packages", name+"_"+arch)
+// unpack fetches the package that a release has, if it is not there yet, and returns the
+// folder with its files.
+func (a *archive) unpack(ctx context.Context, name, arch, suite string) (string, error) {
+	dir := filepath.Join(a.dir, "packages", name+"_"+arch+"_"+suite)
 	if _, err := os.Stat(dir); err == nil {
 		return dir, nil
 	}
@@ -161,12 +162,12 @@ func (a *archive) unpack(ctx context.Context, name, arch string) (string, error)
 		return "", err
 	}
 	defer os.RemoveAll(tmp)
-	if _, err := command(ctx, tmp, "apt-get", append(a.apt, "-qq", "download", name+":"+arch)...); err != nil {
+	if _, err := command(ctx, tmp, "apt-get", append(a.apt, "-qq", "download", name+":"+arch+"/"+suite)...); err != nil {
 		return "", err
 	}
 	debs, _ := filepath.Glob(filepath.Join(tmp, "*.deb"))
 	if len(debs) != 1 {
-		return "", fmt.Errorf("%w: %s for %s", errNoPackage, name, arch)
+		return "", fmt.Errorf("%w: %s for %s in %s", errNoPackage, name, arch, suite)
 	}
 	if _, err := command(ctx, tmp, "dpkg-deb", "-x", debs[0], "x"); err != nil {
 		return "", err

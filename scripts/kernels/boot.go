@@ -42,7 +42,7 @@ func (a *archive) prepare(ctx context.Context, k kernel) (*machine, error) {
 	if err != nil {
 		return nil, err
 	}
-	image, err := a.unpack(ctx, name, k.arch)
+	image, err := a.unpack(ctx, name, k.arch, k.suite)
 	if err != nil {
 		return nil, err
 	}
@@ -56,7 +56,7 @@ func (a *archive) prepare(ctx context.Context, k kernel) (*machine, error) {
 			modules = ""
 		} else if err != nil {
 			return nil, err
-		} else if modules, err = a.unpack(ctx, name, k.arch); err != nil {
+		} else if modules, err = a.unpack(ctx, name, k.arch, k.suite); err != nil {
 			return nil, err
 		}
 	}
@@ -91,19 +91,21 @@ func (a *archive) fill(ctx context.Context, root, arch string) error {
 			return err
 		}
 	}
+	for _, d := range []string{"bin", "lib", "lib64"} { // as in every Debian since 12: one place under two names
+		if err := errors.Join(os.MkdirAll(filepath.Join(root, "usr", d), 0o755), os.Symlink("usr/"+d, filepath.Join(root, d))); err != nil {
+			return err
+		}
+	}
 	for _, p := range guestPackages {
-		dir, err := a.unpack(ctx, p, arch)
+		dir, err := a.unpack(ctx, p, arch, guestSuite)
 		if err != nil {
 			return err
 		}
 		// Libraries and programs only: what else packages hold is of no use there.
-		for _, part := range []string{"bin", "usr/bin", "lib", "lib64", "usr/lib"} {
+		for _, part := range []string{"bin", "usr/bin", "lib", "usr/lib", "lib64", "usr/lib64"} {
 			from := filepath.Join(dir, part)
 			if _, err := os.Stat(from); err != nil {
 				continue
-			}
-			if err := os.MkdirAll(filepath.Join(root, part), 0o755); err != nil {
-				return err
 			}
 			if _, err := command(ctx, root, "cp", "-a", from+"/.", filepath.Join(root, part)); err != nil {
 				return err
