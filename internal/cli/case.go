@@ -13,6 +13,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/finding"
 	findings "github.com/pcapsule/pcapsule/forensics/finding/all"
+	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	"github.com/pcapsule/pcapsule/kfl"
 )
 
@@ -47,7 +48,7 @@ func distinct(paths []string) error {
 		}
 		for j, other := range seen {
 			if info != nil && other != nil && os.SameFile(info, other) {
-				return usagef("%s and %s are the same bundle", paths[j], paths[i])
+				return exit.Usagef("%s and %s are the same bundle", paths[j], paths[i])
 			}
 		}
 		seen = append(seen, info)
@@ -104,7 +105,7 @@ func (w *window) times(c *forensics.Case) (from, to int64, err error) {
 		to, err = 0, nil
 	}
 	if err == nil && to != 0 && from > to {
-		err = usagef("--from %s is after --to %s", w.from, w.to)
+		err = exit.Usagef("--from %s is after --to %s", w.from, w.to)
 	}
 	return from, to, err
 }
@@ -119,23 +120,23 @@ func (e *env) asked(err error) error {
 	case err == nil:
 		return nil
 	case errors.As(err, &bad) && bad.Limit:
-		return codedError{errors.New(bad.Pretty()), exitLimit, "ask for less at once; docs/kfl.md has the limits"}
+		return exit.With(errors.New(bad.Pretty()), exit.Limit, "ask for less at once; docs/kfl.md has the limits")
 	case errors.As(err, &bad) && bad.Hint != "": // one next step is enough
-		return codedError{errors.New(bad.Pretty()), exitSyntax, ""}
+		return exit.With(errors.New(bad.Pretty()), exit.Syntax, "")
 	case errors.As(err, &bad):
-		return codedError{errors.New(bad.Pretty()), exitSyntax, "docs/kfl.md has the language; pcapsule schema calls has the columns"}
+		return exit.With(errors.New(bad.Pretty()), exit.Syntax, "docs/kfl.md has the language; pcapsule schema calls has the columns")
 	case errors.As(err, &sql):
-		return codedError{err, exitSyntax, "pcapsule schema lists tables and columns"}
+		return exit.With(err, exit.Syntax, "pcapsule schema lists tables and columns")
 	case errors.As(err, &refused), errors.Is(err, forensics.ErrRefused):
-		return codedError{err, exitRefused, "a bundle is evidence: only single queries that read its own tables are run"}
+		return exit.With(err, exit.Refused, "a bundle is evidence: only single queries that read its own tables are run")
 	case errors.Is(err, forensics.ErrDeadline):
-		return codedError{err, exitLimit, "narrow the question, or allow more with --deadline"}
+		return exit.With(err, exit.Limit, "narrow the question, or allow more with --deadline")
 	case errors.Is(err, forensics.ErrMemory):
-		return codedError{err, exitLimit, "ask for fewer columns or rows"}
+		return exit.With(err, exit.Limit, "ask for fewer columns or rows")
 	case errors.Is(err, forensics.ErrNotFound):
-		return codedError{err, exitOther, "pcapsule query BUNDLE KFL lists calls; its call_no may be given as '#42'"}
+		return exit.With(err, exit.Other, "pcapsule query BUNDLE KFL lists calls; its call_no may be given as '#42'")
 	case errors.As(err, &several):
-		return usageError{err}
+		return exit.With(err, exit.Usage, "")
 	case errors.Is(err, forensics.ErrUsage), errors.Is(err, forensics.ErrCursor):
 		return contradiction(err)
 	}
@@ -147,7 +148,7 @@ func (e *env) asked(err error) error {
 func contradiction(err error) error {
 	why := errors.New(strings.TrimSuffix(err.Error(), ": "+forensics.ErrUsage.Error()))
 	if strings.Contains(why.Error(), "no column") || strings.Contains(why.Error(), "no table") {
-		return codedError{why, exitUsage, "pcapsule schema lists tables and columns"}
+		return exit.With(why, exit.Usage, "pcapsule schema lists tables and columns")
 	}
-	return usageError{why}
+	return exit.With(why, exit.Usage, "")
 }

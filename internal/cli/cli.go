@@ -22,6 +22,7 @@ import (
 	"github.com/pcapsule/pcapsule/internal/cli/command"
 	"github.com/pcapsule/pcapsule/internal/cli/console"
 	"github.com/pcapsule/pcapsule/internal/cli/doctor"
+	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	"github.com/pcapsule/pcapsule/internal/cli/ringcmd"
 	"github.com/pcapsule/pcapsule/internal/version"
 )
@@ -57,10 +58,10 @@ func Main(args []string, in io.Reader, out, errOut io.Writer) int {
 		err = misused(root, args, err)
 	}
 	if err == nil {
-		err = coded(printed.Err)
+		err = printed.Err
 	}
 	if err == nil || closedPipe(err) {
-		return exitDone
+		return exit.Done
 	}
 	code := exitCode(ctx, err)
 	e.report(err, code, used.CommandPath())
@@ -73,11 +74,11 @@ func misused(root *cobra.Command, args []string, err error) error {
 	if _, rest, unknown := root.Find(args); unknown != nil {
 		for _, name := range rest {
 			if near := root.SuggestionsFor(name); len(near) > 0 {
-				return codedError{err, exitUsage, "did you mean pcapsule " + strings.Join(near, " or pcapsule ") + "?"}
+				return exit.With(err, exit.Usage, "did you mean pcapsule "+strings.Join(near, " or pcapsule ")+"?")
 			}
 		}
 	}
-	return usageError{err}
+	return exit.With(err, exit.Usage, "")
 }
 
 func (e *env) root() *cobra.Command {
@@ -96,7 +97,7 @@ func (e *env) root() *cobra.Command {
 	c.SetHelpCommand(help)
 	c.PersistentPreRunE = func(*cobra.Command, []string) error {
 		if e.colour != "auto" && e.colour != "always" && e.colour != "never" {
-			return usagef("--color %q: want auto, always or never", e.colour)
+			return exit.Usagef("--color %q: want auto, always or never", e.colour)
 		}
 		return nil
 	}
@@ -114,7 +115,7 @@ func (e *env) runs(c *cobra.Command) {
 	run := c.RunE
 	c.RunE = func(c *cobra.Command, args []string) error {
 		e.running = true
-		return coded(run(c, args))
+		return run(c, args)
 	}
 	for _, sub := range c.Commands() {
 		if sub.RunE != nil {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/finding/all"
+	"github.com/pcapsule/pcapsule/internal/cli/exit"
 )
 
 func (e *env) cmdAsk() *cobra.Command {
@@ -31,7 +32,7 @@ pcapsule mcp and pcapsule serve. pcapsule ask QUESTION --help tells what may be 
 				if near := c.SuggestionsFor(args[0]); len(near) > 0 {
 					hint = "did you mean " + strings.Join(near, " or ") + "? " + hint
 				}
-				return codedError{fmt.Errorf("no question %q", args[0]), exitUsage, hint}
+				return exit.With(fmt.Errorf("no question %q", args[0]), exit.Usage, hint)
 			}
 			return c.Help()
 		},
@@ -76,9 +77,9 @@ func (e *env) cmdQuestion(q ask.Question) *cobra.Command {
 		var wrong *ask.InputError
 		if errors.As(err, &wrong) {
 			if wrong.Field != "" {
-				return usagef("--%s: %s", dashed(wrong.Field), wrong.What)
+				return exit.Usagef("--%s: %s", dashed(wrong.Field), wrong.What)
 			}
-			return usageError{err}
+			return exit.With(err, exit.Usage, "")
 		}
 		if err != nil {
 			return e.asked(err)

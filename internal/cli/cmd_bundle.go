@@ -17,6 +17,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	"github.com/pcapsule/pcapsule/internal/version"
 )
 
@@ -107,13 +108,13 @@ func (e *env) runBundle(c *cobra.Command, args []string, f *bundleFlags) error {
 func (f *bundleFlags) options(e *env) (exporter.Options, error) {
 	o := exporter.Options{Kube: f.kube, Hosts: f.hosts, Filter: f.filter, Jobs: f.jobs, Release: version.Release, Stdin: e.in}
 	if f.output == "" {
-		return o, usagef("no output named: give -o NAME.pcapsule")
+		return o, exit.Usagef("no output named: give -o NAME.pcapsule")
 	}
 	if f.jobs < 0 {
-		return o, usagef("--jobs %d: want 0 or more", f.jobs)
+		return o, exit.Usagef("--jobs %d: want 0 or more", f.jobs)
 	}
 	if base := filepath.Base(filepath.Clean(f.output)); !strings.HasSuffix(base, ".pcapsule") || base == ".pcapsule" {
-		return o, usagef("output %s: want a name ending in .pcapsule", f.output)
+		return o, exit.Usagef("output %s: want a name ending in .pcapsule", f.output)
 	}
 	var err error
 	if o.FromNs, err = parseTime("from", f.from); err != nil {
@@ -123,7 +124,7 @@ func (f *bundleFlags) options(e *env) (exporter.Options, error) {
 		return o, err
 	}
 	if o.ToNs != 0 && o.FromNs > o.ToNs {
-		return o, usagef("--from %s is after --to %s", f.from, f.to)
+		return o, exit.Usagef("--from %s is after --to %s", f.from, f.to)
 	}
 	if o.DecodeAs, err = parseDecodeAs(f.decodeAs); err != nil {
 		return o, err
@@ -131,7 +132,7 @@ func (f *bundleFlags) options(e *env) (exporter.Options, error) {
 	if err := limitMemory(f.maxMemory); err != nil {
 		return o, err
 	}
-	if err := newOutput(f.output); err != nil {
+	if err := exit.NewOutput(f.output); err != nil {
 		return o, err
 	}
 	if err := f.keyOptions(&o); err != nil {
@@ -170,13 +171,13 @@ func (e *env) bundleError(ctx context.Context, err error, output string) error {
 		for _, w := range strict.warnings {
 			e.warn("%s", w)
 		}
-		return codedError{err, exitDamaged, "nothing was left behind; without --strict the bundle is made and holds the warnings"}
-	case errors.As(err, &keys) && exitCode(ctx, err) == exitOther:
-		return codedError{err, exitNotCapture, "a key log has lines such as CLIENT_RANDOM <64 hex digits> <hex digits>; an RSA key is PEM or DER"}
-	case errors.As(err, &in) && exitCode(ctx, err) == exitOther:
-		return codedError{err, exitNotCapture, ""}
+		return exit.With(err, exit.Damaged, "nothing was left behind; without --strict the bundle is made and holds the warnings")
+	case errors.As(err, &keys) && exitCode(ctx, err) == exit.Other:
+		return exit.With(err, exit.NotCapture, "a key log has lines such as CLIENT_RANDOM <64 hex digits> <hex digits>; an RSA key is PEM or DER")
+	case errors.As(err, &in) && exitCode(ctx, err) == exit.Other:
+		return exit.With(err, exit.NotCapture, "")
 	case in == nil:
-		return outputError(err, output)
+		return exit.OutputError(err, output)
 	}
 	return err
 }
@@ -187,7 +188,7 @@ func parseTime(flag, s string) (int64, error) {
 	}
 	t, err := time.Parse(time.RFC3339Nano, s)
 	if err != nil {
-		return 0, usagef("--%s %q: want a time such as 2026-01-31T14:15:00Z", flag, s)
+		return 0, exit.Usagef("--%s %q: want a time such as 2026-01-31T14:15:00Z", flag, s)
 	}
 	return t.UnixNano(), nil
 }
@@ -198,7 +199,7 @@ func parseDecodeAs(list []string) (out []dissect.DecodeAs, err error) {
 		transport, port, ok2 := strings.Cut(left, "/")
 		n, err := strconv.ParseUint(port, 10, 16)
 		if !ok || !ok2 || err != nil || transport != "tcp" && transport != "udp" {
-			return nil, usagef("--decode-as %q: want tcp/PORT=PROTOCOL or udp/PORT=PROTOCOL", s)
+			return nil, exit.Usagef("--decode-as %q: want tcp/PORT=PROTOCOL or udp/PORT=PROTOCOL", s)
 		}
 		d := dissect.DecodeAs{Port: uint16(n), Protocol: name}
 		if transport == "udp" {
@@ -224,5 +225,5 @@ func knownProtocol(d dissect.DecodeAs) error {
 			}
 		}
 	}
-	return usagef("--decode-as: no protocol %q over %s; there are: %s", d.Protocol, d.Transport, strings.Join(names, ", "))
+	return exit.Usagef("--decode-as: no protocol %q over %s; there are: %s", d.Protocol, d.Transport, strings.Join(names, ", "))
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/forensics/check"
 	"github.com/pcapsule/pcapsule/forensics/finding/all"
+	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	"github.com/pcapsule/pcapsule/internal/version"
 )
 
@@ -32,14 +33,14 @@ code is 8, and each call that breaks it is listed with its packets.`,
 		RunE: func(c *cobra.Command, args []string) error {
 			file := args[len(args)-1]
 			if info, err := os.Stat(file); err == nil && info.IsDir() {
-				return usagef("%s is a folder: the last argument is the file of rules", file)
+				return exit.Usagef("%s is a folder: the last argument is the file of rules", file)
 			}
 			rules, err := check.Load(file)
 			if errors.Is(err, fs.ErrNotExist) {
 				return err
 			}
 			if err != nil {
-				return codedError{err, exitSyntax, "docs/guide/check.md has the form of rules"}
+				return exit.With(err, exit.Syntax, "docs/guide/check.md has the form of rules")
 			}
 			cs, err := e.openCase(c.Context(), args[:len(args)-1])
 			if err != nil {
@@ -67,7 +68,7 @@ code is 8, and each call that breaks it is listed with its packets.`,
 				e.printCheck(r)
 			}
 			if err == nil && r.Failed > 0 {
-				err = codedError{fmt.Errorf("%d of %d rules do not hold", r.Failed, len(r.Results)), exitVerify, "pcapsule show BUNDLE CALL shows a call that breaks a rule; pcapsule packets gives its packets"}
+				err = exit.With(fmt.Errorf("%d of %d rules do not hold", r.Failed, len(r.Results)), exit.Verify, "pcapsule show BUNDLE CALL shows a call that breaks a rule; pcapsule packets gives its packets")
 			}
 			return err
 		},

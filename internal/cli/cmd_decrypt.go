@@ -13,6 +13,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	"github.com/pcapsule/pcapsule/internal/version"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 )
@@ -54,11 +55,11 @@ from the captures themselves, from bundles that keep some, and from --keys.`,
 func (e *env) runDecrypt(c *cobra.Command, args []string, f *decryptFlags) error {
 	switch {
 	case f.output == "":
-		return usagef("no output named: give -o PLAIN.pcapng, or -o - for standard output")
+		return exit.Usagef("no output named: give -o PLAIN.pcapng, or -o - for standard output")
 	case f.output == "-" && terminal(e.out):
-		return usagef("a capture is not for a terminal: give -o PLAIN.pcapng or redirect it")
+		return exit.Usagef("a capture is not for a terminal: give -o PLAIN.pcapng or redirect it")
 	case f.jobs < 0:
-		return usagef("--jobs %d: want 0 or more", f.jobs)
+		return exit.Usagef("--jobs %d: want 0 or more", f.jobs)
 	}
 	o := exporter.Options{Filter: f.filter, Jobs: f.jobs, Release: version.Release, Stdin: e.in}
 	var err error
@@ -72,7 +73,7 @@ func (e *env) runDecrypt(c *cobra.Command, args []string, f *decryptFlags) error
 		return err
 	}
 	if f.output != "-" {
-		if err := newOutput(f.output); err != nil {
+		if err := exit.NewOutput(f.output); err != nil {
 			return err
 		}
 	}
@@ -81,7 +82,7 @@ func (e *env) runDecrypt(c *cobra.Command, args []string, f *decryptFlags) error
 	s, err := e.decrypt(c.Context(), args, f.output, o)
 	bar.clear()
 	if errors.Is(err, fs.ErrExist) {
-		return codedError{err, exitExists, ""}
+		return exit.With(err, exit.Exists, "")
 	}
 	if err != nil {
 		return e.bundleError(c.Context(), err, f.output)

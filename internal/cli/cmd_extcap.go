@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	"github.com/pcapsule/pcapsule/internal/version"
 	"github.com/pcapsule/pcapsule/recorder"
 	"github.com/pcapsule/pcapsule/recorder/filter"
@@ -88,7 +89,7 @@ func (e *env) runExtcap(c *cobra.Command, f *extcapFlags) error {
 		return c.Help()
 	}
 	if f.name != extcapInterface && !f.cleanup {
-		return usagef("--extcap-interface %q: want %s", f.name, extcapInterface)
+		return exit.Usagef("--extcap-interface %q: want %s", f.name, extcapInterface)
 	}
 	switch {
 	case f.capture:
@@ -117,7 +118,7 @@ arg {number=3}{call=--no-owners}{display=Do not find out owners}{type=boolflag}{
 // extcapCapture records into the pipe until its reader goes away or a signal comes.
 func (e *env) extcapCapture(ctx context.Context, f *extcapFlags) error {
 	if f.fifo == "" {
-		return usagef("--capture: no pipe named: give --fifo PATH")
+		return exit.Usagef("--capture: no pipe named: give --fifo PATH")
 	}
 	pipe, err := openPipe(ctx, f.fifo)
 	if err != nil {
@@ -144,7 +145,7 @@ func openPipe(ctx context.Context, path string) (*os.File, error) {
 		return nil, fmt.Errorf("opening --fifo: %w", err)
 	}
 	if info.Mode()&fs.ModeNamedPipe == 0 {
-		return nil, usagef("--fifo %s: want a named pipe", path)
+		return nil, exit.Usagef("--fifo %s: want a named pipe", path)
 	}
 	type opened struct {
 		f   *os.File
@@ -185,7 +186,7 @@ Wireshark does in Help, About, Folders.`,
 
 func (e *env) extcapInstall(ctx context.Context, folder string) error {
 	if runtime.GOOS == "windows" {
-		return codedError{errors.New("installing: pcapsule records on Linux only"), exitOther, "record there with pcapsule record -w -, and read it here with wireshark -k -i -"}
+		return exit.With(errors.New("installing: pcapsule records on Linux only"), exit.Other, "record there with pcapsule record -w -, and read it here with wireshark -k -i -")
 	}
 	self, err := os.Executable()
 	if err != nil {
@@ -197,7 +198,7 @@ func (e *env) extcapInstall(ctx context.Context, folder string) error {
 		}
 	}
 	if err := os.MkdirAll(folder, 0o755); err != nil {
-		return outputError(fmt.Errorf("making folder %s: %w", folder, err), folder)
+		return exit.OutputError(fmt.Errorf("making folder %s: %w", folder, err), folder)
 	}
 	path := filepath.Join(folder, extcapProgram)
 	text := extcapScript(self)
@@ -205,10 +206,10 @@ func (e *env) extcapInstall(ctx context.Context, folder string) error {
 		fmt.Fprintf(e.out, "%s is there already\n", path)
 		return nil
 	} else if err == nil && !strings.HasPrefix(string(old), extcapHead) || err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return codedError{fmt.Errorf("output %s exists, and is not ours", path), exitExists, "remove it first, or choose another folder"}
+		return exit.With(fmt.Errorf("output %s exists, and is not ours", path), exit.Exists, "remove it first, or choose another folder")
 	}
 	if err := replaceFile(path, text); err != nil {
-		return outputError(err, path)
+		return exit.OutputError(err, path)
 	}
 	fmt.Fprintf(e.out, "%s calls %s\n", path, self)
 	fmt.Fprintf(e.out, "Wireshark lists the interface %s when it starts, or with Capture, Refresh Interfaces; tshark -D lists it too\n", extcapInterface)
@@ -262,8 +263,9 @@ func extcapFolder(ctx context.Context) (string, error) {
 		if err == nil {
 			err = errors.New("tshark -G folders names none")
 		}
-		return "", codedError{fmt.Errorf("finding Wireshark's folder for capture programs: %w", err), exitOther,
-			"give the folder: pcapsule extcap install FOLDER; Wireshark shows it in Help, About, Folders"}
+		return "", exit.With(fmt.Errorf("finding Wireshark's folder for capture programs: %w", err), exit.Other,
+			"give the folder: pcapsule extcap install FOLDER; Wireshark shows it in Help, About, Folders")
+
 	}
 	return personal, nil
 }

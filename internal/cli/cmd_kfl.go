@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	"github.com/pcapsule/pcapsule/kfl"
 )
 
@@ -28,7 +29,7 @@ pcapsule/macros.kfl in the configuration folder ($XDG_CONFIG_HOME or ~/.config).
   pcapsule kfl complete 'http && sta' --json`,
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return usagef("no command %q of kfl: want check, fmt, explain, complete or fields", args[0])
+				return exit.Usagef("no command %q of kfl: want check, fmt, explain, complete or fields", args[0])
 			}
 			return c.Help()
 		},
@@ -98,7 +99,7 @@ func (e *env) macros(path string) (map[string]string, error) {
 	list, err := kfl.ParseMacros(string(data))
 	var fault *kfl.Error
 	if errors.As(err, &fault) {
-		return nil, codedError{fmt.Errorf("macros of %s: %s", path, fault.Pretty()), exitSyntax, "each line is name := condition; docs/kfl.md has the language"}
+		return nil, exit.With(fmt.Errorf("macros of %s: %s", path, fault.Pretty()), exit.Syntax, "each line is name := condition; docs/kfl.md has the language")
 	}
 	return list, err
 }

@@ -18,6 +18,8 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/finding"
 	findings "github.com/pcapsule/pcapsule/forensics/finding/all"
 	"github.com/pcapsule/pcapsule/forensics/redact"
+	"github.com/pcapsule/pcapsule/internal/cli/exit"
+	"github.com/pcapsule/pcapsule/internal/cli/ringcmd"
 	"github.com/pcapsule/pcapsule/internal/cli/snapshots"
 	"github.com/pcapsule/pcapsule/internal/version"
 	"github.com/pcapsule/pcapsule/mcp"
@@ -70,7 +72,7 @@ func (a *answering) server(ctx context.Context, paths []string, warn func(format
 		o.Policy = redact.Default()
 		if a.redact != "" {
 			if o.Policy, err = redact.Load(a.redact); err != nil {
-				return nil, nil, usageError{err}
+				return nil, nil, exit.With(err, exit.Usage, "")
 			}
 		}
 	}
@@ -135,7 +137,7 @@ func (a *answering) store(warn func(format string, args ...any)) (*snapshots.Sto
 		dir = strings.TrimRight(filepath.Clean(a.ring), "/") + ".snapshots"
 	}
 	s, err := snapshots.Open(snapshots.Options{Ring: a.ring, Dir: dir, Export: exportHeld, Program: "pcapsule " + version.Release, OnError: func(err error) { warn("%v", err) }})
-	return s, ringError(err)
+	return s, ringcmd.Error(err)
 }
 
 // exportHeld makes a bundle of what a snapshot holds.
@@ -152,10 +154,10 @@ func exportHeld(ctx context.Context, from, to string, fromNs, toNs int64, done f
 // named refuses a command line that names nothing to answer about.
 func (a *answering) named(args []string) error {
 	if len(args) == 0 && a.ring == "" {
-		return usagef("0 arguments, want: a bundle, or --ring with a recorder's ring")
+		return exit.Usagef("0 arguments, want: a bundle, or --ring with a recorder's ring")
 	}
 	if a.snapshots != "" && a.ring == "" {
-		return usagef("--snapshots goes with --ring")
+		return exit.Usagef("--snapshots goes with --ring")
 	}
 	return nil
 }
@@ -164,29 +166,29 @@ func (a *answering) check() error {
 	a.secrets = a.secrets || a.show
 	if a.exportDir != "" {
 		if info, err := os.Stat(a.exportDir); err != nil || !info.IsDir() {
-			return usagef("--export-dir %s: not a folder", a.exportDir)
+			return exit.Usagef("--export-dir %s: not a folder", a.exportDir)
 		}
 	}
 	for _, dir := range a.allow {
 		if info, err := os.Stat(dir); err != nil || !info.IsDir() {
-			return usagef("--allow %s: not a folder", dir)
+			return exit.Usagef("--allow %s: not a folder", dir)
 		}
 	}
 	switch {
 	case a.secrets && a.redact != "":
-		return usagef("--secrets masks nothing and --redact masks; want one of them")
+		return exit.Usagef("--secrets masks nothing and --redact masks; want one of them")
 	case a.tools != "core" && a.tools != "all":
-		return usagef("--tools %q: want core or all", a.tools)
+		return exit.Usagef("--tools %q: want core or all", a.tools)
 	case a.deadline <= 0 || a.deadline > time.Hour:
-		return usagef("--deadline %s: want more than nothing and at most an hour", a.deadline)
+		return exit.Usagef("--deadline %s: want more than nothing and at most an hour", a.deadline)
 	case a.parallel < 1 || a.parallel > 64:
-		return usagef("--parallel %d: want 1 to 64", a.parallel)
+		return exit.Usagef("--parallel %d: want 1 to 64", a.parallel)
 	case a.temp < 0 || a.temp > 1<<30:
-		return usagef("--max-temp %d: want 0 to 1073741824 MiB", a.temp)
+		return exit.Usagef("--max-temp %d: want 0 to 1073741824 MiB", a.temp)
 	case a.keep < 0 || a.keep > 1<<20:
-		return usagef("--keep %d: want 0 to 1048576 MiB", a.keep)
+		return exit.Usagef("--keep %d: want 0 to 1048576 MiB", a.keep)
 	case a.memory < 64 || a.memory > 1<<20:
-		return usagef("--memory %d: want 64 to 1048576 MiB", a.memory)
+		return exit.Usagef("--memory %d: want 64 to 1048576 MiB", a.memory)
 	}
 	return nil
 }
@@ -227,7 +229,7 @@ recorder's ring on this machine. pcapsule serve does the same over HTTP.`,
 				err = c.Context().Err()
 			}
 			if err != nil && !closedPipe(err) {
-				return codedError{fmt.Errorf("reading MCP messages from standard input: %w", err), exitOther, "an assistant starts this command and sends JSON-RPC, one message a line"}
+				return exit.With(fmt.Errorf("reading MCP messages from standard input: %w", err), exit.Other, "an assistant starts this command and sends JSON-RPC, one message a line")
 			}
 			return err
 		},

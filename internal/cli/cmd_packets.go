@@ -11,6 +11,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/internal/cli/console"
+	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	"github.com/pcapsule/pcapsule/recorder/secrets"
 )
 
@@ -71,10 +72,10 @@ capture, or -: it is copied without its secrets.`,
 
 func (e *env) runPackets(c *cobra.Command, args []string, f *packetsFlags) error {
 	if f.output == "" {
-		return usagef("no output named: give -o SLICE.pcapng, or -o - for standard output")
+		return exit.Usagef("no output named: give -o SLICE.pcapng, or -o - for standard output")
 	}
 	if f.output == "-" && terminal(e.out) {
-		return usagef("a capture is not for a terminal: give -o SLICE.pcapng or redirect it")
+		return exit.Usagef("a capture is not for a terminal: give -o SLICE.pcapng or redirect it")
 	}
 	if f.stripKeys && strippable(args[0]) {
 		return e.stripKeys(c, args, f)
@@ -84,7 +85,7 @@ func (e *env) runPackets(c *cobra.Command, args []string, f *packetsFlags) error
 		return err
 	}
 	if f.output != "-" {
-		if err := newOutput(f.output); err != nil {
+		if err := exit.NewOutput(f.output); err != nil {
 			return err
 		}
 	}
@@ -103,10 +104,10 @@ func (e *env) runPackets(c *cobra.Command, args []string, f *packetsFlags) error
 		r, err = cs.PacketsFile(c.Context(), sel, f.output)
 	}
 	if errors.Is(err, fs.ErrExist) {
-		return codedError{err, exitExists, ""}
+		return exit.With(err, exit.Exists, "")
 	}
 	if err != nil {
-		return e.asked(keysError(outputError(err, f.output)))
+		return e.asked(keysError(exit.OutputError(err, f.output)))
 	}
 	e.toldPackets(&r, f)
 	return nil
@@ -116,7 +117,7 @@ func (e *env) runPackets(c *cobra.Command, args []string, f *packetsFlags) error
 func (f *packetsFlags) selection(args []string) (forensics.Selection, []string, error) {
 	sel := forensics.Selection{CallIDs: f.calls, SQL: f.sql, Deadline: f.deadline, Keys: forensics.CountKeys}
 	if f.deadline < 0 {
-		return sel, args, usagef("--deadline %s: want 0 or more", f.deadline)
+		return sel, args, exit.Usagef("--deadline %s: want 0 or more", f.deadline)
 	}
 	chosen := 0
 	if len(args) > 1 && !isBundlePath(args[len(args)-1]) {
@@ -130,11 +131,11 @@ func (f *packetsFlags) selection(args []string) (forensics.Selection, []string, 
 		chosen++
 	}
 	if chosen > 1 {
-		return sel, args, usagef("a KFL condition, --call and --sql exclude each other: give one")
+		return sel, args, exit.Usagef("a KFL condition, --call and --sql exclude each other: give one")
 	}
 	switch {
 	case f.withContext && f.wholeConnections:
-		return sel, args, usagef("--with-context and --whole-connections exclude each other: give one")
+		return sel, args, exit.Usagef("--with-context and --whole-connections exclude each other: give one")
 	case f.withContext:
 		sel.Context = forensics.WithContext
 	case f.wholeConnections:
@@ -145,7 +146,7 @@ func (f *packetsFlags) selection(args []string) (forensics.Selection, []string, 
 	case "both":
 		sel.Vantage = forensics.BothVantage
 	default:
-		return sel, args, usagef("--vantage %q: want one or both", f.vantage)
+		return sel, args, exit.Usagef("--vantage %q: want one or both", f.vantage)
 	}
 	switch f.comments {
 	case "place":
@@ -154,7 +155,7 @@ func (f *packetsFlags) selection(args []string) (forensics.Selection, []string, 
 	case "none":
 		sel.Comments = forensics.NoComments
 	default:
-		return sel, args, usagef("--comments %q: want place, packet or none", f.comments)
+		return sel, args, exit.Usagef("--comments %q: want place, packet or none", f.comments)
 	}
 	return sel, args, f.keysOf(&sel)
 }
@@ -163,13 +164,13 @@ func (f *packetsFlags) selection(args []string) (forensics.Selection, []string, 
 func (f *packetsFlags) keysOf(sel *forensics.Selection) error {
 	switch {
 	case f.withKeys && f.stripKeys:
-		return usagef("--with-keys and --strip-keys exclude each other: give one")
+		return exit.Usagef("--with-keys and --strip-keys exclude each other: give one")
 	case !f.withKeys && (len(f.keys.files) > 0 || len(f.keys.identities) > 0):
-		return usagef("--keys and --identity say which keys go into the slice: give --with-keys too")
+		return exit.Usagef("--keys and --identity say which keys go into the slice: give --with-keys too")
 	case f.noContext && !f.withKeys:
-		return usagef("--no-context leaves out what --with-keys adds: give --with-keys too")
+		return exit.Usagef("--no-context leaves out what --with-keys adds: give --with-keys too")
 	case f.noContext && (f.withContext || f.wholeConnections):
-		return usagef("--no-context excludes --with-context and --whole-connections: give one")
+		return exit.Usagef("--no-context excludes --with-context and --whole-connections: give one")
 	case !f.withKeys:
 		return nil
 	}
@@ -194,7 +195,7 @@ func keysError(err error) error {
 	case errors.Is(err, secrets.ErrNoKey):
 		hint = "a key log has lines such as CLIENT_RANDOM <64 hex digits> <hex digits>; an RSA key is PEM or DER"
 	}
-	return codedError{err, exitNotCapture, hint}
+	return exit.With(err, exit.NotCapture, hint)
 }
 
 // toldPackets says what a slice holds.

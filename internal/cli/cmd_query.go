@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/internal/cli/exit"
 )
 
 // tableRows is how many rows a table for people shows where no limit is given.
@@ -173,19 +174,19 @@ func (e *env) explainQuery(ctx context.Context, cs *forensics.Case, q forensics.
 // check refuses flags that do not fit, before a bundle is opened.
 func (f *queryFlags) check(q *forensics.Query) error {
 	if !slices.Contains(f.formats, f.format) {
-		return usagef("--format %q: want %s", f.format, strings.Join(f.formats, ", "))
+		return exit.Usagef("--format %q: want %s", f.format, strings.Join(f.formats, ", "))
 	}
 	if f.limit < 0 {
-		return usagef("--limit %d: want 0 or more", f.limit)
+		return exit.Usagef("--limit %d: want 0 or more", f.limit)
 	}
 	if f.deadline < 0 {
-		return usagef("--deadline %s: want 0 or more", f.deadline)
+		return exit.Usagef("--deadline %s: want 0 or more", f.deadline)
 	}
 	if isBundlePath(q.KFL) {
-		return usagef(`no condition: %s is a bundle; "" as the last argument asks for all calls`, q.KFL)
+		return exit.Usagef(`no condition: %s is a bundle; "" as the last argument asks for all calls`, q.KFL)
 	}
 	if whole := f.format == "har" || f.format == "curl"; whole && (q.Count || len(q.GroupBy) > 0 || len(q.Columns) > 0 || q.Table != "calls") {
-		return usagef("--format %s is of whole calls: leave out --columns, --count, --group-by and --table", f.format)
+		return exit.Usagef("--format %s is of whole calls: leave out --columns, --count, --group-by and --table", f.format)
 	}
 	return nil
 }

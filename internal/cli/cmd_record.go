@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pcapsule/pcapsule/internal/cli/command"
+	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	"github.com/pcapsule/pcapsule/internal/cli/policyflag"
 	"github.com/pcapsule/pcapsule/internal/version"
 	"github.com/pcapsule/pcapsule/recorder"
@@ -122,7 +123,7 @@ no key can be had: into plaintext-NAME.pcapng, never among the packets.`,
 
 func (e *env) runRecord(ctx context.Context, args []string, f *recordFlags, changed func(flag string) bool) error {
 	if runtime.GOOS != "linux" { // before an output is made
-		return codedError{recorder.ErrPlatform, exitOther, "record on a machine with Linux, and copy the capture or the ring here: pcapsule bundle reads both"}
+		return exit.With(recorder.ErrPlatform, exit.Other, "record on a machine with Linux, and copy the capture or the ring here: pcapsule bundle reads both")
 	}
 	o, err := f.options(e, args)
 	if err != nil {
@@ -131,7 +132,7 @@ func (e *env) runRecord(ctx context.Context, args []string, f *recordFlags, chan
 	if o.Ring == nil {
 		for _, name := range []string{"segment-size", "segment-time", "max-size", "max-age", "reserve", "key"} {
 			if changed(name) {
-				return usagef("--%s is for a ring: give -w RING/, a name that ends in a slash", name)
+				return exit.Usagef("--%s is for a ring: give -w RING/, a name that ends in a slash", name)
 			}
 		}
 	}
@@ -168,27 +169,27 @@ func (f *recordFlags) options(e *env, args []string) (recorder.Options, error) {
 	}
 	switch {
 	case f.output == "":
-		return o, usagef("no output named: give -w FILE, -w RING/ or -w -")
+		return o, exit.Usagef("no output named: give -w FILE, -w RING/ or -w -")
 	case !o.Capture.Known():
-		return o, usagef("--capture %q: want sockets, interfaces, both or auto", f.capture)
+		return o, exit.Usagef("--capture %q: want sockets, interfaces, both or auto", f.capture)
 	case f.duration < 0:
-		return o, usagef("--duration %s: want 0 or more", f.duration)
+		return o, exit.Usagef("--duration %s: want 0 or more", f.duration)
 	case len(f.interfaces) > 0 && o.Capture != recorder.Interfaces && o.Capture != recorder.Both:
-		return o, usagef("-i says which interfaces: give --capture=interfaces or both too")
+		return o, exit.Usagef("-i says which interfaces: give --capture=interfaces or both too")
 	}
 	switch f.comments {
 	case "none":
 	case "packet":
 		o.Comments = true
 	default:
-		return o, usagef("--comments %q: want packet or none", f.comments)
+		return o, exit.Usagef("--comments %q: want packet or none", f.comments)
 	}
 	buffer, err := sizeFlag("--buffer-size", f.buffer)
 	if err != nil {
 		return o, err
 	}
 	if buffer < 4096 || buffer > 1<<31 || buffer&(buffer-1) != 0 {
-		return o, usagef("--buffer-size %s: want a power of two from 4KiB to 2GiB", f.buffer)
+		return o, exit.Usagef("--buffer-size %s: want a power of two from 4KiB to 2GiB", f.buffer)
 	}
 	o.RingBuffer = uint32(buffer)
 	if o.Policy, err = f.policy.Policy(); err != nil {
@@ -198,7 +199,7 @@ func (f *recordFlags) options(e *env, args []string) (recorder.Options, error) {
 		return o, err
 	}
 	if o.Capture == recorder.Both && o.Ring == nil {
-		return o, usagef("--capture=both wants a ring (-w RING/): a file has one link type")
+		return o, exit.Usagef("--capture=both wants a ring (-w RING/): a file has one link type")
 	}
 	return o, f.keysOf(&o)
 }
@@ -207,7 +208,7 @@ func (f *recordFlags) options(e *env, args []string) (recorder.Options, error) {
 func (f *recordFlags) outputTo(e *env, o *recorder.Options) error {
 	if f.output == "-" {
 		if terminal(e.out) {
-			return usagef("a capture is not for a terminal: give -w FILE or redirect it")
+			return exit.Usagef("a capture is not for a terminal: give -w FILE or redirect it")
 		}
 		o.Stream = e.out
 		return nil
@@ -215,10 +216,10 @@ func (f *recordFlags) outputTo(e *env, o *recorder.Options) error {
 	info, err := os.Stat(f.output)
 	if !strings.HasSuffix(f.output, "/") && (err != nil || !info.IsDir()) {
 		o.File = f.output
-		err := newOutput(f.output)
-		var there codedError
-		if errors.As(err, &there) && there.code == exitExists {
-			return codedError{there.error, exitExists, otherOutput}
+		err := exit.NewOutput(f.output)
+		var there *exit.Error
+		if errors.As(err, &there) && there.Code == exit.Exists {
+			return exit.With(there.Err, exit.Exists, otherOutput)
 		}
 		return err
 	}
@@ -232,10 +233,10 @@ func (f *recordFlags) outputTo(e *env, o *recorder.Options) error {
 		}
 	}
 	if r.SegmentBytes < recorder.MinSegment {
-		return usagef("--segment-size %s: want at least 64KiB", f.segmentSize)
+		return exit.Usagef("--segment-size %s: want at least 64KiB", f.segmentSize)
 	}
 	if f.segmentTime <= 0 {
-		return usagef("--segment-time %s: want more than 0", f.segmentTime)
+		return exit.Usagef("--segment-time %s: want more than 0", f.segmentTime)
 	}
 	if f.key != "" {
 		if r.Key, err = ring.LoadKey(f.key); err != nil {
@@ -252,14 +253,14 @@ func policyError(err error) error {
 	if errors.As(err, &path) {
 		return err
 	}
-	return usagef("%v", err)
+	return exit.Usagef("%v", err)
 }
 
 // sizeFlag reads a number of bytes.
 func sizeFlag(flag, text string) (int64, error) {
 	n, err := parseSize(text)
 	if err != nil {
-		return 0, usagef("%s: %v", flag, err)
+		return 0, exit.Usagef("%s: %v", flag, err)
 	}
 	return n, nil
 }
@@ -269,25 +270,25 @@ func recordError(err error, output string) error {
 	var unbalanced *recorder.BalanceError
 	var rule *keys.SelectorError
 	if hint := recorder.Hint(err); hint != "" {
-		return codedError{err, exitOther, hint + "; pcapsule doctor checks this machine"}
+		return exit.With(err, exit.Other, hint+"; pcapsule doctor checks this machine")
 	}
 	switch {
 	case errors.Is(err, recorder.ErrPolicy):
-		return codedError{err, exitUsage, "nothing was recorded; docs/guide/recorder.md says which rules need what"}
+		return exit.With(err, exit.Usage, "nothing was recorded; docs/guide/recorder.md says which rules need what")
 	case errors.As(err, &unbalanced):
-		return codedError{err, exitVerify, "the recording is there; do not rely on its counts of losses"}
+		return exit.With(err, exit.Verify, "the recording is there; do not rely on its counts of losses")
 	case errors.Is(err, keys.ErrNamespace):
-		return codedError{err, exitOther, "run outside of a container, or in one with the machine's processes (hostPID, --pid=host), or without --keys"}
+		return exit.With(err, exit.Other, "run outside of a container, or in one with the machine's processes (hostPID, --pid=host), or without --keys")
 	case errors.Is(err, keys.ErrUnsupported):
-		return codedError{err, exitOther, "record without --keys"}
+		return exit.With(err, exit.Other, "record without --keys")
 	case errors.As(err, &rule):
-		return codedError{err, exitUsage, "see what runs with ps, or choose by exe: or cgroup:"}
+		return exit.With(err, exit.Usage, "see what runs with ps, or choose by exe: or cgroup:")
 	case errors.Is(err, ring.ErrLocked):
-		return codedError{err, exitExists, "end the other recorder, or choose another folder"}
+		return exit.With(err, exit.Exists, "end the other recorder, or choose another folder")
 	case errors.Is(err, fs.ErrExist):
-		return codedError{err, exitExists, otherOutput}
+		return exit.With(err, exit.Exists, otherOutput)
 	}
-	return outputError(err, output)
+	return exit.OutputError(err, output)
 }
 
 // recordStarted says what is being recorded.

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	"github.com/pcapsule/pcapsule/internal/version"
 	"github.com/pcapsule/pcapsule/report"
 )
@@ -47,12 +48,12 @@ script, and can be printed. The same bundle gives the same page.`,
 func (e *env) runReport(c *cobra.Command, paths []string, f *reportFlags) error {
 	if f.output == "" {
 		if !f.json {
-			return usagef("-o FILE.html is missing")
+			return exit.Usagef("-o FILE.html is missing")
 		}
 		f.output = "-"
 	}
 	if f.output != "-" {
-		if err := newOutput(f.output); err != nil {
+		if err := exit.NewOutput(f.output); err != nil {
 			return err
 		}
 	}
@@ -66,7 +67,7 @@ func (e *env) runReport(c *cobra.Command, paths []string, f *reportFlags) error 
 			return err
 		}
 		if !check.OK() {
-			return codedError{check.Err(), exitVerify, "pcapsule verify lists all that is wrong; ask for the original"}
+			return exit.With(check.Err(), exit.Verify, "pcapsule verify lists all that is wrong; ask for the original")
 		}
 		o.Checks = append(o.Checks, check)
 	}
@@ -91,7 +92,7 @@ func (e *env) runReport(c *cobra.Command, paths []string, f *reportFlags) error 
 	if f.output == "-" {
 		return write(e.out)
 	}
-	return outputError(writeWhole(f.output, write), f.output)
+	return exit.OutputError(writeWhole(f.output, write), f.output)
 }
 
 // writeWhole writes a new file under a hidden name and gives it its own when it is
@@ -123,7 +124,7 @@ func writeWhole(path string, write func(io.Writer) error) (err error) {
 		return nil
 	case errors.Is(err, fs.ErrExist):
 		os.Remove(t.Name())
-		return codedError{fmt.Errorf("output %s exists", path), exitExists, ""}
+		return exit.With(fmt.Errorf("output %s exists", path), exit.Exists, "")
 	}
 	return os.Rename(t.Name(), path) // a file system without links
 }

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/pcapsule/pcapsule/internal/cli/exit"
 )
 
 func TestReportCommand(t *testing.T) {
@@ -16,7 +18,7 @@ func TestReportCommand(t *testing.T) {
 		code := Main(args, strings.NewReader(""), &out, &errOut)
 		return code, out.String() + errOut.String()
 	}
-	if code, said := run("bundle", filepath.Join("..", "..", "samples", "dns.pcap"), "-o", bundle); code != exitDone {
+	if code, said := run("bundle", filepath.Join("..", "..", "samples", "dns.pcap"), "-o", bundle); code != exit.Done {
 		t.Fatalf("making a bundle: exit %d\n%s", code, said)
 	}
 	for _, tt := range []struct {
@@ -25,13 +27,13 @@ func TestReportCommand(t *testing.T) {
 		code int
 		says string
 	}{
-		{"without an output it is a wrong use", []string{bundle}, exitUsage, "-o"},
-		{"a page is written", []string{bundle, "-o", page, "--verify", "--title", "Names"}, exitDone, ""},
-		{"an output that is there stays", []string{bundle, "-o", page}, exitExists, "exists"},
-		{"a page to standard output", []string{bundle, "-o", "-"}, exitDone, "<!DOCTYPE html>"},
-		{"JSON to standard output", []string{bundle, "--json"}, exitDone, `"sections"`},
-		{"a folder that is no bundle", []string{t.TempDir(), "-o", filepath.Join(dir, "b.html")}, exitNotBundle, "not a"},
-		{"a folder that is not there", []string{bundle, "-o", filepath.Join(dir, "no", "b.html")}, exitUsage, "does not exist"},
+		{"without an output it is a wrong use", []string{bundle}, exit.Usage, "-o"},
+		{"a page is written", []string{bundle, "-o", page, "--verify", "--title", "Names"}, exit.Done, ""},
+		{"an output that is there stays", []string{bundle, "-o", page}, exit.Exists, "exists"},
+		{"a page to standard output", []string{bundle, "-o", "-"}, exit.Done, "<!DOCTYPE html>"},
+		{"JSON to standard output", []string{bundle, "--json"}, exit.Done, `"sections"`},
+		{"a folder that is no bundle", []string{t.TempDir(), "-o", filepath.Join(dir, "b.html")}, exit.NotBundle, "not a"},
+		{"a folder that is not there", []string{bundle, "-o", filepath.Join(dir, "no", "b.html")}, exit.Usage, "does not exist"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			code, said := run(append([]string{"report"}, tt.args...)...)
@@ -56,7 +58,7 @@ func TestReportCommand(t *testing.T) {
 	if err := os.WriteFile(damage, append(was, '\n'), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if code, said := run("report", bundle, "--verify", "-o", filepath.Join(dir, "c.html")); code != exitVerify {
-		t.Errorf("a changed bundle: exit %d, want %d\n%s", code, exitVerify, said)
+	if code, said := run("report", bundle, "--verify", "-o", filepath.Join(dir, "c.html")); code != exit.Verify {
+		t.Errorf("a changed bundle: exit %d, want %d\n%s", code, exit.Verify, said)
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/exporter/table"
+	"github.com/pcapsule/pcapsule/internal/cli/exit"
 )
 
 func (e *env) cmdSchema() *cobra.Command {
@@ -58,7 +59,7 @@ func (e *env) runSchema(args []string, asJSON bool) error {
 		}
 	}
 	if len(list) == 0 {
-		return usagef("no table %q; there are: %s", args[0], strings.Join(names, ", "))
+		return exit.Usagef("no table %q; there are: %s", args[0], strings.Join(names, ", "))
 	}
 	if asJSON {
 		enc := json.NewEncoder(e.out)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	"github.com/pcapsule/pcapsule/mcp"
 )
 
@@ -72,14 +73,14 @@ func (e *env) runServe(c *cobra.Command, args []string, f *serveFlags) error {
 	defer end()
 	ln, err := (&net.ListenConfig{}).Listen(c.Context(), "tcp", f.addr)
 	if err != nil {
-		return codedError{fmt.Errorf("listening on %s: %w", f.addr, err), exitOther, "--addr takes another address or port"}
+		return exit.With(fmt.Errorf("listening on %s: %w", f.addr, err), exit.Other, "--addr takes another address or port")
 	}
 	scheme := "http"
 	if f.cert != "" {
 		pair, err := tls.LoadX509KeyPair(f.cert, f.key)
 		if err != nil {
 			ln.Close()
-			return usageError{fmt.Errorf("--tls-cert: %w", err)}
+			return exit.With(fmt.Errorf("--tls-cert: %w", err), exit.Usage, "")
 		}
 		ln = tls.NewListener(ln, &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}})
 		scheme = "https"
@@ -101,33 +102,33 @@ func (f *serveFlags) options(c *cobra.Command) (mcp.HTTPOptions, error) {
 		o.Hosts = append(o.Hosts, strings.ToLower(h))
 	}
 	if _, _, err := net.SplitHostPort(f.addr); err != nil {
-		return o, usagef("--addr %s: want host:port, such as 127.0.0.1:8898", f.addr)
+		return o, exit.Usagef("--addr %s: want host:port, such as 127.0.0.1:8898", f.addr)
 	}
 	for name, n := range map[string]int{"max-sessions": f.sessions, "max-requests": f.requests, "max-connections": f.conns, "max-body": f.mb} {
 		if n < 1 || n > 1<<20 {
-			return o, usagef("--%s %d: want 1 to 1048576", name, n)
+			return o, exit.Usagef("--%s %d: want 1 to 1048576", name, n)
 		}
 	}
 	if (f.cert == "") != (f.key == "") {
-		return o, usagef("--tls-cert and --tls-key go together")
+		return o, exit.Usagef("--tls-cert and --tls-key go together")
 	}
 	var err error
 	if f.tokens != "" {
 		if o.Tokens, err = mcp.LoadTokens(f.tokens); err != nil {
-			return o, usageError{err}
+			return o, exit.With(err, exit.Usage, "")
 		}
 	}
 	if f.issuer != "" || f.issuerKeys != "" || f.url != "" || len(f.scopes) > 0 {
 		if f.issuer == "" || f.issuerKeys == "" || f.url == "" {
-			return o, usagef("--oauth-issuer, --oauth-keys and --url go together")
+			return o, exit.Usagef("--oauth-issuer, --oauth-keys and --url go together")
 		}
 		o.OAuth = &mcp.OAuth{Issuer: f.issuer, Keys: f.issuerKeys, Resource: f.url, Scopes: f.scopes}
 		if err := o.OAuth.Check(c.Context()); err != nil {
-			return o, usageError{err}
+			return o, exit.With(err, exit.Usage, "")
 		}
 	}
 	if !loopback(f.addr) && len(o.Tokens) == 0 && o.OAuth == nil {
-		return o, usagef("--addr %s is reached from outside this machine: that wants --token-file, or --oauth-issuer", f.addr)
+		return o, exit.Usagef("--addr %s is reached from outside this machine: that wants --token-file, or --oauth-issuer", f.addr)
 	}
 	return o, nil
 }

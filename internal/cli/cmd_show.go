@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/internal/cli/exit"
 )
 
 func (e *env) cmdShow() *cobra.Command {
@@ -27,7 +28,7 @@ func (e *env) cmdShow() *cobra.Command {
 		RunE: func(c *cobra.Command, args []string) error {
 			most, err := parseSize(maxBody)
 			if err != nil {
-				return usageError{fmt.Errorf("--max-body: %w", err)}
+				return exit.With(fmt.Errorf("--max-body: %w", err), exit.Usage, "")
 			}
 			cs, err := e.openCase(c.Context(), args[:len(args)-1])
 			if err != nil {
@@ -270,7 +271,7 @@ func (e *env) cmdFollow() *cobra.Command {
 		RunE: func(c *cobra.Command, args []string) error {
 			most, err := parseSize(maxBytes)
 			if err != nil {
-				return usageError{fmt.Errorf("--max: %w", err)}
+				return exit.With(fmt.Errorf("--max: %w", err), exit.Usage, "")
 			}
 			cs, err := e.openCase(c.Context(), args[:len(args)-1])
 			if err != nil {

@@ -19,6 +19,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	"github.com/pcapsule/pcapsule/internal/cli/policyflag"
 	"github.com/pcapsule/pcapsule/internal/cli/ringcmd"
 	"github.com/pcapsule/pcapsule/kfl"
@@ -61,7 +62,7 @@ other times are tried: of connections that began before, and keys that came late
   pcapsule snapshot /var/lib/pcapsule --last 10m --filter 'udp port 53' -o names.pcapsule`,
 		Args: cobra.RangeArgs(1, 2),
 		RunE: func(c *cobra.Command, args []string) error {
-			return ringError(e.runSnapshot(c.Context(), args, &f))
+			return ringcmd.Error(e.runSnapshot(c.Context(), args, &f))
 		},
 	}
 	fl := c.Flags()
@@ -81,14 +82,14 @@ func (f *snapshotFlags) condition(args []string) error {
 	}
 	who, err := f.owner.Selector()
 	if err != nil {
-		return usagef("%v", err)
+		return exit.Usagef("%v", err)
 	}
 	text, err := ownerKFL(&who)
 	if err != nil {
-		return usagef("%v", err)
+		return exit.Usagef("%v", err)
 	}
 	if text != "" && f.kfl != "" {
-		return usagef("a KFL condition excludes --namespace, --pod and their like: put them into it")
+		return exit.Usagef("a KFL condition excludes --namespace, --pod and their like: put them into it")
 	}
 	f.kfl = cmp.Or(f.kfl, text)
 	return nil
@@ -98,11 +99,11 @@ func (f *snapshotFlags) condition(args []string) error {
 func (f *snapshotFlags) check(e *env) error {
 	switch {
 	case f.last < 0:
-		return usagef("--last %s: want more than 0", f.last)
+		return exit.Usagef("--last %s: want more than 0", f.last)
 	case f.last > 0 && (f.from != "" || f.to != ""):
-		return usagef("--last excludes --from and --to: give one")
+		return exit.Usagef("--last excludes --from and --to: give one")
 	case f.last == 0 && f.from == "" && f.to == "":
-		return usagef("no time named: give --last 10m, or --from and --to")
+		return exit.Usagef("no time named: give --last 10m, or --from and --to")
 	}
 	if f.kfl != "" {
 		if _, err := kfl.Parse(f.kfl); err != nil {
@@ -149,7 +150,7 @@ func (e *env) runSnapshot(ctx context.Context, args []string, f *snapshotFlags) 
 		return err
 	}
 	if err := s.take(ctx); err != nil {
-		return outputError(err, f.output)
+		return exit.OutputError(err, f.output)
 	}
 	defer s.pin.Release()
 	defer func() {
@@ -241,10 +242,11 @@ func (s *snapshot) has() (first, last ring.Time) {
 func (s *snapshot) nothing() error {
 	first, last := s.has()
 	if first == 0 {
-		return codedError{fmt.Errorf("%s: the ring has no sealed packets", s.dir), exitOther, "pcapsule ring ls " + s.dir + " shows what is there"}
+		return exit.With(fmt.Errorf("%s: the ring has no sealed packets", s.dir), exit.Other, "pcapsule ring ls "+s.dir+" shows what is there")
 	}
-	return codedError{fmt.Errorf("%s: no packets from %s to %s; the ring has %s to %s", s.dir, ringcmd.Time(ring.Time(s.o.FromNs)), ringcmd.Time(ring.Time(s.o.ToNs)), first, last),
-		exitOther, "ask for a time that it has; pcapsule ring ls " + s.dir + " lists segments and holes"}
+	return exit.With(fmt.Errorf("%s: no packets from %s to %s; the ring has %s to %s", s.dir, ringcmd.Time(ring.Time(s.o.FromNs)), ringcmd.Time(ring.Time(s.o.ToNs)), first, last),
+		exit.Other, "ask for a time that it has; pcapsule ring ls "+s.dir+" lists segments and holes")
+
 }
 
 // take holds the segments of the time: by hard links beside the ring, or beside the output,
@@ -326,7 +328,7 @@ func (s *snapshot) derive(ctx context.Context) (*bundle.Manifest, error) {
 	out := filepath.Clean(s.f.output)
 	work, release, err := ring.Hold(filepath.Dir(out))
 	if err != nil {
-		return nil, outputError(err, s.f.output)
+		return nil, exit.OutputError(err, s.f.output)
 	}
 	defer release()
 	all := s.o
@@ -334,8 +336,8 @@ func (s *snapshot) derive(ctx context.Context) (*bundle.Manifest, error) {
 	whole := filepath.Join(work, "all.pcapsule")
 	m, with, err := s.makeOpen(ctx, whole, all)
 	if err != nil {
-		var none codedError
-		if s.f.filter != "" && errors.As(err, &none) && none.code == exitOther {
+		var none *exit.Error
+		if s.f.filter != "" && errors.As(err, &none) && none.Code == exit.Other {
 			err = s.noMatch()
 		}
 		return nil, err
@@ -346,7 +348,7 @@ func (s *snapshot) derive(ctx context.Context) (*bundle.Manifest, error) {
 		return nil, err
 	}
 	if err := s.sides(derived); err != nil {
-		return nil, outputError(err, s.f.output)
+		return nil, exit.OutputError(err, s.f.output)
 	}
 	s.o.Keys = with.Keys
 	// All that is in the derived capture was chosen; what is beside it is a hole there.
@@ -385,15 +387,16 @@ func (s *snapshot) noMatch() error {
 	if s.f.kfl != "" {
 		what = "no call matches " + s.f.kfl
 	}
-	return codedError{fmt.Errorf("%s: from %s to %s %s", s.dir, ringcmd.Time(ring.Time(s.o.FromNs)), ringcmd.Time(ring.Time(s.o.ToNs)), what), exitOther,
-		"without a condition the snapshot has all of the time, and can be asked with pcapsule query"}
+	return exit.With(fmt.Errorf("%s: from %s to %s %s", s.dir, ringcmd.Time(ring.Time(s.o.FromNs)), ringcmd.Time(ring.Time(s.o.ToNs)), what), exit.Other,
+		"without a condition the snapshot has all of the time, and can be asked with pcapsule query")
+
 }
 
 // carve writes the packets that match into a derived capture.
 func (s *snapshot) carve(ctx context.Context, whole, derived string) (calls int64, err error) {
 	about, err := ring.Derive(s.hold, derived, s.pin, ring.Derived{Filter: s.f.filter, KFL: s.f.kfl})
 	if err != nil {
-		return 0, outputError(err, s.f.output)
+		return 0, exit.OutputError(err, s.f.output)
 	}
 	c, err := s.e.openCase(ctx, []string{whole})
 	if err != nil {
@@ -406,7 +409,7 @@ func (s *snapshot) carve(ctx context.Context, whole, derived string) (calls int6
 	}
 	r, err := c.PacketsFile(ctx, sel, filepath.Join(derived, "derived.pcapng"))
 	if err != nil {
-		return 0, s.e.asked(outputError(err, s.f.output))
+		return 0, s.e.asked(exit.OutputError(err, s.f.output))
 	}
 	if r.Packets == 0 {
 		return 0, s.noMatch()

@@ -10,6 +10,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 	"github.com/pcapsule/pcapsule/recorder/ring"
 	"github.com/pcapsule/pcapsule/recorder/ring/ringtest"
@@ -183,8 +184,8 @@ func TestInterruptedSnapshotHoldsNothing(t *testing.T) {
 	if err := c.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)
 	}
-	if code := exitOf(t, c.Wait()); code != exitInterrupted {
-		t.Errorf("exit code %d, want %d: %s", code, exitInterrupted, said)
+	if code := exitOf(t, c.Wait()); code != exit.Interrupted {
+		t.Errorf("exit code %d, want %d: %s", code, exit.Interrupted, said)
 	}
 	if left := names(t, dir); len(left) != 1 {
 		t.Errorf("left behind: %q", left)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	"github.com/pcapsule/pcapsule/internal/version"
 )
 
@@ -47,7 +48,7 @@ func (e *env) runVerify(c *cobra.Command, path string, asJSON, rederive bool, ke
 		return err
 	}
 	if len(o.Keys)+len(o.Identities) > 0 && !rederive {
-		return usagef("--keys and --identity are for --rederive")
+		return exit.Usagef("--keys and --identity are for --rederive")
 	}
 	hashing := newProgress(e)
 	report, err := bundle.Verify(c.Context(), path, hashing.bytes("hashing"))
@@ -66,7 +67,7 @@ func (e *env) runVerify(c *cobra.Command, path string, asJSON, rederive bool, ke
 		res.Rederived, err = exporter.Rederive(c.Context(), b, o)
 		bar.clear()
 		if errors.Is(err, exporter.ErrNeedsKeys) {
-			return codedError{err, exitVerify, "every file is as it was; to make the tables again give --keys FILE"}
+			return exit.With(err, exit.Verify, "every file is as it was; to make the tables again give --keys FILE")
 		}
 		if err != nil {
 			return err
@@ -87,7 +88,7 @@ func (e *env) runVerify(c *cobra.Command, path string, asJSON, rederive bool, ke
 		if err == nil {
 			err = errors.New(path + ": the tables are not what the packets give")
 		}
-		return codedError{err, exitVerify, "the bundle was changed after it was made; ask for the original"}
+		return exit.With(err, exit.Verify, "the bundle was changed after it was made; ask for the original")
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/pcapsule/pcapsule/exporter"
+	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	"github.com/pcapsule/pcapsule/recorder/filter"
 )
 
@@ -17,8 +18,8 @@ func TestExitCodeOfFilters(t *testing.T) {
 		err  error
 		code int
 	}{
-		{"a filter that is wrong", fmt.Errorf("making a bundle: %w", wrong), exitSyntax},
-		{"a filter that does not fit the capture", &exporter.InputError{Path: "a.pcap", Err: unfit}, exitNotCapture},
+		{"a filter that is wrong", fmt.Errorf("making a bundle: %w", wrong), exit.Syntax},
+		{"a filter that does not fit the capture", &exporter.InputError{Path: "a.pcap", Err: unfit}, exit.NotCapture},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			code := exitCode(context.Background(), tt.err)

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/pcapsule/pcapsule/internal/cli/console"
+	"github.com/pcapsule/pcapsule/internal/cli/exit"
 )
 
 // thousands writes a number as 1,234,567.
@@ -42,10 +43,10 @@ const minMemory = 64 << 20
 func limitMemory(s string) error {
 	n, err := parseSize(s)
 	if err != nil {
-		return usageError{fmt.Errorf("--max-memory: %w", err)}
+		return exit.With(fmt.Errorf("--max-memory: %w", err), exit.Usage, "")
 	}
 	if n < minMemory {
-		return usagef("--max-memory %s: want at least 64MiB", s)
+		return exit.Usagef("--max-memory %s: want at least 64MiB", s)
 	}
 	debug.SetMemoryLimit(n - n/5) // the rest is for what the collector does not see: code, stacks of C, the page cache of Parquet parts
 	return nil

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/internal/cli/exit"
 )
 
 func TestParseSize(t *testing.T) {
@@ -144,11 +145,11 @@ func TestIsBundlePath(t *testing.T) {
 
 func TestOutputError(t *testing.T) {
 	denied := &fs.PathError{Op: "mkdir", Path: "/evidence/.a.partial-1", Err: fs.ErrPermission}
-	var coded codedError
-	if err := outputError(denied, "/evidence/a.pcapsule"); !errors.As(err, &coded) || coded.code != exitDisk {
+	var coded *exit.Error
+	if err := exit.OutputError(denied, "/evidence/a.pcapsule"); !errors.As(err, &coded) || coded.Code != exit.Disk {
 		t.Errorf("an output that may not be written: got %v", err)
 	}
-	if err := outputError(denied, "/other/a.pcapsule"); errors.As(err, &coded) && coded.code == exitDisk && err != error(denied) {
+	if err := exit.OutputError(denied, "/other/a.pcapsule"); errors.As(err, &coded) && coded.Code == exit.Disk && err != error(denied) {
 		t.Errorf("an input that may not be read: got %v", err)
 	}
 }

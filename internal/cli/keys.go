@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/pcapsule/pcapsule/exporter"
+	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	"github.com/pcapsule/pcapsule/recorder/keys"
 )
 
@@ -29,7 +30,7 @@ func (k *keyFlags) apply(o *exporter.Options) error {
 	for _, path := range k.identities {
 		list, err := readIdentities(path)
 		if err != nil {
-			return codedError{&exporter.KeysError{Path: path, Err: err}, exitUsage, "want what age-keygen printed, or an SSH private key without a passphrase"}
+			return exit.With(&exporter.KeysError{Path: path, Err: err}, exit.Usage, "want what age-keygen printed, or an SSH private key without a passphrase")
 		}
 		o.Identities = append(o.Identities, list...)
 	}
@@ -58,7 +59,7 @@ func (f *bundleFlags) keyOptions(o *exporter.Options) error {
 	}
 	o.EmbedKeys = f.embedKeys
 	if len(f.keysTo) > 0 && !f.embedKeys {
-		return usagef("--keys-to says whom to encrypt the bundle's keys to; give --embed-keys to keep keys in it")
+		return exit.Usagef("--keys-to says whom to encrypt the bundle's keys to; give --embed-keys to keep keys in it")
 	}
 	var err error
 	o.KeysTo, err = keysTo(f.keysTo)
@@ -70,7 +71,7 @@ func keysTo(given []string) (all []age.Recipient, err error) {
 	for _, s := range given {
 		list, err := keys.Recipients(s)
 		if err != nil {
-			return nil, usagef("--keys-to %q: %v; want age1…, an SSH public key or a file of recipients", s, err)
+			return nil, exit.Usagef("--keys-to %q: %v; want age1…, an SSH public key or a file of recipients", s, err)
 		}
 		all = append(all, list...)
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/parquet-go/parquet-go"
 
 	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	"github.com/pcapsule/pcapsule/internal/version"
 )
 
@@ -27,7 +28,7 @@ func (p *parquetWriter) begin(cols []forensics.Column) error {
 	p.kind = make([]byte, len(cols))
 	for i, c := range cols {
 		if _, twice := group[c.Name]; twice {
-			return usagef("two columns have the name %s; give one another with AS", c.Name)
+			return exit.Usagef("two columns have the name %s; give one another with AS", c.Name)
 		}
 		var node parquet.Node
 		switch t := c.Type; {

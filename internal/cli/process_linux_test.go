@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/pcapsule/pcapsule/internal/cli/exit"
 )
 
 // program is pcapsule as a child process with a deadline.
@@ -78,8 +80,8 @@ func TestInterruptLeavesNothing(t *testing.T) {
 					break
 				}
 			}
-			if code != exitInterrupted {
-				t.Errorf("exit code %d, want %d", code, exitInterrupted)
+			if code != exit.Interrupted {
+				t.Errorf("exit code %d, want %d", code, exit.Interrupted)
 			}
 			if said != "interrupted; nothing was left behind\n" {
 				t.Errorf("it said %q", said)
@@ -133,8 +135,8 @@ func TestInterruptOfAQuery(t *testing.T) {
 	}
 	time.Sleep(3 * time.Second)
 	c.Process.Signal(os.Interrupt)
-	if code := exitOf(t, c.Wait()); code != exitInterrupted {
-		t.Errorf("exit code %d, want %d: %s", code, exitInterrupted, said)
+	if code := exitOf(t, c.Wait()); code != exit.Interrupted {
+		t.Errorf("exit code %d, want %d: %s", code, exit.Interrupted, said)
 	}
 }
 
@@ -163,8 +165,8 @@ func TestFullDiskLeavesNothing(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c, said := program(t, tt.args...)
-			if code := exitOf(t, c.Run()); code != exitDisk {
-				t.Errorf("exit code %d, want %d", code, exitDisk)
+			if code := exitOf(t, c.Run()); code != exit.Disk {
+				t.Errorf("exit code %d, want %d", code, exit.Disk)
 			}
 			if !strings.Contains(said.String(), "no space left on device") || !strings.Contains(said.String(), "hint: ") {
 				t.Errorf("it said %q", said)
@@ -186,8 +188,8 @@ func TestReadOnlyDisk(t *testing.T) {
 	}
 	defer syscall.Unmount(disk, 0)
 	c, said := program(t, "bundle", "../../samples/dns.pcap", "-o", filepath.Join(disk, "a.pcapsule"))
-	if code := exitOf(t, c.Run()); code != exitDisk || !strings.Contains(said.String(), "read-only") {
-		t.Errorf("exit code %d, want %d: %s", code, exitDisk, said)
+	if code := exitOf(t, c.Run()); code != exit.Disk || !strings.Contains(said.String(), "read-only") {
+		t.Errorf("exit code %d, want %d: %s", code, exit.Disk, said)
 	}
 }
 
@@ -232,10 +234,10 @@ func TestFoldersOfOthers(t *testing.T) {
 		args []string
 		code int
 	}{
-		{"an output folder that may not be written", []string{"bundle", capture, "-o", filepath.Join(dir, "b.pcapsule")}, exitDisk},
-		{"a folder of captures that may not be read", []string{"bundle", closed, "-o", filepath.Join(open, "b.pcapsule")}, exitNotCapture},
-		{"a capture in a folder that may not be read", []string{"bundle", filepath.Join(closed, "a.pcap"), "-o", filepath.Join(open, "b.pcapsule")}, exitNotCapture},
-		{"a bundle in a folder that may not be read", []string{"info", filepath.Join(closed, "a.pcapsule")}, exitNotCapture},
+		{"an output folder that may not be written", []string{"bundle", capture, "-o", filepath.Join(dir, "b.pcapsule")}, exit.Disk},
+		{"a folder of captures that may not be read", []string{"bundle", closed, "-o", filepath.Join(open, "b.pcapsule")}, exit.NotCapture},
+		{"a capture in a folder that may not be read", []string{"bundle", filepath.Join(closed, "a.pcap"), "-o", filepath.Join(open, "b.pcapsule")}, exit.NotCapture},
+		{"a bundle in a folder that may not be read", []string{"info", filepath.Join(closed, "a.pcapsule")}, exit.NotCapture},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c, said := program(t, tt.args...)

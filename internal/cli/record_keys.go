@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	"github.com/pcapsule/pcapsule/recorder"
 	"github.com/pcapsule/pcapsule/recorder/keys"
 )
@@ -15,7 +16,7 @@ import (
 // keysOf reads whose TLS keys and plaintext are to be read.
 func (f *recordFlags) keysOf(o *recorder.Options) error {
 	if len(f.keys) == 0 && len(f.keysTo) > 0 {
-		return usagef("--keys-to says whom to encrypt keys to; give --keys to say whose are read")
+		return exit.Usagef("--keys-to says whom to encrypt keys to; give --keys to say whose are read")
 	}
 	if len(f.keys) == 0 && len(f.plaintext) == 0 {
 		return nil
@@ -26,11 +27,11 @@ func (f *recordFlags) keysOf(o *recorder.Options) error {
 	}
 	switch {
 	case o.Stream != nil && len(f.keys) > 0:
-		return usagef("--keys with -w -: keys come after the packets they open, readers want them before, and a stream has no file beside it; give -w FILE or -w RING/")
+		return exit.Usagef("--keys with -w -: keys come after the packets they open, readers want them before, and a stream has no file beside it; give -w FILE or -w RING/")
 	case o.Stream != nil:
-		return usagef("--plaintext with -w -: plaintext is never mixed with packets, and a stream has no file beside it; give -w FILE or -w RING/")
+		return exit.Usagef("--plaintext with -w -: plaintext is never mixed with packets, and a stream has no file beside it; give -w FILE or -w RING/")
 	case f.headersOnly:
-		return usagef("%s with --headers-only: what is asked for is not to be kept", flag)
+		return exit.Usagef("%s with --headers-only: what is asked for is not to be kept", flag)
 	}
 	var k recorder.Keys
 	for _, x := range []struct {
@@ -40,7 +41,7 @@ func (f *recordFlags) keysOf(o *recorder.Options) error {
 	}{{"--keys", f.keys, &k.Select}, {"--plaintext", f.plaintext, &k.Plaintext}} {
 		for _, text := range x.list {
 			if err := x.to.Add(text); err != nil {
-				return usagef("%s %q: %v", x.flag, text, err)
+				return exit.Usagef("%s %q: %v", x.flag, text, err)
 			}
 		}
 	}

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"filippo.io/age"
+
+	"github.com/pcapsule/pcapsule/internal/cli/exit"
 )
 
 // group is a control group of the test's own.
@@ -221,8 +223,8 @@ func TestRecordedKeysOpenAFile(t *testing.T) {
 
 	// Keys that are there are not mixed with others.
 	c, text := program(t, "record", "-w", filepath.Join(filepath.Dir(out), "out.pcap"), "--keys", "exe:nginx")
-	if code := exitOf(t, c.Run()); code != exitExists || len(matching(t, filepath.Join(filepath.Dir(out), "out.pcap"))) > 0 {
-		t.Errorf("exit code %d, want %d: %s", code, exitExists, text)
+	if code := exitOf(t, c.Run()); code != exit.Exists || len(matching(t, filepath.Join(filepath.Dir(out), "out.pcap"))) > 0 {
+		t.Errorf("exit code %d, want %d: %s", code, exit.Exists, text)
 	}
 }
 

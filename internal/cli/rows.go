@@ -12,6 +12,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/internal/cli/console"
+	"github.com/pcapsule/pcapsule/internal/cli/exit"
 )
 
 // rowWriter prints rows in one format.
@@ -37,7 +38,7 @@ func newRowWriter(format string, e *env) (rowWriter, error) {
 		return &csvWriter{w: csv.NewWriter(w), flush: w}, nil
 	case "parquet":
 		if terminal(e.out) {
-			return nil, usagef("parquet is not for a terminal: redirect it to a file")
+			return nil, exit.Usagef("parquet is not for a terminal: redirect it to a file")
 		}
 		return &parquetWriter{out: e.out}, nil
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	"github.com/pcapsule/pcapsule/recorder/ring"
 )
 
@@ -33,18 +34,18 @@ func (s *snapshot) makeOpen(ctx context.Context, to string, o exporter.Options) 
 	}
 	dir, release, err := ring.Hold(filepath.Dir(filepath.Clean(s.f.output)))
 	if err != nil {
-		return m, o, outputError(err, s.f.output)
+		return m, o, exit.OutputError(err, s.f.output)
 	}
 	s.release = append(s.release, release)
 	near, err := s.nearKeys(dir)
 	if err != nil {
-		return m, o, outputError(err, s.f.output)
+		return m, o, exit.OutputError(err, s.f.output)
 	}
 	if len(near) == 0 {
 		return m, o, nil
 	}
 	if err := os.RemoveAll(to); err != nil {
-		return m, o, outputError(err, s.f.output)
+		return m, o, exit.OutputError(err, s.f.output)
 	}
 	o.Keys = append(slices.Clip(o.Keys), near...)
 	m, err = s.make(ctx, s.hold, to, o)

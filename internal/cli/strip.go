@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pcapsule/pcapsule/exporter"
+	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 )
 
@@ -41,7 +42,7 @@ func (e *env) stripKeys(c *cobra.Command, args []string, f *packetsFlags) error 
 		return err
 	}
 	if f.output != "-" {
-		if err := newOutput(f.output); err != nil {
+		if err := exit.NewOutput(f.output); err != nil {
 			return err
 		}
 	}
@@ -62,7 +63,7 @@ func (e *env) stripKeys(c *cobra.Command, args []string, f *packetsFlags) error 
 		s, err = stripToFile(f.output, args[0], src)
 	}
 	if err != nil {
-		return outputError(err, f.output)
+		return exit.OutputError(err, f.output)
 	}
 	e.toldStripped(&s, src.Compression, f.output)
 	return nil
@@ -90,11 +91,11 @@ func (e *env) captureIn(ctx context.Context, path string) (io.Reader, func() err
 // onlyStrip refuses what chooses packets, which needs a bundle.
 func (f *packetsFlags) onlyStrip(c *cobra.Command, args []string) error {
 	if len(args) > 1 {
-		return usagef("%s is a capture, of which --strip-keys copies all packets: make a bundle of it to choose some", args[0])
+		return exit.Usagef("%s is a capture, of which --strip-keys copies all packets: make a bundle of it to choose some", args[0])
 	}
 	for _, name := range []string{"with-keys", "no-context", "keys", "identity", "with-context", "whole-connections", "call", "sql", "from", "to", "vantage", "comments"} {
 		if c.Flags().Changed(name) {
-			return usagef("%s is a capture, of which --strip-keys copies all packets: --%s needs a bundle", args[0], name)
+			return exit.Usagef("%s is a capture, of which --strip-keys copies all packets: --%s needs a bundle", args[0], name)
 		}
 	}
 	return nil

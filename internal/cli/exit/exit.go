@@ -16,10 +16,15 @@ const (
 	Other       = 1   // anything without a code of its own
 	Usage       = 2   // wrong flags or arguments
 	NotCapture  = 3   // an input is not what the command reads, or is unreadable
+	Damaged     = 4   // damaged input, or a warning with --strict
 	Exists      = 5   // the output exists
 	Disk        = 6   // the disk is full or broken
+	NotBundle   = 7   // the input is not a bundle
 	Verify      = 8   // verification failed
 	Newer       = 9   // written by a newer release
+	Refused     = 10  // SQL that is not a query, or reaches outside the bundle
+	Syntax      = 11  // KFL, SQL or a packet filter that does not parse
+	Limit       = 12  // a limit or deadline was reached
 	Interrupted = 130 // Ctrl-C
 )
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	node "github.com/pcapsule/pcapsule/recorder"
 	"github.com/pcapsule/pcapsule/recorder/agent"
 	"github.com/pcapsule/pcapsule/recorder/keys"
@@ -29,7 +30,7 @@ func (f *keyFlags) define(fl *pflag.FlagSet) {
 // options reads the flags. Where nobody is chosen there are no keys.
 func (f *keyFlags) options(o *agent.Options, headersOnly bool) error {
 	if len(f.keys) == 0 && len(f.to) > 0 {
-		return usagef("--keys-to says whom to encrypt keys to; give --keys to say whose are read")
+		return exit.Usagef("--keys-to says whom to encrypt keys to; give --keys to say whose are read")
 	}
 	var k node.Keys
 	for _, x := range []struct {
@@ -41,7 +42,7 @@ func (f *keyFlags) options(o *agent.Options, headersOnly bool) error {
 		for _, given := range x.list {
 			for text := range strings.FieldsSeq(given) {
 				if err := choose(x.processes, x.workloads, text); err != nil {
-					return usagef("%s %q: %w", x.flag, text, err)
+					return exit.Usagef("%s %q: %w", x.flag, text, err)
 				}
 			}
 		}
@@ -50,12 +51,12 @@ func (f *keyFlags) options(o *agent.Options, headersOnly bool) error {
 		return nil
 	}
 	if headersOnly {
-		return usagef("--keys and --plaintext with --headers-only: what is asked for is not to be kept")
+		return exit.Usagef("--keys and --plaintext with --headers-only: what is asked for is not to be kept")
 	}
 	for _, text := range f.to {
 		list, err := keys.Recipients(text)
 		if err != nil {
-			return usagef("--keys-to %q: %w; want age1…, an SSH public key or a file of recipients", text, err)
+			return exit.Usagef("--keys-to %q: %w; want age1…, an SSH public key or a file of recipients", text, err)
 		}
 		k.Recipients = append(k.Recipients, list...)
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	node "github.com/pcapsule/pcapsule/recorder"
 	"github.com/pcapsule/pcapsule/recorder/agent"
 	"github.com/pcapsule/pcapsule/recorder/ring"
@@ -49,9 +50,9 @@ func TestKeyFlags(t *testing.T) {
 			}
 			o := agent.Options{Record: node.Options{Ring: &ring.Options{Dir: "ring"}}}
 			err := f.options(&o, tt.headersOnly)
-			var usage usageError
+			var told *exit.Error
 			if !tt.ok {
-				if err == nil || !strings.Contains(err.Error(), tt.is) || !errors.As(err, &usage) {
+				if err == nil || !strings.Contains(err.Error(), tt.is) || !errors.As(err, &told) || told.Code != exit.Usage {
 					t.Errorf("error %v, want %q", err, tt.is)
 				}
 				return

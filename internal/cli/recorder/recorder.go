@@ -39,20 +39,6 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/ring"
 )
 
-// Exit codes, a part of those of pcapsule.
-const (
-	exitDone        = 0
-	exitOther       = 1
-	exitUsage       = 2
-	exitUnreadable  = 3
-	exitExists      = 5
-	exitDisk        = 6
-	exitVerify      = 8
-	exitNewer       = 9
-	exitSyntax      = 11
-	exitInterrupted = 130
-)
-
 const exitCodes = `Exit codes: 0 done; 1 other; 2 wrong use; 3 not a ring, or an unreadable file; 5 another recorder
 has the ring, or the output exists; 6 disk; 8 the counters do not balance, or ring verify found
 problems; 9 a ring of a newer release; 11 filter syntax; 130 interrupted before recording began.`
@@ -75,12 +61,12 @@ func Main(args []string, out, errOut io.Writer) int {
 	recording := used == c
 	switch {
 	case err == nil:
-		return exitDone
+		return exit.Done
 	case !recording && errors.Is(err, syscall.EPIPE): // nobody reads what is printed any more, as with | head
-		return exitDone
+		return exit.Done
 	case !recording && ctx.Err() != nil:
 		fmt.Fprintln(errOut, "interrupted; nothing was left behind")
-		return exitInterrupted
+		return exit.Interrupted
 	}
 	code, hint := verdict(ctx, err, used.CommandPath())
 	fmt.Fprintf(errOut, "error: %s\n", console.Lines(err.Error()))
@@ -103,42 +89,31 @@ func verdict(ctx context.Context, err error, command string) (code int, hint str
 	return told.Code, told.Hint
 }
 
-// usageError is a mistake on the command line.
-type usageError struct{ error }
-
-// Unwrap gives the mistake.
-func (u usageError) Unwrap() error { return u.error }
-
-func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
-
 // judge gives an error its exit code, and the next step where there is one.
 func judge(ctx context.Context, err error) (code int, hint string) {
-	var usage usageError
 	var unbalanced *node.BalanceError
 	var syntax *filter.Error
 	switch {
 	case errors.As(err, &unbalanced):
-		return exitVerify, "the recording is there; do not rely on its counts of losses"
-	case errors.As(err, &usage):
-		return exitUsage, "see pcapsule-recorder --help"
+		return exit.Verify, "the recording is there; do not rely on its counts of losses"
 	case errors.As(err, &syntax):
-		return exitSyntax, "FILTER is in the language of tcpdump; see pcap-filter(7)"
+		return exit.Syntax, "FILTER is in the language of tcpdump; see pcap-filter(7)"
 	case node.Hint(err) != "":
-		return exitOther, node.Hint(err)
+		return exit.Other, node.Hint(err)
 	case errors.Is(err, node.ErrPolicy):
-		return exitUsage, "nothing was recorded; docs/guide/recorder.md says which rules need what"
+		return exit.Usage, "nothing was recorded; docs/guide/recorder.md says which rules need what"
 	case errors.Is(err, ring.ErrLocked):
-		return exitExists, "one recorder a ring: end the other, or choose another --ring"
+		return exit.Exists, "one recorder a ring: end the other, or choose another --ring"
 	case errors.Is(err, ring.ErrNewer):
-		return exitNewer, "use a newer pcapsule-recorder, or choose another --ring"
+		return exit.Newer, "use a newer pcapsule-recorder, or choose another --ring"
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, syscall.EROFS), errors.Is(err, syscall.EIO), errors.Is(err, ring.ErrReserve):
-		return exitDisk, "the ring's folder must be a disk that can be written to; hostPath volumes keep it over restarts"
+		return exit.Disk, "the ring's folder must be a disk that can be written to; hostPath volumes keep it over restarts"
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission):
-		return exitUnreadable, "check the path, and who may read and write there"
+		return exit.NotCapture, "check the path, and who may read and write there"
 	case ctx.Err() != nil:
-		return exitInterrupted, ""
+		return exit.Interrupted, ""
 	}
-	return exitOther, ""
+	return exit.Other, ""
 }
 
 // Link types of what is recorded, docs/format/segment.md.
@@ -299,7 +274,7 @@ func fromEnvironment(fl *pflag.FlagSet, env lookup) error {
 				continue
 			}
 			if err := fl.Set(x.Name, text); err != nil {
-				first = usagef("%s: %w", name, errors.Unwrap(err))
+				first = exit.Usagef("%s: %w", name, errors.Unwrap(err))
 			}
 		}
 	})
@@ -317,7 +292,7 @@ func run(ctx context.Context, f *flags, expression string, errOut io.Writer) err
 	case "json":
 		o.Log = slog.New(slog.NewJSONHandler(errOut, nil))
 	default:
-		return usagef("--log %q: want text or json", f.logFormat)
+		return exit.Usagef("--log %q: want text or json", f.logFormat)
 	}
 	if f.kubernetes != "off" {
 		o.Cluster, err = agent.Cluster(f.kubeconfig, o.Record.Program)
@@ -326,7 +301,7 @@ func run(ctx context.Context, f *flags, expression string, errOut io.Writer) err
 		case f.kubernetes == "auto" && errors.Is(err, agent.ErrNoCluster):
 			o.Log.Warn("recording without names of pods: no kubeconfig and no service account; --kubernetes=off says that this is meant")
 		case errors.Is(err, agent.ErrNoCluster), f.kubeconfig != "":
-			return usageError{err}
+			return exit.With(err, exit.Usage, "")
 		default:
 			return err
 		}
@@ -350,24 +325,24 @@ func (f *flags) options(expression string) (agent.Options, error) {
 	}{{"segment-size", f.segmentSize, &r.SegmentBytes}, {"max-size", f.maxSize, &r.MaxBytes}, {"reserve", f.reserve, &r.Reserve}, {"buffer-size", f.buffer, &buffer}} {
 		var err error
 		if *size.to, err = parseSize(size.text); err != nil {
-			return o, usagef("--%s: %w", size.flag, err)
+			return o, exit.Usagef("--%s: %w", size.flag, err)
 		}
 	}
 	switch {
 	case f.ring == "":
-		return o, usagef("--ring: want a folder")
+		return o, exit.Usagef("--ring: want a folder")
 	case !o.Record.Capture.Known():
-		return o, usagef("--capture %q: want sockets, interfaces, both or auto", f.capture)
+		return o, exit.Usagef("--capture %q: want sockets, interfaces, both or auto", f.capture)
 	case len(f.interfaces) > 0 && o.Record.Capture != node.Interfaces && o.Record.Capture != node.Both:
-		return o, usagef("-i says which interfaces: give --capture=interfaces or both too")
+		return o, exit.Usagef("-i says which interfaces: give --capture=interfaces or both too")
 	case f.kubernetes != "auto" && f.kubernetes != "required" && f.kubernetes != "off":
-		return o, usagef("--kubernetes %q: want auto, required or off", f.kubernetes)
+		return o, exit.Usagef("--kubernetes %q: want auto, required or off", f.kubernetes)
 	case f.segmentTime <= 0, f.keep <= 0, f.patience < 0:
-		return o, usagef("--segment-time, --remember and --wait: want times above 0")
+		return o, exit.Usagef("--segment-time, --remember and --wait: want times above 0")
 	case r.SegmentBytes < node.MinSegment:
-		return o, usagef("--segment-size %s: want at least 64KiB", f.segmentSize)
+		return o, exit.Usagef("--segment-size %s: want at least 64KiB", f.segmentSize)
 	case buffer < 4096 || buffer > 1<<31 || buffer&(buffer-1) != 0:
-		return o, usagef("--buffer-size %s: want a power of two from 4KiB to 2GiB", f.buffer)
+		return o, exit.Usagef("--buffer-size %s: want a power of two from 4KiB to 2GiB", f.buffer)
 	}
 	for capture, link := range map[node.Capture]uint16{node.Sockets: linkCooked, node.Interfaces: linkEthernet} {
 		if o.Record.Capture != capture && o.Record.Capture != node.Both && (o.Record.Capture != node.Auto || capture != node.Sockets) {
@@ -385,7 +360,7 @@ func (f *flags) options(expression string) (agent.Options, error) {
 	if o.Record.Node == "" {
 		name, err := os.Hostname()
 		if err != nil {
-			return o, usagef("--node is not given, and the host has no name: %w", err)
+			return o, exit.Usagef("--node is not given, and the host has no name: %w", err)
 		}
 		o.Record.Node = name
 	}
@@ -395,7 +370,7 @@ func (f *flags) options(expression string) (agent.Options, error) {
 		if errors.As(err, &path) {
 			return o, err
 		}
-		return o, usageError{err}
+		return o, exit.With(err, exit.Usage, "")
 	}
 	for label := range strings.SplitSeq(f.labels, ",") {
 		if label = strings.TrimSpace(label); label != "" && label != "-" {

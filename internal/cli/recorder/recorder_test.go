@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	"github.com/pcapsule/pcapsule/internal/version"
 	node "github.com/pcapsule/pcapsule/recorder"
 	"github.com/pcapsule/pcapsule/recorder/ring"
@@ -25,22 +26,22 @@ func TestWrongUseIsToldAtOnce(t *testing.T) {
 		code int
 		say  string
 	}{
-		{"an unknown flag", "--rings x", exitUsage, "unknown flag: --rings"},
-		{"a size without sense", "--max-size 10potatoes", exitUsage, `--max-size: size "10potatoes": want a number with Ki, Mi, Gi, k, M or G`},
-		{"a size below nothing", "--reserve -1", exitUsage, "--reserve: size"},
-		{"a segment of no size", "--segment-size 0", exitUsage, "--segment-size 0: want at least 64KiB"},
-		{"a buffer that is no power of two", "-B 33MiB", exitUsage, "--buffer-size 33MiB: want a power of two"},
-		{"a time below nothing", "--max-age -5m", exitUsage, "want an age such as 24h"},
-		{"an unknown capture", "--capture everything", exitUsage, `--capture "everything": want`},
-		{"interfaces without their capture", "-i eth0", exitUsage, "give --capture=interfaces or both too"},
-		{"an unknown way of Kubernetes", "--kubernetes maybe", exitUsage, `--kubernetes "maybe": want auto, required or off`},
-		{"Kubernetes wanted where there is none", "--kubernetes required", exitUsage, "neither a kubeconfig nor a service account is there"},
-		{"a kubeconfig that is not there", "--kubeconfig /nowhere/config", exitUsage, "/nowhere/config"},
-		{"an unknown form of the log", "--log xml", exitUsage, `--log "xml": want text or json`},
-		{"a filter with an error", "--kubernetes off tcp port port", exitSyntax, "port"},
-		{"a filter in the environment", "--kubernetes off", exitSyntax, "filter"},
-		{"no folder", "--ring=", exitUsage, "--ring: want a folder"},
-		{"an address that cannot be", "--kubernetes off --metrics 256.0.0.1:1", exitOther, "listening for metrics"},
+		{"an unknown flag", "--rings x", exit.Usage, "unknown flag: --rings"},
+		{"a size without sense", "--max-size 10potatoes", exit.Usage, `--max-size: size "10potatoes": want a number with Ki, Mi, Gi, k, M or G`},
+		{"a size below nothing", "--reserve -1", exit.Usage, "--reserve: size"},
+		{"a segment of no size", "--segment-size 0", exit.Usage, "--segment-size 0: want at least 64KiB"},
+		{"a buffer that is no power of two", "-B 33MiB", exit.Usage, "--buffer-size 33MiB: want a power of two"},
+		{"a time below nothing", "--max-age -5m", exit.Usage, "want an age such as 24h"},
+		{"an unknown capture", "--capture everything", exit.Usage, `--capture "everything": want`},
+		{"interfaces without their capture", "-i eth0", exit.Usage, "give --capture=interfaces or both too"},
+		{"an unknown way of Kubernetes", "--kubernetes maybe", exit.Usage, `--kubernetes "maybe": want auto, required or off`},
+		{"Kubernetes wanted where there is none", "--kubernetes required", exit.Usage, "neither a kubeconfig nor a service account is there"},
+		{"a kubeconfig that is not there", "--kubeconfig /nowhere/config", exit.Usage, "/nowhere/config"},
+		{"an unknown form of the log", "--log xml", exit.Usage, `--log "xml": want text or json`},
+		{"a filter with an error", "--kubernetes off tcp port port", exit.Syntax, "port"},
+		{"a filter in the environment", "--kubernetes off", exit.Syntax, "filter"},
+		{"no folder", "--ring=", exit.Usage, "--ring: want a folder"},
+		{"an address that cannot be", "--kubernetes off --metrics 256.0.0.1:1", exit.Other, "listening for metrics"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Setenv("KUBERNETES_SERVICE_HOST", "")
@@ -136,20 +137,20 @@ func TestExitCodes(t *testing.T) {
 		err  error
 		code int
 	}{
-		{"missing rights", &node.PrivilegeError{Err: fs.ErrPermission}, exitOther},
-		{"no control groups", fmt.Errorf("looking: %w", node.ErrCgroup), exitOther},
-		{"another recorder", fmt.Errorf("opening ring: %w", ring.ErrLocked), exitExists},
-		{"a newer ring", ring.ErrNewer, exitNewer},
-		{"a full disk", &fs.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC}, exitDisk},
-		{"a read-only disk", &fs.PathError{Op: "mkdir", Path: "x", Err: syscall.EROFS}, exitDisk},
-		{"counters that do not balance", errors.Join(&node.BalanceError{}, fs.ErrPermission), exitVerify},
-		{"anything else", errors.New("surprise"), exitOther},
+		{"missing rights", &node.PrivilegeError{Err: fs.ErrPermission}, exit.Other},
+		{"no control groups", fmt.Errorf("looking: %w", node.ErrCgroup), exit.Other},
+		{"another recorder", fmt.Errorf("opening ring: %w", ring.ErrLocked), exit.Exists},
+		{"a newer ring", ring.ErrNewer, exit.Newer},
+		{"a full disk", &fs.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC}, exit.Disk},
+		{"a read-only disk", &fs.PathError{Op: "mkdir", Path: "x", Err: syscall.EROFS}, exit.Disk},
+		{"counters that do not balance", errors.Join(&node.BalanceError{}, fs.ErrPermission), exit.Verify},
+		{"anything else", errors.New("surprise"), exit.Other},
 	} {
 		if code, _ := judge(context.Background(), row.err); code != row.code {
 			t.Errorf("%s: %d, want %d", row.name, code, row.code)
 		}
 	}
-	if code, _ := judge(ended, context.Canceled); code != exitInterrupted {
+	if code, _ := judge(ended, context.Canceled); code != exit.Interrupted {
 		t.Errorf("interrupted: %d", code)
 	}
 }
