@@ -15,6 +15,7 @@ tcpdump              tcpdump                  a judge of packets and of filters
 ip                   iproute2                 networks of the tests
 ss                   iproute2                 waiting for a server
 nft                  nftables                 packets that the firewall drops
+nsenter              util-linux               networks of the tests
 setpriv              util-linux               a process with fewer rights
 sysctl               procps                   settings of a network
 openssl              openssl                  a TLS peer

@@ -45,7 +45,7 @@ func newSpace(t *testing.T) *space {
 	if os.Getuid() != 0 {
 		t.Skip("needs CAP_BPF")
 	}
-	needTools(t, "ip", "tcpdump")
+	needTools(t, "ip", "nsenter", "tcpdump")
 	s := &space{name: fmt.Sprintf("keys%d-%d", os.Getpid(), time.Now().UnixNano()%1e6), talks: NewConversations(), file: filepath.Join(t.TempDir(), "all.pcap")}
 	if b, err := exec.Command("ip", "netns", "add", s.name).CombinedOutput(); err != nil {
 		t.Skipf("needs CAP_SYS_ADMIN: %s", b)
@@ -85,7 +85,7 @@ func hierarchy(t *testing.T) string {
 func (s *space) capture(t *testing.T) {
 	t.Helper()
 	// A packet takes a slot as large as the longest: by itself tcpdump has room for 32 of them.
-	c := exec.Command("ip", "netns", "exec", s.name, "tcpdump", "-Z", "root", "-i", "lo", "-U", "--immediate-mode", "-B", "65536", "-s", "0", "-w", "-")
+	c := exec.Command("nsenter", "--net=/run/netns/"+s.name, "--", "tcpdump", "-Z", "root", "-i", "lo", "-U", "--immediate-mode", "-B", "65536", "-s", "0", "-w", "-")
 	out, err := c.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -148,8 +148,10 @@ func (s *space) read(r io.Reader) {
 func (s *space) command(t *testing.T, args ...string) *exec.Cmd {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	t.Cleanup(cancel)
-	const enter = `echo $$ >$0/cgroup.procs && exec ip netns exec "$@"`
-	return exec.CommandContext(ctx, "sh", append([]string{"-c", enter, hierarchy(t) + s.group, s.name}, args...)...)
+	// Not "ip netns exec": it also makes a mount namespace, in which /proc/PID/exe has another
+	// path if the test's root is not the machine's.
+	const enter = `echo $$ >$0/cgroup.procs && exec nsenter "$@"`
+	return exec.CommandContext(ctx, "sh", append([]string{"-c", enter, hierarchy(t) + s.group, "--net=/run/netns/" + s.name, "--"}, args...)...)
 }
 
 // serve starts a server and waits until it says or does something.
