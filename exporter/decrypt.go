@@ -1,9 +1,7 @@
 package exporter
 
 import (
-	"cmp"
 	"context"
-	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
@@ -19,6 +17,10 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/all"
 	"github.com/pcapsule/pcapsule/exporter/internal/flow"
+	"github.com/pcapsule/pcapsule/exporter/internal/join"
+	"github.com/pcapsule/pcapsule/exporter/internal/read"
+	"github.com/pcapsule/pcapsule/exporter/internal/round"
+	"github.com/pcapsule/pcapsule/exporter/table"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 	"github.com/pcapsule/pcapsule/recorder/secrets"
 )
@@ -54,34 +56,30 @@ func decrypt(ctx context.Context, paths []string, out io.Writer, o Options, prot
 	if err != nil {
 		return nil, err
 	}
-	sources, err := openInputs(paths, o.Stdin)
+	sources, err := read.Open(paths, o.Stdin)
 	if err != nil {
 		return nil, err
 	}
-	defer sources.close()
-	for _, x := range sources.files {
-		if name := names[x.path]; name != "" {
-			x.name = name
-		}
-	}
+	defer sources.Close()
+	sources.Rename(names)
 	dir := os.TempDir()
 	if d, ok := out.(interface{ Dir() string }); ok {
 		dir = d.Dir()
 	}
-	if err := sources.keepStdin(dir, len(o.Keys) > 0); err != nil {
+	if err := sources.KeepStdin(dir, len(o.Keys) > 0); err != nil {
 		return nil, err
 	}
-	keys, err := loadKeys(sources, o)
+	keys, err := read.LoadKeys(sources, o.Keys, o.Identities)
 	if err != nil {
 		return nil, err
 	}
-	defer keys.store.Close()
-	stats.Warnings = append(stats.Warnings, keys.warnings...)
+	defer keys.Store.Close()
+	stats.Warnings = append(stats.Warnings, keys.Warnings()...)
 	w, err := newPlainWriter(ctx, out, sources, o, stats)
 	if err != nil {
 		return nil, err
 	}
-	if err := w.run(ctx, sources, o, func() []*dissect.Protocol { return protocols(keys.store) }); err != nil {
+	if err := w.run(ctx, sources, o, func() []*dissect.Protocol { return protocols(keys.Store) }); err != nil {
 		return nil, err
 	}
 	return stats, nil
@@ -106,12 +104,12 @@ func insideBundles(paths []string, o *Options, stats *DecryptStats) (list []stri
 			list = append(list, b.Path(in.Path))
 			names[b.Path(in.Path)] = in.Name
 		}
-		for _, rel := range []string{keysPath, sealedPath} {
+		for _, rel := range []string{join.KeysPath, join.SealedKeysPath} {
 			switch _, err := os.Lstat(b.Path(rel)); {
 			case errors.Is(err, fs.ErrNotExist):
 			case err != nil:
-				return nil, nil, &KeysError{p, err}
-			case rel == sealedPath && len(o.Identities) == 0:
+				return nil, nil, &KeysError{Path: p, Err: err}
+			case rel == join.SealedKeysPath && len(o.Identities) == 0:
 				stats.Warnings = append(stats.Warnings, p+": its keys are encrypted and were not used, since no identity was given")
 			default:
 				o.Keys = append(o.Keys, b.Path(rel))
@@ -166,36 +164,34 @@ type place struct {
 type plainWriter struct {
 	w      *pcapng.Writer
 	stats  *DecryptStats
-	read   *reading
+	links  []round.Link
+	total  int64
 	opt    Options
 	places []place
-	merged []at
+	order  []round.Place
 	head   []byte
 	data   []byte
 }
 
 // newPlainWriter writes the section header and an interface for each input.
-func newPlainWriter(ctx context.Context, out io.Writer, sources *inputs, o Options, stats *DecryptStats) (*plainWriter, error) {
+func newPlainWriter(ctx context.Context, out io.Writer, sources *read.Inputs, o Options, stats *DecryptStats) (*plainWriter, error) {
 	section := pcapng.Section{Application: "pcapsule " + o.Release,
 		Comments: []string{"Plaintext of encrypted connections, taken out of captured packets. These are no packets: see the comment of each interface."}}
 	w, err := pcapng.NewWriter(out, section, pcapng.WriterOptions{})
 	if err != nil {
 		return nil, err
 	}
-	for _, x := range sources.files {
-		name, hash := "standard input", ""
-		if x.path != "-" {
-			name = x.name
+	files, err := sources.Hash(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range files {
+		hash := ""
+		if f.SHA256 != nil {
+			hash = " (SHA-256 " + hex.EncodeToString(f.SHA256) + ")"
 		}
-		sum, err := x.hash(ctx)
-		if err != nil {
-			return nil, &InputError{x.path, err}
-		}
-		if sum != nil {
-			hash = " (SHA-256 " + hex.EncodeToString(sum) + ")"
-		}
-		i := pcapng.Interface{LinkType: linkUpperPDU, SnapLen: 262144, TsResol: 9, FCSLen: -1, Name: bundle.SafeName(name), Description: "plaintext, not packets",
-			Comments: []string{fmt.Sprintf("What TLS, DTLS or QUIC carried in %q%s: a PDU is the plaintext of one record, datagram or piece of a stream, every byte authenticated, at the time of the packet that completed it; its original frame number is that packet's.", name, hash)}}
+		i := pcapng.Interface{LinkType: linkUpperPDU, SnapLen: 262144, TsResol: 9, FCSLen: -1, Name: bundle.SafeName(f.Name), Description: "plaintext, not packets",
+			Comments: []string{fmt.Sprintf("What TLS, DTLS or QUIC carried in %q%s: a PDU is the plaintext of one record, datagram or piece of a stream, every byte authenticated, at the time of the packet that completed it; its original frame number is that packet's.", f.Name, hash)}}
 		if _, err := w.AddInterface(i); err != nil {
 			return nil, err
 		}
@@ -203,68 +199,18 @@ func newPlainWriter(ctx context.Context, out io.Writer, sources *inputs, o Optio
 	return &plainWriter{w: w, stats: stats, opt: o, places: make([]place, places)}, nil
 }
 
-// hash is the SHA-256 of the input as it was given; nil for a stream that can be read once.
-func (x *input) hash(ctx context.Context) ([]byte, error) {
-	if x.stdin != nil && x.spool == nil {
-		return nil, nil
-	}
-	r, f, err := x.raw()
-	if err != nil {
-		return nil, err
-	}
-	if f != nil {
-		defer f.Close()
-	}
-	h := sha256.New()
-	buf := make([]byte, 1<<20)
-	for {
-		n, err := r.Read(buf)
-		h.Write(buf[:n])
-		if err == io.EOF {
-			return h.Sum(nil), nil
-		}
-		if err == nil {
-			err = context.Cause(ctx)
-		}
-		if err != nil {
-			return nil, err
-		}
-	}
-}
-
 // run is build without tables: the same reading, rounds and shards.
-func (j *plainWriter) run(ctx context.Context, sources *inputs, o Options, protocols func() []*dissect.Protocol) error {
-	shards, err := makeShards(o, protocols, true)
+func (j *plainWriter) run(ctx context.Context, sources *read.Inputs, o Options, protocols func() []*dissect.Protocol) error {
+	reader, err := read.New(sources, nil, read.Options{Filter: o.Filter, FromNs: o.FromNs, ToNs: o.ToNs})
 	if err != nil {
 		return err
 	}
-	pass, err := newFilter(o)
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	read := newReading(sources, nil, pass, o)
-	j.read = read
-	rounds := make(chan *round, roundsAhead)
-	joins := make(chan *round, roundsAhead)
-	go func() { read.run(ctx, rounds, cancel) }()
-	go func() { shards.run(rounds, joins, workers(o)) }()
-	for r := range joins {
-		r.wait()
-		if context.Cause(ctx) == nil {
-			if err := j.round(r); err != nil {
-				cancel(err)
-			}
-		}
-		shards.joined(r)
-		read.recycle(r)
-	}
-	if err := context.Cause(ctx); err != nil {
+	j.total = sources.Total()
+	if err := pipe(ctx, reader, protocols, true, o, j.round); err != nil {
 		return err
 	}
 	m := &bundle.Manifest{}
-	read.describe(m)
+	reader.Describe(m)
 	j.stats.Warnings = append(j.stats.Warnings, m.Warnings...)
 	err = j.w.Flush()
 	j.stats.Written = j.w.Offset()
@@ -272,47 +218,37 @@ func (j *plainWriter) run(ctx context.Context, sources *inputs, o Options, proto
 }
 
 // round writes the plaintext of a round in the order of the packets that gave it.
-func (j *plainWriter) round(r *round) error {
-	for i := range r.packets {
-		p := &r.packets[i]
+func (j *plainWriter) round(r *round.Round) error {
+	j.links = append(j.links, r.Facts.Links...)
+	for i := range r.Packets {
+		p := &r.Packets[i]
 		j.places[p.No%places] = place{p.No, p.Frame, p.File}
 	}
-	j.stats.Packets += int64(len(r.packets))
-	j.merged = j.merged[:0]
-	for s := range r.out {
-		for i := range r.out[s].Plain {
-			j.merged = append(j.merged, at{r.out[s].Plain[i].At, int32(s), int32(i)})
-		}
-	}
-	slices.SortFunc(j.merged, func(a, b at) int {
-		return cmp.Or(cmp.Compare(a.no, b.no), cmp.Compare(a.shard, b.shard), cmp.Compare(a.i, b.i))
-	})
-	for _, m := range j.merged {
-		out := &r.out[m.shard]
-		if err := j.write(&out.Plain[m.i], out.PlainBytes(&out.Plain[m.i])); err != nil {
+	j.stats.Packets += int64(len(r.Packets))
+	j.order = r.Order(j.order, func(b *flow.Batch) int { return len(b.Plain) }, func(b *flow.Batch, i int) int64 { return b.Plain[i].At })
+	for _, at := range j.order {
+		out := &r.Out[at.Shard]
+		if err := j.write(&out.Plain[at.I], out.PlainBytes(&out.Plain[at.I])); err != nil {
 			return err
 		}
 	}
-	for s := range r.out {
-		for i := range r.out[s].Conns {
-			j.count(r.out[s].Conns[i].Conn)
+	for s := range r.Out {
+		for i := range r.Out[s].Conns {
+			j.count(r.Out[s].Conns[i].Row)
 		}
 	}
-	if j.opt.Progress != nil {
-		j.opt.Progress(Progress{ReadBytes: j.read.readBytes.Load(), TotalBytes: j.read.sources.total, Packets: j.stats.Packets, Calls: j.stats.PDUs, Stage: "reading"})
-	}
+	j.opt.progress(Progress{ReadBytes: r.Facts.ReadBytes, TotalBytes: j.total, Packets: j.stats.Packets, Calls: j.stats.PDUs, Stage: "reading"})
 	return nil
 }
 
 // count counts a finished connection.
-func (j *plainWriter) count(c *flow.Conn) {
-	e := c.Encrypted()
-	if e == nil {
+func (j *plainWriter) count(c *table.Connection) {
+	if !c.Encryption.OK {
 		return
 	}
-	j.stats.Connections[e.State.String()]++
-	if e.Reason != "" {
-		j.stats.Reasons[e.Reason]++
+	j.stats.Connections[c.KeyState.V]++
+	if c.KeyReason.OK {
+		j.stats.Reasons[c.KeyReason.V]++
 	}
 }
 
@@ -320,7 +256,7 @@ func (j *plainWriter) count(c *flow.Conn) {
 func (j *plainWriter) write(p *flow.Plain, data []byte) error {
 	at := j.places[p.No%places]
 	if at.no != p.No {
-		at = place{file: j.read.fileOf(p.Conn.FirstFlow().Interface)}
+		at = place{file: j.links[p.First].File}
 	}
 	j.head = pduHead(j.head[:0], p, at.frame)
 	for len(data) > 0 {
@@ -337,13 +273,6 @@ func (j *plainWriter) write(p *flow.Plain, data []byte) error {
 		data = data[n:]
 	}
 	return nil
-}
-
-// fileOf is the file that describes an interface.
-func (r *reading) fileOf(link int32) int32 {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.links[link].file
 }
 
 // Tags of an upper PDU, Wireshark's wsutil/exported_pdu_tlvs.h.
@@ -363,7 +292,7 @@ const (
 )
 
 // portTypes are the numbers that the format has for transports, by IP protocol.
-var portTypes = map[uint8]uint32{132: 1, protoTCP: 2, protoUDP: 3}
+var portTypes = map[uint8]uint32{132: 1, 6: 2, 17: 3}
 
 // dissectors are Wireshark's names for protocols that it reads in a PDU by itself. HTTP/3
 // is not among them: it needs the QUIC connection around it.
@@ -382,21 +311,21 @@ func pduHead(b []byte, p *flow.Plain, frame int64) []byte {
 	} else {
 		b = tagText(b, tagDissector, "data")
 	}
-	src, dst, srcPort, dstPort := p.Conn.Ends()
+	src, dst := p.Ends[0], p.Ends[1]
 	if p.Server {
-		src, dst, srcPort, dstPort = dst, src, dstPort, srcPort
+		src, dst = dst, src
 	}
-	if from, to := src.Netip(), dst.Netip(); from.Is4() && to.Is4() {
+	if from, to := src.Addr.Netip(), dst.Addr.Netip(); from.Is4() && to.Is4() {
 		b = tagText(b, tagIPv4Src, string(from.AsSlice()))
 		b = tagText(b, tagIPv4Dst, string(to.AsSlice()))
 	} else {
-		b = tagText(b, tagIPv6Src, string(src[:]))
-		b = tagText(b, tagIPv6Dst, string(dst[:]))
+		b = tagText(b, tagIPv6Src, string(src.Addr[:]))
+		b = tagText(b, tagIPv6Dst, string(dst.Addr[:]))
 	}
-	if t := portTypes[p.Conn.Proto()]; t != 0 {
+	if t := portTypes[p.Proto]; t != 0 {
 		b = tagNumber(b, tagPortType, t)
-		b = tagNumber(b, tagSrcPort, uint32(srcPort))
-		b = tagNumber(b, tagDstPort, uint32(dstPort))
+		b = tagNumber(b, tagSrcPort, uint32(src.Port))
+		b = tagNumber(b, tagDstPort, uint32(dst.Port))
 	}
 	if frame > 0 && frame < 1<<32 {
 		b = tagNumber(b, tagFrame, uint32(frame))

@@ -1,9 +1,13 @@
 // Package exporter turns capture files into a bundle.
 //
-// The pipeline is Run, told as one function: inputs are opened and put in order of
-// time; packets are read, hashed, copied into the bundle and decoded in one pass; rounds
-// of packets are cut into a fixed number of shards by flow hash, and any number of
-// workers takes shards; what they made is joined in a fixed order and written as columns.
+// A run has four stages, each in a package of its own:
+//
+//	internal/read      opens inputs, merges packets by time, decodes, cuts rounds
+//	internal/assemble  16 shards by flow hash: streams in order, dissected into rows
+//	internal/join      one order of rows, final numbers, who was behind an address
+//	internal/write     rows to Parquet tables
+//
+// A round (internal/round) is the only thing that crosses from one stage to the next.
 //
 // The same inputs and options give the same bytes below data/, whatever the clock, the
 // machine, the number of workers or the order of arguments. Memory is bounded by the
@@ -12,7 +16,6 @@ package exporter
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -23,6 +26,13 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/all"
+	"github.com/pcapsule/pcapsule/exporter/internal/assemble"
+	"github.com/pcapsule/pcapsule/exporter/internal/flow"
+	"github.com/pcapsule/pcapsule/exporter/internal/join"
+	"github.com/pcapsule/pcapsule/exporter/internal/read"
+	"github.com/pcapsule/pcapsule/exporter/internal/round"
+	"github.com/pcapsule/pcapsule/exporter/internal/write"
+	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
 // Options say what goes into a bundle. The zero value imports everything.
@@ -58,7 +68,13 @@ type Progress struct {
 }
 
 // ErrNoInput means that no capture was given or found.
-var ErrNoInput = errors.New("no capture files")
+var ErrNoInput = read.ErrNoInput
+
+// InputError is an input that cannot be used.
+type InputError = read.InputError
+
+// KeysError is a file with keys that cannot be used.
+type KeysError = read.KeysError
 
 // Run makes a bundle at output from the capture files, folders and "-" in inputs.
 // It answers
@@ -72,11 +88,11 @@ var ErrNoInput = errors.New("no capture files")
 //
 // With an error nothing is left behind.
 func Run(ctx context.Context, inputs []string, output string, o Options) (*bundle.Manifest, error) {
-	sources, err := openInputs(inputs, o.Stdin)
+	sources, err := read.Open(inputs, o.Stdin)
 	if err != nil {
 		return nil, err
 	}
-	defer sources.close()
+	defer sources.Close()
 	b, err := bundle.Create(output, o.Custody)
 	if err != nil {
 		return nil, err
@@ -85,7 +101,7 @@ func Run(ctx context.Context, inputs []string, output string, o Options) (*bundl
 	stop := context.AfterFunc(ctx, b.Abort)
 	defer stop()
 
-	err = sources.keepStdin(filepath.Dir(b.Path("data/packets/stdin")), len(o.Keys) > 0)
+	err = sources.KeepStdin(filepath.Dir(b.Path("data/packets/stdin")), len(o.Keys) > 0)
 	var m *bundle.Manifest
 	if err == nil {
 		m, err = build(ctx, sources, b, o)
@@ -101,9 +117,7 @@ func Run(ctx context.Context, inputs []string, output string, o Options) (*bundl
 			return nil, err
 		}
 	}
-	if o.Progress != nil {
-		o.Progress(Progress{Stage: "sealing", Packets: m.Accounts.Packets})
-	}
+	o.progress(Progress{Stage: "sealing", Packets: m.Accounts.Packets})
 	if err := b.Finish(m); err != nil {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
@@ -114,70 +128,94 @@ func Run(ctx context.Context, inputs []string, output string, o Options) (*bundl
 }
 
 // build writes everything below data/ but the manifest, which it returns.
-func build(ctx context.Context, sources *inputs, b *bundle.Builder, o Options) (*bundle.Manifest, error) {
-	who, err := loadIdentity(b, o)
+func build(ctx context.Context, sources *read.Inputs, b *bundle.Builder, o Options) (*bundle.Manifest, error) {
+	who, err := read.LoadIdentity(b, o.Kube, o.Hosts)
 	if err != nil {
 		return nil, err
 	}
-	keys, err := loadKeys(sources, o)
+	keys, err := read.LoadKeys(sources, o.Keys, o.Identities)
 	if err != nil {
 		return nil, err
 	}
-	defer keys.store.Close()
-	if err := keys.embed(b, o); err != nil {
-		return nil, err
+	defer keys.Store.Close()
+	var used *join.UsedKeys
+	if o.EmbedKeys {
+		if used, err = join.KeepKeys(b, keys.Store, o.KeysTo); err != nil {
+			return nil, err
+		}
 	}
-	out, err := openTables(b, o.Release)
+	out, err := write.Open(b, o.Release, Protocols())
 	if err != nil {
 		return nil, err
 	}
-	defer out.abort()
-	shards, err := newShards(o, keys.store)
+	defer out.Abort()
+	reader, err := read.New(sources, b, read.Options{Filter: o.Filter, FromNs: o.FromNs, ToNs: o.ToNs})
 	if err != nil {
 		return nil, err
 	}
-	pass, err := newFilter(o)
+	joiner := join.New(out, join.NewIdentity(who.Index, who.Known), used)
+	m := &bundle.Manifest{Tool: bundle.Tool{Name: "pcapsule", Release: o.Release}}
+	protocols := func() []*dissect.Protocol { return all.Protocols(keys.Store) }
+	err = pipe(ctx, reader, protocols, false, o, func(r *round.Round) error {
+		if err := joiner.Join(r); err != nil {
+			return err
+		}
+		packets, calls := joiner.Counts()
+		o.progress(Progress{ReadBytes: r.Facts.ReadBytes, TotalBytes: sources.Total(), Packets: packets, Calls: calls, Stage: "reading"})
+		return nil
+	})
 	if err != nil {
 		return nil, err
+	}
+	if err := joiner.Finish(m); err != nil {
+		return nil, err
+	}
+	reader.Describe(m)
+	who.Describe(m)
+	keys.Describe(m)
+	describeOptions(m, o)
+	return m, nil
+}
+
+// roundsAhead is how many rounds wait for the next stage; with the ones being worked on
+// it bounds the memory that packets take.
+const roundsAhead = 1
+
+// pipe runs reading and assembling, and gives each round to last in order. plain says that
+// rounds also hold what came out of encryption.
+func pipe(ctx context.Context, reader *read.Reader, protocols func() []*dissect.Protocol, plain bool, o Options, last func(*round.Round) error) error {
+	shards, err := assemble.New(flow.Options{DecodeAs: o.DecodeAs, Repanic: o.Repanic, Plain: plain}, protocols)
+	if err != nil {
+		return err
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-
-	read := newReading(sources, b, pass, o)
-	if err := read.loadRings(sources.again); err != nil {
-		return nil, err
-	}
-	join := newJoining(out, who, read, keys, o)
-
-	rounds := make(chan *round, roundsAhead) // read, not yet in the shards
-	joins := make(chan *round, roundsAhead)  // in the shards, to be joined in order
-	go func() { read.run(ctx, rounds, cancel) }()
-	go func() { shards.run(rounds, joins, workers(o)) }()
-	for r := range joins {
-		r.wait()
+	rounds, done, read := make(chan *round.Round, roundsAhead), make(chan *round.Round), make(chan struct{})
+	go func() {
+		defer close(read) // later than rounds, so that no error is missed
+		if err := reader.Run(ctx, rounds); err != nil {
+			cancel(err)
+		}
+	}()
+	go shards.Run(rounds, done, workers(o))
+	for r := range done {
 		if context.Cause(ctx) == nil {
-			if err := join.round(r); err != nil {
+			if err := last(r); err != nil {
 				cancel(err)
 			}
 		}
-		shards.joined(r)
-		read.recycle(r)
+		shards.Joined(r)
+		reader.Recycle(r)
 	}
-	if err := context.Cause(ctx); err != nil {
-		return nil, err
+	<-read
+	return context.Cause(ctx)
+}
+
+// progress reports how far the run is, if somebody wants to know.
+func (o *Options) progress(p Progress) {
+	if o.Progress != nil {
+		o.Progress(p)
 	}
-	m := &bundle.Manifest{Tool: bundle.Tool{Name: "pcapsule", Release: o.Release}}
-	if err := join.finish(m); err != nil {
-		return nil, err
-	}
-	if err := keys.finish(); err != nil {
-		return nil, err
-	}
-	read.describe(m)
-	who.describe(m)
-	keys.describe(m)
-	describeOptions(m, o)
-	return m, nil
 }
 
 func workers(o Options) int {
@@ -185,7 +223,7 @@ func workers(o Options) int {
 	if n <= 0 {
 		n = runtime.GOMAXPROCS(0)
 	}
-	return min(n, shardCount)
+	return min(n, flow.ShardCount)
 }
 
 func describeOptions(m *bundle.Manifest, o Options) {
@@ -204,3 +242,6 @@ func describeOptions(m *bundle.Manifest, o Options) {
 
 // Protocols lists the protocols that bundles are dissected with.
 func Protocols() []*dissect.Protocol { return all.Protocols(nil) }
+
+// Schemas lists every table as queries see it: calls with the columns of all protocols.
+func Schemas() []*table.Schema { return write.Schemas(Protocols()) }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/internal/read"
 )
 
 // Difference is a column whose values are not what the packets give.
@@ -52,19 +53,8 @@ func Rederive(ctx context.Context, b *bundle.Bundle, o Options) (*Rederived, err
 		return nil, fmt.Errorf("rederiving: %w", err)
 	}
 	defer os.RemoveAll(tmp)
-	sources := &inputs{again: true}
-	for i := range m.Inputs {
-		in := &m.Inputs[i]
-		x := &input{path: b.Path(in.Path), name: in.Name, size: in.Size, first: 1<<63 - 1}
-		if in.FirstNs != nil {
-			x.first = int64(*in.FirstNs)
-		}
-		sources.files = append(sources.files, x)
-		sources.total += in.Size
-	}
-	sidesOf(b, sources)
-	// The order of the file ids is the order in which the inputs were opened.
-	if err := firstTimes(sources.files); err != nil {
+	sources, err := read.OfBundle(b)
+	if err != nil {
 		return nil, err
 	}
 	again, err := bundle.Create(filepath.Join(tmp, "again.pcapsule"), bundle.CreateOptions{})
@@ -82,41 +72,6 @@ func Rederive(ctx context.Context, b *bundle.Bundle, o Options) (*Rederived, err
 // beside reports whether a side input belongs to an input or a ring rather than to the run.
 func beside(kind string) bool {
 	return kind == "owners" || kind == "events" || kind == "seals" || kind == "pin"
-}
-
-// sidesOf gives the inputs of a bundle what the bundle keeps of the files beside them.
-func sidesOf(b *bundle.Bundle, sources *inputs) {
-	for _, s := range b.Manifest.SideInputs {
-		if s.Kind == "seals" {
-			sources.rings = append(sources.rings, &ringFolder{dir: filepath.Dir(b.Path(s.Path))})
-		}
-		if s.FileID == nil || s.Path == "" || int(*s.FileID) >= len(sources.files) || *s.FileID < 0 {
-			continue
-		}
-		x := sources.files[*s.FileID]
-		switch s.Kind {
-		case "owners":
-			x.sides.owners = b.Path(s.Path)
-		case "events":
-			x.sides.events = b.Path(s.Path)
-		}
-	}
-}
-
-// firstTimes reads the time of each file's first packet, as openInputs did.
-func firstTimes(files []*input) error {
-	for _, x := range files {
-		f, err := os.Open(x.path)
-		if err != nil {
-			return &InputError{x.path, err}
-		}
-		err = x.peek(f)
-		f.Close()
-		if err != nil {
-			return &InputError{x.path, err}
-		}
-	}
-	return nil
 }
 
 // optionsOf reads the options that change data out of the manifest.

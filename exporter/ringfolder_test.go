@@ -162,7 +162,7 @@ func TestARingAsInput(t *testing.T) {
 		{"as it was recorded", func(*testing.T, string) {}, 3, "3 worker",
 			"0 drop 3; 0 filter 2; 1 drop 3; 2 drop 3", ""},
 		{"with a segment that is still written", func(t *testing.T, dir string) {
-			write(t, filepath.Join(dir, ".sockets-node-a-000000004.pcapng"), "half")
+			writeFile(t, filepath.Join(dir, ".sockets-node-a-000000004.pcapng"), "half")
 		}, 3, "3 worker", "0 drop 3; 0 filter 2; 1 drop 3; 2 drop 3", "not finished and left out"},
 		{"without a segment that was sealed", func(t *testing.T, dir string) {
 			remove(t, filepath.Join(dir, "sockets-node-a-000000002.pcapng"))
@@ -173,7 +173,7 @@ func TestARingAsInput(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			write(t, path, strings.Replace(string(data), "GET /x", "GET /y", 1))
+			writeFile(t, path, strings.Replace(string(data), "GET /x", "GET /y", 1))
 		}, 3, "3 worker", "0 drop 3; 0 filter 2; 1 drop 3; 2 drop 3", "its bytes are not the sealed ones"},
 		{"with a line of seals that is none", func(t *testing.T, dir string) {
 			path := filepath.Join(dir, "seals.jsonl")
@@ -181,10 +181,10 @@ func TestARingAsInput(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			write(t, path, string(data)+"nonsense\n")
+			writeFile(t, path, string(data)+"nonsense\n")
 		}, 3, "3 worker", "0 drop 3; 0 filter 2; 1 drop 3; 2 drop 3", "cannot be read"},
 		{"without a record it can read", func(t *testing.T, dir string) {
-			write(t, filepath.Join(dir, "seals.jsonl"), "nonsense\n")
+			writeFile(t, filepath.Join(dir, "seals.jsonl"), "nonsense\n")
 		}, 3, "3 worker", "0 filter 0; 1 filter 0; 2 filter 0", "cannot be read"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -257,18 +257,18 @@ func TestKeysBesideASegment(t *testing.T) {
 	if _, err := Rederive(context.Background(), b, Options{Release: "test"}); !errors.Is(err, ErrNeedsKeys) {
 		t.Errorf("made again without the keys: %v", err)
 	}
-	write(t, filepath.Join(dir, "a.keys"), "these are no keys\n")
+	writeFile(t, filepath.Join(dir, "a.keys"), "these are no keys\n")
 	if m, _ := bundleOf(t, Options{}, []string{path}); len(m.SideInputs) != 0 || !strings.Contains(strings.Join(m.Warnings, "\n"), "a.keys: not used") {
 		t.Errorf("%+v, %q", m.SideInputs, m.Warnings)
 	}
 	remove(t, filepath.Join(dir, "a.keys"))
-	write(t, filepath.Join(dir, "a.keys.age"), ageHeader+"x")
+	writeFile(t, filepath.Join(dir, "a.keys.age"), "age-encryption.org/v1\nx")
 	if m, _ := bundleOf(t, Options{}, []string{path}); !strings.Contains(strings.Join(m.Warnings, "\n"), "a.keys.age: not used: encrypted with age") {
 		t.Errorf("%q", m.Warnings)
 	}
 }
 
-func write(t *testing.T, path, text string) {
+func writeFile(t *testing.T, path, text string) {
 	t.Helper()
 	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
@@ -280,51 +280,6 @@ func remove(t *testing.T, path string) {
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
-}
-
-// FuzzSeals reads any bytes as the records of a ring and makes coverage of them.
-func FuzzSeals(f *testing.F) {
-	f.Add([]byte(`{"record":{"n":0,"kind":"ring","ring":"a","origin":{"version":1,"node":"n"}}}` + "\n" +
-		`{"record":{"n":1,"kind":"start","ring":"a","start":{"next":{"sockets":3},"holes":[{"reason":"restart","series":"sockets","from":null,"to":"2026-03-02T09:00:00Z","packets":-1,"bytes":0,"sequences":[{"from":1,"to":2}]}]}}}` + "\n" +
-		`{"record":{"n":2,"kind":"segment","ring":"a","segment":{"series":"sockets","node":"n","sequence":3,"size":1,"sha256":"00","packets":5,"counters":{"seen":9,"filtered":1,"delivered":5,"dropped":3,"drops":[{"reason":"x","packets":3}]}}}}` + "\n" +
-		`{"record":{"n":3,"kind":"segment","ring":"a","segment":{"series":"sockets","node":"n","sequence":18446744073709551615,"cut":true}}}` + "\n" +
-		`{"record":{"n":4,"kind":"deletion","ring":"a","deletion":{"series":"sockets","sequences":[{"from":0,"to":18446744073709551615}],"bytes":-1}}}` + "\n" +
-		`{"record":{"n":5,"kind":"stop","ring":"a","stop":{"holes":[{"reason":"","packets":9223372036854775807}]}}}` + "\n"))
-	f.Fuzz(func(t *testing.T, text []byte) {
-		var kept bytes.Buffer
-		folder := &ringFolder{seals: map[ring.ID]*sealed{}, below: map[string]uint64{}}
-		if err := folder.records(bytes.NewReader(text), &kept, func() error { return nil }); err != nil {
-			t.Fatal(err)
-		}
-		if !bytes.Equal(kept.Bytes(), text[:bytes.LastIndexByte(text, '\n')+1]) {
-			t.Fatal("the whole lines are not kept as they are")
-		}
-		r := &reading{sources: &inputs{rings: []*ringFolder{folder}}, sideCount: map[string]int64{}}
-		r.coverRings()
-		for _, c := range r.coverage {
-			if c.ToNs < c.FromNs || c.Packets < 0 || c.Reason == "" || c.Kind != "hole" {
-				t.Fatalf("a hole that cannot be: %+v", c)
-			}
-		}
-	})
-}
-
-// FuzzSideLines cuts any bytes into lines that are short enough.
-func FuzzSideLines(f *testing.F) {
-	f.Add([]byte("a\r\n\n  b \nc"))
-	f.Add(bytes.Repeat([]byte("x"), 3*workload.MaxSideLine))
-	f.Fuzz(func(t *testing.T, text []byte) {
-		n := int64(0)
-		long, err := sideLines(bytes.NewReader(text), func() error { return nil }, func(line []byte) {
-			n++
-			if len(line) == 0 || len(line) > workload.MaxSideLine || bytes.IndexByte(line, '\n') >= 0 {
-				t.Fatalf("a line of %d bytes", len(line))
-			}
-		})
-		if err != nil || n+long > int64(bytes.Count(text, []byte("\n")))+1 {
-			t.Fatalf("%d lines, %d too long, %v", n, long, err)
-		}
-	})
 }
 
 // TestHostileSideFiles makes a bundle whatever stands beside a segment and in its ring.
@@ -341,8 +296,8 @@ func TestHostileSideFiles(t *testing.T) {
 			s := newSegment(t, ring.Header{}, workload.InterfaceComment{Cgroup: "/web"})
 			s.exchange(0, 0, clientEnd, serverEnd, "/x")
 			s.write(dir, "sockets-node-a-000000001", map[string]string{"owners.jsonl": text, "events": text, "keys": text})
-			write(t, filepath.Join(dir, "seals.jsonl"), text)
-			write(t, filepath.Join(dir, "pin.json"), text)
+			writeFile(t, filepath.Join(dir, "seals.jsonl"), text)
+			writeFile(t, filepath.Join(dir, "pin.json"), text)
 			_, got := bundleOf(t, Options{}, []string{dir}, "select count(*)::varchar from calls where protocol = 'http1'",
 				"select count(*)::varchar from endpoints where regexp_matches(coalesce(process, ''), '[\\x00-\\x1f\\x{202e}]')")
 			if got[0] != "1" || got[1] != "0" {

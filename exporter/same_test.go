@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/exporter/internal/read"
 )
 
 // someCaptures are public captures of many protocols and shapes.
@@ -52,7 +53,7 @@ func made(t *testing.T, o Options, inputs ...string) (*bundle.Manifest, []byte) 
 // readable leaves out what is no capture.
 func readable(t *testing.T, files []string) (good []string) {
 	for _, f := range files {
-		if _, err := openInputs([]string{f}, nil); err == nil {
+		if _, err := read.Open([]string{f}, nil); err == nil {
 			good = append(good, f)
 		}
 	}

@@ -357,7 +357,7 @@ func TestOwnerLearnedInTheNextSegment(t *testing.T) {
 func TestSameBytesWithSideFiles(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "ring")
 	ringWith(t, dir, 3, ring.Options{})
-	write(t, filepath.Join(dir, "sockets-node-a-000000002.events"), someEvents)
+	writeFile(t, filepath.Join(dir, "sockets-node-a-000000002.events"), someEvents)
 	sameBytes(t, []string{dir})
 }
 

@@ -18,6 +18,8 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/all"
 	"github.com/pcapsule/pcapsule/exporter/internal/flow"
+	"github.com/pcapsule/pcapsule/exporter/internal/read"
+	"github.com/pcapsule/pcapsule/exporter/internal/round"
 )
 
 // stacksFolder holds captures of TLS, DTLS and QUIC as many programs speak them, and what
@@ -62,7 +64,8 @@ func readStacks(t *testing.T) (files []string, rows map[string][]stackRow) {
 
 // stackConn is what came out of a connection.
 type stackConn struct {
-	conn    *flow.Conn
+	first   int64       // ns
+	ends    [2]flow.End // client and server
 	state   string
 	reason  string
 	streams map[int64]*[2][]byte // plaintext from client and server; -1 where there are no streams
@@ -70,44 +73,33 @@ type stackConn struct {
 
 // openCapture gives the encrypted connections of a capture, in order of their first packets.
 func openCapture(ctx context.Context, path string, o Options) ([]*stackConn, error) {
-	sources, err := openInputs([]string{path}, nil)
+	sources, err := read.Open([]string{path}, nil)
 	if err != nil {
 		return nil, err
 	}
-	defer sources.close()
-	keys, err := loadKeys(sources, o)
+	defer sources.Close()
+	keys, err := read.LoadKeys(sources, o.Keys, o.Identities)
 	if err != nil {
 		return nil, err
 	}
-	defer keys.store.Close()
-	shards, err := makeShards(o, func() []*dissect.Protocol { return all.Protocols(keys.store) }, true)
+	defer keys.Store.Close()
+	reader, err := read.New(sources, nil, read.Options{})
 	if err != nil {
 		return nil, err
 	}
-	pass, err := newFilter(o)
-	if err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	read := newReading(sources, nil, pass, o)
-	rounds, joins := make(chan *round, roundsAhead), make(chan *round, roundsAhead)
-	go func() { read.run(ctx, rounds, cancel) }()
-	go func() { shards.run(rounds, joins, workers(o)) }()
-	found := map[*flow.Conn]*stackConn{}
-	of := func(c *flow.Conn) *stackConn {
-		if found[c] == nil {
-			found[c] = &stackConn{conn: c, streams: map[int64]*[2][]byte{}}
-		}
-		return found[c]
-	}
-	for r := range joins {
-		r.wait()
-		for s := range r.out {
-			b := &r.out[s]
+	var list []*stackConn
+	open := map[flow.ID]*stackConn{}
+	err = pipe(ctx, reader, func() []*dissect.Protocol { return all.Protocols(keys.Store) }, true, o, func(r *round.Round) error {
+		for s := range r.Out {
+			b := &r.Out[s]
+			for i := range b.Started {
+				if f := &b.Started[i]; f.NewConn {
+					open[f.Conn] = &stackConn{first: f.ConnFirst, ends: f.Dialled, streams: map[int64]*[2][]byte{}}
+				}
+			}
 			for i := range b.Plain {
 				p := &b.Plain[i]
-				x, side := of(p.Conn), 0
+				x, side := open[p.Conn], 0
 				if p.Server {
 					side = 1
 				}
@@ -117,23 +109,19 @@ func openCapture(ctx context.Context, path string, o Options) ([]*stackConn, err
 				x.streams[p.Stream][side] = append(x.streams[p.Stream][side], b.PlainBytes(p)...)
 			}
 			for i := range b.Conns {
-				if e := b.Conns[i].Conn.Encrypted(); e != nil {
-					x := of(b.Conns[i].Conn)
-					x.state, x.reason = e.State.String(), e.Reason
+				if row := b.Conns[i].Row; row.Encryption.OK {
+					x := open[b.Conns[i].Conn]
+					x.state, x.reason = row.KeyState.V, row.KeyReason.V
+					list = append(list, x)
 				}
 			}
 		}
-		shards.joined(r)
-		read.recycle(r)
-	}
-	if err := context.Cause(ctx); err != nil {
+		return nil
+	})
+	if err != nil {
 		return nil, err
 	}
-	var list []*stackConn
-	for _, x := range found {
-		list = append(list, x)
-	}
-	slices.SortFunc(list, func(a, b *stackConn) int { return cmp.Compare(a.conn.FirstTime(), b.conn.FirstTime()) })
+	slices.SortFunc(list, func(a, b *stackConn) int { return cmp.Compare(a.first, b.first) })
 	return list, nil
 }
 

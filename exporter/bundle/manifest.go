@@ -157,6 +157,17 @@ type Accounts struct {
 	Counters map[string]map[string]int64 `json:"counters"` // source (file, link, ip, tcp, engine, a protocol) → kind → count
 }
 
+// AddCounter adds to a counter.
+func (a *Accounts) AddCounter(source, kind string, n int64) {
+	if a.Counters == nil {
+		a.Counters = map[string]map[string]int64{}
+	}
+	if a.Counters[source] == nil {
+		a.Counters[source] = map[string]int64{}
+	}
+	a.Counters[source][kind] += n
+}
+
 // Table is one table, or one protocol's part of calls, with its row digest.
 type Table struct {
 	Name     string   `json:"name"`

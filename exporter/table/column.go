@@ -57,6 +57,15 @@ type Hash [32]byte
 // Micros is a time in microseconds since 1970-01-01 UTC.
 type Micros int64
 
+// MicrosOf is a time in nanoseconds as microseconds, rounded down.
+func MicrosOf(ns int64) Micros {
+	us := ns / 1000
+	if ns%1000 < 0 {
+		us--
+	}
+	return Micros(us)
+}
+
 // Opt is a value that may be absent; the zero value is absent.
 type Opt[T any] struct {
 	V  T
@@ -65,6 +74,9 @@ type Opt[T any] struct {
 
 // Some returns a present value.
 func Some[T any](v T) Opt[T] { return Opt[T]{v, true} }
+
+// NonEmpty returns a text that is present unless it is empty.
+func NonEmpty(s string) Opt[string] { return Opt[string]{s, s != ""} }
 
 // Range is the packets numbered First to Last, both included.
 type Range struct {

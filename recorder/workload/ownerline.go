@@ -31,6 +31,14 @@ type Process struct {
 	PodUID      string
 }
 
+// UserName is the process's user by name, else by number, else "".
+func (p *Process) UserName() string {
+	if p.User == "" && p.UID >= 0 {
+		return strconv.FormatInt(p.UID, 10)
+	}
+	return p.User
+}
+
 // SocketOwner is who owned a socket for a while.
 type SocketOwner struct {
 	PID, TID int64

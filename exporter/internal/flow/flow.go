@@ -8,6 +8,7 @@ import (
 
 // Conn is one connection and the flows that saw it.
 type Conn struct {
+	id        ID
 	key       key
 	transport dissect.Transport
 	flows     []*Flow
@@ -34,16 +35,6 @@ type Conn struct {
 	sentAt         uint8
 	list           *list
 	prev, next     *Conn
-
-	// Set by the pipeline when the connection's first round is joined; the shard never
-	// reads it.
-	Joined struct {
-		Done         bool
-		ConnNo       int64
-		SrcID, DstID int64
-		Ranks        [2]uint8 // how well the owners of both ends are known
-		By           [2]int32 // interfaces of the flows that told them
-	}
 }
 
 type end struct {
@@ -52,22 +43,12 @@ type end struct {
 	text string
 }
 
-// Ends are the addresses of client and server as they stood at the first packet.
-func (c *Conn) Ends() (src, dst decode.Addr, srcPort, dstPort uint16) {
-	return c.client.addr, c.server.addr, c.client.port, c.server.port
-}
-
-// FirstFlow is the flow that saw the connection first.
-func (c *Conn) FirstFlow() *Flow { return c.flows[0] }
-
-// Proto is the IP protocol number.
-func (c *Conn) Proto() uint8 { return c.key.proto }
-
-// FirstTime is the time of the first packet.
-func (c *Conn) FirstTime() int64 { return c.first }
+// value is the end for the next stage.
+func (e *end) value() End { return End{e.addr, e.port} }
 
 // Flow is one conversation as one interface saw it.
 type Flow struct {
+	id        ID
 	Conn      *Conn
 	First     int64 // number of the first packet
 	Interface int32
@@ -95,32 +76,24 @@ type Flow struct {
 	sigs        *[sigs]signature // of later ones; most floods never get there
 	sigN        uint32
 	signed      bool // firstSig is set
-
-	// Set by the pipeline when the flow's first round is joined.
-	No           int64
-	SrcID, DstID int64
-	Ranks        [2]uint8 // how well the owners of both ends are known
 }
 
-// Local tells which end of the connection the capturing machine is, by the direction of
+// local tells which end of the connection the capturing machine is, by the direction of
 // the flow's first packet.
-func (f *Flow) Local() (client, known bool) {
-	return (f.direction == decode.DirOut) == f.firstSrc, f.direction != decode.DirUnknown
+func (f *Flow) local() Local {
+	switch {
+	case f.direction == decode.DirUnknown:
+		return LocalUnknown
+	case (f.direction == decode.DirOut) == f.firstSrc:
+		return LocalClient
+	}
+	return LocalServer
 }
 
 // owner is who had one end of a flow, and how well that is known.
 type owner struct {
 	no   int32
 	rank uint8
-}
-
-// Owned says that from a packet on another owner of a flow's end is known.
-type Owned struct {
-	Flow   *Flow
-	At     int64
-	Owner  int32
-	Rank   uint8
-	Client bool
 }
 
 // owned takes what a packet tells of its owner. What is known better stands; of two known
@@ -139,7 +112,7 @@ func (s *Shard) owned(f *Flow, p *Packet, fromClient bool) {
 		return
 	}
 	*o = owner{p.Owner, p.OwnerRank}
-	s.out.Owners = append(s.out.Owners, Owned{f, p.No, p.Owner, p.OwnerRank, client})
+	s.out.Owners = append(s.out.Owners, Owned{f.id, p.No, p.Owner, p.OwnerRank, client})
 }
 
 // sideStats is what one direction of a flow did.

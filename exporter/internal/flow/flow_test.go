@@ -40,7 +40,7 @@ func (s step) packet(no int) Packet {
 // play runs packets through one shard and closes it.
 func play(t *testing.T, steps ...step) *Batch {
 	t.Helper()
-	s, err := NewShard(Options{Protocols: []*dissect.Protocol{http1.Protocol()}, Repanic: true})
+	s, err := NewShard(0, Options{Protocols: []*dissect.Protocol{http1.Protocol()}, Repanic: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -51,7 +51,7 @@ type Packet struct {
 	Owner       int32           // who sent or took it, on the machine that captured it; see Flow.Owner
 	OwnerRank   uint8           // how well that is known; 0: only a flow's first packet counts
 	View        *View           // other addresses that the packet showed; nil where Src and Dst are what it showed
-	Flow        *Flow
+	Flow        ID              // set by the shard
 	Mark        Mark
 }
 

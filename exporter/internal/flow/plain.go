@@ -8,10 +8,13 @@ import (
 // Plain is something that came out of a connection's encryption: what one record or one
 // datagram held, or a piece of a stream.
 type Plain struct {
-	Conn     *Conn
+	Conn     ID
+	Ends     [2]End // client and server, as the connection was dialled
+	Proto    uint8  // IP protocol number
+	First    int32  // interface of its first flow
 	At       int64  // packet that was worked on then, for the order of rows
 	No, Time int64  // packet that completed it
-	Server   bool   // the server sent it; Conn.Ends says who that is
+	Server   bool   // the server sent it
 	Stream   int64  // of QUIC; -1 where there are none
 	Protocol string // what it was told to be by the end of the round, "" if nothing
 	from, to int
@@ -53,7 +56,7 @@ func (p plainSink) Plain(inner *dissect.Conn, dir dissect.Dir, stream int64, dat
 		return
 	}
 	s, c := p.s, inner.Info.Owner.(*Conn)
-	row := Plain{Conn: c, At: s.at, No: at.No, Time: at.Time, Server: (dir == dissect.ToClient) != c.flipped(), Stream: stream, from: len(s.out.plain)}
+	row := Plain{Conn: c.id, Ends: [2]End{c.client.value(), c.server.value()}, Proto: c.key.proto, First: c.flows[0].Interface, At: s.at, No: at.No, Time: at.Time, Server: (dir == dissect.ToClient) != c.flipped(), Stream: stream, from: len(s.out.plain)}
 	s.out.plain = append(s.out.plain, data...)
 	row.to = len(s.out.plain)
 	if told := inner.Protocol(); told != nil {

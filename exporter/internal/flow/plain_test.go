@@ -71,7 +71,7 @@ func TestPlainHasWhatCameOutOfEncryption(t *testing.T) {
 		{70, sv, cl, ack, 501, 101 + uint32(len(sent)+len(two)), "ENC!" + answer, 0, 6},
 	}
 	for _, plain := range []bool{true, false} {
-		s, err := NewShard(Options{Protocols: []*dissect.Protocol{http1.Protocol(), sealed()}, Repanic: true, Plain: plain})
+		s, err := NewShard(0, Options{Protocols: []*dissect.Protocol{http1.Protocol(), sealed()}, Repanic: true, Plain: plain})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -85,7 +85,7 @@ func TestPlainHasWhatCameOutOfEncryption(t *testing.T) {
 		var got []string
 		for i := range out.Plain {
 			p := &out.Plain[i]
-			src, _, port, _ := p.Conn.Ends()
+			src, port := p.Ends[0].Addr, p.Ends[0].Port
 			got = append(got, fmt.Sprintf("at %d by %d, %d ns, server %v, of %s:%d, %s: %q", p.At, p.No, p.Time, p.Server, src, port, p.Protocol, out.PlainBytes(p)))
 		}
 		want := []string{

@@ -63,12 +63,6 @@ func (f *Flow) ends() (client, server *end) {
 	return &end{a.Addr, a.Port, a.Addr.String()}, &end{b.Addr, b.Port, b.Addr.String()}
 }
 
-// Ends are the addresses of client and server as this flow showed them.
-func (f *Flow) Ends() (client, server End) {
-	a, b := f.ends()
-	return End{a.addr, a.port}, End{b.addr, b.port}
-}
-
 func (f *Flow) protocols(r *table.Flow, primary bool) {
 	d := f.Conn.d
 	if s := f.Conn.stream; s != nil && primary {
@@ -207,12 +201,12 @@ func (c *Conn) row() table.Connection {
 	return r
 }
 
-// Encrypted is what is known of the connection's encryption, nil where there was none.
-func (c *Conn) Encrypted() *dissect.Encryption {
-	if c.d == nil {
+// keyLines are lines of a key log that open the connection.
+func (c *Conn) keyLines() []string {
+	if c.d == nil || c.d.Encrypted() == nil {
 		return nil
 	}
-	return c.d.Encrypted()
+	return c.d.Encrypted().Lines
 }
 
 // encrypted writes what is known of a connection's encryption.

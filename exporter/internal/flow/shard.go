@@ -35,6 +35,7 @@ type Options struct {
 
 // Shard keeps the connections whose hash falls to it. One goroutine uses it at a time.
 type Shard struct {
+	ids         ids
 	engine      *dissect.Engine
 	budget      stream.Budget
 	streamLimit int // of budget
@@ -53,78 +54,9 @@ type Shard struct {
 	untold      []untold
 }
 
-// Emitted is a call with the connection state at that moment.
-type Emitted struct {
-	dissect.Emission
-	Conn    *Conn
-	Swapped bool // client and server are the other way round than Conn.Ends says
-}
-
-// FlowRow is a finished flow.
-type FlowRow struct {
-	Flow    *Flow
-	At      int64
-	Row     *table.Flow
-	Swapped bool
-}
-
-// ConnRow is a finished connection.
-type ConnRow struct {
-	Conn    *Conn
-	At      int64
-	Row     *table.Connection
-	Swapped bool
-}
-
-// EventRow is something that happened to a TCP connection.
-type EventRow struct {
-	Flow *Flow
-	Row  table.TCPEvent
-}
-
-// AnomalyRow is an anomaly; Flow may be nil.
-type AnomalyRow struct {
-	Flow *Flow
-	At   int64
-	Row  table.Anomaly
-}
-
-// Batch is what a shard makes of a round of packets. All lists are in the order in
-// which the shard met them, which rises by packet number.
-type Batch struct {
-	NewFlows  []*Flow
-	Owners    []Owned
-	Calls     []Emitted
-	Flows     []FlowRow
-	Conns     []ConnRow
-	Events    []EventRow
-	Anomalies []AnomalyRow
-	Plain     []Plain // only where Options.Plain asked for it
-	plain     []byte
-}
-
-// Rows is the number of rows in the batch.
-func (b *Batch) Rows() int {
-	return len(b.Calls) + len(b.Flows) + len(b.Conns) + len(b.Events) + len(b.Anomalies) + len(b.Plain)
-}
-
-// Reset empties the batch for use again.
-func (b *Batch) Reset() {
-	clear(b.NewFlows)
-	clear(b.Owners)
-	clear(b.Calls)
-	clear(b.Flows)
-	clear(b.Conns)
-	clear(b.Events)
-	clear(b.Anomalies)
-	b.NewFlows, b.Owners, b.Calls, b.Flows = b.NewFlows[:0], b.Owners[:0], b.Calls[:0], b.Flows[:0]
-	b.Conns, b.Events, b.Anomalies = b.Conns[:0], b.Events[:0], b.Anomalies[:0]
-	b.resetPlain()
-}
-
-// NewShard makes a shard.
-func NewShard(o Options) (*Shard, error) {
-	s := &Shard{conns: map[key]*Conn{}, budget: stream.Budget{Left: streamBudget}, streamLimit: streamBudget, ports: map[uint16]bool{}}
+// NewShard makes the shard with a number below ShardCount.
+func NewShard(number int, o Options) (*Shard, error) {
+	s := &Shard{ids: ids{shard: int32(number)}, conns: map[key]*Conn{}, budget: stream.Budget{Left: streamBudget}, streamLimit: streamBudget, ports: map[uint16]bool{}}
 	for _, p := range o.Protocols {
 		for _, port := range p.Ports {
 			s.ports[port] = true
@@ -145,6 +77,7 @@ func NewShard(o Options) (*Shard, error) {
 // Run takes the packets of one round that belong to this shard and leaves rows in out.
 func (s *Shard) Run(packets []Packet, mine []int32, out *Batch) {
 	s.out = out
+	s.ids.nextRound()
 	for _, i := range mine {
 		s.at = packets[i].No
 		s.packet(&packets[i])
@@ -236,7 +169,7 @@ func (s *Shard) packet(p *Packet) {
 	}
 	f := s.flowOf(c, p, srcIsLo == c.srcIsLo)
 	s.owned(f, p, srcIsLo == c.srcIsLo)
-	p.Flow = f
+	p.Flow = f.id
 	c.last = max(c.last, p.Time)
 	c.lastPacket = packetRef(p)
 	dir := dissect.ToServer
@@ -290,7 +223,7 @@ func (s *Shard) reused(c *Conn, p *Packet, srcIsLo bool) bool {
 }
 
 func (s *Shard) open(k key, p *Packet, srcIsLo bool) *Conn {
-	c := &Conn{key: k, transport: transportOf(p.Proto), shard: s, first: p.Time, last: p.Time, clock: p.Interface, kind: p.Type, code: p.Code}
+	c := &Conn{id: s.ids.assign(), key: k, transport: transportOf(p.Proto), shard: s, first: p.Time, last: p.Time, clock: p.Interface, kind: p.Type, code: p.Code}
 	src := end{addr: p.Src, port: p.SrcPort}
 	dst := end{addr: p.Dst, port: p.DstPort}
 	fromClient, role := s.roles(p)
@@ -345,13 +278,16 @@ func (s *Shard) flowOf(c *Conn, p *Packet, fromClient bool) *Flow {
 	if len(c.flows) >= maxFlows {
 		return c.flows[maxFlows-1]
 	}
-	f := &Flow{Conn: c, First: p.No, Interface: p.Interface, Device: p.Device, View: p.View, Owner: p.Owner, tunnels: p.Tunnels, vlan: p.VLAN, direction: p.Direction,
+	f := &Flow{id: s.ids.assign(), Conn: c, First: p.No, Interface: p.Interface, Device: p.Device, View: p.View, Owner: p.Owner, tunnels: p.Tunnels, vlan: p.VLAN, direction: p.Direction,
 		firstSrc: fromClient, firstNs: p.Time, lastNs: p.Time}
 	for i := range f.side {
 		f.side[i].wscale = -1
 	}
 	c.flows = append(c.flows, f)
-	s.out.NewFlows = append(s.out.NewFlows, f)
+	client, server := f.ends()
+	s.out.Started = append(s.out.Started, Started{Flow: f.id, Conn: c.id, First: f.First, Interface: f.Interface, Owner: f.Owner, Local: f.local(),
+		Ends: [2]End{client.value(), server.value()}, Translated: f.View != nil, NewConn: len(c.flows) == 1,
+		Dialled: [2]End{c.client.value(), c.server.value()}, Proto: c.key.proto, ConnFirst: c.first})
 	return f
 }
 
@@ -467,14 +403,16 @@ func (s *Shard) end(c *Conn, why dissect.End, at dissect.Packet) {
 	}
 	for i, f := range c.flows {
 		row := f.row(why, i == 0)
-		s.out.Flows = append(s.out.Flows, FlowRow{f, at.No, &row, c.flipped()})
+		s.out.Flows = append(s.out.Flows, FlowRow{f.id, at.No, &row, c.flipped()})
+		s.ids.release(f.id)
 	}
 	row := c.row()
-	s.out.Conns = append(s.out.Conns, ConnRow{c, at.No, &row, c.flipped()})
+	s.out.Conns = append(s.out.Conns, ConnRow{c.id, at.No, &row, c.flipped(), c.keyLines()})
+	s.ids.release(c.id)
 }
 
 func (s *Shard) anomaly(f *Flow, at dissect.Packet, source, kind, detail string, bytes int64) {
-	s.out.Anomalies = append(s.out.Anomalies, AnomalyRow{f, at.No, table.Anomaly{TsNs: at.Time, Ts: table.Micros(floorDiv(at.Time, 1000)),
+	s.out.Anomalies = append(s.out.Anomalies, AnomalyRow{f.id, at.No, table.Anomaly{TsNs: at.Time, Ts: table.Micros(floorDiv(at.Time, 1000)),
 		Source: source, Kind: kind, Detail: detail, PacketNo: table.Some(at.No), Bytes: bytes, Count: 1}})
 }
 
@@ -492,11 +430,11 @@ func (s *sink) Call(e dissect.Emission) {
 	}
 	b.SrcIP, b.SrcPort, b.DstIP, b.DstPort = src.text, int32(src.port), dst.text, int32(dst.port)
 	b.ClockID = c.clock
-	s.out.Calls = append(s.out.Calls, Emitted{e, c, swapped})
+	s.out.Calls = append(s.out.Calls, CallRow{Conn: c.id, At: e.At, Row: e.Row, Swapped: swapped, ReqBody: e.ReqBody, RespBody: e.RespBody, Details: e.Details})
 }
 
 // Anomaly implements dissect.Sink.
 func (s *sink) Anomaly(d *dissect.Conn, a table.Anomaly) {
 	c := d.Info.Owner.(*Conn)
-	s.out.Anomalies = append(s.out.Anomalies, AnomalyRow{c.flows[0], a.PacketNo.V, a})
+	s.out.Anomalies = append(s.out.Anomalies, AnomalyRow{c.flows[0].id, a.PacketNo.V, a})
 }

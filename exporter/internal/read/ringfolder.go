@@ -1,4 +1,4 @@
-package exporter
+package read
 
 import (
 	"bufio"
@@ -85,7 +85,7 @@ type ringHole struct {
 }
 
 // addRing takes the sealed segments of a ring's folder.
-func (in *inputs) addRing(dir string) error {
+func (in *Inputs) addRing(dir string) error {
 	list, err := os.ReadDir(dir)
 	if err != nil {
 		return &InputError{dir, err}
@@ -131,7 +131,7 @@ func ofRing(name string) bool {
 
 // load reads what the ring says and keeps it in the bundle; both files are small and
 // signed, so they are kept as they are.
-func (f *ringFolder) load(b *bundle.Builder, no int, r *reading) error {
+func (f *ringFolder) load(b *bundle.Builder, no int, r *Reader) error {
 	f.seals, f.below = map[ring.ID]*sealed{}, map[string]uint64{}
 	if err := f.readSeals(b, no, r); err != nil {
 		return err
@@ -158,7 +158,7 @@ func (f *ringFolder) load(b *bundle.Builder, no int, r *reading) error {
 
 // check says what ring.Verify finds wrong. Hashes are left to the import, which reads the
 // files anyway.
-func (f *ringFolder) check(r *reading) {
+func (f *ringFolder) check(r *Reader) {
 	rep, err := ring.Verify(f.dir, ring.VerifyOptions{SkipHashes: true})
 	if err != nil {
 		r.warn(f.label() + ": the chain of seals was not checked: " + plainError(err))
@@ -180,7 +180,7 @@ func sidePathOfRing(no int, name string) string {
 	return fmt.Sprintf("data/inputs/ring-%03d/%s", no, name)
 }
 
-func (f *ringFolder) readSeals(b *bundle.Builder, no int, r *reading) error {
+func (f *ringFolder) readSeals(b *bundle.Builder, no int, r *Reader) error {
 	src, err := os.Open(filepath.Join(f.dir, sealsFile))
 	if err != nil {
 		return &InputError{filepath.Join(f.dir, sealsFile), err}
@@ -393,7 +393,7 @@ func (f *ringFolder) delete(d *ring.Deletion) {
 		detail: fmt.Sprintf("removed by retention (%s); %s", cmp.Or(workload.CleanText(d.Reason, 64), "no reason given"), countText(max(d.Bytes, 0), "byte", "bytes"))})
 }
 
-func (f *ringFolder) readPin(b *bundle.Builder, no int, r *reading) error {
+func (f *ringFolder) readPin(b *bundle.Builder, no int, r *Reader) error {
 	info, err := os.Lstat(filepath.Join(f.dir, pinFile))
 	if err != nil || !info.Mode().IsRegular() || info.Size() > maxPin {
 		return nil // it is a whole ring
@@ -434,7 +434,7 @@ func (f *ringFolder) find(x *input) *sealed {
 }
 
 // loadRings reads what the given rings say, in an order that hangs on their content.
-func (r *reading) loadRings(again bool) error {
+func (r *Reader) loadRings(again bool) error {
 	rings := r.sources.rings
 	if !again {
 		if err := orderRings(rings); err != nil {

@@ -1,4 +1,4 @@
-package exporter
+package read
 
 import (
 	"errors"
@@ -45,13 +45,17 @@ func (t *tally) Write(p []byte) (int, error) {
 type window struct {
 	pcapng.Batch
 	uses atomic.Int32
-	home *reading
+	home chan *window
 }
 
-func (w *window) release() {
+// Hold implements round.Buffer.
+func (w *window) Hold() { w.uses.Add(1) }
+
+// Release implements round.Buffer.
+func (w *window) Release() {
 	if w.uses.Add(-1) == 0 {
 		select {
-		case w.home.free <- w:
+		case w.home <- w:
 		default: // enough are waiting
 		}
 	}
@@ -156,7 +160,7 @@ func (o *opened) fill(w *window) error {
 	if err == nil {
 		return nil
 	}
-	w.release()
+	w.Release()
 	o.win, o.done = nil, true
 	if errors.Is(err, io.EOF) {
 		return nil

@@ -1,4 +1,4 @@
-package exporter
+package read
 
 import (
 	"errors"
@@ -25,12 +25,12 @@ type packetFilter struct {
 // newFilter checks the expression before any packet is read. It answers *filter.Error for
 // one that is wrong, or that no packet can match. One that only Linux cooked packets can
 // answer is right.
-func newFilter(o Options) (*packetFilter, error) {
+func newFilter(expr string) (*packetFilter, error) {
 	var first error
 	for _, linkType := range []uint16{linkEthernet, linkCookedLinux} {
-		p, err := filter.Compile(o.Filter, linkType, 0)
+		p, err := filter.Compile(expr, linkType, 0)
 		if err == nil && p.CanMatch() {
-			return &packetFilter{expr: o.Filter, programs: map[uint16]*filter.Program{}}, nil
+			return &packetFilter{expr: expr, programs: map[uint16]*filter.Program{}}, nil
 		}
 		if err == nil {
 			err = &filter.Error{Msg: "no packet can match the expression; vlan and mpls stand before what they carry"}

@@ -1,4 +1,4 @@
-package exporter
+package read
 
 import (
 	"bytes"
@@ -14,53 +14,37 @@ import (
 	"filippo.io/age"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
-	"github.com/pcapsule/pcapsule/exporter/internal/flow"
-	"github.com/pcapsule/pcapsule/exporter/table"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 	"github.com/pcapsule/pcapsule/recorder/secrets"
 )
 
-// Where a bundle keeps the keys that open its packets, when asked to.
-const (
-	keysPath   = "data/keys/keys.log"
-	sealedPath = keysPath + ".age"
-)
-
-// maxUsed is how many client randoms are remembered as kept; beyond, a line may be
-// written twice, which a key log allows.
-const maxUsed = 1 << 20
-
-// keyring is where the keys of a run come from and go to.
-type keyring struct {
-	store    *secrets.Store
+// Keys are the keys of a run and where they came from.
+type Keys struct {
+	Store    *secrets.Store
 	sides    []bundle.SideInput
 	warnings []string
-
-	file  *bundle.File // of the keys kept in the bundle, nil where none were asked for
-	plain io.WriteCloser
-	used  map[[sha256.Size]byte]struct{}
-	kept  int64
 }
 
-// loadKeys reads the secrets inside the captures, wherever they stand, and the files with
-// keys, before the first packet is read: keys often come after the packets they open.
-func loadKeys(sources *inputs, o Options) (*keyring, error) {
-	k := &keyring{store: secrets.NewStore(), used: map[[sha256.Size]byte]struct{}{}}
+// LoadKeys reads the secrets inside the captures, wherever they stand, and the files with
+// keys, before the first packet is read: keys often come after the packets they open. Its error is
+// *InputError or *KeysError.
+func LoadKeys(sources *Inputs, files []string, identities []age.Identity) (*Keys, error) {
+	k := &Keys{Store: secrets.NewStore()}
 	for _, x := range sources.files {
 		if err := k.scan(x); err != nil {
 			return nil, err
 		}
 	}
-	for _, path := range o.Keys {
-		if err := k.add(path, o.Identities); err != nil {
+	for _, path := range files {
+		if err := k.add(path, identities); err != nil {
 			return nil, err
 		}
 	}
-	k.addSides(sources, o)
-	if err := k.store.Ready(); err != nil {
+	k.addSides(sources, identities)
+	if err := k.Store.Ready(); err != nil {
 		return nil, fmt.Errorf("reading keys: %w", err)
 	}
-	for _, s := range k.store.Stats() {
+	for _, s := range k.Store.Stats() {
 		k.tell(&s)
 	}
 	slices.SortFunc(k.sides, func(a, b bundle.SideInput) int {
@@ -71,14 +55,14 @@ func loadKeys(sources *inputs, o Options) (*keyring, error) {
 
 // addSides takes the keys that stand beside segments. Nobody named them, so one that
 // cannot be used is told and not fatal.
-func (k *keyring) addSides(sources *inputs, o Options) {
+func (k *Keys) addSides(sources *Inputs, identities []age.Identity) {
 	for i, x := range sources.files { // in an order that hangs on their content
 		if x.sides.keys == "" {
 			continue
 		}
 		id := int32(i)
-		before, sources := len(k.sides), len(k.store.Stats())
-		err := k.add(x.sides.keys, o.Identities)
+		before, sources := len(k.sides), len(k.Store.Stats())
+		err := k.add(x.sides.keys, identities)
 		if err != nil {
 			var bad *KeysError
 			if errors.As(err, &bad) {
@@ -97,15 +81,15 @@ func (k *keyring) addSides(sources *inputs, o Options) {
 }
 
 // secrets is how many keys came from sources behind the first few.
-func (k *keyring) secrets(behind int) (n int64) {
-	for _, s := range k.store.Stats()[behind:] {
+func (k *Keys) secrets(behind int) (n int64) {
+	for _, s := range k.Store.Stats()[behind:] {
 		n += s.Keys
 	}
 	return n
 }
 
 // scan takes the secrets that stand in a capture.
-func (k *keyring) scan(x *input) error {
+func (k *Keys) scan(x *input) error {
 	if !x.ng {
 		return nil
 	}
@@ -143,7 +127,7 @@ func (k *keyring) scan(x *input) error {
 			continue
 		}
 		name := fmt.Sprintf("%s, secrets block %d", x.name, i)
-		if err := k.store.AddLog(name, bytes.NewReader(s.Data), int64(len(s.Data))); err != nil {
+		if err := k.Store.AddLog(name, bytes.NewReader(s.Data), int64(len(s.Data))); err != nil {
 			return &InputError{x.path, err}
 		}
 	}
@@ -176,7 +160,7 @@ const maxSealed = 256 << 20
 
 // add takes a file with keys: a key log, an RSA key, a capture with secrets in it, or one of
 // these encrypted with age.
-func (k *keyring) add(path string, identities []age.Identity) error {
+func (k *Keys) add(path string, identities []age.Identity) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return &KeysError{path, err}
@@ -192,14 +176,14 @@ func (k *keyring) add(path string, identities []age.Identity) error {
 	head := make([]byte, len(ageHeader))
 	n, _ := f.ReadAt(head, 0)
 	side := bundle.SideInput{Kind: "keys", Name: filepath.Base(path), SizeOriginal: info.Size()}
-	before := len(k.store.Stats())
+	before := len(k.Store.Stats())
 	switch {
 	case string(head[:n]) == ageHeader:
 		err = k.unseal(side.Name, f, identities)
 	case bytes.HasPrefix(head, []byte(sectionMagic)):
 		err = k.scan(&input{path: path, name: side.Name, ng: true})
 	default:
-		err = k.store.AddFile(path)
+		err = k.Store.AddFile(path)
 	}
 	if err != nil {
 		var source *secrets.SourceError
@@ -208,7 +192,7 @@ func (k *keyring) add(path string, identities []age.Identity) error {
 		}
 		return &KeysError{path, err}
 	}
-	if s := k.store.Stats(); len(s) == before+1 && s[before].Kind == "key_log" && s[before].Bytes == info.Size() && string(head[:n]) != ageHeader {
+	if s := k.Store.Stats(); len(s) == before+1 && s[before].Kind == "key_log" && s[before].Bytes == info.Size() && string(head[:n]) != ageHeader {
 		side.SHA256Original = s[before].SHA256 // indexing has read it whole
 	} else {
 		h := sha256.New()
@@ -222,7 +206,7 @@ func (k *keyring) add(path string, identities []age.Identity) error {
 }
 
 // unseal reads keys that age encrypted.
-func (k *keyring) unseal(name string, f *os.File, identities []age.Identity) error {
+func (k *Keys) unseal(name string, f *os.File, identities []age.Identity) error {
 	if len(identities) == 0 {
 		return errors.New("encrypted with age: give --identity with the recipient's key")
 	}
@@ -237,11 +221,11 @@ func (k *keyring) unseal(name string, f *os.File, identities []age.Identity) err
 	if len(data) > maxSealed {
 		return fmt.Errorf("more than %d bytes of keys", maxSealed)
 	}
-	return k.store.AddLog(name, bytes.NewReader(data), int64(len(data)))
+	return k.Store.AddLog(name, bytes.NewReader(data), int64(len(data)))
 }
 
 // tell says what of a source could not be used.
-func (k *keyring) tell(s *secrets.SourceStats) {
+func (k *Keys) tell(s *secrets.SourceStats) {
 	if s.Wrong > 0 {
 		where := ""
 		for i, w := range s.WrongLines {
@@ -263,97 +247,20 @@ func (k *keyring) tell(s *secrets.SourceStats) {
 	}
 }
 
-// embed begins the file in which the bundle keeps the keys that are used.
-func (k *keyring) embed(b *bundle.Builder, o Options) error {
-	if !o.EmbedKeys {
-		return nil
-	}
-	rel := keysPath
-	if len(o.KeysTo) > 0 {
-		rel = sealedPath
-	}
-	var err error
-	if k.file, err = b.Create(rel); err != nil {
-		return err
-	}
-	k.plain = nopCloser{k.file}
-	if len(o.KeysTo) > 0 {
-		if k.plain, err = age.Encrypt(k.file, o.KeysTo...); err != nil {
-			return fmt.Errorf("encrypting keys: %w", err)
-		}
-	}
-	return nil
-}
+// Warnings say what of the keys could not be used.
+func (k *Keys) Warnings() []string { return k.warnings }
 
-type nopCloser struct{ io.Writer }
-
-// Close implements io.Closer.
-func (nopCloser) Close() error { return nil }
-
-// use keeps the keys of a handshake, if they were asked for.
-func (k *keyring) use(t *table.TLSHandshake) error { return k.keep(t.ClientRandom, nil) }
-
-// useConn keeps the keys of a connection.
-func (k *keyring) useConn(c *flow.Conn) error {
-	if e := c.Encrypted(); e != nil {
-		return k.keep(e.Random, e.Lines)
-	}
-	return nil
-}
-
-func (k *keyring) keep(random []byte, lines []string) error {
-	if k.file == nil || len(random) == 0 && len(lines) == 0 {
-		return nil
-	}
-	if len(random) > 0 {
-		lines = slices.Concat(k.store.Lines(random), lines)
-	}
-	for _, line := range lines {
-		sum := sha256.Sum256([]byte(line))
-		if _, ok := k.used[sum]; ok {
-			continue
-		}
-		if len(k.used) < maxUsed {
-			k.used[sum] = struct{}{}
-		}
-		k.kept++
-		if _, err := io.WriteString(k.plain, line+"\n"); err != nil {
-			return fmt.Errorf("keeping keys: %w", err)
-		}
-	}
-	return nil
-}
-
-// finish closes what was kept.
-func (k *keyring) finish() error {
-	if k.file == nil {
-		return nil
-	}
-	if err := k.plain.Close(); err != nil {
-		return fmt.Errorf("keeping keys: %w", err)
-	}
-	return k.file.Close()
-}
-
-// describe writes where the keys came from into the manifest. Key files themselves never go
-// into a bundle: of what they held, only the used lines, and only when asked.
-func (k *keyring) describe(m *bundle.Manifest) {
-	if k.file != nil {
-		sum := k.file.Sum()
-		side := bundle.SideInput{Kind: "keys_used", Path: k.file.Rel(), Name: filepath.Base(k.file.Rel()), SHA256: &sum, Size: k.file.Size(),
-			SHA256Original: sum, SizeOriginal: k.file.Size()}
-		m.SideInputs = append(m.SideInputs, side)
-		addCounter(m, "keys", "lines_kept", k.kept)
-	}
+// Describe writes where the keys came from into the manifest.
+func (k *Keys) Describe(m *bundle.Manifest) {
 	m.SideInputs = append(m.SideInputs, k.sides...)
 	m.Warnings = append(m.Warnings, k.warnings...)
-	if n := k.store.Gone(); n > 0 {
+	if n := k.Store.Gone(); n > 0 {
 		m.Warnings = append(m.Warnings, countText(n, "key was", "keys were")+" no longer in its file when looked up; the file changed meanwhile")
 	}
-	for _, s := range k.store.Stats() {
-		addCounter(m, "keys", "secrets", s.Keys)
-		addCounter(m, "keys", "duplicates", s.Duplicates)
-		addCounter(m, "keys", "conflicts", s.Conflicts)
-		addCounter(m, "keys", "wrong_lines", s.Wrong)
+	for _, s := range k.Store.Stats() {
+		m.Accounts.AddCounter("keys", "secrets", s.Keys)
+		m.Accounts.AddCounter("keys", "duplicates", s.Duplicates)
+		m.Accounts.AddCounter("keys", "conflicts", s.Conflicts)
+		m.Accounts.AddCounter("keys", "wrong_lines", s.Wrong)
 	}
 }

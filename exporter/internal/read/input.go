@@ -1,7 +1,9 @@
-package exporter
+package read
 
 import (
 	"bytes"
+	"cmp"
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -18,6 +20,9 @@ import (
 
 // headSize is how much of each input is looked at before the inputs are put in order.
 const headSize = 64 << 10
+
+// ErrNoInput means that no capture was given or found.
+var ErrNoInput = errors.New("no capture files")
 
 // InputError is an input that cannot be used.
 type InputError struct {
@@ -47,19 +52,21 @@ type input struct {
 	sides  sides        // that stand beside it
 }
 
-type inputs struct {
+// Inputs are the captures of a run.
+type Inputs struct {
 	files   []*input
 	skipped []string // files in folders that are no captures
 	odd     []string // what else should be told
 	rings   []*ringFolder
 	again   bool  // the inputs are those of a bundle
-	total   int64 // bytes on disk of all, 0 where not known
+	total   int64 // bytes on disk of all, 0 unknown
 }
 
-// openInputs finds the captures, folders walked, and puts them in an order that depends
-// on their content alone: time of the first packet, then hash of the head, then name.
-func openInputs(paths []string, stdin io.Reader) (*inputs, error) {
-	in := &inputs{}
+// Open finds the captures, folders walked, and puts them in an order that depends on their
+// content alone: time of the first packet, then hash of the head, then name. Its error is
+// *InputError.
+func Open(paths []string, stdin io.Reader) (*Inputs, error) {
+	in := &Inputs{}
 	for _, p := range paths {
 		if p == "-" {
 			if err := in.addStdin(stdin); err != nil {
@@ -110,7 +117,7 @@ func openInputs(paths []string, stdin io.Reader) (*inputs, error) {
 
 // addFolder takes every capture below dir. A file that is no capture is skipped and
 // named, since folders hold notes and keys too; one that cannot be read is an error.
-func (in *inputs) addFolder(dir string) error {
+func (in *Inputs) addFolder(dir string) error {
 	rings := map[string]bool{}
 	return filepath.WalkDir(dir, func(p string, e fs.DirEntry, err error) error {
 		if err != nil {
@@ -143,7 +150,7 @@ func (in *inputs) addFolder(dir string) error {
 	})
 }
 
-func (in *inputs) addFile(path string, info os.FileInfo) error {
+func (in *Inputs) addFile(path string, info os.FileInfo) error {
 	for _, f := range in.files {
 		if f.info != nil && os.SameFile(f.info, info) {
 			return nil // given twice
@@ -173,7 +180,7 @@ func (in *inputs) addFile(path string, info os.FileInfo) error {
 	return nil
 }
 
-func (in *inputs) addStdin(r io.Reader) error {
+func (in *Inputs) addStdin(r io.Reader) error {
 	if r == nil {
 		return &InputError{"-", errors.New("standard input is closed")}
 	}
@@ -279,10 +286,10 @@ func (x *input) raw() (r io.Reader, f *os.File, err error) {
 	return f, f, nil
 }
 
-// keepStdin copies standard input to a file without a name in dir where it must be read
+// KeepStdin copies standard input to a file without a name in dir where it must be read
 // twice: PCAPNG may hold secrets behind the packets that they open, and a key log is whole
 // only when the capture has ended. The file is gone when it is closed.
-func (in *inputs) keepStdin(dir string, keys bool) error {
+func (in *Inputs) KeepStdin(dir string, keys bool) error {
 	for _, x := range in.files {
 		if x.stdin == nil || !x.ng && !keys {
 			continue
@@ -300,7 +307,42 @@ func (in *inputs) keepStdin(dir string, keys bool) error {
 	return nil
 }
 
-func (in *inputs) close() {
+// Total is the number of bytes on disk, 0 if it is not known.
+func (in *Inputs) Total() int64 { return in.total }
+
+// Rename gives files of these paths other names in the manifest.
+func (in *Inputs) Rename(names map[string]string) {
+	for _, x := range in.files {
+		x.name = cmp.Or(names[x.path], x.name)
+	}
+}
+
+// Hashed is an input's name with its SHA-256 as it was given; nil for a stream that can be
+// read once.
+type Hashed struct {
+	Name   string
+	SHA256 []byte
+}
+
+// Hash reads all inputs to their ends.
+func (in *Inputs) Hash(ctx context.Context) ([]Hashed, error) {
+	var list []Hashed
+	for _, x := range in.files {
+		h := Hashed{Name: x.name}
+		if x.path == "-" {
+			h.Name = "standard input"
+		}
+		var err error
+		if h.SHA256, err = x.hash(ctx); err != nil {
+			return nil, &InputError{x.path, err}
+		}
+		list = append(list, h)
+	}
+	return list, nil
+}
+
+// Close closes what was kept of standard input.
+func (in *Inputs) Close() {
 	for _, x := range in.files {
 		if x.spool != nil {
 			x.spool.Close()
@@ -317,4 +359,33 @@ func unpackedName(name string, c pcapng.Compression) string {
 		return name[:len(name)-len(ext)]
 	}
 	return name
+}
+
+// hash is the SHA-256 of the input as it was given; nil for a stream that can be read once.
+func (x *input) hash(ctx context.Context) ([]byte, error) {
+	if x.stdin != nil && x.spool == nil {
+		return nil, nil
+	}
+	r, f, err := x.raw()
+	if err != nil {
+		return nil, err
+	}
+	if f != nil {
+		defer f.Close()
+	}
+	h := sha256.New()
+	buf := make([]byte, 1<<20)
+	for {
+		n, err := r.Read(buf)
+		h.Write(buf[:n])
+		if err == io.EOF {
+			return h.Sum(nil), nil
+		}
+		if err == nil {
+			err = context.Cause(ctx)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
 }

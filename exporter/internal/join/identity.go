@@ -1,21 +1,14 @@
-package exporter
+package join
 
 import (
-	"bytes"
+	"cmp"
 	"container/list"
-	"crypto/sha256"
-	"errors"
-	"fmt"
-	"io"
 	"net/netip"
-	"os"
-	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 
-	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/exporter/decode"
+	"github.com/pcapsule/pcapsule/exporter/internal/round"
 	"github.com/pcapsule/pcapsule/exporter/table"
 	"github.com/pcapsule/pcapsule/recorder/workload"
 )
@@ -27,8 +20,8 @@ const (
 	dnsFresh     = 30e9    // ns after a DNS answer within which a connection's look-up time counts
 )
 
-// identity names the ends of connections.
-type identity struct {
+// Identity names the ends of connections.
+type Identity struct {
 	index     *workload.Index
 	has       bool // the index holds anything
 	endpoints map[endpointKey]*list.Element
@@ -39,8 +32,6 @@ type identity struct {
 	namesBy   []netip.Addr // ring, oldest first from namesAt
 	namesAt   int
 	lookups   map[lookupKey]lookup
-	sides     []bundle.SideInput
-	warnings  []string
 }
 
 type endpointKey struct {
@@ -63,97 +54,22 @@ type lookupKey struct{ client, server netip.Addr }
 
 type lookup struct{ at, us int64 }
 
-// loadIdentity reads the files that say who addresses are and keeps what is used of
-// them in the bundle.
-func loadIdentity(b *bundle.Builder, o Options) (*identity, error) {
-	w := &identity{index: workload.NewIndex(), endpoints: map[endpointKey]*list.Element{},
-		names: map[netip.Addr]dnsName{}, lookups: map[lookupKey]lookup{}}
-	for _, f := range []struct {
-		kind  string
-		paths []string
-		add   func(string, io.Reader) (workload.Stats, error)
-	}{{"kube", o.Kube, w.index.AddKube}, {"hosts", o.Hosts, w.index.AddHosts}} {
-		for _, p := range f.paths {
-			if err := w.load(f.kind, p, f.add); err != nil {
-				return nil, err
-			}
-		}
-	}
-	if !w.has {
-		return w, nil
-	}
-	var used bytes.Buffer
-	if err := w.index.WriteUsed(&used); err != nil {
-		return nil, fmt.Errorf("keeping what was used of the identity files: %w", err)
-	}
-	file, err := b.Create(usedPath)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := file.Write(used.Bytes()); err != nil {
-		return nil, err
-	}
-	if err := file.Close(); err != nil {
-		return nil, err
-	}
-	sum := bundle.Digest(sha256.Sum256(used.Bytes()))
-	slices.SortFunc(w.sides, func(a, b bundle.SideInput) int { return bytes.Compare(a.SHA256Original[:], b.SHA256Original[:]) })
-	for i := range w.sides {
-		w.sides[i].SHA256, w.sides[i].Size = &sum, int64(used.Len())
-	}
-	return w, nil
+// NewIdentity makes an identity that begins with what index knows; has says that it is not
+// empty.
+func NewIdentity(index *workload.Index, has bool) *Identity {
+	return &Identity{index: index, has: has, endpoints: map[endpointKey]*list.Element{}, names: map[netip.Addr]dnsName{}, lookups: map[lookupKey]lookup{}}
 }
 
-// usedPath is where a bundle keeps what it used of kube and hosts files.
-const usedPath = "data/inputs/identity.json"
-
-func (w *identity) load(kind, path string, add func(string, io.Reader) (workload.Stats, error)) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return &InputError{path, err}
-	}
-	defer f.Close()
-	h := sha256.New()
-	name := filepath.Base(path)
-	stats, err := add(name, io.TeeReader(f, h))
-	var bad *workload.SyntaxError
-	switch {
-	case errors.As(err, &bad) && stats.Kept > 0:
-		w.warnings = append(w.warnings, fmt.Sprintf("%s: %v; what stands before it is used", name, err))
-	case err != nil:
-		return &InputError{path, err}
-	case stats.Kept == 0:
-		w.warnings = append(w.warnings, name+": nothing in it names an address")
-	}
-	if _, err := io.Copy(h, f); err != nil {
-		return &InputError{path, err}
-	}
-	side := bundle.SideInput{Kind: kind, Path: usedPath, Name: name, SizeOriginal: stats.Bytes}
-	h.Sum(side.SHA256Original[:0])
-	if info, err := f.Stat(); err == nil {
-		side.SizeOriginal = info.Size()
-	}
-	w.sides = append(w.sides, side)
-	w.has = w.has || stats.Kept > 0
-	return nil
-}
-
-func (w *identity) describe(m *bundle.Manifest) {
-	m.SideInputs = append(m.SideInputs, w.sides...)
-	m.Warnings = append(m.Warnings, w.warnings...)
-}
-
-// hear takes what the captures of a round say about addresses.
-func (w *identity) hear(list []said) {
+// hear takes what the inputs of a round say about addresses.
+func (w *Identity) hear(list []round.Name) {
 	for i := range list {
-		s := &list[i]
-		switch {
-		case s.iface != nil:
-			w.index.AddInterface(*s.iface)
-		case s.peer != nil:
-			w.index.AddIdentity(s.addr, *s.peer)
+		switch s := &list[i]; {
+		case s.Interface != nil:
+			w.index.AddInterface(*s.Interface)
+		case s.Peer != nil:
+			w.index.AddIdentity(s.Addr, *s.Peer)
 		default:
-			w.index.AddName(s.addr, s.name, s.source)
+			w.index.AddName(s.Addr, s.Text, s.Source)
 		}
 		w.has = true
 	}
@@ -163,7 +79,7 @@ func (w *identity) hear(list []said) {
 // says of this conversation's local end, or nil. A segment's word goes before the dumps,
 // ptcpdump's after them; what is missing in one is taken from the other where they do
 // not contradict.
-func (w *identity) resolve(a netip.Addr, port uint16, proto uint8, at int64, owner *workload.Identity) (id workload.Identity, known bool) {
+func (w *Identity) resolve(a netip.Addr, port uint16, proto uint8, at int64, owner *workload.Identity) (id workload.Identity, known bool) {
 	if w.has {
 		id, known = w.index.Lookup(a, port, proto, at)
 	}
@@ -179,8 +95,8 @@ func (w *identity) resolve(a netip.Addr, port uint16, proto uint8, at int64, own
 		}
 		id.Fill(&other)
 	case id.Pod == "" || owner.Pod == "" || id.Pod == owner.Pod:
-		id.Process, id.PID = firstOf(id.Process, owner.Process), max(id.PID, owner.PID)
-		id.Container, id.Image = firstOf(id.Container, owner.Container), firstOf(id.Image, owner.Image)
+		id.Process, id.PID = cmp.Or(id.Process, owner.Process), max(id.PID, owner.PID)
+		id.Container, id.Image = cmp.Or(id.Container, owner.Container), cmp.Or(id.Image, owner.Image)
 	}
 	return id, known
 }
@@ -193,7 +109,7 @@ func pick[T any](a, b []T) []T {
 }
 
 // endpoint is the number of who stood behind an address at a time.
-func (w *identity) endpoint(addr decode.Addr, port uint16, proto uint8, at int64, owner *workload.Identity) int64 {
+func (w *Identity) endpoint(addr decode.Addr, port uint16, proto uint8, at int64, owner *workload.Identity) int64 {
 	a := addr.Netip()
 	id, known := w.resolve(a, port, proto, at, owner)
 	dns := w.names[a].name
@@ -222,23 +138,23 @@ func (w *identity) endpoint(addr decode.Addr, port uint16, proto uint8, at int64
 	return e.id
 }
 
-func (w *identity) row(no int64, a netip.Addr, id workload.Identity, known bool, dns string) table.Endpoint {
+func (w *Identity) row(no int64, a netip.Addr, id workload.Identity, known bool, dns string) table.Endpoint {
 	r := table.Endpoint{EndpointID: no, IP: a.String(), Kind: "unknown", HowKnown: "none", External: w.index.External(a)}
 	if dns != "" {
 		r.DNSName, r.HowKnown = table.Some(dns), "dns"
 	}
 	if known {
 		r.Kind, r.HowKnown, r.ValidFromNs = id.Kind, id.HowKnown, id.ValidFrom
-		set(&r.Namespace, id.Namespace)
-		set(&r.Pod, id.Pod)
-		set(&r.PodUID, id.PodUID)
-		set(&r.Workload, id.Workload)
-		set(&r.WorkloadKind, id.WorkloadKind)
-		set(&r.Container, id.Container)
-		set(&r.Image, id.Image)
-		set(&r.Node, id.Node)
-		set(&r.Process, id.Process)
-		set(&r.Hostname, id.Hostname)
+		r.Namespace = table.NonEmpty(id.Namespace)
+		r.Pod = table.NonEmpty(id.Pod)
+		r.PodUID = table.NonEmpty(id.PodUID)
+		r.Workload = table.NonEmpty(id.Workload)
+		r.WorkloadKind = table.NonEmpty(id.WorkloadKind)
+		r.Container = table.NonEmpty(id.Container)
+		r.Image = table.NonEmpty(id.Image)
+		r.Node = table.NonEmpty(id.Node)
+		r.Process = table.NonEmpty(id.Process)
+		r.Hostname = table.NonEmpty(id.Hostname)
 		if id.PID != 0 {
 			r.PID = table.Some(id.PID)
 		}
@@ -256,7 +172,7 @@ func (w *identity) row(no int64, a netip.Addr, id workload.Identity, known bool,
 	} else if r.External {
 		r.Kind = "outside"
 	}
-	r.Name = firstOf(id.Pod, id.Name, r.Service.V, id.Process, dns, id.Hostname, r.IP)
+	r.Name = cmp.Or(id.Pod, id.Name, r.Service.V, id.Process, dns, id.Hostname, r.IP)
 	return r
 }
 
@@ -267,41 +183,18 @@ func program(r *table.Endpoint, id *workload.Identity) {
 		return
 	}
 	r.OwnerGuess, r.Command = table.Some(id.Known.Guess()), p.Args
-	set(&r.Exe, p.Exe)
-	set(&r.User, userOf(p))
-	set(&r.Cgroup, p.Cgroup)
-	set(&r.ContainerID, p.Container)
+	r.Exe = table.NonEmpty(p.Exe)
+	r.User = table.NonEmpty(p.UserName())
+	r.Cgroup = table.NonEmpty(p.Cgroup)
+	r.ContainerID = table.NonEmpty(p.Container)
 	if p.Start != 0 {
 		r.StartedNs = table.Some(p.Start)
 	}
 }
 
-// userOf is a process's user by name, else by number.
-func userOf(p *workload.Process) string {
-	if p.User == "" && p.UID >= 0 {
-		return strconv.FormatInt(p.UID, 10)
-	}
-	return p.User
-}
-
-func set(o *table.Opt[string], s string) {
-	if s != "" {
-		*o = table.Some(s)
-	}
-}
-
-func firstOf(names ...string) string {
-	for _, n := range names {
-		if n != "" {
-			return n
-		}
-	}
-	return ""
-}
-
 // learn takes the name that a DNS answer gives an address, and remembers for the client
 // that asked how long the look-up took.
-func (w *identity) learn(client netip.Addr, name string, addr netip.Addr, at int64, tookUs table.Opt[int64]) {
+func (w *Identity) learn(client netip.Addr, name string, addr netip.Addr, at int64, tookUs table.Opt[int64]) {
 	addr = addr.Unmap()
 	name = strings.ToLower(strings.TrimSuffix(name, "."))
 	if _, ok := w.names[addr]; !ok {
@@ -324,7 +217,7 @@ func (w *identity) learn(client netip.Addr, name string, addr netip.Addr, at int
 }
 
 // lookupTime is how long the name look-up took that led client to server, once.
-func (w *identity) lookupTime(client, server netip.Addr, at int64) (us int64, ok bool) {
+func (w *Identity) lookupTime(client, server netip.Addr, at int64) (us int64, ok bool) {
 	k := lookupKey{client, server}
 	l, ok := w.lookups[k]
 	if !ok || at < l.at || at-l.at > dnsFresh {

@@ -1,4 +1,4 @@
-package exporter
+package read
 
 import (
 	"net/netip"

@@ -1,4 +1,4 @@
-package exporter
+package read
 
 // recent is a map that forgets what was put first while more than limit keys are known.
 type recent[K comparable, V any] struct {

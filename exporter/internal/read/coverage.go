@@ -1,4 +1,4 @@
-package exporter
+package read
 
 import (
 	"fmt"
@@ -17,7 +17,7 @@ import (
 const maxSameProblem = 200
 
 // problems writes anomalies for what decoding could not accept.
-func (r *reading) problems(f *flow.Packet) {
+func (r *Reader) problems(f *flow.Packet) {
 	for _, code := range f.Problems.Codes() {
 		if code == "truncated" {
 			f.Mark |= flow.SnapCut
@@ -35,21 +35,21 @@ func (r *reading) problems(f *flow.Packet) {
 	}
 }
 
-func (r *reading) anomaly(no, ts int64, source, kind, detail string, bytes int64) {
-	r.anomalies = append(r.anomalies, flow.AnomalyRow{At: no, Row: table.Anomaly{TsNs: ts, Ts: micros(ts),
-		Source: source, Kind: kind, Detail: detail, PacketNo: table.Some(no), Bytes: bytes, Count: 1}})
+func (r *Reader) anomaly(no, ts int64, source, kind, detail string, bytes int64) {
+	r.addAnomaly(table.Anomaly{TsNs: ts, Ts: table.MicrosOf(ts), Source: source, Kind: kind, Detail: detail,
+		PacketNo: table.Some(no), Bytes: bytes, Count: 1})
 }
 
-func micros(ns int64) table.Micros {
-	q := ns / 1000
-	if ns%1000 < 0 {
-		q--
-	}
-	return table.Micros(q)
+func (r *Reader) addAnomaly(row table.Anomaly) {
+	r.cur.Facts.Anomalies = append(r.cur.Facts.Anomalies, row)
+}
+
+func (r *Reader) addCoverage(row table.Coverage) {
+	r.cur.Facts.Coverage = append(r.cur.Facts.Coverage, row)
 }
 
 // gaveUp is told of IP datagrams whose fragments did not all come.
-func (r *reading) gaveUp(d decode.Incomplete) {
+func (r *Reader) gaveUp(d decode.Incomplete) {
 	const kind = "fragments_missing"
 	r.capped[kind]++
 	if r.capped[kind] <= maxSameProblem {
@@ -59,7 +59,7 @@ func (r *reading) gaveUp(d decode.Incomplete) {
 }
 
 // notIP counts what has no addresses.
-func (r *reading) notIP(f *decode.Frame) {
+func (r *Reader) notIP(f *decode.Frame) {
 	name := "other"
 	switch {
 	case f.Kind == decode.KindARP:
@@ -74,30 +74,29 @@ func (r *reading) notIP(f *decode.Frame) {
 }
 
 // damage writes a place of a file that could not be read.
-func (r *reading) damage(o *opened, d pcapng.Damage) {
-	row := table.Anomaly{TsNs: o.last, Ts: micros(o.last), Source: "file", Kind: string(d.Kind), Detail: d.Detail,
-		FileID: table.Some(o.id), Offset: table.Some(d.Offset), Bytes: d.Length, Count: 1}
-	r.anomalies = append(r.anomalies, flow.AnomalyRow{At: max(r.numbered-1, 0), Row: row})
+func (r *Reader) damage(o *opened, d pcapng.Damage) {
+	r.addAnomaly(table.Anomaly{TsNs: o.last, Ts: table.MicrosOf(o.last), Source: "file", Kind: string(d.Kind), Detail: d.Detail,
+		FileID: table.Some(o.id), Offset: table.Some(d.Offset), Bytes: d.Length, Count: 1})
 	if d.Length > 0 {
-		r.coverage = append(r.coverage, table.Coverage{FileID: o.id, Source: o.name, FromNs: o.last, ToNs: o.last, Kind: "hole",
+		r.addCoverage(table.Coverage{FileID: o.id, Source: o.name, FromNs: o.last, ToNs: o.last, Kind: "hole",
 			Reason: "damaged", Detail: fmt.Sprintf("%d bytes at %d: %s", d.Length, d.Offset, d.Detail)})
 	}
 }
 
 // dropped writes a hole that a packet's drop count tells of.
-func (r *reading) dropped(o *opened, p *pcapng.Packet, n int64) {
+func (r *Reader) dropped(o *opened, p *pcapng.Packet, n int64) {
 	if o.told == nil {
 		o.told = map[int32]int64{}
 	}
 	o.told[p.Interface] += n
-	r.coverage = append(r.coverage, table.Coverage{FileID: o.id, Source: r.links[o.ifBase+p.Interface].name, FromNs: p.Time, ToNs: p.Time,
+	r.addCoverage(table.Coverage{FileID: o.id, Source: r.links[o.ifBase+p.Interface].Name, FromNs: p.Time, ToNs: p.Time,
 		Kind: "hole", Reason: "drop", Packets: n, Detail: "lost before this packet, as its block says"})
 }
 
 // cover writes what one file recorded, and the losses that its statistics name.
-func (r *reading) cover(o *opened, in *bundle.Input) {
+func (r *Reader) cover(o *opened, in *bundle.Input) {
 	if o.packets > 0 {
-		r.coverage = append(r.coverage, table.Coverage{FileID: o.id, Source: o.name, FromNs: o.first, ToNs: o.last,
+		r.addCoverage(table.Coverage{FileID: o.id, Source: o.name, FromNs: o.first, ToNs: o.last,
 			Kind: "recorded", Packets: o.packets})
 	}
 	for _, i := range in.Interfaces {
@@ -107,11 +106,11 @@ func (r *reading) cover(o *opened, in *bundle.Input) {
 		}
 		// Statistics count in all what packets have told one by one already.
 		if i.Dropped -= o.told[int32(i.Index)]; i.Dropped > 0 {
-			r.coverage = append(r.coverage, table.Coverage{FileID: o.id, Source: name, FromNs: o.first, ToNs: o.last, Kind: "hole",
+			r.addCoverage(table.Coverage{FileID: o.id, Source: name, FromNs: o.first, ToNs: o.last, Kind: "hole",
 				Reason: "drop", Packets: i.Dropped, Detail: "the interface statistics say that packets were lost; not when"})
 		}
 		if i.Filter != "" {
-			r.coverage = append(r.coverage, table.Coverage{FileID: o.id, Source: name, FromNs: o.first, ToNs: o.last, Kind: "hole",
+			r.addCoverage(table.Coverage{FileID: o.id, Source: name, FromNs: o.first, ToNs: o.last, Kind: "hole",
 				Reason: "filter", Detail: "recorded with the filter " + i.Filter})
 		}
 	}
@@ -120,7 +119,7 @@ func (r *reading) cover(o *opened, in *bundle.Input) {
 	}
 	// A window or filter that everything passed leaves no hole.
 	if o.left > 0 {
-		r.coverage = append(r.coverage, table.Coverage{FileID: o.id, Source: o.name, FromNs: o.first, ToNs: o.last, Kind: "hole",
+		r.addCoverage(table.Coverage{FileID: o.id, Source: o.name, FromNs: o.first, ToNs: o.last, Kind: "hole",
 			Reason: "filter", Packets: o.left, Detail: "the tables leave out what filter and time window exclude; the packet file is whole"})
 	}
 }
@@ -151,8 +150,8 @@ func clockOf(id int32, o *opened, i *pcapng.Interface) table.Clock {
 
 // segmentClock takes what a segment's header says of its node's clock.
 func segmentClock(c *table.Clock, h *ring.Header) {
-	set(&c.Node, word(h.Node))
-	set(&c.BootID, word(h.BootID))
+	c.Node = table.NonEmpty(word(h.Node))
+	c.BootID = table.NonEmpty(word(h.BootID))
 	for i := range h.Clocks {
 		k := &h.Clocks[i]
 		c.Synchronized = table.Some(k.Synchronized && (!c.Synchronized.OK || c.Synchronized.V))
@@ -163,13 +162,6 @@ func segmentClock(c *table.Clock, h *ring.Header) {
 	if c.Synchronized.OK && !c.Synchronized.V {
 		c.ErrorNs = table.Opt[int64]{} // nobody bounds how wrong it is
 	}
-}
-
-// linkName is the name of an interface, for the join after its round was read.
-func (r *reading) linkName(i int32) string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.links[i].name
 }
 
 // countText is "1 packet" or "7 packets".

@@ -1,4 +1,4 @@
-package exporter
+package read
 
 import (
 	"cmp"
@@ -9,6 +9,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/exporter/decode"
 	"github.com/pcapsule/pcapsule/exporter/internal/flow"
+	"github.com/pcapsule/pcapsule/exporter/internal/round"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 	"github.com/pcapsule/pcapsule/recorder/workload"
 )
@@ -45,7 +46,7 @@ type linkGroup struct {
 }
 
 // openOwners reads the owners file of an input that is opened.
-func (r *reading) openOwners(o *opened) {
+func (r *Reader) openOwners(o *opened) {
 	if o.header == nil {
 		return
 	}
@@ -61,7 +62,7 @@ func (r *reading) openOwners(o *opened) {
 	o.side.side, o.side.groups = side, o.side.known.Groups()
 	for _, a := range o.side.known.Addresses() {
 		a.Comment.Identity.Source = word(o.header.Ring)
-		r.said = append(r.said, said{addr: a.Addr, peer: &a.Comment.Identity})
+		r.tell(round.Name{Addr: a.Addr, Peer: &a.Comment.Identity})
 	}
 	r.ownersCost += o.side.known.Cost()
 	r.sideCounts(side.Name, map[string]int64{"owners/lines": s.Lines, "owners/malformed": s.Malformed, "owners/oversize": long,
@@ -69,7 +70,7 @@ func (r *reading) openOwners(o *opened) {
 }
 
 // closeOwners keeps what was used of an owners file.
-func (r *reading) closeOwners(o *opened) error {
+func (r *Reader) closeOwners(o *opened) error {
 	if o.side == nil || o.sides.owners == "" {
 		return nil
 	}
@@ -81,7 +82,7 @@ func (r *reading) closeOwners(o *opened) error {
 }
 
 // sideCounts counts what became of a side file's lines, and says what was not used.
-func (r *reading) sideCounts(name string, counts map[string]int64) {
+func (r *Reader) sideCounts(name string, counts map[string]int64) {
 	var left int64
 	for k, n := range counts {
 		if n == 0 {
@@ -98,11 +99,11 @@ func (r *reading) sideCounts(name string, counts map[string]int64) {
 }
 
 // adoptGroups finds what workload lines say of a new interface.
-func (r *reading) adoptGroups(o *opened, l *linkInfo, c *workload.InterfaceComment) {
+func (r *Reader) adoptGroups(o *opened, l *link, c *workload.InterfaceComment) {
 	if o.side == nil || c == nil {
 		return
 	}
-	l.cgroup, l.recording = c.Cgroup, o.header.Ring+"\x00"+o.header.Series
+	l.Cgroup, l.Recording = c.Cgroup, o.header.Ring+"\x00"+o.header.Series
 	if l.owner != 0 && c.Cgroup != "" && len(r.byGroup) < maxOwners {
 		r.byGroup[o.header.Ring+"\x00"+c.Cgroup] = l.owner
 	}
@@ -118,27 +119,18 @@ func (r *reading) adoptGroups(o *opened, l *linkInfo, c *workload.InterfaceComme
 		o.side.known.UseGroup(i)
 		told := g.Comment
 		told.Identity.Fill(&c.Identity)
-		told.Identity.Node = firstOf(told.Identity.Node, c.Identity.Node)
+		told.Identity.Node = cmp.Or(told.Identity.Node, c.Identity.Node)
 		told.Identity.HowKnown, told.Identity.Source = "segment", c.Ring
 		if told.Identity.ValidFrom == 0 {
 			told.Identity.ValidFrom = g.From
 		}
-		r.said = append(r.said, said{iface: &told})
-		l.groups = append(l.groups, linkGroup{g.From, g.To, r.owners.add(told.Identity), i})
+		r.tell(round.Name{Interface: &told})
+		l.groups = append(l.groups, linkGroup{g.From, g.To, r.addLinkOwner(told.Identity), i})
 	}
 }
 
-// sameGroup reports whether two interfaces are the same control group in two segments of
-// one recording.
-func (r *reading) sameGroup(a, b int32) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	x, y := &r.links[a], &r.links[b]
-	return x.recording != "" && x.recording == y.recording && x.cgroup == y.cgroup
-}
-
 // ownerAt is who an interface is at a time; the later line counts.
-func (l *linkInfo) ownerAt(at int64) int32 {
+func (l *link) ownerAt(at int64) int32 {
 	for _, g := range slices.Backward(l.groups) {
 		if (g.from == 0 || at >= g.from) && (g.to == 0 || at < g.to) {
 			return g.owner
@@ -148,7 +140,7 @@ func (l *linkInfo) ownerAt(at int64) int32 {
 }
 
 // sideOwner gives a packet of a segment the owner of its socket.
-func (r *reading) sideOwner(o *opened, p *pcapng.Packet, fr *decode.Frame, f *flow.Packet) {
+func (r *Reader) sideOwner(o *opened, p *pcapng.Packet, fr *decode.Frame, f *flow.Packet) {
 	l := &r.links[f.Interface]
 	src, dst := ends(fr)
 	var who workload.Owned
@@ -158,10 +150,10 @@ func (r *reading) sideOwner(o *opened, p *pcapng.Packet, fr *decode.Frame, f *fl
 		if f.Direction == decode.DirIn {
 			local, remote = dst, src
 		}
-		who, ok = o.side.known.Find(fr.Proto, local, remote, l.cgroup, p.Time)
+		who, ok = o.side.known.Find(fr.Proto, local, remote, l.Cgroup, p.Time)
 	} else {
-		out, isOut := o.side.known.Find(fr.Proto, src, dst, l.cgroup, p.Time)
-		in, isIn := o.side.known.Find(fr.Proto, dst, src, l.cgroup, p.Time)
+		out, isOut := o.side.known.Find(fr.Proto, src, dst, l.Cgroup, p.Time)
+		in, isIn := o.side.known.Find(fr.Proto, dst, src, l.Cgroup, p.Time)
 		if isOut == isIn { // of both ends, or of none
 			return
 		}
@@ -176,7 +168,7 @@ func (r *reading) sideOwner(o *opened, p *pcapng.Packet, fr *decode.Frame, f *fl
 			return
 		}
 	}
-	key := ownerKey{f.Owner, l.cgroup, who.Process, who.PID, who.Known, name}
+	key := ownerKey{f.Owner, l.Cgroup, who.Process, who.PID, who.Known, name}
 	no, seen := o.side.numbers[key]
 	if !seen || !r.owners.fresh(no) {
 		no = r.process(o, l, &key)
@@ -222,7 +214,7 @@ func ends(fr *decode.Frame) (src, dst netip.AddrPort) {
 
 // process makes the owner of a socket's packets, out of who the interface is and of the
 // process; 0 where that is a guess that the interface's word contradicts.
-func (r *reading) process(o *opened, l *linkInfo, who *ownerKey) int32 {
+func (r *Reader) process(o *opened, l *link, who *ownerKey) int32 {
 	p := &workload.Process{PID: who.pid, Name: who.name, UID: -1}
 	if who.process != 0 {
 		known := *o.side.known.Process(who.process)
@@ -230,9 +222,9 @@ func (r *reading) process(o *opened, l *linkInfo, who *ownerKey) int32 {
 	}
 	id := workload.Identity{Node: o.node()}
 	if who.base != 0 {
-		id = *r.owners.owner(who.base)
+		id = r.owners.links[who.base]
 	}
-	if elsewhere(&id, l.cgroup, p) {
+	if elsewhere(&id, l.Cgroup, p) {
 		if who.known.Guess() {
 			return 0
 		}
@@ -244,12 +236,12 @@ func (r *reading) process(o *opened, l *linkInfo, who *ownerKey) int32 {
 		id.HowKnown = "packet"
 	}
 	if id.Kind != "pod" {
-		id.Kind, id.Name = "process", firstOf(p.Name, id.Name)
+		id.Kind, id.Name = "process", cmp.Or(p.Name, id.Name)
 	}
 	if from := cmp.Or(p.From, p.Start); from != 0 {
 		id.ValidFrom = from
 	}
-	return r.owners.addRecent(id)
+	return r.addRecent(id)
 }
 
 // elsewhere reports whether a process is in another container or pod than the socket's
@@ -268,9 +260,9 @@ func elsewhere(id *workload.Identity, cgroup string, p *workload.Process) bool {
 }
 
 // groupOwner is who a process's own control group is.
-func (r *reading) groupOwner(o *opened, p *workload.Process) workload.Identity {
+func (r *Reader) groupOwner(o *opened, p *workload.Process) workload.Identity {
 	if no := r.byGroup[o.header.Ring+"\x00"+p.Cgroup]; no != 0 {
-		return *r.owners.owner(no)
+		return r.owners.links[no]
 	}
 	id := workload.Identity{Node: o.node(), PodUID: p.PodUID, Container: p.Container[:min(len(p.Container), 12)]}
 	if p.PodUID != "" {
@@ -285,37 +277,4 @@ func (o *opened) node() string {
 		return ""
 	}
 	return word(o.header.Node)
-}
-
-// newOwners are what packets of the round told of owners, in their order.
-func (j *joining) newOwners(r *round) []at {
-	return slices.Clone(j.sorted(r, func(b *flow.Batch) int { return len(b.Owners) }, func(b *flow.Batch, i int) int64 { return b.Owners[i].At }))
-}
-
-// owned gives an end of a flow, and of its connection where nothing better is known, to
-// another owner.
-func (j *joining) owned(o *flow.Owned) {
-	f := o.Flow
-	c := f.Conn
-	client, server := f.Ends()
-	end, side, mine, joined := server, 1, &f.DstID, &c.Joined.DstID
-	if o.Client {
-		end, side, mine, joined = client, 0, &f.SrcID, &c.Joined.SrcID
-	}
-	f.Ranks[side] = o.Rank
-	*mine = j.who.endpoint(end.Addr, end.Port, c.Proto(), c.FirstTime(), j.read.owners.owner(o.Owner))
-	if o.Rank >= c.Joined.Ranks[side] {
-		c.Joined.Ranks[side], c.Joined.By[side], *joined = o.Rank, f.Interface, *mine
-	}
-}
-
-// laterOwners gives a flow of an earlier segment the owners that a later segment of the
-// same recording knew better.
-func (j *joining) laterOwners(f *flow.Flow) {
-	c := f.Conn
-	for side, mine := range [...]*int64{&f.SrcID, &f.DstID} {
-		if f.Ranks[side] < c.Joined.Ranks[side] && j.read.sameGroup(f.Interface, c.Joined.By[side]) {
-			*mine = [...]int64{c.Joined.SrcID, c.Joined.DstID}[side]
-		}
-	}
 }

@@ -1,10 +1,15 @@
-package exporter
+// Package write is the last stage: it writes rows as the Parquet tables of a bundle.
+//
+// The order of rows is the order of the calls, so equal calls give equal files. A table that
+// was not finished leaves no file under its final name.
+package write
 
 import (
 	"encoding/hex"
 	"fmt"
 	"path/filepath"
 	"reflect"
+	"unsafe"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/exporter/dissect"
@@ -12,9 +17,10 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// tables are the Parquet tables of a bundle being made.
-type tables struct {
+// Tables are the Parquet tables of a bundle being made.
+type Tables struct {
 	b      *bundle.Builder
+	protos []*dissect.Protocol
 	opts   columnar.Options
 	plain  map[string]*columnar.Table
 	order  []string
@@ -25,10 +31,10 @@ type tables struct {
 }
 
 // Schemas lists every table as queries see it: calls with the columns of all protocols.
-func Schemas() []*table.Schema {
+func Schemas(protocols []*dissect.Protocol) []*table.Schema {
 	list := table.All()
 	var parts []*table.Schema
-	for _, p := range withUnknown(Protocols()) {
+	for _, p := range withUnknown(protocols) {
 		parts = append(parts, callSchema(p))
 	}
 	u, err := table.Union(list[0], parts...)
@@ -48,27 +54,29 @@ func withUnknown(list []*dissect.Protocol) []*dissect.Protocol {
 	return append(append([]*dissect.Protocol(nil), list...), dissect.UnknownProtocols()...)
 }
 
-func openTables(b *bundle.Builder, release string) (*tables, error) {
-	t := &tables{b: b, opts: columnar.Options{ReleaseName: "pcapsule", ReleaseVersion: release, Scratch: &columnar.Scratch{}},
+// Open begins the tables of b, with parts of table calls for protocols. release is the
+// program's.
+func Open(b *bundle.Builder, release string, protocols []*dissect.Protocol) (*Tables, error) {
+	t := &Tables{b: b, protos: withUnknown(protocols), opts: columnar.Options{ReleaseName: "pcapsule", ReleaseVersion: release, Scratch: &columnar.Scratch{}},
 		plain: map[string]*columnar.Table{}, schema: map[string]*table.Schema{}, calls: map[string]*columnar.Table{},
 		rows: map[string]int64{}, known: map[string]*table.Schema{}}
-	for _, p := range withUnknown(Protocols()) {
+	for _, p := range t.protos {
 		t.known[p.Name] = callSchema(p)
 	}
-	for _, s := range Schemas() {
+	for _, s := range Schemas(protocols) {
 		t.schema[s.Name] = s
 		if s.Name == "calls" {
 			continue
 		}
 		if err := t.open(s); err != nil {
-			t.abort()
+			t.Abort()
 			return nil, err
 		}
 	}
 	return t, nil
 }
 
-func (t *tables) open(s *table.Schema) error {
+func (t *Tables) open(s *table.Schema) error {
 	c, err := t.create("data/tables/"+s.Name, s)
 	if err != nil {
 		return err
@@ -79,7 +87,7 @@ func (t *tables) open(s *table.Schema) error {
 }
 
 // create begins a table in a folder of the bundle.
-func (t *tables) create(folder string, s *table.Schema) (*columnar.Table, error) {
+func (t *Tables) create(folder string, s *table.Schema) (*columnar.Table, error) {
 	part := t.b.Path(folder + "/part-000.parquet")
 	if part == "" { // an interrupt took the bundle away
 		return nil, fmt.Errorf("creating table %s: %w", s.Name, bundle.ErrAborted)
@@ -87,8 +95,22 @@ func (t *tables) create(folder string, s *table.Schema) (*columnar.Table, error)
 	return columnar.Create(filepath.Dir(part), s, t.opts)
 }
 
-// callTable is the table of one protocol's calls.
-func (t *tables) callTable(protocol string) (*columnar.Table, error) {
+// Append appends rows to a table other than calls.
+func Append[T any](t *Tables, name string, rows []T) error {
+	return columnar.Append(t.plain[name], rows)
+}
+
+// AppendCalls appends rows to a protocol's part of table calls, by their addresses.
+func (t *Tables) AppendCalls(protocol string, rows []unsafe.Pointer) error {
+	c, err := t.callTable(protocol)
+	if err != nil {
+		return err
+	}
+	return c.AppendPointers(rows)
+}
+
+// callTable is the table of one protocol's calls, begun with its first row.
+func (t *Tables) callTable(protocol string) (*columnar.Table, error) {
 	if c := t.calls[protocol]; c != nil {
 		return c, nil
 	}
@@ -100,7 +122,8 @@ func (t *tables) callTable(protocol string) (*columnar.Table, error) {
 	return c, nil
 }
 
-func (t *tables) abort() {
+// Abort removes what was written.
+func (t *Tables) Abort() {
 	for _, c := range t.plain {
 		c.Abort()
 	}
@@ -109,9 +132,9 @@ func (t *tables) abort() {
 	}
 }
 
-// finish closes every table and lists it in the manifest. Table calls has an empty
+// Finish closes every table and lists it in the manifest. Table calls has an empty
 // part with all columns of all protocols, so that any of them binds in any bundle.
-func (t *tables) finish(m *bundle.Manifest) error {
+func (t *Tables) Finish(m *bundle.Manifest) error {
 	empty, err := t.create("data/tables/calls", t.schema["calls"])
 	if err != nil {
 		return err
@@ -119,7 +142,7 @@ func (t *tables) finish(m *bundle.Manifest) error {
 	if err := t.close(m, "calls", "", "data/tables/calls/", empty); err != nil {
 		return err
 	}
-	for _, p := range withUnknown(Protocols()) {
+	for _, p := range t.protos {
 		if c := t.calls[p.Name]; c != nil {
 			if err := t.close(m, "calls", p.Name, "data/tables/calls/protocol="+p.Name+"/", c); err != nil {
 				return err
@@ -134,7 +157,7 @@ func (t *tables) finish(m *bundle.Manifest) error {
 	return nil
 }
 
-func (t *tables) close(m *bundle.Manifest, name, protocol, rel string, c *columnar.Table) error {
+func (t *Tables) close(m *bundle.Manifest, name, protocol, rel string, c *columnar.Table) error {
 	res, err := c.Close()
 	if err != nil {
 		return fmt.Errorf("writing table %s: %w", name, err)

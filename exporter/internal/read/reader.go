@@ -1,41 +1,46 @@
-package exporter
+// Package read is the first stage: it opens captures, merges their packets by time, decodes
+// them and cuts rounds.
+//
+// It hashes and copies what it reads into the bundle, so each input is read once. Beside
+// packets it reads what inputs say of interfaces, owners, names, events and losses, and
+// which addresses a translation changed. Its memory is bounded by the windows of the files
+// that are open. Damage is a row of a table, not an error.
+package read
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/exporter/decode"
 	"github.com/pcapsule/pcapsule/exporter/internal/flow"
-	"github.com/pcapsule/pcapsule/exporter/table"
+	"github.com/pcapsule/pcapsule/exporter/internal/round"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 	"github.com/pcapsule/pcapsule/recorder/workload"
 )
 
-// What a round holds. The numbers are part of the format: they decide in which order
-// rows stand that no packet orders, such as time-outs.
-const (
-	roundPackets = 2048
-	roundBytes   = 512 << 10
-)
+// Options choose the packets that go into tables.
+type Options struct {
+	Filter string // as pcap-filter(7)
+	FromNs int64  // packets before are left out; 0 is no bound
+	ToNs   int64  // packets after are left out; 0 is no bound
+}
 
-// roundsAhead is how many rounds wait for the next stage; with the ones being worked on
-// it bounds the memory that packets take.
-const roundsAhead = 1
-
-// reading is the first stage: it merges the inputs by time, decodes, and cuts rounds.
-type reading struct {
-	sources *inputs
+// Reader reads the inputs of a run once.
+type Reader struct {
+	sources *Inputs
 	b       *bundle.Builder
 	opt     Options
 	pass    *packetFilter
 	decoder *decode.Decoder
+	frame   decode.Frame // scratch
 	free    chan *window
-	rounds  chan *round // for use again
+	pool    round.Pool
+	out     chan<- *round.Round
+	stopped func() error // why the run was ended, nil while it goes on
 
 	waiting []*input // not yet opened, by first packet
 	active  []*opened
@@ -46,16 +51,10 @@ type reading struct {
 	left      int64 // left out by the filter or the window of time
 	now       int64 // newest time
 	noTime    int64
-	cur       *round
-	mu        sync.Mutex // guards links, which the joiner reads
-	links     []linkInfo // by interface over all files
-	clocks    []table.Clock
-	coverage  []table.Coverage
-	anomalies []flow.AnomalyRow
+	cur       *round.Round
+	links     []link // by interface over all files
 	views     views
 	quicViews quicViews
-	stopped   func() error // why the run was ended, nil while it goes on
-	said      []said       // names and owners that the captures told since the last round
 	owners    owners
 	capped    map[string]int64
 	nonIP     map[string]int64
@@ -67,79 +66,100 @@ type reading struct {
 	sideCount  map[string]int64   // what became of their lines
 	warnings   []string
 
-	readBytes atomic.Int64
+	k8sEvents int // of side files
+	readBytes int64
 }
 
-type linkInfo struct {
-	name  string
-	file  int32
-	owner int32
-
-	recording string      // of a segment's interface: ring and series
-	cgroup    string      // of a segment's interface
-	groups    []linkGroup // what was learned of it later
+// link is an interface while its file is read.
+type link struct {
+	round.Link
+	owner  int32
+	groups []linkGroup // what was learned of it later
 }
 
-func newReading(sources *inputs, b *bundle.Builder, pass *packetFilter, o Options) *reading {
-	r := &reading{sources: sources, b: b, opt: o, pass: pass, waiting: slices.Clone(sources.files),
-		free: make(chan *window, 8), rounds: make(chan *round, 4), capped: map[string]int64{}, nonIP: map[string]int64{},
+// New prepares the reading of sources; b gets copies of all inputs, unless it is nil. It
+// returns *filter.Error for a filter that is wrong or that no packet can match.
+func New(sources *Inputs, b *bundle.Builder, o Options) (*Reader, error) {
+	pass, err := newFilter(o.Filter)
+	if err != nil {
+		return nil, err
+	}
+	r := &Reader{sources: sources, b: b, opt: o, pass: pass, waiting: slices.Clone(sources.files),
+		free: make(chan *window, 8), pool: round.NewPool(), capped: map[string]int64{}, nonIP: map[string]int64{},
 		stopped: func() error { return nil }, byGroup: map[string]int32{}, lost: map[string]int64{}, sideCount: map[string]int64{}}
 	r.decoder = decode.New(decode.Options{MaxFragmentBytes: 16 << 20, OnIncomplete: r.gaveUp})
-	return r
+	r.cur = r.pool.Get()
+	if b == nil {
+		return r, nil
+	}
+	return r, r.loadRings(sources.again)
 }
 
-// run reads everything and sends rounds; it closes out at the end.
-func (r *reading) run(ctx context.Context, out chan<- *round, fail context.CancelCauseFunc) {
+// Recycle gives the memory of a round back that was read and is not used any more.
+func (r *Reader) Recycle(c *round.Round) { r.pool.Put(c) }
+
+// Run reads everything and sends rounds; it closes out at the end. Its error is
+//   - *InputError for an input that cannot be read, or whose link type cannot be asked what
+//     the filter asks,
+//   - the context's after an interrupt.
+func (r *Reader) Run(ctx context.Context, out chan<- *round.Round) error {
 	defer close(out)
 	defer r.closeAll()
-	r.cur = r.newRound()
+	r.out = out
 	r.stopped = func() error { return context.Cause(ctx) }
+	if err := r.packets(ctx); err != nil {
+		return err
+	}
+	r.decoder.Flush()
+	r.coverRings()
+	for range flow.CloseCalls {
+		r.cur.Final = true
+		r.send(ctx)
+	}
+	if err := r.events(ctx); err != nil {
+		return err
+	}
+	r.send(ctx)
+	return context.Cause(ctx)
+}
+
+// packets reads all packets.
+func (r *Reader) packets(ctx context.Context) error {
 	for ctx.Err() == nil {
 		src, p, err := r.next()
-		if err != nil {
-			fail(err)
-			return
-		}
-		if p == nil {
-			r.decoder.Flush()
-			for range flow.CloseCalls {
-				r.cur.final = true
-				r.send(ctx, out)
-				r.cur = r.newRound()
-			}
-			return
+		if p == nil || err != nil {
+			return err
 		}
 		pass, err := r.pass.match(p)
 		if err != nil {
-			fail(&InputError{src.path, err})
-			return
+			return &InputError{src.path, err}
 		}
 		r.take(src, p, pass)
 		src.at++
-		if len(r.cur.packets) >= roundPackets || r.cur.bytes >= roundBytes {
-			r.send(ctx, out)
-			r.cur = r.newRound()
-			for _, o := range r.active {
-				if o.win != nil {
-					r.cur.hold(o.win)
-				}
-			}
+		if r.cur.Full() {
+			r.send(ctx)
+		}
+	}
+	return context.Cause(ctx)
+}
+
+// send gives the round to the next stage and begins another.
+func (r *Reader) send(ctx context.Context) {
+	c := r.cur
+	c.Now, c.Last, c.Facts.ReadBytes = r.now, r.numbered-1, r.readBytes
+	select {
+	case r.out <- c:
+	case <-ctx.Done():
+	}
+	r.cur = r.pool.Get()
+	for _, o := range r.active {
+		if o.win != nil {
+			r.cur.Hold(o.win)
 		}
 	}
 }
 
-func (r *reading) send(ctx context.Context, out chan<- *round) {
-	c := r.cur
-	c.now, c.last = r.now, r.numbered-1
-	c.anomalies, r.anomalies = r.anomalies, nil
-	c.said, r.said = r.said, nil
-	select {
-	case out <- c:
-	case <-ctx.Done():
-	}
-}
-
-func (r *reading) closeAll() {
+func (r *Reader) closeAll() {
 	for _, o := range r.active {
 		o.closeFile()
 	}
@@ -147,7 +167,7 @@ func (r *reading) closeAll() {
 
 // next finds the packet with the smallest time among the open inputs. Within a file
 // the order of the file holds, also where its times go back.
-func (r *reading) next() (*opened, *pcapng.Packet, error) {
+func (r *Reader) next() (*opened, *pcapng.Packet, error) {
 	for {
 		var best *opened
 		var bestTime int64
@@ -183,55 +203,50 @@ func (r *reading) next() (*opened, *pcapng.Packet, error) {
 	}
 }
 
-func (r *reading) refill(o *opened) error {
+func (r *Reader) refill(o *opened) error {
 	for !o.done && (o.win == nil || o.at >= len(o.win.Packets)) {
 		if o.win != nil {
-			o.win.release()
+			o.win.Release()
 			o.win = nil
 		}
 		var w *window
 		select {
 		case w = <-r.free:
 		default:
-			w = &window{home: r}
+			w = &window{home: r.free}
 		}
 		if err := o.fill(w); err != nil {
 			return err
 		}
 		r.adopt(o)
 		if o.win != nil {
-			r.cur.hold(o.win)
+			r.cur.Hold(o.win)
 		}
 	}
 	return nil
 }
 
 // adopt takes up interfaces and damage that a window brought.
-func (r *reading) adopt(o *opened) {
+func (r *Reader) adopt(o *opened) {
 	for list := o.reader.Interfaces(); o.ifaces < len(list); o.ifaces++ {
 		f := &list[o.ifaces]
-		name := f.Name
-		if name == "" {
-			name = f.Description
-		}
-		l := linkInfo{name: name, file: o.id}
+		l := link{Link: round.Link{Name: cmp.Or(f.Name, f.Description), File: o.id}}
 		var said *workload.InterfaceComment
 		l.owner, said = r.interfaceOwner(f)
 		r.adoptGroups(o, &l, said)
-		r.mu.Lock()
+		r.cur.Facts.Clocks = append(r.cur.Facts.Clocks, clockOf(int32(len(r.links)), o, f))
+		r.cur.Facts.Links = append(r.cur.Facts.Links, l.Link)
 		r.links = append(r.links, l)
-		r.mu.Unlock()
-		r.clocks = append(r.clocks, clockOf(int32(len(r.clocks)), o, f))
 	}
 	for list := o.reader.Damage(); o.damages < len(list); o.damages++ {
 		r.damage(o, list[o.damages])
 	}
 }
 
-func (r *reading) openNext() error {
+func (r *Reader) openNext() error {
 	x := r.waiting[0]
 	r.waiting = r.waiting[1:]
-	o, err := x.open(r.files, r.b, func(n int64) { r.readBytes.Add(n) })
+	o, err := x.open(r.files, r.b, func(n int64) { r.readBytes += n })
 	if err != nil {
 		return err
 	}
@@ -248,7 +263,7 @@ func (r *reading) openNext() error {
 }
 
 // retire closes an input that was read to its end.
-func (r *reading) retire(o *opened) error {
+func (r *Reader) retire(o *opened) error {
 	r.adopt(o)
 	in, err := o.finish()
 	if err != nil {
@@ -263,7 +278,7 @@ func (r *reading) retire(o *opened) error {
 }
 
 // take numbers and decodes one packet into the current round, if it passes the filter.
-func (r *reading) take(o *opened, p *pcapng.Packet, pass bool) {
+func (r *Reader) take(o *opened, p *pcapng.Packet, pass bool) {
 	if p.TimeOK {
 		if !o.any {
 			o.any, o.first, o.last = true, p.Time, p.Time
@@ -283,14 +298,11 @@ func (r *reading) take(o *opened, p *pcapng.Packet, pass bool) {
 		return
 	}
 	r.now = max(r.now, p.Time)
-	c := r.cur
-	c.packets = append(c.packets, flow.Packet{})
-	f := &c.packets[len(c.packets)-1]
+	f := r.cur.Add(len(p.Data))
 	f.No, f.Time, f.Offset, f.FileIndex, f.Frame = r.numbered, p.Time, p.Offset, p.Index, p.Frame
 	f.File, f.Interface = o.id, o.ifBase+p.Interface
 	f.CapLen, f.Len = int32(len(p.Data)), int32(min(p.OrigLen, 1<<31-1))
 	r.numbered++
-	c.bytes += int64(len(p.Data)) + 128
 	if len(p.Options) > 0 {
 		f.Owner = r.packetOwner(p)
 	}
@@ -300,8 +312,8 @@ func (r *reading) take(o *opened, p *pcapng.Packet, pass bool) {
 	r.decode(o, p, f)
 }
 
-func (r *reading) decode(o *opened, p *pcapng.Packet, f *flow.Packet) {
-	fr := &r.cur.frame
+func (r *Reader) decode(o *opened, p *pcapng.Packet, f *flow.Packet) {
+	fr := &r.frame
 	r.decoder.Decode(decode.Input{LinkType: p.LinkType, Interface: f.Interface, Data: p.Data, OrigLen: p.OrigLen, Time: p.Time, No: f.No}, fr)
 	f.Kind, f.Proto, f.Version, f.Type, f.Code, f.Direction = fr.Kind, fr.Proto, fr.IPVersion, fr.Type, fr.Code, fr.LinkDirection
 	f.VLAN, f.Problems, f.L4, f.PDU = -1, fr.Problems, fr.L4, fr.PDU
@@ -355,8 +367,8 @@ func (r *reading) decode(o *opened, p *pcapng.Packet, f *flow.Packet) {
 		dial(fr, v)
 		f.View, f.Src, f.Dst, f.SrcPort, f.DstPort = v, fr.Src, fr.Dst, fr.SrcPort, fr.DstPort
 	}
-	s := fr.FlowHash() % shardCount
-	r.cur.shards[s] = append(r.cur.shards[s], int32(len(r.cur.packets)-1))
+	s := fr.FlowHash() % flow.ShardCount
+	r.cur.Shards[s] = append(r.cur.Shards[s], int32(len(r.cur.Packets)-1))
 }
 
 // hasPorts reports whether an IP protocol's conversations are told apart by ports.
@@ -389,7 +401,7 @@ func directionOf(p *pcapng.Packet) decode.Direction {
 const maxWarnings = 1000
 
 // warn keeps a warning for the manifest.
-func (r *reading) warn(text string) {
+func (r *Reader) warn(text string) {
 	if len(r.warnings) < maxWarnings {
 		r.warnings = append(r.warnings, text)
 	}
@@ -407,8 +419,8 @@ func where(list []bundle.Damage) string {
 	return text
 }
 
-// describe writes what the inputs were into the manifest.
-func (r *reading) describe(m *bundle.Manifest) {
+// Describe writes what the inputs were into the manifest, after Run.
+func (r *Reader) Describe(m *bundle.Manifest) {
 	m.Inputs = r.closed
 	for _, s := range r.sources.skipped {
 		m.Warnings = append(m.Warnings, "skipped in a folder: "+s)
@@ -420,7 +432,7 @@ func (r *reading) describe(m *bundle.Manifest) {
 	m.SideInputs = append(m.SideInputs, r.sides...)
 	for k, n := range r.sideCount {
 		source, kind, _ := strings.Cut(k, "/")
-		addCounter(m, source, kind, n)
+		m.Accounts.AddCounter(source, kind, n)
 	}
 	if r.left > 0 {
 		m.Warnings = append(m.Warnings, countText(r.left, "packet", "packets")+" left out of the tables by filter or time window; the packet files hold them")
@@ -434,26 +446,16 @@ func (r *reading) describe(m *bundle.Manifest) {
 		}
 	}
 	for k, n := range r.nonIP {
-		addCounter(m, "link", k, n)
+		m.Accounts.AddCounter("link", k, n)
 	}
 	for k, n := range r.capped {
-		addCounter(m, "packet", k, n)
+		m.Accounts.AddCounter("packet", k, n)
 	}
 	fc := r.decoder.Counts()
 	for k, n := range map[string]int64{"fragments": fc.Fragments, "reassembled": fc.Reassembled, "timed_out": fc.TimedOut,
 		"evicted": fc.Evicted, "flushed": fc.Flushed, "too_many": fc.TooMany, "dropped": fc.Dropped} {
 		if n > 0 {
-			addCounter(m, "ip_fragments", k, n)
+			m.Accounts.AddCounter("ip_fragments", k, n)
 		}
 	}
-}
-
-func addCounter(m *bundle.Manifest, source, kind string, n int64) {
-	if m.Accounts.Counters == nil {
-		m.Accounts.Counters = map[string]map[string]int64{}
-	}
-	if m.Accounts.Counters[source] == nil {
-		m.Accounts.Counters[source] = map[string]int64{}
-	}
-	m.Accounts.Counters[source][kind] += n
 }

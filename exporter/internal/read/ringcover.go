@@ -1,4 +1,4 @@
-package exporter
+package read
 
 import (
 	"cmp"
@@ -8,14 +8,13 @@ import (
 	"strings"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
-	"github.com/pcapsule/pcapsule/exporter/internal/flow"
 	"github.com/pcapsule/pcapsule/exporter/table"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 	"github.com/pcapsule/pcapsule/recorder/ring"
 )
 
 // ringOf finds the ring that an input is of, and its seal there.
-func (r *reading) ringOf(x *input) (*ringFolder, *sealed) {
+func (r *Reader) ringOf(x *input) (*ringFolder, *sealed) {
 	if x.header == nil {
 		return nil, nil
 	}
@@ -29,11 +28,11 @@ func (r *reading) ringOf(x *input) (*ringFolder, *sealed) {
 
 // coverSegment adds what a segment and its seal say of what is not in it, and compares the
 // seal with the bytes that were read.
-func (r *reading) coverSegment(o *opened, in *bundle.Input) {
+func (r *Reader) coverSegment(o *opened, in *bundle.Input) {
 	h := o.header
 	f, s := r.ringOf(o.input)
 	row := func(reason string, from, to, packets int64, detail string) {
-		r.coverage = append(r.coverage, table.Coverage{FileID: o.id, Source: o.name, FromNs: from, ToNs: to, Kind: "hole", Reason: reason,
+		r.addCoverage(table.Coverage{FileID: o.id, Source: o.name, FromNs: from, ToNs: to, Kind: "hole", Reason: reason,
 			Packets: packets, Detail: detail})
 	}
 	// A seal that counts none says that the policy met nothing.
@@ -65,8 +64,8 @@ func (r *reading) coverSegment(o *opened, in *bundle.Input) {
 		in.Segment.Seal = "broken"
 		what := fmt.Sprintf("%d bytes with SHA-256 %s, sealed were %d bytes with %.64s", in.Size, in.SHA256, s.size, s.sha256)
 		r.warn(o.name + ": its bytes are not the sealed ones")
-		r.anomalies = append(r.anomalies, flow.AnomalyRow{At: max(r.numbered-1, 0), Row: table.Anomaly{TsNs: o.last, Ts: micros(o.last), Source: "ring",
-			Kind: "seal_broken", Detail: what, FileID: table.Some(o.id), Count: 1}})
+		r.addAnomaly(table.Anomaly{TsNs: o.last, Ts: table.MicrosOf(o.last), Source: "ring", Kind: "seal_broken", Detail: what,
+			FileID: table.Some(o.id), Count: 1})
 	}
 	if s.filtered > 0 {
 		row("filter", o.first, o.last, s.filtered, cmp.Or(filterText(h), "no filter is named"))
@@ -123,7 +122,7 @@ func derivedText(d *ring.Derived) string {
 
 // droppedSince is what an interface's statistics count that those of the segment before
 // did not: a recorder counts from its start, and starts a series of segments once.
-func (r *reading) droppedSince(o *opened, name string, total int64) int64 {
+func (r *Reader) droppedSince(o *opened, name string, total int64) int64 {
 	if o.header == nil {
 		return total
 	}
@@ -155,13 +154,13 @@ func (h *ringHole) times(low, high int64) (from, to int64) {
 
 // coverRings adds what the rings say beyond their segments: holes between them, what
 // retention removed, and segments that are missing.
-func (r *reading) coverRings() {
+func (r *Reader) coverRings() {
 	for _, f := range r.sources.rings {
 		r.coverRing(f)
 	}
 }
 
-func (r *reading) coverRing(f *ringFolder) {
+func (r *Reader) coverRing(f *ringFolder) {
 	rows := 0
 	row := func(s *sealed, series, reason string, from, to, packets int64, detail string) {
 		c := table.Coverage{FileID: -1, Source: strings.TrimSuffix(f.label()+" "+series, " "), FromNs: from, ToNs: to, Kind: "hole", Reason: reason,
@@ -176,7 +175,7 @@ func (r *reading) coverRing(f *ringFolder) {
 			r.sideCount["ring/limited"]++
 			return
 		}
-		r.coverage = append(r.coverage, c)
+		r.addCoverage(c)
 	}
 	var low, high int64
 	for i, s := range f.order {

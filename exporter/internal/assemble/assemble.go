@@ -1,0 +1,172 @@
+// Package assemble runs rounds of packets through the shards, which put streams in order,
+// dissect them and leave rows.
+//
+// A shard has the connections whose addresses hash to it, and sees its packets round by
+// round. Any number of workers serves the shards. What a shard makes depends on its packets
+// alone, so the number of workers changes no row. At most 8,000 rows wait for the next stage
+// before another round is begun, and connections hold back at most 24 MiB together.
+package assemble
+
+import (
+	"sync"
+
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/internal/flow"
+	"github.com/pcapsule/pcapsule/exporter/internal/round"
+)
+
+// Shards are all shards of a run.
+type Shards struct {
+	all [flow.ShardCount]*flow.Shard
+
+	mu   sync.Mutex
+	cond *sync.Cond
+	done [flow.ShardCount]int    // rounds that the shard has finished
+	held [3][flow.ShardCount]int // bytes that shards held back after the last rounds, by round modulo 3
+	rows int                     // not yet joined
+}
+
+// New makes the shards. Each gets protocols of its own.
+func New(o flow.Options, protocols func() []*dissect.Protocol) (*Shards, error) {
+	s := &Shards{}
+	s.cond = sync.NewCond(&s.mu)
+	for i := range s.all {
+		o.Protocols = protocols()
+		sh, err := flow.NewShard(i, o)
+		if err != nil {
+			return nil, err
+		}
+		s.all[i] = sh
+	}
+	return s, nil
+}
+
+// job is a round in the shards.
+type job struct {
+	*round.Round
+	seq    int
+	budget [flow.ShardCount]int
+	work   sync.WaitGroup
+}
+
+type task struct {
+	j     *job
+	shard int
+}
+
+// Run gives each shard's part of each round to a free worker; a shard sees its rounds in
+// order. A finished round goes on to out in the order of in. Run closes out at the end.
+func (s *Shards) Run(in <-chan *round.Round, out chan<- *round.Round, workers int) {
+	tasks, ahead := make(chan task), make(chan *job, 1)
+	var all sync.WaitGroup
+	for range min(workers, flow.ShardCount) {
+		all.Go(func() {
+			for t := range tasks {
+				s.do(t)
+			}
+		})
+	}
+	all.Go(func() {
+		for j := range ahead {
+			j.work.Wait()
+			out <- j.Round
+		}
+	})
+	for seq := 0; ; seq++ {
+		r, ok := <-in
+		if !ok {
+			break
+		}
+		j := &job{Round: r, seq: seq}
+		s.share(j)
+		s.makeRoom()
+		j.work.Add(flow.ShardCount)
+		ahead <- j
+		for i := range flow.ShardCount {
+			tasks <- task{j, i}
+		}
+	}
+	close(tasks)
+	close(ahead)
+	all.Wait()
+	close(out)
+}
+
+// maxRows is how many rows may wait for the next stage when another round is begun. Short
+// commands make a hundred rows of a packet.
+const maxRows = 8_000
+
+// makeRoom waits until few enough rows wait for the next stage.
+func (s *Shards) makeRoom() {
+	s.mu.Lock()
+	for s.rows > maxRows {
+		s.cond.Wait()
+	}
+	s.mu.Unlock()
+}
+
+// Joined says that the rows of a round were written.
+func (s *Shards) Joined(r *round.Round) {
+	n := 0
+	for i := range r.Out {
+		n += r.Out[i].Rows()
+	}
+	s.mu.Lock()
+	s.rows -= n
+	s.cond.Broadcast()
+	s.mu.Unlock()
+}
+
+// What connections of all shards may hold back, and what a shard always may.
+const (
+	heldBudget  = 24 << 20
+	shardBudget = 512 << 10
+)
+
+// share says what each shard may hold back in a round: what it held two rounds before and
+// all that nobody held then, so that one busy connection can have nearly everything. Two
+// rounds before, since no shard is further behind; what comes in between is at most the
+// bytes of two rounds. The number of workers so changes nothing.
+func (s *Shards) share(j *job) {
+	var before [flow.ShardCount]int
+	if j.seq >= 2 {
+		s.mu.Lock()
+		for i := range s.done {
+			for s.done[i] < j.seq-1 {
+				s.cond.Wait()
+			}
+		}
+		before = s.held[(j.seq-2)%3]
+		s.mu.Unlock()
+	}
+	free := heldBudget
+	for _, n := range before {
+		free -= n
+	}
+	for i, n := range before {
+		j.budget[i] = max(n+max(free, 0), shardBudget)
+	}
+}
+
+func (s *Shards) do(t task) {
+	s.mu.Lock()
+	for s.done[t.shard] != t.j.seq {
+		s.cond.Wait()
+	}
+	s.mu.Unlock()
+	sh, out := s.all[t.shard], &t.j.Out[t.shard]
+	sh.SetBudget(t.j.budget[t.shard])
+	sh.Run(t.j.Packets, t.j.Shards[t.shard], out)
+	last := dissect.Packet{No: max(t.j.Last, 0), Time: t.j.Now}
+	sh.Expire(t.j.Now, last, out)
+	if t.j.Final {
+		sh.Close(last, out)
+	}
+	s.mu.Lock()
+	s.held[t.j.seq%3][t.shard] = sh.Held()
+	s.rows += out.Rows()
+	s.done[t.shard]++
+	s.cond.Broadcast()
+	s.mu.Unlock()
+	t.j.work.Done()
+}

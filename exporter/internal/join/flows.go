@@ -1,0 +1,78 @@
+package join
+
+import (
+	"github.com/pcapsule/pcapsule/exporter/internal/flow"
+	"github.com/pcapsule/pcapsule/exporter/internal/round"
+	"github.com/pcapsule/pcapsule/exporter/internal/write"
+	"github.com/pcapsule/pcapsule/exporter/table"
+)
+
+// writeFlows writes the flows that ended in the round.
+func (j *Joiner) writeFlows(r *round.Round) error {
+	list := j.rows.flows[:0]
+	j.order = r.Order(j.order, func(b *flow.Batch) int { return len(b.Flows) }, func(b *flow.Batch, i int) int64 { return b.Flows[i].At })
+	for _, m := range j.order {
+		f := &r.Out[m.Shard].Flows[m.I]
+		row, at := f.Row, j.known.flow(f.Flow)
+		j.known.laterOwners(at)
+		row.FlowID, row.ConnID = at.no, j.known.conn(at.conn).no
+		row.SrcID, row.DstID = ends(at.ids, f.Swapped)
+		row.Interface = j.known.links[at.link].Name
+		j.acc.RowBytes += row.RowBytes
+		j.acc.CutBytes += row.CutBytes
+		j.acc.GapBytes += row.GapBytes
+		j.acc.AnomalyBytes += row.AnomalyBytes
+		j.acc.DuplicateBytes += row.DuplicateBytes
+		j.acc.PayloadBytes += row.SrcPayloadBytes + row.DstPayloadBytes
+		if list = append(list, *row); len(list) == cap(list) {
+			if err := write.Append(j.out, "flows", list); err != nil {
+				return err
+			}
+			list = list[:0]
+		}
+	}
+	err := write.Append(j.out, "flows", list)
+	clear(list[:cap(list)])
+	return err
+}
+
+// writeConns writes the connections that ended in the round, and keeps their keys.
+func (j *Joiner) writeConns(r *round.Round) error {
+	var list []table.Connection
+	j.order = r.Order(j.order, func(b *flow.Batch) int { return len(b.Conns) }, func(b *flow.Batch, i int) int64 { return b.Conns[i].At })
+	for _, m := range j.order {
+		c := &r.Out[m.Shard].Conns[m.I]
+		row, at := c.Row, j.known.conn(c.Conn)
+		row.ConnID, row.FlowID = at.no, j.known.flow(at.flow).no
+		row.SrcID, row.DstID = ends(at.ids, c.Swapped)
+		if err := j.keys.keep(row.ClientRandom, c.KeyLines); err != nil {
+			return err
+		}
+		j.countKeys(row)
+		list = append(list, *row)
+	}
+	return write.Append(j.out, "connections", list)
+}
+
+// writeEvents writes what happened to TCP connections in the round.
+func (j *Joiner) writeEvents(r *round.Round) error {
+	var list []table.TCPEvent
+	j.order = r.Order(j.order, func(b *flow.Batch) int { return len(b.Events) }, func(b *flow.Batch, i int) int64 { return b.Events[i].Row.PacketNo })
+	for _, m := range j.order {
+		e := &r.Out[m.Shard].Events[m.I]
+		e.Row.FlowID = j.known.flow(e.Flow).no
+		list = append(list, e.Row)
+	}
+	return write.Append(j.out, "tcp_events", list)
+}
+
+// countKeys counts a connection by the state of its keys.
+func (j *Joiner) countKeys(c *table.Connection) {
+	if !c.Encryption.OK {
+		return
+	}
+	j.keyStates["connections_"+c.KeyState.V]++
+	if c.KeyReason.OK {
+		j.keyStates["connections_"+c.KeyState.V+"_"+c.KeyReason.V]++
+	}
+}

@@ -1,0 +1,133 @@
+package join
+
+import (
+	"github.com/pcapsule/pcapsule/exporter/internal/flow"
+	"github.com/pcapsule/pcapsule/exporter/internal/round"
+	"github.com/pcapsule/pcapsule/recorder/workload"
+)
+
+// known is what the joiner keeps of rounds: which numbers flows and connections have that
+// the shards name by IDs, and who the owners and interfaces are that reading numbered.
+type known struct {
+	flows  []joinedFlow // by ID
+	conns  []joinedConn // by ID
+	links  []round.Link
+	owners []workload.Identity // by number, from 1
+	recent []workload.Identity // ring of those from round.OwnersRecent on
+}
+
+// joinedFlow is a flow that has its number.
+type joinedFlow struct {
+	no    int64
+	conn  flow.ID
+	link  int32
+	ends  [2]flow.End // client and server, as it shows them
+	ids   [2]int64    // endpoints of both
+	ranks [2]uint8    // how well the owners of both are known
+}
+
+// joinedConn is a connection that has its number.
+type joinedConn struct {
+	no    int64
+	flow  flow.ID // its first
+	first int64   // ns
+	proto uint8
+	ends  [2]flow.End // client and server, as dialled
+	ids   [2]int64    // endpoints of both
+	ranks [2]uint8    // how well the owners of both are known
+	by    [2]int32    // interfaces of the flows that told them
+}
+
+func (k *known) flow(id flow.ID) *joinedFlow { return &k.flows[id] }
+
+func (k *known) conn(id flow.ID) *joinedConn { return &k.conns[id] }
+
+// begin forgets what had an ID before.
+func begin[T any](list *[]T, id flow.ID) *T {
+	var zero T
+	for int(id) >= len(*list) {
+		*list = append(*list, zero)
+	}
+	(*list)[id] = zero
+	return &(*list)[id]
+}
+
+// add takes up interfaces and owners.
+func (k *known) add(f *round.Facts) {
+	k.links = append(k.links, f.Links...)
+	for i := range f.Owners {
+		switch o := &f.Owners[i]; {
+		case o.No < round.OwnersRecent:
+			k.owners = append(k.owners, o.Identity)
+		case len(k.recent) < round.OwnersKept:
+			k.recent = append(k.recent, o.Identity)
+		default:
+			k.recent[(o.No-round.OwnersRecent)%round.OwnersKept] = o.Identity
+		}
+	}
+}
+
+// owner is the identity with that number, nil for 0.
+func (k *known) owner(no int32) *workload.Identity {
+	switch {
+	case no == 0:
+		return nil
+	case no < round.OwnersRecent:
+		return &k.owners[no-1]
+	}
+	return &k.recent[(no-round.OwnersRecent)%round.OwnersKept]
+}
+
+// laterOwners gives a flow of an earlier segment the owners that a later segment of the
+// same recording knew better.
+func (k *known) laterOwners(f *joinedFlow) {
+	c := k.conn(f.conn)
+	for side := range f.ids {
+		if f.ranks[side] < c.ranks[side] && k.links[f.link].SameGroup(&k.links[c.by[side]]) {
+			f.ids[side] = c.ids[side]
+		}
+	}
+}
+
+// start gives a new flow, and its connection if that is new, their numbers and ends. The
+// connection's addresses stay as the client dialled them; who the server is, is known best
+// where a translator's work is seen, so the last view's answer stands.
+func (j *Joiner) start(s *flow.Started) {
+	f := begin(&j.known.flows, s.Flow)
+	f.no, f.conn, f.link, f.ends = j.numbers.flows, s.Conn, s.Interface, s.Ends
+	j.numbers.flows++
+	var owners [2]*workload.Identity
+	switch s.Local {
+	case flow.LocalClient:
+		owners[0] = j.known.owner(s.Owner)
+	case flow.LocalServer:
+		owners[1] = j.known.owner(s.Owner)
+	}
+	for side, e := range s.Ends {
+		f.ids[side] = j.who.endpoint(e.Addr, e.Port, s.Proto, s.ConnFirst, owners[side])
+	}
+	switch {
+	case s.NewConn:
+		c := begin(&j.known.conns, s.Conn)
+		c.no, c.flow, c.first, c.proto, c.ends, c.ids = j.numbers.conns, s.Flow, s.ConnFirst, s.Proto, s.Dialled, f.ids
+		j.numbers.conns++
+	case s.Translated && s.Ends[1] != s.Dialled[1]:
+		j.known.conn(s.Conn).ids[1] = f.ids[1]
+	}
+}
+
+// own gives an end of a flow, and of its connection if nothing better is known, to another
+// owner.
+func (j *Joiner) own(o *flow.Owned) {
+	f := j.known.flow(o.Flow)
+	c := j.known.conn(f.conn)
+	side := 1
+	if o.Client {
+		side = 0
+	}
+	f.ranks[side] = o.Rank
+	f.ids[side] = j.who.endpoint(f.ends[side].Addr, f.ends[side].Port, c.proto, c.first, j.known.owner(o.Owner))
+	if o.Rank >= c.ranks[side] {
+		c.ranks[side], c.by[side], c.ids[side] = o.Rank, f.link, f.ids[side]
+	}
+}

@@ -1,0 +1,103 @@
+package read
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/recorder/workload"
+)
+
+// Identity is what files say of who addresses are.
+type Identity struct {
+	Index    *workload.Index
+	Known    bool // Index holds anything
+	sides    []bundle.SideInput
+	warnings []string
+}
+
+// LoadIdentity reads what kubectl printed and hosts files, and keeps what is used of them in
+// the bundle. Its error is *InputError, or that of writing.
+func LoadIdentity(b *bundle.Builder, kube, hosts []string) (*Identity, error) {
+	w := &Identity{Index: workload.NewIndex()}
+	for _, f := range []struct {
+		kind  string
+		paths []string
+		add   func(string, io.Reader) (workload.Stats, error)
+	}{{"kube", kube, w.Index.AddKube}, {"hosts", hosts, w.Index.AddHosts}} {
+		for _, p := range f.paths {
+			if err := w.load(f.kind, p, f.add); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if !w.Known {
+		return w, nil
+	}
+	var used bytes.Buffer
+	if err := w.Index.WriteUsed(&used); err != nil {
+		return nil, fmt.Errorf("keeping what was used of the identity files: %w", err)
+	}
+	file, err := b.Create(usedPath)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := file.Write(used.Bytes()); err != nil {
+		return nil, err
+	}
+	if err := file.Close(); err != nil {
+		return nil, err
+	}
+	sum := bundle.Digest(sha256.Sum256(used.Bytes()))
+	slices.SortFunc(w.sides, func(a, b bundle.SideInput) int { return bytes.Compare(a.SHA256Original[:], b.SHA256Original[:]) })
+	for i := range w.sides {
+		w.sides[i].SHA256, w.sides[i].Size = &sum, int64(used.Len())
+	}
+	return w, nil
+}
+
+// usedPath is where a bundle keeps what it used of kube and hosts files.
+const usedPath = "data/inputs/identity.json"
+
+func (w *Identity) load(kind, path string, add func(string, io.Reader) (workload.Stats, error)) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return &InputError{path, err}
+	}
+	defer f.Close()
+	h := sha256.New()
+	name := filepath.Base(path)
+	stats, err := add(name, io.TeeReader(f, h))
+	var bad *workload.SyntaxError
+	switch {
+	case errors.As(err, &bad) && stats.Kept > 0:
+		w.warnings = append(w.warnings, fmt.Sprintf("%s: %v; what stands before it is used", name, err))
+	case err != nil:
+		return &InputError{path, err}
+	case stats.Kept == 0:
+		w.warnings = append(w.warnings, name+": nothing in it names an address")
+	}
+	if _, err := io.Copy(h, f); err != nil {
+		return &InputError{path, err}
+	}
+	side := bundle.SideInput{Kind: kind, Path: usedPath, Name: name, SizeOriginal: stats.Bytes}
+	h.Sum(side.SHA256Original[:0])
+	if info, err := f.Stat(); err == nil {
+		side.SizeOriginal = info.Size()
+	}
+	w.sides = append(w.sides, side)
+	w.Known = w.Known || stats.Kept > 0
+	return nil
+}
+
+// Describe writes what was used into the manifest.
+func (w *Identity) Describe(m *bundle.Manifest) {
+	m.SideInputs = append(m.SideInputs, w.sides...)
+	m.Warnings = append(m.Warnings, w.warnings...)
+}

@@ -1,0 +1,177 @@
+// Package round has the value that goes from stage to stage: a stretch of packets, what
+// reading learned since the round before, and later what the shards made of both.
+//
+// A stage gets a round, works on it and sends it on; afterwards it does not touch it. Nothing
+// else crosses from one stage to another, and what a round holds refers to other rounds by
+// numbers and IDs, never by pointers to what a stage still changes.
+package round
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+
+	"github.com/pcapsule/pcapsule/exporter/internal/flow"
+	"github.com/pcapsule/pcapsule/exporter/table"
+	"github.com/pcapsule/pcapsule/recorder/workload"
+)
+
+// Round is a stretch of packets on its way through the stages.
+type Round struct {
+	Packets []flow.Packet
+	Shards  [flow.ShardCount][]int32 // indexes of each shard's packets
+	Facts   Facts
+	Now     int64 // newest capture time so far, ns
+	Last    int64 // number of its last packet
+	Final   bool  // no packets follow: connections end
+
+	Out [flow.ShardCount]flow.Batch // of the shards
+
+	buffers []Buffer
+	bytes   int
+}
+
+// Facts are what reading learned since the round before. The lists are in order.
+type Facts struct {
+	Links     []Link  // interfaces, numbered on over all rounds
+	Owners    []Owner // whose numbers later packets and links use
+	Names     []Name
+	Anomalies []table.Anomaly
+	Clocks    []table.Clock
+	Coverage  []table.Coverage
+	OSEvents  []table.OSEvent
+	K8sEvents []workload.Event
+	ReadBytes int64 // so far, of all inputs
+}
+
+// Link is an interface of an input.
+type Link struct {
+	Name      string
+	File      int32
+	Recording string // of a segment's interface: ring and series
+	Cgroup    string // of a segment's interface
+}
+
+// SameGroup reports whether two interfaces are the same control group in two segments of
+// one recording.
+func (l *Link) SameGroup(o *Link) bool {
+	return l.Recording != "" && l.Recording == o.Recording && l.Cgroup == o.Cgroup
+}
+
+// Owner is a process or pod that packets or interfaces name by a number.
+type Owner struct {
+	No       int32
+	Identity workload.Identity
+}
+
+// OwnersRecent is the first number of owners that are forgotten after OwnersKept others.
+const (
+	OwnersRecent = 1 << 24
+	OwnersKept   = 1 << 16 // far more than a stage is behind
+)
+
+// Name is what an input says about an address. One of Text, Interface and Peer is set.
+type Name struct {
+	Addr      netip.Addr
+	Text      string // from a Name Resolution Block
+	Source    string
+	Interface *workload.InterfaceComment
+	Peer      *workload.Identity // from the owners file of a segment
+}
+
+// Place is a row's place in the order of a round.
+type Place struct {
+	No    int64 // packet that completed it
+	Shard int32
+	I     int32
+}
+
+// Order puts the rows of one list of all shards in order: by the packet that completed them,
+// then by shard; a shard's own rows keep their order. It uses the memory of buf.
+func (r *Round) Order(buf []Place, count func(*flow.Batch) int, no func(*flow.Batch, int) int64) []Place {
+	buf = buf[:0]
+	for s := range r.Out {
+		for i := range count(&r.Out[s]) {
+			buf = append(buf, Place{no(&r.Out[s], i), int32(s), int32(i)})
+		}
+	}
+	slices.SortFunc(buf, func(a, b Place) int {
+		if c := cmp.Compare(a.No, b.No); c != 0 {
+			return c
+		}
+		if c := cmp.Compare(a.Shard, b.Shard); c != 0 {
+			return c
+		}
+		return cmp.Compare(a.I, b.I)
+	})
+	return buf
+}
+
+// Buffer is memory that packets of a round point into.
+type Buffer interface {
+	Hold()
+	Release()
+}
+
+// Hold keeps a buffer until Reset.
+func (r *Round) Hold(b Buffer) {
+	b.Hold()
+	r.buffers = append(r.buffers, b)
+}
+
+// Reset empties the round for use again and releases its buffers.
+func (r *Round) Reset() {
+	for _, b := range r.buffers {
+		b.Release()
+	}
+	clear(r.buffers)
+	clear(r.Packets)
+	r.Packets, r.buffers = r.Packets[:0], r.buffers[:0]
+	r.Facts, r.bytes, r.Final = Facts{}, 0, false
+	for i := range r.Out {
+		r.Shards[i] = r.Shards[i][:0]
+		r.Out[i].Reset()
+	}
+}
+
+// Size limits of a round. The numbers are part of the format: they decide in which order
+// rows stand that no packet orders, such as timeouts.
+const (
+	maxPackets = 2048
+	maxBytes   = 512 << 10
+)
+
+// Add appends an empty packet whose data are so many bytes.
+func (r *Round) Add(size int) *flow.Packet {
+	r.Packets = append(r.Packets, flow.Packet{})
+	r.bytes += size + 128
+	return &r.Packets[len(r.Packets)-1]
+}
+
+// Full reports whether the round takes no more packets.
+func (r *Round) Full() bool { return len(r.Packets) >= maxPackets || r.bytes >= maxBytes }
+
+// Pool keeps a few rounds for use again.
+type Pool chan *Round
+
+// NewPool makes a pool.
+func NewPool() Pool { return make(Pool, 4) }
+
+// Get is an empty round.
+func (p Pool) Get() *Round {
+	select {
+	case r := <-p:
+		return r
+	default:
+		return &Round{Packets: make([]flow.Packet, 0, maxPackets)}
+	}
+}
+
+// Put takes a round back.
+func (p Pool) Put(r *Round) {
+	r.Reset()
+	select {
+	case p <- r:
+	default:
+	}
+}
