@@ -54,3 +54,19 @@ func (c *Conn) copied(f *Flow, dir dissect.Dir, p *Packet) bool {
 	c.sentAt++
 	return false
 }
+
+// sentBefore reports whether the conversation has shown an equal datagram within a second.
+func (c *Conn) sentBefore(dir dissect.Dir, p *Packet) bool {
+	if c.sent == nil {
+		return false
+	}
+	crc := crc32.Checksum(p.Payload, castagnoli)
+	for i := range c.sent {
+		d := &c.sent[i]
+		since := p.Time - d.at
+		if d.seenBy != 0 && d.crc == crc && d.len == p.PayloadLen && d.dir == dir && d.ipid == p.IPID && since < copySlack && since > -copySlack {
+			return true
+		}
+	}
+	return false
+}

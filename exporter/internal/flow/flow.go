@@ -24,6 +24,7 @@ type Conn struct {
 	first, last    int64 // ns
 	touched        int64 // newest capture time when its last packet came; rises along its list, also where times go back
 	lastPacket     dissect.Packet
+	nets           networks
 	isn            [2]uint32
 	hasISN         [2]bool
 	firstSeq       [2]uint32 // of the first segment without SYN
@@ -59,6 +60,7 @@ type Flow struct {
 	owners      [2]owner // of the client's and the server's end, as packets told it
 	tunnels     []decode.Tunnel
 	vlan        int32
+	slot        uint8            // of networks: flows of one interface in different networks are different places
 	direction   decode.Direction // of the first packet
 	firstSrc    bool             // the first packet came from the client
 	firstNs     int64

@@ -40,7 +40,8 @@ type Packet struct {
 	TCPFlags    uint16
 	Window, MSS uint16
 	Problems    decode.Problem
-	VLAN        int32 // -1: none
+	VLAN        int32  // -1: none
+	Network     uint64 // what stands around the packet, see decode.Frame.Network; 0 where nothing does
 	Seq, Ack    uint32
 	TSVal       uint32
 	IPID        uint32
@@ -110,11 +111,8 @@ type View struct {
 	Seen    [2]End // as this view shows them
 }
 
-// key names a connection: the two ends in a fixed order and the protocol. The id of a
-// virtual network is no part of it, since Geneve and GTP-U give each direction its own.
-//
-// LIMIT: two tenants that use the same addresses and ports at the same time in one
-// capture fall into one connection.
+// key names the connections of two ends: the ends in a fixed order and the protocol.
+// Those of different networks are told apart behind it, see networks.
 type key struct {
 	lo, hi         decode.Addr
 	loPort, hiPort uint16

@@ -155,7 +155,7 @@ func (c *Conn) closeReason() dissect.End {
 func (s *Shard) packet(p *Packet) {
 	s.now = max(s.now, p.Time)
 	k, srcIsLo := keyOf(p)
-	c := s.conns[k]
+	c, slot := s.find(k, p, srcIsLo)
 	if c != nil && s.reused(c, p, srcIsLo) {
 		why := dissect.EndReuse
 		if c.transport != dissect.TCP {
@@ -165,9 +165,10 @@ func (s *Shard) packet(p *Packet) {
 		c = nil
 	}
 	if c == nil {
-		c = s.open(k, p, srcIsLo)
+		c, slot = s.open(k, p, srcIsLo), 0
 	}
-	f := s.flowOf(c, p, srcIsLo == c.srcIsLo)
+	c.nets.open(p, sideOf(srcIsLo), slot)
+	f := s.flowOf(c, p, srcIsLo == c.srcIsLo, slot)
 	s.owned(f, p, srcIsLo == c.srcIsLo)
 	p.Flow = f.id
 	c.last = max(c.last, p.Time)
@@ -234,7 +235,7 @@ func (s *Shard) open(k key, p *Packet, srcIsLo bool) *Conn {
 		c.client, c.server, c.srcIsLo = dst, src, !srcIsLo
 	}
 	c.client.text, c.server.text = c.client.addr.String(), c.server.addr.String()
-	s.conns[k] = c
+	s.enroll(c, p.Network, sideOf(srcIsLo))
 	s.count++
 	c.list = &s.asking
 	if c.transport == dissect.TCP {
@@ -269,16 +270,16 @@ func (s *Shard) roles(p *Packet) (fromClient bool, how string) {
 	return true, "first_packet"
 }
 
-func (s *Shard) flowOf(c *Conn, p *Packet, fromClient bool) *Flow {
+func (s *Shard) flowOf(c *Conn, p *Packet, fromClient bool, slot uint8) *Flow {
 	for _, f := range c.flows {
-		if f.Interface == p.Interface && f.Device == p.Device && f.View == p.View {
+		if f.Interface == p.Interface && f.slot == slot && f.Device == p.Device && f.View == p.View {
 			return f
 		}
 	}
 	if len(c.flows) >= maxFlows {
 		return c.flows[maxFlows-1]
 	}
-	f := &Flow{id: s.ids.assign(), Conn: c, First: p.No, Interface: p.Interface, Device: p.Device, View: p.View, Owner: p.Owner, tunnels: p.Tunnels, vlan: p.VLAN, direction: p.Direction,
+	f := &Flow{id: s.ids.assign(), Conn: c, slot: slot, First: p.No, Interface: p.Interface, Device: p.Device, View: p.View, Owner: p.Owner, tunnels: p.Tunnels, vlan: p.VLAN, direction: p.Direction,
 		firstSrc: fromClient, firstNs: p.Time, lastNs: p.Time}
 	for i := range f.side {
 		f.side[i].wscale = -1
@@ -385,7 +386,7 @@ func (s *Shard) end(c *Conn, why dissect.End, at dissect.Packet) {
 	}
 	c.list.remove(c)
 	c.list = nil
-	delete(s.conns, c.key)
+	s.withdraw(c)
 	s.count--
 	last := c.lastPacket
 	last.No = at.No
