@@ -96,23 +96,24 @@ const (
 
 // walk is the place in the packet being decoded.
 type walk struct {
-	d     *Decoder
-	f     *Frame
-	data  []byte // captured bytes from here on, at most wire of them
-	wire  int    // bytes from here on as the headers so far say
-	next  uint16 // link type, EtherType or IP protocol of what stands here
-	cut   bool   // the capture cut this packet short
-	ext   uint8  // extension headers walked
-	inner bool   // d.saved holds the frame outside the innermost tunnel
-	inif  int32
-	time  int64
-	no    int64
+	d       *Decoder
+	f       *Frame
+	data    []byte // captured bytes from here on, at most wire of them
+	wire    int    // bytes from here on as the headers so far say
+	next    uint16 // link type, EtherType or IP protocol of what stands here
+	cut     bool   // the capture cut this packet short
+	ext     uint8  // extension headers walked
+	inner   bool   // d.saved holds the frame outside the innermost tunnel
+	partial bool   // of a datagram that was given up: no tunnel is entered
+	inif    int32
+	time    int64
+	no      int64
 }
 
 // Decode fills f with what p holds. Every field of f is set anew; f.Payload aliases
 // p.Data, or fresh memory that is never used again where f.FragNos is set.
 func (d *Decoder) Decode(p Input, f *Frame) {
-	*f = Frame{WScale: -1}
+	*f = Frame{WScale: -1, LinkType: p.LinkType}
 	w := walk{d: d, f: f, data: p.Data, wire: int(p.OrigLen), next: p.LinkType, inif: p.Interface, time: p.Time, no: p.No}
 	if w.wire < len(w.data) {
 		f.Problems |= BadLength

@@ -207,11 +207,22 @@ func TestSnapLengthCutsAnywhere(t *testing.T) {
 	whole := ethernetTCP(100)
 	for n := range whole {
 		f := decodeOne(linkEthernet, whole[:n], len(whole))
-		if f.Problems != Truncated {
-			t.Fatalf("cut at %d: %v, want truncated only", n, f.Problems)
+		ports := n >= 38 && n < 54 // of a header that is not whole
+		want := Truncated
+		if ports {
+			want |= HeaderCut
+		}
+		if f.Problems != want {
+			t.Fatalf("cut at %d: %v, want %v", n, f.Problems, want)
 		}
 		if n >= 48 && f.PayloadLen != 100 {
 			t.Fatalf("cut at %d: payload length %d, want the 100 of the wire", n, f.PayloadLen)
+		}
+		if f.L4 != (n >= 38) || f.L4 && (f.SrcPort == 0 || f.DstPort == 0) {
+			t.Fatalf("cut at %d: ports %d and %d, which hold: %t", n, f.SrcPort, f.DstPort, f.L4)
+		}
+		if n < 48 && f.Flags != 0 {
+			t.Fatalf("cut at %d: flags %#x", n, f.Flags)
 		}
 	}
 }

@@ -7,6 +7,7 @@ const (
 	etherTEB      = 0x6558
 	etherRARP     = 0x8035
 	etherVLAN     = 0x8100
+	etherSlow     = 0x8809
 	etherIPv6     = 0x86dd
 	etherPPP      = 0x880b
 	etherMPLS     = 0x8847
@@ -76,6 +77,10 @@ func (w *walk) etherType() layer {
 		return w.fabric()
 	case etherMACsec:
 		return w.macsec()
+	case etherSlow:
+		if len(w.data) > 0 && int(w.data[0]) < len(slowNames) {
+			w.f.Named = slowNames[w.data[0]]
+		}
 	}
 	return w.payload()
 }
@@ -108,6 +113,10 @@ func (w *walk) llc() layer {
 		w.skip(3)
 		return w.nlpid()
 	}
+	w.f.Named = saps[b[0]]
+	if w.f.Named == "" {
+		w.f.Named = "llc"
+	}
 	return w.payload()
 }
 
@@ -131,6 +140,10 @@ func (w *walk) snap() layer {
 		case 0x0001, 0x0007: // bridged Ethernet, with and without check sequence
 			return layerEthernet
 		}
+	}
+	w.f.Named = snapNames[uint64(oui)<<16|uint64(pid)]
+	if w.f.Named == "" {
+		w.f.Named = "snap"
 	}
 	return w.payload()
 }
@@ -261,6 +274,7 @@ func (w *walk) ppp() layer {
 	if w.inner && w.d.saved.Kind != KindNone {
 		return layerDone
 	}
+	w.f.Named = pppNames[proto]
 	return w.payload()
 }
 

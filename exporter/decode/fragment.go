@@ -8,7 +8,7 @@ import (
 
 // What holding costs beside the bytes, so that many tiny fragments count as well.
 const (
-	datagramCost = 384
+	datagramCost = 384 + 896 // the first fragment's frame
 	fragmentCost = 96
 )
 
@@ -38,6 +38,8 @@ func (r Reason) String() string {
 
 // Incomplete is a datagram that was given up.
 type Incomplete struct {
+	Frame    *Frame  // the datagram up to the first byte missing, as its first fragment told it; nil where that did not come
+	Last     int64   // time of the newest fragment
 	First    int64   // number of the first packet
 	Nos      []int64 // packets whose bytes were held, in the order of arrival
 	Bytes    int     // payload bytes held
@@ -99,6 +101,9 @@ type datagram struct {
 	proto      uint8
 	first      bool // the first fragment is there, so proto holds
 	problems   Problem
+	pieces     Pieces
+	newest     int64  // time
+	head       *Frame // of the first fragment
 }
 
 // reassembler holds incomplete datagrams, the oldest of each IP version first.
@@ -181,6 +186,7 @@ func (r *reassembler) giveUp(g *datagram, why Reason) {
 	if len(g.nos) > 0 {
 		in.First = g.nos[0]
 	}
+	in.Frame, in.Last = g.partial(), g.newest
 	for i := range g.runs {
 		in.Bytes += len(g.runs[i].data)
 	}
@@ -237,6 +243,9 @@ func (w *walk) fragment(p piece) layer {
 	}
 	if p.off == 0 && !g.first {
 		g.first, g.proto, g.header = true, p.proto, p.header
+		head := *f
+		head.Payload = nil // the packet's bytes are the caller's
+		g.head = &head
 	}
 	w.hold(g, p.off, size, data, cost)
 	if g.total >= 0 && g.got == g.total {
@@ -302,6 +311,7 @@ func (g *datagram) fits(end int, more bool) bool {
 func (w *walk) hold(g *datagram, off, size int, data []byte, cost int) {
 	f, r := w.f, &w.d.frags
 	g.packets++
+	g.count(f.IPLen, w.time)
 	added, overlap, conflict, same := g.insert(off, size, data)
 	if added || size == 0 {
 		g.cost += cost
@@ -387,6 +397,7 @@ func (w *walk) complete(g *datagram) layer {
 	f.Problems |= g.problems
 	f.Payload, f.PayloadLen = nil, 0
 	f.IPLen = g.header + g.total
+	f.Pieces = g.pieces
 	w.data, w.wire, w.cut = data, g.total, !whole
 	w.next = uint16(g.proto)
 	f.Proto = g.proto

@@ -71,12 +71,14 @@ const (
 	FragmentDropped                      // the fragment cannot belong to any datagram, or a limit was reached
 	Encrypted                            // a protected 802.11 or MACsec frame: nothing to read
 	Aggregate                            // an 802.11 A-MSDU of which only the first packet was read
+	HeaderCut                            // the snap length cut the transport header behind the ports
+	FragmentMissing                      // a datagram of which not all fragments came: its payload ends at the first one missing
 	numProblems      = iota
 )
 
 var problemCodes = [numProblems]string{
 	"truncated", "bad_length", "bad_header", "bad_options", "unknown_link", "depth_limit",
-	"fragment_overlap", "fragment_conflict", "fragment_dropped", "encrypted", "aggregate",
+	"fragment_overlap", "fragment_conflict", "fragment_dropped", "encrypted", "aggregate", "header_cut", "fragment_missing",
 }
 
 // Codes returns the names of the problems in p.
@@ -161,7 +163,15 @@ type Tunnel struct {
 	HasID            bool   // the encapsulation has an id, ID
 	ID               uint32 // VNI, GRE key, TEID, session, bottom label, NSH path
 	SrcPort, DstPort uint16 // of UDP tunnels
+	VLAN             uint16 // of ERSPAN: the tag that the mirrored frame had, 0 where it had none or has it still
 	Src, Dst         Addr   // outer addresses; all zero where no IP header stands outside
+}
+
+// Pieces are the fragments that one datagram was joined from.
+type Pieces struct {
+	Packets int
+	Bytes   int   // IP packets on the wire, headers included
+	First   int64 // time of the one captured first
 }
 
 // SACKBlock is a range of sequence numbers received out of order.
@@ -193,8 +203,9 @@ type Frame struct {
 	WScale        int8  // -1 where absent
 	Problems      Problem
 	EtherType     uint16 // innermost; 0 where the link has none
+	LinkType      uint16 // of the packet
 
-	L4            bool // the transport header was whole, so ports and all after them hold
+	L4            bool // the ports hold; what stands behind them too unless Problems has HeaderCut
 	HasTS         bool
 	SACKPermitted bool
 	HasPPPoE      bool
@@ -228,6 +239,9 @@ type Frame struct {
 	Payload []byte
 
 	FragNos []int64 // packets of all fragments, ascending, on the frame that completed them
+	Pieces  Pieces  // what these were; zero where the packet is no joined datagram
+
+	Named string // of a frame that is neither IP nor ARP, where its EtherType does not say it all; see Name
 
 	VLANs   [maxVLANs]uint16
 	Labels  [4]uint32

@@ -40,6 +40,8 @@ const (
 	linkIPoIB        = 242
 	linkUpperPDU     = 252 // what a program said, without packets around it
 	linkPKTAP        = 258
+	linkERF          = 197
+	linkNetlink      = 253
 	linkSLL2         = 276
 	linkBRCM         = 281 // Ethernet with a switch's tag, of Broadcom and Marvell
 	linkBRCMPrepend  = 282
@@ -112,6 +114,11 @@ func (w *walk) rareLink() layer {
 		return w.typeAfter(20, 22)
 	case linkUpperPDU:
 		return w.upperPDU()
+	case linkERF:
+		return w.erf()
+	case linkJuniperMLPPP, linkJuniperMLFR, linkJuniperGGSN, linkJuniperATM1, linkJuniperATM2, linkJuniperSvcs, linkJuniperPPPoE,
+		linkJuniperEther, linkJuniperPPP, linkJuniperFrame, linkJuniperCHDLC, linkJuniperVoice:
+		return w.juniper()
 	}
 	w.f.Problems |= UnknownLink
 	return layerDone
@@ -223,13 +230,19 @@ func (w *walk) cooked(hw, proto uint16) layer {
 		w.next = linkRadiotap
 		return w.wlanPrefix()
 	case 824: // netlink
+		w.f.Named = "netlink"
 		return layerDone
 	}
 	switch proto {
 	case 0x0001: // 802.3 without LLC
+		w.f.Named = "ipx"
 		return layerDone
 	case 0x0004:
 		return layerLLC
+	}
+	if name := cookedNames[proto]; name != "" {
+		w.f.Named = name
+		return w.payload()
 	}
 	w.next = proto
 	return layerEtherType
@@ -276,6 +289,9 @@ func (w *walk) chdlc() layer {
 	w.skip(4)
 	if w.next == 0x8035 || w.next == 0x2000 { // SLARP, CDP
 		w.f.EtherType = w.next
+		if w.next == 0x8035 {
+			w.f.Named = "slarp"
+		}
 		return w.payload()
 	}
 	return layerEtherType
@@ -326,6 +342,9 @@ func (w *walk) nlpid() layer {
 		return w.snap()
 	case 0xcf:
 		return w.skipTo(1, layerPPP)
+	}
+	if w.f.Named = osiNames[id]; w.f.Named == "" {
+		w.f.Named = "osi"
 	}
 	return w.payload()
 }
@@ -441,6 +460,7 @@ func (w *walk) slip() layer {
 	w.dirByte(dir == 1)
 	if kind&0xf0 == 0x80 || kind&0xf0 == 0x70 {
 		// Van Jacobson compression changes the IP header itself.
+		w.f.Named = "ppp_compressed_tcp"
 		return layerDone
 	}
 	return w.skipTo(16, layerIP)

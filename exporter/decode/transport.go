@@ -66,22 +66,17 @@ func (w *walk) tcp() layer {
 	return layerDone
 }
 
-// shortTCP keeps of a cut header what is there.
+// shortTCP keeps of a cut header what is there: ports, or numbers and flags too. Both
+// numbers are given only with the flags that say what they mean.
 func (w *walk) shortTCP() layer {
 	f, b := w.f, w.data
-	if len(b) >= 4 {
-		f.SrcPort, f.DstPort = be16(b), be16(b[2:])
-	}
-	if len(b) >= 8 {
-		f.Seq = be32(b[4:])
-	}
 	if len(b) >= 14 {
-		f.Ack, f.Flags = be32(b[8:]), be16(b[12:])&0xfff
+		f.Seq, f.Ack, f.Flags = be32(b[4:]), be32(b[8:]), be16(b[12:])&0xfff
 		if off := int(b[12]>>4) * 4; off >= tcpHeader && off <= w.wire {
 			f.PayloadLen = w.wire - off
 		}
 	}
-	return w.short()
+	return w.shortPorts(0)
 }
 
 // tcpOptions reads the options; cut says that the capture ended within them.
@@ -128,28 +123,21 @@ func (w *walk) tcpOptions(o []byte, cut bool) {
 func (w *walk) udp() layer {
 	f, b := w.f, w.data
 	if len(b) < 8 {
-		return w.shortPorts()
+		return w.shortPorts(8)
 	}
 	f.SrcPort = be16(b)
 	f.DstPort = be16(b[2:])
 	f.L4 = true
-	size := int(be16(b[4:]))
-	switch {
-	case size == 0: // a jumbogram, or offload
-	case size < 8:
-		f.Problems |= BadLength
-	case size > w.wire:
-		// A reader of the socket would get nothing; what is there is kept.
-		f.Problems |= BadLength
-	default:
-		w.trim(size)
-	}
+	w.udpLength(int(be16(b[4:])))
 	w.data = w.data[8:]
 	w.wire -= 8
 	f.Payload = w.data
 	f.PayloadLen = w.wire
 	if w.wire > len(w.data) {
 		w.short()
+	}
+	if w.partial {
+		return layerDone
 	}
 	if tunnelPort(f.DstPort) {
 		return w.udpTunnel(f.DstPort)
@@ -160,9 +148,35 @@ func (w *walk) udp() layer {
 	return layerDone
 }
 
-func (w *walk) shortPorts() layer {
-	if b := w.data; len(b) >= 4 {
-		w.f.SrcPort, w.f.DstPort = be16(b), be16(b[2:])
+// udpLength takes the length field, header included.
+func (w *walk) udpLength(size int) {
+	switch {
+	case size == 0: // a jumbogram, or offload
+	case size < 8:
+		w.f.Problems |= BadLength
+	case size > w.wire && w.partial: // what did not come counts too
+		w.wire = size
+	case size > w.wire:
+		// A reader of the socket would get nothing; what is there is kept.
+		w.f.Problems |= BadLength
+	default:
+		w.trim(size)
+	}
+}
+
+// shortPorts keeps the ports of a header that is not whole. Where the capture cut it they
+// tell the conversation; header is its size, 0 where PayloadLen is known or cannot be.
+func (w *walk) shortPorts(header int) layer {
+	f, b := w.f, w.data
+	if len(b) >= 4 {
+		f.SrcPort, f.DstPort = be16(b), be16(b[2:])
+		if w.cut && w.wire >= header {
+			f.L4 = true
+			f.Problems |= HeaderCut
+			if header > 0 {
+				f.PayloadLen = w.wire - header
+			}
+		}
 	}
 	return w.short()
 }
@@ -178,7 +192,7 @@ func (w *walk) otherPorts() layer {
 		}
 	}
 	if len(b) < size {
-		return w.shortPorts()
+		return w.shortPorts(size)
 	}
 	f.SrcPort, f.DstPort = be16(b), be16(b[2:])
 	f.L4 = true
@@ -189,7 +203,7 @@ func (w *walk) otherPorts() layer {
 func (w *walk) sctp() layer {
 	f, b := w.f, w.data
 	if len(b) < 12 {
-		return w.shortPorts()
+		return w.shortPorts(12)
 	}
 	f.SrcPort, f.DstPort = be16(b), be16(b[2:])
 	f.VTag = be32(b[4:])

@@ -47,7 +47,7 @@ func (w *walk) enter(kind TunnelKind, id uint32, hasID bool) bool {
 	f.SrcPort, f.DstPort = 0, 0
 	f.IPID, f.IPLen, f.PayloadLen = 0, 0, 0
 	f.Src, f.Dst = Addr{}, Addr{}
-	f.Payload = nil
+	f.Payload, f.Named = nil, ""
 	return true
 }
 
@@ -176,23 +176,8 @@ func (w *walk) sourceRoutes() bool {
 func (w *walk) greInner(flags, proto uint16, key uint32) layer {
 	hasKey := flags&greKey != 0
 	switch proto {
-	case 0x88be: // ERSPAN; type I has neither a sequence number nor a header
-		if flags&greSequence == 0 {
-			return w.span(0, 0, false)
-		}
-		if len(w.data) < 8 {
-			return w.short()
-		}
-		return w.span(8, uint32(be16(w.data[2:])&0x3ff), true)
-	case 0x22eb: // ERSPAN type III
-		if len(w.data) < 12 {
-			return w.short()
-		}
-		size := 12
-		if w.data[11]&1 != 0 { // platform-specific part
-			size += 8
-		}
-		return w.span(size, uint32(be16(w.data[2:])&0x3ff), true)
+	case 0x88be, 0x22eb:
+		return w.erspan(flags, proto)
 	}
 	kind := TunnelGRE
 	// NVGRE reserves ids below 0x1000, so small keys of other Ethernet tunnels are not taken for it.
@@ -215,15 +200,53 @@ func (w *walk) greInner(flags, proto uint16, key uint32) layer {
 	if proto < 0x600 {
 		return layerDone
 	}
+	if arubaWLAN(proto) {
+		return layerWLAN
+	}
 	w.next = proto
 	return layerEtherType
 }
 
-func (w *walk) span(size int, id uint32, hasID bool) layer {
-	if !w.enter(TunnelERSPAN, id, hasID) {
+// arubaWLAN reports whether a GRE protocol type is one of those in which Aruba's access
+// points carry 802.11 frames to their controller, one for each radio and network.
+func arubaWLAN(proto uint16) bool { return proto >= 0x8200 && proto <= 0x8370 && proto&0x0f == 0 }
+
+// erspan is a mirrored frame. Type I has neither a sequence number nor a header of its own,
+// type II one of 8 bytes, type III (0x22eb) one of 12 and perhaps 8 more, and it may hold an
+// IP packet without its frame.
+func (w *walk) erspan(flags, proto uint16) layer {
+	b, size, at := w.data, 0, layerEthernet
+	switch {
+	case proto == 0x22eb:
+		size = 12
+	case flags&greSequence != 0:
+		size = 8
+	}
+	if len(b) < size {
+		return w.short()
+	}
+	if size == 0 {
+		if !w.enter(TunnelERSPAN, 0, false) {
+			return layerDone
+		}
+		return at
+	}
+	session, vlan := be16(b[2:]), be16(b)&0xfff
+	if size == 12 {
+		if b[10]>>2&0x1f == 2 { // frame type
+			at = layerIP
+		}
+		if b[11]&1 != 0 {
+			size += 8
+		}
+	} else if session>>11&3 == 3 { // the frame has its tag still
+		vlan = 0
+	}
+	if !w.enter(TunnelERSPAN, uint32(session&0x3ff), true) {
 		return layerDone
 	}
-	return w.skipTo(size, layerEthernet)
+	w.f.Tunnels[w.f.NTunnels-1].VLAN = vlan
+	return w.skipTo(size, at)
 }
 
 // udpTunnel enters a tunnel known by its port where the inner headers are plausible.

@@ -71,6 +71,7 @@ func (w *walk) wlanFrame(padded, swapped bool) layer {
 	if len(b) < 2 {
 		return w.short()
 	}
+	w.f.Named = wlanName(b[0], b[1], swapped)
 	if len(b) < 24 { // a beacon's or an acknowledgement's end is nobody's loss
 		if b[0]&0x0c == 0x08 {
 			return w.short()
@@ -117,7 +118,28 @@ func (w *walk) wlanFrame(padded, swapped bool) layer {
 	if qos&0x80 != 0 {
 		return w.amsdu()
 	}
+	w.f.Named = ""
 	return layerLLC
+}
+
+// wlanName is what a frame of 802.11 is whose body holds no packet.
+func wlanName(control, ds byte, swapped bool) string {
+	if swapped {
+		control, ds = ds, control
+	}
+	switch {
+	case control&0x0c == 0x00:
+		return wlanNames[control>>4]
+	case control&0x0c == 0x04:
+		return "wlan_control"
+	case control&0x0c == 0x0c:
+		return "wlan_extension"
+	case control&0x40 != 0:
+		return "wlan_null"
+	case ds&0x40 != 0:
+		return "wlan_encrypted"
+	}
+	return "wlan_data"
 }
 
 // amsdu takes the first of the packets joined in one frame.
@@ -134,5 +156,6 @@ func (w *walk) amsdu() layer {
 	}
 	w.skip(14)
 	w.trim(size)
+	w.f.Named = ""
 	return layerLLC
 }
