@@ -57,7 +57,7 @@ func (c *Conn) copied(f *Flow, dir dissect.Dir, p *Packet) bool {
 
 // sentBefore reports whether the conversation has shown an equal datagram within a second.
 func (c *Conn) sentBefore(dir dissect.Dir, p *Packet) bool {
-	if c.sent == nil {
+	if c.sent == nil || len(p.Payload) == 0 {
 		return false
 	}
 	crc := crc32.Checksum(p.Payload, castagnoli)

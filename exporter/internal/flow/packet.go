@@ -48,12 +48,31 @@ type Packet struct {
 	Src, Dst    decode.Addr
 	Payload     []byte
 	FragNos     []int64
+	Pieces      decode.Pieces   // of a joined or given-up datagram
 	Tunnels     []decode.Tunnel // nil for most
 	Owner       int32           // who sent or took it, on the machine that captured it; see Flow.Owner
 	OwnerRank   uint8           // how well that is known; 0: only a flow's first packet counts
 	View        *View           // other addresses that the packet showed; nil where Src and Dst are what it showed
 	Flow        ID              // set by the shard
 	Mark        Mark
+}
+
+// began is when the packet was captured, of a datagram its first fragment.
+func (p *Packet) began() int64 {
+	if p.Pieces.Packets > 0 {
+		return min(p.Time, p.Pieces.First)
+	}
+	return p.Time
+}
+
+// snapCut reports whether the capture holds less of the packet than was on the wire.
+func (p *Packet) snapCut() bool {
+	return p.Problems&decode.FragmentMissing == 0 && (p.Problems&decode.Truncated != 0 || int(p.PayloadLen) > len(p.Payload))
+}
+
+// portsOnly reports whether the snap length left of a TCP header the ports alone.
+func (p *Packet) portsOnly() bool {
+	return p.Proto == protoTCP && p.Problems&decode.HeaderCut != 0 && p.TCPFlags == 0
 }
 
 // Mark is what the tables say of a packet beside its TCP flags; the values are those

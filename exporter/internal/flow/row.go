@@ -26,7 +26,7 @@ func (f *Flow) row(why dissect.End, primary bool) table.Flow {
 		role = "protocol"
 	}
 	r := table.Flow{
-		Transport: c.transport.String(), SrcIP: src.text, SrcPort: int32(src.port), DstIP: dst.text, DstPort: int32(dst.port),
+		Transport: transportName(c.transport, c.key.proto), SrcIP: src.text, SrcPort: int32(src.port), DstIP: dst.text, DstPort: int32(dst.port),
 		RoleKnown: role, Vantage: f.vantage(flipped),
 		FirstNs: f.firstNs, LastNs: f.lastNs, Ts: table.Micros(floorDiv(f.firstNs, 1000)), FirstPacket: f.First, LastPacket: f.lastPacket,
 		SrcPackets: a.packets, DstPackets: b.packets, SrcBytes: a.bytes, DstBytes: b.bytes,
@@ -173,7 +173,7 @@ func (f *Flow) vantage(flipped bool) string {
 
 func (c *Conn) row() table.Connection {
 	src, dst := &c.client, &c.server
-	r := table.Connection{Transport: c.transport.String(), Flows: int32(len(c.flows)), PairMethod: "single",
+	r := table.Connection{Transport: transportName(c.transport, c.key.proto), Flows: int32(len(c.flows)), PairMethod: "single",
 		FirstNs: c.first, LastNs: c.last, Ts: table.Micros(floorDiv(c.first, 1000))}
 	if len(c.flows) > 1 {
 		r.PairMethod = "five_tuple"

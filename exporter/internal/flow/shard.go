@@ -179,13 +179,16 @@ func (s *Shard) packet(p *Packet) {
 		p.Mark |= FromServer
 	}
 	c.spoke |= 1 << dir
-	if p.Problems&decode.Truncated != 0 || int(p.PayloadLen) > len(p.Payload) {
+	if p.snapCut() {
 		p.Mark |= SnapCut
 		f.snapCuts++
 	}
-	if c.transport == dissect.TCP {
+	switch {
+	case p.portsOnly():
+		f.count(dir, p)
+	case c.transport == dissect.TCP:
 		s.tcpPacket(c, f, dir, p)
-	} else {
+	default:
 		s.datagram(c, f, dir, p)
 	}
 	s.touch(c)
@@ -224,7 +227,7 @@ func (s *Shard) reused(c *Conn, p *Packet, srcIsLo bool) bool {
 }
 
 func (s *Shard) open(k key, p *Packet, srcIsLo bool) *Conn {
-	c := &Conn{id: s.ids.assign(), key: k, transport: transportOf(p.Proto), shard: s, first: p.Time, last: p.Time, clock: p.Interface, kind: p.Type, code: p.Code}
+	c := &Conn{id: s.ids.assign(), key: k, transport: transportOf(p.Proto), shard: s, first: p.began(), last: p.Time, clock: p.Interface, kind: p.Type, code: p.Code}
 	src := end{addr: p.Src, port: p.SrcPort}
 	dst := end{addr: p.Dst, port: p.DstPort}
 	fromClient, role := s.roles(p)
@@ -332,6 +335,9 @@ func (s *Shard) datagram(c *Conn, f *Flow, dir dissect.Dir, p *Packet) {
 		c.d.GapBytes += int64(lost)
 	}
 	c.d.Datagram(dir, p.Payload, ref)
+	if p.Problems&decode.FragmentMissing != 0 {
+		c.d.AnomalyFrom("ip", "fragments_missing", "not all fragments of a datagram came; its payload ends at the first one missing", int64(ref.Cut))
+	}
 }
 
 // touch moves a connection to the young end of its list.
@@ -431,6 +437,9 @@ func (s *sink) Call(e dissect.Emission) {
 	}
 	b.SrcIP, b.SrcPort, b.DstIP, b.DstPort = src.text, int32(src.port), dst.text, int32(dst.port)
 	b.ClockID = c.clock
+	if c.transport == dissect.Other {
+		b.Transport = transportName(c.transport, c.key.proto)
+	}
 	s.out.Calls = append(s.out.Calls, CallRow{Conn: c.id, At: e.At, Row: e.Row, Swapped: swapped, ReqBody: e.ReqBody, RespBody: e.RespBody, Details: e.Details})
 }
 

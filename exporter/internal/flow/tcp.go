@@ -136,11 +136,16 @@ func (s *Shard) event(f *Flow, dir dissect.Dir, no, ts int64, what string, bytes
 // count adds a packet to the flow's sums.
 func (f *Flow) count(dir dissect.Dir, p *Packet) {
 	d := &f.side[dir]
-	d.packets++
-	d.bytes += int64(p.IPLen)
+	if p.Pieces.Packets > 0 {
+		d.packets += int64(p.Pieces.Packets)
+		d.bytes += int64(p.Pieces.Bytes)
+	} else {
+		d.packets++
+		d.bytes += int64(p.IPLen)
+	}
 	d.payload += int64(p.PayloadLen)
 	d.cut += int64(p.PayloadLen) - int64(len(p.Payload))
-	f.firstNs, f.lastNs, f.lastPacket = min(f.firstNs, p.Time), max(f.lastNs, p.Time), p.No
+	f.firstNs, f.lastNs, f.lastPacket = min(f.firstNs, p.began()), max(f.lastNs, p.Time), p.No
 }
 
 // sighted reports whether the packet is one that this flow has already seen: capturing
