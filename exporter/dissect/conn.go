@@ -82,6 +82,7 @@ func (c *Conn) finish(why End) {
 			c.lose(s, len(s.buf), "unfinished", "a message that the connection's end cut short")
 		}
 	}
+	c.Confirm()
 	if d := c.d; d != nil {
 		c.d = nil
 		d.Close(why)
@@ -140,6 +141,13 @@ func (c *Conn) data(dir Dir, data []byte, p Packet) {
 		c.skip(dir, data, p)
 		return
 	}
+	if cl := c.claim; cl != nil && cl.misses > maxMisses {
+		was := c.flipped
+		if c.withdraw("the other side sends something else"); c.flipped != was {
+			dir = dir.Other()
+		}
+		s = &c.sides[dir]
+	}
 	if s.seeking && !c.seek(dir, data) {
 		c.AnomalyBytes += int64(len(data))
 		s.off += int64(len(data))
@@ -173,11 +181,14 @@ func (c *Conn) take(dir Dir, data []byte) {
 	s := &c.sides[dir]
 	rest := data
 	for len(rest) > 0 {
-		was := c.flipped
+		was, refused := c.flipped, len(c.refused)
 		n := c.offer(dir, rest)
 		if c.flipped != was { // content showed that this side is the server
 			dir = dir.Other()
 			s = &c.sides[dir]
+			continue
+		}
+		if len(c.refused) != refused { // a claim was withdrawn: ask again
 			continue
 		}
 		if n == 0 {
@@ -217,11 +228,11 @@ func (c *Conn) take(dir Dir, data []byte) {
 
 // room takes n bytes and a segment out of the budgets.
 func (c *Conn) room(s *side, n int) bool {
-	limit := maxBuffered
+	limit := max(maxBuffered, s.need+64<<10)
 	if c.state == detecting {
 		limit = detectBuffered
 	}
-	if len(s.buf)+n > max(limit, s.need+64<<10) || !c.grow(n+segCost) {
+	if len(s.buf)+n > limit || !c.grow(n+segCost) {
 		return false
 	}
 	s.charged += n + segCost
@@ -230,6 +241,13 @@ func (c *Conn) room(s *side, n int) bool {
 
 // overflow ends the patience with a direction that is neither taken nor told.
 func (c *Conn) overflow(dir Dir, data []byte, p Packet) {
+	if c.claim != nil {
+		was := c.flipped
+		c.withdraw("a message over a limit")
+		if c.flipped != was {
+			dir = dir.Other()
+		}
+	}
 	s := &c.sides[dir]
 	if c.state == detecting {
 		c.giveUp()
@@ -245,11 +263,15 @@ func (c *Conn) overflow(dir Dir, data []byte, p Packet) {
 func (c *Conn) run(dir Dir) {
 	for {
 		s := &c.sides[dir]
+		was, refused, before := c.flipped, len(c.refused), len(s.buf)
 		if c.state == skipping || s.seeking {
 			if len(s.buf) > 0 {
 				c.flushInto(dir)
 			}
-			if len(s.buf) > 0 {
+			if c.flipped != was {
+				dir = dir.Other()
+			}
+			if len(c.sides[dir].buf) > 0 && c.state != detecting {
 				continue
 			}
 			return
@@ -258,13 +280,15 @@ func (c *Conn) run(dir Dir) {
 		if len(s.buf) == 0 && !atEnd || (len(s.buf) < s.need && !s.ended) {
 			return
 		}
-		was, before := c.flipped, len(s.buf)
 		n := c.offer(dir, s.buf)
 		if n == 0 && c.state == detecting && len(s.buf) < before { // a protocol begins further on
 			continue
 		}
 		if c.flipped != was { // content showed that this side is the server
 			dir = dir.Other()
+			continue
+		}
+		if len(c.refused) != refused {
 			continue
 		}
 		if n > 0 {
@@ -308,11 +332,11 @@ func (c *Conn) flushInto(dir Dir) {
 // message of the protocol, 0 where none does.
 func (c *Conn) nextStart(dir Dir) int {
 	s := &c.sides[dir]
-	if c.proto == nil || c.proto.Detect == nil {
+	if c.proto == nil {
 		return 0
 	}
 	for i := 1; i < min(len(s.segs), detectSegments); i++ {
-		if at := int(s.segs[i].off - s.off); at > 0 && at < len(s.buf) && c.proto.Detect(dir, s.buf[at:]) == Yes {
+		if at := int(s.segs[i].off - s.off); at > 0 && at < len(s.buf) && c.proto.resumes(dir, s.buf[at:]) >= Likely {
 			return at
 		}
 	}
@@ -326,8 +350,8 @@ func (c *Conn) align(dir Dir) {
 	if c.proto == nil || c.proto.Detect == nil {
 		return
 	}
-	verdict := c.proto.Detect(dir, s.buf)
-	if verdict == Yes {
+	verdict := c.proto.resumes(dir, s.buf)
+	if verdict >= Likely {
 		return
 	}
 	n := c.nextStart(dir)
@@ -366,6 +390,13 @@ func (c *Conn) offer(dir Dir, data []byte) int {
 	}
 	c.in = Input{Dir: dir, Data: data, End: s.ended, Fin: s.fin, base: s.off, segs: s.segs}
 	n, err := c.d.Read(&c.in)
+	if c.claim != nil {
+		if err != nil {
+			c.in.Data = nil
+			return c.contradicted(dir, data, err.Error())
+		}
+		c.claim.u.add(&c.in, n)
+	}
 	c.in.Data = nil
 	if n < 0 || n > len(data) {
 		panic(fmt.Sprintf("dissect: %s took %d of %d bytes", c.proto.Name, n, len(data)))
@@ -399,7 +430,10 @@ func (c *Conn) lost(dir Dir, kind, detail string) {
 func (c *Conn) seek(dir Dir, data []byte) bool {
 	s := &c.sides[dir]
 	s.looks++
-	if c.proto.Detect == nil || c.proto.Detect(dir, data) != Yes {
+	if c.proto.resumes(dir, data) < Likely {
+		if cl := c.claim; cl != nil {
+			cl.misses++
+		}
 		return false
 	}
 	s.seeking = false
@@ -442,8 +476,15 @@ func (c *Conn) gap(dir Dir, n int64) {
 	c.run(dir.Other())
 }
 
-func (c *Conn) begin(p *Protocol) {
+// begin starts reading p, of which the verdict was v.
+func (c *Conn) begin(p *Protocol, v Verdict) {
 	c.proto, c.state = p, reading
+	if v == Likely {
+		c.claim = &claim{}
+	}
+	for d := range c.sides {
+		c.sides[d].need, c.sides[d].more = 0, false
+	}
 	c.path = append(c.path, p.Name)
 	if c.parent != nil {
 		c.told(c.path)
@@ -455,6 +496,7 @@ func (c *Conn) begin(p *Protocol) {
 func (c *Conn) switchOver() {
 	u := c.upgrade
 	c.upgrade = nil
+	c.Confirm()
 	if old := c.d; old != nil {
 		c.d = nil
 		old.Close(EndUpgrade)
@@ -467,7 +509,7 @@ func (c *Conn) switchOver() {
 	if p == nil || p.New == nil {
 		return
 	}
-	c.begin(p)
+	c.begin(p, Yes)
 	if g, ok := c.d.(Upgrader); ok && u.info != nil {
 		g.Upgraded(u.info)
 	}

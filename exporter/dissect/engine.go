@@ -145,6 +145,10 @@ type Conn struct {
 	state    state
 	flipped  bool
 	closed   bool
+	quiet    bool        // a withdrawn dissector is closing: its rows are dropped
+	last     Dir         // of the bytes that came last
+	claim    *claim      // nil where the protocol is certain
+	refused  []*Protocol // whose claims were withdrawn
 	upgrade  *upgrade
 	tlsUs    int64 // -1 unknown
 	kinds    []kindCount
@@ -177,6 +181,8 @@ type side struct {
 	ended   bool
 	fin     bool // ended by the sender
 	told    bool // Read saw End
+	more    bool // a protocol wants more of buf before it can tell
+	asked   int  // bytes that buf had when the protocols were asked last
 	looks   int  // segments at whose start the engine has looked again
 	charged int  // bytes of the budget that buf and segs take
 }
@@ -190,7 +196,7 @@ type upgrade struct {
 func (e *Engine) NewConn(info Info) *Conn {
 	c := &Conn{Info: info, engine: e, tlsUs: -1}
 	if p := e.decodeAs[portKey{info.Transport, info.ServerPort}]; p != nil {
-		c.begin(p)
+		c.begin(p, Yes)
 	}
 	return c
 }
@@ -235,6 +241,9 @@ func (c *Conn) Emit(x *Exchange, row table.CallRow, details ...Detail) {
 }
 
 func (c *Conn) emit(proto int, x *Exchange, row table.CallRow, details []Detail) {
+	if c.muted() {
+		return
+	}
 	b := row.Base()
 	b.Protocol = c.engine.Protocols[proto].Name
 	b.Transport = c.Info.Transport.String()
@@ -270,8 +279,11 @@ func (c *Conn) emit(proto int, x *Exchange, row table.CallRow, details []Detail)
 	fillBody(x.ReqBody, &b.RequestBodyHash, &b.RequestBodySize, &b.RequestBodyWire)
 	fillBody(x.RespBody, &b.ResponseBodyHash, &b.ResponseBodySize, &b.ResponseBodyWire)
 	b.Anomalies, c.callAnom = c.callAnom, 0
-	c.engine.sink.Call(Emission{Row: row, Protocol: proto, Conn: outer, At: c.now.No, Reversed: x.Reversed,
-		ReqBody: x.ReqBody, RespBody: x.RespBody, Details: details})
+	e := Emission{Row: row, Protocol: proto, Conn: outer, At: c.now.No, Reversed: x.Reversed,
+		ReqBody: x.ReqBody, RespBody: x.RespBody, Details: details}
+	if !c.holdBack(e) {
+		c.engine.sink.Call(e)
+	}
 }
 
 func fillBody(b *Body, hash *table.Opt[table.Hash], size, wire *table.Opt[int64]) {
@@ -302,6 +314,9 @@ func (c *Conn) Anomaly(kind, detail string, bytes int64) {
 
 // AnomalyFrom is Anomaly for callers that are not the connection's dissector.
 func (c *Conn) AnomalyFrom(source, kind, detail string, bytes int64) {
+	if c.muted() {
+		return
+	}
 	c.callAnom++
 	var k *kindCount
 	for i := range c.kinds {
@@ -391,7 +406,8 @@ func (c *Conn) protect(n int, f func()) {
 				source = c.proto.Name
 			}
 			detail := fmt.Sprintf("%v at %s", r, places())
-			c.d, c.upgrade = nil, nil
+			c.d, c.upgrade, c.quiet = nil, nil, false
+			c.Confirm()
 			c.sides[0].looks, c.sides[1].looks = detectSegments, detectSegments
 			c.giveUp()
 			lost := max(due-c.settled(), 0)

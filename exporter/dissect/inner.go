@@ -1,6 +1,10 @@
 package dissect
 
-import "github.com/pcapsule/pcapsule/exporter/table"
+import (
+	"slices"
+
+	"github.com/pcapsule/pcapsule/exporter/table"
+)
 
 // PlainSink is a Sink that also wants what came out of encryption.
 type PlainSink interface {
@@ -13,6 +17,7 @@ type PlainSink interface {
 // NewInner starts a connection that another one carries inside, such as what TLS
 // encrypts; by says what opened it and goes into decrypted_by.
 func (c *Conn) NewInner(by string) *Conn {
+	c.Confirm() // what opens is what it seemed
 	in := &Conn{Info: c.Info, engine: c.engine, parent: c, by: by, tlsUs: c.tlsUs}
 	in.Info.RolesKnown = true
 	in.path = append(in.path, c.path...)
@@ -24,7 +29,7 @@ func (c *Conn) NewInner(by string) *Conn {
 func (c *Conn) NewStreams(by string, alpn ...string) (*Conn, Streams) {
 	for _, name := range alpn {
 		for _, p := range c.engine.Protocols {
-			if p.NewStreams == nil || !contains(p.ALPN, name) {
+			if p.NewStreams == nil || !slices.Contains(p.ALPN, name) {
 				continue
 			}
 			in := c.NewInner(by)
@@ -44,15 +49,6 @@ func (c *Conn) NewStream(by string) *Conn {
 	in := c.NewInner(by)
 	in.Info.Transport = QUIC
 	return in
-}
-
-func contains(list []string, s string) bool {
-	for _, x := range list {
-		if x == s {
-			return true
-		}
-	}
-	return false
 }
 
 // told notes at the outermost connection which protocols it carries inside.

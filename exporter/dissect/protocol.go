@@ -60,9 +60,10 @@ type Verdict uint8
 
 // The verdicts.
 const (
-	No   Verdict = iota // these bytes cannot be this protocol
-	More                // too few bytes to tell
-	Yes                 // these bytes can only be this protocol
+	No     Verdict = iota // these bytes cannot be this protocol
+	More                  // too few bytes to tell
+	Likely                // they look like it, and so may another protocol's
+	Yes                   // these bytes can only be this protocol
 )
 
 // Protocol is one application protocol.
@@ -73,9 +74,12 @@ type Protocol struct {
 	Ports      []uint16    // hints: asked first on these server ports, never decisive
 
 	// Detect looks at the first bytes one side sent. It answers
-	//   - Yes:  these bytes can only be this protocol
-	//   - No:   they cannot be
-	//   - More: too few bytes to tell; asked again when more arrive
+	//   - Yes:    these bytes can only be this protocol
+	//   - Likely: they are what that side may send, but another protocol's may look the same.
+	//     The claim is withdrawn if Read finds an error before Conn.Confirm or a complete row;
+	//     on Ports it counts as Yes
+	//   - No:     they cannot be
+	//   - More:   too few bytes to tell; asked again when more arrive
 	//
 	// For a datagram it is given the whole datagram. It is also asked at the start of a
 	// later segment when the engine looks for the next message after a gap or in a
@@ -83,6 +87,14 @@ type Protocol struct {
 	// lengths and fixed values, not one magic byte. Detect must not keep head.
 	// nil: the protocol is never told by content (grpc comes out of http2).
 	Detect func(dir Dir, head []byte) Verdict
+
+	// Prefaced says that the first message of each side is always told by Yes. Likely then
+	// counts only if the start of the connection was not captured.
+	Prefaced bool
+
+	// Resume, where it is not nil, is asked instead of Detect once the protocol is known: at
+	// the start of a segment after a gap. It may accept what Detect must not.
+	Resume func(dir Dir, head []byte) Verdict
 
 	// DetectOnPort, where it is not nil, is asked on Ports after no protocol's Detect
 	// said Yes. The port speaks for the protocol too, so it may accept what is damaged.

@@ -51,16 +51,17 @@ func (c *Conn) giveUp() {
 // skip counts the bytes of one segment into the unknown row, after a look whether a
 // protocol begins here: a capture may start in the middle of a connection.
 func (c *Conn) skip(dir Dir, data []byte, p Packet) {
-	s := &c.sides[dir]
-	if (c.Info.Transport == TCP || c.Info.Transport == QUIC) && s.looks < detectSegments {
-		s.looks++
-		if q, _ := c.ask(dir, data); q != nil {
-			c.begin(q)
-			s.segs = append(s.segs[:0], seg{s.off, p})
-			c.take(dir, data)
-			return
+	was := c.flipped
+	if (c.Info.Transport == TCP || c.Info.Transport == QUIC) && c.again(dir, data) {
+		if c.flipped != was {
+			dir = dir.Other()
 		}
+		s := &c.sides[dir]
+		s.segs = append(s.segs[:0], seg{s.off, p})
+		c.take(dir, data)
+		return
 	}
+	s := &c.sides[dir]
 	c.skipSegs(dir, data, s.off, []seg{{s.off, p}})
 	s.off += int64(len(data))
 }
@@ -69,17 +70,44 @@ func (c *Conn) skipSegs(dir Dir, data []byte, off int64, segs []seg) {
 	if c.unknown == nil {
 		c.unknown = &unknownState{}
 	}
-	u := c.unknown
 	in := Input{Dir: dir, Data: data, base: off, segs: segs}
-	if dir == ToServer {
-		u.x.Request(&in, 0, len(data))
-	} else {
-		u.x.Response(&in, 0, len(data))
-	}
-	if n := unknownHead - len(u.head[dir]); n > 0 {
-		u.head[dir] = append(u.head[dir], data[:min(n, len(data))]...)
-	}
+	c.unknown.add(&in, len(data))
 	c.RowBytes += int64(len(data))
+}
+
+// add counts the first n bytes of in.
+func (u *unknownState) add(in *Input, n int) {
+	if in.Dir == ToServer {
+		u.x.Request(in, 0, n)
+	} else {
+		u.x.Response(in, 0, n)
+	}
+	if left := unknownHead - len(u.head[in.Dir]); left > 0 {
+		u.head[in.Dir] = append(u.head[in.Dir], in.Data[:min(left, n)]...)
+	}
+}
+
+// merge adds what came after u's own bytes.
+func (u *unknownState) merge(v *unknownState) {
+	u.x.req.merge(&v.x.req)
+	u.x.resp.merge(&v.x.resp)
+	for _, r := range v.x.cites {
+		u.x.cites.Add(r.First, r.Last)
+	}
+	for d := range u.head {
+		left := max(unknownHead-len(u.head[d]), 0)
+		u.head[d] = append(u.head[d], v.head[d][:min(left, len(v.head[d]))]...)
+	}
+}
+
+func (p *part) merge(q *part) {
+	if !p.seen {
+		*p = *q
+		return
+	}
+	p.n += uint8(copy(p.head[p.n:], q.head[:q.n]))
+	p.last = max(p.last, q.last)
+	p.bytes += q.bytes
 }
 
 func (c *Conn) unknownGap(n int64) {

@@ -15,7 +15,7 @@ const (
 // detect knows a datagram, and a stream by its length word and first message.
 func detect(dir dissect.Dir, head []byte) dissect.Verdict {
 	if len(head) >= headerSize && plausible(dir, head, true) {
-		return dissect.Yes
+		return dissect.Likely
 	}
 	return detectStream(dir, head)
 }
@@ -41,12 +41,12 @@ func detectStream(dir dissect.Dir, head []byte) dissect.Verdict {
 	}
 	if whole {
 		if plausible(dir, msg, true) {
-			return dissect.Yes
+			return dissect.Likely
 		}
 		return dissect.No
 	}
 	if readHeader(msg).count[0] > 0 && plausible(dir, msg, false) {
-		return dissect.Yes
+		return dissect.Likely
 	}
 	if len(msg) < headerSize+maxNameWire+4 {
 		return dissect.More

@@ -18,7 +18,7 @@ func (k *conn) readFixed(s *side, in *dissect.Input, at int) (n int, more bool) 
 		// The client asked first and was refused: it may leave the body out and go on,
 		// RFC 9110 section 10.1.1.
 		switch detect(dissect.ToServer, b) {
-		case dissect.Yes:
+		case dissect.Likely, dissect.Yes:
 			k.endMessage(s)
 			return 0, true
 		case dissect.More:

@@ -74,15 +74,16 @@ func detectRequest(b []byte) dissect.Verdict {
 		return dissect.No
 	}
 	last := line[bytes.LastIndexByte(line, ' ')+1:]
-	if v := bytes.TrimPrefix(last, []byte(versionStart)); len(v) == 1 && len(last) > 1 && isDigit(v[0]) && len(line) > m+len(last)+1 {
+	rest := bytes.TrimLeft(line[m:], " \t")
+	if v := bytes.TrimPrefix(last, []byte(versionStart)); len(v) == 1 && len(last) > 1 && isDigit(v[0]) && len(line) > m+len(last)+1 &&
+		(known || bytes.Count(line, []byte{' '}) == 2) { // a method that nobody registered stands in RFC 9112's form only
 		return dissect.Yes
 	}
-	rest := bytes.TrimLeft(line[m:], " \t")
 	if known && (bytes.HasPrefix(last, []byte("HTTP/")) && !bytes.HasPrefix(last, []byte("HTTP/2")) || bytes.Contains(rest, []byte(versionStart)) && !otherVersion(last)) {
 		return dissect.Yes
 	}
 	if string(b[:m]) == "GET" && len(rest) > 0 && rest[0] == '/' && bytes.IndexByte(rest, ' ') < 0 {
-		return dissect.Yes // HTTP/0.9
+		return dissect.Likely // HTTP/0.9
 	}
 	return dissect.No
 }
@@ -107,7 +108,7 @@ func detectOpenLine(b []byte, m int, known bool) dissect.Verdict {
 	if known && len(b) > sureLine {
 		rest := bytes.TrimLeft(b[m:], " ")
 		if rest[0] == '/' || bytes.HasPrefix(rest, []byte("http://")) || bytes.HasPrefix(rest, []byte("https://")) {
-			return dissect.Yes
+			return dissect.Likely
 		}
 	}
 	return dissect.More

@@ -181,7 +181,7 @@ func TestDetect(t *testing.T) {
 		{"request line", dissect.ToServer, "GET / HTTP/1.1\r\n", dissect.Yes},
 		{"unknown method", dissect.ToServer, "FROB /x HTTP/1.0\r\n", dissect.Yes},
 		{"half a request line", dissect.ToServer, "GET /ind", dissect.More},
-		{"version 0.9", dissect.ToServer, "GET /index\r\n", dissect.Yes},
+		{"version 0.9", dissect.ToServer, "GET /index\r\n", dissect.Likely},
 		{"HTTP/2 preface is not ours", dissect.ToServer, "PRI * HTTP/2.0\r\n\r\n", dissect.No},
 		{"RTSP is not", dissect.ToServer, "DESCRIBE rtsp://x/ RTSP/1.0\r\n", dissect.No},
 		{"SIP is not", dissect.ToServer, "OPTIONS sip:a@b SIP/2.0\r\n", dissect.No},

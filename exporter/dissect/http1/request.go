@@ -314,7 +314,7 @@ func (k *conn) hold(in *dissect.Input, at int) (n int, more bool, err error) {
 	if len(b) == 0 {
 		return 0, false, nil
 	}
-	if !c.isConnect && detect(dissect.ToServer, b) == dissect.Yes {
+	if !c.isConnect && detect(dissect.ToServer, b) >= dissect.Likely {
 		k.req.state, k.req.call = inHead, nil // the client does not wait either
 		return 0, true, nil
 	}

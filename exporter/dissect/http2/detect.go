@@ -4,14 +4,15 @@ import (
 	"encoding/binary"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/hpack"
 )
 
 // maxDetect is how many bytes Detect waits for while a first frame goes on.
 const maxDetect = 24 << 10
 
-// detect tells HTTP/2 by the client's preface, by a server's first SETTINGS, and in
-// mid-connection by frames that follow each other: two that are likely, or one that ends
-// exactly where the segment does.
+// detect tells HTTP/2 by the client's preface and by a server's first SETTINGS. In
+// mid-connection it is likely where two frames follow each other, or where one frame with
+// a whole header block ends exactly where the segment does.
 //
 // LIMIT: frames longer than the default of 16 KiB are not recognised here, so the search
 // after a gap waits for a segment that begins with a shorter one.
@@ -38,7 +39,21 @@ func detect(dir dissect.Dir, head []byte) dissect.Verdict {
 	if f.typ == frameSettings && !f.has(flagAck) {
 		return detectSettings(dir, f, head)
 	}
+	if len(head) == frameHead+f.size && !(f.typ == frameHeaders && f.has(flagEndHeaders)) {
+		return dissect.More // the length alone proves little
+	}
 	return chain(dir, f, head)
+}
+
+// resume is detect where the connection is known to be HTTP/2: one frame that ends where
+// the segment does is enough.
+func resume(dir dissect.Dir, head []byte) dissect.Verdict {
+	if len(head) >= frameHead {
+		if f := parseFrame(head); f.likely(head, dir) && len(head) == frameHead+f.size {
+			return dissect.Likely
+		}
+	}
+	return detect(dir, head)
 }
 
 // mayBeSettings reports whether a few bytes can begin a server's first SETTINGS frame.
@@ -63,12 +78,20 @@ func detectSettings(dir dissect.Dir, f frame, head []byte) dissect.Verdict {
 		return dissect.More
 	}
 	if f.size > 0 {
+		if g := head[next:]; len(g) >= frameHead {
+			if h := parseFrame(g); !h.likely(g, dir) {
+				return dissect.No
+			}
+		}
 		return dissect.Yes
 	}
 	if len(head) < next+frameHead {
 		return dissect.More // empty SETTINGS are nine bytes that are almost all zeros
 	}
-	return chain(dir, f, head)
+	if v := chain(dir, f, head); v != dissect.Likely {
+		return v
+	}
+	return dissect.Yes
 }
 
 // chain looks for a second frame behind the first.
@@ -76,7 +99,7 @@ func chain(dir dissect.Dir, f frame, head []byte) dissect.Verdict {
 	next := frameHead + f.size
 	switch {
 	case len(head) == next:
-		return dissect.Yes
+		return dissect.Likely
 	case len(head) < next && len(head) < maxDetect && (f.typ == frameData || f.typ == frameHeaders):
 		return dissect.More
 	case len(head) < next+frameHead:
@@ -84,53 +107,115 @@ func chain(dir dissect.Dir, f frame, head []byte) dissect.Verdict {
 	}
 	g := parseFrame(head[next:])
 	if g.likely(head[next:], dir) {
-		return dissect.Yes
+		return dissect.Likely
 	}
 	return dissect.No
 }
 
-// likely reports whether b begins with a frame as peers send them: of a known type with
-// the flags that it has, not too long, and with header blocks of the right direction.
+// likely reports whether b begins with a frame as that side sends them: of a known type,
+// with the flags that it has, on a stream that it may use, not too long, and with header
+// blocks of the right direction.
 func (f *frame) likely(b []byte, dir dissect.Dir) bool {
 	const maxStream = 1 << 24 // few connections get that far; random bytes mostly do
 	if f.size > defaultFrame || f.stream > maxStream || b[5]&0x80 != 0 || !f.legal() {
 		return false
 	}
-	var flags uint8
 	body := b[frameHead:]
+	body = body[:min(len(body), f.size)]
+	flags, ok := uint8(0), true
 	switch f.typ {
 	case frameData:
-		flags = flagEndStream | flagPadded
+		flags, ok = flagEndStream|flagPadded, f.sentBy(dir) && f.padded(body)
 	case frameHeaders:
-		flags = flagEndStream | flagEndHeaders | flagPadded | flagPriority
-		if n := f.before(); f.size == n || len(body) > n && !likelyBlock(body[n:], dir) {
+		flags, ok = flagEndStream|flagEndHeaders|flagPadded|flagPriority, f.sentBy(dir) && f.padded(body) && f.likelyHeaders(body, dir)
+	case frameSettings:
+		flags, ok = flagAck, likelySettings(body)
+	case framePing:
+		flags = flagAck
+	case framePushPromise: // RFC 9113 section 6.6: on a stream that the client opened
+		flags, ok = flagEndHeaders|flagPadded, dir == dissect.ToClient && f.stream&1 == 1 && f.padded(body)
+	case frameContinuation:
+		flags, ok = flagEndHeaders, f.sentBy(dir) && f.size > 0
+	case frameWindowUpdate:
+		ok = len(body) < 4 || binary.BigEndian.Uint32(body)&(1<<31-1) != 0
+	case framePriority:
+	case frameRSTStream:
+		ok = len(body) < 4 || binary.BigEndian.Uint32(body) < uint32(len(errorNames))
+	case frameGoAway:
+		ok = len(body) < 8 || binary.BigEndian.Uint32(body[4:]) < uint32(len(errorNames))
+	default:
+		ok = f.likelyExtension(body, dir)
+	}
+	return ok && f.flags&^flags == 0
+}
+
+// sentBy reports whether a side may send data or headers on the stream, RFC 9113 section
+// 5.1.1: the client on those that it opened, which are odd.
+func (f *frame) sentBy(dir dissect.Dir) bool { return f.stream&1 == 1 || dir == dissect.ToClient }
+
+// padded reports whether padding leaves room for what must stand before it, RFC 9113
+// section 6.1.
+func (f *frame) padded(body []byte) bool {
+	return !f.has(flagPadded) || len(body) == 0 || int(body[0])+f.before() <= f.size
+}
+
+// likelyExtension judges the frames of RFC 7838 section 4, RFC 8336 section 2.1 and RFC
+// 9218 section 7.1. The first two are a server's, the last a client's and on stream 0.
+func (f *frame) likelyExtension(body []byte, dir dissect.Dir) bool {
+	switch f.typ {
+	case frameAltSvc:
+		if dir == dissect.ToServer || f.size < 2 {
 			return false
 		}
-	case frameSettings:
-		flags = flagAck
-		for i := 0; i+6 <= min(f.size, len(body)); i += 6 {
-			if !likelySetting(binary.BigEndian.Uint16(body[i:]), binary.BigEndian.Uint32(body[i+2:])) {
+		return len(body) < 2 || (binary.BigEndian.Uint16(body) == 0) == (f.stream != 0) && int(binary.BigEndian.Uint16(body)) <= f.size-2
+	case frameOrigin:
+		if dir == dissect.ToServer || f.stream != 0 {
+			return false
+		}
+		return f.size == 0 || f.size > 2 && (len(body) < 2 || int(binary.BigEndian.Uint16(body)) <= f.size-2)
+	case framePriorityUpdate:
+		if dir == dissect.ToClient || f.stream != 0 || f.size < 4 {
+			return false
+		}
+		for _, c := range body[min(4, len(body)):] {
+			if c < ' ' || c > '~' {
 				return false
 			}
 		}
-	case framePing:
-		flags = flagAck
-	case framePushPromise:
-		if dir == dissect.ToServer {
-			return false
-		}
-		flags = flagEndHeaders | flagPadded
-	case frameContinuation:
-		flags = flagEndHeaders
-	case frameWindowUpdate:
-		if len(body) >= 4 && binary.BigEndian.Uint32(body)&(1<<31-1) == 0 {
-			return false
-		}
-	case framePriority, frameRSTStream, frameGoAway, frameAltSvc, frameOrigin, framePriorityUpdate:
-	default:
+		return len(body) < 4 || binary.BigEndian.Uint32(body)&(1<<31-1) != 0
+	}
+	return false
+}
+
+// likelyHeaders looks at a HEADERS frame's block, as far as it is there.
+func (f *frame) likelyHeaders(body []byte, dir dissect.Dir) bool {
+	n := f.before()
+	if f.size == n {
 		return false
 	}
-	return f.flags&^flags == 0
+	if len(body) <= n {
+		return true
+	}
+	if !likelyBlock(body[n:], dir) {
+		return false
+	}
+	if len(body) < f.size || !f.has(flagEndHeaders) {
+		return true
+	}
+	end := len(body)
+	if f.has(flagPadded) {
+		end -= int(body[0])
+	}
+	return end > n && hpack.WellFormed(body[n:end])
+}
+
+func likelySettings(body []byte) bool {
+	for ; len(body) >= 6; body = body[6:] {
+		if !likelySetting(binary.BigEndian.Uint16(body), binary.BigEndian.Uint32(body[2:])) {
+			return false
+		}
+	}
+	return true
 }
 
 // likelySetting knows the registered settings and those that senders make up (0x?a?a).

@@ -172,6 +172,9 @@ func (h *conn) finishBlock(dir dissect.Dir, b *block, frag []byte) {
 	if other := &h.sides[dir.Other()]; other.whole && dec.Update > max(4096, int(other.maxTable)) {
 		h.c.Anomaly("hpack_table_size", fmt.Sprintf("table size %d, announced %d", dec.Update, other.maxTable), 0)
 	}
+	if err == nil && len(fields) > 0 && (fields[0].Name == ":method" || fields[0].Name == ":status") && !fields[0].Unknown {
+		h.c.Confirm()
+	}
 	s := b.s
 	if s == nil || s.closed {
 		return

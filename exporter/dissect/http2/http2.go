@@ -36,6 +36,8 @@ func Protocol() *dissect.Protocol {
 		Doc:        "HTTP/2, with prior knowledge, after an upgrade from HTTP/1.1 or inside TLS: one row a stream",
 		Transports: []dissect.Transport{dissect.TCP},
 		Detect:     detect,
+		Prefaced:   true, // RFC 9113 section 3.4
+		Resume:     resume,
 		New:        newConn,
 		Row:        &Row{},
 	}

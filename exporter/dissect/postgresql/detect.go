@@ -17,12 +17,20 @@ func detect(dir dissect.Dir, head []byte) dissect.Verdict {
 		return dissect.More
 	}
 	if dir == dissect.ToClient {
-		return detectChain(head, backendTypes, backendSign)
+		return likely(detectChain(head, backendTypes, backendSign))
 	}
 	if head[0] == 0 {
 		return detectStartup(head)
 	}
-	return detectChain(head, frontendTypes, frontendSign)
+	return likely(detectChain(head, frontendTypes, frontendSign))
+}
+
+// likely is the verdict on messages that are not the connection's first.
+func likely(v dissect.Verdict) dissect.Verdict {
+	if v == dissect.Yes {
+		return dissect.Likely
+	}
+	return v
 }
 
 // detectStartup looks at a packet without a type.

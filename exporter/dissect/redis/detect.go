@@ -61,19 +61,22 @@ func detectCommand(b []byte) (verb []byte, v dissect.Verdict) {
 	return b[:size], dissect.Yes
 }
 
-// detectReply looks for a reply that could be nothing else, or for two in a row.
+// detectReply looks for a reply that hardly anything else looks like, or for two in a row.
 func detectReply(b []byte) dissect.Verdict {
 	for i := 0; i < 2; i++ {
 		if len(b) == 0 {
 			return dissect.More
 		}
 		n, sure, v := detectValue(b)
-		if v != dissect.Yes || sure {
+		if v == dissect.Yes && sure {
+			return dissect.Likely
+		}
+		if v != dissect.Yes {
 			return v
 		}
 		b = b[n:]
 	}
-	return dissect.Yes
+	return dissect.Likely
 }
 
 // detectValue looks at one reply of n bytes; sure says that other protocols have none
@@ -200,8 +203,8 @@ func detectLine(b []byte) (n int, sure bool, v dissect.Verdict) {
 
 // knownError reports whether an error's text begins as the server's own do.
 func knownError(b []byte) bool {
-	for _, s := range [...]string{"unknown command", "Protocol error", "wrong number of arguments", "syntax error",
-		"value is not", "Operation against", "no such key", "AUTH", "DB index", "EXEC without"} {
+	for _, s := range [...]string{"unknown command '", "unknown command `", "Protocol error: ", "wrong number of arguments for ",
+		"value is not ", "Operation against a key ", "no such key", "AUTH <password> ", "DB index is ", "EXEC without MULTI"} {
 		if len(b) >= len(s) && string(b[:len(s)]) == s {
 			return true
 		}

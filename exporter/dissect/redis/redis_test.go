@@ -191,10 +191,10 @@ func TestDetect(t *testing.T) {
 		{"an untagged answer of IMAP", dissect.ToClient, "* OK IMAP4rev1 ready\r\n", dissect.No},
 		{"a greeting of POP3", dissect.ToClient, "+OK POP3 ready\r\n", dissect.No},
 		{"an answer that POP3 has too", dissect.ToClient, "+OK\r\n", dissect.More},
-		{"two answers", dissect.ToClient, "+OK\r\n+OK\r\n", dissect.Yes},
-		{"an error that Redis alone has", dissect.ToClient, "-NOAUTH Authentication required.\r\n", dissect.Yes},
+		{"two answers", dissect.ToClient, "+OK\r\n+OK\r\n", dissect.Likely},
+		{"an error that Redis alone has", dissect.ToClient, "-NOAUTH Authentication required.\r\n", dissect.Likely},
 		{"a command seen from the wrong side", dissect.ToClient, "*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\nb\r\n", dissect.No},
-		{"an array", dissect.ToClient, "*2\r\n$1\r\na\r\n", dissect.Yes},
+		{"an array", dissect.ToClient, "*2\r\n$1\r\na\r\n", dissect.Likely},
 		{"a line of IRC", dissect.ToClient, ":irc.example.org 001 hi\r\n", dissect.No},
 	} {
 		if got := detect(c.dir, []byte(c.head)); got != c.want {

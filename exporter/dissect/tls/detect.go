@@ -51,15 +51,19 @@ func detect(dir dissect.Dir, head []byte) dissect.Verdict {
 	return followed(known, body)
 }
 
-// followed looks at the record after the first one, where it is there.
+// followed looks at the record after the first one, as far as it is there. Neither is a
+// hello, so both are likely at most.
 func followed(h recordHeader, body []byte) dissect.Verdict {
-	if len(body) < h.size+headerBytes {
-		return dissect.Yes
+	if len(body) < h.size {
+		return dissect.Likely
 	}
-	if next := header(body[h.size:]); !next.plausible() || next.version != h.version {
-		return dissect.No
+	rest := body[h.size:]
+	if len(rest) >= headerBytes {
+		if next := header(rest); !next.plausible() || next.version != h.version {
+			return dissect.No
+		}
 	}
-	return dissect.Yes
+	return dissect.Likely
 }
 
 func detectAlert(h recordHeader, body []byte) dissect.Verdict {

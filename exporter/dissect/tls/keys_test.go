@@ -73,7 +73,7 @@ func playKeys(t testing.TB, keys *secrets.Store, transport dissect.Transport, ch
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := e.NewConn(dissect.Info{Transport: transport, ClientPort: 40000, ServerPort: 443, RolesKnown: true, ConnectUs: -1})
+	c := e.NewConn(dissect.Info{Transport: transport, ClientPort: 40000, ServerPort: 443, RolesKnown: false, ConnectUs: -1})
 	s.Conn = c
 	p := dissect.Packet{No: -1, Time: 1_700_000_000_000_000_000}
 	for _, ch := range chunks {

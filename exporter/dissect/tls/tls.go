@@ -70,6 +70,7 @@ func Protocol(keys *secrets.Store) *dissect.Protocol {
 		Transports: []dissect.Transport{dissect.TCP, dissect.UDP},
 		Ports:      []uint16{443, 8443, 6443, 853, 993, 995, 465, 636, 5671, 8883, 9443, 10250, 15012, 15017},
 		Detect:     detect,
+		Prefaced:   true, // a connection begins with a hello
 		New: func(c *dissect.Conn) dissect.Dissector {
 			if c.Info.Transport == dissect.UDP {
 				k := &datagrams{conn: conn{c: c, certs: sh.certs}, ids: [2]int{-1, -1}}

@@ -1,0 +1,114 @@
+package dissect
+
+import "fmt"
+
+// Limits of one claim.
+const (
+	maxHeldRows = 8  // rows held back
+	maxMisses   = 16 // segments of the other side that do not begin with a message
+)
+
+// claim is a protocol that is likely, not certain. Until the first complete row its rows are
+// held back, and what it took is noted beside it, for the row of a payload that nothing fits.
+type claim struct {
+	u       unknownState
+	rows    []Emission
+	flipped bool // the claim turned the sides round
+	by      Dir  // whose bytes it was made from
+	misses  int  // segments in which the place to go on was looked for in vain
+}
+
+// Confirm says that what was read can only be this protocol, so that an error is damage
+// and not a sign of another one.
+func (c *Conn) Confirm() {
+	cl := c.claim
+	c.claim = nil
+	if cl == nil {
+		return
+	}
+	for _, e := range cl.rows {
+		e.At = c.now.No
+		c.engine.sink.Call(e)
+	}
+}
+
+// holdBack keeps a row of a claim that nothing has proved yet. Rows with bodies are not
+// kept, because a body's bytes are no longer charged once it is finished.
+func (c *Conn) holdBack(e Emission) bool {
+	cl := c.claim
+	if cl == nil {
+		return false
+	}
+	if e.Row.Base().Complete || e.ReqBody != nil || e.RespBody != nil || len(cl.rows) == maxHeldRows {
+		c.Confirm()
+		return false
+	}
+	cl.rows = append(cl.rows, e)
+	return true
+}
+
+// contradicted takes an error of Read: data are bytes that the claimed protocol cannot send.
+// Only what the other side sent first is excused where the capture began in mid-connection:
+// it may be the rest of a message. It returns the bytes taken.
+func (c *Conn) contradicted(dir Dir, data []byte, why string) int {
+	cl, s := c.claim, &c.sides[dir]
+	p := &cl.u.x.req
+	if dir == ToClient {
+		p = &cl.u.x.resp
+	}
+	if dir == cl.by || c.Info.RolesKnown || p.seen {
+		c.withdraw(why)
+		return 0
+	}
+	c.skipSegs(dir, data, s.off, s.segs)
+	s.seeking, s.looks = true, 0
+	if g, ok := c.d.(Resyncer); ok {
+		g.Lost(dir)
+	}
+	return len(data)
+}
+
+// withdraw gives a connection back to detection, because bytes came that the claimed
+// protocol cannot send. What the claim took goes into the row of the unknown payload.
+func (c *Conn) withdraw(why string) {
+	cl, d := c.claim, c.d
+	c.claim, c.d, c.upgrade = nil, nil, nil
+	c.quiet = true
+	d.Close(EndUpgrade)
+	c.quiet = false
+	c.root().calls -= int64(len(cl.rows))
+	if c.parent != nil {
+		c.calls -= int64(len(cl.rows))
+	}
+	if cl.u.x.req.seen || cl.u.x.resp.seen {
+		if c.unknown == nil {
+			c.unknown = &unknownState{}
+		}
+		c.unknown.merge(&cl.u)
+	}
+	c.AnomalyFrom("engine", "withdrawn", fmt.Sprintf("the bytes are not %s, as their start seemed to be: %s", c.proto.Name, why), 0)
+	if r := c.root(); len(r.inside) == len(c.path) {
+		r.inside = nil
+	}
+	c.refused = append(c.refused, c.proto)
+	c.path = c.path[:len(c.path)-1]
+	c.state, c.proto = detecting, nil
+	if cl.flipped {
+		c.flip()
+	}
+	for i := range c.sides {
+		s := &c.sides[i]
+		s.seeking, s.need, s.told, s.looks, s.more = false, 0, false, 0, false
+	}
+}
+
+// muted reports whether a withdrawn dissector is closing, of this connection or of one
+// that carries it.
+func (c *Conn) muted() bool {
+	for ; c != nil; c = c.parent {
+		if c.quiet {
+			return true
+		}
+	}
+	return false
+}
