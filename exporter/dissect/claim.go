@@ -18,6 +18,12 @@ type claim struct {
 	misses  int  // segments in which the place to go on was looked for in vain
 }
 
+// refusal is a claim that was withdrawn.
+type refusal struct {
+	p       *Protocol
+	flipped bool // Conn.flipped while it held
+}
+
 // Confirm says that what was read can only be this protocol, so that an error is damage
 // and not a sign of another one.
 func (c *Conn) Confirm() {
@@ -31,6 +37,10 @@ func (c *Conn) Confirm() {
 		c.engine.sink.Call(e)
 	}
 }
+
+// Unproved reports whether the protocol is likely only, so that a message which the side
+// must not send is an error.
+func (c *Conn) Unproved() bool { return c.claim != nil }
 
 // holdBack keeps a row of a claim that nothing has proved yet. Rows with bodies are not
 // kept, because a body's bytes are no longer charged once it is finished.
@@ -56,7 +66,7 @@ func (c *Conn) contradicted(dir Dir, data []byte, why string) int {
 	if dir == ToClient {
 		p = &cl.u.x.resp
 	}
-	if dir == cl.by || c.Info.RolesKnown || p.seen {
+	if dir == cl.by || c.Info.RolesKnown || p.seen || c.verdict(c.proto, dir.Other(), true, data) >= Likely {
 		c.withdraw(why)
 		return 0
 	}
@@ -90,7 +100,7 @@ func (c *Conn) withdraw(why string) {
 	if r := c.root(); len(r.inside) == len(c.path) {
 		r.inside = nil
 	}
-	c.refused = append(c.refused, c.proto)
+	c.refused = append(c.refused, refusal{c.proto, c.flipped})
 	c.path = c.path[:len(c.path)-1]
 	c.state, c.proto = detecting, nil
 	if cl.flipped {

@@ -41,11 +41,11 @@ func (c *Conn) End(dir Dir, p Packet) {
 	}
 	c.sides[dir].ended, c.sides[dir].fin = true, true
 	c.protect(0, func() {
-		if c.state == detecting && c.sides[dir.Other()].ended {
-			c.giveUp()
-		}
 		c.run(dir)
 		c.run(dir.Other())
+		if c.state == detecting && c.sides[0].ended && c.sides[1].ended {
+			c.giveUp()
+		}
 	})
 }
 
@@ -67,11 +67,8 @@ func (c *Conn) Close(why End, p Packet) {
 }
 
 func (c *Conn) finish(why End) {
-	if c.state == detecting {
-		c.giveUp()
-	}
+	c.sides[0].ended, c.sides[1].ended = true, true
 	for d := range c.sides {
-		c.sides[d].ended = true
 		c.run(Dir(d))
 	}
 	if c.state == detecting { // a change of protocol among the last bytes
@@ -372,13 +369,16 @@ func (c *Conn) offer(dir Dir, data []byte) int {
 		if !c.detect(dir, data) {
 			return 0
 		}
-		if c.flipped != was {
-			return 0
+		turned := c.flipped != was
+		if turned {
+			dir = dir.Other()
 		}
-		s = &c.sides[dir]
 		if o := dir.Other(); len(c.sides[o].buf) > 0 {
 			c.align(o)
 			c.run(o) // it came first, so it is read first: a request before its response
+		}
+		if turned {
+			return 0
 		}
 	}
 	if c.d == nil || len(data) < s.need && !s.ended {

@@ -46,14 +46,41 @@ func (c *Conn) detect(dir Dir, head []byte) bool {
 // guess is ask. Where no handshake told who the client is, the bytes may also be the other
 // side's: a capture that begins in mid-connection may show the server's packet first.
 func (c *Conn) guess(dir Dir, head []byte) (p *Protocol, v Verdict, turned bool) {
-	if p, v = c.ask(dir, head); v == Yes || c.Info.RolesKnown {
+	if p, v = c.ask(dir, false, head); v == Yes || c.Info.RolesKnown {
 		return p, v, false
 	}
-	q, w := c.ask(dir.Other(), head)
-	if q != nil && w > v {
+	q, w := c.ask(dir.Other(), true, head)
+	switch {
+	case q != nil && w > v && (w == Yes || c.verdict(q, dir, false, head) != More):
 		return q, w, true
+	case q != nil && w > v:
+		return nil, More, false
+	case q != nil && q == p && (c.Info.Transport == TCP || c.Info.Transport == QUIC):
+		return c.undecided(p, dir, head)
 	}
 	return p, max(v, w), false
+}
+
+// Limits of waiting for bytes that tell the sides apart.
+const (
+	maxUndecided = 4 << 10 // bytes of one side
+	undecided    = 8       // segments of a connection that no protocol was told for
+)
+
+// undecided decides about bytes that both sides may send: the other side's tell, or what
+// comes next.
+func (c *Conn) undecided(p *Protocol, dir Dir, head []byte) (*Protocol, Verdict, bool) {
+	s, other := &c.sides[dir], &c.sides[dir.Other()]
+	if len(other.buf) > 0 {
+		v, w := c.verdict(p, dir.Other(), false, other.buf), c.verdict(p, dir, true, other.buf)
+		if v != w {
+			return p, Likely, w > v
+		}
+	}
+	if c.state == detecting && !s.ended && len(head) < maxUndecided || c.state == skipping && s.looks < undecided {
+		return nil, More, false
+	}
+	return p, Likely, false
 }
 
 // accept begins a protocol that guess gave.
@@ -123,12 +150,15 @@ func (c *Conn) flip() {
 }
 
 // ask returns the first protocol that says Yes, else the first that says Likely; those
-// hinted by the ports come first. Without a protocol the verdict is More or No.
-func (c *Conn) ask(dir Dir, head []byte) (p *Protocol, v Verdict) {
+// hinted by the ports come first. Without a protocol the verdict is More or No. turned says
+// that dir is not as the connection has it so far.
+func (c *Conn) ask(dir Dir, turned bool, head []byte) (p *Protocol, v Verdict) {
 	t := c.Info.Transport
 	for _, port := range [2]uint16{c.Info.ServerPort, c.Info.ClientPort} {
 		for _, q := range c.engine.byPort[t][port] {
-			switch w := c.verdict(q, dir, head); {
+			switch w := c.verdict(q, dir, turned, head); {
+			case w == Likely && turned: // the port speaks against it
+				return q, Likely
 			case w >= Likely: // the port speaks for it too
 				return q, Yes
 			case w == More:
@@ -140,7 +170,7 @@ func (c *Conn) ask(dir Dir, head []byte) (p *Protocol, v Verdict) {
 		return nil, More
 	}
 	for _, q := range c.engine.byKind[t] {
-		switch w := c.verdict(q, dir, head); {
+		switch w := c.verdict(q, dir, turned, head); {
 		case w == Yes:
 			return q, Yes
 		case w > v:
@@ -155,13 +185,13 @@ func (c *Conn) ask(dir Dir, head []byte) (p *Protocol, v Verdict) {
 
 // verdict is what p thinks of the first bytes of a direction, in the state that the
 // connection is in.
-func (c *Conn) verdict(p *Protocol, dir Dir, head []byte) Verdict {
+func (c *Conn) verdict(p *Protocol, dir Dir, turned bool, head []byte) Verdict {
 	v := p.Detect(dir, head)
 	if v != Likely {
 		return v
 	}
 	atStart := c.Info.RolesKnown && c.parent == nil && c.sides[dir].off == 0
-	if p.Prefaced && atStart || slices.Contains(c.refused, p) {
+	if p.Prefaced && atStart || slices.Contains(c.refused, refusal{p, c.flipped != turned}) {
 		return No
 	}
 	return v

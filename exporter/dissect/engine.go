@@ -145,10 +145,10 @@ type Conn struct {
 	state    state
 	flipped  bool
 	closed   bool
-	quiet    bool        // a withdrawn dissector is closing: its rows are dropped
-	last     Dir         // of the bytes that came last
-	claim    *claim      // nil where the protocol is certain
-	refused  []*Protocol // whose claims were withdrawn
+	quiet    bool   // a withdrawn dissector is closing: its rows are dropped
+	last     Dir    // of the bytes that came last
+	claim    *claim // nil where the protocol is certain
+	refused  []refusal
 	upgrade  *upgrade
 	tlsUs    int64 // -1 unknown
 	kinds    []kindCount

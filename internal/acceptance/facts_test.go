@@ -17,6 +17,7 @@ type fact struct {
 	ours  func(string) string
 	total bool   // the truth is one number, "a.b" one inside an object; sql gives one row
 	rule  bool   // holds of itself: sql gives what breaks it
+	claim bool   // sql gives the rows of each protocol, see claims
 	info  bool   // definitions differ, so the table shows it and nothing fails
 	but   string // not compared where the truth has this key: other traffic is counted with it
 }
@@ -43,6 +44,7 @@ func coreFacts() []fact {
 		{name: "udp_conversations", truth: "udp_streams", sql: "select '', count(*) from {connections} where transport = 'udp'", total: true},
 		{name: "accounts", rule: true, sql: `select 'conn ' || conn_id, sum(src_payload_bytes + dst_payload_bytes - cut_bytes - row_bytes - anomaly_bytes - duplicate_bytes)
 			from {flows} group by conn_id having sum(src_payload_bytes + dst_payload_bytes - cut_bytes - row_bytes - anomaly_bytes - duplicate_bytes) <> 0`},
+		{name: "claims", claim: true, sql: "select protocol, count(*) from {calls} group by 1"},
 		{name: "tcp_payload_bytes", truth: "tcp.payload_bytes", sql: fmt.Sprintf(tcp, "src_payload_bytes + dst_payload_bytes"), total: true},
 		{name: "tcp_syn", truth: "tcp.syn", sql: fmt.Sprintf(flag, "18 = 2"), total: true},
 		{name: "tcp_fin", truth: "tcp.fin", sql: fmt.Sprintf(flag, "1 = 1"), total: true},
@@ -74,6 +76,9 @@ func (c *comparison) compare(f fact, got counts) (o outcome, ok bool) {
 	o = outcome{fact: f.name, capture: c.name, info: f.info}
 	if f.but != "" && c.tr.raw[f.but] != nil {
 		return o, false
+	}
+	if f.claim {
+		return c.claims(o, got)
 	}
 	if f.rule {
 		o.agreed, o.want, o.got = len(got) == 0, "no row", got.String()

@@ -7,8 +7,11 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/hpack"
 )
 
-// maxDetect is how many bytes Detect waits for while a first frame goes on.
-const maxDetect = 24 << 10
+// Limits of detection.
+const (
+	maxDetect = 24 << 10 // bytes waited for while a first frame goes on
+	maxChain  = 64       // frames looked at
+)
 
 // detect tells HTTP/2 by the client's preface and by a server's first SETTINGS. In
 // mid-connection it is likely where two frames follow each other, or where one frame with
@@ -94,22 +97,26 @@ func detectSettings(dir dissect.Dir, f frame, head []byte) dissect.Verdict {
 	return dissect.Yes
 }
 
-// chain looks for a second frame behind the first.
+// chain looks at the frames behind the first: all that are there must be likely, and the
+// last may be cut where another stands before it.
 func chain(dir dissect.Dir, f frame, head []byte) dissect.Verdict {
-	next := frameHead + f.size
-	switch {
-	case len(head) == next:
-		return dissect.Likely
-	case len(head) < next && len(head) < maxDetect && (f.typ == frameData || f.typ == frameHeaders):
-		return dissect.More
-	case len(head) < next+frameHead:
-		return dissect.No
+	for n := 1; ; n++ {
+		next := frameHead + f.size
+		switch {
+		case len(head) == next, n > maxChain:
+			return dissect.Likely
+		case len(head) < next && n == 1 && len(head) < maxDetect && (f.typ == frameData || f.typ == frameHeaders):
+			return dissect.More
+		case len(head) < next+frameHead && n == 1:
+			return dissect.No
+		case len(head) < next+frameHead:
+			return dissect.Likely
+		}
+		head = head[next:]
+		if f = parseFrame(head); !f.likely(head, dir) {
+			return dissect.No
+		}
 	}
-	g := parseFrame(head[next:])
-	if g.likely(head[next:], dir) {
-		return dissect.Likely
-	}
-	return dissect.No
 }
 
 // likely reports whether b begins with a frame as that side sends them: of a known type,
@@ -233,9 +240,13 @@ func likelySetting(id uint16, v uint32) bool {
 	return id&0x0f0f == 0x0a0a || id >= 0xf000
 }
 
-// likelyBlock looks at the first field of a header block: a request does not begin with
-// :status, nor a response with a request's pseudo header.
+// likelyBlock looks at the first field of a header block that stands in the static table: a
+// request does not begin with :status, nor a response with a request's pseudo header.
 func likelyBlock(b []byte, dir dissect.Dir) bool {
+	const dynamic, long = 62, 0x7f // first index of the other table, one that takes more bytes
+	for len(b) > 1 && b[0] >= 0x80|dynamic && b[0] != 0x80|long {
+		b = b[1:]
+	}
 	index := 0
 	switch c := b[0]; {
 	case c&0x80 != 0:

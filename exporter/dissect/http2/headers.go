@@ -20,6 +20,9 @@ func (h *conn) headerFrame(in *dissect.Input, n int, f frame, body []byte) error
 	if pad > f.size-before {
 		return fmt.Errorf("reading frame type %d on stream %d: %d bytes of padding in %d", f.typ, f.stream, pad, f.size)
 	}
+	if frag := body[before : f.size-pad]; h.c.Unproved() && f.typ == frameHeaders && len(frag) > 0 && !likelyBlock(frag, in.Dir) {
+		return fmt.Errorf("reading a header block on stream %d: its first field is the other side's", f.stream)
+	}
 	var s *stream
 	if f.typ == framePushPromise {
 		s = h.promised(in, f, binary.BigEndian.Uint32(body[before-4:])&(1<<31-1))

@@ -21,7 +21,8 @@ func detect(dir dissect.Dir, head []byte) dissect.Verdict {
 	return detectReply(head)
 }
 
-// detectCommand looks for an array whose first element is a command's name.
+// detectCommand looks for an array whose first element is a command's name. A name that is
+// not in the table is likely only: a reply may be an array of words too.
 func detectCommand(b []byte) (verb []byte, v dissect.Verdict) {
 	if b[0] != '*' {
 		return nil, dissect.No
@@ -58,7 +59,43 @@ func detectCommand(b []byte) (verb []byte, v dissect.Verdict) {
 	if b[size] != '\r' || b[size+1] != '\n' {
 		return nil, dissect.No
 	}
-	return b[:size], dissect.Yes
+	verb = b[:size]
+	if !bulkStrings(b[size+2:], count-1) {
+		return nil, dissect.No
+	}
+	switch string(verb) {
+	case "message", "pmessage", "smessage": // what a subscriber is sent
+		return nil, dissect.No
+	}
+	if specOf(verb) == nil {
+		return verb, dissect.Likely
+	}
+	return verb, dissect.Yes
+}
+
+// bulkStrings reports whether what is there of the next n elements are strings, as all
+// arguments of a command are.
+func bulkStrings(b []byte, n int64) bool {
+	for ; n > 0 && len(b) > 0; n-- {
+		if b[0] != '$' {
+			return false
+		}
+		size, k := number(b[1:])
+		if k < 0 || k > 0 && size < 0 {
+			return false
+		}
+		if k == 0 || int64(len(b)) < int64(1+k)+size+2 {
+			return true
+		}
+		b = b[int64(1+k)+size+2:]
+	}
+	return true
+}
+
+// specOf returns the command of a name in any case, or nil.
+func specOf(verb []byte) *spec {
+	var up [maxVerb]byte
+	return commands()[string(bytes.ToUpper(up[:copy(up[:], verb)]))]
 }
 
 // detectReply looks for a reply that hardly anything else looks like, or for two in a row.
@@ -131,8 +168,7 @@ func detectElement(b, rest []byte, n int) (_ int, sure bool, v dissect.Verdict) 
 	case dissect.More:
 		return 0, false, v // may be a client's command
 	case dissect.Yes:
-		var up [maxVerb]byte
-		if s := commands()[string(bytes.ToUpper(up[:copy(up[:], verb)]))]; s != nil && s.act != actSubscribe && s.act != actUnsubscribe {
+		if s := specOf(verb); s.act != actSubscribe && s.act != actUnsubscribe {
 			return 0, false, dissect.No // a client's command
 		}
 	}

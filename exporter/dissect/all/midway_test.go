@@ -1,0 +1,67 @@
+package all
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/dissecttest"
+)
+
+// TestMidwayOnAnyPort begins each recorded conversation at every packet, on the port that
+// its protocol hints at and on one that says nothing, where the first sender is taken for
+// the client. The rows are the same. Sealed records of TLS do not tell who sent them, so of
+// them only the number of rows is.
+func TestMidwayOnAnyPort(t *testing.T) {
+	const unknownPort = 50001
+	for file, protocol := range samples {
+		t.Run(file, func(t *testing.T) {
+			protocols := Protocols(nil)
+			i := slices.IndexFunc(protocols, func(p *dissect.Protocol) bool { return p.Name == protocol })
+			hint := uint16(unknownPort)
+			if ports := protocols[i].Ports; len(ports) > 0 {
+				hint = ports[0]
+			}
+			for _, k := range talks(t, file) {
+				for from := range k.chunks {
+					rest := k.chunks[from:]
+					o := dissecttest.Options{Protocols: Protocols(nil), ServerPort: hint, End: dissect.EndFin}
+					want := dissecttest.Play(t, o, rest...)
+					turned := rest[0].Dir == dissect.ToClient
+					if turned {
+						rest = turn(rest)
+					}
+					o.Protocols, o.ServerPort = Protocols(nil), unknownPort
+					got := dissecttest.Play(t, o, rest...)
+					if a, b := told(got), told(want); !slices.Equal(a, b) && (protocol != "tls" || len(a) != len(b)) {
+						t.Fatalf("%s from packet %d of %d:\n got %v\nwant %v", k.name, from, len(k.chunks), a, b)
+					}
+					if p := got.Conn.Protocol(); p != nil && p.Name != "tls" && got.Conn.Flipped() != turned {
+						t.Errorf("%s from packet %d: flipped %v, want %v", k.name, from, got.Conn.Flipped(), turned)
+					}
+				}
+			}
+		})
+	}
+}
+
+func turn(in []dissecttest.Chunk) (out []dissecttest.Chunk) {
+	for _, c := range in {
+		c.Dir = c.Dir.Other()
+		out = append(out, c)
+	}
+	return out
+}
+
+// told are the rows of a protocol from the first request on, without those of bytes that no
+// protocol fits.
+func told(r *dissecttest.Result) (out []string) {
+	for _, e := range r.Emissions {
+		b := e.Row.Base()
+		if _, unknown := e.Row.(*dissect.Unknown); !unknown && b.Error.V != "no_request" {
+			out = append(out, fmt.Sprintf("%s %s %s complete=%v cites=%v\n", b.Protocol, b.Summary, b.Error.V, b.Complete, b.Cites))
+		}
+	}
+	return out
+}
