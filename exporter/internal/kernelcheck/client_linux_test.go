@@ -1,0 +1,155 @@
+package kernelcheck
+
+import (
+	"bytes"
+	"fmt"
+	"net/netip"
+	"strings"
+)
+
+// bodySize is how long the body of a case's request is. The ambiguous bytes lie in it.
+const bodySize = 64
+
+// client plays one case: it makes every packet by itself.
+type client struct {
+	*stage
+	*peer
+	server netip.AddrPort
+	isn    uint32
+	head   []byte // of the request
+	text   []byte // head and body as an honest client sends them
+	id     uint32
+	opts   []byte // options of the SYN
+}
+
+// how changes one segment.
+type how struct {
+	hidden  bool // not in the capture
+	decoy   bool // in the capture only: it is dropped on its way to the server
+	badSum  bool // wrong TCP checksum
+	badIP   bool // wrong IPv4 header checksum
+	flags   byte // besides ACK and PSH
+	noAck   bool
+	seq     int64  // moves the sequence number
+	ackMove int64  // moves the acknowledgement
+	window  uint16 // 0 is 65,000
+	zeroWin bool
+	urgent  uint16
+	options []byte
+	ttl     byte
+}
+
+func (s *stage) newClient(no int, v6 bool) *client {
+	from, to := netip.AddrPortFrom(client4, uint16(10000+no)), netip.AddrPortFrom(server4, serverPort)
+	if v6 {
+		from, to = netip.AddrPortFrom(client6, uint16(10000+no)), netip.AddrPortFrom(server6, serverPort)
+	}
+	c := &client{stage: s, peer: &peer{client: from, record: true}, server: to, isn: uint32(no)*7919 + 1_000_000, id: uint32(no) * 50}
+	c.head = fmt.Appendf(nil, "POST /case%d HTTP/1.1\r\nHost: judge\r\nContent-Length: %d\r\n\r\n", no, bodySize)
+	body := bytes.Repeat([]byte("abcdefghijklmnopqrstuvwxyz0123456789"), 2)[:bodySize]
+	c.text = append(append([]byte(nil), c.head...), body...)
+	s.on[from] = c.peer
+	return c
+}
+
+// at is the offset in the stream of a place of the body.
+func (c *client) at(n int) int { return len(c.head) + n }
+
+// other is a run of one letter, in place of honest text.
+func other(letter string, n int) []byte { return []byte(strings.Repeat(letter, n)) }
+
+// emit captures a packet and gives it to the kernel, or only one of these.
+func (c *client) emit(packet []byte, h how) {
+	if !h.hidden && c.record {
+		c.out.write(packet)
+	}
+	if !h.decoy {
+		c.inject(packet)
+	}
+}
+
+// segment sends data at offset off of the stream.
+func (c *client) segment(off int, data []byte, h how) {
+	flags := h.flags | ack_
+	if h.noAck {
+		flags &^= ack_
+	}
+	window := h.window
+	if window == 0 && !h.zeroWin {
+		window = 65000
+	}
+	seq := uint32(int64(c.isn) + 1 + int64(off) + h.seq)
+	ack := uint32(int64(c.peer.isn) + 1 + h.ackMove)
+	if h.noAck {
+		ack = 0
+	}
+	l4 := tcpSegment(c.client, c.server, seq, ack, flags, window, h.urgent, h.options, data)
+	if h.badSum {
+		l4[16] ^= 0x55
+	}
+	c.id++
+	ttl := byte(64)
+	if h.ttl != 0 {
+		ttl = h.ttl
+	}
+	packet := ipPacket(c.client.Addr(), c.server.Addr(), protoTCP, uint16(c.id), ttl, l4)
+	if h.badIP && c.client.Addr().Is4() {
+		packet[10] ^= 0x55
+	}
+	c.emit(packet, h)
+}
+
+// connect is the handshake.
+func (c *client) connect(hidden ...bool) {
+	h := how{hidden: len(hidden) > 0}
+	if h.hidden {
+		c.record = false
+	}
+	c.syn(h)
+	c.segment(0, nil, h)
+	c.accept()
+	c.record = true
+}
+
+func (c *client) syn(h how) {
+	h.flags, h.noAck, h.options = syn|h.flags, true, c.opts
+	h.seq--
+	c.segment(0, nil, h)
+}
+
+// send sends the honest bytes [from, to) of the body; to -1 is its end.
+func (c *client) send(from, to int, h how) {
+	if to < 0 {
+		to = bodySize
+	}
+	c.segment(c.at(from), c.text[c.at(from):c.at(to)], h)
+}
+
+// sendHead sends the request's head.
+func (c *client) sendHead() { c.segment(0, c.head, how{}) }
+
+// forge sends other bytes in the place of [from, to) of the body.
+func (c *client) forge(letter string, from, to int, h how) {
+	c.segment(c.at(from), other(letter, to-from), h)
+}
+
+// fin ends the stream behind the body.
+func (c *client) finish() {
+	c.segment(len(c.text), nil, how{flags: fin})
+}
+
+// delivered is what the server's sockets gave of the bodies.
+func (c *client) delivered() string { return bodies(c.got) }
+
+// bodies takes the bodies of the requests in a stream, as a server does.
+func bodies(stream []byte) (all string) {
+	for {
+		_, rest, ok := bytes.Cut(stream, []byte("\r\n\r\n"))
+		if !ok {
+			return all
+		}
+		n := min(bodySize, len(rest))
+		all += string(rest[:n])
+		stream = rest[n:]
+	}
+}

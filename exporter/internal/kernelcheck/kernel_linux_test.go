@@ -1,0 +1,191 @@
+// Package kernelcheck compares what the exporter's rows say that a client sent with what
+// the sockets of a real kernel delivered.
+package kernelcheck
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+
+	_ "github.com/duckdb/duckdb-go/v2"
+
+	"github.com/pcapsule/pcapsule/exporter"
+)
+
+// want is what a case asks for.
+type want uint8
+
+const (
+	exact  want = iota // the rows are what the kernel delivered, and no anomaly is there
+	equal              // the rows are what the kernel delivered
+	told               // an anomaly is there
+	either             // the rows are what the kernel delivered, or an anomaly is there
+)
+
+// kase is one conversation.
+type kase struct {
+	class, name string
+	v6, udp     bool
+	want        want
+	play        func(c *client)
+}
+
+// outcome is what became of a case.
+type outcome struct {
+	kase
+	port      int
+	delivered string
+	end       string
+	said      string   // by the rows
+	anomalies []string // at the case's flows
+	gap       int64
+	closed    string // close reasons
+}
+
+func TestRowsAreWhatTheKernelDelivered(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root")
+	}
+	list := slices.Concat(overlapCases(), hostileCases(), orderCases(), fragmentCases())
+	if only := os.Getenv("KERNELCHECK"); only != "" { // one case, for a look by hand
+		list = slices.DeleteFunc(list, func(k kase) bool { return !strings.Contains(k.class+": "+k.name, only) })
+	}
+	results, packets := run(t, list)
+	ask(t, packets, results)
+	table := map[string]*[4]int{}
+	var classes []string
+	for i := range results {
+		o := &results[i]
+		row := table[o.class]
+		if row == nil {
+			row = &[4]int{}
+			table[o.class] = row
+			classes = append(classes, o.class)
+		}
+		row[0]++
+		switch {
+		case o.same() && len(o.anomalies) == 0:
+			row[1]++
+		case o.same():
+			row[2]++
+		case len(o.anomalies) > 0:
+			row[3]++
+		}
+		if problem := o.judge(); problem != "" {
+			t.Errorf("%s: %s (port %d): %s\n  kernel %q %s\n  rows   %q %s, anomalies %v, gap %d", o.class, o.name, o.port, problem,
+				o.delivered, o.end, o.said, o.closed, o.anomalies, o.gap)
+		}
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "| class | cases | equal | equal, with an anomaly | other bytes, with an anomaly |\n|---|---|---|---|---|\n")
+	for _, c := range classes {
+		r := table[c]
+		fmt.Fprintf(&b, "| %s | %d | %d | %d | %d |\n", c, r[0], r[1], r[2], r[3])
+	}
+	t.Logf("%d cases\n%s", len(results), b.String())
+}
+
+// same reports whether the rows have the bytes and the reset that the kernel delivered.
+func (o *outcome) same() bool {
+	return o.said == o.delivered && strings.Contains(o.closed, "reset") == (o.end == "reset")
+}
+
+func (o *outcome) judge() string {
+	same, spoke := o.same(), len(o.anomalies) > 0
+	switch {
+	case !same && !spoke:
+		return "the rows differ from what the kernel delivered, and no anomaly says why"
+	case !same && o.want <= equal:
+		return "the rows differ from what the kernel delivered, although the capture tells it"
+	case spoke && o.want == exact:
+		return "an anomaly although nothing is ambiguous"
+	case !spoke && o.want == told:
+		return "no anomaly although the capture holds two versions"
+	}
+	return ""
+}
+
+// run plays the cases against the kernel.
+func run(t *testing.T, list []kase) (results []outcome, file string) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread() // and never unlocked: the thread ends with its namespace
+		s := newStage(t)
+		for i, k := range list {
+			c := s.newClient(i, k.v6)
+			k.play(c)
+			s.read(c.peer)
+			s.datagrams()
+			o := outcome{kase: k, port: int(c.client.Port()), delivered: c.delivered(), end: c.end}
+			if k.udp {
+				o.delivered = string(c.got)
+			}
+			results = append(results, o)
+			s.close(c.peer)
+			s.out.now += 1000
+		}
+		file = filepath.Join(t.TempDir(), "judge.pcap")
+		must(t, "writing the capture", os.WriteFile(file, s.out.buf.Bytes(), 0o644))
+	}()
+	<-done
+	if len(results) != len(list) {
+		t.FailNow()
+	}
+	if keep := os.Getenv("KERNELCHECK_PCAP"); keep != "" {
+		data, err := os.ReadFile(file)
+		must(t, "reading the capture", err)
+		must(t, "keeping the capture", os.WriteFile(keep, data, 0o644))
+	}
+	return results, file
+}
+
+// ask makes a bundle and reads what its rows say of each case.
+func ask(t *testing.T, file string, results []outcome) {
+	out := filepath.Join(t.TempDir(), "x.pcapsule")
+	_, err := exporter.Run(context.Background(), []string{file}, out, exporter.Options{Release: "test", Repanic: true})
+	must(t, "making a bundle", err)
+	db, err := sql.Open("duckdb", "")
+	must(t, "opening DuckDB", err)
+	defer db.Close()
+	for _, name := range []string{"calls", "flows", "bodies", "anomalies"} {
+		_, err := db.Exec(fmt.Sprintf("create view %s as from read_parquet('%s/data/tables/%s/**/*.parquet', union_by_name=true, hive_partitioning=false)", name, out, name))
+		must(t, "reading table "+name, err)
+	}
+	texts := func(query string) map[int]string {
+		rows, err := db.Query(query)
+		must(t, query, err)
+		defer rows.Close()
+		m := map[int]string{}
+		for rows.Next() {
+			var port int
+			var text sql.NullString
+			must(t, query, rows.Scan(&port, &text))
+			m[port] = text.String
+		}
+		must(t, query, rows.Err())
+		return m
+	}
+	// The client's port names the case, whichever way round content turned the roles.
+	const port = "case when src_port = 8080 then dst_port else src_port end"
+	said := texts(`select ` + port + `, string_agg(coalesce(b.text, decode(b.bytes)), '' order by c.call_no) from calls c join bodies b on b.sha256 = c.request_body_sha256 group by 1`)
+	heads := texts(`select ` + port + `, string_agg(decode(payload_request_head), '' order by call_no) from calls where transport = 'udp' group by 1`)
+	anomalies := texts(`select ` + port + `, string_agg(distinct a.source || '/' || a.kind, ' ') from anomalies a join flows f using (flow_id) group by 1`)
+	gaps := texts(`select ` + port + `, sum(gap_bytes)::varchar from flows group by 1`)
+	closed := texts(`select ` + port + `, string_agg(close_reason, ' ') from flows group by 1`)
+	for i := range results {
+		o := &results[i]
+		o.said, o.closed = said[o.port], closed[o.port]
+		if o.udp {
+			o.said = heads[o.port]
+		}
+		o.anomalies = strings.Fields(anomalies[o.port])
+		fmt.Sscan(gaps[o.port], &o.gap)
+	}
+}
