@@ -36,8 +36,8 @@ func tell(f *Frame) string {
 	if f.LinkDirection != DirUnknown {
 		fmt.Fprintf(&b, " %s", f.LinkDirection)
 	}
-	if f.Problems != 0 {
-		fmt.Fprintf(&b, " !%s", f.Problems)
+	if codes := f.Problems.String(); codes != "" {
+		fmt.Fprintf(&b, " !%s", codes)
 	}
 	return b.String()
 }
@@ -258,7 +258,7 @@ func TestBigPackets(t *testing.T) {
 	binary.BigEndian.PutUint16(four[2:], 0)
 	for name, pkt := range map[string][]byte{"IPv4": four, "IPv6": six, "IPv6 with the jumbo option": jumbo} {
 		f := decodeOne(linkRaw, pkt, len(pkt))
-		if f.PayloadLen != n || len(f.Payload) != n || f.Problems != 0 || f.IPLen != len(pkt) {
+		if f.PayloadLen != n || len(f.Payload) != n || f.Problems.Codes() != nil || f.IPLen != len(pkt) {
 			t.Errorf("%s: payload %d of %d, IP length %d, %v", name, len(f.Payload), f.PayloadLen, f.IPLen, f.Problems)
 		}
 	}

@@ -78,6 +78,7 @@ type fragKey struct {
 	id       uint32
 	version  uint8
 	proto    uint8 // IPv4 only: RFC 8200 leaves it out of the key
+	badSum   bool  // receivers drop it, so it joins only its like
 }
 
 // held is a run of bytes no earlier fragment had.
@@ -225,7 +226,7 @@ func (w *walk) fragment(p piece) layer {
 	}
 	key := fragKey{src: f.Src, dst: f.Dst, context: f.context(w.inif), id: f.IPID, version: f.IPVersion}
 	if key.version == 4 {
-		key.proto = p.proto
+		key.proto, key.badSum = p.proto, f.Problems&BadIPSum != 0
 	}
 	cost := len(data) + fragmentCost + 8*len(f.FragNos)
 	g := r.find(key, w.time, cost)

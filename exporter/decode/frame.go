@@ -76,6 +76,14 @@ const (
 	numProblems      = iota
 )
 
+// Checksums have no code: what a wrong one means is known only beside the other packets of
+// its conversation.
+const (
+	BadIPSum      Problem = 1 << (numProblems + iota) // wrong checksum of the innermost IPv4 header, or of one outside
+	BadSum                                            // wrong checksum of TCP or UDP
+	UnfinishedSum                                     // no checksum of TCP or UDP: the network adapter was to compute it
+)
+
 var problemCodes = [numProblems]string{
 	"truncated", "bad_length", "bad_header", "bad_options", "unknown_link", "depth_limit",
 	"fragment_overlap", "fragment_conflict", "fragment_dropped", "encrypted", "aggregate", "header_cut", "fragment_missing",

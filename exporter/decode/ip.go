@@ -58,6 +58,7 @@ func (w *walk) ipv4() layer {
 	if !w.skip(hl) {
 		return layerDone
 	}
+	w.header4(b[:hl])
 	w.next = uint16(f.Proto)
 	if frag := be16(b[6:]); frag&0x3fff != 0 {
 		return w.fragment(piece{

@@ -58,6 +58,7 @@ func (w *walk) tcp() layer {
 			w.tcpOptions(o, false)
 		}
 	}
+	w.transportSum(b, w.wire, 16)
 	f.Payload = b[off:]
 	f.PayloadLen = w.wire - off
 	if f.PayloadLen > len(f.Payload) {
@@ -129,6 +130,7 @@ func (w *walk) udp() layer {
 	f.DstPort = be16(b[2:])
 	f.L4 = true
 	w.udpLength(int(be16(b[4:])))
+	whole, length := w.data, w.wire
 	w.data = w.data[8:]
 	w.wire -= 8
 	f.Payload = w.data
@@ -145,6 +147,7 @@ func (w *walk) udp() layer {
 	if tunnelPort(f.SrcPort) {
 		return w.udpTunnel(f.SrcPort)
 	}
+	w.transportSum(whole, length, 6)
 	return layerDone
 }
 

@@ -348,6 +348,14 @@ func (c *Conn) AnomalyFrom(source, kind, detail string, bytes int64) {
 	k.last = a
 }
 
+// AnomalyAt is AnomalyFrom for a packet that gave the connection no bytes.
+func (c *Conn) AnomalyAt(p Packet, source, kind, detail string, bytes int64) {
+	was := c.now
+	c.now = p
+	c.AnomalyFrom(source, kind, detail, bytes)
+	c.now = was
+}
+
 func (c *Conn) root() *Conn {
 	for c.parent != nil {
 		c = c.parent

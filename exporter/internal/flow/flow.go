@@ -31,6 +31,10 @@ type Conn struct {
 	hasSeq         [2]bool
 	ended          [2]bool
 	reset          bool
+	pending        *pendingSYN   // of a connection that may follow on the same ports
+	unsummed       bool          // mixed checksums were told
+	odds           int32         // anomalies before the first payload
+	oddBytes       int64         // of those beyond maxEarlyOdds
 	spoke          uint8         // bit n: direction n was seen
 	sent           *[copies]sent // datagrams
 	sentAt         uint8
@@ -125,6 +129,7 @@ type sideStats struct {
 	dupAcks, zeroWindows, windowFull     int64
 	keepAlives, resets, fins, lost, over int64
 
+	checked   int32 // 1 + the largest payload with a right checksum
 	started   bool
 	next      uint32 // end of the highest sequence number seen
 	lastAck   uint32

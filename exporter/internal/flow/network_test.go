@@ -70,7 +70,7 @@ func also(list []placed, up, down uint64, link int32, later int64) (all []placed
 // shown plays packets of several places in the order of time.
 func shown(t *testing.T, lists ...[]placed) *Batch {
 	t.Helper()
-	s, err := NewShard(Options{Protocols: []*dissect.Protocol{http1.Protocol(), dns.Protocol(), icmp.Protocol()}, Repanic: true})
+	s, err := NewShard(0, Options{Protocols: []*dissect.Protocol{http1.Protocol(), dns.Protocol(), icmp.Protocol()}, Repanic: true})
 	if err != nil {
 		t.Fatal(err)
 	}

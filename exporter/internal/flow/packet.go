@@ -88,6 +88,7 @@ const (
 	Fragment      Mark = 0x1000
 	NotWhole      Mark = 0x2000
 	OutOfOrder    Mark = 0x4000
+	BadChecksum   Mark = 0x8000
 )
 
 // IP protocol numbers that are told apart.

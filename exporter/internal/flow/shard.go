@@ -38,7 +38,9 @@ type Shard struct {
 	ids         ids
 	engine      *dissect.Engine
 	budget      stream.Budget
-	streamLimit int // of budget
+	history     stream.History
+	unsummed    map[int32]bool // interfaces whose packets have unfinished checksums
+	streamLimit int            // of budget
 	conns       map[key]*Conn
 	tcp         list
 	other       list
@@ -56,7 +58,7 @@ type Shard struct {
 
 // NewShard makes the shard with a number below ShardCount.
 func NewShard(number int, o Options) (*Shard, error) {
-	s := &Shard{ids: ids{shard: int32(number)}, conns: map[key]*Conn{}, budget: stream.Budget{Left: streamBudget}, streamLimit: streamBudget, ports: map[uint16]bool{}}
+	s := &Shard{ids: ids{shard: int32(number)}, conns: map[key]*Conn{}, unsummed: map[int32]bool{}, budget: stream.Budget{Left: streamBudget}, streamLimit: streamBudget, ports: map[uint16]bool{}}
 	for _, p := range o.Protocols {
 		for _, port := range p.Ports {
 			s.ports[port] = true
@@ -65,6 +67,7 @@ func NewShard(number int, o Options) (*Shard, error) {
 	for _, d := range o.DecodeAs {
 		s.ports[d.Port] = true
 	}
+	s.history.Budget = &s.budget
 	var to dissect.Sink = (*sink)(s)
 	if o.Plain {
 		to = plainSink{s}
@@ -156,11 +159,13 @@ func (s *Shard) packet(p *Packet) {
 	s.now = max(s.now, p.Time)
 	k, srcIsLo := keyOf(p)
 	c, slot := s.find(k, p, srcIsLo)
+	var syn *pendingSYN
 	if c != nil && s.reused(c, p, srcIsLo) {
 		why := dissect.EndReuse
 		if c.transport != dissect.TCP {
 			why = dissect.EndTimeout
 		}
+		syn = c.answered(p)
 		s.end(c, why, packetRef(p))
 		c = nil
 	}
@@ -170,6 +175,9 @@ func (s *Shard) packet(p *Packet) {
 	c.nets.open(p, sideOf(srcIsLo), slot)
 	f := s.flowOf(c, p, srcIsLo == c.srcIsLo, slot)
 	s.owned(f, p, srcIsLo == c.srcIsLo)
+	if syn != nil {
+		s.adopt(c, f, syn)
+	}
 	p.Flow = f.id
 	c.last = max(c.last, p.Time)
 	c.lastPacket = packetRef(p)
@@ -198,32 +206,6 @@ func (s *Shard) packet(p *Packet) {
 
 func packetRef(p *Packet) dissect.Packet {
 	return dissect.Packet{No: p.No, Time: p.Time, Seq: p.Seq, Ack: p.Ack, Also: p.FragNos}
-}
-
-// reused reports whether the packet opens a new connection on the ports of c: a SYN
-// with another initial sequence number than the one already seen from that side.
-func (s *Shard) reused(c *Conn, p *Packet, srcIsLo bool) bool {
-	if c.transport != dissect.TCP {
-		return s.now-c.touched > datagramIdle
-	}
-	if p.TCPFlags&(decode.SYN|decode.RST|decode.FIN) != decode.SYN {
-		return false
-	}
-	side := 0
-	if srcIsLo != c.srcIsLo {
-		side = 1
-	}
-	if p.TCPFlags&decode.ACK != 0 {
-		return c.hasISN[side] && c.isn[side] != p.Seq && (c.reset || c.ended[0] && c.ended[1])
-	}
-	if c.hasISN[side] {
-		return c.isn[side] != p.Seq
-	}
-	if c.hasSeq[side] && c.firstSeq[side] == p.Seq+1 { // the capture shows the SYN late
-		return false
-	}
-	// A SYN from a side that has already sent data: the old connection is over.
-	return c.flows[0].side[side].packets > 0 || c.hasISN[side^1] && (c.reset || c.ended[0] || c.ended[1])
 }
 
 func (s *Shard) open(k key, p *Packet, srcIsLo bool) *Conn {
@@ -319,6 +301,9 @@ func (s *Shard) datagram(c *Conn, f *Flow, dir dissect.Dir, p *Packet) {
 	if p.PayloadLen <= 0 && len(p.Payload) == 0 {
 		return
 	}
+	if !s.whole(c, f, dir, p) {
+		return
+	}
 	f.seen |= seenData
 	if c.d == nil {
 		c.begin(-1)
@@ -394,6 +379,11 @@ func (s *Shard) end(c *Conn, why dissect.End, at dissect.Packet) {
 	c.list = nil
 	s.withdraw(c)
 	s.count--
+	defer func() {
+		if s.count == 0 {
+			s.history.Drop()
+		}
+	}()
 	last := c.lastPacket
 	last.No = at.No
 	if c.stream != nil {
@@ -402,6 +392,7 @@ func (s *Shard) end(c *Conn, why dissect.End, at dissect.Packet) {
 	if c.ended[0] && c.ended[1] && (why == dissect.EndCapture || why == dissect.EndTimeout) {
 		why = dissect.EndFin // a hole had hidden it until now
 	}
+	s.oddMore(c, last)
 	if c.d != nil {
 		c.d.Close(why, last)
 	}

@@ -1,6 +1,7 @@
 package flow
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/pcapsule/pcapsule/exporter/decode"
@@ -26,38 +27,49 @@ func (s *Shard) tcpPacket(c *Conn, f *Flow, dir dissect.Dir, p *Packet) {
 		s.pdu(c, f, dir, p)
 		return
 	}
-	if f.sighted(dir, p) {
+	if !s.whole(c, f, dir, p) || !s.control(c, f, dir, p) {
 		return
 	}
-	verdict := f.tcp(s, dir, p)
+	var brought stream.Verdict
+	copied := f.sighted(dir, p)
+	if copied && p.PayloadLen > 0 { // equal numbers are no proof of equal bytes
+		brought = s.stream(c, dir, p)
+	}
+	if copied && brought&(stream.New|stream.Differs) == 0 {
+		f.sightings++
+		p.Mark |= Sighting
+		return
+	}
+	f.tcp(s, dir, p)
 	if p.TCPFlags&decode.SYN != 0 && !c.hasISN[dir] {
 		c.isn[dir], c.hasISN[dir] = p.Seq, true
 	}
-	if p.TCPFlags&(decode.SYN|decode.RST) == 0 && !c.hasSeq[dir] {
+	if p.TCPFlags&decode.RST != 0 {
+		return
+	}
+	if !c.hasSeq[dir] && p.TCPFlags&decode.SYN == 0 {
 		c.firstSeq[dir], c.hasSeq[dir] = p.Seq, true
 	}
-	if c.stream == nil && (p.PayloadLen > 0 || p.TCPFlags&(decode.SYN|decode.FIN) != 0) {
-		c.stream = &stream.Conn{Sink: (*tcpSink)(c), Budget: &s.budget}
+	if brought == 0 {
+		brought = s.stream(c, dir, p)
 	}
-	if p.TCPFlags&decode.RST != 0 { // a reset's payload is a message for people, RFC 9293 3.10.7
-		c.reset = true
-		if n := int64(len(p.Payload)); n > 0 {
-			f.side[dir].anomalous += n
-			s.anomaly(f, packetRef(p), "tcp", "reset_payload", "a segment with RST carries payload", n)
-		}
-		return
+	if c.reset && brought&stream.New != 0 {
+		s.odd(c, f, packetRef(p), "data_after_reset", "new bytes behind a reset that its receiver must take: one of both is forged or did not arrive", 0)
 	}
-	if verdict == keepAlive {
-		f.side[dir].duplicate += int64(len(p.Payload))
-		return
-	}
+}
+
+// stream gives a segment to the stream, which compares and orders its bytes.
+func (s *Shard) stream(c *Conn, dir dissect.Dir, p *Packet) stream.Verdict {
 	if c.stream == nil {
-		return
+		if p.PayloadLen <= 0 && p.TCPFlags&(decode.SYN|decode.FIN) == 0 {
+			return 0
+		}
+		c.stream = &stream.Conn{Sink: (*tcpSink)(c), Budget: &s.budget, History: &s.history}
 	}
 	seg := &s.segment
 	*seg = stream.Segment{Packet: stream.Packet{No: p.No, Time: p.Time, Also: p.FragNos}, Seq: p.Seq, Ack: p.Ack,
 		Flags: p.TCPFlags, Payload: p.Payload, Len: int(p.PayloadLen)}
-	c.stream.Segment(uint8(dir), seg)
+	return c.stream.Segment(uint8(dir), seg)
 }
 
 // pdu gives on bytes of a stream that are in order already: TCP had no part in how they
@@ -109,19 +121,27 @@ func (t *tcpSink) End(dir uint8, s *stream.Segment) {
 	}
 }
 
-// Conflict implements stream.Sink.
-func (t *tcpSink) Conflict(dir uint8, n int, s *stream.Segment) {
-	f := t.flows[0]
-	f.side[dir].over++
-	t.shard.event(f, dissect.Dir(dir), s.No, s.Time, "overlap_conflict", int64(n))
-	t.conn().AnomalyFrom("tcp", "overlap_conflict", "other bytes at a place of the stream that was already captured; the first copy was kept", int64(n))
+// oddities are the anomalies of what stream tells as odd, by stream.Oddity.
+var oddities = [...]struct{ kind, detail string }{
+	stream.Conflict:   {"overlap_conflict", "other bytes at a place of the stream that was already captured; the first copy, of packet %d, was kept"},
+	stream.Uncompared: {"uncompared", "bytes at a place that the stream has passed; what was there is not at hand any more, so nobody can tell whether they are the same"},
+	stream.Late:       {"late_segment", "bytes that came after their place was given up as a gap, or that lie before the stream's beginning; they are in no row"},
+	stream.Stray:      {"stray_segment", "a segment more than 16 MiB ahead that nobody acknowledged"},
+	stream.AfterEnd:   {"data_after_fin", "bytes behind the FIN"},
+	stream.OtherEnd:   {"fin_conflict", "a FIN at another place than the data or another FIN say"},
 }
 
-// Stray implements stream.Sink.
-func (t *tcpSink) Stray(dir uint8, n int, s *stream.Segment) {
-	d := t.conn()
-	d.AnomalyBytes += int64(n)
-	d.AnomalyFrom("tcp", "stray_segment", "a segment more than 16 MiB ahead that nobody acknowledged", int64(n))
+// Odd implements stream.Sink.
+func (t *tcpSink) Odd(dir uint8, why stream.Oddity, n int, first int64, s *stream.Segment) {
+	f, o := t.flows[0], &oddities[why]
+	detail := o.detail
+	if why == stream.Conflict {
+		f.side[dir].over++
+		t.shard.event(f, dissect.Dir(dir), s.No, s.Time, o.kind, int64(n))
+		detail = fmt.Sprintf(detail, first)
+	}
+	f.side[dir].anomalous += int64(n)
+	t.shard.odd((*Conn)(t), f, ref(s), o.kind, detail, int64(n))
 }
 
 func (s *Shard) event(f *Flow, dir dissect.Dir, no, ts int64, what string, bytes int64) {
@@ -148,7 +168,7 @@ func (f *Flow) count(dir dissect.Dir, p *Packet) {
 	f.firstNs, f.lastNs, f.lastPacket = min(f.firstNs, p.began()), max(f.lastNs, p.Time), p.No
 }
 
-// sighted reports whether the packet is one that this flow has already seen: capturing
+// sighted reports whether the packet has the numbers of one that this flow has already seen: capturing
 // on several devices of one machine shows a packet more than once. A segment sent again
 // by TCP has another IP identification or time stamp.
 func (f *Flow) sighted(dir dissect.Dir, p *Packet) bool {
@@ -168,9 +188,6 @@ func (f *Flow) sighted(dir dissect.Dir, p *Packet) bool {
 		again = again || f.sigs[i].same(&sig)
 	}
 	if again && (p.IPID != 0 || p.PayloadLen > 0) {
-		f.sightings++
-		f.side[dir].duplicate += int64(len(p.Payload))
-		p.Mark |= Sighting
 		return true
 	}
 	f.sigs[f.sigN%sigs] = sig
@@ -192,13 +209,12 @@ const (
 	again
 )
 
-// tcp updates the statistics of one flow with one segment and names what it is.
-func (f *Flow) tcp(s *Shard, dir dissect.Dir, p *Packet) segmentKind {
+// tcp updates the statistics of one flow with one segment.
+func (f *Flow) tcp(s *Shard, dir dissect.Dir, p *Packet) {
 	d, o := &f.side[dir], &f.side[dir.Other()]
 	flags := p.TCPFlags
 	f.handshake(d, dir, p)
 	if flags&decode.RST != 0 {
-		d.resets++
 		f.seen |= seenRST
 		what := "reset"
 		if f.seen&(seenSYNACK|seenData) == 0 && f.seen&seenSYN != 0 && dir == dissect.ToClient {
@@ -228,7 +244,6 @@ func (f *Flow) tcp(s *Shard, dir dissect.Dir, p *Packet) segmentKind {
 		s.event(f, dir, p.No, p.Time, "zero_window", 0)
 	}
 	d.window = scaled
-	return kind
 }
 
 func (f *Flow) handshake(d *sideStats, dir dissect.Dir, p *Packet) {

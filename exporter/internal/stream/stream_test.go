@@ -33,13 +33,13 @@ func (h *heard) End(dir uint8, _ *Segment) {
 	h.log = append(h.log, fmt.Sprintf("%d:end", dir))
 }
 
-func (h *heard) Conflict(dir uint8, n int, _ *Segment) {
+func (h *heard) Odd(dir uint8, why Oddity, n int, first int64, _ *Segment) {
 	h.bad++
-	h.log = append(h.log, fmt.Sprintf("%d:conflict %d", dir, n))
-}
-
-func (h *heard) Stray(dir uint8, n int, _ *Segment) {
-	h.log = append(h.log, fmt.Sprintf("%d:stray %d", dir, n))
+	text := fmt.Sprintf("%d:%s %d", dir, []string{"conflict", "uncompared", "late", "stray", "after-end", "other-end"}[why], n)
+	if first >= 0 {
+		text += fmt.Sprintf(" with %d", first)
+	}
+	h.log = append(h.log, text)
 }
 
 // step is one segment: direction, flags, sequence number, payload, acknowledgement.
@@ -56,7 +56,8 @@ type step struct {
 func play(steps []step) *heard {
 	h := &heard{}
 	b := &Budget{Left: 1 << 20}
-	c := &Conn{Sink: h, Budget: b}
+	y := &History{Budget: b}
+	c := &Conn{Sink: h, Budget: b, History: y}
 	s := Segment{}
 	for i, st := range steps {
 		flags := st.flags
@@ -69,6 +70,11 @@ func play(steps []step) *heard {
 		c.Segment(st.dir, &in)
 	}
 	c.Close(&s)
+	y.Drop()
+	in, out := c.In[0]+c.In[1], c.Out[0]+c.Out[1]
+	if out > in {
+		h.log = append(h.log, fmt.Sprintf("%d bytes came in, %d out", in, out))
+	}
 	if b.Left != 1<<20 {
 		h.log = append(h.log, fmt.Sprintf("budget off by %d", 1<<20-b.Left))
 	}
@@ -91,11 +97,12 @@ func TestSegment(t *testing.T) {
 		{"two segments swapped", []step{{0, SYN, 100, "", 0, 0, 0}, {0, 0, 103, "cd", 0, 0, 0}, {0, 0, 101, "ab", 0, 0, 0}}, "0:ab 0:cd"},
 		{"sent again is not told again", []step{{0, SYN, 100, "", 0, 0, 0}, {0, 0, 101, "ab", 0, 0, 0}, {0, 0, 101, "ab", 0, 0, 0}, {0, 0, 103, "c", 0, 0, 0}}, "0:ab 0:c"},
 		{"sent again with more", []step{{0, SYN, 100, "", 0, 0, 0}, {0, 0, 101, "ab", 0, 0, 0}, {0, 0, 101, "abcd", 0, 0, 0}}, "0:ab 0:cd"},
-		{"sent again with other bytes: the first copy wins", []step{{0, SYN, 100, "", 0, 0, 0}, {0, 0, 101, "ab", 0, 0, 0}, {0, 0, 101, "xy", 0, 0, 0}}, "0:ab 0:conflict 2"},
-		{"overlap while held, other bytes", []step{{0, SYN, 100, "", 0, 0, 0}, {0, 0, 103, "cd", 0, 0, 0}, {0, 0, 102, "BXYe", 0, 0, 0}, {0, 0, 101, "a", 0, 0, 0}}, "0:conflict 2 0:a 0:B 0:cd 0:e"},
+		{"sent again with other bytes: the first copy wins", []step{{0, SYN, 100, "", 0, 0, 0}, {0, 0, 101, "ab", 0, 0, 0}, {0, 0, 101, "xy", 0, 0, 0}}, "0:ab 0:conflict 2 with 1"},
+		{"overlap while held, other bytes", []step{{0, SYN, 100, "", 0, 0, 0}, {0, 0, 103, "cd", 0, 0, 0}, {0, 0, 102, "BXYe", 0, 0, 0}, {0, 0, 101, "a", 0, 0, 0}}, "0:conflict 2 with 1 0:a 0:B 0:cd 0:e"},
 		{"sequence numbers wrap", []step{{0, SYN, 0xfffffffd, "", 0, 0, 0}, {0, 0, 0xfffffffe, "ab", 0, 0, 0}, {0, 0, 1, "d", 0, 0, 0}, {0, 0, 0, "c", 0, 0, 0}}, "0:ab 0:c 0:d"},
 		{"starts in the middle", []step{{0, 0, 1000, "ab", 7, 0, 0}, {0, 0, 1002, "cd", 7, 0, 0}}, "0:ab 0:cd"},
-		{"a keep-alive's byte is no conflict", []step{{0, SYN, 100, "", 0, 0, 0}, {0, 0, 101, "ab", 0, 0, 0}, {0, 0, 102, "\x00", 0, 0, 0}}, "0:ab"},
+		{"a keep-alive's byte is no conflict", []step{{0, SYN, 100, "", 0, 0, 0}, {0, 0, 101, "ab", 0, 0, 0}, {1, 0, 500, "", 103, 0, 0}, {0, 0, 102, "\x00", 0, 0, 0}}, "0:ab"},
+		{"one byte that was not acknowledged is no keep-alive", []step{{0, SYN, 100, "", 0, 0, 0}, {0, 0, 101, "ab", 0, 0, 0}, {0, 0, 102, "\x00", 0, 0, 0}}, "0:ab 0:conflict 1 with 1"},
 		{"lost and acknowledged", append([]step{{0, SYN, 100, "", 0, 0, 0}, {0, 0, 101, "ab", 0, 0, 0}, {0, 0, 105, "ef", 0, 0, 0}}, quiet(20, 107)...), "0:ab 0:gap 2 0:ef"},
 		{"lost in a one-sided capture, after a second", []step{{0, SYN, 100, "", 0, 0, 0}, {0, 0, 103, "cd", 0, 0, 0}, {0, 0, 105, "ef", 0, 0, 2e9}}, "0:gap 2 0:cd 0:ef"},
 		{"lost before the end", []step{{0, SYN, 100, "", 0, 0, 0}, {0, 0, 103, "cd", 0, 0, 0}}, "0:gap 2 0:cd"},
@@ -169,8 +176,9 @@ func FuzzSegment(f *testing.F) {
 	f.Add([]byte{0, 2, 0, 0, 0, 0, 1, 16, 0, 5, 3, 9})
 	f.Fuzz(func(t *testing.T, in []byte) {
 		h := &heard{}
-		b := &Budget{Left: 4096}
-		c := &Conn{Sink: h, Budget: b}
+		b := &Budget{Left: 1 << 20}
+		y := &History{Budget: b}
+		c := &Conn{Sink: h, Budget: b, History: y}
 		for i := int64(0); len(in) >= 6; i++ {
 			n := int(in[5] & 63)
 			s := Segment{Packet: Packet{No: i, Time: i * int64(in[4]) << 24}, Flags: uint16(in[1]), Seq: uint32(in[2]) << (in[3] & 24), Ack: uint32(in[4]),
@@ -180,8 +188,14 @@ func FuzzSegment(f *testing.F) {
 			in = in[6:]
 		}
 		c.Close(&Segment{})
-		if b.Left != 4096 {
-			t.Fatalf("budget is %d after the end, want 4096", b.Left)
+		y.Drop()
+		if b.Left != 1<<20 {
+			t.Fatalf("budget is %d after the end, want %d", b.Left, 1<<20)
+		}
+		for d := range c.In {
+			if c.Out[d] > c.In[d] {
+				t.Fatalf("direction %d: %d bytes came in, %d out", d, c.In[d], c.Out[d])
+			}
 		}
 		if h.ends[0] > 1 || h.ends[1] > 1 {
 			t.Fatal("an end was told twice")
@@ -191,7 +205,8 @@ func FuzzSegment(f *testing.F) {
 
 func BenchmarkInOrder(b *testing.B) {
 	h := nothing{}
-	c := &Conn{Sink: h, Budget: &Budget{Left: 1 << 20}}
+	b0 := &Budget{Left: 16 << 20}
+	c := &Conn{Sink: h, Budget: b0, History: &History{Budget: b0}}
 	p := make([]byte, 1400)
 	s := Segment{Flags: SYN}
 	c.Segment(0, &s)
@@ -207,8 +222,7 @@ func BenchmarkInOrder(b *testing.B) {
 
 type nothing struct{}
 
-func (nothing) Data(uint8, []byte, *Segment)  {}
-func (nothing) Gap(uint8, int64, *Segment)    {}
-func (nothing) End(uint8, *Segment)           {}
-func (nothing) Conflict(uint8, int, *Segment) {}
-func (nothing) Stray(uint8, int, *Segment)    {}
+func (nothing) Data(uint8, []byte, *Segment)            {}
+func (nothing) Gap(uint8, int64, *Segment)              {}
+func (nothing) End(uint8, *Segment)                     {}
+func (nothing) Odd(uint8, Oddity, int, int64, *Segment) {}

@@ -1,0 +1,80 @@
+package decode
+
+import (
+	"encoding/binary"
+	"math/bits"
+)
+
+// checksum is the Internet checksum of RFC 1071 over b, added to sum, folded and not
+// inverted. It adds 8 bytes at once in the machine's order, which RFC 1071 section 2 (B)
+// allows, and swaps the result.
+func checksum(b []byte, sum uint64) uint16 {
+	var carry uint64
+	for len(b) >= 32 {
+		sum, carry = bits.Add64(sum, binary.LittleEndian.Uint64(b), carry)
+		sum, carry = bits.Add64(sum, binary.LittleEndian.Uint64(b[8:]), carry)
+		sum, carry = bits.Add64(sum, binary.LittleEndian.Uint64(b[16:]), carry)
+		sum, carry = bits.Add64(sum, binary.LittleEndian.Uint64(b[24:]), carry)
+		b = b[32:]
+	}
+	for len(b) >= 8 {
+		sum, carry = bits.Add64(sum, binary.LittleEndian.Uint64(b), carry)
+		b = b[8:]
+	}
+	if len(b) > 0 {
+		var last [8]byte
+		copy(last[:], b)
+		sum, carry = bits.Add64(sum, binary.LittleEndian.Uint64(last[:]), carry)
+	}
+	sum, carry = bits.Add64(sum, 0, carry)
+	sum += carry
+	return bits.ReverseBytes16(fold(sum))
+}
+
+// fold adds the 16-bit words of n with their carries.
+func fold(n uint64) uint16 {
+	n = n>>32 + n&0xffffffff
+	n = n>>32 + n&0xffffffff
+	n = n>>16 + n&0xffff
+	return uint16(n>>16 + n&0xffff)
+}
+
+// header4 verifies the checksum of an IPv4 header. 0 was left to the network adapter.
+func (w *walk) header4(h []byte) {
+	if (h[10] != 0 || h[11] != 0) && checksum(h, 0) != 0xffff {
+		w.f.Problems |= BadIPSum
+	}
+}
+
+// transportSum verifies the checksum of the TCP segment or UDP datagram b, whose sum stands
+// at place, if it was captured whole. The sum of the pseudo-header alone, which RFC 9293
+// section 3.1 and RFC 8200 section 8.1 define, is what a machine leaves to its network
+// adapter; so is 0.
+func (w *walk) transportSum(b []byte, size, place int) {
+	f := w.f
+	if len(b) < size {
+		return
+	}
+	stated := be16(b[place:])
+	if stated == 0 {
+		// In IPv4 a UDP sender may leave the sum out, RFC 768.
+		if f.Proto != protoUDP || f.IPVersion == 6 {
+			f.Problems |= UnfinishedSum
+		}
+		return
+	}
+	pseudo := uint64(f.Proto) + uint64(size>>16) + uint64(size&0xffff)
+	if f.IPVersion == 6 {
+		pseudo += uint64(checksum(f.Src[:], 0)) + uint64(checksum(f.Dst[:], 0))
+	} else {
+		pseudo += uint64(checksum(f.Src[12:], 0)) + uint64(checksum(f.Dst[12:], 0))
+	}
+	head := fold(pseudo)
+	switch {
+	case checksum(b[:size], uint64(bits.ReverseBytes16(head))) == 0xffff:
+	case stated == head:
+		f.Problems |= UnfinishedSum
+	default:
+		f.Problems |= BadSum
+	}
+}

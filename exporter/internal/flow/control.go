@@ -1,0 +1,170 @@
+package flow
+
+import (
+	"github.com/pcapsule/pcapsule/exporter/decode"
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+)
+
+// pendingSYN is a SYN on the ports of an open connection. RFC 5961 section 4 has its
+// receiver go on with the old connection and ask back, so only an answer makes it the
+// beginning of a new one.
+type pendingSYN struct {
+	fromLo bool // the lower end of the key sent it
+	seq    uint32
+	at     int64
+	wscale int8
+	mss    uint16
+}
+
+// maxNearSYN is how far an acknowledgement may lie behind a SYN that it answers, where the
+// SYN-ACK was not captured.
+const maxNearSYN = 1 << 16
+
+// reused reports whether the packet begins a new conversation on the ends of c. A SYN does
+// where the old connection is over (RFC 9293 section 3.10.7.4, TIME-WAIT); else it is kept
+// until the other side answers it.
+func (s *Shard) reused(c *Conn, p *Packet, srcIsLo bool) bool {
+	if c.transport != dissect.TCP {
+		return s.now-c.touched > datagramIdle
+	}
+	if !s.sumsHold(p) {
+		return false
+	}
+	side := dissect.ToServer
+	if srcIsLo != c.srcIsLo {
+		side = dissect.ToClient
+	}
+	over := c.reset || c.ended[0] && c.ended[1]
+	switch p.TCPFlags & (decode.SYN | decode.RST | decode.FIN | decode.ACK) {
+	case decode.SYN:
+		switch {
+		case c.hasISN[side] && c.isn[side] == p.Seq:
+			return false
+		case !c.hasISN[side] && c.hasSeq[side] && c.firstSeq[side] == p.Seq+1: // the capture shows the SYN late
+			return false
+		case over:
+			return true
+		case c.spoke&(1<<side) != 0 || c.hasISN[side.Other()]:
+			c.pending = &pendingSYN{fromLo: srcIsLo, seq: p.Seq, at: p.Time, wscale: p.WScale, mss: p.MSS}
+		}
+		return false
+	case decode.SYN | decode.ACK:
+		return c.answered(p) != nil && c.pending.fromLo != srcIsLo || over && c.hasISN[side] && c.isn[side] != p.Seq
+	}
+	return c.goesOn(p, side, srcIsLo)
+}
+
+// answered is the SYN that p answers, nil where there is none.
+func (c *Conn) answered(p *Packet) *pendingSYN {
+	if y := c.pending; y != nil && (p.Ack-y.seq-1 < maxNearSYN || p.Seq == y.seq+1) {
+		return y
+	}
+	return nil
+}
+
+// goesOn reports whether a segment without SYN belongs to the connection that a pending
+// SYN began: its own side goes on behind it in a capture of one side, or the other side
+// acknowledges it, also with a reset, and no byte of the old connection explains that.
+func (c *Conn) goesOn(p *Packet, side dissect.Dir, srcIsLo bool) bool {
+	y := c.pending
+	if y == nil || p.TCPFlags&decode.ACK == 0 {
+		return false
+	}
+	if y.fromLo == srcIsLo {
+		return c.spoke&(1<<side.Other()) == 0 && p.Seq == y.seq+1 && p.TCPFlags&decode.RST == 0
+	}
+	if p.Ack-y.seq-1 >= maxNearSYN || c.stream == nil {
+		return false
+	}
+	low, high, ok := c.stream.Place(uint8(side.Other()))
+	return !ok || int32(p.Ack-high) > maxNearSYN || int32(low-p.Ack) > maxNearSYN
+}
+
+// adopt makes c the connection that a SYN began which c's first packet answers.
+func (s *Shard) adopt(c *Conn, f *Flow, y *pendingSYN) {
+	if c.srcIsLo != y.fromLo {
+		c.client, c.server, c.srcIsLo = c.server, c.client, y.fromLo
+		f.firstSrc = !f.firstSrc
+	}
+	c.role = "syn"
+	c.isn[dissect.ToServer], c.hasISN[dissect.ToServer] = y.seq, true
+	f.seen |= seenSYN
+	f.syn = y.at
+	f.side[dissect.ToServer].wscale, f.side[dissect.ToServer].mss = y.wscale, y.mss
+	s.stream(c, dissect.ToServer, &Packet{No: s.at, Time: y.at, TCPFlags: decode.SYN, Seq: y.seq})
+}
+
+// control judges a segment by its flags; false means that no receiver takes it, so it
+// changes nothing.
+func (s *Shard) control(c *Conn, f *Flow, dir dissect.Dir, p *Packet) bool {
+	flags, n := p.TCPFlags, int64(len(p.Payload))
+	refuse := func(kind, detail string) bool {
+		f.side[dir].anomalous += n
+		s.odd(c, f, packetRef(p), kind, detail, n)
+		return false
+	}
+	switch {
+	case flags&decode.RST != 0:
+		f.side[dir].resets++
+		if n > 0 { // a message for people, RFC 9293 section 3.10.7
+			f.side[dir].anomalous += n
+			s.odd(c, f, packetRef(p), "reset_payload", "a segment with RST carries payload", n)
+			n = 0
+		}
+		if kind, detail := c.resetPlace(dir, p); kind != "" {
+			return refuse(kind, detail)
+		}
+		c.reset = true
+		return true
+	case flags&decode.SYN != 0 && c.straySYN(dir, p):
+		return refuse("stray_syn", "a SYN on an open connection changes nothing (RFC 5961 section 4)")
+	case flags&decode.SYN != 0 && n > 0:
+		s.odd(c, f, packetRef(p), "syn_payload", "a SYN carries payload; without TCP Fast Open its receiver takes it only after the handshake, or not at all", 0)
+	case flags&(decode.SYN|decode.ACK) == 0 && (n > 0 || flags&decode.FIN != 0):
+		return refuse("no_ack", "a segment without ACK is dropped by its receiver (RFC 9293 section 3.10.7.4)")
+	case flags&decode.URG != 0 && n > 0:
+		s.odd(c, f, packetRef(p), "urgent_data", "receivers take the urgent byte out of the stream, or leave it in (RFC 6093); here it is left in", 0)
+	}
+	return true
+}
+
+// straySYN reports whether a segment with SYN is none of the handshake.
+func (c *Conn) straySYN(dir dissect.Dir, p *Packet) bool {
+	if c.hasISN[dir] {
+		return c.isn[dir] != p.Seq
+	}
+	if c.hasSeq[dir] {
+		return c.firstSeq[dir] != p.Seq+1
+	}
+	if p.TCPFlags&decode.ACK != 0 {
+		return c.hasISN[dir.Other()] && int32(p.Ack-c.isn[dir.Other()]-1) < 0
+	}
+	return p.TCPFlags&decode.FIN != 0 || c.hasSeq[dir.Other()]
+}
+
+// resetPlace says why a reset does not count, "" where it does. Only one at just the next
+// byte does (RFC 9293 section 3.10.7.4, RFC 5961 section 3.2); since bytes that were
+// captured may not have arrived yet, each place from what was acknowledged to what was
+// sent may be that. Against a SYN it must acknowledge the SYN.
+func (c *Conn) resetPlace(dir dissect.Dir, p *Packet) (kind, detail string) {
+	low, high, ok := uint32(0), uint32(0), false
+	if c.stream != nil {
+		low, high, ok = c.stream.Place(uint8(dir))
+	}
+	other := dir.Other()
+	if !ok || !c.hasISN[dir] && !c.hasSeq[dir] && c.hasISN[other] {
+		if c.hasISN[other] && (p.TCPFlags&decode.ACK == 0 && !ok || p.TCPFlags&decode.ACK != 0 && p.Ack-c.isn[other]-1 > maxNearSYN) {
+			return "reset_refused", "a reset that does not acknowledge the SYN changes nothing (RFC 9293 section 3.10.7.3)"
+		}
+		return "", ""
+	}
+	switch window := max(c.flows[0].side[other].window, 1<<16-1); {
+	case int32(p.Seq-low) >= 0 && int32(high-p.Seq) >= 0:
+		return "", ""
+	case c.ended[0] && c.ended[1] || c.reset:
+		return "", ""
+	case p.Seq-low < window:
+		return "reset_in_window", "a reset inside the window, not at its beginning: by RFC 5961 section 3.2 the receiver asks back, older ones end the connection; it goes on here"
+	}
+	return "reset_out_of_window", "a reset outside the window changes nothing (RFC 5961 section 3.2)"
+}

@@ -1,0 +1,46 @@
+package stream
+
+// end takes a FIN that stands at seq. It counts when all before it is there.
+func (c *Conn) end(dir uint8, h *half, seq uint32, s *Segment) {
+	switch {
+	case h.fin && seq == h.finSeq:
+		return
+	case h.ended, before(seq, h.top), seq-h.top > farAhead:
+		c.odd(dir, OtherEnd, 0, -1, s)
+		return
+	case h.fin:
+		c.odd(dir, OtherEnd, 0, -1, s)
+		if before(h.finSeq, seq) {
+			return
+		}
+	}
+	h.fin, h.finSeq = true, seq
+}
+
+// behindEnd cuts away what stands behind a FIN and reports whether nothing is left. A
+// receiver takes nothing behind a FIN that it has taken (RFC 9293 section 3.10.7.4); one
+// that was not reached yet gives way to data.
+func (c *Conn) behindEnd(dir uint8, h *half, s *Segment) bool {
+	behind := int(int32(s.Seq + uint32(s.Len) - h.finSeq))
+	if !h.fin || behind <= 0 {
+		return false
+	}
+	if !h.ended {
+		h.fin = false
+		c.odd(dir, OtherEnd, 0, -1, s)
+		return false
+	}
+	keep := max(s.Len-behind, 0)
+	c.odd(dir, AfterEnd, max(len(s.Payload)-keep, 0), -1, s)
+	s.cutBack(keep)
+	return keep == 0
+}
+
+// finish tells the end of a direction once.
+func (c *Conn) finish(dir uint8, s *Segment) {
+	h := &c.half[dir]
+	if h.fin && !h.ended && !h.unsure && len(h.held) == 0 && h.next == h.finSeq {
+		h.ended = true
+		c.Sink.End(dir, s)
+	}
+}

@@ -1,0 +1,93 @@
+package stream
+
+// Limits of a History.
+const (
+	historyStart   = 16 << 10  // bytes that it begins with
+	historyBytes   = 512 << 10 // bytes that it grows to
+	historyRecords = 4096
+	recordCost     = 32
+	maxLook        = 1024 // records looked at for one segment
+)
+
+// History keeps the bytes that the connections of one shard delivered last, so that a
+// later copy of them can be compared. It takes its memory out of the Budget while there
+// is plenty, and forgets the oldest bytes first.
+type History struct {
+	Budget *Budget
+
+	bytes   []byte // a ring
+	written uint64 // bytes so far
+	records []record
+	count   uint64 // records so far
+}
+
+// record is one delivered segment. Those of a direction form a list, newest first.
+type record struct {
+	no     int64
+	at     uint64 // in bytes, not wrapped
+	before uint64 // 1 + the number of the direction's record before, 0 where there is none
+	seq, n uint32
+}
+
+// add keeps a delivered segment of direction h.
+func (y *History) add(h *half, seq uint32, no int64, data []byte) {
+	if !y.room(len(data)) {
+		return
+	}
+	r := record{no: no, at: y.written, before: h.past, seq: seq, n: uint32(len(data))}
+	if len(y.records) < historyRecords {
+		y.records = append(y.records, r)
+	} else {
+		y.records[y.count%historyRecords] = r
+	}
+	y.count++
+	h.past = y.count
+	n := copy(y.bytes[y.written%uint64(len(y.bytes)):], data)
+	copy(y.bytes, data[n:])
+	y.written += uint64(len(data))
+}
+
+// room grows the ring before it wraps for the first time, as far as the budget allows, and
+// reports whether n bytes have room in it.
+func (y *History) room(n int) bool {
+	for y.written+uint64(n) > uint64(len(y.bytes)) && y.written <= uint64(len(y.bytes)) && len(y.bytes) < historyBytes {
+		size := max(2*len(y.bytes), historyStart)
+		cost := y.cost(size) - y.cost(len(y.bytes))
+		if y.Budget.Left < 4*cost {
+			break
+		}
+		y.Budget.Left -= cost
+		y.bytes = append(make([]byte, 0, size), y.bytes...)[:size]
+	}
+	return n > 0 && n <= len(y.bytes)
+}
+
+// cost is what a ring of size bytes takes with its share of the records.
+func (y *History) cost(size int) int {
+	return size + historyRecords*recordCost/(historyBytes/historyStart)*(size/historyStart)
+}
+
+// Drop forgets everything and gives the memory back. No connection may use it any more.
+func (y *History) Drop() {
+	y.Budget.Left += y.cost(len(y.bytes))
+	*y = History{Budget: y.Budget}
+}
+
+// find is the newest record of a direction from past on, nil where it was forgotten.
+func (y *History) find(past uint64) *record {
+	if past == 0 || y.count-past >= historyRecords {
+		return nil
+	}
+	r := &y.records[(past-1)%historyRecords]
+	if y.written-r.at > uint64(len(y.bytes)) {
+		return nil
+	}
+	return r
+}
+
+// equal reports whether r holds data from its byte off on.
+func (y *History) equal(r *record, off int, data []byte) bool {
+	at := (r.at + uint64(off)) % uint64(len(y.bytes))
+	n := min(len(data), len(y.bytes)-int(at))
+	return string(y.bytes[at:int(at)+n]) == string(data[:n]) && string(y.bytes[:len(data)-n]) == string(data[n:])
+}

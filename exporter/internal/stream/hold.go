@@ -1,0 +1,189 @@
+package stream
+
+import "slices"
+
+// blocked reports whether a segment of direction dir waits for the other one: its sender
+// had bytes that are still awaited here, so what it says comes after them.
+func (c *Conn) blocked(dir uint8, s *Segment) bool {
+	o := &c.half[dir^1]
+	return s.Flags&ACK != 0 && o.awaits() && before(o.next, s.Ack)
+}
+
+// awaits reports whether bytes are held because others before them may still come.
+func (h *half) awaits() bool {
+	return h.unsure && len(h.held) > 0 || h.hole()
+}
+
+func (h *half) hole() bool { return !h.unsure && len(h.held) > 0 && h.held[0].Seq != h.next }
+
+// hold keeps a copy of a segment that came too early.
+func (c *Conn) hold(dir uint8, h *half, s *Segment) Verdict {
+	v := New
+	if s.Seq != h.next {
+		v |= Ahead
+	}
+	i, _ := slices.BinarySearchFunc(h.held, s.Seq, func(a *Segment, seq uint32) int { return int(int32(a.Seq - seq)) })
+	// Cut away what the neighbours already hold: the first copy counts.
+	if i > 0 {
+		p := h.held[i-1]
+		if over := int(int32(p.Seq + uint32(p.Len) - s.Seq)); over > 0 {
+			v |= c.compare(dir, p, s, over) | Seen
+			if over >= s.Len {
+				return v &^ New
+			}
+			s.cutFront(over)
+		}
+	}
+	for i < len(h.held) {
+		nx := h.held[i]
+		lead := int(int32(nx.Seq - s.Seq))
+		if lead >= s.Len {
+			break
+		}
+		if lead > 0 {
+			part := *s
+			part.cutBack(lead)
+			c.insert(h, i, &part)
+			i++
+			s.cutFront(lead)
+		}
+		v |= c.compare(dir, nx, s, nx.Len) | Seen
+		i++
+		if nx.Len >= s.Len {
+			return v
+		}
+		s.cutFront(nx.Len)
+	}
+	c.insert(h, i, s)
+	return v
+}
+
+func (c *Conn) insert(h *half, i int, s *Segment) {
+	if len(h.held) == 0 {
+		h.holeTime = s.Time
+	}
+	k := *s
+	k.Payload = slices.Clone(s.Payload)
+	h.heldSize += len(k.Payload) + heldCost
+	c.Budget.Left -= len(k.Payload) + heldCost
+	h.held = slices.Insert(h.held, i, &k)
+}
+
+func (c *Conn) release(h *half, n int) {
+	h.heldSize -= n + heldCost
+	c.Budget.Left += n + heldCost
+}
+
+// compare looks at the bytes that a, which is held, shares with the later s: those from
+// the beginning of s to over bytes behind it.
+func (c *Conn) compare(dir uint8, a, s *Segment, over int) Verdict {
+	at := int(s.Seq - a.Seq)
+	shared := min(over, len(s.Payload))
+	n := max(min(shared, len(a.Payload)-at), 0)
+	var v Verdict
+	if n > 0 && string(a.Payload[at:at+n]) != string(s.Payload[:n]) {
+		c.odd(dir, Conflict, n, a.No, s)
+		v = Differs
+	}
+	if shared > n { // the snap length cut the first copy
+		c.odd(dir, Uncompared, shared-n, -1, s)
+		v = Differs
+	}
+	return v
+}
+
+// drain delivers held segments that now are in order, in both directions.
+func (c *Conn) drain() {
+	for c.drained(0) || c.drained(1) {
+	}
+}
+
+func (c *Conn) drained(dir uint8) bool {
+	h := &c.half[dir]
+	n := 0
+	for !h.unsure && n < len(h.held) && h.held[n].Seq == h.next && !c.blocked(dir, h.held[n]) {
+		s := h.held[n]
+		n++
+		c.release(h, len(s.Payload))
+		c.deliver(dir, h, s)
+	}
+	if n == 0 {
+		return false
+	}
+	c.forget(h, n)
+	c.finish(dir, &c.at)
+	return true
+}
+
+// forget drops the first n held segments.
+func (c *Conn) forget(h *half, n int) {
+	h.held = slices.Delete(h.held, 0, n)
+	h.holeAck = 0
+	if len(h.held) > 0 {
+		h.holeTime = h.held[0].Time
+	} else {
+		h.held = nil
+	}
+}
+
+// full reports whether a direction holds all that it may.
+func (c *Conn) full(h *half) bool {
+	return h.heldSize > maxHeld || len(h.held) > maxSegments || c.Budget.Left < 0 && len(h.held) > 0
+}
+
+// patience gives up what a direction waits for when waiting makes no sense any more.
+func (c *Conn) patience(dir uint8, s *Segment) {
+	h := &c.half[dir]
+	for h.unsure || len(h.held) > 0 {
+		switch {
+		case c.full(h):
+		case h.unsure && (c.packets-h.since >= startPatience || s.Time-h.holeTime > startWait):
+		case h.hole() && c.tired(dir, h, s):
+		default:
+			return
+		}
+		if !h.unsure && !h.hole() { // full of what waits for the other direction
+			c.giveUp(dir^1, s)
+		} else {
+			c.giveUp(dir, s)
+		}
+	}
+}
+
+// tired reports whether a hole was waited for long enough.
+func (c *Conn) tired(dir uint8, h *half, s *Segment) bool {
+	if h.holeAck == 0 && h.hasAck && !before(h.acked, h.held[0].Seq) {
+		h.holeAck, h.ackTime = c.packets, s.Time
+	}
+	wait := int64(holeWait)
+	if !c.half[dir^1].spoke {
+		wait = silentWait
+	}
+	return h.holeAck != 0 && (c.packets-h.holeAck >= ackedPatience || s.Time-h.ackTime > ackedWait) || s.Time-h.holeTime > wait
+}
+
+// giveUp ends the wait for an earlier beginning, or for the first hole.
+func (c *Conn) giveUp(dir uint8, s *Segment) {
+	h := &c.half[dir]
+	switch {
+	case h.unsure:
+		h.unsure = false
+	case h.hole():
+		first := h.held[0]
+		hole := int64(first.Seq - h.next)
+		if hole > farAhead && (!h.hasAck || before(h.acked, first.Seq)) {
+			// Nobody acknowledged bytes so far away: a stray or forged segment must not make
+			// the rest of the stream look old.
+			c.odd(dir, Stray, len(first.Payload), -1, first)
+			c.release(h, len(first.Payload))
+			c.forget(h, 1)
+			return
+		}
+		at := *first
+		at.Payload = nil
+		c.gap(dir, h, h.next, hole, &at)
+		h.next = first.Seq
+	}
+	c.drain()
+	c.finish(dir, s)
+}
