@@ -150,7 +150,7 @@ func TestNetworksSeparateConversations(t *testing.T) {
 				in += r.SrcPayloadBytes + r.DstPayloadBytes
 				told += r.RowBytes + r.DuplicateBytes + r.GapBytes + r.AnomalyBytes
 				if r.OverlapConflicts != 0 || r.Retransmissions != 0 {
-					t.Errorf("flow %d: %d overlap conflicts, %d retransmissions", f.Flow.First, r.OverlapConflicts, r.Retransmissions)
+					t.Errorf("flow %d: %d overlap conflicts, %d retransmissions", f.Row.FirstPacket, r.OverlapConflicts, r.Retransmissions)
 				}
 			}
 			if in != told {

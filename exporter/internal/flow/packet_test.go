@@ -80,7 +80,7 @@ func TestMissingFragmentIsAGap(t *testing.T) {
 	if c.Complete || c.Error.V == "no_response" || r.GapBytes != 10 || r.SnapCuts != 0 {
 		t.Errorf("complete %t, error %q, %d gap bytes, %d snap cuts", c.Complete, c.Error.V, r.GapBytes, r.SnapCuts)
 	}
-	if len(out.Anomalies) == 0 || out.Anomalies[0].Row.Kind != "fragments_missing" || out.Anomalies[0].Flow == nil || out.Anomalies[0].Row.PacketNo.V != 1 {
+	if len(out.Anomalies) == 0 || out.Anomalies[0].Row.Kind != "fragments_missing" || out.Anomalies[0].Flow == 0 || out.Anomalies[0].Row.PacketNo.V != 1 {
 		t.Errorf("anomalies %+v", out.Anomalies)
 	}
 }
