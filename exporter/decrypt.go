@@ -201,12 +201,9 @@ func newPlainWriter(ctx context.Context, out io.Writer, sources *read.Inputs, o 
 
 // run is build without tables: the same reading, rounds and shards.
 func (j *plainWriter) run(ctx context.Context, sources *read.Inputs, o Options, protocols func() []*dissect.Protocol) error {
-	reader, err := read.New(sources, nil, read.Options{Filter: o.Filter, FromNs: o.FromNs, ToNs: o.ToNs})
-	if err != nil {
-		return err
-	}
 	j.total = sources.Total()
-	if err := pipe(ctx, reader, protocols, true, o, j.round); err != nil {
+	reader, err := pipe(ctx, sources, nil, protocols, o, j.round)
+	if err != nil {
 		return err
 	}
 	m := &bundle.Manifest{}

@@ -15,11 +15,13 @@
 package exporter
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
 	"path/filepath"
 	"runtime"
+	"strconv"
 
 	"filippo.io/age"
 
@@ -50,6 +52,7 @@ type Options struct {
 	KeysTo     []age.Recipient // encrypt them to these; a bundle with such a file is not the same twice
 
 	Jobs     int    // workers; 0 means one a CPU. Changes no byte of the bundle.
+	Memory   int64  // bytes to stay below; 0 means DefaultMemory. Decides how many connections are followed at once.
 	Release  string // of this program
 	Custody  bundle.CreateOptions
 	Stdin    io.Reader      // what the input "-" reads
@@ -58,6 +61,16 @@ type Options struct {
 	// then leaves nothing behind. May be nil.
 	Accept  func(*bundle.Manifest) error
 	Repanic bool // a dissector's panic ends the program, as tests want it
+}
+
+// DefaultMemory is the memory that a run stays below unless Options say otherwise.
+const DefaultMemory = 256 << 20
+
+// budget is what connections may take of the memory. The rest is for packets and rows on
+// their way, and for what the collector has not collected yet.
+func (o *Options) budget() int {
+	memory := cmp.Or(o.Memory, DefaultMemory)
+	return int(max(memory-memory/5-72<<20, 16<<20))
 }
 
 // Progress says how far Run is.
@@ -149,14 +162,10 @@ func build(ctx context.Context, sources *read.Inputs, b *bundle.Builder, o Optio
 		return nil, err
 	}
 	defer out.Abort()
-	reader, err := read.New(sources, b, read.Options{Filter: o.Filter, FromNs: o.FromNs, ToNs: o.ToNs})
-	if err != nil {
-		return nil, err
-	}
 	joiner := join.New(out, join.NewIdentity(who.Index, who.Known), used)
 	m := &bundle.Manifest{Tool: bundle.Tool{Name: "pcapsule", Release: o.Release}}
 	protocols := func() []*dissect.Protocol { return all.Protocols(keys.Store) }
-	err = pipe(ctx, reader, protocols, false, o, func(r *round.Round) error {
+	reader, err := pipe(ctx, sources, b, protocols, o, func(r *round.Round) error {
 		if err := joiner.Join(r); err != nil {
 			return err
 		}
@@ -181,34 +190,39 @@ func build(ctx context.Context, sources *read.Inputs, b *bundle.Builder, o Optio
 // it bounds the memory that packets take.
 const roundsAhead = 1
 
-// pipe runs reading and assembling, and gives each round to last in order. plain says that
-// rounds also hold what came out of encryption.
-func pipe(ctx context.Context, reader *read.Reader, protocols func() []*dissect.Protocol, plain bool, o Options, last func(*round.Round) error) error {
-	shards, err := assemble.New(flow.Options{DecodeAs: o.DecodeAs, Repanic: o.Repanic, Plain: plain}, protocols)
+// pipe reads and assembles, and gives each round to last in order. b gets copies of the
+// inputs; without b, rounds also hold what came out of encryption.
+func pipe(ctx context.Context, sources *read.Inputs, b *bundle.Builder, protocols func() []*dissect.Protocol, o Options, last func(*round.Round) error) (*read.Reader, error) {
+	pool := round.NewPool()
+	shards, err := assemble.New(flow.Options{DecodeAs: o.DecodeAs, Repanic: o.Repanic, Plain: b == nil}, protocols, o.budget(), pool)
 	if err != nil {
-		return err
+		return nil, err
+	}
+	reader, err := read.New(sources, b, pool, read.Options{Filter: o.Filter, FromNs: o.FromNs, ToNs: o.ToNs})
+	if err != nil {
+		return nil, err
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	rounds, done, read := make(chan *round.Round, roundsAhead), make(chan *round.Round), make(chan struct{})
+	rounds, made, done := make(chan *round.Round, roundsAhead), make(chan *round.Round), make(chan struct{})
 	go func() {
-		defer close(read) // later than rounds, so that no error is missed
+		defer close(done) // later than rounds, so that no error is missed
 		if err := reader.Run(ctx, rounds); err != nil {
 			cancel(err)
 		}
 	}()
-	go shards.Run(rounds, done, workers(o))
-	for r := range done {
+	go shards.Run(rounds, made, workers(o))
+	for r := range made {
 		if context.Cause(ctx) == nil {
 			if err := last(r); err != nil {
 				cancel(err)
 			}
 		}
 		shards.Joined(r)
-		reader.Recycle(r)
+		pool.Put(r)
 	}
-	<-read
-	return context.Cause(ctx)
+	<-done
+	return reader, context.Cause(ctx)
 }
 
 // progress reports how far the run is, if somebody wants to know.
@@ -230,6 +244,9 @@ func describeOptions(m *bundle.Manifest, o Options) {
 	m.Options = map[string]string{}
 	for i, d := range o.DecodeAs {
 		m.Options[fmt.Sprintf("decode_as.%03d", i)] = fmt.Sprintf("%s/%d=%s", d.Transport, d.Port, d.Protocol)
+	}
+	if o.Memory != 0 && o.Memory != DefaultMemory {
+		m.Options["memory"] = strconv.FormatInt(o.Memory, 10)
 	}
 	m.Filters.BPF = o.Filter
 	if o.FromNs != 0 {

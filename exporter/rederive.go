@@ -77,6 +77,7 @@ func beside(kind string) bool {
 // optionsOf reads the options that change data out of the manifest.
 func optionsOf(b *bundle.Bundle, o Options) (Options, error) {
 	m := b.Manifest
+	var err error
 	o.Filter = m.Filters.BPF
 	if m.Filters.FromNs != nil {
 		o.FromNs = int64(*m.Filters.FromNs)
@@ -90,6 +91,12 @@ func optionsOf(b *bundle.Bundle, o Options) (Options, error) {
 	}
 	slices.Sort(keys)
 	for _, k := range keys {
+		if k == "memory" {
+			if o.Memory, err = strconv.ParseInt(m.Options[k], 10, 64); err != nil {
+				return o, fmt.Errorf("option %s: %w", k, err)
+			}
+			continue
+		}
 		if !strings.HasPrefix(k, "decode_as.") {
 			return o, fmt.Errorf("%w: option %s is not known to this release", ErrNotRederivable, k)
 		}

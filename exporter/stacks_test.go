@@ -83,13 +83,9 @@ func openCapture(ctx context.Context, path string, o Options) ([]*stackConn, err
 		return nil, err
 	}
 	defer keys.Store.Close()
-	reader, err := read.New(sources, nil, read.Options{})
-	if err != nil {
-		return nil, err
-	}
 	var list []*stackConn
 	open := map[flow.ID]*stackConn{}
-	err = pipe(ctx, reader, func() []*dissect.Protocol { return all.Protocols(keys.Store) }, true, o, func(r *round.Round) error {
+	_, err = pipe(ctx, sources, nil, func() []*dissect.Protocol { return all.Protocols(keys.Store) }, o, func(r *round.Round) error {
 		for s := range r.Out {
 			b := &r.Out[s]
 			for i := range b.Started {

@@ -32,7 +32,7 @@ type bundleFlags struct {
 	from, to  string
 	decodeAs  []string
 	jobs      int
-	maxMemory string
+	memory    string
 	note      string
 	anonymous bool
 	strict    bool
@@ -73,7 +73,7 @@ func (f *bundleFlags) shared(fl *pflag.FlagSet) {
 	fl.StringArrayVar(&f.keysTo, "keys-to", nil, "with --embed-keys: encrypt them with age to this recipient (age1…, or a file of them); may be given several times")
 	fl.StringArrayVar(&f.decodeAs, "decode-as", nil, "protocol of a server port, as in tcp/9000=redis; may be given several times")
 	fl.IntVar(&f.jobs, "jobs", 0, "workers; 0 is one a processor; the bundle does not depend on it")
-	fl.StringVar(&f.maxMemory, "max-memory", "256MiB", "memory to stay below, if it can be done")
+	fl.StringVar(&f.memory, "memory", "256MiB", "memory to stay below; connections that it has no room for end early, with an anomaly")
 	fl.StringVar(&f.note, "note", "", "a line for the custody log")
 	fl.BoolVar(&f.anonymous, "anonymous", false, "leave user and host out of the custody log")
 	fl.BoolVar(&f.strict, "strict", false, "where there is a warning, make no bundle and exit with 4")
@@ -129,7 +129,7 @@ func (f *bundleFlags) options(e *env) (exporter.Options, error) {
 	if o.DecodeAs, err = parseDecodeAs(f.decodeAs); err != nil {
 		return o, err
 	}
-	if err := limitMemory(f.maxMemory); err != nil {
+	if o.Memory, err = limitMemory(f.memory); err != nil {
 		return o, err
 	}
 	if err := exit.NewOutput(f.output); err != nil {

@@ -19,12 +19,12 @@ import (
 )
 
 type decryptFlags struct {
-	output    string
-	keys      keyFlags
-	filter    string
-	decodeAs  []string
-	jobs      int
-	maxMemory string
+	output   string
+	keys     keyFlags
+	filter   string
+	decodeAs []string
+	jobs     int
+	memory   string
 }
 
 func (e *env) cmdDecrypt() *cobra.Command {
@@ -48,7 +48,7 @@ from the captures themselves, from bundles that keep some, and from --keys.`,
 	fl.StringVar(&f.filter, "filter", "", "read only packets that match this expression, as for tcpdump")
 	fl.StringArrayVar(&f.decodeAs, "decode-as", nil, "protocol of a server port, as in tcp/9000=tls; may be given several times")
 	fl.IntVar(&f.jobs, "jobs", 0, "workers; 0 is one a processor; the output does not depend on it")
-	fl.StringVar(&f.maxMemory, "max-memory", "256MiB", "memory to stay below, if it can be done")
+	fl.StringVar(&f.memory, "memory", "256MiB", "memory to stay below; connections that it has no room for end early, with an anomaly")
 	return c
 }
 
@@ -69,7 +69,7 @@ func (e *env) runDecrypt(c *cobra.Command, args []string, f *decryptFlags) error
 	if err := f.keys.apply(&o); err != nil {
 		return err
 	}
-	if err := limitMemory(f.maxMemory); err != nil {
+	if o.Memory, err = limitMemory(f.memory); err != nil {
 		return err
 	}
 	if f.output != "-" {

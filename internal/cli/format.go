@@ -38,16 +38,16 @@ func parseSize(s string) (int64, error) {
 // minMemory is below what the fixed parts of a bundle run take.
 const minMemory = 64 << 20
 
-// limitMemory makes the collector work harder as the limit comes near. It changes no
-// byte of any result: what is held of captures has fixed bounds of its own.
-func limitMemory(s string) error {
+// limitMemory makes the collector work harder as the limit comes near, and returns the
+// limit for exporter.Options.
+func limitMemory(s string) (int64, error) {
 	n, err := parseSize(s)
 	if err != nil {
-		return exit.With(fmt.Errorf("--max-memory: %w", err), exit.Usage, "")
+		return 0, exit.With(fmt.Errorf("--memory: %w", err), exit.Usage, "")
 	}
 	if n < minMemory {
-		return exit.Usagef("--max-memory %s: want at least 64MiB", s)
+		return 0, exit.Usagef("--memory %s: want at least 64MiB", s)
 	}
 	debug.SetMemoryLimit(n - n/5) // the rest is for what the collector does not see: code, stacks of C, the page cache of Parquet parts
-	return nil
+	return n, nil
 }

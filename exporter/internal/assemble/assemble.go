@@ -3,11 +3,13 @@
 //
 // A shard has the connections whose addresses hash to it, and sees its packets round by
 // round. Any number of workers serves the shards. What a shard makes depends on its packets
-// alone, so the number of workers changes no row. At most 8,000 rows wait for the next stage
-// before another round is begun, and connections hold back at most 24 MiB together.
+// alone, so the number of workers changes no row. Memory is bounded: at most 8,000 rows wait
+// for the next stage before another round is begun, and what connections take is shared out
+// of one budget. After the last packets come rounds in which all connections end.
 package assemble
 
 import (
+	"slices"
 	"sync"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
@@ -17,7 +19,9 @@ import (
 
 // Shards are all shards of a run.
 type Shards struct {
-	all [flow.ShardCount]*flow.Shard
+	all    [flow.ShardCount]*flow.Shard
+	pool   round.Pool
+	budget int
 
 	mu   sync.Mutex
 	cond *sync.Cond
@@ -26,9 +30,11 @@ type Shards struct {
 	rows int                     // not yet joined
 }
 
-// New makes the shards. Each gets protocols of its own.
-func New(o flow.Options, protocols func() []*dissect.Protocol) (*Shards, error) {
-	s := &Shards{}
+// New makes the shards. Each gets protocols of its own. Connections of all take at most
+// about budget bytes together, but a shard always may take 512 KiB. Rounds after the last
+// packets come from pool.
+func New(o flow.Options, protocols func() []*dissect.Protocol, budget int, pool round.Pool) (*Shards, error) {
+	s := &Shards{budget: budget, pool: pool}
 	s.cond = sync.NewCond(&s.mu)
 	for i := range s.all {
 		o.Protocols = protocols()
@@ -45,9 +51,13 @@ func New(o flow.Options, protocols func() []*dissect.Protocol) (*Shards, error) 
 type job struct {
 	*round.Round
 	seq    int
+	end    mark
 	budget [flow.ShardCount]int
 	work   sync.WaitGroup
 }
+
+// mark is how far reading was.
+type mark struct{ now, last, readBytes int64 }
 
 type task struct {
 	j     *job
@@ -72,12 +82,10 @@ func (s *Shards) Run(in <-chan *round.Round, out chan<- *round.Round, workers in
 			out <- j.Round
 		}
 	})
-	for seq := 0; ; seq++ {
-		r, ok := <-in
-		if !ok {
-			break
-		}
-		j := &job{Round: r, seq: seq}
+	seq := 0
+	begin := func(r *round.Round) *job {
+		j := &job{Round: r, seq: seq, end: mark{r.Now, r.Last, r.Facts.ReadBytes}}
+		seq++
 		s.share(j)
 		s.makeRoom()
 		j.work.Add(flow.ShardCount)
@@ -85,6 +93,20 @@ func (s *Shards) Run(in <-chan *round.Round, out chan<- *round.Round, workers in
 		for i := range flow.ShardCount {
 			tasks <- task{j, i}
 		}
+		return j
+	}
+	var last *job
+	for r := range in {
+		last = begin(r)
+	}
+	for last != nil {
+		last.work.Wait()
+		if !s.open() {
+			break
+		}
+		r := s.pool.Get()
+		r.Now, r.Last, r.Facts.ReadBytes, r.Final = last.end.now, last.end.last, last.end.readBytes, true
+		last = begin(r)
 	}
 	close(tasks)
 	close(ahead)
@@ -105,6 +127,11 @@ func (s *Shards) makeRoom() {
 	s.mu.Unlock()
 }
 
+// open reports whether any connection has not ended.
+func (s *Shards) open() bool {
+	return slices.ContainsFunc(s.all[:], func(sh *flow.Shard) bool { return sh.Open() > 0 })
+}
+
 // Joined says that the rows of a round were written.
 func (s *Shards) Joined(r *round.Round) {
 	n := 0
@@ -117,13 +144,10 @@ func (s *Shards) Joined(r *round.Round) {
 	s.mu.Unlock()
 }
 
-// What connections of all shards may hold back, and what a shard always may.
-const (
-	heldBudget  = 24 << 20
-	shardBudget = 512 << 10
-)
+// shardBudget is what the connections of a shard may always take.
+const shardBudget = 512 << 10
 
-// share says what each shard may hold back in a round: what it held two rounds before and
+// share says what the connections of each shard may take in a round: what they took two rounds before and
 // all that nobody held then, so that one busy connection can have nearly everything. Two
 // rounds before, since no shard is further behind; what comes in between is at most the
 // bytes of two rounds. The number of workers so changes nothing.
@@ -139,7 +163,7 @@ func (s *Shards) share(j *job) {
 		before = s.held[(j.seq-2)%3]
 		s.mu.Unlock()
 	}
-	free := heldBudget
+	free := s.budget
 	for _, n := range before {
 		free -= n
 	}

@@ -9,11 +9,11 @@ import (
 // connections share a budget, so it is part of the format.
 const ShardCount = 16
 
-// ID names a flow or a connection to the next stage; 0 names none. It is free for another
+// ID names a flow, or a connection, to the next stage; 0 names none. It is free for another
 // one in the round after the one that holds the row of its end.
 type ID int32
 
-// ids assigns the IDs of one shard.
+// ids assigns the IDs of the flows or the connections of one shard.
 type ids struct {
 	shard int32
 	next  int32

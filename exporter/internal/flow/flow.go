@@ -38,6 +38,7 @@ type Conn struct {
 	spoke          uint8         // bit n: direction n was seen
 	sent           *[copies]sent // datagrams
 	sentAt         uint8
+	cost           int // bytes that it takes by itself
 	list           *list
 	prev, next     *Conn
 }
@@ -168,7 +169,7 @@ type signature struct {
 
 // rtt gathers times from data to acknowledgement.
 type rtt struct {
-	wait          [2][8]struct{ end, at int64 }
+	wait          [2][4]struct{ end, at int64 }
 	n             [2]int
 	min, max, sum int64
 	count         int64

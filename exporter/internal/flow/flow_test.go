@@ -2,6 +2,7 @@ package flow
 
 import (
 	"net/netip"
+	"runtime"
 	"testing"
 
 	"github.com/pcapsule/pcapsule/exporter/decode"
@@ -52,7 +53,7 @@ func play(t *testing.T, steps ...step) *Batch {
 		mine = append(mine, int32(i))
 	}
 	s.Run(packets, mine, out)
-	for range CloseCalls {
+	for s.Open() > 0 {
 		s.Close(dissect.Packet{No: int64(len(steps))}, out)
 	}
 	if s.Held() != 0 || s.count != 0 {
@@ -175,7 +176,7 @@ func TestCompleteness(t *testing.T) {
 
 func TestFloodOfSYNsLeavesBusyConnections(t *testing.T) {
 	steps := exchange(1000, 0, 7)[:4]
-	for i := range 3 * maxConns {
+	for i := range 5 * defaultRoom / connCost {
 		src := netip.AddrPortFrom(netip.AddrFrom4([4]byte{11, 0, byte(i >> 8), byte(i)}), 1000).String()
 		steps = append(steps, step{2000 + int64(i), src, sv, syn, uint32(i), 0, "", 0, 1})
 	}
@@ -184,4 +185,52 @@ func TestFloodOfSYNsLeavesBusyConnections(t *testing.T) {
 	if len(out.Calls) != 1 || !out.Calls[0].Row.Base().Complete {
 		t.Errorf("%d calls, want 1 that is whole", len(out.Calls))
 	}
+}
+
+// TestConnectionsAreChargedWhatTheyTake holds what a shard says that idle connections take
+// to what the heap grows by.
+func TestConnectionsAreChargedWhatTheyTake(t *testing.T) {
+	const n = 4000
+	for _, tt := range []struct {
+		name  string
+		steps int // of an exchange
+	}{{"a SYN", 1}, {"a handshake", 3}, {"a request without a response", 4}, {"a call", 5}} {
+		t.Run(tt.name, func(t *testing.T) {
+			s, err := NewShard(0, Options{Protocols: []*dissect.Protocol{http1.Protocol()}, Repanic: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.SetBudget(1 << 30)
+			before := heap()
+			packets, out := make([]Packet, 1), &Batch{}
+			for i := range n {
+				for _, st := range exchange(int64(i)*1e6, 0, 7)[:tt.steps] {
+					packets[0] = st.packet(0)
+					end := &packets[0].SrcPort
+					if st.src == sv {
+						end = &packets[0].DstPort
+					}
+					*end = uint16(10_000 + i)
+					s.Run(packets, []int32{0}, out)
+					out.Reset()
+				}
+			}
+			out = nil
+			took, charged := (heap()-before)/n, s.Held()/n
+			t.Logf("%d bytes a connection, charged %d", took, charged)
+			if s.Open() != n || charged < took*9/10 || charged > took*3/2+512 {
+				t.Errorf("%d connections take %d bytes each, charged are %d", s.Open(), took, charged)
+			}
+			runtime.KeepAlive(s)
+		})
+	}
+}
+
+// heap is how many bytes are in use.
+func heap() int {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return int(m.HeapAlloc)
 }

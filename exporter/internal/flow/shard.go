@@ -11,14 +11,10 @@ import (
 
 // Limits of one shard; times are capture time.
 const (
-	maxConns      = 1150         // connections open at once
-	maxOpening    = 700          // of these, TCP connections without payload so far; and as many datagrams without an answer
-	maxClosing    = 500          // of these, closed ones that wait for late packets
 	endsAtOnce    = 256          // connections that a step may end: their rows wait in memory
 	closedLinger  = 60e9         // ns that they wait, as TIME-WAIT does
 	tcpIdle       = 3600e9       // ns of silence that end a TCP connection
 	datagramIdle  = 600e9        // ns of silence that end any other conversation
-	streamBudget  = 8 << 20      // bytes held out of order
 	maxFlows      = 16           // flows of one connection
 	sightingSlack = int64(100e6) // ns within which a packet's copies are seen
 	reorderSlack  = int64(3e6)   // ns within which a late segment is out of order, not sent again
@@ -35,12 +31,15 @@ type Options struct {
 
 // Shard keeps the connections whose hash falls to it. One goroutine uses it at a time.
 type Shard struct {
-	ids         ids
+	connIDs     ids
+	flowIDs     ids
 	engine      *dissect.Engine
 	budget      stream.Budget
 	history     stream.History
 	unsummed    map[int32]bool // interfaces whose packets have unfinished checksums
 	streamLimit int            // of budget
+	room        int            // bytes that connections may take
+	taken       int            // bytes that connections take by themselves
 	conns       map[key]*Conn
 	tcp         list
 	other       list
@@ -58,7 +57,7 @@ type Shard struct {
 
 // NewShard makes the shard with a number below ShardCount.
 func NewShard(number int, o Options) (*Shard, error) {
-	s := &Shard{ids: ids{shard: int32(number)}, conns: map[key]*Conn{}, unsummed: map[int32]bool{}, budget: stream.Budget{Left: streamBudget}, streamLimit: streamBudget, ports: map[uint16]bool{}}
+	s := &Shard{connIDs: ids{shard: int32(number)}, flowIDs: ids{shard: int32(number)}, conns: map[key]*Conn{}, unsummed: map[int32]bool{}, ports: map[uint16]bool{}}
 	for _, p := range o.Protocols {
 		for _, port := range p.Ports {
 			s.ports[port] = true
@@ -73,14 +72,19 @@ func NewShard(number int, o Options) (*Shard, error) {
 		to = plainSink{s}
 	}
 	e, err := dissect.NewEngine(o.Protocols, o.DecodeAs, to, o.Repanic)
+	if err != nil {
+		return nil, err
+	}
 	s.engine = e
-	return s, err
+	s.SetBudget(defaultRoom)
+	return s, nil
 }
 
 // Run takes the packets of one round that belong to this shard and leaves rows in out.
 func (s *Shard) Run(packets []Packet, mine []int32, out *Batch) {
 	s.out = out
-	s.ids.nextRound()
+	s.connIDs.nextRound()
+	s.flowIDs.nextRound()
 	for _, i := range mine {
 		s.at = packets[i].No
 		s.packet(&packets[i])
@@ -89,12 +93,26 @@ func (s *Shard) Run(packets []Packet, mine []int32, out *Batch) {
 	s.out = nil
 }
 
-// Held is the number of bytes that connections hold back: out of order, not yet taken
-// by a dissector, or of bodies under way.
-func (s *Shard) Held() int { return s.engine.Held() + s.streamLimit - s.budget.Left }
+// What connections take by themselves, in bytes; a test measures it.
+const (
+	connCost    = 2144 // with its first flow
+	flowCost    = 896  // each further flow
+	talkCost    = 2000 // stream and dissector, once there is payload
+	defaultRoom = 8 << 20
+)
 
-// SetBudget says how many bytes connections may hold back from now on.
+// Held is the number of bytes that connections take: by themselves, out of order, not yet
+// consumed by a dissector, or of bodies and calls under way.
+func (s *Shard) Held() int { return s.engine.Held() + s.streamLimit - s.budget.Left + s.taken }
+
+// Open is the number of connections that have not ended.
+func (s *Shard) Open() int { return s.count }
+
+// SetBudget says how many bytes connections may take from now on. Connections by themselves
+// have seven eighths of it, so that some is left for what they say.
 func (s *Shard) SetBudget(n int) {
+	s.room = n
+	n = max(n-s.taken, n/8)
 	stream := s.streamLimit - s.budget.Left // held of it
 	s.engine.SetBudget(max(n-stream, 0))
 	limit := max(n-s.engine.Held(), 0)
@@ -112,10 +130,8 @@ func (s *Shard) Expire(now int64, last dissect.Packet, out *Batch) {
 	s.out = nil
 }
 
-// CloseCalls is how often Close must be called until every connection has ended.
-const CloseCalls = (maxConns + endsAtOnce) / endsAtOnce
-
-// Close ends connections, oldest first, as many as may end at once.
+// Close ends connections, oldest first, as many as may end at once; Open says how many are
+// left.
 func (s *Shard) Close(last dissect.Packet, out *Batch) {
 	s.out, s.at = out, last.No
 	left := endsAtOnce
@@ -209,7 +225,7 @@ func packetRef(p *Packet) dissect.Packet {
 }
 
 func (s *Shard) open(k key, p *Packet, srcIsLo bool) *Conn {
-	c := &Conn{id: s.ids.assign(), key: k, transport: transportOf(p.Proto), shard: s, first: p.began(), last: p.Time, clock: p.Interface, kind: p.Type, code: p.Code}
+	c := &Conn{id: s.connIDs.assign(), key: k, transport: transportOf(p.Proto), shard: s, first: p.began(), last: p.Time, clock: p.Interface, kind: p.Type, code: p.Code}
 	src := end{addr: p.Src, port: p.SrcPort}
 	dst := end{addr: p.Dst, port: p.DstPort}
 	fromClient, role := s.roles(p)
@@ -222,6 +238,7 @@ func (s *Shard) open(k key, p *Packet, srcIsLo bool) *Conn {
 	c.client.text, c.server.text = c.client.addr.String(), c.server.addr.String()
 	s.enroll(c, p.Network, sideOf(srcIsLo))
 	s.count++
+	s.take(c, connCost)
 	c.list = &s.asking
 	if c.transport == dissect.TCP {
 		c.list = &s.opening
@@ -264,12 +281,14 @@ func (s *Shard) flowOf(c *Conn, p *Packet, fromClient bool, slot uint8) *Flow {
 	if len(c.flows) >= maxFlows {
 		return c.flows[maxFlows-1]
 	}
-	f := &Flow{id: s.ids.assign(), Conn: c, slot: slot, First: p.No, Interface: p.Interface, Device: p.Device, View: p.View, Owner: p.Owner, tunnels: p.Tunnels, vlan: p.VLAN, direction: p.Direction,
+	f := &Flow{id: s.flowIDs.assign(), Conn: c, slot: slot, First: p.No, Interface: p.Interface, Device: p.Device, View: p.View, Owner: p.Owner, tunnels: p.Tunnels, vlan: p.VLAN, direction: p.Direction,
 		firstSrc: fromClient, firstNs: p.Time, lastNs: p.Time}
 	for i := range f.side {
 		f.side[i].wscale = -1
 	}
-	c.flows = append(c.flows, f)
+	if c.flows = append(c.flows, f); len(c.flows) > 1 {
+		s.take(c, flowCost)
+	}
 	client, server := f.ends()
 	s.out.Started = append(s.out.Started, Started{Flow: f.id, Conn: c.id, First: f.First, Interface: f.Interface, Owner: f.Owner, Local: f.local(),
 		Ends: [2]End{client.value(), server.value()}, Translated: f.View != nil, NewConn: len(c.flows) == 1,
@@ -291,6 +310,7 @@ func (c *Conn) begin(connectUs int64) {
 	if c.key.pdu != 0 {
 		by = "plaintext"
 	}
+	c.shard.take(c, talkCost)
 	c.d = c.shard.engine.NewConn(dissect.Info{Transport: c.transport, ClientPort: c.client.port, ServerPort: c.server.port,
 		IPVersion: version, Multicast: to.IsMulticast() || to == limitedBroadcast,
 		RolesKnown: c.role == "syn" || c.role == "synack", ConnectUs: connectUs, OpenedBy: by, Owner: c})
@@ -347,27 +367,46 @@ func (s *Shard) touch(c *Conn) {
 	c.touched = s.now
 }
 
-// limit closes what was silent longest where there is too much.
+// limit closes what was silent longest if connections take too much.
 func (s *Shard) limit(at dissect.Packet) {
-	switch {
-	case s.closing.n > maxClosing:
-		s.end(s.closing.head, s.closing.head.closeReason(), at)
-	case s.opening.n > maxOpening:
-		s.end(s.opening.head, dissect.EndEvicted, at)
-	case s.asking.n > maxOpening:
-		s.end(s.asking.head, dissect.EndEvicted, at)
-	case s.count > maxConns:
-		for _, l := range [...]*list{&s.closing, &s.opening, &s.asking, &s.other, &s.tcp} {
-			if l.head != nil {
-				why := dissect.EndEvicted
-				if l == &s.closing {
-					why = l.head.closeReason()
-				}
-				s.end(l.head, why, at)
-				return
-			}
+	for left := endsAtOnce / 8; s.taken > s.room-s.room/8 && left > 0; left-- {
+		c := s.oldest()
+		if c == nil {
+			return
+		}
+		why := dissect.EndEvicted
+		if c.list == &s.closing {
+			why = c.closeReason()
+		}
+		s.end(c, why, at)
+	}
+}
+
+// oldest is the connection to give up first. A flood of requests that nobody answers stays
+// among itself: it costs others only if it is a small part of all connections.
+func (s *Shard) oldest() *Conn {
+	if s.closing.head != nil {
+		return s.closing.head
+	}
+	first := &s.opening
+	if s.asking.n > first.n {
+		first = &s.asking
+	}
+	if first.n > s.count/8 {
+		return first.head
+	}
+	for _, l := range [...]*list{&s.other, &s.tcp, first} {
+		if l.head != nil {
+			return l.head
 		}
 	}
+	return nil
+}
+
+// take charges a connection for what it takes by itself.
+func (s *Shard) take(c *Conn, n int) {
+	c.cost += n
+	s.taken += n
 }
 
 // end closes a connection and writes its rows.
@@ -402,11 +441,12 @@ func (s *Shard) end(c *Conn, why dissect.End, at dissect.Packet) {
 	for i, f := range c.flows {
 		row := f.row(why, i == 0)
 		s.out.Flows = append(s.out.Flows, FlowRow{f.id, at.No, &row, c.flipped()})
-		s.ids.release(f.id)
+		s.flowIDs.release(f.id)
 	}
 	row := c.row()
 	s.out.Conns = append(s.out.Conns, ConnRow{c.id, at.No, &row, c.flipped(), c.keyLines()})
-	s.ids.release(c.id)
+	s.connIDs.release(c.id)
+	s.take(c, -c.cost) // last, since closing may begin what was never begun
 }
 
 func (s *Shard) anomaly(f *Flow, at dissect.Packet, source, kind, detail string, bytes int64) {

@@ -77,15 +77,15 @@ type link struct {
 	groups []linkGroup // what was learned of it later
 }
 
-// New prepares the reading of sources; b gets copies of all inputs, unless it is nil. It
-// returns *filter.Error for a filter that is wrong or that no packet can match.
-func New(sources *Inputs, b *bundle.Builder, o Options) (*Reader, error) {
+// New prepares the reading of sources; b gets copies of all inputs, unless it is nil. Rounds
+// come from pool. It returns *filter.Error for a filter that is wrong or that no packet can match.
+func New(sources *Inputs, b *bundle.Builder, pool round.Pool, o Options) (*Reader, error) {
 	pass, err := newFilter(o.Filter)
 	if err != nil {
 		return nil, err
 	}
 	r := &Reader{sources: sources, b: b, opt: o, pass: pass, waiting: slices.Clone(sources.files),
-		free: make(chan *window, 8), pool: round.NewPool(), capped: map[string]int64{}, nonIP: map[string]int64{},
+		free: make(chan *window, 8), pool: pool, capped: map[string]int64{}, nonIP: map[string]int64{},
 		stopped: func() error { return nil }, byGroup: map[string]int32{}, lost: map[string]int64{}, sideCount: map[string]int64{}}
 	r.decoder = decode.New(decode.Options{MaxFragmentBytes: 16 << 20, OnIncomplete: r.gaveUp})
 	r.cur = r.pool.Get()
@@ -94,9 +94,6 @@ func New(sources *Inputs, b *bundle.Builder, o Options) (*Reader, error) {
 	}
 	return r, r.loadRings(sources.again)
 }
-
-// Recycle gives the memory of a round back that was read and is not used any more.
-func (r *Reader) Recycle(c *round.Round) { r.pool.Put(c) }
 
 // Run reads everything and sends rounds; it closes out at the end. Its error is
 //   - *InputError for an input that cannot be read, or whose link type cannot be asked what
@@ -112,10 +109,6 @@ func (r *Reader) Run(ctx context.Context, out chan<- *round.Round) error {
 	}
 	r.decoder.Flush()
 	r.coverRings()
-	for range flow.CloseCalls {
-		r.cur.Final = true
-		r.send(ctx)
-	}
 	if err := r.events(ctx); err != nil {
 		return err
 	}

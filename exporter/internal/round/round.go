@@ -23,7 +23,7 @@ type Round struct {
 	Facts   Facts
 	Now     int64 // newest capture time so far, ns
 	Last    int64 // number of its last packet
-	Final   bool  // no packets follow: connections end
+	Final   bool  // it has no packets: connections end
 
 	Out [flow.ShardCount]flow.Batch // of the shards
 
