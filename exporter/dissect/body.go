@@ -84,7 +84,7 @@ func (b *Body) Write(p []byte) (int, error) {
 		b.over.Write(p)
 		return len(p), nil
 	}
-	if n := len(b.buf) + len(p); n > MaxBody || n > cap(b.buf) && !b.move(max(n, min(2*len(b.buf), MaxBody))) {
+	if n := len(b.buf) + len(p); n > MaxBody || n > cap(b.buf) && !b.move(max(n, min(2*len(b.buf), MaxBody)), n) {
 		b.spill()
 		b.over.Write(p)
 		return len(p), nil
@@ -97,18 +97,25 @@ func (b *Body) Write(p []byte) (int, error) {
 // while it grows. A length field is believed up to 4 KiB only: many connections may lie.
 func (b *Body) Expect(n int64) {
 	if n = min(n, 4<<10); b.over == nil && n > int64(cap(b.buf)) {
-		b.move(int(n))
+		b.move(int(n), int(n))
 	}
 }
 
-// move gives the body a buffer of at least n bytes, if the budget allows.
-func (b *Body) move(n int) bool {
+// move gives the body a buffer of n bytes, or if the budget does not allow that, of little
+// more than need.
+func (b *Body) move(n, need int) bool {
 	n = bufferSize(n)
-	if !b.conn.grow(n - b.charged) {
+	var bigger []byte
+	switch least := need + need/8; {
+	case b.conn.grow(n - b.charged):
+		bigger = buffers.get(n)
+	case least < n && b.conn.grow(least-b.charged):
+		n, bigger = least, make([]byte, 0, least)
+	default:
 		return false
 	}
 	b.charged = n
-	bigger := append(buffers.get(n), b.buf...)
+	bigger = append(bigger, b.buf...)
 	buffers.put(b.buf)
 	b.buf = bigger
 	return true
@@ -118,6 +125,16 @@ func (b *Body) move(n int) bool {
 func (b *Body) Release() {
 	buffers.put(b.buf)
 	b.buf, b.Decoded = nil, nil
+}
+
+// Spill gives up what is kept of a body under way, which goes on as Large. It reports
+// whether that gave memory back.
+func (b *Body) Spill() bool {
+	if b == nil || b.done || b.over != nil || b.charged == 0 {
+		return false
+	}
+	b.spill()
+	return true
 }
 
 // spill gives the kept bytes up and goes on with their hash alone.

@@ -58,6 +58,9 @@ type Engine struct {
 	undone   int64
 	kept     int64
 	repanic  bool
+
+	ranked    ranked
+	relieving bool // so that what is given up asks for nothing
 }
 
 type portKey struct {
@@ -153,7 +156,9 @@ type Conn struct {
 	tlsUs    int64 // -1 unknown
 	kinds    []kindCount
 	callAnom int32
-	held     int      // of the engine's budget, with all connections inside
+	held     int // of the engine's budget, with all connections inside
+	rank     rank
+	shed     bool     // an anomaly says that calls were given up
 	path     []string // protocols from outside in
 	unknown  *unknownState
 	crypt    *Encryption
@@ -376,11 +381,13 @@ func (c *Conn) flushAnomalies() {
 
 // grow asks for n more bytes of the engine's budget.
 func (c *Conn) grow(n int) bool {
-	if n > 0 && c.engine.held+n > c.engine.limit {
+	r := c.root()
+	if n > 0 && c.engine.held+n > c.engine.limit && !c.engine.relieve(r, n) {
 		return false
 	}
 	c.engine.held += n
-	c.root().held += n
+	r.held += n
+	c.engine.ranked.place(r)
 	return true
 }
 
@@ -390,6 +397,7 @@ func (c *Conn) shrink(n int) {
 	n = min(n, r.held)
 	c.engine.held -= n
 	r.held -= n
+	c.engine.ranked.place(r)
 }
 
 // SetBudget says how many bytes all connections may hold from now on. Below what they

@@ -291,7 +291,7 @@ type Anomaly struct {
 	TsNs     int64      `col:"ts_ns" unit:"ns" doc:"time of the packet, or of the one before it; 0 where unknown"`
 	Ts       Micros     `col:"ts" unit:"us" doc:"ts_ns cut to microseconds, UTC"`
 	Source   string     `col:"source" enc:"dict" doc:"who met it: file, link, ip, tcp, engine or a protocol"`
-	Kind     string     `col:"kind" enc:"dict" doc:"word for the kind, such as bad_length, overlap_conflict, limit, panic"`
+	Kind     string     `col:"kind" enc:"dict" doc:"word for the kind, such as bad_length, overlap_conflict, limit, panic, withdrawn"`
 	Detail   string     `col:"detail" doc:"what was wanted and what came"`
 	FileID   Opt[int32] `col:"file_id" doc:"file, where the place is in a file"`
 	Offset   Opt[int64] `col:"offset" unit:"bytes" doc:"offset in the file"`

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"strings"
+	"unsafe"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 )
@@ -19,6 +20,7 @@ type call struct {
 	wants      uint16      // wantDO, wantQU
 	rcode      int
 	text       int  // bytes of text in the row
+	size       int  // of the budget that it takes
 	transfer   bool // a zone transfer, whose answer may have many messages
 	broken     string
 	first      string // first value of the answer, for the summary
@@ -179,9 +181,23 @@ func (k *conn) request(in *dissect.Input, data []byte, broken string) {
 		return
 	}
 	if len(k.pending) >= maxPending {
-		k.emit(k.pending[0], "no_response")
+		k.c.Anomaly("limit", fmt.Sprintf("over %d questions wait for an answer", maxPending), 0)
+		k.emit(k.pending[0], "cut")
 	}
+	c.size = k.c.Keep(callCost+len(m.text), k.Shed)
 	k.pending = append(k.pending, c)
+}
+
+// callCost is the memory of a waiting question beside its text.
+const callCost = int(unsafe.Sizeof(call{}) + unsafe.Sizeof(Row{}))
+
+// Shed implements dissect.Shedder.
+func (k *conn) Shed() bool {
+	if len(k.pending) == 0 {
+		return false
+	}
+	k.emit(k.pending[0], "cut")
+	return true
 }
 
 // find returns the newest question that waits in direction dir and has the id and

@@ -18,7 +18,7 @@ func (k *conn) emit(c *call, why string) {
 			copy(k.pending[i:], k.pending[i+1:])
 			k.pending[len(k.pending)-1] = nil
 			k.pending = k.pending[:len(k.pending)-1]
-			k.held -= c.size
+			k.c.Release(c.size)
 			break
 		}
 	}
@@ -41,7 +41,7 @@ func (k *conn) emit(c *call, why string) {
 	if why != "" {
 		row.Error = table.Some(why)
 	}
-	row.Complete = why == "" && c.reqWhole && c.respWhole
+	row.Complete = why == "" && c.reqWhole && c.respWhole && c.quirks&quirkFields == 0
 	status := row.StatusCode.V
 	row.Failed = status >= 400 || asked && !c.respHead || why == "malformed" || why == "reset" || why == "cut" && k.resp.fin
 	if len(c.interim) > 0 {
@@ -55,7 +55,7 @@ func (k *conn) emit(c *call, why string) {
 	row.Summary = c.summary(why)
 	k.c.Emit(&c.x, row)
 	*c = call{interim: c.interim[:0]}
-	k.spare = c
+	calls.Put(c)
 }
 
 // summary is METHOD target → status (size of the response body).

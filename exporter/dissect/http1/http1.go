@@ -9,6 +9,8 @@ package http1
 
 import (
 	"fmt"
+	"sync"
+	"unsafe"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/table"
@@ -20,8 +22,8 @@ const (
 	maxChunkLine = 16 << 10  // chunk size with its extensions
 	maxLeading   = 1 << 10   // empty lines before a start line
 	maxPending   = 1024      // requests that wait for their responses
-	maxPendBytes = 1 << 20   // bytes of their heads
 	maxFields    = 2000      // header lines kept of one block
+	maxInterim   = 4096      // header lines of a call after which those of interim responses are not kept
 	maxHeld      = 64 << 10  // bytes after CONNECT or Upgrade that wait for the answer
 )
 
@@ -72,7 +74,7 @@ type call struct {
 	badAnswer bool // what came in place of the response was not HTTP
 	quirks    quirks
 	interim   []byte
-	size      int    // of the request's head
+	size      int    // of the budget that it takes
 	token     string // what Upgrade asked for
 	settings  string // HTTP2-Settings
 	upgraded  *dissect.Exchange
@@ -109,8 +111,6 @@ type conn struct {
 	c         *dissect.Conn
 	req, resp side
 	pending   []*call // requests not yet emitted, oldest first
-	spare     *call
-	held      int // bytes of the heads of pending
 	respHdrs  int // headers of the last response, to size the next row's list
 }
 
@@ -163,32 +163,63 @@ func (k *conn) next() *call {
 	return nil
 }
 
+// calls keeps records for the next calls of any connection, since most connections are idle.
+var calls = sync.Pool{New: func() any { return &call{} }}
+
 func (k *conn) newCall() *call {
-	c := k.spare
-	k.spare = nil
-	if c == nil {
-		c = &call{}
-	}
+	c := calls.Get().(*call)
 	c.row = &Row{}
 	return c
 }
 
-// push puts a request into the queue. The queue is bounded: where one side alone was
-// captured no request is ever answered.
-func (k *conn) push(c *call) {
-	k.held += c.size
-	for len(k.pending) >= maxPending || len(k.pending) > 1 && k.held > maxPendBytes {
-		oldest := k.pending[0]
-		if oldest == k.resp.call {
-			if len(k.pending) == 1 {
-				break
-			}
-			oldest = k.pending[1]
+// Memory of a waiting call beside the text of its head.
+const (
+	callCost   = int(unsafe.Sizeof(call{}) + unsafe.Sizeof(Row{}))
+	headerCost = int(unsafe.Sizeof(table.Header{}))
+)
+
+// push puts a request into the queue. The queue is bounded, by its length and by the
+// engine's budget: where one side alone was captured no request is ever answered.
+func (k *conn) push(c *call, size int) {
+	for len(k.pending) >= maxPending {
+		if oldest := k.oldest(); oldest != nil {
+			k.c.Anomaly("limit", fmt.Sprintf("over %d requests wait for their responses", maxPending), 0)
+			k.emit(oldest, "cut")
 		}
-		k.emit(oldest, "no_response")
 	}
+	c.size = k.c.Keep(size, k.Shed)
 	c.row.Ahead = int32(len(k.pending))
 	k.pending = append(k.pending, c)
+}
+
+// oldest is the request that has waited longest without an answer under way.
+func (k *conn) oldest() *call {
+	for _, c := range k.pending {
+		if c != k.resp.call && c != k.req.call {
+			return c
+		}
+	}
+	return nil
+}
+
+// Shed implements dissect.Shedder.
+func (k *conn) Shed() bool {
+	if c := k.oldest(); c != nil {
+		k.emit(c, "cut")
+		k.resp.lost = true // the answer may still come
+		return true
+	}
+	for _, c := range k.pending {
+		if c.x.ReqBody.Spill() || c.x.RespBody.Spill() {
+			return true
+		}
+	}
+	if c := k.req.call; c != nil && c != k.resp.call && !c.respDone {
+		k.lose(&k.req)
+		k.emit(c, "cut")
+		return true
+	}
+	return false
 }
 
 // endOfRequest is called when a request's last byte was read.

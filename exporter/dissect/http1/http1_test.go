@@ -200,6 +200,15 @@ func TestDetect(t *testing.T) {
 	}
 }
 
+func TestCallWithoutAllItsHeadersIsNotComplete(t *testing.T) {
+	for _, n := range []int{maxFields - 2, maxFields + 1} {
+		r := play(t, dissect.EndFin, client("GET / HTTP/1.1\r\nHost: a\r\n\r\n"), server("HTTP/1.1 204 No\r\n"+strings.Repeat("a: b\r\n", n)+"\r\n"))
+		if row := r.Rows()[0].(*Row); row.Complete != (n < maxFields) || row.Failed || row.StatusCode.V != 204 {
+			t.Errorf("%d header lines: complete %v, %s", n, row.Complete, row.Summary)
+		}
+	}
+}
+
 func TestRequestsThatNobodyAnswersAreBounded(t *testing.T) {
 	var c chunks
 	for i := range maxPending + 5 {
@@ -210,7 +219,7 @@ func TestRequestsThatNobodyAnswersAreBounded(t *testing.T) {
 	if n := len(r.Emissions); n != maxPending+6 {
 		t.Errorf("%d rows, want %d", n, maxPending+6)
 	}
-	if row := r.Rows()[5].(*Row); row.Path.V != "/5" || row.Error.V != "no_response" {
+	if row := r.Rows()[5].(*Row); row.Path.V != "/5" || row.Error.V != "cut" {
 		t.Errorf("row 5 is %s, error %s", row.Summary, row.Error.V)
 	}
 	if row := r.Rows()[6+maxPending-1].(*Row); len(row.Headers) != maxFields || !slices.Contains(row.Quirks, "too_many_headers") {

@@ -66,8 +66,7 @@ func (k *conn) readRequest(in *dissect.Input, at int) (n int, more bool, err err
 		c.simple = true
 	}
 	c.ack = in.Packet(at + lead).Ack
-	c.size = end
-	k.push(c)
+	k.push(c, callCost+end+headerCost*(min(strings.Count(rest, "\n"), maxFields)+k.expectedHeaders()))
 	k.startRequest(c, l, rest, in, at, lead+end)
 	c.row.RequestHeadersSize = table.Some(int64(end))
 	if !whole {
@@ -168,14 +167,18 @@ func printable(line string) bool {
 	return line != ""
 }
 
+// expectedHeaders is the room to leave for the response's headers.
+func (k *conn) expectedHeaders() int {
+	if k.respHdrs == 0 {
+		return usualHeaders
+	}
+	return k.respHdrs
+}
+
 // startRequest fills the row from a head and finds out what body follows.
 func (k *conn) startRequest(c *call, l requestLine, fields string, in *dissect.Input, at, size int) {
 	row := c.row
-	hint := k.respHdrs
-	if hint == 0 {
-		hint = usualHeaders
-	}
-	row.Headers = make([]table.Header, 0, min(strings.Count(fields, "\n"), maxFields)+hint)
+	row.Headers = make([]table.Header, 0, min(strings.Count(fields, "\n"), maxFields)+k.expectedHeaders())
 	var h head
 	row.Headers = h.fields(fields, httpfield.Request, row.Headers)
 	c.quirks |= h.quirks

@@ -143,8 +143,10 @@ func (k *conn) interim(c *call, code int, fields string) {
 		c.interim = strconv.AppendInt(c.interim, int64(code), 10)
 	}
 	var h head
-	if len(c.row.Headers) < 4096 {
+	if len(c.row.Headers) < maxInterim {
 		c.row.Headers = h.fields(fields, kindInterim, c.row.Headers)
+	} else {
+		h.quirks |= quirkFields
 	}
 	c.quirks |= h.quirks
 	if c.x.HasRequest() {

@@ -183,6 +183,7 @@ func (h *conn) finishBlock(dir dissect.Dir, b *block, frag []byte) {
 		return
 	}
 	s.Malformed = s.Malformed || err != nil
+	s.Dropped = s.Dropped || dec.Dropped > 0
 	s.Unknown += int32(dec.Unknown)
 	if b.push {
 		s.Half[dissect.ToServer].Wire = b.wire

@@ -3,6 +3,7 @@ package http2
 import (
 	"encoding/binary"
 	"fmt"
+	"unsafe"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/httpstream"
@@ -12,7 +13,7 @@ import (
 // Limits of one connection.
 const (
 	maxStreams = 10_000  // under way at a time; the oldest is given up for a new one
-	maxSpare   = 64      // stream values kept for the next stream
+	maxSpare   = 8       // stream values kept for the next stream
 	maxHeldAll = 8 << 20 // bytes of headers of all streams under way; the oldest are given up for new ones
 )
 
@@ -22,6 +23,7 @@ type stream struct {
 	upgraded, pushed bool
 	pushedOn         uint32
 	closed           bool
+	size             int // of the budget that it takes
 	prev, next       *stream
 }
 
@@ -34,7 +36,8 @@ type streams struct {
 	ended          httpstream.Ended
 	highest        uint32 // highest stream that the client opened
 	last           *stream
-	held           int // bytes of headers of all of them
+	busy           *stream // what is read now belongs to it
+	held           int     // bytes of headers of all of them
 }
 
 // find returns the stream under way of that number, or nil.
@@ -66,6 +69,7 @@ func (h *conn) open(id uint32) *stream {
 	} else {
 		s = &stream{}
 	}
+	s.size = h.c.Keep(streamCost, h.Shed)
 	s.ID, s.X.StreamID = int64(id), table.Some(int64(id))
 	t.byID[id] = s
 	t.last = s
@@ -82,10 +86,34 @@ func (h *conn) open(id uint32) *stream {
 // are too many.
 func (h *conn) hold(s *stream, n int) {
 	h.streams.held += n
+	h.busy = s
+	s.size += h.c.Keep(max(n, 0), h.Shed)
+	h.busy = nil
 	for h.streams.held > maxHeldAll && h.oldest != s {
 		h.c.Anomaly("limit", fmt.Sprintf("over %d bytes of headers under way, stream %d was given up", maxHeldAll, h.oldest.ID), 0)
 		h.cutShort(h.oldest, "cut")
 	}
+}
+
+// streamCost is the memory of a stream under way beside its headers and bodies.
+const streamCost = int(unsafe.Sizeof(stream{}))
+
+// Shed implements dissect.Shedder.
+func (h *conn) Shed() bool {
+	s := h.oldest
+	if s != nil && s == h.busy {
+		s = s.next
+	}
+	if s == nil {
+		return false
+	}
+	for d := range s.Half {
+		if s.Half[d].Body.Spill() {
+			return true
+		}
+	}
+	h.emit(s, "cut")
+	return true
 }
 
 // forHeaders returns the stream that a header block belongs to, or nil where it came
@@ -132,6 +160,7 @@ func (h *conn) forget(s *stream) {
 	t := &h.streams
 	delete(t.byID, uint32(s.ID))
 	t.held -= s.Held()
+	h.c.Release(s.size)
 	if t.last == s {
 		t.last = nil
 	}

@@ -21,6 +21,8 @@ func (k *conn) emit(c *call, in *dissect.Input, why string) {
 		}
 	}
 	k.live = max(k.live-1, 0)
+	k.c.Release(c.size)
+	c.size = 0
 	row := &Row{Kind: c.kind, Ahead: c.ahead, Database: some(k.database), User: some(k.user),
 		Application: some(k.application), Notices: c.notices, Suspended: c.suspended,
 		PID: c.pid, Version: some(c.version), Channel: some(c.channel)}

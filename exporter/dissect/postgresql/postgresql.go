@@ -157,6 +157,7 @@ type call struct {
 	version   string
 	answered  bool
 	skipped   bool // the server passed over it after an error
+	size      int  // of the budget that it takes
 	gap       bool
 	bad       bool
 }
@@ -194,6 +195,7 @@ type conn struct {
 	lost    bool  // a loss: pairing by order alone is not safe
 	lastNo  int64
 	live    int32 // calls not emitted
+	held    int   // of the budget, for messages without a call
 
 	user, database, application string
 	statements                  map[string]*statement

@@ -2,6 +2,7 @@ package postgresql
 
 import (
 	"encoding/binary"
+	"unsafe"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 )
@@ -61,6 +62,16 @@ func (k *conn) wait(kind byte, c *call, in *dissect.Input, at int) {
 		}
 		return
 	}
+	cost := opCost
+	if c != nil && c.left == 0 {
+		cost += callCost + len(c.query)
+	}
+	cost = k.c.Keep(cost, k.Shed)
+	if c != nil {
+		c.size += cost
+	} else {
+		k.held += cost
+	}
 	if len(k.ops)-k.head >= maxOps {
 		k.c.Anomaly("limit", "messages without a reply", 0)
 		k.abandon(in)
@@ -76,6 +87,23 @@ func (k *conn) wait(kind byte, c *call, in *dissect.Input, at int) {
 	if c != nil {
 		c.left++
 	}
+}
+
+// Memory of what waits, beside its text.
+const (
+	callCost = int(unsafe.Sizeof(call{}))
+	opCost   = int(unsafe.Sizeof(op{}))
+)
+
+// Shed implements dissect.Shedder. Messages depend on each other, so all are given up.
+func (k *conn) Shed() bool {
+	if k.head == len(k.ops) {
+		return false
+	}
+	k.acc.call = nil
+	k.closeOps(func(*call) string { return "cut" })
+	k.lost = true
+	return true
 }
 
 // finish says that no more messages of c's request come.
@@ -103,6 +131,8 @@ func (k *conn) pop(in *dissect.Input) {
 	k.ops[k.head] = op{}
 	if k.head++; k.head == len(k.ops) {
 		k.ops, k.head = k.ops[:0], 0
+		k.c.Release(k.held)
+		k.held = 0
 	}
 	if c == nil {
 		return
@@ -238,6 +268,17 @@ func (k *conn) Close(why dissect.End) {
 		k.orphan = nil
 		k.emit(c, nil, "")
 	}
+	k.closeOps(func(c *call) string { return closeError(c, why) })
+	if c := k.open; c != nil {
+		k.emit(c, nil, closeError(c, why))
+	}
+	if c := k.req.call; c != nil && (k.req.kind == 'Q' || k.req.kind == 'F') {
+		k.emit(c, nil, why.CallError())
+	}
+}
+
+// closeOps emits all calls that wait with what why says of each.
+func (k *conn) closeOps(why func(*call) string) {
 	for k.head < len(k.ops) {
 		c := k.ops[k.head].call
 		k.ops[k.head] = op{}
@@ -246,15 +287,12 @@ func (k *conn) Close(why dissect.End) {
 			continue
 		}
 		if c.left--; c.left == 0 {
-			k.emit(c, nil, closeError(c, why))
+			k.emit(c, nil, why(c))
 		}
 	}
-	if c := k.open; c != nil {
-		k.emit(c, nil, closeError(c, why))
-	}
-	if c := k.req.call; c != nil && (k.req.kind == 'Q' || k.req.kind == 'F') {
-		k.emit(c, nil, why.CallError())
-	}
+	k.ops, k.head = k.ops[:0], 0
+	k.c.Release(k.held)
+	k.held = 0
 }
 
 // closeError is the word for a call that the connection's end found unfinished.

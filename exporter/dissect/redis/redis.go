@@ -9,6 +9,8 @@
 package redis
 
 import (
+	"unsafe"
+
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
@@ -21,7 +23,7 @@ const (
 	maxLine    = 64 << 10  // simple strings, errors and inline commands, the server's own limit
 	maxText    = 1 << 10   // bytes kept of a command, a key or a reply
 	maxPending = 1 << 14   // commands that wait for their replies
-	maxSpare   = 64        // records kept for the next calls
+	maxSpare   = 8         // records kept for the next calls
 	maxWait    = 64 << 10  // bytes of a reply that may come before its command was captured
 )
 
@@ -58,6 +60,9 @@ func Protocol() *dissect.Protocol {
 	}
 }
 
+// callCost is the memory of a waiting call beside its text.
+const callCost = int(unsafe.Sizeof(call{}))
+
 // span is a part of a call's text.
 type span struct{ from, to int }
 
@@ -84,6 +89,7 @@ type call struct {
 	whole    bool  // all of the command was read
 	inline   bool
 	queued   bool // in conn.pending
+	size     int  // of the budget that it takes
 
 	reply    []byte // as text
 	first    [4]span
@@ -186,9 +192,10 @@ func (k *conn) push(c *call) {
 			i++
 		}
 		k.c.Anomaly("limit", "commands without a reply", 0)
-		k.emit(k.pending[i], "no_response")
+		k.emit(k.pending[i], "cut")
 		k.lost = true
 	}
+	c.size = k.c.Keep(callCost+cap(c.line), k.Shed)
 	if k.head > 64 && k.head*2 > len(k.pending) {
 		n := copy(k.pending, k.pending[k.head:])
 		clear(k.pending[n:])
@@ -198,11 +205,25 @@ func (k *conn) push(c *call) {
 	k.pending = append(k.pending, c)
 }
 
+// Shed implements dissect.Shedder.
+func (k *conn) Shed() bool {
+	for _, c := range k.pending[k.head:] {
+		if c != k.resp {
+			k.emit(c, "cut")
+			k.lost = true // its reply may still come
+			return true
+		}
+	}
+	return false
+}
+
 // drop takes a call out of the queue.
 func (k *conn) drop(c *call) {
 	if !c.queued {
 		return
 	}
+	k.c.Release(c.size)
+	c.size = 0
 	for i := k.head; i < len(k.pending); i++ {
 		if k.pending[i] != c {
 			continue

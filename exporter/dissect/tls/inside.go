@@ -162,3 +162,6 @@ func (k *conn) switchKeys(o origin, typ uint8) {
 		k.keys.KeyUpdate(tlskeys.Role(side))
 	}
 }
+
+// Shed implements dissect.Shedder for what is carried inside.
+func (k *conn) Shed() bool { return k.inner != nil && k.inner.Shed() }

@@ -82,7 +82,7 @@ func (s *Stream) Cause(cause string, gap bool) string {
 // Row fills a version's own row: all that Stream knows, failed and summary among it.
 func (s *Stream) Row(c *table.Call, e *End) {
 	s.call(c, e)
-	c.Failed = s.Status >= 400 || s.Broken || e.Error == "reset" || s.Status == 0 && !s.unsure(e)
+	c.Failed = s.Status >= 400 || s.Broken || e.Error == "reset" || s.Status == 0 && !s.unsure(e) && e.Error != "no_request"
 	c.Summary = s.summary(e)
 }
 
@@ -135,7 +135,7 @@ func (q *Half) mayBeGRPC() bool {
 func (s *Stream) call(c *table.Call, e *End) {
 	req, resp := &s.Half[dissect.ToServer], &s.Half[dissect.ToClient]
 	c.Error = Some(e.Error)
-	c.Complete = e.Error == "" && resp.End && (req.End || e.Enough)
+	c.Complete = e.Error == "" && !s.Dropped && resp.End && (req.End || e.Enough)
 	c.Headers = s.Headers
 	c.Method = Some(s.Method)
 	if s.HasPath {

@@ -30,6 +30,7 @@ type Stream struct {
 	Interim                   string // 1xx statuses before it
 	Headers                   []table.Header
 	Unknown                   int32 // headers not known
+	Dropped                   bool  // headers over a limit were not kept
 	Malformed                 bool  // a part of it could not be read
 	Broken                    bool  // the connection ended inside the response
 	GRPC                      bool  // a content type says so

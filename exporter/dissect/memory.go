@@ -1,0 +1,154 @@
+package dissect
+
+import "math/bits"
+
+// Shedder is a Dissector that can give up calls when memory runs out.
+type Shedder interface {
+	// Shed gives up what costs least: it spills a body, or emits the call that has waited
+	// longest as cut. It answers
+	//   - true:  something was given up; called again while that is not enough
+	//   - false: nothing waits
+	//
+	// It is called between two calls of Read, or from inside one by Conn.Keep.
+	Shed() bool
+}
+
+// Keep takes n bytes of the budget for a call that waits. Where the budget is spent, the
+// connection that holds most gives up its oldest calls; if that is this one, shed does it.
+// It returns what it took: 0 where nothing more could be given up.
+func (c *Conn) Keep(n int, shed func() bool) int {
+	for !c.grow(n) {
+		if !shed() {
+			return 0
+		}
+		c.evicted()
+	}
+	return n
+}
+
+// Shed gives up a call of an inner connection, for the Dissector that carries it.
+func (c *Conn) Shed() bool {
+	s, ok := c.d.(Shedder)
+	if !ok {
+		return false
+	}
+	c.now.No = c.root().now.No
+	return s.Shed()
+}
+
+// evicted says once at the connection that calls were given up.
+func (c *Conn) evicted() {
+	r := c.root()
+	if r.shed {
+		return
+	}
+	r.shed = true
+	r.AnomalyFrom("engine", "evicted", "the memory limit was reached: calls that had waited longest were given up, or bodies not kept", 0)
+}
+
+// ranked lists the connections that hold memory by the power of two of what they hold, so
+// that the one that holds most, within a factor of two, is found at once.
+type ranked [bits.UintSize + 1]struct{ head, tail *Conn }
+
+// rank is where a connection stands in the list.
+type rank struct {
+	at         uint8 // 0: it holds nothing, or had nothing to give
+	prev, next *Conn
+}
+
+// place puts c where what it holds belongs.
+func (l *ranked) place(c *Conn) {
+	if at := uint8(bits.Len(uint(max(c.held, 0)))); at != c.rank.at {
+		l.remove(c)
+		l.push(c, at)
+	}
+}
+
+func (l *ranked) push(c *Conn, at uint8) {
+	if at == 0 {
+		return
+	}
+	b := &l[at]
+	c.rank = rank{at, b.tail, nil}
+	if b.tail != nil {
+		b.tail.rank.next = c
+	} else {
+		b.head = c
+	}
+	b.tail = c
+}
+
+func (l *ranked) remove(c *Conn) {
+	r := c.rank
+	if r.at == 0 {
+		return
+	}
+	if r.prev != nil {
+		r.prev.rank.next = r.next
+	} else {
+		l[r.at].head = r.next
+	}
+	if r.next != nil {
+		r.next.rank.prev = r.prev
+	} else {
+		l[r.at].tail = r.prev
+	}
+	c.rank = rank{}
+}
+
+// fattest is the connection that holds most, but not c; nil where that is c alone.
+func (l *ranked) fattest(c *Conn) *Conn {
+	for at := len(l) - 1; at > 0; at-- {
+		v := l[at].head
+		if v == c {
+			v = v.rank.next
+		}
+		if v != nil {
+			return v
+		}
+		if l[at].head != nil {
+			return nil
+		}
+	}
+	return nil
+}
+
+// relieve makes room for n bytes of c at the cost of connections that hold more.
+func (e *Engine) relieve(c *Conn, n int) bool {
+	if n > e.limit/2 || e.relieving {
+		return false
+	}
+	e.relieving = true
+	defer func() { e.relieving = false }()
+	for e.held+n > e.limit {
+		v := e.ranked.fattest(c)
+		if v == nil {
+			return false
+		}
+		was := v.held
+		v.now.No = c.now.No
+		v.protect(0, v.giveMemory)
+		if v.held < was {
+			v.evicted()
+		} else {
+			e.ranked.remove(v)
+		}
+	}
+	return true
+}
+
+// giveMemory gives up the connection's oldest call, else the bytes that wait to be read.
+func (c *Conn) giveMemory() {
+	if c.Shed() {
+		return
+	}
+	if c.state == detecting {
+		c.giveUp()
+		return
+	}
+	for d := range c.sides {
+		if len(c.sides[d].buf) > 0 && c.state == reading {
+			c.lost(Dir(d), "limit", "the engine's memory limit")
+		}
+	}
+}
