@@ -245,6 +245,12 @@ func (c *Conn) Emit(x *Exchange, row table.CallRow, details ...Detail) {
 	c.emit(i, x, row, details)
 }
 
+// Registered reports whether the engine knows the protocol of a row.
+func (c *Conn) Registered(row table.CallRow) bool {
+	_, ok := c.engine.rowIndex[reflect.TypeOf(row)]
+	return ok
+}
+
 func (c *Conn) emit(proto int, x *Exchange, row table.CallRow, details []Detail) {
 	if c.muted() {
 		return

@@ -68,6 +68,20 @@ func (x *Exchange) add(p *part, in *Input, from, to int) {
 	in.Cite(&x.cites, from, to)
 }
 
+// Part is a copy for the row of a call that x carries, without bodies and without the parts
+// that hold nothing of it.
+func (x *Exchange) Part(request, response bool) Exchange {
+	y := *x
+	y.ReqBody, y.RespBody, y.Ordinal = nil, nil, table.Opt[int64]{}
+	if !request {
+		y.req = part{}
+	}
+	if !response {
+		y.resp = part{}
+	}
+	return y
+}
+
 // HasRequest reports whether any byte of the request was seen.
 func (x *Exchange) HasRequest() bool { return x.req.seen }
 

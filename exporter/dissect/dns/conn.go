@@ -7,6 +7,7 @@ import (
 	"unsafe"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
 // call is a question that waits for its answer, or an answer without question.
@@ -37,7 +38,8 @@ const (
 type conn struct {
 	c       *dissect.Conn
 	variant string
-	alone   bool // messages go to a group: the answer is in another conversation
+	carrier string // dot, doq or doh; "" where messages are sent as they are
+	alone   bool   // messages go to a group: the answer is in another conversation
 	pending []*call
 	spare   *call
 	gaps    [2]bool // bytes of the direction were lost
@@ -53,7 +55,16 @@ func newConn(c *dissect.Conn) dissect.Dissector {
 	case ports[0] == portLLMNR || ports[1] == portLLMNR:
 		k.variant = "llmnr"
 	}
-	k.alone = c.Info.Transport != dissect.TCP && (c.Info.Multicast || k.variant != "dns")
+	k.m.utf8 = k.variant != "dns"
+	for _, outer := range c.Path() {
+		switch {
+		case outer == "tls" && c.Info.Transport == dissect.TCP:
+			k.carrier = "dot"
+		case outer == "quic":
+			k.carrier = "doq"
+		}
+	}
+	k.alone = c.Info.Transport != dissect.TCP && c.Info.Transport != dissect.QUIC && (c.Info.Multicast || k.variant != "dns")
 	return k
 }
 
@@ -92,7 +103,7 @@ func (k *conn) Gap(in *dissect.Input, _ int64) bool {
 // Close implements dissect.Dissector.
 func (k *conn) Close(why dissect.End) {
 	word := why.CallError()
-	if k.c.Info.Transport != dissect.TCP && why != dissect.EndEvicted {
+	if t := k.c.Info.Transport; t != dissect.TCP && t != dissect.QUIC && why != dissect.EndEvicted {
 		word = "no_response" // a datagram has no connection that could end before the answer
 	}
 	for len(k.pending) > 0 {
@@ -155,12 +166,19 @@ func (k *conn) newCall(in *dissect.Input, dir dissect.Dir) *call {
 	}
 	c.row = &Row{}
 	c.dir, c.last = dir, in.Time(0)
-	m := &k.m
+	c.describe(&k.m, k)
+	return c
+}
+
+// describe writes what every message has.
+func (c *call) describe(m *message, k *conn) {
 	c.row.ID, c.row.Variant, c.row.Opcode = int32(m.id), k.variant, int32(m.opcode())
+	if k.carrier != "" {
+		c.row.Carrier = table.Some(k.carrier)
+	}
 	if len(m.questions) > 0 {
 		c.typ, c.class = m.questions[0].typ, m.questions[0].class
 	}
-	return c
 }
 
 func (k *conn) request(in *dissect.Input, data []byte, broken string) {
@@ -169,7 +187,7 @@ func (k *conn) request(in *dissect.Input, data []byte, broken string) {
 	c.x.Request(in, 0, len(data))
 	c.x.Reversed = in.Dir == dissect.ToClient
 	c.broken = broken
-	c.transfer = (c.typ == typeAXFR || c.typ == typeIXFR) && k.c.Info.Transport == dissect.TCP
+	c.transfer = (c.typ == typeAXFR || c.typ == typeIXFR) && !in.Datagram
 	c.fillRequest(m)
 	attempt := int32(1)
 	if o := k.find(in.Dir, false); o != nil {

@@ -29,13 +29,14 @@ const (
 // Row is one message of questions with its answer.
 type Row struct {
 	table.Call
-	ID          int32    `col:"dns_id" doc:"message id; 0 in multicast DNS"`
-	Variant     string   `col:"dns_variant" enc:"dict" doc:"dns, mdns or llmnr, by port"`
-	Opcode      int32    `col:"dns_opcode" doc:"number of the operation; its name is in method"`
-	HasRequest  bool     `col:"dns_request" doc:"the question was seen"`
-	HasResponse bool     `col:"dns_response" doc:"the answer was seen"`
-	Questions   []string `col:"dns_questions" doc:"names asked for, as spelled, without the last dot; the zone of an UPDATE"`
-	Types       []string `col:"dns_question_types" doc:"types asked for, in the order of dns_questions: A, AAAA, HTTPS, TYPE1234"`
+	ID          int32             `col:"dns_id" doc:"message id; 0 in multicast DNS"`
+	Variant     string            `col:"dns_variant" enc:"dict" doc:"dns, mdns or llmnr, by port"`
+	Carrier     table.Opt[string] `col:"dns_carrier" enc:"dict" doc:"what carried the messages encrypted, where keys opened it: dot (TLS, RFC 7858), doq (QUIC, RFC 9250) or doh (HTTPS, RFC 8484); null where they were sent as they are"`
+	Opcode      int32             `col:"dns_opcode" doc:"number of the operation; its name is in method"`
+	HasRequest  bool              `col:"dns_request" doc:"the question was seen"`
+	HasResponse bool              `col:"dns_response" doc:"the answer was seen"`
+	Questions   []string          `col:"dns_questions" doc:"names asked for, as spelled, without the last dot; the zone of an UPDATE"`
+	Types       []string          `col:"dns_question_types" doc:"types asked for, in the order of dns_questions: A, AAAA, HTTPS, TYPE1234"`
 
 	Class       table.Opt[string] `col:"dns_question_class" enc:"dict" doc:"class of the first question: IN, CH, HS, NONE, ANY"`
 	Answers     []string          `col:"dns_answers" doc:"values of the answer section: addresses, names, else text as in zone files; empty where the answer has no records"`
@@ -71,7 +72,7 @@ func (r *Row) Names() []dissect.NameAnswer { return r.names }
 func Protocol() *dissect.Protocol {
 	return &dissect.Protocol{
 		Name:         "dns",
-		Doc:          "DNS over UDP and TCP, multicast DNS and LLMNR",
+		Doc:          "DNS over UDP, TCP, TLS, QUIC and HTTPS, multicast DNS and LLMNR",
 		Transports:   []dissect.Transport{dissect.UDP, dissect.TCP},
 		Ports:        []uint16{53, portMDNS, portLLMNR},
 		Detect:       detect,

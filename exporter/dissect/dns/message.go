@@ -43,6 +43,7 @@ type message struct {
 	header
 	data      []byte
 	mdns      bool
+	utf8      bool // names are text, RFC 6762 section 16 and RFC 4795 section 2; else bytes
 	text      []byte
 	questions []question
 	records   []record
@@ -169,8 +170,8 @@ func (m *message) skipRecord() bool {
 
 // name reads the name at off into the text, without the last dot, and returns the offset
 // after it, or -1 where it is none. Dots and backslashes inside labels have a backslash
-// before them, control characters and bytes that are not UTF-8 are \DDD (RFC 4343
-// section 2.1).
+// before them, control characters and bytes over 0x7e are \DDD (RFC 1035 section 5.1); in
+// multicast DNS and LLMNR bytes that are UTF-8 stand as they are.
 func (m *message) name(off int) (span, int) {
 	if off+1 < len(m.data) && m.data[off] >= 0xc0 {
 		to := int(m.data[off]&0x3f)<<8 | int(m.data[off+1])
@@ -216,7 +217,7 @@ func (m *message) appendName(off, end int) int {
 				m.text = append(m.text, '.')
 			}
 			first = false
-			m.text = appendLabel(m.text, b[off+1:off+1+c])
+			m.text = appendLabel(m.text, b[off+1:off+1+c], m.utf8)
 			off += c + 1
 		case c >= 0xc0:
 			if off+1 >= len(b) {
@@ -238,7 +239,7 @@ func (m *message) appendName(off, end int) int {
 	return -1
 }
 
-func appendLabel(dst, label []byte) []byte {
+func appendLabel(dst, label []byte, text bool) []byte {
 	plain := true
 	for _, c := range label {
 		if c <= ' ' || c >= 0x7f || c == '.' || c == '\\' {
@@ -249,7 +250,20 @@ func appendLabel(dst, label []byte) []byte {
 	if plain {
 		return append(dst, label...)
 	}
-	return appendEscaped(dst, label, '.')
+	if text {
+		return appendEscaped(dst, label, '.')
+	}
+	for _, c := range label {
+		switch {
+		case c == '.' || c == '\\':
+			dst = append(dst, '\\', c)
+		case c < ' ' || c >= 0x7f:
+			dst = appendDDD(dst, c)
+		default:
+			dst = append(dst, c)
+		}
+	}
+	return dst
 }
 
 // appendEscaped writes text with special characters and bytes that are not UTF-8 escaped

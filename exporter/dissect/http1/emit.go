@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"unicode/utf8"
 
+	"github.com/pcapsule/pcapsule/exporter/dissect/dns"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/httpfield"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
@@ -53,7 +54,11 @@ func (k *conn) emit(c *call, why string) {
 	row.Quirks = c.quirks.names()
 	httpfield.Fill(&row.Call, row.Headers)
 	row.Summary = c.summary(why)
+	inner := dns.OverHTTPS(k.c, &c.x, &row.Call)
 	k.c.Emit(&c.x, row)
+	if inner != nil {
+		inner()
+	}
 	*c = call{interim: c.interim[:0]}
 	calls.Put(c)
 }

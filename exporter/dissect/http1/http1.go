@@ -111,7 +111,7 @@ type conn struct {
 	c         *dissect.Conn
 	req, resp side
 	pending   []*call // requests not yet emitted, oldest first
-	respHdrs  int // headers of the last response, to size the next row's list
+	respHdrs  int     // headers of the last response, to size the next row's list
 }
 
 // Read implements dissect.Dissector.

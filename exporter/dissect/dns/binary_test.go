@@ -1,0 +1,31 @@
+package dns
+
+import (
+	"testing"
+
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/dissecttest"
+)
+
+// TestBinaryNames reads names as tunnels send them: any byte in a label, RFC 2181 section 11.
+// In unicast DNS two bytes that happen to be UTF-8 are no text.
+func TestBinaryNames(t *testing.T) {
+	label := "a.\xc3\xa4\xff\x00\\ Z"
+	question := "\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00" + string(rune(len(label))) + label + "\x01t\x00\x00\x0a\x00\x01"
+	answer := "\x12\x34\x84\x00\x00\x01\x00\x01\x00\x00\x00\x00" + question[12:] + "\xc0\x0c\x00\x0a\x00\x01\x00\x00\x00\x00\x00\x03\x01\x02\xff"
+	for _, tc := range []struct {
+		port uint16
+		want string
+	}{
+		{53, `a\.\195\164\255\000\\ Z.t`},
+		{4444, `a\.\195\164\255\000\\ Z.t`},
+		{portLLMNR, `a\.ä\255\000\\ Z.t`},
+	} {
+		r := dissecttest.Play(t, dissecttest.Options{Transport: dissect.UDP, ServerPort: tc.port, Protocols: []*dissect.Protocol{Protocol()}, End: dissect.EndTimeout},
+			dissecttest.Client(question), dissecttest.Server(answer))
+		row := r.Rows()[0].(*Row)
+		if row.Questions[0] != tc.want || len(r.Anomalies) > 0 {
+			t.Errorf("port %d: %s, want %s; %v", tc.port, row.Questions[0], tc.want, r.Anomalies)
+		}
+	}
+}
