@@ -8,6 +8,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/dissecttest"
 	"github.com/pcapsule/pcapsule/exporter/dissect/dns"
+	"github.com/pcapsule/pcapsule/exporter/dissect/grpc"
 )
 
 const (
@@ -84,5 +85,42 @@ func TestDNSInsideStreams(t *testing.T) {
 		if row.Carrier.V != tc.want || !row.Complete || row.DecryptedBy.V != "key" {
 			t.Errorf("%s: %s, carrier %s, complete %v", tc.outer, row.Summary, row.Carrier.V, row.Complete)
 		}
+	}
+}
+
+// TestGRPCWebOverHTTP1 reads the trailers that gRPC-Web sends as the last frame of the
+// body, as bytes and in base64, of which each piece may have its own padding.
+func TestGRPCWebOverHTTP1(t *testing.T) {
+	const message, trailer = "\x00\x00\x00\x00\x04\x0a\x02hi", "\x80\x00\x00\x00\x22grpc-status:5\r\ngrpc-message:gone\r\n"
+	coded := func(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }
+	chunked := func(kind string, parts ...string) string {
+		s := "HTTP/1.1 200 OK\r\nContent-Type: " + kind + "\r\nTransfer-Encoding: chunked\r\n\r\n"
+		for _, p := range append(parts, "") {
+			s += fmt.Sprintf("%x\r\n%s\r\n", len(p), p)
+		}
+		return s
+	}
+	for _, tc := range []struct{ name, kind, request, response, want string }{
+		{"bytes", "application/grpc-web+proto", message, http("HTTP/1.1 200 OK", "application/grpc-web+proto", message+trailer), "/a.S/M → NOT_FOUND 5 1/1 gone true"},
+		{"bytes in chunks", "application/grpc-web", message, chunked("application/grpc-web", message[:3], message[3:]+trailer[:7], trailer[7:]), "/a.S/M → NOT_FOUND 5 1/1 gone true"},
+		{"text", "application/grpc-web-text", coded(message), chunked("application/grpc-web-text+proto", coded(message), coded(trailer)), "/a.S/M → NOT_FOUND 5 1/1 gone true"},
+		{"no trailers", "application/grpc-web", message, http("HTTP/1.1 200 OK", "application/grpc-web", message), "/a.S/M → no status 0 1/1  true"},
+		{"a proxy's page", "application/grpc-web", message, http("HTTP/1.1 502 No", "text/html", "no"), "/a.S/M → HTTP 502 0 1/0  true"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			r := dissecttest.Play(t, dissecttest.Options{Protocols: Protocols(nil), ServerPort: 80, Roles: true, End: dissect.EndFin},
+				dissecttest.Client(http("POST /a.S/M HTTP/1.1", tc.kind, tc.request)), dissecttest.Server(tc.response))
+			if len(r.Emissions) != 1 || len(r.Anomalies) > 0 {
+				t.Fatalf("%d rows, anomalies %v", len(r.Emissions), r.Anomalies)
+			}
+			row, ok := r.Emissions[0].Row.(*grpc.Row)
+			if !ok {
+				t.Fatalf("row of %s", r.Emissions[0].Row.Base().Protocol)
+			}
+			got := fmt.Sprintf("%s %d %d/%d %s %v", row.Summary, row.Status.V, row.RequestCount.V, row.ResponseCount.V, row.Message.V, row.Web)
+			if got != tc.want || !row.Failed || !row.Complete || row.Authority.V != "doh" {
+				t.Errorf("got %s, want %s; failed %v, complete %v", got, tc.want, row.Failed, row.Complete)
+			}
+		})
 	}
 }

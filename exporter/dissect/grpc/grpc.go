@@ -1,7 +1,7 @@
 // Package grpc reads gRPC streams out of the HTTP that carries them.
 //
 // It is never told by content: http2 finds a content type of gRPC on a stream and then
-// makes a Row of this package instead of its own. One stream is one row. The body stays
+// makes a Row of this package instead of its own; http1 does so for gRPC-Web. One stream is one row. The body stays
 // the wire's own bytes, messages with their five-byte prefixes; Messages walks them, and
 // text columns show the first ones without a schema so that values can be searched.
 // gRPC-Web (trailers in the body, or all of it in base64) is read too.
@@ -48,7 +48,7 @@ type Row struct {
 func Protocol() *dissect.Protocol {
 	return &dissect.Protocol{
 		Name:       "grpc",
-		Doc:        "gRPC and gRPC-Web over HTTP/2 and HTTP/3: one row a stream",
+		Doc:        "gRPC over HTTP/2 and HTTP/3, gRPC-Web also over HTTP/1.1: one row a stream",
 		Transports: []dissect.Transport{dissect.TCP},
 		Row:        &Row{},
 	}

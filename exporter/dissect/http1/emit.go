@@ -55,7 +55,11 @@ func (k *conn) emit(c *call, why string) {
 	httpfield.Fill(&row.Call, row.Headers)
 	row.Summary = c.summary(why)
 	inner := dns.OverHTTPS(k.c, &c.x, &row.Call)
-	k.c.Emit(&c.x, row)
+	if g := k.grpcRow(c); g != nil {
+		k.c.Emit(&c.x, g)
+	} else {
+		k.c.Emit(&c.x, row)
+	}
 	if inner != nil {
 		inner()
 	}
