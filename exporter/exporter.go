@@ -70,7 +70,7 @@ const DefaultMemory = 256 << 20
 // their way, and for what the collector has not collected yet.
 func (o *Options) budget() int {
 	memory := cmp.Or(o.Memory, DefaultMemory)
-	return int(max(memory-memory/5-72<<20, 16<<20))
+	return int(max(memory-memory/5-84<<20, 16<<20))
 }
 
 // Progress says how far Run is.

@@ -11,7 +11,8 @@ import (
 
 // Limits of one shard; times are capture time.
 const (
-	endsAtOnce    = 256          // connections that a step may end: their rows wait in memory
+	endsAtOnce    = 256          // connections that may end at the end of a round: their rows wait in memory
+	endsByPacket  = 4            // connections that a packet may end
 	closedLinger  = 60e9         // ns that they wait, as TIME-WAIT does
 	tcpIdle       = 3600e9       // ns of silence that end a TCP connection
 	datagramIdle  = 600e9        // ns of silence that end any other conversation
@@ -97,7 +98,7 @@ func (s *Shard) Run(packets []Packet, mine []int32, out *Batch) {
 const (
 	connCost    = 2144 // with its first flow
 	flowCost    = 896  // each further flow
-	talkCost    = 2000 // stream and dissector, once there is payload
+	talkCost    = 1536 // stream and dissector, once there is payload
 	defaultRoom = 8 << 20
 )
 
@@ -125,7 +126,7 @@ func (s *Shard) SetBudget(n int) {
 func (s *Shard) Expire(now int64, last dissect.Packet, out *Batch) {
 	s.out = out
 	s.now, s.at = max(s.now, now), last.No
-	s.expire(last)
+	s.expire(last, endsAtOnce/8)
 	s.tell()
 	s.out = nil
 }
@@ -148,8 +149,8 @@ func (s *Shard) Close(last dissect.Packet, out *Batch) {
 	s.out = nil
 }
 
-func (s *Shard) expire(last dissect.Packet) {
-	left := endsAtOnce / 8
+// expire closes at most so many connections that were silent too long.
+func (s *Shard) expire(last dissect.Packet, left int) {
 	for _, l := range [...]struct {
 		l    *list
 		idle int64
@@ -217,7 +218,7 @@ func (s *Shard) packet(p *Packet) {
 	}
 	s.touch(c)
 	s.limit(packetRef(p))
-	s.expire(packetRef(p))
+	s.expire(packetRef(p), endsByPacket)
 }
 
 func packetRef(p *Packet) dissect.Packet {
@@ -369,7 +370,7 @@ func (s *Shard) touch(c *Conn) {
 
 // limit closes what was silent longest if connections take too much.
 func (s *Shard) limit(at dissect.Packet) {
-	for left := endsAtOnce / 8; s.taken > s.room-s.room/8 && left > 0; left-- {
+	for left := endsByPacket; s.taken > s.room-s.room/8 && left > 0; left-- {
 		c := s.oldest()
 		if c == nil {
 			return

@@ -19,6 +19,7 @@ func main() {
 	conns := flag.Int("conns", 30_000, "connections")
 	calls := flag.Int("calls", 2, "requests of each connection")
 	size := flag.Int("size", 0, "bytes of each request's body")
+	turns := flag.Bool("turns", false, "each response follows its request, so that no two calls wait at once")
 	unanswered := flag.Bool("unanswered", false, "leave out all responses")
 	flag.Parse()
 	w := &writer{out: bufio.NewWriterSize(os.Stdout, 1<<20)}
@@ -31,9 +32,12 @@ func main() {
 	for call := range *calls {
 		for i := range list {
 			w.request(&list[i], i, call, *size)
+			if *turns && !*unanswered {
+				w.response(&list[i], i)
+			}
 		}
 		for i := range list {
-			if !*unanswered {
+			if !*turns && !*unanswered {
 				w.response(&list[i], i)
 			}
 		}
