@@ -17,6 +17,7 @@ import (
 // Mark.
 type Packet struct {
 	No, Time    int64
+	Stamp       int64 // ns, as captured; Time is another if that is far from the packets around it
 	Offset      int64 // in its file
 	FileIndex   int64
 	Frame       int64

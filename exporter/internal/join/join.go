@@ -86,7 +86,7 @@ func (j *Joiner) writePackets(r *round.Round) error {
 	list := j.rows.packets[:0]
 	for i := range r.Packets {
 		p := &r.Packets[i]
-		row := table.Packet{PacketNo: p.No, FileID: p.File, Offset: p.Offset, FileIndex: p.FileIndex, Frame: p.Frame, TsNs: p.Time,
+		row := table.Packet{PacketNo: p.No, FileID: p.File, Offset: p.Offset, FileIndex: p.FileIndex, Frame: p.Frame, TsNs: p.Stamp,
 			CapLen: p.CapLen, Len: p.Len, Payload: p.PayloadLen, Flags: int32(p.TCPFlags&0xff) | int32(p.Mark)}
 		if p.Flow != 0 {
 			row.FlowID = table.Some(j.known.flow(p.Flow).no)

@@ -3,6 +3,7 @@ package read
 import (
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/exporter/decode"
@@ -32,6 +33,16 @@ func (r *Reader) problems(f *flow.Packet) {
 			}
 			r.anomaly(f.No, f.Time, "link", code, detail, 0)
 		}
+	}
+}
+
+// outlier writes an anomaly for a packet whose time is far from those around it.
+func (r *Reader) outlier(f *flow.Packet) {
+	const kind = "time_outlier"
+	r.capped[kind]++
+	if r.capped[kind] <= maxSameProblem {
+		r.anomaly(f.No, f.Time, "file", kind, fmt.Sprintf("its time is %s away from the packets around it; it is put in order as they are",
+			time.Duration(distance(f.Time, f.Stamp)).Round(time.Second)), 0)
 	}
 }
 

@@ -231,7 +231,7 @@ func (x *input) peek(src io.Reader) error {
 		err := r.Next(&b)
 		for i := range b.Packets {
 			if b.Packets[i].TimeOK {
-				x.first = b.Packets[i].Time
+				x.first, _ = (&clock{}).at(b.Packets, i)
 				return nil
 			}
 		}

@@ -96,6 +96,10 @@ type opened struct {
 
 	win     *window
 	at      int   // next packet in win
+	ordered int   // packets of win whose time in order is known
+	clock   clock // of the packets before the next one
+	now     int64 // by which the next packet is put in order
+	outlier bool  // its own time is another
 	ifBase  int32 // number of its first interface over all files
 	ifaces  int
 	stats   map[uint32]pcapng.Statistics // by interface of the last section
@@ -155,7 +159,7 @@ func (o *opened) block(b pcapng.Block) {
 // so that the copy is whole.
 func (o *opened) fill(w *window) error {
 	w.uses.Store(1)
-	o.win, o.at = w, 0
+	o.win, o.at, o.ordered = w, 0, 0
 	err := o.reader.Next(&w.Batch)
 	if err == nil {
 		return nil
@@ -170,6 +174,16 @@ func (o *opened) fill(w *window) error {
 		return nil
 	}
 	return &InputError{o.path, err}
+}
+
+// order finds by which time the next packet is put in order.
+func (o *opened) order() {
+	if o.ordered > o.at {
+		return
+	}
+	o.ordered = o.at + 1
+	o.now, o.outlier = o.clock.at(o.win.Packets, o.at)
+	o.clock = clock{o.now, true}
 }
 
 // finish closes the copy and describes the file.

@@ -158,8 +158,8 @@ func (r *Reader) closeAll() {
 	}
 }
 
-// next finds the packet with the smallest time among the open inputs. Within a file
-// the order of the file holds, also where its times go back.
+// next finds the packet with the smallest time among the open inputs. Within a file the
+// order of the file holds, even if its times go back.
 func (r *Reader) next() (*opened, *pcapng.Packet, error) {
 	for {
 		var best *opened
@@ -179,8 +179,9 @@ func (r *Reader) next() (*opened, *pcapng.Packet, error) {
 					continue
 				}
 			}
-			if t := o.win.Packets[o.at].Time; best == nil || t < bestTime {
-				best, bestTime = o, t
+			o.order()
+			if best == nil || o.now < bestTime {
+				best, bestTime = o, o.now
 			}
 		}
 		if len(r.waiting) > 0 && (best == nil || r.waiting[0].first <= bestTime) {
@@ -274,9 +275,9 @@ func (r *Reader) retire(o *opened) error {
 func (r *Reader) take(o *opened, p *pcapng.Packet, pass bool) {
 	if p.TimeOK {
 		if !o.any {
-			o.any, o.first, o.last = true, p.Time, p.Time
+			o.any, o.first, o.last = true, o.now, o.now
 		}
-		o.first, o.last = min(o.first, p.Time), max(o.last, p.Time)
+		o.first, o.last = min(o.first, o.now), max(o.last, o.now)
 	} else {
 		r.noTime++
 	}
@@ -290,24 +291,27 @@ func (r *Reader) take(o *opened, p *pcapng.Packet, pass bool) {
 		o.left++
 		return
 	}
-	r.now = max(r.now, p.Time)
+	r.now = max(r.now, o.now)
 	f := r.cur.Add(len(p.Data))
-	f.No, f.Time, f.Offset, f.FileIndex, f.Frame = r.numbered, p.Time, p.Offset, p.Index, p.Frame
+	f.No, f.Time, f.Stamp, f.Offset, f.FileIndex, f.Frame = r.numbered, o.now, p.Time, p.Offset, p.Index, p.Frame
 	f.File, f.Interface = o.id, o.ifBase+p.Interface
 	f.CapLen, f.Len = int32(len(p.Data)), int32(min(p.OrigLen, 1<<31-1))
+	if o.outlier {
+		r.outlier(f)
+	}
 	r.numbered++
 	if len(p.Options) > 0 {
 		f.Owner = r.packetOwner(p)
 	}
 	if f.Owner == 0 {
-		f.Owner = r.links[f.Interface].ownerAt(p.Time)
+		f.Owner = r.links[f.Interface].ownerAt(f.Time)
 	}
 	r.decode(o, p, f)
 }
 
 func (r *Reader) decode(o *opened, p *pcapng.Packet, f *flow.Packet) {
 	fr := &r.frame
-	r.decoder.Decode(decode.Input{LinkType: p.LinkType, Interface: f.Interface, Data: p.Data, OrigLen: p.OrigLen, Time: p.Time, No: f.No}, fr)
+	r.decoder.Decode(decode.Input{LinkType: p.LinkType, Interface: f.Interface, Data: p.Data, OrigLen: p.OrigLen, Time: f.Time, No: f.No}, fr)
 	f.Kind, f.Proto, f.Version, f.Type, f.Code, f.Direction = fr.Kind, fr.Proto, fr.IPVersion, fr.Type, fr.Code, fr.LinkDirection
 	f.VLAN, f.Problems, f.L4, f.PDU = -1, fr.Problems, fr.L4, fr.PDU
 	if fr.NVLANs > 0 {
@@ -352,7 +356,7 @@ func (r *Reader) decode(o *opened, p *pcapng.Packet, f *flow.Packet) {
 	switch {
 	case fr.PDU:
 	case fr.Proto == protoTCP:
-		v = r.views.find(fr, p.Time)
+		v = r.views.find(fr, f.Time)
 	case fr.Proto == protoUDP:
 		v = r.quicViews.find(fr)
 	}
