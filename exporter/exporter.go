@@ -21,6 +21,7 @@ import (
 	"io"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 
 	"filippo.io/age"
@@ -198,7 +199,7 @@ func pipe(ctx context.Context, sources *read.Inputs, b *bundle.Builder, protocol
 	if err != nil {
 		return nil, err
 	}
-	reader, err := read.New(sources, b, pool, read.Options{Filter: o.Filter, FromNs: o.FromNs, ToNs: o.ToNs})
+	reader, err := read.New(sources, b, pool, read.Options{Filter: o.Filter, FromNs: o.FromNs, ToNs: o.ToNs, Explained: explained(protocols())})
 	if err != nil {
 		return nil, err
 	}
@@ -223,6 +224,22 @@ func pipe(ctx context.Context, sources *read.Inputs, b *bundle.Builder, protocol
 	}
 	<-done
 	return reader, context.Cause(ctx)
+}
+
+// explained returns a function that reports whether a protocol other than QUIC knows a
+// datagram for its own, from either side.
+func explained(protocols []*dissect.Protocol) func([]byte) bool {
+	var detect []func(dissect.Dir, []byte) dissect.Verdict
+	for _, p := range protocols {
+		if p.Name != "quic" && p.Detect != nil && slices.Contains(p.Transports, dissect.UDP) {
+			detect = append(detect, p.Detect)
+		}
+	}
+	return func(datagram []byte) bool {
+		return slices.ContainsFunc(detect, func(d func(dissect.Dir, []byte) dissect.Verdict) bool {
+			return d(dissect.ToServer, datagram) == dissect.Yes || d(dissect.ToClient, datagram) == dissect.Yes
+		})
+	}
 }
 
 // progress reports how far the run is, if somebody wants to know.

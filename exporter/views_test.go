@@ -171,3 +171,42 @@ func TestPortsUsedAgainAreNotTheOldView(t *testing.T) {
 		t.Errorf("%s", got[0])
 	}
 }
+
+// TestCopiedSYNTakesNoForeignPayload begins two connections with SYNs that are equal but for
+// the addresses. The servers choose other numbers, so they are two.
+func TestCopiedSYNTakesNoForeignPayload(t *testing.T) {
+	const ask, answer = "GET /x HTTP/1.1\r\nHost: svc\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+	for _, tt := range []struct {
+		name    string
+		answers bool // of the first connection
+	}{{"both are answered", true}, {"the copy alone is answered", false}} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := newTranslated()
+			const client, one, two = "10.0.0.5:40000", "10.96.0.10:80", "10.96.0.11:80"
+			c.packet(client, one, 0x02, 7000, 0, 99, "")
+			c.packet(client, two, 0x02, 7000, 0, 99, "")
+			servers := map[string]uint32{one: 500, two: 900}
+			if !tt.answers {
+				delete(servers, one)
+			}
+			for _, server := range []string{two, one} {
+				isn, ok := servers[server]
+				if !ok {
+					continue
+				}
+				c.packet(server, client, 0x12, isn, 7001, 88, "")
+				c.packet(client, server, 0x10, 7001, isn+1, 99, "")
+				c.packet(client, server, 0x18, 7001, isn+1, 99, ask)
+				c.packet(server, client, 0x18, isn+1, 7001+uint32(len(ask)), 88, answer)
+			}
+			got := c.answers(t, "select string_agg(dst_ip || ' ' || complete, ', ' order by dst_ip) from {calls}")
+			want := "10.96.0.11 true"
+			if tt.answers {
+				want = "10.96.0.10 true, " + want
+			}
+			if got[0] != want {
+				t.Errorf("calls %q, want %q", got[0], want)
+			}
+		})
+	}
+}

@@ -16,26 +16,41 @@ const (
 
 // quicViews finds QUIC connections that go on under other addresses: a client behind a
 // translator that gave it another port, one that moved to another network (RFC 9000
-// section 9), or packets that the capture shows before and after a translation. A packet on
-// ports not seen so far belongs to the connection whose id it carries, where that id stood
-// in clear in a long header.
+// section 9), or packets that the capture shows before and after a translation.
+//
+// Anyone can send a packet with an id in it. So an id finds its connection only after the
+// other side has answered with the id that its peer chose (RFC 9000 section 7.2), and
+// never a packet that another protocol explains.
 //
 // LIMIT: ids that were given inside encryption (NEW_CONNECTION_ID) are not known here; a
 // client that moves and changes to such an id begins another connection, whose packets the
 // keys may still open.
 type quicViews struct {
-	ids     map[string]quicID
-	ring    []string
-	at      int
-	lengths uint32 // bit n: an id of n bytes is known
-	tuples  recent[tuple, *flow.View]
+	foreign func(datagram []byte) bool // another protocol explains it; nil: none does
+
+	first   recent[string, *quicConn] // by the two ids of a client's first packet
+	ids     recent[string, quicID]    // of answered connections
+	lengths uint32                    // bit n: an id of n bytes is known
+	tuples  recent[tuple, quicSeen]
 }
 
-// quicID is who gave itself a connection id.
+// quicConn is a connection as its client began it.
+type quicConn struct {
+	dialled        [2]flow.End // client, server
+	client, server string      // ids that they chose for themselves
+	answered       bool
+}
+
+// quicID is whose an id is.
 type quicID struct {
-	dialled [2]flow.End // client, server
-	server  bool        // the server's
-	initial bool        // not an id but the two of a client's first packet
+	of     *quicConn
+	server bool
+}
+
+// quicSeen is a connection that some ends show; view is nil where they are the dialled ones.
+type quicSeen struct {
+	of   *quicConn
+	view *flow.View
 }
 
 // quicVersion reports whether a long header of that version has the form of RFC 9000.
@@ -43,135 +58,123 @@ func quicVersion(v uint32) bool {
 	return v == 1 || v == 0x6b3343cf || v>>8 == 0xff0000 && v&0xff >= 22 && v&0xff <= 34
 }
 
-// find answers the view through which a UDP packet is seen, nil where its addresses are
-// the ones that its connection began with or it is not QUIC.
+// find returns the view through which a UDP packet is seen, nil if its addresses are the
+// ones that its connection began with or it is not QUIC.
 func (v *quicViews) find(f *decode.Frame) *flow.View {
 	p := f.Payload
 	if len(p) < 1+minID || p[0]&0x40 == 0 {
 		return nil
 	}
 	long := p[0]&0x80 != 0
-	if !long && len(v.ids) == 0 {
+	if !long && len(v.ids.m) == 0 {
 		return nil
 	}
 	src, dst := flow.End{Addr: f.Src, Port: f.SrcPort}, flow.End{Addr: f.Dst, Port: f.DstPort}
 	t := tupleOf(src, dst)
-	view, known := v.tuples.m[t]
+	seen, known := v.tuples.m[t]
 	if long {
-		return v.long(p, src, dst, t, view, known)
+		to, from, ok := longIDs(p)
+		if !ok {
+			return seen.view
+		}
+		return v.long(to, from, src, dst, t, seen)
+	}
+	if known && seen.view == nil || v.foreign != nil && v.foreign(p) {
+		return nil
 	}
 	if known {
-		return view
+		return seen.view
 	}
-	for n := minID; n <= maxIDLen && 1+n <= len(p); n++ {
-		if v.lengths&(1<<n) == 0 {
-			continue
-		}
-		id, ok := v.ids[string(p[1:1+n])]
-		if !ok || id.initial {
-			continue
-		}
-		seen := [2]flow.End{src, dst} // sent to the id's owner
-		if !id.server {
-			seen = [2]flow.End{dst, src}
-		}
-		view = &flow.View{Dialled: id.dialled, Seen: seen}
-		v.tell(t, view)
-		return view
+	id, ok := v.owner(p[1:])
+	if !ok {
+		return nil
 	}
-	return nil
+	return v.show(id, src, dst, t)
 }
 
-// long learns from a packet with a long header, RFC 9000 section 17.2.
-func (v *quicViews) long(p []byte, src, dst flow.End, t tuple, view *flow.View, known bool) *flow.View {
+// longIDs are the ids of a packet with a long header, RFC 9000 section 17.2.
+func longIDs(p []byte) (to, from string, ok bool) {
 	if len(p) < 7 || !quicVersion(binary.BigEndian.Uint32(p[1:])) {
-		return view
+		return "", "", false
 	}
 	n := int(p[5])
 	if n > maxIDLen || len(p) < 7+n || int(p[6+n]) > maxIDLen || len(p) < 7+n+int(p[6+n]) {
-		return view
+		return "", "", false
 	}
-	to, from := p[6:6+n], p[7+n:7+n+int(p[6+n])]
-	first := "\x00" + string(to) + "\x01" + string(from)
-	if view != nil { // the ports may be used for another connection now
-		_, a := v.ids[first]
-		_, b := v.ids[string(to)]
-		_, c := v.ids[string(from)]
-		known = a || b || c
+	return string(p[6 : 6+n]), string(p[7+n : 7+n+int(p[6+n])]), true
+}
+
+// long takes a packet with a long header: it begins a connection, answers one, or shows
+// one under other addresses.
+func (v *quicViews) long(to, from string, src, dst flow.End, t tuple, seen quicSeen) *flow.View {
+	if seen.of != nil && seen.of.has(to, from) {
+		v.answer(seen, to, from, src)
+		return seen.view
 	}
-	if !known {
-		view = nil
-		if id, ok := v.ids[first]; ok && n >= minID { // seen before a translation, or after it
-			view = &flow.View{Dialled: id.dialled, Seen: [2]flow.End{src, dst}}
-		} else if id, ok := v.ids[string(to)]; ok && n >= minID {
-			view = &flow.View{Dialled: id.dialled, Seen: [2]flow.End{src, dst}}
-			if !id.server {
-				view.Seen = [2]flow.End{dst, src}
-			}
-		} else {
-			v.learn(first, quicID{dialled: [2]flow.End{src, dst}, initial: true})
+	if q := v.first.m[pair(to, from)]; q != nil && len(to) >= minID { // before a translation, or after it
+		return v.show(quicID{q, true}, src, dst, t)
+	}
+	if id, ok := v.ids.m[to]; ok {
+		return v.show(id, src, dst, t)
+	}
+	q := &quicConn{dialled: [2]flow.End{src, dst}, client: from}
+	v.first.put(pair(to, from), q, maxIDs)
+	v.tuples.put(t, quicSeen{of: q}, maxViews)
+	return nil
+}
+
+func pair(to, from string) string { return "\x00" + to + "\x01" + from }
+
+// has reports whether a packet with these ids can be of the connection: one side has to
+// name the client's id, and once the server has one, the other id is the server's or the
+// one that the client made up for its first packets.
+func (q *quicConn) has(to, from string) bool { return from == q.client || to == q.client }
+
+// answer notes that the other side answers with the id that the client chose.
+func (v *quicViews) answer(seen quicSeen, to, from string, src flow.End) {
+	q, client := seen.of, seen.of.dialled[0]
+	if seen.view != nil {
+		client = seen.view.Seen[0]
+	}
+	if src == client || to != q.client || q.answered && from == q.server {
+		return
+	}
+	q.answered, q.server = true, from
+	v.learn(q.client, quicID{q, false})
+	v.learn(from, quicID{q, true})
+}
+
+func (v *quicViews) learn(id string, of quicID) {
+	if len(id) < minID {
+		return
+	}
+	v.ids.put(id, of, maxIDs)
+	v.lengths |= 1 << len(id)
+}
+
+// owner finds whose id stands at the start of p.
+func (v *quicViews) owner(p []byte) (quicID, bool) {
+	for n := minID; n <= maxIDLen && n <= len(p); n++ {
+		if v.lengths&(1<<n) == 0 {
+			continue
 		}
-		if view != nil && tupleOf(view.Dialled[0], view.Dialled[1]) == t {
-			view = nil
-		}
-		v.tell(t, view)
-	}
-	if len(from) >= minID {
-		if _, ok := v.ids[string(from)]; !ok {
-			v.learn(string(from), v.owner(src, dst, t, view))
+		if id, ok := v.ids.m[string(p[:n])]; ok {
+			return id, true
 		}
 	}
-	return view
+	return quicID{}, false
 }
 
-// owner is whose an id is that src gave itself.
-func (v *quicViews) owner(src, dst flow.End, t tuple, view *flow.View) quicID {
-	client, server := src, dst
-	if view != nil {
-		return quicID{dialled: view.Dialled, server: view.Seen[1] == src}
+// show notes that a packet to the owner of an id is seen under these ends.
+func (v *quicViews) show(to quicID, src, dst flow.End, t tuple) *flow.View {
+	ends := [2]flow.End{src, dst}
+	if !to.server {
+		ends = [2]flow.End{dst, src}
 	}
-	if dialled, ok := v.began(t); ok {
-		client, server = dialled[0], dialled[1]
+	seen := quicSeen{of: to.of}
+	if tupleOf(to.of.dialled[0], to.of.dialled[1]) != t {
+		seen.view = &flow.View{Dialled: to.of.dialled, Seen: ends}
 	}
-	return quicID{dialled: [2]flow.End{client, server}, server: server == src}
+	v.tuples.put(t, seen, maxViews)
+	return seen.view
 }
-
-// began is which end of a conversation sent the first long header.
-func (v *quicViews) began(t tuple) ([2]flow.End, bool) {
-	id, ok := v.ids[beganKey(t)]
-	return id.dialled, ok
-}
-
-func beganKey(t tuple) string {
-	b := make([]byte, 0, 40)
-	for _, e := range t {
-		b = append(b, e.Addr[:]...)
-		b = binary.BigEndian.AppendUint16(b, e.Port)
-	}
-	return string(b)
-}
-
-func (v *quicViews) learn(key string, id quicID) {
-	if v.ids == nil {
-		v.ids = map[string]quicID{}
-	}
-	if len(v.ring) < maxIDs {
-		v.ring = append(v.ring, key)
-	} else {
-		delete(v.ids, v.ring[v.at])
-		v.ring[v.at] = key
-		v.at = (v.at + 1) % maxIDs
-	}
-	v.ids[key] = id
-	if id.initial {
-		t := tupleOf(id.dialled[0], id.dialled[1])
-		if k := beganKey(t); v.ids[k] == (quicID{}) {
-			v.learn(k, quicID{dialled: id.dialled})
-		}
-	} else if n := len(key); n <= maxIDLen {
-		v.lengths |= 1 << n
-	}
-}
-
-// tell notes through which view a conversation is seen; nil: as it began.
-func (v *quicViews) tell(t tuple, view *flow.View) { v.tuples.put(t, view, maxViews) }

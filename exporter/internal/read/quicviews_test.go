@@ -1,6 +1,7 @@
 package read
 
 import (
+	"bytes"
 	"net/netip"
 	"testing"
 
@@ -61,13 +62,29 @@ func TestQUICViews(t *testing.T) {
 			{"data as translated", node, pod, shortHeader(sid), was, [2]flow.End{node, pod}},
 			{"data as dialled", client, server, shortHeader(sid), nil, [2]flow.End{}},
 		}},
+		{"an id that nobody answered finds nothing", []step{
+			{"client's first", client, server, longHeader(0xc0, odcid, cid), nil, [2]flow.End{}},
+			{"another with the server's id made up", client, server, longHeader(0xc0, odcid, sid), nil, [2]flow.End{}},
+			{"data with one id", other, server, shortHeader(cid), nil, [2]flow.End{}},
+			{"data with the other", other, server, shortHeader(sid), nil, [2]flow.End{}},
+		}},
+		{"an answer to another id is none", []step{
+			{"client's first", client, server, longHeader(0xc0, odcid, cid), nil, [2]flow.End{}},
+			{"somebody's", server, client, longHeader(0xc0, "nobody01", sid), nil, [2]flow.End{}},
+			{"data", other, server, shortHeader(sid), nil, [2]flow.End{}},
+		}},
+		{"what another protocol explains stays what it is", []step{
+			{"client's first", client, server, longHeader(0xc0, odcid, cid), nil, [2]flow.End{}},
+			{"server's first", server, client, longHeader(0xc0, cid, "\x41foreign"), nil, [2]flow.End{}},
+			{"a query that begins like data", other, server, shortHeader("\x41foreign"), nil, [2]flow.End{}},
+		}},
 		{"an id of three bytes finds nothing", []step{
 			{"client's first", client, server, longHeader(0xc0, odcid, "cl1"), nil, [2]flow.End{}},
 			{"server's first", server, client, longHeader(0xc0, "cl1", "sv1"), nil, [2]flow.End{}},
 			{"data after moving", moved, server, shortHeader("sv1"), nil, [2]flow.End{}},
 		}},
 	} {
-		v := &quicViews{}
+		v := &quicViews{foreign: func(p []byte) bool { return bytes.Contains(p, []byte("foreign")) }}
 		for _, s := range c.steps {
 			got := v.find(&decode.Frame{Src: s.src.Addr, Dst: s.dst.Addr, SrcPort: s.src.Port, DstPort: s.dst.Port, Payload: s.data})
 			switch {

@@ -27,6 +27,9 @@ type Options struct {
 	Filter string // as pcap-filter(7)
 	FromNs int64  // packets before are left out; 0 is no bound
 	ToNs   int64  // packets after are left out; 0 is no bound
+
+	// Explained reports whether a protocol other than QUIC explains a datagram; nil: none.
+	Explained func(datagram []byte) bool
 }
 
 // Reader reads the inputs of a run once.
@@ -87,6 +90,7 @@ func New(sources *Inputs, b *bundle.Builder, pool round.Pool, o Options) (*Reade
 	r := &Reader{sources: sources, b: b, opt: o, pass: pass, waiting: slices.Clone(sources.files),
 		free: make(chan *window, 8), pool: pool, capped: map[string]int64{}, nonIP: map[string]int64{},
 		stopped: func() error { return nil }, byGroup: map[string]int32{}, lost: map[string]int64{}, sideCount: map[string]int64{}}
+	r.quicViews.foreign = o.Explained
 	r.decoder = decode.New(decode.Options{MaxFragmentBytes: 16 << 20, OnIncomplete: r.gaveUp})
 	r.cur = r.pool.Get()
 	if b == nil {
@@ -361,7 +365,7 @@ func (r *Reader) decode(o *opened, p *pcapng.Packet, f *flow.Packet) {
 		v = r.quicViews.find(fr)
 	}
 	if v != nil {
-		dial(fr, v)
+		dialled(fr, v)
 		f.View, f.Src, f.Dst, f.SrcPort, f.DstPort = v, fr.Src, fr.Dst, fr.SrcPort, fr.DstPort
 	}
 	s := fr.FlowHash() % flow.ShardCount
