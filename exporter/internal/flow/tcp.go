@@ -32,6 +32,10 @@ func (s *Shard) tcpPacket(c *Conn, f *Flow, dir dissect.Dir, p *Packet) {
 	}
 	var brought stream.Verdict
 	copied := f.sighted(dir, p)
+	if p.View != nil && p.TCPFlags&decode.SYN != 0 && !copied { // it may yet turn out to be another connection's
+		f.tcp(s, dir, p)
+		return
+	}
 	if copied && p.PayloadLen > 0 { // equal numbers are no proof of equal bytes
 		brought = s.stream(c, dir, p)
 	}
