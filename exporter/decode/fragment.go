@@ -38,17 +38,18 @@ func (r Reason) String() string {
 
 // Incomplete is a datagram that was given up.
 type Incomplete struct {
-	Frame    *Frame  // the datagram up to the first byte missing, as its first fragment told it; nil where that did not come
-	Last     int64   // time of the newest fragment
-	First    int64   // number of the first packet
-	Nos      []int64 // packets whose bytes were held, in the order of arrival
-	Bytes    int     // payload bytes held
-	Missing  int     // payload bytes known to be missing; -1 where the end was not seen
-	Version  uint8
-	Proto    uint8
-	ID       uint32
-	Src, Dst Addr
-	Reason   Reason
+	Frame     *Frame // the datagram up to the first byte missing, as its first fragment told it; nil where that did not come
+	Last      int64  // time of the newest fragment
+	Interface int32
+	First     int64   // number of the first packet
+	Nos       []int64 // packets whose bytes were held, in the order of arrival
+	Bytes     int     // payload bytes held
+	Missing   int     // payload bytes known to be missing; -1 where the end was not seen
+	Version   uint8
+	Proto     uint8
+	ID        uint32
+	Src, Dst  Addr
+	Reason    Reason
 }
 
 // Counts says what became of fragments.
@@ -105,6 +106,7 @@ type datagram struct {
 	pieces     Pieces
 	newest     int64  // time
 	head       *Frame // of the first fragment
+	inif       int32
 }
 
 // reassembler holds incomplete datagrams, the oldest of each IP version first.
@@ -187,7 +189,7 @@ func (r *reassembler) giveUp(g *datagram, why Reason) {
 	if len(g.nos) > 0 {
 		in.First = g.nos[0]
 	}
-	in.Frame, in.Last = g.partial(), g.newest
+	in.Frame, in.Last, in.Interface = g.partial(), g.newest, g.inif
 	for i := range g.runs {
 		in.Bytes += len(g.runs[i].data)
 	}
@@ -313,6 +315,7 @@ func (w *walk) hold(g *datagram, off, size int, data []byte, cost int) {
 	f, r := w.f, &w.d.frags
 	g.packets++
 	g.count(f.IPLen, w.time)
+	g.inif = w.inif
 	added, overlap, conflict, same := g.insert(off, size, data)
 	if added || size == 0 {
 		g.cost += cost

@@ -50,16 +50,16 @@ func (r *Reader) enhancedAs(b *Batch, blk []byte, off int64, id uint32) {
 	index := r.ifBase + int(id)
 	f := &r.fast[index]
 	ticks := uint64(u32(blk[12:], be))<<32 | uint64(u32(blk[16:], be))
-	ns, fits := f.clock.ns(ticks)
+	ns, fits := f.clock.packetTime(ticks)
 	if !fits {
-		r.note(off, 0, DamageTime, "time of %d ticks does not fit into 64 bits of nanoseconds", ticks)
+		r.note(off, 0, DamageTime, "time of %d ticks (if_tsresol %#x, if_tsoffset %d s) lies outside 1970 to 2261", ticks, f.clock.res, f.clock.secs)
 	}
 	if capLen > maxSnap {
 		r.unseen = r.unseen || capLen > uint64(frameLimit(f.link))
 	}
 	opts := min(pad4(int(capLen)), int(space))
 	b.Packets = append(b.Packets, Packet{
-		Offset: off, Index: r.index, Frame: r.nextFrame(), Time: ns, TimeOK: true,
+		Offset: off, Index: r.index, Frame: r.nextFrame(), Time: ns, TimeOK: fits,
 		Interface: int32(index), LinkType: f.link, OrigLen: u32(blk[24:], be),
 		Kind: KindEnhanced, BigEndian: be,
 		Data: blk[28 : 28+capLen : 28+capLen],

@@ -61,6 +61,38 @@ func (c *clock) slowNS(ticks uint64) (int64, bool) {
 	return total*1e9 + int64(frac), true
 }
 
+// lastTime is the latest time that a packet has, in April 2261. Sums of a time and a
+// length, differences of two times and conversions to calendars then never overflow,
+// here or in what is made of the packets.
+const lastTime = math.MaxInt64 - 365*24*3600*1_000_000_000
+
+// packetTime gives the time of a packet, and false where it lies before 1970 or after
+// lastTime and was saturated.
+func (c *clock) packetTime(ticks uint64) (int64, bool) {
+	ns, fits := c.ns(ticks)
+	switch {
+	case ns < 0:
+		return 0, false
+	case ns > lastTime:
+		return lastTime, false
+	}
+	return ns, fits
+}
+
+// packetTicks gives the tick count of a packet's time. One that was saturated is given a
+// count that saturates again, where the clock has one.
+func (c *clock) packetTicks(p *Packet) (uint64, bool) {
+	if p.TimeOK {
+		return c.ticks(p.Time)
+	}
+	if p.Time == lastTime {
+		if _, fits := c.packetTime(math.MaxUint64); !fits {
+			return math.MaxUint64, true
+		}
+	}
+	return 0, true
+}
+
 // split divides ticks into seconds and nanoseconds, cutting what is finer.
 func (c *clock) split(ticks uint64) (sec, frac uint64) {
 	if c.res&0x80 != 0 {
@@ -91,19 +123,8 @@ func (c *clock) split(ticks uint64) (sec, frac uint64) {
 }
 
 // ticks gives the tick count whose time is ns, else the last one before it. It is
-// false where ns lies outside what the clock can hold. A time that was saturated is
-// given a count that saturates again.
+// false where ns lies outside what the clock can hold.
 func (c *clock) ticks(ns int64) (uint64, bool) {
-	if ns == math.MaxInt64 {
-		if _, fits := c.ns(math.MaxUint64); !fits {
-			return math.MaxUint64, true
-		}
-	}
-	if ns == math.MinInt64 {
-		if _, fits := c.ns(0); !fits {
-			return 0, true
-		}
-	}
 	sec, frac := ns/1e9, ns%1e9
 	if frac < 0 {
 		sec, frac = sec-1, frac+1e9
@@ -131,7 +152,14 @@ func (c *clock) ticks(ns int64) (uint64, bool) {
 func (c *clock) join(sec, frac uint64) (uint64, bool) {
 	if c.res&0x80 != 0 {
 		n := uint(c.res & 0x7f)
-		if n > 63 || sec>>(64-n) != 0 {
+		if n > 63 { // all ticks together are a second or less
+			if sec != 0 || frac != 0 && (n-64 > 30 || frac<<(n-64) >= 1e9) {
+				return 0, false
+			}
+			t, _ := bits.Div64(frac<<(n-64), 0, 1e9)
+			return t, true
+		}
+		if sec>>(64-n) != 0 {
 			return 0, false
 		}
 		hi, lo := frac>>(64-n), frac<<n
@@ -139,8 +167,12 @@ func (c *clock) join(sec, frac uint64) (uint64, bool) {
 		return sec<<n | part, true
 	}
 	n := int(c.res)
-	if n >= len(pow10) {
-		return 0, false
+	if n >= len(pow10) { // likewise
+		if sec != 0 || frac != 0 && n-9 >= len(pow10) {
+			return 0, false
+		}
+		hi, lo := bits.Mul64(frac, pow10[min(n-9, len(pow10)-1)])
+		return lo, hi == 0
 	}
 	hi, lo := bits.Mul64(sec, pow10[n])
 	if hi != 0 {

@@ -15,7 +15,7 @@ const (
 	DamageBlock      DamageKind = "block"      // body too short for its type
 	DamageOptions    DamageKind = "options"    // option lengths beyond the block
 	DamageVersion    DamageKind = "version"    // version that is not known
-	DamageTime       DamageKind = "time"       // time beyond what 64 bits of nanoseconds hold
+	DamageTime       DamageKind = "time"       // time before 1970 or after April 2261
 	DamageZeros      DamageKind = "zeros"      // zero bytes where a block or record should be
 	DamageRecord     DamageKind = "record"     // pcap record with a header that cannot be
 	DamageUnreadable DamageKind = "unreadable" // the bytes could not be read or decompressed

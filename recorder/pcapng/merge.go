@@ -38,8 +38,8 @@ func (c *Copier) Interface(source int, i *Interface) (int32, error) {
 }
 
 // Packet writes a packet that came by an interface of a source, with more options
-// behind its own. A packet that loses its only sign of having no time gets a comment
-// that says so.
+// behind its own. A packet that loses its only sign of having no time, or none that fits,
+// gets a comment that says so.
 func (c *Copier) Packet(source int, i *Interface, p *Packet, more *OptionList) error {
 	id, err := c.Interface(source, i)
 	if err != nil {
@@ -49,7 +49,11 @@ func (c *Copier) Packet(source int, i *Interface, p *Packet, more *OptionList) e
 	out.Interface = id
 	if !p.TimeOK && !c.w.canBeSimple(&out, more) {
 		var said OptionList
-		said.Comment("the captured packet has no time")
+		if p.Kind == KindSimple {
+			said.Comment("the captured packet has no time")
+		} else {
+			said.Comment("the captured packet's time does not fit")
+		}
 		if more != nil {
 			said.b, said.err = append(said.b, more.b...), more.err
 		}

@@ -73,13 +73,13 @@ type Packet struct {
 	Offset    int64  // of its block or record in the (uncompressed) file
 	Index     int64  // packet number in the file, from 0
 	Frame     int64  // Wireshark's frame number, from 1; 0 where Wireshark stops before it
-	Time      int64  // nanoseconds since 1970 UTC, saturating
+	Time      int64  // nanoseconds since 1970 UTC, from 0 to April 2261
 	Interface int32  // index into Reader.Interfaces
 	OrigLen   uint32 // length on the wire
 	LinkType  uint16
 	Drops     uint16 // obsolete packet blocks only: packets lost before it; 0xFFFF unknown
 	Kind      Kind
-	TimeOK    bool // false in simple packet blocks, which have no time
+	TimeOK    bool // false in simple packet blocks, which have no time, and where it did not fit and was saturated
 	BigEndian bool // byte order of Options
 	Data      []byte
 	Options   []byte

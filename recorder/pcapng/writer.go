@@ -190,12 +190,9 @@ func (w *Writer) WritePacket(p *Packet, more *OptionList) error {
 	if w.canBeSimple(p, more) {
 		return w.writeSimple(p)
 	}
-	var ticks uint64
-	if p.TimeOK {
-		var ok bool
-		if ticks, ok = w.clocks[p.Interface].ticks(p.Time); !ok {
-			return fmt.Errorf("writing packet: time %d ns is outside what interface %d can say", p.Time, p.Interface)
-		}
+	ticks, ok := w.clocks[p.Interface].packetTicks(p)
+	if !ok {
+		return fmt.Errorf("writing packet: time %d ns is outside what interface %d can say", p.Time, p.Interface)
 	}
 	start := w.begin(BlockEnhanced)
 	b := put32(w.buf, uint32(p.Interface), w.be)

@@ -36,6 +36,7 @@ type Packet struct {
 	HasTS       bool
 	L4          bool
 	PDU         bool // no packet, but bytes of a stream or datagram
+	GivenUp     bool // no packet, but a datagram whose fragments did not all come
 	SrcPort     uint16
 	DstPort     uint16
 	TCPFlags    uint16

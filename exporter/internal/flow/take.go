@@ -1,0 +1,33 @@
+package flow
+
+import (
+	"slices"
+
+	"github.com/pcapsule/pcapsule/exporter/decode"
+)
+
+// Take fills in what decoding found in an IP packet; namespace is the network namespace
+// that its interface shows, 0 unknown.
+func (p *Packet) Take(f *decode.Frame, namespace uint64) {
+	p.Kind, p.Proto, p.Version, p.Type, p.Code, p.Direction = f.Kind, f.Proto, f.IPVersion, f.Type, f.Code, f.LinkDirection
+	p.Problems, p.L4, p.PDU, p.VLAN, p.Network = f.Problems, f.L4, f.PDU, -1, f.Network(namespace)
+	if f.NVLANs > 0 {
+		p.VLAN = int32(f.VLANs[0])
+	}
+	p.IPLen, p.PayloadLen = int32(min(f.IPLen, 1<<31-1)), int32(min(f.PayloadLen, 1<<31-1))
+	p.WScale, p.HasTS, p.TSVal, p.IPID = f.WScale, f.HasTS, f.TSVal, f.IPID
+	p.SrcPort, p.DstPort, p.TCPFlags, p.Window, p.MSS = f.SrcPort, f.DstPort, f.Flags, f.Window, f.MSS
+	p.Seq, p.Ack, p.Src, p.Dst, p.Payload, p.FragNos, p.Pieces = f.Seq, f.Ack, f.Src, f.Dst, f.Payload, f.FragNos, f.Pieces
+	p.Device = f.IfIndex // SLL2 tells the devices of one capture apart
+	if f.NTunnels > 0 {
+		p.Tunnels = slices.Clone(f.Tunnels[:f.NTunnels])
+	}
+}
+
+// GivenUp makes the packet that tells a conversation of a datagram whose fragments did not
+// all come: d.Frame must be there.
+func GivenUp(d *decode.Incomplete, namespace uint64) Packet {
+	p := Packet{No: d.Nos[len(d.Nos)-1], Time: d.Last, Interface: d.Interface, GivenUp: true}
+	p.Take(d.Frame, namespace)
+	return p
+}
