@@ -97,6 +97,8 @@ func AskCapacity(ctx context.Context, c *forensics.Case, in CapacityIn) (*Capaci
 		in.Bucket = time.Hour.String()
 		if span := w.to - w.from + 1; span < 6*int64(time.Hour) {
 			in.Bucket = time.Duration(max(1, (span+11)/12)).String()
+		} else if hours := span / int64(time.Hour); hours >= maxSteps { // one packet with a wrong time makes such a window
+			in.Bucket = (time.Duration(hours/(maxSteps-1)+1) * time.Hour).String()
 		}
 	}
 	step, err := w.bucket(in.Bucket)

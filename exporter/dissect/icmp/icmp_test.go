@@ -42,6 +42,12 @@ const (
 	addr = "20010db8000000000000000000000009"
 )
 
+// padded fills hexadecimal digits with zeros up to n bytes.
+func padded(digits string, n int) string {
+	digits = strings.ReplaceAll(digits, " ", "")
+	return digits + strings.Repeat("00", n-len(digits)/2)
+}
+
 func options(version uint8) dissecttest.Options {
 	return dissecttest.Options{Transport: dissect.ICMP, Protocols: []*dissect.Protocol{Protocol()}, End: dissect.EndCapture, IPVersion: version}
 }
@@ -118,6 +124,12 @@ func TestMessages(t *testing.T) {
 			"time_exceeded ttl_exceeded, of icmp 10.0.0.1 → 10.0.0.2 failed"},
 		{"MPLS labels after the quote", 4, chunks{client(v4(11, 0, "00080000", udp4, "2000 0000 0008 01 01 03e81201"))},
 			"time_exceeded ttl_exceeded, of udp 10.0.0.1:8080 → 10.0.0.2:53 failed mpls=16001/1/0/1"},
+		{"MPLS labels of a router that knows no length field", 4, chunks{client(v4(11, 0, "00000000", padded(udp4, 128), "2000 c90d 0008 01 01 03e81201"))},
+			"time_exceeded ttl_exceeded, of udp 10.0.0.1:8080 → 10.0.0.2:53 failed mpls=16001/1/0/1"},
+		{"what looks like them with a wrong checksum", 4, chunks{client(v4(11, 0, "00000000", padded(udp4, 128), "2000 c90e 0008 01 01 03e81201"))},
+			"time_exceeded ttl_exceeded, of udp 10.0.0.1:8080 → 10.0.0.2:53 failed"},
+		{"the same in ICMPv6", 6, chunks{client(v6(3, 0, "00000000", padded(tcp6, 128), "2000 c90d 0008 01 01 03e81201"))},
+			"time_exceeded hop_limit_exceeded, of tcp [2001:db8::1]:49152 → [2001:db8::2]:80 failed mpls=16001/1/0/1"},
 		{"a packet too big that quotes extension headers", 6, chunks{client(v6(2, 0, "00000500", tcp6))},
 			"packet_too_big MTU 1280, of tcp [2001:db8::1]:49152 → [2001:db8::2]:80 failed"},
 		{"a router advertisement", 6, chunks{client(v6(134, 0, "40c00708 00000000 00000000 0101 020000000001 0501 0000 000005dc 0304 40c0 00000e10 00000e10 00000000", "20010db8000000000000000000000000"))},

@@ -251,9 +251,28 @@ func (m *reader) add(s string) {
 	}
 }
 
+// oldQuote is the length of the quoted packet where a router that knows no length field
+// appends extension objects, RFC 4884 section 5.5.
+const oldQuote = 128
+
+// oldExtension reports whether extension objects stand behind a quoted packet without
+// length. Version and checksum have to be right, since any packet may be that long.
+func (m *reader) oldExtension() bool {
+	const header, object = 4, 4
+	b := m.Rest()
+	if len(b) < oldQuote+header+object {
+		return false
+	}
+	b = b[oldQuote:]
+	return b[0]>>4 == 2 && b[2]|b[3] != 0 && checksum(b) == 0xffff
+}
+
 // extended reads a quoted packet of size bytes and the extension objects after it; with
-// size 0 all the rest is the packet.
+// size 0 all the rest is the packet, unless old objects stand at its end.
 func (m *reader) extended(size int) {
+	if size == 0 && m.oldExtension() {
+		size = oldQuote
+	}
 	if size == 0 || size > m.Left() {
 		m.bad = m.bad || size > m.Left()
 		m.quote(m.Rest())
