@@ -116,7 +116,29 @@ func (b *builder) accounts() (Section, string) {
 	}
 	line("missing", a.GapBytes, "bytes of streams that the capture lacks; no part of the payload")
 	s.Blocks = []Block{tableBlock(t)}
+	if t := b.notIP(); len(t.Rows) > 0 {
+		s.Blocks = append(s.Blocks, tableBlock(t))
+	}
 	return s, ""
+}
+
+// notIP counts the packets that are not IP by kind.
+func (b *builder) notIP() *Table {
+	const most = 100
+	t := &Table{ID: "not-ip", Title: "Packets that are not IP", Queries: []Query{b.manifestQuery(".accounts.counters.not_ip")},
+		Columns: []Column{name("Kind"), number("Packets", "")}}
+	var all []*bundle.Accounts
+	for _, info := range b.c.Bundles() {
+		all = append(all, &info.Manifest.Accounts)
+	}
+	for _, n := range bundle.Counted(bundle.NotIP, all...) {
+		if len(t.Rows) == most {
+			t.Note = "More kinds are in data/bundle.json."
+			break
+		}
+		t.add(nil, wordCell(n.Kind), countCell(n.Count))
+	}
+	return t
 }
 
 // sources is what the bundle was made from.

@@ -2,6 +2,7 @@ package bundle
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -154,7 +155,34 @@ type Accounts struct {
 	AnomalyBytes   int64 `json:"anomaly_bytes"`
 	DuplicateBytes int64 `json:"duplicate_bytes"`
 
-	Counters map[string]map[string]int64 `json:"counters"` // source (file, link, ip, tcp, engine, a protocol) → kind → count
+	Counters map[string]map[string]int64 `json:"counters"` // source (file, not_ip, link, ip, tcp, engine, a protocol) → kind → count
+}
+
+// NotIP is the source under which Counters has the packets that are not IP, by kind.
+const NotIP = "not_ip"
+
+// Count is how often a kind of something was met.
+type Count struct {
+	Kind  string `json:"kind"`
+	Count int64  `json:"count"`
+}
+
+// Counted adds up the counters of one source over accounts, the most frequent kind first.
+func Counted(source string, all ...*Accounts) []Count {
+	sums := map[string]int64{}
+	for _, a := range all {
+		for kind, n := range a.Counters[source] {
+			sums[kind] += n
+		}
+	}
+	out := []Count{}
+	for kind, n := range sums {
+		out = append(out, Count{kind, n})
+	}
+	slices.SortFunc(out, func(a, b Count) int {
+		return cmp.Or(cmp.Compare(b.Count, a.Count), strings.Compare(a.Kind, b.Kind))
+	})
+	return out
 }
 
 // AddCounter adds to a counter.

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/forensics"
 )
 
@@ -33,6 +34,7 @@ type Overview struct {
 	Failures   []Failure        `json:"failures" jsonschema:"most frequent first"`
 	External   []ExternalDomain `json:"external_domains"`
 	Ingress    []IngressPoint   `json:"ingress"`
+	NotIP      []bundle.Count   `json:"not_ip" jsonschema:"packets of the whole case that are not IP, by kind: arp, lldp, stp, wlan_beacon, a link type that is not read"`
 }
 
 // ConnCount counts connections by what could be read of them.
@@ -103,9 +105,19 @@ func AskOverview(ctx context.Context, c *forensics.Case, in OverviewIn) (*Overvi
 	if err := out.read(ctx, c, w); err != nil {
 		return nil, err
 	}
+	out.NotIP = notIP(c)
 	out.sum(w)
 	out.matched(len(out.Protocols))
 	return out, nil
+}
+
+// notIP counts the packets of all bundles that are not IP.
+func notIP(c *forensics.Case) []bundle.Count {
+	var all []*bundle.Accounts
+	for _, b := range c.Bundles() {
+		all = append(all, &b.Manifest.Accounts)
+	}
+	return bundle.Counted(bundle.NotIP, all...)
 }
 
 // services puts the map into few rows.
@@ -246,6 +258,13 @@ func (o *Overview) sum(w *window) {
 	if len(o.Failures) > 0 {
 		f := o.Failures[0]
 		say("Most frequent failure: %s at %s, %s, %d times.", f.Endpoint, f.Dst, f.Status, f.Calls)
+	}
+	names = nil
+	for _, n := range o.NotIP[:min(5, len(o.NotIP))] {
+		names = append(names, fmt.Sprintf("%s (%d)", n.Kind, n.Count))
+	}
+	if len(names) > 0 {
+		say("Packets that are not IP: %s.", strings.Join(names, ", "))
 	}
 	if shut := o.Conns.Encrypted - o.Conns.Opened; shut > 0 {
 		o.note("%d encrypted connections could not be read: no keys for them; only their handshakes are calls", shut)

@@ -51,6 +51,7 @@ type infoResult struct {
 	Accounts   bundle.Accounts  `json:"accounts"`
 	Coverage   []infoHole       `json:"holes"`
 	Talkers    []talker         `json:"top_talkers"`
+	NotIP      []bundle.Count   `json:"not_ip"` // packets that are not IP, by kind
 	Anomalies  []infoCount      `json:"anomalies"`
 	Secrets    []infoCount      `json:"secrets"`
 	Keys       int64            `json:"decryption_secrets"` // blocks of them inside the captures
@@ -119,6 +120,7 @@ func (e *env) info(ctx context.Context, path string) (*infoResult, error) {
 	m := b.Manifest
 	r := &infoResult{Path: path, Tool: m.Tool, First: m.Window.FirstNs, Last: m.Window.LastNs, Inputs: m.Inputs, Calls: m.Calls,
 		Failed: map[string]int64{}, Accounts: m.Accounts, Warnings: m.Warnings,
+		NotIP: bundle.Counted(bundle.NotIP, &m.Accounts),
 		Verified: [...]string{"not_verified", "verified", "broken"}[b.State]}
 	for _, in := range m.Inputs {
 		r.Keys += in.Secrets
@@ -199,6 +201,7 @@ func (r *infoResult) print(w io.Writer) {
 		}
 		fmt.Fprintf(w, "  %-10s %-44s %9s in %s flows\n", label, printable(name, 44), byteSize(t.Bytes), thousands(t.Flows))
 	}
+	r.printNotIP(w)
 	fmt.Fprintf(w, "  accounts   %s payload: %s in calls, %s seen twice, %s not understood; %s not captured\n", byteSize(a.PayloadBytes),
 		byteSize(a.RowBytes), byteSize(a.DuplicateBytes), byteSize(a.AnomalyBytes), byteSize(a.GapBytes))
 	r.printDoubts(w)
@@ -225,6 +228,22 @@ func (r *infoResult) printCalls(w io.Writer) {
 			failed = ", " + thousands(n) + " failed"
 		}
 		fmt.Fprintf(w, "  %-10s %-12s %s%s\n", label, p, thousands(r.Calls[p]), failed)
+	}
+}
+
+// printNotIP counts the packets that are not IP by kind.
+func (r *infoResult) printNotIP(w io.Writer) {
+	const most = 12
+	var kinds []string
+	for i, n := range r.NotIP {
+		if i == most {
+			kinds = append(kinds, fmt.Sprintf("%d more kinds", len(r.NotIP)-i))
+			break
+		}
+		kinds = append(kinds, fmt.Sprintf("%s × %s", thousands(n.Count), printable(n.Kind, 40)))
+	}
+	if len(kinds) > 0 {
+		fmt.Fprintf(w, "  not IP     %s\n", strings.Join(kinds, ", "))
 	}
 }
 
