@@ -120,7 +120,7 @@ func (e *env) info(ctx context.Context, path string) (*infoResult, error) {
 	m := b.Manifest
 	r := &infoResult{Path: path, Tool: m.Tool, First: m.Window.FirstNs, Last: m.Window.LastNs, Inputs: m.Inputs, Calls: m.Calls,
 		Failed: map[string]int64{}, Accounts: m.Accounts, Warnings: m.Warnings,
-		NotIP: bundle.Counted(bundle.NotIP, &m.Accounts),
+		NotIP:    bundle.Counted(bundle.NotIP, &m.Accounts),
 		Verified: [...]string{"not_verified", "verified", "broken"}[b.State]}
 	for _, in := range m.Inputs {
 		r.Keys += in.Secrets
