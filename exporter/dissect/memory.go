@@ -146,6 +146,10 @@ func (c *Conn) giveMemory() {
 		c.giveUp()
 		return
 	}
+	if c.unknown != nil && c.unknown.held > 0 {
+		c.emitUnknown(EndEvicted)
+		return
+	}
 	for d := range c.sides {
 		if len(c.sides[d].buf) > 0 && c.state == reading {
 			c.lost(Dir(d), "limit", "the engine's memory limit")

@@ -17,10 +17,14 @@ type Unknown struct {
 	ResponseHead []byte `col:"payload_response_head" doc:"first 64 bytes that the server sent"`
 }
 
+// citeCost is what one range of a citation takes.
+const citeCost = 16
+
 type unknownState struct {
 	x    Exchange
 	head [2][]byte
 	gap  int64
+	held int // bytes of the budget that citations take
 }
 
 func unknownProtocol(t Transport) *Protocol {
@@ -71,8 +75,17 @@ func (c *Conn) skipSegs(dir Dir, data []byte, off int64, segs []seg) {
 		c.unknown = &unknownState{}
 	}
 	in := Input{Dir: dir, Data: data, base: off, segs: segs}
-	c.unknown.add(&in, len(data))
+	u := c.unknown
+	u.add(&in, len(data))
 	c.RowBytes += int64(len(data))
+	if more := citeCost*len(u.x.cites) - u.held; more > 0 {
+		if !c.grow(more) {
+			c.emitUnknown(EndEvicted)
+			c.evicted()
+			return
+		}
+		u.held += more
+	}
 }
 
 // add counts the first n bytes of in.
@@ -122,6 +135,7 @@ func (c *Conn) emitUnknown(why End) {
 		return
 	}
 	c.unknown = nil
+	c.shrink(u.held)
 	row := &Unknown{RequestHead: u.head[ToServer], ResponseHead: u.head[ToClient]}
 	row.Complete = u.gap == 0 && (why == EndFin || c.Info.Transport != TCP && c.Info.Transport != QUIC)
 	if u.gap > 0 {

@@ -19,10 +19,10 @@ func (k *conn) emit(c *call, why string) {
 			copy(k.pending[i:], k.pending[i+1:])
 			k.pending[len(k.pending)-1] = nil
 			k.pending = k.pending[:len(k.pending)-1]
-			k.c.Release(c.size)
 			break
 		}
 	}
+	k.c.Release(c.size)
 	for _, s := range [...]*side{&k.req, &k.resp} {
 		if s.call == c { // given up in the middle
 			s.state, s.call, s.body = inHead, nil, nil

@@ -146,3 +146,24 @@ func TestIdleConnectionIsSmall(t *testing.T) {
 	}
 	runtime.KeepAlive(list)
 }
+
+// TestCitationsStayInTheBudget has a body whose bytes come one by one among other packets.
+func TestCitationsStayInTheBudget(t *testing.T) {
+	const budget, packets = 1 << 20, 200_000
+	sink := &counting{evicted: map[*dissect.Conn]int{}}
+	e, list := crowd(t, sink, 1, budget)
+	c := list[0]
+	c.Data(dissect.ToServer, []byte("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 900000\r\n\r\n"), dissect.Packet{})
+	for i := range packets {
+		c.Data(dissect.ToServer, []byte("b"), dissect.Packet{No: int64(2*i + 2), Time: int64(i)})
+		if e.Held() > budget {
+			t.Fatalf("%d bytes held after packet %d", e.Held(), i)
+		}
+	}
+	c.Data(dissect.ToServer, []byte("GET /next HTTP/1.1\r\nHost: a\r\n\r\n"), dissect.Packet{No: 2*packets + 2})
+	c.Data(dissect.ToClient, []byte("HTTP/1.1 204 No\r\n\r\n"), dissect.Packet{No: 2*packets + 4, Seq: 0})
+	c.Close(dissect.EndCapture, dissect.Packet{No: 2*packets + 6})
+	if e.Held() != 0 || sink.calls < 2 || c.RowBytes+c.AnomalyBytes < packets {
+		t.Errorf("%d bytes held after the end, %d rows", e.Held(), sink.calls)
+	}
+}
