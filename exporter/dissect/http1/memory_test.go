@@ -13,6 +13,7 @@ import (
 // counting is a Sink that keeps counts alone.
 type counting struct {
 	calls, complete, cut int
+	large                int // bodies that were not kept
 	evicted              map[*dissect.Conn]int
 }
 
@@ -25,6 +26,9 @@ func (c *counting) Call(e dissect.Emission) {
 	}
 	for _, b := range [...]*dissect.Body{e.ReqBody, e.RespBody} {
 		if b != nil {
+			if b.Large {
+				c.large++
+			}
 			b.Release()
 		}
 	}
@@ -165,5 +169,30 @@ func TestCitationsStayInTheBudget(t *testing.T) {
 	c.Close(dissect.EndCapture, dissect.Packet{No: 2*packets + 6})
 	if e.Held() != 0 || sink.calls < 2 || c.RowBytes+c.AnomalyBytes < packets {
 		t.Errorf("%d bytes held after the end, %d rows", e.Held(), sink.calls)
+	}
+}
+
+// TestFattestConnectionGivesUpFirst fills the budget with one connection's requests; those
+// of small connections keep their place, and the fat one goes on with its next call.
+func TestFattestConnectionGivesUpFirst(t *testing.T) {
+	sink := &counting{evicted: map[*dissect.Conn]int{}}
+	_, list := crowd(t, sink, 20, 1<<20)
+	fat, no := list[0], int64(0)
+	data := func(c *dissect.Conn, dir dissect.Dir, s string, seq, ack uint32) {
+		no++
+		c.Data(dir, []byte(s), dissect.Packet{No: no, Time: no, Seq: seq, Ack: ack})
+	}
+	for range 200 {
+		data(fat, dissect.ToServer, "GET /fat HTTP/1.1\r\nHost: a\r\nCookie: "+strings.Repeat("c", 8<<10)+"\r\n\r\n", 0, 0)
+	}
+	for _, c := range list[1:] {
+		data(c, dissect.ToServer, "POST /thin HTTP/1.1\r\nHost: a\r\nContent-Length: 5000\r\n\r\n"+strings.Repeat("b", 5000), 0, 0)
+	}
+	for _, c := range list[1:] {
+		data(c, dissect.ToClient, "HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n"+strings.Repeat("b", 5000), 0, 0)
+	}
+	if sink.complete != len(list)-1 || len(sink.evicted) != 1 || sink.evicted[fat] != 1 || sink.large > 0 {
+		t.Errorf("%d calls of small connections are complete, want %d, %d bodies are lost; calls were given up at %d connections",
+			sink.complete, len(list)-1, sink.large, len(sink.evicted))
 	}
 }
