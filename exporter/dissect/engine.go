@@ -385,34 +385,6 @@ func (c *Conn) flushAnomalies() {
 	c.kinds = nil
 }
 
-// grow asks for n more bytes of the engine's budget.
-func (c *Conn) grow(n int) bool {
-	r := c.root()
-	if n > 0 && c.engine.held+n > c.engine.limit && !c.engine.relieve(r, n) {
-		return false
-	}
-	c.engine.held += n
-	r.held += n
-	c.engine.ranked.place(r)
-	return true
-}
-
-// shrink gives n bytes back. What a connection still has at its end is given back there.
-func (c *Conn) shrink(n int) {
-	r := c.root()
-	n = min(n, r.held)
-	c.engine.held -= n
-	r.held -= n
-	c.engine.ranked.place(r)
-}
-
-// SetBudget says how many bytes all connections may hold from now on. Below what they
-// hold already nothing is taken away, but nothing more is given.
-func (e *Engine) SetBudget(n int) { e.limit = n }
-
-// Held is the number of bytes that the engine's connections hold.
-func (e *Engine) Held() int { return e.held }
-
 // protect runs f, which is given n bytes of payload; a panic in it ends the dissector and
 // becomes an anomaly, to which the bytes go that were on their way.
 func (c *Conn) protect(n int, f func()) {

@@ -2,6 +2,34 @@ package dissect
 
 import "math/bits"
 
+// grow asks for n more bytes of the engine's budget.
+func (c *Conn) grow(n int) bool {
+	r := c.root()
+	if n > 0 && c.engine.held+n > c.engine.limit && !c.engine.relieve(r, n) {
+		return false
+	}
+	c.engine.held += n
+	r.held += n
+	c.engine.ranked.place(r)
+	return true
+}
+
+// shrink gives n bytes back. What a connection still has at its end is given back there.
+func (c *Conn) shrink(n int) {
+	r := c.root()
+	n = min(n, r.held)
+	c.engine.held -= n
+	r.held -= n
+	c.engine.ranked.place(r)
+}
+
+// SetBudget says how many bytes all connections may hold from now on. Below what they
+// hold already nothing is taken away, but nothing more is given.
+func (e *Engine) SetBudget(n int) { e.limit = n }
+
+// Held is the number of bytes that the engine's connections hold.
+func (e *Engine) Held() int { return e.held }
+
 // Shedder is a Dissector that can give up calls when memory runs out.
 type Shedder interface {
 	// Shed gives up what costs least: it spills a body, or emits the call that has waited

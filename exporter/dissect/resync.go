@@ -1,0 +1,122 @@
+package dissect
+
+func (c *Conn) flushInto(dir Dir) {
+	s := &c.sides[dir]
+	if c.state == skipping {
+		data := s.buf // skip may begin a protocol, which keeps what it does not take in s.buf
+		whole := s.whole
+		c.shrink(s.charged)
+		s.buf, s.whole, s.segs, s.charged = nil, nil, s.segs[:0], 0
+		c.skip(dir, data, c.now)
+		buffers.put(whole)
+		return
+	}
+	n := c.nextStart(dir)
+	if n > 0 {
+		s.seeking = false
+	} else {
+		n = len(s.buf)
+	}
+	c.AnomalyBytes += int64(n)
+	c.drop(s, n)
+}
+
+// nextStart is where in what is left over of a direction a later segment begins with a
+// message of the protocol, 0 where none does.
+func (c *Conn) nextStart(dir Dir) int {
+	s := &c.sides[dir]
+	if c.proto == nil {
+		return 0
+	}
+	for i := 1; i < min(len(s.segs), detectSegments); i++ {
+		if at := int(s.segs[i].off - s.off); at > 0 && at < len(s.buf) && c.proto.resumes(dir, s.buf[at:]) >= Likely {
+			return at
+		}
+	}
+	return 0
+}
+
+// align skips what stands before the first message of the protocol that the other side
+// told: a keep-alive's byte, the rest of an earlier message, the greeting of a proxy.
+func (c *Conn) align(dir Dir) {
+	s := &c.sides[dir]
+	if c.proto == nil || c.proto.Detect == nil {
+		return
+	}
+	verdict := c.proto.resumes(dir, s.buf)
+	if verdict >= Likely {
+		return
+	}
+	n := c.nextStart(dir)
+	if n == 0 && verdict == No && dir == ToClient { // no answer comes before its request
+		n = len(s.buf)
+	}
+	if n > 0 {
+		c.skipSegs(dir, s.buf[:n], s.off, s.segs)
+		c.drop(s, n)
+	}
+}
+
+// Resyncer is a Dissector that wants to know when its place in a direction was lost
+// because Read gave an error.
+type Resyncer interface{ Lost(dir Dir) }
+
+// lost gives up the bytes left over in one direction and looks for the next message.
+func (c *Conn) lost(dir Dir, kind, detail string) {
+	s := &c.sides[dir]
+	c.lose(s, len(s.buf), kind, detail)
+	s.seeking, s.looks, s.need = true, 0, 0
+	if g, ok := c.d.(Resyncer); ok {
+		g.Lost(dir)
+	}
+}
+
+// seek looks at the start of a segment for a message that Detect knows.
+func (c *Conn) seek(dir Dir, data []byte) bool {
+	s := &c.sides[dir]
+	s.looks++
+	if c.proto.resumes(dir, data) < Likely {
+		if cl := c.claim; cl != nil {
+			cl.misses++
+		}
+		return false
+	}
+	s.seeking = false
+	return true
+}
+
+func (c *Conn) gap(dir Dir, n int64) {
+	if c.flipped {
+		dir = dir.Other()
+	}
+	s := &c.sides[dir]
+	defer func() { s.off += n }()
+	if c.state != reading || s.seeking {
+		if c.state == detecting && len(s.buf) > 0 {
+			c.giveUp()
+		}
+		c.unknownGap(n)
+		return
+	}
+	if len(s.segs) == 0 {
+		s.segs = append(s.segs, seg{s.off, c.now})
+	}
+	in := Input{Dir: dir, Data: s.buf, base: s.off, segs: s.segs}
+	goOn := c.d.Gap(&in, n)
+	if len(s.buf) > 0 {
+		if goOn {
+			c.RowBytes += int64(len(s.buf))
+			c.drop(s, 0)
+		} else {
+			c.lose(s, len(s.buf), "gap", "a message that a gap cut short")
+		}
+	}
+	s.segs, s.need = s.segs[:0], 0
+	if !goOn {
+		s.seeking, s.looks = true, 0
+	}
+	if c.upgrade != nil {
+		c.switchOver()
+	}
+	c.run(dir.Other())
+}
