@@ -3,18 +3,17 @@ package stream
 import "slices"
 
 // blocked reports whether a segment of direction dir waits for the other one: its sender
-// had bytes that are still awaited here, so what it says comes after them.
+// had bytes that are still held here, so what it says comes after them.
 func (c *Conn) blocked(dir uint8, s *Segment) bool {
 	o := &c.half[dir^1]
-	return s.Flags&ACK != 0 && o.awaits() && before(o.next, s.Ack)
+	return s.Flags&ACK != 0 && len(o.held) > 0 && before(o.next, s.Ack)
 }
 
-// awaits reports whether bytes are held because others before them may still come.
-func (h *half) awaits() bool {
-	return h.unsure && len(h.held) > 0 || h.hole()
-}
-
+// hole reports whether bytes before the held ones are awaited.
 func (h *half) hole() bool { return !h.unsure && len(h.held) > 0 && h.held[0].Seq != h.next }
+
+// ready reports whether the first held segment is next.
+func (h *half) ready() bool { return !h.unsure && len(h.held) > 0 && h.held[0].Seq == h.next }
 
 // hold keeps a copy of a segment that came too early.
 func (c *Conn) hold(dir uint8, h *half, s *Segment) Verdict {
@@ -92,32 +91,48 @@ func (c *Conn) compare(dir uint8, a, s *Segment, over int) Verdict {
 	return v
 }
 
-// drain delivers held segments that now are in order, in both directions.
+// drain delivers held segments that now are in order, in both directions. Two segments that
+// wait for one another were sent again with a newer acknowledgement; then the one that was
+// captured first goes first.
 func (c *Conn) drain() {
-	for c.drained(0) || c.drained(1) {
+	a, b := &c.half[0], &c.half[1]
+	for {
+		switch {
+		case c.drained(0) || c.drained(1):
+		case a.ready() && b.ready() && a.held[0].No <= b.held[0].No:
+			c.first(0)
+		case a.ready() && b.ready():
+			c.first(1)
+		default:
+			return
+		}
 	}
 }
 
 func (c *Conn) drained(dir uint8) bool {
 	h := &c.half[dir]
-	n := 0
-	for !h.unsure && n < len(h.held) && h.held[n].Seq == h.next && !c.blocked(dir, h.held[n]) {
-		s := h.held[n]
-		n++
-		c.release(h, len(s.Payload))
-		c.deliver(dir, h, s)
+	any := false
+	for h.ready() && !c.blocked(dir, h.held[0]) {
+		c.first(dir)
+		any = true
 	}
-	if n == 0 {
-		return false
-	}
-	c.forget(h, n)
-	c.finish(dir, &c.at)
-	return true
+	return any
 }
 
-// forget drops the first n held segments.
-func (c *Conn) forget(h *half, n int) {
-	h.held = slices.Delete(h.held, 0, n)
+// first delivers the first held segment of a direction.
+func (c *Conn) first(dir uint8) {
+	h := &c.half[dir]
+	s := h.held[0]
+	c.release(h, len(s.Payload))
+	c.forget(h)
+	c.deliver(dir, h, s)
+	c.finish(dir, &c.at)
+}
+
+// forget drops the first held segment.
+func (c *Conn) forget(h *half) {
+	h.held[0] = nil
+	h.held = h.held[1:] // moving the others would cost the square of their number
 	h.holeAck = 0
 	if len(h.held) > 0 {
 		h.holeTime = h.held[0].Time
@@ -176,7 +191,7 @@ func (c *Conn) giveUp(dir uint8, s *Segment) {
 			// the rest of the stream look old.
 			c.odd(dir, Stray, len(first.Payload), -1, first)
 			c.release(h, len(first.Payload))
-			c.forget(h, 1)
+			c.forget(h)
 			return
 		}
 		at := *first
