@@ -27,7 +27,7 @@ func (s *Shard) reused(c *Conn, p *Packet, srcIsLo bool) bool {
 	if c.transport != dissect.TCP {
 		return s.now-c.touched > datagramIdle
 	}
-	if !s.sumsHold(p) {
+	if s.dropped(p, &c.key) {
 		return false
 	}
 	side := dissect.ToServer

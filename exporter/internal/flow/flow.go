@@ -33,6 +33,7 @@ type Conn struct {
 	reset          bool
 	pending        *pendingSYN   // of a connection that may follow on the same ports
 	unsummed       bool          // mixed checksums were told
+	rewritten      bool          // a wrong checksum among no right ones was told
 	odds           int32         // anomalies before the first payload
 	oddBytes       int64         // of those beyond maxEarlyOdds
 	spoke          uint8         // bit n: direction n was seen

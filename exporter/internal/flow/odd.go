@@ -36,20 +36,38 @@ func (s *Shard) oddMore(c *Conn, at dissect.Packet) {
 	}
 }
 
-// sumsHold reports whether no checksum of the packet is known to be wrong.
-func (s *Shard) sumsHold(p *Packet) bool { return p.Problems&(decode.BadIPSum|decode.BadSum) == 0 }
+// maxProven is how many pairs of hosts a shard knows to have right checksums.
+const maxProven = 4096
 
-// whole judges what lower layers said of a packet; false means that every receiver drops
-// it (RFC 1122 sections 3.2.1.2 and 4.1.3.4, RFC 9293 section 3.1).
+// hosts are two addresses in a fixed order.
+type hosts [2]decode.Addr
+
+// dropped reports whether receivers drop a packet for its checksum (RFC 1122 sections
+// 3.2.1.2 and 4.1.3.4, RFC 9293 section 3.1). Captures whose addresses were rewritten have
+// wrong sums throughout, so a wrong one proves something only between hosts that have shown
+// a right one.
+func (s *Shard) dropped(p *Packet, k *key) bool {
+	return p.Problems&(decode.BadIPSum|decode.BadSum) != 0 && s.proven[hosts{k.lo, k.hi}]
+}
+
+// whole judges what lower layers said of a packet; false means that every receiver drops it.
 func (s *Shard) whole(c *Conn, f *Flow, dir dissect.Dir, p *Packet) bool {
-	if !s.sumsHold(p) {
+	n := int64(len(p.Payload))
+	switch {
+	case s.dropped(p, &c.key):
 		p.Mark |= BadChecksum
-		n := int64(len(p.Payload))
 		f.side[dir].anomalous += n
 		s.odd(c, f, packetRef(p), "bad_checksum", "a wrong "+wrongSum(p)+" checksum: every receiver drops the packet", n)
 		return false
+	case p.Problems&(decode.BadIPSum|decode.BadSum) != 0:
+		p.Mark |= BadChecksum
+		if !c.rewritten {
+			c.rewritten = true
+			s.odd(c, f, packetRef(p), "unproven_checksum", "a wrong "+wrongSum(p)+" checksum, and so far no right one between these hosts: the capture was rewritten, or the packet is forged; it is read", 0)
+		}
+	default:
+		s.summed(c, f, dir, p)
 	}
-	s.unfinished(c, f, dir, p)
 	if p.Problems&(decode.FragmentOverlap|decode.FragmentConflict) != 0 {
 		s.odd(c, f, packetRef(p), "fragment_overlap", "its fragments overlap; the first copy of each byte was kept, while receivers may keep another or drop all (RFC 791 section 3.2, RFC 5722)", 0)
 	}
@@ -59,13 +77,19 @@ func (s *Shard) whole(c *Conn, f *Flow, dir dissect.Dir, p *Packet) bool {
 // maxUnfinished is how many interfaces a shard remembers to have unfinished checksums.
 const maxUnfinished = 1024
 
-// unfinished tells of sums that the sending machine left to its network adapter: once an
-// interface, since captures on that machine show all its packets so. A capture on a
-// receiver that joins segments shows large ones so; a small one among right sums may be
-// forged, which is told at its connection.
-func (s *Shard) unfinished(c *Conn, f *Flow, dir dissect.Dir, p *Packet) {
+// summed takes a packet whose sum is right, or was left to the network adapter by the
+// sending machine. That is told once an interface, since captures on that machine show all
+// its packets so. A capture on a receiver that joins segments shows large ones so; a small
+// one among right sums may be forged, which is told at its connection.
+func (s *Shard) summed(c *Conn, f *Flow, dir dissect.Dir, p *Packet) {
 	d := &f.side[dir]
 	if p.Problems&decode.UnfinishedSum == 0 {
+		if d.checked == 0 && int(p.PayloadLen) == len(p.Payload) {
+			if len(s.proven) >= maxProven {
+				clear(s.proven)
+			}
+			s.proven[hosts{c.key.lo, c.key.hi}] = true
+		}
 		d.checked = max(d.checked, p.PayloadLen+1)
 		return
 	}
