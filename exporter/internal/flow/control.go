@@ -44,7 +44,7 @@ func (s *Shard) reused(c *Conn, p *Packet, srcIsLo bool) bool {
 			return false
 		case over:
 			return true
-		case c.spoke&(1<<side) != 0 || c.hasISN[side.Other()]:
+		case c.spoke&(1<<side) != 0:
 			c.pending = &pendingSYN{fromLo: srcIsLo, seq: p.Seq, at: p.Time, wscale: p.WScale, mss: p.MSS}
 		}
 		return false
