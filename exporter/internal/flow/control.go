@@ -76,8 +76,8 @@ func (c *Conn) goesOn(p *Packet, side dissect.Dir, srcIsLo bool) bool {
 	if p.Ack-y.seq-1 >= maxNearSYN || c.stream == nil {
 		return false
 	}
-	low, high, ok := c.stream.Place(uint8(side.Other()))
-	return !ok || int32(p.Ack-high) > maxNearSYN || int32(low-p.Ack) > maxNearSYN
+	low, _, ok := c.stream.Place(uint8(side.Other()))
+	return !ok || int32(p.Ack-low) > maxNearSYN || int32(low-p.Ack) > maxNearSYN
 }
 
 // adopt makes c the connection that a SYN began which c's first packet answers.

@@ -239,15 +239,20 @@ func (f *Flow) tcp(s *Shard, dir dissect.Dir, p *Packet) {
 	if flags&decode.ACK != 0 {
 		f.acks(d, o, dir, p, kind)
 	}
-	scaled := uint32(p.Window)
-	if flags&decode.SYN == 0 && d.wscale >= 0 && o.wscale >= 0 {
-		scaled <<= min(uint8(d.wscale), 14)
-	}
 	if p.Window == 0 && flags&(decode.SYN|decode.FIN|decode.RST) == 0 {
 		d.zeroWindows++
 		s.event(f, dir, p.No, p.Time, "zero_window", 0)
 	}
-	d.window = scaled
+	d.window = scaled(d, o, p)
+}
+
+// scaled is the window that a segment announces: shifted only where both sides offered to
+// (RFC 7323 section 2.2), and never in a SYN.
+func scaled(d, o *sideStats, p *Packet) uint32 {
+	if p.TCPFlags&decode.SYN != 0 || d.wscale < 0 || o.wscale < 0 {
+		return uint32(p.Window)
+	}
+	return uint32(p.Window) << min(d.wscale, 14)
 }
 
 func (f *Flow) handshake(d *sideStats, dir dissect.Dir, p *Packet) {
@@ -265,7 +270,7 @@ func (f *Flow) handshake(d *sideStats, dir dissect.Dir, p *Packet) {
 		f.seen |= seenSYNACK
 		d.wscale, d.mss = p.WScale, p.MSS
 	case decode.ACK:
-		if f.seen&(seenSYNACK|seenACK) == seenSYNACK && dir == dissect.ToServer && p.TCPFlags&decode.RST == 0 {
+		if f.seen&seenSYNACK != 0 && f.ack == 0 && dir == dissect.ToServer && p.TCPFlags&decode.RST == 0 { // it may carry data
 			f.ack = p.Time
 		}
 	}
@@ -305,7 +310,9 @@ func (f *Flow) sequence(s *Shard, d, o *sideStats, dir dissect.Dir, p *Packet) s
 			d.windowFull++
 		}
 		d.next, d.lastNewAt = end, p.Time
-		f.sample(dir, end, p.Time)
+		if ahead >= 0 { // what was sent before tells nothing, RFC 6298 section 3
+			f.sample(dir, end, p.Time)
+		}
 		return plain
 	}
 	return f.late(s, d, o, dir, p, end)
@@ -359,7 +366,7 @@ func (f *Flow) late(s *Shard, d, o *sideStats, dir dissect.Dir, p *Packet, end u
 // acks counts duplicate ACKs and takes round-trip samples of the other direction.
 func (f *Flow) acks(d, o *sideStats, dir dissect.Dir, p *Packet, kind segmentKind) {
 	if d.hasAck && p.Ack == d.lastAck && p.PayloadLen == 0 && p.TCPFlags&(decode.SYN|decode.FIN|decode.RST) == 0 &&
-		uint32(p.Window)<<max(0, min(d.wscale, 14)) == d.window && o.started && int32(o.next-p.Ack) > 0 && kind == plain {
+		scaled(d, o, p) == d.window && o.started && int32(o.next-p.Ack) > 0 && kind == plain {
 		d.dupAcks++
 		d.dupRun++
 		d.lastAckAt = p.Time

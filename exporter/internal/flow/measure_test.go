@@ -1,0 +1,199 @@
+package flow
+
+import (
+	"testing"
+
+	"github.com/pcapsule/pcapsule/exporter/decode"
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/http1"
+)
+
+// playPackets runs packets through one shard and answers the row of its first flow.
+func playPackets(t *testing.T, packets []Packet) (*Batch, FlowRow) {
+	t.Helper()
+	s, err := NewShard(Options{Protocols: []*dissect.Protocol{http1.Protocol()}, Repanic: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := &Batch{}
+	var mine []int32
+	for i := range packets {
+		packets[i].No = int64(i)
+		mine = append(mine, int32(i))
+	}
+	s.Run(packets, mine, out)
+	for range CloseCalls {
+		s.Close(dissect.Packet{No: int64(len(packets))}, out)
+	}
+	if s.Held() != 0 || s.count != 0 {
+		t.Errorf("%d bytes and %d connections held after the end", s.Held(), s.count)
+	}
+	in, used := int64(0), int64(0)
+	for i := range out.Flows {
+		r := out.Flows[i].Row
+		in += r.SrcPayloadBytes + r.DstPayloadBytes
+		used += r.CutBytes + r.RowBytes + r.AnomalyBytes + r.DuplicateBytes
+	}
+	if in != used {
+		t.Errorf("%d payload bytes came in, %d are accounted for", in, used)
+	}
+	return out, out.Flows[0]
+}
+
+func packetsOf(steps ...step) (list []Packet) {
+	for i, s := range steps {
+		list = append(list, s.packet(i))
+	}
+	return list
+}
+
+func TestHandshakeEndsWithTheACKThatCarriesData(t *testing.T) {
+	_, f := playPackets(t, packetsOf(
+		step{0, cl, sv, syn, 100, 0, "", 0, 1}, step{10_000, sv, cl, syn | ack, 500, 101, "", 0, 2},
+		step{30_000, cl, sv, ack, 101, 501, "GET / HT", 0, 3},
+		step{90_000, cl, sv, ack, 109, 501, "TP/1.1\r\n\r\n", 0, 4}, step{95_000, cl, sv, ack, 119, 501, "", 0, 5}))
+	if f.Row.HandshakeServerUs.V != 20 || f.Row.HandshakeUs.OK {
+		// The SYN stands at time 0, which counts as not seen.
+		t.Errorf("server %v us, whole %v us; want 20 and none", f.Row.HandshakeServerUs, f.Row.HandshakeUs)
+	}
+}
+
+func TestDuplicateACKsWhereOneSideDoesNotScale(t *testing.T) {
+	for _, other := range []int8{-1, 7} {
+		p := packetsOf(
+			step{1000, cl, sv, syn, 100, 0, "", 0, 1}, step{2000, sv, cl, syn | ack, 500, 101, "", 0, 2}, step{3000, cl, sv, ack, 101, 501, "", 0, 3},
+			step{4000, sv, cl, ack, 501, 101, "HTTP/1.1 200", 0, 4}, step{5000, sv, cl, ack, 520, 101, "xx", 0, 5},
+			step{6000, cl, sv, ack, 101, 513, "", 0, 6}, step{7000, cl, sv, ack, 101, 513, "", 0, 7}, step{8000, cl, sv, ack, 101, 513, "", 0, 8},
+			step{9000, sv, cl, ack, 513, 101, " OK\r\n\r\n", 0, 9})
+		p[0].WScale, p[1].WScale = 7, other
+		if _, f := playPackets(t, p); f.Row.DuplicateAcks != 2 || f.Row.FastRetransmissions != 1 {
+			t.Errorf("window scale %d: %d duplicate ACKs and %d fast retransmissions, want 2 and 1", other, f.Row.DuplicateAcks, f.Row.FastRetransmissions)
+		}
+	}
+}
+
+func TestRTTLeavesOutBytesSentAgain(t *testing.T) {
+	_, f := playPackets(t, packetsOf(
+		step{1e6, cl, sv, syn, 100, 0, "", 0, 1}, step{2e6, sv, cl, syn | ack, 500, 101, "", 0, 2}, step{3e6, cl, sv, ack, 101, 501, "", 0, 3},
+		step{4e6, cl, sv, ack, 101, 501, "GET", 0, 4}, step{5e6, sv, cl, ack, 501, 104, "", 0, 5}, // 1 ms
+		step{6e6, cl, sv, ack, 104, 501, " / H", 0, 6}, step{300e6, cl, sv, ack, 104, 501, " / HTTP", 0, 7}, // sent again, with more
+		step{301e6, sv, cl, ack, 501, 111, "", 0, 8}))
+	if f.Row.RTTSamples != 1 || f.Row.RTTMaxUs.V != 1000 {
+		t.Errorf("%d samples up to %d us, want 1 of 1000", f.Row.RTTSamples, f.Row.RTTMaxUs.V)
+	}
+}
+
+// conversation is a handshake, then what the steps say, which stand at 4 ms and later.
+func conversation(steps ...step) []Packet {
+	return packetsOf(append([]step{{1e6, cl, sv, syn, 100, 0, "", 0, 1}, {2e6, sv, cl, syn | ack, 500, 101, "", 0, 2}, {3e6, cl, sv, ack, 101, 501, "", 0, 3}}, steps...)...)
+}
+
+func kinds(out *Batch) (list []string) {
+	for _, a := range out.Anomalies {
+		list = append(list, a.Row.Kind)
+	}
+	return list
+}
+
+func TestSameNumbersAreNoProofOfSameBytes(t *testing.T) {
+	out, f := playPackets(t, conversation(step{4e6, cl, sv, ack, 101, 501, "GET / HTTP/1.1\r\n", 0, 4}, step{4.1e6, cl, sv, ack, 101, 501, "PUT / HTTP/1.1\r\n", 0, 4}))
+	if got := kinds(out); len(got) == 0 || got[0] != "overlap_conflict" || f.Row.Sightings != 0 || f.Row.DuplicateBytes != 0 || f.Row.AnomalyBytes != 16 {
+		t.Fatalf("anomalies %v, %d sightings, %d duplicate and %d anomalous bytes; want overlap_conflict, 0, 0, 16", got, f.Row.Sightings, f.Row.DuplicateBytes, f.Row.AnomalyBytes)
+	}
+	if a := out.Anomalies[0].Row; a.PacketNo.V != 4 || a.Detail != "other bytes at a place of the stream that was already captured; the first copy, of packet 3, was kept" {
+		t.Errorf("packet %d: %s; want 4, and 3 in the text", a.PacketNo.V, a.Detail)
+	}
+}
+
+func TestWrongChecksums(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		all     bool // packets are wrong
+		kind    string
+		rows    int64
+		problem decode.Problem
+	}{
+		{"one among right ones", false, "bad_checksum", 0, decode.BadSum},
+		{"one wrong IP header among right ones", false, "bad_checksum", 0, decode.BadIPSum},
+		{"all, as in a rewritten capture", true, "unproven_checksum", 27, decode.BadSum},
+		{"all left to the network adapter", true, "unfinished_checksums", 27, decode.UnfinishedSum},
+		{"one left to the network adapter among larger right ones", false, "mixed_checksums", 27, decode.UnfinishedSum},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			p := conversation(step{4e6, cl, sv, ack, 101, 501, get[:27], 0, 4})
+			if tt.kind == "mixed_checksums" {
+				p = conversation(step{4e6, cl, sv, ack, 101, 501, get[:17], 0, 4}, step{5e6, cl, sv, ack, 118, 501, get[17:27], 0, 5})
+			}
+			for i := range p {
+				if tt.all || i == len(p)-1 {
+					p[i].Problems = tt.problem
+				}
+			}
+			out, f := playPackets(t, p)
+			if got := kinds(out); len(got) == 0 || got[0] != tt.kind && (len(got) < 2 || got[1] != tt.kind) {
+				t.Errorf("anomalies %v, want %s", got, tt.kind)
+			}
+			if (f.Row.RowBytes > 0) != (tt.rows > 0) {
+				t.Errorf("%d bytes in rows, want %d", f.Row.RowBytes, tt.rows)
+			}
+			if bad := p[len(p)-1].Mark&BadChecksum != 0; bad != (tt.problem != decode.UnfinishedSum) {
+				t.Errorf("marked as bad: %v", bad)
+			}
+		})
+	}
+}
+
+func TestStrayControlSegmentsEndNothing(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		stray step
+		kind  string
+	}{
+		{"SYN", step{5e6, cl, sv, syn, 99999, 0, "", 0, 9}, "stray_syn"},
+		{"SYN-ACK", step{5e6, sv, cl, syn | ack, 99999, 101, "", 0, 9}, "stray_syn"},
+		{"RST behind the window", step{5e6, cl, sv, rst, 50, 501, "", 0, 9}, "reset_out_of_window"},
+		{"RST far ahead", step{5e6, cl, sv, rst, 1 << 30, 501, "", 0, 9}, "reset_out_of_window"},
+		{"RST inside the window", step{5e6, cl, sv, rst, 200, 501, "", 0, 9}, "reset_in_window"},
+		{"data without ACK", step{5e6, cl, sv, decode.PSH, 105, 0, "evil", 0, 9}, "no_ack"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			p := conversation(step{4e6, cl, sv, ack, 101, 501, get[:4], 0, 4}, tt.stray, step{6e6, cl, sv, ack, 105, 501, get[4:], 0, 5},
+				step{7e6, sv, cl, ack, 501, 101 + uint32(len(get)), ok, 0, 6})
+			p[4].Proto = protoTCP
+			out, f := playPackets(t, p)
+			if got := kinds(out); len(got) != 1 || got[0] != tt.kind {
+				t.Errorf("anomalies %v, want %s", got, tt.kind)
+			}
+			if len(out.Conns) != 1 || len(out.Calls) != 1 || !out.Calls[0].Row.Base().Complete || f.Row.State.V != "established" {
+				t.Errorf("%d connections, %d calls, state %s; want 1 established with 1 whole call", len(out.Conns), len(out.Calls), f.Row.State.V)
+			}
+		})
+	}
+}
+
+func TestPortsUsedAgainNeedTheAnswer(t *testing.T) {
+	first := conversation(step{4e6, cl, sv, ack, 101, 501, get, 0, 4}, step{5e6, sv, cl, ack, 501, 101 + uint32(len(get)), ok, 0, 5})
+	second := packetsOf(step{6e6, cl, sv, syn, 9_000_000, 0, "", 0, 6}, step{7e6, sv, cl, syn | ack, 8_000_000, 9_000_001, "", 0, 7},
+		step{8e6, cl, sv, ack, 9_000_001, 8_000_001, get, 0, 8}, step{9e6, sv, cl, ack, 8_000_001, 9_000_001 + uint32(len(get)), ok, 0, 9})
+	for _, tt := range []struct {
+		name  string
+		drop  int // of the second connection's packets
+		conns int
+	}{{"whole", -1, 2}, {"no SYN-ACK captured, but what acknowledges the SYN", 1, 2}, {"no answer", 4, 1}} {
+		t.Run(tt.name, func(t *testing.T) {
+			p := append([]Packet{}, first...)
+			for i, q := range second {
+				if i != tt.drop && (tt.drop != 4 || i == 0) {
+					p = append(p, q)
+				}
+			}
+			out, _ := playPackets(t, p)
+			if len(out.Conns) != tt.conns {
+				t.Fatalf("%d connections, want %d", len(out.Conns), tt.conns)
+			}
+			if r := out.Conns[len(out.Conns)-1].Row; tt.conns == 2 && r.SrcPort != 40000 {
+				t.Errorf("client's port %d, want 40000", r.SrcPort)
+			}
+		})
+	}
+}
