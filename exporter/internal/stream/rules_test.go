@@ -1,0 +1,103 @@
+package stream
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+)
+
+// handshake begins both directions, at 101 and 501.
+var handshake = []step{{dir: 0, flags: SYN, seq: 100}, {dir: 1, flags: SYN, seq: 500, ack: 101}}
+
+// many is n one-byte segments of direction 0 from seq on.
+func many(n int, seq, ack uint32) (list []step) {
+	for i := range n {
+		list = append(list, step{dir: 0, seq: seq + uint32(i), text: "z", ack: ack})
+	}
+	return list
+}
+
+func TestRules(t *testing.T) {
+	after := func(steps ...[]step) (all []step) {
+		all = append(all, handshake...)
+		for _, s := range steps {
+			all = append(all, s...)
+		}
+		return all
+	}
+	acks := func(n int, ack uint32) (list []step) {
+		for range n {
+			list = append(list, step{dir: 1, seq: 501, ack: ack})
+		}
+		return list
+	}
+	for _, tt := range []struct {
+		name  string
+		steps []step
+		want  string
+	}{
+		{"15 segments late and acknowledged before", after([]step{{seq: 103, text: "cd", ack: 501}}, acks(15, 105), []step{{seq: 101, text: "ab", ack: 501}}), "0:ab 0:cd"},
+		{"200 packets late and acknowledged before", after([]step{{seq: 103, text: "cd", ack: 501}}, acks(200, 105), []step{{seq: 101, text: "ab", ack: 501}}), "0:ab 0:cd"},
+		{"too late", after([]step{{seq: 103, text: "cd", ack: 501}}, acks(300, 105), []step{{seq: 101, text: "ab", ack: 501}}), "0:gap 2 0:cd 0:late 2"},
+		{"too late, and over the borders of the gap", after([]step{{seq: 101, text: "a"}, {seq: 104, text: "de", ack: 501}}, acks(300, 106), []step{{seq: 101, text: "abcdX", ack: 501}}),
+			"0:a 0:gap 2 0:de 0:conflict 2 with 3 0:late 2"},
+		{"sent again 500 segments later, the same", after(many(500, 101, 501), []step{{seq: 101, text: "zzz"}}), strings.TrimSpace(strings.Repeat("0:z ", 500))},
+		{"sent again 500 segments later, other bytes", after(many(500, 101, 501), []step{{seq: 102, text: "y"}}), strings.Repeat("0:z ", 500) + "0:conflict 1 with 3"},
+		{"sent again too late to compare", after(many(2000, 101, 501), []step{{seq: 101, text: "z"}}), strings.Repeat("0:z ", 2000) + "0:uncompared 1"},
+		{"a part of what was delivered, other bytes", after([]step{{seq: 101, text: "abcdef"}, {seq: 103, text: "xy"}}), "0:abcdef 0:conflict 2 with 2"},
+		{"the first copy stands where a segment reaches into a held one", after([]step{{seq: 103, text: "cd"}, {seq: 101, text: "abXYef"}}), "0:conflict 2 with 2 0:ab 0:cd 0:ef"},
+		{"begins in the middle, out of order", []step{{seq: 1002, text: "cd"}, {seq: 1000, text: "ab"}, {seq: 1004, text: "ef"}}, "0:ab 0:cd 0:ef"},
+		{"begins where the receiver waits", []step{{dir: 1, seq: 7, ack: 1000}, {seq: 1000, text: "ab", ack: 7}, {seq: 998, text: "yz", ack: 7}}, "0:ab 0:late 2"},
+		{"begins before the SYN in the capture", []step{{seq: 103, text: "cd"}, {flags: SYN, seq: 100}, {seq: 101, text: "ab"}}, "0:ab 0:cd"},
+		{"an answer waits for what it answers", after([]step{{seq: 103, text: "st?", ack: 501}, {dir: 1, seq: 501, text: "ok", ack: 106}, {seq: 101, text: "te", ack: 501}}), "0:te 0:st? 1:ok"},
+		{"an answer waits until its question is given up", after([]step{{seq: 103, text: "st?", ack: 501}, {dir: 1, seq: 501, text: "ok", ack: 106}}), "0:gap 2 0:st? 1:ok"},
+		{"two sent again with newer acknowledgements", after([]step{{dir: 1, seq: 503, text: "B", ack: 105}, {seq: 103, text: "A", ack: 504}}), "0:gap 2 1:gap 2 1:B 0:A 0:gap 1"},
+		{"data behind a FIN", after([]step{{flags: FIN, seq: 101, text: "ab"}, {seq: 103, text: "cd"}}), "0:ab 0:end 0:after-end 2"},
+		{"data behind a FIN that was not reached", after([]step{{flags: FIN, seq: 103}, {seq: 101, text: "abcd"}, {flags: FIN, seq: 105}}), "0:other-end 0 0:abcd 0:end"},
+		{"a FIN inside the data", after([]step{{seq: 101, text: "abcd"}, {flags: FIN, seq: 103}, {flags: FIN, seq: 105}}), "0:abcd 0:other-end 0 0:end"},
+		{"a FIN far ahead", after([]step{{flags: FIN, seq: 1 << 30}, {seq: 101, text: "ab"}, {flags: FIN, seq: 103}}), "0:other-end 0 0:ab 0:end"},
+		{"FINs at two places", after([]step{{flags: FIN, seq: 110}, {flags: FIN, seq: 103}, {seq: 101, text: "ab"}}), "0:other-end 0 0:ab 0:end"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := strings.Join(play(tt.steps).log, " "); got != tt.want {
+				t.Errorf("\n got %.300s\nwant %.300s", got, tt.want)
+			}
+		})
+	}
+}
+
+// TestCostIsLinear compares the time for n hostile segments and for 4 n.
+func TestCostIsLinear(t *testing.T) {
+	for name, at := range map[string]func(i, n int) uint32{
+		"one byte each":           func(i, n int) uint32 { return uint32(i) },
+		"the other way round":     func(i, n int) uint32 { return uint32(n - i) },
+		"a hole behind each":      func(i, n int) uint32 { return uint32(2 * i) },
+		"holes from the back":     func(i, n int) uint32 { return uint32(2 * (n - i)) },
+		"old bytes again":         func(i, n int) uint32 { return uint32(i - i%3*900) },
+		"one hole, then repeated": func(i, n int) uint32 { return uint32(5 + i%4000) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			cost := func(n int) time.Duration {
+				best := time.Hour
+				for range 3 {
+					b := &Budget{Left: 8 << 20}
+					c := &Conn{Sink: nothing{}, Budget: b, History: &History{Budget: b}}
+					c.Segment(0, &Segment{Seq: 99, Flags: SYN})
+					begin := time.Now()
+					for i := range n {
+						c.Segment(0, &Segment{Packet: Packet{No: int64(i)}, Seq: 100 + at(i, n), Payload: []byte{1}, Len: 1})
+					}
+					c.Close(&Segment{})
+					best = min(best, time.Since(begin))
+				}
+				return best
+			}
+			few, lots := cost(20_000), cost(80_000)
+			if lots > 8*few+20*time.Millisecond {
+				t.Errorf("20,000 segments take %v, 80,000 take %v", few, lots)
+			}
+			t.Log(fmt.Sprint(few, lots))
+		})
+	}
+}
