@@ -11,7 +11,7 @@ import (
 // playPackets runs packets through one shard and answers the row of its first flow.
 func playPackets(t *testing.T, packets []Packet) (*Batch, FlowRow) {
 	t.Helper()
-	s, err := NewShard(Options{Protocols: []*dissect.Protocol{http1.Protocol()}, Repanic: true})
+	s, err := NewShard(0, Options{Protocols: []*dissect.Protocol{http1.Protocol()}, Repanic: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -22,7 +22,7 @@ func playPackets(t *testing.T, packets []Packet) (*Batch, FlowRow) {
 		mine = append(mine, int32(i))
 	}
 	s.Run(packets, mine, out)
-	for range CloseCalls {
+	for s.Open() > 0 {
 		s.Close(dissect.Packet{No: int64(len(packets))}, out)
 	}
 	if s.Held() != 0 || s.count != 0 {
