@@ -217,7 +217,7 @@ func (w *workspace) encode(v *values, l leaf, few bool) (enc format.Encoding, en
 	}
 	if index != nil {
 		enc = format.RLEDictionary
-		out, _ = new(rle.DictionaryEncoding).EncodeInt32(out, index)
+		out = appendIndexes(out[:0], index, width(entries))
 	}
 	w.encoded = out
 	return enc, entries, dict
