@@ -86,6 +86,9 @@ func (j *Joiner) writePackets(r *round.Round) error {
 	list := j.rows.packets[:0]
 	for i := range r.Packets {
 		p := &r.Packets[i]
+		if p.GivenUp {
+			continue
+		}
 		row := table.Packet{PacketNo: p.No, FileID: p.File, Offset: p.Offset, FileIndex: p.FileIndex, Frame: p.Frame, TsNs: p.Stamp,
 			CapLen: p.CapLen, Len: p.Len, Payload: p.PayloadLen, Flags: int32(p.TCPFlags&0xff) | int32(p.Mark)}
 		if p.Flow != 0 {

@@ -2,6 +2,7 @@ package read
 
 import (
 	"fmt"
+	"hash/fnv"
 	"strconv"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 	"github.com/pcapsule/pcapsule/recorder/ring"
+	"github.com/pcapsule/pcapsule/recorder/workload"
 )
 
 // maxSameProblem is how many packets with one kind of problem get a row each; the rest
@@ -20,7 +22,7 @@ const maxSameProblem = 200
 // problems writes anomalies for what decoding could not accept.
 func (r *Reader) problems(f *flow.Packet) {
 	for _, code := range f.Problems.Codes() {
-		if code == "truncated" {
+		if code == "truncated" || code == "header_cut" {
 			f.Mark |= flow.SnapCut
 		} else {
 			f.Mark |= flow.NotWhole
@@ -28,8 +30,11 @@ func (r *Reader) problems(f *flow.Packet) {
 		r.capped[code]++
 		if r.capped[code] <= maxSameProblem {
 			detail := "a header that could not be read as it stands"
-			if code == "truncated" {
+			switch code {
+			case "truncated":
 				detail = "the capture holds less of the packet than was on the wire: its snap length cut it"
+			case "header_cut":
+				detail = "the snap length cut the transport header behind its ports"
 			}
 			r.anomaly(f.No, f.Time, "link", code, detail, 0)
 		}
@@ -63,6 +68,10 @@ func (r *Reader) addCoverage(row table.Coverage) {
 func (r *Reader) gaveUp(d decode.Incomplete) {
 	const kind = "fragments_missing"
 	r.capped[kind]++
+	if d.Frame != nil { // its conversation tells of it
+		r.given = append(r.given, given{flow.GivenUp(&d, r.links[d.Interface].namespace), d.Frame.FlowHash() % flow.ShardCount})
+		return
+	}
 	if r.capped[kind] <= maxSameProblem {
 		r.anomaly(max(r.numbered-1, 0), r.now, "ip", kind, fmt.Sprintf("datagram %d of %s to %s, first packet %d: %s",
 			d.ID, d.Src, d.Dst, d.First, d.Reason), int64(d.Bytes))
@@ -71,13 +80,7 @@ func (r *Reader) gaveUp(d decode.Incomplete) {
 
 // notIP counts what has no addresses.
 func (r *Reader) notIP(f *decode.Frame) {
-	name := "other"
-	switch {
-	case f.Kind == decode.KindARP:
-		name = "arp"
-	case f.EtherType != 0:
-		name = "ethertype_" + strconv.FormatUint(uint64(f.EtherType), 16)
-	}
+	name := f.Name()
 	if _, ok := r.nonIP[name]; !ok && len(r.nonIP) >= 256 {
 		name = "other"
 	}
@@ -181,4 +184,19 @@ func countText(n int64, one, many string) string {
 		return "1 " + one
 	}
 	return strconv.FormatInt(n, 10) + " " + many
+}
+
+// namespaceOf is a hash of the network namespace that a recorder's interface shows: that of
+// a pod, or its node's.
+func namespaceOf(c *workload.InterfaceComment) uint64 {
+	if c == nil {
+		return 0
+	}
+	name := "pod " + c.Identity.PodUID
+	if c.HostNetwork || c.Identity.PodUID == "" {
+		name = "node " + c.Identity.Node
+	}
+	h := fnv.New64a()
+	h.Write([]byte(name))
+	return h.Sum64()
 }

@@ -55,7 +55,8 @@ type Reader struct {
 	now       int64 // newest time
 	noTime    int64
 	cur       *round.Round
-	links     []link // by interface over all files
+	links     []link  // by interface over all files
+	given     []given // datagrams given up while the last packet was decoded
 	views     views
 	quicViews quicViews
 	owners    owners
@@ -76,8 +77,9 @@ type Reader struct {
 // link is an interface while its file is read.
 type link struct {
 	round.Link
-	owner  int32
-	groups []linkGroup // what was learned of it later
+	owner     int32
+	groups    []linkGroup // what was learned of it later
+	namespace uint64      // a hash of the pod or node whose network namespace it shows, 0 unknown
 }
 
 // New prepares the reading of sources; b gets copies of all inputs, unless it is nil. Rounds
@@ -112,6 +114,7 @@ func (r *Reader) Run(ctx context.Context, out chan<- *round.Round) error {
 		return err
 	}
 	r.decoder.Flush()
+	r.addGiven()
 	r.coverRings()
 	if err := r.events(ctx); err != nil {
 		return err
@@ -232,6 +235,7 @@ func (r *Reader) adopt(o *opened) {
 		var said *workload.InterfaceComment
 		l.owner, said = r.interfaceOwner(f)
 		r.adoptGroups(o, &l, said)
+		l.namespace = namespaceOf(said)
 		r.cur.Facts.Clocks = append(r.cur.Facts.Clocks, clockOf(int32(len(r.links)), o, f))
 		r.cur.Facts.Links = append(r.cur.Facts.Links, l.Link)
 		r.links = append(r.links, l)
@@ -311,16 +315,13 @@ func (r *Reader) take(o *opened, p *pcapng.Packet, pass bool) {
 		f.Owner = r.links[f.Interface].ownerAt(f.Time)
 	}
 	r.decode(o, p, f)
+	r.addGiven()
 }
 
 func (r *Reader) decode(o *opened, p *pcapng.Packet, f *flow.Packet) {
 	fr := &r.frame
 	r.decoder.Decode(decode.Input{LinkType: p.LinkType, Interface: f.Interface, Data: p.Data, OrigLen: p.OrigLen, Time: f.Time, No: f.No}, fr)
-	f.Kind, f.Proto, f.Version, f.Type, f.Code, f.Direction = fr.Kind, fr.Proto, fr.IPVersion, fr.Type, fr.Code, fr.LinkDirection
-	f.VLAN, f.Problems, f.L4, f.PDU = -1, fr.Problems, fr.L4, fr.PDU
-	if fr.NVLANs > 0 {
-		f.VLAN = int32(fr.VLANs[0])
-	}
+	f.Kind, f.Problems, f.VLAN, f.Direction = fr.Kind, fr.Problems, -1, fr.LinkDirection
 	if fr.Problems != 0 {
 		r.problems(f)
 	}
@@ -332,10 +333,7 @@ func (r *Reader) decode(o *opened, p *pcapng.Packet, f *flow.Packet) {
 		}
 		return
 	}
-	f.IPLen, f.PayloadLen = int32(min(fr.IPLen, 1<<31-1)), int32(min(fr.PayloadLen, 1<<31-1))
-	f.WScale, f.HasTS, f.TSVal, f.IPID = fr.WScale, fr.HasTS, fr.TSVal, fr.IPID
-	f.SrcPort, f.DstPort, f.TCPFlags, f.Window, f.MSS = fr.SrcPort, fr.DstPort, fr.Flags, fr.Window, fr.MSS
-	f.Seq, f.Ack, f.Src, f.Dst, f.Payload, f.FragNos = fr.Seq, fr.Ack, fr.Src, fr.Dst, fr.Payload, fr.FragNos
+	f.Take(fr, r.links[f.Interface].namespace)
 	if f.Direction == decode.DirUnknown {
 		f.Direction = directionOf(p)
 	}
@@ -345,17 +343,19 @@ func (r *Reader) decode(o *opened, p *pcapng.Packet, f *flow.Packet) {
 	if len(f.FragNos) > 0 {
 		f.Mark |= flow.Fragment
 	}
-	if fr.NTunnels > 0 {
-		f.Tunnels = slices.Clone(fr.Tunnels[:fr.NTunnels])
-	}
-	if fr.IfIndex != 0 { // SLL2 tells the devices of one capture apart
-		f.Device = fr.IfIndex
-	}
 	if !fr.L4 && hasPorts(fr.Proto) { // no ports, so nobody knows whose it is
 		f.Mark |= flow.NotWhole
 		r.capped["no_transport_header"]++
 		return
 	}
+	r.view(fr, f)
+	s := fr.FlowHash() % flow.ShardCount
+	r.cur.Shards[s] = append(r.cur.Shards[s], int32(len(r.cur.Packets)-1))
+}
+
+// view puts the addresses that the conversation was dialled with in the place of those that
+// the packet shows.
+func (r *Reader) view(fr *decode.Frame, f *flow.Packet) {
 	var v *flow.View
 	switch {
 	case fr.PDU:
@@ -368,8 +368,24 @@ func (r *Reader) decode(o *opened, p *pcapng.Packet, f *flow.Packet) {
 		dialled(fr, v)
 		f.View, f.Src, f.Dst, f.SrcPort, f.DstPort = v, fr.Src, fr.Dst, fr.SrcPort, fr.DstPort
 	}
-	s := fr.FlowHash() % flow.ShardCount
-	r.cur.Shards[s] = append(r.cur.Shards[s], int32(len(r.cur.Packets)-1))
+}
+
+// given is a datagram that was given up, and the shard of its conversation.
+type given struct {
+	packet flow.Packet
+	shard  uint64
+}
+
+// addGiven adds the datagrams that were given up to the round: their conversations count
+// them, but they are no packets of a file.
+func (r *Reader) addGiven() {
+	for i := range r.given {
+		g := &r.given[i]
+		*r.cur.Add(len(g.packet.Payload)) = g.packet
+		r.cur.Shards[g.shard] = append(r.cur.Shards[g.shard], int32(len(r.cur.Packets)-1))
+	}
+	clear(r.given)
+	r.given = r.given[:0]
 }
 
 // hasPorts reports whether an IP protocol's conversations are told apart by ports.
@@ -439,7 +455,7 @@ func (r *Reader) Describe(m *bundle.Manifest) {
 		m.Warnings = append(m.Warnings, countText(r.left, "packet", "packets")+" left out of the tables by filter or time window; the packet files hold them")
 	}
 	if r.noTime > 0 {
-		m.Warnings = append(m.Warnings, countText(r.noTime, "packet has", "packets have")+" no time stamp (simple packet blocks); their time is 1970")
+		m.Warnings = append(m.Warnings, countText(r.noTime, "packet has", "packets have")+" no time stamp, or none between 1970 and 2261; their time is 1970 or the nearest of these")
 	}
 	for i := range r.closed {
 		if n := int64(len(r.closed[i].Damage)) + r.closed[i].DamageMore; n > 0 {
@@ -447,7 +463,7 @@ func (r *Reader) Describe(m *bundle.Manifest) {
 		}
 	}
 	for k, n := range r.nonIP {
-		m.Accounts.AddCounter("link", k, n)
+		m.Accounts.AddCounter(bundle.NotIP, k, n)
 	}
 	for k, n := range r.capped {
 		m.Accounts.AddCounter("packet", k, n)

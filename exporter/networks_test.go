@@ -1,0 +1,286 @@
+package exporter
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"encoding/binary"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/pcapsule/pcapsule/exporter/bundle"
+)
+
+// wire builds a PCAPNG file of packets with any link type and any tags around them.
+type wire struct {
+	buf bytes.Buffer
+}
+
+func (w *wire) block(kind uint32, body []byte) {
+	body = append(body, make([]byte, -len(body)&3)...)
+	size := uint32(12 + len(body))
+	b := binary.LittleEndian.AppendUint32(binary.LittleEndian.AppendUint32(nil, kind), size)
+	w.buf.Write(binary.LittleEndian.AppendUint32(append(b, body...), size))
+}
+
+// newWire begins a file with an interface for each link type.
+func newWire(links ...uint16) *wire {
+	w := &wire{}
+	w.block(0x0a0d0d0a, append([]byte{0x4d, 0x3c, 0x2b, 0x1a, 1, 0, 0, 0}, bytes.Repeat([]byte{0xff}, 8)...))
+	for _, l := range links {
+		w.block(1, []byte{byte(l), byte(l >> 8), 0, 0, 0, 0, 0, 0})
+	}
+	return w
+}
+
+// add writes a packet; cut is how many of its bytes were not captured.
+func (w *wire) add(link int, us int64, data []byte, cut int) {
+	t := uint64(1_700_000_000_000_000 + us)
+	var body []byte
+	for _, v := range []uint32{uint32(link), uint32(t >> 32), uint32(t), uint32(len(data) - cut), uint32(len(data))} {
+		body = binary.LittleEndian.AppendUint32(body, v)
+	}
+	w.block(6, append(body, data[:len(data)-cut]...))
+}
+
+func ipv4Packet(proto byte, id, frag uint16, src, dst byte, body []byte) []byte {
+	b := []byte{0x45, 0}
+	b = binary.BigEndian.AppendUint16(b, uint16(20+len(body)))
+	b = binary.BigEndian.AppendUint16(b, id)
+	b = binary.BigEndian.AppendUint16(b, frag)
+	b = append(b, 64, proto, 0, 0, 10, 0, 0, src, 10, 0, 0, dst)
+	return append(b, body...)
+}
+
+func udpPacket(id uint16, src, dst byte, sport, dport uint16, data []byte) []byte {
+	u := binary.BigEndian.AppendUint16(nil, sport)
+	u = binary.BigEndian.AppendUint16(u, dport)
+	u = binary.BigEndian.AppendUint16(u, uint16(8+len(data)))
+	return ipv4Packet(17, id, 0, src, dst, append(append(u, 0, 0), data...))
+}
+
+func ethernetFrame(kind uint16, tags []uint16, body []byte) []byte {
+	b := []byte{2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1}
+	for _, t := range tags {
+		b = binary.BigEndian.AppendUint16(append(b, 0x81, 0), t)
+	}
+	return append(binary.BigEndian.AppendUint16(b, kind), body...)
+}
+
+// threeCalls are the packets of one connection with three HTTP calls.
+func threeCalls(name string, isn uint32, id uint16) (list [][]byte) {
+	seq, ack := isn, isn+9000
+	add := func(up bool, flags byte, payload string) {
+		src, dst, sport, dport, s, a := byte(1), byte(2), uint16(40000), uint16(80), seq, ack
+		if !up {
+			src, dst, sport, dport, s, a = 2, 1, 80, 40000, ack, seq
+		}
+		t := binary.BigEndian.AppendUint16(nil, sport)
+		t = binary.BigEndian.AppendUint16(t, dport)
+		t = binary.BigEndian.AppendUint32(t, s)
+		t = binary.BigEndian.AppendUint32(t, a)
+		t = append(t, 0x50, flags, 0xff, 0xff, 0, 0, 0, 0)
+		list = append(list, ipv4Packet(6, id, 0, src, dst, append(t, payload...)))
+		id++
+		if up {
+			seq += uint32(len(payload))
+		} else {
+			ack += uint32(len(payload))
+		}
+	}
+	add(true, 2, "")
+	seq++
+	add(false, 0x12, "")
+	ack++
+	add(true, 0x10, "")
+	for i := range 3 {
+		add(true, 0x18, fmt.Sprintf("GET /%s%d HTTP/1.1\r\nHost: svc\r\n\r\n", name, i))
+		add(false, 0x18, fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n%s%d", name[:1], i))
+	}
+	return list
+}
+
+// answers makes a bundle of the file and asks it.
+func (w *wire) answers(t *testing.T, questions ...string) ([]string, *bundle.Manifest) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "a.pcapsule")
+	m, err := Run(context.Background(), []string{"-"}, path, Options{Release: "test", Stdin: &w.buf, Repanic: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	db, err := sql.Open("duckdb", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	var out []string
+	for _, q := range questions {
+		for _, name := range []string{"calls", "flows", "connections", "packets", "anomalies"} {
+			glob := "/*.parquet"
+			if name == "calls" {
+				glob = "/**/*.parquet"
+			}
+			q = strings.ReplaceAll(q, "{"+name+"}", "read_parquet('"+filepath.Join(path, "data", "tables", name)+glob+"', union_by_name=true, hive_partitioning=false)")
+		}
+		var s sql.NullString
+		if err := db.QueryRow(q).Scan(&s); err != nil {
+			t.Fatalf("%s: %v", q, err)
+		}
+		out = append(out, s.String)
+	}
+	return out, m
+}
+
+const aboutNetworks = "select (select count(*) from {calls} where complete) || ' calls, ' || (select count(*) from {connections}) || ' connections, ' || (select count(*) from {flows}) || ' flows'"
+
+func TestNetworksSeparateCalls(t *testing.T) {
+	a, b := threeCalls("a", 100, 1), threeCalls("b", 7_000_000, 500)
+	vlan := func(ids ...uint16) func([]byte) []byte {
+		return func(ip []byte) []byte { return ethernetFrame(0x0800, ids, ip) }
+	}
+	mpls := func(label uint32) func([]byte) []byte {
+		return func(ip []byte) []byte {
+			return ethernetFrame(0x8847, nil, append(binary.BigEndian.AppendUint32(nil, label<<12|0x1ff), ip...))
+		}
+	}
+	vxlan := func(vni byte) func([]byte) []byte {
+		return func(ip []byte) []byte {
+			inner := append([]byte{8, 0, 0, 0, 0, 0, vni, 0}, ethernetFrame(0x0800, nil, ip)...)
+			return ethernetFrame(0x0800, nil, udpPacket(9, 101, 102, 5555, 4789, inner))
+		}
+	}
+	gtp := func(up, down byte) func([]byte) []byte {
+		return func(ip []byte) []byte {
+			teid, src, dst := up, byte(101), byte(102)
+			if ip[15] == 2 { // from the server
+				teid, src, dst = down, 102, 101
+			}
+			head := []byte{0x30, 0xff, byte(len(ip) >> 8), byte(len(ip)), 0, 0, 0, teid}
+			return ethernetFrame(0x0800, nil, udpPacket(9, src, dst, 2152, 2152, append(head, ip...)))
+		}
+	}
+	type place struct {
+		list  [][]byte
+		in    func([]byte) []byte
+		link  int
+		later int64
+	}
+	for _, tt := range []struct {
+		name   string
+		places []place
+		want   string
+	}{
+		{"two VLANs", []place{{a, vlan(10), 0, 0}, {b, vlan(20), 0, 30}}, "6 calls, 2 connections, 2 flows"},
+		{"two VLANs inside one", []place{{a, vlan(5, 10), 0, 0}, {b, vlan(5, 20), 0, 30}}, "6 calls, 2 connections, 2 flows"},
+		{"two MPLS labels", []place{{a, mpls(100), 0, 0}, {b, mpls(200), 0, 30}}, "6 calls, 2 connections, 2 flows"},
+		{"two VNIs", []place{{a, vxlan(10), 0, 0}, {b, vxlan(20), 0, 30}}, "6 calls, 2 connections, 2 flows"},
+		{"two pairs of TEIDs", []place{{a, gtp(1, 2), 0, 0}, {b, gtp(3, 4), 0, 30}}, "6 calls, 2 connections, 2 flows"},
+		{"a VLAN and none", []place{{a, vlan(10), 0, 0}, {b, vlan(), 0, 30}}, "6 calls, 2 connections, 2 flows"},
+		{"one packet with and without VLAN", []place{{a, vlan(10), 0, 0}, {a, vlan(), 0, 3}}, "3 calls, 1 connections, 2 flows"},
+		{"one packet with and without VXLAN", []place{{a, vlan(), 0, 0}, {a, vxlan(10), 1, 3}}, "3 calls, 1 connections, 2 flows"},
+		{"one packet with and without GTP", []place{{a, vlan(), 0, 0}, {a, gtp(1, 2), 0, 3}}, "3 calls, 1 connections, 3 flows"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWire(1, 1)
+			for i := range a {
+				for _, p := range tt.places {
+					w.add(p.link, int64(i)*100+p.later, p.in(p.list[i]), 0)
+				}
+			}
+			got, _ := w.answers(t, aboutNetworks)
+			if got[0] != tt.want {
+				t.Errorf("%s, want %s", got[0], tt.want)
+			}
+		})
+	}
+}
+
+func TestPacketsThatAreNotIPAreCountedByKind(t *testing.T) {
+	w := newWire(1, 227, 220, 105)
+	w.add(0, 0, ethernetFrame(0x88cc, nil, make([]byte, 40)), 0)
+	w.add(0, 1, ethernetFrame(0x88cc, nil, make([]byte, 40)), 0)
+	w.add(0, 2, ethernetFrame(0x0806, nil, append([]byte{0, 1, 8, 0, 6, 4, 0, 1}, make([]byte, 20)...)), 0)
+	w.add(0, 3, ethernetFrame(38, nil, append([]byte{0x42, 0x42, 3}, make([]byte, 35)...)), 0)
+	w.add(1, 4, make([]byte, 16), 0)
+	w.add(2, 5, make([]byte, 64), 0)
+	w.add(3, 6, append([]byte{0x80}, make([]byte, 40)...), 0)
+	_, m := w.answers(t)
+	got := fmt.Sprint(bundle.Counted(bundle.NotIP, &m.Accounts))
+	if want := "[{lldp 2} {arp 1} {can_socketcan 1} {stp 1} {usb_linux_mmapped 1} {wlan_beacon 1}]"; got != want {
+		t.Errorf("\n got %s\nwant %s", got, want)
+	}
+}
+
+// A snap length of 38 leaves of each TCP header 4 bytes: Ethernet 14, IPv4 20.
+func TestFourBytesOfTCPHavePorts(t *testing.T) {
+	w := newWire(1)
+	for i, ip := range threeCalls("a", 100, 1) {
+		f := ethernetFrame(0x0800, nil, ip)
+		w.add(0, int64(i), f, len(f)-38)
+	}
+	got, m := w.answers(t, "select string_agg(src_port || '>' || dst_port || ' ' || (src_packets + dst_packets) || ' ' || snap_cuts, ', ') from {flows}",
+		"select count(*) || ' ' || count(flow_id) from {packets}", "select sum(count)::varchar from {anomalies} where kind = 'header_cut'")
+	if want := "[40000>80 9 9 9 9 9]"; fmt.Sprint(got) != want || m.Accounts.Counters["packet"]["header_cut"] != 9 {
+		t.Errorf("got %v, want %s; %v", got, want, m.Accounts.Counters["packet"])
+	}
+}
+
+// lookupParts is a DNS answer of 1,500 bytes and more in three fragments.
+func lookupParts() (query []byte, parts [3][]byte) {
+	question := []byte{3, 'b', 'i', 'g', 0, 0, 16, 0, 1}
+	query = udpPacket(7, 1, 53, 40000, 53, append([]byte{0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0}, question...))
+	answer := append([]byte{0x12, 0x34, 0x81, 0x80, 0, 1, 0, 12, 0, 0, 0, 0}, question...)
+	for range 12 {
+		text := bytes.Repeat([]byte("x"), 200)
+		answer = append(answer, 0xc0, 12, 0, 16, 0, 1, 0, 0, 0, 60, 0, 201, 200)
+		answer = append(answer, text...)
+	}
+	udp := udpPacket(9, 53, 1, 53, 40000, answer)[20:]
+	for i := range parts {
+		from, to, flags := i*1000, min((i+1)*1000, len(udp)), uint16(0x2000)
+		if i == 2 {
+			flags = 0
+		}
+		parts[i] = ipv4Packet(17, 77, uint16(from/8)|flags, 53, 1, udp[from:to])
+	}
+	return query, parts
+}
+
+func TestFragmentsAreCountedInTheirConversation(t *testing.T) {
+	query, parts := lookupParts()
+	w := newWire(101)
+	w.add(0, 0, query, 0)
+	for i, p := range parts {
+		w.add(0, int64(i+1)*100, p, 0)
+	}
+	got, _ := w.answers(t, "select string_agg(src_packets || ' ' || dst_packets || ' ' || dst_bytes || ' ' || (last_ns - first_ns), ', ') from {flows}",
+		"select string_agg(complete || ' ' || coalesce(error, ''), ', ') from {calls}")
+	size := len(parts[0]) + len(parts[1]) + len(parts[2])
+	if want := fmt.Sprintf("[1 3 %d 300000 true ]", size); fmt.Sprint(got) != want {
+		t.Errorf("got %v, want %s", got, want)
+	}
+	w = newWire(101) // a datagram in fragments begins with its first one
+	for i, p := range parts {
+		w.add(0, int64(i)*100, p, 0)
+	}
+	got, _ = w.answers(t, "select string_agg((last_ns - first_ns)::varchar, ', ') from {flows}")
+	if got[0] != "200000" {
+		t.Errorf("a flow of %s ns, want 200000", got[0])
+	}
+}
+
+func TestMissingFragmentIsAGapOfItsConversation(t *testing.T) {
+	query, parts := lookupParts()
+	w := newWire(101)
+	w.add(0, 0, query, 0)
+	w.add(0, 100, parts[0], 0)
+	w.add(0, 300, parts[2], 0)
+	got, m := w.answers(t, "select count(*)::varchar from {flows}", "select (gap_bytes > 1000) || ' ' || src_packets || ' ' || dst_packets from {flows}",
+		"select string_agg(complete || ' ' || coalesce(error, ''), ', ') from {calls}", "select string_agg(kind || ' ' || (flow_id is not null), ', ') from {anomalies} where kind = 'fragments_missing'",
+		"select count(*)::varchar from {packets}")
+	if got[0] != "1" || got[1] != "true 1 2" || strings.Contains(got[2], "no_response") || strings.Contains(got[2], "true") || got[3] != "fragments_missing true" || got[4] != "3" || m.Accounts.Packets != 3 {
+		t.Errorf("got %q, %d packets", got, m.Accounts.Packets)
+	}
+}
