@@ -8,65 +8,136 @@ import (
 
 // Limits of the search for copies of a datagram.
 const (
-	copies    = 8   // datagrams remembered for a conversation
-	copySlack = 1e9 // ns within which another interface shows the same datagram
+	firstCopies = 256            // datagrams that a shard remembers at first
+	maxCopies   = 8192           // datagrams that it remembers at most, as many as may lie between two copies
+	copyCost    = 128            // bytes that one takes
+	maxEqual    = 16             // equal datagrams of a conversation that are looked at
+	copySlack   = int64(1_000e6) // ns within which another interface shows the same datagram
 )
+
+// datagrams are those that a shard dissected last.
+type datagrams struct {
+	ring   []sent
+	count  uint64                 // so far
+	newest map[datagramKey]uint64 // 1 + the number of the newest one with this key
+}
+
+// datagramKey is what copies of a datagram have in common.
+type datagramKey struct {
+	conn uint64 // serial number
+	crc  uint32
+	len  int32
+	dir  dissect.Dir
+}
 
 // sent is a datagram that was dissected.
 type sent struct {
-	crc, ipid uint32
-	len       int32
-	at        int64
-	dir       dissect.Dir
-	seenBy    uint16 // bit n: flow n has shown it
+	key    datagramKey
+	before uint64 // 1 + the number of the one before with this key, 0 where there is none
+	at     int64
+	ipid   uint32
+	seenBy uint16 // bit n: flow n has shown it
 }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
+func (c *Conn) datagramKey(dir dissect.Dir, p *Packet) datagramKey {
+	return datagramKey{c.serial, crc32.Checksum(p.Payload, castagnoli), p.PayloadLen, dir}
+}
+
+// find calls f with remembered datagrams of a key, newest first, until it returns false.
+func (d *datagrams) find(k datagramKey, f func(*sent) bool) {
+	no := d.newest[k]
+	for range maxEqual {
+		if no == 0 || d.count-no >= uint64(len(d.ring)) {
+			return
+		}
+		x := &d.ring[(no-1)%uint64(len(d.ring))]
+		if !f(x) {
+			return
+		}
+		no = x.before
+	}
+}
+
+// add remembers a datagram; it forgets the oldest one if there is no more room.
+func (d *datagrams) add(x sent) {
+	x.before = d.newest[x.key]
+	slot := &d.ring[d.count%uint64(len(d.ring))]
+	if old := d.count - uint64(len(d.ring)); d.count >= uint64(len(d.ring)) && d.newest[slot.key] == old+1 {
+		delete(d.newest, slot.key)
+	}
+	*slot = x
+	d.count++
+	d.newest[x.key] = d.count
+}
+
+// grow doubles the room before the first datagram would be forgotten, and returns what
+// that takes.
+func (d *datagrams) grow() (cost int) {
+	if d.count < uint64(len(d.ring)) || len(d.ring) >= maxCopies {
+		return 0
+	}
+	if d.newest == nil {
+		d.newest = map[datagramKey]uint64{}
+	}
+	size := max(2*len(d.ring), firstCopies)
+	cost = (size - len(d.ring)) * copyCost
+	d.ring = append(make([]sent, 0, size), d.ring...)[:size]
+	return cost
+}
+
+// drop forgets everything, and returns what that took.
+func (d *datagrams) drop() (cost int) {
+	cost = len(d.ring) * copyCost
+	*d = datagrams{}
+	return cost
+}
+
 // copied reports whether the datagram was already seen: on another interface, each of
 // which shows a datagram once, or on this one with the same IP identification.
 func (c *Conn) copied(f *Flow, dir dissect.Dir, p *Packet) bool {
-	if c.sent == nil {
-		c.sent = new([copies]sent)
-	}
 	me := uint16(1)
 	for i, g := range c.flows {
 		if g == f {
 			me = 1 << i
 		}
 	}
-	crc := crc32.Checksum(p.Payload, castagnoli)
-	for i := range c.sent {
-		d := &c.sent[i]
-		if d.seenBy == 0 || d.crc != crc || d.len != p.PayloadLen || d.dir != dir {
-			continue
+	k := c.datagramKey(dir, p)
+	d := &c.shard.datagrams
+	var other *sent // the oldest that this flow has not shown
+	again := false
+	d.find(k, func(x *sent) bool {
+		since := p.Time - x.at
+		switch {
+		case x.seenBy&me == 0 && since < copySlack && since > -copySlack:
+			other = x
+		case x.seenBy&me != 0 && p.IPID != 0 && x.ipid == p.IPID && since < sightingSlack:
+			again = true
 		}
-		since := p.Time - d.at
-		if d.seenBy&me == 0 && since < copySlack && since > -copySlack {
-			d.seenBy |= me
-			return true
-		}
-		if d.seenBy&me != 0 && p.IPID != 0 && d.ipid == p.IPID && since < sightingSlack {
-			return true
-		}
+		return true
+	})
+	if other != nil {
+		other.seenBy |= me
+		return true
 	}
-	c.sent[c.sentAt%copies] = sent{crc: crc, ipid: p.IPID, len: p.PayloadLen, at: p.Time, dir: dir, seenBy: me}
-	c.sentAt++
+	if again {
+		return true
+	}
+	c.shard.taken += d.grow()
+	d.add(sent{key: k, at: p.Time, ipid: p.IPID, seenBy: me})
 	return false
 }
 
 // sentBefore reports whether the conversation has shown an equal datagram within a second.
-func (c *Conn) sentBefore(dir dissect.Dir, p *Packet) bool {
-	if c.sent == nil || len(p.Payload) == 0 {
+func (c *Conn) sentBefore(dir dissect.Dir, p *Packet) (found bool) {
+	if len(p.Payload) == 0 {
 		return false
 	}
-	crc := crc32.Checksum(p.Payload, castagnoli)
-	for i := range c.sent {
-		d := &c.sent[i]
-		since := p.Time - d.at
-		if d.seenBy != 0 && d.crc == crc && d.len == p.PayloadLen && d.dir == dir && d.ipid == p.IPID && since < copySlack && since > -copySlack {
-			return true
-		}
-	}
-	return false
+	c.shard.datagrams.find(c.datagramKey(dir, p), func(x *sent) bool {
+		since := p.Time - x.at
+		found = x.ipid == p.IPID && since < copySlack && since > -copySlack
+		return !found
+	})
+	return found
 }

@@ -1,6 +1,7 @@
 package flow
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/pcapsule/pcapsule/exporter/decode"
@@ -82,5 +83,27 @@ func TestMissingFragmentIsAGap(t *testing.T) {
 	}
 	if len(out.Anomalies) == 0 || out.Anomalies[0].Row.Kind != "fragments_missing" || out.Anomalies[0].Flow == 0 || out.Anomalies[0].Row.PacketNo.V != 1 {
 		t.Errorf("anomalies %+v", out.Anomalies)
+	}
+}
+
+// TestDatagramsSeenTwiceAreCountedOnce shows 3,000 questions of one conversation on two
+// interfaces, the second one half a second later.
+func TestDatagramsSeenTwiceAreCountedOnce(t *testing.T) {
+	const n = 3000
+	var steps []step
+	for i := range n {
+		steps = append(steps, step{at: int64(i) * 100e3, src: "10.0.0.1:5000", dst: "10.0.0.2:9999", text: fmt.Sprintf("question %d", i), link: 0, ipid: uint32(i)})
+	}
+	for _, s := range steps[:n:n] {
+		s.at, s.link = s.at+500e6, 1
+		steps = append(steps, s)
+	}
+	out := play(t, steps...)
+	var sightings int64
+	for _, f := range out.Flows {
+		sightings += f.Row.Sightings
+	}
+	if len(out.Conns) != 1 || len(out.Flows) != 2 || sightings != n {
+		t.Errorf("%d connections, %d flows, %d sightings; want 1, 2 and %d", len(out.Conns), len(out.Flows), sightings, n)
 	}
 }

@@ -42,6 +42,8 @@ type Shard struct {
 	streamLimit int            // of budget
 	room        int            // bytes that connections may take
 	taken       int            // bytes that connections take by themselves
+	datagrams   datagrams
+	serial      uint64 // of the newest connection
 	conns       map[key]*Conn
 	tcp         list
 	other       list
@@ -240,6 +242,8 @@ func (s *Shard) open(k key, p *Packet, srcIsLo bool) *Conn {
 	c.client.text, c.server.text = c.client.addr.String(), c.server.addr.String()
 	s.enroll(c, p.Network, sideOf(srcIsLo))
 	s.count++
+	s.serial++
+	c.serial = s.serial
 	s.take(c, connCost)
 	c.list = &s.asking
 	if c.transport == dissect.TCP {
@@ -423,6 +427,7 @@ func (s *Shard) end(c *Conn, why dissect.End, at dissect.Packet) {
 	defer func() {
 		if s.count == 0 {
 			s.history.Drop()
+			s.taken -= s.datagrams.drop()
 		}
 	}()
 	last := c.lastPacket
