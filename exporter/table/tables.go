@@ -103,8 +103,8 @@ type Flow struct {
 	CutBytes       int64 `col:"cut_bytes" unit:"bytes" doc:"payload bytes of captured packets that the snap length cut off"`
 	RowBytes       int64 `col:"row_bytes" unit:"bytes" doc:"stream bytes that dissectors took into calls"`
 	GapBytes       int64 `col:"gap_bytes" unit:"bytes" doc:"stream bytes that the capture lacks: lost, or cut by the snap length and not seen again"`
-	AnomalyBytes   int64 `col:"anomaly_bytes" unit:"bytes" doc:"stream bytes that no dissector could accept, or that were dropped at a limit; each has an anomaly"`
-	DuplicateBytes int64 `col:"duplicate_bytes" unit:"bytes" doc:"payload seen again: retransmissions and second sightings"`
+	AnomalyBytes   int64 `col:"anomaly_bytes" unit:"bytes" doc:"payload bytes that no dissector could accept, that were dropped at a limit, or that assembly did not take (docs/design/017-assembly.md); each has an anomaly"`
+	DuplicateBytes int64 `col:"duplicate_bytes" unit:"bytes" doc:"payload seen again and compared with what was kept: retransmissions and second sightings"`
 
 	State        Opt[string] `col:"state" enc:"dict" doc:"TCP state at the end: syn_sent, syn_received, established, closing, closed, reset, refused, midstream"`
 	CloseReason  string      `col:"close_reason" enc:"dict" doc:"why the flow ended: fin, reset, timeout, reuse, end_of_capture, evicted"`
@@ -128,7 +128,7 @@ type Flow struct {
 	KeepAlives          int64      `col:"keep_alives" doc:"keep-alive probes"`
 	Resets              int64      `col:"resets" doc:"segments with RST"`
 	Fins                int64      `col:"fins" doc:"segments with FIN"`
-	OverlapConflicts    int64      `col:"overlap_conflicts" doc:"overlapping segments with other bytes at the same place; the first copy won"`
+	OverlapConflicts    int64      `col:"overlap_conflicts" doc:"segments with other bytes at a place captured before; the first copy counts"`
 	SnapCuts            int64      `col:"snap_cuts" doc:"packets whose payload was cut by the snap length"`
 	MSS                 Opt[int32] `col:"mss" unit:"bytes" doc:"smaller of the two announced maximum segment sizes"`
 	OneSided            bool       `col:"one_sided" doc:"packets of one direction only were seen"`
@@ -184,7 +184,7 @@ type Packet struct {
 	CapLen    int32      `col:"caplen" unit:"bytes" doc:"bytes captured"`
 	Len       int32      `col:"len" unit:"bytes" doc:"bytes on the wire"`
 	Payload   int32      `col:"payload" unit:"bytes" doc:"transport payload bytes on the wire"`
-	Flags     int32      `col:"flags" doc:"low byte: TCP flags; 0x100 server to client; 0x200 retransmission; 0x400 second sighting; 0x800 cut by snap length; 0x1000 IP fragment; 0x2000 not decoded whole; 0x4000 out of order"`
+	Flags     int32      `col:"flags" doc:"low byte: TCP flags; 0x100 server to client; 0x200 retransmission; 0x400 second sighting; 0x800 cut by snap length; 0x1000 IP fragment; 0x2000 not decoded whole; 0x4000 out of order; 0x8000 wrong checksum"`
 }
 
 // TCPEvent is one thing that happened to a TCP connection.
