@@ -74,6 +74,13 @@ func TestChecksumsAreVerified(t *testing.T) {
 		{"a payload byte changed", func() []byte { p := tcp(); p[44]++; return p }, 0, BadSum},
 		{"a header byte changed", func() []byte { p := tcp(); p[8]--; return p }, 0, BadIPSum},
 		{"an address changed", func() []byte { p := tcp(); p[15]++; return p }, 0, BadIPSum | BadSum},
+		{"right, and 0", func() []byte {
+			p := tcp()
+			p[42], p[43] = 0, 0
+			finish4(p)
+			p[42], p[43] = p[36], p[37] // the sum moves into the payload
+			return finish4(p)
+		}, 0, 0},
 		{"cut by the snap length", func() []byte { p := tcp(); p[44]++; return p }, 1, 0},
 		{"the pseudo-header's alone", func() []byte {
 			p := tcp()
