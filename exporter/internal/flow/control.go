@@ -1,6 +1,8 @@
 package flow
 
 import (
+	"slices"
+
 	"github.com/pcapsule/pcapsule/exporter/decode"
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 )
@@ -119,13 +121,55 @@ func (s *Shard) control(c *Conn, f *Flow, dir dissect.Dir, p *Packet) bool {
 	case flags&decode.SYN != 0 && c.straySYN(dir, p):
 		return refuse("stray_syn", "a SYN on an open connection changes nothing (RFC 5961 section 4)")
 	case flags&decode.SYN != 0 && n > 0:
-		s.odd(c, f, packetRef(p), "syn_payload", "a SYN carries payload; without TCP Fast Open its receiver takes it only after the handshake, or not at all", 0)
+		s.keepSYN(c, f, dir, p)
 	case flags&(decode.SYN|decode.ACK) == 0 && (n > 0 || flags&decode.FIN != 0):
 		return refuse("no_ack", "a segment without ACK is dropped by its receiver (RFC 9293 section 3.10.7.4)")
 	case flags&decode.URG != 0 && n > 0:
 		s.odd(c, f, packetRef(p), "urgent_data", "receivers take the urgent byte out of the stream, or leave it in (RFC 6093); here it is left in", 0)
 	}
 	return true
+}
+
+// synPayload is the payload of a SYN. Its receiver takes it with TCP Fast Open (RFC 7413),
+// which its first acknowledgement tells, or leaves it to be sent again.
+type synPayload struct {
+	dir  dissect.Dir
+	at   dissect.Packet
+	flow *Flow
+	data []byte
+	size int
+}
+
+// keepSYN keeps the payload of a SYN until the other side says whether it took it.
+func (s *Shard) keepSYN(c *Conn, f *Flow, dir dissect.Dir, p *Packet) {
+	n := int64(len(p.Payload))
+	switch y := c.synPayload; {
+	case y == nil:
+		c.synPayload = &synPayload{dir, packetRef(p), f, slices.Clone(p.Payload), int(p.PayloadLen)}
+		s.budget.Left -= len(p.Payload)
+	case y.dir == dir && string(y.data) == string(p.Payload):
+		f.side[dir].duplicate += n
+	default:
+		f.side[dir].anomalous += n
+		s.odd(c, f, packetRef(p), "syn_payload", "the payload of another SYN waits for its answer", n)
+	}
+}
+
+// settleSYN takes the payload of a SYN into the stream if the other side acknowledges it.
+// ack is nil at the connection's end.
+func (s *Shard) settleSYN(c *Conn, dir dissect.Dir, ack *Packet) {
+	y := c.synPayload
+	if y == nil || ack != nil && (dir == y.dir || ack.TCPFlags&decode.ACK == 0) {
+		return
+	}
+	c.synPayload = nil
+	s.budget.Left += len(y.data)
+	if ack != nil && ack.Ack-y.at.Seq-1 >= uint32(y.size) && ack.Ack-y.at.Seq-1 < maxNearSYN {
+		s.stream(c, y.dir, &Packet{No: y.at.No, Time: y.at.Time, Seq: y.at.Seq + 1, FragNos: y.at.Also, Payload: y.data, PayloadLen: int32(y.size)})
+		return
+	}
+	y.flow.side[y.dir].anomalous += int64(len(y.data))
+	s.odd(c, y.flow, y.at, "syn_payload", "the payload of a SYN that its receiver did not take with it (RFC 7413)", int64(len(y.data)))
 }
 
 // straySYN reports whether a segment with SYN is none of the handshake.

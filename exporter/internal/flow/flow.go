@@ -34,11 +34,12 @@ type Conn struct {
 	pending        *pendingSYN // of a connection that may follow on the same ports
 	unsummed       bool        // mixed checksums were told
 	rewritten      bool        // a wrong checksum among no right ones was told
-	odds           int32       // anomalies before the first payload
-	oddBytes       int64       // of those beyond maxEarlyOdds
-	spoke          uint8       // bit n: direction n was seen
-	serial         uint64      // among the connections of its shard
-	cost           int         // bytes that it takes by itself
+	synPayload     *synPayload
+	odds           int32  // anomalies before the first payload
+	oddBytes       int64  // of those beyond maxEarlyOdds
+	spoke          uint8  // bit n: direction n was seen
+	serial         uint64 // among the connections of its shard
+	cost           int    // bytes that it takes by itself
 	list           *list
 	prev, next     *Conn
 }

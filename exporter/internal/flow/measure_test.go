@@ -197,3 +197,21 @@ func TestPortsUsedAgainNeedTheAnswer(t *testing.T) {
 		})
 	}
 }
+
+func TestPayloadOfASYNCountsIfItIsAcknowledged(t *testing.T) {
+	for _, tt := range []struct {
+		name       string
+		ack        uint32
+		rows, odds int64
+	}{{"acknowledged, as TCP Fast Open does", 101 + uint32(len(get)), int64(len(get)), 0}, {"not acknowledged", 101, 0, int64(len(get))}, {"not answered", 0, 0, int64(len(get))}} {
+		t.Run(tt.name, func(t *testing.T) {
+			p := packetsOf(step{1e6, cl, sv, syn, 100, 0, get, 0, 1}, step{2e6, sv, cl, syn | ack, 500, tt.ack, "", 0, 2})
+			if tt.ack == 0 {
+				p = p[:1]
+			}
+			if _, f := playPackets(t, p); f.Row.RowBytes != tt.rows || f.Row.AnomalyBytes != tt.odds {
+				t.Errorf("%d bytes in rows and %d odd, want %d and %d", f.Row.RowBytes, f.Row.AnomalyBytes, tt.rows, tt.odds)
+			}
+		})
+	}
+}

@@ -432,6 +432,7 @@ func (s *Shard) end(c *Conn, why dissect.End, at dissect.Packet) {
 	}()
 	last := c.lastPacket
 	last.No = at.No
+	s.settleSYN(c, dissect.ToServer, nil)
 	if c.stream != nil {
 		c.stream.Close(&stream.Segment{Packet: stream.Packet{No: at.No, Time: last.Time}})
 	}

@@ -30,6 +30,7 @@ func (s *Shard) tcpPacket(c *Conn, f *Flow, dir dissect.Dir, p *Packet) {
 	if !s.whole(c, f, dir, p) || !s.control(c, f, dir, p) {
 		return
 	}
+	s.settleSYN(c, dir, p)
 	var brought stream.Verdict
 	copied := f.sighted(dir, p)
 	if p.View != nil && p.TCPFlags&decode.SYN != 0 && !copied { // it may yet turn out to be another connection's
@@ -73,6 +74,9 @@ func (s *Shard) stream(c *Conn, dir dissect.Dir, p *Packet) stream.Verdict {
 	seg := &s.segment
 	*seg = stream.Segment{Packet: stream.Packet{No: p.No, Time: p.Time, Also: p.FragNos}, Seq: p.Seq, Ack: p.Ack,
 		Flags: p.TCPFlags, Payload: p.Payload, Len: int(p.PayloadLen)}
+	if p.TCPFlags&decode.SYN != 0 { // settleSYN brings its payload
+		seg.Payload, seg.Len = nil, 0
+	}
 	return c.stream.Segment(uint8(dir), seg)
 }
 

@@ -145,7 +145,7 @@ func strays(add adder) {
 		}
 	}
 	add(class, "SYN again", exact, around(func(c *client) { c.syn(how{}); c.send(16, 40, how{}) }))
-	add(class, "SYN with data", either, func(c *client) {
+	add(class, "SYN with data", equal, func(c *client) {
 		c.segment(0, other("X", 8), how{flags: syn, noAck: true, seq: -1})
 		c.connect()
 		c.sendHead()

@@ -2,6 +2,7 @@ package kernelcheck
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -85,7 +86,13 @@ func (c *client) segment(off int, data []byte, h how) {
 	}
 	l4 := tcpSegment(c.client, c.server, seq, ack, flags, window, h.urgent, h.options, data)
 	if h.badSum {
-		l4[16] ^= 0x55
+		bare := ^sum(pseudo(c.client.Addr(), c.server.Addr(), protoTCP, len(l4))) // what a network adapter would complete
+		for range 2 {
+			if l4[16] ^= 0x55; binary.BigEndian.Uint16(l4[16:]) != bare && (l4[16] != 0 || l4[17] != 0) {
+				break
+			}
+			l4[16] ^= 0x0f
+		}
 	}
 	c.id++
 	ttl := byte(64)
