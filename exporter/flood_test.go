@@ -247,7 +247,8 @@ func firstLine(out []byte, with string) string {
 
 // flood runs one of the floods in this process.
 func flood(t *testing.T, name string) {
-	debug.SetGCPercent(60) // as the program does
+	debug.SetGCPercent(60) // as the program does, as well as the limit
+	debug.SetMemoryLimit(DefaultMemory - DefaultMemory/5)
 	f := floods[name]
 	n := f.long / 50
 	if os.Getenv("PCAPSULE_LONG") != "" {

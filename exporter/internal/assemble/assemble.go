@@ -3,7 +3,7 @@
 //
 // A shard has the connections whose addresses hash to it, and sees its packets round by
 // round. Any number of workers serves the shards. What a shard makes depends on its packets
-// alone, so the number of workers changes no row. Memory is bounded: at most 8,000 rows wait
+// alone, so the number of workers changes no row. Memory is bounded: at most 3,000 rows wait
 // for the next stage before another round is begun, and what connections take is shared out
 // of one budget. After the last packets come rounds in which all connections end.
 package assemble
@@ -116,7 +116,7 @@ func (s *Shards) Run(in <-chan *round.Round, out chan<- *round.Round, workers in
 
 // maxRows is how many rows may wait for the next stage when another round is begun. Short
 // commands make a hundred rows of a packet.
-const maxRows = 8_000
+const maxRows = 3_000
 
 // makeRoom waits until few enough rows wait for the next stage.
 func (s *Shards) makeRoom() {

@@ -364,7 +364,7 @@ func (s *Shard) touch(c *Conn) {
 		}
 	case c.reset || c.ended[0] && c.ended[1]:
 		to = &s.closing
-	case c.d != nil:
+	case c.d != nil, c.spoke == 3 && c.flows[0].side[dissect.ToServer].packets > 1: // a handshake, not a flood of SYNs
 		to = &s.tcp
 	}
 	c.list.remove(c)
@@ -373,10 +373,17 @@ func (s *Shard) touch(c *Conn) {
 	c.touched = s.now
 }
 
-// limit closes what was silent longest if connections take too much.
+// limit closes what was silent longest if connections take too much, or those that nobody
+// has answered take most of it.
 func (s *Shard) limit(at dissect.Packet) {
-	for left := endsByPacket; s.taken > s.room-s.room/8 && left > 0; left-- {
-		c := s.oldest()
+	for left := endsByPacket; left > 0; left-- {
+		var c *Conn
+		switch {
+		case s.opening.n*connCost+s.asking.n*(connCost+talkCost) > s.room/4:
+			c = s.unanswered().head
+		case s.taken > s.room-s.room/8:
+			c = s.oldest()
+		}
 		if c == nil {
 			return
 		}
@@ -394,10 +401,7 @@ func (s *Shard) oldest() *Conn {
 	if s.closing.head != nil {
 		return s.closing.head
 	}
-	first := &s.opening
-	if s.asking.n > first.n {
-		first = &s.asking
-	}
+	first := s.unanswered()
 	if first.n > s.count/8 {
 		return first.head
 	}
@@ -407,6 +411,14 @@ func (s *Shard) oldest() *Conn {
 		}
 	}
 	return nil
+}
+
+// unanswered are the longer of the two lists of connections that may be a flood.
+func (s *Shard) unanswered() *list {
+	if s.asking.n > s.opening.n {
+		return &s.asking
+	}
+	return &s.opening
 }
 
 // take charges a connection for what it takes by itself.
