@@ -38,6 +38,10 @@ func TestKeysOfGoAreTheOnesThatItLogs(t *testing.T) {
 					}
 					return verified == 3
 				})
+				eventually(t, "all keys of both clients", func() bool {
+					c, err := tr.Counters()
+					return err != nil || c.Seen == c.Written+c.Repeated && c.Written >= uint64(2*len(want))
+				})
 				c, err := tr.Counters()
 				if err != nil || c.Lost+c.Unread+c.Odd+c.Unused != 0 || c.Seen != c.Written+c.Repeated || c.Written != uint64(2*len(want)) {
 					t.Errorf("%+v, %v; %d true lines", c, err, len(want))
