@@ -59,15 +59,15 @@ skips := .ci/allowed-skips.txt $(if $(filter-out 0,$(shell id -u)),.ci/skips-wit
 unit: build .cache/testgate
 	set -o pipefail; $(GO) test -vet=off -timeout 20m -json ./... | tee .cache/unit.json | .cache/testgate $(skips) | tee .cache/unit.txt
 
-# Packages that start goroutines. Left out: exporter itself, whose joiner reads what its shards
-# still change (the detector reports it in TestSameCapturesGiveTheSameBytes); recorder/agent and
-# internal/cli, because building a Kubernetes client and all commands with the detector costs
-# more than the tests.
+# Packages that start goroutines, and runs through all stages of the exporter. Left out:
+# recorder/agent and internal/cli, because building a Kubernetes client and all commands with
+# the detector costs more than the tests.
 RACE := ./exporter/dissect ./exporter/internal/... ./mcp ./recorder ./recorder/keys ./recorder/ring
 
 race: .cache/testgate
 	set -o pipefail; $(GO) test -vet=off -race -timeout 20m -json -skip '^TestStrippedPrograms' $(RACE) | \
 		tee .cache/race.json | .cache/testgate $(skips) | tee .cache/race.txt
+	$(GO) test -vet=off -race -timeout 20m -run '^(TestFloodsGiveTheSameBytes|TestTranslatedConnectionIsOne|TestNetworks.*|TestEventsBesideASegment)$$' ./exporter
 
 .PHONY: .cache/testgate
 .cache/testgate:

@@ -10,10 +10,7 @@ import (
 
 // numbered is a protocol of messages of two bytes: M or A, and a digit. Its first message may be
 // another protocol's; a row is complete after an A.
-type numbered struct {
-	c *Conn
-	x Exchange
-}
+type numbered struct{ c *Conn }
 
 type numberedRow struct{ table.Call }
 

@@ -74,12 +74,9 @@ func (s *Shard) whole(c *Conn, f *Flow, dir dissect.Dir, p *Packet) bool {
 	return true
 }
 
-// maxUnfinished is how many interfaces a shard remembers to have unfinished checksums.
-const maxUnfinished = 1024
-
 // summed takes a packet whose sum is right, or was left to the network adapter by the
-// sending machine. That is told once an interface, since captures on that machine show all
-// its packets so. A capture on a receiver that joins segments shows large ones so; a small
+// sending machine. Captures on that machine show all its packets so, which reading tells once
+// an interface. A capture on a receiver that joins segments shows large ones so; a small
 // one among right sums may be forged, which is told at its connection.
 func (s *Shard) summed(c *Conn, f *Flow, dir dissect.Dir, p *Packet) {
 	d := &f.side[dir]
@@ -92,10 +89,6 @@ func (s *Shard) summed(c *Conn, f *Flow, dir dissect.Dir, p *Packet) {
 		}
 		d.checked = max(d.checked, p.PayloadLen+1)
 		return
-	}
-	if len(s.unsummed) < maxUnfinished && !s.unsummed[p.Interface] {
-		s.unsummed[p.Interface] = true
-		s.anomaly(f, packetRef(p), "tcp", "unfinished_checksums", "checksums that a network adapter was to fill in: here they prove nothing", 0)
 	}
 	if p.PayloadLen > 0 && p.PayloadLen < d.checked && !c.unsummed {
 		c.unsummed = true

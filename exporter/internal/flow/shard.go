@@ -37,7 +37,6 @@ type Shard struct {
 	engine      *dissect.Engine
 	budget      stream.Budget
 	history     stream.History
-	unsummed    map[int32]bool // interfaces whose packets have unfinished checksums
 	proven      map[hosts]bool // pairs that have shown a right checksum
 	streamLimit int            // of budget
 	room        int            // bytes that connections may take
@@ -61,7 +60,7 @@ type Shard struct {
 
 // NewShard makes the shard with a number below ShardCount.
 func NewShard(number int, o Options) (*Shard, error) {
-	s := &Shard{connIDs: ids{shard: int32(number)}, flowIDs: ids{shard: int32(number)}, conns: map[key]*Conn{}, unsummed: map[int32]bool{}, proven: map[hosts]bool{}, ports: map[uint16]bool{}}
+	s := &Shard{connIDs: ids{shard: int32(number)}, flowIDs: ids{shard: int32(number)}, conns: map[key]*Conn{}, proven: map[hosts]bool{}, ports: map[uint16]bool{}}
 	for _, p := range o.Protocols {
 		for _, port := range p.Ports {
 			s.ports[port] = true

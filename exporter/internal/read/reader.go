@@ -79,6 +79,7 @@ type link struct {
 	round.Link
 	owner     int32
 	groups    []linkGroup // what was learned of it later
+	unsummed  bool        // its packets have unfinished checksums
 	namespace uint64      // a hash of the pod or node whose network namespace it shows, 0 unknown
 }
 
@@ -333,7 +334,12 @@ func (r *Reader) decode(o *opened, p *pcapng.Packet, f *flow.Packet) {
 		}
 		return
 	}
-	f.Take(fr, r.links[f.Interface].namespace)
+	l := &r.links[f.Interface]
+	f.Take(fr, l.namespace)
+	if fr.Problems&decode.UnfinishedSum != 0 && !l.unsummed {
+		l.unsummed = true
+		r.anomaly(f.No, f.Time, "link", "unfinished_checksums", "checksums that a network adapter was to fill in: on this interface they prove nothing", 0)
+	}
 	if f.Direction == decode.DirUnknown {
 		f.Direction = directionOf(p)
 	}
