@@ -1,0 +1,100 @@
+package flow
+
+import "github.com/pcapsule/pcapsule/exporter/dissect"
+
+// What connections take by themselves, in bytes; a test measures it.
+const (
+	connCost    = 2144    // with its first flow
+	flowCost    = 896     // each further flow
+	talkCost    = 1536    // stream and dissector, once there is payload
+	defaultRoom = 8 << 20 // before SetBudget
+)
+
+// Held is the number of bytes that connections take: by themselves, out of order, not yet
+// consumed by a dissector, or of bodies and calls under way.
+func (s *Shard) Held() int { return s.engine.Held() + s.streamLimit - s.budget.Left + s.taken }
+
+// Open is the number of connections that have not ended.
+func (s *Shard) Open() int { return s.count }
+
+// SetBudget says how many bytes connections may take from now on. Connections by themselves
+// have seven eighths of it, so that some is left for what they say.
+func (s *Shard) SetBudget(n int) {
+	s.room = n
+	n = max(n-s.taken, n/8)
+	stream := s.streamLimit - s.budget.Left // held of it
+	s.engine.SetBudget(max(n-stream, 0))
+	limit := max(n-s.engine.Held(), 0)
+	s.budget.Left += limit - s.streamLimit
+	s.streamLimit = limit
+}
+
+// expire closes at most so many connections that were silent too long.
+func (s *Shard) expire(last dissect.Packet, left int) {
+	for _, l := range [...]struct {
+		l    *list
+		idle int64
+	}{{&s.closing, closedLinger}, {&s.opening, tcpIdle}, {&s.asking, datagramIdle}, {&s.other, datagramIdle}, {&s.tcp, tcpIdle}} {
+		for ; l.l.head != nil && left > 0 && s.now-l.l.head.touched > l.idle; left-- {
+			why := dissect.EndTimeout
+			if l.l == &s.closing {
+				why = l.l.head.closeReason()
+			}
+			s.end(l.l.head, why, last)
+		}
+	}
+}
+
+// limit closes what was silent longest if connections take too much, or those that nobody
+// has answered take most of it.
+func (s *Shard) limit(at dissect.Packet) {
+	for left := endsByPacket; left > 0; left-- {
+		var c *Conn
+		switch {
+		case s.opening.n*connCost+s.asking.n*(connCost+talkCost) > s.room/4:
+			c = s.unanswered().head
+		case s.taken > s.room-s.room/8:
+			c = s.oldest()
+		}
+		if c == nil {
+			return
+		}
+		why := dissect.EndEvicted
+		if c.list == &s.closing {
+			why = c.closeReason()
+		}
+		s.end(c, why, at)
+	}
+}
+
+// oldest is the connection to give up first. A flood of requests that nobody answers stays
+// among itself: it costs others only if it is a small part of all connections.
+func (s *Shard) oldest() *Conn {
+	if s.closing.head != nil {
+		return s.closing.head
+	}
+	first := s.unanswered()
+	if first.n > s.count/8 {
+		return first.head
+	}
+	for _, l := range [...]*list{&s.other, &s.tcp, first} {
+		if l.head != nil {
+			return l.head
+		}
+	}
+	return nil
+}
+
+// unanswered are the longer of the two lists of connections that may be a flood.
+func (s *Shard) unanswered() *list {
+	if s.asking.n > s.opening.n {
+		return &s.asking
+	}
+	return &s.opening
+}
+
+// take charges a connection for what it takes by itself.
+func (s *Shard) take(c *Conn, n int) {
+	c.cost += n
+	s.taken += n
+}

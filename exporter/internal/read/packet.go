@@ -1,0 +1,147 @@
+package read
+
+import (
+	"github.com/pcapsule/pcapsule/exporter/decode"
+	"github.com/pcapsule/pcapsule/exporter/internal/flow"
+	"github.com/pcapsule/pcapsule/recorder/pcapng"
+)
+
+// take numbers and decodes one packet into the current round, if it passes the filter.
+func (r *Reader) take(o *opened, p *pcapng.Packet, pass bool) {
+	if p.TimeOK {
+		if !o.any {
+			o.any, o.first, o.last = true, o.now, o.now
+		}
+		o.first, o.last = min(o.first, o.now), max(o.last, o.now)
+	} else {
+		r.noTime++
+	}
+	o.packets++
+	if n, ok := p.DropCount(); ok && n > 0 {
+		o.drops += int64(min(n, 1<<53))
+		r.dropped(o, p, int64(min(n, 1<<53)))
+	}
+	if r.opt.FromNs != 0 && p.Time < r.opt.FromNs || r.opt.ToNs != 0 && p.Time > r.opt.ToNs || !pass {
+		r.left++
+		o.left++
+		return
+	}
+	r.now = max(r.now, o.now)
+	f := r.cur.Add(len(p.Data))
+	f.No, f.Time, f.Stamp, f.Offset, f.FileIndex, f.Frame = r.numbered, o.now, p.Time, p.Offset, p.Index, p.Frame
+	f.File, f.Interface = o.id, o.ifBase+p.Interface
+	f.CapLen, f.Len = int32(len(p.Data)), int32(min(p.OrigLen, 1<<31-1))
+	if o.outlier {
+		r.outlier(f)
+	}
+	r.numbered++
+	if len(p.Options) > 0 {
+		f.Owner = r.packetOwner(p)
+	}
+	if f.Owner == 0 {
+		f.Owner = r.links[f.Interface].ownerAt(f.Time)
+	}
+	r.decode(o, p, f)
+	r.addGiven()
+}
+
+func (r *Reader) decode(o *opened, p *pcapng.Packet, f *flow.Packet) {
+	fr := &r.frame
+	r.decoder.Decode(decode.Input{LinkType: p.LinkType, Interface: f.Interface, Data: p.Data, OrigLen: p.OrigLen, Time: f.Time, No: f.No}, fr)
+	f.Kind, f.Problems, f.VLAN, f.Direction = fr.Kind, fr.Problems, -1, fr.LinkDirection
+	if fr.Problems != 0 {
+		r.problems(f)
+	}
+	if fr.Kind != decode.KindIP {
+		if fr.Kind == decode.KindFragment {
+			f.Mark |= flow.Fragment
+		} else {
+			r.notIP(fr)
+		}
+		return
+	}
+	l := &r.links[f.Interface]
+	f.Take(fr, l.namespace)
+	if fr.Problems&decode.UnfinishedSum != 0 && !l.unsummed {
+		l.unsummed = true
+		r.anomaly(f.No, f.Time, "link", "unfinished_checksums", "checksums that a network adapter was to fill in: on this interface they prove nothing", 0)
+	}
+	if f.Direction == decode.DirUnknown {
+		f.Direction = directionOf(p)
+	}
+	if o.side != nil {
+		r.sideOwner(o, p, fr, f)
+	}
+	if len(f.FragNos) > 0 {
+		f.Mark |= flow.Fragment
+	}
+	if !fr.L4 && hasPorts(fr.Proto) { // no ports, so nobody knows whose it is
+		f.Mark |= flow.NotWhole
+		r.capped["no_transport_header"]++
+		return
+	}
+	r.view(fr, f)
+	s := fr.FlowHash() % flow.ShardCount
+	r.cur.Shards[s] = append(r.cur.Shards[s], int32(len(r.cur.Packets)-1))
+}
+
+// view puts the addresses that the conversation was dialled with in the place of those that
+// the packet shows.
+func (r *Reader) view(fr *decode.Frame, f *flow.Packet) {
+	var v *flow.View
+	switch {
+	case fr.PDU:
+	case fr.Proto == protoTCP:
+		v = r.views.find(fr, f.Time)
+	case fr.Proto == protoUDP:
+		v = r.quicViews.find(fr)
+	}
+	if v != nil {
+		dialled(fr, v)
+		f.View, f.Src, f.Dst, f.SrcPort, f.DstPort = v, fr.Src, fr.Dst, fr.SrcPort, fr.DstPort
+	}
+}
+
+// given is a datagram that was given up, and the shard of its conversation.
+type given struct {
+	packet flow.Packet
+	shard  uint64
+}
+
+// addGiven adds the datagrams that were given up to the round: their conversations count
+// them, but they are no packets of a file.
+func (r *Reader) addGiven() {
+	for i := range r.given {
+		g := &r.given[i]
+		*r.cur.Add(len(g.packet.Payload)) = g.packet
+		r.cur.Shards[g.shard] = append(r.cur.Shards[g.shard], int32(len(r.cur.Packets)-1))
+	}
+	clear(r.given)
+	r.given = r.given[:0]
+}
+
+// hasPorts reports whether an IP protocol's conversations are told apart by ports.
+func hasPorts(proto uint8) bool { return proto == protoTCP || proto == protoUDP || proto == 132 }
+
+const (
+	protoTCP = 6
+	protoUDP = 17
+)
+
+// directionOf reads the direction from the packet's flags option.
+func directionOf(p *pcapng.Packet) decode.Direction {
+	if len(p.Options) == 0 {
+		return decode.DirUnknown
+	}
+	fl, ok := p.Flags()
+	if !ok {
+		return decode.DirUnknown
+	}
+	switch fl & 3 {
+	case 1:
+		return decode.DirIn
+	case 2:
+		return decode.DirOut
+	}
+	return decode.DirUnknown
+}
