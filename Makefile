@@ -61,11 +61,13 @@ unit: build .cache/testgate
 
 # Packages that start goroutines, and runs through all stages of the exporter. Left out:
 # recorder/agent and internal/cli, because building a Kubernetes client and all commands with
-# the detector costs more than the tests.
+# the detector costs more than the tests; and tests that repeat in long loops what other tests
+# of the same goroutines do, or that measure time.
 RACE := ./exporter/dissect ./exporter/internal/... ./mcp ./recorder ./recorder/keys ./recorder/ring
+norace := StrippedPrograms|CostIsLinear|CostStaysLinear|AnswersKeepToTheirBudget|PromptsWorkWhenFollowedWordByWord|ToolsTakeNoWrongArgument|RecoveryAtEveryLength|Owners$$|PlaintextOf
 
 race: .cache/testgate
-	set -o pipefail; $(GO) test -vet=off -race -timeout 20m -json -skip '^TestStrippedPrograms' $(RACE) | \
+	set -o pipefail; $(GO) test -vet=off -race -timeout 20m -json -skip '^Test($(norace))' $(RACE) | \
 		tee .cache/race.json | .cache/testgate $(skips) | tee .cache/race.txt
 	$(GO) test -vet=off -race -timeout 20m -run '^(TestFloodsGiveTheSameBytes|TestTranslatedConnectionIsOne|TestNetworks.*|TestEventsBesideASegment)$$' ./exporter
 

@@ -65,6 +65,9 @@ func compile(r *release, t *target, dir, goCache string) error {
 	}
 	if goCache != "" {
 		paths["GOCACHE"] = goCache
+		if err := os.MkdirAll(goCache, 0o755); err != nil {
+			return err
+		}
 	}
 	here, err := os.Getwd()
 	if err != nil {

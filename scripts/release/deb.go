@@ -111,7 +111,7 @@ func debFiles(r *release, t *target, dir string) ([]member, error) {
 	if err != nil {
 		return nil, err
 	}
-	changes := fmt.Sprintf("pcapsule (%s) unstable; urgency=medium\n\n  * Release %s, from commit %s.\n\n -- pcapsule developers <developers@pcapsule.example>  %s\n", r.debian(), r.version, r.commit, r.time.Format(time.RFC1123Z))
+	changes := fmt.Sprintf("pcapsule (%s) unstable; urgency=medium\n\n  * Release %s\n  * Commit %s\n\n -- pcapsule developers <developers@pcapsule.example>  %s\n", r.debian(), r.version, r.commit, r.time.Format(time.RFC1123Z))
 	const doc = "usr/share/doc/pcapsule/"
 	for name, text := range map[string][]byte{"changelog.gz": []byte(changes), "third-party-licenses.gz": third, "sbom.cdx.json.gz": sbom} {
 		var b bytes.Buffer
@@ -128,7 +128,7 @@ func debFiles(r *release, t *target, dir string) ([]member, error) {
 		files = append(files, member{doc + name, 0o644, b.Bytes()})
 	}
 	copyright := "Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\nUpstream-Name: pcapsule\nSource: https://github.com/pcapsule/pcapsule\n\n" +
-		"Files: *\nCopyright: the pcapsule authors\nLicense: Apache-2.0\n On Debian systems, the text is in /usr/share/common-licenses/Apache-2.0.\n" +
+		"Files: *\nCopyright: 2026 the pcapsule authors\nLicense: Apache-2.0\n On Debian systems, the text is in /usr/share/common-licenses/Apache-2.0.\n" +
 		"Comment: what is linked in, with its licences, is in third-party-licenses.gz\n"
 	return append(files, member{doc + "copyright", 0o644, []byte(copyright)}), nil
 }
