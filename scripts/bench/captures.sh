@@ -92,12 +92,13 @@ round() {
 	for i in $(seq 20); do on $client dig +tries=1 +time=1 @$ip "n$i.svc.local" A "n$i.svc.local" AAAA "n$i.nope.example" A; done
 }
 record() { # FILE BYTES
-	on $server tcpdump -i psrv -n -B 262144 -s 0 -w "$1" 2>"$work/tcpdump.log" &
+	# Not through on: $! would be a shell's, and a shell that waits ignores signals.
+	ip netns exec $server tcpdump -i psrv -n -B 262144 -s 0 -w "$1" 2>"$work/tcpdump.log" &
 	local pid=$! n=0
 	sleep 1
 	while [ "$(stat -c %s "$1")" -lt "$2" ]; do round >/dev/null 2>&1; n=$((n + 1)); done
 	sleep 1
-	kill -INT $pid
+	kill -TERM $pid # a program in the background of a script ignores SIGINT
 	wait $pid || true
 	echo "$1: $n rounds; $(grep dropped "$work/tcpdump.log" | tr '\n' ' ')"
 }
