@@ -20,11 +20,19 @@ type translated struct {
 	buf  bytes.Buffer
 	time uint32 // µs
 	id   uint16
+	vlan uint16 // of frames; 0: packets are raw IP
 }
 
-func newTranslated() *translated {
-	t := &translated{}
-	for _, v := range []uint32{0xa1b2c3d4, 2 | 4<<16, 0, 0, 262144, 101} { // raw IP
+func newTranslated() *translated { return newTranslatedIn(0) }
+
+// newTranslatedIn begins a capture in a VLAN, 0: of raw IP.
+func newTranslatedIn(vlan uint16) *translated {
+	t := &translated{vlan: vlan}
+	link := uint32(101)
+	if vlan != 0 {
+		link = 1
+	}
+	for _, v := range []uint32{0xa1b2c3d4, 2 | 4<<16, 0, 0, 262144, link} {
 		t.buf.Write(binary.LittleEndian.AppendUint32(nil, v))
 	}
 	return t
@@ -43,14 +51,21 @@ func (t *translated) packet(src, dst string, flags byte, seq, ack, stamp uint32,
 	tcp = binary.BigEndian.AppendUint32(tcp, seq)
 	tcp = binary.BigEndian.AppendUint32(tcp, ack)
 	tcp = append(tcp, byte(5+len(opts)/4)<<4, flags, 0xff, 0xff, 0, 0, 0, 0)
-	tcp = append(append(tcp, opts...), payload...)
+	t.ip(a.Addr(), b.Addr(), 6, append(append(tcp, opts...), payload...))
+}
+
+// ip writes an IPv4 packet.
+func (t *translated) ip(src, dst netip.Addr, proto byte, body []byte) {
 	t.id++
 	ip := []byte{0x45, 0}
-	ip = binary.BigEndian.AppendUint16(ip, uint16(20+len(tcp)))
+	ip = binary.BigEndian.AppendUint16(ip, uint16(20+len(body)))
 	ip = binary.BigEndian.AppendUint16(ip, t.id)
-	ip = append(ip, 0x40, 0, 64, 6, 0, 0)
-	ip = append(append(ip, a.Addr().AsSlice()...), b.Addr().AsSlice()...)
-	ip = append(ip, tcp...)
+	ip = append(ip, 0x40, 0, 64, proto, 0, 0)
+	ip = append(append(ip, src.AsSlice()...), dst.AsSlice()...)
+	ip = append(ip, body...)
+	if t.vlan != 0 {
+		ip = ethernetFrame(0x800, []uint16{t.vlan}, ip)
+	}
 	t.time += 10
 	for _, v := range []uint32{1_700_000_000, t.time, uint32(len(ip)), uint32(len(ip))} {
 		t.buf.Write(binary.LittleEndian.AppendUint32(nil, v))

@@ -1,7 +1,7 @@
 package flow
 
 import (
-	"hash/crc32"
+	"hash/maphash"
 
 	"github.com/pcapsule/pcapsule/exporter/decode"
 	"github.com/pcapsule/pcapsule/exporter/dissect"
@@ -9,7 +9,7 @@ import (
 
 // What separates networks separates conversations: two tenants may use the same addresses
 // and ports at the same time. A packet therefore belongs to the conversation of its ends
-// that is known in its network (Packet.Network). A conversation gets to be known in a
+// that is known in its network (Packet.network). A conversation gets to be known in a
 // further network only by evidence in a packet from there:
 //
 //   - It is the answer: the other direction is known in this very network, or the packet
@@ -67,11 +67,12 @@ type groupKey struct {
 
 // opening is a direction's first payload.
 type opening struct {
-	seq, crc uint32
-	size     int // captured
-	head     [openingBytes]byte
-	slot     uint8
-	set      bool
+	sum  uint64
+	seq  uint32
+	size int // captured
+	head [openingBytes]byte
+	slot uint8
+	set  bool
 }
 
 func sideOf(srcIsLo bool) uint8 {
@@ -89,12 +90,12 @@ func (s *Shard) find(k key, p *Packet, srcIsLo bool) (c *Conn, slot uint8) {
 		return nil, 0
 	}
 	side := sideOf(srcIsLo)
-	if n := &c.nets; n.known[side] && n.id[side] == p.Network { // most packets
+	if n := &c.nets; n.known[side] && n.id[side] == p.network() { // most packets
 		slot = 0
 	} else if c, slot = s.findNetwork(c, p, side); c == nil {
 		return nil, 0
 	}
-	if p.PayloadLen > 0 && c.transport == dissect.TCP && len(c.nets.more) > 0 && c.contradicts(p, side, slot) {
+	if p.PayloadLen > 0 && p.View == nil && c.transport == dissect.TCP && len(c.nets.more) > 0 && c.contradicts(p, side, slot) {
 		return s.leave(c, k, p, srcIsLo, slot)
 	}
 	return c, slot
@@ -106,13 +107,15 @@ func (s *Shard) findNetwork(first *Conn, p *Packet, side uint8) (*Conn, uint8) {
 	for _, from := range [2]uint8{side, side ^ 1} {
 		c := first
 		if g := first.nets.group; g != nil {
-			c = g.by[groupKey{p.Network, from}]
+			c = g.by[groupKey{p.network(), from}]
 		}
 		if c == nil {
 			continue
 		}
-		if slot := c.nets.slotOf(p.Network, from); slot != noSlot {
-			c.learn(p.Network, side, slot)
+		if slot := c.nets.slotOf(p.network(), from); slot != noSlot {
+			if p.View == nil {
+				c.learn(p.Network, side, slot)
+			}
 			return c, slot
 		}
 	}
@@ -128,9 +131,9 @@ func (s *Shard) recognize(first, not *Conn, p *Packet, side uint8) (*Conn, uint8
 		dir := c.dirOf(side)
 		switch {
 		case c == not:
-		case c.showed(dir, p), p.View != nil && not == nil: // a view was found by evidence of its own
+		case c.showed(dir, p):
 			slot := c.nets.newSlot()
-			c.learn(p.Network, side, slot)
+			c.learn(p.network(), side, slot)
 			return c, slot
 		case c.answeredBy(dir, p):
 			several = several || waiting != nil
@@ -147,7 +150,7 @@ func (s *Shard) recognize(first, not *Conn, p *Packet, side uint8) (*Conn, uint8
 	if waiting.nets.known[side] {
 		slot = waiting.nets.newSlot()
 	}
-	waiting.learn(p.Network, side, slot)
+	waiting.learn(p.network(), side, slot)
 	return waiting, slot
 }
 
@@ -353,14 +356,14 @@ func (n *networks) open(p *Packet, side, slot uint8) {
 	if o.set || len(p.Payload) == 0 || p.Proto != protoTCP {
 		return
 	}
-	*o = opening{seq: p.Seq, crc: crc32.Checksum(p.Payload, castagnoli), size: len(p.Payload), slot: slot, set: true}
+	*o = opening{seq: p.Seq, sum: maphash.Bytes(sums, p.Payload), size: len(p.Payload), slot: slot, set: true}
 	copy(o.head[:], p.Payload)
 }
 
 // equal reports whether the packet's payload can be the opening's, cut elsewhere.
 func (o *opening) equal(p *Packet) bool {
 	if len(p.Payload) == o.size {
-		return crc32.Checksum(p.Payload, castagnoli) == o.crc
+		return maphash.Bytes(sums, p.Payload) == o.sum
 	}
 	n := min(len(p.Payload), o.size, openingBytes)
 	return string(p.Payload[:n]) == string(o.head[:n])

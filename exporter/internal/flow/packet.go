@@ -129,8 +129,39 @@ func (e End) Before(o End) bool { return compareEnds(&e.Addr, e.Port, &o.Addr, o
 // View is a connection's other pair of addresses: behind a translator the same packets
 // show other ends. Client stands before server.
 type View struct {
-	Dialled [2]End // as the client dialled
-	Seen    [2]End // as this view shows them
+	Dialled [2]End   // as the client dialled
+	Seen    [2]End   // as this view shows them
+	Network uint64   // in which it was dialled
+	By      Evidence // that both are one connection
+}
+
+// Evidence is what shows that a view is one of a connection, as connections.pair_method
+// names it.
+type Evidence string
+
+// Kinds of evidence.
+const (
+	BySequence     Evidence = "sequence"      // TCP's numbers
+	ByConnectionID Evidence = "connection_id" // of QUIC
+	ByPayload      Evidence = "payload"       // of datagrams
+)
+
+// See puts the addresses that the connection was dialled with in the place of those that the
+// packet shows.
+func (p *Packet) See(v *View) {
+	from, to := v.Dialled[0], v.Dialled[1]
+	if (End{p.Src, p.SrcPort}) != v.Seen[0] {
+		from, to = to, from
+	}
+	p.View, p.Src, p.SrcPort, p.Dst, p.DstPort = v, from.Addr, from.Port, to.Addr, to.Port
+}
+
+// network is the one whose conversation the packet belongs to.
+func (p *Packet) network() uint64 {
+	if p.View != nil {
+		return p.View.Network
+	}
+	return p.Network
 }
 
 // key names the connections of two ends: the ends in a fixed order and the protocol.

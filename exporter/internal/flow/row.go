@@ -179,12 +179,8 @@ func (c *Conn) row() table.Connection {
 		r.PairMethod = "five_tuple"
 	}
 	for _, f := range c.flows {
-		switch {
-		case f.View == nil:
-		case c.transport == dissect.TCP:
-			r.PairMethod = "sequence"
-		default:
-			r.PairMethod = "connection_id"
+		if f.View != nil {
+			r.PairMethod = string(f.View.By)
 		}
 	}
 	if c.d != nil {

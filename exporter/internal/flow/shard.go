@@ -196,7 +196,7 @@ func (s *Shard) open(k key, p *Packet, srcIsLo bool) *Conn {
 		c.client, c.server, c.srcIsLo = dst, src, !srcIsLo
 	}
 	c.client.text, c.server.text = c.client.addr.String(), c.server.addr.String()
-	s.enroll(c, p.Network, sideOf(srcIsLo))
+	s.enroll(c, p.network(), sideOf(srcIsLo))
 	s.count++
 	s.serial++
 	c.serial = s.serial

@@ -80,26 +80,36 @@ func (r *Reader) decode(o *opened, p *pcapng.Packet, f *flow.Packet) {
 		r.capped["no_transport_header"]++
 		return
 	}
-	r.view(fr, f)
-	s := fr.FlowHash() % flow.ShardCount
-	r.cur.Shards[s] = append(r.cur.Shards[s], int32(len(r.cur.Packets)-1))
+	h := r.view(fr, f)
+	s, i := h%flow.ShardCount, int32(len(r.cur.Packets)-1)
+	r.cur.Shards[s] = append(r.cur.Shards[s], i)
 }
 
 // view puts the addresses that the conversation was dialled with in the place of those that
-// the packet shows.
-func (r *Reader) view(fr *decode.Frame, f *flow.Packet) {
+// the packet shows. It returns the hash of these addresses.
+func (r *Reader) view(fr *decode.Frame, f *flow.Packet) uint64 {
+	hash := fr.FlowHash()
 	var v *flow.View
+	ours := false // not to be found by payload
 	switch {
 	case fr.PDU:
+		return hash
 	case fr.Proto == protoTCP:
-		v = r.views.find(fr, f.Time)
+		v = r.views.find(f)
 	case fr.Proto == protoUDP:
-		v = r.quicViews.find(fr)
+		v, ours = r.quicViews.find(f)
+	default:
+		return hash
 	}
-	if v != nil {
-		dialled(fr, v)
-		f.View, f.Src, f.Dst, f.SrcPort, f.DstPort = v, fr.Src, fr.Dst, fr.SrcPort, fr.DstPort
+	if v == nil && !ours {
+		v = r.pairs.find(f, hash, spot{r.cur, int32(len(r.cur.Packets) - 1)})
 	}
+	if v == nil {
+		return hash
+	}
+	f.See(v)
+	fr.Src, fr.Dst, fr.SrcPort, fr.DstPort = f.Src, f.Dst, f.SrcPort, f.DstPort
+	return fr.FlowHash()
 }
 
 // given is a datagram that was given up, and the shard of its conversation.

@@ -3,7 +3,6 @@ package read
 import (
 	"encoding/binary"
 
-	"github.com/pcapsule/pcapsule/exporter/decode"
 	"github.com/pcapsule/pcapsule/exporter/internal/flow"
 )
 
@@ -31,12 +30,13 @@ type quicViews struct {
 	first   recent[string, *quicConn] // by the two ids of a client's first packet
 	ids     recent[string, quicID]    // of answered connections
 	lengths uint32                    // bit n: an id of n bytes is known
-	tuples  recent[tuple, quicSeen]
+	tuples  recent[place, quicSeen]
 }
 
 // quicConn is a connection as its client began it.
 type quicConn struct {
 	dialled        [2]flow.End // client, server
+	network        uint64      // of the client's first packet
 	client, server string      // ids that they chose for themselves
 	answered       bool
 }
@@ -59,37 +59,40 @@ func quicVersion(v uint32) bool {
 }
 
 // find returns the view through which a UDP packet is seen, nil if its addresses are the
-// ones that its connection began with or it is not QUIC.
-func (v *quicViews) find(f *decode.Frame) *flow.View {
+// ones that its connection began with or it is not QUIC; and whether it is QUIC.
+func (v *quicViews) find(f *flow.Packet) (view *flow.View, quic bool) {
 	p := f.Payload
 	if len(p) < 1+minID || p[0]&0x40 == 0 {
-		return nil
+		return nil, false
 	}
 	long := p[0]&0x80 != 0
 	if !long && len(v.ids.m) == 0 {
-		return nil
+		return nil, false
 	}
 	src, dst := flow.End{Addr: f.Src, Port: f.SrcPort}, flow.End{Addr: f.Dst, Port: f.DstPort}
-	t := tupleOf(src, dst)
-	seen, known := v.tuples.m[t]
+	at := place{tupleOf(src, dst), f.Network}
+	seen, known := v.tuples.m[at]
 	if long {
 		to, from, ok := longIDs(p)
 		if !ok {
-			return seen.view
+			return seen.view, known
 		}
-		return v.long(to, from, src, dst, t, seen)
+		return v.long(to, from, src, dst, at, seen), true
 	}
-	if known && seen.view == nil || v.foreign != nil && v.foreign(p) {
-		return nil
+	if known && seen.view == nil {
+		return nil, true
+	}
+	if v.foreign != nil && v.foreign(p) {
+		return nil, false
 	}
 	if known {
-		return seen.view
+		return seen.view, true
 	}
 	id, ok := v.owner(p[1:])
 	if !ok {
-		return nil
+		return nil, false
 	}
-	return v.show(id, src, dst, t)
+	return v.show(id, src, dst, at), true
 }
 
 // longIDs are the ids of a packet with a long header, RFC 9000 section 17.2.
@@ -106,20 +109,20 @@ func longIDs(p []byte) (to, from string, ok bool) {
 
 // long takes a packet with a long header: it begins a connection, answers one, or shows
 // one under other addresses.
-func (v *quicViews) long(to, from string, src, dst flow.End, t tuple, seen quicSeen) *flow.View {
+func (v *quicViews) long(to, from string, src, dst flow.End, at place, seen quicSeen) *flow.View {
 	if seen.of != nil && seen.of.has(to, from) {
 		v.answer(seen, to, from, src)
 		return seen.view
 	}
 	if q := v.first.m[pair(to, from)]; q != nil && len(to) >= minID { // before a translation, or after it
-		return v.show(quicID{q, true}, src, dst, t)
+		return v.show(quicID{q, true}, src, dst, at)
 	}
 	if id, ok := v.ids.m[to]; ok {
-		return v.show(id, src, dst, t)
+		return v.show(id, src, dst, at)
 	}
-	q := &quicConn{dialled: [2]flow.End{src, dst}, client: from}
+	q := &quicConn{dialled: [2]flow.End{src, dst}, network: at.network, client: from}
 	v.first.put(pair(to, from), q, maxIDs)
-	v.tuples.put(t, quicSeen{of: q}, maxViews)
+	v.tuples.put(at, quicSeen{of: q}, maxViews)
 	return nil
 }
 
@@ -166,15 +169,15 @@ func (v *quicViews) owner(p []byte) (quicID, bool) {
 }
 
 // show notes that a packet to the owner of an id is seen under these ends.
-func (v *quicViews) show(to quicID, src, dst flow.End, t tuple) *flow.View {
+func (v *quicViews) show(to quicID, src, dst flow.End, at place) *flow.View {
 	ends := [2]flow.End{src, dst}
 	if !to.server {
 		ends = [2]flow.End{dst, src}
 	}
 	seen := quicSeen{of: to.of}
-	if tupleOf(to.of.dialled[0], to.of.dialled[1]) != t {
-		seen.view = &flow.View{Dialled: to.of.dialled, Seen: ends}
+	if tupleOf(to.of.dialled[0], to.of.dialled[1]) != at.tuple {
+		seen.view = &flow.View{Dialled: to.of.dialled, Seen: ends, Network: to.of.network, By: flow.ByConnectionID}
 	}
-	v.tuples.put(t, seen, maxViews)
+	v.tuples.put(at, seen, maxViews)
 	return seen.view
 }

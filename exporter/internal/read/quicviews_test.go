@@ -86,7 +86,7 @@ func TestQUICViews(t *testing.T) {
 	} {
 		v := &quicViews{foreign: func(p []byte) bool { return bytes.Contains(p, []byte("foreign")) }}
 		for _, s := range c.steps {
-			got := v.find(&decode.Frame{Src: s.src.Addr, Dst: s.dst.Addr, SrcPort: s.src.Port, DstPort: s.dst.Port, Payload: s.data})
+			got, _ := v.find(&flow.Packet{Src: s.src.Addr, Dst: s.dst.Addr, SrcPort: s.src.Port, DstPort: s.dst.Port, Payload: s.data})
 			switch {
 			case s.dialled == nil && got != nil:
 				t.Errorf("%s: %s: view %v, want none", c.name, s.name, got)
@@ -102,8 +102,8 @@ func FuzzQUICViews(f *testing.F) {
 	f.Fuzz(func(t *testing.T, a, b []byte) {
 		v := &quicViews{}
 		for i, p := range [][]byte{a, b, a, b} {
-			fr := &decode.Frame{SrcPort: uint16(1 + i), DstPort: 443, Payload: p}
-			if view := v.find(fr); view != nil && view.Seen[0].Port != fr.SrcPort && view.Seen[1].Port != fr.SrcPort {
+			fr := &flow.Packet{SrcPort: uint16(1 + i), DstPort: 443, Payload: p}
+			if view, _ := v.find(fr); view != nil && view.Seen[0].Port != fr.SrcPort && view.Seen[1].Port != fr.SrcPort {
 				t.Fatalf("view %v of a packet from port %d", view, fr.SrcPort)
 			}
 		}

@@ -11,6 +11,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"hash/maphash"
 	"slices"
 	"strings"
 
@@ -54,10 +55,12 @@ type Reader struct {
 	now       int64 // newest time
 	noTime    int64
 	cur       *round.Round
-	links     []link  // by interface over all files
-	given     []given // datagrams given up while the last packet was decoded
+	ahead     []*round.Round // finished, not sent
+	links     []link         // by interface over all files
+	given     []given        // datagrams given up while the last packet was decoded
 	views     views
 	quicViews quicViews
+	pairs     pairs
 	owners    owners
 	capped    map[string]int64
 	nonIP     map[string]int64
@@ -93,6 +96,7 @@ func New(sources *Inputs, b *bundle.Builder, pool round.Pool, o Options) (*Reade
 		free: make(chan *window, 8), pool: pool, capped: map[string]int64{}, nonIP: map[string]int64{},
 		stopped: func() error { return nil }, byGroup: map[string]int32{}, lost: map[string]int64{}, sideCount: map[string]int64{}}
 	r.quicViews.foreign = o.Explained
+	r.pairs = pairs{seed: maphash.MakeSeed(), views: &r.views}
 	r.decoder = decode.New(decode.Options{MaxFragmentBytes: 16 << 20, OnIncomplete: r.gaveUp})
 	r.cur = r.pool.Get()
 	if b == nil {
@@ -120,6 +124,7 @@ func (r *Reader) Run(ctx context.Context, out chan<- *round.Round) error {
 		return err
 	}
 	r.send(ctx)
+	r.forward(ctx, 0)
 	return context.Cause(ctx)
 }
 
@@ -141,22 +146,6 @@ func (r *Reader) packets(ctx context.Context) error {
 		}
 	}
 	return context.Cause(ctx)
-}
-
-// send gives the round to the next stage and begins another.
-func (r *Reader) send(ctx context.Context) {
-	c := r.cur
-	c.Now, c.Last, c.Facts.ReadBytes = r.now, r.numbered-1, r.readBytes
-	select {
-	case r.out <- c:
-	case <-ctx.Done():
-	}
-	r.cur = r.pool.Get()
-	for _, o := range r.active {
-		if o.win != nil {
-			r.cur.Hold(o.win)
-		}
-	}
 }
 
 func (r *Reader) closeAll() {

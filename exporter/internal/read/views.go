@@ -24,12 +24,16 @@ const (
 // first connection only after both SYN-ACKs had the same sequence number, which the server
 // chose (RFC 9293 section 3.4.1); until then the two share handshakes, which carry nothing.
 //
-// LIMIT: conversations whose SYN was not captured, and UDP, are not paired; nor are two
-// files whose clocks differ by more than the connection took to be answered.
+// Ends in two networks are two. A SYN-ACK may come in another network than its SYN, and then
+// its direction has that network from there on.
+//
+// LIMIT: two files whose clocks differ by more than the connection took to be answered are
+// not paired by their SYN.
 type views struct {
-	syns  recent[synKey, *dial] // not answered so far
-	dials recent[tuple, *dial]  // by the ends that were dialled
-	known recent[tuple, *seen]  // other ends
+	syns     recent[synKey, *dial] // not answered so far
+	dials    recent[place, *dial]  // by the ends that were dialled
+	known    recent[place, *seen]  // other ends
+	networks recent[tuple, uint64] // of the newest SYN that stood in one
 }
 
 type synKey struct {
@@ -41,6 +45,7 @@ type synKey struct {
 // dial is a connection's first SYN.
 type dial struct {
 	client, server flow.End
+	network        uint64
 	at             int64
 	key            synKey
 	answer         answer
@@ -74,60 +79,63 @@ func tupleOf(a, b flow.End) tuple {
 
 // find returns the view through which a TCP packet is seen, nil if its addresses are the
 // ones that its connection was dialled with.
-func (v *views) find(f *decode.Frame, at int64) *flow.View {
+func (v *views) find(f *flow.Packet) *flow.View {
 	src, dst := flow.End{Addr: f.Src, Port: f.SrcPort}, flow.End{Addr: f.Dst, Port: f.DstPort}
-	switch f.Flags & (decode.SYN | decode.ACK | decode.RST | decode.FIN) {
+	at := place{tupleOf(src, dst), f.Network}
+	switch f.TCPFlags & (decode.SYN | decode.ACK | decode.RST | decode.FIN) {
 	case decode.SYN:
 		return v.syn(f, src, dst, at)
 	case decode.SYN | decode.ACK:
-		return v.answered(f, tupleOf(src, dst))
+		return v.answered(f, at)
 	}
 	if len(v.known.m) == 0 {
 		return nil
 	}
-	t := tupleOf(src, dst)
-	s := v.known.m[t]
+	s := v.known.m[at]
 	switch {
 	case s == nil:
 		return nil
 	case f.PayloadLen > 0 && !s.proven():
-		delete(v.known.m, t)
+		delete(v.known.m, at)
 		return nil
 	}
 	return s.view
 }
 
-func (v *views) syn(f *decode.Frame, src, dst flow.End, at int64) *flow.View {
-	t := tupleOf(src, dst)
+func (v *views) syn(f *flow.Packet, src, dst flow.End, at place) *flow.View {
+	if f.Network != 0 {
+		v.networks.put(at.tuple, f.Network, maxViews)
+	}
 	if !f.HasTS {
-		delete(v.known.m, t)
+		delete(v.known.m, at)
 		return nil
 	}
 	k := synKey{f.Seq, f.TSVal, f.Window, f.MSS, f.WScale}
 	first := v.syns.m[k]
-	if first == nil || at-first.at > synSlack || first.at-at > synSlack {
-		d := &dial{client: src, server: dst, at: at, key: k}
+	if first == nil || f.Time-first.at > synSlack || first.at-f.Time > synSlack {
+		d := &dial{client: src, server: dst, network: f.Network, at: f.Time, key: k}
 		v.syns.put(k, d, maxSYNs)
-		v.dials.put(t, d, maxViews)
-		delete(v.known.m, t) // the ports are used for another connection now
+		v.dials.put(at, d, maxViews)
+		delete(v.known.m, at) // the ports are used for another connection now
 		return nil
 	}
-	if tupleOf(first.client, first.server) == t {
+	if tupleOf(first.client, first.server) == at.tuple {
 		return nil
 	}
-	if old := v.known.m[t]; old != nil && old.of == first {
+	if old := v.known.m[at]; old != nil && old.of == first {
 		return old.view
 	}
-	s := &seen{of: first, view: &flow.View{Dialled: [2]flow.End{first.client, first.server}, Seen: [2]flow.End{src, dst}}}
-	v.known.put(t, s, maxViews)
+	s := &seen{of: first, view: &flow.View{Dialled: [2]flow.End{first.client, first.server}, Seen: [2]flow.End{src, dst}, Network: first.network, By: flow.BySequence}}
+	v.known.put(at, s, maxViews)
 	return s.view
 }
 
 // answered takes a SYN-ACK: that of a first SYN ends the time in which its other views are
 // looked for, and one with another number than in another view shows that they are two.
-func (v *views) answered(f *decode.Frame, t tuple) *flow.View {
+func (v *views) answered(f *flow.Packet, at place) *flow.View {
+	v.learn(f, at)
 	ack := answer{f.Seq, true}
-	if d := v.dials.m[t]; d != nil && f.Ack == d.key.seq+1 {
+	if d := v.dials.m[at]; d != nil && f.Ack == d.key.seq+1 {
 		if !d.answer.known {
 			d.answer = ack
 		}
@@ -135,7 +143,7 @@ func (v *views) answered(f *decode.Frame, t tuple) *flow.View {
 			delete(v.syns.m, d.key)
 		}
 	}
-	s := v.known.m[t]
+	s := v.known.m[at]
 	if s == nil {
 		return nil
 	}
@@ -143,19 +151,32 @@ func (v *views) answered(f *decode.Frame, t tuple) *flow.View {
 		s.answer = ack
 	}
 	if s.of.answer.known && !s.proven() {
-		delete(v.known.m, t)
+		delete(v.known.m, at)
 		return nil
 	}
 	return s.view
 }
 
-// dialled puts the addresses that the connection was dialled with in the place of those
-// that the packet shows.
-func dialled(f *decode.Frame, v *flow.View) {
-	client, server := v.Dialled[0], v.Dialled[1]
-	if (flow.End{Addr: f.Src, Port: f.SrcPort}) == v.Seen[0] {
-		f.Src, f.SrcPort, f.Dst, f.DstPort = client.Addr, client.Port, server.Addr, server.Port
-	} else {
-		f.Src, f.SrcPort, f.Dst, f.DstPort = server.Addr, server.Port, client.Addr, client.Port
+// learn gives the direction of a SYN-ACK a network of its own if it acknowledges a SYN of
+// another network.
+func (v *views) learn(f *flow.Packet, at place) {
+	if v.dials.m[at] != nil || v.known.m[at] != nil {
+		return
 	}
+	asked := place{at.tuple, v.networks.m[at.tuple]}
+	if asked.network == f.Network {
+		asked.network = 0
+	}
+	if d := v.dials.m[asked]; d != nil && f.Ack == d.key.seq+1 {
+		v.dials.put(at, d, maxViews)
+	}
+	if s := v.known.m[asked]; s != nil && f.Ack == s.of.key.seq+1 {
+		v.known.put(at, s, maxViews)
+	}
+}
+
+// prove takes up ends whose payload showed that they are a view.
+func (v *views) prove(at place, view *flow.View) {
+	same := answer{known: true}
+	v.known.put(at, &seen{view: view, of: &dial{answer: same}, answer: same}, maxViews)
 }

@@ -148,6 +148,18 @@ func (r *Round) Add(size int) *flow.Packet {
 	return &r.Packets[len(r.Packets)-1]
 }
 
+// Move gives a packet that is not last to another shard.
+func (r *Round) Move(i int32, from, to uint64) {
+	if from == to {
+		return
+	}
+	if at, ok := slices.BinarySearch(r.Shards[from], i); ok {
+		r.Shards[from] = slices.Delete(r.Shards[from], at, at+1)
+		at, _ = slices.BinarySearch(r.Shards[to], i)
+		r.Shards[to] = slices.Insert(r.Shards[to], at, i)
+	}
+}
+
 // Full reports whether the round takes no more packets.
 func (r *Round) Full() bool { return len(r.Packets) >= maxPackets || r.bytes >= maxBytes }
 

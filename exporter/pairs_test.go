@@ -1,0 +1,285 @@
+package exporter
+
+import (
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+	"net/netip"
+	"strings"
+	"testing"
+)
+
+// udp writes a datagram.
+func (t *translated) udp(src, dst, payload string) {
+	a, b := netip.MustParseAddrPort(src), netip.MustParseAddrPort(dst)
+	u := binary.BigEndian.AppendUint16(nil, a.Port())
+	u = binary.BigEndian.AppendUint16(u, b.Port())
+	u = append(binary.BigEndian.AppendUint16(u, uint16(8+len(payload))), 0, 0)
+	t.ip(a.Addr(), b.Addr(), 17, append(u, payload...))
+}
+
+// query and reply are DNS messages.
+func query(id uint16, name string) string {
+	m := append(binary.BigEndian.AppendUint16(nil, id), 1, 0, 0, 1, 0, 0, 0, 0, 0, 0)
+	for label := range strings.SplitSeq(name, ".") {
+		m = append(append(m, byte(len(label))), label...)
+	}
+	return string(append(m, 0, 0, 1, 0, 1))
+}
+
+func reply(query string, last byte) string {
+	m := []byte(query)
+	m[2], m[3], m[7] = 0x81, 0x80, 1
+	return string(append(m, 0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 192, 0, 2, last))
+}
+
+const (
+	pod, dnsService, dnsPod, nodeEnd = "10.244.0.5:40000", "10.96.0.10:53", "10.244.1.7:8053", "10.0.0.1:61000"
+)
+
+var aboutPairs = []string{
+	"select string_agg(src_ip || ' ' || dst_ip || ' ' || complete, ', ' order by call_no) from {calls}",
+	"select string_agg(pair_method || ' ' || flows, ', ' order by conn_id) from {connections}",
+	"select sum(sightings)::varchar from {flows}",
+}
+
+func TestTranslatedDatagramsAreOneCall(t *testing.T) {
+	q, r := query(77, "svc.local"), reply(query(77, "svc.local"), 1)
+	for _, tt := range []struct{ name, client, server string }{
+		{"a service's address becomes a pod's", pod, dnsPod},
+		{"the client is masked too", nodeEnd, dnsPod},
+		{"only the client is masked", nodeEnd, dnsService},
+		{"the server's port alone", pod, "10.96.0.10:8053"},
+		{"the client's port alone", "10.244.0.5:61000", dnsService},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := newTranslated()
+			c.udp(pod, dnsService, q)
+			c.udp(tt.client, tt.server, q)
+			c.udp(tt.server, tt.client, r)
+			c.udp(dnsService, pod, r)
+			server, _, _ := strings.Cut(tt.server, ":")
+			got := c.answers(t, append(aboutPairs, "select e.ip from {calls} c join {endpoints} e on e.endpoint_id = c.dst_id")...)
+			if want := []string{"10.244.0.5 10.96.0.10 true", "payload 2", "2", server}; fmt.Sprint(got) != fmt.Sprint(want) {
+				t.Errorf("\n got %q\nwant %q", got, want)
+			}
+		})
+	}
+}
+
+func TestPairsOfDatagrams(t *testing.T) {
+	q, r := query(77, "svc.local"), reply(query(77, "svc.local"), 1)
+	ask := func(c *translated, client, server string, id uint16, last byte) {
+		m := query(id, "svc.local")
+		c.udp(client, server, m)
+		c.udp(server, client, reply(m, last))
+	}
+	const victim, resolver = "10.0.0.8:5000", "10.0.0.53:53"
+	for _, tt := range []struct {
+		name  string
+		play  func(c *translated)
+		calls string
+		pairs string
+		again string
+	}{
+		{"the other view comes 0.9 s and 5,000 datagrams later", func(c *translated) {
+			ask(c, pod, dnsService, 77, 1)
+			for i := range 5000 {
+				c.udp("10.9.0.1:9", "10.9.0.2:9", fmt.Sprintf("payload of stream %d", i))
+			}
+			c.time += 840_000
+			ask(c, pod, dnsPod, 77, 1)
+		}, "10.244.0.5 10.96.0.10 true", "payload 2", "2"},
+		{"the other view comes 1.1 s later", func(c *translated) {
+			ask(c, pod, dnsService, 77, 1)
+			c.time += 1_100_000
+			ask(c, pod, dnsPod, 77, 1)
+		}, "10.244.0.5 10.96.0.10 true, 10.244.0.5 10.244.1.7 true", "single 1, single 1", "0"},
+		{"questions that nobody answers are two", func(c *translated) {
+			c.udp(pod, dnsService, q)
+			c.udp(pod, dnsPod, q)
+		}, "10.244.0.5 10.96.0.10 false, 10.244.0.5 10.244.1.7 false", "single 1, single 1", "0"},
+		{"two answers to one question are two", func(c *translated) {
+			c.udp(pod, dnsService, q)
+			c.udp(pod, dnsPod, q)
+			c.udp(dnsPod, pod, reply(q, 2))
+			c.udp(dnsService, pod, r)
+		}, "10.244.0.5 10.96.0.10 true, 10.244.0.5 10.244.1.7 true", "single 1, single 1", "0"},
+		{"two hosts that ask the same at once, with one id", func(c *translated) {
+			c.udp(pod, dnsService, q)
+			c.udp(victim, dnsService, q)
+			c.udp(dnsService, pod, r)
+			c.udp(dnsService, victim, r)
+		}, "10.244.0.5 10.96.0.10 true, 10.0.0.8 10.96.0.10 true", "single 1, single 1", "0"},
+		{"two hosts that ask the same after each other, with one id", func(c *translated) {
+			ask(c, pod, dnsService, 77, 1)
+			ask(c, victim, dnsService, 77, 1)
+		}, "10.244.0.5 10.96.0.10 true, 10.0.0.8 10.96.0.10 true", "single 1, single 1", "0"},
+		{"two questions at once from one port", func(c *translated) {
+			q2 := query(78, "svc.local")
+			for _, m := range []string{q, q2} {
+				c.udp(pod, dnsService, m)
+				c.udp(nodeEnd, dnsPod, m)
+			}
+			for _, m := range []string{reply(q2, 2), r} {
+				c.udp(dnsPod, nodeEnd, m)
+				c.udp(dnsService, pod, m)
+			}
+		}, "10.244.0.5 10.96.0.10 true, 10.244.0.5 10.96.0.10 true", "payload 2", "4"},
+		{"the translator's port has another host later", func(c *translated) {
+			c.udp(pod, dnsService, q)
+			c.udp(nodeEnd, dnsPod, q)
+			c.udp(dnsPod, nodeEnd, r)
+			c.udp(dnsService, pod, r)
+			ask(c, nodeEnd, dnsPod, 99, 9)
+		}, "10.244.0.5 10.96.0.10 true, 10.0.0.1 10.244.1.7 true", "payload 2, single 1", "2"},
+		{"keep-alives are too short to prove anything", func(c *translated) {
+			c.udp("10.0.0.1:4500", "10.0.0.2:4500", "\xff")
+			c.udp("10.0.0.3:4500", "10.0.0.4:4500", "\xff")
+			c.udp("10.0.0.4:4500", "10.0.0.3:4500", "\xff")
+			c.udp("10.0.0.2:4500", "10.0.0.1:4500", "\xff")
+		}, "", "single 1, single 1", "0"},
+		{"made-up copies of a question take nothing from a host", func(c *translated) {
+			for i := range 3 {
+				c.udp(fmt.Sprintf("10.66.0.%d:666", i), resolver, q)
+			}
+			ask(c, victim, resolver, 77, 1)
+		}, "10.66.0.0 10.0.0.53 false, 10.66.0.1 10.0.0.53 false, 10.66.0.2 10.0.0.53 false, 10.0.0.8 10.0.0.53 true", "single 1, single 1, single 1, single 1", "0"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := newTranslated()
+			tt.play(c)
+			got := c.answers(t, "select string_agg(src_ip || ' ' || dst_ip || ' ' || complete, ', ' order by ts_ns, call_no) from {calls} where protocol = 'dns'",
+				"select string_agg(pair_method || ' ' || flows, ', ' order by conn_id) from {connections} where src_port <> 9", "select sum(sightings)::varchar from {flows}")
+			if want := []string{tt.calls, tt.pairs, tt.again}; fmt.Sprint(got) != fmt.Sprint(want) {
+				t.Errorf("\n got %q\nwant %q", got, want)
+			}
+		})
+	}
+}
+
+// TestSpoofedCopiesHideNothing surrounds 100 look-ups of a host by copies of its questions,
+// before and after them, with wrong answers, from other addresses.
+func TestSpoofedCopiesHideNothing(t *testing.T) {
+	c := newTranslated()
+	for i := range 100 {
+		client := fmt.Sprintf("10.0.0.8:%d", 5000+i)
+		q := query(uint16(i), "bank.example")
+		for k := range i % 7 {
+			c.udp(fmt.Sprintf("10.66.%d.%d:666", i, k), "10.0.0.53:53", q)
+			if k%2 == 0 {
+				c.udp("10.0.0.53:53", fmt.Sprintf("10.66.%d.%d:666", i, k), reply(q, 66))
+			}
+		}
+		c.udp(client, "10.0.0.53:53", q)
+		c.udp(fmt.Sprintf("10.67.%d.1:666", i), "10.0.0.53:53", q)
+		c.udp("10.0.0.53:53", fmt.Sprintf("10.67.%d.1:666", i), reply(q, 67))
+		c.udp("10.0.0.53:53", client, reply(q, 1))
+	}
+	got := c.answers(t, "select count(*)::varchar from {calls} where src_ip = '10.0.0.8' and complete", "select sum(sightings)::varchar from {flows} where src_ip = '10.0.0.8'")
+	if got[0] != "100" || got[1] != "0" {
+		t.Errorf("%s of 100 look-ups of the host, %s copies; want 100 and 0", got[0], got[1])
+	}
+}
+
+// TestForgedCopyIsShown sends a datagram with the identification and the CRC-32C of the one
+// before, but other bytes.
+func TestForgedCopyIsShown(t *testing.T) {
+	c := newTranslated()
+	one, two := query(7, "mild.example"), query(7, "evil.example")
+	table := crc32.MakeTable(crc32.Castagnoli)
+	diff := crc32.Checksum([]byte(one), table) ^ crc32.Checksum([]byte(two), table)
+	two += string(binary.LittleEndian.AppendUint32(nil, diff))
+	c.udp(pod, dnsService, one+"\x00\x00\x00\x00")
+	c.id--
+	c.udp(pod, dnsService, two)
+	got := c.answers(t, "select string_agg(host, ', ' order by call_no) from {calls}")
+	if got[0] != "mild.example, evil.example" {
+		t.Errorf("questions about %s, want both", got[0])
+	}
+}
+
+// TestTranslatedMiddleIsOne reads a TCP connection whose handshake was not captured.
+func TestTranslatedMiddleIsOne(t *testing.T) {
+	const ask, answer = "GET /x HTTP/1.1\r\nHost: svc\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+	for _, tt := range []struct {
+		name, client, server string
+		seq                  uint32 // of the other view
+		want                 []string
+	}{
+		{"both ends change", nodeEnd, "10.244.1.7:8080", 7000, []string{"10.244.0.5 10.96.0.10 3", "sequence 2"}},
+		{"the server's changes", pod, "10.244.1.7:8080", 7000, []string{"10.244.0.5 10.96.0.10 3", "sequence 2"}},
+		{"other numbers are another connection", nodeEnd, "10.244.1.7:8080", 9000, []string{"10.0.0.1 10.244.1.7 3, 10.244.0.5 10.96.0.10 3", "single 1, single 1"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := newTranslated()
+			seq, ack := uint32(7000), uint32(500)
+			for range 3 {
+				up, down := uint32(len(ask)), uint32(len(answer))
+				c.packet(pod, "10.96.0.10:80", 0x18, seq, ack, 99, ask)
+				c.packet(tt.client, tt.server, 0x18, seq-7000+tt.seq, ack, 99, ask)
+				c.packet(tt.server, tt.client, 0x18, ack, seq-7000+tt.seq+up, 98, answer)
+				c.packet("10.96.0.10:80", pod, 0x18, ack, seq+up, 98, answer)
+				seq, ack = seq+up, ack+down
+			}
+			got := c.answers(t, "select string_agg(a, ', ' order by a) from (select src_ip || ' ' || dst_ip || ' ' || count(*) as a from {calls} where complete group by src_ip, dst_ip)",
+				"select string_agg(pair_method || ' ' || flows, ', ' order by conn_id) from {connections}")
+			if fmt.Sprint(got) != fmt.Sprint(tt.want) {
+				t.Errorf("\n got %q\nwant %q", got, tt.want)
+			}
+		})
+	}
+}
+
+// TestTranslationsOfTwoNetworks has two tenants with the same addresses and ports, each
+// behind a translator with the same addresses too.
+func TestTranslationsOfTwoNetworks(t *testing.T) {
+	c := newTranslatedIn(10)
+	q, r := [2]string{query(77, "ten.local"), query(77, "twenty.local")}, [2]string{}
+	each := func(f func(i int)) {
+		for i := range 2 {
+			c.vlan = uint16(10 + 10*i)
+			f(i)
+		}
+	}
+	each(func(i int) { r[i] = reply(q[i], byte(i)) })
+	each(func(i int) { c.udp(pod, dnsService, q[i]) })
+	each(func(i int) { c.udp(nodeEnd, dnsPod, q[i]) })
+	each(func(i int) { c.udp(dnsPod, nodeEnd, r[i]) })
+	each(func(i int) { c.udp(dnsService, pod, r[i]) })
+	each(func(i int) {
+		c.exchange(pod, "10.96.0.10:80", nodeEnd, "10.244.1.7:8080", uint32(7000+100*i), uint32(99+i))
+	})
+	got := c.answers(t, "select string_agg(host || ' ' || dst_ip || ' ' || complete, ', ' order by call_no) from {calls}",
+		"select string_agg(transport || ' ' || pair_method || ' ' || flows, ', ' order by conn_id) from {connections}")
+	want := []string{"ten.local 10.96.0.10 true, twenty.local 10.96.0.10 true, svc 10.96.0.10 true, svc 10.96.0.10 true",
+		"udp payload 2, udp payload 2, tcp sequence 2, tcp sequence 2"}
+	if fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("\n got %q\nwant %q", got, want)
+	}
+}
+
+// TestAnswersInAnotherNetwork has a translation of TCP where each direction has a VLAN of its own.
+func TestAnswersInAnotherNetwork(t *testing.T) {
+	c := newTranslatedIn(10)
+	const ask, answer = "GET /x HTTP/1.1\r\nHost: svc\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+	both := func(up bool, flags byte, seq, ack uint32, data string) {
+		for i, ends := range [2][2]string{{pod, "10.96.0.10:80"}, {nodeEnd, "10.244.1.7:8080"}} {
+			c.vlan = uint16(10 + i)
+			if !up {
+				c.vlan += 100
+				ends[0], ends[1] = ends[1], ends[0]
+			}
+			c.packet(ends[0], ends[1], flags, seq, ack, 99, data)
+		}
+	}
+	both(true, 2, 7000, 0, "")
+	both(false, 0x12, 500, 7001, "")
+	both(true, 0x10, 7001, 501, "")
+	both(true, 0x18, 7001, 501, ask)
+	both(false, 0x18, 501, 7001+uint32(len(ask)), answer)
+	got := c.answers(t, aboutPairs[:2]...)
+	if want := []string{"10.244.0.5 10.96.0.10 true", "sequence 2"}; fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("\n got %q\nwant %q", got, want)
+	}
+}
