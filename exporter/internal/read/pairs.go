@@ -2,7 +2,6 @@ package read
 
 import (
 	"hash/maphash"
-	"math/bits"
 	"slices"
 
 	"github.com/pcapsule/pcapsule/exporter/decode"
@@ -12,16 +11,15 @@ import (
 
 // Limits of the search for conversations that are seen under other ends.
 const (
-	maxTalks     = 16_384     // conversations remembered
-	maxMessages  = 32_768     // messages remembered, as many as may lie between two views
-	maxFirst     = 64         // messages of a conversation that are looked at until one is seen elsewhere
-	maxFirstTCP  = 8          // the same, of TCP
-	maxCopies    = 4          // other views of a conversation; a message that more conversations have shown proves nothing
-	minMessage   = 12         // bytes of a datagram that may prove something, as many as a DNS header has
-	maxAwaited   = 1024       // packets of a possible view that are held until it is proven
-	maxAnswers   = 8          // answers of a possible view that the first conversation may still show
-	pairSlack    = int64(1e9) // ns within which the other view shows the same message
-	settledSlots = 1 << 15
+	maxTalks    = 16_384     // conversations remembered
+	maxMessages = 32_768     // messages remembered, as many as may lie between two views
+	maxFirst    = 64         // messages of a conversation that are looked at until one is seen elsewhere
+	maxFirstTCP = 8          // the same, of TCP
+	maxCopies   = 4          // other views of a conversation; a message that more conversations have shown proves nothing
+	minMessage  = 12         // bytes of a datagram that may prove something, as many as a DNS header has
+	maxAwaited  = 1024       // packets of a possible view that are held until it is proven
+	maxAnswers  = 8          // answers of a possible view that the first conversation may still show
+	pairSlack   = int64(1e9) // ns within which the other view shows the same message
 )
 
 // pairs finds conversations that the capture shows under more than one pair of ends, for
@@ -46,8 +44,8 @@ type pairs struct {
 	talks   recent[place, *talk]
 	said    recent[uint64, *message] // by hash, of the conversation that showed it first
 	waiting []wait                   // oldest first
-	settled []uint32                 // conversations that are not looked at any more, by hash
-	views   *views                   // gets proven views of TCP
+	settled settled
+	views   *views // gets proven views of TCP
 }
 
 // place is a pair of ends in a network.
@@ -75,17 +73,19 @@ type talk struct {
 	at     place
 	hash   uint64 // of the ends, as shards are cut by it
 	tcp    bool
-	looked int     // messages that were looked at
-	copies []*talk // its views, and what may be one
+	looked int      // messages that were looked at
+	last   [2]int64 // 1 + number of the newest message of each direction
+	copies []*talk  // its views, and what may be one
 
 	// Of a view, or what may be one:
-	of      *talk
-	proven  bool
-	follows bool       // the last question was seen in both
-	asked   [2]message // with which the wait began: as the original and as these ends showed it
-	answers []message
-	awaited []spot
-	view    *flow.View
+	of        *talk
+	proven    bool
+	follows   bool       // the last question was seen in both
+	asked     [2]message // with which the wait began: as the original and as these ends showed it
+	answers   []message
+	questions int // that wait for one
+	awaited   []spot
+	view      *flow.View
 }
 
 // spot is where a packet stands in a round that was not sent.
@@ -103,36 +103,15 @@ type wait struct {
 // over reports whether the wait has ended.
 func (w wait) over() bool { return w.of.of == nil || w.of.proven || w.of.asked[1].no != w.since }
 
-// placeHash is a hash of ends, whose own hash is given, in a network.
-func placeHash(ends, network uint64) uint64 { return ends ^ bits.RotateLeft64(network, 17) }
-
-// settle says that the conversation is not looked at any more.
-func (p *pairs) settle(hash uint64) {
-	if p.settled == nil {
-		p.settled = make([]uint32, settledSlots)
-	}
-	p.settled[hash%settledSlots] = uint32(hash>>32) | 1
-}
-
-func (p *pairs) isSettled(hash uint64) bool {
-	return p.settled != nil && p.settled[hash%settledSlots] == uint32(hash>>32)|1
-}
-
-func (p *pairs) unsettle(hash uint64) {
-	if p.isSettled(hash) {
-		p.settled[hash%settledSlots] = 0
-	}
-}
-
 // find returns the view through which a packet is seen, nil if its ends are those of its
 // conversation. hash is Frame.FlowHash, and s where the packet stands.
 func (p *pairs) find(f *flow.Packet, hash uint64, s spot) *flow.View {
 	tcp := f.Proto == protoTCP
 	if tcp && f.TCPFlags&decode.SYN != 0 { // handshakes are compared by views
-		p.settle(placeHash(hash, f.Network))
+		p.settled.add(placeHash(hash, f.Network))
 		return nil
 	}
-	if len(f.Payload) == 0 && len(p.waiting) == 0 || p.isSettled(placeHash(hash, f.Network)) {
+	if len(f.Payload) == 0 && len(p.waiting) == 0 || p.settled.has(placeHash(hash, f.Network)) {
 		return nil
 	}
 	t := p.talk(f, hash, tcp)
@@ -148,6 +127,7 @@ func (p *pairs) find(f *flow.Packet, hash uint64, s spot) *flow.View {
 		return p.pass(t, s)
 	}
 	m := message{hash: p.hash(f), at: f.Time, no: f.No, iface: f.Interface, dir: dir}
+	t.last[dir] = m.no + 1
 	switch {
 	case t.of == nil:
 	case dir != t.asked[0].dir:
@@ -157,6 +137,7 @@ func (p *pairs) find(f *flow.Packet, hash uint64, s spot) *flow.View {
 		return p.pass(t, s)
 	default:
 		t.follows = t.tcp || p.shown(t.of, &m)
+		t.questions++
 		if t.follows || !t.proven {
 			return p.pass(t, s)
 		}
@@ -234,7 +215,7 @@ func (p *pairs) listen(t *talk, m message, s spot) {
 		limit = maxFirstTCP
 	}
 	if t.looked++; t.looked > limit && len(t.copies) == 0 {
-		p.settle(placeHash(t.hash, t.at.network))
+		p.settled.add(placeHash(t.hash, t.at.network))
 		return
 	}
 	m.of, m.by = t, 1
@@ -242,12 +223,29 @@ func (p *pairs) listen(t *talk, m message, s spot) {
 		m.by, m.other = e.by, e.other
 	}
 	p.said.put(m.hash, &m, maxMessages)
-	for _, y := range t.copies {
-		for _, a := range y.answers {
-			if a.hash == m.hash && a.dir == m.dir && !y.proven && y.behind(&m, &a) {
-				p.prove(y)
-			}
+	for i := len(t.copies) - 1; i >= 0; i-- {
+		p.answeredFirst(t.copies[i], &m)
+	}
+}
+
+// answeredFirst looks whether a possible view has shown a message of its original before.
+func (p *pairs) answeredFirst(t *talk, m *message) {
+	if t.proven || m.dir == t.asked[0].dir {
+		return
+	}
+	for i := range t.answers {
+		if a := &t.answers[i]; a.hash == m.hash && t.behind(m, a) {
+			p.prove(t)
+			return
 		}
+	}
+	t.doubt()
+}
+
+// doubt ends a wait if both conversations have had answers, and not the same.
+func (t *talk) doubt() {
+	if answer := 1 - t.asked[0].dir; len(t.answers) >= t.questions && t.of.last[answer] > t.asked[0].no+1 {
+		t.leave()
 	}
 }
 
@@ -256,14 +254,15 @@ func (p *pairs) listen(t *talk, m message, s spot) {
 func (p *pairs) begin(t *talk, e *message, m message, s spot) {
 	if e.dir != m.dir {
 		t.ends[0], t.ends[1] = t.ends[1], t.ends[0]
+		t.last[0], t.last[1] = t.last[1], t.last[0]
 		m.dir = e.dir
 	}
 	if t.view != nil && t.view.Dialled != e.of.ends {
 		t.view = nil
 	}
+	t.questions = 1
 	t.of, t.follows, t.asked, t.awaited = e.of, true, [2]message{*e, m}, append(t.awaited, s)
 	e.of.copies = append(e.of.copies, t)
-	p.unsettle(placeHash(e.of.hash, e.of.at.network))
 	p.waiting = append(p.waiting, wait{t, m.no})
 }
 
@@ -277,6 +276,7 @@ func (p *pairs) answered(t *talk, m message) {
 		t.answers = append(t.answers[:0], t.answers[1:]...)
 	}
 	t.answers = append(t.answers, m)
+	t.doubt()
 }
 
 // behind reports whether time allows that the original showed answer x where these ends

@@ -1,0 +1,48 @@
+package read
+
+import "math/bits"
+
+// Limits of settled.
+const (
+	settledBits = 1 << 22
+	maxSettled  = settledBits / 16 // then at most 2 % of all others count as settled too
+)
+
+// settled are conversations that are not looked at any more, by a hash. It forgets all of
+// them when they are too many.
+//
+// LIMIT: a few others count as settled too, and so are not paired.
+type settled struct {
+	bits []uint64
+	n    int
+}
+
+// placeHash is a hash of ends, whose own hash is given, in a network.
+func placeHash(ends, network uint64) uint64 { return ends ^ bits.RotateLeft64(network, 17) }
+
+// settledAt is the word of a conversation and its two bits there.
+func settledAt(hash uint64) (word int, mask uint64) {
+	return int(hash >> 8 % (settledBits / 64)), 1<<(hash>>40%64) | 1<<(hash>>46%64)
+}
+
+func (s *settled) add(hash uint64) {
+	switch {
+	case s.bits == nil:
+		s.bits = make([]uint64, settledBits/64)
+	case s.n == maxSettled:
+		clear(s.bits)
+		s.n = 0
+	}
+	if word, mask := settledAt(hash); s.bits[word]&mask != mask {
+		s.bits[word] |= mask
+		s.n++
+	}
+}
+
+func (s *settled) has(hash uint64) bool {
+	if s.bits == nil {
+		return false
+	}
+	word, mask := settledAt(hash)
+	return s.bits[word]&mask == mask
+}
