@@ -267,6 +267,7 @@ func (c *Case) refs(ctx context.Context, x *Exchange) error {
 		}
 	}
 	x.MoreRefs = set.n
+	asked := x.askedByServer()
 	names := map[int64]string{}
 	for _, in := range c.bundles[x.Bundle].Manifest.Inputs {
 		names[int64(in.FileID)] = in.Path
@@ -282,7 +283,7 @@ func (c *Case) refs(ctx context.Context, x *Exchange) error {
 				continue
 			}
 			x.Packets = append(x.Packets, PacketRef{PacketNo: rows.Int(0), File: names[rows.Int(1)], FileIndex: rows.Int(2), Frame: rows.Int(3),
-				TsNs: rows.Int(4), Len: rows.Int(5), CapLen: rows.Int(6), Payload: rows.Int(7), FromDst: rows.Int(8)&0x100 != 0})
+				TsNs: rows.Int(4), Len: rows.Int(5), CapLen: rows.Int(6), Payload: rows.Int(7), FromDst: (rows.Int(8)&0x100 != 0) != asked})
 		}
 		if err := rows.Err(); err != nil {
 			rows.Close()
@@ -292,6 +293,15 @@ func (c *Case) refs(ctx context.Context, x *Exchange) error {
 	}
 	x.MoreRefs -= int64(len(x.Packets))
 	return nil
+}
+
+// askedByServer reports whether the connection's server asked: packets have the direction
+// of their flow.
+func (x *Exchange) askedByServer() bool {
+	same := func(end string) bool {
+		return x.Call.Get("src_ip") == x.Flow.Get(end+"_ip") && x.Call.Get("src_port") == x.Flow.Get(end+"_port")
+	}
+	return same("dst") && !same("src")
 }
 
 // anomaliesOf lists what was met in the packets of a call.

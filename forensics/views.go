@@ -78,17 +78,26 @@ func (c *Case) source(name string) string {
 		if len(files) == 0 {
 			continue
 		}
-		var list []string
-		for _, f := range files {
-			list = append(list, duck.Quote(escapeGlob(f)))
+		turn := ""
+		if b.Manifest.Accounts.Counters["flow"][bundle.TurnedFlows] > 0 {
+			turn = bundle.Turn(name, parquet(b.TableParts("flows")))
 		}
 		no := ""
 		if c.several() {
 			no = fmt.Sprintf("CAST(%d AS INTEGER) AS bundle, ", i)
 		}
-		parts = append(parts, fmt.Sprintf("SELECT %s* FROM read_parquet([%s], hive_partitioning=false, union_by_name=true)", no, strings.Join(list, ", ")))
+		parts = append(parts, fmt.Sprintf("SELECT %s*%s FROM %s", no, turn, parquet(files)))
 	}
 	return strings.Join(parts, " UNION ALL BY NAME ")
+}
+
+// parquet is the SQL that reads files of one table.
+func parquet(files []string) string {
+	var list []string
+	for _, f := range files {
+		list = append(list, duck.Quote(escapeGlob(f)))
+	}
+	return "read_parquet([" + strings.Join(list, ", ") + "], hive_partitioning=false, union_by_name=true)"
 }
 
 // escapeGlob writes a path so that read_parquet takes it as it is.

@@ -19,15 +19,21 @@ func OpenSQL(schemas []*table.Schema) string {
 // columns get the prefix src_ or dst_, and is there without the join as NAME_raw. A
 // table with ts_ns gets ts_exact, the same time as TIMESTAMP_NS.
 func Views(schemas []*table.Schema, pattern func(table string) string) string {
-	var ends *table.Schema
+	var ends, flows *table.Schema
 	for _, s := range schemas {
-		if s.Name == "endpoints" {
+		switch s.Name {
+		case "endpoints":
 			ends = s
+		case "flows":
+			flows = s
 		}
 	}
 	var b strings.Builder
 	for _, s := range schemas {
 		from := fmt.Sprintf("read_parquet(%s)", quote(pattern(s.Name)))
+		if turn := Turn(s.Name, fmt.Sprintf("read_parquet(%s)", quote(pattern("flows")))); turn != "" && flows != nil {
+			from = "(SELECT *" + turn + " FROM " + from + ")"
+		}
 		if s.Name == "calls" {
 			from = fmt.Sprintf("read_parquet(%s, hive_partitioning=false, union_by_name=true)", quote(pattern(s.Name)))
 		}
@@ -46,6 +52,23 @@ func Views(schemas []*table.Schema, pattern func(table string) string) string {
 			s.Name, exact, endColumns(s, ends, "s", "src_"), endColumns(s, ends, "d", "dst_"), from, quote(pattern("endpoints")))
 	}
 	return b.String()
+}
+
+// TurnedFlows is the counter of flows whose client and server content turned round.
+const TurnedFlows = "turned"
+
+// Turn is the SQL behind SELECT * that gives the rows of a table the direction that content showed
+// later, empty if they have none. flows is what table flows is read from. This is the only place that
+// reads flows.turned.
+func Turn(table, flows string) string {
+	const turned = " REPLACE (CASE WHEN flow_id IN (SELECT flow_id FROM %s WHERE turned) THEN %s ELSE %s END AS %[3]s)"
+	switch table {
+	case "packets":
+		return fmt.Sprintf(turned, flows, "xor(flags, 256)", "flags")
+	case "tcp_events":
+		return fmt.Sprintf(turned, flows, "CASE side WHEN 'client' THEN 'server' ELSE 'client' END", "side")
+	}
+	return ""
 }
 
 // endColumns are the endpoint's columns under their prefix, but for those that the

@@ -133,6 +133,7 @@ type Flow struct {
 	MSS                 Opt[int32] `col:"mss" unit:"bytes" doc:"smaller of the two announced maximum segment sizes"`
 	OneSided            bool       `col:"one_sided" doc:"packets of one direction only were seen"`
 	Sightings           int64      `col:"sightings" doc:"packets that are the same packet seen again"`
+	Turned              bool       `col:"turned" doc:"content showed that client and server are the other way round than the first packet suggested: the views turn packets.flags bit 0x100 and tcp_events.side round, the files have them as written before that was known"`
 	CommunityID         string     `col:"community_id" doc:"Community ID version 1 with seed 0"`
 }
 
@@ -184,7 +185,7 @@ type Packet struct {
 	CapLen    int32      `col:"caplen" unit:"bytes" doc:"bytes captured"`
 	Len       int32      `col:"len" unit:"bytes" doc:"bytes on the wire"`
 	Payload   int32      `col:"payload" unit:"bytes" doc:"transport payload bytes on the wire"`
-	Flags     int32      `col:"flags" doc:"low byte: TCP flags; 0x100 server to client; 0x200 retransmission; 0x400 second sighting; 0x800 cut by snap length; 0x1000 IP fragment; 0x2000 not decoded whole; 0x4000 out of order; 0x8000 wrong checksum"`
+	Flags     int32      `col:"flags" doc:"low byte: TCP flags; 0x100 server to client (see flows.turned); 0x200 retransmission; 0x400 second sighting; 0x800 cut by snap length; 0x1000 IP fragment; 0x2000 not decoded whole; 0x4000 out of order; 0x8000 wrong checksum"`
 }
 
 // TCPEvent is one thing that happened to a TCP connection.
@@ -193,7 +194,7 @@ type TCPEvent struct {
 	Ts       Micros `col:"ts" unit:"us" doc:"ts_ns cut to microseconds, UTC"`
 	FlowID   int64  `col:"flow_id" doc:"flow it happened in"`
 	PacketNo int64  `col:"packet_no" doc:"packet that shows it"`
-	Side     string `col:"side" enc:"dict" doc:"who sent that packet: client or server"`
+	Side     string `col:"side" enc:"dict" doc:"who sent that packet: client or server (see flows.turned)"`
 	Event    string `col:"event" enc:"dict" doc:"reset, retransmission, fast_retransmission, out_of_order, gap, zero_window, overlap_conflict, keep_alive, syn_retransmission, refused"`
 	Bytes    int64  `col:"payload_bytes" unit:"bytes" doc:"payload bytes concerned"`
 }

@@ -37,7 +37,7 @@ func (f *Flow) row(why dissect.End, primary bool) table.Flow {
 		OutOfOrder: a.outOfOrder + b.outOfOrder, DuplicateAcks: a.dupAcks + b.dupAcks, LostSegments: a.lost + b.lost,
 		ZeroWindows: a.zeroWindows + b.zeroWindows, WindowFull: a.windowFull + b.windowFull, KeepAlives: a.keepAlives + b.keepAlives,
 		Resets: a.resets + b.resets, Fins: a.fins + b.fins, OverlapConflicts: a.over + b.over, SnapCuts: f.snapCuts,
-		OneSided: a.packets == 0 || b.packets == 0, Sightings: f.sightings,
+		OneSided: a.packets == 0 || b.packets == 0, Sightings: f.sightings, Turned: flipped,
 		CommunityID: communityID(client, server, c.key.proto, c.kind, c.code),
 	}
 	f.protocols(&r, primary)

@@ -17,6 +17,9 @@ func (j *Joiner) writeFlows(r *round.Round) error {
 		j.known.laterOwners(at)
 		row.FlowID, row.ConnID = at.no, j.known.conn(at.conn).no
 		row.SrcID, row.DstID = ends(at.ids, f.Swapped)
+		if row.Turned {
+			j.turned++
+		}
 		row.Interface = j.known.links[at.link].Name
 		j.acc.RowBytes += row.RowBytes
 		j.acc.CutBytes += row.CutBytes

@@ -34,6 +34,7 @@ type Joiner struct {
 
 	acc         bundle.Accounts
 	first, last int64
+	turned      int64 // flows
 	anomalies   map[[2]string]int64
 	keyStates   map[string]int64
 	events      []table.K8sEvent // of side files
@@ -245,6 +246,9 @@ func (j *Joiner) Finish(m *bundle.Manifest) error {
 	}
 	for k, n := range j.anomalies {
 		m.Accounts.AddCounter(k[0], k[1], n)
+	}
+	if j.turned > 0 {
+		m.Accounts.AddCounter("flow", bundle.TurnedFlows, j.turned)
 	}
 	for k, n := range j.keyStates {
 		m.Accounts.AddCounter("keys", k, n)
