@@ -135,6 +135,9 @@ type View struct {
 	By      Evidence // that both are one connection
 }
 
+// same reports whether two views, each perhaps nil, show the same ends.
+func (v *View) same(o *View) bool { return v == o || v != nil && o != nil && v.Seen == o.Seen }
+
 // Evidence is what shows that a view is one of a connection, as connections.pair_method
 // names it.
 type Evidence string

@@ -236,7 +236,7 @@ func (s *Shard) roles(p *Packet) (fromClient bool, how string) {
 
 func (s *Shard) flowOf(c *Conn, p *Packet, fromClient bool, slot uint8) *Flow {
 	for _, f := range c.flows {
-		if f.Interface == p.Interface && f.slot == slot && f.Device == p.Device && f.View == p.View {
+		if f.Interface == p.Interface && f.slot == slot && f.Device == p.Device && f.View.same(p.View) {
 			return f
 		}
 	}

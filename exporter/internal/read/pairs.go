@@ -69,21 +69,32 @@ type message struct {
 
 // talk is what two ends in one network say.
 type talk struct {
-	ends   [2]flow.End // who spoke first and the other; of a view in the order of its original
-	at     place
-	hash   uint64 // of the ends, as shards are cut by it
-	tcp    bool
-	looked int      // messages that were looked at
-	last   [2]int64 // 1 + number of the newest message of each direction
-	copies []*talk  // its views, and what may be one
+	at      place
+	hash    uint64   // of the ends, as shards are cut by it
+	last    [2]int64 // 1 + number of the newest message of each direction
+	copies  []*talk  // its views, and what may be one
+	like    *like    // nil if it is no view
+	looked  uint8    // messages that were looked at
+	tcp     bool
+	swapped bool // direction 0 is from the second end of the tuple
+}
 
-	// Of a view, or what may be one:
+// ends are who sends in direction 0 and the other.
+func (t *talk) ends() [2]flow.End {
+	if t.swapped {
+		return [2]flow.End{t.at.tuple[1], t.at.tuple[0]}
+	}
+	return t.at.tuple
+}
+
+// like is what makes a conversation a view of another, or may make it one.
+type like struct {
 	of        *talk
 	proven    bool
 	follows   bool       // the last question was seen in both
 	asked     [2]message // with which the wait began: as the original and as these ends showed it
+	questions int        // that wait for an answer
 	answers   []message
-	questions int // that wait for one
 	awaited   []spot
 	view      *flow.View
 }
@@ -101,7 +112,9 @@ type wait struct {
 }
 
 // over reports whether the wait has ended.
-func (w wait) over() bool { return w.of.of == nil || w.of.proven || w.of.asked[1].no != w.since }
+func (w wait) over() bool {
+	return w.of.like == nil || w.of.like.proven || w.of.like.asked[1].no != w.since
+}
 
 // find returns the view through which a packet is seen, nil if its ends are those of its
 // conversation. hash is Frame.FlowHash, and s where the packet stands.
@@ -120,7 +133,7 @@ func (p *pairs) find(f *flow.Packet, hash uint64, s spot) *flow.View {
 	}
 	p.expire(f.Time)
 	dir := uint8(0)
-	if (flow.End{Addr: f.Src, Port: f.SrcPort}) != t.ends[0] {
+	if src := (flow.End{Addr: f.Src, Port: f.SrcPort}); (src != t.at.tuple[0]) != t.swapped {
 		dir = 1
 	}
 	if size := len(f.Payload); size == 0 || !tcp && size < minMessage { // goes where the last question went
@@ -128,17 +141,17 @@ func (p *pairs) find(f *flow.Packet, hash uint64, s spot) *flow.View {
 	}
 	m := message{hash: p.hash(f), at: f.Time, no: f.No, iface: f.Interface, dir: dir}
 	t.last[dir] = m.no + 1
-	switch {
-	case t.of == nil:
-	case dir != t.asked[0].dir:
-		if !t.proven {
+	switch l := t.like; {
+	case l == nil:
+	case dir != l.asked[0].dir:
+		if !l.proven {
 			p.answered(t, m)
 		}
 		return p.pass(t, s)
 	default:
-		t.follows = t.tcp || p.shown(t.of, &m)
-		t.questions++
-		if t.follows || !t.proven {
+		l.follows = t.tcp || p.shown(l.of, &m)
+		l.questions++
+		if l.follows || !l.proven {
 			return p.pass(t, s)
 		}
 		t.leave()
@@ -153,7 +166,7 @@ func (p *pairs) talk(f *flow.Packet, hash uint64, tcp bool) *talk {
 	at := place{tupleOf(src, dst), f.Network}
 	t := p.talks.m[at]
 	if t == nil && len(f.Payload) > 0 && src != dst && !manyHosts(&f.Dst) {
-		t = &talk{ends: [2]flow.End{src, dst}, at: at, hash: hash, tcp: tcp}
+		t = &talk{at: at, hash: hash, tcp: tcp, swapped: src != at.tuple[0]}
 		p.talks.put(at, t, maxTalks)
 	}
 	return t
@@ -185,14 +198,14 @@ func near(a, b int64) bool { return a-b <= pairSlack && b-a <= pairSlack }
 
 // pass lets a packet go where the last question went; it waits if that is not decided.
 func (p *pairs) pass(t *talk, s spot) *flow.View {
-	switch {
-	case t.of == nil || !t.follows:
-	case t.proven:
-		return t.view
-	case len(t.awaited) == maxAwaited:
+	switch l := t.like; {
+	case l == nil || !l.follows:
+	case l.proven:
+		return l.view
+	case len(l.awaited) == maxAwaited:
 		t.leave()
 	default:
-		t.awaited = append(t.awaited, s)
+		l.awaited = append(l.awaited, s)
 	}
 	return nil
 }
@@ -205,16 +218,19 @@ func (p *pairs) listen(t *talk, m message, s spot) {
 		if e.other != t {
 			e.by, e.other = e.by+1, t
 		}
-		if x := e.of; e.by <= maxCopies && x.of == nil && len(t.copies) == 0 && len(x.copies) < maxCopies && x.tcp == t.tcp {
+		if x := e.of; e.by <= maxCopies && x.like == nil && len(t.copies) == 0 && len(x.copies) < maxCopies && x.tcp == t.tcp {
 			p.begin(t, e, m, s)
 		}
 		return
 	}
-	limit := maxFirst
+	limit := uint8(maxFirst)
 	if t.tcp {
 		limit = maxFirstTCP
 	}
-	if t.looked++; t.looked > limit && len(t.copies) == 0 {
+	switch {
+	case t.looked < limit:
+		t.looked++
+	case len(t.copies) == 0:
 		p.settled.add(placeHash(t.hash, t.at.network))
 		return
 	}
@@ -230,11 +246,11 @@ func (p *pairs) listen(t *talk, m message, s spot) {
 
 // answeredFirst looks whether a possible view has shown a message of its original before.
 func (p *pairs) answeredFirst(t *talk, m *message) {
-	if t.proven || m.dir == t.asked[0].dir {
+	if t.like.proven || m.dir == t.like.asked[0].dir {
 		return
 	}
-	for i := range t.answers {
-		if a := &t.answers[i]; a.hash == m.hash && t.behind(m, a) {
+	for i := range t.like.answers {
+		if a := &t.like.answers[i]; a.hash == m.hash && t.behind(m, a) {
 			p.prove(t)
 			return
 		}
@@ -244,7 +260,8 @@ func (p *pairs) answeredFirst(t *talk, m *message) {
 
 // doubt ends a wait if both conversations have had answers, and not the same.
 func (t *talk) doubt() {
-	if answer := 1 - t.asked[0].dir; len(t.answers) >= t.questions && t.of.last[answer] > t.asked[0].no+1 {
+	l := t.like
+	if answer := 1 - l.asked[0].dir; len(l.answers) >= l.questions && l.of.last[answer] > l.asked[0].no+1 {
 		t.leave()
 	}
 }
@@ -253,36 +270,33 @@ func (t *talk) doubt() {
 // the message e before.
 func (p *pairs) begin(t *talk, e *message, m message, s spot) {
 	if e.dir != m.dir {
-		t.ends[0], t.ends[1] = t.ends[1], t.ends[0]
+		t.swapped = !t.swapped
 		t.last[0], t.last[1] = t.last[1], t.last[0]
 		m.dir = e.dir
 	}
-	if t.view != nil && t.view.Dialled != e.of.ends {
-		t.view = nil
-	}
-	t.questions = 1
-	t.of, t.follows, t.asked, t.awaited = e.of, true, [2]message{*e, m}, append(t.awaited, s)
+	t.like = &like{of: e.of, follows: true, asked: [2]message{*e, m}, questions: 1, awaited: []spot{s}}
 	e.of.copies = append(e.of.copies, t)
 	p.waiting = append(p.waiting, wait{t, m.no})
 }
 
 // answered takes a message of the side that was asked.
 func (p *pairs) answered(t *talk, m message) {
-	if e := p.said.m[m.hash]; e != nil && p.shown(t.of, &m) && t.behind(e, &m) {
+	l := t.like
+	if e := p.said.m[m.hash]; e != nil && p.shown(l.of, &m) && t.behind(e, &m) {
 		p.prove(t)
 		return
 	}
-	if len(t.answers) == maxAnswers {
-		t.answers = append(t.answers[:0], t.answers[1:]...)
+	if len(l.answers) == maxAnswers {
+		l.answers = append(l.answers[:0], l.answers[1:]...)
 	}
-	t.answers = append(t.answers, m)
+	l.answers = append(l.answers, m)
 	t.doubt()
 }
 
 // behind reports whether time allows that the original showed answer x where these ends
 // showed y.
 func (t *talk) behind(x, y *message) bool {
-	ask, asked := &t.asked[0], &t.asked[1]
+	ask, asked := &t.like.asked[0], &t.like.asked[1]
 	if x.no < ask.no || y.no < asked.no || !near(x.at, y.at) {
 		return false
 	}
@@ -292,41 +306,47 @@ func (t *talk) behind(x, y *message) bool {
 	if apart := x.no < asked.no || y.no < ask.no; !apart && ask.iface == asked.iface {
 		return false // both wait for an answer at once: two questions
 	}
-	here, there := t.ends[ask.dir], t.of.ends[ask.dir]
+	here, there := t.ends()[ask.dir], t.like.of.ends()[ask.dir]
 	return here.Addr == there.Addr || here.Port == there.Port
 }
 
 // prove makes a conversation a view of another, with all its packets that wait for that.
 func (p *pairs) prove(t *talk) {
-	x := t.of
-	if t.view == nil {
-		t.view = &flow.View{Dialled: x.ends, Seen: t.ends, Network: x.at.network, By: flow.ByPayload}
-	}
-	t.proven = true
+	l := t.like
+	x := l.of
+	l.proven, l.view = true, x.viewAs(t)
 	from, to := t.hash%flow.ShardCount, x.hash%flow.ShardCount
-	for _, s := range t.awaited {
-		f := &s.in.Packets[s.i]
-		f.See(t.view)
+	for _, s := range l.awaited {
+		s.in.Packets[s.i].See(l.view)
 		s.in.Move(s.i, from, to)
 	}
-	t.awaited, t.answers = nil, nil
+	l.awaited, l.answers = nil, nil
 	if t.tcp {
-		t.view.By = flow.BySequence
-		p.views.prove(t.at, t.view)
+		p.views.prove(t.at, l.view)
 	}
+}
+
+// viewAs makes the view of a conversation that other ends show.
+func (t *talk) viewAs(other *talk) *flow.View {
+	v := &flow.View{Dialled: t.ends(), Seen: other.ends(), Network: t.at.network, By: flow.ByPayload}
+	if t.tcp {
+		v.By = flow.BySequence
+	}
+	return v
 }
 
 // leave ends that a conversation is, or may be, a view.
 func (t *talk) leave() {
-	if x := t.of; x != nil {
+	if t.like != nil {
+		x := t.like.of
 		x.copies = slices.DeleteFunc(x.copies, func(c *talk) bool { return c == t })
+		t.like = nil
 	}
-	t.of, t.proven, t.follows, t.awaited, t.answers = nil, false, false, nil, nil
 }
 
 // expire ends the waits that were too long at a time.
 func (p *pairs) expire(now int64) {
-	for len(p.waiting) > 0 && (p.waiting[0].over() || !near(p.waiting[0].of.asked[1].at, now)) {
+	for len(p.waiting) > 0 && (p.waiting[0].over() || !near(p.waiting[0].of.like.asked[1].at, now)) {
 		p.pop()
 	}
 }
@@ -345,5 +365,5 @@ func (p *pairs) awaits(r *round.Round) bool {
 	for len(p.waiting) > 0 && p.waiting[0].over() {
 		p.pop()
 	}
-	return len(p.waiting) > 0 && p.waiting[0].of.awaited[0].in == r
+	return len(p.waiting) > 0 && p.waiting[0].of.like.awaited[0].in == r
 }

@@ -1,0 +1,196 @@
+package exporter
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/pcapsule/pcapsule/exporter/internal/flow"
+	"github.com/pcapsule/pcapsule/exporter/internal/read"
+	"github.com/pcapsule/pcapsule/exporter/internal/round"
+)
+
+// TestTruncatedCaptures cuts every small sample after each block, in its header and in its
+// body. What is left is read to its end: packets and finished calls are the first ones
+// of the whole capture, and each byte is in one account.
+func TestTruncatedCaptures(t *testing.T) {
+	const (
+		largest = 50_000 // bytes of a capture
+		most    = 24     // blocks of one that are cut, evenly spread
+		each    = 7      // of the many captures with secrets, one in so many is cut
+	)
+	var list []string
+	err := filepath.WalkDir("../samples", func(path string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() || !strings.Contains(filepath.Ext(path), ".pcap") {
+			return err
+		}
+		if info, err := e.Info(); err != nil || info.Size() <= largest {
+			list = append(list, path)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cuts := 0
+	for i, path := range list {
+		if strings.Contains(path, "secrets") && i%each != 0 {
+			continue
+		}
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		whole := takeIn(t, data)
+		ends := blockEnds(data)
+		step := max(1, len(ends)/most)
+		for k := 0; k < len(ends); k += step {
+			for _, at := range []int{ends[k], ends[k] + 3, ends[k] - 5} {
+				if at > 0 && at < len(data) {
+					cuts++
+					takeIn(t, data[:at]).within(t, whole, fmt.Sprintf("%s, cut after %d bytes", path, at))
+				}
+			}
+		}
+	}
+	if cuts < 1000 {
+		t.Errorf("only %d cuts were made", cuts)
+	}
+}
+
+// blockEnds are the offsets behind the file header and each block or record.
+func blockEnds(data []byte) (ends []int) {
+	if len(data) < 24 {
+		return nil
+	}
+	order, at := binary.ByteOrder(binary.LittleEndian), 0
+	pcapng := len(data) > 12 && binary.LittleEndian.Uint32(data) == 0x0a0d0d0a
+	switch {
+	case pcapng && data[8] == 0x1a, !pcapng && data[0] == 0xa1:
+		order = binary.BigEndian
+	}
+	if !pcapng {
+		at = 24
+		ends = append(ends, at)
+	}
+	for at+16 <= len(data) {
+		if pcapng {
+			at += int(order.Uint32(data[at+4:]))
+		} else {
+			at += 16 + int(order.Uint32(data[at+8:]))
+		}
+		ends = append(ends, at)
+	}
+	return ends
+}
+
+// taken is what a capture gave.
+type taken struct {
+	err     error
+	packets []string
+	calls   []string // finished before the capture's end
+	last    int64
+	odd     []string // accounts that do not balance
+}
+
+// takeIn reads and assembles a capture without writing a bundle.
+func takeIn(t *testing.T, data []byte) *taken {
+	path := filepath.Join(t.TempDir(), "a.pcap")
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	defer os.Remove(path)
+	x := &taken{last: -1}
+	sources, err := read.Open([]string{path}, nil)
+	if err != nil {
+		x.err = err
+		return x
+	}
+	defer sources.Close()
+	type account struct{ payload, told int64 }
+	accounts := map[flow.ID]*account{}
+	conns := map[flow.ID]flow.ID{}
+	_, x.err = pipe(context.Background(), sources, nil, Protocols, Options{Repanic: true, Jobs: 1}, func(r *round.Round) error {
+		for i := range r.Packets {
+			if p := &r.Packets[i]; !p.GivenUp {
+				x.packets = append(x.packets, fmt.Sprint(p.No, p.Offset, p.Len, p.CapLen, p.Src, p.Dst))
+				x.last = max(x.last, p.No)
+			}
+		}
+		for s := range r.Out {
+			for _, f := range r.Out[s].Started {
+				conns[f.Flow] = f.Conn
+			}
+			for _, f := range r.Out[s].Flows {
+				c := conns[f.Flow]
+				if accounts[c] == nil {
+					accounts[c] = &account{}
+				}
+				accounts[c].payload += f.Row.SrcPayloadBytes + f.Row.DstPayloadBytes
+				accounts[c].told += f.Row.CutBytes + f.Row.RowBytes + f.Row.AnomalyBytes + f.Row.DuplicateBytes
+			}
+			for _, c := range r.Out[s].Conns {
+				if a := accounts[c.Conn]; a != nil && a.payload != a.told {
+					x.odd = append(x.odd, fmt.Sprintf("%s:%d to %s:%d: %d payload bytes, %d accounted for", c.Row.SrcIP, c.Row.SrcPort, c.Row.DstIP, c.Row.DstPort, a.payload, a.told))
+				}
+				delete(accounts, c.Conn)
+			}
+		}
+		if r.Final {
+			return nil
+		}
+		for _, at := range r.Order(nil, func(b *flow.Batch) int { return len(b.Calls) }, func(b *flow.Batch, i int) int64 { return b.Calls[i].At }) {
+			c := r.Out[at.Shard].Calls[at.I].Row.Base()
+			x.calls = append(x.calls, fmt.Sprint(at.No, " ", c.Protocol, " ", c.Summary, c.Cites))
+		}
+		return nil
+	})
+	return x
+}
+
+// within holds what a cut capture gave to what the whole one gave.
+func (x *taken) within(t *testing.T, whole *taken, name string) {
+	t.Helper()
+	if x.err != nil {
+		if input := (*InputError)(nil); !errors.As(x.err, &input) || len(x.packets) > 0 {
+			t.Errorf("%s: %v", name, x.err)
+		}
+		return
+	}
+	if len(x.odd) > 0 {
+		t.Errorf("%s: %s", name, x.odd[0])
+	}
+	if n := len(x.packets); n > len(whole.packets) {
+		t.Errorf("%s: %d packets, the whole capture has %d", name, n, len(whole.packets))
+	} else if n > 0 {
+		prefixOf(t, name+": packets", x.packets[:n-1], whole.packets)
+	}
+	var calls []string
+	for _, c := range x.calls {
+		var no int64
+		if fmt.Sscan(c, &no); no < x.last {
+			calls = append(calls, c)
+		}
+	}
+	prefixOf(t, name+": calls", calls, whole.calls)
+}
+
+func prefixOf(t *testing.T, name string, got, whole []string) {
+	t.Helper()
+	for i := range got {
+		if i >= len(whole) || got[i] != whole[i] {
+			want := "none"
+			if i < len(whole) {
+				want = whole[i]
+			}
+			t.Errorf("%s: number %d is %q, in the whole capture %q", name, i, got[i], want)
+			return
+		}
+	}
+}
