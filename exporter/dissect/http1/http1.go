@@ -99,6 +99,7 @@ type side struct {
 	state   state
 	left    int64 // of the body or chunk
 	scan    int   // bytes of an unfinished head that were searched
+	line    int   // bytes of the first line of an unfinished request, 0 if it goes on
 	call    *call // whose message is read, outside inHead
 	body    *dissect.Body
 	started bool // a message was read
@@ -265,7 +266,7 @@ func (k *conn) Gap(in *dissect.Input, missing int64) bool {
 	if in.Dir == dissect.ToClient {
 		s = &k.resp
 	}
-	s.scan, s.wait = 0, false
+	s.scan, s.line, s.wait = 0, 0, false
 	switch s.state {
 	case inRest:
 		k.account(s.call, in, 0, len(in.Data))
@@ -317,7 +318,7 @@ func (k *conn) Lost(dir dissect.Dir) {
 // lose ends the message under way and says that the next one may be any.
 func (k *conn) lose(s *side) {
 	c := s.call
-	s.state, s.call, s.body, s.scan, s.lost, s.wait = inHead, nil, nil, 0, true, false
+	s.state, s.call, s.body, s.scan, s.line, s.lost, s.wait = inHead, nil, nil, 0, 0, true, false
 	if c == nil {
 		return
 	}

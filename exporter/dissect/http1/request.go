@@ -36,8 +36,13 @@ func (k *conn) readRequest(in *dissect.Input, at int) (n int, more bool, err err
 	whole := true
 	end, resume := headEnd(b, s.scan)
 	if end < 0 {
+		if s.line == 0 {
+			if i := bytes.IndexByte(b[s.scan:], '\n'); i >= 0 {
+				s.line = s.scan + i + 1
+			}
+		}
 		s.scan = resume
-		if end, whole = k.openRequest(in, b); end < 0 {
+		if end, whole = k.openRequest(in, b, s.line); end < 0 {
 			err = openHeadError("a request", b, isToken(b[0]))
 			s.wait = err == nil
 			return 0, false, err
@@ -53,7 +58,7 @@ func (k *conn) readRequest(in *dissect.Input, at int) (n int, more bool, err err
 		// Where a message must begin this is a request that servers answer with 400.
 		l = requestLine{target: line, quirks: quirkRequestLine}
 	}
-	s.scan, s.lost, s.started = 0, false, true
+	s.scan, s.line, s.lost, s.started = 0, 0, false, true
 	c := k.newCall()
 	c.quirks = l.quirks
 	if lead > 0 {
@@ -77,9 +82,10 @@ func (k *conn) readRequest(in *dissect.Input, at int) (n int, more bool, err err
 }
 
 // openRequest decides about a head without an empty line: HTTP/0.9 has none, and the
-// connection may have ended in it. It returns -1 where more may come.
-func (k *conn) openRequest(in *dissect.Input, b []byte) (end int, whole bool) {
-	i := bytes.IndexByte(b, '\n')
+// connection may have ended in it. The first line has so many bytes, 0 if it goes on. It
+// returns -1 where more may come.
+func (k *conn) openRequest(in *dissect.Input, b []byte, line int) (end int, whole bool) {
+	i := line - 1
 	if i < 0 || !in.End && (!k.resp.wait || i+1 != len(b)) {
 		return -1, false
 	}

@@ -5,8 +5,8 @@ const (
 	historyStart   = 16 << 10  // bytes that it begins with
 	historyBytes   = 512 << 10 // bytes that it grows to
 	historyRecords = 4096
-	recordCost     = 32
-	maxLook        = 1024 // records looked at for one segment
+	recordCost     = 48
+	maxLook        = 1024 // records that one segment is compared with
 )
 
 // History keeps the bytes that the connections of one shard delivered last, so that a
@@ -21,11 +21,15 @@ type History struct {
 	count   uint64 // records so far
 }
 
-// record is one delivered segment. Those of a direction form a list, newest first.
+// record is one delivered segment. Those of a direction form a list, newest first, with
+// falling sequence numbers. Skips make a search in it logarithmic (Myers, "An applicative
+// random-access stack", 1983).
 type record struct {
 	no     int64
 	at     uint64 // in bytes, not wrapped
 	before uint64 // 1 + the number of the direction's record before, 0 where there is none
+	skip   uint64 // the same of an older one, perhaps the one before
+	depth  uint32 // records of the list behind it
 	seq, n uint32
 }
 
@@ -34,7 +38,13 @@ func (y *History) add(h *half, seq uint32, no int64, data []byte) {
 	if !y.room(len(data)) {
 		return
 	}
-	r := record{no: no, at: y.written, before: h.past, seq: seq, n: uint32(len(data))}
+	r := record{no: no, at: y.written, before: h.past, skip: h.past, seq: seq, n: uint32(len(data))}
+	if last := y.find(h.past); last != nil {
+		r.depth = last.depth + 1
+		if far := y.find(last.skip); far != nil && last.depth-far.depth == far.span(y) {
+			r.skip = far.skip
+		}
+	}
 	if len(y.records) < historyRecords {
 		y.records = append(y.records, r)
 	} else {
@@ -81,6 +91,27 @@ func (y *History) find(past uint64) *record {
 	r := &y.records[(past-1)%historyRecords]
 	if y.written-r.at > uint64(len(y.bytes)) {
 		return nil
+	}
+	return r
+}
+
+// span is how many records the skip of r passes over.
+func (r *record) span(y *History) uint32 {
+	if far := y.find(r.skip); far != nil {
+		return r.depth - far.depth
+	}
+	return 0
+}
+
+// search is the newest record of a direction, from past on, that begins before seq.
+func (y *History) search(past uint64, seq uint32) *record {
+	r := y.find(past)
+	for r != nil && !before(r.seq, seq) {
+		if far := y.find(r.skip); far != nil && !before(far.seq, seq) {
+			r = far
+		} else {
+			r = y.find(r.before)
+		}
 	}
 	return r
 }

@@ -270,16 +270,13 @@ func (c *Conn) old(dir uint8, h *half, s *Segment) Verdict {
 		if c.History == nil || end == 0 {
 			break
 		}
-		r := c.History.find(past)
+		r := c.History.search(past, s.Seq+uint32(end))
 		if r == nil {
 			break
 		}
 		past = r.before
 		from := int(int32(r.seq - s.Seq)) // of the record, in s
 		to := from + int(r.n)
-		if from >= end {
-			continue
-		}
 		if to = max(to, 0); to < end {
 			v |= c.unexplained(dir, h, s, to, end)
 			end = to
