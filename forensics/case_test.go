@@ -1,6 +1,7 @@
 package forensics_test
 
 import (
+	"archive/zip"
 	"bytes"
 	"context"
 	"errors"
@@ -261,11 +262,16 @@ func TestEveryColumnHasWords(t *testing.T) {
 
 func TestZipAndFolderAnswerAlike(t *testing.T) {
 	dir := sample(t, "http1.pcapng")
-	zip := filepath.Join(t.TempDir(), "a.pcapsule.zip")
-	if err := bundle.Pack(dir, zip); err != nil {
+	packed := filepath.Join(t.TempDir(), "a.pcapsule.zip")
+	f, err := os.Create(packed)
+	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := forensics.Open(ctx, []string{zip}, forensics.Options{CacheDir: t.TempDir()})
+	w := zip.NewWriter(f)
+	if err := errors.Join(w.AddFS(os.DirFS(dir)), w.Close(), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	c, err := forensics.Open(ctx, []string{packed}, forensics.Options{CacheDir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}
