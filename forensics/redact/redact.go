@@ -13,20 +13,11 @@ import "strings"
 // Mask stands where a secret was, if a policy does not say otherwise.
 const Mask = "[masked]"
 
-// SecretHeader reports whether a header's value is a credential.
-func SecretHeader(name string) bool { return Default().SecretHeader(name) }
-
 // Header is the value of a header masked by the default policy.
 func Header(name, value string) string { return Default().Header(name, value) }
 
 // Query is a URL query masked by the default policy.
 func Query(q string) string { return Default().Query(q) }
-
-// HeadersSQL is HeadersSQL of the default policy.
-func HeadersSQL(column string) string { return Default().HeadersSQL(column) }
-
-// QuerySQL is QuerySQL of the default policy.
-func QuerySQL(column string) string { return Default().QuerySQL(column) }
 
 // SecretHeader reports whether the policy masks a header whatever its value.
 func (p *Policy) SecretHeader(name string) bool {

@@ -152,9 +152,3 @@ func (r *Reader) Release() {
 		r.consumed.Store(r.written)
 	}
 }
-
-// Held is how many bytes of the ring buffer are in use.
-func (r *Reader) Held() uint64 { return r.produced.Load() - r.written }
-
-// Waiting is how many records wait for their turn.
-func (r *Reader) Waiting() int { return r.queue.n }

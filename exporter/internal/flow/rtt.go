@@ -1,0 +1,88 @@
+package flow
+
+import (
+	"github.com/pcapsule/pcapsule/exporter/decode"
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+)
+
+// acks counts duplicate ACKs and takes round-trip samples of the other direction.
+func (f *Flow) acks(d, o *sideStats, dir dissect.Dir, p *Packet, kind segmentKind) {
+	if d.hasAck && p.Ack == d.lastAck && p.PayloadLen == 0 && p.TCPFlags&(decode.SYN|decode.FIN|decode.RST) == 0 &&
+		scaled(d, o, p) == d.window && o.started && int32(o.next-p.Ack) > 0 && kind == plain {
+		d.dupAcks++
+		d.dupRun++
+		d.lastAckAt = p.Time
+		return
+	}
+	if !d.hasAck || int32(p.Ack-d.lastAck) > 0 {
+		d.hasAck, d.lastAck, d.dupRun, d.lastAckAt = true, p.Ack, 0, p.Time
+		f.answer(dir.Other(), p.Ack, p.Time)
+	}
+}
+
+// sample remembers when data that ends at end was sent in direction dir.
+func (f *Flow) sample(dir dissect.Dir, end uint32, at int64) {
+	if f.rtt == nil {
+		f.rtt = &rtt{}
+	}
+	r := f.rtt
+	if n := r.n[dir]; n < len(r.wait[dir]) {
+		r.wait[dir][n] = struct{ end, at int64 }{int64(end), at}
+		r.n[dir]++
+	}
+}
+
+// forget drops samples that a retransmission makes ambiguous (Karn, RFC 6298 3).
+func (f *Flow) forget(dir dissect.Dir) {
+	if f.rtt != nil {
+		f.rtt.n[dir] = 0
+	}
+}
+
+// answer matches an acknowledgement of direction dir.
+func (f *Flow) answer(dir dissect.Dir, ack uint32, at int64) {
+	r := f.rtt
+	if r == nil {
+		return
+	}
+	w := &r.wait[dir]
+	k := 0
+	for k < r.n[dir] && int32(ack-uint32(w[k].end)) >= 0 {
+		if uint32(w[k].end) == ack {
+			d := max(at-w[k].at, 0)
+			if r.count == 0 || d < r.min {
+				r.min = d
+			}
+			r.max = max(r.max, d)
+			r.sum += d
+			r.count++
+		}
+		k++
+	}
+	copy(w[:], w[k:r.n[dir]])
+	r.n[dir] -= k
+}
+
+// connectNs is the handshake's duration, 0 where it was not seen whole.
+func (f *Flow) connectNs() int64 {
+	if f.syn == 0 || f.ack == 0 {
+		return 0
+	}
+	return max(f.ack-f.syn, 0)
+}
+
+// connectUs is SYN to SYN-ACK, what the client's connect() waited for; -1 unknown.
+func (f *Flow) connectUs() int64 {
+	if f.syn == 0 || f.synAck == 0 || f.synAck < f.syn {
+		return -1
+	}
+	return (f.synAck - f.syn) / 1000
+}
+
+func floorDiv(a, b int64) int64 {
+	q := a / b
+	if a%b < 0 {
+		q--
+	}
+	return q
+}

@@ -1,0 +1,37 @@
+package flow
+
+import (
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/table"
+)
+
+func (s *Shard) anomaly(f *Flow, at dissect.Packet, source, kind, detail string, bytes int64) {
+	s.out.Anomalies = append(s.out.Anomalies, AnomalyRow{f.id, at.No, table.Anomaly{TsNs: at.Time, Ts: table.Micros(floorDiv(at.Time, 1000)),
+		Source: source, Kind: kind, Detail: detail, PacketNo: table.Some(at.No), Bytes: bytes, Count: 1}})
+}
+
+// sink takes what the engine makes.
+type sink Shard
+
+// Call implements dissect.Sink.
+func (s *sink) Call(e dissect.Emission) {
+	c := e.Conn.Info.Owner.(*Conn)
+	b := e.Row.Base()
+	src, dst := &c.client, &c.server
+	swapped := e.Conn.Flipped() != e.Reversed
+	if swapped {
+		src, dst = dst, src
+	}
+	b.SrcIP, b.SrcPort, b.DstIP, b.DstPort = src.text, int32(src.port), dst.text, int32(dst.port)
+	b.ClockID = c.clock
+	if c.transport == dissect.Other {
+		b.Transport = transportName(c.transport, c.key.proto)
+	}
+	s.out.Calls = append(s.out.Calls, CallRow{Conn: c.id, At: e.At, Row: e.Row, Swapped: swapped, ReqBody: e.ReqBody, RespBody: e.RespBody, Details: e.Details})
+}
+
+// Anomaly implements dissect.Sink.
+func (s *sink) Anomaly(d *dissect.Conn, a table.Anomaly) {
+	c := d.Info.Owner.(*Conn)
+	s.out.Anomalies = append(s.out.Anomalies, AnomalyRow{c.flows[0].id, a.PacketNo.V, a})
+}
