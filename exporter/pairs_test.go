@@ -1,12 +1,18 @@
 package exporter
 
 import (
+	"context"
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
 	"net/netip"
+	"os"
+	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/pcapsule/pcapsule/exporter/bundle"
 )
 
 // udp writes a datagram.
@@ -90,6 +96,15 @@ func TestPairsOfDatagrams(t *testing.T) {
 			c.time += 840_000
 			ask(c, pod, dnsPod, 77, 1)
 		}, "10.244.0.5 10.96.0.10 true", "payload 2", "2"},
+		{"the answer comes after more packets than can wait", func(c *translated) {
+			c.udp(pod, dnsService, q)
+			c.udp(nodeEnd, dnsPod, q)
+			for i := range 20_000 {
+				c.udp("10.9.0.1:9", "10.9.0.2:9", fmt.Sprintf("payload of stream %d", i))
+			}
+			c.udp(dnsPod, nodeEnd, r)
+			c.udp(dnsService, pod, r)
+		}, "10.244.0.5 10.96.0.10 true, 10.0.0.1 10.244.1.7 true", "single 1, single 1", "0"},
 		{"the other view comes 1.1 s later", func(c *translated) {
 			ask(c, pod, dnsService, 77, 1)
 			c.time += 1_100_000
@@ -281,5 +296,42 @@ func TestAnswersInAnotherNetwork(t *testing.T) {
 	got := c.answers(t, aboutPairs[:2]...)
 	if want := []string{"10.244.0.5 10.96.0.10 true", "sequence 2"}; fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("\n got %q\nwant %q", got, want)
+	}
+}
+
+// TestPairsGiveTheSameBytes makes bundles of repeated questions, some of them translations, with
+// several numbers of workers.
+func TestPairsGiveTheSameBytes(t *testing.T) {
+	c := newTranslated()
+	for i := range 6000 {
+		client, node, q := fmt.Sprintf("10.244.%d.%d:40000", i/200%200, i%200), fmt.Sprintf("10.0.0.1:%d", 20000+i), query(uint16(i), "svc.local")
+		c.udp(client, dnsService, q)
+		c.udp(node, dnsPod, q)
+		if i%3 == 0 { // spoofed
+			c.udp("10.66.0.1:5", dnsPod, q)
+		}
+		if i%5 != 0 {
+			c.udp(dnsPod, node, reply(q, 1))
+			c.udp(dnsService, client, reply(q, byte(1+i%2)))
+		}
+	}
+	path := filepath.Join(t.TempDir(), "a.pcap")
+	if err := os.WriteFile(path, c.buf.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var first []bundle.Table
+	for _, jobs := range []int{1, 2, 7} {
+		m, err := Run(context.Background(), []string{path}, filepath.Join(t.TempDir(), "a.pcapsule"), Options{Release: "test", Jobs: jobs, Repanic: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if first == nil {
+			first = m.Tables
+		} else if !reflect.DeepEqual(first, m.Tables) {
+			t.Errorf("%d workers make other tables than 1", jobs)
+		}
+		if a := &m.Accounts; a.PayloadBytes != a.CutBytes+a.RowBytes+a.AnomalyBytes+a.DuplicateBytes {
+			t.Errorf("accounts %+v", *a)
+		}
 	}
 }
