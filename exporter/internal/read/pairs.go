@@ -17,6 +17,7 @@ const (
 	maxFirstTCP = 8          // the same, of TCP
 	maxCopies   = 4          // other views of a conversation; a message that more conversations have shown proves nothing
 	minMessage  = 12         // bytes of a datagram that may prove something, as many as a DNS header has
+	maxWaiting  = 2048       // possible views at a time
 	maxAwaited  = 1024       // packets of a possible view that are held until it is proven
 	maxAnswers  = 8          // answers of a possible view that the first conversation may still show
 	pairSlack   = int64(1e9) // ns within which the other view shows the same message
@@ -276,6 +277,9 @@ func (p *pairs) begin(t *talk, e *message, m message, s spot) {
 	}
 	t.like = &like{of: e.of, follows: true, asked: [2]message{*e, m}, questions: 1, awaited: []spot{s}}
 	e.of.copies = append(e.of.copies, t)
+	if len(p.waiting) == maxWaiting {
+		p.pop()
+	}
 	p.waiting = append(p.waiting, wait{t, m.no})
 }
 
@@ -356,7 +360,8 @@ func (p *pairs) pop() {
 	if w := p.waiting[0]; !w.over() {
 		w.of.leave()
 	}
-	p.waiting = slices.Delete(p.waiting, 0, 1)
+	p.waiting[0] = wait{}
+	p.waiting = p.waiting[1:] // moving the others would cost the square of their number
 }
 
 // awaits reports whether packets of a round may still turn out to be those of a view. It
