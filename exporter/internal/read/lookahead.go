@@ -6,8 +6,8 @@ import (
 )
 
 // maxAhead is how many finished rounds wait at most, because they have packets of ends that
-// may be a view of a conversation: about 16,000 packets.
-const maxAhead = 8
+// may be a view of a conversation: about 8,000 packets.
+const maxAhead = 4
 
 // send finishes the round and begins another.
 func (r *Reader) send(ctx context.Context) {
