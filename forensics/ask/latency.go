@@ -113,7 +113,7 @@ func AskLatency(ctx context.Context, c *forensics.Case, in LatencyIn) (*Latency,
 	n, err := readOne[struct {
 		Calls int64 `json:"calls"`
 		Timed int64 `json:"timed"`
-	}](ctx, c, fmt.Sprintf("SELECT count(*) AS calls, count(elapsed_us) AS timed FROM %s WHERE %s AND %s", source(c), w.where, isRequest), w.args...)
+	}](ctx, c, fmt.Sprintf("SELECT count(*) AS calls, count(elapsed_us) AS timed FROM %s WHERE %s AND %s", "calls", w.where, isRequest), w.args...)
 	if err != nil {
 		return nil, err
 	}
@@ -207,14 +207,7 @@ var phases = [...]string{"dns", "connect", "tls", "send", "wait", "receive", "ne
 
 // breakdown splits the time of calls by endpoint, service or client.
 func (w *window) breakdown(ctx context.Context, c *forensics.Case, by string, f *Frame) ([]Breakdown, error) {
-	paths := pathTemplates{from: "x"}
-	if by == "" || by == "endpoint" {
-		var err error
-		if paths, err = w.templates(ctx, c); err != nil {
-			return nil, err
-		}
-	}
-	keys, names, from := "bn, far, protocol, coalesce(method, '') AS method, "+paths.tpl+" AS tpl", "coalesce(nullif(far, ''), dst) AS dst, pb, protocol, method, tpl", "JOIN dname USING (bn)"
+	keys, names, from := "bn, far, protocol, coalesce(method, '') AS method, "+pathTemplate+" AS tpl", "coalesce(nullif(far, ''), dst) AS dst, pb, protocol, method, tpl", "JOIN dname USING (bn)"
 	switch by {
 	case "service":
 		keys, names = "bn, far", "coalesce(nullif(far, ''), dst) AS dst, pb"
@@ -231,10 +224,10 @@ func (w *window) breakdown(ctx context.Context, c *forensics.Case, by string, f 
 		asked = ", bool_or(protocol <> 'dns' AND host = far) AS asked"
 		names += ", asked"
 	}
-	sql := w.ends(c, "service") + paths.with + fmt.Sprintf(`, g AS (SELECT %s%s, count(*) AS calls, count(*) FILTER (failed) AS failed, coalesce(sum(elapsed_us), 0)::BIGINT AS total, quantile_disc(elapsed_us, [0.5, 0.9, 0.99]) AS p, max(elapsed_us) AS top, %s AS call_id%s
+	sql := w.ends(c, "service") + fmt.Sprintf(`, g AS (SELECT %s%s, count(*) AS calls, count(*) FILTER (failed) AS failed, coalesce(sum(elapsed_us), 0)::BIGINT AS total, quantile_disc(elapsed_us, [0.5, 0.9, 0.99]) AS p, max(elapsed_us) AS top, %s AS call_id%s
 		FROM %s WHERE %s GROUP BY ALL)
 		SELECT %s, calls, failed, total / 1000.0 AS total_ms, p[1] / 1000.0 AS p50_ms, p[2] / 1000.0 AS p90_ms, p[3] / 1000.0 AS p99_ms, top / 1000.0 AS max_ms, lower(hex(call_id)) AS call_id%s
-		FROM g %s ORDER BY total_ms DESC, calls DESC, ALL_NAMES`, keys, asked, slowest, aggregates.String(), paths.from, isRequest, names, columns.String(), from)
+		FROM g %s ORDER BY total_ms DESC, calls DESC, ALL_NAMES`, keys, asked, slowest, aggregates.String(), "x", isRequest, names, columns.String(), from)
 	order := map[string]string{"": "dst, protocol, method, tpl", "endpoint": "dst, protocol, method, tpl", "service": "dst", "client": "src"}[by]
 	type row struct {
 		Breakdown

@@ -180,7 +180,7 @@ func (w *window) replicas(ctx context.Context, c *forensics.Case, f *Frame) ([]R
 		t AS (SELECT dst_pod AS its_pod, dst_namespace AS its_space, quantile_disc(elapsed_us, [0.5, 0.99]) AS q FROM %[2]s WHERE %[3]s AND %[4]s AND dst_pod IS NOT NULL GROUP BY ALL)
 		SELECT %[5]s AS service, e.pod AS pod, coalesce(namespace, '') AS space, sum(calls)::BIGINT AS calls, sum(connections)::BIGINT AS connections, sum(failed)::BIGINT AS failed, any_value(q[1]) / 1000.0 AS p50_ms, any_value(q[2]) / 1000.0 AS p99_ms
 		FROM g JOIN (SELECT * FROM endpoints WHERE pod IS NOT NULL) e ON e.endpoint_id = g.dst_id %[6]s JOIN t ON its_pod = e.pod AND its_space IS NOT DISTINCT FROM e.namespace GROUP BY 1, 2, 3 ORDER BY 1, 4 DESC, 2`,
-		key(c, ""), source(c), w.where, isRequest, who(""), map[bool]string{true: "AND e.bundle = g.bundle"}[c.Several()]), w.values(w.args...)...)
+		key(c, ""), "calls", w.where, isRequest, who(""), map[bool]string{true: "AND e.bundle = g.bundle"}[c.Several()]), w.values(w.args...)...)
 	if err != nil {
 		return nil, err
 	}
@@ -272,7 +272,7 @@ func (w *window) series(ctx context.Context, c *forensics.Case, text string, f *
 		Step
 	}
 	rows, _, err := readRows[row](ctx, c, maxSteps+1, fmt.Sprintf(`SELECT no, calls, failed, p[1] / 1000.0 AS p50_ms, p[2] / 1000.0 AS p99_ms FROM (SELECT (ts_ns - %d) // %d AS no, count(*) AS calls, count(*) FILTER (failed) AS failed, quantile_disc(elapsed_us, [0.5, 0.99]) AS p
-		FROM %s WHERE %s AND %s GROUP BY 1) ORDER BY 1`, w.from, step, source(c), w.where, isRequest), w.args...)
+		FROM %s WHERE %s AND %s GROUP BY 1) ORDER BY 1`, w.from, step, "calls", w.where, isRequest), w.args...)
 	if err != nil || len(rows) == 0 {
 		return []Step{}, err
 	}

@@ -57,9 +57,6 @@ func Who(prefix string) string { return who(prefix) }
 // Either is the condition that one of the two ends is name.
 func Either(c *forensics.Case, name string) (string, []any) { return either(c, name) }
 
-// EndpointSQL is the SQL for what a call asked for, without what differs from call to call.
-func EndpointSQL() string { return endpoint }
-
 // Stamp writes a time as RFC 3339 with nine digits and Z.
 func Stamp(ns int64) string { return stamp(ns) }
 

@@ -103,7 +103,7 @@ func (s *Rules) errorRate(ctx context.Context, q *scope, r *Rule, o *Outcome) er
 	if r.ErrorRate == nil || o.Calls == 0 {
 		return nil
 	}
-	bad := q.with("(failed OR error IS NOT NULL)")
+	bad := q.with("(failed)")
 	n, err := bad.count(ctx, "")
 	if err != nil {
 		return err

@@ -240,13 +240,13 @@ const (
 	maxHeaders     = 4096
 )
 
-// statusOutcome is what a status says, by the HTTP status that google.rpc.Code maps it to.
+// statusOutcome is what a status says, as google.rpc.Code describes it: whether the request is at fault.
 func statusOutcome(status int32) string {
 	switch status {
 	case 0:
 		return ""
-	case 1, 3, 5, 6, 7, 8, 9, 10, 11, 16:
+	case 1, 3, 5, 6, 7, 9, 11, 16:
 		return table.ClientError
 	}
-	return table.ServerError // UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE, DATA_LOSS
+	return table.ServerError
 }
