@@ -28,7 +28,7 @@ const olderOutcome = `CASE WHEN protocol = transport OR protocol = 'ip' THEN 'un
 	ELSE 'server_error' END`
 
 const olderEndpoint = `CASE WHEN path IS NOT NULL THEN coalesce(method || ' ', '') || array_to_string(list_transform(string_split(path, '/'), x -> CASE WHEN
-	regexp_matches(x, '^[0-9]+$|[0-9]{3}|[-_][0-9]+$|^([a-uw-zA-UW-Z]|[A-Za-z]{2})[0-9]+$|^[0-9a-fA-F-]{16,}$') THEN '{id}' ELSE x END), '/')
+	regexp_matches(x, '^[0-9]+$|[0-9]{3}|@|[-_][0-9]+$|^([a-uw-zA-UW-Z]|[A-Za-z]{2})[0-9]+$|^[0-9a-fA-F-]{16,}$') THEN '{id}' ELSE x END), '/')
 	ELSE coalesce(method, protocol) END`
 
 const olderWho = `(CASE WHEN namespace IS NULL THEN '' ELSE namespace || '/' END ||

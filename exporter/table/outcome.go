@@ -61,7 +61,7 @@ func (c *Call) EndpointOf() string {
 }
 
 // Template is a path whose segments that differ from call to call are {id}: those that are
-// a number, hold three digits in a row, end with a number after - or _, are one or two letters
+// a number, hold three digits in a row or an @, end with a number after - or _, are one or two letters
 // and a number (but v1), or 16 or more hexadecimal digits and dashes.
 func Template(path string) string {
 	for at := 0; at <= len(path); {
@@ -102,6 +102,9 @@ func varies(s string) bool {
 			continue
 		}
 		digits = 0
+		if c == '@' {
+			return true
+		}
 		if c != '-' && ('a' > c || c > 'f') && ('A' > c || c > 'F') {
 			hex = false
 		}

@@ -63,7 +63,7 @@ func (w *window) chain(ctx context.Context, c *forensics.Case, wide *window, f *
 	fmt.Fprintf(&b, `, u AS (%[1]s), kids AS (SELECT li.pk AS k, sum(us) AS us FROM li JOIN c0 USING (k) WHERE li.pk IN (SELECT k FROM u) GROUP BY 1),
 		m AS (SELECT u.root, u.depth, u.grade, coalesce(kids.us, 0) AS kids, x.* FROM x JOIN u ON u.k = %[2]s LEFT JOIN kids ON kids.k = u.k)
 		SELECT depth, src, coalesce(nullif(far, ''), dst) AS dst, protocol, method, tpl, calls, failed, p[1] / 1000.0 AS p50_ms, p[2] / 1000.0 AS p99_ms, total_ms, own_ms, grade, lower(hex(call_id)) AS call_id, (SELECT count(*) FROM l0) AS requests
-		FROM (SELECT min(depth) AS depth, an, bn, far, protocol, coalesce(method, '') AS method, %[3]s AS tpl, count(*) AS calls, count(*) FILTER (failed) AS failed, quantile_disc(elapsed_us, [0.5, 0.99]) AS p, coalesce(sum(coalesce(waited_us, elapsed_us)), 0) / 1000.0 AS total_ms,
+		FROM (SELECT min(depth) AS depth, an, bn, far, protocol, coalesce(method, '') AS method, %[3]s AS tpl, count(*) AS calls, count(*) FILTER (failed) AS failed, quantile_disc(`+took+`, [0.5, 0.99]) AS p, coalesce(sum(coalesce(waited_us, elapsed_us)), 0) / 1000.0 AS total_ms,
 			coalesce(sum(greatest(coalesce(waited_us, elapsed_us) - kids, 0)), 0) / 1000.0 AS own_ms, max(grade) AS grade, %[4]s AS call_id FROM m GROUP BY an, bn, far, protocol, method, tpl) JOIN sname USING (an) JOIN dname USING (bn) ORDER BY depth, own_ms DESC, 2, 3, 4, 5, 6`,
 		strings.Join(parts, " UNION ALL "), numberOf(c), pathTemplate, slowest)
 	type row struct {

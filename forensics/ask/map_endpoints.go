@@ -75,7 +75,7 @@ func dstOf(name, place string, asked bool, known map[string]nodeFact) string {
 // byEndpoint lists endpoints of the window's requests, those first that order says.
 func (w *window) byEndpoint(ctx context.Context, c *forensics.Case, known map[string]nodeFact, limit int, where, order string) ([]Endpoint, bool, error) {
 	sql := w.ends(c, "service") + fmt.Sprintf(`, g AS (SELECT bn, far, protocol, coalesce(method, '') AS method, tpl, bool_or(protocol <> 'dns' AND host = far) AS asked,
-			count(*) AS calls, count(*) FILTER (failed) AS failed, quantile_disc(elapsed_us, [0.5, 0.9, 0.99]) AS p, max(elapsed_us) AS slowest, %s AS call_id
+			count(*) AS calls, count(*) FILTER (failed) AS failed, quantile_disc(`+took+`, [0.5, 0.9, 0.99]) AS p, max(`+took+`) AS slowest, %s AS call_id
 			FROM (SELECT *, `+pathTemplate+` AS tpl FROM x) WHERE %s AND %s GROUP BY ALL)
 		SELECT coalesce(nullif(far, ''), dst) AS dst, pb, asked, protocol, method, tpl, calls, failed, p[1] / 1000.0 AS p50_ms, p[2] / 1000.0 AS p90_ms, p[3] / 1000.0 AS p99_ms,
 			slowest / 1000.0 AS max_ms, lower(hex(call_id)) AS call_id FROM g JOIN dname USING (bn) ORDER BY %s, 1, 4, 5, 6`, slowest, isRequest, where, order)

@@ -17,6 +17,14 @@ import (
 // of the memory, and when a call began and ended for its caller.
 const ties = `hash(trace_id) AS trace, trace_id IS NOT NULL AS traced, hash(request_id) AS req, request_id IS NOT NULL AS reqd`
 
+// took is how long a call took for its caller: one that got no answer as long as the caller waited.
+// A call of which the capture has only a part took nobody knows how long.
+const took = `(CASE WHEN outcome = 'no_answer' THEN waited_us ELSE elapsed_us END)`
+
+// executed is the condition that a call is no mere preparation: PostgreSQL's PREPARE and
+// start-up are not statements that were executed.
+const executed = `coalesce(postgresql_kind IN ('query', 'execute', 'function_call'), true)`
+
 // until is when a call ended for its caller, also one that got no answer.
 const until = `ts_ns + coalesce(waited_us, elapsed_us, 0) * 1000`
 

@@ -158,8 +158,8 @@ func (s *serviceOf) name(asked string) {
 }
 
 const loadColumns = `count(*) AS calls, count(*) FILTER (failed) AS failed, round(count(*) FILTER (failed) / greatest(1, count(*)), 4) AS error_rate,
-	round(quantile_disc(elapsed_us, 0.5) / 1000.0, 3) AS p50_ms, round(quantile_disc(elapsed_us, 0.9) / 1000.0, 3) AS p90_ms, round(quantile_disc(elapsed_us, 0.99) / 1000.0, 3) AS p99_ms,
-	round(quantile_disc(elapsed_us, 0.5) FILTER (NOT failed) / 1000.0, 3) AS good_p50_ms, round(quantile_disc(elapsed_us, 0.99) FILTER (NOT failed) / 1000.0, 3) AS good_p99_ms, coalesce(sum(request_bytes + response_bytes), 0)::BIGINT AS bytes`
+	round(quantile_disc(` + took + `, 0.5) / 1000.0, 3) AS p50_ms, round(quantile_disc(` + took + `, 0.9) / 1000.0, 3) AS p90_ms, round(quantile_disc(` + took + `, 0.99) / 1000.0, 3) AS p99_ms,
+	round(quantile_disc(` + took + `, 0.5) FILTER (NOT failed) / 1000.0, 3) AS good_p50_ms, round(quantile_disc(` + took + `, 0.99) FILTER (NOT failed) / 1000.0, 3) AS good_p99_ms, coalesce(sum(request_bytes + response_bytes), 0)::BIGINT AS bytes`
 
 // loads counts both directions. Handshakes and payload that nobody reads are no calls here.
 func (s *serviceOf) loads() error {
@@ -168,7 +168,7 @@ func (s *serviceOf) loads() error {
 		Load
 	}
 	// A call from the service to itself is there twice.
-	list, _, err := readRows[row](s.ctx, s.rows.c, 2, fmt.Sprintf("SELECT made, %[1]s FROM (SELECT unnest(list_filter([CASE WHEN %[2]s THEN false END, CASE WHEN %[3]s THEN true END], x -> x IS NOT NULL)) AS made, failed, error, elapsed_us, request_bytes, response_bytes FROM %[4]s WHERE %[5]s AND (%[2]s OR %[3]s) AND %[6]s) GROUP BY 1",
+	list, _, err := readRows[row](s.ctx, s.rows.c, 2, fmt.Sprintf("SELECT made, %[1]s FROM (SELECT unnest(list_filter([CASE WHEN %[2]s THEN false END, CASE WHEN %[3]s THEN true END], x -> x IS NOT NULL)) AS made, failed, error, outcome, waited_us, elapsed_us, request_bytes, response_bytes FROM %[4]s WHERE %[5]s AND (%[2]s OR %[3]s) AND %[6]s) GROUP BY 1",
 		loadColumns, s.to, s.from, s.rows.from, s.rows.where, isRequest), s.rows.args...)
 	for _, r := range list {
 		if r.Made {
@@ -187,7 +187,7 @@ func (s *serviceOf) peers() error {
 	}{{s.to, "src_", &s.out.Callers}, {s.from, "dst_", &s.out.Asks}} {
 		sql := fmt.Sprintf(`WITH e AS MATERIALIZED (SELECT %[1]s, endpoint_id, %[2]s AS who, external FROM endpoints_raw),
 			f AS MATERIALIZED (SELECT e.who AS peer, k.protocol, e.external, k.endpoint, CASE WHEN k.protocol IN ('dns', 'tls', 'quic') THEN k.host END AS host, k.failed AS bad,
-				k.failed AND NOT (%[9]s) AS ill, k.elapsed_us, k.call_no + %[10]s AS nth, k.call_id FROM %[4]s k LEFT JOIN e ON e.endpoint_id = k.%[3]sid%[11]s WHERE %[5]s AND %[6]s),
+				k.failed AND NOT (%[9]s) AS ill, `+took+` AS elapsed_us, k.call_no + %[10]s AS nth, k.call_id FROM %[4]s k LEFT JOIN e ON e.endpoint_id = k.%[3]sid%[11]s WHERE %[5]s AND %[6]s),
 			n AS (SELECT peer, protocol, endpoint, host, count(*) AS n FROM f GROUP BY ALL), m AS (SELECT peer, protocol, %[12]s AS endpoint, sum(n) AS n FROM n GROUP BY ALL),
 			t AS (SELECT peer, protocol, arg_max(endpoint, (n, endpoint), 3) AS endpoints FROM m GROUP BY ALL)
 			SELECT f.peer, f.protocol, coalesce(bool_or(external), false) AS external, count(*) AS calls, count(*) FILTER (bad) AS failed,
@@ -220,7 +220,7 @@ func bundleOffset(c *forensics.Case) string {
 const noHarm = `k.protocol = 'dns' AND k.status_text = 'NXDOMAIN' OR k.protocol = 'redis' AND upper(k.method) IN ('CLIENT', 'HELLO')`
 
 func (s *serviceOf) endpoints() error {
-	sql := fmt.Sprintf(`WITH f AS (SELECT protocol, %s AS endpoint, failed AS bad, %s AS status, elapsed_us, ts_ns, call_id FROM %s WHERE %s AND %s AND %s),
+	sql := fmt.Sprintf(`WITH f AS (SELECT protocol, %s AS endpoint, failed AS bad, %s AS status, `+took+` AS elapsed_us, ts_ns, call_id FROM %s WHERE %s AND %s AND %s),
 		n AS (SELECT protocol, endpoint, status, count(*) AS n FROM f GROUP BY ALL), t AS (SELECT protocol, endpoint, list(status || ' × ' || n ORDER BY n DESC, status)[1:6] AS statuses FROM n GROUP BY ALL)
 		SELECT f.protocol, f.endpoint, count(*) AS calls, count(*) FILTER (bad) AS failed, round(quantile_disc(elapsed_us, 0.5) / 1000.0, 3) AS p50_ms, round(quantile_disc(elapsed_us, 0.9) / 1000.0, 3) AS p90_ms,
 			round(quantile_disc(elapsed_us, 0.99) / 1000.0, 3) AS p99_ms, any_value(t.statuses) AS statuses, list_transform(arg_min(call_id, (ts_ns, call_id), 3), x -> lower(hex(x))) AS call_ids,

@@ -69,7 +69,7 @@ type Replica struct {
 func (s *serviceOf) replicas() error {
 	list, more, err := readRows[Replica](s.ctx, s.rows.c, s.w.limit, fmt.Sprintf(`SELECT pod, coalesce(min(node), '') AS node, count(*) FILTER (got) AS calls, round(count(*) FILTER (got) / greatest(1, sum(count(*) FILTER (got)) OVER ()), 4) AS share,
 		count(*) FILTER (got AND bad) AS failed, round(quantile_disc(elapsed_us, 0.99) FILTER (got) / 1000.0, 3) AS p99_ms, count(*) FILTER (NOT got) AS made
-		FROM (SELECT coalesce(dst_pod, dst_name) AS pod, dst_node AS node, true AS got, failed AS bad, elapsed_us FROM %[1]s WHERE %[2]s AND %[3]s AND %[5]s
+		FROM (SELECT coalesce(dst_pod, dst_name) AS pod, dst_node AS node, true AS got, failed AS bad, `+took+` AS elapsed_us FROM %[1]s WHERE %[2]s AND %[3]s AND %[5]s
 			UNION ALL SELECT coalesce(src_pod, src_name), src_node, false, false, NULL FROM %[1]s WHERE %[2]s AND %[4]s AND %[5]s)
 		GROUP BY 1 ORDER BY calls DESC, pod LIMIT %[6]d`, s.rows.from, s.rows.where, s.to, s.from, isRequest, s.w.limit+1), s.rows.values(s.rows.args...)...)
 	if err != nil {
