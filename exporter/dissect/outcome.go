@@ -14,9 +14,6 @@ const (
 // judge completes a row: how the call ended, how long the caller waited, and whether that
 // counts as failed. The dissector's Outcome, where it set one, is what the answer says.
 func (c *Conn) judge(x *Exchange, b *table.Call) {
-	if b.Error.V == "no_response" && c.mayFollow(x) {
-		b.Error = table.Some("cut")
-	}
 	if b.Outcome == "" {
 		b.Outcome = c.outcome(x, b)
 	}
@@ -29,7 +26,12 @@ func (c *Conn) outcome(x *Exchange, b *table.Call) string {
 	switch b.Error.V {
 	case "":
 		return table.OK
-	case "reset", "timeout", "no_response":
+	case "no_response":
+		if c.mayFollow(x) {
+			return table.Cut
+		}
+		return table.NoAnswer
+	case "reset", "timeout":
 		return table.NoAnswer
 	case "cut":
 		if x.req.seen && c.peerEnded(x) {
