@@ -173,7 +173,7 @@ func compareFaces(t *testing.T, program string, places, paths []string) {
 			}
 		}
 		if i == 1 {
-			got["command query"] = strings.TrimSpace(f.command(places[0], []string{"query"}, n.kfl, "--count"))
+			got["command query"] = lastLine(f.command(places[0], []string{"query"}, n.kfl, "--count"))
 		}
 		for where, v := range got {
 			if v != want {
