@@ -269,8 +269,9 @@ func (f *copies) halves(ctx context.Context, c *Case, from string) error {
 	if conns == "" {
 		return nil
 	}
-	rows, err := c.db.Query(ctx, fmt.Sprintf(`WITH b AS (SELECT * FROM %[1]s WHERE error = 'no_request') SELECT b.bundle, b.call_no, a.bundle, a.call_no FROM b JOIN %[1]s a ON %[2]s
-			WHERE a.error IS DISTINCT FROM 'no_request' AND a.stream_id IS NOT DISTINCT FROM b.stream_id AND abs(a.ts_ns + a.ttfb_us * 1000 - b.ts_ns) <= 1000
+	rows, err := c.db.Query(ctx, fmt.Sprintf(`WITH b AS (SELECT *, unnest([ts_ns // 1000 - 1, ts_ns // 1000, ts_ns // 1000 + 1]) AS answered FROM %[1]s WHERE error = 'no_request'),
+			a AS (SELECT *, ts_ns // 1000 + ttfb_us AS answered FROM %[1]s WHERE error IS DISTINCT FROM 'no_request' AND ttfb_us IS NOT NULL)
+		SELECT b.bundle, b.call_no, a.bundle, a.call_no FROM b JOIN a ON %[2]s AND a.answered = b.answered WHERE a.stream_id IS NOT DISTINCT FROM b.stream_id
 		UNION ALL SELECT b.bundle, b.call_no, a.bundle, a.call_no FROM (SELECT k.*, first_ns, last_ns FROM %[1]s k JOIN (SELECT bundle, conn_id, first_ns, last_ns FROM (%[3]s)) USING (bundle, conn_id) WHERE %[4]s) b
 			JOIN (SELECT k.*, first_ns, last_ns FROM %[1]s k JOIN (SELECT bundle, conn_id, first_ns, last_ns FROM (%[3]s)) USING (bundle, conn_id)) a ON %[2]s
 			WHERE a.first_ns < b.first_ns AND a.last_ns + (b.outcome = 'cut')::BIGINT * %[5]d >= b.first_ns AND a.ts_ns <= b.ts_ns AND (a.outcome = 'unread') = (b.outcome = 'unread') AND a.outcome <> 'cut'
@@ -279,27 +280,31 @@ func (f *copies) halves(ctx context.Context, c *Case, from string) error {
 		return err
 	}
 	defer rows.Close()
+	stands := map[copyKey][]copyKey{} // for which copies a row stands
+	for k, of := range f.of {
+		stands[of] = append(stands[of], k)
+	}
 	for rows.Next() {
 		rest, whole := copyKey{int(rows.Int(0)), rows.Int(1)}, copyKey{int(rows.Int(2)), rows.Int(3)}
-		f.join(rest, whole)
+		f.join(stands, rest, whole)
 	}
 	return rows.Err()
 }
 
 // join makes a row, and what are copies of it, copies of another.
-func (f *copies) join(rest, whole copyKey) {
+func (f *copies) join(stands map[copyKey][]copyKey, rest, whole copyKey) {
 	if of, ok := f.of[whole]; ok {
 		whole = of
 	}
 	if _, ok := f.of[rest]; ok || rest == whole {
 		return
 	}
-	for _, k := range f.order {
-		if f.of[k] == rest {
-			f.of[k] = whole
-		}
+	for _, k := range stands[rest] {
+		f.of[k] = whole
 	}
 	f.add(rest, whole)
+	stands[whole] = append(append(stands[whole], rest), stands[rest]...)
+	delete(stands, rest)
 }
 
 func (f *copies) add(k, of copyKey) {

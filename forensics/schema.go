@@ -71,6 +71,9 @@ func describe(docs map[string]map[string]doc, tableName, column string) doc {
 	if d, ok := docs[tableName][column]; ok {
 		return d
 	}
+	if d, ok := docs["calls"][column]; ok && tableName == "sightings" {
+		return d
+	}
 	switch column {
 	case "bundle":
 		return doc{Doc: "index of the bundle in the case, from 0; numbers such as call_no are each bundle's own"}
