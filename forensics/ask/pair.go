@@ -69,7 +69,7 @@ func getPair() Question {
 }
 
 // pairColumns are the columns that the calls of two are summed by.
-const pairColumns = `path, endpoint, call_no, call_id, ts_ns, elapsed_us, protocol, method, host, status_code, status_text, failed, error, request_bytes, response_bytes, src_id, dst_id`
+const pairColumns = `path, endpoint, outcome, waited_us, call_no, call_id, ts_ns, elapsed_us, protocol, method, host, status_code, status_text, failed, error, request_bytes, response_bytes, src_id, dst_id`
 
 // AskPair answers what two said to each other.
 func AskPair(ctx context.Context, c *forensics.Case, in PairIn) (*Pair, error) {
