@@ -46,7 +46,7 @@ type Exchange struct {
 	Packets    []PacketRef
 	MoreRefs   int64    // packets above the limit, not listed
 	Anomalies  []Struct // met in the packets of the call
-	Copies     int      // rows of other bundles with the same call_id
+	Copies     int      // rows of other bundles that are the same call
 }
 
 // PacketRef is where a packet lies.
@@ -122,32 +122,70 @@ func (c *Case) findCall(ctx context.Context, id string) (*Exchange, error) {
 	if err != nil {
 		return nil, err
 	}
+	found, err := c.rowsOfCall(ctx, c.source("calls"), cond, args)
+	if err == nil && len(found) == 0 && c.copies != nil {
+		found, err = c.rowsOfCall(ctx, c.allOf("calls"), cond, args)
+	}
+	if err != nil {
+		return nil, err
+	}
+	switch len(found) {
+	case 0:
+		return nil, fmt.Errorf("call %s: %w", id, ErrNotFound)
+	case 1:
+		x := &Exchange{Call: found[0], Bundle: bundleOf(found[0])}
+		x.Copies, err = c.copiesOf(ctx, x)
+		return x, err
+	}
+	return nil, &AmbiguousError{ID: id, Some: c.namesOf(found)}
+}
+
+// rowsOfCall are the rows of a source of calls, masked where the case is.
+func (c *Case) rowsOfCall(ctx context.Context, source, cond string, args []any) ([]Struct, error) {
+	if c.mask {
+		source = masked(source, c.views["calls"].raw, c.Policy())
+	}
 	order := "call_no"
 	if c.several() {
 		order = "bundle, call_no"
 	}
-	found, err := c.structs(ctx, "SELECT * FROM calls_raw WHERE "+cond+" ORDER BY "+order, 11, args...)
-	if err != nil {
-		return nil, err
-	}
-	if len(found) == 0 {
-		return nil, fmt.Errorf("call %s: %w", id, ErrNotFound)
-	}
-	byID := map[string]bool{}
+	return c.structs(ctx, "SELECT * FROM ("+source+") WHERE "+cond+" ORDER BY "+order, 11, args...)
+}
+
+// namesOf are ids that name one of the calls each, at most ten.
+func (c *Case) namesOf(found []Struct) []string {
 	var some []string
+	times := map[string]int{}
 	for _, row := range found {
 		name, _ := row.Get("call_id").([]byte)
-		byID[hex.EncodeToString(name)] = true
-		if !strings.Contains(id, "#") {
-			some = append(some, hex.EncodeToString(name))
-		} else {
-			some = append(some, fmt.Sprintf("%d#%d", bundleOf(row), row.Get("call_no")))
+		some = append(some, hex.EncodeToString(name))
+		times[hex.EncodeToString(name)]++
+	}
+	for i, row := range found {
+		no, _ := row.Get("call_no").(int64)
+		switch {
+		case times[some[i]] == 1:
+		case c.several():
+			some[i] = fmt.Sprintf("%d#%d", bundleOf(row), no)
+		default:
+			some[i] = fmt.Sprintf("#%d", no)
 		}
 	}
-	if len(byID) > 1 {
-		return nil, &AmbiguousError{ID: id, Some: some[:min(len(some), 10)]}
+	return some[:min(len(some), 10)]
+}
+
+// copiesOf counts the rows of other bundles that are the same call.
+func (c *Case) copiesOf(ctx context.Context, x *Exchange) (int, error) {
+	if c.copies == nil {
+		return 0, nil
 	}
-	return &Exchange{Call: found[0], Bundle: bundleOf(found[0]), Copies: len(found) - 1}, nil
+	no, _ := x.Call.Get("call_no").(int64)
+	rows, err := c.structs(ctx, "SELECT count(*) AS n FROM "+copiesTable+" WHERE of_bundle = ? AND of_call_no = ?", 1, int64(x.Bundle), no)
+	if err != nil || len(rows) == 0 {
+		return 0, err
+	}
+	n, _ := rows[0].Get("n").(int64)
+	return int(n), nil
 }
 
 func bundleOf(row Struct) int {

@@ -12,6 +12,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"path/filepath"
 	"strings"
@@ -51,6 +52,8 @@ type Case struct {
 	db      *duck.DB
 	views   map[string]*view
 	order   []string // names of the views, as people should meet them
+	copies  []bool   // by bundle: some of its calls are copies; nil where bundles share no time
+	copied  int64    // rows of calls that are
 	id      string   // hash of what is in the case, for cursors
 	mask    bool     // credentials are masked
 
@@ -168,18 +171,23 @@ func (c *Case) setUp(ctx context.Context) error {
 func (c *Case) identity() string {
 	h := sha256.New()
 	for _, b := range c.bundles {
-		for i := range b.Manifest.Inputs {
-			h.Write(b.Manifest.Inputs[i].SHA256[:])
-		}
-		for _, t := range b.Manifest.Tables {
-			fmt.Fprintf(h, "|%s|%s|%d", t.Name, t.Protocol, t.Rows)
-			for _, col := range t.Columns {
-				h.Write(col.SHA256[:])
-			}
-		}
-		h.Write([]byte{'\n'})
+		contentOf(h, b)
 	}
 	return hex.EncodeToString(h.Sum(nil)[:8])
+}
+
+// contentOf writes what identifies a bundle's content.
+func contentOf(h io.Writer, b *bundle.Bundle) {
+	for i := range b.Manifest.Inputs {
+		h.Write(b.Manifest.Inputs[i].SHA256[:])
+	}
+	for _, t := range b.Manifest.Tables {
+		fmt.Fprintf(h, "|%s|%s|%d", t.Name, t.Protocol, t.Rows)
+		for _, col := range t.Columns {
+			h.Write(col.SHA256[:])
+		}
+	}
+	h.Write([]byte{'\n'})
 }
 
 // Close ends the case. Nothing of a bundle was changed.

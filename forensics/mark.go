@@ -157,16 +157,22 @@ func (c *Case) markCalls(ctx context.Context, m *marks, sel *Selection) error {
 		return c.markRows(ctx, m, "SELECT "+c.citeColumns()+p.sel.from(), p.sel.args)
 	}
 	for _, id := range sel.CallIDs {
-		s := *p.sel
-		s.where, s.args = slices.Clone(s.where), slices.Clone(s.args)
-		cond, args, err := c.callCondition(id)
+		x, err := c.findCall(ctx, id)
 		if err != nil {
 			return err
 		}
-		s.add(cond, args...)
+		s := *p.sel
+		s.where, s.args = slices.Clone(s.where), slices.Clone(s.args)
+		s.add("call_no = ?"+c.ofBundle(x.Bundle), x.Call.Get("call_no"))
 		before := m.calls
 		if err := c.markRows(ctx, m, "SELECT "+c.citeColumns()+s.from(), s.args); err != nil {
 			return err
+		}
+		if m.calls == before && len(p.sel.where) == 0 { // a row that stands for no call of its own
+			err := c.markRows(ctx, m, "SELECT "+c.citeColumns()+" FROM ("+c.allOf("calls")+") WHERE call_no = ?"+c.ofBundle(x.Bundle), []any{x.Call.Get("call_no")})
+			if err != nil {
+				return err
+			}
 		}
 		if m.calls == before {
 			return fmt.Errorf("call %s: %w", id, ErrNotFound)

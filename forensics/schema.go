@@ -41,6 +41,7 @@ func (c *Case) Tables() ([]Table, error) {
 	for _, s := range table.All() {
 		known[s.Name] = s.Doc
 	}
+	known["sightings"] = "calls of this case that another of its bundles has as well, and the row of calls that stands for both"
 	var out []Table
 	for _, name := range c.order {
 		t := Table{Name: name, Doc: known[name]}
@@ -50,6 +51,12 @@ func (c *Case) Tables() ([]Table, error) {
 					t.Rows += m.Rows
 				}
 			}
+		}
+		switch name {
+		case "calls":
+			t.Rows -= c.copied
+		case "sightings":
+			t.Rows = c.copied
 		}
 		for _, col := range c.views[name].columns {
 			d := describe(docs, name, col.Name)
@@ -64,9 +71,16 @@ func describe(docs map[string]map[string]doc, tableName, column string) doc {
 	if d, ok := docs[tableName][column]; ok {
 		return d
 	}
+	if d, ok := docs["calls"][column]; ok && tableName == "sightings" {
+		return d
+	}
 	switch column {
 	case "bundle":
 		return doc{Doc: "index of the bundle in the case, from 0; numbers such as call_no are each bundle's own"}
+	case "of_bundle":
+		return doc{Doc: "index of the bundle whose row stands in calls"}
+	case "of_call_no":
+		return doc{Doc: "its call_no there"}
 	case "ts_exact":
 		return doc{Doc: "ts_ns as a TIMESTAMP_NS, UTC"}
 	}

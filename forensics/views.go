@@ -62,33 +62,72 @@ func (c *Case) makeViews(ctx context.Context) error {
 	if i := slices.Index(making, "endpoints"); i > 0 {
 		making = slices.Insert(slices.Delete(making, i, i+1), 0, "endpoints")
 	}
+	if err := c.tellCopies(ctx); err != nil {
+		return err
+	}
 	for _, name := range making {
 		if err := c.makeView(ctx, name); err != nil {
 			return fmt.Errorf("table %s: %w", name, err)
 		}
 	}
+	if c.copies != nil {
+		return c.makeSightings(ctx)
+	}
 	return nil
 }
 
-// source is the SQL that reads a table's parts, empty where no bundle has one.
-func (c *Case) source(name string) string {
+// tellCopies finds the calls that several bundles hold. One bundle has none.
+func (c *Case) tellCopies(ctx context.Context) error {
+	if !c.several() || !slices.Contains(c.order, "calls") {
+		return nil
+	}
+	if _, err := c.describe(ctx, "calls", c.allOf("calls")); err != nil {
+		return fmt.Errorf("table calls: %w", err)
+	}
+	f, err := c.findCopies(ctx)
+	if err != nil || f == nil {
+		return err
+	}
+	c.copies, c.copied = f.some, int64(len(f.order))
+	return c.keepCopies(ctx, f)
+}
+
+// source is the SQL that reads a table's parts, empty where no bundle has one. A call that
+// several bundles hold is one row of calls.
+func (c *Case) source(name string) string { return c.reads(name, name == "calls") }
+
+// allOf is source with every row of every bundle.
+func (c *Case) allOf(name string) string { return c.reads(name, false) }
+
+func (c *Case) reads(name string, once bool) string {
 	var parts []string
-	for i, b := range c.bundles {
-		files := b.TableParts(name)
-		if len(files) == 0 {
-			continue
+	for i := range c.bundles {
+		sql := c.sourceOf(name, i)
+		if once && sql != "" && c.copies != nil && c.copies[i] {
+			sql = fmt.Sprintf("SELECT * FROM (%s) ANTI JOIN (SELECT call_no FROM %s WHERE bundle = %d) USING (call_no)", sql, copiesTable, i)
 		}
-		turn := ""
-		if b.Manifest.Accounts.Counters["flow"][bundle.TurnedFlows] > 0 {
-			turn = bundle.Turn(name, parquet(b.TableParts("flows")))
+		if sql != "" {
+			parts = append(parts, sql)
 		}
-		no := ""
-		if c.several() {
-			no = fmt.Sprintf("CAST(%d AS INTEGER) AS bundle, ", i)
-		}
-		parts = append(parts, fmt.Sprintf("SELECT %s*%s FROM %s", no, turn, parquet(files)))
 	}
 	return strings.Join(parts, " UNION ALL BY NAME ")
+}
+
+// sourceOf reads the parts of one bundle's table.
+func (c *Case) sourceOf(name string, i int) string {
+	b := c.bundles[i]
+	files := b.TableParts(name)
+	if len(files) == 0 {
+		return ""
+	}
+	turn, no := "", ""
+	if b.Manifest.Accounts.Counters["flow"][bundle.TurnedFlows] > 0 {
+		turn = bundle.Turn(name, parquet(b.TableParts("flows")))
+	}
+	if c.several() {
+		no = fmt.Sprintf("CAST(%d AS INTEGER) AS bundle, ", i)
+	}
+	return fmt.Sprintf("SELECT %s*%s%s FROM %s", no, turn, c.missing(name, i), parquet(files))
 }
 
 // parquet is the SQL that reads files of one table.

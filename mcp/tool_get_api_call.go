@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"strings"
 
 	"github.com/pcapsule/pcapsule/forensics"
@@ -108,6 +109,9 @@ func (s *answerer) exchange(x *forensics.Exchange, most, cell int) getAPICallOut
 	out.Call["ts"] = stamp(number(x.Call.Get("ts_ns")))
 	out.Client, out.Server = short.fields(x.Client), short.fields(x.Server)
 	out.Flow = short.fields(x.Flow, "ts")
+	if cell < maxCell { // counters of what did not happen go first
+		maps.DeleteFunc(out.Flow, func(_ string, v any) bool { return v == int64(0) })
+	}
 	out.TLS = short.fields(x.TLS)
 	out.Request = short.message(x, x.Request, "request", most)
 	out.Response = short.message(x, x.Response, "response", most)

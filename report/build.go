@@ -269,9 +269,7 @@ func (b *builder) namespaces() {
 
 // node is SQL for who stands behind an endpoint: a workload, a service, or the best
 // name there is, with its namespace.
-func node(alias string) string {
-	return fmt.Sprintf("concat_ws('/', %[1]s.namespace, coalesce(%[1]s.workload, %[1]s.service, %[1]s.name))", alias)
-}
+func node(alias string) string { return alias + ".who" }
 
 // nodeName is a node for a person.
 func (b *builder) nodeName(v any) string {

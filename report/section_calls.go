@@ -3,6 +3,8 @@ package report
 import (
 	"fmt"
 	"strings"
+
+	"github.com/pcapsule/pcapsule/forensics/ask"
 )
 
 // Limits of lists of calls.
@@ -24,7 +26,7 @@ func (b *builder) protocols() (Section, string) {
 	s := Section{ID: "protocols", Title: "Protocols",
 		Text: []string{"A call is one request with its response, or one message where a protocol has no pairs. A call failed when its protocol says so (an HTTP status of 400 or more, a DNS code that is not NOERROR, an SQLSTATE, a Redis error, a gRPC status that is not 0, a fatal TLS alert), or when no answer came."}}
 	sql := `SELECT protocol, count(*) AS calls, count(*) FILTER (WHERE failed) AS failed, sum(request_bytes + response_bytes)::BIGINT AS bytes,
-  quantile_disc(elapsed_us, [0.5, 0.9, 0.99]) AS p50_p90_p99_us, arg_min(` + b.ref("c") + `, ` + b.ref("c") + `) AS first_call
+  quantile_disc(` + ask.Took() + `, [0.5, 0.9, 0.99]) AS p50_p90_p99_us, arg_min(` + b.ref("c") + `, ` + b.ref("c") + `) AS first_call
 FROM calls_raw c
 GROUP BY protocol ORDER BY calls DESC, protocol`
 	t := &Table{ID: "protocols-table", Title: "Calls by protocol", Queries: []Query{b.query(sql)},
@@ -61,14 +63,14 @@ func (b *builder) services() (Section, string) {
 	s := Section{ID: "services", Title: "Who calls whom"}
 	sql := fmt.Sprintf(`WITH n AS (SELECT %[1]sendpoint_id, kind, %[2]s AS node FROM endpoints e),
 c AS (SELECT s.node AS client, d.node AS server, s.kind AS client_kind, d.kind AS server_kind, c.failed,
-    CASE WHEN c.method IS NOT NULL THEN c.elapsed_us END AS us, %[3]s AS ref
+    CASE WHEN c.method IS NOT NULL THEN %[9]s END AS us, %[3]s AS ref
   FROM calls_raw c JOIN n s ON %[4]s JOIN n d ON %[5]s),
 top AS (SELECT node FROM (SELECT client AS node FROM c UNION ALL SELECT server FROM c) GROUP BY node ORDER BY count(*) DESC, node LIMIT %[6]d)
 SELECT coalesce(s.node, '%[7]s') AS from_node, coalesce(d.node, '%[7]s') AS to_node, min(client_kind) AS from_kind, min(server_kind) AS to_kind,
   count(*) AS calls, count(*) FILTER (WHERE failed) AS failed, quantile_disc(us, 0.5) AS p50_us, quantile_disc(us, 0.99) AS p99_us, min(ref) AS first_call
 FROM c LEFT JOIN top s ON s.node = c.client LEFT JOIN top d ON d.node = c.server
 GROUP BY from_node, to_node ORDER BY calls DESC, from_node, to_node LIMIT %[8]d`, b.bundleColumn("e"), node("e"), b.ref("c"),
-		b.on("c", "s", "s.endpoint_id = c.src_id"), b.on("c", "d", "d.endpoint_id = c.dst_id"), mostNodes-1, others, mostEdges)
+		b.on("c", "s", "s.endpoint_id = c.src_id"), b.on("c", "d", "d.endpoint_id = c.dst_id"), mostNodes-1, others, mostEdges, ask.Took())
 	rows := b.ask(sql)
 	chart := &MapChart{}
 	at := map[string]int{}
@@ -128,19 +130,11 @@ func (b *builder) bundleColumn(alias string) string {
 	return ""
 }
 
-// fold writes segments of a path that look like ids as {id}: numbers, words that end
-// in a number, long hexadecimal, and long words with digits. A segment that ends one
-// match begins no other, so it is done twice.
-func fold(path string) string {
-	const id = `'/([0-9]+|[A-Za-z]+[-_][0-9]{2,}|[0-9a-fA-F-]{16,}|[A-Za-z_]*[0-9][A-Za-z0-9_]{15,}|[^/]*@[^/]*)/'`
-	return fmt.Sprintf(`CASE WHEN regexp_matches(%[1]s, '[0-9@]') THEN rtrim(regexp_replace(regexp_replace(%[1]s || '/', %[2]s, '/{id}/', 'g'), %[2]s, '/{id}/', 'g'), '/') ELSE %[1]s END`, path, id)
-}
-
 // endpointCalls is SQL for calls of protocols with requests, with the endpoint they go to.
 func (b *builder) endpointCalls() string {
-	return fmt.Sprintf(`c AS (SELECT c.protocol, c.method, CASE WHEN c.protocol <> 'dns' THEN c.host END AS host, %[1]s AS path, %[2]s AS server,
-    c.elapsed_us, c.failed, c.status_code, c.status_text, c.error, c.src_ip, c.ts_ns, %[3]s AS ref
-  FROM calls_raw c JOIN endpoints d ON %[4]s WHERE c.method IS NOT NULL)`, fold("c.path"), node("d"), b.ref("c"), b.on("c", "d", "d.endpoint_id = c.dst_id"))
+	return fmt.Sprintf(`c AS (SELECT c.protocol, c.method, CASE WHEN c.protocol <> 'dns' THEN c.host END AS host, nullif(%[1]s, '') AS path, %[2]s AS server,
+    %[5]s AS elapsed_us, c.failed, c.status_code, c.status_text, c.error, c.src_ip, c.ts_ns, %[3]s AS ref
+  FROM calls_raw c JOIN endpoints d ON %[4]s WHERE c.method IS NOT NULL)`, ask.PathTemplate(), node("d"), b.ref("c"), b.on("c", "d", "d.endpoint_id = c.dst_id"), ask.Took())
 }
 
 // target is an endpoint in one line.
@@ -157,7 +151,7 @@ func (b *builder) slow() (Section, string) {
 	if b.calls == 0 {
 		return Section{}, ""
 	}
-	s := Section{ID: "slow", Title: "Slowest endpoints", Text: []string{"Segments of a path that look like ids are written {id}, so that calls of one kind count together. The evidence is the slowest call of each."}}
+	s := Section{ID: "slow", Title: "Slowest endpoints", Text: []string{"Segments of a path that look like ids are written {id}, so that calls of one kind count together. A call without an answer counts with how long its caller waited. The evidence is the slowest call of each."}}
 	for _, kind := range []struct{ id, title, order string }{
 		{"slow-p99", "By the slowest calls (p99)", "q[3] DESC"},
 		{"slow-total", "By the time they took in all", "total_us DESC"},

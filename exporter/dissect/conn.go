@@ -49,12 +49,15 @@ func (c *Conn) End(dir Dir, p Packet) {
 	})
 }
 
-// Close ends the connection. p is the last packet known, for the order of rows.
-func (c *Conn) Close(why End, p Packet) {
+// Close ends the connection at the time of its last packet p, whose number orders the rows.
+func (c *Conn) Close(why End, p Packet) { c.CloseAt(why, p, p.Time) }
+
+// CloseAt is Close where the capture went on, without this connection, until at.
+func (c *Conn) CloseAt(why End, p Packet, at int64) {
 	if c.closed {
 		return
 	}
-	c.now = p
+	c.now, c.closing, c.end, c.closedAt = p, true, why, max(at, p.Time)
 	c.protect(0, func() { c.finish(why) })
 	c.closed = true
 	c.flushAnomalies()

@@ -148,6 +148,9 @@ type Conn struct {
 	state    state
 	flipped  bool
 	closed   bool
+	closing  bool
+	end      End    // while closing: why
+	closedAt int64  // while closing: capture time, which may be long after the last packet
 	quiet    bool   // a withdrawn dissector is closing: its rows are dropped
 	last     Dir    // of the bytes that came last
 	claim    *claim // nil where the protocol is certain
@@ -282,6 +285,7 @@ func (c *Conn) emit(proto int, x *Exchange, row table.CallRow, details []Detail)
 		b.ConnectUs = table.Some(c.Info.ConnectUs)
 	}
 	x.fill(b)
+	b.CallID = c.id(x, b.Protocol)
 	for _, body := range [...]*Body{x.ReqBody, x.RespBody} {
 		if body != nil {
 			body.Finish()
@@ -290,6 +294,7 @@ func (c *Conn) emit(proto int, x *Exchange, row table.CallRow, details []Detail)
 	fillBody(x.ReqBody, &b.RequestBodyHash, &b.RequestBodySize, &b.RequestBodyWire)
 	fillBody(x.RespBody, &b.ResponseBodyHash, &b.ResponseBodySize, &b.ResponseBodyWire)
 	b.Anomalies, c.callAnom = c.callAnom, 0
+	c.judge(x, b)
 	e := Emission{Row: row, Protocol: proto, Conn: outer, At: c.now.No, Reversed: x.Reversed,
 		ReqBody: x.ReqBody, RespBody: x.RespBody, Details: details}
 	if !c.holdBack(e) {

@@ -3,6 +3,7 @@ package dissect
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"hash/fnv"
 
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
@@ -29,6 +30,7 @@ type part struct {
 	bytes       int64
 	seq, ack    uint32
 	no          int64
+	payload     uint64 // hash of the first datagram
 	n           uint8
 	head        [headBytes]byte
 }
@@ -59,6 +61,11 @@ func (x *Exchange) add(p *part, in *Input, from, to int) {
 		s := in.at(from)
 		p.seen, p.first, p.no = true, s.Time, s.No
 		p.seq, p.ack = s.Seq+uint32(in.base+int64(from)-s.off), s.Ack
+		if in.Datagram {
+			h := fnv.New64a()
+			h.Write(in.Data)
+			p.payload = h.Sum64()
+		}
 	}
 	if p.n < headBytes {
 		p.n += uint8(copy(p.head[p.n:], in.Data[from:to]))
@@ -121,20 +128,31 @@ func (x *Exchange) fill(c *table.Call) {
 	}
 	c.StreamID = x.StreamID
 	c.Cites = x.cites
-	c.CallID = x.id(c.Protocol, c.Ordinal, lead)
 }
 
-// id is the call's identity by content, docs/format/calls.md. It holds no address and
-// no index of a file, so both sides of a NAT and overlapping captures agree.
-func (x *Exchange) id(protocol string, ordinal int64, lead *part) (id table.ID) {
-	var b [1 + 16 + 4 + 4 + 8 + 8 + headBytes]byte
-	b[0] = 1 // version
+// id is what identifies the call by content, docs/format/calls.md: nothing that a translation of
+// addresses changes on TCP, nothing that depends on where the capture began.
+func (c *Conn) id(x *Exchange, protocol string) (id table.ID) {
+	lead := &x.req
+	if !lead.seen {
+		lead = &x.resp
+	}
+	r := c.root()
+	var b [1 + 16 + 1 + 4 + 4 + 8 + 8 + 4 + headBytes]byte
+	b[0] = 2 // version
 	copy(b[1:17], protocol)
-	binary.BigEndian.PutUint32(b[17:], lead.seq)
-	binary.BigEndian.PutUint32(b[21:], lead.ack)
-	binary.BigEndian.PutUint64(b[25:], uint64(x.StreamID.V))
-	binary.BigEndian.PutUint64(b[33:], uint64(ordinal))
-	n := 41 + copy(b[41:], lead.head[:lead.n])
+	b[17] = byte(r.Info.Transport)
+	binary.BigEndian.PutUint32(b[18:], lead.seq)
+	binary.BigEndian.PutUint32(b[22:], lead.ack)
+	binary.BigEndian.PutUint64(b[26:], uint64(x.StreamID.V))
+	binary.BigEndian.PutUint64(b[34:], lead.payload)
+	if datagrams(r.Info.Transport) && lead.seq == 0 && lead.ack == 0 { // QUIC's have its connection id there
+		// Who is the client may be a guess: the ports are in order.
+		low, high := min(r.Info.ClientPort, r.Info.ServerPort), max(r.Info.ClientPort, r.Info.ServerPort)
+		binary.BigEndian.PutUint16(b[42:], low)
+		binary.BigEndian.PutUint16(b[44:], high)
+	}
+	n := 46 + copy(b[46:], lead.head[:lead.n])
 	sum := sha256.Sum256(b[:n])
 	copy(id[:], sum[:])
 	return id

@@ -146,6 +146,7 @@ func (c *Conn) emitUnknown(why End) {
 			row.Error = table.Some("cut")
 		}
 	}
+	row.Outcome = table.Unread
 	row.Summary = c.Info.Transport.String() + " payload, " + strconv.FormatInt(u.x.req.bytes, 10) + " bytes sent, " +
 		strconv.FormatInt(u.x.resp.bytes, 10) + " received"
 	c.emit(c.engine.unknown[c.Info.Transport], &u.x, row, nil)

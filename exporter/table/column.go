@@ -51,6 +51,10 @@ func (k Kind) String() string { return kindNames[k] }
 // ID is the first 16 bytes of a hash that names a row by its content.
 type ID [16]byte
 
+// ContentID is how many bytes at the end of a call_id come from the content of the call alone.
+// What stands before them differs too if the bundle holds the same content several times.
+const ContentID = 10
+
 // Hash is a SHA-256.
 type Hash [32]byte
 

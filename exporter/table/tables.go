@@ -34,6 +34,7 @@ type Endpoint struct {
 	IP           string      `col:"ip" doc:"address, RFC 5952"`
 	ValidFromNs  int64       `col:"valid_from_ns" unit:"ns" doc:"from when this identity holds; 0 where unknown"`
 	Name         string      `col:"name" doc:"best name: pod, else service, else node, else process, else DNS or host name, else the address"`
+	Who          string      `col:"who" doc:"the workload for a person: namespace and service, else workload, pod, process or name; outside the cluster the DNS or host name; else the address"`
 	Kind         string      `col:"kind" enc:"dict" doc:"pod, service, node, process, host, outside or unknown"`
 	Namespace    Opt[string] `col:"namespace" enc:"dict" doc:"Kubernetes namespace"`
 	Pod          Opt[string] `col:"pod" doc:"pod name"`

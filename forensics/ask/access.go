@@ -221,7 +221,7 @@ func (a *accessOf) total() error {
 	n, err := readOne[struct {
 		N int64 `json:"n"`
 		F int64 `json:"f"`
-	}](a.ctx, a.rows.c, "SELECT count(*) AS n, count(*) FILTER (failed OR error IS NOT NULL) AS f FROM "+a.rows.from+" WHERE "+a.rows.where, a.rows.args...)
+	}](a.ctx, a.rows.c, "SELECT count(*) AS n, count(*) FILTER (failed) AS f FROM "+a.rows.from+" WHERE "+a.rows.where, a.rows.args...)
 	a.out.Total, a.out.Failed = n.N, n.F
 	return err
 }
@@ -232,7 +232,7 @@ const user = `coalesce(postgresql_user, redis_user)`
 func (a *accessOf) clients() error {
 	w := a.w
 	all := w.asked && a.in.KFL == "" && !a.in.PII // whether the rest of the case can be compared
-	list, more, err := readRows[AccessClient](a.ctx, a.rows.c, w.limit, fmt.Sprintf(`WITH g AS (SELECT %[1]s, src_id, postgresql_user AS u, redis_user AS v, count(*) AS n, count(*) FILTER (failed OR error IS NOT NULL) AS f, coalesce(sum(postgresql_rows), 0) AS r, sum(request_bytes + response_bytes) AS y,
+	list, more, err := readRows[AccessClient](a.ctx, a.rows.c, w.limit, fmt.Sprintf(`WITH g AS (SELECT %[1]s, src_id, postgresql_user AS u, redis_user AS v, count(*) AS n, count(*) FILTER (failed) AS f, coalesce(sum(postgresql_rows), 0) AS r, sum(request_bytes + response_bytes) AS y,
 			min(ts_ns) AS t0, max(ts_ns) AS t1, arg_min({'t': ts_ns, 'i': call_id}, ts_ns, 3) AS ids FROM %[2]s WHERE %[3]s GROUP BY ALL),
 		e AS (SELECT %[1]s, endpoint_id, %[4]s AS who, coalesce(pod, '') AS pod FROM endpoints_raw)
 		SELECT coalesce(e.who, '') AS client, list_sort(list_filter(list(DISTINCT e.pod), p -> p <> ''))[1:5] AS pods, list_sort(list_filter(list(DISTINCT coalesce(u, v, '')), x -> x <> ''))[1:5] AS users, sum(n)::BIGINT AS calls, sum(f)::BIGINT AS failed,
@@ -248,7 +248,7 @@ func (a *accessOf) clients() error {
 			N      int64  `json:"n"`
 		}
 		others, _, err := readRows[rest](a.ctx, a.c, maxIDs, fmt.Sprintf(`WITH g AS (SELECT %[1]s, src_id, count(*) AS n FROM %[2]s WHERE (ts_ns < %[3]d OR ts_ns > %[4]d) AND (%[5]s) GROUP BY ALL)
-			SELECT coalesce(%[6]s, '') AS client, sum(n)::BIGINT AS n FROM g LEFT JOIN endpoints_raw e ON e.endpoint_id = g.src_id%[7]s GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT %[8]d`, bundleOf(a.c, ""), source(a.c), w.from, w.to, a.ends, who("e."), sameBundle(a.c, "e", "g"), maxIDs), a.args...)
+			SELECT coalesce(%[6]s, '') AS client, sum(n)::BIGINT AS n FROM g LEFT JOIN endpoints_raw e ON e.endpoint_id = g.src_id%[7]s GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT %[8]d`, bundleOf(a.c, ""), "calls", w.from, w.to, a.ends, who("e."), sameBundle(a.c, "e", "g"), maxIDs), a.args...)
 		if err != nil {
 			return err
 		}
@@ -279,7 +279,7 @@ func (a *accessOf) servers() error {
 
 func (a *accessOf) hours() error {
 	const hour = 3_600_000_000_000
-	list, more, err := readRows[AccessHour](a.ctx, a.rows.c, 200, fmt.Sprintf(`SELECT make_timestamp_ns(ts_ns // %d * %[1]d) AS hour, count(*) AS calls, count(*) FILTER (failed OR error IS NOT NULL) AS failed, count(DISTINCT src_id) AS clients, sum(request_bytes + response_bytes)::BIGINT AS bytes
+	list, more, err := readRows[AccessHour](a.ctx, a.rows.c, 200, fmt.Sprintf(`SELECT make_timestamp_ns(ts_ns // %d * %[1]d) AS hour, count(*) AS calls, count(*) FILTER (failed) AS failed, count(DISTINCT src_id) AS clients, sum(request_bytes + response_bytes)::BIGINT AS bytes
 		FROM %s WHERE %s GROUP BY 1 ORDER BY 1 LIMIT 201`, int64(hour), a.rows.from, a.rows.where), a.rows.args...)
 	a.out.Truncated = a.out.Truncated || more
 	a.out.Hours = fitRows(a.w, &a.out.Frame, list, 8)

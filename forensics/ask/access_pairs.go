@@ -19,7 +19,7 @@ func (a *accessOf) pairs() error {
 	if len(a.out.Clients) < 2 || len(a.out.Servers) < 2 {
 		return nil
 	}
-	list, more, err := readRows[AccessPair](a.ctx, a.rows.c, a.w.limit, fmt.Sprintf(`WITH g AS (SELECT %[1]s, src_id, dst_id, count(*) AS n, count(*) FILTER (failed OR error IS NOT NULL) AS f, min(ts_ns) AS t0, max(ts_ns) AS t1, arg_min({'t': ts_ns, 'i': call_id}, ts_ns, 3) AS ids
+	list, more, err := readRows[AccessPair](a.ctx, a.rows.c, a.w.limit, fmt.Sprintf(`WITH g AS (SELECT %[1]s, src_id, dst_id, count(*) AS n, count(*) FILTER (failed) AS f, min(ts_ns) AS t0, max(ts_ns) AS t1, arg_min({'t': ts_ns, 'i': call_id}, ts_ns, 3) AS ids
 			FROM %[2]s WHERE %[3]s GROUP BY ALL),
 		e AS (SELECT %[1]s, endpoint_id, CASE WHEN %[4]s THEN 'outside' ELSE %[5]s END AS src, %[5]s AS dst FROM endpoints_raw)
 		SELECT coalesce(s.src, '') AS src, coalesce(d.dst, '') AS dst, sum(n)::BIGINT AS calls, sum(f)::BIGINT AS failed, make_timestamp_ns(min(t0)) AS first, make_timestamp_ns(max(t1)) AS last,

@@ -71,11 +71,11 @@ func AskAPIStats(ctx context.Context, c *forensics.Case, in APIStatsIn) (*APISta
 		Method string `json:"method"`
 		Path   string `json:"tpl"`
 	}
-	sql := w.ends(c, "service") + w.templated(c) + fmt.Sprintf(`, g AS (SELECT bn, far, protocol, coalesce(method, '') AS method, tpl, bool_or(protocol <> 'dns' AND host = far) AS asked, count(*) AS calls, count(*) FILTER (failed) AS failed,
-			quantile_disc(elapsed_us, [0.5, 0.9, 0.99]) AS p, sum(request_bytes + response_bytes)::BIGINT AS bytes, %s FROM xt GROUP BY ALL)
+	sql := w.ends(c, "service") + fmt.Sprintf(`, g AS (SELECT bn, far, protocol, coalesce(method, '') AS method, tpl, bool_or(protocol <> 'dns' AND host = far) AS asked, count(*) AS calls, count(*) FILTER (failed) AS failed,
+			quantile_disc(`+took+`, [0.5, 0.9, 0.99]) AS p, sum(request_bytes + response_bytes)::BIGINT AS bytes, %s FROM (SELECT *, `+pathTemplate+` AS tpl FROM x) GROUP BY ALL)
 		SELECT coalesce(nullif(far, ''), dst) AS dst, pb, asked, protocol, method, tpl, calls, failed, p[1] / 1000.0 AS p50_ms, p[2] / 1000.0 AS p90_ms, p[3] / 1000.0 AS p99_ms, bytes, call_ids
 		FROM g JOIN dname USING (bn) ORDER BY %s DESC NULLS LAST, 1, 4, 5, 6`, someCalls, order)
-	rows, more, err := readRows[row](ctx, c, w.limit, sql, w.values(w.args...)...)
+	rows, more, err := readRows[row](ctx, c, w.limit, sql, w.args...)
 	if err != nil {
 		return nil, err
 	}
@@ -90,7 +90,7 @@ func AskAPIStats(ctx context.Context, c *forensics.Case, in APIStatsIn) (*APISta
 		out.Endpoints = append(out.Endpoints, r.EndpointStats)
 	}
 	out.Endpoints = fitRows(w, &out.Frame, append([]EndpointStats{}, out.Endpoints...), 1)
-	out.Total, err = count(ctx, c, "SELECT count(*) AS n FROM "+source(c)+" WHERE "+w.where, w.args...)
+	out.Total, err = count(ctx, c, "SELECT count(*) AS n FROM "+"calls"+" WHERE "+w.where, w.args...)
 	out.matched(len(out.Endpoints))
 	return out, err
 }

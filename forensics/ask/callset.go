@@ -46,7 +46,7 @@ func readSet(ctx context.Context, c *forensics.Case, w *window, nos []int64) (*c
 	}
 	set := &callSet{bundles: map[int64]*callBits{}}
 	_, err := c.Each(ctx, forensics.Query{Args: args, SQL: fmt.Sprintf(`SELECT bundle, word, bit_or(bit) FROM (SELECT %s, call_no >> 5 AS word, 1::BIGINT << (call_no & 31) AS bit FROM %s WHERE %s)
-		GROUP BY 1, 2 ORDER BY 1, 2`, bundleOf(c, ""), source(c), where)}, nil, func(_ []forensics.Column, row []any) error {
+		GROUP BY 1, 2 ORDER BY 1, 2`, bundleOf(c, ""), "calls", where)}, nil, func(_ []forensics.Column, row []any) error {
 		bundle, ok1 := row[0].(int64)
 		word, ok2 := row[1].(int64)
 		bits, ok3 := row[2].(int64)

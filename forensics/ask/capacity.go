@@ -112,22 +112,16 @@ func AskCapacity(ctx context.Context, c *forensics.Case, in CapacityIn) (*Capaci
 	if out.Frame, err = w.frame(ctx, c); err != nil {
 		return nil, err
 	}
-	paths := pathTemplates{from: "x"}
-	if in.By != "service" {
-		if paths, err = w.templates(ctx, c); err != nil {
-			return nil, err
-		}
-	}
-	keys, group, names := "bn, far, protocol, coalesce(method, '') AS method, "+paths.tpl+" AS tpl", "bn, far, protocol, method, tpl", "protocol, method, tpl, "
+	keys, group, names := "bn, far, protocol, coalesce(method, '') AS method, "+pathTemplate+" AS tpl", "bn, far, protocol, method, tpl", "protocol, method, tpl, "
 	if in.By == "service" {
 		keys, group, names = "bn, far", "bn, far", ""
 	}
-	sql := w.ends(c, "service") + paths.with + fmt.Sprintf(`, y AS NOT MATERIALIZED (SELECT %[1]s, (ts_ns - %[2]d) // %[3]d AS step, elapsed_us, request_bytes, response_bytes, protocol <> 'dns' AND host = far AS named FROM %[7]s WHERE %[4]s),
+	sql := w.ends(c, "service") + fmt.Sprintf(`, y AS NOT MATERIALIZED (SELECT %[1]s, (ts_ns - %[2]d) // %[3]d AS step, `+took+` AS elapsed_us, request_bytes, response_bytes, protocol <> 'dns' AND host = far AS named FROM x WHERE %[4]s),
 		s AS (SELECT %[5]s, step, count(*) AS n, sum(request_bytes + response_bytes)::BIGINT AS bytes, coalesce(sum(elapsed_us), 0) * 1000.0 / %[3]d AS busy, coalesce(quantile_disc(elapsed_us, 0.99), 0) / 1000.0 AS p99 FROM y GROUP BY ALL),
 		l AS (SELECT %[5]s, list(step ORDER BY step) AS steps, list(n ORDER BY step) AS counts, list(bytes ORDER BY step) AS step_bytes, list(busy ORDER BY step) AS busy, list(p99 ORDER BY step) AS p99 FROM s GROUP BY ALL),
 		g AS (SELECT %[5]s, bool_or(named) AS asked, count(*) AS calls, quantile_disc(request_bytes, 0.5) AS request_p50, max(request_bytes) AS request_max, quantile_disc(response_bytes, [0.5, 0.99]) AS response_p, max(response_bytes) AS response_max, sum(request_bytes + response_bytes)::BIGINT AS bytes FROM y GROUP BY ALL)
 		SELECT coalesce(nullif(far, ''), dst) AS dst, pb, asked, %[6]s calls, request_p50, request_max, response_p, response_max, bytes, steps, counts, step_bytes, busy, p99
-		FROM g JOIN l USING (%[5]s) JOIN dname USING (bn) ORDER BY calls DESC, %[6]s 1`, keys, w.from, step, isRequest, group, names, paths.from)
+		FROM g JOIN l USING (%[5]s) JOIN dname USING (bn) ORDER BY calls DESC, %[6]s 1`, keys, w.from, step, isRequest, group, names)
 	rows, more, err := readRows[loadRow](ctx, c, w.limit, sql, w.args...)
 	if err != nil {
 		return nil, err
@@ -148,7 +142,7 @@ func AskCapacity(ctx context.Context, c *forensics.Case, in CapacityIn) (*Capaci
 			list[i].KFL += " and " + endpointKFL(rows[i].Protocol, rows[i].Method, rows[i].Path)
 		}
 	}
-	if out.Calls, err = count(ctx, c, fmt.Sprintf("SELECT count(*) AS n FROM %s WHERE %s AND %s", source(c), w.where, isRequest), w.args...); err != nil {
+	if out.Calls, err = count(ctx, c, fmt.Sprintf("SELECT count(*) AS n FROM %s WHERE %s AND %s", "calls", w.where, isRequest), w.args...); err != nil {
 		return nil, err
 	}
 	if out.Coverage.State != "complete" {

@@ -45,13 +45,9 @@ const maxChanges = 2000
 // read reads both times of every service, or of every endpoint; of endpoints with how many
 // calls took how long, in bins.
 func (t *times) read(ctx context.Context, c *forensics.Case, w *window, endpoints bool, f *Frame) ([]changeRow, error) {
-	keys, group, order, paths := "bn, far", "bn, far", "1", pathTemplates{from: "x"}
+	keys, group, order := "bn, far", "bn, far", "1"
 	if endpoints {
-		var err error
-		if paths, err = w.templates(ctx, c); err != nil {
-			return nil, err
-		}
-		keys, group, order = "bn, far, protocol, coalesce(method, '') AS method, "+paths.tpl+" AS tpl", "bn, far, protocol, method, tpl", "1, protocol, method, tpl"
+		keys, group, order = "bn, far, protocol, coalesce(method, '') AS method, "+pathTemplate+" AS tpl", "bn, far, protocol, method, tpl", "1, protocol, method, tpl"
 	}
 	names := strings.TrimPrefix(strings.Replace(group, "bn, far", "", 1), ", ")
 	if names != "" {
@@ -63,11 +59,11 @@ func (t *times) read(ctx context.Context, c *forensics.Case, w *window, endpoint
 			h AS (SELECT %[1]s, list(bin::BIGINT ORDER BY bin) AS bins, list(c0 ORDER BY bin) AS h0, list(c1 ORDER BY bin) AS h1 FROM b GROUP BY ALL)`, group, logBins)
 		list, join = ", bins, h0, h1", fmt.Sprintf("LEFT JOIN h USING (%s)", group)
 	}
-	sql := w.ends(c, "service") + paths.with + fmt.Sprintf(`, y AS NOT MATERIALIZED (SELECT %[1]s, %[2]s AS later, failed, elapsed_us, protocol <> 'dns' AND host = far AS named, %[8]s AS k FROM %[11]s WHERE %[3]s),
+	sql := w.ends(c, "service") + fmt.Sprintf(`, y AS NOT MATERIALIZED (SELECT %[1]s, %[2]s AS later, failed, `+took+` AS elapsed_us, protocol <> 'dns' AND host = far AS named, %[8]s AS k FROM x WHERE %[3]s),
 		g AS (SELECT %[4]s, bool_or(named) AS asked, count(*) FILTER (NOT later) AS n0, count(*) FILTER (later) AS n1, count(*) FILTER (failed AND NOT later) AS f0, count(*) FILTER (failed AND later) AS f1, min(k) AS first_key,
 			quantile_disc(elapsed_us, [0.5, 0.9, 0.99]) FILTER (NOT later) AS p0, quantile_disc(elapsed_us, [0.5, 0.9, 0.99]) FILTER (later) AS p1 FROM y GROUP BY ALL)%[5]s
 		SELECT coalesce(nullif(far, ''), dst) AS dst, pb, asked, %[6]s n0, n1, f0, f1, first_key, p0, p1%[9]s FROM g %[10]s JOIN dname USING (bn) ORDER BY n0 + n1 DESC, %[7]s`,
-		keys, t.later(), isRequest, group, bins, names, order, numberOf(c), list, join, paths.from)
+		keys, t.later(), isRequest, group, bins, names, order, numberOf(c), list, join)
 	rows, more, err := readRows[changeRow](ctx, c, maxChanges, sql, w.args...)
 	if err != nil {
 		return nil, err

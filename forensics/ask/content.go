@@ -115,7 +115,7 @@ func AskSearch(ctx context.Context, c *forensics.Case, in SearchIn) (*Search, er
 // holds lists the calls of a window.
 func holds(ctx context.Context, c *forensics.Case, w *window, after string, limit int) ([]finding, bool, error) {
 	return readRows[finding](ctx, c, limit, fmt.Sprintf(`WITH f AS MATERIALIZED (SELECT %s, call_no, ts_ns, 0 AS bits FROM %s WHERE %s)
-		SELECT bundle, call_no, ts_ns, bits, (SELECT count(*) FROM f) AS total FROM f %s ORDER BY ts_ns, bundle, call_no LIMIT %d`, bundleOf(c, ""), source(c), w.where, after, limit+1), w.args...)
+		SELECT bundle, call_no, ts_ns, bits, (SELECT count(*) FROM f) AS total FROM f %s ORDER BY ts_ns, bundle, call_no LIMIT %d`, bundleOf(c, ""), "calls", w.where, after, limit+1), w.args...)
 }
 
 func (s *Search) count(list []finding, places bool) {

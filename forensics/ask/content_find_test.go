@@ -53,7 +53,7 @@ func findBySQL(ctx context.Context, c *forensics.Case, w *window, n *needle, in 
 	}
 	sql := fmt.Sprintf(`%s f AS MATERIALIZED (SELECT * FROM (SELECT %s, call_no, ts_ns, %s AS bits FROM %s WHERE %s) WHERE bits <> 0)
 		SELECT f.bundle, f.call_no, f.ts_ns, f.bits, t.total, t.counts FROM f, (SELECT count(*) AS total, [%s] AS counts FROM f) t %s ORDER BY f.ts_ns, f.bundle, f.call_no LIMIT %d`,
-		with, bundleOf(c, ""), strings.Join(bits, " + "), source(c), w.where, strings.Join(counts, ", "), after.sql("WHERE f."), limit+1)
+		with, bundleOf(c, ""), strings.Join(bits, " + "), "calls", w.where, strings.Join(counts, ", "), after.sql("WHERE f."), limit+1)
 	return readRows[finding](ctx, c, limit, sql, append(args, w.args...)...)
 }
 

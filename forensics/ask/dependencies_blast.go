@@ -29,7 +29,7 @@ type BlastRow struct {
 	Calls      int64    `json:"calls" jsonschema:"to this endpoint"`
 	Touching   int64    `json:"touching" jsonschema:"of these, calls that led to the service"`
 	Share      float64  `json:"share"`
-	Confidence string   `json:"confidence" jsonschema:"exact: by trace ids; likely: by time within the only open request; guess: several were open"`
+	Confidence string   `json:"confidence" jsonschema:"exact: by trace or request ids; likely: by time within the only open request; guess: several were open"`
 	CallIDs    []string `json:"call_ids" jsonschema:"the first three that touched it"`
 }
 
@@ -38,31 +38,6 @@ const maxLinked = 500_000
 
 // serving are the protocols whose calls lead to others.
 const serving = `('http1', 'http2', 'http3', 'grpc')`
-
-// parents is SQL that follows ends: table par has the calls that may have led to others,
-// with where they were served, from when to when, and until when an earlier one was.
-// Trace ids are compared by hash, which needs a third of the memory.
-func parents(c *forensics.Case) string {
-	return fmt.Sprintf(`, par AS MATERIALIZED (SELECT %[1]s AS k, bp AS pod, ap AS up, hash(trace_id) AS trace, trace_id IS NOT NULL AS traced, ts_ns AS t0, ts_ns + coalesce(elapsed_us, 0) * 1000 AS t1,
-		max(ts_ns + coalesce(elapsed_us, 0) * 1000) OVER (PARTITION BY bp ORDER BY ts_ns, %[1]s ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS busy
-		FROM x WHERE protocol IN %[2]s)`, numberOf(c), serving)
-}
-
-// linked is SQL for the calls of par that led to the rows of a table with columns k, pod (who
-// sent it), trace, traced and began: by trace id where a request that its sender served has
-// the same; else by time within the request that its sender began to serve last, which has
-// no trace id where the row has one, since then the sender gave it. grade is 0 by trace, 1
-// by time within the only open request, 2 where several were open.
-func linked(table string) string {
-	one := func(from, parents, eq, grade string) string {
-		return fmt.Sprintf(`SELECT i.*, p.k AS pk, p.pod AS ppod, p.up AS pup, p.trace AS ptrace, p.traced AS ptraced, p.t0, p.t1, %s AS grade
-			FROM (%s) i ASOF JOIN %s p ON i.pod = p.pod %s AND i.began >= p.t0 WHERE i.began <= p.t1 AND i.k <> p.k`, grade, from, parents, eq)
-	}
-	const byTime = "CASE WHEN p.busy >= i.began THEN 2 ELSE 1 END"
-	same := one(fmt.Sprintf("SELECT * FROM %s WHERE traced", table), "par", "AND i.trace = p.trace", "0")
-	first := fmt.Sprintf("SELECT * FROM %[1]s WHERE traced AND k NOT IN (SELECT i.k FROM (SELECT * FROM %[1]s WHERE traced) i ASOF JOIN par p ON i.pod = p.pod AND i.trace = p.trace AND i.began >= p.t0 WHERE i.began <= p.t1 AND i.k <> p.k)", table)
-	return same + " UNION ALL " + one(first, "(SELECT * FROM par WHERE NOT traced)", "", byTime) + " UNION ALL " + one(fmt.Sprintf("SELECT * FROM %s WHERE NOT traced", table), "par", "", byTime)
-}
 
 // blast finds the endpoints whose calls led to the targets.
 func (w *window) blast(ctx context.Context, c *forensics.Case, targets []string, f *Frame) (*Blast, error) {
@@ -74,11 +49,11 @@ func (w *window) blast(ctx context.Context, c *forensics.Case, targets []string,
 	var b strings.Builder
 	b.WriteString(w.ends(c, "service") + parents(c))
 	fmt.Fprintf(&b, `, want AS (SELECT unnest([%s]) AS name), hit AS (SELECT bn FROM dname WHERE dst IN (SELECT name FROM want)),
-		c0 AS MATERIALIZED (SELECT %s AS k, ap AS pod, hash(trace_id) AS trace, trace_id IS NOT NULL AS traced, ts_ns AS began FROM x
-			WHERE %s AND (bn IN (SELECT bn FROM hit) OR far IN (SELECT name FROM want)))`, marks, numberOf(c), isRequest)
+		c0 AS MATERIALIZED (SELECT %s AS k, ap AS pod, %s, ts_ns AS began FROM x
+			WHERE %s AND (bn IN (SELECT bn FROM hit) OR far IN (SELECT name FROM want)))`, marks, numberOf(c), ties, isRequest)
 	var tables []string
 	for i := 1; i <= blastLevels; i++ {
-		fmt.Fprintf(&b, `, l%d AS MATERIALIZED (SELECT pk AS k, any_value(pup) AS pod, any_value(ptrace) AS trace, any_value(ptraced) AS traced, any_value(t0) AS began, max(grade) AS grade, count(*) AS n, count(*) FILTER (grade = 2) AS vague
+		fmt.Fprintf(&b, `, l%d AS MATERIALIZED (SELECT pk AS k, any_value(pup) AS pod, any_value(ptrace) AS trace, any_value(ptraced) AS traced, any_value(preq) AS req, any_value(preqd) AS reqd, any_value(t0) AS began, max(grade) AS grade, count(*) AS n, count(*) FILTER (grade = 2) AS vague
 			FROM (%s) GROUP BY 1)`, i, linked(fmt.Sprintf("%s%d", map[bool]string{true: "c", false: "l"}[i == 1], i-1)))
 		tables = append(tables, fmt.Sprintf("SELECT k AS pk, %d AS depth, grade FROM l%d", i, i))
 	}
@@ -111,7 +86,7 @@ func (w *window) blast(ctx context.Context, c *forensics.Case, targets []string,
 	if err != nil {
 		return nil, err
 	}
-	out := &Blast{How: "a call belongs to the request that its sender was serving: the one with the same trace id where the call has one, else the one begun last of those that were open; up to three callers in a row", From: since, Endpoints: []BlastRow{}}
+	out := &Blast{How: "a call belongs to the request that its sender was serving: the one with the same trace or request id, else the one begun last of those that were open; up to three callers in a row", From: since, Endpoints: []BlastRow{}}
 	for _, r := range rows {
 		out.Calls, out.Explained, out.Ambiguous = r.All, r.Explained, r.Vague
 		out.Endpoints = append(out.Endpoints, BlastRow{r.Depth, r.Dst, clip(endpointName(r.Protocol, r.Method, r.Path), 200), r.Calls, r.Touching, share(r.Touching, r.Calls),

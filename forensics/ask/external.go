@@ -320,6 +320,6 @@ func (e *External) tell(list []Destination, allow bool) {
 // unresolved lists names that DNS did not resolve.
 func (w *window) unresolved(ctx context.Context, c *forensics.Case) ([]DNSFailure, error) {
 	rows, _, err := readRows[DNSFailure](ctx, c, w.limit, fmt.Sprintf(`SELECT coalesce(host, dns_questions[1], '') AS name, coalesce(status_text, error, 'failed') AS result, count(*) AS calls, list_sort(list(DISTINCT %s))[1:10] AS clients, %s
-		FROM %s WHERE %s AND protocol = 'dns' AND failed GROUP BY 1, 2 ORDER BY calls DESC, 1, 2`, who("src_"), someCalls, source(c), w.where), w.args...)
+		FROM %s WHERE %s AND protocol = 'dns' AND failed GROUP BY 1, 2 ORDER BY calls DESC, 1, 2`, who("src_"), someCalls, "calls", w.where), w.args...)
 	return rows, err
 }

@@ -91,9 +91,9 @@ const class = `(CASE WHEN protocol = 'dns' THEN 'dns' WHEN protocol IN ('tls', '
 const failureStatus = `coalesce(status_code::VARCHAR || CASE WHEN status_text IS NULL THEN '' ELSE ' ' || status_text END, status_text, error, 'failed')`
 
 // failureColumns are the columns of failed calls that are looked at.
-const failureColumns = `call_no, call_id, ts_ns, elapsed_us, protocol, method, host, status_code, status_text, failed, error, conn_id, stream_id,
-	src_id, src_ip, src_kind, src_namespace, src_external, src_service, src_workload, src_pod, src_name, src_dns_name, src_hostname,
-	dst_id, dst_ip, dst_namespace, dst_external, dst_service, dst_workload, dst_pod, dst_name, dst_dns_name, dst_hostname`
+const failureColumns = `path, endpoint, outcome, call_no, call_id, ts_ns, elapsed_us, protocol, method, host, status_code, status_text, failed, error, conn_id, stream_id,
+	src_id, src_who, src_ip, src_kind, src_namespace, src_external, src_service, src_workload, src_pod, src_name, src_dns_name, src_hostname,
+	dst_id, dst_who, dst_ip, dst_namespace, dst_external, dst_service, dst_workload, dst_pod, dst_name, dst_dns_name, dst_hostname`
 
 // AskFailures answers what failed, and why.
 func AskFailures(ctx context.Context, c *forensics.Case, in FailuresIn) (*Failures, error) {
@@ -119,7 +119,7 @@ func AskFailures(ctx context.Context, c *forensics.Case, in FailuresIn) (*Failur
 	if out.Frame, err = w.frame(ctx, c); err != nil {
 		return nil, err
 	}
-	all, err := readOne[ClassCount](ctx, c, "SELECT count(*) AS calls FROM "+source(c)+" WHERE "+w.where, w.args...)
+	all, err := readOne[ClassCount](ctx, c, "SELECT count(*) AS calls FROM "+"calls"+" WHERE "+w.where, w.args...)
 	if err != nil {
 		return nil, err
 	}
@@ -131,8 +131,8 @@ func AskFailures(ctx context.Context, c *forensics.Case, in FailuresIn) (*Failur
 	default:
 		return nil, wrong("class", "%q, want 4xx, 5xx, no_answer or other", in.Class)
 	}
-	w.and("failed OR error IS NOT NULL")
-	rows, err := hold(ctx, c, withPath(failureColumns), w.where, w.args)
+	w.and("failed")
+	rows, err := hold(ctx, c, failureColumns, w.where, w.args)
 	if err != nil {
 		return nil, err
 	}
@@ -196,7 +196,7 @@ type sample struct {
 // groups fills in the groups and, where causes is wanted, where they began.
 func (f *Failures) groups(ctx context.Context, c *forensics.Case, w *window, rows *rowsOf, causes bool) error {
 	// Customers outside are one client, as many addresses as they come from.
-	sql := rows.sql(`WITH f AS MATERIALIZED (SELECT CASE WHEN %[14]s THEN 'outside' ELSE %[1]s END AS src, src_ip, %[2]s AS dst, protocol, %[3]s AS endpoint, %[4]s AS plain, %[5]s AS class, error, ts_ns, elapsed_us, call_id, %[6]s, call_no, conn_id, stream_id
+	sql := fmt.Sprintf(`WITH f AS MATERIALIZED (SELECT CASE WHEN %[14]s THEN 'outside' ELSE %[1]s END AS src, src_ip, %[2]s AS dst, protocol, %[3]s AS endpoint, %[4]s AS plain, %[5]s AS class, error, ts_ns, elapsed_us, call_id, %[6]s, call_no, conn_id, stream_id
 			FROM %[11]s WHERE %[7]s AND protocol <> 'dns'),
 		y AS (%[15]s),
 		e AS (SELECT f.*, plain || CASE WHEN f.error = 'reset' AND f.stream_id IS NULL AND y.side = 'client' THEN '%[16]s' WHEN f.error = 'reset' AND f.stream_id IS NULL AND y.side = 'server' THEN '%[17]s' ELSE '' END AS status, coalesce(f.elapsed_us, CASE WHEN f.stream_id IS NULL THEN (k.last_ns - f.ts_ns) // 1000 END) / 1000.0 AS took

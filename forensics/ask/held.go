@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/pcapsule/pcapsule/forensics"
 )
@@ -23,9 +22,6 @@ type rowsOf struct {
 	end   func()
 }
 
-// heldPath is the column of held rows that has the template of their path, which is made once.
-const heldPath = "held_path"
-
 // hold reads the calls of a condition with some columns, which are all that is asked for.
 func hold(ctx context.Context, c *forensics.Case, columns, where string, args []any) (*rowsOf, error) {
 	return holdUpTo(ctx, c, heldMost, columns, where, args)
@@ -33,7 +29,7 @@ func hold(ctx context.Context, c *forensics.Case, columns, where string, args []
 
 // unheld are the calls of a condition as the case has them.
 func unheld(c *forensics.Case, where string, args []any) *rowsOf {
-	return &rowsOf{c: c, from: source(c), where: where, args: args, end: func() {}}
+	return &rowsOf{c: c, from: "calls", where: where, args: args, end: func() {}}
 }
 
 func holdUpTo(ctx context.Context, c *forensics.Case, most int64, columns, where string, args []any) (*rowsOf, error) {
@@ -60,20 +56,6 @@ func holdUpTo(ctx context.Context, c *forensics.Case, most int64, columns, where
 
 // values are the arguments of where, followed by others.
 func (r *rowsOf) values(more ...any) []any { return append(append([]any(nil), r.args...), more...) }
-
-// withPath adds the path and its template to columns that are held.
-func withPath(columns string) string {
-	return columns + ", path, " + template("path") + " AS " + heldPath
-}
-
-// sql is a query over rows withPath.
-func (r *rowsOf) sql(format string, args ...any) string {
-	text := fmt.Sprintf(format, args...)
-	if r.held {
-		text = strings.ReplaceAll(text, template("path"), heldPath)
-	}
-	return text
-}
 
 // list lists the calls by time.
 func (r *rowsOf) list(ctx context.Context, c *forensics.Case, limit int) ([]Call, bool, error) {

@@ -2,6 +2,7 @@ package ask
 
 import (
 	"context"
+	"fmt"
 	"reflect"
 	"testing"
 
@@ -30,7 +31,7 @@ func TestHeldRowsAnswerAsThoseOfTheCase(t *testing.T) {
 		if x.where == "protocol = ?" {
 			args = []any{"http1"}
 		}
-		rows, err := holdUpTo(ctx, c, x.most, withPath(serviceColumns), x.where, args)
+		rows, err := holdUpTo(ctx, c, x.most, serviceColumns, x.where, args)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -50,9 +51,8 @@ func TestHeldRowsAnswerAsThoseOfTheCase(t *testing.T) {
 			return list
 		}
 		const text = "SELECT %s AS endpoint, %s AS src, count(*) AS n FROM %s WHERE %s GROUP BY ALL ORDER BY ALL"
-		got := ask(rows.c, rows.sql(text, endpoint, who("src_"), rows.from, rows.where), rows.args)
-		plain := &rowsOf{}
-		want := ask(c, plain.sql(text, endpoint, who("src_"), source(c), x.where), args)
+		got := ask(rows.c, fmt.Sprintf(text, endpoint, who("src_"), rows.from, rows.where), rows.args)
+		want := ask(c, fmt.Sprintf(text, endpoint, who("src_"), "calls", x.where), args)
 		if !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: %v, want %v", x.name, got, want)
 		}

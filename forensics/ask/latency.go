@@ -25,7 +25,8 @@ type LatencyIn struct {
 type Latency struct {
 	Frame
 	Calls     int64         `json:"calls" jsonschema:"requests looked at"`
-	Timed     int64         `json:"timed" jsonschema:"of these, requests whose answer was seen to its end"`
+	Timed     int64         `json:"timed" jsonschema:"of these, requests whose time is known: answered, or not answered while their caller waited"`
+	NoAnswer  int64         `json:"no_answer" jsonschema:"of these, requests that got no answer: they count in all times with how long their caller waited"`
 	Breakdown []Breakdown   `json:"breakdown,omitempty" jsonschema:"most time in all first"`
 	Chain     *HopChain     `json:"chain,omitempty" jsonschema:"where the time of the named requests goes, hop by hop"`
 	Slow      *Slow         `json:"slow,omitempty"`
@@ -71,12 +72,12 @@ type Phase struct {
 // Slow is the calls over a threshold.
 type Slow struct {
 	MinMs      float64    `json:"min_ms"`
-	Calls      int64      `json:"calls" jsonschema:"with those that got no answer and whose connection stayed open so long"`
+	Calls      int64      `json:"calls" jsonschema:"with those that got no answer and whose caller waited so long"`
 	Unanswered int64      `json:"unanswered" jsonschema:"of these, calls that got no answer"`
 	Services   []SlowItem `json:"services" jsonschema:"where most of them are"`
 	Endpoints  []SlowItem `json:"endpoints"`
 	Slowest    []Call     `json:"slowest" jsonschema:"elapsed_ms is missing where there was no answer"`
-	KFL        string     `json:"kfl" jsonschema:"the answered ones"`
+	KFL        string     `json:"kfl"`
 }
 
 // SlowItem is where slow calls are.
@@ -113,13 +114,17 @@ func AskLatency(ctx context.Context, c *forensics.Case, in LatencyIn) (*Latency,
 	n, err := readOne[struct {
 		Calls int64 `json:"calls"`
 		Timed int64 `json:"timed"`
-	}](ctx, c, fmt.Sprintf("SELECT count(*) AS calls, count(elapsed_us) AS timed FROM %s WHERE %s AND %s", source(c), w.where, isRequest), w.args...)
+		None  int64 `json:"none"`
+	}](ctx, c, fmt.Sprintf("SELECT count(*) AS calls, count(*) FILTER (outcome = 'no_answer') AS none, count("+took+") AS timed FROM %s WHERE %s AND %s", "calls", w.where, isRequest), w.args...)
 	if err != nil {
 		return nil, err
 	}
-	out.Calls, out.Timed = n.Calls, n.Timed
+	out.Calls, out.Timed, out.NoAnswer = n.Calls, n.Timed, n.None
+	if n.None > 0 {
+		out.note("%d of %d requests got no answer: they count with how long their caller waited", n.None, n.Calls)
+	}
 	if n.Timed < n.Calls {
-		out.note("%d of %d requests have no time: no answer, or its end was not seen", n.Calls-n.Timed, n.Calls)
+		out.note("%d of %d requests have no time: the capture has only a part of them", n.Calls-n.Timed, n.Calls)
 	}
 	for _, part := range in.Parts {
 		if err := out.part(ctx, c, w, &in, part); err != nil {
@@ -207,14 +212,7 @@ var phases = [...]string{"dns", "connect", "tls", "send", "wait", "receive", "ne
 
 // breakdown splits the time of calls by endpoint, service or client.
 func (w *window) breakdown(ctx context.Context, c *forensics.Case, by string, f *Frame) ([]Breakdown, error) {
-	paths := pathTemplates{from: "x"}
-	if by == "" || by == "endpoint" {
-		var err error
-		if paths, err = w.templates(ctx, c); err != nil {
-			return nil, err
-		}
-	}
-	keys, names, from := "bn, far, protocol, coalesce(method, '') AS method, "+paths.tpl+" AS tpl", "coalesce(nullif(far, ''), dst) AS dst, pb, protocol, method, tpl", "JOIN dname USING (bn)"
+	keys, names, from := "bn, far, protocol, coalesce(method, '') AS method, "+pathTemplate+" AS tpl", "coalesce(nullif(far, ''), dst) AS dst, pb, protocol, method, tpl", "JOIN dname USING (bn)"
 	switch by {
 	case "service":
 		keys, names = "bn, far", "coalesce(nullif(far, ''), dst) AS dst, pb"
@@ -231,10 +229,10 @@ func (w *window) breakdown(ctx context.Context, c *forensics.Case, by string, f 
 		asked = ", bool_or(protocol <> 'dns' AND host = far) AS asked"
 		names += ", asked"
 	}
-	sql := w.ends(c, "service") + paths.with + fmt.Sprintf(`, g AS (SELECT %s%s, count(*) AS calls, count(*) FILTER (failed) AS failed, coalesce(sum(elapsed_us), 0)::BIGINT AS total, quantile_disc(elapsed_us, [0.5, 0.9, 0.99]) AS p, max(elapsed_us) AS top, %s AS call_id%s
+	sql := w.ends(c, "service") + fmt.Sprintf(`, g AS (SELECT %s%s, count(*) AS calls, count(*) FILTER (failed) AS failed, coalesce(sum(`+took+`), 0)::BIGINT AS total, quantile_disc(`+took+`, [0.5, 0.9, 0.99]) AS p, max(`+took+`) AS top, %s AS call_id%s
 		FROM %s WHERE %s GROUP BY ALL)
 		SELECT %s, calls, failed, total / 1000.0 AS total_ms, p[1] / 1000.0 AS p50_ms, p[2] / 1000.0 AS p90_ms, p[3] / 1000.0 AS p99_ms, top / 1000.0 AS max_ms, lower(hex(call_id)) AS call_id%s
-		FROM g %s ORDER BY total_ms DESC, calls DESC, ALL_NAMES`, keys, asked, slowest, aggregates.String(), paths.from, isRequest, names, columns.String(), from)
+		FROM g %s ORDER BY total_ms DESC, calls DESC, ALL_NAMES`, keys, asked, slowest, aggregates.String(), "x", isRequest, names, columns.String(), from)
 	order := map[string]string{"": "dst, protocol, method, tpl", "endpoint": "dst, protocol, method, tpl", "service": "dst", "client": "src"}[by]
 	type row struct {
 		Breakdown
@@ -293,9 +291,8 @@ func (b *Breakdown) most() string {
 // long as its connection stayed open after it.
 func (w *window) slow(ctx context.Context, c *forensics.Case, minMs float64, f *Frame) (*Slow, error) {
 	us := int64(minMs * 1000)
-	s := &Slow{MinMs: minMs, KFL: fmt.Sprintf("elapsed_us >= %d%s", us, notCarriers)}
-	took := fmt.Sprintf(`, s AS (SELECT * FROM (SELECT k.*, coalesce(elapsed_us, (last_ns - ts_ns) // 1000) AS took FROM (SELECT * FROM x WHERE %[1]s AND (elapsed_us >= %[2]d OR elapsed_us IS NULL AND failed)) k
-		LEFT JOIN (SELECT %[3]s conn_id, last_ns FROM connections_raw) USING (%[3]s conn_id)) WHERE took >= %[2]d)`, isRequest, us, key(c, ""))
+	s := &Slow{MinMs: minMs, KFL: fmt.Sprintf(`(outcome == "no_answer" ? waited_us : elapsed_us) >= %d%s`, us, notCarriers)}
+	slow := fmt.Sprintf(`, s AS (SELECT *, %[1]s AS took FROM x WHERE %[2]s AND %[1]s >= %[3]d)`, took, isRequest, us)
 	items := func(keys, group, names string) ([]SlowItem, error) {
 		type row struct {
 			SlowItem
@@ -303,7 +300,7 @@ func (w *window) slow(ctx context.Context, c *forensics.Case, minMs float64, f *
 			Method   string `json:"method"`
 			Path     string `json:"tpl"`
 		}
-		rows, more, err := readRows[row](ctx, c, min(w.limit, 20), w.ends(c, "service")+took+fmt.Sprintf(`, h AS (SELECT %[1]s, count(*) AS slow, count(*) FILTER (elapsed_us IS NULL) AS unanswered, quantile_disc(took, 0.5) / 1000.0 AS p50_ms, max(took) / 1000.0 AS max_ms, %[4]s FROM s GROUP BY ALL),
+		rows, more, err := readRows[row](ctx, c, min(w.limit, 20), w.ends(c, "service")+slow+fmt.Sprintf(`, h AS (SELECT %[1]s, count(*) AS slow, count(*) FILTER (outcome = 'no_answer') AS unanswered, quantile_disc(took, 0.5) / 1000.0 AS p50_ms, max(took) / 1000.0 AS max_ms, %[4]s FROM s GROUP BY ALL),
 			g AS (SELECT %[1]s, count(*) AS calls FROM x WHERE %[5]s GROUP BY ALL)
 			SELECT coalesce(nullif(far, ''), dst) AS dst, %[3]s slow, unanswered, calls, p50_ms, max_ms, call_ids FROM h JOIN g USING (%[2]s) JOIN dname USING (bn) ORDER BY slow DESC, max_ms DESC, %[3]s 1`,
 			keys, group, names, someCalls, isRequest), w.args...)
@@ -327,14 +324,14 @@ func (w *window) slow(ctx context.Context, c *forensics.Case, minMs float64, f *
 	n, err := readOne[struct {
 		Calls      int64 `json:"calls"`
 		Unanswered int64 `json:"unanswered"`
-	}](ctx, c, w.ends(c, "service")+took+" SELECT count(*) AS calls, count(*) FILTER (elapsed_us IS NULL) AS unanswered FROM s", w.args...)
+	}](ctx, c, w.ends(c, "service")+slow+" SELECT count(*) AS calls, count(*) FILTER (outcome = 'no_answer') AS unanswered FROM s", w.args...)
 	if err != nil {
 		return nil, err
 	}
 	s.Calls, s.Unanswered = n.Calls, n.Unanswered
 	ids, more, err := readRows[struct {
 		ID string `json:"id"`
-	}](ctx, c, min(w.limit, 20), w.ends(c, "service")+took+" SELECT lower(hex(call_id)) AS id FROM s ORDER BY took DESC, ts_ns, call_id", w.args...)
+	}](ctx, c, min(w.limit, 20), w.ends(c, "service")+slow+" SELECT lower(hex(call_id)) AS id FROM s ORDER BY took DESC, ts_ns, call_id", w.args...)
 	if err != nil {
 		return nil, err
 	}

@@ -38,7 +38,7 @@ type Hop struct {
 	TotalMs    float64  `json:"total_ms"`
 	OwnMs      float64  `json:"own_ms" jsonschema:"of the total, what is not within the calls that it led to"`
 	OwnShare   float64  `json:"own_share" jsonschema:"own_ms of all time of the requests; calls made at once may make more than 1 together"`
-	Confidence string   `json:"confidence" jsonschema:"exact: by trace ids; likely: by time within the only open request; guess: several were open"`
+	Confidence string   `json:"confidence" jsonschema:"exact: by trace or request ids; likely: by time within the only open request; guess: several were open"`
 	CallID     string   `json:"call_id" jsonschema:"the slowest"`
 }
 
@@ -51,20 +51,20 @@ func (w *window) chain(ctx context.Context, c *forensics.Case, wide *window, f *
 	var b strings.Builder
 	b.WriteString(wide.ends(c, "service") + parents(c))
 	fmt.Fprintf(&b, `, hit AS MATERIALIZED (SELECT %[1]s AS k FROM calls_raw WHERE call_id IN (SELECT call_id FROM calls WHERE %[2]s AND protocol IN %[3]s)),
-		c0 AS MATERIALIZED (SELECT %[1]s AS k, ap AS pod, hash(trace_id) AS trace, trace_id IS NOT NULL AS traced, ts_ns AS began, elapsed_us, failed FROM x WHERE %[4]s),
+		c0 AS MATERIALIZED (SELECT %[1]s AS k, ap AS pod, %[6]s, ts_ns AS began, coalesce(waited_us, elapsed_us) AS us, elapsed_us, failed FROM x WHERE %[4]s),
 		li AS MATERIALIZED (SELECT k, pk, grade FROM (%[5]s)),
 		l0 AS MATERIALIZED (SELECT k AS root, k, 0 AS grade FROM c0 WHERE k IN (SELECT k FROM hit) AND NOT failed AND elapsed_us IS NOT NULL AND k NOT IN (SELECT k FROM li WHERE pk IN (SELECT k FROM hit)))`,
-		numberOf(c), w.where, serving, isRequest, linked("c0"))
+		numberOf(c), w.where, serving, isRequest, linked("c0"), ties)
 	parts := []string{"SELECT root, k, grade, 0 AS depth FROM l0"}
 	for i := 1; i <= chainLevels; i++ {
 		fmt.Fprintf(&b, `, l%[1]d AS MATERIALIZED (SELECT root, li.k, greatest(l.grade, li.grade) AS grade FROM l%[2]d l JOIN li ON li.pk = l.k)`, i, i-1)
 		parts = append(parts, fmt.Sprintf("SELECT root, k, grade, %d AS depth FROM l%d", i, i))
 	}
-	fmt.Fprintf(&b, `, u AS (%[1]s), kids AS (SELECT li.pk AS k, sum(elapsed_us) AS us FROM li JOIN c0 USING (k) WHERE li.pk IN (SELECT k FROM u) GROUP BY 1),
+	fmt.Fprintf(&b, `, u AS (%[1]s), kids AS (SELECT li.pk AS k, sum(us) AS us FROM li JOIN c0 USING (k) WHERE li.pk IN (SELECT k FROM u) GROUP BY 1),
 		m AS (SELECT u.root, u.depth, u.grade, coalesce(kids.us, 0) AS kids, x.* FROM x JOIN u ON u.k = %[2]s LEFT JOIN kids ON kids.k = u.k)
 		SELECT depth, src, coalesce(nullif(far, ''), dst) AS dst, protocol, method, tpl, calls, failed, p[1] / 1000.0 AS p50_ms, p[2] / 1000.0 AS p99_ms, total_ms, own_ms, grade, lower(hex(call_id)) AS call_id, (SELECT count(*) FROM l0) AS requests
-		FROM (SELECT min(depth) AS depth, an, bn, far, protocol, coalesce(method, '') AS method, %[3]s AS tpl, count(*) AS calls, count(*) FILTER (failed) AS failed, quantile_disc(elapsed_us, [0.5, 0.99]) AS p, coalesce(sum(elapsed_us), 0) / 1000.0 AS total_ms,
-			coalesce(sum(greatest(elapsed_us - kids, 0)), 0) / 1000.0 AS own_ms, max(grade) AS grade, %[4]s AS call_id FROM m GROUP BY an, bn, far, protocol, method, tpl) JOIN sname USING (an) JOIN dname USING (bn) ORDER BY depth, own_ms DESC, 2, 3, 4, 5, 6`,
+		FROM (SELECT min(depth) AS depth, an, bn, far, protocol, coalesce(method, '') AS method, %[3]s AS tpl, count(*) AS calls, count(*) FILTER (failed) AS failed, quantile_disc(`+took+`, [0.5, 0.99]) AS p, coalesce(sum(coalesce(waited_us, elapsed_us)), 0) / 1000.0 AS total_ms,
+			coalesce(sum(greatest(coalesce(waited_us, elapsed_us) - kids, 0)), 0) / 1000.0 AS own_ms, max(grade) AS grade, %[4]s AS call_id FROM m GROUP BY an, bn, far, protocol, method, tpl) JOIN sname USING (an) JOIN dname USING (bn) ORDER BY depth, own_ms DESC, 2, 3, 4, 5, 6`,
 		strings.Join(parts, " UNION ALL "), numberOf(c), pathTemplate, slowest)
 	type row struct {
 		Hop
@@ -78,7 +78,7 @@ func (w *window) chain(ctx context.Context, c *forensics.Case, wide *window, f *
 		return nil, err
 	}
 	f.Truncated = f.Truncated || more
-	out := &HopChain{How: "a call belongs to the request that its sender was serving: by trace id where the call has one, else the one begun last of those that were open; requests that failed are left out", From: since, Hops: []Hop{}}
+	out := &HopChain{How: "a call belongs to the request that its sender was serving: by trace or request id where both have one, else the one begun last of those that were open; requests that failed are left out, and calls without an answer count as long as their caller waited", From: since, Hops: []Hop{}}
 	total, best := 0.0, -1.0
 	for _, r := range rows {
 		if r.Depth == 0 {

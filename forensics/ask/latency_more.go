@@ -38,11 +38,11 @@ func (w *window) slowQueries(ctx context.Context, c *forensics.Case, minMs float
 	}
 	us := int64(minMs * 1000)
 	text := `CASE WHEN protocol = 'redis' THEN method ELSE postgresql_query END`
-	const statement = `(protocol = 'redis' OR protocol = 'postgresql' AND postgresql_query IS NOT NULL)`
-	sql := w.ends(c, "service") + fmt.Sprintf(`, slow AS (SELECT bn, protocol, %[1]s AS raw, %[2]s AS text, an, elapsed_us, failed, call_id, ts_ns FROM x WHERE %[4]s AND elapsed_us >= %[3]d),
+	const statement = `(protocol = 'redis' OR protocol = 'postgresql' AND postgresql_query IS NOT NULL) AND ` + executed
+	sql := w.ends(c, "service") + fmt.Sprintf(`, slow AS (SELECT bn, protocol, %[1]s AS raw, %[2]s AS text, an, `+took+` AS elapsed_us, failed, call_id, ts_ns FROM x WHERE %[4]s AND `+took+` >= %[3]d),
 		g AS (SELECT bn, protocol, text, count(*) AS slow, list_transform(arg_max(call_id, elapsed_us, 3), i -> lower(hex(i))) AS call_ids, list_sort(list(DISTINCT src))[1:5] AS clients FROM slow JOIN sname USING (an) GROUP BY ALL),
 		a AS (SELECT bn, protocol, %[2]s AS text, count(*) AS calls, count(*) FILTER (failed) AS failed, sum(elapsed_us)::BIGINT AS total, quantile_disc(elapsed_us, [0.5, 0.99]) AS p, max(elapsed_us) AS top
-			FROM (SELECT bn, protocol, %[1]s AS raw, elapsed_us, failed FROM x WHERE %[4]s) GROUP BY ALL)
+			FROM (SELECT bn, protocol, %[1]s AS raw, `+took+` AS elapsed_us, failed FROM x WHERE %[4]s) GROUP BY ALL)
 		SELECT coalesce(dst, '') AS dst, protocol, left(text, 400) AS text, calls, slow, failed, total / 1000.0 AS total_ms, p[1] / 1000.0 AS p50_ms, p[2] / 1000.0 AS p99_ms, top / 1000.0 AS max_ms, clients, call_ids
 		FROM g JOIN a USING (bn, protocol, text) JOIN dname USING (bn) ORDER BY slow DESC, total_ms DESC, 1, 2, 3`, text, fmt.Sprintf(normalSQL, "raw"), us, statement)
 	rows, more, err := readRows[SlowQuery](ctx, c, w.limit, sql, w.args...)
@@ -177,10 +177,10 @@ func (w *window) replicas(ctx context.Context, c *forensics.Case, f *Frame) ([]R
 		PodLoad
 	}
 	rows, _, err := readRows[row](ctx, c, maxEdges, fmt.Sprintf(`WITH g AS (SELECT dst_id, %[1]s count(*) AS calls, count(DISTINCT conn_id) AS connections, count(*) FILTER (failed) AS failed FROM %[2]s WHERE %[3]s AND %[4]s GROUP BY ALL),
-		t AS (SELECT dst_pod AS its_pod, dst_namespace AS its_space, quantile_disc(elapsed_us, [0.5, 0.99]) AS q FROM %[2]s WHERE %[3]s AND %[4]s AND dst_pod IS NOT NULL GROUP BY ALL)
+		t AS (SELECT dst_pod AS its_pod, dst_namespace AS its_space, quantile_disc(`+took+`, [0.5, 0.99]) AS q FROM %[2]s WHERE %[3]s AND %[4]s AND dst_pod IS NOT NULL GROUP BY ALL)
 		SELECT %[5]s AS service, e.pod AS pod, coalesce(namespace, '') AS space, sum(calls)::BIGINT AS calls, sum(connections)::BIGINT AS connections, sum(failed)::BIGINT AS failed, any_value(q[1]) / 1000.0 AS p50_ms, any_value(q[2]) / 1000.0 AS p99_ms
 		FROM g JOIN (SELECT * FROM endpoints WHERE pod IS NOT NULL) e ON e.endpoint_id = g.dst_id %[6]s JOIN t ON its_pod = e.pod AND its_space IS NOT DISTINCT FROM e.namespace GROUP BY 1, 2, 3 ORDER BY 1, 4 DESC, 2`,
-		key(c, ""), source(c), w.where, isRequest, who(""), map[bool]string{true: "AND e.bundle = g.bundle"}[c.Several()]), w.values(w.args...)...)
+		key(c, ""), "calls", w.where, isRequest, who(""), map[bool]string{true: "AND e.bundle = g.bundle"}[c.Several()]), w.values(w.args...)...)
 	if err != nil {
 		return nil, err
 	}
@@ -271,8 +271,8 @@ func (w *window) series(ctx context.Context, c *forensics.Case, text string, f *
 		No int64 `json:"no"`
 		Step
 	}
-	rows, _, err := readRows[row](ctx, c, maxSteps+1, fmt.Sprintf(`SELECT no, calls, failed, p[1] / 1000.0 AS p50_ms, p[2] / 1000.0 AS p99_ms FROM (SELECT (ts_ns - %d) // %d AS no, count(*) AS calls, count(*) FILTER (failed) AS failed, quantile_disc(elapsed_us, [0.5, 0.99]) AS p
-		FROM %s WHERE %s AND %s GROUP BY 1) ORDER BY 1`, w.from, step, source(c), w.where, isRequest), w.args...)
+	rows, _, err := readRows[row](ctx, c, maxSteps+1, fmt.Sprintf(`SELECT no, calls, failed, p[1] / 1000.0 AS p50_ms, p[2] / 1000.0 AS p99_ms FROM (SELECT (ts_ns - %d) // %d AS no, count(*) AS calls, count(*) FILTER (failed) AS failed, quantile_disc(`+took+`, [0.5, 0.99]) AS p
+		FROM %s WHERE %s AND %s GROUP BY 1) ORDER BY 1`, w.from, step, "calls", w.where, isRequest), w.args...)
 	if err != nil || len(rows) == 0 {
 		return []Step{}, err
 	}

@@ -204,11 +204,11 @@ func (w *window) graph(ctx context.Context, c *forensics.Case, by string, narrow
 	// What can be summed is summed by addresses first: there are few of them, and their
 	// names are joined to the sums. A name that DNS was asked for is no host that was called.
 	sums := fmt.Sprintf(`SELECT %ssrc_id, dst_id, protocol, CASE WHEN protocol <> 'dns' THEN host END AS host, count(*) AS n, count(*) FILTER (failed) AS failed, count(*) FILTER (%s) AS faults, sum(request_bytes) AS sent, sum(response_bytes) AS received,
-			count(decrypted_by) AS opened, arg_min(call_id, ts_ns) AS call_id, min(ts_ns) AS ts_ns FROM %s WHERE %s GROUP BY ALL`, key(c, ""), fault, source(c), w.where)
+			count(decrypted_by) AS opened, arg_min(call_id, ts_ns) AS call_id, min(ts_ns) AS ts_ns FROM %s WHERE %s GROUP BY ALL`, key(c, ""), fault, "calls", w.where)
 	sql := w.ends(c, by) + fmt.Sprintf(`, y AS (%[3]s),
 		g AS (SELECT an, bn, far, protocol, %[1]s AS request, bool_or(protocol <> 'dns' AND host = far) AS asked, sum(n) AS n, sum(failed) AS failed, sum(faults) AS faults,
 			sum(sent) AS sent, sum(received) AS received, sum(opened) AS opened, arg_min(call_id, ts_ns) AS call_id FROM y GROUP BY ALL),
-		q AS (SELECT an, bn, far, quantile_disc(elapsed_us, [0.5, 0.99]) FILTER (%[1]s) AS p, count(DISTINCT %[2]s) AS conns FROM x GROUP BY ALL),
+		q AS (SELECT an, bn, far, quantile_disc(`+took+`, [0.5, 0.99]) FILTER (%[1]s) AS p, count(DISTINCT %[2]s) AS conns FROM x GROUP BY ALL),
 		t AS (SELECT an, bn, far, bool_or(asked) AS asked, sum(n)::BIGINT AS n, coalesce(sum(n) FILTER (request), 0)::BIGINT AS calls, coalesce(sum(failed) FILTER (request), 0)::BIGINT AS failed, sum(faults)::BIGINT AS faults,
 			sum(sent)::BIGINT AS sent, sum(received)::BIGINT AS received, coalesce(sum(opened) FILTER (request), 0)::BIGINT AS opened, coalesce(sum(n) FILTER (protocol IN ('tls', 'dtls', 'quic')), 0)::BIGINT AS shakes,
 			list({'protocol': protocol, 'calls': n::BIGINT, 'failed': failed::BIGINT, 'call_id': lower(hex(call_id))} ORDER BY n DESC, protocol) AS protocols FROM g GROUP BY ALL)

@@ -72,26 +72,14 @@ func dstOf(name, place string, asked bool, known map[string]nodeFact) string {
 	return dstKFL("service", &n)
 }
 
-// knownPaths is how many calls are read for the templates of their paths.
-const knownPaths = 1_000_000
-
-// templated follows ends: table xt is x with tpl, the template of the path, empty where
-// there is none. Paths come again and again, so those of the first calls are made into
-// templates once; others are as they are met. Its arguments are the window's once more.
-func (w *window) templated(c *forensics.Case) string {
-	return fmt.Sprintf(`, pt AS MATERIALIZED (SELECT known_path, %s AS known_tpl FROM (SELECT DISTINCT path AS known_path FROM (SELECT path FROM %s WHERE %s AND path IS NOT NULL LIMIT %d))),
-		xt AS NOT MATERIALIZED (SELECT x.*, CASE WHEN x.path IS NULL THEN '' WHEN pt.known_tpl IS NOT NULL THEN pt.known_tpl ELSE %s END AS tpl FROM x LEFT JOIN pt ON pt.known_path = x.path)`,
-		template("known_path"), source(c), w.where, knownPaths, template("x.path"))
-}
-
 // byEndpoint lists endpoints of the window's requests, those first that order says.
 func (w *window) byEndpoint(ctx context.Context, c *forensics.Case, known map[string]nodeFact, limit int, where, order string) ([]Endpoint, bool, error) {
-	sql := w.ends(c, "service") + w.templated(c) + fmt.Sprintf(`, g AS (SELECT bn, far, protocol, coalesce(method, '') AS method, tpl, bool_or(protocol <> 'dns' AND host = far) AS asked,
-			count(*) AS calls, count(*) FILTER (failed) AS failed, quantile_disc(elapsed_us, [0.5, 0.9, 0.99]) AS p, max(elapsed_us) AS slowest, %s AS call_id
-			FROM xt WHERE %s AND %s GROUP BY ALL)
+	sql := w.ends(c, "service") + fmt.Sprintf(`, g AS (SELECT bn, far, protocol, coalesce(method, '') AS method, tpl, bool_or(protocol <> 'dns' AND host = far) AS asked,
+			count(*) AS calls, count(*) FILTER (failed) AS failed, quantile_disc(`+took+`, [0.5, 0.9, 0.99]) AS p, max(`+took+`) AS slowest, %s AS call_id
+			FROM (SELECT *, `+pathTemplate+` AS tpl FROM x) WHERE %s AND %s GROUP BY ALL)
 		SELECT coalesce(nullif(far, ''), dst) AS dst, pb, asked, protocol, method, tpl, calls, failed, p[1] / 1000.0 AS p50_ms, p[2] / 1000.0 AS p90_ms, p[3] / 1000.0 AS p99_ms,
 			slowest / 1000.0 AS max_ms, lower(hex(call_id)) AS call_id FROM g JOIN dname USING (bn) ORDER BY %s, 1, 4, 5, 6`, slowest, isRequest, where, order)
-	rows, more, err := readRows[endpointRow](ctx, c, limit, sql, w.values(w.args...)...)
+	rows, more, err := readRows[endpointRow](ctx, c, limit, sql, w.args...)
 	out := make([]Endpoint, len(rows))
 	for i, r := range rows {
 		out[i] = Endpoint{r.Dst, r.Protocol, clip(endpointName(r.Protocol, r.Method, r.Path), 200), r.Calls, r.Failed, r.P50Ms, r.P90Ms, r.P99Ms, r.MaxMs, r.CallID,

@@ -97,7 +97,7 @@ func (w *window) ends(c *forensics.Case, by string) string {
 	if w.kept != "" {
 		return fmt.Sprintf("WITH x AS NOT MATERIALIZED (SELECT * FROM %s WHERE %s) ", w.kept, w.where)
 	}
-	return fmt.Sprintf("WITH %s, x AS NOT MATERIALIZED (%s) ", endNames(c, by), endsOf(c, by, fmt.Sprintf("SELECT * FROM %s WHERE %s", source(c), w.where)))
+	return fmt.Sprintf("WITH %s, x AS NOT MATERIALIZED (%s) ", endNames(c, by), endsOf(c, by, fmt.Sprintf("SELECT * FROM %s WHERE %s", "calls", w.where)))
 }
 
 // endNames are the tables that number the nodes and name them.

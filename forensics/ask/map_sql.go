@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math"
 	"net/netip"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -100,67 +99,23 @@ func quoteKFL(s string) string { return strconv.Quote(s) }
 // endpointKFL is the KFL for calls whose endpoint is method and path, each empty where
 // the endpoint has none, at a protocol.
 func endpointKFL(protocol, method, path string) string {
-	parts := []string{"protocol == " + quoteKFL(protocol)}
-	if protocol == "http1" || protocol == "http2" || protocol == "http3" || protocol == "grpc" || protocol == "dns" || protocol == "redis" || protocol == "postgresql" {
-		parts[0] = protocol
-	}
-	if method != "" {
-		parts = append(parts, "method == "+quoteKFL(method))
-	}
+	name := method
 	switch {
-	case path == "":
-		parts = append(parts, "!path")
-	case strings.Contains(path, "{id}"):
-		parts = append(parts, "path.matches("+quoteKFL("^"+strings.ReplaceAll(regexp.QuoteMeta(path), `\{id\}`, `([0-9]+|[^/]*[0-9]{3}[^/]*|[^/]*[-_][0-9]+|([a-uw-zA-UW-Z]|[A-Za-z]{2})[0-9]+|[0-9a-fA-F-]{16,})`)+"$")+")")
-	default:
-		parts = append(parts, "path == "+quoteKFL(path))
+	case path != "" && method != "":
+		name = method + " " + path
+	case path != "":
+		name = path
+	case method == "":
+		name = protocol
 	}
-	if method == "" {
-		parts = append(parts, "!method")
+	if slices.Contains([]string{"http1", "http2", "http3", "grpc", "dns", "redis", "postgresql"}, protocol) {
+		return protocol + " and endpoint == " + quoteKFL(name)
 	}
-	return strings.Join(parts, " and ")
+	return "protocol == " + quoteKFL(protocol) + " and endpoint == " + quoteKFL(name)
 }
 
 // pathTemplate is the SQL for the path of an endpoint, empty where there is none.
-var pathTemplate = `(CASE WHEN path IS NULL THEN '' ELSE ` + template("path") + ` END)`
-
-// maxPaths is how many different paths are held while calls are read.
-const maxPaths = 400_000
-
-// pathTemplates are how a query that ends begins finds the templates of paths.
-type pathTemplates struct {
-	with string // further names of its WITH, after x
-	from string // x, with what tpl needs
-	tpl  string // the template of a row's path, empty where it has none
-}
-
-// templates says how to find the templates of the window's paths: they are made once for each
-// path where there are not too many different ones, else for each call.
-func (w *window) templates(ctx context.Context, c *forensics.Case) (pathTemplates, error) {
-	return w.templatesUpTo(ctx, c, maxPaths)
-}
-
-func (w *window) templatesUpTo(ctx context.Context, c *forensics.Case, most int64) (pathTemplates, error) {
-	n, err := count(ctx, c, "SELECT approx_count_distinct(path) AS n FROM "+w.table()+" WHERE "+w.where, w.args...)
-	if err != nil || n > most {
-		return pathTemplates{"", "x", pathTemplate}, err
-	}
-	return pathTemplates{", " + templatesOf("x"), "x LEFT JOIN pt USING (path)", "coalesce(tpl, '')"}, nil
-}
-
-// templatesOf is SQL for table pt: the template of each path of a table.
-func templatesOf(table string) string {
-	return fmt.Sprintf("pt AS MATERIALIZED (SELECT path, %s AS tpl FROM (SELECT DISTINCT path FROM %s WHERE path IS NOT NULL))", template("path"), table)
-}
-
-// source is what stands after FROM for calls. Where bundles of the case overlap in time,
-// a call that several hold is counted once, as the first of them has it.
-func source(c *forensics.Case) string {
-	if !overlapping(c) {
-		return "calls"
-	}
-	return `(SELECT k.* FROM calls k WHERE k.bundle = 0 OR NOT EXISTS (SELECT 1 FROM calls_raw o WHERE o.call_id = k.call_id AND o.bundle < k.bundle))`
-}
+const pathTemplate = `(CASE WHEN path IS NULL THEN '' WHEN method IS NULL THEN endpoint ELSE substr(endpoint, length(method) + 2) END)`
 
 // overlapping says that bundles of the case share some time.
 func overlapping(c *forensics.Case) bool {
@@ -201,13 +156,8 @@ func numberOf(c *forensics.Case) string {
 	return "call_no"
 }
 
-// fault is the SQL for a failed call that is not its caller's doing: not HTTP 4xx, a name
-// that does not exist, what gRPC says of the request, and of a database's errors only
-// those about itself.
-const fault = `(failed AND NOT coalesce(protocol IN ('http1', 'http2', 'http3') AND status_code BETWEEN 400 AND 499
-	OR protocol = 'dns' AND status_code = 3 OR protocol = 'grpc' AND grpc_status IN (1, 3, 5, 6, 7, 9, 11, 16)
-	OR protocol = 'postgresql' AND left(postgresql_error_code, 2) NOT IN ('08', '40', '53', '57', '58', 'XX')
-	OR protocol = 'redis' AND redis_error IS NOT NULL AND NOT regexp_matches(redis_error, '^(OOM|LOADING|READONLY|CLUSTERDOWN|MASTERDOWN|BUSY|MISCONF|TRYAGAIN|NOREPLICAS)'), false))`
+// fault is the SQL for a failed call that is not its caller's doing.
+const fault = `(outcome IN ('server_error', 'refused', 'no_answer'))`
 
 // connections is the condition on rows of connections, and its arguments, that they are
 // of the window, and where a condition was asked for or w.and was called, that they

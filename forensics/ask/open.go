@@ -57,8 +57,13 @@ func Who(prefix string) string { return who(prefix) }
 // Either is the condition that one of the two ends is name.
 func Either(c *forensics.Case, name string) (string, []any) { return either(c, name) }
 
-// EndpointSQL is the SQL for what a call asked for, without what differs from call to call.
-func EndpointSQL() string { return endpoint }
+// Took is the SQL for how long a call took for its caller, also one that got no answer; null
+// where nobody knows.
+func Took() string { return took }
+
+// PathTemplate is the SQL for a path without what differs from call to call, empty where there
+// is none.
+func PathTemplate() string { return pathTemplate }
 
 // Stamp writes a time as RFC 3339 with nine digits and Z.
 func Stamp(ns int64) string { return stamp(ns) }

@@ -123,9 +123,6 @@ func AskOpenAPI(ctx context.Context, c *forensics.Case, in OpenAPIIn) (*OpenAPI,
 	return out, nil
 }
 
-// opKey is the SQL for the operation of a call.
-func opKey() string { return `method || ' ' || ` + template("path") }
-
 // operationsOf reads the operations that were called most, and their statuses; asked says
 // that some were called with a query.
 func operationsOf(ctx context.Context, c *forensics.Case, w *window) (ops map[string]*operation, asked, more bool, err error) {
@@ -147,7 +144,7 @@ func operationsOf(ctx context.Context, c *forensics.Case, w *window) (ops map[st
 			FROM calls WHERE %s GROUP BY key, status, type, auth),
 		o AS (SELECT key, any_value(method) AS method, any_value(path) AS path, sum(calls)::BIGINT AS total, list_transform(list_sort(flatten(list(ids)))[1:3], x -> lower(hex(x.i))) AS call_ids FROM g GROUP BY key ORDER BY total DESC, key LIMIT %d)
 		SELECT o.key, o.method, o.path, total, call_ids, status, type, auth, calls, body, queries FROM o JOIN g ON g.key = o.key ORDER BY total DESC, o.key, status, type, auth`,
-		opKey(), template("any_value(path)"), w.where, maxOperations+1), w.args...)
+		"endpoint", "any_value("+pathTemplate+")", w.where, maxOperations+1), w.args...)
 	ops = map[string]*operation{}
 	for _, r := range rows {
 		op := ops[r.Key]
@@ -226,7 +223,7 @@ func queriesOf(ctx context.Context, c *forensics.Case, w *window, ops map[string
 		Value string `json:"value"`
 		Calls int64  `json:"calls"`
 	}
-	rows, _, err := readRows[row](ctx, c, 100*maxOperations, `WITH q AS MATERIALIZED (SELECT `+opKey()+` AS key, query_string AS q, count(*) AS n FROM calls WHERE `+w.where+` AND query_string <> '' AND status_code < 400 GROUP BY 1, 2),
+	rows, _, err := readRows[row](ctx, c, 100*maxOperations, `WITH q AS MATERIALIZED (SELECT `+"endpoint"+` AS key, query_string AS q, count(*) AS n FROM calls WHERE `+w.where+` AND query_string <> '' AND status_code < 400 GROUP BY 1, 2),
 		p AS (SELECT key, n, unnest(list_distinct(list_transform(string_split(q, '&'), x -> split_part(x, '=', 1)))) AS name FROM (FROM q ORDER BY n DESC, key, q LIMIT 20000)),
 		v AS (SELECT key, unnest(string_split(q, '&')) AS x FROM (FROM q ORDER BY key, q LIMIT 5000))
 		SELECT key, name, value, calls FROM (SELECT key, url_decode(name) AS name, '' AS value, sum(n)::BIGINT AS calls FROM p WHERE name <> '' GROUP BY 1, 2
@@ -269,7 +266,7 @@ func headersOf(ctx context.Context, c *forensics.Case, w *window, ops map[string
 		Calls int64  `json:"calls"`
 	}
 	// Most calls of an operation have the same headers: they are taken apart once.
-	rows, _, err := readRows[row](ctx, c, 100*maxOperations, `WITH h AS (SELECT `+opKey()+` AS key, list_transform(list_filter(headers, h -> h.kind = 'request'), h -> h.name) AS names, count(*) AS n
+	rows, _, err := readRows[row](ctx, c, 100*maxOperations, `WITH h AS (SELECT `+"endpoint"+` AS key, list_transform(list_filter(headers, h -> h.kind = 'request'), h -> h.name) AS names, count(*) AS n
 			FROM calls WHERE `+w.where+` AND status_code < 400 GROUP BY 1, 2),
 		u AS (SELECT key, unnest(list_distinct(list_transform(names, x -> lower(x)))) AS name, n FROM h)
 		SELECT key, name, sum(n)::BIGINT AS calls FROM u GROUP BY 1, 2 ORDER BY key, name`, w.args...)
@@ -300,7 +297,7 @@ func bodiesOf(ctx context.Context, c *forensics.Case, w *window, ops map[string]
 			FROM calls WHERE %[3]s),
 		g AS (SELECT key, b.side AS side, b.status AS status, b.type AS type, b.hash AS hash, max(b.size) AS size, min(ts_ns) AS first FROM b WHERE b.type IS NOT NULL GROUP BY ALL)
 		SELECT key, side, status, type, hash, size FROM g QUALIFY row_number() OVER (PARTITION BY key, side, status, type ORDER BY first, hash) <= %[4]d ORDER BY key, side, status, type, hash`,
-		opKey(), maxSample, w.where, maxSamples), w.args...)
+		"endpoint", maxSample, w.where, maxSamples), w.args...)
 	if err != nil {
 		return err
 	}

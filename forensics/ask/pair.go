@@ -69,7 +69,7 @@ func getPair() Question {
 }
 
 // pairColumns are the columns that the calls of two are summed by.
-const pairColumns = `call_no, call_id, ts_ns, elapsed_us, protocol, method, host, status_code, status_text, failed, error, request_bytes, response_bytes, src_id, dst_id`
+const pairColumns = `path, endpoint, outcome, waited_us, call_no, call_id, ts_ns, elapsed_us, protocol, method, host, status_code, status_text, failed, error, request_bytes, response_bytes, src_id, dst_id`
 
 // AskPair answers what two said to each other.
 func AskPair(ctx context.Context, c *forensics.Case, in PairIn) (*Pair, error) {
@@ -103,7 +103,7 @@ func AskPair(ctx context.Context, c *forensics.Case, in PairIn) (*Pair, error) {
 	if err != nil {
 		return nil, err
 	}
-	rows, err := hold(ctx, c, withPath(pairColumns), w.where+" AND (("+forth+") OR ("+back+"))", slices.Concat(w.args, x, y))
+	rows, err := hold(ctx, c, pairColumns, w.where+" AND (("+forth+") OR ("+back+"))", slices.Concat(w.args, x, y))
 	if err != nil {
 		return nil, err
 	}
@@ -150,7 +150,7 @@ type pairOf struct {
 }
 
 func (p *pairOf) kinds() error {
-	list, more, err := readRows[PairKind](p.ctx, p.rows.c, defaultRows, p.rows.sql(`SELECT direction, protocol, %s AS endpoint, coalesce(status_code::VARCHAR || CASE WHEN status_text IS NULL THEN '' ELSE ' ' || status_text END, status_text, error, '') AS status, count(*) AS calls,
+	list, more, err := readRows[PairKind](p.ctx, p.rows.c, defaultRows, fmt.Sprintf(`SELECT direction, protocol, %s AS endpoint, coalesce(status_code::VARCHAR || CASE WHEN status_text IS NULL THEN '' ELSE ' ' || status_text END, status_text, error, '') AS status, count(*) AS calls,
 		make_timestamp_ns(min(ts_ns)) AS first, make_timestamp_ns(max(ts_ns)) AS last, list_transform(arg_min(call_id, (ts_ns, call_id), 3), x -> lower(hex(x))) AS call_ids FROM (SELECT *, CASE WHEN %s THEN 'forth' ELSE 'back' END AS direction FROM %s WHERE %s) GROUP BY ALL ORDER BY calls DESC, direction DESC, protocol, endpoint, status LIMIT %d`, namedEndpoint, p.forth, p.rows.from, p.rows.where, defaultRows+1), slices.Concat(p.x, p.rows.args)...)
 	p.out.Truncated = p.out.Truncated || more
 	list, more = within(list, defaultBytes/5)

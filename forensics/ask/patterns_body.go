@@ -85,17 +85,13 @@ type driftBody struct {
 // drift finds fields of JSON bodies whose type, or form of date, changes within an
 // endpoint. Answers of different status classes are kept apart: an error looks different.
 func (l *looker) drift(ctx context.Context) ([]Pattern, error) {
-	paths, err := l.k.templates(ctx, l.c)
-	if err != nil {
-		return nil, err
-	}
 	const class = "CASE WHEN side = 'request' THEN NULL ELSE status_code // 100 END"
 	side := func(s string) string {
-		return fmt.Sprintf("SELECT hash(bn, far, protocol, coalesce(method, ''), %[6]s, side, %[2]s) AS e, hash(sha256) AS h, k, ts_ns, side = 'request' AS sent, host = far AS asked FROM (SELECT *, '%[1]s' AS side, %[1]s_body_sha256 AS sha256, %[4]s AS k FROM %[7]s WHERE protocol IN %[5]s AND %[1]s_body_size BETWEEN 2 AND %[3]d AND coalesce(%[1]s_content_type ILIKE '%%json%%', true))", s, class, maxBodyText, numberOf(l.c), httpCalls, paths.tpl, paths.from)
+		return fmt.Sprintf("SELECT hash(bn, far, protocol, coalesce(method, ''), %[6]s, side, %[2]s) AS e, hash(sha256) AS h, k, ts_ns, side = 'request' AS sent, host = far AS asked FROM (SELECT *, '%[1]s' AS side, %[1]s_body_sha256 AS sha256, %[4]s AS k FROM x WHERE protocol IN %[5]s AND %[1]s_body_size BETWEEN 2 AND %[3]d AND coalesce(%[1]s_content_type ILIKE '%%json%%', true))", s, class, maxBodyText, numberOf(l.c), httpCalls, pathTemplate)
 	}
 	// There may be a body of its own for each call: endpoints and bodies are numbers until
 	// few are left. r has so many of each endpoint, and of all the first in turn.
-	rows, more, err := readRows[driftBody](ctx, l.c, maxBodies, l.k.ends(l.c, "service")+paths.with+fmt.Sprintf(`, m AS MATERIALIZED (%[1]s UNION ALL %[2]s),
+	rows, more, err := readRows[driftBody](ctx, l.c, maxBodies, l.k.ends(l.c, "service")+fmt.Sprintf(`, m AS MATERIALIZED (%[1]s UNION ALL %[2]s),
 		q AS (SELECT e, min(h, %[3]d) AS list FROM (SELECT e, h FROM m GROUP BY e, h) GROUP BY e),
 		r AS MATERIALIZED (SELECT e, unnest(list) AS h, generate_subscripts(list, 1) AS turn FROM q),
 		n AS (SELECT turn, sum(n) OVER (ORDER BY turn) - n AS before FROM (SELECT turn, count(*) AS n FROM r GROUP BY turn)),

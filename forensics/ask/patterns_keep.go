@@ -11,9 +11,9 @@ import (
 )
 
 // sceneColumns are the columns of calls that some kind looks at, beside the numbers of ends.
-const sceneColumns = `call_no, call_id, ts_ns, elapsed_us, protocol, method, path, query_string, host, status_code, failed, error, request_id, trace_id,
+const sceneColumns = `call_no, call_id, ts_ns, elapsed_us, protocol, method, path, endpoint, waited_us, query_string, host, status_code, failed, outcome, error, request_id, trace_id,
 	conn_id, src_ip, dst_ip, dst_port, src_pod, http1_keep_alive, request_content_type, response_content_type, request_body_size, response_body_size,
-	request_body_sha256, response_body_sha256, postgresql_query, postgresql_params, postgresql_error_code, redis_key, redis_error, ap, bp, an, bn, far`
+	request_body_sha256, response_body_sha256, postgresql_kind, postgresql_query, postgresql_params, postgresql_error_code, redis_key, redis_error, ap, bp, an, bn, far`
 
 // Tables that are kept while kinds are looked for.
 const (

@@ -2,7 +2,6 @@ package ask
 
 import (
 	"context"
-	"fmt"
 	"reflect"
 	"testing"
 
@@ -40,36 +39,5 @@ func TestKeptCallsAnswerAsThoseOfTheCase(t *testing.T) {
 			}
 		}
 		c.Close()
-	}
-}
-
-func TestTemplatesOfPathsAreThoseOfCalls(t *testing.T) {
-	ctx := context.Background()
-	c, err := forensics.Open(ctx, []string{bundleOfSample(t, "shop.pcapng")}, forensics.Options{Threads: 2})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	w, err := Scope{}.read(ctx, c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var all []string
-	for _, most := range []int64{maxPaths, 1} {
-		p, err := w.templatesUpTo(ctx, c, most)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if (p.with == "") != (most == 1) {
-			t.Errorf("at most %d paths: %+v", most, p)
-		}
-		r, err := c.Query(ctx, forensics.Query{SQL: w.ends(c, "service") + p.with + " SELECT call_no, " + p.tpl + " AS tpl FROM " + p.from + " ORDER BY 1", Args: w.args, Named: true})
-		if err != nil {
-			t.Fatal(err)
-		}
-		all = append(all, fmt.Sprint(r.Rows))
-	}
-	if all[0] != all[1] || len(all[0]) < 1000 {
-		t.Errorf("templates of paths and of calls differ:\n%s\n%s", all[0], all[1])
 	}
 }

@@ -9,7 +9,7 @@ import (
 
 // What a call said: without its values, and as it was.
 const (
-	callWords  = `CASE WHEN protocol = 'postgresql' THEN postgresql_query WHEN protocol = 'redis' THEN method || ' ' || coalesce(redis_key, '') WHEN protocol = 'dns' THEN NULL ELSE coalesce(method || ' ', '') || coalesce(path, '') END`
+	callWords  = `CASE WHEN NOT ` + executed + ` THEN NULL WHEN protocol = 'postgresql' THEN postgresql_query WHEN protocol = 'redis' THEN method || ' ' || coalesce(redis_key, '') WHEN protocol = 'dns' THEN NULL ELSE coalesce(method || ' ', '') || coalesce(path, '') END`
 	valuesHash = `hash(CASE WHEN protocol = 'postgresql' THEN array_to_string(postgresql_params, ',') ELSE coalesce(query_string, '') || coalesce(hex(request_body_sha256), '') END)`
 )
 
@@ -39,8 +39,8 @@ func (l *looker) link(ctx context.Context) error {
 	default:
 		bits = headerBits
 	}
-	calls := w.ends(l.c, "service") + fmt.Sprintf(`SELECT %s AS k, call_id, protocol, method, path, host, status_code, ts_ns, elapsed_us, ts_ns + coalesce(elapsed_us, 0) * 1000 AS done, ap, bp, bn, far, hash(trace_id) AS trace, trace_id IS NOT NULL AS traced,
-		%s AS raw, %s AS more, hash(path, query_string, host) AS thing, protocol = 'postgresql' AS stored, %s AS bits FROM x WHERE %s AND protocol <> 'icmp'`, numberOf(l.c), callWords, valuesHash, bits, isRequest)
+	calls := w.ends(l.c, "service") + fmt.Sprintf(`SELECT %s AS k, call_id, protocol, method, path, endpoint, host, status_code, ts_ns, elapsed_us, %s AS done, ap, bp, bn, far, %s,
+		%s AS raw, %s AS more, hash(path, query_string, host) AS thing, protocol = 'postgresql' AS stored, %s AS bits FROM x WHERE %s AND protocol <> 'icmp'`, numberOf(l.c), until, ties, callWords, valuesHash, bits, isRequest)
 	if w.kept == "" {
 		for _, name := range []string{"sname", "dname"} {
 			if err := l.c.Keep(ctx, name, forensics.Query{SQL: w.ends(l.c, "service") + "SELECT * FROM " + name, Args: w.args, Named: true}); err != nil {
@@ -72,26 +72,16 @@ func (l *looker) linkTables(calls string, args []any) []keptTable {
 	return []keptTable{
 		{chainTable, calls, args},
 		{linkTable, linkSQL, nil},
-		{pathTable, fmt.Sprintf("SELECT path, %s AS tpl FROM (SELECT DISTINCT path FROM %s WHERE path IS NOT NULL AND protocol IN %s)", template("path"), chainTable, serving), nil},
+		{pathTable, fmt.Sprintf("SELECT path, any_value(%s) AS tpl FROM %s WHERE path IS NOT NULL AND protocol IN %s GROUP BY path", pathTemplate, chainTable, serving), nil},
 		{familyTable, fmt.Sprintf(`WITH q AS (SELECT pk FROM %[1]s WHERE told GROUP BY pk HAVING count(*) >= %[3]d),
-			c AS MATERIALIZED (SELECT pk, grade, k, call_id, bn AS cbn, far AS cfar, protocol, ts_ns AS began, done, raw, more FROM %[1]s JOIN q USING (pk) JOIN %[2]s USING (k) WHERE told),
-			t AS MATERIALIZED (SELECT raw, protocol, CASE WHEN protocol = 'postgresql' THEN %[4]s WHEN protocol = 'redis' THEN regexp_replace(raw, '[0-9]{2,}|[0-9a-fA-F-]{16,}|[0-9]+', '?', 'g') ELSE %[5]s END AS text FROM (SELECT DISTINCT raw, protocol FROM c))
-			SELECT c.*, t.text FROM c JOIN t USING (raw, protocol)`, linkTable, chainTable, few, fmt.Sprintf(normalSQL, "raw"), template("raw")), nil},
+			c AS MATERIALIZED (SELECT pk, grade, k, call_id, bn AS cbn, far AS cfar, protocol, ts_ns AS began, done, raw, more, endpoint FROM %[1]s JOIN q USING (pk) JOIN %[2]s USING (k) WHERE told),
+			t AS MATERIALIZED (SELECT raw, protocol, CASE WHEN protocol = 'postgresql' THEN %[4]s WHEN protocol = 'redis' THEN regexp_replace(raw, '[0-9]{2,}|[0-9a-fA-F-]{16,}|[0-9]+', '?', 'g') ELSE name END AS text FROM (SELECT raw, protocol, any_value(endpoint) AS name FROM c GROUP BY ALL))
+			SELECT c.*, t.text FROM c JOIN t USING (raw, protocol)`, linkTable, chainTable, few, fmt.Sprintf(normalSQL, "raw")), nil},
 	}
 }
 
 // linkSQL is SQL for the calls of chainTable that requests led to, as linked has it, with
 // little beside their numbers: pk is the request, told says that the call said something.
-var linkSQL = func() string {
-	one := func(from, parents, eq, grade string) string {
-		return fmt.Sprintf(`SELECT i.k, p.k AS pk, told, %s AS grade FROM %s i ASOF JOIN %s p ON i.pod = p.pod %s AND i.began >= p.t0 WHERE i.began <= p.t1 AND i.k <> p.k`, grade, from, parents, eq)
-	}
-	const byTime = "CASE WHEN p.busy >= i.began THEN 2 ELSE 1 END"
-	return fmt.Sprintf(`WITH par AS MATERIALIZED (SELECT k, bp AS pod, trace, traced, ts_ns AS t0, done AS t1, max(done) OVER (PARTITION BY bp ORDER BY ts_ns, k ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS busy FROM %[1]s WHERE protocol IN %[2]s),
-		ci AS NOT MATERIALIZED (SELECT k, ap AS pod, trace, traced, ts_ns AS began, raw IS NOT NULL AS told FROM %[1]s),
-		same AS MATERIALIZED (%[3]s)
-		SELECT * FROM same UNION ALL %[4]s UNION ALL %[5]s`, chainTable, serving,
-		one("(SELECT * FROM ci WHERE traced)", "par", "AND i.trace = p.trace", "0"),
-		one("(SELECT * FROM ci WHERE traced AND k NOT IN (SELECT k FROM same))", "(SELECT * FROM par WHERE NOT traced)", "", byTime),
-		one("(SELECT * FROM ci WHERE NOT traced)", "par", "", byTime))
-}()
+var linkSQL = fmt.Sprintf(`WITH par AS MATERIALIZED (%s), ci AS NOT MATERIALIZED (SELECT k, ap AS pod, trace, traced, req, reqd, ts_ns AS began, raw IS NOT NULL AS told FROM %s)
+	SELECT k, pk, told, grade FROM (%s)`,
+	requests(fmt.Sprintf("SELECT k, bp AS pod, ap AS up, trace, traced, req, reqd, ts_ns AS t0, done AS t1 FROM %s WHERE protocol IN %s", chainTable, serving)), chainTable, linked("ci"))

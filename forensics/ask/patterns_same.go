@@ -44,12 +44,11 @@ func (l *looker) repeated(ctx context.Context) ([]Pattern, error) {
 	rows, _, err := readRows[sameRow](ctx, l.c, maxEdges, w.ends(l.c, "service")+fmt.Sprintf(`, m AS MATERIALIZED (SELECT %[5]s AS k, hash(an, bn, far, protocol, method, path, query_string, host, response_body_sha256, ts_ns // %[2]d) AS h
 			FROM x WHERE protocol IN ('http1', 'http2', 'http3') AND method IN ('GET', 'HEAD') AND status_code = 200 AND response_body_size > 0),
 		z AS (SELECT k, h FROM m JOIN (SELECT h FROM m GROUP BY h HAVING count(*) >= %[3]d) USING (h)),
-		r AS (SELECT an, bn, far, protocol, any_value(method) AS method, any_value(path) AS path, bool_or(host = far) AS asked, count(*) AS n, sum(elapsed_us) - max(elapsed_us) AS us, min(ts_ns) AS t0, arg_min(call_id, ts_ns, 4) AS ids
-			FROM x JOIN z ON z.k = %[5]s WHERE NOT regexp_matches(path, '%[1]s') GROUP BY an, bn, far, protocol, h),
-		%[4]s
-		SELECT src, coalesce(nullif(far, ''), dst) AS dst, pb, asked, protocol, method, tpl, things, calls, most, total_ms, call_ids FROM (SELECT an, bn, far, protocol, method, coalesce(tpl, '') AS tpl, bool_or(asked) AS asked, count(*) AS things, sum(n - 1)::BIGINT AS calls,
-			max(n) AS most, coalesce(sum(us), 0) / 1000.0 AS total_ms, list_transform(arg_max(ids, (n, -t0, path)), i -> lower(hex(i))) AS call_ids FROM r LEFT JOIN pt USING (path) GROUP BY an, bn, far, protocol, method, tpl) JOIN sname USING (an) JOIN dname USING (bn) ORDER BY calls DESC, 1, 2, 5, 6, 7`,
-		upkeep, int64(repeatWindowNs), minRepeats, templatesOf("r"), numberOf(l.c)), w.args...)
+		r AS (SELECT an, bn, far, protocol, any_value(method) AS method, any_value(path) AS path, any_value(%[4]s) AS tpl, bool_or(host = far) AS asked, count(*) AS n, sum(elapsed_us) - max(elapsed_us) AS us, min(ts_ns) AS t0, arg_min(call_id, ts_ns, 4) AS ids
+			FROM x JOIN z ON z.k = %[5]s WHERE NOT regexp_matches(path, '%[1]s') GROUP BY an, bn, far, protocol, h)
+		SELECT src, coalesce(nullif(far, ''), dst) AS dst, pb, asked, protocol, method, tpl, things, calls, most, total_ms, call_ids FROM (SELECT an, bn, far, protocol, method, tpl, bool_or(asked) AS asked, count(*) AS things, sum(n - 1)::BIGINT AS calls,
+			max(n) AS most, coalesce(sum(us), 0) / 1000.0 AS total_ms, list_transform(arg_max(ids, (n, -t0, path)), i -> lower(hex(i))) AS call_ids FROM r GROUP BY an, bn, far, protocol, method, tpl) JOIN sname USING (an) JOIN dname USING (bn) ORDER BY calls DESC, 1, 2, 5, 6, 7`,
+		upkeep, int64(repeatWindowNs), minRepeats, pathTemplate, numberOf(l.c)), w.args...)
 	if err != nil {
 		return nil, err
 	}
@@ -80,12 +79,11 @@ func (l *looker) duplicates(ctx context.Context) ([]Pattern, error) {
 		n AS (SELECT *, sum(CASE WHEN coalesce(ts_ns - before <= %[3]d AND NOT (broken AND ended <= ts_ns), false) THEN 0 ELSE 1 END) OVER (PARTITION BY h ORDER BY ts_ns, k) AS run FROM o),
 		d AS (SELECT h, run, count(*) AS n FROM n GROUP BY ALL HAVING count(*) > 1),
 		z AS (SELECT k, d.h, d.run, d.n, (n.ts_ns - before) / 1e6 AS gap FROM n JOIN d USING (h, run)),
-		r AS (SELECT an, bn, far, protocol, any_value(coalesce(method, '')) AS method, any_value(path) AS path, bool_or(protocol <> 'dns' AND host = far) AS asked, any_value(n) AS n, bool_and(coalesce(request_id, trace_id) IS NOT NULL OR request_body_size > 0) AS sure,
-			max(gap) AS gap, min(ts_ns) AS t0, arg_min(call_id, ts_ns, 5) AS ids FROM x JOIN z ON z.k = %[1]s WHERE NOT coalesce(regexp_matches(path, '%[5]s'), false) GROUP BY an, bn, far, protocol, h, run),
-		%[4]s
-		SELECT src, coalesce(nullif(far, ''), dst) AS dst, pb, asked, protocol, method, tpl, things, calls, most, sure, gap_ms, call_ids FROM (SELECT an, bn, far, protocol, method, coalesce(tpl, '') AS tpl, bool_or(asked) AS asked, count(*) AS things, sum(n)::BIGINT AS calls, max(n) AS most,
-			bool_or(sure) AS sure, quantile_disc(gap, 0.5) AS gap_ms, list_transform(arg_max(ids, (n, -t0, path)), i -> lower(hex(i))) AS call_ids FROM r LEFT JOIN pt USING (path) GROUP BY an, bn, far, protocol, method, tpl) JOIN sname USING (an) JOIN dname USING (bn) ORDER BY things DESC, 1, 2, 5, 6, 7`,
-		numberOf(l.c), serving, duplicateNs, templatesOf("r"), upkeep), w.args...)
+		r AS (SELECT an, bn, far, protocol, any_value(coalesce(method, '')) AS method, any_value(path) AS path, any_value(%[4]s) AS tpl, bool_or(protocol <> 'dns' AND host = far) AS asked, any_value(n) AS n, bool_and(coalesce(request_id, trace_id) IS NOT NULL OR request_body_size > 0) AS sure,
+			max(gap) AS gap, min(ts_ns) AS t0, arg_min(call_id, ts_ns, 5) AS ids FROM x JOIN z ON z.k = %[1]s WHERE NOT coalesce(regexp_matches(path, '%[5]s'), false) GROUP BY an, bn, far, protocol, h, run)
+		SELECT src, coalesce(nullif(far, ''), dst) AS dst, pb, asked, protocol, method, tpl, things, calls, most, sure, gap_ms, call_ids FROM (SELECT an, bn, far, protocol, method, tpl, bool_or(asked) AS asked, count(*) AS things, sum(n)::BIGINT AS calls, max(n) AS most,
+			bool_or(sure) AS sure, quantile_disc(gap, 0.5) AS gap_ms, list_transform(arg_max(ids, (n, -t0, path)), i -> lower(hex(i))) AS call_ids FROM r GROUP BY an, bn, far, protocol, method, tpl) JOIN sname USING (an) JOIN dname USING (bn) ORDER BY things DESC, 1, 2, 5, 6, 7`,
+		numberOf(l.c), serving, duplicateNs, pathTemplate, upkeep), w.args...)
 	if err != nil {
 		return nil, err
 	}

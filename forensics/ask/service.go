@@ -108,7 +108,7 @@ func AskService(ctx context.Context, c *forensics.Case, in ServiceIn) (*Service,
 	s.t = t
 	s.to, s.from = t.mine("dst_id"), t.mine("src_id")
 	s.name(in.Service)
-	if s.rows, err = hold(ctx, c, withPath(serviceColumns), w.where+" AND ("+s.to+" OR "+s.from+")", w.args); err != nil {
+	if s.rows, err = hold(ctx, c, serviceColumns, w.where+" AND ("+s.to+" OR "+s.from+")", w.args); err != nil {
 		return nil, err
 	}
 	defer s.rows.end()
@@ -127,9 +127,9 @@ func AskService(ctx context.Context, c *forensics.Case, in ServiceIn) (*Service,
 }
 
 // serviceColumns are the columns that the facts of a service are made of.
-const serviceColumns = `call_no, call_id, ts_ns, elapsed_us, protocol, method, query_string, host, status_code, status_text, failed, error, request_bytes, response_bytes, request_body_sha256, request_id, trace_id,
-	src_id, src_ip, src_kind, src_namespace, src_external, src_service, src_workload, src_pod, src_name, src_node, src_dns_name, src_hostname,
-	dst_id, dst_ip, dst_namespace, dst_external, dst_service, dst_workload, dst_pod, dst_name, dst_node, dst_dns_name, dst_hostname`
+const serviceColumns = `path, endpoint, outcome, waited_us, call_no, call_id, ts_ns, elapsed_us, protocol, method, query_string, host, status_code, status_text, failed, error, request_bytes, response_bytes, request_body_sha256, request_id, trace_id,
+	src_id, src_who, src_ip, src_kind, src_namespace, src_external, src_service, src_workload, src_pod, src_name, src_node, src_dns_name, src_hostname,
+	dst_id, dst_who, dst_ip, dst_namespace, dst_external, dst_service, dst_workload, dst_pod, dst_name, dst_node, dst_dns_name, dst_hostname`
 
 // serviceOf is one answer under way.
 type serviceOf struct {
@@ -157,9 +157,9 @@ func (s *serviceOf) name(asked string) {
 	}
 }
 
-const loadColumns = `count(*) AS calls, count(*) FILTER (failed OR error IS NOT NULL) AS failed, round(count(*) FILTER (failed OR error IS NOT NULL) / greatest(1, count(*)), 4) AS error_rate,
-	round(quantile_disc(elapsed_us, 0.5) / 1000.0, 3) AS p50_ms, round(quantile_disc(elapsed_us, 0.9) / 1000.0, 3) AS p90_ms, round(quantile_disc(elapsed_us, 0.99) / 1000.0, 3) AS p99_ms,
-	round(quantile_disc(elapsed_us, 0.5) FILTER (NOT failed) / 1000.0, 3) AS good_p50_ms, round(quantile_disc(elapsed_us, 0.99) FILTER (NOT failed) / 1000.0, 3) AS good_p99_ms, coalesce(sum(request_bytes + response_bytes), 0)::BIGINT AS bytes`
+const loadColumns = `count(*) AS calls, count(*) FILTER (failed) AS failed, round(count(*) FILTER (failed) / greatest(1, count(*)), 4) AS error_rate,
+	round(quantile_disc(` + took + `, 0.5) / 1000.0, 3) AS p50_ms, round(quantile_disc(` + took + `, 0.9) / 1000.0, 3) AS p90_ms, round(quantile_disc(` + took + `, 0.99) / 1000.0, 3) AS p99_ms,
+	round(quantile_disc(` + took + `, 0.5) FILTER (NOT failed) / 1000.0, 3) AS good_p50_ms, round(quantile_disc(` + took + `, 0.99) FILTER (NOT failed) / 1000.0, 3) AS good_p99_ms, coalesce(sum(request_bytes + response_bytes), 0)::BIGINT AS bytes`
 
 // loads counts both directions. Handshakes and payload that nobody reads are no calls here.
 func (s *serviceOf) loads() error {
@@ -168,7 +168,7 @@ func (s *serviceOf) loads() error {
 		Load
 	}
 	// A call from the service to itself is there twice.
-	list, _, err := readRows[row](s.ctx, s.rows.c, 2, fmt.Sprintf("SELECT made, %[1]s FROM (SELECT unnest(list_filter([CASE WHEN %[2]s THEN false END, CASE WHEN %[3]s THEN true END], x -> x IS NOT NULL)) AS made, failed, error, elapsed_us, request_bytes, response_bytes FROM %[4]s WHERE %[5]s AND (%[2]s OR %[3]s) AND %[6]s) GROUP BY 1",
+	list, _, err := readRows[row](s.ctx, s.rows.c, 2, fmt.Sprintf("SELECT made, %[1]s FROM (SELECT unnest(list_filter([CASE WHEN %[2]s THEN false END, CASE WHEN %[3]s THEN true END], x -> x IS NOT NULL)) AS made, failed, error, outcome, waited_us, elapsed_us, request_bytes, response_bytes FROM %[4]s WHERE %[5]s AND (%[2]s OR %[3]s) AND %[6]s) GROUP BY 1",
 		loadColumns, s.to, s.from, s.rows.from, s.rows.where, isRequest), s.rows.args...)
 	for _, r := range list {
 		if r.Made {
@@ -186,9 +186,9 @@ func (s *serviceOf) peers() error {
 		to          *[]ServicePeer
 	}{{s.to, "src_", &s.out.Callers}, {s.from, "dst_", &s.out.Asks}} {
 		sql := fmt.Sprintf(`WITH e AS MATERIALIZED (SELECT %[1]s, endpoint_id, %[2]s AS who, external FROM endpoints_raw),
-			f AS MATERIALIZED (SELECT e.who AS peer, k.protocol, e.external, k.method, k.path, CASE WHEN k.protocol IN ('dns', 'tls', 'quic') THEN k.host END AS host, k.failed OR k.error IS NOT NULL AS bad,
-				(k.failed OR k.error IS NOT NULL) AND NOT (%[9]s) AS ill, k.elapsed_us, k.call_no + %[10]s AS nth, k.call_id FROM %[4]s k LEFT JOIN e ON e.endpoint_id = k.%[3]sid%[11]s WHERE %[5]s AND %[6]s),
-			n AS (SELECT peer, protocol, method, path, host, count(*) AS n FROM f GROUP BY ALL), m AS (SELECT peer, protocol, %[12]s AS endpoint, sum(n) AS n FROM n GROUP BY ALL),
+			f AS MATERIALIZED (SELECT e.who AS peer, k.protocol, e.external, k.endpoint, CASE WHEN k.protocol IN ('dns', 'tls', 'quic') THEN k.host END AS host, k.failed AS bad,
+				k.failed AND NOT (%[9]s) AS ill, `+took+` AS elapsed_us, k.call_no + %[10]s AS nth, k.call_id FROM %[4]s k LEFT JOIN e ON e.endpoint_id = k.%[3]sid%[11]s WHERE %[5]s AND %[6]s),
+			n AS (SELECT peer, protocol, endpoint, host, count(*) AS n FROM f GROUP BY ALL), m AS (SELECT peer, protocol, %[12]s AS endpoint, sum(n) AS n FROM n GROUP BY ALL),
 			t AS (SELECT peer, protocol, arg_max(endpoint, (n, endpoint), 3) AS endpoints FROM m GROUP BY ALL)
 			SELECT f.peer, f.protocol, coalesce(bool_or(external), false) AS external, count(*) AS calls, count(*) FILTER (bad) AS failed,
 				CASE WHEN count(*) FILTER (ill) * 100 >= count(*) AND quantile_disc(elapsed_us, 0.99) > 1000000 THEN 'failing and slow' WHEN count(*) FILTER (ill) * 100 >= count(*) THEN 'failing'
@@ -220,7 +220,7 @@ func bundleOffset(c *forensics.Case) string {
 const noHarm = `k.protocol = 'dns' AND k.status_text = 'NXDOMAIN' OR k.protocol = 'redis' AND upper(k.method) IN ('CLIENT', 'HELLO')`
 
 func (s *serviceOf) endpoints() error {
-	sql := s.rows.sql(`WITH f AS (SELECT protocol, %s AS endpoint, failed OR error IS NOT NULL AS bad, %s AS status, elapsed_us, ts_ns, call_id FROM %s WHERE %s AND %s AND %s),
+	sql := fmt.Sprintf(`WITH f AS (SELECT protocol, %s AS endpoint, failed AS bad, %s AS status, `+took+` AS elapsed_us, ts_ns, call_id FROM %s WHERE %s AND %s AND %s),
 		n AS (SELECT protocol, endpoint, status, count(*) AS n FROM f GROUP BY ALL), t AS (SELECT protocol, endpoint, list(status || ' × ' || n ORDER BY n DESC, status)[1:6] AS statuses FROM n GROUP BY ALL)
 		SELECT f.protocol, f.endpoint, count(*) AS calls, count(*) FILTER (bad) AS failed, round(quantile_disc(elapsed_us, 0.5) / 1000.0, 3) AS p50_ms, round(quantile_disc(elapsed_us, 0.9) / 1000.0, 3) AS p90_ms,
 			round(quantile_disc(elapsed_us, 0.99) / 1000.0, 3) AS p99_ms, any_value(t.statuses) AS statuses, list_transform(arg_min(call_id, (ts_ns, call_id), 3), x -> lower(hex(x))) AS call_ids,

@@ -69,7 +69,7 @@ type Replica struct {
 func (s *serviceOf) replicas() error {
 	list, more, err := readRows[Replica](s.ctx, s.rows.c, s.w.limit, fmt.Sprintf(`SELECT pod, coalesce(min(node), '') AS node, count(*) FILTER (got) AS calls, round(count(*) FILTER (got) / greatest(1, sum(count(*) FILTER (got)) OVER ()), 4) AS share,
 		count(*) FILTER (got AND bad) AS failed, round(quantile_disc(elapsed_us, 0.99) FILTER (got) / 1000.0, 3) AS p99_ms, count(*) FILTER (NOT got) AS made
-		FROM (SELECT coalesce(dst_pod, dst_name) AS pod, dst_node AS node, true AS got, failed OR error IS NOT NULL AS bad, elapsed_us FROM %[1]s WHERE %[2]s AND %[3]s AND %[5]s
+		FROM (SELECT coalesce(dst_pod, dst_name) AS pod, dst_node AS node, true AS got, failed AS bad, `+took+` AS elapsed_us FROM %[1]s WHERE %[2]s AND %[3]s AND %[5]s
 			UNION ALL SELECT coalesce(src_pod, src_name), src_node, false, false, NULL FROM %[1]s WHERE %[2]s AND %[4]s AND %[5]s)
 		GROUP BY 1 ORDER BY calls DESC, pod LIMIT %[6]d`, s.rows.from, s.rows.where, s.to, s.from, isRequest, s.w.limit+1), s.rows.values(s.rows.args...)...)
 	if err != nil {
@@ -135,7 +135,7 @@ type Uncorrelated struct {
 const isWeb = `protocol IN ('http1', 'http2', 'http3', 'grpc')`
 
 func (s *serviceOf) uncorrelated() error {
-	u, err := readOne[Uncorrelated](s.ctx, s.rows.c, s.rows.sql(`WITH f AS (SELECT %s AS endpoint, request_id IS NULL AND trace_id IS NULL AS without, ts_ns, call_id FROM %s WHERE %s AND %s AND %s),
+	u, err := readOne[Uncorrelated](s.ctx, s.rows.c, fmt.Sprintf(`WITH f AS (SELECT %s AS endpoint, request_id IS NULL AND trace_id IS NULL AS without, ts_ns, call_id FROM %s WHERE %s AND %s AND %s),
 		e AS (SELECT endpoint, count(*) AS n FROM f WHERE without GROUP BY 1)
 		SELECT count(*) FILTER (without) AS calls, count(*) AS of, round(count(*) FILTER (without) / greatest(1, count(*)), 4) AS share,
 			(SELECT list(endpoint || ' × ' || n ORDER BY n DESC, endpoint)[1:5] FROM e) AS endpoints, list_transform(arg_min(call_id, (ts_ns, call_id), 3) FILTER (without), x -> lower(hex(x))) AS call_ids FROM f`,
@@ -322,7 +322,7 @@ func (s *serviceOf) blocking() error {
 		No     int64 `json:"call_no"`
 	}
 	// The slower ones of each endpoint, near one time so that few pieces of the tables are read.
-	list, _, err := readRows[row](s.ctx, s.rows.c, blockingEach*blockingMost, s.rows.sql(`WITH f AS MATERIALIZED (SELECT %s AS endpoint, %s, call_no, ts_ns, elapsed_us FROM %s WHERE %s AND %s AND %s AND path IS NOT NULL AND elapsed_us > 1000 AND NOT failed),
+	list, _, err := readRows[row](s.ctx, s.rows.c, blockingEach*blockingMost, fmt.Sprintf(`WITH f AS MATERIALIZED (SELECT %s AS endpoint, %s, call_no, ts_ns, elapsed_us FROM %s WHERE %s AND %s AND %s AND path IS NOT NULL AND elapsed_us > 1000 AND NOT failed),
 		e AS (SELECT endpoint, median(elapsed_us) AS m, count(*) AS n FROM f GROUP BY 1 HAVING n >= 2 ORDER BY m DESC, endpoint LIMIT %d),
 		r AS (SELECT f.*, row_number() OVER (PARTITION BY f.endpoint ORDER BY f.ts_ns DESC, call_no) AS nth FROM f JOIN e ON e.endpoint = f.endpoint WHERE f.elapsed_us >= e.m * 0.8)
 		SELECT bundle, call_no FROM r WHERE nth <= %d ORDER BY ts_ns, bundle, call_no`, endpoint, bundleOf(s.c, ""), s.rows.from, s.rows.where, s.to, isWeb, blockingMost, blockingEach), s.rows.args...)

@@ -40,13 +40,13 @@ func (s *serviceOf) team(label string) (*Service, error) {
 	}
 	out := s.out
 	list, more, err := readRows[TeamService](s.ctx, s.c, s.w.limit, fmt.Sprintf(`WITH e AS MATERIALIZED (SELECT %[1]s, endpoint_id, %[2]s AS service, coalesce(pod, name) AS pod FROM endpoints_raw WHERE %[3]s),
-		i AS (SELECT e.service, count(*) AS calls, count(*) FILTER (failed OR error IS NOT NULL) AS failed, round(quantile_disc(elapsed_us, 0.5) / 1000.0, 3) AS p50_ms, round(quantile_disc(elapsed_us, 0.99) / 1000.0, 3) AS p99_ms, list_sort(list(DISTINCT protocol)) AS protocols
+		i AS (SELECT e.service, count(*) AS calls, count(*) FILTER (failed) AS failed, round(quantile_disc(`+took+`, 0.5) / 1000.0, 3) AS p50_ms, round(quantile_disc(`+took+`, 0.99) / 1000.0, 3) AS p99_ms, list_sort(list(DISTINCT protocol)) AS protocols
 			FROM %[4]s k JOIN e ON e.endpoint_id = k.dst_id%[5]s WHERE %[6]s AND %[7]s GROUP BY 1),
 		o AS (SELECT e.service, count(*) AS made FROM %[4]s k JOIN e ON e.endpoint_id = k.src_id%[5]s WHERE %[6]s AND %[7]s GROUP BY 1),
 		p AS (SELECT service, count(DISTINCT pod) AS pods FROM e GROUP BY 1)
 		SELECT p.service, p.pods, coalesce(i.calls, 0) AS calls, coalesce(i.failed, 0) AS failed, i.p50_ms, i.p99_ms, coalesce(i.protocols, []) AS protocols, coalesce(o.made, 0) AS made
 		FROM p LEFT JOIN i ON i.service = p.service LEFT JOIN o ON o.service = p.service ORDER BY calls DESC, 1 LIMIT %[8]d`,
-		bundleOf(s.c, ""), who(""), has(""), source(s.c), sameBundle(s.c, "e", "k"), s.w.where, isRequest, s.w.limit+1), append([]any{name, value}, s.w.values(s.w.args...)...)...)
+		bundleOf(s.c, ""), who(""), has(""), "calls", sameBundle(s.c, "e", "k"), s.w.where, isRequest, s.w.limit+1), append([]any{name, value}, s.w.values(s.w.args...)...)...)
 	if err != nil {
 		return nil, err
 	}
@@ -56,8 +56,8 @@ func (s *serviceOf) team(label string) (*Service, error) {
 	side := func(id string) string { return "(" + key(s.c, "") + id + ") IN " + mine }
 	talks, more, err := readRows[Conversation](s.ctx, s.c, s.w.limit, fmt.Sprintf(`SELECT src, dst, protocol, count(*) AS calls, count(*) FILTER (bad) AS failed, bool_and(a AND b) AS within, round(quantile_disc(elapsed_us, 0.5) / 1000.0, 3) AS p50_ms,
 		list_transform(arg_min(call_id, (ts_ns, call_id), 3), x -> lower(hex(x))) AS call_ids
-		FROM (SELECT %s AS src, %s AS dst, protocol, failed OR error IS NOT NULL AS bad, elapsed_us, call_id, ts_ns, %s AS a, %s AS b FROM %s WHERE %s AND %s) WHERE a OR b GROUP BY 1, 2, 3 ORDER BY within DESC, calls DESC, 1, 2, 3 LIMIT %d`,
-		who("src_"), who("dst_"), side("src_id"), side("dst_id"), source(s.c), s.w.where, isRequest, s.w.limit+1), append([]any{name, value, name, value}, s.w.args...)...)
+		FROM (SELECT %s AS src, %s AS dst, protocol, failed AS bad, `+took+` AS elapsed_us, call_id, ts_ns, %s AS a, %s AS b FROM %s WHERE %s AND %s) WHERE a OR b GROUP BY 1, 2, 3 ORDER BY within DESC, calls DESC, 1, 2, 3 LIMIT %d`,
+		who("src_"), who("dst_"), side("src_id"), side("dst_id"), "calls", s.w.where, isRequest, s.w.limit+1), append([]any{name, value, name, value}, s.w.args...)...)
 	if err != nil {
 		return nil, err
 	}

@@ -295,12 +295,12 @@ func (t *timelineOf) calls() error {
 	out, w := t.out, t.w
 	in, made := t.mine("dst_id"), t.mine("src_id")
 	// A call from the target to itself is one it made.
-	activity := fmt.Sprintf(`SELECT direction, peer, external, protocol, endpoint, status, count(*) AS calls, count(*) FILTER (failed OR error IS NOT NULL) AS failed, round(quantile_disc(elapsed_us, 0.5) / 1000.0, 3) AS p50_ms,
+	activity := fmt.Sprintf(`SELECT direction, peer, external, protocol, endpoint, status, count(*) AS calls, count(*) FILTER (failed) AS failed, round(quantile_disc(elapsed_us, 0.5) / 1000.0, 3) AS p50_ms,
 		round(max(elapsed_us) / 1000.0, 3) AS max_ms, sum(request_bytes + response_bytes)::BIGINT AS bytes, make_timestamp_ns(min(ts_ns)) AS first, make_timestamp_ns(max(ts_ns)) AS last,
 		list_transform(arg_min(call_id, (ts_ns, call_id), 3), x -> lower(hex(x))) AS call_ids FROM (SELECT CASE WHEN %[1]s THEN 'out' ELSE 'in' END AS direction, CASE WHEN %[1]s THEN %[2]s ELSE %[3]s END AS peer,
 			CASE WHEN %[1]s THEN dst_external ELSE src_external END AS external, protocol, %[4]s AS endpoint, coalesce(status_code::VARCHAR || CASE WHEN status_text IS NULL THEN '' ELSE ' ' || status_text END, status_text, error, '') AS status,
-			failed, error, elapsed_us, request_bytes, response_bytes, ts_ns, call_id FROM %[5]s WHERE %[6]s AND (%[1]s OR %[7]s))
-		GROUP BY ALL ORDER BY bool_or(protocol = 'dns'), calls DESC, first, direction, peer, endpoint, status`, made, who("dst_"), who("src_"), namedEndpoint, source(t.c), w.where, in)
+			failed, error, `+took+` AS elapsed_us, request_bytes, response_bytes, ts_ns, call_id FROM %[5]s WHERE %[6]s AND (%[1]s OR %[7]s))
+		GROUP BY ALL ORDER BY bool_or(protocol = 'dns'), calls DESC, first, direction, peer, endpoint, status`, made, who("dst_"), who("src_"), namedEndpoint, "calls", w.where, in)
 	list, more, err := readRows[Activity](t.ctx, t.c, maxRows, activity+fmt.Sprintf(" LIMIT %d", maxRows+1), w.args...)
 	if err != nil {
 		return err
@@ -317,7 +317,7 @@ func (t *timelineOf) calls() error {
 	near := fmt.Sprintf("abs(ts_ns - %d) + CASE WHEN ts_ns > %[1]d THEN %d ELSE 0 END", t.at, int64(time.Hour))
 	calls, more, err := readRows[TimelineCall](t.ctx, t.c, w.limit, fmt.Sprintf(`SELECT * FROM (SELECT %[1]s, round((ts_ns - %[2]d) / 1e9, 3) AS at_s, CASE WHEN %[3]s THEN 'out' ELSE 'in' END AS direction,
 		coalesce(CASE WHEN %[3]s THEN dst_external ELSE src_external END, false) AS external FROM %[4]s WHERE %[5]s AND (%[3]s OR %[6]s) ORDER BY external DESC, %[7]s, call_id LIMIT %[8]d)`,
-		callColumns(), t.at, made, source(t.c), w.where, in, near, w.limit), w.args...)
+		callColumns(), t.at, made, "calls", w.where, in, near, w.limit), w.args...)
 	if err != nil {
 		return err
 	}
@@ -341,13 +341,13 @@ func (t *timelineOf) rate() error {
 	each = (each + int64(time.Second) - 1) / int64(time.Second) * int64(time.Second)
 	in, made := t.mine("dst_id"), t.mine("src_id")
 	conns := "(" + in + " OR " + made + ")"
-	sql := fmt.Sprintf(`WITH k AS (SELECT (ts_ns - %[1]d) // %[2]d AS b, count(*) FILTER (NOT %[3]s) AS i, count(*) FILTER (%[3]s) AS o, count(*) FILTER (failed OR error IS NOT NULL) AS f, sum(request_bytes + response_bytes)::BIGINT AS y
+	sql := fmt.Sprintf(`WITH k AS (SELECT (ts_ns - %[1]d) // %[2]d AS b, count(*) FILTER (NOT %[3]s) AS i, count(*) FILTER (%[3]s) AS o, count(*) FILTER (failed) AS f, sum(request_bytes + response_bytes)::BIGINT AS y
 			FROM %[4]s WHERE %[5]s AND (%[3]s OR %[6]s) GROUP BY 1),
 		a AS (SELECT (first_ns - %[1]d) // %[2]d AS b, count(*) AS n FROM connections_raw WHERE %[7]s AND first_ns BETWEEN %[1]d AND %[8]d GROUP BY 1),
 		z AS (SELECT (last_ns - %[1]d) // %[2]d AS b, count(*) AS n FROM connections_raw WHERE %[7]s AND last_ns BETWEEN %[1]d AND %[8]d GROUP BY 1),
 		s AS (SELECT range AS b FROM range(0, (%[8]d - %[1]d) // %[2]d + 1))
 		SELECT make_timestamp_ns(%[1]d + s.b * %[2]d) AS time, coalesce(k.i, 0) AS "in", coalesce(k.o, 0) AS out, coalesce(k.f, 0) AS failed, coalesce(k.y, 0) AS bytes, coalesce(a.n, 0) AS opened, coalesce(z.n, 0) AS closed
-		FROM s LEFT JOIN k ON k.b = s.b LEFT JOIN a ON a.b = s.b LEFT JOIN z ON z.b = s.b ORDER BY s.b`, w.from, each, made, source(t.c), w.where, in, conns, w.to)
+		FROM s LEFT JOIN k ON k.b = s.b LEFT JOIN a ON a.b = s.b LEFT JOIN z ON z.b = s.b ORDER BY s.b`, w.from, each, made, "calls", w.where, in, conns, w.to)
 	var err error
 	t.out.Rate, _, err = readRows[RateBucket](t.ctx, t.c, maxBuckets+2, sql, w.args...)
 	return err

@@ -213,7 +213,7 @@ func fewTimes(seeds []*step) []*step {
 func spread(k *chains, w *window) ([]rowKey, int64, error) {
 	list, _, err := readRows[finding](k.ctx, k.c, maxSeeds, fmt.Sprintf(`WITH f AS MATERIALIZED (SELECT %s, call_no, ts_ns FROM %s WHERE %s),
 		n AS (SELECT *, row_number() OVER (ORDER BY ts_ns, bundle, call_no) - 1 AS nth, count(*) OVER () AS total FROM f)
-		SELECT bundle, call_no, ts_ns, total FROM n WHERE total <= %[4]d OR nth %% (total // %[5]d) < %[4]d // %[5]d ORDER BY ts_ns, bundle, call_no LIMIT %[4]d`, bundleOf(k.c, ""), source(k.c), w.where, maxSeeds, maxStretches), w.args...)
+		SELECT bundle, call_no, ts_ns, total FROM n WHERE total <= %[4]d OR nth %% (total // %[5]d) < %[4]d // %[5]d ORDER BY ts_ns, bundle, call_no LIMIT %[4]d`, bundleOf(k.c, ""), "calls", w.where, maxSeeds, maxStretches), w.args...)
 	var keys []rowKey
 	var total int64
 	for _, f := range list {

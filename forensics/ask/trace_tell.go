@@ -6,9 +6,10 @@ import (
 	"fmt"
 	"math"
 	"net/netip"
-	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
 // tell writes the chains below roots, steps in all.
@@ -206,13 +207,7 @@ func millis(ns int64) float64 { return math.Round(float64(ns)/1e3) / 1e3 }
 func endpointOf(s *step) string {
 	switch {
 	case s.Path != "":
-		parts := strings.Split(s.Path, "/")
-		for i, p := range parts {
-			if isID(p) {
-				parts[i] = "{id}"
-			}
-		}
-		return strings.TrimSpace(s.Method + " " + clip(strings.Join(parts, "/"), 120))
+		return strings.TrimSpace(s.Method + " " + clip(table.Template(s.Path), 120))
 	case s.Protocol == "dns" || s.Protocol == "tls" || s.Protocol == "quic":
 		return strings.TrimSpace(s.Protocol + " " + s.Host)
 	case s.Method != "":
@@ -220,11 +215,6 @@ func endpointOf(s *step) string {
 	}
 	return s.Protocol
 }
-
-// isID says that a part of a path differs from call to call, as the SQL of template does.
-func isID(part string) bool { return idPart.MatchString(part) }
-
-var idPart = regexp.MustCompile(idPattern)
 
 // originOf is where one chain's trouble began.
 type originOf struct {

@@ -8,15 +8,12 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 )
 
-// who is the SQL for the name of one end of a row, "src_" or "dst_": the service that
-// stands in front of it, else its workload, pod, process or DNS name, with its namespace
-// before it where it has one. Names of one workload are so the same on both sides, however
-// many pods it has.
-func who(p string) string {
-	return fmt.Sprintf(`(CASE WHEN %[1]snamespace IS NULL THEN '' ELSE %[1]snamespace || '/' END ||
-		CASE WHEN %[1]sexternal AND %[1]sservice IS NULL THEN coalesce(%[1]sdns_name, %[1]shostname, %[1]sname)
-		ELSE coalesce(%[1]sservice, %[1]sworkload, %[1]spod, %[1]sname, %[1]sip) END)`, p)
-}
+// who is the SQL for the name of one end of a row, "src_" or "dst_". Names of one workload
+// are the same on both sides, however many pods it has.
+func who(p string) string { return p + "who" }
+
+// endpoint is the column with what a call asked for, without what differs from call to call.
+const endpoint = "endpoint"
 
 // whoColumns are the columns of an end that a name may stand for.
 var whoColumns = [...]string{"service", "workload", "pod", "name", "dns_name", "hostname", "process", "container", "node", "ip"}
@@ -96,18 +93,4 @@ func either(c *forensics.Case, name string) (string, []any) {
 // pattern writes * and ? as LIKE has them.
 func pattern(s string) string {
 	return strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`, `*`, `%`, `?`, `_`).Replace(s)
-}
-
-// endpoint is the SQL for what a call asked for, without what differs from call to call.
-var endpoint = `(CASE WHEN path IS NOT NULL THEN coalesce(method || ' ', '') || ` + template("path") + ` ELSE coalesce(method, protocol) END)`
-
-// idPattern is what parts of paths are that differ from call to call.
-const idPattern = `^[0-9]+$|[0-9]{3}|[-_][0-9]+$|^([a-uw-zA-UW-Z]|[A-Za-z]{2})[0-9]+$|^[0-9a-fA-F-]{16,}$`
-
-// template is the SQL for a path with what differs from call to call taken out: parts that
-// are numbers, hold three digits in a row, end with a number after - or _, are one or two
-// letters and a number (but v1) or 16 or more hexadecimal digits become {id}.
-func template(column string) string {
-	return `array_to_string(list_transform(string_split(` + column + `, '/'), x -> CASE WHEN
-		regexp_matches(x, '` + idPattern + `') THEN '{id}' ELSE x END), '/')`
 }

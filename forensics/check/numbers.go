@@ -49,7 +49,7 @@ func (s *Rules) never(ctx context.Context, q *scope, r *Rule, o *Outcome) error 
 }
 
 // latency holds quantiles of the time from the first byte of the request to the last of the
-// response. Calls without an answer have none; they are said, not counted as quick.
+// response. A call without an answer counts with how long its caller waited.
 func (s *Rules) latency(ctx context.Context, q *scope, r *Rule, o *Outcome) error {
 	if len(r.Latency) == 0 {
 		return nil
@@ -58,17 +58,20 @@ func (s *Rules) latency(ctx context.Context, q *scope, r *Rule, o *Outcome) erro
 	var list []string
 	for _, name := range names {
 		if name == "mean" {
-			list = append(list, "avg(elapsed_us)::BIGINT")
+			list = append(list, "avg("+ask.Took()+")::BIGINT")
 		} else {
-			list = append(list, fmt.Sprintf("quantile_disc(elapsed_us, %g)", quantiles[name]))
+			list = append(list, fmt.Sprintf("quantile_disc(%s, %g)", ask.Took(), quantiles[name]))
 		}
 	}
-	row, err := q.numbers(ctx, strings.Join(list, ", ")+", count(*) - count(elapsed_us)")
+	row, err := q.numbers(ctx, strings.Join(list, ", ")+", count(*) - count("+ask.Took()+"), count(*) FILTER (outcome = 'no_answer')")
 	if err != nil {
 		return err
 	}
 	if n, _ := row[len(names)].(int64); n > 0 {
-		o.Measured = append(o.Measured, fmt.Sprintf("%d calls without an answer have no latency", n))
+		o.Measured = append(o.Measured, fmt.Sprintf("%d calls have no latency: the capture has only a part of them", n))
+	}
+	if n, _ := row[len(names)+1].(int64); n > 0 {
+		o.Measured = append(o.Measured, fmt.Sprintf("%d calls got no answer and count with how long their caller waited", n))
 	}
 	for i, name := range names {
 		us, ok := row[i].(int64)
@@ -81,7 +84,7 @@ func (s *Rules) latency(ctx context.Context, q *scope, r *Rule, o *Outcome) erro
 		if got <= most {
 			continue
 		}
-		slow := q.with("elapsed_us > ?", most.Microseconds())
+		slow := q.with(ask.Took()+" > ?", most.Microseconds())
 		if err := slow.breakAll(ctx, o, fmt.Sprintf("%s at most %s", name, most), func(c *ask.Call) string {
 			return fmt.Sprintf("%s %s; this call %g ms", name, got, c.ElapsedMs)
 		}); err != nil {
@@ -103,7 +106,7 @@ func (s *Rules) errorRate(ctx context.Context, q *scope, r *Rule, o *Outcome) er
 	if r.ErrorRate == nil || o.Calls == 0 {
 		return nil
 	}
-	bad := q.with("(failed OR error IS NOT NULL)")
+	bad := q.with("(failed)")
 	n, err := bad.count(ctx, "")
 	if err != nil {
 		return err

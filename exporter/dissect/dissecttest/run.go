@@ -113,7 +113,7 @@ func shapes(r *Result) (out []string) {
 		b := c.Addr().Interface().(table.CallRow).Base()
 		b.Cites, b.TsNs, b.Ts = nil, 0, 0
 		b.CallID = table.ID{} // holds sequence and acknowledgement numbers
-		for _, p := range []*table.Opt[int64]{&b.ElapsedUs, &b.TTFBUs, &b.TLSUs, &b.SendUs, &b.WaitUs, &b.ReceiveUs} {
+		for _, p := range []*table.Opt[int64]{&b.ElapsedUs, &b.WaitedUs, &b.TTFBUs, &b.TLSUs, &b.SendUs, &b.WaitUs, &b.ReceiveUs} {
 			*p = table.Opt[int64]{}
 		}
 		out = append(out, fmt.Sprintf("%+v", c.Interface()))

@@ -37,7 +37,9 @@ func (k *conn) emit(c *call, why string) {
 		row.Error = table.Some(why)
 	}
 	row.Complete = why == "" && (asked && answered || single)
-	row.Failed = answered && c.rcode != 0 || !answered && !single || why == "malformed"
+	if answered {
+		row.Outcome = outcome(c.rcode)
+	}
 	if !answered {
 		row.Flags = flagNames(make([]string, 0, maxFlags), c.flags, c.wants&wantDO != 0, c.wants&wantQU != 0)
 	}
@@ -100,4 +102,17 @@ func appendShort(dst []byte, s string) []byte {
 		return append(dst, s...)
 	}
 	return append(append(dst, cutText([]byte(s[:maxSummaryName+1]), maxSummaryName)...), "…"...)
+}
+
+// outcome is what a response code says (RFC 1035 section 4.1.1, RFC 2136 section 2.2).
+func outcome(rcode int) string {
+	switch rcode {
+	case 0:
+		return ""
+	case 2, 4: // SERVFAIL, NOTIMP
+		return table.ServerError
+	case 5:
+		return table.Refused
+	}
+	return table.ClientError
 }

@@ -205,18 +205,24 @@ func (r *Row) outcome(unsure bool) {
 	case r.Status.OK:
 		r.StatusText = r.StatusName
 		end = r.StatusName.V
-		r.Failed = r.Status.V != 0 || r.StatusCode.V >= 400
+		if r.Outcome = statusOutcome(r.Status.V); r.Outcome == "" {
+			r.Outcome = table.HTTPOutcome(r.StatusCode.V)
+		}
 	case r.StatusCode.V >= 400:
-		r.Failed = true
+		r.Outcome = table.HTTPOutcome(r.StatusCode.V)
 		end = "HTTP " + strconv.Itoa(int(r.StatusCode.V))
 	case r.Error.OK:
-		r.Failed = !unsure
+		if unsure && r.Error.V == "reset" {
+			r.Outcome = table.Unread
+		}
 		end = strings.ReplaceAll(r.Error.V, "_", " ")
 		if r.ResetName.OK && r.Error.V == "reset" {
 			end += " " + r.ResetName.V
 		}
 	default:
-		r.Failed = !unsure
+		if r.Outcome = table.ServerError; unsure { // a stream ends with a status
+			r.Outcome = table.Unread
+		}
 		end = "no status"
 	}
 	path := r.Path.V
@@ -233,3 +239,14 @@ const (
 	maxSummaryPath = 200
 	maxHeaders     = 4096
 )
+
+// statusOutcome is what a status says, as google.rpc.Code describes it: whether the request is at fault.
+func statusOutcome(status int32) string {
+	switch status {
+	case 0:
+		return ""
+	case 1, 3, 5, 6, 7, 9, 11, 16:
+		return table.ClientError
+	}
+	return table.ServerError
+}

@@ -131,19 +131,19 @@ func TestFill(t *testing.T) {
 		headers   []table.Header
 		error     string
 		unsure    bool
-		want      string // summary | status text | failed | messages | text | headers
+		want      string // summary | status text | outcome | messages | text | headers
 	}{
-		{"gRPC", "application/grpc", "application/grpc", prefixed(0, "\x08\x01"), []table.Header{status}, "", false, "/a.B/C → OK | OK | false | 1 | {1: 1} | 1"},
-		{"JSON in gRPC", "application/grpc+json", "application/grpc+json", prefixed(0, `{"a":1}`), []table.Header{status}, "", false, `/a.B/C → OK | OK | false | 1 | {"a":1} | 1`},
+		{"gRPC", "application/grpc", "application/grpc", prefixed(0, "\x08\x01"), []table.Header{status}, "", false, "/a.B/C → OK | OK |  | 1 | {1: 1} | 1"},
+		{"JSON in gRPC", "application/grpc+json", "application/grpc+json", prefixed(0, `{"a":1}`), []table.Header{status}, "", false, `/a.B/C → OK | OK |  | 1 | {"a":1} | 1`},
 		{"gRPC-Web", "application/grpc-web+proto", "application/grpc-web+proto", prefixed(0, "\x08\x01") + prefixed(0x80, "grpc-status:13\r\ngrpc-message:x%20y\r\n"), nil, "", false,
-			"/a.B/C → INTERNAL | INTERNAL | true | 1 | {1: 1} | 2"},
+			"/a.B/C → INTERNAL | INTERNAL | server_error | 1 | {1: 1} | 2"},
 		{"gRPC-Web in base64, in two runs", "application/grpc-web-text", "application/grpc-web-text", base64.StdEncoding.EncodeToString([]byte(prefixed(0, "\x08\x01"))) +
-			base64.StdEncoding.EncodeToString([]byte(prefixed(0x80, "grpc-status: 0"))), nil, "", false, "/a.B/C → OK | OK | false | 1 | {1: 1} | 1"},
-		{"an unknown status", "application/grpc", "application/grpc", "", []table.Header{header("response", "Grpc-Status", "99")}, "", false, "/a.B/C → 99 | 99 | true | 0 |  | 1"},
-		{"no status", "application/grpc", "application/grpc", "", nil, "", false, "/a.B/C → no status |  | true | 0 |  | 0"},
-		{"no status, but headers are missing", "application/grpc", "application/grpc", "", nil, "", true, "/a.B/C → no status |  | false | 0 |  | 0"},
-		{"a gap", "application/grpc", "application/grpc", "", nil, "gap", true, "/a.B/C → gap |  | false | 0 |  | 0"},
-		{"a reset", "application/grpc", "", "", nil, "reset", false, "/a.B/C → reset CANCEL |  | true | 0 |  | 0"},
+			base64.StdEncoding.EncodeToString([]byte(prefixed(0x80, "grpc-status: 0"))), nil, "", false, "/a.B/C → OK | OK |  | 1 | {1: 1} | 1"},
+		{"an unknown status", "application/grpc", "application/grpc", "", []table.Header{header("response", "Grpc-Status", "99")}, "", false, "/a.B/C → 99 | 99 | server_error | 0 |  | 1"},
+		{"no status", "application/grpc", "application/grpc", "", nil, "", false, "/a.B/C → no status |  | server_error | 0 |  | 0"},
+		{"no status, but headers are missing", "application/grpc", "application/grpc", "", nil, "", true, "/a.B/C → no status |  | unread | 0 |  | 0"},
+		{"a gap", "application/grpc", "application/grpc", "", nil, "gap", true, "/a.B/C → gap |  |  | 0 |  | 0"},
+		{"a reset", "application/grpc", "", "", nil, "reset", false, "/a.B/C → reset CANCEL |  |  | 0 |  | 0"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			conn := testConn(t)
@@ -160,7 +160,7 @@ func TestFill(t *testing.T) {
 			io.WriteString(s.RespBody, tc.body)
 			io.WriteString(&s.Resp, tc.body)
 			r.Fill(&s)
-			got := fmt.Sprintf("%s | %s | %v | %d | %s | %d", r.Summary, r.StatusText.V, r.Failed, r.ResponseCount.V, r.ResponseText.V, len(r.Headers))
+			got := fmt.Sprintf("%s | %s | %s | %d | %s | %d", r.Summary, r.StatusText.V, r.Outcome, r.ResponseCount.V, r.ResponseText.V, len(r.Headers))
 			if got != tc.want {
 				t.Errorf("got  %s\nwant %s", got, tc.want)
 			}

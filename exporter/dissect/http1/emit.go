@@ -43,8 +43,7 @@ func (k *conn) emit(c *call, why string) {
 		row.Error = table.Some(why)
 	}
 	row.Complete = why == "" && c.reqWhole && c.respWhole && c.quirks&quirkFields == 0
-	status := row.StatusCode.V
-	row.Failed = status >= 400 || asked && !c.respHead || why == "malformed" || why == "reset" || why == "cut" && k.resp.fin
+	row.Outcome = table.HTTPOutcome(row.StatusCode.V)
 	if len(c.interim) > 0 {
 		row.Interim = table.Some(string(c.interim))
 	}

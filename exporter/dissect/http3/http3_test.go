@@ -206,7 +206,7 @@ func TestRows(t *testing.T) {
 		{"reset with a code of its own", with(fin(0, up, request("/a")), reset(0, down, 0xabcdef)), dissect.EndFin, -1,
 			"0 GET /a → reset 0xabcdef error=reset failed\n", ""},
 		{"no response", with(fin(0, up, request("/a"))), dissect.EndFin, noError, "0 GET /a → no response error=no_response failed\n", ""},
-		{"no response at the capture's end", with(fin(0, up, request("/a"))), dissect.EndCapture, -1, "0 GET /a → cut error=cut failed\n", ""},
+		{"no response at the capture's end", with(fin(0, up, request("/a"))), dissect.EndCapture, -1, "0 GET /a → cut error=cut\n", ""},
 		{"closed with an error", with(fin(0, up, request("/a"))), dissect.EndFin, 0x105, "0 GET /a → reset H3_FRAME_UNEXPECTED error=reset failed\n", "connection_close"},
 		{"above the server's GOAWAY", with(fin(0, up, request("/a")), fin(4, up, request("/b")), say(3, down, frameOf(frameGoAway, num(4))), fin(0, down, response("a"))), dissect.EndFin, noError,
 			"0 GET /a → 200 complete got=\"a\"\n4 GET /b → reset error=reset failed\n", ""},

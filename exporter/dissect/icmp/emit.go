@@ -30,7 +30,9 @@ func (k *conn) emit(c *call, why string) {
 		row.Error = table.Some(why)
 	}
 	row.Complete = why == ""
-	row.Failed = why == "no_response" || why == "malformed" || !answered && isError(k.v6, uint8(row.TypeNumber))
+	if !answered && isError(k.v6, uint8(row.TypeNumber)) {
+		row.Outcome = table.Refused
+	}
 	row.Summary = c.summary(why)
 	k.c.Emit(&c.x, row)
 	*c = call{}

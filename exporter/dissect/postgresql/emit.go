@@ -45,8 +45,10 @@ func (k *conn) emit(c *call, in *dissect.Input, why string) {
 	}
 	row.Complete = why == ""
 	row.Success = c.answered && c.err == nil
-	row.Failed = c.err != nil || asked && !c.answered || why == "malformed"
 	k.fill(c, row)
+	if c.err != nil {
+		row.Outcome = outcome(row.ErrCode.V)
+	}
 	row.Summary = k.summary(c, row, why)
 	k.c.Emit(&c.x, row)
 	if len(k.spare) < maxSpare {
@@ -277,4 +279,17 @@ func appendLine(b []byte, q string) []byte {
 		b = append(b, c)
 	}
 	return b
+}
+
+// outcome is what an SQLSTATE says, by its class (appendix A of PostgreSQL's manual): whether
+// the server could not serve, or the statement is at fault.
+func outcome(state string) string {
+	if len(state) < 2 {
+		return table.ServerError
+	}
+	switch state[:2] {
+	case "08", "40", "53", "54", "55", "57", "58", "F0", "HV", "XX":
+		return table.ServerError
+	}
+	return table.ClientError
 }

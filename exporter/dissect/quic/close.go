@@ -190,7 +190,7 @@ func (q *conn) emit(why dissect.End) {
 	if row.CloseName.OK {
 		row.StatusText = row.CloseName
 	}
-	row.Failed = q.hasFailed(fault)
+	row.Outcome = q.outcome()
 	row.Summary = q.summary(fault)
 	q.c.Emit(&q.x, row)
 }
@@ -222,19 +222,27 @@ func (q *conn) fault(why dissect.End) string {
 	return "cut"
 }
 
-// hasFailed reports whether the connection failed by its own account.
-func (q *conn) hasFailed(fault string) bool {
+// outcome is what the connection itself says: who closes it with an error blames the other side.
+func (q *conn) outcome() string {
 	row := q.row
 	const h3NoError = 0x100 // RFC 9114 section 8.1
-	switch row.Close.V {
-	case "transport":
-		return row.CloseCode.V != 0
-	case "application":
-		return row.CloseCode.V != 0 && row.CloseCode.V != h3NoError
-	case "stateless_reset":
-		return true
+	code := row.CloseCode.V
+	switch {
+	case row.Close.V == "stateless_reset":
+		return table.NoAnswer
+	case row.Close.V == "transport" && code == 2: // CONNECTION_REFUSED, RFC 9000 section 20.1
+		return table.Refused
+	case row.Close.V == "transport" && code != 0, row.Close.V == "application" && code != 0 && code != h3NoError:
+		if row.CloseBy.V == "client" {
+			return table.ServerError
+		}
+		return table.ClientError
+	case row.Midstream:
+		return table.Cut
+	case q.restarts: // the version is not spoken, and no other was tried
+		return table.Refused
 	}
-	return fault == "no_response" || fault == "timeout" || fault == "reset" || q.restarts
+	return ""
 }
 
 // summary is version, name, protocol → end.

@@ -35,10 +35,10 @@ func (k *conn) emit(c *call, why string) {
 		row.Error = table.Some(why)
 	}
 	row.Complete = why == "" && c.answered && (c.whole || c.push != "")
-	row.Failed = c.isError() || asked && !c.answered || why == "malformed"
 	if c.isError() {
 		word, _, _ := bytes.Cut([]byte(c.errText), []byte{' '})
 		row.StatusText = table.Some(string(word))
+		row.Outcome = outcome(row.StatusText.V)
 	}
 	if c.errors > 0 {
 		row.ErrText = table.Some(c.errText)
@@ -201,4 +201,14 @@ func typeName(kind byte, null bool) string {
 		return "rdb"
 	}
 	return ""
+}
+
+// outcome is what the first word of an error says: whether the server cannot answer now, or
+// the command is wrong.
+func outcome(word string) string {
+	switch word {
+	case "BUSY", "CLUSTERDOWN", "IOERR", "LOADING", "MASTERDOWN", "MISCONF", "NOMASTERLINK", "NOREPLICAS", "OOM", "READONLY", "TRYAGAIN", "UNKILLABLE":
+		return table.ServerError
+	}
+	return table.ClientError
 }

@@ -309,7 +309,7 @@ func (k *conn) finish(why string) {
 		row.Error = table.Some(why)
 	}
 	row.Complete = why == "" && whole
-	row.Failed = hs.fatal || why == "malformed" || hs.client && !hs.x.HasResponse() || !whole && (why == "reset" || why == "timeout" || why == "cut" && k.ended())
+	row.Outcome = hs.outcome()
 	k.describe(hs)
 	row.Summary = hs.summary(why)
 	k.clock(hs, whole)
@@ -321,8 +321,18 @@ func (k *conn) finish(why string) {
 	k.c.Emit(&hs.x, row, hs.det)
 }
 
-// ended reports whether a sender closed the connection.
-func (k *conn) ended() bool { return k.closed && k.end == dissect.EndFin }
+// outcome is what the messages themselves say: an alert blames the other side.
+func (h *shake) outcome() string {
+	switch {
+	case h.fatal && h.det.FailedAlertBy.V == "client":
+		return table.ServerError
+	case h.fatal:
+		return table.ClientError
+	case h.row.Midstream:
+		return table.Cut
+	}
+	return ""
+}
 
 // describe fills columns that are known only at the end.
 func (k *conn) describe(hs *shake) {

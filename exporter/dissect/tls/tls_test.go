@@ -220,7 +220,7 @@ func TestUnfinished(t *testing.T) {
 	}{
 		{"no answer and a reset", chunks[:1], dissect.EndReset, "reset", true},
 		{"no answer and the end", chunks[:1], dissect.EndFin, "no_response", true},
-		{"no answer in the capture", chunks[:1], dissect.EndCapture, "cut", true},
+		{"no answer in the capture", chunks[:1], dissect.EndCapture, "cut", false},
 		{"closed in the middle", chunks[:2], dissect.EndFin, "cut", true},
 		{"the capture ends in the middle", chunks[:2], dissect.EndCapture, "cut", false},
 		{"timeout in the middle", chunks[:2], dissect.EndTimeout, "timeout", true},
@@ -355,7 +355,7 @@ func TestNotTLS(t *testing.T) {
 	hello := mustTalk(t, cc, sc)[0]
 	r := play(t, dissect.EndFin, hello, dissecttest.Server("HTTP/1.1 400 Bad Request\r\n\r\n"))
 	list, _ := rows(r)
-	if len(list) != 1 || list[0].Error.V != "malformed" || !list[0].Failed {
+	if len(list) != 1 || list[0].Error.V != "malformed" || list[0].Outcome != table.Unread {
 		t.Errorf("rows %+v", list)
 	}
 }

@@ -354,7 +354,7 @@ func (s *Shard) end(c *Conn, why dissect.End, at dissect.Packet) {
 	}
 	s.oddMore(c, last)
 	if c.d != nil {
-		c.d.Close(why, last)
+		c.d.CloseAt(why, last, at.Time)
 	}
 	if why == dissect.EndEvicted && c.transport == dissect.TCP && c.d != nil { // calls may be cut
 		s.anomaly(c.flows[0], at, "engine", "evicted", "the limit on open connections closed this one", 0)

@@ -173,7 +173,21 @@ func (w *Identity) row(no int64, a netip.Addr, id workload.Identity, known bool,
 		r.Kind = "outside"
 	}
 	r.Name = cmp.Or(id.Pod, id.Name, r.Service.V, id.Process, dns, id.Hostname, r.IP)
+	r.Who = who(&r)
 	return r
+}
+
+// who is the name of a workload that is the same on both sides of a call, however many pods
+// it has.
+func who(r *table.Endpoint) string {
+	name := cmp.Or(r.Service.V, r.Workload.V, r.Pod.V, r.Name)
+	if r.External && !r.Service.OK {
+		name = cmp.Or(r.DNSName.V, r.Hostname.V, r.Name)
+	}
+	if r.Namespace.OK {
+		return r.Namespace.V + "/" + name
+	}
+	return name
 }
 
 // program writes what is known of the process that had a socket.

@@ -31,6 +31,7 @@ type Joiner struct {
 	numbers struct{ flows, conns, calls int64 }
 	bodies  bodies
 	rows    rows
+	ids     callIDs
 
 	acc         bundle.Accounts
 	first, last int64
@@ -133,6 +134,7 @@ func (j *Joiner) call(e *flow.CallRow) error {
 	c, conn := e.Row.Base(), j.known.conn(e.Conn)
 	c.CallNo = j.numbers.calls
 	j.numbers.calls++
+	j.ids.unique(c)
 	c.ConnID, c.FlowID = conn.no, j.known.flow(conn.flow).no
 	c.SrcID, c.DstID = ends(conn.ids, e.Swapped)
 	j.names(e, conn)

@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/finding"
 )
 
@@ -31,7 +30,7 @@ func asked(l *finding.Look) (sql string, args []any) {
 	sql = `WITH e AS MATERIALIZED (` + l.Ends() + `),
 		taking AS (SELECT DISTINCT ` + l.Bundle("dst_id") + ` FROM ` + calls + ` AND auth_kind <> 'cookie' AND status_code < 400),
 		near AS MATERIALIZED (SELECT ` + l.Bundle("endpoint_id") + ` FROM e WHERE who IN (SELECT e.who FROM taking JOIN e ON ` + l.On("taking", "dst_id", "e") + `)),
-		p AS MATERIALIZED (SELECT DISTINCT method AS m, path AS p, ` + ask.EndpointSQL() + ` AS detail FROM (SELECT DISTINCT protocol, method, path FROM ` + calls + there + `) WHERE NOT ` + finding.Probe + `),
+		p AS MATERIALIZED (SELECT DISTINCT method AS m, path AS p, endpoint AS detail FROM (SELECT DISTINCT protocol, method, path, endpoint FROM ` + calls + there + `) WHERE NOT ` + finding.Probe + `),
 		r AS (SELECT ` + l.Bundle("src_id, dst_id") + `, detail, ` + how + `, count(*) AS n, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns, ` + l.Some() + `
 			FROM (SELECT * FROM ` + calls + there + `) JOIN p ON p.p = path AND p.m IS NOT DISTINCT FROM method GROUP BY ALL),
 		c AS MATERIALIZED (SELECT s."as" AS src, d.who AS dst, r.* FROM r JOIN e s ON ` + l.On("r", "src_id", "s") + ` JOIN e d ON ` + l.On("r", "dst_id", "d") + `)`

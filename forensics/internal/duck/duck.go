@@ -104,8 +104,14 @@ func Open(o Options) (*DB, error) {
 func (d *DB) settle(o Options) error {
 	// Footers are parsed once, and not again with each query. Without GLOBAL that were so for
 	// this connection only.
-	if err := d.Exec(context.Background(), "SET GLOBAL parquet_metadata_cache=true"); err != nil || o.TempDir == "" {
-		return err
+	// Days and hours are of UTC, wherever the question is asked.
+	for _, sql := range []string{"SET GLOBAL TimeZone='UTC'", "SET GLOBAL parquet_metadata_cache=true"} {
+		if err := d.Exec(context.Background(), sql); err != nil {
+			return err
+		}
+	}
+	if o.TempDir == "" {
+		return nil
 	}
 	if o.MaxTemp <= 0 {
 		o.MaxTemp = 8 << 30

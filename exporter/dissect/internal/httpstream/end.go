@@ -82,8 +82,23 @@ func (s *Stream) Cause(cause string, gap bool) string {
 // Row fills a version's own row: all that Stream knows, failed and summary among it.
 func (s *Stream) Row(c *table.Call, e *End) {
 	s.call(c, e)
-	c.Failed = s.Status >= 400 || s.Broken || e.Error == "reset" || s.Status == 0 && !s.unsure(e) && e.Error != "no_request"
+	c.Outcome = s.outcome(e)
 	c.Summary = s.summary(e)
+}
+
+// outcome is what the answer says, and how a stream ended that other streams outlive.
+func (s *Stream) outcome(e *End) string {
+	const refusedStream, h3Rejected = 0x7, 0x10b // RFC 9113 section 7, RFC 9114 section 8.1
+	code := s.ResetCode
+	switch {
+	case e.Error == "reset" && s.Status == 0 && code.OK && (code.V == refusedStream || code.V == h3Rejected):
+		return table.Refused
+	case s.Status >= 400:
+		return table.HTTPOutcome(int32(s.Status))
+	case s.Broken, s.Status == 0 && e.Error == "" && !s.unsure(e):
+		return table.NoAnswer
+	}
+	return ""
 }
 
 // GRPCRow returns the row of a gRPC stream, nil where it is none.

@@ -1,0 +1,91 @@
+package dissect
+
+import "github.com/pcapsule/pcapsule/exporter/table"
+
+// Limits of what is known about questions in datagrams.
+const (
+	// A question that was sent so shortly before the capture ended may still be answered;
+	// resolvers wait as long (resolv.conf, option timeout).
+	freshQuestion = 5e9 // ns
+	// Nobody says when the sender of a datagram stops waiting.
+	longestWait = 60e9 // ns
+)
+
+// judge completes a row: how the call ended, how long the caller waited, and whether that
+// counts as failed. The dissector's Outcome, where it set one, is what the answer says.
+func (c *Conn) judge(x *Exchange, b *table.Call) {
+	if b.Outcome == "" {
+		b.Outcome = c.outcome(x, b)
+	}
+	b.Failed = table.Failed(b.Outcome)
+	b.Endpoint = b.EndpointOf()
+	b.WaitedUs = c.waited(x, b)
+}
+
+func (c *Conn) outcome(x *Exchange, b *table.Call) string {
+	switch b.Error.V {
+	case "":
+		return table.OK
+	case "no_response":
+		if c.mayFollow(x) {
+			return table.Cut
+		}
+		return table.NoAnswer
+	case "reset", "timeout":
+		return table.NoAnswer
+	case "cut":
+		if x.req.seen && c.peerEnded(x) {
+			return table.NoAnswer
+		}
+		return table.Cut
+	case "no_request":
+		return table.Cut
+	}
+	if b.Error.V == "gap" && (b.StatusCode.OK || b.StatusText.OK) { // what is missing is not the verdict
+		return table.OK
+	}
+	return table.Unread
+}
+
+// mayFollow reports whether the answer to an open question in a datagram may only lie behind
+// the end of the capture: nothing was sent since, and that was a moment ago.
+func (c *Conn) mayFollow(x *Exchange) bool {
+	r := c.root()
+	return r.closing && r.end == EndCapture && datagrams(r.Info.Transport) && x.req.seen && !x.resp.seen &&
+		r.now.Time <= x.req.last && r.closedAt-x.req.last < freshQuestion
+}
+
+func datagrams(t Transport) bool { return t != TCP && t != QUIC }
+
+// peerEnded reports whether it was the connection that ended before the answer did, not the capture.
+func (c *Conn) peerEnded(x *Exchange) bool {
+	answers := ToClient
+	if x.Reversed {
+		answers = ToServer
+	}
+	r := c.root()
+	if c.sides[answers].fin || r.sides[answers].fin {
+		return true
+	}
+	return r.closing && (r.end == EndFin || r.end == EndReset || r.end == EndReuse)
+}
+
+// waited is how long the caller waited: for the whole answer, else until it asked again, the
+// connection ended or the capture did.
+func (c *Conn) waited(x *Exchange, b *table.Call) table.Opt[int64] {
+	if !x.req.seen {
+		return table.Opt[int64]{}
+	}
+	if x.resp.seen && b.Outcome != table.NoAnswer && b.Outcome != table.Cut {
+		return b.ElapsedUs
+	}
+	r := c.root()
+	until := r.now.Time
+	if r.closing && (r.end == EndCapture || r.end == EndTimeout) {
+		until = r.closedAt
+	}
+	if datagrams(r.Info.Transport) {
+		until = min(until, x.req.last+longestWait)
+	}
+	return table.Some(us(x.req.first, max(until, x.resp.last)))
+}

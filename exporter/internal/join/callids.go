@@ -1,0 +1,71 @@
+package join
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+
+	"github.com/pcapsule/pcapsule/exporter/table"
+)
+
+// What is remembered of call_ids: a Bloom filter whose size does not depend on the capture. A
+// false positive costs a call the equality of its id with another bundle's, never uniqueness;
+// with 5 million calls there is 1 in 10,000.
+const (
+	idBlocks   = 1 << 18 // of 512 bits, 16 MiB; memory that no call touches is not used
+	idBits     = 8       // of a block that an id sets
+	maxIDTries = 16      // equal messages of one time; more are told apart by call_no
+)
+
+// callIDs makes call_ids unique in a bundle. A message may be sent again with the same bytes
+// from the same ports, and test traffic has equal sequence numbers: from the second on, the
+// time becomes a part of the id's first bytes. The rest stays, so that other bundles can be
+// compared by it; docs/format/calls.md.
+type callIDs struct {
+	seen [][8]uint64
+}
+
+// unique makes the id of a call, which is of its content alone, the only one of its kind.
+func (u *callIDs) unique(c *table.Call) {
+	if u.seen == nil {
+		u.seen = make([][8]uint64, idBlocks)
+	}
+	if !u.add(c.CallID) {
+		return
+	}
+	var b [table.ContentID + 16]byte
+	copy(b[:], c.CallID[len(c.CallID)-table.ContentID:])
+	binary.BigEndian.PutUint64(b[table.ContentID:], uint64(c.TsNs))
+	for try := 0; ; try++ {
+		n := uint64(try)
+		if try >= maxIDTries {
+			n += uint64(c.CallNo)
+		}
+		binary.BigEndian.PutUint64(b[table.ContentID+8:], n)
+		sum := sha256.Sum256(b[:])
+		copy(c.CallID[:len(c.CallID)-table.ContentID], sum[:])
+		if !u.add(c.CallID) || try > 2*maxIDTries {
+			return
+		}
+	}
+}
+
+// add notes an id and reports whether it may have been noted before.
+func (u *callIDs) add(id table.ID) bool {
+	// Both halves are hashes, but those of one content differ in the first bytes only.
+	h := binary.BigEndian.Uint64(id[:8]) ^ binary.BigEndian.Uint64(id[8:])*0x9e3779b97f4a7c15
+	block := &u.seen[h%idBlocks]
+	h = (h ^ h>>29) * 0xbf58476d1ce4e5b9
+	g := (h ^ h>>32) * 0x94d049bb133111eb
+	seen := true
+	for range idBits {
+		bit := uint64(1) << (g & 63)
+		word := &block[g>>6&7]
+		seen = seen && *word&bit != 0
+		*word |= bit
+		g >>= 9
+		if g < 1<<9 {
+			g |= h << 9
+		}
+	}
+	return seen
+}

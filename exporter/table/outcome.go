@@ -1,0 +1,127 @@
+package table
+
+import "strings"
+
+// How a call ended, the values of column outcome; docs/format/calls.md defines them.
+const (
+	OK          = "ok"           // the answer reports no error, or the message needs no answer
+	ClientError = "client_error" // the answer blames the request
+	ServerError = "server_error" // the answer reports a fault of the server
+	Refused     = "refused"      // the server or the network declined to take the request
+	NoAnswer    = "no_answer"    // no whole answer came, and the capture shows that none will
+	Cut         = "cut"          // the capture has only a part: it began after the request or ended before the answer
+	Unread      = "unread"       // the bytes are there, and what the answer says cannot be read
+)
+
+// Outcomes are all values of column outcome.
+func Outcomes() []string {
+	return []string{OK, ClientError, ServerError, Refused, NoAnswer, Cut, Unread}
+}
+
+// Failed reports whether a call with this outcome counts as failed.
+func Failed(outcome string) bool {
+	switch outcome {
+	case ClientError, ServerError, Refused, NoAnswer:
+		return true
+	}
+	return false
+}
+
+// HTTPOutcome is what a status code says (RFC 9110 section 15): empty where it is no error.
+func HTTPOutcome(status int32) string {
+	switch {
+	case status >= 500:
+		return ServerError
+	case status >= 400:
+		return ClientError
+	}
+	return ""
+}
+
+// maxEndpoint is how many bytes of a template of a path go into column endpoint.
+const maxEndpoint = 1024
+
+// EndpointOf is what a call asked for, without what differs from call to call: method and
+// template of the path, else the method, else the protocol.
+func (c *Call) EndpointOf() string {
+	if !c.Path.OK {
+		if c.Method.OK {
+			return c.Method.V
+		}
+		return c.Protocol
+	}
+	path := Template(c.Path.V)
+	if len(path) > maxEndpoint {
+		path = strings.ToValidUTF8(path[:maxEndpoint], "") + "…"
+	}
+	if c.Method.OK {
+		return c.Method.V + " " + path
+	}
+	return path
+}
+
+// Template is a path whose segments that differ from call to call are {id}: those that are
+// a number, hold three digits in a row or an @, end with a number after - or _, are one or two letters
+// and a number (but v1), or 16 or more hexadecimal digits and dashes.
+func Template(path string) string {
+	for at := 0; at <= len(path); {
+		segment, _, _ := strings.Cut(path[at:], "/")
+		if varies(segment) {
+			return templated(path, at)
+		}
+		at += len(segment) + 1
+	}
+	return path
+}
+
+// templated is Template where the segment at from is the first that varies.
+func templated(path string, from int) string {
+	var b strings.Builder
+	b.Grow(len(path))
+	b.WriteString(path[:from])
+	for i, segment := range strings.Split(path[from:], "/") {
+		if i > 0 {
+			b.WriteByte('/')
+		}
+		if varies(segment) {
+			segment = "{id}"
+		}
+		b.WriteString(segment)
+	}
+	return b.String()
+}
+
+func varies(s string) bool {
+	digits, hex := 0, len(s) >= 16 // digits: of the run that ends here
+	for i := range len(s) {
+		c := s[i]
+		if '0' <= c && c <= '9' {
+			if digits++; digits == 3 {
+				return true
+			}
+			continue
+		}
+		digits = 0
+		if c == '@' {
+			return true
+		}
+		if c != '-' && ('a' > c || c > 'f') && ('A' > c || c > 'F') {
+			hex = false
+		}
+	}
+	if digits == 0 {
+		return hex
+	}
+	rest := s[:len(s)-digits]
+	switch n := len(rest); {
+	case n == 0 || rest[n-1] == '-' || rest[n-1] == '_':
+		return true
+	case n == 1:
+		return letter(rest[0]) && rest[0] != 'v' && rest[0] != 'V'
+	case n == 2:
+		return letter(rest[0]) && letter(rest[1])
+	}
+	return hex
+}
+
+func letter(c byte) bool { return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' }

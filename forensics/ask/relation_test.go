@@ -1,0 +1,52 @@
+package ask_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/pcapsule/pcapsule/forensics/ask"
+)
+
+// TestChainsOfRequestsAtOnce has requests that are served at the same time at one place, each
+// with its own request id. By time alone, what the slow ones ask for would belong to others.
+func TestChainsOfRequestsAtOnce(t *testing.T) {
+	for _, header := range []string{"X-Request-Id: r%d\r\n", "traceparent: 00-%032x-00f067aa0ba902b7-01\r\n"} {
+		w := newWire()
+		for i := range 6 {
+			at, id := float64(i)*500, i+1
+			own := fmt.Sprintf(header, id)
+			other := fmt.Sprintf(header, 100+id)
+			w.http(at, 100, fmt.Sprint("slow", i), 1, 2, "GET /slow", own, "", "200 OK", jsonType, "{}")
+			w.http(at+5, 94, fmt.Sprint("quick", i), 3, 2, "GET /other", other, "", "200 OK", jsonType, "{}") // open all the time, begun later
+			w.http(at+10, 80, fmt.Sprint("store", i), 2, 4, "GET /stock", own, "", "200 OK", jsonType, "{}")
+			w.http(at+20, 70, fmt.Sprint("disk", i), 4, 5, "GET /blocks", own, "", "200 OK", jsonType, "{}")
+		}
+		c := w.open(t)
+		l := must[*ask.Latency](t)(ask.AskLatency(ctx, c, ask.LatencyIn{Path: "/slow", Parts: []string{"chain"}}))
+		if l.Chain.Requests != 6 || !strings.Contains(l.Chain.Most, "/blocks") || len(l.Chain.Hops) != 3 {
+			t.Errorf("%s: %+v", header, l.Chain)
+		}
+		for _, h := range l.Chain.Hops {
+			if h.Calls != 6 || h.Confidence != "exact" {
+				t.Errorf("%s: %+v", header, h)
+			}
+		}
+	}
+}
+
+// TestAChainGoesOnBesideShortRequests has health checks that begin and end while a request is
+// being served.
+func TestAChainGoesOnBesideShortRequests(t *testing.T) {
+	w := newWire()
+	for i := range 4 {
+		at := float64(i) * 500
+		w.http(at, 100, fmt.Sprint("slow", i), 1, 2, "GET /slow", "", "", "200 OK", jsonType, "{}")
+		w.http(at+5, 2, fmt.Sprint("health", i), 3, 2, "GET /healthz", "", "", "200 OK", jsonType, "{}")
+		w.http(at+20, 70, fmt.Sprint("store", i), 2, 4, "GET /stock", "", "", "200 OK", jsonType, "{}")
+	}
+	l := must[*ask.Latency](t)(ask.AskLatency(ctx, w.open(t), ask.LatencyIn{Path: "/slow", Parts: []string{"chain"}}))
+	if len(l.Chain.Hops) != 2 || !strings.Contains(l.Chain.Most, "/stock") {
+		t.Errorf("%+v", l.Chain)
+	}
+}

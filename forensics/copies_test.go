@@ -1,0 +1,168 @@
+package forensics_test
+
+import (
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/pcapsule/pcapsule/exporter"
+	"github.com/pcapsule/pcapsule/forensics"
+)
+
+// window is a bundle of a part of a sample's time, or of all of it where from and to are 0.
+func window(t testing.TB, name string, from, to int64) string {
+	t.Helper()
+	out := filepath.Join(t.TempDir(), "w.pcapsule")
+	o := exporter.Options{Release: "test", Repanic: true, FromNs: from, ToNs: to}
+	if name == "shop.pcapng" {
+		o.Kube = []string{filepath.Join("..", "samples", "shop.kube.json")}
+	}
+	in := name
+	if !filepath.IsAbs(in) {
+		in = filepath.Join("..", "samples", name)
+	}
+	if _, err := exporter.Run(ctx, []string{in}, out, o); err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// shown are all calls of a case by what is the same in every bundle.
+func shown(t testing.TB, c *forensics.Case) string {
+	t.Helper()
+	r := query(t, c, forensics.Query{SQL: "SELECT ts_ns, protocol, src_ip, src_port, dst_ip, dst_port, summary, outcome, endpoint, src_who, dst_who FROM calls ORDER BY ALL", Limit: 1 << 20})
+	var b strings.Builder
+	for _, row := range r.Rows {
+		fmt.Fprintln(&b, row...)
+	}
+	return b.String()
+}
+
+// TestOverlappingBundlesHaveEachCallOnce cuts a recording in two bundles that overlap, at many
+// places: together they are what the whole is, in any order.
+func TestOverlappingBundlesHaveEachCallOnce(t *testing.T) {
+	for _, name := range []string{"shop.pcapng", "http1.pcapng", "dns.pcap", "redis.pcap", "icmp.pcap", "hard/mid-stream.pcap"} {
+		t.Run(name, func(t *testing.T) {
+			all := open(t, sample(t, name))
+			want := shown(t, all)
+			first, last, _ := all.Window()
+			for part := int64(1); part <= 3; part++ {
+				middle := first + (last-first)*part/4
+				margin := (last - first) / 4 // longer than any call: none has its halves in two bundles
+				a, b := window(t, name, 0, middle+margin), window(t, name, middle-margin, 0)
+				forth, back := open(t, a, b), open(t, b, a)
+				one, other := shown(t, forth), shown(t, back)
+				if one != other {
+					t.Errorf("cut %d: the order of the bundles matters: %s", part, diff(one, other))
+				}
+				calls, copied := number(t, forth, "SELECT count(*) FROM calls"), number(t, forth, "SELECT count(*) FROM sightings")
+				if whole := number(t, all, "SELECT count(*) FROM calls"); calls != whole && name != "hard/mid-stream.pcap" {
+					t.Errorf("cut %d: %d calls and %d copies, want %d calls: %s", part, calls, copied, whole, diff(one, want))
+				}
+				if calls+copied != number(t, open(t, a), "SELECT count(*) FROM calls")+number(t, open(t, b), "SELECT count(*) FROM calls") {
+					t.Errorf("cut %d: %d calls and %d copies are not those of both bundles", part, calls, copied)
+				}
+			}
+			three := open(t, sample(t, name), window(t, name, 0, (first+last)/2), window(t, name, (first+last)/2, 0))
+			if got := shown(t, three); got != want {
+				t.Errorf("with the whole recording as well: %s", diff(got, want))
+			}
+		})
+	}
+}
+
+func diff(got, want string) string {
+	var b strings.Builder
+	in := func(list string, line string) bool { return strings.Contains("\n"+list, "\n"+line+"\n") }
+	for _, line := range strings.Split(got, "\n") {
+		if line != "" && !in(want, line) {
+			b.WriteString("\n+ " + line)
+		}
+	}
+	for _, line := range strings.Split(want, "\n") {
+		if line != "" && !in(got, line) {
+			b.WriteString("\n- " + line)
+		}
+	}
+	return b.String()
+}
+
+// TestClocksThatDiffer has the same packets twice, stamped by another clock.
+func TestClocksThatDiffer(t *testing.T) {
+	for _, late := range []int64{300, 2_000_000, 700_000_000} {
+		for _, name := range []string{"shop.pcapng", "dns.pcap"} {
+			shifted := filepath.Join(t.TempDir(), "late.pcapng")
+			shift(t, filepath.Join("..", "samples", name), shifted, late)
+			c := open(t, sample(t, name), window(t, shifted, 0, 0))
+			if got, want := number(t, c, "SELECT count(*) FROM calls"), number(t, open(t, sample(t, name)), "SELECT count(*) FROM calls"); got != want {
+				t.Errorf("%s, %d ns late: %d calls, want %d", name, late, got, want)
+			}
+			if n := number(t, c, "SELECT count(*) FROM sightings s JOIN calls k ON k.bundle = s.of_bundle AND k.call_no = s.of_call_no WHERE k.call_id <> s.call_id"); n > 0 {
+				t.Errorf("%s, %d ns late: %d copies have another call_id", name, late, n)
+			}
+		}
+	}
+}
+
+// TestCopiesAreReached finds a call by all its names.
+func TestCopiesAreReached(t *testing.T) {
+	name := "http1.pcapng"
+	c := open(t, sample(t, name), window(t, name, 0, 0))
+	r := query(t, c, forensics.Query{SQL: "SELECT k.call_id, s.bundle, s.call_no FROM sightings s JOIN calls k ON k.bundle = s.of_bundle AND k.call_no = s.of_call_no ORDER BY ALL", Limit: 1})
+	id := hex.EncodeToString(r.Rows[0][0].([]byte))
+	x, err := c.Call(ctx, id, forensics.CallOptions{})
+	if err != nil || x.Copies != 1 {
+		t.Fatalf("%+v, %v", x, err)
+	}
+	copied, err := c.Call(ctx, fmt.Sprintf("%d#%d", r.Rows[0][1], r.Rows[0][2]), forensics.CallOptions{})
+	if err != nil || copied.Bundle == x.Bundle || copied.Copies != 0 {
+		t.Fatalf("%+v, %v", copied, err)
+	}
+	if _, report := slice(t, c, forensics.Selection{CallIDs: []string{fmt.Sprintf("%d#%d", r.Rows[0][1], r.Rows[0][2])}}); report.Calls != 1 {
+		t.Errorf("%+v", report)
+	}
+}
+
+// TestApartInTime has the same packets an hour apart: equal ids, other calls.
+func TestApartInTime(t *testing.T) {
+	shifted := filepath.Join(t.TempDir(), "late.pcapng")
+	shift(t, filepath.Join("..", "samples", "http1.pcapng"), shifted, 3600e9)
+	c := open(t, sample(t, "http1.pcapng"), window(t, shifted, 0, 0))
+	one := number(t, open(t, sample(t, "http1.pcapng")), "SELECT count(*) FROM calls")
+	if n := number(t, c, "SELECT count(*) FROM calls"); n != 2*one {
+		t.Errorf("%d calls, want %d", n, 2*one)
+	}
+	r := query(t, c, forensics.Query{SQL: "SELECT call_id FROM calls ORDER BY ts_ns LIMIT 1"})
+	var several *forensics.AmbiguousError
+	if _, err := c.Call(ctx, hex.EncodeToString(r.Rows[0][0].([]byte)), forensics.CallOptions{}); !errors.As(err, &several) || len(several.Some) != 2 || !strings.Contains(several.Some[1], "1#") {
+		t.Errorf("one of two calls: %v", err)
+	}
+	sel := forensics.Selection{CallIDs: []string{hex.EncodeToString(r.Rows[0][0].([]byte))}}
+	if _, err := c.PacketsFile(ctx, sel, filepath.Join(t.TempDir(), "x.pcapng")); !errors.As(err, &several) {
+		t.Errorf("packets of one of two calls: %v", err)
+	}
+}
+
+// shift copies a capture of one link type with all its times moved.
+func shift(t *testing.T, from, to string, by int64) {
+	t.Helper()
+	data := binary.LittleEndian.AppendUint32(nil, 0xa1b23c4d) // pcap with nanoseconds
+	data = append(data, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0)
+	list := packets(t, from)
+	data = binary.LittleEndian.AppendUint32(data, uint32(list[0].LinkType))
+	for _, p := range list {
+		at := p.Time + by
+		for _, n := range []int64{at / 1e9, at % 1e9, int64(len(p.Data)), int64(p.OrigLen)} {
+			data = binary.LittleEndian.AppendUint32(data, uint32(n))
+		}
+		data = append(data, p.Data...)
+	}
+	if err := os.WriteFile(to, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,49 @@
+package forensics
+
+import (
+	"slices"
+
+	"github.com/pcapsule/pcapsule/exporter/bundle"
+)
+
+// Bundles of releases before 2026-11 lack columns that every question needs. The views make
+// them from what such bundles have; docs/format/calls.md says what is coarser then.
+var laterColumns = map[string]struct{ column, sql string }{
+	"calls":     {"outcome", ", " + olderOutcome + " AS outcome, elapsed_us AS waited_us, " + olderEndpoint + " AS endpoint"},
+	"endpoints": {"who", ", " + olderWho + " AS who"},
+}
+
+const olderOutcome = `CASE WHEN protocol = transport OR protocol = 'ip' THEN 'unread'
+	WHEN NOT failed AND error IN ('cut', 'no_request') THEN 'cut'
+	WHEN NOT failed AND error IN ('gap', 'malformed') AND status_code IS NULL AND status_text IS NULL THEN 'unread'
+	WHEN NOT failed THEN 'ok'
+	WHEN error IN ('no_response', 'reset', 'timeout') THEN 'no_answer'
+	WHEN protocol = 'dns' AND status_code = 5 THEN 'refused'
+	WHEN protocol IN ('http1', 'http2', 'http3') AND status_code BETWEEN 400 AND 499 OR protocol = 'dns' AND status_code NOT IN (0, 2, 4)
+		OR protocol = 'grpc' AND status_text IN ('CANCELLED', 'INVALID_ARGUMENT', 'NOT_FOUND', 'ALREADY_EXISTS', 'PERMISSION_DENIED', 'FAILED_PRECONDITION', 'OUT_OF_RANGE', 'UNAUTHENTICATED')
+		OR protocol = 'postgresql' AND left(status_text, 2) NOT IN ('08', '40', '53', '57', '58', 'XX')
+		OR protocol = 'redis' AND status_text NOT IN ('OOM', 'LOADING', 'READONLY', 'CLUSTERDOWN', 'MASTERDOWN', 'BUSY', 'MISCONF', 'TRYAGAIN', 'NOREPLICAS') THEN 'client_error'
+	WHEN error = 'cut' THEN 'cut'
+	WHEN error IN ('gap', 'malformed') THEN 'unread'
+	ELSE 'server_error' END`
+
+const olderEndpoint = `CASE WHEN path IS NOT NULL THEN coalesce(method || ' ', '') || array_to_string(list_transform(string_split(path, '/'), x -> CASE WHEN
+	regexp_matches(x, '^[0-9]+$|[0-9]{3}|@|[-_][0-9]+$|^([a-uw-zA-UW-Z]|[A-Za-z]{2})[0-9]+$|^[0-9a-fA-F-]{16,}$') THEN '{id}' ELSE x END), '/')
+	ELSE coalesce(method, protocol) END`
+
+const olderWho = `(CASE WHEN namespace IS NULL THEN '' ELSE namespace || '/' END ||
+	CASE WHEN external AND service IS NULL THEN coalesce(dns_name, hostname, name) ELSE coalesce(service, workload, pod, name, ip) END)`
+
+// missing is the SQL for columns that a bundle's table lacks.
+func (c *Case) missing(name string, i int) string {
+	later, ok := laterColumns[name]
+	if !ok {
+		return ""
+	}
+	for _, t := range c.bundles[i].Manifest.Tables {
+		if t.Name == name && slices.ContainsFunc(t.Columns, func(col bundle.Column) bool { return col.Name == later.column }) {
+			return ""
+		}
+	}
+	return later.sql
+}

@@ -1,0 +1,313 @@
+package acceptance
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"github.com/pcapsule/pcapsule/exporter"
+	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/finding"
+	"github.com/pcapsule/pcapsule/forensics/finding/all"
+	"github.com/pcapsule/pcapsule/mcp"
+)
+
+// Time zones in which the commands are run, and sizes of pages of lists.
+var (
+	zones = []string{"UTC", "America/St_Johns", "Pacific/Auckland"}
+	pages = []int{11, 100, 1000}
+)
+
+// equalCapture is one capture of how many that is compared: 40 in all.
+const equalCapture = 40
+
+// noRequest are the protocols whose rows carry the calls of others, or that nobody reads.
+const noRequest = "('tls', 'dtls', 'quic', 'tcp', 'udp')"
+
+// sameNumbers are numbers that mean the same: the SQL that counts them, KFL for the same calls,
+// and the field of answers that has them, as question.field.
+var sameNumbers = []struct {
+	name, sql, kfl string
+	fields         []string
+}{
+	{"calls", "SELECT count(*) FROM calls", "true", []string{"get_api_stats.total_calls", "find_failures.calls"}},
+	{"failed calls", "SELECT count(*) FROM calls WHERE failed", "failed", []string{"find_failures.failed_calls"}},
+	{"failed calls by outcome", "SELECT count(*) FROM calls_raw WHERE outcome IN ('client_error', 'server_error', 'refused', 'no_answer')", `outcome in ["client_error", "server_error", "refused", "no_answer"]`, []string{"find_failures.failed_calls"}},
+	{"requests", "SELECT count(*) FROM calls WHERE protocol NOT IN " + noRequest, `protocol not in ["tls", "dtls", "quic", "tcp", "udp"]`, []string{"get_latency.calls", "get_service_map.total_calls", "get_capacity.calls"}},
+	{"requests without an answer", "SELECT count(*) FROM calls WHERE outcome = 'no_answer' AND protocol NOT IN " + noRequest, `outcome == "no_answer" and protocol not in ["tls", "dtls", "quic", "tcp", "udp"]`, []string{"get_latency.no_answer"}},
+	{"calls by hour", "SELECT coalesce(sum(n), 0)::BIGINT FROM (SELECT date_trunc('hour', ts) AS hour, count(*) AS n FROM calls GROUP BY 1)", "true", nil},
+}
+
+// TestNumbersAreEqualEverywhere asks for the same numbers through SQL, KFL, the commands, the tools
+// and the REST paths, of the samples, of public captures, and of bundles that overlap.
+func TestNumbersAreEqualEverywhere(t *testing.T) {
+	program := filepath.Join(t.TempDir(), "pcapsule")
+	if out, err := exec.Command("go", "build", "-o", program, "../../cmd/pcapsule").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	compare := func(name string, places []string, paths ...string) {
+		t.Run(name, func(t *testing.T) { compareFaces(t, program, places, paths) })
+	}
+	for _, name := range []string{"shop.pcapng", "http1.pcapng", "dns.pcap", "tls.pcapng", "vantages.pcapng"} {
+		capture := filepath.Join("..", "..", "samples", name)
+		whole := madeOf(t, capture, 0, 0)
+		compare(name, zones, whole) // in all time zones
+		from, to := windowOf(t, whole)
+		early, late := madeOf(t, capture, 0, from+(to-from)*2/3), madeOf(t, capture, from+(to-from)/3, 0)
+		compare(name+" in two that overlap", zones[:1], early, late)
+		compare(name+" in three, the other way round", zones[1:2], late, whole, early)
+	}
+	dir := captures(t)
+	for i, line := range lines(t, filepath.Join(dir, "INDEX.tsv"))[1:] {
+		name, _, _ := strings.Cut(line, "\t")
+		if i%equalCapture != 0 {
+			continue
+		}
+		if path := madeOf(t, filepath.Join(dir, name), 0, 0); path != "" {
+			compare(name, zones[i/equalCapture%len(zones):][:1], path)
+		}
+	}
+}
+
+// madeOf makes a bundle of a part of a capture; empty if that is none.
+func madeOf(t *testing.T, capture string, from, to int64) string {
+	path := filepath.Join(t.TempDir(), "e.pcapsule")
+	o := exporter.Options{Release: "acceptance", Jobs: 1, FromNs: from, ToNs: to}
+	if kube := strings.TrimSuffix(capture, ".pcapng") + ".kube.json"; exists(kube) {
+		o.Kube = []string{kube}
+	}
+	if _, err := exporter.Run(context.Background(), []string{capture}, path, o); err != nil {
+		return ""
+	}
+	return path
+}
+
+func windowOf(t *testing.T, path string) (first, last int64) {
+	c, err := forensics.Open(context.Background(), []string{path}, forensics.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	first, last, _ = c.Window()
+	return first, last
+}
+
+// faces are the ways to ask one case.
+type faces struct {
+	t       *testing.T
+	program string
+	paths   []string
+	c       *forensics.Case
+	tools   *sdk.ClientSession
+	rest    *httptest.Server
+}
+
+func compareFaces(t *testing.T, program string, places, paths []string) {
+	ctx := context.Background()
+	c, err := forensics.Open(ctx, paths, forensics.Options{Threads: 2, MaskSecrets: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	finding.Bind(c, all.Analyzers())
+	s, err := mcp.New(c, mcp.Options{Release: "acceptance"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	near, far := sdk.NewInMemoryTransports()
+	if _, err := s.MCP().Connect(ctx, far, nil); err != nil {
+		t.Fatal(err)
+	}
+	tools, err := sdk.NewClient(&sdk.Implementation{Name: "acceptance", Version: "1"}, nil).Connect(ctx, near, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tools.Close()
+	f := &faces{t, program, paths, c, tools, httptest.NewServer(s.Handler(mcp.HTTPOptions{}))}
+	defer f.rest.Close()
+	answers := map[string]string{} // of each question, by the way it was asked
+	answer := func(way, field string, ask func(question string) string) string {
+		question, name, _ := strings.Cut(field, ".")
+		if answers[way+question] == "" {
+			answers[way+question] = ask(question)
+		}
+		return fieldOf(answers[way+question], name)
+	}
+	var counts []string
+	for _, n := range sameNumbers {
+		counts = append(counts, "("+n.sql+")")
+	}
+	for _, zone := range places {
+		answers["sql"+zone] = lastLine(f.command(zone, []string{"sql"}, "SELECT "+strings.Join(counts, ", "), "--format", "csv"))
+	}
+	for i, n := range sameNumbers {
+		want := f.sql(n.sql)
+		got := map[string]string{"KFL": f.kfl(n.kfl)}
+		for _, field := range n.fields {
+			got["tool "+field] = answer("tool", field, f.tool)
+		}
+		for _, zone := range places {
+			if list := strings.Split(answers["sql"+zone], ","); len(list) == len(sameNumbers) {
+				got["command sql in "+zone] = list[i]
+			} else {
+				t.Fatalf("command sql in %s prints %s", zone, answers["sql"+zone])
+			}
+			for _, field := range n.fields {
+				got["command ask "+field+" in "+zone] = answer("command"+zone, field, func(question string) string {
+					return f.command(zone, []string{"ask", strings.ReplaceAll(question, "_", "-")}, "--json")
+				})
+			}
+		}
+		if i == 1 {
+			got["command query"] = lastLine(f.command(places[0], []string{"query"}, n.kfl, "--count"))
+		}
+		for where, v := range got {
+			if v != want {
+				t.Errorf("%s: %s by %s, but %s by SQL", n.name, v, where, want)
+			}
+		}
+	}
+	f.lists()
+}
+
+// lists follows the lists of calls to their ends: each call is there once, whatever a page has.
+func (f *faces) lists() {
+	want := f.ids("SELECT lower(hex(call_id)) FROM calls ORDER BY ts_ns, call_no")
+	for _, size := range pages {
+		if len(want) > 60*size {
+			continue
+		}
+		for name, page := range map[string]func(cursor string, size int) ([]byte, error){"list_api_calls": f.toolPage, "/mcp/calls": f.restPage} {
+			var got []string
+			for cursor, n := "", 0; n == 0 || cursor != ""; n++ {
+				raw, err := page(cursor, size)
+				if err != nil || n > len(want)+1 {
+					f.t.Errorf("%s, page %d of %d rows: %v", name, n, size, err)
+					break
+				}
+				var out struct {
+					Calls []struct {
+						CallID string `json:"call_id"`
+						ID     string `json:"id"`
+					} `json:"calls"`
+					Next   string `json:"next_cursor"`
+					Cursor string `json:"cursor"`
+				}
+				if err := json.Unmarshal(raw, &out); err != nil {
+					f.t.Fatalf("%s: %v\n%s", name, err, raw)
+				}
+				for _, c := range out.Calls {
+					got = append(got, c.CallID+c.ID)
+				}
+				cursor = out.Next + out.Cursor
+			}
+			if a, b := sorted(got), sorted(want); !slices.Equal(a, b) {
+				f.t.Errorf("%s with pages of %d: %d calls, want %d", name, size, len(a), len(b))
+			}
+		}
+	}
+}
+
+func sorted(list []string) []string {
+	list = slices.Clone(list)
+	slices.Sort(list)
+	return list
+}
+
+func (f *faces) ids(sql string) (out []string) {
+	r, err := f.c.Query(context.Background(), forensics.Query{SQL: sql, Limit: 1 << 20})
+	if err != nil {
+		f.t.Fatalf("%s: %v", sql, err)
+	}
+	for _, row := range r.Rows {
+		out = append(out, fmt.Sprint(row[0]))
+	}
+	return out
+}
+
+func (f *faces) sql(sql string) string { return f.ids(sql)[0] }
+
+func (f *faces) kfl(kfl string) string {
+	r, err := f.c.Query(context.Background(), forensics.Query{KFL: kfl, Count: true})
+	if err != nil {
+		f.t.Fatalf("%s: %v", kfl, err)
+	}
+	return fmt.Sprint(r.Rows[0][0])
+}
+
+func (f *faces) call(tool string, args map[string]any) ([]byte, error) {
+	r, err := f.tools.CallTool(context.Background(), &sdk.CallToolParams{Name: tool, Arguments: args})
+	if err != nil || r.IsError {
+		return nil, fmt.Errorf("%s: %+v, %w", tool, r, err)
+	}
+	return json.Marshal(r.StructuredContent)
+}
+
+func (f *faces) tool(question string) string {
+	raw, err := f.call(question, map[string]any{})
+	if err != nil {
+		return err.Error()
+	}
+	return string(raw)
+}
+
+func (f *faces) toolPage(cursor string, size int) ([]byte, error) {
+	args := map[string]any{"limit": size, "max_bytes": 1 << 20}
+	if cursor != "" {
+		args["cursor"] = cursor
+	}
+	return f.call("list_api_calls", args)
+}
+
+func (f *faces) restPage(cursor string, size int) ([]byte, error) {
+	r, err := http.Get(f.rest.URL + "/mcp/calls?limit=" + strconv.Itoa(size) + "&cursor=" + url.QueryEscape(cursor))
+	if err != nil {
+		return nil, err
+	}
+	defer r.Body.Close()
+	raw, err := io.ReadAll(r.Body)
+	if r.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("%s: %s", r.Status, raw)
+	}
+	return raw, err
+}
+
+func (f *faces) command(zone string, verb []string, args ...string) string {
+	cmd := exec.Command(f.program, slices.Concat(verb, f.paths, args)...)
+	cmd.Env = append(os.Environ(), "TZ="+zone)
+	out, err := cmd.Output()
+	if err != nil {
+		return fmt.Sprintf("%v: %v", cmd.Args[1:], err)
+	}
+	return string(out)
+}
+
+func fieldOf(text, name string) string {
+	var o map[string]any
+	if err := json.Unmarshal([]byte(text), &o); err != nil {
+		return err.Error()
+	}
+	if o[name] == nil {
+		return "0"
+	}
+	return fmt.Sprint(o[name])
+}
+
+func lastLine(text string) string {
+	list := strings.Split(strings.TrimSpace(text), "\n")
+	return strings.TrimSpace(list[len(list)-1])
+}
