@@ -82,7 +82,11 @@ func (a *answer) wait(ctx context.Context) (wire.Frame, error) {
 	}
 	if f.Kind == wire.Failed {
 		a.over()
-		return f, failure{wire.ReadFailure(f.Body)}
+		fail := failure{wire.ReadFailure(f.Body)}
+		if broken(&fail.Failure) {
+			a.w.kill(fail)
+		}
+		return f, fail
 	}
 	return f, nil
 }

@@ -103,6 +103,8 @@ func said(sql, msg string) error {
 		return &limitError{ErrMemory, firstLine(text)}
 	case "INTERRUPT Error":
 		return context.Canceled
+	case "INTERNAL Error", "FATAL Error": // with a stack trace behind the first line
+		return &limitError{ErrCrashed, firstLine(text)}
 	}
 	if strings.Contains(msg, "Max expression depth") || strings.Contains(msg, "stack exhausted") {
 		return &RefusedError{"nested too deeply"}
@@ -113,7 +115,13 @@ func said(sql, msg string) error {
 	if damaged(kind, text) {
 		return &limitError{ErrDamaged, firstLine(text)}
 	}
+	msg, _, _ = strings.Cut(msg, "\n\nStack Trace")
 	return errors.New("SQL: " + msg)
+}
+
+// broken says that DuckDB is of no use any more: it refuses all that comes after.
+func broken(f *wire.Failure) bool {
+	return f.Reason == wire.Said && (strings.HasPrefix(f.Msg, "INTERNAL Error") || strings.HasPrefix(f.Msg, "FATAL Error"))
 }
 
 // damaged says that DuckDB met a file of a table that it cannot read. It has no word of
