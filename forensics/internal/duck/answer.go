@@ -107,7 +107,7 @@ func (a *answer) stop() {
 	a.done = true
 	select {
 	case f := <-a.frames: // it may have ended by itself
-		if f.Kind == wire.Failed || f.Kind == wire.Batch && len(f.Body) > 0 && f.Body[0] == 0 {
+		if f.Kind == wire.Failed || f.Kind == wire.Batch && len(f.Body) > 0 && f.Body[0]&1 == 1 {
 			a.over()
 			return
 		}

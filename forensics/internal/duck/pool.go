@@ -33,6 +33,7 @@ type pool struct {
 	kinds    [][]string    // of connections
 	closed   bool
 	ended    chan struct{}
+	leaving  sync.WaitGroup // workers that were told to before it was closed
 }
 
 func newPool(o Options) *pool {
@@ -79,6 +80,7 @@ func (p *pool) take(ctx context.Context, alone bool) (*process, error) {
 func (p *pool) pick(alone bool) (best *process) {
 	for _, w := range p.list {
 		switch {
+		case w.spent:
 		case alone && w.users == 0:
 			best = w
 		case !alone && !w.alone && (best == nil || w.users > best.users):
@@ -135,22 +137,42 @@ func (p *pool) give(w *process) {
 		return
 	}
 	w.alone = false
-	if p.closed {
+	if w.spent {
+		p.list = slices.DeleteFunc(p.list, func(o *process) bool { return o == w })
+	}
+	switch {
+	case p.closed:
 		go w.leave()
-	} else if len(p.list) > 1 {
+	case w.spent:
+		p.leaving.Go(w.leave)
+	case len(p.list) > 1:
 		time.AfterFunc(idleTime, p.shrink)
 	}
 	p.notify()
+}
+
+// wear has a worker take no more questions after one that met the memory limit: what that
+// held is given back slowly, and would be held against the next.
+func (p *pool) wear(w *process, err error) {
+	if !errors.Is(err, ErrMemory) {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	w.spent = true
 }
 
 // shrink ends workers beside the first that nobody has used for a while.
 func (p *pool) shrink() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.closed {
+		return
+	}
 	for i := len(p.list) - 1; i > 0; i-- {
 		if w := p.list[i]; w.users == 0 && time.Since(w.since) >= idleTime {
 			p.list = slices.Delete(p.list, i, i+1)
-			go w.leave()
+			p.leaving.Go(w.leave)
 		}
 	}
 }
@@ -192,5 +214,6 @@ func (p *pool) close() error {
 		all.Go(w.leave)
 	}
 	all.Wait()
+	p.leaving.Wait()
 	return nil
 }

@@ -29,6 +29,7 @@ const (
 type process struct {
 	cmd  *exec.Cmd
 	in   io.WriteCloser
+	buf  *bufio.Writer // before in
 	out  io.Reader
 	tail *tail  // of what it printed
 	temp string // folder of its temporary files, made and removed here
@@ -48,6 +49,7 @@ type process struct {
 	// Of the pool.
 	users int
 	alone bool
+	spent bool      // ends when nobody uses it
 	since time.Time // when it was last used
 }
 
@@ -70,7 +72,7 @@ func start(ctx context.Context, o *Options) (*process, error) {
 		w.clean()
 		return nil, fmt.Errorf("starting a database worker: %w", err)
 	}
-	set := wire.Settings{Memory: o.MemoryLimit, Threads: o.Threads, Temp: w.temp, MaxTemp: o.MaxTemp, Data: o.Ceiling + dataAtRest, Dirs: o.Dirs}
+	set := wire.Settings{Memory: o.MemoryLimit, Threads: o.Threads, Temp: w.temp, MaxTemp: o.MaxTemp, Data: o.data(), Dirs: o.Dirs}
 	ctx, cancel := context.WithTimeout(ctx, startTime)
 	defer cancel()
 	a := w.register()
@@ -102,6 +104,7 @@ func (w *process) launch(o *Options) (err error) {
 	if w.in, err = w.cmd.StdinPipe(); err != nil {
 		return err
 	}
+	w.buf = bufio.NewWriter(w.in)
 	if w.out, err = w.cmd.StdoutPipe(); err != nil {
 		return err
 	}
@@ -112,7 +115,7 @@ func (w *process) launch(o *Options) (err error) {
 		defer runtime.UnlockOSThread()
 		err := w.cmd.Start()
 		if err == nil {
-			err = bound(w.cmd, o.Ceiling+dataAtRest)
+			err = bound(w.cmd, o.data())
 		}
 		started <- err
 		if w.cmd.Process != nil {
@@ -129,7 +132,9 @@ func environment() (list []string) {
 			list = append(list, name+"="+v)
 		}
 	}
-	return append(list, "TZ=UTC")
+	// DuckDB's allocator would keep addresses that it has no memory behind, and the kernel
+	// counts these: a question after a large one would find the limit reached.
+	return append(list, "TZ=UTC", "DUCKDB_JE_MALLOC_CONF=retain:false")
 }
 
 // attend reads what the worker says until the process ends, and cleans up behind it.
@@ -243,7 +248,11 @@ func (w *process) send(kind wire.Kind, stream uint64, body []byte) error {
 	defer w.sending.Unlock()
 	late := time.AfterFunc(writeTime, func() { w.kill(errors.New("it does not listen")) })
 	defer late.Stop()
-	if err := wire.WriteFrame(w.in, kind, stream, body); err != nil {
+	err := wire.WriteFrame(w.buf, kind, stream, body)
+	if err == nil {
+		err = w.buf.Flush()
+	}
+	if err != nil {
 		w.kill(err)
 		<-w.gone
 		return w.cause

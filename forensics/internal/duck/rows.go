@@ -65,14 +65,18 @@ func (d *DB) once(ctx context.Context, q *wire.Question, alone bool) (*Rows, err
 	if err != nil {
 		return nil, explain(ctx, q.SQL, err)
 	}
-	rows, err := begin(ctx, w, q, func() {
+	rows, err := begin(ctx, w, q, nil)
+	if err != nil {
+		d.pool.wear(w, err)
+		d.pool.give(w)
+		return nil, err
+	}
+	rows.free = func() {
+		d.pool.wear(w, rows.err)
 		d.pool.give(w)
 		<-d.slots
-	})
-	if err != nil {
-		d.pool.give(w)
 	}
-	return rows, err
+	return rows, nil
 }
 
 // begin asks a worker. free is called when it is closed, and not if there is none, except
@@ -124,7 +128,7 @@ func (r *Rows) first() error {
 // came begins a batch, and asks for the one after, which is made while this one is read.
 func (r *Rows) came() error {
 	r.at = -1
-	if r.batch.N == 0 {
+	if r.batch.Last {
 		r.answer.over()
 		return nil
 	}
@@ -142,7 +146,7 @@ func (r *Rows) Next() bool {
 
 // more reads the next batch that was asked for.
 func (r *Rows) more() bool {
-	if r.err != nil || r.batch.N == 0 || r.free == nil {
+	if r.err != nil || r.batch.Last || r.free == nil {
 		return false
 	}
 	if err := r.ctx.Err(); err != nil {

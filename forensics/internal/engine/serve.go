@@ -22,7 +22,7 @@ type server struct {
 
 	out   sync.Mutex // guards w
 	w     *bufio.Writer
-	fatal chan error // the first error of writing
+	fatal chan error // why the worker ends
 
 	mu      sync.Mutex
 	streams map[uint64]*stream
@@ -44,33 +44,23 @@ func Serve(in io.Reader, out io.Writer, confine func(*wire.Settings) error) erro
 		fail := wire.Failure{Reason: wire.Other, Msg: err.Error()}
 		return errors.Join(err, s.send(wire.Failed, first.Stream, fail.Append(nil)))
 	}
-	frames := make(chan wire.Frame)
-	ended := make(chan error, 1)
-	go func() { ended <- receive(r, frames) }()
-	for {
-		select {
-		case f := <-frames:
-			if err := s.frame(f); err != nil {
-				return err
-			}
-		case err := <-s.fatal:
-			return err
-		case err := <-ended:
-			if errors.Is(err, io.EOF) {
-				return nil
-			}
-			return fmt.Errorf("reading a frame: %w", err)
-		}
+	go func() { s.sent(s.receive(r)) }()
+	if err = <-s.fatal; errors.Is(err, io.EOF) {
+		return nil
 	}
+	return err
 }
 
-func receive(r *bufio.Reader, frames chan<- wire.Frame) error {
+// receive does what the frames ask for, until one cannot be read.
+func (s *server) receive(r *bufio.Reader) error {
 	for {
 		f, err := wire.ReadFrame(r)
 		if err != nil {
+			return fmt.Errorf("reading a frame: %w", err)
+		}
+		if err := s.frame(f); err != nil {
 			return err
 		}
-		frames <- f
 	}
 }
 
@@ -180,7 +170,7 @@ func (s *server) send(kind wire.Kind, stream uint64, body ...[]byte) error {
 	return nil
 }
 
-// sent ends the worker at the first error of writing: nobody listens.
+// sent ends the worker at the first error.
 func (s *server) sent(err error) {
 	if err != nil {
 		select {

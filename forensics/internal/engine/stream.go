@@ -37,9 +37,10 @@ type stream struct {
 	head  wire.Header
 	chunk duckdb.DataChunk
 	vecs  []vector
-	size  int // rows of chunk
-	at    int // the next row of chunk
-	rows  int // tried in a batch
+	size  int   // rows of chunk
+	at    int   // the next row of chunk
+	rows  int   // tried in a batch
+	late  error // of the rows after those that were sent
 	out   wire.Writer
 }
 
@@ -110,8 +111,12 @@ func (st *stream) answer() error {
 		if st.ctx.Err() != nil {
 			return nil
 		}
+		last := n == 0 || st.ends()
+		if last {
+			st.out.Last()
+		}
 		st.s.sent(st.s.send(kind, st.number, st.out.Buf))
-		if n == 0 {
+		if last {
 			return nil
 		}
 		select {
@@ -248,8 +253,21 @@ func listValue(elem duckdb.Type, n int, at func(int) duckdb.Value) duckdb.Value 
 	return duckdb.CreateListValue(t, values)
 }
 
+// ends looks whether a short chunk that was sent is the last, so that a small answer needs
+// no question more.
+func (st *stream) ends() bool {
+	if st.at < st.size || st.size == firstRows {
+		return false
+	}
+	st.late = st.fetch()
+	return st.late == nil && st.size == 0
+}
+
 // batch appends the next rows to the buffer, as many as fit, and says how many.
 func (st *stream) batch() (n int, err error) {
+	if st.late != nil {
+		return 0, st.late
+	}
 	if st.at == st.size {
 		if err := st.fetch(); err != nil {
 			return 0, err

@@ -6,7 +6,8 @@ import (
 	"math"
 )
 
-// A batch is the number of its rows and then its columns, each in the form that suits it:
+// A batch is twice the number of its rows, and one more if no rows follow, and then its
+// columns, each in the form that suits it:
 //
 //	form 1 byte · nulls 0 or 1 · if 1: a bit per row, set where there is a value · data
 //
@@ -48,8 +49,11 @@ type Writer struct {
 func (w *Writer) Begin(rows int) {
 	w.start = len(w.Buf)
 	w.rows, w.extra = rows, 0
-	w.Buf = binary.AppendUvarint(w.Buf, uint64(rows))
+	w.Buf = binary.AppendUvarint(w.Buf, uint64(rows)<<1)
 }
+
+// Last says that no rows follow those of the batch.
+func (w *Writer) Last() { w.Buf[w.start] |= 1 }
 
 // Full says that the batch has passed its limit.
 func (w *Writer) Full() bool { return len(w.Buf)-w.start+w.extra > w.Limit }
@@ -134,6 +138,7 @@ func (w *Writer) end() {
 // Rows is a batch that was read. Its values are copied out of the frame.
 type Rows struct {
 	N       int
+	Last    bool // no rows follow
 	columns []column
 	shapes  []Shape
 }
@@ -149,11 +154,12 @@ type column struct {
 func (b *Rows) Read(body []byte, columns int, shapes []Shape) error {
 	r := Reader{data: body}
 	n := r.uvarint()
-	if n > MaxFrame || columns > len(body) {
+	last := n&1 == 1
+	if n >>= 1; n > MaxFrame || columns > len(body) {
 		r.fail("%d rows", n)
 		return r.err
 	}
-	b.N, b.shapes = int(n), shapes
+	b.N, b.Last, b.shapes = int(n), last, shapes
 	if cap(b.columns) < columns {
 		b.columns = make([]column, columns)
 	}
@@ -161,8 +167,8 @@ func (b *Rows) Read(body []byte, columns int, shapes []Shape) error {
 	for i := range b.columns {
 		b.columns[i].read(&r, b.N)
 	}
-	if n > 0 && columns == 0 {
-		r.fail("rows without columns")
+	if n > 0 && columns == 0 || n == 0 && !last {
+		r.fail("%d rows of %d columns", n, columns)
 	}
 	return r.end()
 }
