@@ -15,7 +15,7 @@ import (
 // Main returns at once in a program that a person started. In a worker it answers questions
 // until the program that started it ends, and does not return.
 func Main() {
-	if len(os.Args) > 1 && os.Args[1] == wire.Argument {
+	if len(os.Args) == 2 && os.Args[1] == wire.Argument {
 		os.Exit(engine.Main())
 	}
 }

@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -136,6 +139,74 @@ func TestHostileQuestions(t *testing.T) {
 	}
 	if n := zombies(); n > 0 {
 		t.Errorf("%d zombies", n)
+	}
+}
+
+// TestAQuestionThatNothingInterrupts holds that its process is killed, and not only left.
+func TestAQuestionThatNothingInterrupts(t *testing.T) {
+	d, _ := lockedWith(t, Options{MemoryLimit: 256 << 20, Threads: 2})
+	pids := workers(d)
+	if _, err := outcome(d, "select levenshtein(repeat('a', 300000), repeat('b', 300000))"); !errors.Is(err, ErrDeadline) {
+		t.Error(err)
+	}
+	for _, pid := range pids {
+		if alive(pid) {
+			t.Errorf("worker %d still computes", pid)
+		}
+	}
+	var all sync.WaitGroup
+	for range 4 { // also one whose client has gone
+		all.Go(func() {
+			ctx, cancel := context.WithCancel(context.Background())
+			time.AfterFunc(200*time.Millisecond, cancel)
+			begin := time.Now()
+			if _, err := d.Alone().Query(ctx, "select levenshtein(repeat('a', 300000), repeat('b', 300000))"); !errors.Is(err, context.Canceled) {
+				t.Error(err)
+			}
+			if took := time.Since(begin); took > 5*time.Second {
+				t.Errorf("cancelled after %s", took)
+			}
+		})
+	}
+	all.Wait()
+}
+
+// TestTheMemoryLimitIsTheKernels holds that a worker gets no more memory than it may have,
+// though nobody watches it.
+func TestTheMemoryLimitIsTheKernels(t *testing.T) {
+	d, _ := lockedWith(t, Options{MemoryLimit: 256 << 20, Threads: 2})
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/limits", workers(d)[0]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := fmt.Sprint(d.o.data()); !regexp.MustCompile(`Max data size +` + want + ` +` + want + ` `).Match(text) {
+		t.Errorf("want %s bytes of data:\n%s", want, text)
+	}
+}
+
+// TestWorkersEndWithTheirProgram kills a program that has opened a database.
+func TestWorkersEndWithTheirProgram(t *testing.T) {
+	cmd := exec.Command(os.Args[0], openAndHang)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var pid int
+	if _, err := fmt.Fscan(out, &pid); err != nil || !alive(pid) {
+		t.Errorf("worker %d: %v", pid, err)
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Error(err)
+	}
+	_ = cmd.Wait() // it was killed
+	for begin := time.Now(); alive(pid) && time.Since(begin) < 5*time.Second; {
+		time.Sleep(10 * time.Millisecond)
+	}
+	if alive(pid) {
+		t.Errorf("worker %d outlives its program", pid)
 	}
 }
 

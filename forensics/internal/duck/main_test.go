@@ -1,7 +1,9 @@
 package duck
 
 import (
+	"context"
 	"database/sql"
+	"fmt"
 	"os"
 	"testing"
 
@@ -10,9 +12,26 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/worker"
 )
 
+// openAndHang is the first argument of this test as a program that opens a database, prints
+// its worker, and asks what does not end.
+const openAndHang = "open-and-hang"
+
 func TestMain(m *testing.M) {
 	worker.Main()
+	if len(os.Args) > 1 && os.Args[1] == openAndHang {
+		hang()
+	}
 	os.Exit(m.Run())
+}
+
+func hang() {
+	d, err := Open(context.Background(), Options{MemoryLimit: 64 << 20, Threads: 1})
+	if err == nil {
+		fmt.Println(d.pool.list[0].cmd.Process.Pid)
+		_, err = first(d, "select levenshtein(repeat('a', 300000), repeat('b', 300000))")
+	}
+	fmt.Fprintln(os.Stderr, err)
+	os.Exit(1)
 }
 
 // writeParquet writes a query's rows, which no worker may.

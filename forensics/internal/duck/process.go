@@ -55,7 +55,7 @@ type process struct {
 
 // start starts a worker and opens its database.
 func start(ctx context.Context, o *Options) (*process, error) {
-	if len(os.Args) > 1 && os.Args[1] == wire.Argument {
+	if len(os.Args) == 2 && os.Args[1] == wire.Argument {
 		return nil, errors.New("starting a database worker: the program does not call worker.Main before anything else")
 	}
 	w := &process{tail: &tail{}, answers: map[uint64]*answer{}, gone: make(chan struct{})}

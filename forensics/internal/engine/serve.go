@@ -35,7 +35,7 @@ func Serve(in io.Reader, out io.Writer, confine func(*wire.Settings) error) erro
 	s := &server{w: bufio.NewWriterSize(out, 64<<10), fatal: make(chan error, 1), streams: map[uint64]*stream{}}
 	first, err := wire.ReadFrame(r)
 	if err != nil {
-		return fmt.Errorf("reading the settings: %w", err)
+		return fmt.Errorf("reading the settings: %w; only a program starts its database worker", err)
 	}
 	if first.Kind != wire.Open {
 		return fmt.Errorf("the first frame is %q, want %q", first.Kind, wire.Open)
