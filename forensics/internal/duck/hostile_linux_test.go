@@ -290,3 +290,30 @@ func TestACrashAmongOthers(t *testing.T) {
 		t.Errorf("the next: %v, %v", n, err)
 	}
 }
+
+// TestStrangersLeaveRoom holds that a worker is left for the program's questions however many
+// strangers ask.
+func TestStrangersLeaveRoom(t *testing.T) {
+	d, _ := lockedWith(t, Options{MemoryLimit: 256 << 20, Threads: 2})
+	ctx := context.Background()
+	for range maxAlone {
+		r, err := d.Alone().Query(ctx, "select range from range(1000000000)")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+	}
+	late, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
+	defer cancel()
+	if _, err := d.Alone().Query(late, "select 1"); !errors.Is(err, ErrDeadline) {
+		t.Errorf("one more stranger: %v", err)
+	}
+	for range 20 {
+		if n, err := first(d, "select count(*) from calls"); err != nil || n != int64(1000) {
+			t.Errorf("%v, %v", n, err)
+		}
+	}
+	if n := len(workers(d)); n > maxWorkers {
+		t.Errorf("%d workers", n)
+	}
+}

@@ -28,6 +28,7 @@ type pool struct {
 	mu       sync.Mutex
 	list     []*process
 	starting int
+	alone    int           // questions that are
 	changed  chan struct{} // closed when a worker may have become free
 	setup    []string      // statements with which each worker begins
 	kinds    [][]string    // of connections
@@ -51,14 +52,14 @@ func (p *pool) take(ctx context.Context, alone bool) (*process, error) {
 			return nil, errClosed
 		}
 		p.list = slices.DeleteFunc(p.list, (*process).dead)
+		room := !alone || p.alone < maxAlone
 		w := p.pick(alone)
-		if w == nil && len(p.list)+p.starting < maxWorkers {
+		if w == nil && room && p.working()+p.starting < maxWorkers {
 			return p.start(ctx, alone)
 		}
 		kinds, changed := p.kinds, p.changed
-		if w != nil {
-			w.users++
-			w.alone = alone
+		if w != nil && room {
+			p.begins(w, alone)
 			err := w.tell(kinds)
 			p.mu.Unlock()
 			if err == nil {
@@ -74,6 +75,24 @@ func (p *pool) take(ctx context.Context, alone bool) (*process, error) {
 			return nil, ctx.Err()
 		}
 	}
+}
+
+// begins has a worker take one more question.
+func (p *pool) begins(w *process, alone bool) {
+	w.users++
+	if w.alone = alone; alone {
+		p.alone++
+	}
+}
+
+// working counts the workers that take questions.
+func (p *pool) working() (n int) {
+	for _, w := range p.list {
+		if !w.spent {
+			n++
+		}
+	}
+	return n
 }
 
 // pick is a worker that may take one more question, nil if there is none.
@@ -93,6 +112,9 @@ func (p *pool) pick(alone bool) (best *process) {
 // start starts one more worker. The caller has locked p, which is unlocked here.
 func (p *pool) start(ctx context.Context, alone bool) (*process, error) {
 	p.starting++
+	if alone {
+		p.alone++ // so that no other takes its place
+	}
 	setup, kinds := slices.Clone(p.setup), p.kinds
 	p.mu.Unlock()
 	w, err := start(ctx, &p.o)
@@ -107,6 +129,9 @@ func (p *pool) start(ctx context.Context, alone bool) (*process, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.starting--
+	if alone {
+		p.alone--
+	}
 	p.notify()
 	if err == nil && p.closed {
 		err = errClosed
@@ -117,7 +142,7 @@ func (p *pool) start(ctx context.Context, alone bool) (*process, error) {
 		}
 		return nil, err
 	}
-	w.users, w.alone = 1, alone
+	p.begins(w, alone)
 	p.list = append(p.list, w)
 	return w, nil
 }
@@ -132,6 +157,9 @@ func (p *pool) give(w *process) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	w.users--
+	if w.alone {
+		p.alone--
+	}
 	w.since = time.Now()
 	if w.users > 0 {
 		return
