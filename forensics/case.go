@@ -26,8 +26,9 @@ import (
 )
 
 const (
-	maxBundles    = 256     // in one case
-	defaultMemory = 1 << 30 // bytes
+	maxBundles    = 256       // in one case
+	defaultMemory = 1 << 30   // bytes
+	leastAbove    = 512 << 20 // that the database processes may hold above a small limit
 )
 
 // Options say how to open a case. The zero value is good.
@@ -37,7 +38,7 @@ type Options struct {
 	TempDir     string // private folder for queries above the memory limit; empty: they fail
 	MaxTemp     int64  // bytes in TempDir; 0 means 8 GiB
 	CacheDir    string // where transport ZIPs are unpacked; see bundle.OpenOptions
-	Ceiling     int64  // bytes of the whole process above which the oldest query ends with ErrMemory; 0: none
+	Ceiling     int64  // bytes of all database processes above which a query ends with ErrMemory; 0: twice MemoryLimit
 	MaskSecrets bool   // mask credentials in headers and queries, in whatever way they are asked for
 
 	Policy *redact.Policy // with MaskSecrets: what is masked; nil means redact.Default
@@ -106,7 +107,10 @@ func Open(ctx context.Context, paths []string, o Options) (*Case, error) {
 	if o.MemoryLimit <= 0 {
 		o.MemoryLimit = defaultMemory
 	}
-	db, err := duck.Open(duck.Options{MemoryLimit: counted(o.MemoryLimit), Threads: o.Threads, TempDir: o.TempDir, MaxTemp: o.MaxTemp, Ceiling: o.Ceiling})
+	if o.Ceiling <= 0 {
+		o.Ceiling = o.MemoryLimit + max(o.MemoryLimit, leastAbove)
+	}
+	db, err := duck.Open(ctx, duck.Options{MemoryLimit: counted(o.MemoryLimit), Threads: o.Threads, TempDir: o.TempDir, MaxTemp: o.MaxTemp, Ceiling: o.Ceiling, Dirs: c.folders()})
 	if err != nil {
 		return nil, err
 	}
@@ -155,7 +159,11 @@ func (c *Case) setUp(ctx context.Context) error {
 	if err := c.makeViews(ctx); err != nil {
 		return err
 	}
-	var dirs []string
+	return c.db.Lock(ctx)
+}
+
+// folders are those with the tables, as DuckDB takes them.
+func (c *Case) folders() (dirs []string) {
 	for _, b := range c.bundles {
 		dir := filepath.Join(b.Dir, "data")
 		dirs = append(dirs, dir)
@@ -164,7 +172,7 @@ func (c *Case) setUp(ctx context.Context) error {
 			dirs = append(dirs, escaped)
 		}
 	}
-	return c.db.Lock(ctx, dirs)
+	return dirs
 }
 
 // identity is a hash over what the bundles say of their inputs and tables.
@@ -254,6 +262,7 @@ var (
 	ErrRefused  = duck.ErrRefused  // SQL that is no query, or reaches outside the case
 	ErrDeadline = duck.ErrDeadline // the question took longer than it was given
 	ErrMemory   = duck.ErrMemory   // the question needs more memory than the case may use
+	ErrCrashed  = duck.ErrCrashed  // the question ended the process that it ran in; the next one works
 	ErrDamaged  = duck.ErrDamaged  // a table cannot be read to its end
 	ErrNotFound = errors.New("not found")
 	ErrCursor   = errors.New("cursor is not of this question")

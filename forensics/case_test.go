@@ -18,6 +18,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/worker"
 )
 
 var ctx = context.Background()
@@ -30,6 +31,7 @@ var bundles struct {
 }
 
 func TestMain(m *testing.M) {
+	worker.Main()
 	dir, err := os.MkdirTemp("", "pcapsule-forensics-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -24,8 +24,8 @@ func TestImports(t *testing.T) {
 			t.Errorf("forensics depends on %s", who)
 		}
 		for _, i := range imports {
-			if strings.HasPrefix(i, "github.com/duckdb/") && who != module+"forensics/internal/duck" {
-				t.Errorf("%s imports %s; only forensics/internal/duck may", who, i)
+			if strings.HasPrefix(i, "github.com/duckdb/") && who != module+"forensics/internal/engine" {
+				t.Errorf("%s imports %s; only forensics/internal/engine may", who, i)
 			}
 		}
 	}

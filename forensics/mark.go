@@ -240,10 +240,11 @@ func (c *Case) markSQL(ctx context.Context, m *marks, sel *Selection) error {
 	if sel.From != 0 || sel.To != 0 {
 		return usagef("SQL says itself which time it wants")
 	}
-	if _, err := c.db.Gate(ctx, sel.SQL, c.isTable); err != nil {
+	db := c.db.Alone() // it may be a stranger's
+	if _, err := db.Gate(ctx, sel.SQL, c.isTable); err != nil {
 		return err
 	}
-	rows, err := c.db.Query(ctx, sel.SQL, sel.Args...)
+	rows, err := db.Query(ctx, sel.SQL, sel.Args...)
 	if err != nil {
 		return err
 	}

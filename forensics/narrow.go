@@ -114,7 +114,7 @@ func (c *Case) joinEnd(alias, id string) string {
 // run asks the database with as few columns as a plan needs.
 func (c *Case) run(ctx context.Context, p *plan, sql string, args []any) (rows *duck.Rows, err error) {
 	err = c.short(p, sql, func(sql string) error {
-		rows, err = c.db.Query(ctx, sql, args...)
+		rows, err = p.db.Query(ctx, sql, args...)
 		return err
 	})
 	return rows, err

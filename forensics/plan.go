@@ -12,6 +12,7 @@ import (
 
 // plan is a question as SQL.
 type plan struct {
+	db      *duck.DB // that is asked
 	sql     string
 	args    []any
 	visible int // columns that were asked for; more follow that the answer needs
@@ -81,12 +82,16 @@ func (c *Case) planSQL(ctx context.Context, q *Query, cur *cursor) (*plan, error
 	if q.KFL != "" || q.Table != "" || q.Order != "" || len(q.Columns)+len(q.GroupBy) > 0 || q.Count || q.From != 0 || q.To != 0 {
 		return nil, usagef("SQL says itself what it wants; leave the other fields empty")
 	}
-	facts, err := c.db.Gate(ctx, q.SQL, c.isTable)
+	db := c.db
+	if q.Alone {
+		db = db.Alone()
+	}
+	facts, err := db.Gate(ctx, q.SQL, c.isTable)
 	if err != nil {
 		return nil, err
 	}
 	facts.Whole = facts.Whole && !q.Named
-	p := &plan{sql: q.SQL, args: q.Args, facts: &facts, visible: -1, cites: -1, packet: -1, bundle: -1}
+	p := &plan{db: db, sql: q.SQL, args: q.Args, facts: &facts, visible: -1, cites: -1, packet: -1, bundle: -1}
 	if cur != nil {
 		p.skip = cur.Row
 	}
@@ -105,7 +110,7 @@ func (c *Case) planRows(ctx context.Context, q *Query, cur *cursor) (*plan, erro
 	if v == nil {
 		return nil, usagef("no table %s in this case; it has %s", strconv.Quote(name), strings.Join(c.order, ", "))
 	}
-	p := &plan{cites: -1, packet: -1, bundle: -1, sel: &selection{view: v}}
+	p := &plan{db: c.db, cites: -1, packet: -1, bundle: -1, sel: &selection{view: v}}
 	used, err := c.restrict(ctx, p, q)
 	if err != nil {
 		return nil, err

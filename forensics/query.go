@@ -23,6 +23,9 @@ type Query struct {
 	// Named says that SQL names every column that its answer depends on, although it has a *
 	// or an alias that reads like a row: then only these columns of calls are looked at.
 	Named bool
+	// Alone says that SQL is a stranger's: no other question runs in the process that it may
+	// end.
+	Alone bool
 
 	From, To int64 // nanoseconds since 1970 UTC, both included; 0 leaves an end open
 

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -105,7 +106,13 @@ func TestSQLReachesNothingElse(t *testing.T) {
 
 // TestRunawayQueriesEnd asks for more time, memory and rows than there is.
 func TestRunawayQueriesEnd(t *testing.T) {
-	s := serving(t, Options{Deadline: 3 * time.Second}, bundled(t, "http1.pcapng"))
+	log := filepath.Join(t.TempDir(), "audit.ndjson")
+	audit, err := OpenAudit(log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer audit.Close()
+	s := serving(t, Options{Deadline: 3 * time.Second, Audit: audit}, bundled(t, "http1.pcapng"))
 	c := dial(t, listening(t, s, HTTPOptions{}), newest, nil)
 	for why, sql := range map[string]string{
 		"a product without end":   "SELECT count(*) FROM range(1000000000) a, range(1000000000) b WHERE sin(a.range + b.range) > 2",
@@ -114,15 +121,49 @@ func TestRunawayQueriesEnd(t *testing.T) {
 		"a text without end":      "SELECT repeat(repeat('x', 1000000), 1000000)",
 		"a sort of all":           "SELECT a.range FROM range(3000000000) a ORDER BY md5(a.range::VARCHAR) LIMIT 1000000000",
 		"more arrows than leaves": "SELECT " + strings.Repeat("list_transform([1], x -> ", 20) + "1" + strings.Repeat(")", 20),
+		"a crash":                 "SELECT json_structure(repeat('[', 200000) || repeat(']', 200000))",
+		"what nothing interrupts": "SELECT levenshtein(repeat('a', 300000), repeat('b', 300000))",
+		"quantiles of all":        "SELECT median(range) FROM range(3000000000)",
 		"brackets in brackets":    "SELECT " + strings.Repeat("(", 5000) + "1" + strings.Repeat(")", 5000),
 	} {
 		begin := time.Now()
 		var out any
-		if e := tells(t, c, "run_sql", value{"sql": sql}, &out); e == "" || time.Since(begin) > time.Minute {
-			t.Errorf("%s: answered %v after %s", why, out, time.Since(begin))
+		if e := tells(t, c, "run_sql", value{"sql": sql}, &out); e == "" || strings.Contains(e, "goroutine") || time.Since(begin) > 8*time.Second {
+			t.Errorf("%s: answered %v, %s after %s", why, out, e, time.Since(begin))
 		}
 	}
 	talk(t, c)
+	lines, err := os.ReadFile(log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"the question ended the database process", "deadline exceeded", "out of memory"} {
+		if !strings.Contains(string(lines), want) {
+			t.Errorf("the audit log does not say %q", want)
+		}
+	}
+}
+
+// TestErrorsAreMarked holds that errors, which may be said in words of the traffic, are
+// marked as answers are.
+func TestErrorsAreMarked(t *testing.T) {
+	url := listening(t, serving(t, Options{}, bundled(t, "http1.pcapng")), HTTPOptions{})
+	body, header := modern("tools/call", "run_sql", `{"name":"run_sql","arguments":{"sql":"select path::integer from calls"}}`)
+	status, got := post(t, url, body, header...)
+	if !strings.Contains(got, `"isError":true`) || strings.Count(got, trustNote) < 2 {
+		t.Errorf("status %d, %s", status, got)
+	}
+	for path, want := range map[string]int{"/calls?kfl=nosuch+%3D%3D+1": 400, "/calls?limit=2": 200} {
+		res, err := http.Get(url + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, _ := io.ReadAll(res.Body)
+		res.Body.Close()
+		if res.StatusCode != want || res.Header.Get(trustHeader) != trustNote || want != 200 && !strings.Contains(string(text), `"trust":"untrusted`) {
+			t.Errorf("%s: status %d, %v, %s", path, res.StatusCode, res.Header, clip(string(text), 200))
+		}
+	}
 }
 
 // TestAClosedCaseIsGone asks for what belongs to a case that was closed.

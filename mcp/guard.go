@@ -21,6 +21,8 @@ func guarded(next http.Handler, o HTTPOptions, s *Server) http.Handler {
 		begin := time.Now()
 		t := &timely{ResponseWriter: w, rc: http.NewResponseController(w), patience: o.patience}
 		t.extend()
+		awaited(t, r)
+		defer heard(r.Context(), false)
 		r.Header.Set(remoteHeader, hostOf(r.RemoteAddr))
 		refused := func(text string) {
 			s.refused(r, begin, text)

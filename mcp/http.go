@@ -21,7 +21,7 @@ import (
 const (
 	maxHeader       = 32 << 10
 	headerTime      = 10 * time.Second // to send a request's header
-	bodyTime        = 30 * time.Second // to send its body
+	bodyTime        = 15 * time.Second // to send its body
 	writeTime       = 30 * time.Second // to take one piece of an answer
 	idleTime        = 2 * time.Minute  // between requests of a connection
 	sessionIdle     = 30 * time.Minute
@@ -211,12 +211,14 @@ func (h *handler) inSession() (n int) {
 	return n
 }
 
-// readBody reads a request's body, within a time and a size.
+// readBody reads a request's body, within a size, and the time that awaited gave it.
 func readBody(w http.ResponseWriter, r *http.Request, most int64) ([]byte, error) {
-	rc := http.NewResponseController(w)
-	_ = rc.SetReadDeadline(time.Now().Add(bodyTime)) // a transport without deadlines has none to keep
-	defer func() { _ = rc.SetReadDeadline(time.Time{}) }()
-	return io.ReadAll(http.MaxBytesReader(w, r.Body, most))
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, most))
+	if err == nil {
+		_ = http.NewResponseController(w).SetReadDeadline(time.Time{}) // as in awaited
+		heard(r.Context(), true)
+	}
+	return body, err
 }
 
 // Handler serves MCP at /mcp and what goes with it.
@@ -256,9 +258,9 @@ func accepts(r *http.Request, media string) bool {
 func (s *Server) Serve(ctx context.Context, ln net.Listener, o HTTPOptions) error {
 	o.fill()
 	srv := &http.Server{Handler: s.Handler(o), ReadHeaderTimeout: headerTime, IdleTimeout: idleTime, MaxHeaderBytes: maxHeader,
-		BaseContext: func(net.Listener) context.Context { return ctx }}
+		BaseContext: func(net.Listener) context.Context { return ctx }, ConnContext: withConn}
 	ended := make(chan error, 1)
-	go func() { ended <- srv.Serve(&fewConns{Listener: ln, most: int64(o.MaxConns)}) }()
+	go func() { ended <- srv.Serve(&fewConns{Listener: ln, most: o.MaxConns}) }()
 	select {
 	case err := <-ended:
 		return fmt.Errorf("serving HTTP: %w", err)
@@ -271,41 +273,4 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener, o HTTPOptions) erro
 		_ = srv.Close() // what is open is a stream, whose client asks again
 	}
 	return nil
-}
-
-// fewConns closes connections above a number at once, so that a thousand that do nothing
-// do not keep others waiting.
-type fewConns struct {
-	net.Listener
-	most int64
-	open atomic.Int64
-}
-
-// Accept implements net.Listener.
-func (l *fewConns) Accept() (net.Conn, error) {
-	for {
-		c, err := l.Listener.Accept()
-		if err != nil {
-			return nil, err
-		}
-		if l.open.Add(1) <= l.most {
-			return &counted{Conn: c, l: l}, nil
-		}
-		l.open.Add(-1)
-		_ = c.Close() // nothing was said on it
-	}
-}
-
-type counted struct {
-	net.Conn
-	l    *fewConns
-	done atomic.Bool
-}
-
-// Close implements net.Conn.
-func (c *counted) Close() error {
-	if c.done.CompareAndSwap(false, true) {
-		c.l.open.Add(-1)
-	}
-	return c.Conn.Close()
 }

@@ -5,10 +5,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -348,29 +350,67 @@ func TestAThousandConnections(t *testing.T) {
 	talk(t, dial(t, url, "2025-11-25", nil))
 }
 
-func TestConnectionsAboveTheLimitAreClosed(t *testing.T) {
-	url := listening(t, serving(t, Options{}, bundled(t, "http1.pcapng")), HTTPOptions{MaxConns: 2})
+// TestSlowBodiesLockNobodyOut opens more connections than the server keeps, each of which
+// sends one byte of a body, while others are answered.
+func TestSlowBodiesLockNobodyOut(t *testing.T) {
+	url := listening(t, serving(t, Options{}, bundled(t, "http1.pcapng")), HTTPOptions{MaxConns: 20})
 	addr := strings.TrimSuffix(strings.TrimPrefix(url, "http://"), "/mcp")
-	var open []net.Conn
-	for range 3 {
+	var slow []net.Conn
+	for i := range 100 {
 		c, err := net.Dial("tcp", addr)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer c.Close()
-		open = append(open, c)
-		if len(open) < 3 { // an answer shows that it was accepted
-			fmt.Fprintf(c, "GET /mcp HTTP/1.1\r\nHost: localhost\r\n\r\n")
-			if _, err := http.ReadResponse(bufio.NewReader(c), nil); err != nil {
-				t.Fatal(err)
-			}
+		slow = append(slow, c)
+		path := []string{"/mcp", "/mcp/snapshots", "/mcp/calls", "/nowhere"}[i%4]
+		// The server may have closed it already.
+		_, _ = fmt.Fprintf(c, "POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{", path)
+		if i%10 == 0 {
+			talk(t, dial(t, url, newest, nil))
 		}
 	}
-	_ = open[2].SetReadDeadline(time.Now().Add(30 * time.Second))
-	if _, err := open[2].Read(make([]byte, 1)); err == nil {
-		t.Error("the third connection is served")
+	talk(t, dial(t, url, newest, nil))
+	_ = slow[0].SetReadDeadline(time.Now().Add(30 * time.Second))
+	if _, err := io.Copy(io.Discard, slow[0]); errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Error("the oldest slow connection is still open")
 	}
-	open[0].Close()
+}
+
+// TestAnswersKeepTheirConnections holds that only those make room whose client has still to
+// say something.
+func TestAnswersKeepTheirConnections(t *testing.T) {
+	url := listening(t, serving(t, Options{}, bundled(t, "http1.pcapng")), HTTPOptions{MaxConns: 2})
+	addr := strings.TrimSuffix(strings.TrimPrefix(url, "http://"), "/mcp")
+	ask := func() net.Conn {
+		c, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		body, header := modern("subscriptions/listen", "", `{"notifications":{"toolsListChanged":true}}`)
+		fmt.Fprintf(c, "POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nAccept: application/json, text/event-stream\r\nContent-Length: %d\r\n", len(body))
+		for i := 0; i < len(header); i += 2 {
+			fmt.Fprintf(c, "%s: %s\r\n", header[i], header[i+1])
+		}
+		fmt.Fprintf(c, "\r\n%s", body)
+		_ = c.SetReadDeadline(time.Now().Add(30 * time.Second))
+		if _, err := http.ReadResponse(bufio.NewReader(c), nil); err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	first, _ := ask(), ask()
+	third, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer third.Close()
+	_ = third.SetReadDeadline(time.Now().Add(30 * time.Second))
+	if _, err := third.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("the third connection is not closed: %v", err)
+	}
+	first.Close()
 	wait(t, "a connection that ended makes room", func() bool {
 		res, err := http.Get(url)
 		if err == nil {

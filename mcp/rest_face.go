@@ -125,6 +125,7 @@ func (s *Server) rest(free bool, f func(context.Context, *answerer, *question) (
 			return
 		}
 		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set(trustHeader, trustNote)
 		_, _ = w.Write(raw) // the client may be gone
 	}
 }
@@ -175,11 +176,17 @@ func (s *Server) restError(w http.ResponseWriter, err error) {
 		status = http.StatusGatewayTimeout
 	case errors.Is(err, forensics.ErrMemory):
 		status = http.StatusInsufficientStorage
+	case errors.Is(err, forensics.ErrCrashed):
+		status = http.StatusBadGateway
 	}
 	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set(trustHeader, trustNote)
 	w.WriteHeader(status)
-	_, _ = fmt.Fprintf(w, `{"error":%s}`, quoted(s.hide(err.Error()))) // the client may be gone
+	_, _ = fmt.Fprintf(w, `{"error":%s,"trust":%s}`, quoted(s.hide(err.Error())), quoted(trustNote)) // the client may be gone
 }
+
+// trustHeader says on every answer over plain HTTP what its text is.
+const trustHeader = "Pcapsule-Trust"
 
 // errMasked says that packets would show what answers mask.
 var errMasked = errors.New("packets are as they were recorded, with all that is masked in answers: pcapsule serve --packets lets them leave, and export_snapshot_pcap writes them on the server's machine")

@@ -198,6 +198,8 @@ func (s *answerer) explain(err error) error {
 		err = fmt.Errorf("%w; narrow the question with from and to", forensics.ErrDeadline)
 	case errors.Is(err, forensics.ErrMemory):
 		err = fmt.Errorf("%w; ask for fewer columns or rows, or narrow the question with from and to", err)
+	case errors.Is(err, forensics.ErrCrashed):
+		err = fmt.Errorf("%w; other questions still work, ask this one differently", err)
 	case errors.Is(err, forensics.ErrCursor):
 		err = fmt.Errorf("%w; a cursor goes with the same question that gave it", err)
 	}

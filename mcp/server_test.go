@@ -15,6 +15,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/finding/all"
 	"github.com/pcapsule/pcapsule/forensics/redact"
+	"github.com/pcapsule/pcapsule/forensics/worker"
 )
 
 // bundled makes a bundle of a sample, of each once.
@@ -50,6 +51,7 @@ var (
 )
 
 func TestMain(m *testing.M) {
+	worker.Main()
 	var err error
 	if kept, err = os.MkdirTemp("", "mcp"); err != nil {
 		panic(err)

@@ -23,7 +23,7 @@ type runSQLOut struct {
 
 func (s *answerer) runSQL(ctx context.Context, in runSQLIn) (runSQLOut, error) {
 	out := runSQLOut{Columns: []columnInfo{}, Rows: [][]any{}}
-	list, r, err := rows(ctx, s, forensics.Query{SQL: in.SQL}, in.limits, func(r *forensics.Result, i int) sqlRow {
+	list, r, err := rows(ctx, s, forensics.Query{SQL: in.SQL, Alone: true}, in.limits, func(r *forensics.Result, i int) sqlRow {
 		out := sqlRow{Row: s.line(r, i)}
 		if len(r.Citations) > 0 {
 			out.Cite = citation(r, i)

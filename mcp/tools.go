@@ -184,6 +184,8 @@ func (s *Server) handler(e *entry) mcp.ToolHandler {
 		if err != nil {
 			var r mcp.CallToolResult
 			r.SetError(err)
+			// What is wrong may be said with words of the traffic.
+			r.Content, r.Meta = append(r.Content, &mcp.TextContent{Text: trustNote}), mcp.Meta{"pcapsule/trust": trustNote}
 			return &r, nil
 		}
 		meta := mcp.Meta{"pcapsule/trust": trustNote}

@@ -4,9 +4,11 @@ package main
 import (
 	"os"
 
+	"github.com/pcapsule/pcapsule/forensics/worker"
 	"github.com/pcapsule/pcapsule/internal/cli"
 )
 
 func main() {
+	worker.Main()
 	os.Exit(cli.Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/worker"
 )
 
 // truth is what samples/questions says of its traffic.
@@ -78,6 +79,7 @@ func plantedDir(t *testing.T, scenario string) string {
 }
 
 func TestMain(m *testing.M) {
+	worker.Main()
 	code := m.Run()
 	plants.Range(func(_, v any) bool {
 		if dir, err := v.(func() (string, error))(); err == nil {

@@ -4,7 +4,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/pcapsule/pcapsule/forensics/internal/duck"
+	"github.com/pcapsule/pcapsule/forensics/internal/wire"
 )
 
 // maxWalk is how deep a value's lists and structs are walked; what lies deeper is masked.
@@ -115,16 +115,16 @@ func (t *task) whole(v any, depth int) any {
 		return nil
 	case []any:
 		return each(v, func(x any) any { return t.whole(x, depth+1) })
-	case duck.Struct:
-		out := make(duck.Struct, len(v))
+	case wire.Struct:
+		out := make(wire.Struct, len(v))
 		for i, f := range v {
-			out[i] = duck.Field{Name: f.Name, Value: t.whole(f.Value, depth+1)}
+			out[i] = wire.Field{Name: f.Name, Value: t.whole(f.Value, depth+1)}
 		}
 		return out
-	case duck.Map:
-		out := make(duck.Map, len(v))
+	case wire.Map:
+		out := make(wire.Map, len(v))
 		for i, e := range v {
-			out[i] = duck.Entry{Key: e.Key, Value: t.whole(e.Value, depth+1)}
+			out[i] = wire.Entry{Key: e.Key, Value: t.whole(e.Value, depth+1)}
 		}
 		return out
 	case string:
@@ -161,13 +161,13 @@ func (t *task) walk(path []string, name string, v any, depth int) any {
 		return t.bytes(v)
 	case []any:
 		return each(v, func(x any) any { return t.walk(path, name, x, depth+1) })
-	case duck.Struct:
+	case wire.Struct:
 		return t.fields(below, v, depth)
-	case duck.Map:
-		out := make(duck.Map, len(v))
+	case wire.Map:
+		out := make(wire.Map, len(v))
 		for i, e := range v {
 			key, _ := e.Key.(string)
-			out[i] = duck.Entry{Key: e.Key, Value: t.walk(below, key, e.Value, depth+1)}
+			out[i] = wire.Entry{Key: e.Key, Value: t.walk(below, key, e.Value, depth+1)}
 		}
 		return out
 	case map[string]any:
@@ -181,11 +181,11 @@ func (t *task) walk(path []string, name string, v any, depth int) any {
 }
 
 // fields masks a struct: a pair of name and value by its name, a header as a header.
-func (t *task) fields(path []string, s duck.Struct, depth int) duck.Struct {
+func (t *task) fields(path []string, s wire.Struct, depth int) wire.Struct {
 	name, paired := s.Get("name").(string)
 	value, isText := s.Get("value").(string)
 	header := s.Get("kind") != nil
-	out := make(duck.Struct, len(s))
+	out := make(wire.Struct, len(s))
 	for i, f := range s {
 		out[i] = f
 		switch {

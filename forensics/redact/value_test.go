@@ -60,7 +60,7 @@ func TestRow(t *testing.T) {
 
 // TestSQL holds that views mask what the functions mask.
 func TestSQL(t *testing.T) {
-	db, err := duck.Open(duck.Options{MemoryLimit: 256 << 20})
+	db, err := duck.Open(context.Background(), duck.Options{MemoryLimit: 256 << 20})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,7 +103,7 @@ func TestSQL(t *testing.T) {
 
 // TestViewsInGo holds that what a view masks is masked alike in Go, whatever the text.
 func TestViewsInGo(t *testing.T) {
-	db, err := duck.Open(duck.Options{MemoryLimit: 256 << 20})
+	db, err := duck.Open(context.Background(), duck.Options{MemoryLimit: 256 << 20})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -133,6 +133,8 @@ func (e *env) asked(err error) error {
 		return exit.With(err, exit.Limit, "narrow the question, or allow more with --deadline")
 	case errors.Is(err, forensics.ErrMemory):
 		return exit.With(err, exit.Limit, "ask for fewer columns or rows")
+	case errors.Is(err, forensics.ErrCrashed):
+		return exit.With(err, exit.Limit, "the bundle is unharmed; write the question differently")
 	case errors.Is(err, forensics.ErrNotFound):
 		return exit.With(err, exit.Other, "pcapsule query BUNDLE KFL lists calls; its call_no may be given as '#42'")
 	case errors.As(err, &several):

@@ -128,7 +128,7 @@ func (e *env) runs(c *cobra.Command) {
 func (e *env) commands() []*cobra.Command {
 	return []*cobra.Command{
 		e.cmdRecord(),
-		doctor.Command(command.Pcapsule, layoutsFolder),
+		doctor.Command(command.Pcapsule, layoutsFolder, questionChecks),
 		e.cmdBundle(),
 		e.cmdInfo(),
 		e.cmdAsk(),

@@ -85,7 +85,7 @@ but a query is run, and it reaches nothing but the bundle.`,
 		Args:              cobra.MinimumNArgs(2),
 		ValidArgsFunction: completeBundles,
 		RunE: func(c *cobra.Command, args []string) error {
-			return e.runQuery(c, args[:len(args)-1], forensics.Query{SQL: args[len(args)-1]}, &f)
+			return e.runQuery(c, args[:len(args)-1], forensics.Query{SQL: args[len(args)-1], Alone: true}, &f)
 		},
 	}
 	f.flags(c, rowFormats)

@@ -17,10 +17,12 @@ import (
 	"github.com/parquet-go/parquet-go"
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/pcapsule/pcapsule/forensics/worker"
 	"github.com/pcapsule/pcapsule/internal/cli/scripttest"
 )
 
 func TestMain(m *testing.M) {
+	worker.Main()
 	testscript.Main(m, map[string]func(){
 		"pcapsule": func() { os.Exit(Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) },
 		"tlstalk":  tlsTalk,

@@ -67,7 +67,7 @@ func withoutC(t *target) (list []string, err error) {
 	}
 	for line := range strings.Lines(string(out)) {
 		part := strings.SplitN(strings.TrimSpace(line), "|", 3)
-		if part[1] == "github.com/pcapsule/pcapsule" && !strings.Contains(part[2], "github.com/duckdb/") && !strings.HasSuffix(part[0], "/internal/duck") {
+		if part[1] == "github.com/pcapsule/pcapsule" && !strings.Contains(part[2], "github.com/duckdb/") && !strings.HasSuffix(part[0], "/internal/engine") {
 			list = append(list, part[0])
 		}
 	}

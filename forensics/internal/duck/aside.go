@@ -4,70 +4,57 @@ import (
 	"context"
 	"errors"
 	"fmt"
-
-	duckdb "github.com/duckdb/duckdb-go-bindings"
+	"sync"
 )
 
 // maxAsides is how many connections may keep tables of their own at once.
 const maxAsides = 8
 
+// aside is one connection of one worker.
+type aside struct {
+	w      *process
+	number uint64
+	turn   chan struct{} // holds 1 while no answer is read from it
+	end    sync.Once
+}
+
 // Aside is the same database over one connection of the same kind, which may keep answers
 // in memory: see Keep. It is for one goroutine, reads one answer at a time and must be
-// ended. Where too many are open it waits for one to end.
+// ended. Where too many are open it waits for one to end. What it kept is lost if its
+// worker crashes, whoever did that, and all its questions fail from there on.
 func (d *DB) Aside(ctx context.Context) (*DB, error) {
 	select {
-	case d.asides <- struct{}{}:
+	case d.database.aside <- struct{}{}:
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	c, err := d.own()
+	w, err := d.pool.take(ctx, false)
 	if err != nil {
-		<-d.asides
+		<-d.database.aside
 		return nil, err
 	}
-	a := &DB{database: d.database, begin: d.begin, only: make(chan duckdb.Connection, 1)}
-	a.only <- c
-	return a, nil
+	a := &aside{w: w, number: w.newNumber(), turn: make(chan struct{}, 1)}
+	a.turn <- struct{}{}
+	return &DB{database: d.database, kind: d.kind, aside: a}, nil
 }
 
-// own opens a connection that is not one of those kept for the next answer.
-func (d *DB) own() (duckdb.Connection, error) {
-	c, err := d.connect()
-	if err == nil {
-		err = d.prepare(&c)
-	}
-	return c, err
-}
-
-func (d *DB) connect() (c duckdb.Connection, err error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.closed {
-		return c, errors.New("the database is closed")
-	}
-	if duckdb.Connect(d.db, &c) == duckdb.StateError {
-		return c, errors.New("connecting to the database")
-	}
-	return c, nil
-}
-
-// wait gives the only connection when nobody reads from it.
-func (d *DB) wait(ctx context.Context) (c duckdb.Connection, err error) {
+// take waits until nobody reads from the connection.
+func (a *aside) take(ctx context.Context) error {
 	select {
-	case c, open := <-d.only:
+	case _, open := <-a.turn:
 		if !open {
-			return c, errors.New("the connection was ended")
+			return errors.New("the connection was ended")
 		}
-		return c, nil
+		return nil
 	case <-ctx.Done():
-		return c, ctx.Err()
+		return ctx.Err()
 	}
 }
 
 // Keep computes a query that Gate has passed and keeps its rows under a name that only
 // this connection knows, until it is ended. They count to the memory limit.
 func (d *DB) Keep(ctx context.Context, name, sql string, args ...any) error {
-	if d.only == nil {
+	if d.aside == nil {
 		return errors.New("keeping an answer: not a connection of its own")
 	}
 	if !plain(name) {
@@ -77,19 +64,22 @@ func (d *DB) Keep(ctx context.Context, name, sql string, args ...any) error {
 	if err != nil {
 		return err
 	}
-	for rows.next() {
+	for rows.Next() {
 	}
 	return errors.Join(rows.Err(), rows.Close())
 }
 
 // End closes a connection that Aside opened; what it kept is gone.
 func (d *DB) End() {
-	if d.only == nil {
+	a := d.aside
+	if a == nil {
 		return
 	}
-	c := <-d.only
-	close(d.only)
-	duckdb.Disconnect(&c)
-	d.giveBack()
-	<-d.asides
+	a.end.Do(func() {
+		<-a.turn
+		close(a.turn)
+		a.w.forget(a.number)
+		d.pool.give(a.w)
+		<-d.database.aside
+	})
 }

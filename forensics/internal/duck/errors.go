@@ -3,10 +3,13 @@ package duck
 import (
 	"context"
 	"errors"
+	"fmt"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/pcapsule/pcapsule/forensics/internal/wire"
 )
 
 // Errors of queries.
@@ -17,6 +20,8 @@ var (
 	ErrMemory = errors.New("out of memory")
 	// ErrDeadline says that a query took longer than it was given.
 	ErrDeadline = errors.New("deadline exceeded")
+	// ErrCrashed says that a query ended the process it ran in. The next one has a new one.
+	ErrCrashed = errors.New("the question ended the database process")
 	// ErrDamaged says that a file of a table cannot be read.
 	ErrDamaged = errors.New("damaged bundle: data/tables")
 )
@@ -56,19 +61,39 @@ func (e *limitError) Is(target error) bool { return target == e.kind }
 // callerLine finds DuckDB's drawing of the place: "LINE 1: select …" and a caret below.
 var callerLine = regexp.MustCompile(`(?s)\n\nLINE (\d+): (.*?)\n( *)\^`)
 
-// explain turns what DuckDB says into one of this package's errors. sql is the text
+// explain turns what a worker says into one of this package's errors. sql is the text
 // that it is about.
-func explain(ctx context.Context, sql, msg string) error {
-	kind, text, _ := strings.Cut(msg, ": ")
-	if errors.Is(context.Cause(ctx), ErrMemory) {
-		return context.Cause(ctx)
+func explain(ctx context.Context, sql string, err error) error {
+	if cause := context.Cause(ctx); errors.Is(cause, ErrMemory) {
+		return cause
 	}
-	if err := ctx.Err(); err != nil {
-		if errors.Is(err, context.DeadlineExceeded) {
+	if ctx.Err() != nil {
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 			return &limitError{ErrDeadline, "the query took longer than it was given"}
+		}
+		return ctx.Err()
+	}
+	f := failure{}
+	if !errors.As(err, &f) {
+		if errors.Is(err, wire.ErrFrame) {
+			return &limitError{ErrCrashed, err.Error()}
 		}
 		return err
 	}
+	switch f.Reason {
+	case wire.Refused:
+		return &RefusedError{f.Msg}
+	case wire.TooBig:
+		return &limitError{ErrMemory, fmt.Sprintf("a row takes more than %d MiB; ask for fewer columns, or for parts of them", wire.MaxRow>>20)}
+	case wire.Said:
+		return said(sql, f.Msg)
+	}
+	return errors.New("SQL: " + f.Msg)
+}
+
+// said turns what DuckDB says into an error.
+func said(sql, msg string) error {
+	kind, text, _ := strings.Cut(msg, ": ")
 	switch kind {
 	case "Parser Error", "Binder Error", "Catalog Error", "Syntax Error":
 		return place(sql, text)
@@ -78,14 +103,25 @@ func explain(ctx context.Context, sql, msg string) error {
 		return &limitError{ErrMemory, firstLine(text)}
 	case "INTERRUPT Error":
 		return context.Canceled
+	case "INTERNAL Error", "FATAL Error": // with a stack trace behind the first line
+		return &limitError{ErrCrashed, firstLine(text)}
 	}
 	if strings.Contains(msg, "Max expression depth") || strings.Contains(msg, "stack exhausted") {
 		return &RefusedError{"nested too deeply"}
 	}
+	if strings.Contains(msg, "std::bad_alloc") {
+		return &limitError{ErrMemory, "the database process reached its memory limit"}
+	}
 	if damaged(kind, text) {
 		return &limitError{ErrDamaged, firstLine(text)}
 	}
+	msg, _, _ = strings.Cut(msg, "\n\nStack Trace")
 	return errors.New("SQL: " + msg)
+}
+
+// broken says that DuckDB is of no use any more: it refuses all that comes after.
+func broken(f *wire.Failure) bool {
+	return f.Reason == wire.Said && (strings.HasPrefix(f.Msg, "INTERNAL Error") || strings.HasPrefix(f.Msg, "FATAL Error"))
 }
 
 // damaged says that DuckDB met a file of a table that it cannot read. It has no word of

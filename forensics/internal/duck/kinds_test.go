@@ -69,7 +69,7 @@ func TestConnectionsOfAKindSeeTheirOwnViews(t *testing.T) {
 func TestAKindThatCannotBeMade(t *testing.T) {
 	d, _ := locked(t)
 	bad := d.With([]string{"CREATE TEMP VIEW a AS SELECT 1", "CREATE TEMP VIEW b AS FROM nosuch"})
-	for range 2 * maxConns { // a slot that was not given back would block here
+	for range 2 * maxAnswers { // a slot that was not given back would block here
 		if _, err := first(bad, "SELECT 1"); err == nil || !strings.Contains(err.Error(), "nosuch") {
 			t.Fatalf("%v, want the reason", err)
 		}

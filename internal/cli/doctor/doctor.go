@@ -22,8 +22,9 @@ type flags struct {
 }
 
 // Command is doctor for a program. layouts is the folder where that program keeps the
-// layouts of TLS libraries, "" if it has none; it is called only if it is needed.
-func Command(program string, layouts func() string) *cobra.Command {
+// layouts of TLS libraries, "" if it has none; it is called only if it is needed. questions
+// checks what confines the questions of a program that answers any; else it is nil.
+func Command(program string, layouts func() string, questions func() []recorder.Check) *cobra.Command {
 	var f flags
 	c := &cobra.Command{
 		Use:   "doctor [--keys [PROCESS...]]",
@@ -56,7 +57,11 @@ recordings learned.`,
 				}
 				return inspect(c.OutOrStdout(), &f, args)
 			}
-			return check(c.OutOrStdout(), program, f.json)
+			r := report{Checks: recorder.Doctor()}
+			if questions != nil {
+				r.Questions = questions()
+			}
+			return r.tell(c.OutOrStdout(), program, f.json)
 		},
 	}
 	fl := c.Flags()
@@ -72,10 +77,11 @@ type report struct {
 	Degraded int              `json:"degraded"` // checks that are partial
 	Missing  int              `json:"missing"`  // checks that are bad
 	Checks   []recorder.Check `json:"checks"`
+
+	Questions []recorder.Check `json:"questions,omitempty"` // what confines them; recording does not need it
 }
 
-func check(out io.Writer, program string, asJSON bool) error {
-	r := report{Checks: recorder.Doctor()}
+func (r *report) tell(out io.Writer, program string, asJSON bool) error {
 	r.Works = recorder.Works(r.Checks)
 	for _, c := range r.Checks {
 		switch c.State {
@@ -90,7 +96,7 @@ func check(out io.Writer, program string, asJSON bool) error {
 			return fmt.Errorf("writing checks: %w", err)
 		}
 	} else {
-		printRows(out, rows(r.Checks))
+		printRows(out, append(rows(r.Checks), rows(r.Questions)...))
 		fmt.Fprintln(out)
 		printRows(out, []row{{detail: r.summary()}})
 		if r.Works {

@@ -203,7 +203,7 @@ they ignore the environment variables of recording.
 	f.define(c.Flags())
 	c.SetHelpCommand(shared.Help(shared.Recorder + " help ring verify"))
 	for _, sub := range []*cobra.Command{
-		doctor.Command(shared.Recorder, func() string { return layoutsFolder(env) }),
+		doctor.Command(shared.Recorder, func() string { return layoutsFolder(env) }, nil),
 		ringcmd.Command(shared.Recorder, version.Release),
 		shared.Completion(shared.Recorder, "commands and flags"),
 		shared.Version(shared.Recorder, 0),

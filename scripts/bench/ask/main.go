@@ -19,6 +19,7 @@ import (
 	"time"
 
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
+	"github.com/pcapsule/pcapsule/forensics/worker"
 
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/finding"
@@ -40,6 +41,7 @@ type options struct {
 }
 
 func main() {
+	worker.Main()
 	var o options
 	flag.StringVar(&o.only, "only", "", "only tools whose name contains this; several with commas")
 	flag.IntVar(&o.repeat, "repeat", 3, "times that each question is asked")

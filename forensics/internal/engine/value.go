@@ -1,6 +1,7 @@
-package duck
+package engine
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"math/big"
@@ -10,38 +11,14 @@ import (
 	"unsafe"
 
 	duckdb "github.com/duckdb/duckdb-go-bindings"
+
+	"github.com/pcapsule/pcapsule/forensics/internal/wire"
 )
+
+var errUnsupported = errors.New("a type that has no form here; cast it to VARCHAR")
 
 // maxTypeDepth bounds types within types.
 const maxTypeDepth = 64
-
-// Decimal is an exact decimal number in digits.
-type Decimal string
-
-// Field is one field of a Struct.
-type Field struct {
-	Name  string
-	Value any
-}
-
-// Struct is a STRUCT with its fields in order.
-type Struct []Field
-
-// Get is the value of a field, nil where there is none of that name.
-func (s Struct) Get(name string) any {
-	for i := range s {
-		if s[i].Name == name {
-			return s[i].Value
-		}
-	}
-	return nil
-}
-
-// Entry is one entry of a Map.
-type Entry struct{ Key, Value any }
-
-// Map is a MAP in its order.
-type Map []Entry
 
 // kind is the type of a column, with all that reading its values needs.
 type kind struct {
@@ -52,10 +29,12 @@ type kind struct {
 	size     int // of an ARRAY
 	words    []string
 	names    []string
+	shape    int // of a STRUCT, among those of the answer
 	children []*kind
 }
 
-func newKind(t duckdb.LogicalType, depth int) (*kind, error) {
+// newKind adds the shapes of structs to shapes.
+func newKind(t duckdb.LogicalType, shapes *[]wire.Shape, depth int) (*kind, error) {
 	if depth > maxTypeDepth {
 		return nil, fmt.Errorf("types nested more than %d deep", maxTypeDepth)
 	}
@@ -63,7 +42,7 @@ func newKind(t duckdb.LogicalType, depth int) (*kind, error) {
 	k.name = typeNames[k.id]
 	child := func(c duckdb.LogicalType) error {
 		defer duckdb.DestroyLogicalType(&c)
-		x, err := newKind(c, depth+1)
+		x, err := newKind(c, shapes, depth+1)
 		k.children = append(k.children, x)
 		return err
 	}
@@ -107,6 +86,8 @@ func newKind(t duckdb.LogicalType, depth int) (*kind, error) {
 			}
 		}
 		k.name = k.fields("STRUCT")
+		k.shape = len(*shapes)
+		*shapes = append(*shapes, k.names)
 	case duckdb.TypeUnion:
 		for i := range duckdb.UnionTypeMemberCount(t) {
 			k.names = append(k.names, duckdb.UnionTypeMemberName(t, i))
@@ -125,10 +106,12 @@ func newKind(t duckdb.LogicalType, depth int) (*kind, error) {
 func (k *kind) fields(word string) string {
 	parts := make([]string, len(k.names))
 	for i, n := range k.names {
-		parts[i] = Ident(n) + " " + k.children[i].name
+		parts[i] = quoted(n) + " " + k.children[i].name
 	}
 	return word + "(" + strings.Join(parts, ", ") + ")"
 }
+
+func quoted(s string) string { return `"` + strings.ReplaceAll(s, `"`, `""`) + `"` }
 
 var typeNames = map[duckdb.Type]string{
 	duckdb.TypeBoolean: "BOOLEAN", duckdb.TypeTinyInt: "TINYINT", duckdb.TypeSmallInt: "SMALLINT", duckdb.TypeInteger: "INTEGER",
@@ -188,81 +171,6 @@ func get[T any](v *vector, row int) T {
 	return *(*T)(unsafe.Add(v.data, uintptr(row)*unsafe.Sizeof(zero)))
 }
 
-// value copies the value out of DuckDB's memory.
-func (v *vector) value(row int) (any, error) {
-	if v.null(row) {
-		return nil, nil
-	}
-	switch v.k.id {
-	case duckdb.TypeBigInt:
-		return get[int64](v, row), nil
-	case duckdb.TypeInteger:
-		return int64(get[int32](v, row)), nil
-	case duckdb.TypeVarchar:
-		return string(v.bytes(row)), nil
-	case duckdb.TypeBlob:
-		return append([]byte{}, v.bytes(row)...), nil
-	case duckdb.TypeBoolean:
-		return get[uint8](v, row) != 0, nil
-	case duckdb.TypeDouble:
-		return get[float64](v, row), nil
-	case duckdb.TypeFloat:
-		return float64(get[float32](v, row)), nil
-	case duckdb.TypeList, duckdb.TypeArray:
-		return v.list(row)
-	case duckdb.TypeMap:
-		return v.entries(row)
-	case duckdb.TypeStruct:
-		s := make(Struct, len(v.children))
-		for i := range v.children {
-			x, err := v.children[i].value(row)
-			if err != nil {
-				return nil, err
-			}
-			s[i] = Field{v.k.names[i], x}
-		}
-		return s, nil
-	case duckdb.TypeUnion:
-		tag := int(get[uint8](v, row))
-		if tag >= len(v.children) {
-			return nil, nil
-		}
-		return v.children[tag].value(row)
-	}
-	return v.rare(row)
-}
-
-// list is the value of a LIST or ARRAY.
-func (v *vector) list(row int) (any, error) {
-	from, n := v.span(row)
-	out := make([]any, n)
-	for i := range out {
-		x, err := v.children[0].value(from + i)
-		if err != nil {
-			return nil, err
-		}
-		out[i] = x
-	}
-	return out, nil
-}
-
-func (v *vector) entries(row int) (any, error) {
-	from, n := v.span(row)
-	out := make(Map, n)
-	for i := range out {
-		key, err := v.children[0].value(from + i)
-		if err != nil {
-			return nil, err
-		}
-		x, err := v.children[1].value(from + i)
-		if err != nil {
-			return nil, err
-		}
-		out[i] = Entry{key, x}
-	}
-	return out, nil
-}
-
 func (v *vector) span(row int) (from, n int) {
 	if v.k.id == duckdb.TypeArray {
 		return row * v.k.size, v.k.size
@@ -281,7 +189,7 @@ func (v *vector) bytes(row int) []byte {
 	return unsafe.Slice(*(**byte)(unsafe.Add(at, 8)), n)
 }
 
-// rare are the types that tables do not have but queries can make.
+// rare is a value of the types that tables do not have but queries can make.
 func (v *vector) rare(row int) (any, error) {
 	switch v.k.id {
 	case duckdb.TypeTinyInt:
@@ -362,7 +270,7 @@ func (v *vector) small(t duckdb.Type, row int) int64 {
 	return get[int64](v, row)
 }
 
-func (v *vector) decimal(row int) Decimal {
+func (v *vector) decimal(row int) wire.Decimal {
 	n := big.NewInt(0)
 	if v.k.inner == duckdb.TypeHugeInt {
 		n = v.huge(row, true)
@@ -376,12 +284,12 @@ func (v *vector) decimal(row int) Decimal {
 	}
 	s := n.String()
 	if v.k.scale == 0 {
-		return Decimal(sign + s)
+		return wire.Decimal(sign + s)
 	}
 	if len(s) <= v.k.scale {
 		s = strings.Repeat("0", v.k.scale-len(s)+1) + s
 	}
-	return Decimal(sign + s[:len(s)-v.k.scale] + "." + s[len(s)-v.k.scale:])
+	return wire.Decimal(sign + s[:len(s)-v.k.scale] + "." + s[len(s)-v.k.scale:])
 }
 
 // time is a time.Time, or text where it is one of DuckDB's infinities.

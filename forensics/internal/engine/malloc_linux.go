@@ -1,4 +1,4 @@
-package duck
+package engine
 
 /*
 #include <stdlib.h>
@@ -17,8 +17,6 @@ static void trim(void) {}
 import "C"
 
 import (
-	"fmt"
-	"os"
 	"runtime"
 	"sync"
 	"time"
@@ -38,16 +36,3 @@ const trimEvery = 200 * time.Millisecond
 
 // trim gives back what was freed.
 func trim() { C.trim() }
-
-// resident is how much memory the process holds, 0 where that is unknown.
-func resident() int64 {
-	text, err := os.ReadFile("/proc/self/statm")
-	if err != nil {
-		return 0
-	}
-	var size, pages int64
-	if _, err := fmt.Sscan(string(text), &size, &pages); err != nil {
-		return 0
-	}
-	return pages * int64(os.Getpagesize())
-}

@@ -1,6 +1,6 @@
 //go:build !linux
 
-package duck
+package engine
 
 import "time"
 
@@ -9,5 +9,3 @@ const trimEvery = time.Hour
 func fewArenas() {}
 
 func trim() {}
-
-func resident() int64 { return 0 }

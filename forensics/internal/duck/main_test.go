@@ -1,0 +1,48 @@
+package duck
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"os"
+	"testing"
+
+	_ "github.com/duckdb/duckdb-go/v2"
+
+	"github.com/pcapsule/pcapsule/forensics/worker"
+)
+
+// openAndHang is the first argument of this test as a program that opens a database, prints
+// its worker, and asks what does not end.
+const openAndHang = "open-and-hang"
+
+func TestMain(m *testing.M) {
+	worker.Main()
+	if len(os.Args) > 1 && os.Args[1] == openAndHang {
+		hang()
+	}
+	os.Exit(m.Run())
+}
+
+func hang() {
+	d, err := Open(context.Background(), Options{MemoryLimit: 64 << 20, Threads: 1})
+	if err == nil {
+		fmt.Println(d.pool.list[0].cmd.Process.Pid)
+		_, err = first(d, "select levenshtein(repeat('a', 300000), repeat('b', 300000))")
+	}
+	fmt.Fprintln(os.Stderr, err)
+	os.Exit(1)
+}
+
+// writeParquet writes a query's rows, which no worker may.
+func writeParquet(t testing.TB, query, file string) {
+	t.Helper()
+	db, err := sql.Open("duckdb", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.Exec("COPY (" + query + ") TO " + Quote(file) + " (FORMAT parquet)"); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,247 @@
+package duck
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+)
+
+const (
+	// maxAlone is how many workers may be at a question that is alone.
+	maxAlone = 2
+	// maxWorkers leaves one for all other questions.
+	maxWorkers = maxAlone + 1
+	// idleTime is how long a worker stays that nobody uses, beside the first.
+	idleTime = time.Minute
+)
+
+var errClosed = errors.New("the database is closed")
+
+// pool is the workers of a database. Questions of the program share one. A question that is
+// alone has one for itself as long as it runs, so that what it does to the process harms
+// nobody else.
+type pool struct {
+	o Options
+
+	mu       sync.Mutex
+	list     []*process
+	starting int
+	alone    int           // questions that are
+	changed  chan struct{} // closed when a worker may have become free
+	setup    []string      // statements with which each worker begins
+	kinds    [][]string    // of connections
+	closed   bool
+	ended    chan struct{}
+	leaving  sync.WaitGroup // workers that were told to before it was closed
+}
+
+func newPool(o Options) *pool {
+	p := &pool{o: o, changed: make(chan struct{}), ended: make(chan struct{})}
+	go p.guard()
+	return p
+}
+
+// take waits for a worker. give gives it back.
+func (p *pool) take(ctx context.Context, alone bool) (*process, error) {
+	for {
+		p.mu.Lock()
+		if p.closed {
+			p.mu.Unlock()
+			return nil, errClosed
+		}
+		p.list = slices.DeleteFunc(p.list, (*process).dead)
+		room := !alone || p.alone < maxAlone
+		w := p.pick(alone)
+		if w == nil && room && p.working()+p.starting < maxWorkers {
+			return p.start(ctx, alone)
+		}
+		kinds, changed := p.kinds, p.changed
+		if w != nil && room {
+			p.begins(w, alone)
+			err := w.tell(kinds)
+			p.mu.Unlock()
+			if err == nil {
+				return w, nil
+			}
+			p.give(w)
+			continue
+		}
+		p.mu.Unlock()
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// begins has a worker take one more question.
+func (p *pool) begins(w *process, alone bool) {
+	w.users++
+	if w.alone = alone; alone {
+		p.alone++
+	}
+}
+
+// working counts the workers that take questions.
+func (p *pool) working() (n int) {
+	for _, w := range p.list {
+		if !w.spent {
+			n++
+		}
+	}
+	return n
+}
+
+// pick is a worker that may take one more question, nil if there is none.
+func (p *pool) pick(alone bool) (best *process) {
+	for _, w := range p.list {
+		switch {
+		case w.spent:
+		case alone && w.users == 0:
+			best = w
+		case !alone && !w.alone && (best == nil || w.users > best.users):
+			best = w
+		}
+	}
+	return best
+}
+
+// start starts one more worker. The caller has locked p, which is unlocked here.
+func (p *pool) start(ctx context.Context, alone bool) (*process, error) {
+	p.starting++
+	if alone {
+		p.alone++ // so that no other takes its place
+	}
+	setup, kinds := slices.Clone(p.setup), p.kinds
+	p.mu.Unlock()
+	w, err := start(ctx, &p.o)
+	for _, sql := range setup {
+		if err == nil {
+			err = w.exec(ctx, sql)
+		}
+	}
+	if err == nil {
+		err = w.tell(kinds)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.starting--
+	if alone {
+		p.alone--
+	}
+	p.notify()
+	if err == nil && p.closed {
+		err = errClosed
+	}
+	if err != nil {
+		if w != nil {
+			w.kill(err)
+		}
+		return nil, err
+	}
+	p.begins(w, alone)
+	p.list = append(p.list, w)
+	return w, nil
+}
+
+func (p *pool) notify() {
+	close(p.changed)
+	p.changed = make(chan struct{})
+}
+
+// give gives a worker back.
+func (p *pool) give(w *process) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	w.users--
+	if w.alone {
+		p.alone--
+	}
+	w.since = time.Now()
+	if w.users > 0 {
+		return
+	}
+	w.alone = false
+	if w.spent {
+		p.list = slices.DeleteFunc(p.list, func(o *process) bool { return o == w })
+	}
+	switch {
+	case p.closed:
+		go w.leave()
+	case w.spent:
+		p.leaving.Go(w.leave)
+	case len(p.list) > 1:
+		time.AfterFunc(idleTime, p.shrink)
+	}
+	p.notify()
+}
+
+// wear has a worker take no more questions after one that met the memory limit: what that
+// held is given back slowly, and would be held against the next.
+func (p *pool) wear(w *process, err error) {
+	if !errors.Is(err, ErrMemory) {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	w.spent = true
+}
+
+// shrink ends workers beside the first that nobody has used for a while.
+func (p *pool) shrink() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return
+	}
+	for i := len(p.list) - 1; i > 0; i-- {
+		if w := p.list[i]; w.users == 0 && time.Since(w.since) >= idleTime {
+			p.list = slices.Delete(p.list, i, i+1)
+			p.leaving.Go(w.leave)
+		}
+	}
+}
+
+// keep notes a statement that w has run, for workers that start later.
+func (p *pool) keep(w *process, sql string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.setup = append(p.setup, sql)
+}
+
+// addKind adds a kind of connections and gives its number.
+func (p *pool) addKind(begin []string) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.kinds = append(slices.Clip(p.kinds), begin)
+	return len(p.kinds)
+}
+
+// close ends the workers that nobody uses; the others end when they are given back.
+func (p *pool) close() error {
+	p.mu.Lock()
+	if p.closed {
+		p.mu.Unlock()
+		return nil
+	}
+	p.closed = true
+	close(p.ended)
+	p.notify()
+	var idle []*process
+	for _, w := range p.list {
+		if w.users == 0 {
+			idle = append(idle, w)
+		}
+	}
+	p.mu.Unlock()
+	var all sync.WaitGroup
+	for _, w := range idle {
+		all.Go(w.leave)
+	}
+	all.Wait()
+	p.leaving.Wait()
+	return nil
+}

@@ -1,0 +1,118 @@
+package engine
+
+import (
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+
+	"github.com/landlock-lsm/go-landlock/landlock"
+	ll "github.com/landlock-lsm/go-landlock/landlock/syscall"
+	"golang.org/x/sys/unix"
+
+	"github.com/pcapsule/pcapsule/forensics/internal/wire"
+)
+
+// answers is where frames go. Standard output is then what goes to standard error, because
+// a line that the C library prints must not be taken for a frame.
+func answers() (*os.File, error) {
+	fd, err := unix.FcntlInt(1, unix.F_DUPFD_CLOEXEC, 3)
+	if err != nil {
+		return nil, fmt.Errorf("keeping standard output: %w", err)
+	}
+	if err := unix.Dup3(2, 1, 0); err != nil {
+		return nil, fmt.Errorf("moving standard output: %w", err)
+	}
+	return os.NewFile(uintptr(fd), "answers"), nil
+}
+
+// confine takes from the process, for ever, all that a question does not need. What the
+// kernel does not have is left out, see Confinement; what it has and refuses is an error.
+func confine(o *wire.Settings) error {
+	// The program ends its worker; a Ctrl-C is for the program.
+	signal.Ignore(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
+	limits := map[int]uint64{unix.RLIMIT_CORE: 0} // a core file would hold captured text
+	if o.Data > 0 {
+		limits[unix.RLIMIT_DATA] = uint64(o.Data)
+	}
+	for which, n := range limits {
+		if err := unix.Setrlimit(which, &unix.Rlimit{Cur: n, Max: n}); err != nil {
+			return fmt.Errorf("limiting the worker's resources: %w", err)
+		}
+	}
+	if err := confineFiles(o); err != nil {
+		return fmt.Errorf("confining the worker's files: %w", err)
+	}
+	if err := confineCalls(); err != nil {
+		return fmt.Errorf("confining the worker's system calls: %w", err)
+	}
+	return nil
+}
+
+// limitFiles say how many processors and how much memory a process may use. DuckDB ends the
+// process if such a file is there and cannot be read.
+var limitFiles = []string{"/proc/self/cgroup", "/proc/self/mountinfo"}
+
+const limitDir = "/sys/fs/cgroup"
+
+// confineFiles leaves the files below Dirs to read, those below Temp to write, and no TCP.
+func confineFiles(o *wire.Settings) error {
+	rules := []landlock.Rule{
+		landlock.PathAccess(ll.AccessFSReadFile, limitFiles...).IgnoreIfMissing(),
+		landlock.PathAccess(ll.AccessFSReadFile|ll.AccessFSReadDir, limitDir).IgnoreIfMissing(),
+	}
+	if len(o.Dirs) > 0 {
+		rules = append(rules, landlock.PathAccess(ll.AccessFSReadFile|ll.AccessFSReadDir, o.Dirs...).IgnoreIfMissing())
+	}
+	if listed := listedDirs(o.Dirs); len(listed) > 0 {
+		rules = append(rules, landlock.PathAccess(ll.AccessFSReadDir, listed...).IgnoreIfMissing())
+	}
+	if o.Temp != "" {
+		rules = append(rules, landlock.RWDirs(o.Temp))
+	}
+	if err := landlock.V10.BestEffort().RestrictPaths(rules...); err != nil {
+		return err
+	}
+	return landlock.V10.BestEffort().RestrictNet()
+}
+
+// listedDirs are the folders that DuckDB lists to find a folder of dirs whose name reads like
+// a pattern. It sees names there, and no more.
+func listedDirs(dirs []string) (list []string) {
+	for _, dir := range dirs {
+		if at := strings.IndexAny(dir, "*?["); at >= 0 {
+			list = append(list, filepath.Dir(dir[:at]+"x"))
+		}
+	}
+	return list
+}
+
+// confineCalls refuses the system calls that reach outside the process, in all threads.
+func confineCalls() error {
+	filter, err := callFilter(runtime.GOARCH, uint32(os.Getpid()))
+	if err != nil || filter == nil {
+		return err
+	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return err
+	}
+	if !hasSeccomp() {
+		return nil
+	}
+	return setFilter(filter)
+}
+
+// Confinement says what the kernel has to confine a worker with.
+func Confinement() (landlockVersion int, seccomp bool) {
+	version, err := ll.LandlockGetABIVersion()
+	if err != nil {
+		version = 0
+	}
+	filter, err := callFilter(runtime.GOARCH, 0)
+	return version, err == nil && filter != nil && hasSeccomp()
+}

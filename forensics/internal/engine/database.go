@@ -1,0 +1,192 @@
+// Package engine is DuckDB in the worker process: it opens one database, answers the
+// questions that arrive as frames, and streams their rows back.
+//
+// It is the only package that imports DuckDB, and it takes the C interface of the bindings
+// rather than database/sql, since only that streams results: memory stays bounded however
+// many rows an answer has. It decides nothing: what may be asked was checked before, and
+// what can be reached is for the kernel (see confine) and for the statements that lock the
+// database.
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"time"
+
+	duckdb "github.com/duckdb/duckdb-go-bindings"
+
+	"github.com/pcapsule/pcapsule/forensics/internal/wire"
+)
+
+// database is DuckDB and its connections.
+type database struct {
+	db duckdb.Database
+
+	mu     sync.Mutex
+	begin  [][]string            // statements that each connection of a kind begins with; the first kind has none
+	free   [][]duckdb.Connection // of each kind
+	own    map[uint64]*own       // that only some questions use
+	trimAt time.Time             // when freed memory may be given back again
+}
+
+// own is a connection of one asker, who may keep tables in it.
+type own struct {
+	conn  duckdb.Connection
+	turns chan struct{} // holds 1 while nobody uses it
+}
+
+// openDatabase makes an empty in-memory database that loads no extensions and writes
+// nothing but, where asked, temporary files.
+func openDatabase(o *wire.Settings) (*database, error) {
+	var cfg duckdb.Config
+	if duckdb.CreateConfig(&cfg) == duckdb.StateError {
+		return nil, errors.New("no configuration")
+	}
+	defer duckdb.DestroyConfig(&cfg)
+	set := [][2]string{
+		{"duckdb_api", "pcapsule"}, {"autoinstall_known_extensions", "false"}, {"autoload_known_extensions", "false"},
+		{"allow_community_extensions", "false"}, {"allow_persistent_secrets", "false"}, {"temp_directory", o.Temp},
+		{"errors_as_json", "false"},
+		// The kernel keeps the files' pages already; a second copy only fills the limit.
+		{"enable_external_file_cache", "false"},
+		// What was freed goes back soon, not when the limit is reached.
+		{"allocator_background_threads", "true"}, {"allocator_flush_threshold", "8MiB"}, {"allocator_bulk_deallocation_flush_threshold", "16MiB"},
+	}
+	if o.Memory > 0 {
+		set = append(set, [2]string{"memory_limit", strconv.FormatInt(o.Memory, 10) + "B"})
+	}
+	if o.Threads > 0 {
+		set = append(set, [2]string{"threads", strconv.Itoa(o.Threads)})
+	}
+	for _, kv := range set {
+		if duckdb.SetConfig(cfg, kv[0], kv[1]) == duckdb.StateError {
+			return nil, fmt.Errorf("option %s=%s refused", kv[0], kv[1])
+		}
+	}
+	d := &database{begin: [][]string{nil}, free: make([][]duckdb.Connection, 1), own: map[uint64]*own{}}
+	var msg string
+	if duckdb.OpenExt("", &d.db, cfg, &msg) == duckdb.StateError {
+		return nil, errors.New(msg)
+	}
+	// Footers are parsed once, and not again with each query. Without GLOBAL that were so for
+	// this connection only.
+	// Days and hours are of UTC, wherever the question is asked.
+	settle := []string{"SET GLOBAL TimeZone='UTC'", "SET GLOBAL parquet_metadata_cache=true"}
+	if o.Temp != "" {
+		// As an option of opening it would be shown and not kept to.
+		settle = append(settle, "SET max_temp_directory_size='"+strconv.FormatInt(o.MaxTemp, 10)+"B'")
+	}
+	c, err := d.take(0)
+	if err != nil {
+		return nil, err
+	}
+	defer d.give(0, c)
+	return d, each(c, settle)
+}
+
+// each runs statements.
+func each(c duckdb.Connection, list []string) error {
+	for _, sql := range list {
+		var r duckdb.Result
+		state := duckdb.Query(c, sql, &r)
+		msg := ""
+		if state == duckdb.StateError {
+			msg = duckdb.ResultError(&r)
+		}
+		duckdb.DestroyResult(&r)
+		if state == duckdb.StateError {
+			return errors.New(msg)
+		}
+	}
+	return nil
+}
+
+// addKind adds a kind of connections.
+func (d *database) addKind(begin []string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.begin = append(d.begin, begin)
+	d.free = append(d.free, nil)
+}
+
+// take is a connection of a kind that is free, or a new one.
+func (d *database) take(kind int) (c duckdb.Connection, err error) {
+	d.mu.Lock()
+	if kind < 0 || kind >= len(d.begin) {
+		d.mu.Unlock()
+		return c, fmt.Errorf("connection of kind %d of %d", kind, len(d.begin))
+	}
+	if n := len(d.free[kind]); n > 0 {
+		c = d.free[kind][n-1]
+		d.free[kind] = d.free[kind][:n-1]
+		d.mu.Unlock()
+		return c, nil
+	}
+	begin := d.begin[kind]
+	d.mu.Unlock()
+	if duckdb.Connect(d.db, &c) == duckdb.StateError {
+		return c, errors.New("connecting to the database")
+	}
+	if err := each(c, begin); err != nil {
+		duckdb.Disconnect(&c)
+		return c, err
+	}
+	return c, nil
+}
+
+// give keeps a connection for the next question of its kind.
+func (d *database) give(kind int, c duckdb.Connection) {
+	d.mu.Lock()
+	d.free[kind] = append(d.free[kind], c)
+	due := time.Now().After(d.trimAt)
+	if due {
+		d.trimAt = time.Now().Add(trimEvery)
+	}
+	d.mu.Unlock()
+	if due {
+		trim()
+	}
+}
+
+// takeOwn waits for the connection of a number, which the first question with it opens.
+func (d *database) takeOwn(kind int, number uint64, stop <-chan struct{}) (c duckdb.Connection, give func(), err error) {
+	d.mu.Lock()
+	o := d.own[number]
+	d.mu.Unlock()
+	if o == nil {
+		if c, err = d.take(kind); err != nil {
+			return c, nil, err
+		}
+		o = &own{conn: c, turns: make(chan struct{}, 1)}
+		o.turns <- struct{}{}
+		d.mu.Lock()
+		d.own[number] = o
+		d.mu.Unlock()
+	}
+	select {
+	case _, open := <-o.turns:
+		if !open {
+			return c, nil, errors.New("the connection was ended")
+		}
+		return o.conn, func() { o.turns <- struct{}{} }, nil
+	case <-stop:
+		return c, nil, errStopped
+	}
+}
+
+// forget closes a connection of one asker as soon as nobody uses it; what it kept is gone.
+func (d *database) forget(number uint64) {
+	d.mu.Lock()
+	o := d.own[number]
+	delete(d.own, number)
+	d.mu.Unlock()
+	if o == nil {
+		return
+	}
+	<-o.turns
+	close(o.turns)
+	duckdb.Disconnect(&o.conn)
+	trim()
+}

@@ -1,0 +1,46 @@
+package engine
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+
+	"github.com/pcapsule/pcapsule/forensics/internal/wire"
+)
+
+// Main is the worker: it serves standard input and returns the exit code of the process.
+// When the program is gone, standard input ends, and so does the worker.
+func Main() int {
+	// What a crash would print holds captured text, and nobody reads more than its first lines.
+	debug.SetTraceback("none")
+	debug.SetGCPercent(50)
+	out, err := answers()
+	if err == nil {
+		temp := ""
+		err = Serve(os.Stdin, out, func(o *wire.Settings) error {
+			temp = o.Temp
+			return confine(o)
+		})
+		clean(temp)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
+}
+
+// clean empties the folder of temporary files. The program does so too, if it is still there.
+func clean(temp string) {
+	if temp == "" {
+		return
+	}
+	list, err := os.ReadDir(temp)
+	if err != nil {
+		return
+	}
+	for _, f := range list {
+		_ = os.RemoveAll(filepath.Join(temp, f.Name()))
+	}
+}

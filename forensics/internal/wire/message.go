@@ -1,0 +1,171 @@
+package wire
+
+import (
+	"encoding/binary"
+	"fmt"
+)
+
+// Settings are how a worker opens its database.
+type Settings struct {
+	Memory  int64 // bytes that DuckDB counts; 0: DuckDB's own limit
+	Threads int   // 0: one per processor
+	Temp    string
+	MaxTemp int64
+	Data    int64    // bytes of memory that the kernel allows; 0: no limit
+	Dirs    []string // folders with the files that may be read
+}
+
+// Question is a query for a worker.
+type Question struct {
+	Kind  int    // of its connection: how many Begin frames came before that of the kind; 0: none
+	Own   uint64 // number of a connection that only questions with it use; 0: any that is free
+	Setup bool   // any statement, not only a query
+	SQL   string
+	Args  []any
+}
+
+// Column is one column of an answer.
+type Column struct {
+	Name string
+	Type string // DuckDB's word
+}
+
+// Header is what a Head frame has before its rows.
+type Header struct {
+	Columns []Column
+	Shapes  []Shape
+}
+
+// Shape is the names of the fields of a struct. Values name it by its number.
+type Shape []string
+
+// Failure is an error.
+type Failure struct {
+	Reason Reason
+	Msg    string
+}
+
+// Reason is what kind of error it is.
+type Reason byte
+
+// Reasons.
+const (
+	Said    Reason = iota // Msg is what DuckDB says
+	Refused               // the worker does not run it
+	TooBig                // a row is larger than MaxRow
+	Other                 // the worker's own words
+)
+
+// Append writes s.
+func (s *Settings) Append(b []byte) []byte {
+	b = binary.AppendVarint(b, s.Memory)
+	b = binary.AppendVarint(b, int64(s.Threads))
+	b = AppendText(b, s.Temp)
+	b = binary.AppendVarint(b, s.MaxTemp)
+	b = binary.AppendVarint(b, s.Data)
+	return AppendTexts(b, s.Dirs)
+}
+
+// ReadSettings reads what Append wrote.
+func ReadSettings(body []byte) (s Settings, err error) {
+	r := Reader{data: body}
+	s.Memory, s.Threads, s.Temp = r.varint(), int(r.varint()), r.text()
+	s.MaxTemp, s.Data, s.Dirs = r.varint(), r.varint(), r.texts()
+	return s, r.end()
+}
+
+// Append writes q. It fails if a value has no form on the wire.
+func (q *Question) Append(b []byte) ([]byte, error) {
+	b = binary.AppendUvarint(b, uint64(q.Kind))
+	b = binary.AppendUvarint(b, q.Own)
+	b = append(b, 0)
+	if q.Setup {
+		b[len(b)-1] = 1
+	}
+	b = AppendText(b, q.SQL)
+	b = binary.AppendUvarint(b, uint64(len(q.Args)))
+	var err error
+	for i, a := range q.Args {
+		if b, err = appendArg(b, a); err != nil {
+			return nil, fmt.Errorf("SQL: parameter %d: %w", i+1, err)
+		}
+	}
+	return b, nil
+}
+
+// ReadQuestion reads what Append wrote.
+func ReadQuestion(body []byte) (q Question, err error) {
+	r := Reader{data: body}
+	q.Kind, q.Own, q.Setup, q.SQL = int(r.count()), r.uvarint(), r.byte() != 0, r.text()
+	n := r.count()
+	for range n {
+		q.Args = append(q.Args, r.value(0))
+		if r.err != nil {
+			break
+		}
+	}
+	return q, r.end()
+}
+
+// Append writes h.
+func (h *Header) Append(b []byte) []byte {
+	b = binary.AppendUvarint(b, uint64(len(h.Columns)))
+	for _, c := range h.Columns {
+		b = AppendText(AppendText(b, c.Name), c.Type)
+	}
+	b = binary.AppendUvarint(b, uint64(len(h.Shapes)))
+	for _, s := range h.Shapes {
+		b = AppendTexts(b, s)
+	}
+	return b
+}
+
+// ReadHeader reads what Append wrote, and gives what follows it.
+func ReadHeader(body []byte) (h Header, rest []byte, err error) {
+	r := Reader{data: body}
+	for range r.listed() {
+		h.Columns = append(h.Columns, Column{r.text(), r.text()})
+		if r.err != nil {
+			return Header{}, nil, r.err
+		}
+	}
+	for range r.listed() {
+		h.Shapes = append(h.Shapes, r.texts())
+		if r.err != nil {
+			return Header{}, nil, r.err
+		}
+	}
+	return h, r.data, r.err
+}
+
+// Append writes f.
+func (f *Failure) Append(b []byte) []byte { return append(append(b, byte(f.Reason)), f.Msg...) }
+
+// ReadFailure reads what Append wrote.
+func ReadFailure(body []byte) Failure {
+	if len(body) == 0 {
+		return Failure{Reason: Other}
+	}
+	return Failure{Reason(body[0]), string(body[1:])}
+}
+
+// AppendText writes a text.
+func AppendText(b []byte, s string) []byte {
+	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
+}
+
+// AppendTexts writes a list of texts.
+func AppendTexts(b []byte, list []string) []byte {
+	b = binary.AppendUvarint(b, uint64(len(list)))
+	for _, s := range list {
+		b = AppendText(b, s)
+	}
+	return b
+}
+
+// ReadTexts reads what AppendTexts wrote.
+func ReadTexts(body []byte) ([]string, error) {
+	r := Reader{data: body}
+	list := r.texts()
+	return list, r.end()
+}
