@@ -49,8 +49,9 @@ type Builder struct {
 }
 
 type known struct {
-	size   int64
-	sha256 Digest
+	size      int64
+	sha256    Digest
+	discarded bool // hashed, not kept
 }
 
 // Create begins a bundle that will stand at path, and makes its hidden folder. Where
@@ -108,9 +109,16 @@ func (b *Builder) Path(rel string) string {
 	return p
 }
 
-func (b *Builder) place(rel string) (string, error) {
+func (b *Builder) allowed(rel string) error {
 	if !validRel(rel) || !portable(rel) || !strings.HasPrefix(rel, "data/") || rel == jsonName {
-		return "", fmt.Errorf("adding %q: want a path below data/ with plain names, which every system allows", rel)
+		return fmt.Errorf("adding %q: want a path below data/ with plain names, which every system allows", rel)
+	}
+	return nil
+}
+
+func (b *Builder) place(rel string) (string, error) {
+	if err := b.allowed(rel); err != nil {
+		return "", err
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -144,12 +152,25 @@ func (b *Builder) Create(rel string) (*File, error) {
 	return file, nil
 }
 
+// Discard hashes what is written to the file rel and keeps none of it. Such a bundle can only be
+// a Draft.
+func (b *Builder) Discard(rel string) (*File, error) {
+	if err := b.allowed(rel); err != nil {
+		return nil, err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	file := &File{b: b, rel: rel, hash: sha256.New()}
+	b.open[file] = true
+	return file, nil
+}
+
 // Add registers a file that was written at Path(rel), with its size and SHA-256. What
 // was written there and never added is hashed by Finish.
 func (b *Builder) Add(rel string, size int64, sha256 Digest) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.known[rel] = known{size, sha256}
+	b.known[rel] = known{size: size, sha256: sha256}
 }
 
 // Abort removes everything that was made. It may be called at any time and from
@@ -164,7 +185,9 @@ func (b *Builder) Abort() {
 	if !b.aborted {
 		b.aborted = true
 		for f := range b.open {
-			f.f.Close()
+			if f.f != nil {
+				f.f.Close()
+			}
 		}
 	}
 	// A writer that has not yet heard of it may make a file behind our back, also
@@ -199,11 +222,14 @@ type File struct {
 }
 
 // Write appends to the file.
-func (f *File) Write(p []byte) (int, error) {
+func (f *File) Write(p []byte) (n int, err error) {
 	if f.err != nil {
 		return 0, f.err
 	}
-	n, err := f.f.Write(p)
+	n = len(p)
+	if f.f != nil {
+		n, err = f.f.Write(p)
+	}
 	f.hash.Write(p[:n])
 	f.size += int64(n)
 	if err != nil {
@@ -248,15 +274,17 @@ func (f *File) Close() error {
 		return f.err
 	}
 	f.closed = true
-	if err := f.f.Close(); err != nil && f.err == nil {
-		f.err = fmt.Errorf("closing %s: %w", f.rel, err)
+	if f.f != nil {
+		if err := f.f.Close(); err != nil && f.err == nil {
+			f.err = fmt.Errorf("closing %s: %w", f.rel, err)
+		}
 	}
 	f.hash.Sum(f.sum[:0])
 	f.b.mu.Lock()
 	defer f.b.mu.Unlock()
 	delete(f.b.open, f)
 	if f.err == nil {
-		f.b.known[f.rel] = known{f.size, f.sum}
+		f.b.known[f.rel] = known{size: f.size, sha256: f.sum, discarded: f.f == nil}
 	} else if f.b.err == nil {
 		f.b.err = f.err
 	}
@@ -275,18 +303,7 @@ func (b *Builder) Finish(m *Manifest) error {
 }
 
 func (b *Builder) finish(m *Manifest) error {
-	b.mu.Lock()
-	err := b.err
-	for f := range b.open {
-		if err == nil {
-			err = fmt.Errorf("%s was not closed", f.rel)
-		}
-	}
-	b.mu.Unlock()
-	if err == nil {
-		err = b.stopped()
-	}
-	if err != nil {
+	if err := b.whole(); err != nil {
 		return err
 	}
 	if err := b.writeOpenSQL(); err != nil {
@@ -313,6 +330,36 @@ func (b *Builder) finish(m *Manifest) error {
 		return err
 	}
 	return b.publish()
+}
+
+// whole reports why the files that were written cannot be a bundle.
+func (b *Builder) whole() error {
+	b.mu.Lock()
+	err := b.err
+	for f := range b.open {
+		if err == nil {
+			err = fmt.Errorf("%s was not closed", f.rel)
+		}
+	}
+	b.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	return b.stopped()
+}
+
+// Draft writes open.sql as Finish would and lists every file below data/ but bundle.json,
+// with its SHA-256. The files stay where Path says until Abort.
+func (b *Builder) Draft() ([]Payload, error) {
+	err := b.whole()
+	if err == nil {
+		err = b.writeOpenSQL()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("drafting bundle: %w", err)
+	}
+	lines, _, err := b.payload()
+	return exported(lines), err
 }
 
 // agree refuses a manifest whose inputs are not the files that were written.

@@ -236,6 +236,33 @@ func (b *Bundle) TableParts(name string) []string {
 	return parts
 }
 
+// Payload is a file below data/ and its SHA-256.
+type Payload struct {
+	Path   string
+	SHA256 Digest
+}
+
+func exported(lines []line) []Payload {
+	list := make([]Payload, len(lines))
+	for i, l := range lines {
+		list[i] = Payload{l.path, l.sha256}
+	}
+	return list
+}
+
+// Payload lists the files below data/ as the manifest does, sorted.
+func (b *Bundle) Payload() []Payload { return exported(b.files) }
+
+// JSON is bundle.json as it stands.
+func (b *Bundle) JSON() ([]byte, error) {
+	root, err := os.OpenRoot(b.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", jsonName, err)
+	}
+	defer root.Close()
+	return readAll(dirSource{root}, jsonName, MaxManifest)
+}
+
 // Verified says what is known about the bundle's integrity since it was opened.
 func (b *Bundle) Verified() State { return State(b.state.Load()) }
 
@@ -281,17 +308,23 @@ func (d dirSource) walk(each func(string, fs.FileInfo) error) error {
 
 // readAll reads a whole small file, and refuses one above limit.
 func readAll(src source, rel string, limit int64) ([]byte, error) {
+	tooLarge := &DamagedError{File: rel, What: fmt.Sprintf("larger than %d bytes", limit)}
+	if info, err := src.stat(rel); err != nil {
+		return nil, err
+	} else if info.Size() > limit {
+		return nil, tooLarge
+	}
 	f, err := src.open(rel)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, limit+1))
+	data, err := io.ReadAll(io.LimitReader(f, limit+1)) // it may have grown
 	if err != nil {
 		return nil, fmt.Errorf("reading %s: %w", rel, err)
 	}
 	if int64(len(data)) > limit {
-		return nil, &DamagedError{File: rel, What: fmt.Sprintf("larger than %d bytes", limit)}
+		return nil, tooLarge
 	}
 	return data, nil
 }

@@ -368,7 +368,8 @@ func (v *verifier) oxum(there map[string]int64) {
 	}
 }
 
-// content compares bundle.json with the manifest: both name the inputs' hashes.
+// content compares bundle.json with the manifest: both have the hashes of inputs and side
+// inputs.
 func (v *verifier) content(listed []line) {
 	if err := readDeclaration(v.src); err != nil && !errors.Is(err, fs.ErrNotExist) && !v.told(bagitName) {
 		v.report.add(bagitName, Malformed, "BagIt-Version", err.Error())
@@ -388,6 +389,15 @@ func (v *verifier) content(listed []line) {
 	for i := range m.Inputs {
 		if in := &m.Inputs[i]; sums[in.Path] != in.SHA256 {
 			v.report.add(in.Path, Changed, in.SHA256.String()+" by bundle.json", sums[in.Path].String()+" by "+manifestName)
+		}
+	}
+	for i := range m.SideInputs {
+		s := &m.SideInputs[i]
+		if s.Path == "" || s.SHA256 == nil {
+			continue
+		}
+		if sum, ok := sums[s.Path]; !ok || sum != *s.SHA256 {
+			v.report.add(s.Path, Changed, s.SHA256.String()+" by bundle.json", sum.String()+" by "+manifestName)
 		}
 	}
 }
