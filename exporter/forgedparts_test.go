@@ -129,7 +129,9 @@ func TestForgedTablesAreNamed(t *testing.T) {
 		{"no rows", func(f *forger) { f.rewrite(db, http, plain+" LIMIT 0") }, "table calls/http1: the files hold 0 rows"},
 		{"an extra column", func(f *forger) { f.rewrite(db, http, "SELECT * EXCLUDE (file_row_number), 1 AS extra FROM %s") }, "column extra: the packets give no such column"},
 		{"a column less", func(f *forger) { f.rewrite(db, http, "SELECT * EXCLUDE (file_row_number, method) FROM %s") }, "column method: is missing"},
-		{"a column renamed", func(f *forger) { f.rewrite(db, http, "SELECT * EXCLUDE (file_row_number) RENAME (method AS verb) FROM %s") }, "column verb: the packets give no such column"},
+		{"a column renamed", func(f *forger) {
+			f.rewrite(db, http, "SELECT * EXCLUDE (file_row_number) RENAME (method AS verb) FROM %s")
+		}, "column verb: the packets give no such column"},
 		{"two columns swapped", func(f *forger) {
 			f.rewrite(db, http, "SELECT * EXCLUDE (file_row_number) RENAME (method AS path, path AS method) FROM %s")
 		}, "column method, row 0: is "},

@@ -15,6 +15,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -40,6 +41,7 @@ type Builder struct {
 	dir   string
 	opts  CreateOptions
 
+	private atomic.Bool
 	mu      sync.Mutex
 	known   map[string]known // registered files by path
 	open    map[*File]bool
@@ -79,6 +81,24 @@ func Create(path string, o CreateOptions) (*Builder, error) {
 		return nil, fmt.Errorf("creating bundle %s: %w", path, err)
 	}
 	return b, nil
+}
+
+// Private lets only the owner read the bundle, from now on: it holds keys, or what they
+// opened.
+func (b *Builder) Private() error {
+	b.private.Store(true)
+	if err := os.Chmod(b.dir, 0o700); err != nil {
+		return fmt.Errorf("making the bundle private: %w", err)
+	}
+	return nil
+}
+
+// Mode is the mode that files of the bundle are made with, before the umask.
+func (b *Builder) Mode() fs.FileMode {
+	if b.private.Load() {
+		return 0o600
+	}
+	return 0o666
 }
 
 // hiddenName is a name beside final for what is not yet whole.
@@ -143,7 +163,7 @@ func (b *Builder) Create(rel string) (*File, error) {
 	// its folder is gone.
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	f, err := os.OpenFile(p, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	f, err := os.OpenFile(p, os.O_WRONLY|os.O_CREATE|os.O_EXCL, b.Mode())
 	if err != nil {
 		return nil, fmt.Errorf("adding %s: %w", rel, err)
 	}
@@ -442,7 +462,7 @@ func (b *Builder) writeTag(rel string, data []byte) error {
 	if err := os.MkdirAll(filepath.Dir(p), 0o777); err != nil {
 		return fmt.Errorf("writing %s: %w", rel, err)
 	}
-	f, err := os.OpenFile(p, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	f, err := os.OpenFile(p, os.O_WRONLY|os.O_CREATE|os.O_EXCL, b.Mode())
 	if err != nil {
 		return fmt.Errorf("writing %s: %w", rel, err)
 	}

@@ -270,7 +270,7 @@ func (b *Bundle) Verified() State { return State(b.state.Load()) }
 type source interface {
 	stat(rel string) (fs.FileInfo, error) // does not follow links
 	open(rel string) (io.ReadCloser, error)
-	// walk names everything that is not a directory, in any order.
+	// walk names everything that is not a directory, and empty directories, in any order.
 	walk(each func(rel string, info fs.FileInfo) error) error
 }
 
@@ -294,9 +294,17 @@ func (d dirSource) open(rel string) (io.ReadCloser, error) {
 }
 
 func (d dirSource) walk(each func(string, fs.FileInfo) error) error {
-	return fs.WalkDir(d.root.FS(), ".", func(rel string, e fs.DirEntry, err error) error {
-		if err != nil || e.IsDir() {
+	empty := map[string]fs.DirEntry{}
+	err := fs.WalkDir(d.root.FS(), ".", func(rel string, e fs.DirEntry, err error) error {
+		if err != nil {
 			return err
+		}
+		delete(empty, path.Dir(rel))
+		if e.IsDir() {
+			if len(empty) < maxFiles {
+				empty[rel] = e
+			}
+			return nil
 		}
 		info, err := e.Info()
 		if err != nil {
@@ -304,6 +312,16 @@ func (d dirSource) walk(each func(string, fs.FileInfo) error) error {
 		}
 		return each(rel, info)
 	})
+	for rel, e := range empty {
+		info, infoErr := e.Info()
+		if err == nil {
+			err = infoErr
+		}
+		if err == nil {
+			err = each(rel, info)
+		}
+	}
+	return err
 }
 
 // readAll reads a whole small file, and refuses one above limit.

@@ -44,8 +44,13 @@ func pack(dir, zipPath string) error {
 	}
 	defer root.Close()
 	src := dirSource{root}
-	if _, err := read(src); err != nil {
+	b, err := read(src)
+	if err != nil {
 		return err
+	}
+	mode := fs.FileMode(0o666)
+	if b.Manifest.Decrypted() {
+		mode = 0o600
 	}
 	var names []string
 	if err := src.walk(func(rel string, info fs.FileInfo) error {
@@ -58,7 +63,7 @@ func pack(dir, zipPath string) error {
 		return err
 	}
 	slices.Sort(names)
-	return writeNew(zipPath, func(f *os.File) error {
+	return writeNew(zipPath, mode, func(f *os.File) error {
 		w := zip.NewWriter(f)
 		for _, rel := range names {
 			if err := addMember(w, src, SafeName(filepath.Base(dir))+"/"+rel, rel); err != nil {
@@ -123,9 +128,9 @@ func checksum(src source, rel string) (sum uint32, size int64, err error) {
 }
 
 // writeNew makes a file that appears under its name only when it is whole and on the disk.
-func writeNew(final string, write func(*os.File) error) (err error) {
+func writeNew(final string, mode fs.FileMode, write func(*os.File) error) (err error) {
 	hidden := hiddenName(final)
-	f, err := os.OpenFile(hidden, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
+	f, err := os.OpenFile(hidden, os.O_RDWR|os.O_CREATE|os.O_EXCL, mode)
 	if err != nil {
 		return err
 	}
@@ -173,7 +178,12 @@ func (z *zipSource) unpack(dir string) (err error) {
 		return fmt.Errorf("%s: %w", dir, ErrExists)
 	}
 	b := &Builder{final: dir, dir: hiddenName(dir)}
-	if err := os.Mkdir(b.dir, 0o777); err != nil {
+	folder := fs.FileMode(0o777)
+	if m, err := readManifest(z); err == nil && m.Decrypted() {
+		b.private.Store(true)
+		folder = 0o700
+	}
+	if err := os.Mkdir(b.dir, folder); err != nil {
 		return err
 	}
 	defer func() {
@@ -187,7 +197,7 @@ func (z *zipSource) unpack(dir string) (err error) {
 	}
 	defer root.Close()
 	for _, rel := range z.order {
-		if err := z.extract(root, rel); err != nil {
+		if err := z.extract(root, rel, b.Mode()); err != nil {
 			return err
 		}
 	}
@@ -197,7 +207,7 @@ func (z *zipSource) unpack(dir string) (err error) {
 	return b.publish()
 }
 
-func (z *zipSource) extract(root *os.Root, rel string) error {
+func (z *zipSource) extract(root *os.Root, rel string, mode fs.FileMode) error {
 	local := filepath.FromSlash(rel)
 	if i := strings.LastIndexByte(rel, '/'); i > 0 {
 		if err := root.MkdirAll(filepath.FromSlash(rel[:i]), 0o777); err != nil {
@@ -209,7 +219,7 @@ func (z *zipSource) extract(root *os.Root, rel string) error {
 		return err
 	}
 	defer r.Close()
-	f, err := root.OpenFile(local, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	f, err := root.OpenFile(local, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
 	if errors.Is(err, fs.ErrExist) {
 		return &DamagedError{File: rel, What: "a file and a folder have this name", Err: err}
 	}

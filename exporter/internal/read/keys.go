@@ -251,6 +251,9 @@ func (k *Keys) tell(s *secrets.SourceStats) {
 	}
 }
 
+// Any reports whether there is a key, so that rows may hold what was encrypted.
+func (k *Keys) Any() bool { return k.secrets(0) > 0 || len(k.sides) > 0 }
+
 // Warnings say what of the keys could not be used.
 func (k *Keys) Warnings() []string { return k.warnings }
 
