@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path"
 	"slices"
@@ -25,6 +26,7 @@ type comparison struct {
 	files []bundle.Payload // that were made again
 	same  bool             // one release made both, so that bytes must agree
 
+	keysAgree    bool // the kept keys are the same, if perhaps in another order
 	otherRelease bool // a part is this release's although bundle.json names another
 	r            *Rederived
 }
@@ -100,12 +102,46 @@ func (c *comparison) file(f bundle.Payload, want bundle.Digest, ok bool, differ 
 		}
 	case isPart:
 		differ[path.Dir(f.Path)] = true
+	case f.Path == join.KeysPath: // its lines are secrets, and not shown
+		return c.keys(there, again)
 	case f.Path == openSQLPath && !c.same:
 		c.unproven("data/open.sql")
 	default:
 		c.r.add(Difference{File: f.Path, What: fmt.Sprintf("line %d is not what the packets give: %s, want %s", at, lineOf(there, at), lineOf(again, at))})
 	}
 	return nil
+}
+
+// keys compares the kept keys, whose order depends on the files that they came from.
+func (c *comparison) keys(there, again string) error {
+	a, err := lineSums(there)
+	if err != nil {
+		return err
+	}
+	b, err := lineSums(again)
+	if err != nil {
+		return err
+	}
+	if c.keysAgree = maps.Equal(a, b); !c.keysAgree {
+		c.r.add(Difference{File: join.KeysPath, What: "its keys are not those that open the packets"})
+	}
+	return nil
+}
+
+// lineSums has the SHA-256 of every line of a file, and how often it is there.
+func lineSums(path string) (map[[sha256.Size]byte]int, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	sums := map[[sha256.Size]byte]int{}
+	in := bufio.NewScanner(f)
+	in.Buffer(nil, 1<<20)
+	for in.Scan() {
+		sums[sha256.Sum256(in.Bytes())]++
+	}
+	return sums, in.Err()
 }
 
 // uses reports whether bundle.json names a side input of that path.

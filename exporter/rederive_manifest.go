@@ -167,6 +167,8 @@ func (c *comparison) sides(m *bundle.Manifest) {
 		k := key(&s)
 		again, ok := made[k]
 		switch {
+		case ok && s.Kind == "keys_used" && c.keysAgree && s.Size == again.Size && s.SHA256Original == claimedSum(s.SHA256): // Verify has its hash
+			s.Name, s.SizeOriginal = again.Name, again.SizeOriginal
 		case ok && (s.Kind == "seals" || s.Kind == "pin" || s.Kind == "keys_used"): // kept as they came
 			s = again
 		case ok:
@@ -188,6 +190,13 @@ func (c *comparison) sides(m *bundle.Manifest) {
 		}
 	}
 	m.SideInputs = out
+}
+
+func claimedSum(d *bundle.Digest) bundle.Digest {
+	if d == nil {
+		return bundle.Digest{}
+	}
+	return *d
 }
 
 // claimed is a hash where there may be one.

@@ -1,6 +1,7 @@
 package mcp
 
 import (
+	"context"
 	"encoding/json"
 
 	"github.com/pcapsule/pcapsule/forensics"
@@ -16,12 +17,21 @@ func ours(name string) bool {
 }
 
 // masked is an answer as the policy lets it leave. Rows were masked before, by their
-// columns; this is for all that an answer says in its own words.
-func (s *Server) masked(raw json.RawMessage) (json.RawMessage, error) {
-	if s.o.Policy == nil {
+// columns; this is for all that an answer says in its own words. Last go the values that are
+// secret elsewhere in the case, wherever they stand.
+func (a *answerer) masked(ctx context.Context, raw json.RawMessage) (json.RawMessage, error) {
+	if a.o.Policy == nil {
 		return raw, nil
 	}
-	return s.maskValue("", raw)
+	raw, err := a.maskValue("", raw)
+	if err != nil || a.c == nil {
+		return raw, err
+	}
+	known, err := a.c.Known(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return json.RawMessage(known.Mask(string(raw))), nil
 }
 
 func (s *Server) maskValue(name string, raw json.RawMessage) (json.RawMessage, error) {
@@ -105,7 +115,18 @@ func (s *Server) hide(text string) string {
 		return text
 	}
 	out, _ := s.o.Policy.Text("", text)
-	return out
+	c, give, err := s.cases.take()
+	if err != nil || c == nil {
+		return out
+	}
+	defer give()
+	ctx, cancel := context.WithTimeout(context.Background(), s.o.Deadline)
+	defer cancel()
+	known, err := c.Known(ctx)
+	if err != nil { // what is hidden must not show for want of time
+		return s.o.Policy.Mask()
+	}
+	return known.Mask(out)
 }
 
 // maskCell masks one value of a row.
