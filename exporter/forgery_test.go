@@ -57,21 +57,6 @@ func (f *forger) write(rel string, data []byte) {
 	}
 }
 
-// json changes bundle.json.
-func (f *forger) json(change func(m map[string]any)) {
-	f.t.Helper()
-	var m any
-	if err := decodeNumbers(f.read("data/bundle.json"), &m); err != nil {
-		f.t.Fatal(err)
-	}
-	change(m.(map[string]any))
-	data, err := json.MarshalIndent(m, "", " ")
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	f.write("data/bundle.json", append(data, '\n'))
-}
-
 // seal makes the manifests and the custody log anew.
 func (f *forger) seal() {
 	f.t.Helper()

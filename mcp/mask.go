@@ -3,6 +3,7 @@ package mcp
 import (
 	"context"
 	"encoding/json"
+	"sync"
 
 	"github.com/pcapsule/pcapsule/forensics"
 )
@@ -144,4 +145,44 @@ func (s *Server) maskBody(contentType, text string) string {
 	}
 	out, _ := s.o.Policy.Text(contentType, text)
 	return out
+}
+
+// learning reads in the background what a case's secrets are, so that the first question
+// need not wait for it.
+type learning struct {
+	mu   sync.Mutex
+	ends []context.CancelFunc
+	wg   sync.WaitGroup
+	over bool
+}
+
+// learn begins for the case that is open.
+func (s *Server) learn() {
+	l := &s.learning
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if s.o.Policy == nil || l.over {
+		return
+	}
+	c, give, err := s.cases.take()
+	if err != nil {
+		return
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	l.ends = append(l.ends, cancel)
+	l.wg.Go(func() {
+		defer give()
+		_, _ = c.Known(ctx) // who asks meets the error
+	})
+}
+
+// stop ends it; then nobody uses a case for it any more.
+func (l *learning) stop() {
+	l.mu.Lock()
+	l.over = true
+	for _, end := range l.ends {
+		end()
+	}
+	l.mu.Unlock()
+	l.wg.Wait()
 }

@@ -196,6 +196,7 @@ func checkPage(f *os.File, at, end int64, codec format.CompressionCodec, h *form
 		return fmt.Errorf("is of type %s; parts have data pages of version 1 only", h.Type)
 	}
 	switch encoding {
+	//lint:ignore SA1019 other programs still write PlainDictionary
 	case format.Plain, format.RLE, format.PlainDictionary, format.RLEDictionary, format.DeltaBinaryPacked, format.DeltaLengthByteArray:
 	default: // others unpack to far more than there is
 		return fmt.Errorf("has encoding %s, which no table has", encoding)
