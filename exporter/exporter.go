@@ -152,6 +152,11 @@ func build(ctx context.Context, sources *read.Inputs, b *bundle.Builder, o Optio
 		return nil, err
 	}
 	defer keys.Store.Close()
+	if keys.Any() {
+		if err := b.Private(); err != nil {
+			return nil, err
+		}
+	}
 	var used *join.UsedKeys
 	if o.EmbedKeys {
 		if used, err = join.KeepKeys(b, keys.Store, o.KeysTo); err != nil {

@@ -12,27 +12,68 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/internal/join"
 	"github.com/pcapsule/pcapsule/exporter/internal/read"
 )
 
-// Difference is a column whose values are not what the packets give.
+// Difference is one thing in a bundle that is not what its packets give.
 type Difference struct {
-	Table  string `json:"table"`
-	Column string `json:"column,omitempty"`
+	File   string `json:"file,omitempty"`   // in the bundle; empty where a table is meant
+	Field  string `json:"field,omitempty"`  // of bundle.json, as in accounts.packets
+	Table  string `json:"table,omitempty"`  // calls/http1 is the part of one protocol
+	Column string `json:"column,omitempty"` // empty: the table as a whole
+	Row    *int64 `json:"row,omitempty"`    // of the table, from 0: the first that differs
 	What   string `json:"what"`
 }
 
-// Rederived is the outcome of making a bundle's tables again.
-type Rederived struct {
-	Release     string       `json:"release"`      // that made the bundle
-	By          string       `json:"rederived_by"` // release that made them again
-	Tables      int          `json:"tables"`
-	Columns     int          `json:"columns"`
-	Differences []Difference `json:"differences"`
+// String is the difference in one line.
+func (d Difference) String() string {
+	var where []string
+	if d.File != "" {
+		where = append(where, d.File)
+	}
+	if d.Field != "" {
+		where = append(where, d.Field)
+	}
+	if d.Table != "" {
+		where = append(where, "table "+d.Table)
+	}
+	if d.Column != "" {
+		where = append(where, "column "+d.Column)
+	}
+	if d.Row != nil {
+		where = append(where, "row "+strconv.FormatInt(*d.Row, 10))
+	}
+	return strings.Join(where, ", ") + ": " + d.What
 }
 
-// OK reports whether every column is the same.
+// maxDifferences guards Rederived: differences listed; beyond, they are counted.
+const maxDifferences = 1000
+
+// Rederived is the outcome of making a bundle again from its packets.
+type Rederived struct {
+	Release     string       `json:"release"`      // that made the bundle
+	By          string       `json:"rederived_by"` // release that made it again
+	Tables      int          `json:"tables"`
+	Columns     int          `json:"columns"`
+	Files       int          `json:"files"` // compared byte by byte
+	Differences []Difference `json:"differences"`
+	More        int64        `json:"differences_more,omitempty"` // not listed
+	// Unproven are the fields of bundle.json that packets cannot prove, such as the names
+	// of the files that were imported. Only a signature covers them.
+	Unproven []string `json:"unproven"`
+}
+
+// OK reports whether everything is what the packets give.
 func (r *Rederived) OK() bool { return len(r.Differences) == 0 }
+
+func (r *Rederived) add(d Difference) {
+	if len(r.Differences) >= maxDifferences {
+		r.More++
+		return
+	}
+	r.Differences = append(r.Differences, d)
+}
 
 // ErrNotRederivable means that what the tables were made from is not in the bundle.
 var ErrNotRederivable = errors.New("the bundle does not hold what its tables were made from")
@@ -40,33 +81,77 @@ var ErrNotRederivable = errors.New("the bundle does not hold what its tables wer
 // ErrNeedsKeys means that the tables were made with keys that must be given.
 var ErrNeedsKeys = errors.New("the bundle's tables cannot be made again without its keys")
 
-// Rederive makes the tables of b again, from the packets and inputs that b holds, in a
-// folder for temporary files, and compares the row digests. b is only read.
+// Rederive makes everything below data/ again, from the packets and inputs that b holds, in a
+// folder for temporary files, and compares it with the files of b: their rows with the rows
+// that the packets give, both with the row digests, and every field of bundle.json. Where
+// this release made b, files must be the same to the byte. b is only read.
 func Rederive(ctx context.Context, b *bundle.Bundle, o Options) (*Rederived, error) {
-	m := b.Manifest
-	var err error
-	if o, err = optionsOf(b, o); err != nil {
+	x, err := makeAgain(ctx, b, o)
+	if err != nil {
 		return nil, err
 	}
-	tmp, err := os.MkdirTemp("", "pcapsule-rederive-")
+	defer x.remove()
+	return x.compare(ctx, b)
+}
+
+// remade is everything below data/ of a bundle, made again from its packets.
+type remade struct {
+	release string
+	tmp     string
+	builder *bundle.Builder
+	m       *bundle.Manifest
+	files   []bundle.Payload
+}
+
+func makeAgain(ctx context.Context, b *bundle.Bundle, o Options) (*remade, error) {
+	o, err := optionsOf(b, o)
 	if err != nil {
+		return nil, err
+	}
+	x := &remade{release: o.Release}
+	if err := x.make(ctx, b, o); err != nil {
+		x.remove()
 		return nil, fmt.Errorf("rederiving: %w", err)
 	}
-	defer os.RemoveAll(tmp)
+	return x, nil
+}
+
+func (x *remade) make(ctx context.Context, b *bundle.Bundle, o Options) (err error) {
 	sources, err := read.OfBundle(b)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	again, err := bundle.Create(filepath.Join(tmp, "again.pcapsule"), bundle.CreateOptions{})
-	if err != nil {
-		return nil, err
+	if x.tmp, err = os.MkdirTemp("", "pcapsule-rederive-"); err != nil {
+		return err
 	}
-	defer again.Abort()
-	made, err := build(ctx, sources, again, o)
-	if err != nil {
+	if x.builder, err = bundle.Create(filepath.Join(x.tmp, "again.pcapsule"), bundle.CreateOptions{}); err != nil {
+		return err
+	}
+	if x.m, err = build(ctx, sources, x.builder, o); err != nil {
+		return err
+	}
+	x.files, err = x.builder.Draft()
+	return err
+}
+
+// remove removes the temporary files.
+func (x *remade) remove() {
+	if x.builder != nil {
+		x.builder.Abort()
+	}
+	if x.tmp != "" {
+		os.RemoveAll(x.tmp)
+	}
+}
+
+func (x *remade) compare(ctx context.Context, b *bundle.Bundle) (*Rederived, error) {
+	m := b.Manifest
+	c := &comparison{b: b, again: x.builder, made: x.m, files: x.files, same: m.Tool.Release == x.release,
+		r: &Rederived{Release: m.Tool.Release, By: x.release, Differences: []Difference{}, Unproven: []string{}}}
+	if err := c.run(ctx); err != nil {
 		return nil, fmt.Errorf("rederiving: %w", err)
 	}
-	return compare(m, made), nil
+	return c.r, nil
 }
 
 // beside reports whether a side input belongs to an input or a ring rather than to the run.
@@ -117,11 +202,8 @@ func optionsOf(b *bundle.Bundle, o Options) (Options, error) {
 		return o, err
 	}
 	for _, s := range m.SideInputs {
-		if strings.HasPrefix(s.Kind, "keys") || beside(s.Kind) {
+		if strings.HasPrefix(s.Kind, "keys") || beside(s.Kind) || s.Path == "" || s.SHA256 == nil { // nothing of it was used
 			continue
-		}
-		if s.Path == "" {
-			return o, fmt.Errorf("%w: it lacks %s", ErrNotRederivable, s.Name)
 		}
 		if p := b.Path(s.Path); !slices.Contains(o.Kube, p) {
 			o.Kube = append(o.Kube, p)
@@ -137,9 +219,10 @@ func keysOf(b *bundle.Bundle, o *Options) error {
 	for _, s := range b.Manifest.SideInputs {
 		switch s.Kind {
 		case "keys_used":
-			if !strings.HasSuffix(s.Path, ".age") || len(o.Identities) > 0 {
+			if s.Path != join.SealedKeysPath || len(o.Identities) > 0 {
 				o.Keys = append(o.Keys, b.Path(s.Path))
 			}
+			o.EmbedKeys = o.EmbedKeys || s.Path != join.SealedKeysPath
 		case "keys":
 			needs = append(needs, fmt.Sprintf("%s (sha256 %s)", s.Name, s.SHA256Original))
 		}
@@ -148,49 +231,4 @@ func keysOf(b *bundle.Bundle, o *Options) error {
 		return fmt.Errorf("%w: it was made with keys that it does not hold: %s", ErrNeedsKeys, strings.Join(needs, ", "))
 	}
 	return nil
-}
-
-func compare(want, got *bundle.Manifest) *Rederived {
-	r := &Rederived{Release: want.Tool.Release, By: got.Tool.Release, Differences: []Difference{}}
-	have := map[string]*bundle.Table{}
-	for i := range got.Tables {
-		have[got.Tables[i].Name+"/"+got.Tables[i].Protocol] = &got.Tables[i]
-	}
-	for i := range want.Tables {
-		w := &want.Tables[i]
-		key := w.Name + "/" + w.Protocol
-		name := strings.TrimSuffix(key, "/")
-		r.Tables++
-		g := have[key]
-		delete(have, key)
-		if g == nil {
-			r.Differences = append(r.Differences, Difference{name, "", "the packets give no such table"})
-			continue
-		}
-		if g.Rows != w.Rows {
-			r.Differences = append(r.Differences, Difference{name, "", fmt.Sprintf("%d rows, the packets give %d", w.Rows, g.Rows)})
-			continue
-		}
-		cols := map[string]bundle.Column{}
-		for _, c := range g.Columns {
-			cols[c.Name] = c
-		}
-		for _, c := range w.Columns {
-			r.Columns++
-			if again, ok := cols[c.Name]; !ok {
-				r.Differences = append(r.Differences, Difference{name, c.Name, "this release has no such column"})
-			} else if again != c {
-				r.Differences = append(r.Differences, Difference{name, c.Name, "other values than the packets give"})
-			}
-		}
-	}
-	var extra []string
-	for k := range have {
-		extra = append(extra, strings.TrimSuffix(k, "/"))
-	}
-	slices.Sort(extra)
-	for _, k := range extra {
-		r.Differences = append(r.Differences, Difference{k, "", "the packets give it, the bundle lacks it"})
-	}
-	return r
 }

@@ -14,6 +14,12 @@ import (
 // writeExchange writes a capture of one TCP connection with one request and its answer.
 func writeExchange(t testing.TB, path, request, response string) {
 	t.Helper()
+	writeExchangeFrom(t, path, 0, request, response)
+}
+
+// writeExchangeFrom is writeExchange of the n-th client, a second after the one before.
+func writeExchangeFrom(t testing.TB, path string, n int, request, response string) {
+	t.Helper()
 	f, err := os.Create(path)
 	if err != nil {
 		t.Fatal(err)
@@ -23,8 +29,8 @@ func writeExchange(t testing.TB, path, request, response string) {
 	if err := w.WriteFileHeader(65535, layers.LinkTypeEthernet); err != nil {
 		t.Fatal(err)
 	}
-	at := time.Unix(1_700_000_000, 0)
-	client, server := net.IPv4(10, 0, 0, 1), net.IPv4(10, 0, 0, 2)
+	at := time.Unix(1_700_000_000+int64(n), 0)
+	client, server := net.IPv4(10, 0, byte(n), 1), net.IPv4(10, 0, 0, 2)
 	seq := [2]uint32{1000, 5000}
 	send := func(from int, syn, fin bool, payload string) {
 		ip := &layers.IPv4{Version: 4, TTL: 64, Protocol: layers.IPProtocolTCP, SrcIP: client, DstIP: server}

@@ -1,7 +1,9 @@
 package mcp
 
 import (
+	"context"
 	"encoding/json"
+	"sync"
 
 	"github.com/pcapsule/pcapsule/forensics"
 )
@@ -16,12 +18,21 @@ func ours(name string) bool {
 }
 
 // masked is an answer as the policy lets it leave. Rows were masked before, by their
-// columns; this is for all that an answer says in its own words.
-func (s *Server) masked(raw json.RawMessage) (json.RawMessage, error) {
-	if s.o.Policy == nil {
+// columns; this is for all that an answer says in its own words. Last go the values that are
+// secret elsewhere in the case, wherever they stand.
+func (a *answerer) masked(ctx context.Context, raw json.RawMessage) (json.RawMessage, error) {
+	if a.o.Policy == nil {
 		return raw, nil
 	}
-	return s.maskValue("", raw)
+	raw, err := a.maskValue("", raw)
+	if err != nil || a.c == nil {
+		return raw, err
+	}
+	known, err := a.c.Known(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return json.RawMessage(known.Mask(string(raw))), nil
 }
 
 func (s *Server) maskValue(name string, raw json.RawMessage) (json.RawMessage, error) {
@@ -105,7 +116,18 @@ func (s *Server) hide(text string) string {
 		return text
 	}
 	out, _ := s.o.Policy.Text("", text)
-	return out
+	c, give, err := s.cases.take()
+	if err != nil || c == nil {
+		return out
+	}
+	defer give()
+	ctx, cancel := context.WithTimeout(context.Background(), s.o.Deadline)
+	defer cancel()
+	known, err := c.Known(ctx)
+	if err != nil { // what is hidden must not show for want of time
+		return s.o.Policy.Mask()
+	}
+	return known.Mask(out)
 }
 
 // maskCell masks one value of a row.
@@ -123,4 +145,44 @@ func (s *Server) maskBody(contentType, text string) string {
 	}
 	out, _ := s.o.Policy.Text(contentType, text)
 	return out
+}
+
+// learning reads in the background what a case's secrets are, so that the first question
+// need not wait for it.
+type learning struct {
+	mu   sync.Mutex
+	ends []context.CancelFunc
+	wg   sync.WaitGroup
+	over bool
+}
+
+// learn begins for the case that is open.
+func (s *Server) learn() {
+	l := &s.learning
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if s.o.Policy == nil || l.over {
+		return
+	}
+	c, give, err := s.cases.take()
+	if err != nil {
+		return
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	l.ends = append(l.ends, cancel)
+	l.wg.Go(func() {
+		defer give()
+		_, _ = c.Known(ctx) // who asks meets the error
+	})
+}
+
+// stop ends it; then nobody uses a case for it any more.
+func (l *learning) stop() {
+	l.mu.Lock()
+	l.over = true
+	for _, end := range l.ends {
+		end()
+	}
+	l.mu.Unlock()
+	l.wg.Wait()
 }

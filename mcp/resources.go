@@ -105,7 +105,7 @@ func (s *Server) reader(r resource) mcp.ResourceHandler {
 			if err != nil {
 				return err
 			}
-			raw, err = s.finished(v, a.max)
+			raw, err = a.finished(ctx, v, a.max)
 			return err
 		})
 		tell(ctx, rowsIn(raw), len(raw), err)

@@ -111,7 +111,7 @@ func (s *Server) rest(free bool, f func(context.Context, *answerer, *question) (
 					return err
 				}
 				if raw, err = marshal(v); err == nil {
-					raw, err = s.masked(raw)
+					raw, err = a.masked(ctx, raw)
 				}
 				return err
 			})

@@ -93,6 +93,8 @@ type Server struct {
 
 	listed  sync.Mutex
 	bundles []string // resources of the bundles that are open
+
+	learning learning
 }
 
 // answerer is what a tool has while it makes one answer.
@@ -164,6 +166,7 @@ func New(c *forensics.Case, o Options) (*Server, error) {
 	}
 	s.addResources()
 	s.addPrompts()
+	s.learn()
 	return s, nil
 }
 
@@ -175,6 +178,7 @@ func (s *Server) MCP() *mcp.Server { return s.sdk }
 
 // Close closes the case that is open, after the answers that are being made.
 func (s *Server) Close() error {
+	s.learning.stop()
 	s.dbs.forget("")
 	return s.cases.close()
 }

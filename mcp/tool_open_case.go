@@ -72,6 +72,7 @@ func (s *answerer) reopen(ctx context.Context, paths []string) (listCasesOut, er
 		_ = c.Close() // only read; nothing can be lost
 		return listCasesOut{}, errors.New("another client opened or closed a bundle at the same time; ask again")
 	}
+	s.learn()
 	s.listResources(c)
 	return (&answerer{Server: s.Server, c: c, max: s.max}).listCases(ctx, listCasesIn{})
 }

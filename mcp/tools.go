@@ -258,7 +258,7 @@ func (s *Server) make(ctx context.Context, who caller, e *entry, args json.RawMe
 		if err != nil {
 			return err
 		}
-		if raw, err = s.finished(v, a.max); err == nil && more.db != "" {
+		if raw, err = a.finished(ctx, v, a.max); err == nil && more.db != "" {
 			raw = object(append(fieldsOf(raw), field{"db", quoted(more.db)}))
 		}
 		return err
@@ -267,12 +267,12 @@ func (s *Server) make(ctx context.Context, who caller, e *entry, args json.RawMe
 }
 
 // finished is an answer as it leaves: marked, cut to fit, and without secrets.
-func (s *Server) finished(v any, most int) (json.RawMessage, error) {
+func (a *answerer) finished(ctx context.Context, v any, most int) (json.RawMessage, error) {
 	raw, err := sealed(v, most)
 	if err != nil {
 		return nil, err
 	}
-	return s.masked(raw)
+	return a.masked(ctx, raw)
 }
 
 // turn waits for a client's turn, and runs do with the case that is open and a deadline.

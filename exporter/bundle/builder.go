@@ -15,6 +15,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -40,6 +41,7 @@ type Builder struct {
 	dir   string
 	opts  CreateOptions
 
+	private atomic.Bool
 	mu      sync.Mutex
 	known   map[string]known // registered files by path
 	open    map[*File]bool
@@ -49,8 +51,9 @@ type Builder struct {
 }
 
 type known struct {
-	size   int64
-	sha256 Digest
+	size      int64
+	sha256    Digest
+	discarded bool // hashed, not kept
 }
 
 // Create begins a bundle that will stand at path, and makes its hidden folder. Where
@@ -78,6 +81,24 @@ func Create(path string, o CreateOptions) (*Builder, error) {
 		return nil, fmt.Errorf("creating bundle %s: %w", path, err)
 	}
 	return b, nil
+}
+
+// Private lets only the owner read the bundle, from now on: it holds keys, or what they
+// opened.
+func (b *Builder) Private() error {
+	b.private.Store(true)
+	if err := os.Chmod(b.dir, 0o700); err != nil {
+		return fmt.Errorf("making the bundle private: %w", err)
+	}
+	return nil
+}
+
+// Mode is the mode that files of the bundle are made with, before the umask.
+func (b *Builder) Mode() fs.FileMode {
+	if b.private.Load() {
+		return 0o600
+	}
+	return 0o666
 }
 
 // hiddenName is a name beside final for what is not yet whole.
@@ -108,9 +129,16 @@ func (b *Builder) Path(rel string) string {
 	return p
 }
 
-func (b *Builder) place(rel string) (string, error) {
+func (b *Builder) allowed(rel string) error {
 	if !validRel(rel) || !portable(rel) || !strings.HasPrefix(rel, "data/") || rel == jsonName {
-		return "", fmt.Errorf("adding %q: want a path below data/ with plain names, which every system allows", rel)
+		return fmt.Errorf("adding %q: want a path below data/ with plain names, which every system allows", rel)
+	}
+	return nil
+}
+
+func (b *Builder) place(rel string) (string, error) {
+	if err := b.allowed(rel); err != nil {
+		return "", err
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -135,11 +163,24 @@ func (b *Builder) Create(rel string) (*File, error) {
 	// its folder is gone.
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	f, err := os.OpenFile(p, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	f, err := os.OpenFile(p, os.O_WRONLY|os.O_CREATE|os.O_EXCL, b.Mode())
 	if err != nil {
 		return nil, fmt.Errorf("adding %s: %w", rel, err)
 	}
 	file := &File{b: b, f: f, rel: rel, hash: sha256.New()}
+	b.open[file] = true
+	return file, nil
+}
+
+// Discard hashes what is written to the file rel and keeps none of it. Such a bundle can only be
+// a Draft.
+func (b *Builder) Discard(rel string) (*File, error) {
+	if err := b.allowed(rel); err != nil {
+		return nil, err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	file := &File{b: b, rel: rel, hash: sha256.New()}
 	b.open[file] = true
 	return file, nil
 }
@@ -149,7 +190,7 @@ func (b *Builder) Create(rel string) (*File, error) {
 func (b *Builder) Add(rel string, size int64, sha256 Digest) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.known[rel] = known{size, sha256}
+	b.known[rel] = known{size: size, sha256: sha256}
 }
 
 // Abort removes everything that was made. It may be called at any time and from
@@ -164,7 +205,9 @@ func (b *Builder) Abort() {
 	if !b.aborted {
 		b.aborted = true
 		for f := range b.open {
-			f.f.Close()
+			if f.f != nil {
+				f.f.Close()
+			}
 		}
 	}
 	// A writer that has not yet heard of it may make a file behind our back, also
@@ -199,11 +242,14 @@ type File struct {
 }
 
 // Write appends to the file.
-func (f *File) Write(p []byte) (int, error) {
+func (f *File) Write(p []byte) (n int, err error) {
 	if f.err != nil {
 		return 0, f.err
 	}
-	n, err := f.f.Write(p)
+	n = len(p)
+	if f.f != nil {
+		n, err = f.f.Write(p)
+	}
 	f.hash.Write(p[:n])
 	f.size += int64(n)
 	if err != nil {
@@ -248,15 +294,17 @@ func (f *File) Close() error {
 		return f.err
 	}
 	f.closed = true
-	if err := f.f.Close(); err != nil && f.err == nil {
-		f.err = fmt.Errorf("closing %s: %w", f.rel, err)
+	if f.f != nil {
+		if err := f.f.Close(); err != nil && f.err == nil {
+			f.err = fmt.Errorf("closing %s: %w", f.rel, err)
+		}
 	}
 	f.hash.Sum(f.sum[:0])
 	f.b.mu.Lock()
 	defer f.b.mu.Unlock()
 	delete(f.b.open, f)
 	if f.err == nil {
-		f.b.known[f.rel] = known{f.size, f.sum}
+		f.b.known[f.rel] = known{size: f.size, sha256: f.sum, discarded: f.f == nil}
 	} else if f.b.err == nil {
 		f.b.err = f.err
 	}
@@ -275,18 +323,7 @@ func (b *Builder) Finish(m *Manifest) error {
 }
 
 func (b *Builder) finish(m *Manifest) error {
-	b.mu.Lock()
-	err := b.err
-	for f := range b.open {
-		if err == nil {
-			err = fmt.Errorf("%s was not closed", f.rel)
-		}
-	}
-	b.mu.Unlock()
-	if err == nil {
-		err = b.stopped()
-	}
-	if err != nil {
+	if err := b.whole(); err != nil {
 		return err
 	}
 	if err := b.writeOpenSQL(); err != nil {
@@ -313,6 +350,36 @@ func (b *Builder) finish(m *Manifest) error {
 		return err
 	}
 	return b.publish()
+}
+
+// whole reports why the files that were written cannot be a bundle.
+func (b *Builder) whole() error {
+	b.mu.Lock()
+	err := b.err
+	for f := range b.open {
+		if err == nil {
+			err = fmt.Errorf("%s was not closed", f.rel)
+		}
+	}
+	b.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	return b.stopped()
+}
+
+// Draft writes open.sql as Finish would and lists every file below data/ but bundle.json,
+// with its SHA-256. The files stay where Path says until Abort.
+func (b *Builder) Draft() ([]Payload, error) {
+	err := b.whole()
+	if err == nil {
+		err = b.writeOpenSQL()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("drafting bundle: %w", err)
+	}
+	lines, _, err := b.payload()
+	return exported(lines), err
 }
 
 // agree refuses a manifest whose inputs are not the files that were written.
@@ -395,7 +462,7 @@ func (b *Builder) writeTag(rel string, data []byte) error {
 	if err := os.MkdirAll(filepath.Dir(p), 0o777); err != nil {
 		return fmt.Errorf("writing %s: %w", rel, err)
 	}
-	f, err := os.OpenFile(p, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	f, err := os.OpenFile(p, os.O_WRONLY|os.O_CREATE|os.O_EXCL, b.Mode())
 	if err != nil {
 		return fmt.Errorf("writing %s: %w", rel, err)
 	}

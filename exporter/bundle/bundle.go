@@ -236,6 +236,33 @@ func (b *Bundle) TableParts(name string) []string {
 	return parts
 }
 
+// Payload is a file below data/ and its SHA-256.
+type Payload struct {
+	Path   string
+	SHA256 Digest
+}
+
+func exported(lines []line) []Payload {
+	list := make([]Payload, len(lines))
+	for i, l := range lines {
+		list[i] = Payload{l.path, l.sha256}
+	}
+	return list
+}
+
+// Payload lists the files below data/ as the manifest does, sorted.
+func (b *Bundle) Payload() []Payload { return exported(b.files) }
+
+// JSON is bundle.json as it stands.
+func (b *Bundle) JSON() ([]byte, error) {
+	root, err := os.OpenRoot(b.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", jsonName, err)
+	}
+	defer root.Close()
+	return readAll(dirSource{root}, jsonName, MaxManifest)
+}
+
 // Verified says what is known about the bundle's integrity since it was opened.
 func (b *Bundle) Verified() State { return State(b.state.Load()) }
 
@@ -243,7 +270,7 @@ func (b *Bundle) Verified() State { return State(b.state.Load()) }
 type source interface {
 	stat(rel string) (fs.FileInfo, error) // does not follow links
 	open(rel string) (io.ReadCloser, error)
-	// walk names everything that is not a directory, in any order.
+	// walk names everything that is not a directory, and empty directories, in any order.
 	walk(each func(rel string, info fs.FileInfo) error) error
 }
 
@@ -267,9 +294,17 @@ func (d dirSource) open(rel string) (io.ReadCloser, error) {
 }
 
 func (d dirSource) walk(each func(string, fs.FileInfo) error) error {
-	return fs.WalkDir(d.root.FS(), ".", func(rel string, e fs.DirEntry, err error) error {
-		if err != nil || e.IsDir() {
+	empty := map[string]fs.DirEntry{}
+	err := fs.WalkDir(d.root.FS(), ".", func(rel string, e fs.DirEntry, err error) error {
+		if err != nil {
 			return err
+		}
+		delete(empty, path.Dir(rel))
+		if e.IsDir() {
+			if len(empty) < maxFiles {
+				empty[rel] = e
+			}
+			return nil
 		}
 		info, err := e.Info()
 		if err != nil {
@@ -277,21 +312,37 @@ func (d dirSource) walk(each func(string, fs.FileInfo) error) error {
 		}
 		return each(rel, info)
 	})
+	for rel, e := range empty {
+		info, infoErr := e.Info()
+		if err == nil {
+			err = infoErr
+		}
+		if err == nil {
+			err = each(rel, info)
+		}
+	}
+	return err
 }
 
 // readAll reads a whole small file, and refuses one above limit.
 func readAll(src source, rel string, limit int64) ([]byte, error) {
+	tooLarge := &DamagedError{File: rel, What: fmt.Sprintf("larger than %d bytes", limit)}
+	if info, err := src.stat(rel); err != nil {
+		return nil, err
+	} else if info.Size() > limit {
+		return nil, tooLarge
+	}
 	f, err := src.open(rel)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, limit+1))
+	data, err := io.ReadAll(io.LimitReader(f, limit+1)) // it may have grown
 	if err != nil {
 		return nil, fmt.Errorf("reading %s: %w", rel, err)
 	}
 	if int64(len(data)) > limit {
-		return nil, &DamagedError{File: rel, What: fmt.Sprintf("larger than %d bytes", limit)}
+		return nil, tooLarge
 	}
 	return data, nil
 }

@@ -16,13 +16,17 @@ import (
 func (b *Builder) payload() ([]line, int64, error) {
 	b.mu.Lock()
 	left := make(map[string]known, len(b.known))
-	for rel, k := range b.known {
-		left[rel] = k
-	}
-	b.mu.Unlock()
 	var lines []line
 	var unread []int
 	var total int64
+	for rel, k := range b.known {
+		if k.discarded {
+			lines, total = append(lines, line{rel, k.sha256}), total+k.size
+		} else {
+			left[rel] = k
+		}
+	}
+	b.mu.Unlock()
 	folded := map[string]string{}
 	err := fs.WalkDir(os.DirFS(b.dir), "data", func(rel string, e fs.DirEntry, err error) error {
 		if err != nil || e.IsDir() {

@@ -212,6 +212,11 @@ type Column struct {
 	SHA256 Digest `json:"sha256"`
 }
 
+// Decrypted reports whether the bundle holds keys, or what keys opened.
+func (m *Manifest) Decrypted() bool {
+	return m.Accounts.Counters["keys"]["secrets"] > 0 || slices.ContainsFunc(m.SideInputs, func(s SideInput) bool { return strings.HasPrefix(s.Kind, "keys") })
+}
+
 // AddInterface lists an interface, up to the limits; beyond, it is counted. Texts are
 // cut to what the format allows.
 func (in *Input) AddInterface(i Interface) {

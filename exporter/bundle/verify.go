@@ -133,7 +133,7 @@ func verifyPath(ctx context.Context, path string, progress func(done, total int6
 		return nil, fmt.Errorf("verifying %s: %w", path, err)
 	}
 	defer done()
-	v := &verifier{ctx: ctx, src: src, report: &Report{Path: path, Problems: []Problem{}, Custody: []Entry{}}, progress: progress}
+	v := &verifier{ctx: ctx, src: src, report: &Report{Path: path, Problems: []Problem{}, Custody: []Entry{}}, progress: progress, seen: map[string]bool{}}
 	if err := v.run(); err != nil {
 		return nil, fmt.Errorf("verifying %s: %w", path, err)
 	}
@@ -173,6 +173,7 @@ type verifier struct {
 	src      source
 	report   *Report
 	progress func(done, total int64)
+	seen     map[string]bool // files that are there, but must not be hashed
 
 	mu    sync.Mutex
 	done  int64
@@ -185,8 +186,9 @@ func (v *verifier) run() error {
 		if err := v.ctx.Err(); err != nil {
 			return err
 		}
-		if !info.Mode().IsRegular() {
-			v.report.add(rel, Refused, "a plain file", info.Mode().Type().String())
+		if want, got := refuse(rel, info); want != "" {
+			v.report.add(rel, Refused, want, got)
+			v.seen[rel] = true
 		} else if len(there) < maxFiles {
 			there[rel] = info.Size()
 		} else {
@@ -199,6 +201,7 @@ func (v *verifier) run() error {
 	}
 	listed := v.lists(there)
 	v.added(there, listed)
+	v.sizes(there)
 	if err := v.hash(there, listed); err != nil {
 		return err
 	}
@@ -241,6 +244,9 @@ func (v *verifier) lists(there map[string]int64) []line {
 }
 
 func (v *verifier) list(name string, there map[string]int64) ([]line, bool) {
+	if v.seen[name] {
+		return nil, false // told already
+	}
 	if _, ok := there[name]; !ok {
 		// Where the tagmanifest lists it, hashing would say so a second time.
 		if name != manifestName || !v.has(tagManifestName, there) {
@@ -306,7 +312,7 @@ func (v *verifier) hash(there map[string]int64, listed []line) error {
 	for i, l := range order {
 		_, ok := there[l.path]
 		switch {
-		case !ok && v.refused(l.path):
+		case !ok && v.seen[l.path]:
 		case !ok:
 			v.report.add(l.path, Missing, l.sha256.String(), "")
 		case errs[i] != nil:
@@ -320,10 +326,6 @@ func (v *verifier) hash(there map[string]int64, listed []line) error {
 	}
 	v.report.Bytes = v.done
 	return nil
-}
-
-func (v *verifier) refused(rel string) bool {
-	return slices.ContainsFunc(v.report.Problems, func(p Problem) bool { return p.File == rel && p.Kind == Refused })
 }
 
 func (v *verifier) sum(rel string) (Digest, error) {
@@ -368,7 +370,8 @@ func (v *verifier) oxum(there map[string]int64) {
 	}
 }
 
-// content compares bundle.json with the manifest: both name the inputs' hashes.
+// content compares bundle.json with the manifest: both have the hashes of inputs and side
+// inputs.
 func (v *verifier) content(listed []line) {
 	if err := readDeclaration(v.src); err != nil && !errors.Is(err, fs.ErrNotExist) && !v.told(bagitName) {
 		v.report.add(bagitName, Malformed, "BagIt-Version", err.Error())
@@ -388,6 +391,15 @@ func (v *verifier) content(listed []line) {
 	for i := range m.Inputs {
 		if in := &m.Inputs[i]; sums[in.Path] != in.SHA256 {
 			v.report.add(in.Path, Changed, in.SHA256.String()+" by bundle.json", sums[in.Path].String()+" by "+manifestName)
+		}
+	}
+	for i := range m.SideInputs {
+		s := &m.SideInputs[i]
+		if s.Path == "" || s.SHA256 == nil {
+			continue
+		}
+		if sum, ok := sums[s.Path]; !ok || sum != *s.SHA256 {
+			v.report.add(s.Path, Changed, s.SHA256.String()+" by bundle.json", sum.String()+" by "+manifestName)
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 )
@@ -26,6 +27,7 @@ type zipSource struct {
 	prefix string // top folder with slash, or empty
 	files  map[string]*zip.File
 	order  []string
+	dirs   []*zip.File
 }
 
 // newZipSource opens a ZIP and refuses one that is not safe to unpack.
@@ -130,7 +132,8 @@ func (z *zipSource) list(files []*zip.File, size int64) error {
 			return bad("leads out of the bundle or cannot be one of its files")
 		}
 		if isDir && f.UncompressedSize64 == 0 {
-			continue // folders are made as files need them
+			z.dirs = append(z.dirs, f) // they are made as files need them
+			continue
 		}
 		switch mode := f.Mode(); {
 		case isDir || !mode.IsRegular():
@@ -202,6 +205,19 @@ func (z *zipSource) walk(each func(string, fs.FileInfo) error) error {
 	for _, rel := range z.order {
 		if err := each(rel, z.files[rel].FileInfo()); err != nil {
 			return err
+		}
+	}
+	used := map[string]bool{}
+	for _, rel := range z.order {
+		for dir := path.Dir(rel); dir != "." && !used[dir]; dir = path.Dir(dir) {
+			used[dir] = true
+		}
+	}
+	for _, f := range z.dirs {
+		if rel := strings.TrimSuffix(strings.TrimPrefix(f.Name, z.prefix), "/"); !used[rel] {
+			if err := each(rel, f.FileInfo()); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

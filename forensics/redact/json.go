@@ -2,6 +2,7 @@ package redact
 
 import (
 	"encoding/json"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf16"
@@ -16,6 +17,9 @@ type level struct {
 	key    string // under which it stands
 	mask   bool   // all below it is masked
 	object bool
+
+	name       string // what its member name says, as in {"name": "X-Api-Key", "value": …}
+	start, end int    // of the text of its member value, if that came before the name
 }
 
 // document is a JSON text being read. It need be neither whole nor right: what cannot be
@@ -54,7 +58,7 @@ func (t *task) json(s string, depth int) string {
 			i = d.bare(i)
 		}
 	}
-	return apply(s, d.edits)
+	return apply(s, tidy(d.edits))
 }
 
 func (d *document) push(object bool) {
@@ -94,7 +98,46 @@ func (d *document) masked() bool {
 	if n := len(d.open); n > 0 && d.open[n-1].mask {
 		return true
 	}
-	return d.key != "" && d.t.secret(d.path, d.key)
+	return d.key != "" && d.t.secret(d.path, d.key) || d.paired()
+}
+
+// paired says that what comes next is the value of a pair whose name is secret.
+func (d *document) paired() bool {
+	n := len(d.open)
+	if n == 0 || d.over > 0 || !d.open[n-1].object || d.open[n-1].name == "" {
+		return false
+	}
+	switch d.key {
+	case "value", "Value", "values", "val", "v":
+		return d.secretPair(d.open[n-1].name)
+	}
+	return false
+}
+
+func (d *document) secretPair(name string) bool {
+	return len(name) <= maxName && (d.t.secretHeader(name) || d.t.secret(nil, name))
+}
+
+// pair remembers the text of a name, or of a value that comes before its name.
+func (d *document) pair(start, end int) {
+	n := len(d.open)
+	if n == 0 || d.over > 0 || !d.open[n-1].object {
+		return
+	}
+	l := &d.open[n-1]
+	switch d.key {
+	case "name", "Name", "key", "Key", "header", "k", "n":
+		l.name = d.s[start:end]
+		if l.end > l.start && d.secretPair(l.name) {
+			text := d.s[l.start:l.end]
+			d.edits = slices.DeleteFunc(d.edits, func(e edit) bool { return e.start >= l.start && e.end <= l.end })
+			d.edits = append(d.edits, edit{l.start, l.end, d.t.value(text)})
+		}
+	case "value", "Value", "val", "v":
+		if l.name == "" {
+			l.start, l.end = start, end
+		}
+	}
 }
 
 // string takes the string at i and answers where it ends.
@@ -126,6 +169,7 @@ func (d *document) string(i int) int {
 		}
 		return colon + 1
 	}
+	d.pair(start, end)
 	var out string
 	switch {
 	case d.masked():
@@ -244,6 +288,7 @@ func (d *document) bare(i int) int {
 	}
 	if d.masked() {
 		d.t.n++
+		d.t.saw(text)
 		d.edits = append(d.edits, edit{i, end, `"` + d.t.p.mask + `"`})
 		return end
 	}

@@ -83,6 +83,9 @@ var defaultPolicy = sync.OnceValue(func() *Policy {
 	return p
 })
 
+// Mask is what stands where a secret was.
+func (p *Policy) Mask() string { return p.mask }
+
 // Default is the policy where none is given.
 func Default() *Policy { return defaultPolicy() }
 

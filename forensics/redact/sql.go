@@ -149,6 +149,7 @@ func (t *task) sql(s string) string {
 			return
 		}
 		t.n++
+		t.saw(s[tok.start:tok.end])
 		with := t.p.mask
 		if tok.kind == sqlOther {
 			with = "'" + with + "'"

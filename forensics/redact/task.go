@@ -16,8 +16,16 @@ type edit struct {
 
 // task is the masking of one value.
 type task struct {
-	p *Policy
-	n int // places masked
+	p    *Policy
+	n    int          // places masked
+	seen func(string) // gets what is masked; may be nil
+}
+
+// saw tells of a value that is masked.
+func (t *task) saw(s string) {
+	if t.seen != nil {
+		t.seen(s)
+	}
 }
 
 // judge is what the policy says of a name, remembered, since texts repeat their names.
@@ -69,6 +77,7 @@ func (t *task) value(s string) string {
 		return s
 	}
 	t.n++
+	t.saw(s)
 	return t.p.mask
 }
 
@@ -115,6 +124,7 @@ func (t *task) hits(s string, have []edit) []edit {
 				m.Masked = strings.Replace(m.Masked, Mask, t.p.mask, 1)
 			}
 			t.n++
+			t.saw(s[m.Start:m.End])
 			have = append(have, edit{m.Start, m.End, m.Masked})
 		}
 	}
@@ -128,6 +138,7 @@ func (t *task) hits(s string, have []edit) []edit {
 		for _, at := range q.re.FindAllStringIndex(s, -1) {
 			if at[1] > at[0] && !inside(have[:fixed], at[0], at[1]) {
 				t.n++
+				t.saw(s[at[0]:at[1]])
 				have = append(have, edit{at[0], at[1], t.p.mask})
 			}
 		}

@@ -7,6 +7,8 @@ import (
 	"os"
 	"strconv"
 	"strings"
+
+	"github.com/pcapsule/pcapsule/internal/cli/console"
 )
 
 // member is one member of a JSON object, in the order of the text.
@@ -41,7 +43,7 @@ func (e *env) printAnswer(answer any, asJSON bool) error {
 	}
 	p := &page{width: e.pageWidth()}
 	if e.coloured(e.out) {
-		p.bold, p.plain = "\x1b[1m", "\x1b[0m"
+		p.bold, p.plain = console.Bold, console.Plain
 	}
 	if top, ok := tree.(object); ok {
 		p.answer(top)

@@ -47,13 +47,16 @@ func Main(args []string, in io.Reader, out, errOut io.Writer) int {
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the program at once
 	printed := &console.Sink{W: out}
-	e := &env{in: newSource(ctx, in), out: printed, err: errOut}
+	e := &env{in: newSource(ctx, in), out: printed, err: &console.Sink{W: errOut}}
 	root := e.root()
 	root.SetArgs(args)
 	root.SetIn(e.in)
 	root.SetOut(printed)
-	root.SetErr(errOut)
+	root.SetErr(e.err)
 	used, err := root.ExecuteContextC(ctx)
+	if end := printed.End(); err == nil {
+		err = end
+	}
 	if err != nil && !e.running {
 		err = misused(root, args, err)
 	}
@@ -172,9 +175,20 @@ func (e *env) note(format string, args ...any) {
 func (e *env) coloured(w any) bool {
 	switch e.colour {
 	case "always":
-		return true
+		return e.styled(w)
 	case "never":
 		return false
 	}
-	return os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && draws(w)
+	return os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && draws(w) && e.styled(w)
 }
+
+// styled lets styles pass to w.
+func (e *env) styled(w any) bool {
+	if s, ok := w.(*console.Sink); ok {
+		s.Styled = true
+	}
+	return true
+}
+
+// exact is standard output for what programs read to the byte.
+func (e *env) exact() io.Writer { return console.Exact(e.out) }

@@ -32,6 +32,9 @@ code is 8, and each call that breaks it is listed with its packets.`,
 		Args: cobra.MinimumNArgs(2),
 		RunE: func(c *cobra.Command, args []string) error {
 			file := args[len(args)-1]
+			if err := exit.Outside(junit, sarif); err != nil {
+				return err
+			}
 			if info, err := os.Stat(file); err == nil && info.IsDir() {
 				return exit.Usagef("%s is a folder: the last argument is the file of rules", file)
 			}
@@ -58,7 +61,7 @@ code is 8, and each call that breaks it is listed with its packets.`,
 				{junit, func(w io.Writer) error { return r.WriteJUnit(w, file) }},
 				{sarif, func(w io.Writer) error { return r.WriteSARIF(w, version.Release, file) }},
 			} {
-				if err := e.writeReport(f.path, f.write); err != nil {
+				if err := e.writeReport(f.path, outputMode(cs), f.write); err != nil {
 					return err
 				}
 			}
@@ -80,18 +83,18 @@ code is 8, and each call that breaks it is listed with its packets.`,
 }
 
 // writeReport writes a file that a pipeline picks up; it replaces the one of the run before.
-func (e *env) writeReport(path string, write func(io.Writer) error) error {
+func (e *env) writeReport(path string, mode fs.FileMode, write func(io.Writer) error) error {
 	switch path {
 	case "":
 		return nil
 	case "-":
-		return write(e.out)
+		return write(e.exact())
 	}
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
 	if err != nil {
 		return fmt.Errorf("writing %s: %w", path, errors.Unwrap(err)) // the name of the temporary file helps nobody
 	}
-	err = errors.Join(write(f), f.Chmod(0o644), f.Close())
+	err = errors.Join(write(f), f.Chmod(mode), f.Close())
 	if err == nil {
 		err = os.Rename(f.Name(), path)
 	}

@@ -93,7 +93,7 @@ func (e *env) runDecrypt(c *cobra.Command, args []string, f *decryptFlags) error
 
 func (e *env) decrypt(ctx context.Context, inputs []string, output string, o exporter.Options) (*exporter.DecryptStats, error) {
 	if output == "-" {
-		return exporter.Decrypt(ctx, inputs, e.out, o)
+		return exporter.Decrypt(ctx, inputs, e.exact(), o)
 	}
 	out, err := pcapng.CreateFile(output)
 	if err != nil {

@@ -197,6 +197,9 @@ func (e *env) extcapInstall(ctx context.Context, folder string) error {
 			return err
 		}
 	}
+	if err := exit.Outside(folder); err != nil {
+		return err
+	}
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return exit.OutputError(fmt.Errorf("making folder %s: %w", folder, err), folder)
 	}

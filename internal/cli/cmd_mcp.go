@@ -58,7 +58,7 @@ func (a *answering) flags(c *cobra.Command) {
 
 // server opens bundles and makes a server about them. The second function ends both.
 func (a *answering) server(ctx context.Context, paths []string, warn func(format string, args ...any)) (s *mcp.Server, end func(), err error) {
-	if err := cmp.Or(a.named(paths), a.check()); err != nil {
+	if err := cmp.Or(a.named(paths), a.check(), exit.Outside(a.audit, a.exportDir, a.snapshots)); err != nil {
 		return nil, nil, err
 	}
 	if err := distinct(paths); err != nil {
@@ -224,7 +224,7 @@ recorder's ring on this machine. pcapsule serve does the same over HTTP.`,
 				return err
 			}
 			defer end()
-			err = s.ServeStdio(c.Context(), e.in, e.out)
+			err = s.ServeStdio(c.Context(), e.in, e.exact())
 			if err == nil {
 				err = c.Context().Err()
 			}

@@ -99,7 +99,7 @@ func (e *env) runPackets(c *cobra.Command, args []string, f *packetsFlags) error
 	}
 	var r forensics.CarveReport
 	if f.output == "-" {
-		r, err = cs.Packets(c.Context(), sel, e.out)
+		r, err = cs.Packets(c.Context(), sel, e.exact())
 	} else {
 		r, err = cs.PacketsFile(c.Context(), sel, f.output)
 	}

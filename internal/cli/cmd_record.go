@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pcapsule/pcapsule/internal/cli/command"
+	"github.com/pcapsule/pcapsule/internal/cli/console"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	"github.com/pcapsule/pcapsule/internal/cli/policyflag"
 	"github.com/pcapsule/pcapsule/internal/version"
@@ -149,7 +150,7 @@ func (e *env) runRecord(ctx context.Context, args []string, f *recordFlags, chan
 	}
 	s, err := recorder.Run(ctx, o)
 	if terminal(e.err) && !f.quiet {
-		fmt.Fprint(e.err, "\r\x1b[K")
+		fmt.Fprint(console.Drawn(e.err), "\r\x1b[K")
 	}
 	if err != nil {
 		return recordError(err, f.output)
@@ -206,11 +207,14 @@ func (f *recordFlags) options(e *env, args []string) (recorder.Options, error) {
 
 // outputTo says where packets go.
 func (f *recordFlags) outputTo(e *env, o *recorder.Options) error {
+	if err := exit.Outside(f.output, f.key); err != nil {
+		return err
+	}
 	if f.output == "-" {
 		if terminal(e.out) {
 			return exit.Usagef("a capture is not for a terminal: give -w FILE or redirect it")
 		}
-		o.Stream = e.out
+		o.Stream = e.exact()
 		return nil
 	}
 	info, err := os.Stat(f.output)
@@ -322,7 +326,7 @@ func (e *env) recordStarted(f *recordFlags, s recorder.Started) {
 // recordStatus is the line that tells how it stands.
 func (e *env) recordStatus(s recorder.Stats) {
 	if terminal(e.err) {
-		fmt.Fprintf(e.err, "\r\x1b[K%s packets, %s, %s dropped, %s%s", thousands(int64(s.Delivered)), byteSize(int64(s.Bytes)), thousands(int64(s.Dropped)), counted(int64(s.Interfaces), "workload", "workloads"), keysStatus(s.Keys))
+		fmt.Fprintf(console.Drawn(e.err), "\r\x1b[K%s packets, %s, %s dropped, %s%s", thousands(int64(s.Delivered)), byteSize(int64(s.Bytes)), thousands(int64(s.Dropped)), counted(int64(s.Interfaces), "workload", "workloads"), keysStatus(s.Keys))
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	"github.com/pcapsule/pcapsule/internal/version"
 	"github.com/pcapsule/pcapsule/report"
@@ -90,14 +91,25 @@ func (e *env) runReport(c *cobra.Command, paths []string, f *reportFlags) error 
 		}
 	}
 	if f.output == "-" {
-		return write(e.out)
+		return write(e.exact())
 	}
-	return exit.OutputError(writeWhole(f.output, write), f.output)
+	return exit.OutputError(writeWhole(f.output, outputMode(cs), write), f.output)
+}
+
+// outputMode is who may read what a command writes of a case: only its owner where keys
+// opened packets of a bundle.
+func outputMode(cs *forensics.Case) fs.FileMode {
+	for _, b := range cs.Bundles() {
+		if b.Manifest.Decrypted() {
+			return 0o600
+		}
+	}
+	return 0o644
 }
 
 // writeWhole writes a new file under a hidden name and gives it its own when it is
 // whole, so that a command that fails leaves nothing behind.
-func writeWhole(path string, write func(io.Writer) error) (err error) {
+func writeWhole(path string, mode fs.FileMode, write func(io.Writer) error) (err error) {
 	t, err := os.CreateTemp(filepath.Dir(path), ".pcapsule-*")
 	if err != nil {
 		return err
@@ -111,7 +123,7 @@ func writeWhole(path string, write func(io.Writer) error) (err error) {
 	if err := write(t); err != nil {
 		return err
 	}
-	if err := t.Chmod(0o644); err != nil {
+	if err := t.Chmod(mode); err != nil {
 		return err
 	}
 	if err := t.Close(); err != nil {

@@ -293,7 +293,7 @@ func (e *env) cmdFollow() *cobra.Command {
 func (e *env) follow(s *forensics.Stream, raw bool) error {
 	for _, p := range s.Pieces {
 		if raw {
-			if _, err := e.out.Write(p.Data); err != nil {
+			if _, err := e.exact().Write(p.Data); err != nil {
 				return err
 			}
 			continue

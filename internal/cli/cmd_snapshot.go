@@ -140,6 +140,9 @@ func (e *env) runSnapshot(ctx context.Context, args []string, f *snapshotFlags) 
 	if err := f.check(e); err != nil {
 		return err
 	}
+	if err := exit.Outside(filepath.Dir(f.output), args[0]); err != nil {
+		return err
+	}
 	o, err := f.options(e)
 	if err != nil {
 		return err

@@ -4,11 +4,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/internal/cli/console"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	"github.com/pcapsule/pcapsule/internal/version"
 )
@@ -20,8 +22,9 @@ func (e *env) cmdVerify() *cobra.Command {
 		Use:   "verify BUNDLE",
 		Short: "Check every file of a bundle against its hashes",
 		Long: `Check every file of a bundle against its manifests, that nothing was added, and that the
-custody log's chain holds. With --rederive the tables are made again from the packets in
-the bundle and compared with its row digests, which hold across releases. A bundle that was
+custody log's chain holds. With --rederive everything is made again from the packets in the
+bundle and compared with its files: tables row by row, every field of bundle.json, open.sql.
+What packets cannot prove, such as the names of imported files, is listed. A bundle that was
 made with keys needs them again, unless it holds them itself.`,
 		Example: `  pcapsule verify incident.pcapsule
   pcapsule verify incident.pcapsule --rederive --json
@@ -30,7 +33,7 @@ made with keys needs them again, unless it holds them itself.`,
 		RunE: func(c *cobra.Command, args []string) error { return e.runVerify(c, args[0], asJSON, rederive, &keys) },
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	c.Flags().BoolVar(&rederive, "rederive", false, "make the tables again from the packets and compare")
+	c.Flags().BoolVar(&rederive, "rederive", false, "make everything again from the packets and compare")
 	keys.register(c.Flags())
 	return c
 }
@@ -86,16 +89,20 @@ func (e *env) runVerify(c *cobra.Command, path string, asJSON, rederive bool, ke
 	if !res.OK {
 		err := report.Err()
 		if err == nil {
-			err = errors.New(path + ": the tables are not what the packets give")
+			err = fmt.Errorf("%s: the bundle is not what its packets give: %s", path, res.Rederived.Differences[0])
 		}
-		return exit.With(err, exit.Verify, "the bundle was changed after it was made; ask for the original")
+		hint := "the bundle was changed after it was made; ask for the original"
+		if d := res.Rederived; d != nil && d.Release != d.By {
+			hint = "release " + d.Release + " made it and this is " + d.By + ", which may read packets otherwise: verify with the release that made it"
+		}
+		return exit.With(err, exit.Verify, hint)
 	}
 	return nil
 }
 
 func (e *env) printVerify(r *verifyResult) {
 	for _, p := range r.Problems {
-		fmt.Fprintf(e.out, "%s\n", p)
+		fmt.Fprintln(e.out, console.Line(p.String()))
 	}
 	if r.More > 0 {
 		fmt.Fprintf(e.out, "… and %d more problems\n", r.More)
@@ -108,10 +115,16 @@ func (e *env) printVerify(r *verifyResult) {
 	fmt.Fprintf(e.out, "custody: %d entries, chain whole\n", len(r.Custody))
 	if d := r.Rederived; d != nil {
 		for _, diff := range d.Differences {
-			fmt.Fprintf(e.out, "table %s, column %s: %s\n", diff.Table, diff.Column, diff.What)
+			fmt.Fprintln(e.out, console.Line(diff.String()))
+		}
+		if d.More > 0 {
+			fmt.Fprintf(e.out, "… and %d more differences\n", d.More)
 		}
 		if d.OK() {
-			fmt.Fprintf(e.out, "rederived: %d columns of %d tables are what the packets give\n", d.Columns, d.Tables)
+			fmt.Fprintf(e.out, "rederived: %d columns of %d tables are what the packets give; %d files agree to the byte\n", d.Columns, d.Tables, d.Files)
+		}
+		if len(d.Unproven) > 0 {
+			fmt.Fprintln(e.out, console.Line("packets cannot prove: "+strings.Join(d.Unproven, ", ")))
 		}
 	}
 }

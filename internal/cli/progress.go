@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/pcapsule/pcapsule/exporter"
+	"github.com/pcapsule/pcapsule/internal/cli/console"
 )
 
 // progress draws one line on a terminal and nothing anywhere else.
@@ -63,11 +64,11 @@ func (p *progress) draw(now bool, done, total int64, text func() string) {
 	if secs := at.Sub(p.began).Seconds(); secs > 0.5 && done > 0 {
 		line += fmt.Sprintf("  %s/s", byteSize(int64(float64(done)/secs)))
 	}
-	fmt.Fprintf(p.e.err, "\r\x1b[K%s", line)
+	fmt.Fprintf(console.Drawn(p.e.err), "\r\x1b[K%s", line)
 }
 
 func (p *progress) clear() {
 	if p.shown {
-		fmt.Fprint(p.e.err, "\r\x1b[K")
+		fmt.Fprint(console.Drawn(p.e.err), "\r\x1b[K")
 	}
 }

@@ -40,7 +40,7 @@ func newRowWriter(format string, e *env) (rowWriter, error) {
 		if terminal(e.out) {
 			return nil, exit.Usagef("parquet is not for a terminal: redirect it to a file")
 		}
-		return &parquetWriter{out: e.out}, nil
+		return &parquetWriter{out: e.exact()}, nil
 	}
 	return nil, fmt.Errorf("format %q is not of rows", format)
 }
@@ -109,7 +109,7 @@ type csvWriter struct {
 func (c *csvWriter) begin(cols []forensics.Column) error {
 	c.line = c.line[:0]
 	for _, col := range cols {
-		c.line = append(c.line, col.Name)
+		c.line = append(c.line, notFormula(col.Name))
 	}
 	return c.w.Write(c.line)
 }
@@ -117,9 +117,25 @@ func (c *csvWriter) begin(cols []forensics.Column) error {
 func (c *csvWriter) row(cols []forensics.Column, row []any) error {
 	c.line = c.line[:0]
 	for i, col := range cols {
-		c.line = append(c.line, valueText(col.Name, row[i]))
+		text := valueText(col.Name, row[i])
+		switch row[i].(type) {
+		case nil, bool, int64, int32, float64: // a negative number is no formula
+		default:
+			text = notFormula(text)
+		}
+		c.line = append(c.line, text)
 	}
 	return c.w.Write(c.line)
+}
+
+// notFormula puts ' before a text that a spreadsheet would compute, and before one that
+// begins with ' itself: whoever removes one ' from the front of a text has it as it was.
+func notFormula(s string) string {
+	r, _ := utf8.DecodeRuneInString(s)
+	if strings.ContainsRune("=+-@\t\r\n'\uff1d\uff0b\uff0d\uff20", r) {
+		return "'" + s
+	}
+	return s
 }
 
 func (c *csvWriter) end() error {
@@ -239,7 +255,7 @@ func (t *tableWriter) end() error {
 	}
 	bold, plain := "", ""
 	if t.e.coloured(t.e.out) {
-		bold, plain = "\x1b[1m", "\x1b[0m"
+		bold, plain = console.Bold, console.Plain
 	}
 	t.w.WriteString(bold)
 	t.line(head, width)

@@ -58,7 +58,7 @@ func (e *env) stripKeys(c *cobra.Command, args []string, f *packetsFlags) error 
 	defer src.Close()
 	var s pcapng.Stripped
 	if f.output == "-" {
-		s, err = stripTo(e.out, args[0], src)
+		s, err = stripTo(e.exact(), args[0], src)
 	} else {
 		s, err = stripToFile(f.output, args[0], src)
 	}

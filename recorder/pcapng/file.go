@@ -10,7 +10,8 @@ import (
 )
 
 // File is an output that has its name only when it is whole. Until Commit it has a
-// hidden name in the same folder.
+// hidden name in the same folder. Only its owner may read it: captures hold what was said,
+// and may hold keys.
 type File struct {
 	f    *os.File
 	path string
@@ -27,7 +28,7 @@ func CreateFile(path string) (*File, error) {
 		dir = "."
 	}
 	hidden := filepath.Join(dir, "."+name+"."+rand.Text()+".partial")
-	f, err := os.OpenFile(hidden, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
+	f, err := os.OpenFile(hidden, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("creating %s: %w", path, err)
 	}

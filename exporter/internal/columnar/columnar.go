@@ -10,6 +10,7 @@ package columnar
 import (
 	"encoding/hex"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -40,10 +41,11 @@ type Level = zstd.EncoderLevel
 type Options struct {
 	ReleaseName    string // of the program, for the parts' created_by
 	ReleaseVersion string
-	RowsPerPart    int64    // rows of a part file, the last excepted; DefaultRowsPerPart where 0
-	GroupBytes     int      // raw bytes of rows held before a row group is written; DefaultGroupBytes where 0
-	Compression    Level    // zstd.SpeedFastest where 0
-	Scratch        *Scratch // shared with other tables; nil: the table's own
+	RowsPerPart    int64       // rows of a part file, the last excepted; DefaultRowsPerPart where 0
+	GroupBytes     int         // raw bytes of rows held before a row group is written; DefaultGroupBytes where 0
+	Compression    Level       // zstd.SpeedFastest where 0
+	Mode           fs.FileMode // of the parts; 0644 where 0
+	Scratch        *Scratch    // shared with other tables; nil: the table's own
 }
 
 // Scratch is the memory that writing row groups needs. Tables that one goroutine fills
@@ -106,6 +108,9 @@ func Create(dir string, schema *table.Schema, o Options) (*Table, error) {
 	}
 	if o.Compression == 0 {
 		o.Compression = zstd.SpeedFastest
+	}
+	if o.Mode == 0 {
+		o.Mode = 0o644
 	}
 	if len(schema.Columns) == 0 {
 		return nil, fmt.Errorf("creating table %s: no columns", schema.Name)
@@ -242,7 +247,7 @@ func (t *Table) open() (err error) {
 		return fmt.Errorf("more than %d parts of %d rows", maxParts, t.options.RowsPerPart)
 	}
 	name := fmt.Sprintf("part-%03d.parquet", len(t.parts))
-	t.part, err = createPart(filepath.Join(t.dir, name), t.schema, t.columns)
+	t.part, err = createPart(filepath.Join(t.dir, name), t.options.Mode, t.schema, t.columns)
 	return err
 }
 

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 
 	"github.com/parquet-go/parquet-go/encoding/thrift"
@@ -33,8 +34,8 @@ type part struct {
 	rows   int64
 }
 
-func createPart(path string, s *table.Schema, columns []*column) (*part, error) {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+func createPart(path string, mode fs.FileMode, s *table.Schema, columns []*column) (*part, error) {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
 	if err != nil {
 		return nil, err
 	}

@@ -1,27 +1,34 @@
 package read
 
 import (
+	"errors"
+	"io"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/recorder/pcapng"
 )
 
-// OfBundle are the inputs that a bundle holds, in the order of the run that made it.
+// OfBundle are the inputs that a bundle holds, in the order that their content gives. What
+// only the files that were imported could tell, their names and how they were packed, is
+// taken from bundle.json.
 func OfBundle(b *bundle.Bundle) (*Inputs, error) {
 	in := &Inputs{again: true}
 	for i := range b.Manifest.Inputs {
 		m := &b.Manifest.Inputs[i]
-		x := &input{path: b.Path(m.Path), name: m.Name, size: m.Size, first: 1<<63 - 1}
-		if m.FirstNs != nil {
-			x.first = int64(*m.FirstNs)
-		}
+		x := &input{path: b.Path(m.Path), name: m.Name, size: m.Size, claim: m}
 		in.files = append(in.files, x)
 		in.total += m.Size
 	}
 	sidesOf(b, in)
-	// The order of the file ids is the order in which the inputs were opened.
-	return in, firstTimes(in.files)
+	if err := firstTimes(in.files); err != nil {
+		return nil, err
+	}
+	slices.SortStableFunc(in.files, inOrder)
+	return in, nil
 }
 
 // sidesOf gives the inputs of a bundle what the bundle keeps of the files beside them.
@@ -57,4 +64,56 @@ func firstTimes(files []*input) error {
 		}
 	}
 	return nil
+}
+
+// unreadable is the kind of damage where a packed file could not be unpacked further.
+const unreadable = "unreadable"
+
+// compression is how the input came, also where a bundle holds it unpacked.
+func (o *opened) compression() pcapng.Compression {
+	if o.claim != nil && o.src.Compression == pcapng.CompressionNone {
+		return pcapng.Compression(o.claim.Compression)
+	}
+	return o.src.Compression
+}
+
+// unpacked gives what src gives. Where a bundle says that its input could not be unpacked
+// to the end, the end is the error that it was then: a packet cut by the end of a packed
+// file is told otherwise than one in a file that ends there.
+func (x *input) unpacked(src *pcapng.Source) io.Reader {
+	if x.claim == nil || src.Compression != pcapng.CompressionNone || x.claim.Compression == "" {
+		return src
+	}
+	for _, d := range slices.Backward(x.claim.Damage) {
+		if d.Kind == unreadable && d.Offset == x.claim.Size {
+			return &endsIn{src, &unpackError{d.Detail}}
+		}
+	}
+	return src
+}
+
+// unpackError is why an input could not be unpacked further, when the bundle was made.
+type unpackError struct{ detail string }
+
+// Error implements error.
+func (e *unpackError) Error() string { return e.detail }
+
+// Is tells a cut file from a damaged one.
+func (e *unpackError) Is(target error) bool {
+	return target == io.ErrUnexpectedEOF && strings.HasSuffix(e.detail, io.ErrUnexpectedEOF.Error())
+}
+
+// endsIn gives another error than io.EOF at the end.
+type endsIn struct {
+	io.Reader
+	end error
+}
+
+// Read implements io.Reader.
+func (r *endsIn) Read(p []byte) (int, error) {
+	n, err := r.Reader.Read(p)
+	if errors.Is(err, io.EOF) {
+		err = r.end
+	}
+	return n, err
 }

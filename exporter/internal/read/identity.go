@@ -57,7 +57,7 @@ func LoadIdentity(b *bundle.Builder, kube, hosts []string) (*Identity, error) {
 	sum := bundle.Digest(sha256.Sum256(used.Bytes()))
 	slices.SortFunc(w.sides, func(a, b bundle.SideInput) int { return bytes.Compare(a.SHA256Original[:], b.SHA256Original[:]) })
 	for i := range w.sides {
-		w.sides[i].SHA256, w.sides[i].Size = &sum, int64(used.Len())
+		w.sides[i].Path, w.sides[i].SHA256, w.sides[i].Size = usedPath, &sum, int64(used.Len())
 	}
 	return w, nil
 }
@@ -86,7 +86,7 @@ func (w *Identity) load(kind, path string, add func(string, io.Reader) (workload
 	if _, err := io.Copy(h, f); err != nil {
 		return &InputError{path, err}
 	}
-	side := bundle.SideInput{Kind: kind, Path: usedPath, Name: name, SizeOriginal: stats.Bytes}
+	side := bundle.SideInput{Kind: kind, Name: name, SizeOriginal: stats.Bytes}
 	h.Sum(side.SHA256Original[:0])
 	if info, err := f.Stat(); err == nil {
 		side.SizeOriginal = info.Size()

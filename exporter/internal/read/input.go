@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
@@ -48,8 +49,9 @@ type input struct {
 	spool *os.File  // standard input kept on disk, so that it can be read twice
 	ng    bool      // PCAPNG, which can hold secrets
 
-	header *ring.Header // of a segment, else nil
-	sides  sides        // that stand beside it
+	header *ring.Header  // of a segment, else nil
+	sides  sides         // that stand beside it
+	claim  *bundle.Input // what a bundle says of it, nil where it comes from elsewhere
 }
 
 // Inputs are the captures of a run.
@@ -91,19 +93,7 @@ func Open(paths []string, stdin io.Reader) (*Inputs, error) {
 	if len(in.files) == 0 {
 		return nil, &InputError{fmt.Sprint(paths), ErrNoInput}
 	}
-	slices.SortStableFunc(in.files, func(a, b *input) int {
-		switch {
-		case a.first != b.first:
-			if a.first < b.first {
-				return -1
-			}
-			return 1
-		}
-		if c := bytes.Compare(a.head[:], b.head[:]); c != 0 {
-			return c
-		}
-		return bytes.Compare([]byte(a.name), []byte(b.name))
-	})
+	slices.SortStableFunc(in.files, inOrder)
 	slices.Sort(in.odd)
 	for _, f := range in.files {
 		if f.size < 0 {
@@ -113,6 +103,11 @@ func Open(paths []string, stdin io.Reader) (*Inputs, error) {
 		in.total += f.size
 	}
 	return in, nil
+}
+
+// inOrder orders inputs by their content.
+func inOrder(a, b *input) int {
+	return cmp.Or(cmp.Compare(a.first, b.first), bytes.Compare(a.head[:], b.head[:]), strings.Compare(a.name, b.name))
 }
 
 // addFolder takes every capture below dir. A file that is no capture is skipped and
@@ -255,16 +250,20 @@ func (x *input) open(id int32, b *bundle.Builder, count func(int64)) (*opened, e
 		o.closeFile()
 		return nil, &InputError{x.path, err}
 	}
-	o.src = src
+	o.src, o.data = src, x.unpacked(src)
 	if src.Compression != pcapng.CompressionNone {
 		o.original.hash = sha256.New()
 	}
-	o.rel = fmt.Sprintf("data/packets/import/%03d-%s", id, bundle.SafeName(unpackedName(x.name, src.Compression)))
-	if b == nil {
+	o.rel = fmt.Sprintf("data/packets/import/%03d-%s", id, bundle.SafeName(unpackedName(x.name, o.compression())))
+	switch {
+	case b == nil:
 		o.copy = noCopy{}
-		return o, nil
+	case x.claim != nil:
+		o.copy, err = b.Discard(o.rel)
+	default:
+		o.copy, err = b.Create(o.rel)
 	}
-	if o.copy, err = b.Create(o.rel); err != nil {
+	if err != nil {
 		o.closeFile()
 		return nil, err
 	}

@@ -107,7 +107,11 @@ func (k *Keys) scan(x *input) error {
 		if f != nil {
 			files = append(files, f)
 		}
-		return pcapng.Open(raw, pcapng.Limits{})
+		src, err := pcapng.Open(raw, pcapng.Limits{})
+		if err != nil {
+			return nil, err
+		}
+		return x.unpacked(src), nil
 	}
 	src, err := open()
 	if err != nil {
@@ -247,6 +251,9 @@ func (k *Keys) tell(s *secrets.SourceStats) {
 	}
 }
 
+// Any reports whether there is a key, so that rows may hold what was encrypted.
+func (k *Keys) Any() bool { return k.secrets(0) > 0 || len(k.sides) > 0 }
+
 // Warnings say what of the keys could not be used.
 func (k *Keys) Warnings() []string { return k.warnings }
 
@@ -258,6 +265,9 @@ func (k *Keys) Describe(m *bundle.Manifest) {
 		m.Warnings = append(m.Warnings, countText(n, "key was", "keys were")+" no longer in its file when looked up; the file changed meanwhile")
 	}
 	for _, s := range k.Store.Stats() {
+		if s.Keys+s.Duplicates+s.Conflicts+s.Wrong == 0 { // nothing was read of it
+			continue
+		}
 		m.Accounts.AddCounter("keys", "secrets", s.Keys)
 		m.Accounts.AddCounter("keys", "duplicates", s.Duplicates)
 		m.Accounts.AddCounter("keys", "conflicts", s.Conflicts)

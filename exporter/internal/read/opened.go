@@ -90,6 +90,7 @@ type opened struct {
 	rel      string
 	file     *os.File
 	src      *pcapng.Source
+	data     io.Reader // what src gives, with the end that it had when it came packed
 	copy     payload
 	original tally
 	reader   *pcapng.Reader
@@ -126,7 +127,7 @@ func (o *opened) closeFile() {
 
 // start reads the file's header.
 func (o *opened) start(other func(*opened, pcapng.Block)) error {
-	r, err := pcapng.NewReader(io.TeeReader(o.src, o.copy), pcapng.Options{OnBlock: func(b pcapng.Block) {
+	r, err := pcapng.NewReader(io.TeeReader(o.data, o.copy), pcapng.Options{OnBlock: func(b pcapng.Block) {
 		o.block(b)
 		other(o, b)
 	}})
@@ -169,7 +170,7 @@ func (o *opened) fill(w *window) error {
 	if errors.Is(err, io.EOF) {
 		return nil
 	}
-	if errors.Is(err, pcapng.ErrBomb) || o.src.Compression != pcapng.CompressionNone {
+	if errors.Is(err, pcapng.ErrBomb) || o.compression() != pcapng.CompressionNone {
 		o.failed = err // what was unpacked before it is kept
 		return nil
 	}
@@ -190,7 +191,7 @@ func (o *opened) order() {
 func (o *opened) finish() (bundle.Input, error) {
 	defer o.closeFile()
 	in := bundle.Input{FileID: o.id, Path: o.rel, Name: o.name, Packets: o.packets, Sections: int64(o.reader.Sections()), Secrets: o.secrets}
-	if _, err := io.Copy(io.Discard, io.TeeReader(o.src, o.copy)); err != nil && o.failed == nil {
+	if _, err := io.Copy(io.Discard, io.TeeReader(o.data, o.copy)); err != nil {
 		o.failed = err
 	}
 	err := o.copy.Close()
@@ -204,6 +205,9 @@ func (o *opened) finish() (bundle.Input, error) {
 		o.original.hash.Sum(d[:0])
 		in.Compression, in.SHA256Original, in.SizeOriginal = string(o.src.Compression), &d, o.original.size
 	}
+	if c := o.claim; c != nil && o.src.Compression == pcapng.CompressionNone {
+		in.Compression, in.SHA256Original, in.SizeOriginal = c.Compression, c.SHA256Original, c.SizeOriginal
+	}
 	in.Format = o.reader.Format().String()
 	if o.any {
 		in.FirstNs, in.LastNs = bundle.At(o.first), bundle.At(o.last)
@@ -215,7 +219,7 @@ func (o *opened) finish() (bundle.Input, error) {
 		in.DamageMore += more
 	}
 	if o.failed != nil {
-		in.AddDamage(bundle.Damage{Offset: in.Size, Kind: "unreadable", Detail: o.failed.Error()})
+		in.AddDamage(bundle.Damage{Offset: in.Size, Kind: unreadable, Detail: o.failed.Error()})
 	}
 	o.describeInterfaces(&in)
 	if o.header != nil {

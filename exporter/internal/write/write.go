@@ -57,7 +57,7 @@ func withUnknown(list []*dissect.Protocol) []*dissect.Protocol {
 // Open begins the tables of b, with parts of table calls for protocols. release is the
 // program's.
 func Open(b *bundle.Builder, release string, protocols []*dissect.Protocol) (*Tables, error) {
-	t := &Tables{b: b, protos: withUnknown(protocols), opts: columnar.Options{ReleaseName: "pcapsule", ReleaseVersion: release, Scratch: &columnar.Scratch{}},
+	t := &Tables{b: b, protos: withUnknown(protocols), opts: columnar.Options{ReleaseName: "pcapsule", ReleaseVersion: release, Mode: b.Mode(), Scratch: &columnar.Scratch{}},
 		plain: map[string]*columnar.Table{}, schema: map[string]*table.Schema{}, calls: map[string]*columnar.Table{},
 		rows: map[string]int64{}, known: map[string]*table.Schema{}}
 	for _, p := range t.protos {

@@ -3,19 +3,12 @@
 package console
 
 import (
-	"errors"
 	"fmt"
-	"io"
-	"io/fs"
-	"os"
 	"strconv"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	"golang.org/x/term"
-
-	"github.com/pcapsule/pcapsule/internal/cli/exit"
 )
 
 // Printable escapes what a terminal would act on and cuts to n columns.
@@ -28,7 +21,7 @@ func Printable(s string, n int) string {
 			break
 		}
 		switch {
-		case r == utf8.RuneError, unicode.IsControl(r), unicode.Is(unicode.Cf, r):
+		case r == utf8.RuneError, Acts(r):
 			b.WriteByte('.')
 		default:
 			b.WriteRune(r)
@@ -111,38 +104,6 @@ func ByteSize(n int64) string {
 		return fmt.Sprintf("%.1f %cB", v, units[i])
 	}
 	return fmt.Sprintf("%.0f %cB", v, units[i])
-}
-
-// Sink is standard output. It remembers the first error, so that a command that does not
-// look at errors of printing still fails if the disk behind it is full.
-type Sink struct {
-	W   io.Writer
-	Err error
-}
-
-// Write implements io.Writer.
-func (s *Sink) Write(p []byte) (int, error) {
-	if s.Err != nil {
-		return 0, s.Err
-	}
-	n, err := s.W.Write(p)
-	if err != nil {
-		var at *fs.PathError
-		if errors.As(err, &at) {
-			err = at.Err
-		}
-		s.Err = exit.With(fmt.Errorf("writing standard output: %w", err), exit.Disk, "the output is incomplete; free space and run the same command again")
-	}
-	return n, s.Err
-}
-
-// File is the file behind a writer, nil if there is none.
-func File(w any) *os.File {
-	if s, ok := w.(*Sink); ok {
-		w = s.W
-	}
-	f, _ := w.(*os.File)
-	return f
 }
 
 // Terminal reports whether w is one.

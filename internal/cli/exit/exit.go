@@ -47,12 +47,15 @@ func With(err error, code int, hint string) error { return &Error{err, code, hin
 // Usagef is a mistake on the command line. The program adds a hint to --help.
 func Usagef(format string, args ...any) error { return With(fmt.Errorf(format, args...), Usage, "") }
 
-// NewOutput refuses an output before any work is done for it: if the file exists, or its
-// folder does not.
+// NewOutput refuses an output before any work is done for it: if the file exists, its
+// folder does not, or it lies in a bundle.
 func NewOutput(path string) error {
 	path = filepath.Clean(path)
 	if _, err := os.Lstat(path); err == nil {
 		return With(fmt.Errorf("output %s exists", path), Exists, "choose another name with -o, or remove it first; nothing is written over")
+	}
+	if err := Outside(path); err != nil {
+		return err
 	}
 	info, err := os.Stat(filepath.Dir(path))
 	switch {

@@ -50,6 +50,7 @@ func Main(args []string, out, errOut io.Writer) int {
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends the program at once
 	printed := &console.Sink{W: out}
+	errOut = &console.Sink{W: errOut}
 	c := command(os.LookupEnv, args, errOut)
 	c.SetArgs(args)
 	c.SetOut(printed)

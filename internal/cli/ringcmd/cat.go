@@ -147,7 +147,7 @@ func (p program) copy(ctx context.Context, out io.Writer, output string, r *ring
 		defer file.Abort()
 		out = file
 	}
-	buffered := bufio.NewWriter(out)
+	buffered := bufio.NewWriter(console.Exact(out))
 	w, err := pcapng.NewWriter(buffered, pcapng.Section{Application: p.name + " " + p.release, Comments: []string{fmt.Sprintf("packets of ring %s", r.ID)}}, pcapng.WriterOptions{})
 	if err != nil {
 		return ring.Copied{}, err

@@ -1,0 +1,110 @@
+package parts
+
+import (
+	"encoding/binary"
+	"math/rand"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/pcapsule/pcapsule/exporter/internal/columnar"
+	kinds "github.com/pcapsule/pcapsule/exporter/table"
+)
+
+type rowOf struct {
+	ID     int64             `col:"id" doc:"number"`
+	Name   kinds.Opt[string] `col:"name" doc:"text"`
+	Ranges kinds.Cites       `col:"cites" doc:"packets"`
+}
+
+// written writes rows as parts of a table and returns their paths.
+func written(t testing.TB, rows int) []string {
+	t.Helper()
+	schema := kinds.SchemaOf("sample", "a table", rowOf{})
+	if schema.Row != reflect.TypeFor[rowOf]() {
+		t.Fatal(schema.Row)
+	}
+	dir := t.TempDir()
+	w, err := columnar.Create(dir, schema, columnar.Options{ReleaseVersion: "test", RowsPerPart: 700})
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := make([]rowOf, rows)
+	for i := range list {
+		list[i] = rowOf{ID: int64(i), Ranges: kinds.Cites{{First: int64(i), Last: int64(i) + 1}}}
+		if i%3 > 0 {
+			list[i].Name = kinds.Some(strings.Repeat("n", i%7))
+		}
+		if i%5 == 0 {
+			list[i].Ranges = nil
+		}
+	}
+	if err := columnar.Append(w, list); err != nil {
+		t.Fatal(err)
+	}
+	res, err := w.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var paths []string
+	for _, p := range res.Parts {
+		paths = append(paths, filepath.Join(dir, p.Name))
+	}
+	got := Compare(paths, paths, true, "pcapsule version test")
+	if len(got.Differences) > 0 {
+		t.Fatalf("a table differs from itself: %v", got.Differences)
+	}
+	for _, c := range res.Columns {
+		if sum := got.Digests[c.Name]; len(got.Digests) != len(res.Columns) || c.SHA256 != hexOf(sum[:]) {
+			t.Errorf("column %s has digest %x, want %s", c.Name, sum, c.SHA256)
+		}
+	}
+	return paths
+}
+
+func hexOf(b []byte) string {
+	const digits = "0123456789abcdef"
+	var s strings.Builder
+	for _, c := range b {
+		s.WriteByte(digits[c>>4])
+		s.WriteByte(digits[c&15])
+	}
+	return s.String()
+}
+
+func TestTheDigestsOfFilesAreThoseOfTheirRows(t *testing.T) { written(t, 2000) }
+
+// TestHostilePartsAreErrors changes files at random and cuts them: each is named, none
+// panics, takes long or much memory.
+func TestHostilePartsAreErrors(t *testing.T) {
+	paths := written(t, 300)
+	data, err := os.ReadFile(paths[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	odd := filepath.Join(t.TempDir(), "part-000.parquet")
+	r := rand.New(rand.NewSource(1))
+	n := int(binary.LittleEndian.Uint32(data[len(data)-8:]))
+	for i := range 3000 {
+		bad := append([]byte(nil), data...)
+		at := len(bad) - 8 - n + r.Intn(n+8) // the footer, of which all else depends
+		if i%3 == 0 {
+			at = r.Intn(len(bad))
+		}
+		switch i % 4 {
+		case 0:
+			bad = bad[:at]
+		case 1:
+			bad[at] = 0xff
+		default:
+			bad[at] ^= byte(1 + r.Intn(255))
+		}
+		if err := os.WriteFile(odd, bad, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		Compare([]string{odd}, paths, true, "pcapsule version test")
+		Compare([]string{odd}, paths, false, "pcapsule version test")
+	}
+}

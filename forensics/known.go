@@ -1,0 +1,88 @@
+package forensics
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+
+	"github.com/pcapsule/pcapsule/forensics/redact"
+)
+
+// Limits of what is read of a case to know its secrets. They count rows and bytes, not time,
+// so that one case is masked the same everywhere.
+const (
+	knownRows  = 200_000  // of each source
+	knownBytes = 32 << 20 // of each source's texts
+)
+
+// knownOnce holds the secrets of a case, once somebody has asked.
+type knownOnce struct {
+	mu    sync.Mutex
+	done  bool
+	known *redact.Known
+}
+
+// knownSource is where secrets are looked for: a query whose rows have a text and what it is.
+type knownSource struct {
+	table, needs string // a column without which there is nothing to look for
+	sql          string
+	header       bool // the rows have the name and value of a header
+}
+
+var knownSources = []knownSource{
+	{"calls", "headers", "SELECT h.name, h.value FROM (SELECT unnest(headers) AS h FROM calls_raw) WHERE length(h.value) >= 8", true},
+	{"calls", "query_string", "SELECT 'application/x-www-form-urlencoded', query_string FROM calls_raw WHERE contains(query_string, '=')", false},
+	{"calls", "http1_target", "SELECT 'application/x-www-form-urlencoded', http1_target FROM calls_raw WHERE contains(http1_target, '=')", false},
+	{"bodies", "text", "SELECT coalesce(content_type, ''), text FROM bodies_raw WHERE length(text) >= 8", false},
+	{"calls", "summary", "SELECT 'plain', summary FROM calls_raw WHERE length(summary) >= 8", false},
+	{"calls", "path", "SELECT 'plain', path FROM calls_raw WHERE length(path) >= 8", false},
+	{"calls", "redis_reply", "SELECT 'command', redis_reply FROM calls_raw WHERE length(redis_reply) >= 8", false},
+	{"calls", "postgresql_preview", "SELECT 'plain', postgresql_preview FROM calls_raw WHERE postgresql_preview IS NOT NULL", false},
+	{"calls", "grpc_request_text", "SELECT '', grpc_request_text FROM calls_raw WHERE grpc_request_text IS NOT NULL", false},
+	{"calls", "grpc_response_text", "SELECT '', grpc_response_text FROM calls_raw WHERE grpc_response_text IS NOT NULL", false},
+	{"calls", "postgresql_query", "SELECT 'sql', postgresql_query FROM calls_raw WHERE postgresql_query IS NOT NULL", false},
+	{"calls", "redis_command", "SELECT 'command', redis_command FROM calls_raw WHERE redis_command IS NOT NULL", false},
+}
+
+// Known are the values in the case that its policy masks, for masking them where they
+// appear without a name; nil where there are none. It reads the case once.
+func (c *Case) Known(ctx context.Context) (*redact.Known, error) {
+	k := c.known
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.done {
+		return k.known, nil
+	}
+	all := c.Policy().Collect()
+	for _, s := range knownSources {
+		if err := c.Unmasked().collect(ctx, s, all); err != nil {
+			return nil, fmt.Errorf("looking for secrets to mask: %w", err)
+		}
+	}
+	k.known, k.done = all.Known(), true
+	return k.known, nil
+}
+
+// collect looks at the texts of one source.
+func (c *Case) collect(ctx context.Context, s knownSource, all *redact.Collector) error {
+	v := c.views[s.table]
+	if v == nil || !hasColumn(v.raw, s.needs) {
+		return nil
+	}
+	rows, err := c.db.Query(ctx, fmt.Sprintf("%s LIMIT %d", s.sql, knownRows))
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for left := knownBytes; left > 0 && rows.Next(); {
+		name, text := rows.Text(0), rows.Text(1)
+		left -= len(text)
+		if s.header {
+			all.Header(name, strings.TrimSpace(text))
+		} else {
+			all.Text(name, text)
+		}
+	}
+	return rows.Err()
+}

@@ -1,0 +1,221 @@
+package redact
+
+import (
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"html"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// Limits of what is known of a case.
+const (
+	maxKnown      = 4096 // values
+	maxKnownValue = 4096 // bytes of one; of a longer one its first bytes are looked for
+	leastKnown    = 8    // bytes of a value, and of a form of it, that is looked for
+)
+
+// Collector gathers the values that a policy masks, so that they can be masked wherever
+// they appear without their names. It is for one goroutine.
+type Collector struct {
+	p      *Policy
+	values map[string]bool
+}
+
+// Collect begins to gather.
+func (p *Policy) Collect() *Collector { return &Collector{p: p, values: map[string]bool{}} }
+
+// Text looks at a text as Policy.Text does.
+func (c *Collector) Text(contentType, text string) {
+	t := task{p: c.p, seen: c.add}
+	t.text(contentType, text, 0)
+}
+
+// Header looks at a header. Of cookies each value counts, of Authorization what stands
+// behind the scheme.
+func (c *Collector) Header(name, value string) {
+	if !c.p.SecretHeader(name) {
+		t := task{p: c.p, seen: c.add}
+		t.words(value)
+		return
+	}
+	switch strings.ToLower(name) {
+	case "authorization", "proxy-authorization":
+		if scheme, rest, ok := strings.Cut(value, " "); ok && len(scheme) <= 20 {
+			value = rest
+			if strings.EqualFold(scheme, "basic") {
+				c.basic(rest)
+			}
+		}
+	case "cookie", "set-cookie":
+		for i, part := range strings.Split(value, ";") {
+			_, v, ok := strings.Cut(part, "=")
+			if ok && (i == 0 || strings.EqualFold(name, "cookie")) {
+				c.add(v)
+			}
+		}
+		return
+	}
+	c.add(value)
+}
+
+// basic adds the password of Basic, RFC 7617.
+func (c *Collector) basic(text string) {
+	if plain, err := base64.StdEncoding.DecodeString(strings.TrimSpace(text)); err == nil {
+		if _, password, ok := strings.Cut(string(plain), ":"); ok {
+			c.add(password)
+		}
+	}
+}
+
+// add keeps a value, what stands behind a scheme as in Bearer …, and what has a name within
+// it, as in sha256=… and t=1,v1=….
+func (c *Collector) add(v string) {
+	v = strings.Trim(strings.TrimSpace(v), `"'`)
+	if scheme, rest, ok := strings.Cut(v, " "); ok && isScheme(strings.ToLower(scheme)) {
+		v = strings.TrimSpace(rest)
+	}
+	c.keep(v)
+	if len(v) > maxKnownValue || !strings.Contains(v, "=") {
+		return
+	}
+	for part := range strings.FieldsFuncSeq(v, func(r rune) bool { return r == ',' || r == ';' || r == ' ' || r == '&' }) {
+		if _, inner, ok := strings.Cut(part, "="); ok {
+			c.keep(strings.Trim(inner, `"'`))
+		}
+	}
+}
+
+// keep keeps a value that can be told from words and small numbers.
+func (c *Collector) keep(v string) {
+	if strings.Contains(v, "%") {
+		if plain, err := url.QueryUnescape(v); err == nil {
+			v = plain
+		}
+	}
+	if len(v) > maxKnownValue {
+		v = v[:maxKnownValue]
+	}
+	if len(v) < leastKnown || len(c.values) >= maxKnown || strings.Contains(v, c.p.mask) {
+		return
+	}
+	letters, digits, others := 0, 0, 0
+	for i := range len(v) {
+		switch {
+		case isDigit(v[i]):
+			digits++
+		case isAlpha(v[i]):
+			letters++
+		default:
+			others++
+		}
+	}
+	if digits == 0 && others == 0 && len(v) < 12 { // a word
+		return
+	}
+	c.values[v] = true
+}
+
+// Known finds values in texts, also as they are written in URLs, JSON, HTML, base64 and
+// hexadecimal, in capitals, in small letters and backwards.
+type Known struct {
+	mask  string
+	forms map[uint64][]string // by their first 8 bytes, the longest first
+	first [1 << 13]byte       // a bit for each hash of these
+}
+
+// Known is what was gathered; nil where that is nothing.
+func (c *Collector) Known() *Known {
+	if len(c.values) == 0 {
+		return nil
+	}
+	k := &Known{mask: c.p.mask, forms: map[uint64][]string{}}
+	for v := range c.values {
+		for _, f := range forms(v) {
+			k.form(f)
+		}
+	}
+	for _, list := range k.forms {
+		slices.SortFunc(list, func(a, b string) int { return len(b) - len(a) })
+	}
+	return k
+}
+
+func (k *Known) form(f string) {
+	if len(f) < leastKnown {
+		return
+	}
+	head := load8(f)
+	if !slices.Contains(k.forms[head], f) {
+		k.forms[head] = append(k.forms[head], f)
+		h := knownHash(head)
+		k.first[h>>3] |= 1 << (h & 7)
+	}
+}
+
+func knownHash(head uint64) uint64 { return head * 0x9E3779B97F4A7C15 >> 48 }
+
+// forms are the ways to write a value.
+func forms(v string) []string {
+	quoted, _ := json.Marshal(v) // text always marshals
+	escaped := string(quoted[1 : len(quoted)-1])
+	back := []rune(v)
+	slices.Reverse(back)
+	bytesBack := []byte(v)
+	slices.Reverse(bytesBack)
+	list := []string{v, escaped, url.QueryEscape(v), url.PathEscape(v), html.EscapeString(v), strings.ToLower(v), strings.ToUpper(v), string(back),
+		hex.EncodeToString([]byte(v)), strings.ToUpper(hex.EncodeToString([]byte(v))), hex.EncodeToString(bytesBack)}
+	var spaced strings.Builder
+	for i := range len(v) {
+		spaced.WriteString(`\x` + strings.ToUpper(hex.EncodeToString([]byte{v[i]})))
+	}
+	list = append(list, spaced.String(), strings.ReplaceAll(spaced.String(), `\`, `\\`))
+	for _, enc := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
+		for shift := range 3 { // what stands before it decides how it falls into groups
+			text := enc.EncodeToString([]byte("\x00\x00"[:shift] + v))
+			from := []int{0, 2, 3}[shift]
+			to := len(text)
+			if (shift+len(v))%3 != 0 {
+				to-- // shared with what follows
+			}
+			if to-from >= leastKnown {
+				list = append(list, text[from:to])
+			}
+		}
+	}
+	return list
+}
+
+// Mask masks every known value in a text. Nil masks nothing.
+func (k *Known) Mask(text string) string {
+	if k == nil || len(text) < leastKnown {
+		return text
+	}
+	var edits []edit
+	for i := 0; i+leastKnown <= len(text); {
+		head := load8(text[i:])
+		if h := knownHash(head); k.first[h>>3]&(1<<(h&7)) == 0 {
+			i++
+			continue
+		}
+		if n := k.at(head, text[i:]); n > 0 {
+			edits = append(edits, edit{i, i + n, k.mask})
+			i += n
+		} else {
+			i++
+		}
+	}
+	return apply(text, edits)
+}
+
+// at is the length of the known value that begins a text.
+func (k *Known) at(head uint64, text string) int {
+	for _, f := range k.forms[head] {
+		if strings.HasPrefix(text, f) {
+			return len(f)
+		}
+	}
+	return 0
+}

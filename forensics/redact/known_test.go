@@ -1,0 +1,41 @@
+package redact
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestKnownMasksEveryForm(t *testing.T) {
+	values := []string{"ghp_16C7e42F292c6912E7710c838347Ae178B4a", "xoxb-123456789012-1234567890123-AbCdEfGhIjKlMnOpQrStUvWx", "sk_live_51HplantedZq0123456789abcdef", "a&b=\"c d\"/é<1>", "Zq00xK7-planted_00vV"}
+	c := Default().Collect()
+	for _, v := range values[:3] {
+		c.Text("text/plain", "see "+v)
+	}
+	for _, v := range values[3:] {
+		c.Header("X-Api-Key", v)
+	}
+	k := c.Known()
+	for _, v := range values {
+		for _, f := range forms(v) {
+			if out := k.Mask("before " + f + " after"); len(f) >= leastKnown && strings.Contains(out, f) {
+				t.Errorf("%q is not masked in %q", f, out)
+			}
+		}
+	}
+	if out := k.Mask("nothing here, page_size=20"); out != "nothing here, page_size=20" {
+		t.Errorf("masked %q", out)
+	}
+	var none *Known
+	if none.Mask("Zq00xK7-planted_00vV") == Mask {
+		t.Error("nil masks")
+	}
+}
+
+// TestKnownValuesAreNoWords keeps answers readable: what is short, or a word, stays.
+func TestKnownValuesAreNoWords(t *testing.T) {
+	c := Default().Collect()
+	c.Text("application/json", `{"password":"secret","token":"abc","pin":"1234","session":"checkout","auth":"Bearer","api_key":"`+Mask+`"}`)
+	if k := c.Known(); k != nil {
+		t.Errorf("known: %v", c.values)
+	}
+}

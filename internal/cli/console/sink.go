@@ -1,0 +1,205 @@
+package console
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/pcapsule/pcapsule/internal/cli/exit"
+)
+
+// Sink is standard output, the one place where text meets a terminal. What a terminal would
+// act on, captured text that moves the cursor or turns the direction of writing, comes out
+// as \u001b; inside JSON that is the same text. Line feeds, tabs and our own styles pass.
+//
+// It remembers the first error, so that a command that does not look at errors of printing
+// still fails if the disk behind it is full.
+type Sink struct {
+	W      io.Writer
+	Err    error
+	Styled bool // styles pass
+
+	mu   sync.Mutex
+	part []byte // of a character that is not whole yet
+}
+
+// Styles that people see.
+const (
+	Bold  = "\x1b[1m"
+	Plain = "\x1b[0m"
+)
+
+// Write implements io.Writer.
+func (s *Sink) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	text := p
+	if len(s.part) > 0 {
+		text = append(s.part, p...)
+		s.part = nil
+	}
+	if n := unfinished(text); n > 0 {
+		s.part = slices.Clone(text[len(text)-n:])
+		text = text[:len(text)-n]
+	}
+	if err := s.put(s.safe(text)); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// End writes what waits for the rest of a character.
+func (s *Sink) End() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	rest := s.part
+	s.part = nil
+	return s.put(s.safe(rest))
+}
+
+// unfinished is the length of a character at the end of p of which bytes are lacking.
+func unfinished(p []byte) int {
+	for n := 1; n < utf8.UTFMax && n <= len(p); n++ {
+		if c := p[len(p)-n]; utf8.RuneStart(c) {
+			if c >= utf8.RuneSelf && !utf8.FullRune(p[len(p)-n:]) {
+				return n
+			}
+			break
+		}
+	}
+	return 0
+}
+
+// safe escapes what a terminal would act on. What is safe is given as it is.
+func (s *Sink) safe(p []byte) []byte {
+	i := 0
+	for i < len(p) && (p[i] >= ' ' && p[i] < 0x7f || p[i] == '\n' || p[i] == '\t') {
+		i++
+	}
+	if i == len(p) {
+		return p
+	}
+	out := append(make([]byte, 0, len(p)+64), p[:i]...)
+	for i < len(p) {
+		if n := s.style(p[i:]); n > 0 {
+			out, i = append(out, p[i:i+n]...), i+n
+			continue
+		}
+		r, n := utf8.DecodeRune(p[i:])
+		switch {
+		case r == utf8.RuneError && n == 1:
+			out = fmt.Appendf(out, `\x%02x`, p[i])
+		case r != '\n' && r != '\t' && Acts(r):
+			out = escape(out, r)
+		default:
+			out = append(out, p[i:i+n]...)
+		}
+		i += n
+	}
+	return out
+}
+
+func (s *Sink) style(p []byte) int {
+	for _, known := range []string{Bold, Plain} {
+		if s.Styled && len(p) >= len(known) && string(p[:len(known)]) == known {
+			return len(known)
+		}
+	}
+	return 0
+}
+
+// Acts reports whether a terminal, or a reader of text, acts on a character instead of
+// showing it.
+func Acts(r rune) bool {
+	return unicode.IsControl(r) || unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp)
+}
+
+// Line is a text in one line: a file may have a name of several.
+func Line(s string) string {
+	s = strings.ToValidUTF8(s, "\uFFFD")
+	if !strings.ContainsFunc(s, Acts) {
+		return s
+	}
+	var out []byte
+	for _, r := range s {
+		if Acts(r) {
+			out = escape(out, r)
+		} else {
+			out = utf8.AppendRune(out, r)
+		}
+	}
+	return string(out)
+}
+
+// escape appends a character as JSON and Go have it.
+func escape(out []byte, r rune) []byte {
+	if r > 0xffff {
+		r -= 0x10000
+		return fmt.Appendf(out, `\u%04x\u%04x`, 0xd800+r>>10, 0xdc00+r&0x3ff)
+	}
+	return fmt.Appendf(out, `\u%04x`, r)
+}
+
+// put writes bytes as they are.
+func (s *Sink) put(p []byte) error {
+	if s.Err != nil || len(p) == 0 {
+		return s.Err
+	}
+	if _, err := s.W.Write(p); err != nil {
+		var at *fs.PathError
+		if errors.As(err, &at) {
+			err = at.Err
+		}
+		s.Err = exit.With(fmt.Errorf("writing standard output: %w", err), exit.Disk, "the output is incomplete; free space and run the same command again")
+	}
+	return s.Err
+}
+
+// exact writes bytes as they are.
+type exact struct{ s *Sink }
+
+// Write implements io.Writer.
+func (x exact) Write(p []byte) (int, error) {
+	x.s.mu.Lock()
+	defer x.s.mu.Unlock()
+	if err := x.s.put(p); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// Exact is w for what programs read to the byte: captures, Parquet, HTML. On a terminal it
+// is text like all else.
+func Exact(w io.Writer) io.Writer {
+	if s, ok := w.(*Sink); ok && !Terminal(s) {
+		return exact{s}
+	}
+	return w
+}
+
+// Drawn is w for what draws on a terminal, such as progress.
+func Drawn(w io.Writer) io.Writer {
+	if s, ok := w.(*Sink); ok {
+		return exact{s}
+	}
+	return w
+}
+
+// File is the file behind a writer, nil if there is none.
+func File(w any) *os.File {
+	switch s := w.(type) {
+	case *Sink:
+		w = s.W
+	case exact:
+		w = s.s.W
+	}
+	f, _ := w.(*os.File)
+	return f
+}
