@@ -273,6 +273,8 @@ type Workload struct {
 	OwnerKind   Opt[string] `col:"owner_kind" enc:"dict" doc:"kind of the topmost owner"`
 	Node        Opt[string] `col:"node" enc:"dict" doc:"node of a pod"`
 	Labels      []Pair      `col:"labels" doc:"labels, sorted by name"`
+	Services    []string    `col:"services" doc:"services in front of a pod, sorted"`
+	Ports       []Pair      `col:"ports" doc:"ports of a service, such as tcp/80, and the port on which the pods behind it listen; empty if no dump says it"`
 	Source      string      `col:"source" enc:"dict" doc:"input file that named it"`
 }
 

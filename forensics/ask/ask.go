@@ -40,6 +40,11 @@ func (q Question) Ask(ctx context.Context, c *forensics.Case, in json.RawMessage
 	return q.ask(ctx, c, in)
 }
 
+// Document is an answer that is a document for another program, with remarks on it.
+type Document interface {
+	Document() (text string, notes []string)
+}
+
 // InputError is a question that cannot be asked so.
 type InputError struct {
 	Field string // as in the input; empty where it is not one field

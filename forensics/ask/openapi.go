@@ -32,6 +32,9 @@ type OpenAPI struct {
 	YAML       string      `json:"yaml,omitempty" jsonschema:"OpenAPI 3.0.3: what was seen, with schemas inferred from bodies and no value of the traffic in it"`
 }
 
+// Document returns the description, which tools for OpenAPI read.
+func (o *OpenAPI) Document() (string, []string) { return o.YAML, o.Notes }
+
 // Operation is one method of one path.
 type Operation struct {
 	Method   string   `json:"method"`

@@ -3,7 +3,6 @@ package ask
 import (
 	"context"
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 
@@ -27,6 +26,9 @@ type NetworkPolicies struct {
 	YAML        string          `json:"yaml" jsonschema:"the policies, networking.k8s.io/v1, for kubectl apply"`
 }
 
+// Document returns the policies, which kubectl apply takes.
+func (p *NetworkPolicies) Document() (string, []string) { return p.YAML, p.Notes }
+
 // PolicySummary is one policy.
 type PolicySummary struct {
 	Namespace string   `json:"namespace"`
@@ -47,6 +49,7 @@ type Attempt struct {
 	First       string `json:"first"`
 	FlowID      int64  `json:"flow_id" jsonschema:"one of them; list_l4_flows and table flows have it"`
 	Why         string `json:"why" jsonschema:"which end has a policy that does not allow it"`
+	Guessed     bool   `json:"guessed,omitempty" jsonschema:"the beginning was not captured, and which side is the server is a guess"`
 }
 
 func networkPolicies() Question {
@@ -66,23 +69,24 @@ type seen struct {
 	FirstNs     int64  `json:"first_ns"`
 	FlowID      int64  `json:"flow_id"`
 	Learned     int64  `json:"learned"`
-	AtService   bool   `json:"at_service"` // seen at the service's address only
+	Guessed     bool   `json:"guessed"` // which side is the server is a guess
 }
 
 // peer is an endpoint as a policy sees it.
 type peer struct {
-	ID        int64   `json:"id"`
-	Bundle    int64   `json:"bundle"`
-	IP        string  `json:"ip"`
-	Kind      string  `json:"kind"`
-	Name      string  `json:"name"`
-	Namespace string  `json:"namespace"`
-	Pod       string  `json:"pod"`
-	Workload  string  `json:"workload"`
-	Service   string  `json:"service"`
-	DNSName   string  `json:"dns_name"`
-	External  bool    `json:"external"`
-	Labels    []label `json:"labels"`
+	ID        int64    `json:"id"`
+	Bundle    int64    `json:"bundle"`
+	IP        string   `json:"ip"`
+	Kind      string   `json:"kind"`
+	Name      string   `json:"name"`
+	Namespace string   `json:"namespace"`
+	Pod       string   `json:"pod"`
+	Workload  string   `json:"workload"`
+	Service   string   `json:"service"`
+	Services  []string `json:"services"`
+	DNSName   string   `json:"dns_name"`
+	External  bool     `json:"external"`
+	Labels    []label  `json:"labels"`
 }
 
 type label struct {
@@ -123,14 +127,16 @@ func AskNetworkPolicies(ctx context.Context, c *forensics.Case, in PolicyIn) (*N
 	if err != nil {
 		return nil, err
 	}
-	g := &policyMaker{peers: peers, groups: map[string]*podGroup{}, only: in.Namespaces, ingressOnly: in.Ingress}
-	g.group()
-	virtual := 0
+	g := &policyMaker{peers: peers, groups: map[string]*podGroup{}, targets: map[string]int64{}, only: in.Namespaces, ingressOnly: in.Ingress}
+	if err := g.group(ctx, c); err != nil {
+		return nil, err
+	}
+	guessed := int64(0)
 	for i := range all {
-		if s := &all[i]; s.Learned > 0 {
-			if s.AtService {
-				virtual++
-			}
+		switch s := &all[i]; {
+		case s.Learned > 0 && s.Guessed:
+			guessed += s.Learned
+		case s.Learned > 0:
 			out.Connections += s.Learned
 			g.learn(s)
 		}
@@ -152,10 +158,18 @@ func AskNetworkPolicies(ctx context.Context, c *forensics.Case, in PolicyIn) (*N
 	if len(out.Refused) > w.limit {
 		out.Refused, out.Truncated = out.Refused[:w.limit], true
 	}
-	if virtual > 0 {
-		out.note("%d rules come from connections that were seen at a service's address only: their port is the service's, and the pods may listen on another", virtual)
+	if guessed > 0 {
+		out.note("%d connections are not allowed: their beginning was not captured, neither side has a known port, and which side is the server is a guess", guessed)
 	}
-	out.note("policies know addresses and labels, not names: a rule for an outside address goes stale when its name moves")
+	if list := sortedNames(g.unresolved); len(list) > 0 {
+		out.note("no dump says on which port the pods behind %s listen: the rules have the service's port. Policies act after the service's address was translated, so check them", strings.Join(list[:min(len(list), maxNamed)], ", "))
+	}
+	if list := g.withoutDNS(policies); len(list) > 0 {
+		out.note("no DNS query of %s was seen in this time, so the policies allow none: if these pods resolve names, add egress to port 53 of the cluster's DNS", strings.Join(list[:min(len(list), maxNamed)], ", "))
+	}
+	if list := g.outside(); len(list) > 0 {
+		out.note("policies know addresses and labels, not names: the rules for these addresses go stale if the names move: %s", strings.Join(list[:min(len(list), maxNamed)], ", "))
+	}
 	out.note("connections that the node itself makes, such as probes of the kubelet, are allowed by most network plugins whatever a policy says")
 	out.matched(len(out.Policies))
 	return out, nil
@@ -185,12 +199,11 @@ func flowsSeen(ctx context.Context, c *forensics.Case, w *window) ([]seen, error
 	}
 	sql := fmt.Sprintf(`WITH f AS (SELECT %[1]s, conn_id, flow_id, src_id, dst_id, transport, dst_port, first_ns, last_ns,
 			CASE transport WHEN 'tcp' THEN coalesce(state NOT IN ('syn_sent', 'refused'), true) ELSE dst_packets > 0 END AS answered,
-			dst_pod IS NULL AND dst_service IS NOT NULL AS at_service, row_number() OVER (PARTITION BY %[2]s ORDER BY (dst_pod IS NOT NULL) DESC, (src_pod IS NOT NULL) DESC, flow_id) AS nth
+			role_known IN ('port', 'first_packet') AND dst_port >= 32768 AS guessed, row_number() OVER (PARTITION BY %[2]s ORDER BY (dst_pod IS NOT NULL) DESC, (src_pod IS NOT NULL) DESC, flow_id) AS nth
 			FROM flows WHERE transport IN ('tcp', 'udp', 'sctp'))
 		SELECT bundle, src_id, dst_id, transport, dst_port AS port, count(*) AS connections, count(*) FILTER (answered) AS answered,
-			min(first_ns) AS first_ns, min(flow_id) AS flow_id, count(*) FILTER (%[3]s) AS learned,
-			bool_or(at_service) AS at_service
-		FROM f WHERE nth = 1 GROUP BY ALL ORDER BY bundle, src_id, dst_id, transport, port`, bundle, part, learned)
+			min(first_ns) AS first_ns, min(flow_id) AS flow_id, count(*) FILTER (%[3]s) AS learned, guessed
+		FROM f WHERE nth = 1 GROUP BY ALL ORDER BY bundle, src_id, dst_id, transport, port, guessed`, bundle, part, learned)
 	rows, more, err := readRows[seen](ctx, c, maxSeen, sql, args...)
 	if more {
 		w.notes = append(w.notes, fmt.Sprintf("more than %d pairs of endpoints and ports: the rest was left out", maxSeen))
@@ -198,15 +211,17 @@ func flowsSeen(ctx context.Context, c *forensics.Case, w *window) ([]seen, error
 	return rows, err
 }
 
-// maxSeen is how many pairs of endpoints and ports policies are made of.
-const maxSeen = 200_000
+const (
+	maxSeen  = 200_000 // pairs of endpoints and ports that policies are made of
+	maxNamed = 10      // names in a note
+)
 
 func peersOf(ctx context.Context, c *forensics.Case) (map[[2]int64]*peer, error) {
 	bundle := "0 AS bundle"
 	if c.Several() {
 		bundle = "bundle"
 	}
-	rows, _, err := readRows[peer](ctx, c, maxSeen, `SELECT `+bundle+`, endpoint_id AS id, ip, kind, name, namespace, pod, workload, service, dns_name, external, labels FROM endpoints ORDER BY bundle, endpoint_id`)
+	rows, _, err := readRows[peer](ctx, c, maxSeen, `SELECT `+bundle+`, endpoint_id AS id, ip, kind, name, namespace, pod, workload, service, services, dns_name, external, labels FROM endpoints ORDER BY bundle, endpoint_id`)
 	if err != nil {
 		return nil, err
 	}
@@ -215,207 +230,4 @@ func peersOf(ctx context.Context, c *forensics.Case) (map[[2]int64]*peer, error)
 		out[[2]int64{rows[i].Bundle, rows[i].ID}] = &rows[i]
 	}
 	return out, nil
-}
-
-// podGroup is the pods of one workload.
-type podGroup struct {
-	namespace, name string
-	labels          map[string]string // that all its pods have, without what differs from pod to pod
-	selector        map[string]string // that no other group of the namespace has; nil where there is none
-	services        []string
-	ingress, egress []rule
-}
-
-// rule is one connection that a policy allows.
-type rule struct {
-	group     *podGroup    // other end, where it is pods
-	prefix    netip.Prefix // else its address
-	name      string       // for people
-	transport string
-	port      int64
-}
-
-func (r rule) key() string {
-	return fmt.Sprintf("%s|%s|%05d|%s", r.name, r.transport, r.port, r.prefix)
-}
-
-type policyMaker struct {
-	peers       map[[2]int64]*peer
-	groups      map[string]*podGroup
-	only        []string
-	ingressOnly bool
-}
-
-// passing are labels that differ from pod to pod or from release to release.
-func passing(name string) bool {
-	for _, s := range []string{"pod-template-hash", "controller-revision-hash", "pod-template-generation", "statefulset.kubernetes.io/", "apps.kubernetes.io/pod-index",
-		"batch.kubernetes.io/", "controller-uid", "job-name", "job-completion-index", "app.kubernetes.io/version", "helm.sh/chart", "app.kubernetes.io/managed-by"} {
-		if name == s || strings.HasSuffix(s, "/") && strings.HasPrefix(name, s) {
-			return true
-		}
-	}
-	return false
-}
-
-func groupKey(p *peer) string {
-	name := p.Workload
-	if name == "" {
-		name = p.Pod
-	}
-	return p.Namespace + "/" + name
-}
-
-// group puts pods together by workload and finds what selects each.
-func (g *policyMaker) group() {
-	for _, k := range sortedPeers(g.peers) {
-		p := g.peers[k]
-		if p.Pod == "" || p.Namespace == "" {
-			continue
-		}
-		labels := map[string]string{}
-		for _, l := range p.Labels {
-			if !passing(l.Name) {
-				labels[l.Name] = l.Value
-			}
-		}
-		q := g.groups[groupKey(p)]
-		if q == nil {
-			_, name, _ := strings.Cut(groupKey(p), "/")
-			q = &podGroup{namespace: p.Namespace, name: name, labels: labels}
-			g.groups[groupKey(p)] = q
-		}
-		for name, value := range q.labels {
-			if labels[name] != value {
-				delete(q.labels, name)
-			}
-		}
-		if p.Service != "" && !slices.Contains(q.services, p.Service) {
-			q.services = append(q.services, p.Service)
-		}
-	}
-	for _, q := range g.groups {
-		q.selector = g.selectorOf(q)
-	}
-}
-
-// usual are the labels that people select by, best first.
-var usual = [][]string{{"app.kubernetes.io/name", "app.kubernetes.io/instance", "app.kubernetes.io/component"}, {"app.kubernetes.io/name", "app.kubernetes.io/instance"},
-	{"app.kubernetes.io/name"}, {"app"}, {"k8s-app"}, {"name"}}
-
-// selectorOf finds labels that the group's pods have and no other pods of its namespace.
-func (g *policyMaker) selectorOf(q *podGroup) map[string]string {
-	try := func(names []string) map[string]string {
-		sel := map[string]string{}
-		for _, n := range names {
-			v, ok := q.labels[n]
-			if !ok {
-				return nil
-			}
-			sel[n] = v
-		}
-		for _, other := range g.groups {
-			if other != q && other.namespace == q.namespace && selects(sel, other.labels) {
-				return nil
-			}
-		}
-		return sel
-	}
-	for _, names := range usual {
-		if sel := try(names); len(sel) > 0 {
-			return sel
-		}
-	}
-	if sel := try(sortedNames(q.labels)); len(sel) > 0 {
-		return sel
-	}
-	return nil
-}
-
-func selects(selector, labels map[string]string) bool {
-	for n, v := range selector {
-		if labels[n] != v {
-			return false
-		}
-	}
-	return true
-}
-
-// groupOf is the pods behind an endpoint: its own, or those of the service it is.
-func (g *policyMaker) groupOf(p *peer) *podGroup {
-	if p == nil {
-		return nil
-	}
-	if p.Pod != "" {
-		return g.groups[groupKey(p)]
-	}
-	if p.Service == "" {
-		return nil
-	}
-	for _, k := range sortedNames(g.groups) {
-		if q := g.groups[k]; q.namespace == p.Namespace && slices.Contains(q.services, p.Service) {
-			return q
-		}
-	}
-	return nil
-}
-
-// learn allows one pair at both ends.
-func (g *policyMaker) learn(s *seen) {
-	src, dst := g.peers[[2]int64{s.Bundle, s.SrcID}], g.peers[[2]int64{s.Bundle, s.DstID}]
-	from, to := g.groupOf(src), g.groupOf(dst)
-	if to != nil && g.wants(to) {
-		if r, ok := ruleFor(src, from, s); ok {
-			to.ingress = addRule(to.ingress, r)
-		}
-	}
-	if from != nil && g.wants(from) && !g.ingressOnly {
-		if r, ok := ruleFor(dst, to, s); ok {
-			from.egress = addRule(from.egress, r)
-		}
-	}
-}
-
-func (g *policyMaker) wants(q *podGroup) bool {
-	return len(g.only) == 0 || slices.Contains(g.only, q.namespace)
-}
-
-// ruleFor is the rule for the other end of a connection.
-func ruleFor(p *peer, q *podGroup, s *seen) (rule, bool) {
-	r := rule{transport: strings.ToUpper(s.Transport), port: s.Port}
-	if q != nil && q.selector != nil {
-		r.group, r.name = q, q.namespace+"/"+q.name
-		return r, true
-	}
-	if p == nil {
-		return r, false
-	}
-	addr, err := netip.ParseAddr(p.IP)
-	if err != nil {
-		return r, false
-	}
-	r.prefix, r.name = netip.PrefixFrom(addr, addr.BitLen()), p.who()
-	return r, true
-}
-
-func addRule(list []rule, r rule) []rule {
-	i, found := slices.BinarySearchFunc(list, r, func(a, b rule) int { return strings.Compare(a.key(), b.key()) })
-	if found {
-		return list
-	}
-	return slices.Insert(list, i, r)
-}
-
-// unselected names workloads that have no labels of their own.
-func (g *policyMaker) unselected() []string {
-	out := []string{}
-	for _, k := range sortedNames(g.groups) {
-		if q := g.groups[k]; q.selector == nil && g.wants(q) {
-			why := "its pods have no labels"
-			if len(q.labels) > 0 {
-				why = "other workloads of the namespace have the same labels"
-			}
-			out = append(out, q.namespace+"/"+q.name+": "+why)
-		}
-	}
-	return out
 }

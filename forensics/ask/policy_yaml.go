@@ -3,6 +3,7 @@ package ask
 import (
 	"bytes"
 	"cmp"
+	"crypto/sha256"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -66,13 +67,14 @@ func sortedPeers(m map[[2]int64]*peer) [][2]int64 {
 // policies are one for each group that can be selected, by namespace and name.
 func (g *policyMaker) policies() []*netPolicy {
 	var out []*netPolicy
+	names := policyNames{}
 	for _, k := range sortedNames(g.groups) {
 		q := g.groups[k]
 		if q.selector == nil || !g.wants(q) || len(q.ingress)+len(q.egress) == 0 {
 			continue
 		}
 		p := &netPolicy{APIVersion: "networking.k8s.io/v1", Kind: "NetworkPolicy", group: q,
-			Metadata: policyMeta{Name: policyName(q.name), Namespace: q.namespace},
+			Metadata: policyMeta{Name: names.take(q), Namespace: q.namespace},
 			Spec:     policySpec{PodSelector: labelSelector{q.selector}, PolicyTypes: []string{"Ingress"}}}
 		p.Spec.Ingress = rules(q, q.ingress, func(r *policyRule) *[]policyPeer { return &r.From })
 		if !g.ingressOnly {
@@ -84,15 +86,30 @@ func (g *policyMaker) policies() []*netPolicy {
 	return out
 }
 
-// policyName is a name of a resource: lower case, digits and -, at most 63.
-func policyName(s string) string {
-	s = strings.Map(func(r rune) rune {
+// policyNames are the names of policies that are in use, by namespace and name.
+type policyNames map[[2]string]bool
+
+// take names the policy of a group: lower case, digits and -, at most 63 characters, as
+// names of resources are (RFC 1123). A name that was shortened, or is in use, ends with a
+// part of its hash.
+func (n policyNames) take(q *podGroup) string {
+	const most = 63
+	name := "observed-" + strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '-' {
 			return r
 		}
 		return '-'
-	}, strings.ToLower(s))
-	return strings.Trim(("observed-" + s)[:min(63, len(s)+9)], "-")
+	}, strings.ToLower(q.name))
+	short := strings.Trim(name[:min(most, len(name))], "-")
+	for i := 0; len(name) > most || n[[2]string{q.namespace, short}]; i++ {
+		sum := sha256.Sum256(fmt.Append(nil, q.name, i))
+		short = fmt.Sprintf("%s-%x", strings.Trim(name[:min(most-9, len(name))], "-"), sum[:4])
+		if !n[[2]string{q.namespace, short}] {
+			break
+		}
+	}
+	n[[2]string{q.namespace, short}] = true
+	return short
 }
 
 // rules puts the peers of one set of ports together.
@@ -166,31 +183,36 @@ func writePolicies(list []*netPolicy) (string, error) {
 
 // judge asks the written policies, as a network plugin would, about what was seen.
 func (g *policyMaker) judge(list []*netPolicy, s *seen) (Attempt, bool) {
-	src, dst := g.peers[[2]int64{s.Bundle, s.SrcID}], g.peers[[2]int64{s.Bundle, s.DstID}]
-	if src == nil || dst == nil {
-		return Attempt{}, false
-	}
-	from, to := g.groupOf(src), g.groupOf(dst)
-	why := ""
-	if !allowed(list, to, src, from, s, "Ingress") {
-		why = "ingress of " + to.namespace + "/" + to.name
-	}
-	if !allowed(list, from, dst, to, s, "Egress") {
-		if why != "" {
-			why += ", "
+	var why []string
+	add := func(text string) {
+		if !slices.Contains(why, text) {
+			why = append(why, text)
 		}
-		why += "egress of " + from.namespace + "/" + from.name
 	}
-	if why == "" {
+	hops := g.hops(s)
+	for _, h := range hops {
+		if !h.allowed(list, "Ingress") {
+			add("ingress of " + h.to.path())
+		}
+		if !h.allowed(list, "Egress") {
+			add("egress of " + h.from.path())
+		}
+	}
+	if len(why) == 0 {
 		return Attempt{}, false
 	}
-	return Attempt{Src: src.who(), Dst: dst.who(), Transport: s.Transport, Port: s.Port, Connections: s.Connections, Answered: s.Answered,
-		First: stamp(s.FirstNs), FlowID: s.FlowID, Why: why}, true
+	return Attempt{Src: hops[0].src.who(), Dst: hops[0].dst.who(), Transport: s.Transport, Port: s.Port, Connections: s.Connections, Answered: s.Answered,
+		First: stamp(s.FirstNs), FlowID: s.FlowID, Why: strings.Join(why, ", "), Guessed: s.Guessed}, true
 }
 
-// allowed asks the policies for one end, "Ingress" or "Egress". Pods that no policy selects
-// for that direction may do everything; where several select them, one that allows is enough.
-func allowed(list []*netPolicy, self *podGroup, other *peer, others *podGroup, s *seen, direction string) bool {
+// allowed asks the policies about one end, "Ingress" or "Egress". Pods that no policy
+// selects for that direction may do everything; if several select them, one that allows is
+// enough.
+func (h *hop) allowed(list []*netPolicy, direction string) bool {
+	self, other, others := h.to, h.src, h.from
+	if direction == "Egress" {
+		self, other, others = h.from, h.dst, h.to
+	}
 	if self == nil {
 		return true
 	}
@@ -205,7 +227,7 @@ func allowed(list []*netPolicy, self *podGroup, other *peer, others *podGroup, s
 			rules = p.Spec.Egress
 		}
 		for _, r := range rules {
-			port := slices.Contains(r.Ports, policyPort{strings.ToUpper(s.Transport), s.Port})
+			port := slices.Contains(r.Ports, policyPort{h.transport, h.port})
 			if port && slices.ContainsFunc(append(slices.Clone(r.From), r.To...), func(q policyPeer) bool { return q.is(self, other, others) }) {
 				return true
 			}

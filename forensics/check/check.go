@@ -15,6 +15,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/finding"
+	"github.com/pcapsule/pcapsule/kfl"
 )
 
 // maxListed is how many calls that break a rule an outcome lists.
@@ -38,6 +39,8 @@ type Report struct {
 	Failed  int       `json:"failed" jsonschema:"rules of level error that did not pass"`
 	Warned  int       `json:"warned" jsonschema:"rules of level warning that did not pass"`
 	Results []Outcome `json:"rules"`
+
+	last int64 // time of the last packet
 }
 
 // Outcome is the outcome of one rule.
@@ -70,13 +73,15 @@ func (o *Outcome) fail(call *ask.Call, expected, format string, args ...any) {
 }
 
 // Run holds the case to the rules, which may name the analyzers. A rule that cannot be asked is an outcome, not an error;
-// errors are a context that ended and a case that cannot be read.
+// errors are a context that ended, a case
+// that cannot be read, and KFL that does not parse (*kfl.Error).
 func Run(ctx context.Context, c *forensics.Case, rules *Rules, analyzers []finding.Analyzer) (*Report, error) {
 	out := &Report{Results: []Outcome{}}
 	var err error
 	if out.Frame, err = ask.NewFrame(ctx, c); err != nil {
 		return nil, err
 	}
+	_, out.last, _ = c.Window()
 	for i := range rules.Rules {
 		o, err := rules.run(ctx, c, &rules.Rules[i], analyzers)
 		if err != nil {
@@ -101,11 +106,14 @@ func (s *Rules) run(ctx context.Context, c *forensics.Case, r *Rule, analyzers [
 	o := &Outcome{Name: r.Name, Level: r.Level, Status: Pass, KFL: r.Calls, Line: r.line, Broken: []Broken{}}
 	err := s.hold(ctx, c, r, o, analyzers)
 	var damaged *bundle.DamagedError
+	var syntax *kfl.Error
 	switch {
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
 	case errors.As(err, &damaged), errors.Is(err, forensics.ErrDamaged): // no rule would be held to all there is
 		return nil, err
+	case errors.As(err, &syntax):
+		return nil, fmt.Errorf("rule %q in line %d: %w", r.Name, r.line, err)
 	case err != nil:
 		o.Status = Errored
 		o.Broken = append(o.Broken[:0], Broken{Expected: "a rule that can be asked", Got: err.Error()})

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"encoding/xml"
+	"errors"
 	"io/fs"
 	"path/filepath"
 	"strings"
@@ -15,6 +16,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/check"
 	"github.com/pcapsule/pcapsule/forensics/finding/all"
+	"github.com/pcapsule/pcapsule/kfl"
 )
 
 var ctx = context.Background()
@@ -106,7 +108,6 @@ paths:
 		{"no findings", `calls: http && path == "/healthz", no_findings: [plaintext-credentials, sensitive-data]`, check.Pass, 35, 0, ""},
 		{"findings", `calls: http && path == "/v1/payments", no_findings: [sensitive-data]`, check.Fail, 11, 1, "card"},
 		{"findings of nobody", `calls: http, no_findings: [nonsense]`, check.Errored, 0, 1, "no analyzer"},
-		{"KFL that does not parse", `calls: http &&, every: "true"`, check.Errored, 0, 1, "the text ends"},
 		{"a schema that is not there", `calls: http, response_schema: gone.json`, check.Errored, 0, 1, "gone.json"},
 		{"a schema from elsewhere", `calls: http && path == "/v1/products", response_schema: {$ref: "http://example.org/x.json"}`, check.Errored, 0, 1, "beside the rules only"},
 		{"a time without a recording", `from: "2001-01-01T00:00:00Z", to: "2001-01-02T00:00:00Z", every: "true"`, check.NotRecorded, 0, 1, "none"},
@@ -190,6 +191,26 @@ func TestRulesThatAreNone(t *testing.T) {
 	}
 }
 
+func TestKFLThatDoesNotParseIsASyntaxError(t *testing.T) {
+	c := shop(t)
+	for _, rule := range []string{
+		`{name: x, calls: 'http &&', every: "true"}`,
+		`{name: x, calls: http, every: 'status_code =='}`,
+		`{name: x, calls: http, never: '('}`,
+		`{name: x, calls: http, downstream: [{calls: 'stats_code == 1', max: 1}]}`,
+		`{name: x, calls: http, cached: {calls: 'a b'}}`,
+	} {
+		rules, err := check.Parse([]byte("version: 1\nrules:\n  - "+rule+"\n"), nil)
+		if err == nil {
+			_, err = check.Run(t.Context(), c, rules, nil)
+		}
+		var syntax *kfl.Error
+		if !errors.As(err, &syntax) || !strings.Contains(err.Error(), `rule "x" in line 3`) {
+			t.Errorf("%s: %v", rule, err)
+		}
+	}
+}
+
 func TestReportsForPipelines(t *testing.T) {
 	c := shop(t)
 	out := run(t, c, nil, `  - {name: "ready <always> & \u0001", calls: 'http && path == "/readyz"', every: status_code == 200}
@@ -204,10 +225,10 @@ func TestReportsForPipelines(t *testing.T) {
 		t.Fatal(err)
 	}
 	var suites struct {
-		Tests    int `xml:"tests,attr"`
-		Failures int `xml:"failures,attr"`
-		Suites   []struct {
-			Cases []struct {
+		Suites []struct {
+			Tests    int `xml:"tests,attr"`
+			Failures int `xml:"failures,attr"`
+			Cases    []struct {
 				Name    string  `xml:"name,attr"`
 				Failure *string `xml:"failure"`
 			} `xml:"testcase"`
@@ -217,7 +238,7 @@ func TestReportsForPipelines(t *testing.T) {
 		t.Fatal(err)
 	}
 	cases := suites.Suites[0].Cases
-	if suites.Tests != 3 || suites.Failures != 1 || cases[0].Failure == nil || strings.Count(*cases[0].Failure, "packets ") != 4 || cases[1].Failure != nil || cases[2].Failure != nil {
+	if suites.Suites[0].Tests != 3 || suites.Suites[0].Failures != 1 || cases[0].Failure == nil || strings.Count(*cases[0].Failure, "packets ") != 4 || cases[1].Failure != nil || cases[2].Failure != nil {
 		t.Errorf("%s", b.String())
 	}
 	b.Reset()

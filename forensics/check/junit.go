@@ -5,33 +5,45 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 )
 
-// The report that test runners of every language show, after the schema that JUnit's Ant
-// task writes (https://github.com/testmoapp/junitxml gathers what readers accept).
+// The report that test runners of every language show, after the schema of the Ant task
+// (github.com/windyroad/JUnit-Schema), which is the strictest that is published. So the place
+// of a rule is in the texts: the schema has no attribute for it.
 type (
 	junitSuites struct {
-		XMLName  xml.Name     `xml:"testsuites"`
-		Tests    int          `xml:"tests,attr"`
-		Failures int          `xml:"failures,attr"`
-		Errors   int          `xml:"errors,attr"`
-		Suites   []junitSuite `xml:"testsuite"`
+		XMLName xml.Name     `xml:"testsuites"`
+		Suites  []junitSuite `xml:"testsuite"`
 	}
 	junitSuite struct {
-		Name     string      `xml:"name,attr"`
-		Tests    int         `xml:"tests,attr"`
-		Failures int         `xml:"failures,attr"`
-		Errors   int         `xml:"errors,attr"`
-		Cases    []junitCase `xml:"testcase"`
+		Package    string      `xml:"package,attr"`
+		ID         int         `xml:"id,attr"`
+		Name       string      `xml:"name,attr"`
+		Timestamp  string      `xml:"timestamp,attr"` // of the last packet: the same case gives the same report
+		Hostname   string      `xml:"hostname,attr"`
+		Tests      int         `xml:"tests,attr"`
+		Failures   int         `xml:"failures,attr"`
+		Errors     int         `xml:"errors,attr"`
+		Time       int         `xml:"time,attr"`
+		Properties junitValues `xml:"properties"`
+		Cases      []junitCase `xml:"testcase"`
+		Out        string      `xml:"system-out"`
+		Err        string      `xml:"system-err"`
+	}
+	junitValues struct {
+		List []junitValue `xml:"property"`
+	}
+	junitValue struct {
+		Name  string `xml:"name,attr"`
+		Value string `xml:"value,attr"`
 	}
 	junitCase struct {
 		Name    string     `xml:"name,attr"`
 		Class   string     `xml:"classname,attr"`
-		File    string     `xml:"file,attr,omitempty"`
-		Line    int        `xml:"line,attr,omitempty"`
+		Time    int        `xml:"time,attr"`
 		Failure *junitText `xml:"failure"`
 		Error   *junitText `xml:"error"`
-		Out     string     `xml:"system-out,omitempty"`
 	}
 	junitText struct {
 		Message string `xml:"message,attr"`
@@ -41,17 +53,24 @@ type (
 )
 
 // WriteJUnit writes the report as JUnit XML. file is the file of rules. A rule of level
-// warning that does not hold is a test that passes, with what was found as its output.
+// warning that does not hold is a test that passes. What was measured, and warnings, are the
+// output of the suite.
 func (r *Report) WriteJUnit(w io.Writer, file string) error {
-	suite := junitSuite{Name: "pcapsule check"}
+	suite := junitSuite{Package: "pcapsule", Name: "check", Hostname: "localhost", Timestamp: time.Unix(0, r.last).UTC().Format("2006-01-02T15:04:05"),
+		Properties: junitValues{[]junitValue{{"rules", xmlText(file)}, {"recorded", r.Coverage.State}}}}
+	var out, warnings strings.Builder
 	for i := range r.Results {
 		o := &r.Results[i]
-		c := junitCase{Name: xmlText(o.Name), Class: "pcapsule.check", File: file, Line: o.Line, Out: xmlText(strings.Join(o.Measured, "\n"))}
-		text := junitText{Message: xmlText(o.headline()), Type: string(o.Status), Text: xmlText(o.text())}
+		place := fmt.Sprintf("%s:%d: %s", file, o.Line, o.Name)
+		for _, m := range o.Measured {
+			fmt.Fprintf(&out, "%s: %s\n", place, m)
+		}
+		c := junitCase{Name: xmlText(o.Name), Class: "pcapsule.check"}
+		text := junitText{Message: xmlText(o.headline()), Type: string(o.Status), Text: xmlText(place + "\n" + o.text())}
 		switch {
 		case o.Status == Pass:
 		case o.Level == levelWarning:
-			c.Out = strings.TrimPrefix(c.Out+"\nwarning: "+text.Message+"\n"+text.Text, "\n")
+			fmt.Fprintf(&warnings, "%s: warning: %s\n%s", place, o.headline(), o.text())
 		case o.Status == Fail:
 			c.Failure, suite.Failures = &text, suite.Failures+1
 		default:
@@ -59,13 +78,13 @@ func (r *Report) WriteJUnit(w io.Writer, file string) error {
 		}
 		suite.Cases, suite.Tests = append(suite.Cases, c), suite.Tests+1
 	}
-	all := junitSuites{Tests: suite.Tests, Failures: suite.Failures, Errors: suite.Errors, Suites: []junitSuite{suite}}
+	suite.Out, suite.Err = xmlText(out.String()), xmlText(warnings.String())
 	if _, err := io.WriteString(w, xml.Header); err != nil {
 		return err
 	}
 	e := xml.NewEncoder(w)
 	e.Indent("", "  ")
-	if err := e.Encode(all); err != nil {
+	if err := e.Encode(junitSuites{Suites: []junitSuite{suite}}); err != nil {
 		return err
 	}
 	_, err := io.WriteString(w, "\n")

@@ -120,11 +120,11 @@ func (e *env) asked(err error) error {
 	case err == nil:
 		return nil
 	case errors.As(err, &bad) && bad.Limit:
-		return exit.With(errors.New(bad.Pretty()), exit.Limit, "ask for less at once; docs/kfl.md has the limits")
+		return exit.With(pretty(err, bad), exit.Limit, "ask for less at once; docs/kfl.md has the limits")
 	case errors.As(err, &bad) && bad.Hint != "": // one next step is enough
-		return exit.With(errors.New(bad.Pretty()), exit.Syntax, "")
+		return exit.With(pretty(err, bad), exit.Syntax, "")
 	case errors.As(err, &bad):
-		return exit.With(errors.New(bad.Pretty()), exit.Syntax, "docs/kfl.md has the language; pcapsule schema calls has the columns")
+		return exit.With(pretty(err, bad), exit.Syntax, "docs/kfl.md has the language; pcapsule schema calls has the columns")
 	case errors.As(err, &sql):
 		return exit.With(err, exit.Syntax, "pcapsule schema lists tables and columns")
 	case errors.As(err, &refused), errors.Is(err, forensics.ErrRefused):
@@ -143,6 +143,13 @@ func (e *env) asked(err error) error {
 		return contradiction(err)
 	}
 	return err
+}
+
+// pretty is an error with the KFL that it is about. What the error says before, such as the
+// rule that has the KFL, stays before it.
+func pretty(err error, bad *kfl.Error) error {
+	before, _ := strings.CutSuffix(err.Error(), bad.Error())
+	return errors.New(before + bad.Pretty())
 }
 
 // contradiction is a question that cannot be asked; the message says why, its kind is

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 	"strings"
@@ -46,7 +47,7 @@ pcapsule mcp and pcapsule serve. pcapsule ask QUESTION --help tells what may be 
 
 // cmdQuestion is one question as a command: its flags are the fields of its input.
 func (e *env) cmdQuestion(q ask.Question) *cobra.Command {
-	var asJSON bool
+	var asJSON, asYAML bool
 	given := map[string]func() any{}
 	c := &cobra.Command{
 		Use:               dashed(q.Name) + " BUNDLE...",
@@ -84,13 +85,34 @@ func (e *env) cmdQuestion(q ask.Question) *cobra.Command {
 		if err != nil {
 			return e.asked(err)
 		}
+		if d, ok := answer.(ask.Document); ok && asYAML {
+			return e.printDocument(d)
+		}
 		return e.printAnswer(answer, asJSON)
 	}
 	for _, name := range slices.Sorted(maps.Keys(q.In.Properties)) {
 		given[name] = addFlag(c, dashed(name), q.In.Properties[name])
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON: all of the answer, with whole call ids and a KFL condition for each row that has one")
+	if _, ok := q.Out.Properties["yaml"]; ok {
+		c.Flags().BoolVar(&asYAML, "yaml", false, "print the YAML document alone, and its notes as warnings")
+		c.MarkFlagsMutuallyExclusive("json", "yaml")
+	}
 	return c
+}
+
+// printDocument prints the document that an answer made, so that another program can read
+// it from a pipe.
+func (e *env) printDocument(d ask.Document) error {
+	text, notes := d.Document()
+	for _, n := range notes {
+		e.warn("%s", n)
+	}
+	if text == "" {
+		return exit.With(errors.New("there is nothing to write: no call or connection matches"), exit.Other, "ask without --yaml, which says what was looked at")
+	}
+	_, err := io.WriteString(e.out, text)
+	return err
 }
 
 func dashed(name string) string { return strings.ReplaceAll(name, "_", "-") }

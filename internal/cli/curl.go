@@ -2,6 +2,8 @@ package cli
 
 import (
 	"fmt"
+	"net/netip"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -25,34 +27,88 @@ func (w *curlWriter) call(x *forensics.Exchange) error {
 	if ns, ok := x.Call.Get("ts_ns").(int64); ok {
 		fmt.Fprintf(w.e.out, "# %s %s\n", time.Unix(0, ns).UTC().Format(time.RFC3339Nano), printable(h.text("summary"), 200))
 	}
-	// The request goes out as it came: no globbing in the address, no dots resolved.
-	parts := []string{"curl", "--globoff", "--path-as-is", "-X", shellQuote(h.text("method")), shellQuote(h.url())}
-	if h.text("method") == "HEAD" { // with -X curl would wait for a body
-		parts = []string{"curl", "--globoff", "--path-as-is", "--head", shellQuote(h.url())}
+	headers, remarks := curlHeaders(h)
+	body, remark := curlBody(x)
+	for _, r := range append(remarks, remark...) {
+		fmt.Fprintln(w.e.out, "#", r)
 	}
+	parts := slices.Concat(curlRequest(h), headers, body)
+	_, err := fmt.Fprintln(w.e.out, strings.Join(parts, " "))
+	return err
+}
+
+// curlRequest is the command up to the headers. The request goes to the server that was
+// asked, whatever its name means today, and as it was sent: nothing in the address is
+// expanded, and no dots are resolved.
+func curlRequest(h httpCall) []string {
+	parts := []string{"curl", "--globoff", "--path-as-is"}
+	switch v := h.version("http1_version"); {
+	case v == "HTTP/1.0":
+		parts = append(parts, "--http1.0")
+	case v == "HTTP/2" && h.scheme() == "https":
+		parts = append(parts, "--http2")
+	case v == "HTTP/2":
+		parts = append(parts, "--http2-prior-knowledge")
+	case v == "HTTP/3":
+		parts = append(parts, "--http3")
+	default:
+		parts = append(parts, "--http1.1")
+	}
+	if ip, err := netip.ParseAddr(h.text("dst_ip")); err == nil {
+		parts = append(parts, "--connect-to", shellQuote("::"+netip.AddrPortFrom(ip, uint16(h.number("dst_port", 0))).String()))
+	}
+	if t := h.text("http1_target"); t == "*" {
+		parts = append(parts, "--request-target", shellQuote(t))
+	}
+	if h.text("method") == "HEAD" { // with -X curl would wait for a body
+		return append(parts, "--head", shellQuote(h.url()))
+	}
+	return append(parts, "-X", shellQuote(h.text("method")), shellQuote(h.url()))
+}
+
+// curlHeaders are the headers that were sent. Those that curl would add by itself and that
+// were not sent are taken away.
+func curlHeaders(h httpCall) (parts, remarks []string) {
+	own := []string{"User-Agent", "Accept"}
+	if h.x.Request != nil && len(h.x.Request.Data) > 0 {
+		own = append(own, "Content-Type", "Expect")
+	}
+	sent := map[string]bool{}
 	for _, l := range h.headers("request") {
-		// curl would read a file of that name and send it.
-		if strings.HasPrefix(l.Name, "@") {
-			fmt.Fprintf(w.e.out, "# left out, since curl takes it for a file: header %s\n", shellQuote(l.Name))
-			continue
-		}
-		switch strings.ToLower(l.Name) {
-		case "host", "content-length", "transfer-encoding", "connection", "accept-encoding": // curl sets its own
+		name := strings.ToLower(l.Name)
+		sent[name] = true
+		switch {
+		case strings.HasPrefix(l.Name, "@"): // curl would read a file of that name and send it
+			remarks = append(remarks, "left out, because curl takes it for a file: header "+shellQuote(l.Name))
+		case name == "content-encoding":
+			remarks = append(remarks, "the body is sent decoded, so this is left out: header "+shellQuote(l.Name+": "+l.Value))
+		case name == "accept-encoding": // with --compressed curl decodes what comes
+			parts = append(parts, "--compressed", "-H", shellQuote(l.Name+": "+l.Value))
+		case name == "host", name == "content-length", name == "transfer-encoding", name == "connection": // curl sets its own
+		case l.Value == "": // after a colon nothing would be sent
+			parts = append(parts, "-H", shellQuote(l.Name+";"))
 		default:
 			parts = append(parts, "-H", shellQuote(l.Name+": "+l.Value))
 		}
 	}
-	if b := x.Request; b != nil && len(b.Data) > 0 {
-		if b.IsText && !b.Truncated {
-			// Not --data-binary, for which a body that begins with @ names a file to send.
-			parts = append(parts, "--data-raw", shellQuote(string(b.Data)))
-		} else {
-			parts = append(parts, "--data-binary", "@"+b.SHA256+".body")
-			fmt.Fprintf(w.e.out, "# the body is not text: pcapsule show has it, sha256 %s\n", b.SHA256)
+	for _, name := range own {
+		if !sent[strings.ToLower(name)] {
+			parts = append(parts, "-H", shellQuote(name+":"))
 		}
 	}
-	_, err := fmt.Fprintln(w.e.out, strings.Join(parts, " "))
-	return err
+	return parts, remarks
+}
+
+func curlBody(x *forensics.Exchange) (parts, remarks []string) {
+	b := x.Request
+	switch {
+	case b == nil || len(b.Data) == 0:
+		return nil, nil
+	case b.IsText && !b.Truncated:
+		// Not --data-binary, for which a body that begins with @ names a file to send.
+		return []string{"--data-raw", shellQuote(string(b.Data))}, nil
+	}
+	return []string{"--data-binary", "@" + b.SHA256 + ".body"}, []string{"the body is not text: pcapsule show has it, sha256 " + b.SHA256}
 }
 
 func (w *curlWriter) end() error {

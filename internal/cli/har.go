@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
+	"net/http"
 	"net/url"
 	"strings"
 
@@ -76,6 +77,17 @@ type harNV struct {
 	Value string `json:"value"`
 }
 
+// harCookie is a cookie of either side; a request's has a name and a value only.
+type harCookie struct {
+	Name     string `json:"name"`
+	Value    string `json:"value"`
+	Path     string `json:"path,omitempty"`
+	Domain   string `json:"domain,omitempty"`
+	Expires  string `json:"expires,omitempty"`
+	HTTPOnly bool   `json:"httpOnly,omitempty"`
+	Secure   bool   `json:"secure,omitempty"`
+}
+
 type harEntry struct {
 	Started    string      `json:"startedDateTime"`
 	Time       float64     `json:"time"`
@@ -94,7 +106,7 @@ type harRequest struct {
 	Method      string       `json:"method"`
 	URL         string       `json:"url"`
 	HTTPVersion string       `json:"httpVersion"`
-	Cookies     []harNV      `json:"cookies"`
+	Cookies     []harCookie  `json:"cookies"`
 	Headers     []harNV      `json:"headers"`
 	Query       []harNV      `json:"queryString"`
 	PostData    *harPostData `json:"postData,omitempty"`
@@ -110,15 +122,15 @@ type harPostData struct {
 }
 
 type harResponse struct {
-	Status      int64      `json:"status"`
-	StatusText  string     `json:"statusText"`
-	HTTPVersion string     `json:"httpVersion"`
-	Cookies     []harNV    `json:"cookies"`
-	Headers     []harNV    `json:"headers"`
-	Content     harContent `json:"content"`
-	RedirectURL string     `json:"redirectURL"`
-	HeadersSize int64      `json:"headersSize"`
-	BodySize    int64      `json:"bodySize"`
+	Status      int64       `json:"status"`
+	StatusText  string      `json:"statusText"`
+	HTTPVersion string      `json:"httpVersion"`
+	Cookies     []harCookie `json:"cookies"`
+	Headers     []harNV     `json:"headers"`
+	Content     harContent  `json:"content"`
+	RedirectURL string      `json:"redirectURL"`
+	HeadersSize int64       `json:"headersSize"`
+	BodySize    int64       `json:"bodySize"`
 }
 
 type harContent struct {
@@ -150,14 +162,6 @@ func (h httpCall) number(name string, absent int64) int64 {
 	return absent
 }
 
-// millis is a time of the call in milliseconds, -1 where it does not apply, as HAR wants it.
-func (h httpCall) millis(name string, absent float64) float64 {
-	if n, ok := h.x.Call.Get(name).(int64); ok {
-		return float64(n) / 1000
-	}
-	return absent
-}
-
 func (h httpCall) headers(side string) []harNV {
 	out := []harNV{}
 	list, _ := h.x.Call.Get("headers").([]any)
@@ -180,10 +184,7 @@ func (h httpCall) url() string {
 	if host == "" {
 		host = fmt.Sprintf("%s:%d", h.text("dst_ip"), h.number("dst_port", 0))
 	}
-	u := url.URL{Scheme: "http", Host: host, Path: h.text("path"), RawQuery: h.text("query_string")}
-	if s := h.text("http2_scheme"); s != "" {
-		u.Scheme = s
-	}
+	u := url.URL{Scheme: h.scheme(), Host: host, Path: h.text("path"), RawQuery: h.text("query_string")}
 	if raw := h.text("path"); raw != "" { // as sent, percent-encoding and all
 		s := u.Scheme + "://" + host + raw
 		if u.RawQuery != "" {
@@ -194,35 +195,120 @@ func (h httpCall) url() string {
 	return u.String()
 }
 
-func (h httpCall) version() string {
-	if v := h.text("http1_version"); v != "" {
+// scheme is what the client named, else https if the call was sent encrypted.
+func (h httpCall) scheme() string {
+	switch s := h.text("http2_scheme"); {
+	case s != "":
+		return s
+	case h.text("decrypted_by") != "", h.text("transport") == "quic":
+		return "https"
+	}
+	return "http"
+}
+
+// version is the version of HTTP that a side sent, whose column is for HTTP/1.
+func (h httpCall) version(column string) string {
+	switch v := h.text(column); {
+	case v != "":
 		return v
+	case h.text("transport") == "quic":
+		return "HTTP/3"
+	case h.text("protocol") == "http1":
+		return "HTTP/1.1"
 	}
 	return "HTTP/2"
+}
+
+// requestCookies are the cookies of the Cookie headers (RFC 6265 section 5.4).
+func (h httpCall) requestCookies() []harCookie {
+	out := []harCookie{}
+	for _, l := range h.headers("request") {
+		if !strings.EqualFold(l.Name, "cookie") {
+			continue
+		}
+		for pair := range strings.SplitSeq(l.Value, ";") {
+			if name, value, ok := strings.Cut(strings.TrimSpace(pair), "="); ok {
+				out = append(out, harCookie{Name: name, Value: value})
+			}
+		}
+	}
+	return out
+}
+
+// responseCookies are the cookies of the Set-Cookie headers that can be read.
+func (h httpCall) responseCookies() []harCookie {
+	out := []harCookie{}
+	for _, l := range h.headers("response") {
+		if !strings.EqualFold(l.Name, "set-cookie") {
+			continue
+		}
+		c, err := http.ParseSetCookie(l.Value)
+		if err != nil {
+			continue
+		}
+		k := harCookie{Name: c.Name, Value: c.Value, Path: c.Path, Domain: c.Domain, HTTPOnly: c.HttpOnly, Secure: c.Secure}
+		if !c.Expires.IsZero() {
+			k.Expires = c.Expires.UTC().Format("2006-01-02T15:04:05.000Z")
+		}
+		out = append(out, k)
+	}
+	return out
+}
+
+// query are the parameters in the order in which they were sent.
+func (h httpCall) query() []harNV {
+	out := []harNV{}
+	plain := func(s string) string {
+		if text, err := url.QueryUnescape(s); err == nil {
+			return text
+		}
+		return s
+	}
+	for pair := range strings.SplitSeq(h.text("query_string"), "&") {
+		if name, value, _ := strings.Cut(pair, "="); name != "" {
+			out = append(out, harNV{plain(name), plain(value)})
+		}
+	}
+	return out
+}
+
+// timings are the parts of a call's time, and how long it took before the first byte of the
+// request, in microseconds. HAR counts the TLS handshake into connect, and wants the parts,
+// without ssl, to add up to the entry's time.
+func (h httpCall) timings() (t harTimings, before, total int64) {
+	millis := func(us int64) float64 {
+		if us < 0 {
+			return -1 // does not apply
+		}
+		return float64(us) / 1000
+	}
+	dns, connect, tls := h.number("dns_us", -1), h.number("connect_us", -1), h.number("tls_us", -1)
+	if connect >= 0 && tls >= 0 {
+		connect += tls
+	}
+	send, wait, receive := h.number("send_us", -1), h.number("wait_us", -1), h.number("receive_us", -1)
+	elapsed := max(h.number("elapsed_us", 0), 0)
+	if send < 0 || wait < 0 || receive < 0 || send+wait+receive != elapsed {
+		// The response began before the request ended, or a part was not captured.
+		send, wait, receive = 0, elapsed, 0
+	}
+	before = max(dns, 0) + max(connect, 0)
+	return harTimings{DNS: millis(dns), Connect: millis(connect), SSL: millis(tls), Send: millis(send), Wait: millis(wait), Receive: millis(receive)}, before, before + elapsed
 }
 
 func (w *harWriter) call(x *forensics.Exchange) error {
 	h := httpCall{x}
 	id, _ := x.Call.Get("call_id").([]byte)
-	en := harEntry{Started: stamp(h.number("ts_ns", 0)), Time: max(h.millis("elapsed_us", 0), 0), ServerIP: h.text("dst_ip"),
+	timings, before, total := h.timings()
+	en := harEntry{Started: stamp(h.number("ts_ns", 0) - before*1000), Time: float64(total) / 1000, Timings: timings, ServerIP: h.text("dst_ip"),
 		Connection: fmt.Sprint(h.number("conn_id", 0)), Comment: h.text("error"), CallID: hex.EncodeToString(id), Packets: citesText(x)}
-	q, _ := url.ParseQuery(h.text("query_string"))
-	en.Request = harRequest{Method: h.text("method"), URL: h.url(), HTTPVersion: h.version(), Cookies: []harNV{}, Headers: h.headers("request"), Query: []harNV{},
+	en.Request = harRequest{Method: h.text("method"), URL: h.url(), HTTPVersion: h.version("http1_version"), Cookies: h.requestCookies(), Headers: h.headers("request"), Query: h.query(),
 		HeadersSize: h.number("request_headers_size", -1), BodySize: h.number("request_body_wire_size", 0)}
-	for _, pair := range strings.Split(h.text("query_string"), "&") {
-		if name, _, _ := strings.Cut(pair, "="); name != "" {
-			plain, err := url.QueryUnescape(name)
-			if err != nil {
-				plain = name
-			}
-			en.Request.Query = append(en.Request.Query, harNV{plain, q.Get(plain)})
-		}
-	}
 	if b := x.Request; b != nil {
 		en.Request.PostData = &harPostData{MimeType: b.ContentType, Params: []harNV{}}
 		en.Request.PostData.Text, en.Request.PostData.Encoding = bodyText(b)
 	}
-	en.Response = harResponse{Status: h.number("status_code", 0), StatusText: h.text("status_text"), HTTPVersion: h.version(), Cookies: []harNV{},
+	en.Response = harResponse{Status: h.number("status_code", 0), StatusText: h.text("status_text"), HTTPVersion: h.version("http1_response_version"), Cookies: h.responseCookies(),
 		Headers: h.headers("response"), HeadersSize: h.number("response_headers_size", -1), BodySize: h.number("response_body_wire_size", 0)}
 	for _, l := range en.Response.Headers {
 		if strings.EqualFold(l.Name, "location") {
@@ -236,17 +322,15 @@ func (w *harWriter) call(x *forensics.Exchange) error {
 			en.Response.Content.Comment = "not whole"
 		}
 	}
-	en.Timings = harTimings{DNS: h.millis("dns_us", -1), Connect: h.millis("connect_us", -1), SSL: h.millis("tls_us", -1),
-		Send: h.millis("send_us", 0), Wait: h.millis("wait_us", 0), Receive: h.millis("receive_us", 0)}
-	between := ","
 	if w.n == 0 {
 		if err := w.begin(); err != nil {
 			return err
 		}
-		between = ""
+	} else {
+		w.w.WriteByte(',')
 	}
 	w.n++
-	w.w.WriteString(between + "\n  ")
+	w.w.WriteString("\n  ")
 	_, err := w.w.Write(appendJSON(nil, en))
 	return err
 }

@@ -1,9 +1,9 @@
 package workload
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
-	"sort"
 )
 
 // converter turns decoded objects into the model, shares equal texts, and remembers the
@@ -211,9 +211,9 @@ func (c *converter) container(w *wireContainer, init bool) container {
 			continue
 		}
 		host, _ := port(wp.HostPort, wp.Protocol)
-		out.ports = append(out.ports, containerPort{key, host.port})
+		out.ports = append(out.ports, containerPort{key, host.port, c.name(wp.Name)})
 	}
-	c.cost += 64 + 8*int64(len(out.ports))
+	c.cost += 64 + 24*int64(len(out.ports))
 	return out
 }
 
@@ -268,13 +268,13 @@ func (c *converter) service(o *wireObject) *service {
 		texts = append(append(append(texts, w.ClusterIPs...), w.ClusterIP, w.LoadBalIP), w.ExternalIPs...)
 		for _, wp := range w.Ports {
 			if key, ok := port(wp.Port, wp.Protocol); ok && len(s.ports) < maxPorts {
-				s.ports = append(s.ports, key)
+				s.ports = append(s.ports, c.servicePort(key, wp.TargetPort))
 			}
 			if key, ok := port(wp.NodePort, wp.Protocol); ok && len(s.nodePorts) < maxPorts {
 				s.nodePorts = append(s.nodePorts, key)
 			}
 		}
-		c.cost += 8 * int64(len(s.ports)+len(s.nodePorts))
+		c.cost += 32*int64(len(s.ports)) + 8*int64(len(s.nodePorts))
 		if len(w.Ports) > maxPorts {
 			c.cut++
 		}
@@ -288,18 +288,24 @@ func (c *converter) service(o *wireObject) *service {
 		texts = append(texts, ips(o.Status.LoadBalancer.Ingress)...)
 	}
 	s.addrs = c.addrs(texts)
-	sortPorts(s.ports)
-	sortPorts(s.nodePorts)
+	slices.SortStableFunc(s.ports, func(a, b servicePort) int { return a.compare(b.portKey) })
+	slices.SortFunc(s.nodePorts, portKey.compare)
 	return s
 }
 
-func sortPorts(ports []portKey) {
-	sort.Slice(ports, func(i, j int) bool {
-		if ports[i].port != ports[j].port {
-			return ports[i].port < ports[j].port
-		}
-		return ports[i].proto < ports[j].proto
-	})
+// servicePort reads a port's target. Without one, pods listen on the same number.
+func (c *converter) servicePort(key portKey, t *wireTarget) servicePort {
+	switch {
+	case t != nil && t.name != "":
+		return servicePort{portKey: key, name: c.name(t.name)}
+	case t != nil && t.number > 0 && t.number <= 65535:
+		return servicePort{portKey: key, target: uint16(t.number)}
+	}
+	return servicePort{portKey: key, target: key.port}
+}
+
+func (k portKey) compare(o portKey) int {
+	return cmp.Or(cmp.Compare(k.port, o.port), cmp.Compare(k.proto, o.proto))
 }
 
 func (c *converter) node(o *wireObject) *node {

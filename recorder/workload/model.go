@@ -33,6 +33,7 @@ type portKey struct {
 type containerPort struct {
 	portKey
 	host uint16 // port on the node, 0 for none
+	name string
 }
 
 type container struct {
@@ -74,9 +75,16 @@ type pod struct {
 	past            []termination // of all sightings, sorted
 }
 
+// servicePort is a port of a service and where the pods behind it listen.
+type servicePort struct {
+	portKey
+	target uint16 // 0 if name says it
+	name   string // of the container's port
+}
+
 type service struct {
 	common
-	ports     []portKey
+	ports     []servicePort
 	nodePorts []portKey
 	selector  []Label
 }

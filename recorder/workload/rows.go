@@ -22,10 +22,10 @@ func (v *view) row(o *object) Workload {
 	w := Workload{
 		Kind: o.kind, Namespace: c.namespace, Name: c.name, UID: c.uid, ValidFrom: o.from, ValidTo: o.to,
 		Owner: id.Workload, OwnerKind: id.WorkloadKind, OwnerDerived: id.OwnerDerived,
-		Labels: c.labels, Source: c.source,
+		Labels: c.labels, Ports: o.ports, Source: c.source,
 	}
 	if o.kind == "pod" {
-		w.Node = id.Node
+		w.Node, w.Services = id.Node, id.Services
 	}
 	for _, a := range c.addrs {
 		w.Addresses = append(w.Addresses, a.addr.String())

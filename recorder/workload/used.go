@@ -192,7 +192,7 @@ func (s *service) wire() *wireObject {
 	o := wireOf(&s.common, "v1", "Service")
 	o.Spec = &wireSpec{}
 	for _, p := range s.ports {
-		o.Spec.Ports = append(o.Spec.Ports, wirePort{Port: int64(p.port), Protocol: protocolName(p.proto)})
+		o.Spec.Ports = append(o.Spec.Ports, wirePort{Port: int64(p.port), TargetPort: &wireTarget{int64(p.target), p.name}, Protocol: protocolName(p.proto)})
 	}
 	for _, p := range s.nodePorts {
 		o.Spec.Ports = append(o.Spec.Ports, wirePort{NodePort: int64(p.port), Protocol: protocolName(p.proto)})
@@ -251,7 +251,7 @@ func (p *pod) wire() *wireObject {
 		}
 		for _, cp := range c.ports {
 			w.Ports = append(w.Ports, wirePort{
-				ContainerPort: int64(cp.port), HostPort: int64(cp.host), Protocol: protocolName(cp.proto),
+				Name: cp.name, ContainerPort: int64(cp.port), HostPort: int64(cp.host), Protocol: protocolName(cp.proto),
 			})
 		}
 		if c.init {

@@ -44,6 +44,7 @@ type object struct {
 	c        *common
 	from, to int64
 	who      int
+	ports    []ServicePort
 }
 
 // builder makes a view.
@@ -53,6 +54,7 @@ type builder struct {
 	gone   map[string][]list // by kind, ascending by time
 	owners map[ref]*owner    // by kind and UID, and by kind, namespace and name
 	nodes  map[string][]netip.Addr
+	named  map[portName][]namedPort // ports of pods, in the order of the pods
 }
 
 func (x *Index) build() *view {
@@ -63,7 +65,7 @@ func (x *Index) build() *view {
 			inside: map[netip.Prefix]struct{}{},
 			ids:    make([]Identity, 0, len(x.pods)+len(x.services)+len(x.nodes)),
 		},
-		gone: map[string][]list{}, owners: map[ref]*owner{}, nodes: map[string][]netip.Addr{},
+		gone: map[string][]list{}, owners: map[ref]*owner{}, nodes: map[string][]netip.Addr{}, named: map[portName][]namedPort{},
 	}
 	for l := range x.lists {
 		b.gone[l.of] = append(b.gone[l.of], l)
@@ -186,7 +188,7 @@ func (b *builder) addNodes(pods []*pod) {
 			h.nodes = append(h.nodes, spanOf(a, &n.common, from, to, who))
 		}
 		b.nodes[n.name] = append(b.nodes[n.name], n.allAddrs()...)
-		b.v.objects = append(b.v.objects, object{"node", &n.common, from, to, who})
+		b.v.objects = append(b.v.objects, object{kind: "node", c: &n.common, from: from, to: to, who: who})
 	}
 }
 
@@ -203,7 +205,7 @@ func (b *builder) addPods(pods []*pod) {
 		}
 		b.own(&id, p)
 		who := b.identity(id, p.containers)
-		b.v.objects = append(b.v.objects, object{"pod", &p.common, from, to, who})
+		b.v.objects = append(b.v.objects, object{kind: "pod", c: &p.common, from: from, to: to, who: who})
 		for _, a := range p.addrs {
 			if !p.hostNetwork {
 				h := b.at(a.addr)
@@ -211,6 +213,7 @@ func (b *builder) addPods(pods []*pod) {
 			}
 		}
 		b.listen(p, from, to, who)
+		b.name(p)
 	}
 }
 
@@ -371,8 +374,8 @@ func (b *builder) addServices() {
 			if h.ports == nil {
 				h.ports = map[portKey][]span{}
 			}
-			for _, key := range s.ports {
-				h.ports[key] = append(h.ports[key], sp)
+			for _, p := range s.ports {
+				h.ports[p.portKey] = append(h.ports[p.portKey], sp)
 			}
 		}
 		for _, key := range s.nodePorts {
@@ -381,7 +384,53 @@ func (b *builder) addServices() {
 			}
 			b.v.nodePorts[key] = append(b.v.nodePorts[key], spanOf(seenAddr{seen: s.seen}, &s.common, from, to, who))
 		}
-		b.v.objects = append(b.v.objects, object{"service", &s.common, from, to, who})
+		b.v.objects = append(b.v.objects, object{"service", &s.common, from, to, who, b.targets(s)})
+	}
+}
+
+// targets finds where the pods behind a service listen. A name is looked up in the first of
+// its pods, by namespace and name, that has it.
+func (b *builder) targets(s *service) []ServicePort {
+	var out []ServicePort
+	for _, p := range s.ports {
+		t := ServicePort{Protocol: protocolName(p.proto), Port: p.port, Target: p.target}
+		if p.name != "" && len(s.selector) > 0 {
+			list := b.named[portName{s.namespace, p.name, p.proto}]
+			for _, pod := range list[:min(len(list), maxNamed)] {
+				if matches(s.selector, pod.labels) {
+					t.Target = pod.port
+					break
+				}
+			}
+		}
+		out = append(out, t)
+	}
+	return out
+}
+
+// maxNamed is how many pods with a port of that name are compared with a service's selector.
+const maxNamed = 4096
+
+// portName is a container's port as a service names it; namedPort is a pod that has one.
+type (
+	portName struct {
+		namespace, name string
+		proto           uint8
+	}
+	namedPort struct {
+		labels []Label
+		port   uint16
+	}
+)
+
+func (b *builder) name(p *pod) {
+	for _, c := range p.containers {
+		for _, cp := range c.ports {
+			if cp.name != "" {
+				k := portName{p.namespace, cp.name, cp.proto}
+				b.named[k] = append(b.named[k], namedPort{p.labels, cp.port})
+			}
+		}
 	}
 }
 

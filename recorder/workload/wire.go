@@ -101,11 +101,36 @@ type wireContainer struct {
 }
 
 type wirePort struct {
-	Port          int64  `json:"port,omitempty"`
-	NodePort      int64  `json:"nodePort,omitempty"`
-	ContainerPort int64  `json:"containerPort,omitempty"`
-	HostPort      int64  `json:"hostPort,omitempty"`
-	Protocol      string `json:"protocol,omitempty"`
+	Name          string      `json:"name,omitempty"`
+	Port          int64       `json:"port,omitempty"`
+	TargetPort    *wireTarget `json:"targetPort,omitempty"`
+	NodePort      int64       `json:"nodePort,omitempty"`
+	ContainerPort int64       `json:"containerPort,omitempty"`
+	HostPort      int64       `json:"hostPort,omitempty"`
+	Protocol      string      `json:"protocol,omitempty"`
+}
+
+// wireTarget is where the pods behind a service's port listen: a number, or the name of a
+// container's port.
+type wireTarget struct {
+	number int64
+	name   string
+}
+
+// UnmarshalJSON reads a number or a string, and nothing from any other value.
+func (t *wireTarget) UnmarshalJSON(b []byte) error {
+	if json.Unmarshal(b, &t.number) != nil && json.Unmarshal(b, &t.name) != nil {
+		*t = wireTarget{}
+	}
+	return nil
+}
+
+// MarshalJSON writes what UnmarshalJSON reads.
+func (t *wireTarget) MarshalJSON() ([]byte, error) {
+	if t.name != "" {
+		return json.Marshal(t.name)
+	}
+	return json.Marshal(t.number)
 }
 
 // selector is a Service's map of labels. The workload kinds have an object of another

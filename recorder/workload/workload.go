@@ -77,7 +77,16 @@ type Workload struct {
 	OwnerDerived bool // see Identity
 	Node         string
 	Labels       []Label // sorted by name
+	Ports        []ServicePort
+	Services     []string // in front of a pod, sorted
 	Source       string
+}
+
+// ServicePort is a port of a service, and the port on which the pods behind it listen.
+type ServicePort struct {
+	Protocol string // TCP, UDP or SCTP
+	Port     uint16
+	Target   uint16 // 0 if no dump says it
 }
 
 // Event is something Kubernetes said about an object, or a fact read from a pod's status.

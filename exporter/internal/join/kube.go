@@ -2,7 +2,10 @@ package join
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/pcapsule/pcapsule/exporter/internal/write"
 	"github.com/pcapsule/pcapsule/exporter/table"
@@ -24,6 +27,14 @@ func (j *Joiner) writeKube() error {
 		}
 		for _, l := range w.Labels {
 			r.Labels = append(r.Labels, table.Pair(l))
+		}
+		r.Services = w.Services
+		for _, p := range w.Ports {
+			port := table.Pair{Name: fmt.Sprintf("%s/%d", strings.ToLower(p.Protocol), p.Port)}
+			if p.Target != 0 {
+				port.Value = strconv.Itoa(int(p.Target))
+			}
+			r.Ports = append(r.Ports, port)
 		}
 		list = append(list, r)
 	}
