@@ -19,10 +19,10 @@ func (e *env) cmdVerify() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "verify BUNDLE",
 		Short: "Check every file of a bundle against its hashes",
-		Long: `Check every file of a bundle against its manifests, that nothing was added, and that the
-custody log's chain holds. With --rederive the tables are made again from the packets in
-the bundle and compared with its row digests, which hold across releases. A bundle that was
-made with keys needs them again, unless it holds them itself.`,
+		Long: `Check every file of a bundle against its manifests, that nothing was added, and that the chain
+of the custody log is unbroken. With --rederive, make the tables again from the packets in the
+bundle and compare them with its row digests, which are the same in all releases. A bundle that
+was made with keys needs the keys again, unless it contains them.`,
 		Example: `  pcapsule verify incident.pcapsule
   pcapsule verify incident.pcapsule --rederive --json
   pcapsule verify incident.pcapsule --rederive --keys sslkeys.log`,
