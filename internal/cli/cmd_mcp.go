@@ -50,9 +50,9 @@ func (a *answering) flags(c *cobra.Command) {
 	f.StringVar(&a.audit, "audit", "", "file to which a JSON line is appended for every question")
 	f.DurationVar(&a.deadline, "deadline", 30*time.Second, "maximum time for one answer")
 	f.IntVar(&a.parallel, "parallel", 2, "number of long answers computed at once, each on all processors")
-	f.Int64Var(&a.memory, "memory", 1024, "MiB to stay below, if it can be done")
-	f.Int64Var(&a.temp, "max-temp", 4096, "MiB of temporary files for queries above the memory; 0: they fail")
-	f.Int64Var(&a.keep, "keep", 32, "MiB of answers kept for who asks the same again; 0: none")
+	f.Int64Var(&a.memory, "memory", 1024, "MiB of memory that the program tries to stay below")
+	f.Int64Var(&a.temp, "max-temp", 4096, "MiB of temporary files for queries that do not fit into memory; 0: such queries fail")
+	f.Int64Var(&a.keep, "keep", 32, "MiB of cached answers; 0: no cache")
 	cobra.CheckErr(f.MarkHidden("show-secrets"))
 }
 

@@ -28,8 +28,8 @@ func (e *env) cmdReport() *cobra.Command {
 		Use:   "report BUNDLE... -o FILE.html",
 		Short: "Write a one-page report about a bundle",
 		Long: `Write one HTML page about a bundle: traffic over time, protocols, who calls
-whom, what is slow, what fails, what was lost. Every figure and table names the query it
-was made by and the calls and packets it stands on. The page needs no network and no
+whom, what is slow, what fails, what was lost. Every figure and table gives its query and
+the calls and packets behind it. The page needs no network and no
 script, and can be printed. The same bundle gives the same page.`,
 		Example: `  pcapsule report incident.pcapsule -o overview.html
   pcapsule report node-a.pcapsule node-b.pcapsule --verify --title "Checkout outage" -o outage.html
