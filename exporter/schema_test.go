@@ -30,11 +30,13 @@ func TestTablesPage(t *testing.T) {
 
 func tablesPage() string {
 	var b strings.Builder
-	b.WriteString("# Tables\n\nEvery table of a bundle with its columns, as `pcapsule schema` prints them. One name has one type in\n" +
-		"every table. Numbers that count are BIGINT; there is no floating point. Times are nanoseconds since\n1970 UTC where the name ends in `_ns`, " +
-		"microseconds where it ends in `_us`; `ts` is a TIMESTAMP in\nmicroseconds UTC. Addresses are text as RFC 5952 has it. Text is UTF-8 " +
-		"(text.md says what becomes of\nother bytes). The rows' order and digests are in digests.md, the files in parts.md.\n" +
-		"\nThe views of `data/open.sql` add to calls, flows and connections the columns of both ends as `src_…` and\n`dst_…` (src_pod, dst_service, …).\n")
+	b.WriteString("# Tables\n\nEvery table of a bundle with its columns, as `pcapsule schema` prints them. A name has the same type in every\n" +
+		"table. Counts are BIGINT; there is no floating point. Times are nanoseconds since 1970 UTC if the name ends in\n" +
+		"`_ns`, microseconds if it ends in `_us`; `ts` is a TIMESTAMP in microseconds UTC. Addresses are text in the form of\n" +
+		"RFC 5952. Text is UTF-8 (text.md describes how other bytes are stored). digests.md describes the order of rows and\n" +
+		"their digests, parts.md the files.\n" +
+		"\nThe views of `data/open.sql` add the columns of both ends to calls, flows and connections, as `src_…` and `dst_…`\n" +
+		"(src_pod, dst_service, …).\n")
 	for _, s := range Schemas() {
 		fmt.Fprintf(&b, "\n## %s\n\n%s.\n\n| column | type | null | unit | of | meaning |\n|---|---|---|---|---|---|\n", s.Name, strings.ToUpper(s.Doc[:1])+s.Doc[1:])
 		for _, c := range s.Columns {

@@ -1,19 +1,19 @@
 #!/usr/bin/env bash
-# Measures recorders of packets side by side: nothing, a program that only counts, tcpdump,
-# dumpcap and pcapsule, on the
-# same traffic between two network namespaces, recorded where it arrives. Needs root.
+# Compares packet recorders (nothing, a program that only counts, tcpdump, dumpcap and
+# pcapsule) on the same traffic between two network namespaces, recorded at the receiver.
+# Needs root.
 #
-# Truth is what the interface there counted. "lost" is truth less what is in the file, "told"
-# what the tool itself says it lost. CPU is of the whole tool, µs a packet without its start;
-# path is the CPU of both ends of the traffic a packet, softirqs included. To /dev/null the
-# tool's word stands for the file.
-#   BENCH_SHORT=1   a second a row, fewer rows: about 2 min; else all rates of small packets, bulk and
-#                   short connections with and without TLS, about 20 min
-#   BENCH_SECONDS   of traffic a row (default 4); BENCH_ROUNDS: of everything (default 2)
-#   BENCH_DIR       where files go (default /dev/shm); BENCH_BYTES: most that unlimited TCP sends
+# "truth" is the interface's own count. "lost" is truth minus the packets in the file, "told"
+# is the loss that the tool reports. CPU is that of the whole tool, µs per packet without its
+# start; path is the CPU of both ends of the traffic per packet, including softirqs. If the
+# output is /dev/null, the tool's report replaces the file.
+#   BENCH_SHORT=1   one second per row, fewer rows: about 2 min; else all rates of small packets,
+#                   bulk and short connections with and without TLS, about 20 min
+#   BENCH_SECONDS   seconds of traffic per row (default 4); BENCH_ROUNDS: rounds (default 2)
+#   BENCH_DIR       folder for files (default /dev/shm); BENCH_BYTES: maximum for unlimited TCP
 #   BENCH_ONLY      traffic to measure, e.g. "http tls"; BENCH_BIN: another pcapsule
-#   BENCH_CGROUP=/  record the root's sockets rather than the receiver's group: both ends and
-#                   this machine's other traffic, so no loss by truth can be told of pcapsule
+#   BENCH_CGROUP=/  record the root's sockets instead of the receiver's group: both ends and
+#                   this machine's other traffic, so the true loss of pcapsule is unknown
 set -euo pipefail
 cd "$(dirname "$0")/.."
 [ "$(id -u)" = 0 ] || { echo "bench-record: needs root: network namespaces and programs in the kernel" >&2; exit 1; }
@@ -56,9 +56,9 @@ ip -n "$a" link add v0 type veth peer name v0 netns "$b"
 in_a() { nsenter --net="/run/netns/$a" "$@"; }
 in_b() { nsenter --net="/run/netns/$b" "$@"; }
 for side in a b; do
-	# No packets but the load's: no IPv6, and addresses that nobody asks for.
+	# Only the load's packets: no IPv6, and static neighbours, so there is no ARP.
 	"in_$side" sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1 2>/dev/null || true
-	# Ports that wait are given back early, or short connections run out of them.
+	# Release waiting ports early, otherwise short connections run out of them.
 	"in_$side" sysctl -qw net.ipv4.ip_local_port_range="1024 65000" net.ipv4.tcp_max_tw_buckets=8192 net.core.somaxconn=4096 2>/dev/null || true
 done
 ip -n "$a" addr add 10.99.0.1/24 dev v0
@@ -68,7 +68,7 @@ mac() { ip -n "$1" -br link show v0 | awk '{print $3}'; }
 ip -n "$a" neigh replace "$host" lladdr "$(mac "$b")" dev v0 nud permanent
 ip -n "$b" neigh replace 10.99.0.1 lladdr "$(mac "$a")" dev v0 nud permanent
 
-# take FILE: its key=value pairs into v.
+# take FILE: reads its key=value pairs into v.
 take() {
 	local pair
 	for pair in $(cat "$1" 2>/dev/null); do
@@ -157,8 +157,8 @@ row() { # TRAFFIC TOOL
 	fi
 	before=$(counted)
 	in_a timeout -k 5 90 "$load" "$kind" "$host" -rate "$rate" -seconds "$seconds" -bytes "$most" >"$dir/client" 2>"$dir/client.err" || { cat "$dir/client.err" >&2; return 1; }
-	# What is under way arrives. tcpdump takes what is in its ring once a second, dumpcap four
-	# times, and when they are told to end they leave unread what came since.
+	# Wait for packets in flight. tcpdump reads its ring once a second, dumpcap four times;
+	# when they are told to end, they do not read what arrived since then.
 	case $tool in tcpdump*) sleep 1.1 ;; dumpcap*) sleep 0.5 ;; *) sleep 0.15 ;; esac
 	after=$(counted)
 	if [ -n "$pid" ]; then
@@ -196,7 +196,7 @@ row() { # TRAFFIC TOOL
 	rm -f "$dir"/out.*
 	printf '%-9s %-26s %9d %9s %8s %8s %7.2f %7.2f %9s %-6s %6s %6s %6.2f %5s %5s' "$traffic" "$tool" "$truth" "$packets" "$lost" "${v[told]:-?}" \
 		"${v[tool_cpu]}" "${each/#-/0}" "${v[rate]}" "${v[unit]}" "${v[p50]}" "${v[p99]}" "$path" "${v[peak]}" "${v[private]}"
-	# Of pcapsule: packets that no socket saw, and losses that the file itself places.
+	# For pcapsule: packets that no socket saw, and losses whose place is in the file.
 	[ -n "${v[seen]:-}" ] && [ "${v[seen]}" != "$truth" ] && printf '  no socket: %d' $((truth - v[seen]))
 	[ -n "${v[programs]:-}" ] && printf '  runs:ns %s' "${v[programs]}"
 	[ -n "$keys" ] && printf '  keys of %d of %d connections' "$keys" "${v[sent]}"

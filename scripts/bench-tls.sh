@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Measures what decryption costs: one conversation captured in clear and as TLS 1.3, with
+# Measures the cost of decryption: one conversation captured in clear text and as TLS 1.3, with
 # its keys. CPU is user and system seconds of the whole process; memory is its peak.
 #   BENCH_DIR   where the captures are or will be made (default .cache/bench)
 #   BENCH_TLS   bytes of each capture (default 1 GB)

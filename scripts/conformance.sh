@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs the official conformance suites of the Model Context Protocol against the product's
 # HTTP handling (mcp/conformance): the revisions with sessions, and the newest without.
-# The suites are npm packages, kept in .cache/conformance. Exit code 75: they cannot be had.
+# The suites are npm packages, kept in .cache/conformance. Exit code 75: they are unavailable.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD

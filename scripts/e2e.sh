@@ -1,21 +1,21 @@
 #!/usr/bin/env bash
 # The recorder on a real cluster of one node: the manifest of docs/guide/recorder.md, pods of
-# three namespaces that talk, a snapshot while recording goes on, and what must be in it.
-# Needs root and the cluster's scripts with what they have built (up.sh --build-only).
+# three namespaces that talk, a snapshot while recording continues, and checks of its content.
+# Needs root, the cluster's scripts and their builds (up.sh --build-only).
 #   E2E_CLUSTER  folder with up.sh, in.sh and down.sh (default ../shared/cluster beside the project)
-#   E2E_SECONDS  of traffic (default 25)
-#   E2E_KEEP=1   leave the cluster and the files for a look
+#   E2E_SECONDS  seconds of traffic (default 25)
+#   E2E_KEEP=1   keep the cluster and the files
 set -euo pipefail
 cd "$(dirname "$0")/.."
 cluster=${E2E_CLUSTER:-$PWD/../shared/cluster}
 [ "$(id -u)" = 0 ] || { echo "e2e: needs root" >&2; exit 1; }
 [ -x "$cluster/up.sh" ] || { echo "e2e: needs a cluster: no up.sh in $cluster (E2E_CLUSTER)" >&2; exit 1; }
 export PCAPSULE_E2E_DIR=${PCAPSULE_E2E_DIR:-/var/tmp/pcapsule-e2e}
-# Keys need process numbers as the kernel counts them, so the node has no PID namespace.
+# Reading keys needs the kernel's process numbers, so the node has no PID namespace.
 export PCAPSULE_E2E_NAME=pcrec$$ NODES=1 PIDNS=0
 [ -x "$PCAPSULE_E2E_DIR/bin/kubelet" ] || { echo "e2e: needs the cluster's programs: $cluster/up.sh --build-only" >&2; exit 1; }
 seconds=${E2E_SECONDS:-25}
-# Below the cluster's folder, which its nodes see.
+# Below the cluster's folder, which is visible to its nodes.
 dir=$(mktemp -d "$PCAPSULE_E2E_DIR/record.XXXXXX")
 ring=/var/lib/pcapsule/ring
 cleanup() {
@@ -42,7 +42,7 @@ say "starting a cluster"
 timeout 180 "$cluster/up.sh" --no-build >"$dir/up.log" 2>&1 || { tail -n 20 "$dir/up.log" >&2; exit 1; }
 timeout 120 "$cluster/load.sh" "$dir/pcapsule-recorder.tar" "$dir/talk.tar" >"$dir/load.log" 2>&1 || { cat "$dir/load.log" >&2; exit 1; }
 
-# The manifest as the guide has it, for the small disk of such a node, with another image, two more capabilities for keys, and rules.
+# The guide's manifest, adapted to the small disk of such a node, with another image, two more capabilities for keys, and rules.
 awk '/^```yaml$/ {n++; if (n == 1) {on = 1; next}} /^```$/ {on = 0} on' docs/guide/recorder.md |
 	sed -e 's|image: registry.*|image: e2e.local/pcapsule-recorder:1\n        imagePullPolicy: Never|' \
 		-e 's|add: \[BPF, PERFMON, NET_ADMIN\]|add: [BPF, PERFMON, NET_ADMIN, SYS_ADMIN, SYS_PTRACE]|' \
@@ -106,7 +106,7 @@ some "rows that say what was never recorded" "$(rows "select count(*) from cover
 is "packets lost" "" "$(rows "select source, packets from coverage where kind = 'hole' and reason = 'drop'")"
 
 node tar -C "$ring" -c . | tar -x -C "$(mkdir -p "$dir/ring" && echo "$dir/ring")"
-# The command line of a pod that may be recorded names the page, its packets must not.
+# The command line of a pod that may be recorded contains the page's name, but no packet may.
 is "segments with what was forbidden" 0 "$(find "$dir/ring" -name '*.pcapng' -exec grep -laF -e /forbidden -e node1/payments/ {} + | wc -l)"
 is "files of the ring with a label that is not allowed" 0 "$(grep -rlF hunter2 "$dir/ring" | wc -l)"
 some "segments of the namespace with a time of its own" "$(find "$dir/ring" -name 'sockets_1h-*.pcapng' | wc -l)"

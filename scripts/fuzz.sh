@@ -1,10 +1,9 @@
 #!/usr/bin/env bash
 # Runs every fuzz target for a short time: scripts/fuzz.sh 3s
 #
-# The test program of a package is compiled once for all its targets. As many targets run at
-# a time as there are processors, each with one worker. A run that ends in an error without
-# an input that causes it is tried again: on a busy machine the fuzzer now and then misses
-# its own deadline.
+# The test program of a package is compiled once for all its targets. One target runs per
+# processor, each with one worker. If a run ends in an error without an input that causes it,
+# it is repeated, because on a busy machine the fuzzer sometimes misses its own deadline.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 go=${GO:-go}

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Checks that what building and testing need is there and, as root on Debian or Ubuntu,
-# installs what is missing. It starts no service and leaves what is installed as it is.
+# Checks that the programs for building and testing are installed and, as root on Debian or
+# Ubuntu, installs missing ones. It starts no service and does not change installed packages.
 set -euo pipefail
 
-# One line for each program: what must be there (a command or a path), the Debian package
-# that has it, and what it is for. Without the programs for "build" nothing works. Without
-# another one, the tests that use it skip and say "needs NAME".
+# One line per program: the command or path that must exist, the Debian package that has it,
+# and its use. Without the programs for "build" nothing works. If another program is missing,
+# the tests that use it skip and say "needs NAME".
 programs='
 gcc                  gcc                      build
 g++                  g++                      build
@@ -71,7 +71,7 @@ fi
 
 echo "setup: installing ${packages[*]}"
 export DEBIAN_FRONTEND=noninteractive
-# A service that a package brings must not run: a web server would take its port from others.
+# A service in a package must not start: a web server would occupy a port that others need.
 policy=/usr/sbin/policy-rc.d
 if [ ! -e $policy ]; then
 	printf '#!/bin/sh\nexit 101\n' >$policy
@@ -87,7 +87,7 @@ apt() {
 	fi
 }
 apt -o Acquire::Languages=none update
-# A test machine that loses power sets itself up again, so dpkg need not wait for its disk.
+# If a test machine loses power, setup runs again, so dpkg need not wait for its disk.
 apt -o Dpkg::Options::=--force-unsafe-io install --no-install-recommends "${packages[@]}"
 rm -f "$log"
 [[ " ${packages[*]} " != *" nginx-light "* ]] || systemctl disable --quiet nginx >/dev/null 2>&1 || true

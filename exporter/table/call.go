@@ -4,35 +4,35 @@ package table
 // pairs. Every protocol's row embeds it; the engine fills it, save for the fields
 // under "what the dissector says".
 type Call struct {
-	CallNo   int64  `col:"call_no" doc:"dense number of the call in this bundle, from 0, in the order of the packet that completed it"`
-	CallID   ID     `col:"call_id" doc:"identity by content: equal in every bundle and at both sides of a NAT; see docs/format/calls.md"`
+	CallNo   int64  `col:"call_no" doc:"number of the call in this bundle, from 0 without gaps, in the order of the packet that completed it"`
+	CallID   ID     `col:"call_id" doc:"identity by content: equal in every bundle and on both sides of a NAT; see docs/format/calls.md"`
 	Protocol string `col:"protocol" enc:"dict" doc:"protocol folder: http1, http2, http3, grpc, dns, tls, quic, redis, postgresql, icmp, tcp, udp, …"`
 	TsNs     int64  `col:"ts_ns" unit:"ns" doc:"time of the packet with the first byte of the request, nanoseconds since 1970 UTC"`
-	Ts       Micros `col:"ts" unit:"us" doc:"ts_ns cut to microseconds, UTC"`
+	Ts       Micros `col:"ts" unit:"us" doc:"ts_ns truncated to microseconds, UTC"`
 
 	ElapsedUs Opt[int64] `col:"elapsed_us" unit:"us" doc:"first byte of the request to last byte of the response"`
 	WaitedUs  Opt[int64] `col:"waited_us" unit:"us" doc:"how long the caller waited: elapsed_us where an answer came, else until it asked again, the connection ended or the capture did; null where the request was not seen"`
 	TTFBUs    Opt[int64] `col:"ttfb_us" unit:"us" doc:"first byte of the request to first byte of the response"`
-	DNSUs     Opt[int64] `col:"dns_us" unit:"us" doc:"name look-up before the connection; only on a connection's first call"`
+	DNSUs     Opt[int64] `col:"dns_us" unit:"us" doc:"DNS lookup before the connection; only on a connection's first call"`
 	ConnectUs Opt[int64] `col:"connect_us" unit:"us" doc:"TCP handshake as the client saw it; only on a connection's first call"`
 	TLSUs     Opt[int64] `col:"tls_us" unit:"us" doc:"TLS handshake; only on a connection's first call"`
 	SendUs    Opt[int64] `col:"send_us" unit:"us" doc:"first to last byte of the request"`
 	WaitUs    Opt[int64] `col:"wait_us" unit:"us" doc:"last byte of the request to first byte of the response"`
 	ReceiveUs Opt[int64] `col:"receive_us" unit:"us" doc:"first to last byte of the response"`
-	NetworkUs Opt[int64] `col:"network_us" unit:"us" doc:"client's wait less the server's; null unless both sides were captured whole"`
+	NetworkUs Opt[int64] `col:"network_us" unit:"us" doc:"client's wait minus the server's wait; null unless both sides were captured completely"`
 	ClockID   int32      `col:"clock_id" doc:"clock that stamped ts_ns; see table clocks"`
 
 	Transport string     `col:"transport" enc:"dict" doc:"tcp, udp, quic, sctp, icmp or another IP protocol's name"`
 	ConnID    int64      `col:"conn_id" doc:"connection; see table connections"`
-	FlowID    int64      `col:"flow_id" doc:"flow the bytes were taken from; see table flows"`
-	StreamID  Opt[int64] `col:"stream_id" doc:"stream within the connection where the protocol has some (HTTP/2)"`
+	FlowID    int64      `col:"flow_id" doc:"flow from which the bytes were read; see table flows"`
+	StreamID  Opt[int64] `col:"stream_id" doc:"stream within the connection, if the protocol has streams (HTTP/2)"`
 	Ordinal   int64      `col:"ordinal" doc:"number of the call within its connection, from 0"`
-	SrcID     int64      `col:"src_id" doc:"who asked; see table endpoints"`
-	DstID     int64      `col:"dst_id" doc:"who was asked; see table endpoints"`
-	SrcIP     string     `col:"src_ip" enc:"dict" doc:"address of the side that asked, RFC 5952"`
-	SrcPort   int32      `col:"src_port" doc:"port of the side that asked; 0 where the transport has none"`
-	DstIP     string     `col:"dst_ip" enc:"dict" doc:"address of the side that was asked, as dialled, RFC 5952"`
-	DstPort   int32      `col:"dst_port" doc:"port of the side that was asked; 0 where the transport has none"`
+	SrcID     int64      `col:"src_id" doc:"client; see table endpoints"`
+	DstID     int64      `col:"dst_id" doc:"server; see table endpoints"`
+	SrcIP     string     `col:"src_ip" enc:"dict" doc:"client address, RFC 5952"`
+	SrcPort   int32      `col:"src_port" doc:"client port; 0 if the transport has none"`
+	DstIP     string     `col:"dst_ip" enc:"dict" doc:"server address as used by the client, RFC 5952"`
+	DstPort   int32      `col:"dst_port" doc:"server port; 0 if the transport has none"`
 
 	// What the dissector says.
 
@@ -41,14 +41,14 @@ type Call struct {
 	Outcome    string      `col:"outcome" enc:"dict" doc:"how the call ended: ok, client_error, server_error, refused, no_answer, cut (by the capture) or unread; see docs/format/calls.md"`
 	Failed     bool        `col:"failed" doc:"outcome is client_error, server_error, refused or no_answer"`
 	Method     Opt[string] `col:"method" enc:"dict" doc:"verb: HTTP method, Redis command, SQL command, DNS opcode, ICMP type"`
-	Host       Opt[string] `col:"host" enc:"dict" doc:"name the client asked for: Host, :authority or CONNECT target without port, SNI, DNS name"`
+	Host       Opt[string] `col:"host" enc:"dict" doc:"name that the client requested: Host, :authority or CONNECT target without port, SNI, DNS name"`
 	Path       Opt[string] `col:"path" doc:"HTTP path without query; gRPC /service/method"`
 	Endpoint   string      `col:"endpoint" enc:"dict" doc:"what was asked for, without what differs from call to call: method and path with {id} for such segments, else the method, else the protocol"`
 	Query      Opt[string] `col:"query_string" doc:"URL query without the question mark, as sent"`
 	StatusCode Opt[int32]  `col:"status_code" doc:"HTTP status, DNS rcode, gRPC's HTTP status, ICMP code"`
-	StatusText Opt[string] `col:"status_text" enc:"dict" doc:"the protocol's own words for the outcome: reason phrase, NXDOMAIN, SQLSTATE, Redis error word, gRPC code name, TLS alert"`
-	Summary    string      `col:"summary" doc:"the call in one line for a person"`
-	Attempt    Opt[int32]  `col:"attempt" doc:"which sending of the same question this is, from 1"`
+	StatusText Opt[string] `col:"status_text" enc:"dict" doc:"the protocol's own text for the outcome: reason phrase, NXDOMAIN, SQLSTATE, Redis error word, gRPC code name, TLS alert"`
+	Summary    string      `col:"summary" doc:"the call in one line, for people"`
+	Attempt    Opt[int32]  `col:"attempt" doc:"number of this attempt to send the same request, from 1"`
 
 	RequestBytes  int64 `col:"request_bytes" unit:"bytes" doc:"payload bytes of the request on the wire, headers and body"`
 	ResponseBytes int64 `col:"response_bytes" unit:"bytes" doc:"payload bytes of the response on the wire, headers and body"`
@@ -70,9 +70,9 @@ type Call struct {
 	SpanID              Opt[string] `col:"span_id" doc:"the caller's span id of the same header"`
 	AuthKind            Opt[string] `col:"auth_kind" enc:"dict" doc:"kind of credentials sent: the scheme of Authorization in lower case, cookie, password, md5, scram-sha-256, …; never the credentials"`
 
-	DecryptedBy Opt[string] `col:"decrypted_by" enc:"dict" doc:"what opened the encryption that carried the call; null where there was none"`
-	Anomalies   int32       `col:"anomalies" doc:"anomalies met in this call; see table anomalies"`
-	Cites       Cites       `col:"cites" unit:"packets" doc:"the packets that carry the bytes of this call; see table packets"`
+	DecryptedBy Opt[string] `col:"decrypted_by" enc:"dict" doc:"encryption layer that was decrypted to read the call: tls, dtls, quic or plaintext; null if there was none"`
+	Anomalies   int32       `col:"anomalies" doc:"number of anomalies in this call; see table anomalies"`
+	Cites       Cites       `col:"cites" unit:"packets" doc:"packets that carry the bytes of this call; see table packets"`
 }
 
 // CallRow is a protocol's row: a struct that embeds Call.

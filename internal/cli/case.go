@@ -81,8 +81,8 @@ func isBundlePath(arg string) bool {
 type window struct{ from, to string }
 
 func (w *window) flags(c *cobra.Command) {
-	c.Flags().StringVar(&w.from, "from", "", "only from this time on: RFC 3339, or a length such as 5m before the end of the case")
-	c.Flags().StringVar(&w.to, "to", "", "only up to this time: RFC 3339, or a length such as 5m before the end of the case")
+	c.Flags().StringVar(&w.from, "from", "", "only from this time on: RFC 3339, or a duration such as 5m before the end of the case")
+	c.Flags().StringVar(&w.to, "to", "", "only up to this time: RFC 3339, or a duration such as 5m before the end of the case")
 }
 
 // times reads the flags; a length counts back from the last packet of the case, since

@@ -151,7 +151,7 @@ func (e *env) commands() []*cobra.Command {
 		e.cmdSchema(),
 		e.cmdMCP(),
 		e.cmdServe(),
-		command.Completion(command.Pcapsule, "commands, flags, bundles in the current folder and tables of schema"),
+		command.Completion(command.Pcapsule, "commands, flags, bundles in the current folder and table names"),
 		command.Version(command.Pcapsule, bundle.SchemaVersion),
 	}
 }

@@ -20,10 +20,10 @@ import (
 func (e *env) cmdAsk() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "ask QUESTION BUNDLE...",
-		Short: "Ask what people ask: failures, traces, dependencies, latency, patterns, access",
-		Long: `Ask one of the questions below. Every answer says how much of the asked time was recorded,
-every number leads to calls and every call to packets. The same questions are tools of
-pcapsule mcp and pcapsule serve. pcapsule ask QUESTION --help tells what may be given.`,
+		Short: "Answer common questions: failures, traces, dependencies, latency, patterns, access",
+		Long: `Ask one of the questions below. Every answer says how much of the time range was recorded,
+every number leads to calls, and every call leads to packets. The same questions are tools of
+pcapsule mcp and pcapsule serve. pcapsule ask QUESTION --help lists the flags of a question.`,
 		Example: `  pcapsule ask get-api-stats incident.pcapsule --service checkout
   pcapsule ask get-api-stats incident.pcapsule --from 15m --order errors --json | jq .endpoints`,
 		RunE: func(c *cobra.Command, args []string) error {
@@ -138,7 +138,7 @@ func addFlag(c *cobra.Command, name string, s *jsonschema.Schema) func() any {
 		v := fl.Bool(name, false, s.Description)
 		return func() any { return *v }
 	case kind == "array" && s.Items != nil && s.Items.Type == "string":
-		v := fl.StringArray(name, nil, s.Description+"; may be given several times")
+		v := fl.StringArray(name, nil, s.Description+"; can be repeated")
 		return func() any { return *v }
 	case kind == "string":
 		v := fl.String(name, "", s.Description)

@@ -44,9 +44,9 @@ func (e *env) cmdBundle() *cobra.Command {
 		Use:   "bundle CAPTURE... -o NAME.pcapsule",
 		Short: "Make a bundle from captures",
 		Long: `Make a bundle: a folder with the captures byte for byte, Parquet tables of every call in
-them, and hashes of both. Captures are pcap or pcapng files, also packed with gzip or zstd,
-folders of them, or - for standard input. What is damaged is read as far as it makes sense
-and counted; the same captures always give the same bundle.`,
+them, and hashes of both. Captures are pcap or pcapng files (also compressed with gzip or zstd),
+folders of captures, or - for standard input. Damaged files are read as far as possible, and the
+damage is counted. The same captures always give the same bundle.`,
 		Example: `  pcapsule bundle capture.pcapng -o incident.pcapsule
   kubectl get pods,services,endpointslices,deployments,replicasets,nodes,events -A -o json > kube.json
   pcapsule bundle capture.pcapng --keys sslkeys.log -o incident.pcapsule
@@ -57,26 +57,26 @@ and counted; the same captures always give the same bundle.`,
 	}
 	fl := c.Flags()
 	f.shared(fl)
-	fl.StringVar(&f.filter, "filter", "", "tables hold only packets that match this expression, as for tcpdump")
-	fl.StringVar(&f.from, "from", "", "tables hold only packets from this time on (RFC 3339)")
-	fl.StringVar(&f.to, "to", "", "tables hold only packets up to this time (RFC 3339)")
+	fl.StringVar(&f.filter, "filter", "", "put only packets that match this tcpdump filter into the tables")
+	fl.StringVar(&f.from, "from", "", "put only packets from this time on into the tables (RFC 3339)")
+	fl.StringVar(&f.to, "to", "", "put only packets up to this time into the tables (RFC 3339)")
 	return c
 }
 
 // shared registers the flags of every command that makes a bundle.
 func (f *bundleFlags) shared(fl *pflag.FlagSet) {
 	fl.StringVarP(&f.output, "output", "o", "", "bundle to make, a name ending in .pcapsule")
-	fl.StringArrayVar(&f.kube, "kube", nil, "what kubectl get -A -o json printed; may be given several times")
-	fl.StringArrayVar(&f.hosts, "hosts", nil, "hosts file that names addresses; may be given several times")
+	fl.StringArrayVar(&f.kube, "kube", nil, "output of kubectl get -A -o json; can be repeated")
+	fl.StringArrayVar(&f.hosts, "hosts", nil, "hosts file that names addresses; can be repeated")
 	f.keys.register(fl)
-	fl.BoolVar(&f.embedKeys, "embed-keys", false, "keep the keys that open connections in the bundle (data/keys/)")
-	fl.StringArrayVar(&f.keysTo, "keys-to", nil, "with --embed-keys: encrypt them with age to this recipient (age1…, or a file of them); may be given several times")
-	fl.StringArrayVar(&f.decodeAs, "decode-as", nil, "protocol of a server port, as in tcp/9000=redis; may be given several times")
-	fl.IntVar(&f.jobs, "jobs", 0, "workers; 0 is one a processor; the bundle does not depend on it")
-	fl.StringVar(&f.memory, "memory", "256MiB", "memory to stay below; connections that it has no room for end early, with an anomaly")
-	fl.StringVar(&f.note, "note", "", "a line for the custody log")
+	fl.BoolVar(&f.embedKeys, "embed-keys", false, "keep the keys that decrypt connections in the bundle (data/keys/)")
+	fl.StringArrayVar(&f.keysTo, "keys-to", nil, "with --embed-keys: encrypt the keys with age to this recipient (age1…, or a file of recipients); can be repeated")
+	fl.StringArrayVar(&f.decodeAs, "decode-as", nil, "protocol of a server port, such as tcp/9000=redis; can be repeated")
+	fl.IntVar(&f.jobs, "jobs", 0, "number of workers; 0 is one per processor; the bundle does not depend on it")
+	fl.StringVar(&f.memory, "memory", "256MiB", "memory limit; connections that do not fit end early, with an anomaly")
+	fl.StringVar(&f.note, "note", "", "note for the custody log, one line")
 	fl.BoolVar(&f.anonymous, "anonymous", false, "leave user and host out of the custody log")
-	fl.BoolVar(&f.strict, "strict", false, "where there is a warning, make no bundle and exit with 4")
+	fl.BoolVar(&f.strict, "strict", false, "if there is a warning, make no bundle and exit with 4")
 }
 
 func (e *env) runBundle(c *cobra.Command, args []string, f *bundleFlags) error {

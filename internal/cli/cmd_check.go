@@ -22,11 +22,11 @@ func (e *env) cmdCheck() *cobra.Command {
 	var junit, sarif string
 	c := &cobra.Command{
 		Use:   "check BUNDLE... RULES.yaml",
-		Short: "Hold traffic to rules: statuses, headers, schemas, latency, retries, database calls",
-		Long: `Hold the calls of bundles to a file of rules, for a developer or a pipeline. A rule names calls
-by KFL and says what must be true of them; docs/guide/check.md has every key. A rule that no
-call met fails, unless it says min_calls: 0. Where a rule of level error does not hold the exit
-code is 8, and each call that breaks it is listed with its packets.`,
+		Short: "Check traffic against rules: statuses, headers, schemas, latency, retries, database calls",
+		Long: `Check the calls of bundles against a file of rules, for a developer or a pipeline. A rule selects
+calls with a KFL filter and says what must be true of them; docs/guide/check.md describes every
+key. A rule without matching calls fails, unless it has min_calls: 0. If a rule of level error
+fails, the exit code is 8, and each call that breaks it is listed with its packets.`,
 		Example: `  pcapsule check run.pcapsule rules.yaml
   pcapsule check run.pcapsule rules.yaml --junit check.xml --sarif check.sarif`,
 		Args: cobra.MinimumNArgs(2),

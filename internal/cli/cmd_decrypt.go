@@ -31,24 +31,24 @@ func (e *env) cmdDecrypt() *cobra.Command {
 	var f decryptFlags
 	c := &cobra.Command{
 		Use:   "decrypt INPUT... -o PLAIN.pcapng",
-		Short: "Write what TLS, DTLS and QUIC carry for tools that cannot decrypt",
-		Long: `Write what TLS, DTLS and QUIC connections carry as a pcapng file of link type 252, which
-Wireshark, tshark and others read without keys: a PDU for each record or datagram, with the
-addresses, ports, time and frame number of the captured packet. They are no packets, and the
-file says so. Inputs are captures, folders of them, bundles, or - for standard input. Keys come
-from the captures themselves, from bundles that keep some, and from --keys.`,
+		Short: "Write the plaintext of TLS, DTLS and QUIC for tools that cannot decrypt",
+		Long: `Write the plaintext of TLS, DTLS and QUIC connections as a pcapng file of link type 252, which
+Wireshark, tshark and others read without keys. Each record or datagram becomes a PDU with the
+addresses, ports, time and frame number of the captured packet. PDUs are not packets, and the
+file says so. Inputs are captures, folders of captures, bundles, or - for standard input. Keys
+come from the captures, from bundles that contain some, and from --keys.`,
 		Example: `  pcapsule decrypt capture.pcapng --keys sslkeys.log -o plain.pcapng
   pcapsule decrypt incident.pcapsule -o - | tshark -r - -Y http`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error { return e.runDecrypt(c, args, &f) },
 	}
 	fl := c.Flags()
-	fl.StringVarP(&f.output, "output", "o", "", "capture to make; - is standard output")
+	fl.StringVarP(&f.output, "output", "o", "", "capture to write; - is standard output")
 	f.keys.register(fl)
-	fl.StringVar(&f.filter, "filter", "", "read only packets that match this expression, as for tcpdump")
-	fl.StringArrayVar(&f.decodeAs, "decode-as", nil, "protocol of a server port, as in tcp/9000=tls; may be given several times")
-	fl.IntVar(&f.jobs, "jobs", 0, "workers; 0 is one a processor; the output does not depend on it")
-	fl.StringVar(&f.memory, "memory", "256MiB", "memory to stay below; connections that it has no room for end early, with an anomaly")
+	fl.StringVar(&f.filter, "filter", "", "read only packets that match this tcpdump filter")
+	fl.StringArrayVar(&f.decodeAs, "decode-as", nil, "protocol of a server port, such as tcp/9000=tls; can be repeated")
+	fl.IntVar(&f.jobs, "jobs", 0, "number of workers; 0 is one per processor; the output does not depend on it")
+	fl.StringVar(&f.memory, "memory", "256MiB", "memory limit; connections that do not fit end early, with an anomaly")
 	return c
 }
 

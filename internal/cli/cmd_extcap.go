@@ -37,10 +37,10 @@ func (e *env) cmdExtcap() *cobra.Command {
 	var f extcapFlags
 	c := &cobra.Command{
 		Use:   "extcap",
-		Short: "Show up in Wireshark's list of interfaces",
-		Long: `Be a capture program of Wireshark (extcap): the interface pcapsule gives packets of this
-machine's sockets, with the process and container behind each. Wireshark calls the command with
-the flags below; people call pcapsule extcap install, once.
+		Short: "Act as a capture interface in Wireshark",
+		Long: `Act as a capture program for Wireshark (extcap). The interface pcapsule captures packets of this
+machine's sockets, with the process and container behind each. Wireshark calls this command with
+the flags below; you only run pcapsule extcap install, once.
 
 Recording needs the same rights as pcapsule record.`,
 		Example: `  pcapsule extcap install
@@ -55,19 +55,19 @@ Recording needs the same rights as pcapsule record.`,
 	}
 	fl := c.Flags()
 	fl.BoolVar(&f.interfaces, "extcap-interfaces", false, "list the interfaces")
-	fl.StringVar(&f.version, "extcap-version", "", "version of the Wireshark that asks")
-	fl.StringVar(&f.name, "extcap-interface", "", "interface that is meant")
-	fl.BoolVar(&f.dlts, "extcap-dlts", false, "tell the interface's link type")
+	fl.StringVar(&f.version, "extcap-version", "", "version of the calling Wireshark")
+	fl.StringVar(&f.name, "extcap-interface", "", "interface to use")
+	fl.BoolVar(&f.dlts, "extcap-dlts", false, "print the interface's link type")
 	fl.BoolVar(&f.config, "extcap-config", false, "list the interface's settings")
-	fl.StringVar(&f.reload, "extcap-reload-option", "", "list the values of a setting; none has a list")
-	fl.BoolVar(&f.cleanup, "extcap-cleanup-postkill", false, "remove what a killed capture left; it leaves nothing")
-	fl.BoolVar(&f.capture, "capture", false, "capture until the reader goes away")
+	fl.StringVar(&f.reload, "extcap-reload-option", "", "list the values of a setting; no setting has a list")
+	fl.BoolVar(&f.cleanup, "extcap-cleanup-postkill", false, "clean up after a killed capture; there is nothing to clean up")
+	fl.BoolVar(&f.capture, "capture", false, "capture until the reader closes the pipe")
 	fl.StringVar(&f.fifo, "fifo", "", "named pipe to write packets to")
-	fl.StringVar(&f.filter, "extcap-capture-filter", "", "filter in tcpdump's words; without --capture it is only checked")
+	fl.StringVar(&f.filter, "extcap-capture-filter", "", "tcpdump filter; without --capture it is only checked")
 	fl.StringVar(&f.cgroup, "cgroup", "", "setting: only sockets of this control group and those below it")
-	fl.BoolVar(&f.ownerComments, "owner-comments", false, "setting: a comment with the owner on every packet")
+	fl.BoolVar(&f.ownerComments, "owner-comments", false, "setting: add a comment with the owner to every packet")
 	fl.BoolVar(&f.headersOnly, "headers-only", false, "setting: keep only network and transport headers")
-	fl.BoolVar(&f.noOwners, "no-owners", false, "setting: do not find out whose sockets are")
+	fl.BoolVar(&f.noOwners, "no-owners", false, "setting: do not find the owners of sockets")
 	install := e.cmdExtcapInstall()
 	install.Args = wanted(install.Args)
 	run := install.RunE
@@ -167,10 +167,10 @@ func openPipe(ctx context.Context, path string) (*os.File, error) {
 func (e *env) cmdExtcapInstall() *cobra.Command {
 	return &cobra.Command{
 		Use:   "install [FOLDER]",
-		Short: "Put pcapsule where Wireshark looks for capture programs",
+		Short: "Install pcapsule as a capture program of Wireshark",
 		Long: `Put a small program ` + extcapProgram + ` that calls this one into Wireshark's personal folder for
-capture programs, and say where that is. tshark -G folders names it; where there is no tshark,
-Wireshark does in Help, About, Folders.`,
+capture programs, and print its path. tshark -G folders shows that folder; without tshark, see
+Help, About, Folders in Wireshark.`,
 		Example: `  pcapsule extcap install
   pcapsule extcap install ~/.local/lib/wireshark/extcap`,
 		Args: cobra.MaximumNArgs(1),

@@ -19,7 +19,7 @@ func (e *env) cmdInfo() *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{
 		Use:   "info BUNDLE...",
-		Short: "Say what is in a bundle: time, protocols, talkers, losses, accounts",
+		Short: "Summarize a bundle: time, protocols, top talkers, losses, accounts",
 		Example: `  pcapsule info incident.pcapsule
   pcapsule info incident.pcapsule --json | jq .calls`,
 		Args:              cobra.MinimumNArgs(1),

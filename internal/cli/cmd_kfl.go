@@ -21,8 +21,8 @@ func (e *env) cmdKFL() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "kfl",
 		Short: "Check, format, explain and complete KFL, for people and editors",
-		Long: `KFL is the language of conditions on calls; docs/kfl.md has it. These commands need no bundle.
-A condition of - is read from standard input. Macros come from --macros FILE, else from
+		Long: `KFL is the filter language for calls; docs/kfl.md describes it. These commands need no bundle.
+If the filter is -, it is read from standard input. Macros come from --macros FILE, else from
 pcapsule/macros.kfl in the configuration folder ($XDG_CONFIG_HOME or ~/.config).`,
 		Example: `  pcapsule kfl check 'http && stats_code >= 500'
   pcapsule kfl fmt 'http and response.status==503'
@@ -55,8 +55,8 @@ type kflFlags struct {
 }
 
 func (f *kflFlags) flags(c *cobra.Command, what string) {
-	c.Flags().StringVar(&f.macros, "macros", "", "file of macros; else pcapsule/macros.kfl in the configuration folder")
-	c.Flags().StringSliceVar(&f.bundle, "bundle", nil, "bundle whose columns are meant, instead of those that this release knows")
+	c.Flags().StringVar(&f.macros, "macros", "", "file of macros (default: pcapsule/macros.kfl in the configuration folder)")
+	c.Flags().StringSliceVar(&f.bundle, "bundle", nil, "bundle whose columns to use, instead of those that this release knows")
 	c.Flags().BoolVar(&f.asJSON, "json", false, what)
 }
 
@@ -138,8 +138,8 @@ func (e *env) cmdKFLCheck() *cobra.Command {
 	var f kflFlags
 	c := &cobra.Command{
 		Use:   "check [KFL]",
-		Short: "Say whether KFL is right, else where it is not and what may be meant",
-		Long:  "Check a condition, and every macro. Without a condition only the macros are checked.",
+		Short: "Check whether KFL is valid, and point at the mistake if it is not",
+		Long:  "Check a filter, and every macro. Without a filter only the macros are checked.",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			lang, cs, err := e.language(c, &f)
@@ -231,7 +231,7 @@ func (e *env) printJSON(v any) error {
 func (e *env) cmdKFLFmt() *cobra.Command {
 	return &cobra.Command{
 		Use:   "fmt KFL",
-		Short: "Write KFL in its one form; the meaning stays",
+		Short: "Format KFL without changing its meaning",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			src, err := e.source(args[0])
@@ -261,7 +261,7 @@ func (e *env) cmdKFLExplain() *cobra.Command {
 	var f kflFlags
 	c := &cobra.Command{
 		Use:   "explain KFL",
-		Short: "Show the SQL that KFL becomes, with its arguments",
+		Short: "Show the SQL for a KFL filter, with its arguments",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			src, lang, end, err := e.given(c, args[0], &f)
@@ -298,9 +298,9 @@ func (e *env) cmdKFLComplete() *cobra.Command {
 	at := -1
 	c := &cobra.Command{
 		Use:   "complete KFL",
-		Short: "Offer what may stand at a place, for editors",
-		Long: `Offer what may stand at a place of KFL: --at is a byte offset, else the end. Each candidate is
-put between its start and end.`,
+		Short: "List completions at a position, for editors",
+		Long: `List completions at a position in KFL. --at is a byte offset; the default is the end. Each
+candidate replaces the text between its start and end.`,
 		Example: `  pcapsule kfl complete 'http && sta' --json
   pcapsule kfl complete 'protocol == "po'`,
 		Args: cobra.ExactArgs(1),
@@ -329,7 +329,7 @@ put between its start and end.`,
 		},
 	}
 	f.flags(c, "print JSON")
-	c.Flags().IntVar(&at, "at", -1, "byte offset; else the end")
+	c.Flags().IntVar(&at, "at", -1, "byte offset (default: the end)")
 	return c
 }
 
@@ -348,7 +348,7 @@ func (e *env) cmdKFLFields() *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{
 		Use:   "fields [WORD]",
-		Short: "List the fields and words of KFL; with a word those that have it in their names or meaning",
+		Short: "List the fields and words of KFL, or those that contain WORD in their names or meaning",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			word := strings.ToLower(strings.Join(args, ""))

@@ -39,20 +39,20 @@ type answering struct {
 
 func (a *answering) flags(c *cobra.Command) {
 	f := c.Flags()
-	f.StringVar(&a.tools, "tools", "all", "tools that are offered: core or all")
-	f.StringVar(&a.exportDir, "export-dir", "", "folder where export_pcap may write; without it that tool refuses")
-	f.StringSliceVar(&a.allow, "allow", nil, "folder from which open_case may open bundles; may be repeated")
-	f.StringVar(&a.ring, "ring", "", "ring of a recorder on this machine: its times can be frozen, dissected and asked, its last seconds too")
-	f.StringVar(&a.snapshots, "snapshots", "", "with --ring: folder where snapshots are kept; best on the ring's disk (default: RING.snapshots)")
-	f.StringVar(&a.redact, "redact", "", "policy file that says what is masked; without it credentials are")
+	f.StringVar(&a.tools, "tools", "all", "tools to offer: core or all")
+	f.StringVar(&a.exportDir, "export-dir", "", "folder into which export_pcap may write; without it that tool is refused")
+	f.StringSliceVar(&a.allow, "allow", nil, "folder from which open_case may open bundles; can be repeated")
+	f.StringVar(&a.ring, "ring", "", "ring of a recorder on this machine: clients can freeze, dissect and query its time ranges, and its last seconds")
+	f.StringVar(&a.snapshots, "snapshots", "", "with --ring: folder for snapshots, preferably on the ring's disk (default: RING.snapshots)")
+	f.StringVar(&a.redact, "redact", "", "policy file that says what to mask; without it, credentials are masked")
 	f.BoolVar(&a.secrets, "secrets", false, "mask nothing")
 	f.BoolVar(&a.show, "show-secrets", false, "the same as --secrets")
-	f.StringVar(&a.audit, "audit", "", "file to append a JSON line to for every question")
-	f.DurationVar(&a.deadline, "deadline", 30*time.Second, "longest time for one answer")
-	f.IntVar(&a.parallel, "parallel", 2, "long answers made at once, each by all processors")
-	f.Int64Var(&a.memory, "memory", 1024, "MiB to stay below, if it can be done")
-	f.Int64Var(&a.temp, "max-temp", 4096, "MiB of temporary files for queries above the memory; 0: they fail")
-	f.Int64Var(&a.keep, "keep", 32, "MiB of answers kept for who asks the same again; 0: none")
+	f.StringVar(&a.audit, "audit", "", "file to which a JSON line is appended for every question")
+	f.DurationVar(&a.deadline, "deadline", 30*time.Second, "maximum time for one answer")
+	f.IntVar(&a.parallel, "parallel", 2, "number of long answers computed at once, each on all processors")
+	f.Int64Var(&a.memory, "memory", 1024, "MiB of memory that the program tries to stay below")
+	f.Int64Var(&a.temp, "max-temp", 4096, "MiB of temporary files for queries that do not fit into memory; 0: such queries fail")
+	f.Int64Var(&a.keep, "keep", 32, "MiB of cached answers; 0: no cache")
 	cobra.CheckErr(f.MarkHidden("show-secrets"))
 }
 
@@ -208,11 +208,11 @@ func (e *env) cmdMCP() *cobra.Command {
 	var a answering
 	c := &cobra.Command{
 		Use:   "mcp [BUNDLE...]",
-		Short: "Serve bundles to an assistant over MCP on standard input and output",
+		Short: "Serve bundles to an assistant: MCP over standard input and output",
 		Long: `Serve bundles to an assistant over the Model Context Protocol on standard input and output.
 Every answer cites its packets and says what was recorded. Credentials are masked unless
---secrets is given; --redact takes a policy of your own. With --ring it answers about a
-recorder's ring on this machine. pcapsule serve does the same over HTTP.`,
+--secrets is given; --redact sets your own policy. With --ring it also answers questions about
+a recorder's ring on this machine. pcapsule serve does the same over HTTP.`,
 		Example: `  pcapsule mcp incident.pcapsule
   assistant mcp add incident -- pcapsule mcp /evidence/incident.pcapsule --export-dir /tmp
   pcapsule mcp --ring /var/lib/pcapsule --export-dir /tmp

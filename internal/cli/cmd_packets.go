@@ -35,15 +35,15 @@ func (e *env) cmdPackets() *cobra.Command {
 	var f packetsFlags
 	c := &cobra.Command{
 		Use:   "packets BUNDLE... [KFL] -o SLICE.pcapng",
-		Short: "Write the packets that calls cite to a capture for Wireshark",
-		Long: `Write the packets that calls cite to a pcapng file: original bytes and times, each packet with
-a comment that says where it lies in the bundle. The last argument is a KFL condition, unless
---call, --sql or a window of time chooses.
+		Short: "Write the packets of matching calls to a capture for Wireshark",
+		Long: `Write the packets that calls cite to a pcapng file, with their original bytes and times. A comment
+on each packet gives its position in the bundle. The last argument is a KFL filter, unless --call,
+--sql or a time window selects the packets.
 
-Secrets are left out. With --with-keys those that open the chosen connections stand before
-the packets, so that Wireshark decrypts them by itself; the connections' packets up to there
-come along, since a record is opened by its number. With --strip-keys the argument may be any
-capture, or -: it is copied without its secrets.`,
+Secrets are left out by default. With --with-keys, the secrets of the selected connections come
+before the packets, so that Wireshark decrypts them by itself. Earlier packets of these
+connections are included too, because decrypting a record needs its number. With --strip-keys the
+argument can be any capture, or -, and is copied without its secrets.`,
 		Example: `  pcapsule packets incident.pcapsule 'dst.service == "payment"' -o slice.pcapng
   pcapsule packets incident.pcapsule --call 4f2a91c07be3 --with-context -o call.pcapng
   pcapsule packets incident.pcapsule 'http && status_code == 503' -o - | tshark -r -
@@ -54,17 +54,17 @@ capture, or -: it is copied without its secrets.`,
 		RunE:              func(c *cobra.Command, args []string) error { return e.runPackets(c, args, &f) },
 	}
 	fl := c.Flags()
-	fl.StringVarP(&f.output, "output", "o", "", "capture to make; - is standard output")
-	fl.BoolVar(&f.withContext, "with-context", false, "also the connections of the calls up to there, with their handshakes")
-	fl.BoolVar(&f.wholeConnections, "whole-connections", false, "all packets of the calls' connections")
-	fl.BoolVar(&f.withKeys, "with-keys", false, "also the secrets that open the packets: whoever has the slice can read them")
-	fl.BoolVar(&f.noContext, "no-context", false, "with --with-keys: no packets beside the chosen ones")
-	fl.BoolVar(&f.stripKeys, "strip-keys", false, "without any secrets; the input may be any capture")
+	fl.StringVarP(&f.output, "output", "o", "", "capture to write; - is standard output")
+	fl.BoolVar(&f.withContext, "with-context", false, "include earlier packets of the calls' connections, with their handshakes")
+	fl.BoolVar(&f.wholeConnections, "whole-connections", false, "include all packets of the calls' connections")
+	fl.BoolVar(&f.withKeys, "with-keys", false, "include the secrets that decrypt the packets: anyone who has the file can then read them")
+	fl.BoolVar(&f.noContext, "no-context", false, "with --with-keys: include no packets except the selected ones")
+	fl.BoolVar(&f.stripKeys, "strip-keys", false, "copy without any secrets; the input can be any capture")
 	f.keys.register(fl)
-	fl.StringVar(&f.vantage, "vantage", "one", "one: a connection from one place; both: from every place that saw it")
-	fl.StringVar(&f.comments, "comments", "place", "place: where a packet lies; packet: also who sent it; none")
-	fl.StringArrayVar(&f.calls, "call", nil, "call_id or # and call_no of a call; may be given several times")
-	fl.StringVar(&f.sql, "sql", "", "a query with a column cites, packet_no, call_no or flow_id")
+	fl.StringVar(&f.vantage, "vantage", "one", "one: each connection as seen from one place; both: from every place that saw it")
+	fl.StringVar(&f.comments, "comments", "place", "place: the position of each packet in the bundle; packet: also its sender; none")
+	fl.StringArrayVar(&f.calls, "call", nil, "call_id, or # and call_no; can be repeated")
+	fl.StringVar(&f.sql, "sql", "", "SQL query with a column cites, packet_no, call_no or flow_id")
 	fl.DurationVar(&f.deadline, "deadline", 10*time.Minute, "give up after this time")
 	f.window.flags(c)
 	return c

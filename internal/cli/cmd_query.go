@@ -35,17 +35,17 @@ type queryFlags struct {
 func (f *queryFlags) flags(c *cobra.Command, formats []string) {
 	f.formats = formats
 	c.Flags().StringVar(&f.format, "format", "table", strings.Join(formats, ", "))
-	c.Flags().IntVar(&f.limit, "limit", 0, "rows at most; a table shows 100, other formats all")
-	c.Flags().DurationVar(&f.deadline, "deadline", time.Minute, "give up after this time; 0 is never")
+	c.Flags().IntVar(&f.limit, "limit", 0, "maximum number of rows (default: 100 for a table, all for other formats)")
+	c.Flags().DurationVar(&f.deadline, "deadline", time.Minute, "give up after this time; 0: never")
 }
 
 func (e *env) cmdQuery() *cobra.Command {
 	var f queryFlags
 	c := &cobra.Command{
 		Use:   "query BUNDLE... KFL",
-		Short: "List calls that a KFL condition holds for",
-		Long: `List calls that a KFL condition holds for; docs/kfl.md has the language. The last argument
-is the condition, "" asks for all calls. Several bundles are asked as one.`,
+		Short: "List the calls that match a KFL filter",
+		Long: `List the calls that match a KFL filter; docs/kfl.md describes the language. The last argument is
+the filter; "" matches all calls. Several bundles are queried as one.`,
 		Example: `  pcapsule query incident.pcapsule 'http && status_code >= 500'
   pcapsule query incident.pcapsule 'dst.service == "payment"' --group-by path,status_code
   pcapsule query a.pcapsule b.pcapsule 'dns && status_code != 0' --format ndjson | jq .host
@@ -64,12 +64,12 @@ is the condition, "" asks for all calls. Several bundles are asked as one.`,
 	f.flags(c, slices.Concat(rowFormats, []string{"har", "curl"}))
 	f.window.flags(c)
 	c.Flags().StringSliceVar(&f.columns, "columns", nil, "columns to show, in this order")
-	c.Flags().StringVar(&f.order, "order", "", `order, such as "elapsed_us desc"; else by time`)
+	c.Flags().StringVar(&f.order, "order", "", `order, such as "elapsed_us desc" (default: by time)`)
 	c.Flags().StringSliceVar(&f.groupBy, "group-by", nil, "count calls by these columns")
-	c.Flags().BoolVar(&f.count, "count", false, "print the number of calls only")
-	c.Flags().StringVar(&f.macros, "macros", "", "file of macros; else pcapsule/macros.kfl in the configuration folder")
-	c.Flags().BoolVar(&f.explain, "explain", false, "show the SQL with its arguments instead of asking it")
-	c.Flags().StringVar(&f.table, "table", "calls", "rows of this table: calls, flows or connections that the condition holds for")
+	c.Flags().BoolVar(&f.count, "count", false, "print only the number of calls")
+	c.Flags().StringVar(&f.macros, "macros", "", "file of macros (default: pcapsule/macros.kfl in the configuration folder)")
+	c.Flags().BoolVar(&f.explain, "explain", false, "print the SQL with its arguments instead of running it")
+	c.Flags().StringVar(&f.table, "table", "calls", "print rows of this table: calls, flows or connections that match the filter")
 	return c
 }
 
@@ -77,9 +77,9 @@ func (e *env) cmdSQL() *cobra.Command {
 	var f queryFlags
 	c := &cobra.Command{
 		Use:   "sql BUNDLE... QUERY",
-		Short: "Answer a SQL query over a bundle's tables",
-		Long: `Answer one SQL query (DuckDB's dialect) over the tables that pcapsule schema lists. Nothing
-but a query is run, and it reaches nothing but the bundle.`,
+		Short: "Run a SQL query over a bundle's tables",
+		Long: `Run one SQL query (DuckDB's dialect) over the tables that pcapsule schema lists. Only queries
+are allowed, and they can read nothing but the bundle.`,
 		Example: `  pcapsule sql incident.pcapsule 'select host, count(*) from calls group by 1 order by 2 desc'
   pcapsule sql incident.pcapsule 'select * from flows order by retransmissions desc limit 5' --format json`,
 		Args:              cobra.MinimumNArgs(2),

@@ -58,28 +58,29 @@ func (e *env) cmdRecord() *cobra.Command {
 	var f recordFlags
 	c := &cobra.Command{
 		Use:   "record -w FILE|RING/|- [FILTER]",
-		Short: "Record this machine's packets, with whose they are and what was lost",
+		Short: "Record packets with their owning process and a count of every loss",
 		Long: `Record what this machine's sockets send and receive, with the process and container behind
-each packet and with every loss counted. Needs Linux and the right to load programs into the
-kernel; where that is missing, frames of network interfaces are recorded instead, without owners,
-which is said. pcapsule doctor tells what is missing.
+each packet and a count of every loss. This needs Linux and the right to load BPF programs.
+Without that right, pcapsule records frames of network interfaces instead, without owners, and
+says so. pcapsule doctor shows what is missing.
 
--w FILE makes one capture for Wireshark, tcpdump and pcapsule bundle. -w - writes to standard
-output as packets come. -w RING/ (a folder, or a name that ends in a slash) keeps a ring of
-segments, sealed one by one, the oldest removed when --max-size or --max-age say so.
+-w FILE writes one capture for Wireshark, tcpdump and pcapsule bundle. -w - writes packets to
+standard output as they arrive. -w RING/ (a folder, or a name that ends in a slash) keeps a ring
+of sealed segments and removes the oldest according to --max-size and --max-age.
 
-FILTER is in tcpdump's words and is asked in the kernel. --namespace, --pod, --label, --container
-and --process choose whose packets are recorded, --never and --policy what must not be: such
-packets never reach the disk, and are counted. Beside the packets, NAME.owners.jsonl
-says who owned each socket and how that is known, NAME.events what processes and the network
-stack did. Ctrl-C ends the recording in order; then the counters are checked: packets seen =
-filtered + delivered + dropped.
+FILTER uses tcpdump's syntax and runs in the kernel. --namespace, --pod, --label, --container and
+--process choose the owners whose packets are recorded. --never and --policy exclude packets: these
+never reach the disk, but are counted. NAME.owners.jsonl, beside the packets, lists the owners of
+each socket and how they are known; NAME.events lists events of processes and the network stack.
+Ctrl-C ends the recording cleanly and checks the counters: packets seen = filtered + delivered +
+dropped.
 
-TLS keys are read only where --keys chooses whose: from processes that run Go, OpenSSL or
-GnuTLS, which are not changed or stopped for it. They go into NAME.keys, which pcapsule bundle
-takes by itself, never into the packets. A program needs some milliseconds between its start
-and its first handshake to be read. --plaintext reads what is said instead, at each call, where
-no key can be had: into plaintext-NAME.pcapng, never among the packets.`,
+--keys reads TLS keys, only from the processes that it chooses. They can use Go, OpenSSL or
+GnuTLS, and are not changed or stopped. The keys go into NAME.keys, which pcapsule bundle finds by
+itself, never into the packets. If a program's first handshake comes within some milliseconds of
+its start, its keys may be missed. If no key is available, --plaintext reads the data that
+programs pass to and from their TLS library instead, into plaintext-NAME.pcapng, never among the
+packets.`,
 		Example: `  pcapsule record -w out.pcapng
   pcapsule record -w out.pcapng 'tcp port 5432 or udp port 53'
   pcapsule record -w - | wireshark -k -i -
@@ -95,30 +96,30 @@ no key can be had: into plaintext-NAME.pcapng, never among the packets.`,
 		},
 	}
 	fl := c.Flags()
-	fl.StringVarP(&f.output, "write", "w", "", "capture to make, a folder for a ring, or - for standard output")
-	fl.StringVar(&f.capture, "capture", string(recorder.Auto), "sockets: packets of sockets, with owners; interfaces: frames of network interfaces; both: into a ring; auto: sockets, and interfaces where this machine does not allow it")
+	fl.StringVarP(&f.output, "write", "w", "", "capture to write, a folder for a ring, or - for standard output")
+	fl.StringVar(&f.capture, "capture", string(recorder.Auto), "sockets: packets of sockets, with owners; interfaces: frames of network interfaces; both: into a ring; auto: sockets, or interfaces if this machine does not allow sockets")
 	fl.StringVar(&f.cgroup, "cgroup", "", "only sockets of this control group and those below it")
-	fl.StringArrayVarP(&f.interfaces, "interface", "i", nil, "with --capture=interfaces: only this one; may be given several times")
-	fl.Uint32VarP(&f.snap, "snapshot-length", "s", 0, "bytes of a packet to keep; 0: all")
+	fl.StringArrayVarP(&f.interfaces, "interface", "i", nil, "with --capture=interfaces: only this interface; can be repeated")
+	fl.Uint32VarP(&f.snap, "snapshot-length", "s", 0, "bytes to keep of each packet; 0: all")
 	fl.BoolVar(&f.headersOnly, "headers-only", false, "keep only network and transport headers")
-	fl.Uint64VarP(&f.count, "count", "c", 0, "end after so many packets")
+	fl.Uint64VarP(&f.count, "count", "c", 0, "end after this number of packets")
 	fl.DurationVar(&f.duration, "duration", 0, "end after this time")
 	fl.StringVarP(&f.buffer, "buffer-size", "B", "32MiB", "ring buffer between kernel and recorder, a power of two")
-	fl.StringVar(&f.comments, "comments", "none", "packet: a comment with the owner on every packet; none")
-	fl.BoolVar(&f.noOwners, "no-owners", false, "do not find out whose sockets are")
+	fl.StringVar(&f.comments, "comments", "none", "packet: add a comment with the owner to every packet; none")
+	fl.BoolVar(&f.noOwners, "no-owners", false, "do not find the owners of sockets")
 	fl.BoolVar(&f.noNames, "no-names", false, "do not ask container runtimes (containerd, Docker, Podman, CRI-O) for names")
-	fl.BoolVar(&f.noEvents, "no-events", false, "no events of processes and the network stack")
+	fl.BoolVar(&f.noEvents, "no-events", false, "do not record events of processes and the network stack")
 	fl.StringVar(&f.node, "node", "", "name of this machine in the recording (default: its host name)")
-	fl.StringArrayVar(&f.keys, "keys", nil, "read TLS keys of chosen processes: pid:NUMBER and what it starts, exe:NAME or exe:/PATH (* and ? match), cgroup:/PATH and below, or all; may be given several times")
-	fl.StringArrayVar(&f.keysTo, "keys-to", nil, "encrypt keys with age: a recipient (age1…, SSH public key) or a file of them; may be given several times")
-	fl.StringArrayVar(&f.plaintext, "plaintext", nil, "read what chosen processes, named as for --keys, give to their TLS libraries and get from them; into plaintext-NAME.pcapng; may be given several times")
+	fl.StringArrayVar(&f.keys, "keys", nil, "read TLS keys of chosen processes: pid:NUMBER and its children, exe:NAME or exe:/PATH (wildcards * and ?), cgroup:/PATH and below, or all; can be repeated")
+	fl.StringArrayVar(&f.keysTo, "keys-to", nil, "encrypt keys with age for a recipient (age1…, SSH public key) or a file of recipients; can be repeated")
+	fl.StringArrayVar(&f.plaintext, "plaintext", nil, "record the data that chosen processes pass to and from their TLS library, into plaintext-NAME.pcapng; same values as --keys; can be repeated")
 	fl.BoolVarP(&f.quiet, "quiet", "q", false, "print nothing but errors")
 	fl.StringVar(&f.segmentSize, "segment-size", "64MiB", "ring: size of a segment")
 	fl.DurationVar(&f.segmentTime, "segment-time", time.Minute, "ring: age at which a segment ends")
-	fl.StringVar(&f.maxSize, "max-size", "0", "ring: keep at most so much; 0: no limit")
+	fl.StringVar(&f.maxSize, "max-size", "0", "ring: maximum size; 0: no limit")
 	f.policy.Define(fl)
 	fl.StringVar(&f.reserve, "reserve", "256MiB", "ring: disk space to leave free")
-	fl.StringVar(&f.key, "key", "", "ring: key that signs what segments must be (ed25519, PKCS #8 in PEM); made where it is not there")
+	fl.StringVar(&f.key, "key", "", "ring: private key that signs the records of segments (ed25519, PKCS #8 in PEM); created if it does not exist")
 	return c
 }
 

@@ -27,10 +27,10 @@ func (e *env) cmdReport() *cobra.Command {
 	var f reportFlags
 	c := &cobra.Command{
 		Use:   "report BUNDLE... -o FILE.html",
-		Short: "Write one page that tells what is in a bundle",
-		Long: `Write one HTML page that tells what is in a bundle: traffic over time, protocols, who calls
-whom, what is slow, what fails, what was lost. Every figure and table names the query it
-was made by and the calls and packets it stands on. The page needs no network and no
+		Short: "Write a one-page report about a bundle",
+		Long: `Write one HTML page about a bundle: traffic over time, protocols, who calls
+whom, what is slow, what fails, what was lost. Every figure and table gives its query and
+the calls and packets behind it. The page needs no network and no
 script, and can be printed. The same bundle gives the same page.`,
 		Example: `  pcapsule report incident.pcapsule -o overview.html
   pcapsule report node-a.pcapsule node-b.pcapsule --verify --title "Checkout outage" -o outage.html
@@ -40,9 +40,9 @@ script, and can be printed. The same bundle gives the same page.`,
 		RunE:              func(c *cobra.Command, args []string) error { return e.runReport(c, args, &f) },
 	}
 	c.Flags().StringVarP(&f.output, "output", "o", "", "file to write; - is standard output")
-	c.Flags().StringVar(&f.title, "title", "", "title of the page; else the names of the bundles")
+	c.Flags().StringVar(&f.title, "title", "", "title of the page (default: the names of the bundles)")
 	c.Flags().BoolVar(&f.json, "json", false, "write the report as JSON; to standard output without -o")
-	c.Flags().BoolVar(&f.verify, "verify", false, "hash every file of the bundles first, and say so on the page")
+	c.Flags().BoolVar(&f.verify, "verify", false, "verify every file of the bundles first, and say so on the page")
 	return c
 }
 

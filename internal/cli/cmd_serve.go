@@ -27,13 +27,13 @@ func (e *env) cmdServe() *cobra.Command {
 	var f serveFlags
 	c := &cobra.Command{
 		Use:   "serve [BUNDLE...]",
-		Short: "Serve bundles to assistants over MCP on HTTP",
+		Short: "Serve bundles to assistants: MCP over HTTP",
 		Long: `Serve bundles to assistants over the Model Context Protocol on HTTP, at /mcp. Every answer
-cites its packets and says what was recorded; credentials are masked unless --secrets is
-given. With --ring a recorder's ring on this machine can be frozen, dissected and asked, its
-last seconds too, and recordings of their own be started. It listens on this machine only;
-any other address wants --token-file, or tokens of an authorization server (--oauth-issuer),
-and should have TLS (--tls-cert). docs/guide/mcp.md tells all.`,
+cites its packets and says what was recorded. Credentials are masked unless --secrets is given.
+With --ring, clients can freeze a recorder's ring on this machine, dissect it, ask about it and
+its last seconds, and start separate recordings. The server listens on this machine only; any
+other address needs --token-file or tokens of an authorization server (--oauth-issuer), and
+should use TLS (--tls-cert). docs/guide/mcp.md has the details.`,
 		Example: `  pcapsule serve incident.pcapsule
   pcapsule serve --ring /var/lib/pcapsule
   pcapsule serve incident.pcapsule --addr 127.0.0.1:9000 --tools core --audit audit.jsonl
@@ -43,21 +43,21 @@ and should have TLS (--tls-cert). docs/guide/mcp.md tells all.`,
 	}
 	f.flags(c)
 	fl := c.Flags()
-	fl.BoolVar(&f.packets, "packets", false, "send packets of snapshots though answers mask: they are as they were recorded")
+	fl.BoolVar(&f.packets, "packets", false, "send packets of snapshots although answers are masked: packets are sent as recorded")
 	fl.StringVar(&f.addr, "addr", "127.0.0.1:8898", "address to listen on")
-	fl.StringVar(&f.tokens, "token-file", "", "file of bearer tokens, one a line, each may have its holder's name before it")
+	fl.StringVar(&f.tokens, "token-file", "", "file of bearer tokens, one per line, optionally after the holder's name")
 	fl.StringVar(&f.cert, "tls-cert", "", "certificate for HTTPS, PEM")
-	fl.StringVar(&f.key, "tls-key", "", "its key, PEM")
-	fl.StringSliceVar(&f.hosts, "host", nil, "another name by which clients may call this server")
-	fl.StringSliceVar(&f.origins, "origin", nil, "origin of a web page that may ask, such as https://tool.example.org")
-	fl.StringVar(&f.url, "url", "", "this server's URL, ending in /mcp, which tokens of the issuer are for")
-	fl.StringVar(&f.issuer, "oauth-issuer", "", "authorization server whose tokens are taken")
-	fl.StringVar(&f.issuerKeys, "oauth-keys", "", "its JSON Web Key Set: a file or an https URL")
+	fl.StringVar(&f.key, "tls-key", "", "private key of the certificate, PEM")
+	fl.StringSliceVar(&f.hosts, "host", nil, "additional host name that clients may use for this server")
+	fl.StringSliceVar(&f.origins, "origin", nil, "origin of web pages that may send requests, such as https://tool.example.org")
+	fl.StringVar(&f.url, "url", "", "this server's URL, ending in /mcp; the audience of the issuer's tokens")
+	fl.StringVar(&f.issuer, "oauth-issuer", "", "authorization server whose tokens are accepted")
+	fl.StringVar(&f.issuerKeys, "oauth-keys", "", "JSON Web Key Set of the authorization server: a file or an https URL")
 	fl.StringSliceVar(&f.scopes, "oauth-scope", nil, "scope that a token must have")
-	fl.IntVar(&f.sessions, "max-sessions", 64, "sessions at once, of the protocol's revisions that have them")
-	fl.IntVar(&f.requests, "max-requests", 128, "requests being answered at once")
-	fl.IntVar(&f.conns, "max-connections", 4096, "open connections")
-	fl.IntVar(&f.mb, "max-body", 1, "MiB of a request")
+	fl.IntVar(&f.sessions, "max-sessions", 64, "maximum number of sessions, for protocol revisions that have them")
+	fl.IntVar(&f.requests, "max-requests", 128, "maximum number of requests in progress")
+	fl.IntVar(&f.conns, "max-connections", 4096, "maximum number of open connections")
+	fl.IntVar(&f.mb, "max-body", 1, "maximum size of a request in MiB")
 	return c
 }
 

@@ -20,7 +20,7 @@ func (e *env) cmdShow() *cobra.Command {
 	var maxBody string
 	c := &cobra.Command{
 		Use:   "show BUNDLE... CALL_ID",
-		Short: "Show one call whole: who, request, response, bodies, times, packets",
+		Short: "Show one call: client and server, request, response, bodies, times, packets",
 		Example: `  pcapsule show incident.pcapsule 4f2a91c07be3
   pcapsule show incident.pcapsule '#42' --json | jq .response`,
 		Args:              cobra.MinimumNArgs(2),
@@ -47,7 +47,7 @@ func (e *env) cmdShow() *cobra.Command {
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	c.Flags().StringVar(&maxBody, "max-body", "16KiB", "show this much of each body")
+	c.Flags().StringVar(&maxBody, "max-body", "16KiB", "maximum size of each body to show")
 	return c
 }
 
@@ -285,8 +285,8 @@ func (e *env) cmdFollow() *cobra.Command {
 			return e.follow(s, raw)
 		},
 	}
-	c.Flags().StringVar(&maxBytes, "max", "1MiB", "print this much")
-	c.Flags().BoolVar(&raw, "raw", false, "the bytes as they are, both directions in order of time")
+	c.Flags().StringVar(&maxBytes, "max", "1MiB", "maximum size to print")
+	c.Flags().BoolVar(&raw, "raw", false, "print the bytes unchanged, both directions in order of time")
 	return c
 }
 

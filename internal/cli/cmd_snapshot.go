@@ -44,18 +44,19 @@ func (e *env) cmdSnapshot() *cobra.Command {
 	var f snapshotFlags
 	c := &cobra.Command{
 		Use:   "snapshot RING (--last 10m | --from TIME --to TIME) [KFL] -o NAME.pcapsule",
-		Short: "Make a bundle of a time of a ring, while recording goes on",
-		Long: `Make a bundle of what a ring holds of a time. A recorder that writes into the ring is asked to
-seal what it has and goes on; the segments of the time are held, so that retention leaves them,
-and let go when the bundle is there.
+		Short: "Bundle a time range from a ring while recording continues",
+		Long: `Make a bundle of a time range of a ring. If a recorder is writing into the ring, it is asked to
+seal its current segments, and continues. The segments of the time range are pinned, so that
+retention keeps them until the bundle is complete.
 
 The bundle has whole segments, which can be checked against the ring's seals; its tables have
-the packets of the time only. With --filter, or a KFL condition on calls (also --namespace,
---pod and their like), it has one derived capture instead: the packets that match, or those of calls that
-match with their connections up to there. Its section header names the segments it is of.
+only the packets of the time range. With --filter, or a KFL filter for calls (or --namespace,
+--pod and similar flags), it has one derived capture instead: the packets that match, or those of
+matching calls and of their connections up to there. Its section header names the original
+segments.
 
-Keys beside the segments open what is in them. Where connections stay shut, those beside segments of
-other times are tried: of connections that began before, and keys that came late.`,
+Keys beside the segments decrypt their content. If connections remain encrypted, keys beside
+segments of other times are tried: for connections that began earlier, and keys that came late.`,
 		Example: `  pcapsule snapshot /var/lib/pcapsule --last 10m -o incident.pcapsule
   pcapsule snapshot /var/lib/pcapsule --from 2026-01-31T14:15:00Z --to 2026-01-31T14:20:00Z -o five-minutes.pcapsule
   pcapsule snapshot /var/lib/pcapsule --last 1h 'http && status_code >= 500' -o errors.pcapsule
@@ -66,10 +67,10 @@ other times are tried: of connections that began before, and keys that came late
 		},
 	}
 	fl := c.Flags()
-	fl.DurationVar(&f.last, "last", 0, "this long before now, or before the last packet where nobody records")
+	fl.DurationVar(&f.last, "last", 0, "this long before now, or before the last packet if no recorder is running")
 	fl.StringVar(&f.from, "from", "", "packets from this time on (RFC 3339)")
 	fl.StringVar(&f.to, "to", "", "packets up to this time (RFC 3339)")
-	fl.StringVar(&f.filter, "filter", "", "only packets that match this expression, as for tcpdump")
+	fl.StringVar(&f.filter, "filter", "", "only packets that match this tcpdump filter")
 	f.owner.Define(fl, "only calls from or to")
 	f.shared(fl)
 	return c

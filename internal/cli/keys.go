@@ -20,8 +20,8 @@ type keyFlags struct {
 }
 
 func (k *keyFlags) register(fl *pflag.FlagSet) {
-	fl.StringArrayVar(&k.files, "keys", nil, "file with keys: a TLS key log, an RSA private key, a capture with secrets in it; may be given several times")
-	fl.StringArrayVar(&k.identities, "identity", nil, "age or SSH private key that opens keys encrypted with age; may be given several times")
+	fl.StringArrayVar(&k.files, "keys", nil, "file with keys: a TLS key log, an RSA private key, a capture with secrets in it; can be repeated")
+	fl.StringArrayVar(&k.identities, "identity", nil, "age or SSH private key that decrypts keys encrypted with age; can be repeated")
 }
 
 // apply reads the identities into o.

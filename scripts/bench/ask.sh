@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Measures how long a server takes to answer questions about a bundle of many calls, and
-# what tshark takes for those that it can answer, on a part of the same capture.
+# how long tshark takes for those that it can answer, on a part of the same capture.
 #   BENCH_DIR    where the capture and the bundle are or will be made (default .cache/bench)
-#   BENCH_CALLS  calls in them (default 5000000)
-#   BENCH_PART   packets of the capture that tshark reads: one of so many (default 10)
+#   BENCH_CALLS  number of calls in them (default 5000000)
+#   BENCH_PART   tshark reads one packet in this many (default 10)
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 dir=${BENCH_DIR:-.cache/bench} calls=${BENCH_CALLS:-5000000} part=${BENCH_PART:-10}

@@ -2,7 +2,7 @@
 # Makes large captures of mixed real traffic for scripts/bench.sh, between servers and
 # load generators in two network namespaces of its own joined by a veth pair.
 # usage: captures.sh DIR SMALL_BYTES LARGE_BYTES → DIR/small.pcap, DIR/large.pcap
-# Needs root and Debian's packages; everything it starts it stops, by process id.
+# Needs root and Debian's packages; it stops everything that it starts, by process id.
 set -euo pipefail
 dir=$(mkdir -p "$1" && cd "$1" && pwd)
 small=$2
@@ -92,7 +92,7 @@ round() {
 	for i in $(seq 20); do on $client dig +tries=1 +time=1 @$ip "n$i.svc.local" A "n$i.svc.local" AAAA "n$i.nope.example" A; done
 }
 record() { # FILE BYTES
-	# Not through on: $! would be a shell's, and a shell that waits ignores signals.
+	# Do not use on here: $! would be a shell's, and a waiting shell ignores signals.
 	ip netns exec $server tcpdump -i psrv -n -B 262144 -s 0 -w "$1" 2>"$work/tcpdump.log" &
 	local pid=$! n=0
 	sleep 1

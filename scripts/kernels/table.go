@@ -85,7 +85,7 @@ func tableOf(rows []row) string {
 	return b.String()
 }
 
-// Marks of the place where the table stands in a document.
+// Marks around the table in a document.
 const (
 	tableBegin = "<!-- make kernels writes what follows -->\n"
 	tableEnd   = "<!-- up to here -->\n"

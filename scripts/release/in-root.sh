@@ -2,7 +2,7 @@
 # Runs a command in a Debian tree, in a mount namespace of its own: nothing stays mounted
 # afterwards, however the command ends, so removing the tree removes only the tree.
 #   in-root.sh ROOT DIR PATH[:ro]... -- COMMAND...
-#   IN_ROOT_SCRATCH=1   forgets every change of the tree when the command ends
+#   IN_ROOT_SCRATCH=1   discards every change of the tree when the command ends
 # Each PATH is bound at the same place; the command starts in DIR with this environment.
 set -eu
 if [ -z "${IN_ROOT_NAMESPACE:-}" ]; then

@@ -18,8 +18,8 @@ if [ $# -gt 0 ]; then
 	cd /
 	"$here/in-root.sh" "$dir" / -- sh -c 'apt-get update -qq && apt-get install -y -qq --no-install-recommends "$@" && apt-get clean' sh "$@"
 fi
-# A folder with the static C++ library alone: DuckDB's module asks for -lstdc++ by name, so
-# -static-libstdc++ does not reach it, but a folder that is searched first does.
+# A folder with only the static C++ library. DuckDB's module links -lstdc++ by name, so
+# -static-libstdc++ has no effect on it, but a folder that is searched first does.
 for triple in x86_64-linux-gnu aarch64-linux-gnu; do
 	[ -e "$dir/usr/bin/$triple-g++" ] || continue
 	mkdir -p "$dir/opt/static/$triple"

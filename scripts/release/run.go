@@ -7,7 +7,7 @@ import (
 	"slices"
 )
 
-// start is pcapsule of dir, on the system it was built for or what stands for it.
+// start runs the pcapsule of dir, on the system it was built for or under its emulator.
 func (t *target) start(dir string, args ...string) (*exec.Cmd, error) {
 	if err := t.run.tree.make(); err != nil {
 		return nil, err

@@ -20,7 +20,7 @@ import (
 )
 
 // A scenario is one call of pcapsule. On every system it must end with the same code and
-// print the same as on linux/amd64. In args, @ stands before a path, whose slashes become
+// print the same as on linux/amd64. In args, @ marks a path, whose slashes become
 // the system's.
 type scenario struct {
 	name string
@@ -91,7 +91,7 @@ var scenarios = []scenario{
 	{"snapshot-verify", 0, "", []string{"verify", "snapshot.pcapsule", "--rederive"}},
 }
 
-// elsewhere are the calls that answer differently where nothing can be recorded.
+// elsewhere are the calls that answer differently on systems that cannot record.
 var elsewhere = []scenario{
 	{"record", 1, "", []string{"record", "-w", "out.pcapng"}},
 	{"doctor", 1, "", []string{"doctor"}},

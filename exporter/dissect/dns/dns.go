@@ -31,32 +31,32 @@ type Row struct {
 	table.Call
 	ID          int32             `col:"dns_id" doc:"message id; 0 in multicast DNS"`
 	Variant     string            `col:"dns_variant" enc:"dict" doc:"dns, mdns or llmnr, by port"`
-	Carrier     table.Opt[string] `col:"dns_carrier" enc:"dict" doc:"what carried the messages encrypted, where keys opened it: dot (TLS, RFC 7858), doq (QUIC, RFC 9250) or doh (HTTPS, RFC 8484); null where they were sent as they are"`
+	Carrier     table.Opt[string] `col:"dns_carrier" enc:"dict" doc:"encrypted transport of the messages, if keys decrypted it: dot (TLS, RFC 7858), doq (QUIC, RFC 9250) or doh (HTTPS, RFC 8484); null if they were sent in clear text"`
 	Opcode      int32             `col:"dns_opcode" doc:"number of the operation; its name is in method"`
 	HasRequest  bool              `col:"dns_request" doc:"the question was seen"`
 	HasResponse bool              `col:"dns_response" doc:"the answer was seen"`
-	Questions   []string          `col:"dns_questions" doc:"names asked for, as spelled, without the last dot; the zone of an UPDATE"`
-	Types       []string          `col:"dns_question_types" doc:"types asked for, in the order of dns_questions: A, AAAA, HTTPS, TYPE1234"`
+	Questions   []string          `col:"dns_questions" doc:"names in the questions, as spelled, without the last dot; the zone of an UPDATE"`
+	Types       []string          `col:"dns_question_types" doc:"types in the questions, in the order of dns_questions: A, AAAA, HTTPS, TYPE1234"`
 
 	Class       table.Opt[string] `col:"dns_question_class" enc:"dict" doc:"class of the first question: IN, CH, HS, NONE, ANY"`
-	Answers     []string          `col:"dns_answers" doc:"values of the answer section: addresses, names, else text as in zone files; empty where the answer has no records"`
+	Answers     []string          `col:"dns_answers" doc:"values of the answer section: addresses, names, else text as in zone files; empty if the answer has no records"`
 	AnswerTypes []string          `col:"dns_answer_types" doc:"types of the answers, in their order"`
-	AnswerNames []string          `col:"dns_answer_names" doc:"names that own the answers, in their order"`
+	AnswerNames []string          `col:"dns_answer_names" doc:"owner names of the answers, in their order"`
 	TTLs        []string          `col:"dns_ttls" doc:"times to live of the answers in seconds, in their order"`
 	MinTTL      table.Opt[int64]  `col:"dns_min_ttl" doc:"smallest time to live of the answers in seconds"`
 
 	Authority      []string `col:"dns_authority" doc:"authority section of the answer: name, time to live, type and value of each record"`
-	Additional     []string `col:"dns_additional" doc:"additional section of the answer without OPT, as dns_authority"`
-	RequestRecords []string `col:"dns_request_records" doc:"records that the question carried: prerequisites and changes of an UPDATE, known answers and probes of multicast DNS, as dns_authority"`
+	Additional     []string `col:"dns_additional" doc:"additional section of the answer without OPT, in the form of dns_authority"`
+	RequestRecords []string `col:"dns_request_records" doc:"records in the question: prerequisites and changes of an UPDATE, known answers and probes of multicast DNS, in the form of dns_authority"`
 
-	AnswerCount     table.Opt[int32] `col:"dns_answer_count" doc:"records of the answer section as the header counts them, over all messages"`
-	AuthorityCount  table.Opt[int32] `col:"dns_authority_count" doc:"records of the authority section as the header counts them"`
-	AdditionalCount table.Opt[int32] `col:"dns_additional_count" doc:"records of the additional section as the header counts them, with OPT"`
-	ResponseParts   table.Opt[int32] `col:"dns_response_messages" doc:"messages that the answer came in; a zone transfer may have many"`
-	Flags           []string         `col:"dns_flags" doc:"flags of the answer, or of the question where there was none: aa, tc, rd, ra, z, ad, cd, do, and qu for a multicast question that wants a direct answer"`
-	EDNSSize        table.Opt[int32] `col:"dns_edns_size" unit:"bytes" doc:"largest UDP answer that the asker takes (EDNS); the answerer's where there was no question"`
-	EDNSVersion     table.Opt[int32] `col:"dns_edns_version" doc:"EDNS version beside dns_edns_size"`
-	EDNSOptions     []string         `col:"dns_edns_options" doc:"EDNS options of both sides as name=value: ecs, cookie, nsid, ede, …; option65001=hex where the number has no name"`
+	AnswerCount     table.Opt[int32] `col:"dns_answer_count" doc:"number of records in the answer section according to the header, over all messages"`
+	AuthorityCount  table.Opt[int32] `col:"dns_authority_count" doc:"number of records in the authority section according to the header"`
+	AdditionalCount table.Opt[int32] `col:"dns_additional_count" doc:"number of records in the additional section according to the header, with OPT"`
+	ResponseParts   table.Opt[int32] `col:"dns_response_messages" doc:"number of messages of the answer; a zone transfer may have many"`
+	Flags           []string         `col:"dns_flags" doc:"flags of the answer, or of the question if there was no answer: aa, tc, rd, ra, z, ad, cd, do, and qu for a multicast question that requests a direct answer"`
+	EDNSSize        table.Opt[int32] `col:"dns_edns_size" unit:"bytes" doc:"largest UDP answer that the client accepts (EDNS); the server's if there was no question"`
+	EDNSVersion     table.Opt[int32] `col:"dns_edns_version" doc:"EDNS version that belongs to dns_edns_size"`
+	EDNSOptions     []string         `col:"dns_edns_options" doc:"EDNS options of both sides as name=value: ecs, cookie, nsid, ede, …; option65001=hex if the number has no name"`
 	RequestLength   table.Opt[int64] `col:"dns_request_length" unit:"bytes" doc:"length of the question message"`
 	ResponseLength  table.Opt[int64] `col:"dns_response_length" unit:"bytes" doc:"length of the answer messages"`
 	TotalSize       int64            `col:"dns_total_size" unit:"bytes" doc:"length of question and answer messages"`

@@ -25,30 +25,30 @@ type Row struct {
 	Authority      table.Opt[string] `col:"grpc_authority" enc:"dict" doc:":authority as sent, with port"`
 	Service        table.Opt[string] `col:"grpc_service" enc:"dict" doc:"service with its package, the path up to the last slash"`
 	RPC            table.Opt[string] `col:"grpc_method" enc:"dict" doc:"method, the path after the last slash"`
-	Status         table.Opt[int32]  `col:"grpc_status" doc:"grpc-status of the trailers, of a response that is trailers only, or of gRPC-Web's trailers in the body; null where none was seen"`
+	Status         table.Opt[int32]  `col:"grpc_status" doc:"grpc-status of the trailers, of a response that is trailers only, or of gRPC-Web's trailers in the body; null if none was seen"`
 	StatusName     table.Opt[string] `col:"grpc_status_name" enc:"dict" doc:"name of grpc_status, such as OK or NOT_FOUND"`
 	Message        table.Opt[string] `col:"grpc_message" doc:"grpc-message, percent-decoded"`
 	StatusDetails  table.Opt[string] `col:"grpc_status_details" doc:"grpc-status-details-bin shown without a schema"`
-	RequestCount   table.Opt[int32]  `col:"grpc_request_messages" doc:"messages that the client sent; null where a gap made the count unsure"`
-	ResponseCount  table.Opt[int32]  `col:"grpc_response_messages" doc:"messages that the server sent; null where a gap made the count unsure"`
+	RequestCount   table.Opt[int32]  `col:"grpc_request_messages" doc:"number of messages from the client; null if a gap made the count uncertain"`
+	ResponseCount  table.Opt[int32]  `col:"grpc_response_messages" doc:"number of messages from the server; null if a gap made the count uncertain"`
 	Encoding       table.Opt[string] `col:"grpc_encoding" enc:"dict" doc:"grpc-encoding of the request: compression of its messages"`
 	AnswerEncoding table.Opt[string] `col:"grpc_response_encoding" enc:"dict" doc:"grpc-encoding of the response"`
 	TimeoutUs      table.Opt[int64]  `col:"grpc_timeout_us" unit:"us" doc:"grpc-timeout of the request"`
 	Web            bool              `col:"grpc_web" doc:"gRPC-Web"`
-	RequestText    table.Opt[string] `col:"grpc_request_text" doc:"first messages of the client, one a line, shown without a schema, at most 4 KiB"`
-	ResponseText   table.Opt[string] `col:"grpc_response_text" doc:"first messages of the server, one a line, shown without a schema, at most 4 KiB"`
+	RequestText    table.Opt[string] `col:"grpc_request_text" doc:"first messages of the client, one per line, shown without a schema, at most 4 KiB"`
+	ResponseText   table.Opt[string] `col:"grpc_response_text" doc:"first messages of the server, one per line, shown without a schema, at most 4 KiB"`
 	ResetCode      table.Opt[int64]  `col:"grpc_reset_code" doc:"error code of the RST_STREAM or GOAWAY that ended the stream, RFC 9113 section 7; over HTTP/3 that of RFC 9114 section 8.1"`
 	ResetName      table.Opt[string] `col:"grpc_reset_name" enc:"dict" doc:"name of grpc_reset_code, such as CANCEL"`
-	ResetBy        table.Opt[string] `col:"grpc_reset_by" enc:"dict" doc:"who sent it: client or server"`
-	Guessed        bool              `col:"grpc_guessed" doc:"told by the shape of its messages alone: content-type stood in a compression table entry that was not captured"`
-	UnknownHeaders int32             `col:"grpc_unknown_headers" doc:"headers whose name or value stood in a compression table entry that was not captured"`
+	ResetBy        table.Opt[string] `col:"grpc_reset_by" enc:"dict" doc:"sender of the reset: client or server"`
+	Guessed        bool              `col:"grpc_guessed" doc:"recognized only by the form of its messages, because content-type was in a compression table entry that was not captured"`
+	UnknownHeaders int32             `col:"grpc_unknown_headers" doc:"number of headers whose name or value was in a compression table entry that was not captured"`
 }
 
 // Protocol is gRPC.
 func Protocol() *dissect.Protocol {
 	return &dissect.Protocol{
 		Name:       "grpc",
-		Doc:        "gRPC over HTTP/2 and HTTP/3, gRPC-Web also over HTTP/1.1: one row a stream",
+		Doc:        "gRPC over HTTP/2 and HTTP/3, gRPC-Web also over HTTP/1.1: one row per stream",
 		Transports: []dissect.Transport{dissect.TCP},
 		Row:        &Row{},
 	}

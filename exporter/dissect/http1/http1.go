@@ -32,13 +32,13 @@ const (
 type Row struct {
 	table.Call
 	Version         table.Opt[string] `col:"http1_version" enc:"dict" doc:"version of the request as sent: HTTP/1.1, HTTP/1.0, HTTP/0.9"`
-	ResponseVersion table.Opt[string] `col:"http1_response_version" enc:"dict" doc:"version of the response as sent; HTTP/0.9 where there was no status line"`
-	Target          table.Opt[string] `col:"http1_target" doc:"request target as sent, where it is not a path: absolute URI, authority of CONNECT, or asterisk; the whole line where it is no request line"`
+	ResponseVersion table.Opt[string] `col:"http1_response_version" enc:"dict" doc:"version of the response as sent; HTTP/0.9 if there was no status line"`
+	Target          table.Opt[string] `col:"http1_target" doc:"request target as sent, if it is not a path: absolute URI, authority of CONNECT, or asterisk; the whole line if it is not a valid request line"`
 	Interim         table.Opt[string] `col:"http1_interim" enc:"dict" doc:"status codes of interim (1xx) responses before the final one, separated by commas"`
 	Upgrade         table.Opt[string] `col:"http1_upgrade" enc:"dict" doc:"protocol that the connection changed to with this call: token of Upgrade in lower case, or connect for a tunnel"`
-	KeepAlive       table.Opt[bool]   `col:"http1_keep_alive" doc:"both sides let the connection live after this call"`
-	Ahead           int32             `col:"http1_ahead" doc:"requests before this one that were not yet answered when it was sent (pipelining)"`
-	Quirks          []string          `col:"http1_quirks" doc:"departures from RFC 9112 that were read all the same, such as bare_lf or space_before_colon"`
+	KeepAlive       table.Opt[bool]   `col:"http1_keep_alive" doc:"both sides kept the connection open after this call"`
+	Ahead           int32             `col:"http1_ahead" doc:"number of earlier requests that were unanswered when this one was sent (pipelining)"`
+	Quirks          []string          `col:"http1_quirks" doc:"deviations from RFC 9112 that were accepted, such as bare_lf or space_before_colon"`
 }
 
 // Protocol is HTTP/1.x.

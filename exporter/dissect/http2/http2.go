@@ -25,15 +25,15 @@ type Row struct {
 	Upgraded       bool              `col:"http2_upgraded" doc:"the request came as HTTP/1.1 with Upgrade: h2c"`
 	ErrorCode      table.Opt[int64]  `col:"http2_error_code" doc:"error code of the RST_STREAM or GOAWAY that ended the stream, RFC 9113 section 7"`
 	ErrorName      table.Opt[string] `col:"http2_error_name" enc:"dict" doc:"name of http2_error_code, such as CANCEL"`
-	ResetBy        table.Opt[string] `col:"http2_reset_by" enc:"dict" doc:"who sent it: client or server"`
-	UnknownHeaders int32             `col:"http2_unknown_headers" doc:"headers whose name or value stood in a compression table entry that was not captured"`
+	ResetBy        table.Opt[string] `col:"http2_reset_by" enc:"dict" doc:"sender of the reset: client or server"`
+	UnknownHeaders int32             `col:"http2_unknown_headers" doc:"number of headers whose name or value was in a compression table entry that was not captured"`
 }
 
 // Protocol is HTTP/2. Rows of gRPC streams need grpc.Protocol in the same engine.
 func Protocol() *dissect.Protocol {
 	return &dissect.Protocol{
 		Name:       "http2",
-		Doc:        "HTTP/2, with prior knowledge, after an upgrade from HTTP/1.1 or inside TLS: one row a stream",
+		Doc:        "HTTP/2, with prior knowledge, after an upgrade from HTTP/1.1 or inside TLS: one row per stream",
 		Transports: []dissect.Transport{dissect.TCP},
 		Detect:     detect,
 		Prefaced:   true, // RFC 9113 section 3.4

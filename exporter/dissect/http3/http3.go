@@ -27,11 +27,11 @@ type Row struct {
 	Priority       table.Opt[string] `col:"http3_priority" enc:"dict" doc:"value of the last PRIORITY_UPDATE frame for it, such as u=1, i (RFC 9218)"`
 	ErrorCode      table.Opt[int64]  `col:"http3_error_code" doc:"error code of the RESET_STREAM, STOP_SENDING or CONNECTION_CLOSE that ended the stream, RFC 9114 section 8.1"`
 	ErrorName      table.Opt[string] `col:"http3_error_name" enc:"dict" doc:"name of http3_error_code, such as H3_REQUEST_CANCELLED"`
-	ResetBy        table.Opt[string] `col:"http3_reset_by" enc:"dict" doc:"who was the first to give the stream up: client or server; null where the connection was closed"`
-	UnknownHeaders int32             `col:"http3_unknown_headers" doc:"headers whose name or value stood in a compression table entry that was not captured"`
-	Datagrams      table.Opt[int64]  `col:"http3_datagrams" doc:"HTTP datagrams of both sides that belong to it, RFC 9297 section 2.1"`
-	DatagramBytes  table.Opt[int64]  `col:"http3_datagram_bytes" unit:"bytes" doc:"payload of these"`
-	Capsules       table.Opt[string] `col:"http3_capsules" doc:"types of the capsules in both bodies with their numbers, such as DATAGRAM 12 (RFC 9297 section 3)"`
+	ResetBy        table.Opt[string] `col:"http3_reset_by" enc:"dict" doc:"side that gave up the stream first: client or server; null if the connection was closed"`
+	UnknownHeaders int32             `col:"http3_unknown_headers" doc:"number of headers whose name or value was in a compression table entry that was not captured"`
+	Datagrams      table.Opt[int64]  `col:"http3_datagrams" doc:"number of HTTP datagrams of both sides that belong to the call, RFC 9297 section 2.1"`
+	DatagramBytes  table.Opt[int64]  `col:"http3_datagram_bytes" unit:"bytes" doc:"payload bytes of these datagrams"`
+	Capsules       table.Opt[string] `col:"http3_capsules" doc:"types of the capsules in both bodies with the number of each, such as DATAGRAM 12 (RFC 9297 section 3)"`
 	SessionStreams table.Opt[int64]  `col:"http3_webtransport_streams" doc:"streams of the WebTransport session that this request opened"`
 	SessionBytes   table.Opt[int64]  `col:"http3_webtransport_bytes" unit:"bytes" doc:"bytes of these streams, both ways"`
 	SessionList    table.Opt[string] `col:"http3_webtransport_list" doc:"the first 64 of these streams as id:bytes from client/bytes from server"`
@@ -41,7 +41,7 @@ type Row struct {
 func Protocol() *dissect.Protocol {
 	return &dissect.Protocol{
 		Name:       "http3",
-		Doc:        "HTTP/3 inside QUIC: one row a request",
+		Doc:        "HTTP/3 inside QUIC: one row per request",
 		Transports: []dissect.Transport{dissect.QUIC},
 		NewStreams: newConn,
 		ALPN:       []string{"h3", "h3-34", "h3-33", "h3-32", "h3-31", "h3-30", "h3-29", "h3-28", "h3-27"},

@@ -29,21 +29,21 @@ const (
 type Row struct {
 	table.Call
 	Version       int32             `col:"icmp_version" doc:"4 for ICMP, 6 for ICMPv6"`
-	Type          string            `col:"icmp_type" enc:"dict" doc:"type of the message in words, of the request where there are two: echo_request, destination_unreachable, neighbor_solicitation, …"`
+	Type          string            `col:"icmp_type" enc:"dict" doc:"name of the message type, of the request if there are two messages: echo_request, destination_unreachable, neighbor_solicitation, …"`
 	TypeNumber    int32             `col:"icmp_type_number" doc:"type of the message"`
 	Code          int32             `col:"icmp_code" doc:"code of the message; its words are in status_text"`
-	ReplyType     table.Opt[string] `col:"icmp_reply_type" enc:"dict" doc:"type of the reply where the row is a pair"`
+	ReplyType     table.Opt[string] `col:"icmp_reply_type" enc:"dict" doc:"type of the reply, if the row is a pair"`
 	Length        int64             `col:"icmp_length" unit:"bytes" doc:"length of the message, from its type on"`
 	ReplyLength   table.Opt[int64]  `col:"icmp_reply_length" unit:"bytes" doc:"length of the reply"`
 	ID            table.Opt[int32]  `col:"icmp_id" doc:"identifier of a request or reply, also of the one that an error quotes"`
 	Seq           table.Opt[int32]  `col:"icmp_seq" doc:"sequence number of a request or reply, also of the one that an error quotes"`
-	DataEchoed    table.Opt[bool]   `col:"icmp_data_echoed" doc:"the echo reply has the data of the request, as it must; tunnels do not"`
+	DataEchoed    table.Opt[bool]   `col:"icmp_data_echoed" doc:"the echo reply has the data of the request, as required; tunnels differ"`
 	MTU           table.Opt[int64]  `col:"icmp_mtu" unit:"bytes" doc:"MTU of the next hop, or of the link that a router advertises"`
 	Gateway       table.Opt[string] `col:"icmp_gateway" doc:"router that a redirect names, or the first that an ICMP router advertisement names"`
-	Target        table.Opt[string] `col:"icmp_target" doc:"address that neighbor discovery asks for or tells, or the destination that an ICMPv6 redirect is about"`
+	Target        table.Opt[string] `col:"icmp_target" doc:"target address of neighbor discovery, or the destination of an ICMPv6 redirect"`
 	LinkAddress   table.Opt[string] `col:"icmp_link_address" doc:"link-layer address in a neighbor discovery message"`
 	Pointer       table.Opt[int64]  `col:"icmp_pointer" doc:"offset of the fault that a parameter problem is about"`
-	Lifetime      table.Opt[int64]  `col:"icmp_lifetime" doc:"seconds that a router advertisement holds"`
+	Lifetime      table.Opt[int64]  `col:"icmp_lifetime" doc:"lifetime of a router advertisement in seconds"`
 	Flags         []string          `col:"icmp_flags" doc:"flags of neighbor discovery: router, solicited, override, managed, other, home_agent"`
 	Options       []string          `col:"icmp_options" doc:"options of neighbor discovery and extension objects of errors as name=value: prefix, rdnss, dnssl, nonce, mpls, …"`
 	Groups        []string          `col:"icmp_groups" doc:"multicast groups of a listener query, report or done"`

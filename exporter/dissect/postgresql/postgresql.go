@@ -39,17 +39,17 @@ const (
 type Row struct {
 	table.Call
 	Kind        string            `col:"postgresql_kind" enc:"dict" doc:"what the row is: query (simple), execute (extended), prepare (parsed or described without being executed), close, function_call, startup, ssl_request, gssenc_request, cancel_request, notification, notice, parameter_status, reply (its request was not captured)"`
-	Command     table.Opt[string] `col:"postgresql_command" enc:"dict" doc:"command tag without its counts, such as SELECT or CREATE TABLE; where none came the statement's first word"`
-	SQL         table.Opt[string] `col:"postgresql_query" doc:"the statement as sent, at most 64 KiB; null where its Parse was not captured"`
+	Command     table.Opt[string] `col:"postgresql_command" enc:"dict" doc:"command tag without its counts, such as SELECT or CREATE TABLE; without a tag, the first word of the statement"`
+	SQL         table.Opt[string] `col:"postgresql_query" doc:"the statement as sent, at most 64 KiB; null if its Parse was not captured"`
 	Index       table.Opt[int32]  `col:"postgresql_query_part" doc:"place of the statement among several of one simple query, from 0"`
-	Database    table.Opt[string] `col:"postgresql_database" enc:"dict" doc:"database of the connection, where its start-up was captured"`
-	User        table.Opt[string] `col:"postgresql_user" enc:"dict" doc:"user of the connection, where its start-up was captured"`
+	Database    table.Opt[string] `col:"postgresql_database" enc:"dict" doc:"database of the connection, if its startup was captured"`
+	User        table.Opt[string] `col:"postgresql_user" enc:"dict" doc:"user of the connection, if its startup was captured"`
 	Application table.Opt[string] `col:"postgresql_application" enc:"dict" doc:"application_name of the connection"`
 	Statement   table.Opt[string] `col:"postgresql_statement" enc:"dict" doc:"name of the prepared statement; null for the unnamed one"`
 	Portal      table.Opt[string] `col:"postgresql_portal" enc:"dict" doc:"name of the portal; null for the unnamed one"`
-	Params      []string          `col:"postgresql_params" doc:"parameters as text, NULL for null; binary ones by their type, in hex where it is not known; at most 100 of 256 bytes"`
+	Params      []string          `col:"postgresql_params" doc:"parameters as text, NULL for null; binary ones by type, or in hex if the type is unknown; at most 100 of 256 bytes"`
 	Columns     []string          `col:"postgresql_columns" doc:"names of the result's columns"`
-	Rows        table.Opt[int64]  `col:"postgresql_rows" doc:"rows that the command tag counts, else rows returned"`
+	Rows        table.Opt[int64]  `col:"postgresql_rows" doc:"number of rows in the command tag, else number of rows returned"`
 	Preview     table.Opt[string] `col:"postgresql_preview" doc:"first result rows in the text format of COPY, at most 4 KiB"`
 	CopyBytes   table.Opt[int64]  `col:"postgresql_copy_bytes" unit:"bytes" doc:"data of COPY or of replication, both directions"`
 	Success     bool              `col:"postgresql_success" doc:"the server answered and reported no error"`
@@ -59,7 +59,7 @@ type Row struct {
 	ErrDetail   table.Opt[string] `col:"postgresql_error_detail" doc:"the error's detail, at most 1 KiB"`
 	Notices     []string          `col:"postgresql_notices" doc:"notices during the call: SQLSTATE, severity and text; at most 8"`
 	Suspended   bool              `col:"postgresql_suspended" doc:"the portal has more rows: Execute ended at its row limit"`
-	Transaction table.Opt[string] `col:"postgresql_transaction" enc:"dict" doc:"state after the call: idle, transaction or failed; null where no ReadyForQuery followed"`
+	Transaction table.Opt[string] `col:"postgresql_transaction" enc:"dict" doc:"state after the call: idle, transaction or failed; null if no ReadyForQuery followed"`
 	PID         table.Opt[int64]  `col:"postgresql_pid" doc:"process of the server: of the session, the one to cancel, or the one that notified"`
 	Version     table.Opt[string] `col:"postgresql_server_version" enc:"dict" doc:"server_version, at start-up"`
 	Channel     table.Opt[string] `col:"postgresql_channel" enc:"dict" doc:"channel of a notification"`

@@ -32,19 +32,19 @@ type Row struct {
 	table.Call
 	Type     table.Opt[string] `col:"redis_type" enc:"dict" doc:"type of the reply: simple_string, error, integer, bulk_string, array, null, map, set, boolean, double, big_number, bulk_error, verbatim_string, push, rdb"`
 	Command  table.Opt[string] `col:"redis_command" doc:"command with its arguments, at most 1 KiB; arguments that are not plain text are quoted and escaped; passwords are ***"`
-	Key      table.Opt[string] `col:"redis_key" enc:"bloom" doc:"first key of the command, at most 1 KiB; escaped where it is not text"`
-	Keys     int32             `col:"redis_keys" doc:"number of keys of the command; 0 where it has none or its keys are not known"`
-	DB       table.Opt[int32]  `col:"redis_db" doc:"database that SELECT chose before the command; null where no SELECT was seen"`
-	User     table.Opt[string] `col:"redis_user" enc:"dict" doc:"user name that AUTH or HELLO gave in this connection"`
+	Key      table.Opt[string] `col:"redis_key" enc:"bloom" doc:"first key of the command, at most 1 KiB; escaped if it is not text"`
+	Keys     int32             `col:"redis_keys" doc:"number of keys of the command; 0 if it has none or its keys are unknown"`
+	DB       table.Opt[int32]  `col:"redis_db" doc:"database selected by an earlier SELECT; null if no SELECT was seen"`
+	User     table.Opt[string] `col:"redis_user" enc:"dict" doc:"user name from AUTH or HELLO on this connection"`
 	Reply    table.Opt[string] `col:"redis_reply" doc:"reply as text, at most 1 KiB; aggregates in brackets"`
-	Elements table.Opt[int64]  `col:"redis_elements" doc:"elements of an aggregate reply; pairs of a map"`
-	ErrText  table.Opt[string] `col:"redis_error" doc:"error that the server replied, whole line; for EXEC and its like the first error inside"`
-	Errors   int32             `col:"redis_errors" doc:"errors in the reply, also those inside aggregates"`
-	Push     table.Opt[string] `col:"redis_push" enc:"dict" doc:"kind of a message that no command asked for: message, pmessage, smessage, invalidate, monitor, replication, …"`
+	Elements table.Opt[int64]  `col:"redis_elements" doc:"number of elements of an aggregate reply, or of pairs of a map"`
+	ErrText  table.Opt[string] `col:"redis_error" doc:"error reply of the server, whole line; for EXEC and similar commands the first error inside"`
+	Errors   int32             `col:"redis_errors" doc:"number of errors in the reply, including those inside aggregates"`
+	Push     table.Opt[string] `col:"redis_push" enc:"dict" doc:"kind of a message without a command: message, pmessage, smessage, invalidate, monitor, replication, …"`
 	Channel  table.Opt[string] `col:"redis_channel" enc:"dict" doc:"channel of a published message, or first channel or pattern of a subscription"`
 	Inline   bool              `col:"redis_inline" doc:"the command was sent as a line of text"`
 	Queued   bool              `col:"redis_queued" doc:"the command was queued for EXEC"`
-	Ahead    int32             `col:"redis_ahead" doc:"commands before this one that were not yet answered when it was sent (pipelining)"`
+	Ahead    int32             `col:"redis_ahead" doc:"number of earlier commands that were unanswered when this one was sent (pipelining)"`
 }
 
 // Protocol is Redis.

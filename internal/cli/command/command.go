@@ -28,7 +28,7 @@ func Wanted(check cobra.PositionalArgs) cobra.PositionalArgs {
 func Help(example string) *cobra.Command {
 	return &cobra.Command{
 		Use:     "help [COMMAND]",
-		Short:   "Show how a command is used",
+		Short:   "Show the help of a command",
 		Example: "  " + example,
 		RunE: func(c *cobra.Command, args []string) error {
 			about, rest, err := c.Root().Find(args)
@@ -82,9 +82,9 @@ func Completion(program, completes string) *cobra.Command {
 	shells := []string{"bash", "zsh", "fish", "powershell"}
 	return &cobra.Command{
 		Use:   "completion SHELL",
-		Short: "Print a script that completes " + completes + " in your shell",
+		Short: "Print a completion script for your shell",
 		Long: `Print a script that completes ` + completes + `.
-The shell is bash, zsh, fish or powershell. bash needs its package bash-completion.`,
+The shell is bash, zsh, fish or powershell. bash needs the package bash-completion.`,
 		Example: strings.ReplaceAll(`  source <(PROGRAM completion bash)
   PROGRAM completion bash > /etc/bash_completion.d/PROGRAM
   PROGRAM completion zsh > "${fpath[1]}/_PROGRAM"

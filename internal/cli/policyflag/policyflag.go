@@ -19,17 +19,17 @@ type Owner struct {
 }
 
 var fields = [...]struct{ name, what string }{
-	{"namespace", "this Kubernetes namespace (* and ? match)"},
-	{"pod", "this pod, or namespace/pod (* and ? match), or a pod's UID"},
-	{"label", "pods with this label, NAME=VALUE; of several all must be there"},
-	{"container", "this container: its name (* and ? match), or 12 digits of its id or more"},
-	{"process", "this process: its name or file (* and ? match), its path, or its number"},
+	{"namespace", "this Kubernetes namespace (wildcards * and ?)"},
+	{"pod", "this pod, or namespace/pod (wildcards * and ?), or a pod's UID"},
+	{"label", "pods with this label, NAME=VALUE; if repeated, pods must have all of them"},
+	{"container", "this container: its name (wildcards * and ?), or at least 12 digits of its id"},
+	{"process", "this process: its name or file (wildcards * and ?), its path, or its number"},
 }
 
 // Define adds the flags; what stands before what each chooses: "only packets of".
 func (o *Owner) Define(fl *pflag.FlagSet, what string) {
 	for i, f := range fields {
-		fl.StringArrayVar(&o.values[i], f.name, nil, what+" "+f.what+"; may be given several times")
+		fl.StringArrayVar(&o.values[i], f.name, nil, what+" "+f.what+"; can be repeated")
 	}
 }
 
@@ -86,10 +86,10 @@ func (m *MaxAge) Type() string { return "age" }
 // Define adds the flags.
 func (f *Flags) Define(fl *pflag.FlagSet) {
 	f.Owner.Define(fl, "only packets from or to")
-	fl.StringArrayVar(&f.never, "never", nil, "never record packets of this: namespace=, pod=, workload=, label=, container=, cgroup=, process=, port= (80, 6000-6100) or pattern= (RE2, in the payload); may be given several times")
-	fl.StringVar(&f.unknown, "unknown", "", "keep or drop packets of which it is not known (yet) whether they are meant (default: keep for those wanted, drop for --never)")
-	fl.StringVar(&f.file, "policy", "", "file with such rules (YAML)")
-	fl.Var(&f.MaxAge, "max-age", "ring: keep at most so long; 0: no limit; namespace=NAME:AGE for packets of a namespace; may be given several times")
+	fl.StringArrayVar(&f.never, "never", nil, "never record matching packets: namespace=, pod=, workload=, label=, container=, cgroup=, process=, port= (80, 6000-6100) or pattern= (RE2, in the payload); can be repeated")
+	fl.StringVar(&f.unknown, "unknown", "", "keep or drop packets whose owner is not known (yet) (default: keep for choosing flags, drop for --never)")
+	fl.StringVar(&f.file, "policy", "", "file with rules like --never and the choosing flags (YAML)")
+	fl.Var(&f.MaxAge, "max-age", "ring: maximum age; 0: no limit; namespace=NAME:AGE for packets of a namespace; can be repeated")
 }
 
 // Policy is what the flags and the file say, nil where that is nothing.

@@ -21,10 +21,10 @@ type keyFlags struct {
 }
 
 func (f *keyFlags) define(fl *pflag.FlagSet) {
-	fl.StringArrayVar(&f.keys, "keys", nil, "read TLS keys of chosen processes: namespace=NAME, pod=NAME, workload=NAME, label=NAME=VALUE or container=NAME, several of which joined by commas must all be true; exe:NAME, pid:NUMBER, cgroup:/PATH, or all; several with blanks between, or given several times")
-	fl.StringArrayVar(&f.to, "keys-to", nil, "encrypt keys with age: a recipient (age1…, SSH public key) or a file of them; may be given several times")
-	fl.StringArrayVar(&f.plaintext, "plaintext", nil, "read what processes, chosen as for --keys, give to their TLS libraries and get from them; costs them 20 to 40 µs a call")
-	fl.StringVar(&f.layouts, "layouts", "", "folder that keeps how builds of TLS libraries lay out their objects (default: layouts in the ring)")
+	fl.StringArrayVar(&f.keys, "keys", nil, "read TLS keys of chosen processes: namespace=NAME, pod=NAME, workload=NAME, label=NAME=VALUE or container=NAME (joined by commas, all must match); exe:NAME, pid:NUMBER, cgroup:/PATH, or all; separate several values with spaces, or repeat the flag")
+	fl.StringArrayVar(&f.to, "keys-to", nil, "encrypt keys with age for a recipient (age1…, SSH public key) or a file of recipients; can be repeated")
+	fl.StringArrayVar(&f.plaintext, "plaintext", nil, "record the data that chosen processes pass to and from their TLS library; same values as --keys; costs 20 to 40 µs per call")
+	fl.StringVar(&f.layouts, "layouts", "", "folder with the learned layouts of TLS libraries (default: layouts in the ring)")
 }
 
 // options reads the flags. Where nobody is chosen there are no keys.

@@ -151,19 +151,19 @@ func command(env lookup, args []string, errOut io.Writer) *cobra.Command {
 	var f flags
 	c := &cobra.Command{
 		Use:   shared.Recorder + " [FILTER]",
-		Short: "Record a Kubernetes node's packets into a ring, with whose they are and what was lost",
-		Long: `Record what the sockets of this node send and receive, pods' and its own, into a ring of PCAPNG
-segments, with the pod, container and process behind each packet and with every loss counted.
+		Short: "Record a Kubernetes node's packets into a ring, with their owners and a count of every loss",
+		Long: `Record what the sockets of the pods and of the node itself send and receive into a ring of PCAPNG
+segments, with the pod, container and process behind each packet and a count of every loss.
 
-Names, labels, owners and services come from the Kubernetes API. While it is away, recording
-goes on with what is known, and metrics and health say since when. SIGTERM ends in order: what
-is in the kernel's buffer is written, the last segment is sealed, the counters are checked.
+Names, labels, owners and services come from the Kubernetes API. If the API is unavailable,
+recording continues with what is known, and metrics and health say since when. On SIGTERM the
+recorder writes what is in the kernel's buffer, seals the last segment and checks the counters.
 
-FILTER is in tcpdump's words. Every flag may be given as an environment variable: --max-size as
-PCAPSULE_MAX_SIZE; the node's name also as NODE_NAME, the kubeconfig also as KUBECONFIG, the
-filter as PCAPSULE_FILTER. Sizes are bytes, or have a unit: 512MiB, 20Gi, 1G.
+FILTER uses tcpdump's syntax. Every flag can be set by an environment variable: --max-size by
+PCAPSULE_MAX_SIZE; the node's name also by NODE_NAME, the kubeconfig also by KUBECONFIG, the
+filter by PCAPSULE_FILTER. Sizes are bytes, or have a unit: 512MiB, 20Gi, 1G.
 
-Without a command, pcapsule-recorder records. The commands below look at the node and its ring;
+Without a command, pcapsule-recorder records. The commands below examine the node and its ring;
 they ignore the environment variables of recording.
 
 ` + exitCodes,
@@ -232,28 +232,28 @@ func (f *flags) define(fl *pflag.FlagSet) {
 	fl.StringVar(&f.ring, "ring", defaultRing, "folder of the ring")
 	fl.StringVar(&f.segmentSize, "segment-size", "64MiB", "size at which a segment ends")
 	fl.DurationVar(&f.segmentTime, "segment-time", time.Minute, "age at which a segment ends")
-	fl.StringVar(&f.maxSize, "max-size", "10GiB", "keep at most so much; 0: no limit")
+	fl.StringVar(&f.maxSize, "max-size", "10GiB", "maximum size of the ring; 0: no limit")
 	fl.StringVar(&f.reserve, "reserve", "1GiB", "disk space to leave free")
-	fl.StringVar(&f.key, "key", "", "key that signs the records of segments (ed25519, PKCS #8 in PEM); made where it is not there")
-	fl.StringVar(&f.capture, "capture", string(node.Sockets), "sockets: packets of sockets, with owners; interfaces: frames of network interfaces; both; auto: sockets, and interfaces where this node does not allow it")
+	fl.StringVar(&f.key, "key", "", "private key that signs the records of segments (ed25519, PKCS #8 in PEM); created if it does not exist")
+	fl.StringVar(&f.capture, "capture", string(node.Sockets), "sockets: packets of sockets, with owners; interfaces: frames of network interfaces; both; auto: sockets, or interfaces if this node does not allow sockets")
 	fl.StringVar(&f.cgroup, "cgroup", "", "only sockets of this control group and those below it")
-	fl.StringArrayVarP(&f.interfaces, "interface", "i", nil, "with --capture=interfaces: only this one; may be given several times")
-	fl.Uint32VarP(&f.snap, "snapshot-length", "s", 0, "bytes of a packet to keep; 0: all")
+	fl.StringArrayVarP(&f.interfaces, "interface", "i", nil, "with --capture=interfaces: only this interface; can be repeated")
+	fl.Uint32VarP(&f.snap, "snapshot-length", "s", 0, "bytes to keep of each packet; 0: all")
 	fl.BoolVar(&f.headersOnly, "headers-only", false, "keep only network and transport headers")
 	fl.StringVarP(&f.buffer, "buffer-size", "B", "32MiB", "ring buffer between kernel and recorder, a power of two")
 	fl.BoolVar(&f.noOwners, "no-owners", false, "do not find out which process owns a socket")
-	fl.BoolVar(&f.noEvents, "no-events", false, "no events of processes, the network stack and Kubernetes")
+	fl.BoolVar(&f.noEvents, "no-events", false, "do not record events of processes, the network stack and Kubernetes")
 	f.policy.Define(fl)
 	f.keys.define(fl)
-	fl.StringVar(&f.node, "node", "", "name of this node in Kubernetes (default: $NODE_NAME, else the host's name)")
-	fl.StringVar(&f.kubeconfig, "kubeconfig", "", "how to reach the API (default: the pod's service account)")
-	fl.StringVar(&f.kubernetes, "kubernetes", "auto", "auto: use it where there is one; required: end where there is none; off")
-	fl.StringVar(&f.labels, "labels", agent.DefaultLabels, "labels of pods that may be written, a star at the end takes all that begin so; none: -")
+	fl.StringVar(&f.node, "node", "", "name of this node in Kubernetes (default: $NODE_NAME, else the host name)")
+	fl.StringVar(&f.kubeconfig, "kubeconfig", "", "kubeconfig file for the API (default: the pod's service account)")
+	fl.StringVar(&f.kubernetes, "kubernetes", "auto", "auto: use the API if there is one; required: exit if there is none; off")
+	fl.StringVar(&f.labels, "labels", agent.DefaultLabels, "pod labels that may be written; * at the end matches any ending; none: -")
 	fl.BoolVar(&f.noPeers, "no-peers", false, "do not watch services and endpoints of the whole cluster")
-	fl.DurationVar(&f.keep, "remember", 10*time.Minute, "how long pods that are gone are known")
+	fl.DurationVar(&f.keep, "remember", 10*time.Minute, "how long to remember pods that are gone")
 	fl.DurationVar(&f.patience, "wait", 5*time.Second, "how long to wait for the API before recording begins")
 	fl.StringVar(&f.metrics, "metrics", ":9464", "address of /metrics, /healthz and /readyz; empty: none")
-	fl.StringVar(&f.logFormat, "log", "text", "text or json, to standard error")
+	fl.StringVar(&f.logFormat, "log", "text", "log format on standard error: text or json")
 }
 
 // fromEnvironment sets what was not given as a flag.

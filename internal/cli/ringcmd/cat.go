@@ -29,7 +29,7 @@ func (p program) cat() *cobra.Command {
 		Use:   "cat RING",
 		Short: "Write the packets of a time range to one capture",
 		Long: `Write the packets of a ring, or of a time range in it, to one PCAPNG file that Wireshark and
-tcpdump read. An unfinished segment is read up to its last whole block. A series has one link type,
+tcpdump read. An unfinished segment is read up to its last complete block. A series has one link type,
 so one file holds one series, including the parts that have a --max-age of their own.`,
 		Example: p.example(`  PROGRAM ring cat /var/lib/pcapsule/ring --last 10m | wireshark -k -i -
   PROGRAM ring cat /var/lib/pcapsule/ring --from 2026-01-31T14:15:00Z --to 2026-01-31T14:20:00Z -o five-minutes.pcapng`),

@@ -25,7 +25,7 @@ func Command(name, release string) *cobra.Command {
 	p := program{name, release}
 	c := &cobra.Command{
 		Use:   "ring",
-		Short: "Look at a recorder's ring: list, verify, read packets",
+		Short: "Examine a recorder's ring: list, verify, read packets",
 		Long: `A ring is the folder that a recorder writes into: segments, which are PCAPNG files, and
 seals.jsonl, a signed chain of records that says what each segment must contain. These commands
 also work while the recorder writes.`,

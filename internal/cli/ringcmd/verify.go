@@ -44,8 +44,8 @@ records after the last anchor: somebody with the node's key could have rewritten
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	c.Flags().BoolVar(&quick, "quick", false, "do not read the segments: records and names only")
-	c.Flags().StringArrayVar(&keys, "key", nil, "file with the node's public key; may be given several times")
-	c.Flags().StringArrayVar(&witnesses, "witness", nil, "file with the public key of a witness; may be given several times")
+	c.Flags().StringArrayVar(&keys, "key", nil, "file with the node's public key; can be repeated")
+	c.Flags().StringArrayVar(&witnesses, "witness", nil, "file with the public key of a witness; can be repeated")
 	c.Flags().StringArrayVar(&anchors, "anchor", nil, "file with an anchor that a witness kept (JSON); the chain must reach it")
 	return c
 }

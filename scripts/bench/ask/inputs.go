@@ -97,7 +97,7 @@ func (f *facts) with(in string) string {
 		"$text", q(f.text), "$at", q(f.at)).Replace(in)
 }
 
-// inputs are the arguments that a tool is asked with.
+// inputs are the arguments of the calls of a tool.
 func (f *facts) inputs(tool string) []string {
 	var out []string
 	for _, in := range questions[tool] {

@@ -145,7 +145,7 @@ func connect(ctx context.Context, s *mcp.Server, name string) (*sdk.ClientSessio
 	return sdk.NewClient(&sdk.Implementation{Name: name, Version: "1"}, nil).Connect(ctx, here, nil)
 }
 
-// asked is what one tool cost.
+// asked is the cost of one tool.
 type asked struct {
 	name   string
 	times  []time.Duration // of every answer, sorted
@@ -204,7 +204,7 @@ func middle(sorted []time.Duration) time.Duration {
 	return (sorted[(len(sorted)-1)/2] + sorted[len(sorted)/2]) / 2
 }
 
-// summary says how the tools stand against what is wanted of them.
+// summary compares the tools with their targets.
 func summary(list []asked) {
 	var medians []time.Duration
 	var slow, worst []string
