@@ -45,7 +45,7 @@ type sighting struct {
 	ips      [2]string // in order
 	stream   bool      // not of datagrams
 	samePort bool
-	weight   [3]int64 // how complete it is: the larger stays
+	weight   [4]int64 // how complete it is, and how much of its connection was seen before it: the larger stays
 	rank     int      // of its bundle, by content
 }
 
@@ -135,7 +135,7 @@ func (f *copies) compare(ctx context.Context, c *Case, from string, pass, n int6
 	sql := fmt.Sprintf(`WITH x AS MATERIALIZED (SELECT bundle, hash(%[1]s) AS h FROM %[2]s WHERE hash(%[1]s) %% %[3]d = %[4]d),
 		d AS (SELECT h FROM x GROUP BY h HAVING min(bundle) <> max(bundle))
 		SELECT bundle, call_no, %[1]s AS content, ts_ns, src_ip, src_port, dst_ip, dst_port, transport, %[5]s,
-			request_bytes + response_bytes, coalesce(len(headers), 0) + (path IS NOT NULL)::INTEGER + (host IS NOT NULL)::INTEGER
+			request_bytes + response_bytes, coalesce(len(headers), 0) + (path IS NOT NULL)::INTEGER + (host IS NOT NULL)::INTEGER, ordinal
 		FROM %[2]s WHERE hash(%[1]s) %% %[3]d = %[4]d AND hash(%[1]s) IN (SELECT h FROM d) ORDER BY content, ts_ns, call_id, bundle, call_no`, content, from, n, pass, wholeness)
 	rows, err := c.db.Query(ctx, sql)
 	if err != nil {
@@ -163,8 +163,8 @@ func (f *copies) compare(ctx context.Context, c *Case, from string, pass, n int6
 }
 
 func readSighting(row []any, ranks []int) (s sighting, err error) {
-	var ints [8]int64
-	for k, at := range [...]int{0, 1, 3, 5, 7, 9, 10, 11} {
+	var ints [9]int64
+	for k, at := range [...]int{0, 1, 3, 5, 7, 9, 10, 11, 12} {
 		n, ok := row[at].(int64)
 		if !ok {
 			return s, fmt.Errorf("comparing calls: column %d is %T, want a number", at, row[at])
@@ -184,7 +184,7 @@ func readSighting(row []any, ranks []int) (s sighting, err error) {
 	s.ends = inOrder(fmt.Sprintf("%s %d", src, ints[3]), fmt.Sprintf("%s %d", dst, ints[4]))
 	s.stream = transport == "tcp" || transport == "quic"
 	s.samePort = ints[3] == ints[4]
-	s.weight, s.rank = [3]int64(ints[5:]), ranks[s.bundle]
+	s.weight, s.rank = [4]int64(ints[5:]), ranks[s.bundle]
 	return s, nil
 }
 

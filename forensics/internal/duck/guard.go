@@ -15,10 +15,11 @@ const (
 	waitsFor  = 5 // times above the ceiling, until what was freed has been given back
 )
 
-// data is what the kernel lets a worker have: what it may hold, and beside it what the
-// kernel counts at rest. That was 194 MB on 2026-11-21 with 2 threads, of which each has a
-// stack of 8 MiB.
-func (o *Options) data() int64 { return o.Ceiling + 256<<20 + int64(o.Threads)*(16<<20) }
+// data is what the kernel lets a worker reserve. The kernel counts reserved memory, the guard
+// what is held: a worker that holds 105 MB has reserved up to 833 MB for a query of all
+// columns, and more after some of them. So the limit is twice the ceiling and 1 GiB, and stops
+// what grows faster than the guard looks.
+func (o *Options) data() int64 { return 2*o.Ceiling + 1<<30 + int64(o.Threads)*(16<<20) }
 
 // guard ends the oldest question of the largest worker when all workers together hold more
 // than the ceiling. A worker that does not become smaller is killed.

@@ -88,27 +88,26 @@ func TestTakeTellsHeadInterimAndTrailers(t *testing.T) {
 func TestCauseSaysTheReasonBehindTheOthers(t *testing.T) {
 	head, whole, nothing := Half{Head: true}, Half{Head: true, End: true}, Half{}
 	for _, row := range []struct {
-		name      string
-		s         Stream
-		cause     string
-		gap       bool
-		want      string
-		wantFails bool
+		name  string
+		s     Stream
+		cause string
+		gap   bool
+		want  string
 	}{
-		{"whole", Stream{Status: 200, Half: [2]Half{whole, whole}}, "", false, "", false},
-		{"answered before the request's end", Stream{Status: 200, Half: [2]Half{head, whole}}, "cut", false, "", false},
-		{"reset in spite of a gap", Stream{Half: [2]Half{whole, nothing}}, "reset", true, "reset", true},
-		{"malformed, whatever is missing", Stream{Malformed: true, Half: [2]Half{whole, nothing}}, "cut", true, "malformed", false},
-		{"a gap, which may be why nothing came", Stream{Half: [2]Half{whole, nothing}}, "no_response", true, "gap", false},
-		{"an answer to what was not captured", Stream{Status: 200, Half: [2]Half{nothing, whole}}, "", false, "no_request", false},
-		{"an answer under way to what was not captured", Stream{Status: 200, Half: [2]Half{nothing, head}}, "no_response", false, "no_request", false},
-		{"no answer", Stream{Half: [2]Half{whole, nothing}}, "no_response", false, "no_response", true},
+		{"whole", Stream{Status: 200, Half: [2]Half{whole, whole}}, "", false, ""},
+		{"answered before the request's end", Stream{Status: 200, Half: [2]Half{head, whole}}, "cut", false, ""},
+		{"reset in spite of a gap", Stream{Half: [2]Half{whole, nothing}}, "reset", true, "reset"},
+		{"malformed, whatever is missing", Stream{Malformed: true, Half: [2]Half{whole, nothing}}, "cut", true, "malformed"},
+		{"a gap, which may be why nothing came", Stream{Half: [2]Half{whole, nothing}}, "no_response", true, "gap"},
+		{"an answer to what was not captured", Stream{Status: 200, Half: [2]Half{nothing, whole}}, "", false, "no_request"},
+		{"an answer under way to what was not captured", Stream{Status: 200, Half: [2]Half{nothing, head}}, "no_response", false, "no_request"},
+		{"no answer", Stream{Half: [2]Half{whole, nothing}}, "no_response", false, "no_response"},
 	} {
 		e := End{Error: row.s.Cause(row.cause, row.gap), Gap: row.gap}
 		var c table.Call
 		row.s.Row(&c, &e)
-		if e.Error != row.want || c.Error.V != row.want || c.Failed != row.wantFails {
-			t.Errorf("%s: %q, failed %v; want %q, %v", row.name, e.Error, c.Failed, row.want, row.wantFails)
+		if e.Error != row.want || c.Error.V != row.want {
+			t.Errorf("%s: %q, want %q", row.name, e.Error, row.want)
 		}
 	}
 }
