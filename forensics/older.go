@@ -6,11 +6,12 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 )
 
-// Bundles of releases before 2026-11 lack columns that every question needs. The views make
+// Bundles of releases before 2026-11 lack columns that questions need. The views make
 // them from what such bundles have; docs/format/calls.md says what is coarser then.
 var laterColumns = map[string]struct{ column, sql string }{
 	"calls":     {"outcome", ", " + olderOutcome + " AS outcome, elapsed_us AS waited_us, " + olderEndpoint + " AS endpoint"},
 	"endpoints": {"who", ", " + olderWho + " AS who"},
+	"workloads": {"ports", ", NULL::VARCHAR[] AS services, NULL::STRUCT(name VARCHAR, value VARCHAR)[] AS ports"},
 }
 
 const olderOutcome = `CASE WHEN protocol = transport OR protocol = 'ip' THEN 'unread'

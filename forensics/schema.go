@@ -29,13 +29,6 @@ type doc struct {
 	Doc  string `json:"doc"`
 }
 
-// HasColumn reports whether a table of the case has a column. Bundles of earlier versions
-// lack some.
-func (c *Case) HasColumn(table, column string) bool {
-	v := c.views[table]
-	return v != nil && v.has(column)
-}
-
 // Tables lists the tables with every column that a query can name, those that come
 // with the endpoints included. What they mean is read from the bundles themselves, so
 // columns of a later release have their words too.

@@ -142,12 +142,12 @@ func operationsOf(ctx context.Context, c *forensics.Case, w *window) (ops map[st
 		Body    int64    `json:"body"`
 		Queries int64    `json:"queries"`
 	}
-	rows, more, err := readRows[row](ctx, c, 20*maxOperations, fmt.Sprintf(`WITH g AS (SELECT %s AS key, any_value(method) AS method, %s AS path, status_code AS status, coalesce(lower(trim(split_part(response_content_type, ';', 1))), '') AS type,
+	rows, more, err := readRows[row](ctx, c, 20*maxOperations, fmt.Sprintf(`WITH g AS (SELECT endpoint AS key, any_value(method) AS method, any_value(%s) AS path, status_code AS status, coalesce(lower(trim(split_part(response_content_type, ';', 1))), '') AS type,
 			coalesce(auth_kind, '') AS auth, count(*) AS calls, count(*) FILTER (request_body_size > 0) AS body, count(*) FILTER (query_string <> '') AS queries, arg_min({'t': ts_ns, 'i': call_id}, ts_ns, 3) AS ids
 			FROM calls WHERE %s GROUP BY key, status, type, auth),
 		o AS (SELECT key, any_value(method) AS method, any_value(path) AS path, sum(calls)::BIGINT AS total, list_transform(list_sort(flatten(list(ids)))[1:3], x -> lower(hex(x.i))) AS call_ids FROM g GROUP BY key ORDER BY total DESC, key LIMIT %d)
 		SELECT o.key, o.method, o.path, total, call_ids, status, type, auth, calls, body, queries FROM o JOIN g ON g.key = o.key ORDER BY total DESC, o.key, status, type, auth`,
-		"endpoint", "any_value("+pathTemplate+")", w.where, maxOperations+1), w.args...)
+		pathTemplate, w.where, maxOperations+1), w.args...)
 	ops = map[string]*operation{}
 	for _, r := range rows {
 		op := ops[r.Key]
@@ -226,7 +226,7 @@ func queriesOf(ctx context.Context, c *forensics.Case, w *window, ops map[string
 		Value string `json:"value"`
 		Calls int64  `json:"calls"`
 	}
-	rows, _, err := readRows[row](ctx, c, 100*maxOperations, `WITH q AS MATERIALIZED (SELECT `+"endpoint"+` AS key, query_string AS q, count(*) AS n FROM calls WHERE `+w.where+` AND query_string <> '' AND status_code < 400 GROUP BY 1, 2),
+	rows, _, err := readRows[row](ctx, c, 100*maxOperations, `WITH q AS MATERIALIZED (SELECT endpoint AS key, query_string AS q, count(*) AS n FROM calls WHERE `+w.where+` AND query_string <> '' AND status_code < 400 GROUP BY 1, 2),
 		p AS (SELECT key, n, unnest(list_distinct(list_transform(string_split(q, '&'), x -> split_part(x, '=', 1)))) AS name FROM (FROM q ORDER BY n DESC, key, q LIMIT 20000)),
 		v AS (SELECT key, unnest(string_split(q, '&')) AS x FROM (FROM q ORDER BY key, q LIMIT 5000))
 		SELECT key, name, value, calls FROM (SELECT key, url_decode(name) AS name, '' AS value, sum(n)::BIGINT AS calls FROM p WHERE name <> '' GROUP BY 1, 2
@@ -269,7 +269,7 @@ func headersOf(ctx context.Context, c *forensics.Case, w *window, ops map[string
 		Calls int64  `json:"calls"`
 	}
 	// Most calls of an operation have the same headers: they are taken apart once.
-	rows, _, err := readRows[row](ctx, c, 100*maxOperations, `WITH h AS (SELECT `+"endpoint"+` AS key, list_transform(list_filter(headers, h -> h.kind = 'request'), h -> h.name) AS names, count(*) AS n
+	rows, _, err := readRows[row](ctx, c, 100*maxOperations, `WITH h AS (SELECT endpoint AS key, list_transform(list_filter(headers, h -> h.kind = 'request'), h -> h.name) AS names, count(*) AS n
 			FROM calls WHERE `+w.where+` AND status_code < 400 GROUP BY 1, 2),
 		u AS (SELECT key, unnest(list_distinct(list_transform(names, x -> lower(x)))) AS name, n FROM h)
 		SELECT key, name, sum(n)::BIGINT AS calls FROM u GROUP BY 1, 2 ORDER BY key, name`, w.args...)
@@ -294,13 +294,13 @@ func bodiesOf(ctx context.Context, c *forensics.Case, w *window, ops map[string]
 		Hash   string `json:"hash"`
 		Size   int64  `json:"size"`
 	}
-	rows, _, err := readRows[row](ctx, c, 4*maxSamples*maxOperations, fmt.Sprintf(`WITH b AS (SELECT %[1]s AS key, ts_ns, unnest([
-				{'side': 'request', 'status': 0, 'type': CASE WHEN request_body_size BETWEEN 1 AND %[2]d AND status_code < 400 THEN lower(trim(split_part(request_content_type, ';', 1))) END, 'hash': request_body_sha256, 'size': request_body_size},
-				{'side': 'response', 'status': status_code, 'type': CASE WHEN response_body_size BETWEEN 1 AND %[2]d THEN lower(trim(split_part(response_content_type, ';', 1))) END, 'hash': response_body_sha256, 'size': response_body_size}]) AS b
-			FROM calls WHERE %[3]s),
+	rows, _, err := readRows[row](ctx, c, 4*maxSamples*maxOperations, fmt.Sprintf(`WITH b AS (SELECT endpoint AS key, ts_ns, unnest([
+				{'side': 'request', 'status': 0, 'type': CASE WHEN request_body_size BETWEEN 1 AND %[1]d AND status_code < 400 THEN lower(trim(split_part(request_content_type, ';', 1))) END, 'hash': request_body_sha256, 'size': request_body_size},
+				{'side': 'response', 'status': status_code, 'type': CASE WHEN response_body_size BETWEEN 1 AND %[1]d THEN lower(trim(split_part(response_content_type, ';', 1))) END, 'hash': response_body_sha256, 'size': response_body_size}]) AS b
+			FROM calls WHERE %[2]s),
 		g AS (SELECT key, b.side AS side, b.status AS status, b.type AS type, b.hash AS hash, max(b.size) AS size, min(ts_ns) AS first FROM b WHERE b.type IS NOT NULL GROUP BY ALL)
-		SELECT key, side, status, type, hash, size FROM g QUALIFY row_number() OVER (PARTITION BY key, side, status, type ORDER BY first, hash) <= %[4]d ORDER BY key, side, status, type, hash`,
-		"endpoint", maxSample, w.where, maxSamples), w.args...)
+		SELECT key, side, status, type, hash, size FROM g QUALIFY row_number() OVER (PARTITION BY key, side, status, type ORDER BY first, hash) <= %[3]d ORDER BY key, side, status, type, hash`,
+		maxSample, w.where, maxSamples), w.args...)
 	if err != nil {
 		return err
 	}

@@ -79,10 +79,7 @@ func (g *policyMaker) group(ctx context.Context, c *forensics.Case) error {
 			g.add(p.Namespace, cmp.Or(p.Workload, p.Pod), p.Labels, append(p.Services, p.Service))
 		}
 	}
-	if !c.HasColumn("workloads", "kind") {
-		return nil
-	}
-	all, _, err := readRows[known](ctx, c, maxSeen, knownSQL(c))
+	all, _, err := readRows[known](ctx, c, maxSeen, "SELECT DISTINCT kind, namespace, name, owner, labels, services, ports FROM workloads WHERE kind IN ('pod', 'service') ORDER BY ALL")
 	if err != nil {
 		return err
 	}
@@ -101,20 +98,6 @@ func (g *policyMaker) group(ctx context.Context, c *forensics.Case) error {
 		q.selector = g.selectorOf(q)
 	}
 	return nil
-}
-
-// knownSQL reads the pods and services of the dumps. Bundles of earlier versions have no
-// ports and services there.
-func knownSQL(c *forensics.Case) string {
-	columns := "kind, namespace, name, owner, labels"
-	for _, name := range []string{"services", "ports"} {
-		if c.HasColumn("workloads", name) {
-			columns += ", " + name
-		} else {
-			columns += ", NULL AS " + name
-		}
-	}
-	return "SELECT DISTINCT " + columns + " FROM workloads WHERE kind IN ('pod', 'service') ORDER BY ALL"
 }
 
 // add adds a pod to the group of its workload.
