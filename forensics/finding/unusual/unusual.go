@@ -49,7 +49,12 @@ func find(ctx context.Context, l *finding.Look) error {
 	if err != nil {
 		return err
 	}
-	for _, r := range rows {
+	rest, crowds := finding.Crowds(rows, func(r finding.Row) bool { return r.Detail == "new" })
+	for _, r := range crowds {
+		l.Add(r, finding.Finding{Severity: finding.Medium, Confidence: "exact",
+			What: fmt.Sprintf("%s talked to %d destinations to which it did not talk before %s, %d connections and %.0f bytes", r.Src, r.Of, ask.Stamp(from), r.Count, r.Number)})
+	}
+	for _, r := range rest {
 		f := finding.Finding{Severity: finding.Low, Confidence: "exact"}
 		switch r.Detail {
 		case "new":
