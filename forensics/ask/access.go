@@ -5,7 +5,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/pcapsule/pcapsule/forensics"
@@ -428,14 +427,4 @@ func userOf(header string) string {
 		}
 	}
 	return ""
-}
-
-// sorted gives a set's members in order.
-func sorted(set map[string]bool) []string {
-	out := make([]string, 0, len(set))
-	for s := range set {
-		out = append(out, s)
-	}
-	slices.Sort(out)
-	return out
 }

@@ -3,6 +3,7 @@ package ask
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -26,7 +27,7 @@ type piiFound struct {
 	kinds map[rowKey]map[string]bool // "kind in place"
 }
 
-func (p *piiFound) of(key rowKey) []string { return sorted(p.kinds[key]) }
+func (p *piiFound) of(key rowKey) []string { return slices.Sorted(maps.Keys(p.kinds[key])) }
 
 func (p *piiFound) add(key rowKey, kind string) {
 	if p.kinds[key] == nil {

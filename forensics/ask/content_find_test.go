@@ -61,7 +61,7 @@ func findBySQL(ctx context.Context, c *forensics.Case, w *window, n *needle, in 
 func bundleOfSample(t *testing.T, name string) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), strings.ReplaceAll(name, "/", "-")+".pcapsule")
-	if _, err := exporter.Run(t.Context(), []string{filepath.Join("..", "..", "samples", name)}, dir, exporter.Options{Release: "test", Repanic: true}); err != nil {
+	if _, err := exporter.Run(t.Context(), []string{filepath.Join("..", "..", "..", "samples", name)}, dir, exporter.Options{Release: "test", Repanic: true}); err != nil {
 		t.Fatal(err)
 	}
 	return dir

@@ -3,15 +3,29 @@ package ask
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"reflect"
 	"testing"
 
+	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/forensics"
 )
 
+// bundleOfShop exports the sample of a shop.
+func bundleOfShop(t *testing.T) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "t.pcapsule")
+	if _, err := exporter.Run(t.Context(), []string{filepath.Join("..", "..", "samples", "shop.pcapng")}, dir, exporter.Options{Release: "test", Repanic: true}); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+const heldColumns = `call_no, call_id, ts_ns, protocol, method, path, host, endpoint, src_id, dst_id`
+
 func TestHeldRowsAnswerAsThoseOfTheCase(t *testing.T) {
 	ctx := context.Background()
-	c, err := forensics.Open(ctx, []string{bundleOfSample(t, "shop.pcapng")}, forensics.Options{MaskSecrets: true, Threads: 2})
+	c, err := forensics.Open(ctx, []string{bundleOfShop(t)}, forensics.Options{MaskSecrets: true, Threads: 2})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -31,7 +45,7 @@ func TestHeldRowsAnswerAsThoseOfTheCase(t *testing.T) {
 		if x.where == "protocol = ?" {
 			args = []any{"http1"}
 		}
-		rows, err := holdUpTo(ctx, c, x.most, serviceColumns, x.where, args)
+		rows, err := holdUpTo(ctx, c, x.most, heldColumns, x.where, args)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -311,10 +311,15 @@ func (g *graph) finish(e *MapEdge) {
 		return
 	}
 	a, b := g.nodes[e.Src], g.nodes[e.Dst]
-	e.KFL = nodeKFL("src", g.by, e.Src, a.levels) + " and " + dstKFL(g.by, b)
+	e.KFL = nodeKFL("src", g.by, e.Src, a.levels) + " and " + g.dst(b)
 	if e.Calls > 0 && e.Calls < e.carried {
 		e.KFL += notCarriers
 	}
+}
+
+// dst is the KFL for calls to a node.
+func (g *graph) dst(n *MapNode) string {
+	return dstKFL(g.by, n.Name, n.Place, n.levels, n.asked)
 }
 
 func (g *graph) calls() (n int64) {

@@ -65,11 +65,11 @@ func endpointName(protocol, method, path string) string {
 
 // dstOf is the KFL for the far end of a row of ends being a service.
 func dstOf(name, place string, asked bool, known map[string]nodeFact) string {
-	n := MapNode{Name: name, Place: place, asked: asked, levels: known[name].Levels}
-	if n.levels == "" && !asked {
-		n.levels = "name"
+	levels := known[name].Levels
+	if levels == "" && !asked {
+		levels = "name"
 	}
-	return dstKFL("service", &n)
+	return dstKFL("service", name, place, levels, asked)
 }
 
 // byEndpoint lists endpoints of the window's requests, those first that order says.

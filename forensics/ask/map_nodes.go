@@ -84,10 +84,7 @@ func nodeKFL(side, by, name, levels string) string {
 }
 
 // A name that a client asked for, rather than an address.
-const (
-	nameLike    = `regexp_matches(host, '[A-Za-z].*[.]|[.].*[A-Za-z]')`
-	nameLikeKFL = `host.matches("[A-Za-z].*[.]|[.].*[A-Za-z]")`
-)
+const nameLikeKFL = `host.matches("[A-Za-z].*[.]|[.].*[A-Za-z]")`
 
 // ends is SQL that begins a query: table x is the calls of the window with numbers for the
 // nodes of both ends, an and bn, and names reads them. An end outside that was asked has
@@ -101,7 +98,7 @@ func (w *window) ends(c *forensics.Case, by string) string {
 }
 
 // endNames are the tables that number the nodes and name them.
-func endNames(c *forensics.Case, by string) string {
+func endNames(c several, by string) string {
 	return fmt.Sprintf(`e AS MATERIALIZED (SELECT %s endpoint_id, wide, near, place, ns, dense_rank() OVER (ORDER BY coalesce(pod_uid, pod, ip || coalesce('#' || pid, ''))) AS pn, dense_rank() OVER (ORDER BY wide) AS dn, dense_rank() OVER (ORDER BY near) AS sn
 			FROM (SELECT *, %s AS wide, CASE WHEN %s THEN '%s' ELSE %s END AS near, %s AS place, namespace AS ns FROM endpoints)),
 		sname AS (SELECT sn AS an, min(near) AS src, min(place) AS pa, min(ns) AS na FROM e GROUP BY 1),
@@ -111,7 +108,7 @@ func endNames(c *forensics.Case, by string) string {
 
 // endsOf is the SQL that numbers the nodes of calls, or of groups of calls that have their
 // src_id, dst_id, protocol and host, and bundle where the case has several.
-func endsOf(c *forensics.Case, by, calls string) string {
+func endsOf(c several, by, calls string) string {
 	on := ""
 	if c.Several() {
 		on = "k.bundle = %[1]s.bundle AND "
@@ -127,18 +124,19 @@ func endsOf(c *forensics.Case, by, calls string) string {
 			CASE WHEN d.place <> 'outside' THEN '' WHEN %s THEN k.host ELSE d.wide END AS far FROM (%s) k %s %s`, host, calls, join("s", "src_id"), join("d", "dst_id"))
 }
 
-// dstKFL is the KFL for the far end of table x of ends being a node.
-func dstKFL(by string, n *MapNode) string {
-	const asked = `dst.external and dst.kind in ["outside", "host"] and !dns and host == `
+// dstKFL is the KFL for the far end of table x of ends being the node name, which stands at
+// place and took its name from levels. asked says that clients asked for it by that name.
+func dstKFL(by, name, place, levels string, asked bool) string {
+	const host = `dst.external and dst.kind in ["outside", "host"] and !dns and host == `
 	switch {
-	case n.Place != outside || by == "namespace" || by == "node":
-		return nodeKFL("dst", by, n.Name, n.levels)
-	case n.asked && n.levels == "":
-		return asked + quoteKFL(n.Name)
+	case place != outside || by == "namespace" || by == "node":
+		return nodeKFL("dst", by, name, levels)
+	case asked && levels == "":
+		return host + quoteKFL(name)
 	}
-	addressed := nodeKFL("dst", by, n.Name, n.levels) + ` and (!host or dns or !` + nameLikeKFL + `)`
-	if n.asked {
-		return "(" + asked + quoteKFL(n.Name) + " or " + addressed + ")"
+	addressed := nodeKFL("dst", by, name, levels) + ` and (!host or dns or !` + nameLikeKFL + `)`
+	if asked {
+		return "(" + host + quoteKFL(name) + " or " + addressed + ")"
 	}
 	return addressed
 }

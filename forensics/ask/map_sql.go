@@ -136,9 +136,13 @@ func overlapping(c *forensics.Case) bool {
 	return false
 }
 
+// several is a case, as far as SQL depends on it: whether it has several bundles, whose rows
+// have a column bundle.
+type several interface{ Several() bool }
+
 // key is SQL columns that name a row of calls or of another table beside its number:
 // "bundle, " where the case has several.
-func key(c *forensics.Case, alias string) string {
+func key(c several, alias string) string {
 	if !c.Several() {
 		return ""
 	}
@@ -149,7 +153,7 @@ func key(c *forensics.Case, alias string) string {
 }
 
 // numberOf is SQL for one number that names a row of calls in the case.
-func numberOf(c *forensics.Case) string {
+func numberOf(c several) string {
 	if c.Several() {
 		return "(bundle::BIGINT * 4398046511104 + call_no)"
 	}

@@ -68,7 +68,7 @@ func (g *graph) ingress() []IngressPoint {
 		}
 		p := by[e.Dst]
 		if p == nil {
-			p = &IngressPoint{Service: e.Dst, KFL: dstKFL(g.by, g.nodes[e.Dst])}
+			p = &IngressPoint{Service: e.Dst, KFL: g.dst(g.nodes[e.Dst])}
 			by[e.Dst] = p
 		}
 		p.From = put(p.From, e.Src)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -109,7 +110,7 @@ func AskOpenAPI(ctx context.Context, c *forensics.Case, in OpenAPIIn) (*OpenAPI,
 	if err != nil {
 		return nil, err
 	}
-	for _, k := range sortedNames(ops) {
+	for _, k := range slices.Sorted(maps.Keys(ops)) {
 		out.Operations = append(out.Operations, ops[k].Operation)
 	}
 	slices.SortFunc(out.Operations, func(a, b Operation) int { return strings.Compare(a.Path+" "+a.Method, b.Path+" "+b.Method) })

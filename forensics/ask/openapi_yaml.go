@@ -1,6 +1,7 @@
 package ask
 
 import (
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -63,7 +64,7 @@ func writeOpenAPI(service string, list []Operation, ops map[string]*operation) (
 	doc := apiDoc{OpenAPI: "3.0.3", Paths: map[string]map[string]*apiMethod{},
 		Info: apiInfo{Title: service, Version: "observed", Description: "Inferred from recorded calls. What nobody called is not here; what was always present is required."}}
 	used := map[string]map[string]string{}
-	for _, k := range sortedNames(ops) {
+	for _, k := range slices.Sorted(maps.Keys(ops)) {
 		op := ops[k]
 		verb := strings.ToLower(op.Method)
 		if !slices.Contains([]string{"get", "put", "post", "delete", "options", "head", "patch", "trace"}, verb) || !strings.HasPrefix(op.Path, "/") {
@@ -92,11 +93,11 @@ func (op *operation) method(used map[string]map[string]string) *apiMethod {
 			m.Parameters = append(m.Parameters, apiParameter{strings.Trim(part, "{}"), "path", true, &schemaObject{Type: "string"}})
 		}
 	}
-	for _, name := range sortedNames(op.query) {
+	for _, name := range slices.Sorted(maps.Keys(op.query)) {
 		p := op.query[name]
 		m.Parameters = append(m.Parameters, apiParameter{name, "query", p.calls == good, plainSchema(&p.value)})
 	}
-	for _, name := range sortedNames(op.headers) {
+	for _, name := range slices.Sorted(maps.Keys(op.headers)) {
 		m.Parameters = append(m.Parameters, apiParameter{name, "header", op.headers[name].calls == good, &schemaObject{Type: "string"}})
 	}
 	if len(op.request) > 0 {
@@ -109,7 +110,7 @@ func (op *operation) method(used map[string]map[string]string) *apiMethod {
 		}
 		m.Responses[strconv.FormatInt(status, 10)] = &apiResponse{text, media(op.response[status])}
 	}
-	for _, kind := range sortedNames(op.auth) {
+	for _, kind := range slices.Sorted(maps.Keys(op.auth)) {
 		if scheme, ok := schemes[kind]; ok {
 			used[kind] = scheme
 			m.Security = append(m.Security, map[string][]string{kind: {}})
@@ -137,7 +138,7 @@ func plainSchema(s *shape) *schemaObject {
 
 func media(shapes map[string]*shape) map[string]*apiMedia {
 	out := map[string]*apiMedia{}
-	for _, kind := range sortedNames(shapes) {
+	for _, kind := range slices.Sorted(maps.Keys(shapes)) {
 		m := &apiMedia{}
 		if s := shapes[kind]; s.seen > 0 && strings.HasSuffix(kind, "json") {
 			m.Schema = s.schema()

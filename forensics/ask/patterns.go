@@ -99,12 +99,13 @@ var kinds = [...]kind{
 	{"duplicates", (*looker).duplicates}, {"correlation", (*looker).correlation}, {"content_type", (*looker).contentType}, {"drift", (*looker).drift},
 }
 
-func kindNames() string {
+// Kinds are the names of what can be looked for.
+func Kinds() []string {
 	var out []string
 	for _, k := range kinds {
 		out = append(out, k.name)
 	}
-	return strings.Join(out, ", ")
+	return out
 }
 
 // AskPatterns answers how services talk.
@@ -171,7 +172,7 @@ func (in *PatternsIn) window(ctx context.Context, c *forensics.Case) (*window, e
 	}
 	for _, name := range in.Kinds {
 		if !slices.ContainsFunc(kinds[:], func(k kind) bool { return k.name == name }) {
-			return nil, wrong("kinds", "%q, want some of %s", name, kindNames())
+			return nil, wrong("kinds", "%q, want some of %s", name, strings.Join(Kinds(), ", "))
 		}
 	}
 	if in.Service != "" {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -166,7 +167,7 @@ func (b *driftBody) value(at string, v any, depth int, fields map[string]*jsonFi
 		}
 	case map[string]any:
 		name = "object"
-		for _, k := range sortedKeys(v) {
+		for _, k := range slices.Sorted(maps.Keys(v)) {
 			b.value(strings.TrimPrefix(at+"."+k, "."), v[k], depth+1, fields, seen)
 		}
 	}
@@ -196,15 +197,6 @@ func (b *driftBody) see(in map[string]*seenKind, mark, name, value string, seen 
 		seen[mark] = true
 		k.calls += b.Calls
 	}
-}
-
-func sortedKeys(m map[string]any) []string {
-	out := make([]string, 0, len(m))
-	for k := range m {
-		out = append(out, k)
-	}
-	slices.Sort(out)
-	return out
 }
 
 func short(v any) string {

@@ -3,6 +3,7 @@ package ask
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -161,7 +162,7 @@ func AskNetworkPolicies(ctx context.Context, c *forensics.Case, in PolicyIn) (*N
 	if guessed > 0 {
 		out.note("%d connections are not allowed: their beginning was not captured, neither side has a known port, and which side is the server is a guess", guessed)
 	}
-	if list := sortedNames(g.unresolved); len(list) > 0 {
+	if list := slices.Sorted(maps.Keys(g.unresolved)); len(list) > 0 {
 		out.note("no dump says on which port the pods behind %s listen: the rules have the service's port. Policies act after the service's address was translated, so check them", strings.Join(list[:min(len(list), maxNamed)], ", "))
 	}
 	if list := g.withoutDNS(policies); len(list) > 0 {

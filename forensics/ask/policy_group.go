@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -158,7 +159,7 @@ func (g *policyMaker) selectorOf(q *podGroup) map[string]string {
 			return sel
 		}
 	}
-	if sel := try(sortedNames(q.labels)); len(sel) > 0 {
+	if sel := try(slices.Sorted(maps.Keys(q.labels))); len(sel) > 0 {
 		return sel
 	}
 	return nil
@@ -207,7 +208,7 @@ func (g *policyMaker) behind(h hop, transport string) []hop {
 	service := h.dst.Namespace + "/" + h.dst.Service
 	target := g.targets[fmt.Sprintf("%s/%s/%d", service, transport, h.port)]
 	var list []hop
-	for _, k := range sortedNames(g.groups) {
+	for _, k := range slices.Sorted(maps.Keys(g.groups)) {
 		if q := g.groups[k]; q.namespace == h.dst.Namespace && slices.Contains(q.services, h.dst.Service) {
 			one := h
 			one.to = q
@@ -267,7 +268,7 @@ func addRule(list []rule, r rule) []rule {
 // unselected names the workloads with traffic that no selector finds alone.
 func (g *policyMaker) unselected() []string {
 	out := []string{}
-	for _, k := range sortedNames(g.groups) {
+	for _, k := range slices.Sorted(maps.Keys(g.groups)) {
 		if q := g.groups[k]; q.selector == nil && g.wants(q) && len(q.ingress)+len(q.egress) > 0 {
 			why := "its pods have no labels"
 			if len(q.labels) > 0 {
@@ -305,5 +306,5 @@ func (g *policyMaker) outside() []string {
 			}
 		}
 	}
-	return sortedNames(found)
+	return slices.Sorted(maps.Keys(found))
 }

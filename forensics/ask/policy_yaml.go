@@ -58,8 +58,6 @@ type (
 // namespaceName is the label that the API server gives every namespace since 1.21.
 const namespaceName = "kubernetes.io/metadata.name"
 
-func sortedNames[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
-
 func sortedPeers(m map[[2]int64]*peer) [][2]int64 {
 	return slices.SortedFunc(maps.Keys(m), func(a, b [2]int64) int { return cmp.Or(cmp.Compare(a[0], b[0]), cmp.Compare(a[1], b[1])) })
 }
@@ -68,7 +66,7 @@ func sortedPeers(m map[[2]int64]*peer) [][2]int64 {
 func (g *policyMaker) policies() []*netPolicy {
 	var out []*netPolicy
 	names := policyNames{}
-	for _, k := range sortedNames(g.groups) {
+	for _, k := range slices.Sorted(maps.Keys(g.groups)) {
 		q := g.groups[k]
 		if q.selector == nil || !g.wants(q) || len(q.ingress)+len(q.egress) == 0 {
 			continue
@@ -123,7 +121,7 @@ func rules(self *podGroup, list []rule, side func(*policyRule) *[]policyPeer) []
 	}
 	var out []policyRule
 	at := map[string]int{}
-	for _, k := range sortedNames(peers) {
+	for _, k := range slices.Sorted(maps.Keys(peers)) {
 		slices.SortFunc(ports[k], func(a, b policyPort) int {
 			return cmp.Or(strings.Compare(a.Protocol, b.Protocol), cmp.Compare(a.Port, b.Port))
 		})
@@ -153,7 +151,7 @@ func (r rule) peer(self *podGroup) policyPeer {
 func (p *netPolicy) summary() PolicySummary {
 	out := PolicySummary{Namespace: p.Metadata.Namespace, Name: p.Metadata.Name, Ingress: []string{}, Egress: []string{}}
 	var sel []string
-	for _, n := range sortedNames(p.Spec.PodSelector.MatchLabels) {
+	for _, n := range slices.Sorted(maps.Keys(p.Spec.PodSelector.MatchLabels)) {
 		sel = append(sel, n+"="+p.Spec.PodSelector.MatchLabels[n])
 	}
 	out.Selector = strings.Join(sel, ",")

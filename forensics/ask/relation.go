@@ -3,8 +3,6 @@ package ask
 import (
 	"fmt"
 	"strings"
-
-	"github.com/pcapsule/pcapsule/forensics"
 )
 
 // What led to what, for many calls at once: one engine for chains of latency, blast radius, what
@@ -30,7 +28,7 @@ const until = `ts_ns + coalesce(waited_us, elapsed_us, 0) * 1000`
 
 // parents is SQL that follows ends: table par has the calls that may have led to others; see
 // requests.
-func parents(c *forensics.Case) string {
+func parents(c several) string {
 	return ", par AS MATERIALIZED (" + requests(fmt.Sprintf("SELECT %s AS k, bp AS pod, ap AS up, %s, ts_ns AS t0, %s AS t1 FROM x WHERE protocol IN %s", numberOf(c), ties, until, serving)) + ")"
 }
 

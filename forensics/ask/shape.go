@@ -2,7 +2,9 @@ package ask
 
 import (
 	"encoding/json"
+	"maps"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -69,7 +71,7 @@ func (s *shape) add(v any, depth int) {
 		if s.fields == nil {
 			s.fields = map[string]*shape{}
 		}
-		for _, name := range sortedNames(v) {
+		for _, name := range slices.Sorted(maps.Keys(v)) {
 			f := s.fields[name]
 			if f == nil {
 				if len(s.fields) >= maxShapeFields {
@@ -120,7 +122,7 @@ func (s *shape) schema() *schemaObject {
 	var kinds []*schemaObject
 	if s.objs > 0 {
 		o := &schemaObject{Type: "object", Properties: map[string]*schemaObject{}}
-		for _, name := range sortedNames(s.fields) {
+		for _, name := range slices.Sorted(maps.Keys(s.fields)) {
 			o.Properties[name] = s.fields[name].schema()
 			if s.fields[name].seen == s.objs {
 				o.Required = append(o.Required, name)

@@ -140,7 +140,7 @@ func newChains(ctx context.Context, c *forensics.Case) (*chains, error) {
 }
 
 // bundleOf is the SQL for the column bundle, which a case of one bundle lacks.
-func bundleOf(c *forensics.Case, alias string) string {
+func bundleOf(c several, alias string) string {
 	if !c.Several() {
 		return "0 AS bundle"
 	}
@@ -148,7 +148,7 @@ func bundleOf(c *forensics.Case, alias string) string {
 }
 
 // sameBundle is the SQL that ties two tables' bundles together.
-func sameBundle(c *forensics.Case, a, b string) string {
+func sameBundle(c several, a, b string) string {
 	if !c.Several() {
 		return ""
 	}

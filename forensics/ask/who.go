@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
-
-	"github.com/pcapsule/pcapsule/forensics"
 )
 
 // who is the SQL for the name of one end of a row, "src_" or "dst_". Names of one workload
@@ -56,7 +54,7 @@ func end(p, name string) (cond string, args []any) {
 // endIs is end for rows of calls, where the names of an end are compared once for each
 // endpoint and not for each call. A pattern and an address are compared with the rows,
 // which have addresses of their own.
-func endIs(c *forensics.Case, p, name string) (cond string, args []any) {
+func endIs(c several, p, name string) (cond string, args []any) {
 	_, _, ok := strings.Cut(name, "/")
 	if byRow(name) {
 		return end(p, name)
@@ -84,7 +82,7 @@ func byRow(name string) bool {
 }
 
 // either is the condition on rows of calls that one of the two ends is name.
-func either(c *forensics.Case, name string) (string, []any) {
+func either(c several, name string) (string, []any) {
 	a, x := endIs(c, "src_", name)
 	b, y := endIs(c, "dst_", name)
 	return "(" + a + ") OR (" + b + ")", append(x, y...)
