@@ -9,6 +9,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 )
 
 // bundleOfShop exports the sample of a shop.
@@ -49,8 +50,8 @@ func TestHeldRowsAnswerAsThoseOfTheCase(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if rows.held != x.held {
-			t.Errorf("%s: held %v, want %v", x.name, rows.held, x.held)
+		if rows.InMemory != x.held {
+			t.Errorf("%s: held %v, want %v", x.name, rows.InMemory, x.held)
 		}
 		type row struct {
 			Endpoint string `json:"endpoint"`
@@ -58,19 +59,19 @@ func TestHeldRowsAnswerAsThoseOfTheCase(t *testing.T) {
 			N        int64  `json:"n"`
 		}
 		ask := func(c *forensics.Case, sql string, args []any) []row {
-			list, _, err := readRows[row](ctx, c, 100, sql, args...)
+			list, _, err := Rows[row](ctx, c, 100, sql, args...)
 			if err != nil {
 				t.Fatalf("%s: %v", x.name, err)
 			}
 			return list
 		}
 		const text = "SELECT %s AS endpoint, %s AS src, count(*) AS n FROM %s WHERE %s GROUP BY ALL ORDER BY ALL"
-		got := ask(rows.c, fmt.Sprintf(text, endpoint, who("src_"), rows.from, rows.where), rows.args)
-		want := ask(c, fmt.Sprintf(text, endpoint, who("src_"), "calls", x.where), args)
+		got := ask(rows.Case, fmt.Sprintf(text, terms.Endpoint, terms.Who("src_"), rows.From, rows.Where), rows.Args)
+		want := ask(c, fmt.Sprintf(text, terms.Endpoint, terms.Who("src_"), "calls", x.where), args)
 		if !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: %v, want %v", x.name, got, want)
 		}
-		a, _, err := rows.list(ctx, c, 3)
+		a, _, err := rows.List(ctx, c, 3)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -78,9 +79,9 @@ func TestHeldRowsAnswerAsThoseOfTheCase(t *testing.T) {
 		if err != nil || !reflect.DeepEqual(append([]Call{}, a...), append([]Call{}, b...)) {
 			t.Errorf("%s: %v, %v; want %v", x.name, a, err, b)
 		}
-		rows.end()
+		rows.Release()
 	}
-	if _, err := hold(ctx, c, "nothing", "true", nil); err == nil {
+	if _, err := Hold(ctx, c, "nothing", "true", nil); err == nil {
 		t.Error("a column that is not there is held")
 	}
 }

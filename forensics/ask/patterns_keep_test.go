@@ -6,6 +6,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/ask/patterns"
 )
 
 // TestKeptCallsAnswerAsThoseOfTheCase asks for all kinds, whose calls are kept, and for the
@@ -18,11 +19,11 @@ func TestKeptCallsAnswerAsThoseOfTheCase(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, service := range []string{"", "gateway", "shop/gateway", "gate*", "10.0.0.1", "nobody"} {
-			kept, err := ask.AskPatterns(ctx, c, ask.PatternsIn{Scope: ask.Scope{Limit: 1000}, Service: service})
+			kept, err := patterns.Ask(ctx, c, patterns.In{Scope: ask.Scope{Limit: 1000}, Service: service})
 			if err != nil {
 				t.Fatal(err)
 			}
-			read, err := ask.AskPatterns(ctx, c, ask.PatternsIn{Scope: ask.Scope{Limit: 1000}, Service: service, Kinds: ask.Kinds()})
+			read, err := patterns.Ask(ctx, c, patterns.In{Scope: ask.Scope{Limit: 1000}, Service: service, Kinds: patterns.Kinds()})
 			if err != nil {
 				t.Fatal(err)
 			}

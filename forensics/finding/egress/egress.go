@@ -9,7 +9,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 	"github.com/pcapsule/pcapsule/forensics/finding"
 )
 
@@ -25,7 +25,7 @@ func find(ctx context.Context, l *finding.Look) error {
 	if l.All() {
 		ids = "list(call_id)"
 	}
-	rows, err := l.Rows(ctx, `WITH f AS (SELECT `+on+`, `+ask.Who("src_")+` AS src, dst_ip, dst_dns_name, dst_hostname, transport, dst_port, first_ns, last_ns, src_bytes, dst_packets
+	rows, err := l.Rows(ctx, `WITH f AS (SELECT `+on+`, `+terms.Who("src_")+` AS src, dst_ip, dst_dns_name, dst_hostname, transport, dst_port, first_ns, last_ns, src_bytes, dst_packets
 			FROM flows WHERE dst_external AND NOT coalesce(src_external, false) AND `+l.Flows()+`),
 		n AS (SELECT `+on+`, list(DISTINCT lower(host)) AS hosts, `+ids+` AS ids FROM calls_raw WHERE host IS NOT NULL AND (`+l.Bundle("dst_id")+`) IN (SELECT (`+l.Bundle("endpoint_id")+`) FROM endpoints_raw WHERE external) GROUP BY ALL)
 		SELECT src, dst_ip AS dst, transport || '/' || dst_port AS detail, count(*) AS count, count(*) FILTER (dst_packets > 0) AS "of", sum(src_bytes)::DOUBLE AS number,
