@@ -51,6 +51,7 @@ type InputError struct {
 	What  string // what is wrong and what was wanted
 }
 
+// Error names the field and what is wrong with it.
 func (e *InputError) Error() string {
 	if e.Field == "" {
 		return e.What
@@ -58,6 +59,7 @@ func (e *InputError) Error() string {
 	return e.Field + ": " + e.What
 }
 
+// Wrong is an *InputError about a field.
 func Wrong(field, format string, args ...any) error {
 	return &InputError{field, fmt.Sprintf(format, args...)}
 }

@@ -12,14 +12,14 @@ import (
 
 // End is the condition that one end of a row is somebody.
 type End struct {
-	Calls string // on calls, with args
+	Calls string // on calls, with Args
 	Args  []any
 	Conns string // on connections or flows, without
 }
 
 // EndOf is the condition that one end of a row, "src_" or "dst_", is what a person calls name,
-// as end has it, by the numbers of the endpoints: they are looked up once, so that no names
-// are compared for every call. A look-up of a name does not go to whom the name is of.
+// as terms.End has it, by the numbers of the endpoints. They are looked up once, so that no
+// names are compared for every call. A DNS query for a name is no call to its owner.
 func EndOf(ctx context.Context, c *forensics.Case, prefix, name string) (End, error) {
 	type row struct {
 		Bundle int64 `json:"bundle"`
@@ -61,9 +61,9 @@ func EndOf(ctx context.Context, c *forensics.Case, prefix, name string) (End, er
 	return out, nil
 }
 
-// EndNow is endIs by the numbers of the endpoints, which are looked up at once: what is
-// compared with a list needs no join.
-func EndNow(ctx context.Context, c *forensics.Case, prefix, name string) (cond string, args []any, err error) {
+// EndByID is terms.EndIs by the numbers of the endpoints, which are looked up first: a
+// comparison with a list needs no join.
+func EndByID(ctx context.Context, c *forensics.Case, prefix, name string) (cond string, args []any, err error) {
 	_, rest, ok := strings.Cut(name, "/")
 	if !ok {
 		rest = name
@@ -117,4 +117,5 @@ func NoteUnread(ctx context.Context, c *forensics.Case, f *Frame, w *Window) err
 	return nil
 }
 
-const MaxIDs = 5000 // rows of endpoints that one name may stand for
+// MaxIDs is how many rows of endpoints one name may stand for.
+const MaxIDs = 5000

@@ -13,14 +13,14 @@ import (
 const heldMost = 750_000
 
 // Held are calls that several queries of one question look at: where there are not too many
-// they are read once and held, as a table, until end is called.
+// they are read once and held, as a table, until Release is called.
 type Held struct {
-	Case     *forensics.Case // asks from
-	From     string
-	Where    string
+	Case     *forensics.Case // which has the table From
+	From     string          // table of the calls
+	Where    string          // condition on its rows, with Args
 	Args     []any
-	InMemory bool
-	Release  func()
+	InMemory bool   // they were read and are held
+	Release  func() // must be called once
 }
 
 // Hold reads the calls of a condition with some columns, which are all that is asked for.

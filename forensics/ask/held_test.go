@@ -75,7 +75,7 @@ func TestHeldRowsAnswerAsThoseOfTheCase(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		b, _, err := calls(ctx, c, 3, "ts_ns, call_id", x.where, args...)
+		b, _, err := CallsWhere(ctx, c, 3, x.where, args...)
 		if err != nil || !reflect.DeepEqual(append([]Call{}, a...), append([]Call{}, b...)) {
 			t.Errorf("%s: %v, %v; want %v", x.name, a, err, b)
 		}

@@ -78,6 +78,7 @@ func ByRuns(c *forensics.Case, keys []Key, ask func(where string, nos string) er
 	return nil
 }
 
+// Split gives the bundles of keys, each once, and the numbers as terms.Zip reads them.
 func Split(keys []Key) (bundles []int64, nos string) {
 	var list []int64
 	for _, key := range keys {
@@ -89,6 +90,7 @@ func Split(keys []Key) (bundles []int64, nos string) {
 	return bundles, terms.Numbers(list)
 }
 
+// OfBundles is the condition, after others, that rows of k are of some bundles.
 func OfBundles(c *forensics.Case, bundles []int64) string {
 	if !c.Several() {
 		return ""
@@ -96,9 +98,11 @@ func OfBundles(c *forensics.Case, bundles []int64) string {
 	return "AND k.bundle IN (" + terms.Numbers(bundles) + ")"
 }
 
-const nearCalls = 100_000 // call numbers, and
+// nearCalls is how far apart numbers of calls may be that are read together.
+const nearCalls = 100_000
 
-const MaxRuns = 16 // stretches that are read one by one
+// MaxRuns is how many stretches are read one by one.
+const MaxRuns = 16
 
 // Key is a number within a bundle.
 type Key struct{ Bundle, No int64 }

@@ -17,14 +17,14 @@ func SrcKFL(name string, known map[string]Node) string {
 	return terms.NodeKFL("src", "service", name, levels)
 }
 
-// Target is the endpoint that a row of SQL is about. It is embedded in the rows of those
-// who look for something at endpoints.
+// Target is the endpoint that a row of SQL is about, embedded in the rows of those who look
+// for something at endpoints.
 type Target struct {
-	Dst      string `json:"dst"`
-	Pb       string `json:"pb"`
-	Asked    bool   `json:"asked"`
+	Dst      string `json:"dst"`   // name of the node that was called
+	Pb       string `json:"pb"`    // its place, see terms.Place
+	Asked    bool   `json:"asked"` // clients asked for it by that name
 	Protocol string `json:"protocol"`
-	Method   string `json:"method"`
+	Method   string `json:"method"` // empty where the endpoint has none, as is Path
 	Path     string `json:"tpl"`
 }
 
@@ -38,7 +38,7 @@ func DstKFL(name, place string, asked bool, known map[string]Node) string {
 }
 
 // Ends is SQL that begins a query: table x is the calls of the window with numbers for the
-// nodes of both ends, an and bn, and names reads them. An end outside that was asked has
+// nodes of both ends, an and bn, whose names are in tables sname and dname. An end outside that was asked has
 // bn 0 and its name in far: as the client named it, where it did; ap and bp number what
 // runs there, a pod or a process. Arguments are the window's.
 func (w *Window) Ends(c *forensics.Case, by string) string {
@@ -48,7 +48,8 @@ func (w *Window) Ends(c *forensics.Case, by string) string {
 	return fmt.Sprintf("WITH %s, x AS NOT MATERIALIZED (%s) ", terms.EndNames(c, by), terms.EndsOf(c, by, fmt.Sprintf("SELECT * FROM %s WHERE %s", "calls", w.Where)))
 }
 
-// Node is what table endpoints says of a node.
+// Node is what table endpoints says of a node. Levels are the columns that named it, see
+// terms.NodeKFL.
 type Node struct {
 	Name      string   `json:"name"`
 	Levels    string   `json:"levels"`

@@ -161,14 +161,9 @@ func assignList(to reflect.Value, list []any) error {
 	return nil
 }
 
-// calls lists calls for a condition.
-func calls(ctx context.Context, c *forensics.Case, limit int, order, where string, args ...any) ([]Call, bool, error) {
-	return Rows[Call](ctx, c, limit, "SELECT "+terms.CallColumns()+" FROM calls WHERE "+where+" ORDER BY "+order, args...)
-}
-
 // CallsWhere lists calls for a condition of SQL on the table calls, by time.
 func CallsWhere(ctx context.Context, c *forensics.Case, limit int, where string, args ...any) ([]Call, bool, error) {
-	return calls(ctx, c, limit, "ts_ns, call_id", where, args...)
+	return Rows[Call](ctx, c, limit, "SELECT "+terms.CallColumns()+" FROM calls WHERE "+where+" ORDER BY ts_ns, call_id", args...)
 }
 
 // callsAt reads calls by their numbers, in this order.
@@ -274,8 +269,10 @@ type Load struct {
 	Bytes     int64    `json:"bytes"`
 }
 
+// LoadColumns are the columns of a Load, for SQL that groups calls.
 const LoadColumns = `count(*) AS calls, count(*) FILTER (failed) AS failed, round(count(*) FILTER (failed) / greatest(1, count(*)), 4) AS error_rate,
 	round(quantile_disc(` + terms.Took + `, 0.5) / 1000.0, 3) AS p50_ms, round(quantile_disc(` + terms.Took + `, 0.9) / 1000.0, 3) AS p90_ms, round(quantile_disc(` + terms.Took + `, 0.99) / 1000.0, 3) AS p99_ms,
 	round(quantile_disc(` + terms.Took + `, 0.5) FILTER (NOT failed) / 1000.0, 3) AS good_p50_ms, round(quantile_disc(` + terms.Took + `, 0.99) FILTER (NOT failed) / 1000.0, 3) AS good_p99_ms, coalesce(sum(request_bytes + response_bytes), 0)::BIGINT AS bytes`
 
-const MaxLoaded = 20_000 // calls looked at in one step of a walk
+// MaxLoaded is how many calls are looked at in one step of a walk.
+const MaxLoaded = 20_000

@@ -34,18 +34,18 @@ type Window struct {
 	From, To int64  // nanoseconds since 1970 UTC, both included; never 0
 	Where    string // condition on rows of calls, with its arguments
 	Args     []any
-	Kept     string // table that has the window's calls as ends numbers them; where is a condition on it then
-	Limit    int
-	KFL      string
-	Asked    bool  // a window was given
-	Since    int64 // what was given of it; else as far as times go
+	Kept     string // table that has the window's calls as Ends numbers them; Where is a condition on it then
+	Limit    int    // rows of a list, 1 to MaxRows
+	KFL      string // as it was given
+	Asked    bool   // a window was given
+	Since    int64  // what was given of it; else as far as times go
 	Until    int64
-	Narrowed bool // where says more than the time
-	Notes    []string
-	Now      int64
+	Narrowed bool     // Where has more than the time
+	Notes    []string // of the KFL condition, for the answer
+	Now      int64    // what now() means in the condition, nanoseconds since 1970 UTC; 0 where it is not there
 }
 
-// Read checks a scope against a case.
+// Read checks a scope against a case. Its error is an *InputError or one of KFL.
 func (s Scope) Read(ctx context.Context, c *forensics.Case) (*Window, error) {
 	first, last, _ := c.Window()
 	w := &Window{From: first, To: last, KFL: s.KFL, Asked: s.From != "" || s.To != "", Since: math.MinInt64, Until: math.MaxInt64, Narrowed: s.KFL != ""}
@@ -181,8 +181,7 @@ func Overlapping(c *forensics.Case) bool {
 }
 
 // Connections is the condition on rows of connections, and its arguments, that they are
-// of the window, and where a condition was asked for or w.and was called, that they
-// carried such calls.
+// of the window. If KFL was given or narrowed is true, they also carried calls of the window.
 func (w *Window) Connections(c *forensics.Case, narrowed bool) (string, []any) {
 	cond, args := "first_ns <= ? AND last_ns >= ?", []any{w.To, w.From}
 	if w.KFL != "" || narrowed {

@@ -13,7 +13,8 @@ import (
 
 const saidText = 300 // bytes of what an answer said
 
-const MaskedText = 64 << 10 // bytes that are read and masked before an excerpt is cut out of them
+// MaskedText is how many bytes are read and masked before an excerpt is cut out of them.
+const MaskedText = 64 << 10
 
 // Masked is a text from the traffic with secrets masked, in one line of at most most bytes.
 func Masked(p *redact.Policy, contentType, s string, most int) string {

@@ -107,6 +107,7 @@ type UnreadConn struct {
 	Packets     string   `json:"packets" jsonschema:"first packets of the first three"`
 }
 
+// AuditQuestion is audit_access, which AskAccess answers.
 func AuditQuestion() ask.Question {
 	return ask.New("audit_access", "All access, in full", "Every call to a service or database in a window, by pages: who, when, what, result, rows, bytes; sums by client and hour; clients seen only then; connections that could not be read. pii: calls with personal data. external: all calls outside.", false, AskAccess)
 }

@@ -10,10 +10,13 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask"
 )
 
-const MaxSeeds = 120 // calls that chains are built around
+// MaxSeeds is how many calls chains are built around.
+const MaxSeeds = 120
 
-const MaxNodes = 4000 // calls in all chains of an answer
+// MaxNodes is how many calls all chains of an answer have.
+const MaxNodes = 4000
 
+// MaxOrigins is how many origins an answer lists.
 const MaxOrigins = 20
 
 // Origin is where trouble began.
@@ -33,13 +36,6 @@ type Origin struct {
 	Sure       string   `json:"sure" jsonschema:"exact, likely or guess"`
 	Packets    string   `json:"packets,omitempty" jsonschema:"of the first"`
 	CallIDs    []string `json:"call_ids" jsonschema:"up to three; none where a connection came to nothing and carried no call"`
-}
-
-func OrElse(s, other string) string {
-	if s == "" {
-		return other
-	}
-	return s
 }
 
 // Millis writes nanoseconds as milliseconds with three digits.
@@ -85,6 +81,7 @@ func OriginIn(root *Step, list []*Step, children map[*Step][]*Step) (Root, bool)
 	return Root{BlameOf(from, children), root}, true
 }
 
+// Origin writes it for an answer; text is what the answers of calls said.
 func (o Root) Origin(text map[ask.Key]string) Origin {
 	s := o.At
 	var way []string

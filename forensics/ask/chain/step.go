@@ -76,6 +76,7 @@ type detail struct {
 	Packets string `json:"packets"`
 }
 
+// Key is the number of its call.
 func (s *Step) Key() ask.Key { return ask.Key{Bundle: s.Bundle, No: s.No} }
 
 // Broken says that the call did not do what it was made for.
@@ -129,6 +130,7 @@ type Builder struct {
 	Skewed  bool            // clocks whose difference nobody states were compared
 }
 
+// New begins chains over a case.
 func New(ctx context.Context, c *forensics.Case) (*Builder, error) {
 	k := &Builder{Ctx: ctx, C: c, Steps: map[ask.Key]*Step{}, byID: map[string]*Step{}, into: map[string][]*Step{}, parties: map[ask.Key]*party{},
 		Same: map[string][]*party{}, front: map[string][]string{}, clocks: map[ask.Key]clock{}, seen: map[string]bool{}}

@@ -93,6 +93,7 @@ func (k *Builder) Below(list []*Step, levels, most int, keep func(*Step) bool) (
 	return children, false, nil
 }
 
+// InTime compares steps by when they began, then by their bundles and numbers.
 func InTime(a, b *Step) int {
 	return cmp.Or(cmp.Compare(a.Start, b.Start), cmp.Compare(a.Bundle, b.Bundle), cmp.Compare(a.No, b.No))
 }
@@ -127,6 +128,7 @@ type Blame struct {
 	confidence float64
 }
 
+// BlameOf finds where the trouble of a call began among the calls that it led to.
 func BlameOf(s *Step, children map[*Step][]*Step) Blame {
 	b := Blame{At: s, path: []*Step{s}, kind: "own", confidence: 1}
 	for range MaxLevels {

@@ -75,6 +75,7 @@ type News struct {
 	CallIDs []string `json:"call_ids" jsonschema:"the first"`
 }
 
+// Question is compare_periods, which Ask answers.
 func Question() ask.Question {
 	return ask.New("compare_periods", "What changed between two times", "Compares a window with a baseline (or the same clock time the day before): volumes, errors and latency by service and endpoint with significance, effect and a verdict; what is new and what vanished.", true, Ask)
 }

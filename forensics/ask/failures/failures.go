@@ -84,6 +84,7 @@ type Share struct {
 	Sure       string  `json:"sure" jsonschema:"exact, likely or guess"`
 }
 
+// Question is find_failures, which Ask answers.
 func Question() ask.Question {
 	return ask.New("find_failures", "What failed and why", "Failed calls grouped by who, endpoint, status; where each began (deepest failing call below), what its answer said, pattern in time, timeouts; DNS failures; refused and reset connections. 4xx and 5xx apart.", true, Ask)
 }

@@ -39,6 +39,7 @@ type EndpointStats struct {
 	KFL       string   `json:"kfl" jsonschema:"condition for exactly these calls; narrow it as the question was"`
 }
 
+// StatsQuestion is get_api_stats, which AskAPIStats answers.
 func StatsQuestion() ask.Question {
 	return ask.New("get_api_stats", "Endpoints and how they do", "Most used endpoints with calls, failures, latency percentiles and bytes; by service, client and window.", false, AskAPIStats)
 }

@@ -66,6 +66,7 @@ type VolumeStep struct {
 	P99Ms float64 `json:"p99_ms"`
 }
 
+// CapacityQuestion is get_capacity, which AskCapacity answers.
 func CapacityQuestion() ask.Question {
 	return ask.New("get_capacity", "How much traffic, and its growth", "Volumes and sizes by endpoint or service and step of time, an hour by default: peaks, trend, calls in flight, whether latency rises with load (headroom).", false, AskCapacity)
 }

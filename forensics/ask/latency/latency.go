@@ -99,6 +99,7 @@ type SlowItem struct {
 
 var latencyParts = []string{"breakdown", "chain", "slow", "queries", "size", "replicas", "series"}
 
+// Question is get_latency, which Ask answers.
 func Question() ask.Question {
 	return ask.New("get_latency", "Where time goes", "Latency by endpoint, service or client, split into dns, connect, tls, send, wait, receive and network; along the chain of what requests led to; slow calls over a threshold; slow database statements; size against latency; load across replicas; a time series.", true, Ask)
 }

@@ -49,6 +49,7 @@ type Operation struct {
 	Example  []string `json:"call_ids" jsonschema:"the first three calls"`
 }
 
+// Question is generate_openapi, which Ask answers.
 func Question() ask.Question {
 	return ask.New("generate_openapi", "OpenAPI description from calls",
 		"OpenAPI 3 description of a service, inferred from its recorded HTTP calls: paths with parameters, query and header parameters, request and response schemas, statuses, authentication.", false, Ask)
@@ -81,7 +82,7 @@ func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	cond, args, err := ask.EndNow(ctx, c, "dst_", in.Service)
+	cond, args, err := ask.EndByID(ctx, c, "dst_", in.Service)
 	if err != nil {
 		return nil, err
 	}

@@ -65,6 +65,7 @@ type Number struct {
 	Value float64 `json:"value"`
 }
 
+// Question is find_patterns, which Ask answers.
 func Question() ask.Question {
 	return ask.New("find_patterns", "How services talk", "Retries with their backoff, retry storms, connection churn, pool exhaustion, keep-alive, N+1 queries, blocking one after the other, repeated calls, caching, duplicates within 100 ms, missing correlation ids, wrong content types, contract drift.", false, Ask)
 }

@@ -56,6 +56,7 @@ type Attempt struct {
 	Guessed     bool   `json:"guessed,omitempty" jsonschema:"the beginning was not captured, and which side is the server is a guess"`
 }
 
+// Question is generate_network_policy, which Ask answers.
 func Question() ask.Question {
 	return ask.New("generate_network_policy", "Network policies from what was seen",
 		"Kubernetes NetworkPolicy set that allows the connections seen in a window and nothing else, as YAML, with what it would have refused in the rest of the recording.", false, Ask)

@@ -71,6 +71,8 @@ func Linked(table string) string {
 	return "WITH " + strings.Join(with, ", ") + " " + strings.Join(all, " UNION ALL ")
 }
 
+// MaxParents is how many requests are looked at for calls that they led to.
 const MaxParents = 150_000
 
+// Grades are the words for the grades that Linked gives.
 var Grades = [...]string{"exact", "likely", "guess"}

@@ -113,6 +113,7 @@ func jsonPath(text string, n *Needle) string {
 	}
 }
 
+// Header is a header of a call as table calls has it.
 type Header struct {
 	Name  string `json:"name"`
 	Value string `json:"value"`

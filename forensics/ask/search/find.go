@@ -62,6 +62,7 @@ type Find struct {
 	Counts []int64 `json:"counts"` // calls for each of spots
 }
 
+// Key is the number of its call.
 func (f Find) Key() ask.Key { return ask.Key{Bundle: f.Bundle, No: f.No} }
 
 // FindText finds the calls of a window that hold the needle in one of the places, by time,

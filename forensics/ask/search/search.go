@@ -56,6 +56,7 @@ type FoundText struct {
 	Excerpt string `json:"excerpt" jsonschema:"text around the find, from the traffic, secrets masked"`
 }
 
+// Question is search_content, which Ask answers.
 func Question() ask.Question {
 	return ask.New("search_content", "Find text in traffic", "Where a text or pattern stands: paths, queries, headers, bodies, SQL, Redis, gRPC; with place, masked excerpt and call. With kfl alone: the calls it holds for.", true, Ask)
 }

@@ -3,6 +3,7 @@
 package service
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -10,7 +11,6 @@ import (
 
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
-	"github.com/pcapsule/pcapsule/forensics/ask/chain"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 )
 
@@ -72,6 +72,7 @@ type ServicePath struct {
 	FailedID []string `json:"failed_call_ids,omitempty" jsonschema:"the first that failed"`
 }
 
+// DescribeQuestion is describe_service, which AskService answers.
 func DescribeQuestion() ask.Question {
 	return ask.New("describe_service", "One service end to end", "A service by its traffic: callers, dependencies and their health, endpoints, latency, handshakes, errors, replicas, churn, repeats, missing correlation ids, journeys, waiting in sequence. labels: services of a team.", true, AskService)
 }
@@ -136,7 +137,7 @@ type serviceOf struct {
 
 func (s *serviceOf) name(asked string) {
 	for _, p := range s.t.list {
-		name := chain.OrElse(p.Workload, chain.OrElse(p.Pod, p.Name))
+		name := cmp.Or(p.Workload, cmp.Or(p.Pod, p.Name))
 		if p.Namespace != "" {
 			name = p.Namespace + "/" + name
 		}

@@ -105,6 +105,7 @@ type TimelineCall struct {
 	External  bool    `json:"external,omitempty" jsonschema:"the other side is outside"`
 }
 
+// TimelineQuestion is get_timeline, which AskTimeline answers.
 func TimelineQuestion() ask.Question {
 	return ask.New("get_timeline", "What happened around a moment", "Everything about a pod or workload around a moment, such as the two minutes before it crashed (found by itself): calls in and out, external ones, Kubernetes events, process exits, OOM kills, TCP trouble, rates.", true, AskTimeline)
 }

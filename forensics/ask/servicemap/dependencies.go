@@ -69,6 +69,7 @@ type Bypass struct {
 	KFL       string   `json:"kfl"`
 }
 
+// DependenciesQuestion is get_dependencies, which AskDependencies answers.
 func DependenciesQuestion() ask.Question {
 	return ask.New("get_dependencies", "What depends on what", "Upstream and downstream of a service, direct and further, with the health of each edge; blast radius with the endpoints that would be hit; who goes past a layer (via).", false, AskDependencies)
 }

@@ -63,6 +63,7 @@ type DNSFailure struct {
 	CallIDs []string `json:"call_ids"`
 }
 
+// ExternalQuestion is list_external, which AskExternal answers.
 func ExternalQuestion() ask.Question {
 	return ask.New("list_external", "What is called outside", "Destinations outside by domain and address with clients, volumes both ways, first and last time, protocols, TLS or plain, how the name is known; violations of an allow-list; names that could not be resolved.", false, AskExternal)
 }

@@ -105,6 +105,7 @@ type Reachable struct {
 	KFL       []string `json:"kfl" jsonschema:"of the edges from these callers, at most three"`
 }
 
+// MapQuestion is get_service_map, which AskServiceMap answers.
 func MapQuestion() ask.Question {
 	return ask.New("get_service_map", "Who talks to whom", "Nodes and edges of the traffic with calls, failures, latency, bytes, protocols and encryption; external domains, ingress points, reachability from a namespace; as JSON, Mermaid or DOT.", true, AskServiceMap)
 }

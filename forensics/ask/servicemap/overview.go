@@ -68,6 +68,7 @@ type Failure struct {
 	CallIDs  []string `json:"call_ids" jsonschema:"the first three"`
 }
 
+// OverviewQuestion is get_overview, which AskOverview answers.
 func OverviewQuestion() ask.Question {
 	return ask.New("get_overview", "What is in this case", "A first look for a newcomer: what was recorded, services, protocols with an example each, busiest endpoints, failures, domains outside, ways in. Ask this first.", true, AskOverview)
 }

@@ -15,7 +15,6 @@ const carriers = `('tls', 'dtls', 'quic', 'tcp', 'udp')`
 // IsRequest is the SQL for a call that an application made.
 const IsRequest = `(protocol NOT IN ` + carriers + `)`
 
-// Where an end of a call stands.
 const ()
 
 // PathTemplate is the SQL for the path of an endpoint, empty where there is none.

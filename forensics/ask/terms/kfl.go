@@ -73,7 +73,7 @@ func DstKFL(by, name, place, levels string, asked bool) string {
 // NotCarriers is the same as an end of a KFL condition.
 const NotCarriers = ` and protocol not in ["tls", "dtls", "quic", "tcp", "udp"]`
 
-// whoKFL is the KFL for one end, "src" or "dst", being what who calls name; levels are
+// whoKFL is the KFL for one end, "src" or "dst", being what Who calls name; levels are
 // what level gave for it, joined with commas.
 func whoKFL(side, name, levels string) string {
 	var any []string
@@ -117,6 +117,7 @@ func levelKFL(side, name, level string) string {
 	return b.String()
 }
 
+// QuoteKFL writes a text as KFL does.
 func QuoteKFL(s string) string { return strconv.Quote(s) }
 
 // EndpointKFL is the KFL for calls whose endpoint is method and path, each empty where

@@ -8,9 +8,12 @@ import (
 	"golang.org/x/net/publicsuffix"
 )
 
-const AnyOutside = "(outside)" // addresses outside that nothing names, or in a map of namespaces all outside
+// AnyOutside is the node of addresses outside that nothing names, or in a map of namespaces
+// of all outside.
+const AnyOutside = "(outside)"
 
-const anyUnknown = "(unknown)" // in a map of namespaces: private addresses that nobody named
+// anyUnknown is, in a map of namespaces, the node of private addresses that nobody named.
+const anyUnknown = "(unknown)"
 
 // Node is the SQL for the node that an end belongs to.
 func Node(p, by string) string {
@@ -63,9 +66,11 @@ func EndsOf(c Several, by, calls string) string {
 			CASE WHEN d.place <> 'outside' THEN '' WHEN %s THEN k.host ELSE d.wide END AS far FROM (%s) k %s %s`, host, calls, join("s", "src_id"), join("d", "dst_id"))
 }
 
-const Inside = "inside"
-
-const Outside = "outside"
+// Where an end of a call stands; see Place.
+const (
+	Inside  = "inside"
+	Outside = "outside"
+)
 
 // Place is the SQL for where one end, "src_" or "dst_", stands: inside where it is known
 // who it is, outside where its address is public and nobody of ours has it, else unknown.

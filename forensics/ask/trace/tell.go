@@ -176,9 +176,9 @@ func noteOf(s *chain.Step) string {
 // words is a chain in one sentence.
 func (c *Chain) words(root *chain.Step, list []*chain.Step, children map[*chain.Step][]*chain.Step) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s asked %s for %s: %s after %s", root.Src.Who, root.Dst.Who, chain.EndpointOf(root), chain.OrElse(root.Status, "done"), chain.LengthOf(root.End-root.Start))
+	fmt.Fprintf(&b, "%s asked %s for %s: %s after %s", root.Src.Who, root.Dst.Who, chain.EndpointOf(root), cmp.Or(root.Status, "done"), chain.LengthOf(root.End-root.Start))
 	if c.Origin != nil {
-		fmt.Fprintf(&b, "; the trouble began at %s → %s %s (%s)", c.Origin.Src, c.Origin.Dst, c.Origin.Endpoint, chain.OrElse(c.Origin.Status, c.Origin.What))
+		fmt.Fprintf(&b, "; the trouble began at %s → %s %s (%s)", c.Origin.Src, c.Origin.Dst, c.Origin.Endpoint, cmp.Or(c.Origin.Status, c.Origin.What))
 	}
 	spent := map[string]int64{}
 	most := ""

@@ -86,6 +86,7 @@ type Hop struct {
 	CallIDs  []string `json:"call_ids" jsonschema:"the three with the most time of their own"`
 }
 
+// Question is trace_request, which Ask answers.
 func Question() ask.Question {
 	return ask.New("trace_request", "The whole way of a request", "Chain of calls behind a call, trace id, request id or text such as an order's number: parents and children with evidence and confidence, where time went, where failure began, what it said.", true, Ask)
 }
