@@ -60,17 +60,9 @@ func (r *Held) Values(more ...any) []any { return append(append([]any(nil), r.Ar
 
 // List lists the calls by time.
 func (r *Held) List(ctx context.Context, c *forensics.Case, limit int) ([]Call, bool, error) {
-	type row struct {
-		Bundle int64 `json:"bundle"`
-		No     int64 `json:"call_no"`
-	}
-	some, more, err := Rows[row](ctx, r.Case, limit, fmt.Sprintf("SELECT bundle, call_no FROM (SELECT %s, call_no, ts_ns, call_id FROM %s WHERE %s) ORDER BY ts_ns, call_id, bundle LIMIT %d", terms.BundleOf(c, ""), r.From, r.Where, limit+1), r.Args...)
+	keys, more, err := Rows[Key](ctx, r.Case, limit, fmt.Sprintf("SELECT bundle, call_no FROM (SELECT %s, call_no, ts_ns, call_id FROM %s WHERE %s) ORDER BY ts_ns, call_id, bundle LIMIT %d", terms.BundleOf(c, ""), r.From, r.Where, limit+1), r.Args...)
 	if err != nil {
 		return nil, false, err
-	}
-	keys := make([]Key, len(some))
-	for i, s := range some {
-		keys[i] = Key{s.Bundle, s.No}
 	}
 	list, err := callsAt(ctx, c, keys)
 	return list, more, err

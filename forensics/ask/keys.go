@@ -10,19 +10,16 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 )
 
+// Key names a row of calls, or of another table, by its number within a bundle.
+type Key struct {
+	Bundle int64 `json:"bundle"` // place of the bundle in the case, from 0
+	No     int64 `json:"call_no"`
+}
+
 // Pick finds the first limit calls of a condition in an order, which may name ts_ns, bundle
 // and call_no. To read no more than these of the wide columns they are read by their numbers.
 func Pick(ctx context.Context, c *forensics.Case, from, where, order string, limit int, args ...any) ([]Key, bool, error) {
-	type row struct {
-		Bundle int64 `json:"bundle"`
-		No     int64 `json:"call_no"`
-	}
-	list, more, err := Rows[row](ctx, c, limit, fmt.Sprintf("SELECT bundle, call_no FROM (SELECT %s, call_no, ts_ns FROM %s WHERE %s) ORDER BY %s LIMIT %d", terms.BundleOf(c, ""), from, where, order, limit+1), args...)
-	keys := make([]Key, len(list))
-	for i, r := range list {
-		keys[i] = Key{r.Bundle, r.No}
-	}
-	return keys, more, err
+	return Rows[Key](ctx, c, limit, fmt.Sprintf("SELECT bundle, call_no FROM (SELECT %s, call_no, ts_ns FROM %s WHERE %s) ORDER BY %s LIMIT %d", terms.BundleOf(c, ""), from, where, order, limit+1), args...)
 }
 
 // Arrange gives the rows of keys in the keys' order; others are left out.
@@ -103,6 +100,3 @@ const nearCalls = 100_000
 
 // MaxRuns is how many stretches are read one by one.
 const MaxRuns = 16
-
-// Key is a number within a bundle.
-type Key struct{ Bundle, No int64 }
