@@ -22,7 +22,7 @@ func bundleOfShop(t *testing.T) string {
 	return dir
 }
 
-const heldColumns = `call_no, call_id, ts_ns, protocol, method, path, host, endpoint, src_id, dst_id`
+const heldColumns = `call_no, call_id, ts_ns, protocol, method, path, host, endpoint, src_id, src_who, dst_id, dst_who`
 
 func TestHeldRowsAnswerAsThoseOfTheCase(t *testing.T) {
 	ctx := context.Background()

@@ -1,4 +1,4 @@
-package recorder
+package machine
 
 import (
 	"regexp"
@@ -16,9 +16,9 @@ var (
 	withUser    = regexp.MustCompile(`^([^:\s]+):\S+$`)
 )
 
-// maskArguments hides values in a command line that are secret by their name, their place
+// MaskArguments hides values in a command line that are secret by their name, their place
 // or their form. It errs on the side of hiding.
-func maskArguments(args []string) []string {
+func MaskArguments(args []string) []string {
 	hide := false
 	for i, a := range args {
 		switch {

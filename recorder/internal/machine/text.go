@@ -1,4 +1,4 @@
-package recorder
+package machine
 
 import (
 	"strings"
@@ -6,9 +6,9 @@ import (
 	"unicode/utf8"
 )
 
-// clean makes outside text fit to be read: valid UTF-8, no control characters, none that
+// Clean makes outside text fit to be read: valid UTF-8, no control characters, none that
 // turn the direction of reading, and at most limit bytes.
-func clean(s string, limit int) string {
+func Clean(s string, limit int) string {
 	plain := len(s) <= limit
 	for i := 0; plain && i < len(s); i++ {
 		plain = s[i] >= ' ' && s[i] < 0x7F

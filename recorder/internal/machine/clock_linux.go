@@ -1,4 +1,7 @@
-package recorder
+// Package machine has what a Linux machine says of itself while packets are recorded: its clocks
+// and name, its control groups and the processes that run. What it gives is fit to be written:
+// texts are cleaned of control characters, and secrets in command lines are masked.
+package machine
 
 import (
 	"fmt"
@@ -11,22 +14,22 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/ring"
 )
 
-// clock turns the kernel's monotonic times into UTC. Both clocks run at one speed, so
+// Clock turns the kernel's monotonic times into UTC. Both clocks run at one speed, so
 // their distance changes only when somebody sets the clock.
-type clock struct {
-	now      ring.Clock
-	distance int64 // UTC less monotonic
+type Clock struct {
+	Now      ring.Clock
+	Distance int64 // UTC less monotonic
 	booted   int64 // boot time's less monotonic
 	taken    int64 // monotonic time of the last full reading
 	seen     int64 // when somebody last looked
-	steps    []clockStep
+	Steps    []ClockStep
 
 	origin time.Time // a moment of Go's clock,
 	base   int64     // and the same of the kernel's
 }
 
-// clockStep is a moment when the clock was set.
-type clockStep struct {
+// ClockStep is a moment when the clock was set.
+type ClockStep struct {
 	At       ring.Time `json:"at"`
 	By       int64     `json:"by_ns"`
 	Within   int64     `json:"within_ns"` // it happened in so long a time before
@@ -46,12 +49,12 @@ func readClock(id int32) int64 {
 	return ts.Nano()
 }
 
-// monotonic is CLOCK_MONOTONIC. Go's own reading of it needs no system call, but has
+// Monotonic is CLOCK_MONOTONIC. Go's own reading of it needs no system call, but has
 // another start.
-func (c *clock) monotonic() int64 { return c.base + int64(time.Since(c.origin)) }
+func (c *Clock) Monotonic() int64 { return c.base + int64(time.Since(c.origin)) }
 
-// calibrate finds where Go's monotonic time begins.
-func (c *clock) calibrate() {
+// Calibrate finds where Go's monotonic time begins.
+func (c *Clock) Calibrate() {
 	width := int64(1 << 62)
 	for range 16 {
 		before := readClock(unix.CLOCK_MONOTONIC)
@@ -77,33 +80,33 @@ func distanceNow() (distance, width int64) {
 	return distance, width
 }
 
-// tick looks at the clocks. It is called all the time, and reads them fully each second
+// Tick looks at the clocks. It is called all the time, and reads them fully each second
 // or when UTC has moved against the monotonic clock.
-func (c *clock) tick() (read, stepped bool) {
+func (c *Clock) Tick() (read, stepped bool) {
 	now := time.Now()
 	at := c.base + int64(now.Sub(c.origin))
 	if c.taken != 0 {
-		moved := now.UnixNano() - at - c.distance
+		moved := now.UnixNano() - at - c.Distance
 		if moved > -stepFloor && moved < stepFloor && at-c.taken < readEvery {
 			c.seen = at
 			return false, false
 		}
 	}
 	distance, width := distanceNow()
-	if c.taken != 0 && abs(distance-c.distance) > stepFloor {
-		c.steps = append(c.steps, clockStep{At: ring.Time(at + distance), By: distance - c.distance, Within: at - c.seen, Monotone: at})
+	if c.taken != 0 && abs(distance-c.Distance) > stepFloor {
+		c.Steps = append(c.Steps, ClockStep{At: ring.Time(at + distance), By: distance - c.Distance, Within: at - c.seen, Monotone: at})
 		stepped = true
 	}
-	c.distance, c.taken, c.seen = distance, at, at
+	c.Distance, c.taken, c.seen = distance, at, at
 	c.booted = readClock(unix.CLOCK_BOOTTIME) - readClock(unix.CLOCK_MONOTONIC)
-	c.now = ring.Clock{Real: ring.Time(at + distance), Monotonic: at, Boot: at + c.booted, MaxError: width}
+	c.Now = ring.Clock{Real: ring.Time(at + distance), Monotonic: at, Boot: at + c.booted, MaxError: width}
 	var tx unix.Timex
 	if state, err := unix.Adjtimex(&tx); err == nil {
-		c.now.Synchronized = state != unix.TIME_ERROR && tx.Status&unix.STA_UNSYNC == 0
-		if c.now.Synchronized {
-			c.now.MaxError = max(width, int64(tx.Maxerror)*1000)
+		c.Now.Synchronized = state != unix.TIME_ERROR && tx.Status&unix.STA_UNSYNC == 0
+		if c.Now.Synchronized {
+			c.Now.MaxError = max(width, int64(tx.Maxerror)*1000)
 		}
-		c.now.Source = "kernel"
+		c.Now.Source = "kernel"
 	}
 	return true, stepped
 }
@@ -115,27 +118,27 @@ func abs(n int64) int64 {
 	return n
 }
 
-// utc is the time of a monotonic one.
-func (c *clock) utc(monotonic uint64) int64 { return int64(monotonic) + c.distance }
+// UTC is the time of a monotonic one.
+func (c *Clock) UTC(monotonic uint64) int64 { return int64(monotonic) + c.Distance }
 
 // utcBoot is the time of one that counts suspended time too.
-func (c *clock) utcBoot(boot uint64) int64 { return int64(boot) - c.booted + c.distance }
+func (c *Clock) utcBoot(boot uint64) int64 { return int64(boot) - c.booted + c.Distance }
 
-// machine is what a section header says of the machine.
-type machine struct {
-	node, bootID, kernel, hardware string
+// Host is what a section header says of the machine.
+type Host struct {
+	Node, BootID, Kernel, Hardware string
 }
 
-func thisMachine() machine {
-	var m machine
-	m.node, _ = os.Hostname()
+func This() Host {
+	var m Host
+	m.Node, _ = os.Hostname()
 	if b, err := os.ReadFile("/proc/sys/kernel/random/boot_id"); err == nil {
-		m.bootID = strings.TrimSpace(string(b))
+		m.BootID = strings.TrimSpace(string(b))
 	}
 	var u unix.Utsname
 	if unix.Uname(&u) == nil {
-		m.kernel = fmt.Sprintf("Linux %s %s", unix.ByteSliceToString(u.Release[:]), unix.ByteSliceToString(u.Version[:]))
-		m.hardware = unix.ByteSliceToString(u.Machine[:])
+		m.Kernel = fmt.Sprintf("Linux %s %s", unix.ByteSliceToString(u.Release[:]), unix.ByteSliceToString(u.Version[:]))
+		m.Hardware = unix.ByteSliceToString(u.Machine[:])
 	}
 	return m
 }
