@@ -19,6 +19,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 )
 
 // Severities, the worst first.
@@ -344,7 +345,7 @@ func Run(ctx context.Context, c *forensics.Case, analyzers []Analyzer, in In) (*
 		calls = "calls"
 	}
 	if in.Service != "" {
-		cond, more := ask.Either(c, in.Service)
+		cond, more := terms.Either(c, in.Service)
 		where, args = where+" AND ("+cond+")", append(args, more...)
 	}
 	var looks []*Look
@@ -356,7 +357,10 @@ func Run(ctx context.Context, c *forensics.Case, analyzers []Analyzer, in In) (*
 	if err := findAll(ctx, looks, in.Whole); err != nil {
 		return nil, err
 	}
-	out := &Out{Frame: asked.Frame, Summary: []Summary{}, Findings: []Finding{}}
+	out := &Out{Summary: []Summary{}, Findings: []Finding{}}
+	if out.Frame, err = asked.Frame(ctx, c); err != nil {
+		return nil, err
+	}
 	for _, l := range looks {
 		kept := slices.DeleteFunc(l.found, func(f Finding) bool {
 			return slices.Index(severities, f.Severity) > worst || in.Service != "" && !concerns(f, in.Service)

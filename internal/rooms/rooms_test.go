@@ -69,6 +69,8 @@ func TestImportsPointToTheWire(t *testing.T) {
 		{"exporter/dissect/", "dissectors see bytes, not packets", []string{"exporter/dissect/", "exporter/cursor", "exporter/table", "exporter/internal/tlskeys", "recorder/secrets"}},
 		{"exporter/internal/tlskeys", "a connection's keys know no dissector", []string{"exporter/cursor", "recorder/secrets"}},
 		{"forensics/", "questions need bundles, not the pipeline", []string{"forensics/", "exporter/bundle", "exporter/table", "exporter/decode", "recorder/pcapng", "recorder/secrets", "kfl/"}},
+		{"forensics/ask/terms", "the words of questions are text that depends on nothing", nil},
+		{"forensics/ask/relation", "SQL that ties calls is text", []string{"forensics/ask/terms"}},
 		{"mcp/", "assistants ask forensics", []string{"mcp/", "forensics", "forensics/ask/", "forensics/check/", "forensics/redact/", "forensics/finding/", "exporter/bundle", "exporter/table", "kfl/"}},
 		{"internal/cli/recorder", "the node's program has no part of the laptop's", []string{"internal/cli/command", "internal/cli/console", "internal/cli/doctor", "internal/cli/exit", "internal/cli/policyflag", "internal/cli/ringcmd", "internal/version", "recorder", "recorder/agent", "recorder/filter", "recorder/keys", "recorder/ring", "recorder/workload"}},
 		{"internal/cli/policyflag", "flags that both programs have", []string{"recorder/policy", "recorder/workload"}},
@@ -79,6 +81,7 @@ func TestImportsPointToTheWire(t *testing.T) {
 		{"internal/cli/ringcmd", "a command that both programs have needs no bundle", []string{"internal/cli/command", "internal/cli/console", "internal/cli/exit", "recorder/pcapng", "recorder/ring"}},
 		{"cmd/pcapsule-recorder", "a program is a few lines", []string{"internal/cli/recorder"}},
 		{"recorder/internal/kube", "the cluster's names need no packets", []string{"recorder/workload"}},
+		{"recorder/internal/machine", "what a machine says of itself needs no packets", []string{"bpf", "recorder/ring"}},
 		{"recorder/agent", "the node's recorder joins recorder and cluster", []string{"recorder", "recorder/internal/kube", "recorder/keys", "recorder/pcapng", "recorder/ring", "recorder/workload"}},
 		{"report/", "reports ask forensics", []string{"report/", "forensics", "forensics/ask/", "forensics/check/", "forensics/redact/", "forensics/finding/", "exporter/bundle", "exporter/table", "kfl/"}},
 	}

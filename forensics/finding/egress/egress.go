@@ -10,7 +10,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 	"github.com/pcapsule/pcapsule/forensics/finding"
 )
 
@@ -27,7 +27,7 @@ func find(ctx context.Context, l *finding.Look) error {
 		ids = "list(call_id)"
 	}
 	// A host that is itself an address, as in http://203.0.113.9/, names nothing.
-	rows, err := l.Rows(ctx, `WITH f AS (SELECT `+on+`, `+ask.Who("src_")+` AS src, dst_ip, dst_dns_name, dst_hostname, transport, dst_port, first_ns, last_ns, src_bytes,
+	rows, err := l.Rows(ctx, `WITH f AS (SELECT `+on+`, `+terms.Who("src_")+` AS src, dst_ip, dst_dns_name, dst_hostname, transport, dst_port, first_ns, last_ns, src_bytes,
 				dst_packets > 0 AND state NOT IN ('syn_sent', 'refused') AS answered
 			FROM flows WHERE dst_external AND NOT coalesce(src_external, false) AND `+l.Flows()+`),
 		n AS (SELECT `+on+`, list(DISTINCT lower(host)) FILTER (NOT regexp_full_match(host, '[0-9.]+|0x[0-9a-f]+|.*:.*')) AS hosts, `+ids+` AS ids FROM calls_raw WHERE (`+l.Bundle("dst_id")+`) IN (SELECT (`+l.Bundle("endpoint_id")+`) FROM endpoints_raw WHERE external) GROUP BY ALL)
