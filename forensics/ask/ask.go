@@ -76,6 +76,7 @@ func New[In, Out any](name, title, doc string, core bool, f func(context.Context
 		if err != nil {
 			return nil, err
 		}
+		explain(ctx, c, raw, in, out)
 		return out, nil
 	}
 	return q

@@ -145,9 +145,6 @@ func (s *serviceOf) name(asked string) {
 			s.out.Names = append(s.out.Names, name)
 		}
 	}
-	if len(s.out.Names) == 0 {
-		s.out.Note("nobody in the recording is called %s", ask.Clip(asked, 100))
-	}
 }
 
 // loads counts both directions. Handshakes and payload that nobody reads are no calls here.

@@ -248,7 +248,7 @@ func (t *timelineOf) answer(from, to int64) (*Timeline, error) {
 		}
 	}
 	if len(t.list) == 0 {
-		out.Note("nobody in the recording is called %s", ask.Clip(t.in.Workload, 100))
+		out.Notes = append(out.Notes, ask.NobodyIs(t.ctx, t.c, t.in.Workload))
 	}
 	if out.Crash == nil && t.in.At == "" && t.in.From == "" && t.in.To == "" {
 		out.Note("no sign of a crash was found (exit, OOM kill, BackOff, restart), so this is the end of the recording")
