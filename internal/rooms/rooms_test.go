@@ -76,6 +76,7 @@ func TestImportsPointToTheWire(t *testing.T) {
 		{"internal/cli/policyflag", "flags that both programs have", []string{"recorder/policy", "recorder/workload"}},
 		{"internal/cli/exit", "exit codes depend on nothing", nil},
 		{"internal/cli/console", "text for people depends on exit codes alone", []string{"internal/cli/exit"}},
+		{"internal/cli/page", "answers on paper need no case", []string{"internal/cli/console"}},
 		{"internal/cli/command", "a command that both programs have needs no bundle", []string{"internal/cli/exit", "internal/version", "recorder/filter"}},
 		{"internal/cli/doctor", "a command that both programs have needs no bundle", []string{"internal/cli/console", "internal/cli/exit", "recorder", "recorder/keys"}},
 		{"internal/cli/ringcmd", "a command that both programs have needs no bundle", []string{"internal/cli/command", "internal/cli/console", "internal/cli/exit", "recorder/pcapng", "recorder/ring"}},
