@@ -82,7 +82,7 @@ func TestImportsPointToTheWire(t *testing.T) {
 		{"internal/cli/ringcmd", "a command that both programs have needs no bundle", []string{"internal/cli/command", "internal/cli/console", "internal/cli/exit", "recorder/pcapng", "recorder/ring"}},
 		{"cmd/pcapsule-recorder", "a program is a few lines", []string{"internal/cli/recorder"}},
 		{"recorder/internal/kube", "the cluster's names need no packets", []string{"recorder/workload"}},
-		{"recorder/internal/machine", "what a machine says of itself needs no packets", []string{"bpf", "recorder/ring"}},
+		{"recorder/internal/machine", "what a machine says of itself needs no packets", []string{"bpf", "recorder/ring", "recorder/workload"}},
 		{"recorder/agent", "the node's recorder joins recorder and cluster", []string{"recorder", "recorder/internal/kube", "recorder/keys", "recorder/pcapng", "recorder/ring", "recorder/workload"}},
 		{"report/", "reports ask forensics", []string{"report/", "forensics", "forensics/ask/", "forensics/check/", "forensics/redact/", "forensics/finding/", "exporter/bundle", "exporter/table", "kfl/"}},
 	}
