@@ -1,4 +1,4 @@
-package cli
+package page
 
 import (
 	"encoding/json"
@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/pcapsule/pcapsule/internal/cli/console"
 )
 
 // label is a member's name for a person; its unit stands with the value.
@@ -46,7 +48,7 @@ func (p *page) value(name string, v any) string {
 		case longTime.FindString(s) == s && s != "":
 			return strings.TrimPrefix(shortTimes(s), p.day+" ")
 		case sentences[name]:
-			return printable(shortTimes(s), 4*maxText)
+			return console.Printable(shortTimes(s), 4*maxText)
 		}
 	}
 	return valueOf(name, v)
@@ -65,7 +67,7 @@ func valueOf(name string, v any) string {
 		if callID(v) {
 			return v[:12] // as much of a call_id as names it; --json has all
 		}
-		return printable(v, maxText)
+		return console.Printable(v, maxText)
 	case object:
 		var parts []string
 		for _, m := range v {
@@ -105,7 +107,7 @@ func quantity(name, text string, f float64) string {
 }
 
 func nbspSize(f float64) string {
-	return strings.ReplaceAll(byteSize(int64(math.Round(f))), " ", nbsp)
+	return strings.ReplaceAll(console.ByteSize(int64(math.Round(f))), " ", nbsp)
 }
 
 // duration writes microseconds with three digits and a unit.

@@ -1,9 +1,11 @@
-package cli
+package page
 
 import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/pcapsule/pcapsule/internal/cli/console"
 )
 
 // maxTableText is how wide a column of an answer's table may be.
@@ -126,7 +128,7 @@ func fitColumns(cols []*column, screen int) bool {
 func pad(s string, width int, right bool) string {
 	n := utf8.RuneCountInString(s)
 	if n > width {
-		return printable(s, width-1)
+		return console.Printable(s, width-1)
 	}
 	if right {
 		return strings.Repeat(" ", width-n) + s

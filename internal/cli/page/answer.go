@@ -1,11 +1,12 @@
-package cli
+// Package page writes answers of questions, which are JSON, as text for people: headings, tables and
+// lines that fit the width, with units of the fields' names. Text from the traffic cannot act on the
+// terminal.
+package page
 
 import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"os"
-	"strconv"
 	"strings"
 
 	"github.com/pcapsule/pcapsule/internal/cli/console"
@@ -20,29 +21,17 @@ type member struct {
 // object is a JSON object that keeps its order.
 type object []member
 
-// printAnswer prints an answer for a machine as JSON, or for a person as a page.
-func (e *env) printAnswer(answer any, asJSON bool) error {
-	var buf bytes.Buffer
-	enc := json.NewEncoder(&buf)
-	enc.SetEscapeHTML(false)
-	if asJSON {
-		enc.SetIndent("", "  ")
-	}
-	if err := enc.Encode(answer); err != nil {
-		return err
-	}
-	if asJSON {
-		_, err := e.out.Write(buf.Bytes())
-		return err
-	}
-	d := json.NewDecoder(&buf)
+// Text writes an answer, which is JSON, as a page of at most width columns. Headings are bold
+// where coloured is true.
+func Text(answer []byte, width int, coloured bool) (string, error) {
+	d := json.NewDecoder(bytes.NewReader(answer))
 	d.UseNumber()
 	tree, err := ordered(d)
 	if err != nil {
-		return err
+		return "", err
 	}
-	p := &page{width: e.pageWidth()}
-	if e.coloured(e.out) {
+	p := &page{width: width}
+	if coloured {
 		p.bold, p.plain = console.Bold, console.Plain
 	}
 	if top, ok := tree.(object); ok {
@@ -50,21 +39,7 @@ func (e *env) printAnswer(answer any, asJSON bool) error {
 	} else {
 		p.line(valueOf("", tree))
 	}
-	_, err = e.out.Write([]byte(p.text()))
-	return err
-}
-
-// pageWidth is how many columns an answer may take: those of the screen, what COLUMNS
-// says, or so many that a line can be read in a file.
-func (e *env) pageWidth() int {
-	n := columnsOf(e.out)
-	if n == 0 {
-		n, _ = strconv.Atoi(os.Getenv("COLUMNS"))
-	}
-	if n <= 0 {
-		n = 120
-	}
-	return min(max(n, 40), 240)
+	return p.text(), nil
 }
 
 // ordered reads one JSON value with the order of its members.

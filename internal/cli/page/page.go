@@ -1,10 +1,12 @@
-package cli
+package page
 
 import (
 	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/pcapsule/pcapsule/internal/cli/console"
 )
 
 // page lays an answer out for a person: sentences first, then numbers, then lists, as
@@ -225,7 +227,7 @@ func (p *page) block(name, text string, indent int) {
 	}
 	p.line(strings.Repeat(" ", indent) + strings.TrimSpace(name))
 	for l := range strings.Lines(text) {
-		p.line(margin + printable(strings.ReplaceAll(strings.TrimRight(l, "\r\n"), "\t", "  "), 4096))
+		p.line(margin + console.Printable(strings.ReplaceAll(strings.TrimRight(l, "\r\n"), "\t", "  "), 4096))
 	}
 	if indent == 0 {
 		p.space()
@@ -431,9 +433,9 @@ func namedValues(list []any) (string, bool) {
 		}
 		name, _ := o[0].value.(string)
 		if _, ok := o[1].value.(string); ok {
-			parts = append(parts, printable(name, maxText)+": "+valueOf("", o[1].value))
+			parts = append(parts, console.Printable(name, maxText)+": "+valueOf("", o[1].value))
 		} else {
-			parts = append(parts, label(printable(name, maxText))+" "+valueOf(name, o[1].value))
+			parts = append(parts, label(console.Printable(name, maxText))+" "+valueOf(name, o[1].value))
 		}
 	}
 	return strings.Join(parts, dot), true
