@@ -19,6 +19,21 @@ const sliceRows = 50_000
 //   - ErrDeadline, ErrMemory: a limit was passed
 //   - ErrCursor, ErrUsage: fields that do not go together
 func (c *Case) Query(ctx context.Context, q Query) (*Result, error) {
+	r, err := c.query(ctx, q)
+	if err == nil && (len(r.Rows) == 0 || q.Count && r.Rows[0][0] == int64(0)) {
+		c.explainEmpty(ctx, &q, r)
+	}
+	return r, err
+}
+
+// explainEmpty adds to an answer without rows why nothing fits.
+func (c *Case) explainEmpty(ctx context.Context, q *Query, r *Result) {
+	if q.KFL != "" && q.Cursor == "" && r.Coverage.State != None {
+		r.Notes = append(r.Notes, c.Why(ctx, q.KFL, q.From, q.To)...)
+	}
+}
+
+func (c *Case) query(ctx context.Context, q Query) (*Result, error) {
 	begin := time.Now()
 	ctx, cancel := deadline(ctx, q.Deadline)
 	defer cancel()
@@ -209,6 +224,9 @@ func (c *Case) Each(ctx context.Context, q Query, begin func(cols []Column) erro
 	}
 	if err != nil {
 		return nil, err
+	}
+	if r.Cost.Rows == 0 {
+		c.explainEmpty(ctx, &q, r)
 	}
 	r.Cost.Elapsed = time.Since(start)
 	return r, nil

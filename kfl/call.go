@@ -142,7 +142,7 @@ func (c *checker) noFunction(n *ast) *Error {
 	if hint == "" {
 		if form, ok := methods[n.text]; ok {
 			hint = "write " + form
-		} else if near := nearest(n.text, sortedKeys(functions)); near != "" {
+		} else if near := Nearest(n.text, sortedKeys(functions)); near != "" {
 			hint = "did you mean " + functions[near] + "?"
 		}
 	}
@@ -304,7 +304,7 @@ func (c *checker) method(n *ast) (*node, *Error) {
 func (c *checker) noMethod(n *ast) *Error {
 	hint := retired[n.text]
 	if hint == "" {
-		if near := nearest(n.text, sortedKeys(methods)); near != "" {
+		if near := Nearest(n.text, sortedKeys(methods)); near != "" {
 			hint = "did you mean " + methods[near] + "?"
 		} else if form, ok := functions[n.text]; ok {
 			hint = "write " + form

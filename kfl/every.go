@@ -130,7 +130,7 @@ func (c *checker) finding(n *ast, name string) (*node, *Error) {
 	if name != "" {
 		if kind, _, _ := strings.Cut(name, "/"); !slices.Contains(all, kind) { // after / is one finding of the kind
 			hint := "there are none"
-			if near := nearest(name, all); near != "" {
+			if near := Nearest(name, all); near != "" {
 				hint = "did you mean " + quoteText(near) + "?"
 			} else if len(all) > 0 {
 				hint = "there are " + strings.Join(all[:min(len(all), 8)], ", ")

@@ -160,9 +160,9 @@ func (f *field) public() Field {
 	return p
 }
 
-// nearest is the name most like s, or "" where none is near. Case and the
-// difference of dot and underscore count less than a letter.
-func nearest(s string, among []string) string {
+// Nearest is the name that s most likely misspells, "" if none is near: at most one letter in
+// three may differ. Case and the difference of dot and underscore count half a letter.
+func Nearest(s string, among []string) string {
 	if len(s) > 64 {
 		return ""
 	}

@@ -86,7 +86,7 @@ func TestNearest(t *testing.T) {
 		{"stats_code", "status_code"}, {"src.Pod", "src.pod"}, {"src_ip_", "src_ip"}, {"elapsed_tiem", "elapsed_time"}, {"src.nmae", "src.name"},
 		{"zzzzzzzz", ""}, {"", ""}, {strings.Repeat("a", 100), ""},
 	} {
-		if got := nearest(c.typed, names().all); got != c.want {
+		if got := Nearest(c.typed, names().all); got != c.want {
 			t.Errorf("nearest to %q is %q, want %q", c.typed, got, c.want)
 		}
 	}

@@ -129,7 +129,7 @@ func (p *parser) unexpected(want string) *Error {
 	case tokIdent:
 		hint := foreign[strings.ToLower(t.text)]
 		if hint == "" {
-			if near := nearest(t.text, infixWords[:]); near != "" {
+			if near := Nearest(t.text, infixWords[:]); near != "" {
 				hint = "did you mean " + near + "?"
 			}
 		}

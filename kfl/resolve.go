@@ -127,7 +127,7 @@ func (c *checker) unknown(n *ast, name string) *Error {
 		return c.fail(n, "names go on: "+strings.Join(some, ", "), "%s alone is not a field", clip(name))
 	}
 	hint := ""
-	if near := nearest(name, c.allNames()); near != "" {
+	if near := Nearest(name, c.allNames()); near != "" {
 		hint = "did you mean " + near + "?"
 	}
 	return c.fail(n, hint, "unknown name %s, want a field, a word or a macro", clip(name))

@@ -235,7 +235,7 @@ func (s *Server) Handler(o HTTPOptions) http.Handler {
 	})
 	for _, rt := range s.routes() {
 		if rt.handle != nil {
-			mux.HandleFunc(rt.Method+" "+rt.Path, rt.handle)
+			mux.HandleFunc(rt.Method+" "+rt.Path, s.strict(rt))
 		}
 	}
 	return guarded(mux, o, s)

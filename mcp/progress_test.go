@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/pcapsule/pcapsule/forensics"
-	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/ask/search"
 )
 
 // TestProgressIsOfWhatIsLookedThrough asks for a text and looks at what a client would hear
@@ -22,7 +22,7 @@ func TestProgressIsOfWhatIsLookedThrough(t *testing.T) {
 	if before.Progress != 2 || before.Total != 0 || before.Message != "asking" {
 		t.Errorf("before there is anything to look through: %+v", before)
 	}
-	if _, err := ask.AskSearch(forensics.WithProgress(context.Background(), w.read), c, ask.SearchIn{Text: "example"}); err != nil {
+	if _, err := search.Ask(forensics.WithProgress(context.Background(), w.read), c, search.In{Text: "example"}); err != nil {
 		t.Fatal(err)
 	}
 	done, total := w.read.Bytes()

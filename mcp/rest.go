@@ -1,7 +1,16 @@
 package mcp
 
 import (
+	"fmt"
 	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/pcapsule/pcapsule/kfl"
+	"github.com/pcapsule/pcapsule/mcp/store"
 )
 
 // route is one way to ask over HTTP without MCP, and how discovery tells of it.
@@ -19,6 +28,60 @@ type param struct {
 	Type        string `json:"type"`
 	Required    bool   `json:"required"`
 	Description string `json:"description"`
+}
+
+// check compares the parameters of a request with those of the route. A misspelt one would be a
+// question that nobody asked, so it is an error that names the nearest.
+func (rt route) check(r *http.Request) error {
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return &store.RequestError{Text: "query string: " + clip(err.Error(), 100)}
+	}
+	var names []string
+	for _, p := range rt.Params {
+		if strings.Contains(rt.Path, "{"+p.Name+"}") {
+			continue
+		}
+		names = append(names, p.Name)
+		switch values := query[p.Name]; {
+		case len(values) > 1:
+			return &store.RequestError{Text: fmt.Sprintf("parameter %s: given %d times, want once", p.Name, len(values))}
+		case len(values) == 0 && p.Required && r.Method == http.MethodGet:
+			return &store.RequestError{Text: fmt.Sprintf("parameter %s: missing: %s", p.Name, p.Description)}
+		case len(values) == 1 && p.Type == "integer" && values[0] != "":
+			if _, err := strconv.ParseInt(values[0], 10, 64); err != nil {
+				return &store.RequestError{Text: fmt.Sprintf("parameter %s: %q, want a whole number", p.Name, clip(values[0], 50))}
+			}
+		}
+	}
+	for name := range query {
+		if slices.Contains(names, name) {
+			continue
+		}
+		hint := "there are none here"
+		if near := kfl.Nearest(name, names); near != "" {
+			hint = "did you mean " + near + "?"
+		} else if len(names) > 0 {
+			hint = "there are " + strings.Join(names, ", ")
+		}
+		return &store.RequestError{Text: fmt.Sprintf("parameter %q: unknown; %s", clip(name, 50), hint)}
+	}
+	return nil
+}
+
+// strict is the handler of a route for requests whose parameters it has.
+func (s *Server) strict(rt route) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		err := rt.check(r)
+		if err == nil {
+			rt.handle(w, r)
+			return
+		}
+		if werr := s.audit(restCaller(r), time.Now(), "http "+r.Method, r.URL.Path, []byte(r.URL.RawQuery), &told{}, err); werr != nil {
+			err = werr
+		}
+		s.restError(w, err)
+	}
 }
 
 // routes lists the ways to ask over HTTP; a new one is one line here.

@@ -27,18 +27,20 @@ const maxRESTBody = 64 << 10
 // same function; calls and flows have the shape that dashboards know. See openapi.yaml.
 func (s *Server) restRoutes() []route {
 	text := func(name, doc string) param { return param{name, "string", false, doc} }
+	millis := func(name string) param { return param{name, "integer", false, "milliseconds since 1970 UTC"} }
 	db := text("db", "a dissection as snapshot/dissection, or live; the bundles that are open, else the newest dissection")
 	limit := param{"limit", "integer", false, "1 to 1000; 100 where not given"}
+	cursor := text("cursor", "next_cursor of the answer before")
 	list := []route{
 		{"/mcp/openapi.yaml", "GET", "Description of all this, OpenAPI 3", []param{}, s.openAPI},
 		{"/mcp/calls", "GET", "Calls that a KFL condition holds for", []param{db, text("kfl", "condition"), limit, text("format", "compact, full or raw"),
-			text("start", "milliseconds since 1970 UTC"), text("end", "milliseconds since 1970 UTC"), text("cursor", "next_cursor of the answer before")}, s.rest(false, restCalls)},
+			millis("start"), millis("end"), cursor}, s.rest(false, restCalls)},
 		{"/mcp/flows", "GET", "Conversations of transports", []param{db, limit, text("l4proto", "tcp or udp"), text("ip", "of either end"), text("ns", "namespace of either end"),
-			text("pod", "of either end"), text("svc", "service of either end"), text("format", "compact or full")}, s.rest(false, restFlows)},
+			text("pod", "of either end"), text("svc", "service of either end"), text("format", "compact or full"), cursor}, s.rest(false, restFlows)},
 		{"/mcp/flows/summary", "GET", "Sums over all flows", []param{db}, s.rest(false, restSummary)},
 		{"/mcp/resolve/workloads", "GET", "Workloads and their addresses", []param{db, text("name", ""), text("namespace", ""), text("namespaces", "separated by commas"),
-			text("name_regex", ""), text("labels", "k=v,k2=v2"), text("type", "pod or service"), text("timestamp", "milliseconds since 1970 UTC"), limit}, s.rest(false, restTool("list_workloads", resolveArgs))},
-		{"/mcp/resolve/ips", "GET", "Who had an address", []param{db, text("ip", ""), text("namespaces", ""), text("name_regex", ""), text("labels", "k=v,k2=v2"), text("timestamp", ""), limit},
+			text("name_regex", ""), text("labels", "k=v,k2=v2"), text("type", "pod or service"), millis("timestamp"), limit}, s.rest(false, restTool("list_workloads", resolveArgs))},
+		{"/mcp/resolve/ips", "GET", "Who had an address", []param{db, text("ip", ""), text("namespaces", ""), text("name_regex", ""), text("labels", "k=v,k2=v2"), millis("timestamp"), limit},
 			s.rest(false, restTool("list_ips", resolveArgs))},
 		{"/mcp/databases", "GET", "What can be asked: open bundles and dissections", []param{}, s.rest(true, restDatabases)},
 	}
@@ -53,8 +55,7 @@ func (s *Server) restRoutes() []route {
 		route{"/mcp/snapshots", "POST", "Freeze a time: {name, duration | start, end}", []param{}, s.rest(true, restTool("create_snapshot", bodyArgs))},
 		route{"/mcp/snapshots/{name}", "GET", "One snapshot", []param{name}, s.rest(true, restTool("get_snapshot", nameArgs))},
 		route{"/mcp/snapshots/{name}", "DELETE", "Let a snapshot go", []param{name}, s.rest(true, restTool("delete_snapshot", nameArgs))},
-		route{"/mcp/snapshots/{name}/pcap", "GET", "A snapshot's packets", []param{name, text("nodes", "separated by commas"), text("bpf_filter", ""), text("start_time", "milliseconds since 1970 UTC"),
-			text("end_time", "milliseconds since 1970 UTC")}, s.restPCAP},
+		route{"/mcp/snapshots/{name}/pcap", "GET", "A snapshot's packets", []param{name, text("nodes", "separated by commas"), text("bpf_filter", ""), millis("start_time"), millis("end_time")}, s.restPCAP},
 		route{"/delayed_dissection.DelayedDissection/Start", "POST", "Begin a dissection: {snapshot_name, dissection_name}", []param{snapshot, dissection}, s.rest(true, restTool("start_snapshot_dissection", dissectionArgs))},
 		route{"/delayed_dissection.DelayedDissection/GetStatus", "POST", "How a dissection stands", []param{snapshot, dissection}, s.rest(true, restStatus)},
 		route{"/delayed_dissection.DelayedDissection/GetStatus", "GET", "How a dissection stands", []param{snapshot, dissection}, s.rest(true, restStatus)},
@@ -244,6 +245,11 @@ func queryArgs(names ...string) func(*question) (map[string]any, error) {
 }
 
 func dissectionArgs(x *question) (map[string]any, error) {
+	for name, v := range x.body {
+		if _, ok := v.(string); !ok || name != "snapshot_name" && name != "dissection_name" {
+			return nil, &store.RequestError{Text: fmt.Sprintf("body: %q: want the texts snapshot_name and dissection_name", clip(name, 50))}
+		}
+	}
 	out := map[string]any{"snapshot": x.get("snapshot_name")}
 	if n := x.get("dissection_name"); n != "" {
 		out["name"] = n
@@ -253,8 +259,12 @@ func dissectionArgs(x *question) (map[string]any, error) {
 
 // restStatus is the state of one dissection.
 func restStatus(ctx context.Context, a *answerer, x *question) (any, error) {
-	name := x.get("dissection_name")
-	if name == "" {
+	args, err := dissectionArgs(x)
+	if err != nil {
+		return nil, err
+	}
+	name, ok := args["name"].(string)
+	if !ok {
 		name = "main"
 	}
 	list, err := a.o.Store.Dissections(ctx, x.get("snapshot_name"))

@@ -52,7 +52,7 @@ type restField struct {
 
 type restCallsOut struct {
 	Calls     any          `json:"calls"`
-	Total     int          `json:"total"`
+	Total     int64        `json:"total"`
 	Truncated bool         `json:"truncated"`
 	Cursor    string       `json:"next_cursor,omitempty"`
 	Coverage  ask.Coverage `json:"coverage"`
@@ -101,7 +101,11 @@ func restCalls(ctx context.Context, a *answerer, x *question) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := restCallsOut{Total: len(r.Rows), Truncated: r.Truncated, Cursor: r.Next, Coverage: ask.CoverageOf(r.Coverage)}
+	total, err := totalOf(ctx, a, q, r, forensics.Query{KFL: q.KFL, From: q.From, To: q.To, Count: true})
+	if err != nil {
+		return nil, err
+	}
+	out := restCallsOut{Total: total, Truncated: r.Truncated, Cursor: r.Next, Coverage: ask.CoverageOf(r.Coverage)}
 	if format == "raw" {
 		list := []json.RawMessage{}
 		for _, row := range r.Rows {
@@ -116,6 +120,19 @@ func restCalls(ctx context.Context, a *answerer, x *question) (any, error) {
 	}
 	out.Calls = list
 	return out, nil
+}
+
+// totalOf is the number of rows on all pages of q: those of r if it is the only page, else what
+// count gives.
+func totalOf(ctx context.Context, a *answerer, q forensics.Query, r *forensics.Result, count forensics.Query) (int64, error) {
+	if !r.Truncated && q.Cursor == "" {
+		return int64(len(r.Rows)), nil
+	}
+	all, err := a.c.Query(ctx, count)
+	if err != nil {
+		return 0, err
+	}
+	return number(all.Rows[0][0]), nil
 }
 
 func endOf(row []any) restEnd {
@@ -177,8 +194,17 @@ func restFlows(ctx context.Context, a *answerer, x *question) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	r, err := a.c.Query(ctx, forensics.Query{SQL: `SELECT flow_id, transport, src_ip, src_port, src_pod, src_namespace, src_service, src_node, src_name, dst_ip, dst_port, dst_pod, dst_namespace, dst_service, dst_node, dst_name,
-		src_packets, dst_packets, src_bytes, dst_bytes, state, first_ns, last_ns, handshake_us, retransmissions FROM flows WHERE ` + where + ` ORDER BY src_bytes + dst_bytes DESC, flow_id`, Args: args, Limit: limit})
+	no := ""
+	if a.several() {
+		no = "bundle, "
+	}
+	q := forensics.Query{SQL: `SELECT flow_id, transport, src_ip, src_port, src_pod, src_namespace, src_service, src_node, src_name, dst_ip, dst_port, dst_pod, dst_namespace, dst_service, dst_node, dst_name,
+		src_packets, dst_packets, src_bytes, dst_bytes, state, first_ns, last_ns, handshake_us, retransmissions FROM flows WHERE ` + where + ` ORDER BY src_bytes + dst_bytes DESC, ` + no + `flow_id`, Args: args, Limit: limit, Cursor: x.get("cursor"), MaxBytes: mostBytes}
+	r, err := a.c.Query(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	total, err := totalOf(ctx, a, q, r, forensics.Query{SQL: "SELECT count(*) FROM flows WHERE " + where, Args: args})
 	if err != nil {
 		return nil, err
 	}
@@ -194,10 +220,11 @@ func restFlows(ctx context.Context, a *answerer, x *question) (any, error) {
 	}
 	return struct {
 		Flows     []restFlow   `json:"flows"`
-		Total     int          `json:"total"`
+		Total     int64        `json:"total"`
 		Truncated bool         `json:"truncated"`
+		Cursor    string       `json:"next_cursor,omitempty"`
 		Coverage  ask.Coverage `json:"coverage"`
-	}{list, len(list), r.Truncated, ask.CoverageOf(r.Coverage)}, nil
+	}{list, total, r.Truncated, r.Next, ask.CoverageOf(r.Coverage)}, nil
 }
 
 func restSummary(ctx context.Context, a *answerer, x *question) (any, error) {

@@ -61,7 +61,7 @@ type Options struct {
 	// Report renders the report about a case, for pcapsule://report; nil: there is none.
 	Report func(ctx context.Context, c *forensics.Case) (text, mimeType string, err error)
 
-	// Questions are tools too, in this order; nil means those of package ask.
+	// Questions are tools too, in this order.
 	Questions []ask.Question
 
 	// Store keeps snapshots of a ring; nil: there is none. It wants Open.
@@ -125,9 +125,6 @@ func New(c *forensics.Case, o Options) (*Server, error) {
 	}
 	if o.Parallel <= 0 {
 		o.Parallel = 2
-	}
-	if o.Questions == nil {
-		o.Questions = ask.All()
 	}
 	for i, dir := range o.Allow {
 		real, err := filepath.EvalSymlinks(dir)

@@ -109,11 +109,11 @@ func (r *recording) accountOf(l *lane, t ring.Taken) ring.Account {
 
 func (r *recording) stats() (Stats, error) {
 	c, inKernel, err := r.counters()
-	s := Stats{Counters: c, Bytes: r.bytes.Load(), InKernel: inKernel, Late: r.packets.Late, Interfaces: r.faces.count(), Clock: r.clock.now}
+	s := Stats{Counters: c, Bytes: r.bytes.Load(), InKernel: inKernel, Late: r.packets.Late, Interfaces: r.faces.count(), Clock: r.clock.Now}
 	s.CPUs, s.Parts = r.cpus(), r.faces.parts()
 	s.Keys = r.keys.stats()
 	s.Containers = r.names.stats()
-	s.Processes, s.Events, s.EventsLost = r.processes.count(), r.journal.events, r.journal.lost
+	s.Processes, s.Events, s.EventsLost = r.processes.Count(), r.journal.events, r.journal.lost
 	if counts, cerr := r.progs.EventCounts(); cerr == nil {
 		for _, n := range counts {
 			s.EventsLost += n.Failed + n.Limited

@@ -5,15 +5,16 @@ import (
 	"errors"
 	"sync"
 
+	"github.com/pcapsule/pcapsule/recorder/internal/machine"
 	"github.com/pcapsule/pcapsule/recorder/ring"
 )
 
 // runBoth records sockets and interfaces into one ring, each into a series of its own: a
 // packet of a socket is in both, since they are two places where it was seen.
 func runBoth(ctx context.Context, o Options) (Stats, error) {
-	here := thisMachine()
+	here := machine.This()
 	if o.Node != "" {
-		here.node = o.Node
+		here.Node = o.Node
 	}
 	w, err := openRing(&o, here)
 	if err != nil {

@@ -1,6 +1,7 @@
 package recorder
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -9,6 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/pcapsule/pcapsule/bpf"
+	"github.com/pcapsule/pcapsule/recorder/internal/machine"
+	"github.com/pcapsule/pcapsule/recorder/keys"
 )
 
 // Doctor tries everything that recording needs on this machine, for a moment and in a
@@ -111,7 +114,7 @@ func checkHooks(root string) []Check {
 
 func oneLine(err error) string {
 	text, _, _ := strings.Cut(err.Error(), "\n")
-	return clean(text, 300)
+	return machine.Clean(text, 300)
 }
 
 // checkNumbers compares this process's number with the kernel's own count.
@@ -128,13 +131,13 @@ func checkNumbers() Check {
 }
 
 func checkClock() Check {
-	var c clock
-	c.calibrate()
-	c.tick()
-	if !c.now.Synchronized {
+	var c machine.Clock
+	c.Calibrate()
+	c.Tick()
+	if !c.Now.Synchronized {
 		return Check{"clock", Partial, "not synchronized, as far as the kernel knows", "run chrony or another time service, or times of several nodes cannot be compared"}
 	}
-	return Check{Name: "clock", State: Good, Detail: fmt.Sprintf("synchronized, within %d µs", c.now.MaxError/1000)}
+	return Check{Name: "clock", State: Good, Detail: fmt.Sprintf("synchronized, within %d µs", c.Now.MaxError/1000)}
 }
 
 func checkPacketSocket() Check {
@@ -144,4 +147,20 @@ func checkPacketSocket() Check {
 	}
 	unix.Close(fd)
 	return Check{Name: "packet sockets", State: Good, Detail: "for --capture=interfaces"}
+}
+
+// checkKeys tries whether keys and plaintext can be read. Recording works without.
+func checkKeys() Check {
+	ends, err := keys.Probe()
+	switch {
+	case errors.Is(err, keys.ErrNamespace):
+		return Check{"keys", Partial, err.Error(), "--keys and --plaintext need the host's process namespace (hostPID: true)"}
+	case errors.Is(err, keys.ErrUnsupported):
+		return Check{"keys", Partial, err.Error(), ""}
+	case err != nil:
+		return Check{"keys", Partial, oneLine(err), "--keys and --plaintext do not work. They need CAP_SYS_ADMIN, and CAP_SYS_PTRACE for the programs of other users"}
+	case ends != nil:
+		return Check{"keys", Partial, "uprobes work; " + oneLine(ends), "--plaintext cannot tell the addresses of a connection on this kernel"}
+	}
+	return Check{Name: "keys", State: Good, Detail: "uprobes work, for --keys and --plaintext"}
 }

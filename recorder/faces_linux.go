@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/pcapsule/pcapsule/recorder/internal/machine"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 	"github.com/pcapsule/pcapsule/recorder/policy"
 	"github.com/pcapsule/pcapsule/recorder/ring"
@@ -17,7 +18,7 @@ type face struct {
 	name      string // if_name
 	id        ring.InterfaceID
 	number    int // of the recording, from 0, for side files
-	group     group
+	group     machine.Cgroup
 	cgroup    string // as the comment has it
 	comment   string
 	since     int64 // UTC
@@ -34,7 +35,7 @@ type face struct {
 
 // faces are all interfaces, by control group.
 type faces struct {
-	groups *groups
+	groups *machine.Cgroups
 	source workload.Source
 	node   string
 	ring   string
@@ -53,14 +54,14 @@ const maxFaces = 50_000
 
 // of returns the interface of a group.
 func (f *faces) of(cgroup uint64, at int64) *face {
-	if f.last != nil && f.last.group.id == cgroup {
+	if f.last != nil && f.last.group.ID == cgroup {
 		return f.last
 	}
 	x := f.by[cgroup]
 	if x == nil {
 		if len(f.by) >= maxFaces {
 			if f.rest == nil {
-				f.rest = f.add(group{}, at)
+				f.rest = f.add(machine.Cgroup{}, at)
 				f.mu.Lock()
 				f.rest.who.Unnamed, f.rest.lane = true, f.laneOf("", true) // it may be anybody's
 				f.mu.Unlock()
@@ -68,14 +69,14 @@ func (f *faces) of(cgroup uint64, at int64) *face {
 			}
 			return f.rest
 		}
-		x = f.add(f.groups.find(cgroup), at)
+		x = f.add(f.groups.Find(cgroup), at)
 		f.by[cgroup] = x
 	}
 	f.last = x
 	return x
 }
 
-func (f *faces) add(g group, at int64) *face {
+func (f *faces) add(g machine.Cgroup, at int64) *face {
 	c := f.comment(g, at)
 	text := workload.FormatInterfaceComment(c)
 	x := &face{name: f.describe(g, &c, text).Name, group: g, since: at, cgroup: c.Cgroup, comment: text, who: f.subject(&g, &c)}
@@ -116,9 +117,9 @@ func (f *faces) renew(x *face) (workload.InterfaceComment, bool, error) {
 	}
 	x.who = f.subject(&x.group, &c)
 	f.warden.know(x)
-	if l := f.laneOf(x.who.Namespace, x.who.Unnamed); l != x.lane && f.by[x.group.id] == x {
+	if l := f.laneOf(x.who.Namespace, x.who.Unnamed); l != x.lane && f.by[x.group.ID] == x {
 		// What was written stays where it is; packets from now on are another's.
-		delete(f.by, x.group.id)
+		delete(f.by, x.group.ID)
 		f.last = nil
 	}
 	i := f.describe(x.group, &c, text)
@@ -136,23 +137,23 @@ func (f *faces) renew(x *face) (workload.InterfaceComment, bool, error) {
 }
 
 // comment is what is known of a control group.
-func (f *faces) comment(g group, at int64) workload.InterfaceComment {
+func (f *faces) comment(g machine.Cgroup, at int64) workload.InterfaceComment {
 	c := workload.InterfaceComment{Ring: f.ring, How: "none", Identity: workload.Identity{Node: f.node, ValidFrom: at}}
-	if g.id == 0 {
+	if g.ID == 0 {
 		return c
 	}
-	c.How, c.Cgroup = "cgroup", fmt.Sprint(g.id)
-	if g.path != "" {
-		c.Cgroup = g.path
+	c.How, c.Cgroup = "cgroup", fmt.Sprint(g.ID)
+	if g.Path != "" {
+		c.Cgroup = g.Path
 	}
-	c.Identity.PodUID = g.pod
-	if g.container != "" {
-		c.Identity.Container = g.container[:12]
+	c.Identity.PodUID = g.Pod
+	if g.Container != "" {
+		c.Identity.Container = g.Container[:12]
 	}
 	if f.source == nil {
 		return c
 	}
-	known, ok := f.source.Find(workload.Key{Container: g.container, PodUID: g.pod, Cgroup: g.path})
+	known, ok := f.source.Find(workload.Key{Container: g.Container, PodUID: g.Pod, Cgroup: g.Path})
 	if !ok {
 		return c
 	}
@@ -170,7 +171,7 @@ func (f *faces) comment(g group, at int64) workload.InterfaceComment {
 }
 
 // describe makes the interface of a group: what it is called and what is known of it.
-func (f *faces) describe(g group, c *workload.InterfaceComment, text string) pcapng.Interface {
+func (f *faces) describe(g machine.Cgroup, c *workload.InterfaceComment, text string) pcapng.Interface {
 	space, name := c.Identity.Namespace, c.Identity.Pod
 	if space == "" {
 		space = "-"
@@ -179,20 +180,20 @@ func (f *faces) describe(g group, c *workload.InterfaceComment, text string) pca
 		name = c.Identity.Container
 	}
 	if name == "" {
-		name = g.label()
+		name = g.Label()
 	}
-	i := pcapng.Interface{Name: clean(f.node+"/"+space+"/"+name, 200), Comments: []string{text}, Filter: f.filter}
+	i := pcapng.Interface{Name: machine.Clean(f.node+"/"+space+"/"+name, 200), Comments: []string{text}, Filter: f.filter}
 	switch {
-	case g.id == 0:
+	case g.ID == 0:
 		i.Description = "packets without an owner"
 	case c.Identity.Pod != "":
-		i.Description = clean("pod "+c.Identity.Namespace+"/"+c.Identity.Pod+" container "+c.Identity.Container, 400)
-	case g.container != "" && c.Identity.Container != "" && !strings.HasPrefix(g.container, c.Identity.Container):
-		i.Description = clean("container "+c.Identity.Container+" of "+c.How+", "+g.container+" in "+g.path, 400)
-	case g.container != "":
-		i.Description = clean("container "+g.container+" in "+g.path, 400)
+		i.Description = machine.Clean("pod "+c.Identity.Namespace+"/"+c.Identity.Pod+" container "+c.Identity.Container, 400)
+	case g.Container != "" && c.Identity.Container != "" && !strings.HasPrefix(g.Container, c.Identity.Container):
+		i.Description = machine.Clean("container "+c.Identity.Container+" of "+c.How+", "+g.Container+" in "+g.Path, 400)
+	case g.Container != "":
+		i.Description = machine.Clean("container "+g.Container+" in "+g.Path, 400)
 	default:
-		i.Description = clean("cgroup "+c.Cgroup, 400)
+		i.Description = machine.Clean("cgroup "+c.Cgroup, 400)
 	}
 	return i
 }
@@ -202,7 +203,7 @@ func (f *faces) concerned(pod, container string) (list []*face) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, x := range f.list {
-		if pod != "" && x.group.pod == pod || container != "" && x.group.container == container {
+		if pod != "" && x.group.Pod == pod || container != "" && x.group.Container == container {
 			list = append(list, x)
 		}
 	}

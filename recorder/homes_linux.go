@@ -20,7 +20,7 @@ const (
 
 // saw notes that a socket of x has an address.
 func (h homes) saw(a netip.Addr, x *face, at int64) {
-	if x.group.id == 0 || x.group.path == "" || a.IsLoopback() || a.IsUnspecified() || a.IsMulticast() {
+	if x.group.ID == 0 || x.group.Path == "" || a.IsLoopback() || a.IsUnspecified() || a.IsMulticast() {
 		return
 	}
 	known, ok := h[a]
@@ -28,7 +28,7 @@ func (h homes) saw(a netip.Addr, x *face, at int64) {
 		clear(h)
 	}
 	switch fresh := ok && known.fresh(at); {
-	case x.group.pod == "":
+	case x.group.Pod == "":
 		x = nil
 	case fresh && known.face == nil:
 		return // a pod in the machine's own network

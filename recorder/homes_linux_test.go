@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/pcapsule/pcapsule/bpf"
+	"github.com/pcapsule/pcapsule/recorder/internal/machine"
 	"github.com/pcapsule/pcapsule/recorder/policy"
 	"github.com/pcapsule/pcapsule/recorder/workload"
 )
@@ -19,7 +20,7 @@ func TestPodsBeforeTheirAddressIsTold(t *testing.T) {
 		t.Fatal(err)
 	}
 	made := func(id uint64, pod, namespace string) *face {
-		x := &face{group: group{id: id, path: "/g", pod: pod}}
+		x := &face{group: machine.Cgroup{ID: id, Path: "/g", Pod: pod}}
 		x.who = workload.Subject{Namespace: namespace, PodUID: pod, Unnamed: pod != "" && namespace == "", Pod: namespace}
 		w.know(x)
 		return x
@@ -36,7 +37,7 @@ func TestPodsBeforeTheirAddressIsTold(t *testing.T) {
 		ip[0], ip[3], ip[8], ip[9], ip[21], ip[23], ip[25] = 0x45, 28, 64, 17, 99, 53, 8
 		copy(ip[12:], netip.MustParseAddr(src).AsSlice())
 		copy(ip[16:], netip.MustParseAddr(dst).AsSlice())
-		return w.fate(&bpf.Packet{Outgoing: outgoing, Cgroup: x.group.id, Transport: 17}, ip, x, at)
+		return w.fate(&bpf.Packet{Outgoing: outgoing, Cgroup: x.group.ID, Transport: 17}, ip, x, at)
 	}
 	const podIP, dnsIP, service, nodeIP = "10.88.1.10", "10.88.1.2", "10.96.0.10", "172.30.0.1"
 	is := func(what string, got, want policy.Fate) {

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/pcapsule/pcapsule/recorder/internal/machine"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 	"github.com/pcapsule/pcapsule/recorder/policy"
 	"github.com/pcapsule/pcapsule/recorder/ring"
@@ -163,9 +164,9 @@ func (l *listening) device(index int, at int64) *device {
 			mac = i.HardwareAddr
 		}
 	}
-	c := workload.InterfaceComment{Ring: l.name, How: "none", Identity: workload.Identity{Node: l.here.node, ValidFrom: at}}
-	d.name = clean(l.here.node+"/-/"+name, 200)
-	d.about = pcapng.Interface{Name: d.name, Description: clean("network interface "+name, 400), MAC: mac,
+	c := workload.InterfaceComment{Ring: l.name, How: "none", Identity: workload.Identity{Node: l.here.Node, ValidFrom: at}}
+	d.name = machine.Clean(l.here.Node+"/-/"+name, 200)
+	d.about = pcapng.Interface{Name: d.name, Description: machine.Clean("network interface "+name, 400), MAC: mac,
 		Filter: l.o.Filter, Comments: []string{workload.FormatInterfaceComment(c)}}
 	l.devices[index] = d
 	return d

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/pcapsule/pcapsule/recorder/filter"
+	"github.com/pcapsule/pcapsule/recorder/internal/machine"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 	"github.com/pcapsule/pcapsule/recorder/policy"
 	"github.com/pcapsule/pcapsule/recorder/ring"
@@ -50,14 +51,14 @@ type device struct {
 // listening is a recording of network interfaces.
 type listening struct {
 	o       Options
-	here    machine
+	here    machine.Host
 	fd      int
 	ring    []byte
 	blocks  int
 	next    int
 	out     sink
 	name    string
-	clock   clock
+	clock   machine.Clock
 	now     atomic.Pointer[ring.Clock]
 	nextID  uint64
 	left    uint64
@@ -84,12 +85,12 @@ type listening struct {
 // LIMIT: frames that the filter refuses are not counted: the kernel does not tell how many
 // there were. Interfaces without an Ethernet header are left out and counted as filtered.
 func runInterfaces(ctx context.Context, o Options) (Stats, error) {
-	l := &listening{o: o, here: thisMachine(), fd: -1, devices: map[int]*device{}, left: o.Count}
+	l := &listening{o: o, here: machine.This(), fd: -1, devices: map[int]*device{}, left: o.Count}
 	if o.Node != "" {
-		l.here.node = o.Node
+		l.here.Node = o.Node
 	}
-	l.clock.calibrate()
-	l.clock.tick()
+	l.clock.Calibrate()
+	l.clock.Tick()
 	l.share()
 	if err := l.open(); err != nil {
 		l.close()
@@ -116,7 +117,7 @@ func runInterfaces(ctx context.Context, o Options) (Stats, error) {
 }
 
 func (l *listening) share() {
-	now := l.clock.now
+	now := l.clock.Now
 	l.now.Store(&now)
 }
 
@@ -246,7 +247,7 @@ func (l *listening) output() (err error) {
 		snap = min(l.o.Snap, maxCaptured)
 	}
 	header := func(h *ring.Header) {
-		h.Kernel, h.OS, h.Hardware, h.Filter = l.here.kernel, runtime.GOOS, l.here.hardware, l.o.Filter
+		h.Kernel, h.OS, h.Hardware, h.Filter = l.here.Kernel, runtime.GOOS, l.here.Hardware, l.o.Filter
 		if p := l.o.Policy; p != nil {
 			h.Only, h.Policy = p.Wanted(), p.String()
 		}
@@ -259,7 +260,7 @@ func (l *listening) output() (err error) {
 	} else {
 		var h ring.Header
 		header(&h)
-		h.Node, h.Recorder, h.BootID = l.here.node, l.o.Program, l.here.bootID
+		h.Node, h.Recorder, h.BootID = l.here.Node, l.o.Program, l.here.BootID
 		l.out, err = newFileSink(&l.o, h, linkEthernet, snap)
 	}
 	if err == nil {
@@ -288,7 +289,7 @@ func (l *listening) loop(ctx context.Context) error {
 		if err != nil || l.o.Count > 0 && l.left == 0 {
 			return err
 		}
-		if read, _ := l.clock.tick(); read {
+		if read, _ := l.clock.Tick(); read {
 			l.share()
 		}
 		if time.Since(told) >= l.o.Every {
@@ -386,5 +387,5 @@ func (l *listening) stats() Stats {
 	defer l.mu.Unlock()
 	c := l.counters(taken)
 	parts := gather(len(l.order), func(i int) Part { return Part{l.order[i].name, l.order[i].delivered, l.order[i].lost} })
-	return Stats{Keys: l.keys.stats(), Counters: c, InKernel: l.c.Seen - min(l.c.Seen, c.Seen), Bytes: l.bytes, Interfaces: len(l.order), Clock: l.clock.now, Parts: parts}
+	return Stats{Keys: l.keys.stats(), Counters: c, InKernel: l.c.Seen - min(l.c.Seen, c.Seen), Bytes: l.bytes, Interfaces: len(l.order), Clock: l.clock.Now, Parts: parts}
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/pcapsule/pcapsule/bpf"
+	"github.com/pcapsule/pcapsule/recorder/internal/machine"
 	"github.com/pcapsule/pcapsule/recorder/ring"
 )
 
@@ -114,20 +115,20 @@ type processLine struct {
 }
 
 // key names a process for good: numbers are given again.
-func (p *process) key() string {
-	return strconv.FormatUint(uint64(p.pid), 10) + "@" + strconv.FormatInt(p.start, 10)
+func key(p *machine.Process) string {
+	return strconv.FormatUint(uint64(p.PID), 10) + "@" + strconv.FormatInt(p.Start, 10)
 }
 
-func (r *recording) describe(p *process) processLine {
-	l := processLine{Process: p.key(), PID: p.pid, Parent: p.parent, Start: stamp(p.start), From: stamp(p.from), To: stamp(p.to),
-		Name: p.name, Exe: p.exe, Args: p.args, ArgsCut: p.cut}
-	if p.uid >= 0 {
-		uid := p.uid
+func (r *recording) describe(p *machine.Process) processLine {
+	l := processLine{Process: key(p), PID: p.PID, Parent: p.Parent, Start: stamp(p.Start), From: stamp(p.From), To: stamp(p.To),
+		Name: p.Name, Exe: p.Exe, Args: p.Args, ArgsCut: p.Cut}
+	if p.UID >= 0 {
+		uid := p.UID
 		l.UID, l.User = &uid, r.userName(uid)
 	}
-	if p.cgroup != 0 {
-		g := r.groups.find(p.cgroup)
-		l.Cgroup, l.Container, l.PodUID = g.path, g.container, g.pod
+	if p.Cgroup != 0 {
+		g := r.groups.Find(p.Cgroup)
+		l.Cgroup, l.Container, l.PodUID = g.Path, g.Container, g.Pod
 	}
 	return l
 }
@@ -139,7 +140,7 @@ func (r *recording) userName(uid int64) string {
 	}
 	name := ""
 	if u, err := user.LookupId(strconv.FormatInt(uid, 10)); err == nil {
-		name = clean(u.Username, 64)
+		name = machine.Clean(u.Username, 64)
 	}
 	if len(r.users) < 4096 {
 		r.users[uid] = name
@@ -174,18 +175,18 @@ func (r *recording) takeEvents() {
 func (r *recording) event(e *bpf.Event) {
 	switch e.Kind {
 	case bpf.EventCgroupMake:
-		r.groups.made(e.Cgroup, clean(e.Path, 512))
+		r.groups.Made(e.Cgroup, machine.Clean(e.Path, 512))
 		r.names.expect(e.Path)
 		return
 	case bpf.EventCgroupRemove:
 		return
 	case bpf.EventFork, bpf.EventMove:
-		r.processes.take(e)
+		r.processes.Add(e)
 		return
 	case bpf.EventExec, bpf.EventExit, bpf.EventOOM:
 		r.processEvent(e)
 	default:
-		if !r.o.NoEvents && r.inScope(e.Cgroup) && !r.warden.silenced(&r.faces, e.Cgroup, r.processes.by[e.TGID]) {
+		if !r.o.NoEvents && r.inScope(e.Cgroup) && !r.warden.silenced(&r.faces, e.Cgroup, r.processes.By[e.TGID]) {
 			r.netEvent(e)
 		}
 	}
@@ -196,18 +197,18 @@ func (r *recording) inScope(cgroup uint64) bool {
 	if r.scope == "/" || r.scope == "" {
 		return true
 	}
-	p := r.groups.find(cgroup).path
+	p := r.groups.Find(cgroup).Path
 	return p == r.scope || len(p) > len(r.scope) && p[:len(r.scope)] == r.scope && p[len(r.scope)] == '/'
 }
 
 func (r *recording) processEvent(e *bpf.Event) {
-	p := r.processes.take(e)
+	p := r.processes.Add(e)
 	if r.o.NoEvents || !r.inScope(e.Cgroup) || r.warden.silenced(&r.faces, e.Cgroup, p) {
 		return
 	}
-	at := r.clock.utc(e.Time)
+	at := r.clock.UTC(e.Time)
 	if p == nil {
-		p = &process{pid: e.TGID, uid: -1, name: clean(e.Comm, 64), cgroup: e.Cgroup}
+		p = &machine.Process{PID: e.TGID, UID: -1, Name: machine.Clean(e.Comm, 64), Cgroup: e.Cgroup}
 	}
 	l := r.describe(p)
 	l.Time, l.Kind = stamp(at), e.Kind.String()
@@ -244,7 +245,7 @@ type netLine struct {
 }
 
 func (r *recording) netEvent(e *bpf.Event) {
-	l := netLine{Time: stamp(r.clock.utc(e.Time)), Kind: e.Kind.String(), Protocol: protocolName(uint8(e.Protocol)), Length: e.Len, Limited: r.limited[e.Kind].New(e.Limited)}
+	l := netLine{Time: stamp(r.clock.UTC(e.Time)), Kind: e.Kind.String(), Protocol: protocolName(uint8(e.Protocol)), Length: e.Len, Limited: r.limited[e.Kind].New(e.Limited)}
 	if e.Cookie != 0 {
 		l.Socket = strconv.FormatUint(e.Cookie, 10)
 	}
@@ -256,8 +257,8 @@ func (r *recording) netEvent(e *bpf.Event) {
 		l.Reason = r.progs.DropReason(e.Before)
 	}
 	if e.Cgroup != 0 {
-		g := r.groups.find(e.Cgroup)
-		l.Cgroup, l.Container, l.PodUID = g.path, g.container, g.pod
+		g := r.groups.Find(e.Cgroup)
+		l.Cgroup, l.Container, l.PodUID = g.Path, g.Container, g.Pod
 	}
 	r.journal.event(r.groupLane(e.Cgroup), l)
 }
@@ -298,13 +299,13 @@ func tcpState(n uint32) string {
 }
 
 // clockSet tells that somebody set the clock.
-func (j *journal) clockSet(l *lane, c *clock) {
-	last := c.steps[len(c.steps)-1]
-	c.steps = c.steps[:0]
+func (j *journal) clockSet(l *lane, c *machine.Clock) {
+	last := c.Steps[len(c.Steps)-1]
+	c.Steps = c.Steps[:0]
 	j.event(l, struct {
 		Time string `json:"time"`
 		Kind string `json:"kind"`
-		clockStep
+		machine.ClockStep
 	}{stamp(int64(last.At)), "clock_set", last})
 }
 
@@ -315,9 +316,9 @@ func (r *recording) turn(l *lane, last uint64) {
 	if n := l.ended.Load(); n != l.endedSeen {
 		l.endedSeen = n
 		if l.segment != (ring.ID{}) {
-			r.sockets.flush(int64(r.clock.now.Real), last, l)
+			r.sockets.flush(int64(r.clock.Now.Real), last, l)
 			if l == r.lanes[0] {
-				r.peers.work(int64(r.clock.now.Real), true)
+				r.peers.work(int64(r.clock.Now.Real), true)
 			}
 			r.journal.give(l, l.segment)
 			l.before, l.segment = l.segment, ring.ID{}
@@ -332,7 +333,7 @@ func (r *recording) turn(l *lane, last uint64) {
 
 // side writes the lines that are due; all at the end.
 func (r *recording) side(end bool) {
-	now := int64(r.clock.now.Real)
+	now := int64(r.clock.Now.Real)
 	waiting := 0
 	for _, l := range r.lanes {
 		if l.ended.Load() != l.endedSeen {
@@ -366,7 +367,7 @@ func (r *recording) groupLane(cgroup uint64) *lane {
 	if x := r.faces.by[cgroup]; x != nil {
 		return x.lane
 	}
-	g := r.groups.find(cgroup)
+	g := r.groups.Find(cgroup)
 	c := r.faces.comment(g, 0)
 	s := r.faces.subject(&g, &c)
 	return r.laneOf(s.Namespace, s.Unnamed)
@@ -381,8 +382,8 @@ func (r *recording) socketLine(s *socket) {
 	for i := range s.n {
 		// It may have begun another program or moved to another control group in between.
 		for _, at := range [...]int64{s.spans[i].from, s.spans[i].to} {
-			if p := r.processes.of(s.spans[i].tgid, at); p != nil && p.told != s.face.lane.file {
-				p.told = s.face.lane.file
+			if p := r.processes.Of(s.spans[i].tgid, at); p != nil && p.Written != s.face.lane.file {
+				p.Written = s.face.lane.file
 				r.journal.owner(s.face.lane, r.describe(p))
 			}
 		}
@@ -422,9 +423,9 @@ func (r *recording) socketLine(s *socket) {
 		b = append(b, `,"kind":"`...)
 		b = append(b, o.kind.String()...)
 		b = append(b, '"')
-		if p := r.processes.of(o.tgid, o.from); p != nil {
+		if p := r.processes.Of(o.tgid, o.from); p != nil {
 			b = append(b, `,"process":"`...)
-			b = append(b, p.key()...)
+			b = append(b, key(p)...)
 			b = append(b, '"')
 		}
 		b = appendTime(append(b, `,"from":`...), o.from)
@@ -435,13 +436,13 @@ func (r *recording) socketLine(s *socket) {
 	if s.more {
 		b = append(b, `,"more":true`...)
 	}
-	b = appendTime(append(b, `,"learned":`...), int64(r.clock.now.Real))
+	b = appendTime(append(b, `,"learned":`...), int64(r.clock.Now.Real))
 	l.owners = append(b, '}', '\n')
 }
 
 // quoted is text as JSON.
 func quoted(s string) []byte {
-	text, err := json.Marshal(clean(s, 512))
+	text, err := json.Marshal(machine.Clean(s, 512))
 	if err != nil {
 		return []byte(`""`) // text always encodes
 	}

@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/pcapsule/pcapsule/recorder/internal/machine"
 	"github.com/pcapsule/pcapsule/recorder/keys"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 	"github.com/pcapsule/pcapsule/recorder/ring"
@@ -91,13 +92,13 @@ func plainPath(file string) string {
 // recording's ring, or a file beside its file.
 func startPlaintext(o *Options, out sink, discreet *discretion, now func() *ring.Clock, utc func(uint64) int64) (*plaintext, error) {
 	p := &plaintext{onError: o.OnError, discreet: discreet, source: o.Source, speakers: map[speaker]*voice{}, talks: map[uint64]string{}, waiting: map[uint64][]keys.Plain{}, settled: map[uint64]bool{}}
-	here := thisMachine()
+	here := machine.This()
 	if o.Node != "" {
-		here.node = o.Node
+		here.Node = o.Node
 	}
-	p.node = here.node
+	p.node = here.Node
 	header := func(h *ring.Header) {
-		h.Kernel, h.OS, h.Hardware = here.kernel, "linux", here.hardware
+		h.Kernel, h.OS, h.Hardware = here.Kernel, "linux", here.Hardware
 		if c := now(); c != nil {
 			h.Clocks = []ring.Clock{*c}
 		}
@@ -121,7 +122,7 @@ func startPlaintext(o *Options, out sink, discreet *discretion, now func() *ring
 	case *fileSink:
 		var h ring.Header
 		header(&h)
-		h.Node, h.Recorder, h.BootID = here.node, o.Program, here.bootID
+		h.Node, h.Recorder, h.BootID = here.Node, o.Program, here.BootID
 		f, err := newFileSink(&Options{File: plainPath(o.File), Program: o.Program}, h, linkUpperPDU, plainSnap)
 		if err != nil {
 			return nil, err
@@ -348,11 +349,11 @@ func (p *plaintext) speaker(x *keys.Plain) (*voice, error) {
 		text, err := json.Marshal(struct {
 			Executable string `json:"executable"`
 			Library    string `json:"library"`
-		}{clean(x.Executable, 512), x.Library.String()})
+		}{machine.Clean(x.Executable, 512), x.Library.String()})
 		if err != nil {
 			return nil, fmt.Errorf("describing plaintext: %w", err)
 		}
-		i = pcapng.Interface{Name: clean(fmt.Sprintf("%s/%d/%s", filepath.Base(x.Executable), x.PID, x.Library), 200),
+		i = pcapng.Interface{Name: machine.Clean(fmt.Sprintf("%s/%d/%s", filepath.Base(x.Executable), x.PID, x.Library), 200),
 			Description: "plaintext at the call, not packets", Comments: []string{workload.FormatInterfaceComment(p.whose(x)), string(text)}}
 	}
 	id, err := p.out.Interface(i)
@@ -391,7 +392,7 @@ func (p *plaintext) whose(x *keys.Plain) workload.InterfaceComment {
 		c.Identity.ValidFrom = x.Time
 	}
 	c.Ring, c.Cgroup, c.How = p.name, x.Cgroup, "process"
-	c.Identity.Process, c.Identity.PID = clean(filepath.Base(x.Executable), 64), int64(x.PID)
+	c.Identity.Process, c.Identity.PID = machine.Clean(filepath.Base(x.Executable), 64), int64(x.PID)
 	return c
 }
 

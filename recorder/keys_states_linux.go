@@ -3,6 +3,7 @@ package recorder
 import (
 	"time"
 
+	"github.com/pcapsule/pcapsule/recorder/internal/machine"
 	"github.com/pcapsule/pcapsule/recorder/keys"
 	"github.com/pcapsule/pcapsule/recorder/workload"
 )
@@ -96,7 +97,7 @@ func (r *recording) keyStates(end bool) {
 		return
 	}
 	for _, c := range r.keys.changes(time.Now(), end) {
-		l := keyLine{Time: stamp(int64(r.clock.now.Real)), Kind: "tls_keys", PID: c.PID, Exe: clean(c.Executable, 512), Cgroup: clean(c.Cgroup, 512),
+		l := keyLine{Time: stamp(int64(r.clock.Now.Real)), Kind: "tls_keys", PID: c.PID, Exe: machine.Clean(c.Executable, 512), Cgroup: machine.Clean(c.Cgroup, 512),
 			Before: c.before, After: c.State.String(), Reason: string(c.Reason)}
 		l.Container, l.PodUID = workload.ParseCgroup(c.Cgroup)
 		who := subjectOf(r.names.source, c.PID, c.Executable, c.Cgroup)

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pcapsule/pcapsule/recorder/internal/machine"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 	"github.com/pcapsule/pcapsule/recorder/ring"
 )
@@ -223,13 +224,13 @@ func TestUnknownInterface(t *testing.T) {
 // TestUnreadableControlGroups: a tree that cannot be read is told; one that changes while it
 // is read is not.
 func TestUnreadableControlGroups(t *testing.T) {
-	if g := newGroups(filepath.Join(t.TempDir(), "nowhere")); g.trouble() == nil || !strings.Contains(g.trouble().Error(), "reading control groups") {
-		t.Errorf("trouble %v", g.trouble())
-	} else if x := g.find(7); x.path != "" || x.label() != "cgroup-7" {
+	if g := machine.NewCgroups(filepath.Join(t.TempDir(), "nowhere")); g.Trouble() == nil || !strings.Contains(g.Trouble().Error(), "reading control groups") {
+		t.Errorf("trouble %v", g.Trouble())
+	} else if x := g.Find(7); x.Path != "" || x.Label() != "cgroup-7" {
 		t.Errorf("group %+v", x)
 	}
-	if g := newGroups(t.TempDir()); g.trouble() != nil {
-		t.Error(g.trouble())
+	if g := machine.NewCgroups(t.TempDir()); g.Trouble() != nil {
+		t.Error(g.Trouble())
 	}
 }
 
@@ -246,17 +247,17 @@ func TestClockThatIsSet(t *testing.T) {
 			t.Errorf("jump of %d s: %d lines, %d sockets stay", jump/1e9, wrote, len(table.by))
 		}
 	}
-	var c clock
-	c.calibrate()
-	c.tick()
-	c.distance += 3600e9 // as if somebody had set it
-	if read, stepped := c.tick(); !read || !stepped || len(c.steps) != 1 || c.steps[0].By > -3599e9 {
-		t.Errorf("read %v, stepped %v, %+v", read, stepped, c.steps)
+	var c machine.Clock
+	c.Calibrate()
+	c.Tick()
+	c.Distance += 3600e9 // as if somebody had set it
+	if read, stepped := c.Tick(); !read || !stepped || len(c.Steps) != 1 || c.Steps[0].By > -3599e9 {
+		t.Errorf("read %v, stepped %v, %+v", read, stepped, c.Steps)
 	}
 	l := &lane{}
 	j := journal{}
 	j.clockSet(l, &c)
-	if !strings.Contains(string(l.happen), `"kind":"clock_set"`) || len(c.steps) != 0 {
+	if !strings.Contains(string(l.happen), `"kind":"clock_set"`) || len(c.Steps) != 0 {
 		t.Errorf("%s", l.happen)
 	}
 }
@@ -270,7 +271,7 @@ func TestSideFilesLeaveWhatIsReserved(t *testing.T) {
 	}
 	t.Cleanup(func() { syscall.Unmount(dir, syscall.MNT_DETACH) })
 	o := Options{OnError: func(error) {}, Ring: &ring.Options{Dir: filepath.Join(dir, "ring"), SegmentBytes: 1 << 20, Reserve: 8 << 20, FlushEvery: time.Millisecond, RetryEvery: 5 * time.Millisecond}}
-	s, err := newRingSink(&o, thisMachine(), ring.SeriesOptions{Name: "sockets", LinkType: linkCooked})
+	s, err := newRingSink(&o, machine.This(), ring.SeriesOptions{Name: "sockets", LinkType: linkCooked})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/bpf"
 	"github.com/pcapsule/pcapsule/recorder/filter"
+	"github.com/pcapsule/pcapsule/recorder/internal/machine"
 	"github.com/pcapsule/pcapsule/recorder/internal/mapped"
 	"github.com/pcapsule/pcapsule/recorder/policy"
 	"github.com/pcapsule/pcapsule/recorder/ring"
@@ -24,14 +25,14 @@ const (
 // recording is one run.
 type recording struct {
 	o       Options
-	here    machine
-	groups  *groups
+	here    machine.Host
+	groups  *machine.Cgroups
 	faces   faces
 	out     sink
 	progs   *bpf.Programs
 	packets *mapped.Reader
 	match   *filter.Program // asked here where the kernel's program cannot
-	clock   clock
+	clock   machine.Clock
 	nextID  uint64
 	left    uint64 // packets until Count
 	losses  losses
@@ -45,7 +46,7 @@ type recording struct {
 	degraded []string
 
 	events    *mapped.Reader
-	processes *processes
+	processes *machine.Processes
 	sockets   *sockets
 	peers     peers
 	names     names
@@ -119,9 +120,9 @@ func runInstead(ctx context.Context, o Options, why error) (Stats, error) {
 
 // runSockets records packets of sockets.
 func runSockets(ctx context.Context, o Options) (Stats, error) {
-	r := &recording{o: o, here: thisMachine(), left: o.Count}
+	r := &recording{o: o, here: machine.This(), left: o.Count}
 	if o.Node != "" {
-		r.here.node = o.Node
+		r.here.Node = o.Node
 	}
 	if err := r.start(); err != nil {
 		return Stats{}, err
@@ -144,7 +145,7 @@ func (l *losses) of(cgroup uint64) *bpf.Running {
 }
 
 func (r *recording) shareClock() {
-	now := r.clock.now
+	now := r.clock.Now
 	r.clockNow.Store(&now)
 }
 
@@ -189,8 +190,8 @@ func (r *recording) loop(ctx context.Context) error {
 // round takes what is there and writes what has waited long enough. It says how many
 // packets there were and whether there are more.
 func (r *recording) round() (n int, more bool, err error) {
-	now := uint64(r.clock.monotonic())
-	read, stepped := r.clock.tick()
+	now := uint64(r.clock.Monotonic())
+	read, stepped := r.clock.Tick()
 	if read {
 		r.shareClock()
 	}
@@ -242,7 +243,7 @@ func (r *recording) one(p *bpf.Packet, body []byte) error {
 		r.broken.Add(1)
 		return nil
 	}
-	at := r.clock.utc(p.Time)
+	at := r.clock.UTC(p.Time)
 	cooked(r.prefix[:], p.Protocol, p.IfIndex, p.PktType)
 	x := r.faces.of(p.Cgroup, at)
 	if p.Lost != 0 {
@@ -313,7 +314,7 @@ func (r *recording) one(p *bpf.Packet, body []byte) error {
 func (r *recording) foresee(body []byte) {
 	var p bpf.Packet
 	if data, ok := p.Decode(body); ok {
-		at := r.clock.utc(p.Time)
+		at := r.clock.UTC(p.Time)
 		r.warden.foresee(&p, data, r.faces.of(p.Cgroup, at), at)
 	}
 }
@@ -336,7 +337,7 @@ func (r *recording) end(err error) (Stats, error) {
 	}
 	if lost, lossErr := r.progs.Losses(); lossErr == nil {
 		for cgroup, n := range lost {
-			x := r.faces.of(cgroup, r.clock.utc(uint64(r.clock.monotonic())))
+			x := r.faces.of(cgroup, r.clock.UTC(uint64(r.clock.Monotonic())))
 			x.lost.Add(r.losses.of(cgroup).Rest(n))
 			if !r.warden.silenced(&r.faces, cgroup, nil) {
 				err = errors.Join(err, r.faces.declare(x))

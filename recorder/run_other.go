@@ -2,7 +2,15 @@
 
 package recorder
 
-import "context"
+import (
+	"context"
+	"runtime"
+)
 
 // Run answers ErrPlatform: only Linux has what recording needs.
 func Run(context.Context, Options) (Stats, error) { return Stats{}, ErrPlatform }
+
+// Doctor says what this machine can record: nothing, without Linux.
+func Doctor() []Check {
+	return []Check{{"system", Bad, runtime.GOOS, "record on Linux; bundles are made and asked everywhere"}}
+}

@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/pcapsule/pcapsule/recorder/internal/machine"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 	"github.com/pcapsule/pcapsule/recorder/ring"
 )
@@ -81,16 +82,16 @@ func gone(f *os.File) bool {
 }
 
 // openRing makes the writer of a ring, as recordings want it.
-func openRing(o *Options, here machine) (*ring.Writer, error) {
+func openRing(o *Options, here machine.Host) (*ring.Writer, error) {
 	r := *o.Ring
-	r.Node, r.BootID, r.Recorder = here.node, here.bootID, o.Program
+	r.Node, r.BootID, r.Recorder = here.Node, here.BootID, o.Program
 	if r.OnError == nil {
 		r.OnError = o.OnError
 	}
 	return ring.Create(r)
 }
 
-func newRingSink(o *Options, here machine, series ring.SeriesOptions) (*ringSink, error) {
+func newRingSink(o *Options, here machine.Host, series ring.SeriesOptions) (*ringSink, error) {
 	w, err := o.writer, error(nil)
 	if w == nil {
 		if w, err = openRing(o, here); err != nil {

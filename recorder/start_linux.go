@@ -12,6 +12,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/bpf"
 	"github.com/pcapsule/pcapsule/recorder/filter"
+	"github.com/pcapsule/pcapsule/recorder/internal/machine"
 	"github.com/pcapsule/pcapsule/recorder/internal/mapped"
 	"github.com/pcapsule/pcapsule/recorder/policy"
 	"github.com/pcapsule/pcapsule/recorder/ring"
@@ -32,8 +33,8 @@ func (r *recording) start() error {
 	if rel, err := filepath.Rel(root, where); err == nil {
 		r.scope = filepath.Join("/", rel)
 	}
-	r.clock.calibrate()
-	r.clock.tick()
+	r.clock.Calibrate()
+	r.clock.Tick()
 	r.shareClock()
 	load, err := r.options()
 	if err != nil {
@@ -150,7 +151,7 @@ func ownGroup() (uint64, string) {
 		if err != nil || strings.TrimSpace(string(procs)) != fmt.Sprint(os.Getpid()) {
 			return 0, ""
 		}
-		id, _ := inode(filepath.Join(root, path))
+		id, _ := machine.Inode(filepath.Join(root, path))
 		return id, path
 	}
 	return 0, ""
@@ -175,7 +176,7 @@ func (r *recording) open(root string) (err error) {
 	} else {
 		var h ring.Header
 		r.header(&h)
-		h.Node, h.Recorder, h.BootID = r.here.node, r.o.Program, r.here.bootID
+		h.Node, h.Recorder, h.BootID = r.here.Node, r.o.Program, r.here.BootID
 		r.out, err = newFileSink(&r.o, h, linkCooked, snap)
 	}
 	if err != nil {
@@ -184,12 +185,12 @@ func (r *recording) open(root string) (err error) {
 	}
 	name, first := r.out.ids()
 	r.nextID = first
-	r.groups = newGroups(root)
-	if err := r.groups.trouble(); err != nil {
+	r.groups = machine.NewCgroups(root)
+	if err := r.groups.Trouble(); err != nil {
 		r.o.OnError(err)
 	}
-	r.names.start(&r.o, r.groups.paths())
-	r.processes = newProcesses(&r.clock)
+	r.names.start(&r.o, r.groups.Paths())
+	r.processes = machine.NewProcesses(&r.clock)
 	if r.warden, err = newWarden(r.o.Policy, r.names.source, r.processes); err == nil && r.o.Policy != nil && r.o.Policy.NeedsNames() && r.names.source == nil {
 		err = errNoNames
 	}
@@ -199,7 +200,7 @@ func (r *recording) open(root string) (err error) {
 	if err != nil {
 		return r.unopen(err)
 	}
-	r.faces = faces{groups: r.groups, source: r.names.source, node: r.here.node, ring: name, filter: r.o.Filter, by: map[uint64]*face{}, warden: r.warden, laneOf: r.laneOf}
+	r.faces = faces{groups: r.groups, source: r.names.source, node: r.here.Node, ring: name, filter: r.o.Filter, by: map[uint64]*face{}, warden: r.warden, laneOf: r.laneOf}
 	r.sockets = newSockets(r.socketLine)
 	if r.warden != nil && r.warden.owned {
 		r.packets.Each = r.foresee
@@ -236,7 +237,7 @@ func (r *recording) closeReaders() {
 // and packets last.
 func (r *recording) attach(where string) (found uint64, err error) {
 	r.progs.AttachEvents(true, !r.o.NoEvents)
-	r.processes.scan(r.groups.root)
+	r.processes.Scan(r.groups.Root)
 	if !r.o.NoOwners {
 		r.progs.AttachOwners(where)
 		if found, err = r.progs.FindSockets(); err != nil {
@@ -248,7 +249,7 @@ func (r *recording) attach(where string) (found uint64, err error) {
 
 // header fills in what a segment's header says.
 func (r *recording) header(h *ring.Header) {
-	h.Kernel, h.OS, h.Hardware = r.here.kernel, runtime.GOOS, r.here.hardware
+	h.Kernel, h.OS, h.Hardware = r.here.Kernel, runtime.GOOS, r.here.Hardware
 	h.Filter, h.Own = r.o.Filter, r.own
 	if p := r.o.Policy; p != nil {
 		h.Only, h.Policy = p.Wanted(), p.String()

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/pcapsule/pcapsule/bpf"
+	"github.com/pcapsule/pcapsule/recorder/internal/machine"
 	"github.com/pcapsule/pcapsule/recorder/policy"
 	"github.com/pcapsule/pcapsule/recorder/workload"
 )
@@ -17,7 +18,7 @@ import (
 type warden struct {
 	judge     *policy.Judge
 	source    workload.Source // of addresses; may be nil
-	processes *processes
+	processes *machine.Processes
 	owned     bool // it matters whose packets are
 	programs  bool // and of which process
 
@@ -37,7 +38,7 @@ type warden struct {
 type program struct {
 	face *face
 	gen  int // of the face's names
-	proc *process
+	proc *machine.Process
 	pid  uint32
 }
 
@@ -70,7 +71,7 @@ const (
 )
 
 // newWarden makes one of a policy, nil where it lets all be recorded.
-func newWarden(p *policy.Policy, source workload.Source, t *processes) (*warden, error) {
+func newWarden(p *policy.Policy, source workload.Source, t *machine.Processes) (*warden, error) {
 	if p == nil {
 		return nil, nil
 	}
@@ -87,14 +88,14 @@ func newWarden(p *policy.Policy, source workload.Source, t *processes) (*warden,
 }
 
 // subject is what is known of who is in a control group.
-func (f *faces) subject(g *group, c *workload.InterfaceComment) workload.Subject {
+func (f *faces) subject(g *machine.Cgroup, c *workload.InterfaceComment) workload.Subject {
 	s := workload.SubjectOf(&c.Identity)
-	s.ContainerID, s.Cgroup = g.container, g.path
-	if g.pod != "" {
-		s.PodUID = g.pod
+	s.ContainerID, s.Cgroup = g.Container, g.Path
+	if g.Pod != "" {
+		s.PodUID = g.Pod
 	}
-	uncalled := g.container != "" && (s.Container == "" || strings.HasPrefix(g.container, s.Container))
-	s.Unnamed = g.id != 0 && g.path == "" || f.source != nil && s.Pod == "" && (g.pod != "" || uncalled)
+	uncalled := g.Container != "" && (s.Container == "" || strings.HasPrefix(g.Container, s.Container))
+	s.Unnamed = g.ID != 0 && g.Path == "" || f.source != nil && s.Pod == "" && (g.Pod != "" || uncalled)
 	s.Untold = f.source != nil && s.Pod != "" && uncalled
 	return s
 }
@@ -108,16 +109,16 @@ func (w *warden) know(x *face) {
 }
 
 // silenced reports whether nothing may be said of who is in a control group.
-func (w *warden) silenced(f *faces, cgroup uint64, proc *process) bool {
+func (w *warden) silenced(f *faces, cgroup uint64, proc *machine.Process) bool {
 	if w == nil || !w.owned {
 		return false
 	}
-	g := f.groups.find(cgroup)
+	g := f.groups.Find(cgroup)
 	c := f.comment(g, 0)
 	s := f.subject(&g, &c)
 	if w.programs {
 		if s.Unowned = proc == nil; proc != nil {
-			s.Process, s.Exe, s.PID = proc.name, proc.exe, int64(proc.pid)
+			s.Process, s.Exe, s.PID = proc.Name, proc.Exe, int64(proc.PID)
 		}
 	}
 	return w.judge.Silenced(w.judge.Marks(&s))
@@ -173,7 +174,7 @@ func (w *warden) owner(p *bpf.Packet, x *face, at int64) policy.Marks {
 func (w *warden) program(p *bpf.Packet, x *face, at int64) policy.Marks {
 	k := program{face: x, gen: x.gen}
 	if p.Kind != bpf.None {
-		k.pid, k.proc = p.TGID, w.processes.of(p.TGID, at)
+		k.pid, k.proc = p.TGID, w.processes.Of(p.TGID, at)
 	}
 	if k == w.lastKey {
 		return w.lastMarks
@@ -183,7 +184,7 @@ func (w *warden) program(p *bpf.Packet, x *face, at int64) policy.Marks {
 		s := x.who
 		s.Unowned, s.PID = p.Kind == bpf.None, int64(k.pid)
 		if k.proc != nil {
-			s.Process, s.Exe = k.proc.name, k.proc.exe
+			s.Process, s.Exe = k.proc.Name, k.proc.Exe
 		}
 		m = w.judge.Marks(&s)
 		if len(w.marks) >= maxTold {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/bpf"
 	"github.com/pcapsule/pcapsule/recorder/internal/containers"
+	"github.com/pcapsule/pcapsule/recorder/internal/machine"
 	"github.com/pcapsule/pcapsule/recorder/workload"
 )
 
@@ -136,7 +137,7 @@ func (r *recording) takeChanges() error {
 			}
 			if x.ready && (changed || c.To != 0) {
 				r.journal.owner(x.lane, workloadLine{Workload: json.RawMessage(workload.FormatInterfaceComment(known)), Cgroup: x.cgroup,
-					From: stamp(c.From), To: stamp(c.To), Learned: stamp(int64(r.clock.now.Real))})
+					From: stamp(c.From), To: stamp(c.To), Learned: stamp(int64(r.clock.Now.Real))})
 			}
 		}
 	}
@@ -147,16 +148,16 @@ func (r *recording) kubeEvent(e *workload.Event) {
 	if r.o.NoEvents || r.warden.silencesEvent(r.names.source, e) {
 		return
 	}
-	r.journal.event(r.laneOf(e.Namespace, false), kubeLine{Time: stamp(e.TsNs), Kind: "k8s", Type: clean(e.Type, 64), Reason: clean(e.Reason, 256), Message: clean(e.Message, 1024),
-		Object: kubeObject{clean(e.Kind, 64), clean(e.Namespace, 256), clean(e.Name, 256), clean(e.UID, 64)},
-		Count:  e.Count, First: stamp(e.FirstNs), Source: clean(e.Source, 256), Node: clean(e.Node, 256)})
+	r.journal.event(r.laneOf(e.Namespace, false), kubeLine{Time: stamp(e.TsNs), Kind: "k8s", Type: machine.Clean(e.Type, 64), Reason: machine.Clean(e.Reason, 256), Message: machine.Clean(e.Message, 1024),
+		Object: kubeObject{machine.Clean(e.Kind, 64), machine.Clean(e.Namespace, 256), machine.Clean(e.Name, 256), machine.Clean(e.UID, 64)},
+		Count:  e.Count, First: stamp(e.FirstNs), Source: machine.Clean(e.Source, 256), Node: machine.Clean(e.Node, 256)})
 }
 
 // commentCache makes owner comments for packets.
 type commentCache struct {
 	tgid, tid uint32
 	kind      bpf.Kind
-	proc      *process
+	proc      *machine.Process
 	text      string
 }
 
@@ -165,13 +166,13 @@ func (c *commentCache) of(r *recording, p *bpf.Packet, at int64) string {
 	if p.Kind == bpf.None {
 		return ""
 	}
-	proc := r.processes.of(p.TGID, at)
+	proc := r.processes.Of(p.TGID, at)
 	if c.tgid == p.TGID && c.tid == p.TID && c.kind == p.Kind && c.proc == proc && c.text != "" {
 		return c.text
 	}
 	text := fmt.Sprintf("pid=%d tid=%d", p.TGID, p.TID)
 	if proc != nil {
-		text = fmt.Sprintf("process=%q %s", proc.name, text)
+		text = fmt.Sprintf("process=%q %s", proc.Name, text)
 	}
 	*c = commentCache{p.TGID, p.TID, p.Kind, proc, "pcapsule " + text + " known=" + p.Kind.String()}
 	return c.text

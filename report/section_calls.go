@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 )
 
 // Limits of lists of calls.
@@ -26,7 +26,7 @@ func (b *builder) protocols() (Section, string) {
 	s := Section{ID: "protocols", Title: "Protocols",
 		Text: []string{"A call is one request with its response, or one message where a protocol has no pairs. A call failed when its protocol says so (an HTTP status of 400 or more, a DNS code that is not NOERROR, an SQLSTATE, a Redis error, a gRPC status that is not 0, a fatal TLS alert), or when no answer came."}}
 	sql := `SELECT protocol, count(*) AS calls, count(*) FILTER (WHERE failed) AS failed, sum(request_bytes + response_bytes)::BIGINT AS bytes,
-  quantile_disc(` + ask.Took() + `, [0.5, 0.9, 0.99]) AS p50_p90_p99_us, arg_min(` + b.ref("c") + `, ` + b.ref("c") + `) AS first_call
+  quantile_disc(` + terms.Took + `, [0.5, 0.9, 0.99]) AS p50_p90_p99_us, arg_min(` + b.ref("c") + `, ` + b.ref("c") + `) AS first_call
 FROM calls_raw c
 GROUP BY protocol ORDER BY calls DESC, protocol`
 	t := &Table{ID: "protocols-table", Title: "Calls by protocol", Queries: []Query{b.query(sql)},
@@ -70,7 +70,7 @@ SELECT coalesce(s.node, '%[7]s') AS from_node, coalesce(d.node, '%[7]s') AS to_n
   count(*) AS calls, count(*) FILTER (WHERE failed) AS failed, quantile_disc(us, 0.5) AS p50_us, quantile_disc(us, 0.99) AS p99_us, min(ref) AS first_call
 FROM c LEFT JOIN top s ON s.node = c.client LEFT JOIN top d ON d.node = c.server
 GROUP BY from_node, to_node ORDER BY calls DESC, from_node, to_node LIMIT %[8]d`, b.bundleColumn("e"), node("e"), b.ref("c"),
-		b.on("c", "s", "s.endpoint_id = c.src_id"), b.on("c", "d", "d.endpoint_id = c.dst_id"), mostNodes-1, others, mostEdges, ask.Took())
+		b.on("c", "s", "s.endpoint_id = c.src_id"), b.on("c", "d", "d.endpoint_id = c.dst_id"), mostNodes-1, others, mostEdges, terms.Took)
 	rows := b.ask(sql)
 	chart := &MapChart{}
 	at := map[string]int{}
@@ -134,7 +134,7 @@ func (b *builder) bundleColumn(alias string) string {
 func (b *builder) endpointCalls() string {
 	return fmt.Sprintf(`c AS (SELECT c.protocol, c.method, CASE WHEN c.protocol <> 'dns' THEN c.host END AS host, nullif(%[1]s, '') AS path, %[2]s AS server,
     %[5]s AS elapsed_us, c.failed, c.status_code, c.status_text, c.error, c.src_ip, c.ts_ns, %[3]s AS ref
-  FROM calls_raw c JOIN endpoints d ON %[4]s WHERE c.method IS NOT NULL)`, ask.PathTemplate(), node("d"), b.ref("c"), b.on("c", "d", "d.endpoint_id = c.dst_id"), ask.Took())
+  FROM calls_raw c JOIN endpoints d ON %[4]s WHERE c.method IS NOT NULL)`, terms.PathTemplate, node("d"), b.ref("c"), b.on("c", "d", "d.endpoint_id = c.dst_id"), terms.Took)
 }
 
 // target is an endpoint in one line.

@@ -68,7 +68,7 @@ type Call struct {
 	RequestID           Opt[string] `col:"request_id" enc:"bloom" doc:"X-Request-Id or X-Correlation-Id of the request, else of the response"`
 	TraceID             Opt[string] `col:"trace_id" enc:"bloom" doc:"trace id of traceparent (W3C), b3 or X-B3-TraceId, X-Amzn-Trace-Id or uber-trace-id, lower case"`
 	SpanID              Opt[string] `col:"span_id" doc:"the caller's span id of the same header"`
-	AuthKind            Opt[string] `col:"auth_kind" enc:"dict" doc:"kind of credentials sent: the scheme of Authorization in lower case, cookie, password, md5, scram-sha-256, …; never the credentials"`
+	AuthKind            Opt[string] `col:"auth_kind" enc:"dict" doc:"kind of credentials sent: the scheme of Authorization in lower case, apikey (also for a header such as X-Api-Key), cookie, password, md5, scram-sha-256, …; never the credentials"`
 
 	DecryptedBy Opt[string] `col:"decrypted_by" enc:"dict" doc:"encryption layer that was decrypted to read the call: tls, dtls, quic or plaintext; null if there was none"`
 	Anomalies   int32       `col:"anomalies" doc:"number of anomalies in this call; see table anomalies"`

@@ -9,6 +9,8 @@ import (
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/ask/access"
+	"github.com/pcapsule/pcapsule/forensics/ask/service"
 )
 
 // twice opens two bundles of the shop as one case: every call is in both.
@@ -77,11 +79,11 @@ func TestMaskedCasesShowNoCredentials(t *testing.T) {
 
 func TestAccessIsWholeAndInPages(t *testing.T) {
 	c := open(t, "shop.pcapng")
-	in := ask.AccessIn{Service: "postgres", Scope: ask.Scope{Limit: 7}}
+	in := access.AccessIn{Service: "postgres", Scope: ask.Scope{Limit: 7}}
 	seen := map[string]bool{}
 	total := int64(0)
 	for page := 0; ; page++ {
-		a := must[*ask.Access](t)(ask.AskAccess(ctx, c, in))
+		a := must[*access.Access](t)(access.AskAccess(ctx, c, in))
 		if page == 0 {
 			total = a.Total
 			sum := int64(0)
@@ -105,23 +107,23 @@ func TestAccessIsWholeAndInPages(t *testing.T) {
 	if int64(len(seen)) != total || total == 0 {
 		t.Errorf("%d calls in pages, %d in all", len(seen), total)
 	}
-	outside := must[*ask.Access](t)(ask.AskAccess(ctx, c, ask.AccessIn{External: true}))
+	outside := must[*access.Access](t)(access.AskAccess(ctx, c, access.AccessIn{External: true}))
 	if outside.UnreadTotal != 1 || !strings.Contains(outside.Unread[0].Why, "encrypted") || len(outside.Unread[0].CallIDs) != 1 {
 		t.Errorf("unread %+v", outside.Unread)
 	}
-	for _, bad := range []ask.AccessIn{{}, {Service: "x", Direction: "up"}, {Service: "x", Cursor: "y"}} {
-		if _, err := ask.AskAccess(ctx, c, bad); err == nil {
+	for _, bad := range []access.AccessIn{{}, {Service: "x", Direction: "up"}, {Service: "x", Cursor: "y"}} {
+		if _, err := access.AskAccess(ctx, c, bad); err == nil {
 			t.Errorf("%+v is taken", bad)
 		}
 	}
-	if p := must[*ask.Access](t)(ask.AskAccess(ctx, c, ask.AccessIn{Service: "nobody"})); p.Matched != "nothing_matched" {
+	if p := must[*access.Access](t)(access.AskAccess(ctx, c, access.AccessIn{Service: "nobody"})); p.Matched != "nothing_matched" {
 		t.Errorf("matched %s", p.Matched)
 	}
 }
 
 func TestNoCrashWithoutASign(t *testing.T) {
 	c := open(t, "shop.pcapng")
-	tl := must[*ask.Timeline](t)(ask.AskTimeline(ctx, c, ask.TimelineIn{Workload: "payment"})) // its probes failed, it went on
+	tl := must[*service.Timeline](t)(service.AskTimeline(ctx, c, service.TimelineIn{Workload: "payment"})) // its probes failed, it went on
 	if tl.Crash != nil || !strings.Contains(strings.Join(tl.Notes, " "), "no sign of a crash") || tl.Calls == 0 {
 		t.Errorf("%+v %v", tl.Crash, tl.Notes)
 	}
@@ -135,8 +137,8 @@ func TestNoCrashWithoutASign(t *testing.T) {
 	if rate != tl.Calls || sum > tl.Calls {
 		t.Errorf("%d calls by kind, %d over time, %d in all", sum, rate, tl.Calls)
 	}
-	for _, bad := range []ask.TimelineIn{{}, {Workload: "x", At: "noon"}, {Workload: "x", Before: "-1m"}} {
-		if _, err := ask.AskTimeline(ctx, c, bad); err == nil {
+	for _, bad := range []service.TimelineIn{{}, {Workload: "x", At: "noon"}, {Workload: "x", Before: "-1m"}} {
+		if _, err := service.AskTimeline(ctx, c, bad); err == nil {
 			t.Errorf("%+v is taken", bad)
 		}
 	}

@@ -1,11 +1,11 @@
-// Package ask is what people ask of a case, each question a function.
+// Package ask has what every question about a case is made of.
 //
-// A question is one file, <topic>.go, and one line in All. It takes a typed value, runs
-// SQL over the case's tables, and gives a typed answer whose numbers lead to calls and
-// whose calls lead to packets. The command line, assistants and reports all ask through
-// here, so no question is written twice. An answer says how much of the asked time was
-// recorded, never guesses without a stated confidence, and is the same for the same case
-// and question.
+// A question is a function in a package of its topic below this one, and one line in the list of
+// package finding/all. It takes a typed value that embeds Scope, runs SQL over the case's tables,
+// and gives a typed answer that embeds Frame, whose numbers lead to calls and whose calls lead to
+// packets. The command line, assistants and reports all ask through Question, so no question is
+// written twice. An answer states how much of the asked time was recorded, never guesses without
+// a stated confidence, and is the same for the same case and question.
 package ask
 
 import (
@@ -51,6 +51,7 @@ type InputError struct {
 	What  string // what is wrong and what was wanted
 }
 
+// Error names the field and what is wrong with it.
 func (e *InputError) Error() string {
 	if e.Field == "" {
 		return e.What
@@ -58,12 +59,13 @@ func (e *InputError) Error() string {
 	return e.Field + ": " + e.What
 }
 
-func wrong(field, format string, args ...any) error {
+// Wrong is an *InputError about a field.
+func Wrong(field, format string, args ...any) error {
 	return &InputError{field, fmt.Sprintf(format, args...)}
 }
 
-// question makes a Question of a function. In embeds Scope, Out embeds Frame.
-func question[In, Out any](name, title, doc string, core bool, f func(context.Context, *forensics.Case, In) (*Out, error)) Question {
+// New makes a Question of a function. In embeds Scope, Out embeds Frame.
+func New[In, Out any](name, title, doc string, core bool, f func(context.Context, *forensics.Case, In) (*Out, error)) Question {
 	q := Question{Name: name, Title: title, Doc: doc, Core: core, In: schemaOf[In](name), Out: schemaOf[Out](name)}
 	q.ask = func(ctx context.Context, c *forensics.Case, raw json.RawMessage) (any, error) {
 		var in In
@@ -74,6 +76,7 @@ func question[In, Out any](name, title, doc string, core bool, f func(context.Co
 		if err != nil {
 			return nil, err
 		}
+		explain(ctx, c, raw, in, out)
 		return out, nil
 	}
 	return q
@@ -97,23 +100,12 @@ func decode(raw json.RawMessage, in any) error {
 	if err := d.Decode(in); err != nil {
 		var kind *json.UnmarshalTypeError
 		if errors.As(err, &kind) {
-			return wrong(kind.Field, "%s, want %s", kind.Value, kind.Type)
+			return Wrong(kind.Field, "%s, want %s", kind.Value, kind.Type)
 		}
-		return wrong("", "%s", strings.TrimPrefix(err.Error(), "json: "))
+		return Wrong("", "%s", strings.TrimPrefix(err.Error(), "json: "))
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return wrong("", "more than one JSON value")
+		return Wrong("", "more than one JSON value")
 	}
 	return nil
-}
-
-// Find gives the question of a name; "get-api-stats" is as good as "get_api_stats".
-func Find(name string) (Question, bool) {
-	name = strings.ReplaceAll(name, "-", "_")
-	for _, q := range All() {
-		if q.Name == name {
-			return q, true
-		}
-	}
-	return Question{}, false
 }

@@ -13,9 +13,30 @@ import (
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/finding/all"
 )
 
 var ctx = context.Background()
+
+// find gives the question of a name.
+func find(name string) (ask.Question, bool) {
+	for _, q := range all.Questions() {
+		if q.Name == strings.ReplaceAll(name, "-", "_") {
+			return q, true
+		}
+	}
+	return ask.Question{}, false
+}
+
+// bundleOf exports a sample.
+func bundleOf(t testing.TB, name string) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), name+".pcapsule")
+	if _, err := exporter.Run(ctx, []string{filepath.Join("..", "..", "samples", name)}, dir, exporter.Options{Release: "test", Repanic: true}); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
 
 // open opens a bundle of a sample as one case.
 func open(t testing.TB, inputs ...string) *forensics.Case {
@@ -43,7 +64,7 @@ func open(t testing.TB, inputs ...string) *forensics.Case {
 // put asks a question by its name and checks the answer against the question's schema.
 func put(t testing.TB, c *forensics.Case, name, in string) map[string]any {
 	t.Helper()
-	q, ok := ask.Find(name)
+	q, ok := find(name)
 	if !ok {
 		t.Fatalf("no question %s", name)
 	}
@@ -72,7 +93,7 @@ func put(t testing.TB, c *forensics.Case, name, in string) map[string]any {
 func TestQuestionsAreOfOneKind(t *testing.T) {
 	c := open(t, "shop.pcapng")
 	seen := map[string]bool{}
-	for _, q := range ask.All() {
+	for _, q := range all.Questions() {
 		if seen[q.Name] {
 			t.Errorf("%s is there twice", q.Name)
 		}
@@ -86,7 +107,7 @@ func TestQuestionsAreOfOneKind(t *testing.T) {
 			}
 		}
 	}
-	q, _ := ask.Find("get-api-stats")
+	q, _ := find("get-api-stats")
 	var in *ask.InputError
 	if _, err := q.Ask(ctx, c, json.RawMessage(`{"order":"x"}`)); !errors.As(err, &in) || in.Field != "order" {
 		t.Errorf("%v", err)

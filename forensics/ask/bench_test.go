@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/pcapsule/pcapsule/forensics"
-	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/finding/all"
 )
 
 // benchInputs are inputs that cost more than a question's default.
@@ -44,7 +44,7 @@ func BenchmarkQuestions(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer c.Close()
-	for _, q := range ask.All() {
+	for _, q := range all.Questions() {
 		for _, in := range append([]string{`{}`}, benchInputs[q.Name]...) {
 			b.Run(q.Name+in, func(b *testing.B) {
 				var size int

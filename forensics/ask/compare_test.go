@@ -5,11 +5,12 @@ import (
 	"testing"
 
 	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/ask/compare"
 )
 
 func TestTodayAgainstYesterday(t *testing.T) {
 	planted(t, 10, func(a *asked) {
-		c := must[*ask.Compare](a.t)(ask.AskCompare(ctx, a.c, ask.CompareIn{Scope: ask.Scope{From: a.arg("from"), To: a.arg("to")}, Service: a.arg("service")}))
+		c := must[*compare.Answer](a.t)(compare.Ask(ctx, a.c, compare.In{Scope: ask.Scope{From: a.arg("from"), To: a.arg("to")}, Service: a.arg("service")}))
 		a.is("today", float64(c.Period.Calls))
 		a.is("yesterday", float64(c.Baseline.Calls))
 		a.is("errors_today", float64(c.Period.Failed))
@@ -26,8 +27,8 @@ func TestTodayAgainstYesterday(t *testing.T) {
 
 func TestWhatChanged(t *testing.T) {
 	planted(t, 30, func(a *asked) {
-		in := ask.CompareIn{Scope: ask.Scope{From: a.arg("from"), To: a.arg("to")}, BaselineFrom: a.arg("against_from"), BaselineTo: a.arg("against_to"), Service: a.arg("service")}
-		c := must[*ask.Compare](a.t)(ask.AskCompare(ctx, a.c, in))
+		in := compare.In{Scope: ask.Scope{From: a.arg("from"), To: a.arg("to")}, BaselineFrom: a.arg("against_from"), BaselineTo: a.arg("against_to"), Service: a.arg("service")}
+		c := must[*compare.Answer](a.t)(compare.Ask(ctx, a.c, in))
 		a.is("today", float64(c.Period.Calls))
 		a.is("yesterday", float64(c.Baseline.Calls))
 		ch := c.Services[0]
@@ -41,10 +42,10 @@ func TestWhatChanged(t *testing.T) {
 
 func TestLatencyOfTwoDays(t *testing.T) {
 	planted(t, 33, func(a *asked) {
-		in := ask.CompareIn{Scope: ask.Scope{From: a.arg("from"), To: a.arg("to"), Limit: 200}, BaselineFrom: a.arg("against_from"), BaselineTo: a.arg("against_to")}
-		c := must[*ask.Compare](a.t)(ask.AskCompare(ctx, a.c, in))
+		in := compare.In{Scope: ask.Scope{From: a.arg("from"), To: a.arg("to"), Limit: 200}, BaselineFrom: a.arg("against_from"), BaselineTo: a.arg("against_to")}
+		c := must[*compare.Answer](a.t)(compare.Ask(ctx, a.c, in))
 		got := map[string]float64{}
-		var slower []ask.Change
+		var slower []compare.Change
 		for _, ch := range c.Endpoints {
 			if len(ch.P50Ms) == 2 {
 				got[bare(ch.Dst)+" "+ch.Endpoint] = ch.P50Ms[1] - ch.P50Ms[0]
@@ -60,11 +61,11 @@ func TestLatencyOfTwoDays(t *testing.T) {
 
 func TestNewDestination(t *testing.T) {
 	planted(t, 15, func(a *asked) {
-		in := ask.CompareIn{Scope: ask.Scope{From: a.arg("baseline_to")}, BaselineFrom: "2026-03-05T00:00:00Z", BaselineTo: a.arg("baseline_to"), Client: a.arg("service")}
+		in := compare.In{Scope: ask.Scope{From: a.arg("baseline_to")}, BaselineFrom: "2026-03-05T00:00:00Z", BaselineTo: a.arg("baseline_to"), Client: a.arg("service")}
 		first, _, _ := a.c.Window()
 		_ = first
 		in.From = strings.Replace(a.arg("baseline_to"), ":00Z", ":00.000000001Z", 1)
-		c := must[*ask.Compare](a.t)(ask.AskCompare(ctx, a.c, in))
+		c := must[*compare.Answer](a.t)(compare.Ask(ctx, a.c, in))
 		a.says("destination", c.New)
 		for _, n := range c.New {
 			if n.Kind == "destination" {
@@ -76,7 +77,7 @@ func TestNewDestination(t *testing.T) {
 
 func TestNoChangeIsNone(t *testing.T) {
 	c := open(t, "http1.pcapng")
-	out, err := ask.AskCompare(ctx, c, ask.CompareIn{})
+	out, err := compare.Ask(ctx, c, compare.In{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,8 +88,8 @@ func TestNoChangeIsNone(t *testing.T) {
 			}
 		}
 	}
-	for _, in := range []ask.CompareIn{{Shift: "x"}, {Shift: "-1h"}, {BaselineTo: "1h"}, {BaselineFrom: "2020-01-01T00:00:00Z", BaselineTo: "2019-01-01T00:00:00Z"}, {BaselineFrom: "1s"}} {
-		if _, err := ask.AskCompare(ctx, c, in); err == nil {
+	for _, in := range []compare.In{{Shift: "x"}, {Shift: "-1h"}, {BaselineTo: "1h"}, {BaselineFrom: "2020-01-01T00:00:00Z", BaselineTo: "2019-01-01T00:00:00Z"}, {BaselineFrom: "1s"}} {
+		if _, err := compare.Ask(ctx, c, in); err == nil {
 			t.Errorf("%+v is taken", in)
 		}
 	}

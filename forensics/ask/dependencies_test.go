@@ -3,13 +3,13 @@ package ask_test
 import (
 	"testing"
 
-	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/ask/servicemap"
 )
 
 // depend asks for the dependencies of a service, by the names of the edges' farther ends.
-func depend(a *asked, in ask.DependenciesIn) (*ask.Dependencies, map[string]float64, map[string]float64) {
+func depend(a *asked, in servicemap.DependenciesIn) (*servicemap.Dependencies, map[string]float64, map[string]float64) {
 	in.Limit = 1000
-	d := must[*ask.Dependencies](a.t)(ask.AskDependencies(ctx, a.c, in))
+	d := must[*servicemap.Dependencies](a.t)(servicemap.AskDependencies(ctx, a.c, in))
 	up, down := map[string]float64{}, map[string]float64{}
 	for _, e := range d.Upstream {
 		if e.Depth == 1 && e.Calls > 0 {
@@ -29,7 +29,7 @@ func depend(a *asked, in ask.DependenciesIn) (*ask.Dependencies, map[string]floa
 
 func TestWhatAServiceDependsOn(t *testing.T) {
 	planted(t, 11, func(a *asked) {
-		d, _, down := depend(a, ask.DependenciesIn{Service: a.arg("service")})
+		d, _, down := depend(a, servicemap.DependenciesIn{Service: a.arg("service")})
 		a.groups("dependencies", down, false)
 		failed := map[string]float64{}
 		var bad []string
@@ -51,7 +51,7 @@ func TestWhatAServiceDependsOn(t *testing.T) {
 
 func TestBothWays(t *testing.T) {
 	planted(t, 18, func(a *asked) {
-		_, up, down := depend(a, ask.DependenciesIn{Service: a.arg("service")})
+		_, up, down := depend(a, servicemap.DependenciesIn{Service: a.arg("service")})
 		a.groups("inbound", up, false)
 		a.groups("outbound", down, false)
 	})
@@ -59,7 +59,7 @@ func TestBothWays(t *testing.T) {
 
 func TestWhatIsHitIfItIsGone(t *testing.T) {
 	planted(t, 20, func(a *asked) {
-		d, up, _ := depend(a, ask.DependenciesIn{Service: a.arg("service"), Blast: true})
+		d, up, _ := depend(a, servicemap.DependenciesIn{Service: a.arg("service"), Blast: true})
 		a.groups("direct", up, false)
 		a.says("direct_names", d.Direct)
 		a.says("indirect", d.Transitive)
@@ -76,7 +76,7 @@ func TestWhatIsHitIfItIsGone(t *testing.T) {
 
 func TestPastALayer(t *testing.T) {
 	planted(t, 22, func(a *asked) {
-		d, _, _ := depend(a, ask.DependenciesIn{Service: a.arg("database"), Via: a.arg("layer")})
+		d, _, _ := depend(a, servicemap.DependenciesIn{Service: a.arg("database"), Via: a.arg("layer")})
 		got := map[string]float64{}
 		for _, b := range d.Bypass {
 			got[bare(b.Client)] = float64(b.Calls)
@@ -94,12 +94,12 @@ func TestPastALayer(t *testing.T) {
 
 func TestDependenciesRefuse(t *testing.T) {
 	c := open(t, "dns.pcap")
-	for _, in := range []ask.DependenciesIn{{}, {Service: "x", Depth: -1}, {Service: "x", Depth: 11}} {
-		if _, err := ask.AskDependencies(ctx, c, in); err == nil {
+	for _, in := range []servicemap.DependenciesIn{{}, {Service: "x", Depth: -1}, {Service: "x", Depth: 11}} {
+		if _, err := servicemap.AskDependencies(ctx, c, in); err == nil {
 			t.Errorf("%+v is taken", in)
 		}
 	}
-	d, err := ask.AskDependencies(ctx, c, ask.DependenciesIn{Service: "nobody", Blast: true, Via: "nothing"})
+	d, err := servicemap.AskDependencies(ctx, c, servicemap.DependenciesIn{Service: "nobody", Blast: true, Via: "nothing"})
 	if err != nil || len(d.Notes) != 2 || d.Matched != "nothing_matched" {
 		t.Errorf("nobody: %+v, %v", d, err)
 	}

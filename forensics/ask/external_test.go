@@ -4,12 +4,13 @@ import (
 	"testing"
 
 	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/ask/servicemap"
 )
 
 // external asks what is called outside and counts by name.
-func external(a *asked, in ask.ExternalIn) (*ask.External, map[string]float64, map[string]float64) {
+func external(a *asked, in servicemap.ExternalIn) (*servicemap.External, map[string]float64, map[string]float64) {
 	in.Limit = 1000
-	e := must[*ask.External](a.t)(ask.AskExternal(ctx, a.c, in))
+	e := must[*servicemap.External](a.t)(servicemap.AskExternal(ctx, a.c, in))
 	calls, shut := map[string]float64{}, map[string]float64{}
 	for _, d := range e.Destinations {
 		if d.Calls > 0 {
@@ -26,7 +27,7 @@ func external(a *asked, in ask.ExternalIn) (*ask.External, map[string]float64, m
 
 func TestExternalByDomain(t *testing.T) {
 	planted(t, 21, func(a *asked) {
-		e, calls, shut := external(a, ask.ExternalIn{})
+		e, calls, shut := external(a, servicemap.ExternalIn{})
 		a.groups("calls", calls, false)
 		a.groups("sealed", shut, false)
 		a.says("domains", e.Destinations)
@@ -35,7 +36,7 @@ func TestExternalByDomain(t *testing.T) {
 
 func TestExternalOfAWeek(t *testing.T) {
 	planted(t, 38, func(a *asked) {
-		e, calls, _ := external(a, ask.ExternalIn{Scope: ask.Scope{From: a.arg("from"), To: a.arg("to")}})
+		e, calls, _ := external(a, servicemap.ExternalIn{Scope: ask.Scope{From: a.arg("from"), To: a.arg("to")}})
 		sum := 0.0
 		for _, n := range calls {
 			sum += n
@@ -48,8 +49,8 @@ func TestExternalOfAWeek(t *testing.T) {
 
 func TestNotOnTheAllowList(t *testing.T) {
 	planted(t, 12, func(a *asked) {
-		e, _, _ := external(a, ask.ExternalIn{Allow: append(a.list("allowed_cidrs"), a.list("allowed_domains")...)})
-		var bad []ask.Destination
+		e, _, _ := external(a, servicemap.ExternalIn{Allow: append(a.list("allowed_cidrs"), a.list("allowed_domains")...)})
+		var bad []servicemap.Destination
 		for _, d := range e.Destinations {
 			if !*d.Allowed {
 				bad = append(bad, d)
@@ -79,17 +80,17 @@ func TestAllowListMeans(t *testing.T) {
 		{"whatever a namespace calls", []string{"namespace:shop"}, 0},
 		{"another namespace", []string{"namespace:other"}, 2},
 	} {
-		e, err := ask.AskExternal(ctx, c, ask.ExternalIn{Allow: row.allow})
+		e, err := servicemap.AskExternal(ctx, c, servicemap.ExternalIn{Allow: row.allow})
 		if err != nil || e.Violations != row.bad {
 			t.Errorf("%s: %v, %d violations, want %d", row.what, err, e.Violations, row.bad)
 		}
 	}
 	for _, bad := range []string{"", "*", "a*b.example", "http://example.net/", "10.0.0.0/33", "namespace:"} {
-		if _, err := ask.AskExternal(ctx, c, ask.ExternalIn{Allow: []string{bad}}); err == nil {
+		if _, err := servicemap.AskExternal(ctx, c, servicemap.ExternalIn{Allow: []string{bad}}); err == nil {
 			t.Errorf("%q is taken", bad)
 		}
 	}
-	e, err := ask.AskExternal(ctx, c, ask.ExternalIn{Inside: []string{"203.0.113.0/24"}})
+	e, err := servicemap.AskExternal(ctx, c, servicemap.ExternalIn{Inside: []string{"203.0.113.0/24"}})
 	if err != nil || len(e.Destinations) != 0 {
 		t.Errorf("with all of it inside: %v, %v", e.Destinations, err)
 	}

@@ -15,6 +15,10 @@ import (
 
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/ask/access"
+	"github.com/pcapsule/pcapsule/forensics/ask/failures"
+	"github.com/pcapsule/pcapsule/forensics/ask/service"
+	"github.com/pcapsule/pcapsule/forensics/ask/trace"
 )
 
 // exchange is one exchange as its ends logged it.
@@ -126,7 +130,7 @@ func near(a *asked, id, got string, want time.Time, within time.Duration) {
 }
 
 // outcome writes a group of failures as the truth does.
-func outcome(g ask.FailureGroup) string {
+func outcome(g failures.FailureGroup) string {
 	end := g.Status
 	switch {
 	case strings.Contains(end, "by the client"):
@@ -143,10 +147,10 @@ func TestWhyCheckoutFailed(t *testing.T) {
 	planted(t, 1, func(a *asked) {
 		names := a.list("services")
 		total := int64(0)
-		var refused *ask.FailureGroup
+		var refused *failures.FailureGroup
 		for i, name := range names {
-			in := ask.FailuresIn{Service: name, Scope: ask.Scope{From: a.arg("from"), To: a.arg("to")}}
-			f := must[*ask.Failures](t)(ask.AskFailures(ctx, a.c, in))
+			in := failures.In{Service: name, Scope: ask.Scope{From: a.arg("from"), To: a.arg("to")}}
+			f := must[*failures.Answer](t)(failures.Ask(ctx, a.c, in))
 			total += f.Calls
 			for j := range f.Groups {
 				if strings.HasPrefix(f.Groups[j].Status, "401") && i == 1 {
@@ -164,14 +168,14 @@ func TestWhyCheckoutFailed(t *testing.T) {
 		_, from, to := told(a, 1, "when")
 		near(a, "first", refused.First, from, 10*time.Millisecond)
 		near(a, "last", refused.Last, to, 100*time.Millisecond)
-		a.says("cause", must[*ask.Trace](t)(ask.AskTrace(ctx, a.c, ask.TraceIn{CallID: refused.CallIDs[0]})))
+		a.says("cause", must[*trace.Answer](t)(trace.Ask(ctx, a.c, trace.In{CallID: refused.CallIDs[0]})))
 	})
 }
 
 func TestWhereATimeoutIs(t *testing.T) {
 	planted(t, 2, func(a *asked) {
-		in := ask.TraceIn{Scope: ask.Scope{KFL: fmt.Sprintf("http and src.external and path == %q and status_code == 504", a.arg("path")), Limit: 200}}
-		tr := must[*ask.Trace](t)(ask.AskTrace(ctx, a.c, in))
+		in := trace.In{Scope: ask.Scope{KFL: fmt.Sprintf("http and src.external and path == %q and status_code == 504", a.arg("path")), Limit: 200}}
+		tr := must[*trace.Answer](t)(trace.Ask(ctx, a.c, in))
 		a.is("504s", float64(tr.Found))
 		a.says("path", tr)
 		a.says("where", tr)
@@ -191,8 +195,8 @@ func TestWhereATimeoutIs(t *testing.T) {
 
 func TestWhatAPodDidBeforeItCrashed(t *testing.T) {
 	planted(t, 3, func(a *asked) {
-		in := ask.TimelineIn{Workload: a.arg("namespace") + "/" + a.arg("pod"), Before: "2m", Scope: ask.Scope{Limit: 200}}
-		tl := must[*ask.Timeline](t)(ask.AskTimeline(ctx, a.c, in))
+		in := service.TimelineIn{Workload: a.arg("namespace") + "/" + a.arg("pod"), Before: "2m", Scope: ask.Scope{Limit: 200}}
+		tl := must[*service.Timeline](t)(service.AskTimeline(ctx, a.c, in))
 		_, crash, _ := told(a, 3, "crash")
 		if tl.Crash == nil {
 			t.Fatal("no crash was found")
@@ -219,8 +223,8 @@ func TestWhyItFailedForAUser(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		in := ask.TraceIn{Text: a.arg("user"), Scope: ask.Scope{From: at.Format(time.RFC3339), To: at.Add(time.Minute).Format(time.RFC3339), Limit: 100}}
-		tr := must[*ask.Trace](t)(ask.AskTrace(ctx, a.c, in))
+		in := trace.In{Text: a.arg("user"), Scope: ask.Scope{From: at.Format(time.RFC3339), To: at.Add(time.Minute).Format(time.RFC3339), Limit: 100}}
+		tr := must[*trace.Answer](t)(trace.Ask(ctx, a.c, in))
 		lists(a, 4, "failing", tr)
 		lists(a, 4, "chain", tr)
 		a.says("payload", tr)
@@ -234,8 +238,8 @@ func TestWhyItFailedForAUser(t *testing.T) {
 
 func TestWhatFailedInAnHour(t *testing.T) {
 	planted(t, 5, func(a *asked) {
-		in := ask.FailuresIn{Scope: ask.Scope{From: a.arg("from"), To: a.arg("to"), Limit: 200}}
-		f := must[*ask.Failures](t)(ask.AskFailures(ctx, a.c, in))
+		in := failures.In{Scope: ask.Scope{From: a.arg("from"), To: a.arg("to"), Limit: 200}}
+		f := must[*failures.Answer](t)(failures.Ask(ctx, a.c, in))
 		a.is("failed", float64(f.Total))
 		a.says("why", f)
 		got := map[string]float64{}
@@ -271,7 +275,7 @@ func unanswered(m map[string]float64) map[string]float64 {
 	return out
 }
 
-func classOf(f *ask.Failures, class string) int64 {
+func classOf(f *failures.Answer, class string) int64 {
 	for _, c := range f.Classes {
 		if c.Class == class {
 			return c.Calls
@@ -282,9 +286,9 @@ func classOf(f *ask.Failures, class string) int64 {
 
 func TestTheRequestBehindA500(t *testing.T) {
 	planted(t, 6, func(a *asked) {
-		f := must[*ask.Failures](t)(ask.AskFailures(ctx, a.c, ask.FailuresIn{Service: a.arg("service"), Class: "5xx", Scope: ask.Scope{KFL: "status_code == 500"}}))
+		f := must[*failures.Answer](t)(failures.Ask(ctx, a.c, failures.In{Service: a.arg("service"), Class: "5xx", Scope: ask.Scope{KFL: "status_code == 500"}}))
 		a.is("500s", float64(f.Total))
-		p := must[*ask.Pair](t)(ask.AskPair(ctx, a.c, ask.PairIn{Src: "*", Dst: a.arg("service"), Scope: ask.Scope{KFL: "status_code == 500"}}))
+		p := must[*access.Pair](t)(access.AskPair(ctx, a.c, access.PairIn{Src: "*", Dst: a.arg("service"), Scope: ask.Scope{KFL: "status_code == 500"}}))
 		a.says("request", p)
 		a.says("response", p)
 		lists(a, 6, "call", p)
@@ -293,8 +297,8 @@ func TestTheRequestBehindA500(t *testing.T) {
 
 func TestMoreAboutThe503s(t *testing.T) {
 	planted(t, 8, func(a *asked) {
-		in := ask.FailuresIn{Service: a.arg("service"), ListCalls: true, Scope: ask.Scope{From: a.arg("from"), To: a.arg("to"), KFL: fmt.Sprintf("path == %q and status_code == 503", a.arg("path")), Limit: 500}}
-		f := must[*ask.Failures](t)(ask.AskFailures(ctx, a.c, in))
+		in := failures.In{Service: a.arg("service"), ListCalls: true, Scope: ask.Scope{From: a.arg("from"), To: a.arg("to"), KFL: fmt.Sprintf("path == %q and status_code == 503", a.arg("path")), Limit: 500}}
+		f := must[*failures.Answer](t)(failures.Ask(ctx, a.c, in))
 		a.is("count", float64(f.Total))
 		a.says("cause", f)
 		lists(a, 8, "calls", f.Listed)
@@ -306,7 +310,7 @@ func TestMoreAboutThe503s(t *testing.T) {
 		if len(f.Causes) == 0 || !strings.Contains(f.Causes[0].What, "no_answer") {
 			t.Errorf("causes %+v", f.Causes)
 		}
-		far := must[*ask.Failures](t)(ask.AskFailures(ctx, a.c, ask.FailuresIn{Service: f.Causes[0].Dst, ListCalls: true, Scope: ask.Scope{From: a.arg("from"), To: a.arg("to"), Limit: 500}}))
+		far := must[*failures.Answer](t)(failures.Ask(ctx, a.c, failures.In{Service: f.Causes[0].Dst, ListCalls: true, Scope: ask.Scope{From: a.arg("from"), To: a.arg("to"), Limit: 500}}))
 		var by [2]float64
 		for _, g := range far.Groups {
 			switch {
@@ -325,7 +329,7 @@ func TestMoreAboutThe503s(t *testing.T) {
 
 func TestErrorPatternsOfANamespace(t *testing.T) {
 	planted(t, 9, func(a *asked) {
-		f := must[*ask.Failures](t)(ask.AskFailures(ctx, a.c, ask.FailuresIn{Service: a.arg("namespace") + "/*", Scope: ask.Scope{From: a.arg("from"), To: a.arg("to"), Limit: 200}}))
+		f := must[*failures.Answer](t)(failures.Ask(ctx, a.c, failures.In{Service: a.arg("namespace") + "/*", Scope: ask.Scope{From: a.arg("from"), To: a.arg("to"), Limit: 200}}))
 		a.is("errors", float64(f.Total))
 		got := map[string]float64{}
 		for _, g := range f.Groups {
@@ -342,7 +346,7 @@ func TestErrorPatternsOfANamespace(t *testing.T) {
 
 func TestClientErrorsAndTheirCauses(t *testing.T) {
 	planted(t, 42, func(a *asked) {
-		f := must[*ask.Failures](t)(ask.AskFailures(ctx, a.c, ask.FailuresIn{Service: a.arg("service"), Class: "4xx", ListCalls: true, Scope: ask.Scope{From: a.arg("from"), To: a.arg("to"), Limit: 200}}))
+		f := must[*failures.Answer](t)(failures.Ask(ctx, a.c, failures.In{Service: a.arg("service"), Class: "4xx", ListCalls: true, Scope: ask.Scope{From: a.arg("from"), To: a.arg("to"), Limit: 200}}))
 		a.is("count", float64(f.Total))
 		got := map[string]float64{}
 		for _, g := range f.Groups {

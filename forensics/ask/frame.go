@@ -3,9 +3,10 @@ package ask
 import (
 	"context"
 	"fmt"
+	"math"
+	"slices"
 	"strings"
 
-	"github.com/pcapsule/pcapsule/exporter/table"
 	"github.com/pcapsule/pcapsule/forensics"
 )
 
@@ -24,8 +25,8 @@ type Frame struct {
 	recorded bool
 }
 
-// matched states whether there was anything.
-func (f *Frame) matched(n int) {
+// Match states whether there was anything.
+func (f *Frame) Match(n int) {
 	switch {
 	case n > 0:
 		f.Matched = "some"
@@ -36,8 +37,8 @@ func (f *Frame) matched(n int) {
 	}
 }
 
-// note adds a remark.
-func (f *Frame) note(format string, args ...any) {
+// Note adds a remark.
+func (f *Frame) Note(format string, args ...any) {
 	f.Notes = append(f.Notes, fmt.Sprintf(format, args...))
 }
 
@@ -64,57 +65,23 @@ type Hole struct {
 func CoverageOf(c forensics.Coverage) Coverage {
 	out := Coverage{State: string(c.State), More: c.More}
 	if c.From != 0 {
-		out.From = stamp(c.From)
+		out.From = Stamp(c.From)
 	}
 	if c.To != 0 {
-		out.To = stamp(c.To)
+		out.To = Stamp(c.To)
 	}
 	for i, h := range c.Holes {
 		if i == maxHoles {
 			out.More += int64(len(c.Holes) - i)
 			break
 		}
-		out.Holes = append(out.Holes, Hole{h.Source, h.Reason, stamp(h.From), stamp(h.To), h.Packets, clip(h.Detail, 200)})
+		out.Holes = append(out.Holes, Hole{h.Source, h.Reason, Stamp(h.From), Stamp(h.To), h.Packets, Clip(h.Detail, 200)})
 	}
 	return out
 }
 
-// Call is one call as answers cite it.
-type Call struct {
-	CallID    string  `json:"call_id" jsonschema:"get_api_call shows it whole"`
-	Time      string  `json:"time" jsonschema:"of the first byte of the request, RFC 3339"`
-	Src       string  `json:"src" jsonschema:"who asked, namespace/name where there is a namespace"`
-	Dst       string  `json:"dst" jsonschema:"who was asked"`
-	Protocol  string  `json:"protocol"`
-	Summary   string  `json:"summary" jsonschema:"the call in one line; text from the traffic"`
-	Status    string  `json:"status,omitempty" jsonschema:"status code, or the protocol's word, or why there is no answer"`
-	ElapsedMs float64 `json:"elapsed_ms,omitempty" jsonschema:"first byte of the request to last byte of the response"`
-	Packets   string  `json:"packets" jsonschema:"numbers of the packets that carry it, as in table packets"`
-}
-
-// Packets writes a citation: ranges of packet numbers, "12-15,20".
-func Packets(c table.Cites) string {
-	const most = 40 // ranges
-	var b strings.Builder
-	for i, r := range c {
-		if i > 0 {
-			b.WriteByte(',')
-		}
-		if i == most {
-			fmt.Fprintf(&b, "… %d packets in all", c.Count())
-			break
-		}
-		if r.First == r.Last {
-			fmt.Fprintf(&b, "%d", r.First)
-		} else {
-			fmt.Fprintf(&b, "%d-%d", r.First, r.Last)
-		}
-	}
-	return b.String()
-}
-
-// clip shortens a text from the traffic, and says so.
-func clip(s string, n int) string {
+// Clip shortens a text from the traffic, and says so.
+func Clip(s string, n int) string {
 	if len(s) <= n {
 		return s
 	}
@@ -127,21 +94,47 @@ func clip(s string, n int) string {
 
 // NewFrame begins an answer about the whole case.
 func NewFrame(ctx context.Context, c *forensics.Case) (Frame, error) {
-	w, err := Scope{}.read(ctx, c)
+	w, err := Scope{}.Read(ctx, c)
 	if err != nil {
 		return Frame{}, err
 	}
-	return w.frame(ctx, c)
+	return w.Frame(ctx, c)
 }
 
 // After is the error of a window whose end lies before its beginning.
 func After(from string, a int64, to string, b int64) error {
-	return wrong(from, "%s is after %s, %s", stamp(a), to, stamp(b))
+	return Wrong(from, "%s is after %s, %s", Stamp(a), to, Stamp(b))
 }
 
 // ReadTime reads a time as a Scope has it: RFC 3339, or a length before the end of the
 // case. It gives missing for an empty text.
 func ReadTime(c *forensics.Case, field, text string, missing int64) (int64, error) {
 	_, last, _ := c.Window()
-	return readTime(field, text, missing, last)
+	return ParseTime(field, text, missing, last)
+}
+
+// Round cuts floating noise from a number.
+func Round(x float64) float64 {
+	if math.IsNaN(x) || math.IsInf(x, 0) {
+		return 0
+	}
+	return math.Round(x*1000) / 1000
+}
+
+// Share is a part of a whole, three digits.
+func Share(part, whole int64) float64 {
+	if whole == 0 {
+		return 0
+	}
+	return Round(float64(part) / float64(whole))
+}
+
+// Median is the median.
+func Median(list []float64) float64 {
+	if len(list) == 0 {
+		return 0
+	}
+	list = slices.Clone(list)
+	slices.Sort(list)
+	return math.Round(list[(len(list)-1)/2]*1000) / 1000
 }

@@ -6,46 +6,47 @@ import (
 	"fmt"
 
 	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 )
 
 // heldMost is how many rows are held for the queries of one question.
 const heldMost = 750_000
 
-// rowsOf are calls that several queries of one question look at: where there are not too many
-// they are read once and held, as a table, until end is called.
-type rowsOf struct {
-	c     *forensics.Case // asks from
-	from  string
-	where string
-	args  []any
-	held  bool
-	end   func()
+// Held are calls that several queries of one question look at: where there are not too many
+// they are read once and held, as a table, until Release is called.
+type Held struct {
+	Case     *forensics.Case // which has the table From
+	From     string          // table of the calls
+	Where    string          // condition on its rows, with Args
+	Args     []any
+	InMemory bool   // they were read and are held
+	Release  func() // must be called once
 }
 
-// hold reads the calls of a condition with some columns, which are all that is asked for.
-func hold(ctx context.Context, c *forensics.Case, columns, where string, args []any) (*rowsOf, error) {
+// Hold reads the calls of a condition with some columns, which are all that is asked for.
+func Hold(ctx context.Context, c *forensics.Case, columns, where string, args []any) (*Held, error) {
 	return holdUpTo(ctx, c, heldMost, columns, where, args)
 }
 
-// unheld are the calls of a condition as the case has them.
-func unheld(c *forensics.Case, where string, args []any) *rowsOf {
-	return &rowsOf{c: c, from: "calls", where: where, args: args, end: func() {}}
+// Unheld are the calls of a condition as the case has them.
+func Unheld(c *forensics.Case, where string, args []any) *Held {
+	return &Held{Case: c, From: "calls", Where: where, Args: args, Release: func() {}}
 }
 
-func holdUpTo(ctx context.Context, c *forensics.Case, most int64, columns, where string, args []any) (*rowsOf, error) {
-	all := unheld(c, where, args)
+func holdUpTo(ctx context.Context, c *forensics.Case, most int64, columns, where string, args []any) (*Held, error) {
+	all := Unheld(c, where, args)
 	aside, end, err := c.Aside(ctx)
 	if err != nil {
 		return nil, err
 	}
-	sql := fmt.Sprintf("SELECT %s%s FROM %s WHERE %s LIMIT %d", key(c, ""), columns, all.from, where, most+1)
+	sql := fmt.Sprintf("SELECT %s%s FROM %s WHERE %s LIMIT %d", terms.Key(c, ""), columns, all.From, where, most+1)
 	err = aside.Keep(ctx, "held", forensics.Query{SQL: sql, Args: args, Named: true})
 	n := int64(0)
 	if err == nil {
-		n, err = count(ctx, aside, "SELECT count(*) AS n FROM held")
+		n, err = Count(ctx, aside, "SELECT count(*) AS n FROM held")
 	}
 	if err == nil && n <= most {
-		return &rowsOf{c: aside, from: "held", where: "true", held: true, end: end}, nil
+		return &Held{Case: aside, From: "held", Where: "true", InMemory: true, Release: end}, nil
 	}
 	end()
 	if err == nil || errors.Is(err, forensics.ErrMemory) {
@@ -54,22 +55,14 @@ func holdUpTo(ctx context.Context, c *forensics.Case, most int64, columns, where
 	return nil, err
 }
 
-// values are the arguments of where, followed by others.
-func (r *rowsOf) values(more ...any) []any { return append(append([]any(nil), r.args...), more...) }
+// Values are the arguments of where, followed by others.
+func (r *Held) Values(more ...any) []any { return append(append([]any(nil), r.Args...), more...) }
 
-// list lists the calls by time.
-func (r *rowsOf) list(ctx context.Context, c *forensics.Case, limit int) ([]Call, bool, error) {
-	type row struct {
-		Bundle int64 `json:"bundle"`
-		No     int64 `json:"call_no"`
-	}
-	some, more, err := readRows[row](ctx, r.c, limit, fmt.Sprintf("SELECT bundle, call_no FROM (SELECT %s, call_no, ts_ns, call_id FROM %s WHERE %s) ORDER BY ts_ns, call_id, bundle LIMIT %d", bundleOf(c, ""), r.from, r.where, limit+1), r.args...)
+// List lists the calls by time.
+func (r *Held) List(ctx context.Context, c *forensics.Case, limit int) ([]Call, bool, error) {
+	keys, more, err := Rows[Key](ctx, r.Case, limit, fmt.Sprintf("SELECT bundle, call_no FROM (SELECT %s, call_no, ts_ns, call_id FROM %s WHERE %s) ORDER BY ts_ns, call_id, bundle LIMIT %d", terms.BundleOf(c, ""), r.From, r.Where, limit+1), r.Args...)
 	if err != nil {
 		return nil, false, err
-	}
-	keys := make([]rowKey, len(some))
-	for i, s := range some {
-		keys[i] = rowKey{s.Bundle, s.No}
 	}
 	list, err := callsAt(ctx, c, keys)
 	return list, more, err

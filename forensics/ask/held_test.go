@@ -3,15 +3,30 @@ package ask
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"reflect"
 	"testing"
 
+	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 )
+
+// bundleOfShop exports the sample of a shop.
+func bundleOfShop(t *testing.T) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "t.pcapsule")
+	if _, err := exporter.Run(t.Context(), []string{filepath.Join("..", "..", "samples", "shop.pcapng")}, dir, exporter.Options{Release: "test", Repanic: true}); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+const heldColumns = `call_no, call_id, ts_ns, protocol, method, path, host, endpoint, src_id, src_who, dst_id, dst_who`
 
 func TestHeldRowsAnswerAsThoseOfTheCase(t *testing.T) {
 	ctx := context.Background()
-	c, err := forensics.Open(ctx, []string{bundleOfSample(t, "shop.pcapng")}, forensics.Options{MaskSecrets: true, Threads: 2})
+	c, err := forensics.Open(ctx, []string{bundleOfShop(t)}, forensics.Options{MaskSecrets: true, Threads: 2})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -31,12 +46,12 @@ func TestHeldRowsAnswerAsThoseOfTheCase(t *testing.T) {
 		if x.where == "protocol = ?" {
 			args = []any{"http1"}
 		}
-		rows, err := holdUpTo(ctx, c, x.most, serviceColumns, x.where, args)
+		rows, err := holdUpTo(ctx, c, x.most, heldColumns, x.where, args)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if rows.held != x.held {
-			t.Errorf("%s: held %v, want %v", x.name, rows.held, x.held)
+		if rows.InMemory != x.held {
+			t.Errorf("%s: held %v, want %v", x.name, rows.InMemory, x.held)
 		}
 		type row struct {
 			Endpoint string `json:"endpoint"`
@@ -44,29 +59,29 @@ func TestHeldRowsAnswerAsThoseOfTheCase(t *testing.T) {
 			N        int64  `json:"n"`
 		}
 		ask := func(c *forensics.Case, sql string, args []any) []row {
-			list, _, err := readRows[row](ctx, c, 100, sql, args...)
+			list, _, err := Rows[row](ctx, c, 100, sql, args...)
 			if err != nil {
 				t.Fatalf("%s: %v", x.name, err)
 			}
 			return list
 		}
 		const text = "SELECT %s AS endpoint, %s AS src, count(*) AS n FROM %s WHERE %s GROUP BY ALL ORDER BY ALL"
-		got := ask(rows.c, fmt.Sprintf(text, endpoint, who("src_"), rows.from, rows.where), rows.args)
-		want := ask(c, fmt.Sprintf(text, endpoint, who("src_"), "calls", x.where), args)
+		got := ask(rows.Case, fmt.Sprintf(text, terms.Endpoint, terms.Who("src_"), rows.From, rows.Where), rows.Args)
+		want := ask(c, fmt.Sprintf(text, terms.Endpoint, terms.Who("src_"), "calls", x.where), args)
 		if !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: %v, want %v", x.name, got, want)
 		}
-		a, _, err := rows.list(ctx, c, 3)
+		a, _, err := rows.List(ctx, c, 3)
 		if err != nil {
 			t.Fatal(err)
 		}
-		b, _, err := calls(ctx, c, 3, "ts_ns, call_id", x.where, args...)
+		b, _, err := CallsWhere(ctx, c, 3, x.where, args...)
 		if err != nil || !reflect.DeepEqual(append([]Call{}, a...), append([]Call{}, b...)) {
 			t.Errorf("%s: %v, %v; want %v", x.name, a, err, b)
 		}
-		rows.end()
+		rows.Release()
 	}
-	if _, err := hold(ctx, c, "nothing", "true", nil); err == nil {
+	if _, err := Hold(ctx, c, "nothing", "true", nil); err == nil {
 		t.Error("a column that is not there is held")
 	}
 }

@@ -6,12 +6,13 @@ import (
 	"testing"
 
 	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/ask/latency"
 )
 
 func TestSlowCalls(t *testing.T) {
 	planted(t, 29, func(a *asked) {
-		in := ask.LatencyIn{Scope: ask.Scope{From: a.arg("from"), To: a.arg("to"), Limit: 50}, MinMs: 500, Parts: []string{"slow"}}
-		l := must[*ask.Latency](a.t)(ask.AskLatency(ctx, a.c, in))
+		in := latency.In{Scope: ask.Scope{From: a.arg("from"), To: a.arg("to"), Limit: 50}, MinMs: 500, Parts: []string{"slow"}}
+		l := must[*latency.Answer](a.t)(latency.Ask(ctx, a.c, in))
 		a.is("count", float64(l.Slow.Calls))
 		got := map[string]float64{}
 		for _, e := range l.Slow.Endpoints {
@@ -24,7 +25,7 @@ func TestSlowCalls(t *testing.T) {
 
 func TestSlowQueries(t *testing.T) {
 	planted(t, 32, func(a *asked) {
-		l := must[*ask.Latency](a.t)(ask.AskLatency(ctx, a.c, ask.LatencyIn{MinMs: 100, Parts: []string{"queries"}}))
+		l := must[*latency.Answer](a.t)(latency.Ask(ctx, a.c, latency.In{MinMs: 100, Parts: []string{"queries"}}))
 		n := 0.0
 		for _, q := range l.Queries {
 			n += float64(q.Slow)
@@ -54,7 +55,7 @@ func TestSlowQueries(t *testing.T) {
 
 func TestSizeGoesWithLatency(t *testing.T) {
 	planted(t, 31, func(a *asked) {
-		l := must[*ask.Latency](a.t)(ask.AskLatency(ctx, a.c, ask.LatencyIn{Path: "*" + a.arg("path"), Parts: []string{"size"}}))
+		l := must[*latency.Answer](a.t)(latency.Ask(ctx, a.c, latency.In{Path: "*" + a.arg("path"), Parts: []string{"size"}}))
 		found := false
 		for _, s := range l.Size {
 			if s.Of == "request" && s.N == int64(a.fact("calls").Value) {
@@ -77,7 +78,7 @@ func TestSizeGoesWithLatency(t *testing.T) {
 func TestBreakdownLeadsToItsCalls(t *testing.T) {
 	c := open(t, "shop.pcapng")
 	for _, by := range []string{"endpoint", "service", "client"} {
-		l, err := ask.AskLatency(ctx, c, ask.LatencyIn{Scope: whole, By: by, Parts: []string{"breakdown", "series", "replicas"}, Bucket: "500ms"})
+		l, err := latency.Ask(ctx, c, latency.In{Scope: whole, By: by, Parts: []string{"breakdown", "series", "replicas"}, Bucket: "500ms"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -106,7 +107,7 @@ func TestBreakdownLeadsToItsCalls(t *testing.T) {
 
 func TestHopsOfNamedRequests(t *testing.T) {
 	planted(t, 28, func(a *asked) {
-		l := must[*ask.Latency](a.t)(ask.AskLatency(ctx, a.c, ask.LatencyIn{Path: a.arg("path"), Parts: []string{"chain"}}))
+		l := must[*latency.Answer](a.t)(latency.Ask(ctx, a.c, latency.In{Path: a.arg("path"), Parts: []string{"chain"}}))
 		got := map[string]float64{}
 		for _, h := range l.Chain.Hops {
 			src := bare(h.Src)
@@ -131,8 +132,8 @@ func TestHopsOfNamedRequests(t *testing.T) {
 
 func TestLatencyRefuses(t *testing.T) {
 	c := open(t, "dns.pcap")
-	for _, in := range []ask.LatencyIn{{Parts: []string{"all"}}, {By: "pod"}, {MinMs: -1}, {MinMs: math.Inf(1)}, {Parts: []string{"series"}, Bucket: "1ns"}, {Parts: []string{"series"}, Bucket: "x"}} {
-		if _, err := ask.AskLatency(ctx, c, in); err == nil {
+	for _, in := range []latency.In{{Parts: []string{"all"}}, {By: "pod"}, {MinMs: -1}, {MinMs: math.Inf(1)}, {Parts: []string{"series"}, Bucket: "1ns"}, {Parts: []string{"series"}, Bucket: "x"}} {
+		if _, err := latency.Ask(ctx, c, in); err == nil {
 			t.Errorf("%+v is taken", in)
 		}
 	}

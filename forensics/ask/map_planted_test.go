@@ -14,6 +14,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/ask/servicemap"
 	"github.com/pcapsule/pcapsule/forensics/worker"
 )
 
@@ -203,7 +204,7 @@ var whole = ask.Scope{Limit: 1000}
 
 func TestReachableFromNamespace(t *testing.T) {
 	planted(t, 14, func(a *asked) {
-		m := must[*ask.ServiceMap](a.t)(ask.AskServiceMap(ctx, a.c, ask.ServiceMapIn{Scope: whole, FromNamespace: a.arg("namespace")}))
+		m := must[*servicemap.ServiceMap](a.t)(servicemap.AskServiceMap(ctx, a.c, servicemap.ServiceMapIn{Scope: whole, FromNamespace: a.arg("namespace")}))
 		got := map[string]float64{}
 		for _, e := range m.Edges {
 			if strings.HasPrefix(e.Src, a.arg("namespace")+"/") && e.CrossesSpace && e.Protocols[0].Protocol != "dns" {
@@ -222,7 +223,7 @@ func TestReachableFromNamespace(t *testing.T) {
 
 func TestOverviewOfTheCluster(t *testing.T) {
 	planted(t, 23, func(a *asked) {
-		o := must[*ask.Overview](a.t)(ask.AskOverview(ctx, a.c, ask.OverviewIn{Scope: whole}))
+		o := must[*servicemap.Overview](a.t)(servicemap.AskOverview(ctx, a.c, servicemap.OverviewIn{Scope: whole}))
 		a.says("namespaces", o.Namespaces)
 		a.says("ingress", o.Ingress)
 		a.says("databases", o.Services)
@@ -239,7 +240,7 @@ func TestOverviewOfTheCluster(t *testing.T) {
 			}
 		}
 		a.groups("pairs", got, true)
-		small := must[*ask.Overview](a.t)(ask.AskOverview(ctx, a.c, ask.OverviewIn{}))
+		small := must[*servicemap.Overview](a.t)(servicemap.AskOverview(ctx, a.c, servicemap.OverviewIn{}))
 		if text, _ := json.Marshal(small); len(text) > 24<<10 {
 			a.t.Errorf("an overview of %d bytes", len(text))
 		}
@@ -248,7 +249,7 @@ func TestOverviewOfTheCluster(t *testing.T) {
 
 func TestProtocolsInUse(t *testing.T) {
 	planted(t, 26, func(a *asked) {
-		o := must[*ask.Overview](a.t)(ask.AskOverview(ctx, a.c, ask.OverviewIn{}))
+		o := must[*servicemap.Overview](a.t)(servicemap.AskOverview(ctx, a.c, servicemap.OverviewIn{}))
 		got := map[string]float64{}
 		for _, p := range o.Protocols {
 			if p.Example.CallID == "" || p.Example.Packets == "" {
@@ -262,7 +263,7 @@ func TestProtocolsInUse(t *testing.T) {
 
 func TestWhatATeamOwns(t *testing.T) {
 	planted(t, 27, func(a *asked) {
-		m := must[*ask.ServiceMap](a.t)(ask.AskServiceMap(ctx, a.c, ask.ServiceMapIn{Scope: whole, Label: a.arg("label") + "=" + a.arg("value")}))
+		m := must[*servicemap.ServiceMap](a.t)(servicemap.AskServiceMap(ctx, a.c, servicemap.ServiceMapIn{Scope: whole, Label: a.arg("label") + "=" + a.arg("value")}))
 		own := map[string]bool{}
 		var names []string
 		for _, n := range m.Nodes {
@@ -289,7 +290,7 @@ func TestWhatATeamOwns(t *testing.T) {
 
 func TestMostUsedEndpoints(t *testing.T) {
 	planted(t, 24, func(a *asked) {
-		o := must[*ask.Overview](a.t)(ask.AskOverview(ctx, a.c, ask.OverviewIn{Scope: ask.Scope{KFL: "http", Limit: 50}}))
+		o := must[*servicemap.Overview](a.t)(servicemap.AskOverview(ctx, a.c, servicemap.OverviewIn{Scope: ask.Scope{KFL: "http", Limit: 50}}))
 		got := map[string]float64{}
 		for _, e := range o.Endpoints {
 			got[bare(e.Dst)+" "+e.Endpoint] += float64(e.Calls)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/ask/servicemap"
 )
 
 // matching counts the calls for which KFL holds.
@@ -23,7 +24,7 @@ func TestEveryEdgeLeadsToItsCalls(t *testing.T) {
 	for _, name := range []string{"shop.pcapng", "http2.pcap", "dns.pcap", "vantages.pcapng"} {
 		c := open(t, name)
 		for _, by := range []string{"service", "workload", "namespace", "pod", "node"} {
-			m, err := ask.AskServiceMap(ctx, c, ask.ServiceMapIn{Scope: ask.Scope{Limit: 1000}, GroupBy: by})
+			m, err := servicemap.AskServiceMap(ctx, c, servicemap.ServiceMapIn{Scope: ask.Scope{Limit: 1000}, GroupBy: by})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -62,8 +63,8 @@ func TestMapDrawsEveryEdge(t *testing.T) {
 
 func TestMapRefuses(t *testing.T) {
 	c := open(t, "dns.pcap")
-	for _, in := range []ask.ServiceMapIn{{GroupBy: "cluster"}, {Format: "png"}, {Label: "app"}} {
-		if _, err := ask.AskServiceMap(ctx, c, in); err == nil {
+	for _, in := range []servicemap.ServiceMapIn{{GroupBy: "cluster"}, {Format: "png"}, {Label: "app"}} {
+		if _, err := servicemap.AskServiceMap(ctx, c, in); err == nil {
 			t.Errorf("%+v is taken", in)
 		}
 	}

@@ -7,7 +7,7 @@ import (
 
 	"github.com/getkin/kin-openapi/openapi3"
 
-	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/ask/openapi"
 	"github.com/pcapsule/pcapsule/forensics/check"
 	"github.com/pcapsule/pcapsule/forensics/finding/all"
 )
@@ -16,7 +16,7 @@ func TestOpenAPIDescribesTheCallsItWasMadeOf(t *testing.T) {
 	c := open(t, "shop.pcapng")
 	for _, service := range []string{"shop/payment", "shop/catalogue", "shop/frontend", "shop/gateway"} {
 		t.Run(service, func(t *testing.T) {
-			out, err := ask.AskOpenAPI(ctx, c, ask.OpenAPIIn{Service: service})
+			out, err := openapi.Ask(ctx, c, openapi.In{Service: service})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -49,7 +49,7 @@ func TestOpenAPIDescribesTheCallsItWasMadeOf(t *testing.T) {
 
 func TestOpenAPIHoldsNoValuesOfTheTraffic(t *testing.T) {
 	c := open(t, "shop.pcapng")
-	out, err := ask.AskOpenAPI(ctx, c, ask.OpenAPIIn{Service: "shop/payment"})
+	out, err := openapi.Ask(ctx, c, openapi.In{Service: "shop/payment"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +58,7 @@ func TestOpenAPIHoldsNoValuesOfTheTraffic(t *testing.T) {
 			t.Errorf("%s is in it", secret)
 		}
 	}
-	if _, err := ask.AskOpenAPI(ctx, c, ask.OpenAPIIn{}); err == nil {
+	if _, err := openapi.Ask(ctx, c, openapi.In{}); err == nil {
 		t.Error("a question without a service is answered")
 	}
 }

@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/ask/patterns"
 )
 
 func TestRefusedAndAtOnceAgain(t *testing.T) {
@@ -18,7 +18,7 @@ func TestRefusedAndAtOnceAgain(t *testing.T) {
 	for i := range 20 { // one too few
 		w.http(float64(i)*5, 2, "few", 6, 2, "GET /banner/7", "", "", "403 Forbidden", "text/plain", "no")
 	}
-	list := look(t, w.open(t), ask.PatternsIn{}, "retry_storms")
+	list := look(t, w.open(t), patterns.In{}, "retry_storms")
 	if len(list) != 1 || list[0].Src != "10.0.0.1" || list[0].Count != 29 || number(list[0], "calls") != 30 || number(list[0], "lasted_ms") != 147 || len(list[0].CallIDs) != 10 {
 		t.Errorf("%+v", list)
 	}

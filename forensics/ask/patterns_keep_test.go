@@ -1,33 +1,29 @@
-package ask
+package ask_test
 
 import (
-	"context"
 	"reflect"
 	"testing"
 
 	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/ask/patterns"
 )
 
 // TestKeptCallsAnswerAsThoseOfTheCase asks for all kinds, whose calls are kept, and for the
 // same kinds by their names, each of which reads what it needs.
 func TestKeptCallsAnswerAsThoseOfTheCase(t *testing.T) {
-	ctx := context.Background()
-	one, other := bundleOfSample(t, "shop.pcapng"), bundleOfSample(t, "http1.pcapng")
+	one, other := bundleOf(t, "shop.pcapng"), bundleOf(t, "http1.pcapng")
 	for _, paths := range [][]string{{one}, {one, other}} {
 		c, err := forensics.Open(ctx, paths, forensics.Options{MaskSecrets: true, Threads: 2})
 		if err != nil {
 			t.Fatal(err)
 		}
-		var named []string
-		for _, k := range kinds {
-			named = append(named, k.name)
-		}
 		for _, service := range []string{"", "gateway", "shop/gateway", "gate*", "10.0.0.1", "nobody"} {
-			kept, err := AskPatterns(ctx, c, PatternsIn{Scope: Scope{Limit: 1000}, Service: service})
+			kept, err := patterns.Ask(ctx, c, patterns.In{Scope: ask.Scope{Limit: 1000}, Service: service})
 			if err != nil {
 				t.Fatal(err)
 			}
-			read, err := AskPatterns(ctx, c, PatternsIn{Scope: Scope{Limit: 1000}, Service: service, Kinds: named})
+			read, err := patterns.Ask(ctx, c, patterns.In{Scope: ask.Scope{Limit: 1000}, Service: service, Kinds: patterns.Kinds()})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -12,7 +12,8 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/forensics"
-	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/ask/latency"
+	"github.com/pcapsule/pcapsule/forensics/ask/patterns"
 )
 
 // wire makes a capture of TCP exchanges, each at its millisecond.
@@ -140,7 +141,7 @@ func TestRetriesAndWhatLooksLikeThem(t *testing.T) {
 	// A refusal that no retry helps.
 	w.http(100, 5, "bad", 5, 2, "POST /form", "X-Request-Id: f\r\n", "{}", "400 Bad", jsonType, "{}")
 	w.http(200, 5, "bad", 5, 2, "POST /form", "X-Request-Id: f\r\n", "{}", "400 Bad", jsonType, "{}")
-	list := look(t, w.open(t), ask.PatternsIn{}, "retries")
+	list := look(t, w.open(t), patterns.In{}, "retries")
 	if len(list) != 1 || list[0].Shape != "linear" || list[0].Confidence != "likely" || number(list[0], "exactly") != 3 {
 		t.Errorf("%+v", list)
 	}
@@ -155,7 +156,7 @@ func TestRetryStorm(t *testing.T) {
 		}
 	}
 	c := w.open(t)
-	list := look(t, c, ask.PatternsIn{}, "retry_storms")
+	list := look(t, c, patterns.In{}, "retry_storms")
 	if len(list) != 1 || list[0].Count < 20 {
 		t.Errorf("%+v", list)
 	}
@@ -184,7 +185,7 @@ func TestPoolExhaustedOrOnlyBusy(t *testing.T) {
 			w.call(10+float64(i)*60+float64(conn[0]-'x')*4, 10, conn, 2, 9, 5432, query(i), done)
 		}
 	}
-	list := look(t, w.open(t), ask.PatternsIn{}, "pool")
+	list := look(t, w.open(t), patterns.In{}, "pool")
 	if len(list) != 1 || list[0].Src != "10.0.0.1" || number(list[0], "ceiling") != 3 {
 		t.Errorf("%+v", list)
 	}
@@ -197,11 +198,11 @@ func TestConnectionsKeptOrNot(t *testing.T) {
 		w.http(float64(i)*500, 5, "kept", 3, 2, "GET /a", "", "", "200 OK", jsonType, "{}")
 	}
 	c := w.open(t)
-	list := look(t, c, ask.PatternsIn{}, "keep_alive")
+	list := look(t, c, patterns.In{}, "keep_alive")
 	if len(list) != 2 || !list[0].Problem || list[0].Src != "10.0.0.1" || list[1].Problem || number(list[1], "connections") != 1 {
 		t.Errorf("%+v", list)
 	}
-	churn := look(t, c, ask.PatternsIn{}, "churn")
+	churn := look(t, c, patterns.In{}, "churn")
 	if len(churn) != 1 || churn[0].Src != "10.0.0.1" || number(churn[0], "connections_opened") != 40 {
 		t.Errorf("%+v", churn)
 	}
@@ -220,16 +221,16 @@ func TestSameCallAgain(t *testing.T) {
 		w.http(20000+float64(i)*30, 5, "users", 6, 2, "GET /me", fmt.Sprintf("X-Request-Id: u%d\r\n", i), "", "200 OK", jsonType, "{}")
 	}
 	c := w.open(t)
-	list := look(t, c, ask.PatternsIn{Path: "/list"}, "repeated")
+	list := look(t, c, patterns.In{Path: "/list"}, "repeated")
 	if len(list) != 1 || list[0].Count != 4 {
 		t.Errorf("%+v", list)
 	}
-	for _, p := range look(t, c, ask.PatternsIn{}, "repeated") {
+	for _, p := range look(t, c, patterns.In{}, "repeated") {
 		if strings.Contains(p.Endpoint, "health") || strings.Contains(p.Endpoint, "news") {
 			t.Errorf("%+v", p)
 		}
 	}
-	dup := look(t, c, ask.PatternsIn{}, "duplicates")
+	dup := look(t, c, patterns.In{}, "duplicates")
 	if len(dup) != 1 || dup[0].Src != "10.0.0.5" || number(dup[0], "most_at_once") != 3 || number(dup[0], "times") != 1 {
 		t.Errorf("%+v", dup)
 	}
@@ -245,11 +246,11 @@ func TestBodiesThatAreNotWhatTheySay(t *testing.T) {
 	w.http(50, 5, "a", 1, 2, "GET /drift", "", "", "200 OK", jsonType, `{"list":[{"id":"1"}],"due":"01/02/2026"}`)
 	w.http(60, 5, "a", 1, 2, "GET /drift", "", "", "500 No", jsonType, `{"list":"error"}`)
 	c := w.open(t)
-	types := look(t, c, ask.PatternsIn{}, "content_type")
+	types := look(t, c, patterns.In{}, "content_type")
 	if len(types) != 2 || !strings.Contains(one(t, types, "", "", "/html").Words, "markup") || !strings.Contains(one(t, types, "", "", "/text").Words, "JSON") {
 		t.Errorf("%+v", types)
 	}
-	drift := look(t, c, ask.PatternsIn{}, "drift")
+	drift := look(t, c, patterns.In{}, "drift")
 	var words []string
 	for _, p := range drift {
 		words = append(words, p.Words)
@@ -272,7 +273,7 @@ func TestVolumesByStep(t *testing.T) {
 	}
 	w.http(12000, 1, "even", 3, 2, "GET /even", "", "", "200 OK", jsonType, "{}")
 	c := w.open(t)
-	out := must[*ask.Capacity](t)(ask.AskCapacity(ctx, c, ask.CapacityIn{Bucket: "1s", Series: true}))
+	out := must[*latency.Capacity](t)(latency.AskCapacity(ctx, c, latency.CapacityIn{Bucket: "1s", Series: true}))
 	grow, even := out.Rows[0], out.Rows[1]
 	if grow.Trend != "growing" || grow.Peak != 12 || len(grow.Series) != 12 || even.Trend != "steady" || out.Calls != grow.Calls+even.Calls {
 		t.Errorf("%+v\n%+v", grow, even)
@@ -282,8 +283,8 @@ func TestVolumesByStep(t *testing.T) {
 			t.Errorf("%d calls, but %d for %s", r.Calls, n, r.KFL)
 		}
 	}
-	for _, in := range []ask.CapacityIn{{By: "pod"}, {Bucket: "1ns"}, {Bucket: "soon"}} {
-		if _, err := ask.AskCapacity(ctx, c, in); err == nil {
+	for _, in := range []latency.CapacityIn{{By: "pod"}, {Bucket: "1ns"}, {Bucket: "soon"}} {
+		if _, err := latency.AskCapacity(ctx, c, in); err == nil {
 			t.Errorf("%+v is taken", in)
 		}
 	}

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"testing"
 
-	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/ask/patterns"
 )
 
 // TestACrowdAtASmallPool has twelve requests at once of two services, of which one has four
@@ -18,7 +18,7 @@ func TestACrowdAtASmallPool(t *testing.T) {
 		w.http(0.1*float64(i), 70, fmt.Sprint("wide in", i), 3, 4, "GET /rows", "", "", "200 OK", jsonType, "{}")
 		w.http(2+0.1*float64(i), 60, fmt.Sprint("wide", i), 4, 9, "GET /stored", "", "", "200 OK", jsonType, "{}")
 	}
-	list := look(t, w.open(t), ask.PatternsIn{}, "pool")
+	list := look(t, w.open(t), patterns.In{}, "pool")
 	if len(list) != 1 || list[0].Src != "10.0.0.2" || number(list[0], "ceiling") != 4 || number(list[0], "requests_at_once") != 12 || list[0].Confidence != "likely" || len(list[0].CallIDs) < 3 {
 		t.Errorf("%+v", list)
 	}

@@ -10,13 +10,14 @@ import (
 
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/ask/patterns"
 )
 
 // look asks for patterns of some kinds.
-func look(t *testing.T, c *forensics.Case, in ask.PatternsIn, kinds ...string) []ask.Pattern {
+func look(t *testing.T, c *forensics.Case, in patterns.In, kinds ...string) []patterns.Pattern {
 	t.Helper()
 	in.Kinds, in.Limit = kinds, 100
-	out := must[*ask.Patterns](t)(ask.AskPatterns(ctx, c, in))
+	out := must[*patterns.Answer](t)(patterns.Ask(ctx, c, in))
 	for _, p := range out.Findings {
 		if p.Words == "" || p.Confidence == "" || len(p.CallIDs) == 0 {
 			t.Errorf("a finding without words, confidence or calls: %+v", p)
@@ -28,7 +29,7 @@ func look(t *testing.T, c *forensics.Case, in ask.PatternsIn, kinds ...string) [
 	return out.Findings
 }
 
-func number(p ask.Pattern, name string) float64 {
+func number(p patterns.Pattern, name string) float64 {
 	for _, n := range p.Numbers {
 		if n.Name == name {
 			return n.Value
@@ -38,7 +39,7 @@ func number(p ask.Pattern, name string) float64 {
 }
 
 // one gives the finding from src to dst, each empty for any.
-func one(t *testing.T, list []ask.Pattern, src, dst, endpoint string) ask.Pattern {
+func one(t *testing.T, list []patterns.Pattern, src, dst, endpoint string) patterns.Pattern {
 	t.Helper()
 	for _, p := range list {
 		if (src == "" || bare(p.Src) == src) && (dst == "" || bare(p.Dst) == dst) && strings.Contains(p.Endpoint, endpoint) {
@@ -46,7 +47,7 @@ func one(t *testing.T, list []ask.Pattern, src, dst, endpoint string) ask.Patter
 		}
 	}
 	t.Fatalf("no finding from %q to %q at %q: %+v", src, dst, endpoint, list)
-	return ask.Pattern{}
+	return patterns.Pattern{}
 }
 
 // pauses are the medians of the pauses before each retry, of the requests in a fact's rows.
@@ -78,7 +79,7 @@ func (a *asked) pauses(id string) []float64 {
 
 func TestRetriedExactlyThreeTimes(t *testing.T) {
 	planted(t, 47, func(a *asked) {
-		list := look(a.t, a.c, ask.PatternsIn{Scope: ask.Scope{From: a.arg("from"), To: a.arg("to")}}, "retries")
+		list := look(a.t, a.c, patterns.In{Scope: ask.Scope{From: a.arg("from"), To: a.arg("to")}}, "retries")
 		p := one(a.t, list, a.arg("service"), a.arg("target"), "")
 		a.is("cases", number(p, "requests_retried"))
 		a.is("retries", number(p, "min_retries"))
@@ -102,7 +103,7 @@ func TestRetriedExactlyThreeTimes(t *testing.T) {
 
 func TestCachingWorksOrNot(t *testing.T) {
 	planted(t, 48, func(a *asked) {
-		list := look(a.t, a.c, ask.PatternsIn{Scope: ask.Scope{From: a.arg("from"), To: a.arg("to")}}, "caching")
+		list := look(a.t, a.c, patterns.In{Scope: ask.Scope{From: a.arg("from"), To: a.arg("to")}}, "caching")
 		p := one(a.t, list, a.arg("service"), "", a.arg("endpoint")[:strings.LastIndexByte(a.arg("endpoint"), '/')])
 		a.is("cold", number(p, "first_reached_database"))
 		a.is("warm", number(p, "later")-number(p, "later_reached_database"))
@@ -121,7 +122,7 @@ func TestCachingWorksOrNot(t *testing.T) {
 
 func TestAServiceEndToEnd(t *testing.T) {
 	planted(t, 7, func(a *asked) {
-		in := ask.PatternsIn{Scope: ask.Scope{From: a.arg("from"), To: a.arg("to")}}
+		in := patterns.In{Scope: ask.Scope{From: a.arg("from"), To: a.arg("to")}}
 		dup := look(a.t, a.c, in, "duplicates")
 		path := a.fact("triple_path").Strings[0]
 		triples := 0.0
@@ -154,7 +155,7 @@ func TestAServiceEndToEnd(t *testing.T) {
 
 func TestWhatTestsShow(t *testing.T) {
 	planted(t, 45, func(a *asked) {
-		in := ask.PatternsIn{Scope: ask.Scope{From: a.arg("from"), To: a.arg("to")}}
+		in := patterns.In{Scope: ask.Scope{From: a.arg("from"), To: a.arg("to")}}
 		drift := look(a.t, a.c, in, "drift")
 		a.says("field", drift)
 		found := false
@@ -180,15 +181,15 @@ func TestWhatTestsShow(t *testing.T) {
 
 func TestPatternsOfAQuietCase(t *testing.T) {
 	c := open(t, "http2.pcap", "dns.pcap")
-	for _, p := range look(t, c, ask.PatternsIn{}, "retries", "retry_storms", "churn", "pool", "n_plus_one", "blocking", "content_type") {
+	for _, p := range look(t, c, patterns.In{}, "retries", "retry_storms", "churn", "pool", "n_plus_one", "blocking", "content_type") {
 		if p.Problem {
 			t.Errorf("%+v", p)
 		}
 	}
-	if _, err := ask.AskPatterns(ctx, c, ask.PatternsIn{Kinds: []string{"everything"}}); err == nil {
+	if _, err := patterns.Ask(ctx, c, patterns.In{Kinds: []string{"everything"}}); err == nil {
 		t.Error("an unknown kind is taken")
 	}
-	all := must[*ask.Patterns](t)(ask.AskPatterns(ctx, c, ask.PatternsIn{}))
+	all := must[*patterns.Answer](t)(patterns.Ask(ctx, c, patterns.In{}))
 	if len(all.Counts) != 13 {
 		t.Errorf("%d kinds", len(all.Counts))
 	}

@@ -9,11 +9,12 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/ask/policy"
 )
 
 func TestNetworkPoliciesAllowWhatWasSeen(t *testing.T) {
 	c := open(t, "shop.pcapng")
-	out, err := ask.AskNetworkPolicies(ctx, c, ask.PolicyIn{})
+	out, err := policy.Ask(ctx, c, policy.In{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,7 +35,7 @@ func TestNetworkPoliciesAllowWhatWasSeen(t *testing.T) {
 			t.Errorf("an answered connection is refused by policies that were made of it: %+v", r)
 		}
 	}
-	payment := slices.IndexFunc(out.Policies, func(p ask.PolicySummary) bool { return strings.Contains(p.Name, "payment") })
+	payment := slices.IndexFunc(out.Policies, func(p policy.PolicySummary) bool { return strings.Contains(p.Name, "payment") })
 	if payment < 0 || !slices.ContainsFunc(out.Policies[payment].Ingress, func(s string) bool { return strings.HasPrefix(s, "shop/frontend TCP/") }) {
 		t.Errorf("%+v", out.Policies)
 	}
@@ -42,11 +43,11 @@ func TestNetworkPoliciesAllowWhatWasSeen(t *testing.T) {
 
 func TestNetworkPoliciesRefuseWhatLiesOutside(t *testing.T) {
 	c := open(t, "shop.pcapng")
-	out, err := ask.AskNetworkPolicies(ctx, c, ask.PolicyIn{Scope: ask.Scope{KFL: `!(http && path.startsWith("/v1/payments"))`}})
+	out, err := policy.Ask(ctx, c, policy.In{Scope: ask.Scope{KFL: `!(http && path.startsWith("/v1/payments"))`}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !slices.ContainsFunc(out.Refused, func(a ask.Attempt) bool {
+	if !slices.ContainsFunc(out.Refused, func(a policy.Attempt) bool {
 		return a.Src == "shop/frontend" && strings.Contains(a.Dst, "payment") && a.Answered > 0 && strings.Contains(a.Why, "ingress of shop/payment")
 	}) {
 		t.Errorf("%+v", out.Refused)

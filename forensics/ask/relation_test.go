@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/ask/latency"
 )
 
 // TestChainsOfRequestsAtOnce has requests that are served at the same time at one place, each
@@ -23,7 +23,7 @@ func TestChainsOfRequestsAtOnce(t *testing.T) {
 			w.http(at+20, 70, fmt.Sprint("disk", i), 4, 5, "GET /blocks", own, "", "200 OK", jsonType, "{}")
 		}
 		c := w.open(t)
-		l := must[*ask.Latency](t)(ask.AskLatency(ctx, c, ask.LatencyIn{Path: "/slow", Parts: []string{"chain"}}))
+		l := must[*latency.Answer](t)(latency.Ask(ctx, c, latency.In{Path: "/slow", Parts: []string{"chain"}}))
 		if l.Chain.Requests != 6 || !strings.Contains(l.Chain.Most, "/blocks") || len(l.Chain.Hops) != 3 {
 			t.Errorf("%s: %+v", header, l.Chain)
 		}
@@ -45,7 +45,7 @@ func TestAChainGoesOnBesideShortRequests(t *testing.T) {
 		w.http(at+5, 2, fmt.Sprint("health", i), 3, 2, "GET /healthz", "", "", "200 OK", jsonType, "{}")
 		w.http(at+20, 70, fmt.Sprint("store", i), 2, 4, "GET /stock", "", "", "200 OK", jsonType, "{}")
 	}
-	l := must[*ask.Latency](t)(ask.AskLatency(ctx, w.open(t), ask.LatencyIn{Path: "/slow", Parts: []string{"chain"}}))
+	l := must[*latency.Answer](t)(latency.Ask(ctx, w.open(t), latency.In{Path: "/slow", Parts: []string{"chain"}}))
 	if len(l.Chain.Hops) != 2 || !strings.Contains(l.Chain.Most, "/stock") {
 		t.Errorf("%+v", l.Chain)
 	}

@@ -11,15 +11,16 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/table"
 	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 )
 
-// readRows runs SQL whose columns are named as the JSON fields of T and gives at most
+// Rows runs SQL whose columns are named as the JSON fields of T and gives at most
 // limit rows. more says that there were others.
 //
 // A column may be null where its field has a zero that means so (a pointer, a text, a list);
 // hex is made of BLOB, "12-15,20" of ranges of packets, RFC 3339 of TIMESTAMP and
 // milliseconds with three digits of nothing: write them in SQL.
-func readRows[T any](ctx context.Context, c *forensics.Case, limit int, sql string, args ...any) (out []T, more bool, err error) {
+func Rows[T any](ctx context.Context, c *forensics.Case, limit int, sql string, args ...any) (out []T, more bool, err error) {
 	r, err := c.Query(ctx, forensics.Query{SQL: sql, Args: args, Named: true, Limit: limit})
 	if err != nil {
 		return nil, false, err
@@ -41,9 +42,9 @@ func readRows[T any](ctx context.Context, c *forensics.Case, limit int, sql stri
 	return out, r.Truncated, nil
 }
 
-// readOne runs SQL that gives one row.
-func readOne[T any](ctx context.Context, c *forensics.Case, sql string, args ...any) (T, error) {
-	rows, _, err := readRows[T](ctx, c, 1, sql, args...)
+// One runs SQL that gives one row.
+func One[T any](ctx context.Context, c *forensics.Case, sql string, args ...any) (T, error) {
+	rows, _, err := Rows[T](ctx, c, 1, sql, args...)
 	if err != nil || len(rows) == 0 {
 		var none T
 		return none, err
@@ -126,7 +127,7 @@ func assign(to reflect.Value, v any) error {
 		}
 	case time.Time:
 		if to.Kind() == reflect.String {
-			to.SetString(stamp(x.UnixNano()))
+			to.SetString(Stamp(x.UnixNano()))
 			return nil
 		}
 	}
@@ -160,26 +161,118 @@ func assignList(to reflect.Value, list []any) error {
 	return nil
 }
 
-// callColumns are the columns of a Call, for SQL FROM calls. In a case of several bundles
-// packet numbers belong to the call's bundle.
-func callColumns() string {
-	return `call_id, make_timestamp_ns(ts_ns) AS time, ` + who("src_") + ` AS src, ` + who("dst_") + ` AS dst, protocol, left(summary, 300) AS summary,
-		coalesce(status_code::VARCHAR || CASE WHEN status_text IS NULL THEN '' ELSE ' ' || status_text END, status_text, error, '') AS status,
-		coalesce(elapsed_us, 0) / 1000.0 AS elapsed_ms, cites AS packets`
-}
-
-// calls lists calls for a condition.
-func calls(ctx context.Context, c *forensics.Case, limit int, order, where string, args ...any) ([]Call, bool, error) {
-	return readRows[Call](ctx, c, limit, "SELECT "+callColumns()+" FROM calls WHERE "+where+" ORDER BY "+order, args...)
-}
-
-// someCalls is SQL for the call_ids of up to three calls of a group, the earliest.
-const someCalls = `list_transform(arg_min(call_id, ts_ns, 3), x -> lower(hex(x))) AS call_ids`
-
-// CallColumns are the columns of a Call, for SQL FROM calls whose rows embed one.
-func CallColumns() string { return callColumns() }
-
 // CallsWhere lists calls for a condition of SQL on the table calls, by time.
 func CallsWhere(ctx context.Context, c *forensics.Case, limit int, where string, args ...any) ([]Call, bool, error) {
-	return calls(ctx, c, limit, "ts_ns, call_id", where, args...)
+	return Rows[Call](ctx, c, limit, "SELECT "+terms.CallColumns()+" FROM calls WHERE "+where+" ORDER BY ts_ns, call_id", args...)
 }
+
+// callsAt reads calls by their numbers, in this order.
+func callsAt(ctx context.Context, c *forensics.Case, keys []Key) ([]Call, error) {
+	type row struct {
+		Call
+		Bundle int64 `json:"bundle"`
+		No     int64 `json:"call_no"`
+	}
+	var rows []row
+	err := ByRuns(c, keys, func(where, nos string) error {
+		some, _, err := Rows[row](ctx, c, len(keys)*len(c.Bundles()), "SELECT "+terms.CallColumns()+", "+terms.BundleOf(c, "")+", call_no FROM calls k WHERE "+where, nos)
+		rows = append(rows, some...)
+		return err
+	})
+	rows = Arrange(keys, rows, func(r row) Key { return Key{r.Bundle, r.No} })
+	out := make([]Call, len(rows))
+	for i, r := range rows {
+		out[i] = r.Call
+	}
+	return out, err
+}
+
+// Call is one call as answers cite it.
+type Call struct {
+	CallID    string  `json:"call_id" jsonschema:"get_api_call shows it whole"`
+	Time      string  `json:"time" jsonschema:"of the first byte of the request, RFC 3339"`
+	Src       string  `json:"src" jsonschema:"who asked, namespace/name where there is a namespace"`
+	Dst       string  `json:"dst" jsonschema:"who was asked"`
+	Protocol  string  `json:"protocol"`
+	Summary   string  `json:"summary" jsonschema:"the call in one line; text from the traffic"`
+	Status    string  `json:"status,omitempty" jsonschema:"status code, or the protocol's word, or why there is no answer"`
+	ElapsedMs float64 `json:"elapsed_ms,omitempty" jsonschema:"first byte of the request to last byte of the response"`
+	Packets   string  `json:"packets" jsonschema:"numbers of the packets that carry it, as in table packets"`
+}
+
+// Packets writes a citation: ranges of packet numbers, "12-15,20".
+func Packets(c table.Cites) string {
+	const most = 40 // ranges
+	var b strings.Builder
+	for i, r := range c {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		if i == most {
+			fmt.Fprintf(&b, "… %d packets in all", c.Count())
+			break
+		}
+		if r.First == r.Last {
+			fmt.Fprintf(&b, "%d", r.First)
+		} else {
+			fmt.Fprintf(&b, "%d-%d", r.First, r.Last)
+		}
+	}
+	return b.String()
+}
+
+// MaxEdges is how many edges a map is made of.
+const MaxEdges = 20_000
+
+// CallsOf reads calls by their ids, as 32 hexadecimal digits.
+func CallsOf(ctx context.Context, c *forensics.Case, ids []string) (map[string]Call, error) {
+	out := make(map[string]Call, len(ids))
+	if len(ids) == 0 {
+		return out, nil
+	}
+	args := make([]any, len(ids))
+	for i, id := range ids {
+		args[i] = id
+	}
+	marks := strings.TrimSuffix(strings.Repeat("unhex(?), ", len(ids)), ", ")
+	keys, _, err := Pick(ctx, c, "calls_raw", "call_id IN ("+marks+")", "ts_ns, bundle, call_no", 2*len(ids)*len(c.Bundles()), args...)
+	if err != nil {
+		return nil, err
+	}
+	list, err := callsAt(ctx, c, keys)
+	for _, call := range list {
+		if _, ok := out[call.CallID]; !ok {
+			out[call.CallID] = call
+		}
+	}
+	return out, err
+}
+
+// Count asks for one number.
+func Count(ctx context.Context, c *forensics.Case, sql string, args ...any) (int64, error) {
+	v, err := One[struct {
+		N int64 `json:"n"`
+	}](ctx, c, sql, args...)
+	return v.N, err
+}
+
+// Load is calls in one direction.
+type Load struct {
+	Calls     int64    `json:"calls"`
+	Failed    int64    `json:"failed"`
+	ErrorRate float64  `json:"error_rate" jsonschema:"failed of all, 0 to 1"`
+	P50Ms     *float64 `json:"p50_ms,omitempty"`
+	P90Ms     *float64 `json:"p90_ms,omitempty"`
+	P99Ms     *float64 `json:"p99_ms,omitempty"`
+	GoodP50   *float64 `json:"good_p50_ms,omitempty" jsonschema:"of calls that did not fail"`
+	GoodP99   *float64 `json:"good_p99_ms,omitempty"`
+	Bytes     int64    `json:"bytes"`
+}
+
+// LoadColumns are the columns of a Load, for SQL that groups calls.
+const LoadColumns = `count(*) AS calls, count(*) FILTER (failed) AS failed, round(count(*) FILTER (failed) / greatest(1, count(*)), 4) AS error_rate,
+	round(quantile_disc(` + terms.Took + `, 0.5) / 1000.0, 3) AS p50_ms, round(quantile_disc(` + terms.Took + `, 0.9) / 1000.0, 3) AS p90_ms, round(quantile_disc(` + terms.Took + `, 0.99) / 1000.0, 3) AS p99_ms,
+	round(quantile_disc(` + terms.Took + `, 0.5) FILTER (NOT failed) / 1000.0, 3) AS good_p50_ms, round(quantile_disc(` + terms.Took + `, 0.99) FILTER (NOT failed) / 1000.0, 3) AS good_p99_ms, coalesce(sum(request_bytes + response_bytes), 0)::BIGINT AS bytes`
+
+// MaxLoaded is how many calls are looked at in one step of a walk.
+const MaxLoaded = 20_000

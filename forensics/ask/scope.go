@@ -1,20 +1,24 @@
 package ask
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 )
 
 // Limits of an answer.
 const (
-	defaultRows  = 50
-	maxRows      = 1000
-	defaultBytes = 24 << 10 // of a list in an answer
+	DefaultRows  = 50
+	MaxRows      = 1000
+	DefaultBytes = 24 << 10 // of a list in an answer
 )
 
 // Scope narrows every question. It is embedded in each question's input.
@@ -25,76 +29,76 @@ type Scope struct {
 	Limit int    `json:"limit,omitempty" jsonschema:"rows of each list, 1 to 1000; 50 where not given"`
 }
 
-// window is a scope that was read.
-type window struct {
-	from, to int64  // nanoseconds since 1970 UTC, both included; never 0
-	where    string // condition on rows of calls, with its arguments
-	args     []any
-	kept     string // table that has the window's calls as ends numbers them; where is a condition on it then
-	limit    int
-	kfl      string
-	asked    bool  // a window was given
-	since    int64 // what was given of it; else as far as times go
-	until    int64
-	narrowed bool // where says more than the time
-	notes    []string
-	now      int64
+// Window is a scope that was read.
+type Window struct {
+	From, To int64  // nanoseconds since 1970 UTC, both included; never 0
+	Where    string // condition on rows of calls, with its arguments
+	Args     []any
+	Kept     string // table that has the window's calls as Ends numbers them; Where is a condition on it then
+	Limit    int    // rows of a list, 1 to MaxRows
+	KFL      string // as it was given
+	Asked    bool   // a window was given
+	Since    int64  // what was given of it; else as far as times go
+	Until    int64
+	Narrowed bool     // Where has more than the time
+	Notes    []string // of the KFL condition, for the answer
+	Now      int64    // what now() means in the condition, nanoseconds since 1970 UTC; 0 where it is not there
 }
 
-// read checks a scope against a case.
-func (s Scope) read(ctx context.Context, c *forensics.Case) (*window, error) {
+// Read checks a scope against a case. Its error is an *InputError or one of KFL.
+func (s Scope) Read(ctx context.Context, c *forensics.Case) (*Window, error) {
 	first, last, _ := c.Window()
-	w := &window{from: first, to: last, kfl: s.KFL, asked: s.From != "" || s.To != "", since: math.MinInt64, until: math.MaxInt64, narrowed: s.KFL != ""}
+	w := &Window{From: first, To: last, KFL: s.KFL, Asked: s.From != "" || s.To != "", Since: math.MinInt64, Until: math.MaxInt64, Narrowed: s.KFL != ""}
 	var err error
-	if w.from, err = readTime("from", s.From, first, last); err != nil {
+	if w.From, err = ParseTime("from", s.From, first, last); err != nil {
 		return nil, err
 	}
-	if w.to, err = readTime("to", s.To, last, last); err != nil {
+	if w.To, err = ParseTime("to", s.To, last, last); err != nil {
 		return nil, err
 	}
-	if w.from > w.to {
-		return nil, After("from", w.from, "to", w.to)
+	if w.From > w.To {
+		return nil, After("from", w.From, "to", w.To)
 	}
 	switch {
 	case s.Limit < 0:
-		return nil, wrong("limit", "%d, want 1 to %d", s.Limit, maxRows)
+		return nil, Wrong("limit", "%d, want 1 to %d", s.Limit, MaxRows)
 	case s.Limit == 0:
-		w.limit = defaultRows
+		w.Limit = DefaultRows
 	default:
-		w.limit = min(s.Limit, maxRows)
+		w.Limit = min(s.Limit, MaxRows)
 	}
 	conds := []string{"true"}
 	if s.From != "" {
-		conds, w.args, w.since = append(conds, "ts_ns >= ?"), append(w.args, w.from), w.from
+		conds, w.Args, w.Since = append(conds, "ts_ns >= ?"), append(w.Args, w.From), w.From
 	}
 	if s.To != "" {
-		conds, w.args, w.until = append(conds, "ts_ns <= ?"), append(w.args, w.to), w.to
+		conds, w.Args, w.Until = append(conds, "ts_ns <= ?"), append(w.Args, w.To), w.To
 	}
 	if s.KFL != "" {
 		cond, err := c.Condition(ctx, s.KFL)
 		if err != nil {
 			return nil, err
 		}
-		conds, w.args = append(conds, "("+cond.SQL+")"), append(w.args, cond.Args...)
-		w.notes, w.now = cond.Notes, cond.Now
+		conds, w.Args = append(conds, "("+cond.SQL+")"), append(w.Args, cond.Args...)
+		w.Notes, w.Now = cond.Notes, cond.Now
 	}
-	w.where = strings.Join(conds, " AND ")
+	w.Where = strings.Join(conds, " AND ")
 	return w, nil
 }
 
-// and adds a condition on rows of calls.
-func (w *window) and(cond string, args ...any) {
-	w.narrowed = true
-	w.where += " AND (" + cond + ")"
-	w.args = append(w.args, args...)
+// And adds a condition on rows of calls.
+func (w *Window) And(cond string, args ...any) {
+	w.Narrowed = true
+	w.Where += " AND (" + cond + ")"
+	w.Args = append(w.Args, args...)
 }
 
-// values are the window's arguments followed by others, for SQL that has the window once
+// Values are the window's arguments followed by others, for SQL that has the window once
 // and first.
-func (w *window) values(more ...any) []any { return append(append([]any(nil), w.args...), more...) }
+func (w *Window) Values(more ...any) []any { return append(append([]any(nil), w.Args...), more...) }
 
-// readTime reads a time: RFC 3339, or a length that counts back from last.
-func readTime(field, text string, missing, last int64) (int64, error) {
+// ParseTime reads a time: RFC 3339, or a length that counts back from last.
+func ParseTime(field, text string, missing, last int64) (int64, error) {
 	if text == "" {
 		return missing, nil
 	}
@@ -103,28 +107,28 @@ func readTime(field, text string, missing, last int64) (int64, error) {
 	}
 	t, err := time.Parse(time.RFC3339Nano, text)
 	if err != nil {
-		return 0, wrong(field, "%q, want RFC 3339 such as 2026-01-31T14:15:00Z, or a length such as 15m before the end of the recording", text)
+		return 0, Wrong(field, "%q, want RFC 3339 such as 2026-01-31T14:15:00Z, or a length such as 15m before the end of the recording", text)
 	}
 	return t.UnixNano(), nil
 }
 
-// stamp writes a time as RFC 3339 with nine digits and Z.
-func stamp(ns int64) string { return time.Unix(0, ns).UTC().Format("2006-01-02T15:04:05.000000000Z") }
+// Stamp writes a time as RFC 3339 with nine digits and Z.
+func Stamp(ns int64) string { return time.Unix(0, ns).UTC().Format("2006-01-02T15:04:05.000000000Z") }
 
-// frame begins an answer: what was asked and how much of it was recorded.
-func (w *window) frame(_ context.Context, c *forensics.Case) (Frame, error) {
+// Frame begins an answer: what was asked and how much of it was recorded.
+func (w *Window) Frame(_ context.Context, c *forensics.Case) (Frame, error) {
 	var from, to int64
-	if w.asked {
-		from, to = w.from, w.to
+	if w.Asked {
+		from, to = w.From, w.To
 	}
 	cov, err := c.Coverage(from, to)
 	if err != nil {
 		return Frame{}, err
 	}
-	f := Frame{Coverage: CoverageOf(cov), Notes: w.notes, recorded: cov.State != forensics.None}
+	f := Frame{Coverage: CoverageOf(cov), Notes: w.Notes, recorded: cov.State != forensics.None}
 	f.Verified = verified(c)
-	if w.now != 0 {
-		f.Now = stamp(w.now)
+	if w.Now != 0 {
+		f.Now = Stamp(w.Now)
 	}
 	return f, nil
 }
@@ -136,4 +140,83 @@ func verified(c *forensics.Case) bool {
 		}
 	}
 	return true
+}
+
+// Narrow keeps calls to a service, from a client, with a path; each may be empty.
+func (w *Window) Narrow(c *forensics.Case, service, client, path string) error {
+	if service != "" {
+		cond, args := terms.EndIs(c, "dst_", service)
+		w.And(cond, args...)
+	}
+	if client != "" {
+		cond, args := terms.EndIs(c, "src_", client)
+		w.And(cond, args...)
+	}
+	switch {
+	case strings.ContainsAny(path, "*?"):
+		w.And(`path LIKE ? ESCAPE '\'`, terms.Pattern(path))
+	case path != "":
+		w.And(`path = ?`, path)
+	}
+	return nil
+}
+
+// Overlapping says that bundles of the case share some time.
+func Overlapping(c *forensics.Case) bool {
+	type span struct{ from, to int64 }
+	var spans []span
+	for _, b := range c.Bundles() {
+		if w := b.Manifest.Window; w.FirstNs != nil && w.LastNs != nil {
+			spans = append(spans, span{int64(*w.FirstNs), int64(*w.LastNs)})
+		}
+	}
+	slices.SortFunc(spans, func(a, b span) int { return cmp.Compare(a.from, b.from) })
+	for i := 1; i < len(spans); i++ {
+		if spans[i].from <= spans[i-1].to {
+			return true
+		}
+		spans[i].to = max(spans[i].to, spans[i-1].to)
+	}
+	return false
+}
+
+// Connections is the condition on rows of connections, and its arguments, that they are
+// of the window. If KFL was given or narrowed is true, they also carried calls of the window.
+func (w *Window) Connections(c *forensics.Case, narrowed bool) (string, []any) {
+	cond, args := "first_ns <= ? AND last_ns >= ?", []any{w.To, w.From}
+	if w.KFL != "" || narrowed {
+		cols := terms.Key(c, "") + "conn_id"
+		cond += fmt.Sprintf(" AND (%s) IN (SELECT (%s) FROM calls WHERE %s)", cols, cols, w.Where)
+		args = append(args, w.Args...)
+	}
+	if Overlapping(c) { // a connection that several bundles hold counts once
+		cond += ` AND (bundle, conn_id) IN (SELECT (b, n) FROM (SELECT min(bundle) AS b, arg_min(conn_id, bundle) AS n FROM connections_raw GROUP BY transport, src_ip, src_port, dst_ip, dst_port, first_ns))`
+	}
+	return cond, args
+}
+
+// table is the table with the window's calls.
+func (w *Window) table() string {
+	if w.Kept != "" {
+		return w.Kept
+	}
+	return "calls"
+}
+
+// Latest narrows a window with very many calls of a kind to about the last most of them,
+// for what must compare calls with one another. It says from when.
+func (w *Window) Latest(ctx context.Context, c *forensics.Case, kind string, most int64) (*Window, string, error) {
+	n, err := Count(ctx, c, "SELECT count(*) AS n FROM "+w.table()+" WHERE "+w.Where+" AND "+kind, w.Args...)
+	if err != nil || n <= most {
+		return w, "", err
+	}
+	at, err := Count(ctx, c, fmt.Sprintf("SELECT quantile_disc(ts_ns, %.6f) AS n FROM %s WHERE %s AND %s", 1-float64(most)/float64(n), w.table(), w.Where, kind), w.Args...)
+	if err != nil {
+		return nil, "", err
+	}
+	cut := *w
+	cut.Args = w.Values()
+	cut.And("ts_ns >= ?", at)
+	cut.From, cut.Asked = at, true
+	return &cut, Stamp(at), nil
 }

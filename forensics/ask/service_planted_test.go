@@ -6,11 +6,12 @@ import (
 	"testing"
 
 	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/ask/service"
 )
 
 func TestOneServiceEndToEnd(t *testing.T) {
 	planted(t, 7, func(a *asked) {
-		s := must[*ask.Service](t)(ask.AskService(ctx, a.c, ask.ServiceIn{Service: a.arg("namespace") + "/" + a.arg("service"), Scope: ask.Scope{From: a.arg("from"), Limit: 200}}))
+		s := must[*service.Service](t)(service.AskService(ctx, a.c, service.ServiceIn{Service: a.arg("namespace") + "/" + a.arg("service"), Scope: ask.Scope{From: a.arg("from"), Limit: 200}}))
 		in, out := map[string]float64{}, map[string]float64{}
 		for _, p := range s.Callers {
 			if p.Protocol != "tls" {
@@ -62,7 +63,7 @@ func TestOneServiceEndToEnd(t *testing.T) {
 
 func TestWhatAServiceDoes(t *testing.T) {
 	planted(t, 25, func(a *asked) {
-		s := must[*ask.Service](t)(ask.AskService(ctx, a.c, ask.ServiceIn{Service: a.arg("service"), Scope: ask.Scope{Limit: 200}}))
+		s := must[*service.Service](t)(service.AskService(ctx, a.c, service.ServiceIn{Service: a.arg("service"), Scope: ask.Scope{Limit: 200}}))
 		a.says("calls", s)
 		got := map[string]float64{}
 		for _, p := range s.Asks {
@@ -79,7 +80,7 @@ func TestWhatAServiceDoes(t *testing.T) {
 
 func TestServicesOfALabel(t *testing.T) {
 	planted(t, 27, func(a *asked) {
-		s := must[*ask.Service](t)(ask.AskService(ctx, a.c, ask.ServiceIn{Labels: a.arg("label") + "=" + a.arg("value"), Scope: ask.Scope{Limit: 500}}))
+		s := must[*service.Service](t)(service.AskService(ctx, a.c, service.ServiceIn{Labels: a.arg("label") + "=" + a.arg("value"), Scope: ask.Scope{Limit: 500}}))
 		if len(s.Services) == 0 || len(s.Talks) == 0 {
 			t.Fatalf("%+v", s)
 		}

@@ -7,12 +7,15 @@ import (
 	"testing"
 
 	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/ask/access"
+	"github.com/pcapsule/pcapsule/forensics/ask/search"
+	"github.com/pcapsule/pcapsule/forensics/ask/trace"
 )
 
 func TestTheWholeFlowOfAnOrder(t *testing.T) {
 	planted(t, 19, func(a *asked) {
-		tr := must[*ask.Trace](t)(ask.AskTrace(ctx, a.c, ask.TraceIn{RequestID: a.arg("request_id"), Scope: ask.Scope{Limit: 200}}))
-		text := must[*ask.Trace](t)(ask.AskTrace(ctx, a.c, ask.TraceIn{Text: a.arg("order"), Scope: ask.Scope{Limit: 500}}))
+		tr := must[*trace.Answer](t)(trace.Ask(ctx, a.c, trace.In{RequestID: a.arg("request_id"), Scope: ask.Scope{Limit: 200}}))
+		text := must[*trace.Answer](t)(trace.Ask(ctx, a.c, trace.In{Text: a.arg("order"), Scope: ask.Scope{Limit: 500}}))
 		a.says("services", tr)
 		lists(a, 19, "calls", []any{tr, text})
 	})
@@ -20,8 +23,8 @@ func TestTheWholeFlowOfAnOrder(t *testing.T) {
 
 func TestAuditTrailOfAnOrder(t *testing.T) {
 	planted(t, 37, func(a *asked) {
-		tr := must[*ask.Trace](t)(ask.AskTrace(ctx, a.c, ask.TraceIn{RequestID: a.arg("request_id"), Scope: ask.Scope{Limit: 200}}))
-		text := must[*ask.Trace](t)(ask.AskTrace(ctx, a.c, ask.TraceIn{Text: a.arg("order"), Scope: ask.Scope{Limit: 500}}))
+		tr := must[*trace.Answer](t)(trace.Ask(ctx, a.c, trace.In{RequestID: a.arg("request_id"), Scope: ask.Scope{Limit: 200}}))
+		text := must[*trace.Answer](t)(trace.Ask(ctx, a.c, trace.In{Text: a.arg("order"), Scope: ask.Scope{Limit: 500}}))
 		a.says("services", []any{tr, text})
 		lists(a, 37, "rows", []any{tr, text})
 		for _, c := range tr.Chains {
@@ -39,7 +42,7 @@ func TestAuditTrailOfAnOrder(t *testing.T) {
 
 func TestWhereTimeGoesAlongTheChain(t *testing.T) {
 	planted(t, 28, func(a *asked) {
-		tr := must[*ask.Trace](t)(ask.AskTrace(ctx, a.c, ask.TraceIn{Scope: ask.Scope{KFL: fmt.Sprintf("http and src.external and path == %q and status_code < 300", a.arg("path"))}}))
+		tr := must[*trace.Answer](t)(trace.Ask(ctx, a.c, trace.In{Scope: ask.Scope{KFL: fmt.Sprintf("http and src.external and path == %q and status_code < 300", a.arg("path"))}}))
 		if len(tr.Hops) == 0 || tr.Hops[0].SelfMs == 0 {
 			t.Fatalf("hops %+v", tr.Hops)
 		}
@@ -66,7 +69,7 @@ func TestWhereTimeGoesAlongTheChain(t *testing.T) {
 
 func TestWhatTwoSaidToEachOther(t *testing.T) {
 	planted(t, 39, func(a *asked) {
-		p := must[*ask.Pair](t)(ask.AskPair(ctx, a.c, ask.PairIn{Src: a.arg("source"), Dst: a.arg("service")}))
+		p := must[*access.Pair](t)(access.AskPair(ctx, a.c, access.PairIn{Src: a.arg("source"), Dst: a.arg("service")}))
 		a.is("all", float64(p.Forth.Calls))
 		if len(p.Calls) != 10 {
 			t.Errorf("%d calls, want the last ten", len(p.Calls))
@@ -74,21 +77,21 @@ func TestWhatTwoSaidToEachOther(t *testing.T) {
 		lists(a, 39, "last_ten", p.Calls)
 	})
 	planted(t, 40, func(a *asked) {
-		p := must[*ask.Pair](t)(ask.AskPair(ctx, a.c, ask.PairIn{Src: a.arg("service"), Dst: a.arg("target"), Scope: ask.Scope{KFL: "http"}}))
+		p := must[*access.Pair](t)(access.AskPair(ctx, a.c, access.PairIn{Src: a.arg("service"), Dst: a.arg("target"), Scope: ask.Scope{KFL: "http"}}))
 		a.is("calls", float64(p.Forth.Calls))
 		a.says("request", p)
 		lists(a, 40, "last", p.Calls)
 	})
 	planted(t, 41, func(a *asked) {
-		p := must[*ask.Pair](t)(ask.AskPair(ctx, a.c, ask.PairIn{Src: "*", Dst: "*", Scope: ask.Scope{KFL: fmt.Sprintf("request_id == %q", a.arg("request_id"))}}))
+		p := must[*access.Pair](t)(access.AskPair(ctx, a.c, access.PairIn{Src: "*", Dst: "*", Scope: ask.Scope{KFL: fmt.Sprintf("request_id == %q", a.arg("request_id"))}}))
 		a.says("headers", p)
 		lists(a, 41, "call", p)
 	})
 	planted(t, 43, func(a *asked) {
-		s := must[*ask.Search](t)(ask.AskSearch(ctx, a.c, ask.SearchIn{Text: `{"items":[]}`, Service: a.arg("service"), In: []string{"response.body"}}))
+		s := must[*search.Answer](t)(search.Ask(ctx, a.c, search.In{Text: `{"items":[]}`, Service: a.arg("service"), In: []string{"response.body"}}))
 		a.is("count", float64(s.Total))
 		lists(a, 43, "calls", s)
-		p := must[*ask.Pair](t)(ask.AskPair(ctx, a.c, ask.PairIn{Src: "*", Dst: a.arg("service"), Scope: ask.Scope{KFL: `http and response.body contains "{\"items\":[]}"`}}))
+		p := must[*access.Pair](t)(access.AskPair(ctx, a.c, access.PairIn{Src: "*", Dst: a.arg("service"), Scope: ask.Scope{KFL: `http and response.body contains "{\"items\":[]}"`}}))
 		a.says("request", p)
 		a.says("who", p)
 		for _, x := range p.Calls {
@@ -101,17 +104,17 @@ func TestWhatTwoSaidToEachOther(t *testing.T) {
 
 func TestAccessInFull(t *testing.T) {
 	planted(t, 35, func(a *asked) {
-		acc := must[*ask.Access](t)(ask.AskAccess(ctx, a.c, ask.AccessIn{Service: a.arg("service"), Scope: ask.Scope{From: a.arg("from"), To: a.arg("to"), Limit: 1000}}))
+		acc := must[*access.Access](t)(access.AskAccess(ctx, a.c, access.AccessIn{Service: a.arg("service"), Scope: ask.Scope{From: a.arg("from"), To: a.arg("to"), Limit: 1000}}))
 		a.is("with_handshakes", float64(acc.Total))
 		a.says("client", acc)
 		lists(a, 35, "rows", acc.Calls)
 	})
 	planted(t, 36, func(a *asked) {
-		in := ask.AccessIn{Service: a.arg("service"), Scope: ask.Scope{From: a.arg("from"), To: a.arg("to"), Limit: 5}}
-		var all []ask.AccessCall
-		var first *ask.Access
+		in := access.AccessIn{Service: a.arg("service"), Scope: ask.Scope{From: a.arg("from"), To: a.arg("to"), Limit: 5}}
+		var all []access.AccessCall
+		var first *access.Access
 		for {
-			acc := must[*ask.Access](t)(ask.AskAccess(ctx, a.c, in))
+			acc := must[*access.Access](t)(access.AskAccess(ctx, a.c, in))
 			if first == nil {
 				first = acc
 			}
@@ -133,18 +136,18 @@ func TestAccessInFull(t *testing.T) {
 		a.groups("who", got, false)
 	})
 	planted(t, 38, func(a *asked) {
-		acc := must[*ask.Access](t)(ask.AskAccess(ctx, a.c, ask.AccessIn{External: true, Scope: ask.Scope{From: a.arg("from"), To: a.arg("to"), Limit: 1000, KFL: "http or grpc"}}))
+		acc := must[*access.Access](t)(access.AskAccess(ctx, a.c, access.AccessIn{External: true, Scope: ask.Scope{From: a.arg("from"), To: a.arg("to"), Limit: 1000, KFL: "http or grpc"}}))
 		a.is("readable", float64(acc.Total))
 		got := map[string]float64{}
 		for _, s := range acc.Servers {
 			got[bare(s.Server)] = float64(s.Calls)
 		}
 		a.groups("by_domain", got, false)
-		acc = must[*ask.Access](t)(ask.AskAccess(ctx, a.c, ask.AccessIn{External: true, Scope: ask.Scope{From: a.arg("from"), To: a.arg("to")}}))
+		acc = must[*access.Access](t)(access.AskAccess(ctx, a.c, access.AccessIn{External: true, Scope: ask.Scope{From: a.arg("from"), To: a.arg("to")}}))
 		a.says("domains", acc.Servers)
 	})
 	planted(t, 34, func(a *asked) {
-		acc := must[*ask.Access](t)(ask.AskAccess(ctx, a.c, ask.AccessIn{PII: true, Scope: ask.Scope{From: a.arg("from"), To: a.arg("to"), Limit: 1000, KFL: "http"}}))
+		acc := must[*access.Access](t)(access.AskAccess(ctx, a.c, access.AccessIn{PII: true, Scope: ask.Scope{From: a.arg("from"), To: a.arg("to"), Limit: 1000, KFL: "http"}}))
 		a.is("count", float64(acc.Total))
 		lists(a, 34, "calls", acc.Calls)
 	})

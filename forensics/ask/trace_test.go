@@ -7,6 +7,9 @@ import (
 	"time"
 
 	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/ask/failures"
+	"github.com/pcapsule/pcapsule/forensics/ask/search"
+	"github.com/pcapsule/pcapsule/forensics/ask/trace"
 )
 
 func itoa(n int) string { return strconv.Itoa(n) }
@@ -17,7 +20,7 @@ const (
 )
 
 // step finds a call of a trace by its path and who was asked.
-func step(t *testing.T, tr *ask.Trace, path, dst string) ask.TraceStep {
+func step(t *testing.T, tr *trace.Answer, path, dst string) trace.Step {
 	t.Helper()
 	for _, c := range tr.Chains {
 		for _, s := range c.Steps {
@@ -27,12 +30,12 @@ func step(t *testing.T, tr *ask.Trace, path, dst string) ask.TraceStep {
 		}
 	}
 	t.Fatalf("no step %s at %s in %+v", path, dst, tr.Chains)
-	return ask.TraceStep{}
+	return trace.Step{}
 }
 
-func trace(t *testing.T, w *traffic, in ask.TraceIn) *ask.Trace {
+func chainsOf(t *testing.T, w *traffic, in trace.In) *trace.Answer {
 	t.Helper()
-	return must[*ask.Trace](t)(ask.AskTrace(ctx, w.open(), in))
+	return must[*trace.Answer](t)(trace.Ask(ctx, w.open(), in))
 }
 
 func TestAParentIsWhatWasOpenAtTheSamePlace(t *testing.T) {
@@ -41,7 +44,7 @@ func TestAParentIsWhatWasOpenAtTheSamePlace(t *testing.T) {
 	w.http(20*msec, 10*msec, shop, store, get("/stock"), answer("200 OK", "{}"))
 	w.http(15*msec, 20*msec, edge, other, get("/elsewhere"), answer("200 OK", "{}")) // open, but at another
 	w.http(5*msec, 2*msec, edge, shop, get("/before"), answer("200 OK", "{}"))       // at the place, but over
-	tr := trace(t, w, ask.TraceIn{Scope: ask.Scope{KFL: `path == "/stock"`}})
+	tr := chainsOf(t, w, trace.In{Scope: ask.Scope{KFL: `path == "/stock"`}})
 	s := step(t, tr, "/stock", store)
 	if len(tr.Chains) != 1 || tr.Chains[0].Calls != 2 || s.Parent != 1 || s.Sure != "likely" || !strings.Contains(s.How, "time containment") {
 		t.Errorf("%+v", tr.Chains)
@@ -53,7 +56,7 @@ func TestTwoPossibleParentsAreSaid(t *testing.T) {
 	w.http(10*msec, 50*msec, edge, shop, get("/a"), answer("200 OK", "{}"))
 	w.http(12*msec, 50*msec, edge, shop, get("/b"), answer("200 OK", "{}"))
 	w.http(20*msec, 10*msec, shop, store, get("/stock"), answer("200 OK", "{}"))
-	tr := trace(t, w, ask.TraceIn{Scope: ask.Scope{KFL: `path == "/stock"`}})
+	tr := chainsOf(t, w, trace.In{Scope: ask.Scope{KFL: `path == "/stock"`}})
 	s := step(t, tr, "/stock", store)
 	if s.Confidence > 0.45 || s.Sure != "guess" || !strings.Contains(s.How, "1 other calls") {
 		t.Errorf("%+v", s)
@@ -66,7 +69,7 @@ func TestIDsChooseAmongParents(t *testing.T) {
 	w.http(10*msec, 50*msec, edge, shop, get("/a", a), answer("200 OK", "{}"))
 	w.http(12*msec, 50*msec, edge, shop, get("/b", b), answer("200 OK", "{}"))
 	w.http(20*msec, 10*msec, shop, store, get("/stock", a), answer("200 OK", "{}"))
-	tr := trace(t, w, ask.TraceIn{TraceID: "0af7651916cd43dd8448eb211c80319c"})
+	tr := chainsOf(t, w, trace.In{TraceID: "0af7651916cd43dd8448eb211c80319c"})
 	if s := step(t, tr, "/stock", store); s.Sure != "exact" || len(tr.Chains) != 1 || !strings.Contains(tr.Chains[0].Steps[s.Parent-1].Summary, "/a") {
 		t.Errorf("%+v", tr.Chains)
 	}
@@ -80,7 +83,7 @@ func TestAProxyIsFollowedByItsBody(t *testing.T) {
 		w.http(10*msec+at, 50*msec, user, edge, post("/buy", body), answer("201 Created", `{"done":"`+order+`"}`))
 		w.http(16*msec-at, 30*msec, edge, shop, post("/buy", body), answer("201 Created", `{"done":"`+order+`"}`))
 	}
-	tr := trace(t, w, ask.TraceIn{Text: "order-000002"})
+	tr := chainsOf(t, w, trace.In{Text: "order-000002"})
 	if len(tr.Chains) != 1 || tr.Chains[0].Calls != 2 || tr.Chains[0].Steps[1].Sure != "exact" {
 		t.Errorf("%+v", tr.Chains)
 	}
@@ -93,7 +96,7 @@ func TestTroubleBeginsAtTheDeepestFailure(t *testing.T) {
 	w.http(18*msec, 5*msec, shop, other, get("/flag"), answer("404 Not Found", `{}`)) // tried again, and it went well
 	w.http(28*msec, 5*msec, shop, other, get("/flag"), answer("200 OK", `{}`))
 	w.http(40*msec, 50*msec, shop, store, get("/stock"), answer("503 Service Unavailable", `{"error":"pool is empty"}`))
-	f := must[*ask.Failures](t)(ask.AskFailures(ctx, w.open(), ask.FailuresIn{Service: edge}))
+	f := must[*failures.Answer](t)(failures.Ask(ctx, w.open(), failures.In{Service: edge}))
 	if len(f.Causes) != 1 || f.Causes[0].Dst != store || f.Causes[0].What != "failed" || !strings.Contains(f.Causes[0].Said, "pool is empty") || f.Causes[0].Way != user+" → "+edge+" → "+shop+" → "+store {
 		t.Errorf("%+v", f.Causes)
 	}
@@ -105,7 +108,7 @@ func TestARefusedConnectionIsACause(t *testing.T) {
 	w.refused(15*msec, shop, store, 5432)
 	w.refused(300*msec, shop, store, 5432) // not because of that call
 	c := w.open()
-	f := must[*ask.Failures](t)(ask.AskFailures(ctx, c, ask.FailuresIn{}))
+	f := must[*failures.Answer](t)(failures.Ask(ctx, c, failures.In{}))
 	if len(f.Causes) != 1 || f.Causes[0].Dst != store || f.Causes[0].Status != "refused" || f.Causes[0].Packets == "" {
 		t.Errorf("%+v", f.Causes)
 	}
@@ -119,7 +122,7 @@ func TestAQueryThatOutlastsItsCallerIsTheCause(t *testing.T) {
 	w.http(10*msec, 200*msec, user, edge, get("/report"), answer("504 Gateway Timeout", `{"error":"upstream"}`))
 	w.http(12*msec, 600*msec, edge, shop, get("/report2"), answer("200 OK", `{}`))
 	w.http(14*msec, 590*msec, shop, store, get("/rows"), answer("200 OK", `{}`))
-	tr := trace(t, w, ask.TraceIn{Scope: ask.Scope{KFL: "status_code == 504"}})
+	tr := chainsOf(t, w, trace.In{Scope: ask.Scope{KFL: "status_code == 504"}})
 	if len(tr.Origins) != 1 || tr.Origins[0].Dst != store || tr.Origins[0].What != "slow" {
 		t.Errorf("%+v", tr.Origins)
 	}
@@ -135,30 +138,30 @@ func TestSearchFindsWholeWordsInEveryForm(t *testing.T) {
 	w.http(30*msec, msec, edge, shop, get("/users?mail=a%2Bb%40example.com"), answer("200 OK", "{}"))
 	w.http(40*msec, msec, edge, shop, post("/users", `{"mail":"a+b@example.com","password":"opensesame"}`), answer("200 OK", `{"list":[{"id":12345}]}`))
 	c := w.open()
-	search := func(in ask.SearchIn) *ask.Search { return must[*ask.Search](t)(ask.AskSearch(ctx, c, in)) }
-	s := search(ask.SearchIn{Text: "12345", Whole: true})
+	found := func(in search.In) *search.Answer { return must[*search.Answer](t)(search.Ask(ctx, c, in)) }
+	s := found(search.In{Text: "12345", Whole: true})
 	if s.Total != 2 || s.Matches[0].Found[0].Place != "path" || s.Matches[1].Found[0].Name != "$.list[0].id" {
 		t.Errorf("%+v", s.Matches)
 	}
-	if s := search(ask.SearchIn{Text: "12345"}); s.Total != 3 {
+	if s := found(search.In{Text: "12345"}); s.Total != 3 {
 		t.Errorf("%d calls, want 3", s.Total)
 	}
-	if s := search(ask.SearchIn{Text: "a+b@example.com"}); s.Total != 2 {
+	if s := found(search.In{Text: "a+b@example.com"}); s.Total != 2 {
 		t.Errorf("%+v", s.Matches)
 	}
-	if s := search(ask.SearchIn{Text: "A+B@EXAMPLE.COM"}); s.Total != 0 || len(s.Notes) == 0 {
+	if s := found(search.In{Text: "A+B@EXAMPLE.COM"}); s.Total != 0 || len(s.Notes) == 0 {
 		t.Errorf("%+v", s)
 	}
-	if s := search(ask.SearchIn{Text: "opensesame"}); s.Total != 1 || strings.Contains(s.Matches[0].Found[0].Excerpt, "opensesame") {
+	if s := found(search.In{Text: "opensesame"}); s.Total != 1 || strings.Contains(s.Matches[0].Found[0].Excerpt, "opensesame") {
 		t.Errorf("a password is shown: %+v", s.Matches)
 	}
-	first := search(ask.SearchIn{Pattern: "orders|users", Scope: ask.Scope{Limit: 3}})
-	rest := search(ask.SearchIn{Pattern: "orders|users", Scope: ask.Scope{Limit: 3}, Cursor: first.Next})
+	first := found(search.In{Pattern: "orders|users", Scope: ask.Scope{Limit: 3}})
+	rest := found(search.In{Pattern: "orders|users", Scope: ask.Scope{Limit: 3}, Cursor: first.Next})
 	if first.Total != 4 || len(first.Matches) != 3 || len(rest.Matches) != 1 || rest.Next != "" {
 		t.Errorf("%d, then %d of %d", len(first.Matches), len(rest.Matches), first.Total)
 	}
-	for _, bad := range []ask.SearchIn{{}, {Text: "x"}, {Pattern: "("}, {Pattern: ".*"}, {Text: "ab", Pattern: "c"}, {Text: "ab", In: []string{"body"}}, {Text: "ab", Cursor: "1.2"}} {
-		if _, err := ask.AskSearch(ctx, c, bad); err == nil {
+	for _, bad := range []search.In{{}, {Text: "x"}, {Pattern: "("}, {Pattern: ".*"}, {Text: "ab", Pattern: "c"}, {Text: "ab", In: []string{"body"}}, {Text: "ab", Cursor: "1.2"}} {
+		if _, err := search.Ask(ctx, c, bad); err == nil {
 			t.Errorf("%+v is taken", bad)
 		}
 	}

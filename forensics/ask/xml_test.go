@@ -10,6 +10,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/ask/failures"
 )
 
 // TestKFLAsksXML asks by what stands in bodies of XML: at once, by page, as a scope, and when
@@ -62,7 +63,7 @@ func TestKFLAsksXML(t *testing.T) {
 	if len(seen) != 15 {
 		t.Errorf("%d calls by page, want 15", len(seen))
 	}
-	f, err := ask.AskFailures(ctx, c, ask.FailuresIn{Scope: ask.Scope{KFL: code}})
+	f, err := failures.Ask(ctx, c, failures.In{Scope: ask.Scope{KFL: code}})
 	if err != nil || f.Calls != 15 {
 		t.Errorf("as the scope of a question: %+v, %v", f, err)
 	}

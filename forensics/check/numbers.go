@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 )
 
 func (s *Rules) counts(_ context.Context, _ *scope, r *Rule, o *Outcome) error {
@@ -58,12 +59,12 @@ func (s *Rules) latency(ctx context.Context, q *scope, r *Rule, o *Outcome) erro
 	var list []string
 	for _, name := range names {
 		if name == "mean" {
-			list = append(list, "avg("+ask.Took()+")::BIGINT")
+			list = append(list, "avg("+terms.Took+")::BIGINT")
 		} else {
-			list = append(list, fmt.Sprintf("quantile_disc(%s, %g)", ask.Took(), quantiles[name]))
+			list = append(list, fmt.Sprintf("quantile_disc(%s, %g)", terms.Took, quantiles[name]))
 		}
 	}
-	row, err := q.numbers(ctx, strings.Join(list, ", ")+", count(*) - count("+ask.Took()+"), count(*) FILTER (outcome = 'no_answer')")
+	row, err := q.numbers(ctx, strings.Join(list, ", ")+", count(*) - count("+terms.Took+"), count(*) FILTER (outcome = 'no_answer')")
 	if err != nil {
 		return err
 	}
@@ -84,7 +85,7 @@ func (s *Rules) latency(ctx context.Context, q *scope, r *Rule, o *Outcome) erro
 		if got <= most {
 			continue
 		}
-		slow := q.with(ask.Took()+" > ?", most.Microseconds())
+		slow := q.with(terms.Took+" > ?", most.Microseconds())
 		if err := slow.breakAll(ctx, o, fmt.Sprintf("%s at most %s", name, most), func(c *ask.Call) string {
 			return fmt.Sprintf("%s %s; this call %g ms", name, got, c.ElapsedMs)
 		}); err != nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/ask/patterns"
 )
 
 // retries holds what find_patterns tells of calls that were made again: how often before a
@@ -13,7 +14,7 @@ func (q *scope) retries(ctx context.Context, r *Rule, o *Outcome) error {
 	if r.Retries == nil {
 		return nil
 	}
-	out, err := ask.AskPatterns(ctx, q.c, ask.PatternsIn{Scope: ask.Scope{From: r.From, To: r.To, KFL: r.Calls, Limit: 1000}, Kinds: []string{"retries"}})
+	out, err := patterns.Ask(ctx, q.c, patterns.In{Scope: ask.Scope{From: r.From, To: r.To, KFL: r.Calls, Limit: 1000}, Kinds: []string{"retries"}})
 	if err != nil {
 		return err
 	}
@@ -32,7 +33,7 @@ func (q *scope) retries(ctx context.Context, r *Rule, o *Outcome) error {
 }
 
 // retry holds one client and endpoint to the rule.
-func (q *scope) retry(ctx context.Context, want *Retries, p *ask.Pattern, o *Outcome) error {
+func (q *scope) retry(ctx context.Context, want *Retries, p *patterns.Pattern, o *Outcome) error {
 	has := map[string]float64{}
 	for _, n := range p.Numbers {
 		has[n.Name] = n.Value

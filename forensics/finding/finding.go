@@ -8,6 +8,7 @@
 package finding
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 )
 
 // Severities, the worst first.
@@ -30,8 +32,15 @@ const (
 
 var severities = []string{High, Medium, Low, Info}
 
-// maxPerAnalyzer is how many findings one analyzer may make.
-const maxPerAnalyzer = 1000
+// maxPerAnalyzer is how many findings one analyzer may make, and maxRows of how many groups.
+const (
+	maxPerAnalyzer = 1000
+	maxRows        = 20_000
+)
+
+// crowd is how many findings of one kind about one client are listed one by one: more of
+// them are one finding, because a scan of a thousand addresses is one thing to know.
+const crowd = 10
 
 // Analyzer looks for one kind of thing.
 type Analyzer struct {
@@ -121,7 +130,7 @@ func (l *Look) Unmasked() (end func()) {
 
 // Rows runs SQL that gives Rows.
 func (l *Look) Rows(ctx context.Context, sql string, args ...any) ([]Row, error) {
-	rows, more, err := ask.Rows[Row](ctx, l.Case, maxPerAnalyzer, sql, args...)
+	rows, more, err := ask.Rows[Row](ctx, l.Case, maxRows, sql, args...)
 	l.more = l.more || more
 	return rows, err
 }
@@ -174,6 +183,44 @@ func (l *Look) Add(r Row, f Finding) {
 	}
 	f.First, f.Last = ask.Stamp(r.FirstNs), ask.Stamp(r.LastNs)
 	l.found = append(l.found, f)
+}
+
+// Crowds splits rows. Of a client with more than 10 rows for which alike is true, these
+// become one row of crowds: Of is their number, Count and Number are sums, and Evidence has
+// the first five servers. All other rows are in rest, in their order.
+func Crowds(rows []Row, alike func(Row) bool) (rest, crowds []Row) {
+	of := map[string][]Row{}
+	for _, r := range rows {
+		if alike(r) {
+			of[r.Src] = append(of[r.Src], r)
+		}
+	}
+	done := map[string]bool{}
+	for _, r := range rows {
+		list := of[r.Src]
+		if !alike(r) || len(list) <= crowd {
+			rest = append(rest, r)
+			continue
+		}
+		if done[r.Src] {
+			continue
+		}
+		done[r.Src] = true
+		slices.SortStableFunc(list, func(a, b Row) int { return cmp.Compare(a.FirstNs, b.FirstNs) })
+		one := Row{Src: r.Src, Detail: "crowd", Of: int64(len(list)), FirstNs: list[0].FirstNs}
+		for i, x := range list {
+			one.Count, one.Number, one.LastNs = one.Count+x.Count, one.Number+x.Number, max(one.LastNs, x.LastNs)
+			one.CallIDs = append(one.CallIDs, x.CallIDs...)
+			if len(one.FlowIDs) < 3 {
+				one.FlowIDs = append(one.FlowIDs, x.FlowIDs[:min(1, len(x.FlowIDs))]...)
+			}
+			if i < 5 {
+				one.Evidence = append(one.Evidence, x.Dst)
+			}
+		}
+		crowds = append(crowds, one)
+	}
+	return rest, crowds
 }
 
 // Note adds a remark to the answer.
@@ -298,7 +345,7 @@ func Run(ctx context.Context, c *forensics.Case, analyzers []Analyzer, in In) (*
 		calls = "calls"
 	}
 	if in.Service != "" {
-		cond, more := ask.Either(c, in.Service)
+		cond, more := terms.Either(c, in.Service)
 		where, args = where+" AND ("+cond+")", append(args, more...)
 	}
 	var looks []*Look
@@ -310,7 +357,10 @@ func Run(ctx context.Context, c *forensics.Case, analyzers []Analyzer, in In) (*
 	if err := findAll(ctx, looks, in.Whole); err != nil {
 		return nil, err
 	}
-	out := &Out{Frame: asked.Frame, Summary: []Summary{}, Findings: []Finding{}}
+	out := &Out{Summary: []Summary{}, Findings: []Finding{}}
+	if out.Frame, err = asked.Frame(ctx, c); err != nil {
+		return nil, err
+	}
 	for _, l := range looks {
 		kept := slices.DeleteFunc(l.found, func(f Finding) bool {
 			return slices.Index(severities, f.Severity) > worst || in.Service != "" && !concerns(f, in.Service)

@@ -3,7 +3,7 @@ package finding
 import (
 	"fmt"
 
-	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 )
 
 // Groups is SQL that sums the asked calls for which where holds by their ends, where
@@ -25,14 +25,14 @@ func (l *Look) Groups(by, where string) string {
 	}
 	return `WITH r AS (SELECT ` + l.Bundle("src_id, dst_id") + `, ` + by + `, count(*) AS n, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns, ` + l.some("call_id", "ts_ns") + ` AS ids
 			FROM ` + l.Calls + ` WHERE ` + l.Where + ` AND ` + where + ` GROUP BY ALL),
-		g AS (SELECT CASE WHEN s.kind = 'outside' AND coalesce(s.dns_name, s.hostname, s.service) IS NULL THEN '(outside)' ELSE ` + ask.Who("s.") + ` END AS src, ` + ask.Who("d.") + ` AS dst, s.external AS src_outside, d.external AS dst_outside, r.* FROM r` + join("s", "src_id") + join("d", "dst_id") + `)`
+		g AS (SELECT CASE WHEN s.kind = 'outside' AND coalesce(s.dns_name, s.hostname, s.service) IS NULL THEN '(outside)' ELSE ` + terms.Who("s.") + ` END AS src, ` + terms.Who("d.") + ` AS dst, s.external AS src_outside, d.external AS dst_outside, r.* FROM r` + join("s", "src_id") + join("d", "dst_id") + `)`
 }
 
 // Ends is SQL for the names of endpoints, once for each: columns that begin with bundle where
 // the case has several, endpoint_id, external, dns_name, who, and as, which is "(outside)"
 // for who asks from outside without a name.
 func (l *Look) Ends() string {
-	return "SELECT " + l.Bundle("endpoint_id, external, dns_name") + ", " + ask.Who("") + " AS who, CASE WHEN kind = 'outside' AND coalesce(dns_name, hostname, service) IS NULL THEN '(outside)' ELSE " + ask.Who("") + ` END AS "as" FROM endpoints_raw`
+	return "SELECT " + l.Bundle("endpoint_id, external, dns_name") + ", " + terms.Who("") + " AS who, CASE WHEN kind = 'outside' AND coalesce(dns_name, hostname, service) IS NULL THEN '(outside)' ELSE " + terms.Who("") + ` END AS "as" FROM endpoints_raw`
 }
 
 // On is the SQL for the join of rows named left with an endpoint named right, a row of Ends,

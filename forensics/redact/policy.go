@@ -11,6 +11,8 @@ import (
 	"sync"
 
 	"go.yaml.in/yaml/v4"
+
+	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
 // Limits of a policy.
@@ -65,8 +67,8 @@ type filePattern struct {
 // persons what is rarely what one looks for. Mail addresses and telephone numbers stay.
 var defaults = file{
 	Mask: Mask,
-	Headers: []string{"authorization", "proxy-authorization", "cookie", "set-cookie", "api-key", "apikey", "*-api-key", "x-auth-*", "*-token",
-		"*-secret", "*-password", "x-hub-signature*", "x-slack-signature", "stripe-signature", "x-forwarded-client-cert", "x-amz-signature", "x-session-id", "x-authorization"},
+	Headers: append([]string{"authorization", "proxy-authorization", "cookie", "set-cookie", "*-secret", "*-password", "x-hub-signature*", "x-slack-signature",
+		"stripe-signature", "x-forwarded-client-cert", "x-amz-signature", "x-session-id"}, table.KeyHeaders...),
 	Keys: []string{"*password*", "*passwd*", "*passphrase*", "*passwort*", "*pwd", "pass", "userpass", "*secret*", "*token", "*api_key*", "*access_key*",
 		"*private_key*", "*signing_key*", "*encryption_key*", "*account_key", "*shared_access_key", "*credential*", "signature", "x_amz_signature", "sig",
 		"session", "session_id", "sessid", "jsessionid", "phpsessid", "sid", "auth", "x_auth", "authorization", "cookie", "set_cookie", "otp", "pin", "pin_code", "cvv", "cvc", "cvv2", "card_number",

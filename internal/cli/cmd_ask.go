@@ -1,12 +1,15 @@
 package cli
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
+	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/google/jsonschema-go/jsonschema"
@@ -15,6 +18,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/finding/all"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
+	"github.com/pcapsule/pcapsule/internal/cli/page"
 )
 
 func (e *env) cmdAsk() *cobra.Command {
@@ -151,4 +155,40 @@ func addFlag(c *cobra.Command, name string, s *jsonschema.Schema) func() any {
 		}
 		return json.RawMessage(*v)
 	}
+}
+
+// printAnswer prints an answer for a machine as JSON, or for a person as a page.
+func (e *env) printAnswer(answer any, asJSON bool) error {
+	var buf bytes.Buffer
+	enc := json.NewEncoder(&buf)
+	enc.SetEscapeHTML(false)
+	if asJSON {
+		enc.SetIndent("", "  ")
+	}
+	if err := enc.Encode(answer); err != nil {
+		return err
+	}
+	if asJSON {
+		_, err := e.out.Write(buf.Bytes())
+		return err
+	}
+	text, err := page.Text(buf.Bytes(), e.pageWidth(), e.coloured(e.out))
+	if err != nil {
+		return err
+	}
+	_, err = io.WriteString(e.out, text)
+	return err
+}
+
+// pageWidth is how many columns an answer may take: those of the screen, what COLUMNS
+// says, or so many that a line can be read in a file.
+func (e *env) pageWidth() int {
+	n := columnsOf(e.out)
+	if n == 0 {
+		n, _ = strconv.Atoi(os.Getenv("COLUMNS"))
+	}
+	if n <= 0 {
+		n = 120
+	}
+	return min(max(n, 40), 240)
 }

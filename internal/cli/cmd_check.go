@@ -110,7 +110,7 @@ func (e *env) printCheck(r *check.Report) {
 		if o.Status != check.Pass && o.Level == "warning" {
 			word = "warning"
 		}
-		fmt.Fprintf(e.out, "%-6s %s (%d calls)", word, printable(o.Name, 200), o.Calls)
+		fmt.Fprintf(e.out, "%-6s %s (%s)", word, printable(o.Name, 200), counted(o.Calls, "call", "calls"))
 		if len(o.Measured) > 0 {
 			fmt.Fprintf(e.out, ": %s", strings.Join(o.Measured, ", "))
 		}

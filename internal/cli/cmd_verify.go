@@ -110,9 +110,9 @@ func (e *env) printVerify(r *verifyResult) {
 	if !r.Report.OK() {
 		return
 	}
-	fmt.Fprintf(e.out, "%d files, %s: every hash is as the manifests say\n", r.Files, byteSize(r.Bytes))
+	fmt.Fprintf(e.out, "%s, %s: every hash is as the manifests say\n", counted(int64(r.Files), "file", "files"), byteSize(r.Bytes))
 	fmt.Fprintf(e.out, "tagmanifest sha256 %s\n", r.TagManifest)
-	fmt.Fprintf(e.out, "custody: %d entries, chain whole\n", len(r.Custody))
+	fmt.Fprintf(e.out, "custody: %s, chain whole\n", counted(int64(len(r.Custody)), "entry", "entries"))
 	if d := r.Rederived; d != nil {
 		for _, diff := range d.Differences {
 			fmt.Fprintln(e.out, console.Line(diff.String()))

@@ -1,9 +1,20 @@
-// Package all lists the analyzers, and with them every question. A new analyzer is its
-// folder and one line here.
+// Package all lists every question and every analyzer of findings. A new one is its folder
+// and one line here.
 package all
 
 import (
 	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/ask/access"
+	"github.com/pcapsule/pcapsule/forensics/ask/compare"
+	"github.com/pcapsule/pcapsule/forensics/ask/failures"
+	"github.com/pcapsule/pcapsule/forensics/ask/latency"
+	"github.com/pcapsule/pcapsule/forensics/ask/openapi"
+	"github.com/pcapsule/pcapsule/forensics/ask/patterns"
+	"github.com/pcapsule/pcapsule/forensics/ask/policy"
+	"github.com/pcapsule/pcapsule/forensics/ask/search"
+	"github.com/pcapsule/pcapsule/forensics/ask/service"
+	"github.com/pcapsule/pcapsule/forensics/ask/servicemap"
+	"github.com/pcapsule/pcapsule/forensics/ask/trace"
 	"github.com/pcapsule/pcapsule/forensics/check"
 	"github.com/pcapsule/pcapsule/forensics/finding"
 	"github.com/pcapsule/pcapsule/forensics/finding/beacon"
@@ -40,8 +51,28 @@ func Analyzers() []finding.Analyzer {
 	}
 }
 
-// Questions lists every question in the order in which people should meet them: those of
-// ask, the findings, and checks.
+// Questions lists every question in the order in which people should meet them.
 func Questions() []ask.Question {
-	return append(ask.All(), finding.Question(Analyzers()), check.Question(Analyzers()))
+	return []ask.Question{
+		servicemap.OverviewQuestion(),
+		latency.StatsQuestion(),
+		policy.Question(),
+		openapi.Question(),
+		servicemap.MapQuestion(),
+		servicemap.DependenciesQuestion(),
+		servicemap.ExternalQuestion(),
+		latency.Question(),
+		compare.Question(),
+		patterns.Question(),
+		latency.CapacityQuestion(),
+		failures.Question(),
+		trace.Question(),
+		search.Question(),
+		service.TimelineQuestion(),
+		service.DescribeQuestion(),
+		access.AuditQuestion(),
+		access.PairQuestion(),
+		finding.Question(Analyzers()),
+		check.Question(Analyzers()),
+	}
 }

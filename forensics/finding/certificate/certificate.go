@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 	"github.com/pcapsule/pcapsule/forensics/finding"
 )
 
@@ -43,7 +43,7 @@ func find(ctx context.Context, l *finding.Look) error {
 		return strings.Join(list, ", ")
 	}
 	// The tables are joined by the handshake's row.
-	h := `WITH h AS (SELECT ` + ask.Who("src_") + ` AS src, ` + ask.Who("dst_") + ` AS dst, ts_ns, call_id, tls_sni, tls_certificate_state, ` + l.Bundle("call_no") + ` FROM calls WHERE ` + l.Where + ` AND protocol IN ('tls', 'quic')),
+	h := `WITH h AS (SELECT ` + terms.Who("src_") + ` AS src, ` + terms.Who("dst_") + ` AS dst, ts_ns, call_id, tls_sni, tls_certificate_state, ` + l.Bundle("call_no") + ` FROM calls WHERE ` + l.Where + ` AND protocol IN ('tls', 'quic')),
 		c AS (SELECT 'server' AS whose, h.*, coalesce(tls_sni, '') AS sni, ` + side("") + `, cert_not_yet_valid, cert_matches_sni FROM h JOIN tls USING (` + l.Bundle("call_no") + `)
 			UNION ALL SELECT 'client' AS whose, h.*, '' AS sni, ` + side("client_") + `, NULL, NULL FROM h JOIN tls USING (` + l.Bundle("call_no") + `)) `
 	var cases []string

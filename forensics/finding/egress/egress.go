@@ -7,9 +7,10 @@ package egress
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
-	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 	"github.com/pcapsule/pcapsule/forensics/finding"
 )
 
@@ -25,10 +26,12 @@ func find(ctx context.Context, l *finding.Look) error {
 	if l.All() {
 		ids = "list(call_id)"
 	}
-	rows, err := l.Rows(ctx, `WITH f AS (SELECT `+on+`, `+ask.Who("src_")+` AS src, dst_ip, dst_dns_name, dst_hostname, transport, dst_port, first_ns, last_ns, src_bytes, dst_packets
+	// A host that is itself an address, as in http://203.0.113.9/, names nothing.
+	rows, err := l.Rows(ctx, `WITH f AS (SELECT `+on+`, `+terms.Who("src_")+` AS src, dst_ip, dst_dns_name, dst_hostname, transport, dst_port, first_ns, last_ns, src_bytes,
+				dst_packets > 0 AND state NOT IN ('syn_sent', 'refused') AS answered
 			FROM flows WHERE dst_external AND NOT coalesce(src_external, false) AND `+l.Flows()+`),
-		n AS (SELECT `+on+`, list(DISTINCT lower(host)) AS hosts, `+ids+` AS ids FROM calls_raw WHERE host IS NOT NULL AND (`+l.Bundle("dst_id")+`) IN (SELECT (`+l.Bundle("endpoint_id")+`) FROM endpoints_raw WHERE external) GROUP BY ALL)
-		SELECT src, dst_ip AS dst, transport || '/' || dst_port AS detail, count(*) AS count, count(*) FILTER (dst_packets > 0) AS "of", sum(src_bytes)::DOUBLE AS number,
+		n AS (SELECT `+on+`, list(DISTINCT lower(host)) FILTER (NOT regexp_full_match(host, '[0-9.]+|0x[0-9a-f]+|.*:.*')) AS hosts, `+ids+` AS ids FROM calls_raw WHERE (`+l.Bundle("dst_id")+`) IN (SELECT (`+l.Bundle("endpoint_id")+`) FROM endpoints_raw WHERE external) GROUP BY ALL)
+		SELECT src, dst_ip AS dst, transport || '/' || dst_port AS detail, count(*) AS count, count(*) FILTER (answered) AS "of", sum(src_bytes)::DOUBLE AS number,
 			min(first_ns) AS first_ns, max(last_ns) AS last_ns, arg_min(flow_id, first_ns, 3) AS flow_ids,
 			list_transform(`+l.First(`list_sort(flatten(list(coalesce(ids, []))))`)+`, x -> lower(hex(x))) AS call_ids,
 			list_sort(list_distinct(list_filter(flatten(list([dst_dns_name, dst_hostname])) || flatten(list(coalesce(hosts, []))), x -> x IS NOT NULL))) AS evidence
@@ -37,31 +40,39 @@ func find(ctx context.Context, l *finding.Look) error {
 		return err
 	}
 	named := 0
-	for _, r := range rows {
-		known := len(r.Evidence) > 0
-		if !l.Allow.Empty() && l.Allow.Permits(r.Dst, r.Evidence) {
-			continue
-		}
-		if l.Allow.Empty() && known {
+	rows = slices.DeleteFunc(rows, func(r finding.Row) bool {
+		if l.Allow.Empty() && len(r.Evidence) > 0 {
 			named++
-			continue
+			return true
 		}
+		return !l.Allow.Empty() && l.Allow.Permits(r.Dst, r.Evidence)
+	})
+	rest, crowds := finding.Crowds(rows, func(r finding.Row) bool { return r.Of == 0 })
+	for _, r := range crowds {
+		add(l, r, fmt.Sprintf("%s tries %d outside destinations in %d connections; none accepted one", r.Src, r.Of, r.Count))
+	}
+	for _, r := range rest {
 		name := "an address without any name"
-		if known {
+		if len(r.Evidence) > 0 {
 			name = strings.Join(r.Evidence[:min(3, len(r.Evidence))], ", ")
 		}
-		f := finding.Finding{Severity: finding.Medium, Confidence: "exact",
-			What: fmt.Sprintf("%s connects to %s (%s) at %s, %d connections, %.0f bytes sent", r.Src, r.Dst, name, r.Detail, r.Count, r.Number)}
-		if !l.Allow.Empty() {
-			f.Severity, f.What = finding.High, f.What+": not on the allow-list"
-		}
+		what := fmt.Sprintf("%s connects to %s (%s) at %s, %d connections, %.0f bytes sent", r.Src, r.Dst, name, r.Detail, r.Count, r.Number)
 		if r.Of == 0 {
-			f.What += "; none was answered"
+			what += "; none was answered"
 		}
-		l.Add(r, f)
+		add(l, r, what)
 	}
-	if l.Allow.Empty() && named > 0 {
-		l.Note("%d pairs with named outside destinations were not judged: give allow to have them held to a list", named)
+	if named > 0 {
+		l.Note("%d pairs with named outside destinations were not judged: pass allow, a list of permitted destinations", named)
 	}
 	return nil
+}
+
+// add reports destinations that are not allowed, or have no name if nothing is allowed by name.
+func add(l *finding.Look, r finding.Row, what string) {
+	f := finding.Finding{Severity: finding.Medium, Confidence: "exact", What: what}
+	if !l.Allow.Empty() {
+		f.Severity, f.What = finding.High, what+": not on the allow-list"
+	}
+	l.Add(r, f)
 }

@@ -43,7 +43,7 @@ func asked(l *finding.Look) (sql string, args []any) {
 func find(ctx context.Context, l *finding.Look) error {
 	calls, args := asked(l)
 	rows, err := l.Rows(ctx, calls+`,
-		e1 AS (SELECT dst, detail, coalesce(sum(n) FILTER (proof AND good), 0) AS authorized, coalesce(sum(n) FILTER (refused), 0) AS turned FROM c GROUP BY 1, 2),
+		e1 AS (SELECT dst, detail, coalesce(sum(n) FILTER (proof AND good), 0) AS authorized, coalesce(sum(n) FILTER (refused AND NOT has), 0) AS turned FROM c GROUP BY 1, 2),
 		e2 AS (SELECT dst, detail, bool_and(proof) AS closed, NOT bool_or(has) AS open FROM c WHERE good GROUP BY 1, 2),
 		s AS (SELECT dst, count(*) AS endpoints, count(*) FILTER (closed) AS closed FROM e2 GROUP BY 1)
 		SELECT * FROM (SELECT src, dst, detail, CASE WHEN good THEN '' ELSE 'refused' END AS other, `+l.Sums()+`, any_value(authorized)::BIGINT AS "of", any_value(turned)::DOUBLE AS number

@@ -10,7 +10,7 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 	"github.com/pcapsule/pcapsule/forensics/finding"
 )
 
@@ -33,7 +33,7 @@ func find(ctx context.Context, l *finding.Look) error {
 		r AS (SELECT `+on+`, flow_id, src_id, dst_id, protocol, protocol IN ('http1', 'http2', 'http3', 'grpc') AND `+finding.Probe+` AS probe, bool_or(auth_kind IS NOT NULL) AS auth, count(*) AS n, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns, `+each+`
 			FROM `+l.Calls+` WHERE `+l.Where+` AND (protocol IN ('http1', 'http2', 'http3', 'grpc') AND path IS NOT NULL
 				AND coalesce(status_code NOT IN (401, 407), true) OR protocol IN ('redis', 'postgresql')) GROUP BY ALL),
-		e AS (SELECT `+l.Bundle("endpoint_id")+`, `+ask.Who("")+` AS who FROM endpoints_raw),
+		e AS (SELECT `+l.Bundle("endpoint_id")+`, `+terms.Who("")+` AS who FROM endpoints_raw),
 		c AS (SELECT s.who AS src, d.who AS dst, r.protocol, CASE WHEN r.protocol IN ('redis', 'postgresql') THEN (`+on+`) IN (SELECT (`+on+`) FROM login) ELSE auth END AS has, (`+on+`) IN (SELECT (`+on+`) FROM shown) AS cert,
 				coalesce(state <> 'midstream', true) AS whole, probe, n, r.first_ns, r.last_ns, ids
 			FROM r LEFT JOIN (SELECT `+l.Bundle("flow_id")+`, state FROM flows_raw) USING (`+l.Bundle("flow_id")+`)

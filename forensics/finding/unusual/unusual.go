@@ -11,6 +11,7 @@ import (
 	"fmt"
 
 	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 	"github.com/pcapsule/pcapsule/forensics/finding"
 )
 
@@ -35,7 +36,7 @@ func find(ctx context.Context, l *finding.Look) error {
 		return nil
 	}
 	base, asked := float64(from-first)/3.6e12, float64(to-from)/3.6e12 // hours
-	rows, err := l.Rows(ctx, `WITH f AS (SELECT `+ask.Who("src_")+` AS src, `+ask.Who("dst_")+` AS dst, dst_external AS outside, first_ns, last_ns, flow_id, src_bytes + dst_bytes AS bytes, src_bytes,
+	rows, err := l.Rows(ctx, `WITH f AS (SELECT `+terms.Who("src_")+` AS src, `+terms.Who("dst_")+` AS dst, dst_external AS outside, first_ns, last_ns, flow_id, src_bytes + dst_bytes AS bytes, src_bytes,
 				first_ns >= $1 AS now FROM flows WHERE first_ns <= $2 AND close_reason <> 'evicted' AND `+l.Once()+`),
 		known AS (SELECT src FROM f WHERE NOT now GROUP BY 1 HAVING count(*) >= 5),
 		p AS (SELECT src, dst, bool_or(outside) AS outside, count(*) FILTER (now) AS n, count(*) FILTER (NOT now) AS before, coalesce(sum(bytes) FILTER (now), 0) AS bytes,
@@ -49,7 +50,12 @@ func find(ctx context.Context, l *finding.Look) error {
 	if err != nil {
 		return err
 	}
-	for _, r := range rows {
+	rest, crowds := finding.Crowds(rows, func(r finding.Row) bool { return r.Detail == "new" })
+	for _, r := range crowds {
+		l.Add(r, finding.Finding{Severity: finding.Medium, Confidence: "exact",
+			What: fmt.Sprintf("%s talked to %d destinations to which it did not talk before %s, %d connections and %.0f bytes", r.Src, r.Of, ask.Stamp(from), r.Count, r.Number)})
+	}
+	for _, r := range rest {
 		f := finding.Finding{Severity: finding.Low, Confidence: "exact"}
 		switch r.Detail {
 		case "new":

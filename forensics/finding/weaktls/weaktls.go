@@ -7,7 +7,7 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 	"github.com/pcapsule/pcapsule/forensics/finding"
 )
 
@@ -24,7 +24,7 @@ const weakness = `CASE WHEN cipher LIKE '%NULL%' AND cipher NOT LIKE 'TLS_EMPTY%
 		WHEN cipher LIKE 'TLS_RSA_%' OR cipher LIKE 'TLS_PSK_%' THEN 'no forward secrecy' END`
 
 func find(ctx context.Context, l *finding.Look) error {
-	rows, err := l.Rows(ctx, `WITH t AS (SELECT `+ask.Who("src_")+` AS src, `+ask.Who("dst_")+` AS dst, tls_version_name AS version, tls_cipher_suite_name AS cipher, call_id, ts_ns
+	rows, err := l.Rows(ctx, `WITH t AS (SELECT `+terms.Who("src_")+` AS src, `+terms.Who("dst_")+` AS dst, tls_version_name AS version, tls_cipher_suite_name AS cipher, call_id, ts_ns
 			FROM calls WHERE `+l.Where+` AND protocol IN ('tls', 'quic') AND tls_cipher_suite_name IS NOT NULL),
 		w AS (SELECT *, `+weakness+` AS weak FROM t)
 		SELECT src, dst, weak AS detail, version || ' ' || cipher AS other, count(*) AS count, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns, `+l.CallIDs()+`

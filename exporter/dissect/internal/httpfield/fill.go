@@ -21,7 +21,7 @@ const (
 func Fill(c *table.Call, headers []table.Header) {
 	var t trace
 	var answered string // request id of the response
-	cookie, correlation, proxyAuth := false, "", ""
+	cookie, key, correlation, proxyAuth := false, false, "", ""
 	for i := range headers {
 		h := &headers[i]
 		if h.Kind == Response {
@@ -40,6 +40,7 @@ func Fill(c *table.Call, headers []table.Header) {
 		}
 		switch n := Lookup(h.Name); n {
 		case Other:
+			key = key || h.Value != "" && table.IsKeyHeader(h.Name)
 		case Host:
 			if !c.Host.OK {
 				set(&c.Host, HostOf(h.Value))
@@ -71,6 +72,9 @@ func Fill(c *table.Call, headers []table.Header) {
 	set(&c.RequestID, correlation)
 	set(&c.RequestID, answered)
 	set(&c.AuthKind, proxyAuth)
+	if key {
+		set(&c.AuthKind, "apikey")
+	}
 	if cookie {
 		set(&c.AuthKind, "cookie")
 	}

@@ -1,0 +1,38 @@
+package table
+
+import (
+	"slices"
+	"strings"
+)
+
+// KeyHeaders are names of HTTP request headers that carry a key or a token, in lower case: the name
+// itself, or with * for what comes before or after. HTTP has no registry of them; these are
+// the ones that API gateways and cloud services ask for.
+var KeyHeaders = []string{"api-key", "apikey", "*-api-key", "x-auth-*", "x-authorization", "*-token", "*-subscription-key", "x-functions-key"}
+
+// notKeys are words of headers that match KeyHeaders and open nothing: what protects a form, and
+// what continues a list.
+var notKeys = []string{"csrf", "xsrf", "page-", "next-", "continuation-", "sync-", "device-"}
+
+// IsKeyHeader reports whether a request header of this name carries a key or a token.
+func IsKeyHeader(name string) bool {
+	// Nearly all names end here, because this is asked of every header.
+	if len(name) < len("api-key") {
+		return false
+	}
+	switch last := name[len(name)-1] | 0x20; {
+	case last == 'y' || last == 'n':
+	case len(name) > 7 && strings.EqualFold(name[:7], "x-auth-"):
+	default:
+		return false
+	}
+	name = strings.ToLower(name)
+	for _, p := range KeyHeaders {
+		rest, suffix := strings.CutPrefix(p, "*")
+		rest, prefix := strings.CutSuffix(rest, "*")
+		if name == rest || suffix && strings.HasSuffix(name, rest) || prefix && strings.HasPrefix(name, rest) {
+			return !slices.ContainsFunc(notKeys, func(word string) bool { return strings.Contains(name, word) })
+		}
+	}
+	return false
+}

@@ -1,0 +1,259 @@
+package access
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/ask/search"
+	"github.com/pcapsule/pcapsule/forensics/ask/terms"
+	"github.com/pcapsule/pcapsule/forensics/redact"
+)
+
+// Limits of a pair.
+const (
+	pairCalls = 10
+	pairBody  = 2000 // bytes of a body that are shown
+)
+
+// PairIn asks what two said to each other.
+type PairIn struct {
+	ask.Scope
+	Src string `json:"src" jsonschema:"one side: service, workload, pod, host or address; * and ? match"`
+	Dst string `json:"dst" jsonschema:"the other side"`
+}
+
+// Pair is the traffic between two.
+type Pair struct {
+	ask.Frame
+	Forth  ask.Load     `json:"forth" jsonschema:"calls from src to dst"`
+	Back   ask.Load     `json:"back" jsonschema:"calls from dst to src"`
+	Kinds  []PairKind   `json:"kinds" jsonschema:"what was asked, the most first"`
+	Calls  []PairCall   `json:"calls" jsonschema:"the last calls, in order of time, as they were on the wire; 10 where limit is not given"`
+	Unread []UnreadConn `json:"unread" jsonschema:"connections between the two whose calls could not be read"`
+}
+
+// PairKind is calls of one kind.
+type PairKind struct {
+	Direction string   `json:"direction" jsonschema:"forth or back"`
+	Protocol  string   `json:"protocol"`
+	Endpoint  string   `json:"endpoint"`
+	Status    string   `json:"status,omitempty"`
+	Calls     int64    `json:"calls"`
+	First     string   `json:"first"`
+	Last      string   `json:"last"`
+	CallIDs   []string `json:"call_ids"`
+}
+
+// PairCall is one call as it was sent. Credentials are masked.
+type PairCall struct {
+	ask.Call
+	Direction string       `json:"direction"`
+	SrcPod    string       `json:"src_pod,omitempty"`
+	DstPod    string       `json:"dst_pod,omitempty"`
+	Target    string       `json:"target,omitempty" jsonschema:"path with query, or statement or command"`
+	Request   []PairHeader `json:"request_headers" jsonschema:"in the order and spelling of the wire"`
+	Response  []PairHeader `json:"response_headers"`
+	Sent      string       `json:"request_body,omitempty" jsonschema:"text from the traffic"`
+	Got       string       `json:"response_body,omitempty"`
+}
+
+// PairHeader is one header.
+type PairHeader struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
+// PairQuestion is get_pair, which AskPair answers.
+func PairQuestion() ask.Question {
+	return ask.New("get_pair", "What two said to each other", "Traffic between two services, both ways: how much, of which kinds, and the last calls (10, or limit) with the headers and bodies really sent, credentials masked.", false, AskPair)
+}
+
+// pairColumns are the columns that the calls of two are summed by.
+const pairColumns = `path, endpoint, outcome, waited_us, call_no, call_id, ts_ns, elapsed_us, protocol, method, host, status_code, status_text, failed, error, request_bytes, response_bytes, src_id, dst_id`
+
+// AskPair answers what two said to each other.
+func AskPair(ctx context.Context, c *forensics.Case, in PairIn) (*Pair, error) {
+	w, err := in.Read(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	if in.Src == "" || in.Dst == "" {
+		return nil, ask.Wrong("src", "src and dst are both wanted; * is anybody")
+	}
+	if in.Limit == 0 {
+		w.Limit = pairCalls
+	}
+	out := &Pair{Kinds: []PairKind{}, Calls: []PairCall{}, Unread: []UnreadConn{}}
+	if out.Frame, err = w.Frame(ctx, c); err != nil {
+		return nil, err
+	}
+	both := func(a, b string) (string, []any, error) {
+		x, err := ask.EndOf(ctx, c, "src_", a)
+		if err != nil {
+			return "", nil, err
+		}
+		y, err := ask.EndOf(ctx, c, "dst_", b)
+		return "(" + x.Calls + ") AND (" + y.Calls + ")", append(x.Args, y.Args...), err
+	}
+	forth, x, err := both(in.Src, in.Dst)
+	if err != nil {
+		return nil, err
+	}
+	back, y, err := both(in.Dst, in.Src)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := ask.Hold(ctx, c, pairColumns, w.Where+" AND (("+forth+") OR ("+back+"))", slices.Concat(w.Args, x, y))
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Release()
+	if out.Forth, err = ask.One[ask.Load](ctx, rows.Case, "SELECT "+ask.LoadColumns+" FROM "+rows.From+" WHERE "+rows.Where+" AND "+forth, rows.Values(x...)...); err != nil {
+		return nil, err
+	}
+	if out.Back, err = ask.One[ask.Load](ctx, rows.Case, "SELECT "+ask.LoadColumns+" FROM "+rows.From+" WHERE "+rows.Where+" AND "+back, rows.Values(y...)...); err != nil {
+		return nil, err
+	}
+	p := &pairOf{ctx: ctx, c: c, w: w, out: out, rows: rows, forth: forth, x: x}
+	if err := p.kinds(); err != nil {
+		return nil, err
+	}
+	if err := p.calls(); err != nil {
+		return nil, err
+	}
+	for _, way := range [2][2]string{{in.Src, in.Dst}, {in.Dst, in.Src}} {
+		a := &accessOf{ctx: ctx, c: c, in: AccessIn{Service: way[1], Client: way[0]}, w: w, out: &Access{}}
+		if err := a.scope(); err != nil {
+			return nil, err
+		}
+		if err := a.unread(); err != nil {
+			return nil, err
+		}
+		out.Unread = append(out.Unread, a.out.Unread...)
+	}
+	if n := len(out.Unread); n > 0 {
+		out.Note("there are connections between the two without calls that could be read: see unread")
+	}
+	out.Match(int(out.Forth.Calls+out.Back.Calls) + len(out.Unread))
+	return out, nil
+}
+
+// pairOf is one answer under way.
+type pairOf struct {
+	ctx   context.Context
+	c     *forensics.Case
+	w     *ask.Window
+	rows  *ask.Held // calls of both directions
+	forth string    // condition for those forth, with x
+	x     []any
+	out   *Pair
+}
+
+func (p *pairOf) kinds() error {
+	list, more, err := ask.Rows[PairKind](p.ctx, p.rows.Case, ask.DefaultRows, fmt.Sprintf(`SELECT direction, protocol, %s AS endpoint, coalesce(status_code::VARCHAR || CASE WHEN status_text IS NULL THEN '' ELSE ' ' || status_text END, status_text, error, '') AS status, count(*) AS calls,
+		make_timestamp_ns(min(ts_ns)) AS first, make_timestamp_ns(max(ts_ns)) AS last, list_transform(arg_min(call_id, (ts_ns, call_id), 3), x -> lower(hex(x))) AS call_ids FROM (SELECT *, CASE WHEN %s THEN 'forth' ELSE 'back' END AS direction FROM %s WHERE %s) GROUP BY ALL ORDER BY calls DESC, direction DESC, protocol, endpoint, status LIMIT %d`, terms.NamedEndpoint, p.forth, p.rows.From, p.rows.Where, ask.DefaultRows+1), slices.Concat(p.x, p.rows.Args)...)
+	p.out.Truncated = p.out.Truncated || more
+	list, more = ask.FitBytes(list, ask.DefaultBytes/5)
+	p.out.Kinds, p.out.Truncated = list, p.out.Truncated || more
+	return err
+}
+
+func (p *pairOf) calls() error {
+	type row struct {
+		PairCall
+		Headers   []search.Header `json:"headers"`
+		Bodies    []string        `json:"bodies"`
+		Types     []string        `json:"types"`
+		Sizes     []int64         `json:"sizes"`
+		Statement string          `json:"statement"`
+		Command   string          `json:"command"`
+		Path      string          `json:"path"`
+		Query     string          `json:"query"`
+		GRPC      []string        `json:"grpc"`
+		Bundle    int64           `json:"bundle"`
+		No        int64           `json:"call_no"`
+	}
+	page, more, err := ask.Pick(p.ctx, p.rows.Case, p.rows.From, p.rows.Where, "ts_ns DESC, bundle DESC, call_no DESC", p.w.Limit, p.rows.Args...)
+	if err != nil {
+		return err
+	}
+	var rows []row
+	err = ask.ByRuns(p.c, page, func(where, nos string) error {
+		some, _, err := ask.Rows[row](p.ctx, p.c, ask.MaxLoaded, fmt.Sprintf(`SELECT %s, %s, call_no, CASE WHEN %s THEN 'forth' ELSE 'back' END AS direction, coalesce(src_pod, '') AS src_pod, coalesce(dst_pod, '') AS dst_pod, coalesce(headers, []) AS headers,
+		[coalesce(request_body_sha256, ''::BLOB), coalesce(response_body_sha256, ''::BLOB)] AS bodies, [coalesce(request_content_type, ''), coalesce(response_content_type, '')] AS types,
+		[coalesce(request_body_size, 0), coalesce(response_body_size, 0)] AS sizes, coalesce(left(postgresql_query, 4000), '') AS statement, coalesce(redis_command, '') AS command, coalesce(left(path, 2000), '') AS path, coalesce(left(query_string, 2000), '') AS query,
+		[coalesce(grpc_request_text, ''), coalesce(grpc_response_text, coalesce(postgresql_preview, redis_reply, ''))] AS grpc FROM calls k WHERE %s`, terms.CallColumns(), terms.BundleOf(p.c, ""), p.forth, where), append(slices.Clone(p.x), nos)...)
+		rows = append(rows, some...)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	rows = ask.Arrange(page, rows, func(r row) ask.Key { return ask.Key{Bundle: r.Bundle, No: r.No} })
+	p.out.Truncated = p.out.Truncated || more
+	var hashes []string
+	for _, r := range rows {
+		for _, h := range r.Bodies {
+			if h != "" && !slices.Contains(hashes, h) {
+				hashes = append(hashes, h)
+			}
+		}
+	}
+	bodies, err := ask.BodyTexts(p.ctx, p.c, hashes, ask.MaskedText)
+	if err != nil {
+		return err
+	}
+	policy := p.c.Policy()
+	for i := range rows {
+		r := &rows[i]
+		one := r.PairCall
+		one.Request, one.Response = []PairHeader{}, []PairHeader{}
+		for _, h := range r.Headers {
+			header := PairHeader{h.Name, ask.Clip(policy.Header(h.Name, h.Value), 500)}
+			switch {
+			case strings.HasPrefix(h.Kind, "request"):
+				one.Request = append(one.Request, header)
+			case strings.HasPrefix(h.Kind, "response"):
+				one.Response = append(one.Response, header)
+			}
+		}
+		one.Summary = ask.Clip(one.Summary, 120)
+		switch {
+		case r.Statement != "":
+			one.Target = ask.Clip(ask.OneLine(policy.SQL(r.Statement)), 1000)
+		case r.Command != "":
+			one.Target = ask.Masked(policy, "command", r.Command, 500)
+		case r.Query != "":
+			one.Target = ask.Clip(r.Path+"?"+policy.Query(r.Query), 1000)
+		default:
+			one.Target = ask.Clip(r.Path, 1000)
+		}
+		one.Sent, one.Got = bodyShown(policy, bodies, r.Bodies[0], r.Types[0], r.GRPC[0], r.Sizes[0]), bodyShown(policy, bodies, r.Bodies[1], r.Types[1], r.GRPC[1], r.Sizes[1])
+		p.out.Calls = append(p.out.Calls, one)
+	}
+	kept, cut := p.out.Calls, false
+	if p.w.Limit <= pairCalls { // the newest stay where there is no room for all
+		kept, cut = ask.FitBytes(kept, ask.DefaultBytes*2/3)
+	}
+	slices.Reverse(kept)
+	p.out.Calls, p.out.Truncated = kept, p.out.Truncated || cut
+	return nil
+}
+
+// bodyShown is a body as far as it is shown.
+func bodyShown(p *redact.Policy, bodies map[string]string, hash, contentType, words string, size int64) string {
+	text, ok := bodies[hash]
+	switch {
+	case words != "":
+		return ask.Masked(p, "", words, pairBody)
+	case ok:
+		return ask.Masked(p, contentType, text, pairBody)
+	case size > 0:
+		return fmt.Sprintf("[%d bytes that are not text]", size)
+	}
+	return ""
+}

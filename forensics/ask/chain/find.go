@@ -1,0 +1,239 @@
+package chain
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/ask/terms"
+)
+
+// lasted fills in when calls ended. One without an answer lasts until its connection ends.
+func (k *Builder) lasted(list []*Step) error {
+	type conn struct {
+		Bundle int64  `json:"bundle"`
+		ID     int64  `json:"conn_id"`
+		Last   int64  `json:"last_ns"`
+		State  string `json:"key_state"`
+		By     string `json:"reset_by"`
+	}
+	var need []ask.Key
+	for _, s := range list {
+		s.End, s.sure = s.Start, s.Took != nil
+		if s.Took != nil {
+			s.End += *s.Took * 1000
+		}
+		if s.Took == nil || s.Protocol == "tls" || s.Protocol == "quic" {
+			need = append(need, ask.Key{Bundle: s.Bundle, No: s.ConnID})
+		}
+	}
+	if len(need) == 0 {
+		return nil
+	}
+	bundles, ids := ask.Split(need)
+	conns, _, err := ask.Rows[conn](k.Ctx, k.C, 200_000, fmt.Sprintf(`WITH n AS (SELECT no FROM %s), r AS (%s)
+		SELECT %s, k.conn_id, k.last_ns, coalesce(k.key_state, '') AS key_state, coalesce(r.side, '') AS reset_by FROM connections_raw k LEFT JOIN r ON r.conn_id = k.conn_id%s WHERE k.conn_id IN (SELECT no FROM n) %s`,
+		terms.Zip("no"), ResetBy(k.C, "l.conn_id IN (SELECT no FROM n)"), terms.BundleOf(k.C, "k."), terms.SameBundle(k.C, "r", "k"), ask.OfBundles(k.C, bundles)), ids)
+	if err != nil {
+		return err
+	}
+	byID := map[ask.Key]conn{}
+	for _, cn := range conns {
+		byID[ask.Key{Bundle: cn.Bundle, No: cn.ID}] = cn
+	}
+	for _, s := range list {
+		cn, ok := byID[ask.Key{Bundle: s.Bundle, No: s.ConnID}]
+		if !ok {
+			continue
+		}
+		if (s.Protocol == "tls" || s.Protocol == "quic") && cn.State != "" && cn.State != "verified" {
+			s.Sealed, s.End = true, max(s.End, cn.Last)
+		} else if s.Took == nil {
+			s.resetBy = cn.By
+			s.End = min(max(s.Start, cn.Last), s.Start+openEnded)
+		}
+	}
+	return nil
+}
+
+// ResetBy is SQL for who broke a connection off, of flows AS l: who reset it first, and
+// the client where it had closed its side before, for then the reset only answered that.
+func ResetBy(c *forensics.Case, where string) string {
+	return fmt.Sprintf(`SELECT x.bundle, x.conn_id, CASE WHEN p.ns < x.ns THEN 'client' ELSE x.side END AS side
+		FROM (SELECT %[1]s, l.conn_id, arg_min(t.side, (t.ts_ns, t.packet_no)) AS side, arg_min(t.flow_id, (t.ts_ns, t.packet_no)) AS flow_id, min(t.ts_ns) AS ns
+			FROM tcp_events_raw t JOIN flows_raw l ON l.flow_id = t.flow_id%[2]s WHERE t.event = 'reset' AND %[3]s GROUP BY 1, 2) x
+		LEFT JOIN (SELECT %[4]s, f.flow_id, min(f.ts_ns) AS ns FROM packets_raw f WHERE f.flags & 257 = 1 AND %[5]s IN (SELECT %[6]sl.flow_id FROM flows_raw l WHERE l.fins > 0 AND l.resets > 0 AND %[3]s) GROUP BY 1, 2) p
+			ON p.flow_id = x.flow_id%[7]s`, terms.BundleOf(c, "l."), terms.SameBundle(c, "l", "t"), where, terms.BundleOf(c, "f."), "("+terms.Key(c, "f")+"f.flow_id)", terms.Key(c, "l"), terms.SameBundle(c, "p", "x"))
+}
+
+// span is a time at a party.
+type span struct {
+	at     *party
+	lo, hi int64
+}
+
+// merge joins overlapping spans of one party, and names every row of endpoints that is
+// the party.
+func (k *Builder) merge(spans []span) (bundles, ids, los, his []int64) {
+	byKey := map[string][]span{}
+	var order []string
+	for _, s := range spans {
+		if byKey[s.at.Key] == nil {
+			order = append(order, s.at.Key)
+		}
+		byKey[s.at.Key] = append(byKey[s.at.Key], s)
+	}
+	slices.Sort(order)
+	for _, key := range order {
+		list := byKey[key]
+		slices.SortFunc(list, func(a, b span) int { return cmp.Compare(a.lo, b.lo) })
+		merged := list[:1]
+		for _, s := range list[1:] {
+			if last := &merged[len(merged)-1]; s.lo <= last.hi {
+				last.hi = max(last.hi, s.hi)
+			} else {
+				merged = append(merged, s)
+			}
+		}
+		for _, s := range merged {
+			for _, p := range k.Same[key] {
+				bundles, ids, los, his = append(bundles, p.Bundle), append(ids, p.ID), append(los, s.lo), append(his, s.hi)
+			}
+		}
+	}
+	return bundles, ids, los, his
+}
+
+// made loads the calls that parties made in their spans.
+func (k *Builder) made(spans []span) ([]*Step, error) {
+	return k.find("made", (*placed).madeIn, spans)
+}
+
+// asked loads the calls that were open at parties in their spans, so that it can be told
+// to which of them a call that the party made belongs.
+func (k *Builder) asked(spans []span) ([]*Step, error) {
+	var more []span // a service's address stands for any of the pods behind it
+	for _, s := range spans {
+		for _, name := range s.at.Services {
+			for _, p := range k.Same["service "+s.at.Namespace+"/"+name] {
+				more = append(more, span{p, s.lo, s.hi})
+			}
+		}
+	}
+	return k.find("asked", (*placed).openIn, append(more, spans...))
+}
+
+func (k *Builder) find(what string, rowsIn func(*placed, *forensics.RowGroup) ([]int, error), spans []span) ([]*Step, error) {
+	var fresh []span
+	for _, s := range spans {
+		id := fmt.Sprintf("%s %s %d %d", what, s.at.Key, s.lo, s.hi)
+		if !k.seen[id] {
+			k.seen[id] = true
+			fresh = append(fresh, s)
+		}
+	}
+	if len(fresh) == 0 {
+		return nil, nil
+	}
+	slices.SortFunc(fresh, func(a, b span) int { return cmp.Compare(a.lo, b.lo) })
+	starts := make([]int64, len(fresh))
+	for i, s := range fresh {
+		starts[i] = s.lo
+	}
+	var out []*Step
+	for _, r := range ask.Runs(starts, NearTime, ask.MaxRuns) {
+		from, _ := slices.BinarySearch(starts, r[0])
+		to, _ := slices.BinarySearch(starts, r[1]+1)
+		some, err := k.findNear(rowsIn, fresh[from:to])
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, some...)
+	}
+	return out, nil
+}
+
+// findNear loads the calls that parties made in their spans, or those that were open at
+// them, the first maxLoaded by time.
+func (k *Builder) findNear(rowsIn func(*placed, *forensics.RowGroup) ([]int, error), spans []span) ([]*Step, error) {
+	at := placedAt(k.merge(spans))
+	rows, err := k.calls()
+	if err != nil {
+		return nil, err
+	}
+	var list []Step
+	err = rows.Each(k.Ctx, func(bundle int, g *forensics.RowGroup) error {
+		p := at[int64(bundle)]
+		if p == nil {
+			return nil
+		}
+		found, err := rowsIn(p, g)
+		if err != nil {
+			return err
+		}
+		some, err := stepsAt(bundle, g, found)
+		// Packets without a protocol of calls (ICMP) cause nothing and are caused by nothing here.
+		list = append(list, slices.DeleteFunc(some, func(s Step) bool { return s.Protocol == "icmp" })...)
+		if len(list) > 3*ask.MaxLoaded {
+			slices.SortFunc(list, inStepOrder)
+			list = list[:ask.MaxLoaded+1]
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(list, inStepOrder)
+	if len(list) > ask.MaxLoaded {
+		list, k.Cut = list[:ask.MaxLoaded], true
+	}
+	return k.take(list)
+}
+
+// brokenConns loads connections that parties opened in their spans and that came to
+// nothing, as calls that failed: what a program could not connect to leaves no call.
+func (k *Builder) brokenConns(spans []span) ([]*Step, error) {
+	type conn struct {
+		Bundle  int64  `json:"bundle"`
+		FlowID  int64  `json:"flow_id"`
+		ConnID  int64  `json:"conn_id"`
+		SrcID   int64  `json:"src_id"`
+		DstID   int64  `json:"dst_id"`
+		Port    int64  `json:"dst_port"`
+		State   string `json:"state"`
+		Start   int64  `json:"first_ns"`
+		End     int64  `json:"last_ns"`
+		Packets string `json:"packets"`
+	}
+	bundles, ids, los, his := k.merge(spans)
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	on := "k.src_id = w.id"
+	if k.C.Several() {
+		on += " AND k.bundle = w.b"
+	}
+	list, _, err := ask.Rows[conn](k.Ctx, k.C, MaxNodes, fmt.Sprintf(`SELECT DISTINCT %s, f.flow_id, k.conn_id, k.src_id, k.dst_id, k.dst_port, f.state, k.first_ns, k.last_ns, [{'first': f.first_packet, 'last': f.first_packet}] AS packets
+		FROM flows_raw f JOIN connections_raw k ON k.flow_id = f.flow_id%s JOIN %s w ON %s WHERE k.transport = 'tcp' AND k.calls = 0 AND f.state IN ('refused', 'syn_sent', 'reset') AND k.first_ns BETWEEN w.lo AND w.hi
+		ORDER BY k.first_ns, bundle, f.flow_id LIMIT %d`, terms.BundleOf(k.C, "k."), terms.SameBundle(k.C, "k", "f"), terms.Zip("b", "id", "lo", "hi"), on, MaxNodes), terms.Numbers(bundles), terms.Numbers(ids), terms.Numbers(los), terms.Numbers(his))
+	if err != nil {
+		return nil, err
+	}
+	words := map[string]string{"refused": "refused", "syn_sent": "no answer to SYN", "reset": "reset"}
+	var out, fresh []*Step
+	for _, cn := range list {
+		s := &Step{Bundle: cn.Bundle, No: -1 - cn.FlowID, Start: cn.Start, End: cn.End, Clock: -1, SrcID: cn.SrcID, DstID: cn.DstID, ConnID: cn.ConnID, Protocol: "tcp", Failed: true,
+			Error: cn.State, told: true, read: true, detail: detail{Status: words[cn.State], Method: fmt.Sprintf("connect to port %d", cn.Port), Packets: cn.Packets}}
+		s.Summary = s.Method + " → " + s.Status
+		if old := k.Steps[s.Key()]; old != nil {
+			s = old
+		} else {
+			k.Steps[s.Key()] = s
+			fresh = append(fresh, s)
+		}
+		out = append(out, s)
+	}
+	return out, k.ends(fresh)
+}

@@ -1,0 +1,299 @@
+package chain
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/pcapsule/pcapsule/forensics/ask"
+)
+
+// Link says why a call is taken for the child of another.
+type Link struct {
+	Parent     *Step
+	Confidence float64
+	How        string
+	Others     int // calls that could be the parent just as well
+}
+
+// Kinds of evidence for a parent, the better ones higher.
+const (
+	byTime    = iota // open at the same place at that time
+	byWords          // and it names the same things
+	byTarget         // and it asks for the same, as where a proxy passes it on
+	byText           // and holds the text that was asked for, as the child does
+	byBody           // and its body is the same
+	byRequest        // and has the same request id
+	byTrace          // and has the same trace id
+	bySpan           // its span id is what the child calls its parent's
+)
+
+var evidence = [...]string{
+	byTime:    "time containment at the same workload",
+	byWords:   "time containment and the same values in both",
+	byTarget:  "time containment and the same method and path",
+	byText:    "time containment and the text asked for in both",
+	byBody:    "time containment and the same body",
+	byRequest: "same request id, and time containment",
+	byTrace:   "same trace id, and time containment",
+	bySpan:    "parent span id",
+}
+
+// sureness is how far a kind of evidence goes where nothing speaks against it.
+var sureness = [...]float64{byTime: 0.8, byWords: 0.85, byTarget: 0.88, byText: 0.9, byBody: 0.95, byRequest: 0.97, byTrace: 0.98, bySpan: 1}
+
+// fit is one call that may be the parent of another.
+type fit struct {
+	p        *Step
+	kind     int
+	factor   float64
+	why      []string
+	outlasts bool
+	loose    bool // fits only if the clocks were apart
+}
+
+// ParentOf finds the call that made child. Everything that was open at child's place
+// must have been loaded.
+func (k *Builder) ParentOf(child *Step) *Link {
+	if child.linked {
+		return child.Link
+	}
+	child.linked = true
+	if child.Src == nil {
+		return nil
+	}
+	var fits []fit
+	for _, p := range k.into[child.Src.Key] {
+		if f, ok := k.fits(p, child, 1); ok {
+			fits = append(fits, f)
+		}
+	}
+	for _, name := range child.Src.Services {
+		service := "service " + child.Src.Namespace + "/" + name
+		for _, p := range k.into[service] {
+			if f, ok := k.fits(p, child, 0.9); ok {
+				f.why = append(f.why, fmt.Sprintf("which of the %d pods behind the service answered was not seen", max(1, len(k.front[service]))))
+				f.factor /= float64(max(1, len(k.front[service])))
+				fits = append(fits, f)
+			}
+		}
+	}
+	if len(fits) == 0 {
+		return nil
+	}
+	slices.SortFunc(fits, func(a, b fit) int { return k.better(a, b) })
+	child.Link = k.judge(fits, child)
+	return child.Link
+}
+
+// contested reads what helps to choose, for calls that have more than one possible parent.
+func (k *Builder) contested(list []*Step) error {
+	var need []*Step
+	there := map[*Step]bool{}
+	add := func(s *Step) {
+		if !there[s] {
+			there[s] = true
+			need = append(need, s)
+		}
+	}
+	for _, s := range list {
+		if s.linked || s.Src == nil || len(need) > MaxNodes {
+			continue
+		}
+		var found []*Step
+		for _, p := range k.into[s.Src.Key] {
+			if _, ok := k.fits(p, s, 1); ok {
+				found = append(found, p)
+			}
+		}
+		if len(found) > 1 {
+			add(s)
+			for _, p := range found {
+				add(p)
+			}
+		}
+	}
+	return k.name(need)
+}
+
+// fits says whether p may have made child, and by what.
+func (k *Builder) fits(p, child *Step, factor float64) (fit, bool) {
+	f := fit{p: p, factor: factor}
+	if p == child || p.ConnID == child.ConnID && p.Bundle == child.Bundle || p.Protocol == "tls" || p.Protocol == "quic" || p.Protocol == "dns" && child.Protocol != "dns" {
+		return f, false
+	}
+	if (child.Protocol == "tls" || child.Protocol == "quic") && !child.Broken() && !child.Sealed {
+		return f, false // what it carries stands beside it
+	}
+	slack, stated := k.slack(p, child)
+	if child.Start+slack < p.Start || child.Start-slack > p.End {
+		return f, false
+	}
+	if child.Start == p.Start && slack == 0 && child.No < p.No { // a tie goes one way, so that no circle can be
+		return f, false
+	}
+	if p.Trace != "" && child.Trace != "" && p.Trace != child.Trace {
+		return f, false
+	}
+	switch {
+	case child.above != "" && child.above == p.Span && child.Trace == p.Trace:
+		f.kind = bySpan
+	case child.Trace != "" && child.Trace == p.Trace:
+		f.kind = byTrace
+	case child.Request != "" && child.Request == p.Request:
+		f.kind = byRequest
+	default:
+		if child.Request != "" && p.Request != "" {
+			f.factor *= 0.5 // another id: a hop that makes its own, or another request
+			f.why = append(f.why, "request ids differ")
+		}
+		f.kind = likeness(p, child)
+	}
+	if child.sure && child.End-slack > p.End && !child.Sealed {
+		f.outlasts = true
+		f.factor *= 0.75
+		f.why = append(f.why, "it lasted longer than its parent")
+	}
+	if slack > 0 && (child.Start-slack < p.Start || child.End+slack > p.End) {
+		f.loose = child.Start < p.Start || child.Start > p.End
+		f.why = append(f.why, fmt.Sprintf("clocks may differ by %s, so their order is unknown", LengthOf(slack)))
+		if !stated {
+			k.Skewed = true
+		}
+	}
+	return f, true
+}
+
+// likeness is what two calls have in common, ids aside.
+func likeness(p, child *Step) int {
+	switch {
+	case p.body != "" && p.body == child.body || p.answer != "" && p.answer == child.answer:
+		return byBody
+	case child.Hit && p.Hit:
+		return byText
+	case p.target != "" && p.target == child.target:
+		return byTarget
+	case shareValue(p, child):
+		return byWords
+	}
+	return byTime
+}
+
+// better orders parents, the best first: by evidence, then what holds the child whole
+// and by all clocks, then the one that began last.
+func (k *Builder) better(a, b fit) int {
+	if a.kind != b.kind {
+		return b.kind - a.kind
+	}
+	if a.outlasts != b.outlasts {
+		if a.outlasts {
+			return 1
+		}
+		return -1
+	}
+	if a.loose != b.loose {
+		if a.loose {
+			return 1
+		}
+		return -1
+	}
+	if a.factor != b.factor {
+		return cmp.Compare(b.factor, a.factor)
+	}
+	return cmp.Or(cmp.Compare(b.p.Start, a.p.Start), cmp.Compare(b.p.Bundle, a.p.Bundle), cmp.Compare(b.p.No, a.p.No))
+}
+
+// judge states how sure the best of the parents is.
+func (k *Builder) judge(fits []fit, child *Step) *Link {
+	best := fits[0]
+	l := &Link{Parent: best.p, Confidence: sureness[best.kind] * best.factor, How: evidence[best.kind]}
+	for _, f := range fits[1:] {
+		// A call around the parent at the same place (a proxy beside the program) is
+		// no rival: it is the parent's own.
+		around := f.p.Dst == best.p.Src || f.p.Dst != nil && best.p.Src != nil && f.p.Dst.Key == best.p.Src.Key
+		if f.kind == best.kind && f.outlasts == best.outlasts && f.loose == best.loose && !(around && f.p.Start <= best.p.Start && f.p.End >= best.p.End) && f.p.ID != best.p.ID {
+			l.Others++
+		}
+	}
+	if l.Others > 0 {
+		l.Confidence /= float64(l.Others + 1)
+		l.How += fmt.Sprintf("; %d other calls were open there and fit as well", l.Others)
+	}
+	for _, w := range best.why {
+		l.How += "; " + w
+	}
+	l.Confidence = math.Round(l.Confidence*100) / 100
+	return l
+}
+
+// Sure puts a confidence in words.
+func Sure(confidence float64) string {
+	switch {
+	case confidence >= 0.95:
+		return "exact"
+	case confidence >= 0.6:
+		return "likely"
+	}
+	return "guess"
+}
+
+// slack is by how much the times of two calls may be off against each other, and whether
+// the recording states it.
+func (k *Builder) slack(a, b *Step) (ns int64, stated bool) {
+	if a.Clock == b.Clock && a.Bundle == b.Bundle {
+		return 0, true
+	}
+	if a.Clock < 0 || b.Clock < 0 {
+		return ClockUnsure, true // a connection has no clock of its own
+	}
+	x, okx := k.clocks[ask.Key{Bundle: a.Bundle, No: a.Clock}]
+	y, oky := k.clocks[ask.Key{Bundle: b.Bundle, No: b.Clock}]
+	if okx && oky {
+		if x.Node != "" && x.Node == y.Node && x.Boot == y.Boot {
+			return 0, true
+		}
+		fx, _, _ := strings.Cut(x.Source, " interface ")
+		fy, _, _ := strings.Cut(y.Source, " interface ")
+		if x.Node == "" && y.Node == "" && fx == fy && a.Bundle == b.Bundle {
+			return 0, true
+		}
+		if x.Error != nil && y.Error != nil {
+			return *x.Error + *y.Error, true
+		}
+	}
+	return ClockUnsure, false
+}
+
+// shareValue says that two calls name the same thing: a value with a digit of four or
+// more characters, such as an order's number, in path, query, parameters or key.
+func shareValue(a, b *Step) bool {
+	x, y := values(a.words), values(b.words)
+	return slices.ContainsFunc(x, func(v string) bool { return slices.Contains(y, v) })
+}
+
+func values(s string) []string {
+	var out []string
+	for _, v := range strings.FieldsFunc(s, func(r rune) bool {
+		return !(r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r == '-' || r == '_' || r >= 0x80)
+	}) {
+		if len(v) >= 4 && strings.ContainsAny(v, "0123456789") && len(out) < 32 {
+			out = append(out, v)
+		}
+	}
+	return out
+}
+
+// LengthOf writes a length of time for people.
+func LengthOf(ns int64) string {
+	switch {
+	case ns >= 10_000_000_000:
+		return fmt.Sprintf("%.0f s", float64(ns)/1e9)
+	case ns >= 1_000_000_000:
+		return fmt.Sprintf("%.3g s", float64(ns)/1e9)
+	case ns >= 1_000_000:
+		return fmt.Sprintf("%.3g ms", float64(ns)/1e6)
+	}
+	return fmt.Sprintf("%d us", ns/1000)
+}

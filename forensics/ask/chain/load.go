@@ -1,0 +1,157 @@
+package chain
+
+import (
+	"slices"
+
+	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/ask/terms"
+)
+
+// Tell reads what is told of calls.
+func (k *Builder) Tell(list []*Step) error {
+	list = slices.DeleteFunc(slices.Clone(list), func(s *Step) bool { return s.told || s.No < 0 })
+	if len(list) == 0 {
+		return nil
+	}
+	type row struct {
+		Bundle int64 `json:"bundle"`
+		No     int64 `json:"call_no"`
+		detail
+	}
+	var rows []row
+	err := ask.ByRuns(k.C, keysOf(list), func(where, nos string) error {
+		some, _, err := ask.Rows[row](k.Ctx, k.C, ask.MaxLoaded, "SELECT "+terms.BundleOf(k.C, "k.")+`, k.call_no, coalesce(k.method, '') AS method, coalesce(k.host, '') AS host, left(coalesce(k.path, ''), 500) AS path, coalesce(k.status_code, 0) AS status_code,
+		coalesce(k.status_code::VARCHAR || CASE WHEN k.status_text IS NULL THEN '' ELSE ' ' || k.status_text END, k.status_text, k.error, '') AS status, left(k.summary, 300) AS summary, k.cites AS packets
+		FROM calls_raw k WHERE `+where, nos)
+		rows = append(rows, some...)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for _, r := range rows {
+		if s := k.Steps[ask.Key{Bundle: r.Bundle, No: r.No}]; s != nil && s.Key() == (ask.Key{Bundle: r.Bundle, No: r.No}) {
+			s.detail, s.told = r.detail, true
+			if s.Error == "reset" && s.resetBy != "" {
+				s.Status += ResetWords(s.resetBy)
+			}
+		}
+	}
+	return nil
+}
+
+// ResetWords say what a reset without an answer means.
+func ResetWords(by string) string {
+	if by == "client" {
+		return " by the client, which gave up"
+	}
+	return " by the " + by
+}
+
+func keysOf(list []*Step) []ask.Key {
+	out := make([]ask.Key, len(list))
+	for i, s := range list {
+		out[i] = s.Key()
+	}
+	return out
+}
+
+// name reads what calls name and what they call their parents' spans, where that is
+// needed to choose between parents.
+func (k *Builder) name(list []*Step) error {
+	list = slices.DeleteFunc(slices.Clone(list), func(s *Step) bool { return s.read || s.No < 0 })
+	if len(list) == 0 {
+		return nil
+	}
+	type row struct {
+		Bundle int64  `json:"bundle"`
+		No     int64  `json:"call_no"`
+		Words  string `json:"words"`
+		Target string `json:"target"`
+		Body   string `json:"body"`
+		Answer string `json:"answer"`
+		Above  string `json:"above"`
+	}
+	above := "''"
+	if slices.ContainsFunc(list, func(s *Step) bool { return s.Trace != "" }) {
+		above = `CASE WHEN k.trace_id IS NULL THEN '' ELSE coalesce(lower(list_filter(k.headers, h -> lower(h.name) = 'x-b3-parentspanid' AND h.kind = 'request')[1].value),
+			lower(split_part(list_filter(k.headers, h -> lower(h.name) = 'b3' AND h.kind = 'request')[1].value, '-', 4)), '') END`
+	}
+	var rows []row
+	err := ask.ByRuns(k.C, keysOf(list), func(where, nos string) error {
+		some, _, err := ask.Rows[row](k.Ctx, k.C, ask.MaxLoaded, "SELECT "+terms.BundleOf(k.C, "k.")+`, k.call_no, left(concat_ws(' ', k.path, k.query_string, array_to_string(k.postgresql_params, ' '), k.redis_key), 500) AS words,
+			CASE WHEN k.path IS NULL OR k.protocol = 'grpc' THEN '' ELSE concat_ws(' ', k.method, k.path, k.query_string) END AS target, CASE WHEN k.request_body_size >= 16 THEN coalesce(k.request_body_sha256, ''::BLOB) ELSE ''::BLOB END AS body,
+			CASE WHEN k.response_body_size >= 16 THEN coalesce(k.response_body_sha256, ''::BLOB) ELSE ''::BLOB END AS answer, `+above+
+			" AS above FROM calls_raw k WHERE "+where, nos)
+		rows = append(rows, some...)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for _, s := range list {
+		s.read = true
+	}
+	for _, r := range rows {
+		if s := k.Steps[ask.Key{Bundle: r.Bundle, No: r.No}]; s != nil {
+			s.words, s.target, s.body, s.answer, s.above = r.Words, r.Target, r.Body, r.Answer, r.Above
+		}
+	}
+	return nil
+}
+
+// Load reads calls by their numbers, with who they are of and when they ended.
+func (k *Builder) Load(keys []ask.Key) ([]*Step, error) {
+	var out []*Step
+	var need []ask.Key
+	for _, key := range keys {
+		if s := k.Steps[key]; s != nil {
+			out = append(out, s)
+		} else {
+			need = append(need, key)
+		}
+	}
+	if len(need) == 0 {
+		return out, nil
+	}
+	list, err := k.ofNumbers(need)
+	if err != nil {
+		return nil, err
+	}
+	fresh, err := k.take(list)
+	return append(out, fresh...), err
+}
+
+// take adds calls that were read, and gives those that were not there before with those
+// that were.
+func (k *Builder) take(list []Step) ([]*Step, error) {
+	var out, fresh []*Step
+	there := map[*Step]bool{}
+	for i := range list {
+		s := &list[i]
+		old := k.Steps[s.Key()]
+		if old == nil {
+			old = k.byID[s.ID]
+		}
+		if old == nil {
+			k.byID[s.ID] = s
+			fresh = append(fresh, s)
+			old = s
+		}
+		k.Steps[s.Key()] = old
+		if !there[old] {
+			there[old] = true
+			out = append(out, old)
+		}
+	}
+	if err := k.ends(fresh); err != nil {
+		return nil, err
+	}
+	if err := k.lasted(fresh); err != nil {
+		return nil, err
+	}
+	for _, s := range fresh {
+		k.into[s.Dst.Key] = append(k.into[s.Dst.Key], s)
+	}
+	return out, nil
+}

@@ -1,0 +1,209 @@
+package chain
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+)
+
+// Above finds the parents of calls, their parents and so on.
+func (k *Builder) Above(list []*Step) error {
+	for level := 0; level < MaxLevels && len(list) > 0; level++ {
+		var spans []span
+		for _, s := range list {
+			if !s.linked && s.Src != nil {
+				// Two clocks may be apart; where they are not, fits asks more exactly.
+				spans = append(spans, span{s.Src, s.Start - ClockUnsure, s.Start + ClockUnsure})
+			}
+		}
+		if _, err := k.asked(spans); err != nil {
+			return err
+		}
+		if err := k.contested(list); err != nil {
+			return err
+		}
+		var next []*Step
+		for _, s := range list {
+			fresh := !s.linked
+			if l := k.ParentOf(s); l != nil && fresh && !slices.Contains(next, l.Parent) {
+				next = append(next, l.Parent)
+			}
+		}
+		list = next
+	}
+	return nil
+}
+
+// Below finds the calls that were made because of calls, what was made because of
+// those and so on, at most levels deep and most in all. keep, where it is not nil, says
+// which of a level's calls are followed further.
+func (k *Builder) Below(list []*Step, levels, most int, keep func(*Step) bool) (map[*Step][]*Step, bool, error) {
+	children := map[*Step][]*Step{}
+	in := map[*Step]bool{}
+	for _, s := range list {
+		in[s] = true
+	}
+	total := len(list)
+	for level := 0; level < levels && len(list) > 0; level++ {
+		var spans []span
+		for _, s := range list {
+			if s.Dst == nil || s.Sealed || s.Protocol == "dns" {
+				continue
+			}
+			spans = append(spans, span{s.Dst, s.Start - ClockUnsure, s.End + ClockUnsure})
+			if s.Dst.Kind == "service" {
+				for _, key := range k.front[s.Dst.Key] {
+					spans = append(spans, span{k.Same[key][0], s.Start - ClockUnsure, s.End + ClockUnsure})
+				}
+			}
+		}
+		found, err := k.made(spans)
+		if err != nil {
+			return nil, false, err
+		}
+		if _, err := k.asked(spans); err != nil {
+			return nil, false, err
+		}
+		broken, err := k.brokenConns(spans)
+		if err != nil {
+			return nil, false, err
+		}
+		found = append(found, broken...)
+		slices.SortFunc(found, InTime)
+		if err := k.contested(found); err != nil {
+			return nil, false, err
+		}
+		var next []*Step
+		for _, s := range found {
+			l := k.ParentOf(s)
+			if l == nil || !in[l.Parent] || in[s] {
+				continue
+			}
+			if total++; total > most {
+				return children, true, nil
+			}
+			in[s] = true
+			children[l.Parent] = append(children[l.Parent], s)
+			if keep == nil || keep(s) {
+				next = append(next, s)
+			}
+		}
+		list = next
+	}
+	return children, false, nil
+}
+
+// InTime compares steps by when they began, then by their bundles and numbers.
+func InTime(a, b *Step) int {
+	return cmp.Or(cmp.Compare(a.Start, b.Start), cmp.Compare(a.Bundle, b.Bundle), cmp.Compare(a.No, b.No))
+}
+
+// Harmless says that a broken call did no harm, for its siblings show that all went on.
+func Harmless(s *Step, siblings []*Step) bool {
+	if s.Protocol == "redis" && (strings.EqualFold(s.Method, "client") || strings.EqualFold(s.Method, "hello")) {
+		return true // what a client library says about itself when it connects
+	}
+	for _, o := range siblings {
+		if o == s || o.Broken() || o.Start < s.Start || o.Protocol != s.Protocol {
+			continue
+		}
+		switch {
+		case s.Protocol == "dns":
+			// A resolver that goes through its list of domains asks for name.domain before name.
+			if o.Host == s.Host || o.Host != "" && strings.HasPrefix(strings.ToLower(s.Host), strings.ToLower(o.Host)+".") {
+				return true
+			}
+		case o.Dst != nil && s.Dst != nil && o.Dst.Who == s.Dst.Who && o.Method == s.Method && o.Path == s.Path && o.Summary != "" && s.Protocol != "tls":
+			return true // tried again, and it went well
+		}
+	}
+	return false
+}
+
+// Blame finds where the trouble of a call began: the deepest broken or slow call below it.
+type Blame struct {
+	At         *Step
+	path       []*Step // from the call to where it began
+	kind       string  // failed, no_answer, slow, sealed or own
+	confidence float64
+}
+
+// BlameOf finds where the trouble of a call began among the calls that it led to.
+func BlameOf(s *Step, children map[*Step][]*Step) Blame {
+	b := Blame{At: s, path: []*Step{s}, kind: "own", confidence: 1}
+	for range MaxLevels {
+		next, kind := worst(b.At, children[b.At], b.kind == "slow")
+		if next == nil {
+			break
+		}
+		b.At, b.kind = next, kind
+		b.path = append(b.path, next)
+		if next.Link != nil {
+			b.confidence = min(b.confidence, next.Link.Confidence)
+		}
+		if kind == "slow" || kind == "sealed" {
+			b.confidence = min(b.confidence, 0.7)
+		}
+	}
+	if len(b.path) == 1 && b.At.Error != "" && !b.At.sure {
+		b.kind = "no_answer"
+	}
+	return b
+}
+
+// worst is the child that most likely made its parent fail: the broken one that ended
+// last; without one, one that took nearly all of the time.
+func worst(parent *Step, children []*Step, slowly bool) (*Step, string) {
+	var bad *Step
+	for _, c := range children {
+		if !c.Broken() || Harmless(c, children) {
+			continue
+		}
+		if bad == nil || c.End > bad.End || c.End == bad.End && InTime(c, bad) > 0 {
+			bad = c
+		}
+	}
+	if bad != nil {
+		if bad.Error != "" && !bad.sure {
+			return bad, "no_answer"
+		}
+		return bad, "failed"
+	}
+	if !parent.Broken() && parent.Took != nil && !slowly {
+		return nil, ""
+	}
+	var slow *Step
+	for _, c := range children {
+		if c.Protocol == "dns" && !c.Broken() {
+			continue
+		}
+		if over := min(c.End, parent.End) - c.Start; over*10 >= (parent.End-parent.Start)*8 && parent.End-parent.Start >= 50_000_000 && (slow == nil || c.End-c.Start > slow.End-slow.Start) {
+			slow = c
+		}
+	}
+	switch {
+	case slow == nil:
+		return nil, ""
+	case slow.Sealed:
+		return slow, "sealed"
+	}
+	return slow, "slow"
+}
+
+// SelfTime is how long a call took without the calls that it waited for, in nanoseconds.
+func SelfTime(s *Step, children []*Step) int64 { return SelfUntil(s, children, s.End) }
+
+// SelfUntil is selfTime of what was before a moment, such as the end of the outermost call.
+func SelfUntil(s *Step, children []*Step, end int64) int64 {
+	end = min(end, s.End)
+	self := end - s.Start
+	at := s.Start
+	for _, c := range children { // in order of time
+		from, to := max(c.Start, at), min(c.End, end)
+		if to > from {
+			self -= to - from
+			at = to
+		}
+	}
+	return max(0, self)
+}

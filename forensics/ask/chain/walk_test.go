@@ -1,0 +1,34 @@
+package chain
+
+import "testing"
+
+func TestSelfTime(t *testing.T) {
+	call := func(from, to int64) *Step { return &Step{Start: from, End: to, Protocol: "http1"} }
+	s := call(0, 100)
+	if got := SelfTime(s, []*Step{call(10, 40), call(20, 60), call(90, 150)}); got != 40 {
+		t.Errorf("self time %d, want 40", got)
+	}
+	if got := SelfUntil(call(0, 500), nil, 100); got != 100 {
+		t.Errorf("self time until the end %d", got)
+	}
+}
+
+func TestHarmlessFailures(t *testing.T) {
+	at := &party{Who: "x"}
+	call := func(start int64, protocol, host, path string, failed bool) *Step {
+		return &Step{Start: start, Protocol: protocol, Failed: failed, Dst: at, detail: detail{Host: host, Path: path, Summary: "s"}}
+	}
+	search := call(1, "dns", "api.example.net.svc.cluster.local", "", true)
+	found := call(2, "dns", "api.example.net", "", false)
+	lost := call(1, "dns", "apo.example.net", "", true)
+	if !Harmless(search, []*Step{search, found}) || Harmless(lost, []*Step{lost, found}) || Harmless(found, nil) {
+		t.Error("look-ups")
+	}
+	again := call(3, "http1", "", "/a", false)
+	if first := call(1, "http1", "", "/a", true); !Harmless(first, []*Step{first, again}) {
+		t.Error("what went well the second time is blamed")
+	}
+	if last := call(5, "http1", "", "/a", true); Harmless(last, []*Step{again, last}) {
+		t.Error("what failed the last time is not blamed")
+	}
+}

@@ -1,0 +1,195 @@
+// Package compare answers what changed between two times: endpoints that became slower, failed
+// more often, appeared or vanished, each judged by a statistical test that allows for the number
+// of comparisons.
+package compare
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/ask"
+)
+
+// In asks what changed between two times.
+type In struct {
+	ask.Scope
+	BaselineFrom string `json:"baseline_from,omitempty" jsonschema:"start of the time to compare with; as from"`
+	BaselineTo   string `json:"baseline_to,omitempty" jsonschema:"its end"`
+	Shift        string `json:"shift,omitempty" jsonschema:"where no baseline is given: compare with the same length of time so much earlier; 24h where not given, the same clock time the day before"`
+	Service      string `json:"service,omitempty" jsonschema:"only calls to this service, workload, pod, host or address"`
+	Client       string `json:"client,omitempty" jsonschema:"only calls from this one"`
+}
+
+// Answer is what changed between two times.
+type Answer struct {
+	ask.Frame
+	Verdict   []string `json:"verdict" jsonschema:"what changed, in sentences; the largest changes first"`
+	Period    Period   `json:"period" jsonschema:"the later time, from and to of the question"`
+	Baseline  Period   `json:"baseline"`
+	Tests     int      `json:"tests" jsonschema:"how many comparisons were made; p values are adjusted for them (Holm)"`
+	Services  []Change `json:"services" jsonschema:"changed ones first, then most calls"`
+	Endpoints []Change `json:"endpoints"`
+	New       []News   `json:"new" jsonschema:"only in the period: endpoints, dependencies, destinations outside, statuses"`
+	Vanished  []News   `json:"vanished" jsonschema:"only in the baseline"`
+}
+
+// Period is one of two times.
+type Period struct {
+	From     string       `json:"from"`
+	To       string       `json:"to"`
+	Coverage ask.Coverage `json:"coverage"`
+	Calls    int64        `json:"calls"`
+	Failed   int64        `json:"failed"`
+}
+
+// Change is a service or an endpoint in both times; of each pair the baseline comes first.
+type Change struct {
+	Dst       string     `json:"dst"`
+	Endpoint  string     `json:"endpoint,omitempty"`
+	Calls     [2]int64   `json:"calls"`
+	PerMinute [2]float64 `json:"calls_per_minute"`
+	Failed    [2]int64   `json:"failed"`
+	ErrorRate [2]float64 `json:"error_rate"`
+	P50Ms     []float64  `json:"p50_ms,omitempty"`
+	P90Ms     []float64  `json:"p90_ms,omitempty"`
+	P99Ms     []float64  `json:"p99_ms,omitempty"`
+	LatencyP  *float64   `json:"latency_p,omitempty" jsonschema:"Mann-Whitney, adjusted: how likely chance alone gives such a difference of latencies"`
+	Slower    *float64   `json:"slower_in,omitempty" jsonschema:"share of pairs in which the call of the period is the slower one; 0.5 means no difference"`
+	ErrorP    *float64   `json:"error_p,omitempty" jsonschema:"two proportions, adjusted"`
+	Changed   []string   `json:"changed" jsonschema:"slower, faster, more_errors, fewer_errors, more_calls, fewer_calls; empty where nothing of weight changed"`
+	Words     string     `json:"words,omitempty"`
+	KFL       string     `json:"kfl,omitempty"`
+
+	weight float64
+}
+
+// News is something that only one of two times has.
+type News struct {
+	Kind    string   `json:"kind" jsonschema:"endpoint, dependency, destination or status"`
+	Src     string   `json:"src,omitempty"`
+	Dst     string   `json:"dst"`
+	What    string   `json:"what,omitempty"`
+	Calls   int64    `json:"calls"`
+	CallIDs []string `json:"call_ids" jsonschema:"the first"`
+}
+
+// Question is compare_periods, which Ask answers.
+func Question() ask.Question {
+	return ask.New("compare_periods", "What changed between two times", "Compares a window with a baseline (or the same clock time the day before): volumes, errors and latency by service and endpoint with significance, effect and a verdict; what is new and what vanished.", true, Ask)
+}
+
+// Ask answers what changed between two times.
+func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
+	t, w, err := in.times(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	if err := w.Narrow(c, in.Service, in.Client, ""); err != nil {
+		return nil, err
+	}
+	out := &Answer{}
+	if out.Frame, err = (&ask.Window{From: t.from[1], To: t.to[1], Asked: true, Notes: w.Notes, Now: w.Now}).Frame(ctx, c); err != nil {
+		return nil, err
+	}
+	for i, p := range []*Period{&out.Baseline, &out.Period} {
+		cov, err := c.Coverage(t.from[i], t.to[i])
+		if err != nil {
+			return nil, err
+		}
+		*p = Period{From: ask.Stamp(t.from[i]), To: ask.Stamp(t.to[i]), Coverage: ask.CoverageOf(cov)}
+	}
+	known, err := ask.Nodes(ctx, c, "service")
+	if err != nil {
+		return nil, err
+	}
+	rows, err := t.read(ctx, c, w, false, &out.Frame)
+	if err != nil {
+		return nil, err
+	}
+	parts, err := t.read(ctx, c, w, true, &out.Frame)
+	if err != nil {
+		return nil, err
+	}
+	services, endpoints := t.changes(rows, parts, known), t.changes(parts, parts, known)
+	for _, s := range services {
+		out.Baseline.Calls, out.Period.Calls = out.Baseline.Calls+s.Calls[0], out.Period.Calls+s.Calls[1]
+		out.Baseline.Failed, out.Period.Failed = out.Baseline.Failed+s.Failed[0], out.Period.Failed+s.Failed[1]
+	}
+	out.Tests = adjust(services, endpoints)
+	minutes := [2]float64{t.minutes(0), t.minutes(1)}
+	judge(services, minutes)
+	judge(endpoints, minutes)
+	if err := out.news(ctx, c, w, t, parts); err != nil {
+		return nil, err
+	}
+	out.tell(services, endpoints)
+	out.Services, out.Endpoints = ask.Fit(w, &out.Frame, services, 4), ask.Fit(w, &out.Frame, endpoints, 3)
+	out.New, out.Vanished = ask.Fit(w, &out.Frame, out.New, 5), ask.Fit(w, &out.Frame, out.Vanished, 5)
+	out.Match(int(min(out.Baseline.Calls+out.Period.Calls, 1)))
+	return out, nil
+}
+
+// times are two windows: the baseline and the period.
+type times struct{ from, to [2]int64 }
+
+func (t *times) minutes(i int) float64 { return max(float64(t.to[i]-t.from[i]+1)/60e9, 1e-9) }
+
+// times reads the two windows, and a window for both that holds no time conditions but theirs.
+func (in *In) times(ctx context.Context, c *forensics.Case) (*times, *ask.Window, error) {
+	w, err := in.Read(ctx, c)
+	if err != nil {
+		return nil, nil, err
+	}
+	first, last, _ := c.Window()
+	t := &times{from: [2]int64{0, w.From}, to: [2]int64{0, w.To}}
+	length := w.To - w.From
+	switch {
+	case in.BaselineFrom != "" || in.BaselineTo != "":
+		if in.BaselineFrom == "" {
+			return nil, nil, ask.Wrong("baseline_from", "empty, want the start of the baseline")
+		}
+		if t.from[0], err = ask.ParseTime("baseline_from", in.BaselineFrom, first, last); err != nil {
+			return nil, nil, err
+		}
+		if t.to[0], err = ask.ParseTime("baseline_to", in.BaselineTo, t.from[0]+length, last); err != nil {
+			return nil, nil, err
+		}
+	case in.From == "" && in.Shift == "":
+		// Nothing was said: the halves of the recording are compared.
+		middle := first + (last-first)/2
+		t.from, t.to = [2]int64{first, middle + 1}, [2]int64{middle, last}
+		w.Notes = append(w.Notes, "no times were given: the first half of the recording is the baseline, the second the period")
+	default:
+		shift := 24 * time.Hour
+		if in.Shift != "" {
+			if shift, err = time.ParseDuration(in.Shift); err != nil || shift <= 0 {
+				return nil, nil, ask.Wrong("shift", "%q, want a length such as 24h", in.Shift)
+			}
+		}
+		t.from[0], t.to[0] = w.From-int64(shift), w.To-int64(shift)
+		if t.to[0] >= w.From {
+			t.to[0] = w.From - 1
+		}
+	}
+	if t.from[0] > t.to[0] {
+		return nil, nil, ask.After("baseline_from", t.from[0], "baseline_to", t.to[0])
+	}
+	if t.from[0] <= t.to[1] && t.from[1] <= t.to[0] {
+		return nil, nil, ask.Wrong("baseline_to", "the baseline, %s to %s, and the period overlap", ask.Stamp(t.from[0]), ask.Stamp(t.to[0]))
+	}
+	both := ask.Scope{KFL: in.KFL, Limit: in.Limit}
+	v, err := both.Read(ctx, c)
+	if err != nil {
+		return nil, nil, err
+	}
+	v.Notes = w.Notes
+	v.And("ts_ns BETWEEN ? AND ? OR ts_ns BETWEEN ? AND ?", t.from[0], t.to[0], t.from[1], t.to[1])
+	return t, v, nil
+}
+
+// later is SQL that tells the period from the baseline.
+func (t *times) later() string {
+	return fmt.Sprintf("(ts_ns BETWEEN %d AND %d)", t.from[1], t.to[1])
+}

@@ -1,0 +1,165 @@
+package compare
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/ask/terms"
+)
+
+// maxNews is how much of each kind is read.
+const maxNews = 500
+
+// newsRow is a thing that one of two times lacks, as SQL gives it.
+type newsRow struct {
+	Kind  string `json:"kind"`
+	Src   string `json:"src"`
+	Dst   string `json:"dst"`
+	What  string `json:"what"`
+	N0    int64  `json:"n0"`
+	N1    int64  `json:"n1"`
+	First int64  `json:"first_key"`
+}
+
+// news finds what only one of the two times has.
+func (o *Answer) news(ctx context.Context, c *forensics.Case, w *ask.Window, t *times, endpoints []changeRow) error {
+	o.New, o.Vanished = []News{}, []News{}
+	if o.Baseline.Calls == 0 || o.Period.Calls == 0 {
+		o.Note("one of the two times has no calls: everything would be new or vanished, so neither is listed")
+		return nil
+	}
+	var all []newsRow
+	for _, r := range endpoints {
+		if (r.N0 == 0 || r.N1 == 0) && len(all) < maxNews {
+			all = append(all, newsRow{"endpoint", "", r.Dst, terms.EndpointName(r.Protocol, r.Method, r.Path), r.N0, r.N1, r.First})
+		}
+	}
+	counts := fmt.Sprintf("count(*) FILTER (NOT %[1]s) AS n0, count(*) FILTER (%[1]s) AS n1, min(%[2]s) AS first_key", t.later(), terms.NumberOf(c))
+	const far = "coalesce(nullif(far, ''), dst) AS dst"
+	for _, sql := range []string{
+		fmt.Sprintf(`SELECT CASE WHEN pb = 'outside' THEN 'destination' ELSE 'dependency' END AS kind, src, %s, n0, n1, first_key FROM (SELECT an, bn, far, %s FROM x WHERE %s GROUP BY ALL HAVING n0 = 0 OR n1 = 0)
+			JOIN dname USING (bn) JOIN sname USING (an) ORDER BY n0 + n1 DESC, 1, 2, 3`, far, counts, terms.IsRequest),
+		fmt.Sprintf(`SELECT 'status' AS kind, %s, protocol || ' ' || CASE WHEN protocol IN ('http1', 'http2', 'http3') THEN coalesce(status_code::VARCHAR, error, 'no answer') ELSE coalesce(status_text, error, CASE WHEN failed THEN 'failed' ELSE 'ok' END) END AS what, n0, n1, first_key
+			FROM (SELECT bn, far, protocol, status_code, CASE WHEN protocol NOT IN ('http1', 'http2', 'http3') THEN status_text END AS status_text, CASE WHEN status_code IS NULL THEN error END AS error, failed, %s FROM x WHERE %s GROUP BY ALL HAVING n0 = 0 OR n1 = 0)
+			JOIN dname USING (bn) ORDER BY n0 + n1 DESC, 1, 2, 3`, far, counts, terms.IsRequest),
+	} {
+		rows, more, err := ask.Rows[newsRow](ctx, c, maxNews, w.Ends(c, "service")+sql, w.Args...)
+		if err != nil {
+			return err
+		}
+		o.Truncated = o.Truncated || more
+		all = append(all, rows...)
+	}
+	keys := make([]int64, len(all))
+	for i, r := range all {
+		keys[i] = r.First
+	}
+	ids, err := idsOf(ctx, c, keys)
+	if err != nil {
+		return err
+	}
+	for _, r := range all {
+		n := News{r.Kind, r.Src, r.Dst, ask.Clip(r.What, 200), r.N0 + r.N1, []string{ids[r.First]}}
+		if r.N0 == 0 {
+			o.New = append(o.New, n)
+		} else {
+			o.Vanished = append(o.Vanished, n)
+		}
+	}
+	order := map[string]int{"destination": 0, "dependency": 1, "endpoint": 2, "status": 3}
+	for _, list := range [][]News{o.New, o.Vanished} {
+		slices.SortStableFunc(list, func(a, b News) int {
+			return cmp.Or(cmp.Compare(b.Calls, a.Calls), cmp.Compare(order[a.Kind], order[b.Kind]))
+		})
+	}
+	return nil
+}
+
+// tell puts the largest changes into sentences.
+func (o *Answer) tell(services, endpoints []Change) {
+	o.Verdict = []string{}
+	say := func(format string, args ...any) { o.Verdict = append(o.Verdict, fmt.Sprintf(format, args...)) }
+	switch {
+	case o.Period.Calls == 0 && o.Baseline.Calls == 0:
+		say("Neither time has calls.")
+		return
+	case o.Baseline.Calls == 0:
+		say("The baseline has no calls (%s): nothing to compare with.", told(o.Baseline.Coverage.State))
+		return
+	case o.Period.Calls == 0:
+		say("The period has no calls (%s), the baseline has %d.", told(o.Period.Coverage.State), o.Baseline.Calls)
+		return
+	}
+	say("%d calls, before %d; %.2f %% failed, before %.2f %%.", o.Period.Calls, o.Baseline.Calls, 100*ask.Share(o.Period.Failed, o.Period.Calls), 100*ask.Share(o.Baseline.Failed, o.Baseline.Calls))
+	changed := 0
+	for _, list := range [][]Change{services, endpoints} {
+		for i, ch := range list {
+			if len(ch.Changed) == 0 || i >= 5 {
+				break
+			}
+			changed++
+			if ch.Words != "" {
+				say("%s: %s.", strings.TrimSpace(ch.Dst+" "+ch.Endpoint), ch.Words)
+			}
+		}
+	}
+	if changed == 0 {
+		say("No change of weight in latency, errors or volume among %d comparisons.", o.Tests)
+	}
+	count := map[string]int{}
+	for _, n := range o.New {
+		count["new "+n.Kind]++
+	}
+	for _, n := range o.Vanished {
+		count["vanished "+n.Kind]++
+	}
+	var kinds []string
+	for k := range count {
+		kinds = append(kinds, k)
+	}
+	slices.Sort(kinds)
+	for _, k := range kinds {
+		say("%s: %d.", k, count[k])
+	}
+	if o.Period.Coverage.State != "complete" || o.Baseline.Coverage.State != "complete" {
+		o.Note("not all of both times was recorded: volumes are not comparable; see coverage of each")
+	}
+	if o.Tests > 1 {
+		o.Note("%d comparisons were made; p values are adjusted (Holm), and a change is named only where it also has weight: latency by at least %.0f %%, errors by a percentage point, volume by half", o.Tests, 100*(minRatio-1))
+	}
+}
+
+func told(state string) string {
+	if state == "none" {
+		return "not recorded"
+	}
+	return "coverage " + state
+}
+
+// idsOf reads the ids of calls by the numbers that numberOf gives.
+func idsOf(ctx context.Context, c *forensics.Case, keys []int64) (map[int64]string, error) {
+	if len(keys) == 0 {
+		return nil, nil
+	}
+	var list strings.Builder
+	for i, k := range keys {
+		if i > 0 {
+			list.WriteString(", ")
+		}
+		fmt.Fprint(&list, k)
+	}
+	rows, _, err := ask.Rows[struct {
+		Key int64  `json:"k"`
+		ID  string `json:"id"`
+	}](ctx, c, len(keys), fmt.Sprintf("SELECT %[1]s AS k, lower(hex(call_id)) AS id FROM calls_raw WHERE %[1]s IN (%[2]s) ORDER BY 1", terms.NumberOf(c), list.String()))
+	out := make(map[int64]string, len(rows))
+	for _, r := range rows {
+		out[r.Key] = r.ID
+	}
+	return out, err
+}

@@ -1,0 +1,45 @@
+package compare
+
+import (
+	"math"
+	"testing"
+)
+
+// The values are those of R: wilcox.test(correct=TRUE, exact=FALSE), prop.test without
+// correction, fisher.test.
+func TestStatisticsAreThoseOfTables(t *testing.T) {
+	// x = 1..10, y = 6..15, one bin a number.
+	a := []int64{1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0}
+	b := []int64{0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1}
+	p, larger, ok := mannWhitney(a, b)
+	if !ok || math.Abs(p-0.00502) > 1e-4 || larger != 0.875 {
+		t.Errorf("Mann-Whitney: %v, %v, %v", p, larger, ok)
+	}
+	if p, larger, ok = mannWhitney([]int64{20}, []int64{20}); !ok || p != 1 || larger != 0.5 {
+		t.Errorf("all ties: %v, %v, %v", p, larger, ok)
+	}
+	if _, _, ok = mannWhitney([]int64{3}, []int64{20}); ok {
+		t.Error("three calls are compared")
+	}
+	for _, row := range []struct {
+		what       string
+		x, n, y, m int64
+		want       float64
+	}{
+		{"z of 15 of 100 against 30 of 100", 15, 100, 30, 100, 0.01112},
+		{"Fisher of 0 of 20 against 4 of 20", 0, 20, 4, 20, 0.10603},
+		{"equal shares", 10, 100, 10, 100, 1},
+	} {
+		if got, ok := twoProportions(row.x, row.n, row.y, row.m); !ok || math.Abs(got-row.want) > 2e-4 {
+			t.Errorf("%s: %v, want %v", row.what, got, row.want)
+		}
+	}
+}
+
+func TestAdjustedAfterHolm(t *testing.T) {
+	p := []float64{0.01, 0.04, 0.03}
+	list := []Change{{LatencyP: &p[0]}, {LatencyP: &p[1], ErrorP: &p[2]}}
+	if n := adjust(list); n != 3 || p[0] != 0.03 || p[1] != 0.06 || p[2] != 0.06 {
+		t.Errorf("%d: %v", n, p)
+	}
+}

@@ -1,0 +1,386 @@
+// Package failures answers what failed and why: failed calls in groups, names that could not be
+// resolved and connections that were refused or reset, and where the trouble of each group began.
+package failures
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/ask/chain"
+	"github.com/pcapsule/pcapsule/forensics/ask/terms"
+)
+
+// Limits of failures.
+const (
+	maxGroups   = 25 // groups whose chains are followed
+	maxExamined = 20 // calls of a group whose chains are followed
+	groupBytes  = 14 << 10
+	maxRefused  = 20 // rows of what happened below calls
+)
+
+// In asks what failed.
+type In struct {
+	ask.Scope
+	Service   string `json:"service,omitempty" jsonschema:"only calls to this service, workload, pod, host or address; * and ? match, namespace/* is a whole namespace"`
+	Client    string `json:"client,omitempty" jsonschema:"only calls from this one"`
+	Class     string `json:"class,omitempty" jsonschema:"only 4xx, 5xx, no_answer or other (errors of databases, gRPC and so on); all where not given"`
+	NoCauses  bool   `json:"no_causes,omitempty" jsonschema:"do not follow chains to where failures began, which is quicker"`
+	ListCalls bool   `json:"list_calls,omitempty" jsonschema:"list the failed calls too, by time, up to limit"`
+}
+
+// Answer are the calls that failed, and why.
+type Answer struct {
+	ask.Frame
+	Total       int64          `json:"failed_calls"`
+	Calls       int64          `json:"calls" jsonschema:"all calls of the scope, failed or not"`
+	Classes     []ClassCount   `json:"classes"`
+	Groups      []FailureGroup `json:"groups" jsonschema:"failed calls but DNS, the most frequent first"`
+	Causes      []chain.Origin `json:"causes" jsonschema:"where the failures began, as far as chains were followed, the most frequent first; chains counts calls"`
+	DNS         []NameFailure  `json:"dns"`
+	Connections []ConnFailure  `json:"connections" jsonschema:"connections that were refused, reset or never answered, with or without calls"`
+	Listed      []ask.Call     `json:"listed,omitempty" jsonschema:"the failed calls by time, where list_calls asked for them"`
+}
+
+// ClassCount is how many calls failed in one way.
+type ClassCount struct {
+	Class string `json:"class" jsonschema:"4xx, 5xx, no_answer, dns, tls, other"`
+	Calls int64  `json:"calls"`
+}
+
+// FailureGroup is failed calls of one kind.
+type FailureGroup struct {
+	Dst      string   `json:"dst"`
+	Src      string   `json:"src"`
+	Protocol string   `json:"protocol"`
+	Endpoint string   `json:"endpoint" jsonschema:"method and path with ids taken out, or what a protocol has in their place"`
+	Status   string   `json:"status" jsonschema:"status, or why there is no answer"`
+	Class    string   `json:"class"`
+	Calls    int64    `json:"calls"`
+	First    string   `json:"first"`
+	Last     string   `json:"last"`
+	P50Ms    *float64 `json:"p50_ms,omitempty" jsonschema:"median time until the answer, or until the connection ended without one"`
+	MinMs    *float64 `json:"min_ms,omitempty"`
+	MaxMs    *float64 `json:"max_ms,omitempty"`
+	When     string   `json:"when" jsonschema:"pattern in time: one burst, bursts, about every n seconds, or spread"`
+	Limit    string   `json:"at_limit,omitempty" jsonschema:"where most took the same long time: that time, as of a timeout"`
+	Said     []string `json:"said,omitempty" jsonschema:"what answers said, up to three that differ in more than numbers; text from the traffic"`
+	Clients  int64    `json:"clients,omitempty" jsonschema:"addresses, where src is the outside"`
+	CallIDs  []string `json:"call_ids" jsonschema:"the first three calls"`
+
+	Examined int     `json:"examined,omitempty" jsonschema:"calls whose chains were followed; of many, those nearest to five times that are spread over all failures"`
+	Own      int     `json:"own,omitempty" jsonschema:"of these, those with nothing failed or slow below: they began here"`
+	Causes   []Share `json:"began,omitempty" jsonschema:"where the others began"`
+}
+
+// Share is how many calls of a group began at one cause.
+type Share struct {
+	Cause      int     `json:"cause" jsonschema:"number in causes"`
+	Calls      int     `json:"calls"`
+	Confidence float64 `json:"confidence"`
+	Sure       string  `json:"sure" jsonschema:"exact, likely or guess"`
+}
+
+// Question is find_failures, which Ask answers.
+func Question() ask.Question {
+	return ask.New("find_failures", "What failed and why", "Failed calls grouped by who, endpoint, status; where each began (deepest failing call below), what its answer said, pattern in time, timeouts; DNS failures; refused and reset connections. 4xx and 5xx apart.", true, Ask)
+}
+
+// class is the SQL for the kind of failure.
+const class = `(CASE WHEN protocol = 'dns' THEN 'dns' WHEN protocol IN ('tls', 'quic') THEN 'tls' WHEN protocol IN ('http1', 'http2', 'http3') AND status_code BETWEEN 400 AND 499 THEN '4xx'
+	WHEN protocol IN ('http1', 'http2', 'http3') AND status_code >= 500 THEN '5xx' WHEN error IS NOT NULL THEN 'no_answer' ELSE 'other' END)`
+
+// failureColumns are the columns of failed calls that are looked at.
+const failureColumns = `path, endpoint, outcome, call_no, call_id, ts_ns, elapsed_us, protocol, method, host, status_code, status_text, failed, error, conn_id, stream_id,
+	src_id, src_who, src_ip, src_kind, src_namespace, src_external, src_service, src_workload, src_pod, src_name, src_dns_name, src_hostname,
+	dst_id, dst_who, dst_ip, dst_namespace, dst_external, dst_service, dst_workload, dst_pod, dst_name, dst_dns_name, dst_hostname`
+
+// Ask answers what failed, and why.
+func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
+	w, err := in.Read(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	if in.Service != "" {
+		to, err := ask.EndOf(ctx, c, "dst_", in.Service)
+		if err != nil {
+			return nil, err
+		}
+		w.And(to.Calls, to.Args...)
+	}
+	if in.Client != "" {
+		from, err := ask.EndOf(ctx, c, "src_", in.Client)
+		if err != nil {
+			return nil, err
+		}
+		w.And(from.Calls, from.Args...)
+	}
+	out := &Answer{Classes: []ClassCount{}, Groups: []FailureGroup{}, Causes: []chain.Origin{}, DNS: []NameFailure{}, Connections: []ConnFailure{}}
+	if out.Frame, err = w.Frame(ctx, c); err != nil {
+		return nil, err
+	}
+	all, err := ask.One[ClassCount](ctx, c, "SELECT count(*) AS calls FROM "+"calls"+" WHERE "+w.Where, w.Args...)
+	if err != nil {
+		return nil, err
+	}
+	out.Calls = all.Calls
+	switch in.Class {
+	case "":
+	case "4xx", "5xx", "no_answer", "other":
+		w.And(class+" = ?", in.Class)
+	default:
+		return nil, ask.Wrong("class", "%q, want 4xx, 5xx, no_answer or other", in.Class)
+	}
+	w.And("failed")
+	rows, err := ask.Hold(ctx, c, failureColumns, w.Where, w.Args)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Release()
+	if out.Classes, _, err = ask.Rows[ClassCount](ctx, rows.Case, 10, "SELECT "+class+" AS class, count(*) AS calls FROM "+rows.From+" WHERE "+rows.Where+" GROUP BY 1 ORDER BY 2 DESC, 1", rows.Args...); err != nil {
+		return nil, err
+	}
+	for _, n := range out.Classes {
+		out.Total += n.Calls
+	}
+	if err := out.groups(ctx, c, w, rows, !in.NoCauses); err != nil {
+		return nil, err
+	}
+	if in.Limit == 0 {
+		more := false
+		out.Groups, more = ask.FitBytes(out.Groups, groupBytes)
+		out.Truncated = out.Truncated || more
+	}
+	if err := out.names(ctx, c, w, rows); err != nil {
+		return nil, err
+	}
+	if in.Class == "" || in.Class == "no_answer" {
+		if err := out.connections(ctx, c, w, in); err != nil {
+			return nil, err
+		}
+	}
+	if in.ListCalls {
+		more := false
+		if out.Listed, more, err = rows.List(ctx, c, w.Limit); err != nil {
+			return nil, err
+		}
+		out.Truncated = out.Truncated || more
+	}
+	if err := ask.NoteUnread(ctx, c, &out.Frame, w); err != nil {
+		return nil, err
+	}
+	out.Match(int(out.Total) + len(out.Connections))
+	return out, nil
+}
+
+// group is a FailureGroup as SQL gives it.
+type group struct {
+	FailureGroup
+	N       int64    `json:"n"`
+	FirstNs int64    `json:"first_ns"`
+	LastNs  int64    `json:"last_ns"`
+	Low     *float64 `json:"low"`
+	High    *float64 `json:"high"`
+	GapP10  *float64 `json:"gap_p10"`
+	GapP50  *float64 `json:"gap_p50"`
+	GapP90  *float64 `json:"gap_p90"`
+	Pauses  int64    `json:"pauses"`
+	Sample  []sample `json:"sample"`
+}
+
+type sample struct {
+	Bundle int64 `json:"bundle"`
+	No     int64 `json:"call_no"`
+}
+
+// groups fills in the groups and, where causes is wanted, where they began.
+func (f *Answer) groups(ctx context.Context, c *forensics.Case, w *ask.Window, rows *ask.Held, causes bool) error {
+	// Customers outside are one client, as many addresses as they come from.
+	sql := fmt.Sprintf(`WITH f AS MATERIALIZED (SELECT CASE WHEN %[14]s THEN 'outside' ELSE %[1]s END AS src, src_ip, %[2]s AS dst, protocol, %[3]s AS endpoint, %[4]s AS plain, %[5]s AS class, error, ts_ns, elapsed_us, call_id, %[6]s, call_no, conn_id, stream_id
+			FROM %[11]s WHERE %[7]s AND protocol <> 'dns'),
+		y AS (%[15]s),
+		e AS (SELECT f.*, plain || CASE WHEN f.error = 'reset' AND f.stream_id IS NULL AND y.side = 'client' THEN '%[16]s' WHEN f.error = 'reset' AND f.stream_id IS NULL AND y.side = 'server' THEN '%[17]s' ELSE '' END AS status, coalesce(f.elapsed_us, CASE WHEN f.stream_id IS NULL THEN (k.last_ns - f.ts_ns) // 1000 END) / 1000.0 AS took
+			FROM f LEFT JOIN connections_raw k ON k.conn_id = CASE WHEN f.elapsed_us IS NULL THEN f.conn_id END%[8]s LEFT JOIN y ON y.conn_id = CASE WHEN f.error = 'reset' THEN f.conn_id END%[18]s),
+		m AS (SELECT quantile_disc(ts_ns, [0.1, 0.3, 0.5, 0.7, 0.9]) AS at, count(*) AS total FROM e),
+		o AS (SELECT e.*, list_min(list_transform(m.at, a -> abs(a - ts_ns))) AS far, m.total, (ts_ns - lag(ts_ns) OVER g) / 1e6 AS gap, row_number() OVER (PARTITION BY src, dst, protocol, endpoint, status, class ORDER BY list_min(list_transform(m.at, a -> abs(a - ts_ns))), ts_ns, bundle, call_no) AS nth FROM e, m
+			WINDOW g AS (PARTITION BY src, dst, protocol, endpoint, status, class ORDER BY ts_ns, bundle, call_no))
+		SELECT src, dst, protocol, endpoint, status, class, count(DISTINCT CASE WHEN src = 'outside' THEN src_ip END) AS clients, count(*) AS calls, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns,
+			round(quantile_disc(took, 0.5), 3) AS p50_ms, round(min(took), 3) AS min_ms, round(max(took), 3) AS max_ms, quantile_disc(took, 0.2) AS low, quantile_disc(took, 0.8) AS high,
+			quantile_disc(gap, 0.1) AS gap_p10, quantile_disc(gap, 0.5) AS gap_p50, quantile_disc(gap, 0.9) AS gap_p90, count(*) FILTER (gap > 10000) AS pauses,
+			list_transform(arg_min(call_id, (ts_ns, bundle, call_no), 3), x -> lower(hex(x))) AS call_ids,
+			arg_min({'bundle': bundle, 'call_no': call_no}, (ts_ns, bundle, call_no), %[9]d) FILTER (nth <= %[9]d AND (far <= %[12]d OR nth = 1 OR total <= %[13]d)) AS sample
+		FROM o GROUP BY ALL ORDER BY calls DESC, first_ns, src, dst, endpoint, status LIMIT %[10]d`,
+		terms.Who("src_"), terms.Who("dst_"), terms.Endpoint, terms.FailureStatus, class, terms.BundleOf(c, ""), rows.Where, terms.SameBundle(c, "k", "f"), maxExamined, w.Limit+1, rows.From, chain.NearTime, chain.MaxSeeds,
+		terms.Nameless("src_"), chain.ResetBy(c, "l.conn_id IN (SELECT conn_id FROM f WHERE error = 'reset')"), chain.ResetWords("client"), chain.ResetWords("server"), terms.SameBundle(c, "y", "f"))
+	list, more, err := ask.Rows[group](ctx, rows.Case, w.Limit, sql, rows.Args...)
+	if err != nil {
+		return err
+	}
+	f.Truncated = f.Truncated || more
+	var some []ask.Key
+	for i := range list {
+		g := &list[i]
+		g.First, g.Last = ask.Stamp(g.FirstNs), ask.Stamp(g.LastNs)
+		g.When, g.Limit = g.when(), g.limit()
+		for _, x := range g.Sample {
+			some = append(some, ask.Key{Bundle: x.Bundle, No: x.No})
+		}
+	}
+	text, err := ask.Answers(ctx, c, some)
+	if err != nil {
+		return err
+	}
+	for i := range list {
+		list[i].Said = list[i].differing(text)
+	}
+	if causes && len(list) > 0 {
+		if err := f.causes(ctx, c, list); err != nil {
+			return err
+		}
+	}
+	for _, g := range list {
+		f.Groups = append(f.Groups, g.FailureGroup)
+	}
+	return nil
+}
+
+// differing are up to three of the texts that differ in more than digits.
+func (g *group) differing(text map[ask.Key]string) []string {
+	var out, forms []string
+	for _, x := range g.Sample {
+		said := text[ask.Key{Bundle: x.Bundle, No: x.No}]
+		form := strings.Map(func(r rune) rune {
+			if r >= '0' && r <= '9' {
+				return -1
+			}
+			return r
+		}, said)
+		if said != "" && !slices.Contains(forms, form) && len(out) < 3 {
+			out, forms = append(out, said), append(forms, form)
+		}
+	}
+	return out
+}
+
+// when puts the pattern in time in words.
+func (g *group) when() string {
+	length := g.LastNs - g.FirstNs
+	switch {
+	case g.Calls == 1:
+		return "once"
+	case g.Calls == 2:
+		return "twice, " + chain.LengthOf(length) + " apart"
+	case g.GapP50 == nil || g.GapP10 == nil || g.GapP90 == nil:
+		return "spread"
+	case g.Calls >= 5 && *g.GapP50 >= 100 && *g.GapP90-*g.GapP10 <= 0.2**g.GapP50:
+		return fmt.Sprintf("about every %s, over %s", chain.LengthOf(int64(*g.GapP50*1e6)), chain.LengthOf(length))
+	case g.Pauses == 0 && length <= 60_000_000_000:
+		return fmt.Sprintf("one burst of %s", chain.LengthOf(length))
+	case g.Pauses == 0:
+		return fmt.Sprintf("without a pause of 10 s, over %s", chain.LengthOf(length))
+	case g.Pauses*3 <= g.Calls:
+		return fmt.Sprintf("%d bursts over %s, at least 10 s apart", g.Pauses+1, chain.LengthOf(length))
+	}
+	return "spread over " + chain.LengthOf(length)
+}
+
+// limits are times that people set as timeouts, in milliseconds.
+var limits = [...]float64{100, 150, 200, 250, 300, 400, 500, 600, 750, 800, 1000, 1500, 2000, 2500, 3000, 4000, 5000, 6000, 8000, 10_000, 12_000, 15_000, 20_000, 25_000, 30_000, 45_000, 60_000, 90_000, 120_000, 180_000, 300_000}
+
+// limit says that most calls took the same time, and names it.
+func (g *group) limit() string {
+	if g.Calls < 3 || g.P50Ms == nil || g.Low == nil || g.High == nil || *g.P50Ms < 90 || *g.High-*g.Low > 0.1**g.P50Ms {
+		return ""
+	}
+	for _, l := range limits {
+		if *g.P50Ms >= 0.985*l && *g.P50Ms <= 1.05*l {
+			return fmt.Sprintf("most took %s to %s: a timeout of %s, likely", chain.LengthOf(int64(*g.Low*1e6)), chain.LengthOf(int64(*g.High*1e6)), chain.LengthOf(int64(l*1e6)))
+		}
+	}
+	return fmt.Sprintf("most took %s to %s, as at a limit", chain.LengthOf(int64(*g.Low*1e6)), chain.LengthOf(int64(*g.High*1e6)))
+}
+
+// causes follows chains of the groups' calls to where they began.
+func (f *Answer) causes(ctx context.Context, c *forensics.Case, list []group) error {
+	k, err := chain.New(ctx, c)
+	if err != nil {
+		return err
+	}
+	var keys []ask.Key
+	of := map[ask.Key]int{}
+	for i, g := range list[:min(len(list), maxGroups)] {
+		for _, s := range g.Sample {
+			key := ask.Key{Bundle: s.Bundle, No: s.No}
+			keys, of[key] = append(keys, key), i
+		}
+	}
+	seeds, err := k.Load(keys)
+	if err != nil {
+		return err
+	}
+	// Only what failed or took most of the time can be where it began.
+	children, cut, err := k.Below(seeds, chain.MaxLevels, chain.MaxNodes, func(s *chain.Step) bool {
+		return s.Broken() || s.Link != nil && (s.End-s.Start)*10 >= (s.Link.Parent.End-s.Link.Parent.Start)*8
+	})
+	if err != nil {
+		return err
+	}
+	// A failed call may itself be one of those asked about: then it is not in children.
+	for _, s := range seeds {
+		if l := k.ParentOf(s); l != nil {
+			children[l.Parent] = append(children[l.Parent], s)
+		}
+	}
+	told := slices.Clone(seeds)
+	for _, list := range children {
+		told = append(told, list...)
+	}
+	if err := k.Tell(told); err != nil {
+		return err
+	}
+	var all []chain.Root
+	per := make([][]chain.Root, len(list))
+	var ends []ask.Key
+	for _, s := range seeds {
+		i := of[s.Key()]
+		list[i].Examined++
+		b := chain.BlameOf(s, children)
+		if b.At == s {
+			list[i].Own++
+		} else {
+			per[i] = append(per[i], chain.Root{Blame: b, Root: s})
+		}
+		all = append(all, chain.Root{Blame: b, Root: s})
+		ends = append(ends, b.At.Key())
+	}
+	text, err := ask.Answers(ctx, c, ends)
+	if err != nil {
+		return err
+	}
+	f.Causes = chain.SumOrigins(all, text)
+	f.Causes = f.Causes[:min(len(f.Causes), chain.MaxOrigins)]
+	for i := range f.Causes {
+		f.Causes[i].Number = i + 1
+	}
+	for i := range list {
+		own := chain.SumOrigins(per[i], text)
+		for _, o := range own[:min(len(own), chain.MaxOrigins)] {
+			if n := slices.IndexFunc(f.Causes, func(c chain.Origin) bool { return c.Same(o) }); n >= 0 && len(list[i].Causes) < 3 {
+				list[i].Causes = append(list[i].Causes, Share{n + 1, o.Chains, o.Confidence, o.Sure})
+			}
+		}
+	}
+	if cut || k.Cut {
+		f.Note("there were too many calls around the failures: some causes may be missing")
+	}
+	if k.Skewed {
+		f.Note("calls were recorded by clocks whose difference is not known; %s is assumed, and what is nearer than that has no known order", chain.LengthOf(chain.ClockUnsure))
+	}
+	if len(list) > maxGroups {
+		f.Note("causes were looked for in the %d largest groups", maxGroups)
+	}
+	return nil
+}

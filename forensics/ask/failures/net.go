@@ -1,0 +1,87 @@
+package failures
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/ask/terms"
+)
+
+// NameFailure is look-ups of a name that gave nothing.
+type NameFailure struct {
+	Name    string   `json:"name"`
+	Status  string   `json:"status" jsonschema:"NXDOMAIN, SERVFAIL and so on, or why there is no answer"`
+	Client  string   `json:"client" jsonschema:"who asked; the first by name where several"`
+	Clients int64    `json:"clients"`
+	Calls   int64    `json:"calls"`
+	First   string   `json:"first"`
+	Last    string   `json:"last"`
+	Search  bool     `json:"search_list,omitempty" jsonschema:"no harm: a resolver tried its list of domains, and the name without the domain was found"`
+	CallIDs []string `json:"call_ids"`
+}
+
+// names fills in DNS failures, those that did harm first.
+func (f *Answer) names(ctx context.Context, c *forensics.Case, w *ask.Window, rows *ask.Held) error {
+	var err error
+	var more bool
+	f.DNS, more, err = ask.Rows[NameFailure](ctx, rows.Case, min(w.Limit, maxRefused), fmt.Sprintf(`WITH f AS (SELECT lower(coalesce(host, '')) AS name, %s AS status, min(%s) AS client, count(DISTINCT src_id) AS clients, count(*) AS calls,
+			min(ts_ns) AS a, max(ts_ns) AS b, list_transform(arg_min(call_id, (ts_ns, call_id), 3), x -> lower(hex(x))) AS call_ids FROM %s WHERE %s AND protocol = 'dns' GROUP BY 1, 2),
+		g AS (SELECT DISTINCT lower(host) AS name FROM calls_raw WHERE protocol = 'dns' AND NOT failed AND error IS NULL AND len(dns_answers) > 0 AND contains(host, '.')),
+		p AS (SELECT name, unnest(list_transform(range(1, len(string_split(name, '.'))), n -> array_to_string(string_split(name, '.')[1:n], '.'))) AS start FROM (SELECT DISTINCT name FROM f)),
+		s AS (SELECT DISTINCT p.name FROM p JOIN g ON p.start = g.name)
+		SELECT f.name, status, client, clients, calls, make_timestamp_ns(a) AS first, make_timestamp_ns(b) AS last, s.name IS NOT NULL AS search_list, call_ids
+		FROM f LEFT JOIN s ON s.name = f.name AND f.status LIKE '%%NXDOMAIN%%' ORDER BY search_list, calls DESC, f.name, status LIMIT %d`, terms.FailureStatus, terms.Who("src_"), rows.From, rows.Where, min(w.Limit, maxRefused)+1), rows.Args...)
+	f.Truncated = f.Truncated || more
+	return err
+}
+
+// ConnFailure is connections of one kind that came to nothing or were broken off.
+type ConnFailure struct {
+	Src         string `json:"src"`
+	Dst         string `json:"dst"`
+	Port        int64  `json:"port"`
+	What        string `json:"what" jsonschema:"refused (answered with RST), unanswered (no answer to SYN), or reset (broken off)"`
+	ResetBy     string `json:"reset_by,omitempty" jsonschema:"client, server or both, where it was broken off"`
+	Connections int64  `json:"connections"`
+	WithoutCall int64  `json:"without_calls" jsonschema:"of these, those that carried no call"`
+	First       string `json:"first"`
+	Last        string `json:"last"`
+	Retransmits int64  `json:"retransmissions" jsonschema:"segments sent again on them"`
+	Packets     string `json:"packets" jsonschema:"first packets of the first three"`
+}
+
+// connections fills in what happened to TCP connections, also those that carried no call.
+func (f *Answer) connections(ctx context.Context, c *forensics.Case, w *ask.Window, in In) error {
+	where, args := "k.first_ns <= ? AND k.last_ns >= ?", []any{w.To, w.From}
+	if in.KFL != "" {
+		f.Note("kfl is a condition on calls: connections are listed without it")
+	}
+	for _, side := range [2]struct{ prefix, name string }{{"dst_", in.Service}, {"src_", in.Client}} {
+		if side.name != "" {
+			e, err := ask.EndOf(ctx, c, side.prefix, side.name)
+			if err != nil {
+				return err
+			}
+			where += " AND (" + terms.Qualified(e.Conns) + ")"
+		}
+	}
+	var err error
+	var more bool
+	f.Connections, more, err = ask.Rows[ConnFailure](ctx, c, maxRefused, fmt.Sprintf(`WITH b AS (SELECT %[1]s, conn_id, bool_or(state = 'refused') AS refused, bool_and(state = 'syn_sent') AS unanswered,
+			bool_or(state = 'reset') AS reset, max(retransmissions) AS again, min(first_packet) AS packet FROM flows_raw WHERE transport = 'tcp' AND first_ns <= ? AND last_ns >= ? AND (state IN ('refused', 'syn_sent', 'reset')) GROUP BY 1, 2),
+		r AS (SELECT %[2]s, l.conn_id, bool_or(t.side = 'client') AS client, bool_or(t.side = 'server') AS server FROM tcp_events t JOIN flows_raw l ON l.flow_id = t.flow_id%[3]s
+			WHERE t.event = 'reset' AND l.state = 'reset' GROUP BY 1, 2),
+		x AS (SELECT %[4]s AS src, %[5]s AS dst, k.dst_port AS port, CASE WHEN b.refused THEN 'refused' WHEN b.unanswered THEN 'unanswered' ELSE 'reset' END AS what,
+			CASE WHEN b.refused OR b.unanswered THEN '' WHEN r.client AND r.server THEN 'both' WHEN r.client THEN 'client' WHEN r.server THEN 'server' ELSE '' END AS reset_by,
+			k.calls, k.first_ns, b.again, b.packet FROM connections k JOIN b ON b.conn_id = k.conn_id%[6]s LEFT JOIN r ON r.conn_id = k.conn_id%[7]s
+			WHERE %[8]s AND (b.refused OR b.unanswered OR b.reset))
+		SELECT src, dst, port, what, reset_by, count(*) AS connections, count(*) FILTER (calls = 0) AS without_calls, make_timestamp_ns(min(first_ns)) AS first, make_timestamp_ns(max(first_ns)) AS last,
+			sum(again)::BIGINT AS retransmissions, array_to_string(arg_min(packet, (first_ns, packet), 3), ',') AS packets
+		FROM x GROUP BY ALL ORDER BY connections DESC, src, dst, port, what, reset_by LIMIT %[9]d`,
+		terms.BundleOf(c, ""), terms.BundleOf(c, "l."), terms.SameBundle(c, "t", "l"), terms.Who("k.src_"), terms.Who("k.dst_"), terms.SameBundle(c, "b", "k"), terms.SameBundle(c, "r", "k"), where, maxRefused+1),
+		append([]any{w.To, w.From}, args...)...)
+	f.Truncated = f.Truncated || more
+	return err
+}

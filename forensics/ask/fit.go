@@ -1,0 +1,56 @@
+package ask
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+)
+
+// FitBytes cuts a list where its JSON would pass most bytes, and says whether it did.
+func FitBytes[T any](list []T, most int) ([]T, bool) {
+	for i := range list {
+		text, err := json.Marshal(list[i])
+		if most -= len(text) + 1; err != nil || most < 0 && i > 0 {
+			return list[:i], true
+		}
+	}
+	return list, false
+}
+
+// Fit cuts a list to the room that an answer has for it, where parts lists share the
+// room. A limit above the default makes the room larger.
+func Fit[T any](w *Window, out *Frame, list []T, parts int) []T {
+	if len(list) > w.Limit {
+		list, out.Truncated = list[:w.Limit], true
+	}
+	room := DefaultBytes * max(1, w.Limit/DefaultRows) / parts
+	for i, v := range list {
+		text, err := json.Marshal(v)
+		if err != nil || room < len(text) && i > 0 {
+			out.Truncated = true
+			return list[:i]
+		}
+		room -= len(text)
+	}
+	return list
+}
+
+// MaxNames is how many names a row of an answer lists.
+const MaxNames = 10
+
+// AddName adds a name to a sorted set.
+func AddName(list []string, name string) []string {
+	i, found := slices.BinarySearch(list, name)
+	if found {
+		return list
+	}
+	return slices.Insert(list, i, name)
+}
+
+// SomeNames cuts a list of names.
+func SomeNames(list []string) []string {
+	if len(list) > MaxNames {
+		return append(list[:MaxNames-1:MaxNames-1], fmt.Sprintf("… %d more", len(list)-MaxNames+1))
+	}
+	return list
+}

@@ -1,0 +1,99 @@
+package latency
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/ask/terms"
+)
+
+// APIStatsIn asks for endpoints and how they do.
+type APIStatsIn struct {
+	ask.Scope
+	Service string `json:"service,omitempty" jsonschema:"only calls to this service, workload, pod, host or address; namespace/name narrows, * and ? match"`
+	Client  string `json:"client,omitempty" jsonschema:"only calls from this one"`
+	Order   string `json:"order,omitempty" jsonschema:"calls (the default), errors, p99 or bytes: what comes first"`
+}
+
+// APIStats are endpoints, each a method and a path at a service, or what a protocol has in their place.
+type APIStats struct {
+	ask.Frame
+	Endpoints []EndpointStats `json:"endpoints"`
+	Total     int64           `json:"total_calls"`
+}
+
+// EndpointStats is how calls to one endpoint went.
+type EndpointStats struct {
+	Dst       string   `json:"dst" jsonschema:"who was asked, namespace/name"`
+	Protocol  string   `json:"protocol"`
+	Endpoint  string   `json:"endpoint" jsonschema:"method and path with ids taken out, SQL or Redis verb, DNS type"`
+	Calls     int64    `json:"calls"`
+	Failed    int64    `json:"failed" jsonschema:"the protocol says that they failed, or no answer came"`
+	P50Ms     *float64 `json:"p50_ms,omitempty" jsonschema:"median time from the first byte of the request to the last of the response"`
+	P90Ms     *float64 `json:"p90_ms,omitempty"`
+	P99Ms     *float64 `json:"p99_ms,omitempty"`
+	Bytes     int64    `json:"bytes" jsonschema:"payload of requests and responses"`
+	ExampleID []string `json:"call_ids" jsonschema:"the first three calls"`
+	KFL       string   `json:"kfl" jsonschema:"condition for exactly these calls; narrow it as the question was"`
+}
+
+// StatsQuestion is get_api_stats, which AskAPIStats answers.
+func StatsQuestion() ask.Question {
+	return ask.New("get_api_stats", "Endpoints and how they do", "Most used endpoints with calls, failures, latency percentiles and bytes; by service, client and window.", false, AskAPIStats)
+}
+
+// AskAPIStats answers which endpoints are called and how they do.
+func AskAPIStats(ctx context.Context, c *forensics.Case, in APIStatsIn) (*APIStats, error) {
+	w, err := in.Read(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	orders := map[string]string{"": "calls", "calls": "calls", "errors": "failed", "p99": "p99_ms", "bytes": "bytes"}
+	order, ok := orders[in.Order]
+	if !ok {
+		return nil, ask.Wrong("order", "%q, want calls, errors, p99 or bytes", in.Order)
+	}
+	if in.Service != "" {
+		cond, args := terms.EndIs(c, "dst_", in.Service)
+		w.And(cond, args...)
+	}
+	if in.Client != "" {
+		cond, args := terms.EndIs(c, "src_", in.Client)
+		w.And(cond, args...)
+	}
+	out := &APIStats{}
+	if out.Frame, err = w.Frame(ctx, c); err != nil {
+		return nil, err
+	}
+	type row struct {
+		EndpointStats
+		Pb     string `json:"pb"`
+		Asked  bool   `json:"asked"`
+		Method string `json:"method"`
+		Path   string `json:"tpl"`
+	}
+	sql := w.Ends(c, "service") + fmt.Sprintf(`, g AS (SELECT bn, far, protocol, coalesce(method, '') AS method, tpl, bool_or(protocol <> 'dns' AND host = far) AS asked, count(*) AS calls, count(*) FILTER (failed) AS failed,
+			quantile_disc(`+terms.Took+`, [0.5, 0.9, 0.99]) AS p, sum(request_bytes + response_bytes)::BIGINT AS bytes, %s FROM (SELECT *, `+terms.PathTemplate+` AS tpl FROM x) GROUP BY ALL)
+		SELECT coalesce(nullif(far, ''), dst) AS dst, pb, asked, protocol, method, tpl, calls, failed, p[1] / 1000.0 AS p50_ms, p[2] / 1000.0 AS p90_ms, p[3] / 1000.0 AS p99_ms, bytes, call_ids
+		FROM g JOIN dname USING (bn) ORDER BY %s DESC NULLS LAST, 1, 4, 5, 6`, terms.SomeCalls, order)
+	rows, more, err := ask.Rows[row](ctx, c, w.Limit, sql, w.Args...)
+	if err != nil {
+		return nil, err
+	}
+	known, err := ask.Nodes(ctx, c, "service")
+	if err != nil {
+		return nil, err
+	}
+	out.Truncated = more
+	for _, r := range rows {
+		r.Endpoint = ask.Clip(terms.EndpointName(r.Protocol, r.Method, r.Path), 200)
+		r.KFL = ask.DstKFL(r.Dst, r.Pb, r.Asked, known) + " and " + terms.EndpointKFL(r.Protocol, r.Method, r.Path)
+		out.Endpoints = append(out.Endpoints, r.EndpointStats)
+	}
+	out.Endpoints = ask.Fit(w, &out.Frame, append([]EndpointStats{}, out.Endpoints...), 1)
+	out.Total, err = ask.Count(ctx, c, "SELECT count(*) AS n FROM "+"calls"+" WHERE "+w.Where, w.Args...)
+	out.Match(len(out.Endpoints))
+	return out, err
+}

@@ -1,0 +1,251 @@
+package latency
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/ask/terms"
+)
+
+// CapacityIn asks how much traffic there is and how it grows.
+type CapacityIn struct {
+	ask.Scope
+	Service string `json:"service,omitempty" jsonschema:"only calls to this service, workload, pod, host or address"`
+	Path    string `json:"path,omitempty" jsonschema:"only calls whose path is this, * for any text"`
+	By      string `json:"by,omitempty" jsonschema:"endpoint (the default) or service"`
+	Bucket  string `json:"bucket,omitempty" jsonschema:"length of a step, such as 1h; an hour where not given and the window has at least six, else a twelfth of it"`
+	Series  bool   `json:"series,omitempty" jsonschema:"also list every step of each row"`
+}
+
+// Capacity is how much traffic there is and how it grows.
+type Capacity struct {
+	ask.Frame
+	BucketSeconds float64  `json:"bucket_seconds"`
+	Buckets       int64    `json:"buckets" jsonschema:"whole steps in the window"`
+	Calls         int64    `json:"calls"`
+	Rows          []Volume `json:"rows" jsonschema:"most calls first"`
+}
+
+// Volume is the volume of one endpoint or service.
+type Volume struct {
+	Dst           string       `json:"dst"`
+	Endpoint      string       `json:"endpoint,omitempty"`
+	Calls         int64        `json:"calls"`
+	PerBucket     float64      `json:"mean_per_bucket"`
+	Peak          int64        `json:"peak_calls" jsonschema:"in the busiest step"`
+	PeakAt        string       `json:"peak_at"`
+	PeakPerSecond float64      `json:"peak_per_second" jsonschema:"mean over the busiest step"`
+	PeakToMean    float64      `json:"peak_to_mean"`
+	TrendPercent  *float64     `json:"trend_percent_per_bucket,omitempty" jsonschema:"slope of the line of least squares, of the mean"`
+	Trend         string       `json:"trend" jsonschema:"growing, falling, steady or unknown"`
+	BusyShare     float64      `json:"in_flight_mean" jsonschema:"calls in flight on average: rate times mean time (Little)"`
+	PeakBusy      float64      `json:"in_flight_peak" jsonschema:"the same in the busiest step"`
+	QuietP99Ms    *float64     `json:"quiet_p99_ms,omitempty" jsonschema:"p99 in the quieter half of the steps"`
+	BusyP99Ms     *float64     `json:"busy_p99_ms,omitempty" jsonschema:"p99 in the tenth of the steps with most calls"`
+	Headroom      string       `json:"headroom" jsonschema:"shrinking: latency rises with load; none_seen: it does not, so no limit shows; or unknown"`
+	Words         string       `json:"words"`
+	RequestP50    int64        `json:"request_bytes_p50"`
+	RequestMax    int64        `json:"request_bytes_max"`
+	ResponseP50   int64        `json:"response_bytes_p50"`
+	ResponseP99   int64        `json:"response_bytes_p99"`
+	ResponseMax   int64        `json:"response_bytes_max"`
+	MB            float64      `json:"mb" jsonschema:"payload both ways, million bytes"`
+	Series        []VolumeStep `json:"series,omitempty"`
+	KFL           string       `json:"kfl"`
+}
+
+// VolumeStep is one step of a row.
+type VolumeStep struct {
+	From  string  `json:"from"`
+	Calls int64   `json:"calls"`
+	MB    float64 `json:"mb"`
+	P99Ms float64 `json:"p99_ms"`
+}
+
+// CapacityQuestion is get_capacity, which AskCapacity answers.
+func CapacityQuestion() ask.Question {
+	return ask.New("get_capacity", "How much traffic, and its growth", "Volumes and sizes by endpoint or service and step of time, an hour by default: peaks, trend, calls in flight, whether latency rises with load (headroom).", false, AskCapacity)
+}
+
+// loadRow is a load as SQL gives it: steps and what they hold, in order.
+type loadRow struct {
+	ask.Target
+	Calls       int64     `json:"calls"`
+	RequestP50  int64     `json:"request_p50"`
+	RequestMax  int64     `json:"request_max"`
+	ResponseP   []int64   `json:"response_p"`
+	ResponseMax int64     `json:"response_max"`
+	Bytes       int64     `json:"bytes"`
+	Steps       []int64   `json:"steps"`
+	Counts      []int64   `json:"counts"`
+	StepBytes   []int64   `json:"step_bytes"`
+	Busy        []float64 `json:"busy"`
+	P99         []float64 `json:"p99"`
+}
+
+// AskCapacity answers how much traffic there is and how it grows.
+func AskCapacity(ctx context.Context, c *forensics.Case, in CapacityIn) (*Capacity, error) {
+	w, err := in.Read(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	if in.By != "" && in.By != "endpoint" && in.By != "service" {
+		return nil, ask.Wrong("by", "%q, want endpoint or service", in.By)
+	}
+	if in.Bucket == "" {
+		in.Bucket = time.Hour.String()
+		if span := w.To - w.From + 1; span < 6*int64(time.Hour) {
+			in.Bucket = time.Duration(max(1, (span+11)/12)).String()
+		} else if hours := span / int64(time.Hour); hours >= maxSteps { // one packet with a wrong time makes such a window
+			in.Bucket = (time.Duration(hours/(maxSteps-1)+1) * time.Hour).String()
+		}
+	}
+	step, err := bucket(w, in.Bucket)
+	if err != nil {
+		return nil, err
+	}
+	if err := w.Narrow(c, in.Service, "", in.Path); err != nil {
+		return nil, err
+	}
+	out := &Capacity{BucketSeconds: ask.Round(float64(step) / 1e9), Buckets: (w.To - w.From + 1) / step}
+	if out.Frame, err = w.Frame(ctx, c); err != nil {
+		return nil, err
+	}
+	keys, group, names := "bn, far, protocol, coalesce(method, '') AS method, "+terms.PathTemplate+" AS tpl", "bn, far, protocol, method, tpl", "protocol, method, tpl, "
+	if in.By == "service" {
+		keys, group, names = "bn, far", "bn, far", ""
+	}
+	sql := w.Ends(c, "service") + fmt.Sprintf(`, y AS NOT MATERIALIZED (SELECT %[1]s, (ts_ns - %[2]d) // %[3]d AS step, `+terms.Took+` AS elapsed_us, request_bytes, response_bytes, protocol <> 'dns' AND host = far AS named FROM x WHERE %[4]s),
+		s AS (SELECT %[5]s, step, count(*) AS n, sum(request_bytes + response_bytes)::BIGINT AS bytes, coalesce(sum(elapsed_us), 0) * 1000.0 / %[3]d AS busy, coalesce(quantile_disc(elapsed_us, 0.99), 0) / 1000.0 AS p99 FROM y GROUP BY ALL),
+		l AS (SELECT %[5]s, list(step ORDER BY step) AS steps, list(n ORDER BY step) AS counts, list(bytes ORDER BY step) AS step_bytes, list(busy ORDER BY step) AS busy, list(p99 ORDER BY step) AS p99 FROM s GROUP BY ALL),
+		g AS (SELECT %[5]s, bool_or(named) AS asked, count(*) AS calls, quantile_disc(request_bytes, 0.5) AS request_p50, max(request_bytes) AS request_max, quantile_disc(response_bytes, [0.5, 0.99]) AS response_p, max(response_bytes) AS response_max, sum(request_bytes + response_bytes)::BIGINT AS bytes FROM y GROUP BY ALL)
+		SELECT coalesce(nullif(far, ''), dst) AS dst, pb, asked, %[6]s calls, request_p50, request_max, response_p, response_max, bytes, steps, counts, step_bytes, busy, p99
+		FROM g JOIN l USING (%[5]s) JOIN dname USING (bn) ORDER BY calls DESC, %[6]s 1`, keys, w.From, step, terms.IsRequest, group, names)
+	rows, more, err := ask.Rows[loadRow](ctx, c, w.Limit, sql, w.Args...)
+	if err != nil {
+		return nil, err
+	}
+	out.Truncated = more
+	known, err := ask.Nodes(ctx, c, "service")
+	if err != nil {
+		return nil, err
+	}
+	list := make([]Volume, len(rows))
+	for i := range rows {
+		list[i] = rows[i].load(w.From, step, max(1, out.Buckets), in.Series)
+		list[i].KFL = ask.DstKFL(rows[i].Dst, rows[i].Pb, rows[i].Asked, known)
+		if in.By == "service" {
+			list[i].KFL += terms.NotCarriers
+		} else {
+			list[i].Endpoint = ask.Clip(terms.EndpointName(rows[i].Protocol, rows[i].Method, rows[i].Path), 200)
+			list[i].KFL += " and " + terms.EndpointKFL(rows[i].Protocol, rows[i].Method, rows[i].Path)
+		}
+	}
+	if out.Calls, err = ask.Count(ctx, c, fmt.Sprintf("SELECT count(*) AS n FROM %s WHERE %s AND %s", "calls", w.Where, terms.IsRequest), w.Args...); err != nil {
+		return nil, err
+	}
+	if out.Coverage.State != "complete" {
+		out.Note("not all of the window was recorded: a step without calls may be one that was not recorded")
+	}
+	out.Rows = ask.Fit(w, &out.Frame, list, 1)
+	out.Match(len(out.Rows))
+	return out, nil
+}
+
+// load describes one row. Steps without calls count as 0; the last step counts for the
+// trend only where it is whole.
+func (r *loadRow) load(from, step, buckets int64, series bool) Volume {
+	l := Volume{Dst: r.Dst, Calls: r.Calls, RequestP50: r.RequestP50, RequestMax: r.RequestMax, ResponseMax: r.ResponseMax, MB: ask.Round(float64(r.Bytes) / 1e6)}
+	if len(r.ResponseP) == 2 {
+		l.ResponseP50, l.ResponseP99 = r.ResponseP[0], r.ResponseP[1]
+	}
+	counts := make([]float64, buckets)
+	var busy, all float64
+	for i, s := range r.Steps {
+		if s >= 0 && s < buckets {
+			counts[s] = float64(r.Counts[i])
+			all += counts[s]
+		}
+		busy += r.Busy[i]
+		if r.Counts[i] > l.Peak {
+			l.Peak, l.PeakAt, l.PeakBusy = r.Counts[i], ask.Stamp(from+s*step), ask.Round(r.Busy[i])
+		}
+		if series && i < maxSteps {
+			l.Series = append(l.Series, VolumeStep{ask.Stamp(from + s*step), r.Counts[i], ask.Round(float64(r.StepBytes[i]) / 1e6), r.P99[i]})
+		}
+	}
+	mean := all / float64(buckets)
+	l.PerBucket, l.PeakPerSecond, l.BusyShare = ask.Round(mean), ask.Round(float64(l.Peak)/(float64(step)/1e9)), ask.Round(busy/float64(buckets))
+	if mean > 0 {
+		l.PeakToMean = ask.Round(float64(l.Peak) / mean)
+	}
+	l.trend(counts, mean)
+	l.headroom(r)
+	l.Words = fmt.Sprintf("%.4g calls a step on average, %d at most (%.3g a second, from %s on); %s; %s.", mean, l.Peak, l.PeakPerSecond, l.PeakAt, map[string]string{"growing": "growing", "falling": "falling", "steady": "no trend", "unknown": "too few steps for a trend"}[l.Trend],
+		map[string]string{"none_seen": "latency does not rise with load", "shrinking": "latency rises with load", "unknown": "too few calls to tell whether latency rises with load"}[l.Headroom])
+	return l
+}
+
+// minTrend is how many steps a trend needs.
+const minTrend = 6
+
+// trend fits a line to the steps. It is one where its slope is more than two and a half of
+// its standard errors away from 0.
+func (l *Volume) trend(counts []float64, mean float64) {
+	l.Trend = "unknown"
+	n := float64(len(counts))
+	if len(counts) < minTrend || mean == 0 {
+		return
+	}
+	var sxy, sxx float64
+	middle := (n - 1) / 2
+	for i, y := range counts {
+		sxy += (float64(i) - middle) * (y - mean)
+		sxx += (float64(i) - middle) * (float64(i) - middle)
+	}
+	slope := sxy / sxx
+	rest := 0.0
+	for i, y := range counts {
+		d := y - mean - slope*(float64(i)-middle)
+		rest += d * d
+	}
+	percent := ask.Round(100 * slope / mean)
+	l.TrendPercent = &percent
+	err := math.Sqrt(rest / (n - 2) / sxx)
+	switch {
+	case math.Abs(slope) <= 2.5*err || math.Abs(percent) < 0.5:
+		l.Trend = "steady"
+	case slope > 0:
+		l.Trend = "growing"
+	default:
+		l.Trend = "falling"
+	}
+}
+
+// headroom compares p99 of busy steps with that of quiet ones.
+func (l *Volume) headroom(r *loadRow) {
+	l.Headroom = "unknown"
+	order := byCount(r.Counts)
+	if len(order) < minTrend || r.Calls < 10*int64(len(order)) {
+		return
+	}
+	var quiet, busy []float64
+	for i, at := range order {
+		if i < len(order)/2 {
+			quiet = append(quiet, r.P99[at])
+		}
+		if i >= len(order)-max(1, len(order)/10) {
+			busy = append(busy, r.P99[at])
+		}
+	}
+	q, b := middleOf(quiet), middleOf(busy)
+	l.QuietP99Ms, l.BusyP99Ms = &q, &b
+	l.Headroom = "none_seen"
+	if b > 1.5*q && float64(r.Counts[order[len(order)-1]]) > 1.2*float64(r.Counts[order[0]]) {
+		l.Headroom = "shrinking"
+	}
+}

@@ -1,0 +1,327 @@
+// Package latency answers how endpoints perform: how many calls they get, how often they fail
+// and how long they take (get_api_stats), where that time goes (get_latency), and how much
+// traffic there is and how it grows (get_capacity). Times are in milliseconds.
+package latency
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/ask/terms"
+)
+
+// In asks where time goes.
+type In struct {
+	ask.Scope
+	Service string   `json:"service,omitempty" jsonschema:"only calls to this service, workload, pod, host or address"`
+	Client  string   `json:"client,omitempty" jsonschema:"only calls from this one"`
+	Path    string   `json:"path,omitempty" jsonschema:"only calls whose path is this, * for any text: /api/checkout*"`
+	MinMs   float64  `json:"min_ms,omitempty" jsonschema:"list the slow calls: those that took at least this many milliseconds"`
+	By      string   `json:"by,omitempty" jsonschema:"rows of the breakdown: endpoint (the default), service or client"`
+	Parts   []string `json:"parts,omitempty" jsonschema:"what to answer: breakdown, chain (what the named requests led to, hop by hop), slow, queries, size, replicas, series; breakdown where not given, slow where min_ms is"`
+	Bucket  string   `json:"bucket,omitempty" jsonschema:"length of a step of series such as 1m; a fiftieth of the window where not given"`
+}
+
+// Answer is where time goes.
+type Answer struct {
+	ask.Frame
+	Calls     int64         `json:"calls" jsonschema:"requests looked at"`
+	Timed     int64         `json:"timed" jsonschema:"of these, requests whose time is known: answered, or not answered while their caller waited"`
+	NoAnswer  int64         `json:"no_answer" jsonschema:"of these, requests that got no answer: they count in all times with how long their caller waited"`
+	Breakdown []Breakdown   `json:"breakdown,omitempty" jsonschema:"most time in all first"`
+	Chain     *HopChain     `json:"chain,omitempty" jsonschema:"where the time of the named requests goes, hop by hop"`
+	Slow      *Slow         `json:"slow,omitempty"`
+	Queries   []SlowQuery   `json:"queries,omitempty" jsonschema:"database statements with literals taken out, most time in all first"`
+	Size      []Correlation `json:"size,omitempty" jsonschema:"does size go with latency"`
+	Replicas  []Replicas    `json:"replicas,omitempty" jsonschema:"load across the pods of a service"`
+	Series    []Step        `json:"series,omitempty"`
+}
+
+// Breakdown is where the time of some calls goes, milliseconds.
+type Breakdown struct {
+	Src      string   `json:"src,omitempty"`
+	Dst      string   `json:"dst,omitempty"`
+	Protocol string   `json:"protocol,omitempty"`
+	Endpoint string   `json:"endpoint,omitempty"`
+	Calls    int64    `json:"calls"`
+	Failed   int64    `json:"failed"`
+	TotalMs  float64  `json:"total_ms" jsonschema:"all their time together"`
+	P50Ms    *float64 `json:"p50_ms,omitempty"`
+	P90Ms    *float64 `json:"p90_ms,omitempty"`
+	P99Ms    *float64 `json:"p99_ms,omitempty"`
+	MaxMs    *float64 `json:"max_ms,omitempty"`
+	DNS      *Phase   `json:"dns,omitempty" jsonschema:"name look-up before a connection; n says for how many calls it is known"`
+	Connect  *Phase   `json:"connect,omitempty" jsonschema:"TCP handshake, first call of a connection only"`
+	TLS      *Phase   `json:"tls,omitempty" jsonschema:"TLS handshake, first call of a connection only"`
+	Send     *Phase   `json:"send,omitempty" jsonschema:"first to last byte of the request"`
+	Wait     *Phase   `json:"wait,omitempty" jsonschema:"last byte of the request to first byte of the response: network and server"`
+	Receive  *Phase   `json:"receive,omitempty" jsonschema:"first to last byte of the response"`
+	Network  *Phase   `json:"network,omitempty" jsonschema:"part of wait that is the network; only where both sides were captured"`
+	Most     string   `json:"most_in,omitempty" jsonschema:"the phase with most of the time in all"`
+	CallID   string   `json:"call_id" jsonschema:"the slowest"`
+	KFL      string   `json:"kfl" jsonschema:"condition for exactly these calls, beside the window"`
+}
+
+// Phase is one part of the time of calls.
+type Phase struct {
+	N     int64   `json:"n"`
+	P50Ms float64 `json:"p50_ms"`
+	P99Ms float64 `json:"p99_ms"`
+	SumMs float64 `json:"sum_ms"`
+}
+
+// Slow is the calls over a threshold.
+type Slow struct {
+	MinMs      float64    `json:"min_ms"`
+	Calls      int64      `json:"calls" jsonschema:"with those that got no answer and whose caller waited so long"`
+	Unanswered int64      `json:"unanswered" jsonschema:"of these, calls that got no answer"`
+	Services   []SlowItem `json:"services" jsonschema:"where most of them are"`
+	Endpoints  []SlowItem `json:"endpoints"`
+	Slowest    []ask.Call `json:"slowest" jsonschema:"elapsed_ms is missing where there was no answer"`
+	KFL        string     `json:"kfl"`
+}
+
+// SlowItem is where slow calls are.
+type SlowItem struct {
+	Dst      string   `json:"dst"`
+	Endpoint string   `json:"endpoint,omitempty"`
+	Slow     int64    `json:"slow"`
+	Without  int64    `json:"unanswered,omitempty" jsonschema:"of these, without an answer"`
+	Calls    int64    `json:"calls" jsonschema:"slow or not"`
+	P50Ms    *float64 `json:"p50_ms,omitempty" jsonschema:"of the slow ones"`
+	MaxMs    *float64 `json:"max_ms,omitempty"`
+	CallIDs  []string `json:"call_ids"`
+}
+
+var latencyParts = []string{"breakdown", "chain", "slow", "queries", "size", "replicas", "series"}
+
+// Question is get_latency, which Ask answers.
+func Question() ask.Question {
+	return ask.New("get_latency", "Where time goes", "Latency by endpoint, service or client, split into dns, connect, tls, send, wait, receive and network; along the chain of what requests led to; slow calls over a threshold; slow database statements; size against latency; load across replicas; a time series.", true, Ask)
+}
+
+// Ask answers where time goes.
+func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
+	w, err := in.Read(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	if err := in.narrow(c, w); err != nil {
+		return nil, err
+	}
+	out := &Answer{}
+	if out.Frame, err = w.Frame(ctx, c); err != nil {
+		return nil, err
+	}
+	n, err := ask.One[struct {
+		Calls int64 `json:"calls"`
+		Timed int64 `json:"timed"`
+		None  int64 `json:"none"`
+	}](ctx, c, fmt.Sprintf("SELECT count(*) AS calls, count(*) FILTER (outcome = 'no_answer') AS none, count("+terms.Took+") AS timed FROM %s WHERE %s AND %s", "calls", w.Where, terms.IsRequest), w.Args...)
+	if err != nil {
+		return nil, err
+	}
+	out.Calls, out.Timed, out.NoAnswer = n.Calls, n.Timed, n.None
+	if n.None > 0 {
+		out.Note("%d of %d requests got no answer: they count with how long their caller waited", n.None, n.Calls)
+	}
+	if n.Timed < n.Calls {
+		out.Note("%d of %d requests have no time: the capture has only a part of them", n.Calls-n.Timed, n.Calls)
+	}
+	for _, part := range in.Parts {
+		if err := out.part(ctx, c, w, &in, part); err != nil {
+			return nil, err
+		}
+	}
+	out.Match(int(min(n.Calls, 1)))
+	return out, nil
+}
+
+// narrow checks the question and puts what it names into the window.
+func (in *In) narrow(c *forensics.Case, w *ask.Window) error {
+	for _, p := range in.Parts {
+		if !slices.Contains(latencyParts, p) {
+			return ask.Wrong("parts", "%q, want %s", p, strings.Join(latencyParts, ", "))
+		}
+	}
+	if !slices.Contains([]string{"", "endpoint", "service", "client"}, in.By) {
+		return ask.Wrong("by", "%q, want endpoint, service or client", in.By)
+	}
+	if in.MinMs < 0 || in.MinMs > 1e12 {
+		return ask.Wrong("min_ms", "%g, want 0 or more", in.MinMs)
+	}
+	if len(in.Parts) == 0 {
+		in.Parts = []string{"breakdown"}
+		if in.MinMs > 0 {
+			in.Parts = []string{"slow"}
+		}
+	}
+	slices.Sort(in.Parts)
+	in.Parts = slices.Compact(in.Parts)
+	return w.Narrow(c, in.Service, in.Client, in.Path)
+}
+
+func (l *Answer) part(ctx context.Context, c *forensics.Case, w *ask.Window, in *In, part string) (err error) {
+	switch part {
+	case "breakdown":
+		l.Breakdown, err = breakdown(w, ctx, c, in.By, &l.Frame)
+		l.Breakdown = ask.Fit(w, &l.Frame, l.Breakdown, len(in.Parts))
+	case "chain":
+		var wide *ask.Window
+		if wide, err = in.Scope.Read(ctx, c); err == nil {
+			if l.Chain, err = chain(w, ctx, c, wide, &l.Frame); err == nil {
+				l.Chain.cut(w, &l.Frame, len(in.Parts))
+			}
+		}
+	case "slow":
+		l.Slow, err = slow(w, ctx, c, in.MinMs, &l.Frame)
+	case "queries":
+		l.Queries, err = slowQueries(w, ctx, c, in.MinMs, &l.Frame)
+		l.Queries = ask.Fit(w, &l.Frame, l.Queries, len(in.Parts))
+	case "size":
+		l.Size, err = correlate(w, ctx, c, &l.Frame)
+		l.Size = ask.Fit(w, &l.Frame, l.Size, len(in.Parts))
+	case "replicas":
+		l.Replicas, err = replicas(w, ctx, c, &l.Frame)
+		l.Replicas = ask.Fit(w, &l.Frame, l.Replicas, len(in.Parts))
+	case "series":
+		l.Series, err = series(w, ctx, c, in.Bucket, &l.Frame)
+	}
+	return err
+}
+
+// phases are the parts of a call's time.
+var phases = [...]string{"dns", "connect", "tls", "send", "wait", "receive", "network"}
+
+// breakdown splits the time of calls by endpoint, service or client.
+func breakdown(w *ask.Window, ctx context.Context, c *forensics.Case, by string, f *ask.Frame) ([]Breakdown, error) {
+	keys, names, from := "bn, far, protocol, coalesce(method, '') AS method, "+terms.PathTemplate+" AS tpl", "coalesce(nullif(far, ''), dst) AS dst, pb, protocol, method, tpl", "JOIN dname USING (bn)"
+	switch by {
+	case "service":
+		keys, names = "bn, far", "coalesce(nullif(far, ''), dst) AS dst, pb"
+	case "client":
+		keys, names, from = "an", "src", "JOIN sname USING (an)"
+	}
+	var aggregates, columns strings.Builder
+	for _, p := range phases {
+		fmt.Fprintf(&aggregates, ", count(%[1]s_us) AS n_%[1]s, coalesce(quantile_disc(%[1]s_us, [0.5, 0.99]), [0, 0]) AS q_%[1]s, coalesce(sum(%[1]s_us), 0)::BIGINT AS s_%[1]s", p)
+		fmt.Fprintf(&columns, ", CASE WHEN n_%[1]s > 0 THEN {'n': n_%[1]s, 'p50_ms': q_%[1]s[1] / 1000.0, 'p99_ms': q_%[1]s[2] / 1000.0, 'sum_ms': s_%[1]s / 1000.0} END AS %[1]s", p)
+	}
+	asked := ""
+	if by != "client" {
+		asked = ", bool_or(protocol <> 'dns' AND host = far) AS asked"
+		names += ", asked"
+	}
+	sql := w.Ends(c, "service") + fmt.Sprintf(`, g AS (SELECT %s%s, count(*) AS calls, count(*) FILTER (failed) AS failed, coalesce(sum(`+terms.Took+`), 0)::BIGINT AS total, quantile_disc(`+terms.Took+`, [0.5, 0.9, 0.99]) AS p, max(`+terms.Took+`) AS top, %s AS call_id%s
+		FROM %s WHERE %s GROUP BY ALL)
+		SELECT %s, calls, failed, total / 1000.0 AS total_ms, p[1] / 1000.0 AS p50_ms, p[2] / 1000.0 AS p90_ms, p[3] / 1000.0 AS p99_ms, top / 1000.0 AS max_ms, lower(hex(call_id)) AS call_id%s
+		FROM g %s ORDER BY total_ms DESC, calls DESC, ALL_NAMES`, keys, asked, terms.Slowest, aggregates.String(), "x", terms.IsRequest, names, columns.String(), from)
+	order := map[string]string{"": "dst, protocol, method, tpl", "endpoint": "dst, protocol, method, tpl", "service": "dst", "client": "src"}[by]
+	type row struct {
+		Breakdown
+		Pb     string `json:"pb"`
+		Asked  bool   `json:"asked"`
+		Method string `json:"method"`
+		Path   string `json:"tpl"`
+	}
+	rows, more, err := ask.Rows[row](ctx, c, w.Limit, strings.Replace(sql, "ALL_NAMES", order, 1), w.Args...)
+	if err != nil {
+		return nil, err
+	}
+	f.Truncated = f.Truncated || more
+	known, err := ask.Nodes(ctx, c, "service")
+	if err != nil {
+		return nil, err
+	}
+	out := make([]Breakdown, len(rows))
+	for i, r := range rows {
+		switch by {
+		case "service":
+			r.KFL = ask.DstKFL(r.Dst, r.Pb, r.Asked, known) + terms.NotCarriers
+		case "client":
+			r.KFL = ask.SrcKFL(r.Src, known) + terms.NotCarriers
+		default:
+			r.Endpoint = ask.Clip(terms.EndpointName(r.Protocol, r.Method, r.Path), 200)
+			r.KFL = ask.DstKFL(r.Dst, r.Pb, r.Asked, known) + " and " + terms.EndpointKFL(r.Protocol, r.Method, r.Path)
+		}
+		r.Most = r.most()
+		out[i] = r.Breakdown
+	}
+	return out, nil
+}
+
+// most names the phase with most of the time.
+func (b *Breakdown) most() string {
+	best, name := 0.0, ""
+	for i, p := range []*Phase{b.DNS, b.Connect, b.TLS, b.Send, b.Wait, b.Receive} {
+		if p != nil && p.SumMs > best {
+			best, name = p.SumMs, phases[i]
+		}
+	}
+	return name
+}
+
+// slow lists calls over a threshold and where they are. A call without an answer took as
+// long as its connection stayed open after it.
+func slow(w *ask.Window, ctx context.Context, c *forensics.Case, minMs float64, f *ask.Frame) (*Slow, error) {
+	us := int64(minMs * 1000)
+	s := &Slow{MinMs: minMs, KFL: fmt.Sprintf(`(outcome == "no_answer" ? waited_us : elapsed_us) >= %d%s`, us, terms.NotCarriers)}
+	slow := fmt.Sprintf(`, s AS (SELECT *, %[1]s AS took FROM x WHERE %[2]s AND %[1]s >= %[3]d)`, terms.Took, terms.IsRequest, us)
+	items := func(keys, group, names string) ([]SlowItem, error) {
+		type row struct {
+			SlowItem
+			Protocol string `json:"protocol"`
+			Method   string `json:"method"`
+			Path     string `json:"tpl"`
+		}
+		rows, more, err := ask.Rows[row](ctx, c, min(w.Limit, 20), w.Ends(c, "service")+slow+fmt.Sprintf(`, h AS (SELECT %[1]s, count(*) AS slow, count(*) FILTER (outcome = 'no_answer') AS unanswered, quantile_disc(took, 0.5) / 1000.0 AS p50_ms, max(took) / 1000.0 AS max_ms, %[4]s FROM s GROUP BY ALL),
+			g AS (SELECT %[1]s, count(*) AS calls FROM x WHERE %[5]s GROUP BY ALL)
+			SELECT coalesce(nullif(far, ''), dst) AS dst, %[3]s slow, unanswered, calls, p50_ms, max_ms, call_ids FROM h JOIN g USING (%[2]s) JOIN dname USING (bn) ORDER BY slow DESC, max_ms DESC, %[3]s 1`,
+			keys, group, names, terms.SomeCalls, terms.IsRequest), w.Args...)
+		f.Truncated = f.Truncated || more
+		out := make([]SlowItem, len(rows))
+		for i, r := range rows {
+			if names != "" {
+				r.Endpoint = ask.Clip(terms.EndpointName(r.Protocol, r.Method, r.Path), 200)
+			}
+			out[i] = r.SlowItem
+		}
+		return out, err
+	}
+	var err error
+	if s.Services, err = items("bn, far", "bn, far", ""); err != nil {
+		return nil, err
+	}
+	if s.Endpoints, err = items("bn, far, protocol, coalesce(method, '') AS method, "+terms.PathTemplate+" AS tpl", "bn, far, protocol, method, tpl", "protocol, method, tpl, "); err != nil {
+		return nil, err
+	}
+	n, err := ask.One[struct {
+		Calls      int64 `json:"calls"`
+		Unanswered int64 `json:"unanswered"`
+	}](ctx, c, w.Ends(c, "service")+slow+" SELECT count(*) AS calls, count(*) FILTER (outcome = 'no_answer') AS unanswered FROM s", w.Args...)
+	if err != nil {
+		return nil, err
+	}
+	s.Calls, s.Unanswered = n.Calls, n.Unanswered
+	ids, more, err := ask.Rows[struct {
+		ID string `json:"id"`
+	}](ctx, c, min(w.Limit, 20), w.Ends(c, "service")+slow+" SELECT lower(hex(call_id)) AS id FROM s ORDER BY took DESC, ts_ns, call_id", w.Args...)
+	if err != nil {
+		return nil, err
+	}
+	f.Truncated = f.Truncated || more
+	list := make([]string, len(ids))
+	for i, v := range ids {
+		list[i] = v.ID
+	}
+	byID, err := ask.CallsOf(ctx, c, list)
+	s.Slowest = []ask.Call{}
+	for _, id := range list {
+		s.Slowest = append(s.Slowest, byID[id])
+	}
+	return s, err
+}

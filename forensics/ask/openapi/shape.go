@@ -1,0 +1,179 @@
+package openapi
+
+import (
+	"encoding/json"
+	"maps"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Limits of a shape.
+const (
+	maxShapeDepth  = 24
+	maxShapeFields = 300
+)
+
+// shape is what values at one place looked like: JSON Schema without any value in it.
+type shape struct {
+	seen                                             int64
+	null, boolean, integer, number, text, list, objs int64
+	uuid, dateTime, date                             int64 // of text
+	fields                                           map[string]*shape
+	items                                            *shape
+	more                                             bool // fields above the limit
+}
+
+var uuidForm = regexp.MustCompile(`^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$`)
+
+// addJSON adds one body. What is no JSON counts as seen and nothing else.
+func (s *shape) addJSON(text string) {
+	d := json.NewDecoder(strings.NewReader(text))
+	d.UseNumber()
+	var v any
+	if d.Decode(&v) != nil {
+		s.seen++
+		return
+	}
+	s.add(v, 0)
+}
+
+func (s *shape) add(v any, depth int) {
+	s.seen++
+	if depth > maxShapeDepth {
+		return
+	}
+	switch v := v.(type) {
+	case nil:
+		s.null++
+	case bool:
+		s.boolean++
+	case json.Number:
+		if _, err := strconv.ParseInt(v.String(), 10, 64); err == nil {
+			s.integer++
+		} else {
+			s.number++
+		}
+	case string:
+		s.addString(v)
+	case []any:
+		s.list++
+		if s.items == nil {
+			s.items = &shape{}
+		}
+		for _, x := range v {
+			s.items.add(x, depth+1)
+		}
+	case map[string]any:
+		s.objs++
+		if s.fields == nil {
+			s.fields = map[string]*shape{}
+		}
+		for _, name := range slices.Sorted(maps.Keys(v)) {
+			f := s.fields[name]
+			if f == nil {
+				if len(s.fields) >= maxShapeFields {
+					s.more = true
+					continue
+				}
+				f = &shape{}
+				s.fields[name] = f
+			}
+			f.add(v[name], depth+1)
+		}
+	}
+}
+
+func (s *shape) addString(v string) {
+	s.text++
+	if len(v) > 64 {
+		return
+	}
+	if uuidForm.MatchString(v) {
+		s.uuid++
+	}
+	if _, err := time.Parse(time.RFC3339, v); err == nil {
+		s.dateTime++
+	}
+	if _, err := time.Parse(time.DateOnly, v); err == nil {
+		s.date++
+	}
+}
+
+// addText adds a value that is always text on the wire, such as one of a query.
+func (s *shape) addText(v string) {
+	s.seen++
+	if _, err := strconv.ParseInt(v, 10, 64); err == nil {
+		s.integer++
+	} else if _, err := strconv.ParseFloat(v, 64); err == nil && strings.Trim(v, "0123456789.eE+-") == "" {
+		s.number++
+	} else if v == "true" || v == "false" {
+		s.boolean++
+	} else {
+		s.addString(v)
+	}
+}
+
+// schema is the shape as a Schema Object of OpenAPI 3.0 (section 4.7.24). Types that differ
+// become anyOf; a place that never held anything but null has no type.
+func (s *shape) schema() *schemaObject {
+	var kinds []*schemaObject
+	if s.objs > 0 {
+		o := &schemaObject{Type: "object", Properties: map[string]*schemaObject{}}
+		for _, name := range slices.Sorted(maps.Keys(s.fields)) {
+			o.Properties[name] = s.fields[name].schema()
+			if s.fields[name].seen == s.objs {
+				o.Required = append(o.Required, name)
+			}
+		}
+		kinds = append(kinds, o)
+	}
+	if s.list > 0 {
+		kinds = append(kinds, &schemaObject{Type: "array", Items: s.items.schema()})
+	}
+	if s.text > 0 {
+		o := &schemaObject{Type: "string"}
+		switch s.text {
+		case s.uuid:
+			o.Format = "uuid"
+		case s.dateTime:
+			o.Format = "date-time"
+		case s.date:
+			o.Format = "date"
+		}
+		kinds = append(kinds, o)
+	}
+	switch {
+	case s.number > 0:
+		kinds = append(kinds, &schemaObject{Type: "number"})
+	case s.integer > 0:
+		kinds = append(kinds, &schemaObject{Type: "integer"})
+	}
+	if s.boolean > 0 {
+		kinds = append(kinds, &schemaObject{Type: "boolean"})
+	}
+	var out *schemaObject
+	switch len(kinds) {
+	case 0:
+		out = &schemaObject{}
+	case 1:
+		out = kinds[0]
+	default:
+		out = &schemaObject{AnyOf: kinds}
+	}
+	out.Nullable = s.null > 0
+	return out
+}
+
+// schemaObject is a Schema Object, as far as it is written.
+type schemaObject struct {
+	Type       string                   `yaml:"type,omitempty"`
+	Format     string                   `yaml:"format,omitempty"`
+	Nullable   bool                     `yaml:"nullable,omitempty"`
+	Required   []string                 `yaml:"required,omitempty"`
+	Properties map[string]*schemaObject `yaml:"properties,omitempty"`
+	Items      *schemaObject            `yaml:"items,omitempty"`
+	AnyOf      []*schemaObject          `yaml:"anyOf,omitempty"`
+}

@@ -1,0 +1,89 @@
+package patterns
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/ask/relation"
+	"github.com/pcapsule/pcapsule/forensics/ask/terms"
+)
+
+// What a call said: without its values, and as it was.
+const (
+	callWords  = `CASE WHEN NOT ` + terms.Executed + ` THEN NULL WHEN protocol = 'postgresql' THEN postgresql_query WHEN protocol = 'redis' THEN method || ' ' || coalesce(redis_key, '') WHEN protocol = 'dns' THEN NULL ELSE coalesce(method || ' ', '') || coalesce(path, '') END`
+	valuesHash = `hash(CASE WHEN protocol = 'postgresql' THEN array_to_string(postgresql_params, ',') ELSE coalesce(query_string, '') || coalesce(hex(request_body_sha256), '') END)`
+)
+
+// allRequests is SQL for table a: how many requests each endpoint had.
+var allRequests = fmt.Sprintf(`a AS (SELECT bn, far, protocol, method, coalesce(tpl, '') AS tpl, sum(n)::BIGINT AS n_all FROM (SELECT bn, far, protocol, coalesce(method, '') AS method, path, count(*) AS n FROM %s WHERE protocol IN %s GROUP BY ALL)
+			LEFT JOIN %s USING (path) GROUP BY ALL)`, chainTable, terms.Serving, pathTable)
+
+// link keeps the latest requests and what they led to, once for all kinds that look at that:
+// tables chainTable, linkTable, pathTable, and familyTable with the calls of requests that
+// led to several.
+func (l *looker) link(ctx context.Context) error {
+	if l.linked {
+		return nil
+	}
+	w, since, err := l.k.Latest(ctx, l.c, "protocol IN "+terms.Serving, relation.MaxParents)
+	if err != nil {
+		return err
+	}
+	if since != "" {
+		l.note(fmt.Sprintf("n_plus_one, blocking, caching: only requests from %s on, the latest %d, and what they led to were looked at", since, relation.MaxParents))
+	}
+	bits := "0"
+	switch {
+	case !l.wants("caching"):
+	case w.Kept != "":
+		bits = "bits"
+	default:
+		bits = headerBits
+	}
+	calls := w.Ends(l.c, "service") + fmt.Sprintf(`SELECT %s AS k, call_id, protocol, method, path, endpoint, host, status_code, ts_ns, elapsed_us, %s AS done, ap, bp, bn, far, %s,
+		%s AS raw, %s AS more, hash(path, query_string, host) AS thing, protocol = 'postgresql' AS stored, %s AS bits FROM x WHERE %s AND protocol <> 'icmp'`, terms.NumberOf(l.c), terms.Until, relation.Ties, callWords, valuesHash, bits, terms.IsRequest)
+	if w.Kept == "" {
+		for _, name := range []string{"sname", "dname"} {
+			if err := l.c.Keep(ctx, name, forensics.Query{SQL: w.Ends(l.c, "service") + "SELECT * FROM " + name, Args: w.Args, Named: true}); err != nil {
+				return err
+			}
+		}
+	}
+	for _, t := range l.linkTables(calls, w.Args) {
+		if err := l.c.Keep(ctx, t.name, forensics.Query{SQL: t.sql, Args: t.args, Named: true}); err != nil {
+			return err
+		}
+	}
+	l.linked = true
+	return nil
+}
+
+// keptTable is a table to keep.
+type keptTable struct {
+	name, sql string
+	args      []any
+}
+
+// linkTables are the tables that link keeps, in order; calls is the SQL of the first.
+func (l *looker) linkTables(calls string, args []any) []keptTable {
+	few := minSteps
+	if !l.wants("blocking") {
+		few = minSimilar
+	}
+	return []keptTable{
+		{chainTable, calls, args},
+		{linkTable, linkSQL, nil},
+		{pathTable, fmt.Sprintf("SELECT path, any_value(%s) AS tpl FROM %s WHERE path IS NOT NULL AND protocol IN %s GROUP BY path", terms.PathTemplate, chainTable, terms.Serving), nil},
+		{familyTable, fmt.Sprintf(`WITH q AS (SELECT pk FROM %[1]s WHERE told GROUP BY pk HAVING count(*) >= %[3]d),
+			c AS MATERIALIZED (SELECT pk, grade, k, call_id, bn AS cbn, far AS cfar, protocol, ts_ns AS began, done, raw, more, endpoint FROM %[1]s JOIN q USING (pk) JOIN %[2]s USING (k) WHERE told),
+			t AS MATERIALIZED (SELECT raw, protocol, CASE WHEN protocol = 'postgresql' THEN %[4]s WHEN protocol = 'redis' THEN regexp_replace(raw, '[0-9]{2,}|[0-9a-fA-F-]{16,}|[0-9]+', '?', 'g') ELSE name END AS text FROM (SELECT raw, protocol, any_value(endpoint) AS name FROM c GROUP BY ALL))
+			SELECT c.*, t.text FROM c JOIN t USING (raw, protocol)`, linkTable, chainTable, few, fmt.Sprintf(terms.NormalSQL, "raw")), nil},
+	}
+}
+
+// linkSQL is SQL for the calls of chainTable that requests led to, as linked has it, with
+// little beside their numbers: pk is the request, told says that the call said something.
+var linkSQL = fmt.Sprintf(`WITH par AS MATERIALIZED (%s), ci AS NOT MATERIALIZED (SELECT k, ap AS pod, trace, traced, req, reqd, ts_ns AS began, raw IS NOT NULL AS told FROM %s)
+	SELECT k, pk, told, grade FROM (%s)`,
+	relation.Requests(fmt.Sprintf("SELECT k, bp AS pod, ap AS up, trace, traced, req, reqd, ts_ns AS t0, done AS t1 FROM %s WHERE protocol IN %s", chainTable, terms.Serving)), chainTable, relation.Linked("ci"))

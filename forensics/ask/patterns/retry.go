@@ -1,0 +1,307 @@
+package patterns
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/ask/terms"
+)
+
+// What counts as a retry.
+const (
+	maxPauseNs = 120e9  // from the end of a failed call to the same call again
+	maxChains  = 20_000 // read for one answer
+)
+
+// again is the SQL for a call that a client may well make again: no answer, or one that
+// says so.
+const again = `(failed AND (status_code IS NULL OR status_code >= 500 OR status_code IN (408, 425, 429) OR error IS NOT NULL OR protocol = 'grpc'))`
+
+// chain is one call with its retries, as SQL gives it.
+type chain struct {
+	Src string `json:"src"`
+	ask.Target
+	Sure    bool     `json:"sure"`
+	Failed  bool     `json:"last_failed"`
+	Starts  []int64  `json:"starts"`
+	Pauses  []int64  `json:"pauses"`
+	CallIDs []string `json:"call_ids"`
+}
+
+// chains reads every call that was made again after it had failed.
+//
+// Calls belong together where client pod, server, method, path, query and body are equal,
+// and the request id or else the trace id. A call without either is followed by its body,
+// and a call without a body not at all where the same call also follows successes: that
+// is somebody who polls.
+func (l *looker) chains(ctx context.Context) ([]chain, error) {
+	if l.chained {
+		return l.retried, nil
+	}
+	w := l.k
+	sql := w.Ends(l.c, "service") + fmt.Sprintf(`, bad AS MATERIALIZED (SELECT DISTINCT %[1]s AS h FROM x WHERE protocol IN %[2]s AND %[3]s),
+		m AS (SELECT an, bn, far, protocol, method, path, endpoint, host, failed, %[3]s AS bad, call_id, ts_ns, ts_ns + coalesce(elapsed_us, 0) * 1000 AS done, %[1]s AS h, request_body_size,
+			coalesce(request_id, trace_id) AS id FROM x WHERE protocol IN %[2]s AND %[1]s IN (SELECT h FROM bad)),
+		o AS (SELECT *, lag(bad) OVER v AS after_bad, lag(done) OVER v AS after_done, lag(ts_ns) OVER v AS after_ts FROM m WINDOW v AS (PARTITION BY h ORDER BY ts_ns, call_id)),
+		n AS (SELECT *, after_ts IS NOT NULL AND ts_ns - after_done <= %[4]d AND after_bad AS follows, after_ts IS NOT NULL AND ts_ns - after_done BETWEEN -1000000 AND %[4]d AS near FROM o),
+		q AS (SELECT h, count(*) FILTER (near AND NOT after_bad) AS polled, count(*) FILTER (follows) AS tried FROM n GROUP BY 1),
+		s AS (SELECT n.*, sum(CASE WHEN follows THEN 0 ELSE 1 END) OVER (PARTITION BY n.h ORDER BY ts_ns, call_id) AS chain FROM n JOIN q ON q.h = n.h WHERE id IS NOT NULL OR request_body_size > 0 OR polled * 2 < tried),
+		g AS (SELECT h, chain, any_value(an) AS an, any_value(bn) AS bn, any_value(far) AS far, bool_or(protocol <> 'dns' AND host = far) AS asked, any_value(protocol) AS protocol, any_value(method) AS method, any_value(path) AS path, any_value(endpoint) AS endpoint,
+			bool_and(id IS NOT NULL) AS sure, arg_max(failed, ts_ns) AS last_failed, min(ts_ns) AS first_ns, list(ts_ns ORDER BY ts_ns, call_id) AS starts,
+			list(greatest(ts_ns - after_done, 0) ORDER BY ts_ns, call_id)[2:] AS pauses, list_transform(list(call_id ORDER BY ts_ns, call_id)[1:10], i -> lower(hex(i))) AS call_ids FROM s GROUP BY h, chain HAVING count(*) > 1)
+		SELECT src, coalesce(nullif(far, ''), dst) AS dst, dname.pb AS pb, asked, protocol, coalesce(method, '') AS method, %[5]s AS tpl, sure, last_failed, starts, pauses, call_ids
+		FROM g JOIN sname USING (an) JOIN dname USING (bn) ORDER BY first_ns, call_ids`,
+		`hash(ap, bn, far, protocol, method, path, query_string, request_body_sha256, coalesce(request_id, trace_id))`, terms.Serving, again, int64(maxPauseNs), terms.PathTemplate)
+	rows, more, err := ask.Rows[chain](ctx, l.c, maxChains, sql, w.Args...)
+	if more {
+		l.f.Truncated = true
+		l.note(fmt.Sprintf("only the first %d calls with retries were looked at", maxChains))
+	}
+	l.retried, l.chained = rows, err == nil
+	return rows, err
+}
+
+// retries says of each client and endpoint how it tries again.
+func (l *looker) retries(ctx context.Context) ([]Pattern, error) {
+	chains, err := l.chains(ctx)
+	if err != nil {
+		return nil, err
+	}
+	by := map[string][]chain{}
+	var order []string
+	for _, ch := range chains {
+		k := strings.Join([]string{ch.Src, ch.Dst, ch.Protocol, ch.Method, ch.Path}, "\x00")
+		if by[k] == nil {
+			order = append(order, k)
+		}
+		by[k] = append(by[k], ch)
+	}
+	var out []Pattern
+	for _, k := range order {
+		out = append(out, l.retry(by[k]))
+	}
+	return out, nil
+}
+
+// retry describes the chains of one client and endpoint.
+func (l *looker) retry(list []chain) Pattern {
+	first := list[0]
+	p := Pattern{Kind: "retries", Src: first.Src, Dst: first.Dst, Endpoint: ask.Clip(terms.EndpointName(first.Protocol, first.Method, first.Path), 200), Confidence: "exact",
+		How: "same client pod, server, method, path, query, body and request or trace id, begun after the one before had failed", CallIDs: first.CallIDs}
+	p.KFL = l.kfl(first.Src, first.Dst, first.Pb, first.Asked) + " and " + terms.EndpointKFL(first.Protocol, first.Method, first.Path)
+	times := map[int]int64{} // retries → chains
+	gaveUp := map[int]int64{}
+	var lost, retries int64
+	best := first
+	for _, ch := range list {
+		n := len(ch.Starts) - 1
+		times[n]++
+		retries += int64(n)
+		if ch.Failed {
+			lost++
+			gaveUp[n]++
+		}
+		if !ch.Sure {
+			p.Confidence, p.How = "likely", "same client pod, server, method, path, query and body, begun after the one before had failed; the requests carry no id"
+		}
+		if len(ch.Starts) > len(best.Starts) {
+			best = ch
+		}
+	}
+	p.Count, p.CallIDs = retries, best.CallIDs
+	pauses := medians(list)
+	shape, factor, jitter := backoff(pauses, list)
+	p.Shape = shape
+	p.Numbers = []Number{{"requests_retried", float64(len(list))}, {"retries", float64(retries)}, {"gave_up_failed", float64(lost)}, {"succeeded_in_the_end", float64(int64(len(list)) - lost)}}
+	low, high := math.MaxInt, 0
+	for n := range times {
+		low, high = min(low, n), max(high, n)
+	}
+	p.Numbers = append(p.Numbers, Number{"min_retries", float64(low)}, Number{"max_retries", float64(high)})
+	for i, ms := range pauses {
+		if i < 8 {
+			p.Numbers = append(p.Numbers, Number{fmt.Sprintf("pause_%d_ms", i+1), ms})
+		}
+	}
+	if shape == "exponential" {
+		p.Numbers = append(p.Numbers, Number{"factor", factor})
+	}
+	p.Numbers = append(p.Numbers, Number{"jitter", jitter})
+	exactly := fmt.Sprintf("%d to %d times", low, high)
+	if len(gaveUp) == 1 && lost > 0 {
+		for n := range gaveUp {
+			exactly = fmt.Sprintf("exactly %d times before it gives up", n)
+			p.Numbers = append(p.Numbers, Number{"exactly", float64(n)})
+		}
+	} else if low == high {
+		exactly = fmt.Sprintf("%d times each", low)
+	}
+	p.Problem = lost > 0
+	p.Words = fmt.Sprintf("%s repeats %s at %s %s (%d requests, %d failed in the end), %s.", p.Src, p.Endpoint, p.Dst, exactly, len(list), lost, pauseWords(shape, pauses, factor))
+	return p
+}
+
+func pauseWords(shape string, pauses []float64, factor float64) string {
+	var list []string
+	for i, ms := range pauses {
+		if i == 8 {
+			list = append(list, "…")
+			break
+		}
+		list = append(list, fmt.Sprintf("%.4g", ms))
+	}
+	text := "pauses of " + strings.Join(list, ", ") + " ms"
+	switch shape {
+	case "exponential":
+		return fmt.Sprintf("%s: exponential backoff, each %.2g times the one before", text, factor)
+	case "constant", "linear":
+		return text + ": " + shape
+	case "irregular":
+		return text + ": irregular"
+	}
+	return text
+}
+
+// medians are the pauses before the first, second … retry in milliseconds, the median of
+// all chains that got there.
+func medians(list []chain) []float64 {
+	var out []float64
+	for i := 0; ; i++ {
+		var at []int64
+		for _, ch := range list {
+			if i < len(ch.Pauses) {
+				at = append(at, ch.Pauses[i])
+			}
+		}
+		if len(at) == 0 {
+			return out
+		}
+		slices.Sort(at)
+		out = append(out, ask.Round(float64(at[(len(at)-1)/2])/1e6))
+	}
+}
+
+// backoff fits a shape to pauses: constant where all lie within a quarter of their mean,
+// exponential where each is the one before times a factor of 1.4 or more, linear where
+// they grow by the same amount. jitter is the mean relative distance of single pauses
+// from the median of their place.
+func backoff(pauses []float64, list []chain) (shape string, factor, jitter float64) {
+	var far, n float64
+	for _, ch := range list {
+		for i, p := range ch.Pauses {
+			if pauses[i] > 0 {
+				far += math.Abs(float64(p)/1e6-pauses[i]) / pauses[i]
+				n++
+			}
+		}
+	}
+	if n > 0 {
+		jitter = ask.Round(far / n)
+	}
+	if len(pauses) < 2 {
+		return "none", 0, jitter
+	}
+	mean := 0.0
+	for _, p := range pauses {
+		mean += p / float64(len(pauses))
+	}
+	same := true
+	for _, p := range pauses {
+		same = same && math.Abs(p-mean) <= 0.25*mean
+	}
+	if same {
+		return "constant", 1, jitter
+	}
+	// A factor from the first to the last; each step must be near it. A ceiling on the
+	// pause is common: after it was reached pauses stay.
+	grow := pauses
+	for len(grow) > 3 && math.Abs(grow[len(grow)-1]-grow[len(grow)-2]) <= 0.1*grow[len(grow)-1] {
+		grow = grow[:len(grow)-1]
+	}
+	steps := float64(len(grow) - 1)
+	if grow[0] <= 0 {
+		return "irregular", 0, jitter
+	}
+	factor = math.Pow(grow[len(grow)-1]/grow[0], 1/steps)
+	exp, lin := 0.0, 0.0
+	slope := (grow[len(grow)-1] - grow[0]) / steps
+	for i := range grow {
+		e, s := grow[0]*math.Pow(factor, float64(i)), grow[0]+slope*float64(i)
+		exp = math.Max(exp, math.Abs(grow[i]-e)/math.Max(e, 1e-9))
+		lin = math.Max(lin, math.Abs(grow[i]-s)/math.Max(math.Abs(s), 1e-9))
+	}
+	tolerance := 0.25 + jitter
+	switch {
+	case factor >= 1.4 && exp <= tolerance && (exp <= lin || len(grow) == 2):
+		return "exponential", ask.Round(factor), jitter
+	case slope > 0 && lin <= tolerance:
+		return "linear", 0, jitter
+	case factor >= 1.4 && exp <= tolerance:
+		return "exponential", ask.Round(factor), jitter
+	}
+	return "irregular", 0, jitter
+}
+
+// What a retry storm is: at least so many retries within a step of time, and at least as
+// many of them as first tries that were retried.
+const (
+	stormStepNs  = 10e9
+	stormRetries = 20
+)
+
+// storms finds times when retries heap up.
+func (l *looker) storms(ctx context.Context) ([]Pattern, error) {
+	chains, err := l.chains(ctx)
+	if err != nil {
+		return nil, err
+	}
+	type slot struct {
+		retries, firsts int64
+		ids             []string
+		clients         []string
+		at              int64
+		ch              chain
+	}
+	by := map[string]*slot{}
+	for _, ch := range chains {
+		for i, at := range ch.Starts {
+			k := fmt.Sprintf("%s\x00%d", ch.Dst, at/int64(stormStepNs))
+			s := by[k]
+			if s == nil {
+				s = &slot{at: at / int64(stormStepNs) * int64(stormStepNs), ch: ch}
+				by[k] = s
+			}
+			if i == 0 {
+				s.firsts++
+				continue
+			}
+			s.retries++
+			s.clients = ask.AddName(s.clients, ch.Src)
+			if i < len(ch.CallIDs) && len(s.ids) < 10 {
+				s.ids = append(s.ids, ch.CallIDs[i])
+			}
+		}
+	}
+	worst := map[string]*slot{}
+	for _, s := range by {
+		if s.retries < stormRetries || s.retries < s.firsts {
+			continue
+		}
+		if o := worst[s.ch.Dst]; o == nil || s.retries > o.retries || s.retries == o.retries && s.at < o.at {
+			worst[s.ch.Dst] = s
+		}
+	}
+	var out []Pattern
+	for _, s := range worst {
+		out = append(out, Pattern{Kind: "retry_storms", Src: strings.Join(ask.SomeNames(s.clients), ", "), Dst: s.ch.Dst, Problem: true, Count: s.retries, Confidence: "exact", CallIDs: s.ids,
+			How: "retries as the kind retries finds them, by ten seconds", KFL: l.kfl("", s.ch.Dst, s.ch.Pb, s.ch.Asked),
+			Numbers: []Number{{"retries_in_10s", float64(s.retries)}, {"first_tries_in_10s", float64(s.firsts)}},
+			Words:   fmt.Sprintf("%d retries hit %s within ten seconds from %s on, beside %d first tries.", s.retries, s.ch.Dst, ask.Stamp(s.at), s.firsts)})
+	}
+	refused, err := l.bursts(ctx)
+	return append(out, refused...), err
+}

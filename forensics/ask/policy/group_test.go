@@ -1,0 +1,108 @@
+package policy
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+// cluster is a policyMaker that knows a client, and two workloads behind a service whose
+// port 80 is 8080 on the pods.
+func cluster(t *testing.T) *policyMaker {
+	t.Helper()
+	g := &policyMaker{groups: map[string]*podGroup{}, targets: map[string]int64{"shop/web/tcp/80": 8080}, unresolved: map[string]bool{}, peers: map[[2]int64]*peer{
+		{0, 1}: {ID: 1, IP: "10.0.0.1", Kind: "pod", Namespace: "shop", Pod: "client-1", Workload: "client"},
+		{0, 2}: {ID: 2, IP: "10.96.0.7", Kind: "service", Namespace: "shop", Service: "web"},
+		{0, 3}: {ID: 3, IP: "10.0.0.3", Kind: "pod", Namespace: "shop", Pod: "blue-1", Workload: "blue", Service: "web"},
+		{0, 4}: {ID: 4, IP: "203.0.113.9", Kind: "outside", DNSName: "cards.example", External: true},
+	}}
+	g.add("shop", "client", []label{{"app", "client"}, {"pod-template-hash", "1"}}, nil)
+	g.add("shop", "blue", []label{{"app", "web"}, {"track", "blue"}}, []string{"web"})
+	g.add("shop", "green", []label{{"app", "web"}, {"track", "green"}}, []string{"web"})
+	g.add("shop", "other", []label{{"app", "web"}}, []string{"web-internal"})
+	for _, q := range g.groups {
+		q.selector = g.selectorOf(q)
+	}
+	return g
+}
+
+func TestPoliciesAllowThePortBehindAService(t *testing.T) {
+	g := cluster(t)
+	through := seen{SrcID: 1, DstID: 2, Transport: "tcp", Port: 80, Connections: 2, Learned: 2}
+	g.learn(&through)
+	list := g.policies()
+	names := []string{}
+	for _, p := range list {
+		names = append(names, p.Metadata.Name)
+	}
+	if !slices.Equal(names, []string{"observed-blue", "observed-client", "observed-green"}) {
+		t.Fatalf("policies %v, want those of the client and of both workloads behind the service", names)
+	}
+	for _, p := range list {
+		for _, r := range slices.Concat(p.Spec.Ingress, p.Spec.Egress) {
+			if !slices.Equal(r.Ports, []policyPort{{"TCP", 8080}}) {
+				t.Errorf("%s allows %v, want the pods' port", p.Metadata.Name, r.Ports)
+			}
+		}
+	}
+	if a, refused := g.judge(list, &through); refused {
+		t.Errorf("what was learned is refused: %+v", a)
+	}
+	atPod := seen{SrcID: 1, DstID: 3, Transport: "tcp", Port: 8080, Connections: 1}
+	if a, refused := g.judge(list, &atPod); refused {
+		t.Errorf("the same connection seen at the pod is refused: %+v", a)
+	}
+	atPod.Port = 9090
+	if _, refused := g.judge(list, &atPod); !refused {
+		t.Error("another port of the pod is allowed")
+	}
+	if len(g.unresolved) > 0 {
+		t.Errorf("unresolved: %v", g.unresolved)
+	}
+	g.targets = nil
+	g.hops(&through)
+	if !g.unresolved["shop/web"] {
+		t.Error("nobody hears that the port behind the service is not known")
+	}
+	if got := g.withoutDNS(list); !slices.Equal(got, []string{"shop/blue", "shop/client", "shop/green"}) {
+		t.Errorf("without DNS: %v", got)
+	}
+}
+
+func TestSelectorsSelectNoOtherPod(t *testing.T) {
+	g := cluster(t)
+	for _, q := range g.groups {
+		for _, other := range g.groups {
+			for _, set := range other.sets {
+				if q.selector != nil && selects(q.selector, set) != (q == other) {
+					t.Errorf("the selector %v of %s selects a pod of %s with %v", q.selector, q.path(), other.path(), set)
+				}
+			}
+		}
+	}
+	if q := g.groups["shop/other"]; q.selector != nil {
+		t.Errorf("%s is selected by %v, which the pods of the service have too", q.path(), q.selector)
+	}
+	// One pod of another workload, while it is rolled out, has a label that others lack.
+	g.add("shop", "client", []label{{"app", "client"}, {"canary", "yes"}}, nil)
+	g.add("shop", "batch", []label{{"app", "batch"}, {"canary", "yes"}}, nil)
+	g.add("shop", "batch", []label{{"app", "client"}}, nil)
+	if sel := g.selectorOf(g.groups["shop/client"]); sel != nil {
+		t.Errorf("%v selects a pod of shop/batch too", sel)
+	}
+}
+
+func TestPolicyNamesAreValidAndDiffer(t *testing.T) {
+	long := strings.Repeat("a", 80)
+	names, seen := policyNames{}, map[string]bool{}
+	for _, name := range []string{"web", "web.v1", "web-v1", "WEB-V1", long, long + "b", long[:54], "-", ""} {
+		got := names.take(&podGroup{namespace: "shop", name: name})
+		if seen[got] || len(got) > 63 || strings.Trim(got, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" || strings.HasSuffix(got, "-") {
+			t.Errorf("%q is named %q", name, got)
+		}
+		seen[got] = true
+	}
+	if got := names.take(&podGroup{namespace: "bank", name: "web"}); got != "observed-web" {
+		t.Errorf("in another namespace the name is %q", got)
+	}
+}

@@ -1,0 +1,238 @@
+// Package policy writes Kubernetes network policies that allow what was seen and nothing else,
+// and lists what they would forbid. A policy selects pods by labels that all pods of a group have.
+package policy
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/ask"
+)
+
+// In asks for network policies.
+type In struct {
+	ask.Scope
+	Namespaces []string `json:"namespaces,omitempty" jsonschema:"write policies for these namespaces only; all where empty"`
+	Ingress    bool     `json:"ingress_only,omitempty" jsonschema:"leave egress unrestricted"`
+}
+
+// Answer are what would allow the connections that were seen, and nothing else.
+type Answer struct {
+	ask.Frame
+	Policies    []PolicySummary `json:"policies"`
+	Refused     []Attempt       `json:"refused" jsonschema:"seen in the whole recording and not allowed by these policies: attempts without an answer, and whatever lies outside from, to and kfl"`
+	Unselected  []string        `json:"unselected" jsonschema:"workloads that no policy can select, with the reason"`
+	Connections int64           `json:"connections" jsonschema:"connections that the policies were made of"`
+	YAML        string          `json:"yaml" jsonschema:"the policies, networking.k8s.io/v1, for kubectl apply"`
+}
+
+// Document returns the policies, which kubectl apply takes.
+func (p *Answer) Document() (string, []string) { return p.YAML, p.Notes }
+
+// PolicySummary is one policy.
+type PolicySummary struct {
+	Namespace string   `json:"namespace"`
+	Name      string   `json:"name"`
+	Selector  string   `json:"selector" jsonschema:"labels of the pods that it is for"`
+	Ingress   []string `json:"ingress" jsonschema:"who may connect, with protocol and port"`
+	Egress    []string `json:"egress" jsonschema:"what it may connect to"`
+}
+
+// Attempt is what the policies would have refused.
+type Attempt struct {
+	Src         string `json:"src"`
+	Dst         string `json:"dst"`
+	Transport   string `json:"transport"`
+	Port        int64  `json:"port"`
+	Connections int64  `json:"connections"`
+	Answered    int64  `json:"answered" jsonschema:"of these, connections that the other side took"`
+	First       string `json:"first"`
+	FlowID      int64  `json:"flow_id" jsonschema:"one of them; list_l4_flows and table flows have it"`
+	Why         string `json:"why" jsonschema:"which end has a policy that does not allow it"`
+	Guessed     bool   `json:"guessed,omitempty" jsonschema:"the beginning was not captured, and which side is the server is a guess"`
+}
+
+// Question is generate_network_policy, which Ask answers.
+func Question() ask.Question {
+	return ask.New("generate_network_policy", "Network policies from what was seen",
+		"Kubernetes NetworkPolicy set that allows the connections seen in a window and nothing else, as YAML, with what it would have refused in the rest of the recording.", false, Ask)
+}
+
+// seen is a sum of flows between two endpoints at one port.
+type seen struct {
+	SrcID       int64  `json:"src_id"`
+	DstID       int64  `json:"dst_id"`
+	Bundle      int64  `json:"bundle"`
+	Transport   string `json:"transport"`
+	Port        int64  `json:"port"`
+	Connections int64  `json:"connections"`
+	Answered    int64  `json:"answered"`
+	FirstNs     int64  `json:"first_ns"`
+	FlowID      int64  `json:"flow_id"`
+	Learned     int64  `json:"learned"`
+	Guessed     bool   `json:"guessed"` // which side is the server is a guess
+}
+
+// peer is an endpoint as a policy sees it.
+type peer struct {
+	ID        int64    `json:"id"`
+	Bundle    int64    `json:"bundle"`
+	IP        string   `json:"ip"`
+	Kind      string   `json:"kind"`
+	Name      string   `json:"name"`
+	Namespace string   `json:"namespace"`
+	Pod       string   `json:"pod"`
+	Workload  string   `json:"workload"`
+	Service   string   `json:"service"`
+	Services  []string `json:"services"`
+	DNSName   string   `json:"dns_name"`
+	External  bool     `json:"external"`
+	Labels    []label  `json:"labels"`
+}
+
+type label struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
+// who is the peer's name.
+func (p *peer) who() string {
+	name := p.Name
+	for _, n := range []string{p.Workload, p.Pod, p.Service, p.DNSName, p.Name, p.IP} {
+		if n != "" {
+			name = n
+			break
+		}
+	}
+	if p.Namespace != "" {
+		return p.Namespace + "/" + name
+	}
+	return name
+}
+
+// Ask writes policies.
+func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
+	w, err := in.Read(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	out := &Answer{Policies: []PolicySummary{}, Refused: []Attempt{}, Unselected: []string{}}
+	if out.Frame, err = w.Frame(ctx, c); err != nil {
+		return nil, err
+	}
+	all, err := flowsSeen(ctx, c, w)
+	if err != nil {
+		return nil, err
+	}
+	peers, err := peersOf(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	g := &policyMaker{peers: peers, groups: map[string]*podGroup{}, targets: map[string]int64{}, only: in.Namespaces, ingressOnly: in.Ingress}
+	if err := g.group(ctx, c); err != nil {
+		return nil, err
+	}
+	guessed := int64(0)
+	for i := range all {
+		switch s := &all[i]; {
+		case s.Learned > 0 && s.Guessed:
+			guessed += s.Learned
+		case s.Learned > 0:
+			out.Connections += s.Learned
+			g.learn(s)
+		}
+	}
+	policies := g.policies()
+	for _, p := range policies {
+		out.Policies = append(out.Policies, p.summary())
+	}
+	out.Unselected = g.unselected()
+	if out.YAML, err = writePolicies(policies); err != nil {
+		return nil, err
+	}
+	for i := range all {
+		if a, refused := g.judge(policies, &all[i]); refused {
+			out.Refused = append(out.Refused, a)
+		}
+	}
+	slices.SortStableFunc(out.Refused, func(a, b Attempt) int { return int(b.Connections - a.Connections) })
+	if len(out.Refused) > w.Limit {
+		out.Refused, out.Truncated = out.Refused[:w.Limit], true
+	}
+	if guessed > 0 {
+		out.Note("%d connections are not allowed: their beginning was not captured, neither side has a known port, and which side is the server is a guess", guessed)
+	}
+	if list := slices.Sorted(maps.Keys(g.unresolved)); len(list) > 0 {
+		out.Note("no dump says on which port the pods behind %s listen: the rules have the service's port. Policies act after the service's address was translated, so check them", strings.Join(list[:min(len(list), maxNamed)], ", "))
+	}
+	if list := g.withoutDNS(policies); len(list) > 0 {
+		out.Note("no DNS query of %s was seen in this time, so the policies allow none: if these pods resolve names, add egress to port 53 of the cluster's DNS", strings.Join(list[:min(len(list), maxNamed)], ", "))
+	}
+	if list := g.outside(); len(list) > 0 {
+		out.Note("policies know addresses and labels, not names: the rules for these addresses go stale if the names move: %s", strings.Join(list[:min(len(list), maxNamed)], ", "))
+	}
+	out.Note("connections that the node itself makes, such as probes of the kubelet, are allowed by most network plugins whatever a policy says")
+	out.Match(len(out.Policies))
+	return out, nil
+}
+
+// flowsSeen sums flows whose server is what the network delivers to: where both sides of a
+// connection were seen, the one behind the service's address, since that is what network
+// plugins look at. A flow counts as learned within the scope where the other side took it.
+func flowsSeen(ctx context.Context, c *forensics.Case, w *ask.Window) ([]seen, error) {
+	bundle, part := "0 AS bundle", "conn_id"
+	if c.Several() {
+		bundle, part = "bundle", "bundle, conn_id"
+	}
+	learned := "answered"
+	args := []any{}
+	if w.Asked {
+		learned += " AND last_ns >= ? AND first_ns <= ?"
+		args = append(args, w.From, w.To)
+	}
+	if w.KFL != "" {
+		cond, err := c.Condition(ctx, w.KFL)
+		if err != nil {
+			return nil, err
+		}
+		learned += " AND (" + part + ") IN (SELECT (" + part + ") FROM calls WHERE " + cond.SQL + ")"
+		args = append(args, cond.Args...)
+	}
+	sql := fmt.Sprintf(`WITH f AS (SELECT %[1]s, conn_id, flow_id, src_id, dst_id, transport, dst_port, first_ns, last_ns,
+			CASE transport WHEN 'tcp' THEN coalesce(state NOT IN ('syn_sent', 'refused'), true) ELSE dst_packets > 0 END AS answered,
+			role_known IN ('port', 'first_packet') AND dst_port >= 32768 AS guessed, row_number() OVER (PARTITION BY %[2]s ORDER BY (dst_pod IS NOT NULL) DESC, (src_pod IS NOT NULL) DESC, flow_id) AS nth
+			FROM flows WHERE transport IN ('tcp', 'udp', 'sctp'))
+		SELECT bundle, src_id, dst_id, transport, dst_port AS port, count(*) AS connections, count(*) FILTER (answered) AS answered,
+			min(first_ns) AS first_ns, min(flow_id) AS flow_id, count(*) FILTER (%[3]s) AS learned, guessed
+		FROM f WHERE nth = 1 GROUP BY ALL ORDER BY bundle, src_id, dst_id, transport, port, guessed`, bundle, part, learned)
+	rows, more, err := ask.Rows[seen](ctx, c, maxSeen, sql, args...)
+	if more {
+		w.Notes = append(w.Notes, fmt.Sprintf("more than %d pairs of endpoints and ports: the rest was left out", maxSeen))
+	}
+	return rows, err
+}
+
+const (
+	maxSeen  = 200_000 // pairs of endpoints and ports that policies are made of
+	maxNamed = 10      // names in a note
+)
+
+func peersOf(ctx context.Context, c *forensics.Case) (map[[2]int64]*peer, error) {
+	bundle := "0 AS bundle"
+	if c.Several() {
+		bundle = "bundle"
+	}
+	rows, _, err := ask.Rows[peer](ctx, c, maxSeen, `SELECT `+bundle+`, endpoint_id AS id, ip, kind, name, namespace, pod, workload, service, services, dns_name, external, labels FROM endpoints ORDER BY bundle, endpoint_id`)
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[[2]int64]*peer, len(rows))
+	for i := range rows {
+		out[[2]int64{rows[i].Bundle, rows[i].ID}] = &rows[i]
+	}
+	return out, nil
+}

@@ -1,0 +1,201 @@
+package search
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/redact"
+)
+
+// spot is a place in a call where text can be.
+type spot struct {
+	Name    string
+	Column  string   // SQL of a text of calls; empty for bodies and headers
+	columns []string // that the text is made of
+	join    string   // what stands between
+	kind    string   // of a header
+	body    string   // request or response
+	sql     bool     // the text is a statement
+}
+
+// Spots are the places, the cheap ones first. Their order is the order of bits in an answer.
+var Spots = [...]spot{
+	one("path", "path"), one("query", "query_string"), one("host", "host"),
+	{Name: "sql", Column: "postgresql_query", columns: []string{"postgresql_query"}, sql: true},
+	{Name: "sql.params", Column: "array_to_string(postgresql_params, ', ')", columns: []string{"postgresql_params"}, join: ", ", sql: true},
+	one("sql.result", "postgresql_preview"),
+	{Name: "sql.error", Column: "concat_ws(' ', postgresql_error_message, postgresql_error_detail)", columns: []string{"postgresql_error_message", "postgresql_error_detail"}, join: " "},
+	one("redis.command", "redis_command"), one("redis.reply", "redis_reply"),
+	one("grpc.request", "grpc_request_text"), one("grpc.response", "grpc_response_text"), one("grpc.message", "grpc_message"),
+	{Name: "dns.answers", Column: "array_to_string(dns_answers, ' ')", columns: []string{"dns_answers"}, join: " "},
+	one("trace_id", "trace_id"), one("request_id", "request_id"),
+	{Name: "request.headers", kind: "request"}, {Name: "response.headers", kind: "response"},
+	{Name: "request.body", body: "request"}, {Name: "response.body", body: "response"},
+}
+
+// one is the spot of a column.
+func one(name, column string) spot {
+	return spot{Name: name, Column: column, columns: []string{column}}
+}
+
+// SpotNames lists the places that search_content knows.
+func SpotNames() []string {
+	out := make([]string, len(Spots))
+	for i, s := range Spots {
+		out[i] = s.Name
+	}
+	return out
+}
+
+// Find is one call that holds the needle.
+type Find struct {
+	Bundle int64 `json:"bundle"`
+	No     int64 `json:"call_no"`
+	Start  int64 `json:"ts_ns"`
+	Bits   int64 `json:"bits"`
+	Total  int64 `json:"total"`
+
+	Counts []int64 `json:"counts"` // calls for each of spots
+}
+
+// Key is the number of its call.
+func (f Find) Key() ask.Key { return ask.Key{Bundle: f.Bundle, No: f.No} }
+
+// FindText finds the calls of a window that hold the needle in one of the places, by time,
+// of those after a position the first limit. The first of the findings has the totals.
+//
+// The texts are looked through without SQL; SQL says which of the calls that hold the
+// needle are asked for, where that is more than a time.
+func FindText(ctx context.Context, c *forensics.Case, w *ask.Window, n *Needle, in []string, after ask.Cursor, limit int) ([]Find, bool, error) {
+	f := &textFinder{ctx: ctx, c: c, w: w, n: n, after: after, limit: limit, most: maxHeld}
+	return f.find(in)
+}
+
+func (f *textFinder) find(in []string) ([]Find, bool, error) {
+	f.asked = f.w.Narrowed || ask.Overlapping(f.c)
+	if f.c.Masked() {
+		f.policy = f.c.Policy()
+	}
+	if err := f.choose(in); err != nil {
+		return nil, false, err
+	}
+	if err := f.look(); err != nil {
+		return nil, false, err
+	}
+	list, more := f.first, len(f.first) > f.limit
+	list = list[:min(len(list), f.limit)]
+	out := make([]Find, len(list))
+	for i, h := range list {
+		out[i] = Find{Bundle: h.bundle, No: h.no, Start: h.ts, Bits: int64(h.bits), Total: f.total, Counts: f.counts[:]}
+	}
+	return out, more, nil
+}
+
+// textFinder looks for a needle.
+type textFinder struct {
+	ctx    context.Context
+	c      *forensics.Case
+	w      *ask.Window
+	n      *Needle
+	policy *redact.Policy // of what is masked; nil: nothing
+	after  ask.Cursor
+	limit  int
+	most   int  // hits that wait for others
+	asked  bool // SQL says which calls are asked for
+
+	places []forensics.TextPlace
+	bits   []forensics.TextVerdict // of a hit at a place, headers aside
+	kinds  map[string]forensics.TextVerdict
+	query  int // place of the query, -1 where it is not looked at
+	sides  int // places from here on are hashes of bodies
+	bodies [2]forensics.TextVerdict
+	hashes map[[32]byte]bool // of bodies that hold the needle
+
+	held   []textHit // not yet settled
+	rows   []uint32  // bits of a row group's rows
+	scope  *callSet  // calls that are asked for, once it is known
+	counts [len(Spots)]int64
+	total  int64
+	first  []textHit // after the position, by time; one more than limit
+}
+
+// textHit is a call that holds the needle.
+type textHit struct {
+	ts, bundle, no int64
+	bits           uint32
+}
+
+func inTimeOrder(a, b textHit) int {
+	return cmp.Or(cmp.Compare(a.ts, b.ts), cmp.Compare(a.bundle, b.bundle), cmp.Compare(a.no, b.no))
+}
+
+// Limits of a search.
+const (
+	maxHeld   = 1 << 18 // hits that wait for others
+	maxSubset = 1 << 14 // hits of which SQL is told the numbers
+	maxHashes = 1 << 21 // bodies that hold the needle
+)
+
+// choose makes the places that are looked at of their names; of all where none is given.
+func (f *textFinder) choose(in []string) error {
+	f.query, f.kinds, f.hashes = -1, map[string]forensics.TextVerdict{}, map[[32]byte]bool{}
+	any := false
+	for i, s := range Spots {
+		if len(in) > 0 && !slices.Contains(in, s.Name) {
+			continue
+		}
+		any = true
+		bit := forensics.TextVerdict(1) << i
+		switch {
+		case s.kind != "":
+			if len(f.kinds) == 0 {
+				f.places, f.bits = append(f.places, forensics.TextPlace{Columns: []string{"headers"}, Headers: true}), append(f.bits, 1)
+			}
+			f.kinds[s.kind] = bit
+		case s.body == "request":
+			f.bodies[0] = bit
+		case s.body == "response":
+			f.bodies[1] = bit
+		default:
+			if s.Name == "query" {
+				f.query = len(f.places)
+			}
+			f.places, f.bits = append(f.places, forensics.TextPlace{Columns: s.columns, Join: s.join}), append(f.bits, bit)
+		}
+	}
+	if !any {
+		return ask.Wrong("in", "no place of that name, want some of %s", strings.Join(SpotNames(), ", "))
+	}
+	return nil
+}
+
+// look looks through bodies, and then through calls.
+func (f *textFinder) look() error {
+	if f.bodies != [2]forensics.TextVerdict{} {
+		walk := forensics.Texts{Table: "bodies", Places: []forensics.TextPlace{{Columns: []string{"text"}}}, Fixed: []string{"sha256"}, Judge: f.inBodies, Group: f.noteBodies}
+		if f.n.test == "" && !f.n.fold { // binary bodies are looked through for the text as it is
+			walk.Places = append(walk.Places, forensics.TextPlace{Columns: []string{"bytes"}})
+		}
+		if err := f.c.Texts(f.ctx, walk); err != nil {
+			return err
+		}
+	}
+	if f.sides = len(f.places); len(f.hashes) > 0 {
+		for i, side := range [2]string{"request", "response"} {
+			if f.bodies[i] != 0 {
+				f.places, f.bits = append(f.places, forensics.TextPlace{Columns: []string{side + "_body_sha256"}}), append(f.bits, f.bodies[i])
+			}
+		}
+	}
+	if len(f.places) > 0 {
+		walk := forensics.Texts{Table: "calls", Places: f.places, From: f.w.Since, To: f.w.Until, Numbers: []string{"call_no", "ts_ns"}, Judge: f.inCalls, Group: f.noteCalls}
+		if err := f.c.Texts(f.ctx, walk); err != nil {
+			return err
+		}
+	}
+	return f.settle(true)
+}

@@ -1,0 +1,188 @@
+package search
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/pcapsule/pcapsule/exporter"
+	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/ask/terms"
+)
+
+// findBySQL is findText said in SQL, call by call.
+func findBySQL(ctx context.Context, c *forensics.Case, w *ask.Window, n *Needle, in []string, after ask.Cursor, limit int) ([]Find, bool, error) {
+	var args []any
+	var bits []string
+	bodies := ""
+	for i, s := range Spots {
+		if len(in) > 0 && !slices.Contains(in, s.Name) {
+			continue
+		}
+		cond, values := "", []any(nil)
+		switch {
+		case s.body != "":
+			if bodies == "" {
+				text, more := n.in("text")
+				if n.test == "" && !n.fold {
+					text += " OR bytes IS NOT NULL AND contains(hex(bytes), hex(encode(?))) AND regexp_matches(hex(bytes), '(^(?:[0-9A-F]{2})*?' || hex(encode(?)) || ')')"
+					more = append(more, n.forms[0], n.forms[0])
+				}
+				bodies = "WITH b AS MATERIALIZED (SELECT DISTINCT sha256 FROM bodies_raw WHERE " + text + ") "
+				args = append(more, args...)
+			}
+			cond = s.body + "_body_sha256 IN (SELECT sha256 FROM b)"
+		case s.kind != "":
+			inner, more := n.in("h.value")
+			cond, values = "len(list_filter(headers, h -> h.kind = '"+s.kind+"' AND "+inner+")) > 0", more
+		default:
+			cond, values = n.in(s.Column)
+		}
+		bits, args = append(bits, fmt.Sprintf("CASE WHEN %s THEN %d ELSE 0 END", cond, 1<<i)), append(args, values...)
+	}
+	with := "WITH "
+	if bodies != "" {
+		with = bodies + ", "
+	}
+	var counts []string
+	for i := range Spots {
+		counts = append(counts, fmt.Sprintf("count(*) FILTER (bits & %d <> 0)", 1<<i))
+	}
+	sql := fmt.Sprintf(`%s f AS MATERIALIZED (SELECT * FROM (SELECT %s, call_no, ts_ns, %s AS bits FROM %s WHERE %s) WHERE bits <> 0)
+		SELECT f.bundle, f.call_no, f.ts_ns, f.bits, t.total, t.counts FROM f, (SELECT count(*) AS total, [%s] AS counts FROM f) t %s ORDER BY f.ts_ns, f.bundle, f.call_no LIMIT %d`,
+		with, terms.BundleOf(c, ""), strings.Join(bits, " + "), "calls", w.Where, strings.Join(counts, ", "), after.After("WHERE f."), limit+1)
+	return ask.Rows[Find](ctx, c, limit, sql, append(args, w.Args...)...)
+}
+
+// bundleOfSample exports a sample.
+func bundleOfSample(t *testing.T, name string) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), strings.ReplaceAll(name, "/", "-")+".pcapsule")
+	if _, err := exporter.Run(t.Context(), []string{filepath.Join("..", "..", "..", "samples", name)}, dir, exporter.Options{Release: "test", Repanic: true}); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// lookedFor are needles for all samples.
+var lookedFor = []In{
+	{Text: "order"}, {Text: "ORDER", IgnoreCase: true}, {Text: "select", IgnoreCase: true}, {Text: "1" + "2"}, {Text: "12", Whole: true}, {Text: ", "}, {Text: "application/json"}, {Text: "a b"}, {Text: "key"},
+	{Text: "example.com", Whole: true, IgnoreCase: true}, {Text: "Bearer"}, {Text: "secret"}, {Text: "token"}, {Text: "{\""}, {Text: "not there at all"}, {Text: "gzip", In: []string{"request.headers", "sql"}}, {Text: "\u0000\u0000"},
+	{Pattern: `[0-9]{3,}`}, {Pattern: `(GET|SET) \w+`}, {Pattern: `^/`}, {Pattern: `json$`, IgnoreCase: true}, {Pattern: `[a-z]+@[a-z.]+`}, {Pattern: `.{40}`}, {Pattern: `(?i)not found|error`}, {Pattern: `e`, In: []string{"request.body", "response.body"}},
+	{Text: "id", Scope: ask.Scope{KFL: "http"}}, {Text: "er", Scope: ask.Scope{KFL: "status_code >= 400 or failed"}}, {Text: "no", Scope: ask.Scope{From: "2s"}}, {Text: "or", Scope: ask.Scope{To: "1s", KFL: "http or redis or postgresql"}},
+	{Text: "er", Service: "*"}, {Text: "co", Scope: ask.Scope{Limit: 3}}, {Pattern: `\d`, Scope: ask.Scope{Limit: 2}},
+}
+
+func TestTextsAreFoundAsBySQL(t *testing.T) {
+	made := map[string]string{}
+	for _, name := range []string{"shop.pcapng", "http1.pcapng", "http2.pcap", "grpc.pcapng", "postgresql.pcapng", "redis.pcap", "dns.pcap", "tls.pcapng"} {
+		made[name] = bundleOfSample(t, name)
+	}
+	for name, paths := range map[string][]string{
+		"shop": {made["shop.pcapng"]}, "http1": {made["http1.pcapng"]}, "http2": {made["http2.pcap"]}, "grpc": {made["grpc.pcapng"]}, "postgresql": {made["postgresql.pcapng"]}, "redis": {made["redis.pcap"]},
+		"dns": {made["dns.pcap"]}, "tls": {made["tls.pcapng"]}, "several": {made["http1.pcapng"], made["redis.pcap"], made["postgresql.pcapng"], made["http2.pcap"]},
+		"overlapping": {made["http1.pcapng"], bundleOfSample(t, "http1.pcapng"), made["redis.pcap"]},
+	} {
+		for _, masks := range []bool{false, true} {
+			if masks && name != "shop" && name != "http1" && name != "overlapping" {
+				continue // what is masked is in HTTP
+			}
+			c, err := forensics.Open(t.Context(), paths, forensics.Options{Threads: 2, MaskSecrets: masks})
+			if err != nil {
+				t.Fatal(err)
+			}
+			found := 0
+			for _, in := range lookedFor {
+				found += compareFinds(t, c, fmt.Sprintf("%s, masked %v: %+v", name, masks, in), in)
+			}
+			if found == 0 {
+				t.Errorf("%s: nothing is found", name)
+			}
+			c.Close()
+		}
+	}
+}
+
+// compareFinds looks for one needle in both ways, page by page.
+func compareFinds(t *testing.T, c *forensics.Case, what string, in In) int {
+	t.Helper()
+	if first, last, _ := c.Window(); in.To != "" && last-first < 2e9 {
+		in.To = "" // the recording is shorter
+	}
+	w, err := in.Read(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if in.Service != "" {
+		cond, args := terms.Either(c, in.Service)
+		w.And(cond, args...)
+	}
+	n, err := NewNeedle(in.Text, in.Pattern, in.Whole, in.IgnoreCase)
+	if err != nil {
+		t.Fatal(err)
+	}
+	after := ask.Cursor{Bundle: -1, No: -1}
+	for range 3 {
+		got, more, err := FindText(t.Context(), c, w, n, in.In, after, w.Limit)
+		if err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+		hasty := &textFinder{ctx: t.Context(), c: c, w: w, n: n, after: after, limit: w.Limit, most: 5} // as where there are very many
+		again, _, err := hasty.find(in.In)
+		if err != nil || !reflect.DeepEqual(again, got) {
+			t.Fatalf("%s: settled at every fifth hit: %v, %+v, want %+v", what, err, again, got)
+		}
+		want, others, err := findBySQL(t.Context(), c, w, n, in.In, after, w.Limit)
+		if err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+		if more != others || len(got) != len(want) {
+			t.Fatalf("%s: %d calls, more %v; SQL has %d, more %v", what, len(got), more, len(want), others)
+		}
+		for i := range got {
+			if !reflect.DeepEqual(got[i], want[i]) {
+				t.Fatalf("%s: %+v, SQL has %+v", what, got[i], want[i])
+			}
+		}
+		if !more {
+			return len(got)
+		}
+		last := got[len(got)-1]
+		after = ask.Cursor{TS: last.Start, Bundle: last.Bundle, No: last.No}
+	}
+	return w.Limit
+}
+
+// TestAGuessOfWhatIsMaskedIsNotConfirmed looks for credentials in a case that masks them.
+func TestAGuessOfWhatIsMaskedIsNotConfirmed(t *testing.T) {
+	c, err := forensics.Open(t.Context(), []string{bundleOfSample(t, "shop.pcapng")}, forensics.Options{Threads: 2, MaskSecrets: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	whole := c.Unmasked()
+	type secret struct {
+		Value string `json:"value"`
+	}
+	list, _, err := ask.Rows[secret](t.Context(), whole, 100, "SELECT DISTINCT h.value FROM (SELECT unnest(headers) AS h FROM calls_raw) WHERE lower(h.name) = 'authorization' AND length(h.value) < 900 ORDER BY 1")
+	if err != nil || len(list) == 0 {
+		t.Fatalf("%d credentials: %v", len(list), err)
+	}
+	for _, s := range list {
+		_, guess, _ := strings.Cut(s.Value, " ")
+		in := In{Text: guess, In: []string{"request.headers"}}
+		seen, err := Ask(t.Context(), whole, in)
+		if err != nil || seen.Total == 0 {
+			t.Fatalf("%q is not found where nothing is masked: %v", guess, err)
+		}
+		hidden, err := Ask(t.Context(), c, in)
+		if err != nil || hidden.Total != 0 || hidden.Matched != "nothing_matched" {
+			t.Errorf("%q is found in %d calls where it is masked: %v", guess, hidden.Total, err)
+		}
+	}
+}

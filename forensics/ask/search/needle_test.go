@@ -1,0 +1,77 @@
+package search
+
+import (
+	"math/rand/v2"
+	"strings"
+	"testing"
+)
+
+// TestSievesHoldNothingBack looks for needles in texts made of pieces of them: a text that
+// holds one has a place where the sieve says so.
+func TestSievesHoldNothingBack(t *testing.T) {
+	type row struct {
+		text, pattern string
+		whole, fold   bool
+		all           bool // the sieve holds nothing back
+	}
+	rows := []row{
+		{text: "ab"}, {text: "order 12/5"}, {text: "12345", whole: true}, {text: "Kilo", fold: true}, {text: "Straße", fold: true}, {text: "ÉTÉ", fold: true}, {text: "x@y", fold: true},
+		{pattern: "token_(expired|old)"}, {pattern: `[0-9]{4,6}`}, {pattern: `\d\d-\d\d`}, {pattern: `(?i)kilo|mask`}, {pattern: "Mask+ed", fold: true}, {pattern: `a.c`}, {pattern: `(foo|ba[rz])x?`},
+		{pattern: `(ab){2,}c`}, {pattern: `^x`}, {pattern: `x$`}, {pattern: `\w+@\w+`}, {pattern: `[^a]`, all: true}, {pattern: `(?i:É)x*`, all: true}, {pattern: `a*b*c|d`}, {pattern: "ß", fold: true, all: true},
+		{pattern: `[a-f]{3}[0-9]{3}`}, {pattern: `(x|y)z?|w`, all: true}, {pattern: `\pL{5}`, all: true}, {pattern: `s`, fold: true, all: true},
+	}
+	pieces := []string{"ab", "c", "order ", "12", "/5", "12345", "9", "ki", "K", "\u212a", "lo", "Stra", "ß", "ẞ", "SS", "é", "É", "tÉ", "\u0130", "x", "@", "y", "token_", "expired", "old", "-", "MA", "ma", "s", "ſ", "k", "ED", "ed", "foo", "ba", "rz", "\x01", "\x00\x00", "abc", "123", "fff", "order 12", "x@y", "12-34", "maSKked", "STRAßE"}
+	r := rand.New(rand.NewPCG(1, 9))
+	for _, row := range rows {
+		n, err := NewNeedle(row.text, row.pattern, row.whole, row.fold)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := newSieve(n)
+		if s.all() != row.all {
+			t.Errorf("%+v: the sieve is %+v", row, s)
+		}
+		held := 0
+		for range 4000 {
+			var block []byte
+			var ends [][2]int
+			for range 1 + r.IntN(4) {
+				var b strings.Builder
+				for range r.IntN(6) {
+					b.WriteString(pieces[r.IntN(len(pieces))])
+				}
+				ends = append(ends, [2]int{len(block), len(block) + b.Len()})
+				block = append(append(block, b.String()...), "\x05\x00"[:r.IntN(3)]...)
+			}
+			s.begin(block)
+			for _, e := range ends {
+				at := s.next(e[0])
+				if n.holds(block[e[0]:e[1]]) {
+					if held++; at < e[0] || at >= e[1] {
+						t.Fatalf("%+v: %q of %q is held back: next is %d", row, block[e[0]:e[1]], block, at)
+					}
+				}
+			}
+		}
+		if held == 0 {
+			t.Errorf("%+v: no text holds it", row)
+		}
+	}
+}
+
+func FuzzSieve(f *testing.F) {
+	f.Add("order", "", "an Order", true)
+	f.Add("", `[a-z]{3}\d+`, "xyzabc12", false)
+	f.Fuzz(func(t *testing.T, text, pattern, in string, fold bool) {
+		n, err := NewNeedle(text, pattern, false, fold)
+		if err != nil {
+			return
+		}
+		in = strings.ToValidUTF8(in, "")
+		s := newSieve(n)
+		s.begin([]byte(in))
+		if at := s.next(0); in != "" && n.holds([]byte(in)) && (at < 0 || at >= len(in)) {
+			t.Errorf("%q is held back from %q: next is %d", in, text+pattern, at)
+		}
+	})
+}

@@ -1,0 +1,193 @@
+package service
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/ask/chain"
+	"github.com/pcapsule/pcapsule/forensics/ask/terms"
+)
+
+// event is something that was no call, before it is written.
+type event struct {
+	Ns      int64  `json:"ns"`
+	Kind    string `json:"kind"`
+	Event   string `json:"event"`
+	What    string `json:"what"`
+	Times   int64  `json:"times"`
+	Packets string `json:"packets"`
+	Pod     string `json:"pod"`
+	UID     string `json:"uid"`
+	Weight  int64  `json:"weight"` // how much it says that something crashed
+}
+
+// joined writes texts for SQL that splits them again.
+func joined(list []string) string { return strings.Join(list, "\x1f") }
+
+// oneOf is the condition that a column is one of the texts of an argument.
+func oneOf(column string) string {
+	return column + " IN (SELECT unnest(string_split(?, chr(31))))"
+}
+
+// names are what events call the target by.
+func (t *timelineOf) names() (pods, uids, ips, objects []string) {
+	add := func(list []string, s string) []string {
+		if s == "" || slices.Contains(list, s) {
+			return list
+		}
+		return append(list, s)
+	}
+	for _, p := range t.list {
+		if p.Pod != "" {
+			pods = add(pods, p.Namespace+"/"+p.Pod)
+			if p.Workload != "" {
+				objects = add(objects, p.Namespace+"/"+p.Workload)
+			}
+		} else {
+			ips = add(ips, p.IP)
+		}
+		uids = add(uids, p.UID)
+	}
+	return pods, uids, ips, objects
+}
+
+// weights are the words of Kubernetes for what ends a container, and how much they say.
+const weights = `CASE WHEN reason IN ('OOMKilled', 'OOMKilling', 'SystemOOM') THEN 90 WHEN reason IN ('Error', 'ContainerDied', 'ContainerCannotRun', 'StartError', 'DeadlineExceeded', 'Evicted') THEN 80
+	WHEN message LIKE '%exit code%' AND message NOT LIKE '%exit code 0%' THEN 75 WHEN reason IN ('BackOff', 'CrashLoopBackOff') THEN 70 WHEN reason = 'Restarted' THEN 60
+	WHEN reason IN ('Failed', 'NodeLost', 'NodeNotReady') AND type = 'Warning' THEN 50 WHEN reason = 'Started' AND count > 1 THEN 40 WHEN reason = 'Killing' THEN 30 ELSE 0 END`
+
+// saidOf reads what Kubernetes and the system said of the target.
+func (t *timelineOf) saidOf(from, to int64) ([]event, error) {
+	pods, uids, ips, objects := t.names()
+	k8s, _, err := ask.Rows[event](t.ctx, t.c, ask.MaxRows, fmt.Sprintf(`SELECT ts_ns AS ns, 'k8s' AS kind, coalesce(reason, '') AS event, concat_ws(': ', concat_ws(' ', kind, namespace || '/' || name), left(message, 300)) AS what,
+		coalesce(count, 1) AS times, coalesce(namespace, '') || '/' || coalesce(name, '') AS pod, coalesce(uid, '') AS uid, CASE WHEN kind = 'Pod' THEN %s ELSE 0 END AS weight
+		FROM k8s_events_raw WHERE ts_ns BETWEEN ? AND ? AND (%s OR %s OR kind <> 'Pod' AND %s) ORDER BY ts_ns, event, what LIMIT %d`, weights, oneOf("coalesce(namespace, '') || '/' || coalesce(name, '')"), oneOf("coalesce(uid, '-')"),
+		oneOf("regexp_replace(coalesce(namespace, '') || '/' || coalesce(name, ''), '-[0-9a-f]{6,10}$', '')"), ask.MaxRows), from, to, joined(pods), joined(uids), joined(objects))
+	if err != nil {
+		return nil, err
+	}
+	system, _, err := ask.Rows[event](t.ctx, t.c, ask.MaxRows, fmt.Sprintf(`SELECT ts_ns AS ns, CASE WHEN event IN ('exec', 'exit') THEN 'process' WHEN event = 'oom_kill' THEN 'kernel' WHEN event LIKE 'tcp%%' THEN 'tcp' ELSE 'kernel' END AS kind, event,
+		concat_ws(' ', process, 'pid ' || pid, CASE WHEN exit_code IS NOT NULL THEN 'exit code ' || exit_code END, CASE WHEN signal IS NOT NULL THEN 'signal ' || signal END, exe, reason,
+			CASE WHEN remote_ip IS NOT NULL THEN coalesce(local_ip, '') || ':' || coalesce(local_port, 0) || ' – ' || remote_ip || ':' || coalesce(remote_port, 0) END, CASE WHEN after IS NOT NULL THEN coalesce(before, '') || ' → ' || after END) AS what,
+		count(*) AS times, '' AS pod, coalesce(pod_uid, '') AS uid, CASE WHEN event = 'oom_kill' THEN 100 WHEN event = 'exit' AND signal IS NOT NULL AND signal NOT IN (13, 17) THEN 65 WHEN event = 'exit' AND exit_code > 1 THEN 45 WHEN event = 'exit' AND exit_code = 1 THEN 35 ELSE 0 END AS weight
+		FROM (SELECT *, state_before AS before, state_after AS after FROM os_events_raw) WHERE ts_ns BETWEEN ? AND ? AND (%s OR %s) AND NOT (event = 'tcp_state' AND coalesce(after, '') NOT IN ('close', 'close_wait'))
+		GROUP BY ALL ORDER BY weight DESC, ns, event, what LIMIT %d`, oneOf("coalesce(pod_uid, '-')"), oneOf("coalesce(local_ip, '-')"), ask.MaxRows), from, to, joined(uids), joined(ips))
+	return append(k8s, system...), err
+}
+
+// crash finds the last crash of the target.
+func (t *timelineOf) crash(from, to int64) error {
+	list, err := t.saidOf(from, to)
+	if err != nil {
+		return err
+	}
+	list = slices.DeleteFunc(list, func(e event) bool { return e.Weight == 0 })
+	if len(list) == 0 {
+		return nil
+	}
+	slices.SortStableFunc(list, func(a, b event) int { return cmp.Compare(a.Ns, b.Ns) })
+	// Signs within a minute of one another are of one crash; the last crash with the
+	// strongest sign counts.
+	const together = 60_000_000_000
+	best, bestWeight := []event(nil), int64(0)
+	for i := 0; i < len(list); {
+		j, weight := i, int64(0)
+		for j < len(list) && list[j].Ns-list[i].Ns <= together {
+			weight = max(weight, list[j].Weight)
+			j++
+		}
+		if weight >= bestWeight || weight >= 60 {
+			best, bestWeight = list[i:j], weight
+		}
+		i = j
+	}
+	if bestWeight < 40 {
+		return nil // a probe's command that failed, or a plain stop
+	}
+	strong := slices.MaxFunc(best, func(a, b event) int { return cmp.Or(cmp.Compare(a.Weight, b.Weight), cmp.Compare(b.Ns, a.Ns)) })
+	confidence := map[bool]float64{true: 0.97, false: 0.7}[bestWeight >= 75]
+	if bestWeight < 60 {
+		confidence = 0.5
+	}
+	at := strong.Ns
+	for _, e := range best {
+		if e.Weight >= 45 {
+			at = min(at, e.Ns)
+		}
+	}
+	cr := &Crash{Time: ask.Stamp(at), What: strings.TrimSpace(strong.Event + " " + strong.What), Signs: []string{}, Confidence: confidence, Sure: chain.Sure(confidence)}
+	for _, p := range t.list {
+		if strong.UID != "" && p.UID == strong.UID || strong.Pod != "" && p.Namespace+"/"+p.Pod == strong.Pod {
+			cr.Pod = p.Namespace + "/" + p.Pod
+		}
+	}
+	for _, e := range best[:min(len(best), 8)] {
+		cr.Signs = append(cr.Signs, fmt.Sprintf("%s %s %s", ask.Stamp(e.Ns), e.Event, ask.Clip(e.What, 200)))
+	}
+	t.at, t.out.Crash = at, cr
+	return nil
+}
+
+// events lists what was no call.
+func (t *timelineOf) events() error {
+	list, err := t.saidOf(t.w.From, t.w.To)
+	if err != nil {
+		return err
+	}
+	if t.out.Crash == nil {
+		if err := t.crash(t.w.From, t.w.To); err != nil {
+			return err
+		}
+		if t.out.Crash != nil && t.in.At != "" { // the moment stays the one that was asked for
+			at, err := ask.ParseTime("at", t.in.At, 0, t.w.To)
+			if err != nil {
+				return err
+			}
+			t.at = at
+		}
+	}
+	on := t.mine("src_id") + " OR " + t.mine("dst_id")
+	tcp, _, err := ask.Rows[event](t.ctx, t.c, ask.MaxRows, fmt.Sprintf(`WITH f AS (SELECT * FROM flows_raw WHERE (%s) AND first_ns <= ? AND last_ns >= ?)
+		SELECT min(e.ts_ns) AS ns, 'tcp' AS kind, e.event, 'by ' || e.side || ', ' || f.src_ip || ':' || f.src_port || ' → ' || f.dst_ip || ':' || f.dst_port AS what, count(*) AS times,
+			list_transform(arg_min(e.packet_no, e.packet_no, 3), p -> {'first': p, 'last': p}) AS packets, 0 AS weight
+		FROM tcp_events e JOIN f ON f.flow_id = e.flow_id%s WHERE e.ts_ns BETWEEN ? AND ? AND e.event <> 'keep_alive' GROUP BY e.event, e.side, f.src_ip, f.src_port, f.dst_ip, f.dst_port, e.ts_ns // 1000000000
+		ORDER BY ns, event, what LIMIT %d`, on, terms.SameBundle(t.c, "f", "e"), ask.MaxRows), t.w.From, t.w.To, t.w.From, t.w.To)
+	if err != nil {
+		return err
+	}
+	conns, _, err := ask.Rows[event](t.ctx, t.c, ask.MaxRows, fmt.Sprintf(`SELECT first_ns AS ns, 'connection' AS kind, state AS event, src_ip || ':' || src_port || ' → ' || dst_ip || ':' || dst_port AS what, 1 AS times,
+		[{'first': first_packet, 'last': first_packet}] AS packets, 0 AS weight FROM flows_raw WHERE (%s) AND transport = 'tcp' AND state IN ('refused', 'syn_sent', 'reset') AND first_ns <= ? AND last_ns >= ?
+		ORDER BY ns, what LIMIT %d`, on, ask.MaxRows), t.w.To, t.w.From)
+	if err != nil {
+		return err
+	}
+	list = slices.Concat(list, tcp, conns)
+	// Where there are too many, those nearest to the moment stay.
+	slices.SortStableFunc(list, func(a, b event) int {
+		return cmp.Or(cmp.Compare(min(1, b.Weight), min(1, a.Weight)), cmp.Compare(distance(a.Ns, t.at), distance(b.Ns, t.at)))
+	})
+	if len(list) > maxEvents {
+		t.out.Note("%d events, of which the %d nearest to the moment are listed", len(list), maxEvents)
+		list, t.out.Truncated = list[:maxEvents], true
+	}
+	for _, e := range list {
+		row := TimelineEvent{Time: ask.Stamp(e.Ns), AtS: ask.Round(float64(e.Ns-t.at) / 1e9), Kind: e.Kind, Event: e.Event, What: ask.Clip(e.What, 300), Packets: e.Packets}
+		if e.Times > 1 {
+			row.Times = e.Times
+		}
+		t.out.Events = append(t.out.Events, row)
+	}
+	t.out.Events = ask.Fit(t.w, &t.out.Frame, t.out.Events, 4)
+	slices.SortStableFunc(t.out.Events, func(a, b TimelineEvent) int { return strings.Compare(a.Time, b.Time) })
+	return nil
+}
+
+func distance(a, b int64) int64 {
+	if a > b {
+		return a - b
+	}
+	return b - a
+}

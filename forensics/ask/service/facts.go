@@ -1,0 +1,427 @@
+package service
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/ask/chain"
+	"github.com/pcapsule/pcapsule/forensics/ask/terms"
+)
+
+// Limits of what is looked at for some facts of a service.
+const (
+	headerCalls  = 500   // calls whose headers are compared
+	journeyCalls = 4_000 // calls whose order is looked at
+	blockingEach = 8     // calls of an endpoint whose children are looked at
+	blockingMost = 10    // endpoints
+	repeatNs     = 100_000_000
+	journeyGap   = 1_800_000_000_000 // ns of silence that end a visit
+)
+
+// Handshake is how long connections of one direction took to open.
+type Handshake struct {
+	Direction   string   `json:"direction" jsonschema:"in or out"`
+	Peer        string   `json:"peer"`
+	Connections int64    `json:"connections"`
+	TCPP50Ms    *float64 `json:"tcp_p50_ms,omitempty"`
+	TCPP99Ms    *float64 `json:"tcp_p99_ms,omitempty"`
+	TLSP50Ms    *float64 `json:"tls_p50_ms,omitempty"`
+	TLSP99Ms    *float64 `json:"tls_p99_ms,omitempty"`
+	Retransmits int64    `json:"retransmissions"`
+	Resets      int64    `json:"resets" jsonschema:"connections that a reset ended"`
+	Refused     int64    `json:"refused"`
+}
+
+func (s *serviceOf) handshakes() error {
+	one := func(direction, mine, other string) string {
+		// A connection seen at both ends has two flows; the client's sees the whole handshake.
+		return fmt.Sprintf(`(SELECT '%s' AS direction, %s AS peer, count(*) AS connections, round(quantile_disc(h, 0.5) / 1000.0, 3) AS tcp_p50_ms, round(quantile_disc(h, 0.99) / 1000.0, 3) AS tcp_p99_ms,
+			round(quantile_disc(tls, 0.5) / 1000.0, 3) AS tls_p50_ms, round(quantile_disc(tls, 0.99) / 1000.0, 3) AS tls_p99_ms, sum(again)::BIGINT AS retransmissions, count(*) FILTER (reset) AS resets, count(*) FILTER (refused) AS refused
+			FROM connections k JOIN (SELECT %s, conn_id, max(handshake_us) AS h, max(retransmissions) AS again, bool_or(state = 'reset') AS reset, bool_or(state = 'refused') AS refused FROM flows_raw WHERE transport = 'tcp' GROUP BY 1, 2) f ON f.conn_id = k.conn_id%s
+			LEFT JOIN (SELECT %s, conn_id, max(tls_us) AS tls FROM calls_raw WHERE tls_us IS NOT NULL GROUP BY 1, 2) l ON l.conn_id = k.conn_id%s
+			WHERE k.transport = 'tcp' AND k.first_ns <= ? AND k.last_ns >= ? AND %s GROUP BY 1, 2)`, direction, terms.Who(other), terms.BundleOf(s.c, ""), terms.SameBundle(s.c, "f", "k"), terms.BundleOf(s.c, ""), terms.SameBundle(s.c, "l", "k"), terms.Qualified(mine))
+	}
+	list, more, err := ask.Rows[Handshake](s.ctx, s.c, s.w.Limit, one("in", s.to, "k.src_")+" UNION ALL "+one("out", s.from, "k.dst_")+fmt.Sprintf(" ORDER BY direction, connections DESC, peer LIMIT %d", s.w.Limit+1), s.w.To, s.w.From, s.w.To, s.w.From)
+	if err != nil {
+		return err
+	}
+	s.out.Truncated = s.out.Truncated || more
+	s.out.Handshakes = ask.Fit(s.w, &s.out.Frame, list, 10)
+	return nil
+}
+
+// Replica is one pod.
+type Replica struct {
+	Pod    string   `json:"pod"`
+	Node   string   `json:"node,omitempty"`
+	Calls  int64    `json:"calls" jsonschema:"that it got"`
+	Share  float64  `json:"share"`
+	Failed int64    `json:"failed"`
+	P99Ms  *float64 `json:"p99_ms,omitempty"`
+	Made   int64    `json:"made" jsonschema:"calls that it made"`
+}
+
+func (s *serviceOf) replicas() error {
+	list, more, err := ask.Rows[Replica](s.ctx, s.rows.Case, s.w.Limit, fmt.Sprintf(`SELECT pod, coalesce(min(node), '') AS node, count(*) FILTER (got) AS calls, round(count(*) FILTER (got) / greatest(1, sum(count(*) FILTER (got)) OVER ()), 4) AS share,
+		count(*) FILTER (got AND bad) AS failed, round(quantile_disc(elapsed_us, 0.99) FILTER (got) / 1000.0, 3) AS p99_ms, count(*) FILTER (NOT got) AS made
+		FROM (SELECT coalesce(dst_pod, dst_name) AS pod, dst_node AS node, true AS got, failed AS bad, `+terms.Took+` AS elapsed_us FROM %[1]s WHERE %[2]s AND %[3]s AND %[5]s
+			UNION ALL SELECT coalesce(src_pod, src_name), src_node, false, false, NULL FROM %[1]s WHERE %[2]s AND %[4]s AND %[5]s)
+		GROUP BY 1 ORDER BY calls DESC, pod LIMIT %[6]d`, s.rows.From, s.rows.Where, s.to, s.from, terms.IsRequest, s.w.Limit+1), s.rows.Values(s.rows.Args...)...)
+	if err != nil {
+		return err
+	}
+	s.out.Truncated = s.out.Truncated || more
+	n, sum, most := 0, int64(0), int64(0)
+	for _, r := range list {
+		if r.Calls > 0 {
+			n, sum, most = n+1, sum+r.Calls, max(most, r.Calls)
+		}
+	}
+	if n > 1 {
+		s.out.Balance = ask.Round(float64(most) * float64(n) / float64(sum))
+	}
+	// Pods that Kubernetes had and that said nothing are replicas too.
+	for _, p := range s.t.list {
+		if p.Pod != "" && !slices.ContainsFunc(list, func(r Replica) bool { return r.Pod == p.Pod }) && !more {
+			list = append(list, Replica{Pod: p.Pod, Node: p.Node})
+		}
+	}
+	s.out.Replicas = ask.Fit(s.w, &s.out.Frame, list, 12)
+	return nil
+}
+
+// Churn is connections that a service opens to one other.
+type Churn struct {
+	Peer        string  `json:"peer"`
+	Port        int64   `json:"port"`
+	Connections int64   `json:"connections"`
+	PerMinute   float64 `json:"per_minute" jsonschema:"mean over the window"`
+	Most        int64   `json:"most_in_a_minute"`
+	At          string  `json:"at" jsonschema:"when that minute began"`
+	By          string  `json:"by" jsonschema:"the pod that opened most of these"`
+	PerCall     float64 `json:"calls_per_connection"`
+}
+
+func (s *serviceOf) churn() error {
+	// Any minute counts, not only those of the clock: connections up to 60 s after each.
+	sql := fmt.Sprintf(`WITH k AS (SELECT %[1]s AS peer, dst_port AS port, coalesce(src_pod, src_name) AS pod, first_ns, calls FROM connections WHERE transport = 'tcp' AND first_ns BETWEEN ? AND ? AND %[2]s),
+		m AS (SELECT *, count(*) OVER (PARTITION BY peer, port ORDER BY first_ns RANGE BETWEEN CURRENT ROW AND 60000000000 FOLLOWING) AS n FROM k),
+		b AS (SELECT peer, port, pod, count(*) AS n FROM k GROUP BY ALL), t AS (SELECT peer, port, arg_max(pod, (n, pod)) AS pod FROM b GROUP BY ALL)
+		SELECT m.peer, m.port, count(*) AS connections, round(count(*) * 60e9 / greatest(60e9, %[3]d), 2) AS per_minute, max(n) AS most_in_a_minute, make_timestamp_ns(arg_max(first_ns, (n, -first_ns))) AS at, any_value(t.pod) AS "by",
+			round(sum(calls) / count(*), 2)::DOUBLE AS calls_per_connection FROM m JOIN t ON t.peer = m.peer AND t.port = m.port GROUP BY 1, 2 ORDER BY most_in_a_minute DESC, 1, 2 LIMIT %[4]d`, terms.Who("dst_"), s.from, s.w.To-s.w.From, s.w.Limit+1)
+	list, more, err := ask.Rows[Churn](s.ctx, s.c, s.w.Limit, sql, s.w.From, s.w.To)
+	if err != nil {
+		return err
+	}
+	s.out.Truncated = s.out.Truncated || more
+	s.out.Churn = ask.Fit(s.w, &s.out.Frame, list, 15)
+	return nil
+}
+
+// Uncorrelated is requests without an id that ties them to others.
+type Uncorrelated struct {
+	Calls     int64    `json:"calls" jsonschema:"HTTP and gRPC requests it got without trace id and request id"`
+	Of        int64    `json:"of" jsonschema:"HTTP and gRPC requests it got"`
+	Share     float64  `json:"share" jsonschema:"0 to 1"`
+	Endpoints []string `json:"endpoints" jsonschema:"endpoint × calls, the most first"`
+	CallIDs   []string `json:"call_ids"`
+}
+
+const isWeb = `protocol IN ('http1', 'http2', 'http3', 'grpc')`
+
+func (s *serviceOf) uncorrelated() error {
+	u, err := ask.One[Uncorrelated](s.ctx, s.rows.Case, fmt.Sprintf(`WITH f AS (SELECT %s AS endpoint, request_id IS NULL AND trace_id IS NULL AS without, ts_ns, call_id FROM %s WHERE %s AND %s AND %s),
+		e AS (SELECT endpoint, count(*) AS n FROM f WHERE without GROUP BY 1)
+		SELECT count(*) FILTER (without) AS calls, count(*) AS of, round(count(*) FILTER (without) / greatest(1, count(*)), 4) AS share,
+			(SELECT list(endpoint || ' × ' || n ORDER BY n DESC, endpoint)[1:5] FROM e) AS endpoints, list_transform(arg_min(call_id, (ts_ns, call_id), 3) FILTER (without), x -> lower(hex(x))) AS call_ids FROM f`,
+		terms.Endpoint, s.rows.From, s.rows.Where, s.to, isWeb), s.rows.Args...)
+	if err != nil {
+		return err
+	}
+	if u.Endpoints == nil {
+		u.Endpoints = []string{}
+	}
+	if u.CallIDs == nil {
+		u.CallIDs = []string{}
+	}
+	s.out.NoID = u
+	return nil
+}
+
+// Repeat is a request that was made again at once.
+type Repeat struct {
+	Direction string   `json:"direction" jsonschema:"in or out"`
+	Peer      string   `json:"peer"`
+	Request   string   `json:"request" jsonschema:"method and path, text from the traffic"`
+	Times     int64    `json:"times" jsonschema:"how often there was such a row of equal requests"`
+	InARow    int64    `json:"in_a_row" jsonschema:"requests in a row, the most"`
+	Calls     int64    `json:"calls" jsonschema:"requests in all rows"`
+	CallIDs   []string `json:"call_ids"`
+}
+
+func (s *serviceOf) repeats() error {
+	sql := fmt.Sprintf(`WITH f AS MATERIALIZED (SELECT %[1]s AS src, %[2]s AS dst, %[3]s AS made, src_id, dst_id, method, path, query_string, request_body_sha256 AS body, ts_ns, call_id FROM %[4]s WHERE %[5]s AND (%[3]s OR %[6]s) AND %[7]s AND path IS NOT NULL),
+		g AS (SELECT *, coalesce(ts_ns - lag(ts_ns) OVER p > %[8]d, true) AS fresh FROM f WINDOW p AS (PARTITION BY src, dst, made, src_id, dst_id, method, path, query_string, body ORDER BY ts_ns, call_id)),
+		r AS (SELECT *, sum(fresh::INTEGER) OVER (PARTITION BY src, dst, made, src_id, dst_id, method, path, query_string, body ORDER BY ts_ns, call_id) AS run FROM g),
+		n AS (SELECT src, dst, made, src_id, dst_id, method, path, query_string, body, run, count(*) AS n, arg_min(call_id, (ts_ns, call_id), 3) AS ids, min(ts_ns) AS began FROM r GROUP BY ALL HAVING n > 1)
+		SELECT CASE WHEN made THEN 'out' ELSE 'in' END AS direction, CASE WHEN made THEN dst ELSE src END AS peer, coalesce(method || ' ', '') || left(path, 200) AS request, count(*) AS times, max(n) AS in_a_row, sum(n)::BIGINT AS calls,
+			list_transform(arg_min(ids, (began, ids)), x -> lower(hex(x))) AS call_ids FROM n GROUP BY ALL ORDER BY in_a_row DESC, times DESC, direction, peer, request LIMIT %[9]d`,
+		terms.Who("src_"), terms.Who("dst_"), s.from, s.rows.From, s.rows.Where, s.to, isWeb, repeatNs, s.w.Limit+1)
+	list, more, err := ask.Rows[Repeat](s.ctx, s.rows.Case, s.w.Limit, sql, s.rows.Args...)
+	if err != nil {
+		return err
+	}
+	s.out.Truncated = s.out.Truncated || more
+	s.out.Repeats = ask.Fit(s.w, &s.out.Frame, list, 15)
+	return nil
+}
+
+// AddedHeader is a header that a service puts on its own requests.
+type AddedHeader struct {
+	Name  string  `json:"name"`
+	Share float64 `json:"share" jsonschema:"of the calls it made"`
+	Got   float64 `json:"got_share" jsonschema:"of the calls it got"`
+}
+
+func (s *serviceOf) headers() error {
+	type row struct {
+		Names []string `json:"names"`
+	}
+	count := func(mine string) (map[string]int, int, error) {
+		keys, _, err := ask.Pick(s.ctx, s.c, "calls_raw", fmt.Sprintf("ts_ns BETWEEN %d AND %d AND %s AND %s", s.w.From, s.w.To, mine, isWeb), "ts_ns DESC, bundle DESC, call_no DESC", headerCalls)
+		if err != nil {
+			return nil, 0, err
+		}
+		names := map[string]int{}
+		err = ask.ByRuns(s.c, keys, func(where, nos string) error {
+			rows, _, err := ask.Rows[row](s.ctx, s.c, headerCalls, "SELECT list_distinct(list_transform(list_filter(headers, h -> h.kind = 'request'), h -> lower(h.name))) AS names FROM calls_raw k WHERE headers IS NOT NULL AND "+where, nos)
+			for _, r := range rows {
+				for _, n := range r.Names {
+					names[n]++
+				}
+			}
+			return err
+		})
+		return names, len(keys), err
+	}
+	made, n, err := count(s.from)
+	if err != nil {
+		return err
+	}
+	got, m, err := count(s.to)
+	if err != nil || n == 0 || m == 0 {
+		return err
+	}
+	for name, times := range made {
+		h := AddedHeader{Name: ask.Clip(name, 100), Share: ask.Share(int64(times), int64(n)), Got: ask.Share(int64(got[name]), int64(m))}
+		if h.Share >= 0.2 && h.Got <= 0.05 && !strings.HasPrefix(name, ":") && !slices.Contains(plainHeaders[:], name) {
+			s.out.Adds = append(s.out.Adds, h)
+		}
+	}
+	slices.SortFunc(s.out.Adds, func(a, b AddedHeader) int {
+		return cmp.Or(cmp.Compare(b.Share, a.Share), strings.Compare(a.Name, b.Name))
+	})
+	s.out.Adds = s.out.Adds[:min(20, len(s.out.Adds))]
+	return nil
+}
+
+// plainHeaders are headers that say nothing of a service.
+var plainHeaders = [...]string{"host", "user-agent", "accept", "accept-encoding", "content-length", "content-type", "connection", "te", "transfer-encoding"}
+
+// Transition is one endpoint asked for after another by the same user.
+type Transition struct {
+	From  string `json:"from" jsonschema:"empty: where visits begin"`
+	To    string `json:"to"`
+	Users int64  `json:"users"`
+	Times int64  `json:"times"`
+}
+
+// journey looks at the order of endpoints. A user is told by what proxies say of the
+// client, else by the client's address.
+func (s *serviceOf) journey() error {
+	header := func(name string) string {
+		return "nullif(trim(split_part(list_filter(headers, h -> h.kind = 'request' AND lower(h.name) = '" + name + "')[1].value, ',', 1)), '')"
+	}
+	known := func(x string) string { return "CASE WHEN contains(" + x + ", '[masked]') THEN NULL ELSE " + x + " END" }
+	keys, more, err := ask.Pick(s.ctx, s.rows.Case, s.rows.From, s.rows.Where+" AND "+s.to+" AND "+isWeb+" AND path IS NOT NULL AND src_kind IS DISTINCT FROM 'node'", "ts_ns DESC, bundle DESC, call_no DESC", journeyCalls, s.rows.Args...)
+	if err != nil {
+		return err
+	}
+	type visit struct {
+		Endpoint string `json:"endpoint"`
+		User     string `json:"usr"`
+		Ns       int64  `json:"ts_ns"`
+		Bundle   int64  `json:"bundle"`
+		No       int64  `json:"call_no"`
+	}
+	var rows []visit
+	err = ask.ByRuns(s.c, keys, func(where, nos string) error {
+		some, _, err := ask.Rows[visit](s.ctx, s.c, journeyCalls, fmt.Sprintf("SELECT %s AS endpoint, coalesce(%s, %s, %s, %s, src_ip) AS usr, ts_ns, %s, call_no FROM calls_raw k WHERE %s",
+			terms.Endpoint, known(header("authorization")), known(header("cookie")), header("x-forwarded-for"), header("x-real-ip"), terms.BundleOf(s.c, ""), where), nos)
+		rows = append(rows, some...)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if more {
+		s.out.Note("the journey of users is that of the last %d requests", journeyCalls)
+	}
+	rows = ask.Arrange(keys, rows, func(v visit) ask.Key { return ask.Key{Bundle: v.Bundle, No: v.No} })
+	slices.Reverse(rows)
+	type pair struct{ from, to string }
+	last := map[string]visit{}
+	times, users := map[pair]int64{}, map[pair]map[string]bool{}
+	for _, v := range rows {
+		before, ok := last[v.User]
+		last[v.User] = v
+		p := pair{"", v.Endpoint}
+		if ok && v.Ns-before.Ns <= journeyGap {
+			if p.from = before.Endpoint; p.from == p.to {
+				continue
+			}
+		}
+		times[p]++
+		if users[p] == nil {
+			users[p] = map[string]bool{}
+		}
+		users[p][v.User] = true
+	}
+	for p, n := range times {
+		s.out.Journey = append(s.out.Journey, Transition{p.from, p.to, int64(len(users[p])), n})
+	}
+	slices.SortFunc(s.out.Journey, func(a, b Transition) int {
+		return cmp.Or(cmp.Compare(b.Times, a.Times), strings.Compare(a.From, b.From), strings.Compare(a.To, b.To))
+	})
+	s.out.Journey = ask.Fit(s.w, &s.out.Frame, s.out.Journey[:min(20, len(s.out.Journey))], 15)
+	return nil
+}
+
+// Blocking is an endpoint that waits for its own calls one after the other.
+type Blocking struct {
+	Endpoint   string   `json:"endpoint"`
+	Examined   int      `json:"examined" jsonschema:"calls whose children were looked at"`
+	MedianMs   float64  `json:"median_ms"`
+	WaitShare  float64  `json:"wait_share" jsonschema:"part of the time in which it waited for exactly one call, median"`
+	InSequence int      `json:"in_sequence" jsonschema:"calls it waits for one after the other, median"`
+	SavesMs    float64  `json:"side_by_side_saves_ms" jsonschema:"what it could save at most if they ran side by side, median"`
+	Asks       []string `json:"asks"`
+	Confidence float64  `json:"confidence"`
+	Sure       string   `json:"sure"`
+	CallIDs    []string `json:"call_ids"`
+}
+
+func (s *serviceOf) blocking() error {
+	type row struct {
+		Bundle int64 `json:"bundle"`
+		No     int64 `json:"call_no"`
+	}
+	// The slower ones of each endpoint, near one time so that few pieces of the tables are read.
+	list, _, err := ask.Rows[row](s.ctx, s.rows.Case, blockingEach*blockingMost, fmt.Sprintf(`WITH f AS MATERIALIZED (SELECT %s AS endpoint, %s, call_no, ts_ns, elapsed_us FROM %s WHERE %s AND %s AND %s AND path IS NOT NULL AND elapsed_us > 1000 AND NOT failed),
+		e AS (SELECT endpoint, median(elapsed_us) AS m, count(*) AS n FROM f GROUP BY 1 HAVING n >= 2 ORDER BY m DESC, endpoint LIMIT %d),
+		r AS (SELECT f.*, row_number() OVER (PARTITION BY f.endpoint ORDER BY f.ts_ns DESC, call_no) AS nth FROM f JOIN e ON e.endpoint = f.endpoint WHERE f.elapsed_us >= e.m * 0.8)
+		SELECT bundle, call_no FROM r WHERE nth <= %d ORDER BY ts_ns, bundle, call_no`, terms.Endpoint, terms.BundleOf(s.c, ""), s.rows.From, s.rows.Where, s.to, isWeb, blockingMost, blockingEach), s.rows.Args...)
+	if err != nil || len(list) == 0 {
+		return err
+	}
+	k, err := chain.New(s.ctx, s.c)
+	if err != nil {
+		return err
+	}
+	keys := make([]ask.Key, len(list))
+	for i, r := range list {
+		keys[i] = ask.Key{Bundle: r.Bundle, No: r.No}
+	}
+	seeds, err := k.Load(keys)
+	if err != nil {
+		return err
+	}
+	children, _, err := k.Below(seeds, 1, chain.MaxNodes, nil)
+	if err != nil {
+		return err
+	}
+	told := slices.Clone(seeds)
+	for _, c := range children {
+		told = append(told, c...)
+	}
+	if err := k.Tell(told); err != nil {
+		return err
+	}
+	s.out.Blocking = ask.Fit(s.w, &s.out.Frame, blockingIn(seeds, children), 15)
+	return nil
+}
+
+// waits is how long a call waited for exactly one of its children, how many ran after one
+// another, and what it took longer than the longest of them.
+func waits(s *chain.Step, children []*chain.Step) (alone int64, sequence int, saves int64) {
+	at := s.Start
+	longest := int64(0)
+	for _, c := range children {
+		if c.Protocol == "dns" {
+			continue
+		}
+		from, to := max(c.Start, s.Start), min(c.End, s.End)
+		if to <= from {
+			continue
+		}
+		if c.Start >= at {
+			sequence++
+			alone += to - from
+		} else if to > at {
+			alone -= at - max(from, s.Start)
+		}
+		at = max(at, to)
+		longest = max(longest, to-from)
+	}
+	alone = max(0, alone)
+	return alone, sequence, max(0, alone-longest)
+}
+
+func blockingIn(seeds []*chain.Step, children map[*chain.Step][]*chain.Step) []Blocking {
+	type sums struct {
+		took, share, saves []float64
+		sequence           []int
+		asks, ids          []string
+		confidence         float64
+	}
+	by := map[string]*sums{}
+	var order []string
+	for _, s := range seeds {
+		name := chain.EndpointOf(s)
+		one := by[name]
+		if one == nil {
+			one = &sums{confidence: 1}
+			by[name] = one
+			order = append(order, name)
+		}
+		alone, sequence, saves := waits(s, children[s])
+		one.took, one.saves, one.sequence = append(one.took, chain.Millis(s.End-s.Start)), append(one.saves, chain.Millis(saves)), append(one.sequence, sequence)
+		one.share = append(one.share, float64(alone)/float64(max(1, s.End-s.Start)))
+		if len(one.ids) < 3 {
+			one.ids = append(one.ids, s.ID)
+		}
+		for _, c := range children[s] {
+			if c.Protocol != "dns" && !slices.Contains(one.asks, c.Dst.Who) && len(one.asks) < 10 {
+				one.asks = append(one.asks, c.Dst.Who)
+			}
+			one.confidence = min(one.confidence, c.Link.Confidence)
+		}
+	}
+	out := []Blocking{}
+	for _, name := range order {
+		one := by[name]
+		b := Blocking{Endpoint: name, Examined: len(one.took), MedianMs: ask.Median(one.took), WaitShare: ask.Round(ask.Median(one.share)), SavesMs: ask.Median(one.saves), Asks: one.asks, Confidence: one.confidence, Sure: chain.Sure(one.confidence), CallIDs: one.ids}
+		slices.Sort(one.sequence)
+		b.InSequence = one.sequence[len(one.sequence)/2]
+		if b.InSequence >= 2 && b.WaitShare >= 0.5 {
+			out = append(out, b)
+		}
+	}
+	slices.SortStableFunc(out, func(a, b Blocking) int {
+		return cmp.Or(cmp.Compare(b.SavesMs, a.SavesMs), strings.Compare(a.Endpoint, b.Endpoint))
+	})
+	return out
+}

@@ -1,0 +1,98 @@
+package servicemap
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/ask/relation"
+	"github.com/pcapsule/pcapsule/forensics/ask/terms"
+)
+
+// blastLevels is how many callers in a row are looked at.
+const blastLevels = 3
+
+// Blast is what would be hit if a service were gone.
+type Blast struct {
+	How       string     `json:"how"`
+	From      string     `json:"from,omitempty" jsonschema:"where there are very many calls: only those from this time on were looked at, and all numbers are of them"`
+	Calls     int64      `json:"calls" jsonschema:"calls to the service"`
+	Explained int64      `json:"explained" jsonschema:"of these, calls that a request to their sender led to"`
+	Ambiguous int64      `json:"ambiguous" jsonschema:"of these, calls whose sender served several requests at that time: the one that began last was taken"`
+	Endpoints []BlastRow `json:"endpoints" jsonschema:"nearest first, then by share"`
+}
+
+// BlastRow is an endpoint whose calls led to the service.
+type BlastRow struct {
+	Depth      int64    `json:"depth" jsonschema:"1: it calls the service itself"`
+	Dst        string   `json:"dst"`
+	Endpoint   string   `json:"endpoint"`
+	Calls      int64    `json:"calls" jsonschema:"to this endpoint"`
+	Touching   int64    `json:"touching" jsonschema:"of these, calls that led to the service"`
+	Share      float64  `json:"share"`
+	Confidence string   `json:"confidence" jsonschema:"exact: by trace or request ids; likely: by time within the only open request; guess: several were open"`
+	CallIDs    []string `json:"call_ids" jsonschema:"the first three that touched it"`
+}
+
+// maxLinked is how many calls are compared with one another: about 250 MB of memory.
+const maxLinked = 500_000
+
+// blast finds the endpoints whose calls led to the targets.
+func blast(w *ask.Window, ctx context.Context, c *forensics.Case, targets []string, f *ask.Frame) (*Blast, error) {
+	w, since, err := w.Latest(ctx, c, "protocol IN "+terms.Serving, maxLinked)
+	if err != nil {
+		return nil, err
+	}
+	marks := strings.TrimSuffix(strings.Repeat("?, ", len(targets)), ", ")
+	var b strings.Builder
+	b.WriteString(w.Ends(c, "service") + relation.Parents(c))
+	fmt.Fprintf(&b, `, want AS (SELECT unnest([%s]) AS name), hit AS (SELECT bn FROM dname WHERE dst IN (SELECT name FROM want)),
+		c0 AS MATERIALIZED (SELECT %s AS k, ap AS pod, %s, ts_ns AS began FROM x
+			WHERE %s AND (bn IN (SELECT bn FROM hit) OR far IN (SELECT name FROM want)))`, marks, terms.NumberOf(c), relation.Ties, terms.IsRequest)
+	var tables []string
+	for i := 1; i <= blastLevels; i++ {
+		fmt.Fprintf(&b, `, l%d AS MATERIALIZED (SELECT pk AS k, any_value(pup) AS pod, any_value(ptrace) AS trace, any_value(ptraced) AS traced, any_value(preq) AS req, any_value(preqd) AS reqd, any_value(t0) AS began, max(grade) AS grade, count(*) AS n, count(*) FILTER (grade = 2) AS vague
+			FROM (%s) GROUP BY 1)`, i, relation.Linked(fmt.Sprintf("%s%d", map[bool]string{true: "c", false: "l"}[i == 1], i-1)))
+		tables = append(tables, fmt.Sprintf("SELECT k AS pk, %d AS depth, grade FROM l%d", i, i))
+	}
+	type row struct {
+		Depth     int64    `json:"depth"`
+		Dst       string   `json:"dst"`
+		Protocol  string   `json:"protocol"`
+		Method    string   `json:"method"`
+		Path      string   `json:"tpl"`
+		Calls     int64    `json:"calls"`
+		Touching  int64    `json:"touching"`
+		Grade     int64    `json:"grade"`
+		CallIDs   []string `json:"call_ids"`
+		All       int64    `json:"n_all"`
+		Explained int64    `json:"n_explained"`
+		Vague     int64    `json:"n_vague"`
+	}
+	fmt.Fprintf(&b, `, hits AS (SELECT pk, min(depth) AS depth, max(grade) AS grade FROM (%s) GROUP BY 1),
+		ep AS (SELECT min(h.depth) AS depth, bn, far, protocol, coalesce(method, '') AS method, %s AS tpl, count(*) AS calls, count(h.pk) AS touching, max(h.grade) AS grade,
+			list_transform(arg_min(CASE WHEN h.pk IS NOT NULL THEN call_id END, ts_ns, 3) FILTER (h.pk IS NOT NULL), i -> lower(hex(i))) AS call_ids
+			FROM x LEFT JOIN hits h ON h.pk = %s WHERE protocol IN %s GROUP BY ALL HAVING count(h.pk) > 0)
+		SELECT depth, coalesce(nullif(far, ''), dst) AS dst, protocol, method, tpl, calls, touching, grade, call_ids, (SELECT count(*) FROM c0) AS n_all,
+			(SELECT coalesce(sum(n), 0)::BIGINT FROM l1) AS n_explained, (SELECT coalesce(sum(vague), 0)::BIGINT FROM l1) AS n_vague
+		FROM ep JOIN dname USING (bn) ORDER BY depth, touching / calls DESC, touching DESC, 2, 3, 4, 5`, strings.Join(tables, " UNION ALL "), terms.PathTemplate, terms.NumberOf(c), terms.Serving)
+	args := w.Values()
+	for _, t := range targets {
+		args = append(args, t)
+	}
+	rows, more, err := ask.Rows[row](ctx, c, w.Limit, b.String(), args...)
+	if err != nil {
+		return nil, err
+	}
+	out := &Blast{How: "a call belongs to the request that its sender was serving: the one with the same trace or request id, else the one begun last of those that were open; up to three callers in a row", From: since, Endpoints: []BlastRow{}}
+	for _, r := range rows {
+		out.Calls, out.Explained, out.Ambiguous = r.All, r.Explained, r.Vague
+		out.Endpoints = append(out.Endpoints, BlastRow{r.Depth, r.Dst, ask.Clip(terms.EndpointName(r.Protocol, r.Method, r.Path), 200), r.Calls, r.Touching, ask.Share(r.Touching, r.Calls),
+			[...]string{"exact", "likely", "guess"}[r.Grade], r.CallIDs})
+	}
+	f.Truncated = f.Truncated || more
+	out.Endpoints = ask.Fit(w, f, out.Endpoints, 3)
+	return out, nil
+}

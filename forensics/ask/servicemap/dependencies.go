@@ -1,0 +1,274 @@
+package servicemap
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/ask/terms"
+)
+
+// When a dependency is called unhealthy.
+const (
+	failingShare  = 0.5
+	degradedShare = 0.05
+	slowMs        = 1000
+)
+
+// DependenciesIn asks what a service depends on and who depends on it.
+type DependenciesIn struct {
+	ask.Scope
+	Service string `json:"service" jsonschema:"service, workload, pod, host or address; namespace/name narrows, * and ? match"`
+	Depth   int    `json:"depth,omitempty" jsonschema:"how far to go on from there, 1 to 10; 3 where not given"`
+	Via     string `json:"via,omitempty" jsonschema:"the layer that calls to the service should pass, such as data-access: lists who goes past it"`
+	Blast   bool   `json:"blast_radius,omitempty" jsonschema:"also which endpoints of those who depend on it led to it, with their shares: what would be hit if it were gone"`
+}
+
+// Dependencies is what a service depends on and who depends on it.
+type Dependencies struct {
+	ask.Frame
+	Services   []MapNode    `json:"services" jsonschema:"what the name stands for"`
+	Summary    []string     `json:"summary"`
+	Upstream   []Dependency `json:"upstream" jsonschema:"who calls it, nearest first; depth 2 calls those of depth 1"`
+	Downstream []Dependency `json:"downstream" jsonschema:"what it calls, nearest first"`
+	Direct     []string     `json:"direct_dependents"`
+	Transitive []string     `json:"transitive_dependents" jsonschema:"who depends on it only through others"`
+	Single     []string     `json:"single_points" jsonschema:"it or what it calls, where one pod alone was seen to answer"`
+	Bypass     []Bypass     `json:"bypass,omitempty" jsonschema:"with via: who calls it without passing that layer"`
+	ThroughVia int64        `json:"calls_through_via,omitempty"`
+	Blast      *Blast       `json:"blast_radius,omitempty"`
+}
+
+// Dependency is one edge on the way to or from a service.
+type Dependency struct {
+	Depth     int      `json:"depth"`
+	Src       string   `json:"src"`
+	Dst       string   `json:"dst"`
+	Place     string   `json:"place" jsonschema:"of the farther end: inside, outside or unknown"`
+	Calls     int64    `json:"calls"`
+	Failed    int64    `json:"failed"`
+	Faults    int64    `json:"faults,omitempty" jsonschema:"of the failed, not the caller's doing"`
+	ErrorRate float64  `json:"error_rate" jsonschema:"failed of calls"`
+	P50Ms     *float64 `json:"p50_ms,omitempty"`
+	P99Ms     *float64 `json:"p99_ms,omitempty"`
+	Protocols []string `json:"protocols"`
+	Health    string   `json:"health" jsonschema:"ok, slow, degraded, failing or unknown"`
+	Why       string   `json:"why,omitempty"`
+	KFL       string   `json:"kfl,omitempty"`
+}
+
+// Bypass is a client that goes past a layer.
+type Bypass struct {
+	Client    string   `json:"client"`
+	Calls     int64    `json:"calls"`
+	Protocols []string `json:"protocols"`
+	CallID    string   `json:"call_id" jsonschema:"an example"`
+	KFL       string   `json:"kfl"`
+}
+
+// DependenciesQuestion is get_dependencies, which AskDependencies answers.
+func DependenciesQuestion() ask.Question {
+	return ask.New("get_dependencies", "What depends on what", "Upstream and downstream of a service, direct and further, with the health of each edge; blast radius with the endpoints that would be hit; who goes past a layer (via).", false, AskDependencies)
+}
+
+// AskDependencies answers what a service depends on and who depends on it.
+func AskDependencies(ctx context.Context, c *forensics.Case, in DependenciesIn) (*Dependencies, error) {
+	w, err := in.Read(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case in.Service == "":
+		return nil, ask.Wrong("service", "empty, want a service, workload, pod, host or address")
+	case in.Depth < 0 || in.Depth > 10:
+		return nil, ask.Wrong("depth", "%d, want 1 to 10", in.Depth)
+	case in.Depth == 0:
+		in.Depth = 3
+	}
+	out := &Dependencies{}
+	if out.Frame, err = w.Frame(ctx, c); err != nil {
+		return nil, err
+	}
+	g, err := readGraph(w, ctx, c, "service", false, &out.Frame)
+	if err != nil {
+		return nil, err
+	}
+	targets, err := g.named(ctx, c, in.Service)
+	if err != nil {
+		return nil, err
+	}
+	if len(targets) == 0 {
+		out.Note("nothing in this time is called %s; get_service_map lists who is there", ask.Clip(in.Service, 100))
+	}
+	out.fill(g, w, targets, in.Depth)
+	if in.Via != "" {
+		layer, err := g.named(ctx, c, in.Via)
+		if err != nil {
+			return nil, err
+		}
+		if len(layer) == 0 {
+			out.Note("nothing in this time is called %s, so every client goes past it", ask.Clip(in.Via, 100))
+		}
+		out.bypass(g, targets, layer)
+		out.Bypass = ask.Fit(w, &out.Frame, out.Bypass, 4)
+	}
+	if in.Blast && len(targets) > 0 {
+		if out.Blast, err = blast(w, ctx, c, targets, &out.Frame); err != nil {
+			return nil, err
+		}
+	}
+	out.Match(len(out.Upstream) + len(out.Downstream))
+	return out, nil
+}
+
+// named finds the nodes of a map that a person calls name.
+func (g *graph) named(ctx context.Context, c *forensics.Case, name string) ([]string, error) {
+	cond, args := terms.End("", name)
+	rows, _, err := ask.Rows[struct {
+		Name string `json:"name"`
+	}](ctx, c, ask.MaxFacts, "SELECT DISTINCT "+terms.Who("")+" AS name FROM endpoints WHERE "+cond+" ORDER BY 1", args...)
+	if err != nil {
+		return nil, err
+	}
+	var out []string
+	for _, r := range rows {
+		if g.nodes[r.Name] != nil {
+			out = ask.AddName(out, r.Name)
+		}
+	}
+	for node := range g.nodes { // named by the host that clients asked for
+		if strings.EqualFold(node, name) || strings.HasPrefix(name, "*.") && strings.HasSuffix(node, name[1:]) {
+			out = ask.AddName(out, node)
+		}
+	}
+	return out, nil
+}
+
+func (d *Dependencies) fill(g *graph, w *ask.Window, targets []string, depth int) {
+	d.Services = []MapNode{}
+	for _, t := range targets {
+		d.Services = append(d.Services, *g.nodes[t])
+	}
+	up, direct, transitive := g.walk(targets, depth, true)
+	down, next, _ := g.walk(targets, depth, false)
+	d.Direct, d.Transitive = ask.SomeNames(direct), ask.SomeNames(transitive)
+	d.Single = []string{}
+	for _, name := range append(slices.Clone(targets), next...) {
+		if n := g.nodes[name]; n.Replicas == 1 && n.CallsIn > 0 {
+			d.Single = ask.AddName(d.Single, name)
+		}
+	}
+	d.Single = ask.SomeNames(d.Single)
+	d.Summary = []string{fmt.Sprintf("%d call it directly, %d more depend on it through others; it calls %d.", len(direct), len(transitive), len(next))}
+	for _, e := range down {
+		if e.Depth == 1 && (e.Health == "failing" || e.Health == "degraded" || e.Health == "slow") {
+			d.Summary = append(d.Summary, fmt.Sprintf("%s to %s is %s: %s.", e.Src, e.Dst, e.Health, e.Why))
+		}
+	}
+	if len(d.Summary) > ask.MaxNames {
+		d.Summary = d.Summary[:ask.MaxNames]
+	}
+	d.Upstream, d.Downstream = ask.Fit(w, &d.Frame, up, 3), ask.Fit(w, &d.Frame, down, 3)
+}
+
+// walk lists the edges that lead to some nodes or, the other way, from them, by depth, and
+// names the nodes at depth 1 and beyond.
+func (g *graph) walk(from []string, most int, up bool) (rows []Dependency, first, further []string) {
+	rows = []Dependency{}
+	first, further = []string{}, []string{}
+	depth := map[string]int{}
+	for _, name := range from {
+		depth[name] = 0
+	}
+	level := from
+	for d := 1; d <= most && len(level) > 0; d++ {
+		var reached []string
+		for i := range g.edges { // most calls first
+			e := &g.edges[i]
+			near, far := e.Src, e.Dst
+			if up {
+				near, far = far, near
+			}
+			if !slices.Contains(level, near) || near == far {
+				continue
+			}
+			if at, seen := depth[far]; !seen {
+				depth[far] = d
+				reached = append(reached, far)
+			} else if at < d { // leads back
+				continue
+			}
+			rows = append(rows, g.dependency(e, d, far))
+		}
+		for _, name := range reached {
+			if d == 1 {
+				first = ask.AddName(first, name)
+			} else {
+				further = ask.AddName(further, name)
+			}
+		}
+		level = reached
+	}
+	return rows, first, further
+}
+
+func (g *graph) dependency(e *MapEdge, depth int, far string) Dependency {
+	d := Dependency{Depth: depth, Src: e.Src, Dst: e.Dst, Place: g.nodes[far].Place, Calls: e.Calls, Failed: e.Failed, Faults: e.Faults, ErrorRate: ask.Share(e.Failed, e.Calls),
+		P50Ms: e.P50Ms, P99Ms: e.P99Ms, Protocols: []string{}, KFL: e.KFL}
+	for _, p := range e.Protocols {
+		d.Protocols = append(d.Protocols, p.Protocol)
+	}
+	d.Health, d.Why = e.health()
+	return d
+}
+
+// health judges an edge by what is not its caller's doing.
+func (e *MapEdge) health() (string, string) {
+	n, bad := e.Calls, e.Faults
+	if n == 0 {
+		n = e.Connections
+		bad += e.NotAnswered
+	}
+	rate := ask.Share(bad, n)
+	switch {
+	case n == 0:
+		return "unknown", "nothing was answered or refused"
+	case e.Calls == 0 && e.NotAnswered > 0 && rate >= failingShare:
+		return "failing", fmt.Sprintf("%d of %d connections carried nothing: refused, or not answered", e.NotAnswered, n)
+	case rate >= failingShare:
+		return "failing", fmt.Sprintf("%d of %d calls failed on the server's side", bad, n)
+	case rate >= degradedShare:
+		return "degraded", fmt.Sprintf("%d of %d calls failed on the server's side", bad, n)
+	case e.NotAnswered > 0 && ask.Share(e.NotAnswered, e.Connections) >= degradedShare:
+		return "degraded", fmt.Sprintf("%d of %d connections carried nothing: refused, or not answered", e.NotAnswered, e.Connections)
+	case e.P99Ms != nil && *e.P99Ms >= slowMs:
+		return "slow", fmt.Sprintf("one call in a hundred takes %.0f ms or more", *e.P99Ms)
+	case e.Calls == 0:
+		return "unknown", "encrypted, or no dissector reads it: only handshakes were seen"
+	}
+	return "ok", ""
+}
+
+// bypass lists who calls the targets and is not of the layer.
+func (d *Dependencies) bypass(g *graph, targets, layer []string) {
+	d.Bypass = []Bypass{}
+	for i := range g.edges {
+		e := &g.edges[i]
+		if !slices.Contains(targets, e.Dst) || len(e.Protocols) == 0 {
+			continue
+		}
+		if slices.Contains(layer, e.Src) {
+			d.ThroughVia += e.Calls
+			continue
+		}
+		b := Bypass{Client: e.Src, Calls: e.Calls, CallID: e.Protocols[0].CallID, KFL: e.KFL}
+		for _, p := range e.Protocols {
+			b.Protocols = append(b.Protocols, p.Protocol)
+		}
+		d.Bypass = append(d.Bypass, b)
+		d.Summary = append(d.Summary, fmt.Sprintf("%s goes past the layer with %d calls.", b.Client, b.Calls))
+	}
+}

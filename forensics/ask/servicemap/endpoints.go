@@ -1,0 +1,54 @@
+package servicemap
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/ask/terms"
+)
+
+// Endpoint is one endpoint at one service and how calls to it went.
+type Endpoint struct {
+	Dst      string   `json:"dst" jsonschema:"who was asked, namespace/name"`
+	Protocol string   `json:"protocol"`
+	Endpoint string   `json:"endpoint" jsonschema:"method and path with ids taken out, SQL or Redis verb, DNS type"`
+	Calls    int64    `json:"calls"`
+	Failed   int64    `json:"failed"`
+	P50Ms    *float64 `json:"p50_ms,omitempty"`
+	P90Ms    *float64 `json:"p90_ms,omitempty"`
+	P99Ms    *float64 `json:"p99_ms,omitempty"`
+	MaxMs    *float64 `json:"max_ms,omitempty"`
+	CallID   string   `json:"call_id" jsonschema:"an example: the slowest"`
+	KFL      string   `json:"kfl" jsonschema:"condition for exactly these calls"`
+}
+
+// endpointRow is an endpoint as SQL gives it.
+type endpointRow struct {
+	ask.Target
+	Calls  int64    `json:"calls"`
+	Failed int64    `json:"failed"`
+	P50Ms  *float64 `json:"p50_ms"`
+	P90Ms  *float64 `json:"p90_ms"`
+	P99Ms  *float64 `json:"p99_ms"`
+	MaxMs  *float64 `json:"max_ms"`
+	CallID string   `json:"call_id"`
+}
+
+// byEndpoint lists endpoints of the window's requests, those first that order says.
+func byEndpoint(w *ask.Window, ctx context.Context, c *forensics.Case, known map[string]ask.Node, limit int, where, order string) ([]Endpoint, bool, error) {
+	sql := w.Ends(c, "service") + fmt.Sprintf(`, g AS (SELECT bn, far, protocol, coalesce(method, '') AS method, tpl, bool_or(protocol <> 'dns' AND host = far) AS asked,
+			count(*) AS calls, count(*) FILTER (failed) AS failed, quantile_disc(`+terms.Took+`, [0.5, 0.9, 0.99]) AS p, max(`+terms.Took+`) AS slowest, %s AS call_id
+			FROM (SELECT *, `+terms.PathTemplate+` AS tpl FROM x) WHERE %s AND %s GROUP BY ALL)
+		SELECT coalesce(nullif(far, ''), dst) AS dst, pb, asked, protocol, method, tpl, calls, failed, p[1] / 1000.0 AS p50_ms, p[2] / 1000.0 AS p90_ms, p[3] / 1000.0 AS p99_ms,
+			slowest / 1000.0 AS max_ms, lower(hex(call_id)) AS call_id FROM g JOIN dname USING (bn) ORDER BY %s, 1, 4, 5, 6`, terms.Slowest, terms.IsRequest, where, order)
+	rows, more, err := ask.Rows[endpointRow](ctx, c, limit, sql, w.Args...)
+	out := make([]Endpoint, len(rows))
+	for i, r := range rows {
+		out[i] = Endpoint{r.Dst, r.Protocol, ask.Clip(terms.EndpointName(r.Protocol, r.Method, r.Path), 200), r.Calls, r.Failed, r.P50Ms, r.P90Ms, r.P99Ms, r.MaxMs, r.CallID,
+			strings.Join([]string{ask.DstKFL(r.Dst, r.Pb, r.Asked, known), terms.EndpointKFL(r.Protocol, r.Method, r.Path)}, " and ")}
+	}
+	return out, more, err
+}

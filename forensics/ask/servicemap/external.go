@@ -1,0 +1,328 @@
+package servicemap
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/ask/terms"
+)
+
+// ExternalIn asks what lies outside and is called.
+type ExternalIn struct {
+	ask.Scope
+	Client string   `json:"client,omitempty" jsonschema:"only from this service, workload, pod, host or address"`
+	Allow  []string `json:"allow,omitempty" jsonschema:"what may be called: addresses and ranges (203.0.113.0/24), domains (api.example.com; *.example.com for all below it), namespace:NAME for whatever this namespace calls; the rest are violations"`
+	Inside []string `json:"inside,omitempty" jsonschema:"ranges that are not outside although their addresses are public"`
+}
+
+// External is what lies outside and is called.
+type External struct {
+	ask.Frame
+	Summary      []string      `json:"summary"`
+	Destinations []Destination `json:"destinations" jsonschema:"violations first, then most calls"`
+	Violations   int           `json:"violations,omitempty" jsonschema:"destinations that the allow-list does not hold, in all"`
+	DNSFailures  []DNSFailure  `json:"dns_failures" jsonschema:"names that could not be resolved, most asked first"`
+	Total        int           `json:"total_destinations"`
+}
+
+// Destination is one name or address outside.
+type Destination struct {
+	Name        string   `json:"name" jsonschema:"as clients asked for it, else as DNS answers name it, else the address"`
+	Domain      string   `json:"domain,omitempty" jsonschema:"registrable domain"`
+	NameFrom    string   `json:"name_from" jsonschema:"host, sni, dns, hosts or none: how the name is known"`
+	Addresses   []string `json:"addresses"`
+	Ports       []int64  `json:"ports"`
+	Clients     []string `json:"clients"`
+	Pods        []string `json:"pods,omitempty" jsonschema:"pods of the clients"`
+	Calls       int64    `json:"calls" jsonschema:"requests, without handshakes and unknown payload"`
+	Failed      int64    `json:"failed"`
+	Connections int64    `json:"connections"`
+	SentKB      float64  `json:"sent_kb" jsonschema:"payload that clients sent on these connections, encrypted or not, 1000 bytes; whole connections, also where the window holds a part of them"`
+	ReceivedKB  float64  `json:"received_kb"`
+	First       string   `json:"first"`
+	Last        string   `json:"last"`
+	Protocols   []string `json:"protocols"`
+	Encrypted   string   `json:"encrypted" jsonschema:"yes, no or partly"`
+	Allowed     *bool    `json:"allowed,omitempty" jsonschema:"with allow"`
+	Violators   []string `json:"violators,omitempty" jsonschema:"clients that may not call it"`
+	CallIDs     []string `json:"call_ids" jsonschema:"the first three"`
+	KFL         string   `json:"kfl,omitempty"`
+}
+
+// DNSFailure is a name that could not be resolved.
+type DNSFailure struct {
+	Name    string   `json:"name"`
+	Result  string   `json:"result"`
+	Calls   int64    `json:"calls"`
+	Clients []string `json:"clients"`
+	CallIDs []string `json:"call_ids"`
+}
+
+// ExternalQuestion is list_external, which AskExternal answers.
+func ExternalQuestion() ask.Question {
+	return ask.New("list_external", "What is called outside", "Destinations outside by domain and address with clients, volumes both ways, first and last time, protocols, TLS or plain, how the name is known; violations of an allow-list; names that could not be resolved.", false, AskExternal)
+}
+
+// externalRow is a destination and one of its clients, as SQL gives it.
+type externalRow struct {
+	Name        string   `json:"name"`
+	Client      string   `json:"client"`
+	Namespace   string   `json:"namespace"`
+	Asked       bool     `json:"asked"`
+	BySNI       bool     `json:"by_sni"`
+	DNS         bool     `json:"dns_known"`
+	Addresses   []string `json:"addresses"`
+	Ports       []int64  `json:"ports"`
+	Pods        []string `json:"pods"`
+	Calls       int64    `json:"calls"`
+	Rows        int64    `json:"n"`
+	Failed      int64    `json:"failed"`
+	Connections int64    `json:"connections"`
+	Sent        int64    `json:"sent"`
+	Received    int64    `json:"received"`
+	First       string   `json:"first_at"`
+	Last        string   `json:"last_at"`
+	Protocols   []string `json:"protocols"`
+	Opened      int64    `json:"opened"`
+	Shakes      int64    `json:"shakes"`
+	CallIDs     []string `json:"call_ids"`
+}
+
+// AskExternal answers what lies outside and is called.
+func AskExternal(ctx context.Context, c *forensics.Case, in ExternalIn) (*External, error) {
+	w, err := in.Read(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	allow, err := readAllow(in.Allow)
+	if err != nil {
+		return nil, err
+	}
+	within, err := prefixes("inside", in.Inside)
+	if err != nil {
+		return nil, err
+	}
+	if in.Client != "" {
+		cond, args := terms.EndIs(c, "src_", in.Client)
+		w.And(cond, args...)
+	}
+	out := &External{Summary: []string{}}
+	if out.Frame, err = w.Frame(ctx, c); err != nil {
+		return nil, err
+	}
+	rows, err := outside(w, ctx, c, in.Client != "", &out.Frame)
+	if err != nil {
+		return nil, err
+	}
+	known, err := ask.Nodes(ctx, c, "service")
+	if err != nil {
+		return nil, err
+	}
+	list := gather(rows, allow, within, known)
+	out.Total = len(list)
+	for _, d := range list {
+		if d.Allowed != nil && !*d.Allowed {
+			out.Violations++
+		}
+	}
+	out.tell(list, len(in.Allow) > 0)
+	if out.DNSFailures, err = unresolved(w, ctx, c); err != nil {
+		return nil, err
+	}
+	out.DNSFailures = ask.Fit(w, &out.Frame, out.DNSFailures, 4)
+	out.Destinations = ask.Fit(w, &out.Frame, list, 2)
+	out.Match(len(out.Destinations))
+	return out, nil
+}
+
+// maxExternal is how many pairs of client and destination are looked at.
+const maxExternal = 20_000
+
+// outside reads who calls what outside, calls and then connections that carried nothing.
+func outside(w *ask.Window, ctx context.Context, c *forensics.Case, narrowed bool, f *ask.Frame) ([]externalRow, error) {
+	conn := "conn_id"
+	if c.Several() {
+		conn = "bundle::BIGINT * 4398046511104 + conn_id"
+	}
+	on := terms.Key(c, "")
+	sql := w.Ends(c, "service") + fmt.Sprintf(`, cx AS (SELECT %[4]s conn_id, min(an) AS an, min(far) AS far FROM x WHERE bn = 0 GROUP BY %[4]s conn_id),
+		cb AS (SELECT an, far, sum(src_payload_bytes)::BIGINT AS sent, sum(dst_payload_bytes)::BIGINT AS received FROM cx JOIN (SELECT %[4]s conn_id, flow_id FROM connections) USING (%[4]s conn_id) JOIN flows_raw USING (%[4]s flow_id) GROUP BY 1, 2)
+		SELECT far AS name, src AS client, na AS namespace, asked, by_sni, dns_known, addresses, ports, pods, calls, n, failed, connections, sent, received, first_at, last_at, protocols, opened, shakes, call_ids FROM (
+		SELECT an, far, bool_or(protocol <> 'dns' AND host = far) AS asked, bool_or(protocol IN ('tls', 'dtls', 'quic') AND host = far) AS by_sni, bool_or(dst_dns_name = far) AS dns_known,
+			list_sort(list(DISTINCT dst_ip))[1:10] AS addresses, list_sort(list(DISTINCT dst_port::BIGINT))[1:10] AS ports, list_sort(list(DISTINCT src_pod))[1:10] AS pods, count(*) AS n, count(*) FILTER (%[1]s) AS calls, count(*) FILTER (failed) AS failed,
+			count(DISTINCT %[2]s) AS connections, make_timestamp_ns(min(ts_ns)) AS first_at, make_timestamp_ns(max(ts_ns)) AS last_at,
+			list_sort(list(DISTINCT protocol)) AS protocols, count(*) FILTER (decrypted_by IS NOT NULL AND %[1]s) AS opened, count(*) FILTER (protocol IN ('tls', 'dtls', 'quic')) AS shakes, %[3]s
+		FROM x WHERE bn = 0 GROUP BY an, far) LEFT JOIN cb USING (an, far) JOIN sname USING (an) WHERE pa <> 'outside' ORDER BY calls DESC, n DESC, 1, 2`, terms.IsRequest, conn, terms.SomeCalls, on)
+	rows, more, err := ask.Rows[externalRow](ctx, c, maxExternal, sql, w.Args...)
+	if err != nil {
+		return nil, err
+	}
+	if more {
+		f.Truncated = true
+		f.Note("only the %d busiest pairs of client and destination were looked at", maxExternal)
+	}
+	if w.KFL != "" || narrowed {
+		return rows, nil
+	}
+	cond, args := w.Connections(c, false)
+	silent, _, err := ask.Rows[externalRow](ctx, c, maxExternal, fmt.Sprintf(`SELECT %s AS name, %s AS client, min(src_namespace) AS namespace, bool_or(dst_dns_name IS NOT NULL) AS dns_known, list_sort(list(DISTINCT dst_ip))[1:10] AS addresses,
+		list_sort(list(DISTINCT dst_port::BIGINT))[1:10] AS ports, list_sort(list(DISTINCT src_pod))[1:10] AS pods, count(*) AS connections, make_timestamp_ns(min(first_ns)) AS first_at, make_timestamp_ns(max(last_ns)) AS last_at, list_sort(list(DISTINCT transport)) AS protocols
+		FROM connections WHERE calls = 0 AND %s AND %s = 'outside' AND %s <> 'outside' GROUP BY 1, 2 ORDER BY connections DESC, 1, 2`, terms.Who("dst_"), terms.Who("src_"), cond, terms.Place("dst_"), terms.Place("src_")), args...)
+	return append(rows, silent...), err
+}
+
+// gather joins rows of one destination.
+func gather(rows []externalRow, allow *allowList, within []netip.Prefix, known map[string]ask.Node) []Destination {
+	by := map[string]*Destination{}
+	counts := map[string]*externalRow{}
+	var names []string
+	for i := range rows {
+		r := &rows[i]
+		if len(r.Addresses) > 0 && allIn(r.Addresses, within) {
+			continue
+		}
+		d := by[r.Name]
+		if d == nil {
+			d = &Destination{Name: r.Name, First: r.First, Last: r.Last, Addresses: []string{}, Protocols: []string{}, Ports: []int64{}, CallIDs: r.CallIDs}
+			by[r.Name], counts[r.Name] = d, &externalRow{}
+			names = append(names, r.Name)
+		}
+		d.add(r, counts[r.Name])
+		if allow != nil {
+			ok := allow.holds(r)
+			if d.Allowed == nil {
+				d.Allowed = &ok
+			}
+			if !ok {
+				d.Allowed = &ok
+				d.Violators = ask.AddName(d.Violators, r.Client)
+			}
+		}
+	}
+	out := []Destination{}
+	for _, name := range names {
+		d := by[name]
+		d.finish(counts[name], known)
+		out = append(out, *d)
+	}
+	slices.SortStableFunc(out, func(a, b Destination) int {
+		bad := func(d *Destination) int {
+			if d.Allowed != nil && !*d.Allowed {
+				return 0
+			}
+			return 1
+		}
+		if x := bad(&a) - bad(&b); x != 0 {
+			return x
+		}
+		if x := b.Calls - a.Calls; x != 0 {
+			return int(max(-1, min(1, x)))
+		}
+		return strings.Compare(a.Name, b.Name)
+	})
+	return out
+}
+
+func (d *Destination) add(r, sum *externalRow) {
+	d.Calls += r.Calls
+	d.Failed += r.Failed
+	d.Connections += r.Connections
+	d.SentKB, d.ReceivedKB = ask.Round(d.SentKB+float64(r.Sent)/1000), ask.Round(d.ReceivedKB+float64(r.Received)/1000)
+	d.First, d.Last = min(d.First, r.First), max(d.Last, r.Last)
+	d.Clients = ask.AddName(d.Clients, r.Client)
+	for _, a := range r.Addresses {
+		d.Addresses = ask.AddName(d.Addresses, a)
+	}
+	for _, p := range r.Pods {
+		d.Pods = ask.AddName(d.Pods, p)
+	}
+	for _, p := range r.Protocols {
+		d.Protocols = ask.AddName(d.Protocols, p)
+	}
+	for _, p := range r.Ports {
+		if !slices.Contains(d.Ports, p) && len(d.Ports) < ask.MaxNames {
+			d.Ports = append(d.Ports, p)
+		}
+	}
+	if d.CallIDs == nil {
+		d.CallIDs = r.CallIDs
+	}
+	sum.Opened += r.Opened
+	sum.Shakes += r.Shakes
+	sum.Rows += r.Rows
+	sum.Asked, sum.BySNI, sum.DNS = sum.Asked || r.Asked, sum.BySNI || r.BySNI, sum.DNS || r.DNS
+}
+
+func (d *Destination) finish(sum *externalRow, known map[string]ask.Node) {
+	switch _, err := netip.ParseAddr(d.Name); {
+	case sum.Asked && sum.BySNI:
+		d.NameFrom = "sni"
+	case sum.Asked:
+		d.NameFrom = "host"
+	case err == nil:
+		d.NameFrom = "none"
+	case sum.DNS:
+		d.NameFrom = "dns"
+	default:
+		d.NameFrom = "hosts"
+	}
+	if d.NameFrom != "none" {
+		d.Domain = terms.Domain(d.Name)
+	}
+	switch {
+	case sum.Opened > 0 && sum.Opened == d.Calls, d.Calls == 0 && sum.Shakes > 0:
+		d.Encrypted = "yes"
+	case sum.Opened == 0 && sum.Shakes == 0:
+		d.Encrypted = "no"
+	default:
+		d.Encrypted = "partly"
+	}
+	if d.CallIDs == nil {
+		d.CallIDs = []string{}
+	}
+	if sum.Rows > 0 {
+		d.KFL = ask.DstKFL(d.Name, terms.Outside, sum.Asked, known)
+		if d.Calls > 0 && d.Calls < sum.Rows {
+			d.KFL += terms.NotCarriers
+		}
+	}
+	d.Addresses, d.Clients, d.Violators = ask.SomeNames(d.Addresses), ask.SomeNames(d.Clients), ask.SomeNames(d.Violators)
+	d.Pods = ask.SomeNames(d.Pods)
+	slices.Sort(d.Ports)
+}
+
+// tell says the most important in sentences.
+func (e *External) tell(list []Destination, allow bool) {
+	say := func(format string, args ...any) { e.Summary = append(e.Summary, fmt.Sprintf(format, args...)) }
+	plain, bare := []string{}, []string{}
+	for _, d := range list {
+		if d.Encrypted == "no" && d.Calls > 0 {
+			plain = ask.AddName(plain, d.Name)
+		}
+		if d.NameFrom == "none" {
+			bare = ask.AddName(bare, d.Name)
+		}
+	}
+	say("%d destinations outside were called.", len(list))
+	if allow {
+		say("%d of them are not on the allow-list.", e.Violations)
+	}
+	if len(plain) > 0 {
+		say("In plain text: %s.", strings.Join(ask.SomeNames(plain), ", "))
+	}
+	if len(bare) > 0 {
+		say("Addresses that nothing names: %s.", strings.Join(ask.SomeNames(bare), ", "))
+	}
+}
+
+// unresolved lists names that DNS did not resolve.
+func unresolved(w *ask.Window, ctx context.Context, c *forensics.Case) ([]DNSFailure, error) {
+	rows, _, err := ask.Rows[DNSFailure](ctx, c, w.Limit, fmt.Sprintf(`SELECT coalesce(host, dns_questions[1], '') AS name, coalesce(status_text, error, 'failed') AS result, count(*) AS calls, list_sort(list(DISTINCT %s))[1:10] AS clients, %s
+		FROM %s WHERE %s AND protocol = 'dns' AND failed GROUP BY 1, 2 ORDER BY calls DESC, 1, 2`, terms.Who("src_"), terms.SomeCalls, "calls", w.Where), w.Args...)
+	return rows, err
+}

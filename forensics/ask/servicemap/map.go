@@ -1,0 +1,351 @@
+// Package servicemap answers who talks to whom: the whole case at a glance (get_overview), the
+// graph of services (get_service_map), what depends on what (get_dependencies) and what is called
+// outside (list_external).
+package servicemap
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/ask/terms"
+)
+
+// ServiceMapIn asks who talks to whom.
+type ServiceMapIn struct {
+	ask.Scope
+	GroupBy        string `json:"group_by,omitempty" jsonschema:"what is one node: service (the default), workload, namespace, pod or node"`
+	Service        string `json:"service,omitempty" jsonschema:"only edges from or to this service, workload, pod, host or address"`
+	Label          string `json:"label,omitempty" jsonschema:"as name=value: only edges from or to pods with this label, such as team=money"`
+	CrossNamespace bool   `json:"cross_namespace,omitempty" jsonschema:"only edges between two namespaces"`
+	FromNamespace  string `json:"from_namespace,omitempty" jsonschema:"also list what can be reached from this namespace, directly and on from there"`
+	Format         string `json:"format,omitempty" jsonschema:"json (the default), or mermaid or dot for a drawing as well"`
+}
+
+// ServiceMap is who talks to whom.
+type ServiceMap struct {
+	ask.Frame
+	GroupBy     string           `json:"group_by"`
+	TotalCalls  int64            `json:"total_calls" jsonschema:"requests, without handshakes and unknown payload"`
+	TotalEdges  int              `json:"total_edges"`
+	Nodes       []MapNode        `json:"nodes"`
+	Edges       []MapEdge        `json:"edges" jsonschema:"most calls first"`
+	External    []ExternalDomain `json:"external_domains" jsonschema:"names outside that were called, by registrable domain"`
+	Ingress     []IngressPoint   `json:"ingress" jsonschema:"services that are called from outside or by unknown addresses"`
+	Reachable   []Reachable      `json:"reachable,omitempty" jsonschema:"with from_namespace: what its traffic leads to, nearest first"`
+	Diagram     string           `json:"diagram,omitempty" jsonschema:"with format mermaid or dot"`
+	DiagramForm string           `json:"diagram_format,omitempty"`
+}
+
+// MapEdge is the traffic from one node to another.
+type MapEdge struct {
+	Src          string         `json:"src"`
+	Dst          string         `json:"dst"`
+	Calls        int64          `json:"calls" jsonschema:"requests; handshakes and unknown payload stand in protocols only"`
+	Failed       int64          `json:"failed"`
+	Faults       int64          `json:"faults,omitempty" jsonschema:"of these, not the caller's doing: 5xx, no answer, reset, error of a database; not 4xx, unknown names"`
+	P50Ms        *float64       `json:"p50_ms,omitempty"`
+	P99Ms        *float64       `json:"p99_ms,omitempty"`
+	RequestKB    float64        `json:"request_kb" jsonschema:"payload of requests, 1000 bytes"`
+	ResponseKB   float64        `json:"response_kb"`
+	Connections  int64          `json:"connections"`
+	NotAnswered  int64          `json:"connections_without_calls,omitempty" jsonschema:"of these, connections that carried nothing: refused, not answered, or opened and closed"`
+	Encrypted    string         `json:"encrypted" jsonschema:"yes, no, partly, or unknown where nothing told"`
+	CrossesSpace bool           `json:"cross_namespace,omitempty"`
+	Protocols    []EdgeProtocol `json:"protocols"`
+	KFL          string         `json:"kfl,omitempty" jsonschema:"condition for exactly these calls; where calls is 0, for its handshakes and unknown payload"`
+
+	pa, pb  string
+	nsA     string
+	enc     int64
+	shakes  int64
+	carried int64
+}
+
+// EdgeProtocol is one protocol of an edge.
+type EdgeProtocol struct {
+	Protocol string `json:"protocol"`
+	Calls    int64  `json:"calls"`
+	Failed   int64  `json:"failed,omitempty"`
+	CallID   string `json:"call_id" jsonschema:"an example"`
+}
+
+// ExternalDomain is what was called below one registrable domain.
+type ExternalDomain struct {
+	Domain  string   `json:"domain" jsonschema:"or the address where nothing named it"`
+	Names   []string `json:"names"`
+	Clients []string `json:"clients"`
+	Calls   int64    `json:"calls"`
+	Failed  int64    `json:"failed"`
+	KB      float64  `json:"kb" jsonschema:"payload both ways"`
+}
+
+// IngressPoint is a service that is called from outside.
+type IngressPoint struct {
+	Service string   `json:"service"`
+	From    []string `json:"from"`
+	Calls   int64    `json:"calls"`
+	Failed  int64    `json:"failed"`
+	KFL     string   `json:"kfl"`
+}
+
+// Reachable is a node that traffic of a namespace leads to.
+type Reachable struct {
+	Name      string   `json:"name"`
+	Place     string   `json:"place"`
+	Depth     int      `json:"depth" jsonschema:"1: called by the namespace itself; 2: by what that calls; and so on"`
+	Via       []string `json:"via" jsonschema:"callers on the way there"`
+	Calls     int64    `json:"calls" jsonschema:"from these callers"`
+	Failed    int64    `json:"failed"`
+	Protocols []string `json:"protocols"`
+	KFL       []string `json:"kfl" jsonschema:"of the edges from these callers, at most three"`
+}
+
+// MapQuestion is get_service_map, which AskServiceMap answers.
+func MapQuestion() ask.Question {
+	return ask.New("get_service_map", "Who talks to whom", "Nodes and edges of the traffic with calls, failures, latency, bytes, protocols and encryption; external domains, ingress points, reachability from a namespace; as JSON, Mermaid or DOT.", true, AskServiceMap)
+}
+
+// AskServiceMap answers who talks to whom.
+func AskServiceMap(ctx context.Context, c *forensics.Case, in ServiceMapIn) (*ServiceMap, error) {
+	w, err := in.Read(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	by, ok := groupings[in.GroupBy]
+	if !ok {
+		return nil, ask.Wrong("group_by", "%q, want service, workload, namespace, pod or node", in.GroupBy)
+	}
+	if !slices.Contains([]string{"", "json", "mermaid", "dot"}, in.Format) {
+		return nil, ask.Wrong("format", "%q, want json, mermaid or dot", in.Format)
+	}
+	narrowed, err := in.narrow(c, w)
+	if err != nil {
+		return nil, err
+	}
+	out := &ServiceMap{GroupBy: by}
+	if out.Frame, err = w.Frame(ctx, c); err != nil {
+		return nil, err
+	}
+	g, err := readGraph(w, ctx, c, by, narrowed, &out.Frame)
+	if err != nil {
+		return nil, err
+	}
+	if in.CrossNamespace {
+		g.edges = slices.DeleteFunc(g.edges, func(e MapEdge) bool { return !e.CrossesSpace })
+	}
+	if in.FromNamespace != "" {
+		out.Reachable = ask.Fit(w, &out.Frame, g.reach(in.FromNamespace), 3)
+	}
+	out.External, out.Ingress = ask.Fit(w, &out.Frame, g.external(), 6), ask.Fit(w, &out.Frame, g.ingress(), 6)
+	out.TotalEdges, out.TotalCalls = len(g.edges), g.calls()
+	out.Edges = ask.Fit(w, &out.Frame, g.edges, 2)
+	out.Nodes = ask.Fit(w, &out.Frame, g.shown(out.Edges), 3)
+	if in.Format == "mermaid" || in.Format == "dot" {
+		out.DiagramForm, out.Diagram = in.Format, draw(in.Format, g.shown(out.Edges), out.Edges)
+	}
+	out.Match(len(out.Edges))
+	return out, nil
+}
+
+// narrow puts what the question names into the window.
+func (in *ServiceMapIn) narrow(c *forensics.Case, w *ask.Window) (bool, error) {
+	if in.Service != "" {
+		cond, args := terms.Either(c, in.Service)
+		w.And(cond, args...)
+	}
+	if in.Label != "" {
+		name, value, ok := strings.Cut(in.Label, "=")
+		if !ok {
+			return false, ask.Wrong("label", "%q, want name=value", in.Label)
+		}
+		w.And(`list_contains(src_labels, {'name': ?::VARCHAR, 'value': ?::VARCHAR}) OR list_contains(dst_labels, {'name': ?::VARCHAR, 'value': ?::VARCHAR})`, name, value, name, value)
+	}
+	return in.Service != "" || in.Label != "", nil
+}
+
+// graph is a whole map, before it is cut for an answer.
+type graph struct {
+	by    string
+	nodes map[string]*MapNode
+	edges []MapEdge
+}
+
+// edgeRow is an edge as SQL gives it.
+type edgeRow struct {
+	Src       string         `json:"src"`
+	Dst       string         `json:"dst"`
+	Pa        string         `json:"pa"`
+	Pb        string         `json:"pb"`
+	Na        string         `json:"na"`
+	Nb        string         `json:"nb"`
+	Asked     bool           `json:"asked"`
+	Calls     int64          `json:"calls"`
+	Rows      int64          `json:"n"`
+	Failed    int64          `json:"failed"`
+	Faults    int64          `json:"faults"`
+	P50Ms     *float64       `json:"p50_ms"`
+	P99Ms     *float64       `json:"p99_ms"`
+	Sent      int64          `json:"sent"`
+	Received  int64          `json:"received"`
+	Conns     int64          `json:"conns"`
+	Opened    int64          `json:"opened"`
+	Shakes    int64          `json:"shakes"`
+	Protocols []EdgeProtocol `json:"protocols"`
+}
+
+// readGraph reads the map of the window.
+func readGraph(w *ask.Window, ctx context.Context, c *forensics.Case, by string, narrowed bool, f *ask.Frame) (*graph, error) {
+	conn := "conn_id"
+	if c.Several() {
+		conn = "bundle::BIGINT * 4398046511104 + conn_id"
+	}
+	// What can be summed is summed by addresses first: there are few of them, and their
+	// names are joined to the sums. A name that DNS was asked for is no host that was called.
+	sums := fmt.Sprintf(`SELECT %ssrc_id, dst_id, protocol, CASE WHEN protocol <> 'dns' THEN host END AS host, count(*) AS n, count(*) FILTER (failed) AS failed, count(*) FILTER (%s) AS faults, sum(request_bytes) AS sent, sum(response_bytes) AS received,
+			count(decrypted_by) AS opened, arg_min(call_id, ts_ns) AS call_id, min(ts_ns) AS ts_ns FROM %s WHERE %s GROUP BY ALL`, terms.Key(c, ""), terms.Fault, "calls", w.Where)
+	sql := w.Ends(c, by) + fmt.Sprintf(`, y AS (%[3]s),
+		g AS (SELECT an, bn, far, protocol, %[1]s AS request, bool_or(protocol <> 'dns' AND host = far) AS asked, sum(n) AS n, sum(failed) AS failed, sum(faults) AS faults,
+			sum(sent) AS sent, sum(received) AS received, sum(opened) AS opened, arg_min(call_id, ts_ns) AS call_id FROM y GROUP BY ALL),
+		q AS (SELECT an, bn, far, quantile_disc(`+terms.Took+`, [0.5, 0.99]) FILTER (%[1]s) AS p, count(DISTINCT %[2]s) AS conns FROM x GROUP BY ALL),
+		t AS (SELECT an, bn, far, bool_or(asked) AS asked, sum(n)::BIGINT AS n, coalesce(sum(n) FILTER (request), 0)::BIGINT AS calls, coalesce(sum(failed) FILTER (request), 0)::BIGINT AS failed, sum(faults)::BIGINT AS faults,
+			sum(sent)::BIGINT AS sent, sum(received)::BIGINT AS received, coalesce(sum(opened) FILTER (request), 0)::BIGINT AS opened, coalesce(sum(n) FILTER (protocol IN ('tls', 'dtls', 'quic')), 0)::BIGINT AS shakes,
+			list({'protocol': protocol, 'calls': n::BIGINT, 'failed': failed::BIGINT, 'call_id': lower(hex(call_id))} ORDER BY n DESC, protocol) AS protocols FROM g GROUP BY ALL)
+		SELECT src, coalesce(nullif(far, ''), dst) AS dst, pa, pb, na, nb, asked, calls, n, failed, faults, p[1] / 1000.0 AS p50_ms, p[2] / 1000.0 AS p99_ms, sent, received, conns, opened, shakes, protocols
+		FROM t JOIN q USING (an, bn, far) JOIN sname USING (an) JOIN dname USING (bn) ORDER BY calls DESC, n DESC, 1, 2`, terms.IsRequest, conn, terms.EndsOf(c, by, sums))
+	rows, more, err := ask.Rows[edgeRow](ctx, c, ask.MaxEdges, sql, w.Values(w.Args...)...)
+	if err != nil {
+		return nil, err
+	}
+	if more {
+		f.Truncated = true
+		f.Note("the map is made of the %d edges with most calls", ask.MaxEdges)
+	}
+	known, err := ask.Nodes(ctx, c, by)
+	if err != nil {
+		return nil, err
+	}
+	g := &graph{by: by, nodes: map[string]*MapNode{}}
+	for i := range rows {
+		g.add(&rows[i], known)
+	}
+	if w.KFL == "" && !narrowed {
+		if err := g.silent(ctx, c, w, known); err != nil {
+			return nil, err
+		}
+	}
+	for i := range g.edges {
+		g.finish(&g.edges[i])
+	}
+	return g, nil
+}
+
+func (g *graph) node(name, place string, asked bool, known map[string]ask.Node) *MapNode {
+	n := g.nodes[name]
+	if n == nil {
+		k, ok := known[name]
+		if !ok && !asked {
+			k.Levels = "name"
+		}
+		n = &MapNode{Name: name, Place: place, Namespace: k.Namespace, Workloads: k.Workloads, Labels: k.Labels, Replicas: k.Replicas, levels: k.Levels, asked: asked}
+		g.nodes[name] = n
+	}
+	n.asked = n.asked || asked
+	return n
+}
+
+func (g *graph) add(r *edgeRow, known map[string]ask.Node) {
+	a, b := g.node(r.Src, r.Pa, false, known), g.node(r.Dst, r.Pb, r.Asked, known)
+	a.CallsOut += r.Calls
+	b.CallsIn += r.Calls
+	b.FailedIn += r.Failed
+	g.edges = append(g.edges, MapEdge{Src: r.Src, Dst: r.Dst, Calls: r.Calls, Failed: r.Failed, Faults: r.Faults, P50Ms: r.P50Ms, P99Ms: r.P99Ms,
+		RequestKB: float64(r.Sent) / 1000, ResponseKB: float64(r.Received) / 1000, Connections: r.Conns, Protocols: r.Protocols,
+		CrossesSpace: r.Na != "" && r.Nb != "" && r.Na != r.Nb, pa: r.Pa, pb: r.Pb, nsA: r.Na, enc: r.Opened, shakes: r.Shakes, carried: r.Rows})
+}
+
+// silent adds connections that carried nothing: an edge is there although no call is.
+func (g *graph) silent(ctx context.Context, c *forensics.Case, w *ask.Window, known map[string]ask.Node) error {
+	cond, args := w.Connections(c, false)
+	src := fmt.Sprintf(`CASE WHEN %s THEN '%s' ELSE %s END`, terms.Nameless("src_"), terms.AnyOutside, terms.Node("src_", g.by))
+	rows, _, err := ask.Rows[edgeRow](ctx, c, ask.MaxEdges, fmt.Sprintf(`SELECT %s AS src, %s AS dst, min(%s) AS pa, min(%s) AS pb, min(src_namespace) AS na, min(dst_namespace) AS nb, count(*) AS conns
+		FROM connections WHERE calls = 0 AND %s GROUP BY 1, 2 ORDER BY conns DESC, 1, 2`, src, terms.Node("dst_", g.by), terms.Place("src_"), terms.Place("dst_"), cond), args...)
+	if err != nil {
+		return err
+	}
+	at := make(map[[2]string]int, len(g.edges))
+	for i, e := range g.edges {
+		at[[2]string{e.Src, e.Dst}] = i
+	}
+	for i := range rows {
+		r := &rows[i]
+		k, ok := at[[2]string{r.Src, r.Dst}]
+		if !ok {
+			r.Protocols = []EdgeProtocol{}
+			n := r.Conns
+			r.Conns = 0
+			g.add(r, known)
+			k = len(g.edges) - 1
+			r.Conns = n
+		}
+		g.edges[k].Connections += r.Conns
+		g.edges[k].NotAnswered = r.Conns
+	}
+	return nil
+}
+
+// finish fills in what follows from the rest.
+func (g *graph) finish(e *MapEdge) {
+	switch {
+	case e.Calls > 0 && e.enc == e.Calls || e.Calls == 0 && e.shakes > 0:
+		e.Encrypted = "yes"
+	case e.Calls > 0 && e.enc == 0 && e.shakes == 0:
+		e.Encrypted = "no"
+	case e.Calls > 0:
+		e.Encrypted = "partly"
+	default:
+		e.Encrypted = "unknown"
+	}
+	if e.carried == 0 {
+		return
+	}
+	a, b := g.nodes[e.Src], g.nodes[e.Dst]
+	e.KFL = terms.NodeKFL("src", g.by, e.Src, a.levels) + " and " + g.dst(b)
+	if e.Calls > 0 && e.Calls < e.carried {
+		e.KFL += terms.NotCarriers
+	}
+}
+
+// dst is the KFL for calls to a node.
+func (g *graph) dst(n *MapNode) string {
+	return terms.DstKFL(g.by, n.Name, n.Place, n.levels, n.asked)
+}
+
+func (g *graph) calls() (n int64) {
+	for i := range g.edges {
+		n += g.edges[i].Calls
+	}
+	return n
+}
+
+// shown are the nodes of some edges, those with most calls first.
+func (g *graph) shown(edges []MapEdge) []MapNode {
+	seen := map[string]bool{}
+	out := []MapNode{}
+	for _, e := range edges {
+		for _, name := range []string{e.Src, e.Dst} {
+			if !seen[name] {
+				seen[name] = true
+				out = append(out, *g.nodes[name])
+			}
+		}
+	}
+	slices.SortStableFunc(out, func(a, b MapNode) int {
+		return cmp.Or(cmp.Compare(b.CallsIn+b.CallsOut, a.CallsIn+a.CallsOut), strings.Compare(a.Name, b.Name))
+	})
+	return out
+}

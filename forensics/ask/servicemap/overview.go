@@ -1,0 +1,251 @@
+package servicemap
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/ask/terms"
+)
+
+// overviewRows is how many rows each list of an overview has where no limit was given.
+const overviewRows = 8
+
+// OverviewIn asks what is in a case.
+type OverviewIn struct {
+	ask.Scope
+}
+
+// Overview is a case for somebody who sees it for the first time.
+type Overview struct {
+	ask.Frame
+	Summary    []string         `json:"summary" jsonschema:"sentences for a newcomer"`
+	Calls      int64            `json:"calls" jsonschema:"requests, without handshakes and unknown payload"`
+	Failed     int64            `json:"failed"`
+	Conns      ConnCount        `json:"connections"`
+	Namespaces []string         `json:"namespaces"`
+	Protocols  []ProtocolUse    `json:"protocols" jsonschema:"in use, each with an example"`
+	Services   []MapNode        `json:"services" jsonschema:"most called first"`
+	Edges      []MapEdge        `json:"edges" jsonschema:"busiest; get_service_map has all"`
+	Endpoints  []Endpoint       `json:"endpoints" jsonschema:"busiest; get_api_stats has all"`
+	Failures   []Failure        `json:"failures" jsonschema:"most frequent first"`
+	External   []ExternalDomain `json:"external_domains"`
+	Ingress    []IngressPoint   `json:"ingress"`
+	NotIP      []bundle.Count   `json:"not_ip" jsonschema:"packets of the whole case that are not IP, by kind: arp, lldp, stp, wlan_beacon, a link type that is not read"`
+}
+
+// ConnCount counts connections by what could be read of them.
+type ConnCount struct {
+	Total     int64 `json:"total" jsonschema:"TCP and QUIC connections and UDP conversations"`
+	Encrypted int64 `json:"encrypted"`
+	Opened    int64 `json:"opened" jsonschema:"of the encrypted ones, those whose keys were there"`
+	Silent    int64 `json:"without_calls"`
+}
+
+// ProtocolUse is how a protocol is used.
+type ProtocolUse struct {
+	Protocol string   `json:"protocol"`
+	Calls    int64    `json:"calls"`
+	Failed   int64    `json:"failed"`
+	Servers  int64    `json:"servers"`
+	Clients  int64    `json:"clients"`
+	Example  ask.Call `json:"example"`
+	KFL      string   `json:"kfl"`
+}
+
+// Failure is one way in which calls to an endpoint failed.
+type Failure struct {
+	Dst      string   `json:"dst"`
+	Protocol string   `json:"protocol"`
+	Endpoint string   `json:"endpoint"`
+	Status   string   `json:"status"`
+	Calls    int64    `json:"calls"`
+	CallIDs  []string `json:"call_ids" jsonschema:"the first three"`
+}
+
+// OverviewQuestion is get_overview, which AskOverview answers.
+func OverviewQuestion() ask.Question {
+	return ask.New("get_overview", "What is in this case", "A first look for a newcomer: what was recorded, services, protocols with an example each, busiest endpoints, failures, domains outside, ways in. Ask this first.", true, AskOverview)
+}
+
+// AskOverview answers what is in a case.
+func AskOverview(ctx context.Context, c *forensics.Case, in OverviewIn) (*Overview, error) {
+	w, err := in.Read(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	if in.Limit == 0 {
+		w.Limit = overviewRows
+	}
+	out := &Overview{}
+	if out.Frame, err = w.Frame(ctx, c); err != nil {
+		return nil, err
+	}
+	g, err := readGraph(w, ctx, c, "service", false, &out.Frame)
+	if err != nil {
+		return nil, err
+	}
+	known, err := ask.Nodes(ctx, c, "service")
+	if err != nil {
+		return nil, err
+	}
+	for i := range g.edges {
+		out.Calls += g.edges[i].Calls
+		out.Failed += g.edges[i].Failed
+	}
+	out.services(g, w)
+	if out.Protocols, err = g.protocols(ctx, c); err != nil {
+		return nil, err
+	}
+	if out.Endpoints, _, err = byEndpoint(w, ctx, c, known, w.Limit, "true", "calls DESC"); err != nil {
+		return nil, err
+	}
+	if err := out.read(ctx, c, w); err != nil {
+		return nil, err
+	}
+	out.NotIP = notIP(c)
+	out.sum(w)
+	out.Match(len(out.Protocols))
+	return out, nil
+}
+
+// notIP counts the packets of all bundles that are not IP.
+func notIP(c *forensics.Case) []bundle.Count {
+	var all []*bundle.Accounts
+	for _, b := range c.Bundles() {
+		all = append(all, &b.Manifest.Accounts)
+	}
+	return bundle.Counted(bundle.NotIP, all...)
+}
+
+// services puts the map into few rows.
+func (o *Overview) services(g *graph, w *ask.Window) {
+	o.Namespaces = []string{}
+	var list []MapNode
+	for _, n := range g.nodes {
+		if n.Namespace != "" {
+			o.Namespaces = ask.AddName(o.Namespaces, n.Namespace)
+		}
+		if n.Place != terms.Outside {
+			list = append(list, *n)
+		}
+	}
+	o.Namespaces = ask.SomeNames(o.Namespaces)
+	slices.SortFunc(list, func(a, b MapNode) int {
+		return cmp.Or(cmp.Compare(b.CallsIn, a.CallsIn), cmp.Compare(b.CallsOut, a.CallsOut), strings.Compare(a.Name, b.Name))
+	})
+	o.Services = append([]MapNode{}, list[:min(len(list), w.Limit)]...)
+	o.Edges = g.edges[:min(len(g.edges), w.Limit)]
+	o.External, o.Ingress = g.external(), g.ingress()
+	o.External = o.External[:min(len(o.External), w.Limit)]
+	o.Ingress = o.Ingress[:min(len(o.Ingress), w.Limit)]
+	o.Truncated = o.Truncated || len(list) > w.Limit || len(g.edges) > w.Limit
+}
+
+// read asks for failures and connections.
+func (o *Overview) read(ctx context.Context, c *forensics.Case, w *ask.Window) (err error) {
+	sql := w.Ends(c, "service") + fmt.Sprintf(`SELECT coalesce(nullif(far, ''), dst) AS dst, protocol, endpoint, status, calls, call_ids FROM (
+			SELECT bn, far, protocol, %s AS endpoint, coalesce(status_code::VARCHAR || CASE WHEN status_text IS NULL THEN '' ELSE ' ' || status_text END, status_text, error, '') AS status, count(*) AS calls, %s
+			FROM x WHERE failed GROUP BY 1, 2, 3, 4, 5) JOIN dname USING (bn) ORDER BY calls DESC, 1, 2, 3, 4`, terms.Endpoint, terms.SomeCalls)
+	more := false
+	if o.Failures, more, err = ask.Rows[Failure](ctx, c, w.Limit, sql, w.Args...); err != nil {
+		return err
+	}
+	o.Truncated = o.Truncated || more
+	cond, args := w.Connections(c, false)
+	o.Conns, err = ask.One[ConnCount](ctx, c, `SELECT count(*) AS total, count(encryption) AS encrypted, count(*) FILTER (coalesce(client_opened, 0) + coalesce(server_opened, 0) > 0) AS opened,
+		count(*) FILTER (calls = 0) AS without_calls FROM connections WHERE `+cond, args...)
+	return err
+}
+
+// protocols lists the protocols of a map, most used first, with an example of each: the
+// first call of the busiest edge on which none failed, else of the busiest.
+func (g *graph) protocols(ctx context.Context, c *forensics.Case) ([]ProtocolUse, error) {
+	type use struct {
+		ProtocolUse
+		servers, clients map[string]bool
+		id               string
+		clean            bool
+	}
+	by := map[string]*use{}
+	for i := range g.edges {
+		e := &g.edges[i]
+		for _, p := range e.Protocols {
+			u := by[p.Protocol]
+			if u == nil {
+				u = &use{servers: map[string]bool{}, clients: map[string]bool{}, id: p.CallID, clean: p.Failed == 0}
+				u.Protocol, u.KFL = p.Protocol, "protocol == "+terms.QuoteKFL(p.Protocol)
+				by[p.Protocol] = u
+			}
+			if !u.clean && p.Failed == 0 {
+				u.id, u.clean = p.CallID, true
+			}
+			u.Calls += p.Calls
+			u.Failed += p.Failed
+			u.servers[e.Dst], u.clients[e.Src] = true, true
+		}
+	}
+	var ids []string
+	for _, u := range by {
+		ids = append(ids, u.id)
+	}
+	slices.Sort(ids)
+	examples, err := ask.CallsOf(ctx, c, ids)
+	out := []ProtocolUse{}
+	for _, u := range by {
+		u.Servers, u.Clients, u.Example = int64(len(u.servers)), int64(len(u.clients)), examples[u.id]
+		out = append(out, u.ProtocolUse)
+	}
+	slices.SortFunc(out, func(a, b ProtocolUse) int {
+		return cmp.Or(cmp.Compare(b.Calls, a.Calls), strings.Compare(a.Protocol, b.Protocol))
+	})
+	return out, err
+}
+
+// sum says the most important in sentences.
+func (o *Overview) sum(w *ask.Window) {
+	say := func(format string, args ...any) { o.Summary = append(o.Summary, fmt.Sprintf(format, args...)) }
+	o.Summary = []string{}
+	say("%s to %s: %d requests, %d failed (%.2f %%), on %d connections.", ask.Stamp(w.From), ask.Stamp(w.To), o.Calls, o.Failed, 100*ask.Share(o.Failed, o.Calls), o.Conns.Total)
+	var names []string
+	for _, p := range o.Protocols {
+		names = append(names, fmt.Sprintf("%s (%d)", p.Protocol, p.Calls))
+	}
+	if len(names) > 0 {
+		say("Protocols: %s.", strings.Join(names, ", "))
+	}
+	names = nil
+	for _, s := range o.Services[:min(5, len(o.Services))] {
+		if s.CallsIn > 0 {
+			names = append(names, fmt.Sprintf("%s (%d)", s.Name, s.CallsIn))
+		}
+	}
+	if len(names) > 0 {
+		say("Most called: %s.", strings.Join(names, ", "))
+	}
+	if len(o.Ingress) > 0 {
+		say("Traffic comes in at %s.", o.Ingress[0].Service)
+	}
+	if len(o.External) > 0 {
+		say("Most called outside: %s.", o.External[0].Domain)
+	}
+	if len(o.Failures) > 0 {
+		f := o.Failures[0]
+		say("Most frequent failure: %s at %s, %s, %d times.", f.Endpoint, f.Dst, f.Status, f.Calls)
+	}
+	names = nil
+	for _, n := range o.NotIP[:min(5, len(o.NotIP))] {
+		names = append(names, fmt.Sprintf("%s (%d)", n.Kind, n.Count))
+	}
+	if len(names) > 0 {
+		say("Packets that are not IP: %s.", strings.Join(names, ", "))
+	}
+	if shut := o.Conns.Encrypted - o.Conns.Opened; shut > 0 {
+		o.Note("%d encrypted connections could not be read: no keys for them; only their handshakes are calls", shut)
+	}
+}

@@ -1,0 +1,139 @@
+package terms
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// NodeKFL is the KFL for an end, "src" or "dst", being a node.
+func NodeKFL(side, by, name, levels string) string {
+	switch {
+	case by == "service" && name == AnyOutside:
+		return fmt.Sprintf(`%[1]s.kind == "outside" and !%[1]s.dns and !%[1]s.hostname`, side)
+	case by == "service":
+		return whoKFL(side, name, levels)
+	}
+	var any []string
+	for _, l := range strings.Split(levels, ",") {
+		var cond string
+		ns, rest, ok := strings.Cut(name, "/")
+		switch {
+		case by == "namespace" && l == "own":
+			cond = fmt.Sprintf(`%s.namespace == %s`, side, QuoteKFL(name))
+		case by == "namespace" && l == "all":
+			not := "!"
+			if name == AnyOutside {
+				not = ""
+			}
+			cond = fmt.Sprintf(`%[2]s%[1]s.external and !%[1]s.namespace and %[1]s.kind not in ["node", "process"]`, side, not)
+		case by == "namespace":
+			cond = fmt.Sprintf(`!%[1]s.namespace and %[1]s.%[2]s == %[3]s`, side, l, QuoteKFL(name))
+		case l == "own" && by == "node":
+			cond = fmt.Sprintf(`%s.node == %s`, side, QuoteKFL(name))
+		case l == "own" && ok:
+			cond = fmt.Sprintf(`%[1]s.namespace == %[2]s and %[1]s.%[3]s == %[4]s`, side, QuoteKFL(ns), by, QuoteKFL(rest))
+		case l == "own":
+			cond = fmt.Sprintf(`!%[1]s.namespace and %[1]s.%[2]s == %[3]s`, side, by, QuoteKFL(name))
+		case name == AnyOutside:
+			cond = fmt.Sprintf(`!%[1]s.%[2]s and %[1]s.kind == "outside" and !%[1]s.dns and !%[1]s.hostname`, side, by)
+		default:
+			cond = fmt.Sprintf(`!%s.%s and %s`, side, by, whoKFL(side, name, l))
+		}
+		any = append(any, cond)
+	}
+	if len(any) == 1 {
+		return any[0]
+	}
+	return "((" + strings.Join(any, ") or (") + "))"
+}
+
+// A name that a client asked for, rather than an address.
+const nameLikeKFL = `host.matches("[A-Za-z].*[.]|[.].*[A-Za-z]")`
+
+// DstKFL is the KFL for the far end of table x of ends being the node name, which stands at
+// place and took its name from levels. asked says that clients asked for it by that name.
+func DstKFL(by, name, place, levels string, asked bool) string {
+	const host = `dst.external and dst.kind in ["outside", "host"] and !dns and host == `
+	switch {
+	case place != Outside || by == "namespace" || by == "node":
+		return NodeKFL("dst", by, name, levels)
+	case asked && levels == "":
+		return host + QuoteKFL(name)
+	}
+	addressed := NodeKFL("dst", by, name, levels) + ` and (!host or dns or !` + nameLikeKFL + `)`
+	if asked {
+		return "(" + host + QuoteKFL(name) + " or " + addressed + ")"
+	}
+	return addressed
+}
+
+// NotCarriers is the same as an end of a KFL condition.
+const NotCarriers = ` and protocol not in ["tls", "dtls", "quic", "tcp", "udp"]`
+
+// whoKFL is the KFL for one end, "src" or "dst", being what Who calls name; levels are
+// what level gave for it, joined with commas.
+func whoKFL(side, name, levels string) string {
+	var any []string
+	for _, l := range strings.Split(levels, ",") {
+		any = append(any, levelKFL(side, name, l))
+	}
+	slices.Sort(any)
+	any = slices.Compact(any)
+	if len(any) == 1 {
+		return any[0]
+	}
+	return "((" + strings.Join(any, ") or (") + "))"
+}
+
+func levelKFL(side, name, level string) string {
+	ns, rest, ok := strings.Cut(name, "/")
+	if !ok {
+		ns, rest = "", name
+	}
+	var b strings.Builder
+	field := map[string]string{"service": "service", "workload": "workload", "pod": "pod", "name": "name", "dns_name": "dns", "hostname": "hostname"}[level]
+	switch level {
+	case "dns_name":
+		fmt.Fprintf(&b, "%[1]s.external and !%[1]s.service and ", side)
+	case "hostname":
+		fmt.Fprintf(&b, "%[1]s.external and !%[1]s.service and !%[1]s.dns and ", side)
+	case "workload":
+		fmt.Fprintf(&b, "!%s.service and ", side)
+	case "pod":
+		fmt.Fprintf(&b, "!%[1]s.service and !%[1]s.workload and ", side)
+	}
+	if ok {
+		fmt.Fprintf(&b, "%s.namespace == %s and ", side, QuoteKFL(ns))
+	} else if level == "service" || level == "workload" || level == "pod" {
+		fmt.Fprintf(&b, "!%s.namespace and ", side)
+	}
+	if _, err := netip.ParseAddr(rest); err == nil && level == "name" {
+		field = "ip"
+	}
+	fmt.Fprintf(&b, "%s.%s == %s", side, field, QuoteKFL(rest))
+	return b.String()
+}
+
+// QuoteKFL writes a text as KFL does.
+func QuoteKFL(s string) string { return strconv.Quote(s) }
+
+// EndpointKFL is the KFL for calls whose endpoint is method and path, each empty where
+// the endpoint has none, at a protocol.
+func EndpointKFL(protocol, method, path string) string {
+	name := method
+	switch {
+	case path != "" && method != "":
+		name = method + " " + path
+	case path != "":
+		name = path
+	case method == "":
+		name = protocol
+	}
+	if slices.Contains([]string{"http1", "http2", "http3", "grpc", "dns", "redis", "postgresql"}, protocol) {
+		return protocol + " and endpoint == " + QuoteKFL(name)
+	}
+	return "protocol == " + QuoteKFL(protocol) + " and endpoint == " + QuoteKFL(name)
+}

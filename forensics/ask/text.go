@@ -1,0 +1,117 @@
+package ask
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/ask/terms"
+	"github.com/pcapsule/pcapsule/forensics/redact"
+)
+
+const saidText = 300 // bytes of what an answer said
+
+// MaskedText is how many bytes are read and masked before an excerpt is cut out of them.
+const MaskedText = 64 << 10
+
+// Masked is a text from the traffic with secrets masked, in one line of at most most bytes.
+func Masked(p *redact.Policy, contentType, s string, most int) string {
+	if len(s) > MaskedText {
+		s = strings.ToValidUTF8(s[:MaskedText], "")
+	}
+	s, _ = p.Text(contentType, s)
+	return Clip(strings.TrimSpace(OneLine(s)), most)
+}
+
+// OneLine makes white space within a text single blanks.
+func OneLine(s string) string {
+	if !strings.ContainsAny(s, "\n\r\t") {
+		return s
+	}
+	return strings.Join(strings.Fields(s), " ")
+}
+
+// said is what the answer of a call said.
+type said struct {
+	Bundle int64  `json:"bundle"`
+	No     int64  `json:"call_no"`
+	Hash   string `json:"hash"`
+	Type   string `json:"type"`
+	Words  string `json:"words"`
+}
+
+// Answers reads what the answers of calls said: the error where a protocol has one, else
+// the body. Credentials are masked.
+func Answers(ctx context.Context, c *forensics.Case, keys []Key) (map[Key]string, error) {
+	out := map[Key]string{}
+	if len(keys) == 0 {
+		return out, nil
+	}
+	var list []said
+	err := ByRuns(c, keys, func(where, nos string) error {
+		some, _, err := Rows[said](ctx, c, MaxLoaded, "SELECT "+terms.BundleOf(c, "k.")+`, k.call_no, coalesce(k.response_body_sha256, ''::BLOB) AS hash, coalesce(k.response_content_type, '') AS type,
+		coalesce(k.postgresql_error_severity || ': ' || k.postgresql_error_message, k.redis_error, k.grpc_message, array_to_string(k.tls_alerts, ', '), '') AS words
+		FROM calls_raw k WHERE `+where, nos)
+		list = append(list, some...)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	wanted := map[Key]bool{}
+	for _, key := range keys {
+		wanted[key] = true
+	}
+	var hashes []string
+	for _, s := range list {
+		if s.Hash != "" && s.Words == "" && wanted[Key{s.Bundle, s.No}] && !slices.Contains(hashes, s.Hash) {
+			hashes = append(hashes, s.Hash)
+		}
+	}
+	bodies, err := BodyTexts(ctx, c, hashes, MaskedText)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range list {
+		text := s.Words
+		if text == "" {
+			text = bodies[s.Hash]
+		}
+		if key := (Key{s.Bundle, s.No}); text != "" && wanted[key] {
+			out[key] = Masked(c.Policy(), s.Type, text, saidText)
+		}
+	}
+	return out, nil
+}
+
+// BodyTexts reads the first part of bodies that are text, at most most bytes of each.
+func BodyTexts(ctx context.Context, c *forensics.Case, hashes []string, most int) (map[string]string, error) {
+	type body struct {
+		Hash string `json:"sha256"`
+		Text string `json:"text"`
+	}
+	out := map[string]string{}
+	for len(hashes) > 0 {
+		some := hashes[:min(len(hashes), 500)]
+		hashes = hashes[len(some):]
+		var list []string
+		for _, h := range some {
+			if len(h) == 64 && strings.Trim(h, "0123456789abcdef") == "" {
+				list = append(list, "unhex('"+h+"')")
+			}
+		}
+		if len(list) == 0 {
+			continue
+		}
+		rows, _, err := Rows[body](ctx, c, len(list), fmt.Sprintf(`SELECT sha256, min(left(text, %d)) AS text FROM bodies_raw WHERE sha256 IN (%s) AND part = 0 AND text IS NOT NULL GROUP BY 1 ORDER BY 1`, most, strings.Join(list, ", ")))
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range rows {
+			out[r.Hash] = r.Text
+		}
+	}
+	return out, nil
+}

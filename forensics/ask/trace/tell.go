@@ -1,0 +1,243 @@
+package trace
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"math"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/ask/chain"
+)
+
+// tell writes the chains below roots, steps in all.
+func (t *Answer) tell(k *chain.Builder, steps int, roots []*chain.Step, children map[*chain.Step][]*chain.Step) error {
+	t.Total = len(roots)
+	budget := steps
+	var shown [][]*chain.Step
+	var keys []ask.Key
+	var origins []chain.Root
+	for _, r := range roots {
+		list := flatten(r, children)
+		if o, ok := chain.OriginIn(r, list, children); ok {
+			origins = append(origins, o)
+		}
+		list = withoutSearches(list, children)
+		if budget <= 0 {
+			t.Truncated = true
+			continue
+		}
+		if len(list) > budget && len(shown) > 0 {
+			t.Truncated = true
+			budget = 0
+			continue
+		}
+		budget -= len(list)
+		shown = append(shown, list)
+		for _, s := range list[:min(len(list), steps)] {
+			keys = append(keys, s.Key())
+		}
+	}
+	for _, o := range origins {
+		keys = append(keys, o.At.Key())
+	}
+	text, err := ask.Answers(k.Ctx, k.C, failing(k, keys))
+	if err != nil {
+		return err
+	}
+	room := ask.DefaultBytes * max(1, steps/ask.DefaultRows) * 6 / 10
+	for _, list := range shown {
+		one, cut := t.chain(list, children, steps, text), false
+		one.Steps, cut = ask.FitBytes(one.Steps, room)
+		written, err := json.Marshal(one)
+		if err != nil {
+			return err
+		}
+		if room -= len(written); room < 0 && len(t.Chains) > 0 {
+			t.Truncated = true
+			break
+		}
+		t.Truncated = t.Truncated || cut
+		t.Chains = append(t.Chains, one)
+	}
+	t.Origins = chain.SumOrigins(origins, text)
+	t.bound(t.hops(roots, children), steps)
+	return nil
+}
+
+// frameBytes is what an answer says beside its lists, about.
+const frameBytes = 1 << 10
+
+// bound cuts the lists of origins and hops to what the chains leave them, and says so.
+func (t *Answer) bound(hops, steps int) {
+	size := func(v any) int {
+		text, err := json.Marshal(v)
+		if err != nil {
+			return 0 // it marshals; if not, the answer says why
+		}
+		return len(text)
+	}
+	left := max(frameBytes, ask.DefaultBytes*max(1, steps/ask.DefaultRows)-size(t.Chains)-frameBytes)
+	origins := len(t.Origins)
+	t.Origins, _ = ask.FitBytes(t.Origins[:min(origins, chain.MaxOrigins)], max(left/2, left-size(t.Hops)))
+	t.Hops, _ = ask.FitBytes(t.Hops, left-size(t.Origins))
+	if n := origins - len(t.Origins); n > 0 {
+		t.Truncated = true
+		t.Note("trouble began at %d more places, each in as many chains as the last told or fewer", n)
+	}
+	if n := hops - len(t.Hops); n > 0 {
+		t.Truncated = true
+		t.Note("%d more hops took no longer than those told", n)
+	}
+}
+
+func failing(k *chain.Builder, keys []ask.Key) []ask.Key {
+	var out []ask.Key
+	for _, key := range keys {
+		if s := k.Steps[key]; s != nil && s.Broken() && s.No >= 0 {
+			out = append(out, key)
+		}
+	}
+	return out
+}
+
+// flatten lists a chain, each call followed by those it made.
+func flatten(root *chain.Step, children map[*chain.Step][]*chain.Step) []*chain.Step {
+	var out []*chain.Step
+	stack := []*chain.Step{root}
+	for len(stack) > 0 && len(out) < chain.MaxNodes {
+		s := stack[len(stack)-1]
+		stack = stack[:len(stack)-1]
+		out = append(out, s)
+		for _, c := range slices.Backward(children[s]) {
+			stack = append(stack, c)
+		}
+	}
+	return out
+}
+
+// withoutSearches leaves out the look-ups of a resolver that goes through its list of
+// domains, where one of them found the name: they did no harm and are many.
+func withoutSearches(list []*chain.Step, children map[*chain.Step][]*chain.Step) []*chain.Step {
+	return slices.DeleteFunc(list, func(s *chain.Step) bool {
+		if s.Hit || s.Protocol != "dns" || !s.Broken() || s.Link == nil || s == list[0] || !chain.Harmless(s, children[s.Link.Parent]) {
+			return false
+		}
+		s.Link.Parent.Searches++
+		return true
+	})
+}
+
+// chain writes one chain.
+func (t *Answer) chain(list []*chain.Step, children map[*chain.Step][]*chain.Step, most int, text map[ask.Key]string) Chain {
+	root := list[0]
+	out := Chain{Time: ask.Stamp(root.Start), ElapsedMs: chain.Millis(root.End - root.Start), Calls: len(list), Steps: []Step{}}
+	number := map[*chain.Step]int{}
+	for i, s := range list {
+		number[s] = i + 1
+		if i >= most {
+			t.Truncated = true
+			continue
+		}
+		row := Step{Call: s.Call(), Step: i + 1, AtMs: chain.Millis(s.Start - root.Start), SelfMs: chain.Millis(chain.SelfTime(s, children[s])), Asked: s.Hit, Said: text[s.Key()]}
+		if i > 0 && s.Link != nil {
+			row.Parent, row.Confidence, row.Sure, row.How = number[s.Link.Parent], s.Link.Confidence, chain.Sure(s.Link.Confidence), s.Link.How
+		}
+		row.Note = noteOf(s)
+		if i == 0 && s.Link != nil {
+			row.Note = strings.TrimPrefix(row.Note+fmt.Sprintf("; %d calls were open at %s when it made this one, so which of them did is not known", s.Link.Others+1, s.Src.Who), "; ")
+			row.Rivals = []string{s.Link.Parent.ID}
+		}
+		out.Steps = append(out.Steps, row)
+	}
+	if o, ok := chain.OriginIn(root, list, children); ok {
+		origin := o.Origin(text)
+		out.Origin = &origin
+	}
+	out.What = out.words(root, list, children)
+	return out
+}
+
+func noteOf(s *chain.Step) string {
+	switch {
+	case s.Searches > 0:
+		return fmt.Sprintf("%d more DNS look-ups, with search domains, found no name and did no harm", s.Searches)
+	case s.Sealed:
+		return "an encrypted connection that no key opened, as long as it lasted; its requests are not readable"
+	case s.Took == nil && s.Error != "":
+		return "no whole answer; elapsed and self time are up to the end of the connection"
+	}
+	return ""
+}
+
+// words is a chain in one sentence.
+func (c *Chain) words(root *chain.Step, list []*chain.Step, children map[*chain.Step][]*chain.Step) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s asked %s for %s: %s after %s", root.Src.Who, root.Dst.Who, chain.EndpointOf(root), cmp.Or(root.Status, "done"), chain.LengthOf(root.End-root.Start))
+	if c.Origin != nil {
+		fmt.Fprintf(&b, "; the trouble began at %s → %s %s (%s)", c.Origin.Src, c.Origin.Dst, c.Origin.Endpoint, cmp.Or(c.Origin.Status, c.Origin.What))
+	}
+	spent := map[string]int64{}
+	most := ""
+	for _, s := range list {
+		where := s.Dst.Who + " for " + chain.EndpointOf(s)
+		if spent[where] += chain.SelfUntil(s, children[s], root.End); most == "" || spent[where] > spent[most] {
+			most = where
+		}
+	}
+	if whole := root.End - root.Start; whole > 0 {
+		fmt.Fprintf(&b, "; %.0f %% of the time was spent in %s", min(100, float64(spent[most])*100/float64(whole)), most)
+	}
+	return ask.Clip(b.String(), 600)
+}
+
+// hops sums where time went, and says at how many hops.
+func (t *Answer) hops(roots []*chain.Step, children map[*chain.Step][]*chain.Step) int {
+	type sum struct {
+		hop   Hop
+		self  int64
+		took  []float64
+		steps []*chain.Step
+	}
+	sums := map[string]*sum{}
+	var order []*sum
+	whole := int64(0)
+	for _, r := range roots {
+		whole += r.End - r.Start
+		for _, s := range flatten(r, children) {
+			h := Hop{Src: s.Src.Who, Dst: s.Dst.Who, Protocol: s.Protocol, Endpoint: chain.EndpointOf(s)}
+			if _, err := netip.ParseAddr(h.Src); err == nil && s.Src.Kind == "outside" {
+				h.Src = "outside" // all clients without a name
+			}
+			key := strings.Join([]string{h.Src, h.Dst, h.Protocol, h.Endpoint}, "\x00")
+			one := sums[key]
+			if one == nil {
+				one = &sum{hop: h}
+				sums[key] = one
+				order = append(order, one)
+			}
+			one.self += chain.SelfUntil(s, children[s], r.End)
+			one.took = append(one.took, chain.Millis(s.End-s.Start))
+			one.steps = append(one.steps, s)
+		}
+	}
+	slices.SortStableFunc(order, func(a, b *sum) int { return cmp.Compare(b.self, a.self) })
+	for _, one := range order[:min(len(order), maxHops)] {
+		h := one.hop
+		h.Calls, h.SelfMs, h.P50Ms = len(one.steps), chain.Millis(one.self), ask.Median(one.took)
+		if whole > 0 {
+			h.Share = math.Round(float64(one.self)*1000/float64(whole)) / 1000
+		}
+		slices.SortStableFunc(one.steps, func(a, b *chain.Step) int {
+			return cmp.Compare(chain.SelfTime(b, children[b]), chain.SelfTime(a, children[a]))
+		})
+		for _, s := range one.steps[:min(3, len(one.steps))] {
+			h.CallIDs = append(h.CallIDs, s.ID)
+		}
+		t.Hops = append(t.Hops, h)
+	}
+	return len(order)
+}

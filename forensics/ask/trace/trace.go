@@ -1,0 +1,355 @@
+// Package trace answers trace_request: the whole way of a request through all services, from a
+// call, an id or a text in it, with the time that each hop took itself and where it failed.
+package trace
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/ask/chain"
+	"github.com/pcapsule/pcapsule/forensics/ask/search"
+	"github.com/pcapsule/pcapsule/forensics/ask/terms"
+)
+
+// Limits of a trace.
+const (
+	maxStretches = 6  // times from which these are taken where there are more
+	maxTimes     = 12 // stretches of time that chains are built in, where limit asks for no more
+
+	maxSharing  = 1000 // calls that one request id may have before it is no id of a request
+	upwardsFrom = 0.3  // confidence below which a parent is stated but not followed
+	childFrom   = 0.15 // confidence below which a call is not counted as a child
+	maxHops     = 32
+)
+
+// In asks for the whole way of requests through the services.
+type In struct {
+	ask.Scope
+	CallID    string `json:"call_id,omitempty" jsonschema:"a call of the chain, as other answers cite it"`
+	TraceID   string `json:"trace_id,omitempty" jsonschema:"id of traceparent, b3, X-Amzn-Trace-Id or uber-trace-id"`
+	RequestID string `json:"request_id,omitempty" jsonschema:"X-Request-Id or X-Correlation-Id"`
+	Text      string `json:"text,omitempty" jsonschema:"id of an order, a user, a mail address and so on, found as a whole word in paths, queries, headers, bodies, SQL and Redis; with none of these four, kfl says which calls"`
+}
+
+// Answer is the way of requests through the services.
+type Answer struct {
+	ask.Frame
+	Found   int64          `json:"calls_found" jsonschema:"calls that were asked for"`
+	Traced  int            `json:"calls_traced" jsonschema:"of these, those that the chains are built around: all, or some evenly spread over the time"`
+	Total   int            `json:"total_chains"`
+	Chains  []Chain        `json:"chains" jsonschema:"by time; one for each outermost call"`
+	Origins []chain.Origin `json:"origins" jsonschema:"where trouble began, over all chains, the most frequent first"`
+	Hops    []Hop          `json:"hops" jsonschema:"where time went over all chains, the most first"`
+}
+
+// Chain is one outermost call with all calls that were made because of it.
+type Chain struct {
+	What      string        `json:"what" jsonschema:"in one sentence"`
+	Time      string        `json:"time"`
+	ElapsedMs float64       `json:"elapsed_ms"`
+	Calls     int           `json:"calls" jsonschema:"calls in the chain"`
+	Origin    *chain.Origin `json:"origin,omitempty" jsonschema:"where its trouble began, if it had any"`
+	Steps     []Step        `json:"steps" jsonschema:"the calls, each followed by those it made, in order of time"`
+}
+
+// Step is one call in a chain.
+type Step struct {
+	ask.Call
+	Step       int      `json:"step" jsonschema:"number in the chain, from 1"`
+	Parent     int      `json:"parent,omitempty" jsonschema:"step that made this call; 0 for the outermost"`
+	AtMs       float64  `json:"at_ms" jsonschema:"start, counted from the start of the chain"`
+	SelfMs     float64  `json:"self_ms" jsonschema:"elapsed time less that of the calls it waited for"`
+	Confidence float64  `json:"confidence,omitempty" jsonschema:"that the parent is right, 0 to 1"`
+	Sure       string   `json:"sure,omitempty" jsonschema:"exact, likely or guess"`
+	How        string   `json:"how,omitempty" jsonschema:"evidence for the parent"`
+	Asked      bool     `json:"asked,omitempty" jsonschema:"this call was asked for itself"`
+	Said       string   `json:"said,omitempty" jsonschema:"what the answer of a failed call said; text from the traffic"`
+	Note       string   `json:"note,omitempty"`
+	Rivals     []string `json:"rivals,omitempty" jsonschema:"call_ids of other calls that may be the parent of an outermost one"`
+}
+
+// Hop is a step of chains, summed over all of them.
+type Hop struct {
+	Src      string   `json:"src"`
+	Dst      string   `json:"dst"`
+	Protocol string   `json:"protocol"`
+	Endpoint string   `json:"endpoint"`
+	Calls    int      `json:"calls"`
+	SelfMs   float64  `json:"self_ms" jsonschema:"time spent there itself, all calls together"`
+	Share    float64  `json:"share" jsonschema:"of the time of all chains; calls side by side count each"`
+	P50Ms    float64  `json:"p50_ms" jsonschema:"median elapsed time of a call"`
+	CallIDs  []string `json:"call_ids" jsonschema:"the three with the most time of their own"`
+}
+
+// Question is trace_request, which Ask answers.
+func Question() ask.Question {
+	return ask.New("trace_request", "The whole way of a request", "Chain of calls behind a call, trace id, request id or text such as an order's number: parents and children with evidence and confidence, where time went, where failure began, what it said.", true, Ask)
+}
+
+// Ask answers which way requests took through the services.
+func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
+	w, err := in.Read(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	out := &Answer{Chains: []Chain{}, Origins: []chain.Origin{}, Hops: []Hop{}}
+	if out.Frame, err = w.Frame(ctx, c); err != nil {
+		return nil, err
+	}
+	k, err := chain.New(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	seeds, err := in.seeds(k, w, out)
+	if err != nil {
+		return nil, err
+	}
+	if err := out.build(k, w, seeds, in.Text != ""); err != nil {
+		return nil, err
+	}
+	if err := out.unfollowed(k); err != nil {
+		return nil, err
+	}
+	if err := ask.NoteUnread(ctx, c, &out.Frame, w); err != nil {
+		return nil, err
+	}
+	out.Match(len(out.Chains))
+	return out, nil
+}
+
+// seeds finds the calls that were asked for.
+func (in In) seeds(k *chain.Builder, w *ask.Window, out *Answer) ([]*chain.Step, error) {
+	given := 0
+	for _, s := range [...]string{in.CallID, in.TraceID, in.RequestID, in.Text} {
+		if s != "" {
+			given++
+		}
+	}
+	if given > 1 || given == 0 && in.KFL == "" {
+		return nil, ask.Wrong("", "one of call_id, trace_id, request_id and text, or kfl alone, says what is traced")
+	}
+	var keys []ask.Key
+	var err error
+	switch {
+	case in.CallID != "":
+		var x *forensics.Exchange
+		if x, err = k.C.Call(k.Ctx, in.CallID, forensics.CallOptions{MaxBody: 1}); err != nil {
+			return nil, err
+		}
+		no, _ := x.Call.Get("call_no").(int64)
+		keys, out.Found = []ask.Key{{Bundle: int64(x.Bundle), No: no}}, 1
+	case in.Text != "":
+		var n *search.Needle
+		if n, err = search.NewNeedle(in.Text, "", true, false); err != nil {
+			return nil, err
+		}
+		var list []search.Find
+		list, _, err = search.FindText(k.Ctx, k.C, w, n, nil, ask.Cursor{No: -1}, chain.MaxSeeds)
+		for _, f := range list {
+			keys, out.Found = append(keys, f.Key()), f.Total
+		}
+	default:
+		if in.TraceID != "" {
+			w.And("trace_id = ?", strings.ToLower(in.TraceID))
+		}
+		if in.RequestID != "" {
+			w.And("request_id = ?", in.RequestID)
+		}
+		keys, out.Found, err = spread(k, w)
+	}
+	if err != nil {
+		return nil, err
+	}
+	seeds, err := k.Load(keys)
+	if in.Limit <= ask.DefaultRows {
+		seeds = fewTimes(seeds)
+	}
+	for _, s := range seeds {
+		s.Hit = true
+	}
+	out.Traced = len(seeds)
+	if out.Found > int64(len(seeds)) {
+		out.Note("%d calls were asked for; chains are built around %d of them", out.Found, len(seeds))
+	}
+	return seeds, err
+}
+
+// fewTimes keeps the calls of the first times, where there are more than chains can be
+// shown of: calls with a text that many have are scattered over the whole recording.
+func fewTimes(seeds []*chain.Step) []*chain.Step {
+	slices.SortFunc(seeds, chain.InTime)
+	times := 0
+	for i, s := range seeds {
+		if i == 0 || s.Start-seeds[i-1].Start > chain.NearTime {
+			if times++; times > maxTimes {
+				return seeds[:i]
+			}
+		}
+	}
+	return seeds
+}
+
+// spread takes calls of a window; where there are many, some in a row at each of
+// maxStretches times, which are evenly spread over the calls.
+func spread(k *chain.Builder, w *ask.Window) ([]ask.Key, int64, error) {
+	list, _, err := ask.Rows[search.Find](k.Ctx, k.C, chain.MaxSeeds, fmt.Sprintf(`WITH f AS MATERIALIZED (SELECT %s, call_no, ts_ns FROM %s WHERE %s),
+		n AS (SELECT *, row_number() OVER (ORDER BY ts_ns, bundle, call_no) - 1 AS nth, count(*) OVER () AS total FROM f)
+		SELECT bundle, call_no, ts_ns, total FROM n WHERE total <= %[4]d OR nth %% (total // %[5]d) < %[4]d // %[5]d ORDER BY ts_ns, bundle, call_no LIMIT %[4]d`, terms.BundleOf(k.C, ""), "calls", w.Where, chain.MaxSeeds, maxStretches), w.Args...)
+	var keys []ask.Key
+	var total int64
+	for _, f := range list {
+		keys, total = append(keys, f.Key()), f.Total
+	}
+	return keys, total, err
+}
+
+// build makes the chains around seeds.
+func (t *Answer) build(k *chain.Builder, w *ask.Window, seeds []*chain.Step, byText bool) error {
+	if err := k.Above(seeds); err != nil {
+		return err
+	}
+	more, err := t.sharing(k, seeds)
+	if err != nil {
+		return err
+	}
+	if err := k.Above(more); err != nil {
+		return err
+	}
+	var roots []*chain.Step
+	for _, s := range slices.Concat(seeds, more) {
+		if r := outermost(s); !slices.Contains(roots, r) {
+			roots = append(roots, r)
+		}
+	}
+	slices.SortFunc(roots, chain.InTime)
+	children, cut, err := k.Below(roots, chain.MaxLevels, chain.MaxNodes, nil)
+	if err != nil {
+		return err
+	}
+	for p, list := range children {
+		children[p] = slices.DeleteFunc(list, func(s *chain.Step) bool { return s.Link.Confidence < childFrom })
+	}
+	all := roots
+	for _, r := range roots {
+		all = append(all, flatten(r, children)...)
+	}
+	if err := k.Tell(all); err != nil {
+		return err
+	}
+	if cut || k.Cut {
+		t.Note("there were too many calls at the time: chains may lack some of theirs")
+		t.Truncated = true
+	}
+	if k.Skewed {
+		t.Note("calls were recorded by clocks whose difference is not known; %s is assumed, and what is nearer than that has no known order", chain.LengthOf(chain.ClockUnsure))
+	}
+	if byText && len(roots) > 1 {
+		t.Note("the chains hold the same text; what ties them to each other beyond that, such as a queue, was not seen")
+	}
+	return t.tell(k, w.Limit, roots, children)
+}
+
+// outermost is the call at the top of a call's chain, as far as parents are sure enough.
+func outermost(s *chain.Step) *chain.Step {
+	for range chain.MaxLevels {
+		if s.Link == nil || s.Link.Confidence < upwardsFrom {
+			break
+		}
+		s = s.Link.Parent
+	}
+	return s
+}
+
+// sharing loads the calls that have the trace id or request id of one of a chain.
+func (t *Answer) sharing(k *chain.Builder, seeds []*chain.Step) ([]*chain.Step, error) {
+	var traces, requests []string
+	for _, s := range seeds {
+		for n := 0; s != nil && n < chain.MaxLevels; n++ {
+			if s.Trace != "" && !slices.Contains(traces, s.Trace) {
+				traces = append(traces, s.Trace)
+			}
+			if s.Request != "" && !slices.Contains(requests, s.Request) {
+				requests = append(requests, s.Request)
+			}
+			if s.Link == nil || s.Link.Confidence < upwardsFrom {
+				break
+			}
+			s = s.Link.Parent
+		}
+	}
+	if len(traces)+len(requests) == 0 || len(seeds) > chain.MaxSeeds/4 {
+		return nil, nil // with many calls asked for, each brings its chain by time
+	}
+	var args []any
+	list := func(column string, values []string) string {
+		if len(values) == 0 {
+			return ""
+		}
+		for _, v := range values {
+			args = append(args, v)
+		}
+		return column + " IN (?" + strings.Repeat(", ?", len(values)-1) + ")"
+	}
+	conds := slices.DeleteFunc([]string{list("trace_id", traces), list("request_id", requests)}, func(s string) bool { return s == "" })
+	type row struct {
+		Bundle  int64  `json:"bundle"`
+		No      int64  `json:"call_no"`
+		Trace   string `json:"trace_id"`
+		Request string `json:"request_id"`
+	}
+	rows, _, err := ask.Rows[row](k.Ctx, k.C, chain.MaxNodes, fmt.Sprintf("SELECT %s, call_no, coalesce(trace_id, '') AS trace_id, coalesce(request_id, '') AS request_id FROM calls_raw WHERE %s ORDER BY ts_ns, bundle, call_no LIMIT %d",
+		terms.BundleOf(k.C, ""), strings.Join(conds, " OR "), chain.MaxNodes+1), args...)
+	if err != nil {
+		return nil, err
+	}
+	count := map[string]int{}
+	for _, r := range rows {
+		count[r.Request]++
+	}
+	var keys []ask.Key
+	for _, r := range rows {
+		if r.Trace != "" && slices.Contains(traces, r.Trace) || count[r.Request] <= maxSharing {
+			keys = append(keys, ask.Key{Bundle: r.Bundle, No: r.No})
+		}
+	}
+	return k.Load(keys)
+}
+
+// unfollowed notes connections of the chains' services on which more may have gone on.
+func (t *Answer) unfollowed(k *chain.Builder) error {
+	seen := map[string]bool{}
+	var ids []int64
+	first, last := int64(math.MaxInt64), int64(0)
+	for _, s := range k.Steps {
+		if s.Link == nil || s.Src == nil {
+			continue
+		}
+		first, last = min(first, s.Start), max(last, s.End)
+		for _, p := range k.Same[s.Src.Key] {
+			if id := fmt.Sprint(p.Bundle, p.ID); !seen[id] {
+				seen[id] = true
+				ids = append(ids, p.ID)
+			}
+		}
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	type open struct {
+		Src string `json:"src"`
+		Dst string `json:"dst"`
+		N   int64  `json:"n"`
+	}
+	slices.Sort(ids)
+	list, _, err := ask.Rows[open](k.Ctx, k.C, 5, fmt.Sprintf(`SELECT %s AS src, %s || ':' || dst_port AS dst, count(*) AS n FROM connections WHERE protocol IS NULL AND transport = 'tcp' AND calls > 0
+		AND src_id IN (SELECT no FROM %s) AND first_ns <= ? AND last_ns >= ? GROUP BY 1, 2 ORDER BY 1, 2 LIMIT 6`, terms.Who("src_"), terms.Who("dst_"), terms.Zip("no")), terms.Numbers(ids), last, first)
+	for _, o := range list {
+		t.Note("%s had %d connections to %s at the time, in a protocol that is not read (a queue, perhaps): what it sent there is not in the chains", o.Src, o.N, o.Dst)
+	}
+	return err
+}

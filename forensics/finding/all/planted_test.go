@@ -1,0 +1,128 @@
+package all_test
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pcapsule/pcapsule/exporter"
+	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/finding"
+	"github.com/pcapsule/pcapsule/forensics/finding/all"
+	"github.com/pcapsule/pcapsule/internal/traffic"
+)
+
+func openTraffic(t *testing.T, c *traffic.Capture) *forensics.Case {
+	t.Helper()
+	dir := t.TempDir()
+	file, out := filepath.Join(dir, "made.pcap"), filepath.Join(dir, "made.pcapsule")
+	if err := c.Write(file); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := exporter.Run(ctx, []string{file}, out, exporter.Options{Release: "test", Repanic: true}); err != nil {
+		t.Fatal(err)
+	}
+	k, err := forensics.Open(ctx, []string{out}, forensics.Options{Threads: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { k.Close() })
+	finding.Bind(k, all.Analyzers())
+	return k
+}
+
+const ms = time.Millisecond
+
+// of is what one analyzer finds, one finding a line.
+func of(t *testing.T, c *forensics.Case, name string, allow ...string) []string {
+	t.Helper()
+	out := strings.TrimSuffix(what(find(t, c, finding.In{Scope: ask.Scope{Limit: 1000}, Names: []string{name}, Allow: allow})), "\n")
+	if out == "" {
+		return nil
+	}
+	return strings.Split(out, "\n")
+}
+
+func hold(t *testing.T, got []string, want ...string) {
+	t.Helper()
+	if len(got) != len(want) {
+		t.Fatalf("%d findings, want %d:\n%s", len(got), len(want), strings.Join(got, "\n"))
+	}
+	for i, w := range want {
+		if !strings.Contains(got[i], w) {
+			t.Errorf("want %s in\n%s", w, got[i])
+		}
+	}
+}
+
+func TestEgressToBareAddresses(t *testing.T) {
+	var c traffic.Capture
+	ok := traffic.HTTP("HTTP/1.1 200 OK", "", "")
+	c.Exchange(0, ms, "bare", "10.0.0.1", "203.0.113.9:8080", traffic.HTTP("GET / HTTP/1.1", "Host: 203.0.113.9:8080", ""), ok)
+	c.Exchange(ms, ms, "named", "10.0.0.1", "198.51.100.7:80", traffic.HTTP("GET / HTTP/1.1", "Host: api.example.org", ""), ok)
+	c.Exchange(2*ms, ms, "hexadecimal", "10.0.0.1", "203.0.113.10:80", traffic.HTTP("GET / HTTP/1.1", "Host: 0xcb00710a", ""), ok)
+	c.Exchange(3*ms, ms, "word", "10.0.0.1", "198.51.100.8:80", traffic.HTTP("GET / HTTP/1.1", "Host: face.cafe", ""), ok)
+	c.Exchange(4*ms, ms, "no host", "10.0.0.1", "203.0.113.11:80", traffic.HTTP("GET / HTTP/1.0", "", ""), ok)
+	k := openTraffic(t, &c)
+	hold(t, of(t, k, "egress"), "203.0.113.10 (an address without any name)", "203.0.113.11 (an", "203.0.113.9 (an")
+	hold(t, of(t, k, "egress", "api.example.org", "face.cafe", "203.0.113.0/29"), "203.0.113.10 (an", "203.0.113.11 (an", "203.0.113.9 (an")
+	hold(t, of(t, k, "egress", "api.example.org", "203.0.113.0/24"), "face.cafe")
+	for _, f := range find(t, k, finding.In{Names: []string{"egress"}}) {
+		if len(f.CallIDs) != 1 || len(f.FlowIDs) != 1 {
+			t.Errorf("cites calls %v and flows %v: %s", f.CallIDs, f.FlowIDs, f.What)
+		}
+	}
+}
+
+// A scan is one finding for whoever did it, not one for each address.
+func TestAScanIsOneFinding(t *testing.T) {
+	var c traffic.Capture
+	ok := traffic.HTTP("HTTP/1.1 200 OK", "", "")
+	for i := range 40 { // what is usual, before
+		c.Exchange(time.Duration(i)*time.Second, ms, fmt.Sprint("usual", i%5), "10.0.0.1", "10.0.0.2:80", traffic.HTTP("GET / HTTP/1.1", "Host: a", ""), ok)
+		c.Exchange(time.Duration(i)*time.Second, ms, fmt.Sprint("other", i%5), "10.0.0.3", "10.0.0.2:80", traffic.HTTP("GET / HTTP/1.1", "Host: a", ""), ok)
+	}
+	for i := range 300 {
+		at := 41*time.Second + time.Duration(i)*20*ms
+		c.Attempt(at, "10.0.0.1", fmt.Sprintf("203.0.113.%d:%d", i%250+1, 20+i/250), i%2 == 0)
+	}
+	for i := range 10 { // not more than are listed
+		c.Attempt(41*time.Second+time.Duration(i)*20*ms, "10.0.0.3", fmt.Sprintf("203.0.113.%d:99", i+1), false)
+	}
+	k := openTraffic(t, &c)
+	hold(t, of(t, k, "scan"), "10.0.0.1 tried up to 300 targets")
+	got := of(t, k, "egress")
+	hold(t, got[:1], "10.0.0.1 tries 300 outside destinations in 300 connections; none accepted one")
+	if len(got) != 11 {
+		t.Errorf("%d findings, want 1 of the scan and 10 of the other client:\n%s", len(got), strings.Join(got, "\n"))
+	}
+	hold(t, of(t, k, "egress", "203.0.113.0/24"))
+	got = of(t, k, "unusual")
+	hold(t, got[:1], "10.0.0.1 talked to 250 destinations to which it did not talk before")
+	if len(got) != 11 {
+		t.Errorf("%d findings, want 11:\n%s", len(got), strings.Join(got, "\n"))
+	}
+}
+
+func TestKeysInHeadersAreCredentials(t *testing.T) {
+	var c traffic.Capture
+	ok, no := traffic.HTTP("HTTP/1.1 200 OK", "", ""), traffic.HTTP("HTTP/1.1 401 Unauthorized", "", "")
+	get := func(headers string) string { return traffic.HTTP("GET /orders HTTP/1.1", "Host: a"+headers, "") }
+	for i := range 5 {
+		c.Exchange(time.Duration(i)*ms, ms/2, "with", "10.0.0.1", "10.0.0.2:80", get("\r\nX-Api-Key: k-123"), ok)
+		c.Exchange(time.Duration(i+10)*ms, ms/2, "bad", "10.0.0.3", "10.0.0.2:80", get("\r\nX-Api-Key: k-bad"), no)
+	}
+	c.Exchange(20*ms, ms/2, "without", "10.0.0.4", "10.0.0.2:80", get("\r\nX-CSRF-Token: t"), ok)
+	for i := range 2 {
+		c.Exchange(time.Duration(30+i)*ms, ms/2, "refused", "10.0.0.5", "10.0.0.2:80", get(""), no)
+	}
+	k := openTraffic(t, &c)
+	hold(t, of(t, k, "plaintext-credentials"), "(apikey) to 10.0.0.2 over http1 without encryption in 5 calls", "(apikey) to 10.0.0.2 over http1 without encryption in 5 calls")
+	hold(t, of(t, k, "missing-auth"),
+		"1 calls of 10.0.0.4 to GET /orders of 10.0.0.2 succeeded without credentials, where 5 others carry them and 2 were refused for the lack of them",
+		"2 calls of 10.0.0.5 to GET /orders of 10.0.0.2 without credentials were refused, where 5 others carry them")
+	hold(t, of(t, k, "no-auth"), "10.0.0.4 talks http1 with 10.0.0.2 without authentication: none of 1 calls")
+}

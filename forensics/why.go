@@ -1,0 +1,150 @@
+package forensics
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/pcapsule/pcapsule/kfl"
+)
+
+// Limits of an explanation.
+const (
+	maxConditions = 8    // of a query that are counted one by one
+	maxValues     = 2000 // different values of a column among which a misspelt one is looked for
+	maxReasons    = 4
+	maxListed     = 12 // values that are listed
+)
+
+// sides are the names that an endpoint may have: the column of endpoints, and the field of KFL
+// after src or dst.
+var sides = []struct{ column, field string }{{"service", "service"}, {"workload", "workload"}, {"pod", "pod"}, {"namespace", "namespace"}, {"node", "node"},
+	{"hostname", "hostname"}, {"dns_name", "dns"}, {"ip", "ip"}}
+
+// Why explains to a person why no call fits a KFL condition in a time: which of its parts fits
+// nothing, and what it may have meant. It is empty if there is nothing to say. What cannot
+// be found out within ctx is left out.
+func (c *Case) Why(ctx context.Context, condition string, from, to int64) []string {
+	parts := kfl.Conditions(condition)
+	if len(parts) > maxConditions || c.views["calls"] == nil {
+		return nil
+	}
+	var reasons, fit []string
+	for _, p := range parts {
+		n, err := c.countOf(ctx, p.Text, from, to)
+		if err != nil {
+			return reasons
+		}
+		if n > 0 {
+			fit = append(fit, fmt.Sprintf("%s (%d)", p.Text, n))
+			continue
+		}
+		if reasons = append(reasons, "no call fits "+p.Text+c.unfit(ctx, p, from, to)); len(reasons) == maxReasons {
+			return reasons
+		}
+	}
+	if len(reasons) == 0 && len(fit) > 1 {
+		reasons = append(reasons, "each of these conditions fits calls, but no call fits all of them: "+strings.Join(fit, ", "))
+	}
+	return reasons
+}
+
+func (c *Case) countOf(ctx context.Context, condition string, from, to int64) (int64, error) {
+	r, err := c.query(ctx, Query{KFL: condition, From: from, To: to, Count: true})
+	if err != nil {
+		return 0, err
+	}
+	n, _ := r.Rows[0][0].(int64)
+	return n, nil
+}
+
+// unfit is why a single condition fits no call, as the rest of a sentence.
+func (c *Case) unfit(ctx context.Context, p kfl.Condition, from, to int64) string {
+	if p.Undissected != "" {
+		return ": no dissector reads " + p.Undissected + " yet; its bytes are calls of the protocol tcp or udp"
+	}
+	k, err := c.compile(ctx, p.Text, nil)
+	if err != nil {
+		return ""
+	}
+	texts := map[string]bool{}
+	for _, col := range c.views["calls"].columns {
+		if slices.Contains(k.Columns(), col.Name) {
+			texts[col.Name] = col.Type == "VARCHAR"
+		}
+	}
+	var values, empty []string
+	for _, name := range k.Columns() {
+		isText, known := texts[name]
+		if !known {
+			continue
+		}
+		list, any := c.valuesOf(ctx, name, isText, from, to)
+		if !any {
+			empty = append(empty, name)
+		}
+		values = append(values, list...)
+	}
+	for _, text := range p.Texts {
+		if near := kfl.Nearest(text, values); near != "" && near != text {
+			return fmt.Sprintf("; did you mean %q?", near)
+		}
+	}
+	for _, text := range p.Texts {
+		for _, side := range sides {
+			asked := slices.ContainsFunc(k.Columns(), func(name string) bool { return strings.HasSuffix(name, "_"+side.column) })
+			if !asked && c.named(ctx, side.column, text) {
+				return fmt.Sprintf("; %q is a %[2]s: ask for src.%[2]s or dst.%[2]s", text, side.field)
+			}
+		}
+	}
+	slices.Sort(values)
+	values = slices.Compact(values)
+	switch {
+	case len(empty) > 0 && len(empty) == len(texts):
+		return ": " + strings.Join(empty, " and ") + " has no value in any call of this time"
+	case len(values) > 0 && len(values) <= maxListed:
+		return "; the values of this time are " + strings.Join(values, ", ")
+	}
+	return ""
+}
+
+// valuesOf are different values of a text column of calls, and whether the column has any value.
+func (c *Case) valuesOf(ctx context.Context, column string, isText bool, from, to int64) (values []string, any bool) {
+	column = `"` + column + `"`
+	what := "count(" + column + ")"
+	if isText {
+		what = "DISTINCT " + column
+	}
+	q := Query{SQL: "SELECT " + what + " FROM calls WHERE " + column + " IS NOT NULL", Named: true, Limit: maxValues}
+	if from != 0 {
+		q.SQL, q.Args = q.SQL+" AND ts_ns >= ?", append(q.Args, from)
+	}
+	if to != 0 {
+		q.SQL, q.Args = q.SQL+" AND ts_ns <= ?", append(q.Args, to)
+	}
+	r, err := c.query(ctx, q)
+	if err != nil {
+		return nil, true // nobody knows
+	}
+	for _, row := range r.Rows {
+		switch v := row[0].(type) {
+		case string:
+			values = append(values, v)
+		case int64:
+			any = v > 0
+		}
+	}
+	return values, any || len(values) > 0
+}
+
+// named reports whether an endpoint of the case has this name in a column.
+func (c *Case) named(ctx context.Context, column, name string) bool {
+	v := c.views["endpoints"]
+	if v == nil || !slices.ContainsFunc(v.raw, func(col Column) bool { return col.Name == column }) {
+		return false
+	}
+	r, err := c.query(ctx, Query{SQL: "SELECT 1 FROM endpoints WHERE " + column + " = ? LIMIT 1", Args: []any{name}, Limit: 1})
+	return err == nil && len(r.Rows) == 1
+}

@@ -1,0 +1,48 @@
+package forensics_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/pcapsule/pcapsule/forensics"
+)
+
+func TestAnEmptyAnswerSaysWhy(t *testing.T) {
+	c := open(t, sample(t, "shop.pcapng"))
+	_, last, _ := c.Window()
+	for _, v := range []struct{ kfl, want string }{
+		{`dst.service == "paymnt"`, `no call fits dst.service == "paymnt"; did you mean "payment"?`},
+		{`http && dst.service == "shop"`, `no call fits dst.service == "shop"; "shop" is a namespace: ask for src.namespace or dst.namespace`},
+		{`src.node == "elsewhere"`, `; the values of this time are node-1`},
+		{`dns && (kafka || mysql)`, `no dissector reads`},
+		{`ws && http`, `no dissector reads ws`},
+		{`src.hostname == "a"`, `src_hostname has no value in any call of this time`},
+		{`http && dst.service == "frontend" && path == "/v1/payments"`, `each of these conditions fits calls, but no call fits all of them: http (179), dst.service == "frontend" (49), path == "/v1/payments" (11)`},
+		{`http && ts_ns < 0`, `no call fits ts_ns < 0`},
+	} {
+		for name, ask := range map[string]func(forensics.Query) (*forensics.Result, error){
+			"Query": func(q forensics.Query) (*forensics.Result, error) { return c.Query(ctx, q) },
+			"Each": func(q forensics.Query) (*forensics.Result, error) {
+				return c.Each(ctx, q, nil, func([]forensics.Column, []any) error { return nil })
+			},
+		} {
+			r, err := ask(forensics.Query{KFL: v.kfl})
+			if err != nil {
+				t.Errorf("%s: %v", v.kfl, err)
+				continue
+			}
+			if !slices.ContainsFunc(r.Notes, func(n string) bool { return strings.Contains(n, v.want) }) {
+				t.Errorf("%s of %s: notes %q, want %s", name, v.kfl, r.Notes, v.want)
+			}
+		}
+	}
+	for _, q := range []forensics.Query{{KFL: "http"}, {KFL: "http", Count: true}, {KFL: ""}, {SQL: "SELECT 1 WHERE false"}, {KFL: "kafka", From: last + 1e9, To: last + 2e9}} {
+		if r := query(t, c, q); len(r.Notes) > 0 {
+			t.Errorf("%+v: notes %q, want none", q, r.Notes)
+		}
+	}
+	if r := query(t, c, forensics.Query{KFL: "kafka", Count: true}); len(r.Notes) != 1 {
+		t.Errorf("a count of 0: notes %q, want one", r.Notes)
+	}
+}

@@ -1,0 +1,133 @@
+// Package page writes answers of questions, which are JSON, as text for people: headings, tables and
+// lines that fit the width, with units of the fields' names. Text from the traffic cannot act on the
+// terminal.
+package page
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/pcapsule/pcapsule/internal/cli/console"
+)
+
+// member is one member of a JSON object, in the order of the text.
+type member struct {
+	name  string
+	value any // nil, bool, json.Number, string, []any or object
+}
+
+// object is a JSON object that keeps its order.
+type object []member
+
+// Text writes an answer, which is JSON, as a page of at most width columns. Headings are bold
+// where coloured is true.
+func Text(answer []byte, width int, coloured bool) (string, error) {
+	d := json.NewDecoder(bytes.NewReader(answer))
+	d.UseNumber()
+	tree, err := ordered(d)
+	if err != nil {
+		return "", err
+	}
+	p := &page{width: width}
+	if coloured {
+		p.bold, p.plain = console.Bold, console.Plain
+	}
+	if top, ok := tree.(object); ok {
+		p.answer(top)
+	} else {
+		p.line(valueOf("", tree))
+	}
+	return p.text(), nil
+}
+
+// ordered reads one JSON value with the order of its members.
+func ordered(d *json.Decoder) (any, error) {
+	tok, err := d.Token()
+	if err != nil {
+		return nil, err
+	}
+	switch tok {
+	case json.Delim('{'):
+		out := object{}
+		for d.More() {
+			name, err := d.Token()
+			if err != nil {
+				return nil, err
+			}
+			v, err := ordered(d)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, member{fmt.Sprint(name), v})
+		}
+		_, err = d.Token()
+		return out, err
+	case json.Delim('['):
+		out := []any{}
+		for d.More() {
+			v, err := ordered(d)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, v)
+		}
+		_, err = d.Token()
+		return out, err
+	}
+	return tok, nil
+}
+
+// framing are the members that every answer has; they come last, in a few lines.
+func framing(name string) bool {
+	switch name {
+	case "coverage", "matched", "truncated", "now", "verified", "notes":
+		return true
+	}
+	return false
+}
+
+// callID reports whether a text is a call_id.
+func callID(s string) bool {
+	return len(s) == 32 && strings.Trim(s, "0123456789abcdef") == ""
+}
+
+// frame tells what stands behind the answer.
+func (p *page) frame(top object) {
+	for _, m := range top {
+		switch m.name {
+		case "matched":
+			if m.value != "some" {
+				p.space()
+				p.line(map[any]string{"nothing_matched": "nothing matches, and the time was recorded", "not_recorded": "the asked time was not recorded"}[m.value])
+			}
+		case "truncated":
+			if m.value == true {
+				p.space()
+				p.line("lists were cut: narrow the question or raise --limit")
+			}
+		case "coverage":
+			o, _ := m.value.(object)
+			p.space()
+			for _, c := range o {
+				if list, ok := c.value.([]any); ok && c.name == "holes" {
+					p.list("holes in the recording", list, 0)
+				} else if c.name == "state" {
+					text := "recorded: " + valueOf("", c.value)
+					if p.day != "" {
+						text += "; times are of " + p.day + ", UTC"
+					}
+					p.line(text)
+				}
+			}
+		}
+	}
+	for _, m := range top {
+		if list, ok := m.value.([]any); ok && m.name == "notes" {
+			for _, n := range list {
+				p.wrap("note: "+p.value("notes", n), 0, 6)
+			}
+		}
+	}
+}

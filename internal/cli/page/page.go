@@ -1,0 +1,442 @@
+package page
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/pcapsule/pcapsule/internal/cli/console"
+)
+
+// page lays an answer out for a person: sentences first, then numbers, then lists, as
+// tables where their rows fit the width and as cards where they do not; evidence comes
+// last in each.
+type page struct {
+	b           strings.Builder
+	width       int
+	bold, plain string
+	day         string // of all times in the answer, where it is one; then it is told once
+	pairs       bool   // two numbers are before and after
+	none        bool   // no list has anything, which is said
+}
+
+// sentences are members that we wrote, so times in them may be shortened.
+var sentences = map[string]bool{"summary": true, "verdict": true, "words": true, "what": true, "when": true, "why": true, "how": true, "notes": true, "at_limit": true, "signs": true}
+
+// maxText is how much of one text of the traffic a page shows.
+const maxText = 400
+
+func (p *page) text() string { return strings.TrimRight(p.b.String(), "\n") + "\n" }
+
+// nbsp holds a number and its unit on one line; it is printed as a space.
+const nbsp = "\u00a0"
+
+// dot stands between facts, and never begins a line.
+const dot = nbsp + "· "
+
+// line writes lines with no space at their ends.
+func (p *page) line(s string) {
+	for l := range strings.SplitSeq(strings.ReplaceAll(s, nbsp, " "), "\n") {
+		p.b.WriteString(strings.TrimRight(l, " ") + "\n")
+	}
+}
+
+// space leaves a line free, once.
+func (p *page) space() {
+	if s := p.b.String(); s != "" && !strings.HasSuffix(s, "\n\n") {
+		p.b.WriteString("\n")
+	}
+}
+
+// wrap writes a text in lines of the page's width, the first indented by first, the
+// others by rest.
+func (p *page) wrap(s string, first, rest int) { p.line(p.folded(s, first, rest)) }
+
+func (p *page) folded(s string, first, rest int) string {
+	var b strings.Builder
+	b.WriteString(strings.Repeat(" ", first))
+	used, begun := first, false
+	for _, word := range strings.Split(s, " ") {
+		n := utf8.RuneCountInString(word)
+		for room := p.width - rest; n > max(room, 16); n = utf8.RuneCountInString(word) { // no blank for a whole line
+			if begun {
+				b.WriteString("\n" + strings.Repeat(" ", rest))
+			}
+			part := []rune(word)
+			b.WriteString(string(part[:max(room-max(first-rest, 0), 16)]))
+			word, used, begun = string(part[max(room-max(first-rest, 0), 16):]), p.width, true
+		}
+		if begun && used+1+n > p.width {
+			b.WriteString("\n" + strings.Repeat(" ", rest))
+			used, begun = rest, false
+		}
+		if begun {
+			b.WriteByte(' ')
+			used++
+		}
+		b.WriteString(word)
+		used += n
+		begun = true
+	}
+	return b.String()
+}
+
+// answer lays out a whole answer.
+func (p *page) answer(top object) {
+	p.day = oneDay(top)
+	for _, m := range top {
+		p.pairs = p.pairs || m.name == "baseline"
+	}
+	for _, m := range top {
+		if list, ok := m.value.([]any); ok && (m.name == "summary" || m.name == "verdict") && !objects(list) {
+			for _, v := range list {
+				p.wrap(p.value(m.name, v), 0, 2)
+			}
+			p.space()
+		}
+	}
+	var rest object
+	for _, m := range top {
+		if list, ok := m.value.([]any); ok && (m.name == "summary" || m.name == "verdict") && !objects(list) || framing(m.name) {
+			continue
+		}
+		rest = append(rest, m)
+	}
+	p.none = true
+	for _, m := range rest {
+		if list, ok := m.value.([]any); ok && len(list) > 0 {
+			p.none = false
+		}
+	}
+	p.body(rest, 0)
+	p.frame(top)
+}
+
+// body lays out members: the short ones in a paragraph, then long texts, objects, lists,
+// and what leads to the packets.
+func (p *page) body(o object, indent int) {
+	var facts []string
+	var late, evidence object
+	for _, m := range o {
+		if list, ok := m.value.([]any); ok && len(list) == 0 && indent == 0 && p.none {
+			facts = append(facts, strings.ReplaceAll(label(m.name)+" none", " ", nbsp))
+			continue
+		}
+		switch text, short := p.fact(m); {
+		case leads(m.name):
+			evidence = append(evidence, m)
+		case short && text != "":
+			facts = append(facts, text)
+		case !short:
+			late = append(late, m)
+		}
+	}
+	if len(facts) > 0 {
+		p.wrap(strings.Join(facts, dot), indent, indent)
+	}
+	for _, m := range late {
+		p.member(m, indent)
+	}
+	if text := p.evidence(evidence); text != "" {
+		p.wrap(text, indent, indent+2)
+	}
+	for _, m := range evidence {
+		// A longer condition is for programs: --json has it.
+		if text := p.value(m.name, m.value); m.name == "kfl" && utf8.RuneCountInString(text) < p.width-indent-len("kfl ") {
+			p.line(strings.Repeat(" ", indent) + "kfl " + text)
+		}
+	}
+}
+
+// alone are members that have a line of their own, so that the eye finds them.
+var alone = map[string]bool{"said": true, "how": true, "what": true, "words": true, "why": true, "way": true, "evidence": true, "at_limit": true}
+
+func (p *page) alone(name, text string) bool {
+	return alone[name] && (name == "said" || utf8.RuneCountInString(text) > 16)
+}
+
+// fact is a member in a few words, where that is enough for it.
+func (p *page) fact(m member) (string, bool) {
+	label := label(m.name)
+	switch v := m.value.(type) {
+	case object:
+		return "", false
+	case []any:
+		if len(v) == 0 {
+			return "", true
+		}
+		if objects(v) {
+			return "", false
+		}
+		text := p.value(m.name, v)
+		return label + nbsp + text, utf8.RuneCountInString(text) <= 40 && !p.alone(m.name, text)
+	case bool:
+		if v {
+			return label, true
+		}
+		return "not " + label, true
+	case nil:
+		return "", true
+	case string:
+		if strings.Contains(strings.TrimSpace(v), "\n") {
+			return "", false
+		}
+		text := p.value(m.name, v)
+		if text == "" {
+			return "", true
+		}
+		return label + nbsp + text, utf8.RuneCountInString(text) <= 32 && !p.alone(m.name, text)
+	}
+	return strings.ReplaceAll(label+" "+p.value(m.name, m.value), " ", nbsp), true
+}
+
+// member lays out what is more than a fact.
+func (p *page) member(m member, indent int) {
+	name := label(m.name) + ": "
+	switch v := m.value.(type) {
+	case object:
+		if flat(v) {
+			p.wrap(name+p.oneLine(v), indent, indent+2)
+			return
+		}
+		p.wrap(strings.TrimSpace(name), indent, indent)
+		p.body(v, indent+2)
+	case []any:
+		if objects(v) {
+			p.list(m.name, v, indent)
+			return
+		}
+		p.wrap(name+p.value(m.name, v), indent, indent+2)
+	case string:
+		if text := strings.Trim(v, "\n"); strings.Contains(text, "\n") {
+			p.block(name, text, indent)
+			return
+		}
+		p.wrap(name+p.value(m.name, v), indent, indent+2)
+	}
+}
+
+// block shows a text of several lines as it is, so that it can be copied.
+func (p *page) block(name, text string, indent int) {
+	margin := ""
+	if indent == 0 {
+		p.space()
+	} else {
+		margin = strings.Repeat(" ", indent+2)
+	}
+	p.line(strings.Repeat(" ", indent) + strings.TrimSpace(name))
+	for l := range strings.Lines(text) {
+		p.line(margin + console.Printable(strings.ReplaceAll(strings.TrimRight(l, "\r\n"), "\t", "  "), 4096))
+	}
+	if indent == 0 {
+		p.space()
+	}
+}
+
+// list lays out objects.
+func (p *page) list(name string, list []any, indent int) {
+	if len(list) == 0 {
+		p.line(strings.Repeat(" ", indent) + label(name) + ": none")
+		return
+	}
+	if !objects(list) {
+		p.member(member{name, list}, indent)
+		return
+	}
+	if pairs, ok := namedValues(list); ok {
+		p.wrap(label(name)+": "+pairs, indent, indent+2)
+		return
+	}
+	if o := list[0].(object); indent > 0 && len(list) == 1 && flat(o) {
+		p.wrap(label(name)+": "+p.oneLine(o), indent, indent+2)
+		return
+	}
+	margin := strings.Repeat(" ", indent)
+	if indent == 0 {
+		p.space()
+	}
+	p.line(margin + p.bold + strings.ToUpper(label(name)) + " (" + strconv.Itoa(len(list)) + ")" + p.plain)
+	if !p.table(list, indent) {
+		for i, v := range list {
+			o, _ := v.(object)
+			p.card(i+1, len(list), o, indent)
+		}
+	}
+	if indent == 0 {
+		p.space()
+	}
+}
+
+// leadNames are the members that name a row, in the order in which a card tells them.
+var leadNames = []string{"time", "at", "hour", "severity", "kind", "finding", "direction", "name", "service", "server", "client", "workload", "pod", "peer", "src", "dst", "endpoint", "summary", "request", "status", "elapsed_ms"}
+
+// lead splits an object into what names it, in one line, and the rest.
+func (p *page) lead(o object) (string, object) {
+	at := map[string]int{}
+	for i, m := range o {
+		at[m.name] = i
+	}
+	used := map[int]bool{}
+	var parts []string
+	who := false
+	for _, name := range leadNames {
+		i, ok := at[name]
+		if !ok && name == "endpoint" && !who { // nobody: what it is about, then
+			for _, name := range []string{"what", "words"} {
+				if i, ok := at[name]; ok && !used[i] && len(used) < 3 {
+					parts, used[i] = append(parts, p.value(name, o[i].value)), true
+				}
+			}
+			continue
+		}
+		if !ok || len(used) > 0 && (name == "request" || name == "summary") && strings.Contains(strings.ReplaceAll(strings.Join(parts, " "), nbsp, " "), p.value(name, o[i].value)) {
+			continue
+		}
+		switch o[i].value.(type) {
+		case object, []any, nil:
+			continue
+		}
+		text := p.value(name, o[i].value)
+		if text == "" || utf8.RuneCountInString(text) > 100 {
+			continue
+		}
+		if utf8.RuneCountInString(text) <= 32 {
+			text = strings.ReplaceAll(text, " ", nbsp)
+		}
+		if _, both := at["src"]; name == "dst" && both {
+			parts[len(parts)-1] += " → " + text
+		} else {
+			parts = append(parts, text)
+		}
+		used[i] = true
+		switch name {
+		case "time", "at", "hour", "severity":
+		default:
+			who = true
+		}
+	}
+	var rest object
+	for i, m := range o {
+		if len(parts) == 0 {
+			text, short := p.fact(m)
+			if own, ok := m.value.(string); ok && short {
+				text = p.value(m.name, own)
+			}
+			if short && text != "" && !leads(m.name) {
+				parts = append(parts, text)
+				continue
+			}
+		}
+		if !used[i] {
+			rest = append(rest, m)
+		}
+	}
+	return strings.Join(parts, nbsp+" "), rest
+}
+
+// card shows one row in several lines.
+func (p *page) card(n, of int, o object, indent int) {
+	digits := len(strconv.Itoa(of))
+	number := strconv.Itoa(n)
+	for i, m := range o {
+		if m.name == "step" || m.name == "number" && number64(m.value) { // a number that others refer to
+			number, o = valueOf("", m.value), slices.Delete(slices.Clone(o), i, i+1)
+			digits = max(digits, len(number))
+			break
+		}
+	}
+	number = strings.Repeat(" ", digits-len(number)) + number + "  "
+	head, rest := p.lead(o)
+	margin := indent + digits + 2
+	text := strings.TrimLeft(p.folded(head, margin, margin), " ")
+	p.line(strings.Repeat(" ", indent) + number + p.bold + text + p.plain)
+	p.body(rest, margin)
+}
+
+// oneLine is a small object in one line.
+func (p *page) oneLine(o object) string {
+	head, rest := p.lead(o)
+	parts := []string{head}
+	var evidence object
+	for _, m := range rest {
+		if leads(m.name) {
+			evidence = append(evidence, m)
+		} else if text, _ := p.fact(m); text != "" {
+			parts = append(parts, text)
+		}
+	}
+	if text := p.evidence(evidence); text != "" {
+		parts = append(parts, text)
+	}
+	return strings.Join(parts, dot)
+}
+
+// leads reports whether a member leads on from an answer: to calls, packets, or all rows.
+func leads(name string) bool {
+	switch name {
+	case "call_id", "call_ids", "packets", "kfl", "flow_id", "flow_ids":
+		return true
+	}
+	return false
+}
+
+// evidence is the line of what leads on.
+func (p *page) evidence(o object) string {
+	var parts []string
+	for _, name := range []string{"call_id", "call_ids", "flow_id", "flow_ids", "packets"} {
+		for _, m := range o {
+			if text := p.value(name, m.value); m.name == name && text != "" {
+				parts = append(parts, map[string]string{"call_id": "call", "call_ids": "calls", "flow_id": "flow", "flow_ids": "flows"}[name]+
+					map[bool]string{true: name, false: ""}[name == "packets"]+" "+text)
+			}
+		}
+	}
+	return strings.Join(parts, dot)
+}
+
+// objects reports whether a list holds objects.
+func objects(list []any) bool {
+	if len(list) == 0 {
+		return false
+	}
+	_, ok := list[0].(object)
+	return ok
+}
+
+// flat reports whether an object holds only values and lists of values.
+func flat(o object) bool {
+	for _, m := range o {
+		switch v := m.value.(type) {
+		case object:
+			return false
+		case []any:
+			if objects(v) {
+				return false
+			}
+		case string:
+			if strings.Contains(strings.TrimSpace(v), "\n") {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// namedValues writes a list of names with values, such as headers and numbers, in a line.
+func namedValues(list []any) (string, bool) {
+	var parts []string
+	for _, v := range list {
+		o, _ := v.(object)
+		if len(o) != 2 || o[0].name != "name" || o[1].name != "value" {
+			return "", false
+		}
+		name, _ := o[0].value.(string)
+		if _, ok := o[1].value.(string); ok {
+			parts = append(parts, console.Printable(name, maxText)+": "+valueOf("", o[1].value))
+		} else {
+			parts = append(parts, label(console.Printable(name, maxText))+" "+valueOf(name, o[1].value))
+		}
+	}
+	return strings.Join(parts, dot), true
+}

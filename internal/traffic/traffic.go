@@ -1,0 +1,133 @@
+// Package traffic makes small captures for tests: TCP connections with requests and responses
+// at given times, and attempts to connect.
+package traffic
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/gopacket/gopacket"
+	"github.com/gopacket/gopacket/layers"
+	"github.com/gopacket/gopacket/pcapgo"
+)
+
+// begin is the time of the first packet of all captures.
+var begin = time.Date(2026, 2, 25, 6, 13, 20, 0, time.UTC)
+
+// step is the time between two packets of a handshake.
+const step = 10 * time.Microsecond
+
+// Capture is a capture under construction. Its zero value is ready.
+type Capture struct {
+	packets []packet
+	conns   map[string]*conn
+}
+
+type packet struct {
+	at   time.Duration
+	data []byte
+}
+
+// conn is a connection with the next sequence number of each side.
+type conn struct {
+	client, server netip.AddrPort
+	sent, received uint32
+}
+
+// Exchange adds a request on the connection of this name, and its response after took. The
+// first exchange of a connection begins with a handshake. An empty response is none.
+// Addresses are as in "10.0.0.1", the server with its port. at is from the beginning.
+func (c *Capture) Exchange(at, took time.Duration, name, client, server, request, response string) {
+	n := c.conns[name]
+	if n == nil {
+		n = c.connect(name, client, server)
+		c.tcp(at-3*step, n, true, layers.TCP{SYN: true}, "")
+		c.tcp(at-2*step, n, false, layers.TCP{SYN: true, ACK: true}, "")
+		c.tcp(at-step, n, true, layers.TCP{ACK: true}, "")
+	}
+	c.tcp(at, n, true, layers.TCP{ACK: true, PSH: true}, request)
+	if response != "" {
+		c.tcp(at+took, n, false, layers.TCP{ACK: true, PSH: true}, response)
+	}
+}
+
+// Attempt adds an attempt to connect, which the server refuses or leaves without an answer.
+func (c *Capture) Attempt(at time.Duration, client, server string, refused bool) {
+	n := c.connect(fmt.Sprintf("attempt %d", len(c.conns)), client, server)
+	c.tcp(at, n, true, layers.TCP{SYN: true}, "")
+	if refused {
+		c.tcp(at+step, n, false, layers.TCP{RST: true, ACK: true}, "")
+	}
+}
+
+// connect numbers connections, so that no two of them share a port of the client or sequence numbers.
+func (c *Capture) connect(name, client, server string) *conn {
+	if c.conns == nil {
+		c.conns = map[string]*conn{}
+	}
+	k := uint32(len(c.conns))
+	n := &conn{client: netip.AddrPortFrom(netip.MustParseAddr(client), uint16(20000+k)), server: netip.MustParseAddrPort(server), sent: 1000 * k, received: 77 + 999*k}
+	c.conns[name] = n
+	return n
+}
+
+func (c *Capture) tcp(at time.Duration, n *conn, up bool, t layers.TCP, payload string) {
+	from, to, seq, ack := n.client, n.server, &n.sent, &n.received
+	if !up {
+		from, to, seq, ack = to, from, ack, seq
+	}
+	t.SrcPort, t.DstPort, t.Seq, t.Window = layers.TCPPort(from.Port()), layers.TCPPort(to.Port()), *seq, 65000
+	if t.ACK {
+		t.Ack = *ack
+	}
+	*seq += uint32(len(payload))
+	if t.SYN {
+		*seq++
+	}
+	eth := &layers.Ethernet{SrcMAC: []byte{2, 0, 0, 0, 0, 1}, DstMAC: []byte{2, 0, 0, 0, 0, 2}, EthernetType: layers.EthernetTypeIPv4}
+	ip := &layers.IPv4{Version: 4, TTL: 64, Protocol: layers.IPProtocolTCP, SrcIP: from.Addr().AsSlice(), DstIP: to.Addr().AsSlice()}
+	if err := t.SetNetworkLayerForChecksum(ip); err != nil {
+		panic(err)
+	}
+	b := gopacket.NewSerializeBuffer()
+	if err := gopacket.SerializeLayers(b, gopacket.SerializeOptions{FixLengths: true, ComputeChecksums: true}, eth, ip, &t, gopacket.Payload(payload)); err != nil {
+		panic(err)
+	}
+	c.packets = append(c.packets, packet{at, b.Bytes()})
+}
+
+// Write writes a PCAP file with the packets in the order of their times.
+func (c *Capture) Write(name string) (err error) {
+	f, err := os.Create(name)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if closed := f.Close(); err == nil {
+			err = closed
+		}
+	}()
+	slices.SortStableFunc(c.packets, func(a, b packet) int { return int(a.at - b.at) })
+	w := pcapgo.NewWriter(f)
+	if err := w.WriteFileHeader(65536, layers.LinkTypeEthernet); err != nil {
+		return err
+	}
+	for _, p := range c.packets {
+		info := gopacket.CaptureInfo{Timestamp: begin.Add(p.at), CaptureLength: len(p.data), Length: len(p.data)}
+		if err := w.WritePacket(info, p.data); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// HTTP is an HTTP/1.1 message: its first line, lines of headers separated by \r\n, and a body.
+func HTTP(first, headers, body string) string {
+	if headers != "" {
+		headers += "\r\n"
+	}
+	return fmt.Sprintf("%s\r\n%sContent-Length: %d\r\n\r\n%s", first, headers, len(body), body)
+}

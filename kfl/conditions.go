@@ -1,0 +1,50 @@
+package kfl
+
+import "strings"
+
+// Condition is one of the conditions that a query joins by &&.
+type Condition struct {
+	Text  string   // as it is in the query
+	Texts []string // the text literals in it, such as payment in dst.service == "payment"
+	// Undissected is a protocol that it names and that no dissector reads, so that no call has it.
+	Undissected string
+}
+
+// Conditions splits a query at && on its top level. A query with an error, and an empty one,
+// have none.
+func Conditions(src string) []Condition {
+	e, err := parse(src)
+	if err != nil || e.root == nil {
+		return nil
+	}
+	var list []Condition
+	known := names()
+	var split func(n *ast)
+	split = func(n *ast) {
+		if n.kind == nAnd {
+			for _, a := range n.args {
+				split(a)
+			}
+			return
+		}
+		one := Condition{Text: strings.TrimSpace(src[n.pos:n.end])}
+		one.collect(n, known)
+		list = append(list, one)
+	}
+	split(e.root)
+	return list
+}
+
+func (c *Condition) collect(n *ast, known *nameTable) {
+	switch {
+	case n.kind == nLit && n.tok.kind == tokText:
+		c.Texts = append(c.Texts, n.tok.text)
+	case n.kind == nIdent:
+		if f := known.byName[n.text]; f != nil && strings.HasSuffix(f.doc, "until there is a dissector for it") {
+			c.Undissected = f.name
+		}
+	}
+	for _, a := range n.args {
+		c.collect(a, known)
+	}
+}

@@ -1,0 +1,107 @@
+package mcp
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// getJSON is what plain HTTP answers: the status, and an object of JSON.
+func getJSON(t *testing.T, target string) (int, map[string]any) {
+	t.Helper()
+	r, err := http.Get(target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	text, err := io.ReadAll(r.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out map[string]any
+	if err := json.Unmarshal(text, &out); err != nil {
+		t.Fatalf("%s: %d, not JSON: %s", target, r.StatusCode, text)
+	}
+	return r.StatusCode, out
+}
+
+func TestWrongParametersAreRefused(t *testing.T) {
+	s := serving(t, Options{}, bundled(t, "http1.pcapng"))
+	web := httptest.NewServer(s.Handler(HTTPOptions{}))
+	defer web.Close()
+	refused := func(path, query, want string) {
+		t.Helper()
+		status, out := getJSON(t, web.URL+path+"?"+query)
+		if text, _ := out["error"].(string); status != http.StatusBadRequest || !strings.Contains(text, want) {
+			t.Errorf("%s?%s: %d %v, want 400 with %q", path, query, status, out["error"], want)
+		}
+	}
+	seen := 0
+	for _, rt := range s.routes() {
+		if rt.handle == nil {
+			continue
+		}
+		refused(rt.Path, "nothing=1", `parameter "nothing": unknown`)
+		refused(rt.Path, "a=%zz", "query string")
+		for _, p := range rt.Params {
+			seen++
+			refused(rt.Path, p.Name+"=1&"+p.Name+"=1", "given 2 times")
+			refused(rt.Path, p.Name+"z=1", "did you mean "+p.Name)
+			if p.Type == "integer" {
+				refused(rt.Path, p.Name+"=x", "want a whole number")
+				refused(rt.Path, p.Name+"=-1", "want a whole number")
+				refused(rt.Path, p.Name+"=99999999999999999999", "want a whole number")
+			}
+		}
+	}
+	if seen < 20 {
+		t.Errorf("only %d parameters were tried", seen)
+	}
+	refused("/mcp/calls", "kfl="+url.QueryEscape("nonsense =="), "")
+	refused("/mcp/calls", "format=full2", "want compact, full or raw")
+	refused("/mcp/calls", "cursor=abc", "cursor")
+}
+
+// Each list gives each row once, whatever the size of its pages, and its total is of all pages.
+func TestListsOverHTTPEndWhereTheyShould(t *testing.T) {
+	for _, bundles := range [][]string{{bundled(t, "http1.pcapng")}, {bundled(t, "http1.pcapng"), bundled(t, "shop.pcapng")}} {
+		s := serving(t, Options{}, bundles...)
+		web := httptest.NewServer(s.Handler(HTTPOptions{}))
+		defer web.Close()
+		for _, list := range []struct{ path, rows string }{{"/mcp/calls?kfl=http", "calls"}, {"/mcp/flows?l4proto=tcp", "flows"}} {
+			var want []string
+			for _, limit := range []int{1000, 7, 3} {
+				var got []string
+				for cursor := ""; ; {
+					status, out := getJSON(t, fmt.Sprintf("%s%s&limit=%d&cursor=%s", web.URL, list.path, limit, cursor))
+					rows, _ := out[list.rows].([]any)
+					if status != http.StatusOK || len(rows) > limit || want != nil && out["total"] != float64(len(want)) {
+						t.Fatalf("%s, limit %d: %d, %d rows, total %v of %d", list.path, limit, status, len(rows), out["total"], len(want))
+					}
+					for _, r := range rows {
+						one, err := json.Marshal(r)
+						if err != nil {
+							t.Fatal(err)
+						}
+						got = append(got, string(one))
+					}
+					if cursor, _ = out["next_cursor"].(string); cursor == "" {
+						break
+					}
+				}
+				if want == nil {
+					want = got
+				}
+				if !slices.Equal(got, want) || len(got) < 5 {
+					t.Errorf("%s, limit %d: %d rows, want %d", list.path, limit, len(got), len(want))
+				}
+			}
+		}
+	}
+}

@@ -1,0 +1,144 @@
+// Package machine has what a Linux machine says of itself while packets are recorded: its clocks
+// and name, its control groups and the processes that run. What it gives is fit to be written:
+// texts are cleaned of control characters, and secrets in command lines are masked.
+package machine
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/pcapsule/pcapsule/recorder/ring"
+)
+
+// Clock turns the kernel's monotonic times into UTC. Both clocks run at one speed, so
+// their distance changes only when somebody sets the clock.
+type Clock struct {
+	Now      ring.Clock
+	Distance int64 // UTC less monotonic
+	booted   int64 // boot time's less monotonic
+	taken    int64 // monotonic time of the last full reading
+	seen     int64 // when somebody last looked
+	Steps    []ClockStep
+
+	origin time.Time // a moment of Go's clock,
+	base   int64     // and the same of the kernel's
+}
+
+// ClockStep is a moment when the clock was set.
+type ClockStep struct {
+	At       ring.Time `json:"at"`
+	By       int64     `json:"by_ns"`
+	Within   int64     `json:"within_ns"` // it happened in so long a time before
+	Monotone int64     `json:"monotonic_ns"`
+}
+
+const (
+	readEvery = 1e9     // full readings
+	stepFloor = 100_000 // ns; less is what reading two clocks after each other differs by
+)
+
+func readClock(id int32) int64 {
+	var ts unix.Timespec
+	if err := unix.ClockGettime(id, &ts); err != nil {
+		return 0
+	}
+	return ts.Nano()
+}
+
+// Monotonic is CLOCK_MONOTONIC. Go's own reading of it needs no system call, but has
+// another start.
+func (c *Clock) Monotonic() int64 { return c.base + int64(time.Since(c.origin)) }
+
+// Calibrate finds where Go's monotonic time begins.
+func (c *Clock) Calibrate() {
+	width := int64(1 << 62)
+	for range 16 {
+		before := readClock(unix.CLOCK_MONOTONIC)
+		at := time.Now()
+		after := readClock(unix.CLOCK_MONOTONIC)
+		if w := after - before; w < width {
+			width, c.origin, c.base = w, at, before+w/2
+		}
+	}
+}
+
+// distanceNow reads two clocks as close to each other as a few tries get them.
+func distanceNow() (distance, width int64) {
+	width = 1 << 62
+	for range 3 {
+		before := readClock(unix.CLOCK_MONOTONIC)
+		real := readClock(unix.CLOCK_REALTIME)
+		after := readClock(unix.CLOCK_MONOTONIC)
+		if w := after - before; w < width {
+			width, distance = w, real-(before+w/2)
+		}
+	}
+	return distance, width
+}
+
+// Tick looks at the clocks. It is called all the time, and reads them fully each second
+// or when UTC has moved against the monotonic clock.
+func (c *Clock) Tick() (read, stepped bool) {
+	now := time.Now()
+	at := c.base + int64(now.Sub(c.origin))
+	if c.taken != 0 {
+		moved := now.UnixNano() - at - c.Distance
+		if moved > -stepFloor && moved < stepFloor && at-c.taken < readEvery {
+			c.seen = at
+			return false, false
+		}
+	}
+	distance, width := distanceNow()
+	if c.taken != 0 && abs(distance-c.Distance) > stepFloor {
+		c.Steps = append(c.Steps, ClockStep{At: ring.Time(at + distance), By: distance - c.Distance, Within: at - c.seen, Monotone: at})
+		stepped = true
+	}
+	c.Distance, c.taken, c.seen = distance, at, at
+	c.booted = readClock(unix.CLOCK_BOOTTIME) - readClock(unix.CLOCK_MONOTONIC)
+	c.Now = ring.Clock{Real: ring.Time(at + distance), Monotonic: at, Boot: at + c.booted, MaxError: width}
+	var tx unix.Timex
+	if state, err := unix.Adjtimex(&tx); err == nil {
+		c.Now.Synchronized = state != unix.TIME_ERROR && tx.Status&unix.STA_UNSYNC == 0
+		if c.Now.Synchronized {
+			c.Now.MaxError = max(width, int64(tx.Maxerror)*1000)
+		}
+		c.Now.Source = "kernel"
+	}
+	return true, stepped
+}
+
+func abs(n int64) int64 {
+	if n < 0 {
+		return -n
+	}
+	return n
+}
+
+// UTC is the time of a monotonic one.
+func (c *Clock) UTC(monotonic uint64) int64 { return int64(monotonic) + c.Distance }
+
+// utcBoot is the time of one that counts suspended time too.
+func (c *Clock) utcBoot(boot uint64) int64 { return int64(boot) - c.booted + c.Distance }
+
+// Host is what a section header says of the machine.
+type Host struct {
+	Node, BootID, Kernel, Hardware string
+}
+
+func This() Host {
+	var m Host
+	m.Node, _ = os.Hostname()
+	if b, err := os.ReadFile("/proc/sys/kernel/random/boot_id"); err == nil {
+		m.BootID = strings.TrimSpace(string(b))
+	}
+	var u unix.Utsname
+	if unix.Uname(&u) == nil {
+		m.Kernel = fmt.Sprintf("Linux %s %s", unix.ByteSliceToString(u.Release[:]), unix.ByteSliceToString(u.Version[:]))
+		m.Hardware = unix.ByteSliceToString(u.Machine[:])
+	}
+	return m
+}

@@ -1,0 +1,194 @@
+package machine
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/pcapsule/pcapsule/bpf"
+)
+
+// Process is one program that ran: exec begins another in the same process.
+type Process struct {
+	PID, Parent uint32
+	Start       int64 // UTC; of the process
+	From        int64 // UTC; since when it is this program, 0 where that is before the recording
+	To          int64 // UTC; 0 while it runs
+	UID         int64 // -1 where not known
+	Name        string
+	Exe         string
+	Args        []string
+	Cut         bool // args are longer
+	Cgroup      uint64
+	code        int32
+	before      *Process // that had the number before
+	Written     uint64   // side file that has it
+	bootStart   uint64
+}
+
+// Processes knows who had a number at a time, also for a while after the end.
+type Processes struct {
+	clock *Clock
+	By    map[uint32]*Process
+	ended []uint32
+}
+
+const maxEnded = 16384 // processes that are remembered after their end
+
+func NewProcesses(c *Clock) *Processes { return &Processes{clock: c, By: map[uint32]*Process{}} }
+
+func (t *Processes) Count() int { return len(t.By) }
+
+// Of returns who had a number at a time, nil where nobody is known.
+func (t *Processes) Of(pid uint32, at int64) *Process {
+	p := t.By[pid]
+	for p != nil && p.before != nil && p.From > at {
+		p = p.before
+	}
+	return p
+}
+
+func (t *Processes) put(p *Process) {
+	if old := t.By[p.PID]; old != nil {
+		p.before, old.before = old, nil
+	}
+	t.By[p.PID] = p
+}
+
+// Add learns from an event.
+func (t *Processes) Add(e *bpf.Event) *Process {
+	at := t.clock.UTC(e.Time)
+	switch e.Kind {
+	case bpf.EventFork:
+		p := &Process{PID: e.TGID, Parent: e.Parent, Start: t.clock.utcBoot(e.Start), From: at, UID: int64(e.UID), Name: Clean(e.Comm, 64), Cgroup: e.Cgroup, bootStart: e.Start}
+		if parent := t.By[e.Parent]; parent != nil {
+			p.Exe, p.Args, p.Cut = parent.Exe, parent.Args, parent.Cut
+		}
+		t.put(p)
+		return p
+	case bpf.EventExec:
+		p := &Process{PID: e.TGID, Parent: e.Parent, Start: t.clock.utcBoot(e.Start), From: at, UID: int64(e.UID), Name: Clean(e.Comm, 64), Exe: Clean(e.File, 512), Cgroup: e.Cgroup, bootStart: e.Start}
+		p.Args, p.Cut = arguments(e.Args, int(e.ArgsLen) > len(e.Args))
+		t.put(p)
+		return p
+	case bpf.EventMove:
+		old := t.By[e.TGID]
+		if old == nil || old.Cgroup == e.Cgroup || old.To != 0 {
+			return old
+		}
+		p := *old // the same program, in another group from now on
+		p.From, p.Cgroup, p.Written, p.before = at, e.Cgroup, 0, nil
+		t.put(&p)
+		return &p
+	case bpf.EventExit:
+		p := t.By[e.TGID]
+		if p == nil {
+			p = &Process{PID: e.TGID, Parent: e.Parent, Start: t.clock.utcBoot(e.Start), UID: int64(e.UID), Name: Clean(e.Comm, 64), Cgroup: e.Cgroup}
+			t.put(p)
+		}
+		p.To, p.code = at, e.Code
+		if p.Cgroup == 0 {
+			p.Cgroup = e.Cgroup
+		}
+		t.ended = append(t.ended, e.TGID)
+		if len(t.ended) > maxEnded {
+			if old := t.By[t.ended[0]]; old != nil && old.To != 0 {
+				delete(t.By, t.ended[0])
+			}
+			t.ended = t.ended[1:]
+		}
+		return p
+	}
+	return t.By[e.TGID]
+}
+
+// arguments splits a command line and masks what may be secret in it.
+func arguments(raw []byte, cut bool) ([]string, bool) {
+	const most = 64
+	var list []string
+	for _, a := range bytes.Split(bytes.TrimRight(raw, "\x00"), []byte{0}) {
+		if len(list) == most {
+			return MaskArguments(list), true
+		}
+		list = append(list, Clean(string(a), 512))
+	}
+	return MaskArguments(list), cut
+}
+
+// Scan learns who runs already. What has ended in between is left out.
+func (t *Processes) Scan(root string) {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return // events tell of new ones
+	}
+	ticks := int64(1e9) / userHz
+	for _, d := range entries {
+		pid, err := strconv.ParseUint(d.Name(), 10, 32)
+		if err != nil {
+			continue
+		}
+		if _, ok := t.By[uint32(pid)]; ok {
+			continue
+		}
+		stat, err := os.ReadFile("/proc/" + d.Name() + "/stat")
+		if err != nil {
+			continue
+		}
+		open, end := bytes.IndexByte(stat, '('), bytes.LastIndexByte(stat, ')')
+		fields := []string(nil)
+		if open > 0 && end > open {
+			fields = strings.Fields(string(stat[end+1:]))
+		}
+		if len(fields) < 20 {
+			continue
+		}
+		parent, _ := strconv.ParseUint(fields[1], 10, 32)
+		start, _ := strconv.ParseInt(fields[19], 10, 64)
+		p := &Process{PID: uint32(pid), Parent: uint32(parent), Start: t.clock.utcBoot(uint64(start * ticks)), UID: -1, Name: Clean(string(stat[open+1:end]), 64)}
+		p.Cgroup = groupOf("/proc/"+d.Name()+"/cgroup", root)
+		var st = statusUID("/proc/" + d.Name() + "/status")
+		p.UID = st
+		if exe, err := os.Readlink("/proc/" + d.Name() + "/exe"); err == nil {
+			p.Exe = Clean(exe, 512)
+		}
+		if args, err := os.ReadFile("/proc/" + d.Name() + "/cmdline"); err == nil && len(args) > 0 {
+			p.Args, p.Cut = arguments(args[:min(len(args), 1024)], len(args) > 1024)
+		}
+		t.put(p)
+	}
+}
+
+// userHz is the unit of times in /proc/PID/stat; it is the same on every system.
+const userHz = 100
+
+// groupOf is the control group that a process is in, 0 where it is not told.
+func groupOf(file, root string) uint64 {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(b)) {
+		if path, ok := strings.CutPrefix(strings.TrimSpace(line), "0::"); ok {
+			id, _ := Inode(filepath.Join(root, path))
+			return id
+		}
+	}
+	return 0
+}
+
+func statusUID(path string) int64 {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return -1
+	}
+	for line := range strings.Lines(string(b)) {
+		var real, effective int64
+		if n, _ := fmt.Sscanf(line, "Uid: %d %d", &real, &effective); n == 2 {
+			return effective
+		}
+	}
+	return -1
+}
