@@ -101,7 +101,7 @@ func (c *Conn) gap(dir Dir, n int64) {
 	if len(s.segs) == 0 {
 		s.segs = append(s.segs, seg{s.off, c.now})
 	}
-	in := Input{Dir: dir, Data: s.buf, base: s.off, segs: s.segs}
+	in := Input{Dir: dir, Data: s.buf, conn: c, base: s.off, segs: s.segs}
 	goOn := c.d.Gap(&in, n)
 	if len(s.buf) > 0 {
 		if goOn {
