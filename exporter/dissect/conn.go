@@ -117,12 +117,9 @@ func (c *Conn) drop(s *side, n int) {
 		return
 	}
 	s.off += int64(n)
-	s.buf = s.buf[n:] // moving it would cost the square of its length where messages are short
+	s.shorten(n)
 	s.trim()
-	if left := len(s.buf) + segCost*len(s.segs); left < s.charged {
-		c.shrink(s.charged - left)
-		s.charged = left
-	}
+	c.charge(s)
 }
 
 // trim drops segments that lie wholly before off.
@@ -176,7 +173,7 @@ func (c *Conn) data(dir Dir, data []byte, p Packet) {
 		return
 	}
 	s.segs = append(s.segs, seg{s.off + int64(len(s.buf)), p})
-	s.keep(data)
+	c.keep(s, data)
 	c.run(dir)
 	c.run(dir.Other())
 }
@@ -223,7 +220,7 @@ func (c *Conn) take(dir Dir, data []byte) {
 			return
 		}
 		s.buf = s.buf[:0]
-		s.keep(rest)
+		c.keep(s, rest)
 	}
 	if c.upgrade != nil {
 		c.switchOver()

@@ -184,6 +184,7 @@ const (
 type side struct {
 	buf     []byte // bytes not taken yet; empty while segments are taken whole
 	whole   []byte // what buf is a part of, where it came out of the pool
+	front   int    // bytes before buf in the same memory
 	off     int64  // stream offset of the first byte not taken
 	segs    []seg
 	need    int // total bytes that Read asked for

@@ -24,7 +24,7 @@ func (l *Lane) Add(data []byte, p Packet) bool {
 		l.s.buf, l.s.segs = l.s.buf[:0], l.s.segs[:0]
 	}
 	l.s.segs = append(l.s.segs, seg{l.s.off + int64(len(l.s.buf)), p})
-	l.s.keep(data)
+	l.c.keep(&l.s, data)
 	return true
 }
 

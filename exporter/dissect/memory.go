@@ -1,6 +1,9 @@
 package dissect
 
-import "math/bits"
+import (
+	"math/bits"
+	"unsafe"
+)
 
 // grow asks for n more bytes of the engine's budget.
 func (c *Conn) grow(n int) bool {
@@ -42,21 +45,27 @@ type Keeper interface {
 	Kept() int
 }
 
-// weigh charges for what the dissector keeps now, and pays debts.
-func (c *Conn) weigh() {
-	if k, ok := c.d.(Keeper); ok || c.kept != 0 {
-		n := 0
-		if ok {
-			n = k.Kept()
-		}
-		switch more := n - c.kept; {
-		case more > 0:
-			c.owe(more)
-		case more < 0:
-			c.shrink(-more)
-		}
-		c.kept = n
+// kindCost is the memory of one of Conn.kinds, with its text.
+const kindCost = int(unsafe.Sizeof(kindCount{})) + 128
+
+// measure charges for what the dissector and the counts of anomalies take now.
+func (c *Conn) measure() {
+	n := kindCost * cap(c.kinds)
+	if k, ok := c.d.(Keeper); ok {
+		n += k.Kept()
 	}
+	switch more := n - c.kept; {
+	case more > 0:
+		c.owe(more)
+	case more < 0:
+		c.shrink(-more)
+	}
+	c.kept = n
+}
+
+// weigh measures after a piece of input, and pays debts.
+func (c *Conn) weigh() {
+	c.measure()
 	if c.debt > 0 && !c.closed {
 		c.protect(0, c.repay)
 	}
@@ -239,6 +248,10 @@ func (c *Conn) giveMemory() {
 	if r.held == was && c.d != nil && (c.kept > 0 || c == r) {
 		c.abandon()
 	}
+	if r.held == was {
+		c.flushAnomalies()
+		c.measure()
+	}
 }
 
 // abandon ends the dissector; the next message that tells a protocol begins another one.
@@ -247,8 +260,7 @@ func (c *Conn) abandon() {
 	d := c.d
 	c.d, c.upgrade = nil, nil
 	d.Close(EndEvicted)
-	c.shrink(c.kept)
-	c.kept = 0
+	c.measure()
 	c.path = c.path[:len(c.path)-1]
 	c.state, c.proto = detecting, nil
 	for i := range c.sides {

@@ -1,117 +1,31 @@
 package all
 
 import (
+	"crypto/ed25519"
+	"crypto/x509"
 	"encoding/binary"
 	"fmt"
-	"runtime"
+	"math/big"
 	"strings"
 	"testing"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/dissecttest"
-	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// noted is a Sink that keeps counts alone.
-type noted struct{ calls, evicted int }
-
-func (s *noted) Call(e dissect.Emission) {
-	s.calls++
-	for _, b := range [...]*dissect.Body{e.ReqBody, e.RespBody} {
-		if b != nil {
-			b.Release()
-		}
-	}
-}
-
-func (s *noted) Anomaly(_ *dissect.Conn, a table.Anomaly) {
-	if a.Kind == "evicted" {
-		s.evicted++
-	}
-}
-
-// heap is the memory in use.
-func heap() int64 {
-	var m runtime.MemStats
-	runtime.GC()
-	runtime.GC()
-	runtime.ReadMemStats(&m)
-	return int64(m.HeapAlloc)
-}
-
-// flood is what each of many connections says. part gives piece i of connection c; an
-// empty one ends the conversation, though not the connection.
-type flood struct {
-	name  string
-	kind  dissect.Transport
-	port  uint16
-	conns int
-	parts int
-	part  func(c, i int) dissecttest.Chunk
-}
+// flood is one of a table.
+type flood dissecttest.Flood
 
 // TestStateStaysInTheBudget sends each protocol what makes its state grow and is never
-// over, on many connections. What the connections take is charged, within the accuracy of
-// an estimate, and stays within the budget.
+// over, on many connections.
 func TestStateStaysInTheBudget(t *testing.T) {
 	list := floods()
 	for file := range samples {
 		list = append(list, recorded(t, file)...)
 	}
 	for _, f := range list {
-		t.Run(f.name, func(t *testing.T) { f.run(t) })
+		t.Run(f.Name, func(t *testing.T) { dissecttest.StayInBudget(t, Protocols(nil), dissecttest.Flood(f)) })
 	}
-}
-
-func (f flood) run(t *testing.T) {
-	const budget, idle = 2 << 20, 4 << 10
-	sink := &noted{}
-	e, err := dissect.NewEngine(Protocols(nil), nil, sink, true)
-	if err != nil {
-		t.Fatal(err)
-	}
-	e.SetBudget(budget)
-	before := heap()
-	conns := make([]*dissect.Conn, f.conns)
-	for i := range conns {
-		conns[i] = e.NewConn(dissect.Info{Transport: f.kind, ClientPort: uint16(20000 + i), ServerPort: f.port, RolesKnown: true, ConnectUs: -1, IPVersion: 4})
-	}
-	most, no, sent := int64(0), int64(0), int64(0)
-	var acks = make([][2]uint32, f.conns)
-	for i := range f.parts {
-		for c := range conns {
-			p := f.part(c, i)
-			if len(p.Data) == 0 {
-				continue
-			}
-			no += 2 // so that no two packets of a connection are neighbours
-			at := dissect.Packet{No: no, Time: no * 1000, Seq: acks[c][p.Dir], Ack: acks[c][p.Dir.Other()]}
-			acks[c][p.Dir] += uint32(len(p.Data))
-			sent += int64(len(p.Data))
-			if f.kind == dissect.TCP {
-				conns[c].Data(p.Dir, p.Data, at)
-			} else {
-				conns[c].Datagram(p.Dir, p.Data, at)
-			}
-			if e.Held() > budget {
-				t.Fatalf("%d bytes held after piece %d, the budget is %d", e.Held(), i, budget)
-			}
-		}
-		if i%max(f.parts/4, 1) == 0 || i == f.parts-1 {
-			used, held := heap()-before, int64(e.Held())
-			if most = max(most, used); used > held*3/2+int64(f.conns*idle)+256<<10 {
-				t.Errorf("%d bytes of memory in use after piece %d of %d, %d are charged", used, i, f.parts, held)
-				break
-			}
-		}
-	}
-	for _, c := range conns {
-		c.Close(dissect.EndCapture, dissect.Packet{No: no, Time: no * 1000})
-	}
-	if e.Held() != 0 {
-		t.Errorf("%d bytes held after the end", e.Held())
-	}
-	t.Logf("%d KiB sent, at most %d KiB in use; %d rows, %d connections gave something up", sent>>10, most>>10, sink.calls, sink.evicted)
 }
 
 // recorded are floods made of the conversations of a recording: the client's side alone,
@@ -147,6 +61,24 @@ func recorded(t *testing.T, file string) (list []flood) {
 	}
 	return list
 }
+
+// manyNames is a certificate with hundreds of names.
+func manyNames() string {
+	key := ed25519.NewKeyFromSeed(make([]byte, 32))
+	c := &x509.Certificate{SerialNumber: big.NewInt(1)}
+	for i := range 300 {
+		c.DNSNames = append(c.DNSNames, fmt.Sprintf("host-%d.shop.example", i))
+	}
+	der, err := x509.CreateCertificate(zeros{}, c, c, key.Public(), key)
+	if err != nil {
+		panic(err)
+	}
+	return string(der)
+}
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
 func fromClient(s string) dissecttest.Chunk { return dissecttest.Client(s) }
 func fromServer(s string) dissecttest.Chunk { return dissecttest.Server(s) }
@@ -194,7 +126,25 @@ func floods() []flood {
 		}
 	}
 	list := func(p ...dissecttest.Chunk) []dissecttest.Chunk { return p }
+	record := func(messages ...string) string {
+		s := strings.Join(messages, "")
+		return "\x16\x03\x03" + string([]byte{byte(len(s) >> 8), byte(len(s))}) + s
+	}
+	message := func(typ byte, body string) string {
+		return string(binary.BigEndian.AppendUint32(nil, uint32(typ)<<24|uint32(len(body)))) + body
+	}
+	random := strings.Repeat("r", 32)
+	hello := fromClient(record(message(1, "\x03\x03"+random+"\x00\x00\x02\xc0\x2f\x01\x00")))
+	certificate := manyNames()
+	size := func(n int) string { return string([]byte{byte(n >> 16), byte(n >> 8), byte(n)}) }
+	answer := fromServer(record(message(2, "\x03\x03"+random+"\x00\xc0\x2f\x00")) +
+		record(message(11, size(3*(len(certificate)+3))+strings.Repeat(size(len(certificate))+certificate, 3))))
 	return []flood{
+		{"tls, a hello", dissect.TCP, 443, 400, 2, begun(list(hello), func(int, int) dissecttest.Chunk { return dissecttest.Chunk{} })},
+		{"tls, certificates with many names", dissect.TCP, 443, 400, 3, begun(list(hello, answer), func(int, int) dissecttest.Chunk { return dissecttest.Chunk{} })},
+		{"tls, handshakes that begin again", dissect.TCP, 443, 40, 200, func(_, i int) dissecttest.Chunk {
+			return [...]dissecttest.Chunk{hello, answer}[i%2]
+		}},
 		{"http1, a body byte by byte", dissect.TCP, 80, 30, 12_000, begun(list(fromClient("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999\r\n\r\n")),
 			func(int, int) dissecttest.Chunk { return fromClient("b") })},
 		{"unknown, byte by byte", dissect.TCP, 4000, 30, 12_000, func(int, int) dissecttest.Chunk { return fromClient("\x01") }},
