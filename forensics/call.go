@@ -31,7 +31,8 @@ type CallOptions struct {
 	MaxBody int // bytes of each body; 0 means DefaultBody
 }
 
-// Exchange is everything that is known of one call.
+// Exchange is everything that is known of one call. Bodies are as they were sent, also in a
+// case that masks: mask what is answered.
 type Exchange struct {
 	Bundle     int
 	Call       Struct // the row of calls, without the endpoints
@@ -142,9 +143,7 @@ func (c *Case) findCall(ctx context.Context, id string) (*Exchange, error) {
 
 // rowsOfCall are the rows of a source of calls, masked where the case is.
 func (c *Case) rowsOfCall(ctx context.Context, source, cond string, args []any) ([]Struct, error) {
-	if c.mask {
-		source = masked(source, c.views["calls"].raw, c.Policy())
-	}
+	source = c.masked(source, c.views["calls"].raw, every)
 	order := "call_no"
 	if c.several() {
 		order = "bundle, call_no"
@@ -227,7 +226,8 @@ func (c *Case) one(ctx context.Context, name, key string, value int64, b int) (S
 	return list[0], nil
 }
 
-// body puts a body together from its parts, which overlap.
+// body puts a body together from its parts, which overlap. A masked part would not be as long
+// as the place of the next one says.
 func (c *Case) body(ctx context.Context, x *Exchange, side string, most int) (*Body, error) {
 	hash, _ := x.Call.Get(side + "_body_sha256").([]byte)
 	size, there := x.Call.Get(side + "_body_size").(int64)
@@ -240,7 +240,7 @@ func (c *Case) body(ctx context.Context, x *Exchange, side string, most int) (*B
 	if hash == nil || c.views["bodies"] == nil {
 		return b, nil
 	}
-	rows, err := c.db.Query(ctx, `SELECT part, "offset", size, complete, encoding, text, bytes FROM bodies_raw WHERE sha256 = ?`+c.ofBundle(x.Bundle)+" ORDER BY part", hash)
+	rows, err := c.Unmasked().db.Query(ctx, `SELECT part, "offset", size, complete, encoding, text, bytes FROM bodies_raw WHERE sha256 = ?`+c.ofBundle(x.Bundle)+" ORDER BY part", hash)
 	if err != nil {
 		return nil, err
 	}

@@ -61,7 +61,14 @@ func (c *Case) Known(ctx context.Context) (*redact.Known, error) {
 		}
 	}
 	k.known, k.done = all.Known(), true
+	c.db.Mask(c.Policy().Source(), k.known.Values())
 	return k.known, nil
+}
+
+// Masker masks texts as the tables of a case that masks have them.
+func (c *Case) Masker(ctx context.Context) (*redact.Masker, error) {
+	known, err := c.Known(ctx)
+	return redact.NewMasker(c.Policy(), known), err
 }
 
 // collect looks at the texts of one source.

@@ -18,6 +18,7 @@ import (
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"github.com/pcapsule/pcapsule/exporter"
+	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/redact"
 )
 
@@ -141,6 +142,60 @@ var strangerSQL = []string{
 	"select {'a': [text]} s from bodies", "select map {text: 1} m from bodies", "select replace(text, 'it was ', 'x') t from bodies", "select http1_target t from calls", "select reverse(query_string) q from calls",
 	"select text as password from bodies", "select 'x' || path || 'y' from calls group by all", "select list(path) l from calls", "select error(path) from calls", "select path::integer from calls",
 }
+
+// TestNoTableHoldsASecret looks for parts of the secrets in every column of every table, where
+// SQL could cut them into pieces that nobody would know again.
+func TestNoTableHoldsASecret(t *testing.T) {
+	path, secrets := leaky(t)
+	c, err := forensics.Open(t.Context(), []string{path}, forensics.Options{MaskSecrets: true, Threads: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	list, err := c.Tables()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var parts []string
+	for _, s := range secrets {
+		for _, v := range formsOf(s.value) {
+			parts = append(parts, quote(v[4:len(v)-4]), quote(base64.RawStdEncoding.EncodeToString([]byte(v[3:9]))))
+		}
+	}
+	found := func(c *forensics.Case, table, column string) any {
+		sql := fmt.Sprintf(`SELECT count(*) FROM %s WHERE list_has_any([true], list_transform([%s], lambda p: contains(CAST(%q AS VARCHAR), p)))`, table, strings.Join(parts, ", "), column)
+		r, err := c.Query(t.Context(), forensics.Query{SQL: sql})
+		if err != nil {
+			t.Fatalf("%s.%s: %v", table, column, err)
+		}
+		return r.Rows[0][0]
+	}
+	asSent := 0
+	for _, table := range list {
+		for _, col := range table.Columns {
+			if !strings.Contains(col.Type, "VARCHAR") && col.Type != "BLOB" {
+				continue
+			}
+			for _, name := range []string{table.Name, table.Name + "_raw"} {
+				if name != table.Name && (strings.HasPrefix(col.Name, "src_") || strings.HasPrefix(col.Name, "dst_")) {
+					continue
+				}
+				if n := found(c, name, col.Name); n != int64(0) {
+					t.Errorf("%s.%s: %v rows hold a secret", name, col.Name, n)
+				}
+			}
+			if found(c.Unmasked(), table.Name, col.Name) != int64(0) {
+				asSent++
+			}
+		}
+	}
+	if asSent < 6 {
+		t.Errorf("as they were sent only %d columns hold secrets", asSent)
+	}
+}
+
+// quote quotes a text for SQL.
+func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
 
 // TestNothingShowsASecret asks every tool, REST path and resource about a case that holds
 // 40 kinds of secrets, each also where nothing tells that it is one.

@@ -76,7 +76,10 @@ func findText(ctx context.Context, c *forensics.Case, w *window, n *needle, in [
 func (f *textFinder) find(in []string) ([]finding, bool, error) {
 	f.asked = f.w.narrowed || overlapping(f.c)
 	if f.c.Masked() {
-		f.policy = f.c.Policy()
+		var err error
+		if f.masker, err = f.c.Masker(f.ctx); err != nil {
+			return nil, false, err
+		}
 	}
 	if err := f.choose(in); err != nil {
 		return nil, false, err
@@ -99,7 +102,7 @@ type textFinder struct {
 	c      *forensics.Case
 	w      *window
 	n      *needle
-	policy *redact.Policy // of what is masked; nil: nothing
+	masker *redact.Masker // nil: nothing is masked
 	after  position
 	limit  int
 	most   int  // hits that wait for others
@@ -108,7 +111,6 @@ type textFinder struct {
 	places []forensics.TextPlace
 	bits   []forensics.TextVerdict // of a hit at a place, headers aside
 	kinds  map[string]forensics.TextVerdict
-	query  int // place of the query, -1 where it is not looked at
 	sides  int // places from here on are hashes of bodies
 	bodies [2]forensics.TextVerdict
 	hashes map[[32]byte]bool // of bodies that hold the needle
@@ -140,7 +142,7 @@ const (
 
 // choose makes the places that are looked at of their names; of all where none is given.
 func (f *textFinder) choose(in []string) error {
-	f.query, f.kinds, f.hashes = -1, map[string]forensics.TextVerdict{}, map[[32]byte]bool{}
+	f.kinds, f.hashes = map[string]forensics.TextVerdict{}, map[[32]byte]bool{}
 	any := false
 	for i, s := range spots {
 		if len(in) > 0 && !slices.Contains(in, s.name) {
@@ -159,9 +161,6 @@ func (f *textFinder) choose(in []string) error {
 		case s.body == "response":
 			f.bodies[1] = bit
 		default:
-			if s.name == "query" {
-				f.query = len(f.places)
-			}
 			f.places, f.bits = append(f.places, forensics.TextPlace{Columns: s.columns, Join: s.join}), append(f.bits, bit)
 		}
 	}

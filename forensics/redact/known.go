@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"html"
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -122,17 +123,29 @@ func (c *Collector) keep(v string) {
 // hexadecimal, in capitals, in small letters and backwards.
 type Known struct {
 	mask  string
+	list  []string            // the values, in order
 	forms map[uint64][]string // by their first 8 bytes, the longest first
 	first [1 << 13]byte       // a bit for each hash of these
 }
 
 // Known is what was gathered; nil where that is nothing.
-func (c *Collector) Known() *Known {
-	if len(c.values) == 0 {
+func (c *Collector) Known() *Known { return c.p.Known(slices.Sorted(maps.Keys(c.values))) }
+
+// Values are the values, for Policy.Known.
+func (k *Known) Values() []string {
+	if k == nil {
 		return nil
 	}
-	k := &Known{mask: c.p.mask, forms: map[uint64][]string{}}
-	for v := range c.values {
+	return k.list
+}
+
+// Known finds values that were gathered before; nil where there are none.
+func (p *Policy) Known(values []string) *Known {
+	if len(values) == 0 {
+		return nil
+	}
+	k := &Known{mask: p.mask, list: values, forms: map[uint64][]string{}}
+	for _, v := range values {
 		for _, f := range forms(v) {
 			k.form(f)
 		}
