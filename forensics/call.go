@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/pcapsule/pcapsule/exporter/table"
+	"github.com/pcapsule/pcapsule/forensics/redact"
 )
 
 // Limits of one exchange.
@@ -31,8 +32,7 @@ type CallOptions struct {
 	MaxBody int // bytes of each body; 0 means DefaultBody
 }
 
-// Exchange is everything that is known of one call. Bodies are as they were sent, also in a
-// case that masks: mask what is answered.
+// Exchange is everything that is known of one call.
 type Exchange struct {
 	Bundle     int
 	Call       Struct // the row of calls, without the endpoints
@@ -278,7 +278,24 @@ func (c *Case) body(ctx context.Context, x *Exchange, side string, most int) (*B
 	b.Truncated = int64(len(b.Data)) < b.Size
 	b.IsText = b.IsText && found
 	b.Object = !found && b.Size > 0
-	return b, nil
+	return b, c.maskBody(ctx, b)
+}
+
+// maskBody masks a body where the case masks.
+func (c *Case) maskBody(ctx context.Context, b *Body) error {
+	if !c.mask {
+		return nil
+	}
+	m, err := c.Masker(ctx)
+	if err != nil {
+		return err
+	}
+	if b.IsText {
+		b.Data = []byte(m.Text(redact.AsContent, b.ContentType, string(b.Data)))
+	} else {
+		b.Data = []byte(m.Bytes("bytes", string(b.Data)))
+	}
+	return nil
 }
 
 // join appends a part that begins at off. It is false when no more is wanted.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"strconv"
 	"strings"
@@ -23,12 +24,7 @@ type object []member
 // printAnswer prints an answer for a machine as JSON, or for a person as a page.
 func (e *env) printAnswer(answer any, asJSON bool) error {
 	var buf bytes.Buffer
-	enc := json.NewEncoder(&buf)
-	enc.SetEscapeHTML(false)
-	if asJSON {
-		enc.SetIndent("", "  ")
-	}
-	if err := enc.Encode(answer); err != nil {
+	if err := e.masked(func(w io.Writer) error { return encode(w, answer, asJSON) })(&buf); err != nil {
 		return err
 	}
 	if asJSON {
@@ -52,6 +48,16 @@ func (e *env) printAnswer(answer any, asJSON bool) error {
 	}
 	_, err = e.out.Write([]byte(p.text()))
 	return err
+}
+
+// encode writes a value as JSON.
+func encode(w io.Writer, v any, indent bool) error {
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	if indent {
+		enc.SetIndent("", "  ")
+	}
+	return enc.Encode(v)
 }
 
 // pageWidth is how many columns an answer may take: those of the screen, what COLUMNS

@@ -93,6 +93,7 @@ func (e *env) cmdQuestion(q ask.Question) *cobra.Command {
 	for _, name := range slices.Sorted(maps.Keys(q.In.Properties)) {
 		given[name] = addFlag(c, dashed(name), q.In.Properties[name])
 	}
+	e.maskFlag(c)
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON: all of the answer, with whole call ids and a KFL condition for each row that has one")
 	if _, ok := q.Out.Properties["yaml"]; ok {
 		c.Flags().BoolVar(&asYAML, "yaml", false, "print the YAML document alone, and its notes as warnings")
@@ -111,8 +112,7 @@ func (e *env) printDocument(d ask.Document) error {
 	if text == "" {
 		return exit.With(errors.New("there is nothing to write: no call or connection matches"), exit.Other, "ask without --yaml, which says what was looked at")
 	}
-	_, err := io.WriteString(e.out, text)
-	return err
+	return e.masked(func(w io.Writer) error { _, err := io.WriteString(w, text); return err })(e.out)
 }
 
 func dashed(name string) string { return strings.ReplaceAll(name, "_", "-") }

@@ -26,25 +26,11 @@ func newMasks(m *redact.Masker) *masks {
 const (
 	memoTexts = 1 << 12 // a power of two
 	memoText  = 256     // bytes of a text, and of its name
+	memoTries = 64      // texts of a chunk after which a memo that knew few is not asked
 )
 
 // memo remembers masked texts.
 type memo [memoTexts]struct{ as, name, text, masked string }
-
-// text masks a text, or tells what it was masked to before.
-func (m *masks) text(memo *memo, as, name, s string) string {
-	if len(s) > memoText || len(name) > memoText {
-		return m.Text(as, name, s)
-	}
-	slot := &memo[maphash.String(m.seed, s)%memoTexts]
-	if slot.text == s && slot.as == as && slot.name == name {
-		return slot.masked
-	}
-	// What a chunk has in place does not last.
-	slot.as, slot.name, slot.text = strings.Clone(as), strings.Clone(name), strings.Clone(s)
-	slot.masked = m.Text(slot.as, slot.name, slot.text)
-	return slot.masked
-}
 
 // maskCall masks one chunk.
 type maskCall struct {
@@ -54,6 +40,8 @@ type maskCall struct {
 	bytes           bool // not text
 	as, name, texts vector
 	in, out         duckdb.Vector
+
+	asked, told int // texts that the memo was asked for, and that it knew
 }
 
 // masked is the masked text of a row of texts, by the names of row of; a name that is null
@@ -67,7 +55,24 @@ func (c *maskCall) masked(of, row int) string {
 	if c.bytes {
 		return c.Bytes(name, s)
 	}
-	return c.text(c.memo, c.as.place(of), name, s)
+	return c.text(c.as.place(of), name, s)
+}
+
+// text masks a text, or tells what it was masked to before.
+func (c *maskCall) text(as, name, s string) string {
+	if len(s) > memoText || len(name) > memoText || c.asked >= memoTries && c.told < c.asked/4 {
+		return c.Text(as, name, s)
+	}
+	c.asked++
+	slot := &c.memo[maphash.String(c.seed, s)%memoTexts]
+	if slot.text == s && slot.as == as && slot.name == name {
+		c.told++
+		return slot.masked
+	}
+	// What a chunk has in place does not last.
+	slot.as, slot.name, slot.text = strings.Clone(as), strings.Clone(name), strings.Clone(s)
+	slot.masked = c.Text(slot.as, slot.name, slot.text)
+	return slot.masked
 }
 
 // each masks a text in every row.
@@ -98,9 +103,14 @@ func (c *maskCall) lists() {
 	child, out := duckdb.ListVectorGetChild(c.in), duckdb.ListVectorGetChild(c.out)
 	lists := c.texts
 	c.texts = vector{data: duckdb.VectorGetData(child), valid: duckdb.VectorGetValidity(child)}
-	size := duckdb.ListVectorGetSize(c.in)
-	duckdb.ListVectorReserve(c.out, size)
-	duckdb.ListVectorSetSize(c.out, size)
+	size := uint64(0) // of all rows: some may share what they list
+	for row := range c.n {
+		if !lists.null(row) {
+			size += get[[2]uint64](&lists, row)[1]
+		}
+	}
+	duckdb.ListVectorReserve(c.out, duckdb.IdxT(size))
+	duckdb.ListVectorSetSize(c.out, duckdb.IdxT(size))
 	spans := unsafe.Slice((*[2]uint64)(duckdb.VectorGetData(c.out)), c.n)
 	nulls, none := nullsOf(c.out), nullsOf(out)
 	var at uint64
