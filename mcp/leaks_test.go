@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -173,4 +174,84 @@ func TestNothingShowsASecret(t *testing.T) {
 	if posted == 0 {
 		t.Error("no path takes a POST")
 	}
+}
+
+// TestNoAnswerConfirmsAGuess asks for the beginning of each secret, and for the beginning of
+// what nobody sent: answers must be the same but for the guess itself.
+func TestNoAnswerConfirmsAGuess(t *testing.T) {
+	path, secrets := leaktest.Bundle(t)
+	masks := connected(t, serving(t, Options{Policy: redact.Default(), Tools: AllTools}, path), nil)
+	shows := connected(t, serving(t, Options{Tools: AllTools}, path), nil)
+	answer := func(c *sdk.ClientSession, tool string, args any) string {
+		r, err := c.CallTool(t.Context(), &sdk.CallToolParams{Name: tool, Arguments: args})
+		if err != nil {
+			return err.Error()
+		}
+		whole, err := json.Marshal(r.StructuredContent)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(whole) + r.Content[0].(*sdk.TextContent).Text
+	}
+	asks := []struct {
+		tool string
+		args func(guess string) any
+	}{
+		{"list_api_calls", func(g string) any { return value{"kfl": fmt.Sprintf("path.contains(%q)", g)} }},
+		{"list_api_calls", func(g string) any { return value{"kfl": fmt.Sprintf("summary.contains(%q)", g)} }},
+		{"list_api_calls", func(g string) any { return value{"kfl": fmt.Sprintf("query_string.contains(%q)", g)} }},
+		{"list_api_calls", func(g string) any { return value{"kfl": fmt.Sprintf("request.body.contains(%q)", g)} }},
+		{"list_api_calls", func(g string) any { return value{"kfl": fmt.Sprintf("response.body.contains(%q)", g)} }},
+		{"list_api_calls", func(g string) any { return value{"kfl": fmt.Sprintf("request.headers[\"x-echo\"].contains(%q)", g)} }},
+		{"list_api_calls", func(g string) any { return value{"kfl": fmt.Sprintf("user_agent.contains(%q)", g)} }},
+		{"list_api_calls", func(g string) any {
+			return value{"kfl": fmt.Sprintf("postgresql_query.contains(%q) || redis_command.contains(%q)", g, g)}
+		}},
+		{"list_api_calls", func(g string) any {
+			return value{"kfl": fmt.Sprintf("request.body.xml()..password.contains(%q)", g)}
+		}},
+		{"search_content", func(g string) any { return value{"text": g} }},
+		{"search_content", func(g string) any { return value{"pattern": "(?i)" + g} }},
+		{"trace_request", func(g string) any { return value{"text": g} }},
+		{"list_findings", func(g string) any {
+			return value{"kfl": fmt.Sprintf("request.headers[\"authorization\"].contains(%q) || path.contains(%q)", g, g)}
+		}},
+		{"run_sql", func(g string) any {
+			return value{"sql": "select count(*) from calls where contains(calls::varchar, '" + g + "')"}
+		}},
+		{"run_sql", func(g string) any {
+			return value{"sql": "select count(*) from bodies where contains(text, '" + g + "')"}
+		}},
+	}
+	for _, a := range asks {
+		const none = "Qj00nothing"
+		want, would := answer(masks, a.tool, a.args(none)), false
+		for i, secret := range secrets {
+			guess := secret.Value[:8]
+			if !strings.HasPrefix(guess, "Zq") {
+				guess = secret.Value[9:16] // what these begin with is shown
+			}
+			if a.tool == "list_findings" && i%6 > 0 {
+				continue // it takes its time
+			}
+			if got := answer(masks, a.tool, a.args(guess)); strip(got, guess) != strip(want, none) {
+				t.Errorf("%s %v for %s: %.300s, and without a secret: %.300s", a.tool, a.args(guess), secret.Kind, got, want)
+				break
+			}
+			if !would {
+				would = strip(answer(shows, a.tool, a.args(guess)), guess) != strip(answer(shows, a.tool, a.args(none)), none)
+			}
+		}
+		if !would {
+			t.Errorf("%s %v: a server that masks nothing confirms none either: %.300s", a.tool, a.args("guess"), answer(shows, a.tool, a.args(secrets[12].Value[:8])))
+		}
+	}
+}
+
+// numbers are what differs between equal answers: how long they took and their own length.
+var numbers = regexp.MustCompile(`"(elapsed_ms|elapsed_us|elapsed|bytes|took_ms)":[0-9.]+|"next_cursor":"[^"]*"`)
+
+// strip leaves of an answer what does not hang on the guess.
+func strip(answer, guess string) string {
+	return numbers.ReplaceAllString(strings.ReplaceAll(answer, guess, "GUESS"), "")
 }

@@ -39,7 +39,7 @@ func (c *Collector) Text(contentType, text string) {
 func (c *Collector) Header(name, value string) {
 	if !c.p.SecretHeader(name) {
 		t := task{p: c.p, seen: c.add}
-		t.words(value)
+		t.header(name, value)
 		return
 	}
 	switch strings.ToLower(name) {
@@ -60,6 +60,18 @@ func (c *Collector) Header(name, value string) {
 		return
 	}
 	c.add(value)
+}
+
+// Params looks at the parameters of a statement.
+func (c *Collector) Params(statement string, list []string) {
+	t := task{p: c.p, seen: c.add}
+	t.params(statement, list)
+}
+
+// Rows looks at rows of COPY with columns of these names, between tabs.
+func (c *Collector) Rows(columns, text string) {
+	t := task{p: c.p, seen: c.add}
+	t.table(text, strings.Split(columns, "\t"))
 }
 
 // basic adds the password of Basic, RFC 7617.

@@ -52,6 +52,8 @@ func (p *Policy) column(c wire.Column, has func(string) bool) string {
 		switch {
 		case c.Name == "text" && has("content_type"):
 			return call(AsContent, "coalesce(content_type, '')", name)
+		case c.Name == "summary" && has("protocol"):
+			return call(AsContent, "CASE protocol WHEN 'postgresql' THEN 'sql' WHEN 'redis' THEN 'command' ELSE 'plain' END", name)
 		case c.Name == "postgresql_preview" && has("postgresql_columns"):
 			return call(AsRows, `coalesce(array_to_string(postgresql_columns, chr(9)), '')`, name)
 		}

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"testing"
 
-	findings "github.com/pcapsule/pcapsule/forensics/finding/all"
 	"github.com/pcapsule/pcapsule/internal/leaktest"
 )
 
@@ -51,23 +50,22 @@ func TestMaskedCommandsShowNoSecret(t *testing.T) {
 	for _, format := range slices.Concat(rowFormats, []string{"har", "curl"}) {
 		masked("query", bundle, "http || redis || postgresql", "--format", format)
 	}
-	for _, table := range []string{"calls", "bodies", "anomalies", "endpoints"} {
-		for _, format := range rowFormats {
-			masked("sql", bundle, "select * from "+table, "--format", format)
-		}
+	for _, format := range rowFormats {
+		masked("sql", bundle, "select * from bodies join calls on call_no = first_call_no", "--format", format)
 	}
 	masked("sql", bundle, "select reverse(text), hex(text::blob), list_transform(range(len(path)), i -> path[i + 1]) from bodies, calls")
-	for _, q := range findings.Questions() {
-		masked("ask", dashed(q.Name), bundle)
-		masked("ask", dashed(q.Name), bundle, "--json")
+	// The tests of the servers ask all questions; what differs here is how they are printed.
+	for _, question := range []string{"list-findings", "find-failures", "get-latency"} {
+		masked("ask", question, bundle)
+		masked("ask", question, bundle, "--json")
 	}
-	masked("ask", "get-openapi", bundle, "--service", "shop", "--yaml")
-	for _, call := range []string{"#0", "#1", "#7", "#39", "#40", "#61"} {
+	masked("ask", "search-content", bundle, "--text", "seen")
+	masked("ask", "generate-openapi", bundle, "--service", "shop", "--yaml")
+	for _, call := range []string{"#1", "#39"} {
 		masked("show", bundle, call)
 		masked("show", bundle, call, "--json")
 	}
 	masked("check", bundle, "rules.yaml")
-	masked("check", bundle, "rules.yaml", "--json")
 	masked("check", bundle, "rules.yaml", "--junit", "out.xml", "--sarif", "out.sarif")
 	masked("report", bundle, "-o", "out.html")
 	masked("report", bundle, "--json")
