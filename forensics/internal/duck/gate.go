@@ -253,7 +253,7 @@ var (
 	// Functions that read the configuration or a view's text, write somewhere, wait, take
 	// arguments that only the optimizer may give, or confirm what is masked.
 	badFunctions = []string{
-		"current_setting", "getenv", "nextval", "currval", "setseed", "sleep_ms", "stats", "write_log", "json_serialize_plan",
+		"current_setting", "current_query", "getenv", "nextval", "currval", "setseed", "sleep_ms", "stats", "write_log", "json_serialize_plan",
 		"json_execute_serialized_sql", "query", "query_table", "which_secret", "finalize", "combine", "pg_get_viewdef", "pg_get_constraintdef",
 		"create_sort_key", "vector_type", "add_parquet_key", "parse_duckdb_log_message", "get_block_size",
 	}
