@@ -350,6 +350,7 @@ func (c *Case) makeSightings(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	source = c.masked(source, cols, every)
 	for _, name := range []string{"sightings", "sightings_raw"} {
 		if err := c.db.Exec(ctx, "CREATE VIEW memory.main."+name+" AS "+source); err != nil {
 			return err

@@ -66,16 +66,7 @@ func (c *Case) callsWith(names []string, ends bool) string {
 			raw, out = append(raw, duck.Ident(col.Name)), append(out, "t."+duck.Ident(col.Name))
 		}
 	}
-	source := c.source("calls")
-	if c.mask {
-		var named []duck.Column
-		for _, col := range v.raw {
-			if has(col.Name) {
-				named = append(named, col)
-			}
-		}
-		source = masked(source, named, c.Policy())
-	}
+	source := c.masked(c.source("calls"), v.raw, has)
 	inner := "SELECT " + strings.Join(raw, ", ") + " FROM (" + source + ")"
 	if !ends {
 		return inner
@@ -94,21 +85,29 @@ func (c *Case) callsWith(names []string, ends bool) string {
 	}
 	sql := "SELECT " + strings.Join(out, ", ") + " FROM (" + inner + ") t"
 	if src {
-		sql += c.joinEnd("s", "src_id")
+		sql += c.joinEnd(c.schema(), "s", "src_id")
 	}
 	if dst {
-		sql += c.joinEnd("d", "dst_id")
+		sql += c.joinEnd(c.schema(), "d", "dst_id")
 	}
 	return sql
 }
 
-// joinEnd joins an end of a row t to the endpoints.
-func (c *Case) joinEnd(alias, id string) string {
+// schema has the views that the case asks.
+func (c *Case) schema() string {
+	if c.options.MaskSecrets && !c.mask {
+		return unmaskedSchema
+	}
+	return maskedSchema
+}
+
+// joinEnd joins an end of a row t to the endpoints of a schema.
+func (c *Case) joinEnd(schema, alias, id string) string {
 	on := ""
 	if c.several() {
 		on = alias + ".bundle = t.bundle AND "
 	}
-	return " LEFT JOIN memory.main.endpoints " + alias + " ON " + on + alias + ".endpoint_id = t." + id
+	return " LEFT JOIN " + schema + ".endpoints " + alias + " ON " + on + alias + ".endpoint_id = t." + id
 }
 
 // run asks the database with as few columns as a plan needs.

@@ -9,7 +9,6 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/exporter/table"
 	"github.com/pcapsule/pcapsule/forensics/internal/duck"
-	"github.com/pcapsule/pcapsule/forensics/redact"
 )
 
 // view is one table of a case.
@@ -151,14 +150,12 @@ func (c *Case) makeView(ctx context.Context, name string) error {
 	if v.raw, err = c.describe(ctx, name, source); err != nil {
 		return err
 	}
-	joined := c.joined(v)
-	seen := source
-	if c.mask && name == "calls" {
-		if seen = masked(source, v.raw, c.Policy()); seen != source {
-			c.unmasked = viewSQL("CREATE TEMP VIEW", "temp.main", name, source, joined)
-		}
+	seen := c.masked(source, v.raw, every)
+	joined := c.joined(v, maskedSchema)
+	if c.mask && (seen != source || strings.Contains(joined[1], "JOIN")) {
+		c.unmasked = append(c.unmasked, viewSQL("CREATE TEMP VIEW", unmaskedSchema, name, source, c.joined(v, unmaskedSchema))...)
 	}
-	for _, sql := range viewSQL("CREATE VIEW", "memory.main", name, seen, joined) {
+	for _, sql := range viewSQL("CREATE VIEW", maskedSchema, name, seen, joined) {
 		if err := c.db.Exec(ctx, sql); err != nil {
 			return err
 		}
@@ -167,6 +164,9 @@ func (c *Case) makeView(ctx context.Context, name string) error {
 	c.views[name] = v
 	return nil
 }
+
+// Schemas of the views: those of all connections, and those of Unmasked.
+const maskedSchema, unmaskedSchema = "memory.main", "temp.main"
 
 // viewSQL makes the views of a table in a schema: NAME_raw reads its source, and NAME has
 // beside it what joined says, which stands around the name of the former.
@@ -178,9 +178,9 @@ func viewSQL(create, schema, name, source string, joined [2]string) []string {
 	}
 }
 
-// joined is the SQL around NAME_raw that adds the exact time and both endpoints; it sets
-// the columns of the view.
-func (c *Case) joined(v *view) [2]string {
+// joined is the SQL around NAME_raw that adds the exact time and both endpoints, which are a
+// view of schema; it sets the columns of the view.
+func (c *Case) joined(v *view, schema string) [2]string {
 	exact := ""
 	v.columns = slices.Clone(v.raw)
 	if hasColumn(v.raw, "ts_ns") {
@@ -192,23 +192,19 @@ func (c *Case) joined(v *view) [2]string {
 		return [2]string{"SELECT t.*" + exact + " FROM ", " t"}
 	}
 	return [2]string{"SELECT t.*" + exact + v.endColumns(ends, "s", "src_") + v.endColumns(ends, "d", "dst_") + " FROM ",
-		" t" + c.joinEnd("s", "src_id") + c.joinEnd("d", "dst_id")}
+		" t" + c.joinEnd(schema, "s", "src_id") + c.joinEnd(schema, "d", "dst_id")}
 }
 
-// masked reads a source of calls with credentials masked, for every way to ask.
-func masked(source string, cols []duck.Column, p *redact.Policy) string {
-	var replace []string
-	for name, mask := range map[string]func(string) string{"headers": p.HeadersSQL, "query_string": p.QuerySQL, "http1_target": p.QuerySQL} {
-		if hasColumn(cols, name) {
-			replace = append(replace, mask(name)+" AS "+name)
-		}
-	}
-	if len(replace) == 0 {
+// masked reads a source with its columns masked that want names, for every way to ask.
+func (c *Case) masked(source string, cols []duck.Column, want func(name string) bool) string {
+	replace := c.Policy().Replace(cols, want)
+	if !c.mask || len(replace) == 0 {
 		return source
 	}
-	slices.Sort(replace)
 	return "SELECT * REPLACE (" + strings.Join(replace, ", ") + ") FROM (" + source + ")"
 }
+
+func every(string) bool { return true }
 
 // describe finds the columns of a source.
 //
