@@ -85,14 +85,14 @@ func word(sql string) (first, rest string) {
 func (c *Case) callsWith(names []string, ends bool, files *fileList) string {
 	v := c.views["calls"]
 	has := func(name string) bool { return slices.Contains(names, name) }
-	var raw, out []string
+	var read, raw, out []string
 	var src, dst bool
 	for _, col := range v.raw {
 		if slices.Contains([]string{"bundle", "call_no", "src_id", "dst_id", "ts_ns"}, col.Name) || has(col.Name) {
-			raw, out = append(raw, duck.Ident(col.Name)), append(out, "t."+duck.Ident(col.Name))
+			read, raw, out = append(read, col.Name), append(raw, duck.Ident(col.Name)), append(out, "t."+duck.Ident(col.Name))
 		}
 	}
-	source := c.reads("calls", true, strings.Join(raw, ", "), files.parquet)
+	source := c.reads("calls", true, read, files.parquet)
 	if c.mask {
 		var named []duck.Column
 		for _, col := range v.raw {

@@ -94,17 +94,17 @@ func (c *Case) tellCopies(ctx context.Context) error {
 
 // source is the SQL that reads a table's parts, empty where no bundle has one. A call that
 // several bundles hold is one row of calls.
-func (c *Case) source(name string) string { return c.reads(name, name == "calls", "*", parquet) }
+func (c *Case) source(name string) string { return c.reads(name, name == "calls", nil, parquet) }
 
 // allOf is source with every row of every bundle.
-func (c *Case) allOf(name string) string { return c.reads(name, false, "*", parquet) }
+func (c *Case) allOf(name string) string { return c.reads(name, false, nil, parquet) }
 
 // reads is the SQL for a table's rows, without those of copies if each call is wanted once.
-// It has the columns that are named if that is cheaper, or all. Parts are read as files says.
-func (c *Case) reads(name string, once bool, columns string, files func([]string) string) string {
+// It has at least the columns of a list, or all without one. Files are read as read says.
+func (c *Case) reads(name string, once bool, columns []string, read func(files []string) string) string {
 	var parts []string
 	for i := range c.bundles {
-		sql := c.sourceOf(name, i, columns, files)
+		sql := c.sourceOf(name, i, columns, read)
 		if once && sql != "" && c.copies != nil && c.copies[i] {
 			sql = fmt.Sprintf("SELECT * FROM (%s) ANTI JOIN (SELECT call_no FROM %s WHERE bundle = %d) USING (call_no)", sql, copiesTable, i)
 		}
@@ -115,9 +115,9 @@ func (c *Case) reads(name string, once bool, columns string, files func([]string
 	return strings.Join(parts, " UNION ALL BY NAME ")
 }
 
-// sourceOf reads the parts of one bundle's table. The columns are those that are named if
-// all bundles have them as they are, which is known of a single bundle; or else all.
-func (c *Case) sourceOf(name string, i int, columns string, read func(files []string) string) string {
+// sourceOf reads the parts of one bundle's table. It has at least the columns of a list, as
+// far as the bundle has them; or all without a list.
+func (c *Case) sourceOf(name string, i int, columns []string, read func(files []string) string) string {
 	b := c.bundles[i]
 	files := b.TableParts(name)
 	if len(files) == 0 {
@@ -130,11 +130,22 @@ func (c *Case) sourceOf(name string, i int, columns string, read func(files []st
 	if c.several() {
 		no = fmt.Sprintf("CAST(%d AS INTEGER) AS bundle, ", i)
 	}
-	added := c.missing(name, i)
-	if turn != "" || added != "" || c.several() {
-		columns = "*"
+	some := "*"
+	if added := c.missing(name, i); turn != "" || added != "" {
+		some += turn + added
+	} else if columns != nil {
+		some = someOf(columns)
 	}
-	return fmt.Sprintf("SELECT %s%s%s%s FROM %s", no, columns, turn, added, read(files))
+	return fmt.Sprintf("SELECT %s%s FROM %s", no, some, read(files))
+}
+
+// someOf is the SQL for the columns of these names that a source has. DuckDB binds a column
+// that nobody names as slowly as one that is read.
+func someOf(names []string) string {
+	if slices.ContainsFunc(names, func(name string) bool { return !plainName(name) }) {
+		return "*" // the name could mean something in a pattern
+	}
+	return "COLUMNS('^(" + strings.Join(names, "|") + ")$')"
 }
 
 // parquet is the SQL that reads files of one table.
