@@ -122,9 +122,9 @@ func (c *Case) findCall(ctx context.Context, id string) (*Exchange, error) {
 	if err != nil {
 		return nil, err
 	}
-	found, err := c.rowsOfCall(ctx, c.source("calls"), cond, args)
+	found, err := c.rowsOfCall(ctx, true, cond, args)
 	if err == nil && len(found) == 0 && c.copies != nil {
-		found, err = c.rowsOfCall(ctx, c.allOf("calls"), cond, args)
+		found, err = c.rowsOfCall(ctx, false, cond, args)
 	}
 	if err != nil {
 		return nil, err
@@ -140,8 +140,10 @@ func (c *Case) findCall(ctx context.Context, id string) (*Exchange, error) {
 	return nil, &AmbiguousError{ID: id, Some: c.namesOf(found)}
 }
 
-// rowsOfCall are the rows of a source of calls, masked where the case is.
-func (c *Case) rowsOfCall(ctx context.Context, source, cond string, args []any) ([]Struct, error) {
+// rowsOfCall are rows of calls, each call once or with its copies, masked where the case is.
+func (c *Case) rowsOfCall(ctx context.Context, once bool, cond string, args []any) ([]Struct, error) {
+	files := &fileList{bound: true}
+	source := c.reads("calls", once, nil, files.parquet)
 	if c.mask {
 		source = masked(source, c.views["calls"].raw, c.Policy())
 	}
@@ -149,7 +151,7 @@ func (c *Case) rowsOfCall(ctx context.Context, source, cond string, args []any) 
 	if c.several() {
 		order = "bundle, call_no"
 	}
-	return c.structs(ctx, "SELECT * FROM ("+source+") WHERE "+cond+" ORDER BY "+order, 11, args...)
+	return c.structs(ctx, "SELECT * FROM ("+source+") WHERE "+cond+" ORDER BY "+order, 11, append(files.args, args...)...)
 }
 
 // namesOf are ids that name one of the calls each, at most ten.

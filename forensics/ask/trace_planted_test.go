@@ -107,7 +107,7 @@ func TestAccessInFull(t *testing.T) {
 		lists(a, 35, "rows", acc.Calls)
 	})
 	planted(t, 36, func(a *asked) {
-		in := ask.AccessIn{Service: a.arg("service"), Scope: ask.Scope{From: a.arg("from"), To: a.arg("to"), Limit: 5}}
+		in := ask.AccessIn{Service: a.arg("service"), Scope: ask.Scope{From: a.arg("from"), To: a.arg("to"), Limit: 7}}
 		var all []ask.AccessCall
 		var first *ask.Access
 		for {
