@@ -123,9 +123,9 @@ func (c *Case) findCall(ctx context.Context, id string) (*Exchange, error) {
 	if err != nil {
 		return nil, err
 	}
-	found, err := c.rowsOfCall(ctx, c.source("calls"), cond, args)
+	found, err := c.rowsOfCall(ctx, true, cond, args)
 	if err == nil && len(found) == 0 && c.copies != nil {
-		found, err = c.rowsOfCall(ctx, c.allOf("calls"), cond, args)
+		found, err = c.rowsOfCall(ctx, false, cond, args)
 	}
 	if err != nil {
 		return nil, err
@@ -141,14 +141,15 @@ func (c *Case) findCall(ctx context.Context, id string) (*Exchange, error) {
 	return nil, &AmbiguousError{ID: id, Some: c.namesOf(found)}
 }
 
-// rowsOfCall are the rows of a source of calls, masked where the case is.
-func (c *Case) rowsOfCall(ctx context.Context, source, cond string, args []any) ([]Struct, error) {
-	source = c.masked(source, c.views["calls"].raw, every)
+// rowsOfCall are rows of calls, each call once or with its copies, masked where the case is.
+func (c *Case) rowsOfCall(ctx context.Context, once bool, cond string, args []any) ([]Struct, error) {
+	files := &fileList{bound: true}
+	source := c.masked(c.reads("calls", once, nil, files.parquet), c.views["calls"].raw, every)
 	order := "call_no"
 	if c.several() {
 		order = "bundle, call_no"
 	}
-	return c.structs(ctx, "SELECT * FROM ("+source+") WHERE "+cond+" ORDER BY "+order, 11, args...)
+	return c.structs(ctx, "SELECT * FROM ("+source+") WHERE "+cond+" ORDER BY "+order, 11, append(files.args, args...)...)
 }
 
 // namesOf are ids that name one of the calls each, at most ten.

@@ -67,7 +67,7 @@ func (c *Case) findCopies(ctx context.Context) (*copies, error) {
 				rows += t.Rows
 			}
 		}
-		parts = append(parts, fmt.Sprintf("SELECT * FROM (%s) WHERE ts_ns BETWEEN %d AND %d", c.sourceOf("calls", i), near[i][0], near[i][1]))
+		parts = append(parts, fmt.Sprintf("SELECT * FROM (%s) WHERE ts_ns BETWEEN %d AND %d", c.sourceOf("calls", i, nil, parquet), near[i][0], near[i][1]))
 	}
 	from := "(" + strings.Join(parts, " UNION ALL BY NAME ") + ")"
 	ranks := c.ranks()

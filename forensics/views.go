@@ -93,15 +93,17 @@ func (c *Case) tellCopies(ctx context.Context) error {
 
 // source is the SQL that reads a table's parts, empty where no bundle has one. A call that
 // several bundles hold is one row of calls.
-func (c *Case) source(name string) string { return c.reads(name, name == "calls") }
+func (c *Case) source(name string) string { return c.reads(name, name == "calls", nil, parquet) }
 
 // allOf is source with every row of every bundle.
-func (c *Case) allOf(name string) string { return c.reads(name, false) }
+func (c *Case) allOf(name string) string { return c.reads(name, false, nil, parquet) }
 
-func (c *Case) reads(name string, once bool) string {
+// reads is the SQL for a table's rows, without those of copies if each call is wanted once.
+// It has at least the columns of a list, or all without one. Files are read as read says.
+func (c *Case) reads(name string, once bool, columns []string, read func(files []string) string) string {
 	var parts []string
 	for i := range c.bundles {
-		sql := c.sourceOf(name, i)
+		sql := c.sourceOf(name, i, columns, read)
 		if once && sql != "" && c.copies != nil && c.copies[i] {
 			sql = fmt.Sprintf("SELECT * FROM (%s) ANTI JOIN (SELECT call_no FROM %s WHERE bundle = %d) USING (call_no)", sql, copiesTable, i)
 		}
@@ -112,8 +114,9 @@ func (c *Case) reads(name string, once bool) string {
 	return strings.Join(parts, " UNION ALL BY NAME ")
 }
 
-// sourceOf reads the parts of one bundle's table.
-func (c *Case) sourceOf(name string, i int) string {
+// sourceOf reads the parts of one bundle's table. It has at least the columns of a list, as
+// far as the bundle has them; or all without a list.
+func (c *Case) sourceOf(name string, i int, columns []string, read func(files []string) string) string {
 	b := c.bundles[i]
 	files := b.TableParts(name)
 	if len(files) == 0 {
@@ -126,7 +129,22 @@ func (c *Case) sourceOf(name string, i int) string {
 	if c.several() {
 		no = fmt.Sprintf("CAST(%d AS INTEGER) AS bundle, ", i)
 	}
-	return fmt.Sprintf("SELECT %s*%s%s FROM %s", no, turn, c.missing(name, i), parquet(files))
+	some := "*"
+	if added := c.missing(name, i); turn != "" || added != "" {
+		some += turn + added
+	} else if columns != nil {
+		some = someOf(columns)
+	}
+	return fmt.Sprintf("SELECT %s%s FROM %s", no, some, read(files))
+}
+
+// someOf is the SQL for the columns of these names that a source has. DuckDB binds a column
+// that nobody names as slowly as one that is read.
+func someOf(names []string) string {
+	if slices.ContainsFunc(names, func(name string) bool { return !plainName(name) }) {
+		return "*" // the name could mean something in a pattern
+	}
+	return "COLUMNS('^(" + strings.Join(names, "|") + ")$')"
 }
 
 // parquet is the SQL that reads files of one table.
@@ -135,7 +153,12 @@ func parquet(files []string) string {
 	for _, f := range files {
 		list = append(list, duck.Quote(escapeGlob(f)))
 	}
-	return "read_parquet([" + strings.Join(list, ", ") + "], hive_partitioning=false, union_by_name=true)"
+	return parquetFiles("[" + strings.Join(list, ", ") + "]")
+}
+
+// parquetFiles is the SQL that reads a list of files.
+func parquetFiles(list string) string {
+	return "read_parquet(" + list + ", hive_partitioning=false, union_by_name=true)"
 }
 
 // escapeGlob writes a path so that read_parquet takes it as it is.

@@ -12,6 +12,10 @@ import (
 // question may name it, since it would confirm guesses.
 const Function = "pcapsule_mask"
 
+// Beside are the columns of calls that Replace reads for masking others: a source of calls that
+// is masked needs them, whatever is asked.
+var Beside = []string{"protocol", "postgresql_columns", "postgresql_query"}
+
 // words are columns whose values are words or addresses of ours, whatever was sent: they
 // hold no secret, and most questions compare them in every row.
 var words = map[string]bool{
