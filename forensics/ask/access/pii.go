@@ -43,8 +43,8 @@ func (p *piiFound) add(key ask.Key, kind string) {
 func (a *accessOf) personal() error {
 	// Masked data would not be found. What is answered is which calls have some, and the kinds.
 	w := *a.w
-	if w.kfl != "" {
-		w.where = a.c.AsMasked(w.where)
+	if w.KFL != "" {
+		w.Where = a.c.AsMasked(w.Where)
 	}
 	found, cut, err := findPersonal(a.ctx, a.c.Unmasked(), &w)
 	if err != nil {
