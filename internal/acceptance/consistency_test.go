@@ -125,7 +125,7 @@ func compareFaces(t *testing.T, program string, places, paths []string) {
 	}
 	defer c.Close()
 	finding.Bind(c, all.Analyzers())
-	s, err := mcp.New(c, mcp.Options{Release: "acceptance"})
+	s, err := mcp.New(c, mcp.Options{Release: "acceptance", Questions: all.Questions()})
 	if err != nil {
 		t.Fatal(err)
 	}

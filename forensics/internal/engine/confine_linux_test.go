@@ -101,10 +101,12 @@ func attempts(p *probing) (bad, good map[string]func() error) {
 		},
 	}
 	good = map[string]func() error{
-		"read a file of the case":   everyThread2(read(p.Inside)),
-		"list the case's folder":    func() error { _, err := os.ReadDir(filepath.Dir(p.Inside)); return err },
-		"write a temporary file":    write(filepath.Join(p.Settings.Temp, "x")),
-		"remove it":                 func() error { return os.Remove(filepath.Join(p.Settings.Temp, "x")) },
+		"read a file of the case": everyThread2(read(p.Inside)),
+		"list the case's folder":  func() error { _, err := os.ReadDir(filepath.Dir(p.Inside)); return err },
+		"write and remove a temporary file": func() error {
+			name := filepath.Join(p.Settings.Temp, "x")
+			return errors.Join(write(name)(), os.Remove(name))
+		},
 		"read its limits":           func() error { var l unix.Rlimit; return unix.Prlimit(0, unix.RLIMIT_DATA, nil, &l) },
 		"read how much it may have": read("/proc/self/cgroup"),
 	}
