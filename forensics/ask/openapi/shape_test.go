@@ -69,3 +69,22 @@ func TestSecurityOfOperations(t *testing.T) {
 		t.Errorf("no empty security at the root of\n%s", text)
 	}
 }
+
+func TestPathParametersHaveTheTypeOfAllCalls(t *testing.T) {
+	op := operation{parts: map[int]*part{}}
+	op.narrow(2, true, false)
+	if s := op.parts[2].schema(); s.Type != "integer" {
+		t.Errorf("integers: %+v", s)
+	}
+	op.narrow(2, false, true) // another endpoint of the same operation
+	if s := op.parts[2].schema(); s.Type != "string" || s.Format != "" {
+		t.Errorf("integers and UUIDs: %+v", s)
+	}
+	op.narrow(4, false, true)
+	if s := op.parts[4].schema(); s.Format != "uuid" {
+		t.Errorf("UUIDs: %+v", s)
+	}
+	if s := op.parts[6].schema(); s.Type != "string" {
+		t.Errorf("unknown: %+v", s)
+	}
+}
