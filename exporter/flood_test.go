@@ -112,6 +112,29 @@ var floods = map[string]struct {
 			return udp4(to, server, rnd.Uint32(), 4000, uint16(rnd.Uint32()), []byte("who is there, who is?"))
 		})
 	}},
+	"questions that other ends repeat": {300_000, func(n int) io.Reader {
+		question := []byte("who is there, who is there, who?")
+		return newFrames(n, func(i int, to []byte) []byte {
+			a, p := client(i / 2)
+			binary.BigEndian.PutUint32(question, uint32(i/2)) // each is another one
+			if i%2 == 1 {
+				a += 1 << 24
+			}
+			return udp4(to, a, server, p, 4000, question)
+		})
+	}},
+	"questions that follow each other, and are repeated": {1_000_000, func(n int) io.Reader {
+		question := []byte("who is there, who is?")
+		return newFrames(n, func(i int, to []byte) []byte {
+			c, _ := rounds(i/2, 4000)
+			a, p := client(c)
+			binary.BigEndian.PutUint32(question, uint32(i/2))
+			if i%2 == 1 {
+				a += 1 << 24
+			}
+			return udp4(to, a, server, p, 4000, question)
+		})
+	}},
 	"fragments whose datagrams stay in pieces": {500_000, func(n int) io.Reader {
 		rnd := rand.New(rand.NewSource(1))
 		body := make([]byte, 1200)

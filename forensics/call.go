@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/pcapsule/pcapsule/exporter/table"
+	"github.com/pcapsule/pcapsule/forensics/redact"
 )
 
 // Limits of one exchange.
@@ -122,9 +123,9 @@ func (c *Case) findCall(ctx context.Context, id string) (*Exchange, error) {
 	if err != nil {
 		return nil, err
 	}
-	found, err := c.rowsOfCall(ctx, c.source("calls"), cond, args)
+	found, err := c.rowsOfCall(ctx, true, cond, args)
 	if err == nil && len(found) == 0 && c.copies != nil {
-		found, err = c.rowsOfCall(ctx, c.allOf("calls"), cond, args)
+		found, err = c.rowsOfCall(ctx, false, cond, args)
 	}
 	if err != nil {
 		return nil, err
@@ -140,16 +141,15 @@ func (c *Case) findCall(ctx context.Context, id string) (*Exchange, error) {
 	return nil, &AmbiguousError{ID: id, Some: c.namesOf(found)}
 }
 
-// rowsOfCall are the rows of a source of calls, masked where the case is.
-func (c *Case) rowsOfCall(ctx context.Context, source, cond string, args []any) ([]Struct, error) {
-	if c.mask {
-		source = masked(source, c.views["calls"].raw, c.Policy())
-	}
+// rowsOfCall are rows of calls, each call once or with its copies, masked where the case is.
+func (c *Case) rowsOfCall(ctx context.Context, once bool, cond string, args []any) ([]Struct, error) {
+	files := &fileList{bound: true}
+	source := c.masked(c.reads("calls", once, nil, files.parquet), c.views["calls"].raw, every)
 	order := "call_no"
 	if c.several() {
 		order = "bundle, call_no"
 	}
-	return c.structs(ctx, "SELECT * FROM ("+source+") WHERE "+cond+" ORDER BY "+order, 11, args...)
+	return c.structs(ctx, "SELECT * FROM ("+source+") WHERE "+cond+" ORDER BY "+order, 11, append(files.args, args...)...)
 }
 
 // namesOf are ids that name one of the calls each, at most ten.
@@ -227,7 +227,8 @@ func (c *Case) one(ctx context.Context, name, key string, value int64, b int) (S
 	return list[0], nil
 }
 
-// body puts a body together from its parts, which overlap.
+// body puts a body together from its parts, which overlap. A masked part would not be as long
+// as the place of the next one says.
 func (c *Case) body(ctx context.Context, x *Exchange, side string, most int) (*Body, error) {
 	hash, _ := x.Call.Get(side + "_body_sha256").([]byte)
 	size, there := x.Call.Get(side + "_body_size").(int64)
@@ -240,7 +241,7 @@ func (c *Case) body(ctx context.Context, x *Exchange, side string, most int) (*B
 	if hash == nil || c.views["bodies"] == nil {
 		return b, nil
 	}
-	rows, err := c.db.Query(ctx, `SELECT part, "offset", size, complete, encoding, text, bytes FROM bodies_raw WHERE sha256 = ?`+c.ofBundle(x.Bundle)+" ORDER BY part", hash)
+	rows, err := c.Unmasked().db.Query(ctx, `SELECT part, "offset", size, complete, encoding, text, bytes FROM bodies_raw WHERE sha256 = ?`+c.ofBundle(x.Bundle)+" ORDER BY part", hash)
 	if err != nil {
 		return nil, err
 	}
@@ -278,7 +279,24 @@ func (c *Case) body(ctx context.Context, x *Exchange, side string, most int) (*B
 	b.Truncated = int64(len(b.Data)) < b.Size
 	b.IsText = b.IsText && found
 	b.Object = !found && b.Size > 0
-	return b, nil
+	return b, c.maskBody(ctx, b)
+}
+
+// maskBody masks a body where the case masks.
+func (c *Case) maskBody(ctx context.Context, b *Body) error {
+	if !c.mask {
+		return nil
+	}
+	m, err := c.Masker(ctx)
+	if err != nil {
+		return err
+	}
+	if b.IsText {
+		b.Data = []byte(m.Text(redact.AsContent, b.ContentType, string(b.Data)))
+	} else {
+		b.Data = []byte(m.Bytes("bytes", string(b.Data)))
+	}
+	return nil
 }
 
 // join appends a part that begins at off. It is false when no more is wanted.

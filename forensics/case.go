@@ -39,7 +39,7 @@ type Options struct {
 	MaxTemp     int64  // bytes in TempDir; 0 means 8 GiB
 	CacheDir    string // where transport ZIPs are unpacked; see bundle.OpenOptions
 	Ceiling     int64  // bytes of all database processes above which a query ends with ErrMemory; 0: twice MemoryLimit
-	MaskSecrets bool   // mask credentials in headers and queries, in whatever way they are asked for
+	MaskSecrets bool   // mask what the policy names in all texts of all tables, in whatever way they are asked for
 
 	Policy *redact.Policy // with MaskSecrets: what is masked; nil means redact.Default
 
@@ -125,9 +125,13 @@ func Open(ctx context.Context, paths []string, o Options) (*Case, error) {
 	c.coverage = onceRead(c.readCoverage)
 	if c.mask {
 		whole := *c
-		whole.mask, whole.part = false, true
+		whole.mask, whole.part, whole.xml = false, true, &xmlCache{}
 		whole.db = db.With(c.unmasked)
 		c.whole = &whole
+		c.db = db.Before(func(ctx context.Context) error {
+			_, err := c.Known(ctx)
+			return err
+		})
 	}
 	return c, nil
 }
@@ -207,11 +211,11 @@ func (c *Case) Close() error {
 	return c.db.Close()
 }
 
-// Unmasked is the same case with credentials as they were sent, for questions that have to
+// Unmasked is the same case with all texts as they were sent, for questions that have to
 // compare them and mask what they give themselves. It is closed with c.
 //
-// It asks the same database over connections of its own, on which calls and calls_raw are
-// other views; on those of c no name leads to what is not masked.
+// It asks the same database over connections of its own, on which the tables are other
+// views; on those of c no name leads to what is not masked.
 func (c *Case) Unmasked() *Case {
 	if !c.mask {
 		return c
@@ -243,7 +247,7 @@ func (c *Case) Window() (first, last int64, ok bool) {
 	return first, last, true
 }
 
-// Masked says that the case masks credentials in headers and queries.
+// Masked says that the texts of the case are masked.
 func (c *Case) Masked() bool { return c.mask }
 
 // Policy says what is masked in what leaves the case, whether its tables are masked or not.

@@ -1,6 +1,9 @@
 package forensics
 
-import "context"
+import (
+	"context"
+	"fmt"
+)
 
 // Condition is KFL as a condition of SQL on rows of the table calls.
 type Condition struct {
@@ -27,6 +30,19 @@ func (c *Case) Condition(ctx context.Context, src string) (Condition, error) {
 		_, out.Now, _ = c.Window()
 	}
 	return out, nil
+}
+
+// AsMasked is a condition on calls for a question to c.Unmasked() that is asked of what c shows,
+// so that a condition of somebody else confirms no guess. It names its columns alone.
+func (c *Case) AsMasked(cond string) string {
+	if !c.mask {
+		return cond
+	}
+	key := "call_no"
+	if c.several() {
+		key = "bundle, call_no"
+	}
+	return fmt.Sprintf("(%s) IN (SELECT (%s) FROM %s.calls WHERE %s)", key, key, maskedSchema, cond)
 }
 
 // Several reports whether the case has more than one bundle; then every table has a

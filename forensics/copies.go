@@ -67,7 +67,7 @@ func (c *Case) findCopies(ctx context.Context) (*copies, error) {
 				rows += t.Rows
 			}
 		}
-		parts = append(parts, fmt.Sprintf("SELECT * FROM (%s) WHERE ts_ns BETWEEN %d AND %d", c.sourceOf("calls", i), near[i][0], near[i][1]))
+		parts = append(parts, fmt.Sprintf("SELECT * FROM (%s) WHERE ts_ns BETWEEN %d AND %d", c.sourceOf("calls", i, nil, parquet), near[i][0], near[i][1]))
 	}
 	from := "(" + strings.Join(parts, " UNION ALL BY NAME ") + ")"
 	ranks := c.ranks()
@@ -350,6 +350,7 @@ func (c *Case) makeSightings(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	source = c.masked(source, cols, every)
 	for _, name := range []string{"sightings", "sightings_raw"} {
 		if err := c.db.Exec(ctx, "CREATE VIEW memory.main."+name+" AS "+source); err != nil {
 			return err

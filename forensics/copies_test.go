@@ -64,7 +64,7 @@ func TestOverlappingBundlesHaveEachCallOnce(t *testing.T) {
 				if whole := number(t, all, "SELECT count(*) FROM calls"); calls != whole && name != "hard/mid-stream.pcap" {
 					t.Errorf("cut %d: %d calls and %d copies, want %d calls: %s", part, calls, copied, whole, diff(one, want))
 				}
-				if calls+copied != number(t, open(t, a), "SELECT count(*) FROM calls")+number(t, open(t, b), "SELECT count(*) FROM calls") {
+				if rows := rowsOf(forth, "calls"); calls+copied != rows {
 					t.Errorf("cut %d: %d calls and %d copies are not those of both bundles", part, calls, copied)
 				}
 			}
@@ -74,6 +74,18 @@ func TestOverlappingBundlesHaveEachCallOnce(t *testing.T) {
 			}
 		})
 	}
+}
+
+// rowsOf sums up what the manifests of a case say of a table.
+func rowsOf(c *forensics.Case, table string) (n int64) {
+	for _, b := range c.Bundles() {
+		for _, t := range b.Manifest.Tables {
+			if t.Name == table {
+				n += t.Rows
+			}
+		}
+	}
+	return n
 }
 
 func diff(got, want string) string {

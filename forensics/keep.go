@@ -34,7 +34,7 @@ func (c *Case) Keep(ctx context.Context, name string, q Query) error {
 	if err != nil {
 		return err
 	}
-	if err := c.short(p, p.sql, func(sql string) error { return c.db.Keep(ctx, name, sql, p.args...) }); err != nil {
+	if err := c.short(p, p.sql, p.args, func(sql string, args []any) error { return c.db.Keep(ctx, name, sql, args...) }); err != nil {
 		return err
 	}
 	c.kept[name] = true

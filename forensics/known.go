@@ -2,6 +2,7 @@ package forensics
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"strings"
 	"sync"
@@ -26,23 +27,24 @@ type knownOnce struct {
 // knownSource is where secrets are looked for: a query whose rows have a text and what it is.
 type knownSource struct {
 	table, needs string // a column without which there is nothing to look for
+	as           string // how package redact reads the text with its name; a list is JSON
 	sql          string
-	header       bool // the rows have the name and value of a header
 }
 
 var knownSources = []knownSource{
-	{"calls", "headers", "SELECT h.name, h.value FROM (SELECT unnest(headers) AS h FROM calls_raw) WHERE length(h.value) >= 8", true},
-	{"calls", "query_string", "SELECT 'application/x-www-form-urlencoded', query_string FROM calls_raw WHERE contains(query_string, '=')", false},
-	{"calls", "http1_target", "SELECT 'application/x-www-form-urlencoded', http1_target FROM calls_raw WHERE contains(http1_target, '=')", false},
-	{"bodies", "text", "SELECT coalesce(content_type, ''), text FROM bodies_raw WHERE length(text) >= 8", false},
-	{"calls", "summary", "SELECT 'plain', summary FROM calls_raw WHERE length(summary) >= 8", false},
-	{"calls", "path", "SELECT 'plain', path FROM calls_raw WHERE length(path) >= 8", false},
-	{"calls", "redis_reply", "SELECT 'command', redis_reply FROM calls_raw WHERE length(redis_reply) >= 8", false},
-	{"calls", "postgresql_preview", "SELECT 'plain', postgresql_preview FROM calls_raw WHERE postgresql_preview IS NOT NULL", false},
-	{"calls", "grpc_request_text", "SELECT '', grpc_request_text FROM calls_raw WHERE grpc_request_text IS NOT NULL", false},
-	{"calls", "grpc_response_text", "SELECT '', grpc_response_text FROM calls_raw WHERE grpc_response_text IS NOT NULL", false},
-	{"calls", "postgresql_query", "SELECT 'sql', postgresql_query FROM calls_raw WHERE postgresql_query IS NOT NULL", false},
-	{"calls", "redis_command", "SELECT 'command', redis_command FROM calls_raw WHERE redis_command IS NOT NULL", false},
+	{"calls", "headers", redact.AsHeader, "SELECT h.name, h.value FROM (SELECT unnest(headers) AS h FROM calls_raw) WHERE length(h.value) >= 8"},
+	{"calls", "query_string", redact.AsContent, "SELECT 'application/x-www-form-urlencoded', query_string FROM calls_raw WHERE contains(query_string, '=')"},
+	{"calls", "http1_target", redact.AsContent, "SELECT 'application/x-www-form-urlencoded', http1_target FROM calls_raw WHERE contains(http1_target, '=')"},
+	{"bodies", "text", redact.AsContent, "SELECT coalesce(content_type, ''), text FROM bodies_raw WHERE length(text) >= 8"},
+	{"calls", "summary", redact.AsContent, "SELECT CASE protocol WHEN 'postgresql' THEN 'sql' WHEN 'redis' THEN 'command' ELSE 'plain' END, summary FROM calls_raw WHERE length(summary) >= 8"},
+	{"calls", "path", redact.AsContent, "SELECT 'plain', path FROM calls_raw WHERE length(path) >= 8"},
+	{"calls", "redis_reply", redact.AsContent, "SELECT 'command', redis_reply FROM calls_raw WHERE length(redis_reply) >= 8"},
+	{"calls", "postgresql_columns", redact.AsRows, "SELECT coalesce(array_to_string(postgresql_columns, chr(9)), ''), postgresql_preview FROM calls_raw WHERE postgresql_preview IS NOT NULL"},
+	{"calls", "postgresql_params", redact.AsParams, "SELECT coalesce(postgresql_query, ''), CAST(to_json(postgresql_params) AS VARCHAR) FROM calls_raw WHERE len(postgresql_params) > 0"},
+	{"calls", "grpc_request_text", redact.AsContent, "SELECT '', grpc_request_text FROM calls_raw WHERE grpc_request_text IS NOT NULL"},
+	{"calls", "grpc_response_text", redact.AsContent, "SELECT '', grpc_response_text FROM calls_raw WHERE grpc_response_text IS NOT NULL"},
+	{"calls", "postgresql_query", redact.AsContent, "SELECT 'sql', postgresql_query FROM calls_raw WHERE postgresql_query IS NOT NULL"},
+	{"calls", "redis_command", redact.AsContent, "SELECT 'command', redis_command FROM calls_raw WHERE redis_command IS NOT NULL"},
 }
 
 // Known are the values in the case that its policy masks, for masking them where they
@@ -61,7 +63,14 @@ func (c *Case) Known(ctx context.Context) (*redact.Known, error) {
 		}
 	}
 	k.known, k.done = all.Known(), true
+	c.db.Mask(c.Policy().Source(), k.known.Values())
 	return k.known, nil
+}
+
+// Masker masks texts as the tables of a case that masks have them.
+func (c *Case) Masker(ctx context.Context) (*redact.Masker, error) {
+	known, err := c.Known(ctx)
+	return redact.NewMasker(c.Policy(), known), err
 }
 
 // collect looks at the texts of one source.
@@ -78,9 +87,18 @@ func (c *Case) collect(ctx context.Context, s knownSource, all *redact.Collector
 	for left := knownBytes; left > 0 && rows.Next(); {
 		name, text := rows.Text(0), rows.Text(1)
 		left -= len(text)
-		if s.header {
+		switch s.as {
+		case redact.AsHeader:
 			all.Header(name, strings.TrimSpace(text))
-		} else {
+		case redact.AsRows:
+			all.Rows(name, text)
+		case redact.AsParams:
+			var list []string
+			if err := json.Unmarshal([]byte(text), &list); err != nil {
+				return fmt.Errorf("parameters of a statement: %w", err)
+			}
+			all.Params(name, list)
+		default:
 			all.Text(name, text)
 		}
 	}

@@ -7,26 +7,53 @@ import (
 	"strings"
 
 	"github.com/pcapsule/pcapsule/forensics/internal/duck"
+	"github.com/pcapsule/pcapsule/forensics/redact"
 )
 
 // The table calls has some three hundred columns with those of its ends, and DuckDB looks
 // at each of them for every query that names the table. So a query is given the table with
 // the columns that it names and no others, as two names in WITH that hide the views.
 
-// narrow puts the columns that a query names before it. It is the query itself where that
-// may ask for all columns.
-func (c *Case) narrow(sql string, f duck.Facts) string {
+// narrow puts the columns that a query names before it, and the values of the parameters
+// there before its own. It is the query itself if that may ask for all columns.
+func (c *Case) narrow(sql string, args []any, f duck.Facts) (string, []any) {
 	wide, ends := slices.Contains(f.Tables, "calls_raw"), slices.Contains(f.Tables, "calls")
 	if c.views["calls"] == nil || f.Whole || !wide && !ends {
-		return sql
+		return sql, args
 	}
 	var with []string
+	files := &fileList{bound: !strings.Contains(sql, "$")} // numbered parameters begin with $
 	for _, name := range []string{"calls_raw", "calls"} {
 		if slices.Contains(f.Tables, name) {
-			with = append(with, name+" AS NOT MATERIALIZED ("+c.callsWith(f.Columns, name == "calls")+")")
+			with = append(with, name+" AS NOT MATERIALIZED ("+c.callsWith(f.Columns, name == "calls", files)+")")
 		}
 	}
-	return prefix(sql, strings.Join(with, ", "))
+	short := prefix(sql, strings.Join(with, ", "))
+	if short == sql {
+		return sql, args
+	}
+	return short, append(files.args, args...)
+}
+
+// fileList writes the files of tables into SQL, as parameters if they are bound.
+//
+// DuckDB plans a query when it is prepared and, if it reads Parquet files, again when it
+// runs. Preparing stops at a list of files without a value, so such a query is planned once.
+type fileList struct {
+	bound bool
+	args  []any // values of the parameters, each a []string
+}
+
+func (l *fileList) parquet(files []string) string {
+	if !l.bound {
+		return parquet(files)
+	}
+	list := make([]string, len(files))
+	for i, f := range files {
+		list[i] = escapeGlob(f)
+	}
+	l.args = append(l.args, list)
+	return parquetFiles("?")
 }
 
 // prefix puts names before a query, behind its own WITH where it has one.
@@ -56,26 +83,20 @@ func word(sql string) (first, rest string) {
 
 // callsWith reads calls with the columns of names that it has, and with those of its ends
 // where they are wanted and named.
-func (c *Case) callsWith(names []string, ends bool) string {
+func (c *Case) callsWith(names []string, ends bool, files *fileList) string {
 	v := c.views["calls"]
 	has := func(name string) bool { return slices.Contains(names, name) }
-	var raw, out []string
+	var read, raw, out []string
 	var src, dst bool
 	for _, col := range v.raw {
 		if slices.Contains([]string{"bundle", "call_no", "src_id", "dst_id", "ts_ns"}, col.Name) || has(col.Name) {
-			raw, out = append(raw, duck.Ident(col.Name)), append(out, "t."+duck.Ident(col.Name))
+			read, raw, out = append(read, col.Name), append(raw, duck.Ident(col.Name)), append(out, "t."+duck.Ident(col.Name))
 		}
 	}
-	source := c.source("calls")
 	if c.mask {
-		var named []duck.Column
-		for _, col := range v.raw {
-			if has(col.Name) {
-				named = append(named, col)
-			}
-		}
-		source = masked(source, named, c.Policy())
+		read = append(read, redact.Beside...)
 	}
+	source := c.masked(c.reads("calls", true, read, files.parquet), v.raw, has)
 	inner := "SELECT " + strings.Join(raw, ", ") + " FROM (" + source + ")"
 	if !ends {
 		return inner
@@ -94,26 +115,34 @@ func (c *Case) callsWith(names []string, ends bool) string {
 	}
 	sql := "SELECT " + strings.Join(out, ", ") + " FROM (" + inner + ") t"
 	if src {
-		sql += c.joinEnd("s", "src_id")
+		sql += c.joinEnd(c.schema(), "s", "src_id")
 	}
 	if dst {
-		sql += c.joinEnd("d", "dst_id")
+		sql += c.joinEnd(c.schema(), "d", "dst_id")
 	}
 	return sql
 }
 
-// joinEnd joins an end of a row t to the endpoints.
-func (c *Case) joinEnd(alias, id string) string {
+// schema has the views that the case asks.
+func (c *Case) schema() string {
+	if c.options.MaskSecrets && !c.mask {
+		return unmaskedSchema
+	}
+	return maskedSchema
+}
+
+// joinEnd joins an end of a row t to the endpoints of a schema.
+func (c *Case) joinEnd(schema, alias, id string) string {
 	on := ""
 	if c.several() {
 		on = alias + ".bundle = t.bundle AND "
 	}
-	return " LEFT JOIN memory.main.endpoints " + alias + " ON " + on + alias + ".endpoint_id = t." + id
+	return " LEFT JOIN " + schema + ".endpoints " + alias + " ON " + on + alias + ".endpoint_id = t." + id
 }
 
 // run asks the database with as few columns as a plan needs.
 func (c *Case) run(ctx context.Context, p *plan, sql string, args []any) (rows *duck.Rows, err error) {
-	err = c.short(p, sql, func(sql string) error {
+	err = c.short(p, sql, args, func(sql string, args []any) error {
 		rows, err = p.db.Query(ctx, sql, args...)
 		return err
 	})
@@ -123,14 +152,14 @@ func (c *Case) run(ctx context.Context, p *plan, sql string, args []any) (rows *
 // short does something with SQL that has as few columns as a plan needs. Where that is
 // refused it is done with the query as it was written, so that an error has its place in
 // the text.
-func (c *Case) short(p *plan, sql string, do func(sql string) error) error {
+func (c *Case) short(p *plan, sql string, args []any, do func(sql string, args []any) error) error {
 	if p.facts == nil {
-		return do(sql)
+		return do(sql, args)
 	}
-	short := c.narrow(sql, *p.facts)
-	err := do(short)
+	short, all := c.narrow(sql, args, *p.facts)
+	err := do(short, all)
 	if bad := (*duck.SyntaxError)(nil); short != sql && errors.As(err, &bad) {
-		return do(sql)
+		return do(sql, args)
 	}
 	return err
 }

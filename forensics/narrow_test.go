@@ -50,6 +50,29 @@ func TestAQueryIsGivenOnlyItsColumns(t *testing.T) {
 	}
 }
 
+// TestParametersKeepTheirValues asks with parameters of both kinds, to which the files of the
+// tables are added where that is possible.
+func TestParametersKeepTheirValues(t *testing.T) {
+	one := sample(t, "shop.pcapng")
+	for _, paths := range [][]string{{one}, {one, sample(t, "http1.pcapng")}} {
+		c := open(t, paths...)
+		for _, sql := range []string{
+			"select count(*) from calls where method = ? and status_code >= ?",
+			"select count(*) from calls where method = $1 and status_code >= $2",
+			"select count(*) from calls where status_code >= $2 and method = $1",
+			"with a as (select * exclude cites from calls_raw where method = ?) select count(*) from a join calls using (call_id) where a.status_code >= ?",
+			"with recursive r(n) as (select 0 union all select n + 1 from r where n < 1) select count(*) filter (n = 0) from calls, r where method = ? and status_code >= ?",
+			"from (select count(*) from calls where method = ? and status_code >= ?)",
+		} {
+			got := query(t, c, forensics.Query{SQL: sql, Args: []any{"GET", int64(400)}})
+			want := query(t, c, forensics.Query{SQL: "select count(*) from main.calls where method = 'GET' and status_code >= 400"})
+			if fmt.Sprint(got.Rows) != fmt.Sprint(want.Rows) || fmt.Sprint(want.Rows) == "[[0]]" {
+				t.Errorf("%s: %v, want %v", sql, got.Rows, want.Rows)
+			}
+		}
+	}
+}
+
 func TestAnErrorKeepsItsPlaceInTheQuery(t *testing.T) {
 	c := open(t, sample(t, "shop.pcapng"))
 	_, err := c.Query(context.Background(), forensics.Query{SQL: "with a as (select call_no from calls)\nselect call_no, nothing from a"})

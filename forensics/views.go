@@ -9,7 +9,6 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/exporter/table"
 	"github.com/pcapsule/pcapsule/forensics/internal/duck"
-	"github.com/pcapsule/pcapsule/forensics/redact"
 )
 
 // view is one table of a case.
@@ -94,15 +93,17 @@ func (c *Case) tellCopies(ctx context.Context) error {
 
 // source is the SQL that reads a table's parts, empty where no bundle has one. A call that
 // several bundles hold is one row of calls.
-func (c *Case) source(name string) string { return c.reads(name, name == "calls") }
+func (c *Case) source(name string) string { return c.reads(name, name == "calls", nil, parquet) }
 
 // allOf is source with every row of every bundle.
-func (c *Case) allOf(name string) string { return c.reads(name, false) }
+func (c *Case) allOf(name string) string { return c.reads(name, false, nil, parquet) }
 
-func (c *Case) reads(name string, once bool) string {
+// reads is the SQL for a table's rows, without those of copies if each call is wanted once.
+// It has at least the columns of a list, or all without one. Files are read as read says.
+func (c *Case) reads(name string, once bool, columns []string, read func(files []string) string) string {
 	var parts []string
 	for i := range c.bundles {
-		sql := c.sourceOf(name, i)
+		sql := c.sourceOf(name, i, columns, read)
 		if once && sql != "" && c.copies != nil && c.copies[i] {
 			sql = fmt.Sprintf("SELECT * FROM (%s) ANTI JOIN (SELECT call_no FROM %s WHERE bundle = %d) USING (call_no)", sql, copiesTable, i)
 		}
@@ -113,8 +114,9 @@ func (c *Case) reads(name string, once bool) string {
 	return strings.Join(parts, " UNION ALL BY NAME ")
 }
 
-// sourceOf reads the parts of one bundle's table.
-func (c *Case) sourceOf(name string, i int) string {
+// sourceOf reads the parts of one bundle's table. It has at least the columns of a list, as
+// far as the bundle has them; or all without a list.
+func (c *Case) sourceOf(name string, i int, columns []string, read func(files []string) string) string {
 	b := c.bundles[i]
 	files := b.TableParts(name)
 	if len(files) == 0 {
@@ -127,7 +129,22 @@ func (c *Case) sourceOf(name string, i int) string {
 	if c.several() {
 		no = fmt.Sprintf("CAST(%d AS INTEGER) AS bundle, ", i)
 	}
-	return fmt.Sprintf("SELECT %s*%s%s FROM %s", no, turn, c.missing(name, i), parquet(files))
+	some := "*"
+	if added := c.missing(name, i); turn != "" || added != "" {
+		some += turn + added
+	} else if columns != nil {
+		some = someOf(columns)
+	}
+	return fmt.Sprintf("SELECT %s%s FROM %s", no, some, read(files))
+}
+
+// someOf is the SQL for the columns of these names that a source has. DuckDB binds a column
+// that nobody names as slowly as one that is read.
+func someOf(names []string) string {
+	if slices.ContainsFunc(names, func(name string) bool { return !plainName(name) }) {
+		return "*" // the name could mean something in a pattern
+	}
+	return "COLUMNS('^(" + strings.Join(names, "|") + ")$')"
 }
 
 // parquet is the SQL that reads files of one table.
@@ -136,7 +153,12 @@ func parquet(files []string) string {
 	for _, f := range files {
 		list = append(list, duck.Quote(escapeGlob(f)))
 	}
-	return "read_parquet([" + strings.Join(list, ", ") + "], hive_partitioning=false, union_by_name=true)"
+	return parquetFiles("[" + strings.Join(list, ", ") + "]")
+}
+
+// parquetFiles is the SQL that reads a list of files.
+func parquetFiles(list string) string {
+	return "read_parquet(" + list + ", hive_partitioning=false, union_by_name=true)"
 }
 
 // escapeGlob writes a path so that read_parquet takes it as it is.
@@ -151,14 +173,12 @@ func (c *Case) makeView(ctx context.Context, name string) error {
 	if v.raw, err = c.describe(ctx, name, source); err != nil {
 		return err
 	}
-	joined := c.joined(v)
-	seen := source
-	if c.mask && name == "calls" {
-		if seen = masked(source, v.raw, c.Policy()); seen != source {
-			c.unmasked = viewSQL("CREATE TEMP VIEW", "temp.main", name, source, joined)
-		}
+	seen := c.masked(source, v.raw, every)
+	joined := c.joined(v, maskedSchema)
+	if c.mask && (seen != source || strings.Contains(joined[1], "JOIN")) {
+		c.unmasked = append(c.unmasked, viewSQL("CREATE TEMP VIEW", unmaskedSchema, name, source, c.joined(v, unmaskedSchema))...)
 	}
-	for _, sql := range viewSQL("CREATE VIEW", "memory.main", name, seen, joined) {
+	for _, sql := range viewSQL("CREATE VIEW", maskedSchema, name, seen, joined) {
 		if err := c.db.Exec(ctx, sql); err != nil {
 			return err
 		}
@@ -167,6 +187,9 @@ func (c *Case) makeView(ctx context.Context, name string) error {
 	c.views[name] = v
 	return nil
 }
+
+// Schemas of the views: those of all connections, and those of Unmasked.
+const maskedSchema, unmaskedSchema = "memory.main", "temp.main"
 
 // viewSQL makes the views of a table in a schema: NAME_raw reads its source, and NAME has
 // beside it what joined says, which stands around the name of the former.
@@ -178,9 +201,9 @@ func viewSQL(create, schema, name, source string, joined [2]string) []string {
 	}
 }
 
-// joined is the SQL around NAME_raw that adds the exact time and both endpoints; it sets
-// the columns of the view.
-func (c *Case) joined(v *view) [2]string {
+// joined is the SQL around NAME_raw that adds the exact time and both endpoints, which are a
+// view of schema; it sets the columns of the view.
+func (c *Case) joined(v *view, schema string) [2]string {
 	exact := ""
 	v.columns = slices.Clone(v.raw)
 	if hasColumn(v.raw, "ts_ns") {
@@ -192,23 +215,19 @@ func (c *Case) joined(v *view) [2]string {
 		return [2]string{"SELECT t.*" + exact + " FROM ", " t"}
 	}
 	return [2]string{"SELECT t.*" + exact + v.endColumns(ends, "s", "src_") + v.endColumns(ends, "d", "dst_") + " FROM ",
-		" t" + c.joinEnd("s", "src_id") + c.joinEnd("d", "dst_id")}
+		" t" + c.joinEnd(schema, "s", "src_id") + c.joinEnd(schema, "d", "dst_id")}
 }
 
-// masked reads a source of calls with credentials masked, for every way to ask.
-func masked(source string, cols []duck.Column, p *redact.Policy) string {
-	var replace []string
-	for name, mask := range map[string]func(string) string{"headers": p.HeadersSQL, "query_string": p.QuerySQL, "http1_target": p.QuerySQL} {
-		if hasColumn(cols, name) {
-			replace = append(replace, mask(name)+" AS "+name)
-		}
-	}
-	if len(replace) == 0 {
+// masked reads a source with its columns masked that want names, for every way to ask.
+func (c *Case) masked(source string, cols []duck.Column, want func(name string) bool) string {
+	replace := c.Policy().Replace(cols, want)
+	if !c.mask || len(replace) == 0 {
 		return source
 	}
-	slices.Sort(replace)
 	return "SELECT * REPLACE (" + strings.Join(replace, ", ") + ") FROM (" + source + ")"
 }
+
+func every(string) bool { return true }
 
 // describe finds the columns of a source.
 //

@@ -138,15 +138,6 @@ func (s *Server) maskCell(column string, v any) any {
 	return s.o.Policy.Value(column, v)
 }
 
-// maskBody masks a body as its content type has it.
-func (s *Server) maskBody(contentType, text string) string {
-	if s.o.Policy == nil {
-		return text
-	}
-	out, _ := s.o.Policy.Text(contentType, text)
-	return out
-}
-
 // learning reads in the background what a case's secrets are, so that the first question
 // need not wait for it.
 type learning struct {

@@ -180,11 +180,10 @@ func (s *answerer) message(x *forensics.Exchange, b *forensics.Body, side string
 	m.ContentType, m.SHA256, m.Size, m.Complete, m.Truncated = b.ContentType, b.SHA256, b.Size, b.Complete, b.Truncated
 	if b.IsText {
 		data := b.Data[:min(len(b.Data), most)]
-		m.Text = s.maskBody(b.ContentType, strings.ToValidUTF8(string(data), ""))
+		m.Text = strings.ToValidUTF8(string(data), "")
 		m.Truncated = m.Truncated || len(data) < len(b.Data)
 	} else {
-		data, _ := s.maskCell("bytes", b.Data[:min(len(b.Data), maxHex)]).([]byte)
-		m.Hex = hex.EncodeToString(data)
+		m.Hex = hex.EncodeToString(b.Data[:min(len(b.Data), maxHex)])
 		m.Truncated = m.Truncated || len(b.Data) > maxHex
 	}
 	return m

@@ -1,6 +1,8 @@
 package dissect
 
 import (
+	"strings"
+
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
@@ -36,7 +38,7 @@ func (c *Conn) AnomalyFrom(source, kind, detail string, bytes int64) {
 		}
 	}
 	if len(detail) > 300 {
-		detail = detail[:300]
+		detail = strings.Clone(detail[:300])
 	}
 	a := table.Anomaly{TsNs: c.now.Time, Ts: table.Micros(floorDiv(c.now.Time, 1000)), Source: source, Kind: kind,
 		Detail: detail, PacketNo: table.Some(c.now.No), Bytes: bytes, Count: 1}

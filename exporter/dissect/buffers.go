@@ -55,8 +55,41 @@ const (
 )
 
 // keep appends data to what is left over; it copies.
+func (c *Conn) keep(s *side, data []byte) {
+	s.keep(data)
+	c.charge(s)
+}
+
+// charge takes what a side holds out of the budget: what was allocated, not what of it is
+// in use.
+func (c *Conn) charge(s *side) {
+	switch more := s.front + cap(s.buf) + segCost*len(s.segs) - s.charged; {
+	case more > 0:
+		c.owe(more)
+		s.charged += more
+	case more < 0:
+		c.shrink(-more)
+		s.charged += more
+	}
+}
+
+// shorten forgets n bytes at the front. They are given back once they are most of what was
+// allocated: moving the rest each time would cost the square of its length.
+func (s *side) shorten(n int) {
+	const least = 4 << 10
+	s.buf = s.buf[n:]
+	if s.front += n; s.front > least && s.front > 3*len(s.buf) {
+		rest := append([]byte(nil), s.buf...)
+		s.release()
+		s.buf = rest
+	}
+}
+
 func (s *side) keep(data []byte) {
 	n := len(s.buf) + len(data)
+	if n > cap(s.buf) {
+		defer func() { s.front = 0 }() // it moves
+	}
 	switch {
 	case n <= cap(s.buf):
 		s.buf = append(s.buf, data...)
@@ -75,5 +108,5 @@ func (s *side) keep(data []byte) {
 // release gives back what held the bytes left over.
 func (s *side) release() {
 	buffers.put(s.whole)
-	s.buf, s.whole = nil, nil
+	s.buf, s.whole, s.front = nil, nil, 0
 }

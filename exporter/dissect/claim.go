@@ -4,8 +4,9 @@ import "fmt"
 
 // Limits of one claim.
 const (
-	maxHeldRows = 8  // rows held back
-	maxMisses   = 16 // segments of the other side that do not begin with a message
+	maxHeldRows = 8       // rows held back
+	rowCost     = 2 << 10 // of a row that is held back, beside what it took from its messages
+	maxMisses   = 16      // segments of the other side that do not begin with a message
 )
 
 // claim is a protocol that is likely, not certain. Until the first complete row its rows are
@@ -13,6 +14,7 @@ const (
 type claim struct {
 	u       unknownState
 	rows    []Emission
+	held    int  // bytes of the budget that they take
 	flipped bool // the claim turned the sides round
 	by      Dir  // whose bytes it was made from
 	misses  int  // segments in which the place to go on was looked for in vain
@@ -32,6 +34,8 @@ func (c *Conn) Confirm() {
 	if cl == nil {
 		return
 	}
+	cl.u.x.release(c)
+	c.shrink(cl.held)
 	for _, e := range cl.rows {
 		e.At = c.now.No
 		c.engine.sink.Call(e)
@@ -53,6 +57,13 @@ func (c *Conn) holdBack(e Emission) bool {
 		c.Confirm()
 		return false
 	}
+	b := e.Row.Base()
+	cost := rowCost + 2*int(min(b.RequestBytes+b.ResponseBytes, maxBuffered)) + citeCost*len(b.Cites)
+	if !c.grow(cost) {
+		c.Confirm()
+		return false
+	}
+	cl.held += cost
 	cl.rows = append(cl.rows, e)
 	return true
 }
@@ -86,6 +97,8 @@ func (c *Conn) withdraw(why string) {
 	c.quiet = true
 	d.Close(EndUpgrade)
 	c.quiet = false
+	cl.u.x.release(c)
+	c.shrink(cl.held)
 	c.root().calls -= int64(len(cl.rows))
 	if c.parent != nil {
 		c.calls -= int64(len(cl.rows))
@@ -94,7 +107,7 @@ func (c *Conn) withdraw(why string) {
 		if c.unknown == nil {
 			c.unknown = &unknownState{}
 		}
-		c.unknown.merge(&cl.u)
+		c.unknown.merge(c, &cl.u)
 	}
 	c.AnomalyFrom("engine", "withdrawn", fmt.Sprintf("the bytes are not %s, as their start seemed to be: %s", c.proto.Name, why), 0)
 	if r := c.root(); len(r.inside) == len(c.path) {

@@ -9,6 +9,7 @@ func (c *Conn) Data(dir Dir, data []byte, p Packet) {
 	}
 	c.now = p
 	c.protect(len(data), func() { c.data(dir, data, p) })
+	c.weigh()
 }
 
 // Datagram gives the connection one datagram.
@@ -18,6 +19,7 @@ func (c *Conn) Datagram(dir Dir, data []byte, p Packet) {
 	}
 	c.now = p
 	c.protect(len(data), func() { c.datagram(dir, data, p) })
+	c.weigh()
 }
 
 // Gap says that n bytes of one direction were not captured.
@@ -28,6 +30,7 @@ func (c *Conn) Gap(dir Dir, n int64, p Packet) {
 	c.now = p
 	c.GapBytes += n
 	c.protect(0, func() { c.gap(dir, n) })
+	c.weigh()
 }
 
 // End says that one direction will send no more (FIN, and everything before it came).
@@ -47,6 +50,7 @@ func (c *Conn) End(dir Dir, p Packet) {
 			c.giveUp()
 		}
 	})
+	c.weigh()
 }
 
 // Close ends the connection at the time of its last packet p, whose number orders the rows.
@@ -64,6 +68,8 @@ func (c *Conn) CloseAt(why End, p Packet, at int64) {
 	for i := range c.sides {
 		c.drop(&c.sides[i], 0)
 	}
+	c.shrink(c.kept)
+	c.kept = 0
 	if c.parent == nil { // a dissector that panicked or forgot must not eat up the budget
 		c.shrink(c.held)
 	}
@@ -111,12 +117,9 @@ func (c *Conn) drop(s *side, n int) {
 		return
 	}
 	s.off += int64(n)
-	s.buf = s.buf[n:] // moving it would cost the square of its length where messages are short
+	s.shorten(n)
 	s.trim()
-	if left := len(s.buf) + segCost*len(s.segs); left < s.charged {
-		c.shrink(s.charged - left)
-		s.charged = left
-	}
+	c.charge(s)
 }
 
 // trim drops segments that lie wholly before off.
@@ -170,7 +173,7 @@ func (c *Conn) data(dir Dir, data []byte, p Packet) {
 		return
 	}
 	s.segs = append(s.segs, seg{s.off + int64(len(s.buf)), p})
-	s.keep(data)
+	c.keep(s, data)
 	c.run(dir)
 	c.run(dir.Other())
 }
@@ -217,7 +220,7 @@ func (c *Conn) take(dir Dir, data []byte) {
 			return
 		}
 		s.buf = s.buf[:0]
-		s.keep(rest)
+		c.keep(s, rest)
 	}
 	if c.upgrade != nil {
 		c.switchOver()
@@ -334,7 +337,7 @@ func (c *Conn) offer(dir Dir, data []byte) int {
 	if len(s.segs) == 0 {
 		s.segs = append(s.segs, seg{s.off, c.now})
 	}
-	c.in = Input{Dir: dir, Data: data, End: s.ended, Fin: s.fin, base: s.off, segs: s.segs}
+	c.in = Input{Dir: dir, Data: data, End: s.ended, Fin: s.fin, conn: c, base: s.off, segs: s.segs}
 	n, err := c.d.Read(&c.in)
 	if c.claim != nil {
 		if err != nil {

@@ -27,7 +27,7 @@ func (c *Conn) datagram(dir Dir, data []byte, p Packet) {
 	}
 	s := &c.sides[dir]
 	s.segs = append(s.segs[:0], seg{s.off, p})
-	c.in = Input{Dir: dir, Data: data, Datagram: true, base: s.off, segs: s.segs}
+	c.in = Input{Dir: dir, Data: data, Datagram: true, conn: c, base: s.off, segs: s.segs}
 	n, err := c.d.Read(&c.in)
 	if c.claim != nil {
 		if err != nil {

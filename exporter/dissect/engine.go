@@ -160,6 +160,8 @@ type Conn struct {
 	kinds    []kindCount
 	callAnom int32
 	held     int // of the engine's budget, with all connections inside
+	kept     int // of these, for what d keeps, see Keeper
+	debt     int // of held, what the budget had no room for
 	rank     rank
 	shed     bool     // an anomaly says that calls were given up
 	path     []string // protocols from outside in
@@ -182,6 +184,7 @@ const (
 type side struct {
 	buf     []byte // bytes not taken yet; empty while segments are taken whole
 	whole   []byte // what buf is a part of, where it came out of the pool
+	front   int    // bytes before buf in the same memory
 	off     int64  // stream offset of the first byte not taken
 	segs    []seg
 	need    int // total bytes that Read asked for
@@ -285,6 +288,7 @@ func (c *Conn) emit(proto int, x *Exchange, row table.CallRow, details []Detail)
 		b.ConnectUs = table.Some(c.Info.ConnectUs)
 	}
 	x.fill(b)
+	x.release(c)
 	b.CallID = c.id(x, b.Protocol)
 	for _, body := range [...]*Body{x.ReqBody, x.RespBody} {
 		if body != nil {

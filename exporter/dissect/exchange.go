@@ -22,6 +22,7 @@ type Exchange struct {
 
 	req, resp part
 	cites     table.Cites
+	held      int // bytes of the budget that cites takes
 }
 
 type part struct {
@@ -43,7 +44,33 @@ func (x *Exchange) Response(in *Input, from, to int) { x.add(&x.resp, in, from, 
 
 // Cite says that in.Data[from:to] is about the call without being a part of its request
 // or response, such as a frame that resets its stream: it is cited, not counted.
-func (x *Exchange) Cite(in *Input, from, to int) { in.Cite(&x.cites, from, to) }
+func (x *Exchange) Cite(in *Input, from, to int) {
+	in.Cite(&x.cites, from, to)
+	x.charge(in.conn)
+}
+
+// Memory of citations.
+const (
+	citeCost  = 16 // of one range
+	freeCites = 8  // ranges that count as part of the Exchange
+)
+
+// charge takes the memory of a long citation out of the budget. Where there is no room for
+// it, calls are given up after what is being read.
+func (x *Exchange) charge(c *Conn) {
+	if n := cap(x.cites); n > freeCites && c != nil {
+		if more := n*citeCost - x.held; more > 0 {
+			c.owe(more)
+			x.held += more
+		}
+	}
+}
+
+// release gives the memory of the citation back.
+func (x *Exchange) release(c *Conn) {
+	c.shrink(x.held)
+	x.held = 0
+}
 
 // CitePacket is Cite where the packet is all there is, such as a reset of a stream.
 func (x *Exchange) CitePacket(p Packet) {
@@ -72,14 +99,14 @@ func (x *Exchange) add(p *part, in *Input, from, to int) {
 	}
 	p.last = max(p.last, in.Time(to-1))
 	p.bytes += int64(to - from)
-	in.Cite(&x.cites, from, to)
+	x.Cite(in, from, to)
 }
 
 // Part is a copy for the row of a call that x carries, without bodies and without the parts
 // that hold nothing of it.
 func (x *Exchange) Part(request, response bool) Exchange {
 	y := *x
-	y.ReqBody, y.RespBody, y.Ordinal = nil, nil, table.Opt[int64]{}
+	y.ReqBody, y.RespBody, y.Ordinal, y.held = nil, nil, table.Opt[int64]{}, 0
 	if !request {
 		y.req = part{}
 	}

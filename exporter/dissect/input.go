@@ -30,6 +30,7 @@ type Input struct {
 	Fin      bool   // with End: because the sender said so, not because the connection was given up
 	Datagram bool   // Data is one datagram
 
+	conn *Conn // whose budget citations take; nil: nobody's
 	base int64 // stream offset of Data[0]
 	segs []seg // ascending by off; the first begins at or before base
 }

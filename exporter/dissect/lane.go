@@ -24,7 +24,7 @@ func (l *Lane) Add(data []byte, p Packet) bool {
 		l.s.buf, l.s.segs = l.s.buf[:0], l.s.segs[:0]
 	}
 	l.s.segs = append(l.s.segs, seg{l.s.off + int64(len(l.s.buf)), p})
-	l.s.keep(data)
+	l.c.keep(&l.s, data)
 	return true
 }
 
@@ -33,7 +33,7 @@ func (l *Lane) Add(data []byte, p Packet) bool {
 func (l *Lane) Lend(data []byte, p Packet) *Input {
 	l.c.now = p
 	l.s.segs = append(l.s.segs[:0], seg{l.s.off, p})
-	l.in = Input{Dir: l.dir, Data: data, base: l.s.off, segs: l.s.segs}
+	l.in = Input{Dir: l.dir, Data: data, conn: l.c, base: l.s.off, segs: l.s.segs}
 	return &l.in
 }
 
@@ -54,7 +54,7 @@ func (l *Lane) End(fin bool, p Packet) {
 
 // Input is what was not taken yet; valid until the next call of a method of l.
 func (l *Lane) Input() *Input {
-	l.in = Input{Dir: l.dir, Data: l.s.buf, End: l.s.ended, Fin: l.s.fin, base: l.s.off, segs: l.s.segs}
+	l.in = Input{Dir: l.dir, Data: l.s.buf, End: l.s.ended, Fin: l.s.fin, conn: l.c, base: l.s.off, segs: l.s.segs}
 	return &l.in
 }
 

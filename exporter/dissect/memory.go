@@ -1,6 +1,9 @@
 package dissect
 
-import "math/bits"
+import (
+	"math/bits"
+	"unsafe"
+)
 
 // grow asks for n more bytes of the engine's budget.
 func (c *Conn) grow(n int) bool {
@@ -21,6 +24,64 @@ func (c *Conn) shrink(n int) {
 	c.engine.held -= n
 	r.held -= n
 	c.engine.ranked.place(r)
+}
+
+// owe takes n bytes of the budget, also where they are not there: repay makes up for it.
+func (c *Conn) owe(n int) {
+	if c.grow(n) {
+		return
+	}
+	r := c.root()
+	c.engine.held += n
+	r.held += n
+	r.debt += n
+	c.engine.ranked.place(r)
+}
+
+// Keeper is a Dissector whose own state grows with what it reads.
+type Keeper interface {
+	// Kept is the memory of that state in bytes, without what Keep, Hold, bodies and
+	// citations take. The engine asks for it after each piece of input, so it must be cheap.
+	Kept() int
+}
+
+// kindCost is the memory of one of Conn.kinds, with its text.
+const kindCost = int(unsafe.Sizeof(kindCount{})) + 128
+
+// measure charges for what the dissector and the counts of anomalies take now.
+func (c *Conn) measure() {
+	n := kindCost * cap(c.kinds)
+	if k, ok := c.d.(Keeper); ok {
+		n += k.Kept()
+	}
+	switch more := n - c.kept; {
+	case more > 0:
+		c.owe(more)
+	case more < 0:
+		c.shrink(-more)
+	}
+	c.kept = n
+}
+
+// weigh measures after a piece of input, and pays debts.
+func (c *Conn) weigh() {
+	c.measure()
+	if c.debt > 0 && !c.closed {
+		c.protect(0, c.repay)
+	}
+}
+
+// repay gives up calls for what was taken beyond the budget.
+func (c *Conn) repay() {
+	for c.debt > 0 && c.engine.held > c.engine.limit {
+		was := c.held
+		if c.giveMemory(); c.held >= was {
+			break
+		}
+		c.debt -= was - c.held
+		c.evicted()
+	}
+	c.debt = 0
 }
 
 // SetBudget says how many bytes all connections may hold from now on. Below what they
@@ -54,14 +115,13 @@ func (c *Conn) Keep(n int, shed func() bool) int {
 	return n
 }
 
-// Shed gives up a call of an inner connection, for the Dissector that carries it.
+// Shed gives up something of an inner connection, for the Dissector that carries it.
 func (c *Conn) Shed() bool {
-	s, ok := c.d.(Shedder)
-	if !ok {
-		return false
-	}
-	c.now.No = c.root().now.No
-	return s.Shed()
+	r := c.root()
+	was := r.held
+	c.now.No = r.now.No
+	c.giveMemory()
+	return r.held < was
 }
 
 // evicted says once at the connection that calls were given up.
@@ -165,16 +225,18 @@ func (e *Engine) relieve(c *Conn, n int) bool {
 	return true
 }
 
-// giveMemory gives up the connection's oldest call, else the bytes that wait to be read.
+// giveMemory gives up what costs least: the oldest call, else the bytes that wait to be
+// read, else all that the dissector knows.
 func (c *Conn) giveMemory() {
-	if c.Shed() {
+	r := c.root()
+	was := r.held
+	if s, ok := c.d.(Shedder); ok && s.Shed() && r.held < was {
 		return
 	}
-	if c.state == detecting {
+	if c.state == detecting && len(c.sides[0].buf)+len(c.sides[1].buf) > 0 {
 		c.giveUp()
-		return
 	}
-	if c.unknown != nil && c.unknown.held > 0 {
+	if u := c.unknown; u != nil && u.x.held > 0 {
 		c.emitUnknown(EndEvicted)
 		return
 	}
@@ -182,5 +244,27 @@ func (c *Conn) giveMemory() {
 		if len(c.sides[d].buf) > 0 && c.state == reading {
 			c.lost(Dir(d), "limit", "the engine's memory limit")
 		}
+	}
+	if r.held == was && c.d != nil && (c.kept > 0 || c == r) {
+		c.abandon()
+	}
+	if r.held == was {
+		c.flushAnomalies()
+		c.measure()
+	}
+}
+
+// abandon ends the dissector; the next message that tells a protocol begins another one.
+func (c *Conn) abandon() {
+	c.Confirm()
+	d := c.d
+	c.d, c.upgrade = nil, nil
+	d.Close(EndEvicted)
+	c.measure()
+	c.path = c.path[:len(c.path)-1]
+	c.state, c.proto = detecting, nil
+	for i := range c.sides {
+		s := &c.sides[i]
+		s.seeking, s.need, s.told, s.looks, s.more = false, 0, false, 0, false
 	}
 }

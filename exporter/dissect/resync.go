@@ -6,7 +6,7 @@ func (c *Conn) flushInto(dir Dir) {
 		data := s.buf // skip may begin a protocol, which keeps what it does not take in s.buf
 		whole := s.whole
 		c.shrink(s.charged)
-		s.buf, s.whole, s.segs, s.charged = nil, nil, s.segs[:0], 0
+		s.buf, s.whole, s.front, s.segs, s.charged = nil, nil, 0, s.segs[:0], 0
 		c.skip(dir, data, c.now)
 		buffers.put(whole)
 		return
@@ -101,7 +101,7 @@ func (c *Conn) gap(dir Dir, n int64) {
 	if len(s.segs) == 0 {
 		s.segs = append(s.segs, seg{s.off, c.now})
 	}
-	in := Input{Dir: dir, Data: s.buf, base: s.off, segs: s.segs}
+	in := Input{Dir: dir, Data: s.buf, conn: c, base: s.off, segs: s.segs}
 	goOn := c.d.Gap(&in, n)
 	if len(s.buf) > 0 {
 		if goOn {

@@ -17,14 +17,10 @@ type Unknown struct {
 	ResponseHead []byte `col:"payload_response_head" doc:"first 64 bytes that the server sent"`
 }
 
-// citeCost is what one range of a citation takes.
-const citeCost = 16
-
 type unknownState struct {
 	x    Exchange
 	head [2][]byte
 	gap  int64
-	held int // bytes of the budget that citations take
 }
 
 func unknownProtocol(t Transport) *Protocol {
@@ -74,18 +70,9 @@ func (c *Conn) skipSegs(dir Dir, data []byte, off int64, segs []seg) {
 	if c.unknown == nil {
 		c.unknown = &unknownState{}
 	}
-	in := Input{Dir: dir, Data: data, base: off, segs: segs}
-	u := c.unknown
-	u.add(&in, len(data))
+	in := Input{Dir: dir, Data: data, conn: c, base: off, segs: segs}
+	c.unknown.add(&in, len(data))
 	c.RowBytes += int64(len(data))
-	if more := citeCost*len(u.x.cites) - u.held; more > 0 {
-		if !c.grow(more) {
-			c.emitUnknown(EndEvicted)
-			c.evicted()
-			return
-		}
-		u.held += more
-	}
 }
 
 // add counts the first n bytes of in.
@@ -101,12 +88,13 @@ func (u *unknownState) add(in *Input, n int) {
 }
 
 // merge adds what came after u's own bytes.
-func (u *unknownState) merge(v *unknownState) {
+func (u *unknownState) merge(c *Conn, v *unknownState) {
 	u.x.req.merge(&v.x.req)
 	u.x.resp.merge(&v.x.resp)
 	for _, r := range v.x.cites {
 		u.x.cites.Add(r.First, r.Last)
 	}
+	u.x.charge(c)
 	for d := range u.head {
 		left := max(unknownHead-len(u.head[d]), 0)
 		u.head[d] = append(u.head[d], v.head[d][:min(left, len(v.head[d]))]...)
@@ -135,7 +123,6 @@ func (c *Conn) emitUnknown(why End) {
 		return
 	}
 	c.unknown = nil
-	c.shrink(u.held)
 	row := &Unknown{RequestHead: u.head[ToServer], ResponseHead: u.head[ToClient]}
 	row.Complete = u.gap == 0 && (why == EndFin || c.Info.Transport != TCP && c.Info.Transport != QUIC)
 	if u.gap > 0 {

@@ -121,11 +121,15 @@ type Row struct {
 }
 
 // Unmasked lets what is asked see credentials as they were sent, for those that compare
-// them, until end is called. They mask what they give.
+// them, until end is called. They mask what they give. A KFL condition is still asked of
+// what is masked.
 func (l *Look) Unmasked() (end func()) {
-	masked := l.Case
+	masked, where := l.Case, l.Where
+	if l.kfl != "" {
+		l.Where = masked.AsMasked(where)
+	}
 	l.Case = masked.Unmasked()
-	return func() { l.Case = masked }
+	return func() { l.Case, l.Where = masked, where }
 }
 
 // Rows runs SQL that gives Rows.

@@ -50,6 +50,14 @@ func (t *task) argument(w string) string {
 
 // command is a command line in one text: words with blanks between and quotes around.
 func (t *task) command(s string) string {
+	if t.nameless(s) && t.calm(s) {
+		return s
+	}
+	return t.commandLine(s)
+}
+
+// commandLine is command without a first glance.
+func (t *task) commandLine(s string) string {
 	var words, gaps []string
 	for i := 0; i < len(s); {
 		start := i

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"html"
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -38,7 +39,7 @@ func (c *Collector) Text(contentType, text string) {
 func (c *Collector) Header(name, value string) {
 	if !c.p.SecretHeader(name) {
 		t := task{p: c.p, seen: c.add}
-		t.words(value)
+		t.header(name, value)
 		return
 	}
 	switch strings.ToLower(name) {
@@ -59,6 +60,18 @@ func (c *Collector) Header(name, value string) {
 		return
 	}
 	c.add(value)
+}
+
+// Params looks at the parameters of a statement.
+func (c *Collector) Params(statement string, list []string) {
+	t := task{p: c.p, seen: c.add}
+	t.params(statement, list)
+}
+
+// Rows looks at rows of COPY with columns of these names, between tabs.
+func (c *Collector) Rows(columns, text string) {
+	t := task{p: c.p, seen: c.add}
+	t.table(text, strings.Split(columns, "\t"))
 }
 
 // basic adds the password of Basic, RFC 7617.
@@ -122,17 +135,29 @@ func (c *Collector) keep(v string) {
 // hexadecimal, in capitals, in small letters and backwards.
 type Known struct {
 	mask  string
+	list  []string            // the values, in order
 	forms map[uint64][]string // by their first 8 bytes, the longest first
 	first [1 << 13]byte       // a bit for each hash of these
 }
 
 // Known is what was gathered; nil where that is nothing.
-func (c *Collector) Known() *Known {
-	if len(c.values) == 0 {
+func (c *Collector) Known() *Known { return c.p.Known(slices.Sorted(maps.Keys(c.values))) }
+
+// Values are the values, for Policy.Known.
+func (k *Known) Values() []string {
+	if k == nil {
 		return nil
 	}
-	k := &Known{mask: c.p.mask, forms: map[uint64][]string{}}
-	for v := range c.values {
+	return k.list
+}
+
+// Known finds values that were gathered before; nil where there are none.
+func (p *Policy) Known(values []string) *Known {
+	if len(values) == 0 {
+		return nil
+	}
+	k := &Known{mask: p.mask, list: values, forms: map[uint64][]string{}}
+	for _, v := range values {
 		for _, f := range forms(v) {
 			k.form(f)
 		}

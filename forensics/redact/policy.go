@@ -25,6 +25,7 @@ const (
 
 // Policy says what is masked. It does not change and may be used by several goroutines.
 type Policy struct {
+	source      []byte // that Parse read; nil: the default policy
 	mask        string
 	headers     names
 	keys        keys
@@ -85,6 +86,14 @@ var defaultPolicy = sync.OnceValue(func() *Policy {
 	return p
 })
 
+// Source is what Parse makes the same policy of.
+func (p *Policy) Source() []byte {
+	if p.source == nil {
+		return []byte("version: 1\n")
+	}
+	return p.source
+}
+
 // Mask is what stands where a secret was.
 func (p *Policy) Mask() string { return p.mask }
 
@@ -123,7 +132,7 @@ func Parse(data []byte) (*Policy, error) {
 	if f.Version != 1 {
 		return nil, fmt.Errorf("version %d, want 1", f.Version)
 	}
-	p := &Policy{}
+	p := &Policy{source: bytes.Clone(data)}
 	switch f.Extends {
 	case "", "default":
 		base := defaults

@@ -31,11 +31,8 @@ func (p *Policy) SecretHeader(name string) bool {
 // Authorization and the names of cookies stay; others are searched as text.
 func (p *Policy) Header(name, value string) string {
 	if !p.SecretHeader(name) {
-		if strings.EqualFold(name, "referer") || strings.EqualFold(name, "location") || strings.EqualFold(name, ":path") {
-			value = p.Query(value)
-		}
 		t := task{p: p}
-		return t.words(value)
+		return t.header(name, value)
 	}
 	if value == "" {
 		return ""
@@ -57,6 +54,17 @@ func (p *Policy) Header(name, value string) string {
 		return strings.Join(parts, ";")
 	}
 	return p.mask
+}
+
+// header masks the value of a header that is not secret as a whole.
+func (t *task) header(name, value string) string {
+	if strings.EqualFold(name, "referer") || strings.EqualFold(name, "location") || strings.EqualFold(name, ":path") {
+		value = t.form(value)
+	}
+	if strings.IndexByte(value, '=') >= 0 { // a link, or fields with names
+		return t.plain(value)
+	}
+	return t.words(value)
 }
 
 // Query is a URL query, or a form, with the values of secret names masked and the others

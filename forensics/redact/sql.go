@@ -1,6 +1,9 @@
 package redact
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // sqlKind is what a token of SQL is.
 type sqlKind uint8
@@ -104,6 +107,38 @@ func dollar(s string, i int) (int, sqlToken) {
 	return start + end + len(tag), sqlToken{kind: sqlText, start: start, end: start + end}
 }
 
+// nameless says, at a glance at its words, that no name in a statement or a command is
+// secret. Most have none, and taking one apart costs ten times as much. A text with signs
+// that could hide a name or hold a text of another kind is not looked at.
+func (t *task) nameless(s string) bool {
+	for i := 0; i < len(s); {
+		if strings.IndexByte("\"`[{\\%&", s[i]) >= 0 {
+			return false
+		}
+		n := span(s, i, len(s), word|high|dash)
+		if n > 0 && t.named(s[i:i+n]) {
+			return false
+		}
+		i += max(n, 1)
+	}
+	return true
+}
+
+// named says that a word, or a part of it, may stand before a secret: a dash may be a minus,
+// and what is not ASCII a sign.
+func (t *task) named(run string) bool {
+	if t.judge(run) != no || strings.EqualFold(run, "identified") || strings.EqualFold(run, "auth") {
+		return true
+	}
+	for _, between := range []class{dash, high, dash | high} {
+		odd := func(r rune) bool { return r >= 0x80 && between&high != 0 || r == '-' && between&dash != 0 }
+		if strings.IndexFunc(run, odd) >= 0 && slices.ContainsFunc(strings.FieldsFunc(run, odd), t.named) {
+			return true
+		}
+	}
+	return false
+}
+
 // SQL is a statement with the literals masked that meet a secret column, and those that
 // are secret by their form.
 func (p *Policy) SQL(statement string) string {
@@ -143,6 +178,14 @@ func (t *task) params(statement string, params []string) []string {
 }
 
 func (t *task) sql(s string) string {
+	if t.nameless(s) {
+		return t.words(s)
+	}
+	return t.statement(s)
+}
+
+// statement is sql without a first glance.
+func (t *task) statement(s string) string {
 	var edits []edit
 	t.literals(s, func(tok sqlToken) {
 		if tok.kind == sqlParam || tok.end <= tok.start || s[tok.start:tok.end] == t.p.mask {

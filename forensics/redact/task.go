@@ -190,7 +190,7 @@ func (t *task) text(contentType, s string, depth int) string {
 		return t.sql(s)
 	case kind == "command":
 		return t.command(s)
-	case strings.HasPrefix(kind, "multipart/"):
+	case strings.HasPrefix(kind, "multipart/"), kind == "" && isMultipart(head):
 		return t.multipart(contentType, s, depth)
 	case first == '{' || first == '[' || first == '"' && strings.Contains(kind, "json"):
 		return t.json(s, depth)
@@ -200,6 +200,12 @@ func (t *task) text(contentType, s string, depth int) string {
 		return t.form(s)
 	}
 	return t.plain(s)
+}
+
+// isMultipart says that a text begins as a form of several parts does.
+func isMultipart(head string) bool {
+	line, rest, ok := strings.Cut(head, "\n")
+	return ok && strings.HasPrefix(line, "--") && hasFold(rest, "content-disposition:")
 }
 
 // isForm says that a text begins as a form does: a name, an equals sign, and no blank

@@ -56,29 +56,49 @@ func (p *Policy) Row(columns []string, row []any) []any {
 	if preview, i := find("postgresql_preview"); i >= 0 {
 		names, _ := find("postgresql_columns")
 		if s, ok := preview.(string); ok {
-			out[i] = t.table(s, names)
+			list, _ := names.([]any)
+			out[i] = t.table(s, each(list, func(x any) string { name, _ := x.(string); return name }))
 		}
 	}
 	return out
 }
 
 func (t *task) column(name string, v any) any {
-	if v == nil || ours[name] || strings.HasSuffix(name, "sha256") || strings.HasSuffix(name, "_ns") {
+	if v == nil || isOurs(name) {
 		return v
 	}
-	low := strings.ToLower(name)
-	if t.p.columns.has(low) || t.secret(nil, name) {
+	if s, ok := v.(string); ok {
+		return t.columnText(name, s)
+	}
+	if t.secretColumn(name) {
 		return t.whole(v, 0)
 	}
-	switch v := v.(type) {
-	case string:
-		return t.text(contents[low], v, 0)
-	case []any:
-		if low == "command" || low == "args" {
-			return t.texts(v, t.arguments)
-		}
+	if list, ok := v.([]any); ok && isCommand(name) {
+		return t.texts(list, t.arguments)
 	}
 	return t.walk(nil, "", v, 0)
+}
+
+// columnText masks a text of a column.
+func (t *task) columnText(name, s string) string {
+	if t.secretColumn(name) {
+		return t.value(s)
+	}
+	return t.text(contents[strings.ToLower(name)], s, 0)
+}
+
+// secretColumn says that a column is masked whatever it holds.
+func (t *task) secretColumn(name string) bool {
+	return t.p.columns.has(strings.ToLower(name)) || t.secret(nil, name)
+}
+
+func isOurs(column string) bool {
+	return ours[column] || strings.HasSuffix(column, "sha256") || strings.HasSuffix(column, "_ns")
+}
+
+// isCommand says that a column is a list of arguments.
+func isCommand(column string) bool {
+	return strings.EqualFold(column, "command") || strings.EqualFold(column, "args")
 }
 
 // texts gives a list of texts to do, where it is one.
@@ -132,14 +152,6 @@ func (t *task) whole(v any, depth int) any {
 	}
 	t.n++
 	return t.p.mask
-}
-
-func each(list []any, do func(any) any) []any {
-	out := make([]any, len(list))
-	for i, x := range list {
-		out[i] = do(x)
-	}
-	return out
 }
 
 // walk masks below a value; name is the one it stands under, below those of path.
@@ -217,11 +229,10 @@ func (t *task) bytes(v []byte) any {
 }
 
 // table masks the columns of rows in the text format of COPY.
-func (t *task) table(s string, columns any) string {
-	list, _ := columns.([]any)
+func (t *task) table(s string, columns []string) string {
 	secret := map[int]bool{}
-	for i, c := range list {
-		if name, ok := c.(string); ok && t.secret(nil, name) {
+	for i, name := range columns {
+		if t.secret(nil, name) {
 			secret[i] = true
 		}
 	}

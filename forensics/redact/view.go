@@ -1,109 +1,99 @@
 package redact
 
 import (
-	"regexp"
 	"slices"
 	"strings"
-	"unicode/utf8"
+
+	"github.com/pcapsule/pcapsule/forensics/internal/wire"
 )
 
-// HeadersSQL is a DuckDB expression for a column of headers with the values masked that
-// Header masks whatever they are.
-func (p *Policy) HeadersSQL(column string) string {
-	if len(p.headers.exact)+len(p.headers.globs) == 0 {
-		return column
-	}
-	return "list_transform(" + column + ", lambda h: CASE WHEN " + p.headers.sql("lower(h.name)") + " AND h.value <> '' THEN struct_pack(name := h.name, value := " +
-		"CASE WHEN lower(h.name) IN ('authorization', 'proxy-authorization') AND strpos(h.value, ' ') BETWEEN 2 AND 21 THEN split_part(h.value, ' ', 1) || ' ' ELSE '' END || " +
-		quoted(p.mask) + ", kind := h.kind) ELSE h END)"
+// Function is the SQL function by which views mask: of a text, a list of texts or bytes,
+// behind the way to read it and a name. It exists in the database worker only, and no
+// question may name it, since it would confirm guesses.
+const Function = "pcapsule_mask"
+
+// Beside are the columns of calls that Replace reads for masking others: a source of calls that
+// is masked needs them, whatever is asked.
+var Beside = []string{"protocol", "postgresql_columns", "postgresql_query"}
+
+// words are columns whose values are words or addresses of ours, whatever was sent: they
+// hold no secret, and most questions compare them in every row.
+var words = map[string]bool{
+	"protocol": true, "protocols": true, "transport": true, "src_ip": true, "dst_ip": true, "ip": true, "outer_src_ip": true, "outer_dst_ip": true,
+	"error": true, "outcome": true, "vantage": true, "role_known": true, "how_known": true, "state": true, "close_reason": true, "pair_method": true,
+	"encryption": true, "key_state": true, "key_reason": true, "decrypted_by": true, "tunnel": true, "side": true,
 }
 
-// HeaderView is the value of a header as HeadersSQL leaves it.
-func (p *Policy) HeaderView(name, value string) string {
-	name = strings.ToLower(name)
-	if value == "" || !p.headers.has(name) {
-		return value
-	}
-	if scheme, _, ok := strings.Cut(value, " "); ok && (name == "authorization" || name == "proxy-authorization") {
-		if n := utf8.RuneCountInString(scheme); n >= 1 && n <= 20 {
-			return scheme + " " + p.mask
-		}
-	}
-	return p.mask
+// exempt says that the policy leaves a column as it is. A pattern may be about anything.
+func (p *Policy) exempt(column string) bool {
+	return isOurs(column) || words[column] && len(p.patterns) == 0 && !p.columns.has(column)
 }
 
-// QueryView is a URL query as QuerySQL leaves it.
-func (p *Policy) QueryView(query string) string {
-	parts := strings.Split(query, "&")
-	for i, part := range parts {
-		raw, _, ok := strings.Cut(part, "=")
-		if !ok || strings.HasSuffix(part, "=") {
+// Replace are the expressions of SQL, with their names, that mask the columns of a table;
+// want chooses among them. Columns of numbers stay, unless the policy names them, and a
+// type that nobody foresaw is answered with null.
+func (p *Policy) Replace(columns []wire.Column, want func(name string) bool) (list []string) {
+	has := func(name string) bool {
+		return slices.ContainsFunc(columns, func(c wire.Column) bool { return c.Name == name })
+	}
+	for _, c := range columns {
+		if !want(c.Name) || p.exempt(c.Name) {
 			continue
 		}
-		name := urlDecode(raw)
-		if !utf8.ValidString(name) {
-			name = raw
-		}
-		name = beforeName.ReplaceAllString(strings.ToLower(name), "")
-		if p.keys.last.has(name) && !p.except.last.has(name) {
-			parts[i] = raw + "=" + p.mask
+		if sql := p.column(c, has); sql != "" {
+			list = append(list, sql+" AS "+ident(c.Name))
 		}
 	}
-	return strings.Join(parts, "&")
+	return list
 }
 
-// beforeName is what normal() and form() take from a name.
-var beforeName = regexp.MustCompile(notName)
-
-const notName = `^.*[?#;.\[]|[-_ \]]`
-
-// urlDecode undoes percent-encoding where it is right, as url_decode of DuckDB does.
-func urlDecode(s string) string {
-	if !strings.Contains(s, "%") {
-		return s
-	}
-	b := make([]byte, 0, len(s))
-	for i := 0; i < len(s); i++ {
-		if s[i] == '%' && i+2 < len(s) {
-			if c, ok := hex2(s[i+1], s[i+2]); ok {
-				b = append(b, c)
-				i += 2
-				continue
-			}
+// column is the expression for a column, empty if it stays.
+func (p *Policy) column(c wire.Column, has func(string) bool) string {
+	name := ident(c.Name)
+	call := func(as, of, what string) string { return Function + "('" + as + "', " + of + ", " + what + ")" }
+	switch c.Type {
+	case "VARCHAR":
+		switch {
+		case c.Name == "text" && has("content_type"):
+			return call(AsContent, "coalesce(content_type, '')", name)
+		case c.Name == "summary" && has("protocol"):
+			return call(AsContent, "CASE protocol WHEN 'postgresql' THEN 'sql' WHEN 'redis' THEN 'command' ELSE 'plain' END", name)
+		case c.Name == "postgresql_preview" && has("postgresql_columns"):
+			return call(AsRows, `coalesce(array_to_string(postgresql_columns, chr(9)), '')`, name)
 		}
-		b = append(b, s[i])
+		return call(AsColumn, quoted(c.Name), name)
+	case "VARCHAR[]":
+		if c.Name == "postgresql_params" && has("postgresql_query") {
+			return call(AsParams, "coalesce(postgresql_query, '')", name)
+		}
+		return call(AsColumn, quoted(c.Name), name)
+	case "BLOB":
+		return call(AsColumn, quoted(c.Name), name)
+	case `STRUCT("name" VARCHAR, "value" VARCHAR, "kind" VARCHAR)[]`:
+		return "list_transform(" + name + ", lambda h: struct_pack(name := " + call(AsValue, "''", "h.name") + ", value := " + call(AsHeader, "h.name", "h.value") + ", kind := h.kind))"
+	case `STRUCT("name" VARCHAR, "value" VARCHAR)[]`:
+		return "list_transform(" + name + ", lambda h: struct_pack(name := " + call(AsValue, "''", "h.name") + ", value := " + call(AsPair, "h.name", "h.value") + "))"
 	}
-	return string(b)
+	if numbers(c.Type) && !p.columns.has(strings.ToLower(c.Name)) {
+		return ""
+	}
+	return "CAST(NULL AS " + c.Type + ")"
 }
 
-// QuerySQL is a DuckDB expression for a URL query with the values of secret names masked.
-// It knows single names, as Query does, and looks at no value.
-//
-// The expression is part of every query that reads calls and is planned with it, so it is
-// short: a name is made once, and what it may be is one regular expression.
-func (p *Policy) QuerySQL(column string) string {
-	// normal() of the name, which stands after the last of ?, # and ;.
-	const name = `regexp_replace(lower(coalesce(TRY(url_decode(split_part(part, '=', 1))), split_part(part, '=', 1))), '` + notName + `', '', 'g')`
-	// Where nothing has a value, which is told at a glance, no lambda is run at all.
-	return "CASE WHEN contains(" + column + ", '=') THEN array_to_string(list_transform(list_transform(string_split(" + column + ", '&'), lambda part: {'part': part, 'name': CASE WHEN contains(part, '=') AND NOT ends_with(part, '=') THEN " + name +
-		" END}), lambda x: CASE WHEN x.name IS NOT NULL AND " + p.keys.last.sql("x.name") + " AND NOT " + p.except.last.sql("x.name") +
-		" THEN split_part(x.part, '=', 1) || '=' || " + quoted(p.mask) + " ELSE x.part END), '&') ELSE " + column + " END"
+// numbers says that no value of a type is text.
+func numbers(of string) bool {
+	// The names of fields stand in quotes.
+	for i, part := range strings.Split(of, `"`) {
+		if i%2 == 0 && strings.Trim(numberTypes.Replace(part), " (),[]0123456789") != "" {
+			return false
+		}
+	}
+	return true
 }
 
-// sql is the condition that a text is one of the names.
-func (n *names) sql(text string) string {
-	var any []string
-	for k := range n.exact {
-		any = append(any, regexp.QuoteMeta(k))
-	}
-	slices.Sort(any)
-	for _, g := range n.globs {
-		any = append(any, strings.ReplaceAll(regexp.QuoteMeta(string(g)), `\*`, ".*"))
-	}
-	if len(any) == 0 {
-		return "FALSE"
-	}
-	return "regexp_full_match(" + text + ", " + quoted("(?s)"+strings.Join(any, "|")) + ")"
-}
+var numberTypes = strings.NewReplacer("UTINYINT", "", "USMALLINT", "", "UINTEGER", "", "UBIGINT", "", "UHUGEINT", "", "TINYINT", "", "SMALLINT", "", "INTEGER", "", "BIGINT", "", "HUGEINT", "",
+	"BOOLEAN", "", "FLOAT", "", "DOUBLE", "", "DECIMAL", "", "TIMESTAMP_NS", "", "TIMESTAMP_MS", "", "TIMESTAMP_S", "", "TIMESTAMP WITH TIME ZONE", "", "TIMESTAMP", "", "DATE", "", "TIME", "", "INTERVAL", "", "STRUCT", "")
 
 func quoted(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
+
+func ident(s string) string { return `"` + strings.ReplaceAll(s, `"`, `""`) + `"` }

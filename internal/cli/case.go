@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"io"
 	"os"
 	"strings"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/finding"
 	findings "github.com/pcapsule/pcapsule/forensics/finding/all"
+	"github.com/pcapsule/pcapsule/forensics/redact"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	"github.com/pcapsule/pcapsule/kfl"
 )
@@ -22,9 +24,21 @@ func (e *env) openCase(ctx context.Context, paths []string) (*forensics.Case, er
 	if err := distinct(paths); err != nil {
 		return nil, err
 	}
-	c, err := forensics.Open(ctx, paths, forensics.Options{})
+	o := forensics.Options{MaskSecrets: e.mask != ""}
+	if o.MaskSecrets && e.mask != maskDefault {
+		var err error
+		if o.Policy, err = redact.Load(e.mask); err != nil {
+			return nil, exit.With(err, exit.Usage, "docs/guide/redaction.md has the form of a policy")
+		}
+	}
+	c, err := forensics.Open(ctx, paths, o)
 	if err != nil {
 		return nil, err
+	}
+	if o.MaskSecrets {
+		if e.known, err = c.Known(ctx); err != nil {
+			return nil, errors.Join(err, c.Close())
+		}
 	}
 	finding.Bind(c, findings.Analyzers())
 	for _, b := range c.Bundles() {
@@ -36,6 +50,31 @@ func (e *env) openCase(ctx context.Context, paths []string) (*forensics.Case, er
 		}
 	}
 	return c, nil
+}
+
+// maskDefault is --mask without a policy.
+const maskDefault = "default"
+
+// maskFlag adds --mask to a command that shows what is in a case.
+func (e *env) maskFlag(c *cobra.Command) {
+	c.Flags().StringVar(&e.mask, "mask", "", "mask secrets, as servers do; --mask=POLICY.yaml sets what (docs/guide/redaction.md)")
+	c.Flags().Lookup("mask").NoOptDefVal = maskDefault
+}
+
+// masked writes what write does without the values that are secret elsewhere in the case,
+// which questions that compare secrets may quote.
+func (e *env) masked(write func(io.Writer) error) func(io.Writer) error {
+	if e.known == nil {
+		return write
+	}
+	return func(w io.Writer) error {
+		var buf strings.Builder
+		if err := write(&buf); err != nil {
+			return err
+		}
+		_, err := io.WriteString(w, e.known.Mask(buf.String()))
+		return err
+	}
 }
 
 // distinct refuses a bundle that is given twice, whose calls would count twice.

@@ -19,6 +19,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/forensics/redact"
 	"github.com/pcapsule/pcapsule/internal/cli/command"
 	"github.com/pcapsule/pcapsule/internal/cli/console"
 	"github.com/pcapsule/pcapsule/internal/cli/doctor"
@@ -31,8 +32,10 @@ import (
 type env struct {
 	in       io.Reader
 	out, err io.Writer
-	colour   string // auto, always or never
-	running  bool   // the command line was understood
+	colour   string        // auto, always or never
+	running  bool          // the command line was understood
+	mask     string        // of --mask: a policy, maskDefault, or empty
+	known    *redact.Known // what is secret in a case that is masked
 }
 
 // Main runs the program and returns its exit code.

@@ -97,6 +97,7 @@ func (e *env) cmdQuestion(q ask.Question) *cobra.Command {
 	for _, name := range slices.Sorted(maps.Keys(q.In.Properties)) {
 		given[name] = addFlag(c, dashed(name), q.In.Properties[name])
 	}
+	e.maskFlag(c)
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON: all of the answer, with whole call ids and a KFL condition for each row that has one")
 	if _, ok := q.Out.Properties["yaml"]; ok {
 		c.Flags().BoolVar(&asYAML, "yaml", false, "print the YAML document alone, and its notes as warnings")
@@ -115,8 +116,7 @@ func (e *env) printDocument(d ask.Document) error {
 	if text == "" {
 		return exit.With(errors.New("there is nothing to write: no call or connection matches"), exit.Other, "ask without --yaml, which says what was looked at")
 	}
-	_, err := io.WriteString(e.out, text)
-	return err
+	return e.masked(func(w io.Writer) error { _, err := io.WriteString(w, text); return err })(e.out)
 }
 
 func dashed(name string) string { return strings.ReplaceAll(name, "_", "-") }
@@ -160,12 +160,7 @@ func addFlag(c *cobra.Command, name string, s *jsonschema.Schema) func() any {
 // printAnswer prints an answer for a machine as JSON, or for a person as a page.
 func (e *env) printAnswer(answer any, asJSON bool) error {
 	var buf bytes.Buffer
-	enc := json.NewEncoder(&buf)
-	enc.SetEscapeHTML(false)
-	if asJSON {
-		enc.SetIndent("", "  ")
-	}
-	if err := enc.Encode(answer); err != nil {
+	if err := e.masked(func(w io.Writer) error { return encode(w, answer, asJSON) })(&buf); err != nil {
 		return err
 	}
 	if asJSON {
@@ -178,6 +173,16 @@ func (e *env) printAnswer(answer any, asJSON bool) error {
 	}
 	_, err = io.WriteString(e.out, text)
 	return err
+}
+
+// encode writes a value as JSON.
+func encode(w io.Writer, v any, indent bool) error {
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	if indent {
+		enc.SetIndent("", "  ")
+	}
+	return enc.Encode(v)
 }
 
 // pageWidth is how many columns an answer may take: those of the screen, what COLUMNS

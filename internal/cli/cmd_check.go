@@ -61,14 +61,14 @@ fails, the exit code is 8, and each call that breaks it is listed with its packe
 				{junit, func(w io.Writer) error { return r.WriteJUnit(w, file) }},
 				{sarif, func(w io.Writer) error { return r.WriteSARIF(w, version.Release, file) }},
 			} {
-				if err := e.writeReport(f.path, outputMode(cs), f.write); err != nil {
+				if err := e.writeReport(f.path, outputMode(cs), e.masked(f.write)); err != nil {
 					return err
 				}
 			}
 			if asJSON {
 				err = e.printAnswer(r, true)
 			} else {
-				e.printCheck(r)
+				err = e.masked(func(w io.Writer) error { return printCheck(w, r) })(e.out)
 			}
 			if err == nil && r.Failed > 0 {
 				err = exit.With(fmt.Errorf("%d of %d rules do not hold", r.Failed, len(r.Results)), exit.Verify, "pcapsule show BUNDLE CALL shows a call that breaks a rule; pcapsule packets gives its packets")
@@ -76,6 +76,7 @@ fails, the exit code is 8, and each call that breaks it is listed with its packe
 			return err
 		},
 	}
+	e.maskFlag(c)
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	c.Flags().StringVar(&junit, "junit", "", "also write JUnit XML to this file; - for standard output")
 	c.Flags().StringVar(&sarif, "sarif", "", "also write SARIF 2.1.0 to this file; - for standard output")
@@ -104,26 +105,27 @@ func (e *env) writeReport(path string, mode fs.FileMode, write func(io.Writer) e
 	return err
 }
 
-func (e *env) printCheck(r *check.Report) {
+func printCheck(w io.Writer, r *check.Report) error {
 	for _, o := range r.Results {
 		word := map[check.Status]string{check.Pass: "ok", check.Fail: "FAIL", check.NotRecorded: "NOT RECORDED", check.Errored: "ERROR"}[o.Status]
 		if o.Status != check.Pass && o.Level == "warning" {
 			word = "warning"
 		}
-		fmt.Fprintf(e.out, "%-6s %s (%s)", word, printable(o.Name, 200), counted(o.Calls, "call", "calls"))
+		fmt.Fprintf(w, "%-6s %s (%s)", word, printable(o.Name, 200), counted(o.Calls, "call", "calls"))
 		if len(o.Measured) > 0 {
-			fmt.Fprintf(e.out, ": %s", strings.Join(o.Measured, ", "))
+			fmt.Fprintf(w, ": %s", strings.Join(o.Measured, ", "))
 		}
-		fmt.Fprintln(e.out)
+		fmt.Fprintln(w)
 		for _, b := range o.Broken {
-			fmt.Fprintf(e.out, "       want %s, got %s\n", printable(b.Expected, 300), printable(b.Got, 300))
+			fmt.Fprintf(w, "       want %s, got %s\n", printable(b.Expected, 300), printable(b.Got, 300))
 			if x := b.Call; x != nil {
-				fmt.Fprintf(e.out, "         %s  %s -> %s  %s  call %s  packets %s\n", x.Time, printable(x.Src, 60), printable(x.Dst, 60), printable(x.Summary, 80), x.CallID[:12], x.Packets)
+				fmt.Fprintf(w, "         %s  %s -> %s  %s  call %s  packets %s\n", x.Time, printable(x.Src, 60), printable(x.Dst, 60), printable(x.Summary, 80), x.CallID[:12], x.Packets)
 			}
 		}
 		if o.More > 0 {
-			fmt.Fprintf(e.out, "       and %d more\n", o.More)
+			fmt.Fprintf(w, "       and %d more\n", o.More)
 		}
 	}
-	fmt.Fprintf(e.out, "%d rules hold, %d do not, %d warnings; recorded: %s\n", r.Passed, r.Failed, r.Warned, r.Coverage.State)
+	_, err := fmt.Fprintf(w, "%d rules hold, %d do not, %d warnings; recorded: %s\n", r.Passed, r.Failed, r.Warned, r.Coverage.State)
+	return err
 }

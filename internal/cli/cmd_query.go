@@ -32,8 +32,9 @@ type queryFlags struct {
 	deadline time.Duration
 }
 
-func (f *queryFlags) flags(c *cobra.Command, formats []string) {
+func (f *queryFlags) flags(e *env, c *cobra.Command, formats []string) {
 	f.formats = formats
+	e.maskFlag(c)
 	c.Flags().StringVar(&f.format, "format", "table", strings.Join(formats, ", "))
 	c.Flags().IntVar(&f.limit, "limit", 0, "maximum number of rows (default: 100 for a table, all for other formats)")
 	c.Flags().DurationVar(&f.deadline, "deadline", time.Minute, "give up after this time; 0: never")
@@ -61,7 +62,7 @@ the filter; "" matches all calls. Several bundles are queried as one.`,
 			return e.runQuery(c, args[:len(args)-1], q, &f)
 		},
 	}
-	f.flags(c, slices.Concat(rowFormats, []string{"har", "curl"}))
+	f.flags(e, c, slices.Concat(rowFormats, []string{"har", "curl"}))
 	f.window.flags(c)
 	c.Flags().StringSliceVar(&f.columns, "columns", nil, "columns to show, in this order")
 	c.Flags().StringVar(&f.order, "order", "", `order, such as "elapsed_us desc" (default: by time)`)
@@ -88,7 +89,7 @@ are allowed, and they can read nothing but the bundle.`,
 			return e.runQuery(c, args[:len(args)-1], forensics.Query{SQL: args[len(args)-1], Alone: true}, &f)
 		},
 	}
-	f.flags(c, rowFormats)
+	f.flags(e, c, rowFormats)
 	return c
 }
 

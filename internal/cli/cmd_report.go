@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -34,6 +33,7 @@ the calls and packets behind it. The page needs no network and no
 script, and can be printed. The same bundle gives the same page.`,
 		Example: `  pcapsule report incident.pcapsule -o overview.html
   pcapsule report node-a.pcapsule node-b.pcapsule --verify --title "Checkout outage" -o outage.html
+  pcapsule report incident.pcapsule --mask -o for-the-vendor.html
   pcapsule report incident.pcapsule --json | jq -r .summary[]`,
 		Args:              cobra.MinimumNArgs(1),
 		ValidArgsFunction: completeBundles,
@@ -42,6 +42,7 @@ script, and can be printed. The same bundle gives the same page.`,
 	c.Flags().StringVarP(&f.output, "output", "o", "", "file to write; - is standard output")
 	c.Flags().StringVar(&f.title, "title", "", "title of the page (default: the names of the bundles)")
 	c.Flags().BoolVar(&f.json, "json", false, "write the report as JSON; to standard output without -o")
+	e.maskFlag(c)
 	c.Flags().BoolVar(&f.verify, "verify", false, "verify every file of the bundles first, and say so on the page")
 	return c
 }
@@ -83,13 +84,9 @@ func (e *env) runReport(c *cobra.Command, paths []string, f *reportFlags) error 
 	}
 	write := func(w io.Writer) error { return report.RenderHTML(w, r) }
 	if f.json {
-		write = func(w io.Writer) error {
-			enc := json.NewEncoder(w)
-			enc.SetEscapeHTML(false)
-			enc.SetIndent("", "  ")
-			return enc.Encode(r)
-		}
+		write = func(w io.Writer) error { return encode(w, r, true) }
 	}
+	write = e.masked(write)
 	if f.output == "-" {
 		return write(e.exact())
 	}

@@ -46,6 +46,7 @@ func (e *env) cmdShow() *cobra.Command {
 			return nil
 		},
 	}
+	e.maskFlag(c)
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	c.Flags().StringVar(&maxBody, "max-body", "16KiB", "maximum size of each body to show")
 	return c

@@ -129,10 +129,11 @@ func TestNoTextActsOnATerminal(t *testing.T) {
 		run("query", bundle, "http", "--format", format)
 		run("query", bundle, "http", "--explain", "--format", format)
 	}
-	for _, table := range []string{"calls", "flows", "endpoints", "anomalies", "coverage", "objects", "workloads", "connections", "bodies", "clocks"} {
-		for _, format := range []string{"table", "json", "csv"} {
-			run("sql", bundle, "select * from "+table, "--format", format)
-		}
+	for _, format := range []string{"table", "json", "csv"} {
+		run("sql", bundle, "select * from calls", "--format", format)
+	}
+	for i, table := range []string{"flows", "endpoints", "anomalies", "coverage", "objects", "workloads", "connections", "bodies", "clocks"} {
+		run("sql", bundle, "select * from "+table, "--format", []string{"table", "json", "csv"}[i%3])
 	}
 	run("sql", bundle, "select path as \"=\x1b[31m\" from calls where path = '\u202e", "--format", "csv")
 	for _, q := range findings.Questions() {

@@ -22,6 +22,7 @@ type call struct {
 	rcode      int
 	text       int  // bytes of text in the row
 	size       int  // of the budget that it takes
+	kept       int  // of conn.kept, for what a transfer's answers need
 	transfer   bool // a zone transfer, whose answer may have many messages
 	broken     string
 	first      string // first value of the answer, for the summary
@@ -44,6 +45,7 @@ type conn struct {
 	spare   *call
 	gaps    [2]bool // bytes of the direction were lost
 	m       message
+	kept    int // bytes of unfinished transfers
 }
 
 func newConn(c *dissect.Conn) dissect.Dissector {
@@ -209,6 +211,12 @@ func (k *conn) request(in *dissect.Input, data []byte, broken string) {
 // callCost is the memory of a waiting question beside its text.
 const callCost = int(unsafe.Sizeof(call{}) + unsafe.Sizeof(Row{}))
 
+// recordCost is the memory of an answer's record beside its text.
+const recordCost = 160
+
+// Kept implements dissect.Keeper.
+func (k *conn) Kept() int { return k.kept }
+
 // Shed implements dissect.Shedder.
 func (k *conn) Shed() bool {
 	if len(k.pending) == 0 {
@@ -264,6 +272,9 @@ func (k *conn) response(in *dissect.Input, data []byte, broken string) {
 	}
 	c.fillResponse(m)
 	if c.x.HasRequest() && c.transfer && broken == "" && !c.transferDone(m) {
+		kept := c.text + recordCost*len(c.row.Answers)
+		k.kept += kept - c.kept
+		c.kept = kept
 		return
 	}
 	k.emit(c, "")

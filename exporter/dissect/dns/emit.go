@@ -15,6 +15,7 @@ func (k *conn) emit(c *call, why string) {
 			k.pending[len(k.pending)-1] = nil
 			k.pending = k.pending[:len(k.pending)-1]
 			k.c.Release(c.size)
+			k.kept -= c.kept
 			break
 		}
 	}

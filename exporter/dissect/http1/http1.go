@@ -8,7 +8,6 @@
 package http1
 
 import (
-	"errors"
 	"fmt"
 	"sync"
 	"unsafe"
@@ -114,7 +113,6 @@ type conn struct {
 	req, resp side
 	pending   []*call // requests not yet emitted, oldest first
 	respHdrs  int     // headers of the last response, to size the next row's list
-	over      bool    // the citations of a message are over the engine's budget
 }
 
 // Read implements dissect.Dissector.
@@ -129,10 +127,6 @@ func (k *conn) Read(in *dissect.Input) (int, error) {
 	for {
 		n, more, err := k.step(s, in, at)
 		at += n
-		if k.over {
-			k.over = false
-			return at, errMemory
-		}
 		if err != nil || !more || at == len(in.Data) {
 			return at, err
 		}
@@ -366,27 +360,14 @@ func (k *conn) closeError(c *call, why dissect.End) string {
 	return why.CallError()
 }
 
-var errMemory = errors.New("reading a message: its packets are more than the memory limit lets cite")
-
-// citeCost is what one range of a citation takes.
-const citeCost = 16
-
 // account gives in.Data[from:to] to the call.
 func (k *conn) account(c *call, in *dissect.Input, from, to int) {
-	before := len(c.x.Cites())
 	if in.Dir == dissect.ToClient {
 		c.x.Response(in, from, to)
 	} else {
 		c.x.Request(in, from, to)
 		if c.upgraded != nil {
 			c.upgraded.Request(in, from, to)
-		}
-	}
-	if more := citeCost * (len(c.x.Cites()) - before); more > 0 && before > 0 {
-		if k.c.Hold(more) {
-			c.size += more
-		} else {
-			k.over = true
 		}
 	}
 }

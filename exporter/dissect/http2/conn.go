@@ -81,6 +81,7 @@ func (h *conn) Upgraded(info *dissect.UpgradeInfo) {
 	}
 	q := &s.Half[dissect.ToServer]
 	q.Head, q.End, q.Wire, q.Body = true, true, info.HeadersSize, s.X.ReqBody
+	h.hold(s, s.Held())
 	h.highest = 1
 	h.settings(dissect.ToServer, info.Settings)
 }

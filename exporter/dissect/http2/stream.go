@@ -96,7 +96,15 @@ func (h *conn) hold(s *stream, n int) {
 }
 
 // streamCost is the memory of a stream under way beside its headers and bodies.
-const streamCost = int(unsafe.Sizeof(stream{}))
+const streamCost = int(unsafe.Sizeof(stream{})) + mapCost
+
+// mapCost is an entry in streams.byID.
+const mapCost = 48
+
+// Kept implements dissect.Keeper.
+func (h *conn) Kept() int {
+	return h.sides[0].dec.Memory() + h.sides[1].dec.Memory() + h.ended.Memory()
+}
 
 // Shed implements dissect.Shedder.
 func (h *conn) Shed() bool {

@@ -2,6 +2,7 @@ package http3
 
 import (
 	"fmt"
+	"unsafe"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/httpstream"
@@ -27,6 +28,7 @@ type stream struct {
 	pushedOn table.Opt[int64]
 	extra    *extra
 
+	size       int    // of the budget that it takes
 	life       uint32 // another one each time the value is used
 	prev, next *stream
 }
@@ -66,7 +68,8 @@ type streams struct {
 	ended          httpstream.Ended // see key
 	highest        int64            // highest request stream
 	last           *stream
-	held           int // bytes of headers of all of them
+	held           int     // bytes of headers of all of them
+	busy           *stream // what is read now belongs to it
 }
 
 // key is what a stream is remembered by.
@@ -134,6 +137,7 @@ func (h *conn) make() *stream {
 	} else {
 		s = &stream{}
 	}
+	s.size = h.c.Keep(streamCost, h.Shed)
 	t.count++
 	if s.prev = t.newest; s.prev != nil {
 		s.prev.next = s
@@ -148,10 +152,42 @@ func (h *conn) make() *stream {
 // are too many.
 func (h *conn) hold(s *stream, n int) {
 	h.streams.held += n
+	h.busy = s
+	s.size += h.c.Keep(max(n, 0), h.Shed)
+	h.busy = nil
 	for h.streams.held > maxHeldAll && h.oldest != s {
 		h.c.Anomaly("limit", fmt.Sprintf("over %d bytes of headers under way, stream %d was given up", maxHeldAll, h.oldest.ID), 0)
 		h.cutShort(h.oldest, "cut")
 	}
+}
+
+// Memory beside that of headers and bodies.
+const (
+	streamCost = int(unsafe.Sizeof(stream{})) + 48 // with its entry in a map
+	uniCost    = int(unsafe.Sizeof(uni{})) + 48
+)
+
+// Shed implements dissect.Shedder.
+func (h *conn) Shed() bool {
+	s := h.oldest
+	if s != nil && s == h.busy {
+		s = s.next
+	}
+	if s == nil {
+		return false
+	}
+	for d := range s.Half {
+		if s.Half[d].Body.Spill() {
+			return true
+		}
+	}
+	h.cutShort(s, "cut")
+	return true
+}
+
+// Kept implements dissect.Keeper.
+func (h *conn) Kept() int {
+	return h.sides[0].dec.Memory() + h.sides[1].dec.Memory() + h.ended.Memory() + len(h.uni)*uniCost
 }
 
 // isClosed reports whether a stream ended before both sides were done. Bytes that come
@@ -180,6 +216,7 @@ func (h *conn) forget(s *stream) {
 	}
 	t.count--
 	t.held -= s.Held()
+	h.c.Release(s.size)
 	if t.last == s {
 		t.last = nil
 	}

@@ -94,7 +94,7 @@ func TestTalk(t *testing.T) {
 			t.Fatalf("order %d: %d rows, want %d, %v", seed, len(r.Emissions), len(want), r.Anomalies)
 		}
 		for _, row := range requests(r) {
-			if got := told(row); got != want[row.StreamID.V] || !row.Complete || row.UserAgent.V != "nghttp3/talk" || row.AuthKind.V != "cookie" {
+			if got := told(row); got != want[row.StreamID.V] || !row.Complete || row.UserAgent.V != "nghttp3/talk" || row.AuthKind.V != "apikey" {
 				t.Errorf("order %d, stream %d: %s, want %s (%v)", seed, row.StreamID.V, got, want[row.StreamID.V], row.Headers)
 			}
 		}

@@ -14,6 +14,7 @@ func (k *conn) emit(c *call, why string) {
 			copy(k.pending[i:], k.pending[i+1:])
 			k.pending[len(k.pending)-1] = nil
 			k.pending = k.pending[:len(k.pending)-1]
+			k.c.Release(c.size)
 			break
 		}
 	}

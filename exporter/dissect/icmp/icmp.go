@@ -10,6 +10,7 @@ package icmp
 import (
 	"fmt"
 	"hash/crc32"
+	"unsafe"
 
 	"github.com/pcapsule/pcapsule/exporter/cursor"
 	"github.com/pcapsule/pcapsule/exporter/dissect"
@@ -80,6 +81,7 @@ type call struct {
 	data  uint32 // CRC of what an echo carries
 	sent  int64
 	whole bool   // the request was captured whole
+	size  int    // of the budget that it takes
 	why   string // what is wrong with one of its messages
 }
 
@@ -196,7 +198,20 @@ func (k *conn) pair(in *dissect.Input, kind kind, whole bool) {
 	if len(k.pending) >= maxPending {
 		k.emit(k.pending[0], "no_response")
 	}
+	c.size = k.c.Keep(callCost, k.Shed)
 	k.pending = append(k.pending, c)
+}
+
+// callCost is the memory of a waiting request.
+const callCost = int(unsafe.Sizeof(call{}) + unsafe.Sizeof(Row{}))
+
+// Shed implements dissect.Shedder.
+func (k *conn) Shed() bool {
+	if len(k.pending) == 0 {
+		return false
+	}
+	k.emit(k.pending[0], "cut")
+	return true
 }
 
 // find returns the newest request that waits for a reply of that type and key.

@@ -54,6 +54,7 @@ func (k *conn) emit(c *call, in *dissect.Input, why string) {
 	if len(k.spare) < maxSpare {
 		*c = call{preview: c.preview[:0]}
 		k.spare = append(k.spare, c)
+		k.spareBytes += callCost + cap(c.preview)
 	}
 }
 

@@ -11,6 +11,8 @@
 package postgresql
 
 import (
+	"unsafe"
+
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
@@ -96,29 +98,17 @@ const (
 	kindReply    = "reply"
 )
 
-// statement is a prepared statement.
-type statement struct {
-	name  string
-	query string
-	known bool     // its Parse was captured
-	oids  []uint32 // types of parameters
-	cols  *columns // of its result, where it was described
-}
-
-// portal is a statement with its parameters.
-type portal struct {
-	name   string
-	stmt   *statement
-	params params
-	result []int16 // format codes of the result
-}
-
 // columns describe a result.
 type columns struct {
 	names []string
 	oids  []uint32
 	codes []int16
-	raw   []byte // the message, to know it again
+	raw   []byte     // the message, to know it again
+	first *statement // that they describe
+}
+
+func (d *columns) cost() int {
+	return int(unsafe.Sizeof(columns{})) + 2*cap(d.raw) + 16*cap(d.names) + 4*cap(d.oids) + 2*cap(d.codes)
 }
 
 // call is a request on its way, or a reply without one.
@@ -198,12 +188,8 @@ type conn struct {
 	held    int   // of the budget, for messages without a call
 
 	user, database, application string
-	statements                  map[string]*statement
-	portals                     map[string]*portal
-	unnamed                     *statement
-	unnamedPortal               *portal
-	prepBytes                   int
-	cols                        *columns // the last ones, to know them again
+	prepared
+	cols *columns // the last ones, to know them again
 
 	switched bool // another protocol goes on
 
@@ -211,8 +197,9 @@ type conn struct {
 		call     *call
 		from, to int
 	}
-	scratch []byte
-	spare   []*call
+	scratch    []byte
+	spare      []*call
+	spareBytes int
 }
 
 // Read implements dissect.Dissector.

@@ -13,6 +13,7 @@ func (k *conn) newCall(kind string) *call {
 	c := &call{}
 	if n := len(k.spare); n > 0 {
 		c, k.spare = k.spare[n-1], k.spare[:n-1]
+		k.spareBytes -= callCost + cap(c.preview)
 	}
 	c.kind = kind
 	return c
@@ -66,6 +67,9 @@ func (k *conn) wait(kind byte, c *call, in *dissect.Input, at int) {
 	if c != nil && c.left == 0 {
 		cost += callCost + len(c.query)
 	}
+	if kind == 'B' {
+		cost += c.params.cost()
+	}
 	cost = k.c.Keep(cost, k.Shed)
 	if c != nil {
 		c.size += cost
@@ -97,13 +101,30 @@ const (
 
 // Shed implements dissect.Shedder. Messages depend on each other, so all are given up.
 func (k *conn) Shed() bool {
-	if k.head == len(k.ops) {
-		return false
-	}
 	k.acc.call = nil
+	if k.head == len(k.ops) {
+		return k.shedMessage()
+	}
 	k.closeOps(func(*call) string { return "cut" })
 	k.lost = true
 	return true
+}
+
+// shedMessage gives up the call of a long message that is read.
+func (k *conn) shedMessage() bool {
+	for _, s := range [...]*side{&k.req, &k.rep} {
+		if c := s.call; c != nil {
+			k.lost = true
+			k.emit(c, nil, "cut")
+			return true
+		}
+	}
+	if c := k.orphan; c != nil {
+		k.lost = true
+		k.emit(c, nil, "cut")
+		return true
+	}
+	return false
 }
 
 // finish says that no more messages of c's request come.

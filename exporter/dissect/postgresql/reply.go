@@ -153,7 +153,7 @@ func (k *conn) handle(kind byte, body []byte, in *dissect.Input, from, to int, c
 		c.cols = k.columns(body)
 		if o.kind == 'D' {
 			if c.stmt != nil {
-				c.stmt.cols = c.cols
+				k.described(c.stmt, c.cols)
 			}
 			k.pop(in)
 		}
@@ -171,6 +171,7 @@ func (k *conn) handle(kind byte, body []byte, in *dissect.Input, from, to int, c
 	case 't':
 		if c.stmt != nil && len(c.stmt.oids) == 0 {
 			c.stmt.oids = oids(&r)
+			k.weigh(c.stmt)
 		}
 	default:
 		k.copyOut(c, kind, body, in)

@@ -314,14 +314,7 @@ func (k *conn) bind(r *cursor.Cursor, in *dissect.Input, from, to int, cut bool)
 	c := k.opened('B', in)
 	k.give(c, in, from, to)
 	c.bound(p)
-	if len(name) == 0 {
-		k.unnamedPortal = p
-	} else if len(k.portals) < maxPrepared {
-		if k.portals == nil {
-			k.portals = map[string]*portal{}
-		}
-		k.portals[p.name] = p
-	}
+	k.remember(p)
 	k.wait('B', c, in, from)
 	return nil
 }
@@ -344,7 +337,7 @@ func (k *conn) describe(kind byte, r *cursor.Cursor, in *dissect.Input, from, to
 	case kind == 'C' && what == 'S':
 		k.forget(text(name))
 	case kind == 'C':
-		delete(k.portals, text(name))
+		k.forgetPortal(text(name))
 	case what == 'S' && c.stmt == nil:
 		c.stmt = k.statement(name)
 		c.query, c.known = c.stmt.query, c.stmt.known
@@ -411,62 +404,6 @@ func (c *call) body(dir dissect.Dir) *dissect.Body {
 		return c.x.ReqBody
 	}
 	return c.x.RespBody
-}
-
-// prepare remembers a statement.
-func (k *conn) prepare(name, query string, oids []uint32) *statement {
-	s := &statement{name: name, query: query, known: true, oids: oids}
-	if name == "" {
-		k.unnamed = s
-		return s
-	}
-	k.forget(name)
-	if len(k.statements) >= maxPrepared || k.prepBytes+len(query) > maxPrepBytes {
-		k.c.Anomaly("limit", "prepared statements of one connection", 0)
-		return s
-	}
-	if k.statements == nil {
-		k.statements = map[string]*statement{}
-	}
-	k.statements[name] = s
-	k.prepBytes += len(query)
-	return s
-}
-
-func (k *conn) forget(name string) {
-	if s := k.statements[name]; s != nil {
-		k.prepBytes -= len(s.query)
-		delete(k.statements, name)
-	}
-}
-
-// statement finds a prepared statement; one that is not known is made, without a query,
-// so that what the server says of it is remembered.
-func (k *conn) statement(name []byte) *statement {
-	if len(name) == 0 {
-		if k.unnamed == nil {
-			k.unnamed = &statement{}
-		}
-		return k.unnamed
-	}
-	if s := k.statements[string(name)]; s != nil {
-		return s
-	}
-	s := &statement{name: text(name)}
-	if len(k.statements) < maxPrepared {
-		if k.statements == nil {
-			k.statements = map[string]*statement{}
-		}
-		k.statements[s.name] = s
-	}
-	return s
-}
-
-func (k *conn) portal(name []byte) *portal {
-	if len(name) == 0 {
-		return k.unnamedPortal
-	}
-	return k.portals[string(name)]
 }
 
 func some(s string) table.Opt[string] { return table.Opt[string]{V: s, OK: s != ""} }

@@ -119,16 +119,17 @@ type side struct {
 }
 
 type conn struct {
-	c        *dissect.Conn
-	commands map[string]*spec
-	req      side
-	w        walker
-	resp     *call   // whose reply is read
-	pending  []*call // commands not yet emitted, oldest first, from head on
-	head     int
-	spare    []*call
-	scratch  []byte
-	lastNo   int64 // packet of the last reply byte
+	c          *dissect.Conn
+	commands   map[string]*spec
+	req        side
+	w          walker
+	resp       *call   // whose reply is read
+	pending    []*call // commands not yet emitted, oldest first, from head on
+	head       int
+	spare      []*call
+	spareBytes int
+	scratch    []byte
+	lastNo     int64 // packet of the last reply byte
 
 	lost       bool // a loss: pairing by order alone is not safe
 	off, skip  bool // CLIENT REPLY
@@ -162,6 +163,7 @@ func (k *conn) newCall() *call {
 	if n := len(k.spare); n > 0 {
 		c := k.spare[n-1]
 		k.spare = k.spare[:n-1]
+		k.spareBytes -= callCost + cap(c.line) + cap(c.reply)
 		return c
 	}
 	return &call{keyAt: -1, masked: -1}
@@ -172,6 +174,7 @@ func (k *conn) free(c *call) {
 	if len(k.spare) < maxSpare {
 		*c = call{line: c.line[:0], reply: c.reply[:0], keyAt: -1, masked: -1}
 		k.spare = append(k.spare, c)
+		k.spareBytes += callCost + cap(c.line) + cap(c.reply)
 	}
 }
 
@@ -214,7 +217,28 @@ func (k *conn) Shed() bool {
 			return true
 		}
 	}
-	return false
+	switch c := k.req.call; {
+	case k.resp != nil:
+		k.loseReply()
+	case c != nil:
+		k.req = side{keep: k.req.keep[:0], ended: k.req.ended}
+		k.lost = true
+		k.emit(c, "cut")
+	default:
+		return false
+	}
+	return true
+}
+
+// Kept implements dissect.Keeper.
+func (k *conn) Kept() int {
+	n := cap(k.scratch) + cap(k.req.keep) + cap(k.w.keep) + k.spareBytes
+	for _, c := range [...]*call{k.resp, k.req.call} {
+		if c != nil {
+			n += callCost + cap(c.line) + cap(c.reply) - c.size
+		}
+	}
+	return n
 }
 
 // drop takes a call out of the queue.

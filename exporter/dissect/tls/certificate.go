@@ -80,6 +80,7 @@ func (k *conn) certificate(o origin, body []byte) error {
 	certs := make([]*handshake.Certificate, len(chain))
 	for i, der := range chain {
 		certs[i] = k.certs.get(der)
+		hs.size += len(der)
 	}
 	if certs[0].Problem != "" {
 		k.c.Anomaly("certificate", certs[0].Problem, 0)

@@ -235,7 +235,7 @@ func TestNoMemory(t *testing.T) {
 	c := e.NewConn(dissect.Info{ServerPort: 443, RolesKnown: true, ConnectUs: -1})
 	for i, ch := range chunks {
 		if i == 20 {
-			e.SetBudget(e.Held() + 4000)
+			e.SetBudget(8000)
 		}
 		c.Data(ch.Dir, ch.Data, dissect.Packet{No: int64(i)})
 	}

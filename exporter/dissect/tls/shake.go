@@ -3,6 +3,7 @@ package tls
 import (
 	"fmt"
 	"strings"
+	"unsafe"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/handshake"
@@ -40,6 +41,18 @@ type shake struct {
 	keyed          bool      // version and suite are known by the keys
 	askedID        int       // bytes of the connection id in the ClientHello, RFC 9146; -1 without
 	givenID        int       // and in the ServerHello
+	size           int       // memory of its certificates
+}
+
+// shakeCost is the memory of a handshake under way, with its lists.
+const shakeCost = int(unsafe.Sizeof(shake{})+unsafe.Sizeof(Row{})+unsafe.Sizeof(table.TLSHandshake{})) + 1<<10
+
+// Kept implements dissect.Keeper.
+func (k *conn) Kept() int {
+	if k.hs == nil {
+		return 0
+	}
+	return shakeCost + k.hs.size
 }
 
 // What the client answered to CertificateRequest.

@@ -163,7 +163,7 @@ func (s *Shards) share(j *job) {
 		before = s.held[(j.seq-2)%3]
 		s.mu.Unlock()
 	}
-	free := s.budget
+	free := s.budget - j.Kept
 	for _, n := range before {
 		free -= n
 	}

@@ -21,6 +21,19 @@ type client struct {
 	text   []byte // head and body as an honest client sends them
 	id     uint32
 	opts   []byte // options of the SYN
+	copies copies
+}
+
+// copies are the bytes that captured segments have at each place of the body.
+type copies [bodySize]string
+
+// note adds what a segment has from place at of the body on.
+func (v *copies) note(at int, data []byte) {
+	for i, b := range data {
+		if k := at + i; k >= 0 && k < bodySize && strings.IndexByte(v[k], b) < 0 {
+			v[k] += string([]byte{b})
+		}
+	}
 }
 
 // how changes one segment.
@@ -74,6 +87,9 @@ func (c *client) segment(off int, data []byte, h how) {
 	flags := h.flags | ack_
 	if h.noAck {
 		flags &^= ack_
+	}
+	if !h.hidden && c.record {
+		c.copies.note(int(int64(off)+h.seq)-len(c.head), data)
 	}
 	window := h.window
 	if window == 0 && !h.zeroWin {

@@ -12,6 +12,10 @@ const (
 // clock is the time of a file's packets as their bulk tells it. One packet with a time far
 // in the future or the past, or with none, must not delay the packets behind it, nor end
 // connections. A step that the packets behind it confirm is what the file's clock did.
+//
+// LIMIT: a step among the last 8 packets of a file is judged by fewer. One at the very end
+// counts, as after a long silence, and ends connections that were idle until then, although
+// packets that were cut off might have shown that the time is wrong.
 type clock struct {
 	now int64
 	set bool

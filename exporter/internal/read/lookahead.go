@@ -13,6 +13,7 @@ const maxAhead = 4
 func (r *Reader) send(ctx context.Context) {
 	c := r.cur
 	c.Now, c.Last, c.Facts.ReadBytes = r.now, r.numbered-1, r.readBytes
+	c.Kept = r.kept()
 	r.ahead = append(r.ahead, c)
 	r.forward(ctx, maxAhead)
 	r.cur = r.pool.Get()
@@ -21,6 +22,17 @@ func (r *Reader) send(ctx context.Context) {
 			r.cur.Hold(o.win)
 		}
 	}
+}
+
+// kept is the memory of what finds conversations under other ends, in bytes, and of the
+// rounds that wait for it. It depends on the packets alone. What views of handshakes take is
+// part of what Run sets aside.
+func (r *Reader) kept() int {
+	n := r.pairs.memory() + r.quicViews.memory()
+	for _, c := range r.ahead {
+		n += c.Memory()
+	}
+	return n + n/2 // the collector lets garbage of that share stand
 }
 
 // forward gives finished rounds to the next stage, in order. At most so many wait.

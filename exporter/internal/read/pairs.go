@@ -3,6 +3,7 @@ package read
 import (
 	"hash/maphash"
 	"slices"
+	"unsafe"
 
 	"github.com/pcapsule/pcapsule/exporter/decode"
 	"github.com/pcapsule/pcapsule/exporter/internal/flow"
@@ -47,6 +48,12 @@ type pairs struct {
 	waiting []wait                   // oldest first
 	settled settled
 	views   *views // gets proven views of TCP
+}
+
+// memory is what the search takes, in bytes.
+func (p *pairs) memory() int {
+	const talkCost, messageCost, likeCost = int(unsafe.Sizeof(talk{})), int(unsafe.Sizeof(message{})), int(unsafe.Sizeof(like{}))
+	return p.talks.memory(talkCost) + p.said.memory(messageCost) + len(p.waiting)*(likeCost+128)
 }
 
 // place is a pair of ends in a network.

@@ -2,6 +2,7 @@ package read
 
 import (
 	"encoding/binary"
+	"unsafe"
 
 	"github.com/pcapsule/pcapsule/exporter/internal/flow"
 )
@@ -31,6 +32,12 @@ type quicViews struct {
 	ids     recent[string, quicID]    // of answered connections
 	lengths uint32                    // bit n: an id of n bytes is known
 	tuples  recent[place, quicSeen]
+}
+
+// memory is what the search takes, in bytes.
+func (v *quicViews) memory() int {
+	const idText, connCost = 32, int(unsafe.Sizeof(quicConn{}))
+	return v.first.memory(2*idText+connCost) + v.ids.memory(idText) + v.tuples.memory(0)
 }
 
 // quicConn is a connection as its client began it.

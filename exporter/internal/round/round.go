@@ -10,6 +10,7 @@ import (
 	"cmp"
 	"net/netip"
 	"slices"
+	"unsafe"
 
 	"github.com/pcapsule/pcapsule/exporter/internal/flow"
 	"github.com/pcapsule/pcapsule/exporter/table"
@@ -24,6 +25,7 @@ type Round struct {
 	Now     int64 // newest capture time so far, ns
 	Last    int64 // number of its last packet
 	Final   bool  // it has no packets: connections end
+	Kept    int   // bytes that reading keeps for later rounds
 
 	Out [flow.ShardCount]flow.Batch // of the shards
 
@@ -127,7 +129,7 @@ func (r *Round) Reset() {
 	clear(r.buffers)
 	clear(r.Packets)
 	r.Packets, r.buffers = r.Packets[:0], r.buffers[:0]
-	r.Facts, r.bytes, r.Final = Facts{}, 0, false
+	r.Facts, r.bytes, r.Final, r.Kept = Facts{}, 0, false, 0
 	for i := range r.Out {
 		r.Shards[i] = r.Shards[i][:0]
 		r.Out[i].Reset()
@@ -159,6 +161,9 @@ func (r *Round) Move(i int32, from, to uint64) {
 		r.Shards[to] = slices.Insert(r.Shards[to], at, i)
 	}
 }
+
+// Memory is what the packets of a round take, in bytes, with the data that they point into.
+func (r *Round) Memory() int { return cap(r.Packets)*int(unsafe.Sizeof(flow.Packet{})) + r.bytes }
 
 // Full reports whether the round takes no more packets.
 func (r *Round) Full() bool { return len(r.Packets) >= maxPackets || r.bytes >= maxBytes }

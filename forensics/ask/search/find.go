@@ -78,7 +78,10 @@ func FindText(ctx context.Context, c *forensics.Case, w *ask.Window, n *Needle, 
 func (f *textFinder) find(in []string) ([]Find, bool, error) {
 	f.asked = f.w.Narrowed || ask.Overlapping(f.c)
 	if f.c.Masked() {
-		f.policy = f.c.Policy()
+		var err error
+		if f.masker, err = f.c.Masker(f.ctx); err != nil {
+			return nil, false, err
+		}
 	}
 	if err := f.choose(in); err != nil {
 		return nil, false, err
@@ -101,7 +104,7 @@ type textFinder struct {
 	c      *forensics.Case
 	w      *ask.Window
 	n      *Needle
-	policy *redact.Policy // of what is masked; nil: nothing
+	masker *redact.Masker // nil: nothing is masked
 	after  ask.Cursor
 	limit  int
 	most   int  // hits that wait for others
@@ -110,7 +113,6 @@ type textFinder struct {
 	places []forensics.TextPlace
 	bits   []forensics.TextVerdict // of a hit at a place, headers aside
 	kinds  map[string]forensics.TextVerdict
-	query  int // place of the query, -1 where it is not looked at
 	sides  int // places from here on are hashes of bodies
 	bodies [2]forensics.TextVerdict
 	hashes map[[32]byte]bool // of bodies that hold the needle
@@ -142,7 +144,7 @@ const (
 
 // choose makes the places that are looked at of their names; of all where none is given.
 func (f *textFinder) choose(in []string) error {
-	f.query, f.kinds, f.hashes = -1, map[string]forensics.TextVerdict{}, map[[32]byte]bool{}
+	f.kinds, f.hashes = map[string]forensics.TextVerdict{}, map[[32]byte]bool{}
 	any := false
 	for i, s := range Spots {
 		if len(in) > 0 && !slices.Contains(in, s.Name) {
@@ -161,9 +163,6 @@ func (f *textFinder) choose(in []string) error {
 		case s.body == "response":
 			f.bodies[1] = bit
 		default:
-			if s.Name == "query" {
-				f.query = len(f.places)
-			}
 			f.places, f.bits = append(f.places, forensics.TextPlace{Columns: s.columns, Join: s.join}), append(f.bits, bit)
 		}
 	}

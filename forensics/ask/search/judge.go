@@ -4,6 +4,7 @@ import (
 	"bytes"
 
 	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/redact"
 )
 
 // memoBytes is what a pattern is given that leaves no text out, to remember texts that it
@@ -71,20 +72,28 @@ func (j callJudge) Text(place int, text []byte) forensics.TextVerdict {
 	if !j.holds(text) {
 		return 0
 	}
-	// What is found only in what is masked is not found: a guess would be confirmed.
-	if place == f.query && f.policy != nil && !f.n.holds([]byte(f.policy.QueryView(string(text)))) {
+	if f.hidden(redact.AsColumn, f.places[place].Columns[0], text) {
 		return 0
 	}
 	return f.bits[place]
 }
 
+// hidden says that the needle is only in what is masked of a text. That is not found, since a
+// guess would be confirmed.
+func (f *textFinder) hidden(as, name string, text []byte) bool {
+	if f.masker == nil {
+		return false
+	}
+	raw := string(text)
+	seen := f.masker.Text(as, name, raw)
+	return seen != raw && !f.n.holds([]byte(seen))
+}
+
 // Header judges a header whose value has the needle.
 func (j callJudge) Header(_ int, name, value, kind []byte, _ forensics.TextVerdict) forensics.TextVerdict {
 	f := j.f
-	if f.policy != nil && f.kinds[string(kind)] != 0 {
-		if seen := f.policy.HeaderView(string(name), string(value)); seen != string(value) && !f.n.holds([]byte(seen)) {
-			return 0
-		}
+	if f.kinds[string(kind)] != 0 && f.hidden(redact.AsHeader, string(name), value) {
+		return 0
 	}
 	return f.kinds[string(kind)]
 }
@@ -126,7 +135,10 @@ func (j *bodyJudge) Next(at int) int {
 
 // Text judges a body.
 func (j *bodyJudge) Text(place int, text []byte) forensics.TextVerdict {
-	if place == 1 && bytes.Contains(text, j.form) || place == 0 && j.holds(text) {
+	switch {
+	case place == 1 && bytes.Contains(text, j.form) && !j.f.hidden(redact.AsColumn, "bytes", text):
+		return 1
+	case place == 0 && j.holds(text) && !j.f.hidden(redact.AsContent, "", text):
 		return 1
 	}
 	return 0

@@ -23,6 +23,11 @@ type aside struct {
 // ended. Where too many are open it waits for one to end. What it kept is lost if its
 // worker crashes, whoever did that, and all its questions fail from there on.
 func (d *DB) Aside(ctx context.Context) (*DB, error) {
+	if d.ready != nil { // what the worker is told comes before the connection
+		if err := d.ready(ctx); err != nil {
+			return nil, err
+		}
+	}
 	select {
 	case d.database.aside <- struct{}{}:
 	case <-ctx.Done():

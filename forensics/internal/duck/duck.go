@@ -13,6 +13,8 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+
+	"github.com/pcapsule/pcapsule/forensics/internal/wire"
 )
 
 // maxAnswers is how many answers may be read at once.
@@ -50,9 +52,10 @@ func (o *Options) fill() {
 // several goroutines.
 type DB struct {
 	*database
-	kind  int    // of its connections
-	alone bool   // its queries share a worker with nobody's
-	aside *aside // of a DB that Aside made
+	kind  int                         // of its connections
+	alone bool                        // its queries share a worker with nobody's
+	aside *aside                      // of a DB that Aside made
+	ready func(context.Context) error // is called before each query; may be nil
 }
 
 // database is what all kinds of connections share.
@@ -93,6 +96,20 @@ func (d *DB) Alone() *DB {
 	one := *d
 	one.alone = true
 	return &one
+}
+
+// Before is the same database with a function that every query waits for, such as one that
+// calls Mask. An error of it is the query's.
+func (d *DB) Before(ready func(context.Context) error) *DB {
+	one := *d
+	one.ready = ready
+	return &one
+}
+
+// Mask says once what redact.Function masks in all queries that begin later; until then
+// queries that need it fail. The policy is YAML, the values are secret wherever they are.
+func (d *DB) Mask(policy []byte, values []string) {
+	d.pool.setMasks(&wire.Masks{Policy: string(policy), Values: values})
 }
 
 // Exec runs a statement that sets the database up, in this worker and in every later one.

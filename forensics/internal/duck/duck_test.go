@@ -135,7 +135,7 @@ func TestGateRefuses(t *testing.T) {
 		"from query('copy calls to ''/tmp/x''')", "from query_table('calls')", "from json_execute_serialized_sql('x')",
 		"from duckdb_settings()", "from duckdb_views()", "from duckdb_views", "from duckdb_secrets()", "from duckdb_databases()", "from pragma_table_info('calls')",
 		"from sqlite_master", "from pg_catalog.pg_views", "from information_schema.schemata", "from other.main.calls", "from system.main.duckdb_views",
-		"select current_setting('temp_directory')", "select getenv('HOME')", "select nextval('s')", "select pg_get_viewdef(1)", "select sleep_ms(1000)",
+		"select current_setting('temp_directory')", "select getenv('HOME')", "select current_query()", "select nextval('s')", "select pg_get_viewdef(1)", "select sleep_ms(1000)",
 		"select write_log('x')", "from enable_logging()", "from enable_profiling()", "from checkpoint()", "from test_all_types()", "from which_secret('a', 'b')",
 		"show databases", "show all tables", "describe '/etc/passwd'", "summarize 'http://127.0.0.1/x'", "from (describe '/etc/passwd')",
 		"select * from calls at (version => 1)",

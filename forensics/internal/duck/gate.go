@@ -250,14 +250,14 @@ var (
 	references     = []string{"SUBQUERY", "JOIN", "EXPRESSION_LIST", "EMPTY", "PIVOT", "CTE", "COLUMN_DATA"}
 	tableFunctions = []string{"range", "generate_series", "unnest", "json_each", "json_tree", "repeat", "repeat_row"}
 
-	// Functions that read the configuration or a view's text, write somewhere, wait, or
-	// take arguments that only the optimizer may give.
+	// Functions that read the configuration or a view's text, write somewhere, wait, take
+	// arguments that only the optimizer may give, or confirm what is masked.
 	badFunctions = []string{
-		"current_setting", "getenv", "nextval", "currval", "setseed", "sleep_ms", "stats", "write_log", "json_serialize_plan",
+		"current_setting", "current_query", "getenv", "nextval", "currval", "setseed", "sleep_ms", "stats", "write_log", "json_serialize_plan",
 		"json_execute_serialized_sql", "query", "query_table", "which_secret", "finalize", "combine", "pg_get_viewdef", "pg_get_constraintdef",
 		"create_sort_key", "vector_type", "add_parquet_key", "parse_duckdb_log_message", "get_block_size",
 	}
-	badPrefixes = []string{"__internal", "pragma_", "duckdb_", "read_", "write_", "parquet_", "st_", "enable_", "disable_", "force_"}
+	badPrefixes = []string{"__internal", "pragma_", "duckdb_", "read_", "write_", "parquet_", "st_", "enable_", "disable_", "force_", "pcapsule_"}
 )
 
 func (w *walk) function(o map[string]any, name string) {

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/pcapsule/pcapsule/forensics/internal/wire"
 )
 
 const (
@@ -32,6 +34,7 @@ type pool struct {
 	changed  chan struct{} // closed when a worker may have become free
 	setup    []string      // statements with which each worker begins
 	kinds    [][]string    // of connections
+	masks    []byte        // a frame of what views mask; nil: not known yet
 	closed   bool
 	ended    chan struct{}
 	leaving  sync.WaitGroup // workers that were told to before it was closed
@@ -57,10 +60,10 @@ func (p *pool) take(ctx context.Context, alone bool) (*process, error) {
 		if w == nil && room && p.working()+p.starting < maxWorkers {
 			return p.start(ctx, alone)
 		}
-		kinds, changed := p.kinds, p.changed
+		kinds, masks, changed := p.kinds, p.masks, p.changed
 		if w != nil && room {
 			p.begins(w, alone)
-			err := w.tell(kinds)
+			err := w.tell(kinds, masks)
 			p.mu.Unlock()
 			if err == nil {
 				return w, nil
@@ -115,7 +118,7 @@ func (p *pool) start(ctx context.Context, alone bool) (*process, error) {
 	if alone {
 		p.alone++ // so that no other takes its place
 	}
-	setup, kinds := slices.Clone(p.setup), p.kinds
+	setup, kinds, masks := slices.Clone(p.setup), p.kinds, p.masks
 	p.mu.Unlock()
 	w, err := start(ctx, &p.o)
 	for _, sql := range setup {
@@ -124,7 +127,7 @@ func (p *pool) start(ctx context.Context, alone bool) (*process, error) {
 		}
 	}
 	if err == nil {
-		err = w.tell(kinds)
+		err = w.tell(kinds, masks)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -218,6 +221,13 @@ func (p *pool) addKind(begin []string) int {
 	defer p.mu.Unlock()
 	p.kinds = append(slices.Clip(p.kinds), begin)
 	return len(p.kinds)
+}
+
+// setMasks has every worker mask so with the next question that it takes.
+func (p *pool) setMasks(m *wire.Masks) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.masks = m.Append(nil)
 }
 
 // close ends the workers that nobody uses; the others end when they are given back.

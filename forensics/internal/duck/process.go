@@ -41,6 +41,7 @@ type process struct {
 	answers map[uint64]*answer
 	number  uint64 // the last one given to an answer or an aside
 	kinds   int    // it was told of
+	masked  bool   // it was told what views mask
 	why     error  // why it was killed
 	cause   error  // set before dead is closed
 
@@ -283,8 +284,14 @@ func (w *process) exec(ctx context.Context, sql string) error {
 	return errors.Join(rows.Err(), rows.Close())
 }
 
-// tell tells the worker of kinds of connections that it does not know.
-func (w *process) tell(kinds [][]string) error {
+// tell tells the worker of kinds of connections and of masks that it does not know.
+func (w *process) tell(kinds [][]string, masks []byte) error {
+	if !w.masked && masks != nil {
+		if err := w.send(wire.Mask, 0, masks); err != nil {
+			return err
+		}
+		w.masked = true
+	}
 	for ; w.kinds < len(kinds); w.kinds++ {
 		if err := w.send(wire.Begin, 0, wire.AppendTexts(nil, kinds[w.kinds])); err != nil {
 			return err

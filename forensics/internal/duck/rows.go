@@ -34,6 +34,11 @@ func (d *DB) run(ctx context.Context, sql string, args []any, setup bool) (*Rows
 	if strings.IndexByte(sql, 0) >= 0 {
 		return nil, &RefusedError{"the text holds a zero byte"}
 	}
+	if d.ready != nil {
+		if err := d.ready(ctx); err != nil {
+			return nil, err
+		}
+	}
 	q := wire.Question{Kind: d.kind, Setup: setup, SQL: sql, Args: args}
 	if d.aside != nil {
 		if err := d.aside.take(ctx); err != nil {

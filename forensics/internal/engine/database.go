@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	duckdb "github.com/duckdb/duckdb-go-bindings"
@@ -22,7 +23,8 @@ import (
 
 // database is DuckDB and its connections.
 type database struct {
-	db duckdb.Database
+	db    duckdb.Database
+	masks atomic.Pointer[masks] // of views; nil until the program has sent them
 
 	mu     sync.Mutex
 	begin  [][]string            // statements that each connection of a kind begins with; the first kind has none
@@ -83,6 +85,9 @@ func openDatabase(o *wire.Settings) (*database, error) {
 		return nil, err
 	}
 	defer d.give(0, c)
+	if err := d.addMask(c); err != nil {
+		return nil, err
+	}
 	return d, each(c, settle)
 }
 

@@ -88,6 +88,12 @@ func (s *server) frame(f wire.Frame) error {
 			return err
 		}
 		s.db.addKind(list)
+	case wire.Mask:
+		m, err := wire.ReadMasks(f.Body)
+		if err != nil {
+			return err
+		}
+		return s.db.setMasks(m)
 	case wire.Query:
 		q, err := wire.ReadQuestion(f.Body)
 		if err != nil {

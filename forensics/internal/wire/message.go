@@ -15,6 +15,12 @@ type Settings struct {
 	Dirs    []string // folders with the files that may be read
 }
 
+// Masks are what views mask; see package redact.
+type Masks struct {
+	Policy string   // as YAML
+	Values []string // that are secret wherever they are
+}
+
 // Question is a query for a worker.
 type Question struct {
 	Kind  int    // of its connection: how many Begin frames came before that of the kind; 0: none
@@ -72,6 +78,16 @@ func ReadSettings(body []byte) (s Settings, err error) {
 	s.Memory, s.Threads, s.Temp = r.varint(), int(r.varint()), r.text()
 	s.MaxTemp, s.Data, s.Dirs = r.varint(), r.varint(), r.texts()
 	return s, r.end()
+}
+
+// Append writes m.
+func (m *Masks) Append(b []byte) []byte { return AppendTexts(AppendText(b, m.Policy), m.Values) }
+
+// ReadMasks reads what Append wrote.
+func ReadMasks(body []byte) (m Masks, err error) {
+	r := Reader{data: body}
+	m.Policy, m.Values = r.text(), r.texts()
+	return m, r.end()
 }
 
 // Append writes q. It fails if a value has no form on the wire.

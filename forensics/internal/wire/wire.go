@@ -30,11 +30,12 @@ const (
 // Kind is what a frame is for.
 type Kind byte
 
-// Frames that the program sends. Every one but Trim is of a stream; the program chooses its
-// number.
+// Frames that the program sends. Every one but Begin, Mask and Trim is of a stream; the
+// program chooses its number.
 const (
 	Open   Kind = 'O' // the first frame: Settings; answered by Ready or Failed
 	Begin  Kind = 'B' // statements with which each connection of the next kind begins
+	Mask   Kind = 'M' // Masks: what views mask from now on
 	Query  Kind = 'Q' // a Question; answered by Head or Failed
 	Next   Kind = 'N' // asks for the batch after Head or Batch; answered by Batch or Failed
 	Stop   Kind = 'X' // ends a stream, whatever it does; answered by Stopped

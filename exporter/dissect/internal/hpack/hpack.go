@@ -11,6 +11,7 @@ package hpack
 import (
 	"errors"
 	"fmt"
+	"unsafe"
 )
 
 // Limits of one decoder.
@@ -86,6 +87,12 @@ func (d *Decoder) Lose() {
 	d.start, d.count, d.size, d.max, d.partial = 0, 0, 0, maxTable, true
 }
 
+// Memory is what the decoder takes beside itself, in bytes: its table, and the last block.
+func (d *Decoder) Memory() int {
+	const entrySize, fieldSize = int(unsafe.Sizeof(entry{})), int(unsafe.Sizeof(Field{}))
+	return d.size + len(d.ring)*entrySize + cap(d.fields)*fieldSize + d.list + cap(d.scratch)
+}
+
 // Partial reports whether the table may lack entries that the peer has.
 func (d *Decoder) Partial() bool { return d.partial }
 
@@ -149,7 +156,8 @@ func orIndex(err error) error {
 }
 
 // literal reads a field whose value, and maybe name, is spelled out. What goes into the
-// table gets a string of its own; the others of a block share one.
+// table gets strings of its own, so that none keeps a longer one in memory; the others of a
+// block share one.
 func (d *Decoder) literal(p []byte, prefix uint, add, never bool) ([]byte, error) {
 	i, p, err := integer(p, prefix)
 	if err != nil {
@@ -169,11 +177,10 @@ func (d *Decoder) literal(p []byte, prefix uint, add, never bool) ([]byte, error
 	}
 	end := len(d.scratch)
 	if add {
-		own := string(d.scratch[from:end])
 		if i == 0 {
-			f.Name = own[:mid-from]
+			f.Name = string(d.scratch[from:mid])
 		}
-		f.Value = own[mid-from:]
+		f.Value = string(d.scratch[mid:end])
 		d.scratch = d.scratch[:from]
 		d.add(entry{f.Name, f.Value, f.Unknown})
 		d.give(f)

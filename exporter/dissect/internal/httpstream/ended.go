@@ -11,6 +11,12 @@ type Ended struct {
 	next  int
 }
 
+// Memory is what it takes beside itself, in bytes.
+func (t *Ended) Memory() int {
+	const each = 32 // in both lists
+	return each * cap(t.order)
+}
+
 // Has reports whether key is remembered.
 func (t *Ended) Has(key int64) bool {
 	_, ok := t.keys[key]

@@ -60,7 +60,7 @@ type Half struct {
 }
 
 // Held is how many bytes of headers the stream keeps, with what they cost beside their text.
-func (s *Stream) Held() int { return s.held }
+func (s *Stream) Held() int { return s.held + headerCost*(cap(s.Headers)-len(s.Headers)) }
 
 // Add says that in.Data[from:to] belongs to the request or the response.
 func (s *Stream) Add(in *dissect.Input, dir dissect.Dir, from, to int) {

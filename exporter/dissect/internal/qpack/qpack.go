@@ -13,6 +13,7 @@ import (
 	"fmt"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/hpack"
+	"unsafe"
 )
 
 // Limits of one decoder.
@@ -89,6 +90,13 @@ func (d *Decoder) Max() (capacity int64, seen bool) { return d.max, d.maxKnown }
 
 // Capacity is what the encoder set last.
 func (d *Decoder) Capacity() int64 { return d.capacity }
+
+// Memory is what the decoder takes beside itself, in bytes: its table, the last section and
+// what is not acknowledged.
+func (d *Decoder) Memory() int {
+	const entrySize, fieldSize, unackedCost = int(unsafe.Sizeof(entry{})), int(unsafe.Sizeof(Field{})), 64
+	return int(d.size) + len(d.ring)*entrySize + cap(d.fields)*fieldSize + d.list + cap(d.scratch) + d.nUnacked*unackedCost
+}
 
 // Count is the number of insertions seen.
 func (d *Decoder) Count() int64 { return d.count }

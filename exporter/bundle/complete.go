@@ -1,0 +1,182 @@
+package bundle
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"github.com/pcapsule/pcapsule/exporter/table"
+)
+
+// Finish writes bundle.json, open.sql (unless the caller created one), the tag files
+// and the custody log, puts everything on the disk, and gives the bundle its name. On
+// any error it aborts; a full disk gives an error that wraps syscall.ENOSPC.
+func (b *Builder) Finish(m *Manifest) error {
+	if err := b.finish(m); err != nil {
+		b.Abort()
+		return fmt.Errorf("finishing bundle %s: %w", b.final, err)
+	}
+	return nil
+}
+
+func (b *Builder) finish(m *Manifest) error {
+	if err := b.whole(); err != nil {
+		return err
+	}
+	if err := b.writeOpenSQL(); err != nil {
+		return err
+	}
+	data, err := m.Encode()
+	if err != nil {
+		return err
+	}
+	if err := b.writeTag(jsonName, data); err != nil {
+		return err
+	}
+	payload, size, err := b.payload()
+	if err != nil {
+		return err
+	}
+	if err := agree(m, payload); err != nil {
+		return err
+	}
+	if err := b.writeTags(m, payload, size); err != nil {
+		return err
+	}
+	if err := b.sync(); err != nil {
+		return err
+	}
+	return b.publish()
+}
+
+// whole reports why the files that were written cannot be a bundle.
+func (b *Builder) whole() error {
+	b.mu.Lock()
+	err := b.err
+	for f := range b.open {
+		if err == nil {
+			err = fmt.Errorf("%s was not closed", f.rel)
+		}
+	}
+	b.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	return b.stopped()
+}
+
+// Draft writes open.sql as Finish would and lists every file below data/ but bundle.json,
+// with its SHA-256. The files stay where Path says until Abort.
+func (b *Builder) Draft() ([]Payload, error) {
+	err := b.whole()
+	if err == nil {
+		err = b.writeOpenSQL()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("drafting bundle: %w", err)
+	}
+	lines, _, err := b.payload()
+	return exported(lines), err
+}
+
+// agree refuses a manifest whose inputs are not the files that were written.
+func agree(m *Manifest, payload []line) error {
+	sums := make(map[string]Digest, len(payload))
+	for _, l := range payload {
+		sums[l.path] = l.sha256
+	}
+	for i := range m.Inputs {
+		in := &m.Inputs[i]
+		sum, ok := sums[in.Path]
+		if !ok {
+			return fmt.Errorf("input %d: %s was not written", in.FileID, in.Path)
+		}
+		if sum != in.SHA256 {
+			return fmt.Errorf("input %d: %s has SHA-256 %s, want %s", in.FileID, in.Path, sum, in.SHA256)
+		}
+	}
+	return nil
+}
+
+func (b *Builder) writeOpenSQL() error {
+	have := map[string]bool{}
+	if err := fs.WalkDir(os.DirFS(b.dir), "data", func(rel string, e fs.DirEntry, err error) error {
+		if err == nil && strings.HasPrefix(rel, tablesDir) && path.Ext(rel) == ".parquet" {
+			name, _, _ := strings.Cut(rel[len(tablesDir):], "/")
+			have[name] = true
+		}
+		if rel == openSQLName {
+			have[openSQLName] = true
+		}
+		return err
+	}); err != nil {
+		return err
+	}
+	if have[openSQLName] {
+		return nil
+	}
+	// A view over a table without files would stop the script.
+	var there []*table.Schema
+	for _, s := range table.All() {
+		if have[s.Name] {
+			there = append(there, s)
+		}
+	}
+	return b.writeTag(openSQLName, []byte(OpenSQL(there)))
+}
+
+func (b *Builder) writeTags(m *Manifest, payload []line, size int64) error {
+	agent := strings.TrimSpace(m.Tool.Name + " " + m.Tool.Release)
+	files := map[string][]byte{
+		bagitName:    []byte(bagitText),
+		bagInfoName:  bagInfo(b.opts, agent, size, len(payload)),
+		manifestName: writeLines(payload),
+	}
+	var tags []line
+	for _, name := range tagFiles {
+		if err := b.writeTag(name, files[name]); err != nil {
+			return err
+		}
+		tags = append(tags, line{name, sha256.Sum256(files[name])})
+	}
+	list := writeLines(tags)
+	if err := b.writeTag(tagManifestName, list); err != nil {
+		return err
+	}
+	sum := Digest(sha256.Sum256(list))
+	first, err := encodeEntry(Entry{
+		Time: Time(b.opts.Time.UnixNano()), Event: EventMade, Tool: agent, User: b.opts.User, Host: b.opts.Host,
+		Note: b.opts.Note, Details: map[string]string{"platform": runtime.GOOS + "/" + runtime.GOARCH}, TagManifest: &sum,
+	})
+	if err != nil {
+		return err
+	}
+	return b.writeTag(custodyName, first)
+}
+
+func (b *Builder) writeTag(rel string, data []byte) error {
+	p := filepath.Join(b.dir, filepath.FromSlash(rel))
+	if err := os.MkdirAll(filepath.Dir(p), 0o777); err != nil {
+		return fmt.Errorf("writing %s: %w", rel, err)
+	}
+	f, err := os.OpenFile(p, os.O_WRONLY|os.O_CREATE|os.O_EXCL, b.Mode())
+	if err != nil {
+		return fmt.Errorf("writing %s: %w", rel, err)
+	}
+	_, err = f.Write(data)
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return fmt.Errorf("writing %s: %w", rel, err)
+	}
+	if strings.HasPrefix(rel, "data/") {
+		b.Add(rel, int64(len(data)), sha256.Sum256(data))
+	}
+	return nil
+}

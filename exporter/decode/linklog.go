@@ -1,0 +1,102 @@
+package decode
+
+// Links of packet filters, which write about each packet what they did with it.
+
+// enc is OpenBSD's IPsec interface: family, SPI and flags.
+func (w *walk) enc() layer {
+	if len(w.data) < 12 {
+		return w.short()
+	}
+	af := le32(w.data)
+	if af > 0xffff {
+		af = be32(w.data)
+	}
+	w.skip(12)
+	return w.family(af)
+}
+
+// pflog is the BSD packet filter's log: a header whose first byte is its length
+// without the padding to four bytes.
+func (w *walk) pflog() layer {
+	if len(w.data) < 2 {
+		return w.short()
+	}
+	size, af := (int(w.data[0])+3)&^3, uint32(w.data[1])
+	if size < 28 {
+		return w.bad()
+	}
+	if size > 60 && len(w.data) > 60 {
+		switch w.data[60] {
+		case 1:
+			w.f.LinkDirection = DirIn
+		case 2:
+			w.f.LinkDirection = DirOut
+		}
+	}
+	return w.skipTo(size, w.family(af))
+}
+
+// nflog is a list of netfilter attributes of which one is the packet. Lengths are in
+// the order of the machine that captured.
+func (w *walk) nflog() layer {
+	if len(w.data) < 4 {
+		return w.short()
+	}
+	af, proto := uint32(w.data[0]), uint16(0)
+	w.skip(4)
+	for len(w.data) >= 4 {
+		size, kind := int(le16(w.data)), le16(w.data[2:])
+		if kind&0x7fff > 0xff { // NFULA types are small numbers
+			size, kind = int(be16(w.data)), be16(w.data[2:])
+		}
+		if size < 4 {
+			return w.bad()
+		}
+		switch kind & 0x7fff {
+		case 1: // NFULA_PACKET_HDR: EtherType, hook
+			if size >= 6 && len(w.data) >= 6 {
+				proto = be16(w.data[4:])
+			}
+		case 9: // NFULA_PAYLOAD
+			w.trim(size)
+			w.skip(4)
+			if at := w.family(af); at != layerDone {
+				return at
+			}
+			w.next = proto
+			if proto == 0 {
+				return layerIP
+			}
+			return layerEtherType
+		}
+		if !w.skip((size + 3) &^ 3) {
+			return layerDone
+		}
+	}
+	return w.short()
+}
+
+// pktap is Apple's header in front of any other link layer, little-endian.
+func (w *walk) pktap() layer {
+	b := w.data
+	if len(b) < 40 {
+		return w.short()
+	}
+	size, dlt, flags := le32(b), le32(b[8:]), le32(b[36:])
+	if size < 40 || size > 4096 || dlt > 0xffff || dlt == linkPKTAP || dlt == linkUser2 {
+		// Other programs use link type 149 for things of their own.
+		if w.next == linkUser2 {
+			w.f.Problems |= UnknownLink
+			return layerDone
+		}
+		return w.bad()
+	}
+	switch flags & 3 {
+	case 1:
+		w.f.LinkDirection = DirIn
+	case 2:
+		w.f.LinkDirection = DirOut
+	}
+	w.next = uint16(dlt)
+	return w.skipTo(int(size), layerLink)
+}

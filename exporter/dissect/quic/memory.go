@@ -1,0 +1,72 @@
+package quic
+
+import (
+	"unsafe"
+
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+)
+
+// Memory of a connection beside what Conn.Hold took.
+const (
+	connCost     = 6<<10 + int(unsafe.Sizeof(conn{})+unsafe.Sizeof(Row{})) // with the handshake's row
+	keysCost     = 2 << 10                                                 // of one direction at one level
+	skippedCost  = 24                                                      // of an id passed over
+	idCost       = 96
+	intervalCost = int(unsafe.Sizeof(interval{}))
+)
+
+// Kept implements dissect.Keeper.
+func (t *tuple) Kept() int {
+	n := cap(t.plain) + cap(t.head)
+	for _, q := range t.conns {
+		n += q.size()
+	}
+	return n
+}
+
+func (q *conn) size() int {
+	n := connCost + 2*keysCost*len(q.initials)
+	for i := range q.rings {
+		for r := range q.rings[i] {
+			n += q.rings[i][r].size()
+		}
+	}
+	for i := range q.spaces {
+		n += intervalCost * (cap(q.spaces[i][0].missing) + cap(q.spaces[i][1].missing))
+	}
+	for i := range q.app.skipped {
+		n += skippedCost * len(q.app.skipped[i])
+	}
+	for r := range q.ends {
+		n += idCost * len(q.ends[r].ids)
+	}
+	if k, ok := q.app.streams.(dissect.Keeper); ok {
+		n += k.Kept()
+	}
+	return n
+}
+
+func (g *ring) size() int {
+	n := len(g.tries)
+	for _, k := range [...]bool{g.cur != nil, g.prev != nil, g.next != nil} {
+		if k {
+			n++
+		}
+	}
+	return keysCost * n
+}
+
+// Shed implements dissect.Shedder: it gives up calls of HTTP/3, else the oldest connection.
+func (t *tuple) Shed() bool {
+	for _, q := range t.conns {
+		if s, ok := q.app.streams.(dissect.Shedder); ok && s.Shed() {
+			return true
+		}
+	}
+	if len(t.conns) == 0 {
+		return false
+	}
+	t.conns[0].close(dissect.EndEvicted)
+	t.conns = append(t.conns[:0], t.conns[1:]...)
+	return true
+}

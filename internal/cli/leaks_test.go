@@ -1,0 +1,81 @@
+package cli
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/pcapsule/pcapsule/internal/leaktest"
+)
+
+// TestMaskedCommandsShowNoSecret runs every command that has --mask on a bundle with many
+// kinds of secrets, each also where nothing tells that it is one.
+func TestMaskedCommandsShowNoSecret(t *testing.T) {
+	bundle, secrets := leaktest.Bundle(t)
+	t.Chdir(t.TempDir())
+	rules := "rules:\n  - name: all is well\n    calls: http\n    status: [200]\n  - name: no errors\n    calls: http\n    response_schema: {type: object, required: [nothing]}\n"
+	if err := os.WriteFile("rules.yaml", []byte(rules), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	run := func(args ...string) string {
+		var out, said bytes.Buffer
+		Main(args, strings.NewReader(""), &out, &said)
+		return out.String() + said.String()
+	}
+	masked := func(args ...string) {
+		t.Helper()
+		text := run(append(args, "--mask")...)
+		files, _ := filepath.Glob("out.*")
+		for _, f := range files {
+			data, err := os.ReadFile(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text += string(data)
+			os.Remove(f)
+		}
+		if shown := leaktest.Shown(text, secrets); shown != "" {
+			t.Errorf("pcapsule %q shows %s", args, shown)
+		}
+		if strings.Contains(text, "unknown flag") || len(text) == 0 {
+			t.Errorf("pcapsule %q: %q", args, text)
+		}
+	}
+	if shown := leaktest.Shown(run("sql", bundle, "select * from bodies", "--format", "csv"), secrets); shown == "" {
+		t.Error("without --mask nothing is shown")
+	}
+	for _, format := range slices.Concat(rowFormats, []string{"har", "curl"}) {
+		masked("query", bundle, "http || redis || postgresql", "--format", format)
+	}
+	for _, format := range rowFormats {
+		masked("sql", bundle, "select * from bodies join calls on call_no = first_call_no", "--format", format)
+	}
+	masked("sql", bundle, "select reverse(text), hex(text::blob), list_transform(range(len(path)), i -> path[i + 1]) from bodies, calls")
+	// The tests of the servers ask all questions; what differs here is how they are printed.
+	for _, question := range []string{"list-findings", "find-failures", "get-latency"} {
+		masked("ask", question, bundle)
+		masked("ask", question, bundle, "--json")
+	}
+	masked("ask", "search-content", bundle, "--text", "seen")
+	masked("ask", "generate-openapi", bundle, "--service", "shop", "--yaml")
+	for _, call := range []string{"#1", "#39"} {
+		masked("show", bundle, call)
+		masked("show", bundle, call, "--json")
+	}
+	masked("check", bundle, "rules.yaml")
+	masked("check", bundle, "rules.yaml", "--junit", "out.xml", "--sarif", "out.sarif")
+	masked("report", bundle, "-o", "out.html")
+	masked("report", bundle, "--json")
+	if text := run("query", bundle, "http", "--mask=nosuch.yaml"); !strings.Contains(text, "nosuch.yaml") {
+		t.Errorf("a policy that is not there: %s", text)
+	}
+	if err := os.WriteFile("own.yaml", []byte("version: 1\nextends: none\nkeys: [password]\nmask: xx\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if text := run("sql", bundle, "select text from bodies where text like '%password%'", "--mask=own.yaml"); !strings.Contains(text, `"password":"xx"`) {
+		t.Errorf("a policy of one's own: %s", text)
+	}
+}
