@@ -30,6 +30,18 @@ func TestOpenAPIDescribesTheCallsItWasMadeOf(t *testing.T) {
 			if err := doc.Validate(ctx); err != nil {
 				t.Fatalf("%v\n%s", err, out.YAML)
 			}
+			ids := map[string]bool{}
+			for path, item := range doc.Paths.Map() {
+				for verb, op := range item.Operations() {
+					if op.OperationID == "" || ids[op.OperationID] {
+						t.Errorf("%s %s: operationId %q is empty or used twice", verb, path, op.OperationID)
+					}
+					ids[op.OperationID] = true
+				}
+			}
+			if doc.Components == nil && doc.Security == nil {
+				t.Error("no credentials are described and security is left open")
+			}
 			_, name, _ := strings.Cut(service, "/")
 			rules, err := check.Parse([]byte(`{version: 1, rules: [{name: as described, calls: 'http && (dst.service == "`+name+`" || dst.pod.startsWith("`+name+`"))', openapi: api.yaml}]}`),
 				fstest.MapFS{"api.yaml": {Data: []byte(out.YAML)}})

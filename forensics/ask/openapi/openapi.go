@@ -58,7 +58,7 @@ func Question() ask.Question {
 // operation gathers what is known of one method of one path.
 type operation struct {
 	Operation
-	template string // with {id}
+	parts    map[int]*part // of the path, by position
 	query    map[string]*parameter
 	headers  map[string]*parameter
 	auth     map[string]int64
@@ -103,7 +103,8 @@ func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
 		return nil, err
 	}
 	out.Truncated = more
-	if asked {
+	err = partsOf(ctx, bare, w, ops)
+	if err == nil && asked {
 		err = queriesOf(ctx, c, w, ops)
 	}
 	if err == nil {
@@ -115,20 +116,22 @@ func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, k := range slices.Sorted(maps.Keys(ops)) {
-		out.Operations = append(out.Operations, ops[k].Operation)
+	// Several endpoints may be one operation.
+	list := slices.SortedFunc(maps.Values(ops), func(a, b *operation) int { return strings.Compare(a.Path+" "+a.Method, b.Path+" "+b.Method) })
+	list = slices.Compact(list)
+	for _, op := range list {
+		out.Operations = append(out.Operations, op.Operation)
 	}
-	slices.SortFunc(out.Operations, func(a, b Operation) int { return strings.Compare(a.Path+" "+a.Method, b.Path+" "+b.Method) })
-	if len(ops) == 0 {
+	if len(list) == 0 {
 		out.Note("no HTTP call to %s: get_service_map lists the services, and what is encrypted without keys has no calls", ask.Clip(in.Service, 100))
 		out.Match(0)
 		return out, nil
 	}
-	if out.YAML, err = writeOpenAPI(in.Service, out.Operations, ops); err != nil {
+	if out.YAML, err = writeOpenAPI(in.Service, list); err != nil {
 		return nil, err
 	}
-	out.Note("made of %d operations that were called; what nobody called is not in it, and what was always there is called required", len(ops))
-	out.Match(len(ops))
+	out.Note("made of %d operations that were called; what nobody called is not in it, and what was always there is called required", len(list))
+	out.Match(len(list))
 	return out, nil
 }
 
@@ -155,6 +158,7 @@ func operationsOf(ctx context.Context, c *forensics.Case, w *ask.Window) (ops ma
 		SELECT o.key, o.method, o.path, total, call_ids, status, type, auth, calls, body, queries FROM o JOIN g ON g.key = o.key ORDER BY total DESC, o.key, status, type, auth`,
 		terms.PathTemplate, w.Where, maxOperations+1), w.Args...)
 	ops = map[string]*operation{}
+	same := map[string]*operation{} // by method and path
 	for _, r := range rows {
 		op := ops[r.Key]
 		if op == nil {
@@ -162,8 +166,13 @@ func operationsOf(ctx context.Context, c *forensics.Case, w *ask.Window) (ops ma
 				more = true
 				break
 			}
-			op = &operation{template: r.Path, Operation: Operation{Method: r.Method, Path: named(r.Path), Calls: r.Total, Example: r.CallIDs, Statuses: []int64{}},
-				query: map[string]*parameter{}, headers: map[string]*parameter{}, auth: map[string]int64{}, request: map[string]*shape{}, response: map[int64]map[string]*shape{}}
+			path := named(generalized(r.Path))
+			if op = same[r.Method+" "+path]; op == nil {
+				op = &operation{Operation: Operation{Method: r.Method, Path: path, Example: r.CallIDs, Statuses: []int64{}}, parts: map[int]*part{},
+					query: map[string]*parameter{}, headers: map[string]*parameter{}, auth: map[string]int64{}, request: map[string]*shape{}, response: map[int64]map[string]*shape{}}
+				same[r.Method+" "+path] = op
+			}
+			op.Calls += r.Total
 			ops[r.Key] = op
 		}
 		op.status(r.Status, r.Type)
@@ -180,6 +189,7 @@ func operationsOf(ctx context.Context, c *forensics.Case, w *ask.Window) (ops ma
 func (op *operation) status(code int64, contentType string) {
 	if !slices.Contains(op.Statuses, code) {
 		op.Statuses = append(op.Statuses, code)
+		slices.Sort(op.Statuses)
 		op.response[code] = map[string]*shape{}
 	}
 	if contentType != "" && op.response[code][contentType] == nil {
@@ -224,72 +234,6 @@ func word(s string) string {
 	return strings.ToLower(s[:1]) + s[1:]
 }
 
-// queriesOf reads the names of the parameters of queries, and what their values look like.
-func queriesOf(ctx context.Context, c *forensics.Case, w *ask.Window, ops map[string]*operation) error {
-	type row struct {
-		Key   string `json:"key"`
-		Name  string `json:"name"`
-		Value string `json:"value"`
-		Calls int64  `json:"calls"`
-	}
-	rows, _, err := ask.Rows[row](ctx, c, 100*maxOperations, `WITH q AS MATERIALIZED (SELECT endpoint AS key, query_string AS q, count(*) AS n FROM calls WHERE `+w.Where+` AND query_string <> '' AND status_code < 400 GROUP BY 1, 2),
-		p AS (SELECT key, n, unnest(list_distinct(list_transform(string_split(q, '&'), x -> split_part(x, '=', 1)))) AS name FROM (FROM q ORDER BY n DESC, key, q LIMIT 20000)),
-		v AS (SELECT key, unnest(string_split(q, '&')) AS x FROM (FROM q ORDER BY key, q LIMIT 5000))
-		SELECT key, name, value, calls FROM (SELECT key, url_decode(name) AS name, '' AS value, sum(n)::BIGINT AS calls FROM p WHERE name <> '' GROUP BY 1, 2
-		UNION ALL SELECT DISTINCT key, url_decode(split_part(x, '=', 1)) AS name, url_decode(split_part(x, '=', 2)) AS value, 0 AS calls FROM v) ORDER BY calls = 0, key, name, value`, w.Args...)
-	if err != nil {
-		return err
-	}
-	for _, r := range rows {
-		switch op := ops[r.Key]; {
-		case op == nil:
-		case r.Calls > 0 && len(op.query) < 100:
-			op.query[r.Name] = &parameter{calls: r.Calls}
-		case r.Calls == 0 && op.query[r.Name] != nil:
-			op.query[r.Name].value.addText(r.Value)
-		}
-	}
-	return nil
-}
-
-// standard are headers that every client or proxy sends, so that no description names them.
-func standard(name string) bool {
-	switch name {
-	case "host", "user-agent", "accept", "accept-encoding", "accept-language", "content-type", "content-length", "connection", "transfer-encoding", "authorization",
-		"cookie", "traceparent", "tracestate", "baggage", "te", "origin", "referer", "cache-control", "pragma", "via", "forwarded", "keep-alive", "upgrade", "expect", "date",
-		"if-none-match", "if-modified-since", "range", "priority", "dnt", "upgrade-insecure-requests":
-		return true
-	}
-	for _, p := range []string{":", "x-forwarded-", "x-b3-", "sec-", "proxy-", "x-envoy-", "x-amzn-", "grpc-", "x-real-ip", "b3", "uber-trace-id"} {
-		if strings.HasPrefix(name, p) {
-			return true
-		}
-	}
-	return false
-}
-
-func headersOf(ctx context.Context, c *forensics.Case, w *ask.Window, ops map[string]*operation) error {
-	type row struct {
-		Key   string `json:"key"`
-		Name  string `json:"name"`
-		Calls int64  `json:"calls"`
-	}
-	// Most calls of an operation have the same headers: they are taken apart once.
-	rows, _, err := ask.Rows[row](ctx, c, 100*maxOperations, `WITH h AS (SELECT endpoint AS key, list_transform(list_filter(headers, h -> h.kind = 'request'), h -> h.name) AS names, count(*) AS n
-			FROM calls WHERE `+w.Where+` AND status_code < 400 GROUP BY 1, 2),
-		u AS (SELECT key, unnest(list_distinct(list_transform(names, x -> lower(x)))) AS name, n FROM h)
-		SELECT key, name, sum(n)::BIGINT AS calls FROM u GROUP BY 1, 2 ORDER BY key, name`, w.Args...)
-	if err != nil {
-		return err
-	}
-	for _, r := range rows {
-		if op := ops[r.Key]; op != nil && !standard(r.Name) && len(op.headers) < 50 {
-			op.headers[r.Name] = &parameter{calls: r.Calls}
-		}
-	}
-	return nil
-}
-
 // bodiesOf looks into distinct JSON bodies, the earliest first.
 func bodiesOf(ctx context.Context, c *forensics.Case, w *ask.Window, ops map[string]*operation) error {
 	type row struct {
@@ -299,14 +243,16 @@ func bodiesOf(ctx context.Context, c *forensics.Case, w *ask.Window, ops map[str
 		Type   string `json:"type"`
 		Hash   string `json:"hash"`
 		Size   int64  `json:"size"`
+		Bodies int64  `json:"bodies"`
 	}
 	rows, _, err := ask.Rows[row](ctx, c, 4*maxSamples*maxOperations, fmt.Sprintf(`WITH b AS (SELECT endpoint AS key, ts_ns, unnest([
-				{'side': 'request', 'status': 0, 'type': CASE WHEN request_body_size BETWEEN 1 AND %[1]d AND status_code < 400 THEN lower(trim(split_part(request_content_type, ';', 1))) END, 'hash': request_body_sha256, 'size': request_body_size},
-				{'side': 'response', 'status': status_code, 'type': CASE WHEN response_body_size BETWEEN 1 AND %[1]d THEN lower(trim(split_part(response_content_type, ';', 1))) END, 'hash': response_body_sha256, 'size': response_body_size}]) AS b
-			FROM calls WHERE %[2]s),
+				{'side': 'request', 'status': 0, 'type': CASE WHEN request_body_size > 0 THEN lower(trim(split_part(request_content_type, ';', 1))) END, 'hash': CASE WHEN request_body_size <= %[3]d THEN request_body_sha256 END, 'size': least(request_body_size, %[3]d)},
+				{'side': 'response', 'status': status_code, 'type': CASE WHEN response_body_size > 0 THEN lower(trim(split_part(response_content_type, ';', 1))) END, 'hash': CASE WHEN response_body_size <= %[3]d THEN response_body_sha256 END, 'size': least(response_body_size, %[3]d)}]) AS b
+			FROM calls WHERE %[1]s),
 		g AS (SELECT key, b.side AS side, b.status AS status, b.type AS type, b.hash AS hash, max(b.size) AS size, min(ts_ns) AS first FROM b WHERE b.type IS NOT NULL GROUP BY ALL)
-		SELECT key, side, status, type, hash, size FROM g QUALIFY row_number() OVER (PARTITION BY key, side, status, type ORDER BY first, hash) <= %[3]d ORDER BY key, side, status, type, hash`,
-		maxSample, w.Where, maxSamples), w.Args...)
+		SELECT key, side, status, type, coalesce(hash, '') AS hash, size, count(*) OVER (PARTITION BY key, side, status, type) AS bodies FROM g
+		QUALIFY row_number() OVER (PARTITION BY key, side, status, type ORDER BY first, hash) <= %[2]d ORDER BY key, side, status, type, hash`,
+		w.Where, maxSamples, maxSample), w.Args...)
 	if err != nil {
 		return err
 	}
@@ -337,9 +283,11 @@ func bodiesOf(ctx context.Context, c *forensics.Case, w *ask.Window, ops map[str
 			if into[r.Type] == nil {
 				into[r.Type] = &shape{}
 			}
-			if text, ok := texts[r.Hash]; ok && (strings.HasSuffix(r.Type, "json")) {
+			text, ok := texts[r.Hash]
+			if ok && strings.HasSuffix(r.Type, "json") {
 				into[r.Type].addJSON(text)
 			}
+			into[r.Type].partial = into[r.Type].partial || !ok || r.Bodies > maxSamples
 		}
 	}
 	return nil
@@ -354,11 +302,17 @@ func textsOf[T any](ctx context.Context, c *forensics.Case, list []T, hash func(
 	var marks []string
 	var args []any
 	for _, r := range list {
+		if hash(r) == "" {
+			continue
+		}
 		raw, err := hex.DecodeString(hash(r))
 		if err != nil {
 			return nil, err
 		}
 		marks, args = append(marks, "?"), append(args, raw)
+	}
+	if len(marks) == 0 {
+		return nil, nil
 	}
 	rows, _, err := ask.Rows[row](ctx, c, len(marks), `SELECT sha256 AS hash, any_value(text) AS text FROM bodies WHERE sha256 IN (`+strings.Join(marks, ", ")+`)
 		AND part = 0 AND complete AND text IS NOT NULL GROUP BY sha256 ORDER BY sha256`, args...)

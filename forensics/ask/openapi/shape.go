@@ -23,7 +23,8 @@ type shape struct {
 	uuid, dateTime, date                             int64 // of text
 	fields                                           map[string]*shape
 	items                                            *shape
-	more                                             bool // fields above the limit
+	values                                           *shape // of fields whose names are data
+	partial                                          bool   // not all values were looked at: nothing is known to be required
 }
 
 var uuidForm = regexp.MustCompile(`^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$`)
@@ -72,18 +73,27 @@ func (s *shape) add(v any, depth int) {
 			s.fields = map[string]*shape{}
 		}
 		for _, name := range slices.Sorted(maps.Keys(v)) {
-			f := s.fields[name]
-			if f == nil {
-				if len(s.fields) >= maxShapeFields {
-					s.more = true
-					continue
-				}
-				f = &shape{}
-				s.fields[name] = f
-			}
-			f.add(v[name], depth+1)
+			s.field(name).add(v[name], depth+1)
 		}
 	}
+}
+
+// field is the shape of a field's values: the one of all fields whose names are data, or that
+// are above the limit, or the field's own.
+func (s *shape) field(name string) *shape {
+	f := s.fields[name]
+	switch {
+	case f != nil:
+		return f
+	case isData(name) || len(s.fields) >= maxShapeFields:
+		if s.values == nil {
+			s.values = &shape{}
+		}
+		return s.values
+	}
+	f = &shape{}
+	s.fields[name] = f
+	return f
 }
 
 func (s *shape) addString(v string) {
@@ -118,20 +128,26 @@ func (s *shape) addText(v string) {
 
 // schema is the shape as a Schema Object of OpenAPI 3.0 (section 4.7.24). Types that differ
 // become anyOf; a place that never held anything but null has no type.
-func (s *shape) schema() *schemaObject {
+func (s *shape) schema() *schemaObject { return s.object(!s.partial) }
+
+// object is the schema; required says whether fields may be called required.
+func (s *shape) object(required bool) *schemaObject {
 	var kinds []*schemaObject
 	if s.objs > 0 {
 		o := &schemaObject{Type: "object", Properties: map[string]*schemaObject{}}
 		for _, name := range slices.Sorted(maps.Keys(s.fields)) {
-			o.Properties[name] = s.fields[name].schema()
-			if s.fields[name].seen == s.objs {
+			o.Properties[name] = s.fields[name].object(required)
+			if required && s.fields[name].seen == s.objs {
 				o.Required = append(o.Required, name)
 			}
+		}
+		if s.values != nil {
+			o.Additional = s.values.object(required)
 		}
 		kinds = append(kinds, o)
 	}
 	if s.list > 0 {
-		kinds = append(kinds, &schemaObject{Type: "array", Items: s.items.schema()})
+		kinds = append(kinds, &schemaObject{Type: "array", Items: s.items.object(required)})
 	}
 	if s.text > 0 {
 		o := &schemaObject{Type: "string"}
@@ -174,6 +190,7 @@ type schemaObject struct {
 	Nullable   bool                     `yaml:"nullable,omitempty"`
 	Required   []string                 `yaml:"required,omitempty"`
 	Properties map[string]*schemaObject `yaml:"properties,omitempty"`
+	Additional *schemaObject            `yaml:"additionalProperties,omitempty"`
 	Items      *schemaObject            `yaml:"items,omitempty"`
 	AnyOf      []*schemaObject          `yaml:"anyOf,omitempty"`
 }

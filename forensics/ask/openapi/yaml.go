@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v4"
+
+	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
 // OpenAPI 3.0.3 (https://spec.openapis.org/oas/v3.0.3), as far as it is written.
@@ -15,6 +17,8 @@ type (
 	apiDoc struct {
 		OpenAPI    string                           `yaml:"openapi"`
 		Info       apiInfo                          `yaml:"info"`
+		Servers    []map[string]string              `yaml:"servers"`
+		Security   *[]requirement                   `yaml:"security,omitempty"`
 		Paths      map[string]map[string]*apiMethod `yaml:"paths"`
 		Components *apiComponents                   `yaml:"components,omitempty"`
 	}
@@ -24,12 +28,14 @@ type (
 		Description string `yaml:"description"`
 	}
 	apiMethod struct {
+		ID         string                  `yaml:"operationId"`
 		Summary    string                  `yaml:"summary"`
 		Parameters []apiParameter          `yaml:"parameters,omitempty"`
 		Body       *apiBody                `yaml:"requestBody,omitempty"`
 		Responses  map[string]*apiResponse `yaml:"responses"`
-		Security   []map[string][]string   `yaml:"security,omitempty"`
+		Security   *[]requirement          `yaml:"security,omitempty"` // empty: open to all; nil: not known
 	}
+	requirement  map[string][]string
 	apiParameter struct {
 		Name     string        `yaml:"name"`
 		In       string        `yaml:"in"`
@@ -60,12 +66,12 @@ var schemes = map[string]map[string]string{
 	"cookie": {"type": "apiKey", "in": "cookie", "name": "session"},
 }
 
-func writeOpenAPI(service string, list []Operation, ops map[string]*operation) (string, error) {
-	doc := apiDoc{OpenAPI: "3.0.3", Paths: map[string]map[string]*apiMethod{},
+func writeOpenAPI(service string, list []*operation) (string, error) {
+	doc := apiDoc{OpenAPI: "3.0.3", Servers: []map[string]string{{"url": "/"}}, Paths: map[string]map[string]*apiMethod{},
 		Info: apiInfo{Title: service, Version: "observed", Description: "Inferred from recorded calls. What nobody called is not here; what was always present is required."}}
 	used := map[string]map[string]string{}
-	for _, k := range slices.Sorted(maps.Keys(ops)) {
-		op := ops[k]
+	ids := map[string]bool{}
+	for _, op := range list {
 		verb := strings.ToLower(op.Method)
 		if !slices.Contains([]string{"get", "put", "post", "delete", "options", "head", "patch", "trace"}, verb) || !strings.HasPrefix(op.Path, "/") {
 			continue
@@ -73,32 +79,51 @@ func writeOpenAPI(service string, list []Operation, ops map[string]*operation) (
 		if doc.Paths[op.Path] == nil {
 			doc.Paths[op.Path] = map[string]*apiMethod{}
 		}
-		doc.Paths[op.Path][verb] = op.method(used)
+		m := op.method(used)
+		m.ID = operationID(verb, op.Path, ids)
+		doc.Paths[op.Path][verb] = m
 	}
 	if len(used) > 0 {
 		doc.Components = &apiComponents{used}
+	} else {
+		doc.Security = &[]requirement{}
 	}
 	text, err := yaml.Dump(doc, yaml.WithIndent(2))
 	return string(text), err
 }
 
+// operationID names an operation by its method and the words of its path, and adds a number
+// if the name is in ids already.
+func operationID(verb, path string, ids map[string]bool) string {
+	base := verb
+	for _, w := range strings.FieldsFunc(path, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9')
+	}) {
+		base += strings.ToUpper(w[:1]) + w[1:]
+	}
+	id := base
+	for n := 2; ids[id]; n++ {
+		id = base + "_" + strconv.Itoa(n)
+	}
+	ids[id] = true
+	return id
+}
+
 func (op *operation) method(used map[string]map[string]string) *apiMethod {
 	m := &apiMethod{Summary: strconv.FormatInt(op.Calls, 10) + " calls seen", Responses: map[string]*apiResponse{}}
-	good := int64(0) // calls that the parameters were taken from
-	for _, n := range op.auth {
-		good += n
-	}
-	for part := range strings.SplitSeq(op.Path, "/") {
+	for i, part := range strings.Split(op.Path, "/") {
 		if strings.HasPrefix(part, "{") {
-			m.Parameters = append(m.Parameters, apiParameter{strings.Trim(part, "{}"), "path", true, &schemaObject{Type: "string"}})
+			m.Parameters = append(m.Parameters, apiParameter{strings.Trim(part, "{}"), "path", true, op.parts[i].schema()})
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(op.query)) {
 		p := op.query[name]
-		m.Parameters = append(m.Parameters, apiParameter{name, "query", p.calls == good, plainSchema(&p.value)})
+		m.Parameters = append(m.Parameters, apiParameter{name, "query", p.calls == op.Calls, plainSchema(&p.value)})
 	}
 	for _, name := range slices.Sorted(maps.Keys(op.headers)) {
-		m.Parameters = append(m.Parameters, apiParameter{name, "header", op.headers[name].calls == good, &schemaObject{Type: "string"}})
+		if !table.IsKeyHeader(name) { // these are security schemes
+			m.Parameters = append(m.Parameters, apiParameter{name, "header", op.headers[name].calls == op.Calls, &schemaObject{Type: "string"}})
+		}
 	}
 	if len(op.request) > 0 {
 		m.Body = &apiBody{Required: op.withBody == op.Calls, Content: media(op.request)}
@@ -110,16 +135,61 @@ func (op *operation) method(used map[string]map[string]string) *apiMethod {
 		}
 		m.Responses[strconv.FormatInt(status, 10)] = &apiResponse{text, media(op.response[status])}
 	}
+	m.Security = op.security(used)
+	return m
+}
+
+// security is what the calls that succeeded proved themselves with; each scheme is added to
+// used. It is nil if none succeeded, or only with credentials that OpenAPI has no scheme for.
+func (op *operation) security(used map[string]map[string]string) *[]requirement {
+	var list []requirement
+	add := func(id string, scheme map[string]string) {
+		used[id] = scheme
+		list = append(list, requirement{id: {}})
+	}
 	for _, kind := range slices.Sorted(maps.Keys(op.auth)) {
-		if scheme, ok := schemes[kind]; ok {
-			used[kind] = scheme
-			m.Security = append(m.Security, map[string][]string{kind: {}})
+		if kind == "apikey" {
+			for _, name := range op.keyHeaders() {
+				add(schemeID("apikey-"+name), map[string]string{"type": "apiKey", "in": "header", "name": name})
+			}
+		} else if scheme, ok := schemes[kind]; ok {
+			add(kind, scheme)
 		}
 	}
-	if len(m.Security) > 0 && op.auth[""] > 0 {
-		m.Security = append(m.Security, map[string][]string{}) // also without
+	open := op.auth[""] > 0
+	switch {
+	case open && len(op.auth) == 1:
+		list = []requirement{}
+	case len(list) == 0:
+		return nil
+	case open:
+		list = append(list, requirement{}) // also without
 	}
-	return m
+	return &list
+}
+
+// keyHeaders are the headers that API keys came in: Authorization if no other one did.
+func (op *operation) keyHeaders() []string {
+	var names []string
+	for _, name := range slices.Sorted(maps.Keys(op.headers)) {
+		if table.IsKeyHeader(name) {
+			names = append(names, name)
+		}
+	}
+	if names == nil {
+		return []string{"authorization"}
+	}
+	return names
+}
+
+// schemeID is a name as a key of Components (section 4.7.7).
+func schemeID(name string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || strings.ContainsRune("._-", r) {
+			return r
+		}
+		return '_'
+	}, name)
 }
 
 // plainSchema is the schema of a text that is a number only where it always was.

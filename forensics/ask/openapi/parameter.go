@@ -1,0 +1,139 @@
+package openapi
+
+import (
+	"context"
+	"strings"
+
+	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/ask"
+)
+
+// part is what the values of one part of a path all were.
+type part struct{ integer, uuid bool }
+
+func (p *part) schema() *schemaObject {
+	switch {
+	case p != nil && p.integer:
+		return &schemaObject{Type: "integer"}
+	case p != nil && p.uuid:
+		return &schemaObject{Type: "string", Format: "uuid"}
+	}
+	return &schemaObject{Type: "string"}
+}
+
+// narrow adds what the values of one endpoint all were at a place of the path.
+func (op *operation) narrow(at int, integer, uuid bool) {
+	p := op.parts[at]
+	if p == nil {
+		p = &part{integer: true, uuid: true}
+		op.parts[at] = p
+	}
+	p.integer = p.integer && integer
+	p.uuid = p.uuid && uuid
+}
+
+// partsOf reads whether the parts of paths were integers or UUIDs in all calls.
+func partsOf(ctx context.Context, c *forensics.Case, w *ask.Window, ops map[string]*operation) error {
+	type row struct {
+		Key     string `json:"key"`
+		At      int64  `json:"idx"`
+		Fewest  int64  `json:"fewest"`
+		Most    int64  `json:"most"`
+		Integer bool   `json:"is_integer"`
+		UUID    bool   `json:"is_uuid"`
+	}
+	rows, more, err := ask.Rows[row](ctx, c, 100*maxOperations, `WITH p AS (SELECT DISTINCT endpoint AS key, string_split(path, '/') AS parts FROM calls WHERE `+w.Where+`),
+		u AS (SELECT key, len(parts) AS n, unnest(parts) AS part, unnest(range(len(parts))) AS idx FROM p)
+		SELECT key, idx, min(n) AS fewest, max(n) AS most, bool_and(regexp_full_match(part, '0|[1-9][0-9]{0,17}')) AS is_integer,
+			bool_and(regexp_full_match(lower(part), '[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}')) AS is_uuid FROM u GROUP BY key, idx ORDER BY key, idx`, w.Args...)
+	if err != nil || more {
+		return err // without all rows no part has a type
+	}
+	for _, r := range rows {
+		op := ops[r.Key]
+		if op == nil {
+			continue
+		}
+		aligned := r.Fewest == r.Most && int(r.Most) == strings.Count(op.Path, "/")+1
+		op.narrow(int(r.At), r.Integer && aligned, r.UUID && aligned)
+	}
+	return nil
+}
+
+// queriesOf reads the names of the parameters of queries, and what their values look like.
+func queriesOf(ctx context.Context, c *forensics.Case, w *ask.Window, ops map[string]*operation) error {
+	type row struct {
+		Key   string `json:"key"`
+		Name  string `json:"name"`
+		Value string `json:"value"`
+		Calls int64  `json:"calls"`
+	}
+	rows, _, err := ask.Rows[row](ctx, c, 100*maxOperations, `WITH q AS MATERIALIZED (SELECT endpoint AS key, query_string AS q, count(*) AS n FROM calls WHERE `+w.Where+` AND query_string <> '' GROUP BY 1, 2),
+		p AS (SELECT key, n, unnest(list_distinct(list_transform(string_split(q, '&'), x -> split_part(x, '=', 1)))) AS name FROM (FROM q ORDER BY n DESC, key, q LIMIT 20000)),
+		v AS (SELECT key, unnest(string_split(q, '&')) AS x FROM (FROM q ORDER BY key, q LIMIT 5000))
+		SELECT key, name, value, calls FROM (SELECT key, url_decode(name) AS name, '' AS value, sum(n)::BIGINT AS calls FROM p WHERE name <> '' GROUP BY 1, 2
+		UNION ALL SELECT DISTINCT key, url_decode(split_part(x, '=', 1)) AS name, url_decode(split_part(x, '=', 2)) AS value, 0 AS calls FROM v) ORDER BY calls = 0, key, name, value`, w.Args...)
+	if err != nil {
+		return err
+	}
+	for _, r := range rows {
+		switch op := ops[r.Key]; {
+		case op == nil:
+		case r.Calls > 0 && isData(r.Name):
+		case r.Calls > 0:
+			count(op.query, r.Name, r.Calls, 100)
+		case r.Calls == 0 && op.query[r.Name] != nil:
+			op.query[r.Name].value.addText(r.Value)
+		}
+	}
+	return nil
+}
+
+// count adds calls with a parameter, of which most are kept.
+func count(into map[string]*parameter, name string, calls int64, most int) {
+	if into[name] == nil {
+		if len(into) >= most {
+			return
+		}
+		into[name] = &parameter{}
+	}
+	into[name].calls += calls
+}
+
+// standard are headers that every client or proxy sends, so that no description names them.
+func standard(name string) bool {
+	switch name {
+	case "host", "user-agent", "accept", "accept-encoding", "accept-language", "content-type", "content-length", "connection", "transfer-encoding", "authorization",
+		"cookie", "traceparent", "tracestate", "baggage", "te", "origin", "referer", "cache-control", "pragma", "via", "forwarded", "keep-alive", "upgrade", "expect", "date",
+		"if-none-match", "if-modified-since", "range", "priority", "dnt", "upgrade-insecure-requests":
+		return true
+	}
+	for _, p := range []string{":", "x-forwarded-", "x-b3-", "sec-", "proxy-", "x-envoy-", "x-amzn-", "grpc-", "x-real-ip", "b3", "uber-trace-id"} {
+		if strings.HasPrefix(name, p) {
+			return true
+		}
+	}
+	return false
+}
+
+func headersOf(ctx context.Context, c *forensics.Case, w *ask.Window, ops map[string]*operation) error {
+	type row struct {
+		Key   string `json:"key"`
+		Name  string `json:"name"`
+		Calls int64  `json:"calls"`
+	}
+	// Most calls of an operation have the same headers: they are taken apart once.
+	rows, _, err := ask.Rows[row](ctx, c, 100*maxOperations, `WITH h AS (SELECT endpoint AS key, list_transform(list_filter(headers, h -> h.kind = 'request'), h -> h.name) AS names, count(*) AS n
+			FROM calls WHERE `+w.Where+` GROUP BY 1, 2),
+		u AS (SELECT key, unnest(list_distinct(list_transform(names, x -> lower(x)))) AS name, n FROM h)
+		SELECT key, name, sum(n)::BIGINT AS calls FROM u GROUP BY 1, 2 ORDER BY key, name`, w.Args...)
+	if err != nil {
+		return err
+	}
+	for _, r := range rows {
+		if op := ops[r.Key]; op != nil && !standard(r.Name) {
+			count(op.headers, r.Name, r.Calls, 50)
+		}
+	}
+	return nil
+}
