@@ -31,6 +31,7 @@ trap stop EXIT
 rm -rf "$work"
 mkdir -p "$work/www"
 chmod 755 "$dir" "$work"
+# Do not use on with &: $! would be a shell's, and killing that leaves the program running.
 on() { local ns=$1; shift; ip netns exec "$ns" "$@"; }
 
 ip netns add $server
@@ -63,10 +64,10 @@ http { access_log off; keepalive_requests 1000; types { application/json json; a
   location = /api/fail { return 500 '{"error":"boom"}'; } location = /api/busy { return 503; }
   location = /api/order { return 201 '{"ok":true}'; } location /api/ { alias $work/www/; } } }
 CONF
-on $server nginx -c "$work/nginx.conf" & pids+=($!)
-on $server nghttpd --no-tls -d "$work/www" -a $ip 8081 >/dev/null 2>&1 & pids+=($!)
-on $server redis-server --port 6379 --bind $ip --save '' --appendonly no --protected-mode no --dir "$work" >/dev/null & pids+=($!)
-on $server dnsmasq -k -C /dev/null -R -h -a $ip -z --local=/svc.local/ --address=/svc.local/10.91.0.9 & pids+=($!)
+ip netns exec $server nginx -c "$work/nginx.conf" & pids+=($!)
+ip netns exec $server nghttpd --no-tls -d "$work/www" -a $ip 8081 >/dev/null 2>&1 & pids+=($!)
+ip netns exec $server redis-server --port 6379 --bind $ip --save '' --appendonly no --protected-mode no --dir "$work" >/dev/null & pids+=($!)
+ip netns exec $server dnsmasq -k -C /dev/null -R -h -a $ip -z --local=/svc.local/ --address=/svc.local/10.91.0.9 & pids+=($!)
 mkdir "$work/pg" && chown postgres "$work/pg"
 su postgres -c "$pgbin/initdb -D $work/pg -A trust" >/dev/null
 echo "host all all 10.91.0.0/24 trust" >>"$work/pg/pg_hba.conf"
@@ -92,7 +93,6 @@ round() {
 	for i in $(seq 20); do on $client dig +tries=1 +time=1 @$ip "n$i.svc.local" A "n$i.svc.local" AAAA "n$i.nope.example" A; done
 }
 record() { # FILE BYTES
-	# Do not use on here: $! would be a shell's, and a waiting shell ignores signals.
 	ip netns exec $server tcpdump -i psrv -n -B 262144 -s 0 -w "$1" 2>"$work/tcpdump.log" &
 	local pid=$! n=0
 	sleep 1

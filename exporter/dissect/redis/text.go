@@ -42,34 +42,42 @@ func appendArg(dst, p []byte) []byte {
 // appendEscaped appends p with what is not text escaped.
 func appendEscaped(dst, p []byte, quoted bool) []byte {
 	for len(p) > 0 {
+		n := ordinary(p, quoted)
+		dst = append(dst, p[:n]...)
+		if p = p[n:]; len(p) == 0 {
+			break
+		}
 		c := p[0]
-		if c >= utf8.RuneSelf {
-			r, n := utf8.DecodeRune(p)
-			if r == utf8.RuneError && n == 1 {
-				dst = append(dst, '\\', 'x', hex[c>>4], hex[c&15])
-			} else {
-				dst = append(dst, p[:n]...)
-			}
+		if _, n = utf8.DecodeRune(p); n > 1 {
+			dst = append(dst, p[:n]...)
 			p = p[n:]
 			continue
 		}
-		switch {
-		case quoted && (c == '"' || c == '\\'):
+		switch c {
+		case '"', '\\':
 			dst = append(dst, '\\', c)
-		case c == '\n':
+		case '\n':
 			dst = append(dst, '\\', 'n')
-		case c == '\r':
+		case '\r':
 			dst = append(dst, '\\', 'r')
-		case c == '\t':
+		case '\t':
 			dst = append(dst, '\\', 't')
-		case c < ' ' || c == 0x7f:
-			dst = append(dst, '\\', 'x', hex[c>>4], hex[c&15])
 		default:
-			dst = append(dst, c)
+			dst = append(dst, '\\', 'x', hex[c>>4], hex[c&15])
 		}
 		p = p[1:]
 	}
 	return dst
+}
+
+// ordinary is the length of the ASCII text at the front of p that needs no escape.
+func ordinary(p []byte, quoted bool) int {
+	for i, c := range p {
+		if c < ' ' || c >= 0x7f || quoted && (c == '"' || c == '\\') {
+			return i
+		}
+	}
+	return len(p)
 }
 
 // text is p as valid text without control characters.

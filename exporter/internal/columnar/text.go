@@ -42,25 +42,25 @@ func plainText(s string) bool {
 }
 
 func appendText(dst []byte, s string) []byte {
-	for i := 0; i < len(s); {
-		b := s[i]
-		if b == '\\' && looksEscaped(s[i:]) {
+	for len(s) > 0 {
+		n := 0
+		for n < len(s) && s[n] < utf8.RuneSelf && s[n] != '\\' {
+			n++
+		}
+		dst = append(dst, s[:n]...)
+		if s = s[n:]; s == "" {
+			break
+		}
+		_, n = utf8.DecodeRuneInString(s)
+		switch b := s[0]; {
+		case looksEscaped(s):
 			dst = append(dst, `\x5c`...)
-			i++
-			continue
-		}
-		if b < utf8.RuneSelf {
-			dst = append(dst, b)
-			i++
-			continue
-		}
-		r, n := utf8.DecodeRuneInString(s[i:])
-		if r == utf8.RuneError && n == 1 {
+		case n == 1 && b != '\\':
 			dst = append(dst, '\\', 'x', hexDigits[b>>4], hexDigits[b&15])
-		} else {
-			dst = append(dst, s[i:i+n]...)
+		default:
+			dst = append(dst, s[:n]...)
 		}
-		i += n
+		s = s[n:]
 	}
 	return dst
 }

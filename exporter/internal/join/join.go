@@ -120,6 +120,9 @@ func (j *Joiner) writeCalls(r *round.Round) error {
 	}
 	j.order = r.Order(j.order, func(b *flow.Batch) int { return len(b.Calls) }, func(b *flow.Batch, i int) int64 { return b.Calls[i].At })
 	for _, m := range j.order {
+		j.ids.touch(r.Out[m.Shard].Calls[m.I].Row.Base().CallID)
+	}
+	for _, m := range j.order {
 		startUpTo(m.No)
 		if err := j.call(&r.Out[m.Shard].Calls[m.I]); err != nil {
 			return err

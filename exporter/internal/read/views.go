@@ -80,6 +80,9 @@ func tupleOf(a, b flow.End) tuple {
 // find returns the view through which a TCP packet is seen, nil if its addresses are the
 // ones that its connection was dialled with.
 func (v *views) find(f *flow.Packet) *flow.View {
+	if len(v.known.m) == 0 && f.TCPFlags&decode.SYN == 0 {
+		return nil
+	}
 	src, dst := flow.End{Addr: f.Src, Port: f.SrcPort}, flow.End{Addr: f.Dst, Port: f.DstPort}
 	at := place{tupleOf(src, dst), f.Network}
 	switch f.TCPFlags & (decode.SYN | decode.ACK | decode.RST | decode.FIN) {
@@ -87,9 +90,6 @@ func (v *views) find(f *flow.Packet) *flow.View {
 		return v.syn(f, src, dst, at)
 	case decode.SYN | decode.ACK:
 		return v.answered(f, at)
-	}
-	if len(v.known.m) == 0 {
-		return nil
 	}
 	s := v.known.m[at]
 	switch {
