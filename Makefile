@@ -47,16 +47,15 @@ LINT_GOGC := 400
 
 lint:
 	@unformatted=$$(git ls-files '*.go' | xargs gofmt -l); if [ -n "$$unformatted" ]; then echo "not formatted (gofmt):"; echo "$$unformatted"; exit 1; fi
-	GOGC=$(LINT_GOGC) $(GO) vet ./...
 	@mkdir -p .cache
-	cd .ci/tools && $(GO) build -o ../../.cache/staticcheck honnef.co/go/tools/cmd/staticcheck
-	GOGC=$(LINT_GOGC) .cache/staticcheck ./...
+	cd .ci/tools && $(GO) build -o ../../.cache/lint ./lint
+	GOGC=$(LINT_GOGC) .cache/lint ./...
 
 # Tests that may skip. Without root there are more, because setup installs nothing and the
 # kernel refuses some operations.
 skips := .ci/allowed-skips.txt $(if $(filter-out 0,$(shell id -u)),.ci/skips-without-root.txt)
 
-# "make lint" vets, so go test need not do it again.
+# "make lint" has the analyzers of go vet, so go test need not run them again.
 unit: build .cache/testgate
 	set -o pipefail; $(GO) test -vet=off -timeout 20m -json ./... | tee .cache/unit.json | .cache/testgate $(skips) | tee .cache/unit.txt
 

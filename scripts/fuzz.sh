@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Runs every fuzz target for a short time: scripts/fuzz.sh 3s
 #
-# The test program of a package is compiled once for all its targets. One target runs per
+# The test program of a package is compiled once for all its targets, and only our own code is
+# instrumented: "go test -fuzz" would compile all dependencies once more. One target runs per
 # processor, each with one worker. If a run ends in an error without an input that causes it,
 # it is repeated, because on a busy machine the fuzzer sometimes misses its own deadline.
 set -euo pipefail
@@ -39,6 +40,6 @@ export -f target
 targets=$(git ls-files '*_test.go' | xargs grep -oE '^func Fuzz[A-Za-z0-9_]+' | sed -E 's|/[^/]*:func | |' | sort)
 [ -n "$targets" ] || { echo "fuzz: no targets" >&2; exit 1; }
 cut -d ' ' -f 1 <<<"$targets" | sort -u | while read -r package; do
-	$go test -vet=off -c -fuzz=Fuzz -o "$programs/${package//\//_}" "./$package" >&2 </dev/null || exit 1
+	$go test -vet=off -c -gcflags="$module/...=-d=libfuzzer" -ldflags='-s -w' -o "$programs/${package//\//_}" "./$package" >&2 </dev/null || exit 1
 	grep "^$package " <<<"$targets"
 done | xargs -r -L 1 -P "$(nproc)" bash -c 'target "$@"' fuzz
