@@ -333,21 +333,21 @@ func (m *Manifest) sorted() *Manifest {
 // ParseManifest reads bundle.json. A later schema gives *NewerSchemaError, whatever
 // else is in it. Keys this release does not know are passed over.
 func ParseManifest(data []byte) (*Manifest, error) {
-	var head struct {
-		SchemaVersion int  `json:"schema_version"`
-		Tool          Tool `json:"tool"`
-	}
-	if err := decode(data, &head); err != nil {
-		return nil, err
-	}
-	if head.SchemaVersion > SchemaVersion {
-		return nil, &NewerSchemaError{Found: head.SchemaVersion, Known: SchemaVersion, Tool: head.Tool}
-	}
 	m := &Manifest{}
-	if err := decode(data, m); err != nil {
-		return nil, err
+	err := decode(data, m)
+	if err != nil || m.SchemaVersion > SchemaVersion {
+		var head struct {
+			SchemaVersion int  `json:"schema_version"`
+			Tool          Tool `json:"tool"`
+		}
+		if decode(data, &head) == nil && head.SchemaVersion > SchemaVersion {
+			err = &NewerSchemaError{Found: head.SchemaVersion, Known: SchemaVersion, Tool: head.Tool}
+		}
 	}
-	if err := m.validate(); err != nil {
+	if err == nil {
+		err = m.validate()
+	}
+	if err != nil {
 		return nil, err
 	}
 	return m, nil

@@ -110,7 +110,7 @@ func TestAccessInFull(t *testing.T) {
 		lists(a, 35, "rows", acc.Calls)
 	})
 	planted(t, 36, func(a *asked) {
-		in := access.AccessIn{Service: a.arg("service"), Scope: ask.Scope{From: a.arg("from"), To: a.arg("to"), Limit: 7}}
+		in := access.AccessIn{Service: a.arg("service"), Scope: ask.Scope{From: a.arg("from"), To: a.arg("to"), Limit: 40}}
 		var all []access.AccessCall
 		var first *access.Access
 		for {
