@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -22,6 +23,13 @@ import (
 	"github.com/pcapsule/pcapsule/exporter"
 )
 
+// The first thread is the one that a process is known by, and package initialization runs on it.
+func init() {
+	if strings.HasPrefix(os.Getenv(roleEnv), "events threads") {
+		runtime.LockOSThread()
+	}
+}
+
 // eventPart acts a part of TestEventsOfEachKind.
 func eventPart(arg string) {
 	name, rest, _ := strings.Cut(arg, " ")
@@ -29,6 +37,10 @@ func eventPart(arg string) {
 	case "exit": // with a code
 		code := must(strconv.Atoi(rest))
 		os.Exit(code)
+	case "threads": // the first thread ends, and the rest of the process a moment later
+		code := must(strconv.Atoi(rest))
+		time.AfterFunc(100*time.Millisecond, func() { os.Exit(code) })
+		unix.RawSyscallNoError(unix.SYS_EXIT, 3, 0, 0)
 	case "wait":
 		time.Sleep(time.Minute)
 	case "eat": // memory, more than its group may have
@@ -115,6 +127,9 @@ func eventScene() {
 	failed := child("events exit 7", nil)
 	failed.Wait()
 	tellAll(os.Stdout, truth{PID: failed.Process.Pid, Kind: "exit 7"})
+	threads := child("events threads 9", nil)
+	threads.Wait()
+	tellAll(os.Stdout, truth{PID: threads.Process.Pid, Kind: "exit 9"})
 	killed := child("events wait", nil)
 	must(0, killed.Process.Kill())
 	killed.Wait()
@@ -246,7 +261,7 @@ func TestEventsOfEachKind(t *testing.T) {
 	})
 	events, rows := readEvents(t, out), osEvents(t, out)
 	group := "/" + filepath.Base(s.cgroup)
-	if len(facts) != 5 {
+	if len(facts) != 6 {
 		t.Fatalf("the scene told %+v", facts)
 	}
 	for _, f := range facts {
@@ -258,6 +273,12 @@ func TestEventsOfEachKind(t *testing.T) {
 			checkEvents(t, events, rows, "exit with a code", func(e *eventLine) bool {
 				return e.Kind == "exit" && e.PID == f.PID && e.ExitCode != nil && *e.ExitCode == 7 && e.Cgroup == group && e.Name != ""
 			})
+		case "exit 9":
+			exit := func(e *eventLine) bool { return e.Kind == "exit" && e.PID == f.PID }
+			checkEvents(t, events, rows, "exit of the last thread", func(e *eventLine) bool { return exit(e) && e.ExitCode != nil && *e.ExitCode == 9 && e.Name != "" })
+			if n := len(slices.DeleteFunc(slices.Clone(events), func(e eventLine) bool { return !exit(&e) })); n != 1 {
+				t.Errorf("%d exits of a process whose first thread ends before the others", n)
+			}
 		case "killed":
 			checkEvents(t, events, rows, "exit by a signal", func(e *eventLine) bool {
 				return e.Kind == "exit" && e.PID == f.PID && e.ExitCode == nil && e.Signal == 9 && e.Cgroup == group

@@ -202,6 +202,9 @@ func (r *recording) inScope(cgroup uint64) bool {
 }
 
 func (r *recording) processEvent(e *bpf.Event) {
+	if e.Kind == bpf.EventExit && r.processes.Ended(e) {
+		return
+	}
 	p := r.processes.Add(e)
 	if r.o.NoEvents || !r.inScope(e.Cgroup) || r.warden.silenced(&r.faces, e.Cgroup, p) {
 		return

@@ -124,13 +124,9 @@ int process_exec(struct bpf_raw_tracepoint_args *ctx)
 
 static __always_inline int process(struct task_struct *task, u32 kind, s32 code)
 {
-	struct event_counters *c;
-	struct process_event *p;
+	struct event_counters *c = counted(kind);
+	struct process_event *p = bpf_ringbuf_reserve(&events, sizeof(*p), 0);
 
-	if (BPF_CORE_READ(task, pid) != BPF_CORE_READ(task, tgid))
-		return 0; /* a thread */
-	c = counted(kind);
-	p = bpf_ringbuf_reserve(&events, sizeof(*p), 0);
 	if (!p) {
 		if (c)
 			ADD(c->failed, 1);
@@ -145,15 +141,37 @@ static __always_inline int process(struct task_struct *task, u32 kind, s32 code)
 SEC("raw_tp/sched_process_fork")
 int process_fork(struct bpf_raw_tracepoint_args *ctx)
 {
-	return process((void *)ctx->args[1], EVENT_FORK, 0);
+	struct task_struct *task = (void *)ctx->args[1];
+
+	if (BPF_CORE_READ(task, pid) != BPF_CORE_READ(task, tgid))
+		return 0; /* a thread */
+	return process(task, EVENT_FORK, 0);
 }
 
+/* Of the kernel's include/linux/sched/signal.h, since Linux 2.6. */
+#define SIGNAL_GROUP_EXIT 4
+
+/* exit_code is what wait(2) would tell of a process. */
+static __always_inline s32 exit_code(struct task_struct *leader)
+{
+	if (BPF_CORE_READ(leader, signal, flags) & SIGNAL_GROUP_EXIT)
+		return BPF_CORE_READ(leader, signal, group_exit_code);
+	return BPF_CORE_READ(leader, exit_code);
+}
+
+/*
+ * A process ends with its last thread, which need not be its first. If its last two end at
+ * the same time, each may find that no other is left: the reader drops the second event.
+ */
 SEC("raw_tp/sched_process_exit")
 int process_exit(struct bpf_raw_tracepoint_args *ctx)
 {
 	struct task_struct *task = (void *)ctx->args[0];
+	struct task_struct *leader = BPF_CORE_READ(task, group_leader);
 
-	return process(task, EVENT_EXIT, BPF_CORE_READ(task, exit_code));
+	if (BPF_CORE_READ(task, signal, live.counter))
+		return 0; /* other threads go on */
+	return process(leader, EVENT_EXIT, exit_code(leader));
 }
 
 SEC("raw_tp/mark_victim")

@@ -155,6 +155,14 @@ struct cred {
 	kuid_t uid;
 } RELOCATED;
 
+struct signal_struct {
+	struct {
+		int counter;
+	} live; /* threads */
+	int group_exit_code;
+	unsigned int flags;
+} RELOCATED;
+
 struct task_struct {
 	unsigned int flags;
 	int pid;
@@ -162,6 +170,7 @@ struct task_struct {
 	int exit_code;
 	struct task_struct *group_leader;
 	struct task_struct *real_parent;
+	struct signal_struct *signal;
 	u64 start_boottime;
 	struct mm_struct *mm;
 	const struct cred *cred;

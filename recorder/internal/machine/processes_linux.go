@@ -89,7 +89,7 @@ func (t *Processes) Add(e *bpf.Event) *Process {
 			p = &Process{PID: e.TGID, Parent: e.Parent, Start: t.clock.utcBoot(e.Start), UID: int64(e.UID), Name: Clean(e.Comm, 64), Cgroup: e.Cgroup}
 			t.put(p)
 		}
-		p.To, p.code = at, e.Code
+		p.To, p.code, p.bootStart = at, e.Code, e.Start
 		if p.Cgroup == 0 {
 			p.Cgroup = e.Cgroup
 		}
@@ -103,6 +103,12 @@ func (t *Processes) Add(e *bpf.Event) *Process {
 		return p
 	}
 	return t.By[e.TGID]
+}
+
+// Ended reports whether the exit that e tells of is known already.
+func (t *Processes) Ended(e *bpf.Event) bool {
+	p := t.By[e.TGID]
+	return p != nil && p.To != 0 && p.bootStart == e.Start
 }
 
 // arguments splits a command line and masks what may be secret in it.
