@@ -96,22 +96,6 @@ func writeDurably(path string, data []byte, mode fs.FileMode) error {
 	return syncFolder(dir)
 }
 
-// SignAnchor is for a witness: it signs that the chain of a ring stood at a record.
-func SignAnchor(key ed25519.PrivateKey, witness, ring string, of uint64, hash string, at Time) Anchor {
-	sig := ed25519.Sign(key, AnchorStatement(ring, of, hash, at))
-	return Anchor{Of: of, Hash: hash, Witness: witness, PublicKey: publicText(key), At: at, Signature: base64.StdEncoding.EncodeToString(sig)}
-}
-
-// check proves the witness's signature.
-func (a *Anchor) check(ring string) error {
-	key, ok := publicKey(a.PublicKey)
-	sig, err := base64.StdEncoding.DecodeString(a.Signature)
-	if !ok || err != nil || !ed25519.Verify(key, AnchorStatement(ring, a.Of, a.Hash, a.At), sig) {
-		return fmt.Errorf("anchor of record %d by %.80q: the signature does not hold", a.Of, a.Witness)
-	}
-	return nil
-}
-
 // ReadPublicKey reads a key to check with: PEM of a public or a private ed25519 key, or
 // base64 as records have it.
 func ReadPublicKey(path string) (ed25519.PublicKey, error) {

@@ -183,17 +183,6 @@ type Deletion struct {
 	Last      Time    `json:"last"`
 }
 
-// Anchor is a countersignature: a witness outside the node has seen the chain up to a
-// record, so nobody can cut or change it up to there without that witness.
-type Anchor struct {
-	Of        uint64 `json:"of"`   // number of the record
-	Hash      string `json:"hash"` // its hash
-	Witness   string `json:"witness"`
-	PublicKey string `json:"public_key"` // ed25519, base64
-	At        Time   `json:"at"`         // by the witness's clock
-	Signature string `json:"signature"`  // base64, over AnchorStatement
-}
-
 // Stop ends what a start began.
 type Stop struct {
 	Holes []Hole `json:"holes,omitempty"` // not yet stated in a segment
@@ -218,17 +207,6 @@ const maxLine = 4 << 20 // a line of seals.jsonl
 // of text is none over another.
 func preAuth(typ string, body []byte) []byte {
 	return fmt.Appendf(nil, "DSSEv1 %d %s %d %s", len(typ), typ, len(body), body)
-}
-
-// AnchorStatement is what a witness signs.
-func AnchorStatement(ring string, of uint64, hash string, at Time) []byte {
-	text, _ := json.Marshal(struct {
-		Ring string `json:"ring"`
-		Of   uint64 `json:"of"`
-		Hash string `json:"hash"`
-		At   Time   `json:"at"`
-	}{ring, of, hash, at}) // strings and numbers always encode
-	return preAuth(anchorType, text)
 }
 
 // KeyID is the SHA-256 of a public key, in hex.

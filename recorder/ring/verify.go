@@ -21,6 +21,7 @@ type VerifyOptions struct {
 	Witnesses  []ed25519.PublicKey // likewise for anchors
 	Anchors    []Anchor            // kept outside the ring: its chain must reach them
 	SkipHashes bool                // look at records and names only
+	HashSides  bool                // but read side files all the same
 }
 
 // Problem is something that must not be.
@@ -109,14 +110,26 @@ type verifier struct {
 // that every number is there, deleted by a record, or said to be missing. The error is
 // for rings that cannot be read at all; what is wrong with one is in the Report.
 func Verify(dir string, opt VerifyOptions) (*Report, error) {
+	v, err := verifyChain(dir, opt)
+	if err != nil {
+		return nil, err
+	}
+	v.numbering()
+	v.files()
+	return v.rep, nil
+}
+
+// verifyChain checks the records and the anchors, and no other file.
+func verifyChain(dir string, opt VerifyOptions) (*verifier, error) {
 	r, err := Open(dir)
 	if err != nil {
 		return nil, err
 	}
 	rep := &Report{Ring: r.ID, Node: r.Node, Problems: []Problem{}, Keys: []string{}, Anchored: -1, Open: []string{}, Recovered: []string{},
-		Unbalanced: []string{}, Holes: []Hole{}, Notes: []string{}, SidesOpen: []string{}, SidesRecovered: []string{}, SidesUncovered: []string{}, Hashed: !opt.SkipHashes,
-		KeysTrusted: len(opt.Keys) > 0, AnchorsTrusted: len(opt.Witnesses) > 0}
-	v := &verifier{opt: opt, rep: rep, hist: newHistory(), sealed: map[ID]bool{}, sides: map[ID]*sideSeals{}, sums: map[string]ID{}, numbers: map[string][]uint64{}, gaps: map[string][]Range{}, below: map[string]uint64{}, ring: r}
+		Unbalanced: []string{}, Holes: []Hole{}, Notes: []string{}, SidesOpen: []string{}, SidesRecovered: []string{}, SidesUncovered: []string{},
+		Hashed: !opt.SkipHashes, KeysTrusted: len(opt.Keys) > 0, AnchorsTrusted: len(opt.Witnesses) > 0}
+	v := &verifier{opt: opt, rep: rep, hist: newHistory(), sealed: map[ID]bool{}, sides: map[ID]*sideSeals{}, sums: map[string]ID{},
+		numbers: map[string][]uint64{}, gaps: map[string][]Range{}, below: map[string]uint64{}, ring: r}
 	if rep.Pin, err = readPin(dir); err != nil {
 		rep.problem(-1, pinName, "%v", err)
 	}
@@ -126,9 +139,7 @@ func Verify(dir string, opt VerifyOptions) (*Report, error) {
 	for i := range opt.Anchors {
 		v.anchor(-1, &opt.Anchors[i], true)
 	}
-	v.numbering()
-	v.files()
-	return rep, nil
+	return v, nil
 }
 
 func readPin(dir string) (*Pinned, error) {
@@ -285,29 +296,6 @@ func (v *verifier) segment(n int64, s *Seal) {
 	}
 	if s.Counters != nil && !s.Counters.Balanced() {
 		v.rep.Unbalanced = append(v.rep.Unbalanced, id.Segment())
-	}
-}
-
-// anchor checks the one in record n, or one from outside, where n is -1.
-func (v *verifier) anchor(n int64, a *Anchor, outside bool) {
-	if a.Of >= uint64(len(v.hashes)) || !outside && a.Of >= uint64(n) {
-		v.rep.problem(n, sealsName, "an anchor of record %d, and the chain does not reach it: its tail was cut", a.Of)
-		return
-	}
-	if hex.EncodeToString(v.hashes[a.Of][:]) != strings.ToLower(a.Hash) {
-		v.rep.problem(n, sealsName, "an anchor of record %d names another hash: the chain is not the one the witness saw", a.Of)
-		return
-	}
-	if err := a.check(v.rep.Ring); err != nil {
-		v.rep.problem(n, sealsName, "%v", err)
-		return
-	}
-	if key, _ := publicKey(a.PublicKey); len(v.opt.Witnesses) > 0 && !holds(v.opt.Witnesses, key) {
-		v.rep.Notes = append(v.rep.Notes, fmt.Sprintf("an anchor of record %d is by %.80q, who is not one of the witnesses given", a.Of, a.Witness))
-		return
-	}
-	if int64(a.Of) > v.rep.Anchored {
-		v.rep.Anchored, v.rep.AnchoredBy, v.rep.AnchoredAt = int64(a.Of), a.Witness, a.At
 	}
 }
 

@@ -84,7 +84,7 @@ func (v *verifier) sideFile(id ID, want *SideFile, open bool) string {
 	case !info.Mode().IsRegular():
 		return "not a regular file"
 	}
-	if v.opt.SkipHashes {
+	if v.opt.SkipHashes && !v.opt.HashSides {
 		if info.Size() < want.Size || !open && info.Size() > want.Size {
 			return sizes(info.Size(), want.Size)
 		}

@@ -31,7 +31,7 @@ func sealedRing(t testing.TB, n int) (dir string, key, witness ed25519.PrivateKe
 		must(t, w.Seal(context.Background()))
 		if i == 1 {
 			at, hash := w.Head()
-			must(t, w.Countersign(SignAnchor(witness, "hub", w.Ring(), at, hash, epoch)))
+			must(t, w.Countersign(Anchor{Ring: w.Ring(), Of: at, Hash: hash, Witness: "hub", At: epoch}.Sign(witness)))
 		}
 	}
 	finish(t, w)
@@ -139,7 +139,7 @@ func TestACutTailShowsAgainstAnAnchor(t *testing.T) {
 	dir, key, witness := sealedRing(t, 4)
 	r, err := Open(dir)
 	must(t, err)
-	kept := SignAnchor(witness, "hub", r.ID, r.Head.N, r.Head.Hash, epoch)
+	kept := Anchor{Ring: r.ID, Of: r.Head.N, Hash: r.Head.Hash, Witness: "hub", At: epoch}.Sign(witness)
 	rep, err := Verify(dir, VerifyOptions{Anchors: []Anchor{kept}})
 	must(t, err)
 	if !rep.OK() || rep.Anchored != int64(r.Head.N) {

@@ -21,8 +21,8 @@ func (p program) verify() *cobra.Command {
 		Use:   "verify RING",
 		Short: "Check a ring's chain of records, signatures, hashes and counts",
 		Long: `Check that no record was changed, removed or inserted, that the signatures are valid, that every
-sealed segment exists and has its hash, and that a record accounts for every segment that does
-not exist. Without --key, the ring itself names the key that signs it. Only this ring has the
+sealed segment and side file exists and has its hash, and that a record accounts for every segment
+that does not exist. Without --key, the ring itself names the key that signs it. Only this ring has the
 records after the last anchor: somebody with the node's key could have rewritten them.`,
 		Example: p.example(`  PROGRAM ring verify /var/lib/pcapsule/ring --key node.pub --witness hub.pub
   PROGRAM ring verify /var/lib/pcapsule/ring --quick --json`),
@@ -107,12 +107,13 @@ func printReport(out io.Writer, r *ring.Report) {
 	for _, p := range r.Problems {
 		fmt.Fprintf(out, "WRONG %s\n", console.Printable(p.String(), 600))
 	}
-	hashed := "with their hashes"
+	hashed, unread := "with their hashes", ""
 	if !r.Hashed {
-		hashed = "not read"
+		hashed, unread = "not read", ", not read"
 	}
 	fmt.Fprintf(out, "ring %s: %s, %s of them signed\n", console.Printable(r.Ring, 64), console.Counted(r.Records, "record", "records"), console.Thousands(r.Signed))
 	fmt.Fprintf(out, "%s there, %s, %s; %s deleted by retention\n", console.Counted(int64(r.Segments), "segment", "segments"), console.ByteSize(r.Bytes), hashed, console.Thousands(r.Deleted))
+	fmt.Fprintf(out, "%s as sealed%s\n", console.Counted(int64(r.SideFiles), "side file", "side files"), unread)
 	switch {
 	case r.Anchored < 0:
 		fmt.Fprintln(out, "not anchored: no witness has seen the chain")
@@ -137,6 +138,11 @@ func printReport(out io.Writer, r *ring.Report) {
 	}
 	list("still open", r.Open)
 	list("recovered after a crash", r.Recovered)
+	list("side files not sealed", r.SidesOpen)
+	list("side files sealed after a crash", r.SidesRecovered)
+	if n := len(r.SidesUncovered); n > 0 {
+		fmt.Fprintf(out, "side files not covered: those of %s, sealed by an earlier release\n", console.Counted(int64(n), "segment", "segments"))
+	}
 	list("counters do not add up", r.Unbalanced)
 	list("note", r.Notes)
 	for _, h := range r.Holes {
