@@ -78,6 +78,18 @@ func publicText(key ed25519.PrivateKey) string {
 	return base64.StdEncoding.EncodeToString(key.Public().(ed25519.PublicKey))
 }
 
+// Fingerprint names a key for people, by its public half.
+func Fingerprint(key ed25519.PrivateKey) string { return KeyID(key.Public().(ed25519.PublicKey)) }
+
+// WriteNew makes a small file that is complete or does not exist. It answers fs.ErrExist
+// instead of replacing one.
+func WriteNew(path string, data []byte, mode fs.FileMode) error {
+	if err := writeDurably(path, data, mode); err != nil {
+		return fmt.Errorf("writing %s: %w", path, err)
+	}
+	return nil
+}
+
 // writeDurably makes a small file that is whole or not there, and never replaces one.
 func writeDurably(path string, data []byte, mode fs.FileMode) error {
 	dir := filepath.Dir(path)
