@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -95,7 +96,7 @@ func ringWith(t *testing.T, dir string, segments int, o ring.Options) {
 		t.Fatal(err)
 	}
 	dropped := uint64(0)
-	series, err := w.Series(ring.SeriesOptions{Name: "sockets", LinkType: 276,
+	series, err := w.Series(ring.SeriesOptions{Name: "sockets", LinkType: 276, Sides: []string{"owners.jsonl"},
 		Header: func(h *ring.Header) {
 			h.Own, h.Clocks = "own traffic is left out", []ring.Clock{{Real: ring.Time(segmentBegin), Synchronized: true, MaxError: 5000}}
 		},
@@ -223,6 +224,42 @@ func TestAPinnedRingAsInput(t *testing.T) {
 	m, got := bundleOf(t, Options{}, []string{pinned}, aboutHoles)
 	if len(m.Inputs) != 1 || got[0] != "0 drop 3" || len(m.Warnings) > 0 {
 		t.Errorf("%d inputs, holes %q, %q", len(m.Inputs), got[0], m.Warnings)
+	}
+}
+
+// TestAPinWithoutOwnersSaysSo: side files of a pinned segment that were not final are a warning
+// and a counter, also in what is derived of it.
+func TestAPinWithoutOwnersSaysSo(t *testing.T) {
+	dir, pinned, derived := filepath.Join(t.TempDir(), "ring"), filepath.Join(t.TempDir(), "pinned"), filepath.Join(t.TempDir(), "derived")
+	ringWith(t, dir, 1, ring.Options{})
+	// As it is while the recorder still writes the side files: their record is not there.
+	path := filepath.Join(dir, "seals.jsonl")
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, _, _ := bytes.Cut(text, []byte(`"kind":"side_files"`))
+	writeFile(t, path, string(before[:bytes.LastIndexByte(before, '\n')+1]))
+	p, err := ring.Pin(context.Background(), dir, 0, 1<<62, pinned, ring.PinOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	about, err := ring.Derive(pinned, derived, p, ring.Derived{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, _ := ring.ParseHeader(about)
+	one := newSegment(t, h, workload.InterfaceComment{Cgroup: "/web"})
+	one.exchange(0, 0, clientEnd, serverEnd, "/x")
+	writeFile(t, filepath.Join(derived, "derived.pcapng"), string(one.bytes()))
+	for _, from := range []string{pinned, derived} {
+		m, _ := bundleOf(t, Options{}, []string{from}, "select 1::varchar")
+		if n := m.Accounts.Counters["ring"]["side_files_not_sealed"]; n != 1 {
+			t.Errorf("%s: counter %d, want 1", filepath.Base(from), n)
+		}
+		if !slices.Contains(m.Warnings, "sockets-node-a-000000001.pcapng: its side files were not final; owners of packets and events may be missing") {
+			t.Errorf("warnings %q", m.Warnings)
+		}
 	}
 }
 

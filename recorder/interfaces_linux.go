@@ -256,7 +256,7 @@ func (l *listening) output() (err error) {
 		}
 	}
 	if l.o.Ring != nil {
-		l.out, err = newRingSink(&l.o, l.here, ring.SeriesOptions{Name: "interfaces", LinkType: linkEthernet, SnapLen: snap, Header: header, Account: l.account})
+		l.out, err = newRingSink(&l.o, l.here, ring.SeriesOptions{Name: "interfaces", LinkType: linkEthernet, SnapLen: snap, Sides: []string{ring.KeysKind}, Header: header, Account: l.account})
 	} else {
 		var h ring.Header
 		header(&h)
@@ -285,7 +285,9 @@ func (l *listening) loop(ctx context.Context) error {
 	fds := []unix.PollFd{{Fd: int32(l.fd), Events: unix.POLLIN | unix.POLLERR}}
 	for ctx.Err() == nil {
 		any, err := l.round()
+		mark := l.out.ended()
 		l.keys.turn()
+		l.out.finish(mark)
 		if err != nil || l.o.Count > 0 && l.left == 0 {
 			return err
 		}

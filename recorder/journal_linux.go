@@ -28,6 +28,9 @@ const (
 	maxPending = 1 << 20 // bytes that wait for a file
 )
 
+// sideKinds are the kinds of files that a recording of sockets writes beside a segment.
+var sideKinds = []string{sideOwners, sideEvents, ring.KeysKind}
+
 // give writes what was gathered of a lane, beside a segment. Without one it waits, within
 // bounds. A disk that refuses costs the lines, which are counted, and never the recording.
 func (j *journal) give(l *lane, id ring.ID) {
@@ -345,7 +348,7 @@ func (r *recording) side(end bool) {
 		if end {
 			r.sockets.flush(now, 0, l)
 			if (l.segment == ring.ID{}) {
-				l.segment = l.before
+				r.resume(l)
 			}
 		}
 		waiting += len(l.owners) + len(l.happen)
@@ -359,6 +362,16 @@ func (r *recording) side(end bool) {
 		for _, l := range r.lanes {
 			r.journal.give(l, l.segment)
 		}
+	}
+}
+
+// resume puts what is left beside the last segment of a lane: none is open any more.
+func (r *recording) resume(l *lane) {
+	if l.segment = l.before; l.segment == (ring.ID{}) {
+		return
+	}
+	if err := l.out.reopen(l.segment); err != nil {
+		r.o.OnError(err)
 	}
 }
 

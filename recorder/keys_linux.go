@@ -169,7 +169,7 @@ func (k *keyring) end() {
 func (k *keyring) settle() {
 	var late error
 	if k.file == nil && k.before != (ring.ID{}) && k.current.Waiting() > 0 {
-		late = k.place(&keyFile{path: k.out.sidePath(k.before, ring.KeysKind), to: k.to, onError: func(error) {}})
+		late = errors.Join(k.out.reopen(k.before), k.place(&keyFile{path: k.out.sidePath(k.before, ring.KeysKind), to: k.to, onError: func(error) {}}))
 	}
 	if err := errors.Join(late, k.place(nil)); err != nil {
 		k.onError(err)

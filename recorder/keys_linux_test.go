@@ -21,7 +21,8 @@ type segments struct {
 	now ring.ID
 }
 
-func (s *segments) segment() ring.ID { return s.now }
+func (s *segments) segment() ring.ID     { return s.now }
+func (s *segments) reopen(ring.ID) error { return nil }
 func (s *segments) sidePath(id ring.ID, kind string) string {
 	return filepath.Join(s.dir, id.Side(kind))
 }

@@ -25,6 +25,7 @@ type lane struct {
 
 	ended     atomic.Uint64 // segments that ended; a ring counts from its own goroutines
 	endedSeen uint64
+	mark      uint64        // segments that had ended when the side files were last looked at
 	handed    atomic.Uint64 // packets that the output was given, with what became of them
 	flying    atomic.Pointer[face]
 }
@@ -76,7 +77,7 @@ func (r *recording) openLanes(snap uint32) error {
 		l := &lane{age: age}
 		shared := r.o
 		shared.writer = first.w
-		out, err := newRingSink(&shared, r.here, ring.SeriesOptions{Name: ring.AgedSeries("sockets", age), LinkType: linkCooked, SnapLen: snap, Header: r.header,
+		out, err := newRingSink(&shared, r.here, ring.SeriesOptions{Name: ring.AgedSeries("sockets", age), LinkType: linkCooked, SnapLen: snap, Sides: sideKinds, Header: r.header,
 			Account: func(t ring.Taken) ring.Account { return r.accountOf(l, t) }})
 		if err != nil {
 			return err

@@ -211,8 +211,14 @@ func (r *recording) round() (n int, more bool, err error) {
 		return n, false, err
 	}
 	r.keyStates(false)
+	for _, l := range r.lanes {
+		l.mark = l.out.ended()
+	}
 	r.side(false)
 	r.keys.turn()
+	for _, l := range r.lanes {
+		l.out.finish(l.mark) // owners, events and keys go beside later segments from here on
+	}
 	return n, !end, nil
 }
 

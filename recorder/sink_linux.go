@@ -41,6 +41,12 @@ type sink interface {
 	side(id ring.ID, kind string, lines []byte) (int, error)
 	// sidePath is where such a file stands, "" where it cannot.
 	sidePath(id ring.ID, kind string) string
+	// ended is a mark for finish: the segments that have ended.
+	ended() uint64
+	// finish says that nothing is added beside the segments up to a mark.
+	finish(mark uint64)
+	// reopen is called before something is added beside a segment after finish.
+	reopen(id ring.ID) error
 	// name and first packet id of the recording
 	ids() (name string, first uint64)
 	// close writes what the account says of the interfaces, and ends.
@@ -124,6 +130,10 @@ func (s *ringSink) segment() ring.ID { return s.series.Current() }
 func (s *ringSink) sidePath(id ring.ID, kind string) string {
 	return filepath.Join(s.dir, id.Side(kind))
 }
+
+func (s *ringSink) ended() uint64           { return s.series.Ended() }
+func (s *ringSink) finish(mark uint64)      { s.series.FinishSides(mark) }
+func (s *ringSink) reopen(id ring.ID) error { return s.w.ReopenSides(id) }
 
 // errRefusing keeps side files out of the space that is reserved for others.
 var errRefusing = errors.New("side files: nothing is written while the disk takes no segments")
@@ -424,6 +434,11 @@ func (s *fileSink) side(id ring.ID, kind string, lines []byte) (int, error) {
 	}
 	return writeLines(f, lines)
 }
+
+// A file has no seals.
+func (s *fileSink) ended() uint64        { return 0 }
+func (s *fileSink) finish(uint64)        {}
+func (s *fileSink) reopen(ring.ID) error { return nil }
 
 func (s *fileSink) close(account func(ring.Taken) ring.Account) error {
 	var errs []error

@@ -172,7 +172,7 @@ func (r *recording) open(root string) (err error) {
 		snap = min(r.o.Snap+cookedLen, maxCaptured)
 	}
 	if r.o.Ring != nil {
-		r.out, err = newRingSink(&r.o, r.here, ring.SeriesOptions{Name: "sockets", LinkType: linkCooked, SnapLen: snap, Header: r.header, Account: r.account})
+		r.out, err = newRingSink(&r.o, r.here, ring.SeriesOptions{Name: "sockets", LinkType: linkCooked, SnapLen: snap, Sides: sideKinds, Header: r.header, Account: r.account})
 	} else {
 		var h ring.Header
 		r.header(&h)

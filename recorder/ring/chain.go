@@ -34,7 +34,8 @@ type chain struct {
 
 // history is what the records of a ring say that matters to who writes on.
 type history struct {
-	live    map[ID]*Record // segments without a deletion
+	live    map[ID]*Record    // segments without a deletion
+	sides   map[ID]*sideSeals // of those
 	deleted map[string][]Range
 	next    map[string]uint64 // by series, behind all that is known
 	lastID  uint64            // packet id
@@ -46,7 +47,7 @@ type history struct {
 }
 
 func newHistory() *history {
-	return &history{live: map[ID]*Record{}, deleted: map[string][]Range{}, next: map[string]uint64{}}
+	return &history{live: map[ID]*Record{}, sides: map[ID]*sideSeals{}, deleted: map[string][]Range{}, next: map[string]uint64{}}
 }
 
 func (h *history) take(r *Record) {
@@ -69,11 +70,18 @@ func (h *history) take(r *Record) {
 		if n, err := hex.Decode(id[:], []byte(fmt.Sprintf("%016s", s.LastPacketID))); err == nil && n == 8 {
 			h.lastID = max(h.lastID, be64(id[:])&packetIDMask)
 		}
+	case r.Sides != nil:
+		id := r.Sides.ID()
+		if h.sides[id] == nil {
+			h.sides[id] = &sideSeals{}
+		}
+		h.sides[id].take(r)
 	case r.Deletion != nil:
 		h.deleted[r.Deletion.Series] = append(h.deleted[r.Deletion.Series], r.Deletion.Sequences...)
 		for id := range h.live {
 			if id.Series == r.Deletion.Series && within(r.Deletion.Sequences, id.Sequence) {
 				delete(h.live, id)
+				delete(h.sides, id)
 			}
 		}
 	}

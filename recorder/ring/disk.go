@@ -258,7 +258,7 @@ func (s *Series) end(seg *segment) {
 	}
 	s.mu.Lock()
 	if s.seg == nil && s.next == seg.id.Sequence+1 {
-		s.next-- // so that a long trouble does not use up numbers
+		s.giveBack() // so that a long trouble does not use up numbers
 	} else {
 		s.lost.skip(seg.id.Sequence)
 	}

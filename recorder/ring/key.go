@@ -78,6 +78,18 @@ func publicText(key ed25519.PrivateKey) string {
 	return base64.StdEncoding.EncodeToString(key.Public().(ed25519.PublicKey))
 }
 
+// Fingerprint names a key for people, by its public half.
+func Fingerprint(key ed25519.PrivateKey) string { return KeyID(key.Public().(ed25519.PublicKey)) }
+
+// WriteNew makes a small file that is complete or does not exist. It answers fs.ErrExist
+// instead of replacing one.
+func WriteNew(path string, data []byte, mode fs.FileMode) error {
+	if err := writeDurably(path, data, mode); err != nil {
+		return fmt.Errorf("writing %s: %w", path, err)
+	}
+	return nil
+}
+
 // writeDurably makes a small file that is whole or not there, and never replaces one.
 func writeDurably(path string, data []byte, mode fs.FileMode) error {
 	dir := filepath.Dir(path)
@@ -94,22 +106,6 @@ func writeDurably(path string, data []byte, mode fs.FileMode) error {
 		return errors.Join(err, os.Remove(f.Name()))
 	}
 	return syncFolder(dir)
-}
-
-// SignAnchor is for a witness: it signs that the chain of a ring stood at a record.
-func SignAnchor(key ed25519.PrivateKey, witness, ring string, of uint64, hash string, at Time) Anchor {
-	sig := ed25519.Sign(key, AnchorStatement(ring, of, hash, at))
-	return Anchor{Of: of, Hash: hash, Witness: witness, PublicKey: publicText(key), At: at, Signature: base64.StdEncoding.EncodeToString(sig)}
-}
-
-// check proves the witness's signature.
-func (a *Anchor) check(ring string) error {
-	key, ok := publicKey(a.PublicKey)
-	sig, err := base64.StdEncoding.DecodeString(a.Signature)
-	if !ok || err != nil || !ed25519.Verify(key, AnchorStatement(ring, a.Of, a.Hash, a.At), sig) {
-		return fmt.Errorf("anchor of record %d by %.80q: the signature does not hold", a.Of, a.Witness)
-	}
-	return nil
 }
 
 // ReadPublicKey reads a key to check with: PEM of a public or a private ed25519 key, or

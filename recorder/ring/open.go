@@ -24,6 +24,8 @@ type Ring struct {
 	Holes    []Hole
 	Writing  bool // a recorder has it open
 	Head     *Record
+
+	whole int64 // bytes of the records that were read
 }
 
 // Segment is one segment of a ring.
@@ -36,6 +38,14 @@ type Segment struct {
 	Seal    *Seal    // nil where there is no record
 	Record  *Record  // of the seal
 	Side    []string // names of side files
+
+	sides *sideSeals // nil where no record seals them
+}
+
+// SidesOpen reports whether side files of a sealed segment are not sealed yet, so that they
+// may lack lines. Those of a ring of an earlier release never are.
+func (s *Segment) SidesOpen() bool {
+	return s.Seal != nil && s.Seal.SideFiles == SidesLater && !s.sides.sealed()
 }
 
 // Segments lists the segments of a ring.
@@ -90,7 +100,7 @@ func (r *Ring) readSeals(h *history) error {
 		return err
 	}
 	defer f.Close()
-	_, err = readSeals(f, func(rec *Record, _ int64, err error) error {
+	r.whole, err = readSeals(f, func(rec *Record, _ int64, err error) error {
 		if err != nil {
 			r.Damaged++
 			return nil
@@ -182,7 +192,7 @@ func (r *Ring) readFolder(h *history) error {
 		r.Segments[i].Seal, r.Segments[i].Record = rec.Segment, rec
 	}
 	for i := range r.Segments {
-		r.Segments[i].Side = side[r.Segments[i].ID]
+		r.Segments[i].Side, r.Segments[i].sides = side[r.Segments[i].ID], h.sides[r.Segments[i].ID]
 	}
 	slices.SortFunc(r.Segments, func(a, b Segment) int {
 		return cmp.Or(cmp.Compare(a.ID.Series, b.ID.Series), cmp.Compare(a.ID.Sequence, b.ID.Sequence), cmp.Compare(a.ID.Node, b.ID.Node))

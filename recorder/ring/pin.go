@@ -19,12 +19,14 @@ type Pinned struct {
 	Ring     string    `json:"ring"`
 	From     Time      `json:"from"`
 	To       Time      `json:"to"`
-	Segments []string  `json:"segments"` // names of packet files
-	Missing  []string  `json:"missing"`  // sealed, in the window, and not there
-	Linked   int       `json:"-"`        // segments that cost no space; the others were copied
-	Bytes    int64     `json:"-"`        // of all packet files
-	Head     uint64    `json:"head"`     // last record of the chain that came along
-	Open     []Segment `json:"-"`        // hidden segments, which did not come along: see AskSeal
+	Segments []string  `json:"segments"`                        // names of packet files
+	Missing  []string  `json:"missing"`                         // sealed, in the window, and not there
+	Linked   int       `json:"-"`                               // segments that cost no space; the others were copied
+	Bytes    int64     `json:"-"`                               // of all packet files
+	Head     uint64    `json:"head"`                            // last record of the chain that came along
+	Keys     bool      `json:"keys"`                            // key logs came along
+	Unsealed []string  `json:"side_files_not_sealed,omitempty"` // segments whose side files were not final: they may lack lines
+	Open     []Segment `json:"-"`                               // hidden segments, which did not come along: see AskSeal
 
 	dir  string
 	hold *os.File
@@ -78,7 +80,7 @@ func pin(ctx context.Context, dir string, from, to Time, dest string, opt PinOpt
 	if err != nil {
 		return nil, err
 	}
-	p := &Pinned{Ring: r.ID, From: from, To: to, Segments: []string{}, Missing: []string{}}
+	p := &Pinned{Ring: r.ID, From: from, To: to, Segments: []string{}, Missing: []string{}, Keys: opt.Keys, Head: r.Head.N}
 	for _, s := range r.Segments {
 		if err := ctx.Err(); err != nil {
 			return nil, context.Cause(ctx)
@@ -95,7 +97,7 @@ func pin(ctx context.Context, dir string, from, to Time, dest string, opt PinOpt
 			}
 		}
 	}
-	if err := p.takeSeals(dir, dest); err != nil {
+	if err := takeSeals(r, dest); err != nil {
 		return nil, err
 	}
 	text, err := json.MarshalIndent(p, "", "  ")
@@ -123,11 +125,14 @@ func (p *Pinned) take(s Segment, dir, dest string, opt PinOptions) error {
 	}
 	p.Bytes += s.Seal.Size
 	p.Segments = append(p.Segments, s.ID.Segment())
+	if s.SidesOpen() {
+		p.Unsealed = append(p.Unsealed, s.ID.Segment())
+	}
 	for _, name := range s.Side {
 		if _, kind, _, _ := ParseName(name); !opt.Keys && kind == KeysKind {
 			continue
 		}
-		// Side files still grow: a link would let the snapshot change.
+		// Side files may still grow: a link would let the snapshot change.
 		if err := copyFile(filepath.Join(dir, name), filepath.Join(dest, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
@@ -135,23 +140,15 @@ func (p *Pinned) take(s Segment, dir, dest string, opt PinOptions) error {
 	return nil
 }
 
-// takeSeals copies the records up to the last whole one.
-func (p *Pinned) takeSeals(dir, dest string) error {
-	in, err := os.Open(filepath.Join(dir, sealsName))
+// takeSeals copies the records that were read before the files were: a later one may say
+// more of side files than was there when they were copied.
+func takeSeals(r *Ring, dest string) error {
+	in, err := os.Open(filepath.Join(r.Dir, sealsName))
 	if err != nil {
 		return err
 	}
 	defer in.Close()
-	whole, err := readSeals(in, func(r *Record, _ int64, _ error) error {
-		if r != nil {
-			p.Head = r.N
-		}
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	return copyFrom(io.NewSectionReader(in, 0, whole), filepath.Join(dest, sealsName), 0o644)
+	return copyFrom(io.NewSectionReader(in, 0, r.whole), filepath.Join(dest, sealsName), 0o644)
 }
 
 func linkOrCopy(from, to string) (linked bool, err error) {

@@ -15,28 +15,30 @@ type Kind string
 
 // Kinds of records.
 const (
-	KindRing     Kind = "ring"     // the first one: what ring this is
-	KindStart    Kind = "start"    // a recorder began to write
-	KindSegment  Kind = "segment"  // the seal of a segment
-	KindDeletion Kind = "deletion" // retention removed segments
-	KindAnchor   Kind = "anchor"   // a witness has seen the chain up to a record
-	KindStop     Kind = "stop"     // the recorder ended in order
+	KindRing     Kind = "ring"       // the first one: what ring this is
+	KindStart    Kind = "start"      // a recorder began to write
+	KindSegment  Kind = "segment"    // the seal of a segment
+	KindSides    Kind = "side_files" // the seal of a segment's side files
+	KindDeletion Kind = "deletion"   // retention removed segments
+	KindAnchor   Kind = "anchor"     // a witness has seen the chain up to a record
+	KindStop     Kind = "stop"       // the recorder ended in order
 )
 
 // Record is what one line of seals.jsonl says; docs/format/seals.md is its page. One of
 // the pointers is set, the one its kind is named for.
 type Record struct {
-	N        uint64    `json:"n"` // number in the chain, from 0
-	Kind     Kind      `json:"kind"`
-	Ring     string    `json:"ring"`
-	Prev     string    `json:"prev"` // SHA-256 of the record before, in hex; "" in the first
-	At       Time      `json:"at"`
-	Origin   *Origin   `json:"origin,omitempty"`
-	Start    *Start    `json:"start,omitempty"`
-	Segment  *Seal     `json:"segment,omitempty"`
-	Deletion *Deletion `json:"deletion,omitempty"`
-	Anchor   *Anchor   `json:"anchor,omitempty"`
-	Stop     *Stop     `json:"stop,omitempty"`
+	N        uint64     `json:"n"` // number in the chain, from 0
+	Kind     Kind       `json:"kind"`
+	Ring     string     `json:"ring"`
+	Prev     string     `json:"prev"` // SHA-256 of the record before, in hex; "" in the first
+	At       Time       `json:"at"`
+	Origin   *Origin    `json:"origin,omitempty"`
+	Start    *Start     `json:"start,omitempty"`
+	Segment  *Seal      `json:"segment,omitempty"`
+	Sides    *SideFiles `json:"side_files,omitempty"`
+	Deletion *Deletion  `json:"deletion,omitempty"`
+	Anchor   *Anchor    `json:"anchor,omitempty"`
+	Stop     *Stop      `json:"stop,omitempty"`
 
 	Hash string `json:"-"` // SHA-256 of this record, in hex
 	Key  string `json:"-"` // hash of the key that signed it; "" where nobody did
@@ -70,6 +72,7 @@ type Seal struct {
 	Sequence      uint64    `json:"sequence"`
 	Size          int64     `json:"size"`
 	SHA256        string    `json:"sha256"`
+	SideFiles     string    `json:"side_files,omitempty"` // SidesLater, SidesNone; "" where an earlier release wrote it
 	Packets       uint64    `json:"packets"`
 	Bytes         uint64    `json:"bytes"` // captured
 	Interfaces    int       `json:"interfaces"`
@@ -88,6 +91,32 @@ type Seal struct {
 
 // ID of the segment.
 func (s *Seal) ID() ID { return ID{s.Series, s.Node, s.Sequence} }
+
+// Values of Seal.SideFiles.
+const (
+	SidesLater = "later" // a record of the side files follows
+	SidesNone  = "none"  // nothing may stand beside the segment
+)
+
+// SideFiles seals the side files of a segment, or says that they grow again.
+type SideFiles struct {
+	Series    string     `json:"series"`
+	Node      string     `json:"node"`
+	Sequence  uint64     `json:"sequence"`
+	Files     []SideFile `json:"files,omitempty"`     // by kind; what is not listed was not there
+	Reopened  bool       `json:"reopened,omitempty"`  // lines are added to what was sealed; no Files
+	Recovered bool       `json:"recovered,omitempty"` // sealed at the next start after a crash
+}
+
+// ID of the segment.
+func (s *SideFiles) ID() ID { return ID{s.Series, s.Node, s.Sequence} }
+
+// SideFile is one side file of a segment.
+type SideFile struct {
+	Kind   string `json:"kind"` // as ID.Side has it
+	Size   int64  `json:"size"`
+	SHA256 string `json:"sha256"`
+}
 
 // Counters of a series since its recorder started. Truncated packets are delivered ones.
 type Counters struct {
@@ -154,17 +183,6 @@ type Deletion struct {
 	Last      Time    `json:"last"`
 }
 
-// Anchor is a countersignature: a witness outside the node has seen the chain up to a
-// record, so nobody can cut or change it up to there without that witness.
-type Anchor struct {
-	Of        uint64 `json:"of"`   // number of the record
-	Hash      string `json:"hash"` // its hash
-	Witness   string `json:"witness"`
-	PublicKey string `json:"public_key"` // ed25519, base64
-	At        Time   `json:"at"`         // by the witness's clock
-	Signature string `json:"signature"`  // base64, over AnchorStatement
-}
-
 // Stop ends what a start began.
 type Stop struct {
 	Holes []Hole `json:"holes,omitempty"` // not yet stated in a segment
@@ -189,17 +207,6 @@ const maxLine = 4 << 20 // a line of seals.jsonl
 // of text is none over another.
 func preAuth(typ string, body []byte) []byte {
 	return fmt.Appendf(nil, "DSSEv1 %d %s %d %s", len(typ), typ, len(body), body)
-}
-
-// AnchorStatement is what a witness signs.
-func AnchorStatement(ring string, of uint64, hash string, at Time) []byte {
-	text, _ := json.Marshal(struct {
-		Ring string `json:"ring"`
-		Of   uint64 `json:"of"`
-		Hash string `json:"hash"`
-		At   Time   `json:"at"`
-	}{ring, of, hash, at}) // strings and numbers always encode
-	return preAuth(anchorType, text)
 }
 
 // KeyID is the SHA-256 of a public key, in hex.
@@ -258,10 +265,13 @@ func parseRecord(line []byte) (*Record, error) {
 		return nil, fmt.Errorf("reading record: no kind or ring in it")
 	}
 	if (r.Kind == KindRing) != (r.Origin != nil) || (r.Kind == KindStart) != (r.Start != nil) || (r.Kind == KindSegment) != (r.Segment != nil) ||
-		(r.Kind == KindDeletion) != (r.Deletion != nil) || (r.Kind == KindAnchor) != (r.Anchor != nil) || (r.Kind == KindStop) != (r.Stop != nil) {
+		(r.Kind == KindSides) != (r.Sides != nil) || (r.Kind == KindDeletion) != (r.Deletion != nil) || (r.Kind == KindAnchor) != (r.Anchor != nil) || (r.Kind == KindStop) != (r.Stop != nil) {
 		return nil, fmt.Errorf("reading record %d: what it says is not of its kind %q", r.N, r.Kind)
 	}
 	if s := r.Segment; s != nil && (!validSeries(s.Series) || s.Node != nodeName(s.Node) || s.Size < 0) {
+		return nil, fmt.Errorf("reading record %d: no segment can be called %.80q", r.N, s.ID())
+	}
+	if s := r.Sides; s != nil && (!validSeries(s.Series) || s.Node != nodeName(s.Node)) {
 		return nil, fmt.Errorf("reading record %d: no segment can be called %.80q", r.N, s.ID())
 	}
 	if l.Sig != "" {

@@ -264,6 +264,7 @@ func (w *Writer) sealRecovered(u unsealed) error {
 		}
 		s.Size, s.SHA256 = u.size, hex.EncodeToString(h.Sum(nil))
 	}
+	s.SideFiles = SidesLater
 	if h := u.scanned.header; h != nil {
 		s.Holes = h.Holes
 	}
@@ -280,6 +281,7 @@ func (w *Writer) sealRecovered(u unsealed) error {
 		}
 	}
 	w.live = append(w.live, liveSegment{u.id, s.First, s.Last})
+	w.open = append(w.open, u.id)
 	w.found = append(w.found, *r)
 	w.opt.OnSeal(*r)
 	return nil

@@ -62,6 +62,7 @@ func (w *Writer) answerAsk() {
 	if err := w.Seal(ctx); err != nil && !errors.Is(err, ErrDisk) {
 		w.report(err)
 	}
+	w.awaitSides()
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		w.report(fmt.Errorf("answering a request to seal: %w", err))
 	}
@@ -239,6 +240,7 @@ func (w *Writer) remove(series, why string, list []candidate) error {
 	}
 	w.mu.Lock()
 	w.live = slices.DeleteFunc(w.live, func(l liveSegment) bool { return gone[l.id] })
+	w.open = slices.DeleteFunc(w.open, func(id ID) bool { return gone[id] })
 	w.mu.Unlock()
 	return w.settle()
 }

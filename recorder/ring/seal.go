@@ -31,7 +31,11 @@ func (w *Writer) runSealer() {
 				return
 			}
 			w.sealUntilDone(seg)
+			w.trySides()
+		case <-w.finished:
+			w.trySides()
 		case <-t.C:
+			w.trySides() // those that the disk refused
 			if w.opt.SyncEvery > 0 {
 				w.syncOpen()
 			}
@@ -157,6 +161,9 @@ func (w *Writer) seal(seg *segment) error {
 	}
 	w.mu.Lock()
 	w.live = append(w.live, liveSegment{seg.id, seg.tally.first, seg.tally.last})
+	if len(seg.series.opt.Sides) > 0 {
+		w.open = append(w.open, seg.id)
+	}
 	w.mu.Unlock()
 	w.untidy.Store(true)
 	w.opt.OnSeal(*seg.sealed)
@@ -167,7 +174,10 @@ func (w *Writer) seal(seg *segment) error {
 func (seg *segment) seal() *Seal {
 	s := seg.tally.seal(seg.id)
 	s.Size, s.SHA256 = seg.size, hex.EncodeToString(seg.hash.Sum(nil))
-	s.Cut = seg.broken
+	s.Cut, s.SideFiles = seg.broken, SidesNone
+	if len(seg.series.opt.Sides) > 0 {
+		s.SideFiles = SidesLater
+	}
 	s.Holes = seg.holes
 	if a := seg.account; a != nil {
 		s.Clock = a.Clock

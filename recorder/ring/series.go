@@ -18,6 +18,7 @@ type SeriesOptions struct {
 	SnapLen  uint32              // longer packets are cut; 0 and more than 261,000 mean 261,000
 	Header   func(*Header)       // fills in what the section header says; called for each segment; may be nil
 	Account  func(Taken) Account // counters when a segment ends; may be nil
+	Sides    []string            // kinds of the side files beside its segments, see FinishSides; none may stand there otherwise
 	Private  bool                // only the ring's owner may read its segments, not his group
 }
 
@@ -59,6 +60,7 @@ type Series struct {
 	retryAt  time.Time
 	lastFail error
 	closed   bool
+	final    uint64   // side files of segments up to this one are final
 	lost     loss     // not yet stated in a segment
 	told     Counters // at the end of the last segment
 	toldAt   Time

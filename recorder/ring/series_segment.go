@@ -83,7 +83,7 @@ func (s *Series) finishSegment() {
 	if !seg.sent {
 		// Nothing of it ever left: the number is free again unless a later one is out.
 		if s.next == seg.id.Sequence+1 {
-			s.next--
+			s.giveBack()
 		} else {
 			s.lost.skip(seg.id.Sequence)
 		}

@@ -21,6 +21,7 @@ type VerifyOptions struct {
 	Witnesses  []ed25519.PublicKey // likewise for anchors
 	Anchors    []Anchor            // kept outside the ring: its chain must reach them
 	SkipHashes bool                // look at records and names only
+	HashSides  bool                // but read side files all the same
 }
 
 // Problem is something that must not be.
@@ -62,6 +63,11 @@ type Report struct {
 	AnchoredAt     Time   `json:"anchored_at"`
 	AnchorsTrusted bool   `json:"anchors_trusted"`
 
+	SideFiles      int      `json:"side_files"`             // as they were sealed; hashes too if Hashed
+	SidesOpen      []string `json:"side_files_not_sealed"`  // segments whose side files no record seals yet
+	SidesRecovered []string `json:"side_files_recovered"`   // sealed after a crash
+	SidesUncovered []string `json:"side_files_not_covered"` // sealed by a release that left them out
+
 	Open       []string `json:"open"`       // segments still hidden
 	Recovered  []string `json:"recovered"`  // sealed after a crash
 	Unbalanced []string `json:"unbalanced"` // counters do not add up
@@ -95,6 +101,8 @@ type verifier struct {
 	numbers map[string][]uint64 // sealed, by series
 	gaps    map[string][]Range  // numbers that are said not to be there
 	below   map[string]uint64   // numbers below are explained by a start
+	sides   map[ID]*sideSeals
+	sums    map[string]ID // of side files, to tell whose a foreign one is
 	ring    *Ring
 }
 
@@ -102,14 +110,26 @@ type verifier struct {
 // that every number is there, deleted by a record, or said to be missing. The error is
 // for rings that cannot be read at all; what is wrong with one is in the Report.
 func Verify(dir string, opt VerifyOptions) (*Report, error) {
+	v, err := verifyChain(dir, opt)
+	if err != nil {
+		return nil, err
+	}
+	v.numbering()
+	v.files()
+	return v.rep, nil
+}
+
+// verifyChain checks the records and the anchors, and no other file.
+func verifyChain(dir string, opt VerifyOptions) (*verifier, error) {
 	r, err := Open(dir)
 	if err != nil {
 		return nil, err
 	}
 	rep := &Report{Ring: r.ID, Node: r.Node, Problems: []Problem{}, Keys: []string{}, Anchored: -1, Open: []string{}, Recovered: []string{},
-		Unbalanced: []string{}, Holes: []Hole{}, Notes: []string{}, Hashed: !opt.SkipHashes,
-		KeysTrusted: len(opt.Keys) > 0, AnchorsTrusted: len(opt.Witnesses) > 0}
-	v := &verifier{opt: opt, rep: rep, hist: newHistory(), sealed: map[ID]bool{}, numbers: map[string][]uint64{}, gaps: map[string][]Range{}, below: map[string]uint64{}, ring: r}
+		Unbalanced: []string{}, Holes: []Hole{}, Notes: []string{}, SidesOpen: []string{}, SidesRecovered: []string{}, SidesUncovered: []string{},
+		Hashed: !opt.SkipHashes, KeysTrusted: len(opt.Keys) > 0, AnchorsTrusted: len(opt.Witnesses) > 0}
+	v := &verifier{opt: opt, rep: rep, hist: newHistory(), sealed: map[ID]bool{}, sides: map[ID]*sideSeals{}, sums: map[string]ID{},
+		numbers: map[string][]uint64{}, gaps: map[string][]Range{}, below: map[string]uint64{}, ring: r}
 	if rep.Pin, err = readPin(dir); err != nil {
 		rep.problem(-1, pinName, "%v", err)
 	}
@@ -119,11 +139,7 @@ func Verify(dir string, opt VerifyOptions) (*Report, error) {
 	for i := range opt.Anchors {
 		v.anchor(-1, &opt.Anchors[i], true)
 	}
-	v.numbering()
-	if err := v.files(); err != nil {
-		return nil, fmt.Errorf("verifying ring %s: %w", dir, err)
-	}
-	return rep, nil
+	return v, nil
 }
 
 func readPin(dir string) (*Pinned, error) {
@@ -199,6 +215,8 @@ func (v *verifier) record(r *Record, prev string) {
 		}
 	case r.Segment != nil:
 		v.segment(n, r.Segment)
+	case r.Sides != nil:
+		v.sideRecord(n, r)
 	case r.Deletion != nil:
 		for _, x := range r.Deletion.Sequences {
 			if x.To >= x.From {
@@ -281,29 +299,6 @@ func (v *verifier) segment(n int64, s *Seal) {
 	}
 }
 
-// anchor checks the one in record n, or one from outside, where n is -1.
-func (v *verifier) anchor(n int64, a *Anchor, outside bool) {
-	if a.Of >= uint64(len(v.hashes)) || !outside && a.Of >= uint64(n) {
-		v.rep.problem(n, sealsName, "an anchor of record %d, and the chain does not reach it: its tail was cut", a.Of)
-		return
-	}
-	if hex.EncodeToString(v.hashes[a.Of][:]) != strings.ToLower(a.Hash) {
-		v.rep.problem(n, sealsName, "an anchor of record %d names another hash: the chain is not the one the witness saw", a.Of)
-		return
-	}
-	if err := a.check(v.rep.Ring); err != nil {
-		v.rep.problem(n, sealsName, "%v", err)
-		return
-	}
-	if key, _ := publicKey(a.PublicKey); len(v.opt.Witnesses) > 0 && !holds(v.opt.Witnesses, key) {
-		v.rep.Notes = append(v.rep.Notes, fmt.Sprintf("an anchor of record %d is by %.80q, who is not one of the witnesses given", a.Of, a.Witness))
-		return
-	}
-	if int64(a.Of) > v.rep.Anchored {
-		v.rep.Anchored, v.rep.AnchoredBy, v.rep.AnchoredAt = int64(a.Of), a.Witness, a.At
-	}
-}
-
 // numbering looks for numbers that nothing explains.
 func (v *verifier) numbering() {
 	var names []string
@@ -334,7 +329,7 @@ func (v *verifier) numbering() {
 }
 
 // files compares the folder with the records.
-func (v *verifier) files() error {
+func (v *verifier) files() {
 	wanted := map[string]bool{}
 	if v.rep.Pin != nil {
 		for _, name := range v.rep.Pin.Segments {
@@ -355,48 +350,32 @@ func (v *verifier) files() error {
 		case s.Seal == nil:
 			v.rep.problem(-1, name, "no record seals it")
 		default:
-			if err := v.file(s); err != nil {
-				return err
-			}
+			v.file(s)
+			v.sidesOf(s)
 		}
 	}
-	return nil
 }
 
-func (v *verifier) file(s Segment) error {
+func (v *verifier) file(s Segment) {
 	n, name := int64(s.Record.N), s.ID.Segment()
 	if s.Size != s.Seal.Size {
-		v.rep.problem(n, name, "%d bytes, sealed with %d", s.Size, s.Seal.Size)
-		return nil
+		v.rep.problem(n, name, "%s", sizes(s.Size, s.Seal.Size))
+		return
 	}
 	if !v.opt.SkipHashes {
 		sum, err := hashFile(s.Path)
 		switch {
 		case errors.Is(err, fs.ErrNotExist) && v.ring.Writing:
 			v.rep.Notes = append(v.rep.Notes, name+" was deleted while it was looked at")
-			return nil
+			return
 		case err != nil:
 			v.rep.problem(n, name, "%v", err)
-			return nil
+			return
 		case sum != strings.ToLower(s.Seal.SHA256):
 			v.rep.problem(n, name, "its SHA-256 is not the sealed one")
-			return nil
+			return
 		}
 	}
 	v.rep.Segments++
 	v.rep.Bytes += s.Size
-	return nil
-}
-
-func hashFile(path string) (string, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
-		return "", err
-	}
-	return hex.EncodeToString(h.Sum(nil)), nil
 }

@@ -80,12 +80,16 @@ type Writer struct {
 	began time.Time
 	found []Record
 
-	firstID uint64
-	seals   chan *segment
-	stop    chan struct{}
-	ticker  sync.WaitGroup // tick and janitor
-	disks   sync.WaitGroup // one a series
-	sealer  sync.WaitGroup
+	firstID  uint64
+	seals    chan *segment
+	finished chan struct{} // side files may be sealed
+	stop     chan struct{}
+	ticker   sync.WaitGroup // tick and janitor
+	disks    sync.WaitGroup // one a series
+	sealer   sync.WaitGroup
+
+	sideSeal sync.Mutex    // held while side files are sealed or opened again
+	sideWait time.Duration // a request for a seal waits for side files
 
 	home sync.Mutex  // guards the three below
 	dir  os.FileInfo // the folder that was opened
@@ -105,6 +109,7 @@ type Writer struct {
 	series  []*Series
 	next    map[string]uint64
 	live    []liveSegment // sealed and not deleted, in order of sealing
+	open    []ID          // of those, whose side files are not sealed
 	closed  bool
 	trouble error // what the ring as a whole suffers from now
 }
@@ -122,10 +127,14 @@ func Create(opt Options) (*Writer, error) {
 	if err != nil {
 		return nil, err
 	}
+	w.run()
+	return w, nil
+}
+
+func (w *Writer) run() {
 	w.sealer.Go(w.runSealer)
 	w.ticker.Go(w.runTicker)
 	w.ticker.Go(w.runJanitor)
-	return w, nil
 }
 
 // newWriter does all that Create does, and starts nothing.
@@ -146,7 +155,7 @@ func newWriter(opt Options) (*Writer, error) {
 		lock.Close()
 		return nil, fmt.Errorf("opening ring: %w", err)
 	}
-	w := &Writer{opt: opt, began: time.Now(), dir: info, lock: lock, seals: make(chan *segment, maxUnsealed), stop: make(chan struct{}), next: map[string]uint64{}, said: map[string]time.Time{}}
+	w := &Writer{opt: opt, began: time.Now(), dir: info, lock: lock, seals: make(chan *segment, maxUnsealed), finished: make(chan struct{}, 1), sideWait: sideWait, stop: make(chan struct{}), next: map[string]uint64{}, said: map[string]time.Time{}}
 	if err := w.begin(); err != nil {
 		lock.Close()
 		if w.chain != nil {
@@ -199,7 +208,7 @@ func (w *Writer) begin() error {
 			return err
 		}
 	}
-	return nil
+	return w.recoverSides(old)
 }
 
 const packetIDMask = 1<<40 - 1
@@ -283,7 +292,7 @@ func (w *Writer) Countersign(a Anchor) error {
 // Head is the last record: what a witness is asked to sign.
 func (w *Writer) Head() (n uint64, hash string) { return w.chain.head() }
 
-// Close seals what is there and ends the ring. Where the disk does not answer it gives
+// Close seals what is there, with the side files as they are, and ends the ring. Where the disk does not answer it gives
 // up when ctx ends: the rest is recovered at the next start.
 func (w *Writer) Close(ctx context.Context) error {
 	w.mu.Lock()
@@ -314,6 +323,7 @@ func (w *Writer) close(series []*Series) error {
 	w.disks.Wait()
 	close(w.seals)
 	w.sealer.Wait()
+	sideErr := w.sealSides(true)
 	var stop Stop
 	for _, s := range series {
 		if h, ok := s.takeLost(); ok {
@@ -323,7 +333,7 @@ func (w *Writer) close(series []*Series) error {
 	}
 	_, err := w.chain.append(&Record{Kind: KindStop, Stop: &stop})
 	w.mu.Lock()
-	err = errors.Join(w.trouble, err)
+	err = errors.Join(w.trouble, sideErr, err)
 	w.mu.Unlock()
 	w.home.Lock()
 	defer w.home.Unlock()

@@ -67,6 +67,9 @@ func (r *Reader) coverSegment(o *opened, in *bundle.Input) {
 		r.addAnomaly(table.Anomaly{TsNs: o.last, Ts: table.MicrosOf(o.last), Source: "ring", Kind: "seal_broken", Detail: what,
 			FileID: table.Some(o.id), Count: 1})
 	}
+	if s.sidesOpen {
+		r.sidesOpen(o.name)
+	}
 	if s.filtered > 0 {
 		row("filter", o.first, o.last, s.filtered, cmp.Or(filterText(h), "no filter is named"))
 	}
@@ -82,6 +85,12 @@ func (r *Reader) coverSegment(o *opened, in *bundle.Input) {
 	if s.cut {
 		row("disk", o.last, o.last, 0, "the disk refused the rest of the segment")
 	}
+}
+
+// sidesOpen says that the recorder was not done with what stands beside a segment.
+func (r *Reader) sidesOpen(segment string) {
+	r.sideCount["ring/side_files_not_sealed"]++
+	r.warn(segment + ": its side files were not final; owners of packets and events may be missing")
 }
 
 // filterText says whose packets a recorder left out, and which.

@@ -64,6 +64,7 @@ type sealed struct {
 	packets         int64
 	first, last     int64
 	recovered, cut  bool
+	sidesOpen       bool   // its side files are not sealed: they may lack lines
 	unbalanced      string // how the counters do not add up
 	deleted         bool   // by retention
 	file            int32  // input that it is, -1 for none
@@ -153,10 +154,10 @@ func (f *ringFolder) load(b *bundle.Builder, no int, r *Reader) error {
 	return nil
 }
 
-// check says what ring.Verify finds wrong. Hashes are left to the import, which reads the
-// files anyway.
+// check says what ring.Verify finds wrong. Hashes of segments are left to the import, which
+// reads them anyway.
 func (f *ringFolder) check(r *Reader) {
-	rep, err := ring.Verify(f.dir, ring.VerifyOptions{SkipHashes: true})
+	rep, err := ring.Verify(f.dir, ring.VerifyOptions{SkipHashes: true, HashSides: true})
 	if err != nil {
 		r.warn(f.label() + ": the chain of seals was not checked: " + plainError(err))
 		return
@@ -218,6 +219,11 @@ func (f *ringFolder) readPin(b *bundle.Builder, no int, r *Reader) error {
 		return nil
 	}
 	f.pin = &p
+	if len(p.Segments) == 0 { // a derived capture has the side files of all of them
+		for _, name := range p.Unsealed {
+			r.sidesOpen(word(name))
+		}
+	}
 	file, err := b.Create(sidePathOfRing(no, pinFile))
 	if err != nil {
 		return err

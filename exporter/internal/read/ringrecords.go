@@ -72,6 +72,10 @@ func (f *ringFolder) take(rec *ring.Record, prev map[string]*ring.Counters, seen
 		holes = rec.Stop.Holes
 	case rec.Deletion != nil:
 		f.delete(rec.Deletion)
+	case rec.Sides != nil:
+		if s := f.seals[rec.Sides.ID()]; s != nil {
+			s.sidesOpen = rec.Sides.Reopened
+		}
 	case rec.Segment != nil:
 		if len(f.order) >= maxSeals {
 			f.limited++
@@ -83,7 +87,7 @@ func (f *ringFolder) take(rec *ring.Record, prev map[string]*ring.Counters, seen
 			return
 		}
 		of = &sealed{id: s.ID(), size: s.Size, sha256: strings.ToLower(s.SHA256), packets: int64(min(s.Packets, 1<<53)), first: int64(s.First),
-			last: int64(s.Last), recovered: s.Recovered, cut: s.Cut, file: -1}
+			last: int64(s.Last), recovered: s.Recovered, cut: s.Cut, sidesOpen: s.SideFiles == ring.SidesLater, file: -1}
 		of.count(s.Counters, prev[s.Series])
 		if s.Counters != nil {
 			prev[s.Series] = s.Counters

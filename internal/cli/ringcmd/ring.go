@@ -1,5 +1,5 @@
-// Package ringcmd is the command ring of pcapsule and pcapsule-recorder: list, verify and
-// read the folder that a recorder writes into. It never writes into that folder.
+// Package ringcmd is the command ring of pcapsule and pcapsule-recorder: list, verify,
+// countersign and read the folder that a recorder writes into. It never writes into that folder.
 package ringcmd
 
 import (
@@ -25,27 +25,28 @@ func Command(name, release string) *cobra.Command {
 	p := program{name, release}
 	c := &cobra.Command{
 		Use:   "ring",
-		Short: "Examine a recorder's ring: list, verify, read packets",
+		Short: "Examine a recorder's ring: list, verify, countersign, read packets",
 		Long: `A ring is the folder that a recorder writes into: segments, which are PCAPNG files, and
 seals.jsonl, a signed chain of records that says what each segment must contain. These commands
 also work while the recorder writes.`,
 		Example: p.example(`  PROGRAM ring ls /var/lib/pcapsule/ring
   PROGRAM ring verify /var/lib/pcapsule/ring --key node.pub
+  PROGRAM ring anchor /var/lib/pcapsule/ring --key witness.key -o monday.anchor
   PROGRAM ring cat /var/lib/pcapsule/ring --last 10m | tcpdump -nn -r -`),
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return c.Help()
 			}
-			names := []string{"ls", "verify", "cat"}
+			names := []string{"ls", "verify", "anchor", "cat"}
 			hint := ""
 			if near := command.Nearest(args[0], names); near != "" {
 				hint = "did you mean " + p.name + " ring " + near + "?"
 			}
-			return exit.With(fmt.Errorf("no command %q of ring: want ls, verify or cat", args[0]), exit.Usage, hint)
+			return exit.With(fmt.Errorf("no command %q of ring: want ls, verify, anchor or cat", args[0]), exit.Usage, hint)
 		},
 		Args: cobra.ArbitraryArgs,
 	}
-	for _, sub := range []*cobra.Command{p.ls(), p.verify(), p.cat()} {
+	for _, sub := range []*cobra.Command{p.ls(), p.verify(), p.anchor(), p.cat()} {
 		sub.Args = command.Wanted(sub.Args)
 		run := sub.RunE
 		sub.RunE = func(c *cobra.Command, args []string) error { return Error(run(c, args)) }

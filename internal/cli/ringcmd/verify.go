@@ -21,8 +21,8 @@ func (p program) verify() *cobra.Command {
 		Use:   "verify RING",
 		Short: "Check a ring's chain of records, signatures, hashes and counts",
 		Long: `Check that no record was changed, removed or inserted, that the signatures are valid, that every
-sealed segment exists and has its hash, and that a record accounts for every segment that does
-not exist. Without --key, the ring itself names the key that signs it. Only this ring has the
+sealed segment and side file exists and has its hash, and that a record accounts for every segment
+that does not exist. Without --key, the ring itself names the key that signs it. Only this ring has the
 records after the last anchor: somebody with the node's key could have rewritten them.`,
 		Example: p.example(`  PROGRAM ring verify /var/lib/pcapsule/ring --key node.pub --witness hub.pub
   PROGRAM ring verify /var/lib/pcapsule/ring --quick --json`),
@@ -46,7 +46,7 @@ records after the last anchor: somebody with the node's key could have rewritten
 	c.Flags().BoolVar(&quick, "quick", false, "do not read the segments: records and names only")
 	c.Flags().StringArrayVar(&keys, "key", nil, "file with the node's public key; can be repeated")
 	c.Flags().StringArrayVar(&witnesses, "witness", nil, "file with the public key of a witness; can be repeated")
-	c.Flags().StringArrayVar(&anchors, "anchor", nil, "file with an anchor that a witness kept (JSON); the chain must reach it")
+	c.Flags().StringArrayVar(&anchors, "anchor", nil, "file with an anchor that a witness kept (ring anchor); the chain must reach it")
 	return c
 }
 
@@ -60,7 +60,7 @@ func readAnchors(files []string) (list []ring.Anchor, err error) {
 		err = json.NewDecoder(io.LimitReader(f, 1<<20)).Decode(&a)
 		f.Close()
 		if err != nil {
-			return nil, exit.With(fmt.Errorf("reading anchor %s: %w", path, err), exit.NotCapture, "an anchor is the object in a record of kind anchor")
+			return nil, exit.With(fmt.Errorf("reading anchor %s: %w", path, err), exit.NotCapture, "pcapsule ring anchor makes one")
 		}
 		list = append(list, a)
 	}
@@ -96,6 +96,11 @@ func runVerify(out io.Writer, dir string, opt ring.VerifyOptions, asJSON bool) e
 	} else {
 		printReport(out, r)
 	}
+	return problems(dir, r)
+}
+
+// problems is the error for a ring that is not as it was recorded.
+func problems(dir string, r *ring.Report) error {
 	if !r.OK() {
 		return exit.With(fmt.Errorf("%s: %s", dir, console.Counted(int64(len(r.Problems)+r.More), "problem", "problems")), exit.Verify,
 			"the ring was changed, or its disk is damaged; an anchor or a snapshot shows how it was")
@@ -104,25 +109,19 @@ func runVerify(out io.Writer, dir string, opt ring.VerifyOptions, asJSON bool) e
 }
 
 func printReport(out io.Writer, r *ring.Report) {
-	for _, p := range r.Problems {
-		fmt.Fprintf(out, "WRONG %s\n", console.Printable(p.String(), 600))
-	}
-	hashed := "with their hashes"
+	printProblems(out, r)
+	hashed, unread := "with their hashes", ""
 	if !r.Hashed {
-		hashed = "not read"
+		hashed, unread = "not read", ", not read"
 	}
 	fmt.Fprintf(out, "ring %s: %s, %s of them signed\n", console.Printable(r.Ring, 64), console.Counted(r.Records, "record", "records"), console.Thousands(r.Signed))
 	fmt.Fprintf(out, "%s there, %s, %s; %s deleted by retention\n", console.Counted(int64(r.Segments), "segment", "segments"), console.ByteSize(r.Bytes), hashed, console.Thousands(r.Deleted))
+	fmt.Fprintf(out, "%s as sealed%s\n", console.Counted(int64(r.SideFiles), "side file", "side files"), unread)
 	switch {
 	case r.Anchored < 0:
 		fmt.Fprintln(out, "not anchored: no witness has seen the chain")
 	default:
-		trust := ""
-		if !r.AnchorsTrusted {
-			trust = " (by its own word; give --witness)"
-		}
-		fmt.Fprintf(out, "anchored up to record %d by %s at %s%s; %s after it\n", r.Anchored, console.Printable(r.AnchoredBy, 100), r.AnchoredAt, trust,
-			console.Counted(r.Records-1-r.Anchored, "record", "records"))
+		printAnchored(out, r)
 	}
 	if r.Signed > 0 && !r.KeysTrusted {
 		fmt.Fprintln(out, "signed by the key that the ring names; give --key to check whose it is")
@@ -137,6 +136,11 @@ func printReport(out io.Writer, r *ring.Report) {
 	}
 	list("still open", r.Open)
 	list("recovered after a crash", r.Recovered)
+	list("side files not sealed", r.SidesOpen)
+	list("side files sealed after a crash", r.SidesRecovered)
+	if n := len(r.SidesUncovered); n > 0 {
+		fmt.Fprintf(out, "side files not covered: those of %s, sealed by an earlier release\n", console.Counted(int64(n), "segment", "segments"))
+	}
 	list("counters do not add up", r.Unbalanced)
 	list("note", r.Notes)
 	for _, h := range r.Holes {

@@ -1,0 +1,142 @@
+package ring
+
+import (
+	"crypto/ed25519"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// Anchor is a countersignature: a witness outside the node has seen the chain up to a
+// record, so nobody can cut or change it up to there without that witness. One that the
+// witness keeps in a file names the ring; one in the chain need not.
+type Anchor struct {
+	Ring      string            `json:"ring,omitempty"`
+	Of        uint64            `json:"of"`                 // number of the record
+	Hash      string            `json:"hash"`               // its hash
+	Segments  map[string]uint64 `json:"segments,omitempty"` // by series: the last number that was sealed up to there
+	Witness   string            `json:"witness"`
+	PublicKey string            `json:"public_key"` // ed25519, base64
+	At        Time              `json:"at"`         // by the witness's clock
+	Signature string            `json:"signature"`  // base64, over statement
+}
+
+// ErrBroken means that a chain does not hold, so that no witness should sign it.
+var ErrBroken = errors.New("the chain of records does not hold")
+
+// statement is what a witness signs.
+func (a *Anchor) statement(ring string) []byte {
+	text, _ := json.Marshal(struct {
+		Ring     string            `json:"ring"`
+		Of       uint64            `json:"of"`
+		Hash     string            `json:"hash"`
+		Segments map[string]uint64 `json:"segments,omitempty"`
+		At       Time              `json:"at"`
+	}{ring, a.Of, a.Hash, a.Segments, a.At}) // strings and numbers always encode
+	return preAuth(anchorType, text)
+}
+
+// Sign is the anchor with the signature of a witness. Its ring must be set.
+func (a Anchor) Sign(key ed25519.PrivateKey) Anchor {
+	a.PublicKey = publicText(key)
+	a.Signature = base64.StdEncoding.EncodeToString(ed25519.Sign(key, a.statement(a.Ring)))
+	return a
+}
+
+// check proves the witness's signature.
+func (a *Anchor) check(ring string) error {
+	if a.Ring != "" && a.Ring != ring {
+		return fmt.Errorf("anchor of record %d by %.80q: it is of ring %.40q", a.Of, a.Witness, a.Ring)
+	}
+	key, ok := publicKey(a.PublicKey)
+	sig, err := base64.StdEncoding.DecodeString(a.Signature)
+	if !ok || err != nil || !ed25519.Verify(key, a.statement(ring), sig) {
+		return fmt.Errorf("anchor of record %d by %.80q: the signature does not hold", a.Of, a.Witness)
+	}
+	return nil
+}
+
+// MakeAnchor is for a witness: it checks the chain of the ring in dir, as opt says, and signs
+// its last record. No segment is read, so a copy of the seals alone will do. A chain that
+// does not hold is ErrBroken, and the report says why.
+func MakeAnchor(dir string, opt VerifyOptions, key ed25519.PrivateKey, witness string) (Anchor, *Report, error) {
+	v, err := verifyChain(dir, opt)
+	if err != nil {
+		return Anchor{}, nil, err
+	}
+	if !v.rep.OK() {
+		return Anchor{}, v.rep, fmt.Errorf("anchoring ring %s: %w", dir, ErrBroken)
+	}
+	a := Anchor{Ring: v.rep.Ring, Of: uint64(len(v.hashes) - 1), Hash: hex.EncodeToString(v.hashes[len(v.hashes)-1][:]), Segments: v.last(), Witness: witness, At: now()}
+	return a.Sign(key), v.rep, nil
+}
+
+// CheckAnchors is the part of Verify that compares the chain with the anchors in opt.
+func CheckAnchors(dir string, opt VerifyOptions) (*Report, error) {
+	v, err := verifyChain(dir, opt)
+	if err != nil {
+		return nil, err
+	}
+	return v.rep, nil
+}
+
+// last is the highest number that is sealed, by series.
+func (v *verifier) last() map[string]uint64 {
+	m := map[string]uint64{}
+	for id := range v.sealed {
+		m[id.Series] = max(m[id.Series], id.Sequence)
+	}
+	return m
+}
+
+// anchor checks the one in record n, or one from outside, where n is -1.
+func (v *verifier) anchor(n int64, a *Anchor, outside bool) {
+	if err := a.check(v.rep.Ring); err != nil {
+		v.rep.problem(n, sealsName, "%v", err)
+		return
+	}
+	if key, _ := publicKey(a.PublicKey); len(v.opt.Witnesses) > 0 && !holds(v.opt.Witnesses, key) {
+		text := fmt.Sprintf("an anchor of record %d is by %.80q, who is not one of the witnesses given", a.Of, a.Witness)
+		if outside {
+			v.rep.problem(n, sealsName, "%s", text)
+		} else {
+			v.rep.Notes = append(v.rep.Notes, text)
+		}
+		return
+	}
+	if a.Of >= uint64(len(v.hashes)) || !outside && a.Of >= uint64(n) {
+		v.rep.problem(n, sealsName, "an anchor of record %d, and the chain does not reach it: its tail was cut%s", a.Of, v.cutSegments(a))
+		return
+	}
+	if hex.EncodeToString(v.hashes[a.Of][:]) != strings.ToLower(a.Hash) {
+		v.rep.problem(n, sealsName, "an anchor of record %d names another hash: the chain is not the one the witness saw%s", a.Of, v.cutSegments(a))
+		return
+	}
+	if int64(a.Of) > v.rep.Anchored {
+		v.rep.Anchored, v.rep.AnchoredBy, v.rep.AnchoredAt = int64(a.Of), a.Witness, a.At
+	}
+}
+
+// cutSegments names the segments that a witness has seen sealed and the chain does not have.
+func (v *verifier) cutSegments(a *Anchor) string {
+	have := v.last()
+	var missing []string
+	for _, series := range slices.Sorted(maps.Keys(a.Segments)) {
+		first, last := ID{series, v.rep.Node, have[series] + 1}, ID{series, v.rep.Node, a.Segments[series]}
+		switch {
+		case first.Sequence == last.Sequence:
+			missing = append(missing, last.Segment())
+		case first.Sequence < last.Sequence:
+			missing = append(missing, first.Segment()+" to "+last.Segment())
+		}
+	}
+	if len(missing) == 0 {
+		return ""
+	}
+	return "; missing: " + strings.Join(missing, ", ")
+}

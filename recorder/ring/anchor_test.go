@@ -1,0 +1,91 @@
+package ring
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestAnOldAnchorProvesOnlyItsOwnRecord replays an anchor after the tail behind it was cut.
+func TestAnOldAnchorProvesOnlyItsOwnRecord(t *testing.T) {
+	dir := ringWithSides(t)
+	witness, err := LoadKey(filepath.Join(t.TempDir(), "witness"))
+	must(t, err)
+	old, _, err := MakeAnchor(dir, VerifyOptions{}, witness, "hub")
+	must(t, err)
+	short, err := os.ReadFile(filepath.Join(dir, sealsName))
+	must(t, err)
+	w, s, a := withSides(t, Options{Dir: dir})
+	must(t, s.Append(packet(a, 9)))
+	id := s.Current()
+	must(t, w.Seal(context.Background()))
+	finish(t, w)
+	newest, _, err := MakeAnchor(dir, VerifyOptions{}, witness, "hub")
+	must(t, err)
+	must(t, os.WriteFile(filepath.Join(dir, sealsName), short, 0o644))
+	must(t, os.Remove(filepath.Join(dir, id.Segment())))
+	check := func(list ...Anchor) *Report {
+		t.Helper()
+		rep, err := Verify(dir, VerifyOptions{Anchors: list, Witnesses: public(witness)})
+		must(t, err)
+		return rep
+	}
+	if rep := check(old); !rep.OK() || rep.Anchored != int64(old.Of) || rep.AnchoredAt != old.At {
+		t.Fatalf("%+v", rep)
+	}
+	rep := check(old, newest)
+	if rep.OK() || !strings.HasSuffix(rep.Problems[0].What, "its tail was cut; missing: "+id.Segment()) {
+		t.Fatalf("%+v", rep.Problems)
+	}
+	if rep, err := CheckAnchors(dir, VerifyOptions{Anchors: []Anchor{newest}}); err != nil || rep.OK() {
+		t.Fatalf("%v, %+v", err, rep)
+	}
+}
+
+func TestAnchorsThatProveNothing(t *testing.T) {
+	dir := ringWithSides(t)
+	witness, err := LoadKey(filepath.Join(t.TempDir(), "witness"))
+	must(t, err)
+	good, _, err := MakeAnchor(dir, VerifyOptions{}, witness, "hub")
+	must(t, err)
+	other, _, err := MakeAnchor(ringWithSides(t), VerifyOptions{}, witness, "hub")
+	must(t, err)
+	with := func(f func(*Anchor)) Anchor { a := good; f(&a); return a }
+	for _, c := range []struct {
+		what   string
+		anchor Anchor
+		want   string
+	}{
+		{"one of another ring", other, "it is of ring " + `"` + other.Ring},
+		{"one of another ring that hides it", with(func(a *Anchor) { *a = other; a.Ring = "" }), "the signature does not hold"},
+		{"an earlier record", with(func(a *Anchor) { a.Of-- }), "the signature does not hold"},
+		{"other segments", with(func(a *Anchor) { a.Segments = map[string]uint64{"sockets": 2} }), "the signature does not hold"},
+		{"a later time", with(func(a *Anchor) { a.At++ }), "the signature does not hold"},
+		{"another history", with(func(a *Anchor) { a.Hash = strings.Repeat("0", 64); *a = a.Sign(witness) }), "names another hash"},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			rep, err := Verify(dir, VerifyOptions{Anchors: []Anchor{c.anchor}})
+			must(t, err)
+			if len(rep.Problems) != 1 || !strings.Contains(rep.Problems[0].What, c.want) || rep.Anchored != -1 {
+				t.Fatalf("%+v, want %q", rep.Problems, c.want)
+			}
+		})
+	}
+}
+
+// TestABrokenChainIsNotAnchored: a witness signs only what it has checked.
+func TestABrokenChainIsNotAnchored(t *testing.T) {
+	dir := ringWithSides(t)
+	witness, err := LoadKey(filepath.Join(t.TempDir(), "witness"))
+	must(t, err)
+	path := filepath.Join(dir, sealsName)
+	text, err := os.ReadFile(path)
+	must(t, err)
+	must(t, os.WriteFile(path, []byte(strings.Replace(string(text), `"packets":1`, `"packets":2`, 1)), 0o644))
+	if _, rep, err := MakeAnchor(dir, VerifyOptions{}, witness, "hub"); !errors.Is(err, ErrBroken) || rep == nil || rep.OK() {
+		t.Fatalf("%v, %+v", err, rep)
+	}
+}
