@@ -85,7 +85,7 @@ func (o *op) accepts(kind byte) bool {
 // expect finds the message that a reply answers; nil where there is none. Messages
 // before it can no longer be answered.
 func (k *conn) expect(kind byte, in *dissect.Input, at int) *op {
-	if k.lost && !k.resync(in, at) {
+	if f := k.front(); f != nil && (k.lost || f.asked.After) && !k.resync(in, at) {
 		return nil
 	}
 	for i := k.head; i < len(k.ops); i++ {
@@ -122,7 +122,7 @@ func (k *conn) reply(in *dissect.Input) *call {
 // handle reads a message of the server; in.Data[from:to] carries it.
 func (k *conn) handle(kind byte, body []byte, in *dissect.Input, from, to int, cut bool) error {
 	if kind == 'D' {
-		if o := k.front(); o != nil && !k.lost && (o.kind == 'q' || o.kind == 'E') {
+		if o := k.front(); o != nil && !k.lost && !o.asked.After && (o.kind == 'q' || o.kind == 'E') {
 			k.give(o.call, in, from, to)
 			o.call.row(body, cut)
 			return nil
@@ -241,7 +241,6 @@ func (k *conn) orphaned(kind byte, body []byte, in *dissect.Input, from, to int,
 			c.tx = first(body)
 			k.emit(c, in, "")
 		}
-		k.lost = k.lost && k.front() != nil
 		return
 	}
 	c := k.reply(in)
