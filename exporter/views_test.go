@@ -142,14 +142,29 @@ func TestTranslatedConnectionIsOne(t *testing.T) {
 		{"only the client is masked", "192.0.2.1:61000", "10.96.0.10:80", "10.96.0.10 true", "10.96.0.10, 10.96.0.10", "sequence 2", "10.96.0.10"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			c := newTranslated()
-			c.exchange("10.0.0.5:40000", "10.96.0.10:80", tt.seenClient, tt.seenServer, 7000, 99)
-			got := c.answers(t, aboutViews...)
-			want := []string{tt.calls, tt.flows, tt.pair, tt.servers, "0"}
-			if fmt.Sprint(got) != fmt.Sprint(want) {
-				t.Errorf("\n got %q\nwant %q", got, want)
+			for _, stamp := range []uint32{99, 0} {
+				c := newTranslated()
+				c.exchange("10.0.0.5:40000", "10.96.0.10:80", tt.seenClient, tt.seenServer, 7000, stamp)
+				got := c.answers(t, aboutViews...)
+				want := []string{tt.calls, tt.flows, tt.pair, tt.servers, "0"}
+				if fmt.Sprint(got) != fmt.Sprint(want) {
+					t.Errorf("time stamp %d:\n got %q\nwant %q", stamp, got, want)
+				}
 			}
 		})
+	}
+}
+
+// TestPortsUsedAgainAreTwoConnections has two connections without time stamps on the same
+// ports, of which the second is translated to another server.
+func TestPortsUsedAgainAreTwoConnections(t *testing.T) {
+	c := newTranslated()
+	c.exchange("10.0.0.5:40000", "10.96.0.10:80", "10.0.0.1:61000", "10.0.1.7:8080", 7000, 0)
+	c.exchange("10.0.0.5:40000", "10.96.0.10:80", "10.0.0.1:61000", "10.0.1.8:8080", 9000, 0)
+	got := c.answers(t, "select string_agg(f.dst_ip || ' ' || c.pair_method, ', ' order by f.flow_id) from {flows} f join {connections} c using (conn_id)",
+		"select count(*)::varchar from {calls} where complete")
+	if want := []string{"10.96.0.10 sequence, 10.0.1.7 sequence, 10.96.0.10 sequence, 10.0.1.8 sequence", "2"}; fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("\n got %q\nwant %q", got, want)
 	}
 }
 
@@ -164,15 +179,17 @@ func TestScanWithOneSequenceNumberIsManyConnections(t *testing.T) {
 }
 
 func TestReplayedCaptureIsManyConnections(t *testing.T) {
-	c := newTranslated()
-	for host := 1; host <= 5; host++ { // the same session again and again with other addresses
-		client, server := fmt.Sprintf("10.0.0.%d:40000", host), fmt.Sprintf("10.0.1.%d:80", host)
-		c.packet(client, server, 0x02, 7000, 0, 99, "")
-		c.packet(server, client, 0x12, 500, 7001, 88, "")
-		c.packet(client, server, 0x10, 7001, 501, 99, "")
-	}
-	if got := c.answers(t, "select count(*)::varchar from {connections}"); got[0] != "5" {
-		t.Errorf("%s connections, want 5", got[0])
+	for _, stamp := range []uint32{99, 0} {
+		c := newTranslated()
+		for host := 1; host <= 5; host++ { // the same session again and again with other addresses
+			client, server := fmt.Sprintf("10.0.0.%d:40000", host), fmt.Sprintf("10.0.1.%d:80", host)
+			c.packet(client, server, 0x02, 7000, 0, stamp, "")
+			c.packet(server, client, 0x12, 500, 7001, stamp, "")
+			c.packet(client, server, 0x10, 7001, 501, stamp, "")
+		}
+		if got := c.answers(t, "select count(*)::varchar from {connections}"); got[0] != "5" {
+			t.Errorf("time stamp %d: %s connections, want 5", stamp, got[0])
+		}
 	}
 }
 

@@ -14,75 +14,6 @@ import (
 	"sync"
 )
 
-// maxProblems guards Report: problems listed; beyond, they are counted.
-const maxProblems = 10_000
-
-// The kinds of problems.
-const (
-	Missing   = "missing"   // listed, not there
-	Changed   = "changed"   // there with another hash, size or count
-	Added     = "added"     // there, not listed
-	Refused   = "refused"   // a link, device or the like, which a bundle may not have
-	Malformed = "malformed" // cannot be read as what it should be
-	Chain     = "chain"     // the custody log does not hold together
-)
-
-// Problem is one thing that is not as the bundle says.
-type Problem struct {
-	File string `json:"file"` // path inside the bundle
-	Kind string `json:"kind"`
-	Want string `json:"want,omitempty"`
-	Got  string `json:"got,omitempty"`
-}
-
-// String is the problem in one line.
-func (p Problem) String() string {
-	s := p.File + ": " + p.Kind
-	if p.Want != "" {
-		s += ", want " + p.Want
-	}
-	if p.Got != "" {
-		s += ", got " + p.Got
-	}
-	return s
-}
-
-// Report is what Verify found.
-type Report struct {
-	Path        string    `json:"path"`
-	Files       int64     `json:"files"` // hashed
-	Bytes       int64     `json:"bytes"` // hashed
-	TagManifest Digest    `json:"tagmanifest_sha256"`
-	Custody     []Entry   `json:"custody"`      // up to the first fault
-	CustodyHead Digest    `json:"custody_head"` // of the last of these lines
-	Problems    []Problem `json:"problems"`
-	More        int64     `json:"problems_more,omitempty"` // not listed
-}
-
-// OK reports whether everything is as the bundle says.
-func (r *Report) OK() bool { return len(r.Problems) == 0 }
-
-// Err is nil where everything is as the bundle says, else an error that wraps
-// ErrVerification and names the first problem.
-func (r *Report) Err() error {
-	if r.OK() {
-		return nil
-	}
-	n := int64(len(r.Problems)) + r.More
-	if n == 1 {
-		return fmt.Errorf("%s: %w: %s", r.Path, ErrVerification, r.Problems[0])
-	}
-	return fmt.Errorf("%s: %w: %s (and %d more problems)", r.Path, ErrVerification, r.Problems[0], n-1)
-}
-
-func (r *Report) add(file, kind, want, got string) {
-	if len(r.Problems) >= maxProblems {
-		r.More++
-		return
-	}
-	r.Problems = append(r.Problems, Problem{file, kind, want, got})
-}
-
 // Verify hashes every file of the bundle and compares it with the manifests, looks for
 // what is missing or was added, and follows the chain of the custody log. Problems are
 // in the report; the error is for what kept it from looking. progress, where not nil,
@@ -108,17 +39,6 @@ func (b *Bundle) Verify(ctx context.Context, progress func(done, total int64)) (
 		b.state.Store(int32(Broken))
 	}
 	return r, nil
-}
-
-// merge adds the problems of the unpacked folder to the ZIP's report.
-func (r *Report) merge(folder *Report) {
-	r.More += folder.More
-	for _, p := range folder.Problems {
-		r.add(folder.Path+": "+p.File, p.Kind, p.Want, p.Got)
-	}
-	if folder.TagManifest != r.TagManifest {
-		r.add(folder.Path+": "+tagManifestName, Changed, r.TagManifest.String(), folder.TagManifest.String())
-	}
 }
 
 // Verify verifies the bundle at path, a directory or a transport ZIP, even where it is

@@ -1,6 +1,7 @@
 package dissect
 
 import (
+	"fmt"
 	"math/bits"
 	"sync"
 )
@@ -109,4 +110,37 @@ func (s *side) keep(data []byte) {
 func (s *side) release() {
 	buffers.put(s.whole)
 	s.buf, s.whole, s.front = nil, nil, 0
+}
+
+// room takes n bytes and a segment out of the budgets.
+func (c *Conn) room(s *side, n int) bool {
+	limit := max(maxBuffered, s.need+64<<10)
+	if c.state == detecting {
+		limit = detectBuffered
+	}
+	if len(s.buf)+n > limit || !c.grow(n+segCost) {
+		return false
+	}
+	s.charged += n + segCost
+	return true
+}
+
+// overflow ends the patience with a direction that is neither taken nor told.
+func (c *Conn) overflow(dir Dir, data []byte, p Packet) {
+	if c.claim != nil {
+		was := c.flipped
+		c.withdraw("a message over a limit")
+		if c.flipped != was {
+			dir = dir.Other()
+		}
+	}
+	s := &c.sides[dir]
+	if c.state == detecting {
+		c.giveUp()
+		c.skip(dir, data, p)
+		return
+	}
+	c.lost(dir, "limit", fmt.Sprintf("a message over the limit of %d bytes", len(s.buf)))
+	c.AnomalyBytes += int64(len(data))
+	s.off += int64(len(data))
 }

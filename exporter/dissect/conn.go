@@ -229,39 +229,6 @@ func (c *Conn) take(dir Dir, data []byte) {
 	c.run(dir.Other())
 }
 
-// room takes n bytes and a segment out of the budgets.
-func (c *Conn) room(s *side, n int) bool {
-	limit := max(maxBuffered, s.need+64<<10)
-	if c.state == detecting {
-		limit = detectBuffered
-	}
-	if len(s.buf)+n > limit || !c.grow(n+segCost) {
-		return false
-	}
-	s.charged += n + segCost
-	return true
-}
-
-// overflow ends the patience with a direction that is neither taken nor told.
-func (c *Conn) overflow(dir Dir, data []byte, p Packet) {
-	if c.claim != nil {
-		was := c.flipped
-		c.withdraw("a message over a limit")
-		if c.flipped != was {
-			dir = dir.Other()
-		}
-	}
-	s := &c.sides[dir]
-	if c.state == detecting {
-		c.giveUp()
-		c.skip(dir, data, p)
-		return
-	}
-	c.lost(dir, "limit", fmt.Sprintf("a message over the limit of %d bytes", len(s.buf)))
-	c.AnomalyBytes += int64(len(data))
-	s.off += int64(len(data))
-}
-
 // run offers what is left over in one direction until nothing more is taken.
 func (c *Conn) run(dir Dir) {
 	for {
@@ -314,6 +281,9 @@ func (c *Conn) run(dir Dir) {
 func (c *Conn) offer(dir Dir, data []byte) int {
 	s := &c.sides[dir]
 	if c.state == detecting {
+		if n := c.skipProxy(dir, data); n > 0 {
+			return n
+		}
 		was := c.flipped
 		if !c.detect(dir, data) {
 			return 0

@@ -52,6 +52,12 @@ func (in *Input) at(i int) *seg {
 // Packet is the packet that carried Data[i].
 func (in *Input) Packet(i int) Packet { return in.at(i).Packet }
 
+// Seq is the sequence number of Data[i].
+func (in *Input) Seq(i int) uint32 {
+	s := in.at(i)
+	return s.Seq + uint32(in.base+int64(i)-s.off)
+}
+
 // Time is when the packet with Data[i] was captured, ns since 1970 UTC.
 func (in *Input) Time(i int) int64 { return in.at(i).Time }
 

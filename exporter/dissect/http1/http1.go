@@ -13,6 +13,7 @@ import (
 	"unsafe"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/inorder"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
@@ -21,7 +22,7 @@ const (
 	maxHead      = 256 << 10 // start line and headers, also trailers
 	maxChunkLine = 16 << 10  // chunk size with its extensions
 	maxLeading   = 1 << 10   // empty lines before a start line
-	maxPending   = 1024      // requests that wait for their responses
+	maxPending   = 1 << 14   // requests that wait for their responses
 	maxFields    = 2000      // header lines kept of one block
 	maxInterim   = 4096      // header lines of a call after which those of interim responses are not kept
 	maxHeld      = 64 << 10  // bytes after CONNECT or Upgrade that wait for the answer
@@ -57,7 +58,7 @@ func Protocol() *dissect.Protocol {
 type call struct {
 	row       *Row
 	x         dissect.Exchange
-	ack       uint32 // acknowledged by the client when it sent the request
+	asked     inorder.Request
 	isHead    bool
 	isConnect bool
 	simple    bool // HTTP/0.9
@@ -102,7 +103,7 @@ type side struct {
 	call    *call // whose message is read, outside inHead
 	body    *dissect.Body
 	started bool // a message was read
-	lost    bool // the place was lost, so pairing by order alone is not safe
+	lost    bool // the place was lost: messages may be missing
 	wait    bool // bytes are there that cannot be read yet
 	ended   bool
 	fin     bool // ended by the sender
@@ -112,7 +113,8 @@ type conn struct {
 	c         *dissect.Conn
 	req, resp side
 	pending   []*call // requests not yet emitted, oldest first
-	respHdrs  int     // headers of the last response, to size the next row's list
+	line      inorder.Line
+	respHdrs  int // headers of the last response, to size the next row's list
 }
 
 // Read implements dissect.Dissector.
@@ -181,14 +183,19 @@ const (
 
 // push puts a request into the queue. The queue is bounded, by its length and by the
 // engine's budget: where one side alone was captured no request is ever answered.
-func (k *conn) push(c *call, size int) {
+func (k *conn) push(c *call, ack uint32, size int) {
 	for len(k.pending) >= maxPending {
 		if oldest := k.oldest(); oldest != nil {
 			k.c.Anomaly("limit", fmt.Sprintf("over %d requests wait for their responses", maxPending), 0)
-			k.emit(oldest, "cut")
+			k.shed(oldest)
 		}
 	}
 	c.size = k.c.Keep(size, k.Shed)
+	var oldest *inorder.Request
+	if o := k.next(); o != nil && !k.resp.lost {
+		oldest = &o.asked
+	}
+	c.asked = k.line.Sent(ack, k.c.Now().Time, oldest)
 	c.row.Ahead = int32(len(k.pending))
 	k.pending = append(k.pending, c)
 }
@@ -203,11 +210,23 @@ func (k *conn) oldest() *call {
 	return nil
 }
 
+// shed gives up a request that waits; its response may still come.
+func (k *conn) shed(c *call) {
+	var next *inorder.Request
+	for place, q := range k.waiting {
+		if k.pending[place] != c && k.pending[place] != k.resp.call {
+			next = q
+			break
+		}
+	}
+	k.line.Missing(next)
+	k.emit(c, "cut")
+}
+
 // Shed implements dissect.Shedder.
 func (k *conn) Shed() bool {
 	if c := k.oldest(); c != nil {
-		k.emit(c, "cut")
-		k.resp.lost = true // the answer may still come
+		k.shed(c)
 		return true
 	}
 	for _, c := range k.pending {
@@ -313,6 +332,9 @@ func (k *conn) Lost(dir dissect.Dir) {
 func (k *conn) lose(s *side) {
 	c := s.call
 	s.state, s.call, s.body, s.scan, s.line, s.lost, s.wait = inHead, nil, nil, 0, 0, true, false
+	if s == &k.req {
+		k.line.Missing(nil)
+	}
 	if c == nil {
 		return
 	}

@@ -84,6 +84,7 @@ func sketch(r *dissecttest.Result) string {
 
 func TestMessages(t *testing.T) {
 	const get = "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+	const getB, answer = "GET /b HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 204 N\r\n\r\n"
 	for _, row := range []struct {
 		name   string
 		end    dissect.End
@@ -122,6 +123,12 @@ func TestMessages(t *testing.T) {
 			"GET / → 200 (5 B), gap [gap]; GET / → 204 whole"},
 		{"a gap that swallows one answer", dissect.EndFin, chunks{client(get), {Dir: dissect.ToClient, Gap: 40}, client("GET /b HTTP/1.1\r\nHost: a\r\n\r\n"), server("HTTP/1.1 204 N\r\n\r\n")},
 			"GET / → gap [gap]; GET /b → 204 whole"},
+		{"one answer to a batch is missing", dissect.EndFin, chunks{client(get), client(get), client(get), server(answer), {Dir: dissect.ToClient, Gap: 40}, server(answer), client(getB), client(getB), server(answer + answer)},
+			"GET / → 204 whole; GET / → gap [gap]; GET / → gap [gap]; ? ? → 204 [no_request]; GET /b → 204 whole; GET /b → 204 whole"},
+		{"one request of a batch is missing", dissect.EndFin, chunks{client(get), {Dir: dissect.ToServer, Gap: 40, Data: []byte(get)}, server(answer), server(answer + answer), client(getB), server(answer)},
+			"GET / → 204 whole; GET / → gap [gap]; ? ? → 204 [no_request]; ? ? → 204 [no_request]; GET /b → 204 whole"},
+		{"an answer is missing while others are under way", dissect.EndFin, chunks{client(get), client(get), server(answer), client(getB), {Dir: dissect.ToClient, Gap: 40}, client(getB), server(answer), server(answer), client(get), server(answer)},
+			"GET / → 204 whole; GET / → gap [gap]; GET /b → gap [gap]; GET /b → gap [gap]; ? ? → 204 [no_request]; ? ? → 204 [no_request]; GET / → gap [gap]; ? ? → 204 [no_request]"},
 		{"a status line that is none", dissect.EndFin, chunks{client(get), server("HTTP/1.1 abc\r\nContent-Length: 0\r\n\r\n")},
 			"GET / → malformed [malformed] status_line"},
 		{"an answer in another protocol", dissect.EndFin, chunks{client(get), server("SSH-2.0-x\r\n")},
@@ -215,9 +222,13 @@ func TestRequestsThatNobodyAnswersAreBounded(t *testing.T) {
 		c = append(c, client(fmt.Sprintf("GET /%d HTTP/1.1\r\nHost: a\r\n\r\n", i)))
 	}
 	c = append(c, client("GET /many HTTP/1.1\r\nHost: a\r\n"+strings.Repeat("a:\n", 2*maxFields)+"\n"))
+	c = append(c, server("HTTP/1.1 204 No\r\n\r\n"))
 	r := play(t, dissect.EndCapture, c...)
-	if n := len(r.Emissions); n != maxPending+6 {
-		t.Errorf("%d rows, want %d", n, maxPending+6)
+	if n := len(r.Emissions); n != maxPending+7 {
+		t.Fatalf("%d rows, want %d", n, maxPending+7)
+	}
+	if row := r.Rows()[maxPending+6].(*Row); row.Error.V != "no_request" {
+		t.Errorf("an answer to a request that was given up is paired: %s", row.Summary)
 	}
 	if row := r.Rows()[5].(*Row); row.Path.V != "/5" || row.Error.V != "cut" {
 		t.Errorf("row 5 is %s, error %s", row.Summary, row.Error.V)

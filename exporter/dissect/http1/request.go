@@ -70,8 +70,7 @@ func (k *conn) readRequest(in *dissect.Input, at int) (n int, more bool, err err
 	if l.version == http09 {
 		c.simple = true
 	}
-	c.ack = in.Packet(at + lead).Ack
-	k.push(c, callCost+end+headerCost*(min(strings.Count(rest, "\n"), maxFields)+k.expectedHeaders()))
+	k.push(c, in.Packet(at+lead).Ack, callCost+end+headerCost*(min(strings.Count(rest, "\n"), maxFields)+k.expectedHeaders()))
 	k.startRequest(c, l, rest, in, at, lead+end)
 	c.row.RequestHeadersSize = table.Some(int64(end))
 	if !whole {

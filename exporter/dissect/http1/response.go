@@ -3,11 +3,13 @@ package http1
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/httpfield"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/inorder"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
@@ -57,8 +59,8 @@ func (k *conn) readResponse(in *dissect.Input, at int) (n int, more bool, err er
 		return 0, false, errHead("a response", b)
 	}
 	s.scan, s.started = 0, true
-	if s.lost {
-		c = k.resync(c, in.Packet(at+lead).Seq)
+	if c != nil && c != s.call && (s.lost || c.asked.After) {
+		c = k.resync(c, in.Seq(at+lead))
 	}
 	if c == nil {
 		c = k.newCall()
@@ -102,36 +104,42 @@ func (k *conn) startSimple(c *call) {
 	c.x.RespBody = s.body
 }
 
-// resync finds the request that a response answers after bytes of the other responses
-// were lost: the newest one that the client sent when it had received what lies before
-// this response. Clients that do not pipeline so never pair wrongly.
+// resync finds the request that a response answers after a loss.
 func (k *conn) resync(c *call, seq uint32) *call {
 	if c == nil || !c.x.HasRequest() {
 		return c
 	}
-	if int32(c.ack-seq) > 0 {
-		return nil // this response was there before the request
+	m := k.line.Find(seq, k.waiting)
+	switch {
+	case m.Place >= 0:
+		c, k.resp.lost = k.pending[m.Place], false
+	case m.Any:
+		c, k.resp.lost = nil, true
+	default:
+		return nil
 	}
-	k.resp.lost = false
-	for {
-		var after *call
-		for i, p := range k.pending {
-			if p == c && i+1 < len(k.pending) {
-				after = k.pending[i+1]
-			}
-		}
-		if after == nil || int32(after.ack-c.ack) <= 0 || int32(after.ack-seq) > 0 {
-			return c
+	for _, p := range slices.Clone(k.pending[:m.End]) {
+		if p == c {
+			break
 		}
 		why := "gap"
-		if c.malformed || c.badAnswer {
+		if p.malformed || p.badAnswer {
 			why = "malformed"
 		}
-		if k.req.call == c {
-			k.req.state, k.req.call, k.req.body = inHead, nil, nil
+		k.emit(p, why)
+	}
+	if m.Guessed {
+		k.c.Anomaly("pairing_guessed", inorder.Guessed, 0)
+	}
+	return c
+}
+
+// waiting has the requests without a response, with their places.
+func (k *conn) waiting(yield func(int, *inorder.Request) bool) {
+	for i, p := range k.pending {
+		if !p.respDone && !yield(i, &p.asked) {
+			return
 		}
-		k.emit(c, why)
-		c = after
 	}
 }
 

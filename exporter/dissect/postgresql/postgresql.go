@@ -14,6 +14,7 @@ import (
 	"unsafe"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/inorder"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
@@ -156,9 +157,9 @@ type call struct {
 type op struct {
 	kind  byte
 	call  *call
-	ack   uint32 // acknowledged by the client when it sent the message
-	first bool   // first after a Sync, or a simple query
-	last  bool   // of a simple query: its last statement
+	asked inorder.Request // of the first message
+	first bool            // first after a Sync, or a simple query
+	last  bool            // of a simple query: its last statement
 }
 
 // side is one direction's place in a long message.
@@ -182,8 +183,8 @@ type conn struct {
 	orphan  *call // a reply without a request
 	aborted bool  // an error: the server passes over all until Sync
 	group   bool  // messages since the last Sync were read
-	lost    bool  // a loss: pairing by order alone is not safe
-	lastNo  int64
+	line    inorder.Line
+	lost    bool  // replies may be missing: pairing by order alone is not safe
 	live    int32 // calls not emitted
 	held    int   // of the budget, for messages without a call
 

@@ -5,6 +5,7 @@ import (
 	"unsafe"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/inorder"
 )
 
 const maxSpare = 32 // calls kept for the next ones
@@ -42,7 +43,6 @@ func (k *conn) flush(in *dissect.Input) {
 			a.call.x.Request(in, a.from, a.to)
 		} else {
 			a.call.x.Response(in, a.from, a.to)
-			k.lastNo = in.Packet(a.to - 1).No
 		}
 	}
 	a.call, a.from, a.to = nil, 0, 0
@@ -85,7 +85,15 @@ func (k *conn) wait(kind byte, c *call, in *dissect.Input, at int) {
 		clear(k.ops[n:])
 		k.ops, k.head = k.ops[:n], 0
 	}
-	o := op{kind: kind, call: c, ack: in.Packet(at).Ack, first: !k.group || kind == 'q'}
+	o := op{kind: kind, call: c, first: !k.group || kind == 'q'}
+	o.asked.Ack = in.Packet(at).Ack
+	if o.first {
+		var oldest *inorder.Request
+		if f := k.front(); f != nil && !k.lost {
+			oldest = &f.asked
+		}
+		o.asked = k.line.Sent(o.asked.Ack, in.Time(at), oldest)
+	}
 	k.group = kind != 'S' && kind != 'q' && kind != 'F'
 	k.ops = append(k.ops, o)
 	if c != nil {
@@ -106,7 +114,7 @@ func (k *conn) Shed() bool {
 		return k.shedMessage()
 	}
 	k.closeOps(func(*call) string { return "cut" })
-	k.lost = true
+	k.missed()
 	return true
 }
 
@@ -168,39 +176,44 @@ func (k *conn) abandon(in *dissect.Input) {
 	for k.head < len(k.ops) {
 		k.pop(in)
 	}
-	k.lost = true
+	k.missed()
 }
 
-// resync finds the pair again after a loss, by what the client had received when it
-// sent: a request after this place is not answered here; one sent at exactly this place
-// is. Else it is the newest one before it, since few clients pipeline. It answers false
-// where no request fits.
+// missed notes that requests before the next one were given up, which replies may follow.
+func (k *conn) missed() {
+	k.lost = true
+	k.line.Missing(nil)
+}
+
+// resync finds the pair again after a loss. It answers false where no request fits.
 func (k *conn) resync(in *dissect.Input, at int) bool {
-	p := in.Packet(at)
-	if k.front() == nil || p.No == k.lastNo {
-		return true
+	m := k.line.Find(in.Seq(at), k.waiting)
+	if m.Any {
+		k.lost = m.Place < 0
 	}
-	if int32(k.front().ack-p.Seq) > 0 {
-		return false
+	end := m.Place
+	if end < 0 {
+		end = m.End
 	}
-	best := k.head
-	for i := k.head; i < len(k.ops); i++ {
-		if o := &k.ops[i]; o.first && int32(o.ack-p.Seq) <= 0 {
-			best = i
-			if o.ack == p.Seq {
-				k.lost = false
-				break
-			}
-		}
-	}
-	for k.head < len(k.ops) && best > 0 && k.head < best {
-		n := k.head
-		if c := k.ops[n].call; c != nil {
+	for n := end - k.head; n > 0; n-- {
+		if c := k.front().call; c != nil {
 			c.gap = true
 		}
 		k.pop(in)
 	}
-	return true
+	if m.Guessed {
+		k.c.Anomaly("pairing_guessed", inorder.Guessed, 0)
+	}
+	return m.Place >= 0
+}
+
+// waiting has the requests that wait for replies, with the places of their first messages.
+func (k *conn) waiting(yield func(int, *inorder.Request) bool) {
+	for i := k.head; i < len(k.ops); i++ {
+		if o := &k.ops[i]; (o.first || i == k.head) && !yield(i, &o.asked) {
+			return
+		}
+	}
 }
 
 // Gap implements dissect.Dissector.
@@ -257,6 +270,9 @@ func (k *conn) lose(dir dissect.Dir, why string) {
 	}
 	*s = side{keep: s.keep[:0]}
 	k.lost = true
+	if dir == dissect.ToServer {
+		k.line.Missing(nil)
+	}
 	k.acc.call = nil
 	if c == nil {
 		return

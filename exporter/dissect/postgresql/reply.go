@@ -1,9 +1,7 @@
 package postgresql
 
 import (
-	"bytes"
 	"fmt"
-	"strconv"
 	"strings"
 
 	"github.com/pcapsule/pcapsule/exporter/cursor"
@@ -85,7 +83,7 @@ func (o *op) accepts(kind byte) bool {
 // expect finds the message that a reply answers; nil where there is none. Messages
 // before it can no longer be answered.
 func (k *conn) expect(kind byte, in *dissect.Input, at int) *op {
-	if k.lost && !k.resync(in, at) {
+	if f := k.front(); f != nil && (k.lost || f.asked.After) && !k.resync(in, at) {
 		return nil
 	}
 	for i := k.head; i < len(k.ops); i++ {
@@ -122,7 +120,7 @@ func (k *conn) reply(in *dissect.Input) *call {
 // handle reads a message of the server; in.Data[from:to] carries it.
 func (k *conn) handle(kind byte, body []byte, in *dissect.Input, from, to int, cut bool) error {
 	if kind == 'D' {
-		if o := k.front(); o != nil && !k.lost && (o.kind == 'q' || o.kind == 'E') {
+		if o := k.front(); o != nil && !k.lost && !o.asked.After && (o.kind == 'q' || o.kind == 'E') {
 			k.give(o.call, in, from, to)
 			o.call.row(body, cut)
 			return nil
@@ -241,7 +239,6 @@ func (k *conn) orphaned(kind byte, body []byte, in *dissect.Input, from, to int,
 			c.tx = first(body)
 			k.emit(c, in, "")
 		}
-		k.lost = k.lost && k.front() != nil
 		return
 	}
 	c := k.reply(in)
@@ -328,64 +325,6 @@ func (k *conn) failed(o *op, e *serverError, in *dissect.Input) {
 				o.call.skipped = true
 			}
 			k.pop(in)
-		}
-	}
-}
-
-// complete reads CommandComplete, EmptyQueryResponse and PortalSuspended.
-func (c *call) complete(kind byte, body []byte) {
-	c.answered = true
-	switch kind {
-	case 's':
-		c.suspended = true
-	case 'C':
-		c.tagged(bytes.TrimSuffix(body, []byte{0}))
-	}
-	if b := c.x.RespBody; b != nil {
-		b.Complete = b.Lost() == 0
-	}
-}
-
-// tagged reads a command tag: words, then for some commands counts, of which the last
-// is the number of rows.
-func (c *call) tagged(tag []byte) {
-	end := len(tag)
-	for {
-		i := bytes.LastIndexByte(tag[:end], ' ')
-		if i < 0 {
-			break
-		}
-		n, err := strconv.ParseInt(string(tag[i+1:end]), 10, 64)
-		if err != nil {
-			break
-		}
-		if end == len(tag) {
-			c.tagRows = table.Some(n + c.tagRows.V)
-		}
-		end = i
-	}
-	c.tag = command(tag[:end])
-}
-
-// copyOut reads the messages of COPY and of replication.
-func (k *conn) copyOut(c *call, kind byte, body []byte, in *dissect.Input) {
-	switch kind {
-	case 'G':
-		c.copied, c.copyIn = true, true
-		if c.x.ReqBody == nil {
-			c.x.ReqBody = k.c.NewBody("", "")
-		}
-	case 'H':
-		c.copied = true
-		if c.x.RespBody == nil {
-			c.x.RespBody = k.c.NewBody("", "")
-		}
-	case 'W': // replication: counted, not kept
-		c.copied = true
-	case 'd':
-		c.copyBytes += int64(len(body))
-		if b := c.x.RespBody; b != nil {
-			b.Write(body)
 		}
 	}
 }

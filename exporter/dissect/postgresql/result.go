@@ -2,8 +2,11 @@ package postgresql
 
 import (
 	"bytes"
+	"strconv"
 
 	"github.com/pcapsule/pcapsule/exporter/cursor"
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
 // columns reads RowDescription. Results of one shape share their columns.
@@ -90,4 +93,62 @@ func format(codes []int16, i int, other int16) int16 {
 		return codes[i]
 	}
 	return other
+}
+
+// complete reads CommandComplete, EmptyQueryResponse and PortalSuspended.
+func (c *call) complete(kind byte, body []byte) {
+	c.answered = true
+	switch kind {
+	case 's':
+		c.suspended = true
+	case 'C':
+		c.tagged(bytes.TrimSuffix(body, []byte{0}))
+	}
+	if b := c.x.RespBody; b != nil {
+		b.Complete = b.Lost() == 0
+	}
+}
+
+// tagged reads a command tag: words, then for some commands counts, of which the last
+// is the number of rows.
+func (c *call) tagged(tag []byte) {
+	end := len(tag)
+	for {
+		i := bytes.LastIndexByte(tag[:end], ' ')
+		if i < 0 {
+			break
+		}
+		n, err := strconv.ParseInt(string(tag[i+1:end]), 10, 64)
+		if err != nil {
+			break
+		}
+		if end == len(tag) {
+			c.tagRows = table.Some(n + c.tagRows.V)
+		}
+		end = i
+	}
+	c.tag = command(tag[:end])
+}
+
+// copyOut reads the messages of COPY and of replication.
+func (k *conn) copyOut(c *call, kind byte, body []byte, in *dissect.Input) {
+	switch kind {
+	case 'G':
+		c.copied, c.copyIn = true, true
+		if c.x.ReqBody == nil {
+			c.x.ReqBody = k.c.NewBody("", "")
+		}
+	case 'H':
+		c.copied = true
+		if c.x.RespBody == nil {
+			c.x.RespBody = k.c.NewBody("", "")
+		}
+	case 'W': // replication: counted, not kept
+		c.copied = true
+	case 'd':
+		c.copyBytes += int64(len(body))
+		if b := c.x.RespBody; b != nil {
+			b.Write(body)
+		}
+	}
 }

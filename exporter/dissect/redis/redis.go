@@ -12,6 +12,7 @@ import (
 	"unsafe"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/inorder"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
@@ -68,10 +69,10 @@ type span struct{ from, to int }
 
 // call is a command on its way, or a reply without one.
 type call struct {
-	x    dissect.Exchange
-	ack  uint32 // acknowledged by the client when it sent the command
-	spec *spec  // nil for commands not in the table
-	verb string // in upper case
+	x     dissect.Exchange
+	asked inorder.Request
+	spec  *spec  // nil for commands not in the table
+	verb  string // in upper case
 
 	line     []byte  // the command as text
 	words    [4]span // its first words in line
@@ -129,9 +130,9 @@ type conn struct {
 	spare      []*call
 	spareBytes int
 	scratch    []byte
-	lastNo     int64 // packet of the last reply byte
 
-	lost       bool // a loss: pairing by order alone is not safe
+	line       inorder.Line
+	lost       bool // replies may be missing: pairing by order alone is not safe
 	off, skip  bool // CLIENT REPLY
 	subscribed bool
 	monitor    bool
@@ -195,8 +196,7 @@ func (k *conn) push(c *call) {
 			i++
 		}
 		k.c.Anomaly("limit", "commands without a reply", 0)
-		k.emit(k.pending[i], "cut")
-		k.lost = true
+		k.shed(i)
 	}
 	c.size = k.c.Keep(callCost+cap(c.line), k.Shed)
 	if k.head > 64 && k.head*2 > len(k.pending) {
@@ -204,16 +204,30 @@ func (k *conn) push(c *call) {
 		clear(k.pending[n:])
 		k.pending, k.head = k.pending[:n], 0
 	}
+	var oldest *inorder.Request
+	if f := k.front(); f != nil && !k.lost {
+		oldest = &f.asked
+	}
+	c.asked = k.line.Sent(c.asked.Ack, k.c.Now().Time, oldest)
 	c.ahead, c.queued = int32(len(k.pending)-k.head), true
 	k.pending = append(k.pending, c)
 }
 
+// shed gives up a command that waits; its reply may still come.
+func (k *conn) shed(i int) {
+	var next *inorder.Request
+	if i+1 < len(k.pending) {
+		next = &k.pending[i+1].asked
+	}
+	k.line.Missing(next)
+	k.emit(k.pending[i], "cut")
+}
+
 // Shed implements dissect.Shedder.
 func (k *conn) Shed() bool {
-	for _, c := range k.pending[k.head:] {
-		if c != k.resp {
-			k.emit(c, "cut")
-			k.lost = true // its reply may still come
+	for i := k.head; i < len(k.pending); i++ {
+		if k.pending[i] != k.resp {
+			k.shed(i)
 			return true
 		}
 	}
@@ -222,7 +236,7 @@ func (k *conn) Shed() bool {
 		k.loseReply()
 	case c != nil:
 		k.req = side{keep: k.req.keep[:0], ended: k.req.ended}
-		k.lost = true
+		k.line.Missing(nil)
 		k.emit(c, "cut")
 	default:
 		return false
@@ -330,10 +344,10 @@ func (k *conn) Lost(dir dissect.Dir) {
 func (k *conn) loseRequest() {
 	c := k.req.call
 	k.req = side{keep: k.req.keep[:0], ended: k.req.ended}
-	k.lost = true
 	if c != nil {
 		k.push(c)
 	}
+	k.line.Missing(nil)
 }
 
 func (k *conn) loseReply() {

@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/inorder"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
@@ -52,9 +53,6 @@ func (k *conn) readReply(in *dissect.Input, at int) (n int, err error) {
 	c := k.resp
 	n, done, err := k.w.walk(k.c, c, b)
 	c.x.Response(in, at, at+n)
-	if n > 0 {
-		k.lastNo = in.Packet(at + n - 1).No
-	}
 	if done {
 		k.resp = nil
 		k.endReply(c)
@@ -96,7 +94,7 @@ func (k *conn) target(f *call, in *dissect.Input, at int) *call {
 		k.emit(f, "")
 		f = k.front()
 	}
-	if k.lost {
+	if k.lost || f != nil && f.asked.After {
 		f = k.resync(f, in, at)
 	}
 	if f != nil {
@@ -114,33 +112,33 @@ func (k *conn) pushed(kind string) *call {
 	return c
 }
 
-// resync finds the pair again after a loss. A command that was sent when the client had
-// already received the place of this reply is not its command; one that was sent when
-// the client had received all up to this place, and no more, is.
+// resync finds the pair again after a loss.
 func (k *conn) resync(f *call, in *dissect.Input, at int) *call {
-	if f == nil {
-		k.lost = k.req.call != nil
-		return nil
-	}
-	p := in.Packet(at)
-	if p.No == k.lastNo || f.x.HasResponse() {
+	if f == nil || f.x.HasResponse() {
 		return f
 	}
-	if int32(f.ack-p.Seq) > 0 {
-		return nil
+	m := k.line.Find(in.Seq(at), k.waiting)
+	if m.Place >= 0 {
+		f, k.lost = k.pending[m.Place], false
+	} else if f = nil; m.Any {
+		k.lost = true
 	}
-	for i := k.head; i < len(k.pending); i++ {
-		if k.pending[i].ack != p.Seq {
-			continue
-		}
-		c := k.pending[i]
-		for k.pending[k.head] != c {
-			k.emit(k.pending[k.head], "gap")
-		}
-		k.lost = false
-		return c
+	for n := m.End - k.head; n > 0 && k.front() != f; n-- {
+		k.emit(k.front(), "gap")
+	}
+	if m.Guessed {
+		k.c.Anomaly("pairing_guessed", inorder.Guessed, 0)
 	}
 	return f
+}
+
+// waiting has the commands that wait for replies, with their places.
+func (k *conn) waiting(yield func(int, *inorder.Request) bool) {
+	for i := k.head; i < len(k.pending); i++ {
+		if !yield(i, &k.pending[i].asked) {
+			return
+		}
+	}
 }
 
 // firstWord is the first element of an aggregate; whole is false where it may follow.

@@ -39,7 +39,7 @@ func (k *conn) readRequest(in *dissect.Input, at int) (n int, err error) {
 		}
 		n = 1 + m
 		s.call, s.left, s.arg = k.newCall(), count, 0
-		s.call.argc, s.call.ack = count, in.Packet(at).Ack
+		s.call.argc, s.call.asked.Ack = count, in.Packet(at).Ack
 	}
 	c := s.call
 	m, err := k.args(c, b[n:])
@@ -246,7 +246,7 @@ func (k *conn) readInline(in *dissect.Input, at int) (n int, err error) {
 		return 0, nil
 	}
 	c := k.newCall()
-	c.inline, c.ack = true, in.Packet(at).Ack
+	c.inline, c.asked.Ack = true, in.Packet(at).Ack
 	c.x.Request(in, at, at+end+1)
 	k.splitInline(c, bytes.TrimRight(b[:end], "\r"))
 	k.endRequest(c)

@@ -154,3 +154,71 @@ func number(b []byte) (v int64, n int) {
 	}
 	return v, i + 2
 }
+
+// note is called at each value's begin: it keeps the reply's type and separates the
+// values in its text.
+func (c *call) note(w *walker, kind byte, null bool) {
+	if w.depth == 0 {
+		c.kind, c.null = kind, null
+		return
+	}
+	f := &w.stack[w.depth-1]
+	f.seen++
+	if w.attrs > 0 || c.full || f.seen == 1 {
+		return
+	}
+	if f.kind == '%' && f.seen%2 == 0 {
+		c.reply = append(c.reply, ": "...)
+	} else {
+		c.reply = append(c.reply, ", "...)
+	}
+}
+
+// show appends to the reply's text.
+func (c *call) show(w *walker, s string) {
+	if w.attrs == 0 && !c.full {
+		c.reply = append(c.reply, s...)
+		c.full = len(c.reply) > maxText
+	}
+}
+
+func (c *call) close(w *walker, kind byte) {
+	if kind == '%' {
+		c.show(w, "}")
+	} else {
+		c.show(w, "]")
+	}
+}
+
+// string shows a value that ended; p is its front and size its length.
+func (c *call) string(w *walker, kind byte, p []byte, size int64) {
+	if w.attrs > 0 {
+		return
+	}
+	if kind == '-' || kind == '!' {
+		if c.errors++; c.errors == 1 {
+			c.errText = text(p[:min(len(p), maxText)])
+		}
+	}
+	if c.full {
+		return
+	}
+	if kind == '=' && len(p) >= 4 && p[3] == ':' { // verbatim: three letters and a colon
+		p, size = p[4:], size-4
+	}
+	if len(p) > maxText {
+		p = clip(p, maxText)
+	}
+	from := len(c.reply)
+	if w.depth == 0 || kind == ':' {
+		c.reply = appendEscaped(c.reply, p, false)
+	} else {
+		c.reply = appendArg(c.reply, p)
+	}
+	if w.depth == 1 {
+		if i := w.stack[0].seen - 1; i >= 0 && i < int64(len(c.first)) {
+			c.first[i] = span{from, len(c.reply)}
+		}
+	}
+	c.full = len(c.reply) > maxText || int64(len(p)) < size
+}

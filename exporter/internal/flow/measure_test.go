@@ -1,6 +1,7 @@
 package flow
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/pcapsule/pcapsule/exporter/decode"
@@ -115,6 +116,7 @@ func TestWrongChecksums(t *testing.T) {
 	}{
 		{"one among right ones", false, "bad_checksum", 0, decode.BadSum},
 		{"one wrong IP header among right ones", false, "bad_checksum", 0, decode.BadIPSum},
+		{"one of fragments that conflict", false, "bad_checksum", 0, decode.BadSum | decode.FragmentConflict},
 		{"all, as in a rewritten capture", true, "unproven_checksum", 27, decode.BadSum},
 		{"one left to the network adapter among larger right ones", false, "mixed_checksums", 27, decode.UnfinishedSum},
 	} {
@@ -131,6 +133,9 @@ func TestWrongChecksums(t *testing.T) {
 			out, f := playPackets(t, p)
 			if got := kinds(out); len(got) == 0 || got[0] != tt.kind && (len(got) < 2 || got[1] != tt.kind) {
 				t.Errorf("anomalies %v, want %s", got, tt.kind)
+			}
+			if conflict := strings.Contains(out.Anomalies[len(out.Anomalies)-1].Row.Detail, "conflict"); conflict != (tt.problem&decode.FragmentConflict != 0) {
+				t.Errorf("anomaly: %s", out.Anomalies[len(out.Anomalies)-1].Row.Detail)
 			}
 			if (f.Row.RowBytes > 0) != (tt.rows > 0) {
 				t.Errorf("%d bytes in rows, want %d", f.Row.RowBytes, tt.rows)

@@ -57,7 +57,11 @@ func (s *Shard) whole(c *Conn, f *Flow, dir dissect.Dir, p *Packet) bool {
 	case s.dropped(p, &c.key):
 		p.Mark |= BadChecksum
 		f.side[dir].anomalous += n
-		s.odd(c, f, packetRef(p), "bad_checksum", "a wrong "+wrongSum(p)+" checksum: every receiver drops the packet", n)
+		detail := ": every receiver drops the packet"
+		if p.Problems&decode.FragmentConflict != 0 {
+			detail = " over the first copies of its fragments, which conflict with others: receivers that keep these may accept it"
+		}
+		s.odd(c, f, packetRef(p), "bad_checksum", "a wrong "+wrongSum(p)+" checksum"+detail, n)
 		return false
 	case p.Problems&(decode.BadIPSum|decode.BadSum) != 0:
 		p.Mark |= BadChecksum

@@ -538,6 +538,7 @@ func fragmentCases() (list []kase) {
 			if h.badIP {
 				p[10] ^= 0x55
 			}
+			c.copies.note(from-(len(l4)-bodySize), l4[from:to])
 			c.emit(p, h)
 		}
 		add("two ends", either, true, func(c *client) {

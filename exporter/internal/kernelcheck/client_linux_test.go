@@ -24,10 +24,10 @@ type client struct {
 	copies copies
 }
 
-// copies are the bytes that captured segments have at each place of the body.
+// copies are the bytes that captured segments and fragments have at each place of the body.
 type copies [bodySize]string
 
-// note adds what a segment has from place at of the body on.
+// note adds what a segment or fragment has from place at of the body on.
 func (v *copies) note(at int, data []byte) {
 	for i, b := range data {
 		if k := at + i; k >= 0 && k < bodySize && strings.IndexByte(v[k], b) < 0 {

@@ -184,6 +184,7 @@ func (p pieces) fragments(c *client, proto byte, l4 []byte, begin int) {
 		if version > 0 {
 			piece = turn(piece, version)
 		}
+		c.copies.note(s.from-(len(l4)-bodySize), piece)
 		c.emit(fragment(c.client.Addr(), c.server.Addr(), proto, c.id, s.from, s.to < len(l4), piece), how{})
 	}
 	var moved []span

@@ -19,6 +19,23 @@ import (
 // are counted.
 const maxSameProblem = 200
 
+// problemDetail says what decoding could not accept.
+func problemDetail(code string) string {
+	switch code {
+	case "truncated":
+		return "the capture holds less of the packet than was on the wire: its snap length cut it"
+	case "header_cut":
+		return "the snap length cut the transport header behind its ports"
+	case "fragment_overlap":
+		return "a fragment that overlaps others of its datagram; the first copy of each byte was kept, while receivers may keep another or none"
+	case "fragment_conflict":
+		return "a fragment with other bytes, or another end, than others of its datagram; the first copy was kept"
+	case "fragment_dropped":
+		return "a fragment that cannot belong to any datagram, or for which a limit left no room"
+	}
+	return "a header that could not be read as it stands"
+}
+
 // problems writes anomalies for what decoding could not accept.
 func (r *Reader) problems(f *flow.Packet) {
 	for _, code := range f.Problems.Codes() {
@@ -29,14 +46,7 @@ func (r *Reader) problems(f *flow.Packet) {
 		}
 		r.capped[code]++
 		if r.capped[code] <= maxSameProblem {
-			detail := "a header that could not be read as it stands"
-			switch code {
-			case "truncated":
-				detail = "the capture holds less of the packet than was on the wire: its snap length cut it"
-			case "header_cut":
-				detail = "the snap length cut the transport header behind its ports"
-			}
-			r.anomaly(f.No, f.Time, "link", code, detail, 0)
+			r.anomaly(f.No, f.Time, "link", code, problemDetail(code), 0)
 		}
 	}
 }

@@ -25,14 +25,15 @@ const (
 )
 
 // pairs finds conversations that the capture shows under more than one pair of ends, for
-// datagrams and for TCP whose handshake was not captured. A translator rewrites addresses
-// and ports and leaves the payload.
+// datagrams and for TCP whose handshake was not captured, or has no time stamps. A translator
+// rewrites addresses and ports and leaves the payload, and the sequence numbers of a handshake.
 //
 // Anyone who sees a datagram can send its copy elsewhere, so an equal question only begins a
 // wait. The ends are a view of the first conversation after the other side has answered with
 // an equal message too, and if time says that one can be behind the other:
 //   - the exchange of one view lies within that of the other, as on one clock, or
-//   - clocks differ by less than a second and the asking address or port is the same.
+//   - clocks differ by less than a second and the asking address or port is the same; not
+//     where a handshake was captured.
 //
 // Until then the packets of the ends that wait are held (see lookahead), so that a proof holds for
 // the first packet too. Afterwards a question goes to the first conversation only if that
@@ -56,95 +57,32 @@ func (p *pairs) memory() int {
 	return p.talks.memory(talkCost) + p.said.memory(messageCost) + len(p.waiting)*(likeCost+128)
 }
 
-// place is a pair of ends in a network.
-type place struct {
-	tuple
-	network uint64
-}
-
-// message is a payload that a conversation showed.
-type message struct {
-	hash  uint64
-	at    int64
-	no    int64
-	iface int32
-	dir   uint8
-
-	of    *talk // that showed it first
-	other *talk // that showed it last
-	by    int   // conversations that have shown it
-}
-
-// talk is what two ends in one network say.
-type talk struct {
-	at      place
-	hash    uint64   // of the ends, as shards are cut by it
-	last    [2]int64 // 1 + number of the newest message of each direction
-	copies  []*talk  // its views, and what may be one
-	like    *like    // nil if it is no view
-	looked  uint8    // messages that were looked at
-	tcp     bool
-	swapped bool // direction 0 is from the second end of the tuple
-}
-
-// ends are who sends in direction 0 and the other.
-func (t *talk) ends() [2]flow.End {
-	if t.swapped {
-		return [2]flow.End{t.at.tuple[1], t.at.tuple[0]}
-	}
-	return t.at.tuple
-}
-
-// like is what makes a conversation a view of another, or may make it one.
-type like struct {
-	of        *talk
-	proven    bool
-	follows   bool       // the last question was seen in both
-	asked     [2]message // with which the wait began: as the original and as these ends showed it
-	questions int        // that wait for an answer
-	answers   []message
-	awaited   []spot
-	view      *flow.View
-}
-
-// spot is where a packet stands in a round that was not sent.
-type spot struct {
-	in *round.Round
-	i  int32
-}
-
-// wait is that of a possible view since a message of it.
-type wait struct {
-	of    *talk
-	since int64 // number of its packet
-}
-
-// over reports whether the wait has ended.
-func (w wait) over() bool {
-	return w.of.like == nil || w.of.like.proven || w.of.like.asked[1].no != w.since
-}
-
 // find returns the view through which a packet is seen, nil if its ends are those of its
 // conversation. hash is Frame.FlowHash, and s where the packet stands.
 func (p *pairs) find(f *flow.Packet, hash uint64, s spot) *flow.View {
 	tcp := f.Proto == protoTCP
-	if tcp && f.TCPFlags&decode.SYN != 0 { // handshakes are compared by views
+	syn := tcp && f.TCPFlags&decode.SYN != 0
+	if syn && f.HasTS { // views compares these
 		p.settled.add(placeHash(hash, f.Network))
 		return nil
 	}
-	if len(f.Payload) == 0 && len(p.waiting) == 0 || p.settled.has(placeHash(hash, f.Network)) {
+	says := len(f.Payload) > 0 || syn
+	if !says && len(p.waiting) == 0 || p.settled.has(placeHash(hash, f.Network)) {
 		return nil
 	}
-	t := p.talk(f, hash, tcp)
+	t := p.talk(f, hash, tcp, says)
 	if t == nil {
 		return nil
 	}
 	p.expire(f.Time)
+	if syn && f.TCPFlags&decode.ACK == 0 {
+		t.dialled(p.hash(f), f)
+	}
 	dir := uint8(0)
 	if src := (flow.End{Addr: f.Src, Port: f.SrcPort}); (src != t.at.tuple[0]) != t.swapped {
 		dir = 1
 	}
-	if size := len(f.Payload); size == 0 || !tcp && size < minMessage { // goes where the last question went
+	if !says || !tcp && len(f.Payload) < minMessage { // goes where the last question went
 		return p.pass(t, s)
 	}
 	m := message{hash: p.hash(f), at: f.Time, no: f.No, iface: f.Interface, dir: dir}
@@ -169,11 +107,11 @@ func (p *pairs) find(f *flow.Packet, hash uint64, s spot) *flow.View {
 }
 
 // talk is the conversation of the packet's ends, nil if it is none that can have a view.
-func (p *pairs) talk(f *flow.Packet, hash uint64, tcp bool) *talk {
+func (p *pairs) talk(f *flow.Packet, hash uint64, tcp, says bool) *talk {
 	src, dst := flow.End{Addr: f.Src, Port: f.SrcPort}, flow.End{Addr: f.Dst, Port: f.DstPort}
 	at := place{tupleOf(src, dst), f.Network}
 	t := p.talks.m[at]
-	if t == nil && len(f.Payload) > 0 && src != dst && !manyHosts(&f.Dst) {
+	if t == nil && says && src != dst && !manyHosts(&f.Dst) {
 		t = &talk{at: at, hash: hash, tcp: tcp, swapped: src != at.tuple[0]}
 		p.talks.put(at, t, maxTalks)
 	}
@@ -314,8 +252,11 @@ func (t *talk) behind(x, y *message) bool {
 	if ask.no < asked.no && y.no < x.no {
 		return true
 	}
-	if apart := x.no < asked.no || y.no < ask.no; !apart && ask.iface == asked.iface {
+	switch apart := x.no < asked.no || y.no < ask.no; {
+	case !apart && ask.iface == asked.iface:
 		return false // both wait for an answer at once: two questions
+	case apart && t.syn != 0:
+		return false // replayed captures repeat handshakes
 	}
 	here, there := t.ends()[ask.dir], t.like.of.ends()[ask.dir]
 	return here.Addr == there.Addr || here.Port == there.Port

@@ -16,9 +16,9 @@ const (
 // as on a node where a service's address is translated to a pod's. A translator rewrites
 // addresses and ports and leaves the rest: a SYN with the same sequence number, time
 // stamp, window and options within a second, and before the first one is answered, is
-// probably the same SYN. A SYN without a time stamp is never matched, since scanners send
-// the same numbers to many ports, and one that was answered is not, since replayed captures
-// repeat them.
+// probably the same SYN. A SYN without a time stamp is not matched, since scanners send
+// the same numbers to many ports (pairs waits for its answer), and one that was answered is
+// not, since replayed captures repeat them.
 //
 // Anyone who sees a SYN can send its copy elsewhere. So payload is taken for that of the
 // first connection only after both SYN-ACKs had the same sequence number, which the server

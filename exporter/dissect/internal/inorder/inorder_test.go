@@ -1,0 +1,75 @@
+package inorder
+
+import (
+	"slices"
+	"testing"
+)
+
+func TestFind(t *testing.T) {
+	type list = []Request
+	for _, x := range []struct {
+		name     string
+		overlaps bool
+		seq      uint32
+		waiting  list
+		place    int
+		end      int
+		guessed  bool
+	}{
+		{"nobody asked", false, 100, nil, -1, 0, false},
+		{"the response was there before the request", false, 100, list{{Ack: 120}}, -1, 0, false},
+		{"a response where the client had received all", false, 100, list{{Ack: 100}}, 0, 1, false},
+		{"the answer to the request before was lost", false, 100, list{{Ack: 60}, {Ack: 100}}, 1, 2, false},
+		{"the beginning of the answer was lost", false, 100, list{{Ack: 60}}, 0, 1, false},
+		{"the first answer to a batch", false, 100, list{{Ack: 60}, {Ack: 100}, {Ack: 100}}, 1, 3, false},
+		{"some answer to a batch", false, 100, list{{Ack: 60}, {Ack: 60}}, -1, 2, false},
+		{"a request sent later", false, 100, list{{Ack: 60}, {Ack: 60}, {Ack: 140}}, -1, 2, false},
+		{"the request was missing, and this one is of its batch", false, 100, list{{Ack: 60, After: true}}, -1, 1, false},
+		{"the first requests of a batch may be missing", false, 100, list{{Ack: 100, After: true}, {Ack: 100}}, -1, 2, false},
+		{"the request before was missing", false, 100, list{{Ack: 100, After: true}}, 0, 1, false},
+		{"a batch after one without answers", false, 100, list{{Ack: 100, Late: true}, {Ack: 100}}, 0, 2, false},
+		{"a late response to another request", false, 100, list{{Ack: 60, Late: true}}, -1, 1, false},
+		{"one of many in flight", true, 100, list{{Ack: 60}, {Ack: 80}, {Ack: 90}}, -1, 3, false},
+		{"the newest of many in flight", true, 100, list{{Ack: 60}, {Ack: 80}, {Ack: 100}}, -1, 3, false},
+		{"the first after a pause", true, 100, list{{Ack: 60}, {Ack: 80}, {Ack: 100, Quiet: true}}, 2, 3, true},
+		{"after a pause and missing requests", true, 100, list{{Ack: 100, After: true, Quiet: true}}, 0, 1, true},
+		{"the only one in flight", true, 100, list{{Ack: 90}}, 0, 1, false},
+		{"numbers wrap", false, 10, list{{Ack: 1<<32 - 5}, {Ack: 10}, {Ack: 30}}, 1, 2, false},
+	} {
+		l := Line{overlaps: x.overlaps}
+		places := func(yield func(int, *Request) bool) {
+			for i := range x.waiting {
+				if !yield(i, &x.waiting[i]) {
+					return
+				}
+			}
+		}
+		m := l.Find(x.seq, places)
+		if m.Place != x.place || m.End != x.end || m.Guessed != x.guessed || m.Any != (x.end > 0) {
+			t.Errorf("%s: %+v, want place %d, end %d, guessed %v", x.name, m, x.place, x.end, x.guessed)
+		}
+		if x.place >= 0 && x.waiting[x.place].After || l.late != (x.place < 0 && x.end > 0) {
+			t.Errorf("%s: after it %+v, %+v", x.name, l, x.waiting)
+		}
+	}
+}
+
+func TestSent(t *testing.T) {
+	var l Line
+	a := l.Sent(100, 5, nil)
+	b := l.Sent(100, 5, &a)
+	if l.overlaps {
+		t.Error("a batch overlaps with itself")
+	}
+	l.Missing(&b)
+	l.Sent(140, 6, &b)
+	if l.overlaps || !b.After {
+		t.Errorf("an answer may have come to a missing request: %+v, %+v", l, b)
+	}
+	l.Missing(nil)
+	l.late = true
+	list := []Request{l.Sent(150, 7, nil), l.Sent(160, 7+pause, &a)}
+	if !l.overlaps || !slices.Equal(list, []Request{{150, true, true, false}, {160, false, false, true}}) {
+		t.Errorf("%+v, %+v", l, list)
+	}
+}
