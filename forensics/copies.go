@@ -22,6 +22,7 @@ const (
 	otherSlack    = 1_000_000_000  // the same for datagrams between other addresses
 	comparedWith  = 16             // rows of equal content, next by time, that a row is compared with
 	passRows      = 2_000_000      // calls that one pass compares
+	maxCopies     = 10_000_000     // of a case, about 1.5 GB
 )
 
 // copies says which rows of calls are copies.
@@ -56,20 +57,19 @@ func (c *Case) findCopies(ctx context.Context) (*copies, error) {
 		return nil, nil
 	}
 	f := &copies{of: map[copyKey]copyKey{}, some: make([]bool, len(c.bundles))}
-	rows := int64(0)
 	var parts []string
-	for i, b := range c.bundles {
+	for i := range c.bundles {
 		if near[i] == nil {
 			continue
-		}
-		for _, t := range b.Manifest.Tables {
-			if t.Name == "calls" {
-				rows += t.Rows
-			}
 		}
 		parts = append(parts, fmt.Sprintf("SELECT * FROM (%s) WHERE ts_ns BETWEEN %d AND %d", c.sourceOf("calls", i, nil, parquet), near[i][0], near[i][1]))
 	}
 	from := "(" + strings.Join(parts, " UNION ALL BY NAME ") + ")"
+	// Counted, because a bundle may lie about its rows: passes without number would never end.
+	rows, err := c.rowsOf(ctx, from)
+	if err != nil {
+		return nil, err
+	}
 	ranks := c.ranks()
 	for pass, n := int64(0), 1+rows/passRows; pass < n; pass++ {
 		if err := f.compare(ctx, c, from, pass, n, ranks); err != nil {
@@ -77,6 +77,20 @@ func (c *Case) findCopies(ctx context.Context) (*copies, error) {
 		}
 	}
 	return f, f.halves(ctx, c, from)
+}
+
+// rowsOf counts the rows that SQL gives.
+func (c *Case) rowsOf(ctx context.Context, from string) (int64, error) {
+	rows, err := c.db.Query(ctx, "SELECT count(*) FROM "+from)
+	if err != nil {
+		return 0, err
+	}
+	defer rows.Close()
+	n := int64(0)
+	for rows.Next() {
+		n = rows.Int(0)
+	}
+	return n, rows.Err()
 }
 
 // overlaps are the times in which a bundle may hold what another one holds too, nil for a
@@ -155,6 +169,9 @@ func (f *copies) compare(ctx context.Context, c *Case, from string, pass, n int6
 		if len(group) > 0 && !bytes.Equal(group[0].content, s.content) {
 			f.match(group)
 			group = group[:0]
+			if len(f.of) > maxCopies {
+				return fmt.Errorf("bundles that share more than %d calls: open fewer of them at once, or cut them to less time", maxCopies)
+			}
 		}
 		group = append(group, s)
 	}

@@ -1,14 +1,17 @@
 package forensics_test
 
 import (
+	"context"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/forensics"
@@ -176,5 +179,37 @@ func shift(t *testing.T, from, to string, by int64) {
 	}
 	if err := os.WriteFile(to, data, 0o600); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestOverlappingBundlesThatLieAboutTheirRows opens bundles whose manifests give another number of
+// calls than their tables have.
+func TestOverlappingBundlesThatLieAboutTheirRows(t *testing.T) {
+	for _, rows := range []string{"4000000000000000000", "9000000000000000000", "0"} {
+		a, b := window(t, "http1.pcapng", 0, 0), window(t, "http1.pcapng", 0, 0)
+		for _, dir := range []string{a, b} {
+			name := filepath.Join(dir, "data", "bundle.json")
+			text, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			lie := regexp.MustCompile(`("name": *"calls"[^{}]*?"rows": *)\d+`).ReplaceAllString(string(text), "${1}"+rows)
+			if lie == string(text) {
+				t.Fatal("the manifest has no rows of calls")
+			}
+			if err := os.WriteFile(name, []byte(lie), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		limited, stop := context.WithTimeout(ctx, 30*time.Second)
+		c, err := forensics.Open(limited, []string{a, b}, forensics.Options{})
+		stop()
+		if err != nil {
+			t.Fatalf("%s rows: %v", rows, err)
+		}
+		if calls, copied := number(t, c, "SELECT count(*) FROM calls"), number(t, c, "SELECT count(*) FROM sightings"); calls != copied {
+			t.Errorf("%s rows: %d calls, %d copies", rows, calls, copied)
+		}
+		c.Close()
 	}
 }

@@ -2,7 +2,6 @@ package report
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -13,6 +12,8 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/ask/failures"
+	"github.com/pcapsule/pcapsule/forensics/ask/tally"
 )
 
 // maxRanges is how many ranges of packets a citation lists.
@@ -75,14 +76,15 @@ type builder struct {
 	words []string // the bundles as words of a command
 	paths string   // all of them
 
-	several     bool // bundles, so numbers are unique only with their bundle
+	several     bool // bundles
 	first, last int64
 	any         bool   // there are packets
 	namespace   string // of most endpoints, which goes without saying
 
 	packets, bytes, calls, failed int64
 	accts                         bundle.Accounts
-	cites                         []*Citation // to be completed
+	cites                         []*Citation      // to be completed
+	failures                      *failures.Answer // once it was asked for
 	notes                         notes
 }
 
@@ -140,20 +142,12 @@ func (b *builder) verified(i int, info forensics.BundleInfo) (state, detail stri
 	return "not verified", "its files were not hashed for this report; pcapsule verify does that"
 }
 
-// ask runs a query.
-func (b *builder) ask(sql string) [][]any {
-	if b.err != nil {
-		return nil
+// tallied asks for one of the tables of package tally.
+func tallied[T any](b *builder, of func(context.Context, *forensics.Case) (tally.Table[T], error)) (t tally.Table[T]) {
+	if b.err == nil {
+		t, b.err = of(b.ctx, b.c)
 	}
-	res, err := b.c.Query(b.ctx, forensics.Query{SQL: sql})
-	if err != nil {
-		b.err = err
-		if !errors.Is(err, context.Canceled) {
-			b.err = fmt.Errorf("asking %q: %w", sql, err)
-		}
-		return nil
-	}
-	return res.Rows
+	return t
 }
 
 // query shows how a reader asks the same.
@@ -161,95 +155,49 @@ func (b *builder) query(sql string) Query {
 	return Query{SQL: sql, Command: "pcapsule sql " + b.paths + " " + shellQuote(sql)}
 }
 
-// on joins two tables by an id that is unique within a bundle.
-func (b *builder) on(left, right, condition string) string {
-	if b.several {
-		return fmt.Sprintf("%s AND %s.bundle = %s.bundle", condition, left, right)
-	}
-	return condition
+// question shows how a reader asks a question, with its flags.
+func (b *builder) question(name, flags string) Query {
+	return Query{Command: "pcapsule ask " + name + " " + b.paths + flags}
 }
 
-// ref is SQL for a number that names a call in the whole case.
-func (b *builder) ref(alias string) string {
-	if b.several {
-		return fmt.Sprintf("%[1]s.bundle * %[2]d + %[1]s.call_no", alias, int64(1)<<refBits)
-	}
-	return alias + ".call_no"
-}
-
-// refBits is where the bundle stands in a reference to a call.
-const refBits = 44
-
-// cite makes a citation of a reference, completed at the end by one query for all.
-func (b *builder) cite(v any) *Citation {
-	n, ok := whole(v)
-	if !ok {
+// cite makes a citation of a call by its id, completed at the end by one query for all.
+func (b *builder) cite(id string) *Citation {
+	if id == "" {
 		return nil
 	}
-	c := &Citation{callNo: n}
-	if b.several {
-		c.Bundle, c.callNo = int(n>>refBits), n&(1<<refBits-1)
-	}
+	c := &Citation{Call: id}
 	b.cites = append(b.cites, c)
 	return c
 }
 
 // resolve completes the citations.
 func (b *builder) resolve() {
-	if len(b.cites) == 0 || b.err != nil {
-		return
-	}
-	var list []string
+	var ids []string
 	for _, c := range b.cites {
-		list = append(list, strconv.FormatInt(c.callNo, 10))
+		ids = append(ids, c.Call)
 	}
-	slices.Sort(list)
-	list = slices.Compact(list)
-	index := "0"
-	if b.several {
-		index = "bundle"
-	}
-	type key struct {
-		bundle int
-		call   int64
-	}
-	found := map[key][]any{}
-	for from := 0; from < len(list); from += 1000 {
-		part := list[from:min(from+1000, len(list))]
-		for _, row := range b.ask("SELECT " + index + ", call_no, call_id, cites FROM calls_raw WHERE call_no IN (" + strings.Join(part, ", ") + ") ORDER BY 1, 2") {
-			found[key{int(num(row[0])), num(row[1])}] = row
+	slices.Sort(ids)
+	for part := range slices.Chunk(slices.Compact(ids), 1000) {
+		if b.err != nil {
+			return
 		}
-	}
-	for _, c := range b.cites {
-		row, ok := found[key{c.Bundle, c.callNo}]
-		if !ok {
-			continue
+		var calls map[string]tally.Cited
+		calls, b.err = tally.Packets(b.ctx, b.c, part)
+		for _, c := range b.cites {
+			if call, ok := calls[c.Call]; ok {
+				c.Bundle, c.Packets = int(call.Bundle), firstRanges(call.Packets)
+			}
 		}
-		if id, ok := row[2].([]byte); ok {
-			c.Call = hex.EncodeToString(id)
-		}
-		c.Packets = packetRanges(row[3])
 	}
 }
 
-// packetRanges writes a value of a cites column.
-func packetRanges(v any) string {
-	list, _ := v.([]any)
-	var out []string
-	for i, x := range list {
-		s, _ := x.(forensics.Struct)
-		first, ok1 := whole(s.Get("first"))
-		last, ok2 := whole(s.Get("last"))
-		if !ok1 || !ok2 {
-			continue
-		}
-		if i == maxRanges {
-			out = append(out, "…")
-			break
-		}
-		out = append(out, packetRange(first, last))
+// firstRanges are the first ranges of a list of packets.
+func firstRanges(packets string) string {
+	list := strings.Split(packets, ",")
+	if len(list) > maxRanges {
+		list = append(list[:maxRanges:maxRanges], "…")
 	}
-	return strings.Join(out, ",")
+	return strings.Join(list, ",")
 }
 
 func packetRange(first, last int64) string {
@@ -261,19 +209,13 @@ func packetRange(first, last int64) string {
 
 // namespaces finds the namespace of most, which need not be told.
 func (b *builder) namespaces() {
-	rows := b.ask("SELECT namespace FROM endpoints WHERE namespace IS NOT NULL GROUP BY namespace ORDER BY count(*) DESC, namespace LIMIT 1")
-	if len(rows) == 1 {
-		b.namespace, _ = rows[0][0].(string)
+	if t := tallied(b, tally.Namespaces); len(t.Rows) == 1 {
+		b.namespace = t.Rows[0].Name
 	}
 }
 
-// node is SQL for who stands behind an endpoint: a workload, a service, or the best
-// name there is, with its namespace.
-func node(alias string) string { return alias + ".who" }
-
 // nodeName is a node for a person.
-func (b *builder) nodeName(v any) string {
-	s, _ := v.(string)
+func (b *builder) nodeName(s string) string {
 	if b.namespace != "" {
 		s = strings.TrimPrefix(s, b.namespace+"/")
 	}
@@ -295,8 +237,8 @@ func (b *builder) totals() {
 		t.DuplicateBytes += a.DuplicateBytes
 	}
 	b.packets, b.bytes = b.accts.Packets, b.accts.Bytes
-	for _, row := range b.ask("SELECT count(*), count(*) FILTER (WHERE failed) FROM calls_raw") {
-		b.calls, b.failed = num(row[0]), num(row[1])
+	for _, n := range tallied(b, tally.Calls).Rows {
+		b.calls, b.failed = n.Calls, n.Failed
 	}
 }
 
@@ -310,9 +252,4 @@ func (b *builder) has(name string) bool {
 		}
 	}
 	return false
-}
-
-// flowCite is the citation of a flow: its packets lie between the two.
-func flowCite(bundleNo, first, last any) *Citation {
-	return &Citation{Bundle: int(num(bundleNo)), Packets: packetRange(num(first), num(last))}
 }

@@ -2,30 +2,24 @@ package report
 
 // The cells of tables.
 
-func textCell(v any) Cell { return Cell{Text: str(v)} }
+func textCell(v string) Cell { return Cell{Text: str(v)} }
 
 func wordCell(s string) Cell { return Cell{Text: s} }
 
-func countCell(v any) Cell { return numberCell(v, thousands) }
+func countCell(n int64) Cell { return numberCell(n, thousands) }
 
-func bytesCell(v any) Cell { return numberCell(v, bytesText) }
+func bytesCell(n int64) Cell { return numberCell(n, bytesText) }
 
-func microsCell(v any) Cell { return numberCell(v, micros) }
+func microsCell(us int64) Cell { return numberCell(us, micros) }
 
 // failedCell is a count that is bad unless it is zero.
-func failedCell(v any) Cell {
-	c := countCell(v)
-	c.Bad = c.Value != nil && *c.Value > 0
+func failedCell(n int64) Cell {
+	c := countCell(n)
+	c.Bad = n > 0
 	return c
 }
 
-func numberCell(v any, write func(int64) string) Cell {
-	n, ok := whole(v)
-	if !ok {
-		return Cell{}
-	}
-	return Cell{Text: write(n), Value: &n}
-}
+func numberCell(n int64, write func(int64) string) Cell { return Cell{Text: write(n), Value: &n} }
 
 // shares draws the numbers of a column as bars.
 func (t *Table) shares(column int) {

@@ -189,6 +189,4 @@ type Citation struct {
 	Bundle  int    `json:"bundle"`
 	Call    string `json:"call_id,omitempty"`
 	Packets string `json:"packets,omitempty"` // numbers in table packets, such as 12-15,18
-
-	callNo int64
 }

@@ -2,9 +2,16 @@ package report
 
 import (
 	"fmt"
+	"math"
+	"slices"
 	"strings"
+	"time"
 
-	"github.com/pcapsule/pcapsule/forensics/ask/terms"
+	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/ask/failures"
+	"github.com/pcapsule/pcapsule/forensics/ask/latency"
+	"github.com/pcapsule/pcapsule/forensics/ask/servicemap"
+	"github.com/pcapsule/pcapsule/forensics/ask/tally"
 )
 
 // Limits of lists of calls.
@@ -13,6 +20,7 @@ const (
 	mostFailures  = 20
 	mostNodes     = 25
 	mostEdges     = 300
+	mostListed    = 40
 )
 
 // others is the node that stands for all that have none of their own.
@@ -25,21 +33,18 @@ func (b *builder) protocols() (Section, string) {
 	}
 	s := Section{ID: "protocols", Title: "Protocols",
 		Text: []string{"A call is one request with its response, or one message where a protocol has no pairs. A call failed when its protocol says so (an HTTP status of 400 or more, a DNS code that is not NOERROR, an SQLSTATE, a Redis error, a gRPC status that is not 0, a fatal TLS alert), or when no answer came."}}
-	sql := `SELECT protocol, count(*) AS calls, count(*) FILTER (WHERE failed) AS failed, sum(request_bytes + response_bytes)::BIGINT AS bytes,
-  quantile_disc(` + terms.Took + `, [0.5, 0.9, 0.99]) AS p50_p90_p99_us, arg_min(` + b.ref("c") + `, ` + b.ref("c") + `) AS first_call
-FROM calls_raw c
-GROUP BY protocol ORDER BY calls DESC, protocol`
-	t := &Table{ID: "protocols-table", Title: "Calls by protocol", Queries: []Query{b.query(sql)},
+	list := tallied(b, tally.Protocols)
+	t := &Table{ID: "protocols-table", Title: "Calls by protocol", Queries: []Query{b.query(list.SQL)},
 		Note: "Latency runs from the first byte of the request to the last byte of the response; for protocols without requests it is the length of the exchange. Half of the calls took p50 or less, 99 of 100 p99 or less.",
 		Columns: []Column{column("Protocol"), number("Calls", ""), number("Failed", ""), number("Share failed", ""), number("Bytes", "payload"),
 			number("p50", "latency"), number("p90", "latency"), number("p99", "latency")}}
-	for _, row := range b.ask(sql) {
-		p50, p90, p99 := quantiles(row[4])
-		t.add(b.cite(row[5]), textCell(row[0]), countCell(row[1]), failedCell(row[2]), wordCell(percent(num(row[2]), num(row[1]))), bytesCell(row[3]),
-			microsCell(p50), microsCell(p90), microsCell(p99))
-		b.notes.protocols = append(b.notes.protocols, fmt.Sprintf("%s (%s)", str(row[0]), thousands(num(row[1]))))
-		if n := num(row[2]); n > 0 {
-			b.notes.failures = append(b.notes.failures, fmt.Sprintf("%s of %s %s", thousands(n), thousands(num(row[1])), str(row[0])))
+	for _, p := range list.Rows {
+		name := str(p.Protocol)
+		p50, p90, p99 := quantiles(p.Took)
+		t.add(b.cite(p.First), wordCell(name), countCell(p.Calls), failedCell(p.Failed), wordCell(percent(p.Failed, p.Calls)), bytesCell(p.Bytes), p50, p90, p99)
+		b.notes.protocols = append(b.notes.protocols, fmt.Sprintf("%s (%s)", name, thousands(p.Calls)))
+		if p.Failed > 0 {
+			b.notes.failures = append(b.notes.failures, fmt.Sprintf("%s of %s %s", thousands(p.Failed), thousands(p.Calls), name))
 		}
 	}
 	t.shares(1)
@@ -47,62 +52,49 @@ GROUP BY protocol ORDER BY calls DESC, protocol`
 	return s, ""
 }
 
-func quantiles(v any) (p50, p90, p99 any) {
-	list, _ := v.([]any)
+// quantiles are the cells of three quantiles in microseconds, empty where there are none.
+func quantiles(list []int64) (p50, p90, p99 Cell) {
 	if len(list) != 3 {
-		return nil, nil, nil
+		return
 	}
-	return list[0], list[1], list[2]
+	return microsCell(list[0]), microsCell(list[1]), microsCell(list[2])
 }
 
-// services is who calls whom.
+// millisCell is milliseconds, or nothing.
+func millisCell(ms *float64) Cell {
+	if ms == nil {
+		return Cell{}
+	}
+	return microsCell(int64(math.Round(*ms * 1000)))
+}
+
+// services is who calls whom, as get_service_map has it.
 func (b *builder) services() (Section, string) {
-	if b.calls == 0 {
+	if b.calls == 0 || b.err != nil {
 		return Section{}, ""
 	}
 	s := Section{ID: "services", Title: "Who calls whom"}
-	sql := fmt.Sprintf(`WITH n AS (SELECT %[1]sendpoint_id, kind, %[2]s AS node FROM endpoints e),
-c AS (SELECT s.node AS client, d.node AS server, s.kind AS client_kind, d.kind AS server_kind, c.failed,
-    CASE WHEN c.method IS NOT NULL THEN %[9]s END AS us, %[3]s AS ref
-  FROM calls_raw c JOIN n s ON %[4]s JOIN n d ON %[5]s),
-top AS (SELECT node FROM (SELECT client AS node FROM c UNION ALL SELECT server FROM c) GROUP BY node ORDER BY count(*) DESC, node LIMIT %[6]d)
-SELECT coalesce(s.node, '%[7]s') AS from_node, coalesce(d.node, '%[7]s') AS to_node, min(client_kind) AS from_kind, min(server_kind) AS to_kind,
-  count(*) AS calls, count(*) FILTER (WHERE failed) AS failed, quantile_disc(us, 0.5) AS p50_us, quantile_disc(us, 0.99) AS p99_us, min(ref) AS first_call
-FROM c LEFT JOIN top s ON s.node = c.client LEFT JOIN top d ON d.node = c.server
-GROUP BY from_node, to_node ORDER BY calls DESC, from_node, to_node LIMIT %[8]d`, b.bundleColumn("e"), node("e"), b.ref("c"),
-		b.on("c", "s", "s.endpoint_id = c.src_id"), b.on("c", "d", "d.endpoint_id = c.dst_id"), mostNodes-1, others, mostEdges, terms.Took)
-	rows := b.ask(sql)
-	chart := &MapChart{}
-	at := map[string]int{}
-	nodeOf := func(name, kind any, calls int64) int {
-		key, _ := name.(string)
-		i, ok := at[key]
-		if !ok {
-			i = len(chart.Nodes)
-			at[key] = i
-			chart.Nodes = append(chart.Nodes, Node{Name: b.nodeName(name), Kind: kindWord(str(kind)), Others: key == others})
-		}
-		chart.Nodes[i].Calls += calls
-		return i
+	m, err := servicemap.AskServiceMap(b.ctx, b.c, servicemap.ServiceMapIn{Scope: ask.Scope{Limit: ask.MaxRows}})
+	if err != nil {
+		b.err = err
+		return s, ""
 	}
-	t := &Table{ID: "edges", Title: "Calls between them", Queries: []Query{b.query(sql)}, Note: "Latency only of protocols with requests. The evidence is the first call of each pair.",
-		Columns: []Column{name("From"), name("To"), number("Calls", ""), number("Failed", ""), number("Share failed", ""), number("p50", "latency"), number("p99", "latency")}}
-	for i, row := range rows {
-		calls := num(row[4])
-		e := Edge{From: nodeOf(row[0], row[2], calls), To: nodeOf(row[1], row[3], calls), Calls: calls, Failed: num(row[5]), P50: microsCell(row[6]).Value, P99: microsCell(row[7]).Value}
-		chart.Edges = append(chart.Edges, e)
-		if i < 40 {
-			t.add(b.cite(row[8]), wordCell(chart.Nodes[e.From].Name), wordCell(chart.Nodes[e.To].Name), countCell(row[4]), failedCell(row[5]),
-				wordCell(percent(e.Failed, calls)), microsCell(row[6]), microsCell(row[7]))
-		}
-	}
-	if len(rows) > len(t.Rows) {
-		t.Note += " " + counted(int64(len(rows)-len(t.Rows)), "more pair", "more pairs") + " with fewer calls: ask the query."
-	}
-	if len(chart.Edges) == 0 {
+	edges := slices.DeleteFunc(m.Edges, func(e servicemap.MapEdge) bool { return len(e.Protocols) == 0 })
+	if len(edges) == 0 {
 		return s, "ends of calls"
 	}
+	t := &Table{ID: "edges", Title: "Calls between them", Queries: []Query{b.question("get-service-map", "")},
+		Note:    "Requests, and their latency; where there are none, only handshakes or unknown payload were seen. The evidence is a call of each pair.",
+		Columns: []Column{name("From"), name("To"), number("Calls", ""), number("Failed", ""), number("Share failed", ""), number("p50", "latency"), number("p99", "latency")}}
+	for _, e := range edges[:min(len(edges), mostListed)] {
+		t.add(b.cite(e.Protocols[0].CallID), wordCell(b.nodeName(e.Src)), wordCell(b.nodeName(e.Dst)), countCell(e.Calls), failedCell(e.Failed),
+			wordCell(percent(e.Failed, e.Calls)), millisCell(e.P50Ms), millisCell(e.P99Ms))
+	}
+	if len(edges) > len(t.Rows) {
+		t.Note += " " + counted(int64(len(edges)-len(t.Rows)), "more pair", "more pairs") + " with fewer calls: ask the question."
+	}
 	t.shares(2)
+	chart := b.mapChart(m.Nodes, edges)
 	f := &Figure{ID: "service-map", Title: "Map of calls", Map: chart, Queries: t.Queries}
 	f.Alt = fmt.Sprintf("Map of %s and %s between them; the table below says the same in words.", counted(int64(len(chart.Nodes)), "node", "nodes"),
 		counted(int64(len(chart.Edges)), "connection", "connections"))
@@ -114,114 +106,141 @@ GROUP BY from_node, to_node ORDER BY calls DESC, from_node, to_node LIMIT %[8]d`
 	return s, ""
 }
 
-// kindWord is a kind of endpoint for a person.
-func kindWord(kind string) string {
-	if kind == "unknown" || kind == "" {
+// mapChart draws the nodes with most calls; one node stands for all others, and the edges of these
+// have no latency.
+func (b *builder) mapChart(nodes []servicemap.MapNode, edges []servicemap.MapEdge) *MapChart {
+	chart := &MapChart{}
+	place := map[string]string{}
+	for i, n := range nodes {
+		if len(nodes) <= mostNodes || i < mostNodes-1 {
+			place[n.Name] = n.Place
+		}
+	}
+	at := map[string]int{}
+	nodeOf := func(name string) int {
+		kind, apart := place[name]
+		if !apart {
+			name, kind = others, "address"
+		}
+		i, ok := at[name]
+		if !ok {
+			i = len(chart.Nodes)
+			at[name] = i
+			chart.Nodes = append(chart.Nodes, Node{Name: b.nodeName(name), Kind: kindWord(kind), Others: !apart})
+		}
+		return i
+	}
+	drawn := map[[2]int]int{}
+	for _, e := range edges {
+		from, to := nodeOf(e.Src), nodeOf(e.Dst)
+		chart.Nodes[from].Calls += e.Calls
+		chart.Nodes[to].Calls += e.Calls
+		i, ok := drawn[[2]int{from, to}]
+		if ok {
+			chart.Edges[i].Calls, chart.Edges[i].Failed = chart.Edges[i].Calls+e.Calls, chart.Edges[i].Failed+e.Failed
+			chart.Edges[i].P50, chart.Edges[i].P99 = nil, nil
+			continue
+		}
+		if len(chart.Edges) == mostEdges {
+			continue
+		}
+		drawn[[2]int{from, to}] = len(chart.Edges)
+		chart.Edges = append(chart.Edges, Edge{From: from, To: to, Calls: e.Calls, Failed: e.Failed, P50: millisCell(e.P50Ms).Value, P99: millisCell(e.P99Ms).Value})
+	}
+	return chart
+}
+
+// kindWord is where a node stands, for a person.
+func kindWord(place string) string {
+	if place == "unknown" {
 		return "address"
 	}
-	return kind
+	return place
 }
 
-// bundleColumn selects the bundle where there are several.
-func (b *builder) bundleColumn(alias string) string {
-	if b.several {
-		return alias + ".bundle, "
-	}
-	return ""
-}
-
-// endpointCalls is SQL for calls of protocols with requests, with the endpoint they go to.
-func (b *builder) endpointCalls() string {
-	return fmt.Sprintf(`c AS (SELECT c.protocol, c.method, CASE WHEN c.protocol <> 'dns' THEN c.host END AS host, nullif(%[1]s, '') AS path, %[2]s AS server,
-    %[5]s AS elapsed_us, c.failed, c.status_code, c.status_text, c.error, c.src_ip, c.ts_ns, %[3]s AS ref
-  FROM calls_raw c JOIN endpoints d ON %[4]s WHERE c.method IS NOT NULL)`, terms.PathTemplate, node("d"), b.ref("c"), b.on("c", "d", "d.endpoint_id = c.dst_id"), terms.Took)
-}
-
-// target is an endpoint in one line.
-func target(method, host, path any) string {
-	m, h, p := str(method), "", str(path)
-	if s, _ := host.(string); s != "" {
-		h = clean(s, 60)
-	}
-	return clean(strings.TrimSpace(m+" "+h+p), maxText)
-}
-
-// slow is where time goes.
+// slow is where time goes, as get_latency has it.
 func (b *builder) slow() (Section, string) {
 	if b.calls == 0 {
 		return Section{}, ""
 	}
 	s := Section{ID: "slow", Title: "Slowest endpoints", Text: []string{"Segments of a path that look like ids are written {id}, so that calls of one kind count together. A call without an answer counts with how long its caller waited. The evidence is the slowest call of each."}}
-	for _, kind := range []struct{ id, title, order string }{
-		{"slow-p99", "By the slowest calls (p99)", "q[3] DESC"},
-		{"slow-total", "By the time they took in all", "total_us DESC"},
-	} {
-		sql := fmt.Sprintf(`WITH %s
-SELECT protocol, method, host, path, server, count(*) AS calls, count(*) FILTER (WHERE failed) AS failed, quantile_disc(elapsed_us, [0.5, 0.9, 0.99]) AS q,
-  sum(elapsed_us)::BIGINT AS total_us, arg_max(ref, (elapsed_us, -ref)) AS slowest_call
-FROM c WHERE elapsed_us IS NOT NULL
-GROUP BY protocol, method, host, path, server ORDER BY %s, protocol, method, host, path, server LIMIT %d`, b.endpointCalls(), kind.order, mostEndpoints)
-		t := &Table{ID: kind.id, Title: kind.title, Queries: []Query{b.query(sql)},
+	for _, kind := range []struct {
+		id, title, order string
+		drawn            int
+	}{{"slow-p99", "By the slowest calls (p99)", "p99", 6}, {"slow-total", "By the time they took in all", "total", 7}} {
+		if b.err != nil {
+			return s, ""
+		}
+		l, err := latency.Ask(b.ctx, b.c, latency.In{Scope: ask.Scope{Limit: mostEndpoints}, Order: kind.order})
+		if err != nil {
+			b.err = err
+			return s, ""
+		}
+		t := &Table{ID: kind.id, Title: kind.title, Queries: []Query{b.question("get-latency", fmt.Sprintf(" --order %s --limit %d", kind.order, mostEndpoints))},
 			Columns: []Column{column("Protocol"), code("Endpoint"), name("Server"), number("Calls", ""), number("Failed", ""), number("p50", "latency"), number("p99", "latency"), number("In all", "latencies")}}
-		for i, row := range b.ask(sql) {
-			p50, _, p99 := quantiles(row[7])
-			t.add(b.cite(row[9]), textCell(row[0]), wordCell(target(row[1], row[2], row[3])), wordCell(b.nodeName(row[4])), countCell(row[5]), failedCell(row[6]),
-				microsCell(p50), microsCell(p99), microsCell(row[8]))
-			if i == 0 && kind.id == "slow-p99" {
-				b.notes.slowest = fmt.Sprintf("%s %s at %s (p99 %s over %s)", str(row[0]), target(row[1], row[2], row[3]), b.nodeName(row[4]), micros(num(p99)), counted(num(row[5]), "call", "calls"))
+		for _, e := range l.Breakdown {
+			if e.P99Ms == nil {
+				continue
+			}
+			p99 := millisCell(e.P99Ms)
+			t.add(b.cite(e.CallID), textCell(e.Protocol), textCell(e.Endpoint), wordCell(b.nodeName(e.Dst)), countCell(e.Calls), failedCell(e.Failed),
+				millisCell(e.P50Ms), p99, millisCell(&e.TotalMs))
+			if b.notes.slowest == "" {
+				b.notes.slowest = fmt.Sprintf("%s %s at %s (p99 %s over %s)", str(e.Protocol), clean(e.Endpoint, maxText), b.nodeName(e.Dst), p99.Text, counted(e.Calls, "call", "calls"))
 			}
 		}
 		if len(t.Rows) == 0 {
 			return s, "calls with a latency"
 		}
-		t.shares(map[string]int{"slow-p99": 6, "slow-total": 7}[kind.id])
+		t.shares(kind.drawn)
 		s.Blocks = append(s.Blocks, tableBlock(t))
 	}
 	return s, ""
 }
 
-// failing is what went wrong, DNS aside, which has its own section.
+// whatFailed is what find_failures answers, asked once. After an error it is empty.
+func (b *builder) whatFailed() *failures.Answer {
+	if b.failures == nil && b.err == nil {
+		b.failures, b.err = failures.Ask(b.ctx, b.c, failures.In{Scope: ask.Scope{Limit: 5 * mostFailures}, NoCauses: true})
+	}
+	if b.failures == nil {
+		return &failures.Answer{}
+	}
+	return b.failures
+}
+
+// failuresQuery shows how a reader asks what failed.
+func (b *builder) failuresQuery() []Query {
+	return []Query{b.question("find-failures", " --no-causes")}
+}
+
+// failing is what went wrong; DNS and TLS have sections of their own.
 func (b *builder) failing() (Section, string) {
-	s := Section{ID: "failing", Title: "Failing endpoints", Text: []string{"The evidence is the first failed call of each kind; pcapsule show prints it whole. DNS has a section of its own."}}
-	sql := fmt.Sprintf(`WITH %s,
-k AS (SELECT protocol, method, host, path, server, failed, status_code, status_text, error, count(*) AS n, min(ref) AS first_call, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns, count(DISTINCT src_ip) AS clients
-  FROM c WHERE protocol <> 'dns' GROUP BY ALL)
-SELECT protocol, method, host, path, server, status_code, status_text, error, n, calls, clients, first_ns, last_ns, first_call
-FROM (SELECT *, sum(n) OVER (PARTITION BY protocol, method, host, path, server)::BIGINT AS calls FROM k) WHERE failed
-ORDER BY n DESC, first_call LIMIT %d`, b.endpointCalls(), mostFailures)
-	t := &Table{ID: "failures", Title: "Failed calls by endpoint and outcome", Queries: []Query{b.query(sql)},
-		Columns: []Column{column("Protocol"), code("Endpoint"), name("Server"), name("Outcome"), number("Failed", "this way"), number("Calls", "in all"),
-			number("Clients", "addresses"), moment("First (UTC)")}}
-	for _, row := range b.ask(sql) {
-		t.add(b.cite(row[13]), textCell(row[0]), wordCell(target(row[1], row[2], row[3])), wordCell(b.nodeName(row[4])), wordCell(outcome(ownCode(row[0], row[5]), row[6], row[7])),
-			countCell(row[8]), countCell(row[9]), countCell(row[10]), wordCell(clock(num(row[11]), b.first, b.last)))
+	s := Section{ID: "failing", Title: "Failing endpoints", Text: []string{"The evidence is the first failed call of each kind; pcapsule show prints it whole. DNS and TLS have sections of their own."}}
+	t := &Table{ID: "failures", Title: "Failed calls by endpoint and outcome", Queries: b.failuresQuery(),
+		Columns: []Column{column("Protocol"), code("Endpoint"), name("Client"), name("Server"), name("Outcome"), number("Failed", "this way"), {Name: "When", Kind: "name"}, moment("First (UTC)")}}
+	for _, g := range b.whatFailed().Groups {
+		if g.Class == "tls" || len(t.Rows) == mostFailures {
+			continue
+		}
+		t.add(b.cite(g.CallIDs[0]), textCell(g.Protocol), textCell(g.Endpoint), wordCell(b.nodeName(g.Src)), wordCell(b.nodeName(g.Dst)), wordCell(outcome(g.Status)),
+			countCell(g.Calls), wordCell(g.When), wordCell(clock(nanos(g.First), b.first, b.last)))
 	}
 	if len(t.Rows) == 0 {
-		return s, "failed calls other than DNS"
+		return s, "failed calls other than DNS and TLS"
 	}
-	t.shares(4)
+	t.shares(5)
 	s.Blocks = []Block{tableBlock(t)}
 	return s, ""
 }
 
-// ownCode is a status code that people know by its number, as those of HTTP are.
-func ownCode(protocol, code any) any {
-	if strings.HasPrefix(str(protocol), "http") {
-		return code
-	}
-	return nil
+// nanos reads a time of an answer.
+func nanos(s string) int64 {
+	t, _ := time.Parse(time.RFC3339Nano, s) // answers write no other
+	return t.UnixNano()
 }
 
 // outcome is how a call ended, in the protocol's words.
-func outcome(code, text, why any) string {
-	var parts []string
-	for _, v := range []any{code, text, why} {
-		if s := str(v); s != "" {
-			parts = append(parts, strings.ReplaceAll(s, "_", " "))
-		}
-	}
-	if len(parts) == 0 {
-		return "failed"
-	}
-	return strings.Join(parts, " ")
+func outcome(status string) string {
+	return clean(strings.ReplaceAll(status, "_", " "), maxText)
 }

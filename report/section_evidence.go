@@ -7,22 +7,22 @@ import (
 	"time"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/forensics/ask/tally"
 )
 
 // losses is what could not be seen or understood.
 func (b *builder) losses() (Section, string) {
 	s := Section{ID: "losses", Title: "Losses and anomalies"}
-	sql := `SELECT source, kind, sum(count)::BIGINT AS times, sum(lost_bytes)::BIGINT AS lost_bytes, min(packet_no) AS first_packet, arg_min(detail, (ts_ns, detail)) AS example
-FROM anomalies GROUP BY source, kind ORDER BY times DESC, source, kind LIMIT 40`
-	t := &Table{ID: "anomalies", Title: "What was met and could not be accepted", Queries: []Query{b.query(sql)},
+	list := tallied(b, tally.Anomalies)
+	t := &Table{ID: "anomalies", Title: "What was met and could not be accepted", Queries: []Query{b.query(list.SQL)},
 		Columns: []Column{column("Met by"), column("Kind"), number("Times", ""), number("Bytes", "that were not understood because of it"), {Name: "Example", Kind: "wide"}}}
-	for _, row := range b.ask(sql) {
+	for _, a := range list.Rows {
 		var cite *Citation
-		if n, ok := whole(row[4]); ok && !b.several {
-			cite = &Citation{Packets: packetRange(n, n)}
+		if a.Packet != nil && !b.several {
+			cite = &Citation{Packets: packetRange(*a.Packet, *a.Packet)}
 		}
-		t.add(cite, textCell(row[0]), wordCell(strings.ReplaceAll(str(row[1]), "_", " ")), countCell(row[2]), bytesCell(row[3]), textCell(row[5]))
-		b.notes.anomalies += num(row[2])
+		t.add(cite, textCell(a.Source), wordCell(strings.ReplaceAll(str(a.Kind), "_", " ")), countCell(a.Times), bytesCell(a.Lost), textCell(a.Detail))
+		b.notes.anomalies += a.Times
 	}
 	if len(t.Rows) > 0 {
 		t.shares(2)
@@ -38,11 +38,10 @@ FROM anomalies GROUP BY source, kind ORDER BY times DESC, source, kind LIMIT 40`
 
 // incomplete is the calls whose answer, or part of it, is missing.
 func (b *builder) incomplete(s *Section) {
-	sql := `SELECT error, protocol, count(*) AS calls, min(` + b.ref("c") + `) AS first_call
-FROM calls_raw c WHERE error IS NOT NULL GROUP BY error, protocol ORDER BY calls DESC, error, protocol LIMIT 40`
-	t := &Table{ID: "incomplete", Title: "Calls that were not seen whole", Queries: []Query{b.query(sql)}, Columns: []Column{column("Why"), column("Protocol"), number("Calls", "")}}
-	for _, row := range b.ask(sql) {
-		t.add(b.cite(row[3]), wordCell(strings.ReplaceAll(str(row[0]), "_", " ")), textCell(row[1]), countCell(row[2]))
+	list := tallied(b, tally.Incomplete)
+	t := &Table{ID: "incomplete", Title: "Calls that were not seen whole", Queries: []Query{b.query(list.SQL)}, Columns: []Column{column("Why"), column("Protocol"), number("Calls", "")}}
+	for _, p := range list.Rows {
+		t.add(b.cite(p.First), wordCell(outcome(p.Error)), textCell(p.Protocol), countCell(p.Calls))
 	}
 	if len(t.Rows) > 0 {
 		s.Blocks = append(s.Blocks, tableBlock(t))

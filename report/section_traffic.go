@@ -1,13 +1,14 @@
 package report
 
 import (
-	"fmt"
+	"context"
 	"slices"
 	"sort"
 	"strings"
 	"time"
 
 	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/ask/tally"
 )
 
 // Limits of charts over time.
@@ -48,14 +49,11 @@ func (b *builder) traffic() (Section, string) {
 			holes = append(holes, Span{FromNs: h.From, ToNs: h.To, Reason: clean(h.Reason, 40)})
 		}
 	}
-	sql := fmt.Sprintf(`SELECT p.ts_ns // %d AS bucket, coalesce(f.protocol, f.transport, 'not IP') AS protocol, sum(p.len)::BIGINT AS bytes, count(*) AS packets
-FROM packets_raw p LEFT JOIN flows_raw f ON %s
-GROUP BY ALL ORDER BY ALL`, axis.BucketNs, b.on("p", "f", "f.flow_id = p.flow_id"))
-	rows := b.askAll(sql)
-	chart := axis.with("bytes", rows, 1, 2)
+	list := tallied(b, axis.cut(tally.Bytes))
+	chart := axis.with("bytes", list.Rows)
 	chart.Holes = holes
 	f := &Figure{ID: "bytes-over-time", Title: "Bytes on the wire by protocol, per " + bucketText(chart.BucketNs), Time: chart,
-		Queries: []Query{b.query(sql)}}
+		Queries: []Query{b.query(list.SQL)}}
 	f.Alt = seriesAlt(chart, bytesText, "bytes")
 	f.Note = axisNote(chart)
 	s.Blocks = append(s.Blocks, figureBlock(f))
@@ -66,24 +64,16 @@ GROUP BY ALL ORDER BY ALL`, axis.BucketNs, b.on("p", "f", "f.flow_id = p.flow_id
 	return s, ""
 }
 
-// askAll runs a query whose rows are few by the way it is made.
-func (b *builder) askAll(sql string) [][]any {
-	if b.err != nil {
-		return nil
+// cut gives a table of amounts over time in the buckets of the axis.
+func (c *TimeChart) cut(of func(context.Context, *forensics.Case, int64) (tally.Table[tally.Amount], error)) func(context.Context, *forensics.Case) (tally.Table[tally.Amount], error) {
+	return func(ctx context.Context, k *forensics.Case) (tally.Table[tally.Amount], error) {
+		return of(ctx, k, c.BucketNs)
 	}
-	res, err := b.c.Query(b.ctx, forensics.Query{SQL: sql, Limit: 200_000})
-	if err != nil {
-		b.err = fmt.Errorf("asking %q: %w", sql, err)
-		return nil
-	}
-	return res.Rows
 }
 
 func (b *builder) callsOverTime(axis *TimeChart, holes []Span) *Figure {
-	sql := fmt.Sprintf(`SELECT ts_ns // %d AS bucket, CASE WHEN failed THEN 'failed' ELSE 'not failed' END AS outcome, count(*) AS calls
-FROM calls_raw
-GROUP BY ALL ORDER BY ALL`, axis.BucketNs)
-	chart := axis.with("calls", b.askAll(sql), 1, 2)
+	list := tallied(b, axis.cut(tally.Outcomes))
+	chart := axis.with("calls", list.Rows)
 	chart.Holes = holes
 	sort.SliceStable(chart.Series, func(i, j int) bool { return chart.Series[i].Name > chart.Series[j].Name })
 	for i := range chart.Series {
@@ -91,7 +81,7 @@ GROUP BY ALL ORDER BY ALL`, axis.BucketNs)
 			chart.Series[i].Class = "bad"
 		}
 	}
-	f := &Figure{ID: "calls-over-time", Title: "Calls and how many failed, per " + bucketText(chart.BucketNs), Time: chart, Queries: []Query{b.query(sql)}}
+	f := &Figure{ID: "calls-over-time", Title: "Calls and how many failed, per " + bucketText(chart.BucketNs), Time: chart, Queries: []Query{b.query(list.SQL)}}
 	f.Alt = seriesAlt(chart, thousands, "calls")
 	f.Note = "A call stands where its first byte was sent."
 	return f
@@ -99,14 +89,11 @@ GROUP BY ALL ORDER BY ALL`, axis.BucketNs)
 
 // axis cuts the time of the case into buckets and leaves out long silence.
 func (b *builder) axis() *TimeChart {
-	rows := b.ask(`SELECT first_ns, silence FROM (
-  SELECT first_ns, first_ns - max(last_ns) OVER (ORDER BY first_ns, last_ns ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS silence FROM flows_raw)
-WHERE silence > 0 ORDER BY silence DESC, first_ns LIMIT 23`)
 	rest := b.last - b.first
 	type gap struct{ from, to int64 }
 	var gaps []gap
-	for _, row := range rows {
-		to, length := num(row[0]), num(row[1])
+	for _, silence := range tallied(b, tally.Silences).Rows {
+		to, length := silence.End, silence.Length
 		if length < int64(time.Second) || length <= rest/breakFactor {
 			break
 		}
@@ -184,22 +171,21 @@ func (c *TimeChart) place(bucket int64) int {
 	return at
 }
 
-// with makes a chart on the same axis of rows of bucket, name and amount.
-func (c *TimeChart) with(unit string, rows [][]any, name, amount int) *TimeChart {
+// with makes a chart on the same axis.
+func (c *TimeChart) with(unit string, rows []tally.Amount) *TimeChart {
 	out := &TimeChart{BucketNs: c.BucketNs, Unit: unit, Stretches: c.Stretches}
 	n := c.buckets()
 	at := map[string]int{}
 	for _, row := range rows {
-		key := str(row[name])
+		key := str(row.Kind)
 		i, ok := at[key]
 		if !ok {
 			i = len(out.Series)
 			at[key] = i
 			out.Series = append(out.Series, Series{Name: key, Values: make([]int64, n)})
 		}
-		v := num(row[amount])
-		out.Series[i].Values[c.place(num(row[0]))] += v
-		out.Series[i].Total += v
+		out.Series[i].Values[c.place(row.Bucket)] += row.N
+		out.Series[i].Total += row.N
 	}
 	sort.SliceStable(out.Series, func(i, j int) bool {
 		a, b := out.Series[i], out.Series[j]
@@ -249,8 +235,7 @@ func (b *builder) holes(cov forensics.Coverage) (text []string, list []Block) {
 	case forensics.None:
 		return []string{"Nothing says what was recorded when."}, nil
 	}
-	sql := "SELECT source, reason, from_ns, to_ns, packets, detail FROM coverage WHERE kind = 'hole' ORDER BY from_ns, source"
-	t := &Table{ID: "holes", Title: "Holes of the recording", Queries: []Query{b.query(sql)},
+	t := &Table{ID: "holes", Title: "Holes of the recording", Queries: []Query{b.query(tally.Gaps)},
 		Columns: []Column{column("Source"), column("Reason"), moment("From (UTC)"), number("Length", ""), number("Packets lost", "as far as is known"), {Name: "Detail", Kind: "wide"}}}
 	span := time.Duration(b.last - b.first)
 	seen := map[string]bool{}

@@ -2,14 +2,11 @@ package report
 
 import (
 	"fmt"
-	"math/big"
 	"strconv"
 	"strings"
 	"time"
 	"unicode"
 	"unicode/utf8"
-
-	"github.com/pcapsule/pcapsule/forensics"
 )
 
 // Limits of text out of captures.
@@ -47,55 +44,17 @@ func hidden(r rune) bool {
 		r >= 0xFE00 && r <= 0xFE0F || r >= 0xE0100 && r <= 0xE01EF
 }
 
-// str is a value as clean text, empty for null.
-func str(v any) string {
-	switch v := v.(type) {
-	case nil:
-		return ""
-	case string:
-		return clean(v, maxText)
-	case int64:
-		return strconv.FormatInt(v, 10)
-	case bool:
-		return map[bool]string{true: "yes", false: "no"}[v]
-	case []any:
-		var parts []string
-		for i, x := range v {
-			if i == 6 {
-				parts = append(parts, fmt.Sprintf("and %d more", len(v)-i))
-				break
-			}
-			parts = append(parts, str(x))
-		}
-		return clean(strings.Join(parts, ", "), maxText)
-	case forensics.Decimal:
-		return clean(string(v), maxText)
-	}
-	if n, ok := whole(v); ok {
-		return strconv.FormatInt(n, 10)
-	}
-	return ""
-}
+// str is clean text.
+func str(s string) string { return clean(s, maxText) }
 
-// whole is a value as a number; ok is false for null and what is none. Sums are wider
-// than 64 bits in SQL; what does not fit is held at the largest number.
-func whole(v any) (n int64, ok bool) {
-	switch v := v.(type) {
-	case int64:
-		return v, true
-	case *big.Int:
-		if v.IsInt64() {
-			return v.Int64(), true
-		}
-		if v.Sign() < 0 {
-			return -1 << 63, true
-		}
-		return 1<<63 - 1, true
+// some are the first words of a list as clean text.
+func some(list []string) string {
+	const most = 6
+	if len(list) > most {
+		list = append(list[:most:most], fmt.Sprintf("and %d more", len(list)-most))
 	}
-	return 0, false
+	return clean(strings.Join(list, ", "), maxText)
 }
-
-func num(v any) int64 { n, _ := whole(v); return n }
 
 // thousands writes a number as 1,234,567.
 func thousands(n int64) string {

@@ -2,6 +2,7 @@ package ask_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/pcapsule/pcapsule/forensics/ask/patterns"
@@ -20,6 +21,29 @@ func TestACrowdAtASmallPool(t *testing.T) {
 	}
 	list := look(t, w.open(t), patterns.In{}, "pool")
 	if len(list) != 1 || list[0].Src != "10.0.0.2" || number(list[0], "ceiling") != 4 || number(list[0], "requests_at_once") != 12 || list[0].Confidence != "likely" || len(list[0].CallIDs) < 3 {
+		t.Errorf("%+v", list)
+	}
+}
+
+// TestTwelveOfAPoolOfEight has twelve callers at once of a service that has eight connections to
+// what it asks, and one whose eight connections are enough.
+func TestTwelveOfAPoolOfEight(t *testing.T) {
+	w := newWire()
+	for i := range 12 {
+		at := 0.1 * float64(i)
+		begin := 2 + at
+		if i >= 8 {
+			begin = 2 + 0.1*float64(i-8) + 40 + 0.3 // when the first eight come free
+		}
+		w.http(at, begin-at+40.5, fmt.Sprint("in", i), 1, 2, "GET /rows", "", "", "200 OK", jsonType, "{}")
+		w.http(begin, 40, fmt.Sprint("pool", i%8), 2, 9, "GET /stored", "", "", "200 OK", jsonType, "{}")
+		if i < 8 {
+			w.http(at, 45, fmt.Sprint("calm in", i), 3, 4, "GET /rows", "", "", "200 OK", jsonType, "{}")
+			w.http(2+at, 40, fmt.Sprint("calm", i), 4, 9, "GET /stored", "", "", "200 OK", jsonType, "{}")
+		}
+	}
+	list := look(t, w.open(t), patterns.In{}, "pool")
+	if len(list) != 1 || list[0].Src != "10.0.0.2" || !strings.Contains(list[0].Words, "12 wanted, 8 at a time") {
 		t.Errorf("%+v", list)
 	}
 }

@@ -5,48 +5,26 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/ask/relation"
+	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 	"github.com/pcapsule/pcapsule/forensics/finding"
 )
 
-// Calls are put into slices of time, so that the calls of one place are only held against
-// those of the same slice.
-const (
-	slice    = 100_000_000 // nanoseconds
-	maxSlice = 600         // slices of one call; a longer one is looked at up to there
-)
-
-// children is SQL for the calls of a scope with how many calls for which below holds were
-// made because of each: by the server of the call, within its time, and of the same trace
-// or request where both say so; else for the call at that place that began last. unsure
-// counts those that could belong to another call as well. Arguments are those of below,
-// then those of the scope. Columns: call_id, ts_ns, equal, n, unsure.
-func children(c *forensics.Case, where, below string) string {
-	bundle := func(alias string) string {
-		if c.Several() {
-			return alias + ".bundle"
-		}
-		return "0"
-	}
-	return fmt.Sprintf(`WITH k AS (SELECT call_id AS id, %[1]s AS b, ts_ns, trace_id, request_id,
-			unnest(list_distinct(list_filter([coalesce(src_namespace, '') || '/' || src_pod, 'service ' || coalesce(src_namespace, '') || '/' || src_service, src_ip], x -> x IS NOT NULL))) AS place
-			FROM calls c WHERE (%[2]s)),
-		p AS (SELECT call_id AS id, %[1]s AS b, ts_ns, ts_ns + coalesce(elapsed_us, 0) * 1000 AS till, trace_id, request_id,
-			CASE WHEN dst_pod IS NOT NULL THEN coalesce(dst_namespace, '') || '/' || dst_pod WHEN dst_service IS NOT NULL THEN 'service ' || coalesce(dst_namespace, '') || '/' || dst_service ELSE dst_ip END AS place,
-			dst_id || '|' || coalesce(method, '') || '|' || coalesce(path, '') || '|' || coalesce(query_string, '') AS equal,
-			(%[3]s) AS asked
-			FROM calls c WHERE protocol IN ('http1', 'http2', 'http3', 'grpc')),
-		ps AS (SELECT *, unnest(range(ts_ns // %[4]d, least(till // %[4]d, ts_ns // %[4]d + %[5]d) + 1)) AS slice FROM p WHERE place IN (SELECT place FROM k)),
-		j AS (SELECT ps.id AS parent, ps.b, ps.asked, k.id AS child,
-			CASE WHEN k.trace_id = ps.trace_id THEN 2 WHEN k.request_id = ps.request_id THEN 1 ELSE 0 END AS sure, ps.ts_ns,
-			FROM ps JOIN k ON k.place = ps.place AND k.b = ps.b AND k.ts_ns // %[4]d = ps.slice AND k.ts_ns BETWEEN ps.ts_ns AND ps.till AND k.id <> ps.id
-			WHERE k.trace_id IS NULL OR ps.trace_id IS NULL OR k.trace_id = ps.trace_id),
-		best AS (SELECT *, max(sure) OVER (PARTITION BY child, b) AS top, row_number() OVER (PARTITION BY child, b ORDER BY sure DESC, ts_ns DESC, parent) AS nth FROM j),
-		rivals AS (SELECT child, b, count(*) > 1 AS unsure FROM best WHERE sure = top GROUP BY 1, 2),
-		n AS (SELECT parent AS id, best.b, count(*) AS n, count(*) FILTER (unsure) AS unsure FROM best JOIN rivals USING (child, b) WHERE nth = 1 AND asked GROUP BY 1, 2)
-		SELECT p.id AS call_id, p.ts_ns, p.equal, coalesce(n.n, 0) AS n, coalesce(n.unsure, 0) AS unsure FROM p LEFT JOIN n ON n.id = p.id AND n.b = p.b WHERE p.asked`,
-		bundle("c"), below, where, slice, maxSlice)
+// children is SQL for the calls of a scope with how many calls for which below holds were made
+// for each, as relation.Linked has it. unsure counts those that could belong to another call as
+// well. thing is equal for calls that ask one server for the same. Arguments are those of below,
+// then those of the scope. Columns: call_id, ts_ns, thing, n, unsure.
+func (q *scope) children(below string) string {
+	all := ask.Window{Where: "true"}
+	no := terms.NumberOf(q.c)
+	// Only what was served and sent where calls of the scope were served can matter.
+	return all.Ends(q.c, "service") + fmt.Sprintf(`, below AS MATERIALIZED (SELECT %[1]s AS k FROM calls WHERE (%[2]s)),
+		hit AS MATERIALIZED (SELECT %[1]s AS k, coalesce(pod, x.bp) AS pod, call_id, ts_ns, hash(%[3]s) AS thing FROM x LEFT JOIN front ON front.bp = x.bp WHERE protocol IN %[4]s AND %[1]s IN (SELECT %[1]s FROM calls WHERE (%[5]s))), %[6]s%[7]s,
+		n AS (SELECT pk AS k, count(*) AS n, count(*) FILTER (grade = 2) AS unsure FROM (%[8]s) GROUP BY 1)
+		SELECT DISTINCT k, call_id, ts_ns, thing, coalesce(n, 0) AS n, coalesce(unsure, 0) AS unsure FROM hit LEFT JOIN n USING (k)`,
+		no, below, relation.Thing, terms.Serving, q.where, relation.Children(q.c, "ap IN (SELECT pod FROM hit) AND "+no+" IN (SELECT k FROM below)", ""),
+		relation.Parents(q.c, "bp IN (SELECT pod FROM hit UNION ALL SELECT f.bp FROM front f JOIN hit USING (pod))"), relation.Linked("c0"))
 }
 
 // perCall is one call with its children.
@@ -64,8 +42,7 @@ func (s *Rules) relations(ctx context.Context, q *scope, r *Rule, o *Outcome) er
 		if err != nil {
 			return err
 		}
-		sql := children(q.c, q.where, below.SQL)
-		if err := q.eachBad(ctx, o, sql, append(append([]any{}, below.Args...), q.args...), fmt.Sprintf("n NOT BETWEEN %d AND %d", d.Min, d.Max),
+		if err := q.eachBad(ctx, o, q.children(below.SQL), append(append([]any{}, below.Args...), q.args...), fmt.Sprintf("n NOT BETWEEN %d AND %d", d.Min, d.Max),
 			d.Bounds.String()+" of "+d.Calls); err != nil {
 			return err
 		}
@@ -75,12 +52,17 @@ func (s *Rules) relations(ctx context.Context, q *scope, r *Rule, o *Outcome) er
 		if err != nil {
 			return err
 		}
-		sql := "SELECT *, row_number() OVER (PARTITION BY equal ORDER BY ts_ns, call_id) AS nth FROM (" + children(q.c, q.where, below.SQL) + ")"
-		if err := q.eachBad(ctx, o, sql, append(append([]any{}, below.Args...), q.args...), "nth > 1 AND n > 0", "only the first of equal calls to lead to "+r.Cached.Calls); err != nil {
+		sql := "SELECT *, row_number() OVER (PARTITION BY thing ORDER BY ts_ns, call_id) AS nth FROM (" + q.children(below.SQL) + ")"
+		args := append(append([]any{}, below.Args...), q.args...)
+		if err := q.eachBad(ctx, o, sql, args, "nth > 1 AND n > 0", "only the first of equal calls to lead to "+r.Cached.Calls); err != nil {
 			return err
 		}
-		if err := q.repeats(ctx, o); err != nil {
+		again, err := ask.Count(ctx, q.c, "SELECT count(*) AS n FROM ("+sql+") WHERE nth > 1", args...)
+		if err != nil {
 			return err
+		}
+		if again == 0 && o.Calls > 0 {
+			o.fail(nil, "calls that are made more than once", "no call repeats another, so a cache is never used")
 		}
 	}
 	return q.retries(ctx, r, o)
@@ -118,18 +100,6 @@ func (q *scope) eachBad(ctx context.Context, o *Outcome, sql string, args []any,
 		o.fail(call, expected, "%d", x.N)
 	}
 	o.More += all[0].Bad - int64(len(rows))
-	return nil
-}
-
-// repeats says where nothing was asked twice, so that a cache was not put to the test.
-func (q *scope) repeats(ctx context.Context, o *Outcome) error {
-	row, err := q.numbers(ctx, "count(*) - count(DISTINCT (dst_id, method, path, query_string))")
-	if err != nil {
-		return err
-	}
-	if n, _ := row[0].(int64); n == 0 && o.Calls > 0 {
-		o.fail(nil, "calls that are made more than once", "no call repeats another, so a cache is never used")
-	}
 	return nil
 }
 

@@ -273,8 +273,8 @@ func (a Allow) Permits(ip string, names []string) bool {
 // Empty reports whether nothing is allowed by name or address.
 func (a Allow) Empty() bool { return len(a.Prefixes)+len(a.Domains) == 0 }
 
-// ParseAllow reads addresses, CIDR prefixes and domains.
-func ParseAllow(list []string) (Allow, error) {
+// parseAllow reads addresses, CIDR prefixes and domains.
+func parseAllow(list []string) (Allow, error) {
 	var a Allow
 	for _, s := range list {
 		s = strings.ToLower(strings.TrimSpace(s))
@@ -328,7 +328,7 @@ func Run(ctx context.Context, c *forensics.Case, analyzers []Analyzer, in In) (*
 	if err != nil {
 		return nil, err
 	}
-	allow, err := ParseAllow(in.Allow)
+	allow, err := parseAllow(in.Allow)
 	if err != nil {
 		return nil, err
 	}

@@ -168,8 +168,25 @@ func (sc *scanner) find(s string) (list []Match) {
 	return list
 }
 
-// next is the first hit that begins at done or later; its End is 0 where there is none.
-func (sc *scanner) next(s string, done int) Match {
+// next is the first hit that begins at done or later, also in base64; its End is 0 where there
+// is none.
+func (sc *scanner) next(s string, done int) Match { return sc.within(s, done, 0) }
+
+// within is next in what depth runs of base64 decoded to.
+func (sc *scanner) within(s string, done, depth int) Match {
+	m := sc.open(s, done)
+	to := len(s)
+	if m.End > 0 {
+		to = m.Start
+	}
+	if e := sc.encoded(s, done, to, depth); e.End > 0 {
+		return e
+	}
+	return m
+}
+
+// open is the first hit that begins at done or later and stands as it is.
+func (sc *scanner) open(s string, done int) Match {
 	prev := before(s, done)
 	for i := done; i < len(s); {
 		c := s[i]

@@ -19,6 +19,8 @@ type task struct {
 	p    *Policy
 	n    int          // places masked
 	seen func(string) // gets what is masked; may be nil
+
+	depth int // runs of base64 that the text was in
 }
 
 // saw tells of a value that is masked.
@@ -116,7 +118,7 @@ func inside(list []edit, start, end int) bool {
 func (t *task) hits(s string, have []edit) []edit {
 	fixed := len(have)
 	if t.p.scan.want != 0 {
-		for m := t.p.scan.next(s, 0); m.End > 0; m = t.p.scan.next(s, m.End) {
+		for m := t.p.scan.open(s, 0); m.End > 0; m = t.p.scan.open(s, m.End) {
 			if inside(have[:fixed], m.Start, m.End) {
 				continue
 			}
@@ -128,6 +130,7 @@ func (t *task) hits(s string, have []edit) []edit {
 			have = append(have, edit{m.Start, m.End, m.Masked})
 		}
 	}
+	have = t.runs(s, tidy(have), t.depth)
 	for i := range t.p.patterns {
 		q := &t.p.patterns[i]
 		if q.need != "" && !strings.Contains(s, q.need) {

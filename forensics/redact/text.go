@@ -127,14 +127,18 @@ func (t *task) calmForm(s string) bool {
 	return ok && (len(reads) == 0 || t.calm(string(reads)))
 }
 
-// calm says that neither detectors nor patterns find anything in a text or a part of it.
+// calm says that neither detectors nor patterns find anything in a text or a part of it, and that
+// nothing in base64 is in it.
 func (t *task) calm(s string) bool {
 	for i := range t.p.patterns {
 		if q := &t.p.patterns[i]; q.need == "" || strings.Contains(s, q.need) {
 			return false
 		}
 	}
-	return t.p.scan.want == 0 || t.p.scan.next(s, 0).End == 0
+	if _, end, _ := nextRun(s, 0, len(s)); end > 0 && t.depth < maxWithin {
+		return false
+	}
+	return t.p.scan.want == 0 || t.p.scan.open(s, 0).End == 0
 }
 
 // calmNames says that no parameter of a form has a secret name, which stands where parameter

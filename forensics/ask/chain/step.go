@@ -74,6 +74,7 @@ type detail struct {
 	Status  string `json:"status"`
 	Summary string `json:"summary"`
 	Packets string `json:"packets"`
+	Same    string `json:"same"` // equal for its retries by the same caller at the same server
 }
 
 // Key is the number of its call.
@@ -94,14 +95,6 @@ type party struct {
 	Who       string   `json:"who"`
 	External  bool     `json:"external"`
 }
-
-// partyKey is the SQL for what makes rows of endpoints one instance: a pod is one
-// whatever its addresses and processes, and behind a loopback address each process is one.
-const partyKey = `(CASE WHEN pod IS NOT NULL THEN 'pod ' || coalesce(pod_uid, coalesce(namespace, '') || '/' || pod)
-	WHEN kind = 'service' THEN 'service ' || coalesce(namespace, '') || '/' || name
-	WHEN process IS NOT NULL THEN 'process ' || coalesce(node, '') || ' ' || ip || ' ' || process
-	WHEN ip LIKE '127.%' OR ip = '::1' THEN 'loopback ' || coalesce(node, '') || ' ' || ip
-	ELSE 'address ' || ip END)`
 
 // clock is a source of time stamps.
 type clock struct {
@@ -159,7 +152,7 @@ func (k *Builder) ends(list []*Step) error {
 			f AS (SELECT 'service ' || namespace || '/' || unnest(services) AS key FROM w UNION SELECT key FROM w WHERE kind = 'service'),
 			b AS (SELECT key, 'service ' || namespace || '/' || unnest(services) AS service FROM e)
 			SELECT * FROM e WHERE key IN (SELECT key FROM w) OR key IN (SELECT key FROM f) OR key IN (SELECT key FROM b WHERE service IN (SELECT key FROM w WHERE kind = 'service'))
-			ORDER BY bundle, endpoint_id`, terms.BundleOf(k.C, ""), partyKey, terms.Who(""), terms.Zip("no")), ids)
+			ORDER BY bundle, endpoint_id`, terms.BundleOf(k.C, ""), terms.Instance, terms.Who(""), terms.Zip("no")), ids)
 		if err != nil {
 			return err
 		}

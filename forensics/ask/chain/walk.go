@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"slices"
 	"strings"
+
+	"github.com/pcapsule/pcapsule/forensics/ask/relation"
 )
 
 // Above finds the parents of calls, their parents and so on.
@@ -113,7 +115,7 @@ func Harmless(s *Step, siblings []*Step) bool {
 			if o.Host == s.Host || o.Host != "" && strings.HasPrefix(strings.ToLower(s.Host), strings.ToLower(o.Host)+".") {
 				return true
 			}
-		case o.Dst != nil && s.Dst != nil && o.Dst.Who == s.Dst.Who && o.Method == s.Method && o.Path == s.Path && o.Summary != "" && s.Protocol != "tls":
+		case o.Src != nil && s.Src != nil && o.Src.Key == s.Src.Key && o.Dst != nil && s.Dst != nil && o.Dst.Who == s.Dst.Who && o.Same != "" && o.Same == s.Same && o.Start <= s.End+relation.MaxPauseNs && s.Protocol != "tls":
 			return true // tried again, and it went well
 		}
 	}

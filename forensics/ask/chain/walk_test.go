@@ -1,6 +1,10 @@
 package chain
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/pcapsule/pcapsule/forensics/ask/relation"
+)
 
 func TestSelfTime(t *testing.T) {
 	call := func(from, to int64) *Step { return &Step{Start: from, End: to, Protocol: "http1"} }
@@ -14,9 +18,9 @@ func TestSelfTime(t *testing.T) {
 }
 
 func TestHarmlessFailures(t *testing.T) {
-	at := &party{Who: "x"}
+	at := &party{Key: "address x", Who: "x"}
 	call := func(start int64, protocol, host, path string, failed bool) *Step {
-		return &Step{Start: start, Protocol: protocol, Failed: failed, Dst: at, detail: detail{Host: host, Path: path, Summary: "s"}}
+		return &Step{Start: start, Protocol: protocol, Failed: failed, Src: at, Dst: at, detail: detail{Host: host, Path: path, Same: path}}
 	}
 	search := call(1, "dns", "api.example.net.svc.cluster.local", "", true)
 	found := call(2, "dns", "api.example.net", "", false)
@@ -27,6 +31,12 @@ func TestHarmlessFailures(t *testing.T) {
 	again := call(3, "http1", "", "/a", false)
 	if first := call(1, "http1", "", "/a", true); !Harmless(first, []*Step{first, again}) {
 		t.Error("what went well the second time is blamed")
+	}
+	if first := call(1, "http1", "", "/b", true); Harmless(first, []*Step{first, again}) {
+		t.Error("another request that went well excuses a failed one")
+	}
+	if late := call(1+relation.MaxPauseNs+10, "http1", "", "/a", false); Harmless(call(1, "http1", "", "/a", true), []*Step{late}) {
+		t.Error("the same request much later excuses a failed one")
 	}
 	if last := call(5, "http1", "", "/a", true); Harmless(last, []*Step{again, last}) {
 		t.Error("what failed the last time is not blamed")

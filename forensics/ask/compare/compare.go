@@ -59,6 +59,7 @@ type Change struct {
 	Slower    *float64   `json:"slower_in,omitempty" jsonschema:"share of pairs in which the call of the period is the slower one; 0.5 means no difference"`
 	ErrorP    *float64   `json:"error_p,omitempty" jsonschema:"two proportions, adjusted"`
 	Changed   []string   `json:"changed" jsonschema:"slower, faster, more_errors, fewer_errors, more_calls, fewer_calls; empty where nothing of weight changed"`
+	Few       bool       `json:"few_calls,omitempty" jsonschema:"one of the two times has fewer than 20 calls, so rates and p99 say little; a change of these stands last and in no verdict"`
 	Words     string     `json:"words,omitempty"`
 	KFL       string     `json:"kfl,omitempty"`
 

@@ -95,11 +95,15 @@ func (o *Answer) tell(services, endpoints []Change) {
 		say("The period has no calls (%s), the baseline has %d.", told(o.Period.Coverage.State), o.Baseline.Calls)
 		return
 	}
-	say("%d calls, before %d; %.2f %% failed, before %.2f %%.", o.Period.Calls, o.Baseline.Calls, 100*ask.Share(o.Period.Failed, o.Period.Calls), 100*ask.Share(o.Baseline.Failed, o.Baseline.Calls))
-	changed := 0
+	say("%d calls, before %d; %s.", o.Period.Calls, o.Baseline.Calls, failedWords([2]int64{o.Baseline.Calls, o.Period.Calls}, [2]int64{o.Baseline.Failed, o.Period.Failed}, 2))
+	changed, little := 0, 0
 	for _, list := range [][]Change{services, endpoints} {
 		for i, ch := range list {
-			if len(ch.Changed) == 0 || i >= 5 {
+			if ch.rank() == 1 {
+				little++
+				continue
+			}
+			if ch.rank() == 0 || i >= 5 {
 				break
 			}
 			changed++
@@ -110,6 +114,9 @@ func (o *Answer) tell(services, endpoints []Change) {
 	}
 	if changed == 0 {
 		say("No change of weight in latency, errors or volume among %d comparisons.", o.Tests)
+	}
+	if little > 0 {
+		say("Changes of latency or errors with fewer than %d calls in one of the times: %d, which stand last in the lists.", enough, little)
 	}
 	count := map[string]int{}
 	for _, n := range o.New {

@@ -21,6 +21,7 @@ const (
 	minErrorDiff = 0.01 // of error rates
 	minVolume    = 1.5  // of calls a minute
 	minEach      = 8    // calls of each time for a test
+	enough       = 20   // calls of each time for a rate or a p99
 )
 
 // logBins is how many bins a factor of e of latency has: bins are 2.5 % wide.
@@ -229,11 +230,23 @@ func judge(list []Change, minutes [2]float64) {
 		list[i].judge(minutes)
 	}
 	slices.SortStableFunc(list, func(a, b Change) int {
-		return cmp.Or(cmp.Compare(min(len(b.Changed), 1), min(len(a.Changed), 1)), cmp.Compare(b.weight, a.weight), cmp.Compare(b.Calls[0]+b.Calls[1], a.Calls[0]+a.Calls[1]))
+		return cmp.Or(cmp.Compare(b.rank(), a.rank()), cmp.Compare(b.weight, a.weight), cmp.Compare(b.Calls[0]+b.Calls[1], a.Calls[0]+a.Calls[1]))
 	})
 }
 
+// rank is 2 for a change, 1 for one of latency or errors among few calls, 0 if nothing changed.
+func (ch *Change) rank() int {
+	switch {
+	case len(ch.Changed) == 0:
+		return 0
+	case ch.Few && !slices.Contains(ch.Changed, "more_calls") && !slices.Contains(ch.Changed, "fewer_calls"):
+		return 1
+	}
+	return 2
+}
+
 func (ch *Change) judge(minutes [2]float64) {
+	ch.Few = few(ch.Calls)
 	var words []string
 	say := func(change string, weight float64, format string, args ...any) {
 		ch.Changed = append(ch.Changed, change)
@@ -245,11 +258,11 @@ func (ch *Change) judge(minutes [2]float64) {
 		if *ch.Slower < 0.5 {
 			word = "faster"
 		}
-		say(word, 4*math.Abs(*ch.Slower-0.5)*math.Sqrt(float64(ch.Calls[1])), "%s: median %.4g ms, before %.4g ms; p99 %.4g ms, before %.4g ms", word, ch.P50Ms[1], ch.P50Ms[0], ch.P99Ms[1], ch.P99Ms[0])
+		say(word, 4*math.Abs(*ch.Slower-0.5)*math.Sqrt(float64(ch.Calls[1])), "%s: median %.4g ms, before %.4g ms; %s", word, ch.P50Ms[1], ch.P50Ms[0], ch.slowest())
 	}
 	if d := ch.ErrorRate[1] - ch.ErrorRate[0]; ch.ErrorP != nil && *ch.ErrorP < levelOfP && math.Abs(d) >= minErrorDiff {
 		word := map[bool]string{true: "more_errors", false: "fewer_errors"}[d > 0]
-		say(word, 8*math.Abs(d)*math.Sqrt(float64(ch.Calls[1])), "%s: %.1f %% failed, before %.1f %%", strings.ReplaceAll(word, "_", " "), 100*ch.ErrorRate[1], 100*ch.ErrorRate[0])
+		say(word, 8*math.Abs(d)*math.Sqrt(float64(ch.Calls[1])), "%s: %s", strings.ReplaceAll(word, "_", " "), failedWords(ch.Calls, ch.Failed, 1))
 	}
 	if ch.Calls[0] == 0 || ch.Calls[1] == 0 {
 		ch.Words = strings.Join(words, "; ")
@@ -263,6 +276,26 @@ func (ch *Change) judge(minutes [2]float64) {
 		say(word, math.Abs(math.Log2(ratio)), "%s: %.4g a minute, before %.4g", strings.ReplaceAll(word, "_", " "), ch.PerMinute[1], ch.PerMinute[0])
 	}
 	ch.Words = strings.Join(words, "; ")
+}
+
+// few says that one of two times has too few calls for a rate or a p99.
+func few(calls [2]int64) bool { return min(calls[0], calls[1]) < enough }
+
+// slowest says how slow the slowest calls were.
+func (ch *Change) slowest() string {
+	if ch.Few {
+		return fmt.Sprintf("%d calls, before %d: too few for a p99", ch.Calls[1], ch.Calls[0])
+	}
+	return fmt.Sprintf("p99 %.4g ms, before %.4g ms", ch.P99Ms[1], ch.P99Ms[0])
+}
+
+// failedWords say how many calls failed in each of two times: the share with so many digits, or
+// the numbers where there are few calls.
+func failedWords(calls, failed [2]int64, digits int) string {
+	if few(calls) {
+		return fmt.Sprintf("%d of %d failed, before %d of %d: too few calls for a share", failed[1], calls[1], failed[0], calls[0])
+	}
+	return fmt.Sprintf("%.*f %% failed, before %.*f %%", digits, 100*ask.Share(failed[1], calls[1]), digits, 100*ask.Share(failed[0], calls[0]))
 }
 
 // apart says that one of some pairs differs enough to matter.

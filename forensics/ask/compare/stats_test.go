@@ -2,6 +2,7 @@ package compare
 
 import (
 	"math"
+	"strings"
 	"testing"
 )
 
@@ -41,5 +42,30 @@ func TestAdjustedAfterHolm(t *testing.T) {
 	list := []Change{{LatencyP: &p[0]}, {LatencyP: &p[1], ErrorP: &p[2]}}
 	if n := adjust(list); n != 3 || p[0] != 0.03 || p[1] != 0.06 || p[2] != 0.06 {
 		t.Errorf("%d: %v", n, p)
+	}
+}
+
+// TestFewCallsMakeNoVerdict has an endpoint with nine calls of which most failed, and one with many
+// calls that became a little worse.
+func TestFewCallsMakeNoVerdict(t *testing.T) {
+	sure := 0.001
+	list := []Change{
+		{Dst: "few", Calls: [2]int64{12, 9}, Failed: [2]int64{0, 8}, ErrorRate: [2]float64{0, 0.89}, ErrorP: &sure, PerMinute: [2]float64{12, 9}},
+		{Dst: "many", Calls: [2]int64{500, 500}, Failed: [2]int64{10, 30}, ErrorRate: [2]float64{0.02, 0.06}, ErrorP: &sure, PerMinute: [2]float64{500, 500}},
+	}
+	judge(list, [2]float64{1, 1})
+	if list[0].Dst != "many" || list[1].Words != "more errors: 8 of 9 failed, before 0 of 12: too few calls for a share" {
+		t.Errorf("%+v", list)
+	}
+	o := &Answer{Baseline: Period{Calls: 12}, Period: Period{Calls: 9, Failed: 8}, Tests: 2}
+	o.tell(nil, list)
+	if text := strings.Join(o.Verdict, "\n"); !strings.Contains(text, "many: more errors: 6.0 %") || strings.Contains(text, "few:") || !strings.Contains(text, "8 of 9 failed") || !strings.Contains(text, "fewer than 20 calls in one of the times: 1,") {
+		t.Error(text)
+	}
+	// Volume counts whatever the numbers were before.
+	loud := []Change{{Dst: "loud", Calls: [2]int64{3, 900}, PerMinute: [2]float64{3, 900}}}
+	judge(loud, [2]float64{1, 1})
+	if loud[0].rank() != 2 {
+		t.Errorf("%+v", loud)
 	}
 }

@@ -52,12 +52,12 @@ func chain(w *ask.Window, ctx context.Context, c *forensics.Case, wide *ask.Wind
 		return nil, err
 	}
 	var b strings.Builder
-	b.WriteString(wide.Ends(c, "service") + relation.Parents(c))
+	b.WriteString(wide.Ends(c, "service") + relation.Parents(c, "true"))
 	fmt.Fprintf(&b, `, hit AS MATERIALIZED (SELECT %[1]s AS k FROM calls_raw WHERE call_id IN (SELECT call_id FROM calls WHERE %[2]s AND protocol IN %[3]s)),
-		c0 AS MATERIALIZED (SELECT %[1]s AS k, ap AS pod, %[6]s, ts_ns AS began, coalesce(waited_us, elapsed_us) AS us, elapsed_us, failed FROM x WHERE %[4]s),
+		%[4]s,
 		li AS MATERIALIZED (SELECT k, pk, grade FROM (%[5]s)),
 		l0 AS MATERIALIZED (SELECT k AS root, k, 0 AS grade FROM c0 WHERE k IN (SELECT k FROM hit) AND NOT failed AND elapsed_us IS NOT NULL AND k NOT IN (SELECT k FROM li WHERE pk IN (SELECT k FROM hit)))`,
-		terms.NumberOf(c), w.Where, terms.Serving, terms.IsRequest, relation.Linked("c0"), relation.Ties)
+		terms.NumberOf(c), w.Where, terms.Serving, relation.Children(c, "true", ", coalesce(waited_us, elapsed_us) AS us, elapsed_us, failed"), relation.Linked("c0"))
 	parts := []string{"SELECT root, k, grade, 0 AS depth FROM l0"}
 	for i := 1; i <= chainLevels; i++ {
 		fmt.Fprintf(&b, `, l%[1]d AS MATERIALIZED (SELECT root, li.k, greatest(l.grade, li.grade) AS grade FROM l%[2]d l JOIN li ON li.pk = l.k)`, i, i-1)

@@ -22,6 +22,7 @@ type In struct {
 	Path    string   `json:"path,omitempty" jsonschema:"only calls whose path is this, * for any text: /api/checkout*"`
 	MinMs   float64  `json:"min_ms,omitempty" jsonschema:"list the slow calls: those that took at least this many milliseconds"`
 	By      string   `json:"by,omitempty" jsonschema:"rows of the breakdown: endpoint (the default), service or client"`
+	Order   string   `json:"order,omitempty" jsonschema:"what comes first in the breakdown: total, the time in all (the default), or p99"`
 	Parts   []string `json:"parts,omitempty" jsonschema:"what to answer: breakdown, chain (what the named requests led to, hop by hop), slow, queries, size, replicas, series; breakdown where not given, slow where min_ms is"`
 	Bucket  string   `json:"bucket,omitempty" jsonschema:"length of a step of series such as 1m; a fiftieth of the window where not given"`
 }
@@ -32,7 +33,7 @@ type Answer struct {
 	Calls     int64         `json:"calls" jsonschema:"requests looked at"`
 	Timed     int64         `json:"timed" jsonschema:"of these, requests whose time is known: answered, or not answered while their caller waited"`
 	NoAnswer  int64         `json:"no_answer" jsonschema:"of these, requests that got no answer: they count in all times with how long their caller waited"`
-	Breakdown []Breakdown   `json:"breakdown,omitempty" jsonschema:"most time in all first"`
+	Breakdown []Breakdown   `json:"breakdown,omitempty" jsonschema:"most time in all first, or as order says"`
 	Chain     *HopChain     `json:"chain,omitempty" jsonschema:"where the time of the named requests goes, hop by hop"`
 	Slow      *Slow         `json:"slow,omitempty"`
 	Queries   []SlowQuery   `json:"queries,omitempty" jsonschema:"database statements with literals taken out, most time in all first"`
@@ -151,6 +152,9 @@ func (in *In) narrow(c *forensics.Case, w *ask.Window) error {
 	if !slices.Contains([]string{"", "endpoint", "service", "client"}, in.By) {
 		return ask.Wrong("by", "%q, want endpoint, service or client", in.By)
 	}
+	if _, ok := breakdownOrders[in.Order]; !ok {
+		return ask.Wrong("order", "%q, want total or p99", in.Order)
+	}
 	if in.MinMs < 0 || in.MinMs > 1e12 {
 		return ask.Wrong("min_ms", "%g, want 0 or more", in.MinMs)
 	}
@@ -168,7 +172,7 @@ func (in *In) narrow(c *forensics.Case, w *ask.Window) error {
 func (l *Answer) part(ctx context.Context, c *forensics.Case, w *ask.Window, in *In, part string) (err error) {
 	switch part {
 	case "breakdown":
-		l.Breakdown, err = breakdown(w, ctx, c, in.By, &l.Frame)
+		l.Breakdown, err = breakdown(w, ctx, c, in, &l.Frame)
 		l.Breakdown = ask.Fit(w, &l.Frame, l.Breakdown, len(in.Parts))
 	case "chain":
 		var wide *ask.Window
@@ -197,8 +201,12 @@ func (l *Answer) part(ctx context.Context, c *forensics.Case, w *ask.Window, in 
 // phases are the parts of a call's time.
 var phases = [...]string{"dns", "connect", "tls", "send", "wait", "receive", "network"}
 
+// breakdownOrders are the columns that the breakdown is sorted by.
+var breakdownOrders = map[string]string{"": "total_ms DESC", "total": "total_ms DESC", "p99": "p99_ms DESC NULLS LAST, total_ms DESC"}
+
 // breakdown splits the time of calls by endpoint, service or client.
-func breakdown(w *ask.Window, ctx context.Context, c *forensics.Case, by string, f *ask.Frame) ([]Breakdown, error) {
+func breakdown(w *ask.Window, ctx context.Context, c *forensics.Case, in *In, f *ask.Frame) ([]Breakdown, error) {
+	by := in.By
 	keys, names, from := "bn, far, protocol, coalesce(method, '') AS method, "+terms.PathTemplate+" AS tpl", "coalesce(nullif(far, ''), dst) AS dst, pb, protocol, method, tpl", "JOIN dname USING (bn)"
 	switch by {
 	case "service":
@@ -216,11 +224,11 @@ func breakdown(w *ask.Window, ctx context.Context, c *forensics.Case, by string,
 		asked = ", bool_or(protocol <> 'dns' AND host = far) AS asked"
 		names += ", asked"
 	}
+	last := map[string]string{"": "dst, protocol, method, tpl", "endpoint": "dst, protocol, method, tpl", "service": "dst", "client": "src"}[by]
 	sql := w.Ends(c, "service") + fmt.Sprintf(`, g AS (SELECT %s%s, count(*) AS calls, count(*) FILTER (failed) AS failed, coalesce(sum(`+terms.Took+`), 0)::BIGINT AS total, quantile_disc(`+terms.Took+`, [0.5, 0.9, 0.99]) AS p, max(`+terms.Took+`) AS top, %s AS call_id%s
 		FROM %s WHERE %s GROUP BY ALL)
 		SELECT %s, calls, failed, total / 1000.0 AS total_ms, p[1] / 1000.0 AS p50_ms, p[2] / 1000.0 AS p90_ms, p[3] / 1000.0 AS p99_ms, top / 1000.0 AS max_ms, lower(hex(call_id)) AS call_id%s
-		FROM g %s ORDER BY total_ms DESC, calls DESC, ALL_NAMES`, keys, asked, terms.Slowest, aggregates.String(), "x", terms.IsRequest, names, columns.String(), from)
-	order := map[string]string{"": "dst, protocol, method, tpl", "endpoint": "dst, protocol, method, tpl", "service": "dst", "client": "src"}[by]
+		FROM g %s ORDER BY %s, calls DESC, %s`, keys, asked, terms.Slowest, aggregates.String(), "x", terms.IsRequest, names, columns.String(), from, breakdownOrders[in.Order], last)
 	type row struct {
 		Breakdown
 		Pb     string `json:"pb"`
@@ -228,7 +236,7 @@ func breakdown(w *ask.Window, ctx context.Context, c *forensics.Case, by string,
 		Method string `json:"method"`
 		Path   string `json:"tpl"`
 	}
-	rows, more, err := ask.Rows[row](ctx, c, w.Limit, strings.Replace(sql, "ALL_NAMES", order, 1), w.Args...)
+	rows, more, err := ask.Rows[row](ctx, c, w.Limit, sql, w.Args...)
 	if err != nil {
 		return nil, err
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/ask/relation"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 )
 
@@ -26,14 +27,14 @@ func (l *looker) bursts(ctx context.Context) ([]Pattern, error) {
 		CallIDs []string `json:"call_ids"`
 	}
 	rows, more, err := ask.Rows[row](ctx, l.c, ask.MaxNames, l.k.Ends(l.c, "service")+fmt.Sprintf(`, m AS (SELECT an, bn, far, protocol, method, path, endpoint, host, status_code, call_id, ts_ns, ts_ns + coalesce(elapsed_us, 0) * 1000 AS done,
-			hash(ap, bn, far, protocol, method, path, query_string, request_body_sha256) AS h FROM x WHERE protocol IN %[1]s AND failed AND status_code BETWEEN 400 AND 499 AND NOT %[2]s),
+			hash(ap, %[6]s, request_body_sha256) AS h FROM x WHERE protocol IN %[1]s AND failed AND status_code BETWEEN 400 AND 499 AND NOT %[2]s),
 		o AS (SELECT *, CASE WHEN ts_ns - lag(done) OVER v <= %[3]d THEN 0 ELSE 1 END AS begins FROM m WINDOW v AS (PARTITION BY h ORDER BY ts_ns, call_id)),
 		s AS (SELECT *, sum(begins) OVER (PARTITION BY h ORDER BY ts_ns, call_id ROWS UNBOUNDED PRECEDING) AS burst FROM o),
 		g AS (SELECT h, burst, any_value(an) AS an, any_value(bn) AS bn, any_value(far) AS far, bool_or(host = far) AS asked, any_value(protocol) AS protocol, any_value(method) AS method, any_value(path) AS path, any_value(endpoint) AS endpoint,
 			any_value(host) AS host, min(status_code)::VARCHAR AS status, count(*) AS calls, min(ts_ns) AS first_ns, max(done) AS last_ns,
 			list_transform(arg_min(call_id, ts_ns, 10), i -> lower(hex(i))) AS call_ids FROM s GROUP BY h, burst HAVING count(*) > %[4]d)
 		SELECT src, coalesce(nullif(far, ''), dst) AS dst, dname.pb AS pb, asked, protocol, coalesce(method, '') AS method, %[5]s AS tpl, status, calls, first_ns, last_ns, call_ids
-		FROM g JOIN sname USING (an) JOIN dname USING (bn) ORDER BY calls DESC, first_ns, call_ids`, terms.Serving, again, int64(burstPauseNs), stormRetries, terms.PathTemplate), l.k.Args...)
+		FROM g JOIN sname USING (an) JOIN dname USING (bn) ORDER BY calls DESC, first_ns, call_ids`, terms.Serving, relation.Again, int64(burstPauseNs), stormRetries, terms.PathTemplate, relation.Thing), l.k.Args...)
 	if more {
 		l.f.Truncated = true
 		l.note(fmt.Sprintf("retry_storms: only the %d largest bursts of refused calls are listed", ask.MaxNames))

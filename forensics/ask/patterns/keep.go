@@ -33,7 +33,7 @@ func (l *looker) keep(ctx context.Context) error {
 	cut.And(terms.IsRequest)
 	begin := cut.Ends(l.c, "service")
 	for _, t := range []struct{ name, sql string }{
-		{"sname", "SELECT * FROM sname"}, {"dname", "SELECT * FROM dname"},
+		{"sname", "SELECT * FROM sname"}, {"dname", "SELECT * FROM dname"}, {"front", "SELECT * FROM front"},
 		{sceneTable, "SELECT " + terms.Key(l.c, "") + sceneColumns + ", " + headerBits + " AS bits FROM x"},
 	} {
 		err := l.c.Keep(ctx, t.name, forensics.Query{SQL: begin + t.sql, Args: cut.Args, Named: true})

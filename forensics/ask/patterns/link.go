@@ -42,9 +42,9 @@ func (l *looker) link(ctx context.Context) error {
 		bits = headerBits
 	}
 	calls := w.Ends(l.c, "service") + fmt.Sprintf(`SELECT %s AS k, call_id, protocol, method, path, endpoint, host, status_code, ts_ns, elapsed_us, %s AS done, ap, bp, bn, far, %s,
-		%s AS raw, %s AS more, hash(path, query_string, host) AS thing, protocol = 'postgresql' AS stored, %s AS bits FROM x WHERE %s AND protocol <> 'icmp'`, terms.NumberOf(l.c), terms.Until, relation.Ties, callWords, valuesHash, bits, terms.IsRequest)
+		%s AS raw, %s AS more, hash(%s) AS thing, protocol = 'postgresql' AS stored, %s AS bits FROM x WHERE %s`, terms.NumberOf(l.c), terms.Until, relation.Ties, callWords, valuesHash, relation.Asked, bits, relation.Made)
 	if w.Kept == "" {
-		for _, name := range []string{"sname", "dname"} {
+		for _, name := range []string{"sname", "dname", "front"} {
 			if err := l.c.Keep(ctx, name, forensics.Query{SQL: w.Ends(l.c, "service") + "SELECT * FROM " + name, Args: w.Args, Named: true}); err != nil {
 				return err
 			}
@@ -86,4 +86,4 @@ func (l *looker) linkTables(calls string, args []any) []keptTable {
 // little beside their numbers: pk is the request, told says that the call said something.
 var linkSQL = fmt.Sprintf(`WITH par AS MATERIALIZED (%s), ci AS NOT MATERIALIZED (SELECT k, ap AS pod, trace, traced, req, reqd, ts_ns AS began, raw IS NOT NULL AS told FROM %s)
 	SELECT k, pk, told, grade FROM (%s)`,
-	relation.Requests(fmt.Sprintf("SELECT k, bp AS pod, ap AS up, trace, traced, req, reqd, ts_ns AS t0, done AS t1 FROM %s WHERE protocol IN %s", chainTable, terms.Serving)), chainTable, relation.Linked("ci"))
+	relation.Requests(fmt.Sprintf("SELECT k, bp, ap AS up, trace, traced, req, reqd, ts_ns AS t0, done AS t1 FROM %s WHERE protocol IN %s", chainTable, terms.Serving)), chainTable, relation.Linked("ci"))

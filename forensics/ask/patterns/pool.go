@@ -17,8 +17,9 @@ const (
 
 // crowds finds pods that once had more requests to serve than connections to what they ask:
 // never more calls in flight than some number, more requests open than that, and calls that
-// begin at once when the one before on their connection ends. Few calls are enough, where
-// pool wants to see that a pod is often there.
+// begin at once when the one before on their connection ends. Answers often come together, so
+// several connections may be free when the next call begins: it counts if all were in use at
+// most 2 ms before. Few calls are enough, where pool wants to see that a pod is often there.
 func (l *looker) crowds(ctx context.Context, w *ask.Window) ([]Pattern, error) {
 	type row struct {
 		Src     string   `json:"src"`
@@ -37,12 +38,13 @@ func (l *looker) crowds(ctx context.Context, w *ask.Window) ([]Pattern, error) {
 	rows, _, err := ask.Rows[row](ctx, l.c, ask.MaxNames, w.Ends(l.c, "service")+fmt.Sprintf(`, t AS MATERIALIZED (SELECT %[1]s AS k, %[2]s conn_id, ap, an, bn, far, src_pod, protocol <> 'dns' AND host = far AS asked, call_id, ts_ns, ts_ns + elapsed_us * 1000 AS done,
 			lag(ts_ns + elapsed_us * 1000) OVER (PARTITION BY %[2]s conn_id ORDER BY ts_ns, call_no) AS before FROM x WHERE protocol IN ('http1', 'postgresql', 'redis') AND elapsed_us IS NOT NULL),
 		ev AS (SELECT k, ap, bn, far, ts_ns AS moment, 1 AS d FROM t UNION ALL SELECT k, ap, bn, far, done AS moment, -1 AS d FROM t),
-		fl AS (SELECT k, ap, bn, far, moment, d, sum(d) OVER (PARTITION BY ap, bn, far ORDER BY moment, d, k ROWS UNBOUNDED PRECEDING) AS busy FROM ev),
+		fl AS (SELECT *, max(greatest(busy, busy - d)) OVER (PARTITION BY ap, bn, far ORDER BY moment RANGE BETWEEN %[3]d PRECEDING AND CURRENT ROW) AS late FROM
+			(SELECT *, sum(d) OVER (PARTITION BY ap, bn, far ORDER BY moment, d, k ROWS UNBOUNDED PRECEDING) AS busy FROM ev)),
 		c AS (SELECT ap, bn, far, max(busy) AS ceiling FROM fl WHERE d = 1 GROUP BY ALL HAVING max(busy) >= 2),
-		b AS (SELECT t.*, ceiling, coalesce(ts_ns - before BETWEEN 0 AND %[3]d, false) AS quick FROM fl JOIN c USING (ap, bn, far) JOIN t USING (k) WHERE fl.d = 1 AND busy = ceiling),
+		b AS (SELECT t.*, ceiling, coalesce(ts_ns - before BETWEEN 0 AND %[3]d, false) AS quick FROM fl JOIN c USING (ap, bn, far) JOIN t USING (k) WHERE fl.d = 1 AND late = ceiling AND (busy = ceiling OR ts_ns - before BETWEEN 0 AND %[3]d)),
 		served AS (SELECT bp AS pod, ts_ns AS moment, ts_ns + elapsed_us * 1000 AS done FROM x WHERE protocol IN %[4]s AND elapsed_us IS NOT NULL AND bp IN (SELECT ap FROM c)),
 		ins AS (SELECT NULL::BIGINT AS k, pod, moment, 1 AS d FROM served UNION ALL SELECT NULL, pod, done, -1 FROM served UNION ALL SELECT k, ap, ts_ns, 0 FROM b),
-		open AS (SELECT k, sum(d) OVER (PARTITION BY pod ORDER BY moment, d DESC, k ROWS UNBOUNDED PRECEDING) AS open FROM ins),
+		open AS (SELECT k, max(greatest(n, n - d)) OVER (PARTITION BY pod ORDER BY moment RANGE BETWEEN %[3]d PRECEDING AND CURRENT ROW) AS open FROM (SELECT *, sum(d) OVER (PARTITION BY pod ORDER BY moment, d DESC, k ROWS UNBOUNDED PRECEDING) AS n FROM ins)),
 		g AS (SELECT ap, an, bn, far, any_value(src_pod) AS pod, bool_or(asked) AS asked, any_value(ceiling) AS ceiling, count(*) AS full_calls, count(*) FILTER (quick AND open > ceiling) AS waited,
 			max(open) FILTER (quick) AS at_once, count(DISTINCT conn_id) FILTER (quick AND open > ceiling) AS conns, min(ts_ns) FILTER (quick AND open > ceiling) AS first_ns, max(done) FILTER (quick AND open > ceiling) AS last_ns,
 			list_transform(arg_min(call_id, ts_ns, 5) FILTER (quick AND open > ceiling), i -> lower(hex(i))) AS call_ids FROM b JOIN (SELECT k, open FROM open WHERE k IS NOT NULL) USING (k) GROUP BY ap, an, bn, far)
@@ -52,9 +54,9 @@ func (l *looker) crowds(ctx context.Context, w *ask.Window) ([]Pattern, error) {
 	var out []Pattern
 	for _, r := range rows {
 		out = append(out, Pattern{Kind: "pool", Src: r.Src, Dst: r.Dst, Problem: true, Count: r.Waited, Confidence: "likely", CallIDs: r.CallIDs, KFL: l.kfl(r.Src, r.Dst, r.Pb, r.Asked),
-			How:     "never more calls in flight than the ceiling while more requests than that were being served, and at the ceiling the next call begins on a connection within 2 ms of the end of the one before",
+			How:     "never more calls in flight than the ceiling while more requests than that were being served, and within 2 ms of the ceiling the next call begins on a connection within 2 ms of the end of the one before",
 			Numbers: []Number{{"ceiling", float64(r.Ceiling)}, {"requests_at_once", float64(r.AtOnce)}, {"calls_at_ceiling", float64(r.Full)}, {"calls_that_waited", float64(r.Waited)}},
-			Words: fmt.Sprintf("%s serves up to %d requests at once and has at most %d calls to %s in flight; %d calls waited for a free connection, from %s to %s.", r.Pod, r.AtOnce, r.Ceiling, r.Dst, r.Waited,
+			Words: fmt.Sprintf("%s serves up to %d requests at once and has at most %d calls to %s in flight: %[2]d wanted, %[3]d at a time. %[5]d calls waited for a free connection, from %[6]s to %[7]s.", r.Pod, r.AtOnce, r.Ceiling, r.Dst, r.Waited,
 				ask.Stamp(r.First), ask.Stamp(r.Last))})
 	}
 	return out, err

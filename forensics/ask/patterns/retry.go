@@ -8,18 +8,12 @@ import (
 	"strings"
 
 	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/ask/relation"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 )
 
-// What counts as a retry.
-const (
-	maxPauseNs = 120e9  // from the end of a failed call to the same call again
-	maxChains  = 20_000 // read for one answer
-)
-
-// again is the SQL for a call that a client may well make again: no answer, or one that
-// says so.
-const again = `(failed AND (status_code IS NULL OR status_code >= 500 OR status_code IN (408, 425, 429) OR error IS NOT NULL OR protocol = 'grpc'))`
+// maxChains is how many calls with retries are read for one answer.
+const maxChains = 20_000
 
 // chain is one call with its retries, as SQL gives it.
 type chain struct {
@@ -34,8 +28,7 @@ type chain struct {
 
 // chains reads every call that was made again after it had failed.
 //
-// Calls belong together where client pod, server, method, path, query and body are equal,
-// and the request id or else the trace id. A call without either is followed by its body,
+// Calls belong together as relation.Request has it. A call without either is followed by its body,
 // and a call without a body not at all where the same call also follows successes: that
 // is somebody who polls.
 func (l *looker) chains(ctx context.Context) ([]chain, error) {
@@ -55,7 +48,7 @@ func (l *looker) chains(ctx context.Context) ([]chain, error) {
 			list(greatest(ts_ns - after_done, 0) ORDER BY ts_ns, call_id)[2:] AS pauses, list_transform(list(call_id ORDER BY ts_ns, call_id)[1:10], i -> lower(hex(i))) AS call_ids FROM s GROUP BY h, chain HAVING count(*) > 1)
 		SELECT src, coalesce(nullif(far, ''), dst) AS dst, dname.pb AS pb, asked, protocol, coalesce(method, '') AS method, %[5]s AS tpl, sure, last_failed, starts, pauses, call_ids
 		FROM g JOIN sname USING (an) JOIN dname USING (bn) ORDER BY first_ns, call_ids`,
-		`hash(ap, bn, far, protocol, method, path, query_string, request_body_sha256, coalesce(request_id, trace_id))`, terms.Serving, again, int64(maxPauseNs), terms.PathTemplate)
+		relation.Request, terms.Serving, relation.Again, int64(relation.MaxPauseNs), terms.PathTemplate)
 	rows, more, err := ask.Rows[chain](ctx, l.c, maxChains, sql, w.Args...)
 	if more {
 		l.f.Truncated = true

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/ask/relation"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 )
 
@@ -44,14 +45,14 @@ func (l *looker) repeated(ctx context.Context) ([]Pattern, error) {
 	}
 	// Most requests are asked once: these are told by a number for what makes them equal,
 	// and only of the others everything is read.
-	rows, _, err := ask.Rows[sameRow](ctx, l.c, ask.MaxEdges, w.Ends(l.c, "service")+fmt.Sprintf(`, m AS MATERIALIZED (SELECT %[5]s AS k, hash(an, bn, far, protocol, method, path, query_string, host, response_body_sha256, ts_ns // %[2]d) AS h
+	rows, _, err := ask.Rows[sameRow](ctx, l.c, ask.MaxEdges, w.Ends(l.c, "service")+fmt.Sprintf(`, m AS MATERIALIZED (SELECT %[5]s AS k, hash(an, %[6]s, response_body_sha256, ts_ns // %[2]d) AS h
 			FROM x WHERE protocol IN ('http1', 'http2', 'http3') AND method IN ('GET', 'HEAD') AND status_code = 200 AND response_body_size > 0),
 		z AS (SELECT k, h FROM m JOIN (SELECT h FROM m GROUP BY h HAVING count(*) >= %[3]d) USING (h)),
 		r AS (SELECT an, bn, far, protocol, any_value(method) AS method, any_value(path) AS path, any_value(%[4]s) AS tpl, bool_or(host = far) AS asked, count(*) AS n, sum(elapsed_us) - max(elapsed_us) AS us, min(ts_ns) AS t0, arg_min(call_id, ts_ns, 4) AS ids
 			FROM x JOIN z ON z.k = %[5]s WHERE NOT regexp_matches(path, '%[1]s') GROUP BY an, bn, far, protocol, h)
 		SELECT src, coalesce(nullif(far, ''), dst) AS dst, pb, asked, protocol, method, tpl, things, calls, most, total_ms, call_ids FROM (SELECT an, bn, far, protocol, method, tpl, bool_or(asked) AS asked, count(*) AS things, sum(n - 1)::BIGINT AS calls,
 			max(n) AS most, coalesce(sum(us), 0) / 1000.0 AS total_ms, list_transform(arg_max(ids, (n, -t0, path)), i -> lower(hex(i))) AS call_ids FROM r GROUP BY an, bn, far, protocol, method, tpl) JOIN sname USING (an) JOIN dname USING (bn) ORDER BY calls DESC, 1, 2, 5, 6, 7`,
-		upkeep, int64(repeatWindowNs), minRepeats, terms.PathTemplate, terms.NumberOf(l.c)), w.Args...)
+		upkeep, int64(repeatWindowNs), minRepeats, terms.PathTemplate, terms.NumberOf(l.c), relation.Thing), w.Args...)
 	if err != nil {
 		return nil, err
 	}
@@ -77,7 +78,7 @@ func (l *looker) duplicates(ctx context.Context) ([]Pattern, error) {
 	if since != "" {
 		l.note(fmt.Sprintf("repeated, duplicates: only the latest %d HTTP calls, from %s on, were looked at", maxSame, since))
 	}
-	rows, _, err := ask.Rows[sameRow](ctx, l.c, ask.MaxEdges, w.Ends(l.c, "service")+fmt.Sprintf(`, m AS MATERIALIZED (SELECT %[1]s AS k, hash(src_ip, dst_ip, dst_port, protocol, method, path, query_string, request_body_sha256, coalesce(request_id, trace_id)) AS h, ts_ns, ts_ns + coalesce(elapsed_us, 0) * 1000 AS done, failed FROM x WHERE protocol IN %[2]s),
+	rows, _, err := ask.Rows[sameRow](ctx, l.c, ask.MaxEdges, w.Ends(l.c, "service")+fmt.Sprintf(`, m AS MATERIALIZED (SELECT %[1]s AS k, hash(src_ip, dst_ip, dst_port, %[6]s, %[7]s) AS h, ts_ns, ts_ns + coalesce(elapsed_us, 0) * 1000 AS done, failed FROM x WHERE protocol IN %[2]s),
 		o AS (SELECT *, lag(ts_ns) OVER v AS before, lag(done) OVER v AS ended, lag(failed) OVER v AS broken FROM m WHERE h IN (SELECT h FROM m GROUP BY h HAVING count(*) > 1) WINDOW v AS (PARTITION BY h ORDER BY ts_ns, k)),
 		n AS (SELECT *, sum(CASE WHEN coalesce(ts_ns - before <= %[3]d AND NOT (broken AND ended <= ts_ns), false) THEN 0 ELSE 1 END) OVER (PARTITION BY h ORDER BY ts_ns, k) AS run FROM o),
 		d AS (SELECT h, run, count(*) AS n FROM n GROUP BY ALL HAVING count(*) > 1),
@@ -86,7 +87,7 @@ func (l *looker) duplicates(ctx context.Context) ([]Pattern, error) {
 			max(gap) AS gap, min(ts_ns) AS t0, arg_min(call_id, ts_ns, 5) AS ids FROM x JOIN z ON z.k = %[1]s WHERE NOT coalesce(regexp_matches(path, '%[5]s'), false) GROUP BY an, bn, far, protocol, h, run)
 		SELECT src, coalesce(nullif(far, ''), dst) AS dst, pb, asked, protocol, method, tpl, things, calls, most, sure, gap_ms, call_ids FROM (SELECT an, bn, far, protocol, method, tpl, bool_or(asked) AS asked, count(*) AS things, sum(n)::BIGINT AS calls, max(n) AS most,
 			bool_or(sure) AS sure, quantile_disc(gap, 0.5) AS gap_ms, list_transform(arg_max(ids, (n, -t0, path)), i -> lower(hex(i))) AS call_ids FROM r GROUP BY an, bn, far, protocol, method, tpl) JOIN sname USING (an) JOIN dname USING (bn) ORDER BY things DESC, 1, 2, 5, 6, 7`,
-		terms.NumberOf(l.c), terms.Serving, duplicateNs, terms.PathTemplate, upkeep), w.Args...)
+		terms.NumberOf(l.c), terms.Serving, duplicateNs, terms.PathTemplate, upkeep, relation.Asked, relation.Carried), w.Args...)
 	if err != nil {
 		return nil, err
 	}

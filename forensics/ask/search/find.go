@@ -42,8 +42,8 @@ func one(name, column string) spot {
 	return spot{Name: name, Column: column, columns: []string{column}}
 }
 
-// SpotNames lists the places that search_content knows.
-func SpotNames() []string {
+// spotNames lists the places that search_content knows.
+func spotNames() []string {
 	out := make([]string, len(Spots))
 	for i, s := range Spots {
 		out[i] = s.Name
@@ -167,7 +167,7 @@ func (f *textFinder) choose(in []string) error {
 		}
 	}
 	if !any {
-		return ask.Wrong("in", "no place of that name, want some of %s", strings.Join(SpotNames(), ", "))
+		return ask.Wrong("in", "no place of that name, want some of %s", strings.Join(spotNames(), ", "))
 	}
 	return nil
 }

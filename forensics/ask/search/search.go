@@ -68,8 +68,8 @@ func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
 		return nil, err
 	}
 	for _, name := range in.In {
-		if !slices.Contains(SpotNames(), name) {
-			return nil, ask.Wrong("in", "%q, want some of %s", name, strings.Join(SpotNames(), ", "))
+		if !slices.Contains(spotNames(), name) {
+			return nil, ask.Wrong("in", "%q, want some of %s", name, strings.Join(spotNames(), ", "))
 		}
 	}
 	out := &Answer{Places: []PlaceCount{}, Matches: []TextMatch{}}

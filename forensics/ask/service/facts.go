@@ -7,18 +7,13 @@ import (
 	"strings"
 
 	"github.com/pcapsule/pcapsule/forensics/ask"
-	"github.com/pcapsule/pcapsule/forensics/ask/chain"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 )
 
 // Limits of what is looked at for some facts of a service.
 const (
-	headerCalls  = 500   // calls whose headers are compared
-	journeyCalls = 4_000 // calls whose order is looked at
-	blockingEach = 8     // calls of an endpoint whose children are looked at
-	blockingMost = 10    // endpoints
-	repeatNs     = 100_000_000
-	journeyGap   = 1_800_000_000_000 // ns of silence that end a visit
+	headerCalls = 500 // calls whose headers are compared
+	repeatNs    = 100_000_000
 )
 
 // Handshake is how long connections of one direction took to open.
@@ -130,7 +125,7 @@ type Uncorrelated struct {
 	CallIDs   []string `json:"call_ids"`
 }
 
-const isWeb = `protocol IN ('http1', 'http2', 'http3', 'grpc')`
+const isWeb = `protocol IN ` + terms.Serving
 
 func (s *serviceOf) uncorrelated() error {
 	u, err := ask.One[Uncorrelated](s.ctx, s.rows.Case, fmt.Sprintf(`WITH f AS (SELECT %s AS endpoint, request_id IS NULL AND trace_id IS NULL AS without, ts_ns, call_id FROM %s WHERE %s AND %s AND %s),
@@ -230,198 +225,3 @@ func (s *serviceOf) headers() error {
 
 // plainHeaders are headers that say nothing of a service.
 var plainHeaders = [...]string{"host", "user-agent", "accept", "accept-encoding", "content-length", "content-type", "connection", "te", "transfer-encoding"}
-
-// Transition is one endpoint asked for after another by the same user.
-type Transition struct {
-	From  string `json:"from" jsonschema:"empty: where visits begin"`
-	To    string `json:"to"`
-	Users int64  `json:"users"`
-	Times int64  `json:"times"`
-}
-
-// journey looks at the order of endpoints. A user is told by what proxies say of the
-// client, else by the client's address.
-func (s *serviceOf) journey() error {
-	header := func(name string) string {
-		return "nullif(trim(split_part(list_filter(headers, h -> h.kind = 'request' AND lower(h.name) = '" + name + "')[1].value, ',', 1)), '')"
-	}
-	known := func(x string) string { return "CASE WHEN contains(" + x + ", '[masked]') THEN NULL ELSE " + x + " END" }
-	keys, more, err := ask.Pick(s.ctx, s.rows.Case, s.rows.From, s.rows.Where+" AND "+s.to+" AND "+isWeb+" AND path IS NOT NULL AND src_kind IS DISTINCT FROM 'node'", "ts_ns DESC, bundle DESC, call_no DESC", journeyCalls, s.rows.Args...)
-	if err != nil {
-		return err
-	}
-	type visit struct {
-		Endpoint string `json:"endpoint"`
-		User     string `json:"usr"`
-		Ns       int64  `json:"ts_ns"`
-		Bundle   int64  `json:"bundle"`
-		No       int64  `json:"call_no"`
-	}
-	var rows []visit
-	err = ask.ByRuns(s.c, keys, func(where, nos string) error {
-		some, _, err := ask.Rows[visit](s.ctx, s.c, journeyCalls, fmt.Sprintf("SELECT %s AS endpoint, coalesce(%s, %s, %s, %s, src_ip) AS usr, ts_ns, %s, call_no FROM calls_raw k WHERE %s",
-			terms.Endpoint, known(header("authorization")), known(header("cookie")), header("x-forwarded-for"), header("x-real-ip"), terms.BundleOf(s.c, ""), where), nos)
-		rows = append(rows, some...)
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	if more {
-		s.out.Note("the journey of users is that of the last %d requests", journeyCalls)
-	}
-	rows = ask.Arrange(keys, rows, func(v visit) ask.Key { return ask.Key{Bundle: v.Bundle, No: v.No} })
-	slices.Reverse(rows)
-	type pair struct{ from, to string }
-	last := map[string]visit{}
-	times, users := map[pair]int64{}, map[pair]map[string]bool{}
-	for _, v := range rows {
-		before, ok := last[v.User]
-		last[v.User] = v
-		p := pair{"", v.Endpoint}
-		if ok && v.Ns-before.Ns <= journeyGap {
-			if p.from = before.Endpoint; p.from == p.to {
-				continue
-			}
-		}
-		times[p]++
-		if users[p] == nil {
-			users[p] = map[string]bool{}
-		}
-		users[p][v.User] = true
-	}
-	for p, n := range times {
-		s.out.Journey = append(s.out.Journey, Transition{p.from, p.to, int64(len(users[p])), n})
-	}
-	slices.SortFunc(s.out.Journey, func(a, b Transition) int {
-		return cmp.Or(cmp.Compare(b.Times, a.Times), strings.Compare(a.From, b.From), strings.Compare(a.To, b.To))
-	})
-	s.out.Journey = ask.Fit(s.w, &s.out.Frame, s.out.Journey[:min(20, len(s.out.Journey))], 15)
-	return nil
-}
-
-// Blocking is an endpoint that waits for its own calls one after the other.
-type Blocking struct {
-	Endpoint   string   `json:"endpoint"`
-	Examined   int      `json:"examined" jsonschema:"calls whose children were looked at"`
-	MedianMs   float64  `json:"median_ms"`
-	WaitShare  float64  `json:"wait_share" jsonschema:"part of the time in which it waited for exactly one call, median"`
-	InSequence int      `json:"in_sequence" jsonschema:"calls it waits for one after the other, median"`
-	SavesMs    float64  `json:"side_by_side_saves_ms" jsonschema:"what it could save at most if they ran side by side, median"`
-	Asks       []string `json:"asks"`
-	Confidence float64  `json:"confidence"`
-	Sure       string   `json:"sure"`
-	CallIDs    []string `json:"call_ids"`
-}
-
-func (s *serviceOf) blocking() error {
-	type row struct {
-		Bundle int64 `json:"bundle"`
-		No     int64 `json:"call_no"`
-	}
-	// The slower ones of each endpoint, near one time so that few pieces of the tables are read.
-	list, _, err := ask.Rows[row](s.ctx, s.rows.Case, blockingEach*blockingMost, fmt.Sprintf(`WITH f AS MATERIALIZED (SELECT %s AS endpoint, %s, call_no, ts_ns, elapsed_us FROM %s WHERE %s AND %s AND %s AND path IS NOT NULL AND elapsed_us > 1000 AND NOT failed),
-		e AS (SELECT endpoint, median(elapsed_us) AS m, count(*) AS n FROM f GROUP BY 1 HAVING n >= 2 ORDER BY m DESC, endpoint LIMIT %d),
-		r AS (SELECT f.*, row_number() OVER (PARTITION BY f.endpoint ORDER BY f.ts_ns DESC, call_no) AS nth FROM f JOIN e ON e.endpoint = f.endpoint WHERE f.elapsed_us >= e.m * 0.8)
-		SELECT bundle, call_no FROM r WHERE nth <= %d ORDER BY ts_ns, bundle, call_no`, terms.Endpoint, terms.BundleOf(s.c, ""), s.rows.From, s.rows.Where, s.to, isWeb, blockingMost, blockingEach), s.rows.Args...)
-	if err != nil || len(list) == 0 {
-		return err
-	}
-	k, err := chain.New(s.ctx, s.c)
-	if err != nil {
-		return err
-	}
-	keys := make([]ask.Key, len(list))
-	for i, r := range list {
-		keys[i] = ask.Key{Bundle: r.Bundle, No: r.No}
-	}
-	seeds, err := k.Load(keys)
-	if err != nil {
-		return err
-	}
-	children, _, err := k.Below(seeds, 1, chain.MaxNodes, nil)
-	if err != nil {
-		return err
-	}
-	told := slices.Clone(seeds)
-	for _, c := range children {
-		told = append(told, c...)
-	}
-	if err := k.Tell(told); err != nil {
-		return err
-	}
-	s.out.Blocking = ask.Fit(s.w, &s.out.Frame, blockingIn(seeds, children), 15)
-	return nil
-}
-
-// waits is how long a call waited for exactly one of its children, how many ran after one
-// another, and what it took longer than the longest of them.
-func waits(s *chain.Step, children []*chain.Step) (alone int64, sequence int, saves int64) {
-	at := s.Start
-	longest := int64(0)
-	for _, c := range children {
-		if c.Protocol == "dns" {
-			continue
-		}
-		from, to := max(c.Start, s.Start), min(c.End, s.End)
-		if to <= from {
-			continue
-		}
-		if c.Start >= at {
-			sequence++
-			alone += to - from
-		} else if to > at {
-			alone -= at - max(from, s.Start)
-		}
-		at = max(at, to)
-		longest = max(longest, to-from)
-	}
-	alone = max(0, alone)
-	return alone, sequence, max(0, alone-longest)
-}
-
-func blockingIn(seeds []*chain.Step, children map[*chain.Step][]*chain.Step) []Blocking {
-	type sums struct {
-		took, share, saves []float64
-		sequence           []int
-		asks, ids          []string
-		confidence         float64
-	}
-	by := map[string]*sums{}
-	var order []string
-	for _, s := range seeds {
-		name := chain.EndpointOf(s)
-		one := by[name]
-		if one == nil {
-			one = &sums{confidence: 1}
-			by[name] = one
-			order = append(order, name)
-		}
-		alone, sequence, saves := waits(s, children[s])
-		one.took, one.saves, one.sequence = append(one.took, chain.Millis(s.End-s.Start)), append(one.saves, chain.Millis(saves)), append(one.sequence, sequence)
-		one.share = append(one.share, float64(alone)/float64(max(1, s.End-s.Start)))
-		if len(one.ids) < 3 {
-			one.ids = append(one.ids, s.ID)
-		}
-		for _, c := range children[s] {
-			if c.Protocol != "dns" && !slices.Contains(one.asks, c.Dst.Who) && len(one.asks) < 10 {
-				one.asks = append(one.asks, c.Dst.Who)
-			}
-			one.confidence = min(one.confidence, c.Link.Confidence)
-		}
-	}
-	out := []Blocking{}
-	for _, name := range order {
-		one := by[name]
-		b := Blocking{Endpoint: name, Examined: len(one.took), MedianMs: ask.Median(one.took), WaitShare: ask.Round(ask.Median(one.share)), SavesMs: ask.Median(one.saves), Asks: one.asks, Confidence: one.confidence, Sure: chain.Sure(one.confidence), CallIDs: one.ids}
-		slices.Sort(one.sequence)
-		b.InSequence = one.sequence[len(one.sequence)/2]
-		if b.InSequence >= 2 && b.WaitShare >= 0.5 {
-			out = append(out, b)
-		}
-	}
-	slices.SortStableFunc(out, func(a, b Blocking) int {
-		return cmp.Or(cmp.Compare(b.SavesMs, a.SavesMs), strings.Compare(a.Endpoint, b.Endpoint))
-	})
-	return out
-}

@@ -47,10 +47,9 @@ func blast(w *ask.Window, ctx context.Context, c *forensics.Case, targets []stri
 	}
 	marks := strings.TrimSuffix(strings.Repeat("?, ", len(targets)), ", ")
 	var b strings.Builder
-	b.WriteString(w.Ends(c, "service") + relation.Parents(c))
+	b.WriteString(w.Ends(c, "service") + relation.Parents(c, "true"))
 	fmt.Fprintf(&b, `, want AS (SELECT unnest([%s]) AS name), hit AS (SELECT bn FROM dname WHERE dst IN (SELECT name FROM want)),
-		c0 AS MATERIALIZED (SELECT %s AS k, ap AS pod, %s, ts_ns AS began FROM x
-			WHERE %s AND (bn IN (SELECT bn FROM hit) OR far IN (SELECT name FROM want)))`, marks, terms.NumberOf(c), relation.Ties, terms.IsRequest)
+		%s`, marks, relation.Children(c, "bn IN (SELECT bn FROM hit) OR far IN (SELECT name FROM want)", ""))
 	var tables []string
 	for i := 1; i <= blastLevels; i++ {
 		fmt.Fprintf(&b, `, l%d AS MATERIALIZED (SELECT pk AS k, any_value(pup) AS pod, any_value(ptrace) AS trace, any_value(ptraced) AS traced, any_value(preq) AS req, any_value(preqd) AS reqd, any_value(t0) AS began, max(grade) AS grade, count(*) AS n, count(*) FILTER (grade = 2) AS vague
@@ -90,7 +89,7 @@ func blast(w *ask.Window, ctx context.Context, c *forensics.Case, targets []stri
 	for _, r := range rows {
 		out.Calls, out.Explained, out.Ambiguous = r.All, r.Explained, r.Vague
 		out.Endpoints = append(out.Endpoints, BlastRow{r.Depth, r.Dst, ask.Clip(terms.EndpointName(r.Protocol, r.Method, r.Path), 200), r.Calls, r.Touching, ask.Share(r.Touching, r.Calls),
-			[...]string{"exact", "likely", "guess"}[r.Grade], r.CallIDs})
+			relation.Grades[r.Grade], r.CallIDs})
 	}
 	f.Truncated = f.Truncated || more
 	out.Endpoints = ask.Fit(w, f, out.Endpoints, 3)

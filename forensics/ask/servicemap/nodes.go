@@ -1,8 +1,5 @@
 package servicemap
 
-// Names of nodes that stand for several.
-const ()
-
 // groupings are the ways to group ends into nodes: the column that a node is named by.
 var groupings = map[string]string{"": "service", "service": "service", "workload": "workload", "namespace": "namespace", "pod": "pod", "node": "node"}
 

@@ -15,8 +15,6 @@ const carriers = `('tls', 'dtls', 'quic', 'tcp', 'udp')`
 // IsRequest is the SQL for a call that an application made.
 const IsRequest = `(protocol NOT IN ` + carriers + `)`
 
-const ()
-
 // PathTemplate is the SQL for the path of an endpoint, empty where there is none.
 const PathTemplate = `(CASE WHEN path IS NULL THEN '' WHEN method IS NULL THEN endpoint ELSE substr(endpoint, length(method) + 2) END)`
 

@@ -39,13 +39,25 @@ func NodeLevel(p, by string) string {
 	return fmt.Sprintf(`(CASE WHEN %s%s IS NOT NULL THEN 'own' ELSE %s END)`, p, by, level(p))
 }
 
-// EndNames are the tables that number the nodes and name them.
+// Instance is the SQL for what makes rows of endpoints one instance, which serves requests and
+// makes calls: a pod is one whatever its addresses and processes, and behind a loopback address
+// each process is one.
+const Instance = `(CASE WHEN pod IS NOT NULL THEN 'pod ' || coalesce(pod_uid, coalesce(namespace, '') || '/' || pod)
+	WHEN kind = 'service' THEN 'service ' || coalesce(namespace, '') || '/' || name
+	WHEN process IS NOT NULL THEN 'process ' || coalesce(node, '') || ' ' || ip || ' ' || process
+	WHEN ip LIKE '127.%' OR ip = '::1' THEN 'loopback ' || coalesce(node, '') || ' ' || ip
+	ELSE 'address ' || ip END)`
+
+// EndNames are the tables that number the nodes and name them, and table front: the instances
+// behind each service (its number bp, the number pod of one of them, whether there are several).
 func EndNames(c Several, by string) string {
-	return fmt.Sprintf(`e AS MATERIALIZED (SELECT %s endpoint_id, wide, near, place, ns, dense_rank() OVER (ORDER BY coalesce(pod_uid, pod, ip || coalesce('#' || pid, ''))) AS pn, dense_rank() OVER (ORDER BY wide) AS dn, dense_rank() OVER (ORDER BY near) AS sn
-			FROM (SELECT *, %s AS wide, CASE WHEN %s THEN '%s' ELSE %s END AS near, %s AS place, namespace AS ns FROM endpoints)),
+	return fmt.Sprintf(`e AS MATERIALIZED (SELECT %s endpoint_id, wide, near, place, ns, dense_rank() OVER (ORDER BY instance) AS pn, dense_rank() OVER (ORDER BY wide) AS dn, dense_rank() OVER (ORDER BY near) AS sn,
+			CASE WHEN kind = 'service' THEN [instance] END AS fronts, CASE WHEN pod IS NOT NULL THEN list_transform(services, s -> 'service ' || coalesce(namespace, '') || '/' || s) END AS behind
+			FROM (SELECT *, %s AS wide, CASE WHEN %s THEN '%s' ELSE %s END AS near, %s AS place, namespace AS ns, %s AS instance FROM endpoints)),
+		front AS (SELECT s.pn AS bp, b.pn AS pod, count(*) OVER (PARTITION BY s.pn) > 1 AS several FROM (SELECT DISTINCT pn, unnest(fronts) AS service FROM e) s JOIN (SELECT DISTINCT pn, unnest(behind) AS service FROM e) b USING (service)),
 		sname AS (SELECT sn AS an, min(near) AS src, min(place) AS pa, min(ns) AS na FROM e GROUP BY 1),
 		dname AS (SELECT dn AS bn, min(wide) AS dst, min(place) AS pb, min(ns) AS nb FROM e GROUP BY 1 UNION ALL SELECT 0, NULL, 'outside', NULL)`,
-		Key(c, ""), Node("", by), Nameless(""), AnyOutside, Node("", by), Place(""))
+		Key(c, ""), Node("", by), Nameless(""), AnyOutside, Node("", by), Place(""), Instance)
 }
 
 // EndsOf is the SQL that numbers the nodes of calls, or of groups of calls that have their

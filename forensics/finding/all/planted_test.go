@@ -1,6 +1,7 @@
 package all_test
 
 import (
+	"encoding/base64"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -125,4 +126,19 @@ func TestKeysInHeadersAreCredentials(t *testing.T) {
 		"1 calls of 10.0.0.4 to GET /orders of 10.0.0.2 succeeded without credentials, where 5 others carry them and 2 were refused for the lack of them",
 		"2 calls of 10.0.0.5 to GET /orders of 10.0.0.2 without credentials were refused, where 5 others carry them")
 	hold(t, of(t, k, "no-auth"), "10.0.0.4 talks http1 with 10.0.0.2 without authentication: none of 1 calls")
+}
+
+// Base64 hides nothing: in credentials, in JSON, in a query.
+func TestSensitiveDataInBase64(t *testing.T) {
+	b64 := func(s string) string { return base64.URLEncoding.EncodeToString([]byte(s)) }
+	var c traffic.Capture
+	ok := traffic.HTTP("HTTP/1.1 200 OK", "Content-Type: application/json", `{"data":"`+b64(`{"iban":"DE89370400440532013000"}`)+`"}`)
+	c.Exchange(0, ms, "a", "10.0.0.1", "10.0.0.2:80", traffic.HTTP("GET /a?state="+b64(`{"card":"4111111111111111"}`)+" HTTP/1.1",
+		"Host: a\r\nAuthorization: Basic "+b64("deploy:ghp_a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1"), ""), ok)
+	got := strings.Join(of(t, openTraffic(t, &c), "sensitive-data"), "\n")
+	for _, want := range []string{"card (personal) in the URL", "iban (personal) in the response body", "github_token (credential) in the headers"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no %s in\n%s", want, got)
+		}
+	}
 }

@@ -43,7 +43,7 @@ var quiet = map[string]bool{
 	"host": true, ":authority": true, "user-agent": true, "accept": true, "accept-encoding": true, "accept-language": true,
 	"content-type": true, "content-length": true, "content-encoding": true, "date": true, "connection": true, "server": true,
 	"vary": true, "cache-control": true, "etag": true, "last-modified": true, "traceparent": true, "tracestate": true,
-	"authorization": true, "proxy-authorization": true, "cookie": true, "set-cookie": true, "transfer-encoding": true, "keep-alive": true,
+	"cookie": true, "set-cookie": true, "transfer-encoding": true, "keep-alive": true,
 	"expires": true, "age": true, "x-request-id": true, "x-correlation-id": true, ":method": true, ":scheme": true,
 	":path": true, ":status": true, "te": true, "grpc-status": true, "grpc-timeout": true, "grpc-encoding": true,
 	"grpc-accept-encoding": true, "origin": true, "pragma": true,
@@ -112,7 +112,10 @@ func (j *judge) Text(place int, text []byte) forensics.TextVerdict {
 
 // Header implements forensics.TextJudge. A name may say what its value is.
 func (j *judge) Header(_ int, name, value, _ []byte, _ forensics.TextVerdict) forensics.TextVerdict {
-	if quiet[strings.ToLower(string(name))] {
+	switch lower := strings.ToLower(string(name)); {
+	case lower == "authorization" || lower == "proxy-authorization":
+		return j.set(redact.FindEncoded(string(value))) // what user and password are made of
+	case quiet[lower]:
 		return 0
 	}
 	return j.set(redact.Find(string(name) + ": " + string(value)))

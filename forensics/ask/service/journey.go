@@ -1,0 +1,86 @@
+package service
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/ask/terms"
+)
+
+// Limits of a journey.
+const (
+	journeyCalls = 4_000             // calls whose order is looked at
+	journeyGap   = 1_800_000_000_000 // ns of silence that end a visit
+)
+
+// Transition is one endpoint asked for after another by the same user.
+type Transition struct {
+	From  string `json:"from" jsonschema:"empty: where visits begin"`
+	To    string `json:"to"`
+	Users int64  `json:"users"`
+	Times int64  `json:"times"`
+}
+
+// journey looks at the order of endpoints. A user is told by what proxies say of the
+// client, else by the client's address.
+func (s *serviceOf) journey() error {
+	header := func(name string) string {
+		return "nullif(trim(split_part(list_filter(headers, h -> h.kind = 'request' AND lower(h.name) = '" + name + "')[1].value, ',', 1)), '')"
+	}
+	known := func(x string) string { return "CASE WHEN contains(" + x + ", '[masked]') THEN NULL ELSE " + x + " END" }
+	keys, more, err := ask.Pick(s.ctx, s.rows.Case, s.rows.From, s.rows.Where+" AND "+s.to+" AND "+isWeb+" AND path IS NOT NULL AND src_kind IS DISTINCT FROM 'node'", "ts_ns DESC, bundle DESC, call_no DESC", journeyCalls, s.rows.Args...)
+	if err != nil {
+		return err
+	}
+	type visit struct {
+		Endpoint string `json:"endpoint"`
+		User     string `json:"usr"`
+		Ns       int64  `json:"ts_ns"`
+		Bundle   int64  `json:"bundle"`
+		No       int64  `json:"call_no"`
+	}
+	var rows []visit
+	err = ask.ByRuns(s.c, keys, func(where, nos string) error {
+		some, _, err := ask.Rows[visit](s.ctx, s.c, journeyCalls, fmt.Sprintf("SELECT %s AS endpoint, coalesce(%s, %s, %s, %s, src_ip) AS usr, ts_ns, %s, call_no FROM calls_raw k WHERE %s",
+			terms.Endpoint, known(header("authorization")), known(header("cookie")), header("x-forwarded-for"), header("x-real-ip"), terms.BundleOf(s.c, ""), where), nos)
+		rows = append(rows, some...)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if more {
+		s.out.Note("the journey of users is that of the last %d requests", journeyCalls)
+	}
+	rows = ask.Arrange(keys, rows, func(v visit) ask.Key { return ask.Key{Bundle: v.Bundle, No: v.No} })
+	slices.Reverse(rows)
+	type pair struct{ from, to string }
+	last := map[string]visit{}
+	times, users := map[pair]int64{}, map[pair]map[string]bool{}
+	for _, v := range rows {
+		before, ok := last[v.User]
+		last[v.User] = v
+		p := pair{"", v.Endpoint}
+		if ok && v.Ns-before.Ns <= journeyGap {
+			if p.from = before.Endpoint; p.from == p.to {
+				continue
+			}
+		}
+		times[p]++
+		if users[p] == nil {
+			users[p] = map[string]bool{}
+		}
+		users[p][v.User] = true
+	}
+	for p, n := range times {
+		s.out.Journey = append(s.out.Journey, Transition{p.from, p.to, int64(len(users[p])), n})
+	}
+	slices.SortFunc(s.out.Journey, func(a, b Transition) int {
+		return cmp.Or(cmp.Compare(b.Times, a.Times), strings.Compare(a.From, b.From), strings.Compare(a.To, b.To))
+	})
+	s.out.Journey = ask.Fit(s.w, &s.out.Frame, s.out.Journey[:min(20, len(s.out.Journey))], 15)
+	return nil
+}

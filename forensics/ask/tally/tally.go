@@ -1,0 +1,133 @@
+// Package tally counts what is in the tables of a case: protocols, bytes over time, handshakes,
+// certificates, flows, events, anomalies. Each function gives rows and the SQL that made them, which
+// a person can paste into pcapsule sql. What a question answers is not counted here again.
+package tally
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/ask/terms"
+)
+
+// Table is rows and the SQL that gives them.
+type Table[T any] struct {
+	SQL  string
+	Rows []T
+}
+
+// mostRows is how many rows a table without a limit of its own has.
+const mostRows = 200_000
+
+func read[T any](ctx context.Context, c *forensics.Case, sql string) (Table[T], error) {
+	rows, _, err := ask.Rows[T](ctx, c, mostRows, sql)
+	if err != nil {
+		return Table[T]{}, fmt.Errorf("asking %q: %w", sql, err)
+	}
+	return Table[T]{sql, rows}, nil
+}
+
+// firstCall is the SQL for the id of the first call of a group, of calls AS c.
+func firstCall(c *forensics.Case) string {
+	return "lower(hex(arg_min(c.call_id, (" + terms.Key(c, "c") + "c.call_no)))) AS first_call"
+}
+
+// Counts are the calls of a case.
+type Counts struct {
+	Calls  int64 `json:"calls"`
+	Failed int64 `json:"failed"`
+}
+
+// Calls counts all calls, handshakes and unknown payload too.
+func Calls(ctx context.Context, c *forensics.Case) (Table[Counts], error) {
+	return read[Counts](ctx, c, "SELECT count(*) AS calls, count(*) FILTER (WHERE failed) AS failed FROM calls_raw")
+}
+
+// Namespace is a namespace of endpoints.
+type Namespace struct {
+	Name string `json:"namespace"`
+}
+
+// Namespaces gives the namespace of most endpoints, if any has one.
+func Namespaces(ctx context.Context, c *forensics.Case) (Table[Namespace], error) {
+	return read[Namespace](ctx, c, "SELECT namespace FROM endpoints WHERE namespace IS NOT NULL GROUP BY namespace ORDER BY count(*) DESC, namespace LIMIT 1")
+}
+
+// Protocol is the calls of one protocol. Times are microseconds; null where no call has one.
+type Protocol struct {
+	Protocol string  `json:"protocol"`
+	Calls    int64   `json:"calls"`
+	Failed   int64   `json:"failed"`
+	Bytes    int64   `json:"bytes"`
+	Took     []int64 `json:"p50_p90_p99_us"`
+	First    string  `json:"first_call"`
+}
+
+// Protocols gives the protocols of calls, most calls first.
+func Protocols(ctx context.Context, c *forensics.Case) (Table[Protocol], error) {
+	return read[Protocol](ctx, c, `SELECT protocol, count(*) AS calls, count(*) FILTER (WHERE failed) AS failed, sum(request_bytes + response_bytes)::BIGINT AS bytes,
+  quantile_disc(`+terms.Took+`, [0.5, 0.9, 0.99]) AS p50_p90_p99_us, `+firstCall(c)+`
+FROM calls_raw c
+GROUP BY protocol ORDER BY calls DESC, protocol`)
+}
+
+// Names is DNS questions of one kind.
+type Names struct {
+	Variant   string  `json:"variant"`
+	Questions int64   `json:"questions"`
+	Failed    int64   `json:"failed"`
+	Silent    int64   `json:"not_answered"`
+	Names     int64   `json:"names"`
+	Took      []int64 `json:"p50_p90_p99_us"`
+	First     string  `json:"first_call"`
+}
+
+// DNS gives DNS questions by kind (dns, mdns, llmnr, nbns), the most first.
+func DNS(ctx context.Context, c *forensics.Case) (Table[Names], error) {
+	return read[Names](ctx, c, `SELECT coalesce(dns_variant, 'dns') AS variant, count(*) AS questions, count(*) FILTER (WHERE failed) AS failed, count(*) FILTER (WHERE error IS NOT NULL) AS not_answered,
+  count(DISTINCT host) AS names, quantile_disc(`+terms.Took+`, [0.5, 0.9, 0.99]) AS p50_p90_p99_us, `+firstCall(c)+`
+FROM calls_raw c WHERE protocol = 'dns'
+GROUP BY ALL ORDER BY questions DESC, variant`)
+}
+
+// Partial is calls of one protocol that were not seen whole, for one reason.
+type Partial struct {
+	Error    string `json:"error"`
+	Protocol string `json:"protocol"`
+	Calls    int64  `json:"calls"`
+	First    string `json:"first_call"`
+}
+
+// Incomplete gives the calls whose answer, or part of it, is missing.
+func Incomplete(ctx context.Context, c *forensics.Case) (Table[Partial], error) {
+	return read[Partial](ctx, c, `SELECT error, protocol, count(*) AS calls, `+firstCall(c)+`
+FROM calls_raw c WHERE error IS NOT NULL GROUP BY error, protocol ORDER BY calls DESC, error, protocol LIMIT 40`)
+}
+
+// Cited is where the packets of a call are: the index of its bundle in the case, and their numbers,
+// "12-15,20".
+type Cited struct {
+	CallID  string `json:"call_id"`
+	Bundle  int64  `json:"bundle"`
+	Packets string `json:"packets"`
+}
+
+// Packets gives the packets of calls by their ids, which are hex. Of calls with one id it is the
+// first of the first bundle.
+func Packets(ctx context.Context, c *forensics.Case, ids []string) (map[string]Cited, error) {
+	out := map[string]Cited{}
+	if len(ids) == 0 {
+		return out, nil
+	}
+	rows, _, err := ask.Rows[Cited](ctx, c, mostRows, "SELECT lower(hex(call_id)) AS call_id, "+terms.BundleOf(c, "")+", cites AS packets FROM calls_raw WHERE call_id IN (SELECT unhex(unnest(string_split(?, ',')))) ORDER BY bundle, call_no",
+		strings.Join(ids, ","))
+	for _, r := range rows {
+		if _, ok := out[r.CallID]; !ok {
+			out[r.CallID] = r
+		}
+	}
+	return out, err
+}

@@ -1,0 +1,181 @@
+package check_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/pcapsule/pcapsule/exporter"
+	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/ask/latency"
+	"github.com/pcapsule/pcapsule/forensics/ask/patterns"
+	"github.com/pcapsule/pcapsule/forensics/ask/trace"
+	"github.com/pcapsule/pcapsule/forensics/check"
+	"github.com/pcapsule/pcapsule/internal/traffic"
+)
+
+const ms = time.Millisecond
+
+// twoPods is a service with two pods behind it.
+const twoPods = `{"kind":"List","items":[
+ {"kind":"Service","metadata":{"name":"front","namespace":"shop","uid":"s1"},"spec":{"clusterIP":"10.96.0.2","clusterIPs":["10.96.0.2"],"selector":{"app":"front"},"ports":[{"port":80}]}},
+ {"kind":"Pod","metadata":{"name":"front-1","namespace":"shop","uid":"p1","labels":{"app":"front"}},"spec":{},"status":{"phase":"Running","podIP":"10.0.0.2","podIPs":[{"ip":"10.0.0.2"}]}},
+ {"kind":"Pod","metadata":{"name":"front-2","namespace":"shop","uid":"p2","labels":{"app":"front"}},"spec":{},"status":{"phase":"Running","podIP":"10.0.0.5","podIPs":[{"ip":"10.0.0.5"}]}}]}`
+
+// made opens a case of a capture that was made, with the objects of a cluster where kube is not empty.
+func made(t *testing.T, c *traffic.Capture, kube string) *forensics.Case {
+	t.Helper()
+	dir := t.TempDir()
+	file, out, o := filepath.Join(dir, "made.pcap"), filepath.Join(dir, "made.pcapsule"), exporter.Options{Release: "test", Repanic: true}
+	if kube != "" {
+		o.Kube = []string{filepath.Join(dir, "kube.json")}
+		if err := os.WriteFile(o.Kube[0], []byte(kube), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := c.Write(file); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := exporter.Run(ctx, []string{file}, out, o); err != nil {
+		t.Fatal(err)
+	}
+	k, err := forensics.Open(ctx, []string{out}, forensics.Options{Threads: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { k.Close() })
+	return k
+}
+
+// children counts what each request to a path led to at another path, as a rule, trace_request and
+// get_latency see it: call_id of the request to number, and the number over all requests.
+func children(t *testing.T, c *forensics.Case, path, below string) (rule, traced map[string]int64, hops int64) {
+	t.Helper()
+	out := run(t, c, nil, fmt.Sprintf("  - {name: x, calls: 'path == \"%s\"', downstream: [{calls: 'path == \"%s\"', min: 100}]}\n", path, below))
+	rule, traced = map[string]int64{}, map[string]int64{}
+	for _, b := range out.Results[0].Broken {
+		n := int64(0)
+		if _, err := fmt.Sscan(b.Got, &n); err != nil || b.Call == nil {
+			t.Fatalf("%+v", b)
+		}
+		rule[b.Call.CallID] = n
+		// One chain has the call as a step; its children name it as their parent.
+		a, err := trace.Ask(ctx, c, trace.In{CallID: b.Call.CallID})
+		if err != nil {
+			t.Fatal(err)
+		}
+		traced[b.Call.CallID] = 0
+		for _, ch := range a.Chains {
+			at := slices.IndexFunc(ch.Steps, func(s trace.Step) bool { return s.CallID == b.Call.CallID })
+			if at < 0 {
+				continue
+			}
+			for _, s := range ch.Steps {
+				if s.Parent == ch.Steps[at].Step {
+					traced[b.Call.CallID]++
+				}
+			}
+		}
+	}
+	l, err := latency.Ask(ctx, c, latency.In{Path: path, Parts: []string{"chain"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, h := range l.Chain.Hops {
+		if h.Depth == 1 {
+			hops += h.Calls
+		}
+	}
+	return rule, traced, hops
+}
+
+// TestRulesAndChainsSeeTheSameChildren has requests that are served at once, which ids tell apart,
+// and one that is alone; rules, trace_request and get_latency must give each what it led to.
+func TestRulesAndChainsSeeTheSameChildren(t *testing.T) {
+	var c traffic.Capture
+	ok := traffic.HTTP("HTTP/1.1 200 OK", "", "")
+	get := func(path, id string) string { return traffic.HTTP("GET "+path+" HTTP/1.1", "Host: a"+id, "") }
+	want := int64(0)
+	for i := range 4 {
+		at, id := time.Duration(i)*500*ms, fmt.Sprintf("\r\nX-Request-Id: r%d", i)
+		c.Exchange(at, 100*ms, fmt.Sprint("a", i), "10.0.0.1", "10.0.0.2:80", get("/slow", id), ok)
+		c.Exchange(at+5*ms, 90*ms, fmt.Sprint("b", i), "10.0.0.3", "10.0.0.2:80", get("/quick", "\r\nX-Request-Id: other"+fmt.Sprint(i)), ok)
+		for k := range i + 1 { // the later ones lead to more
+			c.Exchange(at+10*ms+time.Duration(k)*10*ms, 5*ms, fmt.Sprint("c", i), "10.0.0.2", "10.0.0.4:80", get("/stock", id), ok)
+			want++
+		}
+	}
+	k := made(t, &c, "")
+	rule, traced, hops := children(t, k, "/slow", "/stock")
+	sum := int64(0)
+	for id, n := range rule {
+		if traced[id] != n {
+			t.Errorf("call %s: %d in the rule, %d in the chain", id, n, traced[id])
+		}
+		sum += n
+	}
+	if len(rule) != 4 || sum != want || hops != want {
+		t.Errorf("%d requests, %d children in the rule, %d in the chain of latency, want 4, %d, %[4]d", len(rule), sum, hops, want)
+	}
+}
+
+// TestRequestsToAServiceLeadToCallsOfItsPods has requests recorded at their caller, where they went
+// to a service's address, and what one of the pods behind it asked for.
+func TestRequestsToAServiceLeadToCallsOfItsPods(t *testing.T) {
+	var c traffic.Capture
+	ok := traffic.HTTP("HTTP/1.1 200 OK", "", "")
+	for i := range 3 {
+		at := time.Duration(i) * 500 * ms
+		c.Exchange(at, 100*ms, fmt.Sprint("a", i), "10.0.0.1", "10.96.0.2:80", traffic.HTTP("GET /slow HTTP/1.1", "Host: front", ""), ok)
+		c.Exchange(at+10*ms, 50*ms, fmt.Sprint("c", i), []string{"10.0.0.2", "10.0.0.5"}[i%2], "10.0.0.4:80", traffic.HTTP("GET /stock HTTP/1.1", "Host: stock", ""), ok)
+	}
+	rule, traced, hops := children(t, made(t, &c, twoPods), "/slow", "/stock")
+	for id, n := range rule {
+		if n != 1 || traced[id] != 1 {
+			t.Errorf("call %s: %d children in the rule, %d in the chain, want 1", id, n, traced[id])
+		}
+	}
+	if len(rule) != 3 || hops != 3 {
+		t.Errorf("%d requests, %d children in the chain of latency", len(rule), hops)
+	}
+}
+
+// TestRulesAndPatternsSeeTheSameRetries has a request that a client makes four times, among others
+// to the same path.
+func TestRulesAndPatternsSeeTheSameRetries(t *testing.T) {
+	var c traffic.Capture
+	post := func(body string) string { return traffic.HTTP("POST /pay HTTP/1.1", "Host: a", body) }
+	for i := range 4 {
+		at := time.Duration(i) * 200 * ms
+		c.Exchange(at, 10*ms, fmt.Sprint("a", i), "10.0.0.1", "10.0.0.2:80", post(`{"order":1}`), traffic.HTTP("HTTP/1.1 503 Unavailable", "", ""))
+		c.Exchange(at+50*ms, 10*ms, fmt.Sprint("b", i), "10.0.0.1", "10.0.0.2:80", post(fmt.Sprintf(`{"order":%d}`, i+2)), traffic.HTTP("HTTP/1.1 200 OK", "", ""))
+	}
+	k := made(t, &c, "")
+	p, err := patterns.Ask(ctx, k, patterns.In{Kinds: []string{"retries"}})
+	if err != nil || len(p.Findings) != 1 || p.Findings[0].Count != 3 || len(p.Findings[0].CallIDs) != 4 {
+		t.Fatalf("%+v, %v", p, err)
+	}
+	for n, want := range map[int]check.Status{3: check.Pass, 2: check.Fail, 4: check.Fail} {
+		if o := run(t, k, nil, fmt.Sprintf("  - {name: x, calls: 'path == \"/pay\"', retries: {exactly: %d}}\n", n)).Results[0]; o.Status != want {
+			t.Errorf("exactly %d: %+v", n, o)
+		}
+	}
+}
+
+// TestACacheIsOfAServiceWhateverReplicaAnswers has equal requests to two replicas of one service.
+func TestACacheIsOfAServiceWhateverReplicaAnswers(t *testing.T) {
+	var c traffic.Capture
+	ok := traffic.HTTP("HTTP/1.1 200 OK", "", "")
+	for i := range 2 {
+		at, pod := time.Duration(i)*500*ms, []string{"10.0.0.2", "10.0.0.5"}[i]
+		c.Exchange(at, 100*ms, fmt.Sprint("a", i), "10.0.0.1", pod+":80", traffic.HTTP("GET /slow HTTP/1.1", "Host: front", ""), ok)
+		c.Exchange(at+10*ms, 50*ms, fmt.Sprint("c", i), pod, "10.0.0.4:80", traffic.HTTP("GET /stock HTTP/1.1", "Host: stock", ""), ok)
+	}
+	o := run(t, made(t, &c, twoPods), nil, "  - {name: x, calls: 'path == \"/slow\"', cached: {calls: 'path == \"/stock\"'}}\n").Results[0]
+	if o.Status != check.Fail || len(o.Broken) != 1 || o.Broken[0].Call == nil {
+		t.Errorf("%+v", o)
+	}
+}
