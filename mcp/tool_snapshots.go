@@ -13,7 +13,7 @@ import (
 
 var (
 	toolDataBoundaries = tool{name: "get_data_boundaries", title: "Time that is recorded", core: true, free: true,
-		doc: "What the ring on this machine has: oldest and newest packet of each node, segments, packets, holes. Begin here before a snapshot of a past time."}
+		doc: "What the ring on this machine has: oldest and newest packet of each node, segments, packets, coverage gaps. Begin here before a snapshot of a past time."}
 	toolListSnapshots = tool{name: "list_snapshots", title: "Snapshots", core: true, free: true,
 		doc: "Frozen times of the recording, the newest first, with their dissections, whose names other tools take as db."}
 	toolGetSnapshot = tool{name: "get_snapshot", title: "One snapshot", free: true,

@@ -1,12 +1,14 @@
 package report
 
+import "github.com/pcapsule/pcapsule/internal/plural"
+
 // The cells of tables.
 
 func textCell(v any) Cell { return Cell{Text: str(v)} }
 
 func wordCell(s string) Cell { return Cell{Text: s} }
 
-func countCell(v any) Cell { return numberCell(v, thousands) }
+func countCell(v any) Cell { return numberCell(v, plural.Thousands) }
 
 func bytesCell(v any) Cell { return numberCell(v, bytesText) }
 

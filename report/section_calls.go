@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
+	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
 // Limits of lists of calls.
@@ -37,9 +38,9 @@ GROUP BY protocol ORDER BY calls DESC, protocol`
 		p50, p90, p99 := quantiles(row[4])
 		t.add(b.cite(row[5]), textCell(row[0]), countCell(row[1]), failedCell(row[2]), wordCell(percent(num(row[2]), num(row[1]))), bytesCell(row[3]),
 			microsCell(p50), microsCell(p90), microsCell(p99))
-		b.notes.protocols = append(b.notes.protocols, fmt.Sprintf("%s (%s)", str(row[0]), thousands(num(row[1]))))
+		b.notes.protocols = append(b.notes.protocols, fmt.Sprintf("%s (%s)", str(row[0]), plural.Thousands(num(row[1]))))
 		if n := num(row[2]); n > 0 {
-			b.notes.failures = append(b.notes.failures, fmt.Sprintf("%s of %s %s", thousands(n), thousands(num(row[1])), str(row[0])))
+			b.notes.failures = append(b.notes.failures, fmt.Sprintf("%s of %s %s", plural.Thousands(n), plural.Thousands(num(row[1])), str(row[0])))
 		}
 	}
 	t.shares(1)
@@ -97,15 +98,15 @@ GROUP BY from_node, to_node ORDER BY calls DESC, from_node, to_node LIMIT %[8]d`
 		}
 	}
 	if len(rows) > len(t.Rows) {
-		t.Note += " " + counted(int64(len(rows)-len(t.Rows)), "more pair", "more pairs") + " with fewer calls: ask the query."
+		t.Note += " " + plural.Count(int64(len(rows)-len(t.Rows)), "more pair", "more pairs") + " with fewer calls: ask the query."
 	}
 	if len(chart.Edges) == 0 {
 		return s, "ends of calls"
 	}
 	t.shares(2)
 	f := &Figure{ID: "service-map", Title: "Map of calls", Map: chart, Queries: t.Queries}
-	f.Alt = fmt.Sprintf("Map of %s and %s between them; the table below says the same in words.", counted(int64(len(chart.Nodes)), "node", "nodes"),
-		counted(int64(len(chart.Edges)), "connection", "connections"))
+	f.Alt = fmt.Sprintf("Map of %s and %s between them; the table below says the same in words.", plural.Count(int64(len(chart.Nodes)), "node", "nodes"),
+		plural.Count(int64(len(chart.Edges)), "connection", "connections"))
 	f.Note = "Calls run from left to right unless an arrow says otherwise; thicker is more calls. Red: some failed."
 	if b.namespace != "" {
 		f.Note += " Names without a namespace are of " + clean(b.namespace, 60) + ", here and in the tables."
@@ -168,7 +169,7 @@ GROUP BY protocol, method, host, path, server ORDER BY %s, protocol, method, hos
 			t.add(b.cite(row[9]), textCell(row[0]), wordCell(target(row[1], row[2], row[3])), wordCell(b.nodeName(row[4])), countCell(row[5]), failedCell(row[6]),
 				microsCell(p50), microsCell(p99), microsCell(row[8]))
 			if i == 0 && kind.id == "slow-p99" {
-				b.notes.slowest = fmt.Sprintf("%s %s at %s (p99 %s over %s)", str(row[0]), target(row[1], row[2], row[3]), b.nodeName(row[4]), micros(num(p99)), counted(num(row[5]), "call", "calls"))
+				b.notes.slowest = fmt.Sprintf("%s %s at %s (p99 %s over %s)", str(row[0]), target(row[1], row[2], row[3]), b.nodeName(row[4]), micros(num(p99)), plural.Count(num(row[5]), "call", "calls"))
 			}
 		}
 		if len(t.Rows) == 0 {

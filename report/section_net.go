@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
 // Limits of lists.
@@ -120,9 +122,9 @@ func commonName(v any) string {
 func days(ns int64) string {
 	n := ns / int64(24*time.Hour)
 	if n == 1 || n == -1 {
-		return thousands(n) + " day"
+		return plural.Thousands(n) + " day"
 	}
-	return thousands(n) + " days"
+	return plural.Thousands(n) + " days"
 }
 
 func certificateRemark(row []any, left int64) (remark string, bad bool) {
@@ -197,8 +199,8 @@ FROM flows_raw WHERE transport = 'tcp'`
 	t := &Table{ID: "tcp-totals", Title: "Over all flows", Queries: []Query{b.query(sql)}, Columns: []Column{column("What"), number("Amount", ""), column("Which means")}}
 	packets := num(row[1])
 	line := func(name string, c Cell, meaning string) { t.add(nil, wordCell(name), c, wordCell(meaning)) }
-	line("Flows", countCell(row[0]), thousands(packets)+" packets")
-	line("Retransmissions", countCell(row[2]), percentOf(num(row[2]), packets)+"; "+thousands(num(row[3]))+" of them fast")
+	line("Flows", countCell(row[0]), plural.Thousands(packets)+" packets")
+	line("Retransmissions", countCell(row[2]), percentOf(num(row[2]), packets)+"; "+plural.Thousands(num(row[3]))+" of them fast")
 	line("Out of order", countCell(row[4]), percentOf(num(row[4]), packets))
 	line("Duplicate ACKs", countCell(row[5]), percentOf(num(row[5]), packets))
 	line("Zero windows", countCell(row[6]), "a receiver that could take no more")

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
 // Limits of charts over time.
@@ -92,7 +93,7 @@ GROUP BY ALL ORDER BY ALL`, axis.BucketNs)
 		}
 	}
 	f := &Figure{ID: "calls-over-time", Title: "Calls and how many failed, per " + bucketText(chart.BucketNs), Time: chart, Queries: []Query{b.query(sql)}}
-	f.Alt = seriesAlt(chart, thousands, "calls")
+	f.Alt = seriesAlt(chart, plural.Thousands, "calls")
 	f.Note = "A call stands where its first byte was sent."
 	return f
 }
@@ -206,7 +207,7 @@ func (c *TimeChart) with(unit string, rows [][]any, name, amount int) *TimeChart
 		return a.Total > b.Total || a.Total == b.Total && a.Name < b.Name
 	})
 	if len(out.Series) > mostSeries+1 {
-		rest := Series{Name: counted(int64(len(out.Series)-mostSeries), "other", "others"), Values: make([]int64, n)}
+		rest := Series{Name: plural.Count(int64(len(out.Series)-mostSeries), "other", "others"), Values: make([]int64, n)}
 		for _, s := range out.Series[mostSeries:] {
 			rest.Total += s.Total
 			for i, v := range s.Values {
@@ -225,7 +226,7 @@ func seriesAlt(c *TimeChart, write func(int64) string, unit string) string {
 	}
 	alt := "Stacked bars of " + unit + " over time: " + and(parts) + "."
 	if len(c.Holes) > 0 {
-		alt += " " + counted(int64(len(c.Holes)), "hole of the recording is", "holes of the recording are") + " hatched."
+		alt += " " + plural.Count(int64(len(c.Holes)), "coverage gap is", "coverage gaps are") + " hatched."
 	}
 	return alt
 }
@@ -233,7 +234,7 @@ func seriesAlt(c *TimeChart, write func(int64) string, unit string) string {
 func axisNote(c *TimeChart) string {
 	note := ""
 	if n := len(c.Stretches) - 1; n > 0 {
-		note = counted(int64(n), "long silence is", "long silences are") + " left out of the axis, at the double lines. "
+		note = plural.Count(int64(n), "long silence is", "long silences are") + " left out of the axis, at the double lines. "
 	}
 	if len(c.Holes) > 0 {
 		note += "Hatched: not recorded, or not wholly; the reasons are listed below. "
@@ -245,12 +246,12 @@ func axisNote(c *TimeChart) string {
 func (b *builder) holes(cov forensics.Coverage) (text []string, list []Block) {
 	switch cov.State {
 	case forensics.Complete:
-		return []string{"No hole of the recording is known: no filter, no reported drop, no damage. What a recorder lost without saying so shows as missing bytes under Accounts."}, nil
+		return []string{"No coverage gap is known: no filter, no reported drop, no damage. What a recorder lost without saying so shows as missing bytes under Accounts."}, nil
 	case forensics.None:
 		return []string{"Nothing says what was recorded when."}, nil
 	}
 	sql := "SELECT source, reason, from_ns, to_ns, packets, detail FROM coverage WHERE kind = 'hole' ORDER BY from_ns, source"
-	t := &Table{ID: "holes", Title: "Holes of the recording", Queries: []Query{b.query(sql)},
+	t := &Table{ID: "holes", Title: "Coverage gaps", Queries: []Query{b.query(sql)},
 		Columns: []Column{column("Source"), column("Reason"), moment("From (UTC)"), number("Length", ""), number("Packets lost", "as far as is known"), {Name: "Detail", Kind: "wide"}}}
 	span := time.Duration(b.last - b.first)
 	seen := map[string]bool{}
@@ -267,7 +268,7 @@ func (b *builder) holes(cov forensics.Coverage) (text []string, list []Block) {
 	}
 	b.notes.holes = int64(len(cov.Holes)) + cov.More
 	if more := b.notes.holes - int64(len(t.Rows)); more > 0 {
-		t.Note = counted(more, "more hole is", "more holes are") + " in table coverage."
+		t.Note = plural.Count(more, "more gap is", "more gaps are") + " in table coverage."
 	}
 	return nil, []Block{tableBlock(t)}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
+	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
 // maxNews is how much of each kind is read.
@@ -83,7 +84,7 @@ func (o *Answer) news(ctx context.Context, c *forensics.Case, w *ask.Window, t *
 // tell puts the largest changes into sentences.
 func (o *Answer) tell(services, endpoints []Change) {
 	o.Verdict = []string{}
-	say := func(format string, args ...any) { o.Verdict = append(o.Verdict, fmt.Sprintf(format, args...)) }
+	say := func(format string, args ...any) { o.Verdict = append(o.Verdict, plural.Sprintf(format, args...)) }
 	switch {
 	case o.Period.Calls == 0 && o.Baseline.Calls == 0:
 		say("Neither time has calls.")
@@ -95,7 +96,7 @@ func (o *Answer) tell(services, endpoints []Change) {
 		say("The period has no calls (%s), the baseline has %d.", told(o.Period.Coverage.State), o.Baseline.Calls)
 		return
 	}
-	say("%d calls, before %d; %.2f %% failed, before %.2f %%.", o.Period.Calls, o.Baseline.Calls, 100*ask.Share(o.Period.Failed, o.Period.Calls), 100*ask.Share(o.Baseline.Failed, o.Baseline.Calls))
+	say("%d {call|calls}, before %d; %.2f %% failed, before %.2f %%.", o.Period.Calls, o.Baseline.Calls, 100*ask.Share(o.Period.Failed, o.Period.Calls), 100*ask.Share(o.Baseline.Failed, o.Baseline.Calls))
 	changed := 0
 	for _, list := range [][]Change{services, endpoints} {
 		for i, ch := range list {

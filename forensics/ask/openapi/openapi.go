@@ -134,7 +134,7 @@ func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
 	if out.YAML, err = writeOpenAPI(in.Service, list); err != nil {
 		return nil, err
 	}
-	out.Note("made of %d operations that were called; what nobody called is not in it, and what was always there is called required", len(list))
+	out.Note("made of %d {operation|operations} that were called; what nobody called is not in it, and what was always there is called required", len(list))
 	out.Match(len(list))
 	return out, nil
 }

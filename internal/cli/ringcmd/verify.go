@@ -11,6 +11,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/internal/cli/console"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
+	"github.com/pcapsule/pcapsule/internal/plural"
 	"github.com/pcapsule/pcapsule/recorder/ring"
 )
 
@@ -97,7 +98,7 @@ func runVerify(out io.Writer, dir string, opt ring.VerifyOptions, asJSON bool) e
 		printReport(out, r)
 	}
 	if !r.OK() {
-		return exit.With(fmt.Errorf("%s: %s", dir, console.Counted(int64(len(r.Problems)+r.More), "problem", "problems")), exit.Verify,
+		return exit.With(fmt.Errorf("%s: %s", dir, plural.Count(int64(len(r.Problems)+r.More), "problem", "problems")), exit.Verify,
 			"the ring was changed, or its disk is damaged; an anchor or a snapshot shows how it was")
 	}
 	return nil
@@ -111,8 +112,8 @@ func printReport(out io.Writer, r *ring.Report) {
 	if !r.Hashed {
 		hashed = "not read"
 	}
-	fmt.Fprintf(out, "ring %s: %s, %s of them signed\n", console.Printable(r.Ring, 64), console.Counted(r.Records, "record", "records"), console.Thousands(r.Signed))
-	fmt.Fprintf(out, "%s there, %s, %s; %s deleted by retention\n", console.Counted(int64(r.Segments), "segment", "segments"), console.ByteSize(r.Bytes), hashed, console.Thousands(r.Deleted))
+	fmt.Fprintf(out, "ring %s: %s, %s of them signed\n", console.Printable(r.Ring, 64), plural.Count(r.Records, "record", "records"), plural.Thousands(r.Signed))
+	fmt.Fprintf(out, "%s there, %s, %s; %s deleted by retention\n", plural.Count(int64(r.Segments), "segment", "segments"), console.ByteSize(r.Bytes), hashed, plural.Thousands(r.Deleted))
 	switch {
 	case r.Anchored < 0:
 		fmt.Fprintln(out, "not anchored: no witness has seen the chain")
@@ -122,7 +123,7 @@ func printReport(out io.Writer, r *ring.Report) {
 			trust = " (by its own word; give --witness)"
 		}
 		fmt.Fprintf(out, "anchored up to record %d by %s at %s%s; %s after it\n", r.Anchored, console.Printable(r.AnchoredBy, 100), r.AnchoredAt, trust,
-			console.Counted(r.Records-1-r.Anchored, "record", "records"))
+			plural.Count(r.Records-1-r.Anchored, "record", "records"))
 	}
 	if r.Signed > 0 && !r.KeysTrusted {
 		fmt.Fprintln(out, "signed by the key that the ring names; give --key to check whose it is")
