@@ -15,8 +15,8 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask"
 )
 
-// asked makes a tool of a question. Its lists have pages: a question is asked with the most
-// rows it gives, so that the pages of one answer fit together, and a page is a part of that.
+// asked makes a tool of a question. Its lists have pages: a question with a limit or a cursor is
+// asked for the most rows it gives, so that pages of any size fit together.
 func asked(q ask.Question) *entry {
 	e := &entry{tool: tool{name: q.Name, title: q.Title, doc: q.Doc, core: q.Core, sealed: true}, in: q.In, out: q.Out}
 	if q.In.Properties["cursor"] != nil || q.Nearest { // it has pages of its own, or none
@@ -78,7 +78,7 @@ func (s *answerer) question(ctx context.Context, q ask.Question, args json.RawMe
 		}
 		rows = rowsOf(rows)
 	}
-	if q.In.Properties["limit"] != nil {
+	if len(limit) > 0 || at != nil { // else the question has a default of its own
 		in["limit"], _ = json.Marshal(maxRows) // a number always marshals
 	}
 	full, err := json.Marshal(in)
@@ -152,6 +152,8 @@ func pageOf(fields []field, id string, at map[string]int, rows, most int) json.R
 		to := min(from+rows, len(list))
 		if to < len(list) {
 			more[f.name] = to
+		} else if at == nil && len(list) >= rows && truncated(fields) && len(list) < maxRows {
+			more[f.name] = len(list)
 		}
 		if value, err := marshal(append([]json.RawMessage{}, list[from:to]...)); err == nil {
 			fields[i].value = value
@@ -172,6 +174,15 @@ func pageOf(fields []field, id string, at map[string]int, rows, most int) json.R
 		}
 	}
 	return object(fields)
+}
+
+func truncated(fields []field) bool {
+	for _, f := range fields {
+		if f.name == "truncated" {
+			return string(f.value) == "true"
+		}
+	}
+	return false
 }
 
 // fitting asks a question that has a cursor of its own or no pages, for fewer rows until they fit.
