@@ -38,7 +38,7 @@ func (s *Server) caseOf(ctx context.Context, name string) (c *forensics.Case, gi
 		}
 	}
 	if s.o.Store == nil {
-		return nil, nil, fmt.Errorf("db %q: this server has no ring (--ring); it answers about the bundles that list_cases names", clip(name, 100))
+		return nil, nil, wrong("db %q: this server has no ring (--ring); it answers about the bundles that list_cases names", clip(name, 100))
 	}
 	path, err := s.pathOf(ctx, name)
 	if err != nil {
@@ -54,7 +54,7 @@ func (s *Server) pathOf(ctx context.Context, name string) (string, error) {
 		if rest != "" {
 			d, err := time.ParseDuration(strings.TrimPrefix(rest, ":"))
 			if err != nil {
-				return "", &store.RequestError{Text: fmt.Sprintf("db %q: want live, or live:10s", clip(name, 100))}
+				return "", wrong("db %q: want live, or live:10s", clip(name, 100))
 			}
 			last = d
 		}

@@ -141,8 +141,21 @@ func TestNothingShowsASecret(t *testing.T) {
 	web := httptest.NewServer(s.Handler(HTTPOptions{}))
 	defer web.Close()
 	for _, rt := range s.routes() {
-		if rt.handle == nil || rt.Method != http.MethodGet {
-			continue // without a ring none takes anything else
+		if rt.handle == nil {
+			continue
+		}
+		if rt.Method == http.MethodPost {
+			for _, body := range []string{"{}", `{"text":"planted"}`, `{"service":"shop"}`, `{"kfl":"status_code >= 400","max_bytes":400000}`} {
+				r, err := http.Post(web.URL+rt.Path, "application/json", strings.NewReader(body))
+				if err != nil {
+					t.Fatal(err)
+				}
+				var b bytes.Buffer
+				_, _ = b.ReadFrom(r.Body)
+				r.Body.Close()
+				leaks(t, "POST "+rt.Path+" "+body, b.String(), secrets)
+			}
+			continue
 		}
 		target := strings.NewReplacer("{id}", "%230", "{name}", "x").Replace(rt.Path)
 		for _, q := range []string{"", "?kfl=" + url.QueryEscape("status_code >= 400"), "?limit=100"} {

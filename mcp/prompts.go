@@ -48,7 +48,7 @@ func maybe(a mcp.PromptArgument) *mcp.PromptArgument  { return &a }
 const window = `"from": "{from}", "to": "{to}"`
 
 var (
-	seeCases    = do("See what is open, its time span and its holes.", toolCall{"list_cases", `{}`})
+	seeCases    = do("See what is open, its time span and its coverage gaps.", toolCall{"list_cases", `{}`})
 	seeFailed   = do("See what failed, and where it began.", toolCall{"find_failures", `{` + window + `, "list_calls": true, "limit": 20}`}, toolCall{"list_api_calls", `{"kfl": "failed", ` + window + `, "limit": 20}`})
 	seeCall     = do("Look at one of these calls whole, and say which packets carry it. If there was none, skip this step.", toolCall{"get_api_call", `{"id": "CALL_ID"}`})
 	seeSlow     = do("List the slowest calls.", toolCall{"list_api_calls", `{"order": "elapsed_us desc", ` + window + `, "limit": 20}`})

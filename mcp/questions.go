@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"math"
 
 	"github.com/google/jsonschema-go/jsonschema"
 
@@ -14,11 +15,11 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask"
 )
 
-// asked makes a tool of a question. Its lists have pages: a question is asked again with
-// the most rows it gives, and what was shown before is left out.
+// asked makes a tool of a question. Its lists have pages: a question with a limit or a cursor is
+// asked for the most rows it gives, so that pages of any size fit together.
 func asked(q ask.Question) *entry {
 	e := &entry{tool: tool{name: q.Name, title: q.Title, doc: q.Doc, core: q.Core, sealed: true}, in: q.In, out: q.Out}
-	if q.In.Properties["cursor"] != nil { // it has pages of its own
+	if q.In.Properties["cursor"] != nil || q.Nearest { // it has pages of its own, or none
 		e.answer = func(ctx context.Context, a *answerer, args json.RawMessage) (any, error) {
 			return a.fitting(ctx, q, args)
 		}
@@ -33,6 +34,16 @@ func asked(q ask.Question) *entry {
 	}
 	return e
 }
+
+// Page answers a question as its tool does, with pages of its lists: args may have a cursor also
+// if the question has none of its own, and an answer with more rows has a next_cursor. The
+// answer may have any size. Errors are those of ask.Question.Ask, and forensics.ErrCursor.
+func Page(ctx context.Context, c *forensics.Case, q ask.Question, args json.RawMessage) (any, error) {
+	return asked(q).answer(ctx, &answerer{c: c, max: math.MaxInt32}, args)
+}
+
+// Input is the schema of what Page takes.
+func Input(q ask.Question) *jsonschema.Schema { return asked(q).in }
 
 // offsets is the place in the lists of an answer.
 type offsets struct {
@@ -63,13 +74,12 @@ func (s *answerer) question(ctx context.Context, q ask.Question, args json.RawMe
 	rows := defaultRows
 	if len(limit) > 0 {
 		if json.Unmarshal(limit, &rows) != nil || rows < 0 {
-			return nil, fmt.Errorf("limit %s: want 1 to %d", limit, maxRows)
+			return nil, ask.Wrong("limit", "%s, want 1 to %d", limit, maxRows)
 		}
 		rows = rowsOf(rows)
-		in["limit"], _ = json.Marshal(rows) // a number always marshals
 	}
-	if at != nil {
-		in["limit"], _ = json.Marshal(maxRows)
+	if len(limit) > 0 || at != nil { // else the question has a default of its own
+		in["limit"], _ = json.Marshal(maxRows) // a number always marshals
 	}
 	full, err := json.Marshal(in)
 	if err != nil {
@@ -142,8 +152,7 @@ func pageOf(fields []field, id string, at map[string]int, rows, most int) json.R
 		to := min(from+rows, len(list))
 		if to < len(list) {
 			more[f.name] = to
-		}
-		if at == nil && len(list) >= rows && truncated(fields) && len(list) < maxRows {
+		} else if at == nil && len(list) >= rows && truncated(fields) && len(list) < maxRows {
 			more[f.name] = len(list)
 		}
 		if value, err := marshal(append([]json.RawMessage{}, list[from:to]...)); err == nil {
@@ -176,7 +185,7 @@ func truncated(fields []field) bool {
 	return false
 }
 
-// fitting asks a question that has a cursor of its own, for fewer rows until they fit.
+// fitting asks a question that has a cursor of its own or no pages, for fewer rows until they fit.
 func (s *answerer) fitting(ctx context.Context, q ask.Question, args json.RawMessage) (any, error) {
 	in := map[string]json.RawMessage{}
 	if err := json.Unmarshal(args, &in); err != nil {
@@ -185,7 +194,7 @@ func (s *answerer) fitting(ctx context.Context, q ask.Question, args json.RawMes
 	rows := defaultRows
 	if raw, ok := in["limit"]; ok {
 		if json.Unmarshal(raw, &rows) != nil || rows < 0 {
-			return nil, fmt.Errorf("limit %s: want 1 to %d", raw, maxRows)
+			return nil, ask.Wrong("limit", "%s, want 1 to %d", raw, maxRows)
 		}
 		rows = rowsOf(rows)
 	}

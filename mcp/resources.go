@@ -29,7 +29,7 @@ type resource struct {
 func (s *Server) resourceList() []resource {
 	none := func(string) any { return struct{}{} }
 	list := []resource{
-		{"pcapsule://cases", "cases", "What is open", "The open bundles: time span, packets, calls by protocol, inputs with hashes, holes.", "list_cases", none},
+		{"pcapsule://cases", "cases", "What is open", "The open bundles: time span, packets, calls by protocol, inputs with hashes, coverage gaps.", "list_cases", none},
 		{"pcapsule://schema", "schema", "Tables", "The tables of a case with their columns' names.", "describe_schema", none},
 		{"pcapsule://schema/{table}", "table", "Columns of a table", "The columns of one table with type, unit and meaning.", "describe_schema",
 			func(part string) any { return describeSchemaIn{Table: part} }},

@@ -1,7 +1,6 @@
 package mcp
 
 import (
-	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -9,8 +8,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/jsonschema-go/jsonschema"
+
 	"github.com/pcapsule/pcapsule/kfl"
-	"github.com/pcapsule/pcapsule/mcp/store"
 )
 
 // route is one way to ask over HTTP without MCP, and how discovery tells of it.
@@ -20,14 +20,19 @@ type route struct {
 	Description string  `json:"description"`
 	Params      []param `json:"params"`
 
-	handle http.HandlerFunc // nil: served elsewhere
+	handle http.HandlerFunc   // nil: served elsewhere
+	body   *jsonschema.Schema // of a POST
+	answer *jsonschema.Schema // nil: media
+	media  string             // of an answer that is no JSON
 }
 
 type param struct {
-	Name        string `json:"name"`
-	Type        string `json:"type"`
-	Required    bool   `json:"required"`
-	Description string `json:"description"`
+	Name        string   `json:"name"`
+	Type        string   `json:"type"`
+	Required    bool     `json:"required"`
+	Description string   `json:"description"`
+	Max         int64    `json:"maximum,omitempty"` // of an integer, whose least value is 0
+	Enum        []string `json:"enum,omitempty"`    // all values; empty: any
 }
 
 // check compares the parameters of a request with those of the route. A misspelt one would be a
@@ -35,7 +40,7 @@ type param struct {
 func (rt route) check(r *http.Request) error {
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
-		return &store.RequestError{Text: "query string: " + clip(err.Error(), 100)}
+		return wrong("query string: %s", clip(err.Error(), 100))
 	}
 	var names []string
 	for _, p := range rt.Params {
@@ -45,12 +50,12 @@ func (rt route) check(r *http.Request) error {
 		names = append(names, p.Name)
 		switch values := query[p.Name]; {
 		case len(values) > 1:
-			return &store.RequestError{Text: fmt.Sprintf("parameter %s: given %d times, want once", p.Name, len(values))}
+			return wrong("parameter %s: given %d times, want once", p.Name, len(values))
 		case len(values) == 0 && p.Required && r.Method == http.MethodGet:
-			return &store.RequestError{Text: fmt.Sprintf("parameter %s: missing: %s", p.Name, p.Description)}
-		case len(values) == 1 && p.Type == "integer" && values[0] != "":
-			if _, err := strconv.ParseInt(values[0], 10, 64); err != nil {
-				return &store.RequestError{Text: fmt.Sprintf("parameter %s: %q, want a whole number", p.Name, clip(values[0], 50))}
+			return wrong("parameter %s: missing: %s", p.Name, p.Description)
+		case len(values) == 1 && values[0] != "":
+			if err := p.check(values[0]); err != nil {
+				return err
 			}
 		}
 	}
@@ -64,7 +69,20 @@ func (rt route) check(r *http.Request) error {
 		} else if len(names) > 0 {
 			hint = "there are " + strings.Join(names, ", ")
 		}
-		return &store.RequestError{Text: fmt.Sprintf("parameter %q: unknown; %s", clip(name, 50), hint)}
+		return wrong("parameter %q: unknown; %s", clip(name, 50), hint)
+	}
+	return nil
+}
+
+// check compares the value of a parameter with what it may be.
+func (p param) check(value string) error {
+	if p.Type == "integer" {
+		if n, err := strconv.ParseInt(value, 10, 64); err != nil || n < 0 || n > p.Max {
+			return wrong("parameter %s: %q, want a whole number from 0 to %d", p.Name, clip(value, 50), p.Max)
+		}
+	}
+	if len(p.Enum) > 0 && !slices.Contains(p.Enum, value) {
+		return wrong("parameter %s: %q, want one of %s", p.Name, clip(value, 50), strings.Join(p.Enum, ", "))
 	}
 	return nil
 }
@@ -88,20 +106,23 @@ func (s *Server) strict(rt route) http.HandlerFunc {
 func (s *Server) routes() []route {
 	none := []param{}
 	return append([]route{
-		{Path: "/mcp", Method: "GET", Description: "This list; with Accept: text/event-stream the event stream of an MCP session", Params: none},
+		{Path: "/mcp", Method: "GET", Description: "This list; with Accept: text/event-stream the event stream of an MCP session", Params: none, answer: schema[discovery]("/mcp")},
 		{Path: "/mcp", Method: "POST", Description: "MCP over streamable HTTP, revisions 2024-11-05 to " + newest, Params: none},
 		{Path: "/mcp", Method: "DELETE", Description: "Ends an MCP session", Params: none},
 	}, s.restRoutes()...)
 }
 
+// discovery is the list of all ways to ask over HTTP.
+type discovery struct {
+	Name        string  `json:"name"`
+	Version     string  `json:"version"`
+	Description string  `json:"description"`
+	Endpoints   []route `json:"endpoints"`
+}
+
 // discover answers GET /mcp for those who do not speak MCP.
 func (s *Server) discover(w http.ResponseWriter) {
-	raw, err := marshal(struct {
-		Name        string  `json:"name"`
-		Version     string  `json:"version"`
-		Description string  `json:"description"`
-		Endpoints   []route `json:"endpoints"`
-	}{"pcapsule", s.o.Release, "Evidence bundles of network traffic: calls, flows, packets and findings, with coverage and citations", s.routes()})
+	raw, err := marshal(discovery{"pcapsule", s.o.Release, "Evidence bundles of network traffic: calls, flows, packets and findings, with coverage and citations", s.routes()})
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return

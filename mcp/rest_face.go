@@ -1,12 +1,11 @@
 package mcp
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -15,8 +14,7 @@ import (
 
 	"github.com/modelcontextprotocol/go-sdk/auth"
 
-	"github.com/pcapsule/pcapsule/forensics"
-	"github.com/pcapsule/pcapsule/kfl"
+	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/mcp/store"
 )
 
@@ -24,43 +22,108 @@ import (
 const maxRESTBody = 64 << 10
 
 // restRoutes are the ways to ask over plain HTTP. What a tool answers they answer with the
-// same function; calls and flows have the shape that dashboards know. See openapi.yaml.
+// same function; calls and flows have the shape that dashboards know.
 func (s *Server) restRoutes() []route {
-	text := func(name, doc string) param { return param{name, "string", false, doc} }
-	millis := func(name string) param { return param{name, "integer", false, "milliseconds since 1970 UTC"} }
+	text := func(name, doc string) param { return param{Name: name, Type: "string", Description: doc} }
+	of := func(name string, values ...string) param { return param{Name: name, Type: "string", Enum: values} }
+	millis := func(name string) param {
+		return param{Name: name, Type: "integer", Description: "milliseconds since 1970 UTC", Max: 1 << 42}
+	}
+	get := func(path, doc string, params ...param) route {
+		return route{Path: path, Method: http.MethodGet, Description: doc, Params: append([]param{}, params...)}
+	}
 	db := text("db", "a dissection as snapshot/dissection, or live; the bundles that are open, else the newest dissection")
-	limit := param{"limit", "integer", false, "1 to 1000; 100 where not given"}
+	limit := param{Name: "limit", Type: "integer", Description: "1 to 1000; 100 if not given", Max: maxRows}
 	cursor := text("cursor", "next_cursor of the answer before")
+	labels, regex := text("labels", "k=v,k2=v2"), text("name_regex", "regular expression (RE2) on the name")
+	description := get("/mcp/openapi.yaml", "Description of all this, OpenAPI 3.1")
+	description.media, description.handle = "application/yaml", s.openAPI
 	list := []route{
-		{"/mcp/openapi.yaml", "GET", "Description of all this, OpenAPI 3", []param{}, s.openAPI},
-		{"/mcp/calls", "GET", "Calls that a KFL condition holds for", []param{db, text("kfl", "condition"), limit, text("format", "compact, full or raw"),
-			millis("start"), millis("end"), cursor}, s.rest(false, restCalls)},
-		{"/mcp/flows", "GET", "Conversations of transports", []param{db, limit, text("l4proto", "tcp or udp"), text("ip", "of either end"), text("ns", "namespace of either end"),
-			text("pod", "of either end"), text("svc", "service of either end"), text("format", "compact or full"), cursor}, s.rest(false, restFlows)},
-		{"/mcp/flows/summary", "GET", "Sums over all flows", []param{db}, s.rest(false, restSummary)},
-		{"/mcp/resolve/workloads", "GET", "Workloads and their addresses", []param{db, text("name", ""), text("namespace", ""), text("namespaces", "separated by commas"),
-			text("name_regex", ""), text("labels", "k=v,k2=v2"), text("type", "pod or service"), millis("timestamp"), limit}, s.rest(false, restTool("list_workloads", resolveArgs))},
-		{"/mcp/resolve/ips", "GET", "Who had an address", []param{db, text("ip", ""), text("namespaces", ""), text("name_regex", ""), text("labels", "k=v,k2=v2"), millis("timestamp"), limit},
-			s.rest(false, restTool("list_ips", resolveArgs))},
-		{"/mcp/databases", "GET", "What can be asked: open bundles and dissections", []param{}, s.rest(true, restDatabases)},
+		description,
+		callsRoute(s, get("/mcp/calls", "Calls that match a KFL filter", db, text("kfl", "KFL filter"), limit, of("format", "compact", "full", "raw"), millis("start"), millis("end"), cursor)),
+		typed(s, get("/mcp/flows", "Conversations of transports, the largest first", db, limit, of("l4proto", "tcp", "udp"), text("ip", "of either end"), text("ns", "namespace of either end"),
+			text("pod", "of either end"), text("svc", "service of either end"), of("format", "compact", "full"), cursor), false, restFlows),
+		typed(s, get("/mcp/flows/summary", "Sums over all flows", db), false, restSummary),
+		s.ofTool(get("/mcp/resolve/workloads", "Workloads and their addresses", db, text("name", ""), text("namespace", ""), text("namespaces", "separated by commas"),
+			regex, labels, of("type", "pod", "service"), millis("timestamp"), limit), "list_workloads", resolveArgs),
+		s.ofTool(get("/mcp/resolve/ips", "Who had an address", db, text("ip", ""), text("namespaces", "separated by commas"), regex, labels, millis("timestamp"), limit), "list_ips", resolveArgs),
+		typed(s, get("/mcp/databases", "What can be asked: open bundles and dissections"), true, restDatabases),
+	}
+	for _, q := range s.o.Questions {
+		list = append(list, s.ofQuestion(q))
 	}
 	if s.o.Store == nil {
 		return list
 	}
-	name := param{"name", "string", true, "the snapshot's name"}
-	snapshot, dissection := param{"snapshot_name", "string", true, ""}, text("dissection_name", "main where not given")
+	name := param{Name: "name", Type: "string", Required: true, Description: "the snapshot's name"}
+	one := []param{{Name: "snapshot_name", Type: "string", Required: true, Description: "the snapshot's name"}, text("dissection_name", "main if not given")}
+	with := func(method string, rt route) route {
+		rt.Method = method
+		return rt
+	}
+	start, status := get("/delayed_dissection.DelayedDissection/Start", "Begin a dissection", one...), get("/delayed_dissection.DelayedDissection/GetStatus", "State of a dissection", one...)
+	create := with(http.MethodPost, get("/mcp/snapshots", "Freeze a time range"))
+	create.body = s.every["create_snapshot"].in
+	pcap := get("/mcp/snapshots/{name}/pcap", "A snapshot's packets as PCAPNG", name, text("nodes", "separated by commas"), text("bpf_filter", "as pcap-filter(7)"), millis("start_time"), millis("end_time"))
+	pcap.media, pcap.handle = "application/vnd.tcpdump.pcap", s.restPCAP
 	return append(list,
-		route{"/mcp/data-boundaries", "GET", "Time that is recorded", []param{}, s.rest(true, restTool("get_data_boundaries", nil))},
-		route{"/mcp/snapshots", "GET", "Snapshots", []param{}, s.rest(true, restTool("list_snapshots", nil))},
-		route{"/mcp/snapshots", "POST", "Freeze a time: {name, duration | start, end}", []param{}, s.rest(true, restTool("create_snapshot", bodyArgs))},
-		route{"/mcp/snapshots/{name}", "GET", "One snapshot", []param{name}, s.rest(true, restTool("get_snapshot", nameArgs))},
-		route{"/mcp/snapshots/{name}", "DELETE", "Let a snapshot go", []param{name}, s.rest(true, restTool("delete_snapshot", nameArgs))},
-		route{"/mcp/snapshots/{name}/pcap", "GET", "A snapshot's packets", []param{name, text("nodes", "separated by commas"), text("bpf_filter", ""), millis("start_time"), millis("end_time")}, s.restPCAP},
-		route{"/delayed_dissection.DelayedDissection/Start", "POST", "Begin a dissection: {snapshot_name, dissection_name}", []param{snapshot, dissection}, s.rest(true, restTool("start_snapshot_dissection", dissectionArgs))},
-		route{"/delayed_dissection.DelayedDissection/GetStatus", "POST", "How a dissection stands", []param{snapshot, dissection}, s.rest(true, restStatus)},
-		route{"/delayed_dissection.DelayedDissection/GetStatus", "GET", "How a dissection stands", []param{snapshot, dissection}, s.rest(true, restStatus)},
-		route{"/mcp/dissections", "GET", "Dissections and how they stand", []param{text("snapshot", "")}, s.rest(true, restTool("get_snapshot_dissection_status", queryArgs("snapshot")))},
+		s.ofTool(get("/mcp/data-boundaries", "Time that is recorded"), "get_data_boundaries", nil),
+		s.ofTool(get("/mcp/snapshots", "Snapshots, the newest first"), "list_snapshots", nil),
+		s.ofTool(create, "create_snapshot", bodyArgs),
+		s.ofTool(get("/mcp/snapshots/{name}", "One snapshot", name), "get_snapshot", nameArgs),
+		s.ofTool(with(http.MethodDelete, get("/mcp/snapshots/{name}", "Delete a snapshot", name)), "delete_snapshot", nameArgs),
+		pcap,
+		s.ofTool(with(http.MethodPost, start), "start_snapshot_dissection", dissectionArgs),
+		typed(s, with(http.MethodPost, status), true, restStatus),
+		typed(s, status, true, restStatus),
+		s.ofTool(get("/mcp/dissections", "Dissections and their state", text("snapshot", "only dissections of this snapshot")), "get_snapshot_dissection_status", queryArgs("snapshot")),
 	)
+}
+
+// typed is a route whose answer is an Out.
+func typed[Out any](s *Server, rt route, free bool, f func(context.Context, *answerer, *question) (Out, error)) route {
+	rt.answer = schema[Out](rt.Path)
+	rt.handle = s.rest(free, func(ctx context.Context, a *answerer, x *question) (any, error) { return f(ctx, a, x) })
+	return rt
+}
+
+// ofTool is a route that answers as a tool does.
+func (s *Server) ofTool(rt route, tool string, args func(*question) (map[string]any, error)) route {
+	e := s.every[tool]
+	rt.answer = e.typed
+	rt.handle = s.rest(e.free, func(ctx context.Context, a *answerer, x *question) (any, error) {
+		in := map[string]any{}
+		if args != nil {
+			var err error
+			if in, err = args(x); err != nil {
+				return nil, err
+			}
+		}
+		raw, err := marshal(in)
+		if err != nil {
+			return nil, err
+		}
+		checked, _, err := e.check(raw)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", errArguments, err)
+		}
+		return e.answer(ctx, a, checked)
+	})
+	return rt
+}
+
+// ofQuestion is the route of a question, which takes and answers what its tool does.
+func (s *Server) ofQuestion(q ask.Question) route {
+	e := s.every[q.Name]
+	return route{Path: "/mcp/ask/" + q.Name, Method: http.MethodPost, Description: q.Title, Params: []param{}, body: e.in, answer: e.out, handle: func(w http.ResponseWriter, r *http.Request) {
+		begin, who, t := time.Now(), restCaller(r), &told{}
+		var raw json.RawMessage
+		args, err := bodyOf(w, r)
+		if err == nil {
+			raw, err = s.Call(context.WithValue(r.Context(), toldKey{}, t), who, q.Name, args)
+		}
+		s.restAnswer(w, r, begin, t, args, raw, err)
+	}}
 }
 
 // question is one request as the functions behind it see it.
@@ -79,17 +142,10 @@ func (x *question) get(name string) string {
 	return x.q.Get(name)
 }
 
-// number reads a whole number, 0 where it is not given.
-func (x *question) number(name string, most int64) (int64, error) {
-	text := x.get(name)
-	if text == "" {
-		return 0, nil
-	}
-	n, err := strconv.ParseInt(text, 10, 64)
-	if err != nil || n < 0 || n > most {
-		return 0, &store.RequestError{Text: fmt.Sprintf("%s %q: want a whole number from 0 to %d", name, clip(text, 50), most)}
-	}
-	return n, nil
+// number is a whole number that route.check has let through, 0 if it is not given.
+func (x *question) number(name string) int64 {
+	n, _ := strconv.ParseInt(x.get(name), 10, 64)
+	return n
 }
 
 // rest answers one kind of request: for whoever asks fairly, with what is masked masked,
@@ -99,7 +155,15 @@ func (s *Server) rest(free bool, f func(context.Context, *answerer, *question) (
 		begin, who, t := time.Now(), restCaller(r), &told{}
 		x := &question{r: r, q: r.URL.Query()}
 		var raw json.RawMessage
-		err := x.readBody(w)
+		args, err := []byte(r.URL.RawQuery), error(nil)
+		if r.Method == http.MethodPost {
+			var body []byte
+			if body, err = bodyOf(w, r); err == nil && len(body) > 0 {
+				if args = body; json.Unmarshal(body, &x.body) != nil {
+					err = wrong("body: want a JSON object")
+				}
+			}
+		}
 		if err == nil {
 			k := long
 			if free {
@@ -118,34 +182,31 @@ func (s *Server) rest(free bool, f func(context.Context, *answerer, *question) (
 			})
 		}
 		t.rows, t.bytes = rowsIn(raw), len(raw)
-		if werr := s.audit(who, begin, "http "+r.Method, r.URL.Path, []byte(r.URL.RawQuery), t, err); werr != nil {
-			err = werr
-		}
-		if err != nil {
-			s.restError(w, err)
-			return
-		}
-		w.Header().Set("Content-Type", "application/json")
-		w.Header().Set(trustHeader, trustNote)
-		_, _ = w.Write(raw) // the client may be gone
+		s.restAnswer(w, r, begin, t, args, raw, err)
 	}
 }
 
-func (x *question) readBody(w http.ResponseWriter) error {
-	if x.r.Method != http.MethodPost {
-		return nil
+// restAnswer sends an answer or why there is none, once the audit log has it.
+func (s *Server) restAnswer(w http.ResponseWriter, r *http.Request, begin time.Time, t *told, args []byte, raw json.RawMessage, err error) {
+	if werr := s.audit(restCaller(r), begin, "http "+r.Method, r.URL.Path, args, t, err); werr != nil {
+		err = werr
 	}
-	text, err := readBody(w, x.r, maxRESTBody)
 	if err != nil {
-		return &store.RequestError{Text: fmt.Sprintf("body: want at most %d bytes of JSON", maxRESTBody)}
+		s.restError(w, err)
+		return
 	}
-	if len(strings.TrimSpace(string(text))) == 0 {
-		return nil
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set(trustHeader, trustNote)
+	_, _ = w.Write(raw) // the client may be gone
+}
+
+// bodyOf reads the body of a POST, without space around it.
+func bodyOf(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	text, err := readBody(w, r, maxRESTBody)
+	if err != nil {
+		return nil, wrong("body: want at most %d bytes of JSON", maxRESTBody)
 	}
-	if err := json.Unmarshal(text, &x.body); err != nil {
-		return &store.RequestError{Text: "body: want a JSON object"}
-	}
-	return nil
+	return bytes.TrimSpace(text), nil
 }
 
 func restCaller(r *http.Request) caller {
@@ -156,70 +217,8 @@ func restCaller(r *http.Request) caller {
 	return c
 }
 
-// restError answers with why there is no other answer.
-func (s *Server) restError(w http.ResponseWriter, err error) {
-	var bad *store.RequestError
-	var syntax *kfl.Error
-	var sql *forensics.SyntaxError
-	status := http.StatusInternalServerError
-	switch {
-	case errors.As(err, &bad), errors.As(err, &syntax), errors.As(err, &sql), errors.Is(err, forensics.ErrUsage), errors.Is(err, forensics.ErrCursor), errors.Is(err, errArguments):
-		status = http.StatusBadRequest
-	case errors.Is(err, store.ErrNoSnapshot), errors.Is(err, fs.ErrNotExist), errors.Is(err, errUnknownTool):
-		status = http.StatusNotFound
-	case errors.Is(err, store.ErrNameTaken), errors.Is(err, store.ErrNotReady):
-		status = http.StatusConflict
-	case errors.Is(err, errMasked):
-		status = http.StatusForbidden
-	case errors.Is(err, errBusy):
-		status = http.StatusServiceUnavailable
-	case errors.Is(err, forensics.ErrDeadline):
-		status = http.StatusGatewayTimeout
-	case errors.Is(err, forensics.ErrMemory):
-		status = http.StatusInsufficientStorage
-	case errors.Is(err, forensics.ErrCrashed):
-		status = http.StatusBadGateway
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set(trustHeader, trustNote)
-	w.WriteHeader(status)
-	_, _ = fmt.Fprintf(w, `{"error":%s,"trust":%s}`, quoted(s.hide(err.Error())), quoted(trustNote)) // the client may be gone
-}
-
 // trustHeader says on every answer over plain HTTP what its text is.
 const trustHeader = "Pcapsule-Trust"
-
-// errMasked says that packets would show what answers mask.
-var errMasked = errors.New("packets are as they were recorded, with all that is masked in answers: pcapsule serve --packets lets them leave, and export_snapshot_pcap writes them on the server's machine")
-
-// errArguments says that a tool does not take what was given.
-var errArguments = errors.New("wrong arguments")
-
-// restTool answers as a tool does.
-func restTool(name string, args func(*question) (map[string]any, error)) func(context.Context, *answerer, *question) (any, error) {
-	return func(ctx context.Context, a *answerer, x *question) (any, error) {
-		in := map[string]any{}
-		if args != nil {
-			var err error
-			if in, err = args(x); err != nil {
-				return nil, err
-			}
-		}
-		raw, err := marshal(in)
-		if err != nil {
-			return nil, err
-		}
-		e := a.every[name]
-		if e == nil {
-			return nil, fmt.Errorf("%w %q", errUnknownTool, name)
-		}
-		checked, _, err := e.check(raw)
-		if err != nil {
-			return nil, fmt.Errorf("%w: %w", errArguments, err)
-		}
-		return e.answer(ctx, a, checked)
-	}
-}
 
 func nameArgs(x *question) (map[string]any, error) {
 	return map[string]any{"name": x.r.PathValue("name")}, nil
@@ -247,7 +246,7 @@ func queryArgs(names ...string) func(*question) (map[string]any, error) {
 func dissectionArgs(x *question) (map[string]any, error) {
 	for name, v := range x.body {
 		if _, ok := v.(string); !ok || name != "snapshot_name" && name != "dissection_name" {
-			return nil, &store.RequestError{Text: fmt.Sprintf("body: %q: want the texts snapshot_name and dissection_name", clip(name, 50))}
+			return nil, wrong("body: %q: want the texts snapshot_name and dissection_name", clip(name, 50))
 		}
 	}
 	out := map[string]any{"snapshot": x.get("snapshot_name")}
@@ -258,10 +257,10 @@ func dissectionArgs(x *question) (map[string]any, error) {
 }
 
 // restStatus is the state of one dissection.
-func restStatus(ctx context.Context, a *answerer, x *question) (any, error) {
+func restStatus(ctx context.Context, a *answerer, x *question) (store.Dissection, error) {
 	args, err := dissectionArgs(x)
 	if err != nil {
-		return nil, err
+		return store.Dissection{}, err
 	}
 	name, ok := args["name"].(string)
 	if !ok {
@@ -276,7 +275,7 @@ func restStatus(ctx context.Context, a *answerer, x *question) (any, error) {
 	if err == nil {
 		err = fmt.Errorf("no dissection %s of snapshot %s: %w", clip(name, 100), clip(x.get("snapshot_name"), 100), store.ErrNoSnapshot)
 	}
-	return nil, err
+	return store.Dissection{}, err
 }
 
 func resolveArgs(x *question) (map[string]any, error) {
@@ -292,18 +291,14 @@ func resolveArgs(x *question) (map[string]any, error) {
 		for part := range strings.SplitSeq(v, ",") {
 			name, value, ok := strings.Cut(part, "=")
 			if !ok {
-				return nil, &store.RequestError{Text: fmt.Sprintf("labels %q: want k=v,k2=v2", clip(v, 100))}
+				return nil, wrong("labels %q: want k=v,k2=v2", clip(v, 100))
 			}
 			labels[name] = value
 		}
 		out["labels"] = labels
 	}
-	for name, most := range map[string]int64{"timestamp": 1 << 52, "limit": maxRows} {
-		n, err := x.number(name, most)
-		if err != nil {
-			return nil, err
-		}
-		if n > 0 {
+	for _, name := range []string{"timestamp", "limit"} {
+		if n := x.number(name); n > 0 {
 			out[name] = n
 		}
 	}
@@ -320,17 +315,7 @@ func (s *Server) restPCAP(w http.ResponseWriter, r *http.Request) {
 		if s.o.Policy != nil && !s.o.Packets {
 			return errMasked
 		}
-		req := store.PCAPRequest{Filter: x.get("bpf_filter")}
-		for _, v := range []struct {
-			name string
-			to   *int64
-		}{{"start_time", &req.From}, {"end_time", &req.To}} {
-			n, err := x.number(v.name, 1<<42)
-			if err != nil {
-				return err
-			}
-			*v.to = n * int64(time.Millisecond)
-		}
+		req := store.PCAPRequest{Filter: x.get("bpf_filter"), From: x.number("start_time") * int64(time.Millisecond), To: x.number("end_time") * int64(time.Millisecond)}
 		if nodes := x.get("nodes"); nodes != "" {
 			req.Nodes = strings.Split(nodes, ",")
 		}

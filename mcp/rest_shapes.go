@@ -4,12 +4,12 @@ import (
 	"context"
 	"encoding/hex"
 	"encoding/json"
-	"fmt"
 	"time"
+
+	"github.com/google/jsonschema-go/jsonschema"
 
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
-	"github.com/pcapsule/pcapsule/mcp/store"
 )
 
 // restEnd is one end of a call or flow.
@@ -52,7 +52,7 @@ type restField struct {
 
 type restCallsOut struct {
 	Calls     any          `json:"calls"`
-	Total     int64        `json:"total"`
+	Total     int64        `json:"total" jsonschema:"calls on all pages"`
 	Truncated bool         `json:"truncated"`
 	Cursor    string       `json:"next_cursor,omitempty"`
 	Coverage  ask.Coverage `json:"coverage"`
@@ -62,48 +62,36 @@ var restColumns = []string{"call_id", "ts_ns", "src_ip", "src_port", "src_pod", 
 	"dst_ip", "dst_port", "dst_pod", "dst_namespace", "dst_service", "dst_node", "dst_name", "protocol", "method", "path", "status_code", "error", "elapsed_us",
 	"conn_id", "flow_id", "headers", "request_bytes", "response_bytes", "summary", "cites"}
 
-// millis reads start and end, milliseconds since 1970 UTC.
-func (x *question) millis() (from, to int64, err error) {
-	if from, err = x.number("start", 1<<42); err != nil {
-		return 0, 0, err
+// limit is how many rows a page has, 100 if it is not given.
+func (x *question) limit() int {
+	if n := x.number("limit"); n > 0 {
+		return int(n)
 	}
-	to, err = x.number("end", 1<<42)
-	return from * int64(time.Millisecond), to * int64(time.Millisecond), err
+	return 100
 }
 
-// page reads limit, 100 where it is not given.
-func (x *question) limit() (int, error) {
-	n, err := x.number("limit", maxRows)
-	if n == 0 {
-		n = 100
-	}
-	return int(n), err
+// callsRoute is the route of calls, whose rows have all columns of the table with format=raw.
+func callsRoute(s *Server, rt route) route {
+	rt = typed(s, rt, false, restCalls)
+	raw := &jsonschema.Schema{Type: "object", Description: "format=raw: every column of table calls", Required: []string{"call_id"}}
+	rt.answer.Properties["calls"] = &jsonschema.Schema{Type: "array", Items: &jsonschema.Schema{AnyOf: []*jsonschema.Schema{schema[restCall](rt.Path), raw}}}
+	return rt
 }
 
-func restCalls(ctx context.Context, a *answerer, x *question) (any, error) {
-	limit, err := x.limit()
-	if err != nil {
-		return nil, err
-	}
-	q := forensics.Query{KFL: x.get("kfl"), Limit: limit, Cursor: x.get("cursor"), Columns: restColumns, MaxBytes: mostBytes}
-	if q.From, q.To, err = x.millis(); err != nil {
-		return nil, err
-	}
+func restCalls(ctx context.Context, a *answerer, x *question) (restCallsOut, error) {
+	q := forensics.Query{KFL: x.get("kfl"), Limit: x.limit(), Cursor: x.get("cursor"), Columns: restColumns, MaxBytes: mostBytes,
+		From: x.number("start") * int64(time.Millisecond), To: x.number("end") * int64(time.Millisecond)}
 	format := x.get("format")
-	switch format {
-	case "", "compact", "full":
-	case "raw":
+	if format == "raw" {
 		q.Columns = nil
-	default:
-		return nil, &store.RequestError{Text: fmt.Sprintf("format %q: want compact, full or raw", clip(format, 50))}
 	}
 	r, err := a.c.Query(ctx, q)
 	if err != nil {
-		return nil, err
+		return restCallsOut{}, err
 	}
 	total, err := totalOf(ctx, a, q, r, forensics.Query{KFL: q.KFL, From: q.From, To: q.To, Count: true})
 	if err != nil {
-		return nil, err
+		return restCallsOut{}, err
 	}
 	out := restCallsOut{Total: total, Truncated: r.Truncated, Cursor: r.Next, Coverage: ask.CoverageOf(r.Coverage)}
 	if format == "raw" {
@@ -185,28 +173,32 @@ type restStats struct {
 	Retransmits *int64 `json:"retransmissions,omitempty"`
 }
 
-func restFlows(ctx context.Context, a *answerer, x *question) (any, error) {
-	limit, err := x.limit()
-	if err != nil {
-		return nil, err
-	}
+type restFlowsOut struct {
+	Flows     []restFlow   `json:"flows"`
+	Total     int64        `json:"total" jsonschema:"flows on all pages"`
+	Truncated bool         `json:"truncated"`
+	Cursor    string       `json:"next_cursor,omitempty"`
+	Coverage  ask.Coverage `json:"coverage"`
+}
+
+func restFlows(ctx context.Context, a *answerer, x *question) (restFlowsOut, error) {
 	where, args, err := a.flowFilter(listL4FlowsIn{Transport: x.get("l4proto"), IP: x.get("ip"), Namespace: x.get("ns"), Pod: x.get("pod"), Service: x.get("svc")})
 	if err != nil {
-		return nil, err
+		return restFlowsOut{}, err
 	}
 	no := ""
 	if a.several() {
 		no = "bundle, "
 	}
 	q := forensics.Query{SQL: `SELECT flow_id, transport, src_ip, src_port, src_pod, src_namespace, src_service, src_node, src_name, dst_ip, dst_port, dst_pod, dst_namespace, dst_service, dst_node, dst_name,
-		src_packets, dst_packets, src_bytes, dst_bytes, state, first_ns, last_ns, handshake_us, retransmissions FROM flows WHERE ` + where + ` ORDER BY src_bytes + dst_bytes DESC, ` + no + `flow_id`, Args: args, Limit: limit, Cursor: x.get("cursor"), MaxBytes: mostBytes}
+		src_packets, dst_packets, src_bytes, dst_bytes, state, first_ns, last_ns, handshake_us, retransmissions FROM flows WHERE ` + where + ` ORDER BY src_bytes + dst_bytes DESC, ` + no + `flow_id`, Args: args, Limit: x.limit(), Cursor: x.get("cursor"), MaxBytes: mostBytes}
 	r, err := a.c.Query(ctx, q)
 	if err != nil {
-		return nil, err
+		return restFlowsOut{}, err
 	}
 	total, err := totalOf(ctx, a, q, r, forensics.Query{SQL: "SELECT count(*) FROM flows WHERE " + where, Args: args})
 	if err != nil {
-		return nil, err
+		return restFlowsOut{}, err
 	}
 	list := []restFlow{}
 	for _, row := range r.Rows {
@@ -218,42 +210,42 @@ func restFlows(ctx context.Context, a *answerer, x *question) (any, error) {
 		f.Totals = restStats{Pkts: number(row[16]) + number(row[17]), Bytes: number(row[18]) + number(row[19])}
 		list = append(list, f)
 	}
-	return struct {
-		Flows     []restFlow   `json:"flows"`
-		Total     int64        `json:"total"`
-		Truncated bool         `json:"truncated"`
-		Cursor    string       `json:"next_cursor,omitempty"`
-		Coverage  ask.Coverage `json:"coverage"`
-	}{list, total, r.Truncated, r.Next, ask.CoverageOf(r.Coverage)}, nil
+	return restFlowsOut{list, total, r.Truncated, r.Next, ask.CoverageOf(r.Coverage)}, nil
 }
 
-func restSummary(ctx context.Context, a *answerer, x *question) (any, error) {
-	type pair struct {
-		Src   string `json:"src_ns"`
-		Dst   string `json:"dst_ns"`
-		Flows int64  `json:"flows"`
-		Bytes int64  `json:"bytes"`
-	}
-	type top struct {
-		Client string `json:"client"`
-		Server string `json:"server"`
-		Bytes  int64  `json:"bytes"`
-		Pkts   int64  `json:"pkts"`
-	}
-	var out struct {
-		Total          int64            `json:"total_flows"`
-		TCP            int64            `json:"tcp_flows"`
-		UDP            int64            `json:"udp_flows"`
-		Bytes          int64            `json:"total_bytes"`
-		Pkts           int64            `json:"total_pkts"`
-		Clients        int64            `json:"unique_clients"`
-		Servers        int64            `json:"unique_servers"`
-		TopByBytes     []top            `json:"top_by_bytes"`
-		TopByPkts      []top            `json:"top_by_pkts"`
-		ByNamespace    map[string]int64 `json:"by_namespace"`
-		CrossNamespace []pair           `json:"cross_namespace"`
-		Coverage       ask.Coverage     `json:"coverage"`
-	}
+// restPair is what one namespace sent to another.
+type restPair struct {
+	Src   string `json:"src_ns"`
+	Dst   string `json:"dst_ns"`
+	Flows int64  `json:"flows"`
+	Bytes int64  `json:"bytes"`
+}
+
+// restTop is what two ends exchanged.
+type restTop struct {
+	Client string `json:"client"`
+	Server string `json:"server"`
+	Bytes  int64  `json:"bytes"`
+	Pkts   int64  `json:"pkts"`
+}
+
+type restSummaryOut struct {
+	Total          int64            `json:"total_flows"`
+	TCP            int64            `json:"tcp_flows"`
+	UDP            int64            `json:"udp_flows"`
+	Bytes          int64            `json:"total_bytes"`
+	Pkts           int64            `json:"total_pkts"`
+	Clients        int64            `json:"unique_clients"`
+	Servers        int64            `json:"unique_servers"`
+	TopByBytes     []restTop        `json:"top_by_bytes"`
+	TopByPkts      []restTop        `json:"top_by_pkts"`
+	ByNamespace    map[string]int64 `json:"by_namespace"`
+	CrossNamespace []restPair       `json:"cross_namespace"`
+	Coverage       ask.Coverage     `json:"coverage"`
+}
+
+func restSummary(ctx context.Context, a *answerer, x *question) (restSummaryOut, error) {
+	out := restSummaryOut{TopByBytes: []restTop{}, TopByPkts: []restTop{}, ByNamespace: map[string]int64{}, CrossNamespace: []restPair{}}
 	sums := func(sql string, each func(row []any)) error {
 		r, err := a.c.Query(ctx, forensics.Query{SQL: sql, Limit: 1000})
 		if err != nil {
@@ -265,18 +257,17 @@ func restSummary(ctx context.Context, a *answerer, x *question) (any, error) {
 		}
 		return nil
 	}
-	out.TopByBytes, out.TopByPkts, out.ByNamespace, out.CrossNamespace = []top{}, []top{}, map[string]int64{}, []pair{}
 	err := sums(`SELECT count(*), count(*) FILTER (transport = 'tcp'), count(*) FILTER (transport = 'udp'), coalesce(sum(src_bytes + dst_bytes), 0)::BIGINT, coalesce(sum(src_packets + dst_packets), 0)::BIGINT,
 		count(DISTINCT src_ip), count(DISTINCT dst_ip) FROM flows`, func(r []any) {
 		out.Total, out.TCP, out.UDP, out.Bytes, out.Pkts, out.Clients, out.Servers = number(r[0]), number(r[1]), number(r[2]), number(r[3]), number(r[4]), number(r[5]), number(r[6])
 	})
 	for _, by := range []struct {
 		order string
-		to    *[]top
+		to    *[]restTop
 	}{{"bytes", &out.TopByBytes}, {"pkts", &out.TopByPkts}} {
 		if err == nil {
 			err = sums(`SELECT src_name, dst_name, sum(src_bytes + dst_bytes)::BIGINT AS bytes, sum(src_packets + dst_packets)::BIGINT AS pkts FROM flows GROUP BY 1, 2 ORDER BY `+by.order+` DESC, 1, 2 LIMIT 10`, func(r []any) {
-				*by.to = append(*by.to, top{text(r[0]), text(r[1]), number(r[2]), number(r[3])})
+				*by.to = append(*by.to, restTop{text(r[0]), text(r[1]), number(r[2]), number(r[3])})
 			})
 		}
 	}
@@ -285,29 +276,35 @@ func restSummary(ctx context.Context, a *answerer, x *question) (any, error) {
 	}
 	if err == nil {
 		err = sums(`SELECT src_namespace, dst_namespace, count(*), sum(src_bytes + dst_bytes)::BIGINT FROM flows WHERE src_namespace <> dst_namespace GROUP BY 1, 2 ORDER BY 4 DESC, 1, 2`, func(r []any) {
-			out.CrossNamespace = append(out.CrossNamespace, pair{text(r[0]), text(r[1]), number(r[2]), number(r[3])})
+			out.CrossNamespace = append(out.CrossNamespace, restPair{text(r[0]), text(r[1]), number(r[2]), number(r[3])})
 		})
 	}
-	return &out, err
+	return out, err
+}
+
+// restDatabase is something that can be asked.
+type restDatabase struct {
+	Type     string `json:"type" jsonschema:"bundle, dissection or realtime"`
+	Snapshot string `json:"snapshot,omitempty"`
+	Name     string `json:"name"`
+	DB       string `json:"db"`
+	Entries  int64  `json:"entry_count"`
+	First    int64  `json:"first_ts,omitempty" jsonschema:"milliseconds since 1970 UTC"`
+	Last     int64  `json:"last_ts,omitempty"`
+	Status   string `json:"status"`
+}
+
+type restDatabasesOut struct {
+	Databases []restDatabase `json:"databases"`
 }
 
 // restDatabases lists what can be asked.
-func restDatabases(ctx context.Context, a *answerer, _ *question) (any, error) {
-	type database struct {
-		Type     string `json:"type" `
-		Snapshot string `json:"snapshot,omitempty"`
-		Name     string `json:"name"`
-		DB       string `json:"db"`
-		Entries  int64  `json:"entry_count"`
-		First    int64  `json:"first_ts,omitempty"`
-		Last     int64  `json:"last_ts,omitempty"`
-		Status   string `json:"status"`
-	}
-	list := []database{}
+func restDatabases(ctx context.Context, a *answerer, _ *question) (restDatabasesOut, error) {
+	list := []restDatabase{}
 	if c, give, err := a.cases.take(); err == nil {
 		defer give()
 		for _, b := range c.Bundles() {
-			d := database{Type: "bundle", Name: b.Path, Status: "completed"}
+			d := restDatabase{Type: "bundle", Name: b.Path, Status: "completed"}
 			for _, n := range b.Manifest.Calls {
 				d.Entries += n
 			}
@@ -320,14 +317,12 @@ func restDatabases(ctx context.Context, a *answerer, _ *question) (any, error) {
 	if a.o.Store != nil {
 		all, err := a.o.Store.Dissections(ctx, "")
 		if err != nil {
-			return nil, err
+			return restDatabasesOut{}, err
 		}
 		for _, x := range all {
-			list = append(list, database{Type: "dissection", Snapshot: x.Snapshot, Name: x.Name, DB: x.DB, Entries: x.Stats.Calls, Status: x.Status})
+			list = append(list, restDatabase{Type: "dissection", Snapshot: x.Snapshot, Name: x.Name, DB: x.DB, Entries: x.Stats.Calls, Status: x.Status})
 		}
-		list = append(list, database{Type: "realtime", Name: "live", DB: "live", Status: "running"})
+		list = append(list, restDatabase{Type: "realtime", Name: "live", DB: "live", Status: "running"})
 	}
-	return struct {
-		Databases []database `json:"databases"`
-	}{list}, nil
+	return restDatabasesOut{list}, nil
 }

@@ -10,7 +10,7 @@ func slim(s *jsonschema.Schema) *jsonschema.Schema {
 	c.AdditionalProperties = nil
 	if p := c.Properties["coverage"]; p != nil {
 		c.Properties["coverage"] = &jsonschema.Schema{Type: "object", Required: []string{"state"},
-			Description: "how much of the asked time was recorded. state: complete; partial: see holes (source, reason, from, to, packets lost); none: an empty answer says nothing"}
+			Description: "how much of the asked time was recorded. state: complete; partial: see holes, the coverage gaps (source, reason, from, to, packets lost); none: an empty answer says nothing"}
 	}
 	for _, p := range c.Properties {
 		bare(p, 0)

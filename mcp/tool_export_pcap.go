@@ -3,7 +3,6 @@ package mcp
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
@@ -47,7 +46,7 @@ func (s *answerer) exportPCAP(ctx context.Context, in exportPCAPIn) (exportPCAPO
 	switch sel.Context = forensics.Context(in.Context); sel.Context {
 	case forensics.OnlyCited, forensics.WithContext, forensics.WholeConnections:
 	default:
-		return out, fmt.Errorf("context %q: want context, connections or nothing", in.Context)
+		return out, wrong("context %q: want context, connections or nothing", in.Context)
 	}
 	if sel.From, sel.To, err = s.times(in.From, in.To); err != nil {
 		return out, err

@@ -9,6 +9,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
 var toolGetAPICall = tool{name: "get_api_call", core: true, short: true, title: "One call whole",
@@ -137,7 +138,7 @@ func (s *answerer) exchange(x *forensics.Exchange, most, cell int) getAPICallOut
 		out.Places = append(out.Places, place{p.PacketNo, p.File, p.Frame, stamp(p.TsNs), p.Len})
 	}
 	out.Verified = s.verified()
-	out.Provenance = fmt.Sprintf("%d packets carry this call; export_pcap with call_ids writes them", x.Cites.Count())
+	out.Provenance = plural.Sprintf("%d {packet carries|packets carry} this call; export_pcap with call_ids writes them", x.Cites.Count())
 	return out
 }
 

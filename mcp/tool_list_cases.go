@@ -8,7 +8,7 @@ import (
 )
 
 var toolListCases = tool{name: "list_cases", core: true, short: true, title: "What is open",
-	doc: "List the open bundles: time span, packets, calls by protocol, inputs with hashes, holes in the recording, and whether the files were verified. Begin here."}
+	doc: "List the open bundles: time span, packets, calls by protocol, inputs with hashes, coverage gaps, and whether the files were verified. Begin here."}
 
 type listCasesIn struct{}
 

@@ -52,7 +52,7 @@ func (s *answerer) listL4Flows(ctx context.Context, in listL4FlowsIn) (listL4Flo
 	sql := "SELECT " + no + flowColumns + " FROM flows WHERE " + where + " ORDER BY first_ns, " + no + "flow_id"
 	if in.Aggregate != "" {
 		if !strings.Contains(" pod namespace service node ", " "+in.Aggregate+" ") {
-			return out, fmt.Errorf("aggregate %q: want pod, namespace, service or node", in.Aggregate)
+			return out, wrong("aggregate %q: want pod, namespace, service or node", in.Aggregate)
 		}
 		a := in.Aggregate
 		sql = fmt.Sprintf(`SELECT coalesce(src_%[1]s, src_name) AS src, coalesce(dst_%[1]s, dst_name) AS dst, transport, %[2]s

@@ -13,7 +13,7 @@ import (
 
 var (
 	toolDataBoundaries = tool{name: "get_data_boundaries", title: "Time that is recorded", core: true, free: true,
-		doc: "What the ring on this machine has: oldest and newest packet of each node, segments, packets, holes. Begin here before a snapshot of a past time."}
+		doc: "What the ring on this machine has: oldest and newest packet of each node, segments, packets, coverage gaps. Begin here before a snapshot of a past time."}
 	toolListSnapshots = tool{name: "list_snapshots", title: "Snapshots", core: true, free: true,
 		doc: "Frozen times of the recording, the newest first, with their dissections, whose names other tools take as db."}
 	toolGetSnapshot = tool{name: "get_snapshot", title: "One snapshot", free: true,
@@ -103,12 +103,12 @@ func (s *answerer) createSnapshot(ctx context.Context, in createSnapshotIn) (sto
 	var err error
 	switch {
 	case in.Duration != "" && in.Start != "":
-		return store.Snapshot{}, fmt.Errorf("duration and start contradict each other: give one")
+		return store.Snapshot{}, wrong("duration and start contradict each other: give one")
 	case in.Start == "" && in.Duration == "":
 		r.Last = time.Hour
 	case in.Duration != "":
 		if r.Last, err = time.ParseDuration(in.Duration); err != nil || r.Last <= 0 {
-			return store.Snapshot{}, fmt.Errorf("duration %q: want a length such as 30m", clip(in.Duration, 100))
+			return store.Snapshot{}, wrong("duration %q: want a length such as 30m", clip(in.Duration, 100))
 		}
 	}
 	for _, t := range []struct {
@@ -120,7 +120,7 @@ func (s *answerer) createSnapshot(ctx context.Context, in createSnapshotIn) (sto
 		}
 		at, err := time.Parse(time.RFC3339Nano, t.text)
 		if err != nil {
-			return store.Snapshot{}, fmt.Errorf("%s %q: want RFC 3339 such as 2026-01-31T14:15:00Z", t.name, clip(t.text, 100))
+			return store.Snapshot{}, wrong("%s %q: want RFC 3339 such as 2026-01-31T14:15:00Z", t.name, clip(t.text, 100))
 		}
 		*t.to = at.UnixNano()
 	}
@@ -182,7 +182,7 @@ func (s *answerer) exportPath(name string) (string, error) {
 		return "", errNoExport
 	}
 	if filepath.Base(name) != name || !strings.HasSuffix(name, ".pcapng") || strings.HasPrefix(name, ".") {
-		return "", fmt.Errorf("name %q: want a plain file name ending in .pcapng", clip(name, 200))
+		return "", wrong("name %q: want a plain file name ending in .pcapng", clip(name, 200))
 	}
 	return filepath.Join(s.o.ExportDir, name), nil
 }
@@ -234,7 +234,7 @@ func (s *answerer) captureTraffic(ctx context.Context, in captureIn) (store.Snap
 	if in.Duration != "" {
 		var err error
 		if r.Duration, err = time.ParseDuration(in.Duration); err != nil {
-			return store.Snapshot{}, fmt.Errorf("duration %q: want a length such as 30s", clip(in.Duration, 100))
+			return store.Snapshot{}, wrong("duration %q: want a length such as 30s", clip(in.Duration, 100))
 		}
 	}
 	if r.Name == "" {

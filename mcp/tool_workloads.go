@@ -2,7 +2,6 @@ package mcp
 
 import (
 	"context"
-	"fmt"
 	"regexp"
 	"slices"
 	"time"
@@ -61,7 +60,7 @@ func (s *answerer) endpoints(ctx context.Context, namespaces []string, name, nam
 	}
 	if nameRegex != "" {
 		if _, err := regexp.Compile(nameRegex); err != nil {
-			return nil, fmt.Errorf("name_regex: %w", err)
+			return nil, wrong("name_regex: %v", err)
 		}
 		add("regexp_matches(name, ?)", nameRegex)
 	}
@@ -81,7 +80,7 @@ func (s *answerer) endpoints(ctx context.Context, namespaces []string, name, nam
 	case "pod", "service":
 		add("kind = ?", kind)
 	default:
-		return nil, fmt.Errorf("type %q: want pod or service", clip(kind, 50))
+		return nil, wrong("type %q: want pod or service", clip(kind, 50))
 	}
 	if at != 0 {
 		add("valid_from_ns <= ?", at*int64(time.Millisecond))

@@ -86,6 +86,7 @@ func (t tool) kind() kind {
 type entry struct {
 	tool
 	in, out  *jsonschema.Schema
+	typed    *jsonschema.Schema // of what answer makes, without what every tool adds
 	resolved *jsonschema.Resolved
 	// answer makes a value that marshals as out says. Its arguments fit in.
 	answer func(ctx context.Context, a *answerer, args json.RawMessage) (value any, err error)
@@ -143,6 +144,7 @@ func (s *Server) addTools() error {
 			return fmt.Errorf("tool %s is there twice", e.name)
 		}
 		s.every[e.name] = e
+		e.typed = e.out
 		e.in = with(e.in, "max_bytes", &jsonschema.Schema{Type: "integer", Description: "bytes of the answer, about four a token; 24576 where not given"}, false)
 		if s.o.Store != nil && !e.free {
 			e.in = with(e.in, "db", &jsonschema.Schema{Type: "string", Description: "what is asked: a dissection as snapshot/dissection, or live for the last 30 s (live:2m for more); where not given the bundles that are open, else the newest dissection"}, false)
@@ -219,7 +221,7 @@ func (s *Server) Call(ctx context.Context, who caller, name string, args json.Ra
 func (s *Server) ask(ctx context.Context, who caller, e *entry, args json.RawMessage) (json.RawMessage, error) {
 	args, more, err := e.check(args)
 	if err != nil {
-		return nil, errors.New(s.hide(err.Error()))
+		return nil, &shown{s.hide(err.Error()), errArguments}
 	}
 	if e.sealed && s.kept != nil && !strings.HasPrefix(more.db, "live") {
 		return s.askSealed(ctx, who, e, args, more)

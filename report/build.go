@@ -14,6 +14,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask/failures"
 	"github.com/pcapsule/pcapsule/forensics/ask/tally"
+	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
 // maxRanges is how many ranges of packets a citation lists.
@@ -118,7 +119,7 @@ func (b *builder) bundles() {
 	b.r.Title = clean(b.o.Title, maxText)
 	if b.r.Title == "" {
 		if len(names) > 4 {
-			names = append(names[:3], counted(int64(len(names)-3), "more bundle", "more bundles"))
+			names = append(names[:3], plural.Count(int64(len(names)-3), "more bundle", "more bundles"))
 		}
 		b.r.Title = and(names)
 	}
@@ -129,7 +130,7 @@ func (b *builder) verified(i int, info forensics.BundleInfo) (state, detail stri
 		check := b.o.Checks[i]
 		if check.OK() {
 			return "verified", fmt.Sprintf("all %s (%s) were hashed for this report and are as the manifest says; tagmanifest SHA-256 %s",
-				counted(check.Files, "file", "files"), bytesText(check.Bytes), check.TagManifest)
+				plural.Count(check.Files, "file", "files"), bytesText(check.Bytes), check.TagManifest)
 		}
 		return "broken", fmt.Sprintf("its files are not what its manifest says: %s", clean(check.Err().Error(), maxText))
 	}

@@ -1,12 +1,14 @@
 package report
 
+import "github.com/pcapsule/pcapsule/internal/plural"
+
 // The cells of tables.
 
 func textCell(v string) Cell { return Cell{Text: str(v)} }
 
 func wordCell(s string) Cell { return Cell{Text: s} }
 
-func countCell(n int64) Cell { return numberCell(n, thousands) }
+func countCell(n int64) Cell { return numberCell(n, plural.Thousands) }
 
 func bytesCell(n int64) Cell { return numberCell(n, bytesText) }
 

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/net/html"
 
 	"github.com/pcapsule/pcapsule/exporter"
+	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
 // elements are all that a page may have.
@@ -200,8 +201,8 @@ func exchange(request, answer string) []byte {
 
 func TestText(t *testing.T) {
 	for _, tt := range []struct{ name, got, want string }{
-		{"thousands are set apart", thousands(1234567), "1,234,567"},
-		{"and below zero", thousands(-1234), "−1,234"},
+		{"thousands are set apart", plural.Thousands(1234567), "1,234,567"},
+		{"and below zero", plural.Thousands(-1234), "-1,234"},
 		{"bytes have two or three digits", bytesText(1_234_567), "1.2 MB"},
 		{"and are not 1000 kB", bytesText(999_900), "1.0 MB"},
 		{"short times are in microseconds", micros(850), "850 µs"},

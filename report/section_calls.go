@@ -12,6 +12,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask/latency"
 	"github.com/pcapsule/pcapsule/forensics/ask/servicemap"
 	"github.com/pcapsule/pcapsule/forensics/ask/tally"
+	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
 // Limits of lists of calls.
@@ -42,9 +43,9 @@ func (b *builder) protocols() (Section, string) {
 		name := str(p.Protocol)
 		p50, p90, p99 := quantiles(p.Took)
 		t.add(b.cite(p.First), wordCell(name), countCell(p.Calls), failedCell(p.Failed), wordCell(percent(p.Failed, p.Calls)), bytesCell(p.Bytes), p50, p90, p99)
-		b.notes.protocols = append(b.notes.protocols, fmt.Sprintf("%s (%s)", name, thousands(p.Calls)))
+		b.notes.protocols = append(b.notes.protocols, fmt.Sprintf("%s (%s)", name, plural.Thousands(p.Calls)))
 		if p.Failed > 0 {
-			b.notes.failures = append(b.notes.failures, fmt.Sprintf("%s of %s %s", thousands(p.Failed), thousands(p.Calls), name))
+			b.notes.failures = append(b.notes.failures, fmt.Sprintf("%s of %s %s", plural.Thousands(p.Failed), plural.Thousands(p.Calls), name))
 		}
 	}
 	t.shares(1)
@@ -91,13 +92,13 @@ func (b *builder) services() (Section, string) {
 			wordCell(percent(e.Failed, e.Calls)), millisCell(e.P50Ms), millisCell(e.P99Ms))
 	}
 	if len(edges) > len(t.Rows) {
-		t.Note += " " + counted(int64(len(edges)-len(t.Rows)), "more pair", "more pairs") + " with fewer calls: ask the question."
+		t.Note += " " + plural.Count(int64(len(edges)-len(t.Rows)), "more pair", "more pairs") + " with fewer calls: ask the question."
 	}
 	t.shares(2)
 	chart := b.mapChart(m.Nodes, edges)
 	f := &Figure{ID: "service-map", Title: "Map of calls", Map: chart, Queries: t.Queries}
-	f.Alt = fmt.Sprintf("Map of %s and %s between them; the table below says the same in words.", counted(int64(len(chart.Nodes)), "node", "nodes"),
-		counted(int64(len(chart.Edges)), "connection", "connections"))
+	f.Alt = fmt.Sprintf("Map of %s and %s between them; the table below says the same in words.", plural.Count(int64(len(chart.Nodes)), "node", "nodes"),
+		plural.Count(int64(len(chart.Edges)), "connection", "connections"))
 	f.Note = "Calls run from left to right unless an arrow says otherwise; thicker is more calls. Red: some failed."
 	if b.namespace != "" {
 		f.Note += " Names without a namespace are of " + clean(b.namespace, 60) + ", here and in the tables."
@@ -186,7 +187,7 @@ func (b *builder) slow() (Section, string) {
 			t.add(b.cite(e.CallID), textCell(e.Protocol), textCell(e.Endpoint), wordCell(b.nodeName(e.Dst)), countCell(e.Calls), failedCell(e.Failed),
 				millisCell(e.P50Ms), p99, millisCell(&e.TotalMs))
 			if b.notes.slowest == "" {
-				b.notes.slowest = fmt.Sprintf("%s %s at %s (p99 %s over %s)", str(e.Protocol), clean(e.Endpoint, maxText), b.nodeName(e.Dst), p99.Text, counted(e.Calls, "call", "calls"))
+				b.notes.slowest = fmt.Sprintf("%s %s at %s (p99 %s over %s)", str(e.Protocol), clean(e.Endpoint, maxText), b.nodeName(e.Dst), p99.Text, plural.Count(e.Calls, "call", "calls"))
 			}
 		}
 		if len(t.Rows) == 0 {

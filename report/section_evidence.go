@@ -8,6 +8,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/forensics/ask/tally"
+	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
 // losses is what could not be seen or understood.
@@ -62,7 +63,7 @@ func (b *builder) damage(s *Section) {
 			for i, d := range in.Damage {
 				lost += d.Length
 				if i == 0 {
-					first = clean(fmt.Sprintf("%s at offset %s: %s", d.Kind, thousands(d.Offset), d.Detail), maxText)
+					first = clean(fmt.Sprintf("%s at offset %s: %s", d.Kind, plural.Thousands(d.Offset), d.Detail), maxText)
 				}
 			}
 			if len(t.Rows) < 100 {
@@ -99,9 +100,9 @@ func (b *builder) accounts() (Section, string) {
 	t := &Table{ID: "accounts-table", Title: "Where every byte of payload went", Queries: []Query{b.manifestQuery(".accounts")},
 		Columns: []Column{column("What"), number("Bytes", ""), number("Share", "of the payload"), {Name: "Which means", Kind: "wide"}}}
 	line := func(name string, n int64, meaning string) {
-		t.add(nil, wordCell(name), Cell{Text: thousands(n), Value: &n}, wordCell(percent(n, a.PayloadBytes)), wordCell(meaning))
+		t.add(nil, wordCell(name), Cell{Text: plural.Thousands(n), Value: &n}, wordCell(percent(n, a.PayloadBytes)), wordCell(meaning))
 	}
-	line("Payload", a.PayloadBytes, fmt.Sprintf("transport payload of %s with %s on the wire", counted(a.Packets, "packet", "packets"), bytesText(a.Bytes)))
+	line("Payload", a.PayloadBytes, fmt.Sprintf("transport payload of %s with %s on the wire", plural.Count(a.Packets, "packet", "packets"), bytesText(a.Bytes)))
 	line("in calls", a.RowBytes, "read by a protocol, or kept as a payload of its own")
 	line("seen twice", a.DuplicateBytes, "retransmissions, and packets captured at two places")
 	line("not understood", a.AnomalyBytes, "each with an anomaly that says why")
@@ -194,7 +195,7 @@ func (b *builder) made() (Section, string) {
 		line("options", optionsText(m))
 		for k, w := range m.Warnings {
 			if k == 20 {
-				line("warning", counted(int64(len(m.Warnings)-k), "more", "more")+" in data/bundle.json")
+				line("warning", plural.Count(int64(len(m.Warnings)-k), "more", "more")+" in data/bundle.json")
 				break
 			}
 			line("warning", w)
@@ -239,26 +240,26 @@ func (b *builder) summary() {
 		files += int64(len(info.Manifest.Inputs))
 	}
 	if !b.any || b.packets == 0 {
-		r.Summary = []string{fmt.Sprintf("There are no packets in %s of %s.", counted(files, "capture file", "capture files"), counted(int64(len(r.Bundles)), "bundle", "bundles"))}
+		r.Summary = []string{fmt.Sprintf("There are no packets in %s of %s.", plural.Count(files, "capture file", "capture files"), plural.Count(int64(len(r.Bundles)), "bundle", "bundles"))}
 		r.Facts = []Fact{{Value: "0", Label: "packets"}}
 		return
 	}
 	say := func(format string, args ...any) { r.Summary = append(r.Summary, fmt.Sprintf(format, args...)) }
-	say("%s with %s on the wire, from %s, were captured between %s and %s UTC (%s).", counted(b.packets, "packet", "packets"), bytesText(b.bytes), counted(files, "capture file", "capture files"),
+	say("%s with %s on the wire, from %s, were captured between %s and %s UTC (%s).", plural.Count(b.packets, "packet", "packets"), bytesText(b.bytes), plural.Count(files, "capture file", "capture files"),
 		stamp(b.first, span), stamp(b.last, span), duration(span))
 	switch p := b.notes.protocols; {
 	case b.calls == 0:
 		say("No call was found in them.")
 	case len(p) == 0:
-		say("They hold %s, of which %s failed.", counted(b.calls, "call", "calls"), thousands(b.failed))
+		say("They hold %s, of which %s failed.", plural.Count(b.calls, "call", "calls"), plural.Thousands(b.failed))
 	default:
 		more := ""
 		if len(p) > 4 {
-			more = fmt.Sprintf(" and %s", counted(int64(len(p)-4), "other protocol", "other protocols"))
+			more = fmt.Sprintf(" and %s", plural.Count(int64(len(p)-4), "other protocol", "other protocols"))
 			p = p[:4]
-			say("They hold %s: %s%s.", counted(b.calls, "call", "calls"), strings.Join(p, ", "), more)
+			say("They hold %s: %s%s.", plural.Count(b.calls, "call", "calls"), strings.Join(p, ", "), more)
 		} else {
-			say("They hold %s: %s.", counted(b.calls, "call", "calls"), and(p))
+			say("They hold %s: %s.", plural.Count(b.calls, "call", "calls"), and(p))
 		}
 		switch f := b.notes.failures; {
 		case len(f) == 0:
@@ -267,7 +268,7 @@ func (b *builder) summary() {
 			if len(f) > 3 {
 				f = append(slices.Clone(f[:3]), "others")
 			}
-			say("%s of them failed (%s): %s.", thousands(b.failed), percent(b.failed, b.calls), and(f))
+			say("%s of them failed (%s): %s.", plural.Thousands(b.failed), percent(b.failed, b.calls), and(f))
 		}
 		if b.notes.slowest != "" {
 			say("The slowest endpoint was %s.", b.notes.slowest)
@@ -276,11 +277,11 @@ func (b *builder) summary() {
 	if b.notes.holes > 0 {
 		lost := ""
 		if b.notes.lostPackets > 0 {
-			lost = ", with " + counted(b.notes.lostPackets, "packet", "packets") + " known to be lost"
+			lost = ", with " + plural.Count(b.notes.lostPackets, "packet", "packets") + " known to be lost"
 		}
-		say("The recording has %s (%s)%s.", counted(b.notes.holes, "hole", "holes"), strings.ReplaceAll(and(b.notes.reasons), "_", " "), lost)
+		say("The recording has %s (%s)%s.", plural.Count(b.notes.holes, "coverage gap", "coverage gaps"), strings.ReplaceAll(and(b.notes.reasons), "_", " "), lost)
 	} else {
-		say("No hole of the recording is known.")
+		say("No coverage gap is known.")
 	}
 	if a := b.accts; a.GapBytes > 0 || a.AnomalyBytes > 0 {
 		say("%s of streams are missing from the capture, and %s of payload could not be understood.", bytesText(a.GapBytes), bytesText(a.AnomalyBytes))
@@ -289,14 +290,14 @@ func (b *builder) summary() {
 	}
 	r.Facts = []Fact{
 		{Value: duration(span), Label: "from first to last packet"},
-		{Value: thousands(b.packets), Label: "packets"},
+		{Value: plural.Thousands(b.packets), Label: "packets"},
 		{Value: bytesText(b.bytes), Label: "on the wire"},
-		{Value: thousands(b.calls), Label: "calls"},
-		{Value: thousands(b.failed), Label: "failed (" + percentOr(b.failed, b.calls) + ")", Bad: b.failed > 0},
-		{Value: thousands(b.notes.holes), Label: "holes known", Bad: b.notes.holes > 0},
+		{Value: plural.Thousands(b.calls), Label: "calls"},
+		{Value: plural.Thousands(b.failed), Label: "failed (" + percentOr(b.failed, b.calls) + ")", Bad: b.failed > 0},
+		{Value: plural.Thousands(b.notes.holes), Label: "coverage gaps known", Bad: b.notes.holes > 0},
 	}
 	if !slices.Contains(r.Unmade, "losses") {
-		r.Facts = append(r.Facts, Fact{Value: thousands(b.notes.anomalies), Label: "anomalies", Bad: b.notes.anomalies > 0})
+		r.Facts = append(r.Facts, Fact{Value: plural.Thousands(b.notes.anomalies), Label: "anomalies", Bad: b.notes.anomalies > 0})
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/pcapsule/pcapsule/forensics/ask/tally"
+	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
 const soonNs = int64(30 * 24 * time.Hour) // a certificate that ends within it is said to end soon
@@ -105,9 +106,9 @@ func commonName(s string) string {
 func days(ns int64) string {
 	n := ns / int64(24*time.Hour)
 	if n == 1 || n == -1 {
-		return thousands(n) + " day"
+		return plural.Thousands(n) + " day"
 	}
-	return thousands(n) + " days"
+	return plural.Thousands(n) + " days"
 }
 
 func certificateRemark(c *tally.Certificate, left int64) (remark string, bad bool) {
@@ -173,8 +174,8 @@ func (b *builder) tcp() (Section, string) {
 	s := Section{ID: "tcp", Title: "TCP health"}
 	t := &Table{ID: "tcp-totals", Title: "Over all flows", Queries: []Query{b.query(sums.SQL)}, Columns: []Column{column("What"), number("Amount", ""), column("Which means")}}
 	line := func(name string, c Cell, meaning string) { t.add(nil, wordCell(name), c, wordCell(meaning)) }
-	line("Flows", countCell(n.Flows), thousands(n.Packets)+" packets")
-	line("Retransmissions", countCell(n.Resent), percentOf(n.Resent, n.Packets)+"; "+thousands(n.Fast)+" of them fast")
+	line("Flows", countCell(n.Flows), plural.Thousands(n.Packets)+" packets")
+	line("Retransmissions", countCell(n.Resent), percentOf(n.Resent, n.Packets)+"; "+plural.Thousands(n.Fast)+" of them fast")
 	line("Out of order", countCell(n.OutOfOrder), percentOf(n.OutOfOrder, n.Packets))
 	line("Duplicate ACKs", countCell(n.DupACKs), percentOf(n.DupACKs, n.Packets))
 	line("Zero windows", countCell(n.ZeroWindow), "a receiver that could take no more")

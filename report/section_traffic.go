@@ -9,6 +9,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask/tally"
+	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
 // Limits of charts over time.
@@ -82,7 +83,7 @@ func (b *builder) callsOverTime(axis *TimeChart, holes []Span) *Figure {
 		}
 	}
 	f := &Figure{ID: "calls-over-time", Title: "Calls and how many failed, per " + bucketText(chart.BucketNs), Time: chart, Queries: []Query{b.query(list.SQL)}}
-	f.Alt = seriesAlt(chart, thousands, "calls")
+	f.Alt = seriesAlt(chart, plural.Thousands, "calls")
 	f.Note = "A call stands where its first byte was sent."
 	return f
 }
@@ -192,7 +193,7 @@ func (c *TimeChart) with(unit string, rows []tally.Amount) *TimeChart {
 		return a.Total > b.Total || a.Total == b.Total && a.Name < b.Name
 	})
 	if len(out.Series) > mostSeries+1 {
-		rest := Series{Name: counted(int64(len(out.Series)-mostSeries), "other", "others"), Values: make([]int64, n)}
+		rest := Series{Name: plural.Count(int64(len(out.Series)-mostSeries), "other", "others"), Values: make([]int64, n)}
 		for _, s := range out.Series[mostSeries:] {
 			rest.Total += s.Total
 			for i, v := range s.Values {
@@ -211,7 +212,7 @@ func seriesAlt(c *TimeChart, write func(int64) string, unit string) string {
 	}
 	alt := "Stacked bars of " + unit + " over time: " + and(parts) + "."
 	if len(c.Holes) > 0 {
-		alt += " " + counted(int64(len(c.Holes)), "hole of the recording is", "holes of the recording are") + " hatched."
+		alt += " " + plural.Count(int64(len(c.Holes)), "coverage gap is", "coverage gaps are") + " hatched."
 	}
 	return alt
 }
@@ -219,7 +220,7 @@ func seriesAlt(c *TimeChart, write func(int64) string, unit string) string {
 func axisNote(c *TimeChart) string {
 	note := ""
 	if n := len(c.Stretches) - 1; n > 0 {
-		note = counted(int64(n), "long silence is", "long silences are") + " left out of the axis, at the double lines. "
+		note = plural.Count(int64(n), "long silence is", "long silences are") + " left out of the axis, at the double lines. "
 	}
 	if len(c.Holes) > 0 {
 		note += "Hatched: not recorded, or not wholly; the reasons are listed below. "
@@ -231,11 +232,11 @@ func axisNote(c *TimeChart) string {
 func (b *builder) holes(cov forensics.Coverage) (text []string, list []Block) {
 	switch cov.State {
 	case forensics.Complete:
-		return []string{"No hole of the recording is known: no filter, no reported drop, no damage. What a recorder lost without saying so shows as missing bytes under Accounts."}, nil
+		return []string{"No coverage gap is known: no filter, no reported drop, no damage. What a recorder lost without saying so shows as missing bytes under Accounts."}, nil
 	case forensics.None:
 		return []string{"Nothing says what was recorded when."}, nil
 	}
-	t := &Table{ID: "holes", Title: "Holes of the recording", Queries: []Query{b.query(tally.Gaps)},
+	t := &Table{ID: "holes", Title: "Coverage gaps", Queries: []Query{b.query(tally.Gaps)},
 		Columns: []Column{column("Source"), column("Reason"), moment("From (UTC)"), number("Length", ""), number("Packets lost", "as far as is known"), {Name: "Detail", Kind: "wide"}}}
 	span := time.Duration(b.last - b.first)
 	seen := map[string]bool{}
@@ -252,7 +253,7 @@ func (b *builder) holes(cov forensics.Coverage) (text []string, list []Block) {
 	}
 	b.notes.holes = int64(len(cov.Holes)) + cov.More
 	if more := b.notes.holes - int64(len(t.Rows)); more > 0 {
-		t.Note = counted(more, "more hole is", "more holes are") + " in table coverage."
+		t.Note = plural.Count(more, "more gap is", "more gaps are") + " in table coverage."
 	}
 	return nil, []Block{tableBlock(t)}
 }

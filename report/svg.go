@@ -5,6 +5,8 @@ import (
 	"html"
 	"strconv"
 	"strings"
+
+	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
 // svg is a picture in the making. Colours come from classes, so that a page can be
@@ -74,7 +76,7 @@ func amount(unit string) func(int64) string {
 	if unit == "bytes" {
 		return bytesText
 	}
-	return thousands
+	return plural.Thousands
 }
 
 // ceiling is a round number at or above n, for the top of an axis, and its step.

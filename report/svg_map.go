@@ -3,6 +3,8 @@ package report
 import (
 	"fmt"
 	"math"
+
+	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
 // Measures of a map.
@@ -181,7 +183,7 @@ func (d *mapDrawing) edge(s *svg, id string, e int) {
 // words tell an edge in full.
 func (d *mapDrawing) words(e int) string {
 	edge := d.c.Edges[e]
-	text := fmt.Sprintf("%s to %s: %s, %s failed", d.c.Nodes[edge.From].Name, d.c.Nodes[edge.To].Name, counted(edge.Calls, "call", "calls"), thousands(edge.Failed))
+	text := fmt.Sprintf("%s to %s: %s, %s failed", d.c.Nodes[edge.From].Name, d.c.Nodes[edge.To].Name, plural.Count(edge.Calls, "call", "calls"), plural.Thousands(edge.Failed))
 	if edge.P50 != nil && edge.P99 != nil {
 		text += fmt.Sprintf(", p50 %s, p99 %s", micros(*edge.P50), micros(*edge.P99))
 	}
@@ -196,7 +198,7 @@ func (d *mapDrawing) node(s *svg, i int) {
 	} else if n.Kind == "outside" {
 		class = "node outside"
 	}
-	s.f(`<g><title>%s</title><rect x="%s" y="%s" width="%s" height="%d" rx="5" class="%s"/>`, esc(n.Name+", "+n.Kind+", in "+counted(n.Calls, "call", "calls")), px(b.x0), px(b.y0), px(b.x1-b.x0), boxHeight, class)
+	s.f(`<g><title>%s</title><rect x="%s" y="%s" width="%s" height="%d" rx="5" class="%s"/>`, esc(n.Name+", "+n.Kind+", in "+plural.Count(n.Calls, "call", "calls")), px(b.x0), px(b.y0), px(b.x1-b.x0), boxHeight, class)
 	mid := (b.x0 + b.x1) / 2
 	s.text(mid, b.y0+17, "middle", "label strong", fit(n.Name, (d.boxWidth-10)/boldFactor))
 	below := n.Kind
@@ -204,7 +206,7 @@ func (d *mapDrawing) node(s *svg, i int) {
 		below = "all the rest"
 	}
 	if d.self[i] > 0 {
-		below += ", " + thousands(d.self[i]) + " to itself"
+		below += ", " + plural.Thousands(d.self[i]) + " to itself"
 	}
 	s.text(mid, b.y0+32, "middle", "tick", fit(below, d.boxWidth-10))
 	s.f(`</g>`)
@@ -216,9 +218,9 @@ func (d *mapDrawing) label(s *svg, e int) {
 	if len(path) == 0 {
 		return
 	}
-	text, class := thousands(edge.Calls), "tick"
+	text, class := plural.Thousands(edge.Calls), "tick"
 	if edge.Failed > 0 {
-		text += ", " + thousands(edge.Failed) + " failed"
+		text += ", " + plural.Thousands(edge.Failed) + " failed"
 		class = "tick bad-text"
 	} else if edge.P50 != nil {
 		text += ", " + micros(*edge.P50)

@@ -56,27 +56,6 @@ func some(list []string) string {
 	return clean(strings.Join(list, ", "), maxText)
 }
 
-// thousands writes a number as 1,234,567.
-func thousands(n int64) string {
-	s := strconv.FormatInt(n, 10)
-	sign := ""
-	if n < 0 {
-		sign, s = "−", s[1:]
-	}
-	for i := len(s) - 3; i > 0; i -= 3 {
-		s = s[:i] + "," + s[i:]
-	}
-	return sign + s
-}
-
-// counted is a number and its noun.
-func counted(n int64, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return thousands(n) + " " + many
-}
-
 // digits writes v with two or three leading digits.
 func digits(v float64) string {
 	if v < 9.95 {

@@ -30,6 +30,10 @@ type Question struct {
 	Doc   string // what it answers and when to ask it, for somebody who has to choose
 	Core  bool   // part of the small set that nearly everybody needs
 
+	// Nearest says that the limit chooses the rows nearest to a moment, so that no row follows
+	// the last: the answer has no pages.
+	Nearest bool
+
 	In, Out *jsonschema.Schema
 	ask     func(ctx context.Context, c *forensics.Case, in json.RawMessage) (any, error)
 }

@@ -109,10 +109,10 @@ func NoteUnread(ctx context.Context, c *forensics.Case, f *Frame, w *Window) err
 		return err
 	}
 	if n.Sealed > 0 {
-		f.Note("%d connections of the time are encrypted and no key opened them: what they carry is not searched", n.Sealed)
+		f.Note("%d {connection|connections} of the time {is|are} encrypted and no key opened {it|them}: what {it carries|they carry} is not searched", n.Sealed)
 	}
 	if n.Plain > 0 {
-		f.Note("%d connections of the time speak a protocol that is not read: of those only the first bytes are known", n.Plain)
+		f.Note("%d {connection|connections} of the time {speaks|speak} a protocol that is not read: of {it|those} only the first bytes are known", n.Plain)
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
 // maxHoles is how many holes an answer lists.
@@ -39,16 +40,16 @@ func (f *Frame) Match(n int) {
 
 // Note adds a remark.
 func (f *Frame) Note(format string, args ...any) {
-	f.Notes = append(f.Notes, fmt.Sprintf(format, args...))
+	f.Notes = append(f.Notes, plural.Sprintf(format, args...))
 }
 
 // Coverage is how much of the asked time was recorded.
 type Coverage struct {
-	State string `json:"state" jsonschema:"complete: all of it was recorded; partial: see holes; none: nothing was recorded, so an empty answer says nothing"`
+	State string `json:"state" jsonschema:"complete: all of it was recorded; partial: see holes, the coverage gaps; none: nothing was recorded, so an empty answer says nothing"`
 	From  string `json:"from,omitempty" jsonschema:"start of the asked time, RFC 3339"`
 	To    string `json:"to,omitempty" jsonschema:"end of the asked time, RFC 3339"`
 	Holes []Hole `json:"holes,omitempty"`
-	More  int64  `json:"more_holes,omitempty" jsonschema:"holes that are not listed"`
+	More  int64  `json:"more_holes,omitempty" jsonschema:"coverage gaps that are not listed"`
 }
 
 // Hole is a stretch of time that was not recorded, or not wholly.

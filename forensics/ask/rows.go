@@ -12,6 +12,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
+	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
 // Rows runs SQL whose columns are named as the JSON fields of T and gives at most
@@ -209,7 +210,7 @@ func Packets(c table.Cites) string {
 			b.WriteByte(',')
 		}
 		if i == most {
-			fmt.Fprintf(&b, "… %d packets in all", c.Count())
+			b.WriteString(plural.Sprintf("… %d {packet|packets} in all", c.Count()))
 			break
 		}
 		if r.First == r.Last {

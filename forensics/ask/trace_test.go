@@ -58,7 +58,7 @@ func TestTwoPossibleParentsAreSaid(t *testing.T) {
 	w.http(20*msec, 10*msec, shop, store, get("/stock"), answer("200 OK", "{}"))
 	tr := chainsOf(t, w, trace.In{Scope: ask.Scope{KFL: `path == "/stock"`}})
 	s := step(t, tr, "/stock", store)
-	if s.Confidence > 0.45 || s.Sure != "guess" || !strings.Contains(s.How, "1 other calls") {
+	if s.Confidence > 0.45 || s.Sure != "guess" || !strings.Contains(s.How, "1 other call was") {
 		t.Errorf("%+v", s)
 	}
 }

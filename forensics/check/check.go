@@ -15,6 +15,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/finding"
+	"github.com/pcapsule/pcapsule/internal/plural"
 	"github.com/pcapsule/pcapsule/kfl"
 )
 
@@ -69,7 +70,7 @@ func (o *Outcome) fail(call *ask.Call, expected, format string, args ...any) {
 		o.More++
 		return
 	}
-	o.Broken = append(o.Broken, Broken{expected, fmt.Sprintf(format, args...), call})
+	o.Broken = append(o.Broken, Broken{expected, plural.Sprintf(format, args...), call})
 }
 
 // Run holds the case to the rules, which may name the analyzers. A rule that cannot be asked is an outcome, not an error;
@@ -146,7 +147,7 @@ func (s *Rules) hold(ctx context.Context, c *forensics.Case, r *Rule, o *Outcome
 		least = 0
 	}
 	if o.Calls < least {
-		o.fail(nil, fmt.Sprintf("at least %d calls", least), "%d calls: the rule was not put to the test", o.Calls)
+		o.fail(nil, plural.Sprintf("at least %d {call|calls}", least), "%d {call|calls}: the rule was not put to the test", o.Calls)
 	}
 	for _, e := range []func(context.Context, *scope, *Rule, *Outcome) error{
 		s.counts, s.every, s.never, s.latency, s.errorRate, s.headers, s.bodies, s.openAPI, s.relations,

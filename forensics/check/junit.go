@@ -6,6 +6,8 @@ import (
 	"io"
 	"strings"
 	"time"
+
+	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
 // The report that test runners of every language show, after the schema of the Ant task
@@ -111,7 +113,7 @@ func (o *Outcome) headline() string {
 	case len(o.Broken) == 1 && o.More == 0:
 		return fmt.Sprintf("want %s, got %s", o.Broken[0].Expected, o.Broken[0].Got)
 	}
-	return fmt.Sprintf("want %s; %d times not so", o.Broken[0].Expected, int64(len(o.Broken))+o.More)
+	return plural.Sprintf("want %s; %d {time|times} not so", o.Broken[0].Expected, int64(len(o.Broken))+o.More)
 }
 
 // text lists what broke a rule, a line each.

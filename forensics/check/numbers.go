@@ -10,15 +10,16 @@ import (
 
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
+	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
 func (s *Rules) counts(_ context.Context, _ *scope, r *Rule, o *Outcome) error {
 	if r.Count == nil {
 		return nil
 	}
-	o.Measured = append(o.Measured, fmt.Sprintf("%d calls", o.Calls))
+	o.Measured = append(o.Measured, plural.Sprintf("%d {call|calls}", o.Calls))
 	if !r.Count.holds(o.Calls) {
-		o.fail(nil, r.Count.String()+" calls", "%d calls", o.Calls)
+		o.fail(nil, r.Count.String()+" calls", "%d {call|calls}", o.Calls)
 	}
 	return nil
 }
@@ -69,10 +70,10 @@ func (s *Rules) latency(ctx context.Context, q *scope, r *Rule, o *Outcome) erro
 		return err
 	}
 	if n, _ := row[len(names)].(int64); n > 0 {
-		o.Measured = append(o.Measured, fmt.Sprintf("%d calls have no latency: the capture has only a part of them", n))
+		o.Measured = append(o.Measured, plural.Sprintf("%d {call has|calls have} no latency: the capture has only a part of them", n))
 	}
 	if n, _ := row[len(names)+1].(int64); n > 0 {
-		o.Measured = append(o.Measured, fmt.Sprintf("%d calls got no answer and count with how long their caller waited", n))
+		o.Measured = append(o.Measured, plural.Sprintf("%d {call|calls} got no answer and {counts|count} with how long {its|their} caller waited", n))
 	}
 	for i, name := range names {
 		us, ok := row[i].(int64)
@@ -113,7 +114,7 @@ func (s *Rules) errorRate(ctx context.Context, q *scope, r *Rule, o *Outcome) er
 		return err
 	}
 	got := float64(n) / float64(o.Calls)
-	o.Measured = append(o.Measured, fmt.Sprintf("%d of %d calls failed, %.3g %%", n, o.Calls, 100*got))
+	o.Measured = append(o.Measured, plural.Sprintf("%d of %d {call|calls} failed, %.3g %%", n, o.Calls, 100*got))
 	if got <= float64(*r.ErrorRate) {
 		return nil
 	}

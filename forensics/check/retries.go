@@ -6,6 +6,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/patterns"
+	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
 // retries holds what find_patterns tells of calls that were made again: how often before a
@@ -50,7 +51,7 @@ func (q *scope) retry(ctx context.Context, want *Retries, p *patterns.Pattern, o
 		// Whoever succeeded before needed no more; whoever gave up must have tried so often.
 		exactly, known := has["exactly"]
 		if has["max_retries"] > float64(*n) || has["gave_up_failed"] > 0 && (!known || exactly != float64(*n)) {
-			o.fail(call, fmt.Sprintf("exactly %d retries", *n), "%s", p.Words)
+			o.fail(call, plural.Sprintf("exactly %d {retry|retries}", *n), "%s", p.Words)
 		}
 	}
 	if n := want.Max; n != nil && has["max_retries"] > float64(*n) {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+
+	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
 // The Static Analysis Results Interchange Format, OASIS SARIF 2.1.0, as far as it is used.
@@ -77,7 +79,7 @@ func (r *Report) WriteSARIF(w io.Writer, release, file string) error {
 		base := sarifResult{RuleID: o.Name, RuleIndex: i, Kind: "fail", Level: o.Level, Locations: []sarifLocation{where}}
 		switch o.Status {
 		case Pass:
-			base.Kind, base.Level, base.Message = "pass", "none", sarifText{fmt.Sprintf("holds for %d calls", o.Calls)}
+			base.Kind, base.Level, base.Message = "pass", "none", sarifText{plural.Sprintf("holds for %d {call|calls}", o.Calls)}
 			run.Results = append(run.Results, base)
 			continue
 		case NotRecorded, Errored:

@@ -20,6 +20,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
+	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
 // Severities, the worst first.
@@ -229,7 +230,7 @@ func Crowds(rows []Row, alike func(Row) bool) (rest, crowds []Row) {
 
 // Note adds a remark to the answer.
 func (l *Look) Note(format string, args ...any) {
-	l.notes = append(l.notes, l.name+": "+fmt.Sprintf(format, args...))
+	l.notes = append(l.notes, l.name+": "+plural.Sprintf(format, args...))
 }
 
 // Bundle is SQL that keeps apart what belongs to several bundles: a list of columns that

@@ -54,10 +54,7 @@ var sameNumbers = []struct {
 // TestNumbersAreEqualEverywhere asks for the same numbers through SQL, KFL, the commands, the tools
 // and the REST paths, of the samples, of public captures, and of bundles that overlap.
 func TestNumbersAreEqualEverywhere(t *testing.T) {
-	program := filepath.Join(t.TempDir(), "pcapsule")
-	if out, err := exec.Command("go", "build", "-o", program, "../../cmd/pcapsule").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	program := built(t)
 	compare := func(name string, places []string, paths ...string) {
 		t.Run(name, func(t *testing.T) { compareFaces(t, program, places, paths) })
 	}
@@ -80,6 +77,16 @@ func TestNumbersAreEqualEverywhere(t *testing.T) {
 			compare(name, zones[i/equalCapture%len(zones):][:1], path)
 		}
 	}
+}
+
+// built is the program, made for a test.
+func built(t *testing.T) string {
+	t.Helper()
+	program := filepath.Join(t.TempDir(), "pcapsule")
+	if out, err := exec.Command("go", "build", "-o", program, "../../cmd/pcapsule").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return program
 }
 
 // madeOf makes a bundle of a part of a capture; empty if that is none.
@@ -115,21 +122,20 @@ type faces struct {
 	rest    *httptest.Server
 }
 
-// compareFaces runs the SQL command in every time zone of places, and the command of each
-// question in one of them, which is another one if places begin with another.
-func compareFaces(t *testing.T, program string, places, paths []string) {
+// facesOf opens bundles in all ways, until the test ends.
+func facesOf(t *testing.T, program string, paths ...string) *faces {
 	ctx := context.Background()
-	c, err := forensics.Open(ctx, paths, forensics.Options{Threads: 2, MaskSecrets: true})
+	c, err := forensics.Open(ctx, paths, forensics.Options{Threads: 2}) // nothing is masked, as in the commands
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Close()
+	t.Cleanup(func() { c.Close() })
 	finding.Bind(c, all.Analyzers())
 	s, err := mcp.New(c, mcp.Options{Release: "acceptance", Questions: all.Questions()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.Close()
+	t.Cleanup(func() { s.Close() })
 	near, far := sdk.NewInMemoryTransports()
 	if _, err := s.MCP().Connect(ctx, far, nil); err != nil {
 		t.Fatal(err)
@@ -138,9 +144,16 @@ func compareFaces(t *testing.T, program string, places, paths []string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer tools.Close()
-	f := &faces{t, program, paths, c, tools, httptest.NewServer(s.Handler(mcp.HTTPOptions{}))}
-	defer f.rest.Close()
+	t.Cleanup(func() { tools.Close() })
+	rest := httptest.NewServer(s.Handler(mcp.HTTPOptions{}))
+	t.Cleanup(rest.Close)
+	return &faces{t, program, paths, c, tools, rest}
+}
+
+// compareFaces runs the SQL command in every time zone of places, and the command of each
+// question in one of them, which is another one if places begin with another.
+func compareFaces(t *testing.T, program string, places, paths []string) {
+	f := facesOf(t, program, paths...)
 	answers := map[string]string{} // of each question, by the way it was asked
 	answer := func(way, field string, ask func(question string) string) string {
 		question, name := questionOf(field), field[strings.IndexByte(field, '.')+1:]

@@ -168,6 +168,8 @@ func (e *env) asked(err error) error {
 		return exit.With(err, exit.Syntax, "pcapsule schema lists tables and columns")
 	case errors.As(err, &refused), errors.Is(err, forensics.ErrRefused):
 		return exit.With(err, exit.Refused, "a bundle is evidence: only single queries that read its own tables are run")
+	case errors.Is(err, forensics.ErrCursor):
+		return exit.With(err, exit.Usage, "a cursor goes with the same bundles, question and flags that gave it")
 	case errors.Is(err, forensics.ErrDeadline):
 		return exit.With(err, exit.Limit, "narrow the question, or allow more with --deadline")
 	case errors.Is(err, forensics.ErrMemory):

@@ -19,6 +19,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/finding/all"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	"github.com/pcapsule/pcapsule/internal/cli/page"
+	"github.com/pcapsule/pcapsule/mcp"
 )
 
 func (e *env) cmdAsk() *cobra.Command {
@@ -78,7 +79,12 @@ func (e *env) cmdQuestion(q ask.Question) *cobra.Command {
 			return err
 		}
 		defer cs.Close()
-		answer, err := q.Ask(c.Context(), cs, raw)
+		var answer any
+		if asYAML {
+			answer, err = q.Ask(c.Context(), cs, raw)
+		} else {
+			answer, err = mcp.Page(c.Context(), cs, q, raw)
+		}
 		var wrong *ask.InputError
 		if errors.As(err, &wrong) {
 			if wrong.Field != "" {
@@ -94,8 +100,9 @@ func (e *env) cmdQuestion(q ask.Question) *cobra.Command {
 		}
 		return e.printAnswer(answer, asJSON)
 	}
-	for _, name := range slices.Sorted(maps.Keys(q.In.Properties)) {
-		given[name] = addFlag(c, dashed(name), q.In.Properties[name])
+	in := mcp.Input(q)
+	for _, name := range slices.Sorted(maps.Keys(in.Properties)) {
+		given[name] = addFlag(c, dashed(name), in.Properties[name])
 	}
 	e.maskFlag(c)
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON: all of the answer, with whole call ids and a KFL condition for each row that has one")

@@ -18,6 +18,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
+	"github.com/pcapsule/pcapsule/internal/plural"
 	"github.com/pcapsule/pcapsule/internal/version"
 )
 
@@ -99,8 +100,8 @@ func (e *env) runBundle(c *cobra.Command, args []string, f *bundleFlags) error {
 	for _, n := range m.Calls {
 		calls += n
 	}
-	fmt.Fprintf(e.out, "%s: %s packets, %s, %s calls, in %.1f s\n", f.output, thousands(m.Accounts.Packets),
-		byteSize(m.Accounts.Bytes), thousands(calls), time.Since(began).Seconds())
+	fmt.Fprintf(e.out, "%s: %s packets, %s, %s calls, in %.1f s\n", f.output, plural.Thousands(m.Accounts.Packets),
+		byteSize(m.Accounts.Bytes), plural.Thousands(calls), time.Since(began).Seconds())
 	return nil
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/check"
 	"github.com/pcapsule/pcapsule/forensics/finding/all"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
+	"github.com/pcapsule/pcapsule/internal/plural"
 	"github.com/pcapsule/pcapsule/internal/version"
 )
 
@@ -71,7 +72,7 @@ fails, the exit code is 8, and each call that breaks it is listed with its packe
 				err = e.masked(func(w io.Writer) error { return printCheck(w, r) })(e.out)
 			}
 			if err == nil && r.Failed > 0 {
-				err = exit.With(fmt.Errorf("%d of %d rules do not hold", r.Failed, len(r.Results)), exit.Verify, "pcapsule show BUNDLE CALL shows a call that breaks a rule; pcapsule packets gives its packets")
+				err = exit.With(errors.New(plural.Sprintf("%d of %d {rule does|rules do} not hold", r.Failed, len(r.Results))), exit.Verify, "pcapsule show BUNDLE CALL shows a call that breaks a rule; pcapsule packets gives its packets")
 			}
 			return err
 		},
@@ -111,7 +112,7 @@ func printCheck(w io.Writer, r *check.Report) error {
 		if o.Status != check.Pass && o.Level == "warning" {
 			word = "warning"
 		}
-		fmt.Fprintf(w, "%-6s %s (%s)", word, printable(o.Name, 200), counted(o.Calls, "call", "calls"))
+		fmt.Fprintf(w, "%-6s %s (%s)", word, printable(o.Name, 200), plural.Count(o.Calls, "call", "calls"))
 		if len(o.Measured) > 0 {
 			fmt.Fprintf(w, ": %s", strings.Join(o.Measured, ", "))
 		}
@@ -126,6 +127,6 @@ func printCheck(w io.Writer, r *check.Report) error {
 			fmt.Fprintf(w, "       and %d more\n", o.More)
 		}
 	}
-	_, err := fmt.Fprintf(w, "%d rules hold, %d do not, %d warnings; recorded: %s\n", r.Passed, r.Failed, r.Warned, r.Coverage.State)
+	_, err := fmt.Fprintln(w, plural.Sprintf("%d {rule holds|rules hold}, %d {does|do} not, %d {warning|warnings}; recorded: %s", r.Passed, r.Failed, r.Warned, r.Coverage.State))
 	return err
 }

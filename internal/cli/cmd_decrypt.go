@@ -14,6 +14,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
+	"github.com/pcapsule/pcapsule/internal/plural"
 	"github.com/pcapsule/pcapsule/internal/version"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 )
@@ -121,8 +122,8 @@ func (e *env) toldDecrypted(s *exporter.DecryptStats, output string) {
 		all += n
 	}
 	opened := s.Connections[dissect.KeyVerified.String()]
-	fmt.Fprintf(to, "%s: %s, %s of plaintext, of %s of %s\n", output, counted(s.PDUs, "PDU", "PDUs"), byteSize(s.Bytes),
-		thousands(opened), counted(all, "encrypted connection", "encrypted connections"))
+	fmt.Fprintf(to, "%s: %s, %s of plaintext, of %s of %s\n", output, plural.Count(s.PDUs, "PDU", "PDUs"), byteSize(s.Bytes),
+		plural.Thousands(opened), plural.Count(all, "encrypted connection", "encrypted connections"))
 	if all > 0 {
 		fmt.Fprintf(to, "keys: %s\n", tally(s.Connections))
 	}
@@ -131,9 +132,9 @@ func (e *env) toldDecrypted(s *exporter.DecryptStats, output string) {
 	}
 	switch {
 	case all == 0:
-		e.warn("nothing to decrypt: no TLS, DTLS or QUIC connection in %s", counted(s.Packets, "packet", "packets"))
+		e.warn("nothing to decrypt: no TLS, DTLS or QUIC connection in %s", plural.Count(s.Packets, "packet", "packets"))
 	case opened == 0 && s.Reasons[dissect.NoKey] > 0:
-		e.warn("nothing was opened: there is no key for %s; give them with --keys", counted(s.Reasons[dissect.NoKey], "connection", "connections"))
+		e.warn("nothing was opened: there is no key for %s; give them with --keys", plural.Count(s.Reasons[dissect.NoKey], "connection", "connections"))
 	case opened == 0:
 		e.warn("nothing was opened")
 	case s.PDUs == 0:
@@ -145,7 +146,7 @@ func (e *env) toldDecrypted(s *exporter.DecryptStats, output string) {
 func tally(counts map[string]int64) string {
 	var list []string
 	for _, k := range slices.Sorted(maps.Keys(counts)) {
-		list = append(list, fmt.Sprintf("%s %s", k, thousands(counts[k])))
+		list = append(list, fmt.Sprintf("%s %s", k, plural.Thousands(counts[k])))
 	}
 	return strings.Join(list, ", ")
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
 func (e *env) cmdInfo() *cobra.Command {
@@ -184,9 +185,9 @@ func (r *infoResult) print(w io.Writer) {
 		fmt.Fprintln(w, "  time       no packets")
 	}
 	a := r.Accounts
-	fmt.Fprintf(w, "  packets    %s, %s\n", thousands(a.Packets), byteSize(a.Bytes))
+	fmt.Fprintf(w, "  packets    %s, %s\n", plural.Thousands(a.Packets), byteSize(a.Bytes))
 	for _, in := range r.Inputs {
-		fmt.Fprintf(w, "  from       %s (%s, %s, %s packets)\n", printable(in.Name, 60), in.Format, byteSize(in.Size), thousands(in.Packets))
+		fmt.Fprintf(w, "  from       %s (%s, %s, %s packets)\n", printable(in.Name, 60), in.Format, byteSize(in.Size), plural.Thousands(in.Packets))
 		fmt.Fprintf(w, "             sha256 %s\n", in.SHA256)
 	}
 	r.printCalls(w)
@@ -199,7 +200,7 @@ func (r *infoResult) print(w io.Writer) {
 		if name != t.IP {
 			name += " (" + t.IP + ")"
 		}
-		fmt.Fprintf(w, "  %-10s %-44s %9s in %s flows\n", label, printable(name, 44), byteSize(t.Bytes), thousands(t.Flows))
+		fmt.Fprintf(w, "  %-10s %-44s %9s in %s flows\n", label, printable(name, 44), byteSize(t.Bytes), plural.Thousands(t.Flows))
 	}
 	r.printNotIP(w)
 	fmt.Fprintf(w, "  accounts   %s payload: %s in calls, %s seen twice, %s not understood; %s not captured\n", byteSize(a.PayloadBytes),
@@ -225,9 +226,9 @@ func (r *infoResult) printCalls(w io.Writer) {
 		}
 		failed := ""
 		if n := r.Failed[p]; n > 0 {
-			failed = ", " + thousands(n) + " failed"
+			failed = ", " + plural.Thousands(n) + " failed"
 		}
-		fmt.Fprintf(w, "  %-10s %-12s %s%s\n", label, p, thousands(r.Calls[p]), failed)
+		fmt.Fprintf(w, "  %-10s %-12s %s%s\n", label, p, plural.Thousands(r.Calls[p]), failed)
 	}
 }
 
@@ -240,7 +241,7 @@ func (r *infoResult) printNotIP(w io.Writer) {
 			kinds = append(kinds, fmt.Sprintf("%d more kinds", len(r.NotIP)-i))
 			break
 		}
-		kinds = append(kinds, fmt.Sprintf("%s × %s", thousands(n.Count), printable(n.Kind, 40)))
+		kinds = append(kinds, fmt.Sprintf("%s × %s", plural.Thousands(n.Count), printable(n.Kind, 40)))
 	}
 	if len(kinds) > 0 {
 		fmt.Fprintf(w, "  not IP     %s\n", strings.Join(kinds, ", "))
@@ -258,10 +259,10 @@ func (r *infoResult) printKeys(w io.Writer) {
 		if n.Reason != "" {
 			what += ": " + n.Reason
 		}
-		fmt.Fprintf(w, "  %-10s %s × %s, %s\n", label, thousands(n.Count), n.Layer, what)
+		fmt.Fprintf(w, "  %-10s %s × %s, %s\n", label, plural.Thousands(n.Count), n.Layer, what)
 	}
 	if r.Keys > 0 {
-		fmt.Fprintf(w, "  keys       %s of decryption secrets inside the captures\n", counted(r.Keys, "block", "blocks"))
+		fmt.Fprintf(w, "  keys       %s of decryption secrets inside the captures\n", plural.Count(r.Keys, "block", "blocks"))
 	}
 	if r.KeysKept != "" {
 		fmt.Fprintf(w, "  keys       kept in %s\n", r.KeysKept)
@@ -270,26 +271,26 @@ func (r *infoResult) printKeys(w io.Writer) {
 
 func (r *infoResult) printDoubts(w io.Writer) {
 	if r.Kubernetes > 0 {
-		fmt.Fprintf(w, "  identity   %s pods, services and nodes known\n", thousands(r.Kubernetes))
+		fmt.Fprintf(w, "  identity   %s pods, services and nodes known\n", plural.Thousands(r.Kubernetes))
 	}
 	for i, h := range r.Coverage {
 		if i == 6 {
-			fmt.Fprintf(w, "             … %d more holes\n", len(r.Coverage)-i)
+			fmt.Fprintln(w, plural.Sprintf("             … %d more {gap|gaps}", len(r.Coverage)-i))
 			break
 		}
-		fmt.Fprintf(w, "  hole       %s: %s, %s\n", printable(h.Source, 40), h.Reason, printable(h.Detail, 100))
+		fmt.Fprintf(w, "  gap        %s: %s, %s\n", printable(h.Source, 40), h.Reason, printable(h.Detail, 100))
 	}
 	for i, n := range r.Anomalies {
 		label := "anomalies"
 		if i > 0 {
 			label = ""
 		}
-		fmt.Fprintf(w, "  %-10s %s × %s\n", label, thousands(n.Count), n.What)
+		fmt.Fprintf(w, "  %-10s %s × %s\n", label, plural.Thousands(n.Count), n.What)
 	}
 	if len(r.Secrets) > 0 {
 		var kinds []string
 		for _, s := range r.Secrets {
-			kinds = append(kinds, fmt.Sprintf("%s × %s", thousands(s.Count), s.What))
+			kinds = append(kinds, fmt.Sprintf("%s × %s", plural.Thousands(s.Count), s.What))
 		}
 		fmt.Fprintf(w, "  secrets    credentials stand in the tables and packets as they were sent: %s\n", strings.Join(kinds, ", "))
 	}

@@ -10,8 +10,8 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/forensics"
-	"github.com/pcapsule/pcapsule/internal/cli/console"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
+	"github.com/pcapsule/pcapsule/internal/plural"
 	"github.com/pcapsule/pcapsule/recorder/secrets"
 )
 
@@ -206,12 +206,12 @@ func (e *env) toldPackets(r *forensics.CarveReport, f *packetsFlags) {
 	}
 	keys := ""
 	if k := &r.Keys; f.withKeys && k.Lines > 0 {
-		keys = fmt.Sprintf("; with %s of keys for %s of %s", counted(k.Lines, "line", "lines"), thousands(k.Opened), counted(k.Connections, "encrypted connection", "encrypted connections"))
+		keys = fmt.Sprintf("; with %s of keys for %s of %s", plural.Count(k.Lines, "line", "lines"), plural.Thousands(k.Opened), plural.Count(k.Connections, "encrypted connection", "encrypted connections"))
 		if k.Added > 0 {
-			keys += fmt.Sprintf(", for which %s came along", counted(k.Added, "packet", "packets"))
+			keys += fmt.Sprintf(", for which %s came along", plural.Count(k.Added, "packet", "packets"))
 		}
 	}
-	fmt.Fprintf(to, "%s: %s packets, %s, of %s calls%s\n", f.output, thousands(r.Packets), byteSize(r.Bytes), thousands(r.Calls), keys)
+	fmt.Fprintf(to, "%s: %s packets, %s, of %s calls%s\n", f.output, plural.Thousands(r.Packets), byteSize(r.Bytes), plural.Thousands(r.Calls), keys)
 	for _, n := range r.Notes {
 		fmt.Fprintln(e.err, n)
 	}
@@ -225,25 +225,22 @@ func (e *env) toldPackets(r *forensics.CarveReport, f *packetsFlags) {
 func (e *env) toldKeys(k *forensics.KeyReport, f *packetsFlags) {
 	switch {
 	case !f.withKeys && k.Lines > 0:
-		fmt.Fprintf(e.err, "%s left out; --with-keys puts them in\n", counted(k.Lines, "line of keys", "lines of keys"))
+		fmt.Fprintf(e.err, "%s left out; --with-keys puts them in\n", plural.Count(k.Lines, "line of keys", "lines of keys"))
 	case f.withKeys && k.Lines == 0 && k.Connections == 0:
 		e.warn("no keys in %s: none of its connections shows a TLS or QUIC handshake", f.output)
 	case f.withKeys && k.Lines == 0:
-		e.warn("no keys in %s: there are none for its %s; give them with --keys", f.output, counted(k.Connections, "encrypted connection", "encrypted connections"))
+		e.warn("no keys in %s: there are none for its %s; give them with --keys", f.output, plural.Count(k.Connections, "encrypted connection", "encrypted connections"))
 	}
 	if !f.withKeys {
 		return
 	}
 	if k.Sealed > 0 {
-		e.warn("keys kept in %s are encrypted and were not used; give --identity", counted(int64(k.Sealed), "bundle", "bundles"))
+		e.warn("keys kept in %s are encrypted and were not used; give --identity", plural.Count(int64(k.Sealed), "bundle", "bundles"))
 	}
 	if k.Left > 0 {
-		e.warn("%s bytes of secrets over the limit of 64 MiB a file were not read", thousands(k.Left))
+		e.warn("%s bytes of secrets over the limit of 64 MiB a file were not read", plural.Thousands(k.Left))
 	}
 	if k.Other > 0 {
-		e.warn("%s of another kind than TLS left out", counted(k.Other, "block of secrets", "blocks of secrets"))
+		e.warn("%s of another kind than TLS left out", plural.Count(k.Other, "block of secrets", "blocks of secrets"))
 	}
 }
-
-// counted is a number with its noun.
-func counted(n int64, one, many string) string { return console.Counted(n, one, many) }

@@ -18,6 +18,7 @@ import (
 	"github.com/pcapsule/pcapsule/internal/cli/console"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	"github.com/pcapsule/pcapsule/internal/cli/policyflag"
+	"github.com/pcapsule/pcapsule/internal/plural"
 	"github.com/pcapsule/pcapsule/internal/version"
 	"github.com/pcapsule/pcapsule/recorder"
 	"github.com/pcapsule/pcapsule/recorder/keys"
@@ -327,7 +328,7 @@ func (e *env) recordStarted(f *recordFlags, s recorder.Started) {
 // recordStatus is the line that tells how it stands.
 func (e *env) recordStatus(s recorder.Stats) {
 	if terminal(e.err) {
-		fmt.Fprintf(console.Drawn(e.err), "\r\x1b[K%s packets, %s, %s dropped, %s%s", thousands(int64(s.Delivered)), byteSize(int64(s.Bytes)), thousands(int64(s.Dropped)), counted(int64(s.Interfaces), "workload", "workloads"), keysStatus(s.Keys))
+		fmt.Fprintf(console.Drawn(e.err), "\r\x1b[K%s packets, %s, %s dropped, %s%s", plural.Thousands(int64(s.Delivered)), byteSize(int64(s.Bytes)), plural.Thousands(int64(s.Dropped)), plural.Count(int64(s.Interfaces), "workload", "workloads"), keysStatus(s.Keys))
 	}
 }
 
@@ -335,35 +336,35 @@ func (e *env) recordStatus(s recorder.Stats) {
 func containersText(c *recorder.ContainerStats) string {
 	var by []string
 	for _, name := range slices.Sorted(maps.Keys(c.Runtimes)) {
-		by = append(by, name+" "+thousands(int64(c.Runtimes[name])))
+		by = append(by, name+" "+plural.Thousands(int64(c.Runtimes[name])))
 	}
-	text := fmt.Sprintf("%s named", counted(int64(c.Named), "container", "containers"))
+	text := fmt.Sprintf("%s named", plural.Count(int64(c.Named), "container", "containers"))
 	if len(by) > 0 {
 		text += " by " + strings.Join(by, ", ")
 	}
 	if c.Nameless > 0 {
-		text += fmt.Sprintf("; no runtime told of %s", thousands(int64(c.Nameless)))
+		text += fmt.Sprintf("; no runtime told of %s", plural.Thousands(int64(c.Nameless)))
 	}
 	return text
 }
 
 // recorded says how a recording ended.
 func (e *env) recorded(f *recordFlags, s *recorder.Stats) {
-	fmt.Fprintf(e.err, "%s: %s, %s, of %s\n", f.output, counted(int64(s.Delivered), "packet", "packets"), byteSize(int64(s.Bytes)), counted(int64(s.Interfaces), "workload", "workloads"))
-	fmt.Fprintf(e.err, "seen %s = filtered %s + delivered %s + dropped %s\n", thousands(int64(s.Seen)), thousands(int64(s.Filtered)), thousands(int64(s.Delivered)), thousands(int64(s.Dropped)))
+	fmt.Fprintf(e.err, "%s: %s, %s, of %s\n", f.output, plural.Count(int64(s.Delivered), "packet", "packets"), byteSize(int64(s.Bytes)), plural.Count(int64(s.Interfaces), "workload", "workloads"))
+	fmt.Fprintf(e.err, "seen %s = filtered %s + delivered %s + dropped %s\n", plural.Thousands(int64(s.Seen)), plural.Thousands(int64(s.Filtered)), plural.Thousands(int64(s.Delivered)), plural.Thousands(int64(s.Dropped)))
 	if s.Policy > 0 {
-		fmt.Fprintf(e.err, "of the filtered, %s by policy\n", thousands(int64(s.Policy)))
+		fmt.Fprintf(e.err, "of the filtered, %s by policy\n", plural.Thousands(int64(s.Policy)))
 	}
 	for _, d := range s.Drops {
 		if d.Packets > 0 {
-			e.warn("%s lost: %s", counted(int64(d.Packets), "packet", "packets"), d.Reason)
+			e.warn("%s lost: %s", plural.Count(int64(d.Packets), "packet", "packets"), d.Reason)
 		}
 	}
 	if s.Truncated > 0 {
-		fmt.Fprintf(e.err, "%s shortened\n", counted(int64(s.Truncated), "packet", "packets"))
+		fmt.Fprintf(e.err, "%s shortened\n", plural.Count(int64(s.Truncated), "packet", "packets"))
 	}
 	if s.EventsLost > 0 {
-		e.warn("%s left out: more than are kept in a second", counted(int64(s.EventsLost), "event", "events"))
+		e.warn("%s left out: more than are kept in a second", plural.Count(int64(s.EventsLost), "event", "events"))
 	}
 	if c := s.Containers; c != nil && c.Named+c.Nameless > 0 {
 		fmt.Fprintln(e.err, containersText(c))

@@ -13,6 +13,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
+	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
 func (e *env) cmdShow() *cobra.Command {
@@ -156,10 +157,10 @@ func (e *env) show(x *forensics.Exchange) {
 	e.showOwn(x)
 	e.showMessage(x, x.Request, "request")
 	e.showMessage(x, x.Response, "response")
-	fmt.Fprintf(w, "\npackets (%s cited)\n", thousands(x.Cites.Count()))
+	fmt.Fprintf(w, "\npackets (%s cited)\n", plural.Thousands(x.Cites.Count()))
 	for i, p := range x.Packets {
 		if i == 20 {
-			fmt.Fprintf(w, "  … %s more: pcapsule packets BUNDLE --call %s -o call.pcapng\n", thousands(int64(len(x.Packets)-i)+x.MoreRefs), get("call_id"))
+			fmt.Fprintf(w, "  … %s more: pcapsule packets BUNDLE --call %s -o call.pcapng\n", plural.Thousands(int64(len(x.Packets)-i)+x.MoreRefs), get("call_id"))
 			break
 		}
 		fmt.Fprintf(w, "  %8d  %s frame %d  %s  %d bytes from the %s\n", p.PacketNo, p.File, p.Frame, stamp(p.TsNs), p.Len, side(p.FromDst))
@@ -300,7 +301,7 @@ func (e *env) follow(s *forensics.Stream, raw bool) error {
 			continue
 		}
 		if p.Gap > 0 {
-			fmt.Fprintf(e.out, "-- %s: %s bytes were not captured\n", side(p.FromServer), thousands(p.Gap))
+			fmt.Fprintf(e.out, "-- %s: %s bytes were not captured\n", side(p.FromServer), plural.Thousands(p.Gap))
 		}
 		if len(p.Data) == 0 {
 			continue

@@ -22,6 +22,7 @@ import (
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	"github.com/pcapsule/pcapsule/internal/cli/policyflag"
 	"github.com/pcapsule/pcapsule/internal/cli/ringcmd"
+	"github.com/pcapsule/pcapsule/internal/plural"
 	"github.com/pcapsule/pcapsule/kfl"
 	"github.com/pcapsule/pcapsule/recorder/filter"
 	"github.com/pcapsule/pcapsule/recorder/ring"
@@ -162,7 +163,7 @@ func (e *env) runSnapshot(ctx context.Context, args []string, f *snapshotFlags) 
 			_ = release() // what is left the next snapshot removes
 		}
 	}()
-	what := counted(int64(len(s.pin.Segments)), "segment", "segments")
+	what := plural.Count(int64(len(s.pin.Segments)), "segment", "segments")
 	var m *bundle.Manifest
 	if f.kfl == "" && f.filter == "" {
 		m, _, err = s.makeOpen(ctx, f.output, s.o)
@@ -182,8 +183,8 @@ func (e *env) runSnapshot(ctx context.Context, args []string, f *snapshotFlags) 
 	for _, n := range m.Calls {
 		calls += n
 	}
-	fmt.Fprintf(e.out, "%s: %s packets, %s, %s calls, %s, in %.1f s\n", f.output, thousands(m.Accounts.Packets),
-		byteSize(m.Accounts.Bytes), thousands(calls), what, time.Since(began).Seconds())
+	fmt.Fprintf(e.out, "%s: %s packets, %s, %s calls, %s, in %.1f s\n", f.output, plural.Thousands(m.Accounts.Packets),
+		byteSize(m.Accounts.Bytes), plural.Thousands(calls), what, time.Since(began).Seconds())
 	return nil
 }
 
@@ -249,7 +250,7 @@ func (s *snapshot) nothing() error {
 		return exit.With(fmt.Errorf("%s: the ring has no sealed packets", s.dir), exit.Other, "pcapsule ring ls "+s.dir+" shows what is there")
 	}
 	return exit.With(fmt.Errorf("%s: no packets from %s to %s; the ring has %s to %s", s.dir, ringcmd.Time(ring.Time(s.o.FromNs)), ringcmd.Time(ring.Time(s.o.ToNs)), first, last),
-		exit.Other, "ask for a time that it has; pcapsule ring ls "+s.dir+" lists segments and holes")
+		exit.Other, "ask for a time that it has; pcapsule ring ls "+s.dir+" lists segments and coverage gaps")
 
 }
 
@@ -367,7 +368,7 @@ func (s *snapshot) derive(ctx context.Context) (*bundle.Manifest, error) {
 	s.tellParents(m)
 	what := "packets that match " + s.f.filter
 	if s.f.kfl != "" {
-		what = counted(calls, "call that matches", "calls that match") + ", with the connections up to there"
+		what = plural.Count(calls, "call that matches", "calls that match") + ", with the connections up to there"
 	}
 	fmt.Fprintf(s.e.err, "derived: %s\n", lines(what))
 	return made, nil
@@ -381,7 +382,7 @@ func (s *snapshot) tellParents(m *bundle.Manifest) {
 			s.e.warn("%s: its bytes are not the sealed ones", in.Name)
 		}
 		if n := int64(len(in.Damage)) + in.DamageMore; n > 0 {
-			s.e.warn("%s: %s cannot be read", in.Name, counted(n, "place", "places"))
+			s.e.warn("%s: %s cannot be read", in.Name, plural.Count(n, "place", "places"))
 		}
 	}
 }
@@ -490,6 +491,6 @@ func (s *snapshot) tellHoles() {
 		s.e.warn("not in it: %s", ringcmd.Hole(h))
 	}
 	if more > 0 {
-		s.e.warn("%s; table coverage has them all", counted(int64(more), "more hole", "more holes"))
+		s.e.warn("%s; table coverage has them all", plural.Count(int64(more), "more coverage gap", "more coverage gaps"))
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/internal/cli/console"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
+	"github.com/pcapsule/pcapsule/internal/plural"
 	"github.com/pcapsule/pcapsule/internal/version"
 )
 
@@ -105,23 +106,23 @@ func (e *env) printVerify(r *verifyResult) {
 		fmt.Fprintln(e.out, console.Line(p.String()))
 	}
 	if r.More > 0 {
-		fmt.Fprintf(e.out, "… and %d more problems\n", r.More)
+		fmt.Fprintln(e.out, plural.Sprintf("… and %d {more problem|more problems}", r.More))
 	}
 	if !r.Report.OK() {
 		return
 	}
-	fmt.Fprintf(e.out, "%s, %s: every hash is as the manifests say\n", counted(int64(r.Files), "file", "files"), byteSize(r.Bytes))
+	fmt.Fprintf(e.out, "%s, %s: every hash is as the manifests say\n", plural.Count(int64(r.Files), "file", "files"), byteSize(r.Bytes))
 	fmt.Fprintf(e.out, "tagmanifest sha256 %s\n", r.TagManifest)
-	fmt.Fprintf(e.out, "custody: %s, chain whole\n", counted(int64(len(r.Custody)), "entry", "entries"))
+	fmt.Fprintf(e.out, "custody: %s, chain whole\n", plural.Count(int64(len(r.Custody)), "entry", "entries"))
 	if d := r.Rederived; d != nil {
 		for _, diff := range d.Differences {
 			fmt.Fprintln(e.out, console.Line(diff.String()))
 		}
 		if d.More > 0 {
-			fmt.Fprintf(e.out, "… and %d more differences\n", d.More)
+			fmt.Fprintln(e.out, plural.Sprintf("… and %d {more difference|more differences}", d.More))
 		}
 		if d.OK() {
-			fmt.Fprintf(e.out, "rederived: %d columns of %d tables are what the packets give; %d files agree to the byte\n", d.Columns, d.Tables, d.Files)
+			fmt.Fprintln(e.out, plural.Sprintf("rederived: %d {column|columns} of %d {table is|tables are} what the packets give; %d {file agrees|files agree} to the byte", d.Columns, d.Tables, d.Files))
 		}
 		if len(d.Unproven) > 0 {
 			fmt.Fprintln(e.out, console.Line("packets cannot prove: "+strings.Join(d.Unproven, ", ")))

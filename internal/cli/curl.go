@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
 // curlWriter prints a command for each call that would send its request again.
@@ -113,7 +114,7 @@ func curlBody(x *forensics.Exchange) (parts, remarks []string) {
 
 func (w *curlWriter) end() error {
 	if w.none > 0 {
-		fmt.Fprintf(w.e.err, "the request of %s was not captured; they were left out\n", thousands(int64(w.none))+" calls")
+		fmt.Fprintf(w.e.err, "the request of %s was not captured; they were left out\n", plural.Thousands(int64(w.none))+" calls")
 	}
 	return nil
 }

@@ -10,9 +10,6 @@ import (
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
 )
 
-// thousands writes a number as 1,234,567.
-func thousands(n int64) string { return console.Thousands(n) }
-
 // byteSize writes a number of bytes for people, in powers of 1000.
 func byteSize(n int64) string { return console.ByteSize(n) }
 

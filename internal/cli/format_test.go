@@ -10,6 +10,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
+	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
 func TestParseSize(t *testing.T) {
@@ -34,8 +35,8 @@ func TestParseSize(t *testing.T) {
 
 func TestNumbersForPeople(t *testing.T) {
 	for _, tt := range []struct{ got, want string }{
-		{thousands(0), "0"}, {thousands(999), "999"}, {thousands(1000), "1,000"}, {thousands(1234567), "1,234,567"},
-		{thousands(-1), "-1"}, {thousands(-123456), "-123,456"}, {thousands(-1 << 63), "-9,223,372,036,854,775,808"},
+		{plural.Thousands(0), "0"}, {plural.Thousands(999), "999"}, {plural.Thousands(1000), "1,000"}, {plural.Thousands(1234567), "1,234,567"},
+		{plural.Thousands(-1), "-1"}, {plural.Thousands(-123456), "-123,456"}, {plural.Thousands(-1 << 63), "-9,223,372,036,854,775,808"},
 		{byteSize(0), "0 B"}, {byteSize(999), "999 B"}, {byteSize(1000), "1.0 kB"}, {byteSize(9949), "9.9 kB"}, {byteSize(9950), "10 kB"},
 		{byteSize(999499), "999 kB"}, {byteSize(999500), "1.0 MB"}, {byteSize(1 << 40), "1.1 TB"}, {byteSize(1<<63 - 1), "9.2 EB"},
 		{micros(0), "0 µs"}, {micros(999), "999 µs"}, {micros(1000), "1.0 ms"}, {micros(1550), "1.6 ms"},

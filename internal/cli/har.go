@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/internal/plural"
 	"github.com/pcapsule/pcapsule/internal/version"
 )
 
@@ -61,7 +62,7 @@ func (e *env) eachCall(ctx context.Context, cs *forensics.Case, q forensics.Quer
 		}
 	}
 	if skipped > 0 {
-		fmt.Fprintf(e.err, "%s are no HTTP and were left out\n", thousands(int64(skipped))+" calls")
+		fmt.Fprintf(e.err, "%s are no HTTP and were left out\n", plural.Thousands(int64(skipped))+" calls")
 	}
 	return w.end()
 }

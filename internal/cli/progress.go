@@ -8,6 +8,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/internal/cli/console"
+	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
 // progress draws one line on a terminal and nothing anywhere else.
@@ -33,7 +34,7 @@ func (p *progress) update(s exporter.Progress) {
 		total = 0
 	}
 	p.draw(!reading, s.ReadBytes, total, func() string {
-		return fmt.Sprintf("%s  %s packets  %s calls", s.Stage, thousands(s.Packets), thousands(s.Calls))
+		return fmt.Sprintf("%s  %s packets  %s calls", s.Stage, plural.Thousands(s.Packets), plural.Thousands(s.Calls))
 	})
 }
 

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
+	"github.com/pcapsule/pcapsule/internal/plural"
 	"github.com/pcapsule/pcapsule/recorder"
 	"github.com/pcapsule/pcapsule/recorder/keys"
 )
@@ -75,7 +76,7 @@ func keysStatus(s *recorder.KeyStats) string {
 	for at, n := range s.TLSProcesses() {
 		states[at.State] += n
 	}
-	text := fmt.Sprintf(", %s keys, TLS of %d processes verified, %d not, %d none", thousands(int64(s.Written)), states[keys.Verified], states[keys.Unverified], states[keys.None])
+	text := fmt.Sprintf(", %s keys, TLS of %d processes verified, %d not, %d none", plural.Thousands(int64(s.Written)), states[keys.Verified], states[keys.Unverified], states[keys.None])
 	if s.Plaintext != nil {
 		text += fmt.Sprintf(", %d in plaintext", states[keys.Plaintext])
 	}
@@ -114,15 +115,15 @@ func (e *env) recordedKeys(f *recordFlags, s *recorder.KeyStats) {
 			reasons[string(p.Reason)]++
 		}
 	}
-	text := fmt.Sprintf("keys: %s written, of %s", thousands(int64(s.Written)), counted(int64(len(s.Processes)), "process", "processes"))
+	text := fmt.Sprintf("keys: %s written, of %s", plural.Thousands(int64(s.Written)), plural.Count(int64(len(s.Processes)), "process", "processes"))
 	for i, state := range []keys.State{keys.Verified, keys.Unverified, keys.Plaintext, keys.None} {
 		if state != keys.Plaintext || states[state] > 0 {
-			text += [...]string{": ", ", ", ", ", ", "}[i] + thousands(int64(states[state])) + " " + state.String()
+			text += [...]string{": ", ", ", ", ", ", "}[i] + plural.Thousands(int64(states[state])) + " " + state.String()
 		}
 	}
 	var why []string
 	for _, r := range slices.Sorted(maps.Keys(reasons)) {
-		why = append(why, r+" "+thousands(int64(reasons[r])))
+		why = append(why, r+" "+plural.Thousands(int64(reasons[r])))
 	}
 	if len(why) > 0 {
 		text += " (" + strings.Join(why, ", ") + ")"
@@ -134,10 +135,10 @@ func (e *env) recordedKeys(f *recordFlags, s *recorder.KeyStats) {
 // recordedPlaintext says what became of plaintext.
 func (e *env) recordedPlaintext(s *recorder.PlainStats) {
 	dropped := s.Lost + s.Unread + s.Odd + s.SinkErrors
-	fmt.Fprintf(e.err, "plaintext: %s, %s; %s seen = %s delivered + %s dropped + %s of processes that are not chosen\n", counted(int64(s.Calls), "call", "calls"), byteSize(int64(s.Bytes)),
-		counted(int64(s.Seen), "piece", "pieces"), thousands(int64(s.Written)), thousands(int64(dropped)), thousands(int64(s.Unused)))
+	fmt.Fprintf(e.err, "plaintext: %s, %s; %s seen = %s delivered + %s dropped + %s of processes that are not chosen\n", plural.Count(int64(s.Calls), "call", "calls"), byteSize(int64(s.Bytes)),
+		plural.Count(int64(s.Seen), "piece", "pieces"), plural.Thousands(int64(s.Written)), plural.Thousands(int64(dropped)), plural.Thousands(int64(s.Unused)))
 	if dropped > 0 {
-		e.warn("plaintext lost: ring buffer full %s, memory not readable %s, results not as expected %s, not written %s", thousands(int64(s.Lost)), thousands(int64(s.Unread)), thousands(int64(s.Odd)), thousands(int64(s.SinkErrors)))
+		e.warn("plaintext lost: ring buffer full %s, memory not readable %s, results not as expected %s, not written %s", plural.Thousands(int64(s.Lost)), plural.Thousands(int64(s.Unread)), plural.Thousands(int64(s.Odd)), plural.Thousands(int64(s.SinkErrors)))
 	}
 	if s.Cut > 0 {
 		e.warn("%s of plaintext cut: of one call the first MiB is read", byteSize(int64(s.Cut)))
@@ -160,12 +161,12 @@ func (e *env) missedKeys(s *recorder.KeyStats) {
 		}
 	}
 	if told > most {
-		e.warn("no keys of %s more", counted(int64(told-most), "process", "processes"))
+		e.warn("no keys of %s more", plural.Count(int64(told-most), "process", "processes"))
 	}
 	if n := s.Lost + s.Unread + s.Odd; n > 0 {
-		e.warn("%s seen and not read: ring buffer full %s, memory not readable %s, arguments not as expected %s", counted(int64(n), "key", "keys"), thousands(int64(s.Lost)), thousands(int64(s.Unread)), thousands(int64(s.Odd)))
+		e.warn("%s seen and not read: ring buffer full %s, memory not readable %s, arguments not as expected %s", plural.Count(int64(n), "key", "keys"), plural.Thousands(int64(s.Lost)), plural.Thousands(int64(s.Unread)), plural.Thousands(int64(s.Odd)))
 	}
 	if n := s.SinkErrors + s.Unplaced; n > 0 {
-		e.warn("%s not written", counted(int64(n), "key", "keys"))
+		e.warn("%s not written", plural.Count(int64(n), "key", "keys"))
 	}
 }

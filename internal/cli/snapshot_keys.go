@@ -15,6 +15,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
+	"github.com/pcapsule/pcapsule/internal/plural"
 	"github.com/pcapsule/pcapsule/recorder/ring"
 )
 
@@ -86,7 +87,7 @@ func (s *snapshot) nearKeys(dir string) (list []string, err error) {
 	room := int64(maxNearKeyBytes)
 	for i, x := range all {
 		if i >= maxNearKeys || room <= 0 {
-			s.e.warn("%s of other times were not tried", counted(int64(len(all)-i), "key file", "key files"))
+			s.e.warn("%s of other times were not tried", plural.Count(int64(len(all)-i), "key file", "key files"))
 			break
 		}
 		path := filepath.Join(dir, x.name)
@@ -126,7 +127,7 @@ func (s *snapshot) tellShut(m *bundle.Manifest) {
 	if n == 0 {
 		return
 	}
-	text := fmt.Sprintf("%s encrypted before the time began, and cannot be opened without their first packets", counted(n, "connection was", "connections were"))
+	text := fmt.Sprintf("%s encrypted before the time began, and cannot be opened without their first packets", plural.Count(n, "connection was", "connections were"))
 	if first, _ := s.has(); first != 0 && int64(first) < s.o.FromNs {
 		text += fmt.Sprintf("; the ring has packets since %s", first)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
+	"github.com/pcapsule/pcapsule/internal/plural"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 )
 
@@ -147,13 +148,13 @@ func (e *env) toldStripped(s *pcapng.Stripped, packed pcapng.Compression, output
 	case s.Format == pcapng.FormatPcap:
 		what = "no secrets in this format"
 	case s.Blocks > 0:
-		what = fmt.Sprintf("%s left out: %s bytes, %s", counted(s.Blocks, "block of secrets", "blocks of secrets"), thousands(s.Bytes), counted(s.Lines, "line of keys", "lines of keys"))
+		what = fmt.Sprintf("%s left out: %s bytes, %s", plural.Count(s.Blocks, "block of secrets", "blocks of secrets"), plural.Thousands(s.Bytes), plural.Count(s.Lines, "line of keys", "lines of keys"))
 	}
 	if packed != pcapng.CompressionNone {
 		what += "; unpacked from " + string(packed)
 	}
-	fmt.Fprintf(to, "%s: %s packets, %s; %s\n", output, thousands(s.Packets), byteSize(s.Written), what)
+	fmt.Fprintf(to, "%s: %s packets, %s; %s\n", output, plural.Thousands(s.Packets), byteSize(s.Written), what)
 	if s.Damaged > 0 {
-		e.warn("the input is damaged: %s bytes that are no block were left out, since they may hold keys", thousands(s.Damaged))
+		e.warn("the input is damaged: %s bytes that are no block were left out, since they may hold keys", plural.Thousands(s.Damaged))
 	}
 }

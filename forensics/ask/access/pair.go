@@ -69,7 +69,9 @@ type PairHeader struct {
 
 // PairQuestion is get_pair, which AskPair answers.
 func PairQuestion() ask.Question {
-	return ask.New("get_pair", "What two said to each other", "Traffic between two services, both ways: how much, of which kinds, and the last calls (10, or limit) with the headers and bodies really sent, credentials masked.", false, AskPair)
+	q := ask.New("get_pair", "What two said to each other", "Traffic between two services, both ways: how much, of which kinds, and the last calls (10, or limit) with the headers and bodies really sent, credentials masked.", false, AskPair)
+	q.Nearest = true
+	return q
 }
 
 // pairColumns are the columns that the calls of two are summed by.

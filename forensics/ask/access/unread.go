@@ -47,7 +47,7 @@ func (a *accessOf) unread() error {
 	a.out.Truncated = a.out.Truncated || more
 	a.out.Unread = ask.Fit(w, &a.out.Frame, list, 8)
 	if a.out.UnreadTotal > 0 {
-		a.out.Note("%d connections have no calls that could be read: see unread", a.out.UnreadTotal)
+		a.out.Note("%d {connection has|connections have} no calls that could be read: see unread", a.out.UnreadTotal)
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
 // Link says why a call is taken for the child of another.
@@ -219,7 +220,7 @@ func (k *Builder) judge(fits []fit, child *Step) *Link {
 	}
 	if l.Others > 0 {
 		l.Confidence /= float64(l.Others + 1)
-		l.How += fmt.Sprintf("; %d other calls were open there and fit as well", l.Others)
+		l.How += plural.Sprintf("; %d {other call was|other calls were} open there and fit as well", l.Others)
 	}
 	for _, w := range best.why {
 		l.How += "; " + w

@@ -10,6 +10,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
+	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
 // maxNews is how much of each kind is read.
@@ -83,7 +84,7 @@ func (o *Answer) news(ctx context.Context, c *forensics.Case, w *ask.Window, t *
 // tell puts the largest changes into sentences.
 func (o *Answer) tell(services, endpoints []Change) {
 	o.Verdict = []string{}
-	say := func(format string, args ...any) { o.Verdict = append(o.Verdict, fmt.Sprintf(format, args...)) }
+	say := func(format string, args ...any) { o.Verdict = append(o.Verdict, plural.Sprintf(format, args...)) }
 	switch {
 	case o.Period.Calls == 0 && o.Baseline.Calls == 0:
 		say("Neither time has calls.")
@@ -95,7 +96,7 @@ func (o *Answer) tell(services, endpoints []Change) {
 		say("The period has no calls (%s), the baseline has %d.", told(o.Period.Coverage.State), o.Baseline.Calls)
 		return
 	}
-	say("%d calls, before %d; %s.", o.Period.Calls, o.Baseline.Calls, failedWords([2]int64{o.Baseline.Calls, o.Period.Calls}, [2]int64{o.Baseline.Failed, o.Period.Failed}, 2))
+	say("%d {call|calls}, before %d; %s.", o.Period.Calls, o.Baseline.Calls, failedWords([2]int64{o.Baseline.Calls, o.Period.Calls}, [2]int64{o.Baseline.Failed, o.Period.Failed}, 2))
 	changed, little := 0, 0
 	for _, list := range [][]Change{services, endpoints} {
 		for i, ch := range list {

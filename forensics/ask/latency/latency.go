@@ -128,10 +128,10 @@ func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
 	}
 	out.Calls, out.Timed, out.NoAnswer = n.Calls, n.Timed, n.None
 	if n.None > 0 {
-		out.Note("%d of %d requests got no answer: they count with how long their caller waited", n.None, n.Calls)
+		out.Note("%d of %d {request|requests} got no answer: they count with how long their caller waited", n.None, n.Calls)
 	}
 	if n.Timed < n.Calls {
-		out.Note("%d of %d requests have no time: the capture has only a part of them", n.Calls-n.Timed, n.Calls)
+		out.Note("%d of %d {request has|requests have} no time: the capture has only a part of them", n.Calls-n.Timed, n.Calls)
 	}
 	for _, part := range in.Parts {
 		if err := out.part(ctx, c, w, &in, part); err != nil {

@@ -10,7 +10,8 @@ import (
 // and not a name that somebody gave an interface: a number, UUID, date, IP address, mail
 // address, or a token.
 //
-// LIMIT: a value that is a plain word, such as a person's name, is taken for a name.
+// LIMIT: a value that is a plain word, such as a person's name, is taken for a name here; keysAreData
+// recognizes objects with such names.
 func isData(s string) bool {
 	digits := 0
 	for _, r := range s {

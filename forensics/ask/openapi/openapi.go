@@ -61,6 +61,7 @@ type operation struct {
 	parts    map[int]*part // of the path, by position
 	query    map[string]*parameter
 	headers  map[string]*parameter
+	cookies  map[string]*parameter
 	auth     map[string]int64
 	request  map[string]*shape           // by content type
 	response map[int64]map[string]*shape // by status and content type
@@ -87,7 +88,7 @@ func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
 		return nil, err
 	}
 	w.And(cond, args...)
-	w.And("protocol IN ('http1', 'http2', 'http3') AND path IS NOT NULL AND method IS NOT NULL AND status_code IS NOT NULL")
+	w.And("protocol IN ('http1', 'http2', 'http3') AND path IS NOT NULL AND method IS NOT NULL")
 	out := &Answer{Service: in.Service, Operations: []Operation{}}
 	if out.Frame, err = w.Frame(ctx, c); err != nil {
 		return nil, err
@@ -111,6 +112,9 @@ func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
 		err = headersOf(ctx, bare, w, ops)
 	}
 	if err == nil {
+		err = cookiesOf(ctx, bare, w, ops)
+	}
+	if err == nil {
 		err = bodiesOf(ctx, bare, w, ops)
 	}
 	if err != nil {
@@ -130,7 +134,7 @@ func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
 	if out.YAML, err = writeOpenAPI(in.Service, list); err != nil {
 		return nil, err
 	}
-	out.Note("made of %d operations that were called; what nobody called is not in it, and what was always there is called required", len(list))
+	out.Note("made of %d {operation|operations} that were called; what nobody called is not in it, and what was always there is called required", len(list))
 	out.Match(len(list))
 	return out, nil
 }
@@ -144,7 +148,7 @@ func operationsOf(ctx context.Context, c *forensics.Case, w *ask.Window) (ops ma
 		Path    string   `json:"path"`
 		Total   int64    `json:"total"`
 		CallIDs []string `json:"call_ids"`
-		Status  int64    `json:"status"`
+		Status  *int64   `json:"status"` // nil: not answered
 		Type    string   `json:"type"`
 		Auth    string   `json:"auth"`
 		Calls   int64    `json:"calls"`
@@ -169,15 +173,17 @@ func operationsOf(ctx context.Context, c *forensics.Case, w *ask.Window) (ops ma
 			path := named(generalized(r.Path))
 			if op = same[r.Method+" "+path]; op == nil {
 				op = &operation{Operation: Operation{Method: r.Method, Path: path, Example: r.CallIDs, Statuses: []int64{}}, parts: map[int]*part{},
-					query: map[string]*parameter{}, headers: map[string]*parameter{}, auth: map[string]int64{}, request: map[string]*shape{}, response: map[int64]map[string]*shape{}}
+					query: map[string]*parameter{}, headers: map[string]*parameter{}, cookies: map[string]*parameter{}, auth: map[string]int64{}, request: map[string]*shape{}, response: map[int64]map[string]*shape{}}
 				same[r.Method+" "+path] = op
 			}
 			op.Calls += r.Total
 			ops[r.Key] = op
 		}
-		op.status(r.Status, r.Type)
 		op.withBody += r.Body
-		if r.Status < 400 {
+		if r.Status != nil {
+			op.status(*r.Status, r.Type)
+		}
+		if r.Status != nil && *r.Status < 400 {
 			op.auth[r.Auth] += r.Calls
 		}
 		asked = asked || r.Queries > 0
@@ -246,8 +252,8 @@ func bodiesOf(ctx context.Context, c *forensics.Case, w *ask.Window, ops map[str
 		Bodies int64  `json:"bodies"`
 	}
 	rows, _, err := ask.Rows[row](ctx, c, 4*maxSamples*maxOperations, fmt.Sprintf(`WITH b AS (SELECT endpoint AS key, ts_ns, unnest([
-				{'side': 'request', 'status': 0, 'type': CASE WHEN request_body_size > 0 THEN lower(trim(split_part(request_content_type, ';', 1))) END, 'hash': CASE WHEN request_body_size <= %[3]d THEN request_body_sha256 END, 'size': least(request_body_size, %[3]d)},
-				{'side': 'response', 'status': status_code, 'type': CASE WHEN response_body_size > 0 THEN lower(trim(split_part(response_content_type, ';', 1))) END, 'hash': CASE WHEN response_body_size <= %[3]d THEN response_body_sha256 END, 'size': least(response_body_size, %[3]d)}]) AS b
+				{'side': 'request', 'status': 0, 'type': CASE WHEN request_body_size > 0 THEN coalesce(nullif(lower(trim(split_part(request_content_type, ';', 1))), ''), '*/*') END, 'hash': CASE WHEN request_body_size <= %[3]d THEN request_body_sha256 END, 'size': least(request_body_size, %[3]d)},
+				{'side': 'response', 'status': coalesce(status_code, 0), 'type': CASE WHEN response_body_size > 0 THEN coalesce(nullif(lower(trim(split_part(response_content_type, ';', 1))), ''), '*/*') END, 'hash': CASE WHEN response_body_size <= %[3]d THEN response_body_sha256 END, 'size': least(response_body_size, %[3]d)}]) AS b
 			FROM calls WHERE %[1]s),
 		g AS (SELECT key, b.side AS side, b.status AS status, b.type AS type, b.hash AS hash, max(b.size) AS size, min(ts_ns) AS first FROM b WHERE b.type IS NOT NULL GROUP BY ALL)
 		SELECT key, side, status, type, coalesce(hash, '') AS hash, size, count(*) OVER (PARTITION BY key, side, status, type) AS bodies FROM g

@@ -2,6 +2,7 @@ package openapi
 
 import (
 	"context"
+	"regexp"
 	"strings"
 
 	"github.com/pcapsule/pcapsule/forensics"
@@ -136,4 +137,37 @@ func headersOf(ctx context.Context, c *forensics.Case, w *ask.Window, ops map[st
 		}
 	}
 	return nil
+}
+
+// cookiesOf reads the names of cookies. One that is a value itself is left out.
+func cookiesOf(ctx context.Context, c *forensics.Case, w *ask.Window, ops map[string]*operation) error {
+	type row struct {
+		Key   string `json:"key"`
+		Name  string `json:"name"`
+		Calls int64  `json:"calls"`
+	}
+	rows, _, err := ask.Rows[row](ctx, c, 100*maxOperations, `WITH h AS (SELECT endpoint AS key, list_filter(headers, h -> h.kind = 'request' AND lower(h.name) = 'cookie') AS cookies FROM calls WHERE `+w.Where+`),
+		u AS (SELECT key, unnest(list_distinct(flatten(list_transform(cookies, h -> list_transform(list_filter(string_split(h.value, ';'), x -> contains(x, '=')), x -> trim(split_part(x, '=', 1))))))) AS name FROM h WHERE len(cookies) > 0)
+		SELECT key, name, count(*) AS calls FROM u WHERE name <> '' GROUP BY 1, 2 ORDER BY key, name`, w.Args...)
+	if err != nil {
+		return err
+	}
+	for _, r := range rows {
+		if op := ops[r.Key]; op != nil && !isData(r.Name) {
+			count(op.cookies, r.Name, r.Calls, 50)
+		}
+	}
+	return nil
+}
+
+// credential matches the names of cookies that prove who sends them.
+//
+// LIMIT: a session cookie of another name is described as a parameter.
+var credential = regexp.MustCompile(`(?i)sess|auth|token|jwt|login|remember|identity|(^|[^a-z])(sso|sid)([^a-z]|$)|sid$`)
+
+// isCredential reports whether a cookie of this name proves who sends it; what protects a form
+// does not.
+func isCredential(name string) bool {
+	lower := strings.ToLower(name)
+	return credential.MatchString(name) && !strings.Contains(lower, "csrf") && !strings.Contains(lower, "xsrf")
 }

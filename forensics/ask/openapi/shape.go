@@ -128,26 +128,31 @@ func (s *shape) addText(v string) {
 
 // schema is the shape as a Schema Object of OpenAPI 3.0 (section 4.7.24). Types that differ
 // become anyOf; a place that never held anything but null has no type.
-func (s *shape) schema() *schemaObject { return s.object(!s.partial) }
+func (s *shape) schema() *schemaObject { return s.object("", !s.partial) }
 
-// object is the schema; required says whether fields may be called required.
-func (s *shape) object(required bool) *schemaObject {
+// object is the schema of the values of a field called name, or of a body; required says
+// whether fields may be called required.
+func (s *shape) object(name string, required bool) *schemaObject {
 	var kinds []*schemaObject
 	if s.objs > 0 {
 		o := &schemaObject{Type: "object", Properties: map[string]*schemaObject{}}
-		for _, name := range slices.Sorted(maps.Keys(s.fields)) {
-			o.Properties[name] = s.fields[name].object(required)
-			if required && s.fields[name].seen == s.objs {
+		fields, values := s.fields, s.values
+		if s.keysAreData(name) {
+			fields, values = nil, s.anyField()
+		}
+		for _, name := range slices.Sorted(maps.Keys(fields)) {
+			o.Properties[name] = fields[name].object(name, required)
+			if required && fields[name].seen == s.objs {
 				o.Required = append(o.Required, name)
 			}
 		}
-		if s.values != nil {
-			o.Additional = s.values.object(required)
+		if values != nil {
+			o.Additional = values.object("", required)
 		}
 		kinds = append(kinds, o)
 	}
 	if s.list > 0 {
-		kinds = append(kinds, &schemaObject{Type: "array", Items: s.items.object(required)})
+		kinds = append(kinds, &schemaObject{Type: "array", Items: s.items.object("", required)})
 	}
 	if s.text > 0 {
 		o := &schemaObject{Type: "string"}

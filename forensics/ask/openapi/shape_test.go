@@ -88,3 +88,71 @@ func TestPathParametersHaveTheTypeOfAllCalls(t *testing.T) {
 		t.Errorf("unknown: %+v", s)
 	}
 }
+
+func TestFieldsNamedByPlainWords(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		bodies []string
+		isMap  bool
+	}{
+		{"currencies", []string{`{"USD": 1.1, "EUR": 1, "JPY": 160.2}`}, true},
+		{"users", []string{`{"ann": {"age": 4, "mail": "x"}, "bob": {"age": 5, "mail": "y"}}`, `{"bob": {"age": 5, "mail": "y"}, "eve": {"age": 6, "mail": "z", "late": true}}`}, true},
+		{"users of one body", []string{`{"ann": {"n": 4, "m": "x"}, "bob": {"n": 5, "m": "y"}, "eve": {"n": 1, "m": "z"}, "joe": {"n": 1, "m": "z"}}`}, true},
+		{"names that hardly come twice", []string{`{"ann": 1, "bob": 2}`, `{"eve": 1, "joe": 2}`, `{"sue": 1}`}, true},
+		{"names beside values", []string{`{"ann": 1, "bob@example.com": 2}`}, true},
+		{"properties of one type", []string{`{"first_name": "a", "last_name": "b", "city": "c", "street": "d", "country": "e"}`}, false},
+		{"properties of which some are left out", []string{`{"name": "a", "city": "c"}`, `{"name": "a", "street": "d"}`, `{"name": "a", "country": "e", "state": "x"}`}, false},
+		{"two addresses", []string{`{"billing": {"city": "a", "zip": "b"}, "shipping": {"city": "a", "zip": "b"}}`}, false},
+		{"values of several types", []string{`{"ID": 1, "OK": true}`}, false},
+		{"counts", []string{`{"width": 1, "height": 2, "depth": 3}`, `{"width": 1, "height": 2, "depth": 3}`}, false},
+		{"nothing but null", []string{`{"A": null, "B": null}`}, false},
+	} {
+		var s shape
+		for _, b := range c.bodies {
+			s.addJSON(b)
+		}
+		if o := s.schema(); (o.Additional != nil) != c.isMap || c.isMap && len(o.Properties) > 0 {
+			t.Errorf("%s: %+v", c.name, o)
+		}
+	}
+	var s shape
+	s.addJSON(`{"calls_by_user": {"ann": 1}, "labels": {"team": "x"}, "user": {"ann": 1}}`)
+	o := s.schema()
+	for name, want := range map[string]bool{"calls_by_user": true, "labels": true, "user": false} {
+		if got := o.Properties[name].Additional != nil; got != want {
+			t.Errorf("%s: a map %v, want %v", name, got, want)
+		}
+	}
+}
+
+func TestCookiesHaveTheirNames(t *testing.T) {
+	op := &operation{Operation: Operation{Method: "GET", Path: "/a", Calls: 3, Statuses: []int64{200}}, auth: map[string]int64{"cookie": 3},
+		cookies: map[string]*parameter{"JSESSIONID": {calls: 3}, "theme": {calls: 3}, "lang": {calls: 2}, "csrf_token": {calls: 3}}}
+	text, err := writeOpenAPI("x", []*operation{op})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"cookie-JSESSIONID: []", "name: JSESSIONID", "- name: theme\n        in: cookie\n        required: true", "- name: lang\n        in: cookie\n        schema", "- name: csrf_token"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in\n%s", want, text)
+		}
+	}
+	if strings.Contains(text, "name: session\n") || strings.Count(text, "JSESSIONID") != 3 {
+		t.Errorf("a cookie that was not sent, or one twice, in\n%s", text)
+	}
+}
+
+// What one call was sent without is not required, whatever became of that call.
+func TestParametersThatFailedCallsSentWithout(t *testing.T) {
+	op := &operation{Operation: Operation{Method: "GET", Path: "/a", Calls: 3, Statuses: []int64{200, 400}}, auth: map[string]int64{"": 2},
+		query: map[string]*parameter{"page": {calls: 2}, "size": {calls: 3}}, headers: map[string]*parameter{"x-tenant": {calls: 2}}}
+	m := op.method(map[string]map[string]string{})
+	for _, p := range m.Parameters {
+		if want := p.Name == "size"; p.Required != want {
+			t.Errorf("%s: required %v, want %v", p.Name, p.Required, want)
+		}
+	}
+	if len(m.Parameters) != 3 {
+		t.Errorf("%+v", m.Parameters)
+	}
+}

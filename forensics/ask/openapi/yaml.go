@@ -10,6 +10,7 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"github.com/pcapsule/pcapsule/exporter/table"
+	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
 // OpenAPI 3.0.3 (https://spec.openapis.org/oas/v3.0.3), as far as it is written.
@@ -63,7 +64,6 @@ var schemes = map[string]map[string]string{
 	"bearer": {"type": "http", "scheme": "bearer"},
 	"basic":  {"type": "http", "scheme": "basic"},
 	"digest": {"type": "http", "scheme": "digest"},
-	"cookie": {"type": "apiKey", "in": "cookie", "name": "session"},
 }
 
 func writeOpenAPI(service string, list []*operation) (string, error) {
@@ -110,7 +110,7 @@ func operationID(verb, path string, ids map[string]bool) string {
 }
 
 func (op *operation) method(used map[string]map[string]string) *apiMethod {
-	m := &apiMethod{Summary: strconv.FormatInt(op.Calls, 10) + " calls seen", Responses: map[string]*apiResponse{}}
+	m := &apiMethod{Summary: plural.Count(op.Calls, "call", "calls") + " seen", Responses: map[string]*apiResponse{}}
 	for i, part := range strings.Split(op.Path, "/") {
 		if strings.HasPrefix(part, "{") {
 			m.Parameters = append(m.Parameters, apiParameter{strings.Trim(part, "{}"), "path", true, op.parts[i].schema()})
@@ -125,6 +125,11 @@ func (op *operation) method(used map[string]map[string]string) *apiMethod {
 			m.Parameters = append(m.Parameters, apiParameter{name, "header", op.headers[name].calls == op.Calls, &schemaObject{Type: "string"}})
 		}
 	}
+	for _, name := range slices.Sorted(maps.Keys(op.cookies)) {
+		if op.auth["cookie"] == 0 || !isCredential(name) {
+			m.Parameters = append(m.Parameters, apiParameter{name, "cookie", op.cookies[name].calls == op.Calls, &schemaObject{Type: "string"}})
+		}
+	}
 	if len(op.request) > 0 {
 		m.Body = &apiBody{Required: op.withBody == op.Calls, Content: media(op.request)}
 	}
@@ -134,6 +139,9 @@ func (op *operation) method(used map[string]map[string]string) *apiMethod {
 			text = "status " + strconv.FormatInt(status, 10)
 		}
 		m.Responses[strconv.FormatInt(status, 10)] = &apiResponse{text, media(op.response[status])}
+	}
+	if len(op.Statuses) == 0 {
+		m.Responses["default"] = &apiResponse{"no answer was recorded", nil}
 	}
 	m.Security = op.security(used)
 	return m
@@ -148,12 +156,19 @@ func (op *operation) security(used map[string]map[string]string) *[]requirement 
 		list = append(list, requirement{id: {}})
 	}
 	for _, kind := range slices.Sorted(maps.Keys(op.auth)) {
-		if kind == "apikey" {
+		switch scheme, ok := schemes[kind]; {
+		case ok:
+			add(kind, scheme)
+		case kind == "apikey":
 			for _, name := range op.keyHeaders() {
 				add(schemeID("apikey-"+name), map[string]string{"type": "apiKey", "in": "header", "name": name})
 			}
-		} else if scheme, ok := schemes[kind]; ok {
-			add(kind, scheme)
+		case kind == "cookie":
+			for _, name := range slices.Sorted(maps.Keys(op.cookies)) {
+				if isCredential(name) {
+					add(schemeID("cookie-"+name), map[string]string{"type": "apiKey", "in": "cookie", "name": name})
+				}
+			}
 		}
 	}
 	open := op.auth[""] > 0
@@ -185,7 +200,7 @@ func (op *operation) keyHeaders() []string {
 // schemeID is a name as a key of Components (section 4.7.7).
 func schemeID(name string) string {
 	return strings.Map(func(r rune) rune {
-		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || strings.ContainsRune("._-", r) {
+		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("._-", r) {
 			return r
 		}
 		return '_'

@@ -13,6 +13,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
+	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
 // Limits of what is read of bodies.
@@ -59,7 +60,7 @@ func (l *looker) contentType(ctx context.Context) ([]Pattern, error) {
 		}
 		out = append(out, Pattern{Kind: "content_type", Dst: r.Dst, Endpoint: name, Problem: true, Count: r.Calls, Confidence: "exact", CallIDs: r.CallIDs, How: "the body was parsed",
 			KFL:   ask.DstKFL(r.Dst, r.Pb, r.Asked, l.known) + " and " + terms.EndpointKFL(r.Protocol, r.Method, r.Path) + " and " + r.Side + "_content_type" + map[bool]string{true: " == " + terms.QuoteKFL(r.Type), false: " == nil"}[r.Type != ""],
-			Words: fmt.Sprintf("%s of %s at %s %s, but the body is %s: %d calls.", r.Side, name, r.Dst, says, r.Is, r.Calls)})
+			Words: plural.Sprintf("%s of %s at %s %s, but the body is %s: %d {call|calls}.", r.Side, name, r.Dst, says, r.Is, r.Calls)})
 	}
 	return out, nil
 }

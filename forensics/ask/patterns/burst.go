@@ -7,6 +7,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/relation"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
+	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
 // burstPauseNs is from the end of a refused call to the same call again, so that a burst
@@ -46,7 +47,7 @@ func (l *looker) bursts(ctx context.Context) ([]Pattern, error) {
 			How:     "same client pod, server, method, path, query and body, refused each time and sent again within half a second",
 			KFL:     l.kfl(r.Src, r.Dst, r.Pb, r.Asked) + " and " + terms.EndpointKFL(r.Protocol, r.Method, r.Path),
 			Numbers: []Number{{"calls", float64(r.Calls)}, {"lasted_ms", ask.Round(float64(r.Last-r.First) / 1e6)}},
-			Words:   fmt.Sprintf("%s sends %s to %s %d times from %s to %s, again at once although the answer is %s.", r.Src, endpoint, r.Dst, r.Calls, ask.Stamp(r.First), ask.Stamp(r.Last), r.Status)})
+			Words:   plural.Sprintf("%s sends %s to %s %d {time|times} from %s to %s, again at once although the answer is %s.", r.Src, endpoint, r.Dst, r.Calls, ask.Stamp(r.First), ask.Stamp(r.Last), r.Status)})
 	}
 	return out, err
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/relation"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
+	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
 // What is looked at and what counts.
@@ -56,7 +57,7 @@ func (l *looker) nPlusOne(ctx context.Context) ([]Pattern, error) {
 		out = append(out, Pattern{Kind: "n_plus_one", Src: r.Dst, Dst: r.To, Endpoint: name, Problem: true, Count: r.Requests, Confidence: relation.Grades[r.Grade], How: linkedHow, CallIDs: r.CallIDs,
 			KFL:     ask.DstKFL(r.Dst, r.Pb, r.Asked, l.known) + " and " + terms.EndpointKFL(r.Protocol, r.Method, r.Path),
 			Numbers: []Number{{"requests_with_it", float64(r.Requests)}, {"requests", float64(r.All)}, {"calls", float64(r.Calls)}, {"most_in_one_request", float64(r.Most)}, {"mean_in_one_request", ask.Round(float64(r.Calls) / float64(r.Requests))}, {"median_time_in_them_ms", ask.Round(r.TimeMs)}},
-			Words:   fmt.Sprintf("%s at %s asks %s up to %d times within one request (%d of %d requests): %s", name, r.Dst, r.To, r.Most, r.Requests, r.All, ask.Clip(r.Text, 200))})
+			Words:   plural.Sprintf("%s at %s asks %s up to %d {time|times} within one request (%d of %d {request|requests}): %s", name, r.Dst, r.To, r.Most, r.Requests, r.All, ask.Clip(r.Text, 200))})
 	}
 	return out, nil
 }
@@ -89,7 +90,7 @@ func (l *looker) blocking(ctx context.Context) ([]Pattern, error) {
 		out = append(out, Pattern{Kind: "blocking", Src: r.Dst, Endpoint: name, Problem: r.SaveMs >= 1, Count: r.Requests, Confidence: confidence, CallIDs: r.CallIDs,
 			How: linkedHow + "; each begins after the one before has ended; whether one needs what another gave cannot be seen", KFL: ask.DstKFL(r.Dst, r.Pb, r.Asked, l.known) + " and " + terms.EndpointKFL(r.Protocol, r.Method, r.Path),
 			Numbers: []Number{{"requests_with_it", float64(r.Requests)}, {"requests", float64(r.All)}, {"mean_calls", ask.Round(float64(r.Calls) / float64(r.Requests))}, {"median_time_in_calls_ms", ask.Round(r.TimeMs)}, {"share_of_time", ask.Round(r.Share)}, {"median_saved_if_at_once_ms", ask.Round(r.SaveMs)}},
-			Words:   fmt.Sprintf("%s at %s makes its %.3g calls one after the other (%d of %d requests): %.4g ms in them, %.4g ms less if they were made at once.", name, r.Dst, float64(r.Calls)/float64(r.Requests), r.Requests, r.All, r.TimeMs, r.SaveMs)})
+			Words:   plural.Sprintf("%s at %s makes its %.3g calls one after the other (%d of %d {request|requests}): %.4g ms in them, %.4g ms less if they were made at once.", name, r.Dst, float64(r.Calls)/float64(r.Requests), r.Requests, r.All, r.TimeMs, r.SaveMs)})
 	}
 	return out, nil
 }
@@ -141,17 +142,17 @@ func (l *looker) caching(ctx context.Context) ([]Pattern, error) {
 		}
 		switch {
 		case r.First+r.LaterDB == 0 && r.Cold == nil:
-			p.Words = fmt.Sprintf("%s at %s never reached a database; %d of %d answers have Cache-Control, %d ETag, %d Age.", name, r.Dst, r.Control, r.Requests, r.ETag, r.Age)
+			p.Words = plural.Sprintf("%s at %s never reached a database; %d of %d {answer has|answers have} Cache-Control, %d ETag, %d Age.", name, r.Dst, r.Control, r.Requests, r.ETag, r.Age)
 		case r.Repeated == 0:
 			p.Problem = r.Paths < r.Things // the same thing under a name that changes
-			p.Words = fmt.Sprintf("%s at %s: each of %d requests has another path or query (%d paths), so the key of a cache never repeats; %d of %d answers have Cache-Control.", name, r.Dst, r.Requests, r.Paths, r.Control, r.Requests)
+			p.Words = plural.Sprintf("%s at %s: each of %d {request|requests} has another path or query (%d {path|paths}), so the key of a cache never repeats; %d of %d {answer has|answers have} Cache-Control.", name, r.Dst, r.Requests, r.Paths, r.Control, r.Requests)
 		case r.LaterDB == 0:
-			p.Words = fmt.Sprintf("%s at %s is cached: %d of %d first requests reached the database and none of %d later ones; median %s cold and %s warm; %d of %d answers have Cache-Control.", name, r.Dst, r.First, r.Repeated, r.Later, inMs(r.Cold), inMs(r.Warm), r.Control, r.Requests)
+			p.Words = plural.Sprintf("%s at %s is cached: %d of %d {first request|first requests} reached the database and none of %d {later one|later ones}; median %s cold and %s warm; %d of %d {answer has|answers have} Cache-Control.", name, r.Dst, r.First, r.Repeated, r.Later, inMs(r.Cold), inMs(r.Warm), r.Control, r.Requests)
 		case r.LaterDB*10 >= r.Later*9:
 			p.Problem = true
-			p.Words = fmt.Sprintf("%s at %s is not cached: %d of %d later requests for the same thing reached the database again; %d of %d answers have Cache-Control.", name, r.Dst, r.LaterDB, r.Later, r.Control, r.Requests)
+			p.Words = plural.Sprintf("%s at %s is not cached: %d of %d {later request|later requests} for the same thing reached the database again; %d of %d {answer has|answers have} Cache-Control.", name, r.Dst, r.LaterDB, r.Later, r.Control, r.Requests)
 		default:
-			p.Words = fmt.Sprintf("%s at %s is cached in part: %d of %d later requests for the same thing reached the database again; median %s cold and %s warm.", name, r.Dst, r.LaterDB, r.Later, inMs(r.Cold), inMs(r.Warm))
+			p.Words = plural.Sprintf("%s at %s is cached in part: %d of %d {later request|later requests} for the same thing reached the database again; median %s cold and %s warm.", name, r.Dst, r.LaterDB, r.Later, inMs(r.Cold), inMs(r.Warm))
 		}
 		out = append(out, p)
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
+	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
 // What churn is: so many new connections within a minute, with so few calls on each.
@@ -53,7 +54,7 @@ func (l *looker) churn(ctx context.Context) ([]Pattern, error) {
 		}
 		p := Pattern{Kind: "churn", Src: r.Src, Dst: r.Dst, Problem: true, Count: r.Opened, Confidence: "exact", How: "handshakes that were seen, by minute, and the calls on these connections", KFL: l.kfl(r.Src, r.Dst, r.Pb, false),
 			Numbers: []Number{{"connections_opened", float64(r.Opened)}, {"peak_per_minute", float64(r.Peak)}, {"calls_per_connection", ask.Round(per)}, {"without_calls", float64(r.Silent)}, {"refused_or_unanswered", float64(r.Refused)}},
-			Words:   fmt.Sprintf("%s opened %d connections to %s, up to %d a minute (at %s), with %.2g calls on each.", r.Src, r.Opened, r.Dst, r.Peak, ask.Stamp(max(r.PeakAt, w.From)), per)}
+			Words:   plural.Sprintf("%s opened %d {connection|connections} to %s, up to %d a minute (at %s), with %.2g calls on each.", r.Src, r.Opened, r.Dst, r.Peak, ask.Stamp(max(r.PeakAt, w.From)), per)}
 		if r.P50 != nil {
 			p.Numbers = append(p.Numbers, Number{"handshake_p50_ms", *r.P50})
 		}
@@ -107,9 +108,9 @@ func (l *looker) keepAlive(ctx context.Context) ([]Pattern, error) {
 			KFL: l.kfl(r.Src, r.Dst, r.Pb, r.Asked) + " and http1", Numbers: []Number{{"calls", float64(r.Calls)}, {"connections", float64(r.Conns)}, {"calls_per_connection", ask.Round(per)}, {"connections_with_one_call", float64(r.Single)}, {"calls_that_close", float64(r.Closing)}}}
 		if per < 1.5 {
 			p.Problem = true
-			p.Words = fmt.Sprintf("%s opens a connection to %s for nearly every call: %d calls on %d connections, %d of which ask to close.", r.Src, r.Dst, r.Calls, r.Conns, r.Closing)
+			p.Words = plural.Sprintf("%s opens a connection to %s for nearly every call: %d {call|calls} on %d {connection|connections}, %d of which ask to close.", r.Src, r.Dst, r.Calls, r.Conns, r.Closing)
 		} else {
-			p.Words = fmt.Sprintf("%s uses connections to %s again: %d calls on %d.", r.Src, r.Dst, r.Calls, r.Conns)
+			p.Words = plural.Sprintf("%s uses connections to %s again: %d {call|calls} on %d.", r.Src, r.Dst, r.Calls, r.Conns)
 		}
 		out = append(out, p)
 	}
@@ -169,7 +170,7 @@ func (l *looker) pool(ctx context.Context) ([]Pattern, error) {
 		out = append(out, Pattern{Kind: "pool", Src: r.Src, Dst: r.Dst, Problem: true, Count: r.Full, Confidence: "likely", CallIDs: r.CallIDs, KFL: l.kfl(r.Src, r.Dst, r.Pb, r.Asked),
 			How:     "never more calls in flight than the ceiling, and at the ceiling the next call begins on a connection within 2 ms of the end of the one before: calls wait for a free connection",
 			Numbers: []Number{{"ceiling", float64(r.Ceiling)}, {"connections", float64(r.Conns)}, {"calls", float64(r.Calls)}, {"calls_at_ceiling", float64(r.Full)}, {"begun_at_once", float64(r.Quick)}},
-			Words:   fmt.Sprintf("%s has at most %d calls to %s in flight and is there for %d of %d calls; %d of these begin at once when a connection comes free: its pool is exhausted.", r.Pod, r.Ceiling, r.Dst, r.Full, r.Calls, r.Quick)})
+			Words:   plural.Sprintf("%s has at most %d {call|calls} to %s in flight and is there for %d of %d {call|calls}; %d of these begin at once when a connection comes free: its pool is exhausted.", r.Pod, r.Ceiling, r.Dst, r.Full, r.Calls, r.Quick)})
 	}
 	crowded, err := l.crowds(ctx, w)
 	if err != nil {
@@ -198,7 +199,7 @@ func (l *looker) tooMany(ctx context.Context) ([]Pattern, error) {
 	var out []Pattern
 	for _, r := range rows {
 		out = append(out, Pattern{Kind: "pool", Src: r.Src, Dst: r.Dst, Problem: true, Count: r.Calls, Confidence: "exact", How: "the server's own words", CallIDs: r.CallIDs, KFL: l.kfl(r.Src, r.Dst, r.Pb, false) + " and failed",
-			Words: fmt.Sprintf("%s refused %d connections of %s: it has too many clients.", r.Dst, r.Calls, r.Src)})
+			Words: plural.Sprintf("%s refused %d {connection|connections} of %s: it has too many clients.", r.Dst, r.Calls, r.Src)})
 	}
 	return out, err
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
+	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
 // Of the calls at the ceiling so many must have waited for a free connection: a third, and
@@ -56,7 +57,7 @@ func (l *looker) crowds(ctx context.Context, w *ask.Window) ([]Pattern, error) {
 		out = append(out, Pattern{Kind: "pool", Src: r.Src, Dst: r.Dst, Problem: true, Count: r.Waited, Confidence: "likely", CallIDs: r.CallIDs, KFL: l.kfl(r.Src, r.Dst, r.Pb, r.Asked),
 			How:     "never more calls in flight than the ceiling while more requests than that were being served, and within 2 ms of the ceiling the next call begins on a connection within 2 ms of the end of the one before",
 			Numbers: []Number{{"ceiling", float64(r.Ceiling)}, {"requests_at_once", float64(r.AtOnce)}, {"calls_at_ceiling", float64(r.Full)}, {"calls_that_waited", float64(r.Waited)}},
-			Words: fmt.Sprintf("%s serves up to %d requests at once and has at most %d calls to %s in flight: %[2]d wanted, %[3]d at a time. %[5]d calls waited for a free connection, from %[6]s to %[7]s.", r.Pod, r.AtOnce, r.Ceiling, r.Dst, r.Waited,
+			Words: plural.Sprintf("%s serves up to %d {request|requests} at once and has at most %d {call|calls} to %s in flight: %d wanted, %d at a time. %d {call|calls} waited for a free connection, from %s to %s.", r.Pod, r.AtOnce, r.Ceiling, r.Dst, r.AtOnce, r.Ceiling, r.Waited,
 				ask.Stamp(r.First), ask.Stamp(r.Last))})
 	}
 	return out, err

@@ -10,6 +10,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/relation"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
+	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
 // maxChains is how many calls with retries are read for one answer.
@@ -127,14 +128,14 @@ func (l *looker) retry(list []chain) Pattern {
 	exactly := fmt.Sprintf("%d to %d times", low, high)
 	if len(gaveUp) == 1 && lost > 0 {
 		for n := range gaveUp {
-			exactly = fmt.Sprintf("exactly %d times before it gives up", n)
+			exactly = plural.Sprintf("exactly %d {time|times} before it gives up", n)
 			p.Numbers = append(p.Numbers, Number{"exactly", float64(n)})
 		}
 	} else if low == high {
-		exactly = fmt.Sprintf("%d times each", low)
+		exactly = plural.Sprintf("%d {time|times} each", low)
 	}
 	p.Problem = lost > 0
-	p.Words = fmt.Sprintf("%s repeats %s at %s %s (%d requests, %d failed in the end), %s.", p.Src, p.Endpoint, p.Dst, exactly, len(list), lost, pauseWords(shape, pauses, factor))
+	p.Words = plural.Sprintf("%s repeats %s at %s %s (%d {request|requests}, %d failed in the end), %s.", p.Src, p.Endpoint, p.Dst, exactly, len(list), lost, pauseWords(shape, pauses, factor))
 	return p
 }
 
@@ -293,7 +294,7 @@ func (l *looker) storms(ctx context.Context) ([]Pattern, error) {
 		out = append(out, Pattern{Kind: "retry_storms", Src: strings.Join(ask.SomeNames(s.clients), ", "), Dst: s.ch.Dst, Problem: true, Count: s.retries, Confidence: "exact", CallIDs: s.ids,
 			How: "retries as the kind retries finds them, by ten seconds", KFL: l.kfl("", s.ch.Dst, s.ch.Pb, s.ch.Asked),
 			Numbers: []Number{{"retries_in_10s", float64(s.retries)}, {"first_tries_in_10s", float64(s.firsts)}},
-			Words:   fmt.Sprintf("%d retries hit %s within ten seconds from %s on, beside %d first tries.", s.retries, s.ch.Dst, ask.Stamp(s.at), s.firsts)})
+			Words:   plural.Sprintf("%d {retry|retries} hit %s within ten seconds from %s on, beside %d first {try|tries}.", s.retries, s.ch.Dst, ask.Stamp(s.at), s.firsts)})
 	}
 	refused, err := l.bursts(ctx)
 	return append(out, refused...), err

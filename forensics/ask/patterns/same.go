@@ -7,6 +7,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/relation"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
+	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
 // What the same call again is.
@@ -63,7 +64,7 @@ func (l *looker) repeated(ctx context.Context) ([]Pattern, error) {
 			How:     "same client service, server, method, path, query and host, same answer, at least three times within a minute; paths of health checks left out",
 			KFL:     l.kfl(r.Src, r.Dst, r.Pb, r.Asked) + " and " + terms.EndpointKFL(r.Protocol, r.Method, r.Path),
 			Numbers: []Number{{"spared_by_a_cache", float64(r.Calls)}, {"things_in_a_minute", float64(r.Things)}, {"most_in_a_minute", float64(r.Most)}, {"time_spared_ms", ask.Round(r.TotalMs)}},
-			Words:   fmt.Sprintf("%s asks %s at %s again for what it got within the same minute: %d calls more than needed, up to %d equal ones a minute.", r.Src, name, r.Dst, r.Calls, r.Most)})
+			Words:   plural.Sprintf("%s asks %s at %s again for what it got within the same minute: %d {call|calls} more than needed, up to %d equal {one|ones} a minute.", r.Src, name, r.Dst, r.Calls, r.Most)})
 	}
 	return out, nil
 }
@@ -97,7 +98,7 @@ func (l *looker) duplicates(ctx context.Context) ([]Pattern, error) {
 		p := Pattern{Kind: "duplicates", Src: r.Src, Dst: r.Dst, Endpoint: name, Problem: true, Count: r.Things, Confidence: "exact", CallIDs: r.CallIDs, How: "same client and server address, method, path, query, body and request or trace id, begun within 100 ms of the one before, which had not failed",
 			KFL:     l.kfl(r.Src, r.Dst, r.Pb, r.Asked) + " and " + terms.EndpointKFL(r.Protocol, r.Method, r.Path),
 			Numbers: []Number{{"times", float64(r.Things)}, {"calls", float64(r.Calls)}, {"most_at_once", float64(r.Most)}},
-			Words:   fmt.Sprintf("%s sends %s to %s up to %d times within 100 ms of one another, on %d occasions.", r.Src, name, r.Dst, r.Most, r.Things)}
+			Words:   plural.Sprintf("%s sends %s to %s up to %d {time|times} within 100 ms of one another, on %d {occasion|occasions}.", r.Src, name, r.Dst, r.Most, r.Things)}
 		if r.Gap != nil {
 			p.Numbers = append(p.Numbers, Number{"median_gap_ms", ask.Round(*r.Gap)})
 		}
@@ -143,7 +144,7 @@ func (l *looker) correlation(ctx context.Context) ([]Pattern, error) {
 		out = append(out, Pattern{Kind: "correlation", Src: r.Src, Dst: r.Dst, Problem: r.AllWith > 0 && r.Pb != terms.Outside, Count: r.Bare, Confidence: "exact", CallIDs: r.CallIDs, How: "neither X-Request-Id, X-Correlation-Id nor a trace header; paths of health checks left out",
 			KFL:     l.kfl(r.Src, r.Dst, r.Pb, r.Asked) + ` and protocol in ["http1", "http2", "http3", "grpc"] and !request_id and !trace_id`,
 			Numbers: []Number{{"without_any", float64(r.Bare)}, {"calls", float64(r.Calls)}, {"share_without", part}, {"without_request_id", float64(r.NoReq)}, {"without_trace_id", float64(r.NoTrace)}},
-			Words:   fmt.Sprintf("%d of %d requests from %s to %s carry no correlation or trace id (%.3g %%); of all requests %d of %d do.", r.Bare, r.Calls, r.Src, r.Dst, 100*part, r.AllWith, r.AllCalls)})
+			Words:   plural.Sprintf("%d of %d {request|requests} from %s to %s carry no correlation or trace id (%.3g %%); of all requests %d of %d do.", r.Bare, r.Calls, r.Src, r.Dst, 100*part, r.AllWith, r.AllCalls)})
 	}
 	return out, nil
 }

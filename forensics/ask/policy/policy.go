@@ -164,7 +164,7 @@ func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
 		out.Refused, out.Truncated = out.Refused[:w.Limit], true
 	}
 	if guessed > 0 {
-		out.Note("%d connections are not allowed: their beginning was not captured, neither side has a known port, and which side is the server is a guess", guessed)
+		out.Note("%d {connection is|connections are} not allowed: their beginning was not captured, neither side has a known port, and which side is the server is a guess", guessed)
 	}
 	if list := slices.Sorted(maps.Keys(g.unresolved)); len(list) > 0 {
 		out.Note("no dump says on which port the pods behind %s listen: the rules have the service's port. Policies act after the service's address was translated, so check them", strings.Join(list[:min(len(list), maxNamed)], ", "))

@@ -12,6 +12,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
+	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
 // ServiceIn asks about a service, or with a label about those that have it.
@@ -233,7 +234,7 @@ func (s *serviceOf) words() {
 	case o.In.Calls == 0:
 		b.WriteString(" is asked by nobody")
 	default:
-		fmt.Fprintf(&b, " answered %d calls (%d failed) from %s", o.In.Calls, o.In.Failed, some3(o.Callers, func(p ServicePeer) string { return p.Peer }))
+		b.WriteString(plural.Sprintf(" answered %d {call|calls} (%d failed) from %s", o.In.Calls, o.In.Failed, some3(o.Callers, func(p ServicePeer) string { return p.Peer })))
 		fmt.Fprintf(&b, ", mostly %s", some3(o.Endpoints, func(p ServicePath) string { return p.Endpoint }))
 	}
 	for _, kind := range []struct {
@@ -261,7 +262,7 @@ func (s *serviceOf) words() {
 	}
 	for _, p := range o.Asks {
 		if p.Healthy != "yes" {
-			fmt.Fprintf(&b, "; %s is %s: %d of %d calls failed", p.Peer, p.Healthy, p.Failed, p.Calls)
+			b.WriteString(plural.Sprintf("; %s is %s: %d of %d {call|calls} failed", p.Peer, p.Healthy, p.Failed, p.Calls))
 		}
 	}
 	o.What = ask.Clip(b.String(), 1200)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
+	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
 // TeamService is one service that has a label.
@@ -71,7 +72,7 @@ func (s *serviceOf) team(label string) (*Service, error) {
 		out.In.Calls, out.In.Failed, out.Out.Calls = out.In.Calls+t.Calls, out.In.Failed+t.Failed, out.Out.Calls+t.Made
 	}
 	out.In.ErrorRate = ask.Share(out.In.Failed, out.In.Calls)
-	out.What = ask.Clip(fmt.Sprintf("%d services have the label %s: %s", len(list), label, strings.Join(out.Names, ", ")), 600)
+	out.What = ask.Clip(plural.Sprintf("%d {service has|services have} the label %s: %s", len(list), label, strings.Join(out.Names, ", ")), 600)
 	if len(list) == 0 {
 		out.Note("no address in the recording has the label %s", ask.Clip(label, 100))
 	}

@@ -107,7 +107,9 @@ type TimelineCall struct {
 
 // TimelineQuestion is get_timeline, which AskTimeline answers.
 func TimelineQuestion() ask.Question {
-	return ask.New("get_timeline", "What happened around a moment", "Everything about a pod or workload around a moment, such as the two minutes before it crashed (found by itself): calls in and out, external ones, Kubernetes events, process exits, OOM kills, TCP trouble, rates.", true, AskTimeline)
+	q := ask.New("get_timeline", "What happened around a moment", "Everything about a pod or workload around a moment, such as the two minutes before it crashed (found by itself): calls in and out, external ones, Kubernetes events, process exits, OOM kills, TCP trouble, rates.", true, AskTimeline)
+	q.Nearest = true
+	return q
 }
 
 // target is what a name stands for.

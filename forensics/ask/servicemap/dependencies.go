@@ -9,6 +9,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
+	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
 // When a dependency is called unhealthy.
@@ -162,7 +163,7 @@ func (d *Dependencies) fill(g *graph, w *ask.Window, targets []string, depth int
 		}
 	}
 	d.Single = ask.SomeNames(d.Single)
-	d.Summary = []string{fmt.Sprintf("%d call it directly, %d more depend on it through others; it calls %d.", len(direct), len(transitive), len(next))}
+	d.Summary = []string{plural.Sprintf("%d {calls|call} it directly, %d more {depends|depend} on it through others; it calls %d.", len(direct), len(transitive), len(next))}
 	for _, e := range down {
 		if e.Depth == 1 && (e.Health == "failing" || e.Health == "degraded" || e.Health == "slow") {
 			d.Summary = append(d.Summary, fmt.Sprintf("%s to %s is %s: %s.", e.Src, e.Dst, e.Health, e.Why))
@@ -237,13 +238,13 @@ func (e *MapEdge) health() (string, string) {
 	case n == 0:
 		return "unknown", "nothing was answered or refused"
 	case e.Calls == 0 && e.NotAnswered > 0 && rate >= failingShare:
-		return "failing", fmt.Sprintf("%d of %d connections carried nothing: refused, or not answered", e.NotAnswered, n)
+		return "failing", plural.Sprintf("%d of %d {connection|connections} carried nothing: refused, or not answered", e.NotAnswered, n)
 	case rate >= failingShare:
-		return "failing", fmt.Sprintf("%d of %d calls failed on the server's side", bad, n)
+		return "failing", plural.Sprintf("%d of %d {call|calls} failed on the server's side", bad, n)
 	case rate >= degradedShare:
-		return "degraded", fmt.Sprintf("%d of %d calls failed on the server's side", bad, n)
+		return "degraded", plural.Sprintf("%d of %d {call|calls} failed on the server's side", bad, n)
 	case e.NotAnswered > 0 && ask.Share(e.NotAnswered, e.Connections) >= degradedShare:
-		return "degraded", fmt.Sprintf("%d of %d connections carried nothing: refused, or not answered", e.NotAnswered, e.Connections)
+		return "degraded", plural.Sprintf("%d of %d {connection|connections} carried nothing: refused, or not answered", e.NotAnswered, e.Connections)
 	case e.P99Ms != nil && *e.P99Ms >= slowMs:
 		return "slow", fmt.Sprintf("one call in a hundred takes %.0f ms or more", *e.P99Ms)
 	case e.Calls == 0:
@@ -269,6 +270,6 @@ func (d *Dependencies) bypass(g *graph, targets, layer []string) {
 			b.Protocols = append(b.Protocols, p.Protocol)
 		}
 		d.Bypass = append(d.Bypass, b)
-		d.Summary = append(d.Summary, fmt.Sprintf("%s goes past the layer with %d calls.", b.Client, b.Calls))
+		d.Summary = append(d.Summary, plural.Sprintf("%s goes past the layer with %d {call|calls}.", b.Client, b.Calls))
 	}
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
+	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
 // draw writes a map as Mermaid or DOT.
@@ -56,9 +57,9 @@ func (e *MapEdge) words() string {
 		names = append(names, p.Protocol)
 	}
 	if len(names) == 0 {
-		return fmt.Sprintf("%d connections without calls", e.Connections)
+		return plural.Sprintf("%d {connection|connections} without calls", e.Connections)
 	}
-	text := fmt.Sprintf("%s: %d calls", strings.Join(names, ", "), e.Calls)
+	text := plural.Sprintf("%s: %d {call|calls}", strings.Join(names, ", "), e.Calls)
 	if e.Failed > 0 {
 		text += fmt.Sprintf(", %d failed", e.Failed)
 	}

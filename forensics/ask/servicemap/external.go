@@ -10,6 +10,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
+	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
 // ExternalIn asks what lies outside and is called.
@@ -298,7 +299,7 @@ func (d *Destination) finish(sum *externalRow, known map[string]ask.Node) {
 
 // tell says the most important in sentences.
 func (e *External) tell(list []Destination, allow bool) {
-	say := func(format string, args ...any) { e.Summary = append(e.Summary, fmt.Sprintf(format, args...)) }
+	say := func(format string, args ...any) { e.Summary = append(e.Summary, plural.Sprintf(format, args...)) }
 	plain, bare := []string{}, []string{}
 	for _, d := range list {
 		if d.Encrypted == "no" && d.Calls > 0 {
@@ -308,7 +309,7 @@ func (e *External) tell(list []Destination, allow bool) {
 			bare = ask.AddName(bare, d.Name)
 		}
 	}
-	say("%d destinations outside were called.", len(list))
+	say("%d {destination|destinations} outside {was|were} called.", len(list))
 	if allow {
 		say("%d of them are not on the allow-list.", e.Violations)
 	}

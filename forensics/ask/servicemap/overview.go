@@ -11,6 +11,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
+	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
 // overviewRows is how many rows each list of an overview has where no limit was given.
@@ -209,9 +210,9 @@ func (g *graph) protocols(ctx context.Context, c *forensics.Case) ([]ProtocolUse
 
 // sum says the most important in sentences.
 func (o *Overview) sum(w *ask.Window) {
-	say := func(format string, args ...any) { o.Summary = append(o.Summary, fmt.Sprintf(format, args...)) }
+	say := func(format string, args ...any) { o.Summary = append(o.Summary, plural.Sprintf(format, args...)) }
 	o.Summary = []string{}
-	say("%s to %s: %d requests, %d failed (%.2f %%), on %d connections.", ask.Stamp(w.From), ask.Stamp(w.To), o.Calls, o.Failed, 100*ask.Share(o.Failed, o.Calls), o.Conns.Total)
+	say("%s to %s: %d {request|requests}, %d failed (%.2f %%), on %d {connection|connections}.", ask.Stamp(w.From), ask.Stamp(w.To), o.Calls, o.Failed, 100*ask.Share(o.Failed, o.Calls), o.Conns.Total)
 	var names []string
 	for _, p := range o.Protocols {
 		names = append(names, fmt.Sprintf("%s (%d)", p.Protocol, p.Calls))
@@ -236,7 +237,7 @@ func (o *Overview) sum(w *ask.Window) {
 	}
 	if len(o.Failures) > 0 {
 		f := o.Failures[0]
-		say("Most frequent failure: %s at %s, %s, %d times.", f.Endpoint, f.Dst, f.Status, f.Calls)
+		say("Most frequent failure: %s at %s, %s, %d {time|times}.", f.Endpoint, f.Dst, f.Status, f.Calls)
 	}
 	names = nil
 	for _, n := range o.NotIP[:min(5, len(o.NotIP))] {
@@ -246,6 +247,6 @@ func (o *Overview) sum(w *ask.Window) {
 		say("Packets that are not IP: %s.", strings.Join(names, ", "))
 	}
 	if shut := o.Conns.Encrypted - o.Conns.Opened; shut > 0 {
-		o.Note("%d encrypted connections could not be read: no keys for them; only their handshakes are calls", shut)
+		o.Note("%d encrypted {connection|connections} could not be read: no keys for {it|them}; only {its|their} handshakes are calls", shut)
 	}
 }

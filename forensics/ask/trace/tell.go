@@ -11,6 +11,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/chain"
+	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
 // tell writes the chains below roots, steps in all.
@@ -86,11 +87,11 @@ func (t *Answer) bound(hops, steps int) {
 	t.Hops, _ = ask.FitBytes(t.Hops, left-size(t.Origins))
 	if n := origins - len(t.Origins); n > 0 {
 		t.Truncated = true
-		t.Note("trouble began at %d more places, each in as many chains as the last told or fewer", n)
+		t.Note("trouble began at %d {more place|more places}, each in as many chains as the last told or fewer", n)
 	}
 	if n := hops - len(t.Hops); n > 0 {
 		t.Truncated = true
-		t.Note("%d more hops took no longer than those told", n)
+		t.Note("%d {more hop|more hops} took no longer than those told", n)
 	}
 }
 
@@ -148,7 +149,7 @@ func (t *Answer) chain(list []*chain.Step, children map[*chain.Step][]*chain.Ste
 		}
 		row.Note = noteOf(s)
 		if i == 0 && s.Link != nil {
-			row.Note = strings.TrimPrefix(row.Note+fmt.Sprintf("; %d calls were open at %s when it made this one, so which of them did is not known", s.Link.Others+1, s.Src.Who), "; ")
+			row.Note = strings.TrimPrefix(row.Note+plural.Sprintf("; %d {call was|calls were} open at %s when it made this one, so which of them did is not known", s.Link.Others+1, s.Src.Who), "; ")
 			row.Rivals = []string{s.Link.Parent.ID}
 		}
 		out.Steps = append(out.Steps, row)
@@ -164,7 +165,7 @@ func (t *Answer) chain(list []*chain.Step, children map[*chain.Step][]*chain.Ste
 func noteOf(s *chain.Step) string {
 	switch {
 	case s.Searches > 0:
-		return fmt.Sprintf("%d more DNS look-ups, with search domains, found no name and did no harm", s.Searches)
+		return plural.Sprintf("%d more DNS {look-up|look-ups}, with search domains, found no name and did no harm", s.Searches)
 	case s.Sealed:
 		return "an encrypted connection that no key opened, as long as it lasted; its requests are not readable"
 	case s.Took == nil && s.Error != "":

@@ -174,7 +174,7 @@ func (in In) seeds(k *chain.Builder, w *ask.Window, out *Answer) ([]*chain.Step,
 	}
 	out.Traced = len(seeds)
 	if out.Found > int64(len(seeds)) {
-		out.Note("%d calls were asked for; chains are built around %d of them", out.Found, len(seeds))
+		out.Note("%d {call was|calls were} asked for; chains are built around %d of them", out.Found, len(seeds))
 	}
 	return seeds, err
 }
@@ -349,7 +349,7 @@ func (t *Answer) unfollowed(k *chain.Builder) error {
 	list, _, err := ask.Rows[open](k.Ctx, k.C, 5, fmt.Sprintf(`SELECT %s AS src, %s || ':' || dst_port AS dst, count(*) AS n FROM connections WHERE protocol IS NULL AND transport = 'tcp' AND calls > 0
 		AND src_id IN (SELECT no FROM %s) AND first_ns <= ? AND last_ns >= ? GROUP BY 1, 2 ORDER BY 1, 2 LIMIT 6`, terms.Who("src_"), terms.Who("dst_"), terms.Zip("no")), terms.Numbers(ids), last, first)
 	for _, o := range list {
-		t.Note("%s had %d connections to %s at the time, in a protocol that is not read (a queue, perhaps): what it sent there is not in the chains", o.Src, o.N, o.Dst)
+		t.Note("%s had %d {connection|connections} to %s at the time, in a protocol that is not read (a queue, perhaps): what it sent there is not in the chains", o.Src, o.N, o.Dst)
 	}
 	return err
 }

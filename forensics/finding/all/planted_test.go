@@ -123,9 +123,9 @@ func TestKeysInHeadersAreCredentials(t *testing.T) {
 	k := openTraffic(t, &c)
 	hold(t, of(t, k, "plaintext-credentials"), "(apikey) to 10.0.0.2 over http1 without encryption in 5 calls", "(apikey) to 10.0.0.2 over http1 without encryption in 5 calls")
 	hold(t, of(t, k, "missing-auth"),
-		"1 calls of 10.0.0.4 to GET /orders of 10.0.0.2 succeeded without credentials, where 5 others carry them and 2 were refused for the lack of them",
+		"1 call of 10.0.0.4 to GET /orders of 10.0.0.2 succeeded without credentials, where 5 others carry them and 2 were refused for the lack of them",
 		"2 calls of 10.0.0.5 to GET /orders of 10.0.0.2 without credentials were refused, where 5 others carry them")
-	hold(t, of(t, k, "no-auth"), "10.0.0.4 talks http1 with 10.0.0.2 without authentication: none of 1 calls")
+	hold(t, of(t, k, "no-auth"), "10.0.0.4 talks http1 with 10.0.0.2 without authentication: none of 1 call")
 }
 
 // Base64 hides nothing: in credentials, in JSON, in a query.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 	"github.com/pcapsule/pcapsule/forensics/finding"
+	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
 const least = 8 // connections
@@ -65,7 +66,7 @@ func find(ctx context.Context, l *finding.Look) error {
 			f.Severity = finding.Medium
 		}
 		beat := time.Duration(r.Number * 1e9).Round(time.Millisecond)
-		f.What = fmt.Sprintf("%s calls %s (%s, %s) every %s, %d times; the pauses' middle half lies within %s", r.Src, r.Dst, name, r.Detail, beat, r.Count, time.Duration(r.Number2*1e9).Round(time.Millisecond))
+		f.What = plural.Sprintf("%s calls %s (%s, %s) every %s, %d {time|times}; the pauses' middle half lies within %s", r.Src, r.Dst, name, r.Detail, beat, r.Count, time.Duration(r.Number2*1e9).Round(time.Millisecond))
 		l.Add(r, f)
 	}
 	return nil

@@ -6,9 +6,9 @@ package dnsfailures
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/pcapsule/pcapsule/forensics/finding"
+	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
 // Analyzer finds them.
@@ -37,10 +37,10 @@ func find(ctx context.Context, l *finding.Look) error {
 		if r.Other == "NXDOMAIN" {
 			severity = finding.Low
 		}
-		l.Add(r, finding.Finding{Severity: severity, Confidence: "exact", What: fmt.Sprintf("%s asked %s for %s: %s, %d times", r.Src, r.Dst, r.Detail, r.Other, r.Count)})
+		l.Add(r, finding.Finding{Severity: severity, Confidence: "exact", What: plural.Sprintf("%s asked %s for %s: %s, %d {time|times}", r.Src, r.Dst, r.Detail, r.Other, r.Count)})
 	}
 	if searched > 0 {
-		l.Note("%d answers NXDOMAIN come of search lists: the name itself was answered", searched)
+		l.Note("%d {answer|answers} NXDOMAIN {comes|come} of search lists: the name itself was answered", searched)
 	}
 	return nil
 }

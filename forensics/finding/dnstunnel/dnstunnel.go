@@ -7,7 +7,6 @@ package dnstunnel
 
 import (
 	"context"
-	"fmt"
 	"math"
 	"strings"
 
@@ -15,6 +14,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/finding"
+	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
 // Limits above which names are taken for data.
@@ -92,7 +92,7 @@ func find(ctx context.Context, l *finding.Look) error {
 			continue
 		}
 		f := finding.Finding{Severity: finding.High, Confidence: "likely",
-			What: fmt.Sprintf("%s asks for %d different names below %s, %.0f bytes long on average with %.1f bits a character: %d bytes may have left so, %d questions, %d of them for TXT or NULL",
+			What: plural.Sprintf("%s asks for %d {different name|different names} below %s, %.0f bytes long on average with %.1f bits a character: %d bytes may have left so, %d {question|questions}, %d of them for TXT or NULL",
 				k[0], s.names, k[1], long, bits(&s.counts), s.bytes, s.row.Count, odd)}
 		l.Add(s.row, f)
 	}

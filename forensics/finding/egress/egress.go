@@ -6,12 +6,12 @@ package egress
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 	"github.com/pcapsule/pcapsule/forensics/finding"
+	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
 // Analyzer finds them.
@@ -49,21 +49,21 @@ func find(ctx context.Context, l *finding.Look) error {
 	})
 	rest, crowds := finding.Crowds(rows, func(r finding.Row) bool { return r.Of == 0 })
 	for _, r := range crowds {
-		add(l, r, fmt.Sprintf("%s tries %d outside destinations in %d connections; none accepted one", r.Src, r.Of, r.Count))
+		add(l, r, plural.Sprintf("%s tries %d {outside destination|outside destinations} in %d {connection|connections}; none accepted one", r.Src, r.Of, r.Count))
 	}
 	for _, r := range rest {
 		name := "an address without any name"
 		if len(r.Evidence) > 0 {
 			name = strings.Join(r.Evidence[:min(3, len(r.Evidence))], ", ")
 		}
-		what := fmt.Sprintf("%s connects to %s (%s) at %s, %d connections, %.0f bytes sent", r.Src, r.Dst, name, r.Detail, r.Count, r.Number)
+		what := plural.Sprintf("%s connects to %s (%s) at %s, %d {connection|connections}, %.0f bytes sent", r.Src, r.Dst, name, r.Detail, r.Count, r.Number)
 		if r.Of == 0 {
 			what += "; none was answered"
 		}
 		add(l, r, what)
 	}
 	if named > 0 {
-		l.Note("%d pairs with named outside destinations were not judged: pass allow, a list of permitted destinations", named)
+		l.Note("%d {pair|pairs} with named outside destinations {was|were} not judged: pass allow, a list of permitted destinations", named)
 	}
 	return nil
 }

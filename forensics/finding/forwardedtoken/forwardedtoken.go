@@ -6,9 +6,9 @@ package forwardedtoken
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/pcapsule/pcapsule/forensics/finding"
+	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
 // Analyzer finds them.
@@ -39,7 +39,7 @@ func find(ctx context.Context, l *finding.Look) error {
 	}
 	for _, r := range rows {
 		f := finding.Finding{Severity: finding.Info, Confidence: "exact",
-			What: fmt.Sprintf("%s passes header %s, which it received from %s, on to %s: %d calls, %d different values", r.Src, r.Detail, r.Other, r.Dst, r.Count, r.Of)}
+			What: plural.Sprintf("%s passes header %s, which it received from %s, on to %s: %d {call|calls}, %d {different value|different values}", r.Src, r.Detail, r.Other, r.Dst, r.Count, r.Of)}
 		if r.Number > 0 {
 			f.Severity, f.What = finding.High, f.What+", outside"
 		}

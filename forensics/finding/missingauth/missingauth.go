@@ -12,6 +12,7 @@ import (
 	"slices"
 
 	"github.com/pcapsule/pcapsule/forensics/finding"
+	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
 // Analyzer finds them.
@@ -59,15 +60,15 @@ func find(ctx context.Context, l *finding.Look) error {
 		switch r.Other {
 		case "open":
 			f.Confidence = "likely"
-			f.What = fmt.Sprintf("%d calls of %s to %s of %s without credentials, as all calls to it; %d of %.0f endpoints there are called with them", r.Count, r.Src, r.Detail, r.Dst, r.Of, r.Number)
+			f.What = plural.Sprintf("%d {call|calls} of %s to %s of %s without credentials, as all calls to it; %d of %.0f endpoints there are called with them", r.Count, r.Src, r.Detail, r.Dst, r.Of, r.Number)
 		case "refused":
 			f.Severity = finding.Info
-			f.What = fmt.Sprintf("%d calls of %s to %s of %s without credentials were refused, where %d others carry them", r.Count, r.Src, r.Detail, r.Dst, r.Of)
+			f.What = plural.Sprintf("%d {call|calls} of %s to %s of %s without credentials {was|were} refused, where %d {other carries|others carry} them", r.Count, r.Src, r.Detail, r.Dst, r.Of)
 		default:
 			if float64(r.Of) >= float64(r.Count) || r.Number > 0 {
 				f.Severity = finding.High
 			}
-			f.What = fmt.Sprintf("%d calls of %s to %s of %s succeeded without credentials, where %d others carry them", r.Count, r.Src, r.Detail, r.Dst, r.Of)
+			f.What = plural.Sprintf("%d {call|calls} of %s to %s of %s succeeded without credentials, where %d {other carries|others carry} them", r.Count, r.Src, r.Detail, r.Dst, r.Of)
 			if r.Number > 0 {
 				f.What += fmt.Sprintf(" and %.0f were refused for the lack of them", r.Number)
 			}

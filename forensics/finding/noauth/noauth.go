@@ -8,10 +8,10 @@ package noauth
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 	"github.com/pcapsule/pcapsule/forensics/finding"
+	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
 // Analyzer finds them.
@@ -47,11 +47,11 @@ func find(ctx context.Context, l *finding.Look) error {
 	for _, r := range rows {
 		if r.Other != "" {
 			l.Add(r, finding.Finding{Severity: finding.Info, Confidence: "exact",
-				What: fmt.Sprintf("%s asks %s for its health over %s without authentication in %d calls, as health checks do", r.Src, r.Dst, r.Detail, r.Count)})
+				What: plural.Sprintf("%s asks %s for its health over %s without authentication in %d {call|calls}, as health checks do", r.Src, r.Dst, r.Detail, r.Count)})
 			continue
 		}
 		l.Add(r, finding.Finding{Severity: finding.Low, Confidence: "exact",
-			What: fmt.Sprintf("%s talks %s with %s without authentication: none of %d calls carries credentials, and no client certificate was shown", r.Src, r.Detail, r.Dst, r.Count)})
+			What: plural.Sprintf("%s talks %s with %s without authentication: none of %d {call|calls} carries credentials, and no client certificate was shown", r.Src, r.Detail, r.Dst, r.Count)})
 	}
 	return nil
 }

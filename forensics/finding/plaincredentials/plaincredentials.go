@@ -7,9 +7,9 @@ package plaincredentials
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/pcapsule/pcapsule/forensics/finding"
+	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
 // Analyzer finds them.
@@ -27,7 +27,7 @@ func find(ctx context.Context, l *finding.Look) error {
 	}
 	for _, r := range rows {
 		f := finding.Finding{Severity: finding.Medium, Confidence: "exact", Evidence: []string{r.Detail + " " + r.Other + " ***"},
-			What: fmt.Sprintf("%s sends credentials (%s) to %s over %s without encryption in %d calls", r.Src, r.Other, r.Dst, r.Detail, r.Count)}
+			What: plural.Sprintf("%s sends credentials (%s) to %s over %s without encryption in %d {call|calls}", r.Src, r.Other, r.Dst, r.Detail, r.Count)}
 		switch r.Other {
 		case "basic", "password", "digest":
 			f.Severity = finding.High
@@ -64,7 +64,7 @@ func passwords(ctx context.Context, l *finding.Look) error {
 	}
 	for _, r := range rows {
 		l.Add(r, finding.Finding{Severity: finding.High, Confidence: "likely", Evidence: []string{r.Other + " of " + r.Detail},
-			What: fmt.Sprintf("a password or key by name in the %s of %s, %s to %s, without encryption in %d calls", r.Other, r.Detail, r.Src, r.Dst, r.Count)})
+			What: plural.Sprintf("a password or key by name in the %s of %s, %s to %s, without encryption in %d {call|calls}", r.Other, r.Detail, r.Src, r.Dst, r.Count)})
 	}
 	return nil
 }

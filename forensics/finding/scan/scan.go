@@ -7,6 +7,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 	"github.com/pcapsule/pcapsule/forensics/finding"
+	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
 // Targets within one minute from which a client is taken to be searching.
@@ -30,7 +31,7 @@ func find(ctx context.Context, l *finding.Look) error {
 	}
 	for _, r := range rows {
 		l.Add(r, finding.Finding{Severity: finding.High, Confidence: "likely",
-			What: fmt.Sprintf("%s tried up to %d targets within a minute (%s); %.0f of %d connections were refused or not answered", r.Src, r.Of, r.Detail, r.Number, r.Count)})
+			What: plural.Sprintf("%s tried up to %d {target|targets} within a minute (%s); %.0f of %d {connection was|connections were} refused or not answered", r.Src, r.Of, r.Detail, r.Number, r.Count)})
 	}
 	return nil
 }

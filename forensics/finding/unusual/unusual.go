@@ -8,11 +8,11 @@ package unusual
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 	"github.com/pcapsule/pcapsule/forensics/finding"
+	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
 // Analyzer finds them.
@@ -53,19 +53,19 @@ func find(ctx context.Context, l *finding.Look) error {
 	rest, crowds := finding.Crowds(rows, func(r finding.Row) bool { return r.Detail == "new" })
 	for _, r := range crowds {
 		l.Add(r, finding.Finding{Severity: finding.Medium, Confidence: "exact",
-			What: fmt.Sprintf("%s talked to %d destinations to which it did not talk before %s, %d connections and %.0f bytes", r.Src, r.Of, ask.Stamp(from), r.Count, r.Number)})
+			What: plural.Sprintf("%s talked to %d {destination|destinations} to which it did not talk before %s, %d {connection|connections} and %.0f bytes", r.Src, r.Of, ask.Stamp(from), r.Count, r.Number)})
 	}
 	for _, r := range rest {
 		f := finding.Finding{Severity: finding.Low, Confidence: "exact"}
 		switch r.Detail {
 		case "new":
-			f.What = fmt.Sprintf("%s never talked to %s before %s, and did %d times since, %.0f bytes", r.Src, r.Dst, ask.Stamp(from), r.Count, r.Number)
+			f.What = plural.Sprintf("%s never talked to %s before %s, and did %d {time|times} since, %.0f bytes", r.Src, r.Dst, ask.Stamp(from), r.Count, r.Number)
 			if r.Other != "" {
 				f.Severity = finding.Medium
 			}
 		default:
 			f.Severity = finding.Medium
-			f.What = fmt.Sprintf("%s and %s: %d connections and %.0f bytes in %.1f hours, against %d and %.0f in %.1f hours before: unusual %s", r.Src, r.Dst, r.Count, r.Number, asked, r.Of, r.Number2, base, r.Detail)
+			f.What = plural.Sprintf("%s and %s: %d {connection|connections} and %.0f bytes in %.1f hours, against %d and %.0f in %.1f hours before: unusual %s", r.Src, r.Dst, r.Count, r.Number, asked, r.Of, r.Number2, base, r.Detail)
 		}
 		l.Add(r, f)
 	}

@@ -63,32 +63,6 @@ func Wrap(text string, width int) (list []string) {
 	return list
 }
 
-// Thousands writes a number as 1,234,567.
-func Thousands(n int64) string {
-	s := strconv.FormatInt(n, 10)
-	neg := strings.HasPrefix(s, "-")
-	s = strings.TrimPrefix(s, "-")
-	var b strings.Builder
-	for i, c := range s {
-		if i > 0 && (len(s)-i)%3 == 0 {
-			b.WriteByte(',')
-		}
-		b.WriteRune(c)
-	}
-	if neg {
-		return "-" + b.String()
-	}
-	return b.String()
-}
-
-// Counted is a number with its noun.
-func Counted(n int64, one, many string) string {
-	if n == 1 {
-		many = one
-	}
-	return Thousands(n) + " " + many
-}
-
 // ByteSize writes a number of bytes for people, in powers of 1000.
 func ByteSize(n int64) string {
 	if n < 1000 {

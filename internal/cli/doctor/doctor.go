@@ -11,8 +11,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/pcapsule/pcapsule/internal/cli/console"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
+	"github.com/pcapsule/pcapsule/internal/plural"
 	"github.com/pcapsule/pcapsule/recorder"
 )
 
@@ -113,7 +113,7 @@ func (r *report) tell(out io.Writer, program string, asJSON bool) error {
 func (r *report) summary() string {
 	degraded := ""
 	if r.Degraded > 0 {
-		degraded = console.Counted(int64(r.Degraded), "degradation", "degradations")
+		degraded = plural.Count(int64(r.Degraded), "degradation", "degradations")
 	}
 	switch {
 	case r.Works && degraded != "":
@@ -121,7 +121,7 @@ func (r *report) summary() string {
 	case r.Works:
 		return "Recording works on this machine."
 	}
-	text := "Recording does not work on this machine: " + console.Counted(int64(r.Missing), "requirement is", "requirements are") + " missing"
+	text := "Recording does not work on this machine: " + plural.Count(int64(r.Missing), "requirement is", "requirements are") + " missing"
 	if degraded != "" {
 		text += ", and there " + map[bool]string{true: "is ", false: "are "}[r.Degraded == 1] + degraded
 	}
@@ -143,7 +143,7 @@ func rows(checks []recorder.Check) (list []row) {
 			at[purpose] = len(list)
 			list = append(list, row{mark: "ok", name: "hooks for " + purpose})
 		}
-		list[at[purpose]].detail = console.Thousands(number[purpose]) + " attached"
+		list[at[purpose]].detail = plural.Thousands(number[purpose]) + " attached"
 	}
 	return list
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/internal/cli/console"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
+	"github.com/pcapsule/pcapsule/internal/plural"
 	"github.com/pcapsule/pcapsule/recorder/keys"
 )
 
@@ -98,12 +99,12 @@ func (r *tlsReport) print(out io.Writer) {
 	if len(r.Processes) == 0 {
 		fmt.Fprintln(out, "No process uses a TLS library that pcapsule knows.")
 	} else {
-		text := "TLS keys can be read from " + console.Counted(count[keys.Yes], "process", "processes")
+		text := "TLS keys can be read from " + plural.Count(count[keys.Yes], "process", "processes")
 		if n := count[keys.Learns]; n > 0 {
-			text += ", and from " + console.Counted(n, "more", "more") + " once a recording has learned the layout of the library"
+			text += ", and from " + plural.Count(n, "more", "more") + " once a recording has learned the layout of the library"
 		}
 		if n := count[keys.No]; n > 0 {
-			text += "; not from " + console.Thousands(n)
+			text += "; not from " + plural.Thousands(n)
 		}
 		fmt.Fprintln(out)
 		printRows(out, []row{{detail: text + "."}})

@@ -82,7 +82,7 @@ func ordered(d *json.Decoder) (any, error) {
 // framing are the members that every answer has; they come last, in a few lines.
 func framing(name string) bool {
 	switch name {
-	case "coverage", "matched", "truncated", "now", "verified", "notes":
+	case "coverage", "matched", "truncated", "next_cursor", "now", "verified", "notes":
 		return true
 	}
 	return false
@@ -107,12 +107,14 @@ func (p *page) frame(top object) {
 				p.space()
 				p.line("lists were cut: narrow the question or raise --limit")
 			}
+		case "next_cursor":
+			p.line("the rows that follow: the same question with --cursor " + valueOf("", m.value))
 		case "coverage":
 			o, _ := m.value.(object)
 			p.space()
 			for _, c := range o {
 				if list, ok := c.value.([]any); ok && c.name == "holes" {
-					p.list("holes in the recording", list, 0)
+					p.list("coverage gaps", list, 0)
 				} else if c.name == "state" {
 					text := "recorded: " + valueOf("", c.value)
 					if p.day != "" {

@@ -186,6 +186,11 @@ func (p *page) fact(m member) (string, bool) {
 		if text == "" {
 			return "", true
 		}
+		if m.name == "what" && !strings.Contains(v, " ") {
+			label = "origin:"
+		} else if words[m.name] != "" {
+			label += ":"
+		}
 		return label + nbsp + text, utf8.RuneCountInString(text) <= 32 && !p.alone(m.name, text)
 	}
 	return strings.ReplaceAll(label+" "+p.value(m.name, m.value), " ", nbsp), true

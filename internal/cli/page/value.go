@@ -11,8 +11,17 @@ import (
 	"github.com/pcapsule/pcapsule/internal/cli/console"
 )
 
+// words are labels that say more than the names of their members.
+var words = map[string]string{"sure": "certainty", "when": "pattern", "holes": "coverage gaps", "more_holes": "more coverage gaps"}
+
+// kinds are values of member what that are no words for a person.
+var kinds = map[string]string{"own": "this call", "no_answer": "no answer"}
+
 // label is a member's name for a person; its unit stands with the value.
 func label(name string) string {
+	if word, ok := words[name]; ok {
+		return word
+	}
 	for _, unit := range []string{"_ms", "_us", "_kb", "_mb", "_seconds", "_percent", "_s"} {
 		name = strings.TrimSuffix(name, unit)
 	}
@@ -47,6 +56,8 @@ func (p *page) value(name string, v any) string {
 		switch {
 		case longTime.FindString(s) == s && s != "":
 			return strings.TrimPrefix(shortTimes(s), p.day+" ")
+		case name == "what" && kinds[s] != "":
+			return kinds[s]
 		case sentences[name]:
 			return console.Printable(shortTimes(s), 4*maxText)
 		}

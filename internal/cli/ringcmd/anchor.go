@@ -13,6 +13,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/internal/cli/console"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
+	"github.com/pcapsule/pcapsule/internal/plural"
 	"github.com/pcapsule/pcapsule/recorder/ring"
 )
 
@@ -153,5 +154,5 @@ func printAnchored(out io.Writer, r *ring.Report) {
 		trust = " (by its own word; give --witness)"
 	}
 	fmt.Fprintf(out, "anchored up to record %d by %s at %s%s; %s after it\n", r.Anchored, console.Printable(r.AnchoredBy, 100), r.AnchoredAt, trust,
-		console.Counted(r.Records-1-r.Anchored, "record", "records"))
+		plural.Count(r.Records-1-r.Anchored, "record", "records"))
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/internal/cli/console"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
+	"github.com/pcapsule/pcapsule/internal/plural"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 	"github.com/pcapsule/pcapsule/recorder/ring"
 )
@@ -122,7 +123,7 @@ func (p program) runCat(c *cobra.Command, dir string, f *catFlags) error {
 		warn(c, "%s does not exist any more", name)
 	}
 	if got.Damage > 0 {
-		warn(c, "%s in sealed segments cannot be read; %s ring verify says more", console.Counted(got.Damage, "place", "places"), p.name)
+		warn(c, "%s in sealed segments cannot be read; %s ring verify says more", plural.Count(got.Damage, "place", "places"), p.name)
 	}
 	for _, h := range r.Holes {
 		if int64(h.To) >= from && int64(h.From) <= to && (h.Series == "" || of(h.Series)) {
@@ -133,7 +134,7 @@ func (p program) runCat(c *cobra.Command, dir string, f *catFlags) error {
 	if f.output == "-" {
 		said = c.ErrOrStderr()
 	}
-	fmt.Fprintf(said, "%s: %s, %s, of %s\n", f.output, console.Counted(got.Packets, "packet", "packets"), console.ByteSize(got.Bytes), console.Counted(int64(got.Segments), "segment", "segments"))
+	fmt.Fprintf(said, "%s: %s, %s, of %s\n", f.output, plural.Count(got.Packets, "packet", "packets"), console.ByteSize(got.Bytes), plural.Count(int64(got.Segments), "segment", "segments"))
 	return nil
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pcapsule/pcapsule/internal/cli/console"
+	"github.com/pcapsule/pcapsule/internal/plural"
 	"github.com/pcapsule/pcapsule/recorder/ring"
 )
 
@@ -83,7 +84,7 @@ func (l *list) print(out io.Writer, p program) error {
 	if l.Writing {
 		writing = "being written"
 	}
-	fmt.Fprintf(out, "ring %s of %s: %s, %s\n", console.Printable(l.Ring, 64), console.Printable(l.Node, 128), console.Counted(int64(len(l.Segments)), "segment", "segments"), writing)
+	fmt.Fprintf(out, "ring %s of %s: %s, %s\n", console.Printable(l.Ring, 64), console.Printable(l.Node, 128), plural.Count(int64(len(l.Segments)), "segment", "segments"), writing)
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	if len(l.Segments) > 0 {
 		fmt.Fprintln(w, "SEGMENT\tSTATE\tPACKETS\tSIZE\tFIRST\tLAST")
@@ -91,7 +92,7 @@ func (l *list) print(out io.Writer, p program) error {
 	for _, s := range l.Segments {
 		packets, first, last := "", "", ""
 		if s.Seal != nil {
-			packets, first, last = console.Thousands(int64(min(s.Seal.Packets, math.MaxInt64))), s.Seal.First.String(), s.Seal.Last.String()
+			packets, first, last = plural.Thousands(int64(min(s.Seal.Packets, math.MaxInt64))), s.Seal.First.String(), s.Seal.Last.String()
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", console.Printable(s.Name, 200), s.State, packets, console.ByteSize(s.Size), first, last)
 	}
@@ -102,7 +103,7 @@ func (l *list) print(out io.Writer, p program) error {
 		fmt.Fprintf(out, "coverage gap: %s\n", Hole(h))
 	}
 	if l.Damaged > 0 {
-		fmt.Fprintf(out, "%s cannot be read; %s ring verify says where\n", console.Counted(int64(l.Damaged), "record", "records"), p.name)
+		fmt.Fprintf(out, "%s cannot be read; %s ring verify says where\n", plural.Count(int64(l.Damaged), "record", "records"), p.name)
 	}
 	return nil
 }
@@ -111,7 +112,7 @@ func (l *list) print(out io.Writer, p program) error {
 func Hole(h ring.Hole) string {
 	packets := "packets not counted"
 	if h.Packets >= 0 {
-		packets = console.Counted(h.Packets, "packet", "packets")
+		packets = plural.Count(h.Packets, "packet", "packets")
 	}
 	text := fmt.Sprintf("%s, %s to %s, %s", console.Printable(h.Reason, 40), Time(h.From), Time(h.To), packets)
 	if h.Series != "" {

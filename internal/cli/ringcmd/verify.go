@@ -11,6 +11,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/internal/cli/console"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
+	"github.com/pcapsule/pcapsule/internal/plural"
 	"github.com/pcapsule/pcapsule/recorder/ring"
 )
 
@@ -102,7 +103,7 @@ func runVerify(out io.Writer, dir string, opt ring.VerifyOptions, asJSON bool) e
 // problems is the error for a ring that is not as it was recorded.
 func problems(dir string, r *ring.Report) error {
 	if !r.OK() {
-		return exit.With(fmt.Errorf("%s: %s", dir, console.Counted(int64(len(r.Problems)+r.More), "problem", "problems")), exit.Verify,
+		return exit.With(fmt.Errorf("%s: %s", dir, plural.Count(int64(len(r.Problems)+r.More), "problem", "problems")), exit.Verify,
 			"the ring was changed, or its disk is damaged; an anchor or a snapshot shows how it was")
 	}
 	return nil
@@ -114,9 +115,9 @@ func printReport(out io.Writer, r *ring.Report) {
 	if !r.Hashed {
 		hashed, unread = "not read", ", not read"
 	}
-	fmt.Fprintf(out, "ring %s: %s, %s of them signed\n", console.Printable(r.Ring, 64), console.Counted(r.Records, "record", "records"), console.Thousands(r.Signed))
-	fmt.Fprintf(out, "%s there, %s, %s; %s deleted by retention\n", console.Counted(int64(r.Segments), "segment", "segments"), console.ByteSize(r.Bytes), hashed, console.Thousands(r.Deleted))
-	fmt.Fprintf(out, "%s as sealed%s\n", console.Counted(int64(r.SideFiles), "side file", "side files"), unread)
+	fmt.Fprintf(out, "ring %s: %s, %s of them signed\n", console.Printable(r.Ring, 64), plural.Count(r.Records, "record", "records"), plural.Thousands(r.Signed))
+	fmt.Fprintf(out, "%s there, %s, %s; %s deleted by retention\n", plural.Count(int64(r.Segments), "segment", "segments"), console.ByteSize(r.Bytes), hashed, plural.Thousands(r.Deleted))
+	fmt.Fprintf(out, "%s as sealed%s\n", plural.Count(int64(r.SideFiles), "side file", "side files"), unread)
 	switch {
 	case r.Anchored < 0:
 		fmt.Fprintln(out, "not anchored: no witness has seen the chain")
@@ -139,7 +140,7 @@ func printReport(out io.Writer, r *ring.Report) {
 	list("side files not sealed", r.SidesOpen)
 	list("side files sealed after a crash", r.SidesRecovered)
 	if n := len(r.SidesUncovered); n > 0 {
-		fmt.Fprintf(out, "side files not covered: those of %s, sealed by an earlier release\n", console.Counted(int64(n), "segment", "segments"))
+		fmt.Fprintf(out, "side files not covered: those of %s, sealed by an earlier release\n", plural.Count(int64(n), "segment", "segments"))
 	}
 	list("counters do not add up", r.Unbalanced)
 	list("note", r.Notes)

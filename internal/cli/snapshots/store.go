@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/internal/plural"
 	"github.com/pcapsule/pcapsule/mcp/store"
 	"github.com/pcapsule/pcapsule/recorder/ring"
 )
@@ -245,7 +246,7 @@ func (s *Store) reserve(name string) (string, error) {
 		return "", err
 	}
 	if len(list) >= maxSnapshots {
-		return "", fmt.Errorf("%d snapshots are kept: delete some", len(list))
+		return "", errors.New(plural.Sprintf("%d {snapshot is|snapshots are} kept: delete some", len(list)))
 	}
 	dir := filepath.Join(s.dir, name)
 	if err := os.Mkdir(dir, 0o700); errors.Is(err, fs.ErrExist) {

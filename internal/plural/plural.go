@@ -1,0 +1,89 @@
+// Package plural writes numbers with their nouns, so that 1 call is not 1 calls.
+package plural
+
+import (
+	"fmt"
+	"reflect"
+	"strconv"
+	"strings"
+)
+
+// Count is a number with its noun: "1 call", "1,234 calls".
+func Count(n int64, one, many string) string {
+	if n == 1 {
+		many = one
+	}
+	return Thousands(n) + " " + many
+}
+
+// Thousands writes a number as 1,234,567.
+func Thousands(n int64) string {
+	s := strconv.FormatInt(n, 10)
+	sign := ""
+	if n < 0 {
+		sign, s = "-", s[1:]
+	}
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return sign + s
+}
+
+// Sprintf is fmt.Sprintf with one more rule: of {one|many} it writes the first word if the last
+// %d before it is 1, and else the second: "%d {packet carries|packets carry} this call". It reads
+// the format alone, never what the arguments hold. Arguments are used in order.
+func Sprintf(format string, args ...any) string {
+	var b strings.Builder
+	last, next := int64(0), 0
+	for i := 0; i < len(format); i++ {
+		c := format[i]
+		if c == '{' {
+			if one, many, end, ok := choice(format[i:]); ok {
+				if last == 1 {
+					many = one
+				}
+				b.WriteString(many)
+				i += end
+				continue
+			}
+		}
+		b.WriteByte(c)
+		if c != '%' {
+			continue
+		}
+		for i++; i < len(format); i++ { // flags, width and precision, then the verb
+			b.WriteByte(format[i])
+			if !strings.ContainsRune("+-# 0123456789.", rune(format[i])) {
+				break
+			}
+		}
+		if i == len(format) || format[i] == '%' {
+			continue
+		}
+		if format[i] == 'd' && next < len(args) {
+			last = whole(args[next])
+		}
+		next++
+	}
+	return fmt.Sprintf(b.String(), args...)
+}
+
+// choice reads {one|many}; end is the place of the last brace.
+func choice(s string) (one, many string, end int, ok bool) {
+	end = strings.IndexByte(s, '}')
+	if end < 0 {
+		return "", "", 0, false
+	}
+	one, many, ok = strings.Cut(s[1:end], "|")
+	return one, many, end, ok
+}
+
+func whole(v any) int64 {
+	switch r := reflect.ValueOf(v); {
+	case r.CanInt():
+		return r.Int()
+	case r.CanUint() && r.Uint() == 1:
+		return 1
+	}
+	return 0
+}
