@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/google/jsonschema-go/jsonschema"
 
@@ -93,7 +94,7 @@ func (s *answerer) question(ctx context.Context, q ask.Question, args json.RawMe
 	if err != nil {
 		return nil, err
 	}
-	return pageOf(fieldsOf(raw), id, at, rows, s.max), nil
+	return pageOf(fieldsOf(raw), q.Sums, id, at, rows, s.max), nil
 }
 
 // questionID is a hash of all that decides what an answer's lists hold.
@@ -133,12 +134,13 @@ func readOffsets(raw json.RawMessage, id string) (map[string]int, error) {
 }
 
 // pageOf is an answer with its lists from where the last page ended, at most rows of each
-// and at most most bytes in all. at is nil on the first page.
-func pageOf(fields []field, id string, at map[string]int, rows, most int) json.RawMessage {
+// and at most most bytes in all. at is nil on the first page, which has the lists of whole in
+// full.
+func pageOf(fields []field, whole []string, id string, at map[string]int, rows, most int) json.RawMessage {
 	more := map[string]int{} // lists with more, and where that begins
 	for i, f := range fields {
 		list := f.list()
-		if list == nil || f.remark() {
+		if list == nil || f.remark() || at == nil && slices.Contains(whole, f.name) {
 			continue
 		}
 		from := 0

@@ -35,7 +35,7 @@ func FuzzOffsets(f *testing.F) {
 		if at != nil && err != nil {
 			t.Errorf("%v and %v", at, err)
 		}
-		raw := pageOf(fieldsOf(json.RawMessage(`{"a":[1,2,3],"b":[4],"truncated":true,"notes":["n"]}`)), "x", at, 2, leastBytes)
+		raw := pageOf(fieldsOf(json.RawMessage(`{"a":[1,2,3],"b":[4],"truncated":true,"notes":["n"]}`)), nil, "x", at, 2, leastBytes)
 		if !json.Valid(raw) {
 			t.Errorf("no JSON: %s", raw)
 		}

@@ -34,6 +34,9 @@ type Question struct {
 	// the last: the answer has no pages.
 	Nearest bool
 
+	// Sums are lists that sum up the others, so that a first page has them whole.
+	Sums []string
+
 	In, Out *jsonschema.Schema
 	ask     func(ctx context.Context, c *forensics.Case, in json.RawMessage) (any, error)
 }

@@ -2,7 +2,6 @@ package check
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/patterns"
@@ -55,7 +54,7 @@ func (q *scope) retry(ctx context.Context, want *Retries, p *patterns.Pattern, o
 		}
 	}
 	if n := want.Max; n != nil && has["max_retries"] > float64(*n) {
-		o.fail(call, fmt.Sprintf("at most %d retries", *n), "%s", p.Words)
+		o.fail(call, plural.Sprintf("at most %d {retry|retries}", *n), "%s", p.Words)
 	}
 	if want.Backoff != "" && has["max_retries"] >= 2 {
 		growing := p.Shape == "exponential" || p.Shape == "linear"

@@ -412,7 +412,9 @@ func names(list []Analyzer) string {
 
 // Question makes the question list_findings of analyzers.
 func Question(analyzers []Analyzer) ask.Question {
-	return ask.New("list_findings", "Findings: security, secrets, certificates, egress, beacons",
+	q := ask.New("list_findings", "Findings: security, secrets, certificates, egress, beacons",
 		"Run the analyzers: missing authentication, forwarded tokens, weak TLS, certificates, plaintext credentials, personal data and secrets with masked evidence, egress outside an allow-list, beacons, DNS tunnels and failures, unusual destinations and volumes.", true,
 		func(ctx context.Context, c *forensics.Case, in In) (*Out, error) { return Run(ctx, c, analyzers, in) })
+	q.Sums = []string{"summary"}
+	return q
 }

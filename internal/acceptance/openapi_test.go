@@ -53,7 +53,7 @@ func describeServers(t *testing.T, capture string) {
 	ctx := context.Background()
 	path := madeOf(t, capture, 0, 0)
 	if path == "" {
-		t.Skip("it is no capture")
+		return // it is no capture
 	}
 	c, err := forensics.Open(ctx, []string{path}, forensics.Options{Threads: 2})
 	if err != nil {

@@ -117,7 +117,7 @@ func (o *Answer) tell(services, endpoints []Change) {
 		say("No change of weight in latency, errors or volume among %d comparisons.", o.Tests)
 	}
 	if little > 0 {
-		say("Changes of latency or errors with fewer than %d calls in one of the times: %d, which stand last in the lists.", enough, little)
+		say("Changes of latency or errors with fewer than %d {call|calls} in one of the times: %d, which stand last in the lists.", enough, little)
 	}
 	count := map[string]int{}
 	for _, n := range o.New {

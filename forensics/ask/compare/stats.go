@@ -11,6 +11,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
+	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
 // What a change must be beside significant to be called one.
@@ -284,7 +285,7 @@ func few(calls [2]int64) bool { return min(calls[0], calls[1]) < enough }
 // slowest says how slow the slowest calls were.
 func (ch *Change) slowest() string {
 	if ch.Few {
-		return fmt.Sprintf("%d calls, before %d: too few for a p99", ch.Calls[1], ch.Calls[0])
+		return plural.Sprintf("%d {call|calls}, before %d: too few for a p99", ch.Calls[1], ch.Calls[0])
 	}
 	return fmt.Sprintf("p99 %.4g ms, before %.4g ms", ch.P99Ms[1], ch.P99Ms[0])
 }

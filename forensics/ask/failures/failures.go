@@ -86,7 +86,9 @@ type Share struct {
 
 // Question is find_failures, which Ask answers.
 func Question() ask.Question {
-	return ask.New("find_failures", "What failed and why", "Failed calls grouped by who, endpoint, status; where each began (deepest failing call below), what its answer said, pattern in time, timeouts; DNS failures; refused and reset connections. 4xx and 5xx apart.", true, Ask)
+	q := ask.New("find_failures", "What failed and why", "Failed calls grouped by who, endpoint, status; where each began (deepest failing call below), what its answer said, pattern in time, timeouts; DNS failures; refused and reset connections. 4xx and 5xx apart.", true, Ask)
+	q.Sums = []string{"classes"}
+	return q
 }
 
 // class is the SQL for the kind of failure.

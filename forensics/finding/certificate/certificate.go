@@ -13,6 +13,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 	"github.com/pcapsule/pcapsule/forensics/finding"
+	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
 // soon is how near its end a certificate is worth a word.
@@ -61,11 +62,11 @@ func find(ctx context.Context, l *finding.Look) error {
 	for _, r := range rows {
 		p := problems[int(r.Number)]
 		l.Add(r, finding.Finding{Severity: p.severity, Confidence: "exact",
-			What: fmt.Sprintf("the %s's certificate %q %s (%s): %d handshakes of %s with %s", r.Other, r.Detail, p.what, r.Evidence[0], r.Count, r.Src, r.Dst)})
+			What: plural.Sprintf("the %s's certificate %q %s (%s): %d {handshake|handshakes} of %s with %s", r.Other, r.Detail, p.what, r.Evidence[0], r.Count, r.Src, r.Dst)})
 	}
 	hidden, err := l.Rows(ctx, h+`SELECT count(*) AS count FROM h WHERE tls_certificate_state = 'not_observable'`, l.Args...)
 	if err == nil && hidden[0].Count > 0 {
-		l.Note("%d handshakes hide their certificates, and no key opened them", hidden[0].Count)
+		l.Note("%d {handshake hides its certificate|handshakes hide their certificates}, and no key opened it", hidden[0].Count)
 	}
 	return err
 }

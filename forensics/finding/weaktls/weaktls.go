@@ -5,10 +5,10 @@ package weaktls
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 	"github.com/pcapsule/pcapsule/forensics/finding"
+	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
 // Analyzer finds them.
@@ -41,7 +41,7 @@ func find(ctx context.Context, l *finding.Look) error {
 			severity = finding.Low
 		}
 		l.Add(r, finding.Finding{Severity: severity, Confidence: "exact", Evidence: []string{r.Other},
-			What: fmt.Sprintf("%s and %s settled on %s (%s) in %d handshakes", r.Src, r.Dst, r.Other, r.Detail, r.Count)})
+			What: plural.Sprintf("%s and %s settled on %s (%s) in %d {handshake|handshakes}", r.Src, r.Dst, r.Other, r.Detail, r.Count)})
 	}
 	return nil
 }
