@@ -57,14 +57,14 @@ skips := .ci/allowed-skips.txt $(if $(filter-out 0,$(shell id -u)),.ci/skips-wit
 
 # "make lint" has the analyzers of go vet, so go test need not run them again.
 unit: build .cache/testgate
-	set -o pipefail; $(GO) test -vet=off -timeout 20m -json ./... | tee .cache/unit.json | .cache/testgate $(skips) | tee .cache/unit.txt
+	set -o pipefail; $(GO) test -vet=off -timeout 40m -json ./... | tee .cache/unit.json | .cache/testgate $(skips) | tee .cache/unit.txt
 
 # Packages that start goroutines, and runs through all stages of the exporter. Not included:
 # recorder/agent and internal/cli, because building a Kubernetes client and all commands with
 # the detector costs more than the tests; and tests that measure time, or that only repeat
 # other tests of the same goroutines in long loops.
 RACE := ./exporter/dissect ./exporter/internal/... ./mcp ./recorder ./recorder/keys ./recorder/ring
-norace := StrippedPrograms|CostIsLinear|CostStaysLinear|AnswersKeepToTheirBudget|PromptsWorkWhenFollowedWordByWord|ToolsTakeNoWrongArgument|RecoveryAtEveryLength|Owners$$|PlaintextOf
+norace := StrippedPrograms|CostIsLinear|CostStaysLinear|AnswersKeepToTheirBudget|PromptsWorkWhenFollowedWordByWord|ToolsTakeNoWrongArgument|RecoveryAtEveryLength|Owners$$|PlaintextOf|ASecret$$|ConfirmsAGuess|AsTheDescriptionSays
 
 race: .cache/testgate
 	set -o pipefail; $(GO) test -vet=off -race -timeout 20m -json -skip '^Test($(norace))' $(RACE) | \

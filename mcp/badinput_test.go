@@ -119,6 +119,7 @@ func TestRunawayQueriesEnd(t *testing.T) {
 		"a recursion without end": "WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r) SELECT max(n) FROM r",
 		"a list without end":      "SELECT list(range) FROM range(3000000000)",
 		"a text without end":      "SELECT repeat(repeat('x', 1000000), 1000000)",
+		"long texts without end":  "SELECT list(repeat('x', 1000000) || range) FROM range(100000)",
 		"a sort of all":           "SELECT a.range FROM range(3000000000) a ORDER BY md5(a.range::VARCHAR) LIMIT 1000000000",
 		"more arrows than leaves": "SELECT " + strings.Repeat("list_transform([1], x -> ", 20) + "1" + strings.Repeat(")", 20),
 		"a crash":                 "SELECT json_structure(repeat('[', 200000) || repeat(']', 200000))",
