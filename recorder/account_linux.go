@@ -88,12 +88,8 @@ func (r *recording) accountOf(l *lane, t ring.Taken) ring.Account {
 	l.ended.Add(1)
 	clock := r.clockNow.Load()
 	a := ring.Account{Clock: clock}
-	var flying *face
-	if t.Kept+t.Dropped > l.handed.Load() {
-		flying = l.flying.Load()
-	}
 	if clock != nil {
-		a.Interfaces = r.faces.accounts(int64(clock.Real), l, flying)
+		a.Interfaces = r.faces.accounts(int64(clock.Real), l)
 	}
 	c := ring.Counters{Drops: []ring.Drop{{Reason: reasonWriter}}}
 	if l.age == 0 {

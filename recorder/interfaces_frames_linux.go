@@ -115,9 +115,6 @@ func frameFlags(pktType uint8, status uint32) pcapng.Flags {
 }
 
 func (l *listening) keep(p *ring.Packet, d *device, frame []byte) error {
-	if l.flying.Load() != d {
-		l.flying.Store(d)
-	}
 	err := l.out.append(p)
 	if err == nil {
 		l.keys.frame(frame)
@@ -126,7 +123,6 @@ func (l *listening) keep(p *ring.Packet, d *device, frame []byte) error {
 	defer l.mu.Unlock()
 	switch {
 	case err == nil:
-		l.handed.Add(1)
 		l.pending = 0
 		d.delivered++
 		l.bytes += uint64(len(p.Prefix) + len(p.Data))
@@ -136,7 +132,6 @@ func (l *listening) keep(p *ring.Packet, d *device, frame []byte) error {
 		}
 		return nil
 	case errors.Is(err, ring.ErrDisk):
-		l.handed.Add(1)
 		d.lost++
 		if !l.trouble {
 			l.trouble = true

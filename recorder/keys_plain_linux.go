@@ -48,7 +48,7 @@ type plaintext struct {
 	mu    sync.Mutex // guards all below; the ring is called with it held
 	out   plainOut
 	name  string
-	rest  *voice
+	rest  *ring.InterfaceID
 	talks map[uint64]string // Wireshark's names for what connections say
 	order []uint64
 	head  []byte
@@ -59,15 +59,10 @@ type plaintext struct {
 	waits     int                     // bytes
 	waitsFrom time.Time
 
-	list     sync.Mutex // guards these; the ring asks for them from its own goroutines
-	speakers map[speaker]*voice
-	voices   []*voice
-}
+	speakers map[speaker]ring.InterfaceID
 
-// voice is an interface, with what was written of it.
-type voice struct {
-	id      ring.InterfaceID
-	written uint64
+	list sync.Mutex // guards all; the ring asks for them from its own goroutines
+	all  []ring.InterfaceID
 }
 
 // plainOut is what of a series or a file is needed.
@@ -91,7 +86,7 @@ func plainPath(file string) string {
 // startPlaintext begins to read where somebody is chosen. Its output is a series of the
 // recording's ring, or a file beside its file.
 func startPlaintext(o *Options, out sink, discreet *discretion, now func() *ring.Clock, utc func(uint64) int64) (*plaintext, error) {
-	p := &plaintext{onError: o.OnError, discreet: discreet, source: o.Source, speakers: map[speaker]*voice{}, talks: map[uint64]string{}, waiting: map[uint64][]keys.Plain{}, settled: map[uint64]bool{}}
+	p := &plaintext{onError: o.OnError, discreet: discreet, source: o.Source, speakers: map[speaker]ring.InterfaceID{}, talks: map[uint64]string{}, waiting: map[uint64][]keys.Plain{}, settled: map[uint64]bool{}}
 	here := machine.This()
 	if o.Node != "" {
 		here.Node = o.Node
@@ -179,9 +174,8 @@ func (p *plaintext) account(taken ring.Taken, clock *ring.Clock) ring.Account {
 		return a
 	}
 	p.list.Lock()
-	for _, v := range p.voices {
-		n := pcapng.Counter{N: v.written, Known: true}
-		i := ring.InterfaceAccount{ID: v.id, Start: p.begin, Received: n, Delivered: n}
+	for _, v := range p.all {
+		i := ring.InterfaceAccount{ID: v, Start: p.begin}
 		if clock != nil {
 			i.At = int64(clock.Real)
 		}
@@ -305,7 +299,7 @@ func (p *plaintext) turn() {
 }
 
 func (p *plaintext) write(x *keys.Plain) error {
-	v, err := p.speaker(x)
+	id, err := p.speaker(x)
 	if err != nil {
 		return err
 	}
@@ -322,27 +316,19 @@ func (p *plaintext) write(x *keys.Plain) error {
 	if x.Sent {
 		flags = uint32(pcapng.DirectionOutbound)
 	}
-	packet := ring.Packet{Interface: v.id, Time: x.Time, Prefix: p.head, Data: x.Data, OrigLen: uint32(len(p.head) + len(x.Data)), Flags: flags,
+	packet := ring.Packet{Interface: id, Time: x.Time, Prefix: p.head, Data: x.Data, OrigLen: uint32(len(p.head) + len(x.Data)), Flags: flags,
 		PID: x.PID, TID: x.TID, Comment: string(text)}
-	p.list.Lock()
-	v.written++ // before: the packet may fill a segment, which asks for the counters at once
-	p.list.Unlock()
-	if err = p.out.Append(&packet); err != nil {
-		p.list.Lock()
-		v.written--
-		p.list.Unlock()
-	}
-	return err
+	return p.out.Append(&packet)
 }
 
 // speaker gives a process its interface.
-func (p *plaintext) speaker(x *keys.Plain) (*voice, error) {
+func (p *plaintext) speaker(x *keys.Plain) (ring.InterfaceID, error) {
 	s := speaker{x.PID, x.Executable, x.Library}
-	if v := p.speakers[s]; v != nil {
-		return v, nil
+	if id, ok := p.speakers[s]; ok {
+		return id, nil
 	}
 	if p.rest != nil {
-		return p.rest, nil
+		return *p.rest, nil
 	}
 	i := pcapng.Interface{Name: "others", Description: "plaintext at the call, not packets; of processes beyond those that have an interface of their own"}
 	if len(p.speakers) < maxSpeakers {
@@ -351,25 +337,24 @@ func (p *plaintext) speaker(x *keys.Plain) (*voice, error) {
 			Library    string `json:"library"`
 		}{machine.Clean(x.Executable, 512), x.Library.String()})
 		if err != nil {
-			return nil, fmt.Errorf("describing plaintext: %w", err)
+			return 0, fmt.Errorf("describing plaintext: %w", err)
 		}
 		i = pcapng.Interface{Name: machine.Clean(fmt.Sprintf("%s/%d/%s", filepath.Base(x.Executable), x.PID, x.Library), 200),
 			Description: "plaintext at the call, not packets", Comments: []string{workload.FormatInterfaceComment(p.whose(x)), string(text)}}
 	}
 	id, err := p.out.Interface(i)
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
-	v := &voice{id: id}
 	p.list.Lock()
-	defer p.list.Unlock()
-	p.voices = append(p.voices, v)
+	p.all = append(p.all, id)
+	p.list.Unlock()
 	if len(p.speakers) < maxSpeakers {
-		p.speakers[s] = v
+		p.speakers[s] = id
 	} else {
-		p.rest = v
+		p.rest = &id
 	}
-	return v, nil
+	return id, nil
 }
 
 // whose is what is known of a process, as the interfaces of packets have it.

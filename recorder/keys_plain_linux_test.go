@@ -38,7 +38,7 @@ func (p *pieces) Append(x *ring.Packet) error {
 
 func newPieces(discreet *discretion) (*plaintext, *pieces) {
 	out := &pieces{}
-	p := &plaintext{onError: func(error) {}, out: out, flush: func() {}, close: func() error { return nil }, discreet: discreet, speakers: map[speaker]*voice{}, talks: map[uint64]string{},
+	p := &plaintext{onError: func(error) {}, out: out, flush: func() {}, close: func() error { return nil }, discreet: discreet, speakers: map[speaker]ring.InterfaceID{}, talks: map[uint64]string{},
 		waiting: map[uint64][]keys.Plain{}, settled: map[uint64]bool{}}
 	p.tracker.Store(&keys.Tracker{})
 	return p, out

@@ -25,9 +25,7 @@ type lane struct {
 
 	ended     atomic.Uint64 // segments that ended; a ring counts from its own goroutines
 	endedSeen uint64
-	mark      uint64        // segments that had ended when the side files were last looked at
-	handed    atomic.Uint64 // packets that the output was given, with what became of them
-	flying    atomic.Pointer[face]
+	mark      uint64 // segments that had ended when the side files were last looked at
 }
 
 // ages lists the times that a policy has, the shortest first.

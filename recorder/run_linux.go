@@ -283,16 +283,11 @@ func (r *recording) one(p *bpf.Packet, body []byte) error {
 	}
 	x.untold = 0 // an output that drops the packet keeps count of them itself
 	l := x.lane
-	if l.flying.Load() != x {
-		l.flying.Store(x) // the packet may fill a segment, which asks for the counters at once
-	}
 	switch err := l.out.append(&r.packet); {
 	case err == nil:
 		x.delivered.Add(1)
-		l.handed.Add(1)
 	case errors.Is(err, ring.ErrDisk):
 		x.lost.Add(1)
-		l.handed.Add(1)
 		if r.trouble == nil {
 			r.trouble = err
 			r.o.OnError(err)

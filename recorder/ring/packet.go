@@ -154,39 +154,39 @@ type appender []byte
 
 func (a *appender) Write(p []byte) (int, error) { *a = append(*a, p...); return len(p), nil }
 
-// InterfaceAccount is what the kernel and the recorder counted at an interface.
+// InterfaceAccount is what was counted at an interface and is not in the output, which
+// counts itself what it was given: only so do statistics agree with the packets before them.
 type InterfaceAccount struct {
-	ID        InterfaceID
-	At        int64 // when it was counted
-	Start     int64 // when counting began; 0 is left out
-	Received  pcapng.Counter
-	Dropped   pcapng.Counter
-	Accepted  pcapng.Counter // by the filter
-	OSDropped pcapng.Counter
-	Delivered pcapng.Counter
+	ID    InterfaceID
+	At    int64  // when it was counted
+	Start int64  // when counting began; 0 is left out
+	Lost  uint64 // packets
 }
 
-// statistics encodes the account as a block into b, which has room for 120 bytes.
-func (a *InterfaceAccount) statistics(b []byte, iface uint32) []byte {
+// Statistics of an interface of which an output has so many packets.
+func (a *InterfaceAccount) Statistics(iface uint32, kept uint64) pcapng.Statistics {
+	known := func(n uint64) pcapng.Counter { return pcapng.Counter{N: n, Known: true} }
+	return pcapng.Statistics{Interface: iface, Ticks: uint64(a.At),
+		Start: pcapng.Counter{N: uint64(a.Start), Known: a.Start != 0}, End: pcapng.Counter{N: uint64(a.At), Known: a.At != 0},
+		Received: known(kept + a.Lost), OSDropped: known(a.Lost), Delivered: known(kept)}
+}
+
+// appendStatistics encodes a block into b, which has room for 120 bytes.
+func appendStatistics(b []byte, s *pcapng.Statistics) []byte {
 	b = le.AppendUint32(b[:0], uint32(pcapng.BlockStatistics))
 	b = le.AppendUint32(b, 0)
-	b = le.AppendUint32(b, iface)
-	b = appendTicks(b, a.At)
-	start := len(b)
-	if a.Start != 0 {
-		b = appendTicks(le.AppendUint32(b, uint32(pcapng.StatStart)|8<<16), a.Start)
+	b = le.AppendUint32(b, s.Interface)
+	b = appendTicks(b, int64(s.Ticks))
+	if s.Start.Known {
+		b = appendTicks(le.AppendUint32(b, uint32(pcapng.StatStart)|8<<16), int64(s.Start.N))
 	}
-	if a.At != 0 {
-		b = appendTicks(le.AppendUint32(b, uint32(pcapng.StatEnd)|8<<16), a.At)
+	if s.End.Known {
+		b = appendTicks(le.AppendUint32(b, uint32(pcapng.StatEnd)|8<<16), int64(s.End.N))
 	}
-	b = appendCounter(b, pcapng.StatReceived, a.Received)
-	b = appendCounter(b, pcapng.StatDropped, a.Dropped)
-	b = appendCounter(b, pcapng.StatFilterAccept, a.Accepted)
-	b = appendCounter(b, pcapng.StatOSDrop, a.OSDropped)
-	b = appendCounter(b, pcapng.StatDelivered, a.Delivered)
-	if len(b) > start {
-		b = le.AppendUint32(b, 0)
-	}
+	b = appendCounter(b, pcapng.StatReceived, s.Received)
+	b = appendCounter(b, pcapng.StatOSDrop, s.OSDropped)
+	b = appendCounter(b, pcapng.StatDelivered, s.Delivered)
+	b = le.AppendUint32(b, 0)
 	le.PutUint32(b[4:], uint32(len(b)+4))
 	return le.AppendUint32(b, uint32(len(b)+4))
 }

@@ -77,6 +77,7 @@ type iface struct {
 	desc    []byte // its block; nil where the number is unused
 	gen     uint64 // of the segment that has it as number num
 	num     uint32
+	kept    uint64 // packets
 	dropped uint64 // by the ring since the last packet that stayed
 }
 
@@ -258,6 +259,7 @@ func (s *Series) append(p *Packet) error {
 	}
 	p.encode(b, it.num, keep, drops)
 	it.dropped = 0
+	it.kept++
 	captured := len(p.Prefix) + keep
 	s.packets++
 	s.bytes += uint64(captured)

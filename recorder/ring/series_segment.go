@@ -101,7 +101,9 @@ func (s *Series) statistics(list []InterfaceAccount) {
 		if !s.declared(a.ID) || s.ifaces[a.ID].gen != s.seg.gen {
 			continue
 		}
-		block := a.statistics(scratch[:0], s.ifaces[a.ID].num)
+		it := &s.ifaces[a.ID]
+		st := a.Statistics(it.num, it.kept)
+		block := appendStatistics(scratch[:0], &st)
 		b := s.room(len(block), true)
 		if b == nil {
 			return // the seal still has the counters

@@ -161,7 +161,7 @@ func TestLongPacketsAndManyInterfaces(t *testing.T) {
 		ids = append(ids, declare(t, s, "node/shop/"+strings.Repeat("x", 200)))
 	}
 	for n, id := range ids {
-		account.Interfaces = append(account.Interfaces, InterfaceAccount{ID: id, At: epoch, Start: epoch - 5, Received: pcapng.Counter{N: uint64(n), Known: true}})
+		account.Interfaces = append(account.Interfaces, InterfaceAccount{ID: id, At: epoch, Start: epoch - 5, Lost: uint64(n)})
 		must(t, s.Append(&Packet{Interface: id, Time: epoch + int64(n), Prefix: sll2, Data: make([]byte, 300_000), OrigLen: 300_020, Comment: strings.Repeat("c", 70_000)}))
 	}
 	must(t, s.Update(ids[0], pcapng.Interface{Name: "a better name"}))
