@@ -3,7 +3,7 @@ package bpf
 import "encoding/binary"
 
 // PacketHeader is how many bytes stand before a packet's own in the ring buffer.
-const PacketHeader = 64
+const PacketHeader = 104
 
 // Largest number of bytes of one packet that the ring buffer takes.
 const Largest = 65464 - PacketHeader
@@ -38,6 +38,7 @@ type Packet struct {
 	Time      uint64 // CLOCK_MONOTONIC, ns
 	Cookie    uint64 // of the socket
 	Cgroup    uint64 // of the socket
+	Netns     uint64 // cookie of the socket's network namespace, 0 where it is not known
 	Len       uint32 // true length
 	Cap       uint32 // bytes that follow
 	IfIndex   uint32
@@ -50,6 +51,7 @@ type Packet struct {
 	PktType   uint8 // as in the Linux cooked header
 	Kind      Kind
 	Transport uint8 // protocol of the socket
+	Ends      Ends  // the socket's own, of outgoing packets
 }
 
 // Decode reads a record of the ring buffer and returns the packet's bytes. It answers
@@ -60,15 +62,23 @@ func (p *Packet) Decode(b []byte) ([]byte, bool) {
 	}
 	h := b[:PacketHeader:PacketHeader]
 	ne := binary.NativeEndian
-	p.Time, p.Cookie, p.Cgroup = ne.Uint64(h), ne.Uint64(h[8:]), ne.Uint64(h[16:])
-	p.Len, p.Cap, p.IfIndex = ne.Uint32(h[24:]), ne.Uint32(h[28:]), ne.Uint32(h[32:])
-	p.TGID, p.TID, p.Lost = ne.Uint32(h[36:]), ne.Uint32(h[40:]), ne.Uint32(h[44:])
-	p.GSOSize, p.GSOSegs, p.Protocol = ne.Uint16(h[48:]), ne.Uint16(h[50:]), ne.Uint16(h[52:])
-	p.Outgoing, p.PktType, p.Kind, p.Transport = h[54] != 0, h[55], Kind(h[56]), h[57]
+	p.Time, p.Cookie, p.Cgroup, p.Netns = ne.Uint64(h), ne.Uint64(h[8:]), ne.Uint64(h[16:]), ne.Uint64(h[24:])
+	p.Len, p.Cap, p.IfIndex = ne.Uint32(h[32:]), ne.Uint32(h[36:]), ne.Uint32(h[40:])
+	p.TGID, p.TID, p.Lost = ne.Uint32(h[44:]), ne.Uint32(h[48:]), ne.Uint32(h[52:])
+	p.GSOSize, p.GSOSegs, p.Protocol = ne.Uint16(h[56:]), ne.Uint16(h[58:]), ne.Uint16(h[60:])
+	p.Outgoing, p.PktType, p.Kind, p.Transport = h[62] != 0, h[63], Kind(h[64]), h[65]
+	p.Ends = Ends{Version: h[66], LocalPort: ne.Uint16(h[68:]), RemotePort: ne.Uint16(h[70:]), Local: [16]byte(h[72:]), Remote: [16]byte(h[88:])}
 	if uint64(p.Cap) > uint64(len(b)-PacketHeader) {
 		return nil, false
 	}
 	return b[PacketHeader : PacketHeader+int(p.Cap)], true
+}
+
+// Ends are the two ends of a socket. Local is zero where the socket has no address of its own.
+type Ends struct {
+	Version               uint8 // 4 or 6; 0: not known
+	LocalPort, RemotePort uint16
+	Local, Remote         [16]byte // IPv4 in the first four bytes
 }
 
 // Counters of one direction. Seen = Excluded + Filtered + Forbidden + Delivered + Failed +

@@ -50,8 +50,8 @@ var (
 	// Some helpers were opened to some types of programs later.
 	helperForType = map[ebpf.ProgramType]map[asm.BuiltinFunc]release{
 		ebpf.CGroupSKB:      {asm.FnGetCurrentTaskBtf: {Major: 5, Minor: 15}, asm.FnGetCurrentPidTgid: {Major: 6, Minor: 10}},
-		ebpf.CGroupSock:     {asm.FnGetSocketCookie: {Major: 5, Minor: 7}, asm.FnGetCurrentPidTgid: {Major: 5, Minor: 7}, asm.FnSkStorageGet: {Major: 5, Minor: 9}},
-		ebpf.CGroupSockAddr: {asm.FnGetSocketCookie: {Major: 5, Minor: 7}, asm.FnGetCurrentPidTgid: {Major: 5, Minor: 7}, asm.FnSkStorageGet: {Major: 5, Minor: 9}},
+		ebpf.CGroupSock:     {asm.FnGetNetnsCookie: {Major: 5, Minor: 7}, asm.FnGetSocketCookie: {Major: 5, Minor: 7}, asm.FnGetCurrentPidTgid: {Major: 5, Minor: 7}, asm.FnSkStorageGet: {Major: 5, Minor: 9}},
+		ebpf.CGroupSockAddr: {asm.FnGetNetnsCookie: {Major: 5, Minor: 7}, asm.FnGetSocketCookie: {Major: 5, Minor: 7}, asm.FnGetCurrentPidTgid: {Major: 5, Minor: 7}, asm.FnSkStorageGet: {Major: 5, Minor: 9}},
 		ebpf.Tracing:        {asm.FnGetSocketCookie: {Major: 5, Minor: 12}, asm.FnSkStorageGet: {Major: 5, Minor: 11}},
 	}
 	typeSince   = map[ebpf.ProgramType]release{ebpf.CGroupSKB: {Major: 4, Minor: 10}, ebpf.CGroupSock: {Major: 4, Minor: 10}, ebpf.CGroupSockAddr: {Major: 4, Minor: 17}, ebpf.RawTracepoint: {Major: 4, Minor: 17}, ebpf.Tracing: {Major: 5, Minor: 5}}

@@ -38,8 +38,24 @@ type segmentFile struct {
 	out  bytes.Buffer
 	opts pcapng.OptionList
 
-	comment string // on each packet
-	pid     uint32 // on each packet
+	comment     string        // on each packet
+	pid         uint32        // on each packet
+	taken, sent pcapng.Socket // on each packet that came in, and that went out
+}
+
+// Kinds of knowledge, as packets have them (docs/format/socket.md).
+const (
+	byWriter   = 1
+	byLastUser = 2
+	byAcceptor = 3
+	byCreator  = 4
+	byListener = 5
+	byOracle   = 99 // of a release to come
+)
+
+// had is the socket of a process.
+func had(pid uint32, kind uint8) pcapng.Socket {
+	return pcapng.Socket{Cookie: 81, PID: pid, Kind: kind}
 }
 
 func newSegment(t *testing.T, h ring.Header, interfaces ...workload.InterfaceComment) *segmentFile {
@@ -92,6 +108,17 @@ func (s *segmentFile) packet(face int32, ms int64, out bool, data []byte) {
 	}
 	if s.pid != 0 {
 		s.opts.ProcessThread(s.pid, s.pid)
+	}
+	sock := s.taken
+	if out {
+		sock = s.sent
+	}
+	if sock.Kind == byWriter { // as recorders write it
+		s.opts.ProcessThread(sock.PID, sock.TID)
+		sock.PID, sock.TID = 0, 0
+	}
+	if sock.Cookie != 0 {
+		s.opts.Socket(&sock)
 	}
 	p := pcapng.Packet{Interface: face, Kind: pcapng.KindEnhanced, Time: segmentBegin + ms*1e6, TimeOK: true, Data: data, OrigLen: uint32(len(data))}
 	if err := s.w.WritePacket(&p, &s.opts); err != nil {
@@ -202,57 +229,45 @@ func proc(pid int, name, more string) string {
 		pid, pid, stampOf(-5000), name, name, name, more)
 }
 
-// sock is a line about a socket.
-func sock(cookie int, cgroup, local, remote string, from, to int64, owners ...string) string {
-	if remote != "" {
-		remote = fmt.Sprintf(`"remote":%q,`, remote)
-	}
-	return fmt.Sprintf(`{"socket":"%d","interface":0,"cgroup":%q,"protocol":"tcp","local":%q,%s"from":%q,"to":%q,"first_packet":"1","last_packet":"7","packets":7,"owners":[%s],"learned":%q}`+"\n",
-		cookie, cgroup, local, remote, stampOf(from), stampOf(to), strings.Join(owners, ","), stampOf(to+1000))
-}
-
-func by(pid int, kind string, from, to int64) string {
-	return fmt.Sprintf(`{"pid":%d,"tid":%d,"kind":%q,"process":"%d@7","from":%q,"to":%q}`, pid, pid, kind, pid, stampOf(from), stampOf(to))
-}
-
 const aboutServer = "select string_agg(concat_ws(' ', dst_process, dst_pid, dst_how_known, dst_owner_guess, dst_kind, dst_pod, dst_user_name, dst_exe), '; ' order by call_no) from calls where protocol = 'http1'"
 
 func TestOwnersBesideASegment(t *testing.T) {
 	host := workload.InterfaceComment{Cgroup: "/web", How: "cgroup", Identity: workload.Identity{Node: "node-a"}}
 	pod := workload.InterfaceComment{Cgroup: "/kubepods/pod1", How: "cgroup", Identity: workload.Identity{Node: "node-a", Namespace: "shop", Pod: "web-1", PodUID: "u1"}}
+	var none pcapng.Socket
 	const inPod = `,"cgroup":"/kubepods/pod1","pod_uid":"u1"`
 	for _, tt := range []struct {
-		name   string
-		iface  workload.InterfaceComment
-		owners string
-		want   string
+		name    string
+		iface   workload.InterfaceComment
+		owners  string
+		in, out pcapng.Socket
+		want    string
 	}{
-		{"nothing is known beside it", host, "", "segment node"},
-		{"the worker that answers, not the parent that listens", host, proc(10, "parent", "") + proc(11, "worker", "") +
-			sock(1, "/web", serverEnd, clientEnd, 0, 22, by(10, "listener_inherited", 0, 2), by(11, "writer", 20, 22)),
+		{"nothing is known beside it", host, "", none, none, "segment node"},
+		{"the worker that answers, not the parent that listens", host, proc(10, "parent", "") + proc(11, "worker", ""), had(10, byListener), had(11, byWriter),
 			"worker 11 writer false process www /bin/worker"},
-		{"a guess is marked as one", host, proc(10, "parent", "") + sock(1, "/web", serverEnd, clientEnd, 0, 22, by(10, "listener_inherited", 0, 22)),
+		{"a guess is marked as one", host, proc(10, "parent", ""), had(10, byListener), had(10, byListener),
 			"parent 10 listener_inherited true process www /bin/parent"},
-		{"a kind of the future is a guess", host, proc(10, "parent", "") + sock(1, "/web", serverEnd, clientEnd, 0, 22, by(10, "oracle", 0, 22)),
+		{"who used it last is a guess", host, proc(10, "worker", ""), had(10, byLastUser), had(10, byLastUser),
+			"worker 10 last_user true process www /bin/worker"},
+		{"a kind of the future is a guess", host, proc(10, "parent", ""), had(10, byOracle), had(10, byOracle),
 			"parent 10 other true process www /bin/parent"},
-		{"a process that nobody saw", host, sock(1, "/web", serverEnd, clientEnd, 0, 22, by(11, "acceptor", 0, 22)), "11 acceptor false process"},
-		{"a process in its pod", pod, proc(11, "nginx", inPod) + sock(1, "/kubepods/pod1", serverEnd, clientEnd, 0, 22, by(11, "writer", 20, 22)),
+		{"a process that nobody saw", host, "", had(11, byAcceptor), had(11, byAcceptor), "11 acceptor true process"},
+		{"a process in its pod", pod, proc(11, "nginx", inPod), had(11, byAcceptor), had(11, byWriter),
 			"nginx 11 writer false pod web-1 www /bin/nginx"},
-		{"an exact owner elsewhere goes before the interface", pod, proc(11, "proxy", `,"cgroup":"/kubepods/pod2","pod_uid":"u2"`) +
-			sock(1, "/kubepods/pod1", serverEnd, clientEnd, 0, 22, by(11, "writer", 20, 22)), "proxy 11 writer false pod www /bin/proxy"},
-		{"a guess that the interface contradicts is dropped", pod, proc(11, "proxy", `,"cgroup":"/kubepods/pod2","pod_uid":"u2"`) +
-			sock(1, "/kubepods/pod1", serverEnd, clientEnd, 0, 22, by(11, "creator", 0, 22)), "segment pod web-1"},
-		{"a socket of another control group", host, proc(11, "w", "") + sock(1, "/db", serverEnd, clientEnd, 0, 22, by(11, "writer", 20, 22)), "segment node"},
-		{"another connection's", host, proc(11, "w", "") + sock(1, "/web", serverEnd, "10.0.0.2:4001", 0, 22, by(11, "writer", 20, 22)), "segment node"},
-		{"a socket of many peers", host, proc(11, "w", "") + sock(1, "/web", serverEnd, "", 0, 22, by(11, "writer", 20, 22)),
-			"w 11 writer false process www /bin/w"},
-		{"who the control group is was learned later", host, `{"workload":{"namespace":"shop","pod":"late-1","pod_uid":"u9"},"cgroup":"/web","from":"` + stampOf(-10) + `"}` + "\n",
+		{"an exact owner elsewhere goes before the interface", pod, proc(11, "proxy", `,"cgroup":"/kubepods/pod2","pod_uid":"u2"`), none, had(11, byWriter),
+			"proxy 11 writer false pod www /bin/proxy"},
+		{"a guess that the interface contradicts is dropped", pod, proc(11, "proxy", `,"cgroup":"/kubepods/pod2","pod_uid":"u2"`), had(11, byCreator), had(11, byCreator),
+			"segment pod web-1"},
+		{"a socket that nobody is known to have", host, proc(11, "w", ""), pcapng.Socket{Cookie: 81}, pcapng.Socket{Cookie: 81}, "segment node"},
+		{"who the control group is was learned later", host, `{"workload":{"namespace":"shop","pod":"late-1","pod_uid":"u9"},"cgroup":"/web","from":"` + stampOf(-10) + `"}` + "\n", none, none,
 			"segment pod late-1"},
-		{"what does not hold at that time", host, `{"workload":{"pod":"late-1"},"cgroup":"/web","from":"` + stampOf(1000) + `"}` + "\n", "segment node"},
-		{"lines that are none", host, "{\n\x00\xff\n[]\n{\"socket\":1}\n" + strings.Repeat("x", 70_000) + "\n{}\n" + `{"process":["a"]}`, "segment node"},
+		{"what does not hold at that time", host, `{"workload":{"pod":"late-1"},"cgroup":"/web","from":"` + stampOf(1000) + `"}` + "\n", none, none, "segment node"},
+		{"lines that are none", host, "{\n\x00\xff\n[]\n{\"socket\":1}\n" + strings.Repeat("x", 70_000) + "\n{}\n" + `{"process":["a"]}`, none, none, "segment node"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := newSegment(t, ring.Header{}, tt.iface)
+			s.taken, s.sent = tt.in, tt.out
 			s.exchange(0, 0, clientEnd, serverEnd, "/x")
 			sides := map[string]string{}
 			if tt.owners != "" {
@@ -283,6 +298,10 @@ func TestBothEndsOfALoop(t *testing.T) {
 	const a, b, ask, answer = "127.0.0.1:4000", "127.0.0.1:80", "GET / HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 	ms := int64(0)
 	both := func(src, dst string, seq, ack uint32, flags byte, payload string) {
+		s.sent, s.taken = had(5, byWriter), had(6, byAcceptor)
+		if src == b {
+			s.sent, s.taken = had(6, byWriter), had(5, byLastUser)
+		}
 		s.tcp(0, ms, true, src, dst, seq, ack, flags, payload)
 		s.tcp(0, ms, false, src, dst, seq, ack, flags, payload)
 		ms++
@@ -292,31 +311,66 @@ func TestBothEndsOfALoop(t *testing.T) {
 	both(a, b, 101, 501, 0x10, "")
 	both(a, b, 101, 501, 0x18, ask)
 	both(b, a, 501, 101+uint32(len(ask)), 0x18, answer)
-	path := s.write(t.TempDir(), "loop", map[string]string{"owners.jsonl": proc(5, "curl", "") + proc(6, "nginx", "") +
-		sock(1, "/", a, b, 0, 9, by(5, "writer", 0, 9)) + sock(2, "/", b, a, 0, 9, by(6, "acceptor", 1, 9))})
+	path := s.write(t.TempDir(), "loop", map[string]string{"owners.jsonl": proc(5, "curl", "") + proc(6, "nginx", "")})
 	_, got := bundleOf(t, Options{}, []string{path}, "select concat_ws(' ', src_process, src_how_known, dst_process, dst_how_known) from calls where protocol = 'http1'")
-	if want := "curl writer nginx acceptor"; got[0] != want {
+	if want := "curl writer nginx writer"; got[0] != want {
 		t.Errorf("%q, want %q", got[0], want)
 	}
 }
 
-// TestCallsOfASocketThatWasHandedOn holds each call to the process that answered it.
+// TestCallsOfASocketThatWasHandedOn holds each call to the process that wrote it, on both
+// sides, whatever the others of its connection did.
 func TestCallsOfASocketThatWasHandedOn(t *testing.T) {
-	s := newSegment(t, ring.Header{}, workload.InterfaceComment{Cgroup: "/web", Identity: workload.Identity{Node: "node-a"}})
+	host := workload.InterfaceComment{Cgroup: "/web", Identity: workload.Identity{Node: "node-a"}}
 	const ask, answer = "GET / HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
-	n, m := uint32(len(ask)), uint32(len(answer))
-	s.tcp(0, 0, false, clientEnd, serverEnd, 100, 0, 2, "")
-	s.tcp(0, 1, true, serverEnd, clientEnd, 500, 101, 0x12, "")
-	for i := range uint32(3) {
-		ms := int64(i) * 100
-		s.tcp(0, ms+10, false, clientEnd, serverEnd, 101+i*n, 501+i*m, 0x18, ask)
-		s.tcp(0, ms+20, true, serverEnd, clientEnd, 501+i*m, 101+(i+1)*n, 0x18, answer)
+	type step struct {
+		pid  uint32
+		kind uint8
+		text string
 	}
-	path := s.write(t.TempDir(), "handed", map[string]string{"owners.jsonl": proc(5, "first", "") + proc(6, "second", "") +
-		sock(1, "/web", serverEnd, clientEnd, 0, 300, by(5, "writer", 20, 120), by(6, "writer", 220, 220))})
-	_, got := bundleOf(t, Options{}, []string{path}, "select string_agg(dst_process, ' ' order by call_no) from calls where protocol = 'http1'")
-	if want := "first first second"; got[0] != want {
-		t.Errorf("%q, want %q", got[0], want)
+	writes := func(pid uint32, text string) step { return step{pid, byWriter, text} }
+	for _, tt := range []struct {
+		name  string
+		out   bool // of the requests
+		steps []step
+		want  string
+	}{
+		{"server, in turn", false, []step{{text: ask}, writes(5, answer), {text: ask}, writes(5, answer), {text: ask}, writes(6, answer)}, "first false, first false, second false"},
+		{"server, questions at once", false, []step{{text: ask + ask + ask}, writes(5, answer), writes(6, answer), writes(5, answer)}, "first false, second false, first false"},
+		{"server, two write one answer", false, []step{{text: ask}, writes(5, answer[:9]), writes(6, answer[9:]), {text: ask}, writes(6, answer)}, "first true, second false"},
+		{"server, the kernel sent it later", false, []step{{text: ask}, writes(5, answer), {text: ask}, writes(6, answer), {text: ask}, {6, byLastUser, answer}}, "first false, second false, second true"},
+		{"client, questions of two before the first answer", true, []step{writes(5, ask), writes(6, ask), {text: answer + answer}}, "first false, second false"},
+		{"client, the second gets no answer", true, []step{writes(5, ask), {text: answer}, writes(6, ask)}, "first false, second false"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := newSegment(t, ring.Header{}, host)
+			seq := map[bool]uint32{true: 101, false: 501} // of the client and the server
+			say := func(ms int64, client bool, flags byte, text string) {
+				src, dst := serverEnd, clientEnd
+				if client {
+					src, dst = dst, src
+				}
+				s.tcp(0, ms, client == tt.out, src, dst, seq[client], seq[!client], flags, text)
+				seq[client] += uint32(len(text))
+			}
+			s.tcp(0, 0, tt.out, clientEnd, serverEnd, 100, 0, 2, "")
+			s.tcp(0, 1, !tt.out, serverEnd, clientEnd, 500, 101, 0x12, "")
+			for i, x := range tt.steps {
+				if s.sent = had(x.pid, x.kind); x.pid == 0 {
+					s.sent, s.taken = pcapng.Socket{}, had(6, byLastUser)
+				}
+				say(int64(i)*10+10, strings.HasPrefix(x.text, "GET"), 0x18, x.text)
+			}
+			path := s.write(t.TempDir(), "handed", map[string]string{"owners.jsonl": proc(5, "first", "") + proc(6, "second", "")})
+			side := "dst"
+			if tt.out {
+				side = "src"
+			}
+			_, got := bundleOf(t, Options{}, []string{path}, fmt.Sprintf("select string_agg(concat_ws(' ', %s_process, %[1]s_owner_guess), ', ' order by call_no) from calls where protocol = 'http1'", side))
+			if got[0] != tt.want {
+				t.Errorf("%q, want %q", got[0], tt.want)
+			}
+		})
 	}
 }
 
@@ -340,14 +394,15 @@ func TestOwnerLearnedInTheNextSegment(t *testing.T) {
 	host := workload.InterfaceComment{Cgroup: "/web", Identity: workload.Identity{Node: "node-a"}}
 	const ask, answer = "GET / HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 	one := newSegment(t, ring.Header{}, host)
+	one.taken, one.sent = had(5, byListener), had(5, byListener)
 	one.tcp(0, 0, false, clientEnd, serverEnd, 100, 0, 2, "")
 	one.tcp(0, 1, true, serverEnd, clientEnd, 500, 101, 0x12, "")
-	one.write(dir, "sockets-node-a-000000001", map[string]string{"owners.jsonl": proc(5, "parent", "") + sock(1, "/web", serverEnd, clientEnd, 0, 1, by(5, "listener_inherited", 0, 1))})
+	one.write(dir, "sockets-node-a-000000001", map[string]string{"owners.jsonl": proc(5, "parent", "")})
 	two := newSegment(t, ring.Header{Version: 1, Ring: "3f9c2ab1", Node: "node-a", Series: "sockets", Sequence: 2}, host)
+	two.taken, two.sent = had(5, byListener), had(6, byWriter)
 	two.tcp(0, 10, false, clientEnd, serverEnd, 101, 501, 0x18, ask)
 	two.tcp(0, 20, true, serverEnd, clientEnd, 501, 101+uint32(len(ask)), 0x18, answer)
-	two.write(dir, "sockets-node-a-000000002", map[string]string{"owners.jsonl": proc(6, "worker", "") +
-		sock(1, "/web", serverEnd, clientEnd, 0, 20, by(5, "listener_inherited", 0, 1), by(6, "writer", 20, 20))})
+	two.write(dir, "sockets-node-a-000000002", map[string]string{"owners.jsonl": proc(5, "parent", "") + proc(6, "worker", "")})
 	_, got := bundleOf(t, Options{}, []string{dir}, "select dst_process from calls where protocol = 'http1'", "select dst_process from flows", "select dst_process from connections")
 	if strings.Join(got, " ") != "worker worker worker" {
 		t.Errorf("call, flow and connection belong to %v", got)

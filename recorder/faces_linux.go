@@ -17,7 +17,6 @@ import (
 type face struct {
 	name      string // if_name
 	id        ring.InterfaceID
-	number    int // of the recording, from 0, for side files
 	group     machine.Cgroup
 	cgroup    string // as the comment has it
 	comment   string
@@ -83,7 +82,6 @@ func (f *faces) add(g machine.Cgroup, at int64) *face {
 	x.lane = f.laneOf(x.who.Namespace, x.who.Unnamed)
 	f.warden.know(x)
 	f.mu.Lock()
-	x.number = len(f.list)
 	f.list = append(f.list, x)
 	f.mu.Unlock()
 	return x

@@ -3,7 +3,6 @@ package recorder
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
 	"net/netip"
 	"os/user"
 	"strconv"
@@ -176,6 +175,7 @@ func (r *recording) takeEvents() {
 }
 
 func (r *recording) event(e *bpf.Event) {
+	r.described.forget(e.TGID)
 	switch e.Kind {
 	case bpf.EventCgroupMake:
 		r.groups.Made(e.Cgroup, machine.Clean(e.Path, 512))
@@ -316,13 +316,11 @@ func (j *journal) clockSet(l *lane, c *machine.Clock) {
 }
 
 // turn is called when a segment of a lane has ended or begun: all that is known of the
-// packets of one goes to its own side file. last is the packet written last; it may lie in
-// either.
-func (r *recording) turn(l *lane, last uint64) {
+// packets of one goes to its own side file.
+func (r *recording) turn(l *lane) {
 	if n := l.ended.Load(); n != l.endedSeen {
 		l.endedSeen = n
 		if l.segment != (ring.ID{}) {
-			r.sockets.flush(int64(r.clock.Now.Real), last, l)
 			if l == r.lanes[0] {
 				r.peers.work(int64(r.clock.Now.Real), true)
 			}
@@ -343,18 +341,12 @@ func (r *recording) side(end bool) {
 	waiting := 0
 	for _, l := range r.lanes {
 		if l.ended.Load() != l.endedSeen {
-			r.turn(l, 0)
+			r.turn(l)
 		}
-		if end {
-			r.sockets.flush(now, 0, l)
-			if (l.segment == ring.ID{}) {
-				r.resume(l)
-			}
+		if end && (l.segment == ring.ID{}) {
+			r.resume(l)
 		}
 		waiting += len(l.owners) + len(l.happen)
-	}
-	if !end {
-		r.sockets.sweep(now)
 	}
 	r.peers.work(now, end)
 	if end || now-r.gaveAt > 100e6 || now < r.gaveAt || waiting > 256<<10 {
@@ -387,80 +379,4 @@ func (r *recording) groupLane(cgroup uint64) *lane {
 	c := r.faces.comment(g, 0)
 	s := r.faces.subject(&g, &c)
 	return r.laneOf(s.Namespace, s.Unnamed)
-}
-
-// socketLine writes what is known of a socket, and of its processes where the file does
-// not have them yet. It is made by hand: there may be tens of thousands a second.
-func (r *recording) socketLine(s *socket) {
-	if s.remote.IsValid() && !s.many {
-		r.peers.saw(s.remote.Addr(), s.last, r.lanes[0].file)
-	}
-	for i := range s.n {
-		// It may have begun another program or moved to another control group in between.
-		for _, at := range [...]int64{s.spans[i].from, s.spans[i].to} {
-			if p := r.processes.Of(s.spans[i].tgid, at); p != nil && p.Written != s.face.lane.file {
-				p.Written = s.face.lane.file
-				r.journal.owner(s.face.lane, r.describe(p))
-			}
-		}
-	}
-	l := s.face.lane
-	b := append(l.owners, `{"socket":"`...)
-	b = strconv.AppendUint(b, s.cookie, 10)
-	b = append(b, `","interface":`...)
-	b = strconv.AppendInt(b, int64(s.face.number), 10)
-	b = append(b, `,"cgroup":`...)
-	b = append(b, quoted(s.face.cgroup)...)
-	if name := protocolName(s.transport); name != "" {
-		b = append(append(append(b, `,"protocol":"`...), name...), '"')
-	}
-	if s.local.IsValid() {
-		b = append(b, `,"local":"`...)
-		b = s.local.AppendTo(b)
-		b = append(b, '"')
-	}
-	if s.remote.IsValid() && !s.many {
-		b = append(b, `,"remote":"`...)
-		b = s.remote.AppendTo(b)
-		b = append(b, '"')
-	}
-	b = appendTime(append(b, `,"from":`...), s.first)
-	b = appendTime(append(b, `,"to":`...), s.last)
-	b = fmt.Appendf(b, `,"first_packet":"%x","last_packet":"%x","packets":%d,"owners":[`, s.firstID, s.lastID, s.packets)
-	for i := range s.n {
-		o := &s.spans[i]
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = append(b, `{"pid":`...)
-		b = strconv.AppendUint(b, uint64(o.tgid), 10)
-		b = append(b, `,"tid":`...)
-		b = strconv.AppendUint(b, uint64(o.tid), 10)
-		b = append(b, `,"kind":"`...)
-		b = append(b, o.kind.String()...)
-		b = append(b, '"')
-		if p := r.processes.Of(o.tgid, o.from); p != nil {
-			b = append(b, `,"process":"`...)
-			b = append(b, key(p)...)
-			b = append(b, '"')
-		}
-		b = appendTime(append(b, `,"from":`...), o.from)
-		b = appendTime(append(b, `,"to":`...), o.to)
-		b = append(b, '}')
-	}
-	b = append(b, ']')
-	if s.more {
-		b = append(b, `,"more":true`...)
-	}
-	b = appendTime(append(b, `,"learned":`...), int64(r.clock.Now.Real))
-	l.owners = append(b, '}', '\n')
-}
-
-// quoted is text as JSON.
-func quoted(s string) []byte {
-	text, err := json.Marshal(machine.Clean(s, 512))
-	if err != nil {
-		return []byte(`""`) // text always encodes
-	}
-	return text
 }

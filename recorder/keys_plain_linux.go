@@ -429,7 +429,7 @@ func plainTags(b []byte, dissector string, x *keys.Plain) []byte {
 	tag := func(n uint16, v []byte) {
 		size := (len(v) + 3) &^ 3
 		b = binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16(b, n), uint16(size))
-		b = append(append(b, v...), zeros[:size-len(v)]...)
+		b = append(append(b, v...), make([]byte, size-len(v))...)
 	}
 	number := func(n uint16, v uint16) { tag(n, []byte{0, 0, byte(v >> 8), byte(v)}) }
 	tag(tagDissector, []byte(dissector))

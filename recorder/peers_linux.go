@@ -1,6 +1,7 @@
 package recorder
 
 import (
+	"bytes"
 	"encoding/json"
 	"net/netip"
 
@@ -20,6 +21,8 @@ type peers struct {
 	order []netip.Addr // the oldest first
 	due   []*peer
 	again []*peer // by the time of their next turn
+	last  *peer   // of the packet before, whose address is raw
+	raw   []byte
 }
 
 const (
@@ -58,10 +61,34 @@ type addressLine struct {
 	Learned  string          `json:"learned"`
 }
 
-// saw notes a packet of an address. file numbers the side file that it belongs to.
-func (t *peers) saw(a netip.Addr, at int64, file uint64) {
-	if t.source == nil || !a.IsValid() || a.IsLoopback() || a.IsUnspecified() || a.IsMulticast() {
+// packet notes the other end of a packet.
+func (t *peers) packet(ip []byte, outgoing bool, at int64, file uint64) {
+	if t.source == nil || len(ip) < 20 {
 		return
+	}
+	from, size := 12, 4
+	if ip[0]>>4 == 6 {
+		from, size = 8, 16
+	}
+	if outgoing {
+		from += size
+	}
+	if len(ip) < from+size {
+		return
+	}
+	if b := ip[from : from+size]; t.last == nil || !bytes.Equal(b, t.raw) || t.last.file != file || at-t.last.asked >= peerEvery {
+		a, _ := netip.AddrFromSlice(b)
+		t.raw = append(t.raw[:0], b...)
+		t.last = t.saw(a, at, file)
+	} else {
+		t.last.at = at
+	}
+}
+
+// saw notes a packet of an address. file numbers the side file that it belongs to.
+func (t *peers) saw(a netip.Addr, at int64, file uint64) *peer {
+	if !a.IsValid() || a.IsLoopback() || a.IsUnspecified() || a.IsMulticast() {
+		return nil
 	}
 	p := t.by[a]
 	if p == nil {
@@ -78,6 +105,7 @@ func (t *peers) saw(a netip.Addr, at int64, file uint64) {
 		p.due, p.file = true, file
 		t.due = append(t.due, p)
 	}
+	return p
 }
 
 // work asks about addresses that are due, at most so many; all where the side file ends.

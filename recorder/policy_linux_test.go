@@ -422,15 +422,18 @@ func TestAgesOfNamespaces(t *testing.T) {
 			continue
 		}
 		sum.Seen += c.Seen
-		owners := strings.TrimSuffix(seg.Path, "pcapng") + "owners.jsonl"
-		text, err := os.ReadFile(owners)
-		if err != nil {
-			t.Fatal(err)
+		of := map[int]bool{}
+		for _, p := range readAll(t, seg.Path) {
+			of[int(p.owner)] = true
 		}
-		for port, series := range map[string]string{":7001\"": "sockets_30m", ":7003\"": "sockets"} {
-			if bytes.Contains(text, []byte(port)) != (series == seg.ID.Series) {
-				t.Errorf("%s: lines of %s: %s", seg.ID, port, text)
+		for _, l := range readOwners(t, strings.TrimSuffix(seg.Path, "pcapng")+"owners.jsonl") {
+			if l.Process != "" && !of[l.PID] {
+				t.Errorf("%s: a line of process %d, whose packets are elsewhere", seg.ID, l.PID)
 			}
+			delete(of, l.PID)
+		}
+		if len(of) != 0 {
+			t.Errorf("%s: no lines of processes %v", seg.ID, of)
 		}
 	}
 	if packets != 160 || sum.Seen != stats.Seen || len(segments) != 3 {

@@ -11,6 +11,7 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/filter"
 	"github.com/pcapsule/pcapsule/recorder/internal/machine"
 	"github.com/pcapsule/pcapsule/recorder/internal/mapped"
+	"github.com/pcapsule/pcapsule/recorder/pcapng"
 	"github.com/pcapsule/pcapsule/recorder/policy"
 	"github.com/pcapsule/pcapsule/recorder/ring"
 )
@@ -41,13 +42,14 @@ type recording struct {
 	prefix  [cookedLen]byte
 	comment commentCache
 	packet  ring.Packet
+	ends    pcapng.SocketEnds // of packet
 	own     string
 	// degraded is what the programs that did not load would have told. Segments say it.
 	degraded []string
 
 	events    *mapped.Reader
 	processes *machine.Processes
-	sockets   *sockets
+	described described
 	peers     peers
 	names     names
 	journal   journal
@@ -274,9 +276,11 @@ func (r *recording) one(p *bpf.Packet, body []byte) error {
 		Interface: x.id, Time: at, Prefix: r.prefix[:], Data: data, OrigLen: p.Len + cookedLen,
 		Flags: uint32(packetFlags(p.Outgoing, p.PktType, p.GSOSize != 0, data)), ID: r.nextID, Drops: x.untold,
 	}
-	switch p.Kind {
-	case bpf.Writer, bpf.LastUser, bpf.Acceptor, bpf.Creator:
+	if p.Kind == bpf.Writer {
 		r.packet.PID, r.packet.TID = p.TGID, p.TID
+	}
+	if p.Cookie != 0 && !r.o.NoOwners {
+		r.packet.Socket = socketOf(p, data, &r.ends)
 	}
 	if r.o.Comments {
 		r.packet.Comment = r.comment.of(r, p, at)
@@ -298,12 +302,12 @@ func (r *recording) one(p *bpf.Packet, body []byte) error {
 	}
 	r.bytes.Add(uint64(len(data) + cookedLen))
 	r.keys.packet(data)
-	if !r.o.NoOwners {
-		r.sockets.saw(p, data, x, at, r.nextID)
-	}
+	r.owned(p, l, at)
 	if (l.segment == ring.ID{}) || l.ended.Load() != l.endedSeen {
-		r.turn(l, r.nextID)
+		r.turn(l)
+		r.owned(p, l, at) // it may lie in either segment
 	}
+	r.peers.packet(data, p.Outgoing, at, r.lanes[0].file)
 	r.nextID++
 	if r.left > 0 {
 		r.left--

@@ -105,8 +105,6 @@ func (s *fileSink) redeclare(_ ring.InterfaceID, i pcapng.Interface) (ring.Inter
 	return s.declare(i)
 }
 
-const maxCommentLen = 0xFFFF
-
 func (s *fileSink) append(p *ring.Packet) error {
 	err := s.write(p)
 	if err == nil {
@@ -121,63 +119,15 @@ func (s *fileSink) append(p *ring.Packet) error {
 func (s *fileSink) took() ring.Taken { return s.taken }
 
 func (s *fileSink) write(p *ring.Packet) error {
-	keep := min(len(p.Data), s.snap-len(p.Prefix))
-	captured := len(p.Prefix) + keep
-	le := binary.LittleEndian
-	at := len(s.buf)
-	b := le.AppendUint32(s.buf, uint32(pcapng.BlockEnhanced))
-	b = le.AppendUint32(b, 0)
-	b = le.AppendUint32(b, uint32(p.Interface))
-	b = le.AppendUint32(b, uint32(uint64(p.Time)>>32))
-	b = le.AppendUint32(b, uint32(p.Time))
-	b = le.AppendUint32(b, uint32(captured))
-	b = le.AppendUint32(b, max(p.OrigLen, uint32(captured)))
-	b = append(append(b, p.Prefix...), p.Data[:keep]...)
-	b = append(b, zeros[:-captured&3]...)
-	b = appendOptions(b, p)
-	size := len(b) + 4 - at
-	if size > maxBlock {
-		if p.Comment == "" {
-			return fmt.Errorf("writing packet: block of %d bytes, want at most %d", size, maxBlock)
-		}
-		bare := *p
-		bare.Comment = "" // there is no room for both, and the packet counts
-		return s.write(&bare)
+	b, ok := p.AppendBlock(s.buf, s.snap)
+	if !ok {
+		return fmt.Errorf("writing packet: %d bytes do not fit into a block", len(p.Prefix)+len(p.Data))
 	}
-	b = le.AppendUint32(b, uint32(size))
-	le.PutUint32(b[at+4:], uint32(size))
 	s.buf = b
 	if len(b) >= writeAtOnce {
 		return s.flush()
 	}
 	return nil
-}
-
-var zeros [4]byte
-
-// appendOptions writes what is known of a packet.
-func appendOptions(b []byte, p *ring.Packet) []byte {
-	le := binary.LittleEndian
-	b = le.AppendUint32(b, uint32(pcapng.EPBFlags)|4<<16)
-	b = le.AppendUint32(b, p.Flags)
-	if p.Drops != 0 {
-		b = le.AppendUint32(b, uint32(pcapng.EPBDropCount)|8<<16)
-		b = le.AppendUint64(b, p.Drops)
-	}
-	if p.ID != 0 {
-		b = le.AppendUint32(b, uint32(pcapng.EPBPacketID)|8<<16)
-		b = le.AppendUint64(b, p.ID)
-	}
-	if p.PID != 0 {
-		b = le.AppendUint32(b, uint32(pcapng.EPBProcess)|8<<16)
-		b = le.AppendUint64(b, uint64(p.PID)|uint64(p.TID)<<32)
-	}
-	if p.Comment != "" {
-		text := p.Comment[:min(len(p.Comment), maxCommentLen)]
-		b = le.AppendUint32(b, uint32(pcapng.OptComment)|uint32(len(text))<<16)
-		b = append(append(b, text...), zeros[:-len(text)&3]...)
-	}
-	return le.AppendUint32(b, 0)
 }
 
 // flush writes what was gathered. After an error nothing more is written.

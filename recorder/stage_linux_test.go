@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pcapsule/pcapsule/bpf"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 )
 
@@ -195,6 +196,8 @@ type seen struct {
 	local    string // address and port
 	remote   string
 	id       uint64
+	socket   pcapng.Socket
+	owner    uint32 // process, also where it is inherited
 }
 
 func readAll(t *testing.T, path string) []seen {
@@ -228,6 +231,10 @@ func readAll(t *testing.T, path string) []seen {
 					s.id = uint64(le32(v)) | uint64(le32(v[4:]))<<32
 				}
 			}
+			if s.socket, _ = p.Socket(); s.socket.PID != 0 && bpf.Kind(s.socket.Kind) <= bpf.Creator {
+				s.pid, s.tid = s.socket.PID, s.socket.TID
+			}
+			s.owner = max(s.pid, s.socket.PID)
 			if local, remote, ok := ends(s.ip, s.out); ok {
 				s.local, s.remote = local.String(), remote.String()
 			}
@@ -248,21 +255,12 @@ func le32(b []byte) uint32 {
 
 // ownerLine is a line of an owners file.
 type ownerLine struct {
-	Socket  string
 	Process string
 	PID     int
 	Name    string
 	Exe     string
 	UID     *int
-	Local   string
-	Remote  string
 	Cgroup  string
-	Owners  []struct {
-		PID     int
-		TID     int
-		Kind    string
-		Process string
-	}
 }
 
 func readOwners(t *testing.T, path string) []ownerLine {

@@ -201,13 +201,11 @@ func (r *recording) open(root string) (err error) {
 		return r.unopen(err)
 	}
 	r.faces = faces{groups: r.groups, source: r.names.source, node: r.here.Node, ring: name, filter: r.o.Filter, by: map[uint64]*face{}, warden: r.warden, laneOf: r.laneOf}
-	r.sockets = newSockets(r.socketLine)
 	if r.warden != nil && r.warden.owned {
 		r.packets.Each = r.foresee
 	}
 	if r.o.Source != nil {
 		r.peers = peers{source: r.o.Source, ring: name, by: map[netip.Addr]*peer{}, write: func(l addressLine) { r.journal.owner(r.lanes[0], l) }}
-		r.sockets.peer = func(a netip.Addr, at int64) { r.peers.saw(a, at, r.lanes[0].file) }
 	}
 	r.journal = journal{onError: r.o.OnError}
 	r.users = map[int64]string{}

@@ -54,8 +54,7 @@ struct bpf_sock {
 	__u32 src_ip4;
 	__u32 src_ip6[4];
 	__u32 src_port;
-	__be16 dst_port;
-	__u16 : 16;
+	__u32 dst_port; /* big endian, in the first two bytes; loads of two are allowed from Linux 5.18 */
 	__u32 dst_ip4;
 	__u32 dst_ip6[4];
 	__u32 state;
@@ -202,6 +201,14 @@ typedef struct {
 	s64 counter;
 } RELOCATED atomic64_t;
 
+struct net {
+	u64 net_cookie;
+} RELOCATED;
+
+typedef struct {
+	struct net *net;
+} RELOCATED possible_net_t;
+
 struct sock_common {
 	__be32 skc_daddr;
 	__be32 skc_rcv_saddr;
@@ -212,6 +219,7 @@ struct sock_common {
 	struct in6_addr skc_v6_daddr;
 	struct in6_addr skc_v6_rcv_saddr;
 	atomic64_t skc_cookie;
+	possible_net_t skc_net;
 } RELOCATED;
 
 struct sock {

@@ -2,15 +2,18 @@
 /* Who made, took over and used a socket, noted in the context of who did. */
 #pragma once
 
-static __always_inline struct owner *touch(struct bpf_sock *sk, u64 cookie)
+static __always_inline struct owner *touch(void *ctx, struct bpf_sock *sk, u64 cookie)
 {
 	struct owner *o;
 
 	if (!sk)
 		return 0;
 	o = bpf_sk_storage_get(&owners, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
-	if (o)
-		settle(o, cookie);
+	if (!o)
+		return 0;
+	settle(o, cookie);
+	if (!o->netns)
+		o->netns = bpf_get_netns_cookie(ctx);
 	return o;
 }
 
@@ -23,7 +26,7 @@ static __always_inline void mark_own(struct owner *o, u64 id)
 SEC("cgroup/sock_create")
 int socket_created(struct bpf_sock *ctx)
 {
-	struct owner *o = touch(ctx, bpf_get_socket_cookie(ctx));
+	struct owner *o = touch(ctx, ctx, bpf_get_socket_cookie(ctx));
 
 	if (o) {
 		o->creator = bpf_get_current_pid_tgid();
@@ -34,7 +37,7 @@ int socket_created(struct bpf_sock *ctx)
 
 static __always_inline int bound(struct bpf_sock *ctx)
 {
-	struct owner *o = touch(ctx, bpf_get_socket_cookie(ctx));
+	struct owner *o = touch(ctx, ctx, bpf_get_socket_cookie(ctx));
 
 	if (o && !o->creator)
 		o->creator = bpf_get_current_pid_tgid();
@@ -55,7 +58,7 @@ int socket_bound6(struct bpf_sock *ctx)
 
 static __always_inline int used(struct bpf_sock_addr *ctx)
 {
-	struct owner *o = touch(ctx->sk, bpf_get_socket_cookie(ctx));
+	struct owner *o = touch(ctx, ctx->sk, bpf_get_socket_cookie(ctx));
 
 	if (o)
 		o->last = bpf_get_current_pid_tgid();
@@ -74,16 +77,40 @@ int socket_connect6(struct bpf_sock_addr *ctx)
 	return used(ctx);
 }
 
+/* Whoever names the receiver of a datagram: a translator may send the packet elsewhere. */
 SEC("cgroup/sendmsg4")
 int socket_sendmsg4(struct bpf_sock_addr *ctx)
 {
-	return used(ctx);
+	struct owner *o = touch(ctx, ctx->sk, bpf_get_socket_cookie(ctx));
+
+	if (o) {
+		o->last = bpf_get_current_pid_tgid();
+		*(u32 *)o->sent = ctx->user_ip4;
+		o->sent_port = __builtin_bswap16(ctx->user_port);
+		o->sent_family = 4;
+		o->sender = o->last;
+	}
+	return PASS;
 }
 
 SEC("cgroup/sendmsg6")
 int socket_sendmsg6(struct bpf_sock_addr *ctx)
 {
-	return used(ctx);
+	struct owner *o = touch(ctx, ctx->sk, bpf_get_socket_cookie(ctx));
+
+	if (o) {
+		u32 *to = (u32 *)o->sent;
+
+		o->last = bpf_get_current_pid_tgid();
+		to[0] = ctx->user_ip6[0];
+		to[1] = ctx->user_ip6[1];
+		to[2] = ctx->user_ip6[2];
+		to[3] = ctx->user_ip6[3];
+		o->sent_port = __builtin_bswap16(ctx->user_port);
+		o->sent_family = 6;
+		o->sender = o->last;
+	}
+	return PASS;
 }
 
 SEC("cgroup/recvmsg4")
@@ -101,7 +128,7 @@ int socket_recvmsg6(struct bpf_sock_addr *ctx)
 /* accept with an address asks for the peer's name of the new socket, in the acceptor. */
 static __always_inline int named(struct bpf_sock_addr *ctx)
 {
-	struct owner *o = touch(ctx->sk, bpf_get_socket_cookie(ctx));
+	struct owner *o = touch(ctx, ctx->sk, bpf_get_socket_cookie(ctx));
 
 	if (o && !o->acceptor && !o->creator && !o->holder)
 		o->acceptor = bpf_get_current_pid_tgid();
@@ -131,6 +158,7 @@ int open_sockets(struct bpf_iter__task_file *ctx)
 	struct socket *sock;
 	struct owner *o;
 	struct sock *sk;
+	struct net *net;
 	u64 id, cookie;
 	u16 family;
 
@@ -149,8 +177,10 @@ int open_sockets(struct bpf_iter__task_file *ctx)
 	o = bpf_sk_storage_get(&owners, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!o)
 		return 0;
-	if (o->cookie != cookie)
-		settle(o, cookie);
+	settle(o, cookie);
+	net = BPF_CORE_READ(sk, __sk_common.skc_net.net);
+	if (bpf_core_field_exists(net->net_cookie)) /* from Linux 5.12 */
+		o->netns = BPF_CORE_READ(net, net_cookie);
 	id = (u64)task->tgid << 32 | (u32)task->tgid;
 	if (o->holder != id) {
 		o->holder = id;

@@ -20,6 +20,7 @@ struct packet {
 	u64 time; /* CLOCK_MONOTONIC, ns */
 	u64 cookie;
 	u64 cgroup; /* of the socket */
+	u64 netns;  /* cookie of the socket's network namespace, 0 where it is not known */
 	u32 len;    /* true length */
 	u32 cap;    /* bytes that follow */
 	u32 ifindex;
@@ -33,10 +34,15 @@ struct packet {
 	u8 pkt_type;
 	u8 kind;
 	u8 transport; /* protocol number of the socket */
-	u8 pad[4];
+	u8 family;    /* 4 or 6 where the socket's ends follow: of outgoing packets, which may show other ones */
+	u8 pad;
+	u16 local_port;
+	u16 remote_port;
+	u8 local[16]; /* IPv4 in the first four bytes; all 0 where the socket has no address of its own */
+	u8 remote[16];
 };
 
-_Static_assert(sizeof(struct packet) == 64, "layout.go relies on it");
+_Static_assert(sizeof(struct packet) == 104, "layout.go relies on it");
 
 /* Per CPU and direction: seen = excluded + filtered + forbidden + delivered + failed + unread. */
 struct counters {
@@ -60,6 +66,12 @@ struct owner {
 	u64 holder;
 	u32 holders;
 	u32 own; /* the recorder's */
+	u64 netns;
+	u64 sender; /* whose next datagram goes to sent; 0: nobody's */
+	u8 sent[16];
+	u16 sent_port;
+	u16 sent_family; /* 4 or 6 */
+	u32 pad;
 };
 
 enum event_kind {

@@ -217,8 +217,67 @@ static __always_inline void settle(struct owner *o, u64 cookie)
 	if (o->cookie == cookie)
 		return;
 	o->cookie = cookie;
-	o->last = o->acceptor = o->creator = o->holder = 0;
+	o->last = o->acceptor = o->creator = o->holder = o->sender = 0;
 	o->holders = 0;
+}
+
+/* A load of a socket's field by itself: the compiler may not make one of two. */
+#define TAKE(to, field)                          \
+	do {                                     \
+		u32 taken = (field);             \
+                                                 \
+		asm volatile("" : "+r"(taken));  \
+		(to) = taken;                    \
+	} while (0)
+
+/*
+ * ends notes the socket's own ends. What leaves shows others where an address is
+ * translated on the way; what comes in has been translated back.
+ */
+static __always_inline void ends(struct packet *p, struct bpf_sock *sk, struct owner *o, u64 id)
+{
+	u32 *local = (u32 *)p->local, *remote = (u32 *)p->remote;
+	u32 port;
+
+	TAKE(port, sk->dst_port); /* or it is a load of two bytes */
+	port = __builtin_bswap16(port);
+	if (!port && (!id || o->sender != id))
+		return;
+	p->local_port = sk->src_port;
+	if (sk->family == AF_INET6) {
+		p->family = 6;
+		TAKE(local[0], sk->src_ip6[0]);
+		TAKE(local[1], sk->src_ip6[1]);
+		TAKE(local[2], sk->src_ip6[2]);
+		TAKE(local[3], sk->src_ip6[3]);
+	} else {
+		p->family = 4;
+		TAKE(local[0], sk->src_ip4);
+	}
+	if (!port) { /* the receiver was named with this datagram */
+		o->sender = 0;
+		p->remote_port = o->sent_port;
+		remote[0] = ((u32 *)o->sent)[0];
+		if (o->sent_family == 6) {
+			remote[1] = ((u32 *)o->sent)[1];
+			remote[2] = ((u32 *)o->sent)[2];
+			remote[3] = ((u32 *)o->sent)[3];
+		} else if (p->family == 6) { /* as the kernel maps it, RFC 4291 section 2.5.5.2 */
+			remote[3] = remote[0];
+			remote[2] = 0xffff0000;
+			remote[0] = 0;
+		}
+		return;
+	}
+	p->remote_port = port;
+	if (sk->family == AF_INET6) {
+		TAKE(remote[0], sk->dst_ip6[0]);
+		TAKE(remote[1], sk->dst_ip6[1]);
+		TAKE(remote[2], sk->dst_ip6[2]);
+		TAKE(remote[3], sk->dst_ip6[3]);
+	} else {
+		TAKE(remote[0], sk->dst_ip4);
+	}
 }
 
 /* whose fills in the owner and answers whether the packet is the recorder's own. */
@@ -243,6 +302,7 @@ static __always_inline bool whose(struct __sk_buff *skb, struct packet *p, bool 
 	o = bpf_sk_storage_get(&owners, sk, 0, id ? BPF_SK_STORAGE_GET_F_CREATE : 0);
 	if (!o)
 		return 0;
+	p->netns = o->netns;
 	if (sk->protocol == IPPROTO_TCP && sk->state == TCP_LISTEN) {
 		choose(p, o);
 		if (p->kind)
@@ -252,6 +312,8 @@ static __always_inline bool whose(struct __sk_buff *skb, struct packet *p, bool 
 	/* Datagrams leave in the caller's context, all others also from timers and softirqs. */
 	if (outgoing && sk->protocol != IPPROTO_TCP && (sk->type == SOCK_DGRAM || sk->type == SOCK_RAW))
 		id = user();
+	if (outgoing)
+		ends(p, sk, o, id);
 	if (id) {
 		settle(o, p->cookie);
 		o->last = id;

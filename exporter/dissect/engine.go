@@ -29,6 +29,8 @@ type Emission struct {
 	Conn     *Conn // connection it belongs to
 	At       int64 // number of the packet that completed it
 	Reversed bool  // the server asked, see Exchange.Reversed
+	Request  Span
+	Response Span
 	ReqBody  *Body
 	RespBody *Body
 	Details  []Detail
@@ -299,7 +301,7 @@ func (c *Conn) emit(proto int, x *Exchange, row table.CallRow, details []Detail)
 	fillBody(x.RespBody, &b.ResponseBodyHash, &b.ResponseBodySize, &b.ResponseBodyWire)
 	b.Anomalies, c.callAnom = c.callAnom, 0
 	c.judge(x, b)
-	e := Emission{Row: row, Protocol: proto, Conn: outer, At: c.now.No, Reversed: x.Reversed,
+	e := Emission{Row: row, Protocol: proto, Conn: outer, At: c.now.No, Reversed: x.Reversed, Request: x.req.span(), Response: x.resp.span(),
 		ReqBody: x.ReqBody, RespBody: x.RespBody, Details: details}
 	if !c.holdBack(e) {
 		c.engine.sink.Call(e)

@@ -30,11 +30,22 @@ type part struct {
 	first, last int64 // ns
 	bytes       int64
 	seq, ack    uint32
-	no          int64
+	no, lastNo  int64
 	payload     uint64 // hash of the first datagram
 	n           uint8
 	head        [headBytes]byte
 }
+
+// Span is where a message stands: the packets of its first and last byte, and on TCP the
+// sequence number of the first.
+type Span struct {
+	Seen        bool
+	First, Last int64
+	Seq         uint32
+	Bytes       int64
+}
+
+func (p *part) span() Span { return Span{p.seen, p.no, p.lastNo, p.seq, p.bytes} }
 
 // Request says that in.Data[from:to] belongs to the request.
 func (x *Exchange) Request(in *Input, from, to int) { x.add(&x.req, in, from, to) }
@@ -97,7 +108,8 @@ func (x *Exchange) add(p *part, in *Input, from, to int) {
 	if p.n < headBytes {
 		p.n += uint8(copy(p.head[p.n:], in.Data[from:to]))
 	}
-	p.last = max(p.last, in.Time(to-1))
+	end := in.at(to - 1)
+	p.last, p.lastNo = max(p.last, end.Time), max(p.lastNo, end.No)
 	p.bytes += int64(to - from)
 	x.Cite(in, from, to)
 }

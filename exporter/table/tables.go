@@ -150,7 +150,7 @@ type Connection struct {
 	SrcID      int64       `col:"src_id" doc:"client; see table endpoints"`
 	DstID      int64       `col:"dst_id" doc:"server; see table endpoints"`
 	Flows      int32       `col:"flows" doc:"number of flows that saw it"`
-	PairMethod string      `col:"pair_method" enc:"dict" doc:"how its flows were recognized as one connection: single, five_tuple, sequence, connection_id (QUIC), payload"`
+	PairMethod string      `col:"pair_method" enc:"dict" doc:"how its flows were recognized as one connection: single, five_tuple, sequence, connection_id (QUIC), payload, socket (told by the recorder)"`
 	FlowID     int64       `col:"flow_id" doc:"flow whose bytes were dissected"`
 	FirstNs    int64       `col:"first_ns" unit:"ns" doc:"time of the first packet"`
 	LastNs     int64       `col:"last_ns" unit:"ns" doc:"time of the last packet"`

@@ -17,12 +17,13 @@ type Packet struct {
 	Time      int64  // nanoseconds since 1970 UTC
 	Prefix    []byte // stands before Data: the header of LINKTYPE_LINUX_SLL2
 	Data      []byte
-	OrigLen   uint32 // on the wire, with the length of Prefix; at least what is captured
-	Flags     uint32 // pcapng.Flags; 0 is left out
-	ID        uint64 // packet id, see Writer.FirstPacketID; 0 is left out
-	PID, TID  uint32 // process and thread that sent it; a PID of 0 is left out
-	Drops     uint64 // lost before it at this interface; Append adds what the ring itself dropped
-	Comment   string // "" for none; at most 64 KiB of it are kept
+	OrigLen   uint32        // on the wire, with the length of Prefix; at least what is captured
+	Flags     uint32        // pcapng.Flags; 0 is left out
+	ID        uint64        // packet id, see Writer.FirstPacketID; 0 is left out
+	PID, TID  uint32        // process and thread that sent it; a PID of 0 is left out
+	Drops     uint64        // lost before it at this interface; Append adds what the ring itself dropped
+	Comment   string        // "" for none; at most 64 KiB of it are kept
+	Socket    pcapng.Socket // that it came from or went to; a cookie of 0 is left out
 }
 
 var le = binary.LittleEndian
@@ -54,6 +55,9 @@ func (p *Packet) optionsSize(drops uint64) int {
 	if p.PID != 0 {
 		n += size64
 	}
+	if p.Socket.Cookie != 0 {
+		n += p.Socket.OptionSize()
+	}
 	if p.Comment != "" {
 		n += 4 + pad4(min(len(p.Comment), maxComment))
 	}
@@ -63,33 +67,51 @@ func (p *Packet) optionsSize(drops uint64) int {
 	return n
 }
 
-// encode writes p as a block of size bytes, of interface number iface in its segment.
-// Data is cut to keep.
-func (p *Packet) encode(b []byte, iface uint32, keep int, drops uint64) {
-	le.PutUint32(b, uint32(pcapng.BlockEnhanced))
-	le.PutUint32(b[4:], uint32(len(b)))
-	le.PutUint32(b[8:], iface)
-	le.PutUint32(b[12:], uint32(uint64(p.Time)>>32))
-	le.PutUint32(b[16:], uint32(p.Time))
-	captured := len(p.Prefix) + keep
-	le.PutUint32(b[20:], uint32(captured))
-	le.PutUint32(b[24:], max(p.OrigLen, uint32(captured)))
-	at := 28 + copy(b[28:], p.Prefix)
-	at += copy(b[at:], p.Data[:keep])
-	for ; at&3 != 0; at++ {
-		b[at] = 0
-	}
-	if at < len(b)-4 {
-		p.encodeOptions(b[at:len(b)-4], drops)
-	}
-	le.PutUint32(b[len(b)-4:], uint32(len(b)))
+// Size of p as a block, of which so many bytes of Data are kept.
+func (p *Packet) blockSize(keep int, drops uint64) int {
+	return enhanced + pad4(len(p.Prefix)+keep) + p.optionsSize(drops)
 }
 
-func (p *Packet) encodeOptions(b []byte, drops uint64) {
+// appendBlock writes p as a block of size bytes, of interface number iface in its segment.
+// Data is cut to keep.
+func (p *Packet) appendBlock(b []byte, size int, iface uint32, keep int, drops uint64) []byte {
+	captured := len(p.Prefix) + keep
+	b = le.AppendUint32(b, uint32(pcapng.BlockEnhanced))
+	b = le.AppendUint32(b, uint32(size))
+	b = le.AppendUint32(b, iface)
+	b = appendTicks(b, p.Time)
+	b = le.AppendUint32(b, uint32(captured))
+	b = le.AppendUint32(b, max(p.OrigLen, uint32(captured)))
+	b = append(append(b, p.Prefix...), p.Data[:keep]...)
+	b = append(b, zeros[:-captured&3]...)
+	if pad4(captured)+enhanced < size {
+		b = p.appendOptions(b, drops)
+	}
+	return le.AppendUint32(b, uint32(size))
+}
+
+// AppendBlock writes p as a block, of the interface with p's own number and cut to snap. It
+// answers false, and leaves b as it was, where no block is large enough.
+func (p *Packet) AppendBlock(b []byte, snap int) ([]byte, bool) {
+	keep := max(min(len(p.Data), snap-len(p.Prefix)), 0)
+	size := p.blockSize(keep, p.Drops)
+	if size > maxBlock && p.Comment != "" {
+		bare := *p
+		bare.Comment = "" // there is no room for both, and the packet counts
+		return bare.AppendBlock(b, snap)
+	}
+	if size > maxBlock {
+		return b, false
+	}
+	return p.appendBlock(b, size, uint32(p.Interface), keep, p.Drops), true
+}
+
+var zeros [4]byte
+
+func (p *Packet) appendOptions(b []byte, drops uint64) []byte {
 	if p.Flags != 0 {
-		le.PutUint32(b, uint32(pcapng.EPBFlags)|4<<16)
-		le.PutUint32(b[4:], p.Flags)
-		b = b[sizeFlags:]
+		b = le.AppendUint32(b, uint32(pcapng.EPBFlags)|4<<16)
+		b = le.AppendUint32(b, p.Flags)
 	}
 	if drops != 0 {
 		b = option64(b, pcapng.EPBDropCount, drops)
@@ -100,22 +122,19 @@ func (p *Packet) encodeOptions(b []byte, drops uint64) {
 	if p.PID != 0 {
 		b = option64(b, pcapng.EPBProcess, uint64(p.PID)|uint64(p.TID)<<32)
 	}
+	if p.Socket.Cookie != 0 {
+		b = p.Socket.AppendOption(b)
+	}
 	if p.Comment != "" {
 		text := p.Comment[:min(len(p.Comment), maxComment)]
-		le.PutUint32(b, uint32(pcapng.OptComment)|uint32(len(text))<<16)
-		n := 4 + copy(b[4:], text)
-		for ; n&3 != 0; n++ {
-			b[n] = 0
-		}
-		b = b[n:]
+		b = le.AppendUint32(b, uint32(pcapng.OptComment)|uint32(len(text))<<16)
+		b = append(append(b, text...), zeros[:-len(text)&3]...)
 	}
-	le.PutUint32(b, 0)
+	return le.AppendUint32(b, 0)
 }
 
 func option64(b []byte, code uint16, v uint64) []byte {
-	le.PutUint32(b, uint32(code)|8<<16)
-	le.PutUint64(b[4:], v)
-	return b[size64:]
+	return le.AppendUint64(le.AppendUint32(b, uint32(code)|8<<16), v)
 }
 
 // describe encodes an interface description, in the way every segment has it.

@@ -244,7 +244,7 @@ func (s *Series) append(p *Packet) error {
 	}
 	keep := max(min(len(p.Data), int(s.opt.SnapLen)-len(p.Prefix)), 0)
 	drops := p.Drops + it.dropped
-	size := enhanced + pad4(len(p.Prefix)+keep) + p.optionsSize(drops)
+	size := p.blockSize(keep, drops)
 	if size > maxBlock {
 		if p.Comment != "" && len(p.Prefix) <= maxCaptured {
 			short := *p
@@ -257,7 +257,7 @@ func (s *Series) append(p *Packet) error {
 	if b == nil {
 		return errFull
 	}
-	p.encode(b, it.num, keep, drops)
+	p.appendBlock(b[:0], size, it.num, keep, drops)
 	it.dropped = 0
 	it.kept++
 	captured := len(p.Prefix) + keep

@@ -27,9 +27,18 @@ func (k Knowledge) String() string {
 	return "other"
 }
 
-// Guess reports whether the owner is inferred only: it made or inherited the socket, and
-// another process may be the one that uses it.
-func (k Knowledge) Guess() bool { return k < Acceptor }
+// Guess reports whether the owner is inferred only: it made, inherited, accepted or used the
+// socket, and another process may be the one that wrote this.
+func (k Knowledge) Guess() bool { return k < Writer }
+
+// KnowledgeOf is the kind with the number that packets have for it (docs/format/socket.md).
+func KnowledgeOf(number uint8) Knowledge {
+	kinds := [...]Knowledge{KnownNot, Writer, LastUser, Acceptor, CreatorOfSocket, ListenerOwner, HolderAtStart, SharedAtStart}
+	if int(number) < len(kinds) {
+		return kinds[number]
+	}
+	return KnownOther
+}
 
 // ParseKnowledge reads the word of a kind; one that is not known is KnownOther.
 func ParseKnowledge(word string) Knowledge {

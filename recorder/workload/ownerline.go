@@ -10,7 +10,6 @@ import (
 // Limits of a line in a side file.
 const (
 	MaxSideLine = 64 << 10 // bytes of a line
-	maxOwners   = 64       // owners of a socket
 	maxPath     = 512      // bytes of a path or an argument
 	maxArgs     = 64       // arguments of a command
 )
@@ -39,27 +38,6 @@ func (p *Process) UserName() string {
 	return p.User
 }
 
-// SocketOwner is who owned a socket for a while.
-type SocketOwner struct {
-	PID, TID int64
-	Known    Knowledge
-	Word     string // of the kind, as it was said
-	Process  string // key; empty where the process was not seen
-	From, To int64  // ns
-}
-
-// Socket is what an owners file says of a socket.
-type Socket struct {
-	Cookie        uint64
-	Cgroup        string
-	Proto         uint8
-	Local, Remote netip.AddrPort // Remote is not valid where there were several
-	From, To      int64          // ns, both included
-	Learned       int64
-	Owners        []SocketOwner
-	Cut           bool // there were more
-}
-
 // GroupOwner says who a control group was for a while.
 type GroupOwner struct {
 	Comment  InterfaceComment
@@ -73,25 +51,24 @@ type AddressOwner struct {
 	Comment InterfaceComment // Identity has the time in which it holds
 }
 
+// Owned is who a packet says had its socket.
+type Owned struct {
+	PID     int64
+	Process int32 // of Owners.PID; 0 where nothing else is known of it
+	Known   Knowledge
+}
+
 // OwnerLine is a line of an owners file; one of the pointers is set.
 type OwnerLine struct {
 	Process *Process
-	Socket  *Socket
 	Address *AddressOwner
 	Group   *GroupOwner
 }
 
 type wireOwnerLine struct {
 	wireProcess
-	Socket   string          `json:"socket,omitempty"`
 	Address  string          `json:"address,omitempty"`
 	Workload json.RawMessage `json:"workload,omitempty"`
-	Protocol string          `json:"protocol,omitempty"`
-	Local    string          `json:"local,omitempty"`
-	Remote   string          `json:"remote,omitempty"`
-	Owners   []wireOwned     `json:"owners,omitempty"`
-	More     bool            `json:"more,omitempty"`
-	Learned  string          `json:"learned,omitempty"`
 }
 
 // wireProcess is a process in an owners or events file.
@@ -111,15 +88,6 @@ type wireProcess struct {
 	Cgroup    string   `json:"cgroup,omitempty"`
 	Container string   `json:"container,omitempty"`
 	PodUID    string   `json:"pod_uid,omitempty"`
-}
-
-type wireOwned struct {
-	PID     int64  `json:"pid,omitempty"`
-	TID     int64  `json:"tid,omitempty"`
-	Kind    string `json:"kind"`
-	Process string `json:"process,omitempty"`
-	From    string `json:"from,omitempty"`
-	To      string `json:"to,omitempty"`
 }
 
 func (w *wireProcess) process() Process {
@@ -157,15 +125,6 @@ func wireProcessOf(p *Process) wireProcess {
 // ParseOwnerLine reads a line of an owners file, docs/format/owners.md. It answers false
 // for what is none.
 func ParseOwnerLine(line []byte) (OwnerLine, bool) {
-	if len(line) <= MaxSideLine {
-		if s, ok := quickSocket(line); ok {
-			return OwnerLine{Socket: s}, true
-		}
-	}
-	return parseOwnerLine(line)
-}
-
-func parseOwnerLine(line []byte) (OwnerLine, bool) {
 	var w wireOwnerLine
 	if len(line) > MaxSideLine || json.Unmarshal(line, &w) != nil {
 		return OwnerLine{}, false
@@ -174,9 +133,6 @@ func parseOwnerLine(line []byte) (OwnerLine, bool) {
 	case w.Process != "":
 		p := w.process()
 		return OwnerLine{Process: &p}, p.Key != ""
-	case w.Socket != "":
-		s, ok := w.socket()
-		return OwnerLine{Socket: s}, ok
 	case w.Address != "":
 		a, ok := w.address()
 		return OwnerLine{Address: a}, ok
@@ -185,42 +141,6 @@ func parseOwnerLine(line []byte) (OwnerLine, bool) {
 		return OwnerLine{Group: g}, ok
 	}
 	return OwnerLine{}, false
-}
-
-func (w *wireOwnerLine) socket() (*Socket, bool) {
-	s := &Socket{Cgroup: cleanPath(w.Cgroup), From: parseTime(w.From), To: parseTime(w.To), Learned: parseTime(w.Learned), Cut: w.More}
-	var ok bool
-	var err error
-	if s.Cookie, err = strconv.ParseUint(w.Socket, 10, 64); err != nil {
-		return nil, false
-	}
-	if s.Proto, ok = protocolNumber(w.Protocol); !ok {
-		return nil, false
-	}
-	if s.Local, ok = parseEnd(w.Local); !ok {
-		return nil, false
-	}
-	if s.Remote, ok = parseEnd(w.Remote); !ok && w.Remote != "" {
-		return nil, false
-	}
-	if s.From == 0 || s.To < s.From {
-		return nil, false
-	}
-	for i := range w.Owners {
-		o := &w.Owners[i]
-		if i == maxOwners {
-			s.Cut = true
-			break
-		}
-		word := cleanName(o.Kind)
-		known := ParseKnowledge(word)
-		if known == KnownNot || o.PID <= 0 && o.Process == "" {
-			continue
-		}
-		s.Owners = append(s.Owners, SocketOwner{PID: max(o.PID, 0), TID: max(o.TID, 0), Known: known, Word: word,
-			Process: cleanName(o.Process), From: parseTime(o.From), To: parseTime(o.To)})
-	}
-	return s, true
 }
 
 func (w *wireOwnerLine) address() (*AddressOwner, bool) {
@@ -275,16 +195,6 @@ func AppendOwnerLine(b []byte, l OwnerLine) []byte {
 	switch {
 	case l.Process != nil:
 		w.wireProcess = wireProcessOf(l.Process)
-	case l.Socket != nil:
-		s := l.Socket
-		w.Socket, w.Cgroup, w.Protocol, w.More = strconv.FormatUint(s.Cookie, 10), s.Cgroup, ProtocolName(s.Proto), s.Cut
-		w.Local, w.From, w.To, w.Learned = s.Local.String(), formatTime(s.From), formatTime(s.To), formatTime(s.Learned)
-		if s.Remote.IsValid() {
-			w.Remote = s.Remote.String()
-		}
-		for _, o := range s.Owners {
-			w.Owners = append(w.Owners, wireOwned{o.PID, o.TID, o.Word, o.Process, formatTime(o.From), formatTime(o.To)})
-		}
 	case l.Address != nil:
 		c := l.Address.Comment
 		w.Address, w.From, w.To = l.Address.Addr.String(), formatTime(c.Identity.ValidFrom), formatTime(c.Identity.ValidTo)
@@ -306,7 +216,7 @@ func AppendOwnerLine(b []byte, l OwnerLine) []byte {
 
 // ParseOwnerComment reads the comment that recorders write on packets when asked to:
 // pcapsule process="nginx" pid=7 tid=7 known=writer.
-func ParseOwnerComment(s string) (o SocketOwner, name string, ok bool) {
+func ParseOwnerComment(s string) (o Owned, name string, ok bool) {
 	s, ok = strings.CutPrefix(s, "pcapsule ")
 	if !ok || len(s) > maxComment {
 		return o, "", false
@@ -326,10 +236,8 @@ func ParseOwnerComment(s string) (o SocketOwner, name string, ok bool) {
 		switch n, err := strconv.ParseUint(value, 10, 32); {
 		case key == "pid" && err == nil:
 			o.PID = int64(n)
-		case key == "tid" && err == nil:
-			o.TID = int64(n)
 		case key == "known":
-			o.Known, o.Word = ParseKnowledge(value), cleanName(value)
+			o.Known = ParseKnowledge(value)
 		}
 	}
 	return o, name, o.PID != 0 && o.Known != KnownNot

@@ -7,29 +7,24 @@ import (
 
 // What an Owners keeps costs, by its own account.
 const (
-	socketCost = 360  // bytes of a socket with its places in the maps
-	ownedCost  = 56   // of one owner of it
-	procCost   = 400  // of a process beside its texts
-	nearest    = 10e9 // ns from a line to a packet that is still its
-	maxSame    = 64   // sockets with equal ends, or processes with one number, in one file
+	procCost = 400  // bytes of a process beside its texts
+	nearest  = 10e9 // ns that a process may have begun after a packet that names it
+	maxSame  = 64   // processes with one number, in one file
 )
 
-// Owners knows whose sockets were, from one owners file. Add first, then ask; one
+// Owners knows processes, workloads and addresses, from one owners file. Add first, then ask; one
 // goroutine at a time. What does not fit into its room is counted.
 type Owners struct {
-	room    int64
-	cost    int64
-	sockets []knownSocket
-	by      map[socketKey]int32 // the last one, from 1
-	cookies map[uint64]int32    // the last one of a cookie
-	procs   []knownProcess
-	byKey   map[string]int32 // the last one of a key, from 1
-	byPID   map[int64]int32
-	groups  []knownGroup
-	addrs   []knownAddress
-	byAddr  map[addressKey]int32 // from 1
-	texts   map[string]string    // control groups and keys, each once
-	Stats   OwnersStats
+	room   int64
+	cost   int64
+	procs  []knownProcess
+	byKey  map[string]int32 // the last one of a key, from 1
+	byPID  map[int64]int32
+	groups []knownGroup
+	addrs  []knownAddress
+	byAddr map[addressKey]int32 // from 1
+	texts  map[string]string    // control groups and keys, each once
+	Stats  OwnersStats
 }
 
 // OwnersStats says what became of the lines of an owners file.
@@ -37,7 +32,7 @@ type OwnersStats struct {
 	Lines     int64 // that are an object
 	Malformed int64
 	Limited   int64 // left out for want of room
-	Replaced  int64 // by a later line of the same socket
+	Replaced  int64 // by a later line of the same address
 }
 
 type knownAddress struct {
@@ -50,21 +45,6 @@ type addressKey struct {
 	addr                       netip.Addr
 	kind, namespace, name, uid string
 	from                       int64
-}
-
-type socketKey struct {
-	local, remote netip.AddrPort
-	cgroup        string
-	proto         uint8
-}
-
-type knownSocket struct {
-	Socket
-	line   int64
-	before int32 // another with the same ends, from 1
-	depth  int32 // how many there are
-	gone   bool  // a later line has its place
-	used   bool
 }
 
 type knownProcess struct {
@@ -84,7 +64,7 @@ type knownGroup struct {
 
 // NewOwners makes an Owners that keeps so many bytes at most.
 func NewOwners(room int64) *Owners {
-	return &Owners{room: room, by: map[socketKey]int32{}, cookies: map[uint64]int32{}, byKey: map[string]int32{}, byPID: map[int64]int32{}, byAddr: map[addressKey]int32{}, texts: map[string]string{}}
+	return &Owners{room: room, byKey: map[string]int32{}, byPID: map[int64]int32{}, byAddr: map[addressKey]int32{}, texts: map[string]string{}}
 }
 
 // Cost is how many bytes it keeps, by its own account.
@@ -142,8 +122,6 @@ func (x *Owners) Add(line []byte) {
 	switch {
 	case l.Process != nil:
 		x.addProcess(l.Process, no)
-	case l.Socket != nil:
-		x.addSocket(l.Socket, no)
 	case l.Address != nil:
 		x.addAddress(l.Address, no)
 	case x.pay(4096):
@@ -204,157 +182,24 @@ func sameProcess(a, b *Process) bool {
 		a.Start == b.Start && slices.Equal(a.Args, b.Args)
 }
 
-func (x *Owners) addSocket(s *Socket, no int64) {
-	s.Owners = bestOwners(s.Owners)
-	// A socket that nobody is known to own says nothing, but its line may take the place
-	// of an earlier one.
-	if last := x.cookies[s.Cookie]; last != 0 {
-		old := &x.sockets[last-1]
-		switch {
-		case old.gone:
-		case s.From <= old.From && s.To >= old.To:
-			old.gone, old.Owners = true, nil
-			x.Stats.Replaced++
-		case old.goesOn(s):
-			old.To, old.Learned = s.To, s.Learned
-			return
-		}
-	}
-	key := socketKey{s.Local, s.Remote, s.Cgroup, s.Proto}
-	before, depth := x.by[key], int32(0)
-	if before != 0 {
-		depth = x.sockets[before-1].depth + 1
-	}
-	if len(s.Owners) == 0 {
-		return
-	}
-	if depth >= maxSame {
-		x.Stats.Limited++
-		return
-	}
-	if !x.pay(int64(socketCost + ownedCost*len(s.Owners))) {
-		return
-	}
-	s.Cgroup = x.text(s.Cgroup)
-	key.cgroup = s.Cgroup
-	for i := range s.Owners {
-		o := &s.Owners[i]
-		o.Process, o.Word = x.text(o.Process), x.text(o.Word)
-	}
-	x.sockets = append(x.sockets, knownSocket{Socket: *s, line: no, before: before, depth: depth})
-	x.by[key], x.cookies[s.Cookie] = int32(len(x.sockets)), int32(len(x.sockets))
-}
-
-// goesOn reports whether s is the same socket of the same one process, later.
-func (k *knownSocket) goesOn(s *Socket) bool {
-	return s.From > k.To && s.Local == k.Local && s.Remote == k.Remote && s.Proto == k.Proto && s.Cgroup == k.Cgroup &&
-		len(s.Owners) == 1 && len(k.Owners) == 1 && s.Owners[0].Known == k.Owners[0].Known &&
-		s.Owners[0].PID == k.Owners[0].PID && s.Owners[0].Process == k.Owners[0].Process && s.Owners[0].Word == k.Owners[0].Word
-}
-
-// bestOwners keeps the owners of the best kind, one for each process, by time.
-func bestOwners(list []SocketOwner) []SocketOwner {
-	best := KnownNot
-	for i := range list {
-		best = max(best, list[i].Known)
-	}
-	kept := make([]SocketOwner, 0, 1)
-	for _, o := range list {
-		if o.Known == best {
-			kept = append(kept, o)
-		}
-	}
-	slices.SortStableFunc(kept, func(a, b SocketOwner) int { return cmp64(a.From, b.From) })
-	out := kept[:0]
-	for _, o := range kept {
-		if n := len(out); n > 0 && out[n-1].Process == o.Process && out[n-1].PID == o.PID {
-			out[n-1].To = max(out[n-1].To, o.To)
-			continue // another thread of it
-		}
-		out = append(out, o)
-	}
-	return slices.Clip(out)
-}
-
-// Owned is the answer of Find: a place in an Owners, the same for the same owner.
-type Owned struct {
-	PID     int64
-	Process int32 // number for ProcessAt's answers, from 1; 0 where it is not known
-	Known   Knowledge
-}
-
-// Find says who owned, at time t, the socket with these ends in a control group. Where no
-// line covers t the nearest within 10 seconds counts.
-func (x *Owners) Find(proto uint8, local, remote netip.AddrPort, cgroup string, t int64) (Owned, bool) {
-	for _, key := range [...]socketKey{{local, remote, cgroup, proto}, {local, netip.AddrPort{}, cgroup, proto}} {
-		if s := x.at(x.by[key], t); s != nil {
-			s.used = true
-			o := s.owner(t)
-			return Owned{o.PID, x.process(o, t), o.Known}, true
-		}
-	}
-	return Owned{}, false
-}
-
-// at finds the socket of a chain that t belongs to: the best known of those that cover it,
-// and of equal ones the one that began last; else the nearest.
-func (x *Owners) at(first int32, t int64) *knownSocket {
-	var best *knownSocket
-	least := int64(nearest) + 1
-	for i := first; i != 0; i = x.sockets[i-1].before {
-		s := &x.sockets[i-1]
-		if s.gone {
-			continue
-		}
-		far := max(s.From-t, t-s.To, 0)
-		switch {
-		case far > least || far > nearest:
-		case best == nil, far < least,
-			s.Owners[0].Known > best.Owners[0].Known,
-			s.Owners[0].Known == best.Owners[0].Known && s.From > best.From:
-			best, least = s, far
-		}
-	}
-	return best
-}
-
-// owner is the last that began before t, else the first.
-func (s *knownSocket) owner(t int64) *SocketOwner {
-	o := &s.Owners[0]
-	for i := range s.Owners[1:] {
-		if s.Owners[1+i].From > t {
-			break
-		}
-		o = &s.Owners[1+i]
-	}
-	return o
-}
-
-// process finds the process of an owner; exec makes several of one key.
-func (x *Owners) process(o *SocketOwner, t int64) int32 {
+// PID finds the process that had a number at time t: the last one that began before, whether
+// or not it had ended, since the kernel goes on sending for it; else the first that began
+// within 10 seconds. It is 0 where nobody is known.
+func (x *Owners) PID(pid, t int64) int32 {
 	var found int32
-	for i := x.byKey[o.Process]; i != 0; i = x.procs[i-1].before {
+	var at int64
+	for i := x.byPID[pid]; i != 0; i = x.procs[i-1].beforePID {
 		p := &x.procs[i-1]
-		if found == 0 || p.From > t && p.From < x.procs[found-1].From || p.From <= t && (x.procs[found-1].From > t || p.From > x.procs[found-1].From) {
-			found = i
+		from := max(p.From, p.Start)
+		switch {
+		case found == 0 && from <= t+nearest, found != 0 && at > t && from < at, found != 0 && from <= t && from > at:
+			found, at = i, from
 		}
 	}
 	if found != 0 {
 		x.procs[found-1].used = true
 	}
 	return found
-}
-
-// PID finds the process that had a number at time t, 0 where nobody is known.
-func (x *Owners) PID(pid, t int64) int32 {
-	for i := x.byPID[pid]; i != 0; i = x.procs[i-1].beforePID {
-		p := &x.procs[i-1]
-		if max(p.From, p.Start) <= t && (p.To == 0 || t <= p.To) {
-			p.used = true
-			return i
-		}
-	}
-	return 0
 }
 
 // Process is the one with that number.
@@ -369,11 +214,6 @@ func (x *Owners) AppendUsed(b []byte) []byte {
 	}
 	var list []placed
 	keys := map[string]bool{}
-	for i := range x.sockets {
-		if s := &x.sockets[i]; s.used {
-			list = append(list, placed{s.line, OwnerLine{Socket: &s.Socket}})
-		}
-	}
 	for i := range x.procs {
 		if p := &x.procs[i]; p.used {
 			keys[p.Key] = true

@@ -79,7 +79,8 @@ type CallRow struct {
 	Conn              ID
 	At                int64 // number of the packet that completed it
 	Row               table.CallRow
-	Swapped           bool // client and server are the other way round than Started.Dialled says
+	Swapped           bool      // client and server are the other way round than Started.Dialled says
+	Writers           [2]Writer // of what the client and what the server sent, as Started.Dialled has them
 	ReqBody, RespBody *dissect.Body
 	Details           []dissect.Detail
 }

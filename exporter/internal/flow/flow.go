@@ -35,11 +35,12 @@ type Conn struct {
 	unsummed       bool        // mixed checksums were told
 	rewritten      bool        // a wrong checksum among no right ones was told
 	synPayload     *synPayload
-	odds           int32  // anomalies before the first payload
-	oddBytes       int64  // of those beyond maxEarlyOdds
-	spoke          uint8  // bit n: direction n was seen
-	serial         uint64 // among the connections of its shard
-	cost           int    // bytes that it takes by itself
+	odds           int32      // anomalies before the first payload
+	oddBytes       int64      // of those beyond maxEarlyOdds
+	spoke          uint8      // bit n: direction n was seen
+	serial         uint64     // among the connections of its shard
+	cost           int        // bytes that it takes by itself
+	writers        [2]writers // by direction
 	list           *list
 	prev, next     *Conn
 }

@@ -54,6 +54,7 @@ type Packet struct {
 	Tunnels     []decode.Tunnel // nil for most
 	Owner       int32           // who sent or took it, on the machine that captured it; see Flow.Owner
 	OwnerRank   uint8           // how well that is known; 0: only a flow's first packet counts
+	Wrote       bool            // the kernel said that Owner wrote this very packet
 	View        *View           // other addresses that the packet showed; nil where Src and Dst are what it showed
 	Flow        ID              // set by the shard
 	Mark        Mark
@@ -147,6 +148,7 @@ const (
 	BySequence     Evidence = "sequence"      // TCP's numbers
 	ByConnectionID Evidence = "connection_id" // of QUIC
 	ByPayload      Evidence = "payload"       // of datagrams
+	BySocket       Evidence = "socket"        // whose ends the recorder told
 )
 
 // See puts the addresses that the connection was dialled with in the place of those that the

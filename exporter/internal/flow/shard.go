@@ -162,6 +162,7 @@ func (s *Shard) packet(p *Packet) {
 		p.Mark |= FromServer
 	}
 	c.spoke |= 1 << dir
+	s.wrote(c, dir, p)
 	if p.snapCut() {
 		p.Mark |= SnapCut
 		f.snapCuts++

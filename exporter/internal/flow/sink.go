@@ -27,7 +27,14 @@ func (s *sink) Call(e dissect.Emission) {
 	if c.transport == dissect.Other {
 		b.Transport = transportName(c.transport, c.key.proto)
 	}
-	s.out.Calls = append(s.out.Calls, CallRow{Conn: c.id, At: e.At, Row: e.Row, Swapped: swapped, ReqBody: e.ReqBody, RespBody: e.RespBody, Details: e.Details})
+	asked, answered := dissect.ToServer, dissect.ToClient
+	if swapped {
+		asked, answered = answered, asked
+	}
+	var writers [2]Writer
+	tcp := c.transport == dissect.TCP
+	writers[asked], writers[answered] = c.writers[asked].of(&e.Request, tcp), c.writers[answered].of(&e.Response, tcp)
+	s.out.Calls = append(s.out.Calls, CallRow{Conn: c.id, At: e.At, Row: e.Row, Swapped: swapped, Writers: writers, ReqBody: e.ReqBody, RespBody: e.RespBody, Details: e.Details})
 }
 
 // Anomaly implements dissect.Sink.

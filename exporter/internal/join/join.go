@@ -139,7 +139,13 @@ func (j *Joiner) call(e *flow.CallRow) error {
 	j.numbers.calls++
 	j.ids.unique(c)
 	c.ConnID, c.FlowID = conn.no, j.known.flow(conn.flow).no
-	c.SrcID, c.DstID = ends(conn.ids, e.Swapped)
+	ids := conn.ids
+	for side, w := range e.Writers {
+		if w.Owner != 0 {
+			ids[side] = j.writer(conn, side, w)
+		}
+	}
+	c.SrcID, c.DstID = ends(ids, e.Swapped)
 	j.names(e, conn)
 	j.bodies.add(e.ReqBody, c, "request")
 	j.bodies.add(e.RespBody, c, "response")

@@ -13,7 +13,7 @@ type known struct {
 	conns  []joinedConn // by ID
 	links  []round.Link
 	owners []workload.Identity // by number, from 1
-	recent []workload.Identity // ring of those from round.OwnersRecent on
+	recent []round.Owner       // ring of those from round.OwnersRecent on
 }
 
 // joinedFlow is a flow that has its number.
@@ -33,6 +33,7 @@ type joinedConn struct {
 	first int64   // ns
 	proto uint8
 	ends  [2]flow.End // client and server, as dialled
+	at    [2]flow.End // client and server, as ids has them
 	ids   [2]int64    // endpoints of both
 	ranks [2]uint8    // how well the owners of both are known
 	by    [2]int32    // interfaces of the flows that told them
@@ -60,14 +61,14 @@ func (k *known) add(f *round.Facts) {
 		case o.No < round.OwnersRecent:
 			k.owners = append(k.owners, o.Identity)
 		case len(k.recent) < round.OwnersKept:
-			k.recent = append(k.recent, o.Identity)
+			k.recent = append(k.recent, *o)
 		default:
-			k.recent[(o.No-round.OwnersRecent)%round.OwnersKept] = o.Identity
+			k.recent[(o.No-round.OwnersRecent)%round.OwnersKept] = *o
 		}
 	}
 }
 
-// owner is the identity with that number, nil for 0.
+// owner is the identity with that number, nil for 0 and for one that is forgotten.
 func (k *known) owner(no int32) *workload.Identity {
 	switch {
 	case no == 0:
@@ -75,7 +76,10 @@ func (k *known) owner(no int32) *workload.Identity {
 	case no < round.OwnersRecent:
 		return &k.owners[no-1]
 	}
-	return &k.recent[(no-round.OwnersRecent)%round.OwnersKept]
+	if o := &k.recent[(no-round.OwnersRecent)%round.OwnersKept]; o.No == no {
+		return &o.Identity
+	}
+	return nil
 }
 
 // laterOwners gives a flow of an earlier segment the owners that a later segment of the
@@ -109,10 +113,11 @@ func (j *Joiner) start(s *flow.Started) {
 	switch {
 	case s.NewConn:
 		c := begin(&j.known.conns, s.Conn)
-		c.no, c.flow, c.first, c.proto, c.ends, c.ids = j.numbers.conns, s.Flow, s.ConnFirst, s.Proto, s.Dialled, f.ids
+		c.no, c.flow, c.first, c.proto, c.ends, c.at, c.ids = j.numbers.conns, s.Flow, s.ConnFirst, s.Proto, s.Dialled, f.ends, f.ids
 		j.numbers.conns++
 	case s.Translated && s.Ends[1] != s.Dialled[1]:
-		j.known.conn(s.Conn).ids[1] = f.ids[1]
+		c := j.known.conn(s.Conn)
+		c.ids[1], c.at[1] = f.ids[1], f.ends[1]
 	}
 }
 
@@ -128,6 +133,21 @@ func (j *Joiner) own(o *flow.Owned) {
 	f.ranks[side] = o.Rank
 	f.ids[side] = j.who.endpoint(f.ends[side].Addr, f.ends[side].Port, c.proto, c.first, j.known.owner(o.Owner))
 	if o.Rank >= c.ranks[side] {
-		c.ranks[side], c.by[side], c.ids[side] = o.Rank, f.link, f.ids[side]
+		c.ranks[side], c.by[side], c.ids[side], c.at[side] = o.Rank, f.link, f.ids[side], f.ends[side]
 	}
+}
+
+// writer is the endpoint of who wrote one side of a call.
+func (j *Joiner) writer(c *joinedConn, side int, w flow.Writer) int64 {
+	id := j.known.owner(w.Owner)
+	if id == nil {
+		return c.ids[side]
+	}
+	if w.Guess && !id.Known.Guess() {
+		guessed := *id
+		guessed.Known = workload.KnownOther
+		guessed.HowKnown = guessed.Known.String()
+		id = &guessed
+	}
+	return j.who.endpoint(c.at[side].Addr, c.at[side].Port, c.proto, c.first, id)
 }

@@ -61,7 +61,15 @@ func (r *Reader) decode(o *opened, p *pcapng.Packet, f *flow.Packet) {
 		return
 	}
 	l := &r.links[f.Interface]
-	f.Take(fr, l.namespace)
+	var socket pcapng.Socket
+	if o.side != nil {
+		socket, _ = p.Socket()
+	}
+	namespace := l.namespace
+	if socket.Netns != 0 {
+		namespace = o.side.namespace(socket.Netns)
+	}
+	f.Take(fr, namespace)
 	if fr.Problems&decode.UnfinishedSum != 0 && !l.unsummed {
 		l.unsummed = true
 		r.anomaly(f.No, f.Time, "link", "unfinished_checksums", "checksums that a network adapter was to fill in: on this interface they prove nothing", 0)
@@ -70,7 +78,7 @@ func (r *Reader) decode(o *opened, p *pcapng.Packet, f *flow.Packet) {
 		f.Direction = directionOf(p)
 	}
 	if o.side != nil {
-		r.sideOwner(o, p, fr, f)
+		r.sideOwner(o, p, f, &socket)
 	}
 	if len(f.FragNos) > 0 {
 		f.Mark |= flow.Fragment
@@ -80,14 +88,17 @@ func (r *Reader) decode(o *opened, p *pcapng.Packet, f *flow.Packet) {
 		r.capped["no_transport_header"]++
 		return
 	}
-	h := r.view(fr, f)
+	h := r.view(fr, f, namespace, &socket)
 	s, i := h%flow.ShardCount, int32(len(r.cur.Packets)-1)
 	r.cur.Shards[s] = append(r.cur.Shards[s], i)
 }
 
 // view puts the addresses that the conversation was dialled with in the place of those that
 // the packet shows. It returns the hash of these addresses.
-func (r *Reader) view(fr *decode.Frame, f *flow.Packet) uint64 {
+func (r *Reader) view(fr *decode.Frame, f *flow.Packet, namespace uint64, s *pcapng.Socket) uint64 {
+	if !fr.PDU && (s.Ends != nil || len(r.socketViews.known.m) > 0) {
+		r.socketViews.see(fr, f, namespace, s)
+	}
 	hash := fr.FlowHash()
 	var v *flow.View
 	ours := false // not to be found by payload
@@ -104,7 +115,7 @@ func (r *Reader) view(fr *decode.Frame, f *flow.Packet) uint64 {
 	if v == nil && !ours {
 		v = r.pairs.find(f, hash, spot{r.cur, int32(len(r.cur.Packets) - 1)})
 	}
-	if v == nil {
+	if v == nil || f.View != nil { // the socket's word counts
 		return hash
 	}
 	f.See(v)

@@ -50,20 +50,21 @@ type Reader struct {
 	closed  []bundle.Input
 	files   int32
 
-	numbered  int64 // packets with a number
-	left      int64 // left out by the filter or the window of time
-	now       int64 // newest time
-	noTime    int64
-	cur       *round.Round
-	ahead     []*round.Round // finished, not sent
-	links     []link         // by interface over all files
-	given     []given        // datagrams given up while the last packet was decoded
-	views     views
-	quicViews quicViews
-	pairs     pairs
-	owners    owners
-	capped    map[string]int64
-	nonIP     map[string]int64
+	numbered    int64 // packets with a number
+	left        int64 // left out by the filter or the window of time
+	now         int64 // newest time
+	noTime      int64
+	cur         *round.Round
+	ahead       []*round.Round // finished, not sent
+	links       []link         // by interface over all files
+	given       []given        // datagrams given up while the last packet was decoded
+	views       views
+	quicViews   quicViews
+	socketViews socketViews
+	pairs       pairs
+	owners      owners
+	capped      map[string]int64
+	nonIP       map[string]int64
 
 	ownersCost int64              // of the owners files that are open
 	lost       map[string]int64   // counted so far by interfaces of rings

@@ -2,12 +2,11 @@ package read
 
 import (
 	"cmp"
-	"net/netip"
+	"hash/fnv"
 	"slices"
 	"strings"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
-	"github.com/pcapsule/pcapsule/exporter/decode"
 	"github.com/pcapsule/pcapsule/exporter/internal/flow"
 	"github.com/pcapsule/pcapsule/exporter/internal/round"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
@@ -20,9 +19,10 @@ const (
 	ownersRooms = 128 << 20 // of all that are open at once
 )
 
-// sideOwners is what stands beside a segment about its sockets, while the segment is read.
+// sideOwners is what stands beside a segment about its processes, while the segment is read.
 type sideOwners struct {
 	known   *workload.Owners
+	machine uint64 // a hash of the machine's boot
 	groups  []workload.GroupOwner
 	side    bundle.SideInput
 	numbers map[ownerKey]int32 // of owners, by what they are made of
@@ -50,7 +50,9 @@ func (r *Reader) openOwners(o *opened) {
 	if o.header == nil {
 		return
 	}
-	o.side = &sideOwners{known: workload.NewOwners(min(ownersRoom, ownersRooms-r.ownersCost)), numbers: map[ownerKey]int32{}}
+	h := fnv.New64a()
+	h.Write([]byte(cmp.Or(o.header.BootID, o.header.Node)))
+	o.side = &sideOwners{machine: h.Sum64(), known: workload.NewOwners(min(ownersRoom, ownersRooms-r.ownersCost)), numbers: map[ownerKey]int32{}}
 	if o.sides.owners == "" {
 		return
 	}
@@ -67,6 +69,11 @@ func (r *Reader) openOwners(o *opened) {
 	r.ownersCost += o.side.known.Cost()
 	r.sideCounts(side.Name, map[string]int64{"owners/lines": s.Lines, "owners/malformed": s.Malformed, "owners/oversize": long,
 		"owners/limited": s.Limited, "owners/replaced": s.Replaced})
+}
+
+// namespace is a hash of the network namespace that has a number on the recorded machine.
+func (s *sideOwners) namespace(cookie uint64) uint64 {
+	return s.machine ^ (cookie+1)*0x9E3779B97F4A7C15
 }
 
 // closeOwners keeps what was used of an owners file.
@@ -139,35 +146,13 @@ func (l *link) ownerAt(at int64) int32 {
 	return l.owner
 }
 
-// sideOwner gives a packet of a segment the owner of its socket.
-func (r *Reader) sideOwner(o *opened, p *pcapng.Packet, fr *decode.Frame, f *flow.Packet) {
+// sideOwner gives a packet of a segment the process that its socket had.
+func (r *Reader) sideOwner(o *opened, p *pcapng.Packet, f *flow.Packet, s *pcapng.Socket) {
+	who, name := o.packetProcess(p, s)
+	if who.PID == 0 {
+		return
+	}
 	l := &r.links[f.Interface]
-	src, dst := ends(fr)
-	var who workload.Owned
-	var ok bool
-	if f.Direction != decode.DirUnknown {
-		local, remote := src, dst
-		if f.Direction == decode.DirIn {
-			local, remote = dst, src
-		}
-		who, ok = o.side.known.Find(fr.Proto, local, remote, l.Cgroup, p.Time)
-	} else {
-		out, isOut := o.side.known.Find(fr.Proto, src, dst, l.Cgroup, p.Time)
-		in, isIn := o.side.known.Find(fr.Proto, dst, src, l.Cgroup, p.Time)
-		if isOut == isIn { // of both ends, or of none
-			return
-		}
-		who, ok, f.Direction = out, true, decode.DirOut
-		if isIn {
-			who, f.Direction = in, decode.DirIn
-		}
-	}
-	name := ""
-	if !ok {
-		if who, name, ok = o.packetProcess(p); !ok {
-			return
-		}
-	}
 	key := ownerKey{f.Owner, l.Cgroup, who.Process, who.PID, who.Known, name}
 	no, seen := o.side.numbers[key]
 	if !seen || !r.owners.fresh(no) {
@@ -177,42 +162,35 @@ func (r *Reader) sideOwner(o *opened, p *pcapng.Packet, fr *decode.Frame, f *flo
 		}
 	}
 	if no != 0 {
-		f.Owner, f.OwnerRank = no, max(uint8(who.Known), 1)
+		f.Owner, f.OwnerRank, f.Wrote = no, max(uint8(who.Known), 1), who.Known == workload.Writer
 	}
 }
 
-// packetProcess is what a packet says itself of its process.
-func (o *opened) packetProcess(p *pcapng.Packet) (who workload.Owned, name string, ok bool) {
-	if len(p.Options) == 0 {
-		return who, "", false
-	}
-	if pid, _, given := p.ProcessThread(); given {
-		who.PID = int64(pid)
-	}
-	for _, text := range p.Comments() {
-		if owner, called, ok := workload.ParseOwnerComment(text); ok {
-			who.PID, who.Known, name = owner.PID, owner.Known, called
-			break
+// packetProcess is what a packet says of its process; PID is 0 where it says nothing.
+func (o *opened) packetProcess(p *pcapng.Packet, s *pcapng.Socket) (who workload.Owned, name string) {
+	pid, _, _ := p.ProcessThread()
+	who.PID = int64(pid)
+	switch {
+	case s.Cookie != 0:
+		who.PID, who.Known = max(who.PID, int64(s.PID)), workload.KnowledgeOf(s.Kind)
+	default:
+		for _, text := range p.Comments() {
+			if owner, called, ok := workload.ParseOwnerComment(text); ok {
+				who, name = owner, called
+				break
+			}
 		}
 	}
 	if who.PID == 0 {
-		return who, "", false
+		return who, ""
 	}
 	if who.Process = o.side.known.PID(who.PID, p.Time); who.Process != 0 {
 		name = ""
 	}
-	return who, name, true
+	return who, name
 }
 
-// ends are the two ends of a packet as sockets have them.
-func ends(fr *decode.Frame) (src, dst netip.AddrPort) {
-	if fr.Proto == protoTCP || fr.Proto == protoUDP {
-		return netip.AddrPortFrom(fr.Src.Netip(), fr.SrcPort), netip.AddrPortFrom(fr.Dst.Netip(), fr.DstPort)
-	}
-	return netip.AddrPortFrom(fr.Src.Netip(), 0), netip.AddrPortFrom(fr.Dst.Netip(), 0)
-}
-
-// process makes the owner of a socket's packets, out of who the interface is and of the
+// process makes the owner of packets, out of who the interface is and of the
 // process; 0 where that is a guess that the interface's word contradicts.
 func (r *Reader) process(o *opened, l *link, who *ownerKey) int32 {
 	p := &workload.Process{PID: who.pid, Name: who.name, UID: -1}
@@ -225,7 +203,7 @@ func (r *Reader) process(o *opened, l *link, who *ownerKey) int32 {
 		id = r.owners.links[who.base]
 	}
 	if elsewhere(&id, l.Cgroup, p) {
-		if who.known.Guess() {
+		if who.known < workload.Acceptor {
 			return 0
 		}
 		id = r.groupOwner(o, p)

@@ -50,6 +50,7 @@ static inline u64 bpf_ringbuf_query(void *ring, u64 what) { return 0; }
 static inline u64 bpf_ktime_get_ns(void) { return 1; }
 static inline u64 bpf_get_current_pid_tgid(void) { return (u64)7 << 32 | 7; }
 static inline u64 bpf_get_socket_cookie(void *from) { return 0; }
+static inline u64 bpf_get_netns_cookie(void *ctx) { return 0; }
 static inline u64 bpf_skb_cgroup_id(void *skb) { return 1; }
 static inline void *bpf_sk_storage_get(void *map, void *sk, void *value, u64 flags) { return 0; }
 

@@ -1,0 +1,80 @@
+package read
+
+import (
+	"net/netip"
+
+	"github.com/pcapsule/pcapsule/exporter/decode"
+	"github.com/pcapsule/pcapsule/exporter/internal/flow"
+	"github.com/pcapsule/pcapsule/recorder/pcapng"
+)
+
+// socketViews finds connections whose addresses are translated behind a socket of the
+// recorded machine, as a sidecar's redirection, a service's address or masquerading do: what
+// leaves the socket shows other ends than the socket has, and the recorder says both. No
+// packet can forge that.
+//
+// What a program dialled is what its socket has, so these are the conversation's ends. A
+// server behind a translator has other ends than its client dialled: its packets are first
+// seen coming in, under ends that the client's socket has already explained, or, where the
+// client is on another machine, under ends that then count as dialled.
+type socketViews struct {
+	known recent[place, socketView] // by other ends
+}
+
+type socketView struct {
+	view   *flow.View
+	cookie uint64 // of the socket whose packets leave with these ends
+}
+
+// see puts the ends that were dialled in the place of those that the packet shows. own are
+// those of its socket s, nil where the packet shows them too.
+func (v *socketViews) see(fr *decode.Frame, f *flow.Packet, namespace uint64, s *pcapng.Socket) {
+	src, dst := flow.End{Addr: f.Src, Port: f.SrcPort}, flow.End{Addr: f.Dst, Port: f.DstPort}
+	at := place{tupleOf(src, dst), f.Network}
+	known := v.known.m[at]
+	view := known.view
+	if own := s.Ends; own != nil {
+		local, remote := endOf(own.Local), endOf(own.Remote)
+		fr.Src, fr.Dst = local.Addr, remote.Addr
+		of := place{tupleOf(local, remote), fr.Network(namespace)}
+		fr.Src, fr.Dst = src.Addr, dst.Addr
+		view = v.learn(at, of, [2]flow.End{src, dst}, [2]flow.End{local, remote}, f, s.Cookie)
+	} else if view != nil && f.Direction == decode.DirOut && s.Cookie != known.cookie {
+		delete(v.known.m, at) // another socket has the ports now
+		return
+	}
+	if view == nil {
+		return
+	}
+	f.See(view)
+	fr.Src, fr.Dst, fr.SrcPort, fr.DstPort = f.Src, f.Dst, f.SrcPort, f.DstPort
+}
+
+// learn notes that a packet with the ends shown left a socket with the ends own.
+func (v *socketViews) learn(at, of place, shown, own [2]flow.End, f *flow.Packet, cookie uint64) *flow.View {
+	dialled, network := own, of.network
+	if x := v.known.m[of].view; x != nil { // the socket is a server's, which its client explained
+		dialled, network = x.Dialled, x.Network
+		if own[0] != x.Seen[0] {
+			dialled = [2]flow.End{dialled[1], dialled[0]}
+		}
+	}
+	if tupleOf(dialled[0], dialled[1]) == at.tuple {
+		delete(v.known.m, at)
+		return nil
+	}
+	if x := v.known.m[at].view; x != nil && tupleOf(x.Dialled[0], x.Dialled[1]) == tupleOf(dialled[0], dialled[1]) {
+		return x
+	}
+	// A translator changes where a client's packet goes, and where a server's comes from.
+	if f.TCPFlags&(decode.SYN|decode.ACK) != decode.SYN && shown[0] != own[0] && shown[1] == own[1] {
+		dialled, shown = [2]flow.End{dialled[1], dialled[0]}, [2]flow.End{shown[1], shown[0]}
+	}
+	view := &flow.View{Dialled: dialled, Seen: shown, Network: network, By: flow.BySocket}
+	v.known.put(at, socketView{view, cookie}, maxViews)
+	return view
+}
+
+func endOf(a netip.AddrPort) flow.End {
+	return flow.End{Addr: a.Addr().As16(), Port: a.Port()}
+}
