@@ -82,6 +82,9 @@ func translated(s *bpf.Ends, ip []byte, ends *pcapng.SocketEnds) bool {
 	}
 	var none [16]byte
 	if bytes.Equal(local, none[:size]) {
+		if bytes.Equal(remote, dst) {
+			return false // a server's, on any address: which of them the packet came to is in that one
+		}
 		local = src
 	}
 	if s.LocalPort == binary.BigEndian.Uint16(ip[at:]) && s.RemotePort == binary.BigEndian.Uint16(ip[at+2:]) && bytes.Equal(local, src) && bytes.Equal(remote, dst) {

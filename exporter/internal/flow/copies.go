@@ -3,6 +3,7 @@ package flow
 import (
 	"hash/maphash"
 
+	"github.com/pcapsule/pcapsule/exporter/decode"
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 )
 
@@ -36,7 +37,7 @@ type sent struct {
 	before uint64 // 1 + the number of the one before with this key, 0 where there is none
 	at     int64
 	ipid   uint32
-	seenBy uint16 // bit n: flow n has shown it
+	seenBy uint32 // bits 2n and 2n+1: flow n has shown it, and has shown it coming in
 }
 
 // sums is secret, so nobody can make two payloads that count as equal, as with a CRC.
@@ -96,13 +97,17 @@ func (d *datagrams) drop() (cost int) {
 }
 
 // copied reports whether the datagram was already seen: on another interface, each of
-// which shows a datagram once, or on this one with the same IP identification.
+// which shows a datagram once in each direction, or on this one with the same IP
+// identification.
 func (c *Conn) copied(f *Flow, dir dissect.Dir, p *Packet) bool {
-	me := uint16(1)
+	me := uint32(1)
 	for i, g := range c.flows {
 		if g == f {
-			me = 1 << i
+			me = 1 << (2 * i)
 		}
+	}
+	if p.Direction == decode.DirIn {
+		me <<= 1
 	}
 	k := c.datagramKey(dir, p)
 	d := &c.shard.datagrams

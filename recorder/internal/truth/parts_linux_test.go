@@ -1,0 +1,219 @@
+package truth
+
+import (
+	"bufio"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const roleEnv = "PCAPSULE_TRUTH_ROLE"
+
+func TestMain(m *testing.M) {
+	if role := os.Getenv(roleEnv); role != "" {
+		time.AfterFunc(30*time.Second, func() { os.Exit(3) }) // whatever happens
+		play(strings.Fields(role))
+		time.Sleep(50 * time.Millisecond) // last acknowledgements
+		return
+	}
+	os.Exit(m.Run())
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, os.Getenv(roleEnv), err)
+		os.Exit(1)
+	}
+	return v
+}
+
+// said is what a part tells of a call that it made or answered.
+type said struct {
+	PID  int    `json:"pid"`
+	What string `json:"what"` // path or name, which no other call has
+	Side string `json:"side"` // src or dst
+}
+
+func tell(side, what string) {
+	text, _ := json.Marshal(said{os.Getpid(), what, side})
+	fmt.Printf("%s\n", text)
+}
+
+// play acts a part: serve or ask, with a transport, an address and more.
+func play(role []string) {
+	switch name, transport, addr, rest := role[0], role[1], role[2], role[3:]; name + " " + transport {
+	case "serve tcp":
+		serveTCP(must(net.Listen("tcp", addr)), number(rest[0]))
+	case "serve udp":
+		c := must(net.ListenUDP("udp", must(net.ResolveUDPAddr("udp", addr))))
+		serveUDP(c, number(rest[0]))
+	case "workers tcp": // processes that answer on one connection in turn
+		l := must(net.Listen("tcp", addr))
+		c := must(l.Accept()).(*net.TCPConn)
+		inTurn(c, "answer", number(rest[0]))
+	case "answer turn":
+		c := must(net.FileConn(os.NewFile(3, "connection")))
+		answer(c, bufio.NewReader(io.LimitReader(c, 1<<20)))
+	case "ask tcp":
+		d := net.Dialer{}
+		if len(rest) > 2 {
+			d.LocalAddr = must(net.ResolveTCPAddr("tcp", rest[2]))
+		}
+		c := must(dial(&d, addr))
+		r := bufio.NewReader(c)
+		for i := range number(rest[0]) {
+			if len(rest) > 3 { // slowly
+				time.Sleep(10 * time.Millisecond)
+			}
+			ask(c, r, fmt.Sprintf("/%s-%d", rest[1], i))
+		}
+		c.Close()
+	case "askers tcp": // processes that ask on one connection in turn
+		inTurn(must(dial(&net.Dialer{}, addr)).(*net.TCPConn), "ask", number(rest[0]))
+	case "ask turn":
+		c := must(net.FileConn(os.NewFile(3, "connection")))
+		ask(c, bufio.NewReader(io.LimitReader(c, 1<<20)), "/turn-"+rest[0])
+	case "ask udp":
+		askUDP(addr, number(rest[0]), rest[1], rest[2] == "connected")
+	case "askers udp":
+		c := must(net.Dial("udp", addr)).(*net.UDPConn)
+		f := must(c.File())
+		time.Sleep(100 * time.Millisecond)
+		for i := range number(rest[0]) {
+			child(f, fmt.Sprintf("ask turnudp - %d", i))
+		}
+	case "ask turnudp":
+		c := must(net.FileConn(os.NewFile(3, "socket")))
+		name := "turn-" + rest[0]
+		must(c.Write(query(name)))
+		tell("src", name)
+		must(c.Read(make([]byte, 512)))
+	default:
+		must(0, fmt.Errorf("no part %q", role))
+	}
+}
+
+func number(s string) int { return must(strconv.Atoi(s)) }
+
+func dial(d *net.Dialer, addr string) (c net.Conn, err error) {
+	for range 200 {
+		if c, err = d.Dial("tcp", addr); !errors.Is(err, unix.ECONNREFUSED) {
+			return c, err
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	return c, err
+}
+
+// inTurn gives a connection to one process after the other.
+func inTurn(c *net.TCPConn, part string, n int) {
+	f := must(c.File())
+	for i := range n {
+		child(f, fmt.Sprintf("%s turn - %d", part, i))
+	}
+	c.Close()
+}
+
+// child runs a part to its end, with a file as its descriptor 3.
+func child(f *os.File, role string) {
+	c := exec.Command("/proc/self/exe")
+	c.Env = append(os.Environ(), roleEnv+"="+role)
+	c.ExtraFiles = []*os.File{f}
+	c.Stdout, c.Stderr = os.Stdout, os.Stderr
+	c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	must(0, c.Run())
+}
+
+func ask(c net.Conn, r *bufio.Reader, path string) {
+	must(fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: truth\r\n\r\n", path))
+	tell("src", path)
+	if _, ok := message(r); !ok {
+		must(0, errors.New("no answer to "+path))
+	}
+}
+
+// message reads the head of a request or response without a body.
+func message(r *bufio.Reader) (first string, ok bool) {
+	for {
+		line, err := r.ReadString('\n')
+		switch {
+		case err != nil:
+			return "", false
+		case strings.TrimSpace(line) == "":
+			return first, true
+		case first == "":
+			first = line
+		}
+	}
+}
+
+func answer(c net.Conn, r *bufio.Reader) bool {
+	first, ok := message(r)
+	if !ok {
+		return false
+	}
+	must(io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"))
+	tell("dst", strings.Fields(first)[1])
+	return true
+}
+
+// serveTCP answers so many requests.
+func serveTCP(l net.Listener, n int) {
+	for n > 0 {
+		c := must(l.Accept())
+		r := bufio.NewReader(c)
+		for ; n > 0 && answer(c, r); n-- {
+		}
+		c.Close()
+	}
+}
+
+// query is a DNS question, RFC 1035 section 4.
+func query(name string) []byte {
+	b := binary.BigEndian.AppendUint16(nil, uint16(time.Now().UnixNano()))
+	b = append(b, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, byte(len(name)))
+	return append(append(b, name...), 0, 0, 1, 0, 1)
+}
+
+func serveUDP(c *net.UDPConn, n int) {
+	b := make([]byte, 512)
+	for range n {
+		size, from, err := c.ReadFromUDP(b)
+		must(0, err)
+		b[2] |= 0x80
+		must(c.WriteToUDP(b[:size], from))
+		tell("dst", string(b[13:13+b[12]]))
+	}
+}
+
+func askUDP(addr string, n int, name string, connected bool) {
+	to := must(net.ResolveUDPAddr("udp", addr))
+	time.Sleep(100 * time.Millisecond) // nobody tells when the server is there
+	for i := range n {
+		name := fmt.Sprintf("%s-%d", name, i)
+		if connected {
+			c := must(net.DialUDP("udp", nil, to))
+			must(c.Write(query(name)))
+			must(c.Read(make([]byte, 512)))
+			c.Close()
+		} else {
+			c := must(net.ListenUDP("udp", nil))
+			must(c.WriteToUDP(query(name), to))
+			must(c.Read(make([]byte, 512)))
+			c.Close()
+		}
+		tell("src", name)
+	}
+}
