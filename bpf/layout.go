@@ -8,8 +8,8 @@ const PacketHeader = 104
 // Largest number of bytes of one packet that the ring buffer takes.
 const Largest = 65464 - PacketHeader
 
-// Kind says how the owner of a packet or socket is known. What each is worth is in
-// docs/format/owners.md.
+// Kind says how the owner of a packet is known. docs/format/socket.md says what each is
+// worth, workload.KnowledgeOf what it is called.
 type Kind uint8
 
 // Kinds of knowledge, best first after None.
@@ -23,15 +23,6 @@ const (
 	Holder        // the only process that had it open when recording began
 	Shared        // one of several that had it open when recording began
 )
-
-var kindNames = [...]string{"none", "writer", "last_user", "acceptor", "creator", "listener_inherited", "holder_at_start", "shared_at_start"}
-
-func (k Kind) String() string {
-	if int(k) < len(kindNames) {
-		return kindNames[k]
-	}
-	return "unknown"
-}
 
 // Packet is what the programs say of a packet.
 type Packet struct {

@@ -13,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pcapsule/pcapsule/bpf"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 	"github.com/pcapsule/pcapsule/recorder/workload"
 )
@@ -83,7 +82,7 @@ func checkOwner(t *testing.T, fact truth, packets []seen, owners []ownerLine) {
 	}
 	found := false
 	for _, p := range packets {
-		if p.local != local || remote != "" && p.remote != remote || bpf.Kind(p.socket.Kind).String() != fact.Kind {
+		if p.local != local || remote != "" && p.remote != remote || workload.KnowledgeOf(p.socket.Kind).String() != fact.Kind {
 			continue
 		}
 		found = found || int(p.owner) == fact.PID

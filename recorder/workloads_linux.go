@@ -174,6 +174,6 @@ func (c *commentCache) of(r *recording, p *bpf.Packet, at int64) string {
 	if proc != nil {
 		text = fmt.Sprintf("process=%q %s", proc.Name, text)
 	}
-	*c = commentCache{p.TGID, p.TID, p.Kind, proc, "pcapsule " + text + " known=" + p.Kind.String()}
+	*c = commentCache{p.TGID, p.TID, p.Kind, proc, "pcapsule " + text + " known=" + workload.KnowledgeOf(uint8(p.Kind)).String()}
 	return c.text
 }

@@ -1,5 +1,7 @@
 package workload
 
+import "slices"
+
 // Knowledge says how the owner of a socket is known; docs/format/owners.md says what
 // each is worth.
 type Knowledge uint8
@@ -31,14 +33,19 @@ func (k Knowledge) String() string {
 // socket, and another process may be the one that wrote this.
 func (k Knowledge) Guess() bool { return k < Writer }
 
-// KnowledgeOf is the kind with the number that packets have for it (docs/format/socket.md).
+// numbered are the kinds by the numbers that packets have for them (docs/format/socket.md).
+var numbered = [...]Knowledge{KnownNot, Writer, LastUser, Acceptor, CreatorOfSocket, ListenerOwner, HolderAtStart, SharedAtStart}
+
+// KnowledgeOf is the kind with a number.
 func KnowledgeOf(number uint8) Knowledge {
-	kinds := [...]Knowledge{KnownNot, Writer, LastUser, Acceptor, CreatorOfSocket, ListenerOwner, HolderAtStart, SharedAtStart}
-	if int(number) < len(kinds) {
-		return kinds[number]
+	if int(number) < len(numbered) {
+		return numbered[number]
 	}
 	return KnownOther
 }
+
+// Number is the number of a kind, 0 where it has none.
+func (k Knowledge) Number() uint8 { return uint8(max(slices.Index(numbered[:], k), 0)) }
 
 // ParseKnowledge reads the word of a kind; one that is not known is KnownOther.
 func ParseKnowledge(word string) Knowledge {

@@ -40,38 +40,39 @@ type socket struct {
 	local, remote netip.AddrPort
 }
 
-// owners says which process had which socket. A listening socket stands for all its
-// connections.
+// owners describes the processes.
 func (g *segment) owners() (out []byte) {
 	for _, p := range g.pods {
 		proc := g.process(p)
 		out = workload.AppendOwnerLine(out, workload.OwnerLine{Process: &proc})
 	}
-	type span struct{ from, to int64 }
-	seen := map[socket]*span{}
-	var order []socket
-	for _, p := range g.packets {
-		k, ok := socketOf(&p)
-		if !ok {
-			continue
-		}
-		if k.local.Port() < k.remote.Port() && k.local.Port() < 32768 {
-			k.remote = netip.AddrPort{}
-		}
-		if seen[k] == nil {
-			seen[k] = &span{p.at, p.at}
-			order = append(order, k)
-		}
-		seen[k].to = p.at
-	}
-	sort.SliceStable(order, func(a, b int) bool { return seen[order[a]].from < seen[order[b]].from })
-	for i, k := range order {
-		p, t := g.pods[k.iface], seen[k]
-		proc := g.process(p)
-		out = workload.AppendOwnerLine(out, workload.OwnerLine{Socket: &workload.Socket{Cookie: uint64(i + 1), Cgroup: p.cgroupID(), Proto: k.proto, Local: k.local, Remote: k.remote,
-			From: t.from, To: t.to, Learned: t.to, Owners: []workload.SocketOwner{{PID: proc.PID, TID: proc.PID, Known: workload.Writer, Word: "writer", Process: proc.Key, From: t.from, To: t.to}}}})
-	}
 	return out
+}
+
+// sockets numbers the sockets of packets: a server's datagrams have one for all peers.
+type sockets map[socket]uint64
+
+// options says of a packet whose socket it is.
+func (x sockets) options(more *pcapng.OptionList, p *packet, of *pod) {
+	k, ok := socketOf(p)
+	if !ok {
+		return
+	}
+	if k.proto == 17 && k.local.Port() < k.remote.Port() && k.local.Port() < 32768 {
+		k.remote = netip.AddrPort{}
+	}
+	if x[k] == 0 {
+		x[k] = uint64(len(x) + 1)
+	}
+	s := pcapng.Socket{Cookie: x[k], Netns: uint64(p.iface + 1)}
+	pid := uint32(of.pid())
+	if p.sent {
+		s.Kind = workload.Writer.Number()
+		more.ProcessThread(pid, pid)
+	} else {
+		s.Kind, s.PID, s.TID = workload.LastUser.Number(), pid, pid
+	}
+	more.Socket(&s)
 }
 
 func socketOf(p *packet) (k socket, ok bool) {

@@ -245,6 +245,7 @@ func (g *segment) pcapng(out *bytes.Buffer) error {
 	}
 	id := uint64(hash[0])<<56 | uint64(hash[1])<<48 | uint64(hash[2])<<40
 	var more pcapng.OptionList
+	numbers := sockets{}
 	counts := make([]uint64, len(g.pods))
 	for n, p := range g.packets {
 		data := make([]byte, headerLen, headerLen+len(p.data))
@@ -260,6 +261,7 @@ func (g *segment) pcapng(out *bytes.Buffer) error {
 		more.Reset()
 		more.Flags(flags)
 		more.PacketID(id | uint64(n+1))
+		numbers.options(&more, &p, g.pods[p.iface])
 		counts[p.iface]++
 		if err := w.WritePacket(&pcapng.Packet{Time: p.at, TimeOK: true, Interface: int32(p.iface), OrigLen: uint32(len(data)), LinkType: linkSLL2, Data: data}, &more); err != nil {
 			return err
