@@ -43,15 +43,15 @@ var optional = map[string]asm.BuiltinFunc{recorderProgPacketIn: asm.FnGetCurrent
 var (
 	helperSince = map[asm.BuiltinFunc]release{
 		asm.FnMapLookupElem: {Major: 3, Minor: 18}, asm.FnMapUpdateElem: {Major: 3, Minor: 18}, asm.FnKtimeGetNs: {Major: 4, Minor: 1}, asm.FnGetCurrentPidTgid: {Major: 4, Minor: 2}, asm.FnSkbLoadBytes: {Major: 4, Minor: 5},
-		asm.FnGetSocketCookie: {Major: 4, Minor: 12}, asm.FnSkbCgroupId: {Major: 4, Minor: 18}, asm.FnSkFullsock: {Major: 5, Minor: 1}, asm.FnSkStorageGet: {Major: 5, Minor: 2}, asm.FnProbeReadUser: {Major: 5, Minor: 5},
+		asm.FnGetSocketCookie: {Major: 4, Minor: 12}, asm.FnSkbCgroupId: {Major: 4, Minor: 18}, asm.FnSkFullsock: {Major: 5, Minor: 1}, asm.FnSkStorageGet: {Major: 5, Minor: 2}, asm.FnProbeReadUser: {Major: 5, Minor: 5}, asm.FnGetNetnsCookie: {Major: 5, Minor: 7},
 		asm.FnProbeReadKernel: {Major: 5, Minor: 5}, asm.FnProbeReadKernelStr: {Major: 5, Minor: 5}, asm.FnRingbufReserve: {Major: 5, Minor: 8}, asm.FnRingbufSubmit: {Major: 5, Minor: 8},
 		asm.FnRingbufDiscard: {Major: 5, Minor: 8}, asm.FnRingbufQuery: {Major: 5, Minor: 8}, asm.FnSkcToTcpSock: {Major: 5, Minor: 9}, asm.FnGetCurrentTask: {Major: 4, Minor: 8}, asm.FnGetCurrentTaskBtf: {Major: 5, Minor: 11}, asm.FnSockFromFile: {Major: 5, Minor: 11},
 	}
 	// Some helpers were opened to some types of programs later.
 	helperForType = map[ebpf.ProgramType]map[asm.BuiltinFunc]release{
 		ebpf.CGroupSKB:      {asm.FnGetCurrentTaskBtf: {Major: 5, Minor: 15}, asm.FnGetCurrentPidTgid: {Major: 6, Minor: 10}},
-		ebpf.CGroupSock:     {asm.FnGetNetnsCookie: {Major: 5, Minor: 7}, asm.FnGetSocketCookie: {Major: 5, Minor: 7}, asm.FnGetCurrentPidTgid: {Major: 5, Minor: 7}, asm.FnSkStorageGet: {Major: 5, Minor: 9}},
-		ebpf.CGroupSockAddr: {asm.FnGetNetnsCookie: {Major: 5, Minor: 7}, asm.FnGetSocketCookie: {Major: 5, Minor: 7}, asm.FnGetCurrentPidTgid: {Major: 5, Minor: 7}, asm.FnSkStorageGet: {Major: 5, Minor: 9}},
+		ebpf.CGroupSock:     {asm.FnGetSocketCookie: {Major: 5, Minor: 7}, asm.FnGetCurrentPidTgid: {Major: 5, Minor: 7}, asm.FnSkStorageGet: {Major: 5, Minor: 9}},
+		ebpf.CGroupSockAddr: {asm.FnGetSocketCookie: {Major: 5, Minor: 7}, asm.FnGetCurrentPidTgid: {Major: 5, Minor: 7}, asm.FnSkStorageGet: {Major: 5, Minor: 9}},
 		ebpf.Tracing:        {asm.FnGetSocketCookie: {Major: 5, Minor: 12}, asm.FnSkStorageGet: {Major: 5, Minor: 11}},
 	}
 	typeSince   = map[ebpf.ProgramType]release{ebpf.CGroupSKB: {Major: 4, Minor: 10}, ebpf.CGroupSock: {Major: 4, Minor: 10}, ebpf.CGroupSockAddr: {Major: 4, Minor: 17}, ebpf.RawTracepoint: {Major: 4, Minor: 17}, ebpf.Tracing: {Major: 5, Minor: 5}}

@@ -1,6 +1,7 @@
 package recorder
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/pcapsule/pcapsule/recorder/ring"
@@ -26,7 +27,7 @@ func (r *recording) settle() bool {
 func (r *recording) kernel() (c ring.Counters, inKernel uint64, err error) {
 	taken := r.taken.Load()
 	forbidden, unwanted := r.warden.counts()
-	broken := r.broken.Load()
+	broken, astray := r.broken.Load(), r.astray.Load()
 	in, out, err := r.progs.Counts()
 	if err != nil {
 		return c, 0, err
@@ -35,9 +36,10 @@ func (r *recording) kernel() (c ring.Counters, inKernel uint64, err error) {
 	c = ring.Counters{
 		Filtered:  in.Excluded + in.Filtered + in.Forbidden + r.refused.Load() + forbidden + unwanted,
 		Policy:    forbidden + in.Forbidden,
-		Dropped:   in.Failed + in.Unread + broken,
+		Kernel:    max(in.Seen, in.Excluded+in.Filtered+in.Forbidden+in.Delivered+in.Failed+in.Unread), // packets pass while they are read
+		Dropped:   in.Failed + in.Unread + broken + astray,
 		Truncated: in.Truncated + in.Capped,
-		Drops:     []ring.Drop{{Reason: reasonBuffer, Packets: in.Failed}, {Reason: reasonUnread, Packets: in.Unread + broken}, {Reason: reasonWriter}},
+		Drops:     []ring.Drop{{Reason: reasonBuffer, Packets: in.Failed}, {Reason: reasonUnread, Packets: in.Unread + broken}, {Reason: reasonAstray, Packets: astray}, {Reason: reasonWriter}},
 	}
 	return c, in.Delivered - min(taken, in.Delivered), nil
 }
@@ -62,16 +64,27 @@ func (r *recording) counters() (c ring.Counters, inKernel uint64, err error) {
 	return c, inKernel, nil
 }
 
-// accounted reports whether each packet that was taken from the kernel went somewhere:
-// seen is a sum, which would not show one that was forgotten.
-func (r *recording) accounted() bool {
+// audit compares what the kernel says that it handed over with what became of packets:
+// Seen is a sum, which would not show one that was forgotten. While nothing waits both are
+// equal. What is missing is a loss from then on, which seals and files state.
+func (r *recording) audit() {
+	if !r.packets.Empty() {
+		return
+	}
+	in, out, err := r.progs.Counts()
+	if err != nil || !r.packets.Empty() { // or one came in between
+		return
+	}
 	forbidden, unwanted := r.warden.counts()
-	n := r.refused.Load() + r.broken.Load() + forbidden + unwanted
+	known := r.refused.Load() + r.broken.Load() + r.astray.Load() + forbidden + unwanted
 	for _, l := range r.lanes {
 		t := l.out.took()
-		n += t.Kept + t.Dropped
+		known += t.Kept + t.Dropped
 	}
-	return n == r.taken.Load()
+	if over := in.Delivered + out.Delivered; over > known {
+		r.astray.Add(over - known)
+		r.o.OnError(fmt.Errorf("%d packets that the kernel handed over went nowhere: they count as dropped", over-known))
+	}
 }
 
 // account is asked for when a segment of the first lane ends.

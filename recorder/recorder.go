@@ -115,6 +115,7 @@ const (
 	reasonBuffer = "ring buffer full"
 	reasonUnread = "kernel could not read it"
 	reasonWriter = "output"
+	reasonAstray = "the kernel handed it over, and it went nowhere"
 )
 
 // Errors that a caller may want to tell apart.

@@ -65,6 +65,7 @@ type recording struct {
 	taken    atomic.Uint64 // of the kernel's records
 	refused  atomic.Uint64 // by the filter, here
 	broken   atomic.Uint64 // records that make no sense
+	astray   atomic.Uint64 // handed over by the kernel, and nowhere
 	bytes    atomic.Uint64
 	trouble  error // first one of the output; it is told once
 }
@@ -162,6 +163,7 @@ func (r *recording) loop(ctx context.Context) error {
 		}
 		if time.Since(told) >= r.o.Every {
 			told = time.Now()
+			r.audit()
 			if s, err := r.stats(); err != nil {
 				r.o.OnError(err)
 			} else {
@@ -351,6 +353,7 @@ func (r *recording) end(err error) (Stats, error) {
 	} else {
 		err = errors.Join(err, lossErr)
 	}
+	r.audit()
 	r.keyStates(true)
 	r.side(true)
 	r.names.end()
@@ -359,7 +362,7 @@ func (r *recording) end(err error) (Stats, error) {
 	closeErr := r.closeOutputs()
 	r.closeReaders()
 	r.progs.Close()
-	if err = errors.Join(err, statsErr, closeErr); err == nil && (!s.Balanced() || !settled || !r.accounted()) {
+	if err = errors.Join(err, statsErr, closeErr); err == nil && (!s.Balanced() || !settled || r.astray.Load() != 0) {
 		err = &BalanceError{s.Counters}
 	}
 	r.o.OnStats(s)

@@ -221,65 +221,6 @@ static __always_inline void settle(struct owner *o, u64 cookie)
 	o->holders = 0;
 }
 
-/* A load of a socket's field by itself: the compiler may not make one of two. */
-#define TAKE(to, field)                          \
-	do {                                     \
-		u32 taken = (field);             \
-                                                 \
-		asm volatile("" : "+r"(taken));  \
-		(to) = taken;                    \
-	} while (0)
-
-/*
- * ends notes the socket's own ends. What leaves shows others where an address is
- * translated on the way; what comes in has been translated back.
- */
-static __always_inline void ends(struct packet *p, struct bpf_sock *sk, struct owner *o, u64 id)
-{
-	u32 *local = (u32 *)p->local, *remote = (u32 *)p->remote;
-	u32 port;
-
-	TAKE(port, sk->dst_port); /* or it is a load of two bytes */
-	port = __builtin_bswap16(port);
-	if (!port && (!id || o->sender != id))
-		return;
-	p->local_port = sk->src_port;
-	if (sk->family == AF_INET6) {
-		p->family = 6;
-		TAKE(local[0], sk->src_ip6[0]);
-		TAKE(local[1], sk->src_ip6[1]);
-		TAKE(local[2], sk->src_ip6[2]);
-		TAKE(local[3], sk->src_ip6[3]);
-	} else {
-		p->family = 4;
-		TAKE(local[0], sk->src_ip4);
-	}
-	if (!port) { /* the receiver was named with this datagram */
-		o->sender = 0;
-		p->remote_port = o->sent_port;
-		remote[0] = ((u32 *)o->sent)[0];
-		if (o->sent_family == 6) {
-			remote[1] = ((u32 *)o->sent)[1];
-			remote[2] = ((u32 *)o->sent)[2];
-			remote[3] = ((u32 *)o->sent)[3];
-		} else if (p->family == 6) { /* as the kernel maps it, RFC 4291 section 2.5.5.2 */
-			remote[3] = remote[0];
-			remote[2] = 0xffff0000;
-			remote[0] = 0;
-		}
-		return;
-	}
-	p->remote_port = port;
-	if (sk->family == AF_INET6) {
-		TAKE(remote[0], sk->dst_ip6[0]);
-		TAKE(remote[1], sk->dst_ip6[1]);
-		TAKE(remote[2], sk->dst_ip6[2]);
-		TAKE(remote[3], sk->dst_ip6[3]);
-	} else {
-		TAKE(remote[0], sk->dst_ip4);
-	}
-}
-
 /* whose fills in the owner and answers whether the packet is the recorder's own. */
 static __always_inline bool whose(struct __sk_buff *skb, struct packet *p, bool outgoing)
 {
@@ -312,8 +253,6 @@ static __always_inline bool whose(struct __sk_buff *skb, struct packet *p, bool 
 	/* Datagrams leave in the caller's context, all others also from timers and softirqs. */
 	if (outgoing && sk->protocol != IPPROTO_TCP && (sk->type == SOCK_DGRAM || sk->type == SOCK_RAW))
 		id = user();
-	if (outgoing)
-		ends(p, sk, o, id);
 	if (id) {
 		settle(o, p->cookie);
 		o->last = id;
@@ -324,6 +263,75 @@ static __always_inline bool whose(struct __sk_buff *skb, struct packet *p, bool 
 	}
 	choose(p, o);
 	return o->own;
+}
+
+/* A load of a socket's field by itself: the compiler may not make one of two. */
+#define TAKE(to, field)                          \
+	do {                                     \
+		u32 taken = (field);             \
+                                                 \
+		asm volatile("" : "+r"(taken));  \
+		(to) = taken;                    \
+	} while (0)
+
+/* sent_to notes the receiver that the sender of a datagram named. */
+static __always_inline void sent_to(struct packet *r, struct bpf_sock *sk, u64 id)
+{
+	struct owner *o = bpf_sk_storage_get(&owners, sk, 0, 0);
+	u32 *remote = (u32 *)r->remote;
+
+	if (!o || !id || o->sender != id)
+		return;
+	o->sender = 0;
+	r->remote_port = o->sent_port;
+	__builtin_memcpy(r->remote, o->sent, 16);
+	r->family = sk->family == AF_INET6 ? 6 : 4;
+	if (r->family == 6 && o->sent_family == 4) { /* as the kernel maps it, RFC 4291 section 2.5.5.2 */
+		remote[3] = remote[0];
+		remote[2] = 0xffff0000;
+		remote[1] = 0;
+		remote[0] = 0;
+	}
+}
+
+/*
+ * ends notes the socket's own ends in a record. What leaves shows others where an address is
+ * translated on the way; what comes in has been translated back. It writes to the record
+ * only, of which the verifier keeps no values: on the stack each branch here would
+ * double what it walks.
+ */
+static __attribute__((noinline)) int ends(struct __sk_buff *skb, struct packet *r)
+{
+	u32 *local = (u32 *)r->local, *remote = (u32 *)r->remote;
+	struct bpf_sock *sk = skb->sk;
+	u32 port;
+
+	if (!sk)
+		return 0;
+	sk = bpf_sk_fullsock(sk);
+	if (!sk)
+		return 0;
+	TAKE(port, sk->dst_port); /* or it is a load of two bytes */
+	r->local_port = sk->src_port;
+	r->remote_port = __builtin_bswap16(port);
+	if (sk->family == AF_INET6) {
+		TAKE(local[0], sk->src_ip6[0]);
+		TAKE(local[1], sk->src_ip6[1]);
+		TAKE(local[2], sk->src_ip6[2]);
+		TAKE(local[3], sk->src_ip6[3]);
+		TAKE(remote[0], sk->dst_ip6[0]);
+		TAKE(remote[1], sk->dst_ip6[1]);
+		TAKE(remote[2], sk->dst_ip6[2]);
+		TAKE(remote[3], sk->dst_ip6[3]);
+	} else {
+		TAKE(local[0], sk->src_ip4);
+		TAKE(remote[0], sk->dst_ip4);
+	}
+	if ((u16)port)
+		r->family = sk->family == AF_INET6 ? 6 : 4;
+	else
+		sent_to(r, sk, (u64)r->tgid << 32 | r->tid);
+	return 0;
 }
 
 #define ROOM(class) ((class) - sizeof(struct packet))
@@ -348,6 +356,8 @@ static __always_inline bool whose(struct __sk_buff *skb, struct packet *p, bool 
 		    !bpf_skb_load_bytes(skb, 0, r + sizeof(struct packet), less + 1)) { \
 			p.lost = lost_so_far(p.cgroup);                               \
 			*(struct packet *)r = p;                                      \
+			if (owning && p.outgoing)                                     \
+				ends(skb, (struct packet *)r);                        \
 			bpf_ringbuf_submit(r, wakeup(p.time));                              \
 			goto delivered;                                               \
 		}                                                                     \

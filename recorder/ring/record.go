@@ -120,6 +120,7 @@ type SideFile struct {
 
 // Counters of a series since its recorder started. Truncated packets are delivered ones.
 type Counters struct {
+	Kernel    uint64 `json:"kernel_seen,omitempty"` // as the kernel counted it, of all series: what is beyond their Seen was on its way; 0 where it does not say
 	Seen      uint64 `json:"seen"`
 	Filtered  uint64 `json:"filtered"`
 	Policy    uint64 `json:"policy,omitempty"` // of the filtered: what must not be recorded
@@ -141,7 +142,7 @@ func (c *Counters) Balanced() bool {
 	for _, d := range c.Drops {
 		reasons += d.Packets
 	}
-	return c.Seen == c.Filtered+c.Delivered+c.Dropped && c.Policy <= c.Filtered && (len(c.Drops) == 0 || reasons == c.Dropped)
+	return c.Seen == c.Filtered+c.Delivered+c.Dropped && (c.Kernel == 0 || c.Seen <= c.Kernel) && c.Policy <= c.Filtered && (len(c.Drops) == 0 || reasons == c.Dropped)
 }
 
 // Clock is one reading of the node's clocks, taken together.

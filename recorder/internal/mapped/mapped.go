@@ -124,6 +124,9 @@ func (r *Reader) Fill(limit int) (n int, end bool) {
 	return n, r.scan >= produced
 }
 
+// Empty reports whether every record that the kernel has written was given out.
+func (r *Reader) Empty() bool { return r.queue.n == 0 && r.scan >= r.produced.Load() }
+
 // Newest is the time of the newest record that Fill has seen.
 func (r *Reader) Newest() uint64 { return r.newest }
 
