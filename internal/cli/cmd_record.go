@@ -51,6 +51,7 @@ type recordFlags struct {
 	policy      policyflag.Flags
 	reserve     string
 	key         string
+	signer      string // fingerprint of key
 }
 
 const otherOutput = "choose another name with -w, or remove it first; nothing is written over"
@@ -120,7 +121,7 @@ packets.`,
 	fl.StringVar(&f.maxSize, "max-size", "0", "ring: maximum size; 0: no limit")
 	f.policy.Define(fl)
 	fl.StringVar(&f.reserve, "reserve", "256MiB", "ring: disk space to leave free")
-	fl.StringVar(&f.key, "key", "", "ring: private key that signs the records of segments (ed25519, PKCS #8 in PEM); created if it does not exist")
+	fl.StringVar(&f.key, "key", "", "ring: private key that signs the records of segments (ed25519, PKCS #8 in PEM), or none; created if it does not exist (default RING.key)")
 	return c
 }
 
@@ -244,10 +245,11 @@ func (f *recordFlags) outputTo(e *env, o *recorder.Options) error {
 	if f.segmentTime <= 0 {
 		return exit.Usagef("--segment-time %s: want more than 0", f.segmentTime)
 	}
-	if f.key != "" {
-		if r.Key, err = ring.LoadKey(f.key); err != nil {
-			return err
-		}
+	if r.Key, f.key, err = ring.NodeKey(f.key, r.Dir); err != nil {
+		return exit.With(err, exit.Other, "give --key FILE, or --key none for records that nobody signs")
+	}
+	if r.Key != nil {
+		f.signer = ring.Fingerprint(r.Key)
 	}
 	o.Ring = &r
 	return nil
@@ -321,6 +323,9 @@ func (e *env) recordStarted(f *recordFlags, s recorder.Started) {
 	}
 	if s.Policy != "" {
 		text += "; " + s.Policy
+	}
+	if f.signer != "" {
+		text += "; signed with key " + f.signer + " (" + f.key + ")"
 	}
 	fmt.Fprintln(e.err, lines(text))
 }

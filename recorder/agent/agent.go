@@ -8,6 +8,7 @@ package agent
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -23,6 +24,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/recorder"
 	"github.com/pcapsule/pcapsule/recorder/internal/kube"
+	"github.com/pcapsule/pcapsule/recorder/ring"
 	"github.com/pcapsule/pcapsule/recorder/workload"
 )
 
@@ -143,6 +145,14 @@ func (a *agent) watch(ctx context.Context) (stop func(), err error) {
 	return func() { cancel(); <-done }, nil
 }
 
+// fingerprint names the key that signs, "" where nobody does.
+func fingerprint(key ed25519.PrivateKey) string {
+	if key == nil {
+		return ""
+	}
+	return ring.Fingerprint(key)
+}
+
 func (a *agent) record(ctx context.Context) (recorder.Stats, error) {
 	o := a.o.Record
 	if a.source != nil {
@@ -157,7 +167,7 @@ func (a *agent) record(ctx context.Context) (recorder.Stats, error) {
 		if s.Instead != nil {
 			a.o.Log.Warn("sockets cannot be recorded here; frames of network interfaces are recorded instead, without owners", "error", s.Instead)
 		}
-		a.o.Log.Info("recording", "where", s.Where, "ring", s.Ring, "folder", o.Ring.Dir, "filter", s.Filter, "only", s.Only, "policy", s.Policy, "own", s.Own, "open_sockets", s.Sockets, "degraded", strings.Join(s.Degraded, "; "))
+		a.o.Log.Info("recording", "where", s.Where, "ring", s.Ring, "folder", o.Ring.Dir, "filter", s.Filter, "only", s.Only, "policy", s.Policy, "own", s.Own, "open_sockets", s.Sockets, "degraded", strings.Join(s.Degraded, "; "), "signed_with", fingerprint(o.Ring.Key))
 	}
 	o.OnError = func(err error) {
 		a.errors.Add(1)

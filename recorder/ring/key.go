@@ -40,6 +40,22 @@ func LoadKey(path string) (ed25519.PrivateKey, error) {
 	return key, nil
 }
 
+// NoKey in the place of a path means that nobody signs.
+const NoKey = "none"
+
+// NodeKey is the key that signs a ring's records, and its file: the one named, beside the
+// ring where none is named, and nil for NoKey. It is made where it does not exist.
+func NodeKey(named, dir string) (ed25519.PrivateKey, string, error) {
+	if named == NoKey {
+		return nil, "", nil
+	}
+	if named == "" {
+		named = filepath.Clean(dir) + ".key"
+	}
+	key, err := LoadKey(named)
+	return key, named, err
+}
+
 func readKey(path string) (ed25519.PrivateKey, error) {
 	info, err := os.Stat(path)
 	if err != nil {

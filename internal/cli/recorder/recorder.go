@@ -234,7 +234,7 @@ func (f *flags) define(fl *pflag.FlagSet) {
 	fl.DurationVar(&f.segmentTime, "segment-time", time.Minute, "age at which a segment ends")
 	fl.StringVar(&f.maxSize, "max-size", "10GiB", "maximum size of the ring; 0: no limit")
 	fl.StringVar(&f.reserve, "reserve", "1GiB", "disk space to leave free")
-	fl.StringVar(&f.key, "key", "", "private key that signs the records of segments (ed25519, PKCS #8 in PEM); created if it does not exist")
+	fl.StringVar(&f.key, "key", "", "private key that signs the records of segments (ed25519, PKCS #8 in PEM), or none; created if it does not exist (default RING.key)")
 	fl.StringVar(&f.capture, "capture", string(node.Sockets), "sockets: packets of sockets, with owners; interfaces: frames of network interfaces; both; auto: sockets, or interfaces if this node does not allow sockets")
 	fl.StringVar(&f.cgroup, "cgroup", "", "only sockets of this control group and those below it")
 	fl.StringArrayVarP(&f.interfaces, "interface", "i", nil, "with --capture=interfaces: only this interface; can be repeated")
@@ -381,13 +381,11 @@ func (f *flags) options(expression string) (agent.Options, error) {
 	if p := o.Record.Policy; p != nil {
 		o.Labels = append(o.Labels, p.LabelNames()...) // what rules ask for must be known
 	}
-	if f.key != "" {
-		key, err := ring.LoadKey(f.key)
-		if err != nil {
-			return o, err
-		}
-		r.Key = key
+	key, _, err := ring.NodeKey(f.key, f.ring)
+	if err != nil {
+		return o, err
 	}
+	r.Key = key
 	return o, f.keys.options(&o, f.headersOnly)
 }
 
