@@ -21,6 +21,7 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 	"github.com/pcapsule/pcapsule/recorder/policy"
 	"github.com/pcapsule/pcapsule/recorder/ring"
+	"github.com/pcapsule/pcapsule/recorder/sight"
 	"github.com/pcapsule/pcapsule/recorder/workload"
 )
 
@@ -524,7 +525,7 @@ func BenchmarkPolicy(b *testing.B) {
 		b.Run(c.name, func(b *testing.B) {
 			s := newStage(b, "scene idle")
 			var before, after unix.Rusage
-			stats := record(b, Options{Stream: io.Discard, Cgroup: s.cgroup, NoNames: true, Source: twoPods(), Policy: selecting(b, c.policy...)}, func() {
+			stats := record(b, Options{Stream: io.Discard, Sight: sight.Both, Cgroup: s.cgroup, NoNames: true, Source: twoPods(), Policy: selecting(b, c.policy...)}, func() {
 				must(0, unix.Getrusage(unix.RUSAGE_SELF, &before))
 				b.ResetTimer()
 				s.run(s.cgroup, fmt.Sprint("small ", b.N))

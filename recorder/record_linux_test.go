@@ -19,6 +19,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 	"github.com/pcapsule/pcapsule/recorder/ring"
+	"github.com/pcapsule/pcapsule/recorder/sight"
 	"github.com/pcapsule/pcapsule/recorder/workload"
 )
 
@@ -369,7 +370,7 @@ func TestBoth(t *testing.T) {
 func BenchmarkSmallPackets(b *testing.B) {
 	s := newStage(b, "scene idle")
 	var before, after unix.Rusage
-	stats := record(b, Options{Stream: io.Discard, Cgroup: s.cgroup, OnError: func(err error) { b.Error(err) }}, func() {
+	stats := record(b, Options{Stream: io.Discard, Sight: sight.Both, Cgroup: s.cgroup, OnError: func(err error) { b.Error(err) }}, func() {
 		must(0, unix.Getrusage(unix.RUSAGE_SELF, &before))
 		b.ResetTimer()
 		s.run(s.cgroup, fmt.Sprint("small ", b.N))

@@ -15,6 +15,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/recorder/policy"
 	"github.com/pcapsule/pcapsule/recorder/ring"
+	"github.com/pcapsule/pcapsule/recorder/sight"
 	"github.com/pcapsule/pcapsule/recorder/workload"
 )
 
@@ -53,6 +54,7 @@ type Options struct {
 	NoOwners    bool           // do not find out whose sockets are
 	NoEvents    bool           // do not record what processes and the network stack do
 	Comments    bool           // write the owner as a comment on each packet
+	Sight       sight.Sight    // "": once in a stream, both in a file or ring
 	RingBuffer  uint32         // bytes, a power of two; 0 means 32 MiB
 
 	Node    string          // name of this node; "" is the host's name
@@ -76,6 +78,7 @@ type Started struct {
 	Where     string         // what it is attached to
 	Filter    string         // where the filter is asked: kernel, recorder, or none
 	Only      string         // whose packets are wanted; "" is everybody's
+	Sight     sight.Sight    // whether packets between two sockets here are there once
 	Policy    string         // which packets never; "" forbids none
 	Own       string         // how the recorder's own traffic is left out
 	Ring      string         // id of the ring, or of this recording
@@ -161,6 +164,12 @@ func (o *Options) setDefaults() error {
 	}
 	if outputs != 1 {
 		return fmt.Errorf("%d outputs, want one file, stream or ring", outputs)
+	}
+	if o.Sight == "" {
+		o.Sight = sight.Both
+		if o.Stream != nil {
+			o.Sight = sight.Once
+		}
 	}
 	if o.Keys != nil {
 		if o.Stream != nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 	"github.com/pcapsule/pcapsule/recorder/policy"
 	"github.com/pcapsule/pcapsule/recorder/ring"
+	"github.com/pcapsule/pcapsule/recorder/sight"
 )
 
 const (
@@ -40,6 +41,7 @@ type recording struct {
 	limited [bpf.EventKinds]bpf.Running
 	matched []byte
 	prefix  [cookedLen]byte
+	sights  sight.Filter
 	comment commentCache
 	packet  ring.Packet
 	ends    pcapng.SocketEnds // of packet
@@ -63,7 +65,7 @@ type recording struct {
 
 	clockNow atomic.Pointer[ring.Clock]
 	taken    atomic.Uint64 // of the kernel's records
-	refused  atomic.Uint64 // by the filter, here
+	refused  atomic.Uint64 // here, by the filter or since they were seen leaving
 	broken   atomic.Uint64 // records that make no sense
 	astray   atomic.Uint64 // handed over by the kernel, and nowhere
 	bytes    atomic.Uint64
@@ -269,6 +271,10 @@ func (r *recording) one(p *bpf.Packet, body []byte) error {
 		}
 	}
 	if r.warden != nil && r.warden.fate(p, data, x, at) != policy.Kept {
+		return nil
+	}
+	if r.o.Sight == sight.Once && r.sights.Again(data, p.Outgoing, at) {
+		r.refused.Add(1)
 		return nil
 	}
 	if err := r.faces.declare(x); err != nil {

@@ -19,6 +19,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 	"github.com/pcapsule/pcapsule/recorder/ring"
+	"github.com/pcapsule/pcapsule/recorder/sight"
 )
 
 // The test program plays the parts of its own scenes: each is a process in a control group
@@ -296,7 +297,7 @@ func recordOwn() {
 	_, cgroup, _ := strings.Cut(string(text), "0::")
 	cgroup, _, _ = strings.Cut(cgroup, "\n")
 	ctx, cancel := context.WithCancel(context.Background())
-	s := must(Run(ctx, Options{Stream: io.Discard, Cgroup: cgroup, OnStart: func(Started) {
+	s := must(Run(ctx, Options{Stream: io.Discard, Sight: sight.Both, Cgroup: cgroup, OnStart: func(Started) {
 		flood("100", 1000)
 		cancel()
 	}}))

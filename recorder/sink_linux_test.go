@@ -1,12 +1,14 @@
 package recorder
 
 import (
+	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 	"github.com/pcapsule/pcapsule/recorder/ring"
+	"github.com/pcapsule/pcapsule/recorder/sight"
 )
 
 // TestFileStatisticsAfterRedeclaring: a file says of each interface how many packets it has,
@@ -36,4 +38,32 @@ func TestFileStatisticsAfterRedeclaring(t *testing.T) {
 		t.Fatal(err)
 	}
 	checkStatistics(t, path, 5)
+}
+
+// TestPacketsOnce: what leaves one socket of the machine and comes to another is there once,
+// and Wireshark sees no retransmission.
+func TestPacketsOnce(t *testing.T) {
+	for _, v := range []struct {
+		sight      sight.Sight
+		in, resent bool
+	}{{sight.Both, true, true}, {sight.Once, false, false}} {
+		s := newStage(t, "scene prefork")
+		path := filepath.Join(t.TempDir(), "x.pcapng")
+		stats := record(t, Options{File: path, Cgroup: s.cgroup, Sight: v.sight}, func() { s.play() })
+		in, out := 0, 0
+		for _, p := range readAll(t, path) {
+			if p.out {
+				out++
+			} else {
+				in++
+			}
+		}
+		if out < 20 || (in > 0) != v.in || v.in && in != out || !v.in && stats.Filtered < uint64(out) {
+			t.Errorf("%s: %d packets leave, %d arrive; %+v", v.sight, out, in, stats.Counters)
+		}
+		text, err := exec.Command(mustLook(t, "tshark"), "-nr", path, "-Y", "tcp.analysis.retransmission or tcp.analysis.duplicate_ack or tcp.analysis.out_of_order").Output()
+		if err != nil || (len(text) > 0) != v.resent {
+			t.Errorf("%s: %v, tshark finds %d bytes of packets sent again", v.sight, err, len(text))
+		}
+	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/internal/mapped"
 	"github.com/pcapsule/pcapsule/recorder/policy"
 	"github.com/pcapsule/pcapsule/recorder/ring"
+	"github.com/pcapsule/pcapsule/recorder/sight"
 )
 
 // start loads and attaches the programs and opens the output.
@@ -72,7 +73,7 @@ func (r *recording) start() error {
 		asked = "recorder"
 	}
 	name, _ := r.out.ids()
-	r.o.OnStart(Started{Where: "control group " + where, Filter: asked, Only: r.o.Policy.Wanted(), Policy: r.o.Policy.String(), Own: r.own, Ring: name, Sockets: found, Degraded: r.progs.Degraded()})
+	r.o.OnStart(Started{Where: "control group " + where, Filter: asked, Only: r.o.Policy.Wanted(), Sight: r.o.Sight, Policy: r.o.Policy.String(), Own: r.own, Ring: name, Sockets: found, Degraded: r.progs.Degraded()})
 	return nil
 }
 
@@ -249,6 +250,9 @@ func (r *recording) attach(where string) (found uint64, err error) {
 func (r *recording) header(h *ring.Header) {
 	h.Kernel, h.OS, h.Hardware = r.here.Kernel, runtime.GOOS, r.here.Hardware
 	h.Filter, h.Own = r.o.Filter, r.own
+	if r.o.Sight == sight.Once {
+		h.Sight = string(sight.Once)
+	}
 	if p := r.o.Policy; p != nil {
 		h.Only, h.Policy = p.Wanted(), p.String()
 	}

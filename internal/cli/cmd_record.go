@@ -23,6 +23,7 @@ import (
 	"github.com/pcapsule/pcapsule/recorder"
 	"github.com/pcapsule/pcapsule/recorder/keys"
 	"github.com/pcapsule/pcapsule/recorder/ring"
+	"github.com/pcapsule/pcapsule/recorder/sight"
 )
 
 type recordFlags struct {
@@ -52,6 +53,7 @@ type recordFlags struct {
 	reserve     string
 	key         string
 	signer      string // fingerprint of key
+	sight       string
 }
 
 const otherOutput = "choose another name with -w, or remove it first; nothing is written over"
@@ -107,6 +109,7 @@ packets.`,
 	fl.Uint64VarP(&f.count, "count", "c", 0, "end after this number of packets")
 	fl.DurationVar(&f.duration, "duration", 0, "end after this time")
 	fl.StringVarP(&f.buffer, "buffer-size", "B", "32MiB", "ring buffer between kernel and recorder, a power of two")
+	fl.StringVar(&f.sight, "sight", "", "packets between two sockets of this machine: once, where they leave (default for -), or both, where they arrive too (default for files and rings)")
 	fl.StringVar(&f.comments, "comments", "none", "packet: add a comment with the owner to every packet; none")
 	fl.BoolVar(&f.noOwners, "no-owners", false, "do not find the owners of sockets")
 	fl.BoolVar(&f.noNames, "no-names", false, "do not ask container runtimes (containerd, Docker, Podman, CRI-O) for names")
@@ -187,6 +190,10 @@ func (f *recordFlags) options(e *env, args []string) (recorder.Options, error) {
 		o.Comments = true
 	default:
 		return o, exit.Usagef("--comments %q: want packet or none", f.comments)
+	}
+	var err error
+	if o.Sight, err = sight.Parse(f.sight, ""); err != nil {
+		return o, exit.Usagef("--%v", err)
 	}
 	buffer, err := sizeFlag("--buffer-size", f.buffer)
 	if err != nil {
@@ -314,6 +321,9 @@ func (e *env) recordStarted(f *recordFlags, s recorder.Started) {
 	}
 	for _, x := range s.Degraded {
 		text += "; " + x
+	}
+	if s.Sight == sight.Once {
+		text += "; packets between two sockets of this machine once (--sight both: twice)"
 	}
 	if s.Own != "" {
 		text += "; " + s.Own

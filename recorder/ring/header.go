@@ -27,6 +27,7 @@ type Header struct {
 	Only     string    `json:"only,omitempty"`     // whose packets were wanted
 	Policy   string    `json:"policy,omitempty"`   // what must not be recorded
 	Own      string    `json:"own,omitempty"`      // how the recorder's own traffic is left out
+	Sight    string    `json:"sight,omitempty"`    // once: packets between two sockets of the machine are there only leaving
 	Degraded []string  `json:"degraded,omitempty"` // what the kernel could not tell, with the reasons
 
 	Holes []Hole `json:"holes,omitempty"` // between the segment before and this one

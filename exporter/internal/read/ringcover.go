@@ -105,6 +105,9 @@ func filterText(h *ring.Header) string {
 	if h.Only != "" {
 		all = append(all, "only "+word(h.Only))
 	}
+	if h.Sight != "" {
+		all = append(all, "packets between two sockets of the machine "+word(h.Sight))
+	}
 	return strings.Join(all, "; ")
 }
 

@@ -17,11 +17,12 @@ import (
 	"github.com/pcapsule/pcapsule/internal/plural"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 	"github.com/pcapsule/pcapsule/recorder/ring"
+	"github.com/pcapsule/pcapsule/recorder/sight"
 )
 
 type catFlags struct {
-	from, to, output, series string
-	last                     time.Duration
+	from, to, output, series, sight string
+	last                            time.Duration
 }
 
 func (p program) cat() *cobra.Command {
@@ -41,6 +42,7 @@ so one file holds one series, including the parts that have a --max-age of their
 	c.Flags().StringVar(&f.to, "to", "", "only up to this time, RFC 3339")
 	c.Flags().DurationVar(&f.last, "last", 0, "only this long before now, or before the last packet if nobody writes")
 	c.Flags().StringVarP(&f.output, "output", "o", "-", "file to write; - is standard output")
+	c.Flags().StringVar(&f.sight, "sight", string(sight.Once), "packets between two sockets of the recorded machine: once, where they leave, or both, where they arrive too")
 	c.Flags().StringVar(&f.series, "series", "", "series to read, if there are several")
 	return c
 }
@@ -91,6 +93,10 @@ func (p program) runCat(c *cobra.Command, dir string, f *catFlags) error {
 			return err
 		}
 	}
+	sights, err := sight.Parse(f.sight, sight.Once)
+	if err != nil {
+		return exit.Usagef("--%v", err)
+	}
 	r, err := ring.Open(dir)
 	if err != nil {
 		return err
@@ -115,7 +121,12 @@ func (p program) runCat(c *cobra.Command, dir string, f *catFlags) error {
 	if len(list) == 0 {
 		return exit.Usagef("--series %q: %s has no segment of it", f.series, dir)
 	}
-	got, err := p.copy(ctx, out, f.output, r, list, from, to)
+	var keep func(*pcapng.Packet, *pcapng.Interface) bool
+	again := int64(0)
+	if sights == sight.Once {
+		keep = arrivals(&again)
+	}
+	got, err := p.copy(ctx, out, f.output, r, list, from, to, keep)
 	if err != nil {
 		return outputError(err, f.output)
 	}
@@ -130,6 +141,9 @@ func (p program) runCat(c *cobra.Command, dir string, f *catFlags) error {
 			warn(c, "not in it: %s", Hole(h))
 		}
 	}
+	if again > 0 {
+		warn(c, "%s between two sockets of the recorded machine left out where they arrive; --sight both keeps them", plural.Count(again, "packet", "packets"))
+	}
 	said := out
 	if f.output == "-" {
 		said = c.ErrOrStderr()
@@ -138,7 +152,24 @@ func (p program) runCat(c *cobra.Command, dir string, f *catFlags) error {
 	return nil
 }
 
-func (p program) copy(ctx context.Context, out io.Writer, output string, r *ring.Ring, list []ring.Segment, from, to int64) (ring.Copied, error) {
+// arrivals leaves out, and counts, packets that arrive at a socket after they left another.
+func arrivals(again *int64) func(*pcapng.Packet, *pcapng.Interface) bool {
+	const cooked, header = 276, 20
+	var f sight.Filter
+	return func(p *pcapng.Packet, _ *pcapng.Interface) bool {
+		flags, ok := p.Flags()
+		if !ok || p.LinkType != cooked || len(p.Data) < header {
+			return true
+		}
+		if f.Again(p.Data[header:], flags.Direction() == pcapng.DirectionOutbound, p.Time) {
+			*again++
+			return false
+		}
+		return true
+	}
+}
+
+func (p program) copy(ctx context.Context, out io.Writer, output string, r *ring.Ring, list []ring.Segment, from, to int64, keep func(*pcapng.Packet, *pcapng.Interface) bool) (ring.Copied, error) {
 	var file *pcapng.File
 	if output != "-" {
 		var err error
@@ -153,7 +184,7 @@ func (p program) copy(ctx context.Context, out io.Writer, output string, r *ring
 	if err != nil {
 		return ring.Copied{}, err
 	}
-	got, err := ring.Copy(ctx, w, list, from, to)
+	got, err := ring.CopyWhere(ctx, w, list, from, to, keep)
 	if err == nil {
 		err = w.Flush()
 	}
