@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"hash/fnv"
+	"math"
 
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
@@ -27,10 +28,11 @@ type Exchange struct {
 
 type part struct {
 	seen        bool
+	behind      uint32 // packets from the first to the last
 	first, last int64 // ns
 	bytes       int64
 	seq, ack    uint32
-	no, lastNo  int64
+	no          int64
 	payload     uint64 // hash of the first datagram
 	n           uint8
 	head        [headBytes]byte
@@ -45,7 +47,7 @@ type Span struct {
 	Bytes       int64
 }
 
-func (p *part) span() Span { return Span{p.seen, p.no, p.lastNo, p.seq, p.bytes} }
+func (p *part) span() Span { return Span{p.seen, p.no, p.no + int64(p.behind), p.seq, p.bytes} }
 
 // Request says that in.Data[from:to] belongs to the request.
 func (x *Exchange) Request(in *Input, from, to int) { x.add(&x.req, in, from, to) }
@@ -109,7 +111,8 @@ func (x *Exchange) add(p *part, in *Input, from, to int) {
 		p.n += uint8(copy(p.head[p.n:], in.Data[from:to]))
 	}
 	end := in.at(to - 1)
-	p.last, p.lastNo = max(p.last, end.Time), max(p.lastNo, end.No)
+	p.last = max(p.last, end.Time)
+	p.behind = max(p.behind, uint32(min(max(end.No-p.no, 0), math.MaxUint32)))
 	p.bytes += int64(to - from)
 	x.Cite(in, from, to)
 }
