@@ -29,7 +29,7 @@ type Exchange struct {
 type part struct {
 	seen        bool
 	behind      uint32 // packets from the first to the last
-	first, last int64 // ns
+	first, last int64  // ns
 	bytes       int64
 	seq, ack    uint32
 	no          int64
