@@ -134,13 +134,13 @@ func namespaces() []scene {
 		{name: "pod to service, datagrams", net: pods("nft add rule ip nat prerouting " + dnatUDP), roles: []string{serveUDP, "@pod ask udp 10.96.0.10:53 3 a -"}, dst: serviceUDP, flows: 2},
 		{name: "pod to service, masquerade", net: pods("nft add rule ip nat prerouting "+dnat, "nft add rule ip nat postrouting ip daddr 10.1.2.2 masquerade"),
 			roles: []string{serve, "@pod ask tcp 10.96.0.10:80 3 a"}, dst: service, flows: 2},
-		{name: "host to service", net: pods("nft add rule ip nat output " + dnat), roles: []string{serve, "ask tcp 10.96.0.10:80 3 a"}, dst: service, flows: 2},
-		{name: "host to service, datagrams", net: pods("nft add rule ip nat output " + dnatUDP), roles: []string{serveUDP, "ask udp 10.96.0.10:53 3 a -"}, dst: serviceUDP, flows: 2},
+		{name: "host to service", net: pods("nft add rule ip nat output " + dnat), roles: []string{serve, "ask tcp 10.96.0.10:80 3 a"}, dst: service, flows: 3},
+		{name: "host to service, datagrams", net: pods("nft add rule ip nat output " + dnatUDP), roles: []string{serveUDP, "ask udp 10.96.0.10:53 3 a -"}, dst: serviceUDP, flows: 3},
 		{name: "host to service, masquerade", net: pods("nft add rule ip nat output "+dnat, "nft add rule ip nat postrouting ip daddr 10.1.2.2 masquerade"),
-			roles: []string{serve, "ask tcp 10.96.0.10:80 3 a"}, dst: service, flows: 2},
+			roles: []string{serve, "ask tcp 10.96.0.10:80 3 a"}, dst: service, flows: 3},
 		{name: "pod to the node's own port", net: pods("nft add rule ip nat prerouting ip daddr 10.96.0.10 tcp dport 80 dnat to 10.1.1.1:8080"),
-			roles: []string{"serve tcp 0.0.0.0:8080 3", "@pod ask tcp 10.96.0.10:80 3 a"}, dst: service, flows: 2},
+			roles: []string{"serve tcp 0.0.0.0:8080 3", "@pod ask tcp 10.96.0.10:80 3 a"}, dst: service, flows: 3},
 		{name: "pod to the node's own port, datagrams", net: pods("nft add rule ip nat prerouting ip daddr 10.96.0.10 udp dport 53 dnat to 10.1.1.1:5353"),
-			roles: []string{"serve udp 10.1.1.1:5353 3", "@pod ask udp 10.96.0.10:53 3 a -"}, dst: serviceUDP, flows: 2},
+			roles: []string{"serve udp 10.1.1.1:5353 3", "@pod ask udp 10.96.0.10:53 3 a -"}, dst: serviceUDP, flows: 3},
 	}
 }
