@@ -40,7 +40,7 @@ func (v *socketViews) see(fr *decode.Frame, f *flow.Packet, namespace uint64, s 
 	at := place{tupleOf(src, dst), f.Network}
 	known := v.known.m[at]
 	view := known.view
-	if own := s.Ends; own != nil {
+	if own := s.Ends; own != nil && possible(own, f.Version == 4) {
 		local, remote := endOf(own.Local), endOf(own.Remote)
 		fr.Src, fr.Dst = local.Addr, remote.Addr
 		of := place{tupleOf(local, remote), fr.Network(namespace)}
@@ -100,6 +100,17 @@ func (v *socketViews) shown(of, dialled place) *flow.View {
 		return t.like.view
 	}
 	return nil
+}
+
+// possible reports whether a socket of a packet's IP version can have such ends: no recorder
+// writes others.
+func possible(e *pcapng.SocketEnds, v4 bool) bool {
+	for _, x := range []netip.AddrPort{e.Local, e.Remote} {
+		if a := x.Addr().Unmap(); x.Port() == 0 || a.IsUnspecified() || a.Is4() != v4 {
+			return false
+		}
+	}
+	return e.Local != e.Remote
 }
 
 func endOf(a netip.AddrPort) flow.End {
