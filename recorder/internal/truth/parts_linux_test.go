@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"net"
@@ -26,11 +27,13 @@ const (
 
 func TestMain(m *testing.M) {
 	if role := os.Getenv(roleEnv); role != "" {
-		time.AfterFunc(10*time.Second, func() { os.Exit(3) }) // whatever happens
+		time.AfterFunc(20*time.Second, func() { os.Exit(3) }) // whatever happens
 		play(strings.Fields(role))
 		time.Sleep(50 * time.Millisecond) // last acknowledgements
 		return
 	}
+	flag.Parse()
+	must(0, flag.Set("test.parallel", "4")) // scenes mostly wait
 	os.Exit(m.Run())
 }
 

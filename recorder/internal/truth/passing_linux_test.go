@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
-	"strings"
 	"syscall"
 	"time"
 
@@ -31,9 +30,7 @@ func pass(role []string) {
 	case "reuse tcp": // children listen at the same port
 		crew(nil, number(rest[0]), number(rest[1]), "listen tcp "+addr)
 	case "listen tcp":
-		c := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
-			return c.Control(func(fd uintptr) { must(0, unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)) })
-		}}
+		c := net.ListenConfig{Control: option(unix.SO_REUSEPORT, 1)}
 		serveTCP(must(c.Listen(context.Background(), "tcp", addr)), endless)
 	case "accept tcp": // accepts for another process
 		pair := must(unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0))
@@ -66,6 +63,15 @@ func pass(role []string) {
 		told = os.NewFile(3, "told")
 		c := must(net.FileConn(os.Stdin))
 		answer(c, bufio.NewReader(c))
+	default:
+		turns(role)
+	}
+}
+
+// turns acts parts in which processes use one socket in turn.
+func turns(role []string) {
+	name, transport, addr, rest := role[0], role[1], role[2], role[3:]
+	switch name + " " + transport {
 	case "both tcp": // parent and child keep the connection and answer in turn
 		l := must(net.Listen("tcp", addr))
 		c := must(l.Accept()).(*net.TCPConn)
@@ -223,119 +229,4 @@ func await(what string) {
 		time.Sleep(10 * time.Millisecond)
 	}
 	must(0, errors.New("waited for"+what))
-}
-
-// queue acts parts whose data wait in a socket's queue, and leave when the other side has
-// read, while the kernel alone is at work.
-func queue(role []string) {
-	name, transport, addr, rest := role[0], role[1], role[2], role[3:]
-	const much = 300_000 // bytes, more than the other side's window
-	switch name + " " + transport {
-	case "leave tcp": // ends before its answer has left
-		c := must(must(net.Listen("tcp", addr)).Accept()).(*net.TCPConn)
-		room(c, unix.SO_SNDBUFFORCE, 4<<20)
-		first, _ := message(bufio.NewReader(c))
-		write(c, response(much))
-		tell("dst", strings.Fields(first)[1])
-		c.Close()
-		os.Exit(0)
-	case "answers tcp": // the second of two answers waits behind the first, which another process wrote
-		c := must(must(net.Listen("tcp", addr)).Accept()).(*net.TCPConn)
-		room(c, unix.SO_SNDBUFFORCE, 4<<20)
-		r := bufio.NewReader(c)
-		first, _ := message(r)
-		message(r)
-		write(c, response(much))
-		tell("dst", strings.Fields(first)[1])
-		child(must(c.File()), "respond fd - /"+rest[0]+"-1")
-		time.Sleep(time.Second)
-	case "respond fd":
-		write(must(net.FileConn(os.NewFile(3, "connection"))), response(0))
-		tell("dst", rest[0])
-	case "read tcp": // asks twice at once and reads later
-		d := net.Dialer{Control: func(_, _ string, c syscall.RawConn) error {
-			return c.Control(func(fd uintptr) { must(0, unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, 8192)) })
-		}}
-		c := must(dial(&d, addr))
-		var text string
-		for i := range number(rest[0]) {
-			text += fmt.Sprintf("GET /%s-%d HTTP/1.1\r\nHost: truth\r\n\r\n", rest[1], i)
-		}
-		write(c, text)
-		time.Sleep(400 * time.Millisecond)
-		r := bufio.NewReader(c)
-		for i := range number(rest[0]) {
-			path := fmt.Sprintf("/%s-%d", rest[1], i)
-			tell("src", path)
-			answered(r, path)
-		}
-	case "requests tcp": // the second of two requests waits behind the first, which another process wrote
-		c := must(dial(&net.Dialer{}, addr)).(*net.TCPConn)
-		room(c, unix.SO_SNDBUFFORCE, 4<<20)
-		write(c, fmt.Sprintf("POST /a-0 HTTP/1.1\r\nHost: truth\r\nContent-Length: %d\r\n\r\n%s", much, strings.Repeat("x", much)))
-		tell("src", "/a-0")
-		child(must(c.File()), "request fd - /a-1")
-		r := bufio.NewReader(c)
-		answered(r, "/a-0")
-		answered(r, "/a-1")
-	case "request fd":
-		write(must(net.FileConn(os.NewFile(3, "connection"))), "GET "+rest[0]+" HTTP/1.1\r\nHost: truth\r\n\r\n")
-		tell("src", rest[0])
-	case "late tcp": // reads later
-		c := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
-			return c.Control(func(fd uintptr) { must(0, unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, 8192)) })
-		}}
-		in := must(must(c.Listen(context.Background(), "tcp", addr)).Accept())
-		time.Sleep(400 * time.Millisecond)
-		for r := bufio.NewReader(in); answer(in, r); {
-		}
-	case "mapped tcp": // an IPv4 address in an IPv6 socket
-		to := must(net.ResolveTCPAddr("tcp", addr))
-		for i := range number(rest[0]) {
-			c := mapped(unix.SOCK_STREAM, to.IP, to.Port)
-			ask(c, bufio.NewReader(c), fmt.Sprintf("/%s-%d", rest[1], i))
-			c.Close()
-		}
-	case "mapped udp":
-		to := must(net.ResolveUDPAddr("udp", addr))
-		await(".udp")
-		for i := range number(rest[0]) {
-			name := fmt.Sprintf("%s-%d", rest[1], i)
-			c := mapped(unix.SOCK_DGRAM, to.IP, to.Port)
-			must(c.Write(query(name)))
-			must(c.Read(make([]byte, 512)))
-			tell("src", name)
-			c.Close()
-		}
-	case "each tcp": // a connection for each request
-		for i := range number(rest[0]) {
-			c := must(dial(&net.Dialer{}, addr))
-			ask(c, bufio.NewReader(c), fmt.Sprintf("/%s-%d", rest[1], i))
-			c.Close()
-		}
-	default:
-		must(0, fmt.Errorf("no part %q", role))
-	}
-}
-
-// room gives a socket's buffer so many bytes.
-func room(c *net.TCPConn, option, size int) {
-	raw := must(c.SyscallConn())
-	must(0, raw.Control(func(fd uintptr) { must(0, unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, option, size)) }))
-}
-
-func mapped(kind int, ip net.IP, port int) net.Conn {
-	for {
-		fd := must(unix.Socket(unix.AF_INET6, kind|unix.SOCK_CLOEXEC, 0))
-		err := unix.Connect(fd, &unix.SockaddrInet6{Addr: [16]byte(ip.To16()), Port: port})
-		if errors.Is(err, unix.ECONNREFUSED) {
-			unix.Close(fd)
-			time.Sleep(10 * time.Millisecond)
-			continue
-		}
-		must(0, err)
-		f := os.NewFile(uintptr(fd), "mapped")
-		defer f.Close()
-		return must(net.FileConn(f))
-	}
 }
