@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pcapsule/pcapsule/recorder/internal/uring"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 	"github.com/pcapsule/pcapsule/recorder/workload"
 )
@@ -27,7 +28,7 @@ func TestOwners(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			if strings.HasPrefix(name, "uring") {
-				if _, err := newUring(name == "uringpoll"); err != nil {
+				if _, err := uring.New(name == "uringpoll"); err != nil {
 					t.Skip("needs io_uring: ", err)
 				}
 			}

@@ -14,6 +14,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/pcapsule/pcapsule/recorder/internal/uring"
 )
 
 // More scenes, in which sockets go other ways from who made them to who uses them.
@@ -291,16 +293,16 @@ func ownCgroup() string {
 
 // uringServe reads and answers with io_uring alone.
 func uringServe(name string) {
-	r := must(newUring(name == "uringpoll"))
+	r := must(uring.New(name == "uringpoll"))
 	const fd = 3
 	buf := make([]byte, 100)
 	for {
-		if n := must(r.do(27, fd, buf)); n == 0 { // IORING_OP_RECV
+		if n := must(r.Do(uring.Recv, fd, buf)); n == 0 {
 			break
 		}
 	}
 	for range 20 {
-		must(r.do(26, fd, []byte(answerText))) // IORING_OP_SEND
+		must(r.Do(uring.Send, fd, []byte(answerText)))
 	}
 	local, remote := namesOf(fd, "")
 	tellAll(os.Stdout, truth{Local: local + " " + remote, PID: os.Getpid(), Kind: "writer", Also: []int{os.Getppid()}})

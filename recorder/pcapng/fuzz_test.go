@@ -120,3 +120,34 @@ func FuzzOpen(f *testing.F) {
 		}
 	})
 }
+
+// FuzzSocket reads any bytes as a socket option: what is well formed is written back as it was.
+func FuzzSocket(f *testing.F) {
+	a4, a6 := netip.MustParseAddrPort("10.0.0.1:80"), netip.MustParseAddrPort("[2001:db8::1]:80")
+	for _, s := range []Socket{{Cookie: 1, Netns: 2, Kind: 1}, {Cookie: 1, Kind: 2, PID: 3, TID: 4}, {Cookie: 1, Ends: &SocketEnds{a4, a4}},
+		{Cookie: 1, Kind: 7, PID: 1 << 31, Ends: &SocketEnds{a6, a6}}} {
+		f.Add(s.AppendOption(nil), false)
+		f.Add(s.AppendOption(nil), true)
+	}
+	f.Fuzz(func(t *testing.T, options []byte, bigEndian bool) {
+		p := Packet{Kind: KindEnhanced, Options: options, BigEndian: bigEndian}
+		s, ok := p.Socket()
+		if !ok {
+			if s != (Socket{}) {
+				t.Fatalf("refused, and yet %+v", s)
+			}
+			return
+		}
+		b := s.AppendOption(nil)
+		if len(b) != s.OptionSize() {
+			t.Fatalf("%d bytes, want %d", len(b), s.OptionSize())
+		}
+		again, ok := (&Packet{Kind: KindEnhanced, Options: b}).Socket()
+		if s.PID == 0 {
+			s.TID = 0 // a thread without a process says nothing
+		}
+		if !ok || !cmp.Equal(s, again, cmpopts.EquateComparable(netip.AddrPort{})) {
+			t.Fatalf("%+v, and then %+v, %t", s, again, ok)
+		}
+	})
+}

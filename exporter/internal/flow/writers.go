@@ -5,13 +5,16 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 )
 
-// writers are the processes that wrote what one end of a connection sent, where there were
-// several: two may use a socket in turn. Places are TCP's sequence numbers, which are equal
-// wherever a segment is seen, and numbers of packets otherwise.
+// writers are the processes that wrote what one end of a connection sent: two may use a
+// socket in turn, and what waited in its queue leaves while another writes, or nobody. Places
+// are TCP's sequence numbers, which are equal wherever a segment is seen, and numbers of
+// packets otherwise.
 type writers struct {
-	one  int32     // the only one so far, 0: none is known
-	list []written // once there were two
-	next uint32    // behind the highest sequence number of which the writer is known
+	first written   // the only stretch so far
+	list  []written // once there were two
+	any   bool      // first is there
+	sole  int32     // the only process that the kernel named, 0: none, severalWriters
+	next  uint32    // behind the highest sequence number of which the writer is known
 }
 
 // written says that from a place on a process wrote.
@@ -24,6 +27,8 @@ type written struct {
 const (
 	maxWritten  = 256 // stretches of one end; the oldest are forgotten first
 	writtenCost = 16  // bytes that one takes
+
+	severalWriters = -1
 )
 
 // Writer is who wrote a message. Owner is 0 where the connection's owner counts.
@@ -34,46 +39,64 @@ type Writer struct {
 
 // wrote takes what a packet tells of who wrote it.
 func (s *Shard) wrote(c *Conn, dir dissect.Dir, p *Packet) {
-	if p.Direction != decode.DirOut || p.OwnerRank == 0 || p.PayloadLen <= 0 {
+	w := &c.writers[dir]
+	if p.Direction != decode.DirOut || p.PayloadLen <= 0 || p.OwnerRank == 0 && !w.any {
 		return
 	}
-	w := &c.writers[dir]
-	place := p.No
+	x := written{p.No, p.Owner, p.Wrote}
+	if p.OwnerRank == 0 {
+		x.owner = 0
+	}
 	if c.transport == dissect.TCP {
-		if w.one != 0 && int32(p.Seq-w.next) < 0 {
+		if w.any && int32(p.Seq-w.next) < 0 {
 			return // sent again
 		}
 		w.next = p.Seq + uint32(p.PayloadLen)
-		place = int64(p.Seq)
+		x.from = int64(p.Seq)
 	}
-	switch n := len(w.list); {
-	case w.one == 0:
-		w.one = p.Owner
-	case n == 0 && w.one == p.Owner:
-	case n == 0:
-		if !p.Wrote {
-			return // who used the socket last, which says little
-		}
+	switch {
+	case !x.exact || w.sole == x.owner:
+	case w.sole == 0:
+		w.sole = x.owner
+	default:
+		w.sole = severalWriters
+	}
+	if !w.any {
+		w.first, w.any = x, true
+		return
+	}
+	last := w.first
+	if n := len(w.list); n > 0 {
+		last = w.list[n-1]
+	}
+	if last.owner == x.owner && last.exact == x.exact {
+		return
+	}
+	switch len(w.list) {
+	case 0:
 		s.take(c, 2*writtenCost)
-		w.list = append(w.list, written{place - 1<<30, w.one, true}, written{place, p.Owner, true})
-	case w.list[n-1].owner == p.Owner && w.list[n-1].exact == p.Wrote:
-	case n == maxWritten:
+		w.first.from = x.from - 1<<30
+		w.list = append(w.list, w.first, x)
+	case maxWritten:
 		copy(w.list, w.list[1:])
-		w.list[n-1] = written{place, p.Owner, p.Wrote}
+		w.list[maxWritten-1] = x
 	default:
 		s.take(c, writtenCost)
-		w.list = append(w.list, written{place, p.Owner, p.Wrote})
+		w.list = append(w.list, x)
 	}
 }
 
-// of says who wrote a message.
+// of says who wrote a message. That is exact if the kernel named the writer of the packet
+// that the message begins in, and no other writer of one behind it.
 func (w *writers) of(m *dissect.Span, tcp bool) Writer {
 	if len(w.list) == 0 {
 		return Writer{}
 	}
-	last := w.list[len(w.list)-1]
 	if !m.Seen {
-		return Writer{last.owner, true}
+		if w.sole == severalWriters {
+			return Writer{w.list[len(w.list)-1].owner, true}
+		}
+		return Writer{}
 	}
 	first, end := m.First, m.Last
 	if tcp {
@@ -85,16 +108,19 @@ func (w *writers) of(m *dissect.Span, tcp bool) Writer {
 		}
 		return place >= from
 	}
-	var found Writer
+	var other int32 // who wrote what is behind
 	for i := len(w.list) - 1; i >= 0; i-- {
 		x := &w.list[i]
-		if !behind(end, x.from) {
-			continue
-		}
-		found.Guess = found.Guess || !x.exact || found.Owner != 0 && found.Owner != x.owner
-		found.Owner = x.owner
-		if behind(first, x.from) {
-			return found
+		switch {
+		case !behind(end, x.from):
+		case behind(first, x.from) && x.exact && w.sole == x.owner:
+			return Writer{} // the connection's
+		case behind(first, x.from):
+			return Writer{x.owner, !x.exact || other != 0 && other != x.owner}
+		case x.exact && other != 0 && other != x.owner:
+			other = -1 // two others
+		case x.exact:
+			other = x.owner
 		}
 	}
 	return Writer{w.list[0].owner, true} // of before the oldest that is known

@@ -137,13 +137,14 @@ func (j *Joiner) own(o *flow.Owned) {
 	}
 }
 
-// writer is the endpoint of who wrote one side of a call.
+// writer is the endpoint of who wrote one side of a call. A writer who is forgotten, or whom
+// nobody named, is unknown: the connection's owner may be another.
 func (j *Joiner) writer(c *joinedConn, side int, w flow.Writer) int64 {
-	id := j.known.owner(w.Owner)
-	if id == nil {
+	if w == (flow.Writer{}) {
 		return c.ids[side]
 	}
-	if w.Guess && !id.Known.Guess() {
+	id := j.known.owner(w.Owner)
+	if w.Guess && id != nil && !id.Known.Guess() {
 		guessed := *id
 		guessed.Known = workload.KnownOther
 		guessed.HowKnown = guessed.Known.String()

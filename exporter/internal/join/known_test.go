@@ -3,7 +3,9 @@ package join
 import (
 	"testing"
 
+	"github.com/pcapsule/pcapsule/exporter/internal/flow"
 	"github.com/pcapsule/pcapsule/exporter/internal/round"
+	"github.com/pcapsule/pcapsule/exporter/table"
 	"github.com/pcapsule/pcapsule/recorder/workload"
 )
 
@@ -36,5 +38,38 @@ func TestIDsAreForgotten(t *testing.T) {
 	c.no, c.ranks = 5, [2]uint8{3, 3}
 	if got := begin(&k.conns, 33); *got != (joinedConn{}) || k.conn(33) != got || len(k.conns) != 34 {
 		t.Errorf("%+v is left", *got)
+	}
+}
+
+// TestForgottenWriters: a call whose writer's number is forgotten, or whom nobody named, has
+// no process, and not another's.
+func TestForgottenWriters(t *testing.T) {
+	j := New(nil, NewIdentity(&workload.Index{}, false), nil)
+	process := func(pid int64) workload.Identity {
+		return workload.Identity{Kind: "process", Process: "p", PID: pid, Program: &workload.Process{PID: pid}, Known: workload.Writer, HowKnown: "writer"}
+	}
+	const old = round.OwnersRecent
+	for i := range int32(2 * round.OwnersKept) {
+		j.known.add(&round.Facts{Owners: []round.Owner{{No: old + i, Identity: process(int64(i + 1))}}})
+	}
+	newest := int32(old + 2*round.OwnersKept - 1)
+	c := &joinedConn{}
+	c.ids[1] = j.who.endpoint(c.at[1].Addr, 80, 6, 0, j.known.owner(newest))
+	for _, tt := range []struct {
+		name string
+		w    flow.Writer
+		pid  table.Opt[int64]
+		how  string
+	}{
+		{"the connection's", flow.Writer{}, table.Some(int64(2 * round.OwnersKept)), "writer"},
+		{"one of two", flow.Writer{Owner: newest - 1}, table.Some(int64(2*round.OwnersKept - 1)), "writer"},
+		{"a guess", flow.Writer{Owner: newest, Guess: true}, table.Some(int64(2 * round.OwnersKept)), "other"},
+		{"a forgotten one", flow.Writer{Owner: old + 5}, table.Opt[int64]{}, "none"},
+		{"a forgotten guess", flow.Writer{Owner: old + 5, Guess: true}, table.Opt[int64]{}, "none"},
+		{"nobody is named", flow.Writer{Guess: true}, table.Opt[int64]{}, "none"},
+	} {
+		if e := j.who.made[j.writer(c, 1, tt.w)]; e.PID != tt.pid || e.HowKnown != tt.how {
+			t.Errorf("%s: process %v, known by %s; want %v, %s", tt.name, e.PID, e.HowKnown, tt.pid, tt.how)
+		}
 	}
 }

@@ -28,7 +28,7 @@ func (r *Reader) send(ctx context.Context) {
 // rounds that wait for it. It depends on the packets alone. What views of handshakes take is
 // part of what Run sets aside.
 func (r *Reader) kept() int {
-	n := r.pairs.memory() + r.quicViews.memory()
+	n := r.pairs.memory() + r.quicViews.memory() + r.socketViews.memory()
 	for _, c := range r.ahead {
 		n += c.Memory()
 	}

@@ -106,7 +106,7 @@ func (r *Reader) view(fr *decode.Frame, f *flow.Packet, namespace uint64, s *pca
 	case fr.PDU:
 		return hash
 	case fr.Proto == protoTCP:
-		v = r.views.find(f)
+		v = r.views.find(f, s.Cookie)
 	case fr.Proto == protoUDP:
 		v, ours = r.quicViews.find(f)
 	default:

@@ -98,6 +98,7 @@ func New(sources *Inputs, b *bundle.Builder, pool round.Pool, o Options) (*Reade
 		stopped: func() error { return nil }, byGroup: map[string]int32{}, lost: map[string]int64{}, sideCount: map[string]int64{}}
 	r.quicViews.foreign = o.Explained
 	r.pairs = pairs{seed: maphash.MakeSeed(), views: &r.views}
+	r.socketViews = socketViews{views: &r.views, pairs: &r.pairs}
 	r.decoder = decode.New(decode.Options{MaxFragmentBytes: 16 << 20, OnIncomplete: r.gaveUp})
 	r.cur = r.pool.Get()
 	if b == nil {

@@ -2,6 +2,7 @@ package read
 
 import (
 	"net/netip"
+	"unsafe"
 
 	"github.com/pcapsule/pcapsule/exporter/decode"
 	"github.com/pcapsule/pcapsule/exporter/internal/flow"
@@ -19,12 +20,18 @@ import (
 // client is on another machine, under ends that then count as dialled.
 type socketViews struct {
 	known recent[place, socketView] // by other ends
+	views *views                    // what handshakes show
+	pairs *pairs                    // what payload shows
 }
 
 type socketView struct {
 	view   *flow.View
-	cookie uint64 // of the socket whose packets leave with these ends
+	cookie uint64   // of the socket whose packets leave with these ends
+	from   flow.End // where they leave
 }
+
+// memory is what the views take, in bytes.
+func (v *socketViews) memory() int { return v.known.memory(int(unsafe.Sizeof(flow.View{}))) }
 
 // see puts the ends that were dialled in the place of those that the packet shows. own are
 // those of its socket s, nil where the packet shows them too.
@@ -33,13 +40,13 @@ func (v *socketViews) see(fr *decode.Frame, f *flow.Packet, namespace uint64, s 
 	at := place{tupleOf(src, dst), f.Network}
 	known := v.known.m[at]
 	view := known.view
-	if own := s.Ends; own != nil {
+	if own := s.Ends; own != nil && possible(own, f.Version == 4) {
 		local, remote := endOf(own.Local), endOf(own.Remote)
 		fr.Src, fr.Dst = local.Addr, remote.Addr
 		of := place{tupleOf(local, remote), fr.Network(namespace)}
 		fr.Src, fr.Dst = src.Addr, dst.Addr
 		view = v.learn(at, of, [2]flow.End{src, dst}, [2]flow.End{local, remote}, f, s.Cookie)
-	} else if view != nil && f.Direction == decode.DirOut && s.Cookie != known.cookie {
+	} else if view != nil && f.Direction == decode.DirOut && src == known.from && s.Cookie != known.cookie {
 		delete(v.known.m, at) // another socket has the ports now
 		return
 	}
@@ -58,6 +65,9 @@ func (v *socketViews) learn(at, of place, shown, own [2]flow.End, f *flow.Packet
 		if own[0] != x.Seen[0] {
 			dialled = [2]flow.End{dialled[1], dialled[0]}
 		}
+	} else if x := v.shown(of, at); x != nil {
+		v.known.put(of, socketView{x, cookie, own[0]}, maxViews)
+		return nil
 	}
 	if tupleOf(dialled[0], dialled[1]) == at.tuple {
 		delete(v.known.m, at)
@@ -66,13 +76,41 @@ func (v *socketViews) learn(at, of place, shown, own [2]flow.End, f *flow.Packet
 	if x := v.known.m[at].view; x != nil && tupleOf(x.Dialled[0], x.Dialled[1]) == tupleOf(dialled[0], dialled[1]) {
 		return x
 	}
+	from := shown[0]
 	// A translator changes where a client's packet goes, and where a server's comes from.
 	if f.TCPFlags&(decode.SYN|decode.ACK) != decode.SYN && shown[0] != own[0] && shown[1] == own[1] {
 		dialled, shown = [2]flow.End{dialled[1], dialled[0]}, [2]flow.End{shown[1], shown[0]}
 	}
 	view := &flow.View{Dialled: dialled, Seen: shown, Network: network, By: flow.BySocket}
-	v.known.put(at, socketView{view, cookie}, maxViews)
+	v.known.put(at, socketView{view, cookie, from}, maxViews)
 	return view
+}
+
+// shown returns the view of what was dialled at other ends, if handshakes or payload have
+// shown it: the ends are those of a server that a client on the recorded machine dialled
+// from another namespace.
+func (v *socketViews) shown(of, dialled place) *flow.View {
+	if x := v.views.known.m[of]; x != nil && tupleOf(x.view.Dialled[0], x.view.Dialled[1]) == dialled.tuple {
+		return x.view
+	}
+	if t := v.pairs.talks.m[of]; t != nil && t.like != nil && t.like.of.at == dialled {
+		if !t.like.proven {
+			v.pairs.prove(t)
+		}
+		return t.like.view
+	}
+	return nil
+}
+
+// possible reports whether a socket of a packet's IP version can have such ends: no recorder
+// writes others.
+func possible(e *pcapng.SocketEnds, v4 bool) bool {
+	for _, x := range []netip.AddrPort{e.Local, e.Remote} {
+		if a := x.Addr().Unmap(); x.Port() == 0 || a.IsUnspecified() || a.Is4() != v4 {
+			return false
+		}
+	}
+	return e.Local != e.Remote
 }
 
 func endOf(a netip.AddrPort) flow.End {

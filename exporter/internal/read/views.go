@@ -22,7 +22,8 @@ const (
 //
 // Anyone who sees a SYN can send its copy elsewhere. So payload is taken for that of the
 // first connection only after both SYN-ACKs had the same sequence number, which the server
-// chose (RFC 9293 section 3.4.1); until then the two share handshakes, which carry nothing.
+// chose (RFC 9293 section 3.4.1), or the recorder said that the socket that sent one gets it;
+// until then the two share handshakes, which carry nothing.
 //
 // Ends in two networks are two. A SYN-ACK may come in another network than its SYN, and then
 // its direction has that network from there on.
@@ -49,6 +50,7 @@ type dial struct {
 	at             int64
 	key            synKey
 	answer         answer
+	cookie         uint64 // of the socket that answered, 0 unknown
 }
 
 // seen is a view of a connection.
@@ -78,8 +80,8 @@ func tupleOf(a, b flow.End) tuple {
 }
 
 // find returns the view through which a TCP packet is seen, nil if its addresses are the
-// ones that its connection was dialled with.
-func (v *views) find(f *flow.Packet) *flow.View {
+// ones that its connection was dialled with. cookie is that of its socket, 0 unknown.
+func (v *views) find(f *flow.Packet, cookie uint64) *flow.View {
 	if len(v.known.m) == 0 && f.TCPFlags&decode.SYN == 0 {
 		return nil
 	}
@@ -89,12 +91,14 @@ func (v *views) find(f *flow.Packet) *flow.View {
 	case decode.SYN:
 		return v.syn(f, src, dst, at)
 	case decode.SYN | decode.ACK:
-		return v.answered(f, at)
+		return v.answered(f, at, cookie)
 	}
 	s := v.known.m[at]
 	switch {
 	case s == nil:
 		return nil
+	case cookie != 0 && cookie == s.of.cookie && f.Direction == decode.DirIn:
+		s.answer = s.of.answer // the socket that answered gets what these ends show
 	case f.PayloadLen > 0 && !s.proven():
 		delete(v.known.m, at)
 		return nil
@@ -132,12 +136,15 @@ func (v *views) syn(f *flow.Packet, src, dst flow.End, at place) *flow.View {
 
 // answered takes a SYN-ACK: that of a first SYN ends the time in which its other views are
 // looked for, and one with another number than in another view shows that they are two.
-func (v *views) answered(f *flow.Packet, at place) *flow.View {
+func (v *views) answered(f *flow.Packet, at place, cookie uint64) *flow.View {
 	v.learn(f, at)
 	ack := answer{f.Seq, true}
 	if d := v.dials.m[at]; d != nil && f.Ack == d.key.seq+1 {
 		if !d.answer.known {
 			d.answer = ack
+		}
+		if f.Direction == decode.DirOut {
+			d.cookie = cookie
 		}
 		if v.syns.m[d.key] == d {
 			delete(v.syns.m, d.key)

@@ -5,29 +5,35 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"net"
 	"os"
-	"os/exec"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-const roleEnv = "PCAPSULE_TRUTH_ROLE"
+// What a part is told by its environment.
+const (
+	roleEnv  = "PCAPSULE_TRUTH_ROLE"
+	wayEnv   = "PCAPSULE_TRUTH_WAY"
+	begunEnv = "PCAPSULE_TRUTH_BEGUN"
+)
 
 func TestMain(m *testing.M) {
 	if role := os.Getenv(roleEnv); role != "" {
-		time.AfterFunc(30*time.Second, func() { os.Exit(3) }) // whatever happens
+		time.AfterFunc(20*time.Second, func() { os.Exit(3) }) // whatever happens
 		play(strings.Fields(role))
 		time.Sleep(50 * time.Millisecond) // last acknowledgements
 		return
 	}
+	flag.Parse()
+	must(0, flag.Set("test.parallel", "4")) // scenes mostly wait
 	os.Exit(m.Run())
 }
 
@@ -48,8 +54,11 @@ type said struct {
 
 func tell(side, what string) {
 	text, _ := json.Marshal(said{os.Getpid(), what, side})
-	fmt.Printf("%s\n", text)
+	fmt.Fprintf(told, "%s\n", text)
 }
+
+// told is where parts tell; an inetd's child has its connection as its output.
+var told io.Writer = os.Stdout
 
 // play acts a part: serve or ask, with a transport, an address and more.
 func play(role []string) {
@@ -58,6 +67,7 @@ func play(role []string) {
 		serveTCP(must(net.Listen("tcp", addr)), number(rest[0]))
 	case "serve udp":
 		c := must(net.ListenUDP("udp", must(net.ResolveUDPAddr("udp", addr))))
+		listening()
 		serveUDP(c, number(rest[0]))
 	case "workers tcp": // processes that answer on one connection in turn
 		l := must(net.Listen("tcp", addr))
@@ -68,13 +78,16 @@ func play(role []string) {
 		answer(c, bufio.NewReader(io.LimitReader(c, 1<<20)))
 	case "ask tcp":
 		d := net.Dialer{}
-		if len(rest) > 2 {
+		if len(rest) > 2 && rest[2] != "-" {
 			d.LocalAddr = must(net.ResolveTCPAddr("tcp", rest[2]))
 		}
 		c := must(dial(&d, addr))
 		r := bufio.NewReader(c)
 		for i := range number(rest[0]) {
-			if len(rest) > 3 { // slowly
+			switch {
+			case len(rest) > 3 && rest[3] == "later": // than the recording begins
+				await("")
+			case len(rest) > 3: // slowly
 				time.Sleep(10 * time.Millisecond)
 			}
 			ask(c, r, fmt.Sprintf("/%s-%d", rest[1], i))
@@ -88,9 +101,9 @@ func play(role []string) {
 	case "ask udp":
 		askUDP(addr, number(rest[0]), rest[1], rest[2] == "connected")
 	case "askers udp":
+		await(".udp")
 		c := must(net.Dial("udp", addr)).(*net.UDPConn)
 		f := must(c.File())
-		time.Sleep(100 * time.Millisecond)
 		for i := range number(rest[0]) {
 			child(f, fmt.Sprintf("ask turnudp - %d", i))
 		}
@@ -101,7 +114,7 @@ func play(role []string) {
 		tell("src", name)
 		must(c.Read(make([]byte, 512)))
 	default:
-		must(0, fmt.Errorf("no part %q", role))
+		pass(role)
 	}
 }
 
@@ -127,36 +140,44 @@ func inTurn(c *net.TCPConn, part string, n int) {
 }
 
 // child runs a part to its end, with a file as its descriptor 3.
-func child(f *os.File, role string) {
-	c := exec.Command("/proc/self/exe")
-	c.Env = append(os.Environ(), roleEnv+"="+role)
-	c.ExtraFiles = []*os.File{f}
-	c.Stdout, c.Stderr = os.Stdout, os.Stderr
-	c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	must(0, c.Run())
-}
+func child(f *os.File, role string) { must(0, part(role, f).Run()) }
 
 func ask(c net.Conn, r *bufio.Reader, path string) {
-	must(fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: truth\r\n\r\n", path))
+	write(c, "GET "+path+" HTTP/1.1\r\nHost: truth\r\n\r\n")
 	tell("src", path)
+	answered(r, path)
+}
+
+func answered(r *bufio.Reader, path string) {
 	if _, ok := message(r); !ok {
 		must(0, errors.New("no answer to "+path))
 	}
 }
 
-// message reads the head of a request or response without a body.
+// message reads a request or response.
 func message(r *bufio.Reader) (first string, ok bool) {
+	body := 0
 	for {
 		line, err := r.ReadString('\n')
-		switch {
-		case err != nil:
+		if err != nil {
 			return "", false
-		case strings.TrimSpace(line) == "":
-			return first, true
+		}
+		line = strings.TrimSpace(line)
+		if text, ok := strings.CutPrefix(line, "Content-Length: "); ok {
+			body = number(text)
+		}
+		switch {
+		case line == "":
+			_, err := r.Discard(body)
+			return first, err == nil
 		case first == "":
 			first = line
 		}
 	}
+}
+
+func response(body int) string {
+	return fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", body) + strings.Repeat("x", body)
 }
 
 func answer(c net.Conn, r *bufio.Reader) bool {
@@ -164,7 +185,7 @@ func answer(c net.Conn, r *bufio.Reader) bool {
 	if !ok {
 		return false
 	}
-	must(io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"))
+	write(c, response(0))
 	tell("dst", strings.Fields(first)[1])
 	return true
 }
@@ -200,7 +221,7 @@ func serveUDP(c *net.UDPConn, n int) {
 
 func askUDP(addr string, n int, name string, connected bool) {
 	to := must(net.ResolveUDPAddr("udp", addr))
-	time.Sleep(100 * time.Millisecond) // nobody tells when the server is there
+	await(".udp")
 	for i := range n {
 		name := fmt.Sprintf("%s-%d", name, i)
 		if connected {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -21,53 +22,89 @@ import (
 	"github.com/pcapsule/pcapsule/recorder"
 )
 
-// stage is a control group, and a network namespace that a sleeping process keeps.
+// stage is a control group with networks, each of which a sleeping process keeps.
 type stage struct {
 	t      *testing.T
 	cgroup string
-	keeper int
+	begun  string         // a file that is there once the recording has begun
+	keeper map[string]int // by the network's name; "" has parts and commands that name none
 }
 
-func newStage(t *testing.T, cgroup string) *stage {
+// newStage makes a stage with the networks that commands and parts name: "@pod ip link" is a
+// command in the network pod, which has a control group below the stage's.
+func newStage(t *testing.T, cgroup string, lines ...string) *stage {
 	t.Helper()
-	for _, tool := range []string{"nsenter", "ip", "nft"} {
+	for _, tool := range []string{"nsenter", "ip", "nft", "sysctl"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			t.Skip("needs "+tool+": ", err)
 		}
 	}
-	c := exec.Command("sleep", "60")
-	c.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
-	if err := c.Start(); err != nil {
-		t.Skip("needs CAP_SYS_ADMIN: ", err)
+	s := &stage{t, cgroup, filepath.Join(t.TempDir(), "begun"), map[string]int{}}
+	for _, line := range append(lines, "-") {
+		name, _ := cutWord(line, "@")
+		if s.keeper[name] != 0 {
+			continue
+		}
+		c := exec.Command("sleep", "60")
+		c.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
+		if err := c.Start(); err != nil {
+			t.Skip("needs CAP_SYS_ADMIN: ", err)
+		}
+		t.Cleanup(func() { c.Process.Kill(); c.Wait() })
+		s.keeper[name] = c.Process.Pid
+		if name != "" {
+			s.makeGroup(name)
+		}
+		s.net("@" + name + " ip link set lo up")
 	}
-	t.Cleanup(func() { c.Process.Kill(); c.Wait() })
-	s := &stage{t, cgroup, c.Process.Pid}
-	s.net("ip link set lo up")
 	return s
 }
 
-// net runs commands in the stage's network.
+func (s *stage) makeGroup(name string) {
+	path := filepath.Join(s.cgroup, name)
+	if err := os.Mkdir(path, 0o755); err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { removeGroup(path) })
+}
+
+// cutWord takes a first word with a prefix off a line.
+func cutWord(line, prefix string) (word, rest string) {
+	if first, more, _ := strings.Cut(line, " "); strings.HasPrefix(first, prefix) {
+		return first[len(prefix):], more
+	}
+	return "", line
+}
+
+// net runs commands in the stage's networks. {pod} becomes a process of the network pod.
 func (s *stage) net(commands ...string) {
 	s.t.Helper()
 	for _, line := range commands {
-		args := append([]string{fmt.Sprintf("--net=/proc/%d/ns/net", s.keeper)}, strings.Fields(line)...)
+		name, command := cutWord(line, "@")
+		for name, pid := range s.keeper {
+			command = strings.ReplaceAll(command, "{"+name+"}", fmt.Sprint(pid))
+		}
+		args := append([]string{fmt.Sprintf("--net=/proc/%d/ns/net", s.keeper[name])}, strings.Fields(command)...)
 		if text, err := exec.Command("nsenter", args...).CombinedOutput(); err != nil {
 			s.t.Fatalf("%s: %v: %s", line, err, text)
 		}
 	}
 }
 
-// part runs a part to its end, and returns what it and its children said.
-func (s *stage) part(role string) (list []said) {
-	dir, err := os.Open(s.cgroup)
+// part runs a part to its end, and returns what it and its children said. "@pod" before it
+// is its network, and "by:uring" the way in which it sends.
+func (s *stage) part(line string) (list []said) {
+	network, role := cutWord(line, "@")
+	way, role := cutWord(role, "by:")
+	dir, err := os.Open(filepath.Join(s.cgroup, network))
 	if err != nil {
 		s.t.Error(err)
 		return nil
 	}
 	defer dir.Close()
 	self, _ := os.Executable()
-	c := exec.Command("nsenter", fmt.Sprintf("--net=/proc/%d/ns/net", s.keeper), self)
-	c.Env = append(os.Environ(), roleEnv+"="+role)
+	c := exec.Command("nsenter", fmt.Sprintf("--net=/proc/%d/ns/net", s.keeper[network]), self)
+	c.Env = append(os.Environ(), roleEnv+"="+role, wayEnv+"="+way, begunEnv+"="+s.begun)
 	c.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(dir.Fd()), Pdeathsig: syscall.SIGKILL}
 	text, err := c.CombinedOutput()
 	if err != nil {
@@ -110,18 +147,21 @@ func cgroup(t *testing.T) string {
 		if err := os.Mkdir(path, 0o755); err != nil {
 			t.Skip("needs a control group: ", err)
 		}
-		t.Cleanup(func() {
-			for range 100 {
-				if os.Remove(path) == nil {
-					return
-				}
-				time.Sleep(20 * time.Millisecond)
-			}
-		})
+		t.Cleanup(func() { removeGroup(path) })
 		return path
 	}
 	t.Skip("needs a control group")
 	return ""
+}
+
+// removeGroup waits until the last process has left.
+func removeGroup(path string) {
+	for range 100 {
+		if os.Remove(path) == nil {
+			return
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
 }
 
 // record records a control group while during runs, and returns the file.
@@ -202,76 +242,38 @@ func calls(t *testing.T, capture string) (list []call) {
 	return list
 }
 
-// addresses of a machine with a service, as a node has them.
-var addresses = []string{"ip addr add 10.1.1.1/32 dev lo", "ip addr add 10.1.1.2/32 dev lo", "ip route add 10.96.0.0/16 dev lo src 10.1.1.1"}
-
-func nat(rules ...string) []string {
-	list := append([]string(nil), addresses...)
-	list = append(list, "nft add table ip nat", "nft add chain ip nat output { type nat hook output priority -100 ; }",
-		"nft add chain ip nat postrouting { type nat hook postrouting priority 100 ; }")
-	return append(list, rules...)
-}
-
-func nat6(rules ...string) []string {
-	return append([]string{"ip addr add fd00::1/128 dev lo", "ip addr add fd00::2/128 dev lo", "ip route add fd96::/16 dev lo src fd00::1",
-		"nft add table ip6 nat", "nft add chain ip6 nat output { type nat hook output priority -100 ; }"}, rules...)
-}
-
 // TestEachCallHasItsProcesses: who made and who answered each call, and what the caller
 // dialled, against what the processes said themselves.
 func TestEachCallHasItsProcesses(t *testing.T) {
-	for _, c := range []struct {
-		name  string
-		net   []string
-		roles []string
-		dst   string // as dialled
-		flows int    // that saw a connection, 0: any
-	}{
-		{"one server, one client", nil, []string{"serve tcp 127.0.0.1:8080 3", "ask tcp 127.0.0.1:8080 3 a"}, "127.0.0.1:8080", 0},
-		{"datagrams, connected", nil, []string{"serve udp 127.0.0.1:5353 3", "ask udp 127.0.0.1:5353 3 a connected"}, "127.0.0.1:5353", 0},
-		{"datagrams, not connected", nil, []string{"serve udp 127.0.0.1:5353 3", "ask udp 127.0.0.1:5353 3 a -"}, "127.0.0.1:5353", 0},
-		{"datagrams of IPv6", nil, []string{"serve udp [::1]:5353 3", "ask udp [::1]:5353 3 a -"}, "::1:5353", 0},
-		{"answers of several processes on one connection", nil, []string{"workers tcp 127.0.0.1:8080 3", "ask tcp 127.0.0.1:8080 3 a"}, "127.0.0.1:8080", 0},
-		{"questions of several processes on one connection", nil, []string{"serve tcp 127.0.0.1:8080 3", "askers tcp 127.0.0.1:8080 3"}, "127.0.0.1:8080", 0},
-		{"questions of several processes on one UDP socket", nil, []string{"serve udp 127.0.0.1:5353 3", "askers udp 127.0.0.1:5353 3"}, "127.0.0.1:5353", 0},
-		{"a sidecar takes what was for a service", nat("nft add rule ip nat output ip daddr 10.96.0.10 tcp dport 80 redirect to :15001"),
-			[]string{"serve tcp 127.0.0.1:15001 3", "ask tcp 10.96.0.10:80 3 a"}, "10.96.0.10:80", 2},
-		{"a service's address becomes a pod's", nat("nft add rule ip nat output ip daddr 10.96.0.10 tcp dport 80 dnat to 10.1.1.2:8080"),
-			[]string{"serve tcp 10.1.1.2:8080 3", "ask tcp 10.96.0.10:80 3 a"}, "10.96.0.10:80", 2},
-		{"the same with masquerading", nat("nft add rule ip nat output ip daddr 10.96.0.10 tcp dport 80 dnat to 10.1.1.2:8080",
-			"nft add rule ip nat postrouting ip daddr 10.1.1.2 snat to 10.1.1.2"),
-			[]string{"serve tcp 10.1.1.2:8080 3", "ask tcp 10.96.0.10:80 3 a"}, "10.96.0.10:80", 2},
-		{"masquerading alone", nat("nft add rule ip nat postrouting ip daddr 10.1.1.2 tcp dport 8080 snat to 10.1.1.2:6000-6100"),
-			[]string{"serve tcp 10.1.1.2:8080 3", "ask tcp 10.1.1.2:8080 3 a"}, "10.1.1.2:8080", 2},
-		{"datagrams to a service, connected", nat("nft add rule ip nat output ip daddr 10.96.0.10 udp dport 53 dnat to 10.1.1.2:5353"),
-			[]string{"serve udp 10.1.1.2:5353 3", "ask udp 10.96.0.10:53 3 a connected"}, "10.96.0.10:53", 2},
-		{"datagrams to a service, not connected", nat("nft add rule ip nat output ip daddr 10.96.0.10 udp dport 53 dnat to 10.1.1.2:5353"),
-			[]string{"serve udp 10.1.1.2:5353 3", "ask udp 10.96.0.10:53 3 a -"}, "10.96.0.10:53", 2},
-		{"datagrams to a service, a server on all addresses", nat("nft add rule ip nat output ip daddr 10.96.0.10 udp dport 53 dnat to 10.1.1.1:5353"),
-			[]string{"serve udp 0.0.0.0:5353 3", "ask udp 10.96.0.10:53 3 a -"}, "10.96.0.10:53", 2},
-		{"a sidecar takes datagrams", nat("nft add rule ip nat output ip daddr 10.96.0.10 udp dport 53 redirect to :15053"),
-			[]string{"serve udp 127.0.0.1:15053 3", "ask udp 10.96.0.10:53 3 a -"}, "10.96.0.10:53", 2},
-		{"masquerading of datagrams", nat("nft add rule ip nat postrouting ip daddr 10.1.1.2 udp dport 5353 snat to 10.1.1.2:6000-6100"),
-			[]string{"serve udp 10.1.1.2:5353 3", "ask udp 10.1.1.2:5353 3 a -"}, "10.1.1.2:5353", 2},
-		{"a sidecar on all addresses of both versions", nat("nft add rule ip nat output ip daddr 10.96.0.10 tcp dport 80 redirect to :15001"),
-			[]string{"serve tcp [::]:15001 3", "ask tcp 10.96.0.10:80 3 a"}, "10.96.0.10:80", 2},
-		{"IPv6, a service's address becomes a pod's", nat6("nft add rule ip6 nat output ip6 daddr fd96::10 tcp dport 80 dnat to [fd00::2]:8080"),
-			[]string{"serve tcp [fd00::2]:8080 3", "ask tcp [fd96::10]:80 3 a"}, "fd96::10:80", 2},
-		{"IPv6, a sidecar takes datagrams", nat6("nft add rule ip6 nat output ip6 daddr fd96::10 udp dport 53 redirect to :15053"),
-			[]string{"serve udp [::1]:15053 3", "ask udp [fd96::10]:53 3 a -"}, "fd96::10:53", 2},
-	} {
+	for _, c := range scenes() {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			group := cgroup(t)
-			s := newStage(t, group)
+			s := newStage(t, group, slices.Concat(c.net, c.roles)...)
 			s.net(c.net...)
-			var truth []said
-			out := record(t, group, func() { truth = s.parts(c.roles...) })
-			compare(t, truth, calls(t, out), c.dst, c.flows)
+			truth := make(chan []said, 1)
+			play := func() { truth <- s.parts(c.roles...) }
+			older := strings.Contains(strings.Join(c.roles, " "), " later")
+			if older {
+				go play()
+				time.Sleep(500 * time.Millisecond)
+			}
+			var told []said
+			out := record(t, group, func() {
+				if err := os.WriteFile(s.begun, nil, 0o600); err != nil {
+					t.Error(err)
+				}
+				if !older {
+					play()
+				}
+				told = <-truth
+			})
+			compare(t, &c, told, calls(t, out))
 		})
 	}
 }
 
-func compare(t *testing.T, truth []said, list []call, dst string, flows int) {
+func compare(t *testing.T, s *scene, truth []said, list []call) {
 	t.Helper()
 	want := map[string]map[string]string{}
 	for _, x := range truth {
@@ -284,11 +286,15 @@ func compare(t *testing.T, truth []said, list []call, dst string, flows int) {
 		t.Errorf("%d calls, want %d", len(list), len(want))
 	}
 	for _, c := range list {
-		if c.outcome != "ok" || c.dst != dst || flows != 0 && c.flows != flows {
-			t.Errorf("%s: outcome %s, to %s, seen by %d flows; want ok, to %s, by %d", c.what, c.outcome, c.dst, c.flows, dst, flows)
+		if c.outcome != "ok" || c.dst != s.dst || s.flows != 0 && c.flows != s.flows {
+			t.Errorf("%s: outcome %s, to %s, seen by %d flows; want ok, to %s, by %d", c.what, c.outcome, c.dst, c.flows, s.dst, s.flows)
 		}
 		for _, side := range []string{"src", "dst"} {
-			if c.pid[side] != want[c.what][side] || c.guess[side] != "false" {
+			guess := "false"
+			if slices.Contains(s.guess, side+" "+c.what) {
+				guess = "true"
+			}
+			if c.pid[side] != want[c.what][side] && guess == "false" || c.guess[side] != guess {
 				t.Errorf("%s: %s is process %s, a guess %s; want %s", c.what, side, c.pid[side], c.guess[side], want[c.what][side])
 			}
 		}
@@ -310,5 +316,5 @@ func TestEqualConversationsInTwoNetworks(t *testing.T) {
 		}
 		all.Wait()
 	})
-	compare(t, append(truth[0], truth[1]...), calls(t, out), "127.0.0.1:8080", 0)
+	compare(t, &scene{dst: "127.0.0.1:8080"}, append(truth[0], truth[1]...), calls(t, out))
 }

@@ -1,4 +1,7 @@
-package recorder
+// Package uring makes io_uring calls one at a time, for scenes of tests: no maintained
+// library is needed for a few calls. A Ring is for one goroutine, and is closed with its
+// process.
+package uring
 
 import (
 	"fmt"
@@ -8,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// uring is a ring of the kernel's asynchronous calls, one call at a time.
-type uring struct {
+// Ring is a ring of the kernel's asynchronous calls, one call at a time.
+type Ring struct {
 	fd                     int
 	sq, cq, entries        []byte
 	head, tail, mask, flag uint32 // offsets in sq
@@ -20,16 +23,17 @@ type uring struct {
 	buf                    []byte // of the call in progress: the kernel has its address
 }
 
-type uringParams struct {
+type params struct {
 	SQEntries, CQEntries, Flags, CPU, Idle, Features, WQ uint32
 	Resv                                                 [3]uint32
 	SQ                                                   struct{ Head, Tail, Mask, Entries, Flags, Dropped, Array, Resv1, Addr, Addr2 uint32 }
 	CQ                                                   struct{ Head, Tail, Mask, Entries, Overflow, CQEs, Flags, Resv1, Addr, Addr2 uint32 }
 }
 
-// newUring makes a ring; with poll a thread of the kernel takes the calls.
-func newUring(poll bool) (*uring, error) {
-	var p uringParams
+// New makes a ring; with poll a thread of the kernel takes the calls. Its error is the
+// kernel's.
+func New(poll bool) (*Ring, error) {
+	var p params
 	if poll {
 		p.Flags, p.Idle = 2, 1000 // IORING_SETUP_SQPOLL
 	}
@@ -37,7 +41,7 @@ func newUring(poll bool) (*uring, error) {
 	if errno != 0 {
 		return nil, fmt.Errorf("io_uring_setup: %w", errno)
 	}
-	u := &uring{fd: int(fd), poll: poll, head: p.SQ.Head, tail: p.SQ.Tail, mask: p.SQ.Mask, flag: p.SQ.Flags, array: p.SQ.Array,
+	u := &Ring{fd: int(fd), poll: poll, head: p.SQ.Head, tail: p.SQ.Tail, mask: p.SQ.Mask, flag: p.SQ.Flags, array: p.SQ.Array,
 		chead: p.CQ.Head, ctail: p.CQ.Tail, cmask: p.CQ.Mask, cqes: p.CQ.CQEs}
 	var err error
 	for _, m := range []struct {
@@ -54,9 +58,15 @@ func newUring(poll bool) (*uring, error) {
 
 func word(b []byte, at uint32) *uint32 { return (*uint32)(unsafe.Pointer(&b[at])) }
 
-// do makes one call on a socket, in a worker of the kernel's where that is not polled, and
-// waits for its result.
-func (u *uring) do(op byte, fd int32, buf []byte) (int, error) {
+// Operations, as in linux/io_uring.h.
+const (
+	Send = 26
+	Recv = 27
+)
+
+// Do makes one call on a socket, in a worker of the kernel's where that is not polled, and
+// waits for its result: bytes, or the kernel's error.
+func (u *Ring) Do(op byte, fd int32, buf []byte) (int, error) {
 	tail := atomic.LoadUint32(word(u.sq, u.tail))
 	i := tail & *word(u.sq, u.mask)
 	e := u.entries[64*i : 64*i+64]
