@@ -64,42 +64,77 @@ type paging struct {
 	at   *pageStart // nil: the first page
 	rows int        // of each list
 	most int        // bytes
-	rest bool       // a list that the question cut goes on, for it was asked without a limit
+
+	limited bool // a limit was given
 }
 
-func (s *answerer) question(ctx context.Context, q ask.Question, args json.RawMessage) (any, error) {
-	in := map[string]json.RawMessage{}
+// paging takes what asks for a page out of the arguments.
+func (s *answerer) paging(q ask.Question, args json.RawMessage) (p *paging, in map[string]json.RawMessage, err error) {
 	if err := json.Unmarshal(args, &in); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	cursor, limit := in["cursor"], in["limit"]
 	delete(in, "cursor")
 	delete(in, "limit")
 	bare, err := json.Marshal(in)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	p := &paging{q: q, id: s.questionID(q.Name, bare), rows: cmp.Or(q.Rows, defaultRows), most: s.max}
+	p = &paging{q: q, id: s.questionID(q.Name, bare), rows: cmp.Or(q.Rows, defaultRows), most: s.max, limited: len(limit) > 0}
 	if p.at, err = readPlace(cursor, p.id); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	if len(limit) > 0 {
-		if json.Unmarshal(limit, &p.rows) != nil || p.rows < 0 {
-			return nil, ask.Wrong("limit", "%s, want 1 to %d", limit, maxRows)
-		}
-		p.rows = rowsOf(p.rows)
-	} else {
+	if !p.limited {
 		p.most = min(p.most, answerBytes)
+		return p, in, nil
+	}
+	if json.Unmarshal(limit, &p.rows) != nil || p.rows < 0 {
+		return nil, nil, ask.Wrong("limit", "%s, want 1 to %d", limit, maxRows)
+	}
+	p.rows = rowsOf(p.rows)
+	return p, in, nil
+}
+
+// paged gives pages to a tool that answers with all rows of its lists.
+func paged(e *entry) *entry {
+	all := e.answer
+	e.in = with(e.in, "limit", &jsonschema.Schema{Type: "integer", Description: "rows, 1 to 1000; 50 where not given"}, false)
+	e.in = with(e.in, "cursor", &jsonschema.Schema{Type: "string", Description: "next_cursor of the answer before"}, false)
+	e.answer = func(ctx context.Context, a *answerer, args json.RawMessage) (any, error) {
+		p, in, err := a.paging(ask.Question{Name: e.name}, args)
+		if err != nil {
+			return nil, err
+		}
+		full, err := json.Marshal(in)
+		if err != nil {
+			return nil, err
+		}
+		v, err := all(ctx, a, full)
+		if err != nil {
+			return nil, err
+		}
+		raw, err := marshal(v)
+		if err != nil {
+			return nil, err
+		}
+		return p.page(fieldsOf(raw)), nil
+	}
+	return e
+}
+
+func (s *answerer) question(ctx context.Context, q ask.Question, args json.RawMessage) (any, error) {
+	p, in, err := s.paging(q, args)
+	if err != nil {
+		return nil, err
 	}
 	set := func(name string, v any) { in[name], _ = json.Marshal(v) } // numbers and texts always marshal
 	answer := q.AskAll
 	switch _, limited := q.In.Properties["limit"]; {
 	case q.Nested:
 		answer = q.Ask
-		if len(limit) > 0 || p.at != nil { // else the question has a default of its own
+		if p.limited || p.at != nil { // else the question has a default of its own
 			set("limit", maxRows)
 		}
-		p.rest = len(limit) == 0 && p.at == nil
 	case p.onlyKeyed():
 		set("cursor", p.at.Keyed.After)
 		set("limit", min(maxRows, max(p.rows, p.at.Keyed.Skip+1)))
@@ -199,7 +234,7 @@ func (p *paging) page(fields []field) json.RawMessage {
 	}
 	after := pageStart{Question: p.id, Lists: map[string]int{}}
 	for name, n := range whole {
-		if to := from[name] + shown[name]; name != p.q.Keyed && (to < n || p.rest && truncated(fields)) {
+		if to := from[name] + shown[name]; name != p.q.Keyed && (to < n || p.cutBefore(fields)) {
 			after.Lists[name] = to
 		}
 	}
@@ -264,6 +299,11 @@ func inTime(fields []field, name string) {
 			fields[i].value = value
 		}
 	}
+}
+
+// cutBefore says that the question itself cut its lists, since it was asked without a limit.
+func (p *paging) cutBefore(fields []field) bool {
+	return p.q.Nested && !p.limited && p.at == nil && truncated(fields)
 }
 
 func truncated(fields []field) bool {
