@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/forensics/internal/duck"
 )
 
@@ -58,7 +59,7 @@ type numbers struct {
 
 func (s *numbers) add(first, last int64) error {
 	if first < 0 || last < first || last >= maxPackets {
-		return fmt.Errorf("citation of packets %d to %d", first, last)
+		return &bundle.DamagedError{File: "data/tables", What: fmt.Sprintf("a row cites packets %d to %d, want a range below %d", first, last, int64(maxPackets))}
 	}
 	if need := int(last/64) + 1; need > len(s.words) {
 		s.words = append(s.words, make([]uint64, max(need, min(2*len(s.words), need+1<<20))-len(s.words))...)

@@ -2,10 +2,13 @@ package forensics
 
 import (
 	"context"
+	"errors"
 	"math/big"
 	"slices"
+	"strings"
 	"time"
 
+	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/exporter/table"
 	"github.com/pcapsule/pcapsule/forensics/internal/duck"
 )
@@ -20,10 +23,23 @@ const sliceRows = 50_000
 //   - ErrCursor, ErrUsage: fields that do not go together
 func (c *Case) Query(ctx context.Context, q Query) (*Result, error) {
 	r, err := c.query(ctx, q)
+	if q.Named {
+		err = lying(err)
+	}
 	if err == nil && (len(r.Rows) == 0 || q.Count && r.Rows[0][0] == int64(0)) {
 		c.explainEmpty(ctx, &q, r)
 	}
 	return r, err
+}
+
+// lying makes a value that our own SQL cannot hold an error about the bundle: no capture has it.
+func lying(err error) error {
+	var out *duck.RangeError
+	if !errors.As(err, &out) {
+		return err
+	}
+	what, _, _ := strings.Cut(out.Msg, "\n")
+	return &bundle.DamagedError{File: "data/tables", What: "a value that no capture has: " + what, Err: err}
 }
 
 // explainEmpty adds to an answer without rows why nothing fits.

@@ -173,6 +173,9 @@ func (c *Case) makeView(ctx context.Context, name string) error {
 	if v.raw, err = c.describe(ctx, name, source); err != nil {
 		return err
 	}
+	if err := fits(name, v.raw); err != nil {
+		return err
+	}
 	seen := c.masked(source, v.raw, every)
 	joined := c.joined(v, maskedSchema)
 	if c.mask && (seen != source || strings.Contains(joined[1], "JOIN")) {
@@ -240,6 +243,25 @@ func (c *Case) describe(ctx context.Context, name, source string) ([]duck.Column
 		return nil, &bundle.DamagedError{File: "data/tables/" + name, What: what, Err: err}
 	}
 	return cols, nil
+}
+
+// fits checks that a table of ours has the columns that its schema names, in their types.
+// A protocol that a bundle has not may lack its columns.
+func fits(name string, cols []duck.Column) error {
+	for _, s := range table.All() {
+		for i := range s.Columns {
+			want := &s.Columns[i]
+			at := slices.IndexFunc(cols, func(c duck.Column) bool { return c.Name == want.Name })
+			switch plain := strings.NewReplacer(`"`, "").Replace; {
+			case s.Name != name || at < 0 && want.Protocol != "":
+			case at < 0:
+				return &bundle.DamagedError{File: "data/tables/" + name, What: "column " + want.Name + " is missing"}
+			case plain(cols[at].Type) != plain(want.Kind.String()):
+				return &bundle.DamagedError{File: "data/tables/" + name, What: fmt.Sprintf("column %s is %.100s, want %s", want.Name, cols[at].Type, want.Kind)}
+			}
+		}
+	}
+	return nil
 }
 
 func (c *Case) columnsOf(ctx context.Context, sql string) ([]duck.Column, error) {

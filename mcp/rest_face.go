@@ -45,8 +45,8 @@ func (s *Server) restRoutes() []route {
 			text("pod", "of either end"), text("svc", "service of either end"), of("format", "compact", "full"), cursor), false, restFlows),
 		typed(s, get("/mcp/flows/summary", "Sums over all flows", db), false, restSummary),
 		s.ofTool(get("/mcp/resolve/workloads", "Workloads and their addresses", db, text("name", ""), text("namespace", ""), text("namespaces", "separated by commas"),
-			regex, labels, of("type", "pod", "service"), millis("timestamp"), limit), "list_workloads", resolveArgs),
-		s.ofTool(get("/mcp/resolve/ips", "Who had an address", db, text("ip", ""), text("namespaces", "separated by commas"), regex, labels, millis("timestamp"), limit), "list_ips", resolveArgs),
+			regex, labels, of("type", "pod", "service"), millis("timestamp"), limit, cursor), "list_workloads", resolveArgs),
+		s.ofTool(get("/mcp/resolve/ips", "Who had an address", db, text("ip", ""), text("namespaces", "separated by commas"), regex, labels, millis("timestamp"), limit, cursor), "list_ips", resolveArgs),
 		typed(s, get("/mcp/databases", "What can be asked: open bundles and dissections"), true, restDatabases),
 	}
 	for _, q := range s.o.Questions {
@@ -279,7 +279,7 @@ func restStatus(ctx context.Context, a *answerer, x *question) (store.Dissection
 }
 
 func resolveArgs(x *question) (map[string]any, error) {
-	out, err := queryArgs("name", "namespace", "name_regex", "type", "ip")(x)
+	out, err := queryArgs("name", "namespace", "name_regex", "type", "ip", "cursor")(x)
 	if err != nil {
 		return nil, err
 	}

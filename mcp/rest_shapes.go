@@ -247,7 +247,7 @@ type restSummaryOut struct {
 func restSummary(ctx context.Context, a *answerer, x *question) (restSummaryOut, error) {
 	out := restSummaryOut{TopByBytes: []restTop{}, TopByPkts: []restTop{}, ByNamespace: map[string]int64{}, CrossNamespace: []restPair{}}
 	sums := func(sql string, each func(row []any)) error {
-		r, err := a.c.Query(ctx, forensics.Query{SQL: sql, Limit: 1000})
+		r, err := a.c.Query(ctx, forensics.Query{SQL: sql, Limit: ask.MaxAll})
 		if err != nil {
 			return err
 		}

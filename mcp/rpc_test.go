@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/pcapsule/pcapsule/forensics/ask"
 )
 
 func FuzzRead(f *testing.F) {
@@ -26,16 +28,18 @@ func FuzzRead(f *testing.F) {
 	})
 }
 
-func FuzzOffsets(f *testing.F) {
+func FuzzPages(f *testing.F) {
 	f.Add(`"eyJxIjoieCIsIm8iOnsiYSI6MX19"`)
+	f.Add(`"eyJxIjoieCIsImsiOnsibiI6MX19"`)
 	f.Add(`"x"`)
 	f.Add(`5`)
 	f.Fuzz(func(t *testing.T, cursor string) {
-		at, err := readOffsets(json.RawMessage(cursor), "x")
+		at, err := readPlace(json.RawMessage(cursor), "x")
 		if at != nil && err != nil {
 			t.Errorf("%v and %v", at, err)
 		}
-		raw := pageOf(fieldsOf(json.RawMessage(`{"a":[1,2,3],"b":[4],"truncated":true,"notes":["n"]}`)), nil, "x", at, 2, leastBytes)
+		p := &paging{q: ask.Question{Keyed: "c"}, id: "x", at: at, rows: 2, most: leastBytes}
+		raw := p.page(fieldsOf(json.RawMessage(`{"a":[1,2,3],"b":[4],"c":[5,6,7],"next_cursor":"y","truncated":true,"notes":["n"]}`)))
 		if !json.Valid(raw) {
 			t.Errorf("no JSON: %s", raw)
 		}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/ask"
 )
 
 var (
@@ -24,7 +25,6 @@ type listWorkloadsIn struct {
 	Labels     map[string]string `json:"labels,omitempty" jsonschema:"labels that must all be there"`
 	Type       string            `json:"type,omitempty" jsonschema:"pod or service"`
 	Timestamp  int64             `json:"timestamp,omitempty" jsonschema:"only who had an address at this time, milliseconds since 1970 UTC"`
-	Limit      int               `json:"limit,omitempty" jsonschema:"1 to 1000; 50 where not given"`
 }
 
 type workloadOut struct {
@@ -85,7 +85,7 @@ func (s *answerer) endpoints(ctx context.Context, namespaces []string, name, nam
 	if at != 0 {
 		add("valid_from_ns <= ?", at*int64(time.Millisecond))
 	}
-	return s.c.Query(ctx, forensics.Query{SQL: "SELECT " + endpointColumns + " FROM endpoints WHERE " + where + " ORDER BY namespace NULLS LAST, name, ip, valid_from_ns", Args: args, Limit: 10_000})
+	return s.c.Query(ctx, forensics.Query{SQL: "SELECT " + endpointColumns + " FROM endpoints WHERE " + where + " ORDER BY namespace NULLS LAST, name, ip, valid_from_ns", Args: args, Limit: ask.MaxAll})
 }
 
 func (s *answerer) listWorkloads(ctx context.Context, in listWorkloadsIn) (listWorkloadsOut, error) {
@@ -119,10 +119,8 @@ func (s *answerer) listWorkloads(ctx context.Context, in listWorkloadsIn) (listW
 		out.Workloads[i].IPs = append(out.Workloads[i].IPs, address(row))
 	}
 	out.Total = len(out.Workloads)
-	if most := rowsOf(in.Limit); len(out.Workloads) > most {
-		out.Workloads, r.Truncated = out.Workloads[:most], true
-	}
 	out.page = s.page(r)
+	out.Cursor = "" // is that of addresses
 	return out, nil
 }
 
@@ -151,7 +149,6 @@ type listIPsIn struct {
 	NameRegex  string            `json:"name_regex,omitempty"`
 	Labels     map[string]string `json:"labels,omitempty"`
 	Timestamp  int64             `json:"timestamp,omitempty" jsonschema:"milliseconds since 1970 UTC"`
-	Limit      int               `json:"limit,omitempty" jsonschema:"1 to 1000; 50 where not given"`
 }
 
 type ipOut struct {
@@ -200,9 +197,7 @@ func (s *answerer) listIPs(ctx context.Context, in listIPsIn) (listIPsOut, error
 		out.IPs[i].Records = append(out.IPs[i].Records, ipRecord{text(row[2]), text(row[4]), text(row[3]), address(row).From})
 	}
 	out.Total = len(out.IPs)
-	if most := rowsOf(in.Limit); len(out.IPs) > most {
-		out.IPs, r.Truncated = out.IPs[:most], true
-	}
 	out.page = s.page(r)
+	out.Cursor = "" // is that of addresses
 	return out, nil
 }

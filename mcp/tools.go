@@ -30,8 +30,8 @@ func (s *Server) entries() []*entry {
 		of(toolListL4Flows, (*answerer).listL4Flows),
 		of(toolGetL4FlowSummary, (*answerer).getL4FlowSummary),
 		of(toolExportPCAP, (*answerer).exportPCAP),
-		of(toolListWorkloads, (*answerer).listWorkloads),
-		of(toolListIPs, (*answerer).listIPs),
+		paged(of(toolListWorkloads, (*answerer).listWorkloads)),
+		paged(of(toolListIPs, (*answerer).listIPs)),
 	}
 	if s.o.Store != nil {
 		list = append(list,

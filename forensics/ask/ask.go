@@ -30,21 +30,37 @@ type Question struct {
 	Doc   string // what it answers and when to ask it, for somebody who has to choose
 	Core  bool   // part of the small set that nearly everybody needs
 
-	// Nearest says that the limit chooses the rows nearest to a moment, so that no row follows
-	// the last: the answer has no pages.
-	Nearest bool
+	// Rows is how many rows of each list a page has if no limit is given; DefaultRows if 0.
+	Rows int
+
+	// Keyed is the list that may have any number of rows: its input has a cursor and its answer
+	// a next_cursor, which name the place in it. The other lists come in full with its first page.
+	Keyed string
+
+	// Nested says that the limit counts the rows inside the rows of a list.
+	Nested bool
 
 	// Sums are lists that sum up the others, so that a first page has them whole.
 	Sums []string
 
+	// InTime are lists that begin with the rows nearest to a moment, and whose pages are shown
+	// in order of time.
+	InTime []string
+
 	In, Out *jsonschema.Schema
-	ask     func(ctx context.Context, c *forensics.Case, in json.RawMessage) (any, error)
+	ask     func(ctx context.Context, c *forensics.Case, in json.RawMessage, all bool) (any, error)
 }
 
 // Ask answers the question. An input that its schema does not allow is an *InputError;
 // the other errors are those of forensics.Case.Query. The answer marshals as Out says.
 func (q Question) Ask(ctx context.Context, c *forensics.Case, in json.RawMessage) (any, error) {
-	return q.ask(ctx, c, in)
+	return q.ask(ctx, c, in, false)
+}
+
+// AskAll is Ask with all rows of each list, up to MaxAll. Of the list Keyed, and of lists inside
+// rows, there are as many as the limit says.
+func (q Question) AskAll(ctx context.Context, c *forensics.Case, in json.RawMessage) (any, error) {
+	return q.ask(ctx, c, in, true)
 }
 
 // Document is an answer that is a document for another program, with remarks on it.
@@ -74,10 +90,13 @@ func Wrong(field, format string, args ...any) error {
 // New makes a Question of a function. In embeds Scope, Out embeds Frame.
 func New[In, Out any](name, title, doc string, core bool, f func(context.Context, *forensics.Case, In) (*Out, error)) Question {
 	q := Question{Name: name, Title: title, Doc: doc, Core: core, In: schemaOf[In](name), Out: schemaOf[Out](name)}
-	q.ask = func(ctx context.Context, c *forensics.Case, raw json.RawMessage) (any, error) {
+	q.ask = func(ctx context.Context, c *forensics.Case, raw json.RawMessage, all bool) (any, error) {
 		var in In
 		if err := decode(raw, &in); err != nil {
 			return nil, err
+		}
+		if s, ok := any(&in).(interface{ askAll() }); ok && all {
+			s.askAll()
 		}
 		out, err := f(ctx, c, in)
 		if err != nil {

@@ -28,6 +28,13 @@ func ReadCursor(_ *forensics.Case, s string) (Cursor, error) {
 // After is the condition for the rows after it, behind what, which ends in the table's
 // alias and a dot where there is one; empty at the beginning.
 func (p Cursor) After(what string) string {
+	return p.beside(what, ">")
+}
+
+// Before is After for a list that ends with the earliest.
+func (p Cursor) Before(what string) string { return p.beside(what, "<") }
+
+func (p Cursor) beside(what, sign string) string {
 	if p.No < 0 {
 		return ""
 	}
@@ -35,5 +42,5 @@ func (p Cursor) After(what string) string {
 	if i := strings.LastIndexByte(what, ' '); i >= 0 {
 		word, alias = what[:i+1], what[i+1:]
 	}
-	return fmt.Sprintf("%s(%[2]sts_ns, %[2]sbundle, %[2]scall_no) > (%d, %d, %d)", word, alias, p.TS, p.Bundle, p.No)
+	return fmt.Sprintf("%s(%[2]sts_ns, %[2]sbundle, %[2]scall_no) %[3]s (%[4]d, %[5]d, %[6]d)", word, alias, sign, p.TS, p.Bundle, p.No)
 }

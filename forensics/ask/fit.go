@@ -17,20 +17,10 @@ func FitBytes[T any](list []T, most int) ([]T, bool) {
 	return list, false
 }
 
-// Fit cuts a list to the room that an answer has for it, where parts lists share the
-// room. A limit above the default makes the room larger.
-func Fit[T any](w *Window, out *Frame, list []T, parts int) []T {
+// Fit cuts a list to the rows that an answer has of it.
+func Fit[T any](w *Window, out *Frame, list []T) []T {
 	if len(list) > w.Limit {
 		list, out.Truncated = list[:w.Limit], true
-	}
-	room := DefaultBytes * max(1, w.Limit/DefaultRows) / parts
-	for i, v := range list {
-		text, err := json.Marshal(v)
-		if err != nil || room < len(text) && i > 0 {
-			out.Truncated = true
-			return list[:i]
-		}
-		room -= len(text)
 	}
 	return list
 }

@@ -58,12 +58,24 @@ func holdUpTo(ctx context.Context, c *forensics.Case, most int64, columns, where
 // Values are the arguments of where, followed by others.
 func (r *Held) Values(more ...any) []any { return append(append([]any(nil), r.Args...), more...) }
 
-// List lists the calls by time.
-func (r *Held) List(ctx context.Context, c *forensics.Case, limit int) ([]Call, bool, error) {
-	keys, more, err := Rows[Key](ctx, r.Case, limit, fmt.Sprintf("SELECT bundle, call_no FROM (SELECT %s, call_no, ts_ns, call_id FROM %s WHERE %s) ORDER BY ts_ns, call_id, bundle LIMIT %d", terms.BundleOf(c, ""), r.From, r.Where, limit+1), r.Args...)
-	if err != nil {
-		return nil, false, err
+// List lists the calls by time after a place, and the place of the last if there are more.
+func (r *Held) List(ctx context.Context, c *forensics.Case, after Cursor, limit int) (list []Call, next string, err error) {
+	type row struct {
+		Key
+		Ns int64 `json:"ts_ns"`
 	}
-	list, err := callsAt(ctx, c, keys)
-	return list, more, err
+	rows, more, err := Rows[row](ctx, r.Case, limit, fmt.Sprintf("SELECT bundle, call_no, ts_ns FROM (SELECT %s, call_no, ts_ns FROM %s WHERE %s) %s ORDER BY ts_ns, bundle, call_no LIMIT %d", terms.BundleOf(c, ""), r.From, r.Where, after.After("WHERE "), limit+1), r.Args...)
+	if err != nil {
+		return nil, "", err
+	}
+	keys := make([]Key, len(rows))
+	for i, r := range rows {
+		keys[i] = r.Key
+	}
+	if more && len(rows) > 0 {
+		last := rows[len(rows)-1]
+		next = Cursor{TS: last.Ns, Bundle: last.Bundle, No: last.No}.String()
+	}
+	list, err = callsAt(ctx, c, keys)
+	return list, next, err
 }

@@ -71,7 +71,7 @@ func TestHeldRowsAnswerAsThoseOfTheCase(t *testing.T) {
 		if !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: %v, want %v", x.name, got, want)
 		}
-		a, _, err := rows.List(ctx, c, 3)
+		a, _, err := rows.List(ctx, c, Cursor{No: -1}, 3)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/exporter/table"
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
@@ -143,7 +144,7 @@ func assignList(to reflect.Value, list []any) error {
 			first, ok1 := s.Get("first").(int64)
 			last, ok2 := s.Get("last").(int64)
 			if !ok || !ok1 || !ok2 || first < 0 || last < first {
-				return fmt.Errorf("%T is no range of packets", e)
+				return &bundle.DamagedError{File: "data/tables", What: fmt.Sprintf("a row cites packets %d to %d, want a range", first, last)}
 			}
 			cites.Add(first, last)
 		}

@@ -18,6 +18,7 @@ import (
 const (
 	DefaultRows  = 50
 	MaxRows      = 1000
+	MaxAll       = 10_000   // of a list that is asked for in full
 	DefaultBytes = 24 << 10 // of a list in an answer
 )
 
@@ -27,7 +28,11 @@ type Scope struct {
 	To    string `json:"to,omitempty" jsonschema:"end, included; as from"`
 	KFL   string `json:"kfl,omitempty" jsonschema:"only calls for which this KFL condition holds, such as http && dst.namespace == \"shop\""`
 	Limit int    `json:"limit,omitempty" jsonschema:"rows of each list, 1 to 1000; 50 where not given"`
+
+	All bool `json:"-"` // every list in full, as far as MaxAll; Limit is that of a page
 }
+
+func (s *Scope) askAll() { s.All = true }
 
 // Window is a scope that was read.
 type Window struct {
@@ -35,7 +40,9 @@ type Window struct {
 	Where    string // condition on rows of calls, with its arguments
 	Args     []any
 	Kept     string // table that has the window's calls as Ends numbers them; Where is a condition on it then
-	Limit    int    // rows of a list, 1 to MaxRows
+	Limit    int    // rows of a list, 1 to MaxRows, or MaxAll
+	All      bool   // every list was asked for in full
+	Page     int    // rows of a page, 1 to MaxRows, for lists with a cursor and lists inside rows
 	KFL      string // as it was given
 	Asked    bool   // a window was given
 	Since    int64  // what was given of it; else as far as times go
@@ -66,6 +73,10 @@ func (s Scope) Read(ctx context.Context, c *forensics.Case) (*Window, error) {
 		w.Limit = DefaultRows
 	default:
 		w.Limit = min(s.Limit, MaxRows)
+	}
+	w.Page = w.Limit
+	if w.All = s.All; w.All {
+		w.Limit = MaxAll
 	}
 	conds := []string{"true"}
 	if s.From != "" {

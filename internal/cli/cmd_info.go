@@ -136,7 +136,7 @@ func (e *env) info(ctx context.Context, path string) (*infoResult, error) {
 			return
 		}
 		var res *forensics.Result
-		if res, err = c.Query(ctx, forensics.Query{SQL: sql, Deadline: time.Minute}); err == nil {
+		if res, err = c.Query(ctx, forensics.Query{SQL: sql, Named: true, Deadline: time.Minute}); err == nil {
 			for _, row := range res.Rows {
 				each(row)
 			}

@@ -22,7 +22,7 @@ type AccessIn struct {
 	Direction string `json:"direction,omitempty" jsonschema:"to: calls that service got (the default); from: calls it made; both"`
 	External  bool   `json:"external,omitempty" jsonschema:"only calls to the outside, which is all external calls where no service is given"`
 	PII       bool   `json:"pii,omitempty" jsonschema:"only calls that carry personal data: cards, SSNs, IBANs, mail addresses, telephone numbers"`
-	Cursor    string `json:"cursor,omitempty" jsonschema:"next of the last answer, for the calls after those; the summaries are given with the first page"`
+	Cursor    string `json:"cursor,omitempty" jsonschema:"next_cursor of the answer before, with the same question"`
 }
 
 // Access is all access to something.
@@ -35,7 +35,7 @@ type Access struct {
 	Pairs       []AccessPair        `json:"pairs" jsonschema:"who accessed what, the most calls first"`
 	Hours       []AccessHour        `json:"hours" jsonschema:"by hour of UTC"`
 	Calls       []AccessCall        `json:"calls" jsonschema:"every call, by time, in pages"`
-	Next        string              `json:"next,omitempty" jsonschema:"cursor for more calls"`
+	Next        string              `json:"next_cursor,omitempty" jsonschema:"give it as cursor, with the same question, for the rows that follow"`
 	Unread      []UnreadConn        `json:"unread" jsonschema:"connections without calls that could be read: encrypted, of unknown protocol, or empty; so that nothing is left out"`
 	UnreadTotal int64               `json:"unread_connections"`
 	Kinds       []search.PlaceCount `json:"pii_kinds,omitempty" jsonschema:"where pii was asked for: kinds of personal data and calls that carry them"`
@@ -77,7 +77,9 @@ type AccessHour struct {
 
 // AuditQuestion is audit_access, which AskAccess answers.
 func AuditQuestion() ask.Question {
-	return ask.New("audit_access", "All access, in full", "Every call to a service or database in a window, by pages: who, when, what, result, rows, bytes; sums by client and hour; clients seen only then; connections that could not be read. pii: calls with personal data. external: all calls outside.", false, AskAccess)
+	q := ask.New("audit_access", "All access, in full", "Every call to a service or database in a window, by pages: who, when, what, result, rows, bytes; sums by client and hour; clients seen only then; connections that could not be read. pii: calls with personal data. external: all calls outside.", false, AskAccess)
+	q.Keyed = "calls"
+	return q
 }
 
 // accessOf is one answer under way.
@@ -131,11 +133,14 @@ func AskAccess(ctx context.Context, c *forensics.Case, in AccessIn) (*Access, er
 		return nil, err
 	}
 	if in.Cursor == "" {
-		for _, f := range []func() error{a.clients, a.servers, a.pairs, a.hours, a.unread} {
+		for _, f := range []func() error{a.clients, a.servers, a.pairs, a.hours} {
 			if err := f(); err != nil {
 				return nil, err
 			}
 		}
+	}
+	if err := a.unread(); err != nil {
+		return nil, err
 	}
 	if err := a.calls(after); err != nil {
 		return nil, err
@@ -238,7 +243,7 @@ func (a *accessOf) clients() error {
 			a.out.Note("there is no access in the rest of the case, so nothing can be said of unusual clients")
 		}
 	}
-	a.out.Clients = ask.Fit(w, &a.out.Frame, list, 5)
+	a.out.Clients = ask.Fit(w, &a.out.Frame, list)
 	return nil
 }
 
@@ -247,15 +252,15 @@ func (a *accessOf) servers() error {
 		SELECT coalesce(%[4]s, '') AS server, coalesce(bool_or(e.external), false) AS external, list_sort(list(DISTINCT protocol)) AS protocols, sum(n)::BIGINT AS calls, sum(y)::BIGINT AS bytes
 		FROM g LEFT JOIN endpoints_raw e ON e.endpoint_id = g.dst_id%[5]s GROUP BY 1 ORDER BY calls DESC, 1 LIMIT %[6]d`, terms.BundleOf(a.c, ""), a.rows.From, a.rows.Where, terms.Who("e."), terms.SameBundle(a.c, "e", "g"), a.w.Limit+1), a.rows.Args...)
 	a.out.Truncated = a.out.Truncated || more
-	a.out.Servers = ask.Fit(a.w, &a.out.Frame, list, 10)
+	a.out.Servers = ask.Fit(a.w, &a.out.Frame, list)
 	return err
 }
 
 func (a *accessOf) hours() error {
 	const hour = 3_600_000_000_000
-	list, more, err := ask.Rows[AccessHour](a.ctx, a.rows.Case, 200, fmt.Sprintf(`SELECT make_timestamp_ns(ts_ns // %d * %[1]d) AS hour, count(*) AS calls, count(*) FILTER (failed) AS failed, count(DISTINCT src_id) AS clients, sum(request_bytes + response_bytes)::BIGINT AS bytes
-		FROM %s WHERE %s GROUP BY 1 ORDER BY 1 LIMIT 201`, int64(hour), a.rows.From, a.rows.Where), a.rows.Args...)
+	list, more, err := ask.Rows[AccessHour](a.ctx, a.rows.Case, ask.MaxAll, fmt.Sprintf(`SELECT make_timestamp_ns(ts_ns // %d * %[1]d) AS hour, count(*) AS calls, count(*) FILTER (failed) AS failed, count(DISTINCT src_id) AS clients, sum(request_bytes + response_bytes)::BIGINT AS bytes
+		FROM %s WHERE %s GROUP BY 1 ORDER BY 1 LIMIT %d`, int64(hour), a.rows.From, a.rows.Where, ask.MaxAll+1), a.rows.Args...)
 	a.out.Truncated = a.out.Truncated || more
-	a.out.Hours = ask.Fit(a.w, &a.out.Frame, list, 8)
+	a.out.Hours = ask.Fit(a.w, &a.out.Frame, list)
 	return err
 }

@@ -40,7 +40,7 @@ func (a *accessOf) calls(after ask.Cursor) error {
 		Path      string   `json:"path"`
 		Texts     []string `json:"texts"`
 	}
-	page, more, err := ask.Pick(a.ctx, a.rows.Case, a.rows.From, a.rows.Where+strings.ReplaceAll(after.After(" AND "), "bundle", bundleName(a.c)), "ts_ns, bundle, call_no", a.w.Limit, a.rows.Args...)
+	page, more, err := ask.Pick(a.ctx, a.rows.Case, a.rows.From, a.rows.Where+strings.ReplaceAll(after.After(" AND "), "bundle", bundleName(a.c)), "ts_ns, bundle, call_no", a.w.Page, a.rows.Args...)
 	if err != nil {
 		return err
 	}
@@ -79,13 +79,8 @@ func (a *accessOf) calls(after ask.Cursor) error {
 		}
 		a.out.Calls = append(a.out.Calls, r.AccessCall)
 	}
-	kept := a.out.Calls
-	if a.in.Limit == 0 {
-		kept, _ = ask.FitBytes(kept, ask.DefaultBytes/2)
-	}
-	a.out.Calls = kept
-	if more || len(kept) < len(rows) {
-		last := rows[len(kept)-1]
+	if more && len(page) > 0 {
+		last := rows[len(rows)-1]
 		a.out.Next, a.out.Truncated = ask.Cursor{TS: last.Ns, Bundle: last.Bundle, No: last.No}.String(), true
 	}
 	return nil

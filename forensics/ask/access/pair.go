@@ -24,6 +24,8 @@ type PairIn struct {
 	ask.Scope
 	Src string `json:"src" jsonschema:"one side: service, workload, pod, host or address; * and ? match"`
 	Dst string `json:"dst" jsonschema:"the other side"`
+
+	Cursor string `json:"cursor,omitempty" jsonschema:"next_cursor of the answer before, with the same question"`
 }
 
 // Pair is the traffic between two.
@@ -33,6 +35,7 @@ type Pair struct {
 	Back   ask.Load     `json:"back" jsonschema:"calls from dst to src"`
 	Kinds  []PairKind   `json:"kinds" jsonschema:"what was asked, the most first"`
 	Calls  []PairCall   `json:"calls" jsonschema:"the last calls, in order of time, as they were on the wire; 10 where limit is not given"`
+	Next   string       `json:"next_cursor,omitempty" jsonschema:"give it as cursor, with the same question, for the calls before these"`
 	Unread []UnreadConn `json:"unread" jsonschema:"connections between the two whose calls could not be read"`
 }
 
@@ -70,7 +73,7 @@ type PairHeader struct {
 // PairQuestion is get_pair, which AskPair answers.
 func PairQuestion() ask.Question {
 	q := ask.New("get_pair", "What two said to each other", "Traffic between two services, both ways: how much, of which kinds, and the last calls (10, or limit) with the headers and bodies really sent, credentials masked.", false, AskPair)
-	q.Nearest = true
+	q.Keyed, q.InTime, q.Rows = "calls", []string{"calls"}, pairCalls
 	return q
 }
 
@@ -87,7 +90,11 @@ func AskPair(ctx context.Context, c *forensics.Case, in PairIn) (*Pair, error) {
 		return nil, ask.Wrong("src", "src and dst are both wanted; * is anybody")
 	}
 	if in.Limit == 0 {
-		w.Limit = pairCalls
+		w.Page = pairCalls
+	}
+	before, err := ask.ReadCursor(c, in.Cursor)
+	if err != nil {
+		return nil, err
 	}
 	out := &Pair{Kinds: []PairKind{}, Calls: []PairCall{}, Unread: []UnreadConn{}}
 	if out.Frame, err = w.Frame(ctx, c); err != nil {
@@ -124,7 +131,7 @@ func AskPair(ctx context.Context, c *forensics.Case, in PairIn) (*Pair, error) {
 	if err := p.kinds(); err != nil {
 		return nil, err
 	}
-	if err := p.calls(); err != nil {
+	if err := p.calls(before); err != nil {
 		return nil, err
 	}
 	for _, way := range [2][2]string{{in.Src, in.Dst}, {in.Dst, in.Src}} {
@@ -156,15 +163,13 @@ type pairOf struct {
 }
 
 func (p *pairOf) kinds() error {
-	list, more, err := ask.Rows[PairKind](p.ctx, p.rows.Case, ask.DefaultRows, fmt.Sprintf(`SELECT direction, protocol, %s AS endpoint, coalesce(status_code::VARCHAR || CASE WHEN status_text IS NULL THEN '' ELSE ' ' || status_text END, status_text, error, '') AS status, count(*) AS calls,
-		make_timestamp_ns(min(ts_ns)) AS first, make_timestamp_ns(max(ts_ns)) AS last, list_transform(arg_min(call_id, (ts_ns, call_id), 3), x -> lower(hex(x))) AS call_ids FROM (SELECT *, CASE WHEN %s THEN 'forth' ELSE 'back' END AS direction FROM %s WHERE %s) GROUP BY ALL ORDER BY calls DESC, direction DESC, protocol, endpoint, status LIMIT %d`, terms.NamedEndpoint, p.forth, p.rows.From, p.rows.Where, ask.DefaultRows+1), slices.Concat(p.x, p.rows.Args)...)
-	p.out.Truncated = p.out.Truncated || more
-	list, more = ask.FitBytes(list, ask.DefaultBytes/5)
+	list, more, err := ask.Rows[PairKind](p.ctx, p.rows.Case, p.w.Limit, fmt.Sprintf(`SELECT direction, protocol, %s AS endpoint, coalesce(status_code::VARCHAR || CASE WHEN status_text IS NULL THEN '' ELSE ' ' || status_text END, status_text, error, '') AS status, count(*) AS calls,
+		make_timestamp_ns(min(ts_ns)) AS first, make_timestamp_ns(max(ts_ns)) AS last, list_transform(arg_min(call_id, (ts_ns, call_id), 3), x -> lower(hex(x))) AS call_ids FROM (SELECT *, CASE WHEN %s THEN 'forth' ELSE 'back' END AS direction FROM %s WHERE %s) GROUP BY ALL ORDER BY calls DESC, direction DESC, protocol, endpoint, status LIMIT %d`, terms.NamedEndpoint, p.forth, p.rows.From, p.rows.Where, p.w.Limit+1), slices.Concat(p.x, p.rows.Args)...)
 	p.out.Kinds, p.out.Truncated = list, p.out.Truncated || more
 	return err
 }
 
-func (p *pairOf) calls() error {
+func (p *pairOf) calls(before ask.Cursor) error {
 	type row struct {
 		PairCall
 		Headers   []search.Header `json:"headers"`
@@ -178,14 +183,15 @@ func (p *pairOf) calls() error {
 		GRPC      []string        `json:"grpc"`
 		Bundle    int64           `json:"bundle"`
 		No        int64           `json:"call_no"`
+		Ns        int64           `json:"ts_ns"`
 	}
-	page, more, err := ask.Pick(p.ctx, p.rows.Case, p.rows.From, p.rows.Where, "ts_ns DESC, bundle DESC, call_no DESC", p.w.Limit, p.rows.Args...)
+	page, more, err := ask.Pick(p.ctx, p.rows.Case, p.rows.From, p.rows.Where+strings.ReplaceAll(before.Before(" AND "), "bundle", bundleName(p.c)), "ts_ns DESC, bundle DESC, call_no DESC", p.w.Page, p.rows.Args...)
 	if err != nil {
 		return err
 	}
 	var rows []row
 	err = ask.ByRuns(p.c, page, func(where, nos string) error {
-		some, _, err := ask.Rows[row](p.ctx, p.c, ask.MaxLoaded, fmt.Sprintf(`SELECT %s, %s, call_no, CASE WHEN %s THEN 'forth' ELSE 'back' END AS direction, coalesce(src_pod, '') AS src_pod, coalesce(dst_pod, '') AS dst_pod, coalesce(headers, []) AS headers,
+		some, _, err := ask.Rows[row](p.ctx, p.c, ask.MaxLoaded, fmt.Sprintf(`SELECT %s, %s, call_no, ts_ns, CASE WHEN %s THEN 'forth' ELSE 'back' END AS direction, coalesce(src_pod, '') AS src_pod, coalesce(dst_pod, '') AS dst_pod, coalesce(headers, []) AS headers,
 		[coalesce(request_body_sha256, ''::BLOB), coalesce(response_body_sha256, ''::BLOB)] AS bodies, [coalesce(request_content_type, ''), coalesce(response_content_type, '')] AS types,
 		[coalesce(request_body_size, 0), coalesce(response_body_size, 0)] AS sizes, coalesce(left(postgresql_query, 4000), '') AS statement, coalesce(redis_command, '') AS command, coalesce(left(path, 2000), '') AS path, coalesce(left(query_string, 2000), '') AS query,
 		[coalesce(grpc_request_text, ''), coalesce(grpc_response_text, coalesce(postgresql_preview, redis_reply, ''))] AS grpc FROM calls k WHERE %s`, terms.CallColumns(), terms.BundleOf(p.c, ""), p.forth, where), append(slices.Clone(p.x), nos)...)
@@ -196,7 +202,10 @@ func (p *pairOf) calls() error {
 		return err
 	}
 	rows = ask.Arrange(page, rows, func(r row) ask.Key { return ask.Key{Bundle: r.Bundle, No: r.No} })
-	p.out.Truncated = p.out.Truncated || more
+	if more && len(rows) > 0 {
+		last := rows[len(rows)-1]
+		p.out.Next, p.out.Truncated = ask.Cursor{TS: last.Ns, Bundle: last.Bundle, No: last.No}.String(), true
+	}
 	var hashes []string
 	for _, r := range rows {
 		for _, h := range r.Bodies {
@@ -237,12 +246,9 @@ func (p *pairOf) calls() error {
 		one.Sent, one.Got = bodyShown(policy, bodies, r.Bodies[0], r.Types[0], r.GRPC[0], r.Sizes[0]), bodyShown(policy, bodies, r.Bodies[1], r.Types[1], r.GRPC[1], r.Sizes[1])
 		p.out.Calls = append(p.out.Calls, one)
 	}
-	kept, cut := p.out.Calls, false
-	if p.w.Limit <= pairCalls { // the newest stay where there is no room for all
-		kept, cut = ask.FitBytes(kept, ask.DefaultBytes*2/3)
+	if !p.w.All { // else the page puts them in order of time
+		slices.Reverse(p.out.Calls)
 	}
-	slices.Reverse(kept)
-	p.out.Calls, p.out.Truncated = kept, p.out.Truncated || cut
 	return nil
 }
 

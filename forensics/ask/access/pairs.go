@@ -32,6 +32,6 @@ func (a *accessOf) pairs() error {
 		FROM g LEFT JOIN e s ON s.endpoint_id = g.src_id%[6]s LEFT JOIN e d ON d.endpoint_id = g.dst_id%[7]s GROUP BY 1, 2 ORDER BY calls DESC, 1, 2 LIMIT %[8]d`,
 		terms.BundleOf(a.c, ""), a.rows.From, a.rows.Where, terms.Nameless(""), terms.Who(""), terms.SameBundle(a.c, "s", "g"), terms.SameBundle(a.c, "d", "g"), a.w.Limit+1), a.rows.Args...)
 	a.out.Truncated = a.out.Truncated || more
-	a.out.Pairs = ask.Fit(a.w, &a.out.Frame, list, 4)
+	a.out.Pairs = ask.Fit(a.w, &a.out.Frame, list)
 	return err
 }

@@ -35,9 +35,9 @@ func (a *accessOf) unread() error {
 		SELECT client, server, port, why, count(*) AS connections, sum(sent)::BIGINT AS sent_bytes, sum(got)::BIGINT AS received_bytes, make_timestamp_ns(min(first_ns)) AS first, make_timestamp_ns(max(last_ns)) AS last,
 			coalesce(list_transform(list_filter(arg_min(id, (first_ns, packet), 3), x -> x IS NOT NULL), x -> lower(hex(x))), []) AS call_ids, array_to_string(arg_min(packet, (first_ns, packet), 3), ',') AS packets
 		FROM k WHERE why IS NOT NULL GROUP BY ALL ORDER BY connections DESC, client, server, port, why LIMIT %[7]d`,
-		terms.BundleOf(a.c, ""), terms.Who("src_"), terms.Who("dst_"), terms.SameBundle(a.c, "b", "k"), terms.SameBundle(a.c, "h", "k"), terms.Qualified(a.conn), ask.MaxRows)
+		terms.BundleOf(a.c, ""), terms.Who("src_"), terms.Who("dst_"), terms.SameBundle(a.c, "b", "k"), terms.SameBundle(a.c, "h", "k"), terms.Qualified(a.conn), ask.MaxAll)
 	w := a.w
-	list, more, err := ask.Rows[UnreadConn](a.ctx, a.c, ask.MaxRows, sql, w.To, w.From, w.To, w.To, w.From)
+	list, more, err := ask.Rows[UnreadConn](a.ctx, a.c, ask.MaxAll, sql, w.To, w.From, w.To, w.To, w.From)
 	if err != nil {
 		return err
 	}
@@ -45,7 +45,7 @@ func (a *accessOf) unread() error {
 		a.out.UnreadTotal += u.Connections
 	}
 	a.out.Truncated = a.out.Truncated || more
-	a.out.Unread = ask.Fit(w, &a.out.Frame, list, 8)
+	a.out.Unread = ask.Fit(w, &a.out.Frame, list)
 	if a.out.UnreadTotal > 0 {
 		a.out.Note("%d {connection has|connections have} no calls that could be read: see unread", a.out.UnreadTotal)
 	}

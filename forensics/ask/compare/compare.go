@@ -126,8 +126,8 @@ func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
 		return nil, err
 	}
 	out.tell(services, endpoints)
-	out.Services, out.Endpoints = ask.Fit(w, &out.Frame, services, 4), ask.Fit(w, &out.Frame, endpoints, 3)
-	out.New, out.Vanished = ask.Fit(w, &out.Frame, out.New, 5), ask.Fit(w, &out.Frame, out.Vanished, 5)
+	out.Services, out.Endpoints = ask.Fit(w, &out.Frame, services), ask.Fit(w, &out.Frame, endpoints)
+	out.New, out.Vanished = ask.Fit(w, &out.Frame, out.New), ask.Fit(w, &out.Frame, out.Vanished)
 	out.Match(int(min(out.Baseline.Calls+out.Period.Calls, 1)))
 	return out, nil
 }
@@ -180,7 +180,7 @@ func (in *In) times(ctx context.Context, c *forensics.Case) (*times, *ask.Window
 	if t.from[0] <= t.to[1] && t.from[1] <= t.to[0] {
 		return nil, nil, ask.Wrong("baseline_to", "the baseline, %s to %s, and the period overlap", ask.Stamp(t.from[0]), ask.Stamp(t.to[0]))
 	}
-	both := ask.Scope{KFL: in.KFL, Limit: in.Limit}
+	both := ask.Scope{KFL: in.KFL, Limit: in.Limit, All: in.All}
 	v, err := both.Read(ctx, c)
 	if err != nil {
 		return nil, nil, err

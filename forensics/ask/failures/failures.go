@@ -18,8 +18,6 @@ import (
 const (
 	maxGroups   = 25 // groups whose chains are followed
 	maxExamined = 20 // calls of a group whose chains are followed
-	groupBytes  = 14 << 10
-	maxRefused  = 20 // rows of what happened below calls
 )
 
 // In asks what failed.
@@ -29,7 +27,8 @@ type In struct {
 	Client    string `json:"client,omitempty" jsonschema:"only calls from this one"`
 	Class     string `json:"class,omitempty" jsonschema:"only 4xx, 5xx, no_answer or other (errors of databases, gRPC and so on); all where not given"`
 	NoCauses  bool   `json:"no_causes,omitempty" jsonschema:"do not follow chains to where failures began, which is quicker"`
-	ListCalls bool   `json:"list_calls,omitempty" jsonschema:"list the failed calls too, by time, up to limit"`
+	ListCalls bool   `json:"list_calls,omitempty" jsonschema:"list the failed calls too, by time"`
+	Cursor    string `json:"cursor,omitempty" jsonschema:"next_cursor of the answer before, with the same question"`
 }
 
 // Answer are the calls that failed, and why.
@@ -43,6 +42,7 @@ type Answer struct {
 	DNS         []NameFailure  `json:"dns"`
 	Connections []ConnFailure  `json:"connections" jsonschema:"connections that were refused, reset or never answered, with or without calls"`
 	Listed      []ask.Call     `json:"listed,omitempty" jsonschema:"the failed calls by time, where list_calls asked for them"`
+	Next        string         `json:"next_cursor,omitempty" jsonschema:"give it as cursor, with the same question, for the rows that follow"`
 }
 
 // ClassCount is how many calls failed in one way.
@@ -87,7 +87,7 @@ type Share struct {
 // Question is find_failures, which Ask answers.
 func Question() ask.Question {
 	q := ask.New("find_failures", "What failed and why", "Failed calls grouped by who, endpoint, status; where each began (deepest failing call below), what its answer said, pattern in time, timeouts; DNS failures; refused and reset connections. 4xx and 5xx apart.", true, Ask)
-	q.Sums = []string{"classes"}
+	q.Sums, q.Keyed = []string{"classes"}, "listed"
 	return q
 }
 
@@ -120,6 +120,10 @@ func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
 		}
 		w.And(from.Calls, from.Args...)
 	}
+	after, err := ask.ReadCursor(c, in.Cursor)
+	if err != nil {
+		return nil, err
+	}
 	out := &Answer{Classes: []ClassCount{}, Groups: []FailureGroup{}, Causes: []chain.Origin{}, DNS: []NameFailure{}, Connections: []ConnFailure{}}
 	if out.Frame, err = w.Frame(ctx, c); err != nil {
 		return nil, err
@@ -151,11 +155,6 @@ func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
 	if err := out.groups(ctx, c, w, rows, !in.NoCauses); err != nil {
 		return nil, err
 	}
-	if in.Limit == 0 {
-		more := false
-		out.Groups, more = ask.FitBytes(out.Groups, groupBytes)
-		out.Truncated = out.Truncated || more
-	}
 	if err := out.names(ctx, c, w, rows); err != nil {
 		return nil, err
 	}
@@ -165,11 +164,10 @@ func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
 		}
 	}
 	if in.ListCalls {
-		more := false
-		if out.Listed, more, err = rows.List(ctx, c, w.Limit); err != nil {
+		if out.Listed, out.Next, err = rows.List(ctx, c, after, w.Page); err != nil {
 			return nil, err
 		}
-		out.Truncated = out.Truncated || more
+		out.Truncated = out.Truncated || out.Next != ""
 	}
 	if err := ask.NoteUnread(ctx, c, &out.Frame, w); err != nil {
 		return nil, err

@@ -92,7 +92,7 @@ func AskAPIStats(ctx context.Context, c *forensics.Case, in APIStatsIn) (*APISta
 		r.KFL = ask.DstKFL(r.Dst, r.Pb, r.Asked, known) + " and " + terms.EndpointKFL(r.Protocol, r.Method, r.Path)
 		out.Endpoints = append(out.Endpoints, r.EndpointStats)
 	}
-	out.Endpoints = ask.Fit(w, &out.Frame, append([]EndpointStats{}, out.Endpoints...), 1)
+	out.Endpoints = ask.Fit(w, &out.Frame, append([]EndpointStats{}, out.Endpoints...))
 	out.Total, err = ask.Count(ctx, c, "SELECT count(*) AS n FROM "+"calls"+" WHERE "+w.Where, w.Args...)
 	out.Match(len(out.Endpoints))
 	return out, err

@@ -151,7 +151,7 @@ func AskCapacity(ctx context.Context, c *forensics.Case, in CapacityIn) (*Capaci
 	if out.Coverage.State != "complete" {
 		out.Note("not all of the window was recorded: a step without calls may be one that was not recorded")
 	}
-	out.Rows = ask.Fit(w, &out.Frame, list, 1)
+	out.Rows = ask.Fit(w, &out.Frame, list)
 	out.Match(len(out.Rows))
 	return out, nil
 }

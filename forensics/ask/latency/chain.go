@@ -106,8 +106,13 @@ func chain(w *ask.Window, ctx context.Context, c *forensics.Case, wide *ask.Wind
 }
 
 // cut keeps the hops in which most time stays.
-func (h *HopChain) cut(w *ask.Window, f *ask.Frame, parts int) {
+func (h *HopChain) cut(w *ask.Window, f *ask.Frame) {
 	slices.SortStableFunc(h.Hops, func(a, b Hop) int { return cmp.Compare(b.OwnMs, a.OwnMs) })
-	h.Hops = ask.Fit(w, f, h.Hops, parts)
+	cut := false
+	if len(h.Hops) > w.Page {
+		h.Hops, f.Truncated = h.Hops[:w.Page], true
+	}
+	h.Hops, cut = ask.FitBytes(h.Hops, ask.DefaultBytes/3)
+	f.Truncated = f.Truncated || cut
 	slices.SortStableFunc(h.Hops, func(a, b Hop) int { return cmp.Compare(a.Depth, b.Depth) })
 }

@@ -173,25 +173,25 @@ func (l *Answer) part(ctx context.Context, c *forensics.Case, w *ask.Window, in 
 	switch part {
 	case "breakdown":
 		l.Breakdown, err = breakdown(w, ctx, c, in, &l.Frame)
-		l.Breakdown = ask.Fit(w, &l.Frame, l.Breakdown, len(in.Parts))
+		l.Breakdown = ask.Fit(w, &l.Frame, l.Breakdown)
 	case "chain":
 		var wide *ask.Window
 		if wide, err = in.Scope.Read(ctx, c); err == nil {
 			if l.Chain, err = chain(w, ctx, c, wide, &l.Frame); err == nil {
-				l.Chain.cut(w, &l.Frame, len(in.Parts))
+				l.Chain.cut(w, &l.Frame)
 			}
 		}
 	case "slow":
 		l.Slow, err = slow(w, ctx, c, in.MinMs, &l.Frame)
 	case "queries":
 		l.Queries, err = slowQueries(w, ctx, c, in.MinMs, &l.Frame)
-		l.Queries = ask.Fit(w, &l.Frame, l.Queries, len(in.Parts))
+		l.Queries = ask.Fit(w, &l.Frame, l.Queries)
 	case "size":
 		l.Size, err = correlate(w, ctx, c, &l.Frame)
-		l.Size = ask.Fit(w, &l.Frame, l.Size, len(in.Parts))
+		l.Size = ask.Fit(w, &l.Frame, l.Size)
 	case "replicas":
 		l.Replicas, err = replicas(w, ctx, c, &l.Frame)
-		l.Replicas = ask.Fit(w, &l.Frame, l.Replicas, len(in.Parts))
+		l.Replicas = ask.Fit(w, &l.Frame, l.Replicas)
 	case "series":
 		l.Series, err = series(w, ctx, c, in.Bucket, &l.Frame)
 	}
@@ -286,7 +286,7 @@ func slow(w *ask.Window, ctx context.Context, c *forensics.Case, minMs float64, 
 			Method   string `json:"method"`
 			Path     string `json:"tpl"`
 		}
-		rows, more, err := ask.Rows[row](ctx, c, min(w.Limit, 20), w.Ends(c, "service")+slow+fmt.Sprintf(`, h AS (SELECT %[1]s, count(*) AS slow, count(*) FILTER (outcome = 'no_answer') AS unanswered, quantile_disc(took, 0.5) / 1000.0 AS p50_ms, max(took) / 1000.0 AS max_ms, %[4]s FROM s GROUP BY ALL),
+		rows, more, err := ask.Rows[row](ctx, c, min(w.Page, 20), w.Ends(c, "service")+slow+fmt.Sprintf(`, h AS (SELECT %[1]s, count(*) AS slow, count(*) FILTER (outcome = 'no_answer') AS unanswered, quantile_disc(took, 0.5) / 1000.0 AS p50_ms, max(took) / 1000.0 AS max_ms, %[4]s FROM s GROUP BY ALL),
 			g AS (SELECT %[1]s, count(*) AS calls FROM x WHERE %[5]s GROUP BY ALL)
 			SELECT coalesce(nullif(far, ''), dst) AS dst, %[3]s slow, unanswered, calls, p50_ms, max_ms, call_ids FROM h JOIN g USING (%[2]s) JOIN dname USING (bn) ORDER BY slow DESC, max_ms DESC, %[3]s 1`,
 			keys, group, names, terms.SomeCalls, terms.IsRequest), w.Args...)
@@ -317,7 +317,7 @@ func slow(w *ask.Window, ctx context.Context, c *forensics.Case, minMs float64, 
 	s.Calls, s.Unanswered = n.Calls, n.Unanswered
 	ids, more, err := ask.Rows[struct {
 		ID string `json:"id"`
-	}](ctx, c, min(w.Limit, 20), w.Ends(c, "service")+slow+" SELECT lower(hex(call_id)) AS id FROM s ORDER BY took DESC, ts_ns, call_id", w.Args...)
+	}](ctx, c, min(w.Page, 20), w.Ends(c, "service")+slow+" SELECT lower(hex(call_id)) AS id FROM s ORDER BY took DESC, ts_ns, call_id", w.Args...)
 	if err != nil {
 		return nil, err
 	}

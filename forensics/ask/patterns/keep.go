@@ -33,8 +33,8 @@ func (l *looker) keep(ctx context.Context) error {
 	cut.And(terms.IsRequest)
 	begin := cut.Ends(l.c, "service")
 	for _, t := range []struct{ name, sql string }{
+		{sceneTable, "SELECT " + terms.Key(l.c, "") + sceneColumns + ", " + headerBits + " AS bits FROM x"}, // the largest first: if it has no room, none is kept
 		{"sname", "SELECT * FROM sname"}, {"dname", "SELECT * FROM dname"}, {"front", "SELECT * FROM front"},
-		{sceneTable, "SELECT " + terms.Key(l.c, "") + sceneColumns + ", " + headerBits + " AS bits FROM x"},
 	} {
 		err := l.c.Keep(ctx, t.name, forensics.Query{SQL: begin + t.sql, Args: cut.Args, Named: true})
 		if errors.Is(err, forensics.ErrMemory) {

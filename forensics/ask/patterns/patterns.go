@@ -148,7 +148,10 @@ func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
 		}
 	}
 	each := in.Limit
-	if each == 0 {
+	switch {
+	case in.All:
+		each = ask.MaxAll
+	case each == 0:
 		each = patternsEach
 		if len(in.Kinds) == 1 {
 			each = 4 * patternsEach
@@ -157,8 +160,6 @@ func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
 	if err := l.look(ctx, out, each); err != nil {
 		return nil, err
 	}
-	w.Limit = max(w.Limit, len(out.Findings))
-	out.Findings = ask.Fit(w, &out.Frame, out.Findings, 1)
 	for i := range out.Findings {
 		p := &out.Findings[i]
 		if p.CallIDs == nil {
@@ -193,6 +194,7 @@ func (in *In) window(ctx context.Context, c *forensics.Case) (*ask.Window, error
 
 // look looks for one kind after the other and lists at most each findings of it.
 func (l *looker) look(ctx context.Context, out *Answer, each int) error {
+	var rest []Pattern // after the first of every kind
 	for _, k := range kinds {
 		if !l.wants(k.name) {
 			continue
@@ -208,8 +210,10 @@ func (l *looker) look(ctx context.Context, out *Answer, each int) error {
 		if len(list) > each {
 			list, out.Truncated = list[:each], true
 		}
-		out.Findings = append(out.Findings, list...)
+		first := min(len(list), patternsEach)
+		out.Findings, rest = append(out.Findings, list[:first]...), append(rest, list[first:]...)
 	}
+	out.Findings = append(out.Findings, rest...)
 	return nil
 }
 

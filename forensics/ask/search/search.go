@@ -25,7 +25,7 @@ type In struct {
 	IgnoreCase bool     `json:"ignore_case,omitempty"`
 	In         []string `json:"in,omitempty" jsonschema:"only in these places: path, query, host, sql, sql.params, sql.result, sql.error, redis.command, redis.reply, grpc.request, grpc.response, grpc.message, dns.answers, trace_id, request_id, request.headers, response.headers, request.body, response.body; all where not given"`
 	Service    string   `json:"service,omitempty" jsonschema:"only calls that this service, workload, pod, host or address made or got"`
-	Cursor     string   `json:"cursor,omitempty" jsonschema:"next of the last answer, for the calls after those"`
+	Cursor     string   `json:"cursor,omitempty" jsonschema:"next_cursor of the answer before, with the same question"`
 }
 
 // Answer is where a text stands.
@@ -34,7 +34,7 @@ type Answer struct {
 	Total   int64        `json:"total_calls" jsonschema:"calls that hold it"`
 	Places  []PlaceCount `json:"places"`
 	Matches []TextMatch  `json:"matches" jsonschema:"by time"`
-	Next    string       `json:"next,omitempty" jsonschema:"cursor for more"`
+	Next    string       `json:"next_cursor,omitempty" jsonschema:"give it as cursor, with the same question, for the rows that follow"`
 }
 
 // PlaceCount is how many calls hold a text in a place.
@@ -58,7 +58,9 @@ type FoundText struct {
 
 // Question is search_content, which Ask answers.
 func Question() ask.Question {
-	return ask.New("search_content", "Find text in traffic", "Where a text or pattern stands: paths, queries, headers, bodies, SQL, Redis, gRPC; with place, masked excerpt and call. With kfl alone: the calls it holds for.", true, Ask)
+	q := ask.New("search_content", "Find text in traffic", "Where a text or pattern stands: paths, queries, headers, bodies, SQL, Redis, gRPC; with place, masked excerpt and call. With kfl alone: the calls it holds for.", true, Ask)
+	q.Keyed = "matches"
+	return q
 }
 
 // Ask answers where a text stands in the traffic.
@@ -93,9 +95,9 @@ func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
 	var list []Find
 	var more bool
 	if n == nil {
-		list, more, err = holds(ctx, c, w, after.After("WHERE "), w.Limit)
+		list, more, err = holds(ctx, c, w, after.After("WHERE "), w.Page)
 	} else {
-		list, more, err = FindText(ctx, c, w, n, in.In, after, w.Limit)
+		list, more, err = FindText(ctx, c, w, n, in.In, after, w.Page)
 	}
 	if err != nil {
 		return nil, err

@@ -67,7 +67,7 @@ func (s *serviceOf) blocking() error {
 	if err := k.Tell(told); err != nil {
 		return err
 	}
-	s.out.Blocking = ask.Fit(s.w, &s.out.Frame, blockingIn(seeds, children), 15)
+	s.out.Blocking = ask.Fit(s.w, &s.out.Frame, blockingIn(seeds, children))
 	return nil
 }
 

@@ -62,19 +62,19 @@ const weights = `CASE WHEN reason IN ('OOMKilled', 'OOMKilling', 'SystemOOM') TH
 // saidOf reads what Kubernetes and the system said of the target.
 func (t *timelineOf) saidOf(from, to int64) ([]event, error) {
 	pods, uids, ips, objects := t.names()
-	k8s, _, err := ask.Rows[event](t.ctx, t.c, ask.MaxRows, fmt.Sprintf(`SELECT ts_ns AS ns, 'k8s' AS kind, coalesce(reason, '') AS event, concat_ws(': ', concat_ws(' ', kind, namespace || '/' || name), left(message, 300)) AS what,
+	k8s, _, err := ask.Rows[event](t.ctx, t.c, ask.MaxAll, fmt.Sprintf(`SELECT ts_ns AS ns, 'k8s' AS kind, coalesce(reason, '') AS event, concat_ws(': ', concat_ws(' ', kind, namespace || '/' || name), left(message, 300)) AS what,
 		coalesce(count, 1) AS times, coalesce(namespace, '') || '/' || coalesce(name, '') AS pod, coalesce(uid, '') AS uid, CASE WHEN kind = 'Pod' THEN %s ELSE 0 END AS weight
 		FROM k8s_events_raw WHERE ts_ns BETWEEN ? AND ? AND (%s OR %s OR kind <> 'Pod' AND %s) ORDER BY ts_ns, event, what LIMIT %d`, weights, oneOf("coalesce(namespace, '') || '/' || coalesce(name, '')"), oneOf("coalesce(uid, '-')"),
-		oneOf("regexp_replace(coalesce(namespace, '') || '/' || coalesce(name, ''), '-[0-9a-f]{6,10}$', '')"), ask.MaxRows), from, to, joined(pods), joined(uids), joined(objects))
+		oneOf("regexp_replace(coalesce(namespace, '') || '/' || coalesce(name, ''), '-[0-9a-f]{6,10}$', '')"), ask.MaxAll), from, to, joined(pods), joined(uids), joined(objects))
 	if err != nil {
 		return nil, err
 	}
-	system, _, err := ask.Rows[event](t.ctx, t.c, ask.MaxRows, fmt.Sprintf(`SELECT ts_ns AS ns, CASE WHEN event IN ('exec', 'exit') THEN 'process' WHEN event = 'oom_kill' THEN 'kernel' WHEN event LIKE 'tcp%%' THEN 'tcp' ELSE 'kernel' END AS kind, event,
+	system, _, err := ask.Rows[event](t.ctx, t.c, ask.MaxAll, fmt.Sprintf(`SELECT ts_ns AS ns, CASE WHEN event IN ('exec', 'exit') THEN 'process' WHEN event = 'oom_kill' THEN 'kernel' WHEN event LIKE 'tcp%%' THEN 'tcp' ELSE 'kernel' END AS kind, event,
 		concat_ws(' ', process, 'pid ' || pid, CASE WHEN exit_code IS NOT NULL THEN 'exit code ' || exit_code END, CASE WHEN signal IS NOT NULL THEN 'signal ' || signal END, exe, reason,
 			CASE WHEN remote_ip IS NOT NULL THEN coalesce(local_ip, '') || ':' || coalesce(local_port, 0) || ' – ' || remote_ip || ':' || coalesce(remote_port, 0) END, CASE WHEN after IS NOT NULL THEN coalesce(before, '') || ' → ' || after END) AS what,
 		count(*) AS times, '' AS pod, coalesce(pod_uid, '') AS uid, CASE WHEN event = 'oom_kill' THEN 100 WHEN event = 'exit' AND signal IS NOT NULL AND signal NOT IN (13, 17) THEN 65 WHEN event = 'exit' AND exit_code > 1 THEN 45 WHEN event = 'exit' AND exit_code = 1 THEN 35 ELSE 0 END AS weight
 		FROM (SELECT *, state_before AS before, state_after AS after FROM os_events_raw) WHERE ts_ns BETWEEN ? AND ? AND (%s OR %s) AND NOT (event = 'tcp_state' AND coalesce(after, '') NOT IN ('close', 'close_wait'))
-		GROUP BY ALL ORDER BY weight DESC, ns, event, what LIMIT %d`, oneOf("coalesce(pod_uid, '-')"), oneOf("coalesce(local_ip, '-')"), ask.MaxRows), from, to, joined(uids), joined(ips))
+		GROUP BY ALL ORDER BY weight DESC, ns, event, what LIMIT %d`, oneOf("coalesce(pod_uid, '-')"), oneOf("coalesce(local_ip, '-')"), ask.MaxAll), from, to, joined(uids), joined(ips))
 	return append(k8s, system...), err
 }
 
@@ -150,17 +150,17 @@ func (t *timelineOf) events() error {
 		}
 	}
 	on := t.mine("src_id") + " OR " + t.mine("dst_id")
-	tcp, _, err := ask.Rows[event](t.ctx, t.c, ask.MaxRows, fmt.Sprintf(`WITH f AS (SELECT * FROM flows_raw WHERE (%s) AND first_ns <= ? AND last_ns >= ?)
+	tcp, _, err := ask.Rows[event](t.ctx, t.c, ask.MaxAll, fmt.Sprintf(`WITH f AS (SELECT * FROM flows_raw WHERE (%s) AND first_ns <= ? AND last_ns >= ?)
 		SELECT min(e.ts_ns) AS ns, 'tcp' AS kind, e.event, 'by ' || e.side || ', ' || f.src_ip || ':' || f.src_port || ' → ' || f.dst_ip || ':' || f.dst_port AS what, count(*) AS times,
 			list_transform(arg_min(e.packet_no, e.packet_no, 3), p -> {'first': p, 'last': p}) AS packets, 0 AS weight
 		FROM tcp_events e JOIN f ON f.flow_id = e.flow_id%s WHERE e.ts_ns BETWEEN ? AND ? AND e.event <> 'keep_alive' GROUP BY e.event, e.side, f.src_ip, f.src_port, f.dst_ip, f.dst_port, e.ts_ns // 1000000000
-		ORDER BY ns, event, what LIMIT %d`, on, terms.SameBundle(t.c, "f", "e"), ask.MaxRows), t.w.From, t.w.To, t.w.From, t.w.To)
+		ORDER BY ns, event, what LIMIT %d`, on, terms.SameBundle(t.c, "f", "e"), ask.MaxAll), t.w.From, t.w.To, t.w.From, t.w.To)
 	if err != nil {
 		return err
 	}
-	conns, _, err := ask.Rows[event](t.ctx, t.c, ask.MaxRows, fmt.Sprintf(`SELECT first_ns AS ns, 'connection' AS kind, state AS event, src_ip || ':' || src_port || ' → ' || dst_ip || ':' || dst_port AS what, 1 AS times,
+	conns, _, err := ask.Rows[event](t.ctx, t.c, ask.MaxAll, fmt.Sprintf(`SELECT first_ns AS ns, 'connection' AS kind, state AS event, src_ip || ':' || src_port || ' → ' || dst_ip || ':' || dst_port AS what, 1 AS times,
 		[{'first': first_packet, 'last': first_packet}] AS packets, 0 AS weight FROM flows_raw WHERE (%s) AND transport = 'tcp' AND state IN ('refused', 'syn_sent', 'reset') AND first_ns <= ? AND last_ns >= ?
-		ORDER BY ns, what LIMIT %d`, on, ask.MaxRows), t.w.To, t.w.From)
+		ORDER BY ns, what LIMIT %d`, on, ask.MaxAll), t.w.To, t.w.From)
 	if err != nil {
 		return err
 	}
@@ -169,7 +169,7 @@ func (t *timelineOf) events() error {
 	slices.SortStableFunc(list, func(a, b event) int {
 		return cmp.Or(cmp.Compare(min(1, b.Weight), min(1, a.Weight)), cmp.Compare(distance(a.Ns, t.at), distance(b.Ns, t.at)))
 	})
-	if len(list) > maxEvents {
+	if len(list) > maxEvents && !t.w.All {
 		t.out.Note("%d events, of which the %d nearest to the moment are listed", len(list), maxEvents)
 		list, t.out.Truncated = list[:maxEvents], true
 	}
@@ -180,7 +180,9 @@ func (t *timelineOf) events() error {
 		}
 		t.out.Events = append(t.out.Events, row)
 	}
-	t.out.Events = ask.Fit(t.w, &t.out.Frame, t.out.Events, 4)
+	if t.w.All {
+		return nil
+	}
 	slices.SortStableFunc(t.out.Events, func(a, b TimelineEvent) int { return strings.Compare(a.Time, b.Time) })
 	return nil
 }

@@ -44,7 +44,7 @@ func (s *serviceOf) handshakes() error {
 		return err
 	}
 	s.out.Truncated = s.out.Truncated || more
-	s.out.Handshakes = ask.Fit(s.w, &s.out.Frame, list, 10)
+	s.out.Handshakes = ask.Fit(s.w, &s.out.Frame, list)
 	return nil
 }
 
@@ -84,7 +84,7 @@ func (s *serviceOf) replicas() error {
 			list = append(list, Replica{Pod: p.Pod, Node: p.Node})
 		}
 	}
-	s.out.Replicas = ask.Fit(s.w, &s.out.Frame, list, 12)
+	s.out.Replicas = ask.Fit(s.w, &s.out.Frame, list)
 	return nil
 }
 
@@ -112,7 +112,7 @@ func (s *serviceOf) churn() error {
 		return err
 	}
 	s.out.Truncated = s.out.Truncated || more
-	s.out.Churn = ask.Fit(s.w, &s.out.Frame, list, 15)
+	s.out.Churn = ask.Fit(s.w, &s.out.Frame, list)
 	return nil
 }
 
@@ -170,7 +170,7 @@ func (s *serviceOf) repeats() error {
 		return err
 	}
 	s.out.Truncated = s.out.Truncated || more
-	s.out.Repeats = ask.Fit(s.w, &s.out.Frame, list, 15)
+	s.out.Repeats = ask.Fit(s.w, &s.out.Frame, list)
 	return nil
 }
 

@@ -30,7 +30,6 @@ func (s *serviceOf) journey() error {
 	header := func(name string) string {
 		return "nullif(trim(split_part(list_filter(headers, h -> h.kind = 'request' AND lower(h.name) = '" + name + "')[1].value, ',', 1)), '')"
 	}
-	known := func(x string) string { return "CASE WHEN contains(" + x + ", '[masked]') THEN NULL ELSE " + x + " END" }
 	keys, more, err := ask.Pick(s.ctx, s.rows.Case, s.rows.From, s.rows.Where+" AND "+s.to+" AND "+isWeb+" AND path IS NOT NULL AND src_kind IS DISTINCT FROM 'node'", "ts_ns DESC, bundle DESC, call_no DESC", journeyCalls, s.rows.Args...)
 	if err != nil {
 		return err
@@ -43,10 +42,19 @@ func (s *serviceOf) journey() error {
 		No       int64  `json:"call_no"`
 	}
 	var rows []visit
+	users := map[ask.Key]string{}
 	err = ask.ByRuns(s.c, keys, func(where, nos string) error {
-		some, _, err := ask.Rows[visit](s.ctx, s.c, journeyCalls, fmt.Sprintf("SELECT %s AS endpoint, coalesce(%s, %s, %s, %s, src_ip) AS usr, ts_ns, %s, call_no FROM calls_raw k WHERE %s",
-			terms.Endpoint, known(header("authorization")), known(header("cookie")), header("x-forwarded-for"), header("x-real-ip"), terms.BundleOf(s.c, ""), where), nos)
+		some, _, err := ask.Rows[visit](s.ctx, s.c, journeyCalls, fmt.Sprintf("SELECT %s AS endpoint, ts_ns, %s, call_no FROM calls_raw k WHERE %s", terms.Endpoint, terms.BundleOf(s.c, ""), where), nos)
+		if err != nil {
+			return err
+		}
 		rows = append(rows, some...)
+		// Users are counted and not shown, so they are told apart by what is not masked.
+		some, _, err = ask.Rows[visit](s.ctx, s.c.Unmasked(), journeyCalls, fmt.Sprintf("SELECT coalesce(%s, %s, %s, %s, src_ip) AS usr, %s, call_no FROM calls_raw k WHERE %s",
+			header("authorization"), header("cookie"), header("x-forwarded-for"), header("x-real-ip"), terms.BundleOf(s.c, ""), where), nos)
+		for _, v := range some {
+			users[ask.Key{Bundle: v.Bundle, No: v.No}] = v.User
+		}
 		return err
 	})
 	if err != nil {
@@ -59,8 +67,9 @@ func (s *serviceOf) journey() error {
 	slices.Reverse(rows)
 	type pair struct{ from, to string }
 	last := map[string]visit{}
-	times, users := map[pair]int64{}, map[pair]map[string]bool{}
+	times, by := map[pair]int64{}, map[pair]map[string]bool{}
 	for _, v := range rows {
+		v.User = users[ask.Key{Bundle: v.Bundle, No: v.No}]
 		before, ok := last[v.User]
 		last[v.User] = v
 		p := pair{"", v.Endpoint}
@@ -70,17 +79,17 @@ func (s *serviceOf) journey() error {
 			}
 		}
 		times[p]++
-		if users[p] == nil {
-			users[p] = map[string]bool{}
+		if by[p] == nil {
+			by[p] = map[string]bool{}
 		}
-		users[p][v.User] = true
+		by[p][v.User] = true
 	}
 	for p, n := range times {
-		s.out.Journey = append(s.out.Journey, Transition{p.from, p.to, int64(len(users[p])), n})
+		s.out.Journey = append(s.out.Journey, Transition{p.from, p.to, int64(len(by[p])), n})
 	}
 	slices.SortFunc(s.out.Journey, func(a, b Transition) int {
 		return cmp.Or(cmp.Compare(b.Times, a.Times), strings.Compare(a.From, b.From), strings.Compare(a.To, b.To))
 	})
-	s.out.Journey = ask.Fit(s.w, &s.out.Frame, s.out.Journey[:min(20, len(s.out.Journey))], 15)
+	s.out.Journey = ask.Fit(s.w, &s.out.Frame, s.out.Journey)
 	return nil
 }

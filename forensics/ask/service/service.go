@@ -189,7 +189,7 @@ func (s *serviceOf) peers() error {
 			return err
 		}
 		s.out.Truncated = s.out.Truncated || more
-		*side.to = ask.Fit(s.w, &s.out.Frame, list, 6)
+		*side.to = ask.Fit(s.w, &s.out.Frame, list)
 	}
 	return nil
 }
@@ -219,7 +219,7 @@ func (s *serviceOf) endpoints() error {
 		return err
 	}
 	s.out.Truncated = s.out.Truncated || more
-	s.out.Endpoints = ask.Fit(s.w, &s.out.Frame, list, 5)
+	s.out.Endpoints = ask.Fit(s.w, &s.out.Frame, list)
 	return nil
 }
 

@@ -55,7 +55,7 @@ func (s *serviceOf) team(label string) (*Service, error) {
 		return nil, err
 	}
 	out.Truncated = more
-	out.Services = ask.Fit(s.w, &out.Frame, list, 3)
+	out.Services = ask.Fit(s.w, &out.Frame, list)
 	mine := fmt.Sprintf("(SELECT %s endpoint_id FROM endpoints_raw WHERE %s)", terms.Key(s.c, ""), has(""))
 	side := func(id string) string { return "(" + terms.Key(s.c, "") + id + ") IN " + mine }
 	talks, more, err := ask.Rows[Conversation](s.ctx, s.c, s.w.Limit, fmt.Sprintf(`SELECT src, dst, protocol, count(*) AS calls, count(*) FILTER (bad) AS failed, bool_and(a AND b) AS within, round(quantile_disc(elapsed_us, 0.5) / 1000.0, 3) AS p50_ms,
@@ -66,7 +66,7 @@ func (s *serviceOf) team(label string) (*Service, error) {
 		return nil, err
 	}
 	out.Truncated = out.Truncated || more
-	out.Talks = ask.Fit(s.w, &out.Frame, talks, 2)
+	out.Talks = ask.Fit(s.w, &out.Frame, talks)
 	for _, t := range out.Services {
 		out.Names = append(out.Names, t.Service)
 		out.In.Calls, out.In.Failed, out.Out.Calls = out.In.Calls+t.Calls, out.In.Failed+t.Failed, out.Out.Calls+t.Made

@@ -108,7 +108,7 @@ type TimelineCall struct {
 // TimelineQuestion is get_timeline, which AskTimeline answers.
 func TimelineQuestion() ask.Question {
 	q := ask.New("get_timeline", "What happened around a moment", "Everything about a pod or workload around a moment, such as the two minutes before it crashed (found by itself): calls in and out, external ones, Kubernetes events, process exits, OOM kills, TCP trouble, rates.", true, AskTimeline)
-	q.Nearest = true
+	q.InTime = []string{"events", "listed"}
 	return q
 }
 
@@ -305,7 +305,7 @@ func (t *timelineOf) calls() error {
 			CASE WHEN %[1]s THEN dst_external ELSE src_external END AS external, protocol, %[4]s AS endpoint, coalesce(status_code::VARCHAR || CASE WHEN status_text IS NULL THEN '' ELSE ' ' || status_text END, status_text, error, '') AS status,
 			failed, error, `+terms.Took+` AS elapsed_us, request_bytes, response_bytes, ts_ns, call_id FROM %[5]s WHERE %[6]s AND (%[1]s OR %[7]s))
 		GROUP BY ALL ORDER BY bool_or(protocol = 'dns'), calls DESC, first, direction, peer, endpoint, status`, made, terms.Who("dst_"), terms.Who("src_"), terms.NamedEndpoint, "calls", w.Where, in)
-	list, more, err := ask.Rows[Activity](t.ctx, t.c, ask.MaxRows, activity+fmt.Sprintf(" LIMIT %d", ask.MaxRows+1), w.Args...)
+	list, more, err := ask.Rows[Activity](t.ctx, t.c, ask.MaxAll, activity+fmt.Sprintf(" LIMIT %d", ask.MaxAll+1), w.Args...)
 	if err != nil {
 		return err
 	}
@@ -316,8 +316,8 @@ func (t *timelineOf) calls() error {
 		}
 	}
 	out.Truncated = out.Truncated || more
-	out.Activity = ask.Fit(w, &out.Frame, list, 4)
-	out.External = ask.Fit(w, &out.Frame, out.External, 8)
+	out.Activity = ask.Fit(w, &out.Frame, list)
+	out.External = ask.Fit(w, &out.Frame, out.External)
 	near := fmt.Sprintf("abs(ts_ns - %d) + CASE WHEN ts_ns > %[1]d THEN %d ELSE 0 END", t.at, int64(time.Hour))
 	calls, more, err := ask.Rows[TimelineCall](t.ctx, t.c, w.Limit, fmt.Sprintf(`SELECT * FROM (SELECT %[1]s, round((ts_ns - %[2]d) / 1e9, 3) AS at_s, CASE WHEN %[3]s THEN 'out' ELSE 'in' END AS direction,
 		coalesce(CASE WHEN %[3]s THEN dst_external ELSE src_external END, false) AS external FROM %[4]s WHERE %[5]s AND (%[3]s OR %[6]s) ORDER BY external DESC, %[7]s, call_id LIMIT %[8]d)`,
@@ -329,8 +329,11 @@ func (t *timelineOf) calls() error {
 	for i := range calls {
 		calls[i].Summary = ask.Clip(calls[i].Summary, 120)
 	}
-	// Those with the outside and the nearest to the moment stay where there is no room for all.
-	out.Listed = ask.Fit(w, &out.Frame, calls, 4)
+	// Those with the outside and the nearest to the moment come first.
+	out.Listed = calls
+	if w.All {
+		return nil
+	}
 	slices.SortStableFunc(out.Listed, func(a, b TimelineCall) int { return strings.Compare(a.Time, b.Time) })
 	return nil
 }

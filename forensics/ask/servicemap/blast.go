@@ -92,6 +92,6 @@ func blast(w *ask.Window, ctx context.Context, c *forensics.Case, targets []stri
 			relation.Grades[r.Grade], r.CallIDs})
 	}
 	f.Truncated = f.Truncated || more
-	out.Endpoints = ask.Fit(w, f, out.Endpoints, 3)
+	out.Endpoints = ask.Fit(w, f, out.Endpoints)
 	return out, nil
 }

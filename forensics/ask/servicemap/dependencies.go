@@ -114,7 +114,7 @@ func AskDependencies(ctx context.Context, c *forensics.Case, in DependenciesIn) 
 			out.Note("nothing in this time is called %s, so every client goes past it", ask.Clip(in.Via, 100))
 		}
 		out.bypass(g, targets, layer)
-		out.Bypass = ask.Fit(w, &out.Frame, out.Bypass, 4)
+		out.Bypass = ask.Fit(w, &out.Frame, out.Bypass)
 	}
 	if in.Blast && len(targets) > 0 {
 		if out.Blast, err = blast(w, ctx, c, targets, &out.Frame); err != nil {
@@ -172,7 +172,7 @@ func (d *Dependencies) fill(g *graph, w *ask.Window, targets []string, depth int
 	if len(d.Summary) > ask.MaxNames {
 		d.Summary = d.Summary[:ask.MaxNames]
 	}
-	d.Upstream, d.Downstream = ask.Fit(w, &d.Frame, up, 3), ask.Fit(w, &d.Frame, down, 3)
+	d.Upstream, d.Downstream = ask.Fit(w, &d.Frame, up), ask.Fit(w, &d.Frame, down)
 }
 
 // walk lists the edges that lead to some nodes or, the other way, from them, by depth, and

@@ -135,8 +135,8 @@ func AskExternal(ctx context.Context, c *forensics.Case, in ExternalIn) (*Extern
 	if out.DNSFailures, err = unresolved(w, ctx, c); err != nil {
 		return nil, err
 	}
-	out.DNSFailures = ask.Fit(w, &out.Frame, out.DNSFailures, 4)
-	out.Destinations = ask.Fit(w, &out.Frame, list, 2)
+	out.DNSFailures = ask.Fit(w, &out.Frame, out.DNSFailures)
+	out.Destinations = ask.Fit(w, &out.Frame, list)
 	out.Match(len(out.Destinations))
 	return out, nil
 }

@@ -139,12 +139,12 @@ func AskServiceMap(ctx context.Context, c *forensics.Case, in ServiceMapIn) (*Se
 		g.edges = slices.DeleteFunc(g.edges, func(e MapEdge) bool { return !e.CrossesSpace })
 	}
 	if in.FromNamespace != "" {
-		out.Reachable = ask.Fit(w, &out.Frame, g.reach(in.FromNamespace), 3)
+		out.Reachable = ask.Fit(w, &out.Frame, g.reach(in.FromNamespace))
 	}
-	out.External, out.Ingress = ask.Fit(w, &out.Frame, g.external(), 6), ask.Fit(w, &out.Frame, g.ingress(), 6)
+	out.External, out.Ingress = ask.Fit(w, &out.Frame, g.external()), ask.Fit(w, &out.Frame, g.ingress())
 	out.TotalEdges, out.TotalCalls = len(g.edges), g.calls()
-	out.Edges = ask.Fit(w, &out.Frame, g.edges, 2)
-	out.Nodes = ask.Fit(w, &out.Frame, g.shown(out.Edges), 3)
+	out.Edges = ask.Fit(w, &out.Frame, g.edges)
+	out.Nodes = ask.Fit(w, &out.Frame, g.shown(out.Edges))
 	if in.Format == "mermaid" || in.Format == "dot" {
 		out.DiagramForm, out.Diagram = in.Format, draw(in.Format, g.shown(out.Edges), out.Edges)
 	}

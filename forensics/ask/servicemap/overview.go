@@ -71,7 +71,9 @@ type Failure struct {
 
 // OverviewQuestion is get_overview, which AskOverview answers.
 func OverviewQuestion() ask.Question {
-	return ask.New("get_overview", "What is in this case", "A first look for a newcomer: what was recorded, services, protocols with an example each, busiest endpoints, failures, domains outside, ways in. Ask this first.", true, AskOverview)
+	q := ask.New("get_overview", "What is in this case", "A first look for a newcomer: what was recorded, services, protocols with an example each, busiest endpoints, failures, domains outside, ways in. Ask this first.", true, AskOverview)
+	q.Rows = overviewRows
+	return q
 }
 
 // AskOverview answers what is in a case.

@@ -5,7 +5,6 @@ package tally
 
 import (
 	"context"
-	"fmt"
 	"strings"
 
 	"github.com/pcapsule/pcapsule/forensics"
@@ -25,7 +24,7 @@ const mostRows = 200_000
 func read[T any](ctx context.Context, c *forensics.Case, sql string) (Table[T], error) {
 	rows, _, err := ask.Rows[T](ctx, c, mostRows, sql)
 	if err != nil {
-		return Table[T]{}, fmt.Errorf("asking %q: %w", sql, err)
+		return Table[T]{}, err
 	}
 	return Table[T]{sql, rows}, nil
 }

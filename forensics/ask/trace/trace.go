@@ -88,7 +88,9 @@ type Hop struct {
 
 // Question is trace_request, which Ask answers.
 func Question() ask.Question {
-	return ask.New("trace_request", "The whole way of a request", "Chain of calls behind a call, trace id, request id or text such as an order's number: parents and children with evidence and confidence, where time went, where failure began, what it said.", true, Ask)
+	q := ask.New("trace_request", "The whole way of a request", "Chain of calls behind a call, trace id, request id or text such as an order's number: parents and children with evidence and confidence, where time went, where failure began, what it said.", true, Ask)
+	q.Nested = true
+	return q
 }
 
 // Ask answers which way requests took through the services.

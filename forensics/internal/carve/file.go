@@ -194,7 +194,10 @@ const (
 
 // ReadAt reads through the window.
 func (w *window) ReadAt(p []byte, off int64) (int, error) {
-	if at := off - w.off; at >= 0 && at+int64(len(p)) <= int64(len(w.buf)) {
+	if off < 0 {
+		return 0, fmt.Errorf("offset %d is below zero", off)
+	}
+	if at := off - w.off; at >= 0 && at <= int64(len(w.buf)-len(p)) {
 		return copy(p, w.buf[at:]), nil
 	}
 	size := readJump

@@ -49,6 +49,11 @@ func (e *SyntaxError) Error() string {
 	return "SQL, line " + strconv.Itoa(e.Line) + ", column " + strconv.Itoa(e.Col) + ": " + e.Msg
 }
 
+// RangeError is a value that the arithmetic of a query cannot hold, or that does not convert.
+type RangeError struct{ Msg string }
+
+func (e *RangeError) Error() string { return "SQL: " + e.Msg }
+
 // limitError keeps DuckDB's words behind one of the sentinels.
 type limitError struct {
 	kind error
@@ -116,6 +121,9 @@ func said(sql, msg string) error {
 		return &limitError{ErrDamaged, firstLine(text)}
 	}
 	msg, _, _ = strings.Cut(msg, "\n\nStack Trace")
+	if kind == "Out of Range Error" || kind == "Conversion Error" {
+		return &RangeError{msg}
+	}
 	return errors.New("SQL: " + msg)
 }
 

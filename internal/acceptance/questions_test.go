@@ -1,0 +1,407 @@
+package acceptance
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/jsonschema-go/jsonschema"
+
+	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/finding"
+	"github.com/pcapsule/pcapsule/forensics/finding/all"
+	"github.com/pcapsule/pcapsule/internal/cli"
+	"github.com/pcapsule/pcapsule/mcp"
+)
+
+// mostPages is how many pages an answer may have, and mostConditions how many KFL conditions of
+// a list are counted.
+const mostPages, mostConditions = 2000, 4
+
+// way is one way to ask a question, with pages of a size: 0 is the size that nobody asked for.
+type way struct {
+	name  string
+	limit int
+	ask   func(q ask.Question, args map[string]any) ([]byte, error)
+}
+
+// TestQuestionsAreEqualEverywhere asks every question as a function, a command, a tool and over
+// plain HTTP, with pages of several sizes. Every number of an answer is the same everywhere, every
+// row of its lists is there exactly once, and each KFL condition of a row matches as many calls
+// as the row counts. Masking changes no number. The list of questions and of what they take
+// is their declaration.
+//
+// LIMIT: values of get_capacity's and trace_request's nested lists are compared as part of their
+// rows only; bundles that overlap are in TestNumbersAreEqualEverywhere.
+func TestQuestionsAreEqualEverywhere(t *testing.T) {
+	for _, tt := range []struct {
+		sample  string
+		secrets bool // what is masked, and every switch, are asked for too
+		ways    func(f *faces) []way
+	}{
+		{"http1.pcapng", true, func(f *faces) []way { return []way{{"page", 7, f.page}} }},
+		{"postgresql.pcapng", false, func(f *faces) []way { return []way{{"command", 0, f.cli}, {"tool", 100, f.ofTool}} }},
+		{"dns.pcap", false, func(f *faces) []way { return []way{{"REST", 7, f.post}} }},
+	} {
+		t.Run(tt.sample, func(t *testing.T) {
+			f := facesOf(t, "", madeOf(t, filepath.Join("..", "..", "samples", tt.sample), 0, 0))
+			var masked *forensics.Case
+			if tt.secrets {
+				var err error
+				if masked, err = forensics.Open(context.Background(), f.paths, forensics.Options{Threads: 2, MaskSecrets: true}); err != nil {
+					t.Fatal(err)
+				}
+				defer masked.Close()
+				finding.Bind(masked, all.Analyzers())
+			}
+			for _, q := range all.Questions() {
+				t.Run(q.Name, func(t *testing.T) {
+					f.t = t
+					f.compareQuestion(q, masked, tt.ways(f))
+				})
+			}
+		})
+	}
+}
+
+// compareQuestion asks one question in all ways: with as few arguments as it has an answer to,
+// and, if masked is not nil, with every switch turned.
+func (f *faces) compareQuestion(q ask.Question, masked *forensics.Case, ways []way) {
+	few := f.answerable(q)
+	if few == nil {
+		return
+	}
+	turned := maps.Clone(few)
+	for name, s := range q.In.Properties {
+		if s.Type == "boolean" {
+			turned[name] = true
+		}
+	}
+	asked := []map[string]any{few}
+	if len(turned) > len(few) && masked != nil {
+		asked = append(asked, turned)
+	}
+	for i, args := range asked {
+		whole := f.whole(q, f.c, args)
+		for _, w := range ways {
+			some := args
+			if w.limit > 0 && q.In.Properties["limit"] != nil {
+				some = with(args, "limit", w.limit)
+			}
+			got, err := pages(some, func(args map[string]any) ([]byte, error) { return w.ask(q, args) })
+			if err != nil {
+				f.t.Errorf("%s, pages of %d: %v", w.name, w.limit, err)
+				continue
+			}
+			f.same(fmt.Sprintf("%s %v, pages of %d", w.name, args, w.limit), got, whole)
+		}
+		f.conditions(whole)
+		if masked == nil || i > 0 {
+			continue
+		}
+		if a, b := whole.numbers(), f.whole(q, masked, args).numbers(); a != b {
+			f.t.Errorf("%v: masked it lacks the numbers\n%s\nand has\n%s", args, less(a, b), less(b, a))
+		}
+	}
+}
+
+// answerable finds arguments with which a question has an answer.
+func (f *faces) answerable(q ask.Question) map[string]any {
+	args := map[string]any{}
+	for range q.In.Properties {
+		raw, _ := json.Marshal(args) // plain values always marshal
+		_, err := q.Ask(context.Background(), f.c, raw)
+		if err == nil {
+			return args
+		}
+		var wrong *ask.InputError
+		if !errors.As(err, &wrong) {
+			f.t.Fatal(err)
+		}
+		before := len(args)
+		for _, name := range append([]string{wrong.Field}, slices.Sorted(maps.Keys(q.In.Properties))...) {
+			if v := f.example(name, q.In.Properties[name]); v != nil && args[name] == nil && strings.Contains(err.Error(), name) {
+				args[name] = v
+				break
+			}
+		}
+		if len(args) == before {
+			break
+		}
+	}
+	f.t.Errorf("no arguments are known with which %s has an answer: not %v", q.Name, args)
+	return nil
+}
+
+// whole is the answer of the function, all rows at once.
+func (f *faces) whole(q ask.Question, c *forensics.Case, args map[string]any) *answered {
+	f.t.Helper()
+	if q.In.Properties["limit"] != nil {
+		args = with(args, "limit", ask.MaxRows)
+	}
+	raw, _ := json.Marshal(args) // plain values always marshal
+	v, err := q.AskAll(context.Background(), c, raw)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	text, err := json.Marshal(v)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	out := &answered{}
+	if err := out.add(text); err != nil {
+		f.t.Fatal(err)
+	}
+	if out.truncated && !q.Nested {
+		f.t.Logf("%v: asked for all rows, it has not all: %v", args, out.notes)
+	}
+	return out
+}
+
+// example is a value for what a question cannot do without.
+func (f *faces) example(name string, _ *jsonschema.Schema) any {
+	switch name {
+	case "service", "dst", "b", "workload", "pod", "to_service":
+		return f.first("SELECT dst_name FROM calls GROUP BY 1 ORDER BY count(*) DESC, 1")
+	case "src", "a", "client":
+		return f.first("SELECT src_name FROM calls GROUP BY 1 ORDER BY count(*) DESC, 1")
+	case "text":
+		return "example"
+	case "kfl":
+		return "true"
+	case "rules":
+		return "version: 1\nrules: [{name: x, calls: http, count: {min: 1}}]"
+	case "baseline_from", "from":
+		first, _, _ := f.c.Window()
+		return ask.Stamp(first)
+	case "id", "call_id":
+		return f.first("SELECT lower(hex(call_id)) FROM calls ORDER BY ts_ns, call_no")
+	}
+	return nil
+}
+
+func (f *faces) first(sql string) any {
+	if list := f.ids(sql + " LIMIT 1"); len(list) > 0 {
+		return list[0]
+	}
+	return "nobody"
+}
+
+// answered is an answer of all its pages: what is no list by name, and lists of rows.
+type answered struct {
+	facts     map[string]string
+	lists     map[string][]string
+	rows      map[string][]map[string]any
+	truncated bool
+	notes     any
+	next      string
+}
+
+// add adds a page: its lists go on, all else stands in the first.
+func (a *answered) add(raw []byte) error {
+	var top map[string]any
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.UseNumber()
+	if err := d.Decode(&top); err != nil {
+		return fmt.Errorf("%w: %.200s", err, raw)
+	}
+	first := a.facts == nil
+	if first {
+		a.facts, a.lists, a.rows = map[string]string{}, map[string][]string{}, map[string][]map[string]any{}
+	}
+	a.truncated, _ = top["truncated"].(bool)
+	a.next, _ = top["next_cursor"].(string)
+	for name, v := range top {
+		text, _ := json.Marshal(v) // was JSON
+		list, ok := v.([]any)
+		switch {
+		case name == "trust" || name == "truncated" || name == "next_cursor" || name == "verified":
+		case name == "notes":
+			a.notes = v
+		case !ok && first:
+			a.facts[name] = string(text)
+		case !ok && a.facts[name] != string(text) && !strings.Contains(string(text), "bytes in all"):
+			return fmt.Errorf("%s is %s on a later page, but %s on the first", name, text, a.facts[name])
+		}
+		if name == "notes" {
+			continue
+		}
+		for _, x := range list {
+			text, _ := json.Marshal(x)
+			a.lists[name] = append(a.lists[name], string(text))
+			if row, ok := x.(map[string]any); ok {
+				a.rows[name] = append(a.rows[name], row)
+			}
+		}
+	}
+	return nil
+}
+
+// numbers are all numbers of an answer but those of texts, in one order.
+func (a *answered) numbers() string {
+	var out []string
+	var walk func(path string, v any)
+	walk = func(path string, v any) {
+		switch v := v.(type) {
+		case map[string]any:
+			for name, x := range v {
+				walk(path+"."+name, x)
+			}
+		case []any:
+			for _, x := range v {
+				walk(path+"[]", x)
+			}
+		case json.Number, bool, nil:
+			out = append(out, fmt.Sprintf("%s=%v", path, v))
+		}
+	}
+	for name, text := range a.facts {
+		d := json.NewDecoder(strings.NewReader(text))
+		d.UseNumber()
+		var v any
+		_ = d.Decode(&v) // was JSON
+		walk(name, v)
+	}
+	for name, list := range a.rows {
+		for _, row := range list {
+			walk(name+"[]", row)
+		}
+	}
+	slices.Sort(out)
+	return strings.Join(out, "\n")
+}
+
+// less are the lines of a that b lacks.
+func less(a, b string) string {
+	have := map[string]int{}
+	for line := range strings.SplitSeq(b, "\n") {
+		have[line]++
+	}
+	var out []string
+	for line := range strings.SplitSeq(a, "\n") {
+		if have[line]--; have[line] < 0 {
+			out = append(out, line)
+		}
+	}
+	return strings.Join(out, "\n")
+}
+
+// pages asks for all pages.
+func pages(args map[string]any, asked func(map[string]any) ([]byte, error)) (*answered, error) {
+	out := &answered{}
+	for n := 0; n == 0 || out.next != ""; n++ {
+		if n == mostPages {
+			return nil, fmt.Errorf("more than %d pages", mostPages)
+		}
+		some := args
+		if out.next != "" {
+			some = with(args, "cursor", out.next)
+		}
+		raw, err := asked(some)
+		if err != nil {
+			return nil, err
+		}
+		if err := out.add(raw); err != nil {
+			return nil, fmt.Errorf("page %d: %w", n+1, err)
+		}
+	}
+	return out, nil
+}
+
+// same compares an answer with the one that the function gives. Which rows come first on a page
+// of a list may differ, since some pages are in order of time.
+func (f *faces) same(where string, got, want *answered) {
+	f.t.Helper()
+	for _, name := range slices.Sorted(maps.Keys(want.facts)) {
+		if got.facts[name] != want.facts[name] && !strings.Contains(got.facts[name], "bytes in all") { // a document that was cut says so
+			f.t.Errorf("%s: %s is %.300s, want %.300s", where, name, got.facts[name], want.facts[name])
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(want.lists)) {
+		g, w := sorted(got.lists[name]), sorted(want.lists[name])
+		if slices.Equal(g, w) {
+			continue
+		}
+		at := 0
+		for at < min(len(g), len(w)) && g[at] == w[at] {
+			at++
+		}
+		f.t.Errorf("%s: %s has %d rows, want %d; one that differs: %.300s, want %.300s", where, name, len(g), len(w), append(g, "none")[at], append(w, "none")[at])
+	}
+}
+
+// conditions counts the calls of rows that have a KFL condition for them.
+func (f *faces) conditions(a *answered) {
+	f.t.Helper()
+	for _, name := range slices.Sorted(maps.Keys(a.rows)) {
+		n := 0
+		for _, row := range a.rows[name] {
+			kfl, ok := row["kfl"].(string)
+			calls, counted := row["calls"].(json.Number)
+			if !ok || !counted || kfl == "" || calls == "0" || n == mostConditions {
+				continue
+			}
+			n++ // a row without requests has a condition for the connections' own rows
+			if got := f.kfl(kfl); got != calls.String() {
+				f.t.Errorf("%s has %s calls, but %s match %s", name, calls, got, kfl)
+			}
+		}
+	}
+}
+
+func (f *faces) page(q ask.Question, args map[string]any) ([]byte, error) {
+	raw, _ := json.Marshal(args) // plain values always marshal
+	v, err := mcp.Page(context.Background(), f.c, q, raw)
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(v)
+}
+
+func (f *faces) ofTool(q ask.Question, args map[string]any) ([]byte, error) {
+	return f.call(q.Name, with(args, "max_bytes", 1<<20))
+}
+
+func (f *faces) post(q ask.Question, args map[string]any) ([]byte, error) {
+	body, _ := json.Marshal(with(args, "max_bytes", 1<<20)) // plain values always marshal
+	r, err := http.Post(f.rest.URL+"/mcp/ask/"+q.Name, "application/json", bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	defer r.Body.Close()
+	raw, err := io.ReadAll(r.Body)
+	if r.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("%s: %s", r.Status, raw)
+	}
+	return raw, err
+}
+
+func (f *faces) cli(q ask.Question, args map[string]any) ([]byte, error) {
+	var out, errOut bytes.Buffer
+	line := append([]string{"ask", dashed(q.Name)}, f.paths...)
+	for _, name := range slices.Sorted(maps.Keys(args)) {
+		line = append(line, "--"+dashed(name)+"="+fmt.Sprint(args[name]))
+	}
+	if code := cli.Main(append(line, "--json"), strings.NewReader(""), &out, &errOut); code != 0 {
+		return nil, fmt.Errorf("%v: exit code %d: %s", line, code, errOut.Bytes())
+	}
+	return out.Bytes(), nil
+}
+
+func with(args map[string]any, name string, v any) map[string]any {
+	out := maps.Clone(args)
+	out[name] = v
+	return out
+}
+
+func dashed(name string) string { return strings.ReplaceAll(name, "_", "-") }
