@@ -82,7 +82,7 @@ func TestImportsPointToTheWire(t *testing.T) {
 		{"internal/cli/page", "answers on paper need no case", []string{"internal/cli/console"}},
 		{"internal/cli/command", "a command that both programs have needs no bundle", []string{"internal/cli/exit", "internal/version", "recorder/filter"}},
 		{"internal/cli/doctor", "a command that both programs have needs no bundle", []string{"internal/cli/console", "internal/cli/exit", "recorder", "recorder/keys"}},
-		{"internal/cli/ringcmd", "a command that both programs have needs no bundle", []string{"internal/cli/command", "internal/cli/console", "internal/cli/exit", "recorder/pcapng", "recorder/ring"}},
+		{"internal/cli/ringcmd", "a command that both programs have needs no bundle", []string{"internal/cli/command", "internal/cli/console", "internal/cli/exit", "recorder/pcapng", "recorder/ring", "recorder/sight"}},
 		{"cmd/pcapsule-recorder", "a program is a few lines", []string{"internal/cli/recorder"}},
 		{"recorder/internal/kube", "the cluster's names need no packets", []string{"recorder/workload"}},
 		{"recorder/internal/machine", "what a machine says of itself needs no packets", []string{"bpf", "recorder/ring", "recorder/workload"}},

@@ -21,7 +21,7 @@ import (
 func TestOtherToolsReadSockets(t *testing.T) {
 	for _, tool := range []string{"tshark", "capinfos", "tcpdump", "editcap", "mergecap"} {
 		if _, err := exec.LookPath(tool); err != nil {
-			t.Skip("needs "+tool+": ", err)
+			t.Skipf("needs %s: %v", tool, err)
 		}
 	}
 	group := cgroup(t)

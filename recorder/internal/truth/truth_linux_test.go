@@ -36,7 +36,7 @@ func newStage(t *testing.T, cgroup string, lines ...string) *stage {
 	t.Helper()
 	for _, tool := range []string{"nsenter", "ip", "nft", "sysctl"} {
 		if _, err := exec.LookPath(tool); err != nil {
-			t.Skip("needs "+tool+": ", err)
+			t.Skipf("needs %s: %v", tool, err)
 		}
 	}
 	s := &stage{t, cgroup, filepath.Join(t.TempDir(), "begun"), map[string]int{}}
