@@ -239,7 +239,7 @@ func every(string) bool { return true }
 func (c *Case) describe(ctx context.Context, name, source string) ([]duck.Column, error) {
 	cols, err := c.columnsOf(ctx, source)
 	if err != nil {
-		what := strings.TrimPrefix(err.Error(), duck.ErrDamaged.Error()+": ")
+		what, _, _ := strings.Cut(strings.TrimPrefix(err.Error(), duck.ErrDamaged.Error()+": "), "\n") // behind it DuckDB draws our SQL
 		return nil, &bundle.DamagedError{File: "data/tables/" + name, What: what, Err: err}
 	}
 	return cols, nil

@@ -144,7 +144,7 @@ func damaged(kind, text string) bool {
 	case "Invalid Error": // whatever the reader of Parquet's own headers throws; SQL has other words
 		return true
 	case "Invalid Input Error":
-		return has("Parquet file", "Invalid string encoding found")
+		return has("Parquet file", "Invalid string encoding found", "No magic bytes found", "Footer length error")
 	}
 	return has("decompression failed", "Decompression failure")
 }
