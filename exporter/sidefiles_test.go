@@ -339,6 +339,7 @@ func TestCallsOfASocketThatWasHandedOn(t *testing.T) {
 		{"server, questions at once", false, []step{{text: ask + ask + ask}, writes(5, answer), writes(6, answer), writes(5, answer)}, "first false, second false, first false"},
 		{"server, two write one answer", false, []step{{text: ask}, writes(5, answer[:9]), writes(6, answer[9:]), {text: ask}, writes(6, answer)}, "first true, second false"},
 		{"server, the kernel sent it later", false, []step{{text: ask}, writes(5, answer), {text: ask}, writes(6, answer), {text: ask}, {6, byLastUser, answer}}, "first false, second false, second true"},
+		{"server, nobody is named", false, []step{{text: ask}, writes(5, answer), {text: ask}, writes(6, answer), {text: ask}, {0, 0, answer}}, "first false, second false, "},
 		{"client, questions of two before the first answer", true, []step{writes(5, ask), writes(6, ask), {text: answer + answer}}, "first false, second false"},
 		{"client, the second gets no answer", true, []step{writes(5, ask), {text: answer}, writes(6, ask)}, "first false, second false"},
 	} {

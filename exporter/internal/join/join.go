@@ -141,9 +141,7 @@ func (j *Joiner) call(e *flow.CallRow) error {
 	c.ConnID, c.FlowID = conn.no, j.known.flow(conn.flow).no
 	ids := conn.ids
 	for side, w := range e.Writers {
-		if w.Owner != 0 {
-			ids[side] = j.writer(conn, side, w)
-		}
+		ids[side] = j.writer(conn, side, w)
 	}
 	c.SrcID, c.DstID = ends(ids, e.Swapped)
 	j.names(e, conn)
