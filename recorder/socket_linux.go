@@ -1,7 +1,6 @@
 package recorder
 
 import (
-	"bytes"
 	"encoding/binary"
 	"net/netip"
 
@@ -52,48 +51,32 @@ func socketOf(p *bpf.Packet, ip []byte, ends *pcapng.SocketEnds) pcapng.Socket {
 }
 
 // translated compares the ends of an outgoing packet with those of its socket, which it
-// puts into ends where they are others.
-func translated(s *bpf.Ends, ip []byte, ends *pcapng.SocketEnds) bool {
-	if len(ip) < 20 {
+// puts into own where they are others.
+func translated(s *bpf.Ends, ip []byte, own *pcapng.SocketEnds) bool {
+	src, dst, ok := ends(ip, true)
+	if !ok || src.Port() == 0 || dst.Port() == 0 { // a later fragment, or no TCP or UDP at once
 		return false
 	}
-	size, at, next := 4, int(ip[0]&15)*4, ip[9]
-	src, dst := ip[12:16], ip[16:20]
-	local, remote := s.Local[:4], s.Remote[:4]
-	switch ip[0] >> 4 {
-	case 4:
-		if binary.BigEndian.Uint16(ip[6:])&0x1FFF != 0 {
-			return false // a later fragment has no ports
-		}
-		if s.Version == 6 { // mapped, RFC 4291 section 2.5.5.2
-			local, remote = s.Local[12:], s.Remote[12:]
-		}
-	case 6:
-		if len(ip) < 40 || s.Version != 6 {
-			return false
-		}
-		size, at, next = 16, 40, ip[6]
-		src, dst, local, remote = ip[8:24], ip[24:40], s.Local[:], s.Remote[:]
-	default:
-		return false
-	}
-	if next != 6 && next != 17 || len(ip) < at+4 {
-		return false
-	}
-	var none [16]byte
-	if bytes.Equal(local, none[:size]) {
-		if bytes.Equal(remote, dst) {
+	local, remote := socketEnd(s.Version, s.Local, s.LocalPort), socketEnd(s.Version, s.Remote, s.RemotePort)
+	if local.Addr().IsUnspecified() {
+		if remote.Addr() == dst.Addr() {
 			return false // a server's, on any address: which of them the packet came to is in that one
 		}
-		local = src
+		local = netip.AddrPortFrom(src.Addr(), local.Port())
 	}
-	if s.LocalPort == binary.BigEndian.Uint16(ip[at:]) && s.RemotePort == binary.BigEndian.Uint16(ip[at+2:]) && bytes.Equal(local, src) && bytes.Equal(remote, dst) {
+	if remote.Addr().Is4() != dst.Addr().Is4() || local == src && remote == dst {
 		return false
 	}
-	l, _ := netip.AddrFromSlice(local)
-	m, _ := netip.AddrFromSlice(remote)
-	ends.Local, ends.Remote = netip.AddrPortFrom(l, s.LocalPort), netip.AddrPortFrom(m, s.RemotePort)
+	own.Local, own.Remote = local, remote
 	return true
+}
+
+// socketEnd is one end of a socket; IPv4 may be mapped, RFC 4291 section 2.5.5.2.
+func socketEnd(version uint8, addr [16]byte, port uint16) netip.AddrPort {
+	if version == 4 {
+		return netip.AddrPortFrom(netip.AddrFrom4([4]byte(addr[:4])), port)
+	}
+	return netip.AddrPortFrom(netip.AddrFrom16(addr).Unmap(), port)
 }
 
 // ends reads both ends of a packet, as the socket has them.

@@ -21,17 +21,12 @@ type Copied struct {
 	Damage   int64    // places in sealed segments that could not be read
 }
 
-// Copy writes the packets of segments from from to to, both in it, to one PCAPNG, with
-// each interface described once. The segments must be of one series, or of one that has
-// parts which are kept for an age of their own; of several the packets come in the order of
-// time. A segment that is still written is read up to its last whole block. Copy does not
-// flush w.
-func Copy(ctx context.Context, w *pcapng.Writer, list []Segment, from, to int64) (Copied, error) {
-	return CopyWhere(ctx, w, list, from, to, nil)
-}
-
-// CopyWhere is Copy of the packets that keep keeps; nil keeps all.
-func CopyWhere(ctx context.Context, w *pcapng.Writer, list []Segment, from, to int64, keep func(*pcapng.Packet, *pcapng.Interface) bool) (Copied, error) {
+// Copy writes the packets of segments from from to to, both in it, that keep keeps (nil: all)
+// to one PCAPNG, with each interface described once. The segments must be of one series, or of
+// one that has parts which are kept for an age of their own; of several the packets come in the
+// order of time. A segment that is still written is read up to its last whole block. Copy does
+// not flush w.
+func Copy(ctx context.Context, w *pcapng.Writer, list []Segment, from, to int64, keep func(*pcapng.Packet, *pcapng.Interface) bool) (Copied, error) {
 	c := &copier{ctx: ctx, w: w, ids: map[string]int32{}, from: from, to: to, keep: keep}
 	var series []*copySeries
 	for _, s := range list {

@@ -19,7 +19,7 @@ func copyTo(t *testing.T, list []Segment, from, to int64) (Copied, Segment) {
 	must(t, err)
 	w, err := pcapng.NewWriter(f, pcapng.Section{}, pcapng.WriterOptions{})
 	must(t, err)
-	c, err := Copy(context.Background(), w, list, from, to)
+	c, err := Copy(context.Background(), w, list, from, to, nil)
 	must(t, err)
 	must(t, w.Flush())
 	must(t, f.Close())
@@ -77,7 +77,7 @@ func TestCopyGivesOneCapture(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	finish(t, w)
-	if _, err := Copy(context.Background(), nil, []Segment{list[1], {ID: ID{Series: "other"}}}, 1<<62, 0); err == nil {
+	if _, err := Copy(context.Background(), nil, []Segment{list[1], {ID: ID{Series: "other"}}}, 1<<62, 0, nil); err == nil {
 		t.Error("two series in one capture")
 	}
 }

@@ -184,7 +184,7 @@ func (p program) copy(ctx context.Context, out io.Writer, output string, r *ring
 	if err != nil {
 		return ring.Copied{}, err
 	}
-	got, err := ring.CopyWhere(ctx, w, list, from, to, keep)
+	got, err := ring.Copy(ctx, w, list, from, to, keep)
 	if err == nil {
 		err = w.Flush()
 	}

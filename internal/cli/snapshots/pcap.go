@@ -50,7 +50,7 @@ func (s *Store) SnapshotPCAP(ctx context.Context, name string, r store.PCAPReque
 		return rep, err
 	}
 	for _, series := range list {
-		c, err := ring.CopyWhere(ctx, out, series, from, to, keep)
+		c, err := ring.Copy(ctx, out, series, from, to, keep)
 		rep.Packets, rep.Bytes, rep.Missing = rep.Packets+c.Packets, rep.Bytes+c.Bytes, append(rep.Missing, c.Missing...)
 		if err != nil {
 			return rep, err
