@@ -33,8 +33,8 @@ func tablesPage() string {
 	b.WriteString("# Tables\n\nEvery table of a bundle with its columns, as `pcapsule schema` prints them. A name has the same type in every\n" +
 		"table. Counts are BIGINT; there is no floating point. Times are nanoseconds since 1970 UTC if the name ends in\n" +
 		"`_ns`, microseconds if it ends in `_us`; `ts` is a TIMESTAMP in microseconds UTC. Addresses are text in the form of\n" +
-		"RFC 5952. Text is UTF-8 (text.md describes how other bytes are stored). digests.md describes the order of rows and\n" +
-		"their digests, parts.md the files.\n" +
+		"RFC 5952. Text is UTF-8. parts.md describes the files, how bytes that are not UTF-8 are stored, and the digests of\n" +
+		"rows.\n" +
 		"\nThe views of `data/open.sql` add the columns of both ends to calls, flows and connections, as `src_…` and `dst_…`\n" +
 		"(src_pod, dst_service, …).\n")
 	for _, s := range Schemas() {

@@ -35,10 +35,16 @@ type Entry struct {
 	Prev        *Digest           `json:"prev,omitempty"` // SHA-256 of the line before, without its line end; absent in the first
 }
 
+// EntryError is an entry that the custody log cannot hold.
+type EntryError struct{ What string }
+
+// Error says what is wrong with the entry.
+func (e *EntryError) Error() string { return e.What }
+
 // encodeEntry makes the line of an entry, line end included.
 func encodeEntry(e Entry) ([]byte, error) {
 	if !word(e.Event) {
-		return nil, fmt.Errorf("custody entry: event %q, want a lower-case word", e.Event)
+		return nil, &EntryError{fmt.Sprintf("event %q is not one lower-case word", e.Event)}
 	}
 	var buf bytes.Buffer
 	enc := json.NewEncoder(&buf)
@@ -47,7 +53,7 @@ func encodeEntry(e Entry) ([]byte, error) {
 		return nil, fmt.Errorf("custody entry: %w", err)
 	}
 	if buf.Len() > maxEntry {
-		return nil, fmt.Errorf("custody entry: %d bytes, want at most %d", buf.Len(), maxEntry)
+		return nil, &EntryError{fmt.Sprintf("the entry has %d bytes, more than %d", buf.Len(), maxEntry)}
 	}
 	return buf.Bytes(), nil
 }
@@ -109,15 +115,16 @@ func (c *chain) fits(n int64, e *Entry) error {
 	return nil
 }
 
-// Custody reads the custody log. Entries before the first fault are returned with the error.
-func (b *Bundle) Custody() ([]Entry, error) {
+// Custody reads the custody log and computes its head, the SHA-256 of its last line. Entries
+// before the first fault are returned with the error.
+func (b *Bundle) Custody() (entries []Entry, head Digest, err error) {
 	root, err := os.OpenRoot(b.Dir)
 	if err != nil {
-		return nil, fmt.Errorf("reading custody log: %w", err)
+		return nil, head, fmt.Errorf("reading custody log: %w", err)
 	}
 	defer root.Close()
 	c, err := readCustody(dirSource{root})
-	return c.entries, err
+	return c.entries, c.head, err
 }
 
 func readCustody(src source) (chain, error) {
@@ -136,8 +143,8 @@ func readCustody(src source) (chain, error) {
 }
 
 // AppendCustody adds an entry to the custody log, durably. Seq and Prev are filled in,
-// and Time where it is zero. Only a person's wish leads here: opening, asking and
-// verifying write nothing. A log that is damaged is left as it is.
+// and Time if it is zero. Only `pcapsule custody add` calls it: opening, querying and verifying
+// write nothing. It does not change a damaged log.
 func (b *Bundle) AppendCustody(e Entry) error {
 	if err := b.appendCustody(e); err != nil {
 		return fmt.Errorf("adding to custody log of %s: %w", b.Dir, err)
@@ -147,7 +154,7 @@ func (b *Bundle) AppendCustody(e Entry) error {
 
 func (b *Bundle) appendCustody(e Entry) error {
 	if e.Event == EventMade {
-		return fmt.Errorf("event %s is only for the first entry", EventMade)
+		return &EntryError{fmt.Sprintf("event %s is only for the first entry", EventMade)}
 	}
 	root, err := os.OpenRoot(b.Dir)
 	if err != nil {

@@ -2,9 +2,9 @@
 //
 // It promises that equal rows give equal bytes however they were batched, that memory
 // stays near a few times Options.GroupBytes a table, and that the digest of every column
-// (docs/format/digests.md) does not depend on how the rows were encoded. Values that
+// (docs/format/parts.md) does not depend on how the rows were encoded. Values that
 // Parquet readers refuse, text that is not UTF-8, are escaped reversibly
-// (docs/format/text.md). It refuses rows of another type than the schema's.
+// (docs/format/parts.md). It refuses rows of another type than the schema's.
 package columnar
 
 import (

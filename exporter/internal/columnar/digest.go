@@ -7,7 +7,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// digester collects the bytes that docs/format/digests.md has for a column, so that the
+// digester collects the bytes that docs/format/parts.md has for a column, so that the
 // hash is fed large pieces.
 type digester struct {
 	buf []byte

@@ -10,7 +10,7 @@ const hexDigits = "0123456789abcdef"
 // EscapeText makes s valid UTF-8 in a way that UnescapeText can undo: a byte that is not
 // part of valid UTF-8 becomes \xhh with two lower-case hexadecimal digits, and a
 // backslash that already stands before x and two such digits becomes \x5c. All other
-// text stays as it is. See docs/format/text.md.
+// text stays as it is. See docs/format/parts.md.
 func EscapeText(s string) string {
 	if plainText(s) {
 		return s

@@ -2,7 +2,7 @@
 // the packets give.
 //
 // It names the first row that differs, takes row digests of what the files hold
-// (docs/format/digests.md), and looks whether bounds and filters in a file agree with its
+// (docs/format/parts.md), and looks whether bounds and filters in a file agree with its
 // values, since readers skip rows by them. The files may be anybody's: what they claim is
 // held against limits before it is believed, and what cannot be read is an error, never a
 // panic.
@@ -171,7 +171,7 @@ func typeText(c *parquet.Column) string {
 	return strings.Join(strings.Fields(text), " ")
 }
 
-// cursor gives the rows of one column over all parts, as docs/format/digests.md writes them.
+// cursor gives the rows of one column over all parts, as docs/format/parts.md writes them.
 type cursor struct {
 	as     *shape // whose widths the rows have
 	shape  *shape
