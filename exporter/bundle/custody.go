@@ -61,7 +61,8 @@ func encodeEntry(e Entry) ([]byte, error) {
 // chain is a custody log that was read.
 type chain struct {
 	entries []Entry
-	head    Digest // of the last line
+	lines   []Digest // SHA-256 of each line, without its line feed
+	head    Digest   // of the last line
 	size    int64
 }
 
@@ -86,6 +87,7 @@ func parseCustody(data []byte) (chain, error) {
 		}
 		c.entries = append(c.entries, e)
 		c.head = sha256.Sum256(text)
+		c.lines = append(c.lines, c.head)
 		data = rest
 	}
 	if len(c.entries) == 0 {
@@ -142,56 +144,57 @@ func readCustody(src source) (chain, error) {
 	return c, err
 }
 
-// AppendCustody adds an entry to the custody log, durably. Seq and Prev are filled in,
-// and Time if it is zero. Only `pcapsule custody add` calls it: opening, querying and verifying
-// write nothing. It does not change a damaged log.
-func (b *Bundle) AppendCustody(e Entry) error {
-	if err := b.appendCustody(e); err != nil {
-		return fmt.Errorf("adding to custody log of %s: %w", b.Dir, err)
+// AppendCustody adds an entry to the custody log, durably, and returns it as written with the
+// new head of the log. Seq and Prev are filled in, and Time if it is zero. Opening, querying
+// and verifying a bundle never call it. It does not change a damaged log.
+func (b *Bundle) AppendCustody(e Entry) (Entry, Digest, error) {
+	head, err := b.appendCustody(&e)
+	if err != nil {
+		return e, head, fmt.Errorf("adding to custody log of %s: %w", b.Dir, err)
 	}
-	return nil
+	return e, head, nil
 }
 
-func (b *Bundle) appendCustody(e Entry) error {
+func (b *Bundle) appendCustody(e *Entry) (head Digest, err error) {
 	if e.Event == EventMade {
-		return &EntryError{fmt.Sprintf("event %s is only for the first entry", EventMade)}
+		return head, &EntryError{fmt.Sprintf("event %s is only for the first entry", EventMade)}
 	}
 	root, err := os.OpenRoot(b.Dir)
 	if err != nil {
-		return err
+		return head, err
 	}
 	defer root.Close()
 	if info, err := (dirSource{root}).stat(custodyName); err != nil {
-		return err
+		return head, err
 	} else if !info.Mode().IsRegular() {
-		return &DamagedError{File: custodyName, What: "not a plain file"}
+		return head, &DamagedError{File: custodyName, What: "not a plain file"}
 	}
 	f, err := root.OpenFile(custodyName, os.O_RDWR|os.O_APPEND, 0)
 	if err != nil {
-		return err
+		return head, err
 	}
 	defer f.Close()
 	if err := lock(f); err != nil {
-		return fmt.Errorf("locking: %w", err)
+		return head, fmt.Errorf("locking: %w", err)
 	}
 	data, err := io.ReadAll(io.LimitReader(f, maxCustody+1))
 	if err != nil {
-		return err
+		return head, err
 	}
 	c, err := parseCustody(data)
 	if err != nil {
-		return &DamagedError{File: custodyName, What: err.Error(), Err: err}
+		return head, &DamagedError{File: custodyName, What: err.Error(), Err: err}
 	}
 	e.Seq, e.Prev = int64(len(c.entries)), &c.head
 	if e.Time == 0 {
 		e.Time = Time(time.Now().UnixNano())
 	}
-	text, err := encodeEntry(e)
+	text, err := encodeEntry(*e)
 	if err != nil {
-		return err
+		return head, err
 	}
 	if c.size+int64(len(text)) > maxCustody {
-		return fmt.Errorf("log of %d bytes is full, want at most %d", c.size, maxCustody)
+		return head, fmt.Errorf("log of %d bytes is full, want at most %d", c.size, maxCustody)
 	}
 	_, err = f.Write(text)
 	if err == nil {
@@ -199,7 +202,7 @@ func (b *Bundle) appendCustody(e Entry) error {
 	}
 	if err != nil {
 		// Half a line would make the log unreadable from here on.
-		return errors.Join(err, f.Truncate(c.size))
+		return head, errors.Join(err, f.Truncate(c.size))
 	}
-	return nil
+	return sha256.Sum256(bytes.TrimSuffix(text, []byte{'\n'})), nil
 }

@@ -18,7 +18,7 @@ func TestCustodyLogGrowsByAChain(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() {
-			if err := b.AppendCustody(Entry{Event: "verified", User: "ann", Note: "line\nend <&>", Details: map[string]string{"b": "2", "a": "1"}}); err != nil {
+			if _, _, err := b.AppendCustody(Entry{Event: "verified", User: "ann", Note: "line\nend <&>", Details: map[string]string{"b": "2", "a": "1"}}); err != nil {
 				t.Error(err)
 			}
 		})
@@ -68,8 +68,10 @@ func TestCustodyLogThatWasEditedIsSeen(t *testing.T) {
 			dir := build(t, testOptions())
 			b, err := Open(dir)
 			must(t, err)
-			must(t, b.AppendCustody(Entry{Event: "verified", User: "ann"}))
-			must(t, b.AppendCustody(Entry{Event: "copied", User: "ann"}))
+			for _, event := range []string{"verified", "copied"} {
+				_, _, err := b.AppendCustody(Entry{Event: event, User: "ann"})
+				must(t, err)
+			}
 			p := filepath.Join(dir, custodyName)
 			data, err := os.ReadFile(p)
 			must(t, err)
@@ -79,7 +81,7 @@ func TestCustodyLogThatWasEditedIsSeen(t *testing.T) {
 			if r.OK() != (tt.want == "") || !r.OK() && !strings.Contains(r.Problems[0].String(), tt.want) {
 				t.Errorf("problems %v, want %q", r.Problems, tt.want)
 			}
-			err = b.AppendCustody(Entry{Event: "verified"})
+			_, _, err = b.AppendCustody(Entry{Event: "verified"})
 			if (err == nil) != (tt.want == "") {
 				t.Errorf("appending: %v", err)
 			}
@@ -100,7 +102,7 @@ func TestAppendCustodyRefuses(t *testing.T) {
 		"second made":       {Event: EventMade},
 		"entry too large":   {Event: "noted", Note: strings.Repeat("x", maxEntry)},
 	} {
-		if err := b.AppendCustody(e); err == nil {
+		if _, _, err := b.AppendCustody(e); err == nil {
 			t.Errorf("%s: accepted", name)
 		}
 	}
@@ -108,7 +110,7 @@ func TestAppendCustodyRefuses(t *testing.T) {
 	must(t, os.Rename(p, p+".real"))
 	must(t, os.Symlink("log.jsonl.real", p))
 	var damaged *DamagedError
-	if err := b.AppendCustody(Entry{Event: "verified"}); !errors.As(err, &damaged) {
+	if _, _, err := b.AppendCustody(Entry{Event: "verified"}); !errors.As(err, &damaged) {
 		t.Errorf("log that is a link: %v", err)
 	}
 }

@@ -10,10 +10,11 @@ import (
 // Limits that are looked at before anything is hashed. A file can claim terabytes that take
 // no room on the disk and hours to hash.
 const (
-	maxOpenSQL   = 16 << 20 // bytes of open.sql
-	maxSignature = 16 << 20 // bytes of a file in custody/ other than the log
-	sparseFrom   = 1 << 30  // bytes of a file from which holes in it are looked for
-	sparseRatio  = 100      // bytes over bytes on the disk
+	maxOpenSQL    = 16 << 20 // bytes of open.sql
+	maxSignature  = 1 << 20  // bytes of a file in custody/ other than the log
+	maxSignatures = 256      // number of such files
+	sparseFrom    = 1 << 30  // bytes of a file from which holes in it are looked for
+	sparseRatio   = 100      // bytes over bytes on the disk
 )
 
 // refuse says why a file may not be in a bundle, whatever is in it; empty if it may.

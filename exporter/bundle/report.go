@@ -45,6 +45,13 @@ type Report struct {
 	CustodyHead Digest    `json:"custody_head"` // of the last of these lines
 	Problems    []Problem `json:"problems"`
 	More        int64     `json:"problems_more,omitempty"` // not listed
+
+	// What signatures are checked against: SHA-256 of manifest-sha256.txt and of each line of
+	// the custody log, and the other files in custody/ by their path.
+	Manifest     Digest            `json:"-"`
+	CustodyLines []Digest          `json:"-"`
+	CustodyFiles map[string][]byte `json:"-"`
+	Content      *Manifest         `json:"-"` // bundle.json, or nil if it cannot be read
 }
 
 // OK reports whether everything is as the bundle says.

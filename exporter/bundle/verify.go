@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -128,6 +129,9 @@ func (v *verifier) run() error {
 	v.oxum(there)
 	v.content(listed)
 	v.custody()
+	if err := v.custodyFiles(there); err != nil {
+		return err
+	}
 	slices.SortStableFunc(v.report.Problems, func(a, b Problem) int { return cmp.Compare(a.File, b.File) })
 	return nil
 }
@@ -185,6 +189,8 @@ func (v *verifier) list(name string, there map[string]int64) ([]line, bool) {
 	}
 	if name == tagManifestName {
 		v.report.TagManifest = sha256.Sum256(data)
+	} else {
+		v.report.Manifest = sha256.Sum256(data)
 	}
 	return lines, true
 }
@@ -304,6 +310,7 @@ func (v *verifier) content(listed []line) {
 		}
 		return
 	}
+	v.report.Content = m
 	sums := map[string]Digest{}
 	for _, l := range listed {
 		sums[l.path] = l.sha256
@@ -342,13 +349,34 @@ func (v *verifier) custody() {
 		c, err = parseCustody(data)
 	}
 	v.report.Custody = append(v.report.Custody, c.entries...)
-	v.report.CustodyHead = c.head
+	v.report.CustodyHead, v.report.CustodyLines = c.head, c.lines
 	if err != nil {
 		v.report.add(custodyName, Chain, "", err.Error())
 	}
 	if len(c.entries) > 0 && *c.entries[0].TagManifest != v.report.TagManifest {
 		v.report.add(tagManifestName, Changed, c.entries[0].TagManifest.String()+" by the custody log", v.report.TagManifest.String())
 	}
+}
+
+// custodyFiles reads the signatures and time stamps in custody/. Files beyond the limit in
+// number are refused.
+func (v *verifier) custodyFiles(there map[string]int64) error {
+	v.report.CustodyFiles = map[string][]byte{}
+	for _, rel := range slices.Sorted(maps.Keys(there)) {
+		if !strings.HasPrefix(rel, custodyDir) || rel == custodyName {
+			continue
+		}
+		if len(v.report.CustodyFiles) >= maxSignatures {
+			v.report.add(rel, Refused, fmt.Sprintf("at most %d files beside the log", maxSignatures), "")
+			continue
+		}
+		data, err := readAll(v.src, rel, maxSignature)
+		if err != nil {
+			return err
+		}
+		v.report.CustodyFiles[rel] = data
+	}
+	return nil
 }
 
 func hashFile(p string) (Digest, error) {

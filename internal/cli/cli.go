@@ -148,6 +148,8 @@ func (e *env) commands() []*cobra.Command {
 		e.cmdDecrypt(),
 		e.cmdReport(),
 		e.cmdVerify(),
+		e.cmdSeal(),
+		e.cmdTimestamp(),
 		e.cmdCustody(),
 		ringcmd.Command(command.Pcapsule, version.Release),
 		e.cmdSnapshot(),

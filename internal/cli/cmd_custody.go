@@ -122,16 +122,7 @@ func (e *env) runCustodyAdd(path string, entry bundle.Entry) error {
 	if err != nil {
 		return err
 	}
-	if entry.User == "" {
-		if account, err := user.Current(); err == nil {
-			entry.User = account.Username
-		}
-	}
-	if entry.Host == "" {
-		entry.Host, _ = os.Hostname()
-	}
-	entry.Tool = strings.TrimSpace("pcapsule " + version.Release)
-	if err := b.AppendCustody(entry); err != nil {
+	if _, _, err := b.AppendCustody(custodyEntry(entry)); err != nil {
 		var invalid *bundle.EntryError
 		switch {
 		case errors.As(err, &invalid):
@@ -142,4 +133,18 @@ func (e *env) runCustodyAdd(path string, entry bundle.Entry) error {
 		return err
 	}
 	return e.runCustodyShow(path, false)
+}
+
+// custodyEntry fills in who acts, where, and with which program.
+func custodyEntry(entry bundle.Entry) bundle.Entry {
+	if entry.User == "" {
+		if account, err := user.Current(); err == nil {
+			entry.User = account.Username
+		}
+	}
+	if entry.Host == "" {
+		entry.Host, _ = os.Hostname()
+	}
+	entry.Tool = strings.TrimSpace("pcapsule " + version.Release)
+	return entry
 }

@@ -1,15 +1,20 @@
 package cli
 
 import (
+	"cmp"
+	"context"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/exporter/seal"
 	"github.com/pcapsule/pcapsule/internal/cli/console"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	"github.com/pcapsule/pcapsule/internal/plural"
@@ -17,41 +22,87 @@ import (
 )
 
 func (e *env) cmdVerify() *cobra.Command {
-	var asJSON, rederive bool
-	var keys keyFlags
+	var f verifyFlags
 	c := &cobra.Command{
 		Use:   "verify BUNDLE",
-		Short: "Check every file of a bundle against its hashes",
-		Long: `Check every file of a bundle against its manifests, that nothing was added, and that the
-custody log's chain holds. With --rederive everything is made again from the packets in the
-bundle and compared with its files: tables row by row, every field of bundle.json, open.sql.
-What packets cannot prove, such as the names of imported files, is listed. A bundle that was
-made with keys needs them again, unless it holds them itself.`,
+		Short: "Check every file of a bundle against its hashes and signatures",
+		Long: `Check every file of a bundle against its manifests, that nothing was added, that the custody log
+is unbroken, and its seals. Each line of the output is one verdict: yes, no or not checked. A
+seal shows its signer's fingerprint; give the public key with --signer and verify fails unless it
+signed. --authority does the same for the certificate of a time-stamp authority.
+
+With --rederive everything is made again from the packets in the bundle and compared with its
+files: tables row by row, every field of bundle.json, open.sql. What packets cannot prove, such as
+the names of imported files, is listed. A bundle that was made with keys needs them again, unless
+it holds them itself.`,
 		Example: `  pcapsule verify incident.pcapsule
+  pcapsule verify incident.pcapsule --signer examiner.pub --authority tsa.pem
   pcapsule verify incident.pcapsule --rederive --json
   pcapsule verify incident.pcapsule --rederive --keys sslkeys.log`,
 		Args: cobra.ExactArgs(1),
-		RunE: func(c *cobra.Command, args []string) error { return e.runVerify(c, args[0], asJSON, rederive, &keys) },
+		RunE: func(c *cobra.Command, args []string) error { return e.runVerify(c, args[0], &f) },
 	}
-	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	c.Flags().BoolVar(&rederive, "rederive", false, "make everything again from the packets and compare")
-	keys.register(c.Flags())
+	c.Flags().BoolVar(&f.asJSON, "json", false, "print JSON")
+	c.Flags().BoolVar(&f.rederive, "rederive", false, "make everything again from the packets and compare")
+	c.Flags().StringArrayVar(&f.signers, "signer", nil, "public key that must have signed: PEM, OpenSSH or certificate; can be repeated")
+	c.Flags().StringArrayVar(&f.authorities, "authority", nil, "certificate (PEM) of a time-stamp authority or its root; can be repeated")
+	f.keys.register(c.Flags())
 	return c
+}
+
+// verifyFlags are the flags of verify.
+type verifyFlags struct {
+	asJSON, rederive     bool
+	signers, authorities []string
+	keys                 keyFlags
+}
+
+// trust reads what the reader trusts.
+func (f *verifyFlags) trust() (t seal.Trust, err error) {
+	for _, p := range f.signers {
+		text, err := os.ReadFile(p)
+		if err != nil {
+			return t, fmt.Errorf("reading --signer: %w", err)
+		}
+		party, err := seal.ParsePublic("", text)
+		if err != nil {
+			return t, exit.With(fmt.Errorf("reading --signer %s: %w", p, err), exit.Usage, "it wants a public key: PEM, a line of OpenSSH, or a certificate")
+		}
+		t.Signers = append(t.Signers, party)
+	}
+	for _, p := range f.authorities {
+		text, err := os.ReadFile(p)
+		if err != nil {
+			return t, fmt.Errorf("reading --authority: %w", err)
+		}
+		if t.Authorities == nil {
+			t.Authorities = x509.NewCertPool()
+		}
+		if !t.Authorities.AppendCertsFromPEM(text) {
+			return t, exit.With(fmt.Errorf("reading --authority %s: no certificate in it", p), exit.Usage, "it wants certificates in PEM")
+		}
+	}
+	return t, nil
 }
 
 // verifyResult is what verify --json prints.
 type verifyResult struct {
 	OK bool `json:"ok"`
 	*bundle.Report
+	Verdicts  []seal.Verdict      `json:"verdicts"`
 	Rederived *exporter.Rederived `json:"rederived,omitempty"`
 }
 
-func (e *env) runVerify(c *cobra.Command, path string, asJSON, rederive bool, keys *keyFlags) error {
+func (e *env) runVerify(c *cobra.Command, path string, f *verifyFlags) error {
 	o := exporter.Options{Release: version.Release}
-	if err := keys.apply(&o); err != nil {
+	if err := f.keys.apply(&o); err != nil {
 		return err
 	}
-	if len(o.Keys)+len(o.Identities) > 0 && !rederive {
+	trust, err := f.trust()
+	if err != nil {
+		return err
+	}
+	if len(o.Keys)+len(o.Identities) > 0 && !f.rederive {
 		return exit.Usagef("--keys and --identity are for --rederive")
 	}
 	hashing := newProgress(e)
@@ -61,7 +112,7 @@ func (e *env) runVerify(c *cobra.Command, path string, asJSON, rederive bool, ke
 		return err
 	}
 	res := verifyResult{OK: report.OK(), Report: report}
-	if report.OK() && rederive {
+	if report.OK() && f.rederive {
 		b, err := bundle.Open(path)
 		if err != nil {
 			return err
@@ -78,7 +129,11 @@ func (e *env) runVerify(c *cobra.Command, path string, asJSON, rederive bool, ke
 		}
 		res.OK = res.Rederived.OK()
 	}
-	if asJSON {
+	res.Verdicts = verdicts(c.Context(), &res, trust)
+	for _, v := range res.Verdicts {
+		res.OK = res.OK && v.State != seal.No
+	}
+	if f.asJSON {
 		enc := json.NewEncoder(e.out)
 		enc.SetIndent("", "  ")
 		if err := enc.Encode(res); err != nil {
@@ -87,18 +142,62 @@ func (e *env) runVerify(c *cobra.Command, path string, asJSON, rederive bool, ke
 	} else {
 		e.printVerify(&res)
 	}
-	if !res.OK {
-		err := report.Err()
-		if err == nil {
-			err = fmt.Errorf("%s: the bundle is not what its packets give: %s", path, res.Rederived.Differences[0])
-		}
+	return res.failure(path)
+}
+
+// failure is the error of a bundle that does not verify.
+func (r *verifyResult) failure(path string) error {
+	if r.OK {
+		return nil
+	}
+	if err := r.Report.Err(); err != nil {
+		return exit.With(err, exit.Verify, "the bundle was changed after it was made; ask for the original")
+	}
+	if d := r.Rederived; d != nil && !d.OK() {
 		hint := "the bundle was changed after it was made; ask for the original"
-		if d := res.Rederived; d != nil && d.Release != d.By {
+		if d.Release != d.By {
 			hint = "release " + d.Release + " made it and this is " + d.By + ", which may read packets otherwise: verify with the release that made it"
 		}
-		return exit.With(err, exit.Verify, hint)
+		return exit.With(fmt.Errorf("%s: the bundle is not what its packets give: %s", path, d.Differences[0]), exit.Verify, hint)
+	}
+	for _, v := range r.Verdicts {
+		if v.State == seal.No {
+			return exit.With(fmt.Errorf("%s: %s: %s", path, v.Check, v.Detail), exit.Verify, "ask the person who sealed the bundle")
+		}
 	}
 	return nil
+}
+
+// verdicts says of each property of the bundle whether it holds.
+func verdicts(ctx context.Context, r *verifyResult, trust seal.Trust) (list []seal.Verdict) {
+	problem := map[string]*bundle.Problem{}
+	for i := range r.Problems {
+		check := map[string]string{bundle.Missing: "files", bundle.Added: "files", bundle.Refused: "files", bundle.Chain: "custody"}[r.Problems[i].Kind]
+		if check = cmp.Or(check, "hashes"); problem[check] == nil {
+			problem[check] = &r.Problems[i]
+		}
+	}
+	add := func(check, detail string) {
+		v := seal.Verdict{Check: check, State: seal.Yes, Detail: detail}
+		if p := problem[check]; p != nil {
+			v = seal.Verdict{Check: check, State: seal.No, Place: p.File, Detail: p.String()}
+		}
+		list = append(list, v)
+	}
+	add("files", plural.Count(int64(r.Files), "file", "files")+", none missing, none added")
+	add("hashes", byteSize(r.Bytes)+" as in the manifests")
+	add("custody", plural.Count(int64(len(r.Custody)), "entry", "entries")+", unbroken, head "+r.CustodyHead.String()[:16]+"…")
+	list = append(list, seal.Check(ctx, r.Report, trust)...)
+	list = append(list, seal.Stated(r.Content)...)
+	switch d := r.Rederived; {
+	case d == nil:
+		list = append(list, seal.Verdict{Check: "tables", State: seal.NotChecked, Detail: "--rederive compares them with the packets"})
+	case d.OK():
+		list = append(list, seal.Verdict{Check: "tables", State: seal.Yes, Detail: plural.Sprintf("%d {column|columns} of %d {table is|tables are} what the packets give; %d {file agrees|files agree} to the byte", d.Columns, d.Tables, d.Files)})
+	default:
+		list = append(list, seal.Verdict{Check: "tables", State: seal.No, Detail: d.Differences[0].String()})
+	}
+	return list
 }
 
 func (e *env) printVerify(r *verifyResult) {
@@ -108,12 +207,6 @@ func (e *env) printVerify(r *verifyResult) {
 	if r.More > 0 {
 		fmt.Fprintln(e.out, plural.Sprintf("… and %d {more problem|more problems}", r.More))
 	}
-	if !r.Report.OK() {
-		return
-	}
-	fmt.Fprintf(e.out, "%s, %s: every hash is as the manifests say\n", plural.Count(int64(r.Files), "file", "files"), byteSize(r.Bytes))
-	fmt.Fprintf(e.out, "tagmanifest sha256 %s\n", r.TagManifest)
-	fmt.Fprintf(e.out, "custody: %s, chain whole\n", plural.Count(int64(len(r.Custody)), "entry", "entries"))
 	if d := r.Rederived; d != nil {
 		for _, diff := range d.Differences {
 			fmt.Fprintln(e.out, console.Line(diff.String()))
@@ -121,11 +214,16 @@ func (e *env) printVerify(r *verifyResult) {
 		if d.More > 0 {
 			fmt.Fprintln(e.out, plural.Sprintf("… and %d {more difference|more differences}", d.More))
 		}
-		if d.OK() {
-			fmt.Fprintln(e.out, plural.Sprintf("rederived: %d {column|columns} of %d {table is|tables are} what the packets give; %d {file agrees|files agree} to the byte", d.Columns, d.Tables, d.Files))
-		}
-		if len(d.Unproven) > 0 {
-			fmt.Fprintln(e.out, console.Line("packets cannot prove: "+strings.Join(d.Unproven, ", ")))
-		}
 	}
+	for _, v := range r.Verdicts {
+		place := ""
+		if v.Place != "" && v.State != seal.No {
+			place = v.Place + ": "
+		}
+		fmt.Fprintln(e.out, console.Line(fmt.Sprintf("%-11s  %-9s  %s%s", strings.ReplaceAll(string(v.State), "_", " "), v.Check, place, v.Detail)))
+	}
+	if d := r.Rederived; d != nil && len(d.Unproven) > 0 {
+		fmt.Fprintln(e.out, console.Line("packets cannot prove: "+strings.Join(d.Unproven, ", ")))
+	}
+	fmt.Fprintf(e.out, "tagmanifest sha256 %s\n", r.TagManifest)
 }

@@ -63,6 +63,7 @@ func TestImportsPointToTheWire(t *testing.T) {
 		{"recorder/", "the recorder knows no exporter", []string{"recorder/", "bpf/"}},
 		{"recorder/pcapng", "files depend on nothing", nil},
 		{"exporter/bundle", "a bundle is files and tables", []string{"exporter/table", "exporter/bundle/"}},
+		{"exporter/seal", "signatures know bundles, not packets", []string{"exporter/bundle", "exporter/table"}},
 		{"exporter/decode", "frames depend on nothing", []string{"exporter/cursor"}},
 		{"exporter/", "of the recorder: files, rings, identity, secrets, filters", []string{"exporter/", "recorder/pcapng", "recorder/ring", "recorder/workload", "recorder/secrets", "recorder/filter"}},
 		{"exporter/internal/read", "a stage knows rounds, not the stages behind it", []string{"exporter/bundle", "exporter/decode", "exporter/internal/flow", "exporter/internal/round", "exporter/table", "recorder/filter", "recorder/pcapng", "recorder/ring", "recorder/secrets", "recorder/workload"}},

@@ -1,0 +1,176 @@
+package seal
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v4"
+
+	"github.com/pcapsule/pcapsule/exporter/bundle"
+)
+
+// maxRequest is the size of a request file.
+const maxRequest = 256 << 10
+
+// Request is what people know about an acquisition and the bundle does not.
+type Request struct {
+	CaseID         string   `json:"case_id,omitempty" yaml:"case_id" jsonschema:"number of the case or ticket"`
+	Authority      string   `json:"authority,omitempty" yaml:"authority" jsonschema:"who may order the acquisition, and by what"`
+	LegalBasis     string   `json:"legal_basis,omitempty" yaml:"legal_basis" jsonschema:"legal basis, such as an article of a law or a contract"`
+	Requester      string   `json:"requester,omitempty" yaml:"requester" jsonschema:"who asked for the evidence"`
+	Approver       string   `json:"approver,omitempty" yaml:"approver" jsonschema:"who approved the request"`
+	Examiner       string   `json:"examiner,omitempty" yaml:"examiner" jsonschema:"who made the bundle and examined it"`
+	Purpose        string   `json:"purpose,omitempty" yaml:"purpose" jsonschema:"why the evidence is collected"`
+	ScopeRequested string   `json:"scope_requested,omitempty" yaml:"scope_requested" jsonschema:"what was asked for: systems and times"`
+	KeyCustody     string   `json:"key_custody,omitempty" yaml:"key_custody" jsonschema:"who holds the keys that decrypted traffic, and where"`
+	ClockReference string   `json:"clock_reference,omitempty" yaml:"clock_reference" jsonschema:"how the clocks of the recorders are traced to UTC, and their error"`
+	Images         []string `json:"images,omitempty" yaml:"images" jsonschema:"digests of the container images that recorded"`
+	Notes          string   `json:"notes,omitempty" yaml:"notes" jsonschema:"anything else"`
+}
+
+// ReadRequest reads a request from YAML or JSON. Unknown keys are errors, because a mistyped
+// key would be missing from the evidence.
+func ReadRequest(data []byte) (r Request, err error) {
+	if len(data) > maxRequest {
+		return r, fmt.Errorf("%d bytes, more than %d", len(data), maxRequest)
+	}
+	d, err := yaml.NewLoader(bytes.NewReader(data), yaml.WithKnownFields())
+	if err == nil {
+		err = d.Load(&r)
+	}
+	if errors.Is(err, io.EOF) {
+		err = nil // an empty file
+	}
+	return r, err
+}
+
+// Acquisition is the predicate of a seal: an acquisition record.
+type Acquisition struct {
+	SealedAt bundle.Time `json:"sealed_at" jsonschema:"time of the seal by the clock of the machine that sealed; RFC 3339"`
+	Signers  []Party     `json:"signers" jsonschema:"who signs, with their public keys"`
+	Request  Request     `json:"request" jsonschema:"what people said about the acquisition"`
+
+	Tool       Tool              `json:"tool" jsonschema:"the program that made the bundle"`
+	SealedWith Tool              `json:"sealed_with" jsonschema:"the program that sealed it"`
+	Options    map[string]string `json:"options" jsonschema:"options of the program that made the bundle"`
+	Window     bundle.Window     `json:"scope_collected" jsonschema:"first and last packet"`
+	Filters    bundle.Filters    `json:"filters" jsonschema:"what was left out on request"`
+	Inputs     []Input           `json:"inputs" jsonschema:"capture files"`
+	SideInputs []SideInput       `json:"side_inputs" jsonschema:"other files that were used: identities, keys, events"`
+	Packets    int64             `json:"packets" jsonschema:"packets in all inputs"`
+	Calls      map[string]int64  `json:"calls" jsonschema:"calls by protocol"`
+	Losses     Losses            `json:"losses" jsonschema:"what is known to be missing"`
+	Warnings   []string          `json:"warnings" jsonschema:"problems that a person should know"`
+}
+
+// Tool is a program.
+type Tool struct {
+	Name    string         `json:"name"`
+	Release string         `json:"release"`
+	SHA256  *bundle.Digest `json:"sha256,omitempty" jsonschema:"of the program file, if it could be read"`
+}
+
+// Input is a capture file. Its hashes are those of the manifest.
+type Input struct {
+	Name           string          `json:"name"`
+	Path           string          `json:"path"`
+	SHA256         bundle.Digest   `json:"sha256"`
+	SHA256Original *bundle.Digest  `json:"sha256_original,omitempty" jsonschema:"of the compressed file"`
+	Size           int64           `json:"size"`
+	Packets        int64           `json:"packets"`
+	Node           string          `json:"node,omitempty"`
+	Segment        *bundle.Segment `json:"segment,omitempty" jsonschema:"for a recorder's segment: ring, kernel, filters and policy in force, and whether its seal agrees"`
+}
+
+// SideInput is a file that is no capture.
+type SideInput struct {
+	Kind           string        `json:"kind"`
+	Name           string        `json:"name"`
+	SHA256Original bundle.Digest `json:"sha256_original"`
+}
+
+// Losses is what the bundle says is missing.
+type Losses struct {
+	DroppedPackets int64            `json:"dropped_packets" jsonschema:"packets that the capture files say were lost"`
+	DamagedPlaces  int64            `json:"damaged_places" jsonschema:"places in capture files that could not be read"`
+	GapBytes       int64            `json:"gap_bytes" jsonschema:"bytes of connections that the capture lacks"`
+	CutBytes       int64            `json:"cut_bytes" jsonschema:"bytes that the snap length cut"`
+	NotIP          int64            `json:"not_ip_packets" jsonschema:"packets that are not IP and were not decoded"`
+	Segments       map[string]int64 `json:"segments,omitempty" jsonschema:"recorder segments by the state of their seals: sealed, broken, none"`
+}
+
+// collect makes the record of a bundle from what bundle.json says and what people said.
+func collect(r *bundle.Report, request Request) Acquisition {
+	m := r.Content
+	a := Acquisition{Request: request, Tool: Tool{Name: m.Tool.Name, Release: m.Tool.Release}, Options: m.Options, Window: m.Window, Filters: m.Filters,
+		Inputs: []Input{}, SideInputs: []SideInput{}, Signers: []Party{}, Packets: m.Accounts.Packets, Calls: m.Calls, Warnings: m.Warnings,
+		Losses: Losses{GapBytes: m.Accounts.GapBytes, CutBytes: m.Accounts.CutBytes}}
+	for i := range m.Inputs {
+		in := &m.Inputs[i]
+		a.Inputs = append(a.Inputs, Input{Name: in.Name, Path: in.Path, SHA256: in.SHA256, SHA256Original: in.SHA256Original, Size: in.Size,
+			Packets: in.Packets, Node: in.Node, Segment: in.Segment})
+		a.Losses.DroppedPackets += in.Drops
+		a.Losses.DamagedPlaces += int64(len(in.Damage)) + in.DamageMore
+		if in.Segment != nil && in.Segment.Seal != "" {
+			if a.Losses.Segments == nil {
+				a.Losses.Segments = map[string]int64{}
+			}
+			a.Losses.Segments[in.Segment.Seal]++
+		}
+	}
+	for _, s := range m.SideInputs {
+		a.SideInputs = append(a.SideInputs, SideInput{Kind: s.Kind, Name: s.Name, SHA256Original: s.SHA256Original})
+	}
+	for _, c := range bundle.Counted(bundle.NotIP, &m.Accounts) {
+		a.Losses.NotIP += c.Count
+	}
+	return a
+}
+
+// String is the losses in one line.
+func (l *Losses) String() string {
+	parts := []string{}
+	add := func(n int64, what string) {
+		if n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, what))
+		}
+	}
+	add(l.DroppedPackets, "packets dropped")
+	add(l.DamagedPlaces, "places damaged")
+	add(l.GapBytes, "bytes missing in gaps")
+	add(l.CutBytes, "bytes cut by the snap length")
+	add(l.NotIP, "packets that are not IP")
+	for _, state := range slices.Sorted(maps.Keys(l.Segments)) {
+		if state != "sealed" {
+			add(l.Segments[state], "segments whose seal is "+state)
+		}
+	}
+	if len(parts) == 0 {
+		return "none"
+	}
+	return strings.Join(parts, ", ")
+}
+
+// Stated are the verdicts on what bundle.json says of its inputs: whether the recorder's seals
+// agree with the segments, and what is known to be missing. m may be nil: nothing is known then.
+func Stated(m *bundle.Manifest) []Verdict {
+	if m == nil {
+		return nil
+	}
+	losses := collect(&bundle.Report{Content: m}, Request{}).Losses
+	ring := Verdict{Check: "ring", State: Yes, Detail: fmt.Sprintf("%d segments as their ring sealed them", losses.Segments["sealed"])}
+	switch {
+	case len(losses.Segments) == 0:
+		ring.State, ring.Detail = NotChecked, "no input is a recorder's segment with its ring"
+	case losses.Segments["broken"] > 0:
+		ring.State, ring.Detail = No, fmt.Sprintf("%d segments differ from what their ring sealed", losses.Segments["broken"])
+	case losses.Segments["none"] > 0:
+		ring.State, ring.Detail = NotChecked, fmt.Sprintf("%d segments have no seal", losses.Segments["none"])
+	}
+	return []Verdict{ring, {Check: "losses", State: Yes, Detail: "stated: " + losses.String()}}
+}

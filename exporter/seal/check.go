@@ -1,0 +1,204 @@
+package seal
+
+import (
+	"bytes"
+	"context"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/secure-systems-lab/go-securesystemslib/dsse"
+
+	"github.com/pcapsule/pcapsule/exporter/bundle"
+)
+
+// State is the outcome of one check.
+type State string
+
+// The states of a check.
+const (
+	Yes        State = "yes"         // true
+	No         State = "no"          // false: the bundle does not verify
+	NotChecked State = "not_checked" // neither: what it needs was not given or does not exist
+)
+
+// Verdict is one check of a bundle with its outcome.
+type Verdict struct {
+	Check  string `json:"check"` // files, hashes, custody, signature, timestamp, ring, losses, tables
+	State  State  `json:"state"`
+	Place  string `json:"place,omitempty"` // file in the bundle
+	Detail string `json:"detail,omitempty"`
+}
+
+// Trust is what a reader trusts: nothing in a bundle can vouch for itself.
+type Trust struct {
+	Signers     []Party        // each of them must have signed
+	Authorities *x509.CertPool // of time stamps; nil: none was given
+}
+
+// Check checks the seals and time stamps of a bundle that was verified. It returns one verdict
+// for each seal, signature and time stamp, in the order of their names.
+func Check(ctx context.Context, r *bundle.Report, trust Trust) []Verdict {
+	c := &checker{ctx: ctx, report: r, trust: trust, signed: map[string]bool{}}
+	for _, file := range slices.Sorted(maps.Keys(r.CustodyFiles)) {
+		switch {
+		case strings.HasSuffix(file, sealSuffix):
+			c.seal(file, r.CustodyFiles[file])
+		case strings.HasSuffix(file, stampSuffix):
+			c.timestamp(file, r.CustodyFiles[file])
+		default:
+			c.add("signature", No, file, "neither a seal nor a time stamp belongs under this name")
+		}
+	}
+	for _, file := range unfinished(r) {
+		c.add("signature", No, file, "the custody log has this file, but it is missing")
+	}
+	for i := range trust.Signers {
+		if p := &trust.Signers[i]; !c.signed[p.KeyID] {
+			c.add("signature", No, "", p.String()+" did not sign this bundle")
+		}
+	}
+	if trust.Authorities != nil && !c.stamped {
+		c.add("timestamp", No, "", "no time stamp is by an authority that you gave")
+	}
+	if len(c.verdicts) == 0 {
+		c.add("signature", NotChecked, "", "the bundle is not sealed")
+	}
+	return c.verdicts
+}
+
+type checker struct {
+	ctx      context.Context
+	report   *bundle.Report
+	trust    Trust
+	signed   map[string]bool // by key id: a key that the reader trusts signed
+	stamped  bool            // an authority that the reader trusts stamped
+	verdicts []Verdict
+}
+
+func (c *checker) add(check string, s State, place, detail string) {
+	c.verdicts = append(c.verdicts, Verdict{check, s, place, detail})
+}
+
+// seal checks one envelope.
+func (c *checker) seal(file string, data []byte) {
+	envelope, statement, err := parse(data)
+	if err == nil {
+		err = c.covers(file, statement)
+	}
+	if err != nil {
+		c.add("signature", No, file, err.Error())
+		return
+	}
+	known := map[string]*Party{}
+	for i := range statement.Predicate.Signers {
+		declared := &statement.Predicate.Signers[i]
+		p, err := ParsePublic(declared.Name, []byte(declared.PublicKey))
+		if err != nil || p.KeyID != declared.KeyID || p.Algorithm != declared.Algorithm {
+			c.add("signature", No, file, "the public key of "+declared.KeyID+" does not fit its description")
+			return
+		}
+		if known[p.KeyID] != nil {
+			c.add("signature", No, file, p.KeyID+" is listed twice")
+			return
+		}
+		known[p.KeyID] = &p
+	}
+	for _, s := range envelope.Signatures {
+		if known[s.KeyID] == nil {
+			c.add("signature", No, file, "a signature by "+s.KeyID+", which the record does not list")
+			return
+		}
+	}
+	if len(known) == 0 || len(envelope.Signatures) != len(known) {
+		c.add("signature", No, file, fmt.Sprintf("%d signatures of %d signers", len(envelope.Signatures), len(known)))
+		return
+	}
+	for i := range statement.Predicate.Signers {
+		c.signature(file, envelope, known[statement.Predicate.Signers[i].KeyID])
+	}
+}
+
+// signature checks the signature of one signer.
+func (c *checker) signature(file string, e *dsse.Envelope, p *Party) {
+	v, err := dsse.NewEnvelopeVerifier(verifier{p})
+	if err == nil {
+		_, err = v.Verify(c.ctx, e)
+	}
+	if err != nil {
+		c.add("signature", No, file, "the signature of "+p.String()+" is wrong")
+		return
+	}
+	for i := range c.trust.Signers {
+		if t := &c.trust.Signers[i]; t.KeyID == p.KeyID && t.PublicKey == p.PublicKey {
+			c.signed[p.KeyID] = true
+			c.add("signature", Yes, file, "signed by "+p.String()+", a key that you gave")
+			return
+		}
+	}
+	c.add("signature", NotChecked, file, "signed by "+p.String()+"; compare this fingerprint, or give the key with --signer")
+}
+
+// parse reads an envelope that this program wrote. Any other spelling of the same content is
+// refused, so that each changed byte is found.
+func parse(data []byte) (*dsse.Envelope, *Statement, error) {
+	var e dsse.Envelope
+	if err := json.Unmarshal(data, &e); err != nil {
+		return nil, nil, fmt.Errorf("not a DSSE envelope: %w", err)
+	}
+	payload, err := e.DecodeB64Payload()
+	if err != nil {
+		return nil, nil, fmt.Errorf("not a DSSE envelope: %w", err)
+	}
+	if same, err := encode(&e); err != nil || !bytes.Equal(same, data) || base64.StdEncoding.EncodeToString(payload) != e.Payload {
+		return nil, nil, errors.New("the file was written again or changed")
+	}
+	for _, s := range e.Signatures {
+		if sig, err := base64.StdEncoding.DecodeString(s.Sig); err != nil || base64.StdEncoding.EncodeToString(sig) != s.Sig {
+			return nil, nil, errors.New("a signature is not in base64")
+		}
+	}
+	if e.PayloadType != PayloadType {
+		return nil, nil, fmt.Errorf("payload type %q instead of %s", e.PayloadType, PayloadType)
+	}
+	var s Statement
+	if err := json.Unmarshal(payload, &s); err != nil {
+		return nil, nil, fmt.Errorf("not an in-toto statement: %w", err)
+	}
+	if s.Type != StatementType || s.PredicateType != PredicateType {
+		return nil, nil, fmt.Errorf("a statement %q with predicate %q, which this release does not know", s.Type, s.PredicateType)
+	}
+	return &e, &s, nil
+}
+
+// covers compares the subjects of a seal with the bundle.
+func (c *checker) covers(file string, s *Statement) error {
+	if len(s.Subject) != 3 {
+		return fmt.Errorf("%d subjects instead of 3", len(s.Subject))
+	}
+	for i, want := range []Subject{{"tagmanifest-sha256.txt", SubjectDigest{c.report.TagManifest}}, {"manifest-sha256.txt", SubjectDigest{c.report.Manifest}}} {
+		if s.Subject[i] != want {
+			return fmt.Errorf("it seals another bundle: its %s is %s, not %s", s.Subject[i].Name, s.Subject[i].Digest.SHA256, want.Digest.SHA256)
+		}
+	}
+	line := s.Subject[2]
+	for seq := range c.report.CustodyLines {
+		if lineName(int64(seq)) != line.Name {
+			continue
+		}
+		entry := &c.report.Custody[seq]
+		switch {
+		case c.report.CustodyLines[seq] != line.Digest.SHA256:
+			return fmt.Errorf("%s was changed after the seal", line.Name)
+		case entry.Event != EventSealed || entry.Details["file"] != file:
+			return fmt.Errorf("the seal belongs to %s", entry.Details["file"])
+		}
+		return nil
+	}
+	return fmt.Errorf("the custody log was cut: %s is missing", line.Name)
+}

@@ -1,0 +1,155 @@
+package seal
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"math/big"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/digitorus/pkcs7"
+	"github.com/digitorus/timestamp"
+
+	"github.com/pcapsule/pcapsule/exporter/bundle"
+)
+
+const (
+	sealSuffix  = ".dsse.json"
+	stampSuffix = ".tsr"
+)
+
+// StampRequest makes a request to a time-stamp authority (RFC 3161 section 2.4.1) for a seal,
+// custody/NAME.
+func StampRequest(b *bundle.Bundle, name string) ([]byte, error) {
+	data, err := b.ReadCustodyFile(name)
+	if err != nil {
+		return nil, err
+	}
+	nonce, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 63))
+	if err != nil {
+		return nil, fmt.Errorf("requesting a time stamp: %w", err)
+	}
+	request, err := timestamp.CreateRequest(bytes.NewReader(data), &timestamp.RequestOptions{Hash: crypto.SHA256, Certificates: true, Nonce: nonce})
+	if err != nil {
+		return nil, fmt.Errorf("requesting a time stamp: %w", err)
+	}
+	return request, nil
+}
+
+// AddStamp adds the response of a time-stamp authority for a seal, custody/NAME, to the bundle.
+// request, if not nil, must be what was sent: its nonce shows that the response is new. entry
+// becomes a line of the custody log.
+func AddStamp(b *bundle.Bundle, name string, request, response []byte, entry bundle.Entry) (*Stamp, error) {
+	data, err := b.ReadCustodyFile(name)
+	if err != nil {
+		return nil, err
+	}
+	stamp, err := parseStamp(response, data, nil)
+	if err != nil {
+		return nil, fmt.Errorf("reading the time stamp: %w", err)
+	}
+	if request != nil {
+		sent, err := timestamp.ParseRequest(request)
+		if err != nil {
+			return nil, fmt.Errorf("reading the request: %w", err)
+		}
+		if sent.Nonce != nil && (stamp.nonce == nil || sent.Nonce.Cmp(stamp.nonce) != 0) {
+			return nil, errors.New("reading the time stamp: it answers another request")
+		}
+	}
+	stampName := strings.TrimSuffix(name, sealSuffix) + stampSuffix
+	if _, err := b.ReadCustodyFile(stampName); err == nil {
+		return nil, fmt.Errorf("adding custody/%s: %w", stampName, bundle.ErrExists)
+	}
+	stamp.File = "custody/" + stampName
+	entry.Event, entry.Time = EventTimestamped, 0
+	entry.Details = map[string]string{"file": stamp.File, "sha256": bundle.Digest(sha256.Sum256(response)).String()}
+	if _, _, err := b.AppendCustody(entry); err != nil {
+		return nil, err
+	}
+	if err := b.AddCustodyFile(stampName, response); err != nil {
+		return nil, errors.Join(err, fail(b, entry, stampName))
+	}
+	return stamp, nil
+}
+
+// Stamp is a time stamp.
+type Stamp struct {
+	File      string        `json:"file"` // in the bundle
+	Time      time.Time     `json:"time"`
+	Accuracy  time.Duration `json:"accuracy_ns"` // 0: not stated
+	Authority string        `json:"authority"`   // subject of the certificate
+
+	nonce *big.Int
+}
+
+// parseStamp reads a response and checks that it is for data and that its signature is that of
+// a certificate for time stamps, which leads to roots if there are any.
+func parseStamp(response, data []byte, roots *x509.CertPool) (*Stamp, error) {
+	t, err := timestamp.ParseResponse(response)
+	if err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256(data)
+	if t.HashAlgorithm != crypto.SHA256 || !bytes.Equal(t.HashedMessage, sum[:]) {
+		return nil, errors.New("it is not for this seal")
+	}
+	p7, err := pkcs7.Parse(t.RawToken)
+	if err != nil {
+		return nil, err
+	}
+	signer := p7.GetOnlySigner()
+	if signer == nil {
+		return nil, errors.New("it needs one signer with a certificate in it")
+	}
+	if !slices.Contains(signer.ExtKeyUsage, x509.ExtKeyUsageTimeStamping) {
+		return nil, fmt.Errorf("the certificate of %s is not for time stamps", signer.Subject)
+	}
+	intermediates := x509.NewCertPool()
+	for _, cert := range p7.Certificates {
+		intermediates.AddCert(cert)
+	}
+	err = p7.VerifyWithOpts(x509.VerifyOptions{Roots: roots, Intermediates: intermediates, CurrentTime: t.Time, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageTimeStamping}})
+	if err != nil {
+		return nil, err
+	}
+	return &Stamp{Time: t.Time.UTC(), Accuracy: t.Accuracy, Authority: signer.Subject.String(), nonce: t.Nonce}, nil
+}
+
+// timestamp checks one time stamp.
+func (c *checker) timestamp(file string, response []byte) {
+	seal, exists := c.report.CustodyFiles[strings.TrimSuffix(file, stampSuffix)+sealSuffix]
+	if !exists {
+		c.add("timestamp", No, file, "its seal is missing")
+		return
+	}
+	listed := slices.ContainsFunc(c.report.Custody, func(e bundle.Entry) bool {
+		return e.Event == EventTimestamped && e.Details["file"] == file && e.Details["sha256"] == bundle.Digest(sha256.Sum256(response)).String()
+	})
+	if !listed {
+		c.add("timestamp", No, file, "the custody log does not have it with this content")
+		return
+	}
+	stamp, err := parseStamp(response, seal, nil)
+	if err != nil {
+		c.add("timestamp", No, file, err.Error())
+		return
+	}
+	detail := "the seal existed at " + stamp.Time.Format(time.RFC3339) + ", says " + stamp.Authority
+	if c.trust.Authorities == nil {
+		c.add("timestamp", NotChecked, file, detail+"; give the authority's certificate with --authority")
+		return
+	}
+	if _, err := parseStamp(response, seal, c.trust.Authorities); err != nil {
+		c.add("timestamp", NotChecked, file, detail+", an authority that you did not give")
+		return
+	}
+	c.stamped = true
+	c.add("timestamp", Yes, file, detail+", an authority that you gave")
+}

@@ -1,0 +1,298 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/crypto/ssh/agent"
+
+	"filippo.io/age"
+
+	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/exporter/seal"
+	"github.com/pcapsule/pcapsule/internal/cli/console"
+	"github.com/pcapsule/pcapsule/internal/cli/exit"
+	"github.com/pcapsule/pcapsule/internal/version"
+)
+
+// sealFlags are the flags of seal.
+type sealFlags struct {
+	keys, agent, identities []string
+	name, request           string
+	asJSON                  bool
+}
+
+func (e *env) cmdSeal() *cobra.Command {
+	var f sealFlags
+	c := &cobra.Command{
+		Use:   "seal BUNDLE --key FILE",
+		Short: "Sign a bundle: an in-toto statement with the acquisition record",
+		Long: `Sign a bundle. The seal covers every file, the custody log so far, and an acquisition record:
+who asked for the evidence (--request), what was collected, with what, and what was lost. Public
+tools can verify it; docs/format/seal.md shows how. Several keys sign together.
+
+The key is PEM (PKCS #8) or OpenSSH: ed25519, ECDSA or RSA. It may be encrypted with age. Make
+one with: openssl genpkey -algorithm ed25519 -out examiner.pem && chmod 600 examiner.pem`,
+		Example: `  pcapsule seal incident.pcapsule --key examiner.pem --name "E. Examiner" --request request.yaml
+  pcapsule seal incident.pcapsule --agent SHA256:mVPwvezndPv/ARoIadVY98vAC0g+P/5633yTC4d/wXE`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error { return e.runSeal(c.Context(), args[0], &f) },
+	}
+	c.Flags().StringArrayVar(&f.keys, "key", nil, "file of a private key; can be repeated")
+	c.Flags().StringArrayVar(&f.agent, "agent", nil, "key of ssh-agent, by fingerprint or comment; can be repeated")
+	c.Flags().StringArrayVar(&f.identities, "identity", nil, "age identity that decrypts the key file")
+	c.Flags().StringVar(&f.name, "name", "", "who holds the key (default: the name of the account)")
+	c.Flags().StringVar(&f.request, "request", "", "YAML file: case_id, authority, requester, approver, examiner, purpose …")
+	c.Flags().BoolVar(&f.asJSON, "json", false, "print the statement as JSON")
+	return c
+}
+
+func (e *env) runSeal(ctx context.Context, path string, f *sealFlags) error {
+	if len(f.keys)+len(f.agent) == 0 {
+		return exit.With(fmt.Errorf("no key to sign with"), exit.Usage, "openssl genpkey -algorithm ed25519 -out examiner.pem makes one; then --key examiner.pem")
+	}
+	entry := custodyEntry(bundle.Entry{User: f.name})
+	o := seal.Options{Entry: entry, With: thisProgram()}
+	if f.request != "" {
+		data, err := os.ReadFile(f.request)
+		if err != nil {
+			return err
+		}
+		if o.Request, err = seal.ReadRequest(data); err != nil {
+			return exit.With(fmt.Errorf("reading %s: %w", f.request, err), exit.Syntax, "docs/format/seal.md lists the keys of a request")
+		}
+	}
+	signers, done, err := f.signers(entry.User)
+	if err != nil {
+		return err
+	}
+	defer done()
+	o.Signers = signers
+	b, err := bundle.Open(path)
+	if err != nil {
+		return err
+	}
+	sealed, err := seal.Sign(ctx, b, o)
+	if errors.Is(err, seal.ErrSameKey) {
+		return exit.Usagef("%v", err)
+	}
+	if err != nil {
+		return err
+	}
+	if f.asJSON {
+		enc := json.NewEncoder(e.out)
+		enc.SetIndent("", "  ")
+		return enc.Encode(sealed)
+	}
+	fmt.Fprintln(e.out, console.Line(b.Dir+"/"+sealed.File))
+	for _, s := range sealed.Signers {
+		fmt.Fprintln(e.out, console.Line("signed by "+s.String()))
+	}
+	fmt.Fprintf(e.out, "custody_head %s\n", sealed.Head)
+	return nil
+}
+
+// signers reads the keys. done ends the connection to ssh-agent.
+func (f *sealFlags) signers(name string) (list []seal.Signer, done func(), err error) {
+	done = func() {}
+	var identities []age.Identity
+	for _, p := range f.identities {
+		more, err := readIdentities(p)
+		if err != nil {
+			return nil, done, fmt.Errorf("reading identity %s: %w", p, err)
+		}
+		identities = append(identities, more...)
+	}
+	for _, p := range f.keys {
+		text, err := readKeyFile(p)
+		if err != nil {
+			return nil, done, err
+		}
+		s, err := seal.ParsePrivate(name, text, identities)
+		if err != nil {
+			return nil, done, exit.With(fmt.Errorf("reading key %s: %w", p, err), exit.Usage, "--key wants a private key: PEM or OpenSSH")
+		}
+		list = append(list, s)
+	}
+	if len(f.agent) == 0 {
+		return list, done, nil
+	}
+	conn, err := net.Dial("unix", os.Getenv("SSH_AUTH_SOCK"))
+	if err != nil {
+		return nil, done, exit.With(fmt.Errorf("ssh-agent: %w", err), exit.Usage, "start ssh-agent and add the key with ssh-add")
+	}
+	client := agent.NewClient(conn) // one only: it reads from the connection all the time
+	for _, key := range f.agent {
+		s, err := seal.AgentSigner("", key, client)
+		if err != nil {
+			conn.Close()
+			return nil, done, exit.With(err, exit.Usage, "ssh-add -l lists the keys")
+		}
+		list = append(list, s)
+	}
+	return list, func() { conn.Close() }, nil
+}
+
+// readKeyFile reads a private key that only its owner can read.
+func readKeyFile(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading key: %w", err)
+	}
+	if runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0 {
+		return nil, exit.With(fmt.Errorf("reading key %s: others can read it (mode %o)", path, info.Mode().Perm()), exit.Usage, "chmod 600 "+path)
+	}
+	if info.Size() > 64<<10 {
+		return nil, fmt.Errorf("reading key %s: %d bytes are too many for a key", path, info.Size())
+	}
+	return os.ReadFile(path)
+}
+
+// thisProgram describes the running program with the hash of its file.
+func thisProgram() seal.Tool {
+	t := seal.Tool{Name: "pcapsule", Release: version.Release}
+	if name, err := os.Executable(); err == nil {
+		if f, err := os.Open(name); err == nil {
+			defer f.Close()
+			h := sha256.New()
+			if _, err := io.Copy(h, f); err == nil {
+				sum := bundle.Digest(h.Sum(nil))
+				t.SHA256 = &sum
+			}
+		}
+	}
+	return t
+}
+
+// stampFlags are the flags of timestamp.
+type stampFlags struct{ seal, url, request, response string }
+
+func (e *env) cmdTimestamp() *cobra.Command {
+	var f stampFlags
+	c := &cobra.Command{
+		Use:   "timestamp BUNDLE",
+		Short: "Add a time stamp of an authority (RFC 3161) to a seal",
+		Long: `Add a time stamp of an authority (RFC 3161) to a seal, by default the newest. It proves that the
+seal existed at a time that does not come from this machine. With --url the authority is asked
+directly. Without a network, write the request to a file (--request), have it answered elsewhere,
+and add the answer (--response).`,
+		Example: `  pcapsule timestamp incident.pcapsule --url http://tsa.example.org/tsr
+  pcapsule timestamp incident.pcapsule --request seal.tsq
+  curl -H 'Content-Type: application/timestamp-query' --data-binary @seal.tsq http://tsa.example.org/tsr -o seal.tsr
+  pcapsule timestamp incident.pcapsule --response seal.tsr`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error { return e.runTimestamp(c.Context(), args[0], &f) },
+	}
+	c.Flags().StringVar(&f.seal, "seal", "", "name of the seal in custody/ (default: the newest)")
+	c.Flags().StringVar(&f.url, "url", "", "URL of the time-stamp authority")
+	c.Flags().StringVar(&f.request, "request", "", "write the request to this new file, for another machine")
+	c.Flags().StringVar(&f.response, "response", "", "file with the response of the authority")
+	return c
+}
+
+func (e *env) runTimestamp(ctx context.Context, path string, f *stampFlags) error {
+	given := 0
+	for _, s := range []string{f.url, f.request, f.response} {
+		if s != "" {
+			given++
+		}
+	}
+	if given != 1 {
+		return exit.Usagef("give one of --url, --request and --response")
+	}
+	b, err := bundle.Open(path)
+	if err != nil {
+		return err
+	}
+	name, err := f.sealName(b)
+	if err != nil {
+		return err
+	}
+	var request, response []byte
+	if f.response == "" {
+		if request, err = seal.StampRequest(b, name); err != nil {
+			return err
+		}
+	}
+	switch {
+	case f.request != "":
+		if err := exit.NewOutput(f.request); err != nil {
+			return err
+		}
+		if err := os.WriteFile(f.request, request, 0o644); err != nil {
+			return err
+		}
+		fmt.Fprintln(e.out, console.Line("request for custody/"+name+" written to "+f.request))
+		return nil
+	case f.url != "":
+		response, err = askAuthority(ctx, f.url, request)
+	default:
+		response, err = os.ReadFile(f.response)
+	}
+	if err != nil {
+		return err
+	}
+	stamp, err := seal.AddStamp(b, name, request, response, custodyEntry(bundle.Entry{}))
+	if errors.Is(err, bundle.ErrExists) {
+		return err
+	}
+	if err != nil {
+		return exit.With(err, exit.Verify, "nothing was added; the response must be for the newest seal, or name another with --seal")
+	}
+	fmt.Fprintln(e.out, console.Line(fmt.Sprintf("%s: %s, by %s", stamp.File, stamp.Time.Format(time.RFC3339), stamp.Authority)))
+	return nil
+}
+
+// sealName is the seal that the flags name, or the newest.
+func (f *stampFlags) sealName(b *bundle.Bundle) (string, error) {
+	if f.seal != "" {
+		return path.Base(f.seal), nil
+	}
+	entries, _, err := b.Custody()
+	if err != nil {
+		return "", err
+	}
+	for i := len(entries) - 1; i >= 0; i-- {
+		if entries[i].Event == seal.EventSealed {
+			return path.Base(entries[i].Details["file"]), nil
+		}
+	}
+	return "", exit.With(fmt.Errorf("%s is not sealed", b.Dir), exit.Usage, "pcapsule seal comes first")
+}
+
+// askAuthority sends a request to a time-stamp authority.
+func askAuthority(ctx context.Context, url string, request []byte) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(request))
+	if err != nil {
+		return nil, exit.Usagef("--url: %v", err)
+	}
+	r.Header.Set("Content-Type", "application/timestamp-query")
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return nil, fmt.Errorf("asking the time-stamp authority: %w", err)
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode/100 != 2 || !strings.HasPrefix(answer.Header.Get("Content-Type"), "application/timestamp-reply") {
+		return nil, fmt.Errorf("asking the time-stamp authority: %s, %s", answer.Status, answer.Header.Get("Content-Type"))
+	}
+	data, err := io.ReadAll(io.LimitReader(answer.Body, 1<<20))
+	if err != nil {
+		return nil, fmt.Errorf("asking the time-stamp authority: %w", err)
+	}
+	return data, nil
+}
