@@ -373,28 +373,3 @@ func TestReadRequest(t *testing.T) {
 		}
 	}
 }
-
-func FuzzCheck(f *testing.F) {
-	b, trust := sealed(f)
-	r := must(bundle.Verify(ctx, b.Dir, nil))(f)
-	for name, data := range r.CustodyFiles {
-		f.Add(strings.HasSuffix(name, ".tsr"), data)
-	}
-	f.Fuzz(func(t *testing.T, stamp bool, data []byte) {
-		name := "custody/seal-000.dsse.json"
-		if stamp {
-			name = "custody/seal-000.tsr"
-		}
-		c := *r
-		c.CustodyFiles = map[string][]byte{"custody/seal-000.dsse.json": r.CustodyFiles["custody/seal-000.dsse.json"], "custody/seal-000.tsr": r.CustodyFiles["custody/seal-000.tsr"]}
-		same := bytes.Equal(c.CustodyFiles[name], data)
-		c.CustodyFiles[name] = data
-		bad := false
-		for _, v := range seal.Check(ctx, &c, trust) {
-			bad = bad || v.State == seal.No
-		}
-		if bad == same {
-			t.Errorf("fault %v for content that is the same: %v", bad, same)
-		}
-	})
-}
