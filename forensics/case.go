@@ -66,6 +66,7 @@ type Case struct {
 	findings *atomic.Pointer[Findings]
 	xml      *xmlCache
 	known    *knownOnce
+	gated    *gated
 	unmasked []string        // views that hide those of the masked case; see Unmasked
 	whole    *Case           // of a case that masks
 	part     bool            // of another case, which closes the database
@@ -92,7 +93,7 @@ func Open(ctx context.Context, paths []string, o Options) (*Case, error) {
 	if len(paths) == 0 || len(paths) > maxBundles {
 		return nil, fmt.Errorf("opening case: %d bundles, want 1 to %d", len(paths), maxBundles)
 	}
-	c := &Case{paths: paths, mask: o.MaskSecrets, options: o, findings: &atomic.Pointer[Findings]{}, tables: &sync.Map{}, xml: &xmlCache{}, known: &knownOnce{}}
+	c := &Case{paths: paths, mask: o.MaskSecrets, options: o, findings: &atomic.Pointer[Findings]{}, tables: &sync.Map{}, xml: &xmlCache{}, known: &knownOnce{}, gated: &gated{}}
 	seen := map[string]string{}
 	for _, p := range paths {
 		b, err := bundle.OpenWith(p, bundle.OpenOptions{CacheDir: o.CacheDir})

@@ -242,7 +242,7 @@ func (c *Case) markSQL(ctx context.Context, m *marks, sel *Selection) error {
 		return usagef("SQL says itself which time it wants")
 	}
 	db := c.db.Alone() // it may be a stranger's
-	if _, err := db.Gate(ctx, sel.SQL, c.isTable); err != nil {
+	if _, err := c.gate(ctx, db, sel.SQL); err != nil {
 		return err
 	}
 	rows, err := db.Query(ctx, sel.SQL, sel.Args...)

@@ -86,7 +86,7 @@ func (c *Case) planSQL(ctx context.Context, q *Query, cur *cursor) (*plan, error
 	if q.Alone {
 		db = db.Alone()
 	}
-	facts, err := db.Gate(ctx, q.SQL, c.isTable)
+	facts, err := c.gate(ctx, db, q.SQL)
 	if err != nil {
 		return nil, err
 	}

@@ -42,7 +42,8 @@ var spans = map[string][2]string{
 // bundle lacks is taken from the others.
 func (c *Case) makeViews(ctx context.Context) error {
 	c.views = map[string]*view{}
-	for _, s := range table.All() {
+	schemas := table.All()
+	for _, s := range schemas {
 		c.order = append(c.order, s.Name)
 	}
 	var others []string
@@ -65,7 +66,7 @@ func (c *Case) makeViews(ctx context.Context) error {
 		return err
 	}
 	for _, name := range making {
-		if err := c.makeView(ctx, name); err != nil {
+		if err := c.makeView(ctx, name, schemas); err != nil {
 			return fmt.Errorf("table %s: %w", name, err)
 		}
 	}
@@ -80,7 +81,7 @@ func (c *Case) tellCopies(ctx context.Context) error {
 	if !c.several() || !slices.Contains(c.order, "calls") {
 		return nil
 	}
-	if _, err := c.describe(ctx, "calls", c.allOf("calls")); err != nil {
+	if _, err := c.describe(ctx, "calls"); err != nil {
 		return fmt.Errorf("table calls: %w", err)
 	}
 	f, err := c.findCopies(ctx)
@@ -166,14 +167,14 @@ func escapeGlob(path string) string {
 	return strings.NewReplacer("[", "[[]", "*", "[*]", "?", "[?]").Replace(path)
 }
 
-func (c *Case) makeView(ctx context.Context, name string) error {
+func (c *Case) makeView(ctx context.Context, name string, schemas []*table.Schema) error {
 	v := &view{name: name}
 	source := c.source(name)
 	var err error
-	if v.raw, err = c.describe(ctx, name, source); err != nil {
+	if v.raw, err = c.describe(ctx, name); err != nil {
 		return err
 	}
-	if err := fits(name, v.raw); err != nil {
+	if err := fits(name, v.raw, schemas); err != nil {
 		return err
 	}
 	seen := c.masked(source, v.raw, every)
@@ -232,12 +233,13 @@ func (c *Case) masked(source string, cols []duck.Column, want func(name string) 
 
 func every(string) bool { return true }
 
-// describe finds the columns of a source.
+// describe finds the columns of a table.
 //
 // A part that somebody cut or overwrote is found here or when it is read, as an error
 // that names the file: a bundle is only hashed when it is verified.
-func (c *Case) describe(ctx context.Context, name, source string) ([]duck.Column, error) {
-	cols, err := c.columnsOf(ctx, source)
+func (c *Case) describe(ctx context.Context, name string) ([]duck.Column, error) {
+	files := &fileList{bound: true}
+	cols, err := c.columnsOf(ctx, c.reads(name, false, nil, files.parquet), files.args...)
 	if err != nil {
 		what, _, _ := strings.Cut(strings.TrimPrefix(err.Error(), duck.ErrDamaged.Error()+": "), "\n") // behind it DuckDB draws our SQL
 		return nil, &bundle.DamagedError{File: "data/tables/" + name, What: what, Err: err}
@@ -247,25 +249,28 @@ func (c *Case) describe(ctx context.Context, name, source string) ([]duck.Column
 
 // fits checks that a table of ours has the columns that its schema names, in their types.
 // A protocol that a bundle has not may lack its columns.
-func fits(name string, cols []duck.Column) error {
-	for _, s := range table.All() {
-		for i := range s.Columns {
-			want := &s.Columns[i]
-			at := slices.IndexFunc(cols, func(c duck.Column) bool { return c.Name == want.Name })
-			switch plain := strings.NewReplacer(`"`, "").Replace; {
-			case s.Name != name || at < 0 && want.Protocol != "":
-			case at < 0:
-				return &bundle.DamagedError{File: "data/tables/" + name, What: "column " + want.Name + " is missing"}
-			case plain(cols[at].Type) != plain(want.Kind.String()):
-				return &bundle.DamagedError{File: "data/tables/" + name, What: fmt.Sprintf("column %s is %.100s, want %s", want.Name, cols[at].Type, want.Kind)}
-			}
+func fits(name string, cols []duck.Column, schemas []*table.Schema) error {
+	at := slices.IndexFunc(schemas, func(s *table.Schema) bool { return s.Name == name })
+	if at < 0 {
+		return nil
+	}
+	plain := strings.NewReplacer(`"`, "").Replace
+	for i := range schemas[at].Columns {
+		want := &schemas[at].Columns[i]
+		at := slices.IndexFunc(cols, func(c duck.Column) bool { return c.Name == want.Name })
+		switch {
+		case at < 0 && want.Protocol != "":
+		case at < 0:
+			return &bundle.DamagedError{File: "data/tables/" + name, What: "column " + want.Name + " is missing"}
+		case plain(cols[at].Type) != plain(want.Kind.String()):
+			return &bundle.DamagedError{File: "data/tables/" + name, What: fmt.Sprintf("column %s is %.100s, want %s", want.Name, cols[at].Type, want.Kind)}
 		}
 	}
 	return nil
 }
 
-func (c *Case) columnsOf(ctx context.Context, sql string) ([]duck.Column, error) {
-	rows, err := c.db.Query(ctx, sql+" LIMIT 0")
+func (c *Case) columnsOf(ctx context.Context, sql string, args ...any) ([]duck.Column, error) {
+	rows, err := c.db.Query(ctx, sql+" LIMIT 0", args...)
 	if err != nil {
 		return nil, err
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/pcapsule/pcapsule/forensics/internal/duck"
 	"github.com/pcapsule/pcapsule/kfl"
 )
 
@@ -92,9 +93,10 @@ func (c *Case) unfit(ctx context.Context, p kfl.Condition, from, to int64) strin
 		}
 	}
 	for _, text := range p.Texts {
+		named := c.named(ctx, text)
 		for _, side := range sides {
 			asked := slices.ContainsFunc(k.Columns(), func(name string) bool { return strings.HasSuffix(name, "_"+side.column) })
-			if !asked && c.named(ctx, side.column, text) {
+			if !asked && named[side.column] {
 				return fmt.Sprintf("; %q is a %[2]s: ask for src.%[2]s or dst.%[2]s", text, side.field)
 			}
 		}
@@ -139,12 +141,31 @@ func (c *Case) valuesOf(ctx context.Context, column string, isText bool, from, t
 	return values, any || len(values) > 0
 }
 
-// named reports whether an endpoint of the case has this name in a column.
-func (c *Case) named(ctx context.Context, column, name string) bool {
+// named are the columns of sides in which an endpoint of the case has this name. One question
+// about all of them takes hardly longer than one about a single column.
+func (c *Case) named(ctx context.Context, name string) map[string]bool {
 	v := c.views["endpoints"]
-	if v == nil || !slices.ContainsFunc(v.raw, func(col Column) bool { return col.Name == column }) {
-		return false
+	if v == nil {
+		return nil
 	}
-	r, err := c.query(ctx, Query{SQL: "SELECT 1 FROM endpoints WHERE " + column + " = ? LIMIT 1", Args: []any{name}, Limit: 1})
-	return err == nil && len(r.Rows) == 1
+	var columns, list []string
+	var args []any
+	for _, side := range sides {
+		if hasColumn(v.raw, side.column) {
+			columns, args = append(columns, side.column), append(args, name)
+			list = append(list, "bool_or("+duck.Ident(side.column)+" = ?)")
+		}
+	}
+	if len(list) == 0 {
+		return nil
+	}
+	r, err := c.query(ctx, Query{SQL: "SELECT " + strings.Join(list, ", ") + " FROM endpoints", Args: args, Limit: 1})
+	if err != nil || len(r.Rows) != 1 {
+		return nil
+	}
+	found := map[string]bool{}
+	for i, column := range columns {
+		found[column] = r.Rows[0][i] == true
+	}
+	return found
 }

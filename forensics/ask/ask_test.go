@@ -38,11 +38,10 @@ func bundleOf(t testing.TB, name string) string {
 	return dir
 }
 
-// open opens a bundle of a sample as one case.
+// open opens a bundle of samples as one case, once for all tests.
 func open(t testing.TB, inputs ...string) *forensics.Case {
 	t.Helper()
-	dir := filepath.Join(t.TempDir(), "t.pcapsule")
-	o := exporter.Options{Release: "test", Repanic: true}
+	var o exporter.Options
 	var paths []string
 	for _, in := range inputs {
 		paths = append(paths, filepath.Join("..", "..", "samples", in))
@@ -50,15 +49,7 @@ func open(t testing.TB, inputs ...string) *forensics.Case {
 			o.Kube = []string{filepath.Join("..", "..", "samples", "shop.kube.json")}
 		}
 	}
-	if _, err := exporter.Run(ctx, paths, dir, o); err != nil {
-		t.Fatal(err)
-	}
-	c, err := forensics.Open(ctx, []string{dir}, forensics.Options{Threads: 2})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { c.Close() })
-	return c
+	return share(t, strings.Join(inputs, "+"), paths, o)
 }
 
 // put asks a question by its name and checks the answer against the question's schema.

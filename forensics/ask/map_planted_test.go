@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -49,46 +48,60 @@ type asked struct {
 	facts map[string]fact
 }
 
-var plants sync.Map // scenario → func() (string, error)
-
-// plantedDir makes the bundle of a scenario, once.
-func plantedDir(t *testing.T, scenario string) string {
-	t.Helper()
-	from := filepath.Join("..", "..", "samples", "questions", scenario)
-	made, _ := plants.LoadOrStore(scenario, sync.OnceValues(func() (string, error) {
-		top, err := os.MkdirTemp("", "planted")
-		if err != nil {
-			return "", err
-		}
-		dir := filepath.Join(top, scenario+".pcapsule")
-		captures, err := filepath.Glob(filepath.Join(from, "*.pcapng.zst"))
-		if err != nil || len(captures) == 0 {
-			return "", fmt.Errorf("no captures in %s: %w", from, err)
-		}
-		keys, err := filepath.Glob(filepath.Join(from, "*.keys"))
-		if err != nil {
-			return "", err
-		}
-		_, err = exporter.Run(ctx, captures, dir, exporter.Options{Release: "test", Repanic: true, Keys: keys})
-		return dir, err
-	}))
-	dir, err := made.(func() (string, error))()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return dir
+// shared are the cases that tests only ask, each opened once.
+var shared struct {
+	dir   string
+	cases map[string]*forensics.Case
 }
 
 func TestMain(m *testing.M) {
 	worker.Main()
+	dir, err := os.MkdirTemp("", "pcapsule-ask-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	shared.dir, shared.cases = dir, map[string]*forensics.Case{}
 	code := m.Run()
-	plants.Range(func(_, v any) bool {
-		if dir, err := v.(func() (string, error))(); err == nil {
-			os.RemoveAll(filepath.Dir(dir))
-		}
-		return true
-	})
+	for _, c := range shared.cases {
+		c.Close()
+	}
+	os.RemoveAll(dir)
 	os.Exit(code)
+}
+
+// share opens a bundle of captures as one case, once for all tests.
+func share(t testing.TB, name string, captures []string, o exporter.Options) *forensics.Case {
+	t.Helper()
+	if c := shared.cases[name]; c != nil {
+		return c
+	}
+	dir := filepath.Join(shared.dir, name+".pcapsule")
+	o.Release, o.Repanic = "test", true
+	if _, err := exporter.Run(ctx, captures, dir, o); err != nil {
+		t.Fatal(err)
+	}
+	c, err := forensics.Open(ctx, []string{dir}, forensics.Options{Threads: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	shared.cases[name] = c
+	return c
+}
+
+// plantedCase is the case of a scenario.
+func plantedCase(t testing.TB, scenario string) *forensics.Case {
+	t.Helper()
+	from := filepath.Join("..", "..", "samples", "questions", scenario)
+	captures, err := filepath.Glob(filepath.Join(from, "*.pcapng.zst"))
+	if err != nil || len(captures) == 0 {
+		t.Fatalf("no captures in %s: %v", from, err)
+	}
+	keys, err := filepath.Glob(filepath.Join(from, "*.keys"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return share(t, scenario, captures, exporter.Options{Keys: keys})
 }
 
 // planted runs a test on a question of both scenarios.
@@ -103,11 +116,7 @@ func planted(t *testing.T, number int, check func(a *asked)) {
 			if err := json.Unmarshal(text, &all); err != nil {
 				t.Fatal(err)
 			}
-			c, err := forensics.Open(ctx, []string{plantedDir(t, scenario)}, forensics.Options{Threads: 2})
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer c.Close()
+			c := plantedCase(t, scenario)
 			for _, q := range all.Questions {
 				if q.Number == number {
 					a := &asked{t: t, c: c, args: q.Arguments, facts: map[string]fact{}}

@@ -72,13 +72,7 @@ func TestMapRefuses(t *testing.T) {
 
 // Two bundles of one capture: each call is in both and counts once.
 func TestOverlappingBundlesCountOnce(t *testing.T) {
-	one := open(t, "shop.pcapng")
-	twice := []string{one.Bundles()[0].Dir, open(t, "shop.pcapng").Bundles()[0].Dir}
-	two, err := forensics.Open(ctx, twice, forensics.Options{Threads: 2})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer two.Close()
+	one, two := open(t, "shop.pcapng"), twice(t, forensics.Options{})
 	for _, q := range []struct{ name, in, field string }{
 		{"get_overview", `{}`, "calls"},
 		{"get_service_map", `{"from_namespace":"shop","group_by":"pod"}`, "total_calls"},
