@@ -32,6 +32,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/internal/assemble"
 	"github.com/pcapsule/pcapsule/exporter/internal/flow"
 	"github.com/pcapsule/pcapsule/exporter/internal/join"
+	"github.com/pcapsule/pcapsule/exporter/internal/memory"
 	"github.com/pcapsule/pcapsule/exporter/internal/read"
 	"github.com/pcapsule/pcapsule/exporter/internal/round"
 	"github.com/pcapsule/pcapsule/exporter/internal/write"
@@ -65,14 +66,13 @@ type Options struct {
 }
 
 // DefaultMemory is the memory that a run stays below unless Options say otherwise.
-const DefaultMemory = 256 << 20
+const DefaultMemory = int64(memory.Default)
 
-// budget is what connections may take of the memory. The rest is for packets and rows on
-// their way, and for what the collector has not collected yet.
-func (o *Options) budget() int {
-	memory := cmp.Or(o.Memory, DefaultMemory)
-	return int(max(memory-memory/5-84<<20, 16<<20))
-}
+// HeapLimit is what Go's collector should keep to in a run that stays below memory, for
+// debug.SetMemoryLimit.
+func HeapLimit(bytes int64) int64 { return memory.Limit(bytes).Heap() }
+
+func (o *Options) limit() memory.Limit { return cmp.Or(memory.Limit(o.Memory), memory.Default) }
 
 // Progress says how far Run is.
 type Progress struct {
@@ -163,12 +163,12 @@ func build(ctx context.Context, sources *read.Inputs, b *bundle.Builder, o Optio
 			return nil, err
 		}
 	}
-	out, err := write.Open(b, o.Release, Protocols())
+	out, err := write.Open(b, o.Release, Protocols(), o.limit())
 	if err != nil {
 		return nil, err
 	}
 	defer out.Abort()
-	joiner := join.New(out, join.NewIdentity(who.Index, who.Known), used)
+	joiner := join.New(out, join.NewIdentity(who.Index, who.Known), used, o.limit())
 	m := &bundle.Manifest{Tool: bundle.Tool{Name: "pcapsule", Release: o.Release}}
 	protocols := func() []*dissect.Protocol { return all.Protocols(keys.Store) }
 	reader, err := pipe(ctx, sources, b, protocols, o, func(r *round.Round) error {
@@ -199,12 +199,12 @@ const roundsAhead = 1
 // pipe reads and assembles, and gives each round to last in order. b gets copies of the
 // inputs; without b, rounds also hold what came out of encryption.
 func pipe(ctx context.Context, sources *read.Inputs, b *bundle.Builder, protocols func() []*dissect.Protocol, o Options, last func(*round.Round) error) (*read.Reader, error) {
-	pool := round.NewPool()
-	shards, err := assemble.New(flow.Options{DecodeAs: o.DecodeAs, Repanic: o.Repanic, Plain: b == nil}, protocols, o.budget(), pool)
+	pool := round.NewPool(o.limit())
+	shards, err := assemble.New(flow.Options{DecodeAs: o.DecodeAs, Repanic: o.Repanic, Plain: b == nil}, protocols, o.limit().Connections(), pool)
 	if err != nil {
 		return nil, err
 	}
-	reader, err := read.New(sources, b, pool, read.Options{Filter: o.Filter, FromNs: o.FromNs, ToNs: o.ToNs, Explained: explained(protocols())})
+	reader, err := read.New(sources, b, pool, read.Options{Filter: o.Filter, FromNs: o.FromNs, ToNs: o.ToNs, Limit: o.limit(), Explained: explained(protocols())})
 	if err != nil {
 		return nil, err
 	}

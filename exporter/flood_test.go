@@ -218,6 +218,14 @@ var floods = map[string]struct {
 			return tcp4(to, server, a, 80, p, 500+uint32(at), 139, 24, i, answer[at:min(at+piece, len(answer))])
 		})
 	}},
+	"requests of 28 bytes that nobody answers": {300_000, func(n int) io.Reader {
+		ask := bytes.Repeat([]byte("GET / HTTP/1.1\r\nHost: a\r\n\r\n"), 40)
+		return newFrames(n, func(i int, to []byte) []byte {
+			c, step := rounds(i, 64)
+			a, p := client(c)
+			return tcp4(to, a, server, p, 80, 100+uint32(step*len(ask)), 1, 24, i, ask)
+		})
+	}},
 	"commands of six bytes": {20_000, func(n int) io.Reader {
 		ping, pong := bytes.Repeat([]byte("PING\r\n"), 230), bytes.Repeat([]byte("+PONG\r\n"), 230)
 		return newFrames(n, func(i int, to []byte) []byte {
@@ -271,7 +279,7 @@ func firstLine(out []byte, with string) string {
 // flood runs one of the floods in this process.
 func flood(t *testing.T, name string) {
 	debug.SetGCPercent(60) // as the program does, as well as the limit
-	debug.SetMemoryLimit(DefaultMemory - DefaultMemory/5)
+	debug.SetMemoryLimit(HeapLimit(DefaultMemory))
 	f := floods[name]
 	n := f.long / 50
 	if os.Getenv("PCAPSULE_LONG") != "" {

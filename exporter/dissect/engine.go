@@ -56,6 +56,7 @@ type Engine struct {
 	unknown  [transports]int
 	held     int   // bytes held in buffers
 	limit    int   // what held may reach
+	freed    int   // see Engine.Freed
 	undoSpan int64 // see Engine.undoing
 	undone   int64
 	kept     int64

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/internal/cli/console"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
 )
@@ -45,6 +46,6 @@ func limitMemory(s string) (int64, error) {
 	if n < minMemory {
 		return 0, exit.Usagef("--memory %s: want at least 64MiB", s)
 	}
-	debug.SetMemoryLimit(n - n/5) // the rest is for what the collector does not see: code, stacks of C, the page cache of Parquet parts
+	debug.SetMemoryLimit(exporter.HeapLimit(n))
 	return n, nil
 }

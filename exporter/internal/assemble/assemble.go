@@ -19,15 +19,26 @@ import (
 
 // Shards are all shards of a run.
 type Shards struct {
-	all    [flow.ShardCount]*flow.Shard
-	pool   round.Pool
-	budget int
+	all     [flow.ShardCount]*flow.Shard
+	pool    round.Pool
+	budget  int
+	packets [flow.ShardCount]int // of the newest round that was begun
+	counts  [4]int               // packets of the last rounds, by round modulo 4
+	each    int                  // bytes that a packet took, of those of two and three rounds before
+	most    int                  // packets of the next round
+	now     int64                // of the newest round that was read
 
 	mu   sync.Mutex
 	cond *sync.Cond
-	done [flow.ShardCount]int    // rounds that the shard has finished
-	held [3][flow.ShardCount]int // bytes that shards held back after the last rounds, by round modulo 3
-	rows int                     // not yet joined
+	done [flow.ShardCount]int      // rounds that the shard has finished
+	used [4][flow.ShardCount]usage // of the last rounds, by round modulo 4
+	rows int                       // not yet joined
+}
+
+// usage is the memory of a shard after a round, in bytes.
+type usage struct {
+	held  int // by its connections
+	freed int // in the round: it stands in rows that wait to be written, and in garbage
 }
 
 // New makes the shards. Each gets protocols of its own. Connections of all take at most
@@ -97,6 +108,10 @@ func (s *Shards) Run(in <-chan *round.Round, out chan<- *round.Round, workers in
 	}
 	var last *job
 	for r := range in {
+		for n := s.piece(); n < len(r.Packets); n = s.piece() {
+			last = begin(r.Cut(n, s.now, s.pool))
+		}
+		s.now = r.Now
 		last = begin(r)
 	}
 	for last != nil {
@@ -127,6 +142,13 @@ func (s *Shards) makeRoom() {
 	s.mu.Unlock()
 }
 
+// piece is how many packets the next round may have: so many that what they are likely to take
+// is a small part of the budget, and at most twice as many as the round before could have.
+func (s *Shards) piece() int {
+	s.most = min(max(s.budget/pieceShare/max(s.each, 1), leastPiece), 2*max(s.most, leastPiece))
+	return s.most
+}
+
 // open reports whether any connection has not ended.
 func (s *Shards) open() bool {
 	return slices.ContainsFunc(s.all[:], func(sh *flow.Shard) bool { return sh.Open() > 0 })
@@ -144,15 +166,30 @@ func (s *Shards) Joined(r *round.Round) {
 	s.mu.Unlock()
 }
 
-// shardBudget is what the connections of a shard may always take.
-const shardBudget = 512 << 10
+// Limits of the memory of connections.
+const (
+	shardBudget = 512 << 10 // what those of a shard may always take
+	slowly      = 8         // rounds within which too much is given up
+	pieceShare  = 16        // of the budget is about what a round may take
+	leastPiece  = 16        // packets that a round may always have
+)
 
-// share says what the connections of each shard may take in a round: what they took two rounds before and
-// all that nobody held then, so that one busy connection can have nearly everything. Two
-// rounds before, since no shard is further behind; what comes in between is at most the
-// bytes of two rounds. The number of workers so changes nothing.
+// share says what the connections of each shard may take in a round, by what they took two
+// rounds before, because no shard is further behind; so the number of workers changes
+// nothing. Rows of the two rounds under way take as much as came in during the two before.
+//
+// What is free goes to shards by their packets in this round and the one before: one busy
+// connection can have nearly everything, and a flood in all shards does not take it 16 times.
+// If too much is taken, each shard gives up its part, slowly, since what it gives up stands in
+// rows at first.
 func (s *Shards) share(j *job) {
-	var before [flow.ShardCount]int
+	packets, all := s.packets, 0
+	for i := range s.packets {
+		s.packets[i] = len(j.Shards[i]) + 1
+		packets[i] += s.packets[i]
+		all += packets[i]
+	}
+	var before, between, earlier [flow.ShardCount]usage
 	if j.seq >= 2 {
 		s.mu.Lock()
 		for i := range s.done {
@@ -160,15 +197,28 @@ func (s *Shards) share(j *job) {
 				s.cond.Wait()
 			}
 		}
-		before = s.held[(j.seq-2)%3]
+		before, between, earlier = s.used[(j.seq-2)%len(s.used)], s.used[(j.seq+1)%len(s.used)], s.used[j.seq%len(s.used)]
 		s.mu.Unlock()
 	}
-	free := s.budget - j.Kept
-	for _, n := range before {
-		free -= n
+	held, came := 0, 0
+	for i, b := range before {
+		held += b.held
+		came += b.held - earlier[i].held + b.freed + between[i].freed
 	}
-	for i, n := range before {
-		j.budget[i] = max(n+max(free, 0), shardBudget)
+	of := func(seq int) *int { return &s.counts[(seq+len(s.counts))%len(s.counts)] }
+	*of(j.seq) = len(j.Packets)
+	if known := *of(j.seq - 2) + *of(j.seq - 3); known > 0 {
+		s.each = max(came, 0) / known
+	}
+	free := s.budget - j.Kept - held - s.each*(len(j.Packets)+*of(j.seq - 1))
+	for i, b := range before {
+		n := b.held
+		if free > 0 {
+			n += int(int64(free) * int64(packets[i]) / int64(all))
+		} else if held > 0 {
+			n += int(int64(free) * int64(b.held) / int64(held) / slowly)
+		}
+		j.budget[i] = max(n, shardBudget)
 	}
 }
 
@@ -187,7 +237,7 @@ func (s *Shards) do(t task) {
 		sh.Close(last, out)
 	}
 	s.mu.Lock()
-	s.held[t.j.seq%3][t.shard] = sh.Held()
+	s.used[t.j.seq%len(s.used)][t.shard] = usage{sh.Held(), sh.Freed() + out.Memory()}
 	s.rows += out.Rows()
 	s.done[t.shard]++
 	s.cond.Broadcast()

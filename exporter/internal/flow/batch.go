@@ -1,6 +1,8 @@
 package flow
 
 import (
+	"unsafe"
+
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
@@ -133,6 +135,14 @@ type Batch struct {
 // Rows is the number of rows in the batch.
 func (b *Batch) Rows() int {
 	return len(b.Calls) + len(b.Flows) + len(b.Conns) + len(b.Events) + len(b.Anomalies) + len(b.Plain)
+}
+
+// Memory is about what the rows of the batch take, in bytes, without what connections took
+// for them before.
+func (b *Batch) Memory() int {
+	const callCost, flowCost, connCost = 1400, int(unsafe.Sizeof(FlowRow{}) + unsafe.Sizeof(table.Flow{})), int(unsafe.Sizeof(ConnRow{}) + unsafe.Sizeof(table.Connection{}))
+	const eventCost, anomalyCost = int(unsafe.Sizeof(EventRow{})), int(unsafe.Sizeof(AnomalyRow{})) + 100
+	return len(b.Calls)*callCost + len(b.Flows)*flowCost + len(b.Conns)*connCost + len(b.Events)*eventCost + len(b.Anomalies)*anomalyCost
 }
 
 // Reset empties the batch for use again.

@@ -40,6 +40,7 @@ type Shard struct {
 	streamLimit int            // of budget
 	room        int            // bytes that connections may take
 	taken       int            // bytes that connections take by themselves
+	freed       int            // of them given back, see Freed
 	datagrams   datagrams
 	serial      uint64 // of the newest connection
 	conns       map[key]*Conn

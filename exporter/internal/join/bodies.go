@@ -5,6 +5,7 @@ import (
 	"unsafe"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/internal/memory"
 	"github.com/pcapsule/pcapsule/exporter/internal/write"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
@@ -27,6 +28,8 @@ type bodies struct {
 	kept map[table.Hash]struct{} // stored a short while ago
 	ring []table.Hash            // of kept, oldest at at once it is full
 	at   int
+
+	limit memory.Limit
 }
 
 // write writes what waits.
@@ -65,12 +68,12 @@ func (x *bodies) add(b *dissect.Body, c *table.Call, side string) {
 	if _, ok := x.kept[b.Hash]; ok {
 		return
 	}
-	if len(x.ring) < bodyWindow {
+	if len(x.ring) < x.limit.Scale(bodyWindow) {
 		x.ring = append(x.ring, b.Hash)
 	} else {
 		delete(x.kept, x.ring[x.at])
 		x.ring[x.at] = b.Hash
-		x.at = (x.at + 1) % bodyWindow
+		x.at = (x.at + 1) % len(x.ring)
 	}
 	x.kept[b.Hash] = struct{}{}
 	x.split(b, c)

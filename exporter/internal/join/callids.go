@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 
+	"github.com/pcapsule/pcapsule/exporter/internal/memory"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
@@ -11,7 +12,7 @@ import (
 // false positive costs a call the equality of its id with another bundle's, never uniqueness;
 // with 5 million calls there is 1 in 10,000.
 const (
-	idBlocks   = 1 << 18 // of 512 bits, 16 MiB; memory that no call touches is not used
+	idBlocks   = 1 << 18 // of 512 bits, 16 MiB at the default memory limit
 	idBits     = 8       // of a block that an id sets
 	maxIDTries = 16      // equal messages of one time; more are told apart by call_no
 )
@@ -23,6 +24,7 @@ const (
 type callIDs struct {
 	seen    [][8]uint64
 	touched uint64 // is there so that touch has an effect
+	limit   memory.Limit
 }
 
 // unique makes the id of a call, which is of its content alone, the only one of its kind.
@@ -58,10 +60,10 @@ func (u *callIDs) touch(id table.ID) {
 // hashes, but those of one content differ in the first bytes only.
 func (u *callIDs) place(id table.ID) (*[8]uint64, uint64) {
 	if u.seen == nil {
-		u.seen = make([][8]uint64, idBlocks)
+		u.seen = make([][8]uint64, u.limit.Scale(idBlocks))
 	}
 	h := binary.BigEndian.Uint64(id[:8]) ^ binary.BigEndian.Uint64(id[8:])*0x9e3779b97f4a7c15
-	return &u.seen[h%idBlocks], (h ^ h>>29) * 0xbf58476d1ce4e5b9
+	return &u.seen[h%uint64(len(u.seen))], (h ^ h>>29) * 0xbf58476d1ce4e5b9
 }
 
 // add notes an id and reports whether it may have been noted before.

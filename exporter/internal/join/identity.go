@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/pcapsule/pcapsule/exporter/decode"
+	"github.com/pcapsule/pcapsule/exporter/internal/memory"
 	"github.com/pcapsule/pcapsule/exporter/internal/round"
 	"github.com/pcapsule/pcapsule/exporter/table"
 	"github.com/pcapsule/pcapsule/recorder/workload"
@@ -32,6 +33,7 @@ type Identity struct {
 	namesBy   []netip.Addr // ring, oldest first from namesAt
 	namesAt   int
 	lookups   map[lookupKey]lookup
+	limit     memory.Limit
 }
 
 type endpointKey struct {
@@ -129,7 +131,7 @@ func (w *Identity) endpoint(addr decode.Addr, port uint16, proto uint8, at int64
 	e := &endpoint{key, w.next}
 	w.next++
 	w.endpoints[key] = w.byUse.PushFront(e)
-	if w.byUse.Len() > maxEndpoints {
+	if w.byUse.Len() > w.limit.Scale(maxEndpoints) {
 		last := w.byUse.Back()
 		delete(w.endpoints, last.Value.(*endpoint).key)
 		w.byUse.Remove(last)
@@ -212,19 +214,19 @@ func (w *Identity) learn(client netip.Addr, name string, addr netip.Addr, at int
 	addr = addr.Unmap()
 	name = strings.ToLower(strings.TrimSuffix(name, "."))
 	if _, ok := w.names[addr]; !ok {
-		if len(w.namesBy) < maxNames {
+		if len(w.namesBy) < w.limit.Scale(maxNames) {
 			w.namesBy = append(w.namesBy, addr)
 		} else {
 			delete(w.names, w.namesBy[w.namesAt])
 			w.namesBy[w.namesAt] = addr
-			w.namesAt = (w.namesAt + 1) % maxNames
+			w.namesAt = (w.namesAt + 1) % len(w.namesBy)
 		}
 	}
 	w.names[addr] = dnsName{name, at}
 	if !tookUs.OK { // an answer whose question was not captured
 		return
 	}
-	if len(w.lookups) >= maxNames {
+	if len(w.lookups) >= w.limit.Scale(maxNames) {
 		clear(w.lookups)
 	}
 	w.lookups[lookupKey{client, addr}] = lookup{at, tookUs.V}

@@ -16,6 +16,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/internal/flow"
+	"github.com/pcapsule/pcapsule/exporter/internal/memory"
 	"github.com/pcapsule/pcapsule/exporter/internal/round"
 	"github.com/pcapsule/pcapsule/exporter/internal/write"
 	"github.com/pcapsule/pcapsule/exporter/table"
@@ -51,9 +52,10 @@ type rows struct {
 	tls       []table.TLSHandshake
 }
 
-// New makes a joiner that writes to out.
-func New(out *write.Tables, who *Identity, keys *UsedKeys) *Joiner {
-	return &Joiner{out: out, who: who, keys: keys, bodies: bodies{kept: map[table.Hash]struct{}{}}, first: math.MaxInt64, last: math.MinInt64,
+// New makes a joiner that writes to out. The limit bounds what it remembers.
+func New(out *write.Tables, who *Identity, keys *UsedKeys, limit memory.Limit) *Joiner {
+	who.limit = limit
+	return &Joiner{ids: callIDs{limit: limit}, out: out, who: who, keys: keys, bodies: bodies{limit: limit, kept: map[table.Hash]struct{}{}}, first: math.MaxInt64, last: math.MinInt64,
 		rows: rows{flows: make([]table.Flow, 0, 256), calls: map[string][]unsafe.Pointer{}}, anomalies: map[[2]string]int64{}, keyStates: map[string]int64{}}
 }
 

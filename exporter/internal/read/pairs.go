@@ -7,6 +7,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/decode"
 	"github.com/pcapsule/pcapsule/exporter/internal/flow"
+	"github.com/pcapsule/pcapsule/exporter/internal/memory"
 	"github.com/pcapsule/pcapsule/exporter/internal/round"
 )
 
@@ -49,6 +50,7 @@ type pairs struct {
 	waiting []wait                   // oldest first
 	settled settled
 	views   *views // gets proven views of TCP
+	limit   memory.Limit
 }
 
 // memory is what the search takes, in bytes.
@@ -113,7 +115,7 @@ func (p *pairs) talk(f *flow.Packet, hash uint64, tcp, says bool) *talk {
 	t := p.talks.m[at]
 	if t == nil && says && src != dst && !manyHosts(&f.Dst) {
 		t = &talk{at: at, hash: hash, tcp: tcp, swapped: src != at.tuple[0]}
-		p.talks.put(at, t, maxTalks)
+		p.talks.put(at, t, p.limit.Scale(maxTalks))
 	}
 	return t
 }
@@ -184,7 +186,7 @@ func (p *pairs) listen(t *talk, m message, s spot) {
 	if e != nil && e.of == t {
 		m.by, m.other = e.by, e.other
 	}
-	p.said.put(m.hash, &m, maxMessages)
+	p.said.put(m.hash, &m, p.limit.Scale(maxMessages))
 	for i := len(t.copies) - 1; i >= 0; i-- {
 		p.answeredFirst(t.copies[i], &m)
 	}

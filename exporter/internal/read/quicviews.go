@@ -5,6 +5,7 @@ import (
 	"unsafe"
 
 	"github.com/pcapsule/pcapsule/exporter/internal/flow"
+	"github.com/pcapsule/pcapsule/exporter/internal/memory"
 )
 
 // Limits of the search for QUIC connections that change their addresses.
@@ -32,6 +33,7 @@ type quicViews struct {
 	ids     recent[string, quicID]    // of answered connections
 	lengths uint32                    // bit n: an id of n bytes is known
 	tuples  recent[place, quicSeen]
+	limit   memory.Limit
 }
 
 // memory is what the search takes, in bytes.
@@ -128,8 +130,8 @@ func (v *quicViews) long(to, from string, src, dst flow.End, at place, seen quic
 		return v.show(id, src, dst, at)
 	}
 	q := &quicConn{dialled: [2]flow.End{src, dst}, network: at.network, client: from}
-	v.first.put(pair(to, from), q, maxIDs)
-	v.tuples.put(at, quicSeen{of: q}, maxViews)
+	v.first.put(pair(to, from), q, v.limit.Scale(maxIDs))
+	v.tuples.put(at, quicSeen{of: q}, v.limit.Scale(maxViews))
 	return nil
 }
 
@@ -158,7 +160,7 @@ func (v *quicViews) learn(id string, of quicID) {
 	if len(id) < minID {
 		return
 	}
-	v.ids.put(id, of, maxIDs)
+	v.ids.put(id, of, v.limit.Scale(maxIDs))
 	v.lengths |= 1 << len(id)
 }
 
@@ -185,6 +187,6 @@ func (v *quicViews) show(to quicID, src, dst flow.End, at place) *flow.View {
 	if tupleOf(to.of.dialled[0], to.of.dialled[1]) != at.tuple {
 		seen.view = &flow.View{Dialled: to.of.dialled, Seen: ends, Network: to.of.network, By: flow.ByConnectionID}
 	}
-	v.tuples.put(at, seen, maxViews)
+	v.tuples.put(at, seen, v.limit.Scale(maxViews))
 	return seen.view
 }

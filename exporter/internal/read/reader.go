@@ -17,6 +17,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/exporter/decode"
+	"github.com/pcapsule/pcapsule/exporter/internal/memory"
 	"github.com/pcapsule/pcapsule/exporter/internal/round"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 	"github.com/pcapsule/pcapsule/recorder/workload"
@@ -27,6 +28,8 @@ type Options struct {
 	Filter string // as pcap-filter(7)
 	FromNs int64  // packets before are left out; 0 is no bound
 	ToNs   int64  // packets after are left out; 0 is no bound
+
+	Limit memory.Limit // that bounds what is remembered
 
 	// Explained reports whether a protocol other than QUIC explains a datagram; nil: none.
 	Explained func(datagram []byte) bool
@@ -97,9 +100,10 @@ func New(sources *Inputs, b *bundle.Builder, pool round.Pool, o Options) (*Reade
 		free: make(chan *window, 8), pool: pool, capped: map[string]int64{}, nonIP: map[string]int64{},
 		stopped: func() error { return nil }, byGroup: map[string]int32{}, lost: map[string]int64{}, sideCount: map[string]int64{}}
 	r.quicViews.foreign = o.Explained
-	r.pairs = pairs{seed: maphash.MakeSeed(), views: &r.views}
+	r.views.limit, r.quicViews.limit = o.Limit, o.Limit
+	r.pairs = pairs{seed: maphash.MakeSeed(), views: &r.views, limit: o.Limit}
 	r.socketViews = socketViews{views: &r.views, pairs: &r.pairs}
-	r.decoder = decode.New(decode.Options{MaxFragmentBytes: 16 << 20, OnIncomplete: r.gaveUp})
+	r.decoder = decode.New(decode.Options{MaxFragmentBytes: o.Limit.Scale(16 << 20), OnIncomplete: r.gaveUp})
 	r.cur = r.pool.Get()
 	if b == nil {
 		return r, nil

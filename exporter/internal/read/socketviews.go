@@ -66,7 +66,7 @@ func (v *socketViews) learn(at, of place, shown, own [2]flow.End, f *flow.Packet
 			dialled = [2]flow.End{dialled[1], dialled[0]}
 		}
 	} else if x := v.shown(of, at); x != nil {
-		v.known.put(of, socketView{x, cookie, own[0]}, maxViews)
+		v.known.put(of, socketView{x, cookie, own[0]}, v.views.limit.Scale(maxViews))
 		return nil
 	}
 	if tupleOf(dialled[0], dialled[1]) == at.tuple {
@@ -82,7 +82,7 @@ func (v *socketViews) learn(at, of place, shown, own [2]flow.End, f *flow.Packet
 		dialled, shown = [2]flow.End{dialled[1], dialled[0]}, [2]flow.End{shown[1], shown[0]}
 	}
 	view := &flow.View{Dialled: dialled, Seen: shown, Network: network, By: flow.BySocket}
-	v.known.put(at, socketView{view, cookie, from}, maxViews)
+	v.known.put(at, socketView{view, cookie, from}, v.views.limit.Scale(maxViews))
 	return view
 }
 

@@ -3,6 +3,7 @@ package read
 import (
 	"github.com/pcapsule/pcapsule/exporter/decode"
 	"github.com/pcapsule/pcapsule/exporter/internal/flow"
+	"github.com/pcapsule/pcapsule/exporter/internal/memory"
 )
 
 // Limits of the search for connections seen under other addresses.
@@ -35,6 +36,7 @@ type views struct {
 	dials    recent[place, *dial]  // by the ends that were dialled
 	known    recent[place, *seen]  // other ends
 	networks recent[tuple, uint64] // of the newest SYN that stood in one
+	limit    memory.Limit
 }
 
 type synKey struct {
@@ -108,7 +110,7 @@ func (v *views) find(f *flow.Packet, cookie uint64) *flow.View {
 
 func (v *views) syn(f *flow.Packet, src, dst flow.End, at place) *flow.View {
 	if f.Network != 0 {
-		v.networks.put(at.tuple, f.Network, maxViews)
+		v.networks.put(at.tuple, f.Network, v.limit.Scale(maxViews))
 	}
 	if !f.HasTS {
 		delete(v.known.m, at)
@@ -118,8 +120,8 @@ func (v *views) syn(f *flow.Packet, src, dst flow.End, at place) *flow.View {
 	first := v.syns.m[k]
 	if first == nil || f.Time-first.at > synSlack || first.at-f.Time > synSlack {
 		d := &dial{client: src, server: dst, network: f.Network, at: f.Time, key: k}
-		v.syns.put(k, d, maxSYNs)
-		v.dials.put(at, d, maxViews)
+		v.syns.put(k, d, v.limit.Scale(maxSYNs))
+		v.dials.put(at, d, v.limit.Scale(maxViews))
 		delete(v.known.m, at) // the ports are used for another connection now
 		return nil
 	}
@@ -130,7 +132,7 @@ func (v *views) syn(f *flow.Packet, src, dst flow.End, at place) *flow.View {
 		return old.view
 	}
 	s := &seen{of: first, view: &flow.View{Dialled: [2]flow.End{first.client, first.server}, Seen: [2]flow.End{src, dst}, Network: first.network, By: flow.BySequence}}
-	v.known.put(at, s, maxViews)
+	v.known.put(at, s, v.limit.Scale(maxViews))
 	return s.view
 }
 
@@ -175,15 +177,15 @@ func (v *views) learn(f *flow.Packet, at place) {
 		asked.network = 0
 	}
 	if d := v.dials.m[asked]; d != nil && f.Ack == d.key.seq+1 {
-		v.dials.put(at, d, maxViews)
+		v.dials.put(at, d, v.limit.Scale(maxViews))
 	}
 	if s := v.known.m[asked]; s != nil && f.Ack == s.of.key.seq+1 {
-		v.known.put(at, s, maxViews)
+		v.known.put(at, s, v.limit.Scale(maxViews))
 	}
 }
 
 // prove takes up ends whose payload showed that they are a view.
 func (v *views) prove(at place, view *flow.View) {
 	same := answer{known: true}
-	v.known.put(at, &seen{view: view, of: &dial{answer: same}, answer: same}, maxViews)
+	v.known.put(at, &seen{view: view, of: &dial{answer: same}, answer: same}, v.limit.Scale(maxViews))
 }

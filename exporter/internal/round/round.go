@@ -13,6 +13,7 @@ import (
 	"unsafe"
 
 	"github.com/pcapsule/pcapsule/exporter/internal/flow"
+	"github.com/pcapsule/pcapsule/exporter/internal/memory"
 	"github.com/pcapsule/pcapsule/exporter/table"
 	"github.com/pcapsule/pcapsule/recorder/workload"
 )
@@ -31,6 +32,7 @@ type Round struct {
 
 	buffers []Buffer
 	bytes   int
+	limit   memory.Limit
 }
 
 // Facts are what reading learned since the round before. The lists are in order.
@@ -136,8 +138,8 @@ func (r *Round) Reset() {
 	}
 }
 
-// Size limits of a round. The numbers are part of the format: they decide in which order
-// rows stand that no packet orders, such as timeouts.
+// Size limits of a round at the default memory limit. The numbers are part of the format: they
+// decide in which order rows stand that no packet orders, such as timeouts.
 const (
 	maxPackets = 2048
 	maxBytes   = 512 << 10
@@ -148,6 +150,32 @@ func (r *Round) Add(size int) *flow.Packet {
 	r.Packets = append(r.Packets, flow.Packet{})
 	r.bytes += size + 128
 	return &r.Packets[len(r.Packets)-1]
+}
+
+// Cut moves the first n packets to a round of their own, with the facts, which stand at the
+// time now. It is to be finished before r, which keeps the memory that packets point into.
+func (r *Round) Cut(n int, now int64, pool Pool) *Round {
+	c := pool.Get()
+	c.Packets = append(c.Packets, r.Packets[:n]...)
+	c.Facts, c.Now, c.Last, c.Kept = r.Facts, now, r.Last, r.Kept
+	if n < len(r.Packets) { // datagrams that were given up have numbers of earlier packets
+		c.Last = r.Packets[n].No - 1
+		for i := range c.Packets {
+			c.Last = max(c.Last, c.Packets[i].No)
+		}
+	}
+	r.Facts = Facts{ReadBytes: r.Facts.ReadBytes}
+	r.Packets = append(r.Packets[:0], r.Packets[n:]...)
+	for s, list := range r.Shards {
+		at, _ := slices.BinarySearch(list, int32(n))
+		c.Shards[s] = append(c.Shards[s], list[:at]...)
+		rest := append(list[:0], list[at:]...)
+		for i := range rest {
+			rest[i] -= int32(n)
+		}
+		r.Shards[s] = rest
+	}
+	return c
 }
 
 // Move gives a packet that is not last to another shard.
@@ -166,21 +194,26 @@ func (r *Round) Move(i int32, from, to uint64) {
 func (r *Round) Memory() int { return cap(r.Packets)*int(unsafe.Sizeof(flow.Packet{})) + r.bytes }
 
 // Full reports whether the round takes no more packets.
-func (r *Round) Full() bool { return len(r.Packets) >= maxPackets || r.bytes >= maxBytes }
+func (r *Round) Full() bool {
+	return len(r.Packets) >= r.limit.Scale(maxPackets) || r.bytes >= r.limit.Scale(maxBytes)
+}
 
 // Pool keeps a few rounds for use again.
-type Pool chan *Round
+type Pool struct {
+	free  chan *Round
+	limit memory.Limit
+}
 
-// NewPool makes a pool.
-func NewPool() Pool { return make(Pool, 4) }
+// NewPool makes a pool of rounds whose size suits a memory limit.
+func NewPool(limit memory.Limit) Pool { return Pool{make(chan *Round, 8), limit} }
 
 // Get is an empty round.
 func (p Pool) Get() *Round {
 	select {
-	case r := <-p:
+	case r := <-p.free:
 		return r
 	default:
-		return &Round{Packets: make([]flow.Packet, 0, maxPackets)}
+		return &Round{Packets: make([]flow.Packet, 0, p.limit.Scale(maxPackets)), limit: p.limit}
 	}
 }
 
@@ -188,7 +221,7 @@ func (p Pool) Get() *Round {
 func (p Pool) Put(r *Round) {
 	r.Reset()
 	select {
-	case p <- r:
+	case p.free <- r:
 	default:
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/internal/columnar"
+	"github.com/pcapsule/pcapsule/exporter/internal/memory"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
@@ -55,9 +56,9 @@ func withUnknown(list []*dissect.Protocol) []*dissect.Protocol {
 }
 
 // Open begins the tables of b, with parts of table calls for protocols. release is the
-// program's.
-func Open(b *bundle.Builder, release string, protocols []*dissect.Protocol) (*Tables, error) {
-	t := &Tables{b: b, protos: withUnknown(protocols), opts: columnar.Options{ReleaseName: "pcapsule", ReleaseVersion: release, Mode: b.Mode(), Scratch: &columnar.Scratch{}},
+// program's; the limit bounds the rows that wait for their row group.
+func Open(b *bundle.Builder, release string, protocols []*dissect.Protocol, limit memory.Limit) (*Tables, error) {
+	t := &Tables{b: b, protos: withUnknown(protocols), opts: columnar.Options{ReleaseName: "pcapsule", ReleaseVersion: release, Mode: b.Mode(), GroupBytes: limit.Scale(columnar.DefaultGroupBytes), Scratch: &columnar.Scratch{}},
 		plain: map[string]*columnar.Table{}, schema: map[string]*table.Schema{}, calls: map[string]*columnar.Table{},
 		rows: map[string]int64{}, known: map[string]*table.Schema{}}
 	for _, p := range t.protos {

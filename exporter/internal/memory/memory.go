@@ -1,0 +1,38 @@
+// Package memory shares a run's memory limit out.
+//
+// A part of the limit is the collector's: what it has not collected yet. Of the rest, tables
+// of fixed size have their full size from the default limit on, and less of it in proportion
+// below. Connections have what is left.
+package memory
+
+// Limit is what a run may take, in bytes.
+type Limit int64
+
+// Default is the limit of a run unless its options say otherwise.
+const Default Limit = 256 << 20
+
+// Shares of the limit.
+const (
+	least  = 12 << 20 // of tables that do not scale, and of connections
+	scaled = 32 << 20 // of tables that do, at the default limit
+)
+
+// Heap is the limit for Go's collector. The rest is for what it does not see: code, stacks
+// of C, the page cache of Parquet parts.
+func (l Limit) Heap() int64 { return int64(l - l/5) }
+
+// Connections is what connections may take together, with the rows that they leave. What
+// the collector has not collected yet takes a fifth of the heap, less if that is large.
+func (l Limit) Connections() int {
+	heap := l.Heap()
+	garbage := min(heap/5, heap/10+20<<20)
+	return int(max(heap-garbage-least-int64(l.Scale(scaled)), least))
+}
+
+// Scale is the size of a table that has n at the default limit.
+func (l Limit) Scale(n int) int {
+	if l <= 0 || l >= Default {
+		return n
+	}
+	return max(int(int64(n)*int64(l)/int64(Default)), 1)
+}
