@@ -15,7 +15,7 @@ import (
 // each time that packets of some namespaces are kept: what has to go together lies together.
 type lane struct {
 	age time.Duration // 0 for the first
-	out sink
+	out *sink
 
 	owners  []byte // lines that wait for their file
 	happen  []byte
@@ -67,15 +67,11 @@ func (r *recording) laneOf(namespace string, pending bool) *lane {
 func (r *recording) openLanes(snap uint32) error {
 	r.lanes = []*lane{{out: r.out, file: 1}}
 	r.sideFile = 1
-	first, ok := r.out.(*ringSink)
-	for _, age := range ages(r.o.Policy) {
-		if !ok {
-			return errAgesRing
-		}
+	for _, age := range ages(r.o.Policy) { // checkPolicy refuses them if the output is no ring
 		l := &lane{age: age}
 		shared := r.o
-		shared.writer = first.w
-		out, err := newRingSink(&shared, r.here, ring.SeriesOptions{Name: ring.AgedSeries("sockets", age), LinkType: linkCooked, SnapLen: snap, Sides: sideKinds, Header: r.header,
+		shared.writer = r.out.w
+		out, err := newSink(&shared, r.here, ring.SeriesOptions{Name: ring.AgedSeries("sockets", age), LinkType: linkCooked, SnapLen: snap, Sides: sideKinds, Header: r.header,
 			Account: func(t ring.Taken) ring.Account { return r.accountOf(l, t) }})
 		if err != nil {
 			return err
@@ -91,10 +87,7 @@ func (r *recording) openLanes(snap uint32) error {
 func (r *recording) closeOutputs() error {
 	var errs []error
 	for _, l := range slices.Backward(r.lanes) {
-		errs = append(errs, l.out.close(r.account))
-	}
-	if len(r.lanes) == 0 {
-		errs = append(errs, r.out.close(r.account))
+		errs = append(errs, l.out.close())
 	}
 	return errors.Join(errs...)
 }

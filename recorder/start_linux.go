@@ -172,14 +172,7 @@ func (r *recording) open(root string) (err error) {
 	if r.o.Snap != 0 {
 		snap = min(r.o.Snap+cookedLen, maxCaptured)
 	}
-	if r.o.Ring != nil {
-		r.out, err = newRingSink(&r.o, r.here, ring.SeriesOptions{Name: "sockets", LinkType: linkCooked, SnapLen: snap, Sides: sideKinds, Header: r.header, Account: r.account})
-	} else {
-		var h ring.Header
-		r.header(&h)
-		h.Node, h.Recorder, h.BootID = r.here.Node, r.o.Program, r.here.BootID
-		r.out, err = newFileSink(&r.o, h, linkCooked, snap)
-	}
+	r.out, err = newSink(&r.o, r.here, ring.SeriesOptions{Name: "sockets", LinkType: linkCooked, SnapLen: snap, Sides: sideKinds, Header: r.header, Account: r.account})
 	if err != nil {
 		r.closeReaders()
 		return err
@@ -216,10 +209,12 @@ func (r *recording) open(root string) (err error) {
 // unopen closes what open made, for a recording that does not begin.
 func (r *recording) unopen(err error) error {
 	r.closeReaders()
-	if f, ok := r.out.(*fileSink); ok {
-		return errors.Join(err, f.abort())
+	for _, l := range r.lanes {
+		if l.out != r.out {
+			err = errors.Join(err, l.out.abort())
+		}
 	}
-	return errors.Join(err, r.closeOutputs())
+	return errors.Join(err, r.out.abort()) // last: it has the ring
 }
 
 func (r *recording) closeReaders() {
