@@ -183,6 +183,9 @@ func (w *Writer) restartHole(f *found, old *history) {
 	h := Hole{Reason: "restart", From: min(f.last, end), To: end, Packets: -1, Bytes: f.lostBytes, Detail: "the recorder was stopped"}
 	if old.crashed {
 		h.Detail = "the recorder ended without a stop; what it had in memory is lost"
+		if text := old.underway.String(); text != "" {
+			h.Detail += "; " + text
+		}
 	}
 	f.holes = append(f.holes, h)
 }
