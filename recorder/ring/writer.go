@@ -80,7 +80,6 @@ type Writer struct {
 	name  string // id of the ring, or of the recording
 	chain *chain // nil for one file or stream
 	start Start  // as written
-	began time.Time
 	found []Record
 
 	firstID  uint64
@@ -122,6 +121,7 @@ type Writer struct {
 type liveSegment struct {
 	id          ID
 	first, last Time
+	newest      time.Time // when its last packet came, on a clock that nobody sets
 }
 
 // Create opens a ring for writing, and makes one where dir is empty or missing. What a
@@ -147,7 +147,7 @@ func (w *Writer) run() {
 // newWriter does all that Create does, and starts nothing.
 func newWriter(opt Options) (*Writer, error) {
 	opt.setDefaults()
-	w := &Writer{opt: opt, began: time.Now(), seals: make(chan *segment, maxUnsealed), finished: make(chan struct{}, 1), sideWait: sideWait, stop: make(chan struct{}), next: map[string]uint64{}, said: map[string]time.Time{}}
+	w := &Writer{opt: opt, seals: make(chan *segment, maxUnsealed), finished: make(chan struct{}, 1), sideWait: sideWait, stop: make(chan struct{}), next: map[string]uint64{}, said: map[string]time.Time{}}
 	if opt.single() {
 		return newSingle(w)
 	}
