@@ -4,7 +4,6 @@ import (
 	"errors"
 	"path"
 	"slices"
-	"sync/atomic"
 	"time"
 
 	"github.com/pcapsule/pcapsule/recorder/policy"
@@ -23,9 +22,8 @@ type lane struct {
 	before  ring.ID // the one before, for lines that come while none is begun
 	file    uint64  // numbers side files, those of all lanes
 
-	ended     atomic.Uint64 // segments that ended; a ring counts from its own goroutines
-	endedSeen uint64
-	mark      uint64 // segments that had ended when the side files were last looked at
+	endedSeen uint64 // segments that had ended when the lane turned to another
+	mark      uint64 // and when the side files were last looked at
 }
 
 // ages lists the times that a policy has, the shortest first.
@@ -65,7 +63,7 @@ func (r *recording) laneOf(namespace string, pending bool) *lane {
 
 // openLanes makes the outputs of namespaces with times of their own, beside the first.
 func (r *recording) openLanes(snap uint32) error {
-	r.lanes = []*lane{{out: r.out, file: 1}}
+	r.lanes = []*lane{{out: r.out, file: 1, endedSeen: r.out.ended()}}
 	r.sideFile = 1
 	for _, age := range ages(r.o.Policy) { // checkPolicy refuses them if the output is no ring
 		l := &lane{age: age}
@@ -77,7 +75,7 @@ func (r *recording) openLanes(snap uint32) error {
 			return err
 		}
 		r.sideFile++
-		l.out, l.file = out, r.sideFile
+		l.out, l.file, l.endedSeen = out, r.sideFile, out.ended()
 		r.lanes = append(r.lanes, l)
 	}
 	return nil

@@ -102,7 +102,9 @@ func (w *watched) said(text string) func() bool {
 	}
 }
 
-// TestFullDisk: packets and lines find no room; both are counted and recording goes on.
+// TestFullDisk: packets and lines find no room; both are counted and recording goes on. When
+// there is room again, lines go beside the segments of their time: nothing is added beside
+// those that the full disk ended.
 func TestFullDisk(t *testing.T) {
 	s := newStage(t, "scene idle")
 	dir := t.TempDir()
@@ -113,12 +115,20 @@ func TestFullDisk(t *testing.T) {
 	var w watched
 	stats := record(t, w.options(Options{Ring: &ring.Options{Dir: filepath.Join(dir, "ring"), RetryEvery: 20 * time.Millisecond}, Cgroup: s.cgroup, NoNames: true}), func() {
 		for i := range 20 {
+			if i == 10 {
+				if err := syscall.Mount("tmpfs", dir, "tmpfs", syscall.MS_REMOUNT, "size=64m"); err != nil {
+					t.Error(err)
+				}
+			}
 			s.run(s.cgroup, "say 7001 1000 "+strings.Repeat("x", 100))
 			until(t, w.seen(uint64(i+1)*2000))
 		}
 	})
 	if stats.Seen != 40000 || stats.Dropped == 0 || stats.Delivered == 0 || !w.said("no space left")() {
 		t.Errorf("%+v; told %v", stats.Counters, w.errs)
+	}
+	if r, err := ring.Verify(filepath.Join(dir, "ring"), ring.VerifyOptions{}); err != nil || !r.OK() || r.SideFiles < 2 {
+		t.Errorf("%+v, %v", r, err)
 	}
 }
 

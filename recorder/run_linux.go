@@ -312,7 +312,7 @@ func (r *recording) one(p *bpf.Packet, body []byte) error {
 	r.bytes.Add(uint64(len(data) + cookedLen))
 	r.keys.packet(data)
 	r.owned(p, l, at)
-	if (l.segment == ring.ID{}) || l.ended.Load() != l.endedSeen {
+	if (l.segment == ring.ID{}) || l.out.ended() != l.endedSeen {
 		r.turn(l)
 		r.owned(p, l, at) // it may lie in either segment
 	}

@@ -3,6 +3,7 @@ package ring
 import (
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -40,6 +41,8 @@ type Series struct {
 
 	ops  chan op
 	free chan *chunk
+
+	over atomic.Uint64 // what ended says, for who asks often
 
 	mu       sync.Mutex
 	next     uint64 // sequence number of the next segment
@@ -98,9 +101,11 @@ type op struct {
 
 func newSeries(w *Writer, opt SeriesOptions, next uint64) *Series {
 	n := max(w.opt.QueueBytes/chunkSize, 2)
-	return &Series{w: w, opt: opt, next: next, toldAt: now(), free: make(chan *chunk, n),
+	s := &Series{w: w, opt: opt, next: next, toldAt: now(), free: make(chan *chunk, n),
 		// Each end has a chunk of its segment before it, so a send never waits.
 		ops: make(chan op, 2*(n+extraChunks)+2)}
+	s.over.Store(s.ended())
+	return s
 }
 
 // Append takes a packet. It answers

@@ -89,6 +89,7 @@ func (s *Series) since(a *Account) (list []Hole) {
 func (s *Series) finishSegment() {
 	seg := s.seg
 	s.seg = nil
+	s.over.Store(s.ended())
 	if !seg.sent {
 		// Nothing of it ever left: the number is free again unless a later one is out.
 		if s.next == seg.id.Sequence+1 {
