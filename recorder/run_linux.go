@@ -46,22 +46,26 @@ type recording struct {
 	packet  ring.Packet
 	ends    pcapng.SocketEnds // of packet
 	own     string
+	foreign bool // the kernel's numbers of processes are not those of our /proc
+	inside  bool // nor our own
 	// degraded is what the programs that did not load would have told. Segments say it.
 	degraded []string
 
-	events    *mapped.Reader
-	processes *machine.Processes
-	described described
-	peers     peers
-	names     names
-	journal   journal
-	warden    *warden
-	lanes     []*lane // the first is that of out
-	keys      *keyring
-	users     map[int64]string
-	scope     string // control group that is recorded, below the root
-	sideFile  uint64 // counts side files
-	gaveAt    int64
+	events        *mapped.Reader
+	processes     *machine.Processes
+	described     described
+	peers         peers
+	names         names
+	journal       journal
+	warden        *warden
+	lanes         []*lane // the first is that of out
+	keys          *keyring
+	users         map[int64]string
+	scope         string // control group that is recorded, below the root
+	processesLost uint64 // events of processes that were lost when /proc was last read
+
+	sideFile uint64 // counts side files
+	gaveAt   int64
 
 	clockNow atomic.Pointer[ring.Clock]
 	taken    atomic.Uint64 // of the kernel's records
@@ -169,6 +173,7 @@ func (r *recording) loop(ctx context.Context) error {
 		if time.Since(told) >= r.o.Every {
 			told = time.Now()
 			r.audit()
+			r.rescan()
 			if s, err := r.stats(); err != nil {
 				r.o.OnError(err)
 			} else {
