@@ -7,6 +7,7 @@
 # make bench-ask  measure how long questions about 5 million calls take
 # make bench-tls  measure the cost of decryption, on one conversation in clear text and as TLS
 # make bench-record  compare packet recorders; needs root (BENCH_SHORT=1: 2 min, else 20)
+# make kills  kill recorders 100 times and fill their disks, with traffic and accounts checked; needs root; 6 min
 # make kernels  test the recorder on Debian's kernels from 5.10 to 7.2 in QEMU; 15 min (make kernels-short: two of them, 2 min)
 # make e2e  test the recorder on a real cluster of one node; needs root and a cluster's programs (scripts/e2e.sh)
 # make conformance  run the official MCP suites against the server's HTTP; needs npm
@@ -24,7 +25,7 @@ RELEASE ?= $(shell git describe --tags --always 2>/dev/null || echo dev)
 export GOFLAGS := $(filter-out -buildvcs=false -trimpath,$(GOFLAGS)) -buildvcs=false -trimpath
 export CGO_ENABLED = 1
 
-.PHONY: demo test build recorder setup lint race fuzz bench bench-ask bench-tls bench-record kernels kernels-short e2e conformance unit clean release release-check release-short
+.PHONY: demo test build recorder setup lint race fuzz bench bench-ask bench-tls bench-record kills kernels kernels-short e2e conformance unit clean release release-check release-short
 
 build:
 	$(GO) build -ldflags '-s -w' -o bin/pcapsule ./cmd/pcapsule
@@ -90,6 +91,10 @@ bench-tls: setup build
 
 bench-record: setup build
 	@scripts/bench-record.sh
+
+kills: setup
+	PCAPSULE_KILLS=100 $(GO) test ./recorder -count=1 -run TestKilledUnderTraffic -timeout 20m -v
+	$(GO) test ./recorder/ring -count=1 -run 'TestKilled|TestFullDisk' -timeout 20m -long
 
 kernels:
 	command -v qemu-system-aarch64 >/dev/null || apt-get install -qq --no-install-recommends qemu-system-x86 qemu-system-arm cpio

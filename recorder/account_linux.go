@@ -98,7 +98,6 @@ func (r *recording) account(t ring.Taken) ring.Account {
 // accountOf is what a lane's segment says when it ends. What never got to a lane counts in
 // the first, so that the lanes' counters add up to those of the recording.
 func (r *recording) accountOf(l *lane, t ring.Taken) ring.Account {
-	l.ended.Add(1)
 	clock := r.clockNow.Load()
 	a := ring.Account{Clock: clock}
 	if clock != nil {

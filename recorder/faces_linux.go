@@ -121,15 +121,13 @@ func (f *faces) renew(x *face) (workload.InterfaceComment, bool, error) {
 		f.last = nil
 	}
 	i := f.describe(x.group, &c, text)
-	id, err := x.id, error(nil)
 	if x.ready {
-		id, err = x.lane.out.redeclare(x.id, i)
-	}
-	if err != nil {
-		return c, false, err
+		if err := x.lane.out.redeclare(x.id, i); err != nil {
+			return c, false, err
+		}
 	}
 	f.mu.Lock()
-	x.id, x.name, x.comment = id, i.Name, text
+	x.name, x.comment = i.Name, text
 	f.mu.Unlock()
 	return c, x.ready, nil
 }

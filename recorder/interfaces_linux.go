@@ -56,7 +56,7 @@ type listening struct {
 	ring    []byte
 	blocks  int
 	next    int
-	out     sink
+	out     *sink
 	name    string
 	clock   machine.Clock
 	now     atomic.Pointer[ring.Clock]
@@ -103,7 +103,7 @@ func runInterfaces(ctx context.Context, o Options) (Stats, error) {
 	l.count()
 	l.drain(&err)
 	l.keys.end()
-	closeErr := l.out.close(l.account)
+	closeErr := l.out.close()
 	s := l.stats()
 	l.close()
 	if err = errors.Join(err, closeErr); err == nil && o.Count == 0 && l.c.Seen != s.Seen {
@@ -145,10 +145,7 @@ func (l *listening) open() error {
 	}
 	if err != nil {
 		l.keys.end()
-		if f, ok := l.out.(*fileSink); ok {
-			return errors.Join(err, f.abort())
-		}
-		return errors.Join(err, l.out.close(l.account))
+		return errors.Join(err, l.out.abort())
 	}
 	return nil
 }
@@ -253,14 +250,7 @@ func (l *listening) output() (err error) {
 			h.Clocks = []ring.Clock{*c}
 		}
 	}
-	if l.o.Ring != nil {
-		l.out, err = newRingSink(&l.o, l.here, ring.SeriesOptions{Name: "interfaces", LinkType: linkEthernet, SnapLen: snap, Sides: []string{ring.KeysKind}, Header: header, Account: l.account})
-	} else {
-		var h ring.Header
-		header(&h)
-		h.Node, h.Recorder, h.BootID = l.here.Node, l.o.Program, l.here.BootID
-		l.out, err = newFileSink(&l.o, h, linkEthernet, snap)
-	}
+	l.out, err = newSink(&l.o, l.here, ring.SeriesOptions{Name: "interfaces", LinkType: linkEthernet, SnapLen: snap, Sides: []string{ring.KeysKind}, Header: header, Account: l.account})
 	if err == nil {
 		l.name, l.nextID = l.out.ids()
 	}
@@ -283,6 +273,9 @@ func (l *listening) loop(ctx context.Context) error {
 	fds := []unix.PollFd{{Fd: int32(l.fd), Events: unix.POLLIN | unix.POLLERR}}
 	for ctx.Err() == nil {
 		any, err := l.round()
+		if err == nil {
+			err = l.out.failed()
+		}
 		mark := l.out.ended()
 		l.keys.turn()
 		l.out.finish(mark)
@@ -300,9 +293,7 @@ func (l *listening) loop(ctx context.Context) error {
 		if any {
 			continue
 		}
-		if err := l.out.idle(); err != nil {
-			return err
-		}
+		l.out.idle()
 		if _, err := unix.Poll(fds, packetRetire); err != nil && err != unix.EINTR {
 			return fmt.Errorf("waiting for packets: %w", err)
 		}
@@ -312,19 +303,19 @@ func (l *listening) loop(ctx context.Context) error {
 
 // drain takes what is left after the end.
 func (l *listening) drain(err *error) {
-	if *err != nil || l.o.Count > 0 && l.left == 0 {
+	if l.o.Count > 0 && l.left == 0 {
 		return
 	}
 	// Nothing more comes in; the block that is being filled is given to us in a moment.
 	if bindErr := unix.SetsockoptSockFprog(l.fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, refuseAll()); bindErr != nil {
-		*err = fmt.Errorf("ending: %w", bindErr)
+		*err = errors.Join(*err, fmt.Errorf("ending: %w", bindErr))
 		return
 	}
 	for range 5 {
 		time.Sleep(packetRetire * time.Millisecond)
 		for {
 			any, roundErr := l.round()
-			if *err = roundErr; roundErr != nil || !any {
+			if *err = errors.Join(*err, roundErr); roundErr != nil || !any {
 				break
 			}
 		}

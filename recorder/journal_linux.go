@@ -318,7 +318,7 @@ func (j *journal) clockSet(l *lane, c *machine.Clock) {
 // turn is called when a segment of a lane has ended or begun: all that is known of the
 // packets of one goes to its own side file.
 func (r *recording) turn(l *lane) {
-	if n := l.ended.Load(); n != l.endedSeen {
+	if n := l.out.ended(); n != l.endedSeen {
 		l.endedSeen = n
 		if l.segment != (ring.ID{}) {
 			if l == r.lanes[0] {
@@ -340,7 +340,7 @@ func (r *recording) side(end bool) {
 	now := int64(r.clock.Now.Real)
 	waiting := 0
 	for _, l := range r.lanes {
-		if l.ended.Load() != l.endedSeen {
+		if l.out.ended() != l.endedSeen {
 			r.turn(l)
 		}
 		if end && (l.segment == ring.ID{}) {

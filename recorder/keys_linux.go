@@ -20,7 +20,7 @@ const maxKeyProcesses = 65536 // that are told of at the end
 
 // keyring reads TLS keys and plaintext beside a recording. A nil one does nothing.
 type keyring struct {
-	out       sink
+	out       places
 	to        []age.Recipient
 	onError   func(error)
 	talks     *keys.Conversations
@@ -38,8 +38,16 @@ type keyring struct {
 	ended     bool
 }
 
+// places is what of an output is needed: which segment is being written, and where its keys
+// stand.
+type places interface {
+	segment() ring.ID
+	sidePath(id ring.ID, kind string) string
+	reopen(ring.ID) error
+}
+
 // startKeys begins to read keys where somebody is chosen.
-func startKeys(o *Options, out sink, now func() *ring.Clock) (*keyring, error) {
+func startKeys(o *Options, out *sink, now func() *ring.Clock) (*keyring, error) {
 	if o.Keys == nil {
 		return nil, nil
 	}

@@ -14,9 +14,8 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/secrets"
 )
 
-// segments is a sink of which a test says what segment is open.
+// segments is an output of which a test says what segment is open.
 type segments struct {
-	sink
 	dir string
 	now ring.ID
 }

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -65,17 +64,11 @@ type plaintext struct {
 	all  []ring.InterfaceID
 }
 
-// plainOut is what of a series or a file is needed.
+// plainOut is what of a series is needed.
 type plainOut interface {
 	Interface(pcapng.Interface) (ring.InterfaceID, error)
 	Append(*ring.Packet) error
 }
-
-// plainFile is a file of its own, beside one of packets.
-type plainFile struct{ *fileSink }
-
-func (f plainFile) Interface(i pcapng.Interface) (ring.InterfaceID, error) { return f.declare(i) }
-func (f plainFile) Append(p *ring.Packet) error                            { return f.append(p) }
 
 // plainPath is the file beside one of packets.
 func plainPath(file string) string {
@@ -85,7 +78,7 @@ func plainPath(file string) string {
 
 // startPlaintext begins to read where somebody is chosen. Its output is a series of the
 // recording's ring, or a file beside its file.
-func startPlaintext(o *Options, out sink, discreet *discretion, now func() *ring.Clock, utc func(uint64) int64) (*plaintext, error) {
+func startPlaintext(o *Options, out *sink, discreet *discretion, now func() *ring.Clock, utc func(uint64) int64) (*plaintext, error) {
 	p := &plaintext{onError: o.OnError, discreet: discreet, source: o.Source, speakers: map[speaker]ring.InterfaceID{}, talks: map[uint64]string{}, waiting: map[uint64][]keys.Plain{}, settled: map[uint64]bool{}}
 	here := machine.This()
 	if o.Node != "" {
@@ -102,40 +95,21 @@ func startPlaintext(o *Options, out sink, discreet *discretion, now func() *ring
 		p.begin = int64(c.Real)
 	}
 	account := func(taken ring.Taken) ring.Account { return p.account(taken, now()) }
-	switch s := out.(type) {
-	case *ringSink:
-		name := plainSeries
-		if list := ages(o.Policy); len(list) > 0 {
-			name = ring.AgedSeries(name, list[0]) // nothing is kept for longer than it may be
-		}
-		series, err := s.w.Series(ring.SeriesOptions{Name: name, LinkType: linkUpperPDU, SnapLen: plainSnap, Header: header, Account: account, Private: true})
-		if err != nil {
-			return nil, err
-		}
-		p.out, p.name = series, s.w.Ring()
-		p.flush, p.close = series.Flush, func() error { series.Seal(); return nil }
-	case *fileSink:
-		var h ring.Header
-		header(&h)
-		h.Node, h.Recorder, h.BootID = here.Node, o.Program, here.BootID
-		f, err := newFileSink(&Options{File: plainPath(o.File), Program: o.Program}, h, linkUpperPDU, plainSnap)
-		if err != nil {
-			return nil, err
-		}
-		// What programs say in confidence is for the recorder's owner only, as keys are.
-		if err := os.Chmod(plainPath(o.File), 0o600); err != nil {
-			return nil, errors.Join(err, f.abort())
-		}
-		p.out, p.name = plainFile{f}, f.name
-		p.flush = func() {
-			if err := f.flush(); err != nil {
-				p.trouble(err)
-			}
-		}
-		p.close = func() error { return f.close(account) }
-	default:
-		return nil, ErrStreamKeys
+	to := *o
+	to.Keys, to.writer = nil, out.w
+	name := plainSeries
+	if list := ages(o.Policy); len(list) > 0 {
+		name = ring.AgedSeries(name, list[0]) // nothing is kept for longer than it may be
 	}
+	if o.File != "" {
+		to.File, to.writer = plainPath(o.File), nil
+	}
+	s, err := newSink(&to, here, ring.SeriesOptions{Name: name, LinkType: linkUpperPDU, SnapLen: plainSnap, Header: header, Account: account, Private: true})
+	if err != nil {
+		return nil, err
+	}
+	p.name, _ = s.ids()
+	p.out, p.flush, p.close = s.series, s.series.Flush, s.close
 	tracker, err := keys.Start(keys.Options{Select: choosing(o.Keys.Plaintext, o.Keys.PlaintextWorkloads, o.Source, discreet), Plain: p, UTC: utc})
 	if err != nil {
 		return nil, errors.Join(err, p.close())

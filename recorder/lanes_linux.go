@@ -4,7 +4,6 @@ import (
 	"errors"
 	"path"
 	"slices"
-	"sync/atomic"
 	"time"
 
 	"github.com/pcapsule/pcapsule/recorder/policy"
@@ -15,7 +14,7 @@ import (
 // each time that packets of some namespaces are kept: what has to go together lies together.
 type lane struct {
 	age time.Duration // 0 for the first
-	out sink
+	out *sink
 
 	owners  []byte // lines that wait for their file
 	happen  []byte
@@ -23,9 +22,8 @@ type lane struct {
 	before  ring.ID // the one before, for lines that come while none is begun
 	file    uint64  // numbers side files, those of all lanes
 
-	ended     atomic.Uint64 // segments that ended; a ring counts from its own goroutines
-	endedSeen uint64
-	mark      uint64 // segments that had ended when the side files were last looked at
+	endedSeen uint64 // segments that had ended when the lane turned to another
+	mark      uint64 // and when the side files were last looked at
 }
 
 // ages lists the times that a policy has, the shortest first.
@@ -65,23 +63,19 @@ func (r *recording) laneOf(namespace string, pending bool) *lane {
 
 // openLanes makes the outputs of namespaces with times of their own, beside the first.
 func (r *recording) openLanes(snap uint32) error {
-	r.lanes = []*lane{{out: r.out, file: 1}}
+	r.lanes = []*lane{{out: r.out, file: 1, endedSeen: r.out.ended()}}
 	r.sideFile = 1
-	first, ok := r.out.(*ringSink)
-	for _, age := range ages(r.o.Policy) {
-		if !ok {
-			return errAgesRing
-		}
+	for _, age := range ages(r.o.Policy) { // checkPolicy refuses them if the output is no ring
 		l := &lane{age: age}
 		shared := r.o
-		shared.writer = first.w
-		out, err := newRingSink(&shared, r.here, ring.SeriesOptions{Name: ring.AgedSeries("sockets", age), LinkType: linkCooked, SnapLen: snap, Sides: sideKinds, Header: r.header,
+		shared.writer = r.out.w
+		out, err := newSink(&shared, r.here, ring.SeriesOptions{Name: ring.AgedSeries("sockets", age), LinkType: linkCooked, SnapLen: snap, Sides: sideKinds, Header: r.header,
 			Account: func(t ring.Taken) ring.Account { return r.accountOf(l, t) }})
 		if err != nil {
 			return err
 		}
 		r.sideFile++
-		l.out, l.file = out, r.sideFile
+		l.out, l.file, l.endedSeen = out, r.sideFile, out.ended()
 		r.lanes = append(r.lanes, l)
 	}
 	return nil
@@ -91,10 +85,7 @@ func (r *recording) openLanes(snap uint32) error {
 func (r *recording) closeOutputs() error {
 	var errs []error
 	for _, l := range slices.Backward(r.lanes) {
-		errs = append(errs, l.out.close(r.account))
-	}
-	if len(r.lanes) == 0 {
-		errs = append(errs, r.out.close(r.account))
+		errs = append(errs, l.out.close())
 	}
 	return errors.Join(errs...)
 }

@@ -21,7 +21,7 @@ func TestForgottenPacketsAreNoticed(t *testing.T) {
 		{"the reader of the kernel's buffer", "internal/mapped/mapped.go", "		seq := r.flying.add(next)\n", "		seq := r.flying.add(next)\n		if next%4096 == 0 {\n			r.scan = next\n			r.flying.done(seq)\n			continue\n		}\n"},
 		{"the order of time", "run_linux.go", "		err := r.one(&p, body)\n", "		err := error(nil)\n		if seq%9 != 0 {\n			err = r.one(&p, body)\n		}\n"},
 		{"before the output", "run_linux.go", "	l := x.lane\n", "	l := x.lane\n	if p.Time%9 == 0 {\n		return nil\n	}\n"},
-		{"the output", "sink_linux.go", "return s.series.Append(p) }", "if p.Time%9 == 0 {\n	return nil\n}\nreturn s.series.Append(p) }"},
+		{"the output", "sink_linux.go", "error { return s.series.Append(p) }", "error {\nif p.Time%9 == 0 {\n	return nil\n}\nreturn s.series.Append(p) }"},
 		{"the ring's writer", "ring/series.go", "	keep := max(min(len(p.Data)", "	if p.Time%9 == 0 {\n		return nil\n	}\n	keep := max(min(len(p.Data)"},
 	} {
 		t.Run(strings.ReplaceAll(m.step, " ", "_"), func(t *testing.T) {
@@ -49,12 +49,19 @@ func TestForgottenPacketsAreNoticed(t *testing.T) {
 	}
 }
 
-// TestNothingIsForgotten records a flood into a ring, whose seals account for all of it.
+// TestNothingIsForgotten records a flood into a ring, whose seals account for all of it, and
+// into a file, whose statistics do.
 func TestNothingIsForgotten(t *testing.T) {
 	s := newStage(t, "scene idle")
-	dir := filepath.Join(t.TempDir(), "ring")
-	stats := record(t, Options{Ring: &ring.Options{Dir: dir}, Cgroup: s.cgroup, NoNames: true}, func() { s.run(s.cgroup, "flood 3000") })
-	if stats.Seen != stats.Kernel || stats.Seen < 3000 {
-		t.Errorf("%d seen, the kernel saw %d", stats.Seen, stats.Kernel)
+	dir := t.TempDir()
+	for _, o := range []Options{{Ring: &ring.Options{Dir: filepath.Join(dir, "ring")}}, {File: filepath.Join(dir, "a.pcapng")}} {
+		o.Cgroup, o.NoNames = s.cgroup, true
+		stats := record(t, o, func() { s.run(s.cgroup, "flood 3000") })
+		if stats.Seen != stats.Kernel || stats.Seen < 3000 {
+			t.Errorf("%d seen, the kernel saw %d", stats.Seen, stats.Kernel)
+		}
+	}
+	if b, err := os.ReadFile(filepath.Join(dir, "a.pcapng")); err != nil || !strings.Contains(string(b), `{"counters":{"kernel_seen":`) {
+		t.Errorf("no counters in the file: %v", err)
 	}
 }

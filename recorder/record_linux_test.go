@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -297,6 +298,48 @@ func TestOwnTrafficIsLeftOut(t *testing.T) {
 	}
 	if got := s.out.Text(); got != "own 0 200" {
 		t.Errorf("%q, want 200 packets filtered and none delivered", got)
+	}
+}
+
+// recordInside records in a PID namespace of its own, with a /proc of its own, and prints what
+// the recording lacks and which processes it names.
+func recordInside() {
+	must(0, unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""))
+	must(0, unix.Mount("proc", "/proc", "proc", 0, ""))
+	loopbackUp()
+	dir := must(os.MkdirTemp("", "inside"))
+	defer os.RemoveAll(dir)
+	ctx, cancel := context.WithCancel(context.Background())
+	stats := must(Run(ctx, Options{File: filepath.Join(dir, "a.pcapng"), Cgroup: os.Getenv(insideEnv), NoNames: true, NoEvents: true, OnStart: func(s Started) {
+		fmt.Println(strings.Join(s.Degraded, "; "))
+		time.Sleep(300 * time.Millisecond)
+		cancel()
+	}}))
+	text, _ := os.ReadFile(filepath.Join(dir, "a.owners.jsonl")) // it is not there without owners
+	for line := range strings.Lines(string(text)) {
+		var l ownerLine
+		if json.Unmarshal([]byte(line), &l) == nil && l.Name != "" {
+			fmt.Print(line)
+		}
+	}
+	fmt.Println("packets:", stats.Delivered > 10)
+}
+
+const insideEnv = "PCAPSULE_TEST_CGROUP"
+
+// TestInsideAPIDNamespace: if the kernel's numbers of processes are not those of /proc, the
+// recording says so, and names nobody by them.
+func TestInsideAPIDNamespace(t *testing.T) {
+	talks := newStage(t, "numbered 1")
+	time.Sleep(100 * time.Millisecond)
+	t.Setenv(insideEnv, talks.cgroup)
+	s := startStage(t, "inside", talks.cgroup, syscall.CLONE_NEWNET|syscall.CLONE_NEWPID|syscall.CLONE_NEWNS)
+	const want = "not recorded: names of processes that ran before, owners of sockets that were open before (the recorder has a PID namespace of its own: run it in the machine's, with hostPID or --pid=host)"
+	if !s.out.Scan() || s.out.Text() != want {
+		t.Fatalf("it lacks %q", s.out.Text())
+	}
+	if !s.out.Scan() || s.out.Text() != "packets: true" {
+		t.Errorf("a process is named: %s", s.out.Text())
 	}
 }
 

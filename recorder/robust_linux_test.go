@@ -16,31 +16,20 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/ring"
 )
 
-// refusing is an output whose side files take so many bytes and then none.
-type refusing struct {
-	fileSink
-	room int
-	got  []byte
-}
-
-func (s *refusing) side(_ ring.ID, _ string, lines []byte) (int, error) {
-	n := min(len(lines), s.room)
-	s.room -= n
-	s.got = append(s.got, lines[:n]...)
-	if n < len(lines) {
-		return n, syscall.ENOSPC
-	}
-	return n, nil
-}
-
 // TestSideFilesThatCannotBeWritten: lines are counted, the trouble is told once, and again
 // when it comes back.
 func TestSideFilesThatCannotBeWritten(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lines")
+	good := must(os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600))
+	bad := must(os.Open(path))
+	defer good.Close()
+	defer bad.Close()
+	id := ring.ID{Series: "sockets", Node: "n", Sequence: 1}
+	out := &sink{series: &ring.Series{}, sides: map[string]*sideFile{}}
+	disk := func(f *os.File) { out.sides[sideOwners], out.sides[sideEvents] = &sideFile{id, f}, &sideFile{id, f} }
 	var told []error
 	j := journal{onError: func(err error) { told = append(told, err) }}
-	out := &refusing{room: 3}
 	l := &lane{out: out}
-	id := ring.ID{Series: "sockets", Node: "n", Sequence: 1}
 	line := func(owner, event string) {
 		if owner != "" {
 			l.owners = append(l.owners, owner+"\n"...)
@@ -50,17 +39,18 @@ func TestSideFilesThatCannotBeWritten(t *testing.T) {
 		}
 		j.give(l, id)
 	}
+	disk(good)
 	line("a", "")
-	out.room = 0
+	disk(bad)
 	line("b", "c")
 	line("d", "")
-	out.room = 100
+	disk(good)
 	line("e", "")
 	line("", "f")
-	out.room = 0
+	disk(bad)
 	line("g", "")
-	if j.lost != 4 || len(told) != 2 || string(out.got) != "a\ne\nf\n" {
-		t.Errorf("%d lines lost, told %v, written %q", j.lost, told, out.got)
+	if got := string(must(os.ReadFile(path))); j.lost != 4 || len(told) != 2 || got != "a\ne\nf\n" {
+		t.Errorf("%d lines lost, told %v, written %q", j.lost, told, got)
 	}
 }
 
@@ -112,7 +102,9 @@ func (w *watched) said(text string) func() bool {
 	}
 }
 
-// TestFullDisk: packets and lines find no room; both are counted and recording goes on.
+// TestFullDisk: packets and lines find no room; both are counted and recording goes on. When
+// there is room again, lines go beside the segments of their time: nothing is added beside
+// those that the full disk ended.
 func TestFullDisk(t *testing.T) {
 	s := newStage(t, "scene idle")
 	dir := t.TempDir()
@@ -123,12 +115,20 @@ func TestFullDisk(t *testing.T) {
 	var w watched
 	stats := record(t, w.options(Options{Ring: &ring.Options{Dir: filepath.Join(dir, "ring"), RetryEvery: 20 * time.Millisecond}, Cgroup: s.cgroup, NoNames: true}), func() {
 		for i := range 20 {
+			if i == 10 {
+				if err := syscall.Mount("tmpfs", dir, "tmpfs", syscall.MS_REMOUNT, "size=64m"); err != nil {
+					t.Error(err)
+				}
+			}
 			s.run(s.cgroup, "say 7001 1000 "+strings.Repeat("x", 100))
 			until(t, w.seen(uint64(i+1)*2000))
 		}
 	})
 	if stats.Seen != 40000 || stats.Dropped == 0 || stats.Delivered == 0 || !w.said("no space left")() {
 		t.Errorf("%+v; told %v", stats.Counters, w.errs)
+	}
+	if r, err := ring.Verify(filepath.Join(dir, "ring"), ring.VerifyOptions{}); err != nil || !r.OK() || r.SideFiles < 2 {
+		t.Errorf("%+v, %v", r, err)
 	}
 }
 
@@ -260,7 +260,7 @@ func TestSideFilesLeaveWhatIsReserved(t *testing.T) {
 	}
 	t.Cleanup(func() { syscall.Unmount(dir, syscall.MNT_DETACH) })
 	o := Options{OnError: func(error) {}, Ring: &ring.Options{Dir: filepath.Join(dir, "ring"), SegmentBytes: 1 << 20, Reserve: 8 << 20, FlushEvery: time.Millisecond, RetryEvery: 5 * time.Millisecond}}
-	s, err := newRingSink(&o, machine.This(), ring.SeriesOptions{Name: "sockets", LinkType: linkCooked})
+	s, err := newSink(&o, machine.This(), ring.SeriesOptions{Name: "sockets", LinkType: linkCooked})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -297,7 +297,7 @@ func TestSideFilesLeaveWhatIsReserved(t *testing.T) {
 	if n, err := s.side(s.segment(), sideEvents, []byte("{}\n")); n != 3 || err != nil || sides() != 1 {
 		t.Errorf("%d bytes, error %v, %d files", n, err, sides())
 	}
-	if err := s.close(func(ring.Taken) ring.Account { return ring.Account{} }); err != nil {
+	if err := s.close(); err != nil {
 		t.Error(err)
 	}
 }

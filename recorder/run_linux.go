@@ -30,7 +30,7 @@ type recording struct {
 	here    machine.Host
 	groups  *machine.Cgroups
 	faces   faces
-	out     sink
+	out     *sink
 	progs   *bpf.Programs
 	packets *mapped.Reader
 	match   *filter.Program // asked here where the kernel's program cannot
@@ -46,22 +46,26 @@ type recording struct {
 	packet  ring.Packet
 	ends    pcapng.SocketEnds // of packet
 	own     string
+	foreign bool // the kernel's numbers of processes are not those of our /proc
+	inside  bool // nor our own
 	// degraded is what the programs that did not load would have told. Segments say it.
 	degraded []string
 
-	events    *mapped.Reader
-	processes *machine.Processes
-	described described
-	peers     peers
-	names     names
-	journal   journal
-	warden    *warden
-	lanes     []*lane // the first is that of out
-	keys      *keyring
-	users     map[int64]string
-	scope     string // control group that is recorded, below the root
-	sideFile  uint64 // counts side files
-	gaveAt    int64
+	events        *mapped.Reader
+	processes     *machine.Processes
+	described     described
+	peers         peers
+	names         names
+	journal       journal
+	warden        *warden
+	lanes         []*lane // the first is that of out
+	keys          *keyring
+	users         map[int64]string
+	scope         string // control group that is recorded, below the root
+	processesLost uint64 // events of processes that were lost when /proc was last read
+
+	sideFile uint64 // counts side files
+	gaveAt   int64
 
 	clockNow atomic.Pointer[ring.Clock]
 	taken    atomic.Uint64 // of the kernel's records
@@ -160,12 +164,16 @@ func (r *recording) loop(ctx context.Context) error {
 	quiet := 0
 	for ctx.Err() == nil {
 		n, more, err := r.round()
+		if err == nil {
+			err = r.out.failed()
+		}
 		if err != nil || r.o.Count > 0 && r.left == 0 {
 			return err
 		}
 		if time.Since(told) >= r.o.Every {
 			told = time.Now()
 			r.audit()
+			r.rescan()
 			if s, err := r.stats(); err != nil {
 				r.o.OnError(err)
 			} else {
@@ -182,9 +190,7 @@ func (r *recording) loop(ctx context.Context) error {
 			wait = pollIdle
 		}
 		for _, l := range r.lanes {
-			if err := l.out.idle(); err != nil {
-				return err
-			}
+			l.out.idle()
 		}
 		if err := r.packets.Wait(wait); err != nil {
 			return err
@@ -300,7 +306,7 @@ func (r *recording) one(p *bpf.Packet, body []byte) error {
 		x.delivered.Add(1)
 	case errors.Is(err, ring.ErrDisk):
 		x.lost.Add(1)
-		if r.trouble == nil {
+		if r.trouble == nil && l.out.failed() == nil { // that one ends the recording
 			r.trouble = err
 			r.o.OnError(err)
 		}
@@ -311,7 +317,7 @@ func (r *recording) one(p *bpf.Packet, body []byte) error {
 	r.bytes.Add(uint64(len(data) + cookedLen))
 	r.keys.packet(data)
 	r.owned(p, l, at)
-	if (l.segment == ring.ID{}) || l.ended.Load() != l.endedSeen {
+	if (l.segment == ring.ID{}) || l.out.ended() != l.endedSeen {
 		r.turn(l)
 		r.owned(p, l, at) // it may lie in either segment
 	}
@@ -336,15 +342,16 @@ func (r *recording) foresee(body []byte) {
 func (r *recording) end(err error) (Stats, error) {
 	r.progs.Detach()
 	settled := r.settle()
-	for err == nil && (r.o.Count == 0 || r.left > 0) {
+	for r.o.Count == 0 || r.left > 0 { // an output that takes nothing counts what is left
 		r.takeEvents()
 		n, done := r.packets.Fill(batch)
 		limit := uint64(1<<63 - 1)
 		if !done {
 			limit = r.packets.Newest() - uint64(window)
 		}
-		err = r.write(limit)
-		if done && n == 0 {
+		writeErr := r.write(limit)
+		err = errors.Join(err, writeErr)
+		if writeErr != nil || done && n == 0 {
 			break
 		}
 	}
@@ -364,8 +371,8 @@ func (r *recording) end(err error) (Stats, error) {
 	r.side(true)
 	r.names.end()
 	r.keys.end()
-	s, statsErr := r.stats()
 	closeErr := r.closeOutputs()
+	s, statsErr := r.stats()
 	r.closeReaders()
 	r.progs.Close()
 	if err = errors.Join(err, statsErr, closeErr); err == nil && (!s.Balanced() || !settled || r.astray.Load() != 0) {

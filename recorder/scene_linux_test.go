@@ -98,6 +98,12 @@ func play() {
 		messages := must(unix.ParseSocketControlMessage(control[:n]))
 		fds := must(unix.ParseUnixRights(&messages[0]))
 		serveOne(must(net.FileConn(os.NewFile(uintptr(fds[0]), "connection"))), "writer")
+	case "inside":
+		recordInside()
+	case "numbered":
+		sendNumbered(arg)
+	case "recorded":
+		recordUntilKilled(arg)
 	case "flood":
 		flood(arg, 1000)
 	case "inetd", "gone", "moved", "slow", "datagrams":

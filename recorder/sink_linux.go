@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -16,43 +15,11 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/ring"
 )
 
-// sink is where a recording goes.
-type sink interface {
-	// declare describes an interface; packets name it by the number.
-	declare(pcapng.Interface) (ring.InterfaceID, error)
-	// redeclare gives an interface another description, for packets from now on.
-	redeclare(ring.InterfaceID, pcapng.Interface) (ring.InterfaceID, error)
-	// append takes a packet. ring.ErrDisk means that it is dropped; any other error ends
-	// the recording.
-	append(*ring.Packet) error
-	// idle is called when there is nothing to do for a moment.
-	idle() error
-	// segment is the file that the last packet went into, zero where there is none yet.
-	segment() ring.ID
-	// took is what became of the packets so far.
-	took() ring.Taken
-	// side appends whole lines to a side file of a segment, and says how many bytes of them
-	// are there; what is left of the others is cut.
-	side(id ring.ID, kind string, lines []byte) (int, error)
-	// sidePath is where such a file stands, "" where it cannot.
-	sidePath(id ring.ID, kind string) string
-	// ended is a mark for finish: the segments that have ended.
-	ended() uint64
-	// finish says that nothing is added beside the segments up to a mark.
-	finish(mark uint64)
-	// reopen is called before something is added beside a segment after finish.
-	reopen(id ring.ID) error
-	// name and first packet id of the recording
-	ids() (name string, first uint64)
-	// close writes what the account says of the interfaces, and ends.
-	close(account func(ring.Taken) ring.Account) error
-}
-
-// ringSink writes into a ring.
-type ringSink struct {
+// sink is where a recording goes: a series of a ring, a file or a stream.
+type sink struct {
 	w      *ring.Writer
 	series *ring.Series
-	dir    string
+	stream bool
 	sides  map[string]*sideFile
 	shared bool // another recording writes into the ring too, and somebody else ends it
 }
@@ -82,9 +49,12 @@ func gone(f *os.File) bool {
 	return unix.Fstat(int(f.Fd()), &st) == nil && st.Nlink == 0
 }
 
-// openRing makes the writer of a ring, as recordings want it.
+// openRing makes the writer of a recording's output.
 func openRing(o *Options, here machine.Host) (*ring.Writer, error) {
-	r := *o.Ring
+	r := ring.Options{File: o.File, Stream: o.Stream}
+	if o.Ring != nil {
+		r = *o.Ring
+	}
 	r.Node, r.BootID, r.Recorder = here.Node, here.BootID, o.Program
 	if r.OnError == nil {
 		r.OnError = o.OnError
@@ -92,15 +62,21 @@ func openRing(o *Options, here machine.Host) (*ring.Writer, error) {
 	return ring.Create(r)
 }
 
-func newRingSink(o *Options, here machine.Host, series ring.SeriesOptions) (*ringSink, error) {
+func newSink(o *Options, here machine.Host, series ring.SeriesOptions) (*sink, error) {
 	w, err := o.writer, error(nil)
 	if w == nil {
 		if w, err = openRing(o, here); err != nil {
 			return nil, err
 		}
 	}
-	s := &ringSink{w: w, dir: o.Ring.Dir, sides: map[string]*sideFile{}, shared: o.writer != nil}
-	if s.series, err = w.Series(series); err != nil {
+	s := &sink{w: w, stream: o.Stream != nil, sides: map[string]*sideFile{}, shared: o.writer != nil}
+	if o.File != "" && o.Keys != nil {
+		err = noKeyFile(w.SidePath(ring.ID{}, ring.KeysKind))
+	}
+	if err == nil {
+		s.series, err = w.Series(series)
+	}
+	if err != nil {
 		if !s.shared {
 			err = errors.Join(err, w.Close(context.Background()))
 		}
@@ -109,32 +85,56 @@ func newRingSink(o *Options, here machine.Host, series ring.SeriesOptions) (*rin
 	return s, nil
 }
 
-func (s *ringSink) declare(i pcapng.Interface) (ring.InterfaceID, error) {
-	return s.series.Interface(i)
-}
-func (s *ringSink) append(p *ring.Packet) error { return s.series.Append(p) }
-func (s *ringSink) redeclare(id ring.InterfaceID, i pcapng.Interface) (ring.InterfaceID, error) {
-	return id, s.series.Update(id, i)
-}
+// declare describes an interface; packets name it by the number.
+func (s *sink) declare(i pcapng.Interface) (ring.InterfaceID, error) { return s.series.Interface(i) }
 
-func (s *ringSink) idle() error           { return nil }
-func (s *ringSink) ids() (string, uint64) { return s.w.Ring(), s.w.FirstPacketID() }
-
-func (s *ringSink) segment() ring.ID { return s.series.Current() }
-
-func (s *ringSink) sidePath(id ring.ID, kind string) string {
-	return filepath.Join(s.dir, id.Side(kind))
+// redeclare gives an interface another description, for packets from now on.
+func (s *sink) redeclare(id ring.InterfaceID, i pcapng.Interface) error {
+	return s.series.Update(id, i)
 }
 
-func (s *ringSink) ended() uint64           { return s.series.Ended() }
-func (s *ringSink) finish(mark uint64)      { s.series.FinishSides(mark) }
-func (s *ringSink) reopen(id ring.ID) error { return s.w.ReopenSides(id) }
+// append takes a packet. ring.ErrDisk means that it is dropped; any other error ends the
+// recording.
+func (s *sink) append(p *ring.Packet) error { return s.series.Append(p) }
+
+// failed says why nothing more can be written; a ring tries again by itself.
+func (s *sink) failed() error { return s.series.Failed() }
+
+// idle is called when there is nothing to do for a moment: viewers of a stream see packets
+// at once.
+func (s *sink) idle() {
+	if s.stream {
+		s.series.Flush()
+	}
+}
+
+// ids are the name and the first packet id of the recording.
+func (s *sink) ids() (name string, first uint64) { return s.w.Ring(), s.w.FirstPacketID() }
+
+// segment is the one that the last packet went into, zero if there is none yet.
+func (s *sink) segment() ring.ID { return s.series.Current() }
+
+// sidePath is where a side file of a segment stands, "" if it cannot.
+func (s *sink) sidePath(id ring.ID, kind string) string { return s.w.SidePath(id, kind) }
+
+// ended is a mark for finish: the segments that have ended.
+func (s *sink) ended() uint64 { return s.series.Ended() }
+
+// finish says that nothing is added beside the segments up to a mark.
+func (s *sink) finish(mark uint64) { s.series.FinishSides(mark) }
+
+// reopen is called before something is added beside a segment after finish.
+func (s *sink) reopen(id ring.ID) error { return s.w.ReopenSides(id) }
 
 // errRefusing keeps side files out of the space that is reserved for others.
 var errRefusing = errors.New("side files: nothing is written while the disk takes no segments")
 
-// side writes beside a segment. Of each kind one file is open.
-func (s *ringSink) side(id ring.ID, kind string, lines []byte) (int, error) {
+// side appends whole lines to a side file of a segment, and says how many bytes of them are
+// there; what is left of the others is cut. Of each kind one file is open.
+func (s *sink) side(id ring.ID, kind string, lines []byte) (int, error) {
+	if s.stream {
+		return len(lines), nil // it has no place for them
+	}
 	if s.series.Refusing() {
 		return 0, errRefusing
 	}
@@ -159,9 +159,11 @@ func (s *ringSink) side(id ring.ID, kind string, lines []byte) (int, error) {
 	return n, errors.Join(late, err)
 }
 
-func (s *ringSink) took() ring.Taken { return s.series.Taken() }
+// took is what became of the packets so far.
+func (s *sink) took() ring.Taken { return s.series.Taken() }
 
-func (s *ringSink) close(func(ring.Taken) ring.Account) error {
+// close ends the output. An error of failed is not told again.
+func (s *sink) close() error {
 	var errs []error
 	for _, f := range s.sides {
 		errs = append(errs, f.f.Close())
@@ -170,7 +172,20 @@ func (s *ringSink) close(func(ring.Taken) ring.Account) error {
 		s.series.Seal() // while the counters can still be read
 		return errors.Join(errs...)
 	}
-	return errors.Join(append(errs, closeRing(s.w))...)
+	failed := s.failed()
+	errs = append(errs, closeRing(s.w))
+	if failed == nil {
+		errs = append(errs, s.failed())
+	}
+	return errors.Join(errs...)
+}
+
+// abort ends the output of a recording that did not begin; a file is removed.
+func (s *sink) abort() error {
+	if s.shared {
+		return s.close()
+	}
+	return s.w.Discard(context.Background())
 }
 
 // closeRing ends a ring; a disk that does not answer is not waited for.

@@ -4,12 +4,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
-
-	"github.com/pcapsule/pcapsule/recorder/pcapng"
-	"github.com/pcapsule/pcapsule/recorder/ring"
 )
 
 func TestChecksumNotReady(t *testing.T) {
@@ -34,59 +30,6 @@ func TestChecksumNotReady(t *testing.T) {
 		if got := checksumNotReady(b); got != c.want {
 			t.Errorf("%s: %v, want %v", c.name, got, c.want)
 		}
-	}
-}
-
-// fullDisk takes so many bytes and then refuses.
-type fullDisk struct {
-	f    *os.File
-	left int
-}
-
-func (d *fullDisk) Write(p []byte) (int, error) {
-	n, err := d.f.Write(p[:min(len(p), d.left)])
-	if d.left -= n; err == nil && n < len(p) {
-		err = errors.New("no space left")
-	}
-	return n, err
-}
-
-// TestFileIsCutBehindWholeBlocks: a disk that fills up leaves a file that reads to its end.
-func TestFileIsCutBehindWholeBlocks(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "out.pcapng")
-	s, err := newFileSink(&Options{File: path}, ring.Header{Node: "n"}, linkCooked, maxCaptured)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.to = &fullDisk{s.f, 300_001}
-	id, err := s.declare(pcapng.Interface{Name: "n/-/x"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	data := make([]byte, 1000)
-	for i := 0; err == nil; i++ {
-		if i > 1000 {
-			t.Fatal("the disk never filled up")
-		}
-		err = s.append(&ring.Packet{Interface: id, Time: int64(i), Prefix: data[:20], Data: data, Flags: 1, ID: uint64(i + 1), PID: 7, TID: 8, Drops: 3, Comment: "x"})
-	}
-	if closeErr := s.close(func(ring.Taken) ring.Account { return ring.Account{Counters: &ring.Counters{}} }); closeErr != nil {
-		t.Error(closeErr)
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	r, err := pcapng.NewReader(f, pcapng.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for b := (pcapng.Batch{}); err == nil; {
-		err = r.Next(&b)
-	}
-	if r.Packets() < 250 || len(r.Damage()) != 0 {
-		t.Errorf("%d packets, damage %v", r.Packets(), r.Damage())
 	}
 }
 

@@ -44,7 +44,7 @@ func (r *recording) start() error {
 	if r.progs, err = bpf.Load(load); err != nil {
 		return &unavailableError{hostError(err)}
 	}
-	r.degraded = r.progs.Degraded()
+	r.degraded = r.lacks()
 	if err := r.open(root); err != nil {
 		r.progs.Close()
 		return err
@@ -73,7 +73,7 @@ func (r *recording) start() error {
 		asked = "recorder"
 	}
 	name, _ := r.out.ids()
-	r.o.OnStart(Started{Where: "control group " + where, Filter: asked, Only: r.o.Policy.Wanted(), Sight: r.o.Sight, Policy: r.o.Policy.String(), Own: r.own, Ring: name, Sockets: found, Degraded: r.progs.Degraded()})
+	r.o.OnStart(Started{Where: "control group " + where, Filter: asked, Only: r.o.Policy.Wanted(), Sight: r.o.Sight, Policy: r.o.Policy.String(), Own: r.own, Ring: name, Sockets: found, Degraded: r.lacks()})
 	return nil
 }
 
@@ -105,7 +105,13 @@ func (r *recording) options() (bpf.Options, error) {
 	} else if p != nil {
 		load.Never = p.Instructions()
 	}
-	if tgid, err := bpf.CallerTGID(); err == nil && load.Owners {
+	tgid, err := bpf.CallerTGID()
+	if err == nil {
+		self, linkErr := os.Readlink("/proc/self")
+		r.foreign = linkErr != nil || self != fmt.Sprint(tgid)
+		r.inside = tgid != uint32(os.Getpid())
+	}
+	if err == nil && load.Owners {
 		load.OwnTGID = tgid
 		r.own = fmt.Sprintf("sockets of process %d are left out", tgid)
 	} else if load.Owners {
@@ -172,14 +178,7 @@ func (r *recording) open(root string) (err error) {
 	if r.o.Snap != 0 {
 		snap = min(r.o.Snap+cookedLen, maxCaptured)
 	}
-	if r.o.Ring != nil {
-		r.out, err = newRingSink(&r.o, r.here, ring.SeriesOptions{Name: "sockets", LinkType: linkCooked, SnapLen: snap, Sides: sideKinds, Header: r.header, Account: r.account})
-	} else {
-		var h ring.Header
-		r.header(&h)
-		h.Node, h.Recorder, h.BootID = r.here.Node, r.o.Program, r.here.BootID
-		r.out, err = newFileSink(&r.o, h, linkCooked, snap)
-	}
+	r.out, err = newSink(&r.o, r.here, ring.SeriesOptions{Name: "sockets", LinkType: linkCooked, SnapLen: snap, Sides: sideKinds, Header: r.header, Account: r.account})
 	if err != nil {
 		r.closeReaders()
 		return err
@@ -216,10 +215,12 @@ func (r *recording) open(root string) (err error) {
 // unopen closes what open made, for a recording that does not begin.
 func (r *recording) unopen(err error) error {
 	r.closeReaders()
-	if f, ok := r.out.(*fileSink); ok {
-		return errors.Join(err, f.abort())
+	for _, l := range r.lanes {
+		if l.out != r.out {
+			err = errors.Join(err, l.out.abort())
+		}
 	}
-	return errors.Join(err, r.closeOutputs())
+	return errors.Join(err, r.out.abort()) // last: it has the ring
 }
 
 func (r *recording) closeReaders() {
@@ -236,7 +237,9 @@ func (r *recording) closeReaders() {
 // and packets last.
 func (r *recording) attach(where string) (found uint64, err error) {
 	r.progs.AttachEvents(true, !r.o.NoEvents)
-	r.processes.Scan(r.groups.Root)
+	if !r.foreign {
+		r.processes.Scan(r.groups.Root)
+	}
 	if !r.o.NoOwners {
 		r.progs.AttachOwners(where)
 		if found, err = r.progs.FindSockets(); err != nil {
@@ -244,6 +247,38 @@ func (r *recording) attach(where string) (found uint64, err error) {
 		}
 	}
 	return found, r.progs.AttachPackets(where)
+}
+
+// lacks says what the recording cannot tell on this kernel, or from where it runs.
+func (r *recording) lacks() []string {
+	list := r.progs.Degraded()
+	var more []string
+	if r.foreign {
+		more = append(more, "names of processes that ran before")
+	}
+	if r.inside && !r.o.NoOwners {
+		more = append(more, "owners of sockets that were open before")
+	}
+	if len(more) > 0 {
+		list = append(list, "not recorded: "+strings.Join(more, ", ")+" (the recorder has a PID namespace of its own: run it in the machine's, with hostPID or --pid=host)")
+	}
+	return list
+}
+
+// rescan reads /proc again if events of processes were lost.
+func (r *recording) rescan() {
+	counts, err := r.progs.EventCounts()
+	if err != nil || r.foreign {
+		return
+	}
+	var lost uint64
+	for _, k := range []bpf.EventKind{bpf.EventExec, bpf.EventFork, bpf.EventExit, bpf.EventMove} {
+		lost += counts[k].Failed + counts[k].Limited
+	}
+	if lost > r.processesLost {
+		r.processesLost = lost
+		r.processes.Scan(r.groups.Root)
+	}
 }
 
 // header fills in what a segment's header says.

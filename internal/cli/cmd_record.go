@@ -158,6 +158,9 @@ func (e *env) runRecord(ctx context.Context, args []string, f *recordFlags, chan
 	if terminal(e.err) && !f.quiet {
 		fmt.Fprint(console.Drawn(e.err), "\r\x1b[K")
 	}
+	if err != nil && o.File != "" && diskError(err) && s.Delivered > 0 {
+		return exit.With(fmt.Errorf("%w; %s can be read to its end: %s", err, o.File, plural.Count(int64(s.Delivered), "packet", "packets")), exit.Disk, "free space, and record into another file")
+	}
 	if err != nil {
 		return recordError(err, f.output)
 	}

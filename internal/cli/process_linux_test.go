@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -175,6 +176,42 @@ func TestFullDiskLeavesNothing(t *testing.T) {
 				t.Errorf("left behind: %q", left)
 			}
 		})
+	}
+}
+
+// TestRecordingOnAFullDisk ends with a file that reads to its end, which the message names.
+func TestRecordingOnAFullDisk(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("needs root")
+	}
+	disk := t.TempDir()
+	if err := mountSmall(disk, "size=1m"); err != nil {
+		t.Skip("needs CAP_SYS_ADMIN: ", err)
+	}
+	defer syscall.Unmount(disk, syscall.MNT_DETACH)
+	out := filepath.Join(disk, "a.pcapng")
+	to, err := net.Dial("udp", "127.0.0.1:9")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer to.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	go func() {
+		for ctx.Err() == nil {
+			_, _ = to.Write(make([]byte, 1000)) // refused: nobody listens
+			time.Sleep(100 * time.Microsecond)
+		}
+	}()
+	c, said := program(t, "record", "--capture=interfaces", "-i", "lo", "-w", out, "--duration", "50s", "udp port 9")
+	if code := exitOf(t, c.Run()); code != exit.Disk {
+		t.Errorf("exit code %d, want %d", code, exit.Disk)
+	}
+	if !strings.Contains(said.String(), "no space left on device; "+out+" can be read to its end: ") || !strings.Contains(said.String(), "hint: free space, and record into another file") {
+		t.Errorf("it said %q", said)
+	}
+	if c, said = program(t, "bundle", "--strict", out, "-o", filepath.Join(t.TempDir(), "a.pcapsule")); exitOf(t, c.Run()) != exit.Done {
+		t.Errorf("reading it: %q", said)
 	}
 }
 

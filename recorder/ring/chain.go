@@ -44,6 +44,8 @@ type history struct {
 	cut     int64
 	damaged int64
 	records int
+
+	underway Underway
 }
 
 func newHistory() *history {
@@ -52,6 +54,7 @@ func newHistory() *history {
 
 func (h *history) take(r *Record) {
 	h.records++
+	h.underway.Take(r)
 	switch {
 	case r.Start != nil:
 		h.crashed = true

@@ -36,8 +36,17 @@ type segment struct {
 	holes   []Hole
 	account *Account
 	sealed  *Record // its record is written, its name is not there yet
+	count   []seen  // by interface number; guarded by Series.mu
 	resync  bool    // a sync failed: what is on the disk must be read back
 	move    int     // Writer.move when file was opened
+
+	reserved int64 // bytes that a single file has room for
+}
+
+// seen is what became of the packets of an interface.
+type seen struct {
+	kept uint64
+	lost uint64 // after Append took them
 }
 
 // runDisk writes what Append gathers. Only this goroutine and the sealer wait for the
@@ -59,7 +68,7 @@ func (s *Series) write(c *chunk) {
 	if seg.gen <= s.refused {
 		seg.broken = true
 	}
-	if !seg.broken && seg.file == nil {
+	if !seg.broken && seg.file == nil && !s.w.opt.single() {
 		if err := s.open(seg); err != nil {
 			s.fail(seg, err)
 		}
@@ -69,7 +78,11 @@ func (s *Series) write(c *chunk) {
 		s.recycle(c)
 		return
 	}
-	n, err := seg.file.WriteAt(c.buf, seg.size)
+	var n int
+	err := seg.keepRoom(len(c.buf))
+	if err == nil {
+		n, err = seg.put(c.buf)
+	}
 	tally := c.tally
 	if err != nil {
 		n, tally = wholeBlocks(c.buf[:n], seg.tally.interfaces)
@@ -79,9 +92,10 @@ func (s *Series) write(c *chunk) {
 	seg.tally.add(&tally)
 	if err != nil {
 		seg.tally.interfaces = tally.interfaces
-		// The sealer cuts again where this does not work.
-		err = errors.Join(err, seg.file.Truncate(seg.size))
-		s.fail(seg, fmt.Errorf("writing segment %s at %d: %w", seg.id, seg.size, err))
+		if seg.file != nil { // the sealer cuts again where this does not work
+			err = errors.Join(err, seg.file.Truncate(seg.size))
+		}
+		s.fail(seg, fmt.Errorf("writing %s at %d: %w", seg.name(), seg.size, err))
 		s.lose(seg, c.buf[n:])
 	}
 	s.recycle(c)
@@ -147,7 +161,10 @@ func (s *Series) create(seg *segment, lost Hole, isLost bool) error {
 	if s.opt.Header != nil {
 		s.opt.Header(&h)
 	}
-	h.Version, h.Ring, h.Node, h.Series, h.Sequence, h.Holes = Version, s.w.chain.ring, seg.id.Node, seg.id.Series, seg.id.Sequence, nil
+	h.Version, h.Ring, h.Node, h.Series, h.Sequence, h.Holes = Version, s.w.name, seg.id.Node, seg.id.Series, seg.id.Sequence, nil
+	if s.w.opt.single() {
+		h.Sequence = 0 // it is one of no ring
+	}
 	if isLost {
 		h.Holes = []Hole{lost}
 	}
@@ -155,27 +172,49 @@ func (s *Series) create(seg *segment, lost Hole, isLost bool) error {
 	if err != nil {
 		return err
 	}
+	f, err := s.createFile(seg)
+	if err != nil {
+		return err
+	}
+	seg.file, seg.hash = f, sha256.New()
+	if err = seg.keepRoom(len(head)); err == nil {
+		_, err = seg.put(head)
+	}
+	if err != nil {
+		err = errors.Join(err, seg.remove())
+		seg.file = nil
+		return err
+	}
+	seg.hash.Write(head)
+	seg.size = int64(len(head))
+	s.mu.Lock()
+	s.refusing = false
+	if f != nil {
+		s.disk = seg
+	}
+	s.mu.Unlock()
+	return nil
+}
+
+// createFile makes the file of a segment; a stream has none.
+func (s *Series) createFile(seg *segment) (*os.File, error) {
 	mode := os.FileMode(0o640)
 	if s.opt.Private {
 		mode = 0o600
 	}
-	f, err := os.OpenFile(filepath.Join(s.w.opt.Dir, seg.id.hidden()), os.O_RDWR|os.O_CREATE|os.O_EXCL, mode)
-	if err != nil {
-		return err
+	o := &s.w.opt
+	switch {
+	case o.Stream != nil:
+		return nil, nil
+	case o.File != "":
+		return os.OpenFile(o.File, os.O_RDWR|os.O_CREATE|os.O_EXCL, mode)
 	}
-	// Where there is no room for all of it, the write that finds none says so.
-	_ = reserve(f, 0, s.w.opt.SegmentBytes)
-	if _, err = f.Write(head); err != nil {
-		return errors.Join(err, f.Close(), os.Remove(f.Name()))
+	f, err := os.OpenFile(filepath.Join(o.Dir, seg.id.hidden()), os.O_RDWR|os.O_CREATE|os.O_EXCL, mode)
+	if err == nil {
+		// If there is no room for all of it, the write that finds none says so.
+		_ = reserve(f, 0, o.SegmentBytes)
 	}
-	seg.hash = sha256.New()
-	seg.hash.Write(head)
-	seg.size = int64(len(head))
-	seg.file = f
-	s.mu.Lock()
-	s.disk, s.refusing = seg, false
-	s.mu.Unlock()
-	return nil
+	return f, err
 }
 
 // fail ends a segment because of the disk, and stops Append for a while. What Append has
@@ -183,18 +222,23 @@ func (s *Series) create(seg *segment, lost Hole, isLost bool) error {
 // that they would need now.
 func (s *Series) fail(seg *segment, err error) {
 	seg.broken = true
-	s.w.report(err)
+	if !s.w.opt.single() {
+		s.w.report(err) // a file or stream ends with it
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.down, s.refusing, s.lastFail = true, true, err
 	s.retryAt = time.Now().Add(s.w.opt.RetryEvery)
 	s.lost.detail = reason(err)
 	s.refused = s.gen
-	if s.seg != nil {
-		if s.cur != nil {
-			s.loseLocked(s.seg, s.cur.buf)
-			s.cur.buf, s.cur.tally, s.seenLen = s.cur.buf[:0], tally{}, 0
-		}
+	if s.seg == nil {
+		return
+	}
+	if s.cur != nil {
+		s.loseLocked(s.seg, s.cur.buf)
+		s.cur.buf, s.cur.tally, s.seenLen = s.cur.buf[:0], tally{}, 0
+	}
+	if !s.w.opt.single() {
 		s.finishSegment()
 	}
 }
@@ -233,7 +277,13 @@ func (s *Series) loseLocked(seg *segment, blocks []byte) {
 		s.dropped++
 		s.packets--
 		s.bytes -= uint64(captured)
-		if n := le.Uint32(blk[8:]); uint64(n) < uint64(len(seg.ids)) && s.declared(seg.ids[n]) {
+		n := le.Uint32(blk[8:])
+		if uint64(n) >= uint64(len(seg.ids)) {
+			continue
+		}
+		seg.count[n].kept--
+		seg.count[n].lost++
+		if s.declared(seg.ids[n]) {
 			s.ifaces[seg.ids[n]].dropped += 1 + option(blk, pcapng.EPBDropCount)
 		}
 	}

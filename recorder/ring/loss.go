@@ -1,5 +1,10 @@
 package ring
 
+import (
+	"strings"
+	"time"
+)
+
 // loss counts what the ring could not keep.
 type loss struct {
 	packets, bytes uint64
@@ -59,5 +64,40 @@ func (l *loss) merge(o *loss) {
 	}
 	if l.detail == "" {
 		l.detail = o.detail
+	}
+}
+
+const (
+	sayAgain = time.Minute // the same trouble
+	maxSaid  = 64          // troubles that are remembered
+)
+
+// report tells of a trouble, and not again for a while where it stays: one that differs in
+// numbers only is the same.
+func (w *Writer) report(err error) {
+	w.reports.Lock()
+	defer w.reports.Unlock()
+	text := strings.Map(func(r rune) rune {
+		if '0' <= r && r <= '9' {
+			return -1
+		}
+		return r
+	}, err.Error())
+	if at, ok := w.said[text]; ok && time.Since(at) <= sayAgain {
+		return
+	}
+	if len(w.said) >= maxSaid {
+		clear(w.said)
+	}
+	w.said[text] = time.Now()
+	w.opt.OnError(err)
+}
+
+func (w *Writer) setTrouble(err error) {
+	w.mu.Lock()
+	w.trouble = err
+	w.mu.Unlock()
+	if err != nil {
+		w.report(err)
 	}
 }

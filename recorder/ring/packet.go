@@ -90,22 +90,6 @@ func (p *Packet) appendBlock(b []byte, size int, iface uint32, keep int, drops u
 	return le.AppendUint32(b, uint32(size))
 }
 
-// AppendBlock writes p as a block, of the interface with p's own number and cut to snap. It
-// answers false, and leaves b as it was, where no block is large enough.
-func (p *Packet) AppendBlock(b []byte, snap int) ([]byte, bool) {
-	keep := max(min(len(p.Data), snap-len(p.Prefix)), 0)
-	size := p.blockSize(keep, p.Drops)
-	if size > maxBlock && p.Comment != "" {
-		bare := *p
-		bare.Comment = "" // there is no room for both, and the packet counts
-		return bare.AppendBlock(b, snap)
-	}
-	if size > maxBlock {
-		return b, false
-	}
-	return p.appendBlock(b, size, uint32(p.Interface), keep, p.Drops), true
-}
-
 var zeros [4]byte
 
 func (p *Packet) appendOptions(b []byte, drops uint64) []byte {
@@ -126,11 +110,15 @@ func (p *Packet) appendOptions(b []byte, drops uint64) []byte {
 		b = p.Socket.AppendOption(b)
 	}
 	if p.Comment != "" {
-		text := p.Comment[:min(len(p.Comment), maxComment)]
-		b = le.AppendUint32(b, uint32(pcapng.OptComment)|uint32(len(text))<<16)
-		b = append(append(b, text...), zeros[:-len(text)&3]...)
+		b = appendComment(b, p.Comment)
 	}
 	return le.AppendUint32(b, 0)
+}
+
+func appendComment(b []byte, text string) []byte {
+	text = text[:min(len(text), maxComment)]
+	b = le.AppendUint32(b, uint32(pcapng.OptComment)|uint32(len(text))<<16)
+	return append(append(b, text...), zeros[:-len(text)&3]...)
 }
 
 func option64(b []byte, code uint16, v uint64) []byte {
@@ -190,12 +178,16 @@ func (a *InterfaceAccount) Statistics(iface uint32, kept uint64) pcapng.Statisti
 		Received: known(kept + a.Lost), OSDropped: known(a.Lost), Delivered: known(kept)}
 }
 
-// appendStatistics encodes a block into b, which has room for 120 bytes.
+// appendStatistics appends a block; without a comment it has at most 120 bytes.
 func appendStatistics(b []byte, s *pcapng.Statistics) []byte {
-	b = le.AppendUint32(b[:0], uint32(pcapng.BlockStatistics))
+	at := len(b)
+	b = le.AppendUint32(b, uint32(pcapng.BlockStatistics))
 	b = le.AppendUint32(b, 0)
 	b = le.AppendUint32(b, s.Interface)
 	b = appendTicks(b, int64(s.Ticks))
+	for _, text := range s.Comments {
+		b = appendComment(b, text)
+	}
 	if s.Start.Known {
 		b = appendTicks(le.AppendUint32(b, uint32(pcapng.StatStart)|8<<16), int64(s.Start.N))
 	}
@@ -206,8 +198,9 @@ func appendStatistics(b []byte, s *pcapng.Statistics) []byte {
 	b = appendCounter(b, pcapng.StatOSDrop, s.OSDropped)
 	b = appendCounter(b, pcapng.StatDelivered, s.Delivered)
 	b = le.AppendUint32(b, 0)
-	le.PutUint32(b[4:], uint32(len(b)+4))
-	return le.AppendUint32(b, uint32(len(b)+4))
+	size := uint32(len(b) - at + 4)
+	le.PutUint32(b[at+4:], size)
+	return le.AppendUint32(b, size)
 }
 
 // appendTicks writes a time as blocks have it, the high word first.

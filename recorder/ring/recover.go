@@ -170,7 +170,7 @@ func (w *Writer) findLive(old *history, visible map[ID]bool) {
 	}
 	slices.SortFunc(records, func(a, b *Record) int { return int(min(max(int64(a.N)-int64(b.N), -1), 1)) })
 	for _, r := range records {
-		w.live = append(w.live, liveSegment{r.Segment.ID(), r.Segment.First, r.Segment.Last})
+		w.live = append(w.live, liveSegment{r.Segment.ID(), r.Segment.First, r.Segment.Last, cameBefore(r.Segment.Last, maxAgo)})
 	}
 }
 
@@ -183,6 +183,9 @@ func (w *Writer) restartHole(f *found, old *history) {
 	h := Hole{Reason: "restart", From: min(f.last, end), To: end, Packets: -1, Bytes: f.lostBytes, Detail: "the recorder was stopped"}
 	if old.crashed {
 		h.Detail = "the recorder ended without a stop; what it had in memory is lost"
+		if text := old.underway.String(); text != "" {
+			h.Detail += "; " + text
+		}
 	}
 	f.holes = append(f.holes, h)
 }
@@ -280,7 +283,7 @@ func (w *Writer) sealRecovered(u unsealed) error {
 			return err
 		}
 	}
-	w.live = append(w.live, liveSegment{u.id, s.First, s.Last})
+	w.live = append(w.live, liveSegment{u.id, s.First, s.Last, cameBefore(s.Last, maxAgo)})
 	w.open = append(w.open, u.id)
 	w.found = append(w.found, *r)
 	w.opt.OnSeal(*r)

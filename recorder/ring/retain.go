@@ -126,12 +126,11 @@ func (w *Writer) retain() error {
 	}
 	groups := map[[2]string][]candidate{}
 	var order [][2]string
-	now := w.steady()
 	for _, c := range all {
 		why, age := "", w.maxAge(c.id.Series)
 		switch {
 		case c.held || !c.there:
-		case age > 0 && c.last < now-Time(age):
+		case age > 0 && time.Since(c.newest) > age:
 			why = "age"
 		case w.opt.MaxBytes > 0 && total > w.opt.MaxBytes:
 			why = "bytes"
@@ -160,9 +159,16 @@ func (w *Writer) retain() error {
 	return nil
 }
 
-// steady is the time, but no clock that is set forward makes segments old at once.
-func (w *Writer) steady() Time {
-	return min(now(), Time(w.began.UnixNano()+int64(time.Since(w.began))))
+// maxAgo is the longest that a segment of an earlier recorder can be old.
+const maxAgo = 100 * 365 * 24 * time.Hour
+
+// cameBefore is when a packet with the time t came, on a clock that nobody sets: at most so
+// long ago, and not later than now. So no clock that is set makes a segment old at once, or
+// keeps it for longer than its age.
+func cameBefore(t Time, atMost time.Duration) time.Time {
+	at := time.Now()
+	ago := at.Sub(time.Unix(0, int64(t))) // it does not overflow
+	return at.Add(-max(min(ago, atMost), 0))
 }
 
 // candidates looks at the files of all sealed segments.

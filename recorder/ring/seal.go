@@ -160,7 +160,7 @@ func (w *Writer) seal(seg *segment) error {
 		w.report(fmt.Errorf("closing segment %s: %w", seg.id, err)) // it is synced
 	}
 	w.mu.Lock()
-	w.live = append(w.live, liveSegment{seg.id, seg.tally.first, seg.tally.last})
+	w.live = append(w.live, liveSegment{seg.id, seg.tally.first, seg.tally.last, cameBefore(seg.tally.last, time.Since(seg.begun))})
 	if len(seg.series.opt.Sides) > 0 {
 		w.open = append(w.open, seg.id)
 	}

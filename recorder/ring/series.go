@@ -2,11 +2,9 @@ package ring
 
 import (
 	"errors"
-	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
-
-	"github.com/pcapsule/pcapsule/recorder/pcapng"
 )
 
 // SeriesOptions of a series. Its functions are called from goroutines of the ring and from
@@ -43,6 +41,8 @@ type Series struct {
 
 	ops  chan op
 	free chan *chunk
+
+	over atomic.Uint64 // what ended says, for who asks often
 
 	mu       sync.Mutex
 	next     uint64 // sequence number of the next segment
@@ -101,60 +101,11 @@ type op struct {
 
 func newSeries(w *Writer, opt SeriesOptions, next uint64) *Series {
 	n := max(w.opt.QueueBytes/chunkSize, 2)
-	return &Series{w: w, opt: opt, next: next, toldAt: now(), free: make(chan *chunk, n),
+	s := &Series{w: w, opt: opt, next: next, toldAt: now(), free: make(chan *chunk, n),
 		// Each end has a chunk of its segment before it, so a send never waits.
 		ops: make(chan op, 2*(n+extraChunks)+2)}
-}
-
-// Interface declares an interface. Its block is written into every segment before its
-// first packet there. Link type, snap length and units of time are those of the series.
-func (s *Series) Interface(i pcapng.Interface) (InterfaceID, error) {
-	desc, err := describe(i, s.opt.LinkType, s.opt.SnapLen)
-	if err != nil {
-		return 0, fmt.Errorf("declaring interface %.80q: %w", i.Name, err)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if n := len(s.unused); n > 0 {
-		id := s.unused[n-1]
-		s.unused = s.unused[:n-1]
-		s.ifaces[id] = iface{desc: desc}
-		return id, nil
-	}
-	s.ifaces = append(s.ifaces, iface{desc: desc})
-	return InterfaceID(len(s.ifaces) - 1), nil
-}
-
-// Update gives an interface another description. Packets from now on belong to it, also
-// in the segment that is being written: there it is described a second time.
-func (s *Series) Update(id InterfaceID, i pcapng.Interface) error {
-	desc, err := describe(i, s.opt.LinkType, s.opt.SnapLen)
-	if err != nil {
-		return fmt.Errorf("describing interface %.80q: %w", i.Name, err)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.declared(id) {
-		return ErrInterface
-	}
-	s.ifaces[id].desc, s.ifaces[id].gen = desc, 0
-	return nil
-}
-
-// Release forgets an interface; its number may be given to another.
-func (s *Series) Release(id InterfaceID) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.declared(id) {
-		return ErrInterface
-	}
-	s.ifaces[id] = iface{}
-	s.unused = append(s.unused, id)
-	return nil
-}
-
-func (s *Series) declared(id InterfaceID) bool {
-	return uint(id) < uint(len(s.ifaces)) && s.ifaces[id].desc != nil
+	s.over.Store(s.ended())
+	return s
 }
 
 // Append takes a packet. It answers
@@ -239,8 +190,13 @@ func (s *Series) append(p *Packet) error {
 	if s.seg == nil {
 		s.beginSegment()
 	}
-	if it.gen != s.seg.gen && !s.describe(it, p.Interface) {
-		return errFull
+	if it.gen != s.seg.gen {
+		if s.w.opt.single() && s.full() {
+			return s.drop(it, p)
+		}
+		if !s.describe(it, p.Interface) {
+			return errFull
+		}
 	}
 	keep := max(min(len(p.Data), int(s.opt.SnapLen)-len(p.Prefix)), 0)
 	drops := p.Drops + it.dropped
@@ -260,6 +216,7 @@ func (s *Series) append(p *Packet) error {
 	p.appendBlock(b[:0], size, it.num, keep, drops)
 	it.dropped = 0
 	it.kept++
+	s.seg.count[it.num].kept++
 	captured := len(p.Prefix) + keep
 	s.packets++
 	s.bytes += uint64(captured)
@@ -341,6 +298,9 @@ func (s *Series) Seal() { s.endSegment() }
 func (s *Series) endSegment() *segment {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.w.opt.single() {
+		return nil
+	}
 	seg := s.seg
 	s.rotate()
 	return seg
@@ -353,6 +313,11 @@ func (s *Series) close() {
 		return
 	}
 	s.closed = true
+	if s.w.opt.single() {
+		s.send()
+		close(s.ops)
+		return
+	}
 	if s.seg == nil && s.opt.Account != nil {
 		a := s.opt.Account(Taken{s.packets, s.dropped})
 		s.untold = s.since(&a)
@@ -368,7 +333,7 @@ func (s *Series) tick(at time.Time) {
 	switch {
 	case s.closed:
 	case s.down:
-		if at.After(s.retryAt) {
+		if at.After(s.retryAt) && !s.w.opt.single() {
 			s.down = false // the next packet tries
 		}
 	case s.seg == nil:

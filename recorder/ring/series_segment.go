@@ -1,6 +1,11 @@
 package ring
 
-import "time"
+import (
+	"fmt"
+	"time"
+
+	"github.com/pcapsule/pcapsule/recorder/pcapng"
+)
 
 // beginSegment numbers the next segment. Its file is made when its first chunk gets to
 // the disk side.
@@ -13,9 +18,12 @@ func (s *Series) beginSegment() {
 	}
 }
 
+// full reports whether the segment has room for no more interfaces.
+func (s *Series) full() bool { return len(s.seg.ids) >= maxInterfaces }
+
 // describe writes the block of an interface into the segment.
 func (s *Series) describe(it *iface, id InterfaceID) bool {
-	if len(s.seg.ids) >= maxInterfaces {
+	if s.full() {
 		s.rotate()
 		if s.down {
 			return false
@@ -28,15 +36,16 @@ func (s *Series) describe(it *iface, id InterfaceID) bool {
 	}
 	copy(b, it.desc)
 	it.gen, it.num = s.seg.gen, uint32(len(s.seg.ids))
-	s.seg.ids = append(s.seg.ids, id)
+	s.seg.ids, s.seg.count = append(s.seg.ids, id), append(s.seg.count, seen{})
 	s.cur.tally.interfaces++
 	return true
 }
 
-// rotate ends the current segment: counters first, then what is left of it.
+// rotate ends the current segment: counters first, then what is left of it. One file or
+// stream ends with its Writer.
 func (s *Series) rotate() {
 	seg := s.seg
-	if seg == nil {
+	if seg == nil || s.w.opt.single() {
 		return
 	}
 	if s.opt.Account != nil {
@@ -80,6 +89,7 @@ func (s *Series) since(a *Account) (list []Hole) {
 func (s *Series) finishSegment() {
 	seg := s.seg
 	s.seg = nil
+	s.over.Store(s.ended())
 	if !seg.sent {
 		// Nothing of it ever left: the number is free again unless a later one is out.
 		if s.next == seg.id.Sequence+1 {
@@ -118,4 +128,59 @@ func (s *Series) takeLost() (Hole, bool) {
 	h, ok := s.lost.hole(s.opt.Name)
 	s.lost = loss{}
 	return h, ok
+}
+
+// Interface declares an interface. Its block is written into every segment before its
+// first packet there. Link type, snap length and units of time are those of the series.
+func (s *Series) Interface(i pcapng.Interface) (InterfaceID, error) {
+	desc, err := describe(i, s.opt.LinkType, s.opt.SnapLen)
+	if err != nil {
+		return 0, fmt.Errorf("declaring interface %.80q: %w", i.Name, err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n := len(s.unused); n > 0 {
+		id := s.unused[n-1]
+		s.unused = s.unused[:n-1]
+		s.ifaces[id] = iface{desc: desc}
+		return id, nil
+	}
+	s.ifaces = append(s.ifaces, iface{desc: desc})
+	id := InterfaceID(len(s.ifaces) - 1)
+	if s.w.opt.single() && !s.closed && !s.full() {
+		s.describe(&s.ifaces[id], id) // also one that has lost packets only; if there is no room now, before its first packet
+	}
+	return id, nil
+}
+
+// Update gives an interface another description. Packets from now on belong to it, also
+// in the segment that is being written: there it is described a second time.
+func (s *Series) Update(id InterfaceID, i pcapng.Interface) error {
+	desc, err := describe(i, s.opt.LinkType, s.opt.SnapLen)
+	if err != nil {
+		return fmt.Errorf("describing interface %.80q: %w", i.Name, err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.declared(id) {
+		return ErrInterface
+	}
+	s.ifaces[id].desc, s.ifaces[id].gen = desc, 0
+	return nil
+}
+
+// Release forgets an interface; its number may be given to another.
+func (s *Series) Release(id InterfaceID) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.declared(id) {
+		return ErrInterface
+	}
+	s.ifaces[id] = iface{}
+	s.unused = append(s.unused, id)
+	return nil
+}
+
+func (s *Series) declared(id InterfaceID) bool {
+	return uint(id) < uint(len(s.ifaces)) && s.ifaces[id].desc != nil
 }

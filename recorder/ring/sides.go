@@ -41,12 +41,10 @@ func (s *sideSeals) same(as *sideSeals) bool {
 	return s.open == as.open && s.final.N == as.final.N
 }
 
-// Ended is the number of the last segment of the series that has ended, 0 for none.
-func (s *Series) Ended() uint64 {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.ended()
-}
+// Ended is the number of the last segment of the series that has ended, 0 for none, whether
+// it was full, old or refused by the disk. It is smaller again if the disk had nothing of it:
+// then the next segment has that number. It may be asked for each packet.
+func (s *Series) Ended() uint64 { return s.over.Load() }
 
 func (s *Series) ended() uint64 {
 	if s.seg != nil {
@@ -76,6 +74,7 @@ func (s *Series) FinishSides(upTo uint64) {
 func (s *Series) giveBack() {
 	s.next--
 	s.final = min(s.final, s.next-1)
+	s.over.Store(s.ended())
 }
 
 // ReopenSides is called before something is added beside a segment whose side files were

@@ -177,6 +177,9 @@ func (v *verifier) chain() error {
 	if err != nil {
 		return err
 	}
+	if text := v.hist.underway.String(); text != "" && !v.ring.Writing && v.rep.Pin == nil {
+		v.rep.Notes = append(v.rep.Notes, "the recorder ended without a stop: "+text)
+	}
 	if info, err := f.Stat(); err == nil && info.Size() > whole && !v.ring.Writing {
 		v.rep.Notes = append(v.rep.Notes, fmt.Sprintf("%s ends in %d bytes of a record that was never finished; the next recorder cuts them", sealsName, info.Size()-whole))
 	}

@@ -6,9 +6,9 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,9 +21,11 @@ const maxUnsealed = 256
 
 // Options of a Writer. What is 0 has a default; limits of retention that are 0 do not hold.
 type Options struct {
-	Dir      string // made where it is not there
-	Node     string // name of the node, part of every file's name
-	Recorder string // name and version of the program, for seals and section headers
+	Dir      string    // made where it is not there
+	File     string    // instead of Dir: one capture file, which must not be there yet
+	Stream   io.Writer // instead of Dir: a live stream
+	Node     string    // name of the node, part of every file's name
+	Recorder string    // name and version of the program, for seals and section headers
 	BootID   string
 
 	Key ed25519.PrivateKey // signs the records; nil leaves them unsigned
@@ -75,14 +77,15 @@ func (o *Options) setDefaults() {
 // from any goroutine.
 type Writer struct {
 	opt   Options
-	chain *chain
-	start Start // as written
-	began time.Time
+	name  string // id of the ring, or of the recording
+	chain *chain // nil for one file or stream
+	start Start  // as written
 	found []Record
 
 	firstID  uint64
 	seals    chan *segment
 	finished chan struct{} // side files may be sealed
+	discard  bool          // a file without packets is removed
 	stop     chan struct{}
 	ticker   sync.WaitGroup // tick and janitor
 	disks    sync.WaitGroup // one a series
@@ -118,10 +121,12 @@ type Writer struct {
 type liveSegment struct {
 	id          ID
 	first, last Time
+	newest      time.Time // when its last packet came, on a clock that nobody sets
 }
 
 // Create opens a ring for writing, and makes one where dir is empty or missing. What a
-// crash left is sealed first. It answers ErrLocked while another Writer is alive.
+// crash left is sealed first. It answers ErrLocked while another Writer is alive. With
+// Options.File or Stream it makes a ring of one segment, without a folder.
 func Create(opt Options) (*Writer, error) {
 	w, err := newWriter(opt)
 	if err != nil {
@@ -134,12 +139,18 @@ func Create(opt Options) (*Writer, error) {
 func (w *Writer) run() {
 	w.sealer.Go(w.runSealer)
 	w.ticker.Go(w.runTicker)
-	w.ticker.Go(w.runJanitor)
+	if !w.opt.single() {
+		w.ticker.Go(w.runJanitor)
+	}
 }
 
 // newWriter does all that Create does, and starts nothing.
 func newWriter(opt Options) (*Writer, error) {
 	opt.setDefaults()
+	w := &Writer{opt: opt, seals: make(chan *segment, maxUnsealed), finished: make(chan struct{}, 1), sideWait: sideWait, stop: make(chan struct{}), next: map[string]uint64{}, said: map[string]time.Time{}}
+	if opt.single() {
+		return newSingle(w)
+	}
 	if !canWrite {
 		return nil, fmt.Errorf("opening ring %s for writing: %w on this system", opt.Dir, errors.ErrUnsupported)
 	}
@@ -155,7 +166,7 @@ func newWriter(opt Options) (*Writer, error) {
 		lock.Close()
 		return nil, fmt.Errorf("opening ring: %w", err)
 	}
-	w := &Writer{opt: opt, began: time.Now(), dir: info, lock: lock, seals: make(chan *segment, maxUnsealed), finished: make(chan struct{}, 1), sideWait: sideWait, stop: make(chan struct{}), next: map[string]uint64{}, said: map[string]time.Time{}}
+	w.dir, w.lock = info, lock
 	if err := w.begin(); err != nil {
 		lock.Close()
 		if w.chain != nil {
@@ -190,7 +201,7 @@ func (w *Writer) begin() error {
 	if err != nil {
 		return err
 	}
-	w.chain = c
+	w.chain, w.name = c, c.ring
 	found, err := w.recover(old)
 	if err != nil {
 		return err
@@ -219,8 +230,8 @@ func packetBase(ring string) uint64 {
 	return uint64(sum[0])<<56 | uint64(sum[1])<<48 | uint64(sum[2])<<40
 }
 
-// Ring is the ring's id.
-func (w *Writer) Ring() string { return w.chain.ring }
+// Ring is the ring's id, or that of the recording in one file.
+func (w *Writer) Ring() string { return w.name }
 
 // FirstPacketID is an id that no packet of the ring has; count up from here. Its upper
 // 24 bits are the ring's, the lower 40 count on over restarts.
@@ -230,7 +241,7 @@ func (w *Writer) FirstPacketID() uint64 { return w.firstID }
 func (w *Writer) Recovered() []Record { return w.found }
 
 // Series begins a series of segments: all have one link type and one snap length. A name
-// is taken once in a Writer's life.
+// is taken once in a Writer's life. One file or stream has one series.
 func (w *Writer) Series(opt SeriesOptions) (*Series, error) {
 	if !validSeries(opt.Name) {
 		return nil, fmt.Errorf("series %q: want 1 to 32 lower-case letters, digits or underscores", opt.Name)
@@ -249,6 +260,14 @@ func (w *Writer) Series(opt SeriesOptions) (*Series, error) {
 		}
 	}
 	s := newSeries(w, opt, max(w.next[opt.Name], 1))
+	if w.opt.single() {
+		if len(w.series) > 0 {
+			return nil, fmt.Errorf("series %q: a file or stream has one series", opt.Name)
+		}
+		if err := s.openSingle(); err != nil {
+			return nil, err
+		}
+	}
 	w.series = append(w.series, s)
 	w.disks.Go(s.runDisk)
 	return s, nil
@@ -313,7 +332,7 @@ func (w *Writer) Close(ctx context.Context) error {
 	case err := <-ended:
 		return err
 	case <-ctx.Done():
-		return fmt.Errorf("closing ring %s: the disk does not answer: %w", w.opt.Dir, context.Cause(ctx))
+		return fmt.Errorf("closing %s: the disk does not answer: %w", w.place(), context.Cause(ctx))
 	}
 }
 
@@ -323,6 +342,13 @@ func (w *Writer) close(series []*Series) error {
 	w.disks.Wait()
 	close(w.seals)
 	w.sealer.Wait()
+	if w.opt.single() {
+		var errs []error
+		for _, s := range series {
+			errs = append(errs, s.closeSingle())
+		}
+		return errors.Join(errs...)
+	}
 	sideErr := w.sealSides(true)
 	var stop Stop
 	for _, s := range series {
@@ -338,41 +364,6 @@ func (w *Writer) close(series []*Series) error {
 	w.home.Lock()
 	defer w.home.Unlock()
 	return errors.Join(err, w.chain.close(), w.lock.Close())
-}
-
-const (
-	sayAgain = time.Minute // the same trouble
-	maxSaid  = 64          // troubles that are remembered
-)
-
-// report tells of a trouble, and not again for a while where it stays: one that differs in
-// numbers only is the same.
-func (w *Writer) report(err error) {
-	w.reports.Lock()
-	defer w.reports.Unlock()
-	text := strings.Map(func(r rune) rune {
-		if '0' <= r && r <= '9' {
-			return -1
-		}
-		return r
-	}, err.Error())
-	if at, ok := w.said[text]; ok && time.Since(at) <= sayAgain {
-		return
-	}
-	if len(w.said) >= maxSaid {
-		clear(w.said)
-	}
-	w.said[text] = time.Now()
-	w.opt.OnError(err)
-}
-
-func (w *Writer) setTrouble(err error) {
-	w.mu.Lock()
-	w.trouble = err
-	w.mu.Unlock()
-	if err != nil {
-		w.report(err)
-	}
 }
 
 // runTicker gives old chunks to the disk, ends old segments, and tries again after

@@ -205,6 +205,10 @@ func (r *Reader) coverRing(f *ringFolder) {
 		from, to := h.times(a, b)
 		row(h.of, h.series, h.reason, from, to, h.packets, h.detail)
 	}
+	// A snapshot of a ring that is being written has no stop either: its packets are later ones'.
+	if n, at, _ := f.underway.Packets(); n > 0 && f.pin == nil {
+		row(nil, "", "restart", int64(at), int64(at), 0, "no record says that the recorder stopped; "+f.underway.String())
+	}
 	wanted := map[string]bool{}
 	if f.pin != nil {
 		for _, name := range f.pin.Segments {

@@ -54,6 +54,8 @@ type ringFolder struct {
 	looked  int               // at segments, for deletions
 	below   map[string]uint64 // numbers below need no record, by series
 	absent  []absent
+
+	underway ring.Underway
 }
 
 // sealed is what the records say of one segment.

@@ -2,6 +2,8 @@ package read
 
 import (
 	"bytes"
+	"io"
+	"strings"
 	"testing"
 
 	"github.com/pcapsule/pcapsule/exporter/internal/round"
@@ -34,6 +36,39 @@ func FuzzSeals(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestRingThatNobodyStopped: what the kernel had counted at the last seal and nobody accounts
+// for is a row of coverage.
+func TestRingThatNobodyStopped(t *testing.T) {
+	const start = `{"record":{"n":1,"kind":"start","ring":"a","start":{"next":{}}}}` + "\n"
+	const seal = `{"record":{"n":2,"kind":"segment","ring":"a","segment":{"series":"sockets","node":"n","sequence":1,"packets":5,"last":"2026-03-02T09:00:00Z","counters":{"kernel_seen":16,"seen":9,"filtered":4,"delivered":5,"dropped":0}}}}` + "\n"
+	const stop = `{"record":{"n":3,"kind":"stop","ring":"a","stop":{}}}` + "\n"
+	for _, c := range []struct {
+		name, records string
+		pin           *ring.Pinned
+		want          bool
+	}{
+		{"a crash", start + seal, nil, true},
+		{"a stop", start + seal + stop, nil, false},
+		{"a start after it says so itself", start + seal + start, nil, false},
+		{"a snapshot of a ring that is written", start + seal, &ring.Pinned{}, false},
+		{"nothing was on its way", start + strings.Replace(seal, "16", "9", 1), nil, false},
+	} {
+		folder := &ringFolder{seals: map[ring.ID]*sealed{}, below: map[string]uint64{}, pin: c.pin}
+		if err := folder.records(strings.NewReader(c.records), io.Discard, func() error { return nil }); err != nil {
+			t.Fatal(err)
+		}
+		r := &Reader{sources: &Inputs{rings: []*ringFolder{folder}}, sideCount: map[string]int64{}, cur: &round.Round{}}
+		r.coverRings()
+		got := false
+		for _, row := range r.cur.Facts.Coverage {
+			got = got || row.Reason == "restart" && strings.Contains(row.Detail, "the kernel had seen 16 packets, of which 7 were not accounted for yet")
+		}
+		if got != c.want {
+			t.Errorf("%s: %+v", c.name, r.cur.Facts.Coverage)
+		}
+	}
 }
 
 // FuzzSideLines cuts any bytes into lines that are short enough.

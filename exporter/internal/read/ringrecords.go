@@ -57,6 +57,7 @@ func (f *ringFolder) take(rec *ring.Record, prev map[string]*ring.Counters, seen
 	if f.id == "" {
 		f.id = word(rec.Ring)
 	}
+	f.underway.Take(rec)
 	var holes []ring.Hole
 	var of *sealed
 	switch {

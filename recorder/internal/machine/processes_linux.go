@@ -94,15 +94,19 @@ func (t *Processes) Add(e *bpf.Event) *Process {
 			p.Cgroup = e.Cgroup
 		}
 		t.ended = append(t.ended, e.TGID)
-		if len(t.ended) > maxEnded {
-			if old := t.By[t.ended[0]]; old != nil && old.To != 0 {
-				delete(t.By, t.ended[0])
-			}
-			t.ended = t.ended[1:]
-		}
+		t.forget()
 		return p
 	}
 	return t.By[e.TGID]
+}
+
+// forget removes those that ended first.
+func (t *Processes) forget() {
+	for ; len(t.ended) > maxEnded; t.ended = t.ended[1:] {
+		if old := t.By[t.ended[0]]; old != nil && old.To != 0 {
+			delete(t.By, t.ended[0])
+		}
+	}
 }
 
 // Ended reports whether the exit that e tells of is known already.
@@ -124,19 +128,19 @@ func arguments(raw []byte, cut bool) ([]string, bool) {
 	return MaskArguments(list), cut
 }
 
-// Scan learns who runs already. What has ended in between is left out.
+// Scan learns who runs now: at the start, and again after events were lost. Whoever does not
+// run any more has ended by now; a program that nobody saw begin is there from now on.
 func (t *Processes) Scan(root string) {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
 		return // events tell of new ones
 	}
+	now := int64(t.clock.Now.Real)
+	running := map[uint32]bool{}
 	ticks := int64(1e9) / userHz
 	for _, d := range entries {
 		pid, err := strconv.ParseUint(d.Name(), 10, 32)
 		if err != nil {
-			continue
-		}
-		if _, ok := t.By[uint32(pid)]; ok {
 			continue
 		}
 		stat, err := os.ReadFile("/proc/" + d.Name() + "/stat")
@@ -151,9 +155,24 @@ func (t *Processes) Scan(root string) {
 		if len(fields) < 20 {
 			continue
 		}
+		if fields[0] == "Z" || fields[0] == "X" {
+			continue // it has ended, and its parent has not looked yet
+		}
 		parent, _ := strconv.ParseUint(fields[1], 10, 32)
 		start, _ := strconv.ParseInt(fields[19], 10, 64)
 		p := &Process{PID: uint32(pid), Parent: uint32(parent), Start: t.clock.utcBoot(uint64(start * ticks)), UID: -1, Name: Clean(string(stat[open+1:end]), 64)}
+		p.bootStart = uint64(start * ticks)
+		running[p.PID] = true
+		if old := t.By[p.PID]; old != nil {
+			switch same := old.bootStart/uint64(ticks) == uint64(start); {
+			case same && old.To == 0 && old.Name == p.Name:
+				continue
+			case same:
+				p.From = now // it is another program, nobody knows since when
+			default:
+				p.From = p.Start
+			}
+		}
 		p.Cgroup = groupOf("/proc/"+d.Name()+"/cgroup", root)
 		var st = statusUID("/proc/" + d.Name() + "/status")
 		p.UID = st
@@ -165,6 +184,13 @@ func (t *Processes) Scan(root string) {
 		}
 		t.put(p)
 	}
+	for pid, p := range t.By {
+		if p.To == 0 && !running[pid] && p.From <= now {
+			p.To = max(now, 1)
+			t.ended = append(t.ended, pid)
+		}
+	}
+	t.forget()
 }
 
 // userHz is the unit of times in /proc/PID/stat; it is the same on every system.

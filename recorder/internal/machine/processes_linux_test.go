@@ -1,6 +1,8 @@
 package machine
 
 import (
+	"os"
+	"os/exec"
 	"testing"
 
 	"github.com/pcapsule/pcapsule/bpf"
@@ -28,5 +30,45 @@ func TestAProcessEndsOnce(t *testing.T) {
 		}
 		step.e.Time = step.e.Start + 10
 		p.Add(step.e)
+	}
+}
+
+// TestScanAfterLostEvents: nobody saw a program begin, a process end, or a number given again.
+func TestScanAfterLostEvents(t *testing.T) {
+	var c Clock
+	c.Calibrate()
+	c.Tick()
+	sleep := exec.Command("sleep", "60")
+	if err := sleep.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer sleep.Wait()
+	defer sleep.Process.Kill()
+	first := NewProcesses(&c)
+	first.Scan("/nowhere")
+	me, its := uint32(os.Getpid()), uint32(sleep.Process.Pid)
+	if first.By[me] == nil || first.By[its] == nil || first.By[its].From != 0 {
+		t.Fatalf("%+v, %+v", first.By[me], first.By[its])
+	}
+	p := NewProcesses(&c)
+	began := int64(c.Now.Real)
+	p.put(&Process{PID: its, Name: "sh", bootStart: first.By[its].bootStart})             // it was a shell before
+	p.put(&Process{PID: me, Name: first.By[me].Name, bootStart: 1e7})                     // somebody had our number
+	p.put(&Process{PID: 1 << 30, Name: "gone"})                                           // no process has such a number
+	p.put(&Process{PID: 1, Name: first.By[1].Name, bootStart: first.By[1].bootStart + 5}) // init, with all digits of its start
+	c.taken = 0
+	c.Tick()
+	p.Scan("/nowhere")
+	if got := p.By[its]; got.Name != "sleep" || got.From < began || p.Of(its, began-1).Name != "sh" {
+		t.Errorf("another program: %+v", got)
+	}
+	if got := p.By[me]; got.bootStart != first.By[me].bootStart || got.From != got.Start {
+		t.Errorf("another process: %+v", got)
+	}
+	if got := p.By[1<<30]; got.To < began {
+		t.Errorf("one that is gone: %+v", got)
+	}
+	if got := p.By[1]; got.before != nil || got.To != 0 || got.From != 0 {
+		t.Errorf("one that is as it was: %+v", got)
 	}
 }

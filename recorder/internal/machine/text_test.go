@@ -17,6 +17,19 @@ func TestMaskArguments(t *testing.T) {
 		{"curl https://x.test/?a=1&access_token=abc&b=2", "curl https://x.test/?a=1&access_token=***&b=2"},
 		{"gh ghp_0123456789abcdefghijABCDEFGHIJ012345", "gh ***"},
 		{"aws AKIAIOSFODNN7EXAMPLE", "aws ***"},
+		{"aws s3://AKIAIOSFODNN7EXAMPLE/x", "aws s3://***/x"},
+		{"sync joe:hunter2@db.test::module", "sync joe:***@db.test::module"},
+		{"app --dsn=joe:hunter2@tcp(db:3306)/x", "app --dsn=joe:***@tcp(db:3306)/x"},
+		{"run nginx:1.25@sha256:0011223344556677", "run nginx:1.25@sha256:0011223344556677"},
+		{"scp host:file joe@other:", "scp host:file joe@other:"},
+		{"git clone https://ghp_0123456789abcdefghijABCDEFGHIJ012345@github.test/a", "git clone https://***@github.test/a"},
+		{"run -H X:Bearer\tabcdef0123456789", "run -H X:Bearer\t***"},
+		{"openssl enc -K 00112233445566778899aabbccddeeff -in x", "openssl enc -K *** -in x"},
+		{"grep -k short 00112233445566778899aabbccddeeff", "grep -k short 00112233445566778899aabbccddeeff"},
+		{"mysql -uroot -phunter2 db", "mysql -uroot -p*** db"},
+		{"/usr/bin/sshpass -p hunter2 ssh x", "/usr/bin/sshpass -p *** ssh x"},
+		{"ssh -p 2222 host", "ssh -p 2222 host"},
+		{"nmap -p1-65535 host", "nmap -p1-65535 host"},
 	} {
 		got := strings.Join(MaskArguments(strings.Split(c.in, " ")), " ")
 		if got != c.want {

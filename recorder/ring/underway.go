@@ -1,0 +1,59 @@
+package ring
+
+import "fmt"
+
+// Underway follows the records of a ring and knows how many packets the kernel had counted
+// at the last seal that no record accounts for yet: they were on their way. Later seals of
+// the same recorder account for them; after a crash nobody does.
+type Underway struct {
+	started bool
+	kernel  uint64 // at the last seal that says it
+	series  string // of that seal, without its age
+	seen    map[string]uint64
+	at      Time // of the last seal with counters
+}
+
+// Take follows one record.
+func (u *Underway) Take(r *Record) {
+	switch {
+	case r.Start != nil:
+		*u = Underway{started: true, seen: map[string]uint64{}}
+	case r.Stop != nil:
+		*u = Underway{}
+	case r.Segment != nil && r.Segment.Counters != nil && u.started && validSeries(r.Segment.Series):
+		c := r.Segment.Counters
+		if len(u.seen) < maxCounted || u.seen[r.Segment.Series] != 0 {
+			u.seen[r.Segment.Series] = c.Seen
+		}
+		if c.Kernel > 0 {
+			u.kernel, u.series, u.at = c.Kernel, BaseSeries(r.Segment.Series), r.Segment.Last
+		}
+	}
+}
+
+const maxCounted = 1024 // series
+
+// Packets is how many there were, and at what time; false if the recorder stopped in order or
+// no seal tells. The counters of parts with an age of their own may be older than those of
+// the kernel, so there may be fewer.
+func (u *Underway) Packets() (n uint64, at Time, known bool) {
+	if u.kernel == 0 {
+		return 0, 0, false
+	}
+	var seen uint64
+	for series, count := range u.seen {
+		if BaseSeries(series) == u.series {
+			seen += count
+		}
+	}
+	return u.kernel - min(seen, u.kernel), u.at, true
+}
+
+// String says it in words, "" if it is not known.
+func (u *Underway) String() string {
+	n, at, known := u.Packets()
+	if !known {
+		return ""
+	}
+	return fmt.Sprintf("at the last seal (%s) the kernel had seen %d packets, of which %d were not accounted for yet", at, u.kernel, n)
+}
