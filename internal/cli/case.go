@@ -19,14 +19,18 @@ import (
 	"github.com/pcapsule/pcapsule/kfl"
 )
 
-// openCase opens bundles as one case and says where a ZIP was unpacked to.
+// openCase opens bundles as one case, and makes a bundle of captures first. It says where a
+// ZIP was unpacked to.
 func (e *env) openCase(ctx context.Context, paths []string) (*forensics.Case, error) {
 	if err := distinct(paths); err != nil {
 		return nil, err
 	}
+	paths, err := e.bundles(ctx, paths)
+	if err != nil {
+		return nil, err
+	}
 	o := forensics.Options{MaskSecrets: e.mask != ""}
 	if o.MaskSecrets && e.mask != maskDefault {
-		var err error
 		if o.Policy, err = redact.Load(e.mask); err != nil {
 			return nil, exit.With(err, exit.Usage, "docs/guide/redaction.md has the form of a policy")
 		}

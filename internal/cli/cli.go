@@ -36,6 +36,8 @@ type env struct {
 	running  bool          // the command line was understood
 	mask     string        // of --mask: a policy, maskDefault, or empty
 	known    *redact.Known // what is secret in a case that is masked
+	captures bundleFlags   // of captureFlags
+	held     []*bundle.Held
 }
 
 // Main runs the program and returns its exit code.

@@ -24,7 +24,7 @@ import (
 
 func (e *env) cmdAsk() *cobra.Command {
 	c := &cobra.Command{
-		Use:   "ask QUESTION BUNDLE...",
+		Use:   "ask QUESTION BUNDLE|CAPTURE...",
 		Short: "Answer common questions: failures, traces, dependencies, latency, patterns, access",
 		Long: `Ask one of the questions below. Every answer says how much of the time range was recorded,
 every number leads to calls, and every call leads to packets. The same questions are tools of
@@ -55,7 +55,7 @@ func (e *env) cmdQuestion(q ask.Question) *cobra.Command {
 	var asJSON, asYAML bool
 	given := map[string]func() any{}
 	c := &cobra.Command{
-		Use:               dashed(q.Name) + " BUNDLE...",
+		Use:               dashed(q.Name) + " BUNDLE|CAPTURE...",
 		Aliases:           []string{q.Name},
 		Short:             q.Title,
 		Long:              q.Doc,
@@ -105,6 +105,7 @@ func (e *env) cmdQuestion(q ask.Question) *cobra.Command {
 		given[name] = addFlag(c, dashed(name), in.Properties[name])
 	}
 	e.maskFlag(c)
+	e.captureFlags(c)
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON: all of the answer, with whole call ids and a KFL condition for each row that has one")
 	if _, ok := q.Out.Properties["yaml"]; ok {
 		c.Flags().BoolVar(&asYAML, "yaml", false, "print the YAML document alone, and its notes as warnings")

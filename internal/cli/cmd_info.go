@@ -19,7 +19,7 @@ import (
 func (e *env) cmdInfo() *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{
-		Use:   "info BUNDLE...",
+		Use:   "info BUNDLE|CAPTURE...",
 		Short: "Summarize a bundle: time, protocols, top talkers, losses, accounts",
 		Example: `  pcapsule info incident.pcapsule
   pcapsule info incident.pcapsule --json | jq .calls`,
@@ -28,6 +28,7 @@ func (e *env) cmdInfo() *cobra.Command {
 		RunE:              func(c *cobra.Command, args []string) error { return e.runInfo(c.Context(), args, asJSON) },
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	e.captureFlags(c)
 	return c
 }
 
@@ -86,6 +87,10 @@ type infoCount struct {
 
 func (e *env) runInfo(ctx context.Context, paths []string, asJSON bool) error {
 	var all []*infoResult
+	paths, err := e.bundles(ctx, paths)
+	if err != nil {
+		return err
+	}
 	for _, p := range paths {
 		r, err := e.info(ctx, p)
 		if err != nil {

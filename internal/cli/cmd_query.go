@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -35,6 +36,7 @@ type queryFlags struct {
 func (f *queryFlags) flags(e *env, c *cobra.Command, formats []string) {
 	f.formats = formats
 	e.maskFlag(c)
+	e.captureFlags(c)
 	c.Flags().StringVar(&f.format, "format", "table", strings.Join(formats, ", "))
 	c.Flags().IntVar(&f.limit, "limit", 0, "maximum number of rows (default: 100 for a table, all for other formats)")
 	c.Flags().DurationVar(&f.deadline, "deadline", time.Minute, "give up after this time; 0: never")
@@ -43,11 +45,13 @@ func (f *queryFlags) flags(e *env, c *cobra.Command, formats []string) {
 func (e *env) cmdQuery() *cobra.Command {
 	var f queryFlags
 	c := &cobra.Command{
-		Use:   "query BUNDLE... KFL",
+		Use:   "query BUNDLE|CAPTURE... KFL",
 		Short: "List the calls that match a KFL filter",
 		Long: `List the calls that match a KFL filter; docs/kfl.md describes the language. The last argument is
-the filter; "" matches all calls. Several bundles are queried as one.`,
-		Example: `  pcapsule query incident.pcapsule 'http && status_code >= 500'
+the filter; "" matches all calls. Several bundles are queried as one. Captures, and folders of
+them, become a bundle in your cache first, which the next command uses again.`,
+		Example: `  pcapsule query capture.pcapng 'http && status_code >= 500'
+  pcapsule query incident.pcapsule 'http && status_code >= 500'
   pcapsule query incident.pcapsule 'dst.service == "payment"' --group-by path,status_code
   pcapsule query a.pcapsule b.pcapsule 'dns && status_code != 0' --format ndjson | jq .host
   pcapsule query incident.pcapsule 'http && status_code == 503' --format har > failed.har`,
@@ -77,7 +81,7 @@ the filter; "" matches all calls. Several bundles are queried as one.`,
 func (e *env) cmdSQL() *cobra.Command {
 	var f queryFlags
 	c := &cobra.Command{
-		Use:   "sql BUNDLE... QUERY",
+		Use:   "sql BUNDLE|CAPTURE... QUERY",
 		Short: "Run a SQL query over a bundle's tables",
 		Long: `Run one SQL query (DuckDB's dialect) over the tables that pcapsule schema lists. Only queries
 are allowed, and they can read nothing but the bundle.`,
@@ -183,8 +187,10 @@ func (f *queryFlags) check(q *forensics.Query) error {
 	if f.deadline < 0 {
 		return exit.Usagef("--deadline %s: want 0 or more", f.deadline)
 	}
-	if isBundlePath(q.KFL) {
-		return exit.Usagef(`no condition: %s is a bundle; "" as the last argument asks for all calls`, q.KFL)
+	if last := q.KFL + q.SQL; isBundlePath(last) {
+		return exit.Usagef(`no condition: %s is a bundle; "" as the last argument asks for all calls`, last)
+	} else if _, err := os.Stat(last); err == nil && last != "" {
+		return exit.Usagef(`no condition: %s is a file or folder; "" as the last argument asks for all calls`, last)
 	}
 	if whole := f.format == "har" || f.format == "curl"; whole && (q.Count || len(q.GroupBy) > 0 || len(q.Columns) > 0 || q.Table != "calls") {
 		return exit.Usagef("--format %s is of whole calls: leave out --columns, --count, --group-by and --table", f.format)

@@ -20,7 +20,7 @@ func (e *env) cmdShow() *cobra.Command {
 	var asJSON bool
 	var maxBody string
 	c := &cobra.Command{
-		Use:   "show BUNDLE... CALL_ID",
+		Use:   "show BUNDLE|CAPTURE... CALL",
 		Short: "Show one call: client and server, request, response, bodies, times, packets",
 		Example: `  pcapsule show incident.pcapsule 4f2a91c07be3
   pcapsule show incident.pcapsule '#42' --json | jq .response`,
@@ -48,6 +48,7 @@ func (e *env) cmdShow() *cobra.Command {
 		},
 	}
 	e.maskFlag(c)
+	e.captureFlags(c)
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	c.Flags().StringVar(&maxBody, "max-body", "16KiB", "maximum size of each body to show")
 	return c
@@ -264,7 +265,7 @@ func (e *env) cmdFollow() *cobra.Command {
 	var maxBytes string
 	var raw bool
 	c := &cobra.Command{
-		Use:   "follow BUNDLE... CALL_ID",
+		Use:   "follow BUNDLE|CAPTURE... CALL",
 		Short: "Print what both sides of a call's connection sent",
 		Example: `  pcapsule follow incident.pcapsule 4f2a91c07be3
   pcapsule follow incident.pcapsule '#42' --raw > stream.bin`,
@@ -287,6 +288,7 @@ func (e *env) cmdFollow() *cobra.Command {
 			return e.follow(s, raw)
 		},
 	}
+	e.captureFlags(c)
 	c.Flags().StringVar(&maxBytes, "max", "1MiB", "maximum size to print")
 	c.Flags().BoolVar(&raw, "raw", false, "print the bytes unchanged, both directions in order of time")
 	return c
