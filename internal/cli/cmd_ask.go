@@ -85,12 +85,8 @@ func (e *env) cmdQuestion(q ask.Question) *cobra.Command {
 		} else {
 			answer, err = mcp.Page(c.Context(), cs, q, raw)
 		}
-		var wrong *ask.InputError
-		if errors.As(err, &wrong) {
-			if wrong.Field != "" {
-				return exit.Usagef("--%s: %s", dashed(wrong.Field), wrong.What)
-			}
-			return exit.With(err, exit.Usage, "")
+		if wrong := wrongFlag(err); wrong != err {
+			return wrong
 		}
 		if err != nil {
 			return e.asked(err)

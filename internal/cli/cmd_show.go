@@ -22,8 +22,10 @@ func (e *env) cmdShow() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "show BUNDLE|CAPTURE... CALL",
 		Short: "Show one call: client and server, request, response, bodies, times, packets",
-		Example: `  pcapsule show incident.pcapsule 4f2a91c07be3
-  pcapsule show incident.pcapsule '#42' --json | jq .response`,
+		Long: `Show one call. CALL is its number (call_no), or its call_id or the beginning of that, at least
+4 digits.`,
+		Example: `  pcapsule show incident.pcapsule 42
+  pcapsule show incident.pcapsule 4f2a91c07be3 --json | jq .response`,
 		Args:              cobra.MinimumNArgs(2),
 		ValidArgsFunction: completeBundles,
 		RunE: func(c *cobra.Command, args []string) error {

@@ -239,7 +239,7 @@ func printable(s string, n int) string { return console.Printable(s, n) }
 func (t *tableWriter) end() error {
 	width := make([]int, len(t.cols))
 	for i, c := range t.cols {
-		width[i] = utf8.RuneCountInString(heading(c.Name))
+		width[i] = utf8.RuneCountInString(c.Name)
 	}
 	for _, r := range t.rows {
 		for i, s := range r {
@@ -251,7 +251,7 @@ func (t *tableWriter) end() error {
 	}
 	head := make([]string, len(t.cols))
 	for i, c := range t.cols {
-		head[i] = heading(c.Name)
+		head[i] = c.Name
 	}
 	bold, plain := "", ""
 	if t.e.coloured(t.e.out) {
@@ -293,11 +293,6 @@ func (t *tableWriter) fit(width []int, screen int) {
 // isTime reports whether a column's numbers are points in time.
 func isTime(col string) bool {
 	return strings.HasSuffix(col, "ts_ns") || col == "first_ns" || col == "last_ns"
-}
-
-// heading is a column's name over a table; the unit stands in the cells.
-func heading(col string) string {
-	return strings.TrimSuffix(strings.TrimSuffix(col, "_us"), "_ns")
 }
 
 func (t *tableWriter) line(cells []string, width []int) {
