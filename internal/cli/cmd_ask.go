@@ -7,9 +7,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"os"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/google/jsonschema-go/jsonschema"
@@ -102,6 +100,7 @@ func (e *env) cmdQuestion(q ask.Question) *cobra.Command {
 	}
 	e.maskFlag(c)
 	e.captureFlags(c)
+	e.wideFlag(c)
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON: all of the answer, with whole call ids and a KFL condition for each row that has one")
 	if _, ok := q.Out.Properties["yaml"]; ok {
 		c.Flags().BoolVar(&asYAML, "yaml", false, "print the YAML document alone, and its notes as warnings")
@@ -187,17 +186,4 @@ func encode(w io.Writer, v any, indent bool) error {
 		enc.SetIndent("", "  ")
 	}
 	return enc.Encode(v)
-}
-
-// pageWidth is how many columns an answer may take: those of the screen, what COLUMNS
-// says, or so many that a line can be read in a file.
-func (e *env) pageWidth() int {
-	n := columnsOf(e.out)
-	if n == 0 {
-		n, _ = strconv.Atoi(os.Getenv("COLUMNS"))
-	}
-	if n <= 0 {
-		n = 120
-	}
-	return min(max(n, 40), 240)
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/internal/cli/console"
 	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
@@ -111,7 +112,11 @@ func (e *env) runInfo(ctx context.Context, paths []string, asJSON bool) error {
 		if i > 0 {
 			fmt.Fprintln(e.out)
 		}
-		r.print(e.out)
+		var b strings.Builder
+		r.print(&b, e.pageWidth())
+		for line := range strings.Lines(b.String()) {
+			fmt.Fprintln(e.out, console.Hanging(0, strings.TrimRight(line, "\n"), infoIndent, e.pageWidth()))
+		}
 	}
 	return nil
 }
@@ -181,7 +186,9 @@ func number(v any) int64 {
 	return 0
 }
 
-func (r *infoResult) print(w io.Writer) {
+const infoIndent = 13 // of what stands behind a label
+
+func (r *infoResult) print(w io.Writer, width int) {
 	fmt.Fprintf(w, "%s\n", r.Path)
 	if r.First != nil && r.Last != nil {
 		fmt.Fprintf(w, "  time       %s to %s (%s)\n", stamp(int64(*r.First)), stamp(int64(*r.Last)),
@@ -205,7 +212,11 @@ func (r *infoResult) print(w io.Writer) {
 		if name != t.IP {
 			name += " (" + t.IP + ")"
 		}
-		fmt.Fprintf(w, "  %-10s %-44s %9s in %s flows\n", label, printable(name, 44), byteSize(t.Bytes), plural.Thousands(t.Flows))
+		room := min(max(width-infoIndent-28, 16), 44)
+		if len(name) > room {
+			name = printable(name, room-1)
+		}
+		fmt.Fprintf(w, "  %-10s %-*s %9s in %s\n", label, room, name, byteSize(t.Bytes), plural.Count(t.Flows, "flow", "flows"))
 	}
 	r.printNotIP(w)
 	fmt.Fprintf(w, "  accounts   %s payload: %s in calls, %s seen twice, %s not understood; %s not captured\n", byteSize(a.PayloadBytes),

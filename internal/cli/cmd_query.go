@@ -37,6 +37,7 @@ func (f *queryFlags) flags(e *env, c *cobra.Command, formats []string) {
 	f.formats = formats
 	e.maskFlag(c)
 	e.captureFlags(c)
+	e.wideFlag(c)
 	c.Flags().StringVar(&f.format, "format", "table", strings.Join(formats, ", "))
 	c.Flags().IntVar(&f.limit, "limit", 0, "maximum number of rows (default: 100 for a table, all for other formats)")
 	c.Flags().DurationVar(&f.deadline, "deadline", time.Minute, "give up after this time; 0: never")
@@ -137,6 +138,9 @@ func (e *env) runQuery(c *cobra.Command, paths []string, q forensics.Query, f *q
 		q.Columns = peopleColumns
 		if len(cs.Bundles()) > 1 { // call_no is each bundle's own
 			q.Columns = append([]string{"bundle"}, peopleColumns...)
+		}
+		if e.coloured(e.out) {
+			q.Columns, e.hidden = append(slices.Clone(q.Columns), "outcome"), []string{"outcome"}
 		}
 	}
 	shown := 0
