@@ -177,6 +177,9 @@ done:
 		t.kind, t.num = tokInt, n
 		return t, nil
 	}
+	if quoted := quotedAddress(text); quoted != text {
+		return t, l.fail(start, l.pos, "write "+quoted, "address %s is not in quotes", text)
+	}
 	return t, l.fail(start, l.pos, "numbers are 500, 0x1f4, 1.5, durations 250us, 500ms, 5s, 1h30m, 2d, sizes 10KB, 4MiB", "number %s", clip(text))
 }
 
