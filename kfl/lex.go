@@ -39,11 +39,11 @@ type lexer struct {
 }
 
 // operators, longest first.
-var operators = [...]string{"&&", "||", "==", "!=", "<=", ">=", "(", ")", "[", "]", "{", "}", "<", ">", "!", "+", "-", "*", "/", "%", "?", ":", ",", "."}
+var operators = [...]string{"&&", "||", "=~", "==", "!=", "<=", ">=", "(", ")", "[", "]", "{", "}", "<", ">", "!", "+", "-", "*", "/", "%", "?", ":", ",", "."}
 
 // strangers are operators of other languages, with what KFL has for them.
 var strangers = [...][2]string{
-	{"=~", "write x.matches(\"…\")"}, {"!~", "write !x.matches(\"…\")"}, {"<>", "write !="},
+	{"!~", "write !x.matches(\"…\")"}, {"<>", "write !="},
 	{"=", "equality is written =="}, {"&", "write && or and"}, {"|", "write || or or"}, {";", "a query is one condition; join two with &&"},
 }
 
