@@ -115,6 +115,7 @@ func (e *env) root() *cobra.Command {
 		return nil
 	}
 	c.PersistentFlags().StringVar(&e.colour, "color", "auto", "colour: auto, always or never")
+	completes(c, "color", "auto", "always", "never")
 	for _, sub := range e.commands() {
 		sub.Args = command.Wanted(sub.Args)
 		e.runs(sub)
@@ -178,6 +179,7 @@ func (e *env) commands() []*cobra.Command {
 		e.cmdCheck(),
 		e.cmdQuery(),
 		e.cmdSQL(),
+		e.cmdShell(),
 		e.cmdKFL(),
 		e.cmdShow(),
 		e.cmdFollow(),
@@ -191,7 +193,7 @@ func (e *env) commands() []*cobra.Command {
 		e.cmdSchema(),
 		e.cmdMCP(),
 		e.cmdServe(),
-		command.Completion(command.Pcapsule, "commands, flags, bundles in the current folder and table names"),
+		command.Completion(command.Pcapsule, "commands, flags and their values, bundles in the current folder, KFL, calls and table names"),
 		command.Version(command.Pcapsule, bundle.SchemaVersion),
 	}
 }

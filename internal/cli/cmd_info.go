@@ -13,6 +13,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/internal/cli/cache"
 	"github.com/pcapsule/pcapsule/internal/cli/console"
 	"github.com/pcapsule/pcapsule/internal/plural"
 )
@@ -44,7 +45,8 @@ type talker struct {
 // infoResult is what info --json prints for one bundle.
 type infoResult struct {
 	Path       string           `json:"path"`
-	Verified   string           `json:"verified"` // not_verified, verified or broken
+	Verified   string           `json:"verified"`              // not_verified, verified or broken
+	VerifiedAt string           `json:"verified_at,omitempty"` // when pcapsule verify succeeded; no file has changed its size or time since
 	Tool       bundle.Tool      `json:"tool"`
 	First      *bundle.Time     `json:"first"`
 	Last       *bundle.Time     `json:"last"`
@@ -133,6 +135,9 @@ func (e *env) info(ctx context.Context, path string) (*infoResult, error) {
 		Failed: map[string]int64{}, Accounts: m.Accounts, Warnings: m.Warnings,
 		NotIP:    bundle.Counted(bundle.NotIP, &m.Accounts),
 		Verified: [...]string{"not_verified", "verified", "broken"}[b.State]}
+	if at, ok := cache.Verified(b.Dir); ok && !b.Unpacked && b.State == bundle.NotVerified {
+		r.Verified, r.VerifiedAt = "verified", stamp(at.UnixNano())
+	}
 	for _, in := range m.Inputs {
 		r.Keys += in.Secrets
 	}
@@ -314,6 +319,6 @@ func (r *infoResult) printDoubts(w io.Writer) {
 	for _, text := range r.Warnings {
 		fmt.Fprintf(w, "  warning    %s\n", printable(text, 400))
 	}
-	fmt.Fprintf(w, "  verified   %s; made by %s %s\n", map[string]string{"not_verified": "not yet: pcapsule verify " + r.Path, "verified": "yes",
+	fmt.Fprintf(w, "  verified   %s; made by %s %s\n", map[string]string{"not_verified": "not yet: pcapsule verify " + r.Path, "verified": strings.TrimSpace("yes " + r.VerifiedAt),
 		"broken": "FAILED"}[r.Verified], r.Tool.Name, r.Tool.Release)
 }

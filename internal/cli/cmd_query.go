@@ -41,6 +41,7 @@ func (f *queryFlags) flags(e *env, c *cobra.Command, formats []string) {
 	c.Flags().StringVar(&f.format, "format", "table", strings.Join(formats, ", "))
 	c.Flags().IntVar(&f.limit, "limit", 0, "maximum number of rows (default: 100 for a table, all for other formats)")
 	c.Flags().DurationVar(&f.deadline, "deadline", time.Minute, "give up after this time; 0: never")
+	completes(c, "format", formats...)
 }
 
 func (e *env) cmdQuery() *cobra.Command {
@@ -57,7 +58,7 @@ them, become a bundle in your cache first, which the next command uses again.`,
   pcapsule query a.pcapsule b.pcapsule 'dns && status_code != 0' --format ndjson | jq .host
   pcapsule query incident.pcapsule 'http && status_code == 503' --format har > failed.har`,
 		Args:              cobra.MinimumNArgs(2),
-		ValidArgsFunction: completeBundles,
+		ValidArgsFunction: completeKFL,
 		RunE: func(c *cobra.Command, args []string) error {
 			q := forensics.Query{KFL: args[len(args)-1], Table: f.table, Columns: f.columns, Order: f.order, GroupBy: f.groupBy, Count: f.count}
 			var err error
@@ -76,6 +77,10 @@ them, become a bundle in your cache first, which the next command uses again.`,
 	c.Flags().StringVar(&f.macros, "macros", "", "file of macros (default: pcapsule/macros.kfl in the configuration folder)")
 	c.Flags().BoolVar(&f.explain, "explain", false, "print the SQL with its arguments instead of running it")
 	c.Flags().StringVar(&f.table, "table", "calls", "print rows of this table: calls, flows or connections that match the filter")
+	completes(c, "table", "calls", "flows", "connections")
+	for _, flag := range []string{"columns", "group-by", "order"} {
+		completes(c, flag, columnsOfCalls()...)
+	}
 	return c
 }
 

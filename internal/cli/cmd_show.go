@@ -29,7 +29,7 @@ func (e *env) cmdShow() *cobra.Command {
 		Example: `  pcapsule show incident.pcapsule 42
   pcapsule show incident.pcapsule 4f2a91c07be3 --json | jq .response`,
 		Args:              cobra.MinimumNArgs(2),
-		ValidArgsFunction: completeBundles,
+		ValidArgsFunction: completeCalls,
 		RunE: func(c *cobra.Command, args []string) error {
 			most, err := parseSize(maxBody)
 			if err != nil {
@@ -308,7 +308,7 @@ func (e *env) cmdFollow() *cobra.Command {
 		Example: `  pcapsule follow incident.pcapsule 4f2a91c07be3
   pcapsule follow incident.pcapsule '#42' --raw > stream.bin`,
 		Args:              cobra.MinimumNArgs(2),
-		ValidArgsFunction: completeBundles,
+		ValidArgsFunction: completeCalls,
 		RunE: func(c *cobra.Command, args []string) error {
 			most, err := parseSize(maxBytes)
 			if err != nil {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/internal/cli/cache"
 	"github.com/pcapsule/pcapsule/internal/cli/console"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	"github.com/pcapsule/pcapsule/internal/plural"
@@ -77,6 +78,9 @@ func (e *env) runVerify(c *cobra.Command, path string, asJSON, rederive bool, ke
 			return err
 		}
 		res.OK = res.Rederived.OK()
+	}
+	if report.OK() {
+		cache.MarkVerified(path)
 	}
 	if asJSON {
 		enc := json.NewEncoder(e.out)
