@@ -6,11 +6,16 @@ import (
 	"strings"
 )
 
-// minPrefix is how many digits of a call_id name a call where they are unique.
-const minPrefix = 8
+// minPrefix is how many digits of a call_id name a call if they are unique. Fewer decimal
+// digits than sureID are a call_no.
+const (
+	minPrefix = 4
+	sureID    = 8
+)
 
-// callCondition is the condition for the calls that id names: #call_no, or in a case
-// of several bundles bundle#call_no; the 32 digits of a call_id, or at least the first 8.
+// callCondition is the condition for the calls that id names: call_no with # before it or
+// without, or in a case of several bundles bundle#call_no; the 32 digits of a call_id, or
+// its beginning.
 func (c *Case) callCondition(id string) (cond string, args []any, err error) {
 	if which, no, ok := strings.Cut(id, "#"); ok {
 		n, err := strconv.ParseInt(no, 10, 64)
@@ -29,9 +34,12 @@ func (c *Case) callCondition(id string) (cond string, args []any, err error) {
 		}
 		return "bundle = ? AND call_no = ?", []any{int64(b), n}, nil
 	}
+	if n, err := strconv.ParseInt(id, 10, 64); err == nil && n >= 0 && len(id) < sureID {
+		return "call_no = ?", []any{n}, nil
+	}
 	low := strings.ToLower(id)
 	if len(low) < minPrefix || len(low) > 32 || strings.Trim(low, "0123456789abcdef") != "" {
-		return "", nil, usagef("call %s, want a call_id of 32 hexadecimal digits, at least its first %d, or # and its number", strconv.Quote(id), minPrefix)
+		return "", nil, usagef("call %s, want a call_id of 32 hexadecimal digits, at least its first %d, or the number of a call", strconv.Quote(id), minPrefix)
 	}
 	first, err := hex.DecodeString(low + strings.Repeat("0", 32-len(low)))
 	if err != nil {

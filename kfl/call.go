@@ -83,6 +83,8 @@ var methods = map[string]string{
 	"contains": `x.contains("part")`, "startsWith": `x.startsWith("part")`, "endsWith": `x.endsWith("part")`, "matches": `x.matches("pattern")`,
 	"size": "x.size()", "exists": "list.exists(e, condition)", "all": "list.all(e, condition)", "exists_one": "list.exists_one(e, condition)",
 	"filter": "list.filter(e, condition)", "map": "list.map(e, value)", "json": "request.body.json()", "xml": "request.body.xml()", "text": "request.body.text()",
+	"lowerAscii": stringCalls["lowerAscii"].form, "upperAscii": stringCalls["upperAscii"].form, "trim": stringCalls["trim"].form, "replace": stringCalls["replace"].form,
+	"split": stringCalls["split"].form, "join": stringCalls["join"].form, "indexOf": stringCalls["indexOf"].form, "substring": stringCalls["substring"].form,
 	"getHours": "timestamp.getHours()", "getMinutes": "timestamp.getMinutes()", "getSeconds": "timestamp.getSeconds()", "getDayOfWeek": "timestamp.getDayOfWeek()",
 }
 
@@ -278,6 +280,8 @@ func (c *checker) method(n *ast) (*node, *Error) {
 			return nil, err
 		}
 		return c.macroCall(n, x)
+	case "lowerAscii", "upperAscii", "trim", "replace", "split", "join", "indexOf", "substring":
+		return c.stringCall(n, x)
 	case "size", "json", "xml", "text", "getHours", "getMinutes", "getSeconds", "getDayOfWeek":
 		if err := c.arity(n, args, 0, form); err != nil {
 			return nil, err

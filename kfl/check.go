@@ -183,10 +183,14 @@ func (c *checker) toCondition(n *ast, x *node) (*node, *Error) {
 	return nil, c.fail(n, "compare it, as in x == …", "%s where a condition is wanted", aType(x.typ))
 }
 
-// aType is a type in a sentence.
+// aType is a type in a sentence, as people call it.
 func aType(t typ) string {
 	switch t.kind {
-	case kInt, kXML:
+	case kInt, kFloat:
+		return "a number"
+	case kBool:
+		return "a condition"
+	case kXML, kCIDR:
 		return "an " + t.String()
 	case kBytes, kNil, kText:
 		return t.String()
@@ -349,7 +353,7 @@ func (c *checker) unify(n *ast, a, b *node) (_, _ *node, err *Error) {
 	case a.typ.kind == kFloat && b.typ.kind == kInt:
 		b, err = c.convert(n, b, a.typ)
 	case a.typ.kind != b.typ.kind, a.typ.elem != b.typ.elem:
-		err = c.fail(n, "", "%s and %s, want one type", aType(a.typ), aType(b.typ))
+		err = c.fail(n, "", "%s and %s, want values of one type", aType(a.typ), aType(b.typ))
 	}
 	return a, b, err
 }

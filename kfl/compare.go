@@ -83,7 +83,7 @@ func (c *checker) compare(n *ast, op string, a, b *node) (*node, *Error) {
 			}
 		}
 	}
-	return nil, c.mismatch(n, op, a, b)
+	return nil, c.mismatch(n, a, b)
 }
 
 // textOfMap takes the text of a URL query where it meets text.
@@ -121,7 +121,7 @@ func (c *checker) plain(n *ast, op string, a, b *node) (*node, *Error) {
 	return c.make(n, node{op: opCompare, typ: typ{kind: kBool}, str: op, args: []*node{a, b}})
 }
 
-func (c *checker) mismatch(n *ast, op string, a, b *node) *Error {
+func (c *checker) mismatch(n *ast, a, b *node) *Error {
 	hint := ""
 	if n.kind == nBinary && len(n.args) == 2 {
 		for i, x := range n.args {
@@ -146,7 +146,7 @@ func (c *checker) mismatch(n *ast, op string, a, b *node) *Error {
 	case a.typ.kind == kTime && b.typ.kind == kInt || a.typ.kind == kInt && b.typ.kind == kTime:
 		hint = "compare with timestamp(\"…\"), or use ts_ns for nanoseconds"
 	}
-	return c.fail(n, hint, "%s %s %s, want one type", aType(a.typ), op, aType(b.typ))
+	return c.fail(n, hint, "cannot compare %s with %s", aType(a.typ), aType(b.typ))
 }
 
 // literalHint says how the literal x should look beside a value of another type.

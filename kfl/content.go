@@ -189,7 +189,7 @@ func (c *checker) compareJSON(n *ast, op string, j, x *node) (*node, *Error) {
 		}
 		return c.plain(n, op, v, x)
 	}
-	return nil, c.mismatch(n, op, j, x)
+	return nil, c.mismatch(n, j, x)
 }
 
 func (c *checker) memberOfJSON(n *ast, x, j *node) (*node, *Error) {

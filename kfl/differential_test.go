@@ -172,6 +172,7 @@ func (g *gen) expr(k kind, depth int) string {
 			},
 			func() string { return "size(" + g.expr(pick(g, kText, kList, kMap, kBytes), d) + ")" },
 			func() string { return "-(" + g.expr(k, d) + ")" },
+			func() string { return g.expr(kText, d) + `.indexOf(` + quoteText(pick(g, "a", "é", "日本", "payment", "-")) + ")" },
 			func() string { return "int(" + g.expr(pick(g, kText, kFloat), d) + ")" },
 			func() string { return g.expr(kTime, d) + "." + pick(g, "getHours()", "getSeconds()", "getDayOfWeek()") })()
 	case kFloat:
@@ -186,7 +187,11 @@ func (g *gen) expr(k kind, depth int) string {
 			func() string { return g.expr(kMap, d) + "[" + g.key(d) + "]" },
 			func() string { return "map_get(" + g.expr(kMap, d) + ", " + g.key(d) + ", " + g.expr(k, d) + ")" },
 			func() string { return g.expr(kList, d) + "[" + pick(g, "0", "1", "-1", g.expr(kInt, d)) + "]" },
-			func() string { return "string(" + g.expr(kInt, d) + ")" })()
+			func() string { return "string(" + g.expr(kInt, d) + ")" },
+			func() string {
+				return g.expr(k, d) + pick(g, ".lowerAscii()", ".upperAscii()", ".trim()", `.replace("a", "é")`, `.split(",").join("|")`, ".substring("+g.expr(kInt, d)+")", ".substring(0, 2)", ".substring(1, 1)")
+			},
+			func() string { return g.expr(kList, d) + ".join(" + quoteText(g.text()) + ")" })()
 	case kTime:
 		return pick(g, func() string { return g.leaf(k) }, func() string { return "(" + g.expr(k, d) + pick(g, " + ", " - ") + g.expr(kDuration, d) + ")" })()
 	case kDuration:

@@ -240,6 +240,8 @@ func (m *matcher) value(n *node) Value {
 		return Value{kind: kText, there: ok, str: t}
 	case opSize:
 		return m.size(n.args[0])
+	case opCall:
+		return m.stringCall(n)
 	}
 	a := m.value(n.args[0])
 	if !a.there {

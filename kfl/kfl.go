@@ -31,7 +31,7 @@ func Compile(src string, env Env) (*Query, error) {
 	q, err := compile(src, env)
 	switch {
 	case err != nil:
-		return nil, err
+		return nil, suggest(src, env, err)
 	case q.fault != nil:
 		return nil, q.fault
 	}

@@ -39,11 +39,11 @@ type lexer struct {
 }
 
 // operators, longest first.
-var operators = [...]string{"&&", "||", "==", "!=", "<=", ">=", "(", ")", "[", "]", "{", "}", "<", ">", "!", "+", "-", "*", "/", "%", "?", ":", ",", "."}
+var operators = [...]string{"&&", "||", "=~", "==", "!=", "<=", ">=", "(", ")", "[", "]", "{", "}", "<", ">", "!", "+", "-", "*", "/", "%", "?", ":", ",", "."}
 
 // strangers are operators of other languages, with what KFL has for them.
 var strangers = [...][2]string{
-	{"=~", "write x.matches(\"…\")"}, {"!~", "write !x.matches(\"…\")"}, {"<>", "write !="},
+	{"!~", "write !x.matches(\"…\")"}, {"<>", "write !="},
 	{"=", "equality is written =="}, {"&", "write && or and"}, {"|", "write || or or"}, {";", "a query is one condition; join two with &&"},
 }
 
@@ -176,6 +176,9 @@ done:
 	if n, ok := parseSize(text); ok {
 		t.kind, t.num = tokInt, n
 		return t, nil
+	}
+	if quoted := quotedAddress(text); quoted != text {
+		return t, l.fail(start, l.pos, "write "+quoted, "address %s is not in quotes", text)
 	}
 	return t, l.fail(start, l.pos, "numbers are 500, 0x1f4, 1.5, durations 250us, 500ms, 5s, 1h30m, 2d, sizes 10KB, 4MiB", "number %s", clip(text))
 }

@@ -302,6 +302,8 @@ func (p *parser) relationOp() string {
 		switch p.tok.text {
 		case "==", "!=", "<", "<=", ">", ">=":
 			return p.tok.text
+		case "=~":
+			return "matches"
 		}
 	case tokIdent:
 		for _, w := range infixWords[:5] {

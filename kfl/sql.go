@@ -324,6 +324,8 @@ func (w *writer) value(n *node) frag {
 		return w.f("(CASE WHEN @ THEN @ ELSE @ END)", w.cond(n.args[0]), w.value(n.args[1]), w.value(n.args[2]))
 	case opSize:
 		return w.size(n.args[0])
+	case opCall:
+		return w.f(stringCalls[n.str].sql, w.each(n.args, w.value)...)
 	case opList:
 		v := w.fresh()
 		if len(n.args) == 0 {

@@ -37,7 +37,7 @@ func needs(n *node) string {
 		return n.str
 	case opPath, opConvert, opNeg, opSize, opSpread, opParse, opFilter, opMap, opXMLStep, opXMLDeep:
 		return needs(n.args[0])
-	case opArith, opJoin, opElem:
+	case opArith, opJoin, opElem, opCall:
 		for _, a := range n.args {
 			if side := needs(a); side != "" {
 				return side
@@ -60,7 +60,7 @@ func onlyDocument(n *node, side string, own []int64) bool {
 	case opAny, opAll, opOne, opFilter, opMap:
 		return onlyDocument(n.args[0], side, own) && onlyDocument(n.args[1], side, append(slices.Clone(own), n.num))
 	case opCompare, opIn, opText, opMatch, opExists, opTruth, opAnd, opOr, opNot, opCond, opList,
-		opPath, opConvert, opNeg, opSize, opSpread, opParse, opArith, opJoin, opElem, opXMLStep, opXMLDeep:
+		opPath, opConvert, opNeg, opSize, opSpread, opParse, opArith, opJoin, opElem, opCall, opXMLStep, opXMLDeep:
 		return !slices.ContainsFunc(n.args, func(a *node) bool { return !onlyDocument(a, side, own) })
 	}
 	return false

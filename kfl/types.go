@@ -102,6 +102,7 @@ const (
 	opXML                // XML text of body str
 	opXMLStep            // elements path[0], or attributes, right in those of args[0]
 	opXMLDeep            // elements path[0] anywhere in args[0]
+	opCall               // function str of texts, of args
 	opJoined             // column str, as in flow.rtt_avg_us, of the row of another table that belongs to the call
 
 	// Conditions.

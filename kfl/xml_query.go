@@ -94,7 +94,7 @@ func (c *checker) compareXML(n *ast, op string, x, y *node) (_ *node, err *Error
 		}
 	case kText, kFloat, kBool:
 	default:
-		return nil, c.mismatch(n, op, x, y)
+		return nil, c.mismatch(n, x, y)
 	}
 	if x, err = c.convert(n, x, typ{kind: to}); err != nil {
 		return nil, err
@@ -223,7 +223,7 @@ func xmlNames(n *node) (names []string) {
 				names = append(names, name)
 			}
 			steps(n.args[0])
-		case opConvert, opNeg, opElem, opJoin, opArith, opParse, opPath:
+		case opConvert, opNeg, opElem, opJoin, opCall, opArith, opParse, opPath:
 			for _, a := range n.args {
 				steps(a)
 			}

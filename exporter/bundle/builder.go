@@ -1,9 +1,7 @@
 package bundle
 
 import (
-	"crypto/rand"
 	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -13,7 +11,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-	"unicode/utf8"
 )
 
 // CreateOptions are what bag-info.txt and the first custody entry say. Nothing of it
@@ -33,6 +30,7 @@ type CreateOptions struct {
 type Builder struct {
 	final string
 	dir   string
+	held  *Held // dir, until it has its name or is gone
 	opts  CreateOptions
 
 	private atomic.Bool
@@ -50,8 +48,9 @@ type known struct {
 	discarded bool // hashed, not kept
 }
 
-// Create begins a bundle that will stand at path, and makes its hidden folder. Where
-// something is at path already, the error wraps ErrExists.
+// Create begins a bundle that will stand at path, and makes its hidden folder. Unfinished
+// bundles that killed runs left beside it are removed. If something is at path already, the
+// error wraps ErrExists.
 func Create(path string, o CreateOptions) (*Builder, error) {
 	final, err := filepath.Abs(path)
 	if err != nil {
@@ -65,11 +64,11 @@ func Create(path string, o CreateOptions) (*Builder, error) {
 	if o.Time.IsZero() {
 		o.Time = time.Now()
 	}
-	dir := hiddenName(final)
-	if err := os.Mkdir(dir, 0o777); err != nil {
+	dir, held, err := makeHidden(final)
+	if err != nil {
 		return nil, fmt.Errorf("creating bundle %s: %w", path, err)
 	}
-	b := &Builder{final: final, dir: dir, opts: o, known: map[string]known{}, open: map[*File]bool{}}
+	b := &Builder{final: final, dir: dir, held: held, opts: o, known: map[string]known{}, open: map[*File]bool{}}
 	if err := os.Mkdir(filepath.Join(dir, "data"), 0o777); err != nil {
 		b.Abort()
 		return nil, fmt.Errorf("creating bundle %s: %w", path, err)
@@ -93,18 +92,6 @@ func (b *Builder) Mode() fs.FileMode {
 		return 0o600
 	}
 	return 0o666
-}
-
-// hiddenName is a name beside final for what is not yet whole.
-func hiddenName(final string) string {
-	var r [6]byte
-	rand.Read(r[:])
-	name := filepath.Base(final)
-	for len(name) > 220 { // the whole name must fit in 255 bytes
-		_, n := utf8.DecodeLastRuneInString(name)
-		name = name[:len(name)-n]
-	}
-	return filepath.Join(filepath.Dir(final), "."+name+".partial-"+hex.EncodeToString(r[:]))
 }
 
 // Path is the absolute path for a file of the bundle that others will write, such as
@@ -203,6 +190,7 @@ func (b *Builder) Abort() {
 				f.f.Close()
 			}
 		}
+		defer b.held.Release()
 	}
 	// A writer that has not yet heard of it may make a file behind our back, also
 	// after this; the call that follows the last writer finds it.

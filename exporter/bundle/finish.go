@@ -115,6 +115,7 @@ func (b *Builder) publish() error {
 		return err
 	}
 	b.done = true
+	b.held.Release()
 	// Sync the parent too: after a power cut the new name may otherwise be gone while
 	// the caller was told that the bundle is there.
 	return syncParent(b.final)

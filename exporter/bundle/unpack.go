@@ -20,8 +20,8 @@ func (z *zipSource) unpack(dir string) (err error) {
 	if _, err := os.Lstat(dir); err == nil {
 		return fmt.Errorf("%s: %w", dir, ErrExists)
 	}
-	b := &Builder{final: dir, dir: hiddenName(dir)}
-	if err := os.Mkdir(b.dir, 0o777); err != nil {
+	b := &Builder{final: dir}
+	if b.dir, b.held, err = makeHidden(dir); err != nil {
 		return err
 	}
 	defer func() {

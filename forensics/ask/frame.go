@@ -107,11 +107,10 @@ func After(from string, a int64, to string, b int64) error {
 	return Wrong(from, "%s is after %s, %s", Stamp(a), to, Stamp(b))
 }
 
-// ReadTime reads a time as a Scope has it: RFC 3339, or a length before the end of the
-// case. It gives missing for an empty text.
+// ReadTime reads a time of a case as ParseTime does.
 func ReadTime(c *forensics.Case, field, text string, missing int64) (int64, error) {
-	_, last, _ := c.Window()
-	return ParseTime(field, text, missing, last)
+	first, last, _ := c.Window()
+	return ParseTime(field, text, missing, first, last)
 }
 
 // Round cuts floating noise from a number.

@@ -57,10 +57,10 @@ func (s Scope) Read(ctx context.Context, c *forensics.Case) (*Window, error) {
 	first, last, _ := c.Window()
 	w := &Window{From: first, To: last, KFL: s.KFL, Asked: s.From != "" || s.To != "", Since: math.MinInt64, Until: math.MaxInt64, Narrowed: s.KFL != ""}
 	var err error
-	if w.From, err = ParseTime("from", s.From, first, last); err != nil {
+	if w.From, err = ParseTime("from", s.From, first, first, last); err != nil {
 		return nil, err
 	}
-	if w.To, err = ParseTime("to", s.To, last, last); err != nil {
+	if w.To, err = ParseTime("to", s.To, last, first, last); err != nil {
 		return nil, err
 	}
 	if w.From > w.To {
@@ -108,19 +108,45 @@ func (w *Window) And(cond string, args ...any) {
 // and first.
 func (w *Window) Values(more ...any) []any { return append(append([]any(nil), w.Args...), more...) }
 
-// ParseTime reads a time: RFC 3339, or a length that counts back from last.
-func ParseTime(field, text string, missing, last int64) (int64, error) {
+// layouts are the forms of a time, with the date and without.
+var (
+	layouts    = []string{time.RFC3339Nano, "2006-01-02T15:04:05.999999999", "2006-01-02 15:04:05.999999999", "2006-01-02T15:04", "2006-01-02 15:04", "2006-01-02"}
+	dayLayouts = []string{"15:04:05.999999999", "15:04"}
+)
+
+const day = 24 * int64(time.Hour)
+
+// ParseTime reads a time in the case that lasts from first to last, in nanoseconds since
+// 1970 UTC:
+//   - RFC 3339, also without its zone, which is UTC then, and with a blank for the T,
+//   - a time of day such as 09:24:50.5: the last one in the case, or else of its last day,
+//   - a length, which counts back from last.
+//
+// It gives missing for an empty text.
+func ParseTime(field, text string, missing, first, last int64) (int64, error) {
 	if text == "" {
 		return missing, nil
 	}
 	if d, err := time.ParseDuration(text); err == nil && d >= 0 {
 		return last - int64(d), nil
 	}
-	t, err := time.Parse(time.RFC3339Nano, text)
-	if err != nil {
-		return 0, Wrong(field, "%q, want RFC 3339 such as 2026-01-31T14:15:00Z, or a length such as 15m before the end of the recording", text)
+	for _, l := range layouts {
+		if t, err := time.Parse(l, text); err == nil {
+			return t.UnixNano(), nil
+		}
 	}
-	return t.UnixNano(), nil
+	for _, l := range dayLayouts {
+		t, err := time.Parse(l, text)
+		if err != nil {
+			continue
+		}
+		at := last - last%day + int64(t.Sub(t.Truncate(24*time.Hour)))
+		if at > last && at-day >= first {
+			at -= day
+		}
+		return at, nil
+	}
+	return 0, Wrong(field, "%q, want a time such as 2026-01-31T14:15:00Z or 14:15:00, or a length such as 15m before the end of the recording", text)
 }
 
 // Stamp writes a time as RFC 3339 with nine digits and Z.

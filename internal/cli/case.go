@@ -6,12 +6,12 @@ import (
 	"io"
 	"os"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/finding"
 	findings "github.com/pcapsule/pcapsule/forensics/finding/all"
 	"github.com/pcapsule/pcapsule/forensics/redact"
@@ -19,14 +19,18 @@ import (
 	"github.com/pcapsule/pcapsule/kfl"
 )
 
-// openCase opens bundles as one case and says where a ZIP was unpacked to.
+// openCase opens bundles as one case, and makes a bundle of captures first. It says where a
+// ZIP was unpacked to.
 func (e *env) openCase(ctx context.Context, paths []string) (*forensics.Case, error) {
 	if err := distinct(paths); err != nil {
 		return nil, err
 	}
+	paths, err := e.bundles(ctx, paths)
+	if err != nil {
+		return nil, err
+	}
 	o := forensics.Options{MaskSecrets: e.mask != ""}
 	if o.MaskSecrets && e.mask != maskDefault {
-		var err error
 		if o.Policy, err = redact.Load(e.mask); err != nil {
 			return nil, exit.With(err, exit.Usage, "docs/guide/redaction.md has the form of a policy")
 		}
@@ -120,33 +124,34 @@ func isBundlePath(arg string) bool {
 type window struct{ from, to string }
 
 func (w *window) flags(c *cobra.Command) {
-	c.Flags().StringVar(&w.from, "from", "", "only from this time on: RFC 3339, or a duration such as 5m before the end of the case")
-	c.Flags().StringVar(&w.to, "to", "", "only up to this time: RFC 3339, or a duration such as 5m before the end of the case")
+	c.Flags().StringVar(&w.from, "from", "", "only from this time on, such as 2026-01-31T14:15:00Z, 14:15:00, or 5m before the end")
+	c.Flags().StringVar(&w.to, "to", "", "only up to this time, in the same forms")
 }
 
-// times reads the flags; a length counts back from the last packet of the case, since
-// "now" in an archive is when it ends.
+// times reads the flags; 0 is no bound.
 func (w *window) times(c *forensics.Case) (from, to int64, err error) {
-	_, last, _ := c.Window()
-	read := func(flag, s string) (int64, error) {
-		if d, err := time.ParseDuration(s); err == nil && d >= 0 {
-			return last - int64(d), nil
-		}
-		return parseTime(flag, s)
-	}
-	if from, err = read("from", w.from); w.from == "" {
-		from, err = 0, nil
+	if from, err = ask.ReadTime(c, "from", w.from, 0); err == nil {
+		to, err = ask.ReadTime(c, "to", w.to, 0)
 	}
 	if err != nil {
-		return 0, 0, err
+		return 0, 0, wrongFlag(err)
 	}
-	if to, err = read("to", w.to); w.to == "" {
-		to, err = 0, nil
+	if to != 0 && from > to {
+		return 0, 0, exit.Usagef("--from %s is after --to %s", w.from, w.to)
 	}
-	if err == nil && to != 0 && from > to {
-		err = exit.Usagef("--from %s is after --to %s", w.from, w.to)
+	return from, to, nil
+}
+
+// wrongFlag is an error of a question as one of the flag that the question's field is.
+func wrongFlag(err error) error {
+	var wrong *ask.InputError
+	switch {
+	case !errors.As(err, &wrong):
+		return err
+	case wrong.Field != "":
+		return exit.Usagef("--%s: %s", dashed(wrong.Field), wrong.What)
 	}
-	return from, to, err
+	return exit.With(err, exit.Usage, "")
 }
 
 // asked gives errors of a question their exit codes and shows the place in its text.
@@ -177,7 +182,7 @@ func (e *env) asked(err error) error {
 	case errors.Is(err, forensics.ErrCrashed):
 		return exit.With(err, exit.Limit, "the bundle is unharmed; write the question differently")
 	case errors.Is(err, forensics.ErrNotFound):
-		return exit.With(err, exit.Other, "pcapsule query BUNDLE KFL lists calls; its call_no may be given as '#42'")
+		return exit.With(err, exit.Other, "pcapsule query BUNDLE KFL lists calls with their numbers (call_no)")
 	case errors.As(err, &several):
 		return exit.With(err, exit.Usage, "")
 	case errors.Is(err, forensics.ErrUsage), errors.Is(err, forensics.ErrCursor):

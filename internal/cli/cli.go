@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -36,6 +37,10 @@ type env struct {
 	running  bool          // the command line was understood
 	mask     string        // of --mask: a policy, maskDefault, or empty
 	known    *redact.Known // what is secret in a case that is masked
+	captures bundleFlags   // of captureFlags
+	wide     bool          // of wideFlag
+	hidden   []string      // columns that only colour a table's rows
+	held     []*bundle.Held
 }
 
 // Main runs the program and returns its exit code.
@@ -60,6 +65,7 @@ func Main(args []string, in io.Reader, out, errOut io.Writer) int {
 	if end := printed.End(); err == nil {
 		err = end
 	}
+	e.endPage()
 	if err != nil && !e.running {
 		err = misused(root, args, err)
 	}
@@ -100,6 +106,7 @@ func (e *env) root() *cobra.Command {
 	c.CompletionOptions.DisableDefaultCmd = true
 	help := command.Help("pcapsule help query")
 	e.runs(help)
+	command.SetHelp(c, e.pageWidth)
 	c.SetHelpCommand(help)
 	c.PersistentPreRunE = func(*cobra.Command, []string) error {
 		if e.colour != "auto" && e.colour != "always" && e.colour != "never" {
@@ -108,6 +115,7 @@ func (e *env) root() *cobra.Command {
 		return nil
 	}
 	c.PersistentFlags().StringVar(&e.colour, "color", "auto", "colour: auto, always or never")
+	completes(c, "color", "auto", "always", "never")
 	for _, sub := range e.commands() {
 		sub.Args = command.Wanted(sub.Args)
 		e.runs(sub)
@@ -121,12 +129,42 @@ func (e *env) runs(c *cobra.Command) {
 	run := c.RunE
 	c.RunE = func(c *cobra.Command, args []string) error {
 		e.running = true
+		e.page(c)
 		return run(c, args)
 	}
 	for _, sub := range c.Commands() {
 		if sub.RunE != nil {
 			e.runs(sub)
 		}
+	}
+}
+
+// page sends what a command prints through a pager if that is a text for people which may be
+// longer than a screen.
+func (e *env) page(c *cobra.Command) {
+	paged := []string{"ask", "info", "query", "sql", "show", "schema", "kfl", "help", "follow"}
+	for c.HasParent() && c.Parent().HasParent() {
+		c = c.Parent()
+	}
+	sink, ok := e.out.(*console.Sink)
+	if !ok || !slices.Contains(paged, c.Name()) {
+		return
+	}
+	if p := console.PagerOf(sink); p != nil {
+		sink.W = p
+	}
+}
+
+// endPage waits until the reader of the pager has seen enough, so that what is said about
+// the output stands behind it.
+func (e *env) endPage() {
+	sink, ok := e.out.(*console.Sink)
+	if !ok {
+		return
+	}
+	if p, ok := sink.W.(*console.Pager); ok {
+		sink.W = console.File(p)
+		_ = p.Close() // what it was given has an error of its own
 	}
 }
 
@@ -141,6 +179,7 @@ func (e *env) commands() []*cobra.Command {
 		e.cmdCheck(),
 		e.cmdQuery(),
 		e.cmdSQL(),
+		e.cmdShell(),
 		e.cmdKFL(),
 		e.cmdShow(),
 		e.cmdFollow(),
@@ -157,7 +196,7 @@ func (e *env) commands() []*cobra.Command {
 		e.cmdSchema(),
 		e.cmdMCP(),
 		e.cmdServe(),
-		command.Completion(command.Pcapsule, "commands, flags, bundles in the current folder and table names"),
+		command.Completion(command.Pcapsule, "commands, flags and their values, bundles in the current folder, KFL, calls and table names"),
 		command.Version(command.Pcapsule, bundle.SchemaVersion),
 	}
 }
@@ -181,15 +220,15 @@ func (e *env) note(format string, args ...any) {
 func (e *env) coloured(w any) bool {
 	switch e.colour {
 	case "always":
-		return e.styled(w)
+		return passStyles(w)
 	case "never":
 		return false
 	}
-	return os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && draws(w) && e.styled(w)
+	return os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && draws(w) && passStyles(w)
 }
 
-// styled lets styles pass to w.
-func (e *env) styled(w any) bool {
+// passStyles lets styles pass to w.
+func passStyles(w any) bool {
 	if s, ok := w.(*console.Sink); ok {
 		s.Styled = true
 	}

@@ -7,9 +7,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"os"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/google/jsonschema-go/jsonschema"
@@ -24,7 +22,7 @@ import (
 
 func (e *env) cmdAsk() *cobra.Command {
 	c := &cobra.Command{
-		Use:   "ask QUESTION BUNDLE...",
+		Use:   "ask QUESTION BUNDLE|CAPTURE...",
 		Short: "Answer common questions: failures, traces, dependencies, latency, patterns, access",
 		Long: `Ask one of the questions below. Every answer says how much of the time range was recorded,
 every number leads to calls, and every call leads to packets. The same questions are tools of
@@ -55,7 +53,7 @@ func (e *env) cmdQuestion(q ask.Question) *cobra.Command {
 	var asJSON, asYAML bool
 	given := map[string]func() any{}
 	c := &cobra.Command{
-		Use:               dashed(q.Name) + " BUNDLE...",
+		Use:               dashed(q.Name) + " BUNDLE|CAPTURE...",
 		Aliases:           []string{q.Name},
 		Short:             q.Title,
 		Long:              q.Doc,
@@ -85,12 +83,8 @@ func (e *env) cmdQuestion(q ask.Question) *cobra.Command {
 		} else {
 			answer, err = mcp.Page(c.Context(), cs, q, raw)
 		}
-		var wrong *ask.InputError
-		if errors.As(err, &wrong) {
-			if wrong.Field != "" {
-				return exit.Usagef("--%s: %s", dashed(wrong.Field), wrong.What)
-			}
-			return exit.With(err, exit.Usage, "")
+		if wrong := wrongFlag(err); wrong != err {
+			return wrong
 		}
 		if err != nil {
 			return e.asked(err)
@@ -105,6 +99,8 @@ func (e *env) cmdQuestion(q ask.Question) *cobra.Command {
 		given[name] = addFlag(c, dashed(name), in.Properties[name])
 	}
 	e.maskFlag(c)
+	e.captureFlags(c)
+	e.wideFlag(c)
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON: all of the answer, with whole call ids and a KFL condition for each row that has one")
 	if _, ok := q.Out.Properties["yaml"]; ok {
 		c.Flags().BoolVar(&asYAML, "yaml", false, "print the YAML document alone, and its notes as warnings")
@@ -190,17 +186,4 @@ func encode(w io.Writer, v any, indent bool) error {
 		enc.SetIndent("", "  ")
 	}
 	return enc.Encode(v)
-}
-
-// pageWidth is how many columns an answer may take: those of the screen, what COLUMNS
-// says, or so many that a line can be read in a file.
-func (e *env) pageWidth() int {
-	n := columnsOf(e.out)
-	if n == 0 {
-		n, _ = strconv.Atoi(os.Getenv("COLUMNS"))
-	}
-	if n <= 0 {
-		n = 120
-	}
-	return min(max(n, 40), 240)
 }

@@ -42,13 +42,14 @@ type bundleFlags struct {
 func (e *env) cmdBundle() *cobra.Command {
 	var f bundleFlags
 	c := &cobra.Command{
-		Use:   "bundle CAPTURE... -o NAME.pcapsule",
+		Use:   "bundle CAPTURE... [-o NAME.pcapsule]",
 		Short: "Make a bundle from captures",
 		Long: `Make a bundle: a folder with the captures byte for byte, Parquet tables of every call in
 them, and hashes of both. Captures are pcap or pcapng files (also compressed with gzip or zstd),
 folders of captures, or - for standard input. Damaged files are read as far as possible, and the
-damage is counted. The same captures always give the same bundle.`,
-		Example: `  pcapsule bundle capture.pcapng -o incident.pcapsule
+damage is counted. The same captures always give the same bundle. Without -o the bundle gets the
+name of the first capture and stands in the current folder.`,
+		Example: `  pcapsule bundle capture.pcapng
   kubectl get pods,services,endpointslices,deployments,replicasets,nodes,events -A -o json > kube.json
   pcapsule bundle capture.pcapng --keys sslkeys.log -o incident.pcapsule
   pcapsule bundle node1.pcap node2.pcap.gz --kube kube.json -o incident.pcapsule
@@ -58,6 +59,7 @@ damage is counted. The same captures always give the same bundle.`,
 	}
 	fl := c.Flags()
 	f.shared(fl)
+	fl.Lookup("output").Usage += " (default: the first capture's name, in the current folder)"
 	fl.StringVar(&f.filter, "filter", "", "put only packets that match this tcpdump filter into the tables")
 	fl.StringVar(&f.from, "from", "", "put only packets from this time on into the tables (RFC 3339)")
 	fl.StringVar(&f.to, "to", "", "put only packets up to this time into the tables (RFC 3339)")
@@ -81,6 +83,9 @@ func (f *bundleFlags) shared(fl *pflag.FlagSet) {
 }
 
 func (e *env) runBundle(c *cobra.Command, args []string, f *bundleFlags) error {
+	if f.output == "" {
+		f.output = outputOf(args[0])
+	}
 	o, err := f.options(e)
 	if err != nil {
 		return err
@@ -103,6 +108,24 @@ func (e *env) runBundle(c *cobra.Command, args []string, f *bundleFlags) error {
 	fmt.Fprintf(e.out, "%s: %s packets, %s, %s calls, in %.1f s\n", f.output, plural.Thousands(m.Accounts.Packets),
 		byteSize(m.Accounts.Bytes), plural.Thousands(calls), time.Since(began).Seconds())
 	return nil
+}
+
+// outputOf is the name of a capture's bundle, in the current folder: the folder of the
+// capture may be one that nothing should be added to.
+func outputOf(capture string) string {
+	if capture == "-" {
+		return "stdin.pcapsule"
+	}
+	if abs, err := filepath.Abs(capture); err == nil { // . and .. have names, too
+		capture = abs
+	}
+	name := filepath.Base(capture)
+	for _, end := range []string{".gz", ".zst", ".pcap", ".pcapng", ".cap"} {
+		if short := strings.TrimSuffix(name, end); short != "" {
+			name = short
+		}
+	}
+	return name + ".pcapsule"
 }
 
 // options reads the flags. It refuses an output that cannot be made.
@@ -139,13 +162,8 @@ func (f *bundleFlags) options(e *env) (exporter.Options, error) {
 	if err := f.keyOptions(&o); err != nil {
 		return o, err
 	}
-	o.Custody = bundle.CreateOptions{Note: f.note}
-	if !f.anonymous {
-		o.Custody.Host, _ = os.Hostname()
-		if u, err := user.Current(); err == nil {
-			o.Custody.User = u.Username
-		}
-	}
+	o.Custody = madeBy(f.anonymous)
+	o.Custody.Note = f.note
 	o.Accept = func(m *bundle.Manifest) error {
 		if !f.strict || len(m.Warnings) == 0 {
 			return nil
@@ -153,6 +171,18 @@ func (f *bundleFlags) options(e *env) (exporter.Options, error) {
 		return &strictError{m.Warnings}
 	}
 	return o, nil
+}
+
+// madeBy says who makes a bundle, unless that is to stay unsaid.
+func madeBy(anonymous bool) (o bundle.CreateOptions) {
+	if anonymous {
+		return o
+	}
+	o.Host, _ = os.Hostname()
+	if u, err := user.Current(); err == nil {
+		o.User = u.Username
+	}
+	return o
 }
 
 // strictError ends a run with --strict before its bundle gets its name.

@@ -22,7 +22,7 @@ func (e *env) cmdCheck() *cobra.Command {
 	var asJSON bool
 	var junit, sarif string
 	c := &cobra.Command{
-		Use:   "check BUNDLE... RULES.yaml",
+		Use:   "check BUNDLE|CAPTURE... RULES.yaml",
 		Short: "Check traffic against rules: statuses, headers, schemas, latency, retries, database calls",
 		Long: `Check the calls of bundles against a file of rules, for a developer or a pipeline. A rule selects
 calls with a KFL filter and says what must be true of them; docs/guide/check.md describes every
@@ -79,6 +79,7 @@ fails, the exit code is 8, and each call that breaks it is listed with its packe
 	}
 	e.maskFlag(c)
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	e.captureFlags(c)
 	c.Flags().StringVar(&junit, "junit", "", "also write JUnit XML to this file; - for standard output")
 	c.Flags().StringVar(&sarif, "sarif", "", "also write SARIF 2.1.0 to this file; - for standard output")
 	return c

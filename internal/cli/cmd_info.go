@@ -13,13 +13,15 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/internal/cli/cache"
+	"github.com/pcapsule/pcapsule/internal/cli/console"
 	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
 func (e *env) cmdInfo() *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{
-		Use:   "info BUNDLE...",
+		Use:   "info BUNDLE|CAPTURE...",
 		Short: "Summarize a bundle: time, protocols, top talkers, losses, accounts",
 		Example: `  pcapsule info incident.pcapsule
   pcapsule info incident.pcapsule --json | jq .calls`,
@@ -28,6 +30,7 @@ func (e *env) cmdInfo() *cobra.Command {
 		RunE:              func(c *cobra.Command, args []string) error { return e.runInfo(c.Context(), args, asJSON) },
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	e.captureFlags(c)
 	return c
 }
 
@@ -42,7 +45,8 @@ type talker struct {
 // infoResult is what info --json prints for one bundle.
 type infoResult struct {
 	Path       string           `json:"path"`
-	Verified   string           `json:"verified"` // not_verified, verified or broken
+	Verified   string           `json:"verified"`              // not_verified, verified or broken
+	VerifiedAt string           `json:"verified_at,omitempty"` // when pcapsule verify succeeded; no file has changed its size or time since
 	Tool       bundle.Tool      `json:"tool"`
 	First      *bundle.Time     `json:"first"`
 	Last       *bundle.Time     `json:"last"`
@@ -86,6 +90,10 @@ type infoCount struct {
 
 func (e *env) runInfo(ctx context.Context, paths []string, asJSON bool) error {
 	var all []*infoResult
+	paths, err := e.bundles(ctx, paths)
+	if err != nil {
+		return err
+	}
 	for _, p := range paths {
 		r, err := e.info(ctx, p)
 		if err != nil {
@@ -106,7 +114,11 @@ func (e *env) runInfo(ctx context.Context, paths []string, asJSON bool) error {
 		if i > 0 {
 			fmt.Fprintln(e.out)
 		}
-		r.print(e.out)
+		var b strings.Builder
+		r.print(&b, e.pageWidth())
+		for line := range strings.Lines(b.String()) {
+			fmt.Fprintln(e.out, console.Hanging(0, strings.TrimRight(line, "\n"), infoIndent, e.pageWidth()))
+		}
 	}
 	return nil
 }
@@ -123,6 +135,9 @@ func (e *env) info(ctx context.Context, path string) (*infoResult, error) {
 		Failed: map[string]int64{}, Accounts: m.Accounts, Warnings: m.Warnings,
 		NotIP:    bundle.Counted(bundle.NotIP, &m.Accounts),
 		Verified: [...]string{"not_verified", "verified", "broken"}[b.State]}
+	if at, ok := cache.Verified(b.Dir); ok && !b.Unpacked && b.State == bundle.NotVerified {
+		r.Verified, r.VerifiedAt = "verified", stamp(at.UnixNano())
+	}
 	for _, in := range m.Inputs {
 		r.Keys += in.Secrets
 	}
@@ -176,7 +191,9 @@ func number(v any) int64 {
 	return 0
 }
 
-func (r *infoResult) print(w io.Writer) {
+const infoIndent = 13 // of what stands behind a label
+
+func (r *infoResult) print(w io.Writer, width int) {
 	fmt.Fprintf(w, "%s\n", r.Path)
 	if r.First != nil && r.Last != nil {
 		fmt.Fprintf(w, "  time       %s to %s (%s)\n", stamp(int64(*r.First)), stamp(int64(*r.Last)),
@@ -200,7 +217,11 @@ func (r *infoResult) print(w io.Writer) {
 		if name != t.IP {
 			name += " (" + t.IP + ")"
 		}
-		fmt.Fprintf(w, "  %-10s %-44s %9s in %s flows\n", label, printable(name, 44), byteSize(t.Bytes), plural.Thousands(t.Flows))
+		room := min(max(width-infoIndent-28, 16), 44)
+		if len(name) > room {
+			name = printable(name, room-1)
+		}
+		fmt.Fprintf(w, "  %-10s %-*s %9s in %s\n", label, room, name, byteSize(t.Bytes), plural.Count(t.Flows, "flow", "flows"))
 	}
 	r.printNotIP(w)
 	fmt.Fprintf(w, "  accounts   %s payload: %s in calls, %s seen twice, %s not understood; %s not captured\n", byteSize(a.PayloadBytes),
@@ -298,6 +319,6 @@ func (r *infoResult) printDoubts(w io.Writer) {
 	for _, text := range r.Warnings {
 		fmt.Fprintf(w, "  warning    %s\n", printable(text, 400))
 	}
-	fmt.Fprintf(w, "  verified   %s; made by %s %s\n", map[string]string{"not_verified": "not yet: pcapsule verify " + r.Path, "verified": "yes",
+	fmt.Fprintf(w, "  verified   %s; made by %s %s\n", map[string]string{"not_verified": "not yet: pcapsule verify " + r.Path, "verified": strings.TrimSpace("yes " + r.VerifiedAt),
 		"broken": "FAILED"}[r.Verified], r.Tool.Name, r.Tool.Release)
 }

@@ -154,7 +154,7 @@ func exportHeld(ctx context.Context, from, to string, fromNs, toNs int64, done f
 // named refuses a command line that names nothing to answer about.
 func (a *answering) named(args []string) error {
 	if len(args) == 0 && a.ring == "" {
-		return exit.Usagef("0 arguments, want: a bundle, or --ring with a recorder's ring")
+		return exit.Usagef("missing argument: BUNDLE, or --ring with a recorder's ring")
 	}
 	if a.snapshots != "" && a.ring == "" {
 		return exit.Usagef("--snapshots goes with --ring")

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -35,24 +36,29 @@ type queryFlags struct {
 func (f *queryFlags) flags(e *env, c *cobra.Command, formats []string) {
 	f.formats = formats
 	e.maskFlag(c)
+	e.captureFlags(c)
+	e.wideFlag(c)
 	c.Flags().StringVar(&f.format, "format", "table", strings.Join(formats, ", "))
 	c.Flags().IntVar(&f.limit, "limit", 0, "maximum number of rows (default: 100 for a table, all for other formats)")
 	c.Flags().DurationVar(&f.deadline, "deadline", time.Minute, "give up after this time; 0: never")
+	completes(c, "format", formats...)
 }
 
 func (e *env) cmdQuery() *cobra.Command {
 	var f queryFlags
 	c := &cobra.Command{
-		Use:   "query BUNDLE... KFL",
+		Use:   "query BUNDLE|CAPTURE... KFL",
 		Short: "List the calls that match a KFL filter",
 		Long: `List the calls that match a KFL filter; docs/kfl.md describes the language. The last argument is
-the filter; "" matches all calls. Several bundles are queried as one.`,
-		Example: `  pcapsule query incident.pcapsule 'http && status_code >= 500'
+the filter; "" matches all calls. Several bundles are queried as one. Captures, and folders of
+them, become a bundle in your cache first, which the next command uses again.`,
+		Example: `  pcapsule query capture.pcapng 'http && status_code >= 500'
+  pcapsule query incident.pcapsule 'http && status_code >= 500'
   pcapsule query incident.pcapsule 'dst.service == "payment"' --group-by path,status_code
   pcapsule query a.pcapsule b.pcapsule 'dns && status_code != 0' --format ndjson | jq .host
   pcapsule query incident.pcapsule 'http && status_code == 503' --format har > failed.har`,
 		Args:              cobra.MinimumNArgs(2),
-		ValidArgsFunction: completeBundles,
+		ValidArgsFunction: completeKFL,
 		RunE: func(c *cobra.Command, args []string) error {
 			q := forensics.Query{KFL: args[len(args)-1], Table: f.table, Columns: f.columns, Order: f.order, GroupBy: f.groupBy, Count: f.count}
 			var err error
@@ -71,13 +77,17 @@ the filter; "" matches all calls. Several bundles are queried as one.`,
 	c.Flags().StringVar(&f.macros, "macros", "", "file of macros (default: pcapsule/macros.kfl in the configuration folder)")
 	c.Flags().BoolVar(&f.explain, "explain", false, "print the SQL with its arguments instead of running it")
 	c.Flags().StringVar(&f.table, "table", "calls", "print rows of this table: calls, flows or connections that match the filter")
+	completes(c, "table", "calls", "flows", "connections")
+	for _, flag := range []string{"columns", "group-by", "order"} {
+		completes(c, flag, columnsOfCalls()...)
+	}
 	return c
 }
 
 func (e *env) cmdSQL() *cobra.Command {
 	var f queryFlags
 	c := &cobra.Command{
-		Use:   "sql BUNDLE... QUERY",
+		Use:   "sql BUNDLE|CAPTURE... QUERY",
 		Short: "Run a SQL query over a bundle's tables",
 		Long: `Run one SQL query (DuckDB's dialect) over the tables that pcapsule schema lists. Only queries
 are allowed, and they can read nothing but the bundle.`,
@@ -134,6 +144,9 @@ func (e *env) runQuery(c *cobra.Command, paths []string, q forensics.Query, f *q
 		if len(cs.Bundles()) > 1 { // call_no is each bundle's own
 			q.Columns = append([]string{"bundle"}, peopleColumns...)
 		}
+		if e.coloured(e.out) {
+			q.Columns, e.hidden = append(slices.Clone(q.Columns), "outcome"), []string{"outcome"}
+		}
 	}
 	shown := 0
 	res, err := cs.Each(c.Context(), q, out.begin, func(cols []forensics.Column, row []any) error {
@@ -183,8 +196,10 @@ func (f *queryFlags) check(q *forensics.Query) error {
 	if f.deadline < 0 {
 		return exit.Usagef("--deadline %s: want 0 or more", f.deadline)
 	}
-	if isBundlePath(q.KFL) {
-		return exit.Usagef(`no condition: %s is a bundle; "" as the last argument asks for all calls`, q.KFL)
+	if last := q.KFL + q.SQL; isBundlePath(last) {
+		return exit.Usagef(`no condition: %s is a bundle; "" as the last argument asks for all calls`, last)
+	} else if _, err := os.Stat(last); err == nil && last != "" {
+		return exit.Usagef(`no condition: %s is a file or folder; "" as the last argument asks for all calls`, last)
 	}
 	if whole := f.format == "har" || f.format == "curl"; whole && (q.Count || len(q.GroupBy) > 0 || len(q.Columns) > 0 || q.Table != "calls") {
 		return exit.Usagef("--format %s is of whole calls: leave out --columns, --count, --group-by and --table", f.format)

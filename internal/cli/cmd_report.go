@@ -25,7 +25,7 @@ type reportFlags struct {
 func (e *env) cmdReport() *cobra.Command {
 	var f reportFlags
 	c := &cobra.Command{
-		Use:   "report BUNDLE... -o FILE.html",
+		Use:   "report BUNDLE|CAPTURE... -o FILE.html",
 		Short: "Write a one-page report about a bundle",
 		Long: `Write one HTML page about a bundle: traffic over time, protocols, who calls
 whom, what is slow, what fails, what was lost. Every figure and table gives its query and
@@ -43,6 +43,7 @@ script, and can be printed. The same bundle gives the same page.`,
 	c.Flags().StringVar(&f.title, "title", "", "title of the page (default: the names of the bundles)")
 	c.Flags().BoolVar(&f.json, "json", false, "write the report as JSON; to standard output without -o")
 	e.maskFlag(c)
+	e.captureFlags(c)
 	c.Flags().BoolVar(&f.verify, "verify", false, "verify every file of the bundles first, and say so on the page")
 	return c
 }
@@ -58,6 +59,10 @@ func (e *env) runReport(c *cobra.Command, paths []string, f *reportFlags) error 
 		if err := exit.NewOutput(f.output); err != nil {
 			return err
 		}
+	}
+	paths, err := e.bundles(c.Context(), paths)
+	if err != nil {
+		return err
 	}
 	o := report.Options{Title: f.title, Release: version.Release}
 	for _, p := range paths {

@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"path"
 	"strings"
 	"time"
 	"unicode"
@@ -12,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/internal/cli/console"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	"github.com/pcapsule/pcapsule/internal/plural"
 )
@@ -20,12 +22,14 @@ func (e *env) cmdShow() *cobra.Command {
 	var asJSON bool
 	var maxBody string
 	c := &cobra.Command{
-		Use:   "show BUNDLE... CALL_ID",
+		Use:   "show BUNDLE|CAPTURE... CALL",
 		Short: "Show one call: client and server, request, response, bodies, times, packets",
-		Example: `  pcapsule show incident.pcapsule 4f2a91c07be3
-  pcapsule show incident.pcapsule '#42' --json | jq .response`,
+		Long: `Show one call. CALL is its number (call_no), or its call_id or the beginning of that, at least
+4 digits.`,
+		Example: `  pcapsule show incident.pcapsule 42
+  pcapsule show incident.pcapsule 4f2a91c07be3 --json | jq .response`,
 		Args:              cobra.MinimumNArgs(2),
-		ValidArgsFunction: completeBundles,
+		ValidArgsFunction: completeCalls,
 		RunE: func(c *cobra.Command, args []string) error {
 			most, err := parseSize(maxBody)
 			if err != nil {
@@ -43,11 +47,11 @@ func (e *env) cmdShow() *cobra.Command {
 			if asJSON {
 				return e.showJSON(x)
 			}
-			e.show(x)
-			return nil
+			return e.show(x)
 		},
 	}
 	e.maskFlag(c)
+	e.captureFlags(c)
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	c.Flags().StringVar(&maxBody, "max-body", "16KiB", "maximum size of each body to show")
 	return c
@@ -129,10 +133,45 @@ func side(server bool) string {
 	return "client"
 }
 
-func (e *env) show(x *forensics.Exchange) {
-	w := e.out
+// filled breaks the lines that are written to it at blanks, each as one write.
+type filled struct {
+	w     io.Writer
+	width int
+	err   error
+}
+
+// Write implements io.Writer.
+func (f *filled) Write(p []byte) (int, error) {
+	for line := range strings.Lines(string(p)) {
+		text := strings.TrimRight(line, "\n")
+		if _, err := fmt.Fprintln(f.w, console.Hanging(0, text, infoIndent, f.width)); f.err == nil {
+			f.err = err
+		}
+	}
+	return len(p), f.err
+}
+
+// sideStyle is the colour of a direction.
+func sideStyle(server bool) string {
+	if server {
+		return console.Blue
+	}
+	return console.Bold
+}
+
+// styled is a text in a colour, if there are colours.
+func (e *env) styled(style, s string) string {
+	if style == "" || !e.coloured(e.out) {
+		return s
+	}
+	return style + s + console.Plain
+}
+
+// show prints a call for a person in lines that fit the screen.
+func (e *env) show(x *forensics.Exchange) error {
+	w := &filled{w: e.out, width: e.pageWidth()}
 	get := func(name string) string { return valueText(name, x.Call.Get(name)) }
-	fmt.Fprintf(w, "%s\n", printable(get("summary"), 300))
+	fmt.Fprintf(w, "%s\n", e.styled(outcomeStyle(get("outcome")), printable(get("summary"), 300)))
 	fmt.Fprintf(w, "  call       %s  #%s  %s\n", get("call_id"), get("call_no"), get("protocol"))
 	fmt.Fprintf(w, "  from       %s\n", endText(x.Client, get("src_ip"), get("src_port")))
 	fmt.Fprintf(w, "  to         %s\n", endText(x.Server, get("dst_ip"), get("dst_port")))
@@ -154,29 +193,30 @@ func (e *env) show(x *forensics.Exchange) {
 	if s := get("error"); s != "" {
 		fmt.Fprintf(w, "  error      %s\n", s)
 	}
-	e.showOwn(x)
-	e.showMessage(x, x.Request, "request")
-	e.showMessage(x, x.Response, "response")
+	showOwn(w, x)
+	e.showMessage(w, x, x.Request, "request")
+	e.showMessage(w, x, x.Response, "response")
 	fmt.Fprintf(w, "\npackets (%s cited)\n", plural.Thousands(x.Cites.Count()))
 	for i, p := range x.Packets {
 		if i == 20 {
 			fmt.Fprintf(w, "  … %s more: pcapsule packets BUNDLE --call %s -o call.pcapng\n", plural.Thousands(int64(len(x.Packets)-i)+x.MoreRefs), get("call_id"))
 			break
 		}
-		fmt.Fprintf(w, "  %8d  %s frame %d  %s  %d bytes from the %s\n", p.PacketNo, p.File, p.Frame, stamp(p.TsNs), p.Len, side(p.FromDst))
+		fmt.Fprintf(w, "  %8d  %s frame %d  %s  %d bytes from the %s\n", p.PacketNo, path.Base(p.File), p.Frame, stamp(p.TsNs), p.Len, side(p.FromDst))
 	}
 	for _, a := range x.Anomalies {
 		fmt.Fprintf(w, "anomaly: %s %s: %s\n", text(a.Get("source")), text(a.Get("kind")), printable(text(a.Get("detail")), 200))
 	}
+	return w.err
 }
 
 // showOwn prints the protocol's own columns.
-func (e *env) showOwn(x *forensics.Exchange) {
+func showOwn(w io.Writer, x *forensics.Exchange) {
 	prefix := text(x.Call.Get("protocol")) + "_"
 	for _, f := range x.Call {
 		if strings.HasPrefix(f.Name, prefix) && f.Value != nil {
 			if s := valueText(f.Name, f.Value); s != "" && s != "[]" {
-				fmt.Fprintf(e.out, "  %-24s %s\n", f.Name, printable(s, 400))
+				fmt.Fprintf(w, "  %-24s %s\n", f.Name, printable(s, 400))
 			}
 		}
 	}
@@ -207,8 +247,7 @@ func endText(end forensics.Struct, ip, port string) string {
 	return printable(s, 300)
 }
 
-func (e *env) showMessage(x *forensics.Exchange, b *forensics.Body, side string) {
-	w := e.out
+func (e *env) showMessage(w io.Writer, x *forensics.Exchange, b *forensics.Body, side string) {
 	var lines []string
 	list, _ := x.Call.Get("headers").([]any)
 	for _, h := range list {
@@ -219,7 +258,7 @@ func (e *env) showMessage(x *forensics.Exchange, b *forensics.Body, side string)
 	if len(lines) == 0 && b == nil {
 		return
 	}
-	fmt.Fprintf(w, "\n%s\n", side)
+	fmt.Fprintf(w, "\n%s\n", e.styled(sideStyle(side == "response"), side))
 	for _, l := range lines {
 		fmt.Fprintf(w, "  %s\n", printable(l, 2000))
 	}
@@ -264,12 +303,12 @@ func (e *env) cmdFollow() *cobra.Command {
 	var maxBytes string
 	var raw bool
 	c := &cobra.Command{
-		Use:   "follow BUNDLE... CALL_ID",
+		Use:   "follow BUNDLE|CAPTURE... CALL",
 		Short: "Print what both sides of a call's connection sent",
 		Example: `  pcapsule follow incident.pcapsule 4f2a91c07be3
   pcapsule follow incident.pcapsule '#42' --raw > stream.bin`,
 		Args:              cobra.MinimumNArgs(2),
-		ValidArgsFunction: completeBundles,
+		ValidArgsFunction: completeCalls,
 		RunE: func(c *cobra.Command, args []string) error {
 			most, err := parseSize(maxBytes)
 			if err != nil {
@@ -287,6 +326,7 @@ func (e *env) cmdFollow() *cobra.Command {
 			return e.follow(s, raw)
 		},
 	}
+	e.captureFlags(c)
 	c.Flags().StringVar(&maxBytes, "max", "1MiB", "maximum size to print")
 	c.Flags().BoolVar(&raw, "raw", false, "print the bytes unchanged, both directions in order of time")
 	return c
@@ -306,7 +346,8 @@ func (e *env) follow(s *forensics.Stream, raw bool) error {
 		if len(p.Data) == 0 {
 			continue
 		}
-		fmt.Fprintf(e.out, "-- %s, %s, packet %d\n", side(p.FromServer), time.Unix(0, p.TsNs).UTC().Format("15:04:05.000000"), p.PacketNo)
+		head := fmt.Sprintf("-- %s, %s, packet %d", side(p.FromServer), time.Unix(0, p.TsNs).UTC().Format("15:04:05.000000"), p.PacketNo)
+		fmt.Fprintln(e.out, e.styled(sideStyle(p.FromServer), head))
 		if isText(p.Data) {
 			writeText(e.out, strings.ReplaceAll(string(p.Data), "\r\n", "\n"))
 		} else {

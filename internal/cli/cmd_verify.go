@@ -15,6 +15,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/exporter/seal"
+	"github.com/pcapsule/pcapsule/internal/cli/cache"
 	"github.com/pcapsule/pcapsule/internal/cli/console"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	"github.com/pcapsule/pcapsule/internal/plural"
@@ -132,6 +133,9 @@ func (e *env) runVerify(c *cobra.Command, path string, f *verifyFlags) error {
 	res.Verdicts = verdicts(c.Context(), &res, trust)
 	for _, v := range res.Verdicts {
 		res.OK = res.OK && v.State != seal.No
+	}
+	if res.OK {
+		cache.MarkVerified(path)
 	}
 	if f.asJSON {
 		enc := json.NewEncoder(e.out)

@@ -1,12 +1,13 @@
 package cli
 
 import (
+	"bytes"
 	"errors"
 	"io/fs"
 	"os/exec"
-	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
@@ -155,22 +156,31 @@ func TestOutputError(t *testing.T) {
 	}
 }
 
+// TestTableFitsTheScreen lays one table out at several widths.
 func TestTableFitsTheScreen(t *testing.T) {
-	cols := []forensics.Column{{Name: "call_no"}, {Name: "ts_ns"}, {Name: "src_name"}, {Name: "summary"}}
+	cols := []forensics.Column{{Name: "call_no"}, {Name: "ts_ns"}, {Name: "src_name"}, {Name: "protocol"}, {Name: "summary"}, {Name: "elapsed_us"}}
+	at := time.Date(2026, 11, 20, 9, 24, 49, 123456789, time.UTC).UnixNano()
 	for _, tt := range []struct {
-		name   string
-		width  []int
-		screen int
-		want   []int
+		width, want string
 	}{
-		{"a line that fits stays", []int{7, 26, 20, 30}, 89, []int{7, 26, 20, 30}},
-		{"the widest text gives first", []int{7, 26, 20, 30}, 85, []int{7, 26, 20, 26}},
-		{"then the others with it", []int{7, 26, 20, 30}, 75, []int{7, 26, 18, 18}},
-		{"numbers and times stay, and no text vanishes", []int{7, 26, 20, 30}, 20, []int{7, 26, 12, 12}},
+		{"", "call_no  ts_ns                       src_name                   protocol  summary                         elapsed_us\n" +
+			"    226  2026-11-20 09:24:49.123456  frontend-5d8f7c9b66-t7wzj  http1     POST /v1/payments → 503 (63 B)    500.9 ms\n"},
+		{"80", "call_no  ts_ns            src_name         protocol  summary          elapsed_us\n" +
+			"    226  09:24:49.123456  frontend-5d8f7…  http1     POST /v1/payme…    500.9 ms\ntimes are of 2026-11-20, UTC\n"},
+		{"60", "call_no  ts_ns            src_name    summary     elapsed_us\n" +
+			"    226  09:24:49.123456  frontend-…  POST /v1/…    500.9 ms\ntimes are of 2026-11-20, UTC\nno room for protocol; --wide shows all\n"},
+		{"40", "call_no  ts_ns            src_name\n" +
+			"    226  09:24:49.123456  frontend-5d8f…\ntimes are of 2026-11-20, UTC\nno room for summary, elapsed_us, protocol; --wide shows all\n"},
 	} {
-		w := &tableWriter{cols: cols, num: []bool{true, false, false, false}}
-		if w.fit(tt.width, tt.screen); !slices.Equal(tt.width, tt.want) {
-			t.Errorf("%s: got %v, want %v", tt.name, tt.width, tt.want)
+		t.Setenv("COLUMNS", tt.width)
+		var out bytes.Buffer
+		e := &env{out: &out, err: &out}
+		w, err := newRowWriter("table", e)
+		if err == nil {
+			err = errors.Join(w.begin(cols), w.row(cols, []any{int64(226), at, "frontend-5d8f7c9b66-t7wzj", "http1", "POST /v1/payments → 503 (63 B)", int64(500896)}), w.end())
+		}
+		if got := out.String(); err != nil || got != tt.want {
+			t.Errorf("COLUMNS=%s: %v\n%s\nwant\n%s", tt.width, err, got, tt.want)
 		}
 	}
 }

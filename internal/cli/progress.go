@@ -25,7 +25,7 @@ func newProgress(e *env) *progress {
 	return &progress{e: e, on: draws(e.err), began: time.Now()}
 }
 
-const barWidth = 24
+const barWidth = 16
 
 func (p *progress) update(s exporter.Progress) {
 	reading := s.Stage == "reading"
@@ -56,16 +56,30 @@ func (p *progress) draw(now bool, done, total int64, text func() string) {
 		return
 	}
 	p.last, p.shown = at, true
-	line := text()
+	line := progressLine(at.Sub(p.began), done, total, text())
+	if n := columnsOf(p.e.err); n > 1 {
+		line = printable(line, n-2) // the last column would begin a new line
+	}
+	fmt.Fprintf(console.Drawn(p.e.err), "\r\x1b[K%s", line)
+}
+
+// progressLine says how much is done, how fast, and how long the rest takes: what matters
+// most comes first, since a narrow screen cuts the end.
+func progressLine(took time.Duration, done, total int64, text string) string {
+	line := ""
 	if total > 0 {
 		part := min(float64(done)/float64(total), 1)
 		full := int(part * barWidth)
-		line = fmt.Sprintf("[%s%s] %3.0f %%  ", strings.Repeat("█", full), strings.Repeat("░", barWidth-full), part*100) + line
+		line = fmt.Sprintf("%s%s %3.0f %%  ", strings.Repeat("█", full), strings.Repeat("░", barWidth-full), part*100)
 	}
-	if secs := at.Sub(p.began).Seconds(); secs > 0.5 && done > 0 {
-		line += fmt.Sprintf("  %s/s", byteSize(int64(float64(done)/secs)))
+	if secs := took.Seconds(); secs > 0.5 && done > 0 {
+		rate := float64(done) / secs
+		line += byteSize(int64(rate)) + "/s  "
+		if left := time.Duration(float64(total-done) / rate * 1e9); total > done && secs > 2 {
+			line += left.Round(time.Second).String() + " left  "
+		}
 	}
-	fmt.Fprintf(console.Drawn(p.e.err), "\r\x1b[K%s", line)
+	return line + text
 }
 
 func (p *progress) clear() {

@@ -27,14 +27,7 @@ func strippable(path string) bool {
 	if !info.Mode().IsRegular() { // opening a named pipe waits
 		return true
 	}
-	f, err := os.Open(path)
-	if err != nil {
-		return !isBundlePath(path)
-	}
-	defer f.Close()
-	var head [4]byte
-	n, _ := io.ReadFull(f, head[:])
-	return string(head[:n]) != "PK\x03\x04"
+	return !isBundlePath(path) && !isZIP(path)
 }
 
 // stripKeys copies a capture without its secrets.

@@ -81,7 +81,7 @@ func TestImportsPointToTheWire(t *testing.T) {
 		{"internal/cli/exit", "exit codes depend on nothing", nil},
 		{"internal/cli/console", "text for people depends on exit codes alone", []string{"internal/cli/exit"}},
 		{"internal/cli/page", "answers on paper need no case", []string{"internal/cli/console"}},
-		{"internal/cli/command", "a command that both programs have needs no bundle", []string{"internal/cli/exit", "internal/version", "recorder/filter"}},
+		{"internal/cli/command", "a command that both programs have needs no bundle", []string{"internal/cli/console", "internal/cli/exit", "internal/version", "recorder/filter"}},
 		{"internal/cli/doctor", "a command that both programs have needs no bundle", []string{"internal/cli/console", "internal/cli/exit", "recorder", "recorder/keys"}},
 		{"internal/cli/ringcmd", "a command that both programs have needs no bundle", []string{"internal/cli/command", "internal/cli/console", "internal/cli/exit", "recorder/pcapng", "recorder/ring", "recorder/sight"}},
 		{"cmd/pcapsule-recorder", "a program is a few lines", []string{"internal/cli/recorder"}},

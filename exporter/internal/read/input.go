@@ -58,6 +58,7 @@ type input struct {
 type Inputs struct {
 	files   []*input
 	skipped []string // files in folders that are no captures
+	nested  []string // bundles in folders, which are not read again
 	odd     []string // what else should be told
 	rings   []*ringFolder
 	again   bool  // the inputs are those of a bundle
@@ -91,7 +92,7 @@ func Open(paths []string, stdin io.Reader) (*Inputs, error) {
 		}
 	}
 	if len(in.files) == 0 {
-		return nil, &InputError{fmt.Sprint(paths), ErrNoInput}
+		return nil, &InputError{strings.Join(paths, ", "), ErrNoInput}
 	}
 	slices.SortStableFunc(in.files, inOrder)
 	slices.Sort(in.odd)
@@ -110,13 +111,18 @@ func inOrder(a, b *input) int {
 	return cmp.Or(cmp.Compare(a.first, b.first), bytes.Compare(a.head[:], b.head[:]), strings.Compare(a.name, b.name))
 }
 
-// addFolder takes every capture below dir. A file that is no capture is skipped and
-// named, since folders hold notes and keys too; one that cannot be read is an error.
+// addFolder adds every capture below dir. A file that is no capture is skipped and named,
+// because folders hold notes and keys too; one that cannot be read is an error. A bundle
+// below dir is skipped: its packets are those of a capture that somebody has read before.
 func (in *Inputs) addFolder(dir string) error {
 	rings := map[string]bool{}
 	return filepath.WalkDir(dir, func(p string, e fs.DirEntry, err error) error {
 		if err != nil {
 			return &InputError{p, err}
+		}
+		if e.IsDir() && p != dir && (bundle.IsPartial(e.Name()) || isBundle(p)) {
+			in.nested = append(in.nested, e.Name())
+			return fs.SkipDir
 		}
 		if e.IsDir() && isRing(p) {
 			rings[p] = true
@@ -136,7 +142,7 @@ func (in *Inputs) addFolder(dir string) error {
 		case (errors.Is(err, pcapng.ErrNotCapture) || errors.Is(err, pcapng.ErrTooShort)) && isSide(e.Name()):
 			return nil // it is read with its segment
 		case errors.Is(err, pcapng.ErrNotCapture), errors.Is(err, pcapng.ErrTooShort):
-			in.skipped = append(in.skipped, fmt.Sprintf("%s: %v", e.Name(), err))
+			in.skipped = append(in.skipped, e.Name())
 			return nil
 		case err != nil:
 			return &InputError{p, err}
@@ -144,6 +150,34 @@ func (in *Inputs) addFolder(dir string) error {
 		return nil
 	})
 }
+
+// isBundle reports whether a folder is a bundle's.
+func isBundle(dir string) bool {
+	info, err := os.Lstat(filepath.Join(dir, "data", "bundle.json"))
+	return err == nil && info.Mode().IsRegular()
+}
+
+// skippedText is one line about what was skipped in folders, "" if nothing was.
+func (in *Inputs) skippedText() string {
+	var parts []string
+	for _, k := range []struct {
+		names        []string
+		one, several string
+	}{{in.skipped, "file that is not a capture", "files that are not captures"}, {in.nested, "bundle", "bundles"}} {
+		if len(k.names) == 0 {
+			continue
+		}
+		slices.Sort(k.names)
+		text := countText(int64(len(k.names)), k.one, k.several) + " (" + strings.Join(k.names[:min(len(k.names), maxNamed)], ", ")
+		if len(k.names) > maxNamed {
+			text += ", …"
+		}
+		parts = append(parts, text+")")
+	}
+	return strings.Join(parts, ", ")
+}
+
+const maxNamed = 4 // names in skippedText
 
 func (in *Inputs) addFile(path string, info os.FileInfo) error {
 	for _, f := range in.files {

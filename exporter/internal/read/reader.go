@@ -299,7 +299,7 @@ func where(list []bundle.Damage) string {
 // Describe writes what the inputs were into the manifest, after Run.
 func (r *Reader) Describe(m *bundle.Manifest) {
 	m.Inputs = r.closed
-	for _, s := range r.sources.skipped {
+	if s := r.sources.skippedText(); s != "" {
 		m.Warnings = append(m.Warnings, "skipped in a folder: "+s)
 	}
 	for _, s := range r.sources.odd {

@@ -107,7 +107,7 @@ func (in *Inputs) addRing(dir string) error {
 			switch {
 			case errors.Is(err, fs.ErrNotExist): // retention was quicker
 			case errors.Is(err, pcapng.ErrNotCapture), errors.Is(err, pcapng.ErrTooShort):
-				in.skipped = append(in.skipped, fmt.Sprintf("%s: %v", e.Name(), err))
+				in.skipped = append(in.skipped, e.Name())
 			case err != nil:
 				return &InputError{filepath.Join(dir, e.Name()), err}
 			}

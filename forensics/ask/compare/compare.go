@@ -151,10 +151,10 @@ func (in *In) times(ctx context.Context, c *forensics.Case) (*times, *ask.Window
 		if in.BaselineFrom == "" {
 			return nil, nil, ask.Wrong("baseline_from", "empty, want the start of the baseline")
 		}
-		if t.from[0], err = ask.ParseTime("baseline_from", in.BaselineFrom, first, last); err != nil {
+		if t.from[0], err = ask.ParseTime("baseline_from", in.BaselineFrom, first, first, last); err != nil {
 			return nil, nil, err
 		}
-		if t.to[0], err = ask.ParseTime("baseline_to", in.BaselineTo, t.from[0]+length, last); err != nil {
+		if t.to[0], err = ask.ParseTime("baseline_to", in.BaselineTo, t.from[0]+length, first, last); err != nil {
 			return nil, nil, err
 		}
 	case in.From == "" && in.Shift == "":

@@ -142,7 +142,7 @@ func (t *timelineOf) events() error {
 			return err
 		}
 		if t.out.Crash != nil && t.in.At != "" { // the moment stays the one that was asked for
-			at, err := ask.ParseTime("at", t.in.At, 0, t.w.To)
+			at, err := ask.ParseTime("at", t.in.At, 0, t.w.From, t.w.To)
 			if err != nil {
 				return err
 			}

@@ -185,7 +185,7 @@ func AskTimeline(ctx context.Context, c *forensics.Case, in TimelineIn) (*Timeli
 	}
 	first, last, _ := c.Window()
 	t := &timelineOf{ctx: ctx, c: c, in: in, w: w, out: &Timeline{Who: []string{}, Events: []TimelineEvent{}, Activity: []Activity{}, External: []Activity{}, Rate: []RateBucket{}, Listed: []TimelineCall{}}}
-	if t.at, err = ask.ParseTime("at", in.At, 0, last); err != nil {
+	if t.at, err = ask.ParseTime("at", in.At, 0, first, last); err != nil {
 		return nil, err
 	}
 	if t.list, err = targets(ctx, c, in.Workload); err != nil {

@@ -6,6 +6,7 @@ package command
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -17,11 +18,37 @@ import (
 // Wanted wraps a check of arguments, so that its error names what is missing or too much.
 func Wanted(check cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
-		if check != nil && check(c, args) != nil {
-			return exit.Usagef("%d arguments, want: %s", len(args), strings.TrimSuffix(c.CommandPath(), c.Name())+c.Use)
+		if check == nil || check(c, args) == nil {
+			return nil
 		}
-		return nil
+		wanted := arguments(c.Use)
+		if len(args) >= len(wanted) {
+			return exit.Usagef("too many arguments: want %s", strings.TrimSuffix(c.CommandPath(), c.Name())+c.Use)
+		}
+		missing := slices.Clone(wanted[len(args):])
+		for i, w := range missing {
+			missing[i] = strings.ReplaceAll(strings.TrimSuffix(w, "..."), "|", " or ")
+		}
+		word := "argument"
+		if len(missing) > 1 {
+			word = "arguments"
+		}
+		return exit.Usagef("missing %s: %s", word, strings.Join(missing, ", "))
 	}
+}
+
+// arguments are those that a line of usage must have: without options and what may be left out.
+func arguments(use string) (list []string) {
+	depth := 0
+	words := strings.Fields(use)
+	for i, w := range words {
+		optional := depth > 0 || strings.HasPrefix(w, "[")
+		depth += strings.Count(w, "[") - strings.Count(w, "]")
+		if i > 0 && !optional && !strings.HasPrefix(w, "-") && !strings.HasPrefix(words[i-1], "-") {
+			list = append(list, w)
+		}
+	}
+	return list
 }
 
 // Help is cobra's help command, but a command that does not exist is a usage error.

@@ -23,7 +23,7 @@ const (
 // pcapsule compares the list with the commands.
 func OfPcapsule() []string {
 	return []string{"ask", "bundle", "check", "completion", "decrypt", "doctor", "extcap", "follow", "help", "info", "kfl", "mcp",
-		"packets", "query", "record", "report", "ring", "schema", "serve", "show", "snapshot", "sql", "verify", "version"}
+		"packets", "query", "record", "report", "ring", "schema", "serve", "shell", "show", "snapshot", "sql", "verify", "version"}
 }
 
 var plainWord = regexp.MustCompile(`^[a-z][a-z-]*$`)

@@ -63,6 +63,31 @@ func Wrap(text string, width int) (list []string) {
 	return list
 }
 
+// Hanging fills text into lines, the first indented by first and the others by rest. Runs
+// of blanks in the first line stay, and so does a word that is longer than a line.
+func Hanging(first int, text string, rest, width int) string {
+	line := strings.Repeat(" ", first) + text
+	if utf8.RuneCountInString(line) <= width {
+		return line
+	}
+	var out []string
+	for utf8.RuneCountInString(line) > width {
+		runes := []rune(line)
+		at := -1 // the last blank that fits, or else the first one behind
+		for i := rest + 1; i < len(runes) && (i <= width || at < 0); i++ {
+			if runes[i] == ' ' {
+				at = i
+			}
+		}
+		if at < 0 {
+			break
+		}
+		out = append(out, strings.TrimRight(string(runes[:at]), " "))
+		line = strings.Repeat(" ", rest) + strings.TrimLeft(string(runes[at:]), " ")
+	}
+	return strings.Join(append(out, line), "\n")
+}
+
 // ByteSize writes a number of bytes for people, in powers of 1000.
 func ByteSize(n int64) string {
 	if n < 1000 {

@@ -32,8 +32,11 @@ type Sink struct {
 
 // Styles that people see.
 const (
-	Bold  = "\x1b[1m"
-	Plain = "\x1b[0m"
+	Bold   = "\x1b[1m"
+	Red    = "\x1b[31m"
+	Yellow = "\x1b[33m"
+	Blue   = "\x1b[34m"
+	Plain  = "\x1b[0m"
 )
 
 // Write implements io.Writer.
@@ -107,7 +110,7 @@ func (s *Sink) safe(p []byte) []byte {
 }
 
 func (s *Sink) style(p []byte) int {
-	for _, known := range []string{Bold, Plain} {
+	for _, known := range []string{Bold, Red, Yellow, Blue, Plain} {
 		if s.Styled && len(p) >= len(known) && string(p[:len(known)]) == known {
 			return len(known)
 		}
@@ -199,6 +202,9 @@ func File(w any) *os.File {
 		w = s.W
 	case exact:
 		w = s.s.W
+	}
+	if p, ok := w.(*Pager); ok {
+		return p.term
 	}
 	f, _ := w.(*os.File)
 	return f

@@ -1,0 +1,42 @@
+package ask_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/pcapsule/pcapsule/forensics/ask"
+)
+
+func TestParseTime(t *testing.T) {
+	at := func(s string) int64 {
+		v, err := time.Parse(time.RFC3339Nano, s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v.UnixNano()
+	}
+	first, last := at("2026-11-19T23:30:00Z"), at("2026-11-20T09:24:52.5Z")
+	for text, want := range map[string]string{
+		"":                              "2026-11-19T23:30:00Z",
+		"2026-11-20T09:24:50Z":          "2026-11-20T09:24:50Z",
+		"2026-11-20T10:24:50.25+01:00":  "2026-11-20T09:24:50.25Z",
+		"2026-11-20 09:24:48.892204":    "2026-11-20T09:24:48.892204Z",
+		"2026-11-20T09:24:48.892204689": "2026-11-20T09:24:48.892204689Z",
+		"2026-11-20":                    "2026-11-20T00:00:00Z",
+		"09:24:50.5":                    "2026-11-20T09:24:50.5Z",
+		"09:24":                         "2026-11-20T09:24:00Z",
+		"23:45:00":                      "2026-11-19T23:45:00Z",
+		"10:00":                         "2026-11-20T10:00:00Z", // after the end, which is on this day
+		"2s":                            "2026-11-20T09:24:50.5Z",
+	} {
+		got, err := ask.ParseTime("from", text, first, first, last)
+		if err != nil || got != at(want) {
+			t.Errorf("%q is %s, %v; want %s", text, ask.Stamp(got), err, want)
+		}
+	}
+	for _, text := range []string{"yesterday", "25:00", "-5m", "2026-13-01", "09:24:50 "} {
+		if got, err := ask.ParseTime("from", text, first, first, last); err == nil {
+			t.Errorf("%q is %s, want an error", text, ask.Stamp(got))
+		}
+	}
+}

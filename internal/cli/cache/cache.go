@@ -1,0 +1,148 @@
+// Package cache keeps the bundles that commands make from captures, one for each content.
+//
+// A bundle of the cache is found again by what went into it: the bytes of the captures and
+// of every other file, the options, and the program. So a changed file never gives an old
+// answer. Bundles that nobody has used for MaxAge are removed, and the ones that were not
+// used for the longest time while all of them take more than MaxBytes.
+package cache
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pcapsule/pcapsule/exporter/bundle"
+)
+
+// The bounds of a cache.
+const (
+	MaxAge   = 30 * 24 * time.Hour
+	MaxBytes = 20e9
+)
+
+const ending = ".pcapsule"
+
+// Dir is the folder of the user's cache; Get makes it.
+func Dir() (string, error) {
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		return "", fmt.Errorf("finding the cache: %w", err)
+	}
+	return filepath.Join(dir, "pcapsule", "captures"), nil
+}
+
+// Key collects what a bundle is made from.
+type Key struct{ h hash.Hash }
+
+// NewKey begins a key with what is no file, such as the release and the options.
+func NewKey(words ...string) Key {
+	k := Key{sha256.New()}
+	for _, w := range words {
+		k.Word(w)
+	}
+	return k
+}
+
+// Word adds what is no file.
+func (k Key) Word(w string) { fmt.Fprintf(k.h, "%d %s\n", len(w), w) }
+
+// Add hashes a file to its end. Its name is a part of the key, because bundles quote it.
+func (k Key) Add(path string, stopped func() error) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	name, sum, buf := filepath.Base(path), sha256.New(), make([]byte, 1<<20)
+	for {
+		n, err := f.Read(buf)
+		sum.Write(buf[:n])
+		if err == io.EOF {
+			break
+		}
+		if err = cmp.Or(err, stopped()); err != nil {
+			return err
+		}
+	}
+	k.Word(name)
+	k.h.Write(sum.Sum(nil))
+	return nil
+}
+
+// Name is the name of the bundle in the cache.
+func (k Key) Name() string { return hex.EncodeToString(k.h.Sum(nil)[:8]) + ending }
+
+// Get holds the bundle at path, which lies in a cache, and makes it first if it is not
+// there.
+func Get(path string, build func() error) (*bundle.Held, error) {
+	dir := filepath.Dir(path)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("making the cache: %w", err)
+	}
+	held, err := bundle.Hold(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		Trim(dir, time.Now(), MaxBytes)
+		// Another program may have made it meanwhile, which is as good.
+		if err = build(); err == nil || errors.Is(err, bundle.ErrExists) {
+			held, err = bundle.Hold(path)
+		}
+	}
+	if err == nil {
+		now := time.Now()
+		_ = os.Chtimes(path, now, now) // for Trim; a cache that cannot be written can be read
+	}
+	return held, err
+}
+
+// Trim removes the bundles in dir that are too old, and the oldest while all of them are
+// larger than most bytes. Bundles in use stay.
+func Trim(dir string, now time.Time, most int64) {
+	type entry struct {
+		path string
+		used time.Time
+		size int64
+	}
+	list, err := os.ReadDir(dir)
+	if err != nil {
+		return
+	}
+	var all []entry
+	var total int64
+	for _, f := range list {
+		info, err := f.Info()
+		if err != nil || !f.IsDir() || !strings.HasSuffix(f.Name(), ending) {
+			continue
+		}
+		x := entry{filepath.Join(dir, f.Name()), info.ModTime(), size(filepath.Join(dir, f.Name()))}
+		all, total = append(all, x), total+x.size
+	}
+	slices.SortFunc(all, func(a, b entry) int { return a.used.Compare(b.used) })
+	for _, x := range all {
+		if (total > most || now.Sub(x.used) > MaxAge) && bundle.RemoveUnheld(x.path) {
+			total -= x.size
+		}
+	}
+}
+
+// size is how many bytes the files below dir take.
+func size(dir string) (n int64) {
+	_ = filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
+		if err == nil && e.Type().IsRegular() {
+			if info, err := e.Info(); err == nil {
+				n += info.Size()
+			}
+		}
+		return nil
+	})
+	return n
+}

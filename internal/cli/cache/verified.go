@@ -1,0 +1,66 @@
+package cache
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// A bundle is not written to when it is verified, so that it was is kept in the cache: a
+// file named for the place, size and time of every file of the bundle. A change of any of
+// them makes another name.
+
+// MarkVerified remembers that the bundle in the folder dir is as its hashes say. What
+// cannot be remembered is forgotten.
+func MarkVerified(dir string) {
+	path, err := verifiedPath(dir)
+	if err != nil || os.MkdirAll(filepath.Dir(path), 0o700) != nil {
+		return
+	}
+	_ = os.WriteFile(path, nil, 0o600)
+	now := time.Now()
+	_ = os.Chtimes(path, now, now)
+}
+
+// Verified says when the bundle in the folder dir was verified, if no file of it has
+// changed its size or time since.
+func Verified(dir string) (at time.Time, ok bool) {
+	path, err := verifiedPath(dir)
+	if err != nil {
+		return at, false
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return at, false
+	}
+	return info.ModTime(), true
+}
+
+func verifiedPath(dir string) (string, error) {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", err
+	}
+	if dir, err = filepath.Abs(dir); err != nil {
+		return "", err
+	}
+	if dir, err = filepath.EvalSymlinks(dir); err != nil {
+		return "", err
+	}
+	h := sha256.New()
+	err = filepath.WalkDir(dir, func(p string, f fs.DirEntry, err error) error {
+		if err != nil || f.IsDir() {
+			return err
+		}
+		info, err := f.Info()
+		if err == nil {
+			fmt.Fprintf(h, "%q %v %d %d\n", p, info.Mode(), info.Size(), info.ModTime().UnixNano())
+		}
+		return err
+	})
+	return filepath.Join(cache, "pcapsule", "verified", hex.EncodeToString(h.Sum(nil)[:16])), err
+}

@@ -1,0 +1,255 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pcapsule/pcapsule/exporter"
+	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/internal/cli/cache"
+	"github.com/pcapsule/pcapsule/internal/cli/command"
+	"github.com/pcapsule/pcapsule/internal/cli/exit"
+	"github.com/pcapsule/pcapsule/internal/plural"
+	"github.com/pcapsule/pcapsule/internal/version"
+	"github.com/pcapsule/pcapsule/recorder/pcapng"
+)
+
+// captureFlags says what a command reads captures with.
+func (e *env) captureFlags(c *cobra.Command) {
+	fl := c.Flags()
+	fl.StringArrayVar(&e.captures.kube, "kube", nil, "for captures: output of kubectl get -A -o json; can be repeated")
+	fl.StringArrayVar(&e.captures.hosts, "hosts", nil, "for captures: hosts file that names addresses; can be repeated")
+	fl.StringArrayVar(&e.captures.keys.files, "keys", nil, "for captures: file with keys, as in pcapsule bundle; can be repeated")
+	fl.StringArrayVar(&e.captures.keys.identities, "identity", nil, "for captures: age or SSH private key that decrypts --keys; can be repeated")
+}
+
+// bundles gives the bundles behind the arguments of a command. Captures and folders of
+// captures become one bundle in the cache, at the place of the first of them. A folder
+// that has bundles and no capture stands for these bundles.
+func (e *env) bundles(ctx context.Context, paths []string) ([]string, error) {
+	var out, captures []string
+	at := 0
+	for _, p := range paths {
+		kind, nested := sortOf(p)
+		switch kind {
+		case aBundle:
+			out = append(out, p)
+		case aFolderOfBundles:
+			out = append(out, nested...)
+		case aCapture:
+			if p == "-" {
+				return nil, exit.With(errors.New("standard input can be read once, and this command reads a capture twice"), exit.Usage, "make a bundle of it: pcapsule bundle - -o NAME.pcapsule")
+			}
+			if len(captures) == 0 {
+				at = len(out)
+			}
+			captures = append(captures, p)
+		}
+	}
+	f := &e.captures
+	if len(captures) == 0 {
+		if len(f.kube)+len(f.hosts)+len(f.keys.files)+len(f.keys.identities) > 0 {
+			return nil, exit.With(errors.New("--kube, --hosts, --keys and --identity are for captures, and only bundles were given"), exit.Usage, "make the bundle again from its capture: pcapsule bundle CAPTURE --keys FILE -o NAME.pcapsule")
+		}
+		return out, nil
+	}
+	made, err := e.cached(ctx, captures)
+	if err != nil {
+		return nil, err
+	}
+	e.captures = bundleFlags{} // what is left to open are bundles
+	return slices.Insert(out, at, made), nil
+}
+
+// cached is the bundle of captures in the cache, where it is made unless it is there.
+func (e *env) cached(ctx context.Context, captures []string) (string, error) {
+	o := exporter.Options{Kube: e.captures.kube, Hosts: e.captures.hosts, Release: version.Release, Custody: madeBy(false)}
+	if err := e.captures.keys.apply(&o); err != nil {
+		return "", err
+	}
+	dir, err := cache.Dir()
+	if err != nil {
+		return "", exit.With(err, exit.Disk, "make a bundle where you can write: pcapsule bundle CAPTURE -o NAME.pcapsule")
+	}
+	v := version.Of(command.Pcapsule)
+	key := cache.NewKey(v.Release, v.Commit, fmt.Sprint(bundle.SchemaVersion))
+	for i, list := range [][]string{captures, o.Kube, o.Hosts, o.Keys, e.captures.keys.identities} {
+		key.Word(fmt.Sprint(i))
+		for _, p := range list {
+			if err := addTo(key, p, ctx.Err); err != nil {
+				return "", &exporter.InputError{Path: p, Err: err}
+			}
+		}
+	}
+	path := filepath.Join(dir, key.Name())
+	told := "the bundle of " + strings.Join(captures[:min(len(captures), 3)], ", ")
+	if n := len(captures) - 3; n > 0 {
+		told += plural.Sprintf(" and %d more {capture|captures}", n)
+	}
+	held, err := cache.Get(path, func() error {
+		bar := newProgress(e)
+		o.Progress = bar.update
+		m, err := exporter.Run(ctx, captures, path, o)
+		bar.clear()
+		if err != nil {
+			return err
+		}
+		for _, w := range m.Warnings {
+			e.warn("%s", w)
+		}
+		return nil
+	})
+	if err != nil {
+		return "", cacheError(e.bundleError(ctx, err, path), dir)
+	}
+	e.held = append(e.held, held)
+	fmt.Fprintln(e.err, lines(told+" is "+path))
+	return path, nil
+}
+
+// cacheError is an error of a cache that cannot be written, with a way round it.
+func cacheError(err error, dir string) error {
+	if at := (*fs.PathError)(nil); errors.As(err, &at) && strings.HasPrefix(at.Path, filepath.Dir(filepath.Dir(dir))) {
+		return exit.With(err, exit.Disk, "make a bundle where there is room: pcapsule bundle CAPTURE -o NAME.pcapsule, or set XDG_CACHE_HOME")
+	}
+	return err
+}
+
+// addTo adds a file to a key, with the files beside it that have its name and another
+// ending: side files of a segment. Of a folder it adds all files below but those of bundles.
+func addTo(key cache.Key, path string, stopped func() error) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	if !info.IsDir() {
+		stem := strings.TrimSuffix(strings.TrimSuffix(path, ".gz"), ".zst")
+		beside, err := filepath.Glob(globQuote(strings.TrimSuffix(stem, filepath.Ext(stem))) + ".*")
+		if err != nil {
+			return err
+		}
+		for _, p := range append(beside, path) {
+			if side, err := os.Lstat(p); p != path && (err != nil || !side.Mode().IsRegular()) {
+				continue
+			}
+			if err := key.Add(p, stopped); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return filepath.WalkDir(path, func(p string, f fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case f.IsDir() && p != path && (bundle.IsPartial(f.Name()) || isBundleFolder(p)):
+			return fs.SkipDir
+		case !f.Type().IsRegular():
+			return nil
+		}
+		return key.Add(p, stopped)
+	})
+}
+
+// globQuote makes a path a pattern for itself.
+func globQuote(path string) string {
+	if filepath.Separator == '\\' { // LIMIT: no escape there; a name with [ finds no side files
+		return path
+	}
+	return strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`, "[", `\[`).Replace(path)
+}
+
+// sort is what an argument is.
+type sort int
+
+const (
+	aBundle sort = iota // also what is not there or cannot be read: opening it says why
+	aCapture
+	aFolderOfBundles
+)
+
+// sortOf looks at what an argument is; nested are the bundles in a folder that holds no
+// capture.
+func sortOf(path string) (s sort, nested []string) {
+	if path == "-" {
+		return aCapture, nil
+	}
+	info, err := os.Stat(path)
+	switch {
+	case err != nil || isBundlePath(path) || !info.IsDir() && !info.Mode().IsRegular():
+		return aBundle, nil
+	case !info.IsDir():
+		if isZIP(path) {
+			return aBundle, nil
+		}
+		return aCapture, nil
+	case isBundleFolder(path):
+		return aBundle, nil
+	}
+	captures := 0
+	_ = filepath.WalkDir(path, func(p string, f fs.DirEntry, err error) error {
+		switch {
+		case err != nil: // the command that reads it says so
+			captures++
+			return fs.SkipAll
+		case f.IsDir() && bundle.IsPartial(f.Name()):
+			return fs.SkipDir
+		case f.IsDir() && isBundleFolder(p):
+			nested = append(nested, p)
+			return fs.SkipDir
+		case f.Type().IsRegular() && isCapture(p):
+			captures++
+			return fs.SkipAll
+		}
+		return nil
+	})
+	if captures == 0 && len(nested) > 0 {
+		return aFolderOfBundles, nested
+	}
+	return aCapture, nil
+}
+
+// isBundleFolder reports whether a folder is a bundle's.
+func isBundleFolder(dir string) bool {
+	for _, name := range []string{"bagit.txt", filepath.Join("data", "bundle.json")} {
+		if info, err := os.Lstat(filepath.Join(dir, name)); err == nil && info.Mode().IsRegular() {
+			return true
+		}
+	}
+	return false
+}
+
+func isZIP(path string) bool {
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	var head [4]byte
+	n, _ := io.ReadFull(f, head[:])
+	return string(head[:n]) == "PK\x03\x04"
+}
+
+func isCapture(path string) bool {
+	f, err := os.Open(path)
+	if err != nil {
+		return true // the command that reads it says why it cannot
+	}
+	defer f.Close()
+	src, err := pcapng.Open(f, pcapng.Limits{})
+	if err != nil {
+		return false
+	}
+	defer src.Close()
+	_, err = pcapng.NewReader(src, pcapng.Options{})
+	return err == nil
+}

@@ -1,0 +1,84 @@
+package kfl
+
+import (
+	_ "embed"
+	"strings"
+	"testing"
+)
+
+//go:embed testdata/cel-spec.tsv
+var celSpec string
+
+// TestCELSpec holds KFL to the conformance suite of CEL. Where KFL differs, docs/kfl.md says so:
+// a float that is not a number is absent, and int() of a time gives nanoseconds.
+func TestCELSpec(t *testing.T) {
+	n := 0
+	for line := range strings.Lines(celSpec) {
+		c := strings.Split(strings.TrimRight(line, "\n"), "\t")
+		if len(c) != 3 {
+			continue // what the file is
+		}
+		n++
+		src := "(" + c[1] + ") == " + c[2]
+		switch c[2] {
+		case "true":
+			src = c[1]
+		case "false":
+			src = "!(" + c[1] + ")"
+		}
+		q, err := Compile(src, Env{})
+		if err != nil {
+			t.Errorf("%s: %v", c[0], err)
+		} else if !q.Match(row(map[string]Value{})) {
+			t.Errorf("%s: %s is not %s", c[0], c[1], c[2])
+		}
+	}
+	if n < 430 {
+		t.Errorf("%d cases, want 430 or more", n)
+	}
+}
+
+// TestStrings asks for functions of texts where CEL and databases easily differ.
+func TestStrings(t *testing.T) {
+	r := row(map[string]Value{"host": Text("Shop.Example.É"), "path": Text("/a/b/c"), "summary": Text("\u00a0 x \u2003"), "elapsed_us": Int(1500)})
+	for src, want := range map[string]bool{
+		`host.lowerAscii() == "shop.example.É"`:           true, // ASCII alone
+		`host.upperAscii().endsWith("EXAMPLE.É")`:         true,
+		`host.indexOf("É") == 13`:                         true, // characters, not bytes
+		`host.indexOf("x.") == -1`:                        true,
+		`host.substring(5, 12) == "Example"`:              true,
+		`host.substring(13) == "É"`:                       true,
+		`host.substring(14) == ""`:                        true,
+		`host.substring(15) == ""`:                        false, // absent
+		`host.substring(3, 2) == ""`:                      false,
+		`path.split("/")[1] == "a"`:                       true,
+		`path.split("/").join("-") == "-a-b-c"`:           true,
+		`path.split("/").join() == "abc"`:                 true,
+		`path.replace("/", ".") == ".a.b.c"`:              true,
+		`summary.trim() == "x"`:                           true,
+		`method.lowerAscii() == "get"`:                    false, // absent
+		`host =~ "(?i)^shop"`:                             true,
+		`elapsed > 1ms && elapsed < 2ms`:                  true,
+		`cookies["session"] == "x"`:                       false,
+		`size(path.split("/")) == 4 && !(host =~ "x{3}")`: true,
+	} {
+		q, err := Compile(src, Env{})
+		if err != nil {
+			t.Errorf("%s: %v", src, err)
+			continue
+		}
+		if got := q.Match(r); got != want {
+			t.Errorf("%s is %v", src, got)
+		}
+	}
+	for src, want := range map[string]string{
+		`host.split("") == "x"`:      "want a text in quotes that is not empty",
+		`host.replace("a") == "x"`:   "1 arguments of replace",
+		`host.substring("a") == "x"`: "text, want a",
+		`status_code.trim() == "x"`:  "want text",
+	} {
+		if _, err := Compile(src, Env{}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", src, err, want)
+		}
+	}
+}

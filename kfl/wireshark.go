@@ -1,0 +1,136 @@
+package kfl
+
+import (
+	_ "embed"
+	"net/netip"
+	"regexp"
+	"strings"
+	"sync"
+)
+
+//go:embed wireshark.tsv
+var wiresharkFile string
+
+// wireshark maps fields of Wireshark's display filters to KFL.
+var wireshark = sync.OnceValue(func() map[string]string {
+	m := map[string]string{}
+	for line := range strings.Lines(wiresharkFile) {
+		if name, to, ok := strings.Cut(strings.TrimRight(line, "\n"), "\t"); ok {
+			m[name] = to
+		}
+	}
+	return m
+})
+
+// wiresharkOps are operators that Wireshark writes as words.
+var wiresharkOps = map[string]string{"eq": "==", "ne": "!=", "gt": ">", "lt": "<", "ge": ">=", "le": "<=", "~": "matches"}
+
+var (
+	// A text in quotes stays; a dotted name may be compared with what follows.
+	wiresharkTerm = regexp.MustCompile(`"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|` +
+		`([A-Za-z][\w.]*)(?:\s*(==|!=|<=|>=|=~|<|>|~|\b(?:eq|ne|gt|lt|ge|le|contains|matches|in)\b)\s*("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|[\w.:/*-]+))?`)
+	hexByte = regexp.MustCompile(`^0x[0-9a-fA-F]+$`)
+)
+
+// suggest adds to an error what the person most likely meant: the same condition with
+// fields of Wireshark in the words of KFL and with addresses in quotes. What it suggests
+// compiles.
+func suggest(src string, env Env, err *Error) *Error {
+	if err.Macro != "" || err.Limit {
+		return err
+	}
+	text := fromWireshark(src)
+	if text == src {
+		return err
+	}
+	if _, bad := compile(text, env); bad == nil {
+		out := *err
+		out.Hint = "write " + text
+		return &out
+	}
+	return err
+}
+
+// fromWireshark is src with what is Wireshark's put into the words of KFL.
+func fromWireshark(src string) string {
+	var b strings.Builder
+	last := 0
+	for _, m := range wiresharkTerm.FindAllStringSubmatchIndex(src, -1) {
+		if m[2] < 0 { // a text
+			continue
+		}
+		part := func(i int) string {
+			if m[2*i] < 0 {
+				return ""
+			}
+			return src[m[2*i]:m[2*i+1]]
+		}
+		b.WriteString(src[last:m[0]] + comparison(part(1), part(2), part(3), src[m[0]:m[1]]))
+		last = m[1]
+	}
+	return b.String() + src[last:]
+}
+
+// comparison is a comparison in KFL; op and value are empty for a name alone. It gives
+// whole for what is no matter of Wireshark.
+func comparison(name, op, value, whole string) string {
+	to, ok := wireshark()[name]
+	if names().byName[name] != nil {
+		ok = false
+	}
+	quoted := quotedAddress(value)
+	if !ok && quoted == value {
+		return whole
+	}
+	if !ok {
+		to = name
+	}
+	if cond, is := strings.CutPrefix(to, "="); is {
+		if op == "==" && (value == "0" || value == "false") {
+			return "!(" + cond + ")"
+		}
+		if strings.ContainsAny(cond, "&|") {
+			return "(" + cond + ")"
+		}
+		return cond
+	}
+	if word, is := wiresharkOps[op]; is {
+		op = word
+	}
+	joint := " || "
+	if op == "!=" { // Wireshark means that none is equal
+		joint = " && "
+	}
+	if strings.Contains(quoted, "/") && quoted != value { // a network
+		op = map[string]string{"==": "in", "!=": "not in"}[op]
+	}
+	var parts []string
+	for field := range strings.FieldsSeq(to) {
+		switch op {
+		case "":
+			parts = append(parts, field)
+		case "matches", "=~":
+			parts = append(parts, field+".matches("+quoted+")")
+		default:
+			parts = append(parts, field+" "+op+" "+quoted)
+		}
+	}
+	if len(parts) == 1 {
+		return parts[0]
+	}
+	return "(" + strings.Join(parts, joint) + ")"
+}
+
+// quotedAddress puts an address or a network in quotes. Any other value stays.
+func quotedAddress(s string) string {
+	if hexByte.MatchString(s) {
+		return s
+	}
+	if _, err := netip.ParseAddr(s); err == nil {
+		return `"` + s + `"`
+	}
+	if _, err := netip.ParsePrefix(s); err == nil {
+		return `"` + s + `"`
+	}
+	return s
+}
