@@ -9,7 +9,7 @@ import (
 )
 
 func TestNamesFromElsewhereAreAnswered(t *testing.T) {
-	s := session(t, "http1.pcapng", Options{Tools: CoreTools})
+	s := session(t, "http1.pcapng", Options{Tools: "core"})
 	list, err := s.ListTools(context.Background(), nil)
 	if err != nil {
 		t.Fatal(err)

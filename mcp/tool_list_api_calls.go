@@ -7,7 +7,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 )
 
-var toolListAPICalls = tool{name: "list_api_calls", core: true, sealed: true, title: "Calls that a filter holds for",
+var toolListAPICalls = tool{name: "list_api_calls", set: "calls", core: true, sealed: true, title: "Calls that a filter holds for",
 	doc: "List calls (HTTP, gRPC, DNS, TLS, Redis, SQL, …) in order of time. kfl is the filter; without it all calls. Each row cites its packets. get_api_call shows one whole."}
 
 type listAPICallsIn struct {

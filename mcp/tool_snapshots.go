@@ -12,23 +12,23 @@ import (
 )
 
 var (
-	toolDataBoundaries = tool{name: "get_data_boundaries", title: "Time that is recorded", core: true, free: true,
+	toolDataBoundaries = tool{name: "get_data_boundaries", set: "ring", title: "Time that is recorded", core: true, free: true,
 		doc: "What the ring on this machine has: oldest and newest packet of each node, segments, packets, coverage gaps. Begin here before a snapshot of a past time."}
-	toolListSnapshots = tool{name: "list_snapshots", title: "Snapshots", core: true, free: true,
+	toolListSnapshots = tool{name: "list_snapshots", set: "ring", title: "Snapshots", core: true, free: true,
 		doc: "Frozen times of the recording, the newest first, with their dissections, whose names other tools take as db."}
-	toolGetSnapshot = tool{name: "get_snapshot", title: "One snapshot", free: true,
+	toolGetSnapshot = tool{name: "get_snapshot", set: "ring", title: "One snapshot", free: true,
 		doc: "One snapshot by name: status, time, packets, seals, dissections. Poll it while a recording of its own runs."}
-	toolCreateSnapshot = tool{name: "create_snapshot", title: "Freeze a time", core: true, free: true, writes: true,
+	toolCreateSnapshot = tool{name: "create_snapshot", set: "ring", title: "Freeze a time", core: true, free: true, writes: true,
 		doc: "Freeze a time of the recording so that retention leaves it: the last duration, or from start to end. Recording goes on. Then start_snapshot_dissection."}
-	toolDeleteSnapshot = tool{name: "delete_snapshot", title: "Let a snapshot go", free: true, writes: true, destroys: true,
+	toolDeleteSnapshot = tool{name: "delete_snapshot", set: "ring", title: "Let a snapshot go", free: true, writes: true, destroys: true,
 		doc: "Delete a snapshot with its packets and dissections. What retention has removed from the ring meanwhile cannot be had back."}
-	toolExportSnapshotPCAP = tool{name: "export_snapshot_pcap", title: "A snapshot's packets as a file", free: true, writes: true,
+	toolExportSnapshotPCAP = tool{name: "export_snapshot_pcap", set: "ring", title: "A snapshot's packets as a file", free: true, writes: true,
 		doc: "Write a snapshot's packets as one pcapng file for Wireshark, narrowed by nodes, BPF filter and time. For packets of certain calls use export_pcap with kfl."}
-	toolStartDissection = tool{name: "start_snapshot_dissection", title: "Make calls of a snapshot", core: true, free: true, writes: true, again: true,
+	toolStartDissection = tool{name: "start_snapshot_dissection", set: "ring", title: "Make calls of a snapshot", core: true, free: true, writes: true, again: true,
 		doc: "Begin to dissect a snapshot into calls that KFL and SQL can ask about. It does not wait: poll get_snapshot_dissection_status, then give its db to other tools."}
-	toolDissectionStatus = tool{name: "get_snapshot_dissection_status", title: "How a dissection stands", core: true, free: true,
+	toolDissectionStatus = tool{name: "get_snapshot_dissection_status", set: "ring", title: "How a dissection stands", core: true, free: true,
 		doc: "Status, progress and counts of the dissections of a snapshot, or of all."}
-	toolCaptureTraffic = tool{name: "capture_traffic", title: "Record now", free: true, writes: true,
+	toolCaptureTraffic = tool{name: "capture_traffic", set: "ring", title: "Record now", free: true, writes: true,
 		doc: "Begin a recording of its own for a while, narrowed by a BPF filter and by owners. It becomes a snapshot of that name: poll get_snapshot, then dissect it."}
 )
 
