@@ -38,7 +38,7 @@ func shortIn(s *jsonschema.Schema) *jsonschema.Schema {
 	c := s.CloneSchemas()
 	for name, p := range c.Properties {
 		if doc, ok := shared[name]; ok {
-			p.Description = doc
+			p.Description, p.Minimum, p.Maximum = doc, nil, nil
 		}
 		notNull(p)
 	}

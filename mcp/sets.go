@@ -13,10 +13,11 @@ const (
 	allTools  = "all"
 	coreTools = "core"
 	caseTools = "cases" // part of every choice
+	ringTools = "ring"  // listed only with a ring
 )
 
 // toolSets are the sets that tools belong to.
-var toolSets = []string{caseTools, "calls", "network", "services", "incidents", "performance", "security", "checks", "ring"}
+var toolSets = []string{caseTools, "calls", "network", "services", "incidents", "performance", "security", "checks", ringTools}
 
 // choice says which tools an assistant is shown: those of sets, and single ones. Each tool
 // takes up a part of its context.

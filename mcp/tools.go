@@ -29,19 +29,15 @@ func (s *Server) entries() []*entry {
 		of(toolExportPCAP, (*answerer).exportPCAP),
 		paged(of(toolListWorkloads, (*answerer).listWorkloads)),
 		paged(of(toolListIPs, (*answerer).listIPs)),
-	}
-	if s.o.Store != nil {
-		list = append(list,
-			of(toolDataBoundaries, (*answerer).dataBoundaries),
-			of(toolListSnapshots, (*answerer).listSnapshots),
-			of(toolGetSnapshot, (*answerer).getSnapshot),
-			of(toolCreateSnapshot, (*answerer).createSnapshot),
-			of(toolDeleteSnapshot, (*answerer).deleteSnapshot),
-			of(toolExportSnapshotPCAP, (*answerer).exportSnapshotPCAP),
-			of(toolStartDissection, (*answerer).startDissection),
-			of(toolDissectionStatus, (*answerer).dissectionStatus),
-			of(toolCaptureTraffic, (*answerer).captureTraffic),
-		)
+		of(toolDataBoundaries, (*answerer).dataBoundaries),
+		of(toolListSnapshots, (*answerer).listSnapshots),
+		of(toolGetSnapshot, (*answerer).getSnapshot),
+		of(toolCreateSnapshot, (*answerer).createSnapshot),
+		of(toolDeleteSnapshot, (*answerer).deleteSnapshot),
+		of(toolExportSnapshotPCAP, (*answerer).exportSnapshotPCAP),
+		of(toolStartDissection, (*answerer).startDissection),
+		of(toolDissectionStatus, (*answerer).dissectionStatus),
+		of(toolCaptureTraffic, (*answerer).captureTraffic),
 	}
 	if s.o.Open != nil && len(s.o.Allow) > 0 {
 		list = append(list, of(toolOpenCase, (*answerer).openCase), of(toolCloseCase, (*answerer).closeCase))
@@ -145,7 +141,7 @@ func (s *Server) addTools() error {
 		}
 		s.every[e.name] = e
 		e.typed = e.out
-		e.in = with(e.in, "max_bytes", &jsonschema.Schema{Type: "integer", Description: "bytes of the answer, about four a token; 24576 where not given"}, false)
+		e.in = with(e.in, "max_bytes", &jsonschema.Schema{Type: "integer", Description: "bytes of the answer, about four a token; 24576 if not given", Minimum: jsonschema.Ptr(float64(leastBytes)), Maximum: jsonschema.Ptr(float64(mostBytes))}, false)
 		if s.o.Store != nil && !e.free {
 			e.in = with(e.in, "db", &jsonschema.Schema{Type: "string", Description: "what is asked: a dissection as snapshot/dissection, or live for the last 30 s (live:2m for more); where not given the bundles that are open, else the newest dissection"}, false)
 			e.out = with(e.out, "db", &jsonschema.Schema{Type: "string", Description: "what was asked; live means that nothing of it is sealed and the next answer may differ"}, false)
@@ -158,7 +154,7 @@ func (s *Server) addTools() error {
 		if e.resolved, err = e.in.Resolve(nil); err != nil {
 			return fmt.Errorf("tool %s: %w", e.name, err)
 		}
-		if !choice.has(e.tool) {
+		if !choice.has(e.tool) || e.set == ringTools && s.o.Store == nil {
 			continue
 		}
 		s.tools[e.name] = e
@@ -323,9 +319,6 @@ func (e *entry) check(args json.RawMessage) (json.RawMessage, common, error) {
 		return nil, more, fmt.Errorf("arguments of %s: %s", e.name, plain(err))
 	}
 	if n, ok := m["max_bytes"].(float64); ok {
-		if n < leastBytes || n > mostBytes {
-			return nil, more, fmt.Errorf("arguments of %s: max_bytes %.0f, want %d to %d", e.name, n, leastBytes, mostBytes)
-		}
 		more.most = int(n)
 	}
 	var fields map[string]json.RawMessage
