@@ -33,7 +33,7 @@ type param struct {
 	Description string   `json:"description"`
 	Min         int64    `json:"minimum,omitempty"` // of an integer
 	Max         int64    `json:"maximum,omitempty"`
-	Enum        []string `json:"enum,omitempty"`    // all values; empty: any
+	Enum        []string `json:"enum,omitempty"` // all values; empty: any
 }
 
 // check compares the parameters of a request with those of the route. A misspelt one would be a
