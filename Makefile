@@ -11,6 +11,7 @@
 # make kernels  test the recorder on Debian's kernels from 5.10 to 7.2 in QEMU; 15 min (make kernels-short: two of them, 2 min)
 # make e2e  test the recorder on a real cluster of one node; needs root and a cluster's programs (scripts/e2e.sh)
 # make conformance  run the official MCP suites against the server's HTTP; needs npm
+# make rest-check  compare serve with its OpenAPI description by schemathesis; needs Python and PyPI (EXAMPLES=20: 1 min, else 15)
 # make bench  make large captures and compare with other tools; takes long
 # make release  build archives for every system, Debian packages, SBOMs and checksums in dist/; needs root and debootstrap
 # make release-check  make release, then run and inspect everything (Wine, QEMU); takes long
@@ -25,7 +26,7 @@ RELEASE ?= $(shell git describe --tags --always 2>/dev/null || echo dev)
 export GOFLAGS := $(filter-out -buildvcs=false -trimpath,$(GOFLAGS)) -buildvcs=false -trimpath
 export CGO_ENABLED = 1
 
-.PHONY: demo test build recorder setup lint race fuzz bench bench-ask bench-tls bench-record kills kernels kernels-short e2e conformance unit clean release release-check release-short
+.PHONY: demo test build recorder setup lint race fuzz bench bench-ask bench-tls bench-record kills kernels kernels-short e2e conformance rest-check unit clean release release-check release-short
 
 build:
 	$(GO) build -ldflags '-s -w' -o bin/pcapsule ./cmd/pcapsule
@@ -109,6 +110,9 @@ e2e: build
 
 conformance:
 	@scripts/conformance.sh
+
+rest-check: build
+	@scripts/rest-check.sh
 
 release:
 	$(GO) run ./scripts/release build

@@ -81,7 +81,8 @@ func TestMatches(t *testing.T) {
 	}
 }
 
-// TestExamples runs the examples of every document and of README.md.
+// TestExamples runs the examples of every document, of README.md and of the agent skill, whose
+// tool calls mcp runs.
 func TestExamples(t *testing.T) {
 	root, err := filepath.Abs("..")
 	if err != nil {
@@ -102,7 +103,7 @@ func TestExamples(t *testing.T) {
 		}
 		files = append(files, more...)
 	}
-	files = append(files, "../README.md")
+	files = append(files, "../README.md", "../skills/pcapsule/SKILL.md")
 	for _, f := range files {
 		text, err := os.ReadFile(f)
 		if err != nil {

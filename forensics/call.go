@@ -29,7 +29,8 @@ func (e *AmbiguousError) Error() string {
 
 // CallOptions say how much of a call to read.
 type CallOptions struct {
-	MaxBody int // bytes of each body; 0 means DefaultBody
+	MaxBody int  // bytes of each body; 0 means DefaultBody
+	Bodies  bool // read the call's row and bodies only
 }
 
 // Exchange is everything that is known of one call.
@@ -88,6 +89,12 @@ func (c *Case) Call(ctx context.Context, id string, o CallOptions) (*Exchange, e
 	if o.MaxBody <= 0 {
 		o.MaxBody = DefaultBody
 	}
+	if x.Request, err = c.body(ctx, x, "request", o.MaxBody); err != nil {
+		return nil, err
+	}
+	if x.Response, err = c.body(ctx, x, "response", o.MaxBody); err != nil || o.Bodies {
+		return x, err
+	}
 	for _, part := range []struct {
 		to                *Struct
 		table, key, value string
@@ -100,12 +107,6 @@ func (c *Case) Call(ctx context.Context, id string, o CallOptions) (*Exchange, e
 				return nil, err
 			}
 		}
-	}
-	if x.Request, err = c.body(ctx, x, "request", o.MaxBody); err != nil {
-		return nil, err
-	}
-	if x.Response, err = c.body(ctx, x, "response", o.MaxBody); err != nil {
-		return nil, err
 	}
 	x.Cites = readRanges(x.Call.Get("cites"))
 	if err := c.refs(ctx, x); err != nil {

@@ -38,24 +38,12 @@ func answer(t *testing.T, c *sdk.ClientSession, tool string, args any) (value, s
 	if err := json.Unmarshal([]byte(text), &v); err != nil {
 		t.Fatalf("%s: %v: %s", tool, err, text)
 	}
-	list, err := c.ListTools(context.Background(), nil)
+	out, _ := schemas.Load(tool)
+	schema, err := out.(*jsonschema.Schema).CloneSchemas().Resolve(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	i := slices.IndexFunc(list.Tools, func(x *sdk.Tool) bool { return x.Name == tool })
-	raw, err := json.Marshal(list.Tools[i].OutputSchema)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var schema jsonschema.Schema
-	if err := json.Unmarshal(raw, &schema); err != nil {
-		t.Fatal(err)
-	}
-	resolved, err := schema.Resolve(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := resolved.Validate(v); err != nil {
+	if err := schema.Validate(v); err != nil {
 		t.Errorf("%s %v: the answer is not as its schema says: %v", tool, args, err)
 	}
 	if !strings.HasPrefix(text, `{"trust":"untrusted`) || r.Meta["pcapsule/trust"] == nil {
@@ -200,7 +188,7 @@ func follow(t *testing.T, c *sdk.ClientSession, known map[string]value, prompt, 
 }
 
 func TestPromptsOfTheCoreToolsNameNoOthers(t *testing.T) {
-	s := serving(t, Options{Tools: CoreTools}, bundled(t, "http1.pcapng"))
+	s := serving(t, Options{Tools: "core"}, bundled(t, "http1.pcapng"))
 	c := connected(t, s, nil)
 	tools, err := c.ListTools(context.Background(), nil)
 	if err != nil {
@@ -508,37 +496,11 @@ func TestToolsSayWhatTheyDo(t *testing.T) {
 	for _, x := range list.Tools {
 		a := x.Annotations
 		writes := slices.Contains([]string{"export_pcap", "open_case", "close_case"}, x.Name)
-		if a == nil || a.ReadOnlyHint == writes || a.DestructiveHint == nil || *a.DestructiveHint || a.OpenWorldHint == nil || x.Title == "" || len(x.Description) < 20 || len(x.Description) > 700 {
+		if a == nil || a.ReadOnlyHint == writes || writes != (a.DestructiveHint != nil) || writes && *a.DestructiveHint || a.OpenWorldHint == nil || x.Title == "" || len(x.Description) < 20 || len(x.Description) > 700 {
 			t.Errorf("%s: %+v %q", x.Name, a, x.Description)
 		}
-		in, _ := json.Marshal(x.InputSchema)
-		out, _ := json.Marshal(x.OutputSchema)
-		if !strings.Contains(string(in), `"max_bytes"`) || !strings.Contains(string(out), `"trust"`) || !strings.Contains(string(out), `"coverage"`) {
-			t.Errorf("%s: schemas %s %s", x.Name, in, out)
-		}
-	}
-}
-
-// TestToolsLeaveRoomToThink bounds what an assistant has to read before it asks anything.
-func TestToolsLeaveRoomToThink(t *testing.T) {
-	for _, tt := range []struct {
-		tools Tools
-		most  int
-	}{{AllTools, 150_000}, {CoreTools, 110_000}} {
-		c := connected(t, serving(t, Options{Tools: tt.tools}, bundled(t, "http1.pcapng")), nil)
-		list, err := c.ListTools(context.Background(), nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		all, in := 0, 0
-		for _, x := range list.Tools {
-			whole, _ := json.Marshal(x)
-			input, _ := json.Marshal(x.InputSchema)
-			all, in = all+len(whole), in+len(input)+len(x.Description)
-		}
-		t.Logf("%q: %d tools, %d bytes, %d of them inputs and descriptions", tt.tools, len(list.Tools), all, in)
-		if all > tt.most {
-			t.Errorf("%q: %d bytes of tools, want at most %d", tt.tools, all, tt.most)
+		if in, _ := json.Marshal(x.InputSchema); !strings.Contains(string(in), `"max_bytes"`) {
+			t.Errorf("%s: schema %s", x.Name, in)
 		}
 	}
 }

@@ -37,12 +37,14 @@ func (s *Server) caseOf(ctx context.Context, name string) (c *forensics.Case, gi
 			return c, give, err
 		}
 	}
-	if s.o.Store == nil {
-		return nil, nil, wrong("db %q: this server has no ring (--ring); it answers about the bundles that list_cases names", clip(name, 100))
-	}
 	path, err := s.pathOf(ctx, name)
 	if err != nil {
 		return nil, nil, err
+	}
+	if s.o.Store == nil {
+		if c, give, err := s.cases.take(); err != nil || len(c.Bundles()) == 1 {
+			return c, give, err
+		}
 	}
 	return s.dbs.take(ctx, path, s.o.Open)
 }
@@ -58,10 +60,10 @@ func (s *Server) pathOf(ctx context.Context, name string) (string, error) {
 			}
 			last = d
 		}
-		return s.o.Store.Live(ctx, last)
+		return s.store().Live(ctx, last)
 	}
 	snapshot, _, _ := strings.Cut(name, "/")
-	list, err := s.o.Store.Dissections(ctx, snapshot)
+	list, err := s.store().Dissections(ctx, snapshot)
 	if err != nil {
 		return "", err
 	}

@@ -34,9 +34,6 @@ var elsewhere = map[string]string{
 	"stop_snapshot_dissection":     "delete_snapshot ends its dissections; one that nobody needs does no harm",
 }
 
-// ofRings are tools that are there with a ring only.
-var ofRings = []tool{toolDataBoundaries, toolListSnapshots, toolGetSnapshot, toolCreateSnapshot, toolDeleteSnapshot, toolExportSnapshotPCAP, toolStartDissection, toolDissectionStatus, toolCaptureTraffic}
-
 // known answers tools/call for names that are not listed.
 func (s *Server) known(next mcp.MethodHandler) mcp.MethodHandler {
 	return func(ctx context.Context, method string, req mcp.Request) (mcp.Result, error) {
@@ -52,13 +49,6 @@ func (s *Server) known(next mcp.MethodHandler) mcp.MethodHandler {
 		}
 		if text, ok := elsewhere[p.Name]; ok {
 			return said(text)
-		}
-		if s.o.Store == nil {
-			for _, t := range ofRings {
-				if t.name == p.Name || t.name == also[p.Name] {
-					return said("this server has no ring: pcapsule serve --ring RING/ or pcapsule mcp --ring RING/ has. It answers about the bundles that list_cases names")
-				}
-			}
 		}
 		name := p.Name
 		if other, ok := also[name]; ok {

@@ -9,7 +9,7 @@ import (
 )
 
 func TestNamesFromElsewhereAreAnswered(t *testing.T) {
-	s := session(t, "http1.pcapng", Options{Tools: CoreTools})
+	s := session(t, "http1.pcapng", Options{Tools: "core"})
 	list, err := s.ListTools(context.Background(), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -20,10 +20,18 @@ func TestNamesFromElsewhereAreAnswered(t *testing.T) {
 		}
 	}
 	var out map[string]any
-	for name, want := range map[string]string{"apply_filter": "give kfl", "start_kubeshark": "needs a cluster", "create_snapshot": "--ring", "list_snapshot_dissections": "--ring", "upload_snapshot_to_cloud": "no storage outside"} {
+	for name, want := range map[string]string{"apply_filter": "give kfl", "start_kubeshark": "needs a cluster", "upload_snapshot_to_cloud": "no storage outside"} {
 		if got := tells(t, s, name, map[string]any{"anything": 1}, &out); !strings.Contains(got, want) {
 			t.Errorf("%s: %q", name, got)
 		}
+	}
+	for _, name := range []string{"create_snapshot", "capture_traffic"} {
+		if got := tells(t, s, name, nil, &out); !strings.Contains(got, "--ring") {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
+	if got := tells(t, s, "list_snapshot_dissections", nil, &out); got != "" || len(out["dissections"].([]any)) != 1 {
+		t.Errorf("a bundle is no dissection: %q, %v", got, out)
 	}
 	if got := tells(t, s, "resolve_workload", nil, &out); got != "" || out["workloads"] == nil {
 		t.Errorf("another name of a tool: %q, %v", got, out)

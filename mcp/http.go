@@ -233,6 +233,9 @@ func (s *Server) Handler(o HTTPOptions) http.Handler {
 		}
 		inner.ServeHTTP(w, r)
 	})
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
+		s.serveFirst(w, r, len(o.Tokens) > 0 || o.OAuth != nil)
+	})
 	for _, rt := range s.routes() {
 		if rt.handle != nil {
 			mux.HandleFunc(rt.Method+" "+rt.Path, s.strict(rt))

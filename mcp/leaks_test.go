@@ -96,7 +96,7 @@ func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'
 // 40 kinds of secrets, each also where nothing tells that it is one.
 func TestNothingShowsASecret(t *testing.T) {
 	path, secrets := leaktest.Bundle(t)
-	s := serving(t, Options{Policy: redact.Default(), Tools: AllTools}, path)
+	s := serving(t, Options{Policy: redact.Default()}, path)
 	c := connected(t, s, nil)
 	call := func(tool string, args any) {
 		r, err := c.CallTool(context.Background(), &sdk.CallToolParams{Name: tool, Arguments: args})
@@ -175,8 +175,8 @@ func TestNothingShowsASecret(t *testing.T) {
 // what nobody sent: answers must be the same but for the guess itself.
 func TestNoAnswerConfirmsAGuess(t *testing.T) {
 	path, secrets := leaktest.Bundle(t)
-	masks := connected(t, serving(t, Options{Policy: redact.Default(), Tools: AllTools}, path), nil)
-	shows := connected(t, serving(t, Options{Tools: AllTools}, path), nil)
+	masks := connected(t, serving(t, Options{Policy: redact.Default()}, path), nil)
+	shows := connected(t, serving(t, Options{}, path), nil)
 	answer := func(c *sdk.ClientSession, tool string, args any) string {
 		r, err := c.CallTool(t.Context(), &sdk.CallToolParams{Name: tool, Arguments: args})
 		if err != nil {

@@ -21,7 +21,7 @@ import (
 // asked makes a tool of a question. Its lists have pages: it is asked for all rows of each, so
 // that pages of any size fit together.
 func asked(q ask.Question) *entry {
-	e := &entry{tool: tool{name: q.Name, title: q.Title, doc: q.Doc, core: q.Core, sealed: true}, in: q.In, out: q.Out}
+	e := &entry{tool: tool{name: q.Name, title: q.Title, doc: q.Doc, set: q.Topic, core: q.Core, sealed: true}, in: q.In, out: q.Out}
 	if q.In.Properties["limit"] != nil && q.Keyed == "" {
 		e.in = with(e.in, "cursor", &jsonschema.Schema{Type: "string", Description: "next_cursor of the answer before, with the same question"}, false)
 		e.out = with(e.out, "next_cursor", &jsonschema.Schema{Type: "string", Description: "give it as cursor, with the same question, for the rows that follow"}, false)

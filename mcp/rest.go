@@ -31,8 +31,9 @@ type param struct {
 	Type        string   `json:"type"`
 	Required    bool     `json:"required"`
 	Description string   `json:"description"`
-	Max         int64    `json:"maximum,omitempty"` // of an integer, whose least value is 0
-	Enum        []string `json:"enum,omitempty"`    // all values; empty: any
+	Min         int64    `json:"minimum,omitempty"` // of an integer
+	Max         int64    `json:"maximum,omitempty"`
+	Enum        []string `json:"enum,omitempty"` // all values; empty: any
 }
 
 // check compares the parameters of a request with those of the route. A misspelt one would be a
@@ -53,7 +54,7 @@ func (rt route) check(r *http.Request) error {
 			return wrong("parameter %s: given %d times, want once", p.Name, len(values))
 		case len(values) == 0 && p.Required && r.Method == http.MethodGet:
 			return wrong("parameter %s: missing: %s", p.Name, p.Description)
-		case len(values) == 1 && values[0] != "":
+		case len(values) == 1:
 			if err := p.check(values[0]); err != nil {
 				return err
 			}
@@ -77,8 +78,8 @@ func (rt route) check(r *http.Request) error {
 // check compares the value of a parameter with what it may be.
 func (p param) check(value string) error {
 	if p.Type == "integer" {
-		if n, err := strconv.ParseInt(value, 10, 64); err != nil || n < 0 || n > p.Max {
-			return wrong("parameter %s: %q, want a whole number from 0 to %d", p.Name, clip(value, 50), p.Max)
+		if n, err := strconv.ParseInt(value, 10, 64); err != nil || n < p.Min || n > p.Max {
+			return wrong("parameter %s: %q, want a whole number from %d to %d", p.Name, clip(value, 50), p.Min, p.Max)
 		}
 	}
 	if len(p.Enum) > 0 && !slices.Contains(p.Enum, value) {

@@ -25,7 +25,7 @@ type failure struct {
 var failures = []failure{
 	{http.StatusBadRequest, "a parameter, filter, cursor or body is wrong", []error{forensics.ErrUsage, forensics.ErrCursor, errArguments}, wronglyAsked},
 	{http.StatusNotFound, "there is no such snapshot or dissection", []error{store.ErrNoSnapshot, fs.ErrNotExist}, nil},
-	{http.StatusConflict, "the name is taken, or the snapshot or dissection is not ready", []error{store.ErrNameTaken, store.ErrNotReady, errClosed}, nil},
+	{http.StatusConflict, "the name is taken, or the snapshot or dissection is not ready, or this needs a ring", []error{store.ErrNameTaken, store.ErrNotReady, errClosed, errNoRing}, nil},
 	{http.StatusForbidden, "another host or origin, or packets that would show what is masked", []error{errMasked}, nil},
 	{http.StatusServiceUnavailable, "too many questions are waiting", []error{errBusy}, nil},
 	{http.StatusGatewayTimeout, "the answer took too long", []error{forensics.ErrDeadline}, nil},

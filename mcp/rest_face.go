@@ -33,7 +33,7 @@ func (s *Server) restRoutes() []route {
 		return route{Path: path, Method: http.MethodGet, Description: doc, Params: append([]param{}, params...)}
 	}
 	db := text("db", "a dissection as snapshot/dissection, or live; the bundles that are open, else the newest dissection")
-	limit := param{Name: "limit", Type: "integer", Description: "1 to 1000; 100 if not given", Max: maxRows}
+	limit := param{Name: "limit", Type: "integer", Description: "100 if not given", Min: 1, Max: maxRows}
 	cursor := text("cursor", "next_cursor of the answer before")
 	labels, regex := text("labels", "k=v,k2=v2"), text("name_regex", "regular expression (RE2) on the name")
 	description := get("/mcp/openapi.yaml", "Description of all this, OpenAPI 3.1")
@@ -51,9 +51,6 @@ func (s *Server) restRoutes() []route {
 	}
 	for _, q := range s.o.Questions {
 		list = append(list, s.ofQuestion(q))
-	}
-	if s.o.Store == nil {
-		return list
 	}
 	name := param{Name: "name", Type: "string", Required: true, Description: "the snapshot's name"}
 	one := []param{{Name: "snapshot_name", Type: "string", Required: true, Description: "the snapshot's name"}, text("dissection_name", "main if not given")}
@@ -76,6 +73,9 @@ func (s *Server) restRoutes() []route {
 		s.ofTool(with(http.MethodPost, start), "start_snapshot_dissection", dissectionArgs),
 		typed(s, with(http.MethodPost, status), true, restStatus),
 		typed(s, status, true, restStatus),
+		typed(s, get("/mcp/raw-capture", "Whether a recorder is writing"), true, restRawCapture),
+		typed(s, get("/mcp/dissection", "Whether calls can be asked about: always, because db live and dissections are made when they are asked for"), true, restDissection),
+		s.ofCall(),
 		s.ofTool(get("/mcp/dissections", "Dissections and their state", text("snapshot", "only dissections of this snapshot")), "get_snapshot_dissection_status", queryArgs("snapshot")),
 	)
 }
@@ -206,7 +206,10 @@ func bodyOf(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	if err != nil {
 		return nil, wrong("body: want at most %d bytes of JSON", maxRESTBody)
 	}
-	return bytes.TrimSpace(text), nil
+	if text = bytes.TrimSpace(text); len(text) > 0 && text[0] != '{' {
+		return nil, wrong("body: want a JSON object")
+	}
+	return text, nil
 }
 
 func restCaller(r *http.Request) caller {
@@ -250,6 +253,9 @@ func dissectionArgs(x *question) (map[string]any, error) {
 		}
 	}
 	out := map[string]any{"snapshot": x.get("snapshot_name")}
+	if out["snapshot"] == "" {
+		return nil, wrong("snapshot_name: missing: the snapshot's name")
+	}
 	if n := x.get("dissection_name"); n != "" {
 		out["name"] = n
 	}
@@ -266,7 +272,7 @@ func restStatus(ctx context.Context, a *answerer, x *question) (store.Dissection
 	if !ok {
 		name = "main"
 	}
-	list, err := a.o.Store.Dissections(ctx, x.get("snapshot_name"))
+	list, err := a.store().Dissections(ctx, x.get("snapshot_name"))
 	for _, d := range list {
 		if d.Name == name {
 			return d, nil
@@ -320,7 +326,7 @@ func (s *Server) restPCAP(w http.ResponseWriter, r *http.Request) {
 			req.Nodes = strings.Split(nodes, ",")
 		}
 		// A large snapshot takes longer than an answer may.
-		_, err := s.o.Store.SnapshotPCAP(context.WithoutCancel(ctx), out.name, req, &stopping{out, r.Context()})
+		_, err := s.store().SnapshotPCAP(context.WithoutCancel(ctx), out.name, req, &stopping{out, r.Context()})
 		return err
 	})
 	t.bytes = int(out.n)

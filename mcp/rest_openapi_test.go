@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/getkin/kin-openapi/openapi3"
@@ -131,6 +132,7 @@ func TestAnswersAreAsTheDescriptionSays(t *testing.T) {
 	for _, sample := range []string{"dns.pcap", "shop.pcapng"} {
 		t.Run(sample, func(t *testing.T) {
 			every := sample == "dns.pcap"
+			required["snapshot_name"], _, _ = strings.Cut(sample, ".")
 			d := describe(t, serving(t, Options{}, bundled(t, sample)))
 			answered := map[string]bool{}
 			for path, item := range d.doc.Paths.Map() {
@@ -151,7 +153,9 @@ func TestAnswersAreAsTheDescriptionSays(t *testing.T) {
 }
 
 func (d *described) askOperation(method, path string, op *openapi3.Operation, answered map[string]bool, every bool) {
-	note := func(status int) { answered[path] = answered[path] || status == http.StatusOK }
+	template := path
+	note := func(status int) { answered[template] = answered[template] || status == http.StatusOK }
+	path = strings.ReplaceAll(path, "{name}", fmt.Sprint(required["snapshot_name"]))
 	note(d.ask(method, path, nil))
 	for _, p := range op.Parameters {
 		for _, v := range values(p.Value.Schema.Value) {
@@ -178,9 +182,13 @@ func (d *described) askOperation(method, path string, op *openapi3.Operation, an
 		}
 		return body
 	}
-	note(d.ask(method, path, whole("max_bytes", 100_000)))
+	if s.Properties["max_bytes"] != nil {
+		note(d.ask(method, path, whole("max_bytes", 100_000)))
+	} else {
+		note(d.ask(method, path, whole(s.Required[0], required[s.Required[0]])))
+	}
 	for _, name := range slices.Sorted(maps.Keys(s.Properties)) {
-		if answered[path] && !every {
+		if answered[template] && !every {
 			return
 		}
 		list := values(s.Properties[name].Value)
@@ -202,4 +210,4 @@ func (d *described) askOperation(method, path string, op *openapi3.Operation, an
 }
 
 // required are values for what questions cannot do without.
-var required = map[string]any{"service": "shop/payment", "text": "payment", "rules": "version: 1\nrules: [{name: x, calls: http, count: {min: 1}}]", "src": "shop/frontend", "dst": "shop/payment"}
+var required = map[string]any{"id": "#0", "service": "shop/payment", "text": "payment", "rules": "version: 1\nrules: [{name: x, calls: http, count: {min: 1}}]", "src": "shop/frontend", "dst": "shop/payment"}

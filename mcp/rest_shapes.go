@@ -305,6 +305,10 @@ func restDatabases(ctx context.Context, a *answerer, _ *question) (restDatabases
 		defer give()
 		for _, b := range c.Bundles() {
 			d := restDatabase{Type: "bundle", Name: b.Path, Status: "completed"}
+			if a.o.Store == nil {
+				d.Snapshot = snapshotNames(c)[b.Index]
+				d.DB = d.Snapshot + "/" + mainDissection
+			}
 			for _, n := range b.Manifest.Calls {
 				d.Entries += n
 			}

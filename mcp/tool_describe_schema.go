@@ -10,11 +10,11 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask"
 )
 
-var toolDescribeSchema = tool{name: "describe_schema", core: true, short: true, title: "Tables and columns",
-	doc: "List the tables, or with table the columns of one with type, unit and meaning. Use it before run_sql, and to learn which columns a KFL filter can name."}
+var toolDescribeSchema = tool{name: "describe_schema", set: "cases", core: true, short: true, title: "Tables and columns",
+	doc: "List the tables, or with table the columns of one with type, unit and meaning. Use it before run_sql, and to learn which columns a KFL filter can name. With a tool's name as table: the members of its answer."}
 
 type describeSchemaIn struct {
-	Table  string `json:"table,omitempty" jsonschema:"table to describe; without it all tables are listed with their columns' names"`
+	Table  string `json:"table,omitempty" jsonschema:"table or tool to describe; without it all tables are listed with their columns' names"`
 	Filter string `json:"filter,omitempty" jsonschema:"only columns whose name or meaning contains this text, such as redis"`
 	Cursor string `json:"cursor,omitempty" jsonschema:"next_cursor of the answer before"`
 }
@@ -51,6 +51,9 @@ func (s *answerer) describeSchema(_ context.Context, in describeSchemaIn) (descr
 	list, err := s.c.Tables()
 	if err != nil {
 		return out, err
+	}
+	if e := s.every[in.Table]; e != nil {
+		list = append(list, forensics.Table{Name: e.name, Doc: e.doc, Columns: members("", e.out)})
 	}
 	skip := 0
 	if in.Cursor != "" {

@@ -8,7 +8,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask"
 )
 
-var toolExportPCAP = tool{name: "export_pcap", title: "Packets as a file", writes: true,
+var toolExportPCAP = tool{name: "export_pcap", set: "calls", title: "Packets as a file", writes: true,
 	doc: "Write the packets that calls cite to a pcapng file that Wireshark opens, each packet with a comment saying where it came from. Choose calls by kfl, sql or call_ids."}
 
 var errNoExport = errors.New("writing files was not allowed when the server was started (--export-dir)")

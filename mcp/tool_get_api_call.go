@@ -12,7 +12,7 @@ import (
 	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
-var toolGetAPICall = tool{name: "get_api_call", core: true, short: true, title: "One call whole",
+var toolGetAPICall = tool{name: "get_api_call", set: "calls", core: true, short: true, title: "One call whole",
 	doc: "Show one call whole: both ends, headers, decoded bodies, times, flow, packets, anomalies. id is a call_id, a unique beginning of one, or # and call_no."}
 
 type getAPICallIn struct {

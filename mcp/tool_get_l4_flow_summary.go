@@ -7,7 +7,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask"
 )
 
-var toolGetL4FlowSummary = tool{name: "get_l4_flow_summary", sealed: true, title: "Traffic in numbers",
+var toolGetL4FlowSummary = tool{name: "get_l4_flow_summary", set: "network", sealed: true, title: "Traffic in numbers",
 	doc: "Sum up all flows: totals, top talkers by bytes, by namespace, between namespaces, to outside addresses, and TCP health."}
 
 type getL4FlowSummaryIn struct {

@@ -7,7 +7,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask"
 )
 
-var toolListCases = tool{name: "list_cases", core: true, short: true, title: "What is open",
+var toolListCases = tool{name: "list_cases", set: "cases", core: true, short: true, title: "What is open",
 	doc: "List the open bundles: time span, packets, calls by protocol, inputs with hashes, coverage gaps, and whether the files were verified. Begin here."}
 
 type listCasesIn struct{}

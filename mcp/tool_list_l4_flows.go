@@ -8,7 +8,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 )
 
-var toolListL4Flows = tool{name: "list_l4_flows", sealed: true, title: "Flows of transports",
+var toolListL4Flows = tool{name: "list_l4_flows", set: "network", sealed: true, title: "Flows of transports",
 	doc: "List TCP, UDP and other conversations with packets, bytes and TCP health, or sums of them by pod, namespace, service or node. Filters narrow by either end."}
 
 type listL4FlowsIn struct {

@@ -8,10 +8,10 @@ import (
 	"strings"
 )
 
-var toolOpenCase = tool{name: "open_case", title: "Open another bundle", writes: true, again: true, world: true,
+var toolOpenCase = tool{name: "open_case", set: "cases", title: "Open another bundle", writes: true, again: true, world: true,
 	doc: "Open one more bundle beside those that are open, from a folder that the server was allowed at its start. list_cases shows what is open then."}
 
-var toolCloseCase = tool{name: "close_case", title: "Close a bundle", writes: true, again: true,
+var toolCloseCase = tool{name: "close_case", set: "cases", title: "Close a bundle", writes: true, again: true,
 	doc: "Close one of several open bundles. Its files stay as they are, and open_case opens it again."}
 
 type openCaseIn struct {

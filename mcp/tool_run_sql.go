@@ -6,7 +6,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 )
 
-var toolRunSQL = tool{name: "run_sql", core: true, title: "SQL over the tables",
+var toolRunSQL = tool{name: "run_sql", set: "calls", core: true, title: "SQL over the tables",
 	doc: "Answer one DuckDB SQL query over the bundle's tables (describe_schema lists them). Only queries are run. Select call_no, cites or packet_no where you can, so that rows cite packets."}
 
 type runSQLIn struct {

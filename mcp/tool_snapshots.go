@@ -12,23 +12,23 @@ import (
 )
 
 var (
-	toolDataBoundaries = tool{name: "get_data_boundaries", title: "Time that is recorded", core: true, free: true,
+	toolDataBoundaries = tool{name: "get_data_boundaries", set: "ring", title: "Time that is recorded", core: true, free: true,
 		doc: "What the ring on this machine has: oldest and newest packet of each node, segments, packets, coverage gaps. Begin here before a snapshot of a past time."}
-	toolListSnapshots = tool{name: "list_snapshots", title: "Snapshots", core: true, free: true,
+	toolListSnapshots = tool{name: "list_snapshots", set: "ring", title: "Snapshots", core: true, free: true,
 		doc: "Frozen times of the recording, the newest first, with their dissections, whose names other tools take as db."}
-	toolGetSnapshot = tool{name: "get_snapshot", title: "One snapshot", free: true,
+	toolGetSnapshot = tool{name: "get_snapshot", set: "ring", title: "One snapshot", free: true,
 		doc: "One snapshot by name: status, time, packets, seals, dissections. Poll it while a recording of its own runs."}
-	toolCreateSnapshot = tool{name: "create_snapshot", title: "Freeze a time", core: true, free: true, writes: true,
+	toolCreateSnapshot = tool{name: "create_snapshot", set: "ring", title: "Freeze a time", core: true, free: true, writes: true,
 		doc: "Freeze a time of the recording so that retention leaves it: the last duration, or from start to end. Recording goes on. Then start_snapshot_dissection."}
-	toolDeleteSnapshot = tool{name: "delete_snapshot", title: "Let a snapshot go", free: true, writes: true, destroys: true,
+	toolDeleteSnapshot = tool{name: "delete_snapshot", set: "ring", title: "Let a snapshot go", free: true, writes: true, destroys: true,
 		doc: "Delete a snapshot with its packets and dissections. What retention has removed from the ring meanwhile cannot be had back."}
-	toolExportSnapshotPCAP = tool{name: "export_snapshot_pcap", title: "A snapshot's packets as a file", free: true, writes: true,
+	toolExportSnapshotPCAP = tool{name: "export_snapshot_pcap", set: "ring", title: "A snapshot's packets as a file", free: true, writes: true,
 		doc: "Write a snapshot's packets as one pcapng file for Wireshark, narrowed by nodes, BPF filter and time. For packets of certain calls use export_pcap with kfl."}
-	toolStartDissection = tool{name: "start_snapshot_dissection", title: "Make calls of a snapshot", core: true, free: true, writes: true, again: true,
+	toolStartDissection = tool{name: "start_snapshot_dissection", set: "ring", title: "Make calls of a snapshot", core: true, free: true, writes: true, again: true,
 		doc: "Begin to dissect a snapshot into calls that KFL and SQL can ask about. It does not wait: poll get_snapshot_dissection_status, then give its db to other tools."}
-	toolDissectionStatus = tool{name: "get_snapshot_dissection_status", title: "How a dissection stands", core: true, free: true,
+	toolDissectionStatus = tool{name: "get_snapshot_dissection_status", set: "ring", title: "How a dissection stands", core: true, free: true,
 		doc: "Status, progress and counts of the dissections of a snapshot, or of all."}
-	toolCaptureTraffic = tool{name: "capture_traffic", title: "Record now", free: true, writes: true,
+	toolCaptureTraffic = tool{name: "capture_traffic", set: "ring", title: "Record now", free: true, writes: true,
 		doc: "Begin a recording of its own for a while, narrowed by a BPF filter and by owners. It becomes a snapshot of that name: poll get_snapshot, then dissect it."}
 )
 
@@ -45,7 +45,7 @@ type boundariesOut struct {
 }
 
 func (s *answerer) dataBoundaries(ctx context.Context, _ noIn) (out boundariesOut, err error) {
-	out.Nodes, err = s.o.Store.Boundaries(ctx)
+	out.Nodes, err = s.store().Boundaries(ctx)
 	if out.Nodes == nil {
 		out.Nodes = []store.Boundary{}
 	}
@@ -66,7 +66,7 @@ type snapshotsOut struct {
 }
 
 func (s *answerer) listSnapshots(ctx context.Context, _ noIn) (out snapshotsOut, err error) {
-	out.Snapshots, err = s.o.Store.Snapshots(ctx)
+	out.Snapshots, err = s.store().Snapshots(ctx)
 	if out.Snapshots == nil {
 		out.Snapshots = []store.Snapshot{}
 	}
@@ -79,7 +79,7 @@ type snapshotIn struct {
 }
 
 func (s *answerer) getSnapshot(ctx context.Context, in snapshotIn) (store.Snapshot, error) {
-	list, err := s.o.Store.Snapshots(ctx)
+	list, err := s.store().Snapshots(ctx)
 	for _, x := range list {
 		if x.Name == in.Name {
 			return x, nil
@@ -127,7 +127,7 @@ func (s *answerer) createSnapshot(ctx context.Context, in createSnapshotIn) (sto
 	if r.Name == "" {
 		r.Name = "snapshot-" + time.Now().UTC().Format("20060102T150405.000")
 	}
-	return s.o.Store.CreateSnapshot(ctx, r)
+	return s.store().CreateSnapshot(ctx, r)
 }
 
 type deletedOut struct {
@@ -136,7 +136,7 @@ type deletedOut struct {
 
 func (s *answerer) deleteSnapshot(ctx context.Context, in snapshotIn) (deletedOut, error) {
 	s.dbs.forget(string(filepath.Separator) + in.Name + string(filepath.Separator))
-	return deletedOut{in.Name}, s.o.Store.DeleteSnapshot(ctx, in.Name)
+	return deletedOut{in.Name}, s.store().DeleteSnapshot(ctx, in.Name)
 }
 
 type exportSnapshotIn struct {
@@ -166,7 +166,7 @@ func (s *answerer) exportSnapshotPCAP(ctx context.Context, in exportSnapshotIn) 
 		return out, err
 	}
 	defer os.Remove(f.Name()) // gone where it got its name
-	out.PCAPReport, err = s.o.Store.SnapshotPCAP(ctx, in.ID, store.PCAPRequest{Nodes: in.Nodes, Filter: in.Filter, From: in.Start * 1e6, To: in.End * 1e6}, f)
+	out.PCAPReport, err = s.store().SnapshotPCAP(ctx, in.ID, store.PCAPRequest{Nodes: in.Nodes, Filter: in.Filter, From: in.Start * 1e6, To: in.End * 1e6}, f)
 	if end := f.Close(); err == nil {
 		err = end
 	}
@@ -194,9 +194,9 @@ type dissectIn struct {
 
 func (s *answerer) startDissection(ctx context.Context, in dissectIn) (store.Dissection, error) {
 	if in.Name == "" {
-		in.Name = "main"
+		in.Name = mainDissection
 	}
-	return s.o.Store.StartDissection(ctx, in.Snapshot, in.Name)
+	return s.store().StartDissection(ctx, in.Snapshot, in.Name)
 }
 
 type dissectionsIn struct {
@@ -210,7 +210,7 @@ type dissectionsOut struct {
 
 func (s *answerer) dissectionStatus(ctx context.Context, in dissectionsIn) (dissectionsOut, error) {
 	out := dissectionsOut{Dissections: []store.Dissection{}}
-	list, err := s.o.Store.Dissections(ctx, in.Snapshot)
+	list, err := s.store().Dissections(ctx, in.Snapshot)
 	for _, d := range list {
 		if in.Name == "" || d.Name == in.Name {
 			out.Dissections = append(out.Dissections, d)
@@ -240,5 +240,5 @@ func (s *answerer) captureTraffic(ctx context.Context, in captureIn) (store.Snap
 	if r.Name == "" {
 		r.Name = "capture-" + time.Now().UTC().Format("20060102T150405.000")
 	}
-	return s.o.Store.Capture(ctx, r)
+	return s.store().Capture(ctx, r)
 }

@@ -11,9 +11,9 @@ import (
 )
 
 var (
-	toolListWorkloads = tool{name: "list_workloads", short: true, title: "Workloads and their addresses",
+	toolListWorkloads = tool{name: "list_workloads", set: "network", short: true, title: "Workloads and their addresses",
 		doc: "Pods, services and other workloads of the case with namespace, labels and addresses over time; by name, regular expression, namespaces and labels."}
-	toolListIPs = tool{name: "list_ips", short: true, title: "Who had an address",
+	toolListIPs = tool{name: "list_ips", set: "network", short: true, title: "Who had an address",
 		doc: "Who was behind addresses, and from when: an address may have been several workloads' one after the other."}
 )
 

@@ -15,9 +15,6 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 )
 
-// maxTools is how many tools an assistant is shown at most.
-const maxTools = 40
-
 // entries lists the tools; a new one is one file and one line here. Questions are tools
 // without one.
 func (s *Server) entries() []*entry {
@@ -32,24 +29,18 @@ func (s *Server) entries() []*entry {
 		of(toolExportPCAP, (*answerer).exportPCAP),
 		paged(of(toolListWorkloads, (*answerer).listWorkloads)),
 		paged(of(toolListIPs, (*answerer).listIPs)),
-	}
-	if s.o.Store != nil {
-		list = append(list,
-			of(toolDataBoundaries, (*answerer).dataBoundaries),
-			of(toolListSnapshots, (*answerer).listSnapshots),
-			of(toolGetSnapshot, (*answerer).getSnapshot),
-			of(toolCreateSnapshot, (*answerer).createSnapshot),
-			of(toolDeleteSnapshot, (*answerer).deleteSnapshot),
-			of(toolExportSnapshotPCAP, (*answerer).exportSnapshotPCAP),
-			of(toolStartDissection, (*answerer).startDissection),
-			of(toolDissectionStatus, (*answerer).dissectionStatus),
-			of(toolCaptureTraffic, (*answerer).captureTraffic),
-		)
+		of(toolDataBoundaries, (*answerer).dataBoundaries),
+		of(toolListSnapshots, (*answerer).listSnapshots),
+		of(toolGetSnapshot, (*answerer).getSnapshot),
+		of(toolCreateSnapshot, (*answerer).createSnapshot),
+		of(toolDeleteSnapshot, (*answerer).deleteSnapshot),
+		of(toolExportSnapshotPCAP, (*answerer).exportSnapshotPCAP),
+		of(toolStartDissection, (*answerer).startDissection),
+		of(toolDissectionStatus, (*answerer).dissectionStatus),
+		of(toolCaptureTraffic, (*answerer).captureTraffic),
 	}
 	if s.o.Open != nil && len(s.o.Allow) > 0 {
-		closing := toolCloseCase
-		closing.quiet = s.o.Store != nil // the ring's tools leave it no room
-		list = append(list, of(toolOpenCase, (*answerer).openCase), of(closing, (*answerer).closeCase))
+		list = append(list, of(toolOpenCase, (*answerer).openCase), of(toolCloseCase, (*answerer).closeCase))
 	}
 	for _, q := range s.o.Questions {
 		list = append(list, asked(q))
@@ -60,15 +51,15 @@ func (s *Server) entries() []*entry {
 // tool is what every tool's file says of it.
 type tool struct {
 	name, title, doc string
-	core             bool // part of the small set
-	writes           bool // changes something beside the bundles: makes a file, opens a case
-	destroys         bool // what it changes cannot be had back by asking again
-	again            bool // of a tool that writes: asking twice is as good as once
-	world            bool // reaches something outside the case
-	free             bool // is about no case
-	quiet            bool // answered and not listed
-	short            bool // looks up so little that it need not wait for what takes seconds
-	sealed           bool // the same question about the same bundles always has the same answer
+	set              string // of tools with one purpose
+	core             bool   // part of the small set that nearly everybody needs
+	writes           bool   // changes something beside the bundles: makes a file, opens a case
+	destroys         bool   // what it changes cannot be had back by asking again
+	again            bool   // of a tool that writes: asking twice is as good as once
+	world            bool   // reaches something outside the case
+	free             bool   // is about no case
+	short            bool   // looks up so little that it need not wait for what takes seconds
+	sealed           bool   // the same question about the same bundles always has the same answer
 }
 
 // kind is for which turn its questions wait.
@@ -139,13 +130,18 @@ func with(s *jsonschema.Schema, name string, p *jsonschema.Schema, first bool) *
 }
 
 func (s *Server) addTools() error {
-	for _, e := range s.entries() {
+	entries := s.entries()
+	choice, err := chosen(s.o.Tools, entries)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
 		if s.every[e.name] != nil {
 			return fmt.Errorf("tool %s is there twice", e.name)
 		}
 		s.every[e.name] = e
 		e.typed = e.out
-		e.in = with(e.in, "max_bytes", &jsonschema.Schema{Type: "integer", Description: "bytes of the answer, about four a token; 24576 where not given"}, false)
+		e.in = with(e.in, "max_bytes", &jsonschema.Schema{Type: "integer", Description: "bytes of the answer, about four a token; 24576 if not given", Minimum: jsonschema.Ptr(float64(leastBytes)), Maximum: jsonschema.Ptr(float64(mostBytes))}, false)
 		if s.o.Store != nil && !e.free {
 			e.in = with(e.in, "db", &jsonschema.Schema{Type: "string", Description: "what is asked: a dissection as snapshot/dissection, or live for the last 30 s (live:2m for more); where not given the bundles that are open, else the newest dissection"}, false)
 			e.out = with(e.out, "db", &jsonschema.Schema{Type: "string", Description: "what was asked; live means that nothing of it is sealed and the next answer may differ"}, false)
@@ -155,25 +151,17 @@ func (s *Server) addTools() error {
 			e.out = with(e.out, "truncated", &jsonschema.Schema{Type: "boolean", Description: "lists were cut to fit max_bytes: see notes"}, false)
 		}
 		e.out = with(e.out, "notes", &jsonschema.Schema{Type: "array", Items: &jsonschema.Schema{Type: "string"}}, false)
-		var err error
 		if e.resolved, err = e.in.Resolve(nil); err != nil {
 			return fmt.Errorf("tool %s: %w", e.name, err)
 		}
-		if s.o.Tools == CoreTools && !e.core || e.quiet {
+		if !choice.has(e.tool) || e.set == ringTools && s.o.Store == nil {
 			continue
 		}
 		s.tools[e.name] = e
 		s.order = append(s.order, e.name)
-		s.sdk.AddTool(&mcp.Tool{Name: e.name, Title: e.title, Description: e.doc, InputSchema: e.in, OutputSchema: slim(e.out), Annotations: e.annotations()}, s.handler(e))
-	}
-	if len(s.tools) > maxTools {
-		return fmt.Errorf("%d tools, want at most %d", len(s.tools), maxTools)
+		s.sdk.AddTool(e.listed(), s.handler(e))
 	}
 	return nil
-}
-
-func (t tool) annotations() *mcp.ToolAnnotations {
-	return &mcp.ToolAnnotations{Title: t.title, ReadOnlyHint: !t.writes, IdempotentHint: !t.writes || t.again, DestructiveHint: &t.destroys, OpenWorldHint: &t.world}
 }
 
 // handler answers tools/call for one tool.
@@ -331,9 +319,6 @@ func (e *entry) check(args json.RawMessage) (json.RawMessage, common, error) {
 		return nil, more, fmt.Errorf("arguments of %s: %s", e.name, plain(err))
 	}
 	if n, ok := m["max_bytes"].(float64); ok {
-		if n < leastBytes || n > mostBytes {
-			return nil, more, fmt.Errorf("arguments of %s: max_bytes %.0f, want %d to %d", e.name, n, leastBytes, mostBytes)
-		}
 		more.most = int(n)
 	}
 	var fields map[string]json.RawMessage

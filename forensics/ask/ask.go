@@ -29,6 +29,7 @@ type Question struct {
 	Title string
 	Doc   string // what it answers and when to ask it, for somebody who has to choose
 	Core  bool   // part of the small set that nearly everybody needs
+	Topic string // the set of questions that it belongs to, such as security
 
 	// Rows is how many rows of each list a page has if no limit is given; DefaultRows if 0.
 	Rows int

@@ -3,6 +3,7 @@ package cli
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -39,7 +40,7 @@ type answering struct {
 
 func (a *answering) flags(c *cobra.Command) {
 	f := c.Flags()
-	f.StringVar(&a.tools, "tools", "all", "tools to offer: core or all")
+	f.StringVar(&a.tools, "tools", "all", "tools to offer: names of sets and of tools, separated by commas; sets are all, core, cases, calls, network, services, incidents, performance, security, checks and ring")
 	f.StringVar(&a.exportDir, "export-dir", "", "folder into which export_pcap may write; without it that tool is refused")
 	f.StringSliceVar(&a.allow, "allow", nil, "folder from which open_case may open bundles; can be repeated")
 	f.StringVar(&a.ring, "ring", "", "ring of a recorder on this machine: clients can freeze, dissect and query its time ranges, and its last seconds")
@@ -67,7 +68,7 @@ func (a *answering) server(ctx context.Context, paths []string, warn func(format
 	if a.keep == 0 {
 		a.keep = -1
 	}
-	o := mcp.Options{Keep: int(a.keep << 20), Release: version.Release, Questions: findings.Questions(), Packets: a.packets, Tools: mcp.Tools(a.tools), ExportDir: a.exportDir, Allow: a.allow, Deadline: a.deadline, Parallel: a.parallel, Report: renderReport}
+	o := mcp.Options{Keep: int(a.keep << 20), Release: version.Release, Questions: findings.Questions(), Packets: a.packets, Tools: a.tools, ExportDir: a.exportDir, Allow: a.allow, Deadline: a.deadline, Parallel: a.parallel, Report: renderReport}
 	if !a.secrets {
 		o.Policy = redact.Default()
 		if a.redact != "" {
@@ -120,6 +121,10 @@ func (a *answering) server(ctx context.Context, paths []string, warn func(format
 	if s, err = mcp.New(c, o); err != nil {
 		if c != nil {
 			c.Close()
+		}
+		var choice *mcp.ToolsError
+		if errors.As(err, &choice) {
+			err = exit.Usagef("--tools: %s", choice.Text)
 		}
 		return nil, nil, err
 	}
@@ -177,8 +182,6 @@ func (a *answering) check() error {
 	switch {
 	case a.secrets && a.redact != "":
 		return exit.Usagef("--secrets masks nothing and --redact masks; want one of them")
-	case a.tools != "core" && a.tools != "all":
-		return exit.Usagef("--tools %q: want core or all", a.tools)
 	case a.deadline <= 0 || a.deadline > time.Hour:
 		return exit.Usagef("--deadline %s: want more than nothing and at most an hour", a.deadline)
 	case a.parallel < 1 || a.parallel > 64:
@@ -216,7 +219,7 @@ a recorder's ring on this machine. pcapsule serve does the same over HTTP.`,
 		Example: `  pcapsule mcp incident.pcapsule
   assistant mcp add incident -- pcapsule mcp /evidence/incident.pcapsule --export-dir /tmp
   pcapsule mcp --ring /var/lib/pcapsule --export-dir /tmp
-  pcapsule mcp incident.pcapsule --tools core --audit /var/log/pcapsule-audit.jsonl`,
+  pcapsule mcp incident.pcapsule --tools core,security --audit /var/log/pcapsule-audit.jsonl`,
 		ValidArgsFunction: completeBundles,
 		RunE: func(c *cobra.Command, args []string) error {
 			s, end, err := a.server(c.Context(), args, e.warn)

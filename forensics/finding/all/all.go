@@ -3,6 +3,8 @@
 package all
 
 import (
+	"slices"
+
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/access"
 	"github.com/pcapsule/pcapsule/forensics/ask/compare"
@@ -51,28 +53,22 @@ func Analyzers() []finding.Analyzer {
 	}
 }
 
-// Questions lists every question in the order in which people should meet them.
+// Questions lists every question by topic, in the order in which people should meet them.
 func Questions() []ask.Question {
-	return []ask.Question{
-		servicemap.OverviewQuestion(),
-		latency.StatsQuestion(),
-		policy.Question(),
-		openapi.Question(),
-		servicemap.MapQuestion(),
-		servicemap.DependenciesQuestion(),
-		servicemap.ExternalQuestion(),
-		latency.Question(),
-		compare.Question(),
-		patterns.Question(),
-		latency.CapacityQuestion(),
-		failures.Question(),
-		trace.Question(),
-		search.Question(),
-		service.TimelineQuestion(),
-		service.DescribeQuestion(),
-		access.AuditQuestion(),
-		access.PairQuestion(),
-		finding.Question(Analyzers()),
-		check.Question(Analyzers()),
+	return slices.Concat(
+		about("services", servicemap.OverviewQuestion(), servicemap.MapQuestion(), servicemap.DependenciesQuestion(), service.DescribeQuestion(),
+			servicemap.ExternalQuestion(), access.PairQuestion()),
+		about("incidents", failures.Question(), trace.Question(), service.TimelineQuestion(), compare.Question(), search.Question()),
+		about("performance", latency.StatsQuestion(), latency.Question(), patterns.Question(), latency.CapacityQuestion()),
+		about("security", finding.Question(Analyzers()), access.AuditQuestion()),
+		about("checks", check.Question(Analyzers()), policy.Question(), openapi.Question()),
+	)
+}
+
+// about gives questions their topic.
+func about(topic string, list ...ask.Question) []ask.Question {
+	for i := range list {
+		list[i].Topic = topic
 	}
+	return list
 }

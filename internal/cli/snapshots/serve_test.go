@@ -251,12 +251,14 @@ func TestAnAssistantGoesFromARingToPackets(t *testing.T) {
 	names := []string{}
 	for _, tool := range tools.Tools {
 		names = append(names, tool.Name)
-		if tool.OutputSchema == nil || tool.Annotations == nil {
+		if tool.InputSchema == nil || tool.Annotations == nil {
 			t.Errorf("%s has no schema or annotations", tool.Name)
 		}
 	}
 	if !slices.Contains(names, "capture_traffic") {
 		t.Errorf("%v", names)
 	}
-	t.Logf("%d tools: %v", len(names), names)
+	if list, err := json.Marshal(tools); err != nil || len(list) > mcp.MaxList {
+		t.Errorf("the list of %d tools has %d bytes, want at most %d: %v", len(names), len(list), mcp.MaxList, err)
+	}
 }

@@ -1,0 +1,101 @@
+package mcp
+
+import (
+	"fmt"
+	"maps"
+	"strings"
+	"testing"
+)
+
+// TestListOfCallsHasColumns asks for what people used SQL for.
+func TestListOfCallsHasColumns(t *testing.T) {
+	c := session(t, "shop.pcapng", Options{})
+	v, wrong := answer(t, c, "list_api_calls", value{"kfl": "http", "columns": []string{"path", "dst.service"}, "limit": 3})
+	if wrong != "" {
+		t.Fatal(wrong)
+	}
+	for _, x := range v["calls"].([]any) {
+		call := x.(value)
+		columns := call["columns"].(value)
+		if columns["path"] == nil || len(columns) != 2 || call["packets"] == "" || call["call_id"] == "" || call["summary"] != nil || call["request"] != nil {
+			t.Errorf("%v", call)
+		}
+		if _, ok := columns["dst_service"]; !ok {
+			t.Errorf("dst.service is no column: %v", columns)
+		}
+	}
+	for want, args := range map[string]value{
+		`did you mean path?`:            {"columns": []string{"pth"}},
+		`no column "a\"b"`:              {"columns": []string{`a"b`}},
+		`did you mean dst_service?`:     {"group_by": []string{"dst_servce"}},
+		`neither with columns`:          {"group_by": []string{"protocol"}, "columns": []string{"path"}},
+		`neither with columns nor with`: {"group_by": []string{"protocol"}, "max_body": 1},
+		`want calls, failed`:            {"group_by": []string{"protocol"}, "order": "calls; select 1"},
+		`want 1 to 4096`:                {"max_body": 5000},
+	} {
+		if _, wrong := answer(t, c, "list_api_calls", args); !strings.Contains(wrong, want) {
+			t.Errorf("%v: %q, want %s", args, wrong, want)
+		}
+	}
+}
+
+// TestListOfCallsHasBodies compares the bodies in a list with those of single calls.
+func TestListOfCallsHasBodies(t *testing.T) {
+	c := session(t, "shop.pcapng", Options{Policy: defaultPolicy()})
+	v, wrong := answer(t, c, "list_api_calls", value{"kfl": `http && path.contains("checkout")`, "max_body": 200, "limit": 5})
+	if wrong != "" || len(v["calls"].([]any)) == 0 {
+		t.Fatal(wrong, v)
+	}
+	for _, x := range v["calls"].([]any) {
+		call := x.(value)
+		one, _ := answer(t, c, "get_api_call", value{"id": call["call_id"], "max_body": 200})
+		for _, side := range []string{"request", "response"} {
+			got, _ := call[side].(value)
+			want, _ := one[side].(value)
+			want = maps.Clone(want)
+			delete(want, "headers")
+			if fmt.Sprint(got) != fmt.Sprint(want) {
+				t.Errorf("%s of %s: %v, want %v", side, call["call_id"], got, want)
+			}
+		}
+	}
+}
+
+// TestListOfCallsGroups compares groups with what SQL counts, on pages of any size.
+func TestListOfCallsGroups(t *testing.T) {
+	c := session(t, "shop.pcapng", Options{})
+	const sql = `SELECT dst_service, status_code, count(*), count(*) FILTER (failed) FROM calls WHERE protocol = 'http1' GROUP BY ALL ORDER BY 3 DESC, 1, 2`
+	var want runSQLOut
+	tells(t, c, "run_sql", value{"sql": sql, "limit": 1000}, &want)
+	for _, limit := range []int{2, 1000} {
+		var got []string
+		args := value{"kfl": `protocol == "http1"`, "group_by": []string{"dst_service", "status_code"}, "limit": limit}
+		for {
+			v, wrong := answer(t, c, "list_api_calls", args)
+			if wrong != "" {
+				t.Fatal(wrong)
+			}
+			for _, x := range v["groups"].([]any) {
+				g := x.(value)
+				of := g["of"].(value)
+				got = append(got, fmt.Sprint([]any{of["dst_service"], of["status_code"], g["calls"], g["failed"]}))
+			}
+			if v["next_cursor"] == nil {
+				break
+			}
+			args["cursor"] = v["next_cursor"]
+		}
+		if len(got) != len(want.Rows) {
+			t.Fatalf("limit %d: %d groups, want %d", limit, len(got), len(want.Rows))
+		}
+		for i, row := range want.Rows {
+			if got[i] != fmt.Sprint(row) {
+				t.Errorf("limit %d, group %d: %s, want %v", limit, i, got[i], row)
+			}
+		}
+	}
+	v, _ := answer(t, c, "list_api_calls", value{"group_by": []string{"protocol"}, "from": "2001-01-01T00:00:00Z", "to": "2001-01-02T00:00:00Z"})
+	if v["matched"] != "not_recorded" || v["calls"] != nil {
+		t.Errorf("%v", v)
+	}
+}

@@ -1,0 +1,100 @@
+package mcp
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/jsonschema-go/jsonschema"
+
+	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/finding/all"
+	"github.com/pcapsule/pcapsule/mcp/store"
+)
+
+var update = flag.Bool("update", false, "write docs/guide/tools.md")
+
+// TestToolsPage compares docs/guide/tools.md with what the tools declare.
+func TestToolsPage(t *testing.T) {
+	s := &Server{o: Options{Questions: all.Questions(), Store: struct{ store.Store }{}, Allow: []string{"/"},
+		Open: func(context.Context, []string) (*forensics.Case, error) { return nil, nil }}}
+	page := toolsPage(s)
+	path := filepath.Join("..", "docs", "guide", "tools.md")
+	if *update {
+		if err := os.WriteFile(path, []byte(page), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, err := os.ReadFile(path); err != nil || string(got) != page {
+		t.Errorf("%s is not what the tools declare; go test ./mcp -run ToolsPage -update writes it: %v", path, err)
+	}
+}
+
+// toolsPage lists the tools of a server by set.
+func toolsPage(s *Server) string {
+	var b strings.Builder
+	b.WriteString(`# Tools by set
+
+This page is generated from the declarations of the tools (` + "`go test ./mcp -run ToolsPage -update`" + `). A server started with
+` + "`--tools SET,SET`" + ` offers only the tools of these sets; a tool's own name is a set too, ` + "`core`" + ` has the tools in bold, and the set
+cases is always there. [mcp.md](mcp.md) explains answers, resources and prompts.
+
+` + "A tool with a command is also `pcapsule ask COMMAND BUNDLE...`, with a flag for each argument (`min_ms` is `--min-ms`), and\n`POST /mcp/ask/TOOL` over plain HTTP, with the arguments as a JSON body.\n\n" + `Arguments that many tools take:
+
+`)
+	in := s.o.Questions[0].In
+	common := []string{"from", "to", "kfl", "limit"}
+	for _, name := range common {
+		fmt.Fprintf(&b, "* `%s`: %s\n", name, cellText(in.Properties[name].Description))
+	}
+	b.WriteString("* `cursor`: next_cursor of the previous answer to the same question\n* `max_bytes`: size of the answer\n* `db`: with a ring, what is asked: `snapshot/dissection` or `live`\n")
+	common = append(common, "cursor", "max_bytes", "db")
+	entries := s.entries()
+	for _, set := range toolSets {
+		fmt.Fprintf(&b, "\n## %s\n\n| tool | what it answers | command | arguments of its own |\n|---|---|---|---|\n", set)
+		for _, e := range entries {
+			if e.set != set {
+				continue
+			}
+			name, command := "`"+e.name+"`", ""
+			if e.core {
+				name = "**" + name + "**"
+			}
+			if slices.ContainsFunc(s.o.Questions, func(q ask.Question) bool { return q.Name == e.name }) {
+				command = "`" + strings.ReplaceAll(e.name, "_", "-") + "`"
+			}
+			fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", name, cellText(e.doc), command, ownArguments(e.in, common))
+		}
+	}
+	return b.String()
+}
+
+// ownArguments lists the arguments of a tool but those that many have.
+func ownArguments(s *jsonschema.Schema, common []string) string {
+	var out []string
+	for _, name := range s.PropertyOrder {
+		if slices.Contains(common, name) {
+			continue
+		}
+		text := "`" + name + "`"
+		if slices.Contains(s.Required, name) {
+			text += " (required)"
+		}
+		if doc := cellText(s.Properties[name].Description); doc != "" {
+			text += ": " + doc
+		}
+		out = append(out, text)
+	}
+	return strings.Join(out, "<br>")
+}
+
+// cellText is a text as a cell of a table holds it.
+func cellText(s string) string {
+	return strings.NewReplacer("|", `\|`, "<", "&lt;", "*", `\*`, "\n", " ").Replace(s)
+}

@@ -1,0 +1,70 @@
+package mcp
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/google/jsonschema-go/jsonschema"
+)
+
+// What follows is for scripts that were written for dashboards: paths and arguments as they
+// have them.
+
+// restRawCaptureOut says whether packets are recorded.
+type restRawCaptureOut struct {
+	Enabled bool `json:"enabled" jsonschema:"a recorder is writing now; never without a ring"`
+}
+
+func restRawCapture(ctx context.Context, a *answerer, _ *question) (out restRawCaptureOut, err error) {
+	list, err := a.store().Boundaries(ctx)
+	for _, b := range list {
+		out.Enabled = out.Enabled || b.Recording
+	}
+	return out, err
+}
+
+// restDissectionOut says that calls can be asked about.
+type restDissectionOut struct {
+	Enabled bool `json:"enabled"`
+}
+
+func restDissection(context.Context, *answerer, *question) (restDissectionOut, error) {
+	return restDissectionOut{true}, nil
+}
+
+// detailsIn are the arguments of get_api_call_details.
+type detailsIn struct {
+	ID      string `json:"id" jsonschema:"call_id, at least 8 digits of it, or # and call_no, such as #42"`
+	Node    string `json:"node_id,omitempty" jsonschema:"not needed: an id is unique"`
+	Payload *bool  `json:"include_payload,omitempty" jsonschema:"not needed: an answer always has the bodies"`
+	L4      *bool  `json:"include_l4,omitempty" jsonschema:"not needed: an answer always has the flow"`
+	MaxBody int    `json:"max_payload_size,omitempty" jsonschema:"bytes of each body, at most 16384; 4096 if not given"`
+}
+
+// ofCall is the route of one whole call.
+func (s *Server) ofCall() route {
+	rt := route{Path: "/mcp/tools/get_api_call_details", Method: http.MethodPost, Description: "One call whole", Params: []param{}, body: schema[detailsIn]("details")}
+	rt = s.ofTool(rt, "get_api_call", func(x *question) (map[string]any, error) {
+		if err := validated(rt.body, x.body); err != nil {
+			return nil, err
+		}
+		out := map[string]any{"id": x.body["id"]}
+		if n, ok := x.body["max_payload_size"]; ok {
+			out["max_body"] = n
+		}
+		return out, nil
+	})
+	return rt
+}
+
+// validated holds a body to its schema.
+func validated(s *jsonschema.Schema, body map[string]any) error {
+	r, err := s.CloneSchemas().Resolve(nil)
+	if err == nil {
+		err = r.Validate(body)
+	}
+	if err != nil {
+		return wrong("body: %s", plain(err))
+	}
+	return nil
+}
