@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// lineProbe reads whole lines and notes them; "up" hands the connection on.
+// lineProbe reads whole lines and records them; "up" requests an upgrade.
 type lineProbe struct {
 	c   *Conn
 	out *[]string

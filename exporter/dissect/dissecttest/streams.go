@@ -24,7 +24,7 @@ type Step struct {
 type lane struct {
 	id    int64
 	dir   dissect.Dir
-	l     *dissect.Lane
+	l     *dissect.StreamBuffer
 	ended bool
 	told  bool // was asked with End
 	dead  bool // not read any more
@@ -73,7 +73,7 @@ func PlayStreams(t testing.TB, o Options, alpn string, code int64, steps ...Step
 
 func (pl *player) step(s Step) {
 	if s.Datagram {
-		l := pl.inner.NewLane(s.Dir)
+		l := pl.inner.NewStreamBuffer(s.Dir)
 		if l.Add(s.Data, pl.p) {
 			pl.streams.ReadDatagram(l.Input())
 		}
@@ -98,7 +98,7 @@ func (pl *player) step(s Step) {
 		if !l.dead {
 			in, data := l.l.Input(), l.l.Len()
 			if data == 0 {
-				in = l.l.Lend(nil, pl.p)
+				in = l.l.Borrow(nil, pl.p)
 			}
 			if pl.streams.GapStream(l.id, in, s.Gap) {
 				pl.inner.RowBytes += int64(data)
@@ -131,7 +131,7 @@ func (pl *player) lane(id int64, dir dissect.Dir) *lane {
 	if l := pl.lanes[k]; l != nil {
 		return l
 	}
-	l := &lane{id: id, dir: dir, l: pl.inner.NewLane(dir)}
+	l := &lane{id: id, dir: dir, l: pl.inner.NewStreamBuffer(dir)}
 	pl.lanes[k] = l
 	pl.order = append(pl.order, l)
 	return l
@@ -159,7 +159,7 @@ func (pl *player) read(l *lane) (took bool) {
 		}
 		l.told = l.ended
 		pl.inner.RowBytes += int64(n)
-		l.l.Take(n)
+		l.l.Discard(n)
 		if err != nil {
 			pl.inner.Anomaly("malformed", err.Error(), int64(l.l.Len()))
 			pl.fail(l, 0)

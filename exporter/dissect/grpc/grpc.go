@@ -154,7 +154,7 @@ func (r *Row) side(b *dissect.Body, c *Counter, contentType, encoding string) (c
 		b.Finish()
 		body = b.Bytes()
 	}
-	if b != nil && (isBase64(contentType) || b.Undone != "") {
+	if b != nil && (isBase64(contentType) || b.Codings != "") {
 		// The prefixes are inside a coding, so the pieces could not be counted as they came.
 		body = Payload(contentType, body)
 		*c = Counter{lost: b.Lost() > 0 || b.Large}

@@ -54,11 +54,11 @@ func benchmark(b *testing.B, insertions []byte, reqs [][]byte, resp []byte) {
 		give := func(id int64, d dissect.Dir, data []byte, fin bool) {
 			p.No++
 			p.Time += 1000
-			l := inner.NewLane(d)
-			if k, err := s.ReadStream(id, l.Lend(data, p)); k != len(data) || err != nil {
+			l := inner.NewStreamBuffer(d)
+			if k, err := s.ReadStream(id, l.Borrow(data, p)); k != len(data) || err != nil {
 				b.Fatal(k, err)
 			}
-			l.Passed(len(data))
+			l.Consumed(len(data))
 			if fin {
 				l.End(true, p)
 				if _, err := s.ReadStream(id, l.Input()); err != nil {

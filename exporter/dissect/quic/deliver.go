@@ -26,7 +26,7 @@ func (q *conn) deliver(pl place, off int64, data []byte, p dissect.Packet) {
 	inner := q.app.inner
 	inner.Tap(d, x.id, data, p)
 	if h.lane == nil {
-		h.lane = inner.NewLane(d)
+		h.lane = inner.NewStreamBuffer(d)
 		if off > 0 { // bytes before it were lost
 			h.lane.Skip(off)
 		}
@@ -41,8 +41,8 @@ func (q *conn) deliver(pl place, off int64, data []byte, p dissect.Packet) {
 		return
 	}
 	for rest := data; ; {
-		n, err := q.app.streams.ReadStream(x.id, h.lane.Lend(rest, p))
-		h.lane.Passed(n)
+		n, err := q.app.streams.ReadStream(x.id, h.lane.Borrow(rest, p))
+		h.lane.Consumed(n)
 		q.noteRead(x, n)
 		rest = rest[n:]
 		if err != nil {
@@ -101,7 +101,7 @@ func (q *conn) offerLeft(pl place, ended bool) bool {
 		in := h.lane.Input()
 		size := len(in.Data)
 		n, err := q.app.streams.ReadStream(pl.s.id, in)
-		h.lane.Take(n)
+		h.lane.Discard(n)
 		q.noteRead(pl.s, n)
 		if err != nil {
 			q.giveUp(pl, "malformed", err.Error(), int64(size-n))
@@ -141,14 +141,14 @@ func (q *conn) end(pl place, fin bool, p dissect.Packet) {
 		return
 	}
 	if h.lane == nil {
-		h.lane = q.app.inner.NewLane(d)
+		h.lane = q.app.inner.NewStreamBuffer(d)
 	}
 	h.lane.End(fin, p)
 	for {
 		in := h.lane.Input()
 		size := len(in.Data)
 		n, err := q.app.streams.ReadStream(x.id, in)
-		h.lane.Take(n)
+		h.lane.Discard(n)
 		q.noteRead(x, n)
 		if err != nil {
 			q.giveUp(pl, "malformed", err.Error(), int64(size-n))
@@ -279,11 +279,11 @@ func (q *conn) missing(x *stream, h *half, d dissect.Dir, n int64, p dissect.Pac
 		return
 	}
 	if h.lane == nil {
-		h.lane = q.app.inner.NewLane(d)
+		h.lane = q.app.inner.NewStreamBuffer(d)
 	}
 	var in *dissect.Input
 	if h.lane.Len() == 0 {
-		in = h.lane.Lend(nil, p)
+		in = h.lane.Borrow(nil, p)
 	} else {
 		in = h.lane.Input()
 	}

@@ -22,12 +22,12 @@ const (
 // half is one direction of a stream.
 type half struct {
 	asm     assembly
-	lane    *dissect.Lane // of a protocol that reads all streams
-	final   int64         // size of the stream, -1 while it is not known
-	highest int64         // one more than the highest offset seen
-	ended   bool          // no more is read: the end was told, the stream was reset, or its reading was given up
-	holed   bool          // in app.holes
-	waiting bool          // in app.waiting
+	lane    *dissect.StreamBuffer // of a protocol that reads all streams
+	final   int64                 // size of the stream, -1 while it is not known
+	highest int64                 // one more than the highest offset seen
+	ended   bool                  // no more is read: the end was told, the stream was reset, or its reading was given up
+	holed   bool                  // in app.holes
+	waiting bool                  // in app.waiting
 }
 
 // stream is one stream that is open.
@@ -71,7 +71,7 @@ type app struct {
 	// delivered: packets that were not captured were acknowledged, so holes may be final.
 	delivered bool
 	looked    int64
-	dgrams    [2]*dissect.Lane
+	dgrams    [2]*dissect.StreamBuffer
 	dgramConn *dissect.Conn
 }
 
@@ -397,11 +397,11 @@ func (q *conn) datagram(s sealed, data []byte) {
 		return
 	}
 	if a.dgrams[s.role] == nil {
-		a.dgrams[s.role] = a.inner.NewLane(d)
+		a.dgrams[s.role] = a.inner.NewStreamBuffer(d)
 	}
 	a.inner.Tap(d, -1, data, p)
-	in := a.dgrams[s.role].Lend(data, p)
+	in := a.dgrams[s.role].Borrow(data, p)
 	in.Datagram = true
 	a.streams.ReadDatagram(in)
-	a.dgrams[s.role].Passed(len(data))
+	a.dgrams[s.role].Consumed(len(data))
 }
