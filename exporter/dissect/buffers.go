@@ -139,7 +139,7 @@ func (c *Conn) overflow(dir Dir, data []byte, p Packet) {
 		c.skip(dir, data, p)
 		return
 	}
-	c.lost(dir, "limit", fmt.Sprintf("a message over the limit of %d bytes", len(s.buf)))
+	c.lost(dir, "limit", fmt.Sprintf("a message exceeds the limit of %d bytes", len(s.buf)))
 	c.AnomalyBytes += int64(len(data))
 	s.off += int64(len(data))
 }

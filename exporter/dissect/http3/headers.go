@@ -9,12 +9,12 @@ import (
 
 type qfield = qpack.Field
 
-// take gives a section's fields to a stream: as head, as a 1xx answer, or as trailers.
-func (h *conn) take(s *stream, dir dissect.Dir, fields []qfield, wire int64) {
+// addFields gives a section's fields to a stream: as head, as a 1xx answer, or as trailers.
+func (h *conn) addFields(s *stream, dir dissect.Dir, fields []qfield, wire int64) {
 	q := &s.Half[dir]
 	trailers := q.Head || q.Data && httpstream.Trailing(fields)
 	had, was := len(s.Headers), s.Held()
-	s.Take(h.c, dir, fields, wire, trailers)
+	s.AddFields(h.c, dir, fields, wire, trailers)
 	h.took(s, had, was)
 	if !trailers && dir == dissect.ToServer {
 		s.tunnelled()

@@ -143,7 +143,7 @@ func (h *conn) headers(s *stream, id int64, in *dissect.Input, n int, f frame, f
 	}
 	s.Unknown += int32(unknownIn(fields))
 	s.Dropped = s.Dropped || h.sides[in.Dir].dec.Dropped > 0
-	h.take(s, in.Dir, fields, int64(end-n))
+	h.addFields(s, in.Dir, fields, int64(end-n))
 	return end - n
 }
 

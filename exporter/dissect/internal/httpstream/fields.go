@@ -22,9 +22,9 @@ const (
 // interim is the kind of headers that came with a 1xx status.
 const interim = "interim"
 
-// Take gives the fields of a header section, which took wire bytes, to the stream: as
+// AddFields gives the fields of a header section, which took wire bytes, to the stream: as
 // trailers, as a 1xx answer, or as head.
-func (s *Stream) Take(c *dissect.Conn, dir dissect.Dir, fields []hpack.Field, wire int64, trailers bool) {
+func (s *Stream) AddFields(c *dissect.Conn, dir dissect.Dir, fields []hpack.Field, wire int64, trailers bool) {
 	q := &s.Half[dir]
 	switch {
 	case trailers && dir == dissect.ToServer:

@@ -68,10 +68,10 @@ func TestPseudoHeadersHaveTheirPlace(t *testing.T) {
 
 func TestTakeTellsHeadInterimAndTrailers(t *testing.T) {
 	var s Stream
-	s.Take(nil, dissect.ToServer, fieldsOf(":method", "POST", ":path", "/a?b", "content-type", "application/grpc"), 30, false)
-	s.Take(nil, dissect.ToClient, fieldsOf(":status", "103", "link", "x"), 9, false)
-	s.Take(nil, dissect.ToClient, fieldsOf(":status", "200", "content-length", "12"), 10, false)
-	s.Take(nil, dissect.ToClient, fieldsOf("grpc-status", "0"), 11, true)
+	s.AddFields(nil, dissect.ToServer, fieldsOf(":method", "POST", ":path", "/a?b", "content-type", "application/grpc"), 30, false)
+	s.AddFields(nil, dissect.ToClient, fieldsOf(":status", "103", "link", "x"), 9, false)
+	s.AddFields(nil, dissect.ToClient, fieldsOf(":status", "200", "content-length", "12"), 10, false)
+	s.AddFields(nil, dissect.ToClient, fieldsOf("grpc-status", "0"), 11, true)
 	var kinds []string
 	for _, x := range s.Headers {
 		kinds = append(kinds, x.Kind+" "+x.Name)
@@ -183,7 +183,7 @@ func TestEndlessInterimResponsesAreBounded(t *testing.T) {
 	c := e.NewConn(dissect.Info{Transport: dissect.TCP})
 	var s Stream
 	for range 5000 {
-		s.Take(c, dissect.ToClient, fieldsOf(":status", "103"), 8, false)
+		s.AddFields(c, dissect.ToClient, fieldsOf(":status", "103"), 8, false)
 	}
 	if len(s.Interim) > maxInterim+4 || sink.anomalies == 0 {
 		t.Errorf("%d bytes of interim codes and %d anomalies", len(s.Interim), sink.anomalies)
