@@ -14,8 +14,8 @@ type discard struct{}
 func (discard) Call(dissect.Emission)                {}
 func (discard) Anomaly(*dissect.Conn, table.Anomaly) {}
 
-// BenchmarkExchange is load as h2load makes it: the same headers again and again, a small
-// answer, streams lent to the reader without a copy.
+// BenchmarkExchange is load like h2load's: the same headers in every request, a small answer,
+// and streams borrowed by the reader without a copy.
 func BenchmarkExchange(b *testing.B) {
 	reqs := make([][]byte, 1000)
 	for i := range reqs {
@@ -26,7 +26,7 @@ func BenchmarkExchange(b *testing.B) {
 	benchmark(b, nil, reqs, resp)
 }
 
-// BenchmarkDynamic is the same with a dynamic table that holds all headers but one.
+// BenchmarkDynamic is the same with a dynamic table that holds all headers except one.
 func BenchmarkDynamic(b *testing.B) {
 	insertions := capacity()
 	for _, f := range [][2]string{{":authority", "example.com:8443"}, {"user-agent", "h2load nghttp2/1.52.0"}, {"accept", "*/*"}, {":path", "/index.html?x=1"}} {
