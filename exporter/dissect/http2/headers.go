@@ -151,7 +151,7 @@ func (h *conn) lostBlock(dir dissect.Dir, b *block) {
 		q.Head = true
 		q.Wire = b.wire
 	}
-	q.Hole = true
+	q.MissingFields = true
 	if b.end {
 		h.endStream(b.s, dir)
 	}

@@ -144,7 +144,7 @@ func (h *conn) ResetStream(id int64, dir dissect.Dir, stop bool, code int64, p d
 	}
 	if q, r := &s.Half[dir], &s.read[dir]; !stop && !q.End {
 		if r.reset = true; r.blocked { // a blocked section will not be read again
-			r.blocked, q.Hole = false, true
+			r.blocked, q.MissingFields = false, true
 			h.sides[dir].unwait(r, id)
 		}
 		h.settle(s)

@@ -207,7 +207,7 @@ func (h *conn) loseSection(s *stream, dir dissect.Dir, f frame) {
 		q.Head = true
 		q.Wire = int64(f.head) + f.size
 	}
-	q.Hole = true
+	q.MissingFields = true
 }
 
 // gapFrames is GapStream for frames of a request or push stream.

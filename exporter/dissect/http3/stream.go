@@ -282,7 +282,7 @@ func (h *conn) cutShort(s *stream, cause string) {
 	resp := &s.Half[dissect.ToClient]
 	for d := range s.Half {
 		if s.read[d].blocked { // its section was never read again
-			s.Half[d].Hole = true
+			s.Half[d].MissingFields = true
 		}
 	}
 	switch {

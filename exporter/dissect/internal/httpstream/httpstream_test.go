@@ -26,7 +26,7 @@ func TestWhichFieldsCanBeTrailers(t *testing.T) {
 		{"no field at all", nil, true},
 		{"plain fields", fieldsOf("grpc-status", "0", "x", "1"), true},
 		{"a pseudo header among them", fieldsOf("x", "1", ":status", "200"), false},
-		{"a name that is not known may be a pseudo header", fieldsOf(hpack.UnknownText, hpack.UnknownText), false},
+		{"an unknown name may be a pseudo header", fieldsOf(hpack.UnknownText, hpack.UnknownText), false},
 	} {
 		if got := Trailing(row.fields); got != row.want {
 			t.Errorf("%s: %v, want %v", row.name, got, row.want)
@@ -99,8 +99,8 @@ func TestCauseSaysTheReasonBehindTheOthers(t *testing.T) {
 		{"reset in spite of a gap", Stream{Half: [2]Half{whole, nothing}}, "reset", true, "reset"},
 		{"malformed, whatever is missing", Stream{Malformed: true, Half: [2]Half{whole, nothing}}, "cut", true, "malformed"},
 		{"a gap, which may be why nothing came", Stream{Half: [2]Half{whole, nothing}}, "no_response", true, "gap"},
-		{"an answer to what was not captured", Stream{Status: 200, Half: [2]Half{nothing, whole}}, "", false, "no_request"},
-		{"an answer under way to what was not captured", Stream{Status: 200, Half: [2]Half{nothing, head}}, "no_response", false, "no_request"},
+		{"an answer to a request that was not captured", Stream{Status: 200, Half: [2]Half{nothing, whole}}, "", false, "no_request"},
+		{"an unfinished answer to a request that was not captured", Stream{Status: 200, Half: [2]Half{nothing, head}}, "no_response", false, "no_request"},
 		{"no answer", Stream{Half: [2]Half{whole, nothing}}, "no_response", false, "no_response"},
 	} {
 		e := End{Error: row.s.Cause(row.cause, row.gap), Gap: row.gap}
@@ -173,7 +173,8 @@ type quiet struct{ anomalies int }
 func (q *quiet) Call(dissect.Emission)                {}
 func (q *quiet) Anomaly(*dissect.Conn, table.Anomaly) { q.anomalies++ }
 
-// TestEndlessInterimResponsesAreBounded: each once made the list of the ones before anew.
+// TestEndlessInterimResponsesAreBounded: each response used to rebuild the list of the previous
+// ones.
 func TestEndlessInterimResponsesAreBounded(t *testing.T) {
 	sink := &quiet{}
 	e, err := dissect.NewEngine(nil, nil, sink, true)
