@@ -168,7 +168,7 @@ func TestARingAsInput(t *testing.T) {
 			"0 drop 3; 0 filter 2; 1 drop 3; 2 drop 3", ""},
 		{"with a segment that is still written", func(t *testing.T, dir string) {
 			writeFile(t, filepath.Join(dir, ".sockets-node-a-000000004.pcapng"), "half")
-		}, 3, "3 worker", "0 drop 3; 0 filter 2; 1 drop 3; 2 drop 3", "not finished and left out"},
+		}, 3, "3 worker", "0 drop 3; 0 filter 2; 1 drop 3; 2 drop 3", "not finished and was skipped"},
 		{"without a segment that was sealed", func(t *testing.T, dir string) {
 			remove(t, filepath.Join(dir, "sockets-node-a-000000002.pcapng"))
 		}, 2, "2 worker", "-1 missing 7; 0 drop 3; 0 filter 2; 1 drop 3", "missing"},
@@ -179,7 +179,7 @@ func TestARingAsInput(t *testing.T) {
 				t.Fatal(err)
 			}
 			writeFile(t, path, strings.Replace(string(data), "GET /x", "GET /y", 1))
-		}, 3, "3 worker", "0 drop 3; 0 filter 2; 1 drop 3; 2 drop 3", "its bytes are not the sealed ones"},
+		}, 3, "3 worker", "0 drop 3; 0 filter 2; 1 drop 3; 2 drop 3", "its bytes differ from the sealed ones"},
 		{"with a line of seals that is none", func(t *testing.T, dir string) {
 			path := filepath.Join(dir, "seals.jsonl")
 			data, err := os.ReadFile(path)

@@ -1,8 +1,8 @@
 package table
 
-// Call is one request with its response, or one message where a protocol has no
-// pairs. Every protocol's row embeds it; the engine fills it, save for the fields
-// under "what the dissector says".
+// Call is one request with its response, or one message if a protocol has no pairs. Every
+// protocol's row embeds it. The engine fills it, except for the fields under "Set by the
+// dissector".
 type Call struct {
 	CallNo   int64  `col:"call_no" doc:"number of the call in this bundle, from 0 without gaps, in the order of the packet that completed it"`
 	CallID   ID     `col:"call_id" doc:"identity by content: equal in every bundle and on both sides of a NAT; see docs/format/calls.md"`
@@ -34,7 +34,7 @@ type Call struct {
 	DstIP     string     `col:"dst_ip" enc:"dict" doc:"server address as used by the client, RFC 5952"`
 	DstPort   int32      `col:"dst_port" doc:"server port; 0 if the transport has none"`
 
-	// What the dissector says.
+	// Set by the dissector.
 
 	Complete   bool        `col:"complete" doc:"request and response were seen whole, or the one message where there are no pairs"`
 	Error      Opt[string] `col:"error" enc:"dict" doc:"why there is no whole answer: no_response, no_request, reset, timeout, cut, gap, malformed"`

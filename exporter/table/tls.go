@@ -1,7 +1,7 @@
 package table
 
-// TLSHandshake is one TLS handshake, a row of table tls: what the call's own columns do
-// not hold. Columns of certificates are null where none was observed.
+// TLSHandshake is one TLS handshake, a row of table tls, with the columns that calls does not
+// have. Certificate columns are null if no certificate was observed.
 type TLSHandshake struct {
 	CallNo int64 `col:"call_no" doc:"the handshake's row in calls"`
 
@@ -62,5 +62,5 @@ type TLSHandshake struct {
 	ClientChainSHA256     []string    `col:"client_chain_sha256" doc:"SHA-256 of all certificates that the client sent, its own first, hexadecimal"`
 }
 
-// OfCall ties the handshake to its row in calls.
+// OfCall links the handshake to its row in calls.
 func (t *TLSHandshake) OfCall(c *Call) { t.CallNo = c.CallNo }
