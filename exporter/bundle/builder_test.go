@@ -155,7 +155,8 @@ func TestFullDiskIsToldAndLeavesNothing(t *testing.T) {
 		}
 	})
 	t.Run("while finishing", func(t *testing.T) {
-		// From one page of free space to the next, whatever Finish writes last fails.
+		// For one page of free space more each time, so that each of Finish's last writes fails
+		// once.
 		for _, size := range []string{"400k", "404k", "408k", "412k", "416k", "420k", "424k"} {
 			dir := smallDisk(t, size)
 			b, err := Create(filepath.Join(dir, "a.pcapsule"), testOptions())

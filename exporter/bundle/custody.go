@@ -21,7 +21,7 @@ const (
 // EventMade is the event of the first entry, and of no other.
 const EventMade = "made"
 
-// Entry is one line of custody/log.jsonl: who did what with the bundle.
+// Entry is one line of custody/log.jsonl: an action on the bundle and who did it.
 type Entry struct {
 	Seq         int64             `json:"seq"` // from 0
 	Time        Time              `json:"time"`
@@ -32,10 +32,10 @@ type Entry struct {
 	Note        string            `json:"note,omitempty"`
 	Details     map[string]string `json:"details,omitempty"`
 	TagManifest *Digest           `json:"tagmanifest_sha256,omitempty"`
-	Prev        *Digest           `json:"prev,omitempty"` // SHA-256 of the line before, without its line end; absent in the first
+	Prev        *Digest           `json:"prev,omitempty"` // SHA-256 of the previous line, without its line end; absent in the first
 }
 
-// encodeEntry makes the line of an entry, line end included.
+// encodeEntry returns the line of an entry, including its line end.
 func encodeEntry(e Entry) ([]byte, error) {
 	if !word(e.Event) {
 		return nil, fmt.Errorf("custody entry: event %q, want a lower-case word", e.Event)
@@ -59,8 +59,7 @@ type chain struct {
 	size    int64
 }
 
-// parseCustody reads a log and checks its chain. Entries before the first fault are
-// returned with the error.
+// parseCustody reads a log and checks its chain. With an error it returns the entries before it.
 func parseCustody(data []byte) (chain, error) {
 	c := chain{size: int64(len(data))}
 	for n := int64(0); len(data) > 0; n++ {
@@ -88,7 +87,7 @@ func parseCustody(data []byte) (chain, error) {
 	return c, nil
 }
 
-// fits says whether e may stand as entry n behind what was read so far.
+// fits checks whether e is valid as entry n after those read so far.
 func (c *chain) fits(n int64, e *Entry) error {
 	switch {
 	case e.Seq != n:
@@ -109,7 +108,7 @@ func (c *chain) fits(n int64, e *Entry) error {
 	return nil
 }
 
-// Custody reads the custody log. Entries before the first fault are returned with the error.
+// Custody reads the custody log. With an error it returns the entries before it.
 func (b *Bundle) Custody() ([]Entry, error) {
 	root, err := os.OpenRoot(b.Dir)
 	if err != nil {
@@ -135,9 +134,9 @@ func readCustody(src source) (chain, error) {
 	return c, err
 }
 
-// AppendCustody adds an entry to the custody log, durably. Seq and Prev are filled in,
-// and Time where it is zero. Only a person's wish leads here: opening, asking and
-// verifying write nothing. A log that is damaged is left as it is.
+// AppendCustody adds an entry to the custody log, durably. It sets Seq and Prev, and Time if it
+// is zero. Only an explicit user action may call it: opening, querying and verifying write
+// nothing. A damaged log is left unchanged.
 func (b *Bundle) AppendCustody(e Entry) error {
 	if err := b.appendCustody(e); err != nil {
 		return fmt.Errorf("adding to custody log of %s: %w", b.Dir, err)
@@ -191,7 +190,7 @@ func (b *Bundle) appendCustody(e Entry) error {
 		err = f.Sync()
 	}
 	if err != nil {
-		// Half a line would make the log unreadable from here on.
+		// An incomplete line would make the log unreadable from here on.
 		return errors.Join(err, f.Truncate(c.size))
 	}
 	return nil

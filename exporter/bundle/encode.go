@@ -9,9 +9,8 @@ import (
 	"strings"
 )
 
-// Encode writes bundle.json: keys in a fixed order, lists sorted, no clock.
-// A manifest that grew above MaxManifest loses its list of interfaces, which the
-// packet files still have.
+// Encode writes bundle.json: keys in a fixed order, lists sorted, no clock. A manifest above
+// MaxManifest loses its list of interfaces, which the packet files still contain.
 func (m *Manifest) Encode() ([]byte, error) {
 	c := m.sorted()
 	if err := c.validate(); err != nil {
@@ -43,7 +42,8 @@ func (m *Manifest) encode() ([]byte, error) {
 	return buf.Bytes(), err
 }
 
-// sorted is a copy with lists in their order and without nil where a reader wants a list.
+// sorted is a copy with sorted lists, and with empty lists in place of nil if a reader expects a
+// list.
 func (m *Manifest) sorted() *Manifest {
 	c := *m
 	c.SchemaVersion = SchemaVersion
@@ -80,8 +80,8 @@ func (m *Manifest) sorted() *Manifest {
 	return &c
 }
 
-// ParseManifest reads bundle.json. A later schema gives *NewerSchemaError, whatever
-// else is in it. Keys this release does not know are passed over.
+// ParseManifest reads bundle.json. A later schema gives *NewerSchemaError, whatever else is in
+// it. Unknown keys are ignored.
 func ParseManifest(data []byte) (*Manifest, error) {
 	m := &Manifest{}
 	err := decode(data, m)
