@@ -8,8 +8,7 @@ import (
 	"testing"
 )
 
-// What was taken out of encryption is told as the same calls again, beside packets that
-// carry it too.
+// Decrypted plaintext gives the same calls again, in addition to the packets that carry it.
 func TestPlaintextTellsTheSameCalls(t *testing.T) {
 	sample, log := filepath.Join("..", "samples", "tls.pcapng"), filepath.Join("..", "samples", "tls.keylog")
 	dir := t.TempDir()

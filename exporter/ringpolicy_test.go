@@ -10,8 +10,8 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/workload"
 )
 
-// TestWhatPolicyForbids: what a recorder kept off the disk is a hole of its own, apart from
-// what a filter left out.
+// TestWhatPolicyForbids: packets excluded by a recorder's policy have their own coverage gap,
+// separate from those excluded by a filter.
 func TestWhatPolicyForbids(t *testing.T) {
 	for _, tt := range []struct {
 		name     string

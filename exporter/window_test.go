@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// A window and a filter leave a hole only in files of which they leave something out.
+// A window and a filter cause a coverage gap only in files from which they exclude packets.
 func TestHolesOfWindowAndFilter(t *testing.T) {
 	const first, last = 1_700_000_000_000_000_000, 1_700_000_009_000_000_000
 	var b bytes.Buffer
