@@ -202,7 +202,7 @@ func pdus(t testing.TB, data []byte) (heads []map[uint16]string, bodies []string
 	return heads, bodies, times
 }
 
-func TestDecryptWritesWhatWasInside(t *testing.T) {
+func TestDecryptWritesThePlaintext(t *testing.T) {
 	path := toyCapture(t, 40)
 	var first []byte
 	for _, jobs := range []int{1, 4} {

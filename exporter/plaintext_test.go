@@ -9,7 +9,7 @@ import (
 )
 
 // Decrypted plaintext gives the same calls again, in addition to the packets that carry it.
-func TestPlaintextTellsTheSameCalls(t *testing.T) {
+func TestPlaintextGivesTheSameCalls(t *testing.T) {
 	sample, log := filepath.Join("..", "samples", "tls.pcapng"), filepath.Join("..", "samples", "tls.keylog")
 	dir := t.TempDir()
 	plain := filepath.Join(dir, "plaintext-tls.pcapng")

@@ -28,7 +28,7 @@ const someEvents = `{"time":"2026-03-02T09:00:00.100000001Z","kind":"exec","proc
 nonsense
 {"kind":"exec","pid":7}`
 
-func TestEventsBesideASegment(t *testing.T) {
+func TestEventsOfASegment(t *testing.T) {
 	s := newSegment(t, ring.Header{}, workload.InterfaceComment{Cgroup: "/web", Identity: workload.Identity{Node: "node-a"}})
 	s.exchange(0, 0, clientEnd, serverEnd, "/x")
 	path := s.write(t.TempDir(), "sockets-node-a-000000001", map[string]string{"events": someEvents})
@@ -267,7 +267,7 @@ func TestAPinWithoutOwnersSaysSo(t *testing.T) {
 	}
 }
 
-func TestRetentionIsAHole(t *testing.T) {
+func TestRetentionIsACoverageGap(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "ring")
 	ringWith(t, dir, 10, ring.Options{MaxBytes: 15_000})
 	m, got := bundleOf(t, Options{}, []string{dir}, "select sum(packets)::bigint::varchar from coverage where reason = 'retention'",
@@ -277,7 +277,7 @@ func TestRetentionIsAHole(t *testing.T) {
 	}
 }
 
-func TestKeysBesideASegment(t *testing.T) {
+func TestKeysOfASegment(t *testing.T) {
 	dir := t.TempDir()
 	s := newSegment(t, ring.Header{}, workload.InterfaceComment{Cgroup: "/web"})
 	s.exchange(0, 0, clientEnd, serverEnd, "/x")

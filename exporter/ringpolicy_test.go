@@ -10,9 +10,9 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/workload"
 )
 
-// TestWhatPolicyForbids: packets excluded by a recorder's policy have their own coverage gap,
+// TestPolicyExclusionsAreACoverageGap: packets excluded by a recorder's policy have their own coverage gap,
 // separate from those excluded by a filter.
-func TestWhatPolicyForbids(t *testing.T) {
+func TestPolicyExclusionsAreACoverageGap(t *testing.T) {
 	for _, tt := range []struct {
 		name     string
 		policy   string

@@ -11,9 +11,9 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/workload"
 )
 
-// TestSocketsThatLie: options that no recorder writes may join separate connections, but
+// TestFalseSocketOptions: options that no recorder writes may join separate connections, but
 // accounts add up, the bundle can be rederived, and no call disappears without a report.
-func TestSocketsThatLie(t *testing.T) {
+func TestFalseSocketOptions(t *testing.T) {
 	const n = 24
 	client := func(i int) netip.AddrPort { return netip.MustParseAddrPort(fmt.Sprintf("10.0.0.7:%d", 40000+i)) }
 	server := netip.MustParseAddrPort("10.0.0.9:80")

@@ -155,9 +155,9 @@ func TestTranslatedConnectionIsOne(t *testing.T) {
 	}
 }
 
-// TestPortsUsedAgainAreTwoConnections has two connections without time stamps on the same ports;
+// TestReusedPortsAreTwoConnections has two connections without time stamps on the same ports;
 // the second one is translated to another server.
-func TestPortsUsedAgainAreTwoConnections(t *testing.T) {
+func TestReusedPortsAreTwoConnections(t *testing.T) {
 	c := newTranslated()
 	c.exchange("10.0.0.5:40000", "10.96.0.10:80", "10.0.0.1:61000", "10.0.1.7:8080", 7000, 0)
 	c.exchange("10.0.0.5:40000", "10.96.0.10:80", "10.0.0.1:61000", "10.0.1.8:8080", 9000, 0)
@@ -193,7 +193,7 @@ func TestReplayedCaptureIsManyConnections(t *testing.T) {
 	}
 }
 
-func TestPortsUsedAgainAreNotTheOldView(t *testing.T) {
+func TestReusedPortsAreNotTheOldView(t *testing.T) {
 	c := newTranslated()
 	c.exchange("10.0.0.5:40000", "10.96.0.10:80", "10.0.0.5:40000", "10.0.1.7:8080", 7000, 99)
 	c.time += 5_000_000

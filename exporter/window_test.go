@@ -9,7 +9,7 @@ import (
 )
 
 // A window and a filter cause a coverage gap only in files from which they exclude packets.
-func TestHolesOfWindowAndFilter(t *testing.T) {
+func TestCoverageGapsOfWindowAndFilter(t *testing.T) {
 	const first, last = 1_700_000_000_000_000_000, 1_700_000_009_000_000_000
 	var b bytes.Buffer
 	for _, v := range []uint32{0xa1b2c3d4, 4<<16 | 2, 0, 0, 65535, 1} {

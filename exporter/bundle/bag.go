@@ -61,7 +61,7 @@ func parseLines(data []byte) ([]line, error) {
 		hash, rest, ok := strings.Cut(text, " ")
 		var l line
 		if err := l.sha256.UnmarshalText([]byte(hash)); err != nil || !ok {
-			return nil, fmt.Errorf("line %d: want a SHA-256, blanks and a path", n)
+			return nil, fmt.Errorf("line %d: not a SHA-256, blanks and a path", n)
 		}
 		l.path = strings.TrimPrefix(strings.TrimLeft(rest, " \t"), "*")
 		if !validRel(l.path) {

@@ -125,7 +125,7 @@ func (b *Builder) Path(rel string) string {
 
 func (b *Builder) allowed(rel string) error {
 	if !validRel(rel) || !portable(rel) || !strings.HasPrefix(rel, "data/") || rel == jsonName {
-		return fmt.Errorf("adding %q: want a path below data/ with plain names, which every system allows", rel)
+		return fmt.Errorf("adding %q: the path must be below data/ and have plain names, which every system allows", rel)
 	}
 	return nil
 }

@@ -135,7 +135,7 @@ func TestAbortAfterFinishDoesNothing(t *testing.T) {
 	must(t, verify(t, p).Err())
 }
 
-func TestFullDiskIsToldAndLeavesNothing(t *testing.T) {
+func TestFullDiskIsReportedAndLeavesNothing(t *testing.T) {
 	t.Run("while a capture is written", func(t *testing.T) {
 		dir := smallDisk(t, "256k")
 		b, err := Create(filepath.Join(dir, "a.pcapsule"), testOptions())

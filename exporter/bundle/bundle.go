@@ -92,7 +92,7 @@ func OpenWith(path string, o OpenOptions) (*Bundle, error) {
 	case info.Mode().IsRegular():
 		return openZip(path, o)
 	}
-	return nil, fmt.Errorf("opening bundle %s: %s, want a directory or a ZIP: %w", path, info.Mode().Type(), ErrNotBundle)
+	return nil, fmt.Errorf("opening bundle %s: %s is neither a directory nor a ZIP: %w", path, info.Mode().Type(), ErrNotBundle)
 }
 
 func openDir(dir string) (*Bundle, error) {
@@ -191,7 +191,7 @@ func (b *Bundle) checkPresent(src source) error {
 		}
 		if want, ok := sizes[l.path]; ok {
 			if info.Size() != want {
-				return &DamagedError{File: l.path, What: fmt.Sprintf("%d bytes, want %d", info.Size(), want)}
+				return &DamagedError{File: l.path, What: fmt.Sprintf("%d bytes instead of %d", info.Size(), want)}
 			}
 			delete(sizes, l.path)
 		}

@@ -182,7 +182,7 @@ func TestSameInputGivesSameBytes(t *testing.T) {
 	}
 }
 
-func TestVerifyTellsWhatIsWrong(t *testing.T) {
+func TestVerifyReportsProblems(t *testing.T) {
 	const input = "data/packets/import/000-first_half.pcapng"
 	tests := []struct {
 		name   string

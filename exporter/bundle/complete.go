@@ -97,7 +97,7 @@ func agree(m *Manifest, payload []line) error {
 			return fmt.Errorf("input %d: %s was not written", in.FileID, in.Path)
 		}
 		if sum != in.SHA256 {
-			return fmt.Errorf("input %d: %s has SHA-256 %s, want %s", in.FileID, in.Path, sum, in.SHA256)
+			return fmt.Errorf("input %d: %s has SHA-256 %s instead of %s", in.FileID, in.Path, sum, in.SHA256)
 		}
 	}
 	return nil

@@ -38,7 +38,7 @@ type Entry struct {
 // encodeEntry returns the line of an entry, including its line end.
 func encodeEntry(e Entry) ([]byte, error) {
 	if !word(e.Event) {
-		return nil, fmt.Errorf("custody entry: event %q, want a lower-case word", e.Event)
+		return nil, fmt.Errorf("custody entry: event %q is not a lower-case word", e.Event)
 	}
 	var buf bytes.Buffer
 	enc := json.NewEncoder(&buf)
@@ -47,7 +47,7 @@ func encodeEntry(e Entry) ([]byte, error) {
 		return nil, fmt.Errorf("custody entry: %w", err)
 	}
 	if buf.Len() > maxEntry {
-		return nil, fmt.Errorf("custody entry: %d bytes, want at most %d", buf.Len(), maxEntry)
+		return nil, fmt.Errorf("custody entry: %d bytes exceed the limit of %d", buf.Len(), maxEntry)
 	}
 	return buf.Bytes(), nil
 }
@@ -82,7 +82,7 @@ func parseCustody(data []byte) (chain, error) {
 		data = rest
 	}
 	if len(c.entries) == 0 {
-		return c, errors.New("empty, want at least the entry made")
+		return c, errors.New("empty: the entry made is missing")
 	}
 	return c, nil
 }
@@ -91,9 +91,9 @@ func parseCustody(data []byte) (chain, error) {
 func (c *chain) fits(n int64, e *Entry) error {
 	switch {
 	case e.Seq != n:
-		return fmt.Errorf("seq %d, want %d", e.Seq, n)
+		return fmt.Errorf("seq %d instead of %d", e.Seq, n)
 	case !word(e.Event):
-		return fmt.Errorf("event %q, want a lower-case word", e.Event)
+		return fmt.Errorf("event %q is not a lower-case word", e.Event)
 	case (e.Event == EventMade) != (n == 0):
 		return fmt.Errorf("event %q: the first entry, and no other, is %s", e.Event, EventMade)
 	case n == 0 && e.Prev != nil:
@@ -101,9 +101,9 @@ func (c *chain) fits(n int64, e *Entry) error {
 	case n == 0 && e.TagManifest == nil:
 		return errors.New("no tagmanifest_sha256")
 	case n > 0 && e.Prev == nil:
-		return fmt.Errorf("no prev, want %s", c.head)
+		return fmt.Errorf("prev is missing, expected %s", c.head)
 	case n > 0 && *e.Prev != c.head:
-		return fmt.Errorf("prev %s, want %s", e.Prev, c.head)
+		return fmt.Errorf("prev %s instead of %s", e.Prev, c.head)
 	}
 	return nil
 }
@@ -183,7 +183,7 @@ func (b *Bundle) appendCustody(e Entry) error {
 		return err
 	}
 	if c.size+int64(len(text)) > maxCustody {
-		return fmt.Errorf("log of %d bytes is full, want at most %d", c.size, maxCustody)
+		return fmt.Errorf("the log of %d bytes is full, the limit is %d", c.size, maxCustody)
 	}
 	_, err = f.Write(text)
 	if err == nil {

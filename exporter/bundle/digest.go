@@ -18,7 +18,7 @@ func (d Digest) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
 // UnmarshalText reads a digest in hexadecimal, either case.
 func (d *Digest) UnmarshalText(text []byte) error {
 	if len(text) != 2*len(d) {
-		return fmt.Errorf("digest of %d characters, want %d", len(text), 2*len(d))
+		return fmt.Errorf("a digest of %d characters must have %d", len(text), 2*len(d))
 	}
 	if _, err := hex.Decode(d[:], text); err != nil {
 		return fmt.Errorf("reading digest: %w", err)

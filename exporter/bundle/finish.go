@@ -37,7 +37,7 @@ func (b *Builder) payload() ([]line, int64, error) {
 			return err
 		}
 		if !info.Mode().IsRegular() || !validRel(rel) {
-			return fmt.Errorf("%s: want a plain file with a plain name", rel)
+			return fmt.Errorf("%s: not a plain file with a plain name", rel)
 		}
 		if other, ok := folded[strings.ToLower(rel)]; ok {
 			return fmt.Errorf("%s and %s would be one file where case does not count", other, rel)

@@ -141,7 +141,7 @@ func (z *zipSource) list(files []*zip.File, size int64) error {
 		case f.Flags&1 != 0:
 			return bad("encrypted; unpack it with its password first")
 		case f.Method != zip.Store && f.Method != zip.Deflate:
-			return bad("compression method %d, want 0 or 8", f.Method)
+			return bad("compression method %d is neither 0 nor 8", f.Method)
 		case f.Method == zip.Store && f.CompressedSize64 != f.UncompressedSize64:
 			return bad("stored %d bytes as %d", f.UncompressedSize64, f.CompressedSize64)
 		case folded[strings.ToLower(name)]:

@@ -167,7 +167,7 @@ func TestHostileZipIsRefused(t *testing.T) {
 	}
 }
 
-func TestZipDirectoryThatLiesIsRefused(t *testing.T) {
+func TestZipWithAFalseDirectoryIsRejected(t *testing.T) {
 	tests := []struct {
 		name  string
 		field int // in the entry of the directory

@@ -211,7 +211,7 @@ func TestFramesAreNamed(t *testing.T) {
 	}
 }
 
-func TestFrameOutsideIsNotNamedByWhatIsInside(t *testing.T) {
+func TestOuterFrameIsNotNamedByInnerFrame(t *testing.T) {
 	f := decodeOne(linkRaw, gre(0, 0x8200, join("80 00 00 00", make([]byte, 20), body(20))), 68)
 	if f.Kind != KindIP || f.Proto != protoGRE || f.Named != "" {
 		t.Errorf("got %s, named %q", describe(&f), f.Named)
@@ -276,7 +276,7 @@ func TestNetwork(t *testing.T) {
 	}
 }
 
-func TestGivenUpDatagramTellsItsFirstPart(t *testing.T) {
+func TestIncompleteDatagramKeepsItsFirstPart(t *testing.T) {
 	x := newFragments(t, Options{})
 	whole := udpDatagram(53, 40000, body(1500))
 	x.now = 3
@@ -308,7 +308,7 @@ func TestGivenUpDatagramTellsItsFirstPart(t *testing.T) {
 	}
 }
 
-func TestJoinedDatagramTellsItsPieces(t *testing.T) {
+func TestReassembledDatagramListsItsPieces(t *testing.T) {
 	x := newFragments(t, Options{})
 	whole := udpDatagram(53, 40000, body(1500))
 	for i, at := range []int{600, 0, 1200} {

@@ -49,7 +49,7 @@ func TestShortSegmentsCostMoreThanTheirBytes(t *testing.T) {
 	}
 }
 
-func TestForgottenBodyGivesItsBudgetBack(t *testing.T) {
+func TestForgottenBodyReturnsItsBudget(t *testing.T) {
 	c := probeConn(t, noSink{}, true, func(c *Conn) Dissector {
 		c.NewBody("", "").Write(make([]byte, 100_000))
 		return &endProbe{}
@@ -61,7 +61,7 @@ func TestForgottenBodyGivesItsBudgetBack(t *testing.T) {
 	}
 }
 
-func TestLyingLengthTakesNoMemory(t *testing.T) {
+func TestFalseLengthUsesNoMemory(t *testing.T) {
 	c := probeConn(t, noSink{}, true, func(*Conn) Dissector { return &endProbe{} })
 	c.Data(ToServer, []byte("x"), Packet{})
 	for range 10_000 {

@@ -216,7 +216,7 @@ func TestCallWithoutAllItsHeadersIsNotComplete(t *testing.T) {
 	}
 }
 
-func TestRequestsThatNobodyAnswersAreBounded(t *testing.T) {
+func TestUnansweredRequestsAreLimited(t *testing.T) {
 	var c chunks
 	for i := range maxPending + 5 {
 		c = append(c, client(fmt.Sprintf("GET /%d HTTP/1.1\r\nHost: a\r\n\r\n", i)))

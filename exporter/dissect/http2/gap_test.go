@@ -188,7 +188,7 @@ func TestTooManyBytesOfHeaders(t *testing.T) {
 	}
 }
 
-func TestBigFramesAreTakenInPieces(t *testing.T) {
+func TestBigFramesAreReadInPieces(t *testing.T) {
 	const size = 12 << 20
 	c, s := begin()
 	c.fr.WriteRawFrame(frameSettings, 0, 0, []byte("\x00\x05\x00\xff\xff\xff"))

@@ -107,9 +107,9 @@ func TestDTLS(t *testing.T) {
 	}
 }
 
-// TestDTLSSentAgain retransmits flights after the end: they make no other row, but a ClientHello
+// TestDTLSRetransmissions retransmits flights after the end: they make no other row, but a ClientHello
 // with another random does.
-func TestDTLSSentAgain(t *testing.T) {
+func TestDTLSRetransmissions(t *testing.T) {
 	chunks, _ := dtlsTalk(t)
 	other, _ := dtlsTalk(t)
 	again := slices.Concat(chunks, []dissecttest.Chunk{chunks[0], chunks[3], chunks[6], chunks[7], chunks[8]})

@@ -44,8 +44,8 @@ func others(n int) []byte {
 	return b.Bytes()
 }
 
-// TestKeysOfOthers: keys of other connections decrypt nothing and change no row.
-func TestKeysOfOthers(t *testing.T) {
+// TestForeignKeys: keys of other connections decrypt nothing and change no row.
+func TestForeignKeys(t *testing.T) {
 	for _, k := range usual(t) {
 		chunks := speak(t, k.cc, k.sc, newScript(1, 3000, 3000, 900, 2))
 		with := playKeys(t, storeOf(t, others(20)), dissect.TCP, chunks)

@@ -360,7 +360,7 @@ func TestNotTLS(t *testing.T) {
 	}
 }
 
-func TestHeartbeatThatAsksForMore(t *testing.T) {
+func TestHeartbeatWithAFalseLength(t *testing.T) {
 	cc, sc := configs(t, stdtls.VersionTLS12)
 	chunks := mustTalk(t, cc, sc)
 	chunks = slices.Insert(chunks, 2, dissecttest.Client("\x18\x03\x02\x00\x03\x01\x40\x00"))

@@ -216,7 +216,7 @@ func TestDigestsDoNotDependOnEncoding(t *testing.T) {
 	}
 }
 
-// The digests of docs/format/digests.md, worked out by its words and not by our code.
+// The digests of docs/format/digests.md, computed from its text and not by our code.
 func TestDigestIsTheDocumentedOne(t *testing.T) {
 	type row struct {
 		N table.Opt[int32] `col:"n" doc:"d"`

@@ -30,8 +30,8 @@ func TestIndexesAreTheSameBytesEverywhere(t *testing.T) {
 	}
 }
 
-// TestIndexesAreReadAgain reads the written indexes with the library.
-func TestIndexesAreReadAgain(t *testing.T) {
+// TestIndexesCanBeReadBack reads the written indexes with the library.
+func TestIndexesCanBeReadBack(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for range 2000 {
 		entries := 1 + r.IntN(1<<r.IntN(17))

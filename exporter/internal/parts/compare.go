@@ -57,7 +57,7 @@ func (r *Result) compare(there, made []string, strict bool, created string) erro
 	}
 	for _, p := range have.parts {
 		if by := p.file.Metadata().CreatedBy; by != created {
-			r.add("", -1, "a part says that %q wrote it, want %q", by, created)
+			r.add("", -1, "a part says that %q wrote it, not %q", by, created)
 			break
 		}
 	}

@@ -110,7 +110,7 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-func TestUnknownEntriesDoNotHideWhatFollows(t *testing.T) {
+func TestUnknownEntriesDoNotHideLaterFields(t *testing.T) {
 	d := New()
 	d.Lose()
 	// 62 was never seen; 0x7e+0x01 refers to a header name by entry 63 and adds the field as

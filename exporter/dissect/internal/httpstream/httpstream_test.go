@@ -66,7 +66,7 @@ func TestPseudoHeadersHaveTheirPlace(t *testing.T) {
 	}
 }
 
-func TestTakeTellsHeadInterimAndTrailers(t *testing.T) {
+func TestAddFieldsDistinguishesHeadInterimAndTrailers(t *testing.T) {
 	var s Stream
 	s.AddFields(nil, dissect.ToServer, fieldsOf(":method", "POST", ":path", "/a?b", "content-type", "application/grpc"), 30, false)
 	s.AddFields(nil, dissect.ToClient, fieldsOf(":status", "103", "link", "x"), 9, false)
@@ -85,7 +85,7 @@ func TestTakeTellsHeadInterimAndTrailers(t *testing.T) {
 	}
 }
 
-func TestCauseSaysTheReasonBehindTheOthers(t *testing.T) {
+func TestCausePrefersTheUnderlyingReason(t *testing.T) {
 	head, whole, nothing := Half{Head: true}, Half{Head: true, End: true}, Half{}
 	for _, row := range []struct {
 		name  string
