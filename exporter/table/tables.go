@@ -34,7 +34,7 @@ type Endpoint struct {
 	IP           string      `col:"ip" doc:"address, RFC 5952"`
 	ValidFromNs  int64       `col:"valid_from_ns" unit:"ns" doc:"start of the time for which this identity is valid; 0 if unknown"`
 	Name         string      `col:"name" doc:"best name: pod, else service, else node, else process, else DNS or host name, else the address"`
-	Who          string      `col:"who" doc:"the workload for a person: namespace and service, else workload, pod, process or name; outside the cluster the DNS or host name; else the address"`
+	Who          string      `col:"who" doc:"the workload as shown to readers: namespace and service, else workload, pod, process or name; outside the cluster the DNS or host name; else the address"`
 	Kind         string      `col:"kind" enc:"dict" doc:"pod, service, node, process, host, outside or unknown"`
 	Namespace    Opt[string] `col:"namespace" enc:"dict" doc:"Kubernetes namespace"`
 	Pod          Opt[string] `col:"pod" doc:"pod name"`
@@ -75,11 +75,11 @@ type Flow struct {
 	SrcID     int64       `col:"src_id" doc:"client; see table endpoints"`
 	DstID     int64       `col:"dst_id" doc:"server; see table endpoints"`
 	Protocol  Opt[string] `col:"protocol" enc:"dict" doc:"innermost application protocol, recognized by content; null if none was recognized"`
-	Protocols []string    `col:"protocols" doc:"protocols from outside in, such as tls, http2, grpc"`
+	Protocols []string    `col:"protocols" doc:"protocols, outermost first, such as tls, http2, grpc"`
 	RoleKnown string      `col:"role_known" enc:"dict" doc:"how client and server were distinguished: syn, synack, protocol, port, first_packet"`
 	Vantage   string      `col:"vantage" enc:"dict" doc:"where the flow was seen: client, server, middle or unknown"`
 	Interface string      `col:"interface" enc:"dict" doc:"name of the interface of its first packet, empty if it has none"`
-	Tunnel    Opt[string] `col:"tunnel" enc:"dict" doc:"tunnels around it from outside in: vxlan, geneve, gre, ipip, gtpu, erspan, mpls, pppoe, teredo"`
+	Tunnel    Opt[string] `col:"tunnel" enc:"dict" doc:"tunnels around it, outermost first: vxlan, geneve, gre, ipip, gtpu, erspan, mpls, pppoe, teredo"`
 	TunnelID  Opt[int64]  `col:"tunnel_id" doc:"VNI, key, TEID or session of the innermost tunnel that has one"`
 	OuterSrc  Opt[string] `col:"outer_src_ip" doc:"source of the innermost tunnel's packets, from the first packet"`
 	OuterDst  Opt[string] `col:"outer_dst_ip" doc:"destination of the innermost tunnel's packets"`
@@ -134,7 +134,7 @@ type Flow struct {
 	MSS                 Opt[int32] `col:"mss" unit:"bytes" doc:"smaller of the two announced maximum segment sizes"`
 	OneSided            bool       `col:"one_sided" doc:"packets of one direction only were seen"`
 	Sightings           int64      `col:"sightings" doc:"packets that are the same packet seen again"`
-	Turned              bool       `col:"turned" doc:"content showed that client and server are the other way round than the first packet suggested: the views turn packets.flags bit 0x100 and tcp_events.side round, the files have them as written before that was known"`
+	Turned              bool       `col:"turned" doc:"content showed that client and server are swapped compared with the first packet: the views swap packets.flags bit 0x100 and tcp_events.side, the files keep them as written before that was known"`
 	CommunityID         string     `col:"community_id" doc:"Community ID version 1 with seed 0"`
 }
 
@@ -150,7 +150,7 @@ type Connection struct {
 	SrcID      int64       `col:"src_id" doc:"client; see table endpoints"`
 	DstID      int64       `col:"dst_id" doc:"server; see table endpoints"`
 	Flows      int32       `col:"flows" doc:"number of flows that saw it"`
-	PairMethod string      `col:"pair_method" enc:"dict" doc:"how its flows were recognized as one connection: single, five_tuple, sequence, connection_id (QUIC), payload, socket (told by the recorder)"`
+	PairMethod string      `col:"pair_method" enc:"dict" doc:"how its flows were recognized as one connection: single, five_tuple, sequence, connection_id (QUIC), payload, socket (reported by the recorder)"`
 	FlowID     int64       `col:"flow_id" doc:"flow whose bytes were dissected"`
 	FirstNs    int64       `col:"first_ns" unit:"ns" doc:"time of the first packet"`
 	LastNs     int64       `col:"last_ns" unit:"ns" doc:"time of the last packet"`
@@ -192,10 +192,10 @@ type Packet struct {
 // TCPEvent is an event of a TCP connection.
 type TCPEvent struct {
 	TsNs     int64  `col:"ts_ns" unit:"ns" doc:"time of the packet"`
-	Ts       Micros `col:"ts" unit:"us" doc:"ts_ns cut to microseconds, UTC"`
+	Ts       Micros `col:"ts" unit:"us" doc:"ts_ns truncated to microseconds, UTC"`
 	FlowID   int64  `col:"flow_id" doc:"flow it happened in"`
 	PacketNo int64  `col:"packet_no" doc:"packet that shows it"`
-	Side     string `col:"side" enc:"dict" doc:"who sent that packet: client or server (see flows.turned)"`
+	Side     string `col:"side" enc:"dict" doc:"sender of that packet: client or server (see flows.turned)"`
 	Event    string `col:"event" enc:"dict" doc:"reset, retransmission, fast_retransmission, out_of_order, gap, zero_window, overlap_conflict, keep_alive, syn_retransmission, refused"`
 	Bytes    int64  `col:"payload_bytes" unit:"bytes" doc:"number of payload bytes affected"`
 }
@@ -220,7 +220,7 @@ type K8sEvent struct {
 	FirstNs   Opt[int64]  `col:"first_ns" unit:"ns" doc:"time of the first occurrence"`
 	Type      Opt[string] `col:"type" enc:"dict" doc:"Normal or Warning"`
 	Reason    Opt[string] `col:"reason" enc:"dict" doc:"reason word, such as BackOff"`
-	Message   Opt[string] `col:"message" doc:"message for people"`
+	Message   Opt[string] `col:"message" doc:"message text"`
 	Kind      Opt[string] `col:"kind" enc:"dict" doc:"kind of the object"`
 	Namespace Opt[string] `col:"namespace" enc:"dict" doc:"namespace of the object"`
 	Name      Opt[string] `col:"name" doc:"name of the object"`
@@ -241,7 +241,7 @@ type OSEvent struct {
 	PodUID  Opt[string] `col:"pod_uid" doc:"pod UID"`
 	Detail  Opt[string] `col:"detail" doc:"further information, as JSON"`
 
-	FileID      int32       `col:"file_id" doc:"file in bundle.json beside which the event was recorded"`
+	FileID      int32       `col:"file_id" doc:"file in bundle.json that was recorded together with the event"`
 	ParentPID   Opt[int64]  `col:"parent_pid" doc:"process id of the parent"`
 	Exe         Opt[string] `col:"exe" doc:"program file"`
 	User        Opt[string] `col:"user_name" enc:"dict" doc:"user, by its name on the node, else by number"`
@@ -274,7 +274,7 @@ type Workload struct {
 	Node        Opt[string] `col:"node" enc:"dict" doc:"node of a pod"`
 	Labels      []Pair      `col:"labels" doc:"labels, sorted by name"`
 	Services    []string    `col:"services" doc:"services in front of a pod, sorted"`
-	Ports       []Pair      `col:"ports" doc:"ports of a service, such as tcp/80, and the port on which the pods behind it listen; empty if no dump says it"`
+	Ports       []Pair      `col:"ports" doc:"ports of a service, such as tcp/80, and the port on which the pods behind it listen; empty if no dump contains them"`
 	Source      string      `col:"source" enc:"dict" doc:"input file that named it"`
 }
 
@@ -287,7 +287,7 @@ type Coverage struct {
 	Kind    string `col:"kind" enc:"dict" doc:"recorded, or hole for a coverage gap"`
 	Reason  string `col:"reason" enc:"dict" doc:"reason of a gap: filter, policy, drop, disk, restart, retention, missing, redaction, damaged, not_scheduled; empty for recorded"`
 	Packets int64  `col:"packets" doc:"number of packets recorded, or known to be lost in a gap"`
-	Detail  string `col:"detail" doc:"further information, for people"`
+	Detail  string `col:"detail" doc:"further information"`
 }
 
 // Anomaly is input that the decoder or a dissector could not accept.

@@ -33,8 +33,8 @@ type Row struct {
 	Variant     string            `col:"dns_variant" enc:"dict" doc:"dns, mdns or llmnr, by port"`
 	Carrier     table.Opt[string] `col:"dns_carrier" enc:"dict" doc:"encrypted transport of the messages, if keys decrypted it: dot (TLS, RFC 7858), doq (QUIC, RFC 9250) or doh (HTTPS, RFC 8484); null if they were sent in clear text"`
 	Opcode      int32             `col:"dns_opcode" doc:"number of the operation; its name is in method"`
-	HasRequest  bool              `col:"dns_request" doc:"the question was seen"`
-	HasResponse bool              `col:"dns_response" doc:"the answer was seen"`
+	HasRequest  bool              `col:"dns_request" doc:"the question was captured"`
+	HasResponse bool              `col:"dns_response" doc:"the answer was captured"`
 	Questions   []string          `col:"dns_questions" doc:"names in the questions, as spelled, without the last dot; the zone of an UPDATE"`
 	Types       []string          `col:"dns_question_types" doc:"types in the questions, in the order of dns_questions: A, AAAA, HTTPS, TYPE1234"`
 
@@ -54,7 +54,7 @@ type Row struct {
 	AdditionalCount table.Opt[int32] `col:"dns_additional_count" doc:"number of records in the additional section according to the header, with OPT"`
 	ResponseParts   table.Opt[int32] `col:"dns_response_messages" doc:"number of messages of the answer; a zone transfer may have many"`
 	Flags           []string         `col:"dns_flags" doc:"flags of the answer, or of the question if there was no answer: aa, tc, rd, ra, z, ad, cd, do, and qu for a multicast question that requests a direct answer"`
-	EDNSSize        table.Opt[int32] `col:"dns_edns_size" unit:"bytes" doc:"largest UDP answer that the client accepts (EDNS); the server's if there was no question"`
+	EDNSSize        table.Opt[int32] `col:"dns_edns_size" unit:"bytes" doc:"largest UDP answer that the client accepts (EDNS); the server's value if there was no question"`
 	EDNSVersion     table.Opt[int32] `col:"dns_edns_version" doc:"EDNS version that belongs to dns_edns_size"`
 	EDNSOptions     []string         `col:"dns_edns_options" doc:"EDNS options of both sides as name=value: ecs, cookie, nsid, ede, …; option65001=hex if the number has no name"`
 	RequestLength   table.Opt[int64] `col:"dns_request_length" unit:"bytes" doc:"length of the question message"`

@@ -44,7 +44,7 @@ type Row struct {
 	Kind        string            `col:"postgresql_kind" enc:"dict" doc:"what the row is: query (simple), execute (extended), prepare (parsed or described without being executed), close, function_call, startup, ssl_request, gssenc_request, cancel_request, notification, notice, parameter_status, reply (its request was not captured)"`
 	Command     table.Opt[string] `col:"postgresql_command" enc:"dict" doc:"command tag without its counts, such as SELECT or CREATE TABLE; without a tag, the first word of the statement"`
 	SQL         table.Opt[string] `col:"postgresql_query" doc:"the statement as sent, at most 64 KiB; null if its Parse was not captured"`
-	Index       table.Opt[int32]  `col:"postgresql_query_part" doc:"place of the statement among several of one simple query, from 0"`
+	Index       table.Opt[int32]  `col:"postgresql_query_part" doc:"number of the statement in a simple query with several, from 0"`
 	Database    table.Opt[string] `col:"postgresql_database" enc:"dict" doc:"database of the connection, if its startup was captured"`
 	User        table.Opt[string] `col:"postgresql_user" enc:"dict" doc:"user of the connection, if its startup was captured"`
 	Application table.Opt[string] `col:"postgresql_application" enc:"dict" doc:"application_name of the connection"`
@@ -66,7 +66,7 @@ type Row struct {
 	PID         table.Opt[int64]  `col:"postgresql_pid" doc:"process of the server: of the session, the one to cancel, or the one that notified"`
 	Version     table.Opt[string] `col:"postgresql_server_version" enc:"dict" doc:"server_version, at start-up"`
 	Channel     table.Opt[string] `col:"postgresql_channel" enc:"dict" doc:"channel of a notification"`
-	Ahead       int32             `col:"postgresql_ahead" doc:"calls before this one that were not yet answered when it was sent (pipelining)"`
+	Ahead       int32             `col:"postgresql_ahead" doc:"number of earlier calls that were unanswered when this one was sent (pipelining)"`
 }
 
 // Protocol is PostgreSQL.

@@ -39,7 +39,7 @@ type Row struct {
 	User     table.Opt[string] `col:"redis_user" enc:"dict" doc:"user name from AUTH or HELLO on this connection"`
 	Reply    table.Opt[string] `col:"redis_reply" doc:"reply as text, at most 1 KiB; aggregates in brackets"`
 	Elements table.Opt[int64]  `col:"redis_elements" doc:"number of elements of an aggregate reply, or of pairs of a map"`
-	ErrText  table.Opt[string] `col:"redis_error" doc:"error reply of the server, whole line; for EXEC and similar commands the first error inside"`
+	ErrText  table.Opt[string] `col:"redis_error" doc:"error reply of the server, complete line; for EXEC and similar commands the first error inside"`
 	Errors   int32             `col:"redis_errors" doc:"number of errors in the reply, including those inside aggregates"`
 	Push     table.Opt[string] `col:"redis_push" enc:"dict" doc:"kind of a message without a command: message, pmessage, smessage, invalidate, monitor, replication, …"`
 	Channel  table.Opt[string] `col:"redis_channel" enc:"dict" doc:"channel of a published message, or first channel or pattern of a subscription"`

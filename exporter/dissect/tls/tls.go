@@ -53,7 +53,7 @@ type Row struct {
 	Alerts        []string          `col:"tls_alerts" doc:"alerts up to the end of the handshake, in order, by IANA's names; \"encrypted\" if the content is unknown"`
 	Info          table.Opt[string] `col:"tls_info" enc:"dict" doc:"hellos seen: ClientHello, ServerHello, or both separated by a slash"`
 	Messages      []string          `col:"tls_messages" doc:"handshake messages that were seen, in clear text or decrypted, in order, by IANA's names"`
-	Midstream     bool              `col:"tls_midstream" doc:"neither hello was seen, so the row only says that there is TLS"`
+	Midstream     bool              `col:"tls_midstream" doc:"neither hello was captured, so the row only shows that there is TLS"`
 	Renegotiation bool              `col:"tls_renegotiation" doc:"the handshake took place inside an encrypted connection"`
 }
 
