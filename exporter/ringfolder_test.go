@@ -87,7 +87,7 @@ func TestOnlySegmentsHaveSideFiles(t *testing.T) {
 	}
 }
 
-// ringOf makes a ring of the given number of segments, each with an exchange and owners.
+// ringWith makes a ring of the given number of segments, each with an exchange and owners.
 func ringWith(t *testing.T, dir string, segments int, o ring.Options) {
 	t.Helper()
 	o.Dir, o.Node, o.SyncEvery = dir, "node-a", -1

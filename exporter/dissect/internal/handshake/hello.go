@@ -193,9 +193,7 @@ func (e *Extensions) read(r *cursor.Cursor, each func(uint16, []byte) error) err
 
 type badLength int
 
-func (n badLength) Error() string {
-	return fmt.Sprintf("its lengths contradict its size of %d bytes", int(n))
-}
+func (n badLength) Error() string { return fmt.Sprintf("lengths contradict its %d bytes", int(n)) }
 
 // list16 reads a list with a 16-bit length of 16-bit numbers.
 func list16(data []byte) (Uint16s, error) {
